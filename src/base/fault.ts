@@ -1,0 +1,131 @@
+/**
+ * The one table of failures and the one class that carries them.
+ *
+ * A row decides what every boundary does with the failure: `http` is the status where a status can still be chosen,
+ * `retry` whether the same request may succeed later, `says` what a client reads. Facts (names, sizes, ids) are added
+ * by the thrower; they must never hold a secret.
+ */
+export interface FaultRow {
+  readonly http: number;
+  readonly retry: boolean;
+  readonly says: string;
+}
+
+export const FAULTS = {
+  // base
+  "base/aborted": { http: 499, retry: true, says: "the request was abandoned" },
+  "base/timeout": { http: 504, retry: true, says: "it took too long" },
+  "base/internal": { http: 500, retry: false, says: "an internal error; the server's log has the details under this request's id" },
+
+  // wire: what a client sent is not the protocol
+  "wire/bad-length": { http: 400, retry: false, says: "a pkt-line's length is not four hex digits within the limit" },
+  "wire/truncated": { http: 400, retry: false, says: "the request ended in the middle of a pkt-line" },
+  "wire/bad-request": { http: 400, retry: false, says: "the request does not follow Git's protocol" },
+  "wire/unknown-capability": { http: 400, retry: false, says: "a capability or argument was not advertised" },
+  "wire/too-much": { http: 413, retry: false, says: "the request holds more than this server accepts" },
+  "wire/bad-filter": { http: 400, retry: false, says: "the filter is not one this server knows" },
+  "wire/bad-encoding": { http: 400, retry: false, says: "the body is not valid gzip" },
+
+  // pack: what was pushed is not a pack we can take
+  "pack/bad-signature": { http: 422, retry: false, says: "not a pack: bad signature or version" },
+  "pack/bad-count": { http: 422, retry: false, says: "the pack holds more or fewer objects than its header says" },
+  "pack/bad-entry": { http: 422, retry: false, says: "a pack entry has a bad type or header" },
+  "pack/bad-varint": { http: 422, retry: false, says: "a number in the pack is too large" },
+  "pack/bad-zlib": { http: 422, retry: false, says: "compressed data in the pack is broken" },
+  "pack/size-mismatch": { http: 422, retry: false, says: "an object's size differs from what its header says" },
+  "pack/bad-trailer": { http: 422, retry: false, says: "the pack's checksum does not match its content" },
+  "pack/truncated": { http: 422, retry: false, says: "the pack ends early" },
+  "pack/base-missing": { http: 422, retry: false, says: "a delta names a base we do not hold" },
+  "pack/bad-delta": { http: 422, retry: false, says: "a delta cannot be applied to its base" },
+  "pack/chain-too-long": { http: 422, retry: false, says: "a chain of deltas is longer than any Git writes" },
+  "pack/duplicate": { http: 422, retry: false, says: "the pack holds the same object twice" },
+  "pack/too-large": { http: 413, retry: false, says: "the pack or one of its objects is larger than this server accepts" },
+  "pack/fsck": { http: 422, retry: false, says: "an object is malformed" },
+
+  // object database: what we hold is damaged or absent
+  "odb/missing": { http: 500, retry: false, says: "an object that must be here is missing" },
+  "odb/damaged": { http: 500, retry: false, says: "a stored pack is damaged; run: lakepack verify" },
+  "odb/bad-object": { http: 500, retry: false, says: "a stored object cannot be read as what it claims to be" },
+  "odb/not-our-ref": { http: 403, retry: false, says: "not our ref" },
+
+  // store
+  "store/missing": { http: 404, retry: false, says: "storage holds nothing under this key" },
+  "store/exists": { http: 409, retry: false, says: "storage already holds this key" },
+  "store/conflict": { http: 409, retry: true, says: "somebody else changed it first" },
+  "store/throttled": { http: 503, retry: true, says: "storage asked us to slow down" },
+  "store/full": { http: 507, retry: true, says: "the disk is full" },
+  "store/failed": { http: 503, retry: true, says: "storage failed" },
+  "store/bad-key": { http: 400, retry: false, says: "this is no storage key" },
+  "store/locked": { http: 500, retry: false, says: "another lakepack serves this data folder" },
+
+  // refs
+  "ref/bad-name": { http: 422, retry: false, says: "not a ref name Git accepts" },
+  "ref/stale": { http: 409, retry: true, says: "the ref moved meanwhile; fetch first" },
+  "manifest/damaged": { http: 500, retry: false, says: "the repository's manifest cannot be read; run: lakepack verify" },
+
+  // pool
+  "pool/saturated": { http: 503, retry: true, says: "the server is busy; try again" },
+  "pool/worker-died": { http: 500, retry: true, says: "a worker stopped in the middle of this request" },
+
+  // serve
+  "repository/missing": { http: 404, retry: false, says: "repository not found" },
+  "repository/bad-name": { http: 404, retry: false, says: "this is not a repository's name" },
+  "service/unknown": { http: 403, retry: false, says: "this service is not offered here" },
+  "http/method": { http: 405, retry: false, says: "this method is not allowed here" },
+  "http/content-type": { http: 415, retry: false, says: "the Content-Type is not the one this service takes" },
+  "http/forbidden-origin": { http: 403, retry: false, says: "with auth: none only this machine is served, without a proxy" },
+  "http/bad-request": { http: 400, retry: false, says: "this is not a request this server understands" },
+  "http/not-found": { http: 404, retry: false, says: "nothing is here" },
+
+  // settings
+  "settings/bad-value": { http: 500, retry: false, says: "a setting has a value that is not allowed" },
+} as const satisfies Record<string, FaultRow>;
+
+export type FaultCode = keyof typeof FAULTS;
+export type FaultFacts = Readonly<Record<string, string | number | boolean | undefined>>;
+
+export class Fault extends Error {
+  readonly code: FaultCode;
+  readonly facts: FaultFacts;
+
+  constructor(code: FaultCode, facts: FaultFacts = {}, cause?: unknown) {
+    super(describe(code, facts), cause === undefined ? undefined : { cause });
+    this.name = "Fault";
+    this.code = code;
+    this.facts = facts;
+  }
+
+  get row(): FaultRow {
+    return FAULTS[this.code];
+  }
+}
+
+/** "says (fact: value, …)": what a client, a log line and a test read. */
+function describe(code: FaultCode, facts: FaultFacts): string {
+  const known = Object.entries(facts).filter(([, value]) => value !== undefined);
+  if (known.length === 0) return FAULTS[code].says;
+  return `${FAULTS[code].says} (${known.map(([name, value]) => `${name}: ${value}`).join(", ")})`;
+}
+
+/** What a Fault looks like in a message between threads: structured clone drops a class. */
+export interface FaultRecord {
+  readonly fault: FaultCode;
+  readonly facts: FaultFacts;
+}
+
+export function toRecord(fault: Fault): FaultRecord {
+  return { fault: fault.code, facts: fault.facts };
+}
+
+export function isFaultCode(code: unknown): code is FaultCode {
+  return typeof code === "string" && Object.hasOwn(FAULTS, code);
+}
+
+/** The same failure as a Fault: faults pass through, aborts and everything unknown get their row. */
+export function asFault(error: unknown): Fault {
+  if (error instanceof Fault) return error;
+  if (error instanceof Error && error.name === "AbortError") return new Fault("base/aborted", {}, error);
+  const code = (error as { code?: unknown } | undefined)?.code;
+  if (code === "ENOSPC" || code === "EDQUOT") return new Fault("store/full", {}, error);
+  return new Fault("base/internal", {}, error);
+}

@@ -1,0 +1,201 @@
+/** Bounded, abortable ways to wait. Every wait takes a signal; an abort frees what the waiter held. */
+import { Fault } from "./fault.js";
+
+/**
+ * Bytes that arrive over time. `read` answers the next chunk (a view valid until the next call), undefined at the end.
+ * Not reading is the back-pressure. One reader at a time.
+ */
+export interface ByteSource {
+  read(): Promise<Uint8Array | undefined>;
+}
+
+/**
+ * Bytes that leave over time. `write` resolves when the next write is welcome (the other end has taken enough); the
+ * bytes are copied or sent before it resolves, the caller may reuse them. Rejects once the other end is gone.
+ */
+export interface ByteSink {
+  write(bytes: Uint8Array): Promise<void>;
+}
+
+/** Throws "base/aborted" if `signal` is. */
+export function checkAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw abortFault(signal);
+}
+
+function abortFault(signal: AbortSignal): Fault {
+  return signal.reason instanceof Fault ? signal.reason : new Fault("base/aborted", {}, signal.reason);
+}
+
+/** `promise`, or a rejection as soon as `signal` aborts. The promise itself goes on: stop its work by its own means. */
+export function orAbort<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  if (signal.aborted) {
+    promise.catch(() => undefined); // its failure is not this waiter's any more
+    return Promise.reject(abortFault(signal));
+  }
+  return new Promise<T>((resolve, reject) => {
+    const abort = () => reject(abortFault(signal));
+    signal.addEventListener("abort", abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}
+
+/** Resolves after `ms`, rejects on abort. The timer does not keep the process alive. */
+export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const pause = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  return orAbort(pause, signal).finally(() => clearTimeout(timer));
+}
+
+/** At most `permits` holders at once; others wait in order. */
+export class Semaphore {
+  #free: number;
+  readonly #waiting = new Set<() => void>();
+
+  constructor(permits: number) {
+    this.#free = permits;
+  }
+
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  /** Runs `work` holding a permit. */
+  async run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    await this.#acquire(signal);
+    try {
+      return await work();
+    } finally {
+      this.#release();
+    }
+  }
+
+  async #acquire(signal: AbortSignal | undefined): Promise<void> {
+    checkAborted(signal);
+    if (this.#free > 0) {
+      this.#free--;
+      return;
+    }
+    let grant!: () => void;
+    const granted = new Promise<void>((resolve) => {
+      grant = resolve;
+    });
+    this.#waiting.add(grant);
+    try {
+      await orAbort(granted, signal);
+    } catch (error) {
+      // The permit may have been handed over in the same turn as the abort: pass it on.
+      if (!this.#waiting.delete(grant)) this.#release();
+      throw error;
+    }
+  }
+
+  #release(): void {
+    for (const grant of this.#waiting) {
+      this.#waiting.delete(grant);
+      grant();
+      return;
+    }
+    this.#free++;
+  }
+}
+
+interface Flight<T> {
+  readonly promise: Promise<T>;
+  readonly abort: AbortController;
+  waiters: number;
+}
+
+/**
+ * One run of a piece of work for everybody who asks for the same key at the same time. The work is aborted when
+ * nobody waits for it any more.
+ */
+export class SingleFlight<K, T> {
+  readonly #flights = new Map<K, Flight<T>>();
+
+  get size(): number {
+    return this.#flights.size;
+  }
+
+  async run(key: K, work: (signal: AbortSignal) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    checkAborted(signal);
+    const flight = this.#flights.get(key) ?? this.#start(key, work);
+    flight.waiters++;
+    try {
+      return await orAbort(flight.promise, signal);
+    } finally {
+      flight.waiters--;
+      if (flight.waiters === 0) {
+        if (this.#flights.get(key) === flight) this.#flights.delete(key);
+        flight.abort.abort();
+      }
+    }
+  }
+
+  #start(key: K, work: (signal: AbortSignal) => Promise<T>): Flight<T> {
+    const abort = new AbortController();
+    const promise = work(abort.signal).finally(() => {
+      if (this.#flights.get(key) === flight) this.#flights.delete(key);
+    });
+    promise.catch(() => undefined); // each waiter sees it; with none left nobody has to
+    const flight: Flight<T> = { promise, abort, waiters: 0 };
+    this.#flights.set(key, flight);
+    return flight;
+  }
+}
+
+/** A queue of at most `capacity` items: `push` waits for room, `shift` waits for an item or the end. */
+export class BoundedQueue<T> {
+  readonly #items: T[] = [];
+  readonly #capacity: number;
+  #ended = false;
+  #failure: unknown;
+  #wake: (() => void)[] = [];
+
+  constructor(capacity: number) {
+    this.#capacity = capacity;
+  }
+
+  async push(item: T, signal?: AbortSignal): Promise<void> {
+    while (this.#items.length >= this.#capacity && !this.#ended) await this.#change(signal);
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#ended) throw new Fault("base/aborted");
+    this.#items.push(item);
+    this.#changed();
+  }
+
+  /** No more items; those queued are still handed out. */
+  end(): void {
+    this.#ended = true;
+    this.#changed();
+  }
+
+  /** Both sides fail from now on; queued items are dropped. */
+  fail(error: unknown): void {
+    this.#failure = error;
+    this.#ended = true;
+    this.#items.length = 0;
+    this.#changed();
+  }
+
+  async shift(signal?: AbortSignal): Promise<T | undefined> {
+    while (this.#items.length === 0 && !this.#ended) await this.#change(signal);
+    if (this.#failure !== undefined) throw this.#failure;
+    const item = this.#items.shift();
+    this.#changed();
+    return item;
+  }
+
+  #change(signal: AbortSignal | undefined): Promise<void> {
+    const changed = new Promise<void>((resolve) => this.#wake.push(resolve));
+    return orAbort(changed, signal);
+  }
+
+  #changed(): void {
+    const wake = this.#wake;
+    this.#wake = [];
+    for (const resume of wake) resume();
+  }
+}

@@ -1,0 +1,103 @@
+/** Every maximum of the server, with its unit (last in the name) and its reason. Settings may lower or raise some. */
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const GIB = 1024 * MIB;
+
+export const LIMITS = {
+  // wire ---------------------------------------------------------------------------------------------------------
+  /** A whole pkt-line, its four digits included. gitprotocol-common(5): 65520. */
+  pktLineBytesMax: 65_520,
+  /** Data of one side-band-64k packet: 65520 - 4 digits - 1 band byte. gitprotocol-pack(5). */
+  sideband64kDataBytesMax: 65_515,
+  /** Data of one plain side-band packet: 1000 - 5. gitprotocol-pack(5). */
+  sidebandDataBytesMax: 995,
+  /** Wants, haves, shallows, ref-prefixes of one request: 50 bytes each, so 16 MiB of text. Git has no limit; a fetch of a
+   *  million refs is beyond every hub we know. */
+  fetchLinesMax: 300_000,
+  /** Bytes of one fetch or ls-refs request after gunzip: `fetchLinesMax` lines of 54 bytes. */
+  fetchRequestBytesMax: 16 * MIB,
+  /** Ref prefixes that are honoured; from here on Git ignores them all and lists everything. Git: ls-refs.c. */
+  refPrefixesMax: 65_536,
+  /** Commands of one push. 10,000 refs in a mirror push is the largest we promise; ten times that is refused. */
+  pushCommandsMax: 100_000,
+  /** Bytes of the command list of one push (pkt-lines before the pack): commands at 200 bytes each. */
+  pushCommandBytesMax: 24 * MIB,
+  /** Push options of one push, and bytes of all. Git has no limit; options are for hooks, not for data. */
+  pushOptionsMax: 256,
+  pushOptionBytesMax: 64 * KIB,
+  /** A filter expression. `combine:` of a handful of filters fits ten times over. */
+  filterBytesMax: 4 * KIB,
+  filterDepthMax: 16,
+  /** Inflated bytes per compressed byte of a gzip body, beyond `gzipSlackBytes`. zlib itself cannot exceed 1032. */
+  gzipSlackBytes: 1 * MIB,
+
+  // refs ---------------------------------------------------------------------------------------------------------
+  /** Bytes of a ref name: a file name's limit on disk (255 a component) times a sane depth; pkt-lines allow 64 KiB. */
+  refNameBytesMax: 4 * KIB,
+  /** Refs kept inside the manifest; above this a snapshot holds them. Keeps the rewritten file under ~60 KB. */
+  manifestRefsMax: 400,
+  /** Changes on top of a snapshot before they are folded into a new one. DESIGN: a push rewrites only its change. */
+  snapshotChangesMax: 1_000,
+  /** Refs of one repository: 100 bytes each in memory. */
+  refsMax: 1_000_000,
+  /** Bytes of a manifest: 400 refs or 1,000 changes of 4 KiB names at worst, and 10,000 packs. */
+  manifestBytesMax: 16 * MIB,
+  /** Attempts of a compare-and-swap before the loser is told `ng`. Each loss means somebody else won. */
+  swapAttemptsMax: 32,
+
+  // packs --------------------------------------------------------------------------------------------------------
+  /** Links in one delta chain we read. `git pack-objects` writes at most 4095 (12-bit depth field); import tools wrote
+   *  longer ones, and issue text asks for 50,000 handled or refused. No recursion either way. */
+  deltaChainLengthMax: 50_000,
+  /** Nesting of trees in one path. Git: core.maxTreeDepth 2048 since 2.43. */
+  treeDepthMax: 2_048,
+  /** Objects of one pack: 64 bytes of table each, so 1 GiB of the 4 GiB a WebAssembly memory can have. */
+  packObjectsMax: 16_000_000,
+  /** Bytes of one pushed pack. */
+  packBytesMax: 1_024 * GIB,
+  /** An object above this is streamed and never held whole. */
+  objectInMemoryBytesMax: 16 * MIB,
+  /** Result of one delta that is held in memory with its base while resolving. Git does not deltify above
+   *  core.bigFileThreshold (512 MiB). */
+  deltaResultBytesMax: 512 * MIB,
+  /** Size of a delta's instructions that we read at all; above the result's limit it cannot be worth it. */
+  deltaBytesMax: 512 * MIB,
+  /** An object Git must parse (commit, tree, tag): larger ones are refused. 1,000,000 entries of 100 bytes. */
+  parsedObjectBytesMax: 256 * MIB,
+  /** Peels of nested tags. Git has no limit; nobody nests tags. */
+  tagDepthMax: 64,
+
+  // flow ---------------------------------------------------------------------------------------------------------
+  /** Bytes of one chunk between a file and a socket: the knee of the measured curve (0.42 CPU s a GB at 256 KiB). */
+  streamChunkBytes: 256 * KIB,
+  /** A reply that fits below this many bytes carries Content-Length (libgit2, wasm-git and CORS proxies need it). */
+  replyHoldBytesMax: 8 * MIB,
+  /** Bytes of all held replies together; above it a reply goes out chunked at once. */
+  replyHoldTotalBytesMax: 128 * MIB,
+  /** A reply is held back at most this long. */
+  replyHoldMs: 1_000,
+  /** Quiet stretch after which a keep-alive packet is sent. Git: upload-pack.keepAlive, 5 s. */
+  keepAliveMs: 5_000,
+  /** How often a connection that waits is paused and resumed so that the front end does not cut it (11 s, measured). */
+  connectionClockResetMs: 4_000,
+  /** A client that neither sends nor takes a byte for this long is cut. */
+  connectionIdleMs: 120_000,
+  /** The longest a request may take in all: 5 GB at 100 KB/s is 14 hours. */
+  requestTotalMs: 24 * 3_600_000,
+  /** Request headers, all together. uWebSockets.js: UWS_HTTP_MAX_HEADERS_SIZE. */
+  headersBytesMax: 4_096,
+  /** Bytes of a body spooled in memory before the reader is asked to wait. */
+  bodyBufferBytesMax: 1 * MIB,
+
+  // pool ---------------------------------------------------------------------------------------------------------
+  /** Tasks waiting for a thread; above this the answer is 503 before any work. */
+  poolQueueMax: 256,
+  /** A running task that was asked to stop and has not is ended with its thread after this long. */
+  taskAbortGraceMs: 5_000,
+
+  // caches -------------------------------------------------------------------------------------------------------
+  /** Default of LAKEPACK_CACHE_BYTES: generated packs kept on disk. */
+  responseCacheBytes: 4 * GIB,
+  /** Index tables of live packs in shared memory: 32 bytes an object. */
+  packTableBytesMax: 512 * MIB,
+} as const;

@@ -1,0 +1,37 @@
+/**
+ * One repository's objects as a conversation sees them: live packs to read, an ingest to write. Runs on the main
+ * thread and does nothing heavy: tasks in the pool read and write the packs.
+ */
+import type { Oid } from "../git/oid.js";
+import type { PackHandle } from "../pool/tasks.js";
+import type { Ingest, IngestedPack, IngestProgress } from "./ingest-contract.js";
+
+/** What the manifest records of a pack, beside where its bytes are. */
+export interface LivePack extends PackHandle {
+  readonly closed: boolean;
+  readonly selfContained: boolean;
+  /** Objects no other object of this pack links to, sorted; undefined: too many to keep. */
+  readonly tips: readonly Oid[] | undefined;
+  readonly origin: "push" | "synthesized" | "repack";
+}
+
+export interface PackSet {
+  /** Changes whenever the set of packs does. */
+  readonly revision: string;
+  /** Newest first. */
+  readonly packs: readonly LivePack[];
+}
+
+export interface BeginIngestOptions {
+  readonly fsck: boolean;
+  readonly signal: AbortSignal;
+  readonly onProgress?: (progress: IngestProgress) => void;
+}
+
+export interface ObjectDatabase {
+  /** The live packs as last committed, their tables loaded. */
+  packs(signal?: AbortSignal): Promise<PackSet>;
+  beginIngest(options: BeginIngestOptions): Promise<Ingest>;
+  /** Moves a finished pack to where it lasts (durable, still unreachable). Idempotent. */
+  publish(pack: IngestedPack, signal?: AbortSignal): Promise<void>;
+}

@@ -1,0 +1,51 @@
+/**
+ * What pool threads can be asked to do: each task's request and result. Requests and results are small messages
+ * (paths, ranges, numbers) and SharedArrayBuffers; bulk data moves as files.
+ *
+ * Every request carries `control`: one Int32 shared with the caller, set to 1 when the caller has gone. Tasks look at it at
+ * least every 10 ms of work and then throw Fault "base/aborted".
+ */
+
+/** One live pack as tasks see it. Cheap to post: the tables are shared, not copied. */
+export interface PackHandle {
+  /** SHA-1 of the pack's content, hex: its name in `pack-<checksum>.pack` and its identity in caches. */
+  readonly checksum: string;
+  /** Local file of the pack. */
+  readonly path: string;
+  readonly bytes: number;
+  readonly objectCount: number;
+  /** The whole .idx (version 2) in shared memory. */
+  readonly idx: SharedArrayBuffer;
+  /** The whole .rev: positions in pack order. */
+  readonly rev: SharedArrayBuffer;
+}
+
+export interface TaskControl {
+  readonly control: SharedArrayBuffer;
+}
+
+/** Task name → request and result. Each room that adds a task declares its types in its own file in this folder. */
+export interface Tasks {
+  "hash/calibrate": { request: TaskControl; result: { readonly picks: string } };
+}
+
+export type TaskName = keyof Tasks;
+/** What a caller passes; the pool adds `control`. */
+export type TaskRequest<K extends TaskName> = Omit<Tasks[K]["request"], "control">;
+export type TaskResult<K extends TaskName> = Tasks[K]["result"];
+
+export type Priority = "interactive" | "background";
+
+export interface RunOptions {
+  readonly signal?: AbortSignal;
+  readonly priority?: Priority;
+  /** Objects whose ownership moves to the thread (MessagePorts). */
+  readonly transfer?: readonly import("node:worker_threads").TransferListItem[];
+}
+
+/** Threads that run tasks. Saturated: throws "pool/saturated" at once, before any work. */
+export interface Pool {
+  readonly threads: number;
+  run<K extends TaskName>(name: K, request: TaskRequest<K>, options?: RunOptions): Promise<TaskResult<K>>;
+  close(): Promise<void>;
+}

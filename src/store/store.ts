@@ -1,0 +1,57 @@
+/**
+ * The contract of storage: named immutable-or-swapped blobs under "/"-separated keys. Disk and S3 implement it and
+ * pass test/conformance/store. Keys are validated (`checkKey`), nothing outside the store's root is reachable.
+ */
+
+/** "/"-separated, 1 to 1,000 bytes, components of [0-9A-Za-z._~@=+-] (not "." or ".."). Made with `checkKey`. */
+export type StoreKey = string;
+
+/** Identifies one content of a key; compare only for equality. */
+export type StoreTag = string;
+
+export interface Stored {
+  readonly bytes: Uint8Array;
+  readonly tag: StoreTag;
+}
+
+export interface StoreEntry {
+  readonly key: StoreKey;
+  readonly bytes: number;
+}
+
+export interface Store {
+  readonly kind: "disk" | "s3";
+
+  /** Whole content and its tag; undefined where there is nothing. Throws "wire/too-much" above `bytesMax`. */
+  get(key: StoreKey, bytesMax: number, signal?: AbortSignal): Promise<Stored | undefined>;
+
+  /** Bytes [start, end) of one blob: exactly that many, or a Fault. Throws "store/missing". */
+  readRange(key: StoreKey, start: number, end: number, signal?: AbortSignal): Promise<Uint8Array>;
+
+  /** Size in bytes, undefined where there is nothing. */
+  size(key: StoreKey, signal?: AbortSignal): Promise<number | undefined>;
+
+  /** Stores `bytes` durably if nothing is there. Throws "store/exists". */
+  putIfAbsent(key: StoreKey, bytes: Uint8Array, signal?: AbortSignal): Promise<StoreTag>;
+
+  /** Replaces durably what `tag` names (undefined: nothing is there). Throws "store/conflict". */
+  putIfMatch(key: StoreKey, bytes: Uint8Array, tag: StoreTag | undefined, signal?: AbortSignal): Promise<StoreTag>;
+
+  /** Replaces whatever is there, durably. For derived files only. */
+  put(key: StoreKey, bytes: Uint8Array, signal?: AbortSignal): Promise<void>;
+
+  /**
+   * Publishes a finished local file under `key`, durably, and leaves the file where it is. The same size already there is success: callers publish
+   * only under names made of a checksum.
+   */
+  publish(key: StoreKey, path: string, signal?: AbortSignal): Promise<void>;
+
+  /** Every key below `prefix` (which ends in "/"), in bytewise order. */
+  list(prefix: StoreKey, signal?: AbortSignal): AsyncIterable<StoreEntry>;
+
+  /** Removes; absent is success. */
+  delete(key: StoreKey, signal?: AbortSignal): Promise<void>;
+
+  /** A local file that holds this key's content: on disk the file itself, on S3 a cached copy. Throws "store/missing". */
+  localFile(key: StoreKey, signal?: AbortSignal): Promise<string>;
+}

@@ -1,0 +1,54 @@
+/**
+ * The contract of the HTTP front end: what a request looks like to the routes and how a reply leaves. http-uws.ts
+ * (uWebSockets.js) and http-node.ts (node:http) implement it and pass test/conformance/transport.
+ */
+import type { ByteSink, ByteSource } from "../base/flow.js";
+
+export interface HttpRequest {
+  /** Made by us; the client sees it on errors, the log carries it. */
+  readonly id: string;
+  readonly method: string;
+  /** Path as sent: not decoded, without the query. */
+  readonly path: string;
+  /** What follows "?", not decoded; "" if none. */
+  readonly query: string;
+  /** Value of a header by lower-case name; several are joined by ", ". */
+  header(name: string): string | undefined;
+  /** Peer address as text, "" if unknown. */
+  readonly remote: string;
+  /** The body as it arrives, not decompressed. Not reading is back-pressure. Ends with a Fault when it ends early. */
+  readonly body: ByteSource;
+  /** Aborts when the client has gone, or the idle or total limit is over. */
+  readonly signal: AbortSignal;
+}
+
+export interface HttpReply {
+  readonly status: number;
+  /** Names as they should appear. Content-Length, Transfer-Encoding, Connection and Date belong to the transport. */
+  readonly headers: readonly (readonly [name: string, value: string])[];
+  /** Bytes, or a writer that streams; it runs once, after the head is decided. What it throws before the head has left becomes
+   *  an error reply; after that it cuts the connection, so that nobody takes a part for the whole. */
+  readonly body: Uint8Array | ((sink: ByteSink) => Promise<void>);
+}
+
+export type HttpHandler = (request: HttpRequest) => Promise<HttpReply>;
+
+export interface HttpListener {
+  readonly kind: "uws" | "node";
+  readonly host: string;
+  readonly port: number;
+  /** Stops accepting, waits up to `graceMs` for running requests, then cuts them. */
+  close(graceMs: number): Promise<void>;
+}
+
+export interface HttpListenOptions {
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+  readonly handler: HttpHandler;
+}
+
+export interface HttpTransport {
+  readonly kind: "uws" | "node";
+  listen(options: HttpListenOptions): Promise<HttpListener>;
+}
