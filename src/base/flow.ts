@@ -51,15 +51,22 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
 
 /** At most `permits` holders at once; others wait in order. */
 export class Semaphore {
+  readonly #permits: number;
   #free: number;
   readonly #waiting = new Set<() => void>();
 
   constructor(permits: number) {
+    this.#permits = permits;
     this.#free = permits;
   }
 
   get waiting(): number {
     return this.#waiting.size;
+  }
+
+  /** Nobody holds a permit and nobody waits for one. */
+  get idle(): boolean {
+    return this.#free === this.#permits;
   }
 
   /** Runs `work` holding a permit. */

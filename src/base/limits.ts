@@ -40,6 +40,8 @@ export const LIMITS = {
   snapshotChangesMax: 1_000,
   /** Refs of one repository: 100 bytes each in memory. */
   refsMax: 1_000_000,
+  /** Tips of one pack that the manifest lists: 43 bytes each. */
+  manifestTipsMax: 1_000,
   /** Bytes of a manifest: 400 refs or 1,000 changes of 4 KiB names at worst, and 10,000 packs. */
   manifestBytesMax: 16 * MIB,
   /** Attempts of a compare-and-swap before the loser is told `ng`. Each loss means somebody else won. */
@@ -98,6 +100,8 @@ export const LIMITS = {
   // caches -------------------------------------------------------------------------------------------------------
   /** Default of LAKEPACK_CACHE_BYTES: generated packs kept on disk. */
   responseCacheBytes: 4 * GIB,
+  /** Repositories whose manifest and refs are kept in memory: 10,000 refs each are 2 MB, most have ten. */
+  repositoryHandlesMax: 1_000,
   /** Index tables of live packs in shared memory: 32 bytes an object. */
   packTableBytesMax: 512 * MIB,
 } as const;

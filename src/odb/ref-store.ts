@@ -3,6 +3,7 @@
  * suite: the manifest (manifest-refs.ts) and, later, the lakeFS landing.
  */
 import type { Oid } from "../git/oid.js";
+import type { PackRecord } from "./manifest.js";
 
 export interface Ref {
   /** Full name ("refs/heads/main"), one UTF-16 unit per byte (base/bytes `latin1`). */
@@ -41,6 +42,8 @@ export interface RefUpdateOptions {
   /** Git's receive.denyDeleteCurrent, receive.denyDeletes. Fast-forwards are checked before, by who can walk. */
   readonly denyDeletes: boolean;
   readonly denyDeleteCurrent: boolean;
+  /** Published packs that become live in the same commit point; not if no change lands. */
+  readonly packs?: readonly PackRecord[];
 }
 
 export interface RefStore {

@@ -1,0 +1,98 @@
+/** Objects of a repository that lives in our own store: packs under its prefix, listed by its manifest. */
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+import { LIMITS } from "../base/limits.js";
+import type { Pool } from "../pool/tasks.js";
+import type { Store } from "../store/store.js";
+import type { Ingest, IngestedPack, IngestOptions } from "./ingest-contract.js";
+import type { Manifest, PackRecord } from "./manifest.js";
+import type { ManifestStore } from "./manifest-store.js";
+import type { BeginIngestOptions, LivePack, ObjectDatabase, PackSet } from "./object-database.js";
+import type { PackTables } from "./pack-tables.js";
+
+/** What all repositories of a server share. */
+export interface ObjectServices {
+  readonly store: Store;
+  readonly pool: Pool;
+  readonly tables: PackTables;
+  /** Folder for ingests under way, on the store's file system where the store is a disk. */
+  readonly incoming: string;
+  readonly ingest: IngestSettings;
+  readonly startIngest: (options: IngestOptions, pool: Pool) => Promise<Ingest>;
+}
+
+export interface IngestSettings {
+  readonly packBytesMax: number;
+  readonly memoryBytes: number;
+}
+
+export class ManifestObjects implements ObjectDatabase {
+  readonly #services: ObjectServices;
+  readonly #manifests: ManifestStore;
+  readonly #prefix: string;
+  #latest: { readonly packs: Manifest["packs"]; readonly set: PackSet } | undefined;
+
+  constructor(services: ObjectServices, manifests: ManifestStore, prefix: string) {
+    this.#services = services;
+    this.#manifests = manifests;
+    this.#prefix = prefix;
+  }
+
+  async packs(signal?: AbortSignal): Promise<PackSet> {
+    const { packs } = await this.#manifests.read(signal);
+    if (this.#latest !== undefined && samePacks(this.#latest.packs, packs)) return this.#latest.set;
+    const live = await Promise.all(packs.map((record) => this.#livePack(record, signal)));
+    const set = { revision: packs.map(({ checksum }) => checksum).join(" "), packs: live };
+    this.#latest = { packs, set };
+    return set;
+  }
+
+  async beginIngest(options: BeginIngestOptions): Promise<Ingest> {
+    const { packs } = await this.packs(options.signal);
+    const { startIngest, pool, incoming, ingest } = this.#services;
+    const folder = join(incoming, randomBytes(12).toString("hex"));
+    const closed = new Set(packs.filter((pack) => pack.closed).map(({ checksum }) => checksum));
+    return startIngest({ ...options, ...ingest, folder, packs, closed }, pool);
+  }
+
+  async publish(pack: IngestedPack, signal?: AbortSignal): Promise<void> {
+    const { store } = this.#services;
+    // The index last: whoever finds it finds all of the pack.
+    await Promise.all([
+      store.publish(this.#key(pack.checksum, "pack"), pack.packPath, signal),
+      store.publish(this.#key(pack.checksum, "rev"), pack.revPath, signal),
+    ]);
+    await store.publish(this.#key(pack.checksum, "idx"), pack.idxPath, signal);
+  }
+
+  async #livePack(record: PackRecord, signal: AbortSignal | undefined): Promise<LivePack> {
+    const { store, tables } = this.#services;
+    const [path, idxPath, revPath] = await Promise.all([
+      store.localFile(this.#key(record.checksum, "pack"), signal),
+      store.localFile(this.#key(record.checksum, "idx"), signal),
+      store.localFile(this.#key(record.checksum, "rev"), signal),
+    ]);
+    const { checksum, bytes, objects: objectCount, closed, selfContained, tips, origin } = record;
+    const table = await tables.load({ checksum, objectCount, idxPath, revPath }, signal);
+    return { checksum, path, bytes, objectCount, ...table, closed, selfContained, tips, origin };
+  }
+
+  #key(checksum: string, extension: string): string {
+    return `${this.#prefix}/git/objects/pack/pack-${checksum}.${extension}`;
+  }
+}
+
+function samePacks(left: Manifest["packs"], right: Manifest["packs"]): boolean {
+  return left === right || (left.length === right.length && left.every((pack, at) => pack.checksum === right[at]?.checksum));
+}
+
+/** What the manifest keeps of a pack that an ingest has finished. */
+export function toPackRecord(pack: IngestedPack, origin: PackRecord["origin"]): PackRecord {
+  const { checksum, bytes, objectCount: objects, closed, selfContained, tips } = pack;
+  return { checksum, bytes, objects, origin, closed, selfContained, ...(keepTips(tips) ? { tips: [...tips] } : {}) };
+}
+
+/** With too many tips the manifest, rewritten by every push, would grow: such a pack is served through the response cache. */
+function keepTips(tips: readonly string[] | undefined): tips is readonly string[] {
+  return tips !== undefined && tips.length <= LIMITS.manifestTipsMax;
+}

@@ -1,0 +1,186 @@
+/** Refs kept in the manifest: the `RefStore` of repositories that live in our own store. */
+import { createHash } from "node:crypto";
+import { strictText, utf8 } from "../base/bytes.js";
+import { Fault } from "../base/fault.js";
+import { LIMITS } from "../base/limits.js";
+import { ZERO_OID } from "../git/oid.js";
+import type { Store } from "../store/store.js";
+import type { Manifest, PackRecord, RefValue } from "./manifest.js";
+import type { ManifestStore } from "./manifest-store.js";
+import { RefTable } from "./ref-table.js";
+import type { Ref, RefChange, RefOutcome, RefSnapshot, RefStore, RefUpdateOptions } from "./ref-store.js";
+
+export class ManifestRefs implements RefStore {
+  readonly #manifests: ManifestStore;
+  readonly #store: Store;
+  readonly #prefix: string;
+  /** The snapshot of the newest revision seen. */
+  #latest: { readonly manifest: Manifest; readonly snapshot: RefSnapshot } | undefined;
+
+  constructor(manifests: ManifestStore, store: Store, prefix: string) {
+    this.#manifests = manifests;
+    this.#store = store;
+    this.#prefix = prefix;
+  }
+
+  async read(signal?: AbortSignal): Promise<RefSnapshot> {
+    const manifest = await this.#manifests.read(signal);
+    if (this.#latest?.manifest === manifest) return this.#latest.snapshot;
+    const table = await this.#table(manifest, signal);
+    const snapshot = table.snapshot(String(manifest.revision), manifest.head);
+    this.#latest = { manifest, snapshot };
+    return snapshot;
+  }
+
+  async update(changes: readonly RefChange[], options: RefUpdateOptions, signal?: AbortSignal): Promise<readonly RefOutcome[]> {
+    let outcomes: readonly RefOutcome[] = [];
+    await this.#manifests.update(async (manifest) => {
+      const table = await this.#table(manifest, signal);
+      outcomes = applyChanges(table, manifest.head, changes, options);
+      const landed = changes.filter((_, index) => outcomes[index]?.ok);
+      if (landed.length === 0) return undefined;
+      const head = chooseHead(manifest, table, landed);
+      const packs = addPacks(manifest.packs, options.packs ?? []);
+      return { ...manifest, head, packs, ...(await this.#encodeRefs(manifest, table, landed)) };
+    }, signal);
+    return outcomes;
+  }
+
+  /** All refs of a manifest: what it holds, or its snapshot with the changes on top. */
+  async #table(manifest: Manifest, signal: AbortSignal | undefined): Promise<RefTable> {
+    if (this.#latest?.manifest === manifest) return new RefTable(this.#latest.snapshot.refs);
+    if (manifest.snapshot === undefined) return new RefTable(refsOf(manifest.refs));
+    const table = new RefTable(await this.#readSnapshot(manifest.snapshot.key, signal));
+    for (const [name, value] of Object.entries(manifest.snapshot.changes)) {
+      if (value === null) table.delete(name);
+      else table.set(toRef(name, value));
+    }
+    return table;
+  }
+
+  /** Few refs stay in the manifest; many become a snapshot, on top of which only changes are written. */
+  async #encodeRefs(manifest: Manifest, table: RefTable, landed: readonly RefChange[]): Promise<Pick<Manifest, "refs" | "snapshot">> {
+    if (table.size <= LIMITS.manifestRefsMax) return { refs: encodeRefs(table.values()), snapshot: undefined };
+    if (manifest.snapshot !== undefined) {
+      const changes = { ...manifest.snapshot.changes };
+      for (const change of landed) changes[change.name] = change.new === ZERO_OID ? null : toValue(change.new, change.peeled);
+      if (Object.keys(changes).length <= LIMITS.snapshotChangesMax) {
+        return { refs: {}, snapshot: { key: manifest.snapshot.key, changes } };
+      }
+    }
+    return { refs: {}, snapshot: { key: await this.#writeSnapshot(table), changes: {} } };
+  }
+
+  /** One ref a line, sorted: "<oid>[ <peeled>]\t<name>\n"; the key is the content's SHA-256. */
+  async #writeSnapshot(table: RefTable): Promise<string> {
+    const refs = table.snapshot("", "").refs;
+    const text = refs.map((ref) => `${ref.oid}${ref.peeled === undefined ? "" : ` ${ref.peeled}`}\t${ref.name}\n`).join("");
+    const bytes = utf8(`lakepack-refs 1\n${text}`);
+    const key = `${this.#prefix}/git/snapshots/${createHash("sha256").update(bytes).digest("hex")}`;
+    try {
+      await this.#store.putIfAbsent(key, bytes);
+    } catch (error) {
+      if (!(error instanceof Fault && error.code === "store/exists")) throw error; // the same content is there already
+    }
+    return key;
+  }
+
+  async #readSnapshot(key: string, signal: AbortSignal | undefined): Promise<Ref[]> {
+    const stored = await this.#store.get(key, LIMITS.refsMax * LIMITS.refNameBytesMax, signal);
+    const lines = stored && strictText(stored.bytes)?.split("\n");
+    if (stored === undefined || lines?.[0] !== "lakepack-refs 1" || lines.at(-1) !== "") {
+      throw new Fault("manifest/damaged", { snapshot: key, reason: stored === undefined ? "missing" : "not a ref snapshot" });
+    }
+    return lines.slice(1, -1).map((line) => {
+      const tab = line.indexOf("\t");
+      const [oid, peeled] = line.slice(0, tab).split(" ") as [string, string | undefined];
+      return { name: line.slice(tab + 1), oid, ...(peeled === undefined ? {} : { peeled }) };
+    });
+  }
+}
+
+/** Applies what may be applied to `table`, deletes first, and says what became of each change, in the order given. */
+function applyChanges(
+  table: RefTable,
+  head: string,
+  changes: readonly RefChange[],
+  options: RefUpdateOptions,
+): readonly RefOutcome[] {
+  const outcomes: RefOutcome[] = new Array(changes.length);
+  const inOrder = [...changes.keys()].sort((left, right) => rank(changes[left]) - rank(changes[right]));
+  for (const index of inOrder) {
+    const change = changes[index] as RefChange;
+    const reason = refusal(table, head, change, options);
+    outcomes[index] = reason === undefined ? { name: change.name, ok: true } : { name: change.name, ok: false, reason };
+    if (reason !== undefined) continue;
+    if (change.new === ZERO_OID) table.delete(change.name);
+    else table.set(toRef(change.name, toValue(change.new, change.peeled)));
+  }
+  if (!options.atomic || outcomes.every((outcome) => outcome.ok)) return outcomes;
+  return outcomes.map((outcome) => (outcome.ok ? { name: outcome.name, ok: false, reason: "atomic push failure" } : outcome));
+}
+
+function rank(change: RefChange | undefined): number {
+  return change?.new === ZERO_OID ? 0 : 1;
+}
+
+/** Why a change cannot be made; undefined: it can. */
+function refusal(table: RefTable, head: string, change: RefChange, options: RefUpdateOptions): string | undefined {
+  const current = table.get(change.name)?.oid ?? ZERO_OID;
+  if (current !== change.old) return staleReason(current, change);
+  if (change.new === ZERO_OID) return deleteRefusal(head, change, options);
+  if (current !== ZERO_OID) return undefined;
+  const clash = table.clash(change.name);
+  if (clash !== undefined) return `cannot be beside '${clash}': one would be the folder of the other`;
+  if (table.size >= LIMITS.refsMax) return `this repository holds ${LIMITS.refsMax} refs, the most it can`;
+  return undefined;
+}
+
+function staleReason(current: string, change: RefChange): string {
+  if (current === ZERO_OID) return "the ref does not exist any more; fetch first";
+  if (change.old === ZERO_OID) return "the ref already exists; fetch first";
+  return `the ref moved to ${current}; fetch first`;
+}
+
+function deleteRefusal(head: string, change: RefChange, options: RefUpdateOptions): string | undefined {
+  if (options.denyDeletes && isBranch(change.name)) return "deletion prohibited";
+  if (options.denyDeleteCurrent && change.name === head) return "deletion of the current branch prohibited";
+  return undefined;
+}
+
+/** HEAD stays unless it named no branch and branches have now come: then the first one pushed, or the one it named. */
+function chooseHead(manifest: Manifest, table: RefTable, landed: readonly RefChange[]): string {
+  if (table.get(manifest.head) !== undefined) return manifest.head;
+  const created = landed.filter((change) => change.new !== ZERO_OID && isBranch(change.name)).map(({ name }) => name);
+  const fresh = new Set(created);
+  for (const { name } of table.values()) if (isBranch(name) && !fresh.has(name)) return manifest.head;
+  const usual = ["refs/heads/main", "refs/heads/master"].find((name) => fresh.has(name));
+  return usual ?? created[0] ?? manifest.head;
+}
+
+function isBranch(name: string): boolean {
+  return name.startsWith("refs/heads/");
+}
+
+function addPacks(packs: readonly PackRecord[], added: readonly PackRecord[]): PackRecord[] {
+  const present = new Set(packs.map(({ checksum }) => checksum));
+  return [...added.filter(({ checksum }) => !present.has(checksum)), ...packs];
+}
+
+function toValue(oid: string, peeled: string | undefined): RefValue {
+  return peeled === undefined ? oid : [oid, peeled];
+}
+
+function toRef(name: string, value: RefValue): Ref {
+  return typeof value === "string" ? { name, oid: value } : { name, oid: value[0], peeled: value[1] };
+}
+
+function refsOf(refs: Readonly<Record<string, RefValue>>): Ref[] {
+  return Object.entries(refs).map(([name, value]) => toRef(name, value));
+}
+
+function encodeRefs(refs: Iterable<Ref>): Record<string, RefValue> {
+  const encoded: Record<string, RefValue> = {};
+  for (const ref of refs) encoded[ref.name] = toValue(ref.oid, ref.peeled);
+  return encoded;
+}

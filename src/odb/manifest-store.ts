@@ -1,0 +1,76 @@
+/** One repository's manifest in a store: read, and replaced by compare-and-swap with retries. */
+import { Fault } from "../base/fault.js";
+import { Semaphore } from "../base/flow.js";
+import { LIMITS } from "../base/limits.js";
+import type { Store, StoreTag } from "../store/store.js";
+import { decodeManifest, emptyManifest, encodeManifest, type Manifest } from "./manifest.js";
+
+interface Held {
+  readonly manifest: Manifest;
+  readonly tag: StoreTag | undefined;
+}
+
+export class ManifestStore {
+  readonly #store: Store;
+  readonly #key: string;
+  readonly #defaultHead: string;
+  /** Writers of this process take turns: they would only lose to each other. */
+  readonly #turns = new Semaphore(1);
+  /** On disk this process is the only writer, so what it last saw is what is there. */
+  #held: Held | undefined;
+
+  constructor(store: Store, prefix: string, defaultHead: string) {
+    this.#store = store;
+    this.#key = `${prefix}/git/manifest`;
+    this.#defaultHead = defaultHead;
+  }
+
+  async exists(signal?: AbortSignal): Promise<boolean> {
+    return (await this.#current(signal)).tag !== undefined;
+  }
+
+  async read(signal?: AbortSignal): Promise<Manifest> {
+    return (await this.#current(signal)).manifest;
+  }
+
+  /**
+   * Replaces the manifest by what `change` makes of it; undefined leaves it alone. `change` runs again for a loser of
+   * the race and must decide from what it is given. The result is durable when this resolves.
+   */
+  update(change: (manifest: Manifest) => Promise<Manifest | undefined> | Manifest | undefined, signal?: AbortSignal): Promise<Manifest> {
+    return this.#turns.run(async () => {
+      for (let attempt = 0; attempt < LIMITS.swapAttemptsMax; attempt++) {
+        const { manifest, tag } = await this.#current(signal);
+        const next = await change(manifest);
+        if (next === undefined) return manifest;
+        const written: Manifest = { ...next, revision: manifest.revision + 1 };
+        if (await this.#swap(written, tag)) return written;
+        this.#held = undefined;
+      }
+      throw new Fault("store/conflict", { key: this.#key, attempts: LIMITS.swapAttemptsMax });
+    }, signal);
+  }
+
+  async #swap(manifest: Manifest, tag: StoreTag | undefined): Promise<boolean> {
+    try {
+      // Without the request's signal: once begun, whether it landed must be known.
+      const written = await this.#store.putIfMatch(this.#key, encodeManifest(manifest), tag);
+      this.#held = { manifest, tag: written };
+      return true;
+    } catch (error) {
+      this.#held = undefined; // whatever happened, what is there must be read again
+      if (error instanceof Fault && error.code === "store/conflict") return false;
+      throw error;
+    }
+  }
+
+  async #current(signal: AbortSignal | undefined): Promise<Held> {
+    if (this.#held !== undefined && this.#store.kind === "disk") return this.#held;
+    const stored = await this.#store.get(this.#key, LIMITS.manifestBytesMax, signal);
+    this.#held =
+      stored === undefined
+        ? { manifest: emptyManifest(this.#defaultHead), tag: undefined }
+        : { manifest: decodeManifest(stored.bytes, this.#key), tag: stored.tag };
+    return this.#held;
+  }
+}

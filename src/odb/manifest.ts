@@ -1,0 +1,67 @@
+/**
+ * The manifest: one small JSON file per repository, the commit point. Nothing is visible before it, and it is only ever
+ * replaced by compare-and-swap. JSON, so that a person can read it in an emergency.
+ *
+ *   {"format":1,"revision":7,"head":"refs/heads/main",
+ *    "refs":{"refs/heads/main":"<oid>","refs/tags/v1":["<oid>","<peeled>"]},        while they are few
+ *    "snapshot":{"key":"git/snapshots/<sha256>","changes":{"refs/heads/x":"<oid>","refs/heads/y":null}},   once they are many
+ *    "packs":[{"checksum":…,"bytes":…,"objects":…,"origin":"push","closed":true,"selfContained":true,"tips":[…]}]}
+ *
+ * Ref names hold one UTF-16 unit per byte (base/bytes `latin1`).
+ */
+import { z } from "zod";
+import { strictText, utf8 } from "../base/bytes.js";
+import { Fault } from "../base/fault.js";
+
+const OID = z.string().regex(/^[0-9a-f]{40}$/);
+/** An id, or [id, peeled id] for an annotated tag. */
+const REF_VALUE = z.union([OID, z.tuple([OID, OID])]);
+
+const PACK = z.object({
+  checksum: OID,
+  bytes: z.number().int().nonnegative(),
+  objects: z.number().int().nonnegative(),
+  origin: z.enum(["push", "synthesized", "repack"]),
+  closed: z.boolean(),
+  selfContained: z.boolean(),
+  /** Objects nothing in the pack links to; absent: too many to keep. */
+  tips: z.array(OID).optional(),
+});
+
+const MANIFEST = z.object({
+  format: z.literal(1),
+  revision: z.number().int().nonnegative(),
+  head: z.string(),
+  refs: z.record(z.string(), REF_VALUE),
+  snapshot: z.object({ key: z.string(), changes: z.record(z.string(), REF_VALUE.nullable()) }).optional(),
+  packs: z.array(PACK),
+});
+
+export type RefValue = z.infer<typeof REF_VALUE>;
+export type PackRecord = Readonly<z.infer<typeof PACK>>;
+export type Manifest = Readonly<z.infer<typeof MANIFEST>>;
+
+/** What a repository is before its first push. */
+export function emptyManifest(head: string): Manifest {
+  return { format: 1, revision: 0, head, refs: {}, packs: [] };
+}
+
+export function encodeManifest(manifest: Manifest): Uint8Array {
+  return utf8(`${JSON.stringify(manifest, undefined, 1)}\n`);
+}
+
+/** Throws "manifest/damaged": a manifest that cannot be read is never an empty repository. */
+export function decodeManifest(bytes: Uint8Array, where: string): Manifest {
+  const text = strictText(bytes);
+  if (text === undefined) throw new Fault("manifest/damaged", { manifest: where, reason: "not UTF-8" });
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new Fault("manifest/damaged", { manifest: where, reason: (error as Error).message }, error);
+  }
+  const parsed = MANIFEST.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  throw new Fault("manifest/damaged", { manifest: where, at: issue?.path.join("."), reason: issue?.message });
+}

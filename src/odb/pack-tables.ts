@@ -1,0 +1,79 @@
+/**
+ * Index tables of live packs in shared memory: loaded once, read by every thread, dropped least recently used first.
+ */
+import { open } from "node:fs/promises";
+import { LRUCache } from "lru-cache";
+import { Fault } from "../base/fault.js";
+import { SingleFlight } from "../base/flow.js";
+import { LIMITS } from "../base/limits.js";
+
+export interface PackTable {
+  readonly idx: SharedArrayBuffer;
+  readonly rev: SharedArrayBuffer;
+}
+
+/** Fixed parts of an .idx v2 (header, fanout, two checksums) and of a .rev (header, two checksums). gitformat-pack(5). */
+const IDX_FIXED_BYTES = 8 + 1024 + 40;
+const REV_FIXED_BYTES = 12 + 40;
+/** Per object: id 20, CRC 4, offset 4, and 8 more where offsets pass 2 GiB. */
+const IDX_ENTRY_BYTES_MIN = 28;
+const IDX_ENTRY_BYTES_MAX = 36;
+const REV_ENTRY_BYTES = 4;
+
+export interface PackFiles {
+  readonly checksum: string;
+  readonly objectCount: number;
+  readonly idxPath: string;
+  readonly revPath: string;
+}
+
+export class PackTables {
+  readonly #tables: LRUCache<string, PackTable>;
+  readonly #loading = new SingleFlight<string, PackTable>();
+
+  constructor(bytesMax: number = LIMITS.packTableBytesMax) {
+    this.#tables = new LRUCache({
+      maxSize: bytesMax,
+      sizeCalculation: (table) => table.idx.byteLength + table.rev.byteLength,
+    });
+  }
+
+  /** Throws "odb/damaged" where the files do not have the size that the object count asks for. */
+  async load(files: PackFiles, signal?: AbortSignal): Promise<PackTable> {
+    const held = this.#tables.get(files.checksum);
+    if (held !== undefined) return held;
+    return this.#loading.run(files.checksum, () => this.#read(files), signal);
+  }
+
+  async #read(files: PackFiles): Promise<PackTable> {
+    const { objectCount } = files;
+    const [idx, rev] = await Promise.all([
+      readShared(files.idxPath, IDX_FIXED_BYTES + objectCount * IDX_ENTRY_BYTES_MIN, IDX_FIXED_BYTES + objectCount * IDX_ENTRY_BYTES_MAX),
+      readShared(files.revPath, REV_FIXED_BYTES + objectCount * REV_ENTRY_BYTES, REV_FIXED_BYTES + objectCount * REV_ENTRY_BYTES),
+    ]);
+    const table = { idx, rev };
+    this.#tables.set(files.checksum, table);
+    return table;
+  }
+}
+
+/** A whole file in shared memory, its size checked before anything is allocated. */
+async function readShared(path: string, bytesMin: number, bytesMax: number): Promise<SharedArrayBuffer> {
+  const file = await open(path, "r").catch((error: unknown) => {
+    throw new Fault("odb/damaged", { file: path, reason: (error as Error).message }, error);
+  });
+  try {
+    const { size } = await file.stat();
+    if (size < bytesMin || size > bytesMax) throw new Fault("odb/damaged", { file: path, bytes: size, expectedMin: bytesMin, expectedMax: bytesMax });
+    const shared = new SharedArrayBuffer(size);
+    const bytes = new Uint8Array(shared);
+    for (let filled = 0; filled < size; ) {
+      const { bytesRead } = await file.read(bytes, filled, size - filled, filled);
+      if (bytesRead === 0) throw new Fault("odb/damaged", { file: path, reason: "it became shorter while it was read" });
+      filled += bytesRead;
+    }
+    return shared;
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,65 @@
+/** Resolves a name to everything a conversation needs. One handle per repository, kept while it is used. */
+import { LRUCache } from "lru-cache";
+import { Fault } from "../base/fault.js";
+import { LIMITS } from "../base/limits.js";
+import { ManifestObjects, type ObjectServices } from "../odb/manifest-objects.js";
+import { ManifestRefs } from "../odb/manifest-refs.js";
+import { ManifestStore } from "../odb/manifest-store.js";
+import type { Repository } from "./conversation.js";
+import { type RepositoryName, storePrefix, titleOf } from "./repository-name.js";
+
+interface Handle {
+  readonly manifests: ManifestStore;
+  readonly refs: ManifestRefs;
+  readonly objects: ManifestObjects;
+}
+
+export interface RepositoriesOptions {
+  readonly services: ObjectServices;
+  /** Where HEAD points in a repository that has no branch yet. */
+  readonly defaultBranch: string;
+  /** A push to a name that does not exist makes the repository. */
+  readonly createOnPush: boolean;
+}
+
+const MANIFEST_SUFFIX = "/git/manifest";
+
+export class Repositories {
+  readonly #options: RepositoriesOptions;
+  readonly #handles = new LRUCache<string, Handle>({ max: LIMITS.repositoryHandlesMax });
+
+  constructor(options: RepositoriesOptions) {
+    this.#options = options;
+  }
+
+  /** Throws "repository/missing" where there is none (`toPush`: where none may be made). */
+  async resolve(name: RepositoryName, toPush: boolean, signal?: AbortSignal): Promise<Repository> {
+    const id = storePrefix(name);
+    const handle = this.#handles.get(id) ?? this.#open(id);
+    const exists = await handle.manifests.exists(signal);
+    if (!exists && !(toPush && this.#options.createOnPush)) throw new Fault("repository/missing", { name: titleOf(name) });
+    // Kept only when real: names that do not exist must not push others out.
+    if (exists || toPush) this.#handles.set(id, handle);
+    return { id, title: titleOf(name), refs: handle.refs, objects: handle.objects, created: !exists };
+  }
+
+  /** Titles of the repositories, sorted; the first `count`. */
+  async list(count: number, signal?: AbortSignal): Promise<string[]> {
+    const titles: string[] = [];
+    for await (const { key } of this.#options.services.store.list("repos/", signal)) {
+      if (key.endsWith(MANIFEST_SUFFIX)) titles.push(key.slice("repos/".length, -MANIFEST_SUFFIX.length));
+      if (titles.length === count) break;
+    }
+    return titles;
+  }
+
+  #open(id: string): Handle {
+    const { services, defaultBranch } = this.#options;
+    const manifests = new ManifestStore(services.store, id, `refs/heads/${defaultBranch}`);
+    return {
+      manifests,
+      refs: new ManifestRefs(manifests, services.store, id),
+      objects: new ManifestObjects(services, manifests, id),
+    };
+  }
+}

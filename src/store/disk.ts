@@ -1,0 +1,268 @@
+/**
+ * Storage in a folder. Conditional writes are as true as the single writer: one process owns the folder (database/data-lock).
+ * Durable means: the file's bytes are fsynced before its name appears, and the folder is fsynced after.
+ */
+import { createHash, randomBytes } from "node:crypto";
+import * as nodeFiles from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { Fault, asFault } from "../base/fault.js";
+import { checkAborted, Semaphore } from "../base/flow.js";
+import { checkKey } from "./key.js";
+import type { Store, Stored, StoreEntry, StoreKey, StoreTag } from "./store.js";
+
+/** The file calls this store makes; tests put a disk here that loses what was not synced. */
+export type DiskFiles = Pick<
+  typeof nodeFiles,
+  "open" | "link" | "rename" | "unlink" | "mkdir" | "readdir" | "stat" | "copyFile" | "readFile"
+>;
+
+const TEMPORARY_PREFIX = "~tmp-";
+
+export class DiskStore implements Store {
+  readonly kind = "disk";
+  readonly #root: string;
+  readonly #files: DiskFiles;
+  readonly #writing = new Map<StoreKey, Semaphore>();
+  readonly #knownFolders = new Set<string>();
+
+  constructor(root: string, files: DiskFiles = nodeFiles) {
+    this.#root = root;
+    this.#files = files;
+  }
+
+  async get(key: StoreKey, bytesMax: number, signal?: AbortSignal): Promise<Stored | undefined> {
+    checkAborted(signal);
+    const bytes = await this.#readIfThere(this.#path(key));
+    if (bytes === undefined) return undefined;
+    if (bytes.length > bytesMax) throw new Fault("wire/too-much", { key, bytes: bytes.length, bytesMax });
+    return { bytes, tag: tagOf(bytes) };
+  }
+
+  async readRange(key: StoreKey, start: number, end: number, signal?: AbortSignal): Promise<Uint8Array> {
+    checkAborted(signal);
+    const file = await this.#opened(key, () => this.#files.open(this.#path(key), "r"));
+    try {
+      const bytes = new Uint8Array(end - start);
+      let filled = 0;
+      while (filled < bytes.length) {
+        const { bytesRead } = await file.read(bytes, filled, bytes.length - filled, start + filled);
+        if (bytesRead === 0) throw new Fault("store/failed", { key, reason: "shorter than expected", at: start + filled });
+        filled += bytesRead;
+      }
+      return bytes;
+    } finally {
+      await file.close();
+    }
+  }
+
+  async size(key: StoreKey, signal?: AbortSignal): Promise<number | undefined> {
+    checkAborted(signal);
+    try {
+      return (await this.#files.stat(this.#path(key))).size;
+    } catch (error) {
+      if (isAbsent(error)) return undefined;
+      throw storeFault(error, key);
+    }
+  }
+
+  async putIfAbsent(key: StoreKey, bytes: Uint8Array, signal?: AbortSignal): Promise<StoreTag> {
+    checkAborted(signal);
+    const path = this.#path(key);
+    await this.#ensureFolder(dirname(path));
+    const temporary = await this.#writeTemporary(path, bytes);
+    try {
+      await this.#files.link(temporary, path);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "EEXIST") throw new Fault("store/exists", { key });
+      throw storeFault(error, key);
+    } finally {
+      await this.#files.unlink(temporary);
+    }
+    await this.#syncFolder(dirname(path));
+    return tagOf(bytes);
+  }
+
+  putIfMatch(key: StoreKey, bytes: Uint8Array, tag: StoreTag | undefined, signal?: AbortSignal): Promise<StoreTag> {
+    return this.#exclusively(key, signal, async () => {
+      const path = this.#path(key);
+      const current = await this.#readIfThere(path);
+      if ((current && tagOf(current)) !== tag) throw new Fault("store/conflict", { key });
+      await this.#replace(path, bytes);
+      return tagOf(bytes);
+    });
+  }
+
+  async put(key: StoreKey, bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
+    await this.#exclusively(key, signal, () => this.#replace(this.#path(key), bytes));
+  }
+
+  async publish(key: StoreKey, source: string, signal?: AbortSignal): Promise<void> {
+    checkAborted(signal);
+    const path = this.#path(key);
+    await this.#ensureFolder(dirname(path));
+    try {
+      await this.#syncFile(source);
+      await this.#linkOrCopy(source, path);
+      await this.#syncFolder(dirname(path));
+    } catch (error) {
+      throw storeFault(error, key);
+    }
+  }
+
+  async *list(prefix: StoreKey, signal?: AbortSignal): AsyncIterable<StoreEntry> {
+    const folder = this.#path(prefix.replace(/\/$/, ""));
+    const keys: string[] = [];
+    await this.#collect(folder, prefix, keys, signal);
+    for (const key of keys.sort()) {
+      const bytes = await this.size(key, signal);
+      if (bytes !== undefined) yield { key, bytes };
+    }
+  }
+
+  async delete(key: StoreKey, signal?: AbortSignal): Promise<void> {
+    checkAborted(signal);
+    try {
+      await this.#files.unlink(this.#path(key));
+    } catch (error) {
+      if (!isAbsent(error)) throw storeFault(error, key);
+    }
+  }
+
+  async localFile(key: StoreKey, signal?: AbortSignal): Promise<string> {
+    if ((await this.size(key, signal)) === undefined) throw new Fault("store/missing", { key });
+    return this.#path(key);
+  }
+
+  #path(key: StoreKey): string {
+    return join(this.#root, checkKey(key));
+  }
+
+  async #readIfThere(path: string): Promise<Uint8Array | undefined> {
+    try {
+      return await this.#files.readFile(path);
+    } catch (error) {
+      if (isAbsent(error)) return undefined;
+      throw storeFault(error, path);
+    }
+  }
+
+  async #opened<T>(key: StoreKey, open: () => Promise<T>): Promise<T> {
+    try {
+      return await open();
+    } catch (error) {
+      if (isAbsent(error)) throw new Fault("store/missing", { key });
+      throw storeFault(error, key);
+    }
+  }
+
+  async #exclusively<T>(key: StoreKey, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+    const writing = this.#writing.get(key) ?? new Semaphore(1);
+    this.#writing.set(key, writing);
+    try {
+      return await writing.run(work, signal);
+    } catch (error) {
+      throw storeFault(error, key);
+    } finally {
+      if (writing.idle) this.#writing.delete(key);
+    }
+  }
+
+  async #replace(path: string, bytes: Uint8Array): Promise<void> {
+    await this.#ensureFolder(dirname(path));
+    const temporary = await this.#writeTemporary(path, bytes);
+    await this.#files.rename(temporary, path);
+    await this.#syncFolder(dirname(path));
+  }
+
+  async #writeTemporary(path: string, bytes: Uint8Array): Promise<string> {
+    const temporary = join(dirname(path), TEMPORARY_PREFIX + randomBytes(8).toString("hex"));
+    const file = await this.#files.open(temporary, "wx");
+    try {
+      await file.writeFile(bytes);
+      await file.datasync();
+    } catch (error) {
+      await this.#files.unlink(temporary).catch(() => undefined); // the write's own failure is what counts
+      throw storeFault(error, path);
+    } finally {
+      await file.close();
+    }
+    return temporary;
+  }
+
+  async #linkOrCopy(source: string, path: string): Promise<void> {
+    try {
+      await this.#files.link(source, path);
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code;
+      if (code === "EXDEV") return this.#copyAcross(source, path);
+      if (code !== "EEXIST") throw error;
+      const [there, ours] = await Promise.all([this.#files.stat(path), this.#files.stat(source)]);
+      if (there.size !== ours.size) throw new Fault("store/conflict", { key: path, bytes: there.size, expected: ours.size });
+    }
+  }
+
+  /** The incoming folder lies on another file system: copy, sync, and give it its name last. */
+  async #copyAcross(source: string, path: string): Promise<void> {
+    const temporary = join(dirname(path), TEMPORARY_PREFIX + randomBytes(8).toString("hex"));
+    await this.#files.copyFile(source, temporary);
+    await this.#syncFile(temporary);
+    await this.#files.rename(temporary, path);
+  }
+
+  async #syncFile(path: string): Promise<void> {
+    const file = await this.#files.open(path, "r");
+    try {
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  }
+
+  #syncFolder(path: string): Promise<void> {
+    return this.#syncFile(path);
+  }
+
+  /** Makes a folder and syncs the entries of all that were missing on the way. */
+  async #ensureFolder(path: string): Promise<void> {
+    if (this.#knownFolders.has(path)) return;
+    const first = await this.#files.mkdir(path, { recursive: true });
+    for (let made = path; first !== undefined && made.length >= first.length; made = dirname(made)) {
+      await this.#syncFolder(dirname(made));
+    }
+    if (this.#knownFolders.size > KNOWN_FOLDERS_MAX) this.#knownFolders.clear();
+    this.#knownFolders.add(path);
+  }
+
+  async #collect(folder: string, prefix: string, keys: string[], signal: AbortSignal | undefined): Promise<void> {
+    const pending = [{ folder, prefix }];
+    for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+      checkAborted(signal);
+      const entries = await this.#files.readdir(next.folder, { withFileTypes: true }).catch((error: unknown) => {
+        if (isAbsent(error)) return [];
+        throw storeFault(error, prefix);
+      });
+      for (const entry of entries) {
+        const key = next.prefix + entry.name;
+        if (entry.isDirectory()) pending.push({ folder: join(next.folder, entry.name), prefix: `${key}/` });
+        else if (!entry.name.startsWith(TEMPORARY_PREFIX)) keys.push(key);
+      }
+    }
+  }
+}
+
+/** Folders remembered as made, so that a write does not ask again; a bound, not a tuning knob. */
+const KNOWN_FOLDERS_MAX = 10_000;
+
+function tagOf(bytes: Uint8Array): StoreTag {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+function isAbsent(error: unknown): boolean {
+  const code = (error as NodeJS.ErrnoException).code;
+  return code === "ENOENT" || code === "ENOTDIR";
+}
+
+function storeFault(error: unknown, key: string): Fault {
+  const fault = asFault(error);
+  return fault.code === "base/internal" ? new Fault("store/failed", { key, reason: (error as Error).message }, error) : fault;
+}
