@@ -28,6 +28,8 @@ export const LIMITS = {
   /** A filter expression. `combine:` of a handful of filters fits ten times over. */
   filterBytesMax: 4 * KIB,
   filterDepthMax: 16,
+  /** Characters of a client's own text (a name, an argument) that a message repeats. */
+  messageNameBytesMax: 200,
   /** Inflated bytes per compressed byte of a gzip body, beyond `gzipSlackBytes`. zlib itself cannot exceed 1032. */
   gzipSlackBytes: 1 * MIB,
 
