@@ -25,6 +25,8 @@ export const LIMITS = {
   /** Push options of one push, and bytes of all. Git has no limit; options are for hooks, not for data. */
   pushOptionsMax: 256,
   pushOptionBytesMax: 64 * KIB,
+  /** Server options of one version 2 request; each fits a pkt-line. */
+  serverOptionsMax: 256,
   /** A filter expression. `combine:` of a handful of filters fits ten times over. */
   filterBytesMax: 4 * KIB,
   filterDepthMax: 16,
