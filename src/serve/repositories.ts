@@ -26,7 +26,13 @@ const MANIFEST_SUFFIX = "/git/manifest";
 
 export class Repositories {
   readonly #options: RepositoriesOptions;
-  readonly #handles = new LRUCache<string, Handle>({ max: LIMITS.repositoryHandlesMax });
+  /** Keeps the handles of repositories in use from being collected. */
+  readonly #recent = new LRUCache<string, Handle>({ max: LIMITS.repositoryHandlesMax });
+  /** Every handle alive: there is never a second one beside it, so nobody reads a manifest somebody else here has replaced. */
+  readonly #alive = new Map<string, WeakRef<Handle>>();
+  readonly #collected = new FinalizationRegistry<string>((id) => {
+    if (this.#alive.get(id)?.deref() === undefined) this.#alive.delete(id);
+  });
 
   constructor(options: RepositoriesOptions) {
     this.#options = options;
@@ -35,11 +41,11 @@ export class Repositories {
   /** Throws "repository/missing" where there is none (`toPush`: where none may be made). */
   async resolve(name: RepositoryName, toPush: boolean, signal?: AbortSignal): Promise<Repository> {
     const id = storePrefix(name);
-    const handle = this.#handles.get(id) ?? this.#open(id);
+    const handle = this.#alive.get(id)?.deref() ?? this.#open(id);
     const exists = await handle.manifests.exists(signal);
     if (!exists && !(toPush && this.#options.createOnPush)) throw new Fault("repository/missing", { name: titleOf(name) });
     // Kept only when real: names that do not exist must not push others out.
-    if (exists || toPush) this.#handles.set(id, handle);
+    if (exists) this.#recent.set(id, handle);
     return { id, title: titleOf(name), refs: handle.refs, objects: handle.objects, created: !exists };
   }
 
@@ -56,10 +62,10 @@ export class Repositories {
   #open(id: string): Handle {
     const { services, defaultBranch } = this.#options;
     const manifests = new ManifestStore(services.store, id, `refs/heads/${defaultBranch}`);
-    return {
-      manifests,
-      refs: new ManifestRefs(manifests, services.store, id),
-      objects: new ManifestObjects(services, manifests, id),
-    };
+    const refs = new ManifestRefs(manifests, services.store, id);
+    const handle = { manifests, refs, objects: new ManifestObjects(services, manifests, id) };
+    this.#alive.set(id, new WeakRef(handle));
+    this.#collected.register(handle, id);
+    return handle;
   }
 }

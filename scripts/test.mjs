@@ -1,0 +1,38 @@
+// `npm test [-- files or folders]`: installs and builds if need be, runs every test this machine can run, says what was skipped. The
+// last line reads "N passed, N failed, N skipped". `--large` runs the sizes too big for every day as well.
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { join, relative } from "node:path";
+import { install, root, run } from "./install.mjs";
+
+const args = process.argv.slice(2).filter((arg) => arg !== "--large");
+const large = process.argv.includes("--large");
+
+install();
+run("scripts/build.mjs");
+
+function testFiles(path) {
+  if (statSync(path).isFile()) return [path];
+  return readdirSync(path).flatMap((name) => testFiles(join(path, name))).filter((file) => file.endsWith(".test.js"));
+}
+
+/** Compiled tests whose source is gone do not count. */
+const hasSource = (file) => existsSync(join(root, relative(join(root, "dist"), file).replace(/\.js$/, ".ts")));
+const wanted = args.length === 0 ? ["test"] : args.map((arg) => arg.replace(/\.ts$/, ".js"));
+const files = wanted.flatMap((path) => testFiles(join(root, "dist", path))).filter(hasSource).map((file) => relative(root, file));
+const output = join(root, "dist/test.tap");
+const tap = spawnSync(
+  process.execPath,
+  [join(root, "node_modules/tap/dist/esm/run.mjs"), "run", "--reporter=terse", `--output-file=${output}`, "--jobs=2", ...files],
+  { cwd: root, stdio: "inherit", env: { ...process.env, ...(large ? { LAKEPACK_TEST_LARGE: "1" } : {}) } },
+);
+
+const lines = existsSync(output) ? readFileSync(output, "utf8").split("\n") : [];
+// One level in: the named tests of each file.
+const results = lines.filter((line) => /^ {4}(not )?ok \d/.test(line));
+const skipped = results.filter((line) => /# SKIP/i.test(line));
+const failed = results.filter((line) => line.startsWith("    not ok") && !/# (SKIP|TODO)/i.test(line));
+for (const line of skipped) console.log(`SKIPPED: ${line.trim().replace(/^ok \d+ - /, "")}`);
+const failures = Math.max(failed.length, tap.status === 0 ? 0 : 1);
+console.log(`${results.length - skipped.length - failed.length} passed, ${failures} failed, ${skipped.length} skipped`);
+process.exit(tap.status ?? 1);

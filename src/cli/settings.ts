@@ -1,0 +1,117 @@
+/**
+ * Settings: one table. Each can stand in lakepack.yaml under its name, in the environment as LAKEPACK_<NAME>, or on the command line as
+ * --<name>; later ones win. A wrong or unknown setting stops the start and says its name, its value and what is allowed.
+ */
+import { readFileSync } from "node:fs";
+import { parse } from "yaml";
+import { z } from "zod";
+import { Fault } from "../base/fault.js";
+import { LIMITS } from "../base/limits.js";
+
+const SIZE = /^(\d+)([kmgt]?)$/i;
+const SIZE_UNITS: Readonly<Record<string, number>> = { "": 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3, t: 1024 ** 4 };
+
+const address = z.string().regex(/^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$/).transform(splitAddress);
+const size = z.union([z.string(), z.number()]).transform(String).pipe(z.string().regex(SIZE).transform(parseSize));
+const flag = z.union([z.boolean(), z.enum(["true", "false"])]).transform((value) => value === true || value === "true");
+const count = (max: number) => z.coerce.number().int().min(1).max(max);
+const list = z.union([z.array(z.string()), z.string().transform((text) => text.split(",").map((item) => item.trim()).filter(Boolean))]);
+
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+interface Setting<T> {
+  readonly schema: z.ZodType<T>;
+  /** As it would be written. */
+  readonly fallback: string;
+  readonly allowed: string;
+  readonly about: string;
+}
+
+function setting<T>(schema: z.ZodType<T>, fallback: string, allowed: string, about: string): Setting<T> {
+  return { schema, fallback, allowed, about };
+}
+
+export const SETTINGS = {
+  listen: setting(address, "127.0.0.1:8080", "host:port; with auth none a loopback host; port 0 takes a free one", "where HTTP is served"),
+  data: setting(z.string().min(1), "./data", "a folder", "store, database and caches"),
+  auth: setting(z.enum(["none"]), "none", "none", "who may do what"),
+  store: setting(z.enum(["disk"]), "disk", "disk", "where repositories are kept"),
+  transport: setting(z.enum(["auto", "uws", "node"]), "auto", "auto, uws or node", "HTTP front end: uWebSockets.js or node:http"),
+  default_branch: setting(z.string().regex(/^[0-9A-Za-z][0-9A-Za-z._/-]*$/), "main", "a branch name", "HEAD of a new repository"),
+  create_on_push: setting(flag, "true", "true or false", "a first push makes the repository"),
+  pool_threads: setting(z.union([z.literal("auto"), count(256)]), "auto", "auto (one a core, at least two) or 1 to 256", "worker threads"),
+  pool_queue: setting(count(100_000), String(LIMITS.poolQueueMax), "1 to 100000", "tasks that may wait for a thread"),
+  cache_bytes: setting(size, "4g", "bytes, with k, m, g or t", "generated packs kept on disk"),
+  pack_bytes_max: setting(size, "1t", "bytes, with k, m, g or t", "largest pack a push may bring"),
+  ingest_memory_bytes: setting(size, "256m", "bytes, with k, m or g", "memory of one push for inflated deltas"),
+  fsck: setting(flag, "true", "true or false", "refuse malformed objects (receive.fsckObjects)"),
+  deny_non_fast_forwards: setting(flag, "false", "true or false", "receive.denyNonFastForwards"),
+  deny_deletes: setting(flag, "false", "true or false", "receive.denyDeletes"),
+  deny_delete_current: setting(flag, "true", "true or false", "receive.denyDeleteCurrent"),
+  allow_any_want: setting(flag, "false", "true or false", "uploadpack.allowAnySHA1InWant"),
+  cors_origins: setting(list, "", "origins separated by commas", "web pages that may call the Git routes"),
+  log_level: setting(z.enum(["silent", "error", "warn", "info", "debug", "trace"]), "info", "silent, error, warn, info, debug or trace", "log"),
+} as const;
+
+export type SettingName = keyof typeof SETTINGS;
+export type Settings = { readonly [K in SettingName]: (typeof SETTINGS)[K] extends Setting<infer T> ? T : never };
+
+/** What was said about settings and where; values as written. */
+export type Given = Readonly<Record<string, unknown>>;
+
+const ENVIRONMENT_PREFIX = "LAKEPACK_";
+const SETTINGS_FILE = "lakepack.yaml";
+
+/** Reads file, environment and command line. Throws "settings/bad-value". */
+export function readSettings(flags: Given, environment: NodeJS.ProcessEnv, file: string = SETTINGS_FILE): Settings {
+  const given = { ...fromFile(file, file !== SETTINGS_FILE), ...fromEnvironment(environment), ...flags };
+  const settings: Record<string, unknown> = {};
+  for (const name of Object.keys(given)) if (!Object.hasOwn(SETTINGS, name)) throw unknown(name);
+  for (const [name, { schema, fallback, allowed }] of Object.entries(SETTINGS)) {
+    const value = given[name] ?? fallback;
+    const parsed = schema.safeParse(value);
+    if (!parsed.success) throw new Fault("settings/bad-value", { name, value: String(value), allowed });
+    settings[name] = parsed.data;
+  }
+  return settings as Settings;
+}
+
+function unknown(name: string): Fault {
+  return new Fault("settings/bad-value", { name, reason: "no such setting", allowed: Object.keys(SETTINGS).join(" ") });
+}
+
+function fromFile(file: string, required: boolean): Given {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (error) {
+    if (!required && (error as NodeJS.ErrnoException).code === "ENOENT") return {};
+    throw new Fault("settings/bad-value", { name: "config", value: file, reason: (error as Error).message });
+  }
+  const value: unknown = parse(text) ?? {};
+  if (typeof value !== "object" || Array.isArray(value)) {
+    throw new Fault("settings/bad-value", { name: "config", value: file, allowed: "lines of `name: value`" });
+  }
+  return value as Given;
+}
+
+function fromEnvironment(environment: NodeJS.ProcessEnv): Given {
+  const given: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(environment)) {
+    if (name.startsWith(ENVIRONMENT_PREFIX)) given[name.slice(ENVIRONMENT_PREFIX.length).toLowerCase()] = value;
+  }
+  return given;
+}
+
+function splitAddress(text: string): Address {
+  const colon = text.lastIndexOf(":");
+  return { host: text.slice(0, colon).replace(/^\[|\]$/g, ""), port: Number(text.slice(colon + 1)) };
+}
+
+function parseSize(text: string): number {
+  const [, digits, unit] = SIZE.exec(text) as unknown as [string, string, string];
+  return Number(digits) * (SIZE_UNITS[unit.toLowerCase()] as number);
+}
