@@ -1,0 +1,51 @@
+/** Packets of a byte stream, as conversations read them, and the bytes that follow. */
+import { Fault } from "../base/fault.js";
+import type { ByteSource } from "../base/flow.js";
+import { type Packet, PacketReader } from "../wire/pkt-line.js";
+
+export class PacketInput {
+  readonly #source: ByteSource;
+  readonly #reader = new PacketReader();
+  readonly #bytesMax: number;
+  #bytes = 0;
+  #ended = false;
+
+  /** `bytesMax`: of all packets together; more is "wire/too-much". What `rest` hands on does not count. */
+  constructor(source: ByteSource, bytesMax: number) {
+    this.#source = source;
+    this.#bytesMax = bytesMax;
+  }
+
+  /** The next packet; its payload is a view, valid until the next call. Undefined: the stream ended between packets.
+   *  Throws "wire/bad-length", "wire/truncated", "wire/too-much" and whatever the source throws. */
+  async next(): Promise<Packet | undefined> {
+    for (;;) {
+      const packet = this.#reader.next();
+      if (packet !== undefined) {
+        this.#bytes += packet.kind === "data" ? packet.payload.length + 4 : 4;
+        if (this.#bytes > this.#bytesMax) throw new Fault("wire/too-much", { bytesMax: this.#bytesMax });
+        return packet;
+      }
+      const chunk = this.#ended ? undefined : await this.#source.read();
+      if (chunk === undefined) {
+        this.#ended = true;
+        this.#reader.finish();
+        return undefined;
+      }
+      this.#reader.push(chunk);
+    }
+  }
+
+  /** Everything after the last packet read: the pack. No more packets can be read then. */
+  rest(): ByteSource {
+    let first: Uint8Array | undefined = this.#reader.rest();
+    return {
+      read: async () => {
+        const begun = first;
+        first = undefined;
+        if (begun !== undefined && begun.length > 0) return begun;
+        return this.#ended ? undefined : this.#source.read();
+      },
+    };
+  }
+}
