@@ -7,7 +7,7 @@ import { ZERO_OID } from "../git/oid.js";
 import type { Store } from "../store/store.js";
 import type { Manifest, PackRecord, RefValue } from "./manifest.js";
 import type { ManifestStore } from "./manifest-store.js";
-import { RefTable } from "./ref-table.js";
+import { compareRefs, RefTable } from "./ref-table.js";
 import type { Ref, RefChange, RefOutcome, RefSnapshot, RefStore, RefUpdateOptions } from "./ref-store.js";
 
 export class ManifestRefs implements RefStore {
@@ -60,7 +60,7 @@ export class ManifestRefs implements RefStore {
 
   /** Few refs stay in the manifest; many become a snapshot, on top of which only changes are written. */
   async #encodeRefs(manifest: Manifest, table: RefTable, landed: readonly RefChange[]): Promise<Pick<Manifest, "refs" | "snapshot">> {
-    if (table.size <= LIMITS.manifestRefsMax) return { refs: encodeRefs(table.values()), snapshot: undefined };
+    if (table.size <= LIMITS.manifestRefsMax) return { refs: encodeRefs(table.sorted()), snapshot: undefined };
     if (manifest.snapshot !== undefined) {
       const changes = { ...manifest.snapshot.changes };
       for (const change of landed) changes[change.name] = change.new === ZERO_OID ? null : toValue(change.new, change.peeled);
@@ -73,8 +73,7 @@ export class ManifestRefs implements RefStore {
 
   /** One ref a line, sorted: "<oid>[ <peeled>]\t<name>\n"; the key is the content's SHA-256. */
   async #writeSnapshot(table: RefTable): Promise<string> {
-    const refs = table.snapshot("", "").refs;
-    const text = refs.map((ref) => `${ref.oid}${ref.peeled === undefined ? "" : ` ${ref.peeled}`}\t${ref.name}\n`).join("");
+    const text = table.sorted().map((ref) => `${ref.oid}${ref.peeled === undefined ? "" : ` ${ref.peeled}`}\t${ref.name}\n`).join("");
     const bytes = utf8(`lakepack-refs 1\n${text}`);
     const key = `${this.#prefix}/git/snapshots/${createHash("sha256").update(bytes).digest("hex")}`;
     try {
@@ -153,7 +152,7 @@ function chooseHead(manifest: Manifest, table: RefTable, landed: readonly RefCha
   if (table.get(manifest.head) !== undefined) return manifest.head;
   const created = landed.filter((change) => change.new !== ZERO_OID && isBranch(change.name)).map(({ name }) => name);
   const fresh = new Set(created);
-  for (const { name } of table.values()) if (isBranch(name) && !fresh.has(name)) return manifest.head;
+  if (table.sorted().some(({ name }) => isBranch(name) && !fresh.has(name))) return manifest.head;
   const usual = ["refs/heads/main", "refs/heads/master"].find((name) => fresh.has(name));
   return usual ?? created[0] ?? manifest.head;
 }
@@ -176,7 +175,7 @@ function toRef(name: string, value: RefValue): Ref {
 }
 
 function refsOf(refs: Readonly<Record<string, RefValue>>): Ref[] {
-  return Object.entries(refs).map(([name, value]) => toRef(name, value));
+  return Object.entries(refs).map(([name, value]) => toRef(name, value)).sort(compareRefs);
 }
 
 function encodeRefs(refs: Iterable<Ref>): Record<string, RefValue> {

@@ -1,64 +1,71 @@
 /**
- * Refs by name, with the folders their names imply, so that a directory/file clash ("a" beside "a/b") is a look-up
- * whatever the number of refs. A table is changed in place by its owner and handed out only as frozen snapshots.
+ * Refs while they change: a sorted base that is never copied, the changes on top, and the directory/file clashes of both. What a push
+ * costs here follows its commands; only the snapshot it ends with is as large as the refs.
  */
+import { lowerBound, RefNames } from "../git/ref-name.js";
 import type { Ref, RefSnapshot } from "./ref-store.js";
 
 export class RefTable {
-  readonly #byName: Map<string, Ref>;
-  /** Folder ("refs/heads/a") → refs below it. */
-  readonly #folders = new Map<string, number>();
+  readonly #base: readonly Ref[];
+  /** undefined: deleted. */
+  readonly #changed = new Map<string, Ref | undefined>();
+  readonly #names: RefNames;
+  #size: number;
 
-  constructor(refs: Iterable<Ref>) {
-    this.#byName = new Map();
-    for (const ref of refs) this.set(ref);
+  /** `sorted`: bytewise by name, unchanged while the table is in use. */
+  constructor(sorted: readonly Ref[]) {
+    this.#base = sorted;
+    this.#names = new RefNames(sorted);
+    this.#size = sorted.length;
   }
 
   get size(): number {
-    return this.#byName.size;
+    return this.#size;
   }
 
   get(name: string): Ref | undefined {
-    return this.#byName.get(name);
-  }
-
-  values(): Iterable<Ref> {
-    return this.#byName.values();
+    if (this.#changed.has(name)) return this.#changed.get(name);
+    const found = this.#base[lowerBound(this.#base, name)];
+    return found?.name === name ? found : undefined;
   }
 
   set(ref: Ref): void {
-    if (!this.#byName.has(ref.name)) this.#count(ref.name, 1);
-    this.#byName.set(ref.name, ref);
+    if (!this.#names.has(ref.name)) this.#size++;
+    this.#names.add(ref.name);
+    this.#changed.set(ref.name, ref);
   }
 
   delete(name: string): void {
-    if (this.#byName.delete(name)) this.#count(name, -1);
+    if (!this.#names.has(name)) return;
+    this.#size--;
+    this.#names.remove(name);
+    this.#changed.set(name, undefined);
   }
 
-  /** Name that keeps `name` from being created: a ref that is one of its folders, or `name` itself as somebody's folder. */
+  /** A ref that keeps `name` from being created: `name` would be its folder, or it is a folder of `name`. */
   clash(name: string): string | undefined {
-    if (this.#folders.has(name)) return `${name}/…`;
-    for (const folder of foldersOf(name)) if (this.#byName.has(folder)) return folder;
-    return undefined;
+    return this.#names.conflict(name);
+  }
+
+  /** All refs, sorted. */
+  sorted(): Ref[] {
+    const changed = [...this.#changed.values()].filter((ref) => ref !== undefined).sort(compareRefs);
+    const merged: Ref[] = [];
+    let next = 0;
+    for (const ref of this.#base) {
+      for (; next < changed.length && compareRefs(changed[next] as Ref, ref) < 0; next++) merged.push(changed[next] as Ref);
+      if (!this.#changed.has(ref.name)) merged.push(ref);
+    }
+    return merged.concat(changed.slice(next));
   }
 
   snapshot(revision: string, head: string): RefSnapshot {
-    const refs = [...this.#byName.values()].sort((left, right) => (left.name < right.name ? -1 : 1));
-    return { revision, head, refs, byName: new Map(this.#byName) };
-  }
-
-  #count(name: string, by: number): void {
-    for (const folder of foldersOf(name)) {
-      const count = (this.#folders.get(folder) ?? 0) + by;
-      if (count === 0) this.#folders.delete(folder);
-      else this.#folders.set(folder, count);
-    }
+    const refs = this.sorted();
+    return { revision, head, refs, byName: new Map(refs.map((ref) => [ref.name, ref])) };
   }
 }
 
-/** "refs/heads/a/b" → "refs", "refs/heads", "refs/heads/a". */
-function foldersOf(name: string): string[] {
-  const folders: string[] = [];
-  for (let slash = name.indexOf("/"); slash > 0; slash = name.indexOf("/", slash + 1)) folders.push(name.slice(0, slash));
-  return folders;
+export function compareRefs(left: Ref, right: Ref): number {
+  return left.name < right.name ? -1 : left.name > right.name ? 1 : 0;
 }
+

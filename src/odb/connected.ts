@@ -1,0 +1,109 @@
+/** Connectivity and ancestry: the questions a push asks of objects that are already stored. Runs in a pool thread. */
+import { TreeCursor } from "../git/tree.js";
+import { parseCommit } from "../git/commit.js";
+import type { ObjectType, Oid } from "../git/oid.js";
+import { parseTag } from "../git/tag.js";
+import { Fault } from "../base/fault.js";
+import { LIMITS } from "../base/limits.js";
+import type { TaskWatch } from "../pool/control.js";
+import type { ObjectSummary } from "../pool/push-tasks.js";
+import type { ObjectReader } from "./object-reader.js";
+import { NONE, type ObjectSpace } from "./object-space.js";
+
+/** Type of an object and, of a tag, what it finally points at. Undefined where any of it is not here. */
+export function describeObject(reader: ObjectReader, oid: Oid): ObjectSummary | undefined {
+  const number = reader.locate(oid);
+  if (number === NONE) return undefined;
+  const type = reader.type(number);
+  if (type !== "tag") return { oid, type };
+  let target = { oid, type: type as ObjectType };
+  for (let depth = 0; target.type === "tag"; depth++) {
+    if (depth === LIMITS.tagDepthMax) throw new Fault("odb/bad-object", { oid, reason: `tags nested deeper than ${LIMITS.tagDepthMax}` });
+    const link = parseTag(reader.readAs("tag", reader.space.need(target.oid)));
+    const linked = reader.locate(link.target);
+    if (linked === NONE) return undefined;
+    target = { oid: link.target, type: reader.type(linked) };
+  }
+  return { oid, type, peeled: target.oid, peeledType: target.type };
+}
+
+/**
+ * Looks below tips for objects that are not here. What is in a closed pack is complete and not looked into; everything else
+ * is read once, with an explicit stack. Marks are kept between tips: a part found complete is not walked again.
+ */
+export class ConnectivityWalk {
+  readonly #reader: ObjectReader;
+  readonly #closed: ObjectSpace;
+  readonly #watch: TaskWatch;
+  /** Per object number: walked. */
+  readonly #seen: Uint8Array;
+
+  constructor(reader: ObjectReader, closed: ObjectSpace, watch: TaskWatch) {
+    this.#reader = reader;
+    this.#closed = closed;
+    this.#watch = watch;
+    this.#seen = new Uint8Array(reader.space.size);
+  }
+
+  /** The first object below `tip` that is missing or not of the type its link says; undefined: all is there. */
+  missingBelow(tip: Oid): Oid | undefined {
+    const pending: Oid[] = [tip];
+    const entered: number[] = [];
+    for (let oid = pending.pop(); oid !== undefined; oid = pending.pop()) {
+      this.#watch.step();
+      if (this.#closed.findOid(oid) !== NONE) continue;
+      const number = this.#reader.locate(oid);
+      if (number === NONE) {
+        // What was walked on the way here is not proven complete: another tip must find the gap as well.
+        for (const walked of entered) this.#seen[walked] = 0;
+        return oid;
+      }
+      if (this.#seen[number] === 1) continue;
+      this.#seen[number] = 1;
+      entered.push(number);
+      this.#pushLinks(number, pending);
+    }
+    return undefined;
+  }
+
+  #pushLinks(number: number, pending: Oid[]): void {
+    const type = this.#reader.type(number);
+    if (type === "blob") return;
+    const { data } = this.#reader.read(number);
+    if (type === "tag") pending.push(parseTag(data).target);
+    else if (type === "tree") pushEntries(data, pending);
+    else {
+      const { tree, parents } = parseCommit(data);
+      pending.push(...parents, tree);
+    }
+  }
+}
+
+function pushEntries(data: Uint8Array, pending: Oid[]): void {
+  const cursor = new TreeCursor(data);
+  while (cursor.next()) if (!cursor.isGitlink) pending.push(cursor.oid);
+}
+
+/** Whether `old` is among the ancestors of `young`. */
+export function isAncestor(reader: ObjectReader, old: Oid, young: Oid, watch: TaskWatch): boolean {
+  const target = peelToCommit(reader, old);
+  const start = peelToCommit(reader, young);
+  if (target === undefined || start === undefined) return false;
+  const seen = new Uint8Array(reader.space.size);
+  const pending = [start];
+  for (let number = pending.pop(); number !== undefined; number = pending.pop()) {
+    watch.step();
+    if (number === target) return true;
+    if (seen[number] === 1) continue;
+    seen[number] = 1;
+    for (const parent of parseCommit(reader.readAs("commit", number)).parents) pending.push(reader.space.need(parent));
+  }
+  return false;
+}
+
+function peelToCommit(reader: ObjectReader, oid: Oid): number | undefined {
+  const summary = describeObject(reader, oid);
+  const commit = summary?.peeled ?? summary?.oid;
+  if (commit === undefined || (summary?.peeledType ?? summary?.type) !== "commit") return undefined;
+  return reader.space.need(commit);
+}
