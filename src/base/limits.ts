@@ -22,6 +22,8 @@ export const LIMITS = {
   pushCommandsMax: 100_000,
   /** Bytes of the command list of one push (pkt-lines before the pack): commands at 200 bytes each. */
   pushCommandBytesMax: 24 * MIB,
+  /** Bytes read and thrown away after a push was refused in its middle, so that the client comes to read why. */
+  refusedDrainBytesMax: 8 * GIB,
   /** Push options of one push, and bytes of all. Git has no limit; options are for hooks, not for data. */
   pushOptionsMax: 256,
   pushOptionBytesMax: 64 * KIB,
@@ -106,6 +108,18 @@ export const LIMITS = {
   responseCacheBytes: 4 * GIB,
   /** Repositories whose manifest and refs are kept in memory: 10,000 refs each are 2 MB, most have ten. */
   repositoryHandlesMax: 1_000,
+  /** Pack files one thread keeps open: a quarter of the usual 1,024 descriptors for four threads. */
+  packFilesOpenMax: 64,
+  /** One block of a pack file in a thread's memory: some hundred entries of code history, one read call. */
+  packBlockBytes: 64 * KIB,
+  /** Blocks one thread keeps. Trees of a history lie together in a pack, so this covers hundreds of thousands of them. */
+  packBlockCacheBytes: 32 * MIB,
+  /** Objects a walk finds between two reports of its progress: some milliseconds of work. */
+  walkProgressObjects: 4_096,
+  /** Packs a thread's caches tell apart before they start afresh: half of what their 16-bit slot holds. */
+  packSlotsMax: 32_768,
+  /** Bases of deltas one thread keeps. Git: core.deltaBaseCacheLimit, 96 MiB for a whole process. */
+  deltaBaseCacheBytes: 48 * MIB,
   /** Index tables of live packs in shared memory: 32 bytes an object. */
   packTableBytesMax: 512 * MIB,
 } as const;

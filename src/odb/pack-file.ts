@@ -1,0 +1,180 @@
+/**
+ * Entries of one stored pack, read where they lie.
+ *
+ *   entry = header | [distance back to the base, or the base's id] | zlib stream
+ *   header: 1 bit "more", 3 bits type, 4 bits size; then 7 bits a byte, low bits first
+ *
+ * Source: gitformat-pack(5) "Pack file entry". What is read here was checked when it was ingested, so anything odd is
+ * damage ("odb/damaged"), not a client's mistake.
+ */
+import { Fault } from "../base/fault.js";
+import { LIMITS } from "../base/limits.js";
+import { OBJECT_TYPE, OID_BYTES } from "../git/oid.js";
+import type { Kernels } from "../kernels/kernels.js";
+import type { PackHandle } from "../pool/tasks.js";
+import type { BlockCache } from "./block-cache.js";
+import { PackLookup } from "./pack-lookup.js";
+
+/** The longest header: 10 bytes of size and 10 of distance, or 20 of id. */
+const ENTRY_HEADER_BYTES_MAX = 32;
+const CHECKSUM_BYTES = 20;
+/** What zlib adds to data that does not compress: 2 + 4 around it and 5 a stored block, or a little more from other writers. */
+const ZLIB_SLACK_BYTES = 64;
+
+/** What stands before an entry's zlib stream. Reused between reads: copy what must last. */
+export class EntryHeader {
+  /** As in the pack: 1 to 4 whole, 6 and 7 deltas. */
+  type = 0;
+  /** Inflated bytes of this entry: of the delta, where it is one. */
+  size = 0;
+  offset = 0;
+  /** Where the zlib stream starts in the pack. */
+  dataAt = 0;
+  /** ofs-delta: where the base's entry starts. */
+  baseOffset = 0;
+  /** ref-delta: the base's id. */
+  readonly baseOid = new Uint8Array(OID_BYTES);
+
+  get isDelta(): boolean {
+    return this.type >= OBJECT_TYPE.ofsDelta;
+  }
+}
+
+export class PackFile {
+  readonly handle: PackHandle;
+  readonly lookup: PackLookup;
+  readonly slot: number;
+  readonly #cache: BlockCache;
+  readonly #kernels: Kernels;
+  #block: Uint8Array = new Uint8Array(0);
+  #blockNumber = -1;
+
+  constructor(handle: PackHandle, cache: BlockCache, kernels: Kernels) {
+    this.handle = handle;
+    this.lookup = new PackLookup(handle);
+    this.slot = cache.slot(handle);
+    this.#cache = cache;
+    this.#kernels = kernels;
+  }
+
+  /** Reads the header of the entry at `offset` into `header`. Throws "odb/damaged". */
+  readHeader(offset: number, header: EntryHeader): void {
+    const bytes = this.#bytesAt(offset, ENTRY_HEADER_BYTES_MAX);
+    let at = this.#viewAt;
+    let byte = bytes[at++] as number;
+    header.offset = offset;
+    header.type = (byte >> 4) & 7;
+    let size = byte & 15;
+    for (let unit = 16; byte & 0x80; unit *= 128) {
+      byte = bytes[at++] ?? 0;
+      size += (byte & 0x7f) * unit;
+      if (size > Number.MAX_SAFE_INTEGER) throw this.damaged(offset, "size");
+    }
+    header.size = size;
+    if (header.type === OBJECT_TYPE.ofsDelta) at = this.#readDistance(bytes, at, header);
+    else if (header.type === OBJECT_TYPE.refDelta) {
+      header.baseOid.set(bytes.subarray(at, at + OID_BYTES));
+      at += OID_BYTES;
+    } else if (header.type === 0 || header.type === 5) throw this.damaged(offset, "type");
+    header.dataAt = offset + at - this.#viewAt;
+    if (at > bytes.length) throw this.damaged(offset, "header");
+  }
+
+  /** Each continued byte adds one before the shift. gitformat-pack(5) "offset encoding". */
+  #readDistance(bytes: Uint8Array, start: number, header: EntryHeader): number {
+    let at = start;
+    let byte = bytes[at++] ?? 0;
+    let distance = byte & 0x7f;
+    while (byte & 0x80) {
+      byte = bytes[at++] ?? 0;
+      distance = (distance + 1) * 128 + (byte & 0x7f);
+      if (distance > header.offset) break;
+    }
+    header.baseOffset = header.offset - distance;
+    if (distance === 0 || header.baseOffset < 12) throw this.damaged(header.offset, "base distance");
+    return at;
+  }
+
+  /** Inflated bytes of the entry under `header`: the object, or the delta. A copy. Throws "odb/damaged". */
+  inflate(header: EntryHeader): Uint8Array {
+    const { offset, dataAt, size } = header;
+    try {
+      // Nearly every zlib stream is shorter than what it holds, and most end inside the block they start in: then the end of
+      // the entry need not be looked up.
+      const head = this.#bytesAt(dataAt, 1).subarray(this.#viewAt, this.#viewAt + size + ZLIB_SLACK_BYTES);
+      const whole = this.#kernels.inflate(head, 0, size);
+      if (whole !== undefined) return whole.data;
+      const read = this.#kernels.inflate(this.compressed(header), 0, size);
+      if (read === undefined) throw this.damaged(offset, "zlib stream is cut");
+      return read.data;
+    } catch (error) {
+      if (error instanceof Fault && error.code.startsWith("pack/")) throw this.damaged(offset, error.message);
+      throw error;
+    }
+  }
+
+  /** The zlib stream of the entry under `header`: a copy. */
+  compressed(header: EntryHeader): Uint8Array {
+    const end = this.lookup.endAt(this.lookup.rankOf(header.offset));
+    if (end <= header.dataAt) throw this.damaged(header.offset, "entry is empty");
+    return this.copy(header.dataAt, end);
+  }
+
+  /** Bytes [start, end) of the pack: a copy the caller owns. */
+  copy(start: number, end: number): Uint8Array {
+    const bytes = Buffer.allocUnsafeSlow(end - start);
+    this.copyInto(start, bytes);
+    return bytes;
+  }
+
+  /** Fills `target` with the pack's bytes from `start`: from blocks at hand where it is short, else by one read. */
+  copyInto(start: number, target: Uint8Array): void {
+    if (start < 0 || start + target.length > this.handle.bytes) throw this.damaged(start, "range");
+    if (target.length >= LIMITS.packBlockBytes) {
+      this.#cache.readInto(this.handle, start, target);
+      return;
+    }
+    for (let filled = 0; filled < target.length; ) {
+      const view = this.#bytesAt(start + filled, 1);
+      const piece = view.subarray(this.#viewAt, this.#viewAt + target.length - filled);
+      target.set(piece, filled);
+      filled += piece.length;
+    }
+  }
+
+  damaged(offset: number, reason: string): Fault {
+    return new Fault("odb/damaged", { pack: this.handle.checksum, offset, reason });
+  }
+
+  /** Where in the view returned last the asked byte stands. */
+  #viewAt = 0;
+
+  /**
+   * Bytes around `offset`, `#viewAt` pointing at it: the whole block, or a joined copy where fewer than `wanted` bytes
+   * of the pack would follow in it.
+   */
+  #bytesAt(offset: number, wanted: number): Uint8Array {
+    const limit = this.handle.bytes - CHECKSUM_BYTES;
+    if (offset >= this.handle.bytes) throw this.damaged(offset, "beyond the end");
+    const number = Math.floor(offset / LIMITS.packBlockBytes);
+    const at = offset - number * LIMITS.packBlockBytes;
+    const block = this.#blockAt(number);
+    if (block.length - at >= wanted || offset + block.length - at >= limit) {
+      this.#viewAt = at;
+      return block;
+    }
+    const joined = new Uint8Array(block.length - at + wanted);
+    joined.set(block.subarray(at));
+    const next = this.#blockAt(number + 1).subarray(0, wanted);
+    joined.set(next, block.length - at);
+    this.#viewAt = 0;
+    return joined.subarray(0, block.length - at + next.length);
+  }
+
+  #blockAt(number: number): Uint8Array {
+    if (number === this.#blockNumber) return this.#block;
+    this.#block = this.#cache.block(this.handle, this.slot, number);
+    this.#blockNumber = number;
+    return this.#block;
+  }
+}

@@ -1,0 +1,212 @@
+/**
+ * Which objects a fetch is to bring: everything reachable from the wants and not from the haves, shallow boundaries and
+ * filter applied. Runs in a pool thread.
+ *
+ * Order of work: commits by date (commit-walk), then the boundary's trees against ours (tree-edges), then trees and blobs. Nothing
+ * recurses. What the other side is known to have stays marked, for thin packs.
+ */
+import { Fault } from "../base/fault.js";
+import type { Oid } from "../git/oid.js";
+import { TreeCursor } from "../git/tree.js";
+import type { TaskWatch } from "../pool/control.js";
+import { LIMITS } from "../base/limits.js";
+import type { Filter } from "../wire/filter.js";
+import { MARK, walkCommits, type WalkedCommits } from "./commit-walk.js";
+import { type CommitNode, Commits, peel } from "./commits.js";
+import { FilteredWalk } from "./filtered-walk.js";
+import { createFilter, type SparseBlobs } from "./object-filter.js";
+import type { ObjectReader } from "./object-reader.js";
+import { NONE } from "./object-space.js";
+import { markEdgeTrees } from "./tree-edges.js";
+
+/** What is asked for, all of it checked and resolved. */
+export interface WalkRequest {
+  readonly wants: readonly Oid[];
+  /** Objects the client has with all they reach; those that are not here are passed over. */
+  readonly haves: readonly Oid[];
+  /** Commits whose parents the client will not have after this fetch. */
+  readonly shallow: readonly Oid[];
+  readonly filter?: Filter;
+  /** Annotated tags that come along if what they point at is sent. */
+  readonly tags: readonly TagRef[];
+}
+
+export interface TagRef {
+  readonly oid: Oid;
+  readonly peeled: Oid;
+}
+
+export interface WalkedObjects {
+  /** Objects to send. */
+  readonly count: number;
+  /** By number, MARK bits: `sent`, and `uninteresting` where the client is known to have it. */
+  readonly marks: Uint8Array;
+}
+
+/** Called now and then with the number of objects found. */
+export type OnFound = (count: number) => void;
+
+/** Throws "odb/missing" where something reachable is not here. */
+export function walkObjects(reader: ObjectReader, request: WalkRequest, watch: TaskWatch, onFound: OnFound): WalkedObjects {
+  return new ObjectWalk(reader, request, watch, onFound).run();
+}
+
+/** Where a walk starts: the wants and haves, peeled and sorted by type. */
+interface Starts {
+  readonly tags: readonly number[];
+  readonly commits: readonly number[];
+  readonly trees: readonly number[];
+  readonly blobs: readonly number[];
+}
+
+class ObjectWalk {
+  readonly #reader: ObjectReader;
+  readonly #request: WalkRequest;
+  readonly #watch: TaskWatch;
+  readonly #onFound: OnFound;
+  readonly #commits: Commits;
+  readonly #marks: Uint8Array;
+  #count = 0;
+
+  constructor(reader: ObjectReader, request: WalkRequest, watch: TaskWatch, onFound: OnFound) {
+    this.#reader = reader;
+    this.#request = request;
+    this.#watch = watch;
+    this.#onFound = onFound;
+    this.#commits = new Commits(reader);
+    this.#marks = new Uint8Array(reader.space.size);
+  }
+
+  run(): WalkedObjects {
+    const { wants, haves, shallow, filter } = this.#request;
+    this.#commits.cutAt(new Set(shallow.map((oid) => this.#reader.locate(oid)).filter((number) => number !== NONE)));
+    const ours = sortStarts(this.#reader, wants, true);
+    const theirs = sortStarts(this.#reader, haves, false);
+    this.#markTheirs(theirs);
+    const walked = walkCommits(this.#commits, this.#marks, { wants: ours.commits, haves: theirs.commits }, this.#watch);
+    this.#markEdges(walked, theirs);
+    if (filter === undefined) this.#sendAll(ours, walked);
+    else this.#sendFiltered(ours, walked, filter);
+    this.#addTags();
+    this.#onFound(this.#count);
+    return { count: this.#count, marks: this.#marks };
+  }
+
+  #markTheirs(theirs: Starts): void {
+    for (const number of [...theirs.tags, ...theirs.trees, ...theirs.blobs]) this.#mark(number, MARK.uninteresting);
+    const waiting = [...theirs.trees];
+    for (let tree = waiting.pop(); tree !== undefined; tree = waiting.pop()) {
+      this.#watch.step();
+      const cursor = new TreeCursor(this.#reader.readAs("tree", tree));
+      while (cursor.next()) {
+        const number = cursor.isGitlink ? NONE : this.#reader.space.find(cursor.data, cursor.oidAt);
+        if (number === NONE || this.#has(number, MARK.uninteresting)) continue;
+        this.#mark(number, MARK.uninteresting);
+        if (cursor.isTree) waiting.push(number);
+      }
+    }
+  }
+
+  /**
+   * The trees of the boundary. A shallow client's haves count as boundary too: deepening walks below what it has, so that
+   * its own commits are nobody's parents there. Git: "--objects-edge-aggressive" where a client is shallow.
+   */
+  #markEdges(walked: WalkedCommits, theirs: Starts): void {
+    const edges = new Set(walked.edges);
+    if (this.#request.shallow.length > 0) for (const have of theirs.commits) edges.add(have);
+    if (edges.size === 0 || walked.commits.length === 0) return;
+    const trees = [...edges].map((edge) => this.#commits.node(edge).tree).filter((tree) => tree !== NONE);
+    const ours = walked.commits.map((node) => this.#treeOf(node));
+    markEdgeTrees(this.#reader, this.#marks, trees, ours, this.#watch);
+  }
+
+  #treeOf(node: CommitNode): number {
+    if (node.tree === NONE) throw this.#commits.missingLink(node);
+    return node.tree;
+  }
+
+  #sendAll(ours: Starts, walked: WalkedCommits): void {
+    for (const node of walked.commits) this.#send(node.number);
+    for (const number of [...ours.tags, ...ours.blobs]) this.#send(number);
+    for (const tree of ours.trees) this.#sendTree(tree);
+    for (const node of walked.commits) this.#sendTree(this.#treeOf(node));
+  }
+
+  /** A tree and everything below it that is not known yet. */
+  #sendTree(root: number): void {
+    if (!this.#send(root)) return;
+    const { space } = this.#reader;
+    const waiting = [root];
+    for (let tree = waiting.pop(); tree !== undefined; tree = waiting.pop()) {
+      this.#watch.step();
+      const cursor = new TreeCursor(this.#reader.readAs("tree", tree));
+      while (cursor.next()) {
+        if (cursor.isGitlink) continue;
+        const number = space.find(cursor.data, cursor.oidAt);
+        if (number === NONE) throw new Fault("odb/missing", { oid: cursor.oid, tree: space.oid(tree) });
+        if (this.#send(number) && cursor.isTree) waiting.push(number);
+      }
+    }
+  }
+
+  #sendFiltered(ours: Starts, walked: WalkedCommits, filter: Filter): void {
+    const sparse = findSparse(this.#reader, filter);
+    const objectFilter = createFilter(filter, this.#reader, sparse);
+    const walk = new FilteredWalk(this.#reader, objectFilter, this.#marks, this.#watch, (number) => this.#send(number));
+    for (const node of walked.commits) walk.commit(node.number, this.#treeOf(node));
+    for (const tag of ours.tags) walk.tag(tag);
+    for (const blob of ours.blobs) walk.blob(blob, "");
+    for (const tree of ours.trees) walk.tree(tree);
+    for (const node of walked.commits) walk.tree(node.tree);
+  }
+
+  /** include-tag: gitprotocol-capabilities(5). Tags of tags come with the outer one. */
+  #addTags(): void {
+    for (const { oid, peeled } of this.#request.tags) {
+      const target = this.#reader.locate(peeled);
+      if (target === NONE || !this.#has(target, MARK.sent)) continue;
+      for (const tag of peel(this.#reader, this.#reader.space.need(oid)).tags) this.#send(tag);
+    }
+  }
+
+  /** Puts the object among those to send; false where it is there already or the other side has it. */
+  #send(number: number): boolean {
+    const bits = this.#marks[number] as number;
+    if ((bits & (MARK.sent | MARK.uninteresting)) !== 0) return false;
+    this.#marks[number] = bits | MARK.sent;
+    this.#count++;
+    if (this.#count % LIMITS.walkProgressObjects === 0) this.#onFound(this.#count);
+    return true;
+  }
+
+  #mark(number: number, mark: number): void {
+    this.#marks[number] = (this.#marks[number] as number) | mark;
+  }
+
+  #has(number: number, mark: number): boolean {
+    return ((this.#marks[number] as number) & mark) !== 0;
+  }
+}
+
+/** With `needed` an id that is not here throws "odb/missing", else it is passed over. */
+function sortStarts(reader: ObjectReader, oids: readonly Oid[], needed: boolean): Starts {
+  const starts = { tags: [] as number[], commits: [] as number[], trees: [] as number[], blobs: [] as number[] };
+  for (const oid of oids) {
+    const number = needed ? reader.space.need(oid) : reader.locate(oid);
+    if (number === NONE) continue;
+    const { tags, target, type } = peel(reader, number);
+    starts.tags.push(...tags);
+    if (target !== NONE) starts[`${type}s`].push(target);
+    else if (needed) throw new Fault("odb/missing", { tag: oid });
+  }
+  return starts;
+}
+
+/** The blob of each `sparse:oid` in the filter. Its spec is an id here: names were resolved before. */
+function findSparse(reader: ObjectReader, filter: Filter): SparseBlobs {
+  const blobs = new Map<string, number>();
+  for (const part of filter.kind === "combine" ? filter.filters : [filter]) {
+    if (part.kind === "sparse:oid") blobs.set(part.spec, reader.space.need(part.spec));
+  }
+  return blobs;
+}
