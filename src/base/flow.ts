@@ -15,6 +15,12 @@ export interface ByteSource {
  */
 export interface ByteSink {
   write(bytes: Uint8Array): Promise<void>;
+
+  /**
+   * Says before the first write how much there will be, for those carriers that must say so first (HTTP holds a reply of
+   * unknown size back until it is whole, to send its length). A number: exactly so many bytes. "large": too much to hold back.
+   */
+  expect?(total: number | "large"): void;
 }
 
 /** Throws "base/aborted" if `signal` is. */

@@ -46,15 +46,20 @@ export class PackTables {
   }
 
   async #read(files: PackFiles): Promise<PackTable> {
-    const { objectCount } = files;
-    const [idx, rev] = await Promise.all([
-      readShared(files.idxPath, IDX_FIXED_BYTES + objectCount * IDX_ENTRY_BYTES_MIN, IDX_FIXED_BYTES + objectCount * IDX_ENTRY_BYTES_MAX),
-      readShared(files.revPath, REV_FIXED_BYTES + objectCount * REV_ENTRY_BYTES, REV_FIXED_BYTES + objectCount * REV_ENTRY_BYTES),
-    ]);
-    const table = { idx, rev };
+    const table = await loadTable(files);
     this.#tables.set(files.checksum, table);
     return table;
   }
+}
+
+/** Reads the tables of one pack. Throws "odb/damaged". */
+export async function loadTable({ objectCount, idxPath, revPath }: PackFiles): Promise<PackTable> {
+  const revBytes = REV_FIXED_BYTES + objectCount * REV_ENTRY_BYTES;
+  const [idx, rev] = await Promise.all([
+    readShared(idxPath, IDX_FIXED_BYTES + objectCount * IDX_ENTRY_BYTES_MIN, IDX_FIXED_BYTES + objectCount * IDX_ENTRY_BYTES_MAX),
+    readShared(revPath, revBytes, revBytes),
+  ]);
+  return { idx, rev };
 }
 
 /** A whole file in shared memory, its size checked before anything is allocated. */

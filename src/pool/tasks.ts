@@ -6,6 +6,8 @@
  * least every 10 ms of work and then throw Fault "base/aborted".
  */
 
+import type { PushTasks } from "./push-tasks.js";
+
 /** One live pack as tasks see it. Cheap to post: the tables are shared, not copied. */
 export interface PackHandle {
   /** SHA-1 of the pack's content, hex: its name in `pack-<checksum>.pack` and its identity in caches. */
@@ -25,7 +27,7 @@ export interface TaskControl {
 }
 
 /** Task name → request and result. Each room that adds a task declares its types in its own file in this folder. */
-export interface Tasks {
+export interface Tasks extends PushTasks {
   "hash/calibrate": { request: TaskControl; result: { readonly picks: string } };
 }
 

@@ -1,0 +1,52 @@
+/** `lakepack serve`. */
+import { Command, Option } from "commander";
+import { createLog } from "../observe/log.js";
+import { readSettings, SETTINGS, type Settings } from "./settings.js";
+import { startServer } from "./server.js";
+import { VERSION } from "./version.js";
+
+/** Requests that run when the server is told to stop have this long to end. */
+const STOP_GRACE_MS = 30_000;
+
+export function serveCommand(): Command {
+  const command = new Command("serve").description("Serve repositories over HTTP.");
+  command.option("--config <file>", "settings file", undefined);
+  for (const [name, { about, allowed, fallback }] of Object.entries(SETTINGS)) {
+    const flag = `--${name.replaceAll("_", "-")} <value>`;
+    command.addOption(new Option(flag, `${about} [${allowed}; default ${fallback === "" ? "none" : fallback}]`));
+  }
+  command.addHelpText("after", "\nEach setting can also stand in lakepack.yaml (name: value) or in the environment (LAKEPACK_NAME).\n");
+  return command.exitOverride().action(async (options: Record<string, string | undefined>) => serve(options));
+}
+
+async function serve(options: Record<string, string | undefined>): Promise<void> {
+  const { config, ...given } = options;
+  const flags = Object.fromEntries(Object.entries(given).map(([name, value]) => [toSettingName(name), value]));
+  const settings = readSettings(flags, process.env, config);
+  const running = await startServer(settings, createLog(settings.log_level));
+  greet(running.kind, running.url, settings);
+  await untilSignalled();
+  await running.stop(STOP_GRACE_MS);
+}
+
+/** commander camel-cases: "poolThreads" → "pool_threads". */
+function toSettingName(option: string): string {
+  return option.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+function greet(kind: string, url: string, settings: Settings): void {
+  process.stdout.write(`lakepack ${VERSION} serving ${url} (${kind})
+data in ${settings.data}, ${settings.auth === "none" ? "no authentication: this machine only" : settings.auth}
+
+Push something (the first push creates the repository):
+  git push ${url}/me/model.git HEAD:main
+Clone it:
+  git clone ${url}/me/model.git
+`);
+}
+
+function untilSignalled(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
+  });
+}

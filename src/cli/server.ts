@@ -1,0 +1,123 @@
+/** Puts a server together from its settings and starts it; takes it apart again. */
+import { mkdir, readFile, readdir, rm } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { Fault } from "../base/fault.js";
+import { lockDataFolder } from "../database/data-lock.js";
+import type { Log } from "../observe/log.js";
+import { startIngest } from "../odb/ingest.js";
+import { PackTables } from "../odb/pack-tables.js";
+import { ResponseCache } from "../odb/response-cache.js";
+import { createPool, type ThreadPool } from "../pool/pool.js";
+import { Repositories } from "../serve/repositories.js";
+import { GitServer } from "../serve/server.js";
+import { DiskStore } from "../store/disk.js";
+import { probeStore } from "../store/probe.js";
+import { createRoutes } from "../transport/http-routes.js";
+import { loadTransport } from "../transport/load.js";
+import type { Settings } from "./settings.js";
+import { VERSION } from "./version.js";
+
+export interface RunningServer {
+  readonly url: string;
+  readonly kind: "uws" | "node";
+  stop(graceMs: number): Promise<void>;
+}
+
+const LOOPBACK = new Set(["127.0.0.1", "::1", "localhost"]);
+const KERNELS = new URL("../../wasm/kernels.wasm", import.meta.url);
+
+export async function startServer(settings: Settings, log: Log): Promise<RunningServer> {
+  if (settings.auth === "none" && !LOOPBACK.has(settings.listen.host)) {
+    const value = `${settings.listen.host}:${settings.listen.port}`;
+    throw new Fault("settings/bad-value", { name: "listen", value, allowed: "with auth none only a loopback host (127.0.0.1, [::1], localhost)" });
+  }
+  const data = resolve(settings.data);
+  await mkdir(data, { recursive: true });
+  const lock = lockDataFolder(data);
+  const pool = createPool({
+    kernelsModule: await loadKernels(),
+    queueMax: settings.pool_queue,
+    ...(settings.pool_threads === "auto" ? {} : { threads: settings.pool_threads }),
+  });
+  try {
+    return await serveData(settings, data, pool, log, () => lock.release());
+  } catch (error) {
+    await pool.close();
+    lock.release();
+    throw error;
+  }
+}
+
+export async function loadKernels(): Promise<WebAssembly.Module> {
+  return new WebAssembly.Module(await readFile(KERNELS));
+}
+
+async function serveData(settings: Settings, data: string, pool: ThreadPool, log: Log, release: () => void): Promise<RunningServer> {
+  const incoming = join(data, "incoming");
+  await emptyFolder(incoming);
+  const store = new DiskStore(data);
+  await probeStore(store);
+  const cache = await ResponseCache.open({ folder: join(data, "cache"), bytesMax: settings.cache_bytes });
+  const server = assemble(settings, { data, incoming, store, cache, pool, log });
+  const transport = await loadTransport(settings.transport === "auto" ? undefined : settings.transport);
+  const listener = await transport.listen({
+    ...settings.listen,
+    handler: createRoutes(server, { loopbackOnly: settings.auth === "none", corsOrigins: settings.cors_origins }),
+  });
+  const host = listener.host.includes(":") ? `[${listener.host}]` : listener.host;
+  return {
+    url: `http://${host}:${listener.port}`,
+    kind: listener.kind,
+    stop: async (graceMs) => {
+      server.stop();
+      await listener.close(graceMs);
+      await pool.close();
+      release();
+    },
+  };
+}
+
+interface Parts {
+  readonly data: string;
+  readonly incoming: string;
+  readonly store: DiskStore;
+  readonly cache: ResponseCache;
+  readonly pool: ThreadPool;
+  readonly log: Log;
+}
+
+function assemble(settings: Settings, { incoming, store, cache, pool, log }: Parts): GitServer {
+  const offer = { agent: `lakepack/${VERSION}`, allowTipInWant: false, allowReachableInWant: false, atomic: true };
+  const repositories = new Repositories({
+    services: {
+      store,
+      pool,
+      incoming,
+      tables: new PackTables(),
+      ingest: { packBytesMax: settings.pack_bytes_max, memoryBytes: settings.ingest_memory_bytes },
+      startIngest,
+    },
+    defaultBranch: settings.default_branch,
+    createOnPush: settings.create_on_push,
+  });
+  return new GitServer({
+    version: VERSION,
+    repositories,
+    pool,
+    log,
+    offer,
+    policy: {
+      fsck: settings.fsck,
+      denyNonFastForwards: settings.deny_non_fast_forwards,
+      denyDeletes: settings.deny_deletes,
+      denyDeleteCurrent: settings.deny_delete_current,
+    },
+    fetch: { pool, cache, offer, log, allowAnyWant: settings.allow_any_want },
+  });
+}
+
+/** What a crash left of pushes under way: nobody was told `ok`, nothing points there. */
+async function emptyFolder(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  for (const name of await readdir(folder)) await rm(join(folder, name), { recursive: true, force: true });
+}

@@ -1,0 +1,98 @@
+/** What the objects of a push say about its commands: types, connectivity, fast-forwards. */
+import { ZERO_OID } from "../git/oid.js";
+import type { IngestedPack } from "../odb/ingest-contract.js";
+import { loadTable } from "../odb/pack-tables.js";
+import type { LivePack } from "../odb/object-database.js";
+import type { ObjectSummary } from "../pool/push-tasks.js";
+import type { PackHandle, Pool } from "../pool/tasks.js";
+import type { PushRequest } from "../wire/push.js";
+import type { Repository } from "./conversation.js";
+import type { PushPolicy } from "./push-policy.js";
+
+export interface ObjectCheck {
+  readonly refusal?: string;
+  /** Final target of an annotated tag. */
+  readonly peeled?: string;
+}
+
+export interface ObjectCheckInput {
+  readonly repository: Repository;
+  /** The pushed pack, not yet published; undefined: none came, or an empty one. */
+  readonly pack: IngestedPack | undefined;
+  readonly request: PushRequest;
+  /** Commands already refused need no look. */
+  readonly refused: readonly (string | undefined)[];
+  readonly pool: Pool;
+  readonly policy: PushPolicy;
+  readonly signal: AbortSignal;
+}
+
+/** One check a command, in order; refused and deleting ones pass. */
+export async function checkObjects(input: ObjectCheckInput): Promise<readonly ObjectCheck[]> {
+  const { request, refused, pool, signal } = input;
+  const asked = [...request.commands.keys()].filter((at) => refused[at] === undefined && request.commands[at]?.new !== ZERO_OID);
+  const checks: ObjectCheck[] = request.commands.map(() => ({}));
+  if (asked.length === 0) return checks;
+  const { packs } = await input.repository.objects.packs(signal);
+  const handles = await withPushed(packs, input.pack);
+  const oids = asked.map((at) => request.commands[at]?.new as string);
+  const described = await pool.run("receive-pack/describe", { packs: handles, oids }, { signal });
+  const closed = closedChecksums(packs, input.pack);
+  const missing = await unconnected(input, handles, closed, oids);
+  asked.forEach((at, index) => {
+    checks[at] = judge(request.commands[at]?.name as string, described[index], missing[index], request.shallows.length > 0);
+  });
+  await refuseNonFastForwards(input, handles, checks);
+  return checks;
+}
+
+/** Live packs and the pushed one, which lies where it was received. */
+async function withPushed(packs: readonly LivePack[], pack: IngestedPack | undefined): Promise<readonly PackHandle[]> {
+  const handles = packs.map(({ checksum, path, bytes, objectCount, idx, rev }) => ({ checksum, path, bytes, objectCount, idx, rev }));
+  if (pack === undefined || handles.some(({ checksum }) => checksum === pack.checksum)) return handles;
+  const { checksum, packPath: path, bytes, objectCount, idxPath, revPath } = pack;
+  return [{ checksum, path, bytes, objectCount, ...(await loadTable({ checksum, objectCount, idxPath, revPath })) }, ...handles];
+}
+
+function closedChecksums(packs: readonly LivePack[], pack: IngestedPack | undefined): string[] {
+  const closed = packs.filter((live) => live.closed).map(({ checksum }) => checksum);
+  return pack?.closed ? [...closed, pack.checksum] : closed;
+}
+
+/** Existence in a closed pack proves that all below is there; only with an open pack about is there anything to walk. */
+function unconnected(
+  input: ObjectCheckInput,
+  packs: readonly PackHandle[],
+  closed: readonly string[],
+  tips: readonly string[],
+): Promise<readonly (string | undefined)[]> {
+  if (packs.every(({ checksum }) => closed.includes(checksum))) return Promise.resolve([]);
+  return input.pool.run("receive-pack/connected", { packs, closed, tips }, { signal: input.signal });
+}
+
+function judge(name: string, summary: ObjectSummary | undefined, missing: string | undefined, isShallow: boolean): ObjectCheck {
+  if (summary === undefined || missing !== undefined) {
+    if (isShallow) return { refusal: "shallow update not allowed" };
+    return { refusal: missing === undefined ? "missing necessary objects" : `missing necessary objects (${missing})` };
+  }
+  if (name.startsWith("refs/heads/") && summary.type !== "commit") {
+    return { refusal: `a branch holds commits, and this is a ${summary.type}` };
+  }
+  return summary.peeled === undefined ? {} : { peeled: summary.peeled };
+}
+
+async function refuseNonFastForwards(input: ObjectCheckInput, packs: readonly PackHandle[], checks: ObjectCheck[]): Promise<void> {
+  const { request, policy, pool, signal } = input;
+  if (!policy.denyNonFastForwards) return;
+  const moved = [...request.commands.keys()].filter((at) => {
+    const command = request.commands[at];
+    const isMove = command !== undefined && command.old !== ZERO_OID && command.new !== ZERO_OID;
+    return isMove && checks[at]?.refusal === undefined && command.name.startsWith("refs/heads/");
+  });
+  if (moved.length === 0) return;
+  const pairs = moved.map((at) => ({ old: request.commands[at]?.old as string, new: request.commands[at]?.new as string }));
+  const forward = await pool.run("receive-pack/ancestor", { packs, pairs }, { signal });
+  moved.forEach((at, index) => {
+    if (forward[index] !== true) checks[at] = { refusal: "non-fast-forward" };
+  });
+}

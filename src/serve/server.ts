@@ -1,0 +1,81 @@
+/** The conversations of one server, behind what the transports ask for (services.ts). */
+import { asFault } from "../base/fault.js";
+import { faultFacts, type Log } from "../observe/log.js";
+import type { Pool } from "../pool/tasks.js";
+import { refAdvertisement } from "../wire/advertise.js";
+import type { Offer } from "../wire/capabilities.js";
+import type { Exchange, Repository } from "./conversation.js";
+import type { PushPolicy } from "./push-policy.js";
+import { receivePack } from "./receive-pack.js";
+import type { Repositories } from "./repositories.js";
+import type { RepositoryName } from "./repository-name.js";
+import type { GitService, RequestEnd, Services } from "./services.js";
+import { advertiseUploadPack, type UploadPackDeps, uploadPack } from "./upload-pack.js";
+
+export interface ServerOptions {
+  readonly version: string;
+  readonly repositories: Repositories;
+  readonly pool: Pool;
+  readonly policy: PushPolicy;
+  readonly offer: Offer;
+  readonly log: Log;
+  readonly fetch: UploadPackDeps;
+}
+
+export class GitServer implements Services {
+  readonly version: string;
+  readonly #options: ServerOptions;
+  #stopping = false;
+
+  constructor(options: ServerOptions) {
+    this.version = options.version;
+    this.#options = options;
+  }
+
+  resolve(name: RepositoryName, toPush: boolean, signal: AbortSignal): Promise<Repository> {
+    return this.#options.repositories.resolve(name, toPush, signal);
+  }
+
+  async advertise(exchange: Exchange, service: GitService): Promise<void> {
+    if (service === "upload-pack") return advertiseUploadPack(exchange, this.#options.fetch);
+    const { refs, head } = await exchange.repository.refs.read(exchange.signal);
+    const version = exchange.version === 1 ? 1 : 0;
+    // There is no version 2 push: who asks for it gets version 0, as from Git.
+    const lines = refAdvertisement({ service: "receive-pack", version, head, refs, offer: this.#options.offer });
+    for (const bytes of lines) await exchange.output.write(bytes);
+  }
+
+  uploadPack(exchange: Exchange): Promise<void> {
+    return uploadPack(exchange, this.#options.fetch);
+  }
+
+  receivePack(exchange: Exchange): Promise<void> {
+    return receivePack(exchange, this.#options);
+  }
+
+  async head(repository: Repository, signal: AbortSignal): Promise<string> {
+    return (await repository.refs.read(signal)).head;
+  }
+
+  repositories(count: number, signal: AbortSignal): Promise<readonly string[]> {
+    return this.#options.repositories.list(count, signal);
+  }
+
+  async notReady(): Promise<string | undefined> {
+    return this.#stopping ? "stopping" : undefined;
+  }
+
+  /** From here on `/readyz` says no, so that a balancer sends nobody; running requests go on. */
+  stop(): void {
+    this.#stopping = true;
+  }
+
+  ended(entry: RequestEnd): void {
+    const { failure, ...facts } = entry;
+    const { log } = this.#options;
+    if (failure === undefined) return log.info("request", facts);
+    const fault = asFault(failure);
+    const level = fault.row.http >= 500 && fault.code !== "pool/saturated" ? "error" : "info";
+    log[level]("request", { ...facts, ...faultFacts(fault) });
+  }
+}
