@@ -46,6 +46,20 @@ export interface HttpListenOptions {
   /** 0: any free port. */
   readonly port: number;
   readonly handler: HttpHandler;
+  /** Other times than LIMITS has. */
+  readonly times?: Partial<HttpTimes>;
+}
+
+/** How long a connection may do what, in milliseconds; LIMITS has each with its reason. */
+export interface HttpTimes {
+  /** A client that neither sends nor takes a byte while we wait for it is cut. */
+  readonly idleMs: number;
+  /** A request in all. */
+  readonly totalMs: number;
+  /** A reply of unknown size is held back at most so long. */
+  readonly holdMs: number;
+  /** How often connections are looked after. */
+  readonly tickMs: number;
 }
 
 export interface HttpTransport {

@@ -1,0 +1,203 @@
+/**
+ * How a reply leaves. Small ones carry Content-Length, because libgit2, wasm-git and CORS proxies mishandle short chunked
+ * ones; so a reply of unknown size is held back until it is whole, or 8 MiB of it are there, or a second has passed, or all held
+ * replies together are too much. From then on it is chunked.
+ */
+import { concat } from "../base/bytes.js";
+import { Fault } from "../base/fault.js";
+import type { ByteSink } from "../base/flow.js";
+import { LIMITS } from "../base/limits.js";
+import type { HttpHandler, HttpReply, HttpRequest } from "./http.js";
+import { faultReply } from "./http-fault.js";
+
+export interface ReplyHead {
+  readonly status: number;
+  readonly headers: readonly (readonly [name: string, value: string])[];
+}
+
+/** One reply as a transport's connection takes it. Rejects, or does nothing, once the client has gone. */
+export interface RawReply {
+  /** Chooses the head; it leaves with the first byte. `total`: bytes that follow exactly, undefined: chunked. */
+  begin(head: ReplyHead, total: number | undefined): void;
+  /** Resolves when the next write is welcome; `bytes` are copied or sent by then. */
+  write(bytes: Uint8Array): Promise<void>;
+  /** Ends the reply cleanly; resolves when it has been handed to the system. */
+  end(): Promise<void>;
+  /** Breaks the connection, so that nobody takes a part for the whole. */
+  cut(): void;
+}
+
+/** Bytes held back by all replies of one listener. */
+export class HoldBudget {
+  #left: number = LIMITS.replyHoldTotalBytesMax;
+
+  /** False: not so much. */
+  take(bytes: number): boolean {
+    if (bytes > this.#left) return false;
+    this.#left -= bytes;
+    return true;
+  }
+
+  give(bytes: number): void {
+    this.#left += bytes;
+  }
+}
+
+export interface ReplyOptions {
+  readonly budget: HoldBudget;
+  readonly holdMs: number;
+}
+
+/** Answers one request: whatever the handler throws becomes a reply, as long as one can still be chosen. */
+export async function answer(handler: HttpHandler, request: HttpRequest, raw: RawReply, options: ReplyOptions): Promise<void> {
+  try {
+    await sendReply(await handler(request), raw, options);
+  } catch (error) {
+    if (error instanceof CutReply) raw.cut();
+    else await sendBytes(faultReply(error, request.id), raw).catch(() => raw.cut());
+  }
+}
+
+/** The head has left: no status can be chosen any more. */
+class CutReply extends Error {}
+
+async function sendReply(reply: HttpReply, raw: RawReply, options: ReplyOptions): Promise<void> {
+  const { body } = reply;
+  if (typeof body !== "function") return sendBytes(reply, raw);
+  const sink = new ReplySink(reply, raw, options);
+  try {
+    await body(sink);
+    await sink.finish();
+  } catch (error) {
+    if (sink.begun) throw new CutReply("cut", { cause: error });
+    throw error;
+  } finally {
+    sink.release();
+  }
+}
+
+async function sendBytes(reply: HttpReply, raw: RawReply): Promise<void> {
+  const body = reply.body as Uint8Array;
+  raw.begin(reply, body.length);
+  if (body.length > 0) await raw.write(body);
+  await raw.end();
+}
+
+/** What a body writer writes to. */
+class ReplySink implements ByteSink {
+  readonly #head: ReplyHead;
+  readonly #raw: RawReply;
+  readonly #budget: HoldBudget;
+  readonly #timer: NodeJS.Timeout;
+  #held: Uint8Array[] = [];
+  #heldBytes = 0;
+  #holding = true;
+  /** As announced; undefined: chunked, unless everything was held. */
+  #total: number | undefined;
+  #written = 0;
+  #begun = false;
+  /** What was held, on its way; writes wait for it. */
+  #leaving: Promise<void> | undefined;
+
+  constructor(head: ReplyHead, raw: RawReply, { budget, holdMs }: ReplyOptions) {
+    this.#head = head;
+    this.#raw = raw;
+    this.#budget = budget;
+    this.#timer = setTimeout(() => this.#letGo(), holdMs);
+  }
+
+  /** The head has left, or is about to. */
+  get begun(): boolean {
+    return this.#begun;
+  }
+
+  expect(total: number | "large"): void {
+    if (this.#begun || this.#heldBytes > 0) throw new TypeError("a size is announced before the first write");
+    this.#holding = false;
+    this.#total = total === "large" ? undefined : total;
+  }
+
+  async write(bytes: Uint8Array): Promise<void> {
+    if (bytes.length === 0) return;
+    if (this.#holding && this.#hold(bytes)) return;
+    this.#letGo();
+    if (this.#leaving !== undefined) await this.#leaving;
+    this.#begin(this.#total);
+    this.#written += bytes.length;
+    if (this.#total !== undefined && this.#written > this.#total) throw new Fault("base/internal", { announcedBytes: this.#total });
+    await this.#raw.write(bytes);
+  }
+
+  /** Everything is written: sends what is held with its length, or ends the stream. */
+  async finish(): Promise<void> {
+    if (this.#holding) {
+      this.#begin(this.#heldBytes);
+      await this.#sendHeld();
+    } else {
+      if (this.#leaving !== undefined) await this.#leaving;
+      if (this.#written < (this.#total ?? 0)) throw new Fault("base/internal", { announcedBytes: this.#total, written: this.#written });
+      this.#begin(this.#total ?? 0);
+    }
+    await this.#raw.end();
+  }
+
+  /** Frees what is held. */
+  release(): void {
+    clearTimeout(this.#timer);
+    this.#budget.give(this.#heldBytes);
+    this.#held = [];
+    this.#heldBytes = 0;
+  }
+
+  /** Keeps a copy; false: no room, it must go out. */
+  #hold(bytes: Uint8Array): boolean {
+    if (this.#heldBytes + bytes.length > LIMITS.replyHoldBytesMax || !this.#budget.take(bytes.length)) return false;
+    this.#held.push(Buffer.from(bytes));
+    this.#heldBytes += bytes.length;
+    return true;
+  }
+
+  #begin(total: number | undefined): void {
+    clearTimeout(this.#timer);
+    if (this.#begun) return;
+    this.#begun = true;
+    this.#raw.begin(this.#head, total);
+  }
+
+  /** Holds no more: the head and what is held leave now, chunked. Where nothing is held the head waits for the first write, so
+   *  that an error can still be told by its status. */
+  #letGo(): void {
+    if (!this.#holding) return;
+    this.#holding = false;
+    if (this.#heldBytes === 0) return;
+    this.#begin(undefined);
+    this.#leaving = this.#sendHeld();
+    this.#leaving.catch(() => undefined); // the next write or `finish` sees it
+  }
+
+  async #sendHeld(): Promise<void> {
+    const parts = this.#held;
+    this.#held = [];
+    for (const part of gathered(parts)) {
+      await this.#raw.write(part);
+      this.#heldBytes -= part.length;
+      this.#budget.give(part.length);
+    }
+  }
+}
+
+/** Runs of small parts joined: a report is written in many pieces and should leave in one. */
+function* gathered(parts: readonly Uint8Array[]): Generator<Uint8Array> {
+  let run: Uint8Array[] = [];
+  let bytes = 0;
+  for (const part of parts) {
+    if (bytes > 0 && bytes + part.length > LIMITS.streamChunkBytes) {
+      yield run.length === 1 ? (run[0] as Uint8Array) : concat(run);
+      run = [];
+      bytes = 0;
+    }
+    run.push(part);
+    bytes += part.length;
+  }
+  if (bytes > 0) yield concat(run);
+}

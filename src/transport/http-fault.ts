@@ -1,0 +1,28 @@
+/** A failure as a reply: short plain text, since go-git and others show it to a person as it is. */
+import { utf8 } from "../base/bytes.js";
+import { asFault, type Fault } from "../base/fault.js";
+import type { HttpReply } from "./http.js";
+
+/** Seconds a client should wait before it tries again. */
+const RETRY_AFTER_S = 5;
+
+/** Never to be kept by anybody. The three headers Git's own http-backend sends. gitprotocol-http(5) "Smart Server Response". */
+export const NO_CACHE: readonly (readonly [string, string])[] = [
+  ["Expires", "Fri, 01 Jan 1980 00:00:00 GMT"],
+  ["Pragma", "no-cache"],
+  ["Cache-Control", "no-cache, max-age=0, must-revalidate"],
+];
+
+/** The status the failure's row names, its text and the request's id. What is ours alone (a path, a stack) is not said. */
+export function faultReply(error: unknown, requestId: string): HttpReply {
+  const fault = asFault(error);
+  const headers: (readonly [string, string])[] = [["Content-Type", "text/plain; charset=utf-8"], ...NO_CACHE];
+  if (fault.row.http === 503) headers.push(["Retry-After", String(RETRY_AFTER_S)]);
+  if (fault.code === "http/method" && typeof fault.facts.allow === "string") headers.push(["Allow", fault.facts.allow]);
+  return { status: fault.row.http, headers, body: utf8(`lakepack: ${clientText(fault)}\nrequest ${requestId}\n`) };
+}
+
+/** What the client may read: facts of our own failures stay in the log. */
+function clientText(fault: Fault): string {
+  return fault.row.http >= 500 ? fault.row.says : fault.message;
+}

@@ -1,0 +1,246 @@
+/**
+ * HTTP by uWebSockets.js. Its rules: a response is not touched after it was aborted or finished, every write is corked. A
+ * client that sends a second request before the first is answered (pipelining) is cut by it; no Git client does.
+ */
+import { STATUS_CODES } from "node:http";
+import * as uws from "uWebSockets.js";
+import { Fault } from "../base/fault.js";
+import type { HttpHandler, HttpListener, HttpListenOptions, HttpReply, HttpRequest, HttpTransport } from "./http.js";
+import { answer, HoldBudget, type RawReply, type ReplyHead } from "./http-body.js";
+import { faultReply } from "./http-fault.js";
+import { RequestBody } from "./http-request-body.js";
+import { requestId } from "./http-request-id.js";
+import { DEFAULT_TIMES, Watch, type Watched } from "./http-watch.js";
+
+export const transport: HttpTransport = { kind: "uws", listen };
+
+function listen({ host, port, handler, times }: HttpListenOptions): Promise<HttpListener> {
+  const clocks = { ...DEFAULT_TIMES, ...times };
+  const watch = new Watch(clocks);
+  const options = { budget: new HoldBudget(), holdMs: clocks.holdMs };
+  const app = uws.App();
+  app.any("/*", (res, req) => {
+    const exchange = new UwsExchange(res, req, watch);
+    void answer(exchange.refusal ?? handler, exchange.request, exchange, options).finally(() => exchange.close());
+  });
+  return new Promise((resolve, reject) => {
+    listenExclusively(app, host, port, (socket) => {
+      if (socket === false) {
+        void watch.close(0);
+        reject(new Fault("settings/bad-value", { name: "listen", value: `${host}:${port}`, reason: "the address cannot be taken" }));
+        return;
+      }
+      const close = async (graceMs: number) => {
+        uws.us_listen_socket_close(socket);
+        await watch.close(graceMs);
+        app.close();
+      };
+      resolve({ kind: "uws", host, port: uws.us_socket_local_port(socket), close });
+    });
+  });
+}
+
+type ListenCallback = (socket: uws.us_listen_socket | false) => void;
+
+/** uSockets' LIBUS_LISTEN_EXCLUSIVE_PORT. The package's types promise an enum that its code does not have. */
+const LISTEN_EXCLUSIVE_PORT = 1;
+
+/** By default a second server could share the port (SO_REUSEPORT) and take half of the requests: asks for it alone. The
+ *  package's types lack this form, its code has it. */
+function listenExclusively(app: uws.TemplatedApp, host: string, port: number, done: ListenCallback): void {
+  const listenWithOptions = app.listen as unknown as (host: string, port: number, options: number, done: ListenCallback) => void;
+  listenWithOptions.call(app, host, port, LISTEN_EXCLUSIVE_PORT, done);
+}
+
+/** One request and its reply. */
+class UwsExchange implements RawReply, Watched {
+  readonly request: HttpRequest;
+  /** Set where the request is refused before any route sees it. */
+  readonly refusal: HttpHandler | undefined;
+  readonly startedMs = performance.now();
+  readonly #res: uws.HttpResponse;
+  readonly #watch: Watch;
+  readonly #abort = new AbortController();
+  readonly #body: RequestBody;
+  readonly #isHead: boolean;
+  #waitingSinceMs: number | undefined;
+  /** The response must not be touched any more: aborted, or handed over whole. */
+  #gone = false;
+  #head: ReplyHead | undefined;
+  #total: number | undefined;
+  #drained: { resolve(): void; reject(error: unknown): void } | undefined;
+
+  constructor(res: uws.HttpResponse, req: uws.HttpRequest, watch: Watch) {
+    this.#res = res;
+    this.#watch = watch;
+    this.#body = new RequestBody({ pause: () => this.#ifHere(() => res.pause()), resume: () => this.#ifHere(() => res.resume()) });
+    const headers = new Map<string, string>();
+    req.forEach((name, value) => headers.set(name, joined(headers.get(name), value)));
+    const method = req.getCaseSensitiveMethod();
+    this.#isHead = method === "HEAD";
+    this.request = {
+      id: requestId(),
+      method,
+      path: req.getUrl(),
+      query: req.getQuery(),
+      header: (name) => headers.get(name),
+      remote: Buffer.from(res.getRemoteAddressAsText()).toString("latin1"),
+      body: this.#body,
+      signal: this.#abort.signal,
+    };
+    this.refusal = ambiguousLength(headers) ? refuse : undefined;
+    res.onAborted(() => this.#aborted(new Fault("base/aborted", { reason: "the client has gone" })));
+    res.onWritable(() => this.#writable());
+    res.onData((chunk, isLast) => this.#arrived(chunk, isLast));
+    watch.add(this);
+  }
+
+  get waitingSinceMs(): number | undefined {
+    return this.#drained !== undefined || this.#body.awaited ? this.#waitingSinceMs : undefined;
+  }
+
+  /** uWebSockets.js cuts what stalls for about 11 s in either direction; this resets that clock without a byte. */
+  touch(): void {
+    if (this.#gone) return;
+    if (this.waitingSinceMs === undefined) this.#waitingSinceMs = performance.now();
+    if (this.#body.paused) return; // a paused socket has no clock, and must stay paused
+    this.#res.pause();
+    this.#res.resume();
+  }
+
+  cut(fault?: Fault): void {
+    if (this.#gone) return;
+    this.#aborted(fault ?? new Fault("base/aborted", { reason: "the reply broke off" }));
+    this.#res.close();
+  }
+
+  begin(head: ReplyHead, total: number | undefined): void {
+    this.#head = head;
+    this.#total = total;
+  }
+
+  async write(bytes: Uint8Array): Promise<void> {
+    this.#checkHere();
+    if (this.#isHead) return;
+    if (this.#total !== undefined) return this.#writeSized(bytes, this.#total);
+    let taken = true;
+    this.#res.cork(() => {
+      this.#writeHead();
+      taken = this.#res.write(bytes);
+    });
+    if (!taken) await this.#drain();
+  }
+
+  async end(): Promise<void> {
+    if (this.#gone && this.#total !== undefined) return; // the last sized write ended it
+    this.#checkHere();
+    this.#body.discard();
+    this.#res.cork(() => {
+      this.#writeHead();
+      if (this.#isHead) this.#res.endWithoutBody(this.#total);
+      else this.#res.end();
+    });
+    this.#gone = true;
+  }
+
+  /** The exchange is over, however it went. */
+  close(): void {
+    if (!this.#gone) this.cut();
+    this.#watch.delete(this);
+  }
+
+  /** tryEnd keeps nothing: what the system did not take is offered again, from the offset it names. */
+  async #writeSized(bytes: Uint8Array, total: number): Promise<void> {
+    const before = this.#head === undefined ? this.#res.getWriteOffset() : 0;
+    if (before + bytes.length >= total) this.#body.discard(); // while the response may still be touched
+    for (let at = 0; at < bytes.length; ) {
+      let taken = true;
+      let done = false;
+      this.#res.cork(() => {
+        this.#writeHead();
+        [taken, done] = this.#res.tryEnd(at === 0 ? bytes : bytes.subarray(at), total);
+      });
+      if (done) this.#gone = true;
+      if (done || taken) return;
+      await this.#drain();
+      at = this.#res.getWriteOffset() - before;
+    }
+  }
+
+  #writeHead(): void {
+    const head = this.#head;
+    if (head === undefined) return;
+    this.#head = undefined;
+    this.#res.writeStatus(`${head.status} ${STATUS_CODES[head.status] ?? "Unknown"}`);
+    for (const [name, value] of head.headers) this.#res.writeHeader(name, value);
+    this.#res.writeHeader("Date", dateText());
+  }
+
+  #drain(): Promise<void> {
+    this.#waitingSinceMs = performance.now();
+    return new Promise((resolve, reject) => {
+      this.#drained = { resolve, reject };
+    });
+  }
+
+  /** The system took all that was waiting. */
+  #writable(): boolean {
+    const drained = this.#drained;
+    this.#drained = undefined;
+    drained?.resolve();
+    return true;
+  }
+
+  #arrived(chunk: ArrayBuffer, isLast: boolean): void {
+    this.#waitingSinceMs = performance.now();
+    // The chunk is uWebSockets.js's own memory and gone after this call: a copy.
+    if (chunk.byteLength > 0) this.#body.push(Buffer.from(new Uint8Array(chunk)));
+    if (isLast) this.#body.end();
+  }
+
+  #aborted(fault: Fault): void {
+    if (this.#gone) return;
+    this.#gone = true;
+    this.#abort.abort(fault);
+    this.#body.fail(fault);
+    const drained = this.#drained;
+    this.#drained = undefined;
+    drained?.reject(fault);
+  }
+
+  #checkHere(): void {
+    if (this.#gone) throw this.#abort.signal.reason ?? new Fault("base/aborted", { reason: "the reply is over" });
+  }
+
+  #ifHere(work: () => void): void {
+    if (!this.#gone) work();
+  }
+}
+
+function joined(before: string | undefined, value: string): string {
+  return before === undefined ? value : `${before}, ${value}`;
+}
+
+/** Two lengths, or a length and chunks: what a proxy before us took for the body may not be what we take. RFC 9112, 6.3. */
+function ambiguousLength(headers: ReadonlyMap<string, string>): boolean {
+  const length = headers.get("content-length");
+  if (length === undefined) return false;
+  return !/^[0-9]+$/.test(length) || headers.has("transfer-encoding");
+}
+
+async function refuse(request: HttpRequest): Promise<HttpReply> {
+  return faultReply(new Fault("http/bad-request", { reason: "the length of the body is ambiguous" }), request.id);
+}
+
+let dateSecond = -1;
+let dateOfSecond = "";
+
+/** The Date header, made once a second. */
+function dateText(): string {
+  const second = Math.floor(Date.now() / 1_000);
+  if (second !== dateSecond) {
+    dateSecond = second;
+    dateOfSecond = new Date(second * 1_000).toUTCString();
+  }
+  return dateOfSecond;
+}

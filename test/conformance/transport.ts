@@ -1,0 +1,450 @@
+/** What every HTTP front end must do: the same suite for uWebSockets.js and node:http. */
+import { createHash } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import t from "tap";
+import { utf8 } from "../../src/base/bytes.js";
+import { Fault } from "../../src/base/fault.js";
+import type { ByteSink, ByteSource } from "../../src/base/flow.js";
+import type { HttpHandler, HttpListener, HttpReply, HttpRequest, HttpTimes, HttpTransport } from "../../src/transport/http.js";
+import { RawClient, rawRequest } from "../transport/raw-client.js";
+
+const MIB = 1024 * 1024;
+const PLAIN = [["Content-Type", "text/plain"]] as const;
+
+type Write = (sink: ByteSink) => Promise<void>;
+
+function reply(body: Uint8Array | Write, status = 200): HttpReply {
+  return { status, headers: PLAIN, body };
+}
+
+async function readAll(source: ByteSource): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  for (let chunk = await source.read(); chunk !== undefined; chunk = await source.read()) parts.push(Buffer.from(chunk));
+  return Buffer.concat(parts);
+}
+
+/** Bytes that no shifted copy equals. */
+function pattern(length: number): Buffer {
+  const bytes = Buffer.alloc(length);
+  for (let at = 0; at + 4 <= length; at += 4) bytes.writeUInt32LE((at * 2_654_435_761) >>> 0, at);
+  return bytes;
+}
+
+function sha(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+function post(body: string | Uint8Array, headers = "", path = "/"): Uint8Array {
+  const bytes = typeof body === "string" ? Buffer.from(body, "latin1") : body;
+  return Buffer.concat([Buffer.from(`POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Length: ${bytes.length}\r\n${headers}\r\n`, "latin1"), bytes]);
+}
+
+const GET = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+export function transportSuite(transport: HttpTransport): void {
+  const serve = async (t: Pick<typeof import("tap").t, "teardown">, handler: HttpHandler, times: Partial<HttpTimes> = {}): Promise<HttpListener> => {
+    const listener = await transport.listen({ host: "127.0.0.1", port: 0, handler, times });
+    t.teardown(() => listener.close(0));
+    return listener;
+  };
+
+  t.test("a request arrives as it was sent", async (t) => {
+    let seen: HttpRequest | undefined;
+    const { port } = await serve(t, async (request) => {
+      seen = request;
+      return reply(utf8("ok"));
+    });
+    await rawRequest(port, "GET /a%2fb//c.git/info/refs?service=x&y=%20 HTTP/1.1\r\nHost: h\r\nX-A: 1\r\nx-a: 2\r\nGit-Protocol: version=2\r\n\r\n");
+    t.match(seen, { method: "GET", path: "/a%2fb//c.git/info/refs", query: "service=x&y=%20", remote: "127.0.0.1" });
+    t.equal(seen?.header("x-a"), "1, 2");
+    t.equal(seen?.header("git-protocol"), "version=2");
+    t.equal(seen?.header("absent"), undefined);
+    t.match(seen?.id, /^\S{8,}$/);
+  });
+
+  t.test("bytes, and writers of few bytes, carry Content-Length and Date", async (t) => {
+    const bodies: Record<string, Uint8Array | Write> = {
+      "/bytes": utf8("hello"),
+      "/empty": new Uint8Array(0),
+      "/writer": async (sink) => {
+        await sink.write(utf8("hel"));
+        await sleep(20);
+        await sink.write(utf8("lo"));
+      },
+      "/nothing": async () => undefined,
+    };
+    const { port } = await serve(t, async (request) => reply(bodies[request.path] ?? utf8("?")));
+    for (const [path, text] of [["/bytes", "hello"], ["/empty", ""], ["/writer", "hello"], ["/nothing", ""]] as const) {
+      const response = await rawRequest(port, `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`);
+      t.equal(response.body.toString(), text, path);
+      t.equal(response.headers.get("content-length"), String(text.length), path);
+      t.equal(response.headers.get("content-type"), "text/plain");
+      t.ok(response.headers.has("date"));
+      t.notOk(response.headers.has("transfer-encoding"));
+    }
+  });
+
+  t.test("a writer may reuse its buffer as soon as write resolves", async (t) => {
+    const expected = Buffer.concat([1, 2, 3, 4].map((fill) => Buffer.alloc(700_000, fill)));
+    const { port } = await serve(t, async (request) =>
+      reply(async (sink) => {
+        if (request.path === "/large") sink.expect?.("large");
+        if (request.path === "/sized") sink.expect?.(expected.length);
+        const buffer = Buffer.alloc(700_000);
+        for (const fill of [1, 2, 3, 4]) {
+          buffer.fill(fill);
+          await sink.write(buffer);
+        }
+        buffer.fill(9);
+      }),
+    );
+    for (const path of ["/held", "/large", "/sized"]) {
+      const response = await rawRequest(port, `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`);
+      t.ok(response.whole && response.body.equals(expected), path);
+      t.equal(response.headers.has("content-length"), path !== "/large", path);
+    }
+  });
+
+  t.test("above 8 MiB a reply is chunked, and whole", async (t) => {
+    const data = pattern(20 * MIB);
+    const { port } = await serve(t, async () =>
+      reply(async (sink) => {
+        for (let at = 0; at < data.length; at += 256 * 1024) await sink.write(data.subarray(at, at + 256 * 1024));
+      }),
+    );
+    const response = await rawRequest(port, GET);
+    t.equal(response.headers.get("transfer-encoding"), "chunked");
+    t.ok(response.whole);
+    t.equal(sha(response.body), sha(data));
+  });
+
+  t.test("a slow writer is chunked after the holding time", async (t) => {
+    const { port } = await serve(t, async () => reply(async (sink) => {
+      await sink.write(utf8("first "));
+      await sleep(400);
+      await sink.write(utf8("second"));
+    }), { holdMs: 100 });
+    const client = new RawClient(port).send(GET);
+    await sleep(250);
+    t.ok(client.receivedBytes > 0, "the first part is there before the second is written");
+    const response = await client.response();
+    client.close();
+    t.equal(response.headers.get("transfer-encoding"), "chunked");
+    t.equal(response.body.toString(), "first second");
+  });
+
+  t.test("what a writer throws before the head has left is an error reply", async (t) => {
+    const { port } = await serve(t, async (request) => {
+      if (request.path === "/handler") throw new Fault("repository/missing", { name: "a/b" });
+      return reply(async (sink) => {
+        if (request.path === "/late") await sleep(250);
+        else if (request.path === "/expected") sink.expect?.(10_000);
+        else await sink.write(utf8("some bytes, held back"));
+        throw new Fault("pool/saturated");
+      });
+    }, { holdMs: 100 });
+    for (const [path, status] of [["/handler", 404], ["/held", 503], ["/late", 503], ["/expected", 503]] as const) {
+      const response = await rawRequest(port, `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`);
+      t.equal(response.status, status, path);
+      t.match(response.headers.get("content-type"), /^text\/plain/);
+      t.match(response.body.toString(), /^lakepack: .*\nrequest \S+\n$/s, path);
+      t.equal(response.headers.has("retry-after"), status === 503);
+      t.notMatch(response.body.toString(), /some bytes/);
+    }
+  });
+
+  t.test("what it throws after that cuts the connection: no part is taken for the whole", async (t) => {
+    const { port } = await serve(t, async (request) => reply(async (sink) => {
+      if (request.path === "/chunked") sink.expect?.("large");
+      if (request.path === "/sized" || request.path === "/short") sink.expect?.(1_000);
+      await sink.write(utf8("part"));
+      await sleep(20);
+      if (request.path === "/more") { sink.expect?.(1); return; }
+      if (request.path !== "/short") throw new Error("broken");
+    }));
+    for (const path of ["/chunked", "/sized", "/short"]) {
+      const response = await rawRequest(port, `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`);
+      t.equal(response.status, 200, path);
+      t.notOk(response.whole, path);
+    }
+  });
+
+  t.test("HEAD has the head of GET and no body, and keeps the connection in step", async (t) => {
+    const { port } = await serve(t, async () => reply(async (sink) => sink.write(utf8("hello"))));
+    const client = new RawClient(port).send("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n");
+    const head = await client.response({ method: "HEAD" });
+    t.equal(head.headers.get("content-length"), "5");
+    client.send(GET);
+    t.equal((await client.response()).body.toString(), "hello");
+    client.close();
+  });
+
+  t.test("bodies arrive whole: by length, by chunks, in one byte pieces, large", async (t) => {
+    const { port } = await serve(t, async (request) => reply(utf8(sha(await readAll(request.body)))));
+    const data = pattern(20 * MIB);
+    t.equal((await rawRequest(port, post(data))).body.toString(), sha(data), "20 MiB by length");
+    const client = new RawClient(port).send("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for (let at = 0; at < data.length; at += 300_001) {
+      const piece = data.subarray(at, at + 300_001);
+      client.send(`${piece.length.toString(16)}\r\n`).send(piece).send("\r\n");
+    }
+    client.send("0\r\n\r\n");
+    t.equal((await client.response()).body.toString(), sha(data), "20 MiB in chunks");
+    for (const byte of Buffer.from(post("0011command=x0000\n"))) await client.sent(Uint8Array.of(byte));
+    t.equal((await client.response()).body.toString(), sha(utf8("0011command=x0000\n")), "byte by byte, on the same connection");
+    client.close();
+    t.equal((await rawRequest(port, GET)).body.toString(), sha(utf8("")), "no body");
+  });
+
+  t.test("a body nobody reads stops the sender: memory is bounded", async (t) => {
+    let release: (() => void) | undefined;
+    const held = new Promise<void>((resolve) => { release = resolve; });
+    const { port } = await serve(t, async (request) => {
+      await held;
+      return reply(utf8(String((await readAll(request.body)).length)));
+    });
+    const client = new RawClient(port).send(`POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${64 * MIB}\r\n\r\n`);
+    let sent = 0;
+    const sending = (async () => {
+      for (; sent < 64; sent++) await client.sent(Buffer.alloc(MIB));
+    })();
+    await sleep(700);
+    t.ok(sent < 24, `${sent} MiB left the client while nobody read`);
+    release?.();
+    await sending;
+    t.equal((await client.response()).body.toString(), String(64 * MIB));
+    client.close();
+  });
+
+  t.test("a reader that stalls stops the writer: memory is bounded", async (t) => {
+    let written = 0;
+    const data = pattern(256 * 1024);
+    const { port } = await serve(t, async () => reply(async (sink) => {
+      sink.expect?.("large");
+      for (; written < 256; written++) await sink.write(data);
+    }));
+    const client = new RawClient(port).send(GET);
+    client.socket.pause();
+    await sleep(700);
+    t.ok(written < 80, `${written / 4} MiB were written while nobody read`);
+    client.socket.resume();
+    const response = await client.response();
+    t.ok(response.whole);
+    t.equal(response.body.length, 64 * MIB);
+    client.close();
+  });
+
+  t.test("a sized reply survives a reader that stalls", async (t) => {
+    const data = pattern(32 * MIB);
+    const { port } = await serve(t, async () => reply(async (sink) => {
+      sink.expect?.(data.length);
+      for (let at = 0; at < data.length; at += 256 * 1024) await sink.write(data.subarray(at, at + 256 * 1024));
+    }));
+    const client = new RawClient(port).send(GET);
+    for (let pause = 0; pause < 4; pause++) {
+      client.socket.pause();
+      await sleep(100);
+      client.socket.resume();
+      await sleep(5);
+    }
+    const response = await client.response();
+    t.equal(response.headers.get("content-length"), String(data.length));
+    t.equal(sha(response.body), sha(data));
+    client.close();
+  });
+
+  t.test("connections that are slow but alive outlast the front end's own clock", { timeout: 60_000 }, async (t) => {
+    const data = Buffer.alloc(16 * MIB, 7);
+    const { port } = await serve(t, async (request) => {
+      if (request.path === "/sender") return reply(utf8(String((await readAll(request.body)).length)));
+      if (request.path === "/thinker") await sleep(14_000);
+      return reply(async (sink) => {
+        if (request.path === "/reader") sink.expect?.(data.length);
+        else if (request.path === "/chunks") sink.expect?.("large");
+        await sink.write(data);
+      });
+    });
+    const sender = async () => {
+      const client = new RawClient(port).send("POST /sender HTTP/1.1\r\nHost: x\r\nContent-Length: 112000\r\n\r\n");
+      for (let second = 0; second < 14; second++) {
+        client.send(new Uint8Array(8_000));
+        await sleep(1_000);
+      }
+      return client.response().finally(() => client.close());
+    };
+    const reader = async (path: string) => {
+      const client = new RawClient(port).send(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`);
+      await sleep(50);
+      client.socket.pause();
+      await sleep(14_000);
+      client.socket.resume();
+      return client.response().finally(() => client.close());
+    };
+    const [sent, sized, chunked, thought] = await Promise.all([sender(), reader("/reader"), reader("/chunks"), reader("/thinker")]);
+    t.equal(sent.body.toString(), "112000", "a sender at 8 KB/s for 14 s");
+    t.ok(sized.whole && sized.body.equals(data), "a reader of a sized reply that stalls for 14 s");
+    t.ok(chunked.whole && chunked.body.equals(data), "a reader of a chunked reply that stalls for 14 s");
+    t.ok(thought.whole && thought.body.equals(data), "a reply that begins after 14 s");
+  });
+
+  t.test("a client that keeps us waiting is cut, whichever way, and nothing waits for it", async (t) => {
+    const ends: string[] = [];
+    const { port } = await serve(t, async (request) => {
+      request.signal.addEventListener("abort", () => ends.push(`${request.path} signal`));
+      if (request.path === "/sender") await readAll(request.body).catch((error: Fault) => ends.push(`body ${error.code}`));
+      return reply(async (sink) => {
+        sink.expect?.("large");
+        try {
+          for (let piece = 0; piece < 400; piece++) await sink.write(Buffer.alloc(256 * 1024));
+        } catch (error) {
+          if (request.path === "/reader") ends.push(`write ${(error as Fault).code}`);
+          throw error;
+        }
+      });
+    }, { idleMs: 500, tickMs: 100 });
+    const sender = new RawClient(port).send("POST /sender HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc");
+    const reader = new RawClient(port).send("GET /reader HTTP/1.1\r\nHost: x\r\n\r\n");
+    reader.socket.pause();
+    await sleep(1_500);
+    t.same(ends.sort(), ["/reader signal", "/sender signal", "body base/timeout", "write base/timeout"]);
+    t.ok(sender.ended, "the sender's connection is closed");
+    sender.close();
+    reader.close();
+  });
+
+  t.test("a request that takes for ever is cut", async (t) => {
+    let aborted: unknown;
+    const { port } = await serve(t, async (request) => {
+      await new Promise<void>((resolve) => request.signal.addEventListener("abort", () => { aborted = request.signal.reason; resolve(); }));
+      throw aborted;
+    }, { totalMs: 400, tickMs: 100 });
+    await t.rejects(rawRequest(port, GET));
+    t.match(aborted, { code: "base/timeout" });
+  });
+
+  t.test("a client that goes is noticed: in its body, while we think, in the reply", async (t) => {
+    const ends: string[] = [];
+    const { port } = await serve(t, async (request) => {
+      const gone = new Promise<void>((resolve) => request.signal.addEventListener("abort", () => resolve()));
+      if (request.path === "/body") await readAll(request.body).catch((error: Fault) => { ends.push(`body ${error.code}`); throw error; });
+      if (request.path === "/think") await gone.then(() => ends.push("think"));
+      return reply(async (sink) => {
+        sink.expect?.("large");
+        try {
+          for (;;) await sink.write(Buffer.alloc(256 * 1024));
+        } catch (error) {
+          if (request.path === "/reply") ends.push(`write ${(error as Fault).code}`);
+          throw error;
+        }
+      });
+    });
+    const clients = [
+      new RawClient(port).send("POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf"),
+      new RawClient(port).send("GET /think HTTP/1.1\r\nHost: x\r\n\r\n"),
+      new RawClient(port).send("GET /reply HTTP/1.1\r\nHost: x\r\n\r\n"),
+    ];
+    await sleep(150);
+    for (const client of clients) client.close();
+    await sleep(300);
+    t.same(ends.sort(), ["body base/aborted", "think", "write base/aborted"]);
+  });
+
+  t.test("a body that ends before its Content-Length is a fault at once", async (t) => {
+    const ends: string[] = [];
+    const { port } = await serve(t, async (request) => {
+      await readAll(request.body).catch((error: Fault) => { ends.push(error.code); throw error; });
+      return reply(utf8("whole"));
+    });
+    const client = new RawClient(port).send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf");
+    client.socket.end();
+    await sleep(300);
+    t.same(ends, ["base/aborted"]);
+    client.close();
+  });
+
+  t.test("an answer before the body is read leaves the connection in step", async (t) => {
+    const { port } = await serve(t, async (request) => {
+      if (request.path === "/early") return reply(utf8("no"), 403);
+      return reply(await readAll(request.body));
+    });
+    for (const size of [10, 70_000, 3 * MIB]) {
+      const client = new RawClient(port).send(post(pattern(size), "", "/early")).send(post("next"));
+      t.equal((await client.response()).status, 403, `${size}`);
+      t.equal((await client.response()).body.toString(), "next", `${size}`);
+      client.close();
+    }
+  });
+
+  t.test("requests on one connection are answered in order", async (t) => {
+    const { port } = await serve(t, async (request) => {
+      if (request.path === "/slow") await sleep(100);
+      return reply(utf8(request.path));
+    });
+    const client = new RawClient(port).send("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n");
+    t.equal((await client.response()).body.toString(), "/slow");
+    client.send("GET /fast HTTP/1.1\r\nHost: x\r\n\r\n");
+    t.equal((await client.response()).body.toString(), "/fast");
+    client.close();
+  });
+
+  t.test("a body whose length is ambiguous is refused", async (t) => {
+    const reached: string[] = [];
+    const { port } = await serve(t, async (request) => {
+      reached.push((await readAll(request.body)).toString());
+      return reply(utf8("taken"));
+    });
+    const requests = {
+      "two lengths": "Content-Length: 3\r\nContent-Length: 5\r\n\r\nabcde",
+      "length and chunks": "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+      "not a length": "Content-Length: +3\r\n\r\nabc",
+      "negative": "Content-Length: -3\r\n\r\nabc",
+    };
+    for (const [name, rest] of Object.entries(requests)) {
+      const status = await rawRequest(port, `POST / HTTP/1.1\r\nHost: x\r\n${rest}`).then((response) => response.status, () => 0);
+      t.ok(status === 400 || status === 0, `${name}: ${status}`);
+    }
+    t.same(reached, []);
+  });
+
+  t.test("Expect: 100-continue is answered", async (t) => {
+    const { port } = await serve(t, async (request) => reply(await readAll(request.body)));
+    const client = new RawClient(port).send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n");
+    t.equal((await client.response()).status, 100);
+    client.send("body");
+    t.equal((await client.response()).body.toString(), "body");
+    client.close();
+  });
+
+  t.test("headers of 3 KB pass, of 20 KB are refused", async (t) => {
+    const { port } = await serve(t, async () => reply(utf8("ok")));
+    const withHeader = (bytes: number) => `GET / HTTP/1.1\r\nHost: x\r\nAuthorization: ${"a".repeat(bytes)}\r\n\r\n`;
+    t.equal((await rawRequest(port, withHeader(3_000))).status, 200);
+    t.equal((await rawRequest(port, withHeader(20_000))).status, 431);
+  });
+
+  t.test("closing lets running requests end within their grace, and cuts the rest", async (t) => {
+    const listener = await transport.listen({
+      host: "127.0.0.1",
+      port: 0,
+      handler: async (request) => {
+        await sleep(request.path === "/short" ? 200 : 60_000, undefined, { signal: request.signal }).catch(() => undefined);
+        return reply(utf8("done"));
+      },
+    });
+    const short = new RawClient(listener.port).send("GET /short HTTP/1.1\r\nHost: x\r\n\r\n");
+    const long = new RawClient(listener.port).send("GET /long HTTP/1.1\r\nHost: x\r\n\r\n");
+    await sleep(50);
+    const closed = listener.close(600);
+    t.equal((await short.response()).body.toString(), "done");
+    await closed;
+    await t.rejects(long.response(), "the long one is cut");
+    await t.rejects(rawRequest(listener.port, GET), "nobody listens any more");
+    short.close();
+    long.close();
+  });
+
+  t.test("a port is taken alone", async (t) => {
+    const { port } = await serve(t, async () => reply(utf8("first")));
+    await t.rejects(transport.listen({ host: "127.0.0.1", port, handler: async () => reply(utf8("second")) }), { code: "settings/bad-value" });
+  });
+}
