@@ -137,8 +137,8 @@ class UwsExchange implements RawReply, Watched {
     this.#body.discard();
     this.#res.cork(() => {
       this.#writeHead();
-      if (this.#isHead) this.#res.endWithoutBody(this.#total);
-      else this.#res.end();
+      if (!this.#isHead) this.#res.end();
+      else this.#endHead();
     });
     this.#gone = true;
   }
@@ -147,6 +147,12 @@ class UwsExchange implements RawReply, Watched {
   close(): void {
     if (!this.#gone) this.cut();
     this.#watch.delete(this);
+  }
+
+  /** Not endWithoutBody(total): it counts the reply as unfinished and the next request then breaks the connection [seen on 20.51]. */
+  #endHead(): void {
+    if (this.#total !== undefined) this.#res.writeHeader("Content-Length", String(this.#total));
+    this.#res.endWithoutBody();
   }
 
   /** tryEnd keeps nothing: what the system did not take is offered again, from the offset it names. */
@@ -167,13 +173,13 @@ class UwsExchange implements RawReply, Watched {
     }
   }
 
+  /** Date comes from uWebSockets.js itself. */
   #writeHead(): void {
     const head = this.#head;
     if (head === undefined) return;
     this.#head = undefined;
     this.#res.writeStatus(`${head.status} ${STATUS_CODES[head.status] ?? "Unknown"}`);
     for (const [name, value] of head.headers) this.#res.writeHeader(name, value);
-    this.#res.writeHeader("Date", dateText());
   }
 
   #drain(): Promise<void> {
@@ -230,17 +236,4 @@ function ambiguousLength(headers: ReadonlyMap<string, string>): boolean {
 
 async function refuse(request: HttpRequest): Promise<HttpReply> {
   return faultReply(new Fault("http/bad-request", { reason: "the length of the body is ambiguous" }), request.id);
-}
-
-let dateSecond = -1;
-let dateOfSecond = "";
-
-/** The Date header, made once a second. */
-function dateText(): string {
-  const second = Math.floor(Date.now() / 1_000);
-  if (second !== dateSecond) {
-    dateSecond = second;
-    dateOfSecond = new Date(second * 1_000).toUTCString();
-  }
-  return dateOfSecond;
 }
