@@ -1,5 +1,5 @@
 /** Puts a server together from its settings and starts it; takes it apart again. */
-import { mkdir, readFile, readdir, rm } from "node:fs/promises";
+import { mkdir, readdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { Fault } from "../base/fault.js";
 import { lockDataFolder } from "../database/data-lock.js";
@@ -14,6 +14,7 @@ import { DiskStore } from "../store/disk.js";
 import { probeStore } from "../store/probe.js";
 import { createRoutes } from "../transport/http-routes.js";
 import { loadTransport } from "../transport/load.js";
+import { loadKernels } from "./kernels.js";
 import type { Settings } from "./settings.js";
 import { VERSION } from "./version.js";
 
@@ -24,7 +25,6 @@ export interface RunningServer {
 }
 
 const LOOPBACK = new Set(["127.0.0.1", "::1", "localhost"]);
-const KERNELS = new URL("../../wasm/kernels.wasm", import.meta.url);
 
 export async function startServer(settings: Settings, log: Log): Promise<RunningServer> {
   if (settings.auth === "none" && !LOOPBACK.has(settings.listen.host)) {
@@ -46,10 +46,6 @@ export async function startServer(settings: Settings, log: Log): Promise<Running
     lock.release();
     throw error;
   }
-}
-
-export async function loadKernels(): Promise<WebAssembly.Module> {
-  return new WebAssembly.Module(await readFile(KERNELS));
 }
 
 async function serveData(settings: Settings, data: string, pool: ThreadPool, log: Log, release: () => void): Promise<RunningServer> {

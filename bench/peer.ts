@@ -1,0 +1,116 @@
+/** The peer: nginx, fcgiwrap and `git http-backend`, started on loopback in a folder of its own and stopped by process id. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { access, mkdir, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { GIT_ENVIRONMENT, git } from "./git.js";
+
+export interface Peer {
+  readonly url: string;
+  readonly pids: readonly number[];
+  /** Folder of its bare repositories. */
+  readonly repositories: string;
+  stop(): Promise<void>;
+}
+
+const WORKERS = 4;
+const NGINX = "/usr/sbin/nginx";
+const FCGIWRAP = "/usr/sbin/fcgiwrap";
+
+export async function peerIsInstalled(): Promise<boolean> {
+  return access(NGINX).then(() => access(FCGIWRAP)).then(() => true, () => false);
+}
+
+export async function startPeer(folder: string, port: number): Promise<Peer> {
+  const repositories = join(folder, "repositories");
+  await mkdir(repositories, { recursive: true });
+  const socket = join(folder, "fcgiwrap.sock");
+  await writeFile(join(folder, "nginx.conf"), configuration(folder, socket, repositories, port));
+  const wrap = spawn(FCGIWRAP, ["-c", String(WORKERS), "-s", `unix:${socket}`], { env: GIT_ENVIRONMENT, stdio: "ignore" });
+  await until(() => access(socket).then(() => true, () => false), "fcgiwrap");
+  const nginx = spawn(NGINX, ["-p", folder, "-c", join(folder, "nginx.conf")], { stdio: "ignore" });
+  await until(() => answers(port), "nginx");
+  const children = [wrap, nginx];
+  return {
+    url: `http://127.0.0.1:${port}`,
+    pids: children.map((child) => child.pid as number),
+    repositories,
+    stop: () => Promise.all(children.map(end)).then(() => undefined),
+  };
+}
+
+/** Makes an empty bare repository that takes pushes with fsck and fsync, as ours does. */
+export function makePeerRepository(peer: Peer, name: string): string {
+  const path = join(peer.repositories, `${name}.git`);
+  git(["init", "--quiet", "--bare", "--initial-branch=main", path], peer.repositories);
+  for (const [key, value] of [["http.receivepack", "true"], ["receive.fsckObjects", "true"], ["core.fsync", "all"], ["core.fsyncMethod", "fsync"], ["uploadpack.allowFilter", "true"]]) {
+    git(["config", key as string, value as string], path);
+  }
+  return path;
+}
+
+function configuration(folder: string, socket: string, repositories: string, port: number): string {
+  return `daemon off;
+worker_processes 2;
+pid ${folder}/nginx.pid;
+error_log ${folder}/error.log;
+user root;
+events { worker_connections 512; }
+http {
+  access_log off;
+  client_body_temp_path ${folder}/body;
+  fastcgi_temp_path ${folder}/fastcgi;
+  proxy_temp_path ${folder}/proxy;
+  uwsgi_temp_path ${folder}/uwsgi;
+  scgi_temp_path ${folder}/scgi;
+  sendfile on;
+  client_max_body_size 0;
+  server {
+    listen 127.0.0.1:${port};
+    location / {
+      fastcgi_pass unix:${socket};
+      fastcgi_param SCRIPT_FILENAME /usr/lib/git-core/git-http-backend;
+      fastcgi_param GIT_PROJECT_ROOT ${repositories};
+      fastcgi_param GIT_HTTP_EXPORT_ALL 1;
+      fastcgi_param PATH_INFO $uri;
+      fastcgi_param QUERY_STRING $query_string;
+      fastcgi_param REQUEST_METHOD $request_method;
+      fastcgi_param CONTENT_TYPE $content_type;
+      fastcgi_param CONTENT_LENGTH $content_length;
+      fastcgi_param HTTP_CONTENT_ENCODING $http_content_encoding;
+      fastcgi_param GIT_PROTOCOL $http_git_protocol;
+      fastcgi_param REMOTE_USER bench;
+      fastcgi_param REMOTE_ADDR $remote_addr;
+      fastcgi_buffering off;
+      fastcgi_request_buffering off;
+      fastcgi_read_timeout 600;
+    }
+  }
+}
+`;
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null) return;
+  const ended = new Promise((resolve) => child.once("close", resolve));
+  child.kill("SIGTERM");
+  await ended;
+}
+
+function answers(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.on("error", () => resolve(false));
+  });
+}
+
+async function until(test: () => Promise<boolean>, what: string): Promise<void> {
+  for (let attempt = 0; attempt < 100; attempt++) {
+    if (await test()) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error(`${what} did not start`);
+}

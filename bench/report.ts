@@ -1,0 +1,52 @@
+/** How figures are printed: ours, the peer's, the ratio and the bar it is held to. */
+export interface Figure {
+  readonly row: string;
+  readonly ours: number;
+  readonly peer?: number;
+  /** Who the peer is; "git" if absent. */
+  readonly peerName?: string;
+  readonly unit: string;
+  /** Largest ratio (with a peer) or value (without) that meets the bar; absent: for information. */
+  readonly bar?: number;
+}
+
+export class Report {
+  readonly #lines: { readonly text: string; readonly failed: boolean }[] = [];
+
+  add(figure: Figure): void {
+    const ratio = figure.peer === undefined ? figure.ours : figure.ours / figure.peer;
+    const failed = figure.bar !== undefined && !(ratio <= figure.bar);
+    const against = figure.peer === undefined ? "" : `  ${figure.peerName ?? "git"} ${show(figure.peer)} ${figure.unit}  ratio ${show(ratio)}`;
+    const bar = figure.bar === undefined ? "" : `  bar ${show(figure.bar)} ${failed ? "MISSED" : "met"}`;
+    this.#say(`${figure.row.padEnd(46)} ${show(figure.ours)} ${figure.unit}${against}${bar}`, failed);
+  }
+
+  /** A row that could not be measured: never silently left out. */
+  fail(row: string, reason: string): void {
+    this.#say(`${row.padEnd(46)} FAILED: ${reason}`, true);
+  }
+
+  note(text: string): void {
+    process.stdout.write(`${text}\n`);
+  }
+
+  get failures(): number {
+    return this.#lines.filter((line) => line.failed).length;
+  }
+
+  #say(text: string, failed: boolean): void {
+    this.#lines.push({ text, failed });
+    process.stdout.write(`${text}\n`);
+  }
+}
+
+function show(value: number): string {
+  if (value === 0) return "0";
+  const digits = Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : Math.abs(value) >= 1 ? 2 : 3;
+  return value.toFixed(digits);
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((left, right) => left - right);
+  return sorted[sorted.length >> 1] as number;
+}

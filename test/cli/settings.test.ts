@@ -1,0 +1,50 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import t from "tap";
+import { readSettings, SETTINGS } from "../../src/cli/settings.js";
+
+const NO_FILE = "lakepack.yaml"; // none lies in the folder tests run in
+
+function refusal(work: () => unknown): string {
+  try {
+    work();
+    return "none";
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+t.test("every default is allowed by its own setting", async (t) => {
+  const settings = readSettings({}, {});
+  t.same(Object.keys(settings), Object.keys(SETTINGS));
+  t.same(settings.listen, { host: "127.0.0.1", port: 8080 });
+  t.equal(settings.cache_bytes, 4 * 1024 ** 3);
+});
+
+t.test("the command line beats the environment, which beats the file", async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "lakepack-settings-"));
+  t.teardown(() => rm(folder, { recursive: true }));
+  const file = join(folder, "my.yaml");
+  await writeFile(file, "listen: 127.0.0.1:1\ndata: from-file\npool_threads: 3\n");
+  const settings = readSettings({ listen: "127.0.0.1:3" }, { LAKEPACK_LISTEN: "127.0.0.1:2", LAKEPACK_DATA: "from-environment" }, file);
+  t.equal(settings.listen.port, 3);
+  t.equal(settings.data, "from-environment");
+  t.equal(settings.pool_threads, 3);
+});
+
+t.test("a wrong or unknown setting stops the start with its name, its value and what is allowed", async (t) => {
+  t.match(refusal(() => readSettings({ pool_threads: "0" }, {}, NO_FILE)), /name: pool_threads, value: 0, allowed: auto/);
+  t.match(refusal(() => readSettings({}, { LAKEPACK_LISTEN: "nowhere" }, NO_FILE)), /name: listen, value: nowhere, allowed: host:port/);
+  t.match(refusal(() => readSettings({}, { LAKEPACK_LISTNE: "x" }, NO_FILE)), /name: listne, reason: no such setting/);
+  t.match(refusal(() => readSettings({}, {}, "/nonexistent/lakepack.yaml")), /name: config/);
+  for (const [name, value] of [["fsck", "yes"], ["cache_bytes", "10x"], ["auth", "password"], ["store", "tape"]]) {
+    t.match(refusal(() => readSettings({ [name as string]: value }, {}, NO_FILE)), new RegExp(`name: ${name}`));
+  }
+});
+
+t.test("addresses and sizes", async (t) => {
+  t.same(readSettings({ listen: "[::1]:0" }, {}, NO_FILE).listen, { host: "::1", port: 0 });
+  t.equal(readSettings({ cache_bytes: "10m" }, {}, NO_FILE).cache_bytes, 10 * 1024 ** 2);
+  t.same(readSettings({ cors_origins: "https://a, https://b" }, {}, NO_FILE).cors_origins, ["https://a", "https://b"]);
+});
