@@ -106,6 +106,8 @@ export const LIMITS = {
   // caches -------------------------------------------------------------------------------------------------------
   /** Default of LAKEPACK_CACHE_BYTES: generated packs kept on disk. */
   responseCacheBytes: 4 * GIB,
+  /** From a push to the upkeep of its repository: a burst of pushes costs one round. */
+  maintenanceDelayMs: 1_000,
   /** Repositories whose manifest and refs are kept in memory: 10,000 refs each are 2 MB, most have ten. */
   repositoryHandlesMax: 1_000,
   /** Pack files one thread keeps open: a quarter of the usual 1,024 descriptors for four threads. */
@@ -114,6 +116,14 @@ export const LIMITS = {
   packBlockBytes: 64 * KIB,
   /** Blocks one thread keeps. Trees of a history lie together in a pack, so this covers hundreds of thousands of them. */
   packBlockCacheBytes: 32 * MIB,
+  /** zlib level of objects that are deflated anew for a pack. Git: core.compression -1, which is 6. */
+  deflateLevel: 6,
+  /** Objects one thread deflates between two claims: some milliseconds of work. */
+  deflateBatchObjects: 64,
+  /** A thread that has deflated nothing for this long is not waited for. The largest object held whole takes about as long. */
+  deflateStallMs: 3_000,
+  /** How often a thread that waits looks at its control word. */
+  controlLookMs: 10,
   /** Objects a walk finds between two reports of its progress: some milliseconds of work. */
   walkProgressObjects: 4_096,
   /** Packs a thread's caches tell apart before they start afresh: half of what their 16-bit slot holds. */

@@ -15,6 +15,9 @@ import { PackLookup } from "./pack-lookup.js";
 /** No object. */
 export const NONE = -1;
 
+/** Most places of the memory of recent look-ups: trees of a history name the same objects again and again. */
+const RECENT_BITS_MAX = 18;
+
 export class ObjectSpace<P extends { readonly lookup: PackLookup } = { readonly lookup: PackLookup }> {
   /** In the space's order. */
   readonly packs: readonly P[];
@@ -22,6 +25,8 @@ export class ObjectSpace<P extends { readonly lookup: PackLookup } = { readonly 
   readonly starts: Float64Array;
   /** Numbers are below this. Objects that several packs hold count several times. */
   readonly size: number;
+  /** Number + 1 of the object found last under an id's first bytes; 0: none. Checked against the whole id before it is believed. */
+  readonly #recent: Uint32Array;
 
   constructor(packs: readonly P[]) {
     this.packs = packs;
@@ -33,10 +38,25 @@ export class ObjectSpace<P extends { readonly lookup: PackLookup } = { readonly 
     });
     this.starts[packs.length] = size;
     this.size = size;
+    this.#recent = new Uint32Array(1 << Math.min(RECENT_BITS_MAX, Math.ceil(Math.log2(size + 1))));
   }
 
   /** Number of the object whose id is at `at` in `bytes`; NONE where no pack holds it. */
   find(bytes: Uint8Array, at: number): number {
+    const place = ((bytes[at] as number) | ((bytes[at + 1] as number) << 8) | ((bytes[at + 2] as number) << 16)) & (this.#recent.length - 1);
+    const recent = (this.#recent[place] as number) - 1;
+    if (recent >= 0 && this.#isAt(recent, bytes, at)) return recent;
+    const number = this.#search(bytes, at);
+    if (number < 0xffffffff) this.#recent[place] = number + 1;
+    return number;
+  }
+
+  #isAt(number: number, bytes: Uint8Array, at: number): boolean {
+    const pack = this.packIndex(number);
+    return (this.packs[pack] as P).lookup.isAt(number - (this.starts[pack] as number), bytes, at);
+  }
+
+  #search(bytes: Uint8Array, at: number): number {
     const { packs } = this;
     for (let pack = 0; pack < packs.length; pack++) {
       const position = (packs[pack] as P).lookup.find(bytes, at);

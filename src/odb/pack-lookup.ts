@@ -88,6 +88,16 @@ export class PackLookup {
     return 0;
   }
 
+  /** Whether the object at `position` has the id at `at` in `bytes`. */
+  isAt(position: number, bytes: Uint8Array, at: number): boolean {
+    const ids = this.#ids;
+    const start = IDS_AT + position * OID_BYTES;
+    for (let byte = 0; byte < OID_BYTES; byte++) {
+      if (ids[start + byte] !== bytes[at + byte]) return false;
+    }
+    return true;
+  }
+
   /** Position in id order of the object that `find` would look for under this hex id. */
   findOid(oid: Oid): number {
     return this.find(Buffer.from(oid, "hex"), 0);

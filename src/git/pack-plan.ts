@@ -1,0 +1,69 @@
+/**
+ * What a pack to be sent will hold, and how each object gets into it: decided before the first byte is written, obeyed by the
+ * writer. One row an object, in the order of the pack, in typed arrays: 26 bytes a row, whatever the number.
+ */
+
+/** How an object gets into the pack. */
+export const PLACE = {
+  /** The stored entry holds it whole: its bytes are copied. */
+  reuse: 0,
+  /** The stored entry is a delta, and its base is in this pack: compressed bytes are copied, the header may change. */
+  delta: 1,
+  /** As `delta`, with a base the client has and this pack has not (thin packs). */
+  thin: 2,
+  /** The stored entry is a delta whose base does not come along: the object is made whole and deflated. */
+  whole: 3,
+} as const;
+
+export type Place = (typeof PLACE)[keyof typeof PLACE];
+
+export class PackPlan {
+  readonly count: number;
+  /** Index of the stored pack, rising. */
+  readonly pack: Uint32Array;
+  /** The stored entry's bytes [start, end); rising within a pack. */
+  readonly start: Float64Array;
+  readonly end: Float64Array;
+  readonly place: Uint8Array;
+  /** Row of the base (`delta`), -1 otherwise. */
+  readonly base: Int32Array;
+  /** Rows by place. */
+  readonly tally = { reuse: 0, delta: 0, thin: 0, whole: 0 };
+
+  constructor(count: number) {
+    this.count = count;
+    this.pack = new Uint32Array(count);
+    this.start = new Float64Array(count);
+    this.end = new Float64Array(count);
+    this.place = new Uint8Array(count);
+    this.base = new Int32Array(count).fill(-1);
+  }
+
+  /** Row of the entry that starts at `offset` of the stored pack `pack`, -1 where it is not in the plan. */
+  find(pack: number, offset: number): number {
+    let low = 0;
+    let high = this.count;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const there = (this.pack[middle] as number) - pack || (this.start[middle] as number) - offset;
+      if (there === 0) return middle;
+      if (there < 0) low = middle + 1;
+      else high = middle;
+    }
+    return -1;
+  }
+
+  setPlace(row: number, name: keyof typeof PLACE, base = -1): void {
+    this.place[row] = PLACE[name];
+    this.base[row] = base;
+    this.tally[name]++;
+  }
+
+  /** Rows to be made whole, in order. */
+  wholes(): Uint32Array {
+    const rows = new Uint32Array(this.tally.whole);
+    let at = 0;
+    for (let row = 0; row < this.count; row++) if (this.place[row] === PLACE.whole) rows[at++] = row;
+    return rows;
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * From a set of objects to the plan of their pack. Objects go out in the order in which they are stored (each pack as its writer
+ * laid it out: recent first, by type), so that what lies together is copied together.
+ */
+import { PackPlan } from "../git/pack-plan.js";
+import { OBJECT_TYPE } from "../git/oid.js";
+import type { TaskWatch } from "../pool/control.js";
+import { MARK } from "./commit-walk.js";
+import type { ObjectReader } from "./object-reader.js";
+import { EntryHeader, type PackFile } from "./pack-file.js";
+import type { WalkedObjects } from "./walk.js";
+
+/** Above this share of a pack's objects its whole order is read off the .rev; below it the few are sorted. */
+const DENSE = 1 / 16;
+
+/** `thin`: bases that the client has may stay out of the pack. */
+export function planPack(reader: ObjectReader, walked: WalkedObjects, thin: boolean, watch: TaskWatch): PackPlan {
+  const plan = new PackPlan(walked.count);
+  placeInOrder(reader, walked, plan);
+  const header = new EntryHeader();
+  for (let row = 0; row < plan.count; row++) {
+    watch.step();
+    const pack = reader.space.packs[plan.pack[row] as number] as PackFile;
+    pack.readHeader(plan.start[row] as number, header);
+    if (!header.isDelta) plan.setPlace(row, "reuse");
+    else placeDelta(reader, walked, plan, row, header, thin);
+  }
+  return plan;
+}
+
+function placeDelta(reader: ObjectReader, walked: WalkedObjects, plan: PackPlan, row: number, header: EntryHeader, thin: boolean): void {
+  const at = plan.pack[row] as number;
+  const near = header.type === OBJECT_TYPE.ofsDelta ? plan.find(at, header.baseOffset) : -1;
+  if (near >= 0) {
+    plan.setPlace(row, "delta", near);
+    return;
+  }
+  const { space } = reader;
+  const base = reader.baseNumber(space.packs[at] as PackFile, header);
+  const marks = walked.marks[base] as number;
+  if ((marks & MARK.sent) !== 0) {
+    const pack = space.packIndex(base);
+    const there = (space.packs[pack] as PackFile).lookup.offset(space.position(base));
+    plan.setPlace(row, "delta", plan.find(pack, there));
+  } else if (thin && (marks & MARK.uninteresting) !== 0) plan.setPlace(row, "thin");
+  else plan.setPlace(row, "whole");
+}
+
+/** Fills `pack`, `start` and `end` of every row. */
+function placeInOrder({ space }: ObjectReader, { count, marks }: WalkedObjects, plan: PackPlan): void {
+  const isSent = (number: number): boolean => ((marks[number] as number) & MARK.sent) !== 0;
+  let row = 0;
+  for (let at = 0; at < space.packs.length && row < count; at++) {
+    const { lookup } = space.packs[at] as PackFile;
+    const first = space.starts[at] as number;
+    for (const rank of ranks(lookup, count - row, (position) => isSent(first + position))) {
+      plan.pack[row] = at;
+      plan.start[row] = lookup.offset(lookup.positionAt(rank));
+      plan.end[row] = lookup.endAt(rank);
+      row++;
+    }
+  }
+}
+
+/** Ranks of the chosen objects of one pack, rising. At most `countMax` of them. */
+function ranks(lookup: PackFile["lookup"], countMax: number, isChosen: (position: number) => boolean): Iterable<number> {
+  return countMax > lookup.count * DENSE ? denseRanks(lookup, isChosen) : sparseRanks(lookup, isChosen);
+}
+
+function* denseRanks(lookup: PackFile["lookup"], isChosen: (position: number) => boolean): Generator<number> {
+  for (let rank = 0; rank < lookup.count; rank++) if (isChosen(lookup.positionAt(rank))) yield rank;
+}
+
+function sparseRanks(lookup: PackFile["lookup"], isChosen: (position: number) => boolean): number[] {
+  const found: number[] = [];
+  for (let position = 0; position < lookup.count; position++) {
+    if (isChosen(position)) found.push(lookup.rankOf(lookup.offset(position)));
+  }
+  return found.sort((left, right) => left - right);
+}
