@@ -8,6 +8,7 @@ import { startIngest } from "../odb/ingest.js";
 import { PackTables } from "../odb/pack-tables.js";
 import { ResponseCache } from "../odb/response-cache.js";
 import { createPool, type ThreadPool } from "../pool/pool.js";
+import { Maintenance } from "../serve/maintenance.js";
 import { Repositories } from "../serve/repositories.js";
 import { GitServer } from "../serve/server.js";
 import { DiskStore } from "../store/disk.js";
@@ -54,7 +55,8 @@ async function serveData(settings: Settings, data: string, pool: ThreadPool, log
   const store = new DiskStore(data);
   await probeStore(store);
   const cache = await ResponseCache.open({ folder: join(data, "cache"), bytesMax: settings.cache_bytes });
-  const server = assemble(settings, { data, incoming, store, cache, pool, log });
+  const maintenance = new Maintenance(log);
+  const server = assemble(settings, { incoming, store, cache, pool, log, maintenance });
   const transport = await loadTransport(settings.transport === "auto" ? undefined : settings.transport);
   const listener = await transport.listen({
     ...settings.listen,
@@ -67,6 +69,7 @@ async function serveData(settings: Settings, data: string, pool: ThreadPool, log
     stop: async (graceMs) => {
       server.stop();
       await listener.close(graceMs);
+      await maintenance.stop();
       await pool.close();
       release();
     },
@@ -74,15 +77,15 @@ async function serveData(settings: Settings, data: string, pool: ThreadPool, log
 }
 
 interface Parts {
-  readonly data: string;
   readonly incoming: string;
   readonly store: DiskStore;
   readonly cache: ResponseCache;
   readonly pool: ThreadPool;
   readonly log: Log;
+  readonly maintenance: Maintenance;
 }
 
-function assemble(settings: Settings, { incoming, store, cache, pool, log }: Parts): GitServer {
+function assemble(settings: Settings, { incoming, store, cache, pool, log, maintenance }: Parts): GitServer {
   const offer = { agent: `lakepack/${VERSION}`, allowTipInWant: false, allowReachableInWant: false, atomic: true };
   const repositories = new Repositories({
     services: {
@@ -93,6 +96,7 @@ function assemble(settings: Settings, { incoming, store, cache, pool, log }: Par
       ingest: { packBytesMax: settings.pack_bytes_max, memoryBytes: settings.ingest_memory_bytes },
       startIngest,
     },
+    maintenance,
     defaultBranch: settings.default_branch,
     createOnPush: settings.create_on_push,
   });

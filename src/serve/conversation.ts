@@ -12,6 +12,8 @@ export interface Repository {
   readonly objects: ObjectDatabase;
   /** True for the request that made it: the pusher is told. */
   readonly created: boolean;
+  /** To be called after refs or packs have changed: plans the upkeep that follows. */
+  readonly changed: () => void;
 }
 
 /** Protocol version the client asked for (Git-Protocol header, GIT_PROTOCOL variable). */

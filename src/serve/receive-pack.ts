@@ -121,7 +121,8 @@ class Push {
     if (allowed.length === 0) return statuses;
     if (pack !== undefined) await repository.objects.publish(pack, signal);
     const landed = await this.#move(allowed, pack);
-    this.#summarize(landed.size, pack);
+    repository.changed();
+    this.#summarize([...landed.values()].filter((outcome) => outcome.ok).length, pack);
     return statuses.map((before) => (before.ok ? (landed.get(before.name) ?? before) : before));
   }
 

@@ -2,10 +2,12 @@
 import { LRUCache } from "lru-cache";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
+import { writeDerivedFiles } from "../odb/derived-files.js";
 import { ManifestObjects, type ObjectServices } from "../odb/manifest-objects.js";
 import { ManifestRefs } from "../odb/manifest-refs.js";
 import { ManifestStore } from "../odb/manifest-store.js";
 import type { Repository } from "./conversation.js";
+import type { Maintenance } from "./maintenance.js";
 import { type RepositoryName, storePrefix, titleOf } from "./repository-name.js";
 
 interface Handle {
@@ -16,6 +18,7 @@ interface Handle {
 
 export interface RepositoriesOptions {
   readonly services: ObjectServices;
+  readonly maintenance: Maintenance;
   /** Where HEAD points in a repository that has no branch yet. */
   readonly defaultBranch: string;
   /** A push to a name that does not exist makes the repository. */
@@ -46,7 +49,8 @@ export class Repositories {
     if (!exists && !(toPush && this.#options.createOnPush)) throw new Fault("repository/missing", { name: titleOf(name) });
     // Kept only when real: names that do not exist must not push others out.
     if (exists) this.#recent.set(id, handle);
-    return { id, title: titleOf(name), refs: handle.refs, objects: handle.objects, created: !exists };
+    const { refs, objects } = handle;
+    return { id, title: titleOf(name), refs, objects, created: !exists, changed: () => this.#planUpkeep(id, handle) };
   }
 
   /** Titles of the repositories, sorted; the first `count`. */
@@ -57,6 +61,14 @@ export class Repositories {
       if (titles.length === count) break;
     }
     return titles;
+  }
+
+  #planUpkeep(id: string, { manifests, refs }: Handle): void {
+    const { services, maintenance } = this.#options;
+    maintenance.plan(id, async (signal) => {
+      const { packs } = await manifests.read(signal);
+      await writeDerivedFiles(services.store, id, packs, await refs.read(signal), signal);
+    });
   }
 
   #open(id: string): Handle {
