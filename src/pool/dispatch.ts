@@ -2,6 +2,7 @@
  * The file every pool thread runs. It finds the door of a task ("index-pack/scan" is `scan` of workers/index-pack.js), runs
  * it, and turns what it throws into a record, because a message between threads drops the class of an Error.
  */
+import { workerData } from "node:worker_threads";
 import { asFault, type FaultRecord, toRecord } from "../base/fault.js";
 import type { TaskControl, TaskName } from "./tasks.js";
 
@@ -23,13 +24,19 @@ export const CONTROL_ABORT = 0;
 export const CONTROL_BEGUN = 1;
 export const CONTROL_BYTES = 8;
 
+/** Folder of the doors: workers/, or where a test keeps its own. */
+function doors(): string {
+  const given = (workerData as { doors?: string } | undefined)?.doors;
+  return given ?? new URL("../../workers/", import.meta.url).href;
+}
+
 type Door = Readonly<Record<string, ((request: TaskControl) => unknown) | undefined>>;
 
 export default async function dispatch({ name, request }: DispatchRequest): Promise<DispatchReply> {
   Atomics.store(new Int32Array(request.control), CONTROL_BEGUN, 1);
   try {
     const [file, exported] = name.split("/") as [string, string];
-    const door = (await import(new URL(`../../workers/${file}.js`, import.meta.url).href)) as Door;
+    const door = (await import(new URL(`${file}.js`, doors()).href)) as Door;
     const task = door[exported];
     if (task === undefined) throw new TypeError(`workers/${file} has no task ${exported}`);
     return { value: await task(request) };

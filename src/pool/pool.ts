@@ -14,6 +14,8 @@ export interface PoolOptions {
   /** Compiled kernels, shared by all threads (workerData.kernelsModule). */
   readonly kernelsModule: WebAssembly.Module;
   readonly queueMax?: number;
+  /** Folder URL of the doors, for tests; default: workers/. */
+  readonly doors?: string;
 }
 
 /** Figures for /metrics and the bench. Times in milliseconds. */
@@ -49,7 +51,7 @@ export class ThreadPool implements Pool {
       maxThreads: this.threads,
       idleTimeout: Number.POSITIVE_INFINITY,
       taskQueue: new PriorityQueue(),
-      workerData: { kernelsModule: options.kernelsModule },
+      workerData: { kernelsModule: options.kernelsModule, doors: options.doors },
       recordTiming: true,
     });
     // A thread that dies between tasks is replaced by the library; its error belongs to no request.

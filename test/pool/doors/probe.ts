@@ -1,0 +1,33 @@
+/** Tasks that misbehave, for the pool's own tests. */
+import { Fault } from "../../../src/base/fault.js";
+import type { TaskControl } from "../../../src/pool/tasks.js";
+
+type Request<T = unknown> = TaskControl & T;
+
+export function echo({ value }: Request<{ value: unknown }>): unknown {
+  return value;
+}
+
+export function fault(): never {
+  throw new Fault("pack/bad-entry", { at: 12 });
+}
+
+export function bug(): never {
+  throw new TypeError("a secret detail");
+}
+
+/** Runs until it is told to stop or `ms` are over; how it ended. */
+export function listen({ control, ms }: Request<{ ms: number }>): string {
+  const words = new Int32Array(control);
+  for (const end = Date.now() + ms; Date.now() < end; ) if (Atomics.load(words, 0) !== 0) throw new Fault("base/aborted");
+  return "ran to its end";
+}
+
+/** Listens to nobody. */
+export function deaf(): never {
+  for (;;);
+}
+
+export function die(): never {
+  process.exit(3);
+}

@@ -1,0 +1,92 @@
+import t, { type Test } from "tap";
+import { Fault } from "../../src/base/fault.js";
+import { loadKernels } from "../../src/cli/kernels.js";
+import { createPool, type PoolOptions, type ThreadPool } from "../../src/pool/pool.js";
+import type { RunOptions } from "../../src/pool/tasks.js";
+
+const doors = new URL("./doors/", import.meta.url).href;
+const kernelsModule = await loadKernels();
+
+/** A pool over the doors of these tests. */
+function pool(t: Test, options: Partial<PoolOptions> = {}): { run: (task: string, request?: object, options?: RunOptions) => Promise<unknown>; pool: ThreadPool } {
+  const threads = createPool({ kernelsModule, threads: 2, doors, ...options });
+  t.teardown(() => threads.close());
+  return { pool: threads, run: (task, request = {}, runOptions = {}) => threads.run(`probe/${task}` as never, request as never, runOptions) };
+}
+
+const codeOf = (error: unknown) => (error instanceof Fault ? error.code : String(error));
+
+t.test("a task's result comes back, shared memory stays shared", async (t) => {
+  const { run } = pool(t);
+  const shared = new SharedArrayBuffer(4);
+  const back = (await run("echo", { value: { shared, n: 1 } })) as { shared: SharedArrayBuffer };
+  new Int32Array(shared)[0] = 7;
+  t.equal(new Int32Array(back.shared)[0], 7);
+});
+
+t.test("a fault keeps its code and facts across the threads; a bug becomes an internal error that says nothing", async (t) => {
+  const { run } = pool(t);
+  const fault = await run("fault").catch((error: unknown) => error);
+  t.ok(fault instanceof Fault);
+  t.match(fault, { code: "pack/bad-entry", facts: { at: 12 } });
+  const bug = (await run("bug").catch((error: unknown) => error)) as Fault;
+  t.equal(bug.code, "base/internal");
+  t.notMatch(bug.message, /secret/);
+});
+
+t.test("a running task hears an abort, and its thread lives on", async (t) => {
+  const { run } = pool(t, { threads: 1 });
+  const abort = new AbortController();
+  const running = run("listen", { ms: 20_000 }, { signal: abort.signal }).catch(codeOf);
+  setTimeout(() => abort.abort(), 100);
+  const start = performance.now();
+  t.equal(await running, "base/aborted");
+  t.ok(performance.now() - start < 4_000, "it was asked, not ended");
+  t.equal(await run("echo", { value: 1 }), 1);
+});
+
+t.test("a waiting task leaves the queue when its caller goes", async (t) => {
+  const { run } = pool(t, { threads: 1 });
+  const first = run("listen", { ms: 400 });
+  const abort = new AbortController();
+  const second = run("bug", {}, { signal: abort.signal }).catch(codeOf);
+  abort.abort();
+  t.equal(await second, "base/aborted");
+  t.equal(await first, "ran to its end");
+});
+
+t.test("a task that does not listen is ended with its thread, and only its own request fails", async (t) => {
+  const { run } = pool(t, { threads: 2 });
+  const abort = new AbortController();
+  const deaf = run("deaf", {}, { signal: abort.signal }).catch(codeOf);
+  const other = run("listen", { ms: 500 });
+  setTimeout(() => abort.abort(), 200);
+  t.equal(await other, "ran to its end");
+  t.equal(await deaf, "base/aborted");
+  t.same(await Promise.all([run("echo", { value: 1 }), run("echo", { value: 2 })]), [1, 2]);
+});
+
+t.test("a thread that dies fails its own request and is replaced", async (t) => {
+  const { run } = pool(t, { threads: 1 });
+  t.equal(await run("die").catch(codeOf), "pool/worker-died");
+  t.equal(await run("echo", { value: 3 }), 3);
+});
+
+t.test("saturated: refused at once", async (t) => {
+  const { run } = pool(t, { threads: 1, queueMax: 2 });
+  const running = Array.from({ length: 3 }, () => run("listen", { ms: 300 }));
+  t.equal(await run("echo").catch(codeOf), "pool/saturated");
+  t.same(await Promise.all(running), Array(3).fill("ran to its end"));
+  t.equal(await run("echo", { value: 1 }), 1);
+});
+
+t.test("interactive tasks go before background ones", async (t) => {
+  const { run } = pool(t, { threads: 1 });
+  const order: string[] = [];
+  const note = (name: string) => () => order.push(name);
+  const first = run("listen", { ms: 300 });
+  const background = run("echo", {}, { priority: "background" }).then(note("background"));
+  const interactive = run("echo", {}, { priority: "interactive" }).then(note("interactive"));
+  await Promise.all([first, background, interactive]);
+  t.same(order, ["interactive", "background"]);
+});
