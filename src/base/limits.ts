@@ -36,6 +36,10 @@ export const LIMITS = {
   messageNameBytesMax: 200,
   /** Inflated bytes per compressed byte of a gzip body, beyond `gzipSlackBytes`. zlib itself cannot exceed 1032. */
   gzipSlackBytes: 1 * MIB,
+  /** Bytes inflated at a time from a gzip body. zlib's default of 16 KiB costs a thread hop each. */
+  inflateChunkBytes: 64 * KIB,
+  /** Repositories the page at "/" lists. */
+  listedRepositoriesMax: 200,
 
   // refs ---------------------------------------------------------------------------------------------------------
   /** Bytes of a ref name: a file name's limit on disk (255 a component) times a sane depth; pkt-lines allow 64 KiB. */

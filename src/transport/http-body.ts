@@ -51,29 +51,39 @@ export interface ReplyOptions {
 /** Answers one request: whatever the handler throws becomes a reply, as long as one can still be chosen. */
 export async function answer(handler: HttpHandler, request: HttpRequest, raw: RawReply, options: ReplyOptions): Promise<void> {
   try {
-    await sendReply(await handler(request), raw, options);
-  } catch (error) {
-    if (error instanceof CutReply) raw.cut();
-    else await sendBytes(faultReply(error, request.id), raw).catch(() => raw.cut());
+    const reply = await handler(request).catch((error: unknown) => faultReply(error, request.id));
+    const failed = await sendReply(reply, raw, options);
+    if (failed !== undefined) await sendBytes(afterFailure(reply, failed.error, request.id), raw);
+  } catch {
+    raw.cut(); // the head has left, or nobody is there: the routes have logged what happened
   }
 }
 
-/** The head has left: no status can be chosen any more. */
-class CutReply extends Error {}
-
-async function sendReply(reply: HttpReply, raw: RawReply, options: ReplyOptions): Promise<void> {
+/** Sends it whole, or answers what went wrong before the head had left; throws what went wrong after that. */
+async function sendReply(reply: HttpReply, raw: RawReply, options: ReplyOptions): Promise<{ error: unknown } | undefined> {
   const { body } = reply;
-  if (typeof body !== "function") return sendBytes(reply, raw);
+  if (typeof body !== "function") {
+    await sendBytes(reply, raw);
+    return undefined;
+  }
   const sink = new ReplySink(reply, raw, options);
   try {
     await body(sink);
     await sink.finish();
+    return undefined;
   } catch (error) {
-    if (sink.begun) throw new CutReply("cut", { cause: error });
-    throw error;
+    if (sink.begun) throw error;
+    return { error };
   } finally {
     sink.release();
   }
+}
+
+/** The error reply in place of one that was decided already: a web page may read it if it might have read the other. */
+function afterFailure(reply: HttpReply, error: unknown, requestId: string): HttpReply {
+  const fault = faultReply(error, requestId);
+  const kept = reply.headers.filter(([name]) => /^(access-control-|vary$)/i.test(name));
+  return { ...fault, headers: [...fault.headers, ...kept] };
 }
 
 async function sendBytes(reply: HttpReply, raw: RawReply): Promise<void> {

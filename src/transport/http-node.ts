@@ -156,6 +156,7 @@ function requestOf(message: IncomingMessage, body: RequestBody, signal: AbortSig
     path: mark < 0 ? url : url.slice(0, mark),
     query: mark < 0 ? "" : url.slice(mark + 1),
     header: (name) => message.headersDistinct[name]?.join(", "),
+    headerNames: () => Object.keys(message.headersDistinct),
     remote: message.socket.remoteAddress ?? "",
     body,
     signal,

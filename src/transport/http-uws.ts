@@ -84,6 +84,7 @@ class UwsExchange implements RawReply, Watched {
       path: req.getUrl(),
       query: req.getQuery(),
       header: (name) => headers.get(name),
+      headerNames: () => headers.keys(),
       remote: Buffer.from(res.getRemoteAddressAsText()).toString("latin1"),
       body: this.#body,
       signal: this.#abort.signal,

@@ -14,6 +14,8 @@ export interface HttpRequest {
   readonly query: string;
   /** Value of a header by lower-case name; several are joined by ", ". */
   header(name: string): string | undefined;
+  /** Lower-case names of all headers. */
+  headerNames(): Iterable<string>;
   /** Peer address as text, "" if unknown. */
   readonly remote: string;
   /** The body as it arrives, not decompressed. Not reading is back-pressure. Ends with a Fault when it ends early. */

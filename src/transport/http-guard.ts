@@ -1,0 +1,41 @@
+/**
+ * Who may talk to a server without authentication: this machine, directly. A web page elsewhere, a name that merely resolves
+ * to this machine (DNS rebinding) or a proxy that was set up in front of it must not get in by accident.
+ */
+import { Fault } from "../base/fault.js";
+import type { HttpRequest } from "./http.js";
+
+/** Throws "http/forbidden-origin". `origins`: web pages allowed by the settings. */
+export function checkLoopback(request: HttpRequest, origins: readonly string[]): void {
+  const host = request.header("host");
+  if (host === undefined || !isLoopback(host)) throw new Fault("http/forbidden-origin", { header: "Host" });
+  const origin = request.header("origin");
+  if (origin !== undefined && !origins.includes(origin) && !isLoopback(origin.replace(/^https?:\/\//, "")))
+    throw new Fault("http/forbidden-origin", { header: "Origin" });
+  for (const name of request.headerNames())
+    if (name === "forwarded" || name.startsWith("x-forwarded-")) throw new Fault("http/forbidden-origin", { header: name });
+}
+
+/** "127.0.0.1:8080", "localhost", "[::1]:80". */
+function isLoopback(hostAndPort: string): boolean {
+  return /^(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?$/i.test(hostAndPort);
+}
+
+/** Headers a page of a listed origin needs to read a reply; none for anybody else. Fetch standard, "CORS protocol". */
+export function corsHeaders(request: HttpRequest, origins: readonly string[]): readonly (readonly [string, string])[] {
+  const origin = request.header("origin");
+  if (origins.length === 0) return [];
+  if (origin === undefined || !origins.includes(origin)) return [["Vary", "Origin"]];
+  return [
+    ["Access-Control-Allow-Origin", origin],
+    ["Access-Control-Expose-Headers", "WWW-Authenticate, Retry-After"],
+    ["Vary", "Origin"],
+  ];
+}
+
+/** What a browser wants to hear before it sends a Git request: methods and the headers Git clients set. */
+export const PREFLIGHT: readonly (readonly [string, string])[] = [
+  ["Access-Control-Allow-Methods", "GET, HEAD, POST"],
+  ["Access-Control-Allow-Headers", "Authorization, Content-Type, Content-Encoding, Accept, Git-Protocol, X-Requested-With"],
+  ["Access-Control-Max-Age", "7200"],
+];

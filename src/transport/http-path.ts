@@ -1,0 +1,41 @@
+/** What a URL's path means. */
+import { Fault } from "../base/fault.js";
+import { checkRepositoryName, type RepositoryName, type RepositoryType } from "../serve/repository-name.js";
+
+export type Target =
+  | { readonly kind: "home" }
+  | { readonly kind: "health" }
+  | { readonly kind: "ready" }
+  /** `file`: what follows the repository, "" for the repository itself. */
+  | { readonly kind: "repository"; readonly name: RepositoryName; readonly file: string };
+
+const TYPES: ReadonlySet<string> = new Set<RepositoryType>(["models", "datasets", "spaces"]);
+
+/** Reads a path as it was sent. Throws "http/bad-request", "http/not-found", "repository/bad-name". */
+export function readPath(path: string): Target {
+  if (path === "/") return { kind: "home" };
+  if (path === "/healthz") return { kind: "health" };
+  if (path === "/readyz") return { kind: "ready" };
+  const parts = path.slice(1).split("/").map(decodePart);
+  if (parts.at(-1) === "") parts.pop(); // one slash at the end of a page's address
+  if (!path.startsWith("/") || parts.includes("")) throw new Fault("http/not-found");
+  const [type] = parts;
+  const isTyped = type !== undefined && TYPES.has(type);
+  const [namespace, name, ...file] = isTyped ? parts.slice(1) : parts;
+  if (namespace === undefined || name === undefined) throw new Fault("http/not-found");
+  const checked = checkRepositoryName(isTyped ? (type as RepositoryType) : "models", namespace, name);
+  return { kind: "repository", name: checked, file: file.join("/") };
+}
+
+/** One component, decoded. A component that means something else to somebody behind us is refused, however it is spelt. */
+function decodePart(part: string): string {
+  let text: string;
+  try {
+    text = decodeURIComponent(part);
+  } catch {
+    throw new Fault("http/bad-request", { reason: "broken percent-encoding in the path" });
+  }
+  if (text === "." || text === ".." || /[\x00-\x1f\x7f/\\]/.test(text))
+    throw new Fault("http/bad-request", { reason: "the path holds a dot component, a control character or an encoded slash" });
+  return text;
+}

@@ -1,0 +1,245 @@
+/**
+ * Which request leads to which conversation, and what HTTP has to say about it.
+ * Source: gitprotocol-http(5); where it leaves something open, what `git http-backend` does.
+ */
+import { utf8 } from "../base/bytes.js";
+import { asFault, Fault } from "../base/fault.js";
+import type { ByteSink, ByteSource } from "../base/flow.js";
+import { LIMITS } from "../base/limits.js";
+import type { ProtocolVersion, Repository } from "../serve/conversation.js";
+import { type RepositoryName, titleOf } from "../serve/repository-name.js";
+import type { GitService, Services } from "../serve/services.js";
+import { serviceAnnouncement } from "../wire/advertise.js";
+import type { HttpHandler, HttpReply, HttpRequest } from "./http.js";
+import { faultReply, NO_CACHE } from "./http-fault.js";
+import { checkLoopback, corsHeaders, PREFLIGHT } from "./http-guard.js";
+import { gunzip } from "./http-gunzip.js";
+import { homePage, repositoryPage } from "./http-pages.js";
+import { readPath } from "./http-path.js";
+
+export interface RouteOptions {
+  /** Serve this machine only, and no proxy. */
+  readonly loopbackOnly: boolean;
+  /** Origins of web pages that may call the Git routes, as browsers spell them ("https://app.example"). */
+  readonly corsOrigins: readonly string[];
+  /** Inflated bytes of one pushed body; commands come on top. */
+  readonly packBytesMax?: number;
+}
+
+type Headers = readonly (readonly [string, string])[];
+
+export function createRoutes(services: Services, options: RouteOptions): HttpHandler {
+  const routes = new Routes(services, options);
+  return (request) => routes.handle(request);
+}
+
+class Routes {
+  readonly #services: Services;
+  readonly #options: RouteOptions;
+
+  constructor(services: Services, options: RouteOptions) {
+    this.#services = services;
+    this.#options = options;
+  }
+
+  async handle(request: HttpRequest): Promise<HttpReply> {
+    const startedMs = performance.now();
+    const end = (status: number, failure: unknown) => {
+      const { id, method, path, remote } = request;
+      this.#services.ended({ id, method, path, remote, status, milliseconds: Math.round(performance.now() - startedMs), failure });
+    };
+    const cors = corsHeaders(request, this.#options.corsOrigins);
+    try {
+      const reply = await this.#route(request);
+      return ended({ ...reply, headers: [...reply.headers, ...cors] }, end);
+    } catch (error) {
+      const reply = faultReply(error, request.id);
+      return ended({ ...reply, headers: [...reply.headers, ...cors] }, (status) => end(status, error));
+    }
+  }
+
+  async #route(request: HttpRequest): Promise<HttpReply> {
+    if (this.#options.loopbackOnly) checkLoopback(request, this.#options.corsOrigins);
+    const target = readPath(request.path);
+    switch (target.kind) {
+      case "home":
+        allow(request, READ);
+        return this.#home(request);
+      case "health":
+        allow(request, READ);
+        return plain(200, "ok\n");
+      case "ready":
+        allow(request, READ);
+        return this.#ready();
+      case "repository":
+        return this.#repositoryFile(request, target.name, target.file);
+    }
+  }
+
+  async #home(request: HttpRequest): Promise<HttpReply> {
+    const found = await this.#services.repositories(LIMITS.listedRepositoriesMax + 1, request.signal);
+    const repositories = found.slice(0, LIMITS.listedRepositoriesMax);
+    const more = found.length > repositories.length;
+    return homePage(request, { version: this.#services.version, base: baseOf(request), repositories, more });
+  }
+
+  async #ready(): Promise<HttpReply> {
+    const reason = await this.#services.notReady();
+    return reason === undefined ? plain(200, "ready\n") : plain(503, `not ready: ${reason}\n`);
+  }
+
+  async #repositoryFile(request: HttpRequest, name: RepositoryName, file: string): Promise<HttpReply> {
+    if (request.method === "OPTIONS" && this.#options.corsOrigins.includes(request.header("origin") ?? ""))
+      return { status: 204, headers: PREFLIGHT, body: new Uint8Array(0) };
+    switch (file) {
+      case "":
+        allow(request, READ);
+        await this.#services.resolve(name, false, request.signal);
+        return repositoryPage(request, baseOf(request), titleOf(name));
+      case "info/refs":
+        allow(request, READ);
+        return this.#infoRefs(request, name);
+      case "HEAD":
+        allow(request, READ);
+        return this.#head(request, name);
+      case "git-upload-pack":
+        return this.#service(request, name, "upload-pack");
+      case "git-receive-pack":
+        return this.#service(request, name, "receive-pack");
+      default:
+        if (file.startsWith("objects/")) throw dumbRefusal();
+        throw new Fault("http/not-found");
+    }
+  }
+
+  async #head(request: HttpRequest, name: RepositoryName): Promise<HttpReply> {
+    const repository = await this.#services.resolve(name, false, request.signal);
+    return plain(200, `ref: ${await this.#services.head(repository, request.signal)}\n`);
+  }
+
+  async #infoRefs(request: HttpRequest, name: RepositoryName): Promise<HttpReply> {
+    const asked = new URLSearchParams(request.query).get("service");
+    if (asked === null) throw dumbRefusal();
+    const service = serviceNamed(asked);
+    const repository = await this.#services.resolve(name, service === "receive-pack", request.signal);
+    const version = protocolVersion(request.header("git-protocol"));
+    return {
+      status: 200,
+      headers: [["Content-Type", `application/x-git-${service}-advertisement`], ...NO_CACHE],
+      body: async (output) => {
+        // http-backend leaves the line out whenever version 2 is asked for, even of receive-pack, which then speaks version 0.
+        if (version !== 2) await output.write(serviceAnnouncement(service));
+        await this.#services.advertise(this.#exchange(request, repository, { version, input: request.body, output }), service);
+      },
+    };
+  }
+
+  async #service(request: HttpRequest, name: RepositoryName, service: GitService): Promise<HttpReply> {
+    allow(request, ["POST"]);
+    const expected = `application/x-git-${service}-request`;
+    const received = request.header("content-type");
+    if (received !== expected) throw new Fault("http/content-type", { expected, received: received?.slice(0, 100) });
+    const isGzip = isGzipped(request);
+    const repository = await this.#services.resolve(name, service === "receive-pack", request.signal);
+    const version = protocolVersion(request.header("git-protocol"));
+    const converse = service === "upload-pack" ? this.#services.uploadPack : this.#services.receivePack;
+    return {
+      status: 200,
+      headers: [["Content-Type", `application/x-git-${service}-result`], ...NO_CACHE],
+      body: (output) =>
+        inflated(request.body, isGzip, this.#inflatedBytesMax(service), (input) =>
+          converse.call(this.#services, this.#exchange(request, repository, { version, input, output })),
+        ),
+    };
+  }
+
+  #inflatedBytesMax(service: GitService): number {
+    if (service === "upload-pack") return LIMITS.fetchRequestBytesMax;
+    return (this.#options.packBytesMax ?? LIMITS.packBytesMax) + LIMITS.pushCommandBytesMax;
+  }
+
+  #exchange(request: HttpRequest, repository: Repository, wires: Wires) {
+    return { repository, ...wires, stateless: true, signal: request.signal };
+  }
+}
+
+interface Wires {
+  readonly version: ProtocolVersion;
+  readonly input: ByteSource;
+  readonly output: ByteSink;
+}
+
+/** The reply, telling `end` when its last byte is written or it failed. */
+function ended(reply: HttpReply, end: (status: number, failure: unknown) => void): HttpReply {
+  const { body } = reply;
+  if (typeof body !== "function") {
+    end(reply.status, undefined);
+    return reply;
+  }
+  return {
+    ...reply,
+    body: async (sink) => {
+      try {
+        await body(sink);
+        end(reply.status, undefined);
+      } catch (error) {
+        end(asFault(error).row.http, error);
+        throw error;
+      }
+    },
+  };
+}
+
+/** Runs `work` on the body, inflated where the client compressed it; frees the inflater however it ends. */
+async function inflated(body: ByteSource, isGzip: boolean, bytesMax: number, work: (input: ByteSource) => Promise<void>): Promise<void> {
+  if (!isGzip) return work(body);
+  const source = gunzip(body, bytesMax);
+  try {
+    await work(source);
+  } finally {
+    source.close();
+  }
+}
+
+function isGzipped(request: HttpRequest): boolean {
+  const encoding = request.header("content-encoding")?.toLowerCase() ?? "identity";
+  if (encoding === "gzip" || encoding === "x-gzip") return true;
+  if (encoding === "identity" || encoding === "") return false;
+  throw new Fault("http/content-type", { expected: "Content-Encoding gzip or none", received: encoding.slice(0, 100) });
+}
+
+const READ = ["GET", "HEAD"] as const;
+
+function allow(request: HttpRequest, methods: readonly string[]): void {
+  if (!methods.includes(request.method)) throw new Fault("http/method", { allow: methods.join(", ") });
+}
+
+function serviceNamed(text: string): GitService {
+  if (text === "git-upload-pack") return "upload-pack";
+  if (text === "git-receive-pack") return "receive-pack";
+  throw new Fault("service/unknown", { service: text.slice(0, 100) });
+}
+
+function dumbRefusal(): Fault {
+  return new Fault("service/unknown", { reason: "the dumb HTTP protocol is not offered; use a client that speaks smart HTTP (Git 1.6.6 or later)" });
+}
+
+/**
+ * The highest version named in a Git-Protocol header, a colon-separated list; keys we do not know are passed over.
+ * gitprotocol-http(5) "Smart Clients", gitprotocol-pack(5) "Extra Parameters".
+ */
+export function protocolVersion(header: string | undefined): ProtocolVersion {
+  const words = header?.split(":") ?? [];
+  if (words.includes("version=2")) return 2;
+  return words.includes("version=1") ? 1 : 0;
+}
+
+/** How the client reached us, for the lines it shall type. */
+function baseOf(request: HttpRequest): string {
+  return `http://${request.header("host") ?? "localhost"}`;
+}
+
+function plain(status: number, text: string): HttpReply {
+  const headers: Headers = [["Content-Type", "text/plain; charset=utf-8"], ["X-Content-Type-Options", "nosniff"], ...NO_CACHE];
+  return { status, headers, body: utf8(text) };
+}
