@@ -31,7 +31,7 @@ const PEER_PORT = 8_990;
 /** Runs rows; the report. A row that throws is FAILED and the others go on. */
 export async function bench(names: readonly string[], scale: Scale): Promise<Report> {
   const report = new Report();
-  const folder = await mkdtemp(join(process.env["LAKEPACK_BENCH_FOLDER"] ?? tmpdir(), "lakepack-bench-"));
+  const folder = await mkdtemp(join(process.env["BENCH_FOLDER"] ?? tmpdir(), "lakepack-bench-"));
   const peer = (await peerIsInstalled()) ? await startPeer(join(folder, "peer"), PEER_PORT + (process.pid % 1_000)) : undefined;
   const corpora = new Map<CorpusName, Promise<string>>();
   const corpus = (name: CorpusName): Promise<string> => {

@@ -24,7 +24,7 @@ const output = join(root, "dist/test.tap");
 const tap = spawnSync(
   process.execPath,
   [join(root, "node_modules/tap/dist/esm/run.mjs"), "run", "--reporter=terse", `--output-file=${output}`, "--jobs=2", ...files],
-  { cwd: root, stdio: "inherit", env: { ...process.env, ...(large ? { LAKEPACK_TEST_LARGE: "1" } : {}) } },
+  { cwd: root, stdio: "inherit", env: { ...process.env, ...(large ? { TEST_LARGE: "1" } : {}) } },
 );
 
 const lines = existsSync(output) ? readFileSync(output, "utf8").split("\n") : [];

@@ -1,0 +1,60 @@
+/** README's first session, run from README's own text with what a newcomer has: Node.js and Git. */
+import { spawn, spawnSync } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import t, { type Test } from "tap";
+
+const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
+const README = await readFile(join(ROOT, "README.md"), "utf8");
+
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as { port: number };
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+/** `npm start -- --listen … --data …`, resolved when it says where it serves; what it printed. */
+async function start(t: Test, port: number, data: string): Promise<string> {
+  const args = ["start", "--", "--listen", `127.0.0.1:${port}`, "--data", data];
+  const child = spawn("npm", args, { cwd: ROOT, stdio: ["ignore", "pipe", "ignore"], detached: true });
+  t.teardown(async () => {
+    const ended = new Promise((resolve) => child.once("close", resolve));
+    process.kill(-(child.pid as number), "SIGTERM"); // the group we made: npm and what it started
+    await ended;
+  });
+  let printed = "";
+  for await (const chunk of child.stdout) {
+    printed += String(chunk);
+    if (/git clone \S+/.test(printed)) return printed;
+  }
+  throw new Error(`npm start ended: ${printed}`);
+}
+
+t.test("the first session works as printed", { timeout: 180_000 }, async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "lakepack-readme-"));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const port = await freePort();
+  const printed = await start(t, port, join(folder, "data"));
+  t.match(printed, new RegExp(`lakepack \\d+\\.\\d+\\.\\d+ serving http://127.0.0.1:${port} \\((uws|node)\\)`));
+  t.match(printed, /git push .*HEAD:main/, "it says what to type next");
+
+  const session = /```sh session\n([\s\S]*?)```/.exec(README)?.[1];
+  t.ok(session, "README has its session");
+  t.ok((session ?? "").trim().split("\n").length <= 10, "ten lines");
+  const script = (session as string).replaceAll("127.0.0.1:8080", `127.0.0.1:${port}`);
+  const env = { PATH: process.env["PATH"], HOME: folder, GIT_CONFIG_NOSYSTEM: "1" };
+  const shell = spawnSync("bash", ["-e", "-c", script], { cwd: folder, env, encoding: "utf8" });
+  t.equal(shell.status, 0, shell.stderr);
+  t.match(shell.stderr, /remote: created me\/my-model/);
+  t.match(shell.stdout, /# My model/);
+  t.match(shell.stdout, /[0-9a-f]{40}\tHEAD\n[0-9a-f]{40}\trefs\/heads\/main\n/);
+  const fsck = spawnSync("git", ["fsck", "--full", "--strict"], { cwd: join(folder, "copy"), env, encoding: "utf8" });
+  t.equal(fsck.status, 0);
+  t.equal(fsck.stdout + fsck.stderr.replace(/^Checking.*$/gm, "").trim(), "", "a silent fsck");
+});
