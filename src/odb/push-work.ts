@@ -1,0 +1,41 @@
+/** The tasks of a push as a pool thread runs them: requests in (pool/push-tasks), results out. */
+import type { Kernels } from "../kernels/kernels.js";
+import { TaskWatch } from "../pool/control.js";
+import type { PushTasks } from "../pool/push-tasks.js";
+import type { PackHandle } from "../pool/tasks.js";
+import { ConnectivityWalk, describeObject, isAncestor } from "./connected.js";
+import { ObjectReader, threadReaderCaches } from "./object-reader.js";
+import { ObjectSpace } from "./object-space.js";
+import { PackLookup } from "./pack-lookup.js";
+
+type Work<K extends keyof PushTasks> = (request: PushTasks[K]["request"]) => PushTasks[K]["result"];
+
+export interface PushWork {
+  readonly describe: Work<"receive-pack/describe">;
+  readonly connected: Work<"receive-pack/connected">;
+  readonly ancestor: Work<"receive-pack/ancestor">;
+}
+
+export function pushWork(kernels: Kernels): PushWork {
+  const open = (packs: readonly PackHandle[]) => new ObjectReader(packs, kernels, threadReaderCaches());
+  return {
+    describe({ packs, oids, control }) {
+      const reader = open(packs);
+      const watch = new TaskWatch(control);
+      return oids.map((oid) => {
+        watch.step();
+        return describeObject(reader, oid);
+      });
+    },
+    connected({ packs, closed, tips, control }) {
+      const complete = new ObjectSpace(packs.filter(({ checksum }) => closed.includes(checksum)).map((pack) => ({ lookup: new PackLookup(pack) })));
+      const walk = new ConnectivityWalk(open(packs), complete, new TaskWatch(control));
+      return tips.map((tip) => walk.missingBelow(tip));
+    },
+    ancestor({ packs, pairs, control }) {
+      const reader = open(packs);
+      const watch = new TaskWatch(control);
+      return pairs.map((pair) => isAncestor(reader, pair.old, pair.new, watch));
+    },
+  };
+}
