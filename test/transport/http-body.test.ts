@@ -1,0 +1,72 @@
+import t from "tap";
+import { concat, latin1, utf8 } from "../../src/base/bytes.js";
+import type { ByteSink } from "../../src/base/flow.js";
+import { LIMITS } from "../../src/base/limits.js";
+import type { HttpRequest } from "../../src/transport/http.js";
+import { answer, HoldBudget, type RawReply } from "../../src/transport/http-body.js";
+
+/** Records what leaves. */
+class FakeReply implements RawReply {
+  total: number | undefined;
+  status = 0;
+  readonly parts: Uint8Array[] = [];
+  state: "open" | "ended" | "cut" = "open";
+  begin(head: { status: number }, total: number | undefined): void {
+    this.status = head.status;
+    this.total = total;
+  }
+  async write(bytes: Uint8Array): Promise<void> {
+    this.parts.push(bytes.slice());
+  }
+  async end(): Promise<void> {
+    this.state = "ended";
+  }
+  cut(): void {
+    this.state = "cut";
+  }
+  get text(): string {
+    return latin1(concat(this.parts));
+  }
+}
+
+async function run(write: (sink: ByteSink) => Promise<void>, budget = new HoldBudget()): Promise<FakeReply> {
+  const raw = new FakeReply();
+  await answer(async () => ({ status: 200, headers: [], body: write }), { id: "r1" } as HttpRequest, raw, { budget, holdMs: 1_000 });
+  return raw;
+}
+
+t.test("many small writes leave in one", async (t) => {
+  const raw = await run(async (sink) => {
+    for (let at = 0; at < 1_000; at++) await sink.write(utf8("0123456789"));
+  });
+  t.match({ total: raw.total, parts: raw.parts.length, state: raw.state }, { total: 10_000, parts: 1, state: "ended" });
+});
+
+t.test("what is held is given back to the budget: after success, failure and overflow", async (t) => {
+  const budget = new HoldBudget();
+  await run(async (sink) => sink.write(Buffer.alloc(1_000_000)), budget);
+  await run(async (sink) => {
+    await sink.write(Buffer.alloc(1_000_000));
+    throw new Error("no");
+  }, budget);
+  await run(async (sink) => {
+    for (let at = 0; at < 40; at++) await sink.write(Buffer.alloc(1_000_000));
+  }, budget);
+  t.ok(budget.take(LIMITS.replyHoldTotalBytesMax), "all of it is there");
+});
+
+t.test("a spent budget means chunked at once, not failure", async (t) => {
+  const budget = new HoldBudget();
+  budget.take(LIMITS.replyHoldTotalBytesMax);
+  const raw = await run(async (sink) => sink.write(utf8("hello")), budget);
+  t.match({ total: raw.total, text: raw.text, state: raw.state }, { total: undefined, text: "hello", state: "ended" });
+});
+
+t.test("announced and written must agree", async (t) => {
+  t.match(await run(async (sink) => { sink.expect?.(5); await sink.write(utf8("hello")); }), { total: 5, state: "ended" });
+  t.match(await run(async (sink) => { sink.expect?.(6); await sink.write(utf8("hello")); }), { state: "cut" });
+  t.match(await run(async (sink) => { sink.expect?.(4); await sink.write(utf8("hello")); }), { state: "cut" });
+  t.match(await run(async (sink) => { sink.expect?.("large"); await sink.write(utf8("hello")); }), { total: undefined, state: "ended" });
+  const late = await run(async (sink) => { await sink.write(utf8("a")); sink.expect?.(5); });
+  t.match({ status: late.status, state: late.state }, { status: 500, state: "ended" });
+});
