@@ -1,0 +1,37 @@
+/** `npm pack`, and the tarball installed elsewhere: what a user of the published package gets. Needs the npm registry. */
+import { spawn, spawnSync } from "node:child_process";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import t from "tap";
+
+const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
+
+function npm(args: readonly string[], cwd: string): string {
+  const { status, stdout, stderr } = spawnSync("npm", [...args], { cwd, encoding: "utf8", timeout: 300_000 });
+  if (status !== 0) throw new Error(`npm ${args.join(" ")}: ${stderr}`);
+  return stdout;
+}
+
+const reachable = spawnSync("npm", ["ping"], { timeout: 20_000 }).status === 0 || spawnSync("npm", ["view", "yaml", "version"], { timeout: 20_000 }).status === 0;
+
+t.test("the installed tarball serves", { timeout: 600_000, skip: reachable ? false : "the npm registry does not answer" }, async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "lakepack-package-"));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  npm(["pack", "--pack-destination", folder], ROOT);
+  const tarball = (await readdir(folder)).find((name) => name.endsWith(".tgz")) as string;
+  await writeFile(join(folder, "package.json"), '{"name":"user","private":true}');
+  npm(["install", "--ignore-scripts", "--no-audit", "--no-fund", `./${tarball}`], folder);
+  const installed = await readdir(join(folder, "node_modules/lakepack/dist"));
+  t.same(installed.sort(), ["src", "wasm", "workers"], "no tests, no bench");
+
+  const server = spawn(join(folder, "node_modules/.bin/lakepack"), ["serve", "--listen", "127.0.0.1:0", "--data", join(folder, "data"), "--log-level", "silent"]);
+  t.teardown(() => server.kill("SIGKILL"));
+  let url: string | undefined;
+  for await (const chunk of server.stdout) {
+    url = /serving (http:\S+)/.exec(String(chunk))?.[1];
+    if (url !== undefined) break;
+  }
+  t.equal((await fetch(`${url}/healthz`)).status, 200);
+});
