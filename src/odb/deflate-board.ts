@@ -12,6 +12,7 @@ import { deflateSync } from "node:zlib";
 import { LIMITS } from "../base/limits.js";
 import type { ObjectType } from "../git/oid.js";
 import type { TaskWatch } from "../pool/control.js";
+import type { BoardMessage } from "../pool/fetch-tasks.js";
 import { batchPath, readBatch, removeBatch, writeBatch } from "./deflate-file.js";
 import type { ObjectReader } from "./object-reader.js";
 import type { PackFile } from "./pack-file.js";
@@ -21,15 +22,6 @@ const HEAD_WORDS = 1;
 const WORDS_PER_BATCH = 2;
 
 const STATE = { free: 0, claimed: 1, done: 2, failed: 3 } as const;
-
-/** What a helper needs to know. Cheap to post. */
-export interface BoardMessage {
-  /** Two doubles an object: index of its pack in the space's order, offset of its entry. */
-  readonly entries: SharedArrayBuffer;
-  readonly words: SharedArrayBuffer;
-  /** Batch n goes to `<path>.<n>`. */
-  readonly path: string;
-}
 
 export interface DeflatedObject {
   readonly type: ObjectType;

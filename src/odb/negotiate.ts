@@ -2,19 +2,11 @@
  * Whether a fetch can stop asking for haves: every want has an ancestor the client has. Only then may a server say "ready"
  * (gitprotocol-v2(5) "acknowledgments", gitprotocol-pack(5) "multi_ack").
  */
-import type { Oid } from "../git/oid.js";
 import type { TaskWatch } from "../pool/control.js";
+import type { CommonAncestry } from "../pool/fetch-tasks.js";
 import { Commits, type CommitNode, knownCommits } from "./commits.js";
 import type { ObjectReader } from "./object-reader.js";
 import { NONE } from "./object-space.js";
-
-export interface CommonAncestry {
-  readonly wants: readonly Oid[];
-  /** Ids both sides have. */
-  readonly common: readonly Oid[];
-  /** The client's boundary: it has no ancestors below. */
-  readonly shallow: readonly Oid[];
-}
 
 /**
  * True when every wanted commit reaches a common one. Wants that are no commits say nothing and count as reached. History older

@@ -5,34 +5,13 @@
  * "--deepen-relative".
  */
 import { Fault } from "../base/fault.js";
-import type { Oid } from "../git/oid.js";
 import type { TaskWatch } from "../pool/control.js";
+import type { Boundary, DeepenBy, DeepenRequest } from "../pool/fetch-tasks.js";
 import { INFINITE_DEPTH } from "../wire/depth.js";
 import { walkCommits } from "./commit-walk.js";
 import { Commits, knownCommits } from "./commits.js";
 import type { ObjectReader } from "./object-reader.js";
 import { NONE } from "./object-space.js";
-
-export interface DeepenRequest {
-  readonly wants: readonly Oid[];
-  /** The client's boundary now. */
-  readonly clientShallow: readonly Oid[];
-  readonly depth: DeepenBy;
-}
-
-export type DeepenBy =
-  | { readonly by: "depth"; readonly depth: number; readonly relative: boolean }
-  /** `not`: ids, names being resolved. */
-  | { readonly by: "revisions"; readonly since: number | undefined; readonly not: readonly Oid[] };
-
-export interface Boundary {
-  /** New boundary commits, to be told to the client. Sorted. */
-  readonly shallow: readonly Oid[];
-  /** Boundary commits of the client whose parents it gets now. Sorted. */
-  readonly unshallow: readonly Oid[];
-  /** Parents of those: wanted from now on. Sorted. */
-  readonly parents: readonly Oid[];
-}
 
 /** Commits inside the new depth, and among them those at its edge. */
 interface Reach {

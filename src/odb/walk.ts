@@ -9,6 +9,7 @@ import { Fault } from "../base/fault.js";
 import type { Oid } from "../git/oid.js";
 import { TreeCursor } from "../git/tree.js";
 import type { TaskWatch } from "../pool/control.js";
+import type { WalkRequest } from "../pool/fetch-tasks.js";
 import { LIMITS } from "../base/limits.js";
 import type { Filter } from "../wire/filter.js";
 import { MARK, walkCommits, type WalkedCommits } from "./commit-walk.js";
@@ -18,23 +19,6 @@ import { createFilter, type SparseBlobs } from "./object-filter.js";
 import type { ObjectReader } from "./object-reader.js";
 import { NONE } from "./object-space.js";
 import { markEdgeTrees } from "./tree-edges.js";
-
-/** What is asked for, all of it checked and resolved. */
-export interface WalkRequest {
-  readonly wants: readonly Oid[];
-  /** Objects the client has with all they reach; those that are not here are passed over. */
-  readonly haves: readonly Oid[];
-  /** Commits whose parents the client will not have after this fetch. */
-  readonly shallow: readonly Oid[];
-  readonly filter?: Filter;
-  /** Annotated tags that come along if what they point at is sent. */
-  readonly tags: readonly TagRef[];
-}
-
-export interface TagRef {
-  readonly oid: Oid;
-  readonly peeled: Oid;
-}
 
 export interface WalkedObjects {
   /** Objects to send. */

@@ -5,7 +5,8 @@
  * Every request carries `control`: one Int32 shared with the caller, set to 1 when the caller has gone. Tasks look at it at
  * least every 10 ms of work and then throw Fault "base/aborted".
  */
-
+import type { FetchTasks } from "./fetch-tasks.js";
+import type { IngestTasks } from "./ingest-tasks.js";
 import type { PushTasks } from "./push-tasks.js";
 
 /** One live pack as tasks see it. Cheap to post: the tables are shared, not copied. */
@@ -27,7 +28,7 @@ export interface TaskControl {
 }
 
 /** Task name → request and result. Each room that adds a task declares its types in its own file in this folder. */
-export interface Tasks extends PushTasks {
+export interface Tasks extends FetchTasks, IngestTasks, PushTasks {
   "hash/calibrate": { request: TaskControl; result: { readonly picks: string } };
 }
 

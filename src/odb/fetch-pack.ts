@@ -1,0 +1,119 @@
+/** From a resolved fetch to the stream of its pack: as it lies in the store, out of the response cache, or made in the pool. */
+import { MessageChannel } from "node:worker_threads";
+import { asFault } from "../base/fault.js";
+import { LIMITS } from "../base/limits.js";
+import type { Oid } from "../git/oid.js";
+import type { GenerateResult, GenerationNews, WalkRequest } from "../pool/fetch-tasks.js";
+import type { PackHandle, Pool } from "../pool/tasks.js";
+import type { LivePack } from "./object-database.js";
+import { PackLookup } from "./pack-lookup.js";
+import { type PackStream, StoredPackStream } from "./pack-stream.js";
+import type { Growth, PackMaker, ResponseCache } from "./response-cache.js";
+import { type PackRequest, responseKey } from "./response-key.js";
+
+export interface FetchPackInput {
+  readonly repositoryId: string;
+  readonly packs: readonly LivePack[];
+  readonly request: PackRequest;
+  readonly pool: Pool;
+  readonly cache: ResponseCache;
+  readonly signal: AbortSignal;
+  /** For the log: what a generation has cost. */
+  readonly onGenerated?: (result: GenerateResult) => void;
+}
+
+/** Wants have been checked; the caller closes the stream. */
+export async function openFetchPack(input: FetchPackInput): Promise<PackStream> {
+  const { request, packs, cache, repositoryId, signal } = input;
+  const stored = findAsItLies(packs, request);
+  if (stored !== undefined) return StoredPackStream.open(stored);
+  return cache.stream(responseKey(repositoryId, request), packMaker(input), signal);
+}
+
+/**
+ * A stored pack that is exactly what is asked for: nothing in it links out of it, the wants are in it and cover its tips, and
+ * nothing limits the answer.
+ */
+export function findAsItLies(packs: readonly LivePack[], request: PackRequest): LivePack | undefined {
+  const { common, clientShallow, shallow, unshallow, filter, ofsDelta } = request;
+  const isPlain = common.length === 0 && clientShallow.length === 0 && shallow.length === 0 && unshallow.length === 0 && filter === undefined;
+  if (!isPlain || !ofsDelta) return undefined;
+  const wants = new Set(request.wants);
+  return packs.find((pack) => coversExactly(pack, wants, request));
+}
+
+function coversExactly(pack: LivePack, wants: ReadonlySet<Oid>, { tags }: PackRequest): boolean {
+  if (!pack.selfContained || pack.tips === undefined || !pack.tips.every((tip) => wants.has(tip))) return false;
+  const lookup = new PackLookup(pack);
+  for (const want of wants) if (lookup.findOid(want) < 0) return false;
+  // A tag that would have to come along and is in another pack.
+  return !tags.some(({ oid, peeled }) => lookup.findOid(peeled) >= 0 && lookup.findOid(oid) < 0);
+}
+
+function packMaker({ packs, request, pool, onGenerated }: FetchPackInput): PackMaker {
+  const handles = toHandles(packs);
+  return {
+    check: (path, signal) => pool.run("pack-objects/check", { path }, { signal }),
+    async generate(path, growth, signal) {
+      const result = await generate(pool, handles, request, path, growth, signal);
+      onGenerated?.(result);
+      return result;
+    },
+  };
+}
+
+/** Only what tasks need: a live pack has lists that would be copied to the thread. */
+export function toHandles(packs: readonly LivePack[]): PackHandle[] {
+  return packs.map(({ checksum, path, bytes, objectCount, idx, rev }) => ({ checksum, path, bytes, objectCount, idx, rev }));
+}
+
+async function generate(
+  pool: Pool,
+  packs: readonly PackHandle[],
+  request: PackRequest,
+  path: string,
+  growth: Growth,
+  signal: AbortSignal,
+): Promise<GenerateResult> {
+  const { port1, port2 } = new MessageChannel();
+  const helping: Promise<unknown>[] = [];
+  const done = new AbortController();
+  port1.on("message", (news: GenerationNews) => {
+    if (news.kind === "found") growth.foundMore(news.objects);
+    else if (news.kind === "planned") growth.planned(news.plan);
+    else if (news.kind === "written") growth.written(news.bytes, news.objects);
+    else helping.push(...askForHelp(pool, packs, news.board, AbortSignal.any([signal, done.signal])));
+  });
+  try {
+    const walk = toWalk(request);
+    const { thin, ofsDelta } = request;
+    // A filter can have kept bases from the client, whatever commits it has.
+    const message = { packs, walk, thin: thin && request.filter === undefined, ofsDelta, path, port: port2 };
+    return await pool.run("pack-objects/generate", message, { signal, transfer: [port2] });
+  } finally {
+    port1.close();
+    done.abort(); // helpers that still wait for a thread
+    await Promise.allSettled(helping);
+  }
+}
+
+/** As many threads as there are beside the one that writes. Whether they come in time does not matter. */
+function askForHelp(pool: Pool, packs: readonly PackHandle[], board: Extract<GenerationNews, { kind: "board" }>["board"], signal: AbortSignal): Promise<unknown>[] {
+  const batches = board.entries.byteLength / 16 / LIMITS.deflateBatchObjects;
+  const helpers = Math.min(pool.threads - 1, Math.floor(batches));
+  return Array.from({ length: helpers }, () =>
+    pool.run("pack-objects/help", { packs, board }, { signal, priority: "background" }).catch((error: unknown) => asFault(error)),
+  );
+}
+
+/** Git's rule for deepening: what was the boundary is wanted from its parents on, and counts as had itself. */
+function toWalk(request: PackRequest): WalkRequest {
+  const { wants, common, clientShallow, shallow, unshallow, unshallowParents, filter, tags } = request;
+  return {
+    wants: [...wants, ...unshallowParents],
+    haves: [...common, ...unshallow],
+    shallow: [...clientShallow, ...shallow],
+    tags,
+    ...(filter === undefined ? {} : { filter }),
+  };
+}

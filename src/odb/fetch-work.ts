@@ -1,0 +1,148 @@
+/** The tasks of a fetch as a pool thread runs them: requests in (pool/fetch-tasks), results out. */
+import { createHash } from "node:crypto";
+import { closeSync, openSync, readSync } from "node:fs";
+import type { Oid } from "../git/oid.js";
+import type { PackPlan } from "../git/pack-plan.js";
+import { TreeCursor } from "../git/tree.js";
+import type { Kernels } from "../kernels/kernels.js";
+import { LIMITS } from "../base/limits.js";
+import { TaskWatch } from "../pool/control.js";
+import type { GenerateRequest, GenerateResult, GenerationNews, PacksRequest, PlanFigures } from "../pool/fetch-tasks.js";
+import type { TaskControl, Tasks } from "../pool/tasks.js";
+import { Commits, peel } from "./commits.js";
+import { DeflateBoard } from "./deflate-board.js";
+import { generatePack } from "./generation.js";
+import { allReachCommon } from "./negotiate.js";
+import { ObjectReader, threadReaderCaches } from "./object-reader.js";
+import { NONE } from "./object-space.js";
+import { planPack } from "./plan.js";
+import { findReachable } from "./reachable.js";
+import { findBoundary } from "./shallow.js";
+import { walkObjects } from "./walk.js";
+
+/** A task as the door exports it. */
+export type Work<K extends keyof Tasks> = (request: Tasks[K]["request"]) => Tasks[K]["result"];
+
+/** The tasks of a fetch over one thread's kernels. */
+export interface FetchWork {
+  readonly generate: Work<"pack-objects/generate">;
+  readonly help: Work<"pack-objects/help">;
+  readonly negotiate: Work<"pack-objects/negotiate">;
+  readonly deepen: Work<"pack-objects/deepen">;
+  readonly reachable: Work<"pack-objects/reachable">;
+  readonly sizes: Work<"pack-objects/sizes">;
+  readonly resolve: Work<"pack-objects/resolve">;
+  readonly check: Work<"pack-objects/check">;
+}
+
+export function fetchWork(kernels: Kernels): FetchWork {
+  const open = ({ packs, control }: PacksRequest): [ObjectReader, TaskWatch] => [
+    new ObjectReader(packs, kernels, threadReaderCaches()),
+    new TaskWatch(control),
+  ];
+  return {
+    generate: (request) => generate(request, ...open(request)),
+    help(request) {
+      const [reader, watch] = open(request);
+      return new DeflateBoard(request.board).help(reader, watch);
+    },
+    negotiate(request) {
+      const [reader, watch] = open(request);
+      return allReachCommon(reader, request, watch);
+    },
+    deepen(request) {
+      const [reader, watch] = open(request);
+      return findBoundary(reader, request, watch);
+    },
+    reachable(request) {
+      const [reader, watch] = open(request);
+      return findReachable(reader, request, watch);
+    },
+    sizes(request) {
+      const [reader, watch] = open(request);
+      return sizes(reader, request.oids, watch);
+    },
+    resolve: (request) => resolvePath(open(request)[0], request.oid, request.path),
+    check,
+  };
+}
+
+function generate(request: GenerateRequest, reader: ObjectReader, watch: TaskWatch): GenerateResult {
+  const { port } = request;
+  const tell = (news: GenerationNews): void => port.postMessage(news);
+  try {
+    const started = performance.now();
+    const walked = walkObjects(reader, request.walk, watch, (objects) => tell({ kind: "found", objects }));
+    const walkedAt = performance.now();
+    const plan = planPack(reader, walked, request.thin, watch);
+    const figures = figuresOf(plan);
+    tell({ kind: "planned", plan: figures });
+    const plannedAt = performance.now();
+    const pack = generatePack(reader, plan, {
+      path: request.path,
+      ofsDelta: request.ofsDelta,
+      watch,
+      onWritten: (bytes, objects) => tell({ kind: "written", bytes, objects }),
+      onBoard: (board) => tell({ kind: "board", board: board.message }),
+    });
+    const writeMs = performance.now() - plannedAt;
+    return { ...pack, plan: figures, walkMs: walkedAt - started, planMs: plannedAt - walkedAt, writeMs };
+  } finally {
+    port.close();
+  }
+}
+
+function figuresOf({ count, tally }: PackPlan): PlanFigures {
+  return { objects: count, deltas: tally.delta + tally.thin, reused: count - tally.whole, whole: tally.whole };
+}
+
+function sizes(reader: ObjectReader, oids: readonly Oid[], watch: TaskWatch): (number | undefined)[] {
+  return oids.map((oid) => {
+    watch.step();
+    const number = reader.locate(oid);
+    return number === NONE ? undefined : reader.size(number);
+  });
+}
+
+/** "" is the tree itself. */
+function resolvePath(reader: ObjectReader, oid: Oid, path: string): Oid | undefined {
+  const start = reader.locate(oid);
+  if (start === NONE) return undefined;
+  const { target, type } = peel(reader, start);
+  if (target === NONE || type === "blob") return undefined;
+  let number = type === "commit" ? new Commits(reader).node(target).tree : target;
+  for (const name of path.split("/").filter((part) => part !== "")) {
+    if (number === NONE || reader.type(number) !== "tree") return undefined;
+    number = entryNamed(reader, number, name);
+  }
+  return number === NONE ? undefined : reader.space.oid(number);
+}
+
+function entryNamed(reader: ObjectReader, tree: number, name: string): number {
+  const cursor = new TreeCursor(reader.readAs("tree", tree));
+  while (cursor.next()) if (cursor.name === name) return reader.space.find(cursor.data, cursor.oidAt);
+  return NONE;
+}
+
+/** Reads the whole file. A pack of ours from before a restart is hashed once, never again. */
+function check({ path, control }: TaskControl & { readonly path: string }): boolean {
+  const watch = new TaskWatch(control);
+  const file = openSync(path, "r");
+  try {
+    const hash = createHash("sha1");
+    const buffer = Buffer.allocUnsafe(LIMITS.streamChunkBytes);
+    let tail = Buffer.alloc(0);
+    for (let at = 0, read = 1; read > 0; at += read) {
+      watch.check();
+      read = readSync(file, buffer, 0, buffer.length, at);
+      // The last 20 bytes are the trailer: held back until more has come.
+      const bytes = Buffer.concat([tail, buffer.subarray(0, read)]);
+      const body = Math.max(0, bytes.length - 20);
+      hash.update(bytes.subarray(0, body));
+      tail = bytes.subarray(body);
+    }
+    return tail.length === 20 && tail.equals(hash.digest());
+  } finally {
+    closeSync(file);
+  }
+}
