@@ -49,7 +49,6 @@ export async function indexPackFile(path: string, options: IndexFileOptions): Pr
   try {
     return { ...(await indexing.finish(size)), folder };
   } finally {
-    indexing.abort();
-    await indexing.settled();
+    await indexing.close();
   }
 }

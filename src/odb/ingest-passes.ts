@@ -1,0 +1,174 @@
+/** The passes over one pack file, in order, as tasks of the pool: what a push and `lakepack index-pack` share. */
+import { Fault } from "../base/fault.js";
+import type { IngestMarks, IngestTasks, LinkResult, ResolveResult, ScanResult, SessionSettings } from "../pool/ingest-tasks.js";
+import type { Pool, TaskRequest, TaskResult } from "../pool/tasks.js";
+import type { IngestedPack, IngestOptions, IngestProgress } from "./ingest-contract.js";
+import { returnMemory, takeMemory } from "./ingest-memory.js";
+
+export interface IndexingOptions extends Omit<IngestOptions, "packBytesMax"> {
+  readonly path: string;
+  readonly idxPath: string;
+  readonly revPath: string;
+  /** Whether the pack is synced to disk too. */
+  readonly sync: boolean;
+  /** Threads for pass 2; all of the pool's unless said. */
+  readonly threads?: number;
+}
+
+const PROGRESS_MS = 100;
+const CHECKSUM_BYTES = 20;
+/** Families below which one thread does them all: a second one would cost more to start. */
+const PARALLEL_FAMILIES_MIN = 64;
+
+type Marks = { gitmodules: string[]; gitattributes: string[] };
+
+export class PackIndexing {
+  readonly #options: IndexingOptions;
+  readonly #pool: Pool;
+  readonly #memory = takeMemory();
+  readonly #abort = new AbortController();
+  readonly #signal: AbortSignal;
+  readonly #running = new Set<Promise<unknown>>();
+  readonly #marks: Marks = { gitmodules: [], gitattributes: [] };
+  #session: SessionSettings | number;
+  #scan: ScanResult | undefined;
+  #lastProgress = 0;
+  #hashedBeforeEnd = 0;
+  #scanTasks = 0;
+
+  constructor(options: IndexingOptions, pool: Pool) {
+    this.#options = options;
+    this.#pool = pool;
+    this.#session = { fsck: options.fsck, keepBytes: Math.min(options.memoryBytes, 2 ** 31) };
+    this.#signal = AbortSignal.any([options.signal, this.#abort.signal]);
+  }
+
+  /** Pass 1 over the file's first `to` bytes, from where the last call stopped. */
+  async scan(to: number, final: boolean): Promise<void> {
+    if (!final) this.#refuseExcess(to);
+    const { path } = this.#options;
+    const session = this.#session;
+    const result = await this.#run("index-pack/scan", { memory: this.#memory, path, to, final, session });
+    this.#session = result.session;
+    this.#scan = result;
+    this.#scanTasks++;
+    this.#take(result.marks);
+    this.#refuseExcess(to);
+    this.#progress({ stage: "receiving", done: result.objects, total: result.claimed, bytes: to });
+  }
+
+  /** All entries are here: nothing but the checksum may follow. */
+  #refuseExcess(bytes: number): void {
+    const scan = this.#scan;
+    if (scan?.done && bytes > scan.position + CHECKSUM_BYTES) {
+      throw new Fault("pack/bad-count", { promised: scan.claimed, excess: bytes - scan.position - CHECKSUM_BYTES });
+    }
+  }
+
+  /** Everything after the last byte. */
+  async finish(bytes: number): Promise<Omit<IngestedPack, "folder">> {
+    this.#hashedBeforeEnd = this.#scan?.hashed ?? 0;
+    if (!this.#scan?.done) await this.scan(bytes, true);
+    const scan = this.#scan as ScanResult;
+    this.#refuseExcess(bytes);
+    if (bytes < scan.position + CHECKSUM_BYTES) throw new Fault("pack/truncated", { bytes, objects: scan.objects });
+    const { memory, options: { path, packs, memoryBytes } } = { memory: this.#memory, options: this.#options };
+    const trailer = this.#run("index-pack/trailer", { path, bytes: scan.position });
+    const linked = this.#run("index-pack/link", { memory, path, packs, keepBytes: memoryBytes });
+    const [{ checksum, calls }, link] = await this.#both(trailer, linked.then((result) => this.#resolveAll(result)));
+    return this.#conclude(checksum, calls, link);
+  }
+
+  /** Waits for two; the failure of one stops the other. */
+  async #both<A, B>(left: Promise<A>, right: Promise<B>): Promise<[A, B]> {
+    const stop = (error: unknown): never => {
+      this.#abort.abort(error);
+      throw error;
+    };
+    const settled = await Promise.allSettled([left.catch(stop), right.catch(stop)]);
+    const failed = settled.filter((one) => one.status === "rejected").map((one) => one.reason as unknown);
+    // The other's "aborted" follows from the first failure and says nothing.
+    const first = failed.find((reason) => !(reason instanceof Fault && reason.code === "base/aborted")) ?? failed[0];
+    if (first !== undefined) throw first;
+    return settled.map((one) => (one as PromiseFulfilledResult<unknown>).value) as [A, B];
+  }
+
+  async #resolveAll(link: LinkResult): Promise<LinkResult> {
+    this.#take(link.marks);
+    if (link.families === 0) return link;
+    const threads = link.families < PARALLEL_FAMILIES_MIN ? 1 : (this.#options.threads ?? this.#pool.threads);
+    this.#progress({ stage: "resolving", done: 0, total: link.deltas, bytes: 0 });
+    const { path, folder, packs } = this.#options;
+    const request = { memory: this.#memory, path, folder, packs };
+    const queued = new AbortController();
+    const signal = AbortSignal.any([this.#signal, queued.signal]);
+    const large = { count: 0 };
+    const tasks = Array.from({ length: threads }, async () => {
+      const result: ResolveResult = await this.#run("index-pack/resolve", request, signal);
+      this.#take(result.marks);
+      large.count = Math.max(large.count, result.large);
+      if (result.over) queued.abort(new Fault("base/aborted"));
+    });
+    await settle(tasks, queued.signal);
+    if (large.count > 0) this.#take(await this.#run("index-pack/large", request));
+    this.#progress({ stage: "resolving", done: link.deltas, total: link.deltas, bytes: 0 });
+    return link;
+  }
+
+  async #conclude(checksum: string, trailerCalls: number, link: LinkResult): Promise<Omit<IngestedPack, "folder">> {
+    const { path, idxPath, revPath, fsck, packs, closed, sync } = this.#options;
+    this.#progress({ stage: "connectivity", done: 0, total: 0, bytes: 0 });
+    const { counters, ...pack } = await this.#run("index-pack/conclude", {
+      memory: this.#memory, path, idxPath, revPath, checksum, externals: link.externals, fsck, packs, closed: [...closed], marks: this.#marks, sync,
+    });
+    const own = { hashedBeforeEnd: this.#hashedBeforeEnd, scanTasks: this.#scanTasks };
+    return {
+      ...pack,
+      packPath: path,
+      idxPath,
+      revPath,
+      counters: { ...counters, ...own, nodeCryptoCalls: (counters["nodeCryptoCalls"] ?? 0) + trailerCalls },
+    };
+  }
+
+  /** Stops whatever runs; resolves when nothing does. Once. */
+  async close(): Promise<void> {
+    this.#abort.abort(new Fault("base/aborted"));
+    await Promise.allSettled(this.#running);
+    returnMemory(this.#memory);
+  }
+
+  #run<K extends keyof IngestTasks>(name: K, request: TaskRequest<K>, signal = this.#signal): Promise<TaskResult<K>> {
+    const task = this.#pool.run(name, request, { signal });
+    this.#running.add(task);
+    const done = () => this.#running.delete(task);
+    task.then(done, done);
+    return task;
+  }
+
+  #take({ gitmodules, gitattributes }: IngestMarks): void {
+    this.#marks.gitmodules.push(...gitmodules);
+    this.#marks.gitattributes.push(...gitattributes);
+  }
+
+  #progress(progress: IngestProgress): void {
+    const now = Date.now();
+    if (progress.stage === "receiving" && now - this.#lastProgress < PROGRESS_MS) return;
+    this.#lastProgress = now;
+    this.#options.onProgress?.(progress);
+  }
+}
+
+/** Waits for tasks of which some may have been called off, or never got a thread. At least one must have run to its end. */
+async function settle(tasks: readonly Promise<void>[], calledOff: AbortSignal): Promise<void> {
+  const failed: unknown[] = [];
+  let done = 0;
+  for (const one of await Promise.allSettled(tasks)) {
+    if (one.status === "fulfilled") done++;
+    else failed.push(one.reason);
+  }
+  const idle = (reason: unknown) =>
+    reason instanceof Fault && (reason.code === "pool/saturated" || (reason.code === "base/aborted" && calledOff.aborted));
+  const first = failed.find((reason) => !idle(reason)) ?? (done === 0 ? failed[0] : undefined);
+  if (first !== undefined) throw first;
+}
