@@ -76,6 +76,10 @@ export const LIMITS = {
   deltaBytesMax: 512 * MIB,
   /** An object Git must parse (commit, tree, tag): larger ones are refused. 1,000,000 entries of 100 bytes. */
   parsedObjectBytesMax: 256 * MIB,
+  /** Inflated data one ingest keeps between its passes, unless a setting says otherwise: all of a pack of 100,000 small objects. */
+  ingestMemoryBytes: 256 * MIB,
+  /** A .gitmodules or .gitattributes blob. Git: ATTR_MAX_FILE_SIZE, 100 MiB. */
+  specialFileBytesMax: 100 * MIB,
   /** Peels of nested tags. Git has no limit; nobody nests tags. */
   tagDepthMax: 64,
 

@@ -133,9 +133,11 @@ export class PackIndexing {
 
   /** Stops whatever runs; resolves when nothing does. Once. */
   async close(): Promise<void> {
+    // A thread that had to be ended may still write for a moment: its memory is not used again.
+    const quiet = this.#running.size === 0;
     this.#abort.abort(new Fault("base/aborted"));
     await Promise.allSettled(this.#running);
-    returnMemory(this.#memory);
+    if (quiet) returnMemory(this.#memory);
   }
 
   #run<K extends keyof IngestTasks>(name: K, request: TaskRequest<K>, signal = this.#signal): Promise<TaskResult<K>> {

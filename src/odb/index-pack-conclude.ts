@@ -1,0 +1,267 @@
+/**
+ * The end of an ingest, in a pool thread: completes a thin pack, writes idx and rev, syncs all three, and says what the
+ * links of the new objects need.
+ */
+import { createHash } from "node:crypto";
+import { closeSync, fdatasyncSync, fsyncSync, openSync, writeSync } from "node:fs";
+import { deflateSync } from "node:zlib";
+import { Fault } from "../base/fault.js";
+import { OBJECT_TYPE, type Oid, oidAt, oidBytes } from "../git/oid.js";
+import { ENTRY_HEADER_BYTES_MAX, writeTypeAndSize } from "../git/pack-writer.js";
+import type { Kernels } from "../kernels/kernels.js";
+import { TaskWatch } from "../pool/control.js";
+import type { ConcludeRequest, ConcludeResult, TrailerRequest, TrailerResult } from "../pool/ingest-tasks.js";
+import { isBase, readExactly, type TaskParts } from "./index-pack-scan.js";
+import { Session } from "./index-pack-session.js";
+import { ObjectReader, threadReaderCaches } from "./object-reader.js";
+import { PackLookup } from "./pack-lookup.js";
+import { checkSpecials } from "./special-blobs.js";
+
+const CHUNK_BYTES = 1024 * 1024;
+const CHECKSUM_BYTES = 20;
+/** Tips beyond this are not listed: whoever wants them walks. */
+const TIPS_MAX = 10_000;
+const OPEN_LINKS_MAX = 100;
+const LINK_BYTES = 24;
+
+/** Compares the pack's last 20 bytes with what they should be. Throws "pack/bad-trailer". */
+export function trailer(request: TrailerRequest): TrailerResult {
+  const file = openSync(request.path, "r");
+  try {
+    const checksum = hashFile(file, 0, request.bytes, new TaskWatch(request.control)).toString("hex");
+    const stored = Buffer.alloc(CHECKSUM_BYTES);
+    readExactly(file, stored, request.bytes);
+    if (stored.toString("hex") !== checksum) throw new Fault("pack/bad-trailer", { stored: stored.toString("hex"), computed: checksum });
+    return { checksum, calls: Math.ceil(request.bytes / CHUNK_BYTES) + 2 };
+  } finally {
+    closeSync(file);
+  }
+}
+
+function hashFile(file: number, start: number, end: number, watch: TaskWatch): Buffer {
+  const hash = createHash("sha1");
+  const chunk = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, Math.max(end - start, 1)));
+  for (let at = start; at < end; ) {
+    watch.check();
+    const length = Math.min(chunk.length, end - at);
+    readExactly(file, chunk.subarray(0, length), at);
+    hash.update(chunk.subarray(0, length));
+    at += length;
+  }
+  return hash.digest();
+}
+
+export function conclude(request: ConcludeRequest, parts: TaskParts): ConcludeResult {
+  return new Conclusion(request, parts).run();
+}
+
+class Conclusion {
+  readonly #request: ConcludeRequest;
+  readonly #session: Session;
+  readonly #watch: TaskWatch;
+  readonly #calls: Kernels;
+  #readerMade: ObjectReader | undefined;
+  #checksum: string;
+  #bytes: number;
+  #appended = 0;
+
+  constructor(request: ConcludeRequest, { module, kernels }: TaskParts) {
+    this.#request = request;
+    this.#session = new Session(module, request.memory);
+    this.#watch = new TaskWatch(request.control);
+    this.#calls = kernels;
+    this.#checksum = request.checksum;
+    this.#bytes = this.#session.kernels.packEnd() + CHECKSUM_BYTES;
+  }
+
+  /** Reads the packs that were here before. */
+  get #reader(): ObjectReader {
+    this.#readerMade ??= new ObjectReader(this.#request.packs, this.#calls, threadReaderCaches());
+    return this.#readerMade;
+  }
+
+  run(): ConcludeResult {
+    const { kernels } = this.#session;
+    const deltas = kernels.deltaCount();
+    if (kernels.resolvedCount() !== deltas) throw this.#missingBase();
+    this.#session.check(kernels.sortRecords());
+    if (this.#request.externals > 0) this.#complete();
+    this.#writeTables();
+    const links = this.#followLinks();
+    return {
+      checksum: this.#checksum,
+      bytes: this.#bytes,
+      objectCount: kernels.recordCount(),
+      deltaCount: deltas,
+      appendedCount: this.#appended,
+      ...links,
+      counters: this.#counters(),
+    };
+  }
+
+  /** The first delta that nothing could be made of. */
+  #missingBase(): Fault {
+    const { kernels } = this.#session;
+    for (let index = 0, count = kernels.recordCount(); index < count; index++) {
+      const record = this.#session.record(index);
+      if (record.known || !record.isRefDelta || isBase(record.base)) continue;
+      return new Fault("pack/base-missing", { base: record.id, offset: record.offset });
+    }
+    return new Fault("pack/base-missing");
+  }
+
+  // Thin packs ------------------------------------------------------------------------------------------------------------
+  /** Appends the bases that came from elsewhere, as `git index-pack --fix-thin` does; count and checksum follow. */
+  #complete(): void {
+    const { kernels } = this.#session;
+    const file = openSync(this.#request.path, "r+");
+    try {
+      let end = kernels.packEnd();
+      const first = kernels.recordCount();
+      for (let external = 0; external < this.#request.externals; external++) {
+        this.#watch.check();
+        const { id } = this.#session.record(first + external);
+        // A delta of this very pack may have made it meanwhile: then it needs no second copy.
+        if (kernels.findRecord(this.#session.record(first + external).idAt) >= 0) continue;
+        end += this.#append(file, end, id, first + this.#appended);
+        this.#appended++;
+      }
+      if (this.#appended > 0) this.#finishFile(file, end, first + this.#appended);
+    } finally {
+      closeSync(file);
+    }
+  }
+
+  /** Writes one object whole at `offset` and makes `index` its record; answers the entry's bytes. */
+  #append(file: number, offset: number, id: Oid, index: number): number {
+    const { type, data } = this.#reader.readOid(id);
+    const head = new Uint8Array(ENTRY_HEADER_BYTES_MAX);
+    const header = head.subarray(0, writeTypeAndSize(head, 0, OBJECT_TYPE[type], data.length));
+    this.#session.kernels.addCalls(0, 1);
+    const entry = Buffer.concat([header, deflateSync(data)]);
+    writeExactly(file, entry, offset);
+    this.#session.kernels.makeRecord(index);
+    const record = this.#session.record(index);
+    record.offset = offset;
+    record.type = OBJECT_TYPE[type];
+    record.headerBytes = header.length;
+    record.crc = this.#calls.crc32(entry, 0);
+    record.setId(oidBytes(id));
+    return entry.length;
+  }
+
+  /** The new count into the header, the new checksum behind the last entry. */
+  #finishFile(file: number, end: number, count: number): void {
+    const { kernels } = this.#session;
+    const words = Buffer.alloc(4);
+    words.writeUInt32BE(count);
+    writeExactly(file, words, 8);
+    const checksum = hashFile(file, 0, end, this.#watch);
+    kernels.addCalls(Math.ceil(end / CHUNK_BYTES) + 2, 0);
+    writeExactly(file, checksum, end);
+    this.#checksum = checksum.toString("hex");
+    this.#bytes = end + CHECKSUM_BYTES;
+    kernels.setRecordCount(count);
+    this.#session.check(kernels.sortRecords());
+  }
+
+  // Files -----------------------------------------------------------------------------------------------------------------
+  #writeTables(): void {
+    const { kernels } = this.#session;
+    const { path, idxPath, revPath, sync } = this.#request;
+    if (sync || this.#appended > 0) syncFile(path);
+    const checksum = Buffer.from(this.#checksum, "hex");
+    this.#writeTable(idxPath, kernels.writeIdx(), checksum);
+    this.#writeTable(revPath, kernels.writeRev(), checksum);
+  }
+
+  /** A table, the pack's checksum, the file's own. */
+  #writeTable(path: string, start: number, packChecksum: Buffer): void {
+    if (start === 0) throw new Fault("pack/too-large");
+    const size = this.#session.kernels.tableBytesEnd() - start;
+    this.#session.view(start + size, CHECKSUM_BYTES).set(packChecksum);
+    const table = this.#session.view(start, size + CHECKSUM_BYTES);
+    this.#session.kernels.addCalls(3, 0);
+    const own = createHash("sha1").update(table).digest();
+    const file = openSync(path, "w", 0o644);
+    try {
+      writeExactly(file, table, 0);
+      writeExactly(file, own, table.length);
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+  }
+
+  // Links -----------------------------------------------------------------------------------------------------------------
+  #followLinks(): Pick<ConcludeResult, "closed" | "selfContained" | "tips" | "openLinks"> {
+    const { kernels } = this.#session;
+    this.#session.check(kernels.sweepLinks());
+    const conflict = kernels.linkConflict();
+    if (this.#request.fsck && conflict !== 0) {
+      const facts = this.#session.facts(conflict - 1);
+      throw new Fault("pack/fsck", { ...facts, message: "an object is linked to as what it is not" });
+    }
+    if (this.#request.fsck) checkSpecials(this.#session, this.#request, this.#checksum, this.#bytes, this.#calls);
+    const walked = kernels.unwalkedCount() === 0;
+    const openLinks = this.#openLinks();
+    return {
+      closed: walked && openLinks.length === 0,
+      selfContained: walked && kernels.openLinkCount() === 0,
+      tips: this.#tips(),
+      openLinks,
+    };
+  }
+
+  /** Links that lead neither into this pack nor into a closed one: the first hundred. */
+  #openLinks(): Oid[] {
+    const { kernels } = this.#session;
+    const count = kernels.openLinkCount();
+    const { packs, closed } = this.#request;
+    const lookups = packs.filter((pack) => closed.includes(pack.checksum)).map((pack) => new PackLookup(pack));
+    const links: Oid[] = [];
+    const bytes = this.#session.view(kernels.openLinks(), count * LINK_BYTES);
+    for (let link = 0; link < count && links.length < OPEN_LINKS_MAX; link++) {
+      if (link % 1024 === 0) this.#watch.check();
+      if (!lookups.some((lookup) => lookup.find(bytes, link * LINK_BYTES) >= 0)) links.push(oidAt(bytes, link * LINK_BYTES));
+    }
+    return links;
+  }
+
+  #tips(): Oid[] | undefined {
+    const { kernels } = this.#session;
+    const room = this.#session.reserve(TIPS_MAX * 20);
+    const count = kernels.writeTips(room, TIPS_MAX);
+    if (count > TIPS_MAX) return undefined;
+    const bytes = this.#session.view(room, count * 20);
+    return Array.from({ length: count }, (_, tip) => oidAt(bytes, tip * 20));
+  }
+
+  /** What was done, for metrics, tests and the bench. */
+  #counters(): Record<string, number> {
+    const { kernels, memory } = this.#session;
+    return {
+      reinflated: kernels.reinflatedCount(),
+      laneBatches: kernels.shaCalls(),
+      keptBytes: kernels.keptBytes(),
+      memoryBytes: memory.buffer.byteLength,
+      nodeCryptoCalls: kernels.cryptoCalls(),
+      nodeZlibCalls: kernels.zlibCalls(),
+    };
+  }
+}
+
+function syncFile(path: string): void {
+  const file = openSync(path, "r+");
+  try {
+    fdatasyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+export function writeExactly(file: number, bytes: Uint8Array, position: number): void {
+  for (let written = 0; written < bytes.length; ) {
+    written += writeSync(file, bytes, written, bytes.length - written, position + written);
+  }
+}

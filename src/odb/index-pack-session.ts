@@ -1,0 +1,183 @@
+/** One thread's hold on the shared tables of an ingest: kernels attached to its memory, views, records, faults. */
+import { createHash, randomBytes } from "node:crypto";
+import { Fault } from "../base/fault.js";
+import { LIMITS } from "../base/limits.js";
+import { type CheckMarks, checkObject } from "../git/fsck.js";
+import { type Oid, oidAt, typeName } from "../git/oid.js";
+import { CODE, faultOfCode } from "../kernels/codes.js";
+import { attach, type Host, type IngestModule, prepareMemory } from "../kernels/module.js";
+import type { SessionSettings } from "../pool/ingest-tasks.js";
+
+/** wasm/records.ts has the layout. */
+const RECORD = { offset: 0, size: 8, id: 20, base: 44, entryType: 48, type: 49, header: 50, flags: 51, state: 60 } as const;
+const STATE_KNOWN = 1;
+
+/** What a host can do for the kernels beyond judging. */
+export type HostParts = Partial<Omit<Host, "judge">>;
+
+export class Session {
+  readonly memory: WebAssembly.Memory;
+  readonly kernels: IngestModule;
+  readonly marks: CheckMarks = { gitmodules: [], gitattributes: [] };
+  #refusal: Fault | undefined;
+  #bytes: Uint8Array = new Uint8Array(0);
+
+  /** With `settings` the memory is a new one and becomes an ingest's. Throws "pack/too-large" where it is used up. */
+  constructor(module: WebAssembly.Module, memory: WebAssembly.Memory, host: HostParts = {}, settings?: SessionSettings) {
+    this.memory = memory;
+    if (settings !== undefined) prepareMemory(module, memory);
+    const judge: Host["judge"] = (record, type, at, size) => this.#judge(record, type, at, size);
+    const none = () => 0;
+    this.kernels = attach<IngestModule>(module, memory, {
+      readPack: none, loadExternal: none, spill: () => 1, unspill: () => 1, ...host, judge,
+    });
+    if (settings !== undefined) this.#open(settings);
+  }
+
+  #open({ fsck, keepBytes }: SessionSettings): void {
+    const seeds = new BigUint64Array(new Uint8Array(randomBytes(24)).buffer);
+    const opened = this.kernels.openSession(
+      fsck ? 1 : 0, keepBytes, LIMITS.packObjectsMax, LIMITS.deltaChainLengthMax, LIMITS.parsedObjectBytesMax, LIMITS.deltaBytesMax,
+      LIMITS.deltaResultBytesMax, LIMITS.objectInMemoryBytesMax, seeds[0] ?? 1n, seeds[1] ?? 1n, seeds[2] ?? 1n,
+    );
+    if (!opened) throw new Fault("pack/too-large");
+  }
+
+  /** The whole memory as it is now: it grows under calls, so ask again after each. */
+  get bytes(): Uint8Array {
+    if (this.#bytes.buffer.byteLength !== this.memory.buffer.byteLength) this.#bytes = new Uint8Array(this.memory.buffer);
+    return this.#bytes;
+  }
+
+  view(at: number, size: number): Uint8Array {
+    return new Uint8Array(this.memory.buffer, at, size);
+  }
+
+  /** `bytes` of memory that stay taken until the ingest ends. */
+  reserve(bytes: number): number {
+    const at = this.kernels.reserve(bytes);
+    if (at === 0) throw new Fault("pack/too-large");
+    return at;
+  }
+
+  /** Throws what `code` stands for, if it stands for a fault. */
+  check(code: number): void {
+    const fault = faultOfCode(code);
+    if (this.#refusal !== undefined) throw this.#refusal;
+    if (fault === undefined) return;
+    throw new Fault(fault, this.facts(this.kernels.faultRecord()));
+  }
+
+  /** What a message says of a record. */
+  facts(record: number): Record<string, string | number> {
+    if (record >= this.kernels.recordCount()) return { entry: record };
+    const one = this.record(record);
+    return one.known ? { entry: record, offset: one.offset, object: one.id } : { entry: record, offset: one.offset };
+  }
+
+  record(index: number): PackRecord {
+    return new PackRecord(this.memory, this.kernels.recordAt(index));
+  }
+
+  /** Tells the other threads to stop. */
+  fail(): void {
+    if (this.kernels.faultCode() === CODE.ok) this.kernels.setFault(-1);
+  }
+
+  get failed(): boolean {
+    return this.kernels.faultCode() !== CODE.ok;
+  }
+
+  #judge(record: number, type: number, at: number, size: number): number {
+    const name = typeName(type);
+    if (name === undefined) return 1;
+    const data = this.view(at, size).slice();
+    const refused = checkObject(name, data, this.marks);
+    if (refused === undefined) return 0;
+    this.kernels.addCalls(1, 0);
+    const object = createHash("sha1").update(`${name} ${size}\0`).update(data).digest("hex");
+    this.#refusal ??= new Fault("pack/fsck", { entry: record, object, message: `${refused.id}: ${refused.text}` });
+    return 1;
+  }
+}
+
+/** One record, read and written in place. */
+export class PackRecord {
+  readonly at: number;
+  readonly #view: DataView;
+
+  constructor(memory: WebAssembly.Memory, at: number) {
+    this.at = at;
+    this.#view = new DataView(memory.buffer, at, 64);
+  }
+
+  get offset(): number {
+    return Number(this.#view.getBigUint64(RECORD.offset, true));
+  }
+
+  set offset(offset: number) {
+    this.#view.setBigUint64(RECORD.offset, BigInt(offset), true);
+  }
+
+  /** Inflated bytes of the entry. */
+  get size(): number {
+    return Number(this.#view.getBigUint64(RECORD.size, true));
+  }
+
+  /** Base record, 0xffffffff where there is none or it is not known. */
+  get base(): number {
+    return this.#view.getUint32(RECORD.base, true);
+  }
+
+  get isDelta(): boolean {
+    return this.#view.getUint8(RECORD.entryType) >= 6;
+  }
+
+  get isRefDelta(): boolean {
+    return this.#view.getUint8(RECORD.entryType) === 7;
+  }
+
+  get type(): number {
+    return this.#view.getUint8(RECORD.type);
+  }
+
+  set type(type: number) {
+    this.#view.setUint8(RECORD.type, type);
+  }
+
+  get headerBytes(): number {
+    return this.#view.getUint8(RECORD.header);
+  }
+
+  set headerBytes(bytes: number) {
+    this.#view.setUint8(RECORD.header, bytes);
+  }
+
+  set crc(crc: number) {
+    this.#view.setUint32(16, crc, true);
+  }
+
+  get unchecked(): boolean {
+    return (this.#view.getUint8(RECORD.flags) & 1) !== 0;
+  }
+
+  /** Its id is known. */
+  get known(): boolean {
+    return (this.#view.getUint8(RECORD.state) & STATE_KNOWN) !== 0;
+  }
+
+  /** Its id; while it is not known, of a ref-delta the base's. */
+  get id(): Oid {
+    return oidAt(new Uint8Array(this.#view.buffer), this.at + RECORD.id);
+  }
+
+  setId(id: Uint8Array): void {
+    new Uint8Array(this.#view.buffer, this.at + RECORD.id, 20).set(id);
+    this.#view.setUint8(RECORD.state, this.#view.getUint8(RECORD.state) | STATE_KNOWN);
+  }
+
+  /** Where its id lies in the memory. */
+  get idAt(): number {
+    return this.at + RECORD.id;
+  }
+}

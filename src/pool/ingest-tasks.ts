@@ -1,0 +1,125 @@
+/**
+ * Tasks of an ingest. All its tables lie in one shared WebAssembly.Memory, so any thread can take the next slice and none
+ * is held while a client drips bytes. `memory` is used by one "scan" or "conclude" at a time, by many "resolve".
+ */
+import type { Oid } from "../git/oid.js";
+import type { PackHandle, TaskControl } from "./tasks.js";
+
+export interface ScanRequest extends TaskControl {
+  readonly memory: WebAssembly.Memory;
+  /** Local file with the pack's bytes so far. */
+  readonly path: string;
+  /** Bytes of it that may be read. */
+  readonly to: number;
+  /** No more will come. */
+  readonly final: boolean;
+  /** On the first call of an ingest; later what the first answered. */
+  readonly session: SessionSettings | number;
+}
+
+export interface SessionSettings {
+  readonly fsck: boolean;
+  /** Bytes of inflated data that may be kept between the passes. */
+  readonly keepBytes: number;
+}
+
+export interface ScanResult {
+  /** Pass as `session` to the next call: where the window on the pack lies in the memory. */
+  readonly session: number;
+  /** Offset of the next byte wanted; at the end, of the trailer. */
+  readonly position: number;
+  /** All entries the header promises were seen. */
+  readonly done: boolean;
+  readonly objects: number;
+  readonly claimed: number;
+  readonly hashed: number;
+  readonly marks: IngestMarks;
+}
+
+/** What judging objects brought up beside refusals: ids that a tree calls by a name only fsck.ts recognises. */
+export interface IngestMarks {
+  readonly gitmodules: readonly Oid[];
+  readonly gitattributes: readonly Oid[];
+}
+
+export interface LinkRequest extends TaskControl {
+  readonly memory: WebAssembly.Memory;
+  readonly path: string;
+  /** Where bases of a thin pack are looked for. */
+  readonly packs: readonly PackHandle[];
+  /** Bytes of such bases that may be kept in memory. */
+  readonly keepBytes: number;
+}
+
+export interface LinkResult {
+  readonly deltas: number;
+  /** Bases that come from other packs. */
+  readonly externals: number;
+  readonly families: number;
+  readonly marks: IngestMarks;
+}
+
+export interface ResolveRequest extends TaskControl {
+  readonly memory: WebAssembly.Memory;
+  readonly path: string;
+  readonly folder: string;
+  readonly packs: readonly PackHandle[];
+}
+
+export interface ResolveResult {
+  /** No thread is inside this pass any more and no family is left: tasks that still wait for a thread may be called off. */
+  readonly over: boolean;
+  /** Objects left to "index-pack/large". */
+  readonly large: number;
+  readonly marks: IngestMarks;
+}
+
+export interface TrailerRequest extends TaskControl {
+  readonly path: string;
+  /** Bytes the checksum is of; the checksum follows them. */
+  readonly bytes: number;
+}
+
+export interface TrailerResult {
+  readonly checksum: string;
+  /** Calls into node:crypto. */
+  readonly calls: number;
+}
+
+export interface ConcludeRequest extends TaskControl {
+  readonly memory: WebAssembly.Memory;
+  readonly path: string;
+  readonly idxPath: string;
+  readonly revPath: string;
+  /** SHA-1 of the pack as it was sent, hex. */
+  readonly checksum: string;
+  readonly externals: number;
+  readonly fsck: boolean;
+  readonly packs: readonly PackHandle[];
+  readonly closed: readonly string[];
+  readonly marks: IngestMarks;
+  /** False: the caller has synced the pack, or does not care. */
+  readonly sync: boolean;
+}
+
+export interface ConcludeResult {
+  readonly checksum: string;
+  readonly bytes: number;
+  readonly objectCount: number;
+  readonly deltaCount: number;
+  readonly appendedCount: number;
+  readonly closed: boolean;
+  readonly selfContained: boolean;
+  readonly tips: readonly Oid[] | undefined;
+  readonly openLinks: readonly Oid[];
+  readonly counters: Readonly<Record<string, number>>;
+}
+
+export interface IngestTasks {
+  "index-pack/scan": { request: ScanRequest; result: ScanResult };
+  "index-pack/link": { request: LinkRequest; result: LinkResult };
+  "index-pack/resolve": { request: ResolveRequest; result: ResolveResult };
+  "index-pack/large": { request: ResolveRequest; result: IngestMarks };
+  "index-pack/trailer": { request: TrailerRequest; result: TrailerResult };
+  "index-pack/conclude": { request: ConcludeRequest; result: ConcludeResult };
+}

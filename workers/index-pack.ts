@@ -1,0 +1,19 @@
+/** Door: the tasks of an ingest (src/pool/ingest-tasks.ts). */
+import { workerData } from "node:worker_threads";
+import { WasmKernels } from "../src/kernels/wasm.js";
+import { conclude as runConclude } from "../src/odb/index-pack-conclude.js";
+import { large as runLarge } from "../src/odb/index-pack-large.js";
+import { resolve as runResolve } from "../src/odb/index-pack-resolve.js";
+import { link as runLink, scan as runScan, type TaskParts } from "../src/odb/index-pack-scan.js";
+import type { ConcludeRequest, LinkRequest, ResolveRequest, ScanRequest } from "../src/pool/ingest-tasks.js";
+
+export { trailer } from "../src/odb/index-pack-conclude.js";
+
+const module = (workerData as { kernelsModule: WebAssembly.Module }).kernelsModule;
+const parts: TaskParts = { module, kernels: new WasmKernels(module) };
+
+export const scan = (request: ScanRequest) => runScan(request, parts);
+export const link = (request: LinkRequest) => runLink(request, parts);
+export const resolve = (request: ResolveRequest) => runResolve(request, parts);
+export const large = (request: ResolveRequest) => runLarge(request, parts);
+export const conclude = (request: ConcludeRequest) => runConclude(request, parts);
