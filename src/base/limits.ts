@@ -92,6 +92,8 @@ export const LIMITS = {
   replyHoldTotalBytesMax: 128 * MIB,
   /** A reply is held back at most this long. */
   replyHoldMs: 1_000,
+  /** Progress lines follow each other at this distance at least. */
+  progressMs: 200,
   /** Quiet stretch after which a keep-alive packet is sent. Git: upload-pack.keepAlive, 5 s. */
   keepAliveMs: 5_000,
   /** How often a connection that waits is paused and resumed so that the front end does not cut it (11 s, measured). */

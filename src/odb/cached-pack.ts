@@ -160,6 +160,10 @@ class CachedPackReader implements PackStream {
     return bytes;
   }
 
+  failure(): Fault | undefined {
+    return this.#pack.failure;
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;

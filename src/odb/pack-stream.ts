@@ -25,6 +25,8 @@ export interface PackStream {
    * Throws what stopped the generation.
    */
   read(views: readonly Uint8Array[], signal: AbortSignal): Promise<number>;
+  /** What stopped the generation, if something has. */
+  failure(): Fault | undefined;
   close(): Promise<void>;
 }
 
@@ -86,6 +88,10 @@ export class StoredPackStream implements PackStream {
     const bytes = await readViews(this.#file, views, this.#position, this.news.bytes);
     this.#position += bytes;
     return bytes;
+  }
+
+  failure(): Fault | undefined {
+    return undefined;
   }
 
   close(): Promise<void> {

@@ -1,0 +1,43 @@
+/** The last part of every fetch: the pack, or why there is none. */
+import { asFault } from "../base/fault.js";
+import { faultFacts } from "../observe/log.js";
+import { openFetchPack } from "../odb/fetch-pack.js";
+import type { PackStream } from "../odb/pack-stream.js";
+import type { PackRequest } from "../odb/response-key.js";
+import type { FetchContext } from "./fetch-context.js";
+import { fatalPacket, type PackReplyOptions, sendPack } from "./pack-reply.js";
+
+/** Finds the pack or has it begun. What fails at once (no thread to be had) fails here, before a word is said. */
+export async function openPack(context: FetchContext, request: PackRequest): Promise<PackStream> {
+  const { deps, repository, packs, signal } = context;
+  const stream = await openFetchPack({
+    repositoryId: repository.id,
+    packs,
+    request,
+    pool: deps.pool,
+    cache: deps.cache,
+    signal,
+    onGenerated: ({ plan, ...figures }) => deps.log.info("pack made", { repository: repository.title, ...figures, ...plan }),
+  });
+  await new Promise<void>((resolve) => setImmediate(resolve));
+  const failure = stream.failure();
+  if (failure === undefined) return stream;
+  await stream.close();
+  throw failure;
+}
+
+/** Sends the pack; a failure on the way goes to the client in band 3, or cuts the connection where there are no bands. */
+export async function replyWithPack(context: FetchContext, stream: PackStream, options: PackReplyOptions): Promise<void> {
+  const { deps, repository, signal } = context;
+  try {
+    const sent = await sendPack(stream, options);
+    deps.log.debug("pack sent", { repository: repository.title, ...sent });
+  } catch (error) {
+    const fault = asFault(error);
+    if (signal.aborted || options.mode === "none") throw fault;
+    deps.log.error("fetch broke off", { repository: repository.title, ...faultFacts(fault) });
+    await options.output.write(fatalPacket(options.mode, fault));
+  } finally {
+    await stream.close();
+  }
+}

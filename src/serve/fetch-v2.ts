@@ -1,0 +1,51 @@
+/** The fetch command of version 2. gitprotocol-v2(5) "fetch". */
+import { Fault } from "../base/fault.js";
+import type { ByteSink } from "../base/flow.js";
+import type { Oid } from "../git/oid.js";
+import { FetchAnswer, type FetchRequest } from "../wire/fetch.js";
+import type { FetchContext } from "./fetch-context.js";
+import { openPack, replyWithPack } from "./fetch-pack-reply.js";
+import { findRef, isReady, resolveBoundary, resolveFilter, toPackRequest } from "./fetch-resolve.js";
+import { checkWants } from "./want-check.js";
+
+interface WantedRef {
+  readonly name: string;
+  readonly oid: Oid;
+}
+
+/** Faults before the pack section are the caller's to tell. */
+export async function fetchVersion2(context: FetchContext, output: ByteSink, request: FetchRequest): Promise<void> {
+  const answer = new FetchAnswer(request.sidebandAll);
+  const wantedRefs = request.wantRefs.map((name) => resolveWantRef(context, name));
+  const wants = [...new Set([...request.wants, ...wantedRefs.map(({ oid }) => oid)])];
+  await checkWants(context, request.wants, false);
+  const common = [...new Set(request.haves)].filter((have) => context.has(have));
+  if (!(await negotiate(context, request, wants, common, answer))) return output.write(answer.finish().take());
+  const boundary = await resolveBoundary(context, wants, request.shallows, request.depth);
+  const filter = await resolveFilter(context, request.filter);
+  const { shallows: clientShallow, thinPack: thin, ofsDelta, includeTag } = request;
+  const stream = await openPack(context, toPackRequest(context, { wants, common, clientShallow, boundary, filter, thin, ofsDelta, includeTag }));
+  try {
+    await output.write(answer.shallowInfo(boundary.shallow, boundary.unshallow).wantedRefs(wantedRefs).packfile().take());
+  } catch (error) {
+    await stream.close();
+    throw error;
+  }
+  await replyWithPack(context, stream, { mode: "side-band-64k", quiet: request.noProgress, output, signal: context.signal });
+}
+
+/** Writes the acknowledgments where they are due; true when a pack follows. */
+async function negotiate(context: FetchContext, request: FetchRequest, wants: readonly Oid[], common: readonly Oid[], answer: FetchAnswer): Promise<boolean> {
+  const { haves, done, waitForDone, shallows } = request;
+  if (wants.length === 0 && !(waitForDone && haves.length > 0)) throw new Fault("wire/bad-request", { reason: "nothing is wanted" });
+  if (done || (haves.length === 0 && wants.length > 0)) return wants.length > 0;
+  const ready = !waitForDone && (await isReady(context, wants, common, shallows));
+  answer.acknowledgments(common, ready);
+  return ready;
+}
+
+function resolveWantRef({ refs }: FetchContext, name: string): WantedRef {
+  const ref = findRef(refs, name);
+  if (ref === undefined) throw new Fault("wire/bad-request", { reason: `unknown ref ${name}` });
+  return { name, oid: ref.oid };
+}

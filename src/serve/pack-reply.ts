@@ -1,0 +1,100 @@
+/**
+ * Sends a pack to one client while it may still be made: framed in side bands, with progress, and with a sign of life on a
+ * quiet stream.
+ */
+import type { Fault } from "../base/fault.js";
+import { type ByteSink, sleep } from "../base/flow.js";
+import { LIMITS } from "../base/limits.js";
+import type { PackStream } from "../odb/pack-stream.js";
+import { FLUSH, oneLine } from "../wire/pkt-line.js";
+import { type BandMode, bandedText, KEEP_ALIVE, PackFrame } from "../wire/sideband.js";
+import { FetchProgress } from "./fetch-progress.js";
+
+export interface PackReplyOptions {
+  readonly mode: BandMode;
+  /** The client wants no progress. */
+  readonly quiet: boolean;
+  readonly output: ByteSink;
+  readonly signal: AbortSignal;
+}
+
+/** What was sent. */
+export interface PackSent {
+  readonly bytes: number;
+  readonly objects: number;
+}
+
+const TICK = Symbol("tick");
+
+/** Sends the whole pack and, in bands, the flush after it. Throws where the pack cannot be made; nothing of that has been told yet. */
+export async function sendPack(stream: PackStream, options: PackReplyOptions): Promise<PackSent> {
+  return new PackReply(stream, options).run();
+}
+
+/** Band 3, the last words of a stream that breaks off. Without bands there is no way to say anything. */
+export function fatalPacket(mode: BandMode, fault: Fault): Uint8Array {
+  return bandedText(mode, 3, `lakepack: ${oneLine(fault.message)}\n`);
+}
+
+class PackReply {
+  readonly #stream: PackStream;
+  readonly #options: PackReplyOptions;
+  readonly #frame: PackFrame;
+  readonly #progress = new FetchProgress();
+  #bytes = 0;
+  #objects = 0;
+  #quietMs = 0;
+
+  constructor(stream: PackStream, options: PackReplyOptions) {
+    this.#stream = stream;
+    this.#options = options;
+    this.#frame = new PackFrame(options.mode);
+  }
+
+  async run(): Promise<PackSent> {
+    const { output, mode } = this.#options;
+    for (let bytes = await this.#read(); bytes > 0; bytes = await this.#read()) {
+      if (this.#bytes === 0) this.#objects = countIn(this.#frame.views[0]);
+      await this.#say(this.#progress.next(this.#stream.news));
+      await output.write(this.#frame.frame(bytes));
+      this.#bytes += bytes;
+    }
+    await this.#say(this.#progress.last(this.#stream.news, this.#objects));
+    if (mode !== "none") await output.write(FLUSH);
+    return { bytes: this.#bytes, objects: this.#objects };
+  }
+
+  /** The next bytes of the pack into the frame, progress and keep-alives while they are awaited. */
+  async #read(): Promise<number> {
+    const { signal } = this.#options;
+    const reading = this.#stream.read(this.#frame.views, signal);
+    if (this.#stream.news.whole) return reading;
+    this.#quietMs = 0;
+    for (;;) {
+      const step = await Promise.race([reading, sleep(LIMITS.progressMs, signal).then(() => TICK)]);
+      if (typeof step === "number") return step;
+      await this.#tick();
+    }
+  }
+
+  async #tick(): Promise<void> {
+    this.#quietMs += LIMITS.progressMs;
+    await this.#say(this.#progress.next(this.#stream.news));
+    if (this.#quietMs < LIMITS.keepAliveMs || this.#options.mode === "none") return;
+    this.#quietMs = 0;
+    await this.#options.output.write(KEEP_ALIVE);
+  }
+
+  async #say(text: string): Promise<void> {
+    const { mode, quiet, output } = this.#options;
+    if (text === "" || quiet || mode === "none") return;
+    this.#quietMs = 0;
+    await output.write(bandedText(mode, 2, text));
+  }
+}
+
+/** Objects of the pack whose first bytes these are. gitformat-pack(5): the third u32. */
+function countIn(head: Uint8Array | undefined): number {
+  if (head === undefined || head.length < 12) return 0;
+  return new DataView(head.buffer, head.byteOffset).getUint32(8);
+}

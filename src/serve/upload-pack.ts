@@ -1,0 +1,87 @@
+/**
+ * A fetch, whatever carries it: the conversation of versions 0 and 1, and the commands of version 2.
+ *
+ * Source: gitprotocol-pack(5), gitprotocol-v2(5).
+ */
+import { asFault, Fault } from "../base/fault.js";
+import { LIMITS } from "../base/limits.js";
+import { faultFacts } from "../observe/log.js";
+import { capabilityAdvertisement, refAdvertisement } from "../wire/advertise.js";
+import { type CommandRequest, CommandRequestReader } from "../wire/command-request.js";
+import { errorPacket } from "../wire/pkt-line.js";
+import type { Exchange } from "./conversation.js";
+import { openContext, type UploadPackDeps } from "./fetch-context.js";
+import { fetchVersion0 } from "./fetch-v0.js";
+import { fetchVersion2 } from "./fetch-v2.js";
+import { listRefs } from "./ls-refs.js";
+import { answerObjectInfo } from "./object-info.js";
+import { PacketInput } from "./packet-input.js";
+import { TrackedSink } from "./tracked-sink.js";
+
+export type { UploadPackDeps } from "./fetch-context.js";
+
+/** Refs in versions 0 and 1, capabilities in version 2. */
+export async function advertiseUploadPack(exchange: Exchange, deps: UploadPackDeps): Promise<void> {
+  const { output, repository, version, signal } = exchange;
+  if (version === 2) return output.write(capabilityAdvertisement(deps.offer));
+  const { head, refs } = await repository.refs.read(signal);
+  for (const bytes of refAdvertisement({ service: "upload-pack", version, head, refs, offer: deps.offer })) await output.write(bytes);
+}
+
+/**
+ * Reads a request and answers it; on a connection that stays open, one request of version 2 after another. What is wrong with a
+ * request is told as `ERR`. Throws what must become a status (the server is busy) or cut the connection (the client is gone).
+ */
+export async function uploadPack(exchange: Exchange, deps: UploadPackDeps): Promise<void> {
+  const output = new TrackedSink(exchange.output);
+  const tracked = { ...exchange, output };
+  try {
+    if (exchange.version === 2) await serveCommands(tracked, deps);
+    else await fetchVersion0(tracked, deps);
+  } catch (error) {
+    const fault = asFault(error);
+    if (exchange.signal.aborted || fault.code === "base/aborted") throw fault;
+    if (fault.code === "pool/saturated" && output.bytes === 0) throw fault; // 503: come again
+    const level = fault.row.http >= 500 ? "error" : "info";
+    deps.log[level]("fetch refused", { repository: exchange.repository.title, ...faultFacts(fault) });
+    await output.write(errorPacket(reasonOf(fault)));
+  }
+}
+
+/** Git's words where clients look for them. */
+function reasonOf(fault: Fault): string {
+  return fault.code === "odb/not-our-ref" ? `upload-pack: not our ref ${fault.facts["oid"]}` : fault.message;
+}
+
+async function serveCommands(exchange: Exchange, deps: UploadPackDeps): Promise<void> {
+  do {
+    const request = await readCommand(exchange);
+    if (request === undefined || request.command === "none") return;
+    await answerCommand(exchange, deps, request);
+  } while (!exchange.stateless);
+}
+
+/** The next command; undefined where the stream ends before one. */
+async function readCommand({ input }: Exchange): Promise<CommandRequest | undefined> {
+  const packets = new PacketInput(input, LIMITS.fetchRequestBytesMax);
+  const reader = new CommandRequestReader();
+  for (let packet = await packets.next(); packet !== undefined; packet = await packets.next()) {
+    const request = reader.take(packet);
+    if (request !== undefined) return request;
+  }
+  if (reader.started) throw new Fault("wire/truncated", { reason: "the request has no flush at its end" });
+  return undefined;
+}
+
+async function answerCommand(exchange: Exchange, deps: UploadPackDeps, request: CommandRequest): Promise<void> {
+  switch (request.command) {
+    case "ls-refs":
+      return listRefs(exchange, request.arguments);
+    case "fetch":
+      return fetchVersion2(await openContext(exchange, deps), exchange.output, request.arguments);
+    case "object-info":
+      return answerObjectInfo(await openContext(exchange, deps), exchange.output, request.arguments);
+    case "none":
+      return;
+  }
+}
