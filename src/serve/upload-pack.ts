@@ -54,16 +54,19 @@ function reasonOf(fault: Fault): string {
 }
 
 async function serveCommands(exchange: Exchange, deps: UploadPackDeps): Promise<void> {
+  let input = exchange.input;
   do {
-    const request = await readCommand(exchange);
+    // One limit a command; what came in behind it belongs to the next.
+    const packets = new PacketInput(input, LIMITS.fetchRequestBytesMax);
+    const request = await readCommand(packets);
     if (request === undefined || request.command === "none") return;
+    input = packets.rest();
     await answerCommand(exchange, deps, request);
   } while (!exchange.stateless);
 }
 
 /** The next command; undefined where the stream ends before one. */
-async function readCommand({ input }: Exchange): Promise<CommandRequest | undefined> {
-  const packets = new PacketInput(input, LIMITS.fetchRequestBytesMax);
+async function readCommand(packets: PacketInput): Promise<CommandRequest | undefined> {
   const reader = new CommandRequestReader();
   for (let packet = await packets.next(); packet !== undefined; packet = await packets.next()) {
     const request = reader.take(packet);
