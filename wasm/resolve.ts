@@ -11,7 +11,7 @@ import {
   LARGE_LIST, PACK_END, RECORD_COUNT, REINFLATED, RESOLVED, SHA_CALLS, SIBLINGS, WAITING, allocate,
 } from "./layout";
 import {
-  KNOWN, R_DATA, R_ENTRY_TYPE, R_HEADER, R_ID, R_OFFSET, R_RESULT, R_SIZE, R_STATE, R_TYPE, recordAt,
+  KNOWN, R_BASE, R_DATA, R_ENTRY_TYPE, R_HEADER, R_ID, R_OFFSET, R_RESULT, R_SIZE, R_STATE, R_TYPE, recordAt,
 } from "./records";
 import { FRAME_AFTER, FRAME_BEFORE, frame } from "./frame";
 import { inflateWhole } from "./inflate";
@@ -299,7 +299,10 @@ function resolveChild(top: usize, node: u32): i32 {
   const deltaSize64 = load<u64>(record, R_SIZE);
   const held = load<u64>(HELD_MAX);
   let delta: usize = load<u32>(record, R_DATA);
-  if (resultSize > held || deltaSize64 > held || (delta == 0 && isLong(node))) return addLarge(node);
+  if (resultSize > held || deltaSize64 > held || (delta == 0 && isLong(node))) {
+    store<u32>(record, load<u32>(top, F_NODE), R_BASE); // one that waited does not know it yet
+    return addLarge(node);
+  }
   const deltaSize = <usize>deltaSize64;
   if (frameData(top) == 0) return OUT_OF_MEMORY;
   if (!ensure(resultSize + GAP + (delta == 0 ? deltaSize + GAP : 0))) return OUT_OF_MEMORY;

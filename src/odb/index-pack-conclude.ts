@@ -3,7 +3,7 @@
  * links of the new objects need.
  */
 import { createHash } from "node:crypto";
-import { closeSync, fdatasyncSync, fsyncSync, openSync, writeSync } from "node:fs";
+import { closeSync, fdatasyncSync, fsyncSync, openSync } from "node:fs";
 import { deflateSync } from "node:zlib";
 import { Fault } from "../base/fault.js";
 import { OBJECT_TYPE, type Oid, oidAt, oidBytes } from "../git/oid.js";
@@ -16,6 +16,7 @@ import { Session } from "./index-pack-session.js";
 import { ObjectReader, threadReaderCaches } from "./object-reader.js";
 import { PackLookup } from "./pack-lookup.js";
 import { checkSpecials } from "./special-blobs.js";
+import { writeExactly } from "./write-exactly.js";
 
 const CHUNK_BYTES = 1024 * 1024;
 const CHECKSUM_BYTES = 20;
@@ -257,11 +258,5 @@ function syncFile(path: string): void {
     fdatasyncSync(file);
   } finally {
     closeSync(file);
-  }
-}
-
-export function writeExactly(file: number, bytes: Uint8Array, position: number): void {
-  for (let written = 0; written < bytes.length; ) {
-    written += writeSync(file, bytes, written, bytes.length - written, position + written);
   }
 }

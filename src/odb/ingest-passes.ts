@@ -1,5 +1,6 @@
 /** The passes over one pack file, in order, as tasks of the pool: what a push and `lakepack index-pack` share. */
 import { Fault } from "../base/fault.js";
+import { Semaphore } from "../base/flow.js";
 import type { IngestMarks, IngestTasks, LinkResult, ResolveResult, ScanResult, SessionSettings } from "../pool/ingest-tasks.js";
 import type { Pool, TaskRequest, TaskResult } from "../pool/tasks.js";
 import type { IngestedPack, IngestOptions, IngestProgress } from "./ingest-contract.js";
@@ -15,6 +16,8 @@ export interface IndexingOptions extends Omit<IngestOptions, "packBytesMax"> {
   readonly threads?: number;
 }
 
+/** The slow path holds up to three objects in memory: one ingest at a time. */
+const oneLarge = new Semaphore(1);
 const PROGRESS_MS = 100;
 const CHECKSUM_BYTES = 20;
 /** Families below which one thread does them all: a second one would cost more to start. */
@@ -110,7 +113,7 @@ export class PackIndexing {
       if (result.over) queued.abort(new Fault("base/aborted"));
     });
     await settle(tasks, queued.signal);
-    if (large.count > 0) this.#take(await this.#run("index-pack/large", request));
+    if (large.count > 0) this.#take(await oneLarge.run(() => this.#run("index-pack/large", request), this.#signal));
     this.#progress({ stage: "resolving", done: link.deltas, total: link.deltas, bytes: 0 });
     return link;
   }
