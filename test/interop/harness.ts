@@ -177,12 +177,16 @@ export async function commit(repository: string, message: string, files: Readonl
       await writeFile(file, content);
     }
   }
+  await git(["add", "-A"], { cwd: repository });
+  await git(["commit", "-q", "--allow-empty", "-m", message], { cwd: repository, env: await nextDate(repository) });
+  return git(["rev-parse", "HEAD"], { cwd: repository });
+}
+
+/** A minute after 1,700,000,000 for each commit there is: dates that tests can count on. */
+async function nextDate(repository: string): Promise<Record<string, string>> {
   const count = Number((await tryGit(["rev-list", "--count", "--all"], { cwd: repository })).stdout) || 0;
   const date = `${1_700_000_000 + 60 * count} +0000`;
-  const env = { GIT_AUTHOR_DATE: date, GIT_COMMITTER_DATE: date };
-  await git(["add", "-A"], { cwd: repository });
-  await git(["commit", "-q", "--allow-empty", "-m", message], { cwd: repository, env });
-  return git(["rev-parse", "HEAD"], { cwd: repository });
+  return { GIT_AUTHOR_DATE: date, GIT_COMMITTER_DATE: date };
 }
 
 /** A repository with branches, a merge, tags of both kinds, an executable, a symlink, a submodule entry and odd names. */
@@ -204,7 +208,7 @@ export async function makeSample(t: Test): Promise<string> {
   await git(["checkout", "-q", "-b", "side", "HEAD~5"], { cwd: folder });
   await commit(folder, "aside", { "side.txt": "side\n" });
   await git(["checkout", "-q", "main"], { cwd: folder });
-  await git(["merge", "-q", "--no-ff", "-m", "merge side", "side"], { cwd: folder });
+  await git(["merge", "-q", "--no-ff", "-m", "merge side", "side"], { cwd: folder, env: await nextDate(folder) });
   await git(["tag", "-a", "-m", "tag of a tag", "v1.0-nested", "v1.0"], { cwd: folder });
   return folder;
 }
