@@ -29,7 +29,8 @@ export interface CommitRange {
   readonly wants: readonly number[];
   /** Commits the other side has, with all they reach. */
   readonly haves: readonly number[];
-  /** Commits older than this are uninteresting, seconds since 1970. */
+  /** Commits older than this are left out, seconds since 1970. With haves they count as had, and all they reach; without,
+   *  they are only not followed, so that a wrong clock hides less. Git draws the same line. */
   readonly since?: number;
 }
 
@@ -47,7 +48,7 @@ export function walkCommits(commits: Commits, marks: Uint8Array, range: CommitRa
   const walk = new CommitWalk(commits, marks, range.since ?? 0, watch);
   for (const want of range.wants) walk.start(want, 0);
   for (const have of range.haves) walk.start(have, MARK.uninteresting);
-  return walk.run();
+  return walk.run(range.haves.length > 0);
 }
 
 class CommitWalk {
@@ -72,11 +73,12 @@ class CommitWalk {
     this.#enqueue(number, 0);
   }
 
-  run(): WalkedCommits {
+  run(isLimited: boolean): WalkedCommits {
     let slop = SLOP;
     let lastDate = Number.POSITIVE_INFINITY;
     for (let node = this.#queue.pop(); node !== undefined; node = this.#queue.pop()) {
       this.#watch.step();
+      if (!isLimited && node.date < this.#since) continue;
       if (this.#leave(node)) {
         this.#walkUninteresting(node);
         const next = this.#queue.peek();

@@ -83,5 +83,18 @@ function reachByRevisions(
   for (const { number, parents } of walked.commits) {
     if (parents.some((parent) => !selected.has(parent))) edge.add(number);
   }
-  return { edge, inside: new Set([...selected].filter((number) => !edge.has(number))) };
+  return { edge: reachedEdge(commits, wants, selected, edge), inside: new Set([...selected].filter((number) => !edge.has(number))) };
+}
+
+/**
+ * The edge commits that the client will really have: the parents of an edge commit are cut off, and another one may be among them.
+ * Git announces those too; a client that was told so cannot be unshallowed any more ("error in object: unshallow").
+ */
+function reachedEdge(commits: Commits, wants: readonly number[], selected: ReadonlySet<number>, edge: ReadonlySet<number>): ReadonlySet<number> {
+  const met = new Set(wants.filter((want) => selected.has(want)));
+  for (const number of met) {
+    if (edge.has(number)) continue;
+    for (const parent of commits.node(number).parents) if (selected.has(parent)) met.add(parent);
+  }
+  return new Set([...edge].filter((number) => met.has(number)));
 }
