@@ -58,17 +58,17 @@ async function repeatedRow({ report, scale }: BenchContext, name: CorpusName, pa
   const runs = scale === "tiny" ? 3 : 10;
   const [ours, peers] = await Promise.all([listTips(pair.ours), listTips(pair.theirs)]);
   await rawClone(pair.theirs, { wants: peers });
-  const mine = await cpuPerMib([pair.server.pid], runs * 3, () => rawClone(pair.ours, { wants: ours }));
-  const theirs = await cpuPerMib(pair.peer.pids, runs, () => rawClone(pair.theirs, { wants: peers }));
+  const mine = await cpuPerMib(() => cpuSeconds([pair.server.pid]), runs * 3, () => rawClone(pair.ours, { wants: ours }));
+  const theirs = await cpuPerMib(pair.peer.cpuSeconds, runs, () => rawClone(pair.theirs, { wants: peers }));
   const bar = scale === "tiny" ? {} : { bar: 0.15 };
   report.add({ row: `repeated clone of ${name}, server CPU`, ours: mine, peer: theirs, unit: "ms/MiB", ...bar });
 }
 
-async function cpuPerMib(pids: readonly number[], runs: number, clone: () => Promise<RawClone>): Promise<number> {
-  const before = cpuSeconds(pids);
+async function cpuPerMib(cpu: () => number, runs: number, clone: () => Promise<RawClone>): Promise<number> {
+  const before = cpu();
   let bytes = 0;
   for (let run = 0; run < runs; run++) bytes += (await clone()).packBytes;
-  return ((cpuSeconds(pids) - before) * 1000) / (bytes / MIB);
+  return ((cpu() - before) * 1000) / (bytes / MIB);
 }
 
 /** 16 clones at once of one large pack: 15 raw readers that check the trailer and one stock git. Memory must stay flat. */
@@ -105,9 +105,9 @@ export async function pushRow(context: BenchContext): Promise<void> {
     const ratios: { ours: number; theirs: number; cpu: number; peerCpu: number; growth: number }[] = [];
     for (let run = 0; run < (scale === "tiny" ? 1 : 3); run++) {
       makePeerRepository(peer, `push-${run}`);
-      const peerCpu = cpuSeconds(peer.pids);
+      const peerCpu = peer.cpuSeconds();
       const theirs = await timeGit(["push", "--quiet", `${peer.url}/push-${run}.git`, "main"], corpus);
-      const peerUsed = cpuSeconds(peer.pids) - peerCpu;
+      const peerUsed = peer.cpuSeconds() - peerCpu;
       const cpu = cpuSeconds([server.pid]);
       const watch = new RssWatch([server.pid]);
       const ours = await timeGit(["push", "--quiet", `${server.url}/bench/push-${run}.git`, "main"], corpus);

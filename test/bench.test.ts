@@ -1,0 +1,20 @@
+/** The bench at its smallest, so that it cannot rot: every row runs, and none is FAILED where its peer is installed. */
+import t from "tap";
+import { bench, ROW_NAMES } from "../bench/main.js";
+import { peerIsInstalled } from "../bench/peer.js";
+
+const hasPeer = await peerIsInstalled();
+const needPeer = new Set(["serve", "push"]);
+
+for (const row of ROW_NAMES) {
+  const skip = needPeer.has(row) && !hasPeer ? "nginx and fcgiwrap are not installed" : false;
+  t.test(`row ${row}`, { timeout: 120_000, skip }, async (t) => {
+    const report = await bench([row], "tiny");
+    t.equal(report.failures, 0);
+  });
+}
+
+t.test("a row that is not there, or whose peer did not run, is FAILED and not left out", async (t) => {
+  const report = await bench(["nothing"], "tiny");
+  t.equal(report.failures, 1);
+});
