@@ -1,0 +1,89 @@
+/** Runs packs through the real ingest on a real pool, and asks stock git and the plain reference for their opinion. */
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Test } from "tap";
+import { Fault, type FaultCode } from "../../../src/base/fault.js";
+import { loadKernels } from "../../../src/cli/kernels.js";
+import { writePackIndex, writeReverseIndex } from "../../../src/git/pack-index.js";
+import { parsePack } from "../../../src/git/pack-parser.js";
+import { resolvePack } from "../../../src/git/pack-resolver.js";
+import { plainKernels } from "../../../src/kernels/plain.js";
+import { startIngest } from "../../../src/odb/ingest.js";
+import type { IngestedPack, IngestOptions } from "../../../src/odb/ingest-contract.js";
+import { createPool, type ThreadPool } from "../../../src/pool/pool.js";
+
+export interface IngestBench {
+  readonly folder: string;
+  readonly pool: ThreadPool;
+  ingest(pack: Uint8Array, options?: RunOptions): Promise<Ingested>;
+  /** The fault's code; what it left behind is checked. */
+  refuse(pack: Uint8Array, options?: RunOptions): Promise<FaultCode | string>;
+}
+
+export interface RunOptions extends Partial<IngestOptions> {
+  readonly chunk?: number;
+}
+
+export interface Ingested extends IngestedPack {
+  readonly packBytes: Buffer;
+  readonly idx: Buffer;
+  readonly rev: Buffer;
+}
+
+export async function ingestBench(t: Test, threads = 2): Promise<IngestBench> {
+  const folder = mkdtempSync(join(tmpdir(), "lakepack-ingest-"));
+  const pool = createPool({ threads, kernelsModule: await loadKernels() });
+  t.teardown(async () => {
+    await pool.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+  let number = 0;
+  const run = async (pack: Uint8Array, { chunk = 65_536, ...options }: RunOptions): Promise<Ingested> => {
+    const incoming = join(folder, `incoming-${number++}`);
+    const ingest = await startIngest(
+      { folder: incoming, packs: [], closed: new Set(), fsck: true, packBytesMax: 2 ** 40, memoryBytes: 2 ** 26, signal: new AbortController().signal, ...options },
+      pool,
+    );
+    try {
+      for (let at = 0; at < pack.length; at += chunk) await ingest.write(pack.subarray(at, at + chunk));
+      const done = await ingest.finish();
+      return { ...done, packBytes: readFileSync(done.packPath), idx: readFileSync(done.idxPath), rev: readFileSync(done.revPath) };
+    } finally {
+      await ingest.discard();
+      if (existsSync(incoming)) throw new Error("discard left its folder behind");
+    }
+  };
+  return {
+    folder,
+    pool,
+    ingest: (pack, options = {}) => run(pack, options),
+    refuse: (pack, options = {}) =>
+      run(pack, options).then(
+        () => "accepted",
+        (error: unknown) => (error instanceof Fault ? error.code : String(error)),
+      ),
+  };
+}
+
+/** idx and rev that the plain reference makes of a complete pack. */
+export function plainTables(pack: Uint8Array): { idx: Uint8Array; rev: Uint8Array } {
+  const objects = resolvePack(parsePack(pack, plainKernels), plainKernels);
+  const entries = objects.map(({ oid, entry }) => ({ oid, offset: entry.offset, crc: entry.crc }));
+  const checksum = pack.subarray(-20);
+  return { idx: writePackIndex(entries, checksum), rev: writeReverseIndex(entries, checksum) };
+}
+
+/** idx that stock git makes. */
+export function gitIndex(pack: Uint8Array): Buffer {
+  const folder = mkdtempSync(join(tmpdir(), "lakepack-git-index-"));
+  try {
+    const path = join(folder, "input.pack");
+    writeFileSync(path, pack);
+    execFileSync("git", ["index-pack", "-o", join(folder, "output.idx"), path], { stdio: "pipe" });
+    return readFileSync(join(folder, "output.idx"));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
