@@ -86,7 +86,8 @@ interface Parts {
 }
 
 function assemble(settings: Settings, { incoming, store, cache, pool, log, maintenance }: Parts): GitServer {
-  const offer = { agent: `lakepack/${VERSION}`, allowTipInWant: false, allowReachableInWant: false, atomic: true };
+  const any = settings.allow_any_want;
+  const offer = { agent: `lakepack/${VERSION}`, allowTipInWant: any, allowReachableInWant: any, atomic: true };
   const repositories = new Repositories({
     services: {
       store,
