@@ -529,7 +529,11 @@ export function inflateWhole(start: usize, end: usize, target: usize, size: usiz
     if (answer == OK) {
       answer = mode == IN_STORED ? readStored(limit, limit, end) : readCodes(target, limit, limit, end + 8);
     }
-    if (answer != OK) return answer == NEED_MORE || input > end ? NEED_MORE : answer;
+    if (answer != OK) {
+      // Too much output counts once its bits are known to be real; a bad code may owe itself to bits behind the end.
+      const seen = answer == SIZE_MISMATCH ? input - (bitCount >>> 3) : input;
+      return answer == NEED_MORE || seen > end ? NEED_MORE : answer;
+    }
     if (input - (bitCount >>> 3) > end) return NEED_MORE;
   } while (!last);
   giveBack();

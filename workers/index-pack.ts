@@ -1,6 +1,6 @@
 /** Door: the tasks of an ingest (src/pool/ingest-tasks.ts). */
 import { workerData } from "node:worker_threads";
-import { WasmKernels } from "../src/kernels/wasm.js";
+import { threadKernels } from "../src/kernels/choose.js";
 import { conclude as runConclude } from "../src/odb/index-pack-conclude.js";
 import { large as runLarge } from "../src/odb/index-pack-large.js";
 import { resolve as runResolve } from "../src/odb/index-pack-resolve.js";
@@ -10,7 +10,7 @@ import type { ConcludeRequest, LinkRequest, ResolveRequest, ScanRequest } from "
 export { trailer } from "../src/odb/index-pack-conclude.js";
 
 const module = (workerData as { kernelsModule: WebAssembly.Module }).kernelsModule;
-const parts: TaskParts = { module, kernels: new WasmKernels(module) };
+const parts: TaskParts = { module, kernels: threadKernels(module) };
 
 export const scan = (request: ScanRequest) => runScan(request, parts);
 export const link = (request: LinkRequest) => runLink(request, parts);
