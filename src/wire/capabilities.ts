@@ -34,8 +34,8 @@ export interface CapabilityRow {
   readonly test: string;
 }
 
-const FETCH_V0 = "interop/fetch-v0.test.ts › ";
-const FETCH_V2 = "interop/fetch-v2.test.ts › ";
+const FETCH_V0 = "serve/fetch-v0.test.ts › ";
+const FETCH_V2 = "serve/fetch-v2.test.ts › ";
 const PUSH = "interop/push.test.ts › ";
 
 export const CAPABILITIES: readonly CapabilityRow[] = [

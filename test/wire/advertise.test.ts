@@ -79,7 +79,7 @@ t.test("a client's list: what was not offered is refused", async (t) => {
 t.test("no capability stands twice, each names its test", async (t) => {
   const names = CAPABILITIES.map((row) => `${row.by} ${row.name}`);
   t.equal(new Set(names).size, names.length);
-  t.same(CAPABILITIES.filter((row) => !/^interop\/[\w-]+\.test\.ts › \S+/.test(row.test)), []);
+  t.same(CAPABILITIES.filter((row) => !/^(interop|serve)\/[\w-]+\.test\.ts › \S+/.test(row.test)), []);
   t.equal(new Set(CAPABILITIES.map((row) => row.test)).size, names.length);
   t.ok(advertisedLines(OFFER).every((line) => /^[A-Za-z0-9_-]+(=[ -~]+)?$/.test(line)));
 });
