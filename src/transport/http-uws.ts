@@ -170,6 +170,7 @@ class UwsExchange implements RawReply, Watched {
       if (done) this.#gone = true;
       if (done || taken) return;
       await this.#drain();
+      this.#checkHere();
       at = this.#res.getWriteOffset() - before;
     }
   }
