@@ -52,6 +52,7 @@ export interface PackFlags {
 export interface FetchServerOptions {
   readonly allowAnyWant?: boolean;
   readonly allowReachableInWant?: boolean;
+  readonly allowTipInWant?: boolean;
   readonly threads?: number;
   readonly cacheBytes?: number;
   readonly queueMax?: number;
@@ -68,7 +69,12 @@ export async function startFetchServer(t: Test, options: FetchServerOptions = {}
     pool,
     cache,
     log: { error: note("error"), warn: note("warn"), info: note("info"), debug: note("debug"), trace: note("trace") },
-    offer: { agent: "lakepack/test", allowTipInWant: false, allowReachableInWant: options.allowReachableInWant ?? false, atomic: true },
+    offer: {
+      agent: "lakepack/test",
+      allowTipInWant: options.allowTipInWant ?? false,
+      allowReachableInWant: options.allowReachableInWant ?? false,
+      atomic: true,
+    },
     allowAnyWant: options.allowAnyWant ?? false,
   };
   const repositories = new Map<string, Repository>();

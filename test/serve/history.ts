@@ -2,7 +2,7 @@
 import { mkdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Test } from "tap";
-import { commit, git, makeSample, tempFolder } from "../interop/harness.js";
+import { commit, git, makeSample, tempFolder, tryGit } from "../interop/harness.js";
 
 /**
  * The sample of the harness, and: folders moved and copied, equal blobs and trees at several depths, a criss-cross merge, a commit
@@ -59,4 +59,26 @@ async function dated(work: string, message: string, seconds: number): Promise<vo
   await git(["add", "-A"], { cwd: work });
   const date = `${seconds} +0000`;
   await git(["commit", "-q", "-m", message], { cwd: work, env: { GIT_AUTHOR_DATE: date, GIT_COMMITTER_DATE: date } });
+}
+
+/**
+ * The same refs, arrived in several pushes: one pack each, thin ones completed with their bases, deltas naming bases by id. The pushing
+ * repository holds loose objects: out of a pack git would send old deltas again, and those point at newer objects.
+ */
+export async function makePushed(t: Test, history: string, states: readonly string[]): Promise<string> {
+  const [bare, loose] = [join(await tempFolder(t), "pushed.git"), join(await tempFolder(t), "loose.git")];
+  await git(["init", "-q", "--bare", "-b", "main", bare]);
+  await git(["config", "receive.unpackLimit", "1"], { cwd: bare });
+  await git(["init", "-q", "--bare", "-b", "main", loose]);
+  const tips = await git(["for-each-ref", "--format=%(objectname)"], { cwd: history });
+  const run = await tryGit(["pack-objects", "--revs", "--stdout", "-q"], { cwd: history, input: `${tips}\n` });
+  await git(["unpack-objects", "-q"], { cwd: loose, input: run.stdoutBytes });
+  for (const state of states) {
+    const oid = await git(["rev-parse", `${state}^{commit}`], { cwd: history });
+    await git(["push", "-q", `file://${bare}`, `+${oid}:refs/heads/main`], { cwd: loose });
+  }
+  await git(["fetch", "-q", `file://${history}`, "+refs/*:refs/*"], { cwd: loose });
+  await git(["push", "-q", "--mirror", `file://${bare}`], { cwd: loose });
+  await git(["config", "uploadpack.allowFilter", "true"], { cwd: bare });
+  return bare;
 }
