@@ -8,6 +8,7 @@ import { Fault } from "../base/fault.js";
 import type { ByteSink } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { HttpHandler, HttpReply, HttpRequest } from "./http.js";
+import { checkFraming } from "./http-framing.js";
 import { faultReply } from "./http-fault.js";
 
 export interface ReplyHead {
@@ -17,8 +18,9 @@ export interface ReplyHead {
 
 /** One reply as a transport's connection takes it. Rejects, or does nothing, once the client has gone. */
 export interface RawReply {
-  /** Chooses the head; it leaves with the first byte. `total`: bytes that follow exactly, undefined: chunked. */
-  begin(head: ReplyHead, total: number | undefined): void;
+  /** Chooses the head; it leaves with the first byte. `total`: bytes that follow exactly, undefined: chunked. `close`: the
+   *  connection ends with this reply, which is one write long. */
+  begin(head: ReplyHead, total: number | undefined, close?: boolean): void;
   /** Resolves when the next write is welcome; `bytes` are copied or sent by then. */
   write(bytes: Uint8Array): Promise<void>;
   /** Ends the reply cleanly; resolves when it has been handed to the system. */
@@ -50,6 +52,13 @@ export interface ReplyOptions {
 
 /** Answers one request: whatever the handler throws becomes a reply, as long as one can still be chosen. */
 export async function answer(handler: HttpHandler, request: HttpRequest, raw: RawReply, options: ReplyOptions): Promise<void> {
+  try {
+    checkFraming(request);
+  } catch (error) {
+    // Nobody knows where the next request would begin.
+    await sendBytes(faultReply(error, request.id), raw, true).catch(() => raw.cut());
+    return;
+  }
   try {
     const reply = await handler(request).catch((error: unknown) => faultReply(error, request.id));
     const failed = await sendReply(reply, raw, options);
@@ -86,9 +95,9 @@ function afterFailure(reply: HttpReply, error: unknown, requestId: string): Http
   return { ...fault, headers: [...fault.headers, ...kept] };
 }
 
-async function sendBytes(reply: HttpReply, raw: RawReply): Promise<void> {
+async function sendBytes(reply: HttpReply, raw: RawReply, close = false): Promise<void> {
   const body = reply.body as Uint8Array;
-  raw.begin(reply, body.length);
+  raw.begin(reply, body.length, close);
   if (body.length > 0) await raw.write(body);
   await raw.end();
 }

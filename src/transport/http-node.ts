@@ -84,9 +84,10 @@ class NodeExchange implements RawReply, Watched {
     this.#response.destroy();
   }
 
-  begin(head: ReplyHead, total: number | undefined): void {
+  begin(head: ReplyHead, total: number | undefined, close = false): void {
     this.#head = head;
     this.#total = total;
+    if (close) this.#response.shouldKeepAlive = false;
   }
 
   /** The buffer is node:http's until its callback: that is when the system has taken it. */

@@ -5,9 +5,8 @@
 import { STATUS_CODES } from "node:http";
 import * as uws from "uWebSockets.js";
 import { Fault } from "../base/fault.js";
-import type { HttpHandler, HttpListener, HttpListenOptions, HttpReply, HttpRequest, HttpTransport } from "./http.js";
+import type { HttpListener, HttpListenOptions, HttpRequest, HttpTransport } from "./http.js";
 import { answer, HoldBudget, type RawReply, type ReplyHead } from "./http-body.js";
-import { faultReply } from "./http-fault.js";
 import { RequestBody } from "./http-request-body.js";
 import { requestId } from "./http-request-id.js";
 import { DEFAULT_TIMES, Watch, type Watched } from "./http-watch.js";
@@ -21,7 +20,7 @@ function listen({ host, port, handler, times }: HttpListenOptions): Promise<Http
   const app = uws.App();
   app.any("/*", (res, req) => {
     const exchange = new UwsExchange(res, req, watch);
-    void answer(exchange.refusal ?? handler, exchange.request, exchange, options).finally(() => exchange.close());
+    void answer(handler, exchange.request, exchange, options).finally(() => exchange.close());
   });
   return new Promise((resolve, reject) => {
     listenExclusively(app, host, port, (socket) => {
@@ -55,8 +54,6 @@ function listenExclusively(app: uws.TemplatedApp, host: string, port: number, do
 /** One request and its reply. */
 class UwsExchange implements RawReply, Watched {
   readonly request: HttpRequest;
-  /** Set where the request is refused before any route sees it. */
-  readonly refusal: HttpHandler | undefined;
   readonly startedMs = performance.now();
   readonly #res: uws.HttpResponse;
   readonly #watch: Watch;
@@ -68,6 +65,7 @@ class UwsExchange implements RawReply, Watched {
   #gone = false;
   #head: ReplyHead | undefined;
   #total: number | undefined;
+  #isLast = false;
   #drained: { resolve(): void; reject(error: unknown): void } | undefined;
 
   constructor(res: uws.HttpResponse, req: uws.HttpRequest, watch: Watch) {
@@ -89,7 +87,6 @@ class UwsExchange implements RawReply, Watched {
       body: this.#body,
       signal: this.#abort.signal,
     };
-    this.refusal = ambiguousLength(headers) ? refuse : undefined;
     res.onAborted(() => this.#aborted(new Fault("base/aborted", { reason: "the client has gone" })));
     res.onWritable(() => this.#writable());
     res.onData((chunk, isLast) => this.#arrived(chunk, isLast));
@@ -115,14 +112,16 @@ class UwsExchange implements RawReply, Watched {
     this.#res.close();
   }
 
-  begin(head: ReplyHead, total: number | undefined): void {
+  begin(head: ReplyHead, total: number | undefined, close = false): void {
     this.#head = head;
     this.#total = total;
+    this.#isLast = close;
   }
 
   async write(bytes: Uint8Array): Promise<void> {
     this.#checkHere();
     if (this.#isHead) return;
+    if (this.#isLast) return this.#writeLast(bytes);
     if (this.#total !== undefined) return this.#writeSized(bytes, this.#total);
     let taken = true;
     this.#res.cork(() => {
@@ -154,6 +153,15 @@ class UwsExchange implements RawReply, Watched {
   #endHead(): void {
     if (this.#total !== undefined) this.#res.writeHeader("Content-Length", String(this.#total));
     this.#res.endWithoutBody();
+  }
+
+  /** The whole body, and the end of the connection. */
+  #writeLast(bytes: Uint8Array): void {
+    this.#res.cork(() => {
+      this.#writeHead();
+      this.#res.end(bytes, true);
+    });
+    this.#gone = true;
   }
 
   /** tryEnd keeps nothing: what the system did not take is offered again, from the offset it names. */
@@ -227,15 +235,4 @@ class UwsExchange implements RawReply, Watched {
 
 function joined(before: string | undefined, value: string): string {
   return before === undefined ? value : `${before}, ${value}`;
-}
-
-/** Two lengths, or a length and chunks: what a proxy before us took for the body may not be what we take. RFC 9112, 6.3. */
-function ambiguousLength(headers: ReadonlyMap<string, string>): boolean {
-  const length = headers.get("content-length");
-  if (length === undefined) return false;
-  return !/^[0-9]+$/.test(length) || headers.has("transfer-encoding");
-}
-
-async function refuse(request: HttpRequest): Promise<HttpReply> {
-  return faultReply(new Fault("http/bad-request", { reason: "the length of the body is ambiguous" }), request.id);
 }

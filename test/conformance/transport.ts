@@ -397,11 +397,16 @@ export function transportSuite(transport: HttpTransport): void {
       "two lengths": "Content-Length: 3\r\nContent-Length: 5\r\n\r\nabcde",
       "length and chunks": "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
       "not a length": "Content-Length: +3\r\n\r\nabc",
-      "negative": "Content-Length: -3\r\n\r\nabc",
+      negative: "Content-Length: -3\r\n\r\nabc",
+      "a coding we do not undo": "Transfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
     };
     for (const [name, rest] of Object.entries(requests)) {
-      const status = await rawRequest(port, `POST / HTTP/1.1\r\nHost: x\r\n${rest}`).then((response) => response.status, () => 0);
+      const client = new RawClient(port).send(`POST / HTTP/1.1\r\nHost: x\r\n${rest}`);
+      const status = await client.response().then((response) => response.status, () => 0);
       t.ok(status === 400 || status === 0, `${name}: ${status}`);
+      await sleep(30);
+      t.ok(client.ended, `${name}: nothing more is read from this connection`);
+      client.close();
     }
     t.same(reached, []);
   });

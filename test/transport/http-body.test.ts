@@ -31,7 +31,7 @@ class FakeReply implements RawReply {
 
 async function run(write: (sink: ByteSink) => Promise<void>, budget = new HoldBudget()): Promise<FakeReply> {
   const raw = new FakeReply();
-  await answer(async () => ({ status: 200, headers: [], body: write }), { id: "r1" } as HttpRequest, raw, { budget, holdMs: 1_000 });
+  await answer(async () => ({ status: 200, headers: [], body: write }), { id: "r1", header: () => undefined } as unknown as HttpRequest, raw, { budget, holdMs: 1_000 });
   return raw;
 }
 
