@@ -22,6 +22,8 @@ export const MARK = {
   sent: 8,
   /** Reached through a link: filters apply (they do not to what was asked for by id). */
   linked: 16,
+  /** A filter was asked about it and leaves it out. */
+  refused: 32,
 } as const;
 
 export interface CommitRange {

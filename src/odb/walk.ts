@@ -43,6 +43,10 @@ interface Starts {
   readonly blobs: readonly number[];
 }
 
+type BlobChoice = (blob: number) => boolean;
+
+const NO_BLOB: BlobChoice = () => false;
+
 class ObjectWalk {
   readonly #reader: ObjectReader;
   readonly #request: WalkRequest;
@@ -69,7 +73,9 @@ class ObjectWalk {
     this.#markTheirs(theirs);
     const walked = walkCommits(this.#commits, this.#marks, { wants: ours.commits, haves: theirs.commits }, this.#watch);
     this.#markEdges(walked, theirs);
-    if (filter === undefined) this.#sendAll(ours, walked);
+    if (filter === undefined) this.#sendAll(ours, walked, undefined);
+    else if (filter.kind === "blob:none") this.#sendAll(ours, walked, NO_BLOB);
+    else if (filter.kind === "blob:limit") this.#sendAll(ours, walked, (blob) => this.#reader.size(blob) < filter.bytes);
     else this.#sendFiltered(ours, walked, filter);
     this.#addTags();
     this.#onFound(this.#count);
@@ -109,15 +115,16 @@ class ObjectWalk {
     return node.tree;
   }
 
-  #sendAll(ours: Starts, walked: WalkedCommits): void {
+  /** `keeps`: which of the blobs in trees to send; undefined: all. Those asked for by id come in any case. */
+  #sendAll(ours: Starts, walked: WalkedCommits, keeps: BlobChoice | undefined): void {
     for (const node of walked.commits) this.#send(node.number);
     for (const number of [...ours.tags, ...ours.blobs]) this.#send(number);
-    for (const tree of ours.trees) this.#sendTree(tree);
-    for (const node of walked.commits) this.#sendTree(this.#treeOf(node));
+    for (const tree of ours.trees) this.#sendTree(tree, keeps);
+    for (const node of walked.commits) this.#sendTree(this.#treeOf(node), keeps);
   }
 
   /** A tree and everything below it that is not known yet. */
-  #sendTree(root: number): void {
+  #sendTree(root: number, keeps: BlobChoice | undefined): void {
     if (!this.#send(root)) return;
     const { space } = this.#reader;
     const waiting = [root];
@@ -125,12 +132,22 @@ class ObjectWalk {
       this.#watch.step();
       const cursor = new TreeCursor(this.#reader.readAs("tree", tree));
       while (cursor.next()) {
-        if (cursor.isGitlink) continue;
+        if (cursor.isGitlink || (keeps === NO_BLOB && !cursor.isTree)) continue;
         const number = space.find(cursor.data, cursor.oidAt);
         if (number === NONE) throw new Fault("odb/missing", { oid: cursor.oid, tree: space.oid(tree) });
-        if (this.#send(number) && cursor.isTree) waiting.push(number);
+        if (cursor.isTree) {
+          if (this.#send(number)) waiting.push(number);
+        } else if (keeps === undefined || this.#isKept(number, keeps)) this.#send(number);
       }
     }
+  }
+
+  /** Asks once about each blob. */
+  #isKept(blob: number, keeps: BlobChoice): boolean {
+    if (this.#has(blob, MARK.refused)) return false;
+    if (this.#has(blob, MARK.sent) || keeps(blob)) return true;
+    this.#mark(blob, MARK.refused);
+    return false;
   }
 
   #sendFiltered(ours: Starts, walked: WalkedCommits, filter: Filter): void {

@@ -3,7 +3,7 @@
  * quiet stream.
  */
 import type { Fault } from "../base/fault.js";
-import { type ByteSink, sleep } from "../base/flow.js";
+import type { ByteSink } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { PackStream } from "../odb/pack-stream.js";
 import { FLUSH, oneLine } from "../wire/pkt-line.js";
@@ -24,7 +24,7 @@ export interface PackSent {
   readonly objects: number;
 }
 
-const TICK = Symbol("tick");
+const TICK: unique symbol = Symbol("tick");
 
 /** Sends the whole pack and, in bands, the flush after it. Throws where the pack cannot be made; nothing of that has been told yet. */
 export async function sendPack(stream: PackStream, options: PackReplyOptions): Promise<PackSent> {
@@ -71,8 +71,8 @@ class PackReply {
     if (this.#stream.news.whole) return reading;
     this.#quietMs = 0;
     for (;;) {
-      const step = await Promise.race([reading, sleep(LIMITS.progressMs, signal).then(() => TICK)]);
-      if (typeof step === "number") return step;
+      const step = await orTick(reading);
+      if (step !== TICK) return step;
       await this.#tick();
     }
   }
@@ -90,6 +90,19 @@ class PackReply {
     if (text === "" || quiet || mode === "none") return;
     this.#quietMs = 0;
     await output.write(bandedText(mode, 2, text));
+  }
+}
+
+/** What `reading` brings, or TICK when it is time to say something. */
+async function orTick(reading: Promise<number>): Promise<number | typeof TICK> {
+  let timer: NodeJS.Timeout | undefined;
+  const tick = new Promise<typeof TICK>((resolve) => {
+    timer = setTimeout(() => resolve(TICK), LIMITS.progressMs);
+  });
+  try {
+    return await Promise.race([reading, tick]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 
