@@ -17,8 +17,9 @@ export interface ByteSink {
   write(bytes: Uint8Array): Promise<void>;
 
   /**
-   * Says before the first write how much there will be, for those carriers that must say so first (HTTP holds a reply of
-   * unknown size back until it is whole, to send its length). A number: exactly so many bytes. "large": too much to hold back.
+   * Says how much there will be, for those carriers that must say so first (HTTP holds a reply of unknown size back until it is
+   * whole, to send its length). A number, before the first write: exactly so many bytes. "large", at any time: too much to
+   * hold back, what is there leaves now.
    */
   expect?(total: number | "large"): void;
 }

@@ -131,9 +131,13 @@ class ReplySink implements ByteSink {
   }
 
   expect(total: number | "large"): void {
-    if (this.#begun || this.#heldBytes > 0) throw new TypeError("a size is announced before the first write");
+    if (total === "large") {
+      this.#letGo();
+      return;
+    }
+    if (this.#begun || this.#heldBytes > 0) throw new TypeError("an exact size is announced before the first write");
     this.#holding = false;
-    this.#total = total === "large" ? undefined : total;
+    this.#total = total;
   }
 
   async write(bytes: Uint8Array): Promise<void> {

@@ -67,6 +67,8 @@ t.test("announced and written must agree", async (t) => {
   t.match(await run(async (sink) => { sink.expect?.(6); await sink.write(utf8("hello")); }), { state: "cut" });
   t.match(await run(async (sink) => { sink.expect?.(4); await sink.write(utf8("hello")); }), { state: "cut" });
   t.match(await run(async (sink) => { sink.expect?.("large"); await sink.write(utf8("hello")); }), { total: undefined, state: "ended" });
+  const grown = await run(async (sink) => { await sink.write(utf8("he")); sink.expect?.("large"); await sink.write(utf8("llo")); });
+  t.match({ total: grown.total, text: grown.text, parts: grown.parts.length }, { total: undefined, text: "hello", parts: 2 });
   const late = await run(async (sink) => { await sink.write(utf8("a")); sink.expect?.(5); });
   t.match({ status: late.status, state: late.state }, { status: 500, state: "ended" });
 });
