@@ -28,7 +28,7 @@ const BATCH = 4;
 
 let chosen: ChosenKernels | undefined;
 
-/** This thread's kernels: timed on the first call (20 to 30 ms). */
+/** This thread's kernels: timed on the first call (some 40 ms). */
 export function threadKernels(module: WebAssembly.Module): ChosenKernels {
   chosen ??= new ChosenKernels(new WasmKernels(module));
   return chosen;
