@@ -54,6 +54,8 @@ class PackReply {
   async run(): Promise<PackSent> {
     const { output, mode } = this.#options;
     for (let bytes = await this.#read(); bytes > 0; bytes = await this.#read()) {
+      // More than HTTP would hold back to send its length: then the first byte need not wait for the eighth megabyte.
+      if (this.#stream.news.bytes > LIMITS.replyHoldBytesMax) output.expect?.("large");
       if (this.#bytes === 0) this.#objects = countIn(this.#frame.views[0]);
       await this.#say(this.#progress.next(this.#stream.news));
       await output.write(this.#frame.frame(bytes));

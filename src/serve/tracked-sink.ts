@@ -13,4 +13,8 @@ export class TrackedSink implements ByteSink {
     this.bytes += bytes.length;
     return this.#sink.write(bytes);
   }
+
+  expect(total: number | "large"): void {
+    this.#sink.expect?.(total);
+  }
 }
