@@ -1,15 +1,15 @@
 /**
  * Entries of one stored pack, read where they lie.
  *
- *   entry = header | [distance back to the base, or the base's id] | zlib stream
- *   header: 1 bit "more", 3 bits type, 4 bits size; then 7 bits a byte, low bits first
+ *   entry = head (git/pack-entry) | zlib stream
  *
- * Source: gitformat-pack(5) "Pack file entry". What is read here was checked when it was ingested, so anything odd is
+ * What is read here was checked when it was ingested, so anything odd is
  * damage ("odb/damaged"), not a client's mistake.
  */
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import { OBJECT_TYPE, OID_BYTES } from "../git/oid.js";
+import { readEntryHead } from "../git/pack-entry.js";
 import type { Kernels } from "../kernels/kernels.js";
 import type { PackHandle } from "../pool/tasks.js";
 import type { BlockCache } from "./block-cache.js";
@@ -60,53 +60,34 @@ export class PackFile {
   /** Reads the header of the entry at `offset` into `header`. Throws "odb/damaged". */
   readHeader(offset: number, header: EntryHeader): void {
     const bytes = this.#bytesAt(offset, ENTRY_HEADER_BYTES_MAX);
-    let at = this.#viewAt;
-    let byte = bytes[at++] as number;
+    const at = this.#viewAt;
+    const head = this.#checked(offset, () => readEntryHead(bytes, at, offset - at));
+    if (head === undefined) throw this.damaged(offset, "header is cut");
+    header.type = head.type;
+    header.size = head.size;
     header.offset = offset;
-    header.type = (byte >> 4) & 7;
-    let size = byte & 15;
-    for (let unit = 16; byte & 0x80; unit *= 128) {
-      byte = bytes[at++] ?? 0;
-      size += (byte & 0x7f) * unit;
-      if (size > Number.MAX_SAFE_INTEGER) throw this.damaged(offset, "size");
-    }
-    header.size = size;
-    if (header.type === OBJECT_TYPE.ofsDelta) at = this.#readDistance(bytes, at, header);
-    else if (header.type === OBJECT_TYPE.refDelta) {
-      header.baseOid.set(bytes.subarray(at, at + OID_BYTES));
-      at += OID_BYTES;
-    } else if (header.type === 0 || header.type === 5) throw this.damaged(offset, "type");
-    header.dataAt = offset + at - this.#viewAt;
-    if (at > bytes.length) throw this.damaged(offset, "header");
-  }
-
-  /** Each continued byte adds one before the shift. gitformat-pack(5) "offset encoding". */
-  #readDistance(bytes: Uint8Array, start: number, header: EntryHeader): number {
-    let at = start;
-    let byte = bytes[at++] ?? 0;
-    let distance = byte & 0x7f;
-    while (byte & 0x80) {
-      byte = bytes[at++] ?? 0;
-      distance = (distance + 1) * 128 + (byte & 0x7f);
-      if (distance > header.offset) break;
-    }
-    header.baseOffset = header.offset - distance;
-    if (distance === 0 || header.baseOffset < 12) throw this.damaged(header.offset, "base distance");
-    return at;
+    header.dataAt = offset + head.end - at;
+    header.baseOffset = head.baseOffset ?? 0;
+    if (head.baseOid !== undefined) header.baseOid.set(bytes.subarray(head.end - OID_BYTES, head.end));
   }
 
   /** Inflated bytes of the entry under `header`: the object, or the delta. A copy. Throws "odb/damaged". */
   inflate(header: EntryHeader): Uint8Array {
-    const { offset, dataAt, size } = header;
-    try {
+    return this.#checked(header.offset, () => {
+      const { dataAt, size } = header;
       // Nearly every zlib stream is shorter than what it holds, and most end inside the block they start in: then the end of
       // the entry need not be looked up.
       const head = this.#bytesAt(dataAt, 1).subarray(this.#viewAt, this.#viewAt + size + ZLIB_SLACK_BYTES);
-      const whole = this.#kernels.inflate(head, 0, size);
-      if (whole !== undefined) return whole.data;
-      const read = this.#kernels.inflate(this.compressed(header), 0, size);
-      if (read === undefined) throw this.damaged(offset, "zlib stream is cut");
-      return read.data;
+      const whole = this.#kernels.inflate(head, 0, size) ?? this.#kernels.inflate(this.compressed(header), 0, size);
+      if (whole === undefined) throw this.damaged(header.offset, "zlib stream is cut");
+      return whole.data;
+    });
+  }
+
+  /** What is a client's mistake in a pushed pack is damage in a stored one. */
+  #checked<T>(offset: number, read: () => T): T {
+    try {
+      return read();
     } catch (error) {
       if (error instanceof Fault && error.code.startsWith("pack/")) throw this.damaged(offset, error.message);
       throw error;
