@@ -117,6 +117,14 @@ export function emptyMemory(): WebAssembly.Memory {
   return new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: PAGES_MAX, shared: true });
 }
 
+/** wasm/layout.ts RESOLVED: the one word of an ingest's header that is read without an instance, to tell how far it is. */
+const RESOLVED_AT = 1024 + 56;
+
+/** Deltas of an ingest that are resolved by now, whatever thread does it. */
+export function resolvedDeltas(memory: WebAssembly.Memory): number {
+  return Atomics.load(new Int32Array(memory.buffer, RESOLVED_AT, 1), 0) >>> 0;
+}
+
 /** Fills the constant tables of `memory` and clears its header. */
 export function prepareMemory(module: WebAssembly.Module, memory: WebAssembly.Memory): void {
   instantiate<Module>(module, memory, NO_HOST).prepare();

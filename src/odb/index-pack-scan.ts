@@ -64,6 +64,7 @@ function scanSpool(session: Session, request: ScanRequest, window: number, file:
     kernels.scanLargeNext(); // a window full and no end of it: in pieces then
   }
   kernels.flushScan();
+  if (kernels.linksAreLost()) throw new Fault("pack/too-large", { objects: kernels.recordCount() });
 }
 
 /** Why the spool ended too early: fewer objects than promised, or in the middle of one. */

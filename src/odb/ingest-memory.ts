@@ -5,7 +5,7 @@
 import { emptyMemory } from "../kernels/module.js";
 
 /** Bytes kept for reuse; a memory is as large as its largest ingest made it, most of it never touched. */
-const KEPT_BYTES_MAX = 1024 * 1024 * 1024;
+const KEPT_BYTES_MAX = 512 * 1024 * 1024;
 
 const free: WebAssembly.Memory[] = [];
 

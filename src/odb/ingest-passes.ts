@@ -1,6 +1,7 @@
 /** The passes over one pack file, in order, as tasks of the pool: what a push and `lakepack index-pack` share. */
 import { Fault } from "../base/fault.js";
-import { Semaphore } from "../base/flow.js";
+import { Semaphore, sleep } from "../base/flow.js";
+import { resolvedDeltas } from "../kernels/module.js";
 import type { IngestMarks, IngestTasks, LinkResult, ResolveResult, ScanResult, SessionSettings } from "../pool/ingest-tasks.js";
 import type { Pool, TaskRequest, TaskResult } from "../pool/tasks.js";
 import type { IngestedPack, IngestOptions, IngestProgress } from "./ingest-contract.js";
@@ -19,6 +20,11 @@ export interface IndexingOptions extends Omit<IngestOptions, "packBytesMax"> {
 /** The slow path holds up to three objects in memory: one ingest at a time. */
 const oneLarge = new Semaphore(1);
 const PROGRESS_MS = 100;
+/** How often pass 2 tells how far it is. */
+const RESOLVING_MS = 250;
+/** A pass that finds the pool full asks again: the client has sent its pack, and others' requests are short. */
+const FULL_POOL_MS = 100;
+const FULL_POOL_TRIES = 300;
 const CHECKSUM_BYTES = 20;
 /** Families below which one thread does them all: a second one would cost more to start. */
 const PARALLEL_FAMILIES_MIN = 64;
@@ -106,13 +112,20 @@ export class PackIndexing {
     const queued = new AbortController();
     const signal = AbortSignal.any([this.#signal, queued.signal]);
     const large = { count: 0 };
+    const told = setInterval(() => {
+      this.#progress({ stage: "resolving", done: resolvedDeltas(this.#memory), total: link.deltas, bytes: 0 });
+    }, RESOLVING_MS);
     const tasks = Array.from({ length: threads }, async () => {
       const result: ResolveResult = await this.#run("index-pack/resolve", request, signal);
       this.#take(result.marks);
       large.count = Math.max(large.count, result.large);
       if (result.over) queued.abort(new Fault("base/aborted"));
     });
-    await settle(tasks, queued.signal);
+    try {
+      await settle(tasks, queued.signal);
+    } finally {
+      clearInterval(told);
+    }
     if (large.count > 0) this.#take(await oneLarge.run(() => this.#run("index-pack/large", request), this.#signal));
     this.#progress({ stage: "resolving", done: link.deltas, total: link.deltas, bytes: 0 });
     return link;
@@ -144,11 +157,24 @@ export class PackIndexing {
   }
 
   #run<K extends keyof IngestTasks>(name: K, request: TaskRequest<K>, signal = this.#signal): Promise<TaskResult<K>> {
-    const task = this.#pool.run(name, request, { signal });
+    const task = this.#runPatiently(name, request, signal);
     this.#running.add(task);
     const done = () => this.#running.delete(task);
     task.then(done, done);
     return task;
+  }
+
+  /** The first pass may be told "busy"; once bytes were taken, later ones wait for their turn. */
+  async #runPatiently<K extends keyof IngestTasks>(name: K, request: TaskRequest<K>, signal: AbortSignal): Promise<TaskResult<K>> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await this.#pool.run(name, request, { signal });
+      } catch (error) {
+        const full = error instanceof Fault && error.code === "pool/saturated";
+        if (!full || this.#scanTasks === 0 || tries === FULL_POOL_TRIES) throw error;
+        await sleep(FULL_POOL_MS, signal);
+      }
+    }
   }
 
   #take({ gitmodules, gitattributes }: IngestMarks): void {
@@ -158,7 +184,8 @@ export class PackIndexing {
 
   #progress(progress: IngestProgress): void {
     const now = Date.now();
-    if (progress.stage === "receiving" && now - this.#lastProgress < PROGRESS_MS) return;
+    const final = progress.total > 0 && progress.done === progress.total;
+    if (!final && now - this.#lastProgress < PROGRESS_MS) return;
     this.#lastProgress = now;
     this.#options.onProgress?.(progress);
   }

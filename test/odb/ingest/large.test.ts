@@ -40,6 +40,8 @@ function* streamOf(size: number, tell: (content: Uint8Array) => void): Generator
   yield check;
 }
 
+t.setTimeout(900_000);
+
 t.test("blobs that fit in no memory", { timeout: 900_000 }, async (t) => {
   const bench = await ingestBench(t);
   const ingest = await startIngest(
