@@ -73,7 +73,9 @@ class UwsExchange implements RawReply, Watched {
     this.#watch = watch;
     this.#body = new RequestBody({ pause: () => this.#ifHere(() => res.pause()), resume: () => this.#ifHere(() => res.resume()) });
     const headers = new Map<string, string>();
-    req.forEach((name, value) => headers.set(name, joined(headers.get(name), value)));
+    req.forEach((name, value) => {
+      headers.set(name, joined(headers.get(name), value));
+    });
     const method = req.getCaseSensitiveMethod();
     this.#isHead = method === "HEAD";
     this.request = {
