@@ -66,7 +66,7 @@ function withoutTrailingSpaces(line: string): string {
   return slashes % 2 === 1 && end < line.length ? line.slice(0, end + 1) : line.slice(0, end);
 }
 
-/** A whole-text expression of a glob; undefined for one that can match nothing (a class never closed, a lone backslash). */
+/** A whole-text expression of a glob; undefined for one that ends in a lone backslash, which matches nothing. */
 function toExpression(glob: string): RegExp | undefined {
   let source = "";
   for (let at = 0; at < glob.length; ) {
@@ -75,11 +75,7 @@ function toExpression(glob: string): RegExp | undefined {
     source += part.source;
     at = part.end;
   }
-  try {
-    return new RegExp(`^${source}$`, "s");
-  } catch {
-    return undefined; // a class with its range upside down matches nothing
-  }
+  return new RegExp(`^${source}$`, "s");
 }
 
 interface Part {
@@ -113,17 +109,42 @@ const NAMED_CLASSES: Readonly<Record<string, string>> = {
   xdigit: "0-9A-Fa-f",
 };
 
-/** "[…]" with ranges, "!" or "^" for "not", and named classes. Never matches "/". */
+/** "[…]" with ranges, "!" or "^" for "not", and named classes. Never matches "/". One that is never closed matches nothing. */
 function classAt(glob: string, at: number): Part | undefined {
   if (glob[at] !== "[") return undefined;
-  const match = /^\[([!^]?)(\]?(?:\[:[a-z]+:\]|\\.|[^\]\\])*)\]/s.exec(glob.slice(at));
-  if (match === null) return { source: "(?!)", end: glob.length };
-  const [whole, not = "", body = ""] = match;
-  const members = body.replace(/\[:([a-z]+):\]|\\?([^-])|-/gs, (all: string, named: string | undefined, char: string | undefined) => {
-    if (named !== undefined) return NAMED_CLASSES[named] ?? "";
-    return char === undefined ? all : char.replace(/[\\\][^]/, "\\$&");
-  });
-  return { source: `(?!/)[${not === "" ? "" : "^"}${members}]`, end: at + whole.length };
+  const isNegated = glob[at + 1] === "!" || glob[at + 1] === "^";
+  const first = at + (isNegated ? 2 : 1);
+  let members = "";
+  let before: string | undefined; // what a "-" would start from
+  for (let next = first; next < glob.length; ) {
+    if (glob[next] === "]" && next > first) return { source: `(?!/)[${isNegated ? "^" : ""}${members}]`, end: next + 1 };
+    const named = /^\[:([a-z]+):\]/.exec(glob.slice(next, next + 12));
+    const isRange = glob[next] === "-" && before !== undefined && next + 1 < glob.length && glob[next + 1] !== "]";
+    if (named !== null) {
+      members += NAMED_CLASSES[named[1] ?? ""] ?? "";
+      before = undefined;
+      next += named[0].length;
+    } else {
+      const member = memberAt(glob, isRange ? next + 1 : next);
+      // Its first character is a member by itself already: that is all that a range upside down has.
+      if (!isRange) members += codeOf(member.char);
+      else if (before !== undefined && before <= member.char) members += `${codeOf(before)}-${codeOf(member.char)}`;
+      before = isRange ? undefined : member.char;
+      next = member.end;
+    }
+  }
+  return { source: "(?!)", end: glob.length };
+}
+
+/** One character of a class; a backslash takes the next one as it is. */
+function memberAt(glob: string, at: number): { readonly char: string; readonly end: number } {
+  const isEscaped = glob[at] === "\\" && at + 1 < glob.length;
+  return isEscaped ? { char: glob[at + 1] as string, end: at + 2 } : { char: glob[at] as string, end: at + 1 };
+}
+
+/** A latin1 character as an expression writes it inside a class. */
+function codeOf(char: string): string {
+  return `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`;
 }
 
 function charAt(glob: string, at: number): Part | undefined {

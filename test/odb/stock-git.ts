@@ -1,6 +1,6 @@
 /** Repositories made by stock git for tests of the read side, and its answers to compare ours with. */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { PackHandle } from "../../src/pool/tasks.js";
@@ -45,7 +45,7 @@ export class StockRepository {
 
   write(name: string, content: string | Buffer): void {
     const path = join(this.path, name);
-    execFileSync("mkdir", ["-p", dirname(path)]);
+    mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, content);
   }
 

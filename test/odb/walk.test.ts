@@ -1,0 +1,160 @@
+/** Walks: the objects rev-list names, at a cost that follows the change; what is reachable, found anew or extended. */
+import t, { type Test } from "tap";
+import { plainKernels } from "../../src/kernels/plain.js";
+import { ObjectReader } from "../../src/odb/object-reader.js";
+import { allReachCommon } from "../../src/odb/negotiate.js";
+import { NONE } from "../../src/odb/object-space.js";
+import { MARK } from "../../src/odb/commit-walk.js";
+import { findReachable, isReachable } from "../../src/odb/reachable.js";
+import { walkObjects } from "../../src/odb/walk.js";
+import { TaskWatch } from "../../src/pool/control.js";
+import type { ReachableBits, WalkRequest } from "../../src/pool/fetch-tasks.js";
+import type { PackHandle } from "../../src/pool/tasks.js";
+import { createRepository, type StockRepository } from "./stock-git.js";
+
+const watch = () => new TaskWatch(new SharedArrayBuffer(8));
+
+function repository(t: Test): StockRepository {
+  const made = createRepository();
+  t.teardown(() => made.remove());
+  return made;
+}
+
+function walk(packs: readonly PackHandle[], request: Partial<WalkRequest>): { oids: string[]; inflated: number } {
+  const reader = new ObjectReader(packs, plainKernels);
+  const { marks, count } = walkObjects(reader, { wants: [], haves: [], shallow: [], tags: [], ...request }, watch(), () => undefined);
+  const oids: string[] = [];
+  marks.forEach((bits, number) => {
+    if (bits & MARK.sent) oids.push(reader.space.oid(number));
+  });
+  if (oids.length !== count) throw new Error(`${count} counted, ${oids.length} marked`);
+  return { oids: oids.sort(), inflated: reader.inflated };
+}
+
+/** A history of `count` commits in a line, each changing one file of a wide tree; by fast-import, which takes a moment only. */
+function longHistory(t: Test, count: number): StockRepository {
+  const made = repository(t);
+  const lines: string[] = [];
+  for (let at = 1; at <= count; at++) {
+    lines.push("commit refs/heads/main", `mark :${at}`, `committer C <c@example.com> ${1_600_000_000 + at} +0000`, "data 1", "c");
+    if (at > 1) lines.push(`from :${at - 1}`);
+    const content = `${at}\n`;
+    lines.push(`M 100644 inline d${at % 50}/e${at % 7}/f${at % 11}`, `data ${content.length}`, content);
+  }
+  made.git(["fast-import", "--quiet"], `${lines.join("\n")}\n`);
+  return made;
+}
+
+t.test("10,000 commits in a line", async (t) => {
+  const made = longHistory(t, 10_000);
+  const packs = made.packs();
+  const head = made.git(["rev-parse", "main"]);
+  t.same(walk(packs, { wants: [head] }).oids, made.objects(["main"]));
+  for (const back of [1, 50, 5_000]) {
+    const have = made.git(["rev-parse", `main~${back}`]);
+    const { oids, inflated } = walk(packs, { wants: [head], haves: [have] });
+    t.same(oids, made.objects(["main", `^main~${back}`]), `${back} behind`);
+    // Three trees a commit, each at the end of a chain of up to 50 deltas, against 30,000 objects in all.
+    t.ok(inflated < 60 + back * 90, `${inflated} entries read for ${back} commits`);
+  }
+  const reader = new ObjectReader(packs, plainKernels);
+  const [near, first] = [made.git(["rev-parse", "main~1"]), made.git(["rev-parse", "main~9999"])];
+  t.ok(allReachCommon(reader, { wants: [head], common: [first], shallow: [] }, watch()), "an ancestor 9,999 commits back");
+  t.notOk(allReachCommon(reader, { wants: [first], common: [head], shallow: [] }, watch()), "a descendant is no ancestor");
+  t.notOk(allReachCommon(reader, { wants: [head], common: [first], shallow: [near] }, watch()), "not beyond the client's boundary");
+  t.notOk(allReachCommon(reader, { wants: [head], common: ["12".repeat(20)], shallow: [] }, watch()));
+});
+
+t.test("wants of every type, haves that are not here", async (t) => {
+  const made = repository(t);
+  made.write("a/b", "b\n");
+  made.write("a/c", "c\n");
+  const first = made.commit("first");
+  made.write("a/b", "changed\n");
+  made.commit("second");
+  made.git(["tag", "-a", "-m", "tag", "v1", "HEAD~1"]);
+  made.git(["tag", "-a", "-m", "nested", "v2", "v1"]);
+  const packs = made.packs();
+  const rev = (name: string) => made.git(["rev-parse", name]);
+  for (const name of ["HEAD", "v1", "v2", "HEAD:a", "HEAD:a/b", "HEAD^{tree}"]) t.same(walk(packs, { wants: [rev(name)] }).oids, made.objects([name]), name);
+  t.same(walk(packs, { wants: [rev("HEAD")], haves: ["12".repeat(20), first] }).oids, made.objects(["HEAD", `^${first}`]));
+  t.same(walk(packs, { wants: [rev("HEAD")], haves: [rev("v2")] }).oids, made.objects(["HEAD", "^v2"]), "a tag is had with what it points at");
+  t.same(walk(packs, { wants: [rev("HEAD")], haves: [rev("HEAD")] }).oids, []);
+  t.throws(() => walk(packs, { wants: ["12".repeat(20)] }), { code: "odb/missing" });
+  const tags = [
+    { oid: rev("v1"), peeled: first },
+    { oid: rev("v2"), peeled: first },
+  ];
+  t.same(walk(packs, { wants: [rev("HEAD")], tags }).oids, made.objects(["HEAD", "v2"]), "tags come with what they point at");
+  t.same(walk(packs, { wants: [rev("HEAD")], haves: [first], tags }).oids, made.objects(["HEAD", `^${first}`]), "and stay with it");
+});
+
+t.test("submodules are not followed", async (t) => {
+  const made = repository(t);
+  made.write("a", "a\n");
+  made.git(["update-index", "--add", "--cacheinfo", `160000,${"12".repeat(20)},sub`]);
+  made.git(["add", "a"]);
+  made.git(["commit", "-q", "-m", "with a submodule"]);
+  const packs = made.packs();
+  t.same(walk(packs, { wants: [made.git(["rev-parse", "HEAD"])] }).oids, made.objects(["HEAD"]));
+});
+
+/** Ids that `bits` say are reachable. */
+function marked(packs: readonly PackHandle[], { packs: found }: ReachableBits): string[] {
+  const reader = new ObjectReader(packs, plainKernels);
+  const bits = reader.space.packs.map(({ handle }) => new Uint8Array(found.find(({ checksum }) => checksum === handle.checksum)?.bits as SharedArrayBuffer));
+  const oids = new Set<string>();
+  for (const { lookup } of reader.space.packs)
+    for (let position = 0; position < lookup.count; position++) {
+      const oid = lookup.oid(position);
+      if (isReachable(reader.space.packs, bits, oid)) oids.add(oid);
+    }
+  return [...oids].sort();
+}
+
+t.test("what is reachable is what rev-list names, found anew, extended, and after a ref has gone", async (t) => {
+  const made = repository(t);
+  made.write("a/b", "b\n");
+  made.commit("first");
+  made.git(["checkout", "-q", "-b", "side"]);
+  made.write("side", "side\n");
+  made.commit("side");
+  made.git(["checkout", "-q", "main"]);
+  made.write("a/c", "c\n");
+  made.commit("second");
+  made.git(["tag", "-a", "-m", "tag", "v1"]);
+  const stray = made.git(["hash-object", "-w", "--stdin"], "stray\n");
+  const tips = (...names: string[]) => names.map((name) => made.git(["rev-parse", name]));
+  let packs = [...made.packs(), ...strayPack(made, stray)];
+  const find = (names: string[], before?: ReachableBits) =>
+    findReachable(new ObjectReader(packs, plainKernels), { tips: tips(...names), packTips: {}, ...(before === undefined ? {} : { before }) }, watch());
+  const first = find(["main", "v1", "side"]);
+  t.same(marked(packs, first), made.objects(["main", "v1", "side"]));
+  t.notOk(marked(packs, first).includes(stray));
+  made.write("a/c", "changed\n");
+  made.commit("third");
+  packs = made.packs({ incremental: true });
+  const second = find(["main", "v1", "side"], first);
+  t.same(marked(packs, second), made.objects(["main", "v1", "side"]), "extended");
+  t.same(marked(packs, find(["main"], second)), made.objects(["main"]), "side is gone, and what only it reached");
+});
+
+/** The loose object in a pack of its own. */
+function strayPack(made: StockRepository, oid: string): PackHandle[] {
+  made.git(["pack-objects", "-q", ".git/objects/pack/pack"], `${oid}\n`);
+  return made.packs({ incremental: true }).filter(({ objectCount }) => objectCount === 1);
+}
+
+t.test("a pack whose tips are all reachable costs its commits only", async (t) => {
+  const made = longHistory(t, 300);
+  const packs = made.packs();
+  const head = made.git(["rev-parse", "main"]);
+  const reader = new ObjectReader(packs, plainKernels);
+  const bits = findReachable(reader, { tips: [head], packTips: { [packs[0]?.checksum ?? ""]: [head] } }, watch());
+  t.same(marked(packs, bits), made.objects(["main"]));
+  t.ok(reader.inflated <= 300, `${reader.inflated} objects read`);
+  const wrong = new ObjectReader(packs, plainKernels);
+  findReachable(wrong, { tips: [head], packTips: { [packs[0]?.checksum ?? ""]: ["12".repeat(20)] } }, watch());
+  t.ok(wrong.inflated > 300, "an unreachable tip means a walk");
+  t.equal(reader.locate("12".repeat(20)), NONE);
+});
