@@ -158,7 +158,8 @@ class ReplySink implements ByteSink {
       await this.#sendHeld();
     } else {
       if (this.#leaving !== undefined) await this.#leaving;
-      if (this.#written < (this.#total ?? 0)) throw new Fault("base/internal", { announcedBytes: this.#total, written: this.#written });
+      if (this.#written < (this.#total ?? 0))
+        throw new Fault("base/internal", { announcedBytes: this.#total, written: this.#written });
       this.#begin(this.#total ?? 0);
     }
     await this.#raw.end();

@@ -42,7 +42,9 @@ interface Line {
 
 function page(request: HttpRequest, title: string, lines: readonly Line[]): HttpReply {
   const isBrowser = request.header("accept")?.includes("text/html") === true;
-  const text = isBrowser ? html(title, lines) : `${lines.map((line) => (line.as === "pre" ? `  ${line.text}` : line.text)).join("\n")}\n`;
+  const text = isBrowser
+    ? html(title, lines)
+    : `${lines.map((line) => (line.as === "pre" ? `  ${line.text}` : line.text)).join("\n")}\n`;
   return {
     status: 200,
     headers: [
@@ -55,7 +57,8 @@ function page(request: HttpRequest, title: string, lines: readonly Line[]): Http
   };
 }
 
-const STYLE = "body{font:1rem/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem}pre{background:#8882;padding:.5rem 1rem}";
+const STYLE =
+  "body{font:1rem/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem}pre{background:#8882;padding:.5rem 1rem}";
 
 function html(title: string, lines: readonly Line[]): string {
   const body = lines.map(({ text, as, link }) => {

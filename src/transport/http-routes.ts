@@ -191,7 +191,12 @@ function ended(reply: HttpReply, end: (status: number, failure: unknown) => void
 }
 
 /** Runs `work` on the body, inflated where the client compressed it; frees the inflater however it ends. */
-async function inflated(body: ByteSource, isGzip: boolean, bytesMax: number, work: (input: ByteSource) => Promise<void>): Promise<void> {
+async function inflated(
+  body: ByteSource,
+  isGzip: boolean,
+  bytesMax: number,
+  work: (input: ByteSource) => Promise<void>,
+): Promise<void> {
   if (!isGzip) return work(body);
   const source = gunzip(body, bytesMax);
   try {
@@ -221,7 +226,9 @@ function serviceNamed(text: string): GitService {
 }
 
 function dumbRefusal(): Fault {
-  return new Fault("service/unknown", { reason: "the dumb HTTP protocol is not offered; use a client that speaks smart HTTP (Git 1.6.6 or later)" });
+  return new Fault("service/unknown", {
+    reason: "the dumb HTTP protocol is not offered; use a client that speaks smart HTTP (Git 1.6.6 or later)",
+  });
 }
 
 /**

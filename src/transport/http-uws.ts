@@ -26,7 +26,9 @@ function listen({ host, port, handler, times }: HttpListenOptions): Promise<Http
     listenExclusively(app, host, port, (socket) => {
       if (socket === false) {
         void watch.close(0);
-        reject(new Fault("settings/bad-value", { name: "listen", value: `${host}:${port}`, reason: "the address cannot be taken" }));
+        reject(
+          new Fault("settings/bad-value", { name: "listen", value: `${host}:${port}`, reason: "the address cannot be taken" }),
+        );
         return;
       }
       const close = async (graceMs: number) => {

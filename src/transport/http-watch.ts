@@ -66,7 +66,8 @@ export class Watch {
     for (const entry of [...this.#watched]) {
       const idle = entry.waitingSinceMs !== undefined && nowMs - entry.waitingSinceMs > this.#times.idleMs;
       if (idle) entry.cut(new Fault("base/timeout", { idleMs: this.#times.idleMs }));
-      else if (nowMs - entry.startedMs > this.#times.totalMs) entry.cut(new Fault("base/timeout", { totalMs: this.#times.totalMs }));
+      else if (nowMs - entry.startedMs > this.#times.totalMs)
+        entry.cut(new Fault("base/timeout", { totalMs: this.#times.totalMs }));
       else entry.touch();
     }
   }

@@ -9,7 +9,8 @@ export async function loadTransport(preference: "auto" | "uws" | "node" = "auto"
       return (await import("./http-uws.js")).transport;
     } catch (error) {
       // No npm build covers every Node.js and libc; the start-up line says which front end runs.
-      if (preference === "uws") throw new Fault("settings/bad-value", { name: "transport", value: "uws", reason: String(error).slice(0, 200) }, error);
+      if (preference === "uws")
+        throw new Fault("settings/bad-value", { name: "transport", value: "uws", reason: String(error).slice(0, 200) }, error);
     }
   }
   return (await import("./http-node.js")).transport;

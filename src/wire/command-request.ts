@@ -74,7 +74,8 @@ export class CommandRequestReader {
       case "flush":
         return this.#finish(first);
       case "delim":
-        if (this.#inArguments || this.#lines === undefined) throw new Fault("wire/bad-request", { reason: "unexpected delim packet" });
+        if (this.#inArguments || this.#lines === undefined)
+          throw new Fault("wire/bad-request", { reason: "unexpected delim packet" });
         this.#inArguments = true;
         return undefined;
       case "response-end":

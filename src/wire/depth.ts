@@ -6,7 +6,11 @@ import { Fault } from "../base/fault.js";
 import { badLine, readNumber } from "./arguments.js";
 
 export type DepthRequest =
-  | { readonly by: "depth"; readonly depth: number; /** From the client's boundary, not from the wants. */ readonly relative: boolean }
+  | {
+      readonly by: "depth";
+      readonly depth: number /** From the client's boundary, not from the wants. */;
+      readonly relative: boolean;
+    }
   | {
       readonly by: "revisions";
       /** Seconds since 1970; commits older than this are cut off. */

@@ -164,7 +164,10 @@ export function errorPacket(reason: string): Uint8Array {
 
 /** A message as one line of at most 1,000 characters. */
 export function oneLine(text: string): string {
-  return text.replace(/[\x00-\x1f\x7f]+/g, " ").trim().slice(0, 1_000);
+  return text
+    .replace(/[\x00-\x1f\x7f]+/g, " ")
+    .trim()
+    .slice(0, 1_000);
 }
 
 /**

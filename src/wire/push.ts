@@ -79,8 +79,7 @@ export class PushRequestReader {
   #takeLine(payload: Uint8Array): void {
     this.#budget.spend();
     this.#bytes += payload.length;
-    if (this.#bytes > LIMITS.pushCommandBytesMax)
-      throw new Fault("wire/too-much", { commandBytesMax: LIMITS.pushCommandBytesMax });
+    if (this.#bytes > LIMITS.pushCommandBytesMax) throw new Fault("wire/too-much", { commandBytesMax: LIMITS.pushCommandBytesMax });
     const nul = payload.indexOf(0);
     const line = lineText(nul < 0 ? payload : payload.subarray(0, nul));
     if (nul >= 0) this.#takeCapabilities(lineText(payload.subarray(nul + 1)), line);
@@ -116,7 +115,7 @@ function readCommand(line: string): PushCommand {
 
 /** What the client learns of one command. */
 export type CommandStatus =
-  | { readonly name: string; readonly ok: true; /** Told to those who speak report-status-v2. */ readonly rewritten?: RewrittenRef }
+  | { readonly name: string; readonly ok: true /** Told to those who speak report-status-v2. */; readonly rewritten?: RewrittenRef }
   | { readonly name: string; readonly ok: false; readonly reason: string };
 
 /** Where the server did something else than asked for. gitprotocol-pack(5) "option-line". */

@@ -36,13 +36,20 @@ function sha(bytes: Uint8Array): string {
 
 function post(body: string | Uint8Array, headers = "", path = "/"): Uint8Array {
   const bytes = typeof body === "string" ? Buffer.from(body, "latin1") : body;
-  return Buffer.concat([Buffer.from(`POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Length: ${bytes.length}\r\n${headers}\r\n`, "latin1"), bytes]);
+  return Buffer.concat([
+    Buffer.from(`POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Length: ${bytes.length}\r\n${headers}\r\n`, "latin1"),
+    bytes,
+  ]);
 }
 
 const GET = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
 export function transportSuite(transport: HttpTransport): void {
-  const serve = async (t: Pick<typeof import("tap").t, "teardown">, handler: HttpHandler, times: Partial<HttpTimes> = {}): Promise<HttpListener> => {
+  const serve = async (
+    t: Pick<typeof import("tap").t, "teardown">,
+    handler: HttpHandler,
+    times: Partial<HttpTimes> = {},
+  ): Promise<HttpListener> => {
     const listener = await transport.listen({ host: "127.0.0.1", port: 0, handler, times });
     t.teardown(() => listener.close(0));
     return listener;
@@ -54,7 +61,10 @@ export function transportSuite(transport: HttpTransport): void {
       seen = request;
       return reply(utf8("ok"));
     });
-    await rawRequest(port, "GET /a%2fb//c.git/info/refs?service=x&y=%20 HTTP/1.1\r\nHost: h\r\nX-A: 1\r\nx-a: 2\r\nGit-Protocol: version=2\r\n\r\n");
+    await rawRequest(
+      port,
+      "GET /a%2fb//c.git/info/refs?service=x&y=%20 HTTP/1.1\r\nHost: h\r\nX-A: 1\r\nx-a: 2\r\nGit-Protocol: version=2\r\n\r\n",
+    );
     t.match(seen, { method: "GET", path: "/a%2fb//c.git/info/refs", query: "service=x&y=%20", remote: "127.0.0.1" });
     t.equal(seen?.header("x-a"), "1, 2");
     t.equal(seen?.header("git-protocol"), "version=2");
@@ -74,7 +84,12 @@ export function transportSuite(transport: HttpTransport): void {
       "/nothing": async () => undefined,
     };
     const { port } = await serve(t, async (request) => reply(bodies[request.path] ?? utf8("?")));
-    for (const [path, text] of [["/bytes", "hello"], ["/empty", ""], ["/writer", "hello"], ["/nothing", ""]] as const) {
+    for (const [path, text] of [
+      ["/bytes", "hello"],
+      ["/empty", ""],
+      ["/writer", "hello"],
+      ["/nothing", ""],
+    ] as const) {
       const response = await rawRequest(port, `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`);
       t.equal(response.body.toString(), text, path);
       t.equal(response.headers.get("content-length"), String(text.length), path);
@@ -119,11 +134,16 @@ export function transportSuite(transport: HttpTransport): void {
   });
 
   t.test("a slow writer is chunked after the holding time", async (t) => {
-    const { port } = await serve(t, async () => reply(async (sink) => {
-      await sink.write(utf8("first "));
-      await sleep(400);
-      await sink.write(utf8("second"));
-    }), { holdMs: 100 });
+    const { port } = await serve(
+      t,
+      async () =>
+        reply(async (sink) => {
+          await sink.write(utf8("first "));
+          await sleep(400);
+          await sink.write(utf8("second"));
+        }),
+      { holdMs: 100 },
+    );
     const client = new RawClient(port).send(GET);
     await sleep(250);
     t.ok(client.receivedBytes > 0, "the first part is there before the second is written");
@@ -134,16 +154,25 @@ export function transportSuite(transport: HttpTransport): void {
   });
 
   t.test("what a writer throws before the head has left is an error reply", async (t) => {
-    const { port } = await serve(t, async (request) => {
-      if (request.path === "/handler") throw new Fault("repository/missing", { name: "a/b" });
-      return reply(async (sink) => {
-        if (request.path === "/late") await sleep(250);
-        else if (request.path === "/expected") sink.expect?.(10_000);
-        else await sink.write(utf8("some bytes, held back"));
-        throw new Fault("pool/saturated");
-      });
-    }, { holdMs: 100 });
-    for (const [path, status] of [["/handler", 404], ["/held", 503], ["/late", 503], ["/expected", 503]] as const) {
+    const { port } = await serve(
+      t,
+      async (request) => {
+        if (request.path === "/handler") throw new Fault("repository/missing", { name: "a/b" });
+        return reply(async (sink) => {
+          if (request.path === "/late") await sleep(250);
+          else if (request.path === "/expected") sink.expect?.(10_000);
+          else await sink.write(utf8("some bytes, held back"));
+          throw new Fault("pool/saturated");
+        });
+      },
+      { holdMs: 100 },
+    );
+    for (const [path, status] of [
+      ["/handler", 404],
+      ["/held", 503],
+      ["/late", 503],
+      ["/expected", 503],
+    ] as const) {
       const response = await rawRequest(port, `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`);
       t.equal(response.status, status, path);
       t.match(response.headers.get("content-type"), /^text\/plain/);
@@ -154,14 +183,19 @@ export function transportSuite(transport: HttpTransport): void {
   });
 
   t.test("what it throws after that cuts the connection: no part is taken for the whole", async (t) => {
-    const { port } = await serve(t, async (request) => reply(async (sink) => {
-      if (request.path === "/chunked") sink.expect?.("large");
-      if (request.path === "/sized" || request.path === "/short") sink.expect?.(1_000);
-      await sink.write(utf8("part"));
-      await sleep(20);
-      if (request.path === "/more") { sink.expect?.(1); return; }
-      if (request.path !== "/short") throw new Error("broken");
-    }));
+    const { port } = await serve(t, async (request) =>
+      reply(async (sink) => {
+        if (request.path === "/chunked") sink.expect?.("large");
+        if (request.path === "/sized" || request.path === "/short") sink.expect?.(1_000);
+        await sink.write(utf8("part"));
+        await sleep(20);
+        if (request.path === "/more") {
+          sink.expect?.(1);
+          return;
+        }
+        if (request.path !== "/short") throw new Error("broken");
+      }),
+    );
     for (const path of ["/chunked", "/sized", "/short"]) {
       const response = await rawRequest(port, `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`);
       t.equal(response.status, 200, path);
@@ -186,7 +220,10 @@ export function transportSuite(transport: HttpTransport): void {
     const client = new RawClient(port).send("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
     for (let at = 0; at < data.length; at += 300_001) {
       const piece = data.subarray(at, at + 300_001);
-      client.send(`${piece.length.toString(16)}\r\n`).send(piece).send("\r\n");
+      client
+        .send(`${piece.length.toString(16)}\r\n`)
+        .send(piece)
+        .send("\r\n");
     }
     client.send("0\r\n\r\n");
     t.equal((await client.response()).body.toString(), sha(data), "20 MiB in chunks");
@@ -198,7 +235,9 @@ export function transportSuite(transport: HttpTransport): void {
 
   t.test("a body nobody reads stops the sender: memory is bounded", async (t) => {
     let release: (() => void) | undefined;
-    const held = new Promise<void>((resolve) => { release = resolve; });
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
     const { port } = await serve(t, async (request) => {
       await held;
       return reply(utf8(String((await readAll(request.body)).length)));
@@ -219,10 +258,12 @@ export function transportSuite(transport: HttpTransport): void {
   t.test("a reader that stalls stops the writer: memory is bounded", async (t) => {
     let written = 0;
     const data = pattern(256 * 1024);
-    const { port } = await serve(t, async () => reply(async (sink) => {
-      sink.expect?.("large");
-      for (; written < 256; written++) await sink.write(data);
-    }));
+    const { port } = await serve(t, async () =>
+      reply(async (sink) => {
+        sink.expect?.("large");
+        for (; written < 256; written++) await sink.write(data);
+      }),
+    );
     const client = new RawClient(port).send(GET);
     client.socket.pause();
     await sleep(700);
@@ -236,10 +277,12 @@ export function transportSuite(transport: HttpTransport): void {
 
   t.test("a sized reply survives a reader that stalls", async (t) => {
     const data = pattern(32 * MIB);
-    const { port } = await serve(t, async () => reply(async (sink) => {
-      sink.expect?.(data.length);
-      for (let at = 0; at < data.length; at += 256 * 1024) await sink.write(data.subarray(at, at + 256 * 1024));
-    }));
+    const { port } = await serve(t, async () =>
+      reply(async (sink) => {
+        sink.expect?.(data.length);
+        for (let at = 0; at < data.length; at += 256 * 1024) await sink.write(data.subarray(at, at + 256 * 1024));
+      }),
+    );
     const client = new RawClient(port).send(GET);
     for (let pause = 0; pause < 4; pause++) {
       client.socket.pause();
@@ -289,19 +332,23 @@ export function transportSuite(transport: HttpTransport): void {
 
   t.test("a client that keeps us waiting is cut, whichever way, and nothing waits for it", async (t) => {
     const ends: string[] = [];
-    const { port } = await serve(t, async (request) => {
-      request.signal.addEventListener("abort", () => ends.push(`${request.path} signal`));
-      if (request.path === "/sender") await readAll(request.body).catch((error: Fault) => ends.push(`body ${error.code}`));
-      return reply(async (sink) => {
-        sink.expect?.("large");
-        try {
-          for (let piece = 0; piece < 400; piece++) await sink.write(Buffer.alloc(256 * 1024));
-        } catch (error) {
-          if (request.path === "/reader") ends.push(`write ${(error as Fault).code}`);
-          throw error;
-        }
-      });
-    }, { idleMs: 500, tickMs: 100 });
+    const { port } = await serve(
+      t,
+      async (request) => {
+        request.signal.addEventListener("abort", () => ends.push(`${request.path} signal`));
+        if (request.path === "/sender") await readAll(request.body).catch((error: Fault) => ends.push(`body ${error.code}`));
+        return reply(async (sink) => {
+          sink.expect?.("large");
+          try {
+            for (let piece = 0; piece < 400; piece++) await sink.write(Buffer.alloc(256 * 1024));
+          } catch (error) {
+            if (request.path === "/reader") ends.push(`write ${(error as Fault).code}`);
+            throw error;
+          }
+        });
+      },
+      { idleMs: 500, tickMs: 100 },
+    );
     const sender = new RawClient(port).send("POST /sender HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc");
     const reader = new RawClient(port).send("GET /reader HTTP/1.1\r\nHost: x\r\n\r\n");
     reader.socket.pause();
@@ -314,10 +361,19 @@ export function transportSuite(transport: HttpTransport): void {
 
   t.test("a request that takes for ever is cut", async (t) => {
     let aborted: unknown;
-    const { port } = await serve(t, async (request) => {
-      await new Promise<void>((resolve) => request.signal.addEventListener("abort", () => { aborted = request.signal.reason; resolve(); }));
-      throw aborted;
-    }, { totalMs: 400, tickMs: 100 });
+    const { port } = await serve(
+      t,
+      async (request) => {
+        await new Promise<void>((resolve) =>
+          request.signal.addEventListener("abort", () => {
+            aborted = request.signal.reason;
+            resolve();
+          }),
+        );
+        throw aborted;
+      },
+      { totalMs: 400, tickMs: 100 },
+    );
     await t.rejects(rawRequest(port, GET));
     t.match(aborted, { code: "base/timeout" });
   });
@@ -326,7 +382,11 @@ export function transportSuite(transport: HttpTransport): void {
     const ends: string[] = [];
     const { port } = await serve(t, async (request) => {
       const gone = new Promise<void>((resolve) => request.signal.addEventListener("abort", () => resolve()));
-      if (request.path === "/body") await readAll(request.body).catch((error: Fault) => { ends.push(`body ${error.code}`); throw error; });
+      if (request.path === "/body")
+        await readAll(request.body).catch((error: Fault) => {
+          ends.push(`body ${error.code}`);
+          throw error;
+        });
       if (request.path === "/think") await gone.then(() => ends.push("think"));
       return reply(async (sink) => {
         sink.expect?.("large");
@@ -352,7 +412,10 @@ export function transportSuite(transport: HttpTransport): void {
   t.test("a body that ends before its Content-Length is a fault at once", async (t) => {
     const ends: string[] = [];
     const { port } = await serve(t, async (request) => {
-      await readAll(request.body).catch((error: Fault) => { ends.push(error.code); throw error; });
+      await readAll(request.body).catch((error: Fault) => {
+        ends.push(error.code);
+        throw error;
+      });
       return reply(utf8("whole"));
     });
     const client = new RawClient(port).send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf");
@@ -402,7 +465,10 @@ export function transportSuite(transport: HttpTransport): void {
     };
     for (const [name, rest] of Object.entries(requests)) {
       const client = new RawClient(port).send(`POST / HTTP/1.1\r\nHost: x\r\n${rest}`);
-      const status = await client.response().then((response) => response.status, () => 0);
+      const status = await client.response().then(
+        (response) => response.status,
+        () => 0,
+      );
       t.ok(status === 400 || status === 0, `${name}: ${status}`);
       await sleep(30);
       t.ok(client.ended, `${name}: nothing more is read from this connection`);
@@ -450,6 +516,8 @@ export function transportSuite(transport: HttpTransport): void {
 
   t.test("a port is taken alone", async (t) => {
     const { port } = await serve(t, async () => reply(utf8("first")));
-    await t.rejects(transport.listen({ host: "127.0.0.1", port, handler: async () => reply(utf8("second")) }), { code: "settings/bad-value" });
+    await t.rejects(transport.listen({ host: "127.0.0.1", port, handler: async () => reply(utf8("second")) }), {
+      code: "settings/bad-value",
+    });
   });
 }

@@ -9,12 +9,57 @@ function gitAccepts(name: string): boolean {
 }
 
 const NAMES = [
-  "refs/heads/main", "refs/heads/-x", "heads/a", "HEAD", "a", "@", "@/a", "a/@", "refs/heads/@", "refs/heads/a@{b", "refs/heads/a@b",
-  "refs/heads/.a", "refs/heads/a.", "refs/heads/a./b", "refs/heads/a..b", "refs/heads/a.lock", "refs/heads/a.lock/b", "refs/heads/.lock",
-  "refs/heads/a.locks", "refs//heads", "/refs/heads", "refs/heads/", "refs/heads/a b", "refs/heads/a~b", "refs/heads/a^b", "refs/heads/a:b",
-  "refs/heads/a?b", "refs/heads/a*b", "refs/heads/a[b", "refs/heads/a]b", "refs/heads/a\\b", "refs/heads/a\tb", "refs/heads/a\x7fb",
-  "refs/heads/a\nb", "refs/heads/{}", "refs/heads/a{b", "refs/heads/\u00fc", "refs/heads/\u4e2d\u6587", ".", "..", "./a", "a/..", "a/.",
-  "", "/", "refs/heads/a.b.c", "refs/heads/a%20b", "refs/heads/'", "refs/heads/\"$(x)`", "refs/stash", "refs/x",
+  "refs/heads/main",
+  "refs/heads/-x",
+  "heads/a",
+  "HEAD",
+  "a",
+  "@",
+  "@/a",
+  "a/@",
+  "refs/heads/@",
+  "refs/heads/a@{b",
+  "refs/heads/a@b",
+  "refs/heads/.a",
+  "refs/heads/a.",
+  "refs/heads/a./b",
+  "refs/heads/a..b",
+  "refs/heads/a.lock",
+  "refs/heads/a.lock/b",
+  "refs/heads/.lock",
+  "refs/heads/a.locks",
+  "refs//heads",
+  "/refs/heads",
+  "refs/heads/",
+  "refs/heads/a b",
+  "refs/heads/a~b",
+  "refs/heads/a^b",
+  "refs/heads/a:b",
+  "refs/heads/a?b",
+  "refs/heads/a*b",
+  "refs/heads/a[b",
+  "refs/heads/a]b",
+  "refs/heads/a\\b",
+  "refs/heads/a\tb",
+  "refs/heads/a\x7fb",
+  "refs/heads/a\nb",
+  "refs/heads/{}",
+  "refs/heads/a{b",
+  "refs/heads/\u00fc",
+  "refs/heads/\u4e2d\u6587",
+  ".",
+  "..",
+  "./a",
+  "a/..",
+  "a/.",
+  "",
+  "/",
+  "refs/heads/a.b.c",
+  "refs/heads/a%20b",
+  "refs/heads/'",
+  'refs/heads/"$(x)`',
+  "refs/stash",
+  "refs/x",
 ];
 
 t.test("the rules are those of git check-ref-format", async (t) => {
@@ -80,7 +125,13 @@ t.test("random changes agree with a plain set", async (t) => {
     const plain = new Set(base.map((each) => each.name));
     for (let step = 0; step < 60; step++) {
       const each = name();
-      if (random.below(2) === 0) { names.add(each); plain.add(each); } else { names.remove(each); plain.delete(each); }
+      if (random.below(2) === 0) {
+        names.add(each);
+        plain.add(each);
+      } else {
+        names.remove(each);
+        plain.delete(each);
+      }
       const asked = name();
       t.equal(names.has(asked), plain.has(asked));
       const expected = [...plain].some((other) => other.startsWith(`${asked}/`) || asked.startsWith(`${other}/`));

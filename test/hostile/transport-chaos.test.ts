@@ -64,7 +64,9 @@ for (const kind of ["uws", "node"] as const) {
       const path = random.pick(["/sized", "/large", "/held", "/early", "/fail", "/break", "/wait"]);
       const body = random.below(3) === 0 ? 0 : random.below(300_000);
       const sent = random.below(4) === 0 ? random.below(body + 1) : body;
-      const client = new RawClient(listener.port).send(`POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Length: ${body}\r\n\r\n`).send(Buffer.alloc(sent));
+      const client = new RawClient(listener.port)
+        .send(`POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Length: ${body}\r\n\r\n`)
+        .send(Buffer.alloc(sent));
       if (random.below(4) === 0) client.socket.pause();
       await sleep(random.below(120));
       if (random.below(2) === 0) client.socket.resetAndDestroy();
@@ -74,6 +76,9 @@ for (const kind of ["uws", "node"] as const) {
     for (let wait = 0; wait < 60 && open.size > 0; wait++) await sleep(100);
     t.same([...open], [], `all ${seen} requests that came have ended`);
     t.ok(seen > 200, `${seen} requests came`);
-    t.equal((await rawRequest(listener.port, "POST /held HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab")).body.length, 40 * PIECE.length);
+    t.equal(
+      (await rawRequest(listener.port, "POST /held HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab")).body.length,
+      40 * PIECE.length,
+    );
   });
 }

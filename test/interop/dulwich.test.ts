@@ -15,7 +15,18 @@ async function installed(): Promise<string | undefined> {
   if (existsSync(PACKAGES)) return undefined;
   const partial = `${PACKAGES}.${process.pid}`;
   await mkdir(partial, { recursive: true });
-  const args = ["-m", "pip", "install", "--quiet", "--only-binary", ":all:", "--target", partial, "dulwich==0.22.8", "urllib3==2.2.3"];
+  const args = [
+    "-m",
+    "pip",
+    "install",
+    "--quiet",
+    "--only-binary",
+    ":all:",
+    "--target",
+    partial,
+    "dulwich==0.22.8",
+    "urllib3==2.2.3",
+  ];
   const pip = spawnSync("python3", args, { encoding: "utf8", timeout: 90_000 });
   if (pip.status === 0) await rename(partial, PACKAGES).catch(() => undefined);
   await rm(partial, { recursive: true, force: true });
@@ -23,10 +34,16 @@ async function installed(): Promise<string | undefined> {
 }
 
 async function python(script: string, ...args: readonly string[]): Promise<string> {
-  const child = spawn("python3", ["-c", script, ...args], { env: { PATH: process.env["PATH"] ?? "", PYTHONPATH: PACKAGES, HOME: "/nonexistent" } });
+  const child = spawn("python3", ["-c", script, ...args], {
+    env: { PATH: process.env["PATH"] ?? "", PYTHONPATH: PACKAGES, HOME: "/nonexistent" },
+  });
   let [out, err] = ["", ""];
-  child.stdout.on("data", (chunk: Buffer) => { out += chunk.toString(); });
-  child.stderr.on("data", (chunk: Buffer) => { err += chunk.toString(); });
+  child.stdout.on("data", (chunk: Buffer) => {
+    out += chunk.toString();
+  });
+  child.stderr.on("data", (chunk: Buffer) => {
+    err += chunk.toString();
+  });
   const code = await new Promise((resolve) => child.once("close", resolve));
   if (code !== 0) throw new Error(`python ended with ${code}: ${err}`);
   return out;
@@ -78,10 +95,20 @@ else {
     const sample = await makeSample(t);
     const lakepack = await startLakepack(t);
     const url = `${lakepack.url}/ns/from-dulwich.git`;
-    await python(PUSH, sample, url, "refs/heads/main:refs/heads/main", "refs/heads/side:refs/heads/side", "refs/tags/v1.0:refs/tags/v1.0");
+    await python(
+      PUSH,
+      sample,
+      url,
+      "refs/heads/main:refs/heads/main",
+      "refs/heads/side:refs/heads/side",
+      "refs/tags/v1.0:refs/tags/v1.0",
+    );
     await commit(sample, "one more", { "new.txt": "new\n" });
     await python(PUSH, sample, url, "refs/heads/main:refs/heads/main", ":refs/heads/side");
-    t.same((await remoteRefs(url)).filter((line) => /heads/.test(line)), [`${await git(["rev-parse", "main"], { cwd: sample })}\trefs/heads/main`]);
+    t.same(
+      (await remoteRefs(url)).filter((line) => /heads/.test(line)),
+      [`${await git(["rev-parse", "main"], { cwd: sample })}\trefs/heads/main`],
+    );
     const copy = join(await tempFolder(t), "copy");
     await git(["clone", "-q", "--mirror", url, copy]);
     await checkFsck(t, copy);

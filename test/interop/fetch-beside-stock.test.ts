@@ -22,14 +22,28 @@ type Servers = Awaited<ReturnType<typeof servers>>;
 const isBoundary = (line: string) => line.startsWith("shallow ");
 
 /** Asks both servers the same; their replies, held against each other. */
-async function sameLines(t: Test, { lakepack, stock }: Servers, version: 0 | 2, name: string, body: string): Promise<readonly [RawFetchReply, RawFetchReply]> {
+async function sameLines(
+  t: Test,
+  { lakepack, stock }: Servers,
+  version: 0 | 2,
+  name: string,
+  body: string,
+): Promise<readonly [RawFetchReply, RawFetchReply]> {
   const ours = await rawFetch(lakepack, REPO, version, body);
   const theirs = await rawFetch(stock, REPO, version, body);
   // A section without a line is one Git sends and gitprotocol-v2(5) does not ask for.
-  const rest = (reply: RawFetchReply) => reply.lines.filter((line) => !isBoundary(line)).join("\n").replace("shallow-info\ndelim\n", "");
+  const rest = (reply: RawFetchReply) =>
+    reply.lines
+      .filter((line) => !isBoundary(line))
+      .join("\n")
+      .replace("shallow-info\ndelim\n", "");
   t.same(rest(ours), rest(theirs), `${name}: the same lines`);
   // The order of boundaries means nothing.
-  t.same(ours.lines.filter(isBoundary).filter((line) => !theirs.lines.includes(line)), [], `${name}: no boundary stock git has not`);
+  t.same(
+    ours.lines.filter(isBoundary).filter((line) => !theirs.lines.includes(line)),
+    [],
+    `${name}: no boundary stock git has not`,
+  );
   return [ours, theirs];
 }
 
@@ -45,7 +59,17 @@ async function sameAnswer(t: Test, all: Servers, version: 0 | 2, name: string, b
 
 /** A fetch without haves, in the words of either version. `capabilities` of version 0 are lines in version 2. */
 function clone(version: 0 | 2, wants: readonly string[], capabilities: readonly string[], lines: readonly string[]): string {
-  if (version === 2) return pkts("command=fetch", "object-format=sha1", "0001", ...wants.map((oid) => `want ${oid}`), ...capabilities, ...lines, "done", "0000");
+  if (version === 2)
+    return pkts(
+      "command=fetch",
+      "object-format=sha1",
+      "0001",
+      ...wants.map((oid) => `want ${oid}`),
+      ...capabilities,
+      ...lines,
+      "done",
+      "0000",
+    );
   const [first = "", ...others] = wants;
   return pkts(`want ${first} ${capabilities.join(" ")}`, ...others.map((oid) => `want ${oid}`), ...lines, "0000", "done");
 }
@@ -67,19 +91,56 @@ for (const version of [0, 2] as const) {
 
   t.test(`version ${version}: depths`, { timeout: 60_000 }, async (t) => {
     const all = await servers(t);
-    for (const depth of [1, 2, 5, 100, 0x7fff_ffff]) await sameAnswer(t, all, version, `depth ${depth}`, clone(version, [all.tip], ["ofs-delta"], [`deepen ${depth}`]));
-    for (const since of [1_700_000_300, 1_700_000_700, 1_700_000_850]) await sameAnswer(t, all, version, `since ${since}`, clone(version, [all.tip], ["ofs-delta"], [`deepen-since ${since}`]));
+    for (const depth of [1, 2, 5, 100, 0x7fff_ffff])
+      await sameAnswer(t, all, version, `depth ${depth}`, clone(version, [all.tip], ["ofs-delta"], [`deepen ${depth}`]));
+    for (const since of [1_700_000_300, 1_700_000_700, 1_700_000_850])
+      await sameAnswer(t, all, version, `since ${since}`, clone(version, [all.tip], ["ofs-delta"], [`deepen-since ${since}`]));
     for (const not of ["refs/heads/side", "side", "v1.0"])
-      if (not !== "v1.0") await sameAnswer(t, all, version, `not ${not}`, clone(version, [all.tip], ["ofs-delta"], [`deepen-not ${not}`]));
-    await sameAnswer(t, all, version, "since and not", clone(version, [all.tip], ["ofs-delta"], ["deepen-since 1700000300", "deepen-not side"]));
+      if (not !== "v1.0")
+        await sameAnswer(t, all, version, `not ${not}`, clone(version, [all.tip], ["ofs-delta"], [`deepen-not ${not}`]));
+    await sameAnswer(
+      t,
+      all,
+      version,
+      "since and not",
+      clone(version, [all.tip], ["ofs-delta"], ["deepen-since 1700000300", "deepen-not side"]),
+    );
   });
 
   t.test(`version ${version}: filters`, { timeout: 60_000 }, async (t) => {
     const all = await servers(t);
-    for (const filter of ["blob:none", "blob:limit=0", "blob:limit=100", "blob:limit=1k", "tree:0", "tree:1", "tree:2", "tree:9", "object:type=commit", "object:type=blob",
-      "object:type=tree", "object:type=tag", "combine:blob:limit=100+tree:2", "combine:tree:1+blob:none"])
-      await sameAnswer(t, all, version, filter, clone(version, [all.tip, await all.rev("v1.0")], version === 0 ? ["ofs-delta", "filter"] : ["ofs-delta"], [`filter ${filter}`]));
-    await sameAnswer(t, all, version, "with a depth", clone(version, [all.tip], version === 0 ? ["ofs-delta", "filter"] : ["ofs-delta"], ["deepen 2", "filter blob:none"]));
+    for (const filter of [
+      "blob:none",
+      "blob:limit=0",
+      "blob:limit=100",
+      "blob:limit=1k",
+      "tree:0",
+      "tree:1",
+      "tree:2",
+      "tree:9",
+      "object:type=commit",
+      "object:type=blob",
+      "object:type=tree",
+      "object:type=tag",
+      "combine:blob:limit=100+tree:2",
+      "combine:tree:1+blob:none",
+    ])
+      await sameAnswer(
+        t,
+        all,
+        version,
+        filter,
+        clone(version, [all.tip, await all.rev("v1.0")], version === 0 ? ["ofs-delta", "filter"] : ["ofs-delta"], [
+          `filter ${filter}`,
+        ]),
+      );
+    await sameAnswer(
+      t,
+      all,
+      version,
+      "with a depth",
+      clone(version, [all.tip], version === 0 ? ["ofs-delta", "filter"] : ["ofs-delta"], ["deepen 2", "filter blob:none"]),
+    );
   });
 
   t.test(`version ${version}: deepening from a boundary`, { timeout: 60_000 }, async (t) => {
@@ -88,7 +149,10 @@ for (const version of [0, 2] as const) {
     for (const lines of [["deepen 6"], ["deepen 2147483647"], ["deepen 1"]]) {
       const body = clone(version, [all.tip], ["ofs-delta"], [`shallow ${boundary}`, ...lines]);
       const [ours, theirs] = await sameLines(t, all, version, lines.join(), body);
-      t.same(ours.lines.filter((line) => line.startsWith("unshallow")), theirs.lines.filter((line) => line.startsWith("unshallow")));
+      t.same(
+        ours.lines.filter((line) => line.startsWith("unshallow")),
+        theirs.lines.filter((line) => line.startsWith("unshallow")),
+      );
     }
   });
 }
@@ -111,7 +175,13 @@ t.test("version 2: acknowledgments, wait-for-done, want-ref", { timeout: 60_000 
   const fetch = (...lines: string[]) => pkts("command=fetch", "object-format=sha1", "0001", ...lines, "0000");
   for (const haves of [[UNKNOWN], [near], [near, UNKNOWN], [far], [far, near]])
     for (const extra of [[], ["wait-for-done"], ["done"]])
-      await sameLines(t, all, 2, `${haves.length} ${extra.join()}`, fetch(`want ${all.tip}`, ...haves.map((oid) => `have ${oid}`), ...extra));
+      await sameLines(
+        t,
+        all,
+        2,
+        `${haves.length} ${extra.join()}`,
+        fetch(`want ${all.tip}`, ...haves.map((oid) => `have ${oid}`), ...extra),
+      );
   await sameLines(t, all, 2, "want-ref", fetch("want-ref refs/heads/main", "want-ref refs/tags/v1.0", "done"));
   await sameLines(t, all, 2, "nothing wanted", fetch("wait-for-done", `have ${near}`, `have ${UNKNOWN}`));
 });

@@ -84,7 +84,16 @@ function started(child: ChildProcess, data: string): Promise<Lakepack> {
       const line = /^lakepack \S+ serving (http:\/\/\S+:(\d+)) \((uws|node)\)$/m.exec(out);
       if (line === null) return;
       const [, url = "", port, kind] = line;
-      resolve({ url, port: Number(port), kind: kind === "uws" ? "uws" : "node", data, pid: child.pid ?? 0, log: () => log, stop, kill });
+      resolve({
+        url,
+        port: Number(port),
+        kind: kind === "uws" ? "uws" : "node",
+        data,
+        pid: child.pid ?? 0,
+        log: () => log,
+        stop,
+        kill,
+      });
     });
     void ended.then(() => reject(new Error(`lakepack did not start:\n${out}\n${log}`)));
   });
@@ -122,7 +131,16 @@ const CLEAN_ENVIRONMENT: Readonly<Record<string, string>> = {
   GIT_COMMITTER_DATE: "1700000000 +0000",
 };
 
-const CLEAN_CONFIG = ["-c", "init.defaultBranch=main", "-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "advice.detachedHead=false"];
+const CLEAN_CONFIG = [
+  "-c",
+  "init.defaultBranch=main",
+  "-c",
+  "gc.auto=0",
+  "-c",
+  "maintenance.auto=false",
+  "-c",
+  "advice.detachedHead=false",
+];
 
 /** Runs stock git to its end, whatever its exit code. */
 export async function tryGit(args: readonly string[], options: GitOptions = {}): Promise<GitRun> {
@@ -152,7 +170,11 @@ export async function git(args: readonly string[], options: GitOptions = {}): Pr
 /** Fails the test unless `git fsck --full --strict` has nothing at all to say. */
 export async function checkFsck(t: Test, repository: string): Promise<void> {
   const run = await tryGit(["fsck", "--full", "--strict", "--no-progress", "--no-dangling"], { cwd: repository });
-  t.same({ code: run.code, says: `${run.stdout}${run.stderr}`.replace(/^notice: .*\n/gm, "") }, { code: 0, says: "" }, `fsck of ${repository}`);
+  t.same(
+    { code: run.code, says: `${run.stdout}${run.stderr}`.replace(/^notice: .*\n/gm, "") },
+    { code: 0, says: "" },
+    `fsck of ${repository}`,
+  );
 }
 
 /** Ids of every object a repository holds, sorted. */
@@ -168,7 +190,11 @@ export async function remoteRefs(url: string, version?: 0 | 1 | 2): Promise<stri
 }
 
 /** A commit with these files (path → content; undefined: removed), dated so that later ones are later. Its id. */
-export async function commit(repository: string, message: string, files: Readonly<Record<string, string | undefined>>): Promise<string> {
+export async function commit(
+  repository: string,
+  message: string,
+  files: Readonly<Record<string, string | undefined>>,
+): Promise<string> {
   for (const [path, content] of Object.entries(files)) {
     const file = join(repository, path);
     if (content === undefined) await rm(file);
@@ -194,15 +220,32 @@ export async function makeSample(t: Test): Promise<string> {
   const folder = join(await tempFolder(t), "sample");
   await git(["init", "-q", folder]);
   const long = "x".repeat(200);
-  await commit(folder, "first", { "README.md": "# Sample\n", "a/b/c.txt": "deep\n", "caf\u00e9/\u4e2d\u6587.txt": "names\n", [`${long}.txt`]: "long\n", "data.bin": "0123456789".repeat(20_000) });
+  await commit(folder, "first", {
+    "README.md": "# Sample\n",
+    "a/b/c.txt": "deep\n",
+    "caf\u00e9/\u4e2d\u6587.txt": "names\n",
+    [`${long}.txt`]: "long\n",
+    "data.bin": "0123456789".repeat(20_000),
+  });
   await writeFile(join(folder, "run.sh"), "#!/bin/sh\n", { mode: 0o755 });
-  await git(["update-index", "--add", "--cacheinfo", `120000,${await git(["hash-object", "-w", "--stdin"], { cwd: folder, input: "README.md" })},link`], { cwd: folder });
+  await git(
+    [
+      "update-index",
+      "--add",
+      "--cacheinfo",
+      `120000,${await git(["hash-object", "-w", "--stdin"], { cwd: folder, input: "README.md" })},link`,
+    ],
+    { cwd: folder },
+  );
   await git(["update-index", "--add", "--cacheinfo", "160000,1234567890123456789012345678901234567890,sub"], { cwd: folder });
   await git(["checkout", "-q", "--", "link"], { cwd: folder });
   await mkdir(join(folder, "sub"));
   await commit(folder, "modes", {});
   for (let version = 1; version <= 12; version++)
-    await commit(folder, `change ${version}`, { "data.bin": "0123456789".repeat(20_000 + version), "a/log.txt": `${version}\n`.repeat(version * 10) });
+    await commit(folder, `change ${version}`, {
+      "data.bin": "0123456789".repeat(20_000 + version),
+      "a/log.txt": `${version}\n`.repeat(version * 10),
+    });
   await git(["tag", "light"], { cwd: folder });
   await git(["tag", "-a", "-m", "annotated", "v1.0"], { cwd: folder });
   await git(["checkout", "-q", "-b", "side", "HEAD~5"], { cwd: folder });
@@ -249,7 +292,10 @@ function runBackend(root: string, config: readonly string[], request: IncomingMe
     const value = request.headers[header];
     return typeof value === "string" ? { [name]: value } : {};
   };
-  const settings = config.flatMap((pair, at) => [[`GIT_CONFIG_KEY_${at}`, pair.split("=")[0] ?? ""], [`GIT_CONFIG_VALUE_${at}`, pair.split("=")[1] ?? ""]]);
+  const settings = config.flatMap((pair, at) => [
+    [`GIT_CONFIG_KEY_${at}`, pair.split("=")[0] ?? ""],
+    [`GIT_CONFIG_VALUE_${at}`, pair.split("=")[1] ?? ""],
+  ]);
   const child = spawn("git", ["http-backend"], {
     env: {
       ...CLEAN_ENVIRONMENT,

@@ -7,7 +7,20 @@ import t, { type Test } from "tap";
 import { loadTransport } from "../../src/transport/load.js";
 import { PacketReader } from "../../src/wire/pkt-line.js";
 import { RawClient, type RawResponse, rawRequest } from "../transport/raw-client.js";
-import { checkFsck, commit, git, type Lakepack, makeSample, objectSet, remoteRefs, startLakepack, startStock, stockRepository, tempFolder, tryGit } from "./harness.js";
+import {
+  checkFsck,
+  commit,
+  git,
+  type Lakepack,
+  makeSample,
+  objectSet,
+  remoteRefs,
+  startLakepack,
+  startStock,
+  stockRepository,
+  tempFolder,
+  tryGit,
+} from "./harness.js";
 
 const UPLOAD = "application/x-git-upload-pack-request";
 const RECEIVE = "application/x-git-receive-pack-request";
@@ -22,11 +35,16 @@ interface Ask {
 
 function requestBytes(path: string, { method = "GET", headers = {}, body, chunked = false }: Ask): Buffer {
   const bytes = body === undefined ? undefined : Buffer.from(body as string, "latin1");
-  const length = bytes === undefined ? {} : chunked ? { "Transfer-Encoding": "chunked" } : { "Content-Length": String(bytes.length) };
-  const head = Object.entries({ Host: "localhost", ...headers, ...length }).map(([name, value]) => `${name}: ${value}\r\n`).join("");
+  const length =
+    bytes === undefined ? {} : chunked ? { "Transfer-Encoding": "chunked" } : { "Content-Length": String(bytes.length) };
+  const head = Object.entries({ Host: "localhost", ...headers, ...length })
+    .map(([name, value]) => `${name}: ${value}\r\n`)
+    .join("");
   const start = Buffer.from(`${method} ${path} HTTP/1.1\r\n${head}\r\n`, "latin1");
   if (bytes === undefined) return start;
-  return chunked ? Buffer.concat([start, Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from("\r\n0\r\n\r\n")]) : Buffer.concat([start, bytes]);
+  return chunked
+    ? Buffer.concat([start, Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from("\r\n0\r\n\r\n")])
+    : Buffer.concat([start, bytes]);
 }
 
 function ask(port: number, path: string, options: Ask = {}): Promise<RawResponse> {
@@ -57,7 +75,9 @@ function shape({ status, headers, body }: RawResponse) {
   return {
     status,
     type: git ? headers.get("content-type") : undefined,
-    ...(git && status < 400 ? { expires: headers.get("expires"), pragma: headers.get("pragma"), cache: headers.get("cache-control") } : {}),
+    ...(git && status < 400
+      ? { expires: headers.get("expires"), pragma: headers.get("pragma"), cache: headers.get("cache-control") }
+      : {}),
     allow: status === 405 ? headers.get("allow") : undefined,
     empty: status === 200 && body.length === 0,
   };
@@ -69,7 +89,13 @@ function refLines(body: Buffer): string[] {
   const found: string[] = [];
   reader.push(body);
   for (let next = reader.next(); next !== undefined; next = reader.next())
-    found.push(next.kind === "data" ? Buffer.from(next.payload).toString("latin1").replace(/\0.*\n$|\n$/s, "") : next.kind);
+    found.push(
+      next.kind === "data"
+        ? Buffer.from(next.payload)
+            .toString("latin1")
+            .replace(/\0.*\n$|\n$/s, "")
+        : next.kind,
+    );
   reader.finish();
   return found;
 }
@@ -98,8 +124,18 @@ for (const kind of ["uws", "node"] as const) {
       [`${repo}/git-upload-pack`, { method: "POST", body: "0000" }],
       [`${repo}/git-upload-pack`, { method: "POST", headers: { "Content-Type": RECEIVE }, body: "0000" }],
       [`${repo}/git-receive-pack`, { method: "POST", headers: { "Content-Type": `${RECEIVE}; x=y` }, body: "0000" }],
-      [`${repo}/git-upload-pack`, { method: "POST", headers: { "Content-Type": UPLOAD }, body: pkts(`want ${head} side-band-64k\n`, "0000", "done\n") }],
-      [`${repo}/git-upload-pack`, { method: "POST", headers: { "Content-Type": UPLOAD, "Git-Protocol": "version=2" }, body: pkts("command=ls-refs\n", "0000") }],
+      [
+        `${repo}/git-upload-pack`,
+        { method: "POST", headers: { "Content-Type": UPLOAD }, body: pkts(`want ${head} side-band-64k\n`, "0000", "done\n") },
+      ],
+      [
+        `${repo}/git-upload-pack`,
+        {
+          method: "POST",
+          headers: { "Content-Type": UPLOAD, "Git-Protocol": "version=2" },
+          body: pkts("command=ls-refs\n", "0000"),
+        },
+      ],
       ["/ns/none.git/info/refs?service=git-upload-pack", {}],
       ["/ns/none.git/git-upload-pack", { method: "POST", headers: { "Content-Type": UPLOAD }, body: "0000" }],
       ["/ns/none.git/HEAD", {}],
@@ -117,11 +153,19 @@ for (const kind of ["uws", "node"] as const) {
       for (const protocol of [undefined, "version=1", "version=2", "foo:version=1"]) {
         if (service === "git-upload-pack" && protocol === "version=2") continue; // capabilities only, see fetch-v2
         const headers: Record<string, string> = protocol === undefined ? {} : { "Git-Protocol": protocol };
-        const [ours, theirs] = await Promise.all([lakepack.port, stock.port].map((port) => ask(port, `/ns/sample.git/info/refs?service=${service}`, { headers })));
+        const [ours, theirs] = await Promise.all(
+          [lakepack.port, stock.port].map((port) => ask(port, `/ns/sample.git/info/refs?service=${service}`, { headers })),
+        );
         t.same(refLines(ours?.body ?? Buffer.alloc(0)), refLines(theirs?.body ?? Buffer.alloc(0)), `${service} ${protocol}`);
       }
-    const listing = { method: "POST", headers: { "Content-Type": UPLOAD, "Git-Protocol": "version=2" }, body: pkts("command=ls-refs\n", "object-format=sha1", "0001", "peel\n", "symrefs\n", "0000") };
-    const [ours, theirs] = await Promise.all([lakepack.port, stock.port].map((port) => ask(port, "/ns/sample.git/git-upload-pack", listing)));
+    const listing = {
+      method: "POST",
+      headers: { "Content-Type": UPLOAD, "Git-Protocol": "version=2" },
+      body: pkts("command=ls-refs\n", "object-format=sha1", "0001", "peel\n", "symrefs\n", "0000"),
+    };
+    const [ours, theirs] = await Promise.all(
+      [lakepack.port, stock.port].map((port) => ask(port, "/ns/sample.git/git-upload-pack", listing)),
+    );
     t.equal(ours?.body.toString("latin1"), theirs?.body.toString("latin1"), "ls-refs, byte for byte");
     t.same(await remoteRefs(`${lakepack.url}/ns/sample.git`, 2), await remoteRefs(`${stock.url}/ns/sample.git`, 2));
   });
@@ -130,9 +174,21 @@ for (const kind of ["uws", "node"] as const) {
     const { lakepack, head } = await startBoth(t, kind);
     const replies = await Promise.all([
       ask(lakepack.port, "/ns/sample.git/info/refs?service=git-upload-pack"),
-      ask(lakepack.port, "/ns/sample.git/git-upload-pack", { method: "POST", headers: { "Content-Type": UPLOAD, "Git-Protocol": "version=2" }, body: pkts("command=ls-refs\n", "0000") }),
-      ask(lakepack.port, "/ns/sample.git/git-upload-pack", { method: "POST", headers: { "Content-Type": UPLOAD }, body: pkts(`want ${head} side-band-64k\n`, "deepen 1", "0000", "done\n") }),
-      ask(lakepack.port, "/ns/sample.git/git-receive-pack", { method: "POST", headers: { "Content-Type": RECEIVE }, body: pkts(`${head} ${ZERO} refs/heads/side\0report-status`, "0000") }),
+      ask(lakepack.port, "/ns/sample.git/git-upload-pack", {
+        method: "POST",
+        headers: { "Content-Type": UPLOAD, "Git-Protocol": "version=2" },
+        body: pkts("command=ls-refs\n", "0000"),
+      }),
+      ask(lakepack.port, "/ns/sample.git/git-upload-pack", {
+        method: "POST",
+        headers: { "Content-Type": UPLOAD },
+        body: pkts(`want ${head} side-band-64k\n`, "deepen 1", "0000", "done\n"),
+      }),
+      ask(lakepack.port, "/ns/sample.git/git-receive-pack", {
+        method: "POST",
+        headers: { "Content-Type": RECEIVE },
+        body: pkts(`${head} ${ZERO} refs/heads/side\0report-status`, "0000"),
+      }),
       ask(lakepack.port, "/ns/none.git/HEAD"),
     ]);
     for (const [at, reply] of replies.entries()) {
@@ -144,20 +200,39 @@ for (const kind of ["uws", "node"] as const) {
   t.test(`${kind}: bodies plain, gzip, x-gzip, by length and in chunks, on both services`, { timeout: 60_000 }, async (t) => {
     const { lakepack, head } = await startBoth(t, kind);
     const fetch = pkts(`want ${head}\n`, "deepen 1", "0000", "done\n");
-    const plain = (await ask(lakepack.port, "/ns/sample.git/git-upload-pack", { method: "POST", headers: { "Content-Type": UPLOAD }, body: fetch })).body;
+    const plain = (
+      await ask(lakepack.port, "/ns/sample.git/git-upload-pack", {
+        method: "POST",
+        headers: { "Content-Type": UPLOAD },
+        body: fetch,
+      })
+    ).body;
     t.match(plain.toString("latin1"), /PACK/);
     let branch = 0;
     for (const encoding of ["", "gzip", "x-gzip"])
       for (const chunked of [false, true]) {
         const name = `${encoding || "plain"} ${chunked ? "chunked" : "by length"}`;
         const pack = (text: string) => (encoding === "" ? Buffer.from(text, "latin1") : gzipSync(Buffer.from(text, "latin1")));
-        const headers = (type: string): Record<string, string> => ({ "Content-Type": type, ...(encoding === "" ? {} : { "Content-Encoding": encoding }) });
-        const fetched = await ask(lakepack.port, "/ns/sample.git/git-upload-pack", { method: "POST", headers: headers(UPLOAD), body: pack(fetch).toString("latin1"), chunked });
+        const headers = (type: string): Record<string, string> => ({
+          "Content-Type": type,
+          ...(encoding === "" ? {} : { "Content-Encoding": encoding }),
+        });
+        const fetched = await ask(lakepack.port, "/ns/sample.git/git-upload-pack", {
+          method: "POST",
+          headers: headers(UPLOAD),
+          body: pack(fetch).toString("latin1"),
+          chunked,
+        });
         t.ok(fetched.body.equals(plain), `fetch ${name}`);
         // An existing object under a new name: the pack is an empty one.
         const empty = "PACK\0\0\0\x02\0\0\0\0\x02\x9d\x08\x82\x3b\xd8\xa8\xea\xb5\x10\xad\x6a\xc7\x5c\x82\x3c\xfd\x3e\xd3\x1e";
         const push = `${pkts(`${ZERO} ${head} refs/heads/made-${branch++}\0report-status`, "0000")}${empty}`;
-        const pushed = await ask(lakepack.port, "/ns/sample.git/git-receive-pack", { method: "POST", headers: headers(RECEIVE), body: pack(push).toString("latin1"), chunked });
+        const pushed = await ask(lakepack.port, "/ns/sample.git/git-receive-pack", {
+          method: "POST",
+          headers: headers(RECEIVE),
+          body: pack(push).toString("latin1"),
+          chunked,
+        });
         t.match(pushed.body.toString(), /unpack ok\n.*ok refs\/heads\/made-/s, `push ${name}`);
       }
   });
@@ -166,7 +241,10 @@ for (const kind of ["uws", "node"] as const) {
     const lakepack = await startLakepack(t, { args: ["--transport", kind] });
     const work = join(await tempFolder(t), "work");
     await git(["init", "-q", work]);
-    for (const [name, config] of [["probe", "http.postBuffer=65536"], ["expect", "http.extraHeader=Expect: 100-continue"]] as const) {
+    for (const [name, config] of [
+      ["probe", "http.postBuffer=65536"],
+      ["expect", "http.extraHeader=Expect: 100-continue"],
+    ] as const) {
       await writeFile(join(work, "blob.bin"), randomBytes(3_000_000));
       await commit(work, name, {});
       await git(["-c", config, "push", "-q", `${lakepack.url}/ns/large.git`, `HEAD:refs/heads/${name}`], { cwd: work });
@@ -184,28 +262,65 @@ for (const kind of ["uws", "node"] as const) {
     const push = (body: string) => ({ protocol: "version=0", service: "receive", body });
     const want = `want ${head}\n`;
     const cases = [
-      v2("command=ls-refs\n", "0001", "0001", "0000"), v2("0001", "0000"), v2("command=nonsense\n", "0000"), v2("command=ls-refs\n", "command=fetch\n", "0000"),
-      v2("command=ls-refs\n", "object-format=sha256", "0000"), v2("command=ls-refs\n", "made-up\n", "0000"), v2("command=ls-refs\n", "0001", "nonsense\n", "0000"),
-      v2("command=fetch\n", "0001", "want nonsense\n", "0000"), v2("command=fetch\n", "0001", `want ${"1".repeat(40)}\n`, "done\n", "0000"),
-      v2("command=fetch\n", "0001", want, "deepen -1\n", "done\n", "0000"), v2("command=fetch\n", "0001", want, "deepen 1\n", "deepen-since 5\n", "done\n", "0000"),
-      v2("command=fetch\n", "0001", want, "filter nonsense\n", "done\n", "0000"), v2("command=fetch\n", "0001", want, "packfile-uris https\n", "done\n", "0000"),
-      v2("command=fetch\n", "0001", "want-ref refs/heads/none\n", "done\n", "0000"), v2("command=fetch\n", "0001", want, "done\n"), v2("command=fetch\n", "0002"),
-      v0(want), v0("want"), v0(pkts("want nonsense\n", "0000", "done\n")), v0(pkts(want, "nonsense\n", "0000", "done\n")), v0(pkts(`have ${head}\n`, "0000")),
-      v0(pkts(want, "0000", "nonsense\n")), v0(pkts(want, "0000", "have x\n", "done\n")), v0(pkts(`want ${"1".repeat(40)}\n`, "0000", "done\n")),
-      v0(pkts(want, "deepen x\n", "0000", "done\n")), v0(pkts(want, "filter x\n", "0000", "done\n")), v0("0003"), v0("zzzz"), v0("fff1"), v0("00"), v0("0032want"),
-      v0(pkts(want, "0001", "done\n")), v0(pkts(`want ${head} object-format=sha256\n`, "0000", "done\n")),
-      push("0003"), push("hello world"), push(pkts("nonsense", "0000")), push(pkts(`${ZERO} ${head}`, "0000")), push(pkts(`${ZERO} ${head} refs/heads/x\0report-status`, "0000")),
-      push(`${pkts(`${ZERO} ${head} refs/heads/x\0report-status`, "0000")}nonsense that is no pack at all`), push(pkts("push-cert\0report-status", "0000")),
-      push(pkts(`${ZERO} ${head} refs/heads/x\0report-status object-format=sha256`, "0000")), push(pkts(`${ZERO} ${head} refs/heads/x\0report-status`)),
+      v2("command=ls-refs\n", "0001", "0001", "0000"),
+      v2("0001", "0000"),
+      v2("command=nonsense\n", "0000"),
+      v2("command=ls-refs\n", "command=fetch\n", "0000"),
+      v2("command=ls-refs\n", "object-format=sha256", "0000"),
+      v2("command=ls-refs\n", "made-up\n", "0000"),
+      v2("command=ls-refs\n", "0001", "nonsense\n", "0000"),
+      v2("command=fetch\n", "0001", "want nonsense\n", "0000"),
+      v2("command=fetch\n", "0001", `want ${"1".repeat(40)}\n`, "done\n", "0000"),
+      v2("command=fetch\n", "0001", want, "deepen -1\n", "done\n", "0000"),
+      v2("command=fetch\n", "0001", want, "deepen 1\n", "deepen-since 5\n", "done\n", "0000"),
+      v2("command=fetch\n", "0001", want, "filter nonsense\n", "done\n", "0000"),
+      v2("command=fetch\n", "0001", want, "packfile-uris https\n", "done\n", "0000"),
+      v2("command=fetch\n", "0001", "want-ref refs/heads/none\n", "done\n", "0000"),
+      v2("command=fetch\n", "0001", want, "done\n"),
+      v2("command=fetch\n", "0002"),
+      v0(want),
+      v0("want"),
+      v0(pkts("want nonsense\n", "0000", "done\n")),
+      v0(pkts(want, "nonsense\n", "0000", "done\n")),
+      v0(pkts(`have ${head}\n`, "0000")),
+      v0(pkts(want, "0000", "nonsense\n")),
+      v0(pkts(want, "0000", "have x\n", "done\n")),
+      v0(pkts(`want ${"1".repeat(40)}\n`, "0000", "done\n")),
+      v0(pkts(want, "deepen x\n", "0000", "done\n")),
+      v0(pkts(want, "filter x\n", "0000", "done\n")),
+      v0("0003"),
+      v0("zzzz"),
+      v0("fff1"),
+      v0("00"),
+      v0("0032want"),
+      v0(pkts(want, "0001", "done\n")),
+      v0(pkts(`want ${head} object-format=sha256\n`, "0000", "done\n")),
+      push("0003"),
+      push("hello world"),
+      push(pkts("nonsense", "0000")),
+      push(pkts(`${ZERO} ${head}`, "0000")),
+      push(pkts(`${ZERO} ${head} refs/heads/x\0report-status`, "0000")),
+      push(`${pkts(`${ZERO} ${head} refs/heads/x\0report-status`, "0000")}nonsense that is no pack at all`),
+      push(pkts("push-cert\0report-status", "0000")),
+      push(pkts(`${ZERO} ${head} refs/heads/x\0report-status object-format=sha256`, "0000")),
+      push(pkts(`${ZERO} ${head} refs/heads/x\0report-status`)),
     ];
     for (const { protocol, service, body } of cases) {
       const type = service === "upload" ? UPLOAD : RECEIVE;
-      const reply = await ask(lakepack.port, `/ns/sample.git/git-${service}-pack`, { method: "POST", headers: { "Content-Type": type, "Git-Protocol": protocol }, body });
+      const reply = await ask(lakepack.port, `/ns/sample.git/git-${service}-pack`, {
+        method: "POST",
+        headers: { "Content-Type": type, "Git-Protocol": protocol },
+        body,
+      });
       const says = reply.body.toString("latin1");
       const told = (reply.status >= 400 && reply.status < 500) || /ERR .+|unpack (?!ok)|ng refs|\x03.+/.test(says);
       t.ok(told, `${service} ${JSON.stringify(body.slice(0, 80))}: ${reply.status} ${JSON.stringify(says.slice(0, 120))}`);
     }
-    const good = await ask(lakepack.port, "/ns/sample.git/git-upload-pack", { method: "POST", headers: { "Content-Type": UPLOAD }, body: pkts(want, "0000", "done\n") });
+    const good = await ask(lakepack.port, "/ns/sample.git/git-upload-pack", {
+      method: "POST",
+      headers: { "Content-Type": UPLOAD },
+      body: pkts(want, "0000", "done\n"),
+    });
     t.match(good.body.subarray(0, 12).toString("latin1"), "0008NAK\nPACK", "and a good one still works");
   });
 
@@ -216,14 +331,24 @@ for (const kind of ["uws", "node"] as const) {
     const commands = Buffer.from(pkts(`${ZERO} ${head} refs/heads/broken\0report-status side-band-64k`, "0000"), "latin1");
     const body = Buffer.concat([commands, pack]);
     for (const length of [10, commands.length, commands.length + 5, commands.length + 40, body.length - 21, body.length - 1]) {
-      const client = new RawClient(lakepack.port).send(requestBytes("/ns/sample.git/git-receive-pack", { method: "POST", headers: { "Content-Type": RECEIVE }, body: body.toString("latin1") }).subarray(0, -(body.length - length)));
+      const client = new RawClient(lakepack.port).send(
+        requestBytes("/ns/sample.git/git-receive-pack", {
+          method: "POST",
+          headers: { "Content-Type": RECEIVE },
+          body: body.toString("latin1"),
+        }).subarray(0, -(body.length - length)),
+      );
       await new Promise((resolve) => setTimeout(resolve, 120));
       client.close();
     }
     await new Promise((resolve) => setTimeout(resolve, 300));
     t.same(await remoteRefs(`${lakepack.url}/ns/sample.git`), before);
     t.same(await incoming(lakepack), [], "no folder of theirs is left");
-    const whole = await ask(lakepack.port, "/ns/sample.git/git-receive-pack", { method: "POST", headers: { "Content-Type": RECEIVE }, body: body.toString("latin1") });
+    const whole = await ask(lakepack.port, "/ns/sample.git/git-receive-pack", {
+      method: "POST",
+      headers: { "Content-Type": RECEIVE },
+      body: body.toString("latin1"),
+    });
     t.match(whole.body.toString("latin1"), /unpack ok.*ok refs\/heads\/broken/s, "the whole of it lands");
   });
 }

@@ -6,7 +6,18 @@ import * as client from "isomorphic-git";
 import http from "isomorphic-git/http/node";
 import t, { type Test } from "tap";
 import { loadTransport } from "../../src/transport/load.js";
-import { checkFsck, commit, git, makeSample, objectSet, remoteRefs, startLakepack, startStock, stockRepository, tempFolder } from "./harness.js";
+import {
+  checkFsck,
+  commit,
+  git,
+  makeSample,
+  objectSet,
+  remoteRefs,
+  startLakepack,
+  startStock,
+  stockRepository,
+  tempFolder,
+} from "./harness.js";
 
 const AUTHOR = { name: "A U Thor", email: "author@example.com", timestamp: 1_700_000_000, timezoneOffset: 0 };
 
@@ -59,36 +70,51 @@ for (const kind of ["uws", "node"] as const) {
     await client.push({ fs, http, dir: first, url, ref: "main" });
     await committed(second, "aside.txt", "aside\n");
     const refused = client.push({ fs, http, dir: second, url, ref: "main", force: true });
-    const error = await refused.then(() => undefined, (reason: Error) => reason);
+    const error = await refused.then(
+      () => undefined,
+      (reason: Error) => reason,
+    );
     t.match(String(error), /refs\/heads\/main.*non-fast-forward/s);
   });
 
-  t.test(`${kind}: it clones what stock git pushed: whole, shallow, single branch, and fetches on`, { timeout: 60_000 }, async (t) => {
-    const lakepack = await startLakepack(t, { args: ["--transport", kind] });
-    const sample = await makeSample(t);
-    const url = `${lakepack.url}/ns/sample.git`;
-    await git(["push", "-q", "--mirror", url], { cwd: sample });
-    const dir = join(await tempFolder(t), "whole");
-    await client.clone({ fs, http, dir, url, noCheckout: true });
-    await checkFsck(t, dir);
-    t.equal(await client.resolveRef({ fs, dir, ref: "refs/heads/main" }), await git(["rev-parse", "main"], { cwd: sample }));
-    t.same(await objectSet(dir), await objectSet(sample));
+  t.test(
+    `${kind}: it clones what stock git pushed: whole, shallow, single branch, and fetches on`,
+    { timeout: 60_000 },
+    async (t) => {
+      const lakepack = await startLakepack(t, { args: ["--transport", kind] });
+      const sample = await makeSample(t);
+      const url = `${lakepack.url}/ns/sample.git`;
+      await git(["push", "-q", "--mirror", url], { cwd: sample });
+      const dir = join(await tempFolder(t), "whole");
+      await client.clone({ fs, http, dir, url, noCheckout: true });
+      await checkFsck(t, dir);
+      t.equal(await client.resolveRef({ fs, dir, ref: "refs/heads/main" }), await git(["rev-parse", "main"], { cwd: sample }));
+      t.same(await objectSet(dir), await objectSet(sample));
 
-    const stock = await startStock(t);
-    await stockRepository(stock, "ns/sample", sample);
-    for (const options of [{ depth: 1, singleBranch: true }, { depth: 3, singleBranch: true }, { ref: "side", singleBranch: true }, { since: new Date(1_700_000_300_000), singleBranch: true }]) {
-      const [ours, theirs] = [join(await tempFolder(t), "ours"), join(await tempFolder(t), "theirs")];
-      await client.clone({ fs, http, dir: ours, url, noCheckout: true, ...options });
-      await client.clone({ fs, http, dir: theirs, url: `${stock.url}/ns/sample.git`, noCheckout: true, ...options });
-      t.same(await objectSet(ours), await objectSet(theirs), `the objects stock git sends: ${JSON.stringify(options)}`);
-    }
+      const stock = await startStock(t);
+      await stockRepository(stock, "ns/sample", sample);
+      for (const options of [
+        { depth: 1, singleBranch: true },
+        { depth: 3, singleBranch: true },
+        { ref: "side", singleBranch: true },
+        { since: new Date(1_700_000_300_000), singleBranch: true },
+      ]) {
+        const [ours, theirs] = [join(await tempFolder(t), "ours"), join(await tempFolder(t), "theirs")];
+        await client.clone({ fs, http, dir: ours, url, noCheckout: true, ...options });
+        await client.clone({ fs, http, dir: theirs, url: `${stock.url}/ns/sample.git`, noCheckout: true, ...options });
+        t.same(await objectSet(ours), await objectSet(theirs), `the objects stock git sends: ${JSON.stringify(options)}`);
+      }
 
-    const next = await commit(sample, "one more", { "new.txt": "new\n" });
-    await git(["push", "-q", url, "main"], { cwd: sample });
-    await client.fetch({ fs, http, dir, url, ref: "main" });
-    t.equal(await client.resolveRef({ fs, dir, ref: "refs/remotes/origin/main" }), next);
-    await checkFsck(t, dir);
-    const refs = await client.listServerRefs({ http, url, prefix: "refs/tags/", symrefs: true, peelTags: true });
-    t.ok(refs.some((ref) => ref.ref === "refs/tags/v1.0"), "version 2 ls-refs, the one place where it speaks it");
-  });
+      const next = await commit(sample, "one more", { "new.txt": "new\n" });
+      await git(["push", "-q", url, "main"], { cwd: sample });
+      await client.fetch({ fs, http, dir, url, ref: "main" });
+      t.equal(await client.resolveRef({ fs, dir, ref: "refs/remotes/origin/main" }), next);
+      await checkFsck(t, dir);
+      const refs = await client.listServerRefs({ http, url, prefix: "refs/tags/", symrefs: true, peelTags: true });
+      t.ok(
+        refs.some((ref) => ref.ref === "refs/tags/v1.0"),
+        "version 2 ls-refs, the one place where it speaks it",
+      );
+    },
+  );
 }

@@ -20,7 +20,9 @@ export interface RawFetchReply {
 
 /** A line each; "0000" and "0001" are flush and delim. */
 export function pkts(...lines: readonly string[]): string {
-  return lines.map((line) => (/^000[0-2]$/.test(line) ? line : `${(line.length + 5).toString(16).padStart(4, "0")}${line}\n`)).join("");
+  return lines
+    .map((line) => (/^000[0-2]$/.test(line) ? line : `${(line.length + 5).toString(16).padStart(4, "0")}${line}\n`))
+    .join("");
 }
 
 export interface Endpoint {
@@ -36,8 +38,16 @@ export async function rawFetch(server: Endpoint, repository: string, version: 0 
 }
 
 /** Capabilities behind the NUL of version 0, or the lines of version 2. */
-export async function advertised(server: Endpoint, repository: string, version: 0 | 1 | 2, service = "git-upload-pack"): Promise<string[]> {
-  const reply = await rawRequest(server.port, `GET /${repository}.git/info/refs?service=${service} HTTP/1.1\r\nHost: localhost\r\nGit-Protocol: version=${version}\r\n\r\n`);
+export async function advertised(
+  server: Endpoint,
+  repository: string,
+  version: 0 | 1 | 2,
+  service = "git-upload-pack",
+): Promise<string[]> {
+  const reply = await rawRequest(
+    server.port,
+    `GET /${repository}.git/info/refs?service=${service} HTTP/1.1\r\nHost: localhost\r\nGit-Protocol: version=${version}\r\n\r\n`,
+  );
   const text = reply.body.toString("latin1");
   if (version === 2) return readReply(reply.body).lines.filter((line) => line !== "flush");
   return (/\0(.*)\n/.exec(text)?.[1] ?? "").trim().split(" ");
@@ -71,7 +81,13 @@ function readReply(body: Buffer): Omit<RawFetchReply, "status"> {
     }
   }
   const [, pack = [], progress = [], error = []] = bands;
-  return { lines, pack: Buffer.concat(pack), progress: Buffer.concat(progress).toString(), error: Buffer.concat(error).toString(), longestBanded };
+  return {
+    lines,
+    pack: Buffer.concat(pack),
+    progress: Buffer.concat(progress).toString(),
+    error: Buffer.concat(error).toString(),
+    longestBanded,
+  };
 }
 
 export interface PackFacts {
@@ -88,7 +104,10 @@ export async function packFacts(t: Test, pack: Buffer, onto?: string): Promise<P
   const folder = join(await tempFolder(t), "pack.git");
   await git(onto === undefined ? ["init", "-q", "--bare", folder] : ["clone", "-q", "--mirror", onto, folder]);
   const before = new Set(await objectSet(folder));
-  const said = await git(["index-pack", "--stdin", ...(onto === undefined ? ["--fsck-objects"] : ["--fix-thin"])], { cwd: folder, input: pack });
+  const said = await git(["index-pack", "--stdin", ...(onto === undefined ? ["--fsck-objects"] : ["--fix-thin"])], {
+    cwd: folder,
+    input: pack,
+  });
   const checksum = said.split(/\s/).at(-1) ?? "";
   const path = join(folder, `objects/pack/pack-${checksum}`);
   const index = await git(["show-index"], { cwd: folder, input: await readFile(`${path}.idx`) });

@@ -35,14 +35,20 @@ const WHO = "committer C O Mitter <committer@example.com>";
 /** `count` commits in a line, each changing one file. */
 function history(count: number): string {
   // Without "from" a commit builds on the branch as this script left it.
-  const commits = Array.from({ length: count }, (_, at) =>
-    `commit refs/heads/main\n${WHO} ${1_700_000_000 + at} +0000\ndata 2\nc\nM 100644 inline file-${at % 50}\ndata ${String(at).length}\n${at}\n`);
+  const commits = Array.from(
+    { length: count },
+    (_, at) =>
+      `commit refs/heads/main\n${WHO} ${1_700_000_000 + at} +0000\ndata 2\nc\nM 100644 inline file-${at % 50}\ndata ${String(at).length}\n${at}\n`,
+  );
   return `feature done\n${commits.join("")}done\n`;
 }
 
 t.test("1,000 refs", { timeout: 120_000 }, async (t) => {
-  const refs = Array.from({ length: 1_000 }, (_, at) =>
-    `commit refs/${at % 2 === 0 ? "heads" : "tags"}/group-${at % 7}/ref-${at}\n${WHO} ${1_700_000_000 + at} +0000\ndata 2\nc\nM 100644 inline f\ndata ${String(at).length}\n${at}\n`);
+  const refs = Array.from(
+    { length: 1_000 },
+    (_, at) =>
+      `commit refs/${at % 2 === 0 ? "heads" : "tags"}/group-${at % 7}/ref-${at}\n${WHO} ${1_700_000_000 + at} +0000\ndata 2\nc\nM 100644 inline f\ndata ${String(at).length}\n${at}\n`,
+  );
   await roundTrip(t, await imported(t, `feature done\n${refs.join("")}done\n`));
 });
 
@@ -55,7 +61,10 @@ t.test("100,000 files in nested folders", { timeout: 180_000 }, async (t) => {
     const path = `d${at % 10}/e${Math.floor(at / 10) % 20}/f${Math.floor(at / 200) % 25}/g${at}.txt`;
     return `M 100644 inline ${path}\ndata ${String(at).length}\n${at}\n`;
   });
-  await roundTrip(t, await imported(t, `feature done\ncommit refs/heads/main\n${WHO} 1700000000 +0000\ndata 2\nc\n${files.join("")}done\n`));
+  await roundTrip(
+    t,
+    await imported(t, `feature done\ncommit refs/heads/main\n${WHO} 1700000000 +0000\ndata 2\nc\n${files.join("")}done\n`),
+  );
 });
 
 t.test("modes, links, submodule entries, odd names, tags of tags", { timeout: 60_000 }, async (t) => {
@@ -73,7 +82,14 @@ t.test("modes, links, submodule entries, odd names, tags of tags", { timeout: 60
 });
 
 t.test("ref names of any bytes, and very long ones", { timeout: 60_000 }, async (t) => {
-  const names = ["refs/heads/\u00fc\u4e2d", "refs/heads/-x", "refs/heads/a@b", "refs/notes/x", `refs/heads/${"long-".repeat(40)}`, `refs/heads/${"deep/".repeat(40)}end`];
+  const names = [
+    "refs/heads/\u00fc\u4e2d",
+    "refs/heads/-x",
+    "refs/heads/a@b",
+    "refs/notes/x",
+    `refs/heads/${"long-".repeat(40)}`,
+    `refs/heads/${"deep/".repeat(40)}end`,
+  ];
   const script = names.map((name) => `commit ${name}\n${WHO} 1700000000 +0000\ndata 2\nc\nM 100644 inline f\ndata 1\n1\n`).join("");
   await roundTrip(t, await imported(t, `feature done\n${script}done\n`));
 });
@@ -90,7 +106,8 @@ t.test("an empty repository: cloned, pushed to, its HEAD taken over", { timeout:
     const run = await tryGit(["clone", url, copy], { version });
     t.equal(run.code, 0, `version ${version}`);
     t.match(run.stderr, /empty repository/);
-    if (version === 2) t.equal(await git(["symbolic-ref", "HEAD"], { cwd: copy }), "refs/heads/gone", "version 2 tells an unborn HEAD");
+    if (version === 2)
+      t.equal(await git(["symbolic-ref", "HEAD"], { cwd: copy }), "refs/heads/gone", "version 2 tells an unborn HEAD");
     const first = await commit(copy, "first", { file: "x\n" });
     await git(["push", "-q", "origin", "HEAD:refs/heads/new"], { cwd: copy, version });
     t.ok((await remoteRefs(url, version)).includes(`${first}\trefs/heads/new`));
@@ -105,7 +122,11 @@ t.test("300 local commits the server has never seen", { timeout: 120_000 }, asyn
   for (const version of VERSIONS) {
     const copy = join(await tempFolder(t), "copy");
     await git(["clone", "-q", url, copy], { version });
-    const line = Array.from({ length: 300 }, (_, at) => `commit refs/heads/local\n${WHO} ${1_800_000_000 + at} +0000\ndata 2\nl\n${at === 0 ? "from refs/heads/main^0\n" : ""}M 100644 inline local-${version}\ndata ${String(at).length}\n${at}\n`);
+    const line = Array.from(
+      { length: 300 },
+      (_, at) =>
+        `commit refs/heads/local\n${WHO} ${1_800_000_000 + at} +0000\ndata 2\nl\n${at === 0 ? "from refs/heads/main^0\n" : ""}M 100644 inline local-${version}\ndata ${String(at).length}\n${at}\n`,
+    );
     await git(["fast-import", "--quiet", "--done"], { cwd: copy, input: `feature done\n${line.join("")}done\n` });
     const next = await advance(upstream, version);
     await git(["push", "-q", url, "main"], { cwd: upstream });

@@ -31,7 +31,12 @@ class FakeReply implements RawReply {
 
 async function run(write: (sink: ByteSink) => Promise<void>, budget = new HoldBudget()): Promise<FakeReply> {
   const raw = new FakeReply();
-  await answer(async () => ({ status: 200, headers: [], body: write }), { id: "r1", header: () => undefined } as unknown as HttpRequest, raw, { budget, holdMs: 1_000 });
+  await answer(
+    async () => ({ status: 200, headers: [], body: write }),
+    { id: "r1", header: () => undefined } as unknown as HttpRequest,
+    raw,
+    { budget, holdMs: 1_000 },
+  );
   return raw;
 }
 
@@ -63,12 +68,43 @@ t.test("a spent budget means chunked at once, not failure", async (t) => {
 });
 
 t.test("announced and written must agree", async (t) => {
-  t.match(await run(async (sink) => { sink.expect?.(5); await sink.write(utf8("hello")); }), { total: 5, state: "ended" });
-  t.match(await run(async (sink) => { sink.expect?.(6); await sink.write(utf8("hello")); }), { state: "cut" });
-  t.match(await run(async (sink) => { sink.expect?.(4); await sink.write(utf8("hello")); }), { state: "cut" });
-  t.match(await run(async (sink) => { sink.expect?.("large"); await sink.write(utf8("hello")); }), { total: undefined, state: "ended" });
-  const grown = await run(async (sink) => { await sink.write(utf8("he")); sink.expect?.("large"); await sink.write(utf8("llo")); });
+  t.match(
+    await run(async (sink) => {
+      sink.expect?.(5);
+      await sink.write(utf8("hello"));
+    }),
+    { total: 5, state: "ended" },
+  );
+  t.match(
+    await run(async (sink) => {
+      sink.expect?.(6);
+      await sink.write(utf8("hello"));
+    }),
+    { state: "cut" },
+  );
+  t.match(
+    await run(async (sink) => {
+      sink.expect?.(4);
+      await sink.write(utf8("hello"));
+    }),
+    { state: "cut" },
+  );
+  t.match(
+    await run(async (sink) => {
+      sink.expect?.("large");
+      await sink.write(utf8("hello"));
+    }),
+    { total: undefined, state: "ended" },
+  );
+  const grown = await run(async (sink) => {
+    await sink.write(utf8("he"));
+    sink.expect?.("large");
+    await sink.write(utf8("llo"));
+  });
   t.match({ total: grown.total, text: grown.text, parts: grown.parts.length }, { total: undefined, text: "hello", parts: 2 });
-  const late = await run(async (sink) => { await sink.write(utf8("a")); sink.expect?.(5); });
+  const late = await run(async (sink) => {
+    await sink.write(utf8("a"));
+    sink.expect?.(5);
+  });
   t.match({ status: late.status, state: late.state }, { status: 500, state: "ended" });
 });

@@ -28,7 +28,10 @@ async function drain(body: ByteSource): Promise<Buffer> {
 }
 
 async function faultOf(work: Promise<unknown>): Promise<string> {
-  return work.then(() => "none", (error: unknown) => (error instanceof Fault ? error.code : String(error)));
+  return work.then(
+    () => "none",
+    (error: unknown) => (error instanceof Fault ? error.code : String(error)),
+  );
 }
 
 t.test("gzip of any size, cut at any byte", async (t) => {

@@ -37,10 +37,33 @@ t.test("paths lead where they say", async (t) => {
 });
 
 t.test("what could mean something else to somebody is refused", async (t) => {
-  for (const path of ["/ns%2fname/x/HEAD", "/ns/..%2f..%2fetc/HEAD", "/ns/%2e%2e/HEAD", "/ns/../x/HEAD", "/./ns/name", "/ns/na%00me/HEAD", "/ns/na%5cme/HEAD",
-    "/ns/na\\me/HEAD", "/ns/na%0ame", "/ns/%", "/ns/%zz/HEAD", "/ns/%ff/HEAD", "/ns/name/%2e%2e/HEAD"])
+  for (const path of [
+    "/ns%2fname/x/HEAD",
+    "/ns/..%2f..%2fetc/HEAD",
+    "/ns/%2e%2e/HEAD",
+    "/ns/../x/HEAD",
+    "/./ns/name",
+    "/ns/na%00me/HEAD",
+    "/ns/na%5cme/HEAD",
+    "/ns/na\\me/HEAD",
+    "/ns/na%0ame",
+    "/ns/%",
+    "/ns/%zz/HEAD",
+    "/ns/%ff/HEAD",
+    "/ns/name/%2e%2e/HEAD",
+  ])
     t.equal(outcome(path), "http/bad-request", path);
-  for (const path of ["//ns/name/HEAD", "/ns//name/HEAD", "/ns/name//info/refs", "/ns", "/models/ns", "", "ns/name/HEAD", "/healthz/x", "/%C3%BC"])
+  for (const path of [
+    "//ns/name/HEAD",
+    "/ns//name/HEAD",
+    "/ns/name//info/refs",
+    "/ns",
+    "/models/ns",
+    "",
+    "ns/name/HEAD",
+    "/healthz/x",
+    "/%C3%BC",
+  ])
     t.match(outcome(path), /^(http\/not-found|repository\/bad-name|http\/bad-request)$/, path);
   for (const path of ["/ns/.git/HEAD", "/.ns/name/HEAD", "/ns/%C3%BC/HEAD", "/ns/a%20b/HEAD", `/ns/${"a".repeat(200)}/HEAD`])
     t.equal(outcome(path), "repository/bad-name", path);

@@ -10,7 +10,11 @@ import { createRoutes, protocolVersion, type RouteOptions } from "../../src/tran
 import { loadTransport } from "../../src/transport/load.js";
 import { type RawResponse, rawRequest } from "./raw-client.js";
 
-const NO_CACHE = { expires: "Fri, 01 Jan 1980 00:00:00 GMT", pragma: "no-cache", "cache-control": "no-cache, max-age=0, must-revalidate" };
+const NO_CACHE = {
+  expires: "Fri, 01 Jan 1980 00:00:00 GMT",
+  pragma: "no-cache",
+  "cache-control": "no-cache, max-age=0, must-revalidate",
+};
 
 async function readAll(exchange: Exchange): Promise<string> {
   let text = "";
@@ -29,7 +33,9 @@ class FakeServices implements Services {
     return { id: title, title, created: name.name !== "real" } as Repository;
   }
   async advertise(exchange: Exchange, service: string): Promise<void> {
-    await exchange.output.write(utf8(`<${service} v${exchange.version} ${exchange.repository.title}${exchange.repository.created ? " new" : ""}>`));
+    await exchange.output.write(
+      utf8(`<${service} v${exchange.version} ${exchange.repository.title}${exchange.repository.created ? " new" : ""}>`),
+    );
   }
   async uploadPack(exchange: Exchange): Promise<void> {
     const text = await readAll(exchange);
@@ -64,7 +70,9 @@ interface Ask {
 function requestText(path: string, { method = "GET", headers = {}, body }: Ask): Buffer {
   const bytes = body === undefined ? undefined : Buffer.from(body as string);
   const all = { Host: "localhost:80", ...headers, ...(bytes === undefined ? {} : { "Content-Length": String(bytes.length) }) };
-  const head = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`).join("");
+  const head = Object.entries(all)
+    .map(([name, value]) => `${name}: ${value}\r\n`)
+    .join("");
   return Buffer.concat([Buffer.from(`${method} ${path} HTTP/1.1\r\n${head}\r\n`, "latin1"), bytes ?? Buffer.alloc(0)]);
 }
 
@@ -83,7 +91,8 @@ for (const kind of ["uws", "node"] as const) {
       const handler = createRoutes(services, { loopbackOnly: true, corsOrigins: [], ...options });
       const { port, close } = await transport.listen({ host: "127.0.0.1", port: 0, handler });
       t.teardown(() => close(0));
-      const ask = (path: string, options: Ask = {}): Promise<RawResponse> => rawRequest(port, requestText(path, options), options.method);
+      const ask = (path: string, options: Ask = {}): Promise<RawResponse> =>
+        rawRequest(port, requestText(path, options), options.method);
       return { services, ask };
     };
 
@@ -102,7 +111,10 @@ for (const kind of ["uws", "node"] as const) {
         const response = await ask(`/ns/real.git/info/refs?service=git-${service}`, { headers });
         t.equal(response.status, 200);
         t.equal(response.body.toString(), text, `${service} ${version}`);
-        t.match(Object.fromEntries(response.headers), { ...NO_CACHE, "content-type": `application/x-git-${service}-advertisement` });
+        t.match(Object.fromEntries(response.headers), {
+          ...NO_CACHE,
+          "content-type": `application/x-git-${service}-advertisement`,
+        });
         t.ok(response.headers.has("content-length"));
       }
     });
@@ -127,7 +139,11 @@ for (const kind of ["uws", "node"] as const) {
         ["/ns/real.git/git-upload-pack", { method: "PUT", headers: UPLOAD, body: "x" }, 405],
         ["/ns/real.git/git-upload-pack", { method: "POST", body: "x" }, 415],
         ["/ns/real.git/git-upload-pack", { method: "POST", headers: RECEIVE, body: "x" }, 415],
-        ["/ns/real.git/git-upload-pack", { method: "POST", headers: { "Content-Type": `${UPLOAD["Content-Type"]}; charset=utf-8` }, body: "x" }, 415],
+        [
+          "/ns/real.git/git-upload-pack",
+          { method: "POST", headers: { "Content-Type": `${UPLOAD["Content-Type"]}; charset=utf-8` }, body: "x" },
+          415,
+        ],
         ["/ns/real.git/git-receive-pack", { method: "POST", headers: UPLOAD, body: "x" }, 415],
         ["/ns/real.git/git-upload-pack", { method: "POST", headers: { ...UPLOAD, "Content-Encoding": "br" }, body: "x" }, 415],
         ["/ns/real.git/git-upload-pack", { method: "POST", headers: UPLOAD, body: "fail" }, 403],
@@ -147,17 +163,36 @@ for (const kind of ["uws", "node"] as const) {
       const { ask } = await start();
       const text = "0032want ".repeat(1_000);
       for (const encoding of [undefined, "gzip", "x-gzip", "GZIP", "identity"]) {
-        const headers: Record<string, string> = { ...UPLOAD, "Git-Protocol": "version=2", ...(encoding === undefined ? {} : { "Content-Encoding": encoding }) };
+        const headers: Record<string, string> = {
+          ...UPLOAD,
+          "Git-Protocol": "version=2",
+          ...(encoding === undefined ? {} : { "Content-Encoding": encoding }),
+        };
         const body = encoding?.toLowerCase().endsWith("gzip") === true ? gzipSync(text) : text;
         const response = await ask("/ns/real/git-upload-pack", { method: "POST", headers, body });
         t.equal(response.body.toString(), `upload v2 9000 ${text.slice(0, 20)}`, String(encoding));
-        t.match(Object.fromEntries(response.headers), { ...NO_CACHE, "content-type": "application/x-git-upload-pack-result", "content-length": /\d+/ });
+        t.match(Object.fromEntries(response.headers), {
+          ...NO_CACHE,
+          "content-type": "application/x-git-upload-pack-result",
+          "content-length": /\d+/,
+        });
       }
-      const pushed = await ask("/ns/new.git/git-receive-pack", { method: "POST", headers: { ...RECEIVE, "Content-Encoding": "gzip" }, body: gzipSync("pack") });
+      const pushed = await ask("/ns/new.git/git-receive-pack", {
+        method: "POST",
+        headers: { ...RECEIVE, "Content-Encoding": "gzip" },
+        body: gzipSync("pack"),
+      });
       t.equal(pushed.body.toString(), "receive pack");
-      for (const [path, headers] of [["/ns/real.git/git-upload-pack", UPLOAD], ["/ns/new.git/git-receive-pack", RECEIVE]] as const) {
+      for (const [path, headers] of [
+        ["/ns/real.git/git-upload-pack", UPLOAD],
+        ["/ns/new.git/git-receive-pack", RECEIVE],
+      ] as const) {
         const probe = await ask(path, { method: "POST", headers, body: "0000" });
-        t.match({ status: probe.status, length: probe.headers.get("content-length"), body: probe.body.length }, { status: 200, length: "0", body: 0 }, path);
+        t.match(
+          { status: probe.status, length: probe.headers.get("content-length"), body: probe.body.length },
+          { status: 200, length: "0", body: 0 },
+          path,
+        );
       }
     });
 
@@ -165,10 +200,22 @@ for (const kind of ["uws", "node"] as const) {
       const { ask } = await start({ packBytesMax: 1 });
       const gzip = { ...UPLOAD, "Content-Encoding": "gzip" };
       t.equal((await ask("/ns/real/git-upload-pack", { method: "POST", headers: gzip, body: "0032want" })).status, 400);
-      t.equal((await ask("/ns/real/git-upload-pack", { method: "POST", headers: gzip, body: gzipSync("x".repeat(900)).subarray(0, 20) })).status, 400);
-      t.equal((await ask("/ns/real/git-upload-pack", { method: "POST", headers: gzip, body: gzipSync(Buffer.alloc(17 * 1024 * 1024)) })).status, 413);
+      t.equal(
+        (await ask("/ns/real/git-upload-pack", { method: "POST", headers: gzip, body: gzipSync("x".repeat(900)).subarray(0, 20) }))
+          .status,
+        400,
+      );
+      t.equal(
+        (await ask("/ns/real/git-upload-pack", { method: "POST", headers: gzip, body: gzipSync(Buffer.alloc(17 * 1024 * 1024)) }))
+          .status,
+        413,
+      );
       const push = { ...RECEIVE, "Content-Encoding": "gzip" };
-      t.equal((await ask("/ns/real/git-receive-pack", { method: "POST", headers: push, body: gzipSync(Buffer.alloc(25 * 1024 * 1024)) })).status, 413);
+      t.equal(
+        (await ask("/ns/real/git-receive-pack", { method: "POST", headers: push, body: gzipSync(Buffer.alloc(25 * 1024 * 1024)) }))
+          .status,
+        413,
+      );
     });
 
     t.test("HEAD, health, readiness", async (t) => {
@@ -187,7 +234,10 @@ for (const kind of ["uws", "node"] as const) {
       const { ask } = await start();
       const browser = { headers: { Accept: "text/html,application/xhtml+xml" } };
       const page = (await ask("/", browser)).body.toString();
-      t.match(page, /<!doctype html>[\s\S]*lakepack 9\.9\.9[\s\S]*git clone http:\/\/localhost:80\/me\/model\.git[\s\S]*href="\/ns\/real"/);
+      t.match(
+        page,
+        /<!doctype html>[\s\S]*lakepack 9\.9\.9[\s\S]*git clone http:\/\/localhost:80\/me\/model\.git[\s\S]*href="\/ns\/real"/,
+      );
       t.match(page, "datasets/ns/&#60;b&#62;");
       const repository = await ask("/ns/real", browser);
       t.match(repository.body.toString(), "git clone http://localhost:80/ns/real.git");
@@ -199,7 +249,15 @@ for (const kind of ["uws", "node"] as const) {
       const { ask } = await start();
       for (const host of ["localhost", "LOCALHOST:1", "127.0.0.1:8080", "127.1.2.3", "[::1]:80"])
         t.equal((await ask("/healthz", { headers: { Host: host } })).status, 200, host);
-      for (const host of ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1", "0.0.0.0", "localhost@evil", "[::]"])
+      for (const host of [
+        "evil.example",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "10.0.0.1",
+        "0.0.0.0",
+        "localhost@evil",
+        "[::]",
+      ])
         t.equal((await ask("/healthz", { headers: { Host: host } })).status, 403, host);
       for (const origin of ["http://localhost:3000", "http://127.0.0.1"])
         t.equal((await ask("/healthz", { headers: { Origin: origin } })).status, 200, origin);
@@ -224,7 +282,11 @@ for (const kind of ["uws", "node"] as const) {
       const missing = await ask("/ns/none.git/info/refs?service=git-upload-pack", from("https://app.example"));
       t.equal(missing.status, 404);
       t.ok(missing.headers.has("access-control-allow-origin"), "a page may read why");
-      const failed = await ask("/ns/real.git/git-upload-pack", { method: "POST", headers: { ...UPLOAD, Origin: "https://app.example" }, body: "fail" });
+      const failed = await ask("/ns/real.git/git-upload-pack", {
+        method: "POST",
+        headers: { ...UPLOAD, Origin: "https://app.example" },
+        body: "fail",
+      });
       t.equal(failed.status, 403);
       t.ok(failed.headers.has("access-control-allow-origin"), "also where a conversation failed");
       const foreign = await ask("/ns/real.git/git-upload-pack", { method: "OPTIONS", ...from("https://evil.example") });
@@ -251,7 +313,16 @@ for (const kind of ["uws", "node"] as const) {
 }
 
 t.test("the version is the highest the header names", async (t) => {
-  const cases = { "": 0, "version=2": 2, "version=1": 1, "version=1:version=2": 2, "foo:version=2:bar=1": 2, "version=3": 0, "version=02": 0, "version2": 0 };
+  const cases = {
+    "": 0,
+    "version=2": 2,
+    "version=1": 1,
+    "version=1:version=2": 2,
+    "foo:version=2:bar=1": 2,
+    "version=3": 0,
+    "version=02": 0,
+    version2: 0,
+  };
   for (const [header, version] of Object.entries(cases)) t.equal(protocolVersion(header), version, header);
   t.equal(protocolVersion(undefined), 0);
 });

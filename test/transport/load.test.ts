@@ -23,7 +23,8 @@ t.test("a front end is found, and each can be asked for", async (t) => {
 t.test("where uWebSockets.js is not there, node:http serves; who insists on it is told", async (t) => {
   const folder = mkdtempSync(join(tmpdir(), "lakepack-load-"));
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
-  for (const room of ["base", "git", "kernels", "wire", "observe", "serve", "transport"]) cpSync(join(SOURCES, room), join(folder, "src", room), { recursive: true });
+  for (const room of ["base", "git", "kernels", "wire", "observe", "serve", "transport"])
+    cpSync(join(SOURCES, room), join(folder, "src", room), { recursive: true });
   writeFileSync(join(folder, "package.json"), JSON.stringify({ type: "module" }));
   const script = `
     import { loadTransport } from "./src/transport/load.js";

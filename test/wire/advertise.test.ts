@@ -11,7 +11,11 @@ const REFS = [
 ];
 
 function advertise(options: Partial<Parameters<typeof refAdvertisement>[0]>): string[] {
-  return lines(concat([...refAdvertisement({ service: "upload-pack", version: 0, head: "refs/heads/main", refs: REFS, offer: OFFER, ...options })]));
+  return lines(
+    concat([
+      ...refAdvertisement({ service: "upload-pack", version: 0, head: "refs/heads/main", refs: REFS, offer: OFFER, ...options }),
+    ]),
+  );
 }
 
 t.test("refs with HEAD first, capabilities behind the first, tags peeled", async (t) => {
@@ -29,7 +33,10 @@ t.test("HEAD is left out where its ref is not there", async (t) => {
 
 t.test("receive-pack: no HEAD, nothing peeled, its own capabilities", async (t) => {
   const [first = "", ...rest] = advertise({ service: "receive-pack" });
-  t.equal(first, `${A} refs/heads/main\0report-status report-status-v2 delete-refs side-band-64k quiet atomic ofs-delta push-options object-format=sha1 agent=lakepack/test`);
+  t.equal(
+    first,
+    `${A} refs/heads/main\0report-status report-status-v2 delete-refs side-band-64k quiet atomic ofs-delta push-options object-format=sha1 agent=lakepack/test`,
+  );
   t.same(rest, [`${B} refs/heads/x\xff`, `${C} refs/tags/v1`, "flush"]);
   const [plain = ""] = advertise({ service: "receive-pack", offer: { ...OFFER, atomic: false } });
   t.notMatch(plain, /\batomic\b/);
@@ -43,8 +50,16 @@ t.test("an empty repository says its capabilities behind a name no ref has", asy
 });
 
 t.test("version 2 says capabilities alone", async (t) => {
-  t.same(lines(capabilityAdvertisement(OFFER)), ["version 2", "agent=lakepack/test", "ls-refs=unborn",
-    "fetch=shallow wait-for-done filter ref-in-want sideband-all", "server-option", "object-format=sha1", "object-info", "flush"]);
+  t.same(lines(capabilityAdvertisement(OFFER)), [
+    "version 2",
+    "agent=lakepack/test",
+    "ls-refs=unborn",
+    "fetch=shallow wait-for-done filter ref-in-want sideband-all",
+    "server-option",
+    "object-format=sha1",
+    "object-info",
+    "flush",
+  ]);
   t.same(lines(serviceAnnouncement("upload-pack")), ["# service=git-upload-pack", "flush"]);
 });
 
@@ -62,7 +77,11 @@ t.test("settings open and close capabilities", async (t) => {
 });
 
 t.test("a client's list: what we know is read, what Git does not know is passed over", async (t) => {
-  const asked = readCapabilities("upload-pack", " multi_ack_detailed side-band side-band-64k  agent=git/2.39.5 session-id=x made-up object-format=sha1", OFFER);
+  const asked = readCapabilities(
+    "upload-pack",
+    " multi_ack_detailed side-band side-band-64k  agent=git/2.39.5 session-id=x made-up object-format=sha1",
+    OFFER,
+  );
   t.equal(bandMode(asked), "side-band-64k", "dulwich asks for both");
   t.equal(asked.get("agent"), "git/2.39.5");
   t.equal(bandMode(readCapabilities("upload-pack", "side-band", OFFER)), "side-band");
@@ -71,15 +90,28 @@ t.test("a client's list: what we know is read, what Git does not know is passed 
 
 t.test("a client's list: what was not offered is refused", async (t) => {
   for (const list of ["object-format=sha256", "object-format", "push-cert=x", "allow-tip-sha1-in-want"])
-    t.equal(faultOf(() => readCapabilities("upload-pack", list, OFFER)), "wire/unknown-capability", list);
-  t.equal(faultOf(() => readCapabilities("receive-pack", "atomic", { ...OFFER, atomic: false })), "wire/unknown-capability");
-  t.equal(faultOf(() => readCapabilities("receive-pack", "atomic", OFFER)), "none");
+    t.equal(
+      faultOf(() => readCapabilities("upload-pack", list, OFFER)),
+      "wire/unknown-capability",
+      list,
+    );
+  t.equal(
+    faultOf(() => readCapabilities("receive-pack", "atomic", { ...OFFER, atomic: false })),
+    "wire/unknown-capability",
+  );
+  t.equal(
+    faultOf(() => readCapabilities("receive-pack", "atomic", OFFER)),
+    "none",
+  );
 });
 
 t.test("no capability stands twice, each names its test", async (t) => {
   const names = CAPABILITIES.map((row) => `${row.by} ${row.name}`);
   t.equal(new Set(names).size, names.length);
-  t.same(CAPABILITIES.filter((row) => !/^(interop|serve)\/[\w-]+\.test\.ts › \S+/.test(row.test)), []);
+  t.same(
+    CAPABILITIES.filter((row) => !/^(interop|serve)\/[\w-]+\.test\.ts › \S+/.test(row.test)),
+    [],
+  );
   t.equal(new Set(CAPABILITIES.map((row) => row.test)).size, names.length);
   t.ok(advertisedLines(OFFER).every((line) => /^[A-Za-z0-9_-]+(=[ -~]+)?$/.test(line)));
 });

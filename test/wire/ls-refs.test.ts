@@ -35,14 +35,22 @@ t.test("peel and symrefs add attributes", async (t) => {
 t.test("prefixes choose, overlap and repeat without doubling", async (t) => {
   t.same(ask(["ref-prefix refs/heads/"]), [`${A} refs/heads/main`, `${B} refs/heads/main-2`, `${B} refs/heads/zzz`, "flush"]);
   t.same(ask(["ref-prefix HEAD"]), [`${A} HEAD`, "flush"]);
-  t.same(ask(["ref-prefix refs/heads/main", "ref-prefix refs/heads/", "ref-prefix refs/heads/main", "ref-prefix refs/tags/\xff"]),
-    [`${A} refs/heads/main`, `${B} refs/heads/main-2`, `${B} refs/heads/zzz`, `${B} refs/tags/\xff`, "flush"]);
+  t.same(ask(["ref-prefix refs/heads/main", "ref-prefix refs/heads/", "ref-prefix refs/heads/main", "ref-prefix refs/tags/\xff"]), [
+    `${A} refs/heads/main`,
+    `${B} refs/heads/main-2`,
+    `${B} refs/heads/zzz`,
+    `${B} refs/tags/\xff`,
+    "flush",
+  ]);
   t.same(ask(["ref-prefix nothing"]), ["flush"]);
   t.equal(ask(["ref-prefix "]).length, REFS.length + 2, "an empty prefix covers all");
 });
 
 t.test("an unborn HEAD is told only to who asks for it with symrefs", async (t) => {
-  t.same(ask(["unborn", "symrefs", "ref-prefix HEAD"], "refs/heads/trunk"), ["unborn HEAD symref-target:refs/heads/trunk", "flush"]);
+  t.same(ask(["unborn", "symrefs", "ref-prefix HEAD"], "refs/heads/trunk"), [
+    "unborn HEAD symref-target:refs/heads/trunk",
+    "flush",
+  ]);
   t.same(ask(["symrefs", "ref-prefix HEAD"], "refs/heads/trunk"), ["flush"]);
   t.same(ask(["unborn", "ref-prefix HEAD"], "refs/heads/trunk"), ["flush"]);
   t.same(ask(["unborn", "symrefs", "ref-prefix refs/"], "refs/heads/trunk", []), ["flush"], "HEAD has no prefix");
@@ -55,9 +63,19 @@ t.test("from 65536 prefixes on all are ignored, as Git does", async (t) => {
 });
 
 t.test("anything else is a fault", async (t) => {
-  for (const line of ["", "Peel", "peel ", "ref-prefix", "unknown", "peel=1", "have x"]) t.equal(faultOf(() => ask([line])), "wire/bad-request", line);
+  for (const line of ["", "Peel", "peel ", "ref-prefix", "unknown", "peel=1", "have x"])
+    t.equal(
+      faultOf(() => ask([line])),
+      "wire/bad-request",
+      line,
+    );
   const reader = new LsRefsArguments();
-  t.equal(faultOf(() => { for (let at = 0; at <= LIMITS.fetchLinesMax; at++) reader.take("peel"); }), "wire/too-much");
+  t.equal(
+    faultOf(() => {
+      for (let at = 0; at <= LIMITS.fetchLinesMax; at++) reader.take("peel");
+    }),
+    "wire/too-much",
+  );
 });
 
 t.test("random prefixes agree with a plain filter", async (t) => {
@@ -67,6 +85,13 @@ t.test("random prefixes agree with a plain filter", async (t) => {
     const refs = [...new Set(Array.from({ length: 15 }, word))].sort().map((name) => ({ name, oid: A }));
     const prefixes = Array.from({ length: 1 + random.below(4) }, word);
     const expected = refs.filter((ref) => prefixes.some((prefix) => ref.name.startsWith(prefix))).map((ref) => `${A} ${ref.name}`);
-    t.same(ask(prefixes.map((prefix) => `ref-prefix ${prefix}`), "none", refs), [...expected, "flush"]);
+    t.same(
+      ask(
+        prefixes.map((prefix) => `ref-prefix ${prefix}`),
+        "none",
+        refs,
+      ),
+      [...expected, "flush"],
+    );
   }
 });

@@ -1,7 +1,18 @@
 import t from "tap";
 import { concat, fromLatin1, latin1 } from "../../src/base/bytes.js";
 import { Fault } from "../../src/base/fault.js";
-import { DELIM, errorPacket, FLUSH, lineText, LineWriter, type Packet, packet, PacketReader, readPacket, RESPONSE_END } from "../../src/wire/pkt-line.js";
+import {
+  DELIM,
+  errorPacket,
+  FLUSH,
+  lineText,
+  LineWriter,
+  type Packet,
+  packet,
+  PacketReader,
+  readPacket,
+  RESPONSE_END,
+} from "../../src/wire/pkt-line.js";
 import { seeded } from "../random.js";
 
 const bytes = fromLatin1;
@@ -64,8 +75,16 @@ t.test("random packets, randomly cut, come back", async (t) => {
 
 t.test("a bad length is a fault, never no line", async (t) => {
   for (const bad of ["0003", "zzzz", "00 5", "-001", "+005a", "0x05", "fff1", "ffff", "\0\0\0\0"])
-    t.equal(faultOf(() => readPacket(bytes(`${bad}xxxx`), 0)), "wire/bad-length", bad);
-  t.equal(faultOf(() => read(bytes("0005a00"), bytes("0g"))), "wire/bad-length", "cut inside the digits");
+    t.equal(
+      faultOf(() => readPacket(bytes(`${bad}xxxx`), 0)),
+      "wire/bad-length",
+      bad,
+    );
+  t.equal(
+    faultOf(() => read(bytes("0005a00"), bytes("0g"))),
+    "wire/bad-length",
+    "cut inside the digits",
+  );
 });
 
 t.test("the longest packet is 65520 bytes", async (t) => {
@@ -76,7 +95,12 @@ t.test("the longest packet is 65520 bytes", async (t) => {
 });
 
 t.test("an end inside a packet is truncation", async (t) => {
-  for (const part of ["0", "000", "0009hell", "0000000"]) t.equal(faultOf(() => read(bytes(part))), "wire/truncated", part);
+  for (const part of ["0", "000", "0009hell", "0000000"])
+    t.equal(
+      faultOf(() => read(bytes(part))),
+      "wire/truncated",
+      part,
+    );
   t.same(read(), [], "an empty stream is whole");
 });
 
@@ -93,7 +117,10 @@ t.test("a length is no reason to allocate: memory follows what arrived", async (
 t.test("what follows the packets comes out as it lies", async (t) => {
   const reader = new PacketReader();
   reader.push(bytes("0005a0000PACKrest"));
-  t.same([reader.next(), reader.next()].map((packet) => packet && text(packet)), ["a", "flush"]);
+  t.same(
+    [reader.next(), reader.next()].map((packet) => packet && text(packet)),
+    ["a", "flush"],
+  );
   t.equal(latin1(reader.rest()), "PACKrest");
   reader.finish();
   reader.push(bytes("00"));

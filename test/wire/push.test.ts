@@ -9,8 +9,17 @@ const read = (...all: string[]) => take(new PushRequestReader(OFFER), all);
 const caps = (list: string) => read(`${ZERO} ${A} refs/heads/x\0${list}`, "flush", "flush").capabilities;
 
 t.test("commands: create, update, delete, names of any bytes", async (t) => {
-  const request = read(`${ZERO} ${A} refs/heads/new\0 report-status-v2 side-band-64k object-format=sha1 agent=git/2.39.5`, `${A} ${B} refs/heads/x\xff y`, `${B.toUpperCase()} ${ZERO} refs/tags/t`, "flush");
-  t.same(request.commands, [{ old: ZERO, new: A, name: "refs/heads/new" }, { old: A, new: B, name: "refs/heads/x\xff y" }, { old: B, new: ZERO, name: "refs/tags/t" }]);
+  const request = read(
+    `${ZERO} ${A} refs/heads/new\0 report-status-v2 side-band-64k object-format=sha1 agent=git/2.39.5`,
+    `${A} ${B} refs/heads/x\xff y`,
+    `${B.toUpperCase()} ${ZERO} refs/tags/t`,
+    "flush",
+  );
+  t.same(request.commands, [
+    { old: ZERO, new: A, name: "refs/heads/new" },
+    { old: A, new: B, name: "refs/heads/x\xff y" },
+    { old: B, new: ZERO, name: "refs/tags/t" },
+  ]);
   t.match(request, { bandMode: "side-band-64k", packFollows: true, shallows: [], options: [] });
   t.ok(request.capabilities.has("report-status-v2"));
 });
@@ -21,7 +30,14 @@ t.test("deletes alone bring no pack; a lone flush brings nothing", async (t) => 
 });
 
 t.test("shallow lines and push options", async (t) => {
-  const request = read(`shallow ${B}`, `${ZERO} ${A} refs/heads/x\0push-options report-status`, "flush", "ci.skip", "a=b c", "flush");
+  const request = read(
+    `shallow ${B}`,
+    `${ZERO} ${A} refs/heads/x\0push-options report-status`,
+    "flush",
+    "ci.skip",
+    "a=b c",
+    "flush",
+  );
   t.same(request.shallows, [B]);
   t.same(request.options, ["ci.skip", "a=b c"]);
   t.same(read(`${ZERO} ${A} refs/heads/x\0push-options`, "flush", "flush").options, []);
@@ -43,16 +59,35 @@ t.test("malformed pushes are faults", async (t) => {
     [[`${ZERO} ${A} refs/heads/x\0push-cert=nonce`], "wire/unknown-capability"],
     [[`${ZERO} ${A} refs/heads/x\0object-format=sha256`], "wire/unknown-capability"],
     [[`${ZERO} ${A} refs/heads/${"x".repeat(5_000)}`], "wire/too-much"],
-    [[`${ZERO} ${A} refs/heads/x\0push-options`, "flush", ...Array.from({ length: LIMITS.pushOptionsMax + 1 }, () => "o")], "wire/too-much"],
+    [
+      [`${ZERO} ${A} refs/heads/x\0push-options`, "flush", ...Array.from({ length: LIMITS.pushOptionsMax + 1 }, () => "o")],
+      "wire/too-much",
+    ],
     [[`${ZERO} ${A} refs/heads/x\0push-options`, "flush", "o".repeat(40_000), "o".repeat(40_000)], "wire/too-much"],
   ];
-  for (const [all, code] of bad) t.equal(faultOf(() => read(...all)), code, all.join(" ").slice(0, 90));
+  for (const [all, code] of bad)
+    t.equal(
+      faultOf(() => read(...all)),
+      code,
+      all.join(" ").slice(0, 90),
+    );
   const flood = new PushRequestReader(OFFER);
   const [command] = packets([`${ZERO} ${A} refs/heads/x`]);
-  t.equal(faultOf(() => { for (let at = 0; at <= LIMITS.pushCommandsMax; at++) command && flood.take(command); }), "wire/too-much");
+  t.equal(
+    faultOf(() => {
+      for (let at = 0; at <= LIMITS.pushCommandsMax; at++) command && flood.take(command);
+    }),
+    "wire/too-much",
+  );
   const long = new PushRequestReader(OFFER);
   const [big] = packets([`${ZERO} ${A} refs/heads/${"x".repeat(4_000)}`]);
-  t.equal(faultOf(() => { for (let at = 0; at < 7_000; at++) big && long.take(big); }), "wire/too-much", "24 MiB of names");
+  t.equal(
+    faultOf(() => {
+      for (let at = 0; at < 7_000; at++) big && long.take(big);
+    }),
+    "wire/too-much",
+    "24 MiB of names",
+  );
 });
 
 t.test("the pack begins where the commands end, wherever the stream is cut", async (t) => {
@@ -86,9 +121,22 @@ const REPORT = {
 } as const;
 
 t.test("reports: version 1, version 2, banded and bare", async (t) => {
-  t.same(lines(formatReport(REPORT, caps("report-status"))), ["unpack ok", "ok refs/heads/a\xff", "ng refs/heads/c non-fast-forward really", "flush"]);
-  t.same(lines(formatReport(REPORT, caps("report-status-v2"))), ["unpack ok", "ok refs/heads/a\xff", "option refname refs/heads/b", `option old-oid ${A}`,
-    `option new-oid ${B}`, "option forced-update", "ng refs/heads/c non-fast-forward really", "flush"]);
+  t.same(lines(formatReport(REPORT, caps("report-status"))), [
+    "unpack ok",
+    "ok refs/heads/a\xff",
+    "ng refs/heads/c non-fast-forward really",
+    "flush",
+  ]);
+  t.same(lines(formatReport(REPORT, caps("report-status-v2"))), [
+    "unpack ok",
+    "ok refs/heads/a\xff",
+    "option refname refs/heads/b",
+    `option old-oid ${A}`,
+    `option new-oid ${B}`,
+    "option forced-update",
+    "ng refs/heads/c non-fast-forward really",
+    "flush",
+  ]);
   const outer = lines(formatReport(REPORT, caps("report-status side-band-64k")));
   t.equal(outer.length, 2);
   t.equal(outer[1], "flush");
@@ -102,12 +150,15 @@ t.test("a long report is cut into packets and reads on", async (t) => {
   const reader = new Reader();
   reader.push(formatReport({ unpack: "ok", commands }, caps("report-status side-band-64k")));
   let inner = "";
-  for (let next = reader.next(); next !== undefined && next.kind === "data"; next = reader.next()) inner += latin1(next.payload.subarray(1));
+  for (let next = reader.next(); next !== undefined && next.kind === "data"; next = reader.next())
+    inner += latin1(next.payload.subarray(1));
   t.equal(lines(Buffer.from(inner, "latin1")).length, 5_002);
 });
 
 t.test("a reason is never empty nor endless, and stays UTF-8", async (t) => {
-  const [unpack = "", ng = ""] = lines(formatReport({ unpack: "é\0\n", commands: [{ name: "refs/heads/x", ok: false, reason: "" }] }, caps("report-status")));
+  const [unpack = "", ng = ""] = lines(
+    formatReport({ unpack: "é\0\n", commands: [{ name: "refs/heads/x", ok: false, reason: "" }] }, caps("report-status")),
+  );
   t.equal(Buffer.from(unpack, "latin1").toString("utf8"), "unpack é");
   t.equal(ng, "ng refs/heads/x failed");
   t.ok(formatReport({ unpack: "x".repeat(100_000), commands: [] }, caps("report-status")).length < 1_100);

@@ -21,7 +21,10 @@ function unband(stream: Uint8Array) {
 
 t.test("every size comes back, no packet above its mode's limit", async (t) => {
   const random = seeded(7);
-  for (const [mode, packetMax] of [["side-band", 1_000], ["side-band-64k", 65_520]] as const)
+  for (const [mode, packetMax] of [
+    ["side-band", 1_000],
+    ["side-band-64k", 65_520],
+  ] as const)
     for (const size of [0, 1, 994, 995, 996, 1_990, 65_514, 65_515, 65_516, 200_000]) {
       const data = random.bytes(size);
       const whole = unband(banded(mode, 1, data));

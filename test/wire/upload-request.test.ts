@@ -8,7 +8,15 @@ const read = (...all: string[]) => take(new UploadRequestReader(OFFER), all);
 const first = `want ${A} multi_ack_detailed no-done side-band-64k thin-pack ofs-delta deepen-since deepen-not agent=git/2.39.5`;
 
 t.test("a request with everything", async (t) => {
-  const request = read(first, `want ${B.toUpperCase()}`, `shallow ${C}`, "deepen-since 1700000000", "deepen-not refs/heads/x", "filter blob:none", "flush");
+  const request = read(
+    first,
+    `want ${B.toUpperCase()}`,
+    `shallow ${C}`,
+    "deepen-since 1700000000",
+    "deepen-not refs/heads/x",
+    "filter blob:none",
+    "flush",
+  );
   t.same(request.wants, [A, B]);
   t.same(request.shallows, [C]);
   t.same(request.depth, { by: "revisions", since: 1_700_000_000, not: ["refs/heads/x"] });
@@ -47,19 +55,40 @@ t.test("malformed requests are faults", async (t) => {
     [[first, ""], "wire/bad-request"],
     [[`want ${A} object-format=sha256`], "wire/unknown-capability"],
   ];
-  for (const [all, code] of bad) t.equal(faultOf(() => read(...all)), code, all.join(" ").slice(-60));
+  for (const [all, code] of bad)
+    t.equal(
+      faultOf(() => read(...all)),
+      code,
+      all.join(" ").slice(-60),
+    );
   const flood = new UploadRequestReader(OFFER);
   const [want] = packets([`want ${A}`]);
-  t.equal(faultOf(() => { for (let at = 0; at <= LIMITS.fetchLinesMax; at++) want && flood.take(want); }), "wire/too-much");
+  t.equal(
+    faultOf(() => {
+      for (let at = 0; at <= LIMITS.fetchLinesMax; at++) want && flood.take(want);
+    }),
+    "wire/too-much",
+  );
 });
 
 t.test("haves, flushes and done; nothing follows done", async (t) => {
   const haves = new HaveLines();
-  t.same(packets([`have ${A}`, "flush", `have ${B.toUpperCase()}`, "done"]).map((packet) => haves.take(packet)),
-    [{ kind: "have", oid: A }, { kind: "flush" }, { kind: "have", oid: B }, { kind: "done" }]);
-  for (const line of ["flush", `have ${A}`, "done"]) t.equal(faultOf(() => haves.take(packets([line])[0] ?? { kind: "flush" })), "wire/bad-request", line);
+  t.same(
+    packets([`have ${A}`, "flush", `have ${B.toUpperCase()}`, "done"]).map((packet) => haves.take(packet)),
+    [{ kind: "have", oid: A }, { kind: "flush" }, { kind: "have", oid: B }, { kind: "done" }],
+  );
+  for (const line of ["flush", `have ${A}`, "done"])
+    t.equal(
+      faultOf(() => haves.take(packets([line])[0] ?? { kind: "flush" })),
+      "wire/bad-request",
+      line,
+    );
   for (const line of ["have", `have ${A} x`, `want ${A}`, "delim", "done x", ""])
-    t.equal(faultOf(() => new HaveLines().take(packets([line])[0] ?? { kind: "flush" })), "wire/bad-request", line);
+    t.equal(
+      faultOf(() => new HaveLines().take(packets([line])[0] ?? { kind: "flush" })),
+      "wire/bad-request",
+      line,
+    );
 });
 
 t.test("answers", async (t) => {
