@@ -1,12 +1,14 @@
 // `npm test [-- files or folders]`: installs and builds if need be, runs every test this machine can run, says what was skipped. The
-// last line reads "N passed, N failed, N skipped". `--large` runs the sizes too big for every day as well.
+// last line reads "N passed, N failed, N skipped". `--large` runs the sizes too big for every day (test/large) as well; with
+// `--complete` a skipped test is a failed run.
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join, relative } from "node:path";
 import { install, root, run } from "./install.mjs";
 
-const args = process.argv.slice(2).filter((arg) => arg !== "--large");
+const args = process.argv.slice(2).filter((arg) => !arg.startsWith("--"));
 const large = process.argv.includes("--large");
+const complete = process.argv.includes("--complete");
 
 install();
 run("scripts/build.mjs");
@@ -19,7 +21,10 @@ function testFiles(path) {
 /** Compiled tests whose source is gone do not count. */
 const hasSource = (file) => existsSync(join(root, relative(join(root, "dist"), file).replace(/\.js$/, ".ts")));
 const wanted = args.length === 0 ? ["test"] : args.map((arg) => arg.replace(/\.ts$/, ".js"));
-const files = wanted.flatMap((path) => testFiles(join(root, "dist", path))).filter(hasSource).map((file) => relative(root, file));
+const isLarge = (file) => file.startsWith(join("dist", "test", "large"));
+const found = wanted.flatMap((path) => testFiles(join(root, "dist", path))).filter(hasSource).map((file) => relative(root, file));
+const files = found.filter((file) => large || !isLarge(file));
+if (files.length < found.length) console.log("not run: test/large (npm run test:large)");
 const output = join(root, "dist/test.tap");
 const tap = spawnSync(
   process.execPath,
@@ -33,6 +38,7 @@ const results = lines.filter((line) => /^ {4}(not )?ok \d/.test(line));
 const skipped = results.filter((line) => /# SKIP/i.test(line));
 const failed = results.filter((line) => line.startsWith("    not ok") && !/# (SKIP|TODO)/i.test(line));
 for (const line of skipped) console.log(`SKIPPED: ${line.trim().replace(/^ok \d+ - /, "")}`);
-const failures = Math.max(failed.length, tap.status === 0 ? 0 : 1);
+if (complete && skipped.length > 0) console.log("FAILED: with --complete nothing may be skipped");
+const failures = Math.max(failed.length + (complete ? skipped.length : 0), tap.status === 0 ? 0 : 1);
 console.log(`${results.length - skipped.length - failed.length} passed, ${failures} failed, ${skipped.length} skipped`);
-process.exit(tap.status ?? 1);
+process.exit(failures === 0 ? 0 : 1);
