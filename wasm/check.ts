@@ -22,6 +22,12 @@ export const CHECK_SCRATCH_BYTES: usize = 1024;
 let candidates: usize = 0;
 let candidateCount: u32 = 0;
 let idScratch: usize = 0;
+/** Counter of objects whose links cannot be read. */
+let unwalked: usize = UNWALKED;
+
+export function countUnwalkedAt(at: usize): void {
+  unwalked = at;
+}
 
 export function setCheckScratch(at: usize): void {
   candidates = at;
@@ -37,7 +43,7 @@ export function checkObject(record: u32, type: u32, data: usize, size: usize): b
     if (judge(record, type, data, <u32>size) != 0) return false;
   }
   const walked = type == 2 ? walkTree(data, size) : walkHeaders(data, size, type);
-  if (!walked) atomic.add<u32>(UNWALKED, 1);
+  if (!walked) atomic.add<u32>(unwalked, 1);
   return true;
 }
 

@@ -1,17 +1,19 @@
 // The module: instances share what `prepare` wrote. See src/kernels/wasm.ts (small calls) and src/odb/index-pack.ts (ingest).
 import {
-  CHAIN_MAX, CHECKS, CHILDREN, CHILD_STARTS, CRYPTO_CALLS, DELTAS, DELTA_MAX, FAMILY_COUNT, FAULT_CODE, FAULT_RECORD, HASHED, HEAP_START, HELD_MAX, KEEP_MAX, KEPT, LARGE_COUNT, LARGE_LIST, LINK_CONFLICT,
+  CHAIN_MAX, CHECKS, CHILDREN, CHILD_STARTS, CRYPTO_CALLS, DELTAS, DELTA_MAX, DIRECTORY, FAMILY_COUNT, FAULT_CODE, FAULT_RECORD, HASHED, HEAP_START, HELD_MAX, KEEP_MAX, KEPT, LARGE_COUNT, LARGE_LIST, LINK_CONFLICT,
   LINK_SETS_MAX, LINK_SET_LIST, LOOSE, LOOSE_COUNT, OBJECTS_MAX, PACK_END, PARSED_MAX, RECORD_CLAIM, RECORD_COUNT, REINFLATED, RESOLVED, RESOLVING, RESULT_MAX,
-  SEED, SESSION, SHA_CALLS, SIBLINGS, TOP, UNCHECKED_COUNT, UNWALKED, WAITING_COUNT, ZLIB_CALLS, allocate,
+  SCAN, SEED, SESSION, SHA_CALLS, SIBLINGS, TOP, UNCHECKED_COUNT, UNWALKED, WAITING_COUNT, ZLIB_CALLS, allocate,
 } from "./layout";
 import { prepareCrc } from "./checksum";
 import { SCRATCH_BYTES, input, inflateWhole as inflateWhole_, prepareInflate, setScratch } from "./inflate";
 import { SCHEDULE_BYTES, setSchedule } from "./sha1";
 import { applyDelta as applyDelta_, deltaBaseSize, deltaResultSize, readDeltaHeader as readDeltaHeader_ } from "./delta";
 import { CHECK_SCRATCH_BYTES, setCheckScratch } from "./check";
-import { makeRecord, prepareRecords, recordAt } from "./records";
+import { makeDirectory, makeRecord, recordAt, useRecords } from "./records";
 import { openLinkSet, useFirstLinkSet, linksLost } from "./links";
 import { prepareScan, setOwnScratch } from "./scan";
+export { adoptSegment, findGuess, openSegment } from "./segments";
+export { currentLinkSet, dropLinkSet } from "./links";
 
 /** Fills the constant tables of a new memory and its header. Once per memory, before any other instance sees it. */
 export function prepare(): void {
@@ -29,6 +31,7 @@ export function start(): bool {
   setOwnScratch(scratch);
   setSchedule(scratch + SCRATCH_BYTES);
   setCheckScratch(scratch + SCRATCH_BYTES + SCHEDULE_BYTES);
+  useRecords(load<u32>(DIRECTORY));
   return true;
 }
 
@@ -86,11 +89,15 @@ export function openSession(
   if (sets == 0) return false;
   memory.fill(sets, 0, LINK_SETS_MAX << 2);
   store<u32>(LINK_SET_LIST, <u32>sets);
-  return prepareRecords() && prepareScan() && openLinkSet();
+  const directory = makeDirectory();
+  if (directory == 0) return false;
+  store<u32>(DIRECTORY, <u32>directory);
+  useRecords(directory);
+  return prepareScan(SCAN) && openLinkSet();
 }
 
 export { openLinkSet, useFirstLinkSet };
-export { scan, scanDone, scanEnd, scanInLarge, scanLargeNext, scanPosition, flushScan } from "./scan";
+export { endSegments, scan, scanDone, scanEnd, scanInLarge, scanLargeNext, scanPosition, flushScan } from "./scan";
 export { addExternal, linkBases, linkChildren, setExternal, takeWaiting } from "./link";
 export { openResolve, resolve } from "./resolve";
 export {

@@ -18,6 +18,7 @@ const FIRST_SLOTS: u32 = 4096;
 
 // A set: {table, slots - 1, entries, last id's place}.
 let current: usize = 0;
+let currentNumber: u32 = 0;
 
 // @ts-ignore: decorator
 @inline
@@ -38,10 +39,21 @@ export function openLinkSet(): bool {
   memory.fill(set + 64, 0, <usize>FIRST_SLOTS * ENTRY_BYTES);
   store<u32>(<usize>load<u32>(LINK_SET_LIST) + (<usize>number << 2), <u32>set);
   current = set;
+  currentNumber = number;
   return true;
 }
 
 /** Goes on with the first set, that of pass 1. */
+/** Number of the set this instance opened last. */
+export function currentLinkSet(): u32 {
+  return currentNumber;
+}
+
+/** A set nobody shall believe. */
+export function dropLinkSet(number: u32): void {
+  store<u32>(<usize>load<u32>(LINK_SET_LIST) + (<usize>number << 2), 0);
+}
+
 export function useFirstLinkSet(): void {
   current = load<u32>(<usize>load<u32>(LINK_SET_LIST));
 }

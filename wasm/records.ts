@@ -6,7 +6,7 @@
 //     of the entry       (see below)                          50 header length u8  60 state u8: hashed, linked…
 //                                                             51 flags u8
 // Before a delta is resolved `id` holds what names its base: the base's offset (u64) or its object id.
-import { DIRECTORY, OBJECTS_MAX, allocate } from "./layout";
+import { OBJECTS_MAX, allocate } from "./layout";
 
 export const R_OFFSET: usize = 0;
 export const R_SIZE: usize = 8;
@@ -34,25 +34,31 @@ export const LINKED: u8 = 2; // another object of this pack links to it
 
 export const NONE: u32 = 0xffffffff;
 
-export function prepareRecords(): bool {
+/** Pointers to blocks: the pack's, or a segment's own while it is scanned. */
+let directory: usize = 0;
+
+export function useRecords(at: usize): void {
+  directory = at;
+}
+
+/** A new, empty directory; 0: no memory. */
+export function makeDirectory(): usize {
   const blocks: u32 = (load<u32>(OBJECTS_MAX) >>> (BLOCK_SHIFT - 1)) + 2; // twice the objects: externals come on top
-  const directory = allocate(<usize>blocks << 2);
-  if (directory == 0) return false;
-  memory.fill(directory, 0, <usize>blocks << 2);
-  store<u32>(DIRECTORY, <u32>directory);
-  return true;
+  const at = allocate(<usize>blocks << 2);
+  if (at != 0) memory.fill(at, 0, <usize>blocks << 2);
+  return at;
 }
 
 // @ts-ignore: decorator
 @inline
 export function recordAt(index: u32): usize {
-  const block: usize = load<u32>(<usize>load<u32>(DIRECTORY) + (<usize>(index >>> BLOCK_SHIFT) << 2));
+  const block: usize = load<u32>(directory + (<usize>(index >>> BLOCK_SHIFT) << 2));
   return block + (<usize>(index & BLOCK_MASK) << 6);
 }
 
 /** A cleared record; its block is made if it is the first of it. 0: no memory. */
 export function makeRecord(index: u32): usize {
-  const slot = <usize>load<u32>(DIRECTORY) + (<usize>(index >>> BLOCK_SHIFT) << 2);
+  const slot = directory + (<usize>(index >>> BLOCK_SHIFT) << 2);
   if (load<u32>(slot) == 0) {
     const block = allocate(<usize>RECORD_BYTES << BLOCK_SHIFT);
     if (block == 0) return 0;

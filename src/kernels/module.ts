@@ -45,6 +45,12 @@ export interface IngestModule extends Module {
   scanInLarge(): number;
   scanLargeNext(): void;
   flushScan(): void;
+  findGuess(start: number, end: number): number;
+  openSegment(offset: number, stops: number): number;
+  adoptSegment(segment: number): number;
+  endSegments(offset: number): void;
+  currentLinkSet(): number;
+  dropLinkSet(number: number): void;
   linkBases(): number;
   linkChildren(): number;
   setExternal(record: number, external: number): void;

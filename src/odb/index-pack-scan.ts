@@ -11,9 +11,9 @@ import { Session } from "./index-pack-session.js";
 import { ObjectReader, threadReaderCaches } from "./object-reader.js";
 
 /** Bytes of the pack a kernel sees at once. Larger calls would stay in V8's baseline code: a running one is never replaced. */
-const WINDOW_BYTES = 1024 * 1024;
+export const WINDOW_BYTES = 1024 * 1024;
 /** Readable bytes behind the window: kernels look ahead. */
-const WINDOW_SLACK_BYTES = 64;
+export const WINDOW_SLACK_BYTES = 64;
 const NO_BASE = 0xffffffff;
 
 export interface TaskParts {

@@ -2,7 +2,7 @@
 import { Fault } from "../base/fault.js";
 import { Semaphore, sleep } from "../base/flow.js";
 import { resolvedDeltas } from "../kernels/module.js";
-import type { IngestMarks, IngestTasks, LinkResult, ResolveResult, ScanResult, SessionSettings } from "../pool/ingest-tasks.js";
+import type { IngestMarks, IngestTasks, LinkResult, ResolveResult, ScanResult, SegmentResult, SessionSettings } from "../pool/ingest-tasks.js";
 import type { Pool, TaskRequest, TaskResult } from "../pool/tasks.js";
 import type { IngestedPack, IngestOptions, IngestProgress } from "./ingest-contract.js";
 import { returnMemory, takeMemory } from "./ingest-memory.js";
@@ -13,6 +13,8 @@ export interface IndexingOptions extends Omit<IngestOptions, "packBytesMax"> {
   readonly revPath: string;
   /** Whether the pack is synced to disk too. */
   readonly sync: boolean;
+  /** The file is all here and in nobody's hands: several threads may read it at once. */
+  readonly complete?: boolean;
   /** Threads for pass 2; all of the pool's unless said. */
   readonly threads?: number;
 }
@@ -28,6 +30,11 @@ const FULL_POOL_TRIES = 300;
 const CHECKSUM_BYTES = 20;
 /** Families below which one thread does them all: a second one would cost more to start. */
 const PARALLEL_FAMILIES_MIN = 64;
+
+/** Files below this are scanned by one thread. */
+const SEGMENTED_BYTES_MIN = 4 * 1024 * 1024;
+/** More parts only help balance, and cost memory each. */
+const PARTS_A_THREAD = 4;
 
 type Marks = { gitmodules: string[]; gitattributes: string[] };
 
@@ -66,6 +73,25 @@ export class PackIndexing {
     this.#progress({ stage: "receiving", done: result.objects, total: result.claimed, bytes: to });
   }
 
+  /** Pass 1 over a whole file by all threads. False: it was not worth it, or not possible. */
+  async #scanSegments(bytes: number): Promise<boolean> {
+    const threads = this.#options.threads ?? this.#pool.threads;
+    if (!this.#options.complete || threads < 2 || bytes < SEGMENTED_BYTES_MIN || typeof this.#session === "number") return false;
+    const common = { memory: this.#memory, path: this.#options.path, bytes };
+    const { session, starts, stops } = await this.#run("index-pack/cut", { ...common, parts: threads * PARTS_A_THREAD, settings: this.#session });
+    this.#session = session;
+    if (starts.length < 2) return false;
+    const next = new SharedArrayBuffer(4);
+    const tasks = Array.from({ length: threads }, () => this.#run("index-pack/segments", { ...common, starts, stops, next }));
+    const results = (await allOrFirst(tasks)).flat();
+    const chain = followChain(results, bytes - CHECKSUM_BYTES);
+    for (const { marks } of chain) this.#take(marks);
+    const dropped = results.filter((one) => !chain.includes(one)).map(({ linkSet }) => linkSet);
+    this.#scan = await this.#run("index-pack/join", { memory: this.#memory, bytes, chain: chain.map(({ segment }) => segment), droppedLinkSets: dropped });
+    this.#scanTasks += threads;
+    return true;
+  }
+
   /** All entries are here: nothing but the checksum may follow. */
   #refuseExcess(bytes: number): void {
     const scan = this.#scan;
@@ -77,7 +103,7 @@ export class PackIndexing {
   /** Everything after the last byte. */
   async finish(bytes: number): Promise<Omit<IngestedPack, "folder">> {
     this.#hashedBeforeEnd = this.#scan?.hashed ?? 0;
-    if (!this.#scan?.done) await this.scan(bytes, true);
+    if (!this.#scan?.done && !(await this.#scanSegments(bytes))) await this.scan(bytes, true);
     const scan = this.#scan as ScanResult;
     this.#refuseExcess(bytes);
     if (bytes < scan.position + CHECKSUM_BYTES) throw new Fault("pack/truncated", { bytes, objects: scan.objects });
@@ -203,4 +229,24 @@ async function settle(tasks: readonly Promise<void>[], calledOff: AbortSignal): 
     reason instanceof Fault && (reason.code === "pool/saturated" || (reason.code === "base/aborted" && calledOff.aborted));
   const first = failed.find((reason) => !idle(reason)) ?? (done === 0 ? failed[0] : undefined);
   if (first !== undefined) throw first;
+}
+
+/** All results, once all have come to an end; or the first failure, likewise. */
+async function allOrFirst<T>(tasks: readonly Promise<T>[]): Promise<T[]> {
+  await Promise.allSettled(tasks);
+  return Promise.all(tasks);
+}
+
+/** The segments that lead from the pack's header to its end. Throws what the first broken one of them found. */
+function followChain(results: readonly SegmentResult[], end: number): SegmentResult[] {
+  const byStart = new Map(results.map((one) => [one.start, one]));
+  const chain: SegmentResult[] = [];
+  for (let at = 0; at !== end; ) {
+    const one = byStart.get(at);
+    if (one === undefined) throw new Fault("pack/truncated", { offset: at });
+    if (one.failure !== undefined) throw new Fault(one.failure.fault, one.failure.facts);
+    chain.push(one);
+    at = one.landed;
+  }
+  return chain;
 }

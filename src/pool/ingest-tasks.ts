@@ -2,6 +2,7 @@
  * Tasks of an ingest. All its tables lie in one shared WebAssembly.Memory, so any thread can take the next slice and none
  * is held while a client drips bytes. `memory` is used by one "scan" or "conclude" at a time, by many "resolve".
  */
+import type { FaultRecord } from "../base/fault.js";
 import type { Oid } from "../git/oid.js";
 import type { PackHandle, TaskControl } from "./tasks.js";
 
@@ -40,6 +41,50 @@ export interface ScanResult {
 export interface IngestMarks {
   readonly gitmodules: readonly Oid[];
   readonly gitattributes: readonly Oid[];
+}
+
+export interface CutRequest extends TaskControl {
+  readonly memory: WebAssembly.Memory;
+  readonly path: string;
+  /** Bytes of the whole pack, its checksum included. */
+  readonly bytes: number;
+  readonly parts: number;
+  readonly settings: SessionSettings;
+}
+
+export interface CutResult {
+  readonly session: number;
+  /** Offsets where entries probably start, ascending; the first is 0, the pack's header. */
+  readonly starts: readonly number[];
+  /** Where the kernels find them. */
+  readonly stops: number;
+}
+
+export interface SegmentsRequest extends TaskControl {
+  readonly memory: WebAssembly.Memory;
+  readonly path: string;
+  readonly bytes: number;
+  readonly starts: readonly number[];
+  readonly stops: number;
+  /** One Int32: the next segment to begin. */
+  readonly next: SharedArrayBuffer;
+}
+
+export interface SegmentResult {
+  readonly segment: number;
+  readonly linkSet: number;
+  readonly start: number;
+  /** Where it met another segment's start, or the pack's end. */
+  readonly landed: number;
+  readonly marks: IngestMarks;
+  readonly failure: FaultRecord | undefined;
+}
+
+export interface JoinRequest extends TaskControl {
+  readonly memory: WebAssembly.Memory;
+  readonly bytes: number;
+  readonly chain: readonly number[];
+  readonly droppedLinkSets: readonly number[];
 }
 
 export interface LinkRequest extends TaskControl {
@@ -117,6 +162,9 @@ export interface ConcludeResult {
 
 export interface IngestTasks {
   "index-pack/scan": { request: ScanRequest; result: ScanResult };
+  "index-pack/cut": { request: CutRequest; result: CutResult };
+  "index-pack/segments": { request: SegmentsRequest; result: readonly SegmentResult[] };
+  "index-pack/join": { request: JoinRequest; result: ScanResult };
   "index-pack/link": { request: LinkRequest; result: LinkResult };
   "index-pack/resolve": { request: ResolveRequest; result: ResolveResult };
   "index-pack/large": { request: ResolveRequest; result: IngestMarks };
