@@ -1,0 +1,232 @@
+/** Connections of any HTTP front end: slow ones, dead ones, and the listener itself. */
+import { setTimeout as sleep } from "node:timers/promises";
+import t from "tap";
+import { utf8 } from "../../src/base/bytes.js";
+import type { Fault } from "../../src/base/fault.js";
+import type { HttpTransport } from "../../src/transport/http.js";
+import { RawClient, rawRequest } from "../transport/raw-client.js";
+import { GET, MIB, pattern, readAll, reply, type Serve, serveOn, sha } from "./transport-fixtures.js";
+
+export function connectionSuite(transport: HttpTransport): void {
+  const serve: Serve = serveOn(transport);
+
+  t.test("a body nobody reads stops the sender: memory is bounded", async (t) => {
+    let release: (() => void) | undefined;
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const { port } = await serve(t, async (request) => {
+      await held;
+      return reply(utf8(String((await readAll(request.body)).length)));
+    });
+    const client = new RawClient(port).send(`POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${64 * MIB}\r\n\r\n`);
+    let sent = 0;
+    const sending = (async () => {
+      for (; sent < 64; sent++) await client.sent(Buffer.alloc(MIB));
+    })();
+    await sleep(700);
+    t.ok(sent < 24, `${sent} MiB left the client while nobody read`);
+    release?.();
+    await sending;
+    t.equal((await client.response()).body.toString(), String(64 * MIB));
+    client.close();
+  });
+
+  t.test("a reader that stalls stops the writer: memory is bounded", async (t) => {
+    let written = 0;
+    const data = pattern(256 * 1024);
+    const { port } = await serve(t, async () =>
+      reply(async (sink) => {
+        sink.expect?.("large");
+        for (; written < 256; written++) await sink.write(data);
+      }),
+    );
+    const client = new RawClient(port).send(GET);
+    client.socket.pause();
+    await sleep(700);
+    t.ok(written < 80, `${written / 4} MiB were written while nobody read`);
+    client.socket.resume();
+    const response = await client.response();
+    t.ok(response.whole);
+    t.equal(response.body.length, 64 * MIB);
+    client.close();
+  });
+
+  t.test("a sized reply survives a reader that stalls", async (t) => {
+    const data = pattern(32 * MIB);
+    const { port } = await serve(t, async () =>
+      reply(async (sink) => {
+        sink.expect?.(data.length);
+        for (let at = 0; at < data.length; at += 256 * 1024) await sink.write(data.subarray(at, at + 256 * 1024));
+      }),
+    );
+    const client = new RawClient(port).send(GET);
+    for (let pause = 0; pause < 4; pause++) {
+      client.socket.pause();
+      await sleep(100);
+      client.socket.resume();
+      await sleep(5);
+    }
+    const response = await client.response();
+    t.equal(response.headers.get("content-length"), String(data.length));
+    t.equal(sha(response.body), sha(data));
+    client.close();
+  });
+
+  t.test("connections that are slow but alive outlast the front end's own clock", { timeout: 60_000 }, async (t) => {
+    const data = Buffer.alloc(16 * MIB, 7);
+    const { port } = await serve(t, async (request) => {
+      if (request.path === "/sender") return reply(utf8(String((await readAll(request.body)).length)));
+      if (request.path === "/thinker") await sleep(14_000);
+      return reply(async (sink) => {
+        if (request.path === "/reader") sink.expect?.(data.length);
+        else if (request.path === "/chunks") sink.expect?.("large");
+        await sink.write(data);
+      });
+    });
+    const sender = async () => {
+      const client = new RawClient(port).send("POST /sender HTTP/1.1\r\nHost: x\r\nContent-Length: 112000\r\n\r\n");
+      for (let second = 0; second < 14; second++) {
+        client.send(new Uint8Array(8_000));
+        await sleep(1_000);
+      }
+      return client.response().finally(() => client.close());
+    };
+    const reader = async (path: string) => {
+      const client = new RawClient(port).send(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`);
+      await sleep(50);
+      client.socket.pause();
+      await sleep(14_000);
+      client.socket.resume();
+      return client.response().finally(() => client.close());
+    };
+    const [sent, sized, chunked, thought] = await Promise.all([sender(), reader("/reader"), reader("/chunks"), reader("/thinker")]);
+    t.equal(sent.body.toString(), "112000", "a sender at 8 KB/s for 14 s");
+    t.ok(sized.whole && sized.body.equals(data), "a reader of a sized reply that stalls for 14 s");
+    t.ok(chunked.whole && chunked.body.equals(data), "a reader of a chunked reply that stalls for 14 s");
+    t.ok(thought.whole && thought.body.equals(data), "a reply that begins after 14 s");
+  });
+
+  t.test("a client that keeps us waiting is cut, whichever way, and nothing waits for it", async (t) => {
+    const ends: string[] = [];
+    const { port } = await serve(
+      t,
+      async (request) => {
+        request.signal.addEventListener("abort", () => ends.push(`${request.path} signal`));
+        if (request.path === "/sender") await readAll(request.body).catch((error: Fault) => ends.push(`body ${error.code}`));
+        return reply(async (sink) => {
+          sink.expect?.("large");
+          try {
+            for (let piece = 0; piece < 400; piece++) await sink.write(Buffer.alloc(256 * 1024));
+          } catch (error) {
+            if (request.path === "/reader") ends.push(`write ${(error as Fault).code}`);
+            throw error;
+          }
+        });
+      },
+      { idleMs: 500, tickMs: 100 },
+    );
+    const sender = new RawClient(port).send("POST /sender HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc");
+    const reader = new RawClient(port).send("GET /reader HTTP/1.1\r\nHost: x\r\n\r\n");
+    reader.socket.pause();
+    await sleep(1_500);
+    t.same(ends.sort(), ["/reader signal", "/sender signal", "body base/timeout", "write base/timeout"]);
+    t.ok(sender.ended, "the sender's connection is closed");
+    sender.close();
+    reader.close();
+  });
+
+  t.test("a request that takes for ever is cut", async (t) => {
+    let aborted: unknown;
+    const { port } = await serve(
+      t,
+      async (request) => {
+        await new Promise<void>((resolve) =>
+          request.signal.addEventListener("abort", () => {
+            aborted = request.signal.reason;
+            resolve();
+          }),
+        );
+        throw aborted;
+      },
+      { totalMs: 400, tickMs: 100 },
+    );
+    await t.rejects(rawRequest(port, GET));
+    t.match(aborted, { code: "base/timeout" });
+  });
+
+  t.test("a client that goes is noticed: in its body, while we think, in the reply", async (t) => {
+    const ends: string[] = [];
+    const { port } = await serve(t, async (request) => {
+      const gone = new Promise<void>((resolve) => request.signal.addEventListener("abort", () => resolve()));
+      if (request.path === "/body")
+        await readAll(request.body).catch((error: Fault) => {
+          ends.push(`body ${error.code}`);
+          throw error;
+        });
+      if (request.path === "/think") await gone.then(() => ends.push("think"));
+      return reply(async (sink) => {
+        sink.expect?.("large");
+        try {
+          for (;;) await sink.write(Buffer.alloc(256 * 1024));
+        } catch (error) {
+          if (request.path === "/reply") ends.push(`write ${(error as Fault).code}`);
+          throw error;
+        }
+      });
+    });
+    const clients = [
+      new RawClient(port).send("POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf"),
+      new RawClient(port).send("GET /think HTTP/1.1\r\nHost: x\r\n\r\n"),
+      new RawClient(port).send("GET /reply HTTP/1.1\r\nHost: x\r\n\r\n"),
+    ];
+    await sleep(150);
+    for (const client of clients) client.close();
+    await sleep(300);
+    t.same(ends.sort(), ["body base/aborted", "think", "write base/aborted"]);
+  });
+
+  t.test("a body that ends before its Content-Length is a fault at once", async (t) => {
+    const ends: string[] = [];
+    const { port } = await serve(t, async (request) => {
+      await readAll(request.body).catch((error: Fault) => {
+        ends.push(error.code);
+        throw error;
+      });
+      return reply(utf8("whole"));
+    });
+    const client = new RawClient(port).send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf");
+    client.socket.end();
+    await sleep(300);
+    t.same(ends, ["base/aborted"]);
+    client.close();
+  });
+
+  t.test("closing lets running requests end within their grace, and cuts the rest", async (t) => {
+    const listener = await transport.listen({
+      host: "127.0.0.1",
+      port: 0,
+      handler: async (request) => {
+        await sleep(request.path === "/short" ? 200 : 60_000, undefined, { signal: request.signal }).catch(() => undefined);
+        return reply(utf8("done"));
+      },
+    });
+    const short = new RawClient(listener.port).send("GET /short HTTP/1.1\r\nHost: x\r\n\r\n");
+    const long = new RawClient(listener.port).send("GET /long HTTP/1.1\r\nHost: x\r\n\r\n");
+    await sleep(50);
+    const closed = listener.close(600);
+    t.equal((await short.response()).body.toString(), "done");
+    await closed;
+    await t.rejects(long.response(), "the long one is cut");
+    await t.rejects(rawRequest(listener.port, GET), "nobody listens any more");
+    short.close();
+    long.close();
+  });
+
+  t.test("a port is taken alone", async (t) => {
+    const { port } = await serve(t, async () => reply(utf8("first")));
+    await t.rejects(transport.listen({ host: "127.0.0.1", port, handler: async () => reply(utf8("second")) }), {
+      code: "settings/bad-value",
+    });
+  });
+}
