@@ -1,0 +1,146 @@
+// The real servers that tests and tries run against: lakeFS (local blocks, and S3 blocks) and an S3 server (versitygw), pinned by
+// scripts/servers/go.mod and built by Go's own tool. Loopback only.
+//
+//   node scripts/servers.mjs build          builds them once (10 minutes on two cores), kept in ~/.cache/lakepack/servers/<go.sum's hash>
+//   node scripts/servers.mjs start [DIR]    starts lakeFS on 8100 (local blocks), an S3 server on 8101 and a second lakeFS on 8102 (S3 blocks);
+//                                           data and process ids in DIR (./data-servers)
+//   node scripts/servers.mjs stop [DIR]     ends what `start` started, by process id
+//   node scripts/servers.mjs path           where the programs are; exit code 1 if they are not built
+import { spawn, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join, resolve } from "node:path";
+import { root } from "./install.mjs";
+
+const module = join(root, "scripts/servers");
+const PROGRAMS = ["lakefs", "lakectl", "versitygw"];
+export const ACCESS_KEY = "AKIAIOSFOLQUICKSTART";
+export const SECRET_KEY = "wJalrXUtnFEMI-K7MDENG-bPxRfiCYEXAMPLEKEY";
+
+/** Folder of the built programs. */
+export function programFolder() {
+  const hash = createHash("sha256").update(readFileSync(join(module, "go.sum"))).digest("hex").slice(0, 16);
+  return join(process.env.SERVERS_CACHE ?? join(homedir(), ".cache/lakepack/servers"), hash);
+}
+
+export function isBuilt() {
+  return PROGRAMS.every((name) => existsSync(join(programFolder(), name)));
+}
+
+function build() {
+  const folder = programFolder();
+  if (isBuilt()) return folder;
+  const partial = `${folder}.${process.pid}`;
+  mkdirSync(partial, { recursive: true });
+  console.log("lakepack: building lakeFS and an S3 server with go, once (about 10 minutes)");
+  const env = { ...process.env, CGO_ENABLED: "0", GOFLAGS: "-mod=mod" };
+  const go = spawnSync("go", ["build", "-trimpath", "-ldflags=-s -w", "-o", `${partial}/`, "tool"], { cwd: module, env, stdio: "inherit" });
+  if (go.status !== 0) {
+    rmSync(partial, { recursive: true, force: true });
+    process.exit(go.status ?? 1);
+  }
+  rmSync(folder, { recursive: true, force: true });
+  renameSync(partial, folder);
+  return folder;
+}
+
+function run(name, args, env, folder) {
+  const log = openSync(join(folder, `${name}.log`), "a");
+  const child = spawn(join(programFolder(), args[0]), args.slice(1), { env: { PATH: process.env.PATH, HOME: folder, ...env }, stdio: ["ignore", log, log], detached: true });
+  child.unref();
+  return child.pid;
+}
+
+async function until(url, what) {
+  for (let attempt = 0; attempt < 150; attempt++) {
+    const answer = await fetch(url).catch(() => undefined);
+    if (answer !== undefined && answer.status < 500) return;
+    await new Promise((wake) => setTimeout(wake, 100));
+  }
+  throw new Error(`${what} does not answer at ${url}`);
+}
+
+/** Environment of a lakeFS server. See lakeFS's configuration reference. */
+export function lakefsEnvironment(port, folder, blocks) {
+  return {
+    LAKEFS_DATABASE_TYPE: "local",
+    LAKEFS_DATABASE_LOCAL_PATH: join(folder, "metadata"),
+    LAKEFS_AUTH_ENCRYPT_SECRET_KEY: "for tests only",
+    LAKEFS_LISTEN_ADDRESS: `127.0.0.1:${port}`,
+    LAKEFS_INSTALLATION_USER_NAME: "admin",
+    LAKEFS_INSTALLATION_ACCESS_KEY_ID: ACCESS_KEY,
+    LAKEFS_INSTALLATION_SECRET_ACCESS_KEY: SECRET_KEY,
+    LAKEFS_STATS_ENABLED: "false",
+    LAKEFS_SECURITY_CHECK_LATEST_VERSION: "false",
+    LAKEFS_EMAIL_SUBSCRIPTION_ENABLED: "false",
+    LAKEFS_GRAVELER_MAX_BATCH_DELAY: "0",
+    LAKEFS_LOGGING_LEVEL: "WARN",
+    ...blocks,
+  };
+}
+
+export function localBlocks(folder) {
+  return {
+    LAKEFS_BLOCKSTORE_TYPE: "local",
+    LAKEFS_BLOCKSTORE_LOCAL_PATH: join(folder, "blocks"),
+    LAKEFS_BLOCKSTORE_LOCAL_ALLOWED_EXTERNAL_PREFIXES: `${join(folder, "external")}/`,
+  };
+}
+
+export function s3Blocks(port) {
+  return {
+    LAKEFS_BLOCKSTORE_TYPE: "s3",
+    LAKEFS_BLOCKSTORE_S3_ENDPOINT: `http://127.0.0.1:${port}`,
+    LAKEFS_BLOCKSTORE_S3_FORCE_PATH_STYLE: "true",
+    LAKEFS_BLOCKSTORE_S3_REGION: "us-east-1",
+    LAKEFS_BLOCKSTORE_S3_DISCOVER_BUCKET_REGION: "false",
+    LAKEFS_BLOCKSTORE_S3_CREDENTIALS_ACCESS_KEY_ID: ACCESS_KEY,
+    LAKEFS_BLOCKSTORE_S3_CREDENTIALS_SECRET_ACCESS_KEY: SECRET_KEY,
+  };
+}
+
+async function start(folder) {
+  build();
+  for (const name of ["local/external", "s3/data/lakefs", "s3/sidecar", "on-s3"]) mkdirSync(join(folder, name), { recursive: true });
+  const pids = [
+    run("lakefs-local", ["lakefs", "run"], lakefsEnvironment(8100, join(folder, "local"), localBlocks(join(folder, "local"))), folder),
+    run("versitygw", ["versitygw", "--port", "127.0.0.1:8101", "--quiet", "posix", "--sidecar", join(folder, "s3/sidecar"), join(folder, "s3/data")], { ROOT_ACCESS_KEY: ACCESS_KEY, ROOT_SECRET_KEY: SECRET_KEY }, folder),
+  ];
+  writeFileSync(join(folder, "pids"), pids.join("\n"));
+  await until("http://127.0.0.1:8101/", "the S3 server");
+  pids.push(run("lakefs-s3", ["lakefs", "run"], lakefsEnvironment(8102, join(folder, "on-s3"), s3Blocks(8101)), folder));
+  writeFileSync(join(folder, "pids"), pids.join("\n"));
+  await Promise.all([until("http://127.0.0.1:8100/_health", "lakeFS"), until("http://127.0.0.1:8102/_health", "lakeFS over S3")]);
+  console.log(`lakeFS, local blocks   http://127.0.0.1:8100
+lakeFS, S3 blocks      http://127.0.0.1:8102   (bucket lakefs)
+S3 server              http://127.0.0.1:8101
+access key ${ACCESS_KEY}
+secret key ${SECRET_KEY}`);
+}
+
+function stop(folder) {
+  const file = join(folder, "pids");
+  if (!existsSync(file)) return;
+  for (const pid of readFileSync(file, "utf8").split("\n").map(Number)) {
+    try {
+      process.kill(pid, "SIGTERM");
+    } catch {
+      // it has ended by itself
+    }
+  }
+  rmSync(file);
+}
+
+if (process.argv[1] === import.meta.filename || process.argv[1]?.endsWith("scripts/servers.mjs")) {
+  const [, , action, place] = process.argv;
+  const folder = resolve(place ?? "data-servers");
+  if (action === "build") console.log(build());
+  else if (action === "start") await start(folder);
+  else if (action === "stop") stop(folder);
+  else if (action === "path" && isBuilt()) console.log(programFolder());
+  else {
+    console.error(action === "path" ? "not built: node scripts/servers.mjs build" : "usage: node scripts/servers.mjs build | start [DIR] | stop [DIR] | path");
+    process.exit(action === "path" ? 1 : 2);
+  }
+}
