@@ -23,9 +23,7 @@ export interface TaskParts {
 
 /** Takes what the spool holds from where the last call stopped. Throws "pack/…" at the first defect. */
 export function scan(request: ScanRequest, { module }: TaskParts): ScanResult {
-  const fresh = typeof request.session === "object" ? request.session : undefined;
-  const session = new Session(module, request.memory, {}, fresh);
-  const window = fresh === undefined ? (request.session as number) : session.reserve(WINDOW_BYTES + WINDOW_SLACK_BYTES);
+  const { session, window } = openOrResume(request, module);
   const { kernels } = session;
   kernels.useFirstLinkSet();
   const file = openSync(request.path, "r");
@@ -40,11 +38,19 @@ export function scan(request: ScanRequest, { module }: TaskParts): ScanResult {
     session: window,
     position: kernels.scanPosition(),
     done,
+    inside: kernels.scanInLarge() !== 0,
     objects: kernels.recordCount(),
     claimed: kernels.recordClaim(),
     hashed: kernels.hashedCount(),
     marks: session.marks,
   };
+}
+
+/** The first call of an ingest opens its tables and makes the window; later ones find both. */
+export function openOrResume({ memory, session: given }: Pick<ScanRequest, "memory" | "session">, module: WebAssembly.Module): { session: Session; window: number } {
+  if (typeof given === "number") return { session: new Session(module, memory), window: given };
+  const session = new Session(module, memory, {}, given);
+  return { session, window: session.reserve(WINDOW_BYTES + WINDOW_SLACK_BYTES) };
 }
 
 function scanSpool(session: Session, request: ScanRequest, window: number, file: number): void {

@@ -1,10 +1,10 @@
-/** Pass 1 of a file that is all here, in several pool threads: wasm/segments.ts says how the cuts are found and why that is safe. */
+/** Pass 1 of what is all here, in several pool threads: wasm/segments.ts says how the cuts are found and why that is safe. */
 import { closeSync, openSync } from "node:fs";
 import { asFault, Fault, toRecord } from "../base/fault.js";
 import { CODE } from "../kernels/codes.js";
 import { TaskWatch } from "../pool/control.js";
 import type { CutRequest, CutResult, JoinRequest, ScanResult, SegmentResult, SegmentsRequest } from "../pool/ingest-tasks.js";
-import { readExactly, type TaskParts, WINDOW_BYTES, WINDOW_SLACK_BYTES } from "./index-pack-scan.js";
+import { openOrResume, readExactly, type TaskParts, WINDOW_BYTES, WINDOW_SLACK_BYTES } from "./index-pack-scan.js";
 import { Session } from "./index-pack-session.js";
 
 /** Bytes looked through behind each cut. A stream that starts there and is longer than this is not found: one part fewer. */
@@ -13,16 +13,16 @@ const CHECKSUM_BYTES = 20;
 /** Above every offset. */
 const NO_STOP = 2n ** 64n - 1n;
 
-/** Opens the ingest and guesses where entries start near `parts` - 1 cuts. */
+/** Guesses where entries start near `parts` - 1 cuts of what is not scanned yet. */
 export function cut(request: CutRequest, { module }: TaskParts): CutResult {
-  const session = new Session(module, request.memory, {}, request.settings);
-  const window = session.reserve(WINDOW_BYTES + WINDOW_SLACK_BYTES);
+  const { session, window } = openOrResume(request, module);
+  const { from } = request;
   const end = request.bytes - CHECKSUM_BYTES;
   const file = openSync(request.path, "r");
-  const starts = [0];
+  const starts = [from];
   try {
     for (let part = 1; part < request.parts; part++) {
-      const at = Math.floor((end * part) / request.parts);
+      const at = from + Math.floor(((end - from) * part) / request.parts);
       const length = Math.min(PROBE_BYTES, end - at);
       readExactly(file, session.view(window, length), at);
       const guess = session.kernels.findGuess(window, window + length);
@@ -100,5 +100,5 @@ export function join(request: JoinRequest, { module }: TaskParts): ScanResult {
   kernels.endSegments(request.bytes - CHECKSUM_BYTES);
   const counts = { objects: kernels.recordCount(), claimed: kernels.recordClaim() };
   if (counts.objects !== counts.claimed) throw new Fault("pack/bad-count", { objects: counts.objects, promised: counts.claimed });
-  return { session: 0, position: kernels.scanPosition(), done: true, ...counts, hashed: kernels.hashedCount(), marks: session.marks };
+  return { session: 0, position: kernels.scanPosition(), done: true, inside: false, ...counts, hashed: kernels.hashedCount(), marks: session.marks };
 }

@@ -41,7 +41,6 @@ export async function indexPackFile(path: string, options: IndexFileOptions): Pr
       memoryBytes: options.memoryBytes ?? LIMITS.ingestMemoryBytes,
       signal: options.signal ?? new AbortController().signal,
       sync: false,
-      complete: true,
       ...(threads === undefined ? {} : { threads }),
       ...(onProgress === undefined ? {} : { onProgress }),
     },

@@ -13,8 +13,6 @@ export interface IndexingOptions extends Omit<IngestOptions, "packBytesMax"> {
   readonly revPath: string;
   /** Whether the pack is synced to disk too. */
   readonly sync: boolean;
-  /** The file is all here and in nobody's hands: several threads may read it at once. */
-  readonly complete?: boolean;
   /** Threads for pass 2; all of the pool's unless said. */
   readonly threads?: number;
 }
@@ -31,7 +29,7 @@ const CHECKSUM_BYTES = 20;
 /** Families below which one thread does them all: a second one would cost more to start. */
 const PARALLEL_FAMILIES_MIN = 64;
 
-/** Files below this are scanned by one thread. */
+/** Less than this is scanned by one thread. */
 const SEGMENTED_BYTES_MIN = 4 * 1024 * 1024;
 /** More parts only help balance, and cost memory each. */
 const PARTS_A_THREAD = 4;
@@ -73,18 +71,19 @@ export class PackIndexing {
     this.#progress({ stage: "receiving", done: result.objects, total: result.claimed, bytes: to });
   }
 
-  /** Pass 1 over a whole file by all threads. False: it was not worth it, or not possible. */
+  /** Pass 1 over what is left, which is all here, by all threads. False: it was not worth it, or not possible. */
   async #scanSegments(bytes: number): Promise<boolean> {
     const threads = this.#options.threads ?? this.#pool.threads;
-    if (!this.#options.complete || threads < 2 || bytes < SEGMENTED_BYTES_MIN || typeof this.#session === "number") return false;
+    const from = this.#scan?.position ?? 0;
+    if (threads < 2 || bytes - from < SEGMENTED_BYTES_MIN || this.#scan?.inside) return false;
     const common = { memory: this.#memory, path: this.#options.path, bytes };
-    const { session, starts, stops } = await this.#run("index-pack/cut", { ...common, parts: threads * PARTS_A_THREAD, settings: this.#session });
+    const { session, starts, stops } = await this.#run("index-pack/cut", { ...common, from, parts: threads * PARTS_A_THREAD, session: this.#session });
     this.#session = session;
     if (starts.length < 2) return false;
     const next = new SharedArrayBuffer(4);
     const tasks = Array.from({ length: threads }, () => this.#run("index-pack/segments", { ...common, starts, stops, next }));
     const results = (await allOrFirst(tasks)).flat();
-    const chain = followChain(results, bytes - CHECKSUM_BYTES);
+    const chain = followChain(results, from, bytes - CHECKSUM_BYTES);
     for (const { marks } of chain) this.#take(marks);
     const dropped = results.filter((one) => !chain.includes(one)).map(({ linkSet }) => linkSet);
     this.#scan = await this.#run("index-pack/join", { memory: this.#memory, bytes, chain: chain.map(({ segment }) => segment), droppedLinkSets: dropped });
@@ -237,11 +236,11 @@ async function allOrFirst<T>(tasks: readonly Promise<T>[]): Promise<T[]> {
   return Promise.all(tasks);
 }
 
-/** The segments that lead from the pack's header to its end. Throws what the first broken one of them found. */
-function followChain(results: readonly SegmentResult[], end: number): SegmentResult[] {
+/** The segments that lead from where all is known to the pack's end. Throws what the first broken one of them found. */
+function followChain(results: readonly SegmentResult[], from: number, end: number): SegmentResult[] {
   const byStart = new Map(results.map((one) => [one.start, one]));
   const chain: SegmentResult[] = [];
-  for (let at = 0; at !== end; ) {
+  for (let at = from; at !== end; ) {
     const one = byStart.get(at);
     if (one === undefined) throw new Fault("pack/truncated", { offset: at });
     if (one.failure !== undefined) throw new Fault(one.failure.fault, one.failure.facts);

@@ -14,8 +14,10 @@ import { PackIndexing } from "./ingest-passes.js";
 const SPOOL_BUFFER_BYTES = 256 * 1024;
 /** An idle pass 1 is given what there is from here on; below, a task costs more than it does. */
 const IDLE_SCAN_BYTES = 64 * 1024;
-/** Bytes the client may be ahead of pass 1. */
-const AHEAD_BYTES_MAX = 8 * 1024 * 1024;
+/** Bytes one task of pass 1 takes, so that it comes back soon and the rest can be shared once it is all here. */
+const SCAN_BYTES_MAX = 4 * 1024 * 1024;
+/** Bytes the client may be ahead of pass 1. They lie in a file; a fast sender is soon done, and then all threads scan. */
+const AHEAD_BYTES_MAX = 64 * 1024 * 1024;
 
 export async function startIngest(options: IngestOptions, pool: Pool): Promise<Ingest> {
   checkAborted(options.signal);
@@ -33,6 +35,10 @@ class SpooledIngest implements Ingest {
   #spooled = 0;
   #scanned = 0;
   #scanning: Promise<void> | undefined;
+  /** The task of pass 1 that runs now. */
+  #slice: Promise<void> | undefined;
+  /** All bytes are here: what is not scanned yet is left to `finish`. */
+  #ended = false;
   #failure: unknown;
   #discarded: Promise<void> | undefined;
 
@@ -60,7 +66,7 @@ class SpooledIngest implements Ingest {
       if (this.#buffered === SPOOL_BUFFER_BYTES) await this.#flush();
     }
     if (this.#scanning === undefined && this.#buffered >= IDLE_SCAN_BYTES) await this.#flush();
-    while (this.#spooled - this.#scanned > AHEAD_BYTES_MAX && this.#scanning !== undefined) await this.#scanning;
+    while (this.#spooled - this.#scanned > AHEAD_BYTES_MAX && this.#scanning !== undefined) await this.#slice;
     this.#check();
   }
 
@@ -82,9 +88,10 @@ class SpooledIngest implements Ingest {
   /** Runs pass 1 over what the spool holds until it has caught up. One at a time. */
   async #scanAhead(): Promise<void> {
     try {
-      while (this.#scanned < this.#spooled && this.#failure === undefined) {
-        const to = this.#spooled;
-        await this.#indexing.scan(to, false);
+      while (this.#scanned < this.#spooled && this.#failure === undefined && !this.#ended) {
+        const to = Math.min(this.#spooled, this.#scanned + SCAN_BYTES_MAX);
+        this.#slice = this.#indexing.scan(to, false);
+        await this.#slice;
         this.#scanned = to; // it may have left the start of an entry, but has seen all there was
       }
     } catch (error) {
@@ -96,6 +103,7 @@ class SpooledIngest implements Ingest {
 
   async finish(): Promise<IngestedPack> {
     this.#check();
+    this.#ended = true;
     await this.#flush();
     await this.#scanning;
     this.#check();

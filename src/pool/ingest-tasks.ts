@@ -31,6 +31,8 @@ export interface ScanResult {
   readonly position: number;
   /** All entries the header promises were seen. */
   readonly done: boolean;
+  /** `position` is inside an entry that is taken in pieces. */
+  readonly inside: boolean;
   readonly objects: number;
   readonly claimed: number;
   readonly hashed: number;
@@ -48,13 +50,16 @@ export interface CutRequest extends TaskControl {
   readonly path: string;
   /** Bytes of the whole pack, its checksum included. */
   readonly bytes: number;
+  /** Where an entry surely starts: everything before it was scanned. 0: nothing was. */
+  readonly from: number;
   readonly parts: number;
-  readonly settings: SessionSettings;
+  /** As in ScanRequest. */
+  readonly session: SessionSettings | number;
 }
 
 export interface CutResult {
   readonly session: number;
-  /** Offsets where entries probably start, ascending; the first is 0, the pack's header. */
+  /** Offsets where entries probably start, ascending; the first is `from`. */
   readonly starts: readonly number[];
   /** Where the kernels find them. */
   readonly stops: number;
