@@ -6,7 +6,7 @@ import { OK, OUT_OF_MEMORY } from "./errors";
 import { DIRECTORY, SCAN, UNWALKED, allocate } from "./layout";
 import { RECORD_BYTES, makeDirectory, makeRecord, recordAt, useRecords } from "./records";
 import { S_BYTES, S_COUNT, S_DELTAS, S_REF_DELTAS, S_UNCHECKED, S_UNWALKED, prepareScan, startSegment } from "./scan";
-import { inflateSome, input, startResumable, STATE_BYTES } from "./inflate";
+import { inflateSome, input, output, startResumable, STATE_BYTES } from "./inflate";
 import { openLinkSet } from "./links";
 
 /** Output a guess may have: larger streams are not tried further. */
@@ -16,19 +16,21 @@ const PROBE_BYTES: usize = 256 << 10;
 const G_DIRECTORY: usize = S_BYTES;
 const SEGMENT_BYTES: usize = S_BYTES + 64;
 
-/**
- * Looks from `start` on for a zlib stream that ends before `end`; answers where it ends, 0: none found. Costs at most a few tries a
- * kilobyte: two bytes must look like zlib's header, and most of those that do break at once.
- */
+/** Work one search may cost, in bytes made and 256 a try: bytes can be arranged so that every place looks like a stream. */
+const PROBE_WORK_MAX: usize = 8 << 20;
+
+/** Looks from `start` on for a zlib stream that ends before `end`; answers where it ends, 0: none found. */
 export function findGuess(start: usize, end: usize): usize {
   const state = allocate(STATE_BYTES);
   const room = allocate(PROBE_BYTES + 1024);
   if (state == 0 || room == 0) return 0;
-  for (let at = start; at + 32 < end; at++) {
+  let work: usize = 0;
+  for (let at = start; at + 32 < end && work < PROBE_WORK_MAX; at++) {
     const first: u32 = load<u8>(at);
     if ((first & 15) != 8 || first > 0x78 || ((first << 8) | load<u8>(at, 1)) % 31 != 0 || load<u8>(at, 1) & 0x20) continue;
     startResumable(state);
     if (inflateSome(state, at, end, room, room + PROBE_BYTES, room, false) == OK) return input;
+    work += 256 + (output - room);
   }
   return 0;
 }

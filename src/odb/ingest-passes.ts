@@ -31,8 +31,9 @@ const PARALLEL_FAMILIES_MIN = 64;
 
 /** Less than this is scanned by one thread. */
 const SEGMENTED_BYTES_MIN = 4 * 1024 * 1024;
-/** More parts only help balance, and cost memory each. */
+/** Parts even out the threads' work; more cost memory each, and a hostile pack can have each read to the end. */
 const PARTS_A_THREAD = 4;
+const PARTS_MAX = 16;
 
 type Marks = { gitmodules: string[]; gitattributes: string[] };
 
@@ -77,7 +78,7 @@ export class PackIndexing {
     const from = this.#scan?.position ?? 0;
     if (threads < 2 || bytes - from < SEGMENTED_BYTES_MIN || this.#scan?.inside) return false;
     const common = { memory: this.#memory, path: this.#options.path, bytes };
-    const { session, starts, stops } = await this.#run("index-pack/cut", { ...common, from, parts: threads * PARTS_A_THREAD, session: this.#session });
+    const { session, starts, stops } = await this.#run("index-pack/cut", { ...common, from, parts: Math.min(threads * PARTS_A_THREAD, PARTS_MAX), session: this.#session });
     this.#session = session;
     if (starts.length < 2) return false;
     const next = new SharedArrayBuffer(4);
