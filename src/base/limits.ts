@@ -32,6 +32,8 @@ export const LIMITS = {
   /** A filter expression. `combine:` of a handful of filters fits ten times over. */
   filterBytesMax: 4 * KIB,
   filterDepthMax: 16,
+  /** Sparse-checkout patterns of a filter, which every path is held against: some thousand lines. */
+  sparsePatternBytesMax: 128 * KIB,
   /** Characters of a client's own text (a name, an argument) that a message repeats. */
   messageNameBytesMax: 200,
   /** Inflated bytes per compressed byte of a gzip body, beyond `gzipSlackBytes`. zlib itself cannot exceed 1032. */
@@ -112,6 +114,19 @@ export const LIMITS = {
   poolQueueMax: 256,
   /** A running task that was asked to stop and has not is ended with its thread after this long. */
   taskAbortGraceMs: 5_000,
+
+  // lakeFS -------------------------------------------------------------------------------------------------------
+  /** Results of one page; more is refused by lakeFS (400). */
+  lakefsPageMax: 1_000,
+  /** Paths of one bulk delete; more is refused by lakeFS (400). */
+  lakefsDeletePathsMax: 1_000,
+  /** Bytes of a JSON reply: 1,000 commits that carry a raw commit of 16 KB each. */
+  lakefsReplyBytesMax: 32 * MIB,
+  /** One call, its body included: a range of 20 MiB at 70 KB/s. */
+  lakefsCallMs: 300_000,
+  /** Tries of a call that is safe to repeat, waits between them doubling from `lakefsRetryMs`. */
+  lakefsTriesMax: 5,
+  lakefsRetryMs: 100,
 
   // caches -------------------------------------------------------------------------------------------------------
   /** Default of LAKEPACK_CACHE_BYTES: generated packs kept on disk. */

@@ -51,3 +51,11 @@ t.test("globs as git matches them", async (t) => {
     });
   }
 });
+
+t.test("a glob of many stars costs no more than its length times the path's", async (t) => {
+  const started = performance.now();
+  t.equal(decide(`${"*a".repeat(500)}b\n`, "a".repeat(2_000)), undefined);
+  t.equal(decide(`${"**/a".repeat(300)}\n`.replaceAll("a**", "a/**"), `${"a/".repeat(600)}b`), undefined);
+  t.ok(performance.now() - started < 2_000);
+  t.throws(() => decide("x\n".repeat(100_000), "x"), { code: "wire/bad-filter" });
+});
