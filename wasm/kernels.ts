@@ -103,7 +103,7 @@ export { openResolve, resolve } from "./resolve";
 export {
   findRecord, openLinkCount, openLinks, sortRecords, specialLinkCount, specialLinks, sweepLinks, tableBytesEnd, writeIdx, writeRev, writeTips,
 } from "./conclude";
-export { checkObject } from "./check";
+export { checkObject, walkObject } from "./check";
 export { recordAt, makeRecord };
 
 export function recordCount(): u32 { return load<u32>(RECORD_COUNT); }

@@ -72,6 +72,7 @@ export interface IngestModule extends Module {
   specialLinkCount(): number;
   writeTips(to: number, max: number): number;
   checkObject(record: number, type: number, data: number, size: number): number;
+  walkObject(type: number, data: number, size: number): void;
   recordAt(index: number): number;
   makeRecord(index: number): number;
   recordCount(): number;

@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { closeSync, fdatasyncSync, fsyncSync, openSync } from "node:fs";
 import { deflateSync } from "node:zlib";
 import { Fault } from "../base/fault.js";
-import { OBJECT_TYPE, type Oid, oidAt, oidBytes } from "../git/oid.js";
+import { OBJECT_TYPE, type ObjectType, type Oid, oidAt, oidBytes } from "../git/oid.js";
 import { ENTRY_HEADER_BYTES_MAX, writeTypeAndSize } from "../git/pack-writer.js";
 import type { Kernels } from "../kernels/kernels.js";
 import { TaskWatch } from "../pool/control.js";
@@ -24,6 +24,8 @@ const CHECKSUM_BYTES = 20;
 const TIPS_MAX = 10_000;
 const OPEN_LINKS_MAX = 100;
 const LINK_BYTES = 24;
+/** Readable bytes behind an object that is walked: kernels look ahead. */
+const ROOM_SLACK_BYTES = 64;
 
 /** Compares the pack's last 20 bytes with what they should be. Throws "pack/bad-trailer". */
 export function trailer(request: TrailerRequest): TrailerResult {
@@ -65,6 +67,7 @@ class Conclusion {
   #checksum: string;
   #bytes: number;
   #appended = 0;
+  #room = { at: 0, bytes: 0 };
 
   constructor(request: ConcludeRequest, { module, kernels }: TaskParts) {
     this.#request = request;
@@ -141,6 +144,7 @@ class Conclusion {
     this.#session.kernels.addCalls(0, 1);
     const entry = Buffer.concat([header, deflateSync(data)]);
     writeExactly(file, entry, offset);
+    this.#walk(type, data);
     this.#session.kernels.makeRecord(index);
     const record = this.#session.record(index);
     record.offset = offset;
@@ -149,6 +153,19 @@ class Conclusion {
     record.crc = this.#calls.crc32(entry, 0);
     record.setId(oidBytes(id));
     return entry.length;
+  }
+
+  /** What an appended base links to counts as what the pack needs: it is one of its objects now. */
+  #walk(type: ObjectType, data: Uint8Array): void {
+    if (type === "blob") return;
+    const { kernels } = this.#session;
+    if (data.length + ROOM_SLACK_BYTES > this.#room.bytes) {
+      const bytes = 2 * data.length + ROOM_SLACK_BYTES;
+      this.#room = { at: this.#session.reserve(bytes), bytes };
+    }
+    this.#session.view(this.#room.at, data.length).set(data);
+    kernels.useFirstLinkSet();
+    kernels.walkObject(OBJECT_TYPE[type], this.#room.at, data.length);
   }
 
   /** The new count into the header, the new checksum behind the last entry. */
@@ -220,13 +237,13 @@ class Conclusion {
     const count = kernels.openLinkCount();
     const { packs, closed } = this.#request;
     const lookups = packs.filter((pack) => closed.includes(pack.checksum)).map((pack) => new PackLookup(pack));
-    const links: Oid[] = [];
+    const links = new Set<Oid>(); // several threads may have met the same link
     const bytes = this.#session.view(kernels.openLinks(), count * LINK_BYTES);
-    for (let link = 0; link < count && links.length < OPEN_LINKS_MAX; link++) {
+    for (let link = 0; link < count && links.size < OPEN_LINKS_MAX; link++) {
       if (link % 1024 === 0) this.#watch.check();
-      if (!lookups.some((lookup) => lookup.find(bytes, link * LINK_BYTES) >= 0)) links.push(oidAt(bytes, link * LINK_BYTES));
+      if (!lookups.some((lookup) => lookup.find(bytes, link * LINK_BYTES) >= 0)) links.add(oidAt(bytes, link * LINK_BYTES));
     }
-    return links;
+    return [...links];
   }
 
   #tips(): Oid[] | undefined {

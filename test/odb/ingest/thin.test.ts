@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
-import { appending, blob, buildPack, oidOf, whole } from "../../pack-builder.js";
+import { appending, blob, buildPack, copy, delta, oidOf, whole } from "../../pack-builder.js";
 import { createRepository, packHandle } from "../stock-git.js";
 import { gitIndex, ingestBench, plainTables } from "./harness.js";
 
@@ -55,6 +55,18 @@ t.test("a base that is here and in the pack is not appended", async (t) => {
   const ours = await bench.ingest(pack, { packs });
   t.equal(ours.appendedCount, 0);
   t.ok(ours.idx.equals(plainTables(pack).idx));
+});
+
+t.test("what an appended tree links to is needed too", async (t) => {
+  const names = Array.from({ length: 40 }, (_, at) => Buffer.concat([Buffer.from(`100644 file${at + 10}\0`), Buffer.from(oidOf("blob", at === 0 ? "first" : "content"), "hex")]));
+  const old = Buffer.concat(names);
+  const open = stored(buildPack([whole("tree", old)]), "tree-only");
+  // The new tree keeps only the first entry; the others are needed by its base alone.
+  const pack = buildPack([{ type: 7, baseOid: oidOf("tree", old), data: delta(old.length, 34, copy(0, 34)) }]);
+  const ours = await bench.ingest(pack, { packs: [open], closed: new Set() });
+  t.equal(ours.appendedCount, 1);
+  t.same([...ours.openLinks].sort(), [oidOf("blob", "content"), oidOf("blob", "first")].sort());
+  t.match(ours, { closed: false, selfContained: false });
 });
 
 t.test("a base too large to be kept is read again", async (t) => {
