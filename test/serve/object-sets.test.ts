@@ -147,10 +147,12 @@ const DEEPENINGS: readonly (readonly (readonly string[])[])[] = [
 ];
 
 t.test("deepening moves the boundary as stock git's server does", async (t) => {
-  const { urls } = await servers(t);
+  const { ours: server, urls } = await servers(t);
   for (const version of [0, 2] as const)
     for (const [first = [], ...fetches] of DEEPENINGS) {
-      const copies = await Promise.all(urls.map((url) => clone(t, url, first, version)));
+      // Ours on one connection in version 0, over HTTP in version 2.
+      const mine = version === 0 ? `${server.gitUrl}/ns/history.git` : urls[0];
+      const copies = await Promise.all([mine, urls[1]].map((url) => clone(t, url, first, version)));
       for (const args of fetches) {
         const [ours = "", stock = ""] = copies;
         await Promise.all(copies.map((copy) => git(["fetch", "-q", ...args, "origin"], { cwd: copy, version })));
