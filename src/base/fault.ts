@@ -67,6 +67,19 @@ export const FAULTS = {
   "pool/saturated": { http: 503, retry: true, says: "the server is busy; try again" },
   "pool/worker-died": { http: 500, retry: true, says: "a worker stopped in the middle of this request" },
 
+  // lakefs: what the lakeFS server answered
+  "lakefs/unreachable": { http: 503, retry: true, says: "lakeFS does not answer" },
+  "lakefs/throttled": { http: 503, retry: true, says: "lakeFS asked us to slow down" },
+  "lakefs/failed": { http: 502, retry: true, says: "lakeFS failed" },
+  "lakefs/denied": { http: 502, retry: false, says: "lakeFS does not let this server do that" },
+  "lakefs/missing": { http: 404, retry: false, says: "lakeFS has no such thing" },
+  "lakefs/gone": { http: 502, retry: false, says: "lakeFS names data that is gone from its storage" },
+  "lakefs/conflict": { http: 409, retry: false, says: "lakeFS has it already, or in another state" },
+  "lakefs/refused": { http: 409, retry: false, says: "lakeFS refused" },
+  "lakefs/bad-request": { http: 502, retry: false, says: "lakeFS did not accept the request" },
+  "lakefs/bad-reply": { http: 502, retry: false, says: "lakeFS answered with something that cannot be read" },
+  "lakefs/unmappable": { http: 422, retry: false, says: "this cannot exist on the other side" },
+
   // serve
   "repository/missing": { http: 404, retry: false, says: "repository not found" },
   "repository/bad-name": { http: 404, retry: false, says: "this is not a repository's name" },

@@ -1,0 +1,261 @@
+/**
+ * The calls of lakeFS that the bridge makes, typed. Facts about each stand where they matter; test/conformance/lakefs re-checks
+ * them against a real server. Always read by full commit id: a branch's name would show its uncommitted staging.
+ */
+import { Fault } from "../base/fault.js";
+import { LIMITS } from "../base/limits.js";
+import { type LakefsAccess, LakefsHttp, type OnCall, pathOf } from "./http.js";
+import type {
+  LakefsCommit,
+  LakefsCommitRecord,
+  LakefsConfig,
+  LakefsDifference,
+  LakefsObject,
+  LakefsPage,
+  LakefsRef,
+  LakefsRepository,
+  LakefsStage,
+} from "./types.js";
+
+/** Prefix of the headers that become an object's user metadata; lakeFS lower-cases the keys. */
+const METADATA_HEADER = "x-lakefs-meta-";
+
+export interface MergeRequest {
+  readonly message: string;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+export interface DeleteFailure {
+  readonly path?: string;
+  readonly status_code: number;
+  readonly message: string;
+}
+
+export class LakefsClient {
+  readonly http: LakefsHttp;
+
+  constructor(access: LakefsAccess, onCall?: OnCall) {
+    this.http = new LakefsHttp(access, onCall);
+  }
+
+  config(signal: AbortSignal): Promise<LakefsConfig> {
+    return this.http.json({ name: "config", method: "GET", path: "/config", repeatable: true, signal });
+  }
+
+  // repositories -----------------------------------------------------------------------------------------------------
+
+  getRepository(repository: string, signal: AbortSignal): Promise<LakefsRepository> {
+    return this.http.json({ name: "getRepository", method: "GET", path: `/repositories${pathOf(repository)}`, repeatable: true, signal });
+  }
+
+  listRepositories(after: string, signal: AbortSignal): Promise<LakefsPage<LakefsRepository>> {
+    const query = { after, amount: LIMITS.lakefsPageMax };
+    return this.http.json({ name: "listRepositories", method: "GET", path: "/repositories", query, repeatable: true, signal });
+  }
+
+  createRepository(json: { name: string; storage_namespace: string; default_branch?: string }, signal: AbortSignal): Promise<LakefsRepository> {
+    return this.http.json({ name: "createRepository", method: "POST", path: "/repositories", json, repeatable: false, signal });
+  }
+
+  // branches and tags ------------------------------------------------------------------------------------------------
+
+  /** Every branch, hidden ones if asked for. */
+  listBranches(repository: string, options: { prefix?: string; hidden?: boolean }, signal: AbortSignal): AsyncGenerator<LakefsRef> {
+    const { prefix, hidden } = options;
+    return this.#pages("listBranches", `/repositories${pathOf(repository)}/branches`, { prefix, show_hidden: hidden }, signal);
+  }
+
+  getBranch(repository: string, branch: string, signal: AbortSignal): Promise<LakefsRef> {
+    return this.http.json({ name: "getBranch", method: "GET", path: branchPath(repository, branch), repeatable: true, signal });
+  }
+
+  /** An atomic test-and-set: "lakefs/conflict" where the branch exists. `source`: any ref expression. */
+  createBranch(repository: string, json: { name: string; source: string; hidden?: boolean }, signal: AbortSignal): Promise<void> {
+    const path = `/repositories${pathOf(repository)}/branches`;
+    return this.http.done({ name: "createBranch", method: "POST", path, json, repeatable: false, signal });
+  }
+
+  /** Absent is success. No expected head can be given. */
+  async deleteBranch(repository: string, branch: string, signal: AbortSignal): Promise<void> {
+    await this.http
+      .done({ name: "deleteBranch", method: "DELETE", path: branchPath(repository, branch), repeatable: true, signal })
+      .catch(passOver("lakefs/missing"));
+  }
+
+  /**
+   * Moves a branch to what `ref` names, which is evaluated inside the atomic branch update: with an expression over the branch
+   * itself (`B^2^7^1`) a conditional move. "lakefs/bad-request" where it names nothing.
+   */
+  hardReset(repository: string, branch: string, ref: string, signal: AbortSignal): Promise<void> {
+    const path = `${branchPath(repository, branch)}/hard_reset`;
+    return this.http.done({ name: "hardReset", method: "PUT", path, query: { ref }, repeatable: false, signal });
+  }
+
+  listTags(repository: string, signal: AbortSignal): AsyncGenerator<LakefsRef> {
+    return this.#pages("listTags", `/repositories${pathOf(repository)}/tags`, {}, signal);
+  }
+
+  /** "lakefs/conflict" where it exists: tags never move. */
+  createTag(repository: string, json: { id: string; ref: string }, signal: AbortSignal): Promise<LakefsRef> {
+    return this.http.json({ name: "createTag", method: "POST", path: `/repositories${pathOf(repository)}/tags`, json, repeatable: false, signal });
+  }
+
+  async deleteTag(repository: string, tag: string, signal: AbortSignal): Promise<void> {
+    const path = `/repositories${pathOf(repository)}/tags${pathOf(tag)}`;
+    await this.http.done({ name: "deleteTag", method: "DELETE", path, repeatable: true, signal }).catch(passOver("lakefs/missing"));
+  }
+
+  /** Patterns of protected branches: uploads, commits and resets there are refused, merges are not. */
+  async branchProtection(repository: string, signal: AbortSignal): Promise<readonly string[]> {
+    const path = `/repositories${pathOf(repository)}/settings/branch_protection`;
+    const rules = await this.http.json<readonly { pattern: string }[]>({ name: "branchProtection", method: "GET", path, repeatable: true, signal });
+    return rules.map(({ pattern }) => pattern);
+  }
+
+  // commits ----------------------------------------------------------------------------------------------------------
+
+  getCommit(repository: string, id: string, signal: AbortSignal): Promise<LakefsCommit> {
+    return this.http.json({ name: "getCommit", method: "GET", path: `/repositories${pathOf(repository)}/commits${pathOf(id)}`, repeatable: true, signal });
+  }
+
+  /** One page of history from `id`, ordered by date (not topologically); `id` itself comes first. A missing parent makes it "lakefs/missing". */
+  async log(repository: string, id: string, amount: number, signal: AbortSignal): Promise<LakefsPage<LakefsCommit>> {
+    const path = `/repositories${pathOf(repository)}/refs${pathOf(id)}/commits`;
+    return this.http.json({ name: "log", method: "GET", path, query: { amount }, repeatable: true, signal });
+  }
+
+  /** Commits what is staged on a branch. */
+  commit(
+    repository: string,
+    branch: string,
+    json: { message: string; metadata?: Readonly<Record<string, string>>; date?: number; allow_empty?: boolean },
+    signal: AbortSignal,
+  ): Promise<LakefsCommit> {
+    return this.http.json({ name: "commit", method: "POST", path: `${branchPath(repository, branch)}/commits`, json, repeatable: false, signal });
+  }
+
+  /** A commit record: tree, parents and all else as given; no branch moves. Being there already is success. */
+  async createCommitRecord(repository: string, json: LakefsCommitRecord, signal: AbortSignal): Promise<void> {
+    const path = `/repositories${pathOf(repository)}/commits`;
+    await this.http.done({ name: "createCommitRecord", method: "POST", path, json, repeatable: true, signal }).catch(passOver("lakefs/conflict"));
+  }
+
+  /** Merges a ref or commit id into a branch. "lakefs/refused": a hook said no; "lakefs/conflict"; "lakefs/bad-request": dirty or nothing to do. */
+  merge(repository: string, source: string, branch: string, { message, metadata }: MergeRequest, signal: AbortSignal): Promise<{ readonly reference: string }> {
+    const path = `/repositories${pathOf(repository)}/refs${pathOf(source)}/merge${pathOf(branch)}`;
+    const json = { message, metadata, allow_empty: true };
+    return this.http.json({ name: "merge", method: "POST", path, json, repeatable: false, signal });
+  }
+
+  // objects ----------------------------------------------------------------------------------------------------------
+
+  /** One page of the objects at a commit, ordered bytewise by path; `after`: exclusive. */
+  listObjects(repository: string, commit: string, after: string, signal: AbortSignal): Promise<LakefsPage<LakefsObject>> {
+    const path = `/repositories${pathOf(repository)}/refs${pathOf(commit)}/objects/ls`;
+    const query = { after, amount: LIMITS.lakefsPageMax, presign: false };
+    return this.http.json({ name: "listObjects", method: "GET", path, query, repeatable: true, signal });
+  }
+
+  statObject(repository: string, commit: string, object: string, signal: AbortSignal): Promise<LakefsObject> {
+    const path = `/repositories${pathOf(repository)}/refs${pathOf(commit)}/objects/stat`;
+    return this.http.json({ name: "statObject", method: "GET", path, query: { path: object, presign: false }, repeatable: true, signal });
+  }
+
+  /** Whole content of at most `bytesMax`. "lakefs/gone": listed, but its data is not there. */
+  readObject(repository: string, commit: string, object: string, bytesMax: number, signal: AbortSignal): Promise<Uint8Array> {
+    const path = `/repositories${pathOf(repository)}/refs${pathOf(commit)}/objects`;
+    return this.http.bytes({ name: "readObject", method: "GET", path, query: { path: object }, repeatable: true, signal }, bytesMax);
+  }
+
+  /** Content as it arrives, from `range` ("bytes=0-99") if given. */
+  streamObject(repository: string, commit: string, object: string, range: string | undefined, signal: AbortSignal): ReturnType<LakefsHttp["stream"]> {
+    const path = `/repositories${pathOf(repository)}/refs${pathOf(commit)}/objects`;
+    const headers = range === undefined ? {} : { Range: range };
+    return this.http.stream({ name: "streamObject", method: "GET", path, query: { path: object }, headers, repeatable: true, signal });
+  }
+
+  /** Uploads content to a branch's staging. Repeating it is harmless. */
+  uploadObject(
+    repository: string,
+    branch: string,
+    object: string,
+    body: Uint8Array,
+    metadata: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<LakefsObject> {
+    const path = `${branchPath(repository, branch)}/objects`;
+    const headers: Record<string, string> = { "Content-Type": "application/octet-stream" };
+    for (const [key, value] of Object.entries(metadata)) headers[METADATA_HEADER + key] = value;
+    return this.http.json({ name: "uploadObject", method: "POST", path, query: { path: object }, body, headers, repeatable: true, signal });
+  }
+
+  /** Stages an entry for an object that is in the block store already: no copy, and nothing is checked. */
+  stageObject(repository: string, branch: string, object: string, json: LakefsStage, signal: AbortSignal): Promise<LakefsObject> {
+    const path = `${branchPath(repository, branch)}/objects`;
+    return this.http.json({ name: "stageObject", method: "PUT", path, query: { path: object }, json, repeatable: true, signal });
+  }
+
+  /** At most `lakefsDeletePathsMax` paths; one that is not there is no failure. lakeFS answers 200 even where some fail: these throw. */
+  async deleteObjects(repository: string, branch: string, paths: readonly string[], signal: AbortSignal): Promise<void> {
+    const path = `${branchPath(repository, branch)}/objects/delete`;
+    const call = { name: "deleteObjects", method: "POST" as const, path, json: { paths }, repeatable: true, signal };
+    const { errors } = await this.http.json<{ readonly errors?: readonly DeleteFailure[] }>(call);
+    const first = errors?.[0];
+    if (first !== undefined) {
+      throw new Fault("lakefs/failed", { call: call.name, path: first.path, status: first.status_code, reason: first.message, failures: errors?.length });
+    }
+  }
+
+  /** Differences from `left` to `right` (both full commit ids), page by page, in path order. */
+  diff(repository: string, left: string, right: string, signal: AbortSignal): AsyncGenerator<LakefsDifference> {
+    const path = `/repositories${pathOf(repository)}/refs${pathOf(left)}/diff${pathOf(right)}`;
+    return this.#pages("diff", path, { type: "two_dot" }, signal);
+  }
+
+  /** The first `amount` uncommitted changes of a branch. */
+  async dirtyPaths(repository: string, branch: string, amount: number, signal: AbortSignal): Promise<readonly string[]> {
+    const path = `${branchPath(repository, branch)}/diff`;
+    const page = await this.http.json<LakefsPage<LakefsDifference>>({ name: "dirtyPaths", method: "GET", path, query: { amount }, repeatable: true, signal });
+    return page.results.map((difference) => difference.path);
+  }
+
+  /** A raw range or metarange (an SSTable). "lakefs/gone": unknown id; "lakefs/denied": not for this user. */
+  readRange(repository: string, type: "range" | "meta_range", id: string, bytesMax: number, signal: AbortSignal): Promise<Uint8Array> {
+    const path = `/repositories${pathOf(repository)}/metadata/object/${type}${pathOf(id)}`;
+    return this.http.bytes({ name: "readRange", method: "GET", path, repeatable: true, signal }, bytesMax);
+  }
+
+  async *#pages<T>(
+    name: string,
+    path: string,
+    query: Readonly<Record<string, string | boolean | undefined>>,
+    signal: AbortSignal,
+  ): AsyncGenerator<T, void, undefined> {
+    let after = "";
+    for (;;) {
+      const page: LakefsPage<T> = await this.http.json({
+        name,
+        method: "GET",
+        path,
+        query: { ...query, after, amount: LIMITS.lakefsPageMax },
+        repeatable: true,
+        signal,
+      });
+      yield* page.results;
+      if (!page.pagination.has_more) return;
+      if (page.pagination.next_offset <= after) throw new Fault("lakefs/bad-reply", { call: name, reason: "a page that does not go on" });
+      after = page.pagination.next_offset;
+    }
+  }
+}
+
+function branchPath(repository: string, branch: string): string {
+  return `/repositories${pathOf(repository)}/branches${pathOf(branch)}`;
+}
+
+/** For what is as good as success. */
+function passOver(code: string): (error: unknown) => void {
+  return (error) => {
+    if (!(error instanceof Fault && error.code === code)) throw error;
+  };
+}

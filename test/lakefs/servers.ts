@@ -1,0 +1,106 @@
+/** Real servers for tests: lakeFS with local or S3 blocks, each test's own, on free ports of loopback. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdir } from "node:fs/promises";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Test } from "tap";
+import { LakefsClient } from "../../src/lakefs/client.js";
+import type { LakefsAccess } from "../../src/lakefs/http.js";
+import { tempFolder } from "../interop/harness.js";
+
+type Environment = Readonly<Record<string, string>>;
+interface ServersScript {
+  readonly ACCESS_KEY: string;
+  readonly SECRET_KEY: string;
+  programFolder(): string;
+  isBuilt(): boolean;
+  lakefsEnvironment(port: number, folder: string, blocks: Environment): Environment;
+  localBlocks(folder: string): Environment;
+  s3Blocks(port: number): Environment;
+}
+const script = (await import(fileURLToPath(new URL("../../../scripts/servers.mjs", import.meta.url)))) as ServersScript;
+
+/** False where they are not built; otherwise why lakeFS tests are skipped. */
+export const skipLakefs: false | string = script.isBuilt() ? false : "lakeFS is not built: node scripts/servers.mjs build";
+
+export interface RunningLakefs {
+  readonly access: LakefsAccess;
+  readonly client: LakefsClient;
+  /** The server's installation id, for the record of what a test ran on. */
+  readonly blocks: "local" | "s3";
+  /** A storage namespace nobody has used. */
+  namespace(name: string): string;
+  /** lakectl's environment: its own configuration, nobody's home. */
+  readonly lakectl: { readonly program: string; readonly env: Environment };
+  stop(): Promise<void>;
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as { port: number };
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+export async function startLakefs(t: Test, blocks: "local" | "s3" = "local", more: Environment = {}): Promise<RunningLakefs> {
+  const folder = await tempFolder(t);
+  const port = await freePort();
+  const s3Port = blocks === "s3" ? await startS3(t, folder) : 0;
+  await mkdir(join(folder, "external"), { recursive: true });
+  const settings = blocks === "s3" ? script.s3Blocks(s3Port) : script.localBlocks(folder);
+  const child = start(t, "lakefs", ["run"], { ...script.lakefsEnvironment(port, folder, settings), ...more, HOME: folder });
+  const endpoint = `http://127.0.0.1:${port}`;
+  await answers(`${endpoint}/_health`, child);
+  const access = { endpoint, accessKeyId: script.ACCESS_KEY, secretAccessKey: script.SECRET_KEY };
+  const env = {
+    HOME: folder,
+    LAKECTL_SERVER_ENDPOINT_URL: endpoint,
+    LAKECTL_CREDENTIALS_ACCESS_KEY_ID: access.accessKeyId,
+    LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY: access.secretAccessKey,
+  };
+  return {
+    access,
+    client: new LakefsClient(access),
+    blocks,
+    namespace: (name) => (blocks === "s3" ? `s3://lakefs/${name}` : `local://${name}`),
+    lakectl: { program: join(script.programFolder(), "lakectl"), env },
+    stop: () => end(child),
+  };
+}
+
+/** versitygw over a folder with one bucket, "lakefs"; its port. */
+async function startS3(t: Test, folder: string): Promise<number> {
+  const port = await freePort();
+  await mkdir(join(folder, "s3-data/lakefs"), { recursive: true });
+  await mkdir(join(folder, "sidecar"), { recursive: true });
+  const args = ["--port", `127.0.0.1:${port}`, "--quiet", "posix", "--sidecar", join(folder, "sidecar"), join(folder, "s3-data")];
+  const child = start(t, "versitygw", args, { ROOT_ACCESS_KEY: script.ACCESS_KEY, ROOT_SECRET_KEY: script.SECRET_KEY });
+  await answers(`http://127.0.0.1:${port}/`, child);
+  return port;
+}
+
+function start(t: Test, program: string, args: readonly string[], env: Environment): ChildProcess {
+  const child = spawn(join(script.programFolder(), program), args, { env: { PATH: process.env["PATH"], ...env }, stdio: "ignore" });
+  t.teardown(() => end(child));
+  return child;
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const ended = new Promise((resolve) => child.once("close", resolve));
+  child.kill("SIGTERM");
+  await ended;
+}
+
+async function answers(url: string, child: ChildProcess): Promise<void> {
+  for (let attempt = 0; attempt < 300; attempt++) {
+    if (child.exitCode !== null) throw new Error(`${url}: the server ended with ${child.exitCode}`);
+    const response = await fetch(url).catch(() => undefined);
+    if (response !== undefined && response.status < 500) return;
+    await new Promise((wake) => setTimeout(wake, 50));
+  }
+  throw new Error(`${url} does not answer`);
+}
