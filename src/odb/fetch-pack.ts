@@ -55,7 +55,7 @@ function packMaker({ packs, request, pool, onGenerated }: FetchPackInput): PackM
   return {
     check: (path, signal) => pool.run("pack-objects/check", { path }, { signal }),
     async generate(path, growth, signal) {
-      const result = await generate(pool, handles, request, path, growth, signal);
+      const result = await generate(pool, handles, toWalk(request, packs), { request, path, growth, signal });
       onGenerated?.(result);
       return result;
     },
@@ -67,14 +67,14 @@ export function toHandles(packs: readonly LivePack[]): PackHandle[] {
   return packs.map(({ checksum, path, bytes, objectCount, idx, rev }) => ({ checksum, path, bytes, objectCount, idx, rev }));
 }
 
-async function generate(
-  pool: Pool,
-  packs: readonly PackHandle[],
-  request: PackRequest,
-  path: string,
-  growth: Growth,
-  signal: AbortSignal,
-): Promise<GenerateResult> {
+interface GenerateInput {
+  readonly request: PackRequest;
+  readonly path: string;
+  readonly growth: Growth;
+  readonly signal: AbortSignal;
+}
+
+async function generate(pool: Pool, packs: readonly PackHandle[], walk: WalkRequest, { request, path, growth, signal }: GenerateInput): Promise<GenerateResult> {
   const { port1, port2 } = new MessageChannel();
   const helping: Promise<unknown>[] = [];
   const done = new AbortController();
@@ -85,7 +85,6 @@ async function generate(
     else helping.push(...askForHelp(pool, packs, news.board, AbortSignal.any([signal, done.signal])));
   });
   try {
-    const walk = toWalk(request);
     const { thin, ofsDelta } = request;
     // A filter can have kept bases from the client, whatever commits it has.
     const message = { packs, walk, thin: thin && request.filter === undefined, ofsDelta, path, port: port2 };
@@ -107,7 +106,7 @@ function askForHelp(pool: Pool, packs: readonly PackHandle[], board: Extract<Gen
 }
 
 /** Git's rule for deepening: what was the boundary is wanted from its parents on, and counts as had itself. */
-function toWalk(request: PackRequest): WalkRequest {
+function toWalk(request: PackRequest, packs: readonly LivePack[]): WalkRequest {
   const { wants, common, clientShallow, shallow, unshallow, unshallowParents, filter, tags } = request;
   return {
     wants: [...wants, ...unshallowParents],
@@ -115,5 +114,10 @@ function toWalk(request: PackRequest): WalkRequest {
     shallow: [...clientShallow, ...shallow],
     tags,
     ...(filter === undefined ? {} : { filter }),
+    ...(packs.every((pack) => pack.closed && pack.tips !== undefined) ? { packTips: tipsByChecksum(packs) } : {}),
   };
+}
+
+function tipsByChecksum(packs: readonly LivePack[]): Record<string, readonly Oid[]> {
+  return Object.fromEntries(packs.map(({ checksum, tips }) => [checksum, tips ?? []]));
 }

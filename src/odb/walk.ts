@@ -14,6 +14,7 @@ import { LIMITS } from "../base/limits.js";
 import type { Filter } from "../wire/filter.js";
 import { MARK, walkCommits, type WalkedCommits } from "./commit-walk.js";
 import { type CommitNode, Commits, peel } from "./commits.js";
+import { coverAll } from "./cover.js";
 import { FilteredWalk } from "./filtered-walk.js";
 import { createFilter, type SparseBlobs } from "./object-filter.js";
 import type { ObjectReader } from "./object-reader.js";
@@ -66,6 +67,20 @@ class ObjectWalk {
   }
 
   run(): WalkedObjects {
+    const covered = this.#coverAll();
+    if (covered === undefined) this.#walk();
+    else this.#count = covered;
+    this.#onFound(this.#count);
+    return { count: this.#count, marks: this.#marks };
+  }
+
+  #coverAll(): number | undefined {
+    const { wants, haves, shallow, filter, packTips } = this.#request;
+    if (packTips === undefined || haves.length > 0 || shallow.length > 0 || filter !== undefined) return undefined;
+    return coverAll(this.#commits, this.#marks, wants, packTips, this.#watch);
+  }
+
+  #walk(): void {
     const { wants, haves, shallow, filter } = this.#request;
     this.#commits.cutAt(new Set(shallow.map((oid) => this.#reader.locate(oid)).filter((number) => number !== NONE)));
     const ours = sortStarts(this.#reader, wants, true);
@@ -78,8 +93,6 @@ class ObjectWalk {
     else if (filter.kind === "blob:limit") this.#sendAll(ours, walked, (blob) => this.#reader.size(blob) < filter.bytes);
     else this.#sendFiltered(ours, walked, filter);
     this.#addTags();
-    this.#onFound(this.#count);
-    return { count: this.#count, marks: this.#marks };
   }
 
   #markTheirs(theirs: Starts): void {

@@ -19,6 +19,8 @@ export interface WalkRequest {
   readonly filter?: Filter;
   /** Annotated tags that come along if what they point at is sent. */
   readonly tags: readonly TagRef[];
+  /** Where every pack is closed: the tips of each, by checksum. Lets a clone of everything do without reading trees. */
+  readonly packTips?: Readonly<Record<string, readonly Oid[]>>;
 }
 
 export interface TagRef {

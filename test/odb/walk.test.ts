@@ -158,3 +158,45 @@ t.test("a pack whose tips are all reachable costs its commits only", async (t) =
   t.ok(wrong.inflated > 300, "an unreachable tip means a walk");
   t.equal(reader.locate("12".repeat(20)), NONE);
 });
+
+/** Objects of one pack that no other of it links to. */
+function tipsOf(made: StockRepository, pack: PackHandle): string[] {
+  const [reader] = [new ObjectReader([pack], plainKernels)];
+  const all = Array.from({ length: pack.objectCount }, (_, position) => reader.space.oid(position));
+  const linked = new Set<string>();
+  for (const oid of all) {
+    const type = reader.type(reader.locate(oid));
+    if (type === "blob") continue;
+    const text = made.git([type === "tree" ? "ls-tree" : "cat-file", ...(type === "tree" ? [] : [type]), oid]);
+    const head = type === "tree" ? text : (text.split("\n\n")[0] ?? "");
+    for (const [link] of head.matchAll(/\b[0-9a-f]{40}\b/g)) linked.add(link);
+  }
+  return all.filter((oid) => !linked.has(oid)).sort();
+}
+
+t.test("where the wants reach every pack, all is sent and no tree is read", async (t) => {
+  const made = repository(t);
+  const packs: PackHandle[] = [];
+  for (let push = 0; push < 4; push++) {
+    for (let at = 0; at < 3; at++) {
+      made.write(`d${at}/f`, `a line that is long enough for a delta, ${at} ${push}\n`.repeat(20));
+      made.commit(`push ${push} commit ${at}`);
+    }
+    const range = push === 0 ? "HEAD\n" : "HEAD\n^HEAD~3\n";
+    const pack = made.gitBytes(["pack-objects", "--revs", "--thin", "--stdout", "-q"], range);
+    made.git(["index-pack", "--stdin", "--fix-thin"], pack);
+  }
+  made.git(["prune-packed", "-q"]);
+  packs.push(...made.packs({ incremental: true }));
+  t.equal(packs.length, 4);
+  const packTips = Object.fromEntries(packs.map((pack) => [pack.checksum, tipsOf(made, pack)]));
+  const head = made.git(["rev-parse", "HEAD"]);
+  const short = walk(packs, { wants: [head], packTips });
+  t.same(short.oids, made.objects(["HEAD"]));
+  t.ok(short.inflated <= 12, `${short.inflated} read`);
+  const older = made.git(["rev-parse", "HEAD~1"]);
+  t.same(walk(packs, { wants: [older], packTips }).oids, made.objects(["HEAD~1"]), "not all of it: a walk");
+  t.same(walk(packs, { wants: [head], haves: [older], packTips }).oids, made.objects(["HEAD", "^HEAD~1"]));
+  t.same(walk(packs, { wants: [head], shallow: [head], packTips }).oids, [head, ...made.objects(["HEAD^{tree}"])].sort());
+  t.same(walk(packs, { wants: [head], packTips: { ...packTips, [packs[0]?.checksum ?? ""]: ["12".repeat(20)] } }).oids, made.objects(["HEAD"]), "a tip that is not here");
+});
