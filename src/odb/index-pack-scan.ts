@@ -158,8 +158,8 @@ function findExternals(session: Session, request: LinkRequest, calls: Kernels): 
 
 function addExternal(session: Session, number: number, type: number, data: Uint8Array, id: Uint8Array, keep: boolean): void {
   const at = session.reserve((keep ? data.length : 0) + 64);
-  session.bytes.set(id, at);
-  if (keep) session.bytes.set(data, at + 32);
+  session.view(at, id.length).set(id);
+  if (keep) session.view(at + 32, data.length).set(data);
   if (!session.kernels.addExternal(number, type, data.length, keep ? at + 32 : 0, at)) throw new Fault("pack/too-large");
 }
 

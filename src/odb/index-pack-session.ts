@@ -10,6 +10,7 @@ import type { SessionSettings } from "../pool/ingest-tasks.js";
 
 /** wasm/records.ts has the layout. */
 const RECORD = { offset: 0, size: 8, id: 20, base: 44, entryType: 48, type: 49, header: 50, flags: 51, state: 60 } as const;
+const RECORD_BYTES = 64;
 const STATE_KNOWN = 1;
 
 /** What a host can do for the kernels beyond judging. */
@@ -20,7 +21,6 @@ export class Session {
   readonly kernels: IngestModule;
   readonly marks: CheckMarks = { gitmodules: [], gitattributes: [] };
   #refusal: Fault | undefined;
-  #bytes: Uint8Array = new Uint8Array(0);
 
   /** With `settings` the memory is a new one and becomes an ingest's. Throws "pack/too-large" where it is used up. */
   constructor(module: WebAssembly.Module, memory: WebAssembly.Memory, host: HostParts = {}, settings?: SessionSettings) {
@@ -43,13 +43,9 @@ export class Session {
     if (!opened) throw new Fault("pack/too-large");
   }
 
-  /** The whole memory as it is now: it grows under calls, so ask again after each. */
-  get bytes(): Uint8Array {
-    if (this.#bytes.buffer.byteLength !== this.memory.buffer.byteLength) this.#bytes = new Uint8Array(this.memory.buffer);
-    return this.#bytes;
-  }
-
+  /** Bytes [at, at + size) of the memory. It grows under calls, by this thread's and by others': no view outlives one. */
   view(at: number, size: number): Uint8Array {
+    if (at + size > this.memory.buffer.byteLength) this.memory.grow(0); // another thread grew it: see its whole length
     return new Uint8Array(this.memory.buffer, at, size);
   }
 
@@ -76,7 +72,8 @@ export class Session {
   }
 
   record(index: number): PackRecord {
-    return new PackRecord(this.memory, this.kernels.recordAt(index));
+    const at = this.kernels.recordAt(index);
+    return new PackRecord(this.view(at, RECORD_BYTES), at);
   }
 
   /** Tells the other threads to stop. */
@@ -106,9 +103,10 @@ export class PackRecord {
   readonly at: number;
   readonly #view: DataView;
 
-  constructor(memory: WebAssembly.Memory, at: number) {
+  /** `bytes` are its own, `at` where they lie in the memory. */
+  constructor(bytes: Uint8Array, at: number) {
     this.at = at;
-    this.#view = new DataView(memory.buffer, at, 64);
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   }
 
   get offset(): number {
@@ -168,7 +166,7 @@ export class PackRecord {
 
   /** Its id; while it is not known, of a ref-delta the base's. */
   get id(): Oid {
-    return oidAt(new Uint8Array(this.#view.buffer), this.at + RECORD.id);
+    return oidAt(new Uint8Array(this.#view.buffer, this.at + RECORD.id, 20), 0);
   }
 
   setId(id: Uint8Array): void {

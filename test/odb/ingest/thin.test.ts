@@ -102,4 +102,9 @@ t.test("what a pack's links need", async (t) => {
     const wrong = `tree ${oidOf("blob", "content")}\n${who}`;
     t.equal(await bench.refuse(buildPack([whole("commit", wrong), file])), "pack/fsck");
   });
+  await t.test("links of an object nobody can read are not known", async (t) => {
+    const pack = buildPack([whole("tree", "no tree at all"), file]);
+    t.equal(await bench.refuse(pack), "pack/fsck");
+    t.match(await bench.ingest(pack, { fsck: false }), { closed: false, selfContained: false });
+  });
 });
