@@ -65,6 +65,15 @@ export class ManifestObjects implements ObjectDatabase {
     await store.publish(this.#key(pack.checksum, "idx"), pack.idxPath, signal);
   }
 
+  async adopt(pack: IngestedPack, origin: PackRecord["origin"], signal?: AbortSignal): Promise<void> {
+    await this.publish(pack, signal);
+    const record = toPackRecord(pack, origin);
+    await this.#manifests.update((manifest) => {
+      if (manifest.packs.some(({ checksum }) => checksum === record.checksum)) return undefined;
+      return { ...manifest, packs: [record, ...manifest.packs] };
+    }, signal);
+  }
+
   async #livePack(record: PackRecord, signal: AbortSignal | undefined): Promise<LivePack> {
     const { store, tables } = this.#services;
     const [path, idxPath, revPath] = await Promise.all([

@@ -34,4 +34,6 @@ export interface ObjectDatabase {
   beginIngest(options: BeginIngestOptions): Promise<Ingest>;
   /** Moves a finished pack to where it lasts (durable, still unreachable). Idempotent. */
   publish(pack: IngestedPack, signal?: AbortSignal): Promise<void>;
+  /** Publishes a pack and makes it live by itself, before any ref needs it: what was synthesized. Idempotent. */
+  adopt(pack: IngestedPack, origin: LivePack["origin"], signal?: AbortSignal): Promise<void>;
 }
