@@ -86,8 +86,7 @@ async function generate(pool: Pool, packs: readonly PackHandle[], walk: WalkRequ
   });
   try {
     const { thin, ofsDelta } = request;
-    // A filter can have kept bases from the client, whatever commits it has.
-    const message = { packs, walk, thin: thin && request.filter === undefined, ofsDelta, path, port: port2 };
+    const message = { packs, walk, thin, ofsDelta, path, port: port2 };
     return await pool.run("pack-objects/generate", message, { signal, transfer: [port2] });
   } finally {
     port1.close();

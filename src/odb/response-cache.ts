@@ -10,7 +10,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { asFault, Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { PlanFigures } from "../pool/fetch-tasks.js";
@@ -139,8 +139,15 @@ export class ResponseCache {
     } catch (error) {
       pack.break(asFault(error));
       if (this.#packs.get(key) === pack) this.#packs.delete(key);
-      await rm(path, { force: true });
+      await this.#removeParts(basename(path));
     }
+  }
+
+  /** A file that did not become whole, and what a thread that died left beside it (`<name>.<batch>`). */
+  async #removeParts(name: string): Promise<void> {
+    const left = await readdir(this.#folder).catch(() => []);
+    const own = left.filter((each) => each.startsWith(name));
+    await Promise.all(own.map((each) => rm(join(this.#folder, each), { force: true })));
   }
 
   #touch(key: string, pack: CachedPack): void {

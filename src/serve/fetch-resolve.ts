@@ -92,7 +92,10 @@ export function toPackRequest(context: FetchContext, fetch: ResolvedFetch): Pack
   const { boundary, includeTag, ...rest } = fetch;
   const { shallow, unshallow, parents: unshallowParents } = boundary;
   const tags = includeTag ? tagsBeside(context.refs, rest.wants) : [];
-  return { ...rest, shallow, unshallow, unshallowParents, tags };
+  // Without common ground a pack cannot be thin, and with a filter nobody knows which bases the client was spared: then who can read
+  // thin packs gets the same as who cannot.
+  const thin = rest.thin && rest.common.length > 0 && rest.filter === undefined;
+  return { ...rest, thin, shallow, unshallow, unshallowParents, tags };
 }
 
 /** Annotated tags that are not asked for by themselves. */

@@ -116,11 +116,13 @@ t.test("a failed generation fails every reader with its reason and is tried agai
   const maker = new StepMaker();
   const [one, two] = [await cache.stream(KEY, maker, never), await cache.stream(KEY, maker, never)];
   maker.runs[0]?.write("PACK");
+  writeFileSync(`${maker.runs[0]?.path}.3`, "a batch of a thread that died");
   maker.runs[0]?.fail(new Fault("odb/damaged", { pack: "x" }));
   for (const stream of [one, two]) {
     await t.rejects(readAll(stream), { code: "odb/damaged" });
     await stream.close();
   }
+  await settled();
   t.same(readdirSync(path), []);
   t.equal(cache.count, 0);
   await (await cache.stream(KEY, maker, never)).close();
