@@ -11,7 +11,8 @@ import { applyDelta as applyDelta_, deltaBaseSize, deltaResultSize, readDeltaHea
 import { CHECK_SCRATCH_BYTES, setCheckScratch } from "./check";
 import { makeDirectory, makeRecord, recordAt, useRecords } from "./records";
 import { openLinkSet, useFirstLinkSet, linksLost } from "./links";
-import { prepareScan, setOwnScratch } from "./scan";
+import { prepareScan } from "./scan";
+import { setOwnScratch } from "./scan-large";
 export { adoptSegment, findGuess, openSegment } from "./segments";
 export { currentLinkSet, dropLinkSet } from "./links";
 
@@ -97,7 +98,7 @@ export function openSession(
 }
 
 export { openLinkSet, useFirstLinkSet };
-export { endSegments, scan, scanDone, scanEnd, scanInLarge, scanLargeNext, scanPosition, flushScan } from "./scan";
+export { endSegments, scan, scanDone, scanInLarge, scanLargeNext, scanPosition, flushScan } from "./scan";
 export { addExternal, linkBases, linkChildren, setExternal, takeWaiting } from "./link";
 export { openResolve, resolve } from "./resolve";
 export {

@@ -5,7 +5,8 @@
 import { OK, OUT_OF_MEMORY } from "./errors";
 import { DIRECTORY, SCAN, UNWALKED, allocate } from "./layout";
 import { RECORD_BYTES, makeDirectory, makeRecord, recordAt, useRecords } from "./records";
-import { S_BYTES, S_COUNT, S_DELTAS, S_REF_DELTAS, S_UNCHECKED, S_UNWALKED, prepareScan, startSegment } from "./scan";
+import { prepareScan, startSegment } from "./scan";
+import { S_BYTES, S_COUNT, S_DELTAS, S_REF_DELTAS, S_UNCHECKED, S_UNWALKED } from "./scan-state";
 import { inflateSome, input, output, startResumable, STATE_BYTES } from "./inflate";
 import { openLinkSet } from "./links";
 

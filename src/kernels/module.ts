@@ -41,7 +41,6 @@ export interface IngestModule extends Module {
   scan(start: number, end: number, final: number): number;
   scanPosition(): number;
   scanDone(): number;
-  scanEnd(): number;
   scanInLarge(): number;
   scanLargeNext(): void;
   flushScan(): void;
