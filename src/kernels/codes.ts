@@ -17,6 +17,7 @@ const FAULT_OF_CODE: Readonly<Record<number, FaultCode>> = {
   26: "pack/too-large", // four GiB of tables: more objects than an ingest can hold
   27: "pack/bad-count",
   28: "odb/damaged", // a read of our own spool came back short
+  29: "pack/fsck",
 };
 
 /** The fault a kernel's answer stands for; undefined for the answers that are none. */

@@ -18,6 +18,8 @@ const IDLE_SCAN_BYTES = 64 * 1024;
 const SCAN_BYTES_MAX = 4 * 1024 * 1024;
 /** Bytes the client may be ahead of pass 1. They lie in a file; a fast sender is soon done, and then all threads scan. */
 const AHEAD_BYTES_MAX = 64 * 1024 * 1024;
+/** Bytes after which what was written is sent to the disk beside all else, so that little is left when the last byte has come. */
+const SYNC_BYTES = 64 * 1024 * 1024;
 
 export async function startIngest(options: IngestOptions, pool: Pool): Promise<Ingest> {
   checkAborted(options.signal);
@@ -34,6 +36,8 @@ class SpooledIngest implements Ingest {
   #buffered = 0;
   #spooled = 0;
   #scanned = 0;
+  #syncedTo = 0;
+  #syncing: Promise<void> | undefined;
   #scanning: Promise<void> | undefined;
   /** The task of pass 1 that runs now. */
   #slice: Promise<void> | undefined;
@@ -46,7 +50,7 @@ class SpooledIngest implements Ingest {
     this.#options = options;
     this.#file = file;
     const { folder } = options;
-    this.#indexing = new PackIndexing({ ...options, idxPath: join(folder, "idx"), revPath: join(folder, "rev"), path, sync: true }, pool);
+    this.#indexing = new PackIndexing({ ...options, idxPath: join(folder, "idx"), revPath: join(folder, "rev"), path, sync: false }, pool);
   }
 
   async write(bytes: Uint8Array): Promise<void> {
@@ -83,6 +87,20 @@ class SpooledIngest implements Ingest {
       this.#spooled += bytesWritten;
     }
     this.#scanning ??= this.#scanAhead();
+    if (this.#spooled - this.#syncedTo >= SYNC_BYTES) this.#syncing ??= this.#sync();
+  }
+
+  /** Sends the spool to the disk. Failures count at the end. */
+  async #sync(): Promise<void> {
+    const to = this.#spooled;
+    try {
+      await this.#file.datasync();
+      this.#syncedTo = to;
+    } catch (error) {
+      this.#failure ??= error;
+    } finally {
+      this.#syncing = undefined;
+    }
   }
 
   /** Runs pass 1 over what the spool holds until it has caught up. One at a time. */
@@ -107,10 +125,20 @@ class SpooledIngest implements Ingest {
     await this.#flush();
     await this.#scanning;
     this.#check();
+    // What a thin pack still gets is synced by whoever writes it.
+    const synced = this.#syncAll();
     const pack = await this.#indexing.finish(this.#spooled);
+    await synced;
+    this.#check();
     await this.#file.close();
     this.#buffer = Buffer.alloc(0);
     return { ...pack, folder: this.#options.folder };
+  }
+
+  async #syncAll(): Promise<void> {
+    await this.#syncing;
+    this.#syncing = this.#sync();
+    await this.#syncing;
   }
 
   discard(): Promise<void> {
@@ -120,7 +148,7 @@ class SpooledIngest implements Ingest {
 
   async #remove(): Promise<void> {
     this.#failure ??= new Fault("base/aborted");
-    await Promise.all([this.#indexing.close(), this.#scanning]);
+    await Promise.all([this.#indexing.close(), this.#scanning, this.#syncing]);
     await this.#file.close().catch(() => undefined); // finish may have closed it
     await rm(this.#options.folder, { recursive: true, force: true });
   }
