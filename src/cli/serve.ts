@@ -23,9 +23,10 @@ async function serve(options: Record<string, string | undefined>): Promise<void>
   const { config, ...given } = options;
   const flags = Object.fromEntries(Object.entries(given).map(([name, value]) => [toSettingName(name), value]));
   const settings = readSettings(flags, process.env, config);
+  const signalled = untilSignalled(); // before anybody is told that it serves
   const running = await startServer(settings, createLog(settings.log_level));
   greet(running.kind, running.url, settings);
-  await untilSignalled();
+  await signalled;
   await running.stop(STOP_GRACE_MS);
 }
 
