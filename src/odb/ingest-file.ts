@@ -1,5 +1,6 @@
 /** Indexing a pack that already lies on disk (`lakepack index-pack`, tests, the bench): scanned in place, nothing is copied. */
-import { mkdir, stat } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { mkdir, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { LIMITS } from "../base/limits.js";
 import type { Pool } from "../pool/tasks.js";
@@ -22,19 +23,22 @@ export interface IndexFileOptions {
   readonly onProgress?: (progress: IngestProgress) => void;
 }
 
-/** Writes idx and rev of the pack at `path`, which must be complete (not thin). Throws "pack/…". */
+/** Writes idx and rev of the pack at `path`, which must be complete (not thin): both or, with a throw of "pack/…", neither. */
 export async function indexPackFile(path: string, options: IndexFileOptions): Promise<IngestedPack> {
   const { size } = await stat(path);
   const stem = path.endsWith(".pack") ? path.slice(0, -".pack".length) : path;
   const { pool, threads, onProgress } = options;
   const folder = options.folder ?? dirname(path);
   await mkdir(folder, { recursive: true });
+  const idxPath = options.idxPath ?? `${stem}.idx`;
+  const revPath = options.revPath ?? `${stem}.rev`;
+  const suffix = `.${randomBytes(6).toString("hex")}`;
   const indexing = new PackIndexing(
     {
       path,
       folder,
-      idxPath: options.idxPath ?? `${stem}.idx`,
-      revPath: options.revPath ?? `${stem}.rev`,
+      idxPath: idxPath + suffix,
+      revPath: revPath + suffix,
       packs: [],
       closed: new Set(),
       fsck: options.fsck ?? true,
@@ -47,8 +51,12 @@ export async function indexPackFile(path: string, options: IndexFileOptions): Pr
     pool,
   );
   try {
-    return { ...(await indexing.finish(size)), folder };
+    const pack = await indexing.finish(size);
+    await rename(revPath + suffix, revPath);
+    await rename(idxPath + suffix, idxPath);
+    return { ...pack, idxPath, revPath, folder };
   } finally {
     await indexing.close();
+    await Promise.all([idxPath, revPath].map((file) => rm(file + suffix, { force: true })));
   }
 }

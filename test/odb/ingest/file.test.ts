@@ -1,5 +1,5 @@
 /** A pack on disk, read by several threads at once: the same tables, the same verdicts, whatever its bytes look like. */
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { deflateSync } from "node:zlib";
 import t, { type Test } from "tap";
@@ -85,4 +85,12 @@ t.test("damage is found as in one thread", { timeout: 60_000 }, async (t) => {
   t.equal(await codeOf(buildPack(mixed(4, 2_000), { count: 2_001 })), "pack/bad-count");
   t.match(await codeOf(good.subarray(0, good.length - 5_000)), /^pack\//, "cut");
   t.equal(await codeOf(Buffer.concat([good, Buffer.alloc(50)])).then((code) => code.startsWith("pack/")), true, "too long");
+});
+
+t.test("a refused pack leaves no tables", async (t) => {
+  const path = join(bench.folder, "refused.pack");
+  const link = Buffer.concat([Buffer.from("100644 .gitmodules\0"), Buffer.alloc(20, 1)]);
+  writeFileSync(path, buildPack([whole("tree", link)]));
+  await t.rejects(indexPackFile(path, { pool: bench.pool }), { code: "pack/fsck", message: /gitmodulesMissing/ });
+  t.same(readdirSync(bench.folder).filter((name) => name.startsWith("refused")), ["refused.pack"]);
 });
