@@ -10,9 +10,9 @@ const KEPT_BYTES_MAX = 512 * 1024 * 1024;
 
 const free: WebAssembly.Memory[] = [];
 
-/** The smallest memory at hand, or a new one. Its content is whatever an earlier ingest left. Throws "pool/saturated". */
+/** The largest memory at hand (what it holds is paid for already), or a new one. Its content is whatever an earlier ingest left. Throws "pool/saturated". */
 export function takeMemory(): WebAssembly.Memory {
-  free.sort((left, right) => right.buffer.byteLength - left.buffer.byteLength);
+  free.sort((left, right) => left.buffer.byteLength - right.buffer.byteLength);
   return free.pop() ?? newMemory();
 }
 

@@ -1,6 +1,7 @@
 /** The passes over one pack file, in order, as tasks of the pool: what a push and `lakepack index-pack` share. */
 import { Fault } from "../base/fault.js";
-import { Semaphore, sleep } from "../base/flow.js";
+import { checkAborted, Semaphore, sleep } from "../base/flow.js";
+import { LIMITS } from "../base/limits.js";
 import { resolvedDeltas } from "../kernels/module.js";
 import type { IngestMarks, IngestTasks, LinkResult, ResolveResult, ScanResult, SegmentResult, SessionSettings } from "../pool/ingest-tasks.js";
 import type { Pool, TaskRequest, TaskResult } from "../pool/tasks.js";
@@ -19,6 +20,8 @@ export interface IndexingOptions extends Omit<IngestOptions, "packBytesMax"> {
 
 /** The slow path holds up to three objects in memory: one ingest at a time. */
 const oneLarge = new Semaphore(1);
+/** After this long a thread that was ended writes no more. */
+const KILLED_MS = 10_000;
 const PROGRESS_MS = 100;
 /** How often pass 2 tells how far it is. */
 const RESOLVING_MS = 250;
@@ -48,6 +51,8 @@ export class PackIndexing {
   #session: SessionSettings | number;
   #scan: ScanResult | undefined;
   #lastProgress = 0;
+  /** A thread may have been ended in the middle of its work. */
+  #killed = false;
   #hashedBeforeEnd = 0;
   #scanTasks = 0;
 
@@ -175,24 +180,28 @@ export class PackIndexing {
 
   /** Stops whatever runs; resolves when nothing does. Once. */
   async close(): Promise<void> {
-    // A thread that had to be ended may still write for a moment: its memory is not used again.
-    const quiet = this.#running.size === 0;
     this.#abort.abort(new Fault("base/aborted"));
     await Promise.allSettled(this.#running);
-    if (quiet) returnMemory(this.#memory);
+    if (this.#killed) setTimeout(() => returnMemory(this.#memory), KILLED_MS).unref();
+    else returnMemory(this.#memory);
   }
 
   #run<K extends keyof IngestTasks>(name: K, request: TaskRequest<K>, signal = this.#signal): Promise<TaskResult<K>> {
     const task = this.#runPatiently(name, request, signal);
     this.#running.add(task);
     const done = () => this.#running.delete(task);
-    task.then(done, done);
+    const started = Date.now();
+    task.then(done, (error: unknown) => {
+      this.#killed ||= wasKilled(error, started);
+      done();
+    });
     return task;
   }
 
   /** The first pass may be told "busy"; once bytes were taken, later ones wait for their turn. */
   async #runPatiently<K extends keyof IngestTasks>(name: K, request: TaskRequest<K>, signal: AbortSignal): Promise<TaskResult<K>> {
     for (let tries = 1; ; tries++) {
+      checkAborted(signal);
       try {
         return await this.#pool.run(name, request, { signal });
       } catch (error) {
@@ -215,6 +224,13 @@ export class PackIndexing {
     this.#lastProgress = now;
     this.#options.onProgress?.(progress);
   }
+}
+
+/** Whether a task may have been ended with its thread: it never answered (a fault that came back as a message has no cause), and
+ *  long enough after its start for the pool to have lost patience. One that was taken out of the queue did not run at all. */
+function wasKilled(error: unknown, started: number): boolean {
+  if (!(error instanceof Fault)) return true;
+  return error.cause !== undefined && (error.code === "pool/worker-died" || Date.now() - started >= LIMITS.taskAbortGraceMs);
 }
 
 /** Waits for tasks of which some may have been called off, or never got a thread. At least one must have run to its end. */
