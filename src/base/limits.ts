@@ -78,6 +78,9 @@ export const LIMITS = {
   deltaBytesMax: 512 * MIB,
   /** An object Git must parse (commit, tree, tag): larger ones are refused. 1,000,000 entries of 100 bytes. */
   parsedObjectBytesMax: 256 * MIB,
+  /** Bytes one thread of an ingest may put into temporary files: bases that wait for their other deltas. Real packs need none; a pack of a
+   *  few KB can be made to need any number. */
+  spillBytesMax: 8 * GIB,
   /** Inflated data one ingest keeps between its passes, unless a setting says otherwise: all of a pack of 100,000 small objects. */
   ingestMemoryBytes: 256 * MIB,
   /** A .gitmodules or .gitattributes blob. Git: ATTR_MAX_FILE_SIZE, 100 MiB. */

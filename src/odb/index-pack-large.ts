@@ -83,6 +83,8 @@ class LargeObjects {
         const made = await this.#make(top, child);
         if (made.children.length > 0) stack.push(made);
         else made.content.close();
+        const held = stack.reduce((sum, { content }) => sum + content.size, 0);
+        if (held > LIMITS.spillBytesMax) throw new Fault("pack/too-large", { temporaryBytes: held });
       }
     } catch (error) {
       for (const { content } of stack) content.close();

@@ -94,6 +94,7 @@ class ResolveHost {
   /** Last in, first out: one file, one end. */
   readonly spill = (at: number, size: number): number => {
     const done = this.#try(() => {
+      if (this.#spilled + size > LIMITS.spillBytesMax) throw new Fault("pack/too-large", { temporaryBytes: this.#spilled + size });
       if (this.#spill < 0) {
         this.#spillPath = join(this.#request.folder, `spill-${randomBytes(6).toString("hex")}`);
         this.#spill = openSync(this.#spillPath, "wx+", 0o600);
