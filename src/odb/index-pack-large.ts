@@ -13,13 +13,15 @@ import { TaskWatch } from "../pool/control.js";
 import type { IngestMarks, ResolveRequest } from "../pool/ingest-tasks.js";
 import { isBase, type TaskParts } from "./index-pack-scan.js";
 import { type PackRecord, Session } from "./index-pack-session.js";
-import { Content, ContentWriter } from "./object-content.js";
+import { Content, ContentWriter, MEMORY_BYTES_MAX } from "./object-content.js";
 import { ObjectReader, threadReaderCaches } from "./object-reader.js";
 
 /** Bytes copied from a base at once. */
 const COPY_BYTES = 1024 * 1024;
 /** Bytes of a delta looked at at once. */
 const DELTA_WINDOW_BYTES = 64 * 1024;
+/** Above this, bases that wait for their other deltas go to files however small they are. */
+const HELD_IN_MEMORY_BYTES = 64 * 1024 * 1024;
 /** The longest instruction: an insertion of 127 bytes. */
 const INSTRUCTION_BYTES = 128;
 
@@ -46,6 +48,8 @@ class LargeObjects {
   readonly #watch: TaskWatch;
   readonly #count: number;
   #room = { at: 0, bytes: 0 };
+  /** Bytes of all contents on the stack but the root's. */
+  #held = 0;
 
   constructor(session: Session, request: ResolveRequest, calls: Kernels) {
     this.#session = session;
@@ -53,6 +57,11 @@ class LargeObjects {
     this.#calls = calls;
     this.#watch = new TaskWatch(request.control);
     this.#count = session.kernels.recordCount();
+  }
+
+  /** Largest content that may stay in memory now. */
+  get #memoryMax(): number {
+    return this.#held < HELD_IN_MEMORY_BYTES ? MEMORY_BYTES_MAX : 0;
   }
 
   async run(): Promise<void> {
@@ -77,14 +86,18 @@ class LargeObjects {
         if (child === undefined) {
           stack.pop();
           top.content.close();
+          if (top !== root) this.#held -= top.content.size;
           continue;
         }
         if (top.depth >= LIMITS.deltaChainLengthMax) throw new Fault("pack/chain-too-long", this.#session.facts(child));
         const made = await this.#make(top, child);
-        if (made.children.length > 0) stack.push(made);
-        else made.content.close();
-        const held = stack.reduce((sum, { content }) => sum + content.size, 0);
-        if (held > LIMITS.spillBytesMax) throw new Fault("pack/too-large", { temporaryBytes: held });
+        if (made.children.length === 0) {
+          made.content.close();
+          continue;
+        }
+        stack.push(made);
+        this.#held += made.content.size;
+        if (this.#held > LIMITS.spillBytesMax) throw new Fault("pack/too-large", { temporaryBytes: this.#held });
       }
     } catch (error) {
       for (const { content } of stack) content.close();
@@ -99,7 +112,7 @@ class LargeObjects {
     let content: Content;
     let id: Uint8Array | undefined;
     try {
-      ({ content, id } = applyDelta(base.content, delta, this.#request.folder, base.type));
+      ({ content, id } = applyDelta(base.content, delta, (size) => this.#writer(size, base.type)));
     } finally {
       delta.close();
     }
@@ -147,7 +160,7 @@ class LargeObjects {
     for (const link of chain.reverse()) {
       this.#watch.check();
       const delta = await this.#inflate(link, this.#session.record(link).size);
-      const next = applyDelta(content, delta, this.#request.folder).content;
+      const next = applyDelta(content, delta, (size) => this.#writer(size)).content;
       content.close();
       delta.close();
       content = next;
@@ -160,13 +173,17 @@ class LargeObjects {
     return new Content(data.length, data);
   }
 
+  #writer(size: number, type?: ObjectType): ContentWriter {
+    return new ContentWriter(this.#request.folder, size, this.#memoryMax, type);
+  }
+
   /** The entry's own bytes: an object or a delta. Pass 1 has seen that they inflate to `size`. */
   async #inflate(node: number, size: number): Promise<Content> {
     const record = this.#session.record(node);
     const { kernels } = this.#session;
     const end = node + 1 < this.#count ? this.#session.record(node + 1).offset : kernels.packEnd();
     const packed = createReadStream(this.#request.path, { start: record.offset + record.headerBytes, end: end - 1, highWaterMark: COPY_BYTES });
-    const writer = new ContentWriter(this.#request.folder, size);
+    const writer = this.#writer(size);
     kernels.addCalls(0, 1);
     try {
       for await (const chunk of packed.pipe(createInflate({ chunkSize: DELTA_WINDOW_BYTES }))) {
@@ -226,13 +243,13 @@ class DeltaCursor {
   }
 }
 
-/** gitformat-pack(5) "Deltified representation". Hashed where a type is given. */
-function applyDelta(base: Content, delta: Content, folder: string, type?: ObjectType): { content: Content; id: Uint8Array | undefined } {
+/** gitformat-pack(5) "Deltified representation". `begin` makes what takes the result. */
+function applyDelta(base: Content, delta: Content, begin: (size: number) => ContentWriter): ReturnType<ContentWriter["end"]> {
   const cursor = new DeltaCursor(delta);
   if (cursor.size() !== base.size) throw new Fault("pack/bad-delta", { base: base.size });
   const size = cursor.size();
   if (size > LIMITS.deltaResultBytesMax) throw new Fault("pack/too-large", { size });
-  const writer = new ContentWriter(folder, size, type);
+  const writer = begin(size);
   try {
     while (cursor.more) applyOne(cursor, base, writer);
     return writer.end();

@@ -6,8 +6,8 @@ import { Fault } from "../base/fault.js";
 import type { ObjectType } from "../git/oid.js";
 import { writeExactly } from "./write-exactly.js";
 
-/** Up to here content stays in memory. A base, a delta and a result are held at once. */
-const MEMORY_BYTES_MAX = 16 * 1024 * 1024;
+/** Up to here content may stay in memory. */
+export const MEMORY_BYTES_MAX = 16 * 1024 * 1024;
 /** Bytes gathered before they are written to the file. */
 const GATHER_BYTES = 1024 * 1024;
 
@@ -55,13 +55,13 @@ export class ContentWriter {
   #file = -1;
   #path: string | undefined;
 
-  /** `size` is known and bounded by the caller; without a type nothing is hashed (a delta). */
-  constructor(folder: string, size: number, type?: ObjectType) {
+  /** `size` is known and bounded by the caller, `memoryMax` the largest that stays in memory; without a type nothing is hashed (a delta). */
+  constructor(folder: string, size: number, memoryMax: number, type?: ObjectType) {
     this.#folder = folder;
     this.#size = size;
     this.#hash = type === undefined ? undefined : createHash("sha1").update(`${type} ${size}\0`);
     this.#gathered = Buffer.allocUnsafeSlow(GATHER_BYTES);
-    if (size <= MEMORY_BYTES_MAX) this.#memory = new Uint8Array(size);
+    if (size <= memoryMax) this.#memory = new Uint8Array(size);
   }
 
   /** Throws "pack/size-mismatch" when more comes than was said. */
