@@ -3,6 +3,7 @@ import type { Test } from "tap";
 import { utf8 } from "../../../src/base/bytes.js";
 import { Fault } from "../../../src/base/fault.js";
 import type { LakefsClient } from "../../../src/lakefs/client.js";
+import { lakefsCommitId } from "../../../src/lakefs/commit-id.js";
 import type { LakefsCommit, LakefsRef } from "../../../src/lakefs/types.js";
 import type { RunningLakefs } from "../../lakefs/servers.js";
 
@@ -120,6 +121,25 @@ export async function lakefsContract(t: Test, server: RunningLakefs): Promise<vo
     await client.createCommitRecord(name, again, signal);
     t.equal(await faultOf(client.createCommitRecord(name, { ...again, message: "other", commit_id: "0".repeat(64) }, signal)), "lakefs/bad-request", "the id is checked");
     t.equal(await head("main"), real.id);
+  });
+
+  await t.test("the id of a commit is what we compute", async (t) => {
+    const { client, name, root, put, head } = await fixture(server);
+    const check = async (id: string) => {
+      const { committer, message, meta_range_id: metarangeId, creation_date: creationDate, parents, metadata = {} } = await client.getCommit(name, id, signal);
+      t.equal(lakefsCommitId({ committer, message, metarangeId, creationDate, parents, metadata }), id);
+    };
+    await check(root);
+    await put("main", "f", "1");
+    const metadata = { b: "1", a: "é\u0000\r\n ", "": "x", "lakepack.commit": "A".repeat(10_000) };
+    const odd = await client.commit(name, "main", { message: "ünïcode\n\nbody ", metadata, date: 0 }, signal);
+    await check(odd.id);
+    await client.createBranch(name, { name: "side", source: root }, signal);
+    await put("side", "g", "2");
+    const side = await client.commit(name, "side", { message: "side", date: -5 }, signal);
+    await check(side.id);
+    await client.merge(name, side.id, "main", { message: "merge", metadata: { k: "v" } }, signal);
+    await check(await head("main"));
   });
 
   await t.test("bulk delete: absent paths are fine", async (t) => {
