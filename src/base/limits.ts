@@ -130,6 +130,28 @@ export const LIMITS = {
   /** Tries of a call that is safe to repeat, waits between them doubling from `lakefsRetryMs`. */
   lakefsTriesMax: 5,
   lakefsRetryMs: 100,
+  /** Bytes of one raw range or metarange: lakeFS ends a range at 20 MiB, unless one entry carries more. */
+  lakefsRangeBytesMax: 256 * MIB,
+  /** Contents read at once by one synthesis: lakeFS answers 8 at once 7 times as fast as one, and 32 no faster than 16. */
+  lakefsReadsMax: 16,
+  /** A content above this goes through a file; `lakefsReadsMax` of those below are held in memory at once. */
+  lakefsHeldBytesMax: 4 * MIB,
+  /** Commits of one synthesis task: some seconds of work, after which what is done is durable. */
+  lakefsBatchCommits: 200,
+  /** Commits of one page of a log: with raw commits of 16 KB each still within `lakefsReplyBytesMax`. */
+  lakefsLogPage: 1_000,
+  /** Pointers (and suffixes) that a commit's record lists; of a tree with more the next commit lists everything again. */
+  lakefsCensusMax: 10_000,
+  /** Trees of synthesized commits one thread keeps in memory. */
+  lakefsTreeCacheBytes: 64 * MIB,
+  /** Bytes of one lake record: 10,000 pointers of 1,024 bytes. */
+  lakeRecordBytesMax: 16 * MIB,
+  /** Commits whose both ids are kept in memory: 300 bytes each. */
+  lakePairsMax: 200_000,
+  /** How long a request for refs waits for synthesis: a proxy's usual patience is longer. */
+  lakefsRefsWaitMs: 120_000,
+  /** Distance of two looks at the heads of a repository nobody asks for. */
+  lakefsPollMs: 10_000,
 
   // caches -------------------------------------------------------------------------------------------------------
   /** Default of LAKEPACK_CACHE_BYTES: generated packs kept on disk. */

@@ -206,10 +206,10 @@ export class LakefsClient {
     }
   }
 
-  /** Differences from `left` to `right` (both full commit ids), page by page, in path order. */
+  /** Differences from `left` to `right` (both full commit ids), page by page, in path order, with checksum and metadata of what is new. */
   diff(repository: string, left: string, right: string, signal: AbortSignal): AsyncGenerator<LakefsDifference> {
     const path = `/repositories${pathOf(repository)}/refs${pathOf(left)}/diff${pathOf(right)}`;
-    return this.#pages("diff", path, { type: "two_dot" }, signal);
+    return this.#pages("diff", path, { type: "two_dot", include_right_stats: true }, signal);
   }
 
   /** The first `amount` uncommitted changes of a branch. */

@@ -43,6 +43,11 @@ export interface LakefsDifference {
   readonly path: string;
   readonly path_type: string;
   readonly size_bytes?: number;
+  /** Of what was added or changed, where it was asked for. */
+  readonly right?: {
+    readonly checksum: string;
+    readonly metadata?: Readonly<Record<string, string>>;
+  };
 }
 
 export interface LakefsPage<T> {

@@ -8,6 +8,7 @@
 import type { FetchTasks } from "./fetch-tasks.js";
 import type { IngestTasks } from "./ingest-tasks.js";
 import type { PushTasks } from "./push-tasks.js";
+import type { SynthesizeTasks } from "./synthesize-tasks.js";
 
 /** One live pack as tasks see it. Cheap to post: the tables are shared, not copied. */
 export interface PackHandle {
@@ -28,7 +29,7 @@ export interface TaskControl {
 }
 
 /** Task name → request and result. Each room that adds a task declares its types in its own file in this folder. */
-export interface Tasks extends FetchTasks, IngestTasks, PushTasks {
+export interface Tasks extends FetchTasks, IngestTasks, PushTasks, SynthesizeTasks {
   "hash/calibrate": { request: TaskControl; result: { readonly picks: string } };
 }
 

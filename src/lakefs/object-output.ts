@@ -1,0 +1,139 @@
+/**
+ * New objects of one synthesis, on their way into a pack. A pack says first how many objects it holds, so entries are gathered in a
+ * file beside it and copied behind the header at the end. What live packs hold is not written again.
+ */
+import { createHash } from "node:crypto";
+import { closeSync, openSync, readSync, rmSync } from "node:fs";
+import { createDeflate, deflateSync } from "node:zlib";
+import { Fault } from "../base/fault.js";
+import { LIMITS } from "../base/limits.js";
+import { objectId } from "../git/object-id.js";
+import { OBJECT_TYPE, type ObjectType, type Oid } from "../git/oid.js";
+import { ENTRY_HEADER_BYTES_MAX, PackWriter, writeTypeAndSize } from "../git/pack-writer.js";
+import type { ObjectReader } from "../odb/object-reader.js";
+import { NONE } from "../odb/object-space.js";
+import { writeExactly } from "../odb/write-exactly.js";
+
+const BUFFER_BYTES = 1024 * 1024;
+
+export class ObjectOutput {
+  readonly #path: string;
+  readonly #reader: ObjectReader;
+  readonly #written = new Set<Oid>();
+  /** Trees made here, and what else must be read again before the pack is live. */
+  readonly #kept = new Map<Oid, Uint8Array>();
+  #file: number | undefined;
+  #length = 0;
+
+  constructor(path: string, reader: ObjectReader) {
+    this.#path = path;
+    this.#reader = reader;
+  }
+
+  get count(): number {
+    return this.#written.size;
+  }
+
+  /** Whether a pack, or this output, has it. */
+  has(oid: Oid): boolean {
+    return this.#written.has(oid) || this.#reader.locate(oid) !== NONE;
+  }
+
+  /** `keep`: it will be read again. */
+  add(type: ObjectType, data: Uint8Array, keep = type === "tree"): Oid {
+    const oid = objectId(type, data);
+    if (keep) this.#kept.set(oid, data);
+    if (this.has(oid)) return oid;
+    this.#header(type, data.length);
+    this.#append(deflateSync(data, { level: LIMITS.deflateLevel }));
+    this.#written.add(oid);
+    return oid;
+  }
+
+  /** An object's content: of this output only what was kept. Throws "odb/missing". */
+  read(oid: Oid): Uint8Array {
+    return this.#kept.get(oid) ?? this.#reader.readOid(oid).data;
+  }
+
+  /** A blob of `size` bytes as it arrives. One at a time, and nothing else meanwhile. Throws "lakefs/bad-reply" where it is longer or shorter. */
+  async addStream(size: number, content: AsyncIterable<Uint8Array>): Promise<Oid> {
+    const start = this.#length;
+    this.#header("blob", size);
+    const hash = createHash("sha1").update(`blob ${size}\0`);
+    const deflate = createDeflate({ level: LIMITS.deflateLevel });
+    const copied = (async () => {
+      for await (const piece of deflate) this.#append(piece as Uint8Array);
+    })();
+    copied.catch(() => undefined); // seen below, unless reading fails first
+    let bytes = 0;
+    try {
+      for await (const chunk of content) {
+        bytes += chunk.length;
+        if (bytes > size) break;
+        hash.update(chunk);
+        if (!deflate.write(chunk)) await new Promise((resolve) => deflate.once("drain", resolve));
+      }
+      if (bytes !== size) throw new Fault("lakefs/bad-reply", { reason: "content of another size than listed", size, bytes });
+      deflate.end();
+      await copied;
+    } catch (error) {
+      deflate.destroy();
+      this.#length = start;
+      throw error;
+    }
+    const oid = hash.digest("hex");
+    if (this.has(oid)) this.#length = start;
+    else this.#written.add(oid);
+    return oid;
+  }
+
+  /** Writes the pack, if there is anything new. */
+  finish(): void {
+    if (this.#file === undefined || this.count === 0) return this.discard();
+    const pack = openSync(this.#path, "wx");
+    try {
+      let at = 0;
+      const writer = new PackWriter(this.count, BUFFER_BYTES, (bytes) => {
+        writeExactly(pack, bytes, at);
+        at += bytes.length;
+      });
+      const file = this.#file;
+      writer.copy(this.#length, (target, done) => readExactly(file, target, done));
+      writer.finish();
+    } finally {
+      closeSync(pack);
+      this.discard();
+    }
+  }
+
+  /** Removes the file of entries. Safe any number of times. */
+  discard(): void {
+    if (this.#file === undefined) return;
+    closeSync(this.#file);
+    this.#file = undefined;
+    rmSync(this.#entriesPath, { force: true });
+  }
+
+  get #entriesPath(): string {
+    return `${this.#path}.entries`;
+  }
+
+  #header(type: ObjectType, size: number): void {
+    const header = new Uint8Array(ENTRY_HEADER_BYTES_MAX);
+    this.#append(header.subarray(0, writeTypeAndSize(header, 0, OBJECT_TYPE[type], size)));
+  }
+
+  #append(bytes: Uint8Array): void {
+    this.#file ??= openSync(this.#entriesPath, "wx+");
+    writeExactly(this.#file, bytes, this.#length);
+    this.#length += bytes.length;
+  }
+}
+
+function readExactly(file: number, target: Uint8Array, position: number): void {
+  for (let filled = 0; filled < target.length; ) {
+    const bytes = readSync(file, target, filled, target.length - filled, position + filled);
+    if (bytes === 0) throw new Fault("base/internal", { reason: "the file of entries became shorter" });
+    filled += bytes;
+  }
+}

@@ -1,0 +1,128 @@
+/**
+ * What of a lakeFS listing can be in a Git tree, and as what. Pure: the same listing gives the same answer on every node, read
+ * by pages or by raw ranges.
+ *
+ * Cannot cross (they stay in lakeFS and are reported): empty, "." and ".." components; what some file system takes for ".git";
+ * NUL; paths and symlink targets that are not UTF-8 or hold U+FFFD (as which JSON shows bytes that are not UTF-8); ".gitmodules" as a symlink.
+ * A file beside a folder of its name cannot either, which only the whole tree shows (tree-builder.ts). Passed over in silence: the landing's
+ * guard, and "dir/" markers, zero bytes at a path that ends in "/".
+ */
+import { latin1, strictText, utf8, fromLatin1 } from "../base/bytes.js";
+import { hasBackslashDotGit, isDotGit, isSpecialName } from "../git/dot-git.js";
+import { isSha256 } from "../git/lfs-pointer.js";
+import { isOid, type Oid } from "../git/oid.js";
+import type { Mapping } from "./contract.js";
+import { BLOB_KEY, boundId, GITLINK_KEY, GUARD_PATH, MODE_KEY, POSIX_KEY, SHA256_KEY, SYMLINK_KEY } from "./metadata-keys.js";
+
+/** One object of a lakeFS commit, as pages, ranges and diffs all give it. */
+export interface LakeEntry {
+  /** Latin1 text of the path's bytes. */
+  readonly path: string;
+  readonly size: number;
+  readonly checksum: string;
+  /** Where its bytes lie; undefined: not told (diffs). Never opened by us. */
+  readonly address: string | undefined;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+export const FILE_MODE = { plain: 0o100644, executable: 0o100755, symlink: 0o120000, gitlink: 0o160000 } as const;
+
+/** What an entry is in Git. */
+export type Crossing =
+  | { readonly as: "file"; readonly mode: number; readonly pointer: boolean; readonly blob: Oid | undefined; readonly sha256: string | undefined }
+  /** A blob that the metadata holds whole. */
+  | { readonly as: "symlink"; readonly target: Uint8Array }
+  | { readonly as: "gitlink"; readonly oid: Oid }
+  /** Not part of the tree, and no loss. */
+  | { readonly as: "nothing" }
+  | { readonly as: "refused"; readonly reason: string };
+
+const REPLACEMENT = latin1(utf8("\ufffd"));
+const OWNER_EXECUTES = 0o100;
+
+export function crossing(entry: LakeEntry, mapping: Mapping): Crossing {
+  const { path, size, metadata } = entry;
+  if (path === GUARD_PATH || (path.endsWith("/") && size === 0)) return { as: "nothing" };
+  const reason = pathRefusal(path);
+  if (reason !== undefined) return { as: "refused", reason };
+  const mode = modeOf(entry);
+  if (mode === FILE_MODE.gitlink) return { as: "gitlink", oid: metadata[GITLINK_KEY] as string };
+  if (mode === FILE_MODE.symlink && isSpecialName(fromLatin1(baseName(path)), "gitmodules")) {
+    return { as: "refused", reason: "Git refuses .gitmodules as a symbolic link" };
+  }
+  if (mode === FILE_MODE.symlink && metadata[MODE_KEY] === undefined) return symlink(metadata[SYMLINK_KEY] as string);
+  return file(entry, mode, mapping);
+}
+
+/** Why Git cannot have this path; undefined: it can. */
+export function pathRefusal(path: string): string | undefined {
+  if (path.includes("\0")) return "it holds a NUL byte";
+  if (path.includes(REPLACEMENT) || strictText(fromLatin1(path)) === undefined) return "it is not UTF-8";
+  for (const component of path.split("/")) {
+    if (component === "") return "a part of it is empty";
+    if (component === "." || component === "..") return `a part of it is '${component}'`;
+    const bytes = fromLatin1(component);
+    if (isDotGit(bytes) || hasBackslashDotGit(bytes)) return "a part of it is '.git' to some file system";
+  }
+  return undefined;
+}
+
+export function baseName(path: string): string {
+  return path.slice(path.lastIndexOf("/") + 1);
+}
+
+/** Ours first, then lakectl's; what is neither, or contradicts itself, is a plain file. */
+function modeOf({ size, metadata }: LakeEntry): number {
+  switch (metadata[MODE_KEY]) {
+    case "100644":
+      return FILE_MODE.plain;
+    case "100755":
+      return FILE_MODE.executable;
+    case "120000":
+      return FILE_MODE.symlink;
+    case "160000":
+      return size === 0 && isOid(metadata[GITLINK_KEY] ?? "") ? FILE_MODE.gitlink : FILE_MODE.plain;
+  }
+  if (metadata[MODE_KEY] === undefined && metadata[SYMLINK_KEY] !== undefined && size === 0) return FILE_MODE.symlink;
+  return isExecutable(metadata[POSIX_KEY]) ? FILE_MODE.executable : FILE_MODE.plain;
+}
+
+/** lakectl writes {"UID":…,"GID":…,"Mode":…}, Mode being Go's os.FileMode, whose low nine bits are those of chmod. */
+function isExecutable(permissions: string | undefined): boolean {
+  if (permissions === undefined) return false;
+  try {
+    const mode = (JSON.parse(permissions) as { Mode?: unknown } | null)?.Mode;
+    return typeof mode === "number" && Number.isSafeInteger(mode) && (mode % 0o1000 & OWNER_EXECUTES) !== 0;
+  } catch {
+    return false; // somebody else's text under this key
+  }
+}
+
+function symlink(target: string): Crossing {
+  if (target.includes("\ufffd")) return { as: "refused", reason: "its symlink target is not UTF-8" };
+  if (target === "" || target.includes("\0")) return { as: "refused", reason: "its symlink target is empty or holds a NUL byte" };
+  return { as: "symlink", target: utf8(target) };
+}
+
+/** A symlink of ours is a file whose content is the target: never a pointer. */
+function file(entry: LakeEntry, mode: number, mapping: Mapping): Crossing {
+  const { size, checksum, metadata } = entry;
+  const blob = valid(boundId(metadata[BLOB_KEY], size, checksum), isOid);
+  const sha256 = valid(boundId(metadata[SHA256_KEY], size, checksum), isSha256) ?? checksumSha256(checksum);
+  const large = mode !== FILE_MODE.symlink && (size >= mapping.threshold || hasSuffix(entry.path, mapping.suffixes));
+  return { as: "file", mode, pointer: large, blob, sha256 };
+}
+
+function valid(id: string | undefined, isValid: (text: string) => boolean): string | undefined {
+  return id !== undefined && isValid(id) ? id : undefined;
+}
+
+/** A hub's link says it in the checksum, as our landing does. */
+function checksumSha256(checksum: string): string | undefined {
+  return checksum.startsWith("sha256:") && isSha256(checksum.slice(7)) ? checksum.slice(7) : undefined;
+}
+
+function hasSuffix(path: string, suffixes: readonly string[]): boolean {
+  const name = baseName(path).toLowerCase();
+  return suffixes.some((suffix) => name.endsWith(`.${suffix}`));
+}

@@ -1,0 +1,83 @@
+/** Tasks of the lakeFS bridge's reading half: Git objects are made of lakeFS commits. */
+import type { MessagePort } from "node:worker_threads";
+import type { Oid } from "../git/oid.js";
+import type { PackHandle, TaskControl } from "./tasks.js";
+
+/** A lakeFS commit as its API gives it. */
+export interface SourceCommit {
+  readonly id: string;
+  readonly parents: readonly string[];
+  readonly committer: string;
+  readonly message: string;
+  readonly creation_date: number;
+  readonly meta_range_id: string;
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+/** What is known of a commit's tree: lets its children follow the change instead of listing everything. */
+export interface ListingState {
+  readonly metarange: string;
+  /** The tree of the listing, before any managed block. */
+  readonly listing: Oid;
+  /** Paths that could not cross: how many, and the first ten with their reasons. */
+  readonly refused: number;
+  readonly refusals: readonly string[];
+  /** Undefined: too much to keep. Paths are sorted latin1 text. */
+  readonly census: { readonly pointers: readonly string[]; readonly plain: readonly (readonly [suffix: string, files: number])[] } | undefined;
+}
+
+/** What became of a commit. */
+export interface SynthesizedCommit {
+  readonly lakeId: string;
+  readonly commit: Oid;
+  readonly tree: Oid;
+  /** The record stands for this annotated tag of `commit`. */
+  readonly tag: Oid | undefined;
+  /** Undefined: children list everything. */
+  readonly state: ListingState | undefined;
+}
+
+export interface SynthesizeItem {
+  readonly source: SourceCommit;
+  /** lakeFS ids of its Git parents, in order: those that map to nothing are left out, a landing's merge stands for its tip. */
+  readonly parents: readonly string[];
+}
+
+export interface SynthesizeRequest extends TaskControl {
+  readonly access: { readonly endpoint: string; readonly accessKeyId: string; readonly secretAccessKey: string };
+  readonly repository: string;
+  readonly mapping: { readonly threshold: number; readonly suffixes: readonly string[] };
+  readonly packs: readonly PackHandle[];
+  /** Oldest first: parents come before, or are among `known`. */
+  readonly items: readonly SynthesizeItem[];
+  readonly known: readonly SynthesizedCommit[];
+  /** Pack file to write; it must not exist. None is written if there is nothing new. */
+  readonly path: string;
+  /** Gives SynthesisNews, takes SynthesisAnswers. */
+  readonly port: MessagePort;
+  /** Never read raw ranges. For tests: both ways must give the same. */
+  readonly pagesOnly?: boolean;
+}
+
+export type SynthesisNews =
+  | { readonly kind: "progress"; readonly commits: number; readonly objects: number }
+  /** A large file's SHA-256 was computed: to be remembered durably. */
+  | { readonly kind: "hashed"; readonly key: string; readonly sha256: string }
+  /** What is remembered under these keys? One SynthesisAnswer follows. */
+  | { readonly kind: "recall"; readonly keys: readonly string[] };
+
+export type SynthesisAnswer = readonly (string | undefined)[];
+
+/** Calls and bytes by the name of the call. */
+export type LakefsFigures = Readonly<Record<string, { readonly calls: number; readonly bytesIn: number; readonly bytesOut: number; readonly retries: number }>>;
+
+export interface SynthesizeResult {
+  readonly commits: readonly SynthesizedCommit[];
+  /** New objects in the pack; 0: no pack was written. */
+  readonly objects: number;
+  readonly figures: LakefsFigures;
+}
+
+export interface SynthesizeTasks {
+  "synthesize/chain": { request: SynthesizeRequest; result: SynthesizeResult };
+}
