@@ -30,6 +30,11 @@ function doors(): string {
   return given ?? new URL("../../workers/", import.meta.url).href;
 }
 
+/** Counts this thread as loaded, once whoever loads this file has done with it. (A thread that waits for tasks never reaches a
+ *  timer or an immediate: it sleeps in Atomics.wait.) */
+const { loaded } = (workerData ?? {}) as { readonly loaded?: SharedArrayBuffer };
+if (loaded !== undefined) queueMicrotask(() => void Atomics.add(new Int32Array(loaded), 0, 1));
+
 type Door = Readonly<Record<string, ((request: TaskControl) => unknown) | undefined>>;
 
 export default async function dispatch({ name, request }: DispatchRequest): Promise<DispatchReply> {

@@ -3,6 +3,7 @@ import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { Piscina, queueOptionsSymbol } from "piscina";
 import { Fault } from "../base/fault.js";
+import { sleep } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import { CONTROL_ABORT, CONTROL_BEGUN, CONTROL_BYTES, type DispatchFailure, type DispatchReply, type DispatchRequest } from "./dispatch.js";
 import { PriorityQueue } from "./task-queue.js";
@@ -40,6 +41,8 @@ export class ThreadPool implements Pool {
   readonly threads: number;
   readonly #piscina: Piscina;
   readonly #queueMax: number;
+  /** One word: threads that have loaded their code (dispatch.ts). */
+  readonly #loaded = new Int32Array(new SharedArrayBuffer(4));
   #running = 0;
 
   constructor(options: PoolOptions) {
@@ -51,7 +54,7 @@ export class ThreadPool implements Pool {
       maxThreads: this.threads,
       idleTimeout: Number.POSITIVE_INFINITY,
       taskQueue: new PriorityQueue(),
-      workerData: { kernelsModule: options.kernelsModule, doors: options.doors },
+      workerData: { kernelsModule: options.kernelsModule, loaded: this.#loaded.buffer, doors: options.doors },
       recordTiming: true,
     });
     // A thread that dies between tasks is replaced by the library; its error belongs to no request.
@@ -94,8 +97,11 @@ export class ThreadPool implements Pool {
     };
   }
 
-  close(): Promise<void> {
-    return this.#piscina.destroy();
+  /** Node.js aborts the whole process when a thread is ended while it loads its modules: wait for those that have just begun. */
+  async close(): Promise<void> {
+    for (let waitedMs = 0; waitedMs < LIMITS.taskAbortGraceMs && Atomics.load(this.#loaded, 0) < this.threads; waitedMs += LIMITS.controlLookMs)
+      await sleep(LIMITS.controlLookMs);
+    await this.#piscina.destroy();
   }
 }
 
