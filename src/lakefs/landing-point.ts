@@ -1,0 +1,163 @@
+/**
+ * The commit point of a landing: branch B goes from commit E to commit record H if and only if its head is still E, by what runs inside
+ * lakeFS's own atomic branch update.
+ *
+ *   signpost S   a record with parents [E, root × (i-2), R], R being a record whose one parent is H, and the pushed tree plus the guard
+ *   merge S → B  the guard refuses it (412) unless the head is E; the head is then M with parents [E, S]
+ *   reset        B to the expression B^2^i^1, which names H if and only if M is still the head: after any later commit it names nothing (400)
+ *
+ * i is at random from 3 to 64: merges made by lakeFS have two parents, so the expression can never fit one of them.
+ */
+import { randomInt } from "node:crypto";
+import { Fault } from "../base/fault.js";
+import { sleep } from "../base/flow.js";
+import type { LakefsClient } from "./client.js";
+import { writeCommitRecord } from "./commit-record.js";
+import { isGuardRefusal } from "./guard.js";
+import { BASE_KEY, STEP_KEY, TIP_KEY } from "./metadata-keys.js";
+import type { LakefsCommit } from "./types.js";
+
+export interface LandingPoint {
+  readonly client: LakefsClient;
+  readonly repository: string;
+  readonly branch: string;
+  /** Head the branch must still have. */
+  readonly base: LakefsCommit;
+  /** The repository's first commit. */
+  readonly root: string;
+  /** The commit record the branch is to get. */
+  readonly tip: LakefsCommit;
+  /** Metarange of the pushed tree with the guard's file in it. */
+  readonly guardedMetarange: string;
+  readonly committer: string;
+  /** Seconds since 1970. */
+  readonly pushTime: number;
+  readonly signal: AbortSignal;
+}
+
+export type LandingOutcome =
+  /** The branch is at the tip; `head` is it, or the merge commit somebody has built on meanwhile. */
+  | { readonly landed: true; readonly head: string; readonly note?: string }
+  | { readonly landed: false; readonly reason: string };
+
+const STEP_MIN = 3;
+const STEP_MAX = 64;
+/** Waits for a branch whose staging somebody else is committing. */
+const DIRTY_WAITS_MS = [20, 50, 100] as const;
+/** Tries where lakeFS gave no answer, or failed without having done anything. */
+const TRIES_MAX = 8;
+const MOVED = "the branch moved in lakeFS meanwhile; fetch first";
+
+/** Lands. Throws only what leaves the outcome unknown after every means to find it out is used. */
+export async function moveBranch(point: LandingPoint): Promise<LandingOutcome> {
+  const step = randomInt(STEP_MIN, STEP_MAX + 1);
+  const signpost = await writeSignpost(point, step);
+  return mergeSignpost(point, signpost, step);
+}
+
+async function writeSignpost(point: LandingPoint, step: number): Promise<string> {
+  const { client, repository, base, root, tip, committer, pushTime: creationDate, signal } = point;
+  const generation = (tip.generation ?? 0) + 1;
+  const common = { committer, creationDate, metadata: {} };
+  const road = await writeCommitRecord(
+    client,
+    repository,
+    { ...common, message: "lakepack: road", metarangeId: tip.meta_range_id, parents: [tip.id], generation },
+    signal,
+  );
+  const parents = [base.id, ...Array<string>(step - 2).fill(root), road];
+  const facts = { ...common, message: "lakepack: signpost", metarangeId: point.guardedMetarange, parents, generation: generation + 1 };
+  return writeCommitRecord(client, repository, facts, signal);
+}
+
+async function mergeSignpost(point: LandingPoint, signpost: string, step: number): Promise<LandingOutcome> {
+  const { client, repository, branch, base, tip, signal } = point;
+  const metadata = { [BASE_KEY]: base.id, [TIP_KEY]: tip.id, [STEP_KEY]: String(step) };
+  const message = tip.message === "" ? "lakepack: push" : tip.message;
+  let dirty = 0;
+  for (let attempt = 1; ; attempt++) {
+    try {
+      const { reference } = await client.merge(repository, signpost, branch, { message, metadata }, signal);
+      return finish(point, await client.getCommit(repository, reference, signal), step);
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error;
+      const refusal = refusalOf(error);
+      if (refusal !== undefined) return { landed: false, reason: refusal };
+      // From here on it is not known whether the merge happened: the branch says.
+      const seen = await whereItIs(point);
+      if (seen === "stale") return { landed: false, reason: error.code === "lakefs/missing" ? "the branch is gone from lakeFS; fetch first" : MOVED };
+      if (seen !== "unmoved") return seen.id === tip.id ? { landed: true, head: seen.id } : finish(point, seen, Number(seen.metadata?.[STEP_KEY]));
+      if (error.code === "lakefs/bad-request") {
+        const wait = DIRTY_WAITS_MS[dirty++];
+        if (wait === undefined) return { landed: false, reason: await dirtyReason(point) };
+        await sleep(wait, signal);
+      } else if (attempt >= TRIES_MAX) throw error;
+    }
+  }
+}
+
+/** Why lakeFS said no, where that is certain; undefined: it must be looked at. */
+function refusalOf(fault: Fault): string | undefined {
+  if (fault.code === "lakefs/refused") return isGuardRefusal(fault) ? MOVED : `a hook in lakeFS refused it: ${fault.facts["reason"]}`;
+  if (fault.code === "lakefs/conflict") return MOVED;
+  if (fault.code === "lakefs/denied") return `lakeFS does not allow it: ${fault.facts["reason"] ?? "denied"}`;
+  return undefined;
+}
+
+/** Uncommitted changes would be swept into a merge; lakeFS refuses it, and so do we, with the paths. */
+async function dirtyReason({ client, repository, branch, signal }: LandingPoint): Promise<string> {
+  const paths = await client.dirtyPaths(repository, branch, 3, signal);
+  if (paths.length === 0) return "lakeFS refused the merge without saying why; try again";
+  return `the branch has uncommitted changes in lakeFS (${paths.join(", ")}${paths.length === 3 ? ", …" : ""}): commit or reset them there`;
+}
+
+/** After an answer that says nothing: the head, or a first parent of it down to the base, is the tip or a merge that names it. */
+async function whereItIs(point: LandingPoint): Promise<"unmoved" | "stale" | LakefsCommit> {
+  const { client, repository, branch, base, tip, signal } = point;
+  let id: string;
+  try {
+    id = (await client.getBranch(repository, branch, signal)).commit_id;
+  } catch (error) {
+    if (error instanceof Fault && error.code === "lakefs/missing") return "stale";
+    throw error;
+  }
+  if (id === base.id) return "unmoved";
+  for (let looked = 0; looked < FIRST_PARENTS_MAX && id !== undefined && id !== base.id; looked++) {
+    const commit = await client.getCommit(repository, id, signal);
+    if (commit.id === tip.id || commit.metadata?.[TIP_KEY] === tip.id) return commit;
+    id = commit.parents[0] as string;
+  }
+  return "stale";
+}
+
+/** Commits others may have put on top before we look. */
+const FIRST_PARENTS_MAX = 1_000;
+
+/** The merge is there. Unless it went beside a moved head, the branch goes on to the tip itself. */
+async function finish(point: LandingPoint, merge: LakefsCommit, step: number): Promise<LandingOutcome> {
+  if (merge.parents[0] !== point.base.id) {
+    const note = "the branch had moved, and hooks are disabled in lakeFS: the push was merged with what was there";
+    return { landed: true, head: merge.id, note };
+  }
+  const moved = await resetToTip(point.client, point.repository, point.branch, step, point.signal);
+  return { landed: true, head: moved ? point.tip.id : merge.id };
+}
+
+/** Moves the branch from the merge to its tip if the merge is still the head. Idempotent; false: somebody has built on the merge. */
+export async function resetToTip(client: LakefsClient, repository: string, branch: string, step: number, signal: AbortSignal): Promise<boolean> {
+  try {
+    await client.hardReset(repository, branch, `${branch}^2^${step}^1`, signal);
+    return true;
+  } catch (error) {
+    if (error instanceof Fault && (error.code === "lakefs/bad-request" || error.code === "lakefs/missing")) return false;
+    throw error;
+  }
+}
+
+/** Whoever sees a landing's merge at a head completes it: its server may have died in between. */
+export async function completeLanding(client: LakefsClient, repository: string, branch: string, head: LakefsCommit, signal: AbortSignal): Promise<boolean> {
+  const step = Number(head.metadata?.[STEP_KEY]);
+  if (head.metadata?.[TIP_KEY] === undefined || head.parents[0] !== head.metadata[BASE_KEY]) return false;
+  if (!Number.isInteger(step) || step < STEP_MIN || step > STEP_MAX) return false;
+  return resetToTip(client, repository, branch, step, signal);
+}
