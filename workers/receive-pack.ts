@@ -1,8 +1,8 @@
 /** Door: tasks of a push after its pack is indexed (src/odb/push-work). */
 import { workerData } from "node:worker_threads";
-import { WasmKernels } from "../src/kernels/wasm.js";
+import { threadKernels } from "../src/kernels/choose.js";
 import { pushWork } from "../src/odb/push-work.js";
 
 const { kernelsModule } = workerData as { readonly kernelsModule: WebAssembly.Module };
 
-export const { describe, connected, ancestor } = pushWork(new WasmKernels(kernelsModule));
+export const { describe, connected, ancestor } = pushWork(threadKernels(kernelsModule));

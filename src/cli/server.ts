@@ -55,6 +55,7 @@ async function serveData(settings: Settings, data: string, pool: ThreadPool, log
   const store = new DiskStore(data);
   await probeStore(store);
   const cache = await ResponseCache.open({ folder: join(data, "cache"), bytesMax: settings.cache_bytes });
+  void warm(pool, log);
   const maintenance = new Maintenance(log);
   const server = assemble(settings, { incoming, store, cache, pool, log, maintenance });
   const transport = await loadTransport(settings.transport === "auto" ? undefined : settings.transport);
@@ -74,6 +75,14 @@ async function serveData(settings: Settings, data: string, pool: ThreadPool, log
       release();
     },
   };
+}
+
+/** Threads time their kernels once, and before the first push has to wait for it. */
+async function warm(pool: ThreadPool, log: Log): Promise<void> {
+  const calibrations = Array.from({ length: pool.threads }, () => pool.run("hash/calibrate", {}, { priority: "background" }));
+  for (const one of await Promise.allSettled(calibrations)) {
+    if (one.status === "fulfilled") log.info("kernels", { picks: one.value.picks });
+  }
 }
 
 interface Parts {
