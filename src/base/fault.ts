@@ -78,6 +78,7 @@ export const FAULTS = {
   "lakefs/refused": { http: 409, retry: false, says: "lakeFS refused" },
   "lakefs/bad-request": { http: 502, retry: false, says: "lakeFS did not accept the request" },
   "lakefs/bad-reply": { http: 502, retry: false, says: "lakeFS answered with something that cannot be read" },
+  "lakefs/reading": { http: 503, retry: true, says: "reading lakeFS takes longer and goes on; try again" },
   "lakefs/unmappable": { http: 422, retry: false, says: "this cannot exist on the other side" },
 
   // serve

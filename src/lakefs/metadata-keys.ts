@@ -26,6 +26,8 @@ export const TIP_KEY = "lakepack.tip";
 export const STEP_KEY = "lakepack.step";
 export const MAPPING_KEY = "lakepack.mapping";
 
+export const METADATA_KEYS = { commit: COMMIT_KEY, tag: TAG_KEY, base: BASE_KEY, tip: TIP_KEY, step: STEP_KEY, mapping: MAPPING_KEY } as const;
+
 /** The guard's constant file: part of landings only, never of a Git tree. */
 export const GUARD_PATH = "_lakefs_actions/lakepack-guard.yaml";
 

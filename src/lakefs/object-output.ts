@@ -13,21 +13,26 @@ import { ENTRY_HEADER_BYTES_MAX, PackWriter, writeTypeAndSize } from "../git/pac
 import type { ObjectReader } from "../odb/object-reader.js";
 import { NONE } from "../odb/object-space.js";
 import { writeExactly } from "../odb/write-exactly.js";
+import type { TreeCache } from "./tree-cache.js";
 
 const BUFFER_BYTES = 1024 * 1024;
 
 export class ObjectOutput {
   readonly #path: string;
   readonly #reader: ObjectReader;
+  readonly #trees: TreeCache;
   readonly #written = new Set<Oid>();
   /** Trees made here, and what else must be read again before the pack is live. */
   readonly #kept = new Map<Oid, Uint8Array>();
+  /** Trees made or read since `takeTrees`. */
+  #used = new Map<Oid, Uint8Array>();
   #file: number | undefined;
   #length = 0;
 
-  constructor(path: string, reader: ObjectReader) {
+  constructor(path: string, reader: ObjectReader, trees: TreeCache) {
     this.#path = path;
     this.#reader = reader;
+    this.#trees = trees;
   }
 
   get count(): number {
@@ -43,6 +48,7 @@ export class ObjectOutput {
   add(type: ObjectType, data: Uint8Array, keep = type === "tree"): Oid {
     const oid = objectId(type, data);
     if (keep) this.#kept.set(oid, data);
+    if (type === "tree") this.#used.set(oid, data);
     if (this.has(oid)) return oid;
     this.#header(type, data.length);
     this.#append(deflateSync(data, { level: LIMITS.deflateLevel }));
@@ -50,9 +56,28 @@ export class ObjectOutput {
     return oid;
   }
 
-  /** An object's content: of this output only what was kept. Throws "odb/missing". */
-  read(oid: Oid): Uint8Array {
+  /** Whether `readBlob` would find it. */
+  canRead(oid: Oid): boolean {
+    return this.#kept.has(oid) || this.#reader.locate(oid) !== NONE;
+  }
+
+  /** A blob's content: of this output only what was kept. Throws "odb/missing". */
+  readBlob(oid: Oid): Uint8Array {
     return this.#kept.get(oid) ?? this.#reader.readOid(oid).data;
+  }
+
+  /** Throws "odb/missing". */
+  readTree(oid: Oid): Uint8Array {
+    const tree = this.#kept.get(oid) ?? this.#trees.get(oid) ?? this.#reader.readOid(oid).data;
+    this.#used.set(oid, tree);
+    return tree;
+  }
+
+  /** The trees of one commit, for the cache: those made or read since the last call. */
+  takeTrees(): ReadonlyMap<Oid, Uint8Array> {
+    const used = this.#used;
+    this.#used = new Map();
+    return used;
   }
 
   /** A blob of `size` bytes as it arrives. One at a time, and nothing else meanwhile. Throws "lakefs/bad-reply" where it is longer or shorter. */

@@ -1,4 +1,5 @@
 /** Trees out of paths. A listing comes in bytewise order, so a folder is complete as soon as a path outside of it comes: only open folders are held. */
+import { LRUCache } from "lru-cache";
 import type { Oid } from "../git/oid.js";
 import { MODE_TREE } from "../git/tree.js";
 import { formatTree, parseTree, type TreeEntry } from "../git/tree-text.js";
@@ -13,11 +14,11 @@ interface Folder {
 
 export class TreeBuilder {
   readonly #output: ObjectOutput;
-  readonly #onShadowed: (path: string) => void;
+  readonly #onShadowed: (path: string, mode: number) => void;
   readonly #open: Folder[] = [openFolder("")];
 
   /** `onShadowed`: a file that stands beside a folder of its name; it is left out. */
-  constructor(output: ObjectOutput, onShadowed: (path: string) => void) {
+  constructor(output: ObjectOutput, onShadowed: (path: string, mode: number) => void) {
     this.#output = output;
     this.#onShadowed = onShadowed;
   }
@@ -49,7 +50,11 @@ export class TreeBuilder {
   }
 
   #write({ path, files, folders }: Folder): Oid {
-    for (const name of folders.keys()) if (files.delete(name)) this.#onShadowed(path + name);
+    for (const name of folders.keys()) {
+      const file = files.get(name);
+      if (file !== undefined) this.#onShadowed(path + name, file.mode);
+      files.delete(name);
+    }
     return this.#output.add("tree", formatTree([...files.values(), ...folders.values()]));
   }
 }
@@ -86,7 +91,7 @@ function changeFolder(
   changes: PathChanges,
   onFile: (path: string, mode: number) => void,
 ): Oid | undefined {
-  const entries = oid === undefined ? new Map<string, TreeEntry>() : parseTree(output.read(oid));
+  const entries = oid === undefined ? new Map<string, TreeEntry>() : parseTree(output.readTree(oid));
   for (const [name, below] of groupByName(paths, folder.length)) {
     const path = folder + name;
     const old = entries.get(name);
@@ -117,4 +122,34 @@ function groupByName(paths: readonly string[], start: number): Map<string, strin
     groups.set(name, group);
   }
   return groups;
+}
+
+/** Folders whose entries are at hand: paths mostly come in order. */
+const FOLDERS_HELD = 64;
+
+/** Looks paths up in one tree. */
+export class TreeLookup {
+  readonly #output: ObjectOutput;
+  readonly #root: Oid;
+  readonly #folders = new LRUCache<string, ReadonlyMap<string, TreeEntry>>({ max: FOLDERS_HELD });
+
+  constructor(output: ObjectOutput, root: Oid) {
+    this.#output = output;
+    this.#root = root;
+  }
+
+  find(path: string): TreeEntry | undefined {
+    const slash = path.lastIndexOf("/");
+    return this.#folder(path.slice(0, Math.max(slash, 0)))?.get(path.slice(slash + 1));
+  }
+
+  #folder(path: string): ReadonlyMap<string, TreeEntry> | undefined {
+    const held = this.#folders.get(path);
+    if (held !== undefined) return held;
+    const own = path === "" ? { mode: MODE_TREE, oid: this.#root } : this.find(path);
+    if (own?.mode !== MODE_TREE) return undefined;
+    const entries = parseTree(this.#output.readTree(own.oid));
+    this.#folders.set(path, entries);
+    return entries;
+  }
 }

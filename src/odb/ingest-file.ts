@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { mkdir, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { LIMITS } from "../base/limits.js";
-import type { Pool } from "../pool/tasks.js";
+import type { PackHandle, Pool } from "../pool/tasks.js";
 import type { IngestedPack, IngestProgress } from "./ingest-contract.js";
 import { PackIndexing } from "./ingest-passes.js";
 
@@ -19,6 +19,11 @@ export interface IndexFileOptions {
   readonly idxPath?: string;
   readonly revPath?: string;
   readonly memoryBytes?: number;
+  /** Live packs that links may lead into, and the checksums of those that are closed. Default: none. */
+  readonly packs?: readonly PackHandle[];
+  readonly closed?: ReadonlySet<string>;
+  /** Whether all files are synced to disk. Default: false. */
+  readonly sync?: boolean;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: IngestProgress) => void;
 }
@@ -39,12 +44,12 @@ export async function indexPackFile(path: string, options: IndexFileOptions): Pr
       folder,
       idxPath: idxPath + suffix,
       revPath: revPath + suffix,
-      packs: [],
-      closed: new Set(),
+      packs: options.packs ?? [],
+      closed: options.closed ?? new Set(),
       fsck: options.fsck ?? true,
       memoryBytes: options.memoryBytes ?? LIMITS.ingestMemoryBytes,
       signal: options.signal ?? new AbortController().signal,
-      sync: false,
+      sync: options.sync ?? false,
       ...(threads === undefined ? {} : { threads }),
       ...(onProgress === undefined ? {} : { onProgress }),
     },

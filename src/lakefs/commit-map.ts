@@ -1,0 +1,244 @@
+/** Commits known on both sides, on the main thread: looks up, and has the pool synthesize what is not known yet. */
+import { randomBytes } from "node:crypto";
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { MessageChannel, type MessagePort } from "node:worker_threads";
+import { LRUCache } from "lru-cache";
+import { asFault, Fault } from "../base/fault.js";
+import { Semaphore } from "../base/flow.js";
+import { LIMITS } from "../base/limits.js";
+import type { Oid } from "../git/oid.js";
+import { type Log, faultFacts } from "../observe/log.js";
+import { indexPackFile } from "../odb/ingest-file.js";
+import type { ObjectDatabase } from "../odb/object-database.js";
+import type { SynthesisNews, SynthesizedCommit, SynthesizeItem, SynthesizeResult } from "../pool/synthesize-tasks.js";
+import type { Pool } from "../pool/tasks.js";
+import type { LakefsClient } from "./client.js";
+import type { CommitMap, CommitPair, LakeRecord, Mapping } from "./contract.js";
+import { History, type HistoryStep } from "./history.js";
+import type { LakefsAccess } from "./http.js";
+import type { LakeRecords, StoredLakeRecord } from "./records.js";
+
+export interface CommitMapOptions {
+  readonly access: LakefsAccess;
+  readonly client: LakefsClient;
+  readonly repository: string;
+  readonly mapping: Mapping;
+  readonly records: LakeRecords;
+  readonly objects: ObjectDatabase;
+  readonly pool: Pool;
+  /** Synthesis tasks at once, over all repositories: at most one less than the pool has threads. */
+  readonly tasks: Semaphore;
+  /** Folder for packs under way. */
+  readonly incoming: string;
+  readonly log: Log;
+  /** For tests: never raw ranges. */
+  readonly pagesOnly?: boolean;
+}
+
+/** How far the synthesis under way is; all zero: none is. */
+export interface SynthesisProgress {
+  readonly commits: number;
+  readonly total: number;
+  readonly objects: number;
+}
+
+const IDLE: SynthesisProgress = { commits: 0, total: 0, objects: 0 };
+
+export class LakefsCommitMap implements CommitMap {
+  readonly #options: CommitMapOptions;
+  readonly #known = new LRUCache<string, StoredLakeRecord>({ max: LIMITS.lakePairsMax });
+  readonly #nothing = new LRUCache<string, true>({ max: LIMITS.lakePairsMax });
+  /** One synthesis at a time for a repository: heads share their history. */
+  readonly #turn = new Semaphore(1);
+  #progress = IDLE;
+  /** Calls made by tasks, by name: for metrics and budgets. */
+  readonly taskCalls = new Map<string, number>();
+
+  constructor(options: CommitMapOptions) {
+    this.#options = options;
+  }
+
+  get progress(): SynthesisProgress {
+    return this.#progress;
+  }
+
+  async toGit(lakeIds: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, CommitPair>> {
+    return this.resolve(lakeIds, signal);
+  }
+
+  /** As `toGit`, with the tag a record stands for. Ids that map to nothing (the empty root) are left out. */
+  async resolve(lakeIds: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, StoredLakeRecord>> {
+    const unknown = new Set<string>();
+    for (const id of new Set(lakeIds)) if (!(await this.#isKnown(id, signal))) unknown.add(id);
+    if (unknown.size > 0) await this.#turn.run(() => this.#synthesize([...unknown], signal), signal);
+    const found = new Map<string, StoredLakeRecord>();
+    for (const id of lakeIds) {
+      const record = await this.#find(id, signal);
+      if (record !== undefined) found.set(id, record);
+    }
+    return found;
+  }
+
+  async toLake(commit: Oid, signal: AbortSignal): Promise<readonly string[]> {
+    return this.#options.records.byGit(commit, signal);
+  }
+
+  async remember(pairs: readonly LakeRecord[], signal: AbortSignal): Promise<void> {
+    await this.#options.records.put(pairs, signal);
+    for (const pair of pairs) this.#known.set(pair.lakeId, pair);
+  }
+
+  async #isKnown(lakeId: string, signal: AbortSignal): Promise<boolean> {
+    return this.#nothing.has(lakeId) || (await this.#find(lakeId, signal)) !== undefined;
+  }
+
+  async #find(lakeId: string, signal: AbortSignal): Promise<StoredLakeRecord | undefined> {
+    const held = this.#known.get(lakeId);
+    if (held !== undefined || this.#nothing.has(lakeId)) return held;
+    const record = await this.#options.records.get(lakeId, signal);
+    if (record !== undefined) this.#hold(record);
+    return record;
+  }
+
+  /** What a record knows of its tree stays in storage: only its ids are held. */
+  #hold({ state: _, ...ids }: StoredLakeRecord): void {
+    this.#known.set(ids.lakeId, ids);
+  }
+
+  // Synthesis -----------------------------------------------------------------------------------------------------------
+
+  async #synthesize(heads: readonly string[], signal: AbortSignal): Promise<void> {
+    const { client, repository, log } = this.#options;
+    const history = new History(client, repository, signal);
+    const steps = await history.plan(heads, (id) => this.#isKnown(id, signal), (id) => this.#nothing.set(id, true));
+    this.#progress = { commits: 0, total: steps.length, objects: 0 };
+    try {
+      for (const run of inRuns(steps)) {
+        if (run.as === "alias") await this.#alias(run.step, signal);
+        else await this.#batch(run.steps, signal);
+        this.#progress = { ...this.#progress, commits: this.#progress.commits + (run.as === "alias" ? 1 : run.steps.length) };
+      }
+    } catch (error) {
+      log.warn("synthesis failed", { repository, ...faultFacts(asFault(error)) });
+      throw error;
+    } finally {
+      this.#progress = IDLE;
+    }
+  }
+
+  /** A landing's merge: the Git commit of the landing's tip. */
+  async #alias({ source, of }: HistoryStep & { readonly as: "alias" }, signal: AbortSignal): Promise<void> {
+    const tip = await this.#find(of, signal);
+    if (tip === undefined) throw new Fault("lakefs/bad-reply", { commit: source.id, reason: "it stands for a commit that maps to nothing", tip: of });
+    await this.#store([{ version: 1, lakeId: source.id, commit: tip.commit, tree: tip.tree, pack: undefined }], signal);
+  }
+
+  async #batch(steps: readonly CommitStep[], signal: AbortSignal): Promise<void> {
+    const { pool, tasks, incoming, objects } = this.#options;
+    const folder = join(incoming, randomBytes(12).toString("hex"));
+    await mkdir(folder, { recursive: true });
+    try {
+      const items = steps.map(({ source, parents }) => ({ source, parents: parents.filter((id) => !this.#nothing.has(id)) }));
+      const path = join(folder, "pack");
+      const result = await tasks.run(async () => this.#run(items, path, signal), signal);
+      this.#count(result);
+      const { packs } = await objects.packs(signal);
+      let checksum: string | undefined;
+      if (result.objects > 0) {
+        const closed = new Set(packs.filter((pack) => pack.closed).map((pack) => pack.checksum));
+        const pack = await indexPackFile(path, { pool, packs: packs.map(handleOf), closed, sync: true, folder, signal });
+        await objects.adopt(pack, "synthesized", signal);
+        checksum = pack.checksum;
+      }
+      // The pack first: a record must never name what is not there.
+      await this.#store(result.commits.map((commit) => ({ version: 1 as const, pack: checksum, ...commit })), signal);
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+
+  async #run(items: readonly SynthesizeItem[], path: string, signal: AbortSignal): Promise<SynthesizeResult> {
+    const { access, repository, mapping, objects, pool, pagesOnly } = this.#options;
+    const { packs } = await objects.packs(signal);
+    const known = await this.#parentsOf(items, signal);
+    const { port1, port2 } = new MessageChannel();
+    const before = this.#progress;
+    const told = this.#listen(port1, (commits, made) => {
+      this.#progress = { ...before, commits: before.commits + commits, objects: before.objects + made };
+    }, signal);
+    try {
+      const request = { access, repository, mapping, packs: packs.map(handleOf), items, known, path, port: port2, pagesOnly: pagesOnly ?? false };
+      const result = await pool.run("synthesize/chain", request, { signal, priority: "background", transfer: [port2] });
+      await told.settled();
+      this.#progress = { ...before, objects: before.objects + result.objects };
+      return result;
+    } finally {
+      port1.close();
+    }
+  }
+
+  /** What is known of the parents that are not among the items themselves, the trees' states with it. */
+  async #parentsOf(items: readonly SynthesizeItem[], signal: AbortSignal): Promise<SynthesizedCommit[]> {
+    const own = new Set(items.map(({ source }) => source.id));
+    const outside = new Set(items.flatMap(({ source, parents }) => [...parents, ...source.parents]).filter((id) => !own.has(id)));
+    const known: SynthesizedCommit[] = [];
+    for (const id of outside) {
+      const record = await this.#options.records.get(id, signal);
+      if (record !== undefined) known.push({ lakeId: id, commit: record.commit, tree: record.tree, tag: record.tag, state: record.state });
+    }
+    return known;
+  }
+
+  /** Answers a task's questions. */
+  #listen(port: MessagePort, onProgress: (commits: number, objects: number) => void, signal: AbortSignal): { settled(): Promise<void> } {
+    const { records } = this.#options;
+    const writes: Promise<void>[] = [];
+    let failure: unknown;
+    port.on("message", (news: SynthesisNews) => {
+      if (news.kind === "progress") onProgress(news.commits, news.objects);
+      else if (news.kind === "hashed") writes.push(records.putHash(news.key, news.sha256, signal).catch((error: unknown) => void (failure ??= error)));
+      else {
+        // What cannot be recalled is computed again.
+        const recalled = Promise.all(news.keys.map((key) => records.hash(key, signal).catch(() => undefined)));
+        void recalled.then((answer) => port.postMessage(answer));
+      }
+    });
+    return {
+      async settled() {
+        await Promise.all(writes);
+        if (failure !== undefined) throw failure;
+      },
+    };
+  }
+
+  async #store(records: readonly StoredLakeRecord[], signal: AbortSignal): Promise<void> {
+    await this.#options.records.put(records, signal);
+    for (const record of records) this.#hold(record);
+  }
+
+  #count({ figures }: SynthesizeResult): void {
+    for (const [name, { calls }] of Object.entries(figures)) this.taskCalls.set(name, (this.taskCalls.get(name) ?? 0) + calls);
+  }
+}
+
+type CommitStep = HistoryStep & { readonly as: "commit" };
+
+/** Runs of commits, each one task's work, and landings' merges between them. */
+function* inRuns(steps: readonly HistoryStep[]): Generator<{ as: "batch"; steps: CommitStep[] } | { as: "alias"; step: HistoryStep & { as: "alias" } }> {
+  let batch: CommitStep[] = [];
+  for (const step of steps) {
+    if (step.as === "commit") batch.push(step);
+    if (batch.length > 0 && (step.as === "alias" || batch.length === LIMITS.lakefsBatchCommits)) {
+      yield { as: "batch", steps: batch };
+      batch = [];
+    }
+    if (step.as === "alias") yield { as: "alias", step };
+  }
+  if (batch.length > 0) yield { as: "batch", steps: batch };
+}
+
+/** What a task needs of a pack, without what the manifest says of it. */
+function handleOf({ checksum, path, bytes, objectCount, idx, rev }: { checksum: string; path: string; bytes: number; objectCount: number; idx: SharedArrayBuffer; rev: SharedArrayBuffer }) {
+  return { checksum, path, bytes, objectCount, idx, rev };
+}

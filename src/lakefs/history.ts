@@ -1,0 +1,116 @@
+/**
+ * What has to be synthesized for a head, oldest first. lakeFS's log is ordered by date, not topologically, and a further page of it costs a walk from
+ * its start: so it is read from the head, and again from each commit that it has not shown. Few rows at first: mostly one commit is new.
+ */
+import { Fault } from "../base/fault.js";
+import { LIMITS } from "../base/limits.js";
+import type { LakefsClient } from "./client.js";
+import { BASE_KEY, TIP_KEY } from "./metadata-keys.js";
+import type { LakefsCommit } from "./types.js";
+
+/** What a commit is in Git. */
+export type HistoryStep =
+  /** A commit whose Git parents are these lakeFS commits, in order. */
+  | { readonly as: "commit"; readonly source: LakefsCommit; readonly parents: readonly string[] }
+  /** A landing's merge on the head it was meant for: it stands for the landing's tip. */
+  | { readonly as: "alias"; readonly source: LakefsCommit; readonly of: string };
+
+/** Rows of the first log call; each further one asks for four times as many. */
+const FIRST_ROWS = 16;
+
+export class History {
+  readonly #client: LakefsClient;
+  readonly #repository: string;
+  readonly #signal: AbortSignal;
+  readonly #sources = new Map<string, LakefsCommit>();
+  #rows = FIRST_ROWS;
+
+  constructor(client: LakefsClient, repository: string, signal: AbortSignal) {
+    this.#client = client;
+    this.#repository = repository;
+    this.#signal = signal;
+  }
+
+  /** Steps for all of `heads` that `isKnown` does not know, parents first. Commits that map to nothing are told to `onNothing` and left out. */
+  async plan(heads: readonly string[], isKnown: (lakeId: string) => Promise<boolean>, onNothing: (lakeId: string) => void): Promise<HistoryStep[]> {
+    const steps = new Map<string, HistoryStep | "open" | "nothing">();
+    const order: HistoryStep[] = [];
+    const stack = [...heads];
+    while (stack.length > 0) {
+      const id = stack.at(-1) as string;
+      const seen = steps.get(id);
+      if (seen === undefined) {
+        if (await isKnown(id)) {
+          steps.set(id, "nothing");
+          continue;
+        }
+        const source = await this.#source(id);
+        if (isEmptyRoot(source)) {
+          onNothing(id);
+          steps.set(id, "nothing");
+          continue;
+        }
+        const step = await this.#step(source);
+        steps.set(id, step);
+        for (const parent of dependencies(step)) if (!steps.has(parent)) stack.push(parent);
+        continue;
+      }
+      stack.pop();
+      if (typeof seen === "string") continue;
+      order.push(seen);
+      steps.set(id, "open");
+    }
+    return order;
+  }
+
+  async #step(source: LakefsCommit): Promise<HistoryStep> {
+    const tip = await this.#landedTip(source);
+    if (tip === undefined) return { as: "commit", source, parents: source.parents };
+    const [onto, signpost] = source.parents as [string, string];
+    const sameTree = (await this.#source(signpost)).meta_range_id === source.meta_range_id;
+    if (onto === source.metadata?.[BASE_KEY] && sameTree) return { as: "alias", source, of: tip };
+    return { as: "commit", source, parents: [onto, tip] };
+  }
+
+  /** The tip that a landing's merge names, if its signpost leads there: parents [head, signpost]; the signpost's last parent has the one parent tip. */
+  async #landedTip(source: LakefsCommit): Promise<string | undefined> {
+    const tip = source.metadata?.[TIP_KEY];
+    const signpost = source.parents[1];
+    if (tip === undefined || signpost === undefined || source.parents.length !== 2) return undefined;
+    const post = await this.#source(signpost);
+    const last = post.parents.at(-1);
+    if (last === undefined || post.parents.length < 3) return undefined;
+    const { parents } = await this.#source(last);
+    return parents.length === 1 && parents[0] === tip ? tip : undefined;
+  }
+
+  async #source(id: string): Promise<LakefsCommit> {
+    const held = this.#sources.get(id);
+    if (held !== undefined) return held;
+    for (const commit of await this.#logFrom(id)) this.#sources.set(commit.id, commit);
+    const found = this.#sources.get(id);
+    if (found === undefined) throw new Fault("lakefs/bad-reply", { call: "log", commit: id, reason: "it does not begin with what was asked for" });
+    return found;
+  }
+
+  async #logFrom(id: string): Promise<readonly LakefsCommit[]> {
+    const rows = this.#rows;
+    this.#rows = Math.min(rows * 4, LIMITS.lakefsLogPage);
+    try {
+      return (await this.#client.log(this.#repository, id, rows, this.#signal)).results;
+    } catch (error) {
+      // One missing ancestor makes a whole log missing; which one it is comes out where it is needed.
+      if (!(error instanceof Fault && error.code === "lakefs/missing")) throw error;
+      return [await this.#client.getCommit(this.#repository, id, this.#signal)];
+    }
+  }
+}
+
+/** The commit every lakeFS repository begins with: there is no Git commit for it. */
+export function isEmptyRoot({ parents, meta_range_id }: LakefsCommit): boolean {
+  return parents.length === 0 && meta_range_id === "";
+}
+
+function dependencies(step: HistoryStep): readonly string[] {
+  return step.as === "alias" ? [step.of] : step.parents;
+}

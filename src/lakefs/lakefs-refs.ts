@@ -1,0 +1,150 @@
+/**
+ * Refs of a lakeFS repository. Its branches and tags are the truth for refs/heads/* and refs/tags/*, always by full commit id; all other refs live in
+ * the manifest. HEAD is the default branch. A branch at the repository's first commit is unborn.
+ */
+import { createHash } from "node:crypto";
+import { Fault } from "../base/fault.js";
+import { orAbort } from "../base/flow.js";
+import { LIMITS } from "../base/limits.js";
+import type { Ref, RefChange, RefOutcome, RefSnapshot, RefStore, RefUpdateOptions } from "../odb/ref-store.js";
+import type { LakefsClient } from "./client.js";
+import type { LakefsCommitMap } from "./commit-map.js";
+import type { Landing } from "./landing-contract.js";
+import { fromLakefsId, type LakefsRefKind, RESERVED_BRANCH_PREFIX, splitRefName } from "./ref-names.js";
+import type { StoredLakeRecord } from "./records.js";
+
+export interface LakefsRefsOptions {
+  readonly client: LakefsClient;
+  readonly repository: string;
+  readonly defaultBranch: string;
+  readonly commits: LakefsCommitMap;
+  readonly manifestRefs: RefStore;
+  readonly landing: Landing;
+  /** Told of a branch or tag that is not served, once for each. */
+  readonly onUnserved: (ref: UnservedRef) => void;
+  /** How long `read` waits for synthesis, which goes on. Default: LIMITS.lakefsRefsWaitMs. */
+  readonly waitMs?: number;
+}
+
+export interface UnservedRef {
+  readonly kind: LakefsRefKind;
+  readonly id: string;
+  readonly reason: string;
+}
+
+/** A branch or tag under its Git name. */
+interface Head {
+  readonly name: string;
+  readonly lakeId: string;
+}
+
+export class LakefsRefs implements RefStore {
+  readonly #options: LakefsRefsOptions;
+  readonly #reported = new Set<string>();
+  #latest: RefSnapshot | undefined;
+  /** Stops what goes on after its request has given up. */
+  readonly #closed = new AbortController();
+
+  constructor(options: LakefsRefsOptions) {
+    this.#options = options;
+  }
+
+  /** Throws "lakefs/reading" where synthesis takes longer than `waitMs`; it goes on then. */
+  async read(signal?: AbortSignal): Promise<RefSnapshot> {
+    const patience = signal ?? this.#closed.signal;
+    const [heads, others] = await Promise.all([this.#heads(patience), this.#otherRefs(signal)]);
+    const records = await this.#resolve(heads.map(({ lakeId }) => lakeId), patience);
+    const refs = heads.flatMap(({ name, lakeId }) => toRef(name, records.get(lakeId)));
+    return this.#snapshot([...refs, ...others]);
+  }
+
+  async update(changes: readonly RefChange[], options: RefUpdateOptions, signal?: AbortSignal): Promise<readonly RefOutcome[]> {
+    const here = changes.filter(({ name }) => splitRefName(name) === undefined);
+    const there = changes.filter(({ name }) => splitRefName(name) !== undefined);
+    const outcomes = new Map<string, RefOutcome>();
+    const take = (made: readonly RefOutcome[]) => made.forEach((outcome) => outcomes.set(outcome.name, outcome));
+    if (there.length > 0) take(await this.#options.landing.update(there, options, signal));
+    if (here.length > 0) take(await this.#options.manifestRefs.update(here, options, signal));
+    return changes.map(({ name }) => outcomes.get(name) ?? { name, ok: false, reason: "nothing was done" });
+  }
+
+  /** Ends what still runs in the background. */
+  close(): void {
+    this.#closed.abort(new Fault("base/aborted"));
+  }
+
+  /** Synthesis belongs to nobody's request: it goes on when this one has gone. */
+  async #resolve(lakeIds: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, StoredLakeRecord>> {
+    const { commits, waitMs = LIMITS.lakefsRefsWaitMs } = this.#options;
+    const work = commits.resolve(lakeIds, this.#closed.signal);
+    const timeout = new AbortController();
+    const timer = setTimeout(() => {
+      const { commits: done, total, objects } = commits.progress;
+      timeout.abort(new Fault("lakefs/reading", { commit: `${done}/${total}`, objects }));
+    }, waitMs);
+    try {
+      return await orAbort(work, AbortSignal.any([signal, timeout.signal]));
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #otherRefs(signal: AbortSignal | undefined): Promise<Ref[]> {
+    const { refs } = await this.#options.manifestRefs.read(signal);
+    return refs.filter(({ name }) => splitRefName(name) === undefined);
+  }
+
+  /** Branches and tags that can be served. */
+  async #heads(signal: AbortSignal): Promise<Head[]> {
+    const { client, repository } = this.#options;
+    const heads: Head[] = [];
+    for await (const { id, commit_id } of client.listBranches(repository, {}, signal)) this.#take(heads, "branch", id, commit_id);
+    for await (const { id, commit_id } of client.listTags(repository, signal)) this.#take(heads, "tag", id, commit_id);
+    heads.sort((left, right) => (left.name < right.name ? -1 : 1));
+    const names = new Set(heads.map(({ name }) => name));
+    return heads.filter(({ name, lakeId }) => {
+      const file = foldersOf(name).find((folder) => names.has(folder));
+      if (file !== undefined) this.#report(name.startsWith("refs/heads/") ? "branch" : "tag", lakeId, `${file} would be its folder`, name);
+      return file === undefined;
+    });
+  }
+
+  #take(heads: Head[], kind: LakefsRefKind, id: string, lakeId: string): void {
+    if (kind === "branch" && id.startsWith(RESERVED_BRANCH_PREFIX)) return;
+    const short = fromLakefsId(kind, id);
+    if (short === undefined) this.#report(kind, id, "Git cannot have this name, or another id stands for it");
+    else heads.push({ name: `refs/${kind === "branch" ? "heads" : "tags"}/${short}`, lakeId });
+  }
+
+  #report(kind: LakefsRefKind, id: string, reason: string, key = `${kind} ${id}`): void {
+    if (this.#reported.has(key)) return;
+    this.#reported.add(key);
+    this.#options.onUnserved({ kind, id, reason });
+  }
+
+  /** The same object as long as nothing changes: caches hang on it. */
+  #snapshot(refs: Ref[]): RefSnapshot {
+    refs.sort((left, right) => (left.name < right.name ? -1 : 1));
+    const head = `refs/heads/${fromLakefsId("branch", this.#options.defaultBranch) ?? "main"}`;
+    const text = refs.map(({ name, oid, peeled }) => `${oid} ${peeled ?? ""} ${name}\n`).join("");
+    const revision = createHash("sha256").update(`${head}\n${text}`).digest("hex");
+    if (this.#latest?.revision === revision) return this.#latest;
+    this.#latest = { revision, head, refs, byName: new Map(refs.map((ref) => [ref.name, ref])) };
+    return this.#latest;
+  }
+}
+
+/** Nothing where the commit maps to nothing: the ref is unborn. */
+function toRef(name: string, record: StoredLakeRecord | undefined): Ref[] {
+  if (record === undefined) return [];
+  const { tag, commit } = record;
+  if (tag === undefined) return [{ name, oid: commit }];
+  // Only a tag can be a tag: a branch at its record is at what it tags.
+  return [name.startsWith("refs/tags/") ? { name, oid: tag, peeled: commit } : { name, oid: commit }];
+}
+
+/** "a/b/c" → "a", "a/b". */
+function foldersOf(name: string): string[] {
+  const parts = name.split("/");
+  return parts.slice(1).map((_, at) => parts.slice(0, at + 1).join("/"));
+}

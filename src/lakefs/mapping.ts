@@ -1,0 +1,74 @@
+/**
+ * The mapping: what decides, beside lakeFS's own data, how its commits look in Git. It is data of the lakeFS repository, not configuration: on first
+ * contact the settings' values become the metadata of a commit under the hidden branch `lakepack-mapping`. Making a branch is an atomic
+ * test-and-set there, so of several nodes one wins, and all read back what it wrote. What is read rules for ever.
+ */
+import { randomBytes } from "node:crypto";
+import { z } from "zod";
+import { Fault } from "../base/fault.js";
+import type { LakefsClient } from "./client.js";
+import type { Mapping } from "./contract.js";
+import { MAPPING_KEY } from "./metadata-keys.js";
+
+export const MAPPING_BRANCH = "lakepack-mapping";
+
+/** What a repository that nobody has configured gets. */
+export const DEFAULT_MAPPING: Mapping = { version: 1, threshold: 1_000_000, suffixes: [] };
+
+const MAPPING = z.object({
+  version: z.literal(1),
+  threshold: z.number().int().min(1),
+  suffixes: z.array(z.string().regex(/^[^/.A-Z\0][^/A-Z\0]*$/)),
+});
+
+/** The mapping of this lakeFS repository; where it has none yet, `seed` becomes it, or what another node writes at the same time. */
+export async function openMapping(client: LakefsClient, repository: string, seed: Mapping, signal: AbortSignal): Promise<Mapping> {
+  const there = await readMapping(client, repository, signal);
+  if (there !== undefined) return there;
+  await seedMapping(client, repository, seed, signal);
+  const seeded = await readMapping(client, repository, signal);
+  if (seeded === undefined) throw new Fault("lakefs/bad-reply", { repository, reason: `the branch ${MAPPING_BRANCH} is gone again` });
+  return seeded;
+}
+
+/** Undefined: there is none. Throws "lakefs/bad-reply" where it cannot be read: a guess would change every object id. */
+async function readMapping(client: LakefsClient, repository: string, signal: AbortSignal): Promise<Mapping | undefined> {
+  const branch = await client.getBranch(repository, MAPPING_BRANCH, signal).catch(missingIsUndefined);
+  if (branch === undefined) {
+    await client.getRepository(repository, signal); // a repository that is missing is another failure than a branch that is
+    return undefined;
+  }
+  const text = (await client.getCommit(repository, branch.commit_id, signal)).metadata?.[MAPPING_KEY];
+  const parsed = MAPPING.safeParse(parseJson(text));
+  if (parsed.success) return parsed.data;
+  throw new Fault("lakefs/bad-reply", { repository, branch: MAPPING_BRANCH, reason: "it holds no mapping that this version knows" });
+}
+
+function parseJson(text: string | undefined): unknown {
+  try {
+    return JSON.parse(text ?? "");
+  } catch {
+    return undefined; // said by the caller
+  }
+}
+
+/** The commit is made on a work branch, whose name tells the sweeper its age, should this process die here. */
+async function seedMapping(client: LakefsClient, repository: string, seed: Mapping, signal: AbortSignal): Promise<void> {
+  const { default_branch } = await client.getRepository(repository, signal);
+  const work = `lakepack-work-${Math.floor(Date.now() / 1_000)}-${randomBytes(6).toString("hex")}`;
+  await client.createBranch(repository, { name: work, source: default_branch, hidden: true }, signal);
+  try {
+    const metadata = { [MAPPING_KEY]: JSON.stringify(seed) };
+    const { id } = await client.commit(repository, work, { message: "The mapping between lakeFS and Git", metadata, allow_empty: true }, signal);
+    await client.createBranch(repository, { name: MAPPING_BRANCH, source: id, hidden: true }, signal).catch((error: unknown) => {
+      if (!(error instanceof Fault && error.code === "lakefs/conflict")) throw error; // another node was first
+    });
+  } finally {
+    await client.deleteBranch(repository, work, signal);
+  }
+}
+
+function missingIsUndefined(error: unknown): undefined {
+  if (error instanceof Fault && error.code === "lakefs/missing") return undefined;
+  throw error;
+}

@@ -1,0 +1,78 @@
+/** Puts the reading half together for one lakeFS repository. */
+import type { Semaphore } from "../base/flow.js";
+import type { Log } from "../observe/log.js";
+import type { ObjectDatabase } from "../odb/object-database.js";
+import type { RefStore } from "../odb/ref-store.js";
+import type { Pool } from "../pool/tasks.js";
+import type { Store } from "../store/store.js";
+import { LakefsClient } from "./client.js";
+import { LakefsCommitMap } from "./commit-map.js";
+import type { Mapping } from "./contract.js";
+import type { LakefsAccess } from "./http.js";
+import { LakefsRefs, type UnservedRef } from "./lakefs-refs.js";
+import { type Landing, refusingLanding } from "./landing-contract.js";
+import { openMapping } from "./mapping.js";
+import { LakeRecords } from "./records.js";
+
+export interface LakefsRepositoryOptions {
+  readonly access: LakefsAccess;
+  /** Default: one made from `access`. */
+  readonly client?: LakefsClient;
+  /** lakeFS's name of it. */
+  readonly repository: string;
+  readonly store: Store;
+  /** Where its Git side lives in the store ("repos/…", without "/git"). */
+  readonly prefix: string;
+  readonly pool: Pool;
+  readonly objects: ObjectDatabase;
+  readonly manifestRefs: RefStore;
+  /** What the settings say; it counts only where lakeFS holds no mapping yet. */
+  readonly mappingSeed: Mapping;
+  readonly incoming: string;
+  /** Synthesis tasks at once over all repositories: `new Semaphore(Math.max(1, pool.threads - 1))`, one for the server. */
+  readonly synthesisTasks: Semaphore;
+  readonly log: Log;
+  /** Made with what it needs of this half; default: every push is refused. */
+  readonly landing?: (parts: LandingParts) => Landing;
+  readonly refsWaitMs?: number;
+  /** For tests. */
+  readonly pagesOnly?: boolean;
+}
+
+export interface LandingParts {
+  readonly client: LakefsClient;
+  readonly repository: string;
+  readonly mapping: Mapping;
+  readonly commits: LakefsCommitMap;
+  readonly defaultBranch: string;
+}
+
+export interface LakefsRepository {
+  readonly client: LakefsClient;
+  readonly mapping: Mapping;
+  readonly refs: LakefsRefs;
+  readonly commits: LakefsCommitMap;
+  readonly defaultBranch: string;
+  close(): void;
+}
+
+/** Throws "lakefs/missing" where lakeFS has no such repository. */
+export async function openLakefsRepository(options: LakefsRepositoryOptions, signal: AbortSignal): Promise<LakefsRepository> {
+  const { access, repository, store, prefix, pool, objects, manifestRefs, incoming, log } = options;
+  const client = options.client ?? new LakefsClient(access);
+  const { default_branch: defaultBranch } = await client.getRepository(repository, signal);
+  const mapping = await openMapping(client, repository, options.mappingSeed, signal);
+  const records = new LakeRecords(store, prefix);
+  const commits = new LakefsCommitMap({
+    access, client, repository, mapping, records, objects, pool, incoming, log,
+    tasks: options.synthesisTasks,
+    pagesOnly: options.pagesOnly ?? false,
+  });
+  const landing = options.landing?.({ client, repository, mapping, commits, defaultBranch }) ?? refusingLanding("pushing to lakeFS is not possible yet");
+  const onUnserved = ({ kind, id, reason }: UnservedRef) => log.warn("a ref of lakeFS is not served", { repository, kind, id, reason });
+  const refs = new LakefsRefs({
+    client, repository, defaultBranch, commits, manifestRefs, landing, onUnserved,
+    ...(options.refsWaitMs === undefined ? {} : { waitMs: options.refsWaitMs }),
+  });
+  return { client, mapping, refs, commits, defaultBranch, close: () => refs.close() };
+}

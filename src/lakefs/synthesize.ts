@@ -1,0 +1,264 @@
+/**
+ * lakeFS commits → Git objects, in a pool thread: a chain of commits, oldest first, into one pack file. Work follows the change: a commit takes the
+ * tree of a parent and what `diff` says, or the parent's very tree where both have one metarange, or else lists everything. All three give
+ * the same ids; the last is also the way out wherever the change alone does not say enough.
+ */
+import { MessagePort } from "node:worker_threads";
+import { fromLatin1, lossyText } from "../base/bytes.js";
+import { Fault } from "../base/fault.js";
+import { commitText, rawCommit, rawTag } from "./commit-text.js";
+import { formatTree, parseTree } from "../git/tree-text.js";
+import type { Oid } from "../git/oid.js";
+import type { Kernels } from "../kernels/kernels.js";
+import { ObjectReader, threadReaderCaches } from "../odb/object-reader.js";
+import type { ListingState, SourceCommit, SynthesizedCommit, SynthesizeItem, SynthesizeRequest, SynthesizeResult } from "../pool/synthesize-tasks.js";
+import { managedBlock, withBlock, withoutBlock } from "./attributes.js";
+import { Census } from "./census.js";
+import { LakefsClient } from "./client.js";
+import { Contents, type FileToResolve, type ResolvedFile } from "./contents.js";
+import type { Mapping } from "./contract.js";
+import { AttributeRules, isLfsPath } from "./gitattributes.js";
+import { HashMemory } from "./hash-memory.js";
+import { type LakeChange, listChanges, listCommit, type ListingSource } from "./listing.js";
+import { ObjectOutput } from "./object-output.js";
+import { type Crossing, crossing, FILE_MODE, type LakeEntry } from "./path-rules.js";
+import { changeTree, type PathChanges, TreeBuilder, TreeLookup } from "./tree-builder.js";
+import { threadTreeCache } from "./tree-cache.js";
+import { watchedSignal } from "./watched-signal.js";
+
+const ATTRIBUTES_NAME = ".gitattributes";
+/** Refusals that are named; all are counted. */
+const REFUSALS_NAMED = 10;
+
+export async function synthesizeChain(request: SynthesizeRequest, kernels: Kernels): Promise<SynthesizeResult> {
+  const abort = watchedSignal(request.control);
+  const trees = threadTreeCache();
+  const output = new ObjectOutput(request.path, new ObjectReader(request.packs, kernels, threadReaderCaches()), trees);
+  const client = new LakefsClient(request.access);
+  const memory = new HashMemory(request.port as MessagePort);
+  const source = { client, repository: request.repository, signal: abort.signal, pagesOnly: request.pagesOnly ?? false };
+  try {
+    const chain = new Chain(source, output, memory, { version: 1, ...request.mapping }, request.known);
+    const commits: SynthesizedCommit[] = [];
+    for (const item of request.items) {
+      commits.push(await chain.synthesize(item));
+      trees.set(`${request.repository} ${item.source.id}`, output.takeTrees());
+      memory.tell({ kind: "progress", commits: commits.length, objects: output.count });
+    }
+    const objects = output.count;
+    output.finish();
+    return { commits, objects, figures: Object.fromEntries(client.http.figures) };
+  } finally {
+    output.discard();
+    abort.stop();
+    request.port.close();
+  }
+}
+
+/** What a listing comes to. */
+interface Listed {
+  readonly tree: Oid;
+  readonly refusals: { count: number; readonly first: string[] };
+  readonly census: Census;
+}
+
+class Chain {
+  readonly #source: ListingSource;
+  readonly #output: ObjectOutput;
+  readonly #mapping: Mapping;
+  readonly #contents: Contents;
+  readonly #done = new Map<string, SynthesizedCommit>();
+
+  constructor(source: ListingSource, output: ObjectOutput, memory: HashMemory, mapping: Mapping, known: readonly SynthesizedCommit[]) {
+    this.#source = source;
+    this.#output = output;
+    this.#mapping = mapping;
+    this.#contents = new Contents(source, output, memory);
+    for (const commit of known) this.#done.set(commit.lakeId, commit);
+  }
+
+  async synthesize({ source, parents }: SynthesizeItem): Promise<SynthesizedCommit> {
+    const made = this.#tag(source) ?? (await this.#commit(source, parents));
+    this.#done.set(source.id, made);
+    return made;
+  }
+
+  /** A commit record that stands for an annotated tag. */
+  #tag(source: SourceCommit): SynthesizedCommit | undefined {
+    const target = this.#done.get(source.parents[0] ?? "");
+    const raw = rawTag(source, target?.commit);
+    if (raw === undefined || target === undefined) return undefined;
+    return { lakeId: source.id, commit: target.commit, tree: target.tree, tag: this.#output.add("tag", raw), state: target.state };
+  }
+
+  async #commit(source: SourceCommit, lakeParents: readonly string[]): Promise<SynthesizedCommit> {
+    const parents = lakeParents.map((id) => this.#need(id).commit);
+    const listed = await this.#list(source);
+    const raw = rawCommit(source, listed.tree, parents);
+    const tree = raw === undefined ? this.#withAttributes(listed) : listed.tree;
+    const commit = this.#output.add("commit", raw ?? commitText(source, tree, parents));
+    const { count, first } = listed.refusals;
+    const state: ListingState = { metarange: source.meta_range_id, listing: listed.tree, refused: count, refusals: first, census: listed.census.toState() };
+    return { lakeId: source.id, commit, tree, tag: undefined, state };
+  }
+
+  #need(lakeId: string): SynthesizedCommit {
+    const commit = this.#done.get(lakeId);
+    if (commit === undefined) throw new Fault("base/internal", { reason: "a parent is to be synthesized first", commit: lakeId });
+    return commit;
+  }
+
+  // The tree of the listing ---------------------------------------------------------------------------------------------
+
+  async #list(source: SourceCommit): Promise<Listed> {
+    const states = source.parents.flatMap((id) => {
+      const state = this.#done.get(id)?.state;
+      return state === undefined ? [] : [{ id, state }];
+    });
+    const equal = states.find(({ state }) => state.metarange === source.meta_range_id && state.census !== undefined);
+    if (equal !== undefined) return listedOf(equal.state);
+    const [base] = states;
+    if (base === undefined || source.meta_range_id === "") return this.#listAll(source, undefined, new Set());
+    const changes: LakeChange[] = [];
+    for await (const change of listChanges(this.#source, base.id, source.id)) changes.push(change);
+    return (await this.#change(source, base.state, changes)) ?? this.#listAll(source, base.state.listing, new Set(changes.map(({ path }) => path)));
+  }
+
+  /** The base's tree with the changes in it; undefined: the change alone does not say what the tree is. */
+  async #change(source: SourceCommit, base: ListingState, changes: readonly LakeChange[]): Promise<Listed | undefined> {
+    if (base.census === undefined || base.refused > 0) return undefined;
+    const placed: Placed[] = [];
+    const gone: string[] = [];
+    for (const { path, entry } of changes) {
+      if (entry === undefined) gone.push(path);
+      else placed.push({ entry, crossing: crossing(entry, this.#mapping) });
+    }
+    if (placed.some(({ crossing }) => crossing.as === "refused")) return undefined;
+    const resolved = await this.#resolve(source.id, placed, () => undefined);
+    if (resolved.some((one) => one !== undefined && "refused" in one)) return undefined;
+    const listed = listedOf(base);
+    const paths: Map<string, { mode: number; oid: Oid } | undefined> = new Map(gone.map((path) => [path, undefined]));
+    // A changed path that is no part of the tree any more leaves it.
+    placed.forEach(({ entry }, at) => paths.set(entry.path, resolved[at] as InTree | undefined));
+    for (const path of paths.keys()) if (path.endsWith("/")) paths.delete(path); // markers
+    const tree = changeTree(this.#output, base.listing, paths as PathChanges, (path, mode) => listed.census.remove(path, isRegular(mode)));
+    if (tree === "clash") return undefined;
+    for (const [path, file] of paths) if (file !== undefined) listed.census.add(path, (file as InTree).pointer, isRegular(file.mode));
+    return { ...listed, tree };
+  }
+
+  /** Reads the whole listing. Of `like`, paths that are not in `changed` are the same. */
+  async #listAll(source: SourceCommit, like: Oid | undefined, changed: ReadonlySet<string>): Promise<Listed> {
+    const refusals = { count: 0, first: [] as string[] };
+    const census = new Census();
+    const refuse = (path: string, reason: string) => {
+      refusals.count++;
+      if (refusals.first.length < REFUSALS_NAMED) refusals.first.push(`${lossyText(fromLatin1(path))}: ${reason}`);
+    };
+    const builder = new TreeBuilder(this.#output, (path, mode) => {
+      refuse(path, "a folder has the same name");
+      census.remove(path, isRegular(mode));
+    });
+    const before = like === undefined ? undefined : new TreeLookup(this.#output, like);
+    const unchanged = (path: string) => (changed.has(path) ? undefined : before?.find(path)?.oid);
+    for await (const batch of listCommit(this.#source, source.id, source.meta_range_id)) {
+      const placed = batch.map((entry) => ({ entry, crossing: crossing(entry, this.#mapping) }));
+      const resolved = await this.#resolve(source.id, placed, unchanged);
+      resolved.forEach((one, at) => {
+        const path = (batch[at] as LakeEntry).path;
+        if (one === undefined) return;
+        if ("refused" in one) return refuse(path, one.refused);
+        builder.add(path, one.mode, one.oid);
+        census.add(path, one.pointer, isRegular(one.mode));
+      });
+    }
+    return { tree: builder.finish(), refusals, census };
+  }
+
+  /** What each entry is in the tree; undefined: nothing. */
+  async #resolve(commit: string, placed: readonly Placed[], unchanged: (path: string) => Oid | undefined): Promise<(InTree | Refused | undefined)[]> {
+    const answers: (InTree | Refused | undefined)[] = [];
+    const files: FileToResolve[] = [];
+    const places: number[] = [];
+    placed.forEach(({ entry, crossing }, at) => {
+      answers.push(this.#withoutContent(crossing));
+      if (crossing.as !== "file") return;
+      files.push({ entry, crossing, unchanged: unchanged(entry.path) });
+      places.push(at);
+    });
+    const resolved = await this.#contents.resolve(commit, files);
+    places.forEach((at, index) => {
+      const file = resolved[index] as ResolvedFile;
+      answers[at] = "refused" in file ? file : { ...file, mode: (files[index] as FileToResolve).crossing.mode };
+    });
+    return answers;
+  }
+
+  #withoutContent(crossing: Crossing): InTree | Refused | undefined {
+    switch (crossing.as) {
+      case "refused":
+        return { refused: crossing.reason };
+      case "symlink":
+        return { mode: FILE_MODE.symlink, oid: this.#output.add("blob", crossing.target), pointer: false };
+      case "gitlink":
+        return { mode: FILE_MODE.gitlink, oid: crossing.oid, pointer: false };
+      case "nothing":
+      case "file":
+        return undefined;
+    }
+  }
+
+  // The managed block ---------------------------------------------------------------------------------------------------
+
+  /** The listing's tree with the block in its root's .gitattributes. */
+  #withAttributes({ tree, census }: Listed): Oid {
+    const lookup = new TreeLookup(this.#output, tree);
+    const own = lookup.find(ATTRIBUTES_NAME);
+    // A folder, a link or a pointer of that name holds no attributes and cannot be given any.
+    if (own !== undefined && (!isRegular(own.mode) || census.isPointer(ATTRIBUTES_NAME))) return tree;
+    const file = own === undefined ? undefined : this.#output.readBlob(own.oid);
+    const block = managedBlock(census.sorted(), this.#coverage(lookup, census, file));
+    const next = withBlock(file, block);
+    if (next === undefined || next === file) return tree;
+    const entries = parseTree(this.#output.readTree(tree));
+    entries.set(ATTRIBUTES_NAME, { name: ATTRIBUTES_NAME, mode: own?.mode ?? FILE_MODE.plain, oid: this.#output.add("blob", next, true) });
+    return this.#output.add("tree", formatTree(entries.values()));
+  }
+
+  /** Whether the user's own lines make a path an LFS file. */
+  #coverage(lookup: TreeLookup, census: Census, root: Uint8Array | undefined): (path: string) => boolean {
+    const rules = new Map<string, AttributeRules | undefined>([["", root && new AttributeRules(withoutBlock(root))]]);
+    const read = (folder: string) => {
+      const path = `${folder}/${ATTRIBUTES_NAME}`;
+      const entry = lookup.find(path);
+      const isFile = entry !== undefined && isRegular(entry.mode) && !census.isPointer(path);
+      return isFile ? new AttributeRules(this.#output.readBlob(entry.oid)) : undefined;
+    };
+    return (path) =>
+      isLfsPath(path, (folder) => {
+        if (!rules.has(folder)) rules.set(folder, read(folder));
+        return rules.get(folder);
+      });
+  }
+}
+
+interface Placed {
+  readonly entry: LakeEntry;
+  readonly crossing: Crossing;
+}
+interface InTree {
+  readonly mode: number;
+  readonly oid: Oid;
+  readonly pointer: boolean;
+}
+interface Refused {
+  readonly refused: string;
+}
+
+function isRegular(mode: number): boolean {
+  return mode === FILE_MODE.plain || mode === FILE_MODE.executable;
+}
+
+function listedOf({ listing, refused, refusals, census }: ListingState): Listed {
+  return { tree: listing, refusals: { count: refused, first: [...refusals] }, census: Census.of(census) };
+}
