@@ -11,7 +11,7 @@ import type { Oid } from "../git/oid.js";
 import { type Log, faultFacts } from "../observe/log.js";
 import { indexPackFile } from "../odb/ingest-file.js";
 import type { ObjectDatabase } from "../odb/object-database.js";
-import type { SynthesisNews, SynthesizedCommit, SynthesizeItem, SynthesizeResult } from "../pool/synthesize-tasks.js";
+import type { SynthesisAnswer, SynthesisNews, SynthesizedCommit, SynthesizeItem, SynthesizeResult } from "../pool/synthesize-tasks.js";
 import type { Pool } from "../pool/tasks.js";
 import type { LakefsClient } from "./client.js";
 import type { CommitMap, CommitPair, LakeRecord, Mapping } from "./contract.js";
@@ -201,7 +201,7 @@ export class LakefsCommitMap implements CommitMap {
       else {
         // What cannot be recalled is computed again.
         const recalled = Promise.all(news.keys.map((key) => records.hash(key, signal).catch(() => undefined)));
-        void recalled.then((answer) => port.postMessage(answer));
+        void recalled.then((values) => port.postMessage({ question: news.question, values } satisfies SynthesisAnswer));
       }
     });
     return {

@@ -1,6 +1,7 @@
 /** SHA-256 of large files, computed once: asked for and told over a port, kept durably by the main side (records.ts). */
 import { createHash } from "node:crypto";
 import type { MessagePort } from "node:worker_threads";
+import { Fault } from "../base/fault.js";
 import type { SynthesisAnswer, SynthesisNews } from "../pool/synthesize-tasks.js";
 import type { LakeEntry } from "./path-rules.js";
 
@@ -10,11 +11,26 @@ export function hashKey({ address, checksum, size }: LakeEntry): string | undefi
   return createHash("sha256").update(`${address}\n${checksum}\n${size}`).digest("hex");
 }
 
+interface Question {
+  readonly resolve: (values: SynthesisAnswer["values"]) => void;
+  readonly reject: (fault: Fault) => void;
+}
+
 export class HashMemory {
   readonly #port: MessagePort;
+  readonly #open = new Map<number, Question>();
+  #asked = 0;
 
   constructor(port: MessagePort) {
     this.#port = port;
+    port.on("message", ({ question, values }: SynthesisAnswer) => {
+      this.#open.get(question)?.resolve(values);
+      this.#open.delete(question);
+    });
+    // The main side has gone: without this the task would wait for ever.
+    port.on("close", () => {
+      for (const { reject } of this.#open.values()) reject(new Fault("base/aborted"));
+    });
   }
 
   tell(news: SynthesisNews): void {
@@ -22,13 +38,12 @@ export class HashMemory {
   }
 
   /** What is remembered under each key. */
-  recall(keys: readonly string[]): Promise<SynthesisAnswer> {
+  recall(keys: readonly string[]): Promise<SynthesisAnswer["values"]> {
     if (keys.length === 0) return Promise.resolve([]);
+    const question = this.#asked++;
     return new Promise((resolve, reject) => {
-      this.#port.once("message", resolve);
-      // The main side closes the port when it has gone: without this the task would wait for ever.
-      this.#port.once("close", () => reject(new Error("the port was closed")));
-      this.tell({ kind: "recall", keys });
+      this.#open.set(question, { resolve, reject });
+      this.tell({ kind: "recall", question, keys });
     });
   }
 }

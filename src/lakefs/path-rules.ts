@@ -3,7 +3,8 @@
  * by pages or by raw ranges.
  *
  * Cannot cross (they stay in lakeFS and are reported): empty, "." and ".." components; what some file system takes for ".git";
- * NUL; paths and symlink targets that are not UTF-8 or hold U+FFFD (as which JSON shows bytes that are not UTF-8); ".gitmodules" as a symlink.
+ * NUL; paths and symlink targets that are not UTF-8 or hold U+FFFD (as which JSON shows bytes that are not UTF-8); ".gitmodules" as a symlink; it and
+ * ".gitattributes" as a folder or a submodule.
  * A file beside a folder of its name cannot either, which only the whole tree shows (tree-builder.ts). Passed over in silence: the landing's
  * guard, and "dir/" markers, zero bytes at a path that ends in "/".
  */
@@ -46,6 +47,7 @@ export function crossing(entry: LakeEntry, mapping: Mapping): Crossing {
   const reason = pathRefusal(path);
   if (reason !== undefined) return { as: "refused", reason };
   const mode = modeOf(entry);
+  if (mode === FILE_MODE.gitlink && isSpecial(fromLatin1(baseName(path)))) return { as: "refused", reason: "Git refuses a submodule of this name" };
   if (mode === FILE_MODE.gitlink) return { as: "gitlink", oid: metadata[GITLINK_KEY] as string };
   if (mode === FILE_MODE.symlink && isSpecialName(fromLatin1(baseName(path)), "gitmodules")) {
     return { as: "refused", reason: "Git refuses .gitmodules as a symbolic link" };
@@ -58,13 +60,20 @@ export function crossing(entry: LakeEntry, mapping: Mapping): Crossing {
 export function pathRefusal(path: string): string | undefined {
   if (path.includes("\0")) return "it holds a NUL byte";
   if (path.includes(REPLACEMENT) || strictText(fromLatin1(path)) === undefined) return "it is not UTF-8";
-  for (const component of path.split("/")) {
+  const components = path.split("/");
+  for (const [at, component] of components.entries()) {
     if (component === "") return "a part of it is empty";
     if (component === "." || component === "..") return `a part of it is '${component}'`;
     const bytes = fromLatin1(component);
     if (isDotGit(bytes) || hasBackslashDotGit(bytes)) return "a part of it is '.git' to some file system";
+    if (at < components.length - 1 && isSpecial(bytes)) return `Git refuses a folder '${component}'`;
   }
   return undefined;
+}
+
+/** Files that Git reads, and so takes as files only. */
+function isSpecial(name: Uint8Array): boolean {
+  return isSpecialName(name, "gitmodules") || isSpecialName(name, "gitattributes");
 }
 
 export function baseName(path: string): string {

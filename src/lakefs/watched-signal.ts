@@ -1,4 +1,5 @@
 /** A task's control word as a signal, for work that waits for others rather than computes. */
+import { setMaxListeners } from "node:events";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import { TaskWatch } from "../pool/control.js";
@@ -6,6 +7,7 @@ import { TaskWatch } from "../pool/control.js";
 export function watchedSignal(control: SharedArrayBuffer): { readonly signal: AbortSignal; stop(): void } {
   const watch = new TaskWatch(control);
   const abort = new AbortController();
+  setMaxListeners(0, abort.signal); // every content that waits for its turn listens
   const timer = setInterval(() => {
     try {
       watch.check();

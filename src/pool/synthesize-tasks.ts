@@ -64,9 +64,13 @@ export type SynthesisNews =
   /** A large file's SHA-256 was computed: to be remembered durably. */
   | { readonly kind: "hashed"; readonly key: string; readonly sha256: string }
   /** What is remembered under these keys? One SynthesisAnswer follows. */
-  | { readonly kind: "recall"; readonly keys: readonly string[] };
+  | { readonly kind: "recall"; readonly question: number; readonly keys: readonly string[] };
 
-export type SynthesisAnswer = readonly (string | undefined)[];
+export interface SynthesisAnswer {
+  readonly question: number;
+  /** One a key, in order. */
+  readonly values: readonly (string | undefined)[];
+}
 
 /** Calls and bytes by the name of the call. */
 export type LakefsFigures = Readonly<Record<string, { readonly calls: number; readonly bytesIn: number; readonly bytesOut: number; readonly retries: number }>>;

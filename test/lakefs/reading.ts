@@ -74,6 +74,8 @@ export async function createSource(server: RunningLakefs): Promise<Source> {
 export interface Node extends LakefsRepository {
   /** A bare repository for stock git: a copy of what is stored now. */
   bare(): Promise<string>;
+  /** A work tree of a fresh copy's HEAD. */
+  clone(): Promise<string>;
   /** stdout of git in a fresh copy. */
   git(...args: string[]): Promise<string>;
   /** Calls by name since the last look. */
@@ -122,6 +124,11 @@ export async function openNode(t: Test, server: RunningLakefs, pool: ThreadPool,
   return {
     ...opened,
     bare,
+    clone: async () => {
+      const [from, to] = [await bare(), join(folder, `work-${copies}`)];
+      execFileSync("git", ["clone", "-q", from, to], { env: { PATH: process.env["PATH"], HOME: "/nonexistent", GIT_LFS_SKIP_SMUDGE: "1" } });
+      return to;
+    },
     git: async (...args) => {
       const env = { PATH: process.env["PATH"], HOME: "/nonexistent", GIT_CONFIG_NOSYSTEM: "1" };
       return execFileSync("git", ["-c", "safe.directory=*", "-C", await bare(), ...args], { encoding: "latin1", env, stdio: ["ignore", "pipe", "pipe"], maxBuffer: 2 ** 30 }).trimEnd();

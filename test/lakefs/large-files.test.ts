@@ -1,0 +1,145 @@
+/** LFS pointers of large files, the managed block, and what all of it costs in calls to lakeFS. */
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import t, { type Test } from "tap";
+import { Fault } from "../../src/base/fault.js";
+import { formatPointer } from "../../src/git/lfs-pointer.js";
+import { bind } from "../../src/lakefs/metadata-keys.js";
+import { createSource, openNode, refsOf, signal, type Source, testPool } from "./reading.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
+
+const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
+const md5 = (bytes: Uint8Array) => createHash("md5").update(bytes).digest("hex");
+const blobId = (bytes: Uint8Array) => createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
+const large = (fill: number) => Buffer.alloc(1_000_000, fill);
+
+t.test("on local blocks", { skip: skipLakefs, timeout: 120_000 }, async (t) => suite(t, await startLakefs(t, "local")));
+t.test("on S3 blocks", { skip: skipLakefs, timeout: 120_000 }, async (t) => suite(t, await startLakefs(t, "s3")));
+
+async function suite(t: Test, server: RunningLakefs): Promise<void> {
+  const pool = await testPool(t);
+
+  await t.test("at the threshold a file is a pointer, and attributes say so; a byte below it is content", async (t) => {
+    const source = await createSource(server);
+    await source.put({ "m.safetensors": large(1), "sub/n.safetensors": large(2), "big.txt": large(3), "small.txt": "s", "almost.dat": Buffer.alloc(999_999) });
+    await source.commit();
+    const node = await openNode(t, server, pool, source.name);
+    t.equal(await node.git("fsck", "--strict"), await dangling(node));
+    t.equal(await node.git("show", "main:m.safetensors") + "\n", Buffer.from(formatPointer({ sha256: sha256(large(1)), size: 1_000_000 })).toString());
+    t.equal(await node.git("cat-file", "-s", "main:almost.dat"), "999999");
+    t.same((await node.git("show", "main:.gitattributes")).split("\n").slice(1, -1), [
+      '"/big.txt" filter=lfs diff=lfs merge=lfs -text',
+      "*.safetensors filter=lfs diff=lfs merge=lfs -text",
+    ]);
+    const work = await node.clone();
+    const filters = execFileSync("git", ["-C", work, "check-attr", "filter", "--", "m.safetensors", "sub/n.safetensors", "big.txt", "small.txt", "sub/big.txt"], { encoding: "utf8" });
+    t.same(filters.trimEnd().split("\n").map((line) => line.split(": ")[2]), ["lfs", "lfs", "lfs", "unspecified", "unspecified"]);
+  });
+
+  await t.test("the user's attributes are kept, and what they cover is not covered again", async (t) => {
+    const source = await createSource(server);
+    await source.put({ ".gitattributes": "*.bin filter=lfs -text", "a.bin": large(1), "b.pt": large(2) });
+    await source.commit();
+    const node = await openNode(t, server, pool, source.name);
+    const lines = (await node.git("show", "main:.gitattributes")).split("\n");
+    t.same([lines[0], ...lines.slice(2, -1)], ["*.bin filter=lfs -text", "*.pt filter=lfs diff=lfs merge=lfs -text"]);
+    await source.put({ "c.pt": "small" });
+    await source.commit();
+    t.match((await node.git("show", "main:.gitattributes")).split("\n")[2], /^"\/b\.pt" /, "a small file of the suffix came");
+    await source.remove(["b.pt"]);
+    await source.commit();
+    t.equal(await node.git("show", "main:.gitattributes"), "*.bin filter=lfs -text", "nothing is left to cover");
+  });
+
+  await t.test("a hash once computed is remembered; a recorded one is believed without a read", async (t) => {
+    const source = await createSource(server);
+    await source.put({ "a.bin": large(1) });
+    const known = large(2);
+    const pointer = formatPointer({ sha256: sha256(known), size: known.length });
+    const bound = (id: string) => bind(id, known.length, md5(known));
+    await source.put({ "b.bin": known }, { metadata: { "lakepack-blob": bound(blobId(pointer)), "lakepack-sha256": bound(sha256(known)) } });
+    await source.put({ "c.bin": known }, { metadata: { "lakepack-sha256": bind("0".repeat(64), 5, "other") } });
+    await source.commit();
+    const node = await openNode(t, server, pool, source.name);
+    await node.refs.read();
+    t.equal(node.calls()["streamObject"], 2, "a.bin, and c.bin, whose record is not of this content");
+    t.equal(await node.git("rev-parse", "main:b.bin"), blobId(pointer));
+    t.equal(await node.git("rev-parse", "main:c.bin"), blobId(pointer));
+    // Another line of history lists the same files anew.
+    await source.client.createBranch(source.name, { name: "other", source: await firstCommit(source) }, signal);
+    await node.refs.read();
+    await source.client.stageObject(source.name, "other", "copy.bin", await stageOf(source, "a.bin"), signal);
+    await source.commit("copied", { branch: "other" });
+    node.calls();
+    await node.refs.read();
+    t.equal(node.calls()["streamObject"] ?? 0, server.blocks === "s3" ? 0 : 1, "the same address; the local adapter writes it in another form");
+  });
+
+  await t.test("content that contradicts its recorded id fails, naming the path; so does what is gone or has another size", async (t) => {
+    const content = Buffer.from("the content");
+    const cases: Record<string, (source: Source) => Promise<unknown>> = {
+      "contradicts its recorded": (source) => source.put({ "dir/bad": content }, { metadata: { "lakepack-blob": bind("1".repeat(40), content.length, md5(content)) } }),
+      "gone from its storage": async (source) => {
+        await source.commit();
+        const real = await stageOf(source, "fine");
+        await source.client.stageObject(source.name, "main", "dir/bad", { ...real, physical_address: `${real.physical_address}-not` }, signal);
+      },
+      size: async (source) => {
+        await source.put({ "dir/good": content });
+        await source.commit();
+        await source.client.stageObject(source.name, "main", "dir/bad", { ...(await stageOf(source, "dir/good")), size_bytes: 500 }, signal);
+      },
+    };
+    for (const [says, spoil] of Object.entries(cases)) {
+      const source = await createSource(server);
+      await source.put({ fine: "f" });
+      await spoil(source);
+      await source.commit();
+      const node = await openNode(t, server, pool, source.name);
+      const failure = await node.refs.read().then(() => undefined, (error: unknown) => error);
+      t.ok(failure instanceof Fault, says);
+      t.equal((failure as Fault).facts["path"], "dir/bad", says);
+      if (says !== "size") t.match((failure as Fault).message, says);
+    }
+  });
+
+  await t.test("calls: a first clone, a second, a small change, a restart", async (t) => {
+    const source = await createSource(server);
+    for (let at = 0; at < 60; at++) await source.put({ [`d${at % 7}/f${at}`]: `content ${at}` });
+    await source.commit();
+    const node = await openNode(t, server, pool, source.name);
+    node.calls();
+    await node.refs.read();
+    t.same(node.calls(), { listBranches: 1, listTags: 1, log: 1, readRange: 2, readObject: 60 }, "first");
+    await node.refs.read();
+    t.same(node.calls(), { listBranches: 1, listTags: 1 }, "second");
+    await source.put({ "d1/f1": "changed", new: "n" });
+    await source.remove(["d2/f2"]);
+    await source.commit();
+    await node.refs.read();
+    t.same(node.calls(), { listBranches: 1, listTags: 1, log: 1, diff: 1, readObject: 2 }, "two files changed, one removed");
+    await source.commit("nothing changed");
+    await node.refs.read();
+    t.same(node.calls(), { listBranches: 1, listTags: 1, log: 1 }, "the same tree");
+    const again = await node.reopen();
+    again.calls();
+    t.same(await refsOf(again), await refsOf(node));
+    t.same(again.calls(), { listBranches: 1, listTags: 1 }, "after a restart");
+  });
+}
+
+/** fsck mentions what only the next commit needs. */
+async function dangling(node: { git(...args: string[]): Promise<string> }): Promise<string> {
+  const text = await node.git("fsck", "--strict");
+  return /^(dangling (tree|blob) [0-9a-f]{40}\n?)*$/.test(text) ? text : "";
+}
+
+async function firstCommit(source: Source): Promise<string> {
+  const log = await source.client.log(source.name, await source.head(), 10, signal);
+  return log.results.at(-1)?.id as string;
+}
+
+async function stageOf(source: Source, path: string) {
+  const { physical_address, checksum, size_bytes = 0 } = await source.client.statObject(source.name, await source.head(), path, signal);
+  return { physical_address, checksum, size_bytes };
+}
