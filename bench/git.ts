@@ -1,5 +1,6 @@
 /** Stock git, with a clean configuration. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { closeSync, openSync } from "node:fs";
 
 export const GIT_ENVIRONMENT: NodeJS.ProcessEnv = {
   PATH: process.env["PATH"],
@@ -24,16 +25,17 @@ export function startGit(args: readonly string[], cwd: string): ChildProcess {
   return spawn("git", [...args], { cwd, env: GIT_ENVIRONMENT, stdio: ["pipe", "pipe", "pipe"] });
 }
 
-/** Runs git without stopping our own event loop; wall seconds it took. */
-export async function timeGit(args: readonly string[], cwd: string): Promise<number> {
+/** Runs git without stopping our own event loop, `input` (a file) as its standard input; wall seconds it took. */
+export async function timeGit(args: readonly string[], cwd: string, input?: string): Promise<number> {
   const start = performance.now();
-  const child = startGit(args, cwd);
+  const stdin = input === undefined ? "ignore" : openSync(input, "r");
+  const child = spawn("git", [...args], { cwd, env: GIT_ENVIRONMENT, stdio: [stdin, "pipe", "pipe"] });
+  if (stdin !== "ignore") closeSync(stdin);
   let errors = "";
   child.stdout?.resume();
   child.stderr?.on("data", (text: Buffer) => {
     errors = (errors + text.toString()).slice(-2_000);
   });
-  child.stdin?.end();
   const code = await new Promise<number | null>((resolve) => child.on("close", resolve));
   if (code !== 0) throw new Error(`git ${args.join(" ")}: ${errors}`);
   return (performance.now() - start) / 1000;

@@ -1,15 +1,19 @@
 /** Puts a server together from its settings and starts it; takes it apart again. */
+import { randomBytes } from "node:crypto";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { Fault } from "../base/fault.js";
 import { lockDataFolder } from "../database/data-lock.js";
+import { OwnLfsStore } from "../lfs/own-store.js";
+import { LinkProofs } from "../lfs/proof.js";
 import type { Log } from "../observe/log.js";
 import { startIngest } from "../odb/ingest.js";
 import { PackTables } from "../odb/pack-tables.js";
 import { ResponseCache } from "../odb/response-cache.js";
 import { createPool, type ThreadPool } from "../pool/pool.js";
+import { LfsService } from "../serve/lfs.js";
 import { Maintenance } from "../serve/maintenance.js";
-import { Repositories } from "../serve/repositories.js";
+import { type LakefsSettings, Repositories } from "../serve/repositories.js";
 import { GitServer } from "../serve/server.js";
 import { DiskStore } from "../store/disk.js";
 import { probeStore } from "../store/probe.js";
@@ -77,6 +81,19 @@ async function serveData(settings: Settings, data: string, pool: ThreadPool, log
   };
 }
 
+function lakefsSettings(settings: Settings, pool: ThreadPool, log: Log): LakefsSettings {
+  return {
+    access: {
+      endpoint: settings.lakefs_endpoint,
+      accessKeyId: settings.lakefs_access_key_id,
+      secretAccessKey: settings.lakefs_secret_access_key,
+    },
+    mappingSeed: { version: 1, threshold: settings.lfs_threshold, suffixes: [] },
+    threads: Math.max(1, pool.threads - 1),
+    log,
+  };
+}
+
 /** Threads time their kernels once, and before the first push has to wait for it. */
 async function warm(pool: ThreadPool, log: Log): Promise<void> {
   const calibrations = Array.from({ length: pool.threads }, () => pool.run("hash/calibrate", {}, { priority: "background" }));
@@ -107,6 +124,7 @@ function assemble(settings: Settings, { incoming, store, cache, pool, log, maint
       startIngest,
     },
     maintenance,
+    ...(settings.lakefs_endpoint === "" ? {} : { lakefs: lakefsSettings(settings, pool, log) }),
     defaultBranch: settings.default_branch,
     createOnPush: settings.create_on_push,
   });
@@ -115,6 +133,7 @@ function assemble(settings: Settings, { incoming, store, cache, pool, log, maint
     repositories,
     pool,
     log,
+    lfs: new LfsService({ proofs: new LinkProofs(randomBytes(32)), storeOf: ({ id }) => new OwnLfsStore({ store, pool, incoming }, id) }),
     offer,
     policy: {
       fsck: settings.fsck,

@@ -52,6 +52,10 @@ export const SETTINGS = {
   deny_deletes: setting(flag, "false", "true or false", "receive.denyDeletes"),
   deny_delete_current: setting(flag, "true", "true or false", "receive.denyDeleteCurrent"),
   allow_any_want: setting(flag, "false", "true or false", "uploadpack.allowAnySHA1InWant"),
+  lakefs_endpoint: setting(z.union([z.literal(""), z.url()]), "", "a URL, or empty for none", "lakeFS whose repositories are served at /lakefs/<repository>.git"),
+  lakefs_access_key_id: setting(z.string(), "", "an access key of lakeFS", "with lakefs_endpoint"),
+  lakefs_secret_access_key: setting(z.string(), "", "its secret", "with lakefs_endpoint; never logged"),
+  lfs_threshold: setting(count(2 ** 40), "1000000", "bytes", "files of this size and more become LFS pointers; counts only for a lakeFS repository seen for the first time"),
   cors_origins: setting(list, "", "origins separated by commas", "web pages that may call the Git routes"),
   log_level: setting(z.enum(["silent", "error", "warn", "info", "debug", "trace"]), "info", "silent, error, warn, info, debug or trace", "log"),
 } as const;

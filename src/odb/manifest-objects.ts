@@ -65,13 +65,17 @@ export class ManifestObjects implements ObjectDatabase {
     await store.publish(this.#key(pack.checksum, "idx"), pack.idxPath, signal);
   }
 
+  async keep(packs: readonly PackRecord[], signal?: AbortSignal): Promise<void> {
+    await this.#manifests.update((manifest) => {
+      const live = new Set(manifest.packs.map(({ checksum }) => checksum));
+      const fresh = packs.filter(({ checksum }) => !live.has(checksum));
+      return fresh.length === 0 ? undefined : { ...manifest, packs: [...fresh, ...manifest.packs] };
+    }, signal);
+  }
+
   async adopt(pack: IngestedPack, origin: PackRecord["origin"], signal?: AbortSignal): Promise<void> {
     await this.publish(pack, signal);
-    const record = toPackRecord(pack, origin);
-    await this.#manifests.update((manifest) => {
-      if (manifest.packs.some(({ checksum }) => checksum === record.checksum)) return undefined;
-      return { ...manifest, packs: [record, ...manifest.packs] };
-    }, signal);
+    await this.keep([toPackRecord(pack, origin)], signal);
   }
 
   async #livePack(record: PackRecord, signal: AbortSignal | undefined): Promise<LivePack> {

@@ -4,6 +4,7 @@
  */
 import type { Oid } from "../git/oid.js";
 import type { PackHandle } from "../pool/tasks.js";
+import type { PackRecord } from "./manifest.js";
 import type { Ingest, IngestedPack, IngestProgress } from "./ingest-contract.js";
 
 /** What the manifest records of a pack, beside where its bytes are. */
@@ -34,6 +35,8 @@ export interface ObjectDatabase {
   beginIngest(options: BeginIngestOptions): Promise<Ingest>;
   /** Moves a finished pack to where it lasts (durable, still unreachable). Idempotent. */
   publish(pack: IngestedPack, signal?: AbortSignal): Promise<void>;
+  /** Makes published packs live, before any ref needs them: where refs are kept elsewhere (lakeFS). Idempotent. */
+  keep(packs: readonly PackRecord[], signal?: AbortSignal): Promise<void>;
   /** Publishes a pack and makes it live by itself, before any ref needs it: what was synthesized. Idempotent. */
   adopt(pack: IngestedPack, origin: LivePack["origin"], signal?: AbortSignal): Promise<void>;
 }

@@ -1,18 +1,24 @@
 /** Resolves a name to everything a conversation needs. One handle per repository, kept while it is used. */
 import { LRUCache } from "lru-cache";
 import { Fault } from "../base/fault.js";
+import { Semaphore, SingleFlight } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
+import type { Mapping } from "../lakefs/contract.js";
+import type { LakefsAccess } from "../lakefs/http.js";
+import { openLakefsRepository } from "../lakefs/repository.js";
+import type { Log } from "../observe/log.js";
 import { writeDerivedFiles } from "../odb/derived-files.js";
 import { ManifestObjects, type ObjectServices } from "../odb/manifest-objects.js";
 import { ManifestRefs } from "../odb/manifest-refs.js";
 import { ManifestStore } from "../odb/manifest-store.js";
+import type { RefStore } from "../odb/ref-store.js";
 import type { Repository } from "./conversation.js";
 import type { Maintenance } from "./maintenance.js";
 import { type RepositoryName, storePrefix, titleOf } from "./repository-name.js";
 
 interface Handle {
   readonly manifests: ManifestStore;
-  readonly refs: ManifestRefs;
+  readonly refs: RefStore;
   readonly objects: ManifestObjects;
 }
 
@@ -23,6 +29,16 @@ export interface RepositoriesOptions {
   readonly defaultBranch: string;
   /** A push to a name that does not exist makes the repository. */
   readonly createOnPush: boolean;
+  /** Undefined: no lakeFS is set, and `lakefs/*` does not exist. */
+  readonly lakefs?: LakefsSettings;
+}
+
+export interface LakefsSettings {
+  readonly access: LakefsAccess;
+  readonly mappingSeed: Mapping;
+  /** Threads that synthesis may take. */
+  readonly threads: number;
+  readonly log: Log;
 }
 
 const MANIFEST_SUFFIX = "/git/manifest";
@@ -37,20 +53,32 @@ export class Repositories {
     if (this.#alive.get(id)?.deref() === undefined) this.#alive.delete(id);
   });
 
+  readonly #opening = new SingleFlight<string, Handle>();
+  readonly #synthesisTasks: Semaphore;
+
   constructor(options: RepositoriesOptions) {
     this.#options = options;
+    this.#synthesisTasks = new Semaphore(options.lakefs?.threads ?? 1);
   }
 
   /** Throws "repository/missing" where there is none (`toPush`: where none may be made). */
-  async resolve(name: RepositoryName, toPush: boolean, signal?: AbortSignal): Promise<Repository> {
+  async resolve(name: RepositoryName, toPush: boolean, signal: AbortSignal): Promise<Repository> {
     const id = storePrefix(name);
-    const handle = this.#alive.get(id)?.deref() ?? this.#open(id);
-    const exists = await handle.manifests.exists(signal);
-    if (!exists && !(toPush && this.#options.createOnPush)) throw new Fault("repository/missing", { name: titleOf(name) });
+    const handle = await this.#handle(id, name, signal);
+    const exists = name.type === "lakefs" || (await handle.manifests.exists(signal));
+    if (!exists && !(toPush && this.#options.createOnPush)) throw missing(name);
     // Kept only when real: names that do not exist must not push others out.
     if (exists) this.#recent.set(id, handle);
     const { refs, objects } = handle;
     return { id, title: titleOf(name), refs, objects, created: !exists, changed: () => this.#planUpkeep(id, handle) };
+  }
+
+  #handle(id: string, name: RepositoryName, signal: AbortSignal): Promise<Handle> | Handle {
+    const alive = this.#alive.get(id)?.deref();
+    if (alive !== undefined) return alive;
+    if (name.type !== "lakefs") return this.#open(id);
+    // Opening asks lakeFS: once for all who come meanwhile.
+    return this.#opening.run(id, (shared) => this.#openLakefs(id, name, shared), signal);
   }
 
   /** Titles of the repositories, sorted; the first `count`. */
@@ -75,9 +103,35 @@ export class Repositories {
     const { services, defaultBranch } = this.#options;
     const manifests = new ManifestStore(services.store, id, `refs/heads/${defaultBranch}`);
     const refs = new ManifestRefs(manifests, services.store, id);
-    const handle = { manifests, refs, objects: new ManifestObjects(services, manifests, id) };
+    return this.#remember(id, { manifests, refs, objects: new ManifestObjects(services, manifests, id) });
+  }
+
+  /** Branches and tags in lakeFS, objects and all other refs in our store. Throws "repository/missing". */
+  async #openLakefs(id: string, name: RepositoryName, signal: AbortSignal): Promise<Handle> {
+    const { services, lakefs } = this.#options;
+    if (lakefs === undefined) throw missing(name);
+    const manifests = new ManifestStore(services.store, id, "refs/heads/main");
+    const objects = new ManifestObjects(services, manifests, id);
+    const { store, pool, incoming } = services;
+    const { access, mappingSeed, log } = lakefs;
+    const manifestRefs = new ManifestRefs(manifests, store, id);
+    const synthesisTasks = this.#synthesisTasks;
+    const parts = { access, mappingSeed, log, store, pool, incoming, objects, manifestRefs, synthesisTasks, repository: name.name, prefix: id };
+    try {
+      const { refs } = await openLakefsRepository(parts, signal);
+      return this.#remember(id, { manifests, refs, objects });
+    } catch (error) {
+      throw error instanceof Fault && error.code === "lakefs/missing" ? missing(name) : error;
+    }
+  }
+
+  #remember(id: string, handle: Handle): Handle {
     this.#alive.set(id, new WeakRef(handle));
     this.#collected.register(handle, id);
     return handle;
   }
+}
+
+function missing(name: RepositoryName): Fault {
+  return new Fault("repository/missing", { name: titleOf(name) });
 }

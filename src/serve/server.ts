@@ -5,6 +5,7 @@ import type { Pool } from "../pool/tasks.js";
 import { refAdvertisement } from "../wire/advertise.js";
 import type { Offer } from "../wire/capabilities.js";
 import type { Exchange, Repository } from "./conversation.js";
+import type { LfsService } from "./lfs.js";
 import type { PushPolicy } from "./push-policy.js";
 import { receivePack } from "./receive-pack.js";
 import type { Repositories } from "./repositories.js";
@@ -20,15 +21,18 @@ export interface ServerOptions {
   readonly offer: Offer;
   readonly log: Log;
   readonly fetch: UploadPackDeps;
+  readonly lfs?: LfsService;
 }
 
 export class GitServer implements Services {
   readonly version: string;
+  readonly lfs: LfsService | undefined;
   readonly #options: ServerOptions;
   #stopping = false;
 
   constructor(options: ServerOptions) {
     this.version = options.version;
+    this.lfs = options.lfs;
     this.#options = options;
   }
 

@@ -1,5 +1,6 @@
 /** What the transports ask of the rest: the routes call this and nothing else. */
 import type { Exchange, Repository } from "./conversation.js";
+import type { LfsService } from "./lfs.js";
 import type { RepositoryName } from "./repository-name.js";
 
 export type GitService = "upload-pack" | "receive-pack";
@@ -7,6 +8,9 @@ export type GitService = "upload-pack" | "receive-pack";
 export interface Services {
   /** "0.1.0", for the pages a browser sees. */
   readonly version: string;
+
+  /** Undefined: Git LFS is not offered. */
+  readonly lfs?: LfsService | undefined;
 
   /** Throws "repository/missing"; with `toPush` a repository that may be made by a push is not missing. */
   resolve(name: RepositoryName, toPush: boolean, signal: AbortSignal): Promise<Repository>;
