@@ -81,6 +81,13 @@ export const FAULTS = {
   "lakefs/reading": { http: 503, retry: true, says: "reading lakeFS takes longer and goes on; try again" },
   "lakefs/unmappable": { http: 422, retry: false, says: "this cannot exist on the other side" },
 
+  // lfs. Never 422 outside a batch's reply: git-lfs takes that for success and moves the ref without the object.
+  "lfs/missing": { http: 404, retry: false, says: "the repository has no such LFS object" },
+  "lfs/bad-batch": { http: 422, retry: false, says: "this is not a request of Git LFS's batch API" },
+  "lfs/mismatch": { http: 400, retry: false, says: "the content is not what its oid and size say" },
+  "lfs/proof": { http: 403, retry: true, says: "the link has expired or was not made by this server; ask for a new one" },
+  "lfs/too-large": { http: 413, retry: false, says: "the LFS request or object is larger than this server accepts" },
+
   // serve
   "repository/missing": { http: 404, retry: false, says: "repository not found" },
   "repository/bad-name": { http: 404, retry: false, says: "this is not a repository's name" },

@@ -119,6 +119,18 @@ export const LIMITS = {
   taskAbortGraceMs: 5_000,
 
   // lakeFS -------------------------------------------------------------------------------------------------------
+  /** Commits of one push: each gets its own lakeFS commit, at some 50 ms. */
+  landingCommitsMax: 10_000,
+  /** Uploads of one landing at once: lakeFS takes 8 at once 7 times as fast as one, 32 again twice as fast. */
+  landingUploadsMax: 24,
+  /** Bytes of contents held by one landing's uploads; a larger one goes alone. */
+  landingUploadBytesMax: 64 * MIB,
+  /** Bytes of one plain file: it is held whole while it is uploaded. Larger ones belong into Git LFS. */
+  landingFileBytesMax: 256 * MIB,
+  /** Bytes of an object's path in lakeFS. */
+  lakefsPathBytesMax: 1_024,
+  /** A landing's work branch is left over from a crash when it is older than this: no push takes so long. */
+  landingLeftoverMs: 24 * 3_600_000,
   /** Results of one page; more is refused by lakeFS (400). */
   lakefsPageMax: 1_000,
   /** Paths of one bulk delete; more is refused by lakeFS (400). */
@@ -152,6 +164,20 @@ export const LIMITS = {
   lakefsRefsWaitMs: 120_000,
   /** Distance of two looks at the heads of a repository nobody asks for. */
   lakefsPollMs: 10_000,
+
+  // LFS ----------------------------------------------------------------------------------------------------------
+  /** Bytes of one object: the largest S3 keeps (5 TiB). */
+  lfsObjectBytesMax: 5 * 1_024 * GIB,
+  /** Objects of one batch. git-lfs sends 100, hub clients up to 1,000. */
+  lfsBatchObjectsMax: 10_000,
+  /** Bytes of one batch request: so many objects of 120 bytes, with room. */
+  lfsBatchBytesMax: 4 * MIB,
+  /** Existence tests of one batch at once. */
+  lfsLooksMax: 16,
+  /** Bytes of an upload hashed by one task: a third of a second of a thread. A slow client holds no thread between them. */
+  lfsHashBytes: 32 * MIB,
+  /** How long a link of a batch's reply is good. Presigned ones of lakeFS live 900 s. */
+  lfsLinkSeconds: 800,
 
   // caches -------------------------------------------------------------------------------------------------------
   /** Default of LAKEPACK_CACHE_BYTES: generated packs kept on disk. */

@@ -14,6 +14,7 @@ import type { HttpHandler, HttpReply, HttpRequest } from "./http.js";
 import { faultReply, NO_CACHE } from "./http-fault.js";
 import { checkLoopback, corsHeaders, PREFLIGHT } from "./http-guard.js";
 import { gunzip } from "./http-gunzip.js";
+import { isLfsPath, LFS_PREFIX, lfsFaultReply, lfsReply } from "./http-lfs.js";
 import { homePage, repositoryPage } from "./http-pages.js";
 import { readPath } from "./http-path.js";
 
@@ -53,7 +54,7 @@ class Routes {
       const reply = await this.#route(request);
       return ended({ ...reply, headers: [...reply.headers, ...cors] }, end);
     } catch (error) {
-      const reply = faultReply(error, request.id);
+      const reply = isLfsPath(request.path) ? lfsFaultReply(error, request.id) : faultReply(error, request.id);
       return ended({ ...reply, headers: [...reply.headers, ...cors] }, (status) => end(status, error));
     }
   }
@@ -107,6 +108,7 @@ class Routes {
       case "git-receive-pack":
         return this.#service(request, name, "receive-pack");
       default:
+        if (file.startsWith(LFS_PREFIX)) return this.#lfs(request, name, file.slice(LFS_PREFIX.length));
         if (file.startsWith("objects/")) throw dumbRefusal();
         throw new Fault("http/not-found");
     }
@@ -151,6 +153,13 @@ class Routes {
           converse.call(this.#services, this.#exchange(request, repository, { version, input, output })),
         ),
     };
+  }
+
+  async #lfs(request: HttpRequest, name: RepositoryName, file: string): Promise<HttpReply> {
+    const { lfs } = this.#services;
+    if (lfs === undefined) throw new Fault("http/not-found");
+    const resolve = (toPush: boolean) => this.#services.resolve(name, toPush, request.signal);
+    return lfsReply({ request, base: baseOf(request), file, lfs, resolve });
   }
 
   #inflatedBytesMax(service: GitService): number {

@@ -1,0 +1,46 @@
+/** Tasks of Git LFS. */
+import type { Oid } from "../git/oid.js";
+import type { PackHandle, TaskControl } from "./tasks.js";
+
+export interface HashPieceRequest extends TaskControl {
+  readonly path: string;
+  /** Bytes [start, end) of the file, which are there. */
+  readonly start: number;
+  readonly end: number;
+  /** What the piece before left; undefined: this is the first. */
+  readonly state: Uint8Array | undefined;
+  readonly last: boolean;
+}
+
+/** The SHA-256 in hex of all pieces after the last, else the state that the next one goes on with. */
+export type HashPieceResult = { readonly sha256: string } | { readonly state: Uint8Array };
+
+export interface FindPointersRequest extends TaskControl {
+  /** The pushed pack first; the others hold bases and the trees above. */
+  readonly packs: readonly PackHandle[];
+  readonly pushed: string;
+}
+
+export interface FoundPointer {
+  readonly blob: Oid;
+  readonly sha256: string;
+  readonly size: number;
+}
+
+export interface PointerPathsRequest extends TaskControl {
+  readonly packs: readonly PackHandle[];
+  readonly tips: readonly Oid[];
+  readonly blobs: readonly Oid[];
+}
+
+/** Where one of the blobs stands in a commit whose .gitattributes give it to LFS. */
+export interface PointerPath {
+  readonly blob: Oid;
+  readonly path: string;
+}
+
+export interface LfsTasks {
+  "lfs/hash": { request: HashPieceRequest; result: HashPieceResult };
+  "lfs/pointers": { request: FindPointersRequest; result: readonly FoundPointer[] };
+  "lfs/paths": { request: PointerPathsRequest; result: readonly PointerPath[] };
+}

@@ -1,0 +1,101 @@
+/** Git LFS as the transports see it: batch, transfers and verify of any repository. */
+import { Fault } from "../base/fault.js";
+import type { ByteSource } from "../base/flow.js";
+import { LIMITS } from "../base/limits.js";
+import { answerBatch, type BatchReply, complaint, type LfsOperation, readBatchRequest } from "../lfs/batch.js";
+import type { LinkProofs, LinkPurpose } from "../lfs/proof.js";
+import type { LfsObject, LfsStore } from "../lfs/store.js";
+import type { Repository } from "./conversation.js";
+
+export interface LfsOptions {
+  readonly proofs: LinkProofs;
+  /** Where a repository's objects are. */
+  readonly storeOf: (repository: Repository) => LfsStore;
+}
+
+/** A link as it was called: its proof is checked before anything else. */
+export interface LinkCall {
+  readonly repository: Repository;
+  readonly object: LfsObject;
+  readonly proof: string | null;
+  readonly signal: AbortSignal;
+}
+
+export interface BatchCall {
+  readonly repository: Repository;
+  /** The LFS address of the repository as the client spells it: "http://host/ns/name.git/info/lfs". */
+  readonly base: string;
+  readonly body: unknown;
+  readonly signal: AbortSignal;
+}
+
+export class LfsService {
+  readonly #options: LfsOptions;
+
+  constructor(options: LfsOptions) {
+    this.#options = options;
+  }
+
+  /** What a batch is for, so that the caller knows which right it needs. Throws "lfs/bad-batch". */
+  operation(body: unknown): LfsOperation {
+    return readBatchRequest(body).operation;
+  }
+
+  batch({ repository, base, body, signal }: BatchCall): Promise<BatchReply> {
+    const { proofs } = this.#options;
+    const proof = (purpose: LinkPurpose, object: LfsObject) => proofs.make({ purpose, repository: repository.id, ...object }, LIMITS.lfsLinkSeconds);
+    const address = ({ oid, size }: LfsObject) => `${base}/objects/${oid}/${size}`;
+    const links = {
+      transfer: (operation: LfsOperation, object: LfsObject) => `${address(object)}?proof=${proof(operation, object)}`,
+      verify: (object: LfsObject) => `${base}/objects/verify?proof=${proof("verify", object)}`,
+    };
+    return answerBatch(readBatchRequest(body), this.#options.storeOf(repository), links, signal);
+  }
+
+  /** Takes an object's content. Throws "lfs/proof", "lfs/mismatch". */
+  async upload(call: LinkCall, content: ByteSource): Promise<void> {
+    const store = this.#checked(call, "upload");
+    const { object, signal } = call;
+    if ((await store.size(object, signal)) === object.size) return this.#passOver(object, content); // a second client was faster
+    const upload = await store.beginUpload(object, signal);
+    try {
+      for (let bytes = await content.read(); bytes !== undefined; bytes = await content.read()) await upload.write(bytes);
+      await upload.finish();
+    } finally {
+      await upload.discard();
+    }
+  }
+
+  /** Throws "lfs/missing" where the object is not here with this size. */
+  async verify(call: LinkCall): Promise<void> {
+    await this.#present(call, this.#checked(call, "verify"));
+  }
+
+  /** The store to read the object from, which has it. Throws "lfs/proof", "lfs/missing". */
+  async download(call: LinkCall): Promise<LfsStore> {
+    const store = this.#checked(call, "download");
+    await this.#present(call, store);
+    return store;
+  }
+
+  #checked({ repository, object, proof }: LinkCall, purpose: LinkPurpose): LfsStore {
+    const wrong = complaint(object);
+    if (wrong !== undefined) throw new Fault("http/bad-request", { reason: wrong });
+    this.#options.proofs.check(proof, { purpose, repository: repository.id, oid: object.oid, size: object.size });
+    return this.#options.storeOf(repository);
+  }
+
+  async #present({ object, signal }: LinkCall, store: LfsStore): Promise<void> {
+    const present = await store.size(object, signal);
+    if (present !== object.size) throw new Fault("lfs/missing", { oid: object.oid, size: object.size, present });
+  }
+
+  /** Reads what is here already, and keeps nothing of it. */
+  async #passOver({ size }: LfsObject, content: ByteSource): Promise<void> {
+    let bytes = 0;
+    for (let chunk = await content.read(); chunk !== undefined; chunk = await content.read()) {
+      bytes += chunk.length;
+      if (bytes > size) throw new Fault("lfs/mismatch", { size, reason: "more bytes than announced" });
+    }
+  }
+}

@@ -1,0 +1,141 @@
+/**
+ * Git LFS over HTTP, below `<repository>.git/info/lfs`:
+ *
+ *   POST objects/batch                   where objects go to and come from
+ *   PUT, GET objects/<oid>/<size>        content, with the proof a batch gave out
+ *   POST objects/verify                  the same, after an upload
+ *
+ * Locks are not offered: 404 is what git-lfs takes as that. Source: git-lfs docs/api.
+ */
+import { utf8 } from "../base/bytes.js";
+import { asFault, Fault } from "../base/fault.js";
+import type { ByteSource } from "../base/flow.js";
+import { LIMITS } from "../base/limits.js";
+import type { LfsObject } from "../lfs/store.js";
+import type { Repository } from "../serve/conversation.js";
+import type { LfsService } from "../serve/lfs.js";
+import type { HttpReply, HttpRequest } from "./http.js";
+import { faultReply, NO_CACHE } from "./http-fault.js";
+import { readRangeHeader } from "./http-lfs-range.js";
+
+export const LFS_PREFIX = "info/lfs/";
+const MEDIA_TYPE = "application/vnd.git-lfs+json";
+const TRANSFER = /^objects\/([0-9a-f]{64})\/(0|[1-9][0-9]{0,15})$/;
+
+export interface LfsRoute {
+  readonly request: HttpRequest;
+  /** "http://host". */
+  readonly base: string;
+  /** What follows `info/lfs/`. */
+  readonly file: string;
+  readonly lfs: LfsService;
+  /** Throws "repository/missing"; with `toPush` a repository that a push may make is not missing. */
+  readonly resolve: (toPush: boolean) => Promise<Repository>;
+}
+
+export function isLfsPath(path: string): boolean {
+  return path.includes(`/${LFS_PREFIX}`);
+}
+
+export async function lfsReply(route: LfsRoute): Promise<HttpReply> {
+  const { request, file } = route;
+  if (file === "objects/batch") return batch(route);
+  if (file === "objects/verify") return verify(route);
+  const [, oid, size] = TRANSFER.exec(file) ?? [];
+  if (oid === undefined) throw new Fault("http/not-found");
+  const object = { oid, size: Number(size) };
+  if (request.method === "PUT") return upload(route, object);
+  if (request.method === "GET" || request.method === "HEAD") return download(route, object);
+  throw new Fault("http/method", { allow: "GET, HEAD, PUT" });
+}
+
+/** A failure in the form git-lfs shows to people. */
+export function lfsFaultReply(error: unknown, requestId: string): HttpReply {
+  const plain = faultReply(error, requestId);
+  const fault = asFault(error);
+  const message = fault.row.http >= 500 ? fault.row.says : fault.message;
+  const headers = plain.headers.map(([name, value]) => [name, name === "Content-Type" ? MEDIA_TYPE : value] as const);
+  return { ...plain, headers, body: utf8(JSON.stringify({ message, request_id: requestId })) };
+}
+
+async function batch({ request, base, lfs, resolve }: LfsRoute): Promise<HttpReply> {
+  const body = await readJson(request);
+  const repository = await resolve(lfs.operation(body) === "upload");
+  const address = `${base}${request.path.slice(0, -"/objects/batch".length)}`;
+  return json(await lfs.batch({ repository, base: address, body, signal: request.signal }));
+}
+
+async function verify({ request, lfs, resolve }: LfsRoute): Promise<HttpReply> {
+  const { oid, size } = ((await readJson(request)) ?? {}) as { oid?: unknown; size?: unknown };
+  if (typeof oid !== "string" || typeof size !== "number") throw new Fault("http/bad-request", { reason: "verify names an oid and a size" });
+  await lfs.verify({ repository: await resolve(true), object: { oid, size }, proof: proofOf(request), signal: request.signal });
+  return json({});
+}
+
+async function upload({ request, lfs, resolve }: LfsRoute, object: LfsObject): Promise<HttpReply> {
+  const announced = request.header("content-length");
+  if (announced !== undefined && Number(announced) !== object.size) throw new Fault("lfs/mismatch", { size: object.size, announced });
+  const repository = await resolve(true);
+  await lfs.upload({ repository, object, proof: proofOf(request), signal: request.signal }, request.body);
+  return { status: 200, headers: [...NO_CACHE], body: new Uint8Array(0) };
+}
+
+async function download({ request, lfs, resolve }: LfsRoute, object: LfsObject): Promise<HttpReply> {
+  const { signal } = request;
+  const store = await lfs.download({ repository: await resolve(false), object, proof: proofOf(request), signal });
+  const { oid, size } = object;
+  const tag = `"${oid}"`;
+  const condition = request.header("if-range");
+  const range = condition === undefined || condition === tag ? readRangeHeader(request.header("range"), size) : undefined;
+  const common = [
+    ["Content-Type", "application/octet-stream"],
+    ["Content-Disposition", "attachment"],
+    ["X-Content-Type-Options", "nosniff"],
+    ["Cache-Control", "private, max-age=0"],
+    ["Accept-Ranges", "bytes"],
+    ["ETag", tag],
+  ] as const;
+  if (range === "unsatisfiable") return { status: 416, headers: [...common, ["Content-Range", `bytes */${size}`]], body: new Uint8Array(0) };
+  const { start, end } = range ?? { start: 0, end: size };
+  const headers = range === undefined ? common : [...common, ["Content-Range", `bytes ${start}-${end - 1}/${size}`] as const];
+  return {
+    status: range === undefined ? 200 : 206,
+    headers,
+    body: async (sink) => {
+      sink.expect?.(end - start);
+      if (request.method === "HEAD") return;
+      for await (const bytes of store.read(object, start, end, signal)) await sink.write(bytes);
+    },
+  };
+}
+
+function proofOf(request: HttpRequest): string | null {
+  return new URLSearchParams(request.query).get("proof");
+}
+
+async function readJson(request: HttpRequest): Promise<unknown> {
+  if (request.method !== "POST") throw new Fault("http/method", { allow: "POST" });
+  const type = (request.header("content-type") ?? "").split(";")[0]?.trim().toLowerCase();
+  if (type !== MEDIA_TYPE && type !== "application/json") throw new Fault("http/content-type", { expected: MEDIA_TYPE, received: type?.slice(0, 100) });
+  const text = await readAll(request.body, LIMITS.lfsBatchBytesMax);
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    throw new Fault("http/bad-request", { reason: "the body is not JSON" });
+  }
+}
+
+async function readAll(body: ByteSource, bytesMax: number): Promise<string> {
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  for (let chunk = await body.read(); chunk !== undefined; chunk = await body.read()) {
+    length += chunk.length;
+    if (length > bytesMax) throw new Fault("lfs/too-large", { bytesMax });
+    parts.push(Buffer.from(chunk));
+  }
+  return Buffer.concat(parts).toString("utf8");
+}
+
+function json(value: unknown): HttpReply {
+  return { status: 200, headers: [["Content-Type", MEDIA_TYPE], ...NO_CACHE], body: utf8(JSON.stringify(value)) };
+}
