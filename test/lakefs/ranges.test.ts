@@ -1,0 +1,94 @@
+/** Raw ranges of a real lakeFS against its pages: one level of index and two, metadata, odd paths; and damage is seen. */
+import t from "tap";
+import { Fault } from "../../src/base/fault.js";
+import { listCommit } from "../../src/lakefs/listing.js";
+import type { LakeEntry } from "../../src/lakefs/path-rules.js";
+import { readRangeEntries } from "../../src/lakefs/ranges.js";
+import { readMetarange } from "../../src/lakefs/ranges.js";
+import { seeded } from "../random.js";
+import { createSource, openNode, signal, type Source, testPool } from "./reading.js";
+import { skipLakefs, startLakefs } from "./servers.js";
+
+const OBJECTS = 10_001;
+const STAGED_AT_ONCE = 32;
+
+async function listed(source: Source, commit: string, metarange: string, pagesOnly: boolean): Promise<LakeEntry[]> {
+  const entries: LakeEntry[] = [];
+  for await (const batch of listCommit({ client: source.client, repository: source.name, signal, pagesOnly }, commit, metarange)) entries.push(...batch);
+  return entries;
+}
+
+/** Addresses differ in form only: ranges have them relative to the namespace. */
+const shape = ({ path, size, checksum, metadata }: LakeEntry) => `${path} ${size} ${checksum} ${JSON.stringify(metadata, Object.keys(metadata).sort())}`;
+
+/** Many entries of few objects, staged by address: quick, and as real as uploads. */
+async function stageMany(source: Source, count: number): Promise<void> {
+  await source.put({ seed: "the same content" });
+  const { id } = await source.commit();
+  const { physical_address, checksum, size_bytes = 0 } = await source.client.statObject(source.name, id, "seed", signal);
+  let next = 0;
+  const work = async () => {
+    for (let at = next++; at < count; at = next++) {
+      const path = `d${at % 97}/${"x".repeat(at % 40)}${at}`;
+      const metadata = at % 5 === 0 ? { [`key-${at % 3}`]: "é".repeat(at % 30), b: "" } : {};
+      await source.client.stageObject(source.name, "main", path, { physical_address, checksum, size_bytes, metadata }, signal);
+    }
+  };
+  await Promise.all(Array.from({ length: STAGED_AT_ONCE }, work));
+}
+
+t.test("ranges and pages of a real lakeFS", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
+  const server = await startLakefs(t);
+  const source = await createSource(server);
+
+  await t.test("few entries, with every kind of path", async (t) => {
+    const paths = ["a//b", "/a", "é/日本.txt", "a b", ".git/x", "z".repeat(1_000), "d/"];
+    await source.put(Object.fromEntries(paths.map((path) => [path, path])), { metadata: { k: "v" } });
+    const commit = await source.commit();
+    const raw = await listed(source, commit.id, commit.meta_range_id, false);
+    t.equal(raw.length, paths.length);
+    t.same(raw.map(shape), (await listed(source, commit.id, commit.meta_range_id, true)).map(shape));
+  });
+
+  await t.test("a damaged range is never read as another", async (t) => {
+    const commit = await source.client.getCommit(source.name, await source.head(), signal);
+    const meta = await source.client.readRange(source.name, "meta_range", commit.meta_range_id, 2 ** 20, signal);
+    const [range] = [...readMetarange(meta)];
+    const table = await source.client.readRange(source.name, "range", range?.id ?? "", 2 ** 20, signal);
+    const whole = JSON.stringify([...readRangeEntries(table)].map(shape));
+    const random = seeded(3);
+    for (let round = 0; round < 3_000; round++) {
+      const bad = Buffer.from(table);
+      const at = random.below(bad.length);
+      bad[at] = (bad[at] as number) ^ (1 << random.below(8));
+      let read: string | undefined;
+      try {
+        read = JSON.stringify([...readRangeEntries(bad)].map(shape));
+      } catch (error) {
+        if (!(error instanceof Fault && error.code === "lakefs/bad-reply")) t.fail(`byte ${at}: ${String(error)}`);
+      }
+      if (read !== undefined && read !== whole) t.fail(`byte ${at} makes another listing`);
+    }
+    for (let cut = 0; cut < table.length; cut += 7) t.throws(() => [...readRangeEntries(table.subarray(0, cut))], Fault);
+  });
+
+  await t.test("more than ten thousand entries, whose index has two levels", async (t) => {
+    const many = await createSource(server);
+    await stageMany(many, OBJECTS);
+    const commit = await many.commit();
+    const before = many.client.http.figures.get("readRange")?.calls ?? 0;
+    const raw = await listed(many, commit.id, commit.meta_range_id, false);
+    const calls = (many.client.http.figures.get("readRange")?.calls ?? 0) - before;
+    t.equal(raw.length, OBJECTS + 1);
+    t.ok(calls <= 5, `${calls} calls`);
+    t.same(raw.map(shape), (await listed(many, commit.id, commit.meta_range_id, true)).map(shape));
+    const node = await openNode(t, server, await testPool(t), many.name);
+    node.calls();
+    await node.refs.read();
+    const made = node.calls();
+    t.ok((made["readRange"] ?? 0) + (made["diff"] ?? 0) <= 20, JSON.stringify(made));
+    t.comment(JSON.stringify(made));
+    t.equal(await node.git("fsck", "--strict"), "");
+    t.equal((await node.git("ls-tree", "-r", "--name-only", "main")).split("\n").length, OBJECTS + 1);
+  });
+});
