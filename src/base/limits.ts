@@ -144,6 +144,8 @@ export const LIMITS = {
   lakefsRetryMs: 100,
   /** Bytes of one raw range or metarange: lakeFS ends a range at 20 MiB, unless one entry carries more. */
   lakefsRangeBytesMax: 256 * MIB,
+  /** Changes that a diff's pages may tell; of more the ranges that differ tell in fewer calls: mostly four. */
+  lakefsDiffMax: 3_000,
   /** Contents read at once by one synthesis: lakeFS answers 8 at once 7 times as fast as one, and 32 no faster than 16. */
   lakefsReadsMax: 16,
   /** A content above this goes through a file; `lakefsReadsMax` of those below are held in memory at once. */

@@ -7,7 +7,7 @@ import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { LakefsClient } from "./client.js";
 import type { LakeEntry } from "./path-rules.js";
-import { readMetarange, readRangeEntries } from "./ranges.js";
+import { type RangeSummary, readMetarange, readRangeEntries } from "./ranges.js";
 import type { LakefsDifference, LakefsObject } from "./types.js";
 
 export interface ListingSource {
@@ -39,22 +39,22 @@ export async function* listCommit(source: ListingSource, commit: string, metaran
   yield* byPages(source, commit, last);
 }
 
-async function* byRanges({ client, repository, signal }: ListingSource, metarange: string): AsyncGenerator<readonly LakeEntry[], void, undefined> {
-  const read = (type: "range" | "meta_range", id: string) => client.readRange(repository, type, id, LIMITS.lakefsRangeBytesMax, signal);
-  const ranges = [...readMetarange(await read("meta_range", metarange))];
-  for (const { id, count } of ranges) {
-    let batch: LakeEntry[] = [];
-    let entries = 0;
-    for (const entry of readRangeEntries(await read("range", id))) {
-      batch.push(entry);
-      entries++;
-      if (batch.length < BATCH_ENTRIES) continue;
-      yield batch;
-      batch = [];
-    }
-    if (entries !== count) throw new Fault("lakefs/bad-reply", { call: "readRange", range: id, entries, promised: count });
-    if (batch.length > 0) yield batch;
+async function* byRanges(source: ListingSource, metarange: string): AsyncGenerator<readonly LakeEntry[], void, undefined> {
+  for (const range of await readRanges(source, metarange)) {
+    const entries = await readEntries(source, range);
+    for (let at = 0; at < entries.length; at += BATCH_ENTRIES) yield entries.slice(at, at + BATCH_ENTRIES);
   }
+}
+
+async function readRanges({ client, repository, signal }: ListingSource, metarange: string): Promise<RangeSummary[]> {
+  if (metarange === "") return [];
+  return [...readMetarange(await client.readRange(repository, "meta_range", metarange, LIMITS.lakefsRangeBytesMax, signal))];
+}
+
+async function readEntries({ client, repository, signal }: ListingSource, { id, count }: RangeSummary): Promise<LakeEntry[]> {
+  const entries = [...readRangeEntries(await client.readRange(repository, "range", id, LIMITS.lakefsRangeBytesMax, signal))];
+  if (entries.length !== count) throw new Fault("lakefs/bad-reply", { call: "readRange", range: id, entries: entries.length, promised: count });
+  return entries;
 }
 
 async function* byPages({ client, repository, signal }: ListingSource, commit: string, last: string): AsyncGenerator<readonly LakeEntry[], void, undefined> {
@@ -80,8 +80,56 @@ export interface LakeChange {
   readonly entry: LakeEntry | undefined;
 }
 
-/** What changed from commit `left` to commit `right`, in path order. */
-export async function* listChanges(source: ListingSource, left: string, right: string): AsyncGenerator<LakeChange, void, undefined> {
+/** A commit and its metarange. */
+export interface Side {
+  readonly id: string;
+  readonly metarange: string;
+}
+
+/**
+ * What changed from `left` to `right`, in path order. lakeFS's diff tells of a small change in one call; of a large one the ranges that differ
+ * tell in fewer, and with addresses.
+ */
+export async function listChanges(source: ListingSource, left: Side, right: Side): Promise<LakeChange[]> {
+  const changes: LakeChange[] = [];
+  for await (const change of byDiff(source, left.id, right.id)) {
+    changes.push(change);
+    if (changes.length !== LIMITS.lakefsDiffMax || source.pagesOnly) continue;
+    const ranged = await changesByRanges(source, left.metarange, right.metarange);
+    if (ranged !== undefined) return ranged;
+  }
+  return changes;
+}
+
+/** Undefined: the server does not let us. */
+async function changesByRanges(source: ListingSource, left: string, right: string): Promise<LakeChange[] | undefined> {
+  try {
+    const [before, after] = [await readRanges(source, left), await readRanges(source, right)];
+    const [had, has] = [new Set(before.map(({ id }) => id)), new Set(after.map(({ id }) => id))];
+    const old = new Map<string, string>();
+    for (const range of before) if (!has.has(range.id)) for (const entry of await readEntries(source, range)) old.set(entry.path, identity(entry));
+    const changes: LakeChange[] = [];
+    for (const range of after) {
+      if (had.has(range.id)) continue;
+      for (const entry of await readEntries(source, range)) {
+        if (old.get(entry.path) !== identity(entry)) changes.push({ path: entry.path, entry });
+        old.delete(entry.path);
+      }
+    }
+    for (const path of old.keys()) changes.push({ path, entry: undefined });
+    return changes.sort((one, other) => (one.path < other.path ? -1 : 1));
+  } catch (error) {
+    if (error instanceof Fault && error.code === "lakefs/denied") return undefined;
+    throw error;
+  }
+}
+
+/** What makes an entry another one, as lakeFS's diff sees it: the address does not. */
+function identity({ size, checksum, metadata }: LakeEntry): string {
+  return JSON.stringify([size, checksum, Object.entries(metadata).sort(([one], [other]) => (one < other ? -1 : 1))]);
+}
+
+async function* byDiff(source: ListingSource, left: string, right: string): AsyncGenerator<LakeChange, void, undefined> {
   const { client, repository, signal } = source;
   for await (const change of client.diff(repository, left, right, signal)) {
     const path = latin1(utf8(change.path));

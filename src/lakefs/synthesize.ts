@@ -119,8 +119,8 @@ class Chain {
     if (equal !== undefined) return listedOf(equal.state);
     const [base] = states;
     if (base === undefined || source.meta_range_id === "") return this.#listAll(source, undefined, new Set());
-    const changes: LakeChange[] = [];
-    for await (const change of listChanges(this.#source, base.id, source.id)) changes.push(change);
+    const before = { id: base.id, metarange: base.state.metarange };
+    const changes = await listChanges(this.#source, before, { id: source.id, metarange: source.meta_range_id });
     return (await this.#change(source, base.state, changes)) ?? this.#listAll(source, base.state.listing, new Set(changes.map(({ path }) => path)));
   }
 
