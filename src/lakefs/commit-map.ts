@@ -11,7 +11,7 @@ import type { Oid } from "../git/oid.js";
 import { type Log, faultFacts } from "../observe/log.js";
 import { indexPackFile } from "../odb/ingest-file.js";
 import type { ObjectDatabase } from "../odb/object-database.js";
-import type { SynthesisAnswer, SynthesisNews, SynthesizedCommit, SynthesizeItem, SynthesizeResult } from "../pool/synthesize-tasks.js";
+import type { ListingState, SynthesisAnswer, SynthesisNews, SynthesizedCommit, SynthesizeItem, SynthesizeResult } from "../pool/synthesize-tasks.js";
 import type { Pool } from "../pool/tasks.js";
 import type { LakefsClient } from "./client.js";
 import type { CommitMap, CommitPair, LakeRecord, Mapping } from "./contract.js";
@@ -131,7 +131,7 @@ export class LakefsCommitMap implements CommitMap {
   async #alias({ source, of }: HistoryStep & { readonly as: "alias" }, signal: AbortSignal): Promise<void> {
     const tip = await this.#find(of, signal);
     if (tip === undefined) throw new Fault("lakefs/bad-reply", { commit: source.id, reason: "it stands for a commit that maps to nothing", tip: of });
-    await this.#store([{ version: 1, lakeId: source.id, commit: tip.commit, tree: tip.tree, pack: undefined }], signal);
+    await this.#store([{ version: 1, lakeId: source.id, commit: tip.commit, tree: tip.tree, pack: undefined, alias: true }], signal);
   }
 
   async #batch(steps: readonly CommitStep[], signal: AbortSignal): Promise<void> {
@@ -185,9 +185,19 @@ export class LakefsCommitMap implements CommitMap {
     const known: SynthesizedCommit[] = [];
     for (const id of outside) {
       const record = await this.#options.records.get(id, signal);
-      if (record !== undefined) known.push({ lakeId: id, commit: record.commit, tree: record.tree, tag: record.tag, state: record.state });
+      if (record === undefined) continue;
+      const state = record.state ?? (await this.#landedState(record, signal));
+      known.push({ lakeId: id, commit: record.commit, tree: record.tree, tag: record.tag, state });
     }
     return known;
+  }
+
+  /** Of a commit that a landing made here: its listing's tree is its tree, which landing has checked. Undefined: a landing's merge, or a tag. */
+  async #landedState(record: StoredLakeRecord, signal: AbortSignal): Promise<ListingState | undefined> {
+    if (record.alias === true || record.tag !== undefined) return undefined;
+    const { client, repository } = this.#options;
+    const { meta_range_id: metarange } = await client.getCommit(repository, record.lakeId, signal);
+    return { metarange, listing: record.tree, refused: 0, refusals: [], census: undefined };
   }
 
   /** Answers a task's questions. */
@@ -195,9 +205,12 @@ export class LakefsCommitMap implements CommitMap {
     const { records } = this.#options;
     const writes: Promise<void>[] = [];
     let failure: unknown;
+    const fail = (error: unknown) => {
+      failure ??= error;
+    };
     port.on("message", (news: SynthesisNews) => {
       if (news.kind === "progress") onProgress(news.commits, news.objects);
-      else if (news.kind === "hashed") writes.push(records.putHash(news.key, news.sha256, signal).catch((error: unknown) => void (failure ??= error)));
+      else if (news.kind === "hashed") writes.push(records.putHash(news.key, news.sha256, signal).catch(fail));
       else {
         // What cannot be recalled is computed again.
         const recalled = Promise.all(news.keys.map((key) => records.hash(key, signal).catch(() => undefined)));

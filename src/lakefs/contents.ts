@@ -12,7 +12,7 @@ import { checkGitattributes, checkGitmodules } from "../git/fsck.js";
 import { formatPointer } from "../git/lfs-pointer.js";
 import { objectId } from "../git/object-id.js";
 import type { Oid } from "../git/oid.js";
-import { HashMemory, hashKey } from "./hash-memory.js";
+import { type HashMemory, hashKey } from "./hash-memory.js";
 import type { ListingSource } from "./listing.js";
 import { toEntry } from "./listing.js";
 import type { ObjectOutput } from "./object-output.js";
@@ -51,10 +51,12 @@ export class Contents {
     await Promise.all(
       files.map((file, at) => {
         if (isStreamed(file)) return void streamed.push(at);
-        return this.#naming(file, () => this.#resolveOne(commit, file, hashes)).then(
-          (answer) => void (answers[at] = answer),
-          (error: unknown) => void (this.#failure ??= asFault(error)),
-        );
+        const answer = (resolved: ResolvedFile): void => {
+          answers[at] = resolved;
+        };
+        return this.#naming(file, () => this.#resolveOne(commit, file, hashes)).then(answer, (error: unknown) => {
+          this.#failure ??= asFault(error);
+        });
       }),
     );
     if (this.#failure !== undefined) throw this.#failure;

@@ -83,8 +83,8 @@ const ESCAPES: Readonly<Record<string, string>> = { a: "\x07", b: "\b", f: "\f",
 
 /** Git's C-style quoting. quote.c unquote_c_style. */
 function unquote(text: string): string {
-  return text.replace(/\\([0-3][0-7]{2}|.)/g, (_, escape: string) =>
-    escape.length === 3 ? String.fromCharCode(Number.parseInt(escape, 8)) : (ESCAPES[escape] ?? escape),
+  return text.replace(/\\([0-3][0-7]{2}|.)/g, (_, code: string) =>
+    code.length === 3 ? String.fromCharCode(Number.parseInt(code, 8)) : (ESCAPES[code] ?? code),
   );
 }
 

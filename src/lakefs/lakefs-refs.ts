@@ -62,7 +62,9 @@ export class LakefsRefs implements RefStore {
     const here = changes.filter(({ name }) => splitRefName(name) === undefined);
     const there = changes.filter(({ name }) => splitRefName(name) !== undefined);
     const outcomes = new Map<string, RefOutcome>();
-    const take = (made: readonly RefOutcome[]) => made.forEach((outcome) => outcomes.set(outcome.name, outcome));
+    const take = (made: readonly RefOutcome[]) => {
+      for (const outcome of made) outcomes.set(outcome.name, outcome);
+    };
     if (there.length > 0) take(await this.#options.landing.update(there, options, signal));
     if (here.length > 0) take(await this.#options.manifestRefs.update(here, options, signal));
     return changes.map(({ name }) => outcomes.get(name) ?? { name, ok: false, reason: "nothing was done" });

@@ -114,7 +114,11 @@ export class ObjectOutput {
 
   /** Writes the pack, if there is anything new. */
   finish(): void {
-    if (this.#file === undefined || this.count === 0) return this.discard();
+    const file = this.#file;
+    if (file === undefined || this.count === 0) {
+      this.discard();
+      return;
+    }
     const pack = openSync(this.#path, "wx");
     try {
       let at = 0;
@@ -122,7 +126,6 @@ export class ObjectOutput {
         writeExactly(pack, bytes, at);
         at += bytes.length;
       });
-      const file = this.#file;
       writer.copy(this.#length, (target, done) => readExactly(file, target, done));
       writer.finish();
     } finally {

@@ -25,6 +25,7 @@ const RECORD = z.object({
   tree: OID,
   pack: OID.optional(),
   tag: OID.optional(),
+  alias: z.literal(true).optional(),
   state: z
     .object({
       metarange: z.string(),
@@ -37,7 +38,10 @@ const RECORD = z.object({
 });
 
 /** A record with what synthesis knows beyond both ids. A landing's has neither `tag` nor `state`. */
-export interface StoredLakeRecord extends LakeRecord, Partial<Pick<SynthesizedCommit, "tag" | "state">> {}
+export interface StoredLakeRecord extends LakeRecord, Partial<Pick<SynthesizedCommit, "tag" | "state">> {
+  /** A landing's merge under its tip's ids: its own tree may differ. */
+  readonly alias?: true;
+}
 
 /** Small files written at once: each waits for the disk. */
 const WRITES_AT_ONCE = 16;
@@ -61,8 +65,8 @@ export class LakeRecords {
     if (stored === undefined) return undefined;
     const parsed = RECORD.safeParse(this.#decode(key, stored.bytes));
     if (!parsed.success || parsed.data.lakeId !== lakeId) throw new Fault("odb/damaged", { file: key });
-    const { pack, tag, state, ...ids } = parsed.data;
-    return { ...ids, pack, tag, state: state && { ...state, census: state.census } };
+    const { pack, tag, alias, state, ...ids } = parsed.data;
+    return { ...ids, pack, tag, ...(alias ? { alias } : {}), state: state && { ...state, census: state.census } };
   }
 
   /** Durable when it resolves. The way back is written first: who finds the record finds that too. */

@@ -3,7 +3,7 @@
  * tree of a parent and what `diff` says, or the parent's very tree where both have one metarange, or else lists everything. All three give
  * the same ids; the last is also the way out wherever the change alone does not say enough.
  */
-import { MessagePort } from "node:worker_threads";
+import type { MessagePort } from "node:worker_threads";
 import { fromLatin1, lossyText } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
 import { commitText, rawCommit, rawTag } from "./commit-text.js";
@@ -139,7 +139,7 @@ class Chain {
     const listed = listedOf(base);
     const paths: Map<string, { mode: number; oid: Oid } | undefined> = new Map(gone.map((path) => [path, undefined]));
     // A changed path that is no part of the tree any more leaves it.
-    placed.forEach(({ entry }, at) => paths.set(entry.path, resolved[at] as InTree | undefined));
+    for (const [at, { entry }] of placed.entries()) paths.set(entry.path, resolved[at] as InTree | undefined);
     for (const path of paths.keys()) if (path.endsWith("/")) paths.delete(path); // markers
     const tree = changeTree(this.#output, base.listing, paths as PathChanges, (path, mode) => listed.census.remove(path, isRegular(mode)));
     if (tree === "clash") return undefined;
@@ -164,13 +164,15 @@ class Chain {
     for await (const batch of listCommit(this.#source, source.id, source.meta_range_id)) {
       const placed = batch.map((entry) => ({ entry, crossing: crossing(entry, this.#mapping) }));
       const resolved = await this.#resolve(source.id, placed, unchanged);
-      resolved.forEach((one, at) => {
+      for (const [at, one] of resolved.entries()) {
         const path = (batch[at] as LakeEntry).path;
-        if (one === undefined) return;
-        if ("refused" in one) return refuse(path, one.refused);
-        builder.add(path, one.mode, one.oid);
-        census.add(path, one.pointer, isRegular(one.mode));
-      });
+        if (one === undefined) continue;
+        if ("refused" in one) refuse(path, one.refused);
+        else {
+          builder.add(path, one.mode, one.oid);
+          census.add(path, one.pointer, isRegular(one.mode));
+        }
+      }
     }
     return { tree: builder.finish(), refusals, census };
   }

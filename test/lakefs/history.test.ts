@@ -1,6 +1,7 @@
 /** Commits, merges, tags and landings of a real lakeFS, as Git history. */
 import t, { type Test } from "tap";
 import { Fault } from "../../src/base/fault.js";
+import { objectId } from "../../src/git/object-id.js";
 import { lakefsCommitId } from "../../src/lakefs/commit-id.js";
 import type { LakefsCommit } from "../../src/lakefs/types.js";
 import { createSource, type Node, openNode, refsOf, signal, type Source, testPool } from "./reading.js";
@@ -131,6 +132,25 @@ async function suite(t: Test, server: RunningLakefs): Promise<void> {
     t.same((await node.git("ls-tree", "-r", "--name-only", "same")).split("\n"), ["a", "b", "d"], "without the guard");
     t.same((await node.git("log", "-1", "--format=%P", "main")).split(" "), [await node.git("rev-parse", "main~1"), byName.get("refs/heads/tip")?.oid]);
     t.same((await node.git("ls-tree", "-r", "--name-only", "main")).split("\n"), ["a", "b", "c"]);
+  });
+
+  await t.test("on top of a commit that was landed here nothing is read that has not changed", async (t) => {
+    const source = await createSource(server);
+    await source.put({ a: "1", b: "2", "c/d": "3" });
+    const base = await source.commit("base");
+    const node = await open(source);
+    const [parent, tree] = (await node.git("rev-parse", "main", "main^{tree}")).split("\n") as [string, string];
+    const raw = `tree ${tree}\nparent ${parent}\nauthor A <a@b> 1 +0200\ncommitter C <c@d> 2 -0100\n\nraw\n`;
+    const landed = await record(source, { tree: base, parents: [base.id], metadata: { "lakepack.commit": base64(raw) } });
+    const commit = objectId("commit", Buffer.from(raw));
+    await node.commits.remember([{ version: 1, lakeId: landed, commit, tree, pack: undefined }], signal);
+    await branch(source, "landed", landed);
+    await source.put({ e: "4" }, { branch: "landed" });
+    await source.commit("on top", { branch: "landed" });
+    node.calls();
+    const here = (await node.refs.read()).byName.get("refs/heads/landed")?.oid;
+    t.match(node.calls(), { readObject: 1 });
+    t.equal((await (await open(source)).refs.read()).byName.get("refs/heads/landed")?.oid, here, "as on a node that has landed nothing");
   });
 
   await t.test("what lakeFS holds of messages, names and dates passes fsck", async (t) => {
