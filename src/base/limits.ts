@@ -178,6 +178,8 @@ export const LIMITS = {
   lfsLooksMax: 16,
   /** Bytes of an upload hashed by one task: a third of a second of a thread. A slow client holds no thread between them. */
   lfsHashBytes: 32 * MIB,
+  /** The same where the upload goes on to lakeFS and not to a file: two such buffers an upload. */
+  lfsHeldHashBytes: 4 * MIB,
   /** How long a link of a batch's reply is good. Presigned ones of lakeFS live 900 s. */
   lfsLinkSeconds: 800,
 

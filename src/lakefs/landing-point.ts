@@ -29,6 +29,8 @@ export interface LandingPoint {
   readonly tip: LakefsCommit;
   /** Metarange of the pushed tree with the guard's file in it. */
   readonly guardedMetarange: string;
+  /** False: hooks do not run there. The merge then stays the head, as nothing has told it from one onto another head. */
+  readonly guarded: boolean;
   readonly committer: string;
   /** Seconds since 1970. */
   readonly pushTime: number;
@@ -89,7 +91,7 @@ async function mergeSignpost(point: LandingPoint, signpost: string, step: number
       if (seen !== "unmoved") return seen.id === tip.id ? { landed: true, head: seen.id } : finish(point, seen, Number(seen.metadata?.[STEP_KEY]));
       if (error.code === "lakefs/bad-request") {
         const wait = DIRTY_WAITS_MS[dirty++];
-        if (wait === undefined) return { landed: false, reason: await dirtyReason(point) };
+        if (wait === undefined) return { landed: false, reason: await badMergeReason(point) };
         await sleep(wait, signal);
       } else if (attempt >= TRIES_MAX) throw error;
     }
@@ -104,10 +106,13 @@ function refusalOf(fault: Fault): string | undefined {
   return undefined;
 }
 
-/** Uncommitted changes would be swept into a merge; lakeFS refuses it, and so do we, with the paths. */
-async function dirtyReason({ client, repository, branch, signal }: LandingPoint): Promise<string> {
+async function badMergeReason({ client, repository, branch, signal }: LandingPoint): Promise<string> {
   const paths = await client.dirtyPaths(repository, branch, 3, signal);
-  if (paths.length === 0) return "lakeFS refused the merge without saying why; try again";
+  return paths.length === 0 ? "lakeFS refused the merge without saying why; try again" : dirtyReason(paths);
+}
+
+/** Uncommitted changes would be swept into a merge; lakeFS refuses it, and so do we. `paths`: the first three. */
+export function dirtyReason(paths: readonly string[]): string {
   return `the branch has uncommitted changes in lakeFS (${paths.join(", ")}${paths.length === 3 ? ", …" : ""}): commit or reset them there`;
 }
 
@@ -139,6 +144,7 @@ async function finish(point: LandingPoint, merge: LakefsCommit, step: number): P
     const note = "the branch had moved, and hooks are disabled in lakeFS: the push was merged with what was there";
     return { landed: true, head: merge.id, note };
   }
+  if (!point.guarded) return { landed: true, head: merge.id };
   const moved = await resetToTip(point.client, point.repository, point.branch, step, point.signal);
   return { landed: true, head: moved ? point.tip.id : merge.id };
 }

@@ -44,6 +44,8 @@ export interface RefUpdateOptions {
   readonly denyDeleteCurrent: boolean;
   /** Published packs that become live in the same commit point; not if no change lands. */
   readonly packs?: readonly PackRecord[];
+  /** Told of work that takes long, in lines a person reads; `done`: the last about its subject. */
+  readonly onProgress?: (line: string, done: boolean) => void;
 }
 
 export interface RefStore {

@@ -7,6 +7,7 @@
  */
 import type { FetchTasks } from "./fetch-tasks.js";
 import type { IngestTasks } from "./ingest-tasks.js";
+import type { LandingTasks } from "./landing-tasks.js";
 import type { LfsTasks } from "./lfs-tasks.js";
 import type { PushTasks } from "./push-tasks.js";
 import type { SynthesizeTasks } from "./synthesize-tasks.js";
@@ -30,7 +31,7 @@ export interface TaskControl {
 }
 
 /** Task name → request and result. Each room that adds a task declares its types in its own file in this folder. */
-export interface Tasks extends FetchTasks, IngestTasks, LfsTasks, PushTasks, SynthesizeTasks {
+export interface Tasks extends FetchTasks, IngestTasks, LandingTasks, LfsTasks, PushTasks, SynthesizeTasks {
   "hash/calibrate": { request: TaskControl; result: { readonly picks: string } };
 }
 

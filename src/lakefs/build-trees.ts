@@ -1,0 +1,144 @@
+/**
+ * The trees of a push, in a pool thread: commit by commit the difference to what the work branch has is staged there and committed, which gives the
+ * tree its metarange. Uploads run in the thread itself, so that no content ever crosses to the main thread; only so many are held at once.
+ * Where bytes of LFS objects lie is asked of the main thread.
+ */
+import { createHash } from "node:crypto";
+import type { MessagePort } from "node:worker_threads";
+import { asFault, Fault } from "../base/fault.js";
+import type { Oid } from "../git/oid.js";
+import { parseTree } from "../git/tree-text.js";
+import type { ObjectReader } from "../odb/object-reader.js";
+import type { BuildTreesRequest, BuildTreesResult, LandingAnswer, LandingNews } from "../pool/landing-tasks.js";
+import { withoutBlock } from "./attributes.js";
+import { LakefsClient } from "./client.js";
+import { Stage } from "./stage.js";
+import type { LakefsCommit } from "./types.js";
+import { watchedSignal } from "./watched-signal.js";
+
+const ATTRIBUTES_PATH = ".gitattributes";
+const COMMIT_TRIES_MAX = 4;
+
+export async function buildTrees(reader: ObjectReader, request: BuildTreesRequest): Promise<BuildTreesResult> {
+  const abort = watchedSignal(request.control);
+  const client = new LakefsClient(request.access);
+  const port = new MainThread(request.port);
+  try {
+    return await new TreeFactory(reader, client, request, port, abort.signal).build();
+  } finally {
+    abort.stop();
+    request.port.close();
+  }
+}
+
+class TreeFactory {
+  readonly #reader: ObjectReader;
+  readonly #client: LakefsClient;
+  readonly #request: BuildTreesRequest;
+  readonly #main: MainThread;
+  readonly #signal: AbortSignal;
+  /** What the work branch has: a tree and its metarange. */
+  readonly #metaranges = new Map<Oid, string>();
+
+  constructor(reader: ObjectReader, client: LakefsClient, request: BuildTreesRequest, main: MainThread, signal: AbortSignal) {
+    this.#reader = reader;
+    this.#client = client;
+    this.#request = request;
+    this.#main = main;
+    this.#signal = signal;
+  }
+
+  async build(): Promise<BuildTreesResult> {
+    const { repository, workBranch, baseTree, baseMetarange, commits } = this.#request;
+    let own = await this.#ownAttributes();
+    if (own === "shown" && baseTree !== undefined && baseMetarange !== "") this.#metaranges.set(baseTree, baseMetarange);
+    let tree = baseTree;
+    let touchesHooks = false;
+    let files = 0;
+    const metaranges: string[] = [];
+    for (const { oid, tree: next } of commits) {
+      let metarange = this.#metaranges.get(next);
+      if (metarange === undefined) {
+        const done = metaranges.length;
+        const onFile = (staged: number) => this.#main.tell({ kind: "progress", commits: done, files: files + staged });
+        const place = { client: this.#client, repository, branch: workBranch, signal: this.#signal };
+        const stage = new Stage(this.#reader, place, next, (sha256, size) => this.#main.addressOf(sha256, size), onFile);
+        await stage.put(tree, own === "shown" ? undefined : { path: ATTRIBUTES_PATH, isThere: own === "other" });
+        metarange = (await this.#commit(oid)).meta_range_id;
+        own = "shown";
+        tree = next;
+        touchesHooks ||= stage.touchesHooks;
+        files += stage.files;
+        this.#metaranges.set(next, metarange);
+      }
+      metaranges.push(metarange);
+      this.#main.tell({ kind: "progress", commits: metaranges.length, files });
+    }
+    return { metaranges, touchesHooks, files, figures: Object.fromEntries(this.#client.http.figures) };
+  }
+
+  /** What Git shows of the root's .gitattributes may hold a block that lakeFS does not have: then lakeFS says what it has. */
+  async #ownAttributes(): Promise<"shown" | "other" | "absent"> {
+    const { baseTree, repository, baseCommit } = this.#request;
+    if (baseTree === undefined) return "shown";
+    const entry = parseTree(this.#reader.readAs("tree", this.#reader.space.need(baseTree))).get(ATTRIBUTES_PATH);
+    const number = entry === undefined ? undefined : this.#reader.locate(entry.oid);
+    if (number === undefined || number < 0 || this.#reader.type(number) !== "blob") return "shown";
+    const file = this.#reader.readAs("blob", number);
+    if (withoutBlock(file) === file) return "shown";
+    try {
+      const { checksum, size_bytes } = await this.#client.statObject(repository, baseCommit, ATTRIBUTES_PATH, this.#signal);
+      return size_bytes === file.length && checksum === createHash("md5").update(file).digest("hex") ? "shown" : "other";
+    } catch (error) {
+      if (error instanceof Fault && error.code === "lakefs/missing") return "absent";
+      throw error;
+    }
+  }
+
+  /** The branch is ours alone, so a commit whose answer was lost may be made again: it comes to the same metarange. */
+  async #commit(oid: Oid): Promise<LakefsCommit> {
+    const { repository, workBranch } = this.#request;
+    const json = { message: `lakepack: tree of ${oid}`, allow_empty: true };
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#client.commit(repository, workBranch, json, this.#signal);
+      } catch (error) {
+        const { code } = asFault(error);
+        if (attempt === COMMIT_TRIES_MAX || (code !== "lakefs/unreachable" && code !== "lakefs/failed")) throw error;
+      }
+    }
+  }
+}
+
+/** The main thread's end of the port. */
+class MainThread {
+  readonly #port: MessagePort;
+  readonly #open = new Map<number, { resolve(address: string | undefined): void; reject(error: Fault): void }>();
+  #asked = 0;
+
+  constructor(port: MessagePort) {
+    this.#port = port;
+    port.on("message", (answer: LandingAnswer) => {
+      const waiter = this.#open.get(answer.question);
+      this.#open.delete(answer.question);
+      if ("failure" in answer) waiter?.reject(new Fault("lakefs/failed", { reason: answer.failure }));
+      else waiter?.resolve(answer.address);
+    });
+    // The main side has gone: without this the task would wait for ever.
+    port.on("close", () => {
+      for (const { reject } of this.#open.values()) reject(new Fault("base/aborted"));
+    });
+  }
+
+  tell(news: LandingNews): void {
+    this.#port.postMessage(news);
+  }
+
+  addressOf(sha256: string, size: number): Promise<string | undefined> {
+    const question = this.#asked++;
+    return new Promise((resolve, reject) => {
+      this.#open.set(question, { resolve, reject });
+      this.tell({ kind: "lfs", question, sha256, size });
+    });
+  }
+}

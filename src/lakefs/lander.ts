@@ -1,0 +1,278 @@
+/** What landings of branches and tags share: which commits are new, their trees and records in lakeFS, and that they read back as they were pushed. */
+import { randomBytes } from "node:crypto";
+import { MessageChannel, type MessagePort } from "node:worker_threads";
+import { lossyText } from "../base/bytes.js";
+import { asFault, Fault } from "../base/fault.js";
+import { Semaphore } from "../base/flow.js";
+import { LIMITS } from "../base/limits.js";
+import type { Oid } from "../git/oid.js";
+import type { BuildTreesResult, LandingAnswer, LandingNews, PushedCommit } from "../pool/landing-tasks.js";
+import type { PackHandle } from "../pool/tasks.js";
+import { lakefsCommitId } from "./commit-id.js";
+import { generationAfter, type RecordFacts, writeCommitRecord } from "./commit-record.js";
+import { describeCommit } from "./described-commit.js";
+import { GuardProof } from "./guard-proof.js";
+import type { LandingOptions } from "./landing.js";
+import { COMMIT_KEY, GUARD_PATH, TIP_KEY } from "./metadata-keys.js";
+import { RESERVED_BRANCH_PREFIX } from "./ref-names.js";
+import { RootCommit } from "./root-commit.js";
+import type { LakefsCommit } from "./types.js";
+
+/** Told of how far it is; `done`: the last word about it. */
+export type OnProgress = (line: string, done: boolean) => void;
+
+/** A hidden branch of this push's own. */
+export interface WorkBranch {
+  readonly name: string;
+  /** Seconds since 1970: creation date of all the push's records. */
+  readonly pushTime: number;
+}
+
+/** Where a push starts from. */
+export interface Base {
+  readonly commit: LakefsCommit;
+  /** Undefined: it is nothing in Git. */
+  readonly git: { readonly commit: Oid; readonly tree: Oid } | undefined;
+}
+
+export interface Landed {
+  readonly tip: LakefsCommit;
+  readonly touchesHooks: boolean;
+}
+
+const FIRST_WALK = 64;
+const RECORDS_AT_ONCE = 16;
+/** Raw commits fetched from a thread in one message. */
+const RAW_BATCH = 100;
+const CLEAN_UP_MS = 10_000;
+
+export class Lander {
+  readonly options: LandingOptions;
+  readonly guard: GuardProof;
+  readonly root: RootCommit;
+
+  constructor(options: LandingOptions) {
+    this.options = options;
+    this.guard = new GuardProof(options.client, options.repository);
+    this.root = new RootCommit(options.client, options.repository);
+  }
+
+  /** The live packs, the pushed ones among them. */
+  async packs(signal: AbortSignal): Promise<readonly PackHandle[]> {
+    const { packs } = await this.options.objects.packs(signal);
+    return packs.map(({ checksum, path, bytes, objectCount, idx, rev }) => ({ checksum, path, bytes, objectCount, idx, rev }));
+  }
+
+  /** Commits at or below `tip` that lakeFS does not have, parents first. Throws "lakefs/unmappable": too many. */
+  async newCommits(tip: Oid, known: readonly Oid[], signal: AbortSignal): Promise<readonly PushedCommit[]> {
+    const { pool, commits: map, policy } = this.options;
+    const commitsMax = policy.commitsMax ?? LIMITS.landingCommitsMax;
+    const stops = new Set(known);
+    const isNew = new Set<Oid>();
+    const packs = await this.packs(signal);
+    for (let max = FIRST_WALK; ; max *= 4) {
+      const found = await pool.run("landing/newCommits", { packs, tip, known: [...stops], max: Math.min(max, commitsMax + 1) }, { signal });
+      const before = stops.size;
+      for (const { oid } of found.commits) {
+        if (isNew.has(oid)) continue;
+        if ((await map.toLake(oid, signal)).length > 0) stops.add(oid);
+        else isNew.add(oid);
+      }
+      if (stops.size > before) continue;
+      if (found.complete) return parentsFirst(found.commits);
+      if (max > commitsMax) {
+        const reason = `the push has more than ${commitsMax} commits: push them in slices (git push <remote> <older commit>:<branch>)`;
+        throw new Fault("lakefs/unmappable", { reason });
+      }
+    }
+  }
+
+  /** The lakeFS commit of a Git commit that is there; of several the base's own, else the smallest id. */
+  async lakeIdOf(commit: Oid, base: Base | undefined, signal: AbortSignal): Promise<string> {
+    if (base?.git?.commit === commit) return base.commit.id;
+    const ids = await this.options.commits.toLake(commit, signal);
+    const [first] = [...ids].sort();
+    if (first === undefined) throw new Fault("lakefs/bad-reply", { reason: "no lakeFS commit is known of a Git commit", commit });
+    return first;
+  }
+
+  /** The lakeFS id of a Git commit, made with all below it where lakeFS does not have it yet. */
+  async commitIn(commit: Oid, signal: AbortSignal, onProgress: OnProgress): Promise<string> {
+    const news = await this.newCommits(commit, [], signal);
+    if (news.length === 0) return this.lakeIdOf(commit, undefined, signal);
+    const base = await this.#baseFor(news, signal);
+    const work = await this.createWorkBranch(base.commit.id, signal);
+    try {
+      return (await this.writeCommits(base, work, news, signal, onProgress)).tip.id;
+    } finally {
+      await this.dropWorkBranch(work);
+    }
+  }
+
+  /** A commit whose tree is near: a parent of the oldest one that lakeFS has; else the repository's first. */
+  async #baseFor(news: readonly PushedCommit[], signal: AbortSignal): Promise<Base> {
+    const { client, repository, commits } = this.options;
+    const own = new Set(news.map(({ oid }) => oid));
+    const parent = news.flatMap(({ parents }) => parents).find((oid) => !own.has(oid));
+    if (parent === undefined) return { commit: await this.root.get(signal), git: undefined };
+    const commit = await client.getCommit(repository, await this.lakeIdOf(parent, undefined, signal), signal);
+    return { commit, git: (await commits.resolve([commit.id], signal)).get(commit.id) };
+  }
+
+  async createWorkBranch(source: string, signal: AbortSignal): Promise<WorkBranch> {
+    const pushTime = Math.floor(Date.now() / 1_000);
+    const name = `${RESERVED_BRANCH_PREFIX}work-${pushTime}-${randomBytes(6).toString("hex")}`;
+    await this.options.client.createBranch(this.options.repository, { name, source, hidden: true }, signal);
+    return { name, pushTime };
+  }
+
+  /** Also when the pusher has gone; what fails here the sweeper does. */
+  async dropWorkBranch({ name }: WorkBranch): Promise<void> {
+    await this.options.client.deleteBranch(this.options.repository, name, AbortSignal.timeout(CLEAN_UP_MS)).catch((error: unknown) => {
+      this.options.log.debug("a work branch stays behind", { branch: name, reason: asFault(error).message });
+    });
+  }
+
+  /** Trees and records of `commits`, the last being the tip, checked by reading them back. */
+  async writeCommits(base: Base, work: WorkBranch, commits: readonly PushedCommit[], signal: AbortSignal, onProgress: OnProgress): Promise<Landed> {
+    const packs = await this.packs(signal);
+    const built = await this.#buildTrees(base, work, commits, packs, signal, onProgress);
+    const records = await this.#writeRecords(base, work, commits, built.metaranges, packs, signal);
+    await this.#readBack(commits, records, signal);
+    return { tip: records.at(-1) as LakefsCommit, touchesHooks: built.touchesHooks };
+  }
+
+  async #buildTrees(base: Base, work: WorkBranch, commits: readonly PushedCommit[], packs: readonly PackHandle[], signal: AbortSignal, onProgress: OnProgress): Promise<BuildTreesResult> {
+    const { pool, tasks, access, client, repository } = this.options;
+    // A landing's merge that is still a head holds the guard: it goes no further.
+    const hasGuard = base.commit.metadata?.[TIP_KEY] !== undefined;
+    if (hasGuard) await client.deleteObjects(repository, work.name, [GUARD_PATH], signal);
+    const { port1, port2 } = new MessageChannel();
+    const say = (done: number, files: number) => onProgress(`Landing ${done}/${commits.length} in lakeFS, ${files.toLocaleString("en-US")} files`, done === commits.length);
+    this.#listen(port1, say, signal);
+    try {
+      return await tasks.run(
+        () =>
+          pool.run(
+            "landing/buildTrees",
+            {
+              access,
+              repository,
+              workBranch: work.name,
+              baseCommit: base.commit.id,
+              baseMetarange: hasGuard ? "" : base.commit.meta_range_id,
+              baseTree: base.git?.tree,
+              packs,
+              commits: commits.map(({ oid, tree }) => ({ oid, tree })),
+              port: port2,
+            },
+            { signal, transfer: [port2] },
+          ),
+        signal,
+      );
+    } finally {
+      port1.close();
+    }
+  }
+
+  /** Answers a task's questions. */
+  #listen(port: MessagePort, say: (commits: number, files: number) => void, signal: AbortSignal): void {
+    port.on("message", (news: LandingNews) => {
+      if (news.kind === "progress") return say(news.commits, news.files);
+      const { question, sha256, size } = news;
+      void this.options.lfs.address(sha256, size, signal).then(
+        (address) => port.postMessage({ question, address } satisfies LandingAnswer),
+        (error: unknown) => port.postMessage({ question, failure: asFault(error).message } satisfies LandingAnswer),
+      );
+    });
+  }
+
+  /** One commit record a Git commit. Their ids are known before they are written, so many are written at once. */
+  async #writeRecords(
+    base: Base,
+    work: WorkBranch,
+    commits: readonly PushedCommit[],
+    metaranges: readonly string[],
+    packs: readonly PackHandle[],
+    signal: AbortSignal,
+  ): Promise<readonly LakefsCommit[]> {
+    const { client, repository, pool } = this.options;
+    const turns = new Semaphore(RECORDS_AT_ONCE);
+    const made = new Map<Oid, LakefsCommit>();
+    for (let start = 0; start < commits.length; start += RAW_BATCH) {
+      const batch = commits.slice(start, start + RAW_BATCH);
+      const raws = await pool.run("landing/rawObjects", { packs, oids: batch.map(({ oid }) => oid) }, { signal });
+      const writes: Promise<unknown>[] = [];
+      for (const [at, commit] of batch.entries()) {
+        const parents = await this.#parentsOf(commit, base, made, signal);
+        const facts = recordFacts(raws[at] as Uint8Array, metaranges[start + at] as string, parents, work.pushTime);
+        made.set(commit.oid, asCommit(facts));
+        writes.push(turns.run(() => writeCommitRecord(client, repository, facts, signal), signal));
+      }
+      await Promise.all(writes);
+    }
+    return commits.map(({ oid }) => made.get(oid) as LakefsCommit);
+  }
+
+  /** lakeFS commits of its parents; of one without, the repository's first commit, so that lakeFS finds a merge base. */
+  async #parentsOf({ parents }: PushedCommit, base: Base, made: ReadonlyMap<Oid, LakefsCommit>, signal: AbortSignal): Promise<readonly LakefsCommit[]> {
+    const { client, repository } = this.options;
+    if (parents.length === 0) return [await this.root.get(signal)];
+    return Promise.all(
+      parents.map(async (parent) => {
+        const own = made.get(parent);
+        if (own !== undefined) return own;
+        const id = await this.lakeIdOf(parent, base, signal);
+        return id === base.commit.id ? base.commit : client.getCommit(repository, id, signal);
+      }),
+    );
+  }
+
+  /** By the read rules, from what lakeFS now holds: each record must be exactly the pushed commit. Throws "lakefs/unmappable". */
+  async #readBack(commits: readonly PushedCommit[], records: readonly LakefsCommit[], signal: AbortSignal): Promise<void> {
+    // The tip brings all below it along.
+    await this.options.commits.resolve([(records.at(-1) as LakefsCommit).id], signal);
+    const read = await this.options.commits.resolve(records.map(({ id }) => id), signal);
+    for (const [at, { oid, tree }] of commits.entries()) {
+      const pair = read.get((records[at] as LakefsCommit).id);
+      if (pair?.commit === oid) continue;
+      const path = pair && (await this.options.pool.run("landing/firstDifference", { packs: await this.packs(signal), left: tree, right: pair.tree }, { signal }));
+      const reason = path === undefined ? `commit ${oid} has what lakeFS cannot hold (an empty folder, say), and would read back differently` : "it would read back differently";
+      throw new Fault("lakefs/unmappable", { ...(path === undefined ? {} : { path }), reason });
+    }
+  }
+}
+
+function recordFacts(raw: Uint8Array, metarangeId: string, parents: readonly LakefsCommit[], creationDate: number): RecordFacts {
+  const { committer, message } = describeCommit(lossyText(raw));
+  const metadata = { [COMMIT_KEY]: Buffer.from(raw).toString("base64") };
+  return { committer, message, metarangeId, creationDate, parents: parents.map(({ id }) => id), metadata, generation: generationAfter(parents) };
+}
+
+function asCommit(facts: RecordFacts): LakefsCommit {
+  const { committer, message, metarangeId, creationDate, parents, generation, metadata } = facts;
+  return { id: lakefsCommitId(facts), committer, message, meta_range_id: metarangeId, creation_date: creationDate, parents, generation, metadata };
+}
+
+/** Given nearest to the tip first; the tip comes last. */
+function parentsFirst(commits: readonly PushedCommit[]): readonly PushedCommit[] {
+  const [tip] = commits;
+  if (tip === undefined) return [];
+  const byOid = new Map(commits.map((commit) => [commit.oid, commit]));
+  const done = new Set<Oid>();
+  const order: PushedCommit[] = [];
+  const stack: PushedCommit[] = [tip];
+  while (stack.length > 0) {
+    const commit = stack.at(-1) as PushedCommit;
+    const open = done.has(commit.oid) ? [] : commit.parents.flatMap((oid) => (done.has(oid) ? [] : (byOid.get(oid) ?? [])));
+    if (open.length > 0) {
+      stack.push(...open.reverse());
+      continue;
+    }
+    stack.pop();
+    if (done.has(commit.oid)) continue;
+    done.add(commit.oid);
+    order.push(commit);
+  }
+  return order;
+}

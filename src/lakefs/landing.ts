@@ -1,0 +1,111 @@
+/**
+ * The writing half of the bridge: `git push` makes lakeFS commits. Objects are stored first; then each change of a ref lands by itself, as lakeFS has
+ * no transaction over several. A branch moves by the guarded landing (landing-point.ts), a new one appears with one call.
+ *
+ * What runs where: packs are read, blobs hashed and uploaded in a pool thread (build-trees.ts), because contents are many bytes; records, checks and the commit
+ * point are few small calls and run here.
+ */
+import { asFault, Fault } from "../base/fault.js";
+import type { Semaphore } from "../base/flow.js";
+import { ZERO_OID } from "../git/oid.js";
+import { faultFacts, type Log } from "../observe/log.js";
+import type { ObjectDatabase } from "../odb/object-database.js";
+import type { RefChange, RefOutcome, RefUpdateOptions } from "../odb/ref-store.js";
+import type { Pool } from "../pool/tasks.js";
+import type { LakefsClient } from "./client.js";
+import type { LfsObjects } from "./contract.js";
+import type { LakefsAccess } from "./http.js";
+import { BranchLanding } from "./landing-branch.js";
+import type { Landing } from "./landing-contract.js";
+import { TagLanding } from "./landing-tag.js";
+import { Lander } from "./lander.js";
+import { splitRefName } from "./ref-names.js";
+import type { LandingParts } from "./repository.js";
+import { Sweeper } from "./sweep.js";
+
+export interface LandingPolicy {
+  /** Whether a push may take commits away from a branch; the old head is then kept under `lakepack-kept-…`. */
+  readonly allowForced: boolean;
+  /** Commits of one push; default: LIMITS.landingCommitsMax. */
+  readonly commitsMax?: number;
+}
+
+export interface LandingOptions extends LandingParts {
+  readonly access: LakefsAccess;
+  readonly objects: ObjectDatabase;
+  readonly pool: Pool;
+  /** Threads that the bridge may hold at once, shared with synthesis. */
+  readonly tasks: Semaphore;
+  readonly lfs: LfsObjects;
+  readonly policy: LandingPolicy;
+  readonly log: Log;
+}
+
+/** No LFS object is known: pushes of pointers are refused. */
+export const NO_LFS_OBJECTS: LfsObjects = { address: async () => undefined };
+
+export function createLanding(options: LandingOptions): Landing {
+  return new LakefsLanding(options);
+}
+
+class LakefsLanding implements Landing {
+  readonly #options: LandingOptions;
+  readonly #lander: Lander;
+  readonly #sweeper: Sweeper;
+
+  constructor(options: LandingOptions) {
+    this.#options = options;
+    this.#lander = new Lander(options);
+    this.#sweeper = new Sweeper(options.client, options.repository, options.log);
+  }
+
+  async update(changes: readonly RefChange[], options: RefUpdateOptions, given?: AbortSignal): Promise<readonly RefOutcome[]> {
+    const signal = given ?? new AbortController().signal;
+    if (options.atomic && changes.length > 1) return changes.map(({ name }) => refusal(name, "lakeFS cannot move several refs at once; push without --atomic"));
+    if ((await this.#client.getRepository(this.#options.repository, signal)).read_only === true) {
+      return changes.map(({ name }) => refusal(name, "the repository is read-only in lakeFS"));
+    }
+    await this.#options.objects.keep(options.packs ?? [], signal);
+    const outcomes = new Map<RefChange, RefOutcome>();
+    // Deletes first, as they may make room for others.
+    for (const change of [...changes].sort((left, right) => rank(left) - rank(right))) outcomes.set(change, await this.#landOne(change, options, signal));
+    this.#sweeper.start();
+    return changes.map((change) => outcomes.get(change) as RefOutcome);
+  }
+
+  get #client(): LakefsClient {
+    return this.#options.client;
+  }
+
+  async #landOne(change: RefChange, options: RefUpdateOptions, signal: AbortSignal): Promise<RefOutcome> {
+    const { name } = change;
+    try {
+      const ref = splitRefName(name);
+      if (ref === undefined) throw new Fault("base/internal", { reason: "neither a branch nor a tag", ref: name });
+      const landing = ref.kind === "branch" ? BranchLanding : TagLanding;
+      const reason = await new landing(this.#lander, ref.short, change, options, signal).land();
+      return reason === undefined ? { name, ok: true } : refusal(name, reason);
+    } catch (error) {
+      const fault = asFault(error);
+      if (signal.aborted) throw fault;
+      this.#options.log.warn("a push did not land in lakeFS", { repository: this.#options.repository, ref: name, ...faultFacts(fault) });
+      return refusal(name, sentence(fault));
+    }
+  }
+}
+
+function refusal(name: string, reason: string): RefOutcome {
+  return { name, ok: false, reason };
+}
+
+function rank(change: RefChange): number {
+  return change.new === ZERO_OID ? 0 : 1;
+}
+
+/** What the pusher reads of a failure. */
+function sentence(fault: Fault): string {
+  const { path, reason } = fault.facts;
+  if (fault.code === "lakefs/unmappable" && reason !== undefined) return path === undefined ? String(reason) : `'${path}' cannot be in lakeFS: ${reason}`;
+  if (fault.code === "lakefs/refused") return `a hook in lakeFS refused it: ${reason}`;
+  return fault.message;
+}

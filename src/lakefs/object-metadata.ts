@@ -1,0 +1,22 @@
+/** The user metadata of every object a landing writes: what path-rules.ts reads back. */
+import type { Oid } from "../git/oid.js";
+import { BLOB_KEY, bind, GITLINK_KEY, MODE_KEY, SHA256_KEY } from "./metadata-keys.js";
+import { FILE_MODE } from "./path-rules.js";
+
+/** What lakeFS will show of the object. */
+export interface WrittenContent {
+  readonly size: number;
+  readonly checksum: string;
+  readonly sha256: string;
+}
+
+/** Of a file or a symlink. `blob`: its id in Git, of an LFS object its pointer's. */
+export function fileMetadata(mode: number, blob: Oid, { size, checksum, sha256 }: WrittenContent): Record<string, string> {
+  const bound = { [BLOB_KEY]: bind(blob, size, checksum), [SHA256_KEY]: bind(sha256, size, checksum) };
+  return mode === FILE_MODE.plain ? bound : { ...bound, [MODE_KEY]: mode.toString(8) };
+}
+
+/** Of a submodule, which is zero bytes. */
+export function gitlinkMetadata(commit: Oid): Record<string, string> {
+  return { [MODE_KEY]: FILE_MODE.gitlink.toString(8), [GITLINK_KEY]: commit };
+}

@@ -1,0 +1,37 @@
+/** The commit a lakeFS repository began with: it has no parent. Looked for once, from the mapping's commit, which is near it in time. */
+import { Fault } from "../base/fault.js";
+import { LIMITS } from "../base/limits.js";
+import type { LakefsClient } from "./client.js";
+import { MAPPING_BRANCH } from "./mapping.js";
+import type { LakefsCommit } from "./types.js";
+
+export class RootCommit {
+  readonly #client: LakefsClient;
+  readonly #repository: string;
+  #found: LakefsCommit | undefined;
+
+  constructor(client: LakefsClient, repository: string) {
+    this.#client = client;
+    this.#repository = repository;
+  }
+
+  async get(signal: AbortSignal): Promise<LakefsCommit> {
+    this.#found ??= await this.#look(signal);
+    return this.#found;
+  }
+
+  async #look(signal: AbortSignal): Promise<LakefsCommit> {
+    let { commit_id: id } = await this.#client.getBranch(this.#repository, MAPPING_BRANCH, signal);
+    let generation = Number.POSITIVE_INFINITY;
+    for (;;) {
+      const { results } = await this.#client.log(this.#repository, id, LIMITS.lakefsLogPage, signal);
+      const root = results.find(({ parents, meta_range_id }) => parents.length === 0 && meta_range_id === "");
+      if (root !== undefined) return root;
+      // A page is ordered by date; its deepest commit is where to go on.
+      const deepest = results.reduce((left, right) => ((right.generation ?? 0) < (left.generation ?? 0) ? right : left));
+      if ((deepest.generation ?? 0) >= generation) throw new Fault("lakefs/bad-reply", { call: "log", reason: "no first commit is to be found" });
+      generation = deepest.generation ?? 0;
+      id = deepest.id;
+    }
+  }
+}

@@ -1,0 +1,195 @@
+/** One tree goes onto a work branch's staging: what differs from what is there is uploaded, staged by address or deleted. */
+import { createHash } from "node:crypto";
+import { fromLatin1, lossyText } from "../base/bytes.js";
+import { asFault, Fault } from "../base/fault.js";
+import { checkAborted } from "../base/flow.js";
+import { LIMITS } from "../base/limits.js";
+import { type LfsPointer, parsePointer, POINTER_BYTES_MAX } from "../git/lfs-pointer.js";
+import type { Oid } from "../git/oid.js";
+import { MODE_GITLINK, MODE_TREE, MODE_TYPE } from "../git/tree.js";
+import { parseTree, type TreeEntry } from "../git/tree-text.js";
+import type { ObjectReader } from "../odb/object-reader.js";
+import type { LakefsClient } from "./client.js";
+import { AttributeRules, isLfsPath } from "./gitattributes.js";
+import { GUARD_PATH } from "./metadata-keys.js";
+import { fileMetadata, gitlinkMetadata } from "./object-metadata.js";
+import { FILE_MODE, pathRefusal } from "./path-rules.js";
+import { treeDifference } from "./tree-difference.js";
+
+export interface StagePlace {
+  readonly client: LakefsClient;
+  readonly repository: string;
+  readonly branch: string;
+  readonly signal: AbortSignal;
+}
+
+/** Where an LFS object's bytes lie; undefined: not here. */
+export type AddressOf = (sha256: string, size: number) => Promise<string | undefined>;
+
+const HOOKS_FOLDER = "_lakefs_actions/";
+const ATTRIBUTES_NAME = ".gitattributes";
+/** Missing LFS objects that are named; all are counted. */
+const MISSING_NAMED = 5;
+const SYMLINK = 0o120000;
+const EXECUTABLE_BITS = 0o111;
+
+export class Stage {
+  readonly #reader: ObjectReader;
+  readonly #place: StagePlace;
+  readonly #tree: Oid;
+  readonly #addressOf: AddressOf;
+  readonly #onFile: (files: number) => void;
+  readonly #running = new Set<Promise<void>>();
+  readonly #rules = new Map<string, AttributeRules | undefined>();
+  readonly #missing: string[] = [];
+  #missingCount = 0;
+  #heldBytes = 0;
+  #deletes: string[] = [];
+  #failure: Fault | undefined;
+  /** Paths staged so far. */
+  files = 0;
+  touchesHooks = false;
+
+  /** `tree`: what is to be there. */
+  constructor(reader: ObjectReader, place: StagePlace, tree: Oid, addressOf: AddressOf, onFile: (files: number) => void) {
+    this.#reader = reader;
+    this.#place = place;
+    this.#tree = tree;
+    this.#addressOf = addressOf;
+    this.#onFile = onFile;
+  }
+
+  /** Stages the difference to `before`. `other`: a path at which something else than in `before` is there, or nothing. */
+  async put(before: Oid | undefined, other: { readonly path: string; readonly isThere: boolean } | undefined): Promise<void> {
+    for (const { path, entry } of treeDifference(this.#reader, before, this.#tree)) {
+      if (path !== other?.path) await this.#change(path, entry);
+    }
+    if (other !== undefined) {
+      const entry = this.#entriesOf("")?.get(other.path);
+      if ((entry !== undefined && entry.mode !== MODE_TREE) || other.isThere) await this.#change(other.path, entry);
+    }
+    await this.#delete();
+    while (this.#running.size > 0) await Promise.race(this.#running);
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#missingCount > 0) throw this.#missingFault();
+  }
+
+  async #change(path: string, entry: TreeEntry | undefined): Promise<void> {
+    checkAborted(this.#place.signal);
+    if (this.#failure !== undefined) throw this.#failure;
+    if (path === GUARD_PATH) throw unmappable(path, "this path is lakepack's own; leave it out of the commits");
+    if (path.startsWith(HOOKS_FOLDER)) this.touchesHooks = true;
+    if (entry === undefined || entry.mode === MODE_TREE) {
+      this.#deletes.push(lakePath(path));
+      if (this.#deletes.length === LIMITS.lakefsDeletePathsMax) await this.#delete();
+      return;
+    }
+    const refusal = pathRefusal(path);
+    if (refusal !== undefined) throw unmappable(path, refusal);
+    if ((entry.mode & MODE_TYPE) === MODE_GITLINK) return this.#run(0, () => this.#upload(path, new Uint8Array(0), gitlinkMetadata(entry.oid)));
+    await this.#file(path, entry);
+  }
+
+  async #file(path: string, { oid, mode }: TreeEntry): Promise<void> {
+    const number = this.#reader.space.need(oid);
+    const size = this.#reader.size(number);
+    if (size > LIMITS.landingFileBytesMax) throw unmappable(path, `it is larger than ${LIMITS.landingFileBytesMax} bytes: use Git LFS for it`);
+    const isLink = (mode & MODE_TYPE) === SYMLINK;
+    const lakeMode = isLink ? FILE_MODE.symlink : (mode & EXECUTABLE_BITS) === 0 ? FILE_MODE.plain : FILE_MODE.executable;
+    if (!isLink && size <= POINTER_BYTES_MAX) {
+      const pointer = parsePointer(this.#reader.readAs("blob", number));
+      if (pointer !== undefined && isLfsPath(path, (folder) => this.#rulesOf(folder))) return this.#run(0, () => this.#stagePointer(path, lakeMode, oid, pointer));
+    }
+    await this.#run(size, async () => {
+      const data = this.#reader.readAs("blob", number);
+      const [checksum, sha256] = [digest("md5", data), digest("sha256", data)];
+      await this.#upload(path, data, fileMetadata(lakeMode, oid, { size, checksum, sha256 }));
+    });
+  }
+
+  async #upload(path: string, data: Uint8Array, metadata: Readonly<Record<string, string>>): Promise<void> {
+    const { client, repository, branch, signal } = this.#place;
+    await client.uploadObject(repository, branch, lakePath(path), data, metadata, signal);
+  }
+
+  /** lakeFS shows the real bytes; they are not copied. */
+  async #stagePointer(path: string, mode: number, blob: Oid, { sha256, size }: LfsPointer): Promise<void> {
+    const address = await this.#addressOf(sha256, size);
+    if (address === undefined) {
+      this.#missingCount++;
+      if (this.#missing.length < MISSING_NAMED) this.#missing.push(lossyText(fromLatin1(path)));
+      return;
+    }
+    const { client, repository, branch, signal } = this.#place;
+    const checksum = `sha256:${sha256}`;
+    const json = { physical_address: address, checksum, size_bytes: size, metadata: fileMetadata(mode, blob, { size, checksum, sha256 }) };
+    await client.stageObject(repository, branch, lakePath(path), json, signal);
+  }
+
+  /** Starts `work` when there is room for it and for its bytes. */
+  async #run(bytes: number, work: () => Promise<void>): Promise<void> {
+    const isFull = () => this.#running.size >= LIMITS.landingUploadsMax || this.#heldBytes + bytes > LIMITS.landingUploadBytesMax;
+    while (this.#running.size > 0 && isFull()) await Promise.race(this.#running);
+    this.#heldBytes += bytes;
+    const running: Promise<void> = work()
+      .then(
+        () => this.#onFile(++this.files),
+        (error: unknown) => void (this.#failure ??= asFault(error)),
+      )
+      .finally(() => {
+        this.#heldBytes -= bytes;
+        this.#running.delete(running);
+      });
+    this.#running.add(running);
+  }
+
+  async #delete(): Promise<void> {
+    if (this.#deletes.length === 0) return;
+    const { client, repository, branch, signal } = this.#place;
+    await client.deleteObjects(repository, branch, this.#deletes, signal);
+    this.files += this.#deletes.length;
+    this.#deletes = [];
+    this.#onFile(this.files);
+  }
+
+  // Attributes of the pushed tree -----------------------------------------------------------------------------------------
+
+  #rulesOf(folder: string): AttributeRules | undefined {
+    if (!this.#rules.has(folder)) this.#rules.set(folder, this.#readRules(folder));
+    return this.#rules.get(folder);
+  }
+
+  #readRules(folder: string): AttributeRules | undefined {
+    const entry = this.#entriesOf(folder)?.get(ATTRIBUTES_NAME);
+    if (entry === undefined || (entry.mode & MODE_TYPE) !== (FILE_MODE.plain & MODE_TYPE)) return undefined;
+    return new AttributeRules(this.#reader.readAs("blob", this.#reader.space.need(entry.oid)));
+  }
+
+  #entriesOf(folder: string): ReadonlyMap<string, TreeEntry> | undefined {
+    let tree = this.#tree;
+    for (const name of folder === "" ? [] : folder.split("/")) {
+      const entry = parseTree(this.#reader.readAs("tree", this.#reader.space.need(tree))).get(name);
+      if (entry?.mode !== MODE_TREE) return undefined;
+      tree = entry.oid;
+    }
+    return parseTree(this.#reader.readAs("tree", this.#reader.space.need(tree)));
+  }
+
+  #missingFault(): Fault {
+    const more = this.#missingCount > this.#missing.length ? `, and ${this.#missingCount - this.#missing.length} more` : "";
+    const reason = `Git LFS objects are not on the server (${this.#missing.join(", ")}${more}); run: git lfs push --all`;
+    return new Fault("lakefs/unmappable", { reason });
+  }
+}
+
+function digest(algorithm: "md5" | "sha256", data: Uint8Array): string {
+  return createHash(algorithm).update(data).digest("hex");
+}
+
+function unmappable(path: string, reason: string): Fault {
+  return new Fault("lakefs/unmappable", { path: lossyText(fromLatin1(path)), reason });
+}
+
+function lakePath(path: string): string {
+  return lossyText(fromLatin1(path));
+}

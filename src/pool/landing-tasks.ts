@@ -1,0 +1,70 @@
+/** Tasks of the lakeFS bridge's writing half: what a push adds is read out of packs and staged in lakeFS. */
+import type { MessagePort } from "node:worker_threads";
+import type { Oid } from "../git/oid.js";
+import type { LakefsFigures } from "./synthesize-tasks.js";
+import type { PackHandle, TaskControl } from "./tasks.js";
+
+export interface PushedCommit {
+  readonly oid: Oid;
+  readonly tree: Oid;
+  readonly parents: readonly Oid[];
+}
+
+export interface NewCommitsRequest extends TaskControl {
+  readonly packs: readonly PackHandle[];
+  readonly tip: Oid;
+  /** Commits that lakeFS has, and so all below them. */
+  readonly known: readonly Oid[];
+  /** The walk ends after so many. */
+  readonly max: number;
+}
+
+export interface NewCommitsResult {
+  /** Nearest to the tip first. */
+  readonly commits: readonly PushedCommit[];
+  /** Every way down ended at a known commit or at one without parents. */
+  readonly complete: boolean;
+}
+
+export interface BuildTreesRequest extends TaskControl {
+  readonly access: { readonly endpoint: string; readonly accessKeyId: string; readonly secretAccessKey: string };
+  readonly repository: string;
+  /** Hidden branch at `baseCommit`, this push's own. */
+  readonly workBranch: string;
+  readonly baseCommit: string;
+  readonly baseMetarange: string;
+  /** Tree that Git shows of the base; undefined: it is nothing in Git. */
+  readonly baseTree: Oid | undefined;
+  readonly packs: readonly PackHandle[];
+  /** In the order to be made. */
+  readonly commits: readonly { readonly oid: Oid; readonly tree: Oid }[];
+  /** Gives LandingNews, takes LandingAnswers. */
+  readonly port: MessagePort;
+}
+
+export type LandingNews =
+  | { readonly kind: "progress"; readonly commits: number; readonly files: number }
+  /** Where do the bytes of this LFS object lie? One LandingAnswer follows. */
+  | { readonly kind: "lfs"; readonly question: number; readonly sha256: string; readonly size: number };
+
+export type LandingAnswer =
+  | { readonly question: number; readonly address: string | undefined }
+  | { readonly question: number; readonly failure: string };
+
+export interface BuildTreesResult {
+  /** One a commit, in order. */
+  readonly metaranges: readonly string[];
+  /** A path below _lakefs_actions/ was changed. */
+  readonly touchesHooks: boolean;
+  readonly files: number;
+  readonly figures: LakefsFigures;
+}
+
+export interface LandingTasks {
+  "landing/newCommits": { request: NewCommitsRequest; result: NewCommitsResult };
+  "landing/buildTrees": { request: BuildTreesRequest; result: BuildTreesResult };
+  /** Whole commits or tags, one an id, in order: few at a time. */
+  "landing/rawObjects": { request: TaskControl & { readonly packs: readonly PackHandle[]; readonly oids: readonly Oid[] }; result: readonly Uint8Array[] };
+  /** A path in which two trees differ; undefined: no file does. */
+  "landing/firstDifference": { request: TaskControl & { readonly packs: readonly PackHandle[]; readonly left: Oid; readonly right: Oid }; result: string | undefined };
+}

@@ -1,0 +1,8 @@
+/** Door: what a push adds goes from packs to lakeFS (src/lakefs/landing-work). */
+import { workerData } from "node:worker_threads";
+import { threadKernels } from "../src/kernels/choose.js";
+import { landingWork } from "../src/lakefs/landing-work.js";
+
+const { kernelsModule } = workerData as { readonly kernelsModule: WebAssembly.Module };
+
+export const { newCommits, buildTrees, rawObjects, firstDifference } = landingWork(threadKernels(kernelsModule));
