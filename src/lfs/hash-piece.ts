@@ -9,25 +9,27 @@ import { createSHA256 } from "hash-wasm";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import { TaskWatch } from "../pool/control.js";
-import type { HashPieceRequest, HashPieceResult } from "../pool/lfs-tasks.js";
+import type { HashPiece, HashPieceRequest, HashPieceResult } from "../pool/lfs-tasks.js";
 
 /** One for the thread: tasks run one after another, and nothing here waits in the middle of a piece. */
 const moving = await createSHA256();
 
-export function hashPiece({ path, start, end, state, last, control }: HashPieceRequest): HashPieceResult {
+export function hashPiece({ piece, state, last, control }: HashPieceRequest): HashPieceResult {
   const watch = new TaskWatch(control);
   if (state === undefined && last) {
     const hash = createHash("sha256");
-    readPieces(path, start, end, watch, (bytes) => hash.update(bytes));
+    readPiece(piece, watch, (bytes) => hash.update(bytes));
     return { sha256: hash.digest("hex") };
   }
   if (state === undefined) moving.init();
   else moving.load(state);
-  readPieces(path, start, end, watch, (bytes) => moving.update(bytes));
+  readPiece(piece, watch, (bytes) => moving.update(bytes));
   return last ? { sha256: moving.digest("hex") } : { state: moving.save() };
 }
 
-function readPieces(path: string, start: number, end: number, watch: TaskWatch, take: (bytes: Uint8Array) => void): void {
+function readPiece(piece: HashPiece, watch: TaskWatch, take: (bytes: Uint8Array) => void): void {
+  if ("memory" in piece) return take(new Uint8Array(piece.memory, 0, piece.length));
+  const { path, start, end } = piece;
   const buffer = new Uint8Array(LIMITS.streamChunkBytes);
   const file = openSync(path, "r");
   try {

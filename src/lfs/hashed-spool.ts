@@ -70,7 +70,7 @@ export class HashedSpool {
   }
 
   #hashNext(last: boolean): void {
-    const request = { path: this.path, start: this.#asked, end: this.#bytes, state: this.#state, last };
+    const request = { piece: { path: this.path, start: this.#asked, end: this.#bytes }, state: this.#state, last };
     this.#asked = this.#bytes;
     const hashed = this.#services.pool.run("lfs/hash", request, { signal: this.#signal }).then((result) => {
       if ("sha256" in result) this.#sha256 = result.sha256;

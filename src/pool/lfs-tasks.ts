@@ -2,11 +2,13 @@
 import type { Oid } from "../git/oid.js";
 import type { PackHandle, TaskControl } from "./tasks.js";
 
+/** Bytes [start, end) of a file, or the first `length` of shared memory that nobody writes to meanwhile. */
+export type HashPiece =
+  | { readonly path: string; readonly start: number; readonly end: number }
+  | { readonly memory: SharedArrayBuffer; readonly length: number };
+
 export interface HashPieceRequest extends TaskControl {
-  readonly path: string;
-  /** Bytes [start, end) of the file, which are there. */
-  readonly start: number;
-  readonly end: number;
+  readonly piece: HashPiece;
   /** What the piece before left; undefined: this is the first. */
   readonly state: Uint8Array | undefined;
   readonly last: boolean;

@@ -1,0 +1,181 @@
+/**
+ * LFS objects of a lakeFS repository, in that repository itself. Nothing of them is kept by us.
+ *
+ *   lakepack-lfs                   a hidden branch that is never committed: its staging keeps the data from being collected
+ *     lfs/ab/cd/<oid>              objects that were pushed, checksum "sha256:<oid>": what we have hashed ourselves
+ *     lfs/incoming/<random>        uploads on their way
+ *
+ * Objects that lakeFS shows to Git as pointers are found through `KnownObjects`. An upload goes on to lakeFS while it arrives and is hashed by the way;
+ * only when its hash is right does it get its name, by staging its address: no copy.
+ */
+import { randomBytes } from "node:crypto";
+import { Fault } from "../base/fault.js";
+import { BoundedQueue, checkAborted, orAbort } from "../base/flow.js";
+import type { Pool } from "../pool/tasks.js";
+import { HashedStream } from "./hashed-stream.js";
+import type { LfsObject, LfsStore, LfsUpload } from "./store.js";
+
+/** What the hidden branch and commits of one lakeFS repository are asked; serve/lfs-lakefs implements it. */
+export interface LakefsFiles {
+  /** Undefined where there is no such file, or no such ref. */
+  stat(ref: string, path: string, signal: AbortSignal): Promise<LakefsFile | undefined>;
+  /** Undefined where the server does not presign. */
+  presigned(ref: string, path: string, signal: AbortSignal): Promise<string | undefined>;
+  read(ref: string, path: string, start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /** Stages a content that arrives in exactly `size` bytes, making the hidden branch where it is missing. */
+  upload(branch: string, path: string, size: number, body: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<LakefsFile>;
+  /** Gives a name to bytes that are there; `file.address` is kept as the new file's `origin`. */
+  stage(branch: string, path: string, file: LakefsFile, signal: AbortSignal): Promise<void>;
+  /** Absent is success. */
+  remove(branch: string, path: string, signal: AbortSignal): Promise<void>;
+}
+
+export interface LakefsFile {
+  readonly address: string;
+  readonly checksum: string;
+  readonly size: number;
+  /** The address it was staged with. lakeFS on local blocks shows another one for such a file, under which it finds nothing. */
+  readonly origin?: string | undefined;
+}
+
+/** Objects that commits of the repository show as pointers: an index that the reading half writes. */
+export interface KnownObjects {
+  knownObject(oid: string, signal: AbortSignal): Promise<KnownObject | undefined>;
+}
+
+export interface KnownObject {
+  /** Full lakeFS commit id. */
+  readonly commit: string;
+  readonly path: string;
+  readonly size: number;
+}
+
+export const LFS_BRANCH = "lakepack-lfs";
+/** Chunks between the client and lakeFS: 16 of a socket's usual 64 KiB. */
+const CHUNKS_BETWEEN_MAX = 16;
+
+/** Also what a landing asks (LfsObjects of lakefs/contract): `address`. */
+export class LakefsLfsStore implements LfsStore {
+  readonly #files: LakefsFiles;
+  readonly #known: KnownObjects;
+  readonly #pool: Pool;
+
+  constructor(files: LakefsFiles, known: KnownObjects, pool: Pool) {
+    this.#files = files;
+    this.#known = known;
+    this.#pool = pool;
+  }
+
+  async size({ oid }: LfsObject, signal: AbortSignal): Promise<number | undefined> {
+    return (await this.#find(oid, signal))?.size;
+  }
+
+  /** Where the object's bytes lie, an address that lakeFS can stage; undefined: not here with this size. */
+  async address(oid: string, size: number, signal: AbortSignal): Promise<string | undefined> {
+    const found = await this.#find(oid, signal);
+    if (found?.size !== size) return undefined;
+    return found.address ?? (await this.#files.stat(found.ref, found.path, signal))?.address;
+  }
+
+  async link({ oid }: LfsObject, signal: AbortSignal): Promise<string | undefined> {
+    const found = await this.#find(oid, signal);
+    return found && this.#files.presigned(found.ref, found.path, signal);
+  }
+
+  async *read({ oid }: LfsObject, start: number, end: number, signal: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
+    if (start === end) return;
+    const found = await this.#find(oid, signal);
+    if (found === undefined) throw new Fault("lfs/missing", { oid });
+    let left = end - start;
+    for await (const bytes of this.#files.read(found.ref, found.path, start, end, signal)) {
+      left -= bytes.length;
+      if (left < 0) break;
+      yield bytes;
+    }
+    if (left !== 0) throw new Fault("lakefs/bad-reply", { oid, reason: "content of another size than asked for", missing: left });
+  }
+
+  async beginUpload(object: LfsObject, signal: AbortSignal): Promise<LfsUpload> {
+    return new LakefsUpload(this.#files, this.#pool, object, signal);
+  }
+
+  async #find(oid: string, signal: AbortSignal): Promise<Found | undefined> {
+    const path = objectPath(oid);
+    const file = await this.#files.stat(LFS_BRANCH, path, signal);
+    // A file of this name that somebody committed has another checksum: only `stage` can write this one.
+    if (file?.checksum === checksumOf(oid)) return { ref: LFS_BRANCH, path, size: file.size, address: file.origin ?? file.address };
+    const known = await this.#known.knownObject(oid, signal);
+    return known && { ref: known.commit, path: known.path, size: known.size, address: undefined };
+  }
+}
+
+interface Found {
+  readonly ref: string;
+  readonly path: string;
+  readonly size: number;
+  readonly address: string | undefined;
+}
+
+function objectPath(oid: string): string {
+  return `lfs/${oid.slice(0, 2)}/${oid.slice(2, 4)}/${oid}`;
+}
+
+function checksumOf(oid: string): string {
+  return `sha256:${oid}`;
+}
+
+class LakefsUpload implements LfsUpload {
+  readonly #files: LakefsFiles;
+  readonly #object: LfsObject;
+  readonly #incoming = `lfs/incoming/${randomBytes(12).toString("hex")}`;
+  readonly #queue = new BoundedQueue<Uint8Array>(CHUNKS_BETWEEN_MAX);
+  readonly #stop = new AbortController();
+  readonly #signal: AbortSignal;
+  readonly #hash: HashedStream;
+  readonly #uploaded: Promise<LakefsFile>;
+  #received = 0;
+  #discarded = false;
+
+  constructor(files: LakefsFiles, pool: Pool, object: LfsObject, signal: AbortSignal) {
+    this.#files = files;
+    this.#object = object;
+    this.#signal = AbortSignal.any([signal, this.#stop.signal]);
+    this.#hash = new HashedStream(pool, object.size, this.#signal);
+    this.#uploaded = files.upload(LFS_BRANCH, this.#incoming, object.size, drained(this.#queue, this.#signal), this.#signal);
+    this.#uploaded.catch((error: unknown) => this.#queue.fail(error));
+  }
+
+  async write(bytes: Uint8Array): Promise<void> {
+    const { size } = this.#object;
+    if (bytes.length > size - this.#received) throw new Fault("lfs/mismatch", { size, reason: "more bytes than announced" });
+    this.#received += bytes.length;
+    await this.#hash.update(bytes);
+    await this.#queue.push(Buffer.from(bytes), this.#signal);
+  }
+
+  async finish(): Promise<void> {
+    const { oid, size } = this.#object;
+    if (this.#received !== size) throw new Fault("lfs/mismatch", { size, received: this.#received });
+    this.#queue.end();
+    const [sha256, file] = await orAbort(Promise.all([this.#hash.digest(), this.#uploaded]), this.#signal);
+    if (sha256 !== oid) throw new Fault("lfs/mismatch", { oid, received: sha256 });
+    if (file.size !== size) throw new Fault("lakefs/bad-reply", { reason: "stored with another size than sent", size, stored: file.size });
+    checkAborted(this.#signal);
+    await this.#files.stage(LFS_BRANCH, objectPath(oid), { ...file, checksum: checksumOf(oid) }, this.#signal);
+    await this.discard();
+  }
+
+  async discard(): Promise<void> {
+    if (this.#discarded) return;
+    this.#discarded = true;
+    this.#queue.fail(new Fault("base/aborted"));
+    this.#stop.abort();
+    // An upload that was cut was never staged; one that was whole is, under a name nobody looks at.
+    const staged = await this.#uploaded.then(() => true, () => false);
+    if (staged) await this.#files.remove(LFS_BRANCH, this.#incoming, new AbortController().signal);
+  }
+}
+
+async function* drained(queue: BoundedQueue<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
+  for (let bytes = await queue.shift(signal); bytes !== undefined; bytes = await queue.shift(signal)) yield bytes;
+}

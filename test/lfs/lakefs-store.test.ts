@@ -1,0 +1,98 @@
+/** LFS objects in a real lakeFS, over local and S3 blocks. */
+import { createHash, randomBytes } from "node:crypto";
+import t, { type Test } from "tap";
+import { LakefsLfsStore, LFS_BRANCH } from "../../src/lfs/lakefs-store.js";
+import { lakefsFiles } from "../../src/serve/lfs-lakefs.js";
+import { createSource, signal, testPool } from "../lakefs/reading.js";
+import { skipLakefs, startLakefs } from "../lakefs/servers.js";
+
+const CHUNK = 60_000;
+
+function objectOf(content: Uint8Array) {
+  return { oid: createHash("sha256").update(content).digest("hex"), size: content.length };
+}
+
+async function upload(store: LakefsLfsStore, object: { oid: string; size: number }, content: Uint8Array): Promise<string> {
+  const taken = await store.beginUpload(object, signal);
+  try {
+    for (let at = 0; at < content.length; at += CHUNK) await taken.write(content.subarray(at, at + CHUNK));
+    await taken.finish();
+    return "kept";
+  } catch (error) {
+    return (error as { code?: string }).code ?? String(error);
+  } finally {
+    await taken.discard();
+  }
+}
+
+async function readAll(parts: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const all: Uint8Array[] = [];
+  for await (const part of parts) all.push(Buffer.from(part));
+  return Buffer.concat(all);
+}
+
+async function setUp(t: Test, blocks: "local" | "s3") {
+  const server = await startLakefs(t, blocks);
+  const source = await createSource(server);
+  const known = new Map<string, { commit: string; path: string; size: number }>();
+  const files = lakefsFiles({ client: server.client, access: server.access, repository: source.name });
+  const store = new LakefsLfsStore(files, { knownObject: async (oid) => known.get(oid) }, await testPool(t));
+  const staged = async () => (await server.client.dirtyPaths(source.name, LFS_BRANCH, 100, signal)).map((path) => path);
+  return { server, source, known, store, staged };
+}
+
+for (const blocks of ["local", "s3"] as const) {
+  t.test(`${blocks} blocks: an object is there when it is whole, and can be staged by its address`, { skip: skipLakefs }, async (t) => {
+    const { server, source, store, staged } = await setUp(t, blocks);
+    const content = randomBytes(9_500_001);
+    const object = objectOf(content);
+    t.equal(await store.size(object, signal), undefined);
+    t.equal(await upload(store, object, content), "kept");
+    t.equal(await store.size(object, signal), content.length);
+    t.same(await staged(), [`lfs/${object.oid.slice(0, 2)}/${object.oid.slice(2, 4)}/${object.oid}`], "nothing else is staged");
+    t.ok((await readAll(store.read(object, 0, object.size, signal))).equals(content));
+    t.ok((await readAll(store.read(object, 4_000_000, 4_000_003, signal))).equals(content.subarray(4_000_000, 4_000_003)));
+    const link = await store.link(object, signal);
+    if (blocks === "local") t.equal(link, undefined);
+    else t.ok(Buffer.from(await (await fetch(link as string)).arrayBuffer()).equals(content), "the presigned address gives it");
+
+    const address = (await store.address(object.oid, object.size, signal)) as string;
+    t.equal(await store.address(object.oid, 1, signal), undefined, "another size is another object");
+    await server.client.stageObject(source.name, "main", "model.bin", { physical_address: address, checksum: "x", size_bytes: object.size }, signal);
+    const { id } = await source.commit();
+    const seen = await server.client.readObject(source.name, id, "model.bin", object.size, signal);
+    t.ok(Buffer.from(seen).equals(content), "lakeFS shows the real bytes");
+  });
+
+  t.test(`${blocks} blocks: a wrong or cut content leaves nothing`, { skip: skipLakefs }, async (t) => {
+    const { store, staged } = await setUp(t, blocks);
+    const content = randomBytes(300_000);
+    const object = objectOf(content);
+    t.equal(await upload(store, object, randomBytes(300_000)), "lfs/mismatch");
+    t.equal(await upload(store, object, content.subarray(1)), "lfs/mismatch");
+    t.equal(await upload(store, object, Buffer.concat([content, content])), "lfs/mismatch");
+    const cut = await store.beginUpload(object, signal);
+    await cut.write(content.subarray(0, 100_000));
+    await cut.discard();
+    await t.rejects(cut.write(content.subarray(100_000)), "what was given up takes no more");
+    t.equal(await store.size(object, signal), undefined);
+    t.same(await staged(), []);
+    const empty = objectOf(Buffer.alloc(0));
+    t.equal(await upload(store, empty, Buffer.alloc(0)), "kept");
+    t.equal(await store.size(empty, signal), 0);
+  });
+}
+
+t.test("an object that a commit shows as a pointer is read where it lies; a file that only has the name is none", { skip: skipLakefs }, async (t) => {
+  const { server, source, known, store } = await setUp(t, "local");
+  const content = randomBytes(100_000);
+  const object = objectOf(content);
+  await source.put({ "a/b.bin": content, [`lfs/${object.oid.slice(0, 2)}/${object.oid.slice(2, 4)}/${object.oid}`]: "forged" });
+  const { id } = await source.commit();
+  await server.client.createBranch(source.name, { name: LFS_BRANCH, source: "main", hidden: true }, signal);
+  t.equal(await store.size(object, signal), undefined);
+  known.set(object.oid, { commit: id, path: "a/b.bin", size: content.length });
+  t.equal(await store.size(object, signal), content.length);
+  t.ok((await readAll(store.read(object, 10, 20, signal))).equals(content.subarray(10, 20)));
+  t.equal(await store.address(object.oid, object.size, signal), (await server.client.statObject(source.name, id, "a/b.bin", signal)).physical_address);
+});
