@@ -99,8 +99,9 @@ export class History {
     try {
       return (await this.#client.log(this.#repository, id, rows, this.#signal)).results;
     } catch (error) {
-      // One missing ancestor makes a whole log missing; which one it is comes out where it is needed.
-      if (!(error instanceof Fault && error.code === "lakefs/missing")) throw error;
+      // One missing ancestor makes a whole log missing, and many large commits a reply that is too long to take.
+      if (!(error instanceof Fault && (error.code === "lakefs/missing" || error.code === "lakefs/bad-reply"))) throw error;
+      this.#rows = FIRST_ROWS;
       return [await this.#client.getCommit(this.#repository, id, this.#signal)];
     }
   }
