@@ -45,8 +45,8 @@ export async function lfsReply(route: LfsRoute): Promise<HttpReply> {
   if (oid === undefined) throw new Fault("http/not-found");
   const object = { oid, size: Number(size) };
   if (request.method === "PUT") return upload(route, object);
-  if (request.method === "GET" || request.method === "HEAD") return download(route, object);
-  throw new Fault("http/method", { allow: "GET, HEAD, PUT" });
+  if (request.method === "GET") return download(route, object);
+  throw new Fault("http/method", { allow: "GET, PUT" });
 }
 
 /** A failure in the form git-lfs shows to people. */
@@ -103,7 +103,6 @@ async function download({ request, lfs, resolve }: LfsRoute, object: LfsObject):
     headers,
     body: async (sink) => {
       sink.expect?.(end - start);
-      if (request.method === "HEAD") return;
       for await (const bytes of store.read(object, start, end, signal)) await sink.write(bytes);
     },
   };
