@@ -148,6 +148,8 @@ export const LIMITS = {
   lakefsDiffMax: 3_000,
   /** Contents read at once by one synthesis: lakeFS answers 8 at once 7 times as fast as one, and 32 no faster than 16. */
   lakefsReadsMax: 16,
+  /** Stored objects of which one synthesis remembers the blob, so that identical content is read once: 300 bytes each. */
+  lakefsContentsMax: 100_000,
   /** A content above this goes through a file; `lakefsReadsMax` of those below are held in memory at once. */
   lakefsHeldBytesMax: 4 * MIB,
   /** Commits of one synthesis task: some seconds of work, after which what is done is durable. */

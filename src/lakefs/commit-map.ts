@@ -52,8 +52,6 @@ export class LakefsCommitMap implements CommitMap {
   /** One synthesis at a time for a repository: heads share their history. */
   readonly #turn = new Semaphore(1);
   #progress = IDLE;
-  /** Calls made by tasks, by name: for metrics and budgets. */
-  readonly taskCalls = new Map<string, number>();
 
   constructor(options: CommitMapOptions) {
     this.#options = options;
@@ -87,6 +85,12 @@ export class LakefsCommitMap implements CommitMap {
   async remember(pairs: readonly LakeRecord[], signal: AbortSignal): Promise<void> {
     await this.#options.records.put(pairs, signal);
     for (const pair of pairs) this.#known.set(pair.lakeId, pair);
+  }
+
+  /** Paths of a commit that could not cross: how many, and the first ten with their reasons. Undefined: it was not read here. */
+  async uncrossed(lakeId: string, signal: AbortSignal): Promise<{ readonly count: number; readonly first: readonly string[] } | undefined> {
+    const state = (await this.#options.records.get(lakeId, signal))?.state;
+    return state && { count: state.refused, first: state.refusals };
   }
 
   async #isKnown(lakeId: string, signal: AbortSignal): Promise<boolean> {
@@ -230,8 +234,13 @@ export class LakefsCommitMap implements CommitMap {
     for (const record of records) this.#hold(record);
   }
 
+  /** Calls that tasks made count as this client's. */
   #count({ figures }: SynthesizeResult): void {
-    for (const [name, { calls }] of Object.entries(figures)) this.taskCalls.set(name, (this.taskCalls.get(name) ?? 0) + calls);
+    const all = this.#options.client.http.figures;
+    for (const [name, more] of Object.entries(figures)) {
+      const { calls, bytesIn, bytesOut, retries } = all.get(name) ?? { calls: 0, bytesIn: 0, bytesOut: 0, retries: 0 };
+      all.set(name, { calls: calls + more.calls, bytesIn: bytesIn + more.bytesIn, bytesOut: bytesOut + more.bytesOut, retries: retries + more.retries });
+    }
   }
 }
 

@@ -3,6 +3,7 @@
  * size than listed or contradicts its recorded id fails the synthesis naming the path: never a missing file, never a new id.
  */
 import { createHash } from "node:crypto";
+import { LRUCache } from "lru-cache";
 import { fromLatin1, lossyText } from "../base/bytes.js";
 import { asFault, Fault } from "../base/fault.js";
 import { checkAborted, Semaphore } from "../base/flow.js";
@@ -33,7 +34,7 @@ export class Contents {
   readonly #memory: HashMemory;
   readonly #reads = new Semaphore(LIMITS.lakefsReadsMax);
   /** Stored objects read in this task: address, checksum and size → blob. */
-  readonly #known = new Map<string, Promise<Oid>>();
+  readonly #known = new LRUCache<string, Promise<Oid>>({ max: LIMITS.lakefsContentsMax });
   /** The first failure: nothing more is read then. */
   #failure: Fault | undefined;
 

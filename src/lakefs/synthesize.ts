@@ -160,7 +160,11 @@ class Chain {
       census.remove(path, isRegular(mode));
     });
     const before = like === undefined ? undefined : new TreeLookup(this.#output, like);
-    const unchanged = (path: string) => (changed.has(path) ? undefined : before?.find(path)?.oid);
+    const unchanged = (path: string) => {
+      const old = changed.has(path) ? undefined : before?.find(path);
+      // A file that had no place may have left its name to a folder.
+      return old !== undefined && (isRegular(old.mode) || old.mode === FILE_MODE.symlink) ? old.oid : undefined;
+    };
     for await (const batch of listCommit(this.#source, source.id, source.meta_range_id)) {
       const placed = batch.map((entry) => ({ entry, crossing: crossing(entry, this.#mapping) }));
       const resolved = await this.#resolve(source.id, placed, unchanged);

@@ -194,6 +194,22 @@ async function suite(t: Test, server: RunningLakefs): Promise<void> {
     t.equal((await node.refs.read()).refs.length, 1);
   });
 
+  await t.test("what cannot cross is counted and named, and crosses once it can", async (t) => {
+    const source = await createSource(server);
+    await source.put({ "a//b": "1", "x": "file", "x/y": "folder", ".git/config": "no", fine: "f" });
+    const first = await source.commit();
+    await source.remove(["x/y"]);
+    const second = await source.commit();
+    const node = await open(source);
+    t.same((await node.git("ls-tree", "-r", "--name-only", "main~1")).split("\n"), ["fine", "x/y"]);
+    t.same((await node.git("ls-tree", "-r", "--name-only", "main")).split("\n"), ["fine", "x"]);
+    t.same(await node.commits.uncrossed(first.id, signal), {
+      count: 3,
+      first: [".git/config: a part of it is '.git' to some file system", "a//b: a part of it is empty", "x: a folder has the same name"],
+    });
+    t.equal((await node.commits.uncrossed(second.id, signal))?.count, 2);
+  });
+
   await t.test("an empty tree after a full one, and files that come back", async (t) => {
     const source = await createSource(server);
     await source.put({ "a/b/c": "1", d: "2" });
