@@ -182,6 +182,8 @@ export const LIMITS = {
   lfsHashBytes: 32 * MIB,
   /** The same where the upload goes on to lakeFS and not to a file: two such buffers an upload. */
   lfsHeldHashBytes: 4 * MIB,
+  /** Paths named where pushed pointers lack their objects; for one line of an answer. */
+  lfsOffendersMax: 10,
   /** How long a link of a batch's reply is good. Presigned ones of lakeFS live 900 s. */
   lfsLinkSeconds: 800,
 
