@@ -65,6 +65,7 @@ async function sameEverywhere(t: Test, server: RunningLakefs, seed: number, comm
   t.match(await follower.git("fsck", "--strict", "--full"), /^(dangling (tree|blob) [0-9a-f]{40}\n?)*$/);
 }
 
+t.setTimeout(240_000);
 for (const seed of [1, 2, 3, 4]) {
   t.test(`a random history, seed ${seed}`, { skip: skipLakefs, timeout: 120_000 }, async (t) => sameEverywhere(t, await startLakefs(t), seed, 12));
 }

@@ -3,8 +3,7 @@ import t from "tap";
 import { Fault } from "../../src/base/fault.js";
 import { listCommit } from "../../src/lakefs/listing.js";
 import type { LakeEntry } from "../../src/lakefs/path-rules.js";
-import { readRangeEntries } from "../../src/lakefs/ranges.js";
-import { readMetarange } from "../../src/lakefs/ranges.js";
+import { readMetarange, readRangeEntries } from "../../src/lakefs/ranges.js";
 import { seeded } from "../random.js";
 import { createSource, openNode, refsOf, signal, type Source, testPool } from "./reading.js";
 import { skipLakefs, startLakefs } from "./servers.js";
@@ -37,6 +36,7 @@ async function stageMany(source: Source, count: number): Promise<void> {
   await Promise.all(Array.from({ length: STAGED_AT_ONCE }, work));
 }
 
+t.setTimeout(240_000);
 t.test("ranges and pages of a real lakeFS", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
   const server = await startLakefs(t);
   const source = await createSource(server);
