@@ -18,8 +18,8 @@ export interface HashPieceRequest extends TaskControl {
 export type HashPieceResult = { readonly sha256: string } | { readonly state: Uint8Array };
 
 export interface FindPointersRequest extends TaskControl {
-  /** The pushed pack first; the others hold bases and the trees above. */
   readonly packs: readonly PackHandle[];
+  /** Checksum of the pushed one among them. */
   readonly pushed: string;
 }
 
@@ -31,13 +31,17 @@ export interface FoundPointer {
 
 export interface PointerPathsRequest extends TaskControl {
   readonly packs: readonly PackHandle[];
+  readonly pushed: string;
   readonly tips: readonly Oid[];
+  /** Pointers to look for. */
   readonly blobs: readonly Oid[];
 }
 
-/** Where one of the blobs stands in a commit whose .gitattributes give it to LFS. */
+/** Where one of the blobs stands in a pushed commit whose .gitattributes give it to LFS. */
 export interface PointerPath {
+  readonly tip: Oid;
   readonly blob: Oid;
+  /** One UTF-16 unit a byte. */
   readonly path: string;
 }
 

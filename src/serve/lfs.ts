@@ -36,6 +36,11 @@ export class LfsService {
     this.#options = options;
   }
 
+  /** Where a repository's objects are: the same answer for batch, verify and push. */
+  storeOf(repository: Repository): LfsStore {
+    return this.#options.storeOf(repository);
+  }
+
   /** What a batch is for, so that the caller knows which right it needs. Throws "lfs/bad-batch". */
   operation(body: unknown): LfsOperation {
     return readBatchRequest(body).operation;

@@ -7,6 +7,8 @@ import type { ObjectSummary } from "../pool/push-tasks.js";
 import type { PackHandle, Pool } from "../pool/tasks.js";
 import type { PushRequest } from "../wire/push.js";
 import type { Repository } from "./conversation.js";
+import type { LfsService } from "./lfs.js";
+import { refusePointers } from "./push-pointers.js";
 import type { PushPolicy } from "./push-policy.js";
 
 export interface ObjectCheck {
@@ -24,6 +26,8 @@ export interface ObjectCheckInput {
   readonly refused: readonly (string | undefined)[];
   readonly pool: Pool;
   readonly policy: PushPolicy;
+  /** Undefined: pointers are files like others. */
+  readonly lfs?: LfsService | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -43,6 +47,7 @@ export async function checkObjects(input: ObjectCheckInput): Promise<readonly Ob
     checks[at] = judge(request.commands[at]?.name as string, described[index], missing[index], request.shallows.length > 0);
   });
   await refuseNonFastForwards(input, handles, checks);
+  await refuseEmptyPointers(input, handles, checks);
   return checks;
 }
 
@@ -94,5 +99,22 @@ async function refuseNonFastForwards(input: ObjectCheckInput, packs: readonly Pa
   const forward = await pool.run("receive-pack/ancestor", { packs, pairs }, { signal });
   moved.forEach((at, index) => {
     if (forward[index] !== true) checks[at] = { refusal: "non-fast-forward" };
+  });
+}
+
+/** Refuses what would show LFS pointers whose objects are not here. */
+async function refuseEmptyPointers(input: ObjectCheckInput, packs: readonly PackHandle[], checks: ObjectCheck[]): Promise<void> {
+  const { request, repository, pack, lfs, pool, signal, refused } = input;
+  if (lfs === undefined || pack === undefined) return;
+  const moved = [...request.commands.keys()].filter((at) => {
+    const isGone = request.commands[at]?.new === ZERO_OID;
+    return !isGone && refused[at] === undefined && checks[at]?.refusal === undefined;
+  });
+  if (moved.length === 0) return;
+  const tips = moved.map((at) => request.commands[at]?.new as string);
+  const refusals = await refusePointers({ pool, packs, pushed: pack.checksum, tips: [...new Set(tips)], store: lfs.storeOf(repository), signal });
+  moved.forEach((at, index) => {
+    const refusal = refusals.get(tips[index] as string);
+    if (refusal !== undefined) checks[at] = { refusal };
   });
 }

@@ -17,6 +17,7 @@ import type { Offer } from "../wire/capabilities.js";
 import { errorPacket } from "../wire/pkt-line.js";
 import { type CommandStatus, formatReport, type PushCommand, type PushReport, type PushRequest, PushRequestReader } from "../wire/push.js";
 import type { Exchange } from "./conversation.js";
+import type { LfsService } from "./lfs.js";
 import { PacketInput } from "./packet-input.js";
 import { checkObjects } from "./push-objects.js";
 import { type PushPolicy, refuseCommands } from "./push-policy.js";
@@ -27,6 +28,7 @@ export interface ReceivePackServices {
   readonly policy: PushPolicy;
   readonly offer: Offer;
   readonly log: Log;
+  readonly lfs?: LfsService | undefined;
 }
 
 /** Holds one push from its first byte to its report. Malformed requests end with `ERR`, everything later with a report. */

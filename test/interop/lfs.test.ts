@@ -86,14 +86,31 @@ t.test("another repository's objects are not to be had, and a copy must bring it
   t.equal((await push(work)).code, 0);
   const pointers = join(await tempFolder(t), "pointers");
   await git(["clone", "-q", `${server.url}/me/first.git`, pointers]);
-  await git(["push", "-q", `${server.url}/you/thief.git`, "main"], { cwd: pointers, env: { GIT_LFS_SKIP_PUSH: "1" } });
-  const copy = join(await tempFolder(t), "copy");
-  const cloned = await tryGit([...CLONE, `${server.url}/you/thief.git`, copy]);
-  t.not(cloned.code, 0, "the pointer alone gives no bytes");
-  t.match(cloned.stderr, /no such object/);
+  const stolen = await tryGit(["push", "-q", `${server.url}/you/thief.git`, "main"], { cwd: pointers });
+  t.not(stolen.code, 0, "the pointer alone is refused");
+  t.match(stolen.stderr, /an LFS pointer points to a file that does not exist: a\.bin/);
   const sent = await tryGit(["push", `${server.url}/you/copy.git`, "main"], { cwd: work });
   t.equal(sent.code, 0, sent.stderr);
   t.equal((server.log().match(/"method":"PUT"/g) ?? []).length, 2, "the bytes were sent again");
+});
+
+t.test("a pointer without its object is refused where it is one, at any depth, and plain text that looks like one is not", { skip: SKIP }, async (t) => {
+  const server = await startLakepack(t);
+  const url = `${server.url}/me/pointers.git`;
+  const work = join(await tempFolder(t), "work");
+  await git(["init", "-q", work]);
+  await git(["remote", "add", "origin", url], { cwd: work });
+  const pointer = (digit: string) => `version https://git-lfs.github.com/spec/v1\noid sha256:${digit.repeat(64)}\nsize 5\n`;
+  await commit(work, "text", { "docs/pointer.txt": pointer("a") });
+  const plain = await push(work);
+  t.equal(plain.code, 0, plain.stderr);
+  const bad = await commit(work, "pointers", { "a/b/.gitattributes": "*.bin filter=lfs\n", "a/b/c/x.bin": pointer("b"), "y.bin": pointer("c") });
+  await commit(work, "on top", { "z.txt": "z" });
+  await git(["branch", "fine", `${bad}~1`], { cwd: work });
+  const refused = await tryGit(["push", "origin", "main", "fine"], { cwd: work });
+  t.not(refused.code, 0);
+  t.match(refused.stderr, /rejected.*main.*\(an LFS pointer points to a file that does not exist: a\/b\/c\/x\.bin; run: git lfs push/);
+  t.match(refused.stderr, /new branch.*fine/, "another ref is not held up");
 });
 
 t.test("locks are not offered, and git-lfs goes on without", { skip: SKIP }, async (t) => {
