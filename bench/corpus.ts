@@ -34,6 +34,11 @@ export async function makeCorpus(name: CorpusName, scale: Scale, folder: string)
   const path = join(folder, `${name}.git`);
   await mkdir(path, { recursive: true });
   git(["init", "--quiet", "--bare", "--initial-branch=main", "."], path);
+  // Nothing compresses these: zlib would try for a minute and then store them as they are.
+  if (name === "blobs") {
+    git(["config", "core.compression", "0"], path);
+    git(["config", "core.bigFileThreshold", "1m"], path); // nor does the client look for deltas between them
+  }
   const importer = new Importer(path);
   await WRITERS[name](importer, SIZES[scale]);
   await importer.end();
@@ -55,7 +60,7 @@ class Importer {
   #commits = 0;
 
   constructor(path: string) {
-    this.#child = startGit(["fast-import", "--quiet", "--force"], path);
+    this.#child = startGit(["-c", "fastimport.unpackLimit=0", "fast-import", "--quiet", "--force"], path);
   }
 
   async commit(message: string, files: readonly (readonly [path: string, content: Buffer])[]): Promise<void> {

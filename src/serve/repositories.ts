@@ -5,7 +5,8 @@ import { Semaphore, SingleFlight } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { Mapping } from "../lakefs/contract.js";
 import type { LakefsAccess } from "../lakefs/http.js";
-import { openLakefsRepository } from "../lakefs/repository.js";
+import { createLanding, type LandingPolicy, NO_LFS_OBJECTS } from "../lakefs/landing.js";
+import { type LandingParts, openLakefsRepository } from "../lakefs/repository.js";
 import type { Log } from "../observe/log.js";
 import { writeDerivedFiles } from "../odb/derived-files.js";
 import { ManifestObjects, type ObjectServices } from "../odb/manifest-objects.js";
@@ -36,6 +37,7 @@ export interface RepositoriesOptions {
 export interface LakefsSettings {
   readonly access: LakefsAccess;
   readonly mappingSeed: Mapping;
+  readonly landing: LandingPolicy;
   /** Threads that synthesis may take. */
   readonly threads: number;
   readonly log: Log;
@@ -116,7 +118,9 @@ export class Repositories {
     const { access, mappingSeed, log } = lakefs;
     const manifestRefs = new ManifestRefs(manifests, store, id);
     const synthesisTasks = this.#synthesisTasks;
-    const parts = { access, mappingSeed, log, store, pool, incoming, objects, manifestRefs, synthesisTasks, repository: name.name, prefix: id };
+    const landing = (parts: LandingParts) =>
+      createLanding({ ...parts, access, objects, pool, log, tasks: synthesisTasks, lfs: NO_LFS_OBJECTS, policy: lakefs.landing });
+    const parts = { access, mappingSeed, log, store, pool, incoming, objects, manifestRefs, synthesisTasks, landing, repository: name.name, prefix: id };
     try {
       const { refs } = await openLakefsRepository(parts, signal);
       return this.#remember(id, { manifests, refs, objects });

@@ -1,0 +1,102 @@
+/** Stock git pushes to lakeFS repositories: what lands is what lakeFS shows, and what another server reads back. */
+import { chmod, symlink } from "node:fs/promises";
+import { join } from "node:path";
+import t from "tap";
+import { utf8 } from "../../src/base/bytes.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
+import { checkFsck, commit, git, type Lakepack, remoteRefs, startLakepack, tempFolder, tryGit } from "./harness.js";
+import type { Test } from "tap";
+
+const { signal } = new AbortController();
+
+function startBeside(t: Test, { access }: RunningLakefs): Promise<Lakepack> {
+  const { endpoint, accessKeyId, secretAccessKey } = access;
+  return startLakepack(t, {
+    env: { LAKEPACK_LAKEFS_ENDPOINT: endpoint, LAKEPACK_LAKEFS_ACCESS_KEY_ID: accessKeyId, LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: secretAccessKey },
+  });
+}
+
+async function files({ client }: RunningLakefs, name: string, branch: string): Promise<Map<string, string>> {
+  const { commit_id } = await client.getBranch(name, branch, signal);
+  const { results } = await client.listObjects(name, commit_id, "", signal);
+  const contents = await Promise.all(results.map(({ path }) => client.readObject(name, commit_id, path, 1_000_000, signal)));
+  return new Map(results.map(({ path }, at) => [path, Buffer.from(contents[at] as Uint8Array).toString()]));
+}
+
+for (const blocks of ["local", "s3"] as const) {
+  t.test(`pushes to lakeFS with ${blocks} blocks`, { skip: skipLakefs, timeout: 180_000 }, async (t) => {
+    const lakefs = await startLakefs(t, blocks);
+    const { client } = lakefs;
+    const name = "pushed";
+    await client.createRepository({ name, storage_namespace: lakefs.namespace(name), default_branch: "main" }, signal);
+    const server = await startBeside(t, lakefs);
+    const url = `${server.url}/lakefs/${name}.git`;
+    const work = join(await tempFolder(t), "work");
+    await git(["init", "-q", work]);
+
+    await t.test("a first push of three commits: one lakeFS commit each, the pushed tree in lakeFS", async (t) => {
+      await commit(work, "one", { "README.md": "# one\n", "a/b/c.txt": "deep\n" });
+      await commit(work, "two", { "README.md": "# two\n", "run.sh": "#!/bin/sh\n" });
+      await chmod(join(work, "run.sh"), 0o755);
+      await symlink("README.md", join(work, "link"));
+      await commit(work, "three\n\nwith a body", { "a/b/c.txt": undefined, "a/new.txt": "new\n" });
+      const push = await tryGit(["push", url, "main"], { cwd: work });
+      t.equal(push.code, 0, push.stderr);
+      t.same([...(await files(lakefs, name, "main"))], [["README.md", "# two\n"], ["a/new.txt", "new\n"], ["link", "README.md"], ["run.sh", "#!/bin/sh\n"]]);
+      const { commit_id } = await client.getBranch(name, "main", signal);
+      const log = (await client.log(name, commit_id, 10, signal)).results;
+      t.same(log.map(({ message }) => message.split("\n")[0]), ["three", "two", "one", "Repository created"]);
+    });
+
+    await t.test("another server with an empty store reads the same commits back, byte for byte", async (t) => {
+      const other = await startBeside(t, lakefs);
+      const clone = join(await tempFolder(t), "clone");
+      await git(["clone", "-q", `${other.url}/lakefs/${name}.git`, clone]);
+      await checkFsck(t, clone);
+      t.equal(await git(["rev-parse", "HEAD"], { cwd: clone }), await git(["rev-parse", "main"], { cwd: work }));
+      t.same(await remoteRefs(`${other.url}/lakefs/${name}.git`), await remoteRefs(url));
+    });
+
+    await t.test("branches with slashes and dots, both kinds of tags, a merge, deletes", async (t) => {
+      await git(["checkout", "-q", "-b", "feature/x.1"], { cwd: work });
+      await commit(work, "aside", { "side.txt": "side\n" });
+      await git(["checkout", "-q", "main"], { cwd: work });
+      await commit(work, "ahead", { "main.txt": "main\n" });
+      await git(["merge", "-q", "--no-ff", "-m", "merged", "feature/x.1"], { cwd: work });
+      await git(["tag", "light"], { cwd: work });
+      await git(["tag", "-a", "-m", "annotated", "v1.0"], { cwd: work });
+      const push = await tryGit(["push", url, "main", "feature/x.1", "light", "v1.0"], { cwd: work });
+      t.equal(push.code, 0, push.stderr);
+      const other = await startBeside(t, lakefs);
+      const seen = (await remoteRefs(`${other.url}/lakefs/${name}.git`)).filter((line) => !line.endsWith("HEAD"));
+      const mine = (await remoteRefs(work)).filter((line) => !line.endsWith("HEAD"));
+      t.same(seen, mine);
+      const gone = await tryGit(["push", url, ":feature/x.1", ":refs/tags/light"], { cwd: work });
+      t.equal(gone.code, 0, gone.stderr);
+      t.notMatch((await remoteRefs(url)).join("\n"), /feature|light/);
+    });
+
+    await t.test("a commit made in lakeFS is a child on the next fetch; a stale push is refused and nothing is lost", async (t) => {
+      await client.uploadObject(name, "main", "from-lakefs.txt", utf8("theirs\n"), {}, signal);
+      await client.commit(name, "main", { message: "made in lakeFS" }, signal);
+      await commit(work, "mine", { "mine.txt": "mine\n" });
+      const stale = await tryGit(["push", url, "main"], { cwd: work });
+      t.not(stale.code, 0);
+      await git(["pull", "-q", "--no-rebase", "--no-edit", url, "main"], { cwd: work });
+      const push = await tryGit(["push", url, "main"], { cwd: work });
+      t.equal(push.code, 0, push.stderr);
+      const there = await files(lakefs, name, "main");
+      t.equal(there.get("from-lakefs.txt"), "theirs\n");
+      t.equal(there.get("mine.txt"), "mine\n");
+    });
+
+    await t.test("uncommitted changes in lakeFS: refused, with the path and what to do", async (t) => {
+      await client.uploadObject(name, "main", "dirty.txt", utf8("dirty\n"), {}, signal);
+      await commit(work, "blocked", { "blocked.txt": "x\n" });
+      const push = await tryGit(["push", url, "main"], { cwd: work });
+      t.not(push.code, 0);
+      t.match(push.stderr, /dirty\.txt/);
+      await client.deleteObjects(name, "main", ["dirty.txt"], signal);
+    });
+  });
+}
