@@ -16,6 +16,8 @@ import { EntryHeader } from "../odb/pack-file.js";
 import { TaskWatch } from "../pool/control.js";
 import type { FindPointersRequest, FoundPointer, LfsTasks, PointerPath, PointerPathsRequest } from "../pool/lfs-tasks.js";
 
+/** The shortest: a size of one digit. */
+const POINTER_BYTES_MIN = POINTER_BYTES_MAX - 15;
 /** Instructions of a delta that makes a pointer: all of it inserted, and two sizes and some operation bytes. */
 const DELTA_BYTES_MAX = POINTER_BYTES_MAX + 32;
 
@@ -48,16 +50,21 @@ function findPointers({ packs, pushed, control }: FindPointersRequest, kernels: 
   if (pack === undefined) return [];
   const header = new EntryHeader();
   const found: FoundPointer[] = [];
-  for (let position = 0; position < pack.lookup.count; position++) {
+  for (let rank = 0; rank < pack.lookup.count; rank++) {
     watch.step();
+    const position = pack.lookup.positionAt(rank); // as they lie in the pack: each block is read once
     pack.readHeader(pack.lookup.offset(position), header);
-    if (header.size > (header.isDelta ? DELTA_BYTES_MAX : POINTER_BYTES_MAX)) continue;
+    if (header.isDelta ? header.size > DELTA_BYTES_MAX : !isPointerSize(header.size)) continue;
     const number = (space.starts[at] as number) + position;
-    if (reader.type(number) !== "blob" || reader.size(number) > POINTER_BYTES_MAX) continue;
+    if (!isPointerSize(reader.size(number)) || reader.type(number) !== "blob") continue; // a type may lie at the end of a long chain
     const pointer = parsePointer(reader.read(number).data);
     if (pointer !== undefined) found.push({ blob: pack.lookup.oid(position), ...pointer });
   }
   return found;
+}
+
+function isPointerSize(bytes: number): boolean {
+  return bytes >= POINTER_BYTES_MIN && bytes <= POINTER_BYTES_MAX;
 }
 
 class PointerPaths<R> {
