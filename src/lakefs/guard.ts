@@ -40,7 +40,7 @@ export async function guardRuns(client: LakefsClient, repository: string, commit
   try {
     await client.createBranch(repository, { name: target, source: commit, hidden: true }, signal);
     await client.uploadObject(repository, scratch, GUARD_PATH, GUARD_FILE, {}, signal);
-    const made = await client.commit(repository, scratch, { message: "lakepack: does the guard run?" }, signal);
+    const made = await client.commit(repository, scratch, { message: "lakepack: does the guard run?", allow_empty: true }, signal);
     const metadata = { [BASE_KEY]: NOBODY };
     await client.merge(repository, made.id, target, { message: "lakepack: must be refused", metadata }, signal);
     return false;

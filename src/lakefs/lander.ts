@@ -13,7 +13,7 @@ import { generationAfter, type RecordFacts, writeCommitRecord } from "./commit-r
 import { describeCommit } from "./described-commit.js";
 import { GuardProof } from "./guard-proof.js";
 import type { LandingOptions } from "./landing.js";
-import { COMMIT_KEY, GUARD_PATH, TIP_KEY } from "./metadata-keys.js";
+import { COMMIT_KEY, GUARD_PATH } from "./metadata-keys.js";
 import { RESERVED_BRANCH_PREFIX } from "./ref-names.js";
 import { RootCommit } from "./root-commit.js";
 import type { LakefsCommit } from "./types.js";
@@ -79,11 +79,11 @@ export class Lander {
         else isNew.add(oid);
       }
       if (stops.size > before) continue;
-      if (found.complete) return parentsFirst(found.commits);
-      if (max > commitsMax) {
+      if (found.commits.length > commitsMax) {
         const reason = `the push has more than ${commitsMax} commits: push them in slices (git push <remote> <older commit>:<branch>)`;
         throw new Fault("lakefs/unmappable", { reason });
       }
+      if (found.complete) return parentsFirst(found.commits);
     }
   }
 
@@ -144,14 +144,14 @@ export class Lander {
 
   async #buildTrees(base: Base, work: WorkBranch, commits: readonly PushedCommit[], packs: readonly PackHandle[], signal: AbortSignal, onProgress: OnProgress): Promise<BuildTreesResult> {
     const { pool, tasks, access, client, repository } = this.options;
-    // A landing's merge that is still a head holds the guard: it goes no further.
-    const hasGuard = base.commit.metadata?.[TIP_KEY] !== undefined;
+    // Somebody has built on a landing's merge before it was reset: its guard goes no further.
+    const hasGuard = await client.statObject(repository, base.commit.id, GUARD_PATH, signal).then(() => true, missingIsFalse);
     if (hasGuard) await client.deleteObjects(repository, work.name, [GUARD_PATH], signal);
     const { port1, port2 } = new MessageChannel();
     const say = (done: number, files: number) => onProgress(`Landing ${done}/${commits.length} in lakeFS, ${files.toLocaleString("en-US")} files`, done === commits.length);
     this.#listen(port1, say, signal);
     try {
-      return await tasks.run(
+      const built = await tasks.run(
         () =>
           pool.run(
             "landing/buildTrees",
@@ -170,8 +170,19 @@ export class Lander {
           ),
         signal,
       );
+      this.#count(built);
+      return built;
     } finally {
       port1.close();
+    }
+  }
+
+  /** A task's calls are this client's as well. */
+  #count({ figures }: BuildTreesResult): void {
+    const all = this.options.client.http.figures;
+    for (const [name, more] of Object.entries(figures)) {
+      const { calls, bytesIn, bytesOut, retries } = all.get(name) ?? { calls: 0, bytesIn: 0, bytesOut: 0, retries: 0 };
+      all.set(name, { calls: calls + more.calls, bytesIn: bytesIn + more.bytesIn, bytesOut: bytesOut + more.bytesOut, retries: retries + more.retries });
     }
   }
 
@@ -275,4 +286,9 @@ function parentsFirst(commits: readonly PushedCommit[]): readonly PushedCommit[]
     order.push(commit);
   }
   return order;
+}
+
+function missingIsFalse(error: unknown): false {
+  if (error instanceof Fault && error.code === "lakefs/missing") return false;
+  throw error;
 }

@@ -77,18 +77,22 @@ async function mergeSignpost(point: LandingPoint, signpost: string, step: number
   const metadata = { [BASE_KEY]: base.id, [TIP_KEY]: tip.id, [STEP_KEY]: String(step) };
   const message = tip.message === "" ? "lakepack: push" : tip.message;
   let dirty = 0;
+  /** An earlier try may have landed without our hearing of it: then the guard refuses the next. */
+  let uncertain = false;
   for (let attempt = 1; ; attempt++) {
     try {
       const { reference } = await client.merge(repository, signpost, branch, { message, metadata }, signal);
-      return finish(point, await client.getCommit(repository, reference, signal), step);
+      return await finish(point, await client.getCommit(repository, reference, signal), step);
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
       const refusal = refusalOf(error);
-      if (refusal !== undefined) return { landed: false, reason: refusal };
+      if (refusal !== undefined && !uncertain) return { landed: false, reason: refusal };
+      uncertain ||= error.code !== "lakefs/bad-request";
       // From here on it is not known whether the merge happened: the branch says.
       const seen = await whereItIs(point);
       if (seen === "stale") return { landed: false, reason: error.code === "lakefs/missing" ? "the branch is gone from lakeFS; fetch first" : MOVED };
       if (seen !== "unmoved") return seen.id === tip.id ? { landed: true, head: seen.id } : finish(point, seen, Number(seen.metadata?.[STEP_KEY]));
+      if (refusal !== undefined) return { landed: false, reason: refusal };
       if (error.code === "lakefs/bad-request") {
         const wait = DIRTY_WAITS_MS[dirty++];
         if (wait === undefined) return { landed: false, reason: await badMergeReason(point) };
@@ -145,7 +149,8 @@ async function finish(point: LandingPoint, merge: LakefsCommit, step: number): P
     return { landed: true, head: merge.id, note };
   }
   if (!point.guarded) return { landed: true, head: merge.id };
-  const moved = await resetToTip(point.client, point.repository, point.branch, step, point.signal);
+  // It has landed, whatever becomes of this last step: whoever sees the merge next repeats it.
+  const moved = await resetToTip(point.client, point.repository, point.branch, step, point.signal).catch(() => false);
   return { landed: true, head: moved ? point.tip.id : merge.id };
 }
 

@@ -73,7 +73,7 @@ export interface RigNode extends LakefsRepository {
   push(work: Work, changes: readonly (readonly [name: string, to: string, old?: string])[], options?: { readonly atomic?: boolean }): Promise<readonly RefOutcome[]>;
   git(...args: string[]): Promise<string>;
   readonly progress: string[];
-  /** Calls by name since the last look, tasks' of synthesis included. */
+  /** Calls of the main thread. */
   readonly calls: { name: string; method: string; path: string }[];
 }
 

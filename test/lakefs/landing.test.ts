@@ -6,6 +6,8 @@ import { freshView, newRepository, newWork, rigNode } from "./landing-rig.js";
 import { createSource, signal, testPool } from "./reading.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
 
+t.setTimeout(300_000);
+
 const MAIN = "refs/heads/main";
 const ZERO = "0".repeat(40);
 
@@ -157,3 +159,23 @@ async function landing(t: Test, server: RunningLakefs): Promise<void> {
     t.equal(await next.git("rev-parse", "main~1"), work.tip(), "a later commit in lakeFS is its child");
   });
 }
+
+t.test("calls of a push", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
+  const server = await startLakefs(t);
+  const pool = await testPool(t);
+  const repository = await newRepository(server);
+  const node = await rigNode(t, server, pool, repository);
+  const work = await newWork(t);
+  t.match(await node.push(work, [[MAIN, await work.commit("first", (folder) => writeFile(join(folder, "a"), "a"))]]), [{ ok: true }]);
+  for (const [commits, callsMax] of [[1, 25], [5, 45], [20, 115]] as const) {
+    for (let at = 0; at < commits; at++) await work.commit(`commit ${commits} ${at}`, (folder) => writeFile(join(folder, "a"), `${commits} ${at}`));
+    node.calls.length = 0;
+    const before = node.client.http.calls;
+    const started = performance.now();
+    t.match(await node.push(work, [[MAIN, work.tip()]]), [{ ok: true }]);
+    const ms = Math.round(performance.now() - started);
+    const total = node.client.http.calls - before;
+    t.comment(`${commits} commits: ${total} calls, ${node.calls.length} of them on the main thread, ${ms} ms`);
+    t.ok(total <= callsMax, `${commits} commits: ${total} calls`);
+  }
+});

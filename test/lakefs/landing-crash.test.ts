@@ -1,0 +1,149 @@
+/** A server that dies around any of its calls, an answer that is lost, a head that moves in between: branch and objects are consistent, the next push lands. */
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import t, { type Test } from "tap";
+import { Fault } from "../../src/base/fault.js";
+import { LakefsClient } from "../../src/lakefs/client.js";
+import type { LakefsCall } from "../../src/lakefs/http.js";
+import { sweepWorkBranches } from "../../src/lakefs/sweep.js";
+import type { ThreadPool } from "../../src/pool/pool.js";
+import { freshView, newRepository, newWork, rigNode, type RigNode, type Work } from "./landing-rig.js";
+import { signal, Source, testPool } from "./reading.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
+
+t.setTimeout(300_000);
+
+const MAIN = "refs/heads/main";
+/** More than any push of one commit makes. */
+const CALLS_MAX = 60;
+
+interface Steps {
+  before?(call: LakefsCall): Promise<void> | void;
+  after?(call: LakefsCall): Promise<void> | void;
+}
+
+/** A client whose calls are watched; `steps` may be set later. */
+function watchedClient(server: RunningLakefs): { client: LakefsClient; steps: Steps } {
+  const client = new LakefsClient(server.access);
+  const steps: Steps = {};
+  const { http } = client as unknown as { http: Record<string, (call: LakefsCall, ...rest: unknown[]) => Promise<unknown>> };
+  for (const name of ["json", "done", "bytes"]) {
+    const real = (http[name] as (call: LakefsCall, ...rest: unknown[]) => Promise<unknown>).bind(http);
+    http[name] = async (call, ...rest) => {
+      await steps.before?.(call);
+      const answer = await real(call, ...rest);
+      await steps.after?.(call);
+      return answer;
+    };
+  }
+  return { client, steps };
+}
+
+function died(): never {
+  throw new Fault("lakefs/unreachable", { reason: "the test cut it" });
+}
+
+interface Scene {
+  readonly repository: string;
+  readonly node: RigNode;
+  readonly work: Work;
+  readonly steps: Steps;
+  readonly first: string;
+  readonly second: string;
+}
+
+/** One commit is there, a second is to be pushed. */
+async function scene(t: Test, server: RunningLakefs, pool: ThreadPool): Promise<Scene> {
+  const repository = await newRepository(server);
+  const { client, steps } = watchedClient(server);
+  const node = await rigNode(t, server, pool, repository, { client });
+  const work = await newWork(t);
+  const first = await work.commit("first", (folder) => writeFile(join(folder, "a"), "a"));
+  t.same(await node.push(work, [[MAIN, first]]), [{ name: MAIN, ok: true }]);
+  const second = await work.commit("second", (folder) => writeFile(join(folder, "a"), "b"));
+  return { repository, node, work, steps, first, second };
+}
+
+t.test("killed around each call, and pushed again", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
+  const server = await startLakefs(t);
+  const pool = await testPool(t);
+  for (const moment of ["before", "after"] as const) {
+    for (let call = 0; call < CALLS_MAX; call++) {
+      const { repository, node, work, steps, first, second } = await scene(t, server, pool);
+      let left = call;
+      let last = "";
+      let dead = false;
+      const die = ({ name }: LakefsCall) => {
+        if (dead) died();
+        last = name;
+        if (left-- === 0) dead = moment === "before" || !dead;
+        if (dead && moment === "before") died();
+      };
+      steps.before = die;
+      steps.after = () => (dead ? died() : undefined);
+      const [outcome] = await node.push(work, [[MAIN, second, first]]).catch((): { ok: boolean }[] => [{ ok: false }]);
+      delete steps.before;
+      delete steps.after;
+      const { refs } = await freshView(t, server, pool, repository);
+      t.ok(refs[MAIN] === first || refs[MAIN] === second, `${moment} call ${call} (${last}): one or the other`);
+      if (outcome?.ok) t.equal(refs[MAIN], second, "ok was true");
+      const other = await rigNode(t, server, pool, repository);
+      const again = await other.push(work, [[MAIN, second]]);
+      t.match(again, [{ ok: true }], `${moment} call ${call} (${last}): the next push lands`);
+      t.equal((await other.refs.read()).byName.get(MAIN)?.oid, second);
+      if (!dead) {
+        t.comment(`a push of one commit made ${call - left} calls of the main thread`);
+        break;
+      }
+    }
+  }
+});
+
+t.test("the answer to a merge is lost", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
+  const server = await startLakefs(t);
+  const pool = await testPool(t);
+  const { repository, node, work, steps, second } = await scene(t, server, pool);
+  let lost = 0;
+  steps.after = ({ name }) => (name === "merge" && lost++ === 0 ? died() : undefined);
+  t.match(await node.push(work, [[MAIN, second]]), [{ ok: true }]);
+  t.equal(lost, 1);
+  t.same((await freshView(t, server, pool, repository)).refs, { [MAIN]: second });
+});
+
+t.test("the head moves right before the merge, and right after it", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
+  const server = await startLakefs(t);
+  const pool = await testPool(t);
+  for (const [moment, ok] of [["before", false], ["after", true]] as const) {
+    const { repository, node, work, steps, first, second } = await scene(t, server, pool);
+    const source = new Source(server.client, repository);
+    let moved: string | undefined;
+    steps[moment] = async ({ name }) => {
+      if (name !== "merge" || moved !== undefined) return;
+      moved = "";
+      await source.put({ theirs: "theirs" });
+      moved = (await source.commit("theirs")).id;
+    };
+    const [outcome] = await node.push(work, [[MAIN, second]]);
+    delete steps[moment];
+    t.equal(outcome?.ok, ok, `${moment}: ${JSON.stringify(outcome)}`);
+    if (outcome?.ok === false) t.match(outcome.reason, /fetch first/);
+    t.equal(await source.head(), moved, "their commit is the head");
+    const { node: view } = await freshView(t, server, pool, repository);
+    t.equal(await view.git("rev-parse", "main~1"), ok ? second : first, "and a child of what was there");
+    work.git("fetch", "-q", await node.git("rev-parse", "--absolute-git-dir"), "main");
+    work.git("reset", "-q", "--hard", "FETCH_HEAD");
+    t.match(await node.push(work, [[MAIN, await work.commit("third", (folder) => writeFile(join(folder, "c"), "c"))]]), [{ ok: true }]);
+    const { results } = await server.client.listObjects(repository, await source.head(), "", signal);
+    t.same(results.map(({ path }) => path), ["a", "c", "theirs"], "the guard's file is gone by the next push");
+  }
+});
+
+t.test("work branches of yesterday are swept, others are not", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
+  const server = await startLakefs(t);
+  const repository = await newRepository(server);
+  const nowMs = Date.now();
+  const seconds = Math.floor(nowMs / 1_000);
+  const names = [`lakepack-work-${seconds - 90_000}-a`, `lakepack-work-${seconds - 80_000}-b`, "lakepack-work-x", `lakepack-kept-${seconds - 90_000}-c`];
+  for (const name of names) await server.client.createBranch(repository, { name, source: "main", hidden: true }, signal);
+  t.same(await sweepWorkBranches(server.client, repository, nowMs, signal), [names[0]]);
+});
