@@ -134,7 +134,7 @@ function assemble(settings: Settings, { incoming, store, cache, pool, log, maint
     repositories,
     pool,
     log,
-    lfs: new LfsService({ proofs: new LinkProofs(randomBytes(32)), storeOf: ({ id }) => new OwnLfsStore({ store, pool, incoming }, id) }),
+    lfs: new LfsService({ proofs: new LinkProofs(randomBytes(32)), storeOf: ({ id, lfs }) => lfs ?? new OwnLfsStore({ store, pool, incoming }, id) }),
     offer,
     policy: {
       fsck: settings.fsck,

@@ -17,7 +17,7 @@ import type { LakefsClient } from "./client.js";
 import type { CommitMap, CommitPair, LakeRecord, Mapping } from "./contract.js";
 import { History, type HistoryStep } from "./history.js";
 import type { LakefsAccess } from "./http.js";
-import type { LakeRecords, StoredLakeRecord } from "./records.js";
+import type { LakeRecords, PointerPlace, StoredLakeRecord } from "./records.js";
 
 export interface CommitMapOptions {
   readonly access: LakefsAccess;
@@ -204,6 +204,11 @@ export class LakefsCommitMap implements CommitMap {
     return { metarange, listing: record.tree, refused: 0, refusals: [], census: undefined };
   }
 
+  /** Where lakeFS has the bytes of a file that Git sees as a pointer. */
+  knownObject(sha256: string, signal: AbortSignal): Promise<PointerPlace | undefined> {
+    return this.#options.records.pointer(sha256, signal);
+  }
+
   /** Answers a task's questions. */
   #listen(port: MessagePort, onProgress: (commits: number, objects: number) => void, signal: AbortSignal): { settled(): Promise<void> } {
     const { records } = this.#options;
@@ -214,6 +219,7 @@ export class LakefsCommitMap implements CommitMap {
     };
     port.on("message", (news: SynthesisNews) => {
       if (news.kind === "progress") onProgress(news.commits, news.objects);
+      else if (news.kind === "pointer") writes.push(records.putPointer(news.sha256, news, signal).catch(fail));
       else if (news.kind === "hashed") writes.push(records.putHash(news.key, news.sha256, signal).catch(fail));
       else {
         // What cannot be recalled is computed again.

@@ -72,13 +72,22 @@ export class Contents {
   async #resolveOne(commit: string, file: FileToResolve, hashes: ReadonlyMap<FileToResolve, string>): Promise<ResolvedFile> {
     const { entry, crossing: { blob, sha256, pointer }, unchanged } = file;
     const known = knownPointer(file);
-    if (known !== undefined) return { oid: this.#output.add("blob", known), pointer: true };
+    if (known !== undefined) {
+      this.#tellPointer(commit, entry, sha256 as string);
+      return { oid: this.#output.add("blob", known), pointer: true };
+    }
     if (blob === undefined && pointer) {
       if (unchanged !== undefined) return { oid: unchanged, pointer: true };
       const found = sha256 ?? hashes.get(file) ?? (await this.#hash(commit, entry));
+      this.#tellPointer(commit, entry, found);
       return { oid: this.#output.add("blob", formatPointer({ sha256: found, size: entry.size })), pointer: true };
     }
     return this.#plain(commit, file, blob ?? unchanged);
+  }
+
+  /** Where the bytes of a pointer can be read: git-lfs will ask. */
+  #tellPointer(commit: string, entry: LakeEntry, sha256: string): void {
+    this.#memory.tell({ kind: "pointer", sha256, commit, path: lakePath(entry), size: entry.size });
   }
 
   async #plain(commit: string, file: FileToResolve, expected: Oid | undefined): Promise<ResolvedFile> {

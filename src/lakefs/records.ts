@@ -4,6 +4,7 @@
  *
  *   git/lake/<lakeFS commit id>            what that commit became
  *   git/lake-by-git/<Git id>/<lakeFS id>   the way back (empty but for the id)
+ *   git/lake-lfs/<SHA-256>                 a commit and path where the bytes of an LFS pointer can be read
  *   git/lake-sha256/<key>                  SHA-256 of a large file, hex (hash-memory.ts has the key)
  */
 import { Packr } from "msgpackr";
@@ -37,6 +38,10 @@ const RECORD = z.object({
     .optional(),
 });
 
+const POINTER = z.object({ commit: z.string(), path: z.string(), size: z.number().int().nonnegative() });
+/** A full lakeFS commit id, a path there, and how many bytes it has. */
+export type PointerPlace = Readonly<z.infer<typeof POINTER>>;
+
 /** A record with what synthesis knows beyond both ids. A landing's has neither `tag` nor `state`. */
 export interface StoredLakeRecord extends LakeRecord, Partial<Pick<SynthesizedCommit, "tag" | "state">> {
   /** A landing's merge under its tip's ids: its own tree may differ. */
@@ -46,6 +51,8 @@ export interface StoredLakeRecord extends LakeRecord, Partial<Pick<SynthesizedCo
 /** Small files written at once: each waits for the disk. */
 const WRITES_AT_ONCE = 16;
 const HASH_BYTES = 64;
+/** A path of at most 1,024 bytes, an id, a number. */
+const POINTER_BYTES = 4_096;
 
 export class LakeRecords {
   readonly #store: Store;
@@ -94,6 +101,20 @@ export class LakeRecords {
 
   putHash(key: string, sha256: string, signal?: AbortSignal): Promise<void> {
     return this.#putIfAbsent(`lake-sha256/${key}`, utf8(sha256), signal);
+  }
+
+  /** Where a pointer's bytes are; undefined: no commit read so far shows it. */
+  async pointer(sha256: string, signal?: AbortSignal): Promise<PointerPlace | undefined> {
+    const key = `${this.#prefix}/lake-lfs/${sha256}`;
+    const stored = await this.#store.get(key, POINTER_BYTES, signal);
+    return stored && POINTER.parse(this.#decode(key, stored.bytes));
+  }
+
+  putPointer(sha256: string, place: PointerPlace, signal?: AbortSignal): Promise<void> {
+    return this.#writes.run(
+      () => this.#putIfAbsent(`lake-lfs/${sha256}`, this.#packr.pack({ commit: place.commit, path: place.path, size: place.size }), signal),
+      signal,
+    );
   }
 
   async #putIfAbsent(name: string, bytes: Uint8Array, signal: AbortSignal | undefined): Promise<void> {

@@ -63,6 +63,8 @@ export type SynthesisNews =
   | { readonly kind: "progress"; readonly commits: number; readonly objects: number }
   /** A large file's SHA-256 was computed: to be remembered durably. */
   | { readonly kind: "hashed"; readonly key: string; readonly sha256: string }
+  /** A file that Git sees as a pointer, and where its bytes can be read: to be found by its SHA-256. `path` as lakeFS spells it. */
+  | { readonly kind: "pointer"; readonly sha256: string; readonly commit: string; readonly path: string; readonly size: number }
   /** What is remembered under these keys? One SynthesisAnswer follows. */
   | { readonly kind: "recall"; readonly question: number; readonly keys: readonly string[] };
 

@@ -1,5 +1,6 @@
 /** What every conversation (fetch, push, advertisement) is given, whatever carries it. */
 import type { ByteSink, ByteSource } from "../base/flow.js";
+import type { LfsStore } from "../lfs/store.js";
 import type { ObjectDatabase } from "../odb/object-database.js";
 import type { RefStore } from "../odb/ref-store.js";
 
@@ -12,6 +13,8 @@ export interface Repository {
   readonly objects: ObjectDatabase;
   /** True for the request that made it: the pusher is told. */
   readonly created: boolean;
+  /** Where its LFS objects are, if not in our own store. */
+  readonly lfs?: LfsStore | undefined;
   /** To be called after refs or packs have changed: plans the upkeep that follows. */
   readonly changed: () => void;
 }

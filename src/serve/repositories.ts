@@ -5,7 +5,9 @@ import { Semaphore, SingleFlight } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { Mapping } from "../lakefs/contract.js";
 import type { LakefsAccess } from "../lakefs/http.js";
-import { createLanding, type LandingPolicy, NO_LFS_OBJECTS } from "../lakefs/landing.js";
+import { createLanding, type LandingPolicy } from "../lakefs/landing.js";
+import { LakefsLfsStore } from "../lfs/lakefs-store.js";
+import type { LfsStore } from "../lfs/store.js";
 import { type LandingParts, openLakefsRepository } from "../lakefs/repository.js";
 import type { Log } from "../observe/log.js";
 import { writeDerivedFiles } from "../odb/derived-files.js";
@@ -14,6 +16,7 @@ import { ManifestRefs } from "../odb/manifest-refs.js";
 import { ManifestStore } from "../odb/manifest-store.js";
 import type { RefStore } from "../odb/ref-store.js";
 import type { Repository } from "./conversation.js";
+import { lakefsFiles } from "./lfs-lakefs.js";
 import type { Maintenance } from "./maintenance.js";
 import { type RepositoryName, storePrefix, titleOf } from "./repository-name.js";
 
@@ -21,6 +24,8 @@ interface Handle {
   readonly manifests: ManifestStore;
   readonly refs: RefStore;
   readonly objects: ManifestObjects;
+  /** Where its LFS objects are; undefined: in our own store. */
+  readonly lfs?: LfsStore | undefined;
 }
 
 export interface RepositoriesOptions {
@@ -71,8 +76,8 @@ export class Repositories {
     if (!exists && !(toPush && this.#options.createOnPush)) throw missing(name);
     // Kept only when real: names that do not exist must not push others out.
     if (exists) this.#recent.set(id, handle);
-    const { refs, objects } = handle;
-    return { id, title: titleOf(name), refs, objects, created: !exists, changed: () => this.#planUpkeep(id, handle) };
+    const { refs, objects, lfs } = handle;
+    return { id, title: titleOf(name), refs, objects, lfs, created: !exists, changed: () => this.#planUpkeep(id, handle) };
   }
 
   #handle(id: string, name: RepositoryName, signal: AbortSignal): Promise<Handle> | Handle {
@@ -118,12 +123,16 @@ export class Repositories {
     const { access, mappingSeed, log } = lakefs;
     const manifestRefs = new ManifestRefs(manifests, store, id);
     const synthesisTasks = this.#synthesisTasks;
-    const landing = (parts: LandingParts) =>
-      createLanding({ ...parts, access, objects, pool, log, tasks: synthesisTasks, lfs: NO_LFS_OBJECTS, policy: lakefs.landing });
+    let lfs: LakefsLfsStore | undefined;
+    const landing = (made: LandingParts) => {
+      // What was pushed by git-lfs lies in the lakeFS repository itself; what lakeFS had before is found by what was read.
+      lfs = new LakefsLfsStore(lakefsFiles({ client: made.client, access, repository: made.repository }), made.commits, pool);
+      return createLanding({ ...made, access, objects, pool, log, lfs, tasks: synthesisTasks, policy: lakefs.landing });
+    };
     const parts = { access, mappingSeed, log, store, pool, incoming, objects, manifestRefs, synthesisTasks, landing, repository: name.name, prefix: id };
     try {
       const { refs } = await openLakefsRepository(parts, signal);
-      return this.#remember(id, { manifests, refs, objects });
+      return this.#remember(id, { manifests, refs, objects, lfs });
     } catch (error) {
       throw error instanceof Fault && error.code === "lakefs/missing" ? missing(name) : error;
     }

@@ -16,7 +16,7 @@ const skip = process.env["TEST_LARGE"] === undefined ? "only with npm run test:l
 /** Two blobs nothing compresses, 3 GiB and 1.5 GiB, and a file of zeros; made without holding them. */
 async function makeLarge(path: string): Promise<void> {
   await git(["init", "-q", "--bare", path]);
-  const importer = spawn("git", ["-c", "core.compression=0", "fast-import", "--quiet", "--big-file-threshold=1m"], { cwd: path, stdio: ["pipe", "ignore", "inherit"] });
+  const importer = spawn("git", ["-c", "core.compression=0", "-c", "fastimport.unpackLimit=0", "fast-import", "--quiet", "--big-file-threshold=1m"], { cwd: path, stdio: ["pipe", "ignore", "inherit"] });
   const ended = once(importer, "close");
   const write = async (bytes: string | Uint8Array) => {
     if (!importer.stdin.write(bytes)) await once(importer.stdin, "drain");
