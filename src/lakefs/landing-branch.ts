@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
-import { type Oid, ZERO_OID } from "../git/oid.js";
+import { ZERO_OID } from "../git/oid.js";
 import type { PushedCommit } from "../pool/landing-tasks.js";
 import type { RefChange, RefUpdateOptions } from "../odb/ref-store.js";
 import { GUARD_FILE } from "./guard.js";
@@ -190,7 +190,7 @@ export class BranchLanding {
     const outcome = await moveBranch({ client, repository, branch: this.#branch, base, root, tip, guardedMetarange, guarded, committer, pushTime, signal });
     if (!outcome.landed) return outcome.reason;
     if (outcome.note !== undefined) {
-      this.#options.onProgress?.(outcome.note, true);
+      this.#options.onResult?.(outcome.note);
       this.#lander.guard.forget();
     }
     this.#say(outcome.head);
@@ -199,7 +199,7 @@ export class BranchLanding {
 
   /** Both ids of the new head. */
   #say(lakeId: string): void {
-    this.#options.onProgress?.(`${this.#change.name}: ${this.#change.new as Oid} is lakeFS commit ${lakeId}`, true);
+    this.#options.onResult?.(`${this.#change.name}: ${this.#change.new} is lakeFS commit ${lakeId}`);
   }
 
   readonly #onProgress = (line: string, done: boolean): void => this.#options.onProgress?.(line, done);

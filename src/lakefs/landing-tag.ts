@@ -57,7 +57,7 @@ export class TagLanding {
       if (error instanceof Fault && error.code === "lakefs/conflict") return "the tag already exists in lakeFS; fetch first";
       throw error;
     }
-    this.#options.onProgress?.(`${this.#change.name}: ${this.#change.new} is lakeFS commit ${ref}`, true);
+    this.#options.onResult?.(`${this.#change.name}: ${this.#change.new} is lakeFS commit ${ref}`);
     return undefined;
   }
 

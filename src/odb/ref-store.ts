@@ -46,6 +46,8 @@ export interface RefUpdateOptions {
   readonly packs?: readonly PackRecord[];
   /** Told of work that takes long, in lines a person reads; `done`: the last about its subject. */
   readonly onProgress?: (line: string, done: boolean) => void;
+  /** Told what the pusher should know of the result, however quiet it wants it. */
+  readonly onResult?: (line: string) => void;
 }
 
 export interface RefStore {

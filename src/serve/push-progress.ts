@@ -48,6 +48,15 @@ export class PushProgress {
     this.#write(done ? `${figures}, done.\n` : `${figures}\r`);
   }
 
+  /** What those who move refs tell of their work; `done`: the last line about its subject. */
+  report(line: string, done: boolean): void {
+    const now = Date.now();
+    if (this.#quiet || (!done && now - this.#saidAt < PROGRESS_EVERY_MS)) return;
+    this.#saidAt = now;
+    this.#open = done ? undefined : line;
+    this.#write(done ? `${line}\n` : `${line}\r`);
+  }
+
   /** No more progress; resolves when all of it is written. */
   async settle(): Promise<void> {
     clearInterval(this.#keepAlive);

@@ -132,7 +132,9 @@ class Push {
     const { repository, signal } = this.#exchange;
     const { denyDeletes, denyDeleteCurrent } = this.#services.policy;
     const packs = pack === undefined ? [] : [toPackRecord(pack, "push")];
-    const options = { atomic: this.#isAtomic(), denyDeletes, denyDeleteCurrent, packs };
+    const onProgress = (line: string, done: boolean) => this.#progress.report(line, done);
+    const onResult = (line: string) => this.#progress.say(line);
+    const options = { atomic: this.#isAtomic(), denyDeletes, denyDeleteCurrent, packs, onProgress, onResult };
     const outcomes = await repository.refs.update(changes, options, signal);
     return new Map(outcomes.map((outcome) => [outcome.name, outcome]));
   }

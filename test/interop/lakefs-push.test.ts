@@ -40,8 +40,10 @@ for (const blocks of ["local", "s3"] as const) {
       await chmod(join(work, "run.sh"), 0o755);
       await symlink("README.md", join(work, "link"));
       await commit(work, "three\n\nwith a body", { "a/b/c.txt": undefined, "a/new.txt": "new\n" });
-      const push = await tryGit(["push", url, "main"], { cwd: work });
+      const push = await tryGit(["push", "--progress", url, "main"], { cwd: work });
       t.equal(push.code, 0, push.stderr);
+      t.match(push.stderr, /remote: Landing 3\/3 in lakeFS, \d+ files/);
+      t.match(push.stderr, /remote: refs\/heads\/main: [0-9a-f]{40} is lakeFS commit [0-9a-f]{64}/, "both ids of the new head");
       t.same([...(await files(lakefs, name, "main"))], [["README.md", "# two\n"], ["a/new.txt", "new\n"], ["link", "README.md"], ["run.sh", "#!/bin/sh\n"]]);
       const { commit_id } = await client.getBranch(name, "main", signal);
       const log = (await client.log(name, commit_id, 10, signal)).results;
