@@ -28,7 +28,10 @@ export function hashPiece({ piece, state, last, control }: HashPieceRequest): Ha
 }
 
 function readPiece(piece: HashPiece, watch: TaskWatch, take: (bytes: Uint8Array) => void): void {
-  if ("memory" in piece) return take(new Uint8Array(piece.memory, 0, piece.length));
+  if ("memory" in piece) {
+    take(new Uint8Array(piece.memory, 0, piece.length));
+    return;
+  }
   const { path, start, end } = piece;
   const buffer = new Uint8Array(LIMITS.streamChunkBytes);
   const file = openSync(path, "r");
