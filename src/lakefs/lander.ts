@@ -149,7 +149,7 @@ export class Lander {
     if (hasGuard) await client.deleteObjects(repository, work.name, [GUARD_PATH], signal);
     const { port1, port2 } = new MessageChannel();
     const say = (done: number, files: number) => onProgress(`Landing ${done}/${commits.length} in lakeFS, ${files.toLocaleString("en-US")} files`, done === commits.length);
-    this.#listen(port1, say, signal);
+    this.#listen(port1, commits.length, say, signal);
     try {
       const built = await tasks.run(
         () =>
@@ -171,6 +171,8 @@ export class Lander {
         signal,
       );
       this.#count(built);
+      // Said here: the thread's last message may come after its result.
+      say(commits.length, built.files);
       return built;
     } finally {
       port1.close();
@@ -187,9 +189,9 @@ export class Lander {
   }
 
   /** Answers a task's questions. */
-  #listen(port: MessagePort, say: (commits: number, files: number) => void, signal: AbortSignal): void {
+  #listen(port: MessagePort, total: number, say: (commits: number, files: number) => void, signal: AbortSignal): void {
     port.on("message", (news: LandingNews) => {
-      if (news.kind === "progress") return say(news.commits, news.files);
+      if (news.kind === "progress") return news.commits < total ? say(news.commits, news.files) : undefined;
       const { question, sha256, size } = news;
       void this.options.lfs.address(sha256, size, signal).then(
         (address) => port.postMessage({ question, address } satisfies LandingAnswer),
