@@ -80,6 +80,10 @@ export async function memoryRow(context: BenchContext): Promise<void> {
     const url = `${server.url}/bench/blobs.git`;
     await timeGit(["push", "--quiet", url, "main"], corpus);
     const wants = await listTips(url);
+    // A depth is no stored pack: it is made, and should be on its way long before it is whole.
+    const generated = await rawClone(url, { wants, lines: ["deepen 1"] });
+    const bar = scale === "tiny" ? {} : { bar: 0.1 };
+    report.add({ row: "generated clone of the blobs, first pack byte", ours: generated.firstByteMs, peer: generated.totalMs, peerName: "all of it", unit: "ms", ...bar });
     const watch = new RssWatch([server.pid]);
     const raw = Array.from({ length: 15 }, () => rawClone(url, { wants, checkTrailer: true }));
     const stock = timeGit(["clone", "--quiet", "--bare", url, join(folder, "stock-clone.git")], folder);

@@ -92,8 +92,10 @@ function generate(request: GenerateRequest, reader: ObjectReader, watch: TaskWat
   }
 }
 
-function figuresOf({ count, tally }: PackPlan): PlanFigures {
-  return { objects: count, deltas: tally.delta + tally.thin, reused: count - tally.whole, whole: tally.whole };
+function figuresOf({ count, tally, start, end }: PackPlan): PlanFigures {
+  let storedBytes = 0;
+  for (let row = 0; row < count; row++) storedBytes += (end[row] as number) - (start[row] as number);
+  return { objects: count, deltas: tally.delta + tally.thin, reused: count - tally.whole, whole: tally.whole, storedBytes };
 }
 
 function sizes(reader: ObjectReader, oids: readonly Oid[], watch: TaskWatch): (number | undefined)[] {

@@ -95,6 +95,8 @@ export interface PlanFigures {
   readonly reused: number;
   /** Objects deflated anew. */
   readonly whole: number;
+  /** Bytes of the stored entries that the pack is made of: about its size. */
+  readonly storedBytes: number;
 }
 
 export interface GenerateResult {

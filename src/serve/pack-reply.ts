@@ -55,7 +55,7 @@ class PackReply {
     const { output, mode } = this.#options;
     for (let bytes = await this.#read(); bytes > 0; bytes = await this.#read()) {
       // More than HTTP would hold back to send its length: then the first byte need not wait for the eighth megabyte.
-      if (this.#stream.news.bytes > LIMITS.replyHoldBytesMax) output.expect?.("large");
+      if (this.#isLarge()) output.expect?.("large");
       if (this.#bytes === 0) this.#objects = countIn(this.#frame.views[0]);
       await this.#say(this.#progress.next(this.#stream.news));
       await output.write(this.#frame.frame(bytes));
@@ -64,6 +64,12 @@ class PackReply {
     await this.#say(this.#progress.last(this.#stream.news, this.#objects));
     if (mode !== "none") await output.write(FLUSH);
     return { bytes: this.#bytes, objects: this.#objects };
+  }
+
+  /** Too large to carry Content-Length, as is known once it is planned: it leaves while it is made, and is not held back. */
+  #isLarge(): boolean {
+    const { bytes, plan } = this.#stream.news;
+    return Math.max(bytes, plan?.storedBytes ?? 0) > LIMITS.replyHoldBytesMax;
   }
 
   /** The next bytes of the pack into the frame, progress and keep-alives while they are awaited. */
