@@ -2,7 +2,7 @@
 // last line reads "N passed, N failed, N skipped". `--large` runs the sizes too big for every day (test/large) as well; with
 // `--complete` a skipped test is a failed run.
 import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { install, root, run } from "./install.mjs";
 
@@ -12,6 +12,15 @@ const complete = process.argv.includes("--complete");
 
 install();
 run("scripts/build.mjs");
+buildTap();
+
+/** Once after an installation: tap without its TypeScript plugin, which would load a compiler into every test and every pool thread. */
+function buildTap() {
+  const stamp = join(root, "node_modules/.lakepack-tap-built");
+  if (existsSync(stamp)) return;
+  const built = spawnSync(process.execPath, [join(root, "node_modules/tap/dist/esm/run.mjs"), "build"], { cwd: root, stdio: "ignore" });
+  if (built.status === 0) writeFileSync(stamp, "");
+}
 
 function testFiles(path) {
   if (statSync(path).isFile()) return [path];
