@@ -4,9 +4,11 @@ import { mkdir, readdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { Fault } from "../base/fault.js";
 import { lockDataFolder } from "../database/data-lock.js";
+import { LakefsClient } from "../lakefs/client.js";
 import { OwnLfsStore } from "../lfs/own-store.js";
 import { LinkProofs } from "../lfs/proof.js";
 import type { Log } from "../observe/log.js";
+import { Metrics } from "../observe/metrics.js";
 import { startIngest } from "../odb/ingest.js";
 import { PackTables } from "../odb/pack-tables.js";
 import { ResponseCache } from "../odb/response-cache.js";
@@ -61,8 +63,16 @@ async function serveData(settings: Settings, data: string, pool: ThreadPool, log
   const cache = await ResponseCache.open({ folder: join(data, "cache"), bytesMax: settings.cache_bytes });
   void warm(pool, log);
   const maintenance = new Maintenance(log);
-  const server = assemble(settings, { incoming, store, cache, pool, log, maintenance });
   const transport = await loadTransport(settings.transport === "auto" ? undefined : settings.transport);
+  const metrics = new Metrics(VERSION);
+  const lakefs = settings.lakefs_endpoint === "" ? undefined : lakefsSettings(settings, pool, log);
+  metrics.watch({
+    transport: () => transport.kind,
+    pool: () => pool.figures(),
+    cache: () => cache,
+    lakefs: () => lakefs?.client.http.figures ?? new Map(),
+  });
+  const server = assemble(settings, { incoming, store, cache, pool, log, maintenance, metrics, lakefs });
   const listener = await transport.listen({
     ...settings.listen,
     handler: createRoutes(server, { loopbackOnly: settings.auth === "none", corsOrigins: settings.cors_origins }),
@@ -82,12 +92,14 @@ async function serveData(settings: Settings, data: string, pool: ThreadPool, log
 }
 
 function lakefsSettings(settings: Settings, pool: ThreadPool, log: Log): LakefsSettings {
+  const access = {
+    endpoint: settings.lakefs_endpoint,
+    accessKeyId: settings.lakefs_access_key_id,
+    secretAccessKey: settings.lakefs_secret_access_key,
+  };
   return {
-    access: {
-      endpoint: settings.lakefs_endpoint,
-      accessKeyId: settings.lakefs_access_key_id,
-      secretAccessKey: settings.lakefs_secret_access_key,
-    },
+    access,
+    client: new LakefsClient(access),
     mappingSeed: { version: 1, threshold: settings.lfs_threshold, suffixes: [] },
     threads: Math.max(1, pool.threads - 1),
     landing: { allowForced: settings.lakefs_forced_pushes, commitsMax: settings.push_commits_max },
@@ -110,9 +122,11 @@ interface Parts {
   readonly pool: ThreadPool;
   readonly log: Log;
   readonly maintenance: Maintenance;
+  readonly metrics: Metrics;
+  readonly lakefs: LakefsSettings | undefined;
 }
 
-function assemble(settings: Settings, { incoming, store, cache, pool, log, maintenance }: Parts): GitServer {
+function assemble(settings: Settings, { incoming, store, cache, pool, log, maintenance, metrics, lakefs }: Parts): GitServer {
   const any = settings.allow_any_want;
   const offer = { agent: `lakepack/${VERSION}`, allowTipInWant: any, allowReachableInWant: any, atomic: true };
   const repositories = new Repositories({
@@ -125,7 +139,7 @@ function assemble(settings: Settings, { incoming, store, cache, pool, log, maint
       startIngest,
     },
     maintenance,
-    ...(settings.lakefs_endpoint === "" ? {} : { lakefs: lakefsSettings(settings, pool, log) }),
+    ...(lakefs === undefined ? {} : { lakefs }),
     defaultBranch: settings.default_branch,
     createOnPush: settings.create_on_push,
   });
@@ -142,7 +156,8 @@ function assemble(settings: Settings, { incoming, store, cache, pool, log, maint
       denyDeletes: settings.deny_deletes,
       denyDeleteCurrent: settings.deny_delete_current,
     },
-    fetch: { pool, cache, offer, log, allowAnyWant: settings.allow_any_want },
+    fetch: { pool, cache, offer, log, metrics, allowAnyWant: settings.allow_any_want },
+    metrics,
   });
 }
 

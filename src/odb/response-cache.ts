@@ -48,6 +48,8 @@ export class ResponseCache {
   #bytes = 0;
   /** For metrics and tests. */
   readonly figures = { hits: 0, shared: 0, generated: 0, evicted: 0, rejected: 0 };
+  /** Bytes of all packs made since the start. */
+  bytesMade = 0;
 
   private constructor(folder: string, bytesMax: number) {
     this.#folder = folder;
@@ -135,6 +137,7 @@ export class ResponseCache {
       await rename(path, final);
       pack.finish(final, bytes);
       this.#bytes += bytes;
+      this.bytesMade += bytes;
       this.#evict();
     } catch (error) {
       pack.break(asFault(error));

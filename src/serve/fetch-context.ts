@@ -2,6 +2,7 @@
 import { checkAborted } from "../base/flow.js";
 import type { Oid } from "../git/oid.js";
 import type { Log } from "../observe/log.js";
+import type { Metrics } from "../observe/metrics.js";
 import { toHandles } from "../odb/fetch-pack.js";
 import type { LivePack } from "../odb/object-database.js";
 import { NONE, ObjectSpace, inSpaceOrder } from "../odb/object-space.js";
@@ -17,6 +18,7 @@ export interface UploadPackDeps {
   readonly cache: ResponseCache;
   readonly offer: Offer;
   readonly log: Log;
+  readonly metrics: Metrics;
   /** uploadpack.allowAnySHA1InWant: whatever is stored may be asked for by its id, reachable or not. */
   readonly allowAnyWant: boolean;
 }

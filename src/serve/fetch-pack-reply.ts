@@ -2,7 +2,7 @@
 import { asFault } from "../base/fault.js";
 import { faultFacts } from "../observe/log.js";
 import { openFetchPack } from "../odb/fetch-pack.js";
-import type { PackStream } from "../odb/pack-stream.js";
+import { type PackStream, StoredPackStream } from "../odb/pack-stream.js";
 import type { PackRequest } from "../odb/response-key.js";
 import type { FetchContext } from "./fetch-context.js";
 import { fatalPacket, type PackReplyOptions, sendPack } from "./pack-reply.js";
@@ -31,6 +31,7 @@ export async function replyWithPack(context: FetchContext, stream: PackStream, o
   const { deps, repository, signal } = context;
   try {
     const sent = await sendPack(stream, options);
+    deps.metrics.packSent(stream instanceof StoredPackStream ? "stored" : "cache", sent.bytes);
     deps.log.debug("pack sent", { repository: repository.title, ...sent });
   } catch (error) {
     const fault = asFault(error);

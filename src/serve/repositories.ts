@@ -4,6 +4,7 @@ import { Fault } from "../base/fault.js";
 import { Semaphore, SingleFlight } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { Mapping } from "../lakefs/contract.js";
+import type { LakefsClient } from "../lakefs/client.js";
 import type { LakefsAccess } from "../lakefs/http.js";
 import { createLanding, type LandingPolicy } from "../lakefs/landing.js";
 import { LakefsLfsStore } from "../lfs/lakefs-store.js";
@@ -41,6 +42,8 @@ export interface RepositoriesOptions {
 
 export interface LakefsSettings {
   readonly access: LakefsAccess;
+  /** The one client of this server: it counts every call, those of pool threads too. */
+  readonly client: LakefsClient;
   readonly mappingSeed: Mapping;
   readonly landing: LandingPolicy;
   /** Threads that synthesis may take. */
@@ -120,7 +123,7 @@ export class Repositories {
     const manifests = new ManifestStore(services.store, id, "refs/heads/main");
     const objects = new ManifestObjects(services, manifests, id);
     const { store, pool, incoming } = services;
-    const { access, mappingSeed, log } = lakefs;
+    const { access, client, mappingSeed, log } = lakefs;
     const manifestRefs = new ManifestRefs(manifests, store, id);
     const synthesisTasks = this.#synthesisTasks;
     let lfs: LakefsLfsStore | undefined;
@@ -129,7 +132,7 @@ export class Repositories {
       lfs = new LakefsLfsStore(lakefsFiles({ client: made.client, access, repository: made.repository }), made.commits, pool);
       return createLanding({ ...made, access, objects, pool, log, lfs, tasks: synthesisTasks, policy: lakefs.landing });
     };
-    const parts = { access, mappingSeed, log, store, pool, incoming, objects, manifestRefs, synthesisTasks, landing, repository: name.name, prefix: id };
+    const parts = { access, client, mappingSeed, log, store, pool, incoming, objects, manifestRefs, synthesisTasks, landing, repository: name.name, prefix: id };
     try {
       const { refs } = await openLakefsRepository(parts, signal);
       return this.#remember(id, { manifests, refs, objects, lfs });

@@ -1,6 +1,7 @@
 /** The conversations of one server, behind what the transports ask for (services.ts). */
 import { asFault } from "../base/fault.js";
 import { faultFacts, type Log } from "../observe/log.js";
+import type { Metrics, Outcome } from "../observe/metrics.js";
 import type { Pool } from "../pool/tasks.js";
 import { refAdvertisement } from "../wire/advertise.js";
 import type { Offer } from "../wire/capabilities.js";
@@ -22,6 +23,7 @@ export interface ServerOptions {
   readonly log: Log;
   readonly fetch: UploadPackDeps;
   readonly lfs?: LfsService;
+  readonly metrics: Metrics;
 }
 
 export class GitServer implements Services {
@@ -74,12 +76,26 @@ export class GitServer implements Services {
     this.#stopping = true;
   }
 
+  async metrics(): Promise<{ readonly contentType: string; readonly text: string }> {
+    const { metrics } = this.#options;
+    return { contentType: metrics.contentType, text: await metrics.text() };
+  }
+
   ended(entry: RequestEnd): void {
     const { failure, ...facts } = entry;
-    const { log } = this.#options;
+    const { log, metrics } = this.#options;
+    const { operation, bytesIn, bytesOut } = entry;
+    metrics.requestEnded({ operation, outcome: outcomeOf(entry), seconds: entry.milliseconds / 1_000, bytesIn, bytesOut });
     if (failure === undefined) return log.info("request", facts);
     const fault = asFault(failure);
     const level = fault.row.http >= 500 && fault.code !== "pool/saturated" ? "error" : "info";
     log[level]("request", { ...facts, ...faultFacts(fault) });
   }
+}
+
+function outcomeOf({ status, failure }: RequestEnd): Outcome {
+  const code = failure === undefined ? status : asFault(failure).row.http;
+  if (code === 499) return "aborted";
+  if (code >= 500) return "failed";
+  return code >= 400 ? "refused" : "ok";
 }

@@ -1,4 +1,5 @@
 /** What the transports ask of the rest: the routes call this and nothing else. */
+import type { Operation } from "../observe/metrics.js";
 import type { Exchange, Repository } from "./conversation.js";
 import type { LfsService } from "./lfs.js";
 import type { RepositoryName } from "./repository-name.js";
@@ -35,6 +36,9 @@ export interface Services {
   /** Undefined: ready to serve; otherwise why not. */
   notReady(): Promise<string | undefined>;
 
+  /** What `/metrics` answers. */
+  metrics(): Promise<{ readonly contentType: string; readonly text: string }>;
+
   /** A request has ended; for log and metrics. */
   ended(entry: RequestEnd): void;
 }
@@ -45,8 +49,12 @@ export interface RequestEnd {
   /** Without the query. */
   readonly path: string;
   readonly remote: string;
+  readonly operation: Operation;
   /** As decided; a reply cut later keeps it and has a failure. */
   readonly status: number;
   readonly milliseconds: number;
+  /** Of the bodies as they went over the wire. */
+  readonly bytesIn: number;
+  readonly bytesOut: number;
   readonly failure: unknown;
 }

@@ -6,6 +6,7 @@ export type Target =
   | { readonly kind: "home" }
   | { readonly kind: "health" }
   | { readonly kind: "ready" }
+  | { readonly kind: "metrics" }
   /** `file`: what follows the repository, "" for the repository itself. */
   | { readonly kind: "repository"; readonly name: RepositoryName; readonly file: string };
 
@@ -16,6 +17,7 @@ export function readPath(path: string): Target {
   if (path === "/") return { kind: "home" };
   if (path === "/healthz") return { kind: "health" };
   if (path === "/readyz") return { kind: "ready" };
+  if (path === "/metrics") return { kind: "metrics" };
   const parts = path.slice(1).split("/").map(decodePart);
   if (parts.at(-1) === "") parts.pop(); // one slash at the end of a page's address
   if (!path.startsWith("/") || parts.includes("")) throw new Fault("http/not-found");

@@ -3,7 +3,7 @@
  * Source: gitprotocol-http(5); where it leaves something open, what `git http-backend` does.
  */
 import { utf8 } from "../base/bytes.js";
-import { asFault, Fault } from "../base/fault.js";
+import { Fault } from "../base/fault.js";
 import type { ByteSink, ByteSource } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { ProtocolVersion, Repository } from "../serve/conversation.js";
@@ -17,6 +17,7 @@ import { gunzip } from "./http-gunzip.js";
 import { isLfsPath, LFS_PREFIX, lfsFaultReply, lfsReply } from "./http-lfs.js";
 import { homePage, repositoryPage } from "./http-pages.js";
 import { readPath } from "./http-path.js";
+import { operationOf, RequestAccount } from "./request-account.js";
 
 export interface RouteOptions {
   /** Serve this machine only, and no proxy. */
@@ -44,24 +45,21 @@ class Routes {
   }
 
   async handle(request: HttpRequest): Promise<HttpReply> {
-    const startedMs = performance.now();
-    const end = (status: number, failure: unknown) => {
-      const { id, method, path, remote } = request;
-      this.#services.ended({ id, method, path, remote, status, milliseconds: Math.round(performance.now() - startedMs), failure });
-    };
+    const account = new RequestAccount(request, (entry) => this.#services.ended(entry));
     const cors = corsHeaders(request, this.#options.corsOrigins);
     try {
-      const reply = await this.#route(request);
-      return ended({ ...reply, headers: [...reply.headers, ...cors] }, end);
+      const reply = await this.#route(account.request, account);
+      return account.watch({ ...reply, headers: [...reply.headers, ...cors] });
     } catch (error) {
       const reply = isLfsPath(request.path) ? lfsFaultReply(error, request.id) : faultReply(error, request.id);
-      return ended({ ...reply, headers: [...reply.headers, ...cors] }, (status) => end(status, error));
+      return account.watch({ ...reply, headers: [...reply.headers, ...cors] }, error);
     }
   }
 
-  async #route(request: HttpRequest): Promise<HttpReply> {
+  async #route(request: HttpRequest, account: RequestAccount): Promise<HttpReply> {
     if (this.#options.loopbackOnly) checkLoopback(request, this.#options.corsOrigins);
     const target = readPath(request.path);
+    account.operation = operationOf(target);
     switch (target.kind) {
       case "home":
         allow(request, READ);
@@ -72,6 +70,9 @@ class Routes {
       case "ready":
         allow(request, READ);
         return this.#ready();
+      case "metrics":
+        allow(request, READ);
+        return this.#metrics();
       case "repository":
         return this.#repositoryFile(request, target.name, target.file);
     }
@@ -87,6 +88,11 @@ class Routes {
   async #ready(): Promise<HttpReply> {
     const reason = await this.#services.notReady();
     return reason === undefined ? plain(200, "ready\n") : plain(503, `not ready: ${reason}\n`);
+  }
+
+  async #metrics(): Promise<HttpReply> {
+    const { contentType, text } = await this.#services.metrics();
+    return { status: 200, headers: [["Content-Type", contentType], ...NO_CACHE], body: utf8(text) };
   }
 
   async #repositoryFile(request: HttpRequest, name: RepositoryName, file: string): Promise<HttpReply> {
@@ -176,27 +182,6 @@ interface Wires {
   readonly version: ProtocolVersion;
   readonly input: ByteSource;
   readonly output: ByteSink;
-}
-
-/** The reply, telling `end` when its last byte is written or it failed. */
-function ended(reply: HttpReply, end: (status: number, failure: unknown) => void): HttpReply {
-  const { body } = reply;
-  if (typeof body !== "function") {
-    end(reply.status, undefined);
-    return reply;
-  }
-  return {
-    ...reply,
-    body: async (sink) => {
-      try {
-        await body(sink);
-        end(reply.status, undefined);
-      } catch (error) {
-        end(asFault(error).row.http, error);
-        throw error;
-      }
-    },
-  };
 }
 
 /** Runs `work` on the body, inflated where the client compressed it; frees the inflater however it ends. */

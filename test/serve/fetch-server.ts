@@ -11,6 +11,7 @@ import type { Test } from "tap";
 import type { ByteSink, ByteSource } from "../../src/base/flow.js";
 import type { LivePack, ObjectDatabase, PackSet } from "../../src/odb/object-database.js";
 import type { Ref, RefSnapshot, RefStore } from "../../src/odb/ref-store.js";
+import { Metrics } from "../../src/observe/metrics.js";
 import { ResponseCache } from "../../src/odb/response-cache.js";
 import { createPool, type ThreadPool } from "../../src/pool/pool.js";
 import type { Exchange, ProtocolVersion, Repository } from "../../src/serve/conversation.js";
@@ -68,6 +69,7 @@ export async function startFetchServer(t: Test, options: FetchServerOptions = {}
   const deps: UploadPackDeps = {
     pool,
     cache,
+    metrics: new Metrics("test"),
     log: { error: note("error"), warn: note("warn"), info: note("info"), debug: note("debug"), trace: note("trace") },
     offer: {
       agent: "lakepack/test",
@@ -116,6 +118,7 @@ function services(deps: UploadPackDeps, repositories: ReadonlyMap<string, Reposi
     receivePack: () => Promise.reject(new Error("no pushes here")),
     head: async (repository) => (await repository.refs.read()).head,
     repositories: async () => [...repositories.keys()],
+    metrics: async () => ({ contentType: deps.metrics.contentType, text: await deps.metrics.text() }),
     notReady: async () => undefined,
     ended: (entry) => void ended.push(entry),
   };

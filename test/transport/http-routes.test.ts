@@ -56,6 +56,9 @@ class FakeServices implements Services {
   async notReady(): Promise<string | undefined> {
     return this.titles.length === 0 ? "starting" : undefined;
   }
+  async metrics() {
+    return { contentType: "text/plain", text: "a 1\n" };
+  }
   ended(entry: RequestEnd): void {
     this.ends.push(entry);
   }

@@ -1,0 +1,171 @@
+/**
+ * What `/metrics` shows, in Prometheus' text format. Counters that others keep (the pool, the cache, lakeFS' clients) are read when somebody asks.
+ * Names of repositories, users and paths are never labels: their number has no bound, and they are nobody else's business.
+ */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+
+/** What a request was for: one word a route. */
+export type Operation =
+  | "page"
+  | "probe"
+  | "metrics"
+  | "head"
+  | "advertise"
+  | "upload-pack"
+  | "receive-pack"
+  | "lfs-batch"
+  | "lfs-transfer"
+  | "lfs-verify"
+  | "api"
+  | "webhook"
+  | "none";
+
+/** How it ended: `refused` is the client's affair (4xx), `failed` ours (5xx), `aborted` means the client had gone. */
+export type Outcome = "ok" | "refused" | "failed" | "aborted";
+
+export interface RequestFigures {
+  readonly operation: Operation;
+  readonly outcome: Outcome;
+  readonly seconds: number;
+  /** Of the bodies, as they went over the wire. */
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+}
+
+/** Figures kept elsewhere. Counts only ever grow. */
+export interface MetricSources {
+  /** "uws" or "node". */
+  readonly transport: () => string;
+  readonly pool: () => {
+    readonly threads: number;
+    readonly queued: number;
+    readonly completed: number;
+    readonly waitMsMean: number;
+    readonly waitMsMax: number;
+    readonly runMsMean: number;
+  };
+  readonly cache: () => {
+    readonly bytes: number;
+    readonly count: number;
+    readonly figures: Readonly<Record<string, number>>;
+    /** Bytes of packs made, and of packs sent to clients whatever they came from. */
+    readonly bytesMade: number;
+  };
+  /** By name of the call. */
+  readonly lakefs: () => ReadonlyMap<string, { readonly calls: number; readonly bytesIn: number; readonly bytesOut: number; readonly retries: number }>;
+}
+
+/** Seconds. From a warm ls-refs to a first clone of a large repository. */
+const SECONDS_BUCKETS = [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300, 1_800];
+
+export class Metrics {
+  readonly #registry = new Registry();
+  readonly #requests: Counter<"operation" | "outcome">;
+  readonly #seconds: Histogram<"operation">;
+  readonly #bytes: Counter<"operation" | "direction">;
+  readonly #packBytes: Counter<"source">;
+  readonly contentType: string;
+
+  constructor(version: string) {
+    const registers = [this.#registry];
+    this.contentType = this.#registry.contentType;
+    // Descriptors, resident memory, CPU, event-loop delay, heap: under the names every dashboard knows.
+    collectDefaultMetrics({ register: this.#registry });
+    new Gauge({ name: "lakepack_info", help: "Always 1; the version is a label.", labelNames: ["version"], registers }).set({ version }, 1);
+    this.#requests = new Counter({
+      name: "lakepack_requests_total",
+      help: "Requests by operation and outcome (ok, refused, failed, aborted).",
+      labelNames: ["operation", "outcome"],
+      registers,
+    });
+    this.#seconds = new Histogram({
+      name: "lakepack_request_seconds",
+      help: "Time of a request from its head to its last byte.",
+      labelNames: ["operation"],
+      buckets: SECONDS_BUCKETS,
+      registers,
+    });
+    this.#bytes = new Counter({
+      name: "lakepack_request_bytes_total",
+      help: "Bytes of request bodies (in) and replies (out).",
+      labelNames: ["operation", "direction"],
+      registers,
+    });
+    this.#packBytes = new Counter({ name: "lakepack_pack_bytes_sent_total", help: "Bytes of packs sent to clients.", labelNames: ["source"], registers });
+  }
+
+  requestEnded({ operation, outcome, seconds, bytesIn, bytesOut }: RequestFigures): void {
+    this.#requests.inc({ operation, outcome });
+    this.#seconds.observe({ operation }, seconds);
+    this.#bytes.inc({ operation, direction: "in" }, bytesIn);
+    this.#bytes.inc({ operation, direction: "out" }, bytesOut);
+  }
+
+  /** `stored`: as it lies in the store; `cache`: a file made for a fetch. */
+  packSent(source: "stored" | "cache", bytes: number): void {
+    this.#packBytes.inc({ source }, bytes);
+  }
+
+  /** To be called once. */
+  watch({ transport, pool, cache, lakefs }: MetricSources): void {
+    this.#gauges("lakepack_transport", "Always 1; which HTTP front end runs is a label.", "kind", () => [[transport(), 1]]);
+    this.#gauge("lakepack_pool_threads", "Worker threads.", () => pool().threads);
+    this.#gauge("lakepack_pool_queued", "Tasks that wait for a thread.", () => pool().queued);
+    this.#counters("lakepack_pool_tasks_total", "Tasks that have ended.", "state", () => [["completed", pool().completed]]);
+    this.#gauge("lakepack_pool_wait_seconds_mean", "Mean time tasks waited for a thread.", () => pool().waitMsMean / 1_000);
+    this.#gauge("lakepack_pool_wait_seconds_max", "Longest time a task waited for a thread.", () => pool().waitMsMax / 1_000);
+    this.#gauge("lakepack_pool_run_seconds_mean", "Mean time tasks ran.", () => pool().runMsMean / 1_000);
+    this.#gauge("lakepack_cache_bytes", "Bytes of generated packs kept.", () => cache().bytes);
+    this.#gauge("lakepack_cache_packs", "Generated packs kept or growing.", () => cache().count);
+    this.#counters("lakepack_cache_events_total", "Answers by how they came about (hits, shared, generated) and what left (evicted, rejected).", "event", () =>
+      Object.entries(cache().figures),
+    );
+    this.#counters("lakepack_cache_bytes_made_total", "Bytes of generated packs; compare with lakepack_pack_bytes_sent_total.", "kind", () => [["pack", cache().bytesMade]]);
+    const calls = () => [...lakefs()];
+    this.#counters("lakepack_lakefs_calls_total", "Calls to lakeFS, repeats included.", "call", () => calls().map(([name, one]) => [name, one.calls]));
+    this.#counters("lakepack_lakefs_retries_total", "Calls to lakeFS that were repeated.", "call", () => calls().map(([name, one]) => [name, one.retries]));
+    this.#counters("lakepack_lakefs_bytes_in_total", "Bytes of lakeFS' replies.", "call", () => calls().map(([name, one]) => [name, one.bytesIn]));
+    this.#counters("lakepack_lakefs_bytes_out_total", "Bytes sent to lakeFS.", "call", () => calls().map(([name, one]) => [name, one.bytesOut]));
+  }
+
+  text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  #gauge(name: string, help: string, read: () => number): void {
+    new Gauge({
+      name,
+      help,
+      registers: [this.#registry],
+      collect() {
+        this.set(read());
+      },
+    });
+  }
+
+  #gauges(name: string, help: string, label: string, read: () => readonly (readonly [string, number])[]): void {
+    new Gauge({
+      name,
+      help,
+      labelNames: [label],
+      registers: [this.#registry],
+      collect() {
+        for (const [value, count] of read()) this.set({ [label]: value }, count);
+      },
+    });
+  }
+
+  /** Read anew each time: what others count does not start at zero with this object. */
+  #counters(name: string, help: string, label: string, read: () => readonly (readonly [string, number])[]): void {
+    new Counter({
+      name,
+      help,
+      labelNames: [label],
+      registers: [this.#registry],
+      collect() {
+        this.reset();
+        for (const [value, count] of read()) this.inc({ [label]: value }, count);
+      },
+    });
+  }
+}

@@ -1,0 +1,92 @@
+/** What one request came to: its bytes, its time and how it ended, told once when its last byte is written or it failed. */
+import { asFault } from "../base/fault.js";
+import type { ByteSink } from "../base/flow.js";
+import type { Operation } from "../observe/metrics.js";
+import type { RequestEnd } from "../serve/services.js";
+import type { HttpReply, HttpRequest } from "./http.js";
+import type { Target } from "./http-path.js";
+
+export class RequestAccount {
+  /** The request, its body counted. */
+  readonly request: HttpRequest;
+  operation: Operation = "none";
+  readonly #onEnd: (entry: RequestEnd) => void;
+  readonly #startedMs = performance.now();
+  #bytesIn = 0;
+  #bytesOut = 0;
+
+  constructor(request: HttpRequest, onEnd: (entry: RequestEnd) => void) {
+    const { body } = request;
+    const read = async () => {
+      const chunk = await body.read();
+      this.#bytesIn += chunk?.length ?? 0;
+      return chunk;
+    };
+    const { id, method, path, query, remote, signal } = request;
+    const headers = { header: (name: string) => request.header(name), headerNames: () => request.headerNames() };
+    this.request = { id, method, path, query, remote, signal, ...headers, body: { read } };
+    this.#onEnd = onEnd;
+  }
+
+  /** The reply, watched to its end. `failure`: it tells of one. */
+  watch(reply: HttpReply, failure?: unknown): HttpReply {
+    const { body } = reply;
+    if (typeof body !== "function") {
+      this.#bytesOut = body.length;
+      this.#end(reply.status, failure);
+      return reply;
+    }
+    const counted = async (sink: ByteSink) => {
+      try {
+        await body(this.#counting(sink));
+        this.#end(reply.status, failure);
+      } catch (error) {
+        this.#end(asFault(error).row.http, error);
+        throw error;
+      }
+    };
+    return { ...reply, body: counted };
+  }
+
+  #counting(sink: ByteSink): ByteSink {
+    return {
+      write: (bytes) => {
+        this.#bytesOut += bytes.length;
+        return sink.write(bytes);
+      },
+      expect: (total) => sink.expect?.(total),
+    };
+  }
+
+  #end(status: number, failure: unknown): void {
+    const { id, method, path, remote } = this.request;
+    const milliseconds = Math.round(performance.now() - this.#startedMs);
+    const { operation } = this;
+    this.#onEnd({ id, method, path, remote, operation, status, milliseconds, bytesIn: this.#bytesIn, bytesOut: this.#bytesOut, failure });
+  }
+}
+
+/** What a request is for, as metrics name it. */
+export function operationOf(target: Target): Operation {
+  switch (target.kind) {
+    case "home":
+      return "page";
+    case "health":
+    case "ready":
+      return "probe";
+    case "metrics":
+      return "metrics";
+    case "repository":
+      return FILES[target.file] ?? (target.file.startsWith("info/lfs/objects/") ? "lfs-transfer" : "none");
+  }
+}
+
+const FILES: Readonly<Record<string, Operation | undefined>> = {
+  "": "page",
+  HEAD: "head",
+  "info/refs": "advertise",
+  "git-upload-pack": "upload-pack",
+  "git-receive-pack": "receive-pack",
+  "info/lfs/objects/batch": "lfs-batch",
+  "info/lfs/objects/verify": "lfs-verify",
+};
