@@ -96,6 +96,7 @@ export const FAULTS = {
   "http/content-type": { http: 415, retry: false, says: "the Content-Type is not the one this service takes" },
   "http/forbidden-origin": { http: 403, retry: false, says: "with auth: none only this machine is served, without a proxy" },
   "http/bad-request": { http: 400, retry: false, says: "this is not a request this server understands" },
+  "http/denied": { http: 403, retry: false, says: "the secret is missing or is another one" },
   "http/not-found": { http: 404, retry: false, says: "nothing is here" },
 
   // settings

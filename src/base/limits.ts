@@ -168,6 +168,10 @@ export const LIMITS = {
   lakefsRefsWaitMs: 120_000,
   /** Distance of two looks at the heads of a repository nobody asks for. */
   lakefsPollMs: 10_000,
+  /** Repositories looked at ahead of requests at once: each look is two short calls, but the synthesis behind it may take long. */
+  lakefsLooksMax: 4,
+  /** Bytes of one webhook's event: it carries a commit's message and metadata. */
+  webhookBytesMax: 2 * MIB,
 
   // LFS ----------------------------------------------------------------------------------------------------------
   /** Bytes of one object: the largest S3 keeps (5 TiB). */

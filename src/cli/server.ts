@@ -75,7 +75,11 @@ async function serveData(settings: Settings, data: string, pool: ThreadPool, log
   const server = assemble(settings, { incoming, store, cache, pool, log, maintenance, metrics, lakefs });
   const listener = await transport.listen({
     ...settings.listen,
-    handler: createRoutes(server, { loopbackOnly: settings.auth === "none", corsOrigins: settings.cors_origins }),
+    handler: createRoutes(server, {
+      loopbackOnly: settings.auth === "none",
+      corsOrigins: settings.cors_origins,
+      webhookSecret: settings.lakefs_webhook_secret,
+    }),
   });
   const host = listener.host.includes(":") ? `[${listener.host}]` : listener.host;
   return {
@@ -84,6 +88,7 @@ async function serveData(settings: Settings, data: string, pool: ThreadPool, log
     stop: async (graceMs) => {
       server.stop();
       await listener.close(graceMs);
+      await server.close();
       await maintenance.stop();
       await pool.close();
       release();
@@ -102,6 +107,7 @@ function lakefsSettings(settings: Settings, pool: ThreadPool, log: Log): LakefsS
     client: new LakefsClient(access),
     mappingSeed: { version: 1, threshold: settings.lfs_threshold, suffixes: [] },
     threads: Math.max(1, pool.threads - 1),
+    pollMs: settings.lakefs_poll_seconds * 1_000,
     landing: { allowForced: settings.lakefs_forced_pushes, commitsMax: settings.push_commits_max },
     log,
   };

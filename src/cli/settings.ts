@@ -56,6 +56,8 @@ export const SETTINGS = {
   lakefs_access_key_id: setting(z.string(), "", "an access key of lakeFS", "with lakefs_endpoint"),
   lakefs_secret_access_key: setting(z.string(), "", "its secret", "with lakefs_endpoint; never logged"),
   lakefs_forced_pushes: setting(flag, "false", "true or false", "whether a push may take commits away from a lakeFS branch; the old head is kept on a hidden branch"),
+  lakefs_poll_seconds: setting(z.coerce.number().int().min(0).max(86_400), "10", "0 (never) to 86400", "how often the heads of lakeFS repositories in use are looked at, so that new commits are read before anyone asks"),
+  lakefs_webhook_secret: setting(z.string(), "", "any text, or empty for no webhooks", "what lakeFS must send as X-Lakepack-Secret to /api/lakefs/webhook; never logged"),
   push_commits_max: setting(count(1_000_000), "10000", "1 to 1000000", "commits of one push to a lakeFS repository"),
   lfs_threshold: setting(count(2 ** 40), "1000000", "bytes", "files of this size and more become LFS pointers; counts only for a lakeFS repository seen for the first time"),
   cors_origins: setting(list, "", "origins separated by commas", "web pages that may call the Git routes"),

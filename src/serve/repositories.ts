@@ -1,16 +1,18 @@
 /** Resolves a name to everything a conversation needs. One handle per repository, kept while it is used. */
 import { LRUCache } from "lru-cache";
-import { Fault } from "../base/fault.js";
+import { asFault, Fault } from "../base/fault.js";
 import { Semaphore, SingleFlight } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { Mapping } from "../lakefs/contract.js";
 import type { LakefsClient } from "../lakefs/client.js";
 import type { LakefsAccess } from "../lakefs/http.js";
+import type { LakefsRefs } from "../lakefs/lakefs-refs.js";
 import { createLanding, type LandingPolicy } from "../lakefs/landing.js";
 import { LakefsLfsStore } from "../lfs/lakefs-store.js";
 import type { LfsStore } from "../lfs/store.js";
 import { type LandingParts, openLakefsRepository } from "../lakefs/repository.js";
-import type { Log } from "../observe/log.js";
+import { LakefsWatch } from "../lakefs/watch.js";
+import { faultFacts, type Log } from "../observe/log.js";
 import { writeDerivedFiles } from "../odb/derived-files.js";
 import { ManifestObjects, type ObjectServices } from "../odb/manifest-objects.js";
 import { ManifestRefs } from "../odb/manifest-refs.js";
@@ -19,7 +21,7 @@ import type { RefStore } from "../odb/ref-store.js";
 import type { Repository } from "./conversation.js";
 import { lakefsFiles } from "./lfs-lakefs.js";
 import type { Maintenance } from "./maintenance.js";
-import { type RepositoryName, storePrefix, titleOf } from "./repository-name.js";
+import { checkRepositoryName, type RepositoryName, storePrefix, titleOf } from "./repository-name.js";
 
 interface Handle {
   readonly manifests: ManifestStore;
@@ -27,6 +29,8 @@ interface Handle {
   readonly objects: ManifestObjects;
   /** Where its LFS objects are; undefined: in our own store. */
   readonly lfs?: LfsStore | undefined;
+  /** What is behind it, where that is lakeFS. */
+  readonly lake?: { readonly repository: string; readonly refs: LakefsRefs };
 }
 
 export interface RepositoriesOptions {
@@ -48,6 +52,8 @@ export interface LakefsSettings {
   readonly landing: LandingPolicy;
   /** Threads that synthesis may take. */
   readonly threads: number;
+  /** Distance of two looks at the heads of repositories in use; 0: only webhooks tell. */
+  readonly pollMs: number;
   readonly log: Log;
 }
 
@@ -56,7 +62,7 @@ const MANIFEST_SUFFIX = "/git/manifest";
 export class Repositories {
   readonly #options: RepositoriesOptions;
   /** Keeps the handles of repositories in use from being collected. */
-  readonly #recent = new LRUCache<string, Handle>({ max: LIMITS.repositoryHandlesMax });
+  readonly #recent = new LRUCache<string, Handle>({ max: LIMITS.repositoryHandlesMax, dispose: (_, id, reason) => reason === "evict" && this.#watch?.remove(id) });
   /** Every handle alive: there is never a second one beside it, so nobody reads a manifest somebody else here has replaced. */
   readonly #alive = new Map<string, WeakRef<Handle>>();
   readonly #collected = new FinalizationRegistry<string>((id) => {
@@ -65,10 +71,13 @@ export class Repositories {
 
   readonly #opening = new SingleFlight<string, Handle>();
   readonly #synthesisTasks: Semaphore;
+  readonly #watch: LakefsWatch | undefined;
 
   constructor(options: RepositoriesOptions) {
     this.#options = options;
-    this.#synthesisTasks = new Semaphore(options.lakefs?.threads ?? 1);
+    const { lakefs } = options;
+    this.#synthesisTasks = new Semaphore(lakefs?.threads ?? 1);
+    this.#watch = lakefs && new LakefsWatch(lakefs.log, lakefs.pollMs);
   }
 
   /** Throws "repository/missing" where there is none (`toPush`: where none may be made). */
@@ -78,9 +87,15 @@ export class Repositories {
     const exists = name.type === "lakefs" || (await handle.manifests.exists(signal));
     if (!exists && !(toPush && this.#options.createOnPush)) throw missing(name);
     // Kept only when real: names that do not exist must not push others out.
-    if (exists) this.#recent.set(id, handle);
+    if (exists) this.#use(id, handle);
     const { refs, objects, lfs } = handle;
     return { id, title: titleOf(name), refs, objects, lfs, created: !exists, changed: () => this.#planUpkeep(id, handle) };
+  }
+
+  #use(id: string, handle: Handle): void {
+    const { lake } = handle;
+    if (lake !== undefined && !this.#recent.has(id)) this.#watch?.add(id, lake.repository, lake.refs);
+    this.#recent.set(id, handle);
   }
 
   #handle(id: string, name: RepositoryName, signal: AbortSignal): Promise<Handle> | Handle {
@@ -99,6 +114,24 @@ export class Repositories {
       if (titles.length === count) break;
     }
     return titles;
+  }
+
+  /** lakeFS has told of a change: the heads are read in the background, of a repository that nobody has asked for yet too. */
+  lakefsChanged(lakefsRepository: string): void {
+    const { lakefs } = this.#options;
+    if (lakefs === undefined || this.#watch?.changed(lakefsRepository) !== false) return;
+    const name = checkRepositoryName("models", "lakefs", lakefsRepository);
+    const signal = AbortSignal.timeout(LIMITS.lakefsCallMs);
+    this.resolve(name, false, signal).then(
+      () => this.#watch?.changed(lakefsRepository),
+      (error: unknown) => lakefs.log.warn("a webhook's repository could not be opened", { repository: lakefsRepository, ...faultFacts(asFault(error)) }),
+    );
+  }
+
+  /** Ends what runs in the background. */
+  async close(): Promise<void> {
+    await this.#watch?.close();
+    for (const { lake } of this.#recent.values()) lake?.refs.close();
   }
 
   #planUpkeep(id: string, { manifests, refs }: Handle): void {
@@ -135,7 +168,7 @@ export class Repositories {
     const parts = { access, client, mappingSeed, log, store, pool, incoming, objects, manifestRefs, synthesisTasks, landing, repository: name.name, prefix: id };
     try {
       const { refs } = await openLakefsRepository(parts, signal);
-      return this.#remember(id, { manifests, refs, objects, lfs });
+      return this.#remember(id, { manifests, refs, objects, lfs, lake: { repository: name.name, refs } });
     } catch (error) {
       throw error instanceof Fault && error.code === "lakefs/missing" ? missing(name) : error;
     }

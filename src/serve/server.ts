@@ -76,9 +76,18 @@ export class GitServer implements Services {
     this.#stopping = true;
   }
 
+  lakefsChanged(lakefsRepository: string): void {
+    this.#options.repositories.lakefsChanged(lakefsRepository);
+  }
+
   async metrics(): Promise<{ readonly contentType: string; readonly text: string }> {
     const { metrics } = this.#options;
     return { contentType: metrics.contentType, text: await metrics.text() };
+  }
+
+  /** After the last request. */
+  close(): Promise<void> {
+    return this.#options.repositories.close();
   }
 
   ended(entry: RequestEnd): void {

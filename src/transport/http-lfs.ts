@@ -9,13 +9,13 @@
  */
 import { utf8 } from "../base/bytes.js";
 import { asFault, Fault } from "../base/fault.js";
-import type { ByteSource } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { LfsObject } from "../lfs/store.js";
 import type { Repository } from "../serve/conversation.js";
 import type { LfsService } from "../serve/lfs.js";
 import type { HttpReply, HttpRequest } from "./http.js";
 import { faultReply, NO_CACHE } from "./http-fault.js";
+import { readJsonBody } from "./http-json.js";
 import { readRangeHeader } from "./http-lfs-range.js";
 
 export const LFS_PREFIX = "info/lfs/";
@@ -116,23 +116,7 @@ async function readJson(request: HttpRequest): Promise<unknown> {
   if (request.method !== "POST") throw new Fault("http/method", { allow: "POST" });
   const type = (request.header("content-type") ?? "").split(";")[0]?.trim().toLowerCase();
   if (type !== MEDIA_TYPE && type !== "application/json") throw new Fault("http/content-type", { expected: MEDIA_TYPE, received: type?.slice(0, 100) });
-  const text = await readAll(request.body, LIMITS.lfsBatchBytesMax);
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    throw new Fault("http/bad-request", { reason: "the body is not JSON" });
-  }
-}
-
-async function readAll(body: ByteSource, bytesMax: number): Promise<string> {
-  const parts: Uint8Array[] = [];
-  let length = 0;
-  for (let chunk = await body.read(); chunk !== undefined; chunk = await body.read()) {
-    length += chunk.length;
-    if (length > bytesMax) throw new Fault("lfs/too-large", { bytesMax });
-    parts.push(Buffer.from(chunk));
-  }
-  return Buffer.concat(parts).toString("utf8");
+  return readJsonBody(request.body, LIMITS.lfsBatchBytesMax);
 }
 
 function json(value: unknown): HttpReply {

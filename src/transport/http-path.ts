@@ -7,6 +7,7 @@ export type Target =
   | { readonly kind: "health" }
   | { readonly kind: "ready" }
   | { readonly kind: "metrics" }
+  | { readonly kind: "lakefs-webhook" }
   /** `file`: what follows the repository, "" for the repository itself. */
   | { readonly kind: "repository"; readonly name: RepositoryName; readonly file: string };
 
@@ -18,6 +19,7 @@ export function readPath(path: string): Target {
   if (path === "/healthz") return { kind: "health" };
   if (path === "/readyz") return { kind: "ready" };
   if (path === "/metrics") return { kind: "metrics" };
+  if (path === "/api/lakefs/webhook") return { kind: "lakefs-webhook" };
   const parts = path.slice(1).split("/").map(decodePart);
   if (parts.at(-1) === "") parts.pop(); // one slash at the end of a page's address
   if (!path.startsWith("/") || parts.includes("")) throw new Fault("http/not-found");

@@ -2,6 +2,7 @@
  * Which request leads to which conversation, and what HTTP has to say about it.
  * Source: gitprotocol-http(5); where it leaves something open, what `git http-backend` does.
  */
+import { checkWebhookSecret, WEBHOOK_HEADER, webhookRepository } from "../api/lakefs-webhook.js";
 import { utf8 } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
 import type { ByteSink, ByteSource } from "../base/flow.js";
@@ -15,6 +16,7 @@ import { faultReply, NO_CACHE } from "./http-fault.js";
 import { checkLoopback, corsHeaders, PREFLIGHT } from "./http-guard.js";
 import { gunzip } from "./http-gunzip.js";
 import { isLfsPath, LFS_PREFIX, lfsFaultReply, lfsReply } from "./http-lfs.js";
+import { readJsonBody } from "./http-json.js";
 import { homePage, repositoryPage } from "./http-pages.js";
 import { readPath } from "./http-path.js";
 import { operationOf, RequestAccount } from "./request-account.js";
@@ -26,6 +28,8 @@ export interface RouteOptions {
   readonly corsOrigins: readonly string[];
   /** Inflated bytes of one pushed body; commands come on top. */
   readonly packBytesMax?: number;
+  /** What lakeFS' webhooks must show; empty or absent: there are none. */
+  readonly webhookSecret?: string;
 }
 
 type Headers = readonly (readonly [string, string])[];
@@ -73,6 +77,9 @@ class Routes {
       case "metrics":
         allow(request, READ);
         return this.#metrics();
+      case "lakefs-webhook":
+        allow(request, ["POST"]);
+        return this.#lakefsWebhook(request);
       case "repository":
         return this.#repositoryFile(request, target.name, target.file);
     }
@@ -93,6 +100,14 @@ class Routes {
   async #metrics(): Promise<HttpReply> {
     const { contentType, text } = await this.#services.metrics();
     return { status: 200, headers: [["Content-Type", contentType], ...NO_CACHE], body: utf8(text) };
+  }
+
+  /** Answers before the work is done: lakeFS waits for its hooks. */
+  async #lakefsWebhook(request: HttpRequest): Promise<HttpReply> {
+    checkWebhookSecret(this.#options.webhookSecret ?? "", request.header(WEBHOOK_HEADER));
+    const repository = webhookRepository(await readJsonBody(request.body, LIMITS.webhookBytesMax));
+    this.#services.lakefsChanged(repository);
+    return plain(202, "taken note of\n");
   }
 
   async #repositoryFile(request: HttpRequest, name: RepositoryName, file: string): Promise<HttpReply> {

@@ -76,6 +76,8 @@ export function operationOf(target: Target): Operation {
       return "probe";
     case "metrics":
       return "metrics";
+    case "lakefs-webhook":
+      return "webhook";
     case "repository":
       return FILES[target.file] ?? (target.file.startsWith("info/lfs/objects/") ? "lfs-transfer" : "none");
   }

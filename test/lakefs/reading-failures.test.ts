@@ -52,7 +52,7 @@ t.test("failures and upkeep on a real lakeFS", { skip: skipLakefs, timeout: 120_
     const node = await openNode(t, server, pool, source.name);
     const log = { error() {}, warn() {}, info() {}, debug() {}, trace() {} } satisfies Log;
     const watch = new LakefsWatch(log, 60_000);
-    watch.add(source.name, node.refs);
+    watch.add("repos/any", source.name, node.refs);
     await source.put({ a: "1" });
     await source.commit();
     await watch.look();

@@ -119,6 +119,7 @@ function services(deps: UploadPackDeps, repositories: ReadonlyMap<string, Reposi
     head: async (repository) => (await repository.refs.read()).head,
     repositories: async () => [...repositories.keys()],
     metrics: async () => ({ contentType: deps.metrics.contentType, text: await deps.metrics.text() }),
+    lakefsChanged: () => undefined,
     notReady: async () => undefined,
     ended: (entry) => void ended.push(entry),
   };

@@ -25,6 +25,7 @@ async function readAll(exchange: Exchange): Promise<string> {
 class FakeServices implements Services {
   readonly version = "9.9.9";
   readonly ends: RequestEnd[] = [];
+  readonly changed: string[] = [];
   titles: readonly string[] = ["ns/real", "datasets/ns/<b>"];
 
   async resolve(name: Parameters<Services["resolve"]>[0], toPush: boolean): Promise<Repository> {
@@ -55,6 +56,9 @@ class FakeServices implements Services {
   }
   async notReady(): Promise<string | undefined> {
     return this.titles.length === 0 ? "starting" : undefined;
+  }
+  lakefsChanged(repository: string): void {
+    this.changed.push(repository);
   }
   async metrics() {
     return { contentType: "text/plain", text: "a 1\n" };
