@@ -137,11 +137,18 @@ export const LIMITS = {
   lakefsDeletePathsMax: 1_000,
   /** Bytes of a JSON reply: 1,000 commits that carry a raw commit of 16 KB each. */
   lakefsReplyBytesMax: 32 * MIB,
-  /** One call, its body included: a range of 20 MiB at 70 KB/s. */
+  /** One call, its body included: a range of 20 MiB at 70 KB/s. Also until the head of a write's answer: hooks run before it. */
   lakefsCallMs: 300_000,
+  /** Until the head of a read's answer, and between two pieces of any: a server that says nothing for so long is asked again. */
+  lakefsWaitMs: 60_000,
+  lakefsConnectMs: 10_000,
+  /** Connections of one thread to one server: a landing's uploads and some; more calls wait for one. */
+  lakefsConnectionsMax: 32,
   /** Tries of a call that is safe to repeat, waits between them doubling from `lakefsRetryMs`. */
   lakefsTriesMax: 5,
   lakefsRetryMs: 100,
+  /** Longest wait that an answer of 429 or 503 may ask for (Retry-After). */
+  lakefsRetryAfterMsMax: 10_000,
   /** Bytes of one raw range or metarange: lakeFS ends a range at 20 MiB, unless one entry carries more. */
   lakefsRangeBytesMax: 256 * MIB,
   /** Changes that a diff's pages may tell; of more the ranges that differ tell in fewer calls: mostly four. */

@@ -3,6 +3,7 @@ import { lossyText } from "../base/bytes.js";
 import { Fault, type FaultCode } from "../base/fault.js";
 import { checkAborted, sleep } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
+import { BodyTooLong, exchange, type ExchangeRequest, exchangeStream, type ReplyHead, type WholeReply } from "./exchange.js";
 
 export interface LakefsAccess {
   /** "http://127.0.0.1:8000", with or without "/api/v1". */
@@ -17,9 +18,13 @@ export interface LakefsCall {
   readonly method: "GET" | "HEAD" | "POST" | "PUT" | "DELETE";
   /** Behind /api/v1, its parts encoded (`pathOf`). */
   readonly path: string;
+  /** In place of all of these: an address that lakeFS has signed. It is asked without our key, and its signature is told to nobody. */
+  readonly presigned?: URL;
   readonly query?: Readonly<Record<string, string | number | boolean | undefined>>;
   readonly json?: unknown;
   readonly body?: Uint8Array;
+  /** A body that arrives over time, in exactly `bytes`: such a call is never repeated. */
+  readonly upload?: { readonly bytes: number; readonly content: AsyncIterable<Uint8Array> };
   readonly headers?: Readonly<Record<string, string>>;
   /** Whether a lost answer or a failure may simply be tried again. Reads are; so are writes that set rather than add. */
   readonly repeatable: boolean;
@@ -33,7 +38,14 @@ export interface CallFigures {
   retries: number;
 }
 
+/** `status` 0: no answer came. */
 export type OnCall = (call: { readonly name: string; readonly method: string; readonly path: string; readonly status: number; readonly ms: number }) => void;
+
+/** For tests. */
+export interface HttpOptions {
+  /** Default: `lakefsWaitMs`. */
+  readonly waitMs?: number;
+}
 
 const STATUS_FAULTS: Readonly<Record<number, FaultCode>> = {
   400: "lakefs/bad-request",
@@ -57,16 +69,29 @@ export function pathOf(...parts: readonly string[]): string {
 }
 
 export class LakefsHttp {
+  readonly #origin: string;
   readonly #base: string;
   readonly #authorization: string;
   readonly #onCall: OnCall | undefined;
+  readonly #waitMs: number;
   /** By call name, for metrics and for budgets in tests. */
   readonly figures = new Map<string, CallFigures>();
 
-  constructor(access: LakefsAccess, onCall?: OnCall) {
-    this.#base = `${access.endpoint.replace(/\/+$/, "").replace(/\/api\/v1$/, "")}/api/v1`;
+  constructor(access: LakefsAccess, onCall?: OnCall, { waitMs = LIMITS.lakefsWaitMs }: HttpOptions = {}) {
+    const { origin, pathname } = new URL(access.endpoint);
+    this.#origin = origin;
+    this.#base = `${pathname.replace(/\/+$/, "").replace(/\/api\/v1$/, "")}/api/v1`;
     this.#authorization = `Basic ${Buffer.from(`${access.accessKeyId}:${access.secretAccessKey}`).toString("base64")}`;
     this.#onCall = onCall;
+    this.#waitMs = waitMs;
+  }
+
+  /** Calls made elsewhere on this client's behalf, in pool threads, count as its own. */
+  add(figures: Readonly<Record<string, Readonly<CallFigures>>>): void {
+    for (const [name, more] of Object.entries(figures)) {
+      const { calls, bytesIn, bytesOut, retries } = this.figures.get(name) ?? { calls: 0, bytesIn: 0, bytesOut: 0, retries: 0 };
+      this.figures.set(name, { calls: calls + more.calls, bytesIn: bytesIn + more.bytesIn, bytesOut: bytesOut + more.bytesOut, retries: retries + more.retries });
+    }
   }
 
   /** Total of all calls so far. */
@@ -79,9 +104,9 @@ export class LakefsHttp {
   /** The JSON of a reply, not checked beyond being JSON. */
   async json<T>(call: LakefsCall): Promise<T> {
     return this.#retrying(call, async () => {
-      const bytes = await this.#bytes(call, await this.#send(call), LIMITS.lakefsReplyBytesMax);
+      const { body } = await this.#whole(call, LIMITS.lakefsReplyBytesMax);
       try {
-        return JSON.parse(Buffer.from(bytes).toString("utf8")) as T;
+        return JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.length).toString("utf8")) as T;
       } catch (error) {
         throw new Fault("lakefs/bad-reply", { call: call.name }, error);
       }
@@ -90,20 +115,34 @@ export class LakefsHttp {
 
   /** A call whose reply's body does not matter. */
   async done(call: LakefsCall): Promise<void> {
-    await this.#retrying(call, async () => {
-      await this.#bytes(call, await this.#send(call), LIMITS.lakefsReplyBytesMax);
-    });
+    await this.#retrying(call, () => this.#whole(call, LIMITS.lakefsReplyBytesMax));
   }
 
   /** A whole body of at most `bytesMax`. */
   async bytes(call: LakefsCall, bytesMax: number): Promise<Uint8Array> {
-    return this.#retrying(call, async () => this.#bytes(call, await this.#send(call), bytesMax));
+    return (await this.#retrying(call, () => this.#whole(call, bytesMax))).body;
+  }
+
+  /** Where a redirect leads: it is not followed. */
+  async location(call: LakefsCall): Promise<string> {
+    const { status, header } = await this.#retrying(call, () => this.#whole(call, LIMITS.lakefsReplyBytesMax));
+    const location = header("location");
+    if (status < 300 || location === undefined) throw new Fault("lakefs/bad-reply", { call: call.name, reason: "no redirect", status });
+    return location;
   }
 
   /** A body as it arrives; a connection cut in the middle throws from the stream. Not retried: the caller knows how far it came. */
-  async stream(call: LakefsCall): Promise<{ readonly status: number; readonly headers: Headers; readonly body: AsyncIterable<Uint8Array> }> {
-    const response = await this.#send(call);
-    return { status: response.status, headers: response.headers, body: this.#chunks(call, response) };
+  async stream(call: LakefsCall): Promise<ReplyHead & { readonly body: AsyncIterable<Uint8Array> }> {
+    checkAborted(call.signal);
+    const started = performance.now();
+    const reply = await exchangeStream(this.#begin(call)).catch((error: unknown) => {
+      this.#tell(call, 0, started);
+      throw this.#toFault(call, error);
+    });
+    this.#tell(call, reply.status, started);
+    const body = this.#chunks(call, reply.body);
+    if (reply.status >= 400) throw statusFault(call, { ...reply, body: await firstBytes(body) });
+    return { ...reply, body };
   }
 
   async #retrying<T>(call: LakefsCall, work: () => Promise<T>): Promise<T> {
@@ -114,52 +153,59 @@ export class LakefsHttp {
         const fault = this.#toFault(call, error);
         if (attempt >= LIMITS.lakefsTriesMax || !mayRepeat(call, fault)) throw fault;
         this.#figuresOf(call).retries++;
-        await sleep(LIMITS.lakefsRetryMs * 2 ** (attempt - 1), call.signal);
+        await sleep(waitBefore(attempt, fault), call.signal);
       }
     }
   }
 
-  async #send(call: LakefsCall): Promise<Response> {
+  async #whole(call: LakefsCall, bytesMax: number): Promise<WholeReply> {
     checkAborted(call.signal);
     const started = performance.now();
-    const figures = this.#figuresOf(call);
-    figures.calls++;
-    const body = call.json === undefined ? call.body : Buffer.from(JSON.stringify(call.json));
-    figures.bytesOut += body?.length ?? 0;
-    const response = await fetch(this.#base + call.path + queryOf(call.query), {
-      method: call.method,
-      headers: {
-        Authorization: this.#authorization,
-        ...(call.json === undefined ? {} : { "Content-Type": "application/json" }),
-        ...call.headers,
-      },
-      ...(body === undefined ? {} : { body: body as Uint8Array<ArrayBuffer> }),
-      signal: AbortSignal.any([call.signal, AbortSignal.timeout(LIMITS.lakefsCallMs)]),
-      redirect: "manual",
-    }).catch((error: unknown) => {
+    const reply = await exchange(this.#begin(call), bytesMax).catch((error: unknown) => {
+      this.#tell(call, 0, started);
       throw this.#toFault(call, error);
     });
-    this.#onCall?.({ name: call.name, method: call.method, path: call.path, status: response.status, ms: performance.now() - started });
-    if (response.status >= 400) throw await statusFault(call, response);
-    return response;
+    this.#tell(call, reply.status, started);
+    if (reply.status >= 400) throw statusFault(call, reply);
+    return reply;
   }
 
-  async #bytes(call: LakefsCall, response: Response, bytesMax: number): Promise<Uint8Array> {
-    const parts: Uint8Array[] = [];
-    let length = 0;
-    for await (const chunk of this.#chunks(call, response)) {
-      length += chunk.length;
-      if (length > bytesMax) throw new Fault("lakefs/bad-reply", { call: call.name, reason: "longer than it may be", bytesMax });
-      parts.push(chunk);
-    }
-    return parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts);
+  /** Counts the call; what is to be sent. */
+  #begin(call: LakefsCall): ExchangeRequest {
+    const figures = this.#figuresOf(call);
+    const { method, presigned, upload, signal } = call;
+    const body = upload?.content ?? (call.json === undefined ? call.body : Buffer.from(JSON.stringify(call.json)));
+    figures.calls++;
+    figures.bytesOut += upload?.bytes ?? (body as Uint8Array | undefined)?.length ?? 0;
+    const isRead = method === "GET" || method === "HEAD";
+    return {
+      origin: presigned?.origin ?? this.#origin,
+      path: presigned === undefined ? this.#base + call.path + queryOf(call.query) : presigned.pathname + presigned.search,
+      method,
+      headers: this.#headersOf(call),
+      ...(body === undefined ? {} : { body }),
+      signal,
+      waitMs: isRead ? this.#waitMs : LIMITS.lakefsCallMs,
+      totalMs: LIMITS.lakefsCallMs,
+      onBytes: (bytes) => {
+        figures.bytesIn += bytes;
+      },
+    };
   }
 
-  async *#chunks(call: LakefsCall, response: Response): AsyncGenerator<Uint8Array, void, undefined> {
-    if (response.body === null) return;
+  #headersOf({ presigned, json, upload, headers }: LakefsCall): Record<string, string> {
+    return {
+      ...(presigned === undefined ? { authorization: this.#authorization } : {}),
+      ...(json === undefined ? {} : { "content-type": "application/json" }),
+      ...(upload === undefined ? {} : { "content-length": String(upload.bytes) }),
+      ...headers,
+    };
+  }
+
+  async *#chunks(call: LakefsCall, body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
     const figures = this.#figuresOf(call);
     try {
-      for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
+      for await (const chunk of body) {
         figures.bytesIn += chunk.length;
         yield chunk;
       }
@@ -168,11 +214,16 @@ export class LakefsHttp {
     }
   }
 
+  #tell({ name, method, path }: LakefsCall, status: number, started: number): void {
+    this.#onCall?.({ name, method, path, status, ms: performance.now() - started });
+  }
+
   #toFault(call: LakefsCall, error: unknown): Fault {
     if (error instanceof Fault) return error;
     if (call.signal.aborted) return new Fault("base/aborted", {}, error);
-    const cause = (error as { cause?: { code?: string; message?: string } }).cause;
-    return new Fault("lakefs/unreachable", { call: call.name, reason: cause?.code ?? cause?.message ?? (error as Error).name }, error);
+    if (error instanceof BodyTooLong) return new Fault("lakefs/bad-reply", { call: call.name, reason: "longer than it may be" });
+    const { code, message, name } = error as { code?: string; message?: string; name?: string };
+    return new Fault("lakefs/unreachable", { call: call.name, reason: code ?? message ?? name }, error);
   }
 
   #figuresOf({ name }: LakefsCall): CallFigures {
@@ -183,16 +234,38 @@ export class LakefsHttp {
 }
 
 function mayRepeat(call: LakefsCall, fault: Fault): boolean {
+  if (call.upload !== undefined) return false;
   if (fault.code === "lakefs/throttled" || fault.facts["reason"] === CONTENDED) return true;
   return call.repeatable && (fault.code === "lakefs/unreachable" || fault.code === "lakefs/failed");
 }
 
-async function statusFault(call: LakefsCall, response: Response): Promise<Fault> {
-  const text = await response.arrayBuffer().then((bytes) => lossyText(new Uint8Array(bytes).subarray(0, MESSAGE_BYTES_MAX)), () => "");
-  const code = STATUS_FAULTS[response.status] ?? "lakefs/failed";
-  const says = messageIn(text);
+/** Twice as long each time, or as long as the server asks for. */
+function waitBefore(attempt: number, { facts }: Fault): number {
+  const asked = Number(facts["retryAfterSeconds"] ?? 0) * 1_000;
+  return Math.max(LIMITS.lakefsRetryMs * 2 ** (attempt - 1), Math.min(asked, LIMITS.lakefsRetryAfterMsMax));
+}
+
+function statusFault(call: LakefsCall, { status, body, header }: WholeReply): Fault {
+  const code = STATUS_FAULTS[status] ?? "lakefs/failed";
+  const text = lossyText(body.subarray(0, MESSAGE_BYTES_MAX));
+  // A block store's refusal quotes the signature: only its code is told.
+  const says = call.presigned === undefined ? messageIn(text) : (/<Code>(\w+)<\/Code>/.exec(text)?.[1] ?? "");
   const reason = says.includes(CONTENDED) ? CONTENDED : says;
-  return new Fault(code, { call: call.name, status: response.status, ...(reason === "" ? {} : { reason }) });
+  const after = Number(header("retry-after"));
+  const facts = { ...(reason === "" ? {} : { reason }), ...(after > 0 ? { retryAfterSeconds: after } : {}) };
+  return new Fault(code, { call: call.name, status, ...facts });
+}
+
+/** What a failed stream says, as far as its reason goes. */
+async function firstBytes(body: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of body) {
+    parts.push(chunk);
+    length += chunk.length;
+    if (length >= MESSAGE_BYTES_MAX) break;
+  }
+  return Buffer.concat(parts);
 }
 
 function messageIn(text: string): string {

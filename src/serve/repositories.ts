@@ -162,7 +162,7 @@ export class Repositories {
     let lfs: LakefsLfsStore | undefined;
     const landing = (made: LandingParts) => {
       // What was pushed by git-lfs lies in the lakeFS repository itself; what lakeFS had before is found by what was read.
-      lfs = new LakefsLfsStore(lakefsFiles({ client: made.client, access, repository: made.repository }), made.commits, pool);
+      lfs = new LakefsLfsStore(lakefsFiles({ client: made.client, repository: made.repository }), made.commits, pool);
       return createLanding({ ...made, access, objects, pool, log, lfs, tasks: synthesisTasks, policy: lakefs.landing });
     };
     const parts = { access, client, mappingSeed, log, store, pool, incoming, objects, manifestRefs, synthesisTasks, landing, repository: name.name, prefix: id };

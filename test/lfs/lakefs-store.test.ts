@@ -35,7 +35,7 @@ async function setUp(t: Test, blocks: "local" | "s3") {
   const server = await startLakefs(t, blocks);
   const source = await createSource(server);
   const known = new Map<string, { commit: string; path: string; size: number }>();
-  const files = lakefsFiles({ client: server.client, access: server.access, repository: source.name });
+  const files = lakefsFiles({ client: server.client, repository: source.name });
   const store = new LakefsLfsStore(files, { knownObject: async (oid) => known.get(oid) }, await testPool(t));
   const staged = async () => (await server.client.dirtyPaths(source.name, LFS_BRANCH, 100, signal)).map((path) => path);
   return { server, source, known, store, staged };

@@ -1,0 +1,170 @@
+/**
+ * One HTTP exchange over this thread's own connections. undici rather than the global fetch: 0.10 ms of CPU a small call beside 0.32, which on a first
+ * clone of 10,000 objects is 2 of 7 seconds (node:http costs the same as undici). Names no faults: http.ts knows what an error means.
+ */
+import { setMaxListeners } from "node:events";
+import { Agent, type Dispatcher } from "undici";
+import { LIMITS } from "../base/limits.js";
+
+export interface ExchangeRequest {
+  /** "http://127.0.0.1:8000". */
+  readonly origin: string;
+  /** With its query. */
+  readonly path: string;
+  readonly method: Dispatcher.HttpMethod;
+  readonly headers: Readonly<Record<string, string>>;
+  /** What arrives over time needs a Content-Length, which it must keep. */
+  readonly body?: Uint8Array | AsyncIterable<Uint8Array>;
+  readonly signal: AbortSignal;
+  /** Until the head of the answer; then as long between two pieces of it. */
+  readonly waitMs: number;
+  /** All of the exchange, if it is to be bounded. */
+  readonly totalMs?: number;
+  /** Is told of each piece of the answer. */
+  readonly onBytes: (bytes: number) => void;
+}
+
+export interface ReplyHead {
+  readonly status: number;
+  /** A header's value; `name` in lower case. */
+  header(name: string): string | undefined;
+}
+
+export interface WholeReply extends ReplyHead {
+  /** Of a failure (status 400 and more) the beginning. */
+  readonly body: Uint8Array;
+}
+
+/** What a failure may say, whatever else may be said. */
+const FAILURE_BYTES_MAX = 64 * 1024;
+
+/** A body longer than it may be. */
+export class BodyTooLong extends Error {}
+/** An exchange that did not end in its time. */
+export class ExchangeTimeout extends Error {
+  readonly code = "ETIMEDOUT";
+}
+
+let agents: { readonly calls: Agent; readonly streams: Agent } | undefined;
+
+/**
+ * Connections are shared by everything a thread asks of one origin; idle ones keep no process alive. Streams have their own, as many as there are: each
+ * is some client's request, which is bounded elsewhere, and slow ones must not keep calls waiting.
+ */
+function threadAgents(): NonNullable<typeof agents> {
+  const connect = { timeout: LIMITS.lakefsConnectMs };
+  agents ??= { calls: new Agent({ connections: LIMITS.lakefsConnectionsMax, connect }), streams: new Agent({ connect }) };
+  return agents;
+}
+
+/** The whole answer; redirects are answers like others. Rejects with undici's or the socket's error, `signal`'s reason, or BodyTooLong. */
+export function exchange(request: ExchangeRequest, bodyBytesMax: number): Promise<WholeReply> {
+  setMaxListeners(0, request.signal); // each exchange under way listens, and there may be more than Node.js expects
+  return new Promise((resolve, reject) => {
+    threadAgents().calls.dispatch(optionsOf(request), new WholeExchange(request, bodyBytesMax, resolve, reject));
+  });
+}
+
+/** An answer whose body is read as it arrives, and must be, or the iteration ended. `totalMs` and `onBytes` are the reader's matter. */
+export async function exchangeStream(request: ExchangeRequest): Promise<ReplyHead & { readonly body: AsyncIterable<Uint8Array> }> {
+  setMaxListeners(0, request.signal);
+  const { statusCode, headers, body } = await threadAgents().streams.request({ ...optionsOf(request), signal: request.signal });
+  const header = (name: string) => {
+    const value = headers[name];
+    return Array.isArray(value) ? value[0] : value;
+  };
+  return { status: statusCode, header, body };
+}
+
+function optionsOf({ origin, path, method, headers, body, waitMs }: ExchangeRequest): Dispatcher.RequestOptions & { origin: string } {
+  const options = { origin, path, method, headers: { ...headers }, headersTimeout: waitMs, bodyTimeout: waitMs };
+  // undici takes any async iterable; its types name only Node's streams.
+  return body === undefined ? options : { ...options, body: body as Buffer };
+}
+
+/** undici's callbacks for one exchange: a tenth cheaper than a stream for each body, and the place to count and to stop. */
+class WholeExchange implements Dispatcher.DispatchHandlers {
+  readonly #request: ExchangeRequest;
+  readonly #bodyBytesMax: number;
+  readonly #resolve: (reply: WholeReply) => void;
+  readonly #reject: (error: unknown) => void;
+  readonly #deadline: number;
+  readonly #onAbort = () => this.#stop(this.#request.signal.reason);
+  readonly #parts: Uint8Array[] = [];
+  #length = 0;
+  #status = 0;
+  #headers: readonly Buffer[] = [];
+  #abort: ((error?: Error) => void) | undefined;
+  #settled = false;
+
+  constructor(request: ExchangeRequest, bodyBytesMax: number, resolve: (reply: WholeReply) => void, reject: (error: unknown) => void) {
+    this.#request = request;
+    this.#bodyBytesMax = bodyBytesMax;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.#deadline = request.totalMs === undefined ? Number.POSITIVE_INFINITY : performance.now() + request.totalMs;
+    if (request.signal.aborted) this.#onAbort();
+    else request.signal.addEventListener("abort", this.#onAbort, { once: true });
+  }
+
+  onConnect(abort: (error?: Error) => void): void {
+    if (this.#settled) abort(new Error("it is no longer waited for"));
+    else this.#abort = abort;
+  }
+
+  onHeaders(status: number, headers: Buffer[]): boolean {
+    this.#status = status;
+    this.#headers = headers;
+    return true;
+  }
+
+  onData(chunk: Buffer): boolean {
+    this.#request.onBytes(chunk.length);
+    this.#length += chunk.length;
+    if (performance.now() > this.#deadline) this.#stop(new ExchangeTimeout());
+    else if (this.#length <= this.#bodyBytesMax || (this.#status >= 400 && this.#length <= FAILURE_BYTES_MAX)) this.#parts.push(chunk);
+    else if (this.#status < 400) this.#stop(new BodyTooLong());
+    else this.#cut();
+    return true;
+  }
+
+  onComplete(): void {
+    this.#done();
+  }
+
+  onError(error: Error): void {
+    this.#settle(() => this.#reject(error));
+  }
+
+  #done(): void {
+    const body = this.#parts.length === 1 ? (this.#parts[0] as Uint8Array) : Buffer.concat(this.#parts);
+    this.#settle(() => this.#resolve({ status: this.#status, header: (name) => rawHeader(this.#headers, name), body }));
+  }
+
+  /** What a failure says goes on for too long: what came is enough. */
+  #cut(): void {
+    this.#done();
+    this.#abort?.(new BodyTooLong());
+  }
+
+  /** The connection goes with it: what is still to come would have to be read. */
+  #stop(reason: unknown): void {
+    this.#settle(() => this.#reject(reason));
+    this.#abort?.(new Error("it is no longer waited for"));
+  }
+
+  #settle(settle: () => void): void {
+    if (this.#settled) return;
+    this.#settled = true;
+    this.#request.signal.removeEventListener("abort", this.#onAbort);
+    settle();
+  }
+}
+
+/** `headers`: name, value, name, value, as they came. */
+function rawHeader(headers: readonly Buffer[], name: string): string | undefined {
+  for (let at = 0; at + 1 < headers.length; at += 2) {
+    if (headers[at]?.toString("latin1").toLowerCase() === name) return headers[at + 1]?.toString("latin1");
+  }
+  return undefined;
+}
