@@ -1,9 +1,11 @@
-/** Door: Git objects of lakeFS commits (src/lakefs/synthesize). */
+/** Door: Git objects of lakeFS commits (src/lakefs/synthesize), and contents they left there (src/lakefs/bring-contents). */
 import { workerData } from "node:worker_threads";
 import { threadKernels } from "../src/kernels/choose.js";
+import { bringContents } from "../src/lakefs/bring-contents.js";
 import { synthesizeChain } from "../src/lakefs/synthesize.js";
-import type { SynthesizeRequest } from "../src/pool/synthesize-tasks.js";
+import type { ContentsRequest, SynthesizeRequest } from "../src/pool/synthesize-tasks.js";
 
 const kernels = threadKernels((workerData as { readonly kernelsModule: WebAssembly.Module }).kernelsModule);
 
 export const chain = (request: SynthesizeRequest) => synthesizeChain(request, kernels);
+export const contents = (request: ContentsRequest) => bringContents(request, kernels);

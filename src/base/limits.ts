@@ -169,6 +169,12 @@ export const LIMITS = {
   lakefsTreeCacheBytes: 64 * MIB,
   /** Bytes of one lake record: 10,000 pointers of 1,024 bytes. */
   lakeRecordBytesMax: 16 * MIB,
+  /** Bytes of one line of a list of promised blobs: a path of 1,024 bytes, each of which JSON may spell with six, an id, a number. */
+  promisedLineBytesMax: 8_192,
+  /** Files of one list read in one go: bounds what is held with their contents. */
+  promisedBatchFiles: 5_000,
+  /** Small packs of promised blobs, each made for a client that asked for some by id; after so many all that are promised are brought. */
+  promisedPacksMax: 16,
   /** Commits whose both ids are kept in memory: 300 bytes each. */
   lakePairsMax: 200_000,
   /** How long a request for refs waits for synthesis: a proxy's usual patience is longer. */

@@ -7,8 +7,9 @@ import { LRUCache } from "lru-cache";
 import { asFault, Fault } from "../base/fault.js";
 import { Semaphore } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
-import type { Oid } from "../git/oid.js";
+import { OID_BYTES, type Oid } from "../git/oid.js";
 import { type Log, faultFacts } from "../observe/log.js";
+import { toHandles } from "../odb/fetch-pack.js";
 import { indexPackFile } from "../odb/ingest-file.js";
 import type { ObjectDatabase } from "../odb/object-database.js";
 import type { ListingState, SynthesisAnswer, SynthesisNews, SynthesizedCommit, SynthesizeItem, SynthesizeResult } from "../pool/synthesize-tasks.js";
@@ -17,6 +18,7 @@ import type { LakefsClient } from "./client.js";
 import type { CommitMap, CommitPair, LakeRecord, Mapping } from "./contract.js";
 import { History, type HistoryStep } from "./history.js";
 import type { LakefsAccess } from "./http.js";
+import { promisedIds } from "./promised-blobs.js";
 import type { LakeRecords, PointerPlace, StoredLakeRecord } from "./records.js";
 
 export interface CommitMapOptions {
@@ -145,14 +147,19 @@ export class LakefsCommitMap implements CommitMap {
     try {
       const items = steps.map(({ source, parents }) => ({ source, parents: parents.filter((id) => !this.#nothing.has(id)) }));
       const path = join(folder, "pack");
-      const result = await tasks.run(async () => this.#run(items, path, signal), signal);
-      this.#count(result);
+      const promisedPath = join(folder, "promised");
+      const result = await tasks.run(async () => this.#run(items, path, promisedPath, signal), signal);
+      this.#options.client.http.add(result.figures);
       const { packs } = await objects.packs(signal);
       let checksum: string | undefined;
       if (result.objects > 0) {
         const closed = new Set(packs.filter((pack) => pack.closed).map((pack) => pack.checksum));
-        const pack = await indexPackFile(path, { pool, packs: packs.map(handleOf), closed, sync: true, folder, signal });
-        await objects.adopt(pack, "synthesized", signal);
+        const { promised: own } = result;
+        // A new tree may name what an older pack has promised.
+        const promised = [...(own === undefined ? [] : [own]), ...(await promisedIds(this.#options.records, packs, signal))];
+        const pack = await indexPackFile(path, { pool, packs: toHandles(packs), closed, sync: true, folder, signal, promised });
+        if (own !== undefined) await this.#options.records.putPromised(pack.checksum, promisedPath, own, signal);
+        await objects.adopt(pack, { origin: "synthesized", promised: (own?.byteLength ?? 0) / OID_BYTES }, signal);
         checksum = pack.checksum;
       }
       // The pack first: a record must never name what is not there.
@@ -162,7 +169,7 @@ export class LakefsCommitMap implements CommitMap {
     }
   }
 
-  async #run(items: readonly SynthesizeItem[], path: string, signal: AbortSignal): Promise<SynthesizeResult> {
+  async #run(items: readonly SynthesizeItem[], path: string, promisedPath: string, signal: AbortSignal): Promise<SynthesizeResult> {
     const { access, repository, mapping, objects, pool, pagesOnly } = this.#options;
     const { packs } = await objects.packs(signal);
     const known = await this.#parentsOf(items, signal);
@@ -172,7 +179,7 @@ export class LakefsCommitMap implements CommitMap {
       this.#progress = { ...before, commits: before.commits + commits, objects: before.objects + made };
     }, signal);
     try {
-      const request = { access, repository, mapping, packs: packs.map(handleOf), items, known, path, port: port2, pagesOnly: pagesOnly ?? false };
+      const request = { access, repository, mapping, packs: toHandles(packs), items, known, path, promisedPath, port: port2, pagesOnly: pagesOnly ?? false };
       const result = await pool.run("synthesize/chain", request, { signal, priority: "background", transfer: [port2] });
       await told.settled();
       this.#progress = { ...before, objects: before.objects + result.objects };
@@ -218,6 +225,7 @@ export class LakefsCommitMap implements CommitMap {
       failure ??= error;
     };
     port.on("message", (news: SynthesisNews) => {
+      if (news.kind === "contents") return;
       if (news.kind === "progress") onProgress(news.commits, news.objects);
       else if (news.kind === "pointer") writes.push(records.putPointer(news.sha256, news, signal).catch(fail));
       else if (news.kind === "hashed") writes.push(records.putHash(news.key, news.sha256, signal).catch(fail));
@@ -239,15 +247,6 @@ export class LakefsCommitMap implements CommitMap {
     await this.#options.records.put(records, signal);
     for (const record of records) this.#hold(record);
   }
-
-  /** Calls that tasks made count as this client's. */
-  #count({ figures }: SynthesizeResult): void {
-    const all = this.#options.client.http.figures;
-    for (const [name, more] of Object.entries(figures)) {
-      const { calls, bytesIn, bytesOut, retries } = all.get(name) ?? { calls: 0, bytesIn: 0, bytesOut: 0, retries: 0 };
-      all.set(name, { calls: calls + more.calls, bytesIn: bytesIn + more.bytesIn, bytesOut: bytesOut + more.bytesOut, retries: retries + more.retries });
-    }
-  }
 }
 
 type CommitStep = HistoryStep & { readonly as: "commit" };
@@ -264,9 +263,4 @@ function* inRuns(steps: readonly HistoryStep[]): Generator<{ as: "batch"; steps:
     if (step.as === "alias") yield { as: "alias", step };
   }
   if (batch.length > 0) yield { as: "batch", steps: batch };
-}
-
-/** What a task needs of a pack, without what the manifest says of it. */
-function handleOf({ checksum, path, bytes, objectCount, idx, rev }: { checksum: string; path: string; bytes: number; objectCount: number; idx: SharedArrayBuffer; rev: SharedArrayBuffer }) {
-  return { checksum, path, bytes, objectCount, idx, rev };
 }

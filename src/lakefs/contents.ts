@@ -18,6 +18,7 @@ import type { ListingSource } from "./listing.js";
 import { toEntry } from "./listing.js";
 import type { ObjectOutput } from "./object-output.js";
 import { baseName, type Crossing, FILE_MODE, type LakeEntry } from "./path-rules.js";
+import type { PromisedWriter } from "./promised-list.js";
 
 export interface FileToResolve {
   readonly entry: LakeEntry;
@@ -35,10 +36,14 @@ export class Contents {
   readonly #reads = new Semaphore(LIMITS.lakefsReadsMax);
   /** Stored objects read in this task: address, checksum and size → blob. */
   readonly #known = new LRUCache<string, Promise<Oid>>({ max: LIMITS.lakefsContentsMax });
+  /** Undefined: contents are read now. */
+  readonly #promises: PromisedWriter | undefined;
   /** The first failure: nothing more is read then. */
   #failure: Fault | undefined;
 
-  constructor(source: ListingSource, output: ObjectOutput, memory: HashMemory) {
+  /** `promises`: contents whose ids are known are put on that list instead of being read. */
+  constructor(source: ListingSource, output: ObjectOutput, memory: HashMemory, promises?: PromisedWriter) {
+    this.#promises = promises;
     this.#source = source;
     this.#output = output;
     this.#memory = memory;
@@ -95,11 +100,19 @@ export class Contents {
     const held = expected !== undefined && (special === "gitattributes" ? this.#output.canRead(expected) : this.#output.has(expected));
     if (held && special !== "gitmodules") return { oid: expected as Oid, pointer: false };
     if (held && file.unchanged === expected) return { oid: expected as Oid, pointer: false };
+    if (special === undefined && this.#isPromised(commit, file.entry, expected)) return { oid: expected as Oid, pointer: false };
     if (special === undefined) return { oid: await this.#readOnce(commit, file.entry, expected), pointer: false };
     const data = await this.#read(commit, file.entry, expected);
     const refusal = special === "gitmodules" ? checkGitmodules(data) : checkGitattributes(data);
     if (refusal !== undefined) return { refused: `Git refuses it: ${refusal.text}` };
     return { oid: this.#output.add("blob", data, true), pointer: false };
+  }
+
+  /** True: nobody needs the content yet, whose id is known. */
+  #isPromised(commit: string, { path, size }: LakeEntry, expected: Oid | undefined): boolean {
+    if (expected === undefined || this.#promises === undefined) return false;
+    this.#promises.add({ oid: expected, size, path, commit });
+    return true;
   }
 
   #readOnce(commit: string, entry: LakeEntry, expected: Oid | undefined): Promise<Oid> {
@@ -128,6 +141,7 @@ export class Contents {
   async #resolveStreamed(commit: string, { entry, crossing: { blob }, unchanged }: FileToResolve): Promise<ResolvedFile> {
     const expected = blob ?? unchanged;
     if (expected !== undefined && this.#output.has(expected)) return { oid: expected, pointer: false };
+    if (this.#isPromised(commit, entry, expected)) return { oid: expected as Oid, pointer: false };
     const { client, repository, signal } = this.#source;
     const { body } = await client.streamObject(repository, commit, lakePath(entry), undefined, signal);
     const oid = await this.#output.addStream(entry.size, body);

@@ -12,10 +12,14 @@ import { OBJECT_TYPE, type ObjectType, type Oid } from "../git/oid.js";
 import { ENTRY_HEADER_BYTES_MAX, PackWriter, writeTypeAndSize } from "../git/pack-writer.js";
 import type { ObjectReader } from "../odb/object-reader.js";
 import { NONE } from "../odb/object-space.js";
+import type { PackHandle } from "../pool/tasks.js";
 import { writeExactly } from "../odb/write-exactly.js";
 import type { TreeCache } from "./tree-cache.js";
 
 const BUFFER_BYTES = 1024 * 1024;
+/** gitformat-pack(5): signature, version and count before the entries, a SHA-1 behind them. */
+const PACK_HEADER_BYTES = 12;
+const CHECKSUM_BYTES = 20;
 
 export class ObjectOutput {
   readonly #path: string;
@@ -28,6 +32,7 @@ export class ObjectOutput {
   #used = new Map<Oid, Uint8Array>();
   #file: number | undefined;
   #length = 0;
+  #copied = 0;
 
   constructor(path: string, reader: ObjectReader, trees: TreeCache) {
     this.#path = path;
@@ -36,7 +41,24 @@ export class ObjectOutput {
   }
 
   get count(): number {
-    return this.#written.size;
+    return this.#written.size + this.#copied;
+  }
+
+  /** Begins with all entries of a pack that the reader has, as they lie. They must be whole objects. */
+  copyPack({ path, bytes, objectCount }: PackHandle): void {
+    const pack = openSync(path, "r");
+    try {
+      const chunk = new Uint8Array(BUFFER_BYTES);
+      for (let at = PACK_HEADER_BYTES; at < bytes - CHECKSUM_BYTES; ) {
+        const piece = chunk.subarray(0, Math.min(chunk.length, bytes - CHECKSUM_BYTES - at));
+        readExactly(pack, piece, at);
+        this.#append(piece);
+        at += piece.length;
+      }
+    } finally {
+      closeSync(pack);
+    }
+    this.#copied += objectCount;
   }
 
   /** Whether a pack, or this output, has it. */

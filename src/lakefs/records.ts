@@ -6,7 +6,10 @@
  *   git/lake-by-git/<Git id>/<lakeFS id>   the way back (empty but for the id)
  *   git/lake-lfs/<SHA-256>                 a commit and path where the bytes of an LFS pointer can be read
  *   git/lake-sha256/<key>                  SHA-256 of a large file, hex (hash-memory.ts has the key)
+ *   git/lake-promised/<pack checksum>      blobs that pack names and does not hold (promised-list.ts has the form)
+ *   git/lake-promised/<pack checksum>.ids  their ids, sorted, 20 bytes each
  */
+import { readFile } from "node:fs/promises";
 import { Packr } from "msgpackr";
 import { z } from "zod";
 import { latin1, utf8 } from "../base/bytes.js";
@@ -115,6 +118,29 @@ export class LakeRecords {
       () => this.#putIfAbsent(`lake-lfs/${sha256}`, this.#packr.pack({ commit: place.commit, path: place.path, size: place.size }), signal),
       signal,
     );
+  }
+
+  /** Keeps the list of blobs that a pack names and does not hold, and their ids, sorted. To be called before the pack is live. */
+  async putPromised(pack: string, listPath: string, ids: SharedArrayBuffer, signal?: AbortSignal): Promise<void> {
+    await this.#store.publish(this.#promisedKey(pack), listPath, signal);
+    await this.#putIfAbsent(`lake-promised/${pack}.ids`, new Uint8Array(ids), signal);
+  }
+
+  /** The ids of that list: sorted, 20 bytes each. Throws "store/missing". */
+  async promisedIds(pack: string, signal?: AbortSignal): Promise<SharedArrayBuffer> {
+    const bytes = await readFile(await this.#store.localFile(`${this.#promisedKey(pack)}.ids`, signal));
+    const ids = new SharedArrayBuffer(bytes.length);
+    new Uint8Array(ids).set(bytes);
+    return ids;
+  }
+
+  /** A local file with that list. Throws "store/missing". */
+  promisedFile(pack: string, signal?: AbortSignal): Promise<string> {
+    return this.#store.localFile(this.#promisedKey(pack), signal);
+  }
+
+  #promisedKey(pack: string): string {
+    return `${this.#prefix}/lake-promised/${pack}`;
   }
 
   async #putIfAbsent(name: string, bytes: Uint8Array, signal: AbortSignal | undefined): Promise<void> {

@@ -12,6 +12,7 @@ import type { LakefsAccess } from "./http.js";
 import { LakefsRefs, type UnservedRef } from "./lakefs-refs.js";
 import { type Landing, refusingLanding } from "./landing-contract.js";
 import { openMapping } from "./mapping.js";
+import { PromisedBlobs } from "./promised-blobs.js";
 import { LakeRecords } from "./records.js";
 
 export interface LakefsRepositoryOptions {
@@ -52,6 +53,7 @@ export interface LakefsRepository {
   readonly mapping: Mapping;
   readonly refs: LakefsRefs;
   readonly commits: LakefsCommitMap;
+  readonly promised: PromisedBlobs;
   readonly defaultBranch: string;
   close(): void;
 }
@@ -68,11 +70,12 @@ export async function openLakefsRepository(options: LakefsRepositoryOptions, sig
     tasks: options.synthesisTasks,
     pagesOnly: options.pagesOnly ?? false,
   });
+  const promised = new PromisedBlobs({ access, client, repository, records, objects, pool, incoming, tasks: options.synthesisTasks });
   const landing = options.landing?.({ client, repository, mapping, commits, defaultBranch }) ?? refusingLanding("pushing to lakeFS is not possible yet");
   const onUnserved = ({ kind, id, reason }: UnservedRef) => log.warn("a ref of lakeFS is not served", { repository, kind, id, reason });
   const refs = new LakefsRefs({
     client, repository, defaultBranch, commits, manifestRefs, landing, onUnserved,
     ...(options.refsWaitMs === undefined ? {} : { waitMs: options.refsWaitMs }),
   });
-  return { client, mapping, refs, commits, defaultBranch, close: () => refs.close() };
+  return { client, mapping, refs, commits, promised, defaultBranch, close: () => refs.close() };
 }

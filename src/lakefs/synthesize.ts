@@ -22,6 +22,7 @@ import { HashMemory } from "./hash-memory.js";
 import { type LakeChange, listChanges, listCommit, type ListingSource } from "./listing.js";
 import { ObjectOutput } from "./object-output.js";
 import { type Crossing, crossing, FILE_MODE, type LakeEntry } from "./path-rules.js";
+import { PromisedWriter } from "./promised-list.js";
 import { changeTree, type PathChanges, TreeBuilder, TreeLookup } from "./tree-builder.js";
 import { threadTreeCache } from "./tree-cache.js";
 import { watchedSignal } from "./watched-signal.js";
@@ -34,11 +35,12 @@ export async function synthesizeChain(request: SynthesizeRequest, kernels: Kerne
   const abort = watchedSignal(request.control);
   const trees = threadTreeCache();
   const output = new ObjectOutput(request.path, new ObjectReader(request.packs, kernels, threadReaderCaches()), trees);
+  const promises = new PromisedWriter(request.promisedPath);
   const client = new LakefsClient(request.access);
   const memory = new HashMemory(request.port as MessagePort);
   const source = { client, repository: request.repository, signal: abort.signal, pagesOnly: request.pagesOnly ?? false };
   try {
-    const chain = new Chain(source, output, memory, { version: 1, ...request.mapping }, request.known);
+    const chain = new Chain(source, output, memory, promises, { version: 1, ...request.mapping }, request.known);
     const commits: SynthesizedCommit[] = [];
     for (const item of request.items) {
       commits.push(await chain.synthesize(item));
@@ -47,9 +49,10 @@ export async function synthesizeChain(request: SynthesizeRequest, kernels: Kerne
     }
     const objects = output.count;
     output.finish();
-    return { commits, objects, figures: Object.fromEntries(client.http.figures) };
+    return { commits, objects, promised: promises.finish(), figures: Object.fromEntries(client.http.figures) };
   } finally {
     output.discard();
+    promises.close();
     abort.stop();
     request.port.close();
   }
@@ -69,11 +72,11 @@ class Chain {
   readonly #contents: Contents;
   readonly #done = new Map<string, SynthesizedCommit>();
 
-  constructor(source: ListingSource, output: ObjectOutput, memory: HashMemory, mapping: Mapping, known: readonly SynthesizedCommit[]) {
+  constructor(source: ListingSource, output: ObjectOutput, memory: HashMemory, promises: PromisedWriter, mapping: Mapping, known: readonly SynthesizedCommit[]) {
     this.#source = source;
     this.#output = output;
     this.#mapping = mapping;
-    this.#contents = new Contents(source, output, memory);
+    this.#contents = new Contents(source, output, memory, promises);
     for (const commit of known) this.#done.set(commit.lakeId, commit);
   }
 

@@ -236,12 +236,15 @@ class Conclusion {
     const { kernels } = this.#session;
     const count = kernels.openLinkCount();
     const { packs, closed } = this.#request;
+    const promised = (this.#request.promised ?? []).map((ids) => new Uint8Array(ids));
     const lookups = packs.filter((pack) => closed.includes(pack.checksum)).map((pack) => new PackLookup(pack));
     const links = new Set<Oid>(); // several threads may have met the same link
     const bytes = this.#session.view(kernels.openLinks(), count * LINK_BYTES);
     for (let link = 0; link < count && links.size < OPEN_LINKS_MAX; link++) {
       if (link % 1024 === 0) this.#watch.check();
-      if (!lookups.some((lookup) => lookup.find(bytes, link * LINK_BYTES) >= 0)) links.add(oidAt(bytes, link * LINK_BYTES));
+      const at = link * LINK_BYTES;
+      if (promised.some((ids) => holdsId(ids, bytes, at))) continue;
+      if (!lookups.some((lookup) => lookup.find(bytes, at) >= 0)) links.add(oidAt(bytes, at));
     }
     return [...links];
   }
@@ -267,6 +270,21 @@ class Conclusion {
       nodeZlibCalls: kernels.zlibCalls(),
     };
   }
+}
+
+/** Whether `sorted`, ids of 20 bytes each, holds the one at `at` of `bytes`. */
+function holdsId(sorted: Uint8Array, bytes: Uint8Array, at: number): boolean {
+  let low = 0;
+  let high = sorted.length / CHECKSUM_BYTES;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const start = middle * CHECKSUM_BYTES;
+    const order = Buffer.compare(sorted.subarray(start, start + CHECKSUM_BYTES), bytes.subarray(at, at + CHECKSUM_BYTES));
+    if (order === 0) return true;
+    if (order < 0) low = middle + 1;
+    else high = middle;
+  }
+  return false;
 }
 
 function syncFile(path: string): void {

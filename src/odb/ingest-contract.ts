@@ -12,6 +12,8 @@ export interface IngestOptions {
   readonly packs: readonly PackHandle[];
   /** Checksums among `packs` that are closed: existence there proves connectivity. */
   readonly closed: ReadonlySet<string>;
+  /** Tables of ids, each sorted, 20 bytes each, that count as held: somebody brings them before they are needed. */
+  readonly promised?: readonly SharedArrayBuffer[];
   readonly fsck: boolean;
   readonly packBytesMax: number;
   /** Bytes of inflated deltas kept between the passes; beyond it they are inflated again. */

@@ -22,6 +22,8 @@ export interface IndexFileOptions {
   /** Live packs that links may lead into, and the checksums of those that are closed. Default: none. */
   readonly packs?: readonly PackHandle[];
   readonly closed?: ReadonlySet<string>;
+  /** As in IngestOptions. */
+  readonly promised?: readonly SharedArrayBuffer[];
   /** Whether all files are synced to disk. Default: false. */
   readonly sync?: boolean;
   readonly signal?: AbortSignal;
@@ -32,7 +34,7 @@ export interface IndexFileOptions {
 export async function indexPackFile(path: string, options: IndexFileOptions): Promise<IngestedPack> {
   const { size } = await stat(path);
   const stem = path.endsWith(".pack") ? path.slice(0, -".pack".length) : path;
-  const { pool, threads, onProgress } = options;
+  const { pool, threads, onProgress, promised } = options;
   const folder = options.folder ?? dirname(path);
   await mkdir(folder, { recursive: true });
   const idxPath = options.idxPath ?? `${stem}.idx`;
@@ -52,6 +54,7 @@ export async function indexPackFile(path: string, options: IndexFileOptions): Pr
       sync: options.sync ?? false,
       ...(threads === undefined ? {} : { threads }),
       ...(onProgress === undefined ? {} : { onProgress }),
+      ...(promised === undefined ? {} : { promised }),
     },
     pool,
   );

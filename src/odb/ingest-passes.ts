@@ -163,10 +163,11 @@ export class PackIndexing {
   }
 
   async #conclude(checksum: string, trailerCalls: number, link: LinkResult): Promise<Omit<IngestedPack, "folder">> {
-    const { path, idxPath, revPath, fsck, packs, closed, sync } = this.#options;
+    const { path, idxPath, revPath, fsck, packs, closed, sync, promised } = this.#options;
     this.#progress({ stage: "connectivity", done: 0, total: 0, bytes: 0 });
     const { counters, ...pack } = await this.#run("index-pack/conclude", {
       memory: this.#memory, path, idxPath, revPath, checksum, externals: link.externals, fsck, packs, closed: [...closed], marks: this.#marks, sync,
+      ...(promised === undefined ? {} : { promised }),
     });
     const own = { hashedBeforeEnd: this.#hashedBeforeEnd, scanTasks: this.#scanTasks };
     return {

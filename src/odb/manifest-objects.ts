@@ -7,7 +7,7 @@ import type { Store } from "../store/store.js";
 import type { Ingest, IngestedPack, IngestOptions } from "./ingest-contract.js";
 import type { Manifest, PackRecord } from "./manifest.js";
 import type { ManifestStore } from "./manifest-store.js";
-import type { BeginIngestOptions, LivePack, ObjectDatabase, PackSet } from "./object-database.js";
+import type { AdoptedPack, BeginIngestOptions, LivePack, ObjectDatabase, PackSet } from "./object-database.js";
 import type { PackTables } from "./pack-tables.js";
 
 /** What all repositories of a server share. */
@@ -73,9 +73,26 @@ export class ManifestObjects implements ObjectDatabase {
     }, signal);
   }
 
-  async adopt(pack: IngestedPack, origin: PackRecord["origin"], signal?: AbortSignal): Promise<void> {
+  async adopt(pack: IngestedPack, { origin, promised }: AdoptedPack, signal?: AbortSignal): Promise<void> {
     await this.publish(pack, signal);
-    await this.keep([toPackRecord(pack, origin)], signal);
+    await this.keep([toPackRecord(pack, origin, promised)], signal);
+  }
+
+  async supersede(checksum: string, by: IngestedPack, { origin, promised }: AdoptedPack, signal?: AbortSignal): Promise<void> {
+    await this.publish(by, signal);
+    const record = toPackRecord(by, origin, promised);
+    await this.#manifests.update((manifest) => {
+      if (!manifest.packs.some((pack) => pack.checksum === checksum)) return undefined;
+      const others = manifest.packs.filter((pack) => pack.checksum !== record.checksum || pack.checksum === checksum);
+      return { ...manifest, packs: others.map((pack) => (pack.checksum === checksum ? record : pack)) };
+    }, signal);
+  }
+
+  async keepPromise(checksum: string, signal?: AbortSignal): Promise<void> {
+    await this.#manifests.update((manifest) => {
+      if (!manifest.packs.some((pack) => pack.checksum === checksum && pack.promised !== undefined)) return undefined;
+      return { ...manifest, packs: manifest.packs.map(({ promised, ...pack }) => (pack.checksum === checksum || promised === undefined ? pack : { ...pack, promised })) };
+    }, signal);
   }
 
   async #livePack(record: PackRecord, signal: AbortSignal | undefined): Promise<LivePack> {
@@ -85,9 +102,9 @@ export class ManifestObjects implements ObjectDatabase {
       store.localFile(this.#key(record.checksum, "idx"), signal),
       store.localFile(this.#key(record.checksum, "rev"), signal),
     ]);
-    const { checksum, bytes, objects: objectCount, closed, selfContained, tips, origin } = record;
+    const { checksum, bytes, objects: objectCount, closed, selfContained, tips, origin, promised } = record;
     const table = await tables.load({ checksum, objectCount, idxPath, revPath }, signal);
-    return { checksum, path, bytes, objectCount, ...table, closed, selfContained, tips, origin };
+    return { checksum, path, bytes, objectCount, ...table, closed, selfContained, tips, origin, promised };
   }
 
   #key(checksum: string, extension: string): string {
@@ -96,13 +113,14 @@ export class ManifestObjects implements ObjectDatabase {
 }
 
 function samePacks(left: Manifest["packs"], right: Manifest["packs"]): boolean {
-  return left === right || (left.length === right.length && left.every((pack, at) => pack.checksum === right[at]?.checksum));
+  return left === right || (left.length === right.length && left.every((pack, at) => pack.checksum === right[at]?.checksum && pack.promised === right[at]?.promised));
 }
 
 /** What the manifest keeps of a pack that an ingest has finished. */
-export function toPackRecord(pack: IngestedPack, origin: PackRecord["origin"]): PackRecord {
+export function toPackRecord(pack: IngestedPack, origin: PackRecord["origin"], promised = 0): PackRecord {
   const { checksum, bytes, objectCount: objects, closed, selfContained, tips } = pack;
-  return { checksum, bytes, objects, origin, closed, selfContained, ...(keepTips(tips) ? { tips: [...tips] } : {}) };
+  const record = { checksum, bytes, objects, origin, closed, selfContained, ...(keepTips(tips) ? { tips: [...tips] } : {}) };
+  return promised === 0 ? record : { ...record, promised };
 }
 
 /** With too many tips the manifest, rewritten by every push, would grow: such a pack is served through the response cache. */

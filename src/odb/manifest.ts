@@ -26,6 +26,8 @@ const PACK = z.object({
   selfContained: z.boolean(),
   /** Objects nothing in the pack links to; absent: too many to keep. */
   tips: z.array(OID).optional(),
+  /** Blobs its trees name that are still only in lakeFS, each with a known id (lakefs/promised-list.ts says where). Absent: none. */
+  promised: z.number().int().positive().optional(),
 });
 
 const MANIFEST = z.object({

@@ -14,6 +14,14 @@ export interface LivePack extends PackHandle {
   /** Objects no other object of this pack links to, sorted; undefined: too many to keep. */
   readonly tips: readonly Oid[] | undefined;
   readonly origin: "push" | "synthesized" | "repack";
+  /** Blobs its trees name that lakeFS still has alone: the pack counts as closed, and who needs contents brings them first. */
+  readonly promised?: number | undefined;
+}
+
+/** What is known of a pack beside what its ingest found. */
+export interface AdoptedPack {
+  readonly origin: LivePack["origin"];
+  readonly promised?: number;
 }
 
 export interface PackSet {
@@ -38,5 +46,9 @@ export interface ObjectDatabase {
   /** Makes published packs live, before any ref needs them: where refs are kept elsewhere (lakeFS). Idempotent. */
   keep(packs: readonly PackRecord[], signal?: AbortSignal): Promise<void>;
   /** Publishes a pack and makes it live by itself, before any ref needs it: what was synthesized. Idempotent. */
-  adopt(pack: IngestedPack, origin: LivePack["origin"], signal?: AbortSignal): Promise<void>;
+  adopt(pack: IngestedPack, as: AdoptedPack, signal?: AbortSignal): Promise<void>;
+  /** Puts a pack in the place of a live one all of whose objects it holds. Nothing happens where that is not live any more. Idempotent. */
+  supersede(checksum: string, by: IngestedPack, as: AdoptedPack, signal?: AbortSignal): Promise<void>;
+  /** All that this live pack promised is in other packs now. Idempotent. */
+  keepPromise(checksum: string, signal?: AbortSignal): Promise<void>;
 }

@@ -18,19 +18,21 @@ export interface ReachableInput {
   readonly tips: readonly Oid[];
   readonly packTips: Readonly<Record<string, readonly Oid[]>>;
   readonly before?: ReachableBits;
+  /** Blobs may be missing: lakeFS still has them alone. */
+  readonly promises: boolean;
 }
 
 /** Throws "odb/missing" where something reachable is not here. */
-export function findReachable(reader: ObjectReader, { tips, packTips, before }: ReachableInput, watch: TaskWatch): ReachableBits {
+export function findReachable(reader: ObjectReader, { tips, packTips, before, promises }: ReachableInput, watch: TaskWatch): ReachableBits {
   if (before !== undefined) {
-    const extended = new ReachableWalk(reader, packTips, watch);
+    const extended = new ReachableWalk(reader, packTips, promises, watch);
     extended.inherit(before);
     extended.run(tips);
     // Only while all that was reachable still is: a ref deleted or moved aside means a new count.
     const now = new Set(tips);
     if (before.tips.every((tip) => extended.met.has(tip) || now.has(tip))) return extended.bits(tips);
   }
-  const walk = new ReachableWalk(reader, packTips, watch);
+  const walk = new ReachableWalk(reader, packTips, promises, watch);
   walk.run(tips);
   return walk.bits(tips);
 }
@@ -40,13 +42,15 @@ class ReachableWalk {
   readonly met = new Set<Oid>();
   readonly #reader: ObjectReader;
   readonly #packTips: Readonly<Record<string, readonly Oid[]>>;
+  readonly #promises: boolean;
   readonly #watch: TaskWatch;
   readonly #bits: Uint8Array[];
   readonly #shared: SharedArrayBuffer[];
   readonly #old = new Set<number>();
 
-  constructor(reader: ObjectReader, packTips: Readonly<Record<string, readonly Oid[]>>, watch: TaskWatch) {
+  constructor(reader: ObjectReader, packTips: Readonly<Record<string, readonly Oid[]>>, promises: boolean, watch: TaskWatch) {
     this.#reader = reader;
+    this.#promises = promises;
     this.#packTips = packTips;
     this.#watch = watch;
     this.#shared = reader.space.packs.map(({ lookup }) => new SharedArrayBuffer(Math.ceil(lookup.count / 8)));
@@ -111,6 +115,7 @@ class ReachableWalk {
     while (cursor.next()) {
       if (cursor.isGitlink) continue;
       const number = space.find(cursor.data, cursor.oidAt);
+      if (number === NONE && this.#promises && !cursor.isTree) continue;
       if (number === NONE) throw new Fault("odb/missing", { oid: cursor.oid, tree: space.oid(tree) });
       if (cursor.isTree) waiting.push(number);
       else this.#mark(number);

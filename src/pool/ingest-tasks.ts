@@ -147,6 +147,8 @@ export interface ConcludeRequest extends TaskControl {
   readonly fsck: boolean;
   readonly packs: readonly PackHandle[];
   readonly closed: readonly string[];
+  /** Tables of ids, each sorted, 20 bytes each, that links may lead to although no pack holds them yet. */
+  readonly promised?: readonly SharedArrayBuffer[];
   readonly marks: IngestMarks;
   /** False: the caller has synced the pack, or does not care. */
   readonly sync: boolean;

@@ -53,6 +53,8 @@ export interface SynthesizeRequest extends TaskControl {
   readonly known: readonly SynthesizedCommit[];
   /** Pack file to write; it must not exist. None is written if there is nothing new. */
   readonly path: string;
+  /** File for the list of blobs whose ids are known and whose contents were not read (lakefs/promised-list.ts). */
+  readonly promisedPath: string;
   /** Gives SynthesisNews, takes SynthesisAnswers. */
   readonly port: MessagePort;
   /** Never read raw ranges. For tests: both ways must give the same. */
@@ -61,6 +63,8 @@ export interface SynthesizeRequest extends TaskControl {
 
 export type SynthesisNews =
   | { readonly kind: "progress"; readonly commits: number; readonly objects: number }
+  /** Blobs of a list looked at so far. */
+  | { readonly kind: "contents"; readonly blobs: number }
   /** A large file's SHA-256 was computed: to be remembered durably. */
   | { readonly kind: "hashed"; readonly key: string; readonly sha256: string }
   /** A file that Git sees as a pointer, and where its bytes can be read: to be found by its SHA-256. `path` as lakeFS spells it. */
@@ -81,9 +85,35 @@ export interface SynthesizeResult {
   readonly commits: readonly SynthesizedCommit[];
   /** New objects in the pack; 0: no pack was written. */
   readonly objects: number;
+  /** Ids on the list, sorted, 20 bytes each; undefined: none, and no list was written. */
+  readonly promised: SharedArrayBuffer | undefined;
+  readonly figures: LakefsFigures;
+}
+
+/** Contents that were not read when their commits were synthesized. */
+export interface ContentsRequest extends TaskControl {
+  readonly access: SynthesizeRequest["access"];
+  readonly repository: string;
+  readonly packs: readonly PackHandle[];
+  /** The list to go by, a local file. */
+  readonly list: string;
+  /** Of it; undefined: all. */
+  readonly wanted: readonly Oid[] | undefined;
+  /** Pack whose entries the new one begins with; it is one of `packs`, and its entries are whole objects. */
+  readonly base: PackHandle | undefined;
+  /** Pack file to write; it must not exist. None is written where every wanted blob is in a pack. */
+  readonly path: string;
+  /** Gives SynthesisNews of kind "contents", takes nothing. */
+  readonly port: MessagePort;
+}
+
+export interface ContentsResult {
+  /** Blobs that were read. */
+  readonly blobs: number;
   readonly figures: LakefsFigures;
 }
 
 export interface SynthesizeTasks {
+  "synthesize/contents": { request: ContentsRequest; result: ContentsResult };
   "synthesize/chain": { request: SynthesizeRequest; result: SynthesizeResult };
 }

@@ -1,8 +1,18 @@
 /** What every conversation (fetch, push, advertisement) is given, whatever carries it. */
 import type { ByteSink, ByteSource } from "../base/flow.js";
+import type { Oid } from "../git/oid.js";
 import type { LfsStore } from "../lfs/store.js";
 import type { ObjectDatabase } from "../odb/object-database.js";
 import type { RefStore } from "../odb/ref-store.js";
+
+/** Contents of blobs that lakeFS still has alone, their ids being known. */
+export interface PromisedContents {
+  /** Of what is being brought. */
+  readonly progress: { readonly blobs: number; readonly total: number };
+  bringAll(signal: AbortSignal): Promise<void>;
+  /** Those of these ids that are promised. */
+  bring(oids: readonly Oid[], signal: AbortSignal): Promise<void>;
+}
 
 export interface Repository {
   /** Store prefix and cache identity, e.g. "repos/ns/name". */
@@ -15,6 +25,8 @@ export interface Repository {
   readonly created: boolean;
   /** Where its LFS objects are, if not in our own store. */
   readonly lfs?: LfsStore | undefined;
+  /** Brings what packs name and do not hold (LivePack.promised). Undefined: they never do. */
+  readonly promised?: PromisedContents | undefined;
   /** To be called after refs or packs have changed: plans the upkeep that follows. */
   readonly changed: () => void;
 }

@@ -11,6 +11,7 @@ import type { RefSnapshot } from "../odb/ref-store.js";
 import type { ResponseCache } from "../odb/response-cache.js";
 import type { PackHandle, Pool } from "../pool/tasks.js";
 import type { Offer } from "../wire/capabilities.js";
+import type { Filter } from "../wire/filter.js";
 import type { Exchange, Repository } from "./conversation.js";
 
 export interface UploadPackDeps {
@@ -36,10 +37,36 @@ export interface FetchContext {
   has(oid: Oid): boolean;
 }
 
-/** Refs first, then packs: objects are published before refs point at them, so what is named is here. */
-export async function openContext(exchange: Exchange, deps: UploadPackDeps): Promise<FetchContext> {
+/**
+ * Refs first, then packs: objects are published before refs point at them, so what is named is here. `wanted`: ids the client asks for by
+ * themselves; those that lakeFS still has alone are brought. So is everything where `filter` reads a blob.
+ */
+export async function openContext(exchange: Exchange, deps: UploadPackDeps, wanted: readonly Oid[], filter?: Filter): Promise<FetchContext> {
   const { repository, signal, stateless } = exchange;
   const refs = await repository.refs.read(signal);
+  const context = await contextOf({ repository, deps, refs, signal, stateless });
+  if (readsBlob(filter) && isPromising(context)) {
+    await repository.promised?.bringAll(signal);
+    return contextOf(context);
+  }
+  const unknown = isPromising(context) ? wanted.filter((oid) => !context.has(oid)) : [];
+  if (unknown.length === 0) return context;
+  await repository.promised?.bring(unknown, signal);
+  return contextOf(context);
+}
+
+/** Patterns of a sparse checkout are the content of a blob. */
+function readsBlob(filter: Filter | undefined): boolean {
+  return filter?.kind === "sparse:oid" || (filter?.kind === "combine" && filter.filters.some(readsBlob));
+}
+
+/** Whether some contents are still in lakeFS alone. */
+export function isPromising({ packs, repository }: Pick<FetchContext, "packs" | "repository">): boolean {
+  return repository.promised !== undefined && packs.some(({ promised }) => promised !== undefined);
+}
+
+/** The same with the packs there are now. */
+export async function contextOf({ repository, deps, refs, signal, stateless }: Omit<FetchContext, "packs" | "handles" | "has">): Promise<FetchContext> {
   const { packs } = await repository.objects.packs(signal);
   checkAborted(signal);
   let space: ObjectSpace | undefined;

@@ -7,6 +7,7 @@ import { LIMITS } from "../base/limits.js";
 import type { Oid } from "../git/oid.js";
 import { bandMode } from "../wire/capabilities.js";
 import { AckWriter, HaveLines, shallowUpdate, type UploadRequest, UploadRequestReader } from "../wire/upload-request.js";
+import { needsContents, replyWhenBrought } from "./bring-contents.js";
 import type { Exchange } from "./conversation.js";
 import { type FetchContext, openContext, type UploadPackDeps } from "./fetch-context.js";
 import { openPack, replyWithPack } from "./fetch-pack-reply.js";
@@ -18,7 +19,7 @@ export async function fetchVersion0(exchange: Exchange, deps: UploadPackDeps): P
   const packets = new PacketInput(exchange.input, LIMITS.fetchRequestBytesMax);
   const request = await readRequest(packets, deps);
   if (request === undefined || request.wants.length === 0) return;
-  const context = await openContext(exchange, deps);
+  const context = await openContext(exchange, deps, request.wants, request.filter);
   const wants = [...new Set(request.wants)];
   await checkWants(context, wants, !exchange.stateless && !deps.offer.allowReachableInWant);
   const boundary = await resolveBoundary(context, wants, request.shallows, request.depth);
@@ -28,8 +29,10 @@ export async function fetchVersion0(exchange: Exchange, deps: UploadPackDeps): P
   if (common === undefined) return;
   const { shallows: clientShallow, capabilities } = request;
   const [thin, ofsDelta, includeTag] = [capabilities.has("thin-pack"), capabilities.has("ofs-delta"), capabilities.has("include-tag")];
-  const stream = await openPack(context, toPackRequest(context, { wants, common, clientShallow, boundary, filter, thin, ofsDelta, includeTag }));
+  const pack = toPackRequest(context, { wants, common, clientShallow, boundary, filter, thin, ofsDelta, includeTag });
   const options = { mode: bandMode(capabilities), quiet: capabilities.has("no-progress"), output: exchange.output, signal: exchange.signal };
+  if (needsContents(context, pack)) return replyWhenBrought(context, pack, options);
+  const stream = await openPack(context, pack);
   await replyWithPack(context, stream, options);
 }
 

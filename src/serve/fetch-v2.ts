@@ -3,9 +3,11 @@ import { Fault } from "../base/fault.js";
 import type { ByteSink } from "../base/flow.js";
 import type { Oid } from "../git/oid.js";
 import { FetchAnswer, type FetchRequest } from "../wire/fetch.js";
+import { needsContents, replyWhenBrought } from "./bring-contents.js";
 import type { FetchContext } from "./fetch-context.js";
 import { openPack, replyWithPack } from "./fetch-pack-reply.js";
 import { findRef, isReady, resolveBoundary, resolveFilter, toPackRequest } from "./fetch-resolve.js";
+import type { PackReplyOptions } from "./pack-reply.js";
 import { checkWants } from "./want-check.js";
 
 interface WantedRef {
@@ -24,14 +26,21 @@ export async function fetchVersion2(context: FetchContext, output: ByteSink, req
   const boundary = await resolveBoundary(context, wants, request.shallows, request.depth);
   const filter = await resolveFilter(context, request.filter);
   const { shallows: clientShallow, thinPack: thin, ofsDelta, includeTag } = request;
-  const stream = await openPack(context, toPackRequest(context, { wants, common, clientShallow, boundary, filter, thin, ofsDelta, includeTag }));
+  const pack = toPackRequest(context, { wants, common, clientShallow, boundary, filter, thin, ofsDelta, includeTag });
+  const options: PackReplyOptions = { mode: "side-band-64k", quiet: request.noProgress, output, signal: context.signal };
+  const head = answer.shallowInfo(boundary.shallow, boundary.unshallow).wantedRefs(wantedRefs).packfile().take();
+  if (needsContents(context, pack)) {
+    await output.write(head);
+    return replyWhenBrought(context, pack, options);
+  }
+  const stream = await openPack(context, pack);
   try {
-    await output.write(answer.shallowInfo(boundary.shallow, boundary.unshallow).wantedRefs(wantedRefs).packfile().take());
+    await output.write(head);
   } catch (error) {
     await stream.close();
     throw error;
   }
-  await replyWithPack(context, stream, { mode: "side-band-64k", quiet: request.noProgress, output, signal: context.signal });
+  await replyWithPack(context, stream, options);
 }
 
 /** Writes the acknowledgments where they are due; true when a pack follows. */

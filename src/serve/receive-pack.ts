@@ -16,7 +16,9 @@ import type { Pool } from "../pool/tasks.js";
 import type { Offer } from "../wire/capabilities.js";
 import { errorPacket } from "../wire/pkt-line.js";
 import { type CommandStatus, formatReport, type PushCommand, type PushReport, type PushRequest, PushRequestReader } from "../wire/push.js";
+import { bringAll } from "./bring-contents.js";
 import type { Exchange } from "./conversation.js";
+import { isPromising } from "./fetch-context.js";
 import type { LfsService } from "./lfs.js";
 import { PacketInput } from "./packet-input.js";
 import { checkObjects } from "./push-objects.js";
@@ -95,12 +97,21 @@ class Push {
     }
   }
 
-  #begin(): Promise<Ingest> {
+  async #begin(): Promise<Ingest> {
+    await this.#bringPromised();
     return this.#exchange.repository.objects.beginIngest({
       fsck: this.#services.policy.fsck,
       signal: this.#exchange.signal,
       onProgress: (progress) => this.#progress.update(progress),
     });
+  }
+
+  /** A thin pack's bases, and what new trees share with old ones, must be here. */
+  async #bringPromised(): Promise<void> {
+    const { repository, signal } = this.#exchange;
+    const { packs } = await repository.objects.packs(signal);
+    if (repository.promised === undefined || !isPromising({ repository, packs })) return;
+    await bringAll(repository.promised, (line, done) => this.#progress.report(line, done), signal);
   }
 
   async #receive(ingest: Ingest, input: PacketInput): Promise<IngestedPack | undefined> {

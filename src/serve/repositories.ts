@@ -18,7 +18,7 @@ import { ManifestObjects, type ObjectServices } from "../odb/manifest-objects.js
 import { ManifestRefs } from "../odb/manifest-refs.js";
 import { ManifestStore } from "../odb/manifest-store.js";
 import type { RefStore } from "../odb/ref-store.js";
-import type { Repository } from "./conversation.js";
+import type { PromisedContents, Repository } from "./conversation.js";
 import { lakefsFiles } from "./lfs-lakefs.js";
 import type { Maintenance } from "./maintenance.js";
 import { checkRepositoryName, type RepositoryName, storePrefix, titleOf } from "./repository-name.js";
@@ -29,6 +29,7 @@ interface Handle {
   readonly objects: ManifestObjects;
   /** Where its LFS objects are; undefined: in our own store. */
   readonly lfs?: LfsStore | undefined;
+  readonly promised?: PromisedContents;
   /** What is behind it, where that is lakeFS. */
   readonly lake?: { readonly repository: string; readonly refs: LakefsRefs };
 }
@@ -88,8 +89,8 @@ export class Repositories {
     if (!exists && !(toPush && this.#options.createOnPush)) throw missing(name);
     // Kept only when real: names that do not exist must not push others out.
     if (exists) this.#use(id, handle);
-    const { refs, objects, lfs } = handle;
-    return { id, title: titleOf(name), refs, objects, lfs, created: !exists, changed: () => this.#planUpkeep(id, handle) };
+    const { refs, objects, lfs, promised } = handle;
+    return { id, title: titleOf(name), refs, objects, lfs, promised, created: !exists, changed: () => this.#planUpkeep(id, handle) };
   }
 
   #use(id: string, handle: Handle): void {
@@ -167,8 +168,8 @@ export class Repositories {
     };
     const parts = { access, client, mappingSeed, log, store, pool, incoming, objects, manifestRefs, synthesisTasks, landing, repository: name.name, prefix: id };
     try {
-      const { refs } = await openLakefsRepository(parts, signal);
-      return this.#remember(id, { manifests, refs, objects, lfs, lake: { repository: name.name, refs } });
+      const { refs, promised } = await openLakefsRepository(parts, signal);
+      return this.#remember(id, { manifests, refs, objects, lfs, promised, lake: { repository: name.name, refs } });
     } catch (error) {
       throw error instanceof Fault && error.code === "lakefs/missing" ? missing(name) : error;
     }

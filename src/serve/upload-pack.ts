@@ -81,9 +81,9 @@ async function answerCommand(exchange: Exchange, deps: UploadPackDeps, request: 
     case "ls-refs":
       return listRefs(exchange, request.arguments);
     case "fetch":
-      return fetchVersion2(await openContext(exchange, deps), exchange.output, request.arguments);
+      return fetchVersion2(await openContext(exchange, deps, request.arguments.wants, request.arguments.filter), exchange.output, request.arguments);
     case "object-info":
-      return answerObjectInfo(await openContext(exchange, deps), exchange.output, request.arguments);
+      return answerObjectInfo(await openContext(exchange, deps, request.arguments.oids), exchange.output, request.arguments);
     case "none":
       return;
   }

@@ -15,6 +15,8 @@ import type { FetchContext } from "./fetch-context.js";
 /** What was found for one repository, at one state of its refs and packs. */
 interface Known {
   readonly state: string;
+  /** Found while blobs were still only in lakeFS: those brought since are not among the bits, so nothing is built on them. */
+  readonly promises: boolean;
   readonly bits: ReachableBits;
 }
 
@@ -89,10 +91,13 @@ async function reachable(context: FetchContext): Promise<PackBits> {
 
 async function find({ repository, refs, packs, handles, deps }: FetchContext, state: string, kept: Known | undefined, signal: AbortSignal): Promise<Known> {
   const tips = [...new Set(refs.refs.map(({ oid }) => oid))];
-  const packTips = Object.fromEntries(packs.flatMap(({ checksum, tips: own }: LivePack) => (own === undefined ? [] : [[checksum, own]])));
-  const request = { packs: handles, tips, packTips, ...(kept === undefined ? {} : { before: kept.bits }) };
+  // Only where nothing leads out of a pack does its being reachable as a whole say all: what another's trees name elsewhere must be walked to.
+  const whole = packs.filter(({ selfContained, tips: own }: LivePack) => selfContained && own !== undefined);
+  const packTips = Object.fromEntries(whole.map(({ checksum, tips: own }) => [checksum, own ?? []]));
+  const promises = packs.some(({ promised }) => promised !== undefined);
+  const request = { packs: handles, tips, packTips, promises, ...(kept === undefined || kept.promises || promises ? {} : { before: kept.bits }) };
   const bits = await deps.pool.run("pack-objects/reachable", request, { signal });
-  const known = { state, bits };
+  const known = { state, promises, bits };
   knownOf.set(repository.refs, known);
   return known;
 }

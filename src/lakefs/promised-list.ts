@@ -1,0 +1,118 @@
+/**
+ * Blobs that a synthesized pack names and does not hold: their ids are known from lakeFS' metadata, so nobody has read them yet. A list beside the pack
+ * says where each can be read. Lines of JSON, because lists of a million are written and read in pieces, and a person may have to:
+ *
+ *   ["<lakeFS commit id>"]                     those that follow are at this commit
+ *   ["<blob id>",<size in bytes>,"<path>"]     one character per byte of the path
+ */
+import { closeSync, openSync, readSync } from "node:fs";
+import { Fault } from "../base/fault.js";
+import { LIMITS } from "../base/limits.js";
+import { OID_BYTES, type Oid, oidBytes } from "../git/oid.js";
+import { writeExactly } from "../odb/write-exactly.js";
+
+export interface PromisedBlob {
+  readonly oid: Oid;
+  readonly size: number;
+  /** latin1 text. */
+  readonly path: string;
+  readonly commit: string;
+}
+
+const BUFFER_BYTES = 256 * 1024;
+
+export class PromisedWriter {
+  readonly #path: string;
+  readonly #ids = new Set<Oid>();
+  #commit = "";
+  #lines: string[] = [];
+  #waiting = 0;
+  #file: number | undefined;
+  #length = 0;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  add({ oid, size, path, commit }: PromisedBlob): void {
+    if (this.#ids.has(oid)) return;
+    this.#ids.add(oid);
+    if (commit !== this.#commit) this.#line([commit]);
+    this.#commit = commit;
+    this.#line([oid, size, path]);
+  }
+
+  /** All ids, sorted, 20 bytes each; undefined, and no file, where there are none. */
+  finish(): SharedArrayBuffer | undefined {
+    if (this.#ids.size === 0) return undefined;
+    this.#flush();
+    this.close();
+    const ids = new SharedArrayBuffer(this.#ids.size * OID_BYTES);
+    const bytes = new Uint8Array(ids);
+    [...this.#ids].sort().forEach((oid, at) => bytes.set(oidBytes(oid), at * OID_BYTES));
+    return ids;
+  }
+
+  close(): void {
+    if (this.#file !== undefined) closeSync(this.#file);
+    this.#file = undefined;
+  }
+
+  #line(row: readonly (string | number)[]): void {
+    const line = `${JSON.stringify(row)}\n`;
+    this.#lines.push(line);
+    this.#waiting += line.length;
+    if (this.#waiting >= BUFFER_BYTES) this.#flush();
+  }
+
+  #flush(): void {
+    this.#file ??= openSync(this.#path, "wx");
+    const bytes = Buffer.from(this.#lines.join(""));
+    writeExactly(this.#file, bytes, this.#length);
+    this.#length += bytes.length;
+    this.#lines = [];
+    this.#waiting = 0;
+  }
+}
+
+/** All of a list, in order. Throws "odb/damaged". */
+export function* readPromised(path: string): Generator<PromisedBlob, void, undefined> {
+  let commit = "";
+  for (const line of linesOf(path)) {
+    const row = parseRow(path, line);
+    if (row.length === 1) commit = row[0];
+    else yield { oid: row[0], size: row[1], path: row[2], commit };
+  }
+}
+
+type Row = readonly [commit: string] | readonly [oid: Oid, size: number, path: string];
+
+function parseRow(path: string, line: string): Row {
+  try {
+    return JSON.parse(line) as Row;
+  } catch (error) {
+    throw new Fault("odb/damaged", { file: path }, error);
+  }
+}
+
+function* linesOf(path: string): Generator<string, void, undefined> {
+  const file = openSync(path, "r");
+  try {
+    const buffer = Buffer.allocUnsafe(BUFFER_BYTES);
+    let rest = Buffer.alloc(0);
+    for (let at = 0, read = 1; read > 0; at += read) {
+      read = readSync(file, buffer, 0, buffer.length, at);
+      const bytes = Buffer.concat([rest, buffer.subarray(0, read)]);
+      let start = 0;
+      for (let end = bytes.indexOf(0x0a); end >= 0; end = bytes.indexOf(0x0a, start)) {
+        yield bytes.toString("utf8", start, end);
+        start = end + 1;
+      }
+      rest = Buffer.from(bytes.subarray(start));
+      if (rest.length > LIMITS.promisedLineBytesMax) throw new Fault("odb/damaged", { file: path });
+    }
+    if (rest.length > 0) throw new Fault("odb/damaged", { file: path, reason: "it ends in the middle of a line" });
+  } finally {
+    closeSync(file);
+  }
+}

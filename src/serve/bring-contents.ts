@@ -1,0 +1,49 @@
+/** Contents that lakeFS still has alone, brought before a pack with blobs is made or a push is taken in, while a person reads how far it is. */
+import { asFault } from "../base/fault.js";
+import { LIMITS } from "../base/limits.js";
+import { faultFacts } from "../observe/log.js";
+import type { PackStream } from "../odb/pack-stream.js";
+import type { PackRequest } from "../odb/response-key.js";
+import type { PromisedContents } from "./conversation.js";
+import { contextOf, type FetchContext, isPromising } from "./fetch-context.js";
+import { openPack, replyWithPack } from "./fetch-pack-reply.js";
+import { fatalPacket, type PackReplyOptions } from "./pack-reply.js";
+import { PushProgress } from "./push-progress.js";
+
+/** Whether contents must be brought before this can be answered: a clone without blobs does without. */
+export function needsContents(context: FetchContext, { filter }: PackRequest): boolean {
+  return filter?.kind !== "blob:none" && isPromising(context);
+}
+
+/** Sends the pack once its contents are here. What goes wrong on the way is told in band 3: the head of the answer has left. */
+export async function replyWhenBrought(context: FetchContext, request: PackRequest, options: PackReplyOptions): Promise<void> {
+  const { deps, repository, signal } = context;
+  const progress = new PushProgress(options.output, options.mode, options.quiet);
+  let stream: PackStream;
+  try {
+    if (repository.promised !== undefined) await bringAll(repository.promised, (line, done) => progress.report(line, done), signal);
+    await progress.settle();
+    stream = await openPack(await contextOf(context), request);
+  } catch (error) {
+    const fault = asFault(error);
+    if (signal.aborted || options.mode === "none") throw fault;
+    deps.log.error("fetch broke off", { repository: repository.title, ...faultFacts(fault) });
+    await progress.settle();
+    return options.output.write(fatalPacket(options.mode, fault));
+  } finally {
+    progress.stop();
+  }
+  return replyWithPack(context, stream, options);
+}
+
+/** Brings everything; `say` gets lines a person reads. */
+export async function bringAll(promised: PromisedContents, say: (line: string, done: boolean) => void, signal: AbortSignal): Promise<void> {
+  const line = () => `Reading from lakeFS: ${promised.progress.blobs.toLocaleString("en")}/${promised.progress.total.toLocaleString("en")} files`;
+  const timer = setInterval(() => say(line(), false), LIMITS.progressMs);
+  try {
+    await promised.bringAll(signal);
+  } finally {
+    clearInterval(timer);
+  }
+  say(`${line()}, done.`, true);
+}
