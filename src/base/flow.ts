@@ -116,6 +116,28 @@ export class Semaphore {
   }
 }
 
+/**
+ * Each item with what `work` makes of it, in order. The next item is taken and its work begun while the one before is still under way: never more
+ * than two. Where either fails the other has ended before it is told.
+ */
+export async function* lookAhead<T, R>(items: AsyncIterable<T>, work: (item: T) => Promise<R>): AsyncGenerator<{ readonly item: T; readonly result: R }> {
+  let before: { readonly item: T; readonly result: Promise<R> } | undefined;
+  try {
+    for await (const item of items) {
+      const result = work(item);
+      result.catch(() => undefined); // seen when its turn comes
+      const ready = before;
+      before = { item, result };
+      if (ready !== undefined) yield { item: ready.item, result: await ready.result };
+    }
+    const last = before;
+    before = undefined;
+    if (last !== undefined) yield { item: last.item, result: await last.result };
+  } finally {
+    await before?.result.catch(() => undefined); // somebody else's failure is being told
+  }
+}
+
 interface Flight<T> {
   readonly promise: Promise<T>;
   readonly abort: AbortController;

@@ -189,14 +189,15 @@ export class LakefsClient {
     return this.http.location({ name: "presignObject", method: "GET", path: objectPath(repository, commit), query, repeatable: true, signal });
   }
 
-  /** As `readObject`, from an address that lakeFS has signed. "lakefs/denied": it has expired. */
+  /** As `readObject`, from an address that lakeFS has signed. "lakefs/denied": it has expired. Not repeated: `readObject` is the other way. */
   readPresigned(address: URL, bytesMax: number, signal: AbortSignal): Promise<Uint8Array> {
-    return this.http.bytes({ name: "readPresigned", method: "GET", path: address.pathname, presigned: address, repeatable: true, signal }, bytesMax);
+    return this.http.bytes({ name: "readPresigned", method: "GET", path: address.pathname, presigned: address, repeatable: false, signal }, bytesMax);
   }
 
   /** As `streamObject`, from an address that lakeFS has signed. */
-  streamPresigned(address: URL, signal: AbortSignal): ReturnType<LakefsHttp["stream"]> {
-    return this.http.stream({ name: "streamPresigned", method: "GET", path: address.pathname, presigned: address, repeatable: true, signal });
+  streamPresigned(address: URL, range: string | undefined, signal: AbortSignal): ReturnType<LakefsHttp["stream"]> {
+    const headers = range === undefined ? {} : { range };
+    return this.http.stream({ name: "streamPresigned", method: "GET", path: address.pathname, presigned: address, headers, repeatable: false, signal });
   }
 
   /** Uploads content to a branch's staging. Repeating it is harmless. */

@@ -4,15 +4,16 @@
  */
 import { createHash } from "node:crypto";
 import { LRUCache } from "lru-cache";
-import { fromLatin1, lossyText } from "../base/bytes.js";
+import { fromLatin1 } from "../base/bytes.js";
 import { asFault, Fault } from "../base/fault.js";
-import { checkAborted, Semaphore } from "../base/flow.js";
+import { Semaphore } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import { isSpecialName } from "../git/dot-git.js";
 import { checkGitattributes, checkGitmodules } from "../git/fsck.js";
 import { formatPointer } from "../git/lfs-pointer.js";
 import { objectId } from "../git/object-id.js";
 import type { Oid } from "../git/oid.js";
+import { ContentReader, lakePath, type SignedAddresses, type Window } from "./content-reader.js";
 import { type HashMemory, hashKey } from "./hash-memory.js";
 import type { ListingSource } from "./listing.js";
 import { toEntry } from "./listing.js";
@@ -33,8 +34,9 @@ export class Contents {
   readonly #source: ListingSource;
   readonly #output: ObjectOutput;
   readonly #memory: HashMemory;
-  readonly #reads = new Semaphore(LIMITS.lakefsReadsMax);
-  /** Stored objects read in this task: address, checksum and size → blob. */
+  readonly #reader: ContentReader;
+  readonly #turns = new Semaphore(LIMITS.lakefsReadsMax);
+  /** Contents read in this task: by recorded blob id, or address, checksum and size → blob. */
   readonly #known = new LRUCache<string, Promise<Oid>>({ max: LIMITS.lakefsContentsMax });
   /** Undefined: contents are read now. */
   readonly #promises: PromisedWriter | undefined;
@@ -47,34 +49,30 @@ export class Contents {
     this.#source = source;
     this.#output = output;
     this.#memory = memory;
+    this.#reader = new ContentReader(source);
   }
 
-  /** One answer a file, in order. */
-  async resolve(commit: string, files: readonly FileToResolve[]): Promise<ResolvedFile[]> {
+  /**
+   * One answer a file, in order. `window`: where the files stand in the commit's listing, if that is where they come from. May be called again
+   * before it resolves: no more is read at once for that.
+   */
+  async resolve(commit: string, files: readonly FileToResolve[], window?: Window): Promise<ResolvedFile[]> {
     const hashes = await this.#recall(files);
-    const answers: (ResolvedFile | undefined)[] = new Array(files.length);
-    const streamed: number[] = [];
-    await Promise.all(
-      files.map((file, at) => {
-        if (isStreamed(file)) return void streamed.push(at);
-        const answer = (resolved: ResolvedFile): void => {
-          answers[at] = resolved;
-        };
-        return this.#naming(file, () => this.#resolveOne(commit, file, hashes)).then(answer, (error: unknown) => {
-          this.#failure ??= asFault(error);
-        });
-      }),
-    );
-    if (this.#failure !== undefined) throw this.#failure;
-    // One after another: each is written while it arrives.
-    for (const at of streamed) {
-      const file = files[at] as FileToResolve;
-      answers[at] = await this.#naming(file, () => this.#resolveStreamed(commit, file));
-    }
-    return answers as ResolvedFile[];
+    const answers = files.map((file) => this.#naming(file, () => this.#withoutReading(commit, file, hashes)));
+    const toRead = files.filter((file, at) => answers[at] === undefined && !isStreamed(file) && !isHashed(file));
+    const signed = await this.#reader.sign(commit, toRead.map(({ entry }) => entry), window);
+    const read = (file: FileToResolve): Promise<ResolvedFile> => {
+      if (isHashed(file)) return this.#hashed(commit, file);
+      return isStreamed(file) ? this.#streamed(commit, file) : this.#plain(commit, file, signed);
+    };
+    const waiting = files.map(async (file, at) => answers[at] ?? this.#namingLater(file, () => read(file)));
+    // All of them end before a failure is told, so that nothing is read for nobody: the first one stops what has not begun.
+    for (const one of await Promise.allSettled(waiting)) if (one.status === "rejected") throw this.#failure ?? one.reason;
+    return Promise.all(waiting);
   }
 
-  async #resolveOne(commit: string, file: FileToResolve, hashes: ReadonlyMap<FileToResolve, string>): Promise<ResolvedFile> {
+  /** What is known of a file without its content; undefined: it must be read. */
+  #withoutReading(commit: string, file: FileToResolve, hashes: ReadonlyMap<FileToResolve, string>): ResolvedFile | undefined {
     const { entry, crossing: { blob, sha256, pointer }, unchanged } = file;
     const known = knownPointer(file);
     if (known !== undefined) {
@@ -83,11 +81,30 @@ export class Contents {
     }
     if (blob === undefined && pointer) {
       if (unchanged !== undefined) return { oid: unchanged, pointer: true };
-      const found = sha256 ?? hashes.get(file) ?? (await this.#hash(commit, entry));
-      this.#tellPointer(commit, entry, found);
-      return { oid: this.#output.add("blob", formatPointer({ sha256: found, size: entry.size })), pointer: true };
+      const found = sha256 ?? hashes.get(file);
+      return found === undefined ? undefined : this.#pointer(commit, entry, found);
     }
-    return this.#plain(commit, file, blob ?? unchanged);
+    const expected = blob ?? unchanged;
+    if (expected === undefined) return undefined;
+    const special = specialKind(file);
+    const held = special === "gitattributes" ? this.#output.canRead(expected) : this.#output.has(expected);
+    if (held && (special !== "gitmodules" || unchanged === expected)) return { oid: expected, pointer: false };
+    return special === undefined && this.#isPromised(commit, entry, expected) ? { oid: expected, pointer: false } : undefined;
+  }
+
+  /** True: nobody needs the content yet, whose id is known. */
+  #isPromised(commit: string, { path, size }: LakeEntry, oid: Oid): boolean {
+    this.#promises?.add({ oid, size, path, commit });
+    return this.#promises !== undefined;
+  }
+
+  #pointer(commit: string, entry: LakeEntry, sha256: string): ResolvedFile {
+    this.#tellPointer(commit, entry, sha256);
+    return { oid: this.#output.add("blob", formatPointer({ sha256, size: entry.size })), pointer: true };
+  }
+
+  async #hashed(commit: string, { entry }: FileToResolve): Promise<ResolvedFile> {
+    return this.#pointer(commit, entry, await this.#hash(commit, entry));
   }
 
   /** Where the bytes of a pointer can be read: git-lfs will ask. */
@@ -95,30 +112,23 @@ export class Contents {
     this.#memory.tell({ kind: "pointer", sha256, commit, path: lakePath(entry), size: entry.size });
   }
 
-  async #plain(commit: string, file: FileToResolve, expected: Oid | undefined): Promise<ResolvedFile> {
+  async #plain(commit: string, file: FileToResolve, signed: SignedAddresses): Promise<ResolvedFile> {
+    const { entry, crossing: { blob }, unchanged } = file;
+    const expected = blob ?? unchanged;
     const special = specialKind(file);
-    const held = expected !== undefined && (special === "gitattributes" ? this.#output.canRead(expected) : this.#output.has(expected));
-    if (held && special !== "gitmodules") return { oid: expected as Oid, pointer: false };
-    if (held && file.unchanged === expected) return { oid: expected as Oid, pointer: false };
-    if (special === undefined && this.#isPromised(commit, file.entry, expected)) return { oid: expected as Oid, pointer: false };
-    if (special === undefined) return { oid: await this.#readOnce(commit, file.entry, expected), pointer: false };
-    const data = await this.#read(commit, file.entry, expected);
+    if (special === undefined) return { oid: await this.#readOnce(commit, entry, expected, signed), pointer: false };
+    const data = await this.#inTurn(() => this.#reader.read(commit, entry, signed));
+    checkExpected(objectId("blob", data), expected);
     const refusal = special === "gitmodules" ? checkGitmodules(data) : checkGitattributes(data);
     if (refusal !== undefined) return { refused: `Git refuses it: ${refusal.text}` };
     return { oid: this.#output.add("blob", data, true), pointer: false };
   }
 
-  /** True: nobody needs the content yet, whose id is known. */
-  #isPromised(commit: string, { path, size }: LakeEntry, expected: Oid | undefined): boolean {
-    if (expected === undefined || this.#promises === undefined) return false;
-    this.#promises.add({ oid: expected, size, path, commit });
-    return true;
-  }
-
-  #readOnce(commit: string, entry: LakeEntry, expected: Oid | undefined): Promise<Oid> {
-    const key = hashKey(entry);
+  #readOnce(commit: string, entry: LakeEntry, expected: Oid | undefined, signed: SignedAddresses): Promise<Oid> {
+    // A diff does not tell addresses; a recorded id counts for all that have it as soon as one content proves it.
+    const key = expected ?? hashKey(entry);
     const known = key === undefined ? undefined : this.#known.get(key);
-    const blob = known ?? this.#read(commit, entry, undefined).then((data) => this.#output.add("blob", data));
+    const blob = known ?? this.#inTurn(async () => this.#output.add("blob", await this.#reader.read(commit, entry, signed)));
     if (key !== undefined && known === undefined) this.#known.set(key, blob);
     return blob.then((oid) => {
       checkExpected(oid, expected);
@@ -126,26 +136,19 @@ export class Contents {
     });
   }
 
-  async #read(commit: string, entry: LakeEntry, expected: Oid | undefined): Promise<Uint8Array> {
-    const { client, repository, signal } = this.#source;
-    const data = await this.#reads.run(async () => {
+  /** Runs when it may read, unless something has failed by then. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    // Without the signal: thousands wait here, each would listen to it, and those who hold a turn see it.
+    return this.#turns.run(async () => {
       if (this.#failure !== undefined) throw this.#failure;
-      return client.readObject(repository, commit, lakePath(entry), entry.size, signal);
-    }, signal);
-    if (data.length !== entry.size) throw wrongSize(entry.size, data.length);
-    if (expected !== undefined) checkExpected(objectId("blob", data), expected);
-    return data;
+      return work();
+    });
   }
 
   /** Too large to be held: a plain file that says so itself. */
-  async #resolveStreamed(commit: string, { entry, crossing: { blob }, unchanged }: FileToResolve): Promise<ResolvedFile> {
-    const expected = blob ?? unchanged;
-    if (expected !== undefined && this.#output.has(expected)) return { oid: expected, pointer: false };
-    if (this.#isPromised(commit, entry, expected)) return { oid: expected as Oid, pointer: false };
-    const { client, repository, signal } = this.#source;
-    const { body } = await client.streamObject(repository, commit, lakePath(entry), undefined, signal);
-    const oid = await this.#output.addStream(entry.size, body);
-    checkExpected(oid, expected);
+  async #streamed(commit: string, { entry, crossing: { blob }, unchanged }: FileToResolve): Promise<ResolvedFile> {
+    const oid = await this.#inTurn(() => this.#output.addStream(entry.size, this.#reader.stream(commit, entry)));
+    checkExpected(oid, blob ?? unchanged);
     return { oid, pointer: false };
   }
 
@@ -169,32 +172,37 @@ export class Contents {
       const [remembered] = await this.#memory.recall([hashKey(entry) as string]);
       if (remembered !== undefined) return remembered;
     }
-    return this.#reads.run(async () => {
-      if (this.#failure !== undefined) throw this.#failure;
+    return this.#inTurn(async () => {
       const hash = createHash("sha256");
-      let bytes = 0;
-      const { body } = await client.streamObject(repository, commit, lakePath(entry), undefined, signal);
-      for await (const chunk of body) {
-        checkAborted(signal);
-        bytes += chunk.length;
-        hash.update(chunk);
-      }
-      if (bytes !== entry.size) throw wrongSize(entry.size, bytes);
+      for await (const chunk of this.#reader.stream(commit, entry)) hash.update(chunk);
       const sha256 = hash.digest("hex");
       this.#memory.tell({ kind: "hashed", key: hashKey(entry) as string, sha256 });
       return sha256;
-    }, signal);
+    });
   }
 
-  /** Adds the path to whatever fails. */
-  async #naming<T>({ entry }: FileToResolve, work: () => Promise<T>): Promise<T> {
+  #naming<T>(file: FileToResolve, work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      throw withPath(file, error);
+    }
+  }
+
+  async #namingLater<T>(file: FileToResolve, work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (error) {
-      const fault = asFault(error);
-      throw new Fault(fault.code, { ...fault.facts, path: lossyText(fromLatin1(entry.path)) }, fault);
+      this.#failure ??= withPath(file, error);
+      throw this.#failure;
     }
   }
+}
+
+/** Adds the path to whatever fails. */
+function withPath({ entry }: FileToResolve, error: unknown): Fault {
+  const fault = asFault(error);
+  return new Fault(fault.code, { ...fault.facts, path: lakePath(entry) }, fault);
 }
 
 /** The pointer, where metadata hold both ids and they agree. */
@@ -202,6 +210,11 @@ function knownPointer({ entry, crossing: { blob, sha256 } }: FileToResolve): Uin
   if (blob === undefined || sha256 === undefined) return undefined;
   const pointer = formatPointer({ sha256, size: entry.size });
   return objectId("blob", pointer) === blob ? pointer : undefined;
+}
+
+/** A pointer of which nobody knows the hash. */
+function isHashed({ crossing: { blob, pointer } }: FileToResolve): boolean {
+  return blob === undefined && pointer;
 }
 
 function isStreamed(file: FileToResolve): boolean {
@@ -220,13 +233,4 @@ function specialKind({ entry, crossing: { mode } }: FileToResolve): "gitmodules"
 function checkExpected(oid: Oid, expected: Oid | undefined): void {
   if (expected === undefined || oid === expected) return;
   throw new Fault("lakefs/bad-reply", { reason: "the content contradicts its recorded blob id", recorded: expected, is: oid });
-}
-
-function wrongSize(size: number, bytes: number): Fault {
-  return new Fault("lakefs/bad-reply", { reason: "content of another size than listed", size, bytes });
-}
-
-/** The path as the API takes it; one that is not UTF-8 has not crossed. */
-function lakePath({ path }: LakeEntry): string {
-  return lossyText(fromLatin1(path));
 }

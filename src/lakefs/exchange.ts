@@ -35,6 +35,10 @@ export interface WholeReply extends ReplyHead {
   readonly body: Uint8Array;
 }
 
+export interface StreamedReply extends ReplyHead {
+  readonly body: AsyncIterable<Uint8Array>;
+}
+
 /** What a failure may say, whatever else may be said. */
 const FAILURE_BYTES_MAX = 64 * 1024;
 
@@ -66,14 +70,11 @@ export function exchange(request: ExchangeRequest, bodyBytesMax: number): Promis
 }
 
 /** An answer whose body is read as it arrives, and must be, or the iteration ended. `totalMs` and `onBytes` are the reader's matter. */
-export async function exchangeStream(request: ExchangeRequest): Promise<ReplyHead & { readonly body: AsyncIterable<Uint8Array> }> {
+export function exchangeStream(request: ExchangeRequest): Promise<StreamedReply> {
   setMaxListeners(0, request.signal);
-  const { statusCode, headers, body } = await threadAgents().streams.request({ ...optionsOf(request), signal: request.signal });
-  const header = (name: string) => {
-    const value = headers[name];
-    return Array.isArray(value) ? value[0] : value;
-  };
-  return { status: statusCode, header, body };
+  return new Promise((resolve, reject) => {
+    threadAgents().streams.dispatch(optionsOf(request), new StreamExchange(request.signal, resolve, reject));
+  });
 }
 
 function optionsOf({ origin, path, method, headers, body, waitMs }: ExchangeRequest): Dispatcher.RequestOptions & { origin: string } {
@@ -158,6 +159,112 @@ class WholeExchange implements Dispatcher.DispatchHandlers {
     this.#settled = true;
     this.#request.signal.removeEventListener("abort", this.#onAbort);
     settle();
+  }
+}
+
+/** Bytes of a stream that wait for their reader; with a piece more the connection is paused, until half of them are read. */
+const WAITING_BYTES_MAX = 256 * 1024;
+
+/**
+ * undici's callbacks for an answer that is read as it arrives. Not undici's own stream: where the server closes the connection behind an answer whose last
+ * piece has paused it, undici 6 and 7 fail an assertion outside of every promise, which ends the process. So the last piece never pauses.
+ */
+class StreamExchange implements Dispatcher.DispatchHandlers {
+  readonly #signal: AbortSignal;
+  readonly #resolve: (reply: StreamedReply) => void;
+  readonly #reject: (error: unknown) => void;
+  readonly #onAbort = () => this.#fail(this.#signal.reason);
+  readonly #pieces: Uint8Array[] = [];
+  #waiting = 0;
+  /** Bytes still to come, where the answer says how many. */
+  #left = Number.POSITIVE_INFINITY;
+  #ended = false;
+  #failure: { readonly error: unknown } | undefined;
+  #paused = false;
+  #abort: ((error?: Error) => void) | undefined;
+  #resume: (() => void) | undefined;
+  #wake: (() => void) | undefined;
+
+  constructor(signal: AbortSignal, resolve: (reply: StreamedReply) => void, reject: (error: unknown) => void) {
+    this.#signal = signal;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    if (signal.aborted) this.#onAbort();
+    else signal.addEventListener("abort", this.#onAbort, { once: true });
+  }
+
+  onConnect(abort: (error?: Error) => void): void {
+    if (this.#failure === undefined) this.#abort = abort;
+    else abort(new Error("it is no longer waited for"));
+  }
+
+  onHeaders(status: number, headers: Buffer[], resume: () => void): boolean {
+    const length = rawHeader(headers, "content-length");
+    if (length !== undefined) this.#left = Number(length);
+    this.#resume = resume;
+    this.#resolve({ status, header: (name) => rawHeader(headers, name), body: this.#body() });
+    return true;
+  }
+
+  onData(chunk: Buffer): boolean {
+    this.#pieces.push(chunk);
+    this.#waiting += chunk.length;
+    this.#left -= chunk.length;
+    this.#tell();
+    this.#paused = this.#waiting > WAITING_BYTES_MAX && this.#left > 0;
+    return !this.#paused;
+  }
+
+  onComplete(): void {
+    this.#ended = true;
+    this.#release();
+  }
+
+  onError(error: Error): void {
+    this.#failure ??= { error };
+    this.#release();
+  }
+
+  async *#body(): AsyncGenerator<Uint8Array, void, undefined> {
+    try {
+      for (;;) {
+        const piece = this.#pieces.shift();
+        if (piece !== undefined) {
+          this.#taken(piece.length);
+          yield piece;
+        } else if (this.#failure !== undefined) throw this.#failure.error;
+        else if (this.#ended) return;
+        else await new Promise<void>((resolve) => (this.#wake = resolve));
+      }
+    } finally {
+      if (!this.#ended) this.#fail(new Error("nobody reads on"));
+    }
+  }
+
+  #taken(bytes: number): void {
+    this.#waiting -= bytes;
+    if (!this.#paused || this.#waiting > WAITING_BYTES_MAX / 2) return;
+    this.#paused = false;
+    this.#resume?.();
+  }
+
+  /** The connection goes with it. */
+  #fail(error: unknown): void {
+    if (this.#failure !== undefined || this.#ended) return;
+    this.#failure = { error };
+    this.#abort?.(new Error("it is no longer waited for"));
+    this.#release();
+  }
+
+  #release(): void {
+    this.#signal.removeEventListener("abort", this.#onAbort);
+    if (this.#failure !== undefined) this.#reject(this.#failure.error); // nothing, if the head is here
+    this.#tell();
+  }
+
+  #tell(): void {
+    this.#wake?.();
+    this.#wake = undefined;
   }
 }
 

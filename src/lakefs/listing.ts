@@ -18,8 +18,8 @@ export interface ListingSource {
 }
 
 const NO_METADATA: Readonly<Record<string, string>> = {};
-/** Entries of a range handed on at a time: bounds what is held with their contents. */
-const BATCH_ENTRIES = 5_000;
+/** Entries of a range handed on at a time, which bounds what is held with their contents: a page's worth, so that pages can sign them. */
+const BATCH_ENTRIES = LIMITS.lakefsPageMax;
 
 /** `metarange`: the commit's; "" is the empty tree. */
 export async function* listCommit(source: ListingSource, commit: string, metarange: string): AsyncGenerator<readonly LakeEntry[], void, undefined> {
@@ -41,8 +41,14 @@ export async function* listCommit(source: ListingSource, commit: string, metaran
 
 async function* byRanges(source: ListingSource, metarange: string): AsyncGenerator<readonly LakeEntry[], void, undefined> {
   for (const range of await readRanges(source, metarange)) {
-    const entries = await readEntries(source, range);
-    for (let at = 0; at < entries.length; at += BATCH_ENTRIES) yield entries.slice(at, at + BATCH_ENTRIES);
+    let batch: LakeEntry[] = [];
+    for (const entry of await readEntries(source, range)) {
+      batch.push(entry);
+      if (batch.length < BATCH_ENTRIES) continue;
+      yield batch;
+      batch = [];
+    }
+    if (batch.length > 0) yield batch;
   }
 }
 
@@ -51,10 +57,18 @@ async function readRanges({ client, repository, signal }: ListingSource, metaran
   return [...readMetarange(await client.readRange(repository, "meta_range", metarange, LIMITS.lakefsRangeBytesMax, signal))];
 }
 
-async function readEntries({ client, repository, signal }: ListingSource, { id, count }: RangeSummary): Promise<LakeEntry[]> {
-  const entries = [...readRangeEntries(await client.readRange(repository, "range", id, LIMITS.lakefsRangeBytesMax, signal))];
-  if (entries.length !== count) throw new Fault("lakefs/bad-reply", { call: "readRange", range: id, entries: entries.length, promised: count });
-  return entries;
+async function readEntries({ client, repository, signal }: ListingSource, range: RangeSummary): Promise<Iterable<LakeEntry>> {
+  return counted(readRangeEntries(await client.readRange(repository, "range", range.id, LIMITS.lakefsRangeBytesMax, signal)), range);
+}
+
+/** As many as the metarange promises, which is known when the last was taken. */
+function* counted(all: Iterable<LakeEntry>, { id, count }: RangeSummary): Generator<LakeEntry, void, undefined> {
+  let entries = 0;
+  for (const entry of all) {
+    entries++;
+    yield entry;
+  }
+  if (entries !== count) throw new Fault("lakefs/bad-reply", { call: "readRange", range: id, entries, promised: count });
 }
 
 async function* byPages({ client, repository, signal }: ListingSource, commit: string, last: string): AsyncGenerator<readonly LakeEntry[], void, undefined> {

@@ -3,7 +3,8 @@
  * file beside it and copied behind the header at the end. What live packs hold is not written again.
  */
 import { createHash } from "node:crypto";
-import { closeSync, openSync, readSync, rmSync } from "node:fs";
+import { closeSync, createWriteStream, openSync, readSync, rmSync, statSync } from "node:fs";
+import { pipeline } from "node:stream/promises";
 import { createDeflate, deflateSync } from "node:zlib";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
@@ -30,8 +31,13 @@ export class ObjectOutput {
   readonly #kept = new Map<Oid, Uint8Array>();
   /** Trees made or read since `takeTrees`. */
   #used = new Map<Oid, Uint8Array>();
+  /** Small entries are gathered: a write of its own would cost each as much as deflating it. */
+  readonly #buffer = Buffer.allocUnsafe(BUFFER_BYTES);
+  #filled = 0;
   #file: number | undefined;
+  /** Of the file, without what is gathered. */
   #length = 0;
+  #spools = 0;
   #copied = 0;
 
   constructor(path: string, reader: ObjectReader, trees: TreeCache) {
@@ -46,18 +52,7 @@ export class ObjectOutput {
 
   /** Begins with all entries of a pack that the reader has, as they lie. They must be whole objects. */
   copyPack({ path, bytes, objectCount }: PackHandle): void {
-    const pack = openSync(path, "r");
-    try {
-      const chunk = new Uint8Array(BUFFER_BYTES);
-      for (let at = PACK_HEADER_BYTES; at < bytes - CHECKSUM_BYTES; ) {
-        const piece = chunk.subarray(0, Math.min(chunk.length, bytes - CHECKSUM_BYTES - at));
-        readExactly(pack, piece, at);
-        this.#append(piece);
-        at += piece.length;
-      }
-    } finally {
-      closeSync(pack);
-    }
+    this.#appendFile(path, PACK_HEADER_BYTES, bytes - CHECKSUM_BYTES);
     this.#copied += objectCount;
   }
 
@@ -102,45 +97,34 @@ export class ObjectOutput {
     return used;
   }
 
-  /** A blob of `size` bytes as it arrives. One at a time, and nothing else meanwhile. Throws "lakefs/bad-reply" where it is longer or shorter. */
+  /** A blob of `size` bytes as it arrives, which is what `content` must yield or throw. */
   async addStream(size: number, content: AsyncIterable<Uint8Array>): Promise<Oid> {
-    const start = this.#length;
-    this.#header("blob", size);
+    const spool = `${this.#path}.large-${this.#spools++}`;
     const hash = createHash("sha1").update(`blob ${size}\0`);
-    const deflate = createDeflate({ level: LIMITS.deflateLevel });
-    const copied = (async () => {
-      for await (const piece of deflate) this.#append(piece as Uint8Array);
-    })();
-    copied.catch(() => undefined); // seen below, unless reading fails first
-    let bytes = 0;
-    try {
+    const hashed = async function* () {
       for await (const chunk of content) {
-        bytes += chunk.length;
-        if (bytes > size) break;
         hash.update(chunk);
-        if (!deflate.write(chunk)) await new Promise((resolve) => deflate.once("drain", resolve));
+        yield chunk;
       }
-      if (bytes !== size) throw new Fault("lakefs/bad-reply", { reason: "content of another size than listed", size, bytes });
-      deflate.end();
-      await copied;
-    } catch (error) {
-      deflate.destroy();
-      this.#length = start;
-      throw error;
+    };
+    try {
+      await pipeline(hashed, createDeflate({ level: LIMITS.deflateLevel }), createWriteStream(spool, { flags: "wx" }));
+      const oid = hash.digest("hex");
+      if (this.has(oid)) return oid;
+      this.#header("blob", size);
+      this.#appendFile(spool, 0, statSync(spool).size);
+      this.#written.add(oid);
+      return oid;
+    } finally {
+      rmSync(spool, { force: true });
     }
-    const oid = hash.digest("hex");
-    if (this.has(oid)) this.#length = start;
-    else this.#written.add(oid);
-    return oid;
   }
 
   /** Writes the pack, if there is anything new. */
   finish(): void {
-    const file = this.#file;
-    if (file === undefined || this.count === 0) {
-      this.discard();
-      return;
-    }
+    if (this.count === 0) return this.discard();
+    this.#flush();
+    const file = this.#file as number;
     const pack = openSync(this.#path, "wx");
     try {
       let at = 0;
@@ -174,6 +158,35 @@ export class ObjectOutput {
   }
 
   #append(bytes: Uint8Array): void {
+    if (bytes.length > this.#buffer.length - this.#filled) this.#flush();
+    if (bytes.length >= this.#buffer.length) this.#write(bytes);
+    else {
+      this.#buffer.set(bytes, this.#filled);
+      this.#filled += bytes.length;
+    }
+  }
+
+  #appendFile(path: string, start: number, end: number): void {
+    const file = openSync(path, "r");
+    try {
+      const buffer = Buffer.allocUnsafe(BUFFER_BYTES);
+      for (let at = start; at < end; ) {
+        const piece = buffer.subarray(0, Math.min(buffer.length, end - at));
+        readExactly(file, piece, at);
+        this.#append(piece);
+        at += piece.length;
+      }
+    } finally {
+      closeSync(file);
+    }
+  }
+
+  #flush(): void {
+    this.#write(this.#buffer.subarray(0, this.#filled));
+    this.#filled = 0;
+  }
+
+  #write(bytes: Uint8Array): void {
     this.#file ??= openSync(this.#entriesPath, "wx+");
     writeExactly(this.#file, bytes, this.#length);
     this.#length += bytes.length;

@@ -6,6 +6,7 @@
 import type { MessagePort } from "node:worker_threads";
 import { fromLatin1, lossyText } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
+import { lookAhead } from "../base/flow.js";
 import { commitText, rawCommit, rawTag } from "./commit-text.js";
 import { formatTree, parseTree } from "../git/tree-text.js";
 import type { Oid } from "../git/oid.js";
@@ -16,6 +17,7 @@ import { managedBlock, withBlock, withoutBlock } from "./attributes.js";
 import { Census } from "./census.js";
 import { LakefsClient } from "./client.js";
 import { Contents, type FileToResolve, type ResolvedFile } from "./contents.js";
+import type { Window } from "./content-reader.js";
 import type { Mapping } from "./contract.js";
 import { AttributeRules, isLfsPath } from "./gitattributes.js";
 import { HashMemory } from "./hash-memory.js";
@@ -168,9 +170,7 @@ class Chain {
       // A file that had no place may have left its name to a folder.
       return old !== undefined && (isRegular(old.mode) || old.mode === FILE_MODE.symlink) ? old.oid : undefined;
     };
-    for await (const batch of listCommit(this.#source, source.id, source.meta_range_id)) {
-      const placed = batch.map((entry) => ({ entry, crossing: crossing(entry, this.#mapping) }));
-      const resolved = await this.#resolve(source.id, placed, unchanged);
+    const place = (batch: readonly LakeEntry[], resolved: readonly (InTree | Refused | undefined)[]) => {
       for (const [at, one] of resolved.entries()) {
         const path = (batch[at] as LakeEntry).path;
         if (one === undefined) continue;
@@ -180,12 +180,26 @@ class Chain {
           census.add(path, one.pointer, isRegular(one.mode));
         }
       }
+    };
+    let after = "";
+    const batches = listCommit(this.#source, source.id, source.meta_range_id);
+    for await (const { item, result } of lookAhead(batches, (batch) => {
+      const window = { after, count: batch.length };
+      after = batch.at(-1)?.path ?? after;
+      return this.#resolve(source.id, batch.map((entry) => ({ entry, crossing: crossing(entry, this.#mapping) })), unchanged, window);
+    })) {
+      place(item, result);
     }
     return { tree: builder.finish(), refusals, census };
   }
 
   /** What each entry is in the tree; undefined: nothing. */
-  async #resolve(commit: string, placed: readonly Placed[], unchanged: (path: string) => Oid | undefined): Promise<(InTree | Refused | undefined)[]> {
+  async #resolve(
+    commit: string,
+    placed: readonly Placed[],
+    unchanged: (path: string) => Oid | undefined,
+    window?: Window,
+  ): Promise<(InTree | Refused | undefined)[]> {
     const answers: (InTree | Refused | undefined)[] = [];
     const files: FileToResolve[] = [];
     const places: number[] = [];
@@ -195,7 +209,7 @@ class Chain {
       files.push({ entry, crossing, unchanged: unchanged(entry.path) });
       places.push(at);
     });
-    const resolved = await this.#contents.resolve(commit, files);
+    const resolved = await this.#contents.resolve(commit, files, window);
     places.forEach((at, index) => {
       const file = resolved[index] as ResolvedFile;
       answers[at] = "refused" in file ? file : { ...file, mode: (files[index] as FileToResolve).crossing.mode };

@@ -1,6 +1,6 @@
 import t from "tap";
 import { Fault } from "../../src/base/fault.js";
-import { BoundedQueue, orAbort, Semaphore, SingleFlight, sleep } from "../../src/base/flow.js";
+import { BoundedQueue, lookAhead, orAbort, Semaphore, SingleFlight, sleep } from "../../src/base/flow.js";
 
 const codeOf = (error: unknown) => (error instanceof Fault ? error.code : String(error));
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
@@ -126,4 +126,29 @@ t.test("sleep ends early with its signal", async (t) => {
   abort.abort();
   t.equal(await sleeping, "base/aborted");
   t.ok(performance.now() - start < 5_000);
+});
+
+t.test("looking ahead keeps the order and at most two under way, and lets both end before a failure is told", async (t) => {
+  let underWay = 0;
+  let most = 0;
+  const work = async (item: number) => {
+    most = Math.max(most, ++underWay);
+    for (let turns = 0; turns < 5 - item; turns++) await turn();
+    underWay--;
+    if (item === 4) throw new Fault("base/timeout");
+    return item * 10;
+  };
+  async function* items(last: number) {
+    for (let item = 0; item <= last; item++) yield item;
+  }
+  const seen: number[][] = [];
+  for await (const { item, result } of lookAhead(items(3), work)) seen.push([item, result]);
+  t.same(seen, [[0, 0], [1, 10], [2, 20], [3, 30]]);
+  t.equal(most, 2);
+  const failed = async () => {
+    for await (const { item } of lookAhead(items(9), work)) seen.push([item]);
+  };
+  t.equal(await failed().catch(codeOf), "base/timeout");
+  t.equal(underWay, 0);
+  t.same(seen.slice(4), [[0], [1], [2], [3]]);
 });

@@ -18,7 +18,7 @@ async function start(t: Test, { access }: RunningLakefs, data?: string): Promise
 /** Contents read from lakeFS so far, as the server counts them. */
 async function contentsRead(server: Lakepack): Promise<number> {
   const text = await (await fetch(`${server.url}/metrics`)).text();
-  const calls = /^lakepack_lakefs_calls_total\{call="(readObject|streamObject|readPresigned)"\} (\d+)$/gm;
+  const calls = /^lakepack_lakefs_calls_total\{call="(readObject|streamObject|readPresigned|streamPresigned)"\} (\d+)$/gm;
   return [...text.matchAll(calls)].reduce((sum, [, , count]) => sum + Number(count), 0);
 }
 

@@ -142,6 +142,8 @@ export async function rigNode(t: Test, server: RunningLakefs, pool: ThreadPool, 
       }
     },
     git: async (...args) => {
+      await opened.refs.read();
+      await opened.promised.bringAll(signal);
       await writeDerivedFiles(store, PREFIX, (await manifests.read()).packs, await opened.refs.read());
       const copy = join(folder, `copy-${copies++}.git`);
       cpSync(join(folder, "store", PREFIX, "git"), copy, { recursive: true });

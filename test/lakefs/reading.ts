@@ -115,7 +115,9 @@ export async function openNode(t: Test, server: RunningLakefs, pool: ThreadPool,
   t.teardown(() => opened.close());
   let copies = 0;
   const bare = async () => {
-    await writeDerivedFiles(store, prefix, (await manifests.read()).packs, await opened.refs.read());
+    const refs = await opened.refs.read();
+    await opened.promised.bringAll(signal);
+    await writeDerivedFiles(store, prefix, (await manifests.read()).packs, refs);
     const copy = join(folder, `copy-${copies++}.git`);
     cpSync(join(folder, "store", prefix, "git"), copy, { recursive: true });
     return copy;
