@@ -11,6 +11,8 @@ export interface Repository {
   readonly title: string;
   readonly refs: RefStore;
   readonly objects: ObjectDatabase;
+  /** Whether its refs can move together, all or none. lakeFS has no such call. */
+  readonly atomic: boolean;
   /** True for the request that made it: the pusher is told. */
   readonly created: boolean;
   /** Where its LFS objects are, if not in our own store. */

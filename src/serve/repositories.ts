@@ -77,7 +77,7 @@ export class Repositories {
     // Kept only when real: names that do not exist must not push others out.
     if (exists) this.#recent.set(id, handle);
     const { refs, objects, lfs } = handle;
-    return { id, title: titleOf(name), refs, objects, lfs, created: !exists, changed: () => this.#planUpkeep(id, handle) };
+    return { id, title: titleOf(name), refs, objects, lfs, atomic: name.type !== "lakefs", created: !exists, changed: () => this.#planUpkeep(id, handle) };
   }
 
   #handle(id: string, name: RepositoryName, signal: AbortSignal): Promise<Handle> | Handle {

@@ -18,6 +18,7 @@ export interface ServerOptions {
   readonly repositories: Repositories;
   readonly pool: Pool;
   readonly policy: PushPolicy;
+  /** What is offered where the repository itself does not forbid it. */
   readonly offer: Offer;
   readonly log: Log;
   readonly fetch: UploadPackDeps;
@@ -45,7 +46,7 @@ export class GitServer implements Services {
     const { refs, head } = await exchange.repository.refs.read(exchange.signal);
     const version = exchange.version === 1 ? 1 : 0;
     // There is no version 2 push: who asks for it gets version 0, as from Git.
-    const lines = refAdvertisement({ service: "receive-pack", version, head, refs, offer: this.#options.offer });
+    const lines = refAdvertisement({ service: "receive-pack", version, head, refs, offer: this.#offerOf(exchange.repository) });
     for (const bytes of lines) await exchange.output.write(bytes);
   }
 
@@ -54,7 +55,12 @@ export class GitServer implements Services {
   }
 
   receivePack(exchange: Exchange): Promise<void> {
-    return receivePack(exchange, this.#options);
+    return receivePack(exchange, { ...this.#options, offer: this.#offerOf(exchange.repository) });
+  }
+
+  #offerOf({ atomic }: Repository): Offer {
+    const { offer } = this.#options;
+    return { ...offer, atomic: offer.atomic && atomic };
   }
 
   async head(repository: Repository, signal: AbortSignal): Promise<string> {
