@@ -14,7 +14,7 @@ import type { ObjectDatabase } from "../odb/object-database.js";
 import type { ListingState, SynthesisAnswer, SynthesisNews, SynthesizedCommit, SynthesizeItem, SynthesizeResult } from "../pool/synthesize-tasks.js";
 import type { Pool } from "../pool/tasks.js";
 import type { LakefsClient } from "./client.js";
-import type { CommitMap, CommitPair, LakeRecord, Mapping } from "./contract.js";
+import type { CommitMap, CommitPair, LakeRecord, PathMapping } from "./contract.js";
 import { History, type HistoryStep } from "./history.js";
 import type { LakefsAccess } from "./http.js";
 import type { LakeRecords, PointerPlace, StoredLakeRecord } from "./records.js";
@@ -23,7 +23,7 @@ export interface CommitMapOptions {
   readonly access: LakefsAccess;
   readonly client: LakefsClient;
   readonly repository: string;
-  readonly mapping: Mapping;
+  readonly mapping: PathMapping;
   readonly records: LakeRecords;
   readonly objects: ObjectDatabase;
   readonly pool: Pool;
@@ -76,6 +76,11 @@ export class LakefsCommitMap implements CommitMap {
       if (record !== undefined) found.set(id, record);
     }
     return found;
+  }
+
+  /** What this commit became, if it has been read; nothing is read now. */
+  known(lakeId: string, signal: AbortSignal): Promise<StoredLakeRecord | undefined> {
+    return this.#find(lakeId, signal);
   }
 
   async toLake(commit: Oid, signal: AbortSignal): Promise<readonly string[]> {
