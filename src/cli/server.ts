@@ -2,8 +2,10 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { RepositoryApi } from "../api/repositories.js";
 import { Fault } from "../base/fault.js";
 import { lockDataFolder } from "../database/data-lock.js";
+import { LINKED_MAPPING } from "../lakefs/mapping.js";
 import { OwnLfsStore } from "../lfs/own-store.js";
 import { LinkProofs } from "../lfs/proof.js";
 import type { Log } from "../observe/log.js";
@@ -17,6 +19,7 @@ import { type LakefsSettings, Repositories } from "../serve/repositories.js";
 import { GitServer } from "../serve/server.js";
 import { DiskStore } from "../store/disk.js";
 import { probeStore } from "../store/probe.js";
+import { listenControl } from "../transport/control-socket.js";
 import { createRoutes } from "../transport/http-routes.js";
 import { loadTransport } from "../transport/load.js";
 import { loadKernels } from "./kernels.js";
@@ -36,6 +39,28 @@ export async function startServer(settings: Settings, log: Log): Promise<Running
     const value = `${settings.listen.host}:${settings.listen.port}`;
     throw new Fault("settings/bad-value", { name: "listen", value, allowed: "with auth none only a loopback host (127.0.0.1, [::1], localhost)" });
   }
+  const opened = await openData(settings, log);
+  try {
+    return await serveData(settings, opened, log);
+  } catch (error) {
+    await opened.close();
+    throw error;
+  }
+}
+
+/** All that stands on one data folder, of which this process holds the lock; nothing of it listens. */
+export interface OpenedData {
+  /** Absolute. */
+  readonly data: string;
+  readonly server: GitServer;
+  readonly api: RepositoryApi;
+  readonly pool: ThreadPool;
+  /** Ends what runs and gives the folder back. */
+  close(): Promise<void>;
+}
+
+/** Throws "store/locked" while another process has the folder. */
+export async function openData(settings: Settings, log: Log): Promise<OpenedData> {
   const data = resolve(settings.data);
   await mkdir(data, { recursive: true });
   const lock = lockDataFolder(data);
@@ -44,28 +69,32 @@ export async function startServer(settings: Settings, log: Log): Promise<Running
     queueMax: settings.pool_queue,
     ...(settings.pool_threads === "auto" ? {} : { threads: settings.pool_threads }),
   });
-  try {
-    return await serveData(settings, data, pool, log, () => lock.release());
-  } catch (error) {
+  const maintenance = new Maintenance(log);
+  const close = async () => {
+    await maintenance.stop();
     await pool.close();
     lock.release();
+  };
+  try {
+    const incoming = join(data, "incoming");
+    await emptyFolder(incoming);
+    const store = new DiskStore(data);
+    await probeStore(store);
+    const cache = await ResponseCache.open({ folder: join(data, "cache"), bytesMax: settings.cache_bytes });
+    return { data, pool, close, ...assemble(settings, { incoming, store, cache, pool, log, maintenance }) };
+  } catch (error) {
+    await close();
     throw error;
   }
 }
 
-async function serveData(settings: Settings, data: string, pool: ThreadPool, log: Log, release: () => void): Promise<RunningServer> {
-  const incoming = join(data, "incoming");
-  await emptyFolder(incoming);
-  const store = new DiskStore(data);
-  await probeStore(store);
-  const cache = await ResponseCache.open({ folder: join(data, "cache"), bytesMax: settings.cache_bytes });
+async function serveData(settings: Settings, { data, server, api, pool, close }: OpenedData, log: Log): Promise<RunningServer> {
   void warm(pool, log);
-  const maintenance = new Maintenance(log);
-  const server = assemble(settings, { incoming, store, cache, pool, log, maintenance });
+  const control = await listenControl(data, { repositories: api, log });
   const transport = await loadTransport(settings.transport === "auto" ? undefined : settings.transport);
   const listener = await transport.listen({
     ...settings.listen,
-    handler: createRoutes(server, { loopbackOnly: settings.auth === "none", corsOrigins: settings.cors_origins }),
+    handler: createRoutes(server, { loopbackOnly: settings.auth === "none", corsOrigins: settings.cors_origins, api }),
   });
   const host = listener.host.includes(":") ? `[${listener.host}]` : listener.host;
   return {
@@ -73,10 +102,9 @@ async function serveData(settings: Settings, data: string, pool: ThreadPool, log
     kind: listener.kind,
     stop: async (graceMs) => {
       server.stop();
+      await control.close();
       await listener.close(graceMs);
-      await maintenance.stop();
-      await pool.close();
-      release();
+      await close();
     },
   };
 }
@@ -88,7 +116,9 @@ function lakefsSettings(settings: Settings, pool: ThreadPool, log: Log): LakefsS
       accessKeyId: settings.lakefs_access_key_id,
       secretAccessKey: settings.lakefs_secret_access_key,
     },
-    mappingSeed: { version: 1, threshold: settings.lfs_threshold, suffixes: [] },
+    naming: settings.naming,
+    refsWaitMs: settings.lakefs_refs_wait_seconds * 1_000,
+    mappingSeed: settings.naming === "kohakuhub" ? LINKED_MAPPING : { version: 1, threshold: settings.lfs_threshold, suffixes: [] },
     threads: Math.max(1, pool.threads - 1),
     landing: { allowForced: settings.lakefs_forced_pushes, commitsMax: settings.push_commits_max },
     log,
@@ -112,7 +142,7 @@ interface Parts {
   readonly maintenance: Maintenance;
 }
 
-function assemble(settings: Settings, { incoming, store, cache, pool, log, maintenance }: Parts): GitServer {
+function assemble(settings: Settings, { incoming, store, cache, pool, log, maintenance }: Parts): Pick<OpenedData, "server" | "api"> {
   const any = settings.allow_any_want;
   const offer = { agent: `lakepack/${VERSION}`, allowTipInWant: any, allowReachableInWant: any, atomic: true };
   const repositories = new Repositories({
@@ -129,7 +159,8 @@ function assemble(settings: Settings, { incoming, store, cache, pool, log, maint
     defaultBranch: settings.default_branch,
     createOnPush: settings.create_on_push,
   });
-  return new GitServer({
+  const fetch = { pool, cache, offer, log, allowAnyWant: settings.allow_any_want };
+  const server = new GitServer({
     version: VERSION,
     repositories,
     pool,
@@ -142,8 +173,10 @@ function assemble(settings: Settings, { incoming, store, cache, pool, log, maint
       denyDeletes: settings.deny_deletes,
       denyDeleteCurrent: settings.deny_delete_current,
     },
-    fetch: { pool, cache, offer, log, allowAnyWant: settings.allow_any_want },
+    fetch,
   });
+  const api = new RepositoryApi({ resolve: (name, toPush, signal) => server.resolve(name, toPush, signal), repositories, fetch });
+  return { server, api };
 }
 
 /** What a crash left of pushes under way: nobody was told `ok`, nothing points there. */

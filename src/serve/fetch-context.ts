@@ -35,7 +35,7 @@ export interface FetchContext {
 }
 
 /** Refs first, then packs: objects are published before refs point at them, so what is named is here. */
-export async function openContext(exchange: Exchange, deps: UploadPackDeps): Promise<FetchContext> {
+export async function openContext(exchange: Pick<Exchange, "repository" | "signal" | "stateless">, deps: UploadPackDeps): Promise<FetchContext> {
   const { repository, signal, stateless } = exchange;
   const refs = await repository.refs.read(signal);
   const { packs } = await repository.objects.packs(signal);

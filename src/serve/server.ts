@@ -4,6 +4,7 @@ import { faultFacts, type Log } from "../observe/log.js";
 import type { Pool } from "../pool/tasks.js";
 import { refAdvertisement } from "../wire/advertise.js";
 import type { Offer } from "../wire/capabilities.js";
+import { errorPacket } from "../wire/pkt-line.js";
 import type { Exchange, Repository } from "./conversation.js";
 import type { LfsService } from "./lfs.js";
 import type { PushPolicy } from "./push-policy.js";
@@ -41,7 +42,19 @@ export class GitServer implements Services {
     return this.#options.repositories.resolve(name, toPush, signal);
   }
 
+  /** What lakeFS still has to be read for is said in the protocol, in its promised form; other faults before the first byte become a status. */
   async advertise(exchange: Exchange, service: GitService): Promise<void> {
+    try {
+      await this.#advertise(exchange, service);
+    } catch (error) {
+      const fault = asFault(error);
+      if (fault.code !== "lakefs/reading") throw fault;
+      this.#options.log.info("refs are not ready", { repository: exchange.repository.title, ...faultFacts(fault), ...fault.facts });
+      await exchange.output.write(errorPacket(fault.message));
+    }
+  }
+
+  async #advertise(exchange: Exchange, service: GitService): Promise<void> {
     if (service === "upload-pack") return advertiseUploadPack(exchange, this.#options.fetch);
     const { refs, head } = await exchange.repository.refs.read(exchange.signal);
     const version = exchange.version === 1 ? 1 : 0;
