@@ -182,6 +182,12 @@ export const LIMITS = {
   lakefsRefsWaitMs: 120_000,
   /** Refs of single lakeFS commits (refs/lakefs/<id>) that one request may name: a record's look-up each. */
   lakefsRefsAskedMax: 1_000,
+  /** Wanted commits of one fetch that are looked at for paths which cannot be in Git. */
+  lakefsUncrossedWants: 16,
+  /** Rows of the log in which the nearest commit that was read is looked for: one call. */
+  lakefsUncrossedLog: 200,
+  /** Commits of a repository whose uncrossed paths are kept in memory: ten paths of 1 KiB at most. */
+  lakefsUncrossedMax: 64,
   /** How long it is believed whether lakeFS has a repository, where only a warning hangs on it. */
   lakefsLookMs: 10_000,
   /** Distance of two looks at the heads of a repository nobody asks for. */

@@ -2,6 +2,7 @@
 import type { ByteSink, ByteSource } from "../base/flow.js";
 import type { LakefsClient } from "../lakefs/client.js";
 import type { LakefsCommitMap } from "../lakefs/commit-map.js";
+import type { UncrossedPaths } from "../lakefs/uncrossed.js";
 import type { LfsStore } from "../lfs/store.js";
 import type { ObjectDatabase } from "../odb/object-database.js";
 import type { RefStore } from "../odb/ref-store.js";
@@ -15,6 +16,7 @@ export interface LakefsSide {
   readonly head: string;
   readonly client: LakefsClient;
   readonly commits: LakefsCommitMap;
+  readonly uncrossed: UncrossedPaths;
 }
 
 export interface Repository {

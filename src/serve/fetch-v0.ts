@@ -9,6 +9,7 @@ import { bandMode } from "../wire/capabilities.js";
 import { AckWriter, HaveLines, shallowUpdate, type UploadRequest, UploadRequestReader } from "../wire/upload-request.js";
 import type { Exchange } from "./conversation.js";
 import { type FetchContext, openContext, type UploadPackDeps } from "./fetch-context.js";
+import { fetchNotices } from "./fetch-notices.js";
 import { openPack, replyWithPack } from "./fetch-pack-reply.js";
 import { isReady, resolveBoundary, resolveFilter, toPackRequest } from "./fetch-resolve.js";
 import { PacketInput } from "./packet-input.js";
@@ -28,8 +29,9 @@ export async function fetchVersion0(exchange: Exchange, deps: UploadPackDeps): P
   if (common === undefined) return;
   const { shallows: clientShallow, capabilities } = request;
   const [thin, ofsDelta, includeTag] = [capabilities.has("thin-pack"), capabilities.has("ofs-delta"), capabilities.has("include-tag")];
+  const notices = await fetchNotices(context, wants);
   const stream = await openPack(context, toPackRequest(context, { wants, common, clientShallow, boundary, filter, thin, ofsDelta, includeTag }));
-  const options = { mode: bandMode(capabilities), quiet: capabilities.has("no-progress"), output: exchange.output, signal: exchange.signal };
+  const options = { mode: bandMode(capabilities), quiet: capabilities.has("no-progress"), notices, output: exchange.output, signal: exchange.signal };
   await replyWithPack(context, stream, options);
 }
 

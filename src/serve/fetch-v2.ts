@@ -5,6 +5,7 @@ import type { Oid } from "../git/oid.js";
 import { FetchAnswer, type FetchRequest } from "../wire/fetch.js";
 import { findLakefsRefs } from "./commit-ids.js";
 import type { FetchContext } from "./fetch-context.js";
+import { fetchNotices } from "./fetch-notices.js";
 import { openPack, replyWithPack } from "./fetch-pack-reply.js";
 import { findRef, isReady, resolveBoundary, resolveFilter, toPackRequest } from "./fetch-resolve.js";
 import { checkWants } from "./want-check.js";
@@ -25,6 +26,7 @@ export async function fetchVersion2(context: FetchContext, output: ByteSink, req
   const boundary = await resolveBoundary(context, wants, request.shallows, request.depth);
   const filter = await resolveFilter(context, request.filter);
   const { shallows: clientShallow, thinPack: thin, ofsDelta, includeTag } = request;
+  const notices = await fetchNotices(context, wants);
   const stream = await openPack(context, toPackRequest(context, { wants, common, clientShallow, boundary, filter, thin, ofsDelta, includeTag }));
   try {
     await output.write(answer.shallowInfo(boundary.shallow, boundary.unshallow).wantedRefs(wantedRefs).packfile().take());
@@ -32,7 +34,7 @@ export async function fetchVersion2(context: FetchContext, output: ByteSink, req
     await stream.close();
     throw error;
   }
-  await replyWithPack(context, stream, { mode: "side-band-64k", quiet: request.noProgress, output, signal: context.signal });
+  await replyWithPack(context, stream, { mode: "side-band-64k", quiet: request.noProgress, notices, output, signal: context.signal });
 }
 
 /** Writes the acknowledgments where they are due; true when a pack follows. */

@@ -7,6 +7,7 @@ import type { Mapping } from "../lakefs/contract.js";
 import { LakefsClient } from "../lakefs/client.js";
 import type { LakefsAccess } from "../lakefs/http.js";
 import { createLanding, type LandingPolicy } from "../lakefs/landing.js";
+import { UncrossedPaths } from "../lakefs/uncrossed.js";
 import { LakefsLfsStore } from "../lfs/lakefs-store.js";
 import type { LfsStore } from "../lfs/store.js";
 import { type LandingParts, openLakefsRepository } from "../lakefs/repository.js";
@@ -257,7 +258,7 @@ export class Repositories {
     try {
       const { refs, client, commits, defaultBranch } = await openLakefsRepository({ ...parts, ...waitOf(lakefs) }, signal);
       const head = `refs/heads/${fromLakefsId("branch", defaultBranch) ?? "main"}`;
-      return this.#remember(id, { manifests, refs, objects, lfs, lakefs: { repository, head, client, commits } });
+      return this.#remember(id, { manifests, refs, objects, lfs, lakefs: { repository, head, client, commits, uncrossed: new UncrossedPaths(client, repository, commits) } });
     } catch (error) {
       if (error instanceof Fault && error.code === "lakefs/missing") return undefined;
       throw error;

@@ -1,30 +1,14 @@
 /** `lakepack repo` and the control socket: the same words whether a server runs on the folder or not. */
-import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir, stat, unlink } from "node:fs/promises";
 import { createConnection } from "node:net";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import t from "tap";
 import { LIMITS } from "../../src/base/limits.js";
 import { commit, git, startLakepack, tempFolder, tryGit } from "../interop/harness.js";
+import { lakepack as run } from "./lakepack.js";
 
-const MAIN = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
-
-interface Run {
-  readonly code: number | null;
-  readonly out: string;
-  readonly err: string;
-}
-
-async function lakepack(...args: readonly string[]): Promise<Run> {
-  const child = spawn(process.execPath, [MAIN, ...args], { env: { PATH: process.env["PATH"] }, stdio: ["ignore", "pipe", "pipe"] });
-  let [out, err] = ["", ""];
-  child.stdout.on("data", (chunk: Buffer) => void (out += String(chunk)));
-  child.stderr.on("data", (chunk: Buffer) => void (err += String(chunk)));
-  const code = await new Promise<number | null>((resolve) => child.once("close", resolve));
-  return { code, out, err };
-}
+const lakepack = (...args: readonly string[]) => run(args);
 
 /** One line to the socket and what comes back; "" where it was cut. */
 function say(data: string, text: string): Promise<string> {
