@@ -19,5 +19,5 @@ export function startBeside(t: Test, lakefs: RunningLakefs, { env, ...more }: La
 export async function seed({ client, namespace }: RunningLakefs, name: string, files: Readonly<Record<string, string>>): Promise<string> {
   await client.createRepository({ name, storage_namespace: namespace(name), default_branch: "main" }, signal);
   for (const [path, text] of Object.entries(files)) await client.uploadObject(name, "main", path, utf8(text), {}, signal);
-  return (await client.commit(name, "main", { message: "seeded" }, signal)).id;
+  return (await client.commit(name, "main", { message: "seeded", allow_empty: true }, signal)).id;
 }
