@@ -190,6 +190,8 @@ export const LIMITS = {
   lakefsUncrossedMax: 64,
   /** How long it is believed whether lakeFS has a repository, where only a warning hangs on it. */
   lakefsLookMs: 10_000,
+  /** How often the log tells how far a long synthesis is. */
+  lakefsProgressLogMs: 10_000,
   /** Distance of two looks at the heads of a repository nobody asks for. */
   lakefsPollMs: 10_000,
 

@@ -43,6 +43,11 @@ export interface SynthesisProgress {
   readonly objects: number;
 }
 
+/** The figures as every place tells them. */
+export function progressFacts({ commits, total, objects }: SynthesisProgress): { readonly commit: string; readonly objects: number } {
+  return { commit: `${commits}/${total}`, objects };
+}
+
 const IDLE: SynthesisProgress = { commits: 0, total: 0, objects: 0 };
 
 export class LakefsCommitMap implements CommitMap {
@@ -121,17 +126,22 @@ export class LakefsCommitMap implements CommitMap {
     const { client, repository, log } = this.#options;
     const history = new History(client, repository, signal);
     const steps = await history.plan(heads, (id) => this.#isKnown(id, signal), (id) => this.#nothing.set(id, true));
+    if (steps.length === 0) return;
     this.#progress = { commits: 0, total: steps.length, objects: 0 };
+    const telling = setInterval(() => log.info("reading lakeFS", { repository, ...progressFacts(this.#progress) }), LIMITS.lakefsProgressLogMs).unref();
     try {
       for (const run of inRuns(steps)) {
+        const { commits } = this.#progress;
         if (run.as === "alias") await this.#alias(run.step, signal);
         else await this.#batch(run.steps, signal);
-        this.#progress = { ...this.#progress, commits: this.#progress.commits + (run.as === "alias" ? 1 : run.steps.length) };
+        this.#progress = { ...this.#progress, commits: commits + (run.as === "alias" ? 1 : run.steps.length) };
       }
+      log.info("lakeFS was read", { repository, ...progressFacts(this.#progress) });
     } catch (error) {
-      log.warn("synthesis failed", { repository, ...faultFacts(asFault(error)) });
+      log.warn("synthesis failed", { repository, ...progressFacts(this.#progress), ...faultFacts(asFault(error)) });
       throw error;
     } finally {
+      clearInterval(telling);
       this.#progress = IDLE;
     }
   }

@@ -39,18 +39,21 @@ export async function synthesizeChain(request: SynthesizeRequest, kernels: Kerne
   const client = new LakefsClient(request.access);
   const memory = new HashMemory(request.port as MessagePort);
   const source = { client, repository: request.repository, signal: abort.signal, pagesOnly: request.pagesOnly ?? false };
+  const commits: SynthesizedCommit[] = [];
+  // By the clock: one commit may hold more objects than a thousand others.
+  const tell = () => memory.tell({ kind: "progress", commits: commits.length, objects: output.count });
+  const telling = setInterval(tell, LIMITS.progressMs);
   try {
     const chain = new Chain(source, output, memory, request.mapping, request.known);
-    const commits: SynthesizedCommit[] = [];
     for (const item of request.items) {
       commits.push(await chain.synthesize(item));
       trees.set(`${request.repository} ${item.source.id}`, output.takeTrees());
-      memory.tell({ kind: "progress", commits: commits.length, objects: output.count });
     }
     const objects = output.count;
     output.finish();
     return { commits, objects, figures: Object.fromEntries(client.http.figures) };
   } finally {
+    clearInterval(telling);
     output.discard();
     abort.stop();
     request.port.close();
