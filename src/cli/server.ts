@@ -61,6 +61,9 @@ export interface OpenedData {
 
 /** Throws "store/locked" while another process has the folder. */
 export async function openData(settings: Settings, log: Log): Promise<OpenedData> {
+  if (settings.naming === "kohakuhub" && settings.lakefs_endpoint === "") {
+    throw new Fault("settings/bad-value", { name: "naming", value: settings.naming, allowed: "with lakefs_endpoint only: a hub's repositories are in lakeFS" });
+  }
   const data = resolve(settings.data);
   await mkdir(data, { recursive: true });
   const lock = lockDataFolder(data);

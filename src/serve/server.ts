@@ -77,7 +77,7 @@ export class GitServer implements Services {
   }
 
   async head(repository: Repository, signal: AbortSignal): Promise<string> {
-    return (await repository.refs.read(signal)).head;
+    return repository.lakefs?.head ?? (await repository.refs.read(signal)).head;
   }
 
   repositories(count: number, signal: AbortSignal): Promise<readonly string[]> {

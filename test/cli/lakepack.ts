@@ -13,8 +13,12 @@ export interface Run {
 export async function lakepack(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Run> {
   const child = spawn(process.execPath, [MAIN, ...args], { env: { PATH: process.env["PATH"], ...env }, stdio: ["ignore", "pipe", "pipe"] });
   let [out, err] = ["", ""];
-  child.stdout.on("data", (chunk: Buffer) => void (out += String(chunk)));
-  child.stderr.on("data", (chunk: Buffer) => void (err += String(chunk)));
+  child.stdout.on("data", (chunk: Buffer) => {
+    out += String(chunk);
+  });
+  child.stderr.on("data", (chunk: Buffer) => {
+    err += String(chunk);
+  });
   const code = await new Promise<number | null>((resolve) => child.once("close", resolve));
   return { code, out, err };
 }

@@ -45,6 +45,7 @@ t.test("--help is complete, wrong usage is 2, a wrong setting is 2 and named", a
   const wrong = lakepack(["serve", "--pool-threads", "none"]);
   t.equal(wrong.status, 2);
   t.match(wrong.stderr, /name: pool_threads, value: none, allowed: auto/);
+  t.match(lakepack(["serve", "--naming", "kohakuhub"]), { status: 2, stderr: /name: naming, value: kohakuhub, allowed: with lakefs_endpoint/ });
   t.match(lakepack(["serve"], { LAKEPACK_CASH_BYTES: "1" }).stderr, /name: cash_bytes, reason: no such setting/);
 });
 

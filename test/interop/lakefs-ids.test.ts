@@ -138,9 +138,9 @@ t.test("what cannot be in Git is named on band 2, and all of it by the doctor", 
       const clone = await tryGit(["clone", url, join(folder, `clone-${version}`)], { version });
       t.equal(clone.code, 0, clone.stderr);
       t.match(clone.stderr, /remote: warning: 14 paths of lakeFS commit [0-9a-f]{12} cannot be in Git and stay in lakeFS:/);
-      t.match(clone.stderr, /remote:   odd\/\/0: a part of it is empty/);
-      t.match(clone.stderr, /remote:   esc\\x1b\[31m\/.git: a part of it is '.git' to some file system/, "nothing for the terminal");
-      t.match(clone.stderr, /remote:   and 4 more: lakepack doctor --lakefs odd lists all/);
+      t.match(clone.stderr, /remote: {3}odd\/\/0: a part of it is empty/);
+      t.match(clone.stderr, /remote: {3}esc\\x1b\[31m\/.git: a part of it is '.git' to some file system/, "nothing for the terminal");
+      t.match(clone.stderr, /remote: {3}and 4 more: lakepack doctor --lakefs odd lists all/);
     }
     const work = join(folder, "clone-2");
     await commit(work, "pushed beside them", { "new.txt": "n\n" });
@@ -158,7 +158,7 @@ t.test("what cannot be in Git is named on band 2, and all of it by the doctor", 
     t.match(all.out, "branch a_-41b is not served: Git cannot have this name");
     t.match(all.out, /\nrefs\/heads\/main \(lakeFS commit [0-9a-f]{64}\): 14 cannot be in Git\n/);
     t.match(all.out, "\n  x: a folder has the same name\n");
-    t.match(all.out, /\n  sub\/.gitmodules: Git refuses it: /);
+    t.match(all.out, /\n {2}sub\/.gitmodules: Git refuses it: /);
     t.match(all.out, '\n  "esc\\u001b[31m/.git": ');
     const json = JSON.parse((await lakepack(["doctor", "--lakefs", "odd", "--json"], lakefsEnvironment(lakefs))).out) as { commits: { paths: unknown[] }[] };
     t.equal(json.commits[0]?.paths.length, 14);
