@@ -20,6 +20,7 @@ import { GitServer } from "../serve/server.js";
 import { DiskStore } from "../store/disk.js";
 import { probeStore } from "../store/probe.js";
 import { listenControl } from "../transport/control-socket.js";
+import type { HttpListener } from "../transport/http.js";
 import { createRoutes } from "../transport/http-routes.js";
 import { loadTransport } from "../transport/load.js";
 import { loadKernels } from "./kernels.js";
@@ -91,25 +92,35 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
   }
 }
 
-async function serveData(settings: Settings, { data, server, api, pool, close }: OpenedData, log: Log): Promise<RunningServer> {
+async function serveData(settings: Settings, opened: OpenedData, log: Log): Promise<RunningServer> {
+  const { data, server, api, pool, close } = opened;
   void warm(pool, log);
   const control = await listenControl(data, { repositories: api, log });
+  try {
+    const listener = await listen(settings, opened);
+    const host = listener.host.includes(":") ? `[${listener.host}]` : listener.host;
+    return {
+      url: `http://${host}:${listener.port}`,
+      kind: listener.kind,
+      stop: async (graceMs) => {
+        server.stop();
+        await control.close();
+        await listener.close(graceMs);
+        await close();
+      },
+    };
+  } catch (error) {
+    await control.close();
+    throw error;
+  }
+}
+
+async function listen(settings: Settings, { server, api }: OpenedData): Promise<HttpListener> {
   const transport = await loadTransport(settings.transport === "auto" ? undefined : settings.transport);
-  const listener = await transport.listen({
+  return transport.listen({
     ...settings.listen,
     handler: createRoutes(server, { loopbackOnly: settings.auth === "none", corsOrigins: settings.cors_origins, api }),
   });
-  const host = listener.host.includes(":") ? `[${listener.host}]` : listener.host;
-  return {
-    url: `http://${host}:${listener.port}`,
-    kind: listener.kind,
-    stop: async (graceMs) => {
-      server.stop();
-      await control.close();
-      await listener.close(graceMs);
-      await close();
-    },
-  };
 }
 
 function lakefsSettings(settings: Settings, pool: ThreadPool, log: Log): LakefsSettings {
