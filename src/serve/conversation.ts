@@ -31,7 +31,7 @@ export interface Repository {
   readonly atomic: boolean;
   /** Undefined: its branches and tags are ours. */
   readonly lakefs?: LakefsSide | undefined;
-  /** What whoever fetches should be told about the name that was asked for, a line each. */
+  /** What whoever fetches or pushes should be told about the name that was asked for, a line each. */
   readonly notices: readonly string[];
   /** True for the request that made it: the pusher is told. */
   readonly created: boolean;

@@ -102,7 +102,7 @@ export class Repositories {
     const exists = handle.lakefs !== undefined || (await handle.manifests.exists(signal));
     // Kept among the real ones only when real: names that do not exist must not push others out.
     (exists ? this.#recent : this.#absent).set(id, handle);
-    const notices = toPush || asked.type !== "untyped" ? [] : await this.#ambiguities(name, signal);
+    const notices = asked.type === "untyped" ? await this.#ambiguities(name, signal) : [];
     const { refs, objects, lfs, lakefs } = handle;
     const changed = () => this.#planUpkeep(id, handle);
     return { id, type: name.type, title: titleOf(name), refs, objects, lfs, lakefs, atomic: lakefs === undefined, notices, created: !exists, changed };

@@ -155,6 +155,23 @@ async function linked(t: Test, lakefs: RunningLakefs): Promise<void> {
     t.same(JSON.parse(metadata?.["lakepack.mapping"] ?? ""), LINKED_MAPPING);
   });
 
+  await t.test("what a server without that naming pushes there reads back the same under it", async (t) => {
+    const other = await startBeside(t, lakefs);
+    const work = join(folder, "pushed");
+    await git(["clone", "-q", ...FILTERS.flatMap((filter) => ["-c", filter]), `${other.url}/lakefs/${name}.git`, work]);
+    await git(["lfs", "install", "--local"], { cwd: work });
+    const large = randomBytes(250_000).toString("base64");
+    await commit(work, "by git", { "pushed.safetensors": large, "pushed-and-plain.bin": randomBytes(900_000).toString("base64"), "model.safetensors": undefined });
+    await git(["push", "-q", "origin", "main"], { cwd: work });
+    const pushed = await git(["rev-parse", "HEAD"], { cwd: work });
+    const cold = await startBeside(t, lakefs, HUB);
+    for (const server of [hub, cold]) t.match((await remoteRefs(`${server.url}/models/org/weights`))[0], pushed);
+    const again = join(folder, "again");
+    await git(["clone", "-q", ...FILTERS.flatMap((filter) => ["-c", filter]), `${cold.url}/org/weights`, again]);
+    t.equal(await readFile(join(again, "pushed.safetensors"), "utf8"), large);
+    t.match(await git(["show", "HEAD:pushed.safetensors"], { cwd: again }), /^version https:\/\/git-lfs/, "a pointer in Git");
+  });
+
   await t.test("a mapping of an unknown version is refused, not guessed at", async (t) => {
     await seed(lakefs, "from-the-future", { "a.txt": "a\n" });
     await client.createBranch("from-the-future", { name: "work", source: "main" }, signal);

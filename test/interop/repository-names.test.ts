@@ -37,6 +37,10 @@ t.test("names with and without a type", { timeout: 120_000 }, async (t) => {
   t.equal(await which("me/thing.git"), `models/me/thing.git; ${several}`);
   t.equal(await which("models/me/thing"), "models/me/thing.git");
   t.equal(await which("spaces/me/thing.git"), "spaces/me/thing");
+  await commit(work, "again", { "which.txt": "again" });
+  const said = await tryGit(["push", `${server.url}/me/thing.git`, "main"], { cwd: work });
+  t.match(said.stderr, `remote: warning: ${several}`, "who pushes is told too");
+  t.equal(await which("models/me/thing"), "again");
   t.equal(await push("me/other.git"), "created me/other", "and makes a model where there is nothing");
   t.equal(await which("models/me/other"), "me/other.git");
 });
