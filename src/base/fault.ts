@@ -9,6 +9,8 @@ export interface FaultRow {
   readonly http: number;
   readonly retry: boolean;
   readonly says: string;
+  /** The whole message, where its form is promised. Any client may read it, whatever the status. */
+  readonly text?: (facts: FaultFacts) => string;
 }
 
 export const FAULTS = {
@@ -78,7 +80,13 @@ export const FAULTS = {
   "lakefs/refused": { http: 409, retry: false, says: "lakeFS refused" },
   "lakefs/bad-request": { http: 502, retry: false, says: "lakeFS did not accept the request" },
   "lakefs/bad-reply": { http: 502, retry: false, says: "lakeFS answered with something that cannot be read" },
-  "lakefs/reading": { http: 503, retry: true, says: "reading lakeFS takes longer and goes on; try again" },
+  "lakefs/reading": {
+    http: 503,
+    retry: true,
+    says: "reading lakeFS takes longer and goes on; try again",
+    text: ({ commit, objects }) => `reading lakeFS commit ${commit}, ${grouped(objects)} objects; try again`,
+  },
+  "lakefs/unset": { http: 409, retry: false, says: "no lakeFS is set here (setting lakefs_endpoint)" },
   "lakefs/unmappable": { http: 422, retry: false, says: "this cannot exist on the other side" },
 
   // lfs. Never 422 outside a batch's reply: git-lfs takes that for success and moves the ref without the object.
@@ -91,6 +99,13 @@ export const FAULTS = {
   // serve
   "repository/missing": { http: 404, retry: false, says: "repository not found" },
   "repository/bad-name": { http: 404, retry: false, says: "this is not a repository's name" },
+  "repository/exists": { http: 409, retry: false, says: "there is a repository of this name already" },
+  "repository/read-only": {
+    http: 403,
+    retry: false,
+    says: "this repository cannot be pushed to: it is a KohakuHub's, and a push from here would be missing in the hub's own tables",
+  },
+  "commit/missing": { http: 404, retry: false, says: "no branch or tag of this repository leads to such a commit" },
   "service/unknown": { http: 403, retry: false, says: "this service is not offered here" },
   "http/method": { http: 405, retry: false, says: "this method is not allowed here" },
   "http/content-type": { http: 415, retry: false, says: "the Content-Type is not the one this service takes" },
@@ -98,6 +113,10 @@ export const FAULTS = {
   "http/bad-request": { http: 400, retry: false, says: "this is not a request this server understands" },
   "http/denied": { http: 403, retry: false, says: "the secret is missing or is another one" },
   "http/not-found": { http: 404, retry: false, says: "nothing is here" },
+
+  // control: commands to a running server
+  "control/bad-request": { http: 400, retry: false, says: "this is not a command this server understands" },
+  "control/failed": { http: 502, retry: true, says: "the server that owns the data folder did not answer" },
 
   // settings
   "settings/bad-value": { http: 500, retry: false, says: "a setting has a value that is not allowed" },
@@ -122,8 +141,20 @@ export class Fault extends Error {
   }
 }
 
-/** "says (fact: value, …)": what a client, a log line and a test read. */
+/** 48000 → "48,000". */
+function grouped(value: FaultFacts[string]): string {
+  return String(value).replace(/\B(?=(\d{3})+$)/g, ",");
+}
+
+/** What a client may read in place of a protocol's answer: facts of our own failures stay in the log. */
+export function clientText({ row, message }: Fault): string {
+  return row.http >= 500 && row.text === undefined ? row.says : message;
+}
+
+/** "says (fact: value, …)", or the row's own text: what a client, a log line and a test read. */
 function describe(code: FaultCode, facts: FaultFacts): string {
+  const { text }: FaultRow = FAULTS[code];
+  if (text !== undefined) return text(facts);
   const known = Object.entries(facts).filter(([, value]) => value !== undefined);
   if (known.length === 0) return FAULTS[code].says;
   return `${FAULTS[code].says} (${known.map(([name, value]) => `${name}: ${value}`).join(", ")})`;

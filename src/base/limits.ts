@@ -42,6 +42,8 @@ export const LIMITS = {
   inflateChunkBytes: 64 * KIB,
   /** Repositories the page at "/" lists. */
   listedRepositoriesMax: 200,
+  /** Repositories of one page of a list for programs: 200 bytes each. */
+  listedPageMax: 1_000,
 
   // refs ---------------------------------------------------------------------------------------------------------
   /** Bytes of a ref name: a file name's limit on disk (255 a component) times a sane depth; pkt-lines allow 64 KiB. */
@@ -112,6 +114,18 @@ export const LIMITS = {
   /** Bytes of a body spooled in memory before the reader is asked to wait. */
   bodyBufferBytesMax: 1 * MIB,
 
+  // control ------------------------------------------------------------------------------------------------------
+  /** Connections to the control socket at once: command lines of one operator. */
+  controlConnectionsMax: 16,
+  /** Bytes of one command: names and ids, with room for keys to come. */
+  controlRequestBytesMax: 64 * KIB,
+  /** Bytes of one answer: a page of `listedPageMax` repositories fits twenty times over. */
+  controlAnswerBytesMax: 8 * MIB,
+  /** Characters of one argument: a name is at most three components of 96. */
+  controlTextMax: 300,
+  /** How long a command line waits for a server that holds the lock but does not listen yet, or not any more. */
+  controlWaitMs: 5_000,
+
   // pool ---------------------------------------------------------------------------------------------------------
   /** Tasks waiting for a thread; above this the answer is 503 before any work. */
   poolQueueMax: 256,
@@ -179,6 +193,18 @@ export const LIMITS = {
   lakePairsMax: 200_000,
   /** How long a request for refs waits for synthesis: a proxy's usual patience is longer. */
   lakefsRefsWaitMs: 120_000,
+  /** Refs of single lakeFS commits (refs/lakefs/<id>) that one request may name: a record's look-up each. */
+  lakefsRefsAskedMax: 1_000,
+  /** Wanted commits of one fetch that are looked at for paths which cannot be in Git. */
+  lakefsUncrossedWants: 16,
+  /** Rows of the log in which the nearest commit that was read is looked for: one call. */
+  lakefsUncrossedLog: 200,
+  /** Commits of a repository whose uncrossed paths are kept in memory: ten paths of 1 KiB at most. */
+  lakefsUncrossedMax: 64,
+  /** How long it is believed whether lakeFS has a repository, where only a warning hangs on it. */
+  lakefsLookMs: 10_000,
+  /** How often the log tells how far a long synthesis is. */
+  lakefsProgressLogMs: 10_000,
   /** Distance of two looks at the heads of a repository nobody asks for. */
   lakefsPollMs: 10_000,
   /** Repositories looked at ahead of requests at once: each look is two short calls, but the synthesis behind it may take long. */

@@ -1,19 +1,25 @@
 #!/usr/bin/env node
 /** `lakepack`: exit code 0 is success, 1 a failure it names, 2 a wrong command line or setting. */
 import { Command, CommanderError } from "commander";
-import { asFault, Fault } from "../base/fault.js";
+import { asFault, Fault, type FaultCode } from "../base/fault.js";
+import { doctorCommand } from "./doctor.js";
 import { indexPackCommand } from "./index-pack.js";
+import { repoCommand } from "./repo.js";
 import { serveCommand } from "./serve.js";
 import { VERSION } from "./version.js";
 
 const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;
+/** What is wrong is the command line or a setting. */
+const USAGE_FAULTS: ReadonlySet<FaultCode> = new Set<FaultCode>(["settings/bad-value", "control/bad-request"]);
 
 function program(): Command {
   return new Command("lakepack")
     .description("A Git server for model and dataset hubs.")
     .version(VERSION)
     .addCommand(serveCommand())
+    .addCommand(repoCommand())
+    .addCommand(doctorCommand())
     .addCommand(indexPackCommand())
     .exitOverride()
     .configureHelp({ sortSubcommands: true });
@@ -28,7 +34,7 @@ async function main(): Promise<number> {
     const fault = asFault(error);
     process.stderr.write(`lakepack: ${fault.message}\n`);
     if (fault.code === "base/internal") process.stderr.write(`${String((fault.cause as Error | undefined)?.stack ?? fault.stack)}\n`);
-    return error instanceof Fault && error.code === "settings/bad-value" ? EXIT_USAGE : EXIT_FAILURE;
+    return error instanceof Fault && USAGE_FAULTS.has(error.code) ? EXIT_USAGE : EXIT_FAILURE;
   }
 }
 

@@ -2,9 +2,11 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { RepositoryApi } from "../api/repositories.js";
 import { Fault } from "../base/fault.js";
 import { lockDataFolder } from "../database/data-lock.js";
 import { LakefsClient } from "../lakefs/client.js";
+import { LINKED_MAPPING } from "../lakefs/mapping.js";
 import { OwnLfsStore } from "../lfs/own-store.js";
 import { LinkProofs } from "../lfs/proof.js";
 import type { Log } from "../observe/log.js";
@@ -19,6 +21,8 @@ import { type LakefsSettings, Repositories } from "../serve/repositories.js";
 import { GitServer } from "../serve/server.js";
 import { DiskStore } from "../store/disk.js";
 import { probeStore } from "../store/probe.js";
+import { listenControl } from "../transport/control-socket.js";
+import type { HttpListener } from "../transport/http.js";
 import { createRoutes } from "../transport/http-routes.js";
 import { loadTransport } from "../transport/load.js";
 import { loadKernels } from "./kernels.js";
@@ -38,6 +42,32 @@ export async function startServer(settings: Settings, log: Log): Promise<Running
     const value = `${settings.listen.host}:${settings.listen.port}`;
     throw new Fault("settings/bad-value", { name: "listen", value, allowed: "with auth none only a loopback host (127.0.0.1, [::1], localhost)" });
   }
+  const opened = await openData(settings, log);
+  try {
+    return await serveData(settings, opened, log);
+  } catch (error) {
+    await opened.close();
+    throw error;
+  }
+}
+
+/** All that stands on one data folder, of which this process holds the lock; nothing of it listens. */
+export interface OpenedData {
+  /** Absolute. */
+  readonly data: string;
+  readonly server: GitServer;
+  readonly api: RepositoryApi;
+  readonly pool: ThreadPool;
+  readonly metrics: Metrics;
+  /** Ends what runs and gives the folder back. */
+  close(): Promise<void>;
+}
+
+/** Throws "store/locked" while another process has the folder. */
+export async function openData(settings: Settings, log: Log): Promise<OpenedData> {
+  if (settings.naming === "kohakuhub" && settings.lakefs_endpoint === "") {
+    throw new Fault("settings/bad-value", { name: "naming", value: settings.naming, allowed: "with lakefs_endpoint only: a hub's repositories are in lakeFS" });
+  }
   const data = resolve(settings.data);
   await mkdir(data, { recursive: true });
   const lock = lockDataFolder(data);
@@ -46,54 +76,62 @@ export async function startServer(settings: Settings, log: Log): Promise<Running
     queueMax: settings.pool_queue,
     ...(settings.pool_threads === "auto" ? {} : { threads: settings.pool_threads }),
   });
-  try {
-    return await serveData(settings, data, pool, log, () => lock.release());
-  } catch (error) {
+  const maintenance = new Maintenance(log);
+  let repositories: Repositories | undefined;
+  const close = async () => {
+    await repositories?.close();
+    await maintenance.stop();
     await pool.close();
     lock.release();
+  };
+  try {
+    const incoming = join(data, "incoming");
+    await emptyFolder(incoming);
+    const store = new DiskStore(data);
+    await probeStore(store);
+    const cache = await ResponseCache.open({ folder: join(data, "cache"), bytesMax: settings.cache_bytes });
+    const metrics = new Metrics(VERSION);
+    const lakefs = settings.lakefs_endpoint === "" ? undefined : lakefsSettings(settings, pool, log);
+    metrics.watch({ pool: () => pool.figures(), cache: () => cache, lakefs: () => lakefs?.client.http.figures ?? new Map() });
+    const assembled = assemble(settings, { incoming, store, cache, pool, log, maintenance, metrics, lakefs });
+    repositories = assembled.repositories;
+    return { data, pool, close, metrics, server: assembled.server, api: assembled.api };
+  } catch (error) {
+    await close();
     throw error;
   }
 }
 
-async function serveData(settings: Settings, data: string, pool: ThreadPool, log: Log, release: () => void): Promise<RunningServer> {
-  const incoming = join(data, "incoming");
-  await emptyFolder(incoming);
-  const store = new DiskStore(data);
-  await probeStore(store);
-  const cache = await ResponseCache.open({ folder: join(data, "cache"), bytesMax: settings.cache_bytes });
+async function serveData(settings: Settings, opened: OpenedData, log: Log): Promise<RunningServer> {
+  const { data, server, api, pool, close } = opened;
   void warm(pool, log);
-  const maintenance = new Maintenance(log);
+  const control = await listenControl(data, { repositories: api, log });
+  try {
+    const listener = await listen(settings, opened);
+    const host = listener.host.includes(":") ? `[${listener.host}]` : listener.host;
+    return {
+      url: `http://${host}:${listener.port}`,
+      kind: listener.kind,
+      stop: async (graceMs) => {
+        server.stop();
+        await control.close();
+        await listener.close(graceMs);
+        await close();
+      },
+    };
+  } catch (error) {
+    await control.close();
+    throw error;
+  }
+}
+
+async function listen(settings: Settings, { server, api, metrics }: OpenedData): Promise<HttpListener> {
   const transport = await loadTransport(settings.transport === "auto" ? undefined : settings.transport);
-  const metrics = new Metrics(VERSION);
-  const lakefs = settings.lakefs_endpoint === "" ? undefined : lakefsSettings(settings, pool, log);
-  metrics.watch({
-    transport: () => transport.kind,
-    pool: () => pool.figures(),
-    cache: () => cache,
-    lakefs: () => lakefs?.client.http.figures ?? new Map(),
-  });
-  const server = assemble(settings, { incoming, store, cache, pool, log, maintenance, metrics, lakefs });
-  const listener = await transport.listen({
+  metrics.servedBy(transport.kind);
+  return transport.listen({
     ...settings.listen,
-    handler: createRoutes(server, {
-      loopbackOnly: settings.auth === "none",
-      corsOrigins: settings.cors_origins,
-      webhookSecret: settings.lakefs_webhook_secret,
-    }),
+    handler: createRoutes(server, { loopbackOnly: settings.auth === "none", corsOrigins: settings.cors_origins, api, webhookSecret: settings.lakefs_webhook_secret }),
   });
-  const host = listener.host.includes(":") ? `[${listener.host}]` : listener.host;
-  return {
-    url: `http://${host}:${listener.port}`,
-    kind: listener.kind,
-    stop: async (graceMs) => {
-      server.stop();
-      await listener.close(graceMs);
-      await server.close();
-      await maintenance.stop();
-      await pool.close();
-      release();
-    },
-  };
 }
 
 function lakefsSettings(settings: Settings, pool: ThreadPool, log: Log): LakefsSettings {
@@ -105,9 +143,11 @@ function lakefsSettings(settings: Settings, pool: ThreadPool, log: Log): LakefsS
   return {
     access,
     client: new LakefsClient(access),
-    mappingSeed: { version: 1, threshold: settings.lfs_threshold, suffixes: [] },
-    threads: Math.max(1, pool.threads - 1),
     pollMs: settings.lakefs_poll_seconds * 1_000,
+    naming: settings.naming,
+    refsWaitMs: settings.lakefs_refs_wait_seconds * 1_000,
+    mappingSeed: settings.naming === "kohakuhub" ? LINKED_MAPPING : { version: 1, threshold: settings.lfs_threshold, suffixes: [] },
+    threads: Math.max(1, pool.threads - 1),
     landing: { allowForced: settings.lakefs_forced_pushes, commitsMax: settings.push_commits_max },
     log,
   };
@@ -132,7 +172,13 @@ interface Parts {
   readonly lakefs: LakefsSettings | undefined;
 }
 
-function assemble(settings: Settings, { incoming, store, cache, pool, log, maintenance, metrics, lakefs }: Parts): GitServer {
+interface Assembled {
+  readonly server: GitServer;
+  readonly api: RepositoryApi;
+  readonly repositories: Repositories;
+}
+
+function assemble(settings: Settings, { incoming, store, cache, pool, log, maintenance, metrics, lakefs }: Parts): Assembled {
   const any = settings.allow_any_want;
   const offer = { agent: `lakepack/${VERSION}`, allowTipInWant: any, allowReachableInWant: any, atomic: true };
   const repositories = new Repositories({
@@ -149,7 +195,8 @@ function assemble(settings: Settings, { incoming, store, cache, pool, log, maint
     defaultBranch: settings.default_branch,
     createOnPush: settings.create_on_push,
   });
-  return new GitServer({
+  const fetch = { pool, cache, offer, log, metrics, allowAnyWant: settings.allow_any_want };
+  const server = new GitServer({
     version: VERSION,
     repositories,
     pool,
@@ -162,9 +209,11 @@ function assemble(settings: Settings, { incoming, store, cache, pool, log, maint
       denyDeletes: settings.deny_deletes,
       denyDeleteCurrent: settings.deny_delete_current,
     },
-    fetch: { pool, cache, offer, log, metrics, allowAnyWant: settings.allow_any_want },
+    fetch,
     metrics,
   });
+  const api = new RepositoryApi({ resolve: (name, toPush, signal) => server.resolve(name, toPush, signal), repositories, fetch });
+  return { server, api, repositories };
 }
 
 /** What a crash left of pushes under way: nobody was told `ok`, nothing points there. */

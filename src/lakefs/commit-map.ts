@@ -15,7 +15,7 @@ import type { ObjectDatabase } from "../odb/object-database.js";
 import type { ListingState, SynthesisAnswer, SynthesisNews, SynthesizedCommit, SynthesizeItem, SynthesizeResult } from "../pool/synthesize-tasks.js";
 import type { Pool } from "../pool/tasks.js";
 import type { LakefsClient } from "./client.js";
-import type { CommitMap, CommitPair, LakeRecord, Mapping } from "./contract.js";
+import type { CommitMap, CommitPair, LakeRecord, PathMapping } from "./contract.js";
 import { History, type HistoryStep } from "./history.js";
 import type { LakefsAccess } from "./http.js";
 import { promisedIds } from "./promised-blobs.js";
@@ -25,7 +25,7 @@ export interface CommitMapOptions {
   readonly access: LakefsAccess;
   readonly client: LakefsClient;
   readonly repository: string;
-  readonly mapping: Mapping;
+  readonly mapping: PathMapping;
   readonly records: LakeRecords;
   readonly objects: ObjectDatabase;
   readonly pool: Pool;
@@ -43,6 +43,11 @@ export interface SynthesisProgress {
   readonly commits: number;
   readonly total: number;
   readonly objects: number;
+}
+
+/** The figures as every place tells them. */
+export function progressFacts({ commits, total, objects }: SynthesisProgress): { readonly commit: string; readonly objects: number } {
+  return { commit: `${commits}/${total}`, objects };
 }
 
 const IDLE: SynthesisProgress = { commits: 0, total: 0, objects: 0 };
@@ -78,6 +83,11 @@ export class LakefsCommitMap implements CommitMap {
       if (record !== undefined) found.set(id, record);
     }
     return found;
+  }
+
+  /** What this commit became, if it has been read; nothing is read now. */
+  known(lakeId: string, signal: AbortSignal): Promise<StoredLakeRecord | undefined> {
+    return this.#find(lakeId, signal);
   }
 
   async toLake(commit: Oid, signal: AbortSignal): Promise<readonly string[]> {
@@ -118,17 +128,22 @@ export class LakefsCommitMap implements CommitMap {
     const { client, repository, log } = this.#options;
     const history = new History(client, repository, signal);
     const steps = await history.plan(heads, (id) => this.#isKnown(id, signal), (id) => this.#nothing.set(id, true));
+    if (steps.length === 0) return;
     this.#progress = { commits: 0, total: steps.length, objects: 0 };
+    const telling = setInterval(() => log.info("reading lakeFS", { repository, ...progressFacts(this.#progress) }), LIMITS.lakefsProgressLogMs).unref();
     try {
       for (const run of inRuns(steps)) {
+        const { commits } = this.#progress;
         if (run.as === "alias") await this.#alias(run.step, signal);
         else await this.#batch(run.steps, signal);
-        this.#progress = { ...this.#progress, commits: this.#progress.commits + (run.as === "alias" ? 1 : run.steps.length) };
+        this.#progress = { ...this.#progress, commits: commits + (run.as === "alias" ? 1 : run.steps.length) };
       }
+      log.info("lakeFS was read", { repository, ...progressFacts(this.#progress) });
     } catch (error) {
-      log.warn("synthesis failed", { repository, ...faultFacts(asFault(error)) });
+      log.warn("synthesis failed", { repository, ...progressFacts(this.#progress), ...faultFacts(asFault(error)) });
       throw error;
     } finally {
+      clearInterval(telling);
       this.#progress = IDLE;
     }
   }

@@ -223,7 +223,8 @@ function isStreamed(file: FileToResolve): boolean {
   return isPlain && entry.size > LIMITS.lakefsHeldBytesMax;
 }
 
-function specialKind({ entry, crossing: { mode } }: FileToResolve): "gitmodules" | "gitattributes" | undefined {
+/** Whether Git itself reads this file, and so refuses some contents. */
+export function specialKind({ entry, crossing: { mode } }: FileToResolve): "gitmodules" | "gitattributes" | undefined {
   if (mode === FILE_MODE.symlink) return undefined;
   const name = fromLatin1(baseName(entry.path));
   if (isSpecialName(name, "gitmodules")) return "gitmodules";

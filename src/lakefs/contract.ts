@@ -4,14 +4,32 @@
  */
 import type { Oid } from "../git/oid.js";
 
-/** Written once into the lakeFS repository and true for ever, on every node (mapping.ts). Nothing else enters an object id. */
-export interface Mapping {
+/**
+ * Written once into the lakeFS repository and true for ever, on every node (mapping.ts). Nothing else enters an object id. Each version says which files
+ * are LFS pointers where an object's own metadata does not; who does not know a version must not read the repository.
+ */
+export type Mapping = SizeMapping | LinkedMapping;
+
+/** Large files, and those of some suffixes. */
+export interface SizeMapping {
   readonly version: 1;
   /** Files at or above are LFS pointers, in bytes. */
   readonly threshold: number;
   /** Final suffixes whose files are always pointers; lower case, without the dot. */
   readonly suffixes: readonly string[];
 }
+
+/**
+ * What a hub has linked: files whose address lies outside the repository's own data (lakeFS's type FULL) and whose checksum is `sha256:…`. A
+ * version of its own, because a node that only knows the first would read over the field and make other ids.
+ */
+export interface LinkedMapping {
+  readonly version: 2;
+  readonly pointers: "linked";
+}
+
+/** A mapping with what its rules need to know of the repository. */
+export type PathMapping = SizeMapping | (LinkedMapping & { /** lakeFS's storage namespace. */ readonly namespace: string });
 
 /** Both ids of one commit, and what it took to know them. */
 export interface CommitPair {

@@ -7,19 +7,25 @@ import { randomBytes } from "node:crypto";
 import { z } from "zod";
 import { Fault } from "../base/fault.js";
 import type { LakefsClient } from "./client.js";
-import type { Mapping } from "./contract.js";
+import type { LinkedMapping, Mapping, SizeMapping } from "./contract.js";
 import { MAPPING_KEY } from "./metadata-keys.js";
 
 export const MAPPING_BRANCH = "lakepack-mapping";
 
 /** What a repository that nobody has configured gets. */
-export const DEFAULT_MAPPING: Mapping = { version: 1, threshold: 1_000_000, suffixes: [] };
+export const DEFAULT_MAPPING: SizeMapping = { version: 1, threshold: 1_000_000, suffixes: [] };
 
-const MAPPING = z.object({
-  version: z.literal(1),
-  threshold: z.number().int().min(1),
-  suffixes: z.array(z.string().regex(/^[^/.A-Z\0][^/A-Z\0]*$/)),
-});
+/** What a KohakuHub's repository gets. */
+export const LINKED_MAPPING: LinkedMapping = { version: 2, pointers: "linked" };
+
+const MAPPING = z.discriminatedUnion("version", [
+  z.object({
+    version: z.literal(1),
+    threshold: z.number().int().min(1),
+    suffixes: z.array(z.string().regex(/^[^/.A-Z\0][^/A-Z\0]*$/)),
+  }),
+  z.object({ version: z.literal(2), pointers: z.literal("linked") }),
+]);
 
 /** The mapping of this lakeFS repository; where it has none yet, `seed` becomes it, or what another node writes at the same time. */
 export async function openMapping(client: LakefsClient, repository: string, seed: Mapping, signal: AbortSignal): Promise<Mapping> {
@@ -31,8 +37,8 @@ export async function openMapping(client: LakefsClient, repository: string, seed
   return seeded;
 }
 
-/** Undefined: there is none. Throws "lakefs/bad-reply" where it cannot be read: a guess would change every object id. */
-async function readMapping(client: LakefsClient, repository: string, signal: AbortSignal): Promise<Mapping | undefined> {
+/** The mapping as it is; undefined: there is none yet. Throws "lakefs/bad-reply" where it cannot be read: a guess would change every object id. */
+export async function readMapping(client: LakefsClient, repository: string, signal: AbortSignal): Promise<Mapping | undefined> {
   const branch = await client.getBranch(repository, MAPPING_BRANCH, signal).catch(missingIsUndefined);
   if (branch === undefined) {
     await client.getRepository(repository, signal); // a repository that is missing is another failure than a branch that is

@@ -12,7 +12,8 @@ import { latin1, strictText, utf8, fromLatin1 } from "../base/bytes.js";
 import { hasBackslashDotGit, isDotGit, isSpecialName } from "../git/dot-git.js";
 import { isSha256 } from "../git/lfs-pointer.js";
 import { isOid, type Oid } from "../git/oid.js";
-import type { Mapping } from "./contract.js";
+import { Fault } from "../base/fault.js";
+import type { PathMapping } from "./contract.js";
 import { BLOB_KEY, boundId, GITLINK_KEY, GUARD_PATH, MODE_KEY, POSIX_KEY, SHA256_KEY, SYMLINK_KEY } from "./metadata-keys.js";
 
 /** One object of a lakeFS commit, as pages, ranges and diffs all give it. */
@@ -41,7 +42,8 @@ export type Crossing =
 const REPLACEMENT = latin1(utf8("\ufffd"));
 const OWNER_EXECUTES = 0o100;
 
-export function crossing(entry: LakeEntry, mapping: Mapping): Crossing {
+/** With a linked mapping the address of an entry whose checksum is a SHA-256 must be told. */
+export function crossing(entry: LakeEntry, mapping: PathMapping): Crossing {
   const { path, size, metadata } = entry;
   if (path === GUARD_PATH || (path.endsWith("/") && size === 0)) return { as: "nothing" };
   const reason = pathRefusal(path);
@@ -114,20 +116,40 @@ function symlink(target: string): Crossing {
 }
 
 /** A symlink of ours is a file whose content is the target: never a pointer. */
-function file(entry: LakeEntry, mode: number, mapping: Mapping): Crossing {
+function file(entry: LakeEntry, mode: number, mapping: PathMapping): Crossing {
   const { size, checksum, metadata } = entry;
   const blob = valid(boundId(metadata[BLOB_KEY], size, checksum), isOid);
   const sha256 = valid(boundId(metadata[SHA256_KEY], size, checksum), isSha256) ?? checksumSha256(checksum);
-  const large = mode !== FILE_MODE.symlink && (size >= mapping.threshold || hasSuffix(entry.path, mapping.suffixes));
-  return { as: "file", mode, pointer: large, blob, sha256 };
+  const pointer = mode !== FILE_MODE.symlink && isPointer(entry, mapping);
+  return { as: "file", mode, pointer, blob, sha256 };
 }
+
+function isPointer(entry: LakeEntry, mapping: PathMapping): boolean {
+  if (mapping.version === 1) return entry.size >= mapping.threshold || hasSuffix(entry.path, mapping.suffixes);
+  if (checksumSha256(entry.checksum) === undefined) return false;
+  if (entry.address === undefined) throw new Fault("base/internal", { reason: "where a linked file lies must be known" });
+  return isLinked(entry.address, mapping.namespace);
+}
+
+/**
+ * Whether an address is one outside of the repository's own data, which lies below "<namespace>/data/". Pages show whole addresses, raw ranges those of
+ * own data without the namespace; on local blocks pages show the file's path on lakeFS's disk, in which the namespace is a part.
+ */
+export function isLinked(address: string, namespace: string): boolean {
+  if (!address.includes("://")) return false;
+  const own = `${namespace.replace(/\/+$/, "")}/data/`;
+  if (address.startsWith(own)) return false;
+  return !own.startsWith(LOCAL) || !address.includes(`/${own.slice(LOCAL.length).replace(/^\/+/, "")}`);
+}
+
+const LOCAL = "local://";
 
 function valid(id: string | undefined, isValid: (text: string) => boolean): string | undefined {
   return id !== undefined && isValid(id) ? id : undefined;
 }
 
 /** A hub's link says it in the checksum, as our landing does. */
-function checksumSha256(checksum: string): string | undefined {
+export function checksumSha256(checksum: string): string | undefined {
   return checksum.startsWith("sha256:") && isSha256(checksum.slice(7)) ? checksum.slice(7) : undefined;
 }
 

@@ -62,11 +62,12 @@ export interface LakefsRepository {
 export async function openLakefsRepository(options: LakefsRepositoryOptions, signal: AbortSignal): Promise<LakefsRepository> {
   const { access, repository, store, prefix, pool, objects, manifestRefs, incoming, log } = options;
   const client = options.client ?? new LakefsClient(access);
-  const { default_branch: defaultBranch } = await client.getRepository(repository, signal);
+  const { default_branch: defaultBranch, storage_namespace: namespace } = await client.getRepository(repository, signal);
   const mapping = await openMapping(client, repository, options.mappingSeed, signal);
   const records = new LakeRecords(store, prefix);
   const commits = new LakefsCommitMap({
-    access, client, repository, mapping, records, objects, pool, incoming, log,
+    access, client, repository, records, objects, pool, incoming, log,
+    mapping: mapping.version === 2 ? { ...mapping, namespace } : mapping,
     tasks: options.synthesisTasks,
     pagesOnly: options.pagesOnly ?? false,
   });

@@ -6,7 +6,8 @@
 import type { MessagePort } from "node:worker_threads";
 import { fromLatin1, lossyText } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
-import { lookAhead } from "../base/flow.js";
+import { lookAhead, Semaphore } from "../base/flow.js";
+import { LIMITS } from "../base/limits.js";
 import { commitText, rawCommit, rawTag } from "./commit-text.js";
 import { formatTree, parseTree } from "../git/tree-text.js";
 import type { Oid } from "../git/oid.js";
@@ -18,12 +19,12 @@ import { Census } from "./census.js";
 import { LakefsClient } from "./client.js";
 import { Contents, type FileToResolve, type ResolvedFile } from "./contents.js";
 import type { Window } from "./content-reader.js";
-import type { Mapping } from "./contract.js";
+import type { PathMapping } from "./contract.js";
 import { AttributeRules, isLfsPath } from "./gitattributes.js";
 import { HashMemory } from "./hash-memory.js";
-import { type LakeChange, listChanges, listCommit, type ListingSource } from "./listing.js";
+import { type LakeChange, listChanges, listCommit, type ListingSource, toEntry } from "./listing.js";
 import { ObjectOutput } from "./object-output.js";
-import { type Crossing, crossing, FILE_MODE, type LakeEntry } from "./path-rules.js";
+import { checksumSha256, type Crossing, crossing, FILE_MODE, type LakeEntry, pathRefusal } from "./path-rules.js";
 import { PromisedWriter } from "./promised-list.js";
 import { changeTree, type PathChanges, TreeBuilder, TreeLookup } from "./tree-builder.js";
 import { threadTreeCache } from "./tree-cache.js";
@@ -41,18 +42,21 @@ export async function synthesizeChain(request: SynthesizeRequest, kernels: Kerne
   const client = new LakefsClient(request.access);
   const memory = new HashMemory(request.port as MessagePort);
   const source = { client, repository: request.repository, signal: abort.signal, pagesOnly: request.pagesOnly ?? false };
+  const commits: SynthesizedCommit[] = [];
+  // By the clock: one commit may hold more objects than a thousand others.
+  const tell = () => memory.tell({ kind: "progress", commits: commits.length, objects: output.count });
+  const telling = setInterval(tell, LIMITS.progressMs);
   try {
-    const chain = new Chain(source, output, memory, promises, { version: 1, ...request.mapping }, request.known);
-    const commits: SynthesizedCommit[] = [];
+    const chain = new Chain(source, output, memory, promises, request.mapping, request.known);
     for (const item of request.items) {
       commits.push(await chain.synthesize(item));
       trees.set(`${request.repository} ${item.source.id}`, output.takeTrees());
-      memory.tell({ kind: "progress", commits: commits.length, objects: output.count });
     }
     const objects = output.count;
     output.finish();
     return { commits, objects, promised: promises.finish(), figures: Object.fromEntries(client.http.figures) };
   } finally {
+    clearInterval(telling);
     output.discard();
     promises.close();
     abort.stop();
@@ -70,11 +74,11 @@ interface Listed {
 class Chain {
   readonly #source: ListingSource;
   readonly #output: ObjectOutput;
-  readonly #mapping: Mapping;
+  readonly #mapping: PathMapping;
   readonly #contents: Contents;
   readonly #done = new Map<string, SynthesizedCommit>();
 
-  constructor(source: ListingSource, output: ObjectOutput, memory: HashMemory, promises: PromisedWriter, mapping: Mapping, known: readonly SynthesizedCommit[]) {
+  constructor(source: ListingSource, output: ObjectOutput, memory: HashMemory, promises: PromisedWriter, mapping: PathMapping, known: readonly SynthesizedCommit[]) {
     this.#source = source;
     this.#output = output;
     this.#mapping = mapping;
@@ -134,7 +138,7 @@ class Chain {
     if (base.census === undefined || base.refused > 0) return undefined;
     const placed: Placed[] = [];
     const gone: string[] = [];
-    for (const { path, entry } of changes) {
+    for (const { path, entry } of await this.#located(source.id, changes)) {
       if (entry === undefined) gone.push(path);
       else placed.push({ entry, crossing: crossing(entry, this.#mapping) });
     }
@@ -150,6 +154,20 @@ class Chain {
     if (tree === "clash") return undefined;
     for (const [path, file] of paths) if (file !== undefined) listed.census.add(path, (file as InTree).pointer, isRegular(file.mode));
     return { ...listed, tree };
+  }
+
+  /** The changes, with the addresses that the mapping asks for and a diff does not tell. */
+  #located(commit: string, changes: readonly LakeChange[]): Promise<LakeChange[]> {
+    const { client, repository, signal } = this.#source;
+    const looks = new Semaphore(LIMITS.lakefsReadsMax);
+    return Promise.all(
+      changes.map(async ({ path, entry }) => {
+        const isTold = this.#mapping.version === 1 || entry === undefined || entry.address !== undefined || checksumSha256(entry.checksum) === undefined;
+        if (isTold || pathRefusal(path) !== undefined) return { path, entry };
+        const told = await looks.run(() => client.statObject(repository, commit, lossyText(fromLatin1(path)), signal), signal);
+        return { path, entry: toEntry(told) };
+      }),
+    );
   }
 
   /** Reads the whole listing. Of `like`, paths that are not in `changed` are the same. */

@@ -34,8 +34,6 @@ export interface RequestFigures {
 
 /** Figures kept elsewhere. Counts only ever grow. */
 export interface MetricSources {
-  /** "uws" or "node". */
-  readonly transport: () => string;
   readonly pool: () => {
     readonly threads: number;
     readonly queued: number;
@@ -106,9 +104,13 @@ export class Metrics {
     this.#packBytes.inc({ source }, bytes);
   }
 
+  /** Which HTTP front end runs: "uws" or "node". */
+  servedBy(kind: string): void {
+    new Gauge({ name: "lakepack_transport", help: "Always 1; which HTTP front end runs is a label.", labelNames: ["kind"], registers: [this.#registry] }).set({ kind }, 1);
+  }
+
   /** To be called once. */
-  watch({ transport, pool, cache, lakefs }: MetricSources): void {
-    this.#gauges("lakepack_transport", "Always 1; which HTTP front end runs is a label.", "kind", () => [[transport(), 1]]);
+  watch({ pool, cache, lakefs }: MetricSources): void {
     this.#gauge("lakepack_pool_threads", "Worker threads.", () => pool().threads);
     this.#gauge("lakepack_pool_queued", "Tasks that wait for a thread.", () => pool().queued);
     this.#counters("lakepack_pool_tasks_total", "Tasks that have ended.", "state", () => [["completed", pool().completed]]);
@@ -139,18 +141,6 @@ export class Metrics {
       registers: [this.#registry],
       collect() {
         this.set(read());
-      },
-    });
-  }
-
-  #gauges(name: string, help: string, label: string, read: () => readonly (readonly [string, number])[]): void {
-    new Gauge({
-      name,
-      help,
-      labelNames: [label],
-      registers: [this.#registry],
-      collect() {
-        for (const [value, count] of read()) this.set({ [label]: value }, count);
       },
     });
   }

@@ -5,6 +5,7 @@
  *   {"format":1,"revision":7,"head":"refs/heads/main",
  *    "refs":{"refs/heads/main":"<oid>","refs/tags/v1":["<oid>","<peeled>"]},        while they are few
  *    "snapshot":{"key":"git/snapshots/<sha256>","changes":{"refs/heads/x":"<oid>","refs/heads/y":null}},   once they are many
+ *    "lakefs":"<repository>",                                                      only where this is another name of a lakeFS repository
  *    "packs":[{"checksum":…,"bytes":…,"objects":…,"origin":"push","closed":true,"selfContained":true,"tips":[…]}]}
  *
  * Ref names hold one UTF-16 unit per byte (base/bytes `latin1`).
@@ -36,6 +37,8 @@ const MANIFEST = z.object({
   head: z.string(),
   refs: z.record(z.string(), REF_VALUE),
   snapshot: z.object({ key: z.string(), changes: z.record(z.string(), REF_VALUE.nullable()) }).optional(),
+  /** This repository is the lakeFS repository of that name: refs and objects are there, nothing of them is here. */
+  lakefs: z.string().optional(),
   packs: z.array(PACK),
 });
 

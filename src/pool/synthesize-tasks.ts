@@ -46,7 +46,10 @@ export interface SynthesizeItem {
 export interface SynthesizeRequest extends TaskControl {
   readonly access: { readonly endpoint: string; readonly accessKeyId: string; readonly secretAccessKey: string };
   readonly repository: string;
-  readonly mapping: { readonly threshold: number; readonly suffixes: readonly string[] };
+  /** Which files are pointers: lakefs/contract.ts. */
+  readonly mapping:
+    | { readonly version: 1; readonly threshold: number; readonly suffixes: readonly string[] }
+    | { readonly version: 2; readonly pointers: "linked"; readonly namespace: string };
   readonly packs: readonly PackHandle[];
   /** Oldest first: parents come before, or are among `known`. */
   readonly items: readonly SynthesizeItem[];

@@ -1,9 +1,24 @@
 /** What every conversation (fetch, push, advertisement) is given, whatever carries it. */
 import type { ByteSink, ByteSource } from "../base/flow.js";
+import type { LakefsClient } from "../lakefs/client.js";
+import type { LakefsCommitMap } from "../lakefs/commit-map.js";
+import type { UncrossedPaths } from "../lakefs/uncrossed.js";
 import type { Oid } from "../git/oid.js";
 import type { LfsStore } from "../lfs/store.js";
 import type { ObjectDatabase } from "../odb/object-database.js";
 import type { RefStore } from "../odb/ref-store.js";
+import type { RepositoryType } from "./repository-name.js";
+
+/** The other side of a repository whose branches and tags are in lakeFS. */
+export interface LakefsSide {
+  /** lakeFS's name of it. */
+  readonly repository: string;
+  /** Full Git name of its default branch. */
+  readonly head: string;
+  readonly client: LakefsClient;
+  readonly commits: LakefsCommitMap;
+  readonly uncrossed: UncrossedPaths;
+}
 
 /** Contents of blobs that lakeFS still has alone, their ids being known. */
 export interface PromisedContents {
@@ -17,10 +32,17 @@ export interface PromisedContents {
 export interface Repository {
   /** Store prefix and cache identity, e.g. "repos/ns/name". */
   readonly id: string;
+  readonly type: RepositoryType;
   /** For people: "ns/name". */
   readonly title: string;
   readonly refs: RefStore;
   readonly objects: ObjectDatabase;
+  /** Whether its refs can move together, all or none. lakeFS has no such call. */
+  readonly atomic: boolean;
+  /** Undefined: its branches and tags are ours. */
+  readonly lakefs?: LakefsSide | undefined;
+  /** What whoever fetches or pushes should be told about the name that was asked for, a line each. */
+  readonly notices: readonly string[];
   /** True for the request that made it: the pusher is told. */
   readonly created: boolean;
   /** Where its LFS objects are, if not in our own store. */

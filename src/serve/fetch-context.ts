@@ -41,7 +41,7 @@ export interface FetchContext {
  * Refs first, then packs: objects are published before refs point at them, so what is named is here. `wanted`: ids the client asks for by
  * themselves; those that lakeFS still has alone are brought. So is everything where `filter` reads a blob.
  */
-export async function openContext(exchange: Exchange, deps: UploadPackDeps, wanted: readonly Oid[], filter?: Filter): Promise<FetchContext> {
+export async function openContext(exchange: Pick<Exchange, "repository" | "signal" | "stateless">, deps: UploadPackDeps, wanted: readonly Oid[] = [], filter?: Filter): Promise<FetchContext> {
   const { repository, signal, stateless } = exchange;
   const refs = await repository.refs.read(signal);
   const context = await contextOf({ repository, deps, refs, signal, stateless });

@@ -10,6 +10,7 @@ import { AckWriter, HaveLines, shallowUpdate, type UploadRequest, UploadRequestR
 import { needsContents, replyWhenBrought } from "./bring-contents.js";
 import type { Exchange } from "./conversation.js";
 import { type FetchContext, openContext, type UploadPackDeps } from "./fetch-context.js";
+import { fetchNotices } from "./fetch-notices.js";
 import { openPack, replyWithPack } from "./fetch-pack-reply.js";
 import { isReady, resolveBoundary, resolveFilter, toPackRequest } from "./fetch-resolve.js";
 import { PacketInput } from "./packet-input.js";
@@ -29,8 +30,9 @@ export async function fetchVersion0(exchange: Exchange, deps: UploadPackDeps): P
   if (common === undefined) return;
   const { shallows: clientShallow, capabilities } = request;
   const [thin, ofsDelta, includeTag] = [capabilities.has("thin-pack"), capabilities.has("ofs-delta"), capabilities.has("include-tag")];
+  const notices = await fetchNotices(context, wants);
   const pack = toPackRequest(context, { wants, common, clientShallow, boundary, filter, thin, ofsDelta, includeTag });
-  const options = { mode: bandMode(capabilities), quiet: capabilities.has("no-progress"), output: exchange.output, signal: exchange.signal };
+  const options = { mode: bandMode(capabilities), quiet: capabilities.has("no-progress"), notices, output: exchange.output, signal: exchange.signal };
   if (needsContents(context, pack)) return replyWhenBrought(context, pack, options);
   const stream = await openPack(context, pack);
   await replyWithPack(context, stream, options);

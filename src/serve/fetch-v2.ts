@@ -4,7 +4,9 @@ import type { ByteSink } from "../base/flow.js";
 import type { Oid } from "../git/oid.js";
 import { FetchAnswer, type FetchRequest } from "../wire/fetch.js";
 import { needsContents, replyWhenBrought } from "./bring-contents.js";
+import { findLakefsRefs } from "./commit-ids.js";
 import type { FetchContext } from "./fetch-context.js";
+import { fetchNotices } from "./fetch-notices.js";
 import { openPack, replyWithPack } from "./fetch-pack-reply.js";
 import { findRef, isReady, resolveBoundary, resolveFilter, toPackRequest } from "./fetch-resolve.js";
 import type { PackReplyOptions } from "./pack-reply.js";
@@ -18,7 +20,7 @@ interface WantedRef {
 /** Faults before the pack section are the caller's to tell. */
 export async function fetchVersion2(context: FetchContext, output: ByteSink, request: FetchRequest): Promise<void> {
   const answer = new FetchAnswer(request.sidebandAll);
-  const wantedRefs = request.wantRefs.map((name) => resolveWantRef(context, name));
+  const wantedRefs = await resolveWantRefs(context, request.wantRefs);
   const wants = [...new Set([...request.wants, ...wantedRefs.map(({ oid }) => oid)])];
   await checkWants(context, request.wants, false);
   const common = [...new Set(request.haves)].filter((have) => context.has(have));
@@ -26,8 +28,9 @@ export async function fetchVersion2(context: FetchContext, output: ByteSink, req
   const boundary = await resolveBoundary(context, wants, request.shallows, request.depth);
   const filter = await resolveFilter(context, request.filter);
   const { shallows: clientShallow, thinPack: thin, ofsDelta, includeTag } = request;
+  const notices = await fetchNotices(context, wants);
   const pack = toPackRequest(context, { wants, common, clientShallow, boundary, filter, thin, ofsDelta, includeTag });
-  const options: PackReplyOptions = { mode: "side-band-64k", quiet: request.noProgress, output, signal: context.signal };
+  const options: PackReplyOptions = { mode: "side-band-64k", quiet: request.noProgress, notices, output, signal: context.signal };
   const head = answer.shallowInfo(boundary.shallow, boundary.unshallow).wantedRefs(wantedRefs).packfile().take();
   if (needsContents(context, pack)) {
     await output.write(head);
@@ -53,8 +56,12 @@ async function negotiate(context: FetchContext, request: FetchRequest, wants: re
   return ready;
 }
 
-function resolveWantRef({ refs }: FetchContext, name: string): WantedRef {
-  const ref = findRef(refs, name);
-  if (ref === undefined) throw new Fault("wire/bad-request", { reason: `unknown ref ${name}` });
-  return { name, oid: ref.oid };
+async function resolveWantRefs(context: FetchContext, names: readonly string[]): Promise<WantedRef[]> {
+  if (names.length === 0) return [];
+  const byLakefsId = await findLakefsRefs(context, names);
+  return names.map((name) => {
+    const ref = findRef(context.refs, name) ?? byLakefsId.get(name);
+    if (ref === undefined) throw new Fault("wire/bad-request", { reason: `unknown ref ${name}` });
+    return { name, oid: ref.oid };
+  });
 }

@@ -1,7 +1,20 @@
 /** ls-refs: the refs a reader may see. gitprotocol-v2(5). */
-import { type LsRefsRequest, lsRefsAnswer } from "../wire/ls-refs.js";
+import { type LsRefsRequest, lsRefsAnswer, type RefListing } from "../wire/ls-refs.js";
+import { findLakefsRefs, isLakefsRef } from "./commit-ids.js";
 import type { Exchange } from "./conversation.js";
+import { openContext, type UploadPackDeps } from "./fetch-context.js";
 
-export async function listRefs({ repository, output, signal }: Exchange, request: LsRefsRequest): Promise<void> {
-  for (const bytes of lsRefsAnswer(request, await repository.refs.read(signal))) await output.write(bytes);
+export async function listRefs(exchange: Exchange, deps: UploadPackDeps, request: LsRefsRequest): Promise<void> {
+  const { repository, output, signal } = exchange;
+  const named = repository.lakefs === undefined ? [] : request.prefixes.filter(isLakefsRef);
+  const listing = named.length > 0 ? await withLakefsRefs(exchange, deps, named) : await repository.refs.read(signal);
+  for (const bytes of lsRefsAnswer(request, listing)) await output.write(bytes);
+}
+
+/** All refs, and those of the lakeFS commits that were asked for by their full names: nobody else is told of them. */
+async function withLakefsRefs(exchange: Exchange, deps: UploadPackDeps, names: readonly string[]): Promise<RefListing> {
+  const context = await openContext(exchange, deps);
+  const found = await findLakefsRefs(context, names);
+  const { head, refs } = context.refs;
+  return { head, refs: [...refs, ...found.values()].sort((left, right) => (left.name < right.name ? -1 : 1)) };
 }

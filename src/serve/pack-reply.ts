@@ -14,6 +14,8 @@ export interface PackReplyOptions {
   readonly mode: BandMode;
   /** The client wants no progress. */
   readonly quiet: boolean;
+  /** Lines for a person before anything else, said even to who wants no progress. */
+  readonly notices?: readonly string[];
   readonly output: ByteSink;
   readonly signal: AbortSignal;
 }
@@ -52,7 +54,8 @@ class PackReply {
   }
 
   async run(): Promise<PackSent> {
-    const { output, mode } = this.#options;
+    const { output, mode, notices = [] } = this.#options;
+    if (mode !== "none" && notices.length > 0) await output.write(bandedText(mode, 2, `${notices.join("\n")}\n`));
     for (let bytes = await this.#read(); bytes > 0; bytes = await this.#read()) {
       // More than HTTP would hold back to send its length: then the first byte need not wait for the eighth megabyte.
       if (this.#isLarge()) output.expect?.("large");

@@ -47,6 +47,7 @@ export async function receivePack(exchange: Exchange, services: ReceivePackServi
   }
   if (request === undefined || request.commands.length === 0) return; // the probe before a large push
   const progress = new PushProgress(exchange.output, request.bandMode, request.capabilities.has("quiet"));
+  for (const notice of exchange.repository.notices) progress.say(notice);
   try {
     const report = await new Push(exchange, services, request, progress).run(input);
     await progress.settle();

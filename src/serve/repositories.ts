@@ -8,9 +8,12 @@ import type { LakefsClient } from "../lakefs/client.js";
 import type { LakefsAccess } from "../lakefs/http.js";
 import type { LakefsRefs } from "../lakefs/lakefs-refs.js";
 import { createLanding, type LandingPolicy } from "../lakefs/landing.js";
+import { UncrossedPaths } from "../lakefs/uncrossed.js";
 import { LakefsLfsStore } from "../lfs/lakefs-store.js";
 import type { LfsStore } from "../lfs/store.js";
 import { type LandingParts, openLakefsRepository } from "../lakefs/repository.js";
+import { fromLakefsId } from "../lakefs/ref-names.js";
+import { isLakefsRepositoryName, kohakuHubName } from "../lakefs/repository-names.js";
 import { LakefsWatch } from "../lakefs/watch.js";
 import { faultFacts, type Log } from "../observe/log.js";
 import { writeDerivedFiles } from "../odb/derived-files.js";
@@ -18,10 +21,10 @@ import { ManifestObjects, type ObjectServices } from "../odb/manifest-objects.js
 import { ManifestRefs } from "../odb/manifest-refs.js";
 import { ManifestStore } from "../odb/manifest-store.js";
 import type { RefStore } from "../odb/ref-store.js";
-import type { PromisedContents, Repository } from "./conversation.js";
+import type { LakefsSide, PromisedContents, Repository } from "./conversation.js";
 import { lakefsFiles } from "./lfs-lakefs.js";
 import type { Maintenance } from "./maintenance.js";
-import { checkRepositoryName, type RepositoryName, storePrefix, titleOf } from "./repository-name.js";
+import { candidatesOf, kindOf, lakefsName, type RepositoryName, storePrefix, titleOf, type TypedName } from "./repository-name.js";
 
 interface Handle {
   readonly manifests: ManifestStore;
@@ -29,10 +32,25 @@ interface Handle {
   readonly objects: ManifestObjects;
   /** Where its LFS objects are; undefined: in our own store. */
   readonly lfs?: LfsStore | undefined;
+  readonly lakefs?: LakefsSide | undefined;
+  /** Of a lakeFS repository: read ahead of requests. */
+  readonly watched?: LakefsRefs;
   readonly promised?: PromisedContents;
-  /** What is behind it, where that is lakeFS. */
-  readonly lake?: { readonly repository: string; readonly refs: LakefsRefs };
 }
+
+/** What a name leads to. */
+interface Found {
+  readonly name: TypedName;
+  /** Store prefix of what is there: of a second name of a lakeFS repository, that of the repository itself. */
+  readonly id: string;
+  readonly handle: Handle;
+}
+
+/**
+ * How lakeFS repositories are named here. "identity": /lakefs/<repository> only. "kohakuhub": also by the name a KohakuHub gave them, and
+ * none of them can be pushed to, under whichever name: a push would be missing in the hub's tables.
+ */
+export type Naming = "identity" | "kohakuhub";
 
 export interface RepositoriesOptions {
   readonly services: ObjectServices;
@@ -49,6 +67,9 @@ export interface LakefsSettings {
   readonly access: LakefsAccess;
   /** The one client of this server: it counts every call, those of pool threads too. */
   readonly client: LakefsClient;
+  readonly naming: Naming;
+  /** How long a list of refs waits for what lakeFS has new; undefined: LIMITS.lakefsRefsWaitMs. */
+  readonly refsWaitMs?: number;
   readonly mappingSeed: Mapping;
   readonly landing: LandingPolicy;
   /** Threads that synthesis may take. */
@@ -70,7 +91,11 @@ export class Repositories {
     if (this.#alive.get(id)?.deref() === undefined) this.#alive.delete(id);
   });
 
-  readonly #opening = new SingleFlight<string, Handle>();
+  /** Handles of names that nothing is under: as long as one lives here, that is known without a look at the store. */
+  readonly #absent = new LRUCache<string, Handle>({ max: LIMITS.repositoryHandlesMax });
+  /** Whether lakeFS has a repository, for warnings. */
+  readonly #looked = new LRUCache<string, boolean>({ max: LIMITS.repositoryHandlesMax, ttl: LIMITS.lakefsLookMs });
+  readonly #opening = new SingleFlight<string, Handle | undefined>();
   readonly #synthesisTasks: Semaphore;
   readonly #watch: LakefsWatch | undefined;
 
@@ -81,58 +106,154 @@ export class Repositories {
     this.#watch = lakefs && new LakefsWatch(lakefs.log, lakefs.pollMs);
   }
 
-  /** Throws "repository/missing" where there is none (`toPush`: where none may be made). */
-  async resolve(name: RepositoryName, toPush: boolean, signal: AbortSignal): Promise<Repository> {
-    const id = storePrefix(name);
-    const handle = await this.#handle(id, name, signal);
-    const exists = name.type === "lakefs" || (await handle.manifests.exists(signal));
-    if (!exists && !(toPush && this.#options.createOnPush)) throw missing(name);
-    // Kept only when real: names that do not exist must not push others out.
+  /** Throws "repository/missing" where there is none (`toPush`: where none may be made), "repository/read-only" with `toPush`. */
+  async resolve(asked: RepositoryName, toPush: boolean, signal: AbortSignal): Promise<Repository> {
+    const found = (await this.#find(asked, signal)) ?? this.#toBeMade(asked, toPush);
+    const { name, id, handle } = found;
+    if (toPush && handle.lakefs !== undefined && this.#isHub()) throw new Fault("repository/read-only", { name: titleOf(name) });
+    const exists = handle.lakefs !== undefined || (await handle.manifests.exists(signal));
+    // Kept among the real ones only when real: names that do not exist must not push others out.
     if (exists) this.#use(id, handle);
-    const { refs, objects, lfs, promised } = handle;
-    return { id, title: titleOf(name), refs, objects, lfs, promised, created: !exists, changed: () => this.#planUpkeep(id, handle) };
+    else this.#absent.set(id, handle);
+    const notices = asked.type === "untyped" ? await this.#ambiguities(name, signal) : [];
+    const { refs, objects, lfs, lakefs, promised } = handle;
+    const changed = () => this.#planUpkeep(id, handle);
+    return { id, type: name.type, title: titleOf(name), refs, objects, lfs, lakefs, promised, atomic: lakefs === undefined, notices, created: !exists, changed };
+  }
+
+  /**
+   * Makes an empty repository, or with `lakefs` another name of that lakeFS repository. A name without a type makes a model. Throws
+   * "repository/exists", "repository/bad-name", "lakefs/unset", "lakefs/missing".
+   */
+  async create(asked: RepositoryName, lakefs: string | undefined, signal: AbortSignal): Promise<TypedName> {
+    const [name] = candidatesOf(asked) as [TypedName];
+    if (name.type === "lakefs") throw new Fault("repository/bad-name", { name: titleOf(name), reason: "the names below lakefs/ are lakeFS's own" });
+    if (lakefs !== undefined) await this.#checkLakefs(lakefs, signal);
+    const id = storePrefix(name);
+    const { manifests } = this.#own(id);
+    await manifests.update((manifest) => {
+      if (manifest.revision > 0) throw new Fault("repository/exists", { name: titleOf(name) });
+      return { ...manifest, ...(lakefs === undefined ? {} : { lakefs }) };
+    }, signal);
+    return name;
   }
 
   #use(id: string, handle: Handle): void {
-    const { lake } = handle;
-    if (lake !== undefined && !this.#recent.has(id)) this.#watch?.add(id, lake.repository, lake.refs);
+    const { lakefs, watched } = handle;
+    if (lakefs !== undefined && watched !== undefined && !this.#recent.has(id)) this.#watch?.add(id, lakefs.repository, watched);
     this.#recent.set(id, handle);
   }
 
-  #handle(id: string, name: RepositoryName, signal: AbortSignal): Promise<Handle> | Handle {
-    const alive = this.#alive.get(id)?.deref();
-    if (alive !== undefined) return alive;
-    if (name.type !== "lakefs") return this.#open(id);
-    // Opening asks lakeFS: once for all who come meanwhile.
-    return this.#opening.run(id, (shared) => this.#openLakefs(id, name, shared), signal);
+  /** What a name leads to: the first of those it may mean that exists. */
+  async #find(asked: RepositoryName, signal: AbortSignal): Promise<Found | undefined> {
+    for (const name of candidatesOf(asked)) {
+      const found = await this.#findTyped(name, signal);
+      if (found !== undefined) return found;
+    }
+    return undefined;
   }
 
-  /** Titles of the repositories, sorted; the first `count`. */
-  async list(count: number, signal?: AbortSignal): Promise<string[]> {
+  /** What stands in our store under this very name comes before what the hub's rule computes. */
+  async #findTyped(name: TypedName, signal: AbortSignal): Promise<Found | undefined> {
+    if (name.type === "lakefs") return this.#findLakefs(name, name.name, signal);
+    const id = storePrefix(name);
+    const handle = this.#own(id);
+    if (await handle.manifests.exists(signal)) {
+      const { lakefs } = await handle.manifests.read(signal);
+      if (lakefs === undefined) return { name, id, handle };
+      this.#recent.set(id, handle);
+      const bound = await this.#findLakefs(name, lakefs, signal);
+      if (bound === undefined) throw new Fault("lakefs/missing", { name: titleOf(name), repository: lakefs });
+      return bound;
+    }
+    this.#absent.set(id, handle); // asked for again, nobody looks at the disk
+    return this.#isHub() ? this.#findLakefs(name, hubName(name), signal) : undefined;
+  }
+
+  async #findLakefs(name: TypedName, repository: string, signal: AbortSignal): Promise<Found | undefined> {
+    const id = storePrefix(lakefsName(repository));
+    // Opening asks lakeFS: once for all who come meanwhile.
+    const handle = this.#alive.get(id)?.deref() ?? (await this.#opening.run(id, (shared) => this.#openLakefs(id, repository, shared), signal));
+    return handle && { name, id, handle };
+  }
+
+  /** Throws "repository/missing" unless a push may make it. A hub makes its repositories itself. */
+  #toBeMade(asked: RepositoryName, toPush: boolean): Found {
+    const [name] = candidatesOf(asked) as [TypedName];
+    if (!toPush || !this.#options.createOnPush || name.type === "lakefs" || this.#isHub()) throw new Fault("repository/missing", { name: titleOf(asked) });
+    const id = storePrefix(name);
+    return { name, id, handle: this.#own(id) };
+  }
+
+  /** Which other repositories a name without a type could have meant. */
+  async #ambiguities(found: TypedName, signal: AbortSignal): Promise<string[]> {
+    const candidates = candidatesOf({ ...found, type: "untyped" });
+    const others = candidates.slice(candidates.findIndex(({ type }) => type === found.type) + 1);
+    const also: TypedName[] = [];
+    for (const other of others) if (await this.#isThere(other, signal)) also.push(other);
+    if (also.length === 0) return [];
+    const urls = also.map((other) => `the ${kindOf(other.type)} is at /${titleOf(other)}.git`);
+    return [`warning: ${found.namespace}/${found.name} is several repositories, and this is the ${kindOf(found.type)}; ${urls.join(", ")}`];
+  }
+
+  /** As `#findTyped`, for a warning: nothing is opened, and what lakeFS said some seconds ago will do. */
+  async #isThere(name: TypedName, signal: AbortSignal): Promise<boolean> {
+    const handle = this.#own(storePrefix(name));
+    if (await handle.manifests.exists(signal)) return true;
+    this.#absent.set(storePrefix(name), handle);
+    const { lakefs } = this.#options;
+    if (lakefs === undefined || !this.#isHub()) return false;
+    const repository = hubName(name);
+    const known = this.#looked.get(repository);
+    if (known !== undefined) return known;
+    const there = await lakefs.client.getRepository(repository, signal).then(() => true, missingIsFalse);
+    this.#looked.set(repository, there);
+    return there;
+  }
+
+  async #checkLakefs(repository: string, signal: AbortSignal): Promise<void> {
+    const { lakefs } = this.#options;
+    if (lakefs === undefined) throw new Fault("lakefs/unset", { repository });
+    const there = isLakefsRepositoryName(repository) && (await lakefs.client.getRepository(repository, signal).then(() => true, missingIsFalse));
+    if (!there) throw new Fault("lakefs/missing", { repository });
+  }
+
+  #isHub(): boolean {
+    return this.#options.lakefs?.naming === "kohakuhub";
+  }
+
+  /** The lakeFS repository this is another name of; undefined: none. */
+  async boundTo(name: TypedName, signal: AbortSignal): Promise<string | undefined> {
+    return (await this.#own(storePrefix(name)).manifests.read(signal)).lakefs;
+  }
+
+  /** Titles of the repositories in our store behind `after`, sorted; the first `count`. */
+  async list(count: number, signal?: AbortSignal, after = ""): Promise<string[]> {
     const titles: string[] = [];
     for await (const { key } of this.#options.services.store.list("repos/", signal)) {
-      if (key.endsWith(MANIFEST_SUFFIX)) titles.push(key.slice("repos/".length, -MANIFEST_SUFFIX.length));
+      if (!key.endsWith(MANIFEST_SUFFIX)) continue;
+      const title = key.slice("repos/".length, -MANIFEST_SUFFIX.length);
+      if (title > after) titles.push(title);
       if (titles.length === count) break;
     }
     return titles;
   }
 
   /** lakeFS has told of a change: the heads are read in the background, of a repository that nobody has asked for yet too. */
-  lakefsChanged(lakefsRepository: string): void {
+  lakefsChanged(repository: string): void {
     const { lakefs } = this.#options;
-    if (lakefs === undefined || this.#watch?.changed(lakefsRepository) !== false) return;
-    const name = checkRepositoryName("models", "lakefs", lakefsRepository);
+    if (lakefs === undefined || this.#watch?.changed(repository) !== false) return;
     const signal = AbortSignal.timeout(LIMITS.lakefsCallMs);
-    this.resolve(name, false, signal).then(
-      () => this.#watch?.changed(lakefsRepository),
-      (error: unknown) => lakefs.log.warn("a webhook's repository could not be opened", { repository: lakefsRepository, ...faultFacts(asFault(error)) }),
+    this.resolve(lakefsName(repository), false, signal).then(
+      () => this.#watch?.changed(repository),
+      (error: unknown) => lakefs.log.warn("a webhook's repository could not be opened", { repository, ...faultFacts(asFault(error)) }),
     );
   }
 
   /** Ends what runs in the background. */
   async close(): Promise<void> {
     await this.#watch?.close();
-    for (const { lake } of this.#recent.values()) lake?.refs.close();
+    for (const { watched } of this.#recent.values()) watched?.close();
   }
 
   #planUpkeep(id: string, { manifests, refs }: Handle): void {
@@ -143,21 +264,24 @@ export class Repositories {
     });
   }
 
-  #open(id: string): Handle {
+  /** The handle of what is, or may come to be, in our own store. */
+  #own(id: string): Handle {
+    const alive = this.#alive.get(id)?.deref();
+    if (alive !== undefined) return alive;
     const { services, defaultBranch } = this.#options;
     const manifests = new ManifestStore(services.store, id, `refs/heads/${defaultBranch}`);
     const refs = new ManifestRefs(manifests, services.store, id);
     return this.#remember(id, { manifests, refs, objects: new ManifestObjects(services, manifests, id) });
   }
 
-  /** Branches and tags in lakeFS, objects and all other refs in our store. Throws "repository/missing". */
-  async #openLakefs(id: string, name: RepositoryName, signal: AbortSignal): Promise<Handle> {
+  /** Branches and tags in lakeFS, objects and all other refs in our store. Undefined: lakeFS has no such repository. */
+  async #openLakefs(id: string, repository: string, signal: AbortSignal): Promise<Handle | undefined> {
     const { services, lakefs } = this.#options;
-    if (lakefs === undefined) throw missing(name);
+    if (lakefs === undefined) return undefined;
     const manifests = new ManifestStore(services.store, id, "refs/heads/main");
     const objects = new ManifestObjects(services, manifests, id);
     const { store, pool, incoming } = services;
-    const { access, client, mappingSeed, log } = lakefs;
+    const { access, client: shared, mappingSeed, log } = lakefs;
     const manifestRefs = new ManifestRefs(manifests, store, id);
     const synthesisTasks = this.#synthesisTasks;
     let lfs: LakefsLfsStore | undefined;
@@ -166,12 +290,15 @@ export class Repositories {
       lfs = new LakefsLfsStore(lakefsFiles({ client: made.client, repository: made.repository }), made.commits, pool);
       return createLanding({ ...made, access, objects, pool, log, lfs, tasks: synthesisTasks, policy: lakefs.landing });
     };
-    const parts = { access, client, mappingSeed, log, store, pool, incoming, objects, manifestRefs, synthesisTasks, landing, repository: name.name, prefix: id };
+    const parts = { access, client: shared, mappingSeed, log, store, pool, incoming, objects, manifestRefs, synthesisTasks, landing, repository, prefix: id };
     try {
-      const { refs, promised } = await openLakefsRepository(parts, signal);
-      return this.#remember(id, { manifests, refs, objects, lfs, promised, lake: { repository: name.name, refs } });
+      const { refs, client, commits, promised, defaultBranch } = await openLakefsRepository({ ...parts, ...waitOf(lakefs) }, signal);
+      const head = `refs/heads/${fromLakefsId("branch", defaultBranch) ?? "main"}`;
+      const side = { repository, head, client, commits, uncrossed: new UncrossedPaths(client, repository, commits) };
+      return this.#remember(id, { manifests, refs, objects, lfs, lakefs: side, watched: refs, promised });
     } catch (error) {
-      throw error instanceof Fault && error.code === "lakefs/missing" ? missing(name) : error;
+      if (error instanceof Fault && error.code === "lakefs/missing") return undefined;
+      throw error;
     }
   }
 
@@ -182,6 +309,17 @@ export class Repositories {
   }
 }
 
-function missing(name: RepositoryName): Fault {
-  return new Fault("repository/missing", { name: titleOf(name) });
+function hubName({ type, namespace, name }: TypedName): string {
+  const kind = kindOf(type);
+  if (kind === "lakefs") throw new Fault("base/internal", { reason: "a name of lakeFS's own is not computed" });
+  return kohakuHubName(kind, `${namespace}/${name}`);
+}
+
+function waitOf({ refsWaitMs }: LakefsSettings): { readonly refsWaitMs?: number } {
+  return refsWaitMs === undefined ? {} : { refsWaitMs };
+}
+
+function missingIsFalse(error: unknown): false {
+  if (error instanceof Fault && error.code === "lakefs/missing") return false;
+  throw error;
 }

@@ -2,10 +2,21 @@
 import { Fault } from "../base/fault.js";
 import { isLakefsRepositoryName } from "../lakefs/repository-names.js";
 
-export type RepositoryType = "models" | "datasets" | "spaces" | "lakefs";
+/** What a hub's repository can be, in the order in which a name without a type is looked for. */
+export const HUB_TYPES = ["models", "datasets", "spaces"] as const;
+export type HubRepositoryType = (typeof HUB_TYPES)[number];
+export type RepositoryType = HubRepositoryType | "lakefs";
 
-export interface RepositoryName {
+/** One repository's name. */
+export interface TypedName {
   readonly type: RepositoryType;
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** What was asked for. "untyped" is the model of that name, else the dataset, else the space. */
+export interface RepositoryName {
+  readonly type: RepositoryType | "untyped";
   readonly namespace: string;
   readonly name: string;
 }
@@ -17,14 +28,29 @@ const COMPONENT = /^[0-9A-Za-z_][0-9A-Za-z._-]{0,95}$/;
 const RESERVED = new Set(["models", "datasets", "spaces", "lakefs", "api", "healthz", "readyz", "metrics", "artifacts", "favicon.ico"]);
 
 /** Checks the parts of a URL. Throws "repository/bad-name", which reads as "not found": nothing can be under such a name. */
-export function checkRepositoryName(type: RepositoryType, namespace: string, name: string): RepositoryName {
+export function checkRepositoryName(type: HubRepositoryType | "untyped", namespace: string, name: string): RepositoryName {
   const plain = name.endsWith(".git") ? name.slice(0, -".git".length) : name;
   // "/lakefs/<repository>": a lakeFS repository under its own name.
-  if (type === "models" && namespace === LAKEFS_NAMESPACE && isLakefsRepositoryName(plain)) return { type: "lakefs", namespace, name: plain };
+  if (type === "untyped" && namespace === LAKEFS_NAMESPACE && isLakefsRepositoryName(plain)) return { type: "lakefs", namespace, name: plain };
   if (!isComponent(namespace) || RESERVED.has(namespace.toLowerCase()) || !isComponent(plain)) {
     throw new Fault("repository/bad-name", { name: `${namespace}/${name}`.slice(0, 200) });
   }
   return { type, namespace, name: plain };
+}
+
+/** The name at the head of these path components, and what follows it. Undefined: they are too few. Throws "repository/bad-name". */
+export function takeRepositoryName(parts: readonly string[]): { readonly name: RepositoryName; readonly rest: readonly string[] } | undefined {
+  const type = HUB_TYPES.find((one) => one === parts[0]);
+  const [namespace, name, ...rest] = type === undefined ? parts : parts.slice(1);
+  if (namespace === undefined || name === undefined) return undefined;
+  return { name: checkRepositoryName(type ?? "untyped", namespace, name), rest };
+}
+
+/** A name as a person writes it: "ns/name", "datasets/ns/name", "lakefs/repository", with or without ".git". Throws "repository/bad-name". */
+export function readRepositoryName(text: string): RepositoryName {
+  const taken = takeRepositoryName(text.split("/"));
+  if (taken === undefined || taken.rest.length > 0) throw new Fault("repository/bad-name", { name: text.slice(0, 200) });
+  return taken.name;
 }
 
 /** A component ends neither in ".git" (it would be lost from URLs) nor in ".lock" (Git's own tools trip over it). */
@@ -32,12 +58,28 @@ function isComponent(text: string): boolean {
   return COMPONENT.test(text) && !text.includes("..") && !text.endsWith(".git") && !text.endsWith(".lock") && !text.endsWith(".");
 }
 
+/** The names a request may mean, the first that exists wins. */
+export function candidatesOf({ type, namespace, name }: RepositoryName): readonly TypedName[] {
+  return type === "untyped" ? HUB_TYPES.map((each) => ({ type: each, namespace, name })) : [{ type, namespace, name }];
+}
+
+export function lakefsName(repository: string): TypedName {
+  return { type: "lakefs", namespace: LAKEFS_NAMESPACE, name: repository };
+}
+
 /** Where it lies in the store. Models are the untyped default. */
-export function storePrefix({ type, namespace, name }: RepositoryName): string {
+export function storePrefix({ type, namespace, name }: TypedName): string {
   return type === "models" || type === "lakefs" ? `repos/${namespace}/${name}` : `repos/${type}/${namespace}/${name}`;
 }
 
 /** For people: "ns/name", "datasets/ns/name". */
 export function titleOf({ type, namespace, name }: RepositoryName): string {
-  return type === "models" || type === "lakefs" ? `${namespace}/${name}` : `${type}/${namespace}/${name}`;
+  return type === "datasets" || type === "spaces" ? `${type}/${namespace}/${name}` : `${namespace}/${name}`;
 }
+
+/** What it is, in one word. */
+export function kindOf(type: RepositoryType): "model" | "dataset" | "space" | "lakefs" {
+  return type === "lakefs" ? type : KINDS[type];
+}
+
+const KINDS = { models: "model", datasets: "dataset", spaces: "space" } as const;

@@ -5,6 +5,7 @@ import type { Metrics, Outcome } from "../observe/metrics.js";
 import type { Pool } from "../pool/tasks.js";
 import { refAdvertisement } from "../wire/advertise.js";
 import type { Offer } from "../wire/capabilities.js";
+import { errorPacket } from "../wire/pkt-line.js";
 import type { Exchange, Repository } from "./conversation.js";
 import type { LfsService } from "./lfs.js";
 import type { PushPolicy } from "./push-policy.js";
@@ -19,6 +20,7 @@ export interface ServerOptions {
   readonly repositories: Repositories;
   readonly pool: Pool;
   readonly policy: PushPolicy;
+  /** What is offered where the repository itself does not forbid it. */
   readonly offer: Offer;
   readonly log: Log;
   readonly fetch: UploadPackDeps;
@@ -42,12 +44,24 @@ export class GitServer implements Services {
     return this.#options.repositories.resolve(name, toPush, signal);
   }
 
+  /** What lakeFS still has to be read for is said in the protocol, in its promised form; other faults before the first byte become a status. */
   async advertise(exchange: Exchange, service: GitService): Promise<void> {
+    try {
+      await this.#advertise(exchange, service);
+    } catch (error) {
+      const fault = asFault(error);
+      if (fault.code !== "lakefs/reading") throw fault;
+      this.#options.log.info("refs are not ready", { repository: exchange.repository.title, ...faultFacts(fault), ...fault.facts });
+      await exchange.output.write(errorPacket(fault.message));
+    }
+  }
+
+  async #advertise(exchange: Exchange, service: GitService): Promise<void> {
     if (service === "upload-pack") return advertiseUploadPack(exchange, this.#options.fetch);
     const { refs, head } = await exchange.repository.refs.read(exchange.signal);
     const version = exchange.version === 1 ? 1 : 0;
     // There is no version 2 push: who asks for it gets version 0, as from Git.
-    const lines = refAdvertisement({ service: "receive-pack", version, head, refs, offer: this.#options.offer });
+    const lines = refAdvertisement({ service: "receive-pack", version, head, refs, offer: this.#offerOf(exchange.repository) });
     for (const bytes of lines) await exchange.output.write(bytes);
   }
 
@@ -56,11 +70,16 @@ export class GitServer implements Services {
   }
 
   receivePack(exchange: Exchange): Promise<void> {
-    return receivePack(exchange, this.#options);
+    return receivePack(exchange, { ...this.#options, offer: this.#offerOf(exchange.repository) });
+  }
+
+  #offerOf({ atomic }: Repository): Offer {
+    const { offer } = this.#options;
+    return { ...offer, atomic: offer.atomic && atomic };
   }
 
   async head(repository: Repository, signal: AbortSignal): Promise<string> {
-    return (await repository.refs.read(signal)).head;
+    return repository.lakefs?.head ?? (await repository.refs.read(signal)).head;
   }
 
   repositories(count: number, signal: AbortSignal): Promise<readonly string[]> {
@@ -83,11 +102,6 @@ export class GitServer implements Services {
   async metrics(): Promise<{ readonly contentType: string; readonly text: string }> {
     const { metrics } = this.#options;
     return { contentType: metrics.contentType, text: await metrics.text() };
-  }
-
-  /** After the last request. */
-  close(): Promise<void> {
-    return this.#options.repositories.close();
   }
 
   ended(entry: RequestEnd): void {

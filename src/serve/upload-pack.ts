@@ -79,7 +79,7 @@ async function readCommand(packets: PacketInput): Promise<CommandRequest | undef
 async function answerCommand(exchange: Exchange, deps: UploadPackDeps, request: CommandRequest): Promise<void> {
   switch (request.command) {
     case "ls-refs":
-      return listRefs(exchange, request.arguments);
+      return listRefs(exchange, deps, request.arguments);
     case "fetch":
       return fetchVersion2(await openContext(exchange, deps, request.arguments.wants, request.arguments.filter), exchange.output, request.arguments);
     case "object-info":

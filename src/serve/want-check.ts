@@ -40,6 +40,14 @@ export async function checkWants(context: FetchContext, wants: readonly Oid[], t
   if (refused !== undefined) throw notOurs(refused);
 }
 
+/** Of these ids, those the client may see; tips cost a look-up, the first other one may cost a walk of everything, as with a want. */
+export async function visibleOf(context: FetchContext, oids: readonly Oid[]): Promise<ReadonlySet<Oid>> {
+  const tips = visibleTips(context.refs);
+  const others = oids.filter((oid) => !tips.has(oid));
+  const reached = others.length === 0 ? [] : await visibleAmong(context, others);
+  return new Set([...oids.filter((oid) => tips.has(oid)), ...reached]);
+}
+
 /** Of these ids, those the client may see: for object-info, which answers nothing about the rest. */
 export async function visibleAmong(context: FetchContext, oids: readonly Oid[]): Promise<ReadonlySet<Oid>> {
   const held = oids.filter((oid) => context.has(oid));

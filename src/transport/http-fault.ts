@@ -1,6 +1,6 @@
 /** A failure as a reply: short plain text, since go-git and others show it to a person as it is. */
 import { utf8 } from "../base/bytes.js";
-import { asFault, type Fault } from "../base/fault.js";
+import { asFault, clientText } from "../base/fault.js";
 import type { HttpReply } from "./http.js";
 
 /** Seconds a client should wait before it tries again. */
@@ -20,9 +20,4 @@ export function faultReply(error: unknown, requestId: string): HttpReply {
   if (fault.row.http === 503) headers.push(["Retry-After", String(RETRY_AFTER_S)]);
   if (fault.code === "http/method" && typeof fault.facts.allow === "string") headers.push(["Allow", fault.facts.allow]);
   return { status: fault.row.http, headers, body: utf8(`lakepack: ${clientText(fault)}\nrequest ${requestId}\n`) };
-}
-
-/** What the client may read: facts of our own failures stay in the log. */
-function clientText(fault: Fault): string {
-  return fault.row.http >= 500 ? fault.row.says : fault.message;
 }

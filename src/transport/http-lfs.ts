@@ -8,7 +8,7 @@
  * Locks are not offered: 404 is what git-lfs takes as that. Source: git-lfs docs/api.
  */
 import { utf8 } from "../base/bytes.js";
-import { asFault, Fault } from "../base/fault.js";
+import { asFault, clientText, Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { LfsObject } from "../lfs/store.js";
 import type { Repository } from "../serve/conversation.js";
@@ -52,8 +52,7 @@ export async function lfsReply(route: LfsRoute): Promise<HttpReply> {
 /** A failure in the form git-lfs shows to people. */
 export function lfsFaultReply(error: unknown, requestId: string): HttpReply {
   const plain = faultReply(error, requestId);
-  const fault = asFault(error);
-  const message = fault.row.http >= 500 ? fault.row.says : fault.message;
+  const message = clientText(asFault(error));
   const headers = plain.headers.map(([name, value]) => [name, name === "Content-Type" ? MEDIA_TYPE : value] as const);
   return { ...plain, headers, body: utf8(JSON.stringify({ message, request_id: requestId })) };
 }

@@ -1,6 +1,6 @@
 /** What a URL's path means. */
 import { Fault } from "../base/fault.js";
-import { checkRepositoryName, type RepositoryName, type RepositoryType } from "../serve/repository-name.js";
+import { type RepositoryName, takeRepositoryName } from "../serve/repository-name.js";
 
 export type Target =
   | { readonly kind: "home" }
@@ -9,9 +9,10 @@ export type Target =
   | { readonly kind: "metrics" }
   | { readonly kind: "lakefs-webhook" }
   /** `file`: what follows the repository, "" for the repository itself. */
-  | { readonly kind: "repository"; readonly name: RepositoryName; readonly file: string };
+  | { readonly kind: "repository" | "api"; readonly name: RepositoryName; readonly file: string };
 
-const TYPES: ReadonlySet<string> = new Set<RepositoryType>(["models", "datasets", "spaces"]);
+/** "/api/repos/<name>…": what the JSON API says of a repository. */
+const API_REPOSITORIES = ["api", "repos"] as const;
 
 /** Reads a path as it was sent. Throws "http/bad-request", "http/not-found", "repository/bad-name". */
 export function readPath(path: string): Target {
@@ -23,12 +24,10 @@ export function readPath(path: string): Target {
   const parts = path.slice(1).split("/").map(decodePart);
   if (parts.at(-1) === "") parts.pop(); // one slash at the end of a page's address
   if (!path.startsWith("/") || parts.includes("")) throw new Fault("http/not-found");
-  const [type] = parts;
-  const isTyped = type !== undefined && TYPES.has(type);
-  const [namespace, name, ...file] = isTyped ? parts.slice(1) : parts;
-  if (namespace === undefined || name === undefined) throw new Fault("http/not-found");
-  const checked = checkRepositoryName(isTyped ? (type as RepositoryType) : "models", namespace, name);
-  return { kind: "repository", name: checked, file: file.join("/") };
+  const isApi = API_REPOSITORIES.every((part, at) => parts[at] === part);
+  const taken = takeRepositoryName(isApi ? parts.slice(API_REPOSITORIES.length) : parts);
+  if (taken === undefined) throw new Fault("http/not-found");
+  return { kind: isApi ? "api" : "repository", name: taken.name, file: taken.rest.join("/") };
 }
 
 /** One component, decoded. A component that means something else to somebody behind us is refused, however it is spelt. */

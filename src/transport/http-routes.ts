@@ -7,11 +7,13 @@ import { utf8 } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
 import type { ByteSink, ByteSource } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
+import type { RepositoryApi } from "../api/repositories.js";
 import type { ProtocolVersion, Repository } from "../serve/conversation.js";
-import { type RepositoryName, titleOf } from "../serve/repository-name.js";
+import type { RepositoryName } from "../serve/repository-name.js";
 import type { GitService, Services } from "../serve/services.js";
 import { serviceAnnouncement } from "../wire/advertise.js";
 import type { HttpHandler, HttpReply, HttpRequest } from "./http.js";
+import { apiFaultReply, apiReply, isApiPath } from "./http-api.js";
 import { faultReply, NO_CACHE } from "./http-fault.js";
 import { checkLoopback, corsHeaders, PREFLIGHT } from "./http-guard.js";
 import { gunzip } from "./http-gunzip.js";
@@ -28,6 +30,8 @@ export interface RouteOptions {
   readonly corsOrigins: readonly string[];
   /** Inflated bytes of one pushed body; commands come on top. */
   readonly packBytesMax?: number;
+  /** Undefined: there is nothing below /api/repos. */
+  readonly api?: RepositoryApi;
   /** What lakeFS' webhooks must show; empty or absent: there are none. */
   readonly webhookSecret?: string;
 }
@@ -55,7 +59,7 @@ class Routes {
       const reply = await this.#route(account.request, account);
       return account.watch({ ...reply, headers: [...reply.headers, ...cors] });
     } catch (error) {
-      const reply = isLfsPath(request.path) ? lfsFaultReply(error, request.id) : faultReply(error, request.id);
+      const reply = failureReply(request, error);
       return account.watch({ ...reply, headers: [...reply.headers, ...cors] }, error);
     }
   }
@@ -80,6 +84,9 @@ class Routes {
       case "lakefs-webhook":
         allow(request, ["POST"]);
         return this.#lakefsWebhook(request);
+      case "api":
+        allow(request, READ);
+        return this.#api(request, target.name, target.file);
       case "repository":
         return this.#repositoryFile(request, target.name, target.file);
     }
@@ -110,14 +117,19 @@ class Routes {
     return plain(202, "taken note of\n");
   }
 
+  async #api(request: HttpRequest, name: RepositoryName, file: string): Promise<HttpReply> {
+    const { api } = this.#options;
+    if (api === undefined) throw new Fault("http/not-found");
+    return apiReply({ api, name, file, signal: request.signal });
+  }
+
   async #repositoryFile(request: HttpRequest, name: RepositoryName, file: string): Promise<HttpReply> {
     if (request.method === "OPTIONS" && this.#options.corsOrigins.includes(request.header("origin") ?? ""))
       return { status: 204, headers: PREFLIGHT, body: new Uint8Array(0) };
     switch (file) {
       case "":
         allow(request, READ);
-        await this.#services.resolve(name, false, request.signal);
-        return repositoryPage(request, baseOf(request), titleOf(name));
+        return repositoryPage(request, baseOf(request), (await this.#services.resolve(name, false, request.signal)).title);
       case "info/refs":
         allow(request, READ);
         return this.#infoRefs(request, name);
@@ -191,6 +203,12 @@ class Routes {
   #exchange(request: HttpRequest, repository: Repository, wires: Wires) {
     return { repository, ...wires, stateless: true, signal: request.signal };
   }
+}
+
+/** In the form that whoever asked can read. */
+function failureReply({ path, id }: HttpRequest, error: unknown): HttpReply {
+  if (isLfsPath(path)) return lfsFaultReply(error, id);
+  return isApiPath(path) ? apiFaultReply(error, id) : faultReply(error, id);
 }
 
 interface Wires {

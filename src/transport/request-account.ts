@@ -76,6 +76,8 @@ export function operationOf(target: Target): Operation {
       return "probe";
     case "metrics":
       return "metrics";
+    case "api":
+      return "api";
     case "lakefs-webhook":
       return "webhook";
     case "repository":

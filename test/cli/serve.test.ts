@@ -1,5 +1,6 @@
 /** The command itself: what it prints, what stops it, what it leaves. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -45,6 +46,7 @@ t.test("--help is complete, wrong usage is 2, a wrong setting is 2 and named", a
   const wrong = lakepack(["serve", "--pool-threads", "none"]);
   t.equal(wrong.status, 2);
   t.match(wrong.stderr, /name: pool_threads, value: none, allowed: auto/);
+  t.match(lakepack(["serve", "--naming", "kohakuhub"]), { status: 2, stderr: /name: naming, value: kohakuhub, allowed: with lakefs_endpoint/ });
   t.match(lakepack(["serve"], { LAKEPACK_CASH_BYTES: "1" }).stderr, /name: cash_bytes, reason: no such setting/);
 });
 
@@ -52,6 +54,15 @@ t.test("without authentication it listens on loopback only", async (t) => {
   const refused = lakepack(["serve", "--listen", "0.0.0.0:0", "--data", await folder(t)]);
   t.equal(refused.status, 2);
   t.match(refused.stderr, /loopback/);
+});
+
+t.test("a port that is taken ends the start, and nothing is left listening", async (t) => {
+  const { port } = new URL((await serve(t, await folder(t))).url);
+  const data = await folder(t);
+  const refused = lakepack(["serve", "--listen", `127.0.0.1:${port}`, "--data", data]);
+  t.equal(refused.status, 2, "by itself, not by the time limit");
+  t.notOk(existsSync(join(data, "control.sock")));
+  t.equal((await serve(t, data)).child.exitCode, null, "the folder is free again");
 });
 
 t.test("one process owns a data folder, and the lock goes with it however it ends", async (t) => {

@@ -166,7 +166,7 @@ async function stockBacked(name: string, gitDir: string, flags: PackFlags): Prom
     origin: "push",
   }));
   const set: PackSet = { revision: packs.map(({ checksum }) => checksum).join(" "), packs };
-  return { id: `repos/${name}`, title: name, refs: fixedRefs(refs), objects: fixedObjects(set), created: false, changed: () => undefined };
+  return { id: `repos/${name}`, title: name, refs: fixedRefs(refs), objects: fixedObjects(set), type: "models", atomic: true, notices: [], created: false, changed: () => undefined };
 }
 
 async function readRefs(gitDir: string): Promise<RefSnapshot> {

@@ -5,9 +5,9 @@ import { readPath } from "../../src/transport/http-path.js";
 function outcome(path: string): string {
   try {
     const target = readPath(path);
-    if (target.kind !== "repository") return target.kind;
+    if (target.kind !== "repository" && target.kind !== "api") return target.kind;
     const { type, namespace, name } = target.name;
-    return `${type} ${namespace} ${name} ${target.file}`.trim();
+    return `${target.kind === "api" ? "api " : ""}${type} ${namespace} ${name} ${target.file}`.trim();
   } catch (error) {
     if (error instanceof Fault) return error.code;
     throw error;
@@ -19,19 +19,23 @@ t.test("paths lead where they say", async (t) => {
     "/": "home",
     "/healthz": "health",
     "/readyz": "ready",
-    "/ns/name": "models ns name",
-    "/ns/name/": "models ns name",
-    "/ns/name.git": "models ns name",
-    "/ns/name.git/info/refs": "models ns name info/refs",
-    "/ns/name/info/refs": "models ns name info/refs",
-    "/ns/name.git/git-upload-pack": "models ns name git-upload-pack",
-    "/ns/name/git-receive-pack": "models ns name git-receive-pack",
-    "/ns/name.git/HEAD": "models ns name HEAD",
+    "/ns/name": "untyped ns name",
+    "/ns/name/": "untyped ns name",
+    "/ns/name.git": "untyped ns name",
+    "/ns/name.git/info/refs": "untyped ns name info/refs",
+    "/ns/name/info/refs": "untyped ns name info/refs",
+    "/ns/name.git/git-upload-pack": "untyped ns name git-upload-pack",
+    "/ns/name/git-receive-pack": "untyped ns name git-receive-pack",
+    "/ns/name.git/HEAD": "untyped ns name HEAD",
     "/models/ns/name/HEAD": "models ns name HEAD",
     "/datasets/ns/name.git/info/refs": "datasets ns name info/refs",
     "/spaces/ns/name": "spaces ns name",
-    "/n%73/n%61me/HEAD": "models ns name HEAD",
-    "/ns/a.b-c_d/HEAD": "models ns a.b-c_d HEAD",
+    "/lakefs/name.git/HEAD": "lakefs lakefs name HEAD",
+    "/api/repos/ns/name": "api untyped ns name",
+    "/api/repos/datasets/ns/name.git/commits/x": "api datasets ns name commits/x",
+    "/api/repos/lakefs/name/": "api lakefs lakefs name",
+    "/n%73/n%61me/HEAD": "untyped ns name HEAD",
+    "/ns/a.b-c_d/HEAD": "untyped ns a.b-c_d HEAD",
   };
   for (const [path, target] of Object.entries(expected)) t.equal(outcome(path), target, path);
 });
@@ -59,6 +63,9 @@ t.test("what could mean something else to somebody is refused", async (t) => {
     "/ns/name//info/refs",
     "/ns",
     "/models/ns",
+    "/api/repos",
+    "/api/repos/ns",
+    "/api/ns/name",
     "",
     "ns/name/HEAD",
     "/healthz/x",

@@ -1,0 +1,112 @@
+/**
+ * Commands to the process that owns a data folder: a closed set, each with its arguments and its result, as one line of JSON either way.
+ *
+ *   {"command":"repo.create","arguments":{"name":"ns/name","lakefs":"repository"}}
+ *   {"ok":true,"result":{…}}      {"ok":false,"fault":"repository/exists","facts":{"name":"ns/name"}}
+ *
+ * transport/control-socket carries them; a command line that finds no server runs the same table itself.
+ */
+import { z } from "zod";
+import { asFault, Fault, type FaultRecord, isFaultCode, toRecord } from "../base/fault.js";
+import { LIMITS } from "../base/limits.js";
+import { faultFacts, type Log } from "../observe/log.js";
+import { readRepositoryName } from "../serve/repository-name.js";
+import type { RepositoryApi } from "./repositories.js";
+
+export interface ControlServices {
+  readonly repositories: RepositoryApi;
+  readonly log: Log;
+}
+
+interface Command<A, R> {
+  readonly arguments: z.ZodType<A>;
+  readonly run: (services: ControlServices, given: A, signal: AbortSignal) => Promise<R>;
+}
+
+function command<A, R>(shape: z.ZodType<A>, run: Command<A, R>["run"]): Command<A, R> {
+  return { arguments: shape, run };
+}
+
+const text = z.string().min(1).max(LIMITS.controlTextMax);
+const commitId = z.string().regex(/^([0-9a-f]{40}|[0-9a-f]{64})$/);
+
+export const COMMANDS = {
+  "repo.create": command(z.strictObject({ name: text, lakefs: text.optional() }), ({ repositories }, { name, lakefs }, signal) =>
+    repositories.create(readRepositoryName(name), lakefs, signal),
+  ),
+  "repo.list": command(z.strictObject({ after: z.string().max(LIMITS.controlTextMax) }), ({ repositories }, { after }, signal) =>
+    repositories.list(after, signal),
+  ),
+  "repo.show": command(z.strictObject({ name: text }), ({ repositories }, { name }, signal) => repositories.show(readRepositoryName(name), signal)),
+  "repo.resolve": command(z.strictObject({ name: text, id: commitId }), ({ repositories }, { name, id }, signal) =>
+    repositories.commit(readRepositoryName(name), id, signal),
+  ),
+} as const;
+
+export type ControlCommand = keyof typeof COMMANDS;
+export type ControlArguments<K extends ControlCommand> = (typeof COMMANDS)[K] extends Command<infer A, unknown> ? A : never;
+export type ControlResult<K extends ControlCommand> = Awaited<ReturnType<(typeof COMMANDS)[K]["run"]>>;
+
+const REQUEST = z.strictObject({ command: z.string(), arguments: z.unknown() });
+const ANSWER = z.union([
+  z.strictObject({ ok: z.literal(true), result: z.unknown() }),
+  z.strictObject({ ok: z.literal(false), fault: z.string(), facts: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])) }),
+]);
+
+/** Runs one command in this process. Throws what it throws, and "control/bad-request". */
+export async function runControl<K extends ControlCommand>(services: ControlServices, name: K, given: unknown, signal: AbortSignal): Promise<ControlResult<K>> {
+  const { arguments: shape, run } = COMMANDS[name] as unknown as Command<ControlArguments<K>, ControlResult<K>>;
+  const parsed = shape.safeParse(given);
+  if (parsed.success) return run(services, parsed.data, signal);
+  const issue = parsed.error.issues[0];
+  throw new Fault("control/bad-request", { command: name, argument: issue?.path.join("."), reason: issue?.message });
+}
+
+/** One line in, one line out, without their LF. Never rejects: a failure is an answer. Arguments are not logged: some will be secrets. */
+export async function answerControl(services: ControlServices, line: string, signal: AbortSignal): Promise<string> {
+  let name: string | undefined;
+  try {
+    name = readCommand(line);
+    const result = await runControl(services, name as ControlCommand, (JSON.parse(line) as { arguments: unknown }).arguments, signal);
+    services.log.info("command", { command: name });
+    return JSON.stringify({ ok: true, result });
+  } catch (error) {
+    const fault = asFault(error);
+    services.log[fault.row.http >= 500 ? "error" : "info"]("command refused", { command: name, ...faultFacts(fault) });
+    const { fault: code, facts } = toRecord(fault);
+    return JSON.stringify({ ok: false, fault: code, facts });
+  }
+}
+
+/** Throws "control/bad-request": not JSON of this shape, or a command of another version. */
+function readCommand(line: string): ControlCommand {
+  const request = REQUEST.safeParse(parseJson(line));
+  if (!request.success) throw new Fault("control/bad-request", { reason: "not a line of JSON with command and arguments" });
+  const { command: name } = request.data;
+  if (!Object.hasOwn(COMMANDS, name)) throw new Fault("control/bad-request", { command: name.slice(0, LIMITS.messageNameBytesMax), allowed: Object.keys(COMMANDS).join(" ") });
+  return name as ControlCommand;
+}
+
+export function formatControlRequest<K extends ControlCommand>(name: K, given: ControlArguments<K>): string {
+  return JSON.stringify({ command: name, arguments: given });
+}
+
+/** The result in an answer of `name`. Throws the Fault it carries, or "control/failed". */
+export function readControlAnswer<K extends ControlCommand>(name: K, line: string): ControlResult<K> {
+  const answer = ANSWER.safeParse(parseJson(line));
+  if (!answer.success) throw new Fault("control/failed", { command: name, reason: "its answer cannot be read" });
+  if (answer.data.ok) return answer.data.result as ControlResult<K>;
+  throw fromRecord(answer.data);
+}
+
+function fromRecord({ fault, facts }: { readonly fault: string; readonly facts: FaultRecord["facts"] }): Fault {
+  return isFaultCode(fault) ? new Fault(fault, facts) : new Fault("control/failed", { ...facts, fault });
+}
+
+function parseJson(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined; // said by the caller
+  }
+}

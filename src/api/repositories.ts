@@ -1,0 +1,90 @@
+/** What can be asked and done about repositories, whoever asks: the JSON API (transport/http-api) and commands (control.ts). Values are JSON. */
+import { Fault } from "../base/fault.js";
+import { LIMITS } from "../base/limits.js";
+import { findCommitIds } from "../serve/commit-ids.js";
+import type { Repository } from "../serve/conversation.js";
+import { openContext, type UploadPackDeps } from "../serve/fetch-context.js";
+import type { Repositories } from "../serve/repositories.js";
+import { candidatesOf, kindOf, readRepositoryName, type RepositoryName, titleOf, type TypedName } from "../serve/repository-name.js";
+
+export type RepositoryKind = ReturnType<typeof kindOf>;
+
+export interface RepositoryFacts {
+  /** "ns/name", "datasets/ns/name", "lakefs/repository". */
+  readonly name: string;
+  readonly kind: RepositoryKind;
+  /** lakeFS's name of it; null: it lives in our own store. */
+  readonly lakefs: string | null;
+  /** Full name HEAD points at. */
+  readonly head: string;
+  /** How far the lakeFS commits that are being read now are; all 0: none are. null: not over lakeFS. */
+  readonly reading: { readonly commits: number; readonly total: number; readonly objects: number } | null;
+}
+
+export interface CommitFacts {
+  /** The Git id: of a commit, or of the annotated tag that the lakeFS commit stands for. */
+  readonly git: string;
+  readonly type: "commit" | "tag";
+  readonly commit: string;
+  readonly tree: string;
+  /** The lakeFS commit asked for, or one that became `git`. */
+  readonly lakefs: string | null;
+  /** All lakeFS commits that became `git`. */
+  readonly lakefs_ids: readonly string[];
+}
+
+export interface ListedRepository {
+  readonly name: string;
+  readonly kind: RepositoryKind;
+  readonly lakefs: string | null;
+}
+
+export interface RepositoryApiOptions {
+  /** The door of the Git routes: what may be seen is decided there. */
+  readonly resolve: (name: RepositoryName, toPush: boolean, signal: AbortSignal) => Promise<Repository>;
+  readonly repositories: Repositories;
+  readonly fetch: UploadPackDeps;
+}
+
+export class RepositoryApi {
+  readonly #options: RepositoryApiOptions;
+
+  constructor(options: RepositoryApiOptions) {
+    this.#options = options;
+  }
+
+  /** Waits for no synthesis. Throws "repository/missing". */
+  async show(name: RepositoryName, signal: AbortSignal): Promise<RepositoryFacts> {
+    const { title, type, lakefs, refs } = await this.#options.resolve(name, false, signal);
+    const head = lakefs?.head ?? (await refs.read(signal)).head;
+    return { name: title, kind: kindOf(type), lakefs: lakefs?.repository ?? null, head, reading: lakefs?.commits.progress ?? null };
+  }
+
+  /** `id`: Git's or lakeFS's. Throws "repository/missing", "commit/missing", "lakefs/reading". */
+  async commit(name: RepositoryName, id: string, signal: AbortSignal): Promise<CommitFacts> {
+    const repository = await this.#options.resolve(name, false, signal);
+    const context = await openContext({ repository, signal, stateless: true }, this.#options.fetch);
+    const ids = await findCommitIds(context, id);
+    if (ids === undefined) throw new Fault("commit/missing", { name: repository.title, id });
+    const { git, type, commit, tree, lakefs, lakefsIds } = ids;
+    return { git, type, commit, tree, lakefs: lakefs ?? null, lakefs_ids: lakefsIds };
+  }
+
+  /** Throws "repository/exists", "repository/bad-name", "lakefs/unset", "lakefs/missing". */
+  async create(name: RepositoryName, lakefs: string | undefined, signal: AbortSignal): Promise<ListedRepository> {
+    const made = await this.#options.repositories.create(name, lakefs, signal);
+    return { name: titleOf(made), kind: kindOf(made.type), lakefs: lakefs ?? null };
+  }
+
+  /** Repositories that our store knows, by name, behind `after`: at most `listedPageMax`. */
+  async list(after: string, signal: AbortSignal): Promise<ListedRepository[]> {
+    const { repositories } = this.#options;
+    const listed: ListedRepository[] = [];
+    for (const title of await repositories.list(LIMITS.listedPageMax, signal, after)) {
+      const [name] = candidatesOf(readRepositoryName(title)) as [TypedName];
+      const lakefs = name.type === "lakefs" ? name.name : await repositories.boundTo(name, signal);
+      listed.push({ name: title, kind: kindOf(name.type), lakefs: lakefs ?? null });
+    }
+    return listed;
+  }
+}

@@ -1,0 +1,44 @@
+/** `lakepack doctor`: what an operator should know and nobody says by itself. */
+import { Command } from "commander";
+import { Fault } from "../base/fault.js";
+import { LakefsClient } from "../lakefs/client.js";
+import { type Examination, examineRepository } from "../lakefs/examine.js";
+import { type FolderOptions, folderSettings, withFolderOptions } from "./folder-options.js";
+
+interface Options extends FolderOptions {
+  readonly lakefs: string;
+  readonly json?: boolean;
+}
+
+export function doctorCommand(): Command {
+  return withFolderOptions(new Command("doctor").description("Look for what is wrong, or cannot be done."))
+    .requiredOption("--lakefs <repository>", "list all that this lakeFS repository holds and Git cannot have; it stays in lakeFS")
+    .option("--json", "print the findings as JSON")
+    .exitOverride()
+    .action(doctor);
+}
+
+/** Findings are no failure: exit code 0. */
+async function doctor(options: Options): Promise<void> {
+  const { lakefs_endpoint: endpoint, lakefs_access_key_id: accessKeyId, lakefs_secret_access_key: secretAccessKey } = folderSettings(options);
+  if (endpoint === "") throw new Fault("lakefs/unset", { repository: options.lakefs });
+  const client = new LakefsClient({ endpoint, accessKeyId, secretAccessKey });
+  const { signal } = new AbortController();
+  const found = await examineRepository({ client, repository: options.lakefs, signal, pagesOnly: false });
+  process.stdout.write(options.json === true ? `${JSON.stringify(found)}\n` : report(found));
+}
+
+function report({ refs, commits, examined }: Examination): string {
+  const lines = refs.map(({ kind, id, reason }) => `${kind} ${quoted(id)} is not served: ${reason}`);
+  for (const { lakeId, refs: names, paths } of commits) {
+    lines.push(`${names.map(quoted).join(", ")} (lakeFS commit ${lakeId}): ${paths.length} cannot be in Git`);
+    for (const { path, reason } of paths) lines.push(`  ${quoted(path)}: ${reason}`);
+  }
+  const heads = examined === 1 ? "1 head" : `${examined} heads`;
+  return `${[...lines, lines.length === 0 ? `all of ${heads} can be in Git` : `${heads} examined`].join("\n")}\n`;
+}
+
+/** As it is, or as JSON where it holds what a terminal would act on or an end could not be seen. */
+function quoted(text: string): string {
+  return /[\x00-\x1f\x7f-\x9f"\\]|^\s|\s$|^$/.test(text) ? JSON.stringify(text).replace(/[\x7f-\x9f]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`) : text;
+}

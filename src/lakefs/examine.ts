@@ -1,0 +1,120 @@
+/** Looks through a lakeFS repository for what cannot be in Git, and names all of it. Reads only; nothing of it is kept. */
+import { fromLatin1, lossyText } from "../base/bytes.js";
+import { LIMITS } from "../base/limits.js";
+import { checkGitattributes, checkGitmodules } from "../git/fsck.js";
+import { specialKind } from "./contents.js";
+import type { PathMapping } from "./contract.js";
+import { listCommit, type ListingSource } from "./listing.js";
+import { DEFAULT_MAPPING, readMapping } from "./mapping.js";
+import { type Crossing, crossing, type LakeEntry } from "./path-rules.js";
+import { fromLakefsId, type LakefsRefKind, RESERVED_BRANCH_PREFIX } from "./ref-names.js";
+
+export interface RefFinding {
+  readonly kind: LakefsRefKind;
+  readonly id: string;
+  readonly reason: string;
+}
+
+export interface PathFinding {
+  readonly path: string;
+  readonly reason: string;
+}
+
+export interface CommitFinding {
+  readonly lakeId: string;
+  /** Full Git names of the branches and tags at this commit. */
+  readonly refs: readonly string[];
+  readonly paths: readonly PathFinding[];
+}
+
+export interface Examination {
+  /** Branches and tags whose names Git cannot have, or that stand for another's. */
+  readonly refs: readonly RefFinding[];
+  /** Heads that hold something which cannot be in Git. */
+  readonly commits: readonly CommitFinding[];
+  /** Heads looked through. */
+  readonly examined: number;
+}
+
+/** All heads of a repository, each commit once. Throws "lakefs/missing". */
+export async function examineRepository(source: ListingSource): Promise<Examination> {
+  const { client, repository, signal } = source;
+  const { storage_namespace: namespace } = await client.getRepository(repository, signal);
+  const mapping = (await readMapping(client, repository, signal)) ?? DEFAULT_MAPPING;
+  const { heads, refs } = await findHeads(source);
+  const commits: CommitFinding[] = [];
+  for (const [lakeId, names] of heads) {
+    const paths = await examineCommit(source, lakeId, mapping.version === 2 ? { ...mapping, namespace } : mapping);
+    if (paths.length > 0) commits.push({ lakeId, refs: names, paths });
+  }
+  return { refs, commits, examined: heads.size };
+}
+
+interface Head {
+  readonly kind: LakefsRefKind;
+  readonly id: string;
+  readonly lakeId: string;
+  /** Full Git name. */
+  readonly name: string;
+}
+
+async function findHeads({ client, repository, signal }: ListingSource): Promise<{ heads: Map<string, string[]>; refs: RefFinding[] }> {
+  const found: Head[] = [];
+  const refs: RefFinding[] = [];
+  const lists = { branch: client.listBranches(repository, {}, signal), tag: client.listTags(repository, signal) } as const;
+  for (const kind of ["branch", "tag"] as const) {
+    for await (const { id, commit_id: lakeId } of lists[kind]) {
+      if (kind === "branch" && id.startsWith(RESERVED_BRANCH_PREFIX)) continue;
+      const short = fromLakefsId(kind, id);
+      if (short === undefined) refs.push({ kind, id, reason: "Git cannot have this name, or another id stands for it" });
+      else found.push({ kind, id, lakeId, name: `refs/${kind === "branch" ? "heads" : "tags"}/${short}` });
+    }
+  }
+  const names = new Set(found.map(({ name }) => name));
+  const heads = new Map<string, string[]>();
+  for (const { kind, id, lakeId, name } of found) {
+    const file = foldersOf(name).find((folder) => names.has(folder));
+    if (file !== undefined) refs.push({ kind, id, reason: `${readable(file)} would be its folder` });
+    else heads.set(lakeId, [...(heads.get(lakeId) ?? []), readable(name)]);
+  }
+  return { heads, refs };
+}
+
+/** The paths of a commit that cannot be in Git, in lakeFS's order; files beside a folder of their name come last. */
+export async function examineCommit(source: ListingSource, lakeId: string, mapping: PathMapping): Promise<PathFinding[]> {
+  const { client, repository, signal } = source;
+  const { meta_range_id: metarange } = await client.getCommit(repository, lakeId, signal);
+  const findings: PathFinding[] = [];
+  const crossed: string[] = [];
+  for await (const batch of listCommit(source, lakeId, metarange)) {
+    for (const entry of batch) {
+      const how = crossing(entry, mapping);
+      const reason = how.as === "refused" ? how.reason : await contentRefusal(source, lakeId, entry, how);
+      if (reason !== undefined) findings.push({ path: readable(entry.path), reason });
+      else if (how.as !== "nothing") crossed.push(entry.path);
+    }
+  }
+  const folders = new Set(crossed.flatMap(foldersOf));
+  const shadowed = crossed.filter((path) => folders.has(path));
+  return [...findings, ...shadowed.map((path) => ({ path: readable(path), reason: "a folder has the same name" }))];
+}
+
+/** Files that Git itself reads are refused for what is in them. Pointers and what is too large to be held are not looked into, as in synthesis. */
+async function contentRefusal({ client, repository, signal }: ListingSource, lakeId: string, entry: LakeEntry, how: Crossing): Promise<string | undefined> {
+  if (how.as !== "file" || how.pointer || entry.size > LIMITS.lakefsHeldBytesMax) return undefined;
+  const special = specialKind({ entry, crossing: how, unchanged: undefined });
+  if (special === undefined) return undefined;
+  const data = await client.readObject(repository, lakeId, readable(entry.path), entry.size, signal);
+  const refusal = special === "gitmodules" ? checkGitmodules(data) : checkGitattributes(data);
+  return refusal && `Git refuses it: ${refusal.text}`;
+}
+
+function foldersOf(path: string): string[] {
+  const folders: string[] = [];
+  for (let slash = path.indexOf("/"); slash >= 0; slash = path.indexOf("/", slash + 1)) folders.push(path.slice(0, slash));
+  return folders;
+}
+
+function readable(path: string): string {
+  return lossyText(fromLatin1(path));
+}

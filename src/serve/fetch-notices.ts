@@ -1,0 +1,46 @@
+/** What a fetch is told on band 2 beside its progress: which repository a name has led to, and what of lakeFS is not in what it gets. */
+import { asFault } from "../base/fault.js";
+import { LIMITS } from "../base/limits.js";
+import type { Oid } from "../git/oid.js";
+import type { Uncrossed } from "../lakefs/uncrossed.js";
+import { faultFacts } from "../observe/log.js";
+import type { FetchContext } from "./fetch-context.js";
+
+/** Lines, to be said whatever the client wants of progress: they are about what it gets. */
+export async function fetchNotices(context: FetchContext, wants: readonly Oid[]): Promise<readonly string[]> {
+  const { repository, deps, signal } = context;
+  if (repository.lakefs === undefined) return repository.notices;
+  try {
+    const found = await firstUncrossed(context, wants);
+    return found === undefined ? repository.notices : [...repository.notices, ...uncrossedLines(repository.lakefs.repository, found)];
+  } catch (error) {
+    // A fetch is whole without its notices; an abort is seen by whoever writes next.
+    if (!signal.aborted) deps.log.warn("what cannot be in Git could not be named", { repository: repository.title, ...faultFacts(asFault(error)) });
+    return [...repository.notices, "warning: the paths of lakeFS that cannot be in Git could not be looked up"];
+  }
+}
+
+/** Of the first wanted commit that has any, the default branch's before others: branches of one repository mostly share them. */
+async function firstUncrossed({ repository, refs, signal }: FetchContext, wants: readonly Oid[]): Promise<Uncrossed | undefined> {
+  const { lakefs } = repository;
+  if (lakefs === undefined) return undefined;
+  const head = refs.byName.get(refs.head)?.oid;
+  const ordered = head !== undefined && wants.includes(head) ? [head, ...wants.filter((want) => want !== head)] : wants;
+  for (const want of ordered.slice(0, LIMITS.lakefsUncrossedWants)) {
+    const [lakeId] = await lakefs.commits.toLake(want, signal);
+    const found = lakeId === undefined ? undefined : await lakefs.uncrossed.of(lakeId, signal);
+    if (found !== undefined && found.count > 0) return found;
+  }
+  return undefined;
+}
+
+function uncrossedLines(repository: string, { lakeId, count, first }: Uncrossed): string[] {
+  const paths = count === 1 ? "1 path" : `${count} paths`;
+  const more = count > first.length ? [`  and ${count - first.length} more: lakepack doctor --lakefs ${repository} lists all`] : [];
+  return [`warning: ${paths} of lakeFS commit ${lakeId.slice(0, 12)} cannot be in Git and stay in lakeFS:`, ...first.map((line) => `  ${printable(line)}`), ...more];
+}
+
+/** A path may hold anything, a terminal's commands too. */
+function printable(text: string): string {
+  return text.replace(/[\x00-\x1f\x7f-\x9f]/g, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`);
+}

@@ -1,0 +1,92 @@
+/** A lakeFS that takes long to be read: what stock git is told meanwhile, and that the work goes on. */
+import { createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import t, { type Test } from "tap";
+import { utf8 } from "../../src/base/bytes.js";
+import { Fault } from "../../src/base/fault.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
+import { git, remoteRefs, startLakepack, tempFolder, tryGit } from "./harness.js";
+import { lakefsEnvironment, seed, signal } from "./lakefs-beside.js";
+
+interface Gate {
+  readonly endpoint: string;
+  /** How often each content was asked for, by its path in lakeFS. */
+  readonly reads: ReadonlyMap<string, number>;
+  open(): void;
+}
+
+/** A proxy before lakeFS that holds back the contents of `path` until it is opened. */
+async function startGate(t: Test, { access }: RunningLakefs, path: string): Promise<Gate> {
+  let open = (): void => undefined;
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  const reads = new Map<string, number>();
+  const pass = async (incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> => {
+    const url = new URL(incoming.url ?? "/", access.endpoint);
+    const content = url.pathname.endsWith("/objects") && incoming.method === "GET" ? url.searchParams.get("path") : null;
+    if (content !== null) reads.set(content, (reads.get(content) ?? 0) + 1);
+    if (content === path) await opened;
+    const onward = request(url, { method: incoming.method, headers: { ...incoming.headers, host: url.host } }, (answer) => {
+      outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.pipe(outgoing);
+    });
+    onward.on("error", () => outgoing.destroy());
+    incoming.pipe(onward);
+  };
+  const server = createServer((incoming, outgoing) => void pass(incoming, outgoing));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.teardown(() => {
+    open();
+    server.closeAllConnections();
+    server.close();
+  });
+  return { endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, reads, open: () => open() };
+}
+
+t.test("figures in the promised form", async (t) => {
+  const text = (commit: string, objects: number) => new Fault("lakefs/reading", { commit, objects }).message;
+  t.equal(text("12/340", 48_000), "reading lakeFS commit 12/340, 48,000 objects; try again");
+  t.equal(text("0/1", 999), "reading lakeFS commit 0/1, 999 objects; try again");
+  t.equal(text("1/2", 1_234_567), "reading lakeFS commit 1/2, 1,234,567 objects; try again");
+});
+
+t.test("while commits are being read: ERR with figures, the same by API and log; then the refs", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
+  const lakefs = await startLakefs(t);
+  const { client } = lakefs;
+  await seed(lakefs, "slow", Object.fromEntries(Array.from({ length: 20 }, (_, at) => [`folder/${at}`, `${at}\n`])));
+  for (const file of ["second", "third"]) {
+    await client.uploadObject("slow", "main", file, utf8(`${file}\n`), {}, signal);
+    await client.commit("slow", "main", { message: file }, signal);
+  }
+  const gate = await startGate(t, lakefs, "third");
+  const server = await startLakepack(t, { env: { ...lakefsEnvironment(lakefs, gate.endpoint), LAKEPACK_LAKEFS_REFS_WAIT_SECONDS: "1" } });
+  const url = `${server.url}/lakefs/slow.git`;
+
+  for (const version of [2, 1, 0] as const) {
+    const early = await tryGit(["ls-remote", url], { version });
+    t.not(early.code, 0);
+    t.equal(early.stdout, "", "never an empty list");
+    t.match(early.stderr, /^fatal: remote error: reading lakeFS commit 2\/3, [1-9]\d* objects; try again\n$/, `version ${version}`);
+  }
+  const work = await tempFolder(t);
+  await git(["init", "-q", work]);
+  t.match((await tryGit(["push", url, ":refs/heads/x"], { cwd: work })).stderr, /remote error: reading lakeFS commit 2\/3, \d+ objects; try again/);
+  const get = async (path: string) => {
+    const response = await fetch(`${server.url}/api/repos/lakefs/slow${path}`);
+    return { status: response.status, retry: response.headers.get("retry-after"), body: (await response.json()) as { message?: string; reading?: { commits: number; total: number; objects: number } } };
+  };
+  const { reading } = (await get("")).body;
+  t.match(reading, { commits: 2, total: 3 });
+  const objects = reading?.objects ?? 0;
+  t.ok(objects > 20, "of commits that are not done too");
+  t.match(await get(`/commits/${"0".repeat(40)}`), { status: 503, retry: /\d/, body: { message: `reading lakeFS commit 2/3, ${objects} objects; try again` } });
+  t.match(server.log(), `"message":"reading lakeFS commit 2/3, ${objects} objects; try again"`);
+
+  gate.open();
+  for (let attempt = 0; attempt < 300 && (await get("")).body.reading?.total !== 0; attempt++) await new Promise((wake) => setTimeout(wake, 100));
+  t.match((await get("")).body.reading, { total: 0 }, "the work went on by itself");
+  t.match(server.log(), /"commit":"3\/3","objects":\d+,"msg":"lakeFS was read"/);
+  t.match((await remoteRefs(url)).map((line) => line.split("\t")[1]), ["HEAD", "refs/heads/main"]);
+  t.same([...gate.reads.values()].filter((times) => times !== 1), [], "each content was read once");
+});
