@@ -79,6 +79,7 @@ export const FAULTS = {
   "lakefs/bad-request": { http: 502, retry: false, says: "lakeFS did not accept the request" },
   "lakefs/bad-reply": { http: 502, retry: false, says: "lakeFS answered with something that cannot be read" },
   "lakefs/reading": { http: 503, retry: true, says: "reading lakeFS takes longer and goes on; try again" },
+  "lakefs/unknown-outcome": { http: 502, retry: true, says: "lakeFS stopped answering while the push was landing; fetch to see whether it has" },
   "lakefs/unmappable": { http: 422, retry: false, says: "this cannot exist on the other side" },
 
   // lfs. Never 422 outside a batch's reply: git-lfs takes that for success and moves the ref without the object.

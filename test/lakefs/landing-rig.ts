@@ -73,6 +73,8 @@ export interface RigNode extends LakefsRepository {
   push(work: Work, changes: readonly (readonly [name: string, to: string, old?: string])[], options?: { readonly atomic?: boolean }): Promise<readonly RefOutcome[]>;
   git(...args: string[]): Promise<string>;
   readonly progress: string[];
+  /** What pushers were told of results. */
+  readonly results: string[];
   /** Calls of the main thread. */
   readonly calls: { name: string; method: string; path: string }[];
 }
@@ -121,10 +123,12 @@ export async function rigNode(t: Test, server: RunningLakefs, pool: ThreadPool, 
   );
   t.teardown(() => opened.close());
   const progress: string[] = [];
+  const results: string[] = [];
   let copies = 0;
   return {
     ...opened,
     progress,
+    results,
     calls,
     push: async (work, changes, { atomic = false } = {}) => {
       const { byName } = await opened.refs.read();
@@ -136,7 +140,7 @@ export async function rigNode(t: Test, server: RunningLakefs, pool: ThreadPool, 
         await objects.publish(pack);
         const list = changes.map(([name, to, old]) => ({ name, old: old ?? byName.get(name)?.oid ?? ZERO, new: to, ...peeled(work, to) }));
         const packs = pack.objectCount === 0 ? [] : [toPackRecord(pack, "push")];
-        return await opened.refs.update(list, { atomic, denyDeletes: false, denyDeleteCurrent: true, packs, onProgress: (line) => void progress.push(line) }, signal);
+        return await opened.refs.update(list, { atomic, denyDeletes: false, denyDeleteCurrent: true, packs, onProgress: (line) => void progress.push(line), onResult: (line) => void results.push(line) }, signal);
       } finally {
         await ingest.discard();
       }
