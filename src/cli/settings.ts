@@ -57,6 +57,7 @@ export const SETTINGS = {
   lakefs_secret_access_key: setting(z.string(), "", "its secret", "with lakefs_endpoint; never logged"),
   lakefs_forced_pushes: setting(flag, "false", "true or false", "whether a push may take commits away from a lakeFS branch; the old head is kept on a hidden branch"),
   push_commits_max: setting(count(1_000_000), "10000", "1 to 1000000", "commits of one push to a lakeFS repository"),
+  plain_file_bytes_max: setting(size, "256m", "bytes, with k, m or g", "largest file a push to a lakeFS repository may have outside Git LFS"),
   lfs_threshold: setting(count(2 ** 40), "1000000", "bytes", "files of this size and more become LFS pointers; counts only for a lakeFS repository seen for the first time"),
   cors_origins: setting(list, "", "origins separated by commas", "web pages that may call the Git routes"),
   log_level: setting(z.enum(["silent", "error", "warn", "info", "debug", "trace"]), "info", "silent, error, warn, info, debug or trace", "log"),

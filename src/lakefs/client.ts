@@ -18,7 +18,7 @@ import type {
 } from "./types.js";
 
 /** Prefix of the headers that become an object's user metadata; lakeFS lower-cases the keys. */
-const METADATA_HEADER = "x-lakefs-meta-";
+export const METADATA_HEADER = "x-lakefs-meta-";
 
 export interface MergeRequest {
   readonly message: string;

@@ -7,6 +7,7 @@
  */
 import { asFault, Fault } from "../base/fault.js";
 import type { Semaphore } from "../base/flow.js";
+import { LIMITS } from "../base/limits.js";
 import { ZERO_OID } from "../git/oid.js";
 import { faultFacts, type Log } from "../observe/log.js";
 import type { ObjectDatabase } from "../odb/object-database.js";
@@ -17,6 +18,7 @@ import type { LfsObjects } from "./contract.js";
 import type { LakefsAccess } from "./http.js";
 import { BranchLanding } from "./landing-branch.js";
 import type { Landing } from "./landing-contract.js";
+import { completeLanding } from "./landing-point.js";
 import { TagLanding } from "./landing-tag.js";
 import { Lander } from "./lander.js";
 import { splitRefName } from "./ref-names.js";
@@ -28,6 +30,8 @@ export interface LandingPolicy {
   readonly allowForced: boolean;
   /** Commits of one push; default: LIMITS.landingCommitsMax. */
   readonly commitsMax?: number;
+  /** Bytes of a file that is no LFS pointer; default: LIMITS.plainFileBytesMax. */
+  readonly plainFileBytesMax?: number;
 }
 
 export interface LandingOptions extends LandingParts {
@@ -73,6 +77,13 @@ class LakefsLanding implements Landing {
     return changes.map((change) => outcomes.get(change) as RefOutcome);
   }
 
+  async complete(branch: string, lakeId: string, signal: AbortSignal): Promise<void> {
+    const { repository, log } = this.#options;
+    const head = await this.#client.getCommit(repository, lakeId, signal);
+    const completed = await completeLanding(this.#client, repository, branch, head, signal);
+    if (completed) log.info("a half-landed push was completed", { repository, branch, merge: lakeId });
+  }
+
   get #client(): LakefsClient {
     return this.#options.client;
   }
@@ -105,7 +116,14 @@ function rank(change: RefChange): number {
 /** What the pusher reads of a failure. */
 function sentence(fault: Fault): string {
   const { path, reason } = fault.facts;
-  if (fault.code === "lakefs/unmappable" && reason !== undefined) return path === undefined ? String(reason) : `'${path}' cannot be in lakeFS: ${reason}`;
+  if (fault.code === "lakefs/unmappable" && reason !== undefined) return path === undefined ? String(reason) : `'${shown(String(path))}' cannot be in lakeFS: ${reason}`;
   if (fault.code === "lakefs/refused") return `a hook in lakeFS refused it: ${reason}`;
   return fault.message;
+}
+
+/** A path in a sentence that git cuts after some hundred bytes: its middle gives way. */
+function shown(path: string): string {
+  const text = path.replace(/[\x00-\x1f\x7f]/g, "?");
+  const half = LIMITS.messageNameBytesMax / 2;
+  return text.length <= 2 * half ? text : `${text.slice(0, half)}…${text.slice(-half)}`;
 }

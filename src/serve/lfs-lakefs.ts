@@ -1,9 +1,9 @@
 /** What LFS asks of a lakeFS repository (lfs/lakefs-store), over the lakeFS API. */
 import { Fault } from "../base/fault.js";
-import { LIMITS } from "../base/limits.js";
 import type { LakefsClient } from "../lakefs/client.js";
 import { type LakefsAccess, pathOf } from "../lakefs/http.js";
 import type { LakefsObject } from "../lakefs/types.js";
+import { uploadStream } from "../lakefs/upload-stream.js";
 import type { LakefsFile, LakefsFiles } from "../lfs/lakefs-store.js";
 
 /** User metadata of what was staged by its address. */
@@ -33,7 +33,7 @@ export function lakefsFiles({ client, access, repository }: LakefsFilesOptions):
     },
     async upload(branch, path, size, body, signal) {
       await ensureBranch(client, repository, branch, signal);
-      return uploadStream(access, { repository, branch, path, size }, body, signal);
+      return toFile(await uploadStream(access, { repository, branch, path, size, metadata: {} }, body, signal));
     },
     async stage(branch, path, { address, checksum, size }, signal) {
       await client.stageObject(repository, branch, path, { physical_address: address, checksum, size_bytes: size, metadata: { [ORIGIN_KEY]: address } }, signal);
@@ -65,39 +65,6 @@ async function presign(client: LakefsClient, repository: string, ref: string, pa
   const location = headers.get("location");
   if (status < 300 || location === null) throw new Fault("lakefs/bad-reply", { call: call.name, reason: "no redirect", status });
   return location;
-}
-
-interface UploadTarget {
-  readonly repository: string;
-  readonly branch: string;
-  readonly path: string;
-  readonly size: number;
-}
-
-/** One upload, never repeated: its bytes are gone. lakeFS stages nothing of a body that ends early. */
-async function uploadStream(access: LakefsAccess, target: UploadTarget, body: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<LakefsFile> {
-  const base = `${access.endpoint.replace(/\/+$/, "").replace(/\/api\/v1$/, "")}/api/v1`;
-  const { repository, branch, path, size } = target;
-  const url = `${base}/repositories${pathOf(repository)}/branches${pathOf(branch)}/objects?path=${encodeURIComponent(path)}`;
-  const request = {
-    method: "POST",
-    headers: {
-      Authorization: `Basic ${Buffer.from(`${access.accessKeyId}:${access.secretAccessKey}`).toString("base64")}`,
-      "Content-Type": "application/octet-stream",
-      "Content-Length": String(size),
-    },
-    body,
-    duplex: "half",
-    signal,
-    redirect: "error",
-  };
-  const response = await fetch(url, request as unknown as RequestInit).catch((error: unknown) => {
-    if (signal.aborted) throw new Fault("base/aborted", {}, error);
-    throw new Fault("lakefs/unreachable", { call: "uploadStream", reason: (error as Error).message }, error);
-  });
-  const text = (await response.text()).slice(0, LIMITS.lakefsReplyBytesMax);
-  if (response.status !== 201) throw new Fault("lakefs/failed", { call: "uploadStream", status: response.status, reason: text.slice(0, 500) });
-  return toFile(JSON.parse(text) as LakefsObject);
 }
 
 function toFile({ physical_address: address, checksum, size_bytes: size = 0, metadata }: LakefsObject): LakefsFile {
