@@ -3,6 +3,7 @@
  * the manifest. HEAD is the default branch. A branch at the repository's first commit is unborn.
  */
 import { createHash } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import { asFault, Fault } from "../base/fault.js";
 import { orAbort } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
@@ -54,6 +55,7 @@ export class LakefsRefs implements RefStore {
 
   constructor(options: LakefsRefsOptions) {
     this.#options = options;
+    setMaxListeners(0, this.#closed.signal); // every record that waits to be written listens
   }
 
   /** Throws "lakefs/reading" where synthesis takes longer than `waitMs`; it goes on then. */

@@ -5,6 +5,7 @@
  * What runs where: packs are read, blobs hashed and uploaded in a pool thread (build-trees.ts), because contents are many bytes; records, checks and the commit
  * point are few small calls and run here.
  */
+import { setMaxListeners } from "node:events";
 import { asFault, Fault } from "../base/fault.js";
 import type { Semaphore } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
@@ -64,7 +65,8 @@ class LakefsLanding implements Landing {
   }
 
   async update(changes: readonly RefChange[], options: RefUpdateOptions, given?: AbortSignal): Promise<readonly RefOutcome[]> {
-    const signal = given ?? new AbortController().signal;
+    const signal = given === undefined ? new AbortController().signal : AbortSignal.any([given]);
+    setMaxListeners(0, signal); // every record that waits for its turn listens
     if (options.atomic && changes.length > 1) return changes.map(({ name }) => refusal(name, "lakeFS cannot move several refs at once; push without --atomic"));
     if ((await this.#client.getRepository(this.#options.repository, signal)).read_only === true) {
       return changes.map(({ name }) => refusal(name, "the repository is read-only in lakeFS"));

@@ -51,7 +51,7 @@ export class Work {
     return this.run(args).toString("latin1").trimEnd();
   }
 
-  run(args: readonly string[], input: string = ""): Buffer {
+  run(args: readonly string[], input: string | Uint8Array = ""): Buffer {
     return execFileSync("git", ["-c", "safe.directory=*", "-C", this.folder, ...args], { env: ENVIRONMENT, input, stdio: ["pipe", "pipe", "pipe"], maxBuffer: 2 ** 28 });
   }
 
