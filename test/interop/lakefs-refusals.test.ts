@@ -61,6 +61,23 @@ async function conversations(t: Test, lakefs: RunningLakefs, server: Lakepack): 
     await refusedIn(t, at, ["--force", "main"], /non-fast-forward: this server does not take commits away from a branch/);
   });
 
+  await t.test("a forced push is a setting, off by default; the old head is kept on a hidden branch", async (t) => {
+    const at = await scene(t, lakefs, server);
+    await commit(at.work, "second", { a: "2" });
+    await git(["push", "-q", at.url, "main"], { cwd: at.work });
+    const old = await headOf(lakefs, at.name);
+    await git(["reset", "-q", "--hard", "HEAD~1"], { cwd: at.work });
+    await commit(at.work, "instead", { a: "3" });
+    await refusedIn(t, at, ["--force", "main"], /non-fast-forward/);
+    const lenient = await startBeside(t, lakefs, { LAKEPACK_LAKEFS_FORCED_PUSHES: "true" });
+    await git(["push", "-q", "--force", `${lenient.url}/lakefs/${at.name}.git`, "main"], { cwd: at.work });
+    t.equal((await filesOf(lakefs, at.name)).get("a"), "3");
+    t.match((await remoteRefs(at.url)).join("\n"), `${await git(["rev-parse", "HEAD"], { cwd: at.work })}\trefs/heads/main`);
+    const kept: string[] = [];
+    for await (const ref of client.listBranches(at.name, { prefix: "lakepack-kept-", hidden: true }, signal)) kept.push(ref.commit_id);
+    t.same(kept, [old.id]);
+  });
+
   await t.test("uncommitted changes in lakeFS, by their first paths", async (t) => {
     const at = await scene(t, lakefs, server);
     for (const path of ["d/4", "d/1", "d/3", "d/2"]) await put(lakefs, at.name, path, "dirty");

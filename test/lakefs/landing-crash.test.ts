@@ -3,12 +3,10 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { Fault } from "../../src/base/fault.js";
-import { LakefsClient } from "../../src/lakefs/client.js";
-import type { LakefsCall } from "../../src/lakefs/http.js";
 import { completeLanding } from "../../src/lakefs/landing-point.js";
 import { sweepWorkBranches } from "../../src/lakefs/sweep.js";
 import type { ThreadPool } from "../../src/pool/pool.js";
-import { freshView, newRepository, newWork, rigNode, type RigNode, type Work } from "./landing-rig.js";
+import { freshView, newRepository, newWork, rigNode, type RigNode, type Steps, watchedClient, type Work } from "./landing-rig.js";
 import { signal, Source, testPool } from "./reading.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
 
@@ -17,28 +15,6 @@ t.setTimeout(300_000);
 const MAIN = "refs/heads/main";
 /** More than any push of one commit makes. */
 const CALLS_MAX = 60;
-
-interface Steps {
-  before?(call: LakefsCall): Promise<void> | void;
-  after?(call: LakefsCall): Promise<void> | void;
-}
-
-/** A client whose calls are watched; `steps` may be set later. */
-function watchedClient(server: RunningLakefs): { client: LakefsClient; steps: Steps } {
-  const client = new LakefsClient(server.access);
-  const steps: Steps = {};
-  const { http } = client as unknown as { http: Record<string, (call: LakefsCall, ...rest: unknown[]) => Promise<unknown>> };
-  for (const name of ["json", "done", "bytes"]) {
-    const real = (http[name] as (call: LakefsCall, ...rest: unknown[]) => Promise<unknown>).bind(http);
-    http[name] = async (call, ...rest) => {
-      await steps.before?.(call);
-      const answer = await real(call, ...rest);
-      await steps.after?.(call);
-      return answer;
-    };
-  }
-  return { client, steps };
-}
 
 function died(): never {
   throw new Fault("lakefs/unreachable", { reason: "the test cut it" });
