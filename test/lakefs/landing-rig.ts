@@ -73,6 +73,8 @@ export class Work {
 export interface RigNode extends LakefsRepository {
   /** As a push would: a pack of what `not` lacks, then the refs. [name, old, new] each; old undefined: what the node says. */
   push(work: Work, changes: readonly (readonly [name: string, to: string, old?: string])[], options?: { readonly atomic?: boolean }): Promise<readonly RefOutcome[]>;
+  /** Objects alone, as the first half of a push: a pack of `tips`, and it stays. */
+  load(work: Work, tips: readonly string[]): Promise<void>;
   git(...args: string[]): Promise<string>;
   readonly landing: Landing;
   readonly progress: string[];
@@ -169,6 +171,17 @@ export async function rigNode(t: Test, server: RunningLakefs, pool: ThreadPool, 
         const list = changes.map(([name, to, old]) => ({ name, old: old ?? byName.get(name)?.oid ?? ZERO, new: to, ...peeled(work, to) }));
         const packs = pack.objectCount === 0 ? [] : [toPackRecord(pack, "push")];
         return await opened.refs.update(list, { atomic, denyDeletes: false, denyDeleteCurrent: true, packs, onProgress: (line) => void progress.push(line), onResult: (line) => void results.push(line) }, signal);
+      } finally {
+        await ingest.discard();
+      }
+    },
+    load: async (work, tips) => {
+      const ingest = await objects.beginIngest({ fsck: true, signal });
+      try {
+        await ingest.write(work.run(["pack-objects", "--revs", "--stdout", "-q"], tips.join("\n")));
+        const pack = await ingest.finish();
+        await objects.publish(pack);
+        await objects.keep([toPackRecord(pack, "push")], signal);
       } finally {
         await ingest.discard();
       }
