@@ -131,7 +131,7 @@ export const LIMITS = {
   plainFileBytesMax: 256 * MIB,
   /** Bytes of an object's path in lakeFS. */
   lakefsPathBytesMax: 1_024,
-  /** A landing's work branch is left over from a crash when it is older than this: no push takes so long. */
+  /** A landing's work branch, or a whole upload without a name, is left over from a crash when it is older than this: no push takes so long. */
   landingLeftoverMs: 24 * 3_600_000,
   /** Results of one page; more is refused by lakeFS (400). */
   lakefsPageMax: 1_000,

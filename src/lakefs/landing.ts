@@ -61,7 +61,7 @@ class LakefsLanding implements Landing {
   constructor(options: LandingOptions) {
     this.#options = options;
     this.#lander = new Lander(options);
-    this.#sweeper = new Sweeper(options.client, options.repository, options.log);
+    this.#sweeper = new Sweeper(options);
   }
 
   async update(changes: readonly RefChange[], options: RefUpdateOptions, given?: AbortSignal): Promise<readonly RefOutcome[]> {

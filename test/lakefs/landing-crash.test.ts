@@ -201,4 +201,19 @@ t.test("work branches of yesterday are swept, others are not", { skip: skipLakef
   const names = [`lakepack-work-${seconds - 90_000}-a`, `lakepack-work-${seconds - 80_000}-b`, "lakepack-work-x", `lakepack-kept-${seconds - 90_000}-c`];
   for (const name of names) await server.client.createBranch(repository, { name, source: "main", hidden: true }, signal);
   t.same(await sweepWorkBranches(server.client, repository, nowMs, signal), [names[0]]);
+
+  await server.client.createBranch(repository, { name: names[0] as string, source: "main", hidden: true }, signal);
+  let sweptLfs = 0;
+  const lfs = { address: async () => undefined, sweep: async () => ++sweptLfs };
+  const node = await rigNode(t, server, await testPool(t), repository, { lfs });
+  const work = await newWork(t);
+  t.match(await node.push(work, [[MAIN, await work.commit("first")]]), [{ ok: true }]);
+  const left = async () => {
+    const ids: string[] = [];
+    for await (const { id } of server.client.listBranches(repository, { prefix: "lakepack-work-", hidden: true }, signal)) ids.push(id);
+    return ids;
+  };
+  for (let attempt = 0; attempt < 600 && ((await left()).length > 2 || sweptLfs === 0); attempt++) await new Promise((wake) => setTimeout(wake, 50));
+  t.same(await left(), names.slice(1, 3).sort(), "a push starts it");
+  t.equal(sweptLfs, 1, "and that of uploads");
 });
