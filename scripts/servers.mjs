@@ -28,6 +28,14 @@ export function isBuilt() {
   return PROGRAMS.every((name) => existsSync(join(programFolder(), name)));
 }
 
+const hashes = new Map();
+
+/** The first 16 hex digits of a program's SHA-256. */
+export function programHash(path) {
+  if (!hashes.has(path)) hashes.set(path, createHash("sha256").update(readFileSync(path)).digest("hex").slice(0, 16));
+  return hashes.get(path);
+}
+
 function build() {
   const folder = programFolder();
   if (isBuilt()) return folder;

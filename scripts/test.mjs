@@ -1,10 +1,11 @@
 // `npm test [-- files or folders]`: installs and builds if need be, runs every test this machine can run, says what was skipped. The
 // last line reads "N passed, N failed, N skipped". `--large` runs the sizes too big for every day (test/large) as well; with
-// `--complete` a skipped test is a failed run.
+// `--complete` a skipped test is a failed run, and so is a lakeFS test without the record of the real server it ran on.
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { install, root, run } from "./install.mjs";
+import { isBuilt, programFolder, programHash } from "./servers.mjs";
 
 const args = process.argv.slice(2).filter((arg) => !arg.startsWith("--"));
 const large = process.argv.includes("--large");
@@ -25,6 +26,21 @@ function buildTap() {
 function testFiles(path) {
   if (statSync(path).isFile()) return [path];
   return readdirSync(path).flatMap((name) => testFiles(join(path, name))).filter((file) => file.endsWith(".test.js"));
+}
+
+/** Tests that start lakeFS (test/lakefs/servers.ts) and did not say, each time, that it was the real one: its id and the hash of the program. */
+function withoutRecord() {
+  const starts = (name) => readFileSync(join(root, name), "utf8").includes("startLakefs(");
+  if (!isBuilt()) return files.filter(starts);
+  const program = programHash(join(programFolder(), "lakefs"));
+  const records = new Map();
+  let file;
+  for (const line of lines) {
+    file = /^# Subtest: (.*)$/.exec(line)?.[1] ?? file;
+    const hash = /# ran on lakeFS [0-9a-f-]{36} \(.*program ([0-9a-f]{16})\)$/.exec(line)?.[1];
+    if (hash !== undefined) records.set(file, [...(records.get(file) ?? []), hash]);
+  }
+  return files.filter(starts).filter((name) => !records.has(name) || records.get(name).some((hash) => hash !== program));
 }
 
 /** Compiled tests whose source is gone do not count. */
@@ -48,6 +64,8 @@ const skipped = results.filter((line) => /# SKIP/i.test(line));
 const failed = results.filter((line) => line.startsWith("    not ok") && !/# (SKIP|TODO)/i.test(line));
 for (const line of skipped) console.log(`SKIPPED: ${line.trim().replace(/^ok \d+ - /, "")}`);
 if (complete && skipped.length > 0) console.log("FAILED: with --complete nothing may be skipped");
-const failures = Math.max(failed.length + (complete ? skipped.length : 0), tap.status === 0 ? 0 : 1);
+const standIns = complete ? withoutRecord() : [];
+for (const file of standIns) console.log(`FAILED: ${file} left no record that it ran on the lakeFS that scripts/servers.mjs has built`);
+const failures = Math.max(failed.length + standIns.length + (complete ? skipped.length : 0), tap.status === 0 ? 0 : 1);
 console.log(`${results.length - skipped.length - failed.length} passed, ${failures} failed, ${skipped.length} skipped`);
 process.exit(failures === 0 ? 0 : 1);

@@ -87,6 +87,7 @@ export const FAULTS = {
     text: ({ commit, objects }) => `reading lakeFS commit ${commit}, ${grouped(objects)} objects; try again`,
   },
   "lakefs/unset": { http: 409, retry: false, says: "no lakeFS is set here (setting lakefs_endpoint)" },
+  "lakefs/unknown-outcome": { http: 502, retry: true, says: "lakeFS stopped answering while the push was landing; fetch to see whether it has" },
   "lakefs/unmappable": { http: 422, retry: false, says: "this cannot exist on the other side" },
 
   // lfs. Never 422 outside a batch's reply: git-lfs takes that for success and moves the ref without the object.

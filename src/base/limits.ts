@@ -135,15 +135,17 @@ export const LIMITS = {
   // lakeFS -------------------------------------------------------------------------------------------------------
   /** Commits of one push: each gets its own lakeFS commit, at some 50 ms. */
   landingCommitsMax: 10_000,
+  /** Parents of one pushed commit. The largest merge known has 66 (Linux); the commit point counts on it (lakefs/landing-point.ts). */
+  landingParentsMax: 127,
   /** Uploads of one landing at once: lakeFS takes 8 at once 7 times as fast as one, 32 again twice as fast. */
   landingUploadsMax: 24,
   /** Bytes of contents held by one landing's uploads; a larger one goes alone. */
   landingUploadBytesMax: 64 * MIB,
-  /** Bytes of one plain file: it is held whole while it is uploaded. Larger ones belong into Git LFS. */
-  landingFileBytesMax: 256 * MIB,
+  /** Default of LAKEPACK_PLAIN_FILE_BYTES_MAX, bytes of one plain file: larger ones belong into Git LFS, as every clone would carry them. */
+  plainFileBytesMax: 256 * MIB,
   /** Bytes of an object's path in lakeFS. */
   lakefsPathBytesMax: 1_024,
-  /** A landing's work branch is left over from a crash when it is older than this: no push takes so long. */
+  /** A landing's work branch, or a whole upload without a name, is left over from a crash when it is older than this: no push takes so long. */
   landingLeftoverMs: 24 * 3_600_000,
   /** Results of one page; more is refused by lakeFS (400). */
   lakefsPageMax: 1_000,

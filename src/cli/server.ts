@@ -148,7 +148,7 @@ function lakefsSettings(settings: Settings, pool: ThreadPool, log: Log): LakefsS
     refsWaitMs: settings.lakefs_refs_wait_seconds * 1_000,
     mappingSeed: settings.naming === "kohakuhub" ? LINKED_MAPPING : { version: 1, threshold: settings.lfs_threshold, suffixes: [] },
     threads: Math.max(1, pool.threads - 1),
-    landing: { allowForced: settings.lakefs_forced_pushes, commitsMax: settings.push_commits_max },
+    landing: { allowForced: settings.lakefs_forced_pushes, commitsMax: settings.push_commits_max, plainFileBytesMax: settings.plain_file_bytes_max },
     log,
   };
 }

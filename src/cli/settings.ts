@@ -61,6 +61,7 @@ export const SETTINGS = {
   lakefs_poll_seconds: setting(z.coerce.number().int().min(0).max(86_400), "10", "0 (never) to 86400", "how often the heads of lakeFS repositories in use are looked at, so that new commits are read before anyone asks"),
   lakefs_webhook_secret: setting(z.string(), "", "any text, or empty for no webhooks", "what lakeFS must send as X-Lakepack-Secret to /api/lakefs/webhook; never logged"),
   push_commits_max: setting(count(1_000_000), "10000", "1 to 1000000", "commits of one push to a lakeFS repository"),
+  plain_file_bytes_max: setting(size, "256m", "bytes, with k, m or g", "largest file a push to a lakeFS repository may have outside Git LFS"),
   lfs_threshold: setting(count(2 ** 40), "1000000", "bytes", "files of this size and more become LFS pointers; counts only for a lakeFS repository seen for the first time"),
   cors_origins: setting(list, "", "origins separated by commas", "web pages that may call the Git routes"),
   log_level: setting(z.enum(["silent", "error", "warn", "info", "debug", "trace"]), "info", "silent, error, warn, info, debug or trace", "log"),

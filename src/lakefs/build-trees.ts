@@ -4,8 +4,10 @@
  * Where bytes of LFS objects lie is asked of the main thread.
  */
 import { createHash } from "node:crypto";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { MessagePort } from "node:worker_threads";
 import { asFault, Fault } from "../base/fault.js";
+import { checkAborted } from "../base/flow.js";
 import type { Oid } from "../git/oid.js";
 import { parseTree } from "../git/tree-text.js";
 import type { ObjectReader } from "../odb/object-reader.js";
@@ -13,6 +15,7 @@ import type { BuildTreesRequest, BuildTreesResult, LandingAnswer, LandingNews } 
 import { withoutBlock } from "./attributes.js";
 import { LakefsClient } from "./client.js";
 import { Stage } from "./stage.js";
+import { type OtherPath, stagedChanges } from "./staged-changes.js";
 import type { LakefsCommit } from "./types.js";
 import { watchedSignal } from "./watched-signal.js";
 
@@ -30,6 +33,9 @@ export async function buildTrees(reader: ObjectReader, request: BuildTreesReques
     request.port.close();
   }
 }
+
+/** Whether lakeFS has of the root's .gitattributes what Git shows, something else, or nothing. */
+type OwnAttributes = "shown" | "other" | "absent";
 
 class TreeFactory {
   readonly #reader: ObjectReader;
@@ -49,9 +55,10 @@ class TreeFactory {
   }
 
   async build(): Promise<BuildTreesResult> {
-    const { repository, workBranch, baseTree, baseMetarange, commits } = this.#request;
+    const { repository, workBranch, baseTree, baseMetarange, commits, plainFileBytesMax } = this.#request;
     let own = await this.#ownAttributes();
     if (own === "shown" && baseTree !== undefined && baseMetarange !== "") this.#metaranges.set(baseTree, baseMetarange);
+    const filesTotal = await this.#countFiles(own);
     let tree = baseTree;
     let touchesHooks = false;
     let files = 0;
@@ -60,10 +67,10 @@ class TreeFactory {
       let metarange = this.#metaranges.get(next);
       if (metarange === undefined) {
         const done = metaranges.length;
-        const onFile = (staged: number) => this.#main.tell({ kind: "progress", commits: done, files: files + staged });
-        const place = { client: this.#client, repository, branch: workBranch, signal: this.#signal };
+        const onFile = (staged: number) => this.#main.tell({ kind: "progress", commits: done, files: files + staged, filesTotal });
+        const place = { client: this.#client, repository, branch: workBranch, plainFileBytesMax, signal: this.#signal };
         const stage = new Stage(this.#reader, place, next, (sha256, size) => this.#main.addressOf(sha256, size), onFile);
-        await stage.put(tree, own === "shown" ? undefined : { path: ATTRIBUTES_PATH, isThere: own === "other" });
+        await stage.put(tree, otherThan(own));
         metarange = (await this.#commit(oid)).meta_range_id;
         own = "shown";
         tree = next;
@@ -72,13 +79,31 @@ class TreeFactory {
         this.#metaranges.set(next, metarange);
       }
       metaranges.push(metarange);
-      this.#main.tell({ kind: "progress", commits: metaranges.length, files });
+      this.#main.tell({ kind: "progress", commits: metaranges.length, files, filesTotal });
     }
     return { metaranges, touchesHooks, files, figures: Object.fromEntries(this.#client.http.figures) };
   }
 
+  /** Files that `build` will stage: differences are cheap beside calls. */
+  async #countFiles(own: OwnAttributes): Promise<number> {
+    const made = new Set(this.#metaranges.keys());
+    let tree = this.#request.baseTree;
+    let other = otherThan(own);
+    let files = 0;
+    for (const { tree: next } of this.#request.commits) {
+      if (made.has(next)) continue;
+      await nextTurn(); // the word to stop comes between two commits
+      checkAborted(this.#signal);
+      for (const _ of stagedChanges(this.#reader, tree, next, other)) files++;
+      made.add(next);
+      other = undefined;
+      tree = next;
+    }
+    return files;
+  }
+
   /** What Git shows of the root's .gitattributes may hold a block that lakeFS does not have: then lakeFS says what it has. */
-  async #ownAttributes(): Promise<"shown" | "other" | "absent"> {
+  async #ownAttributes(): Promise<OwnAttributes> {
     const { baseTree, repository, baseCommit } = this.#request;
     if (baseTree === undefined) return "shown";
     const entry = parseTree(this.#reader.readAs("tree", this.#reader.space.need(baseTree))).get(ATTRIBUTES_PATH);
@@ -108,6 +133,10 @@ class TreeFactory {
       }
     }
   }
+}
+
+function otherThan(own: OwnAttributes): OtherPath | undefined {
+  return own === "shown" ? undefined : { path: ATTRIBUTES_PATH, isThere: own === "other" };
 }
 
 /** The main thread's end of the port. */

@@ -31,6 +31,14 @@ export interface DeleteFailure {
   readonly message: string;
 }
 
+export interface StreamedUpload {
+  /** Bytes that `content` gives, exactly. */
+  readonly bytes: number;
+  readonly content: AsyncIterable<Uint8Array>;
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly repeatable?: boolean;
+}
+
 export class LakefsClient {
   readonly http: LakefsHttp;
 
@@ -210,22 +218,24 @@ export class LakefsClient {
     signal: AbortSignal,
   ): Promise<LakefsObject> {
     const path = `${branchPath(repository, branch)}/objects`;
-    const headers: Record<string, string> = { "Content-Type": "application/octet-stream" };
-    for (const [key, value] of Object.entries(metadata)) headers[METADATA_HEADER + key] = value;
+    const headers = uploadHeaders(metadata);
     return this.http.json({ name: "uploadObject", method: "POST", path, query: { path: object }, body, headers, repeatable: true, signal });
   }
 
-  /** Uploads content that arrives over time, once: lakeFS stages nothing of a body that ends early. */
+  /**
+   * Uploads content that arrives over time; lakeFS stages nothing of a body that ends early. Once, as its bytes are gone then, unless `repeatable` says that
+   * `content` can be iterated again.
+   */
   uploadStream(
     repository: string,
     branch: string,
     object: string,
-    upload: { readonly bytes: number; readonly content: AsyncIterable<Uint8Array> },
+    upload: StreamedUpload,
     signal: AbortSignal,
   ): Promise<LakefsObject> {
     const path = `${branchPath(repository, branch)}/objects`;
-    const headers = { "content-type": "application/octet-stream" };
-    return this.http.json({ name: "uploadStream", method: "POST", path, query: { path: object }, upload, headers, repeatable: false, signal });
+    const headers = uploadHeaders(upload.metadata ?? {});
+    return this.http.json({ name: "uploadStream", method: "POST", path, query: { path: object }, upload, headers, repeatable: upload.repeatable ?? false, signal });
   }
 
   /** Stages an entry for an object that is in the block store already: no copy, and nothing is checked. */
@@ -290,6 +300,12 @@ export class LakefsClient {
 
 function objectPath(repository: string, commit: string): string {
   return `/repositories${pathOf(repository)}/refs${pathOf(commit)}/objects`;
+}
+
+function uploadHeaders(metadata: Readonly<Record<string, string>>): Record<string, string> {
+  const headers: Record<string, string> = { "Content-Type": "application/octet-stream" };
+  for (const [key, value] of Object.entries(metadata)) headers[METADATA_HEADER + key] = value;
+  return headers;
 }
 
 function branchPath(repository: string, branch: string): string {

@@ -60,4 +60,7 @@ export interface CommitMap {
 export interface LfsObjects {
   /** Where the object's bytes lie for `stageObject` (a physical address lakeFS can read), undefined: not here. */
   address(oid: string, size: number, signal: AbortSignal): Promise<string | undefined>;
+
+  /** Clears what crashes left of uploads, only what is old; how many. */
+  sweep?(nowMs: number, signal: AbortSignal): Promise<number>;
 }

@@ -234,7 +234,7 @@ export class LakefsHttp {
 }
 
 function mayRepeat(call: LakefsCall, fault: Fault): boolean {
-  if (call.upload !== undefined) return false;
+  if (call.upload !== undefined && !call.repeatable) return false;
   if (fault.code === "lakefs/throttled" || fault.facts["reason"] === CONTENDED) return true;
   return call.repeatable && (fault.code === "lakefs/unreachable" || fault.code === "lakefs/failed");
 }

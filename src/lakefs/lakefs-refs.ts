@@ -3,7 +3,8 @@
  * the manifest. HEAD is the default branch. A branch at the repository's first commit is unborn.
  */
 import { createHash } from "node:crypto";
-import { Fault } from "../base/fault.js";
+import { setMaxListeners } from "node:events";
+import { asFault, Fault } from "../base/fault.js";
 import { orAbort } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { Ref, RefChange, RefOutcome, RefSnapshot, RefStore, RefUpdateOptions } from "../odb/ref-store.js";
@@ -22,6 +23,8 @@ export interface LakefsRefsOptions {
   readonly landing: Landing;
   /** Told of a branch or tag that is not served, once for each. */
   readonly onUnserved: (ref: UnservedRef) => void;
+  /** Told of a half-landed push that could not be completed now. */
+  readonly onIncomplete: (branch: string, fault: Fault) => void;
   /** How long `read` waits for synthesis, which goes on. Default: LIMITS.lakefsRefsWaitMs. */
   readonly waitMs?: number;
 }
@@ -35,18 +38,24 @@ export interface UnservedRef {
 /** A branch or tag under its Git name. */
 interface Head {
   readonly name: string;
+  readonly kind: LakefsRefKind;
+  /** lakeFS's own name of it. */
+  readonly id: string;
   readonly lakeId: string;
 }
 
 export class LakefsRefs implements RefStore {
   readonly #options: LakefsRefsOptions;
   readonly #reported = new Set<string>();
+  /** By branch, the merge that was looked at last. */
+  readonly #completed = new Map<string, string>();
   #latest: RefSnapshot | undefined;
   /** Stops what goes on after its request has given up. */
   readonly #closed = new AbortController();
 
   constructor(options: LakefsRefsOptions) {
     this.#options = options;
+    setMaxListeners(0, this.#closed.signal); // every record that waits to be written listens
   }
 
   /** Throws "lakefs/reading" where synthesis takes longer than `waitMs`; it goes on then. */
@@ -54,6 +63,7 @@ export class LakefsRefs implements RefStore {
     const patience = signal ?? this.#closed.signal;
     const [heads, others] = await Promise.all([this.#heads(patience), this.#otherRefs(signal)]);
     const records = await this.#resolve(heads.map(({ lakeId }) => lakeId), patience);
+    this.#completeLandings(heads, records);
     const refs = heads.flatMap(({ name, lakeId }) => toRef(name, records.get(lakeId)));
     return this.#snapshot([...refs, ...others]);
   }
@@ -73,6 +83,18 @@ export class LakefsRefs implements RefStore {
   /** Ends what still runs in the background. */
   close(): void {
     this.#closed.abort(new Fault("base/aborted"));
+  }
+
+  /** A landing's merge at a head is half a landing: its Git side is whole already, so nobody waits for the other to follow. Tried once for each. */
+  #completeLandings(heads: readonly Head[], records: ReadonlyMap<string, StoredLakeRecord>): void {
+    for (const { kind, id, lakeId } of heads) {
+      if (kind !== "branch" || records.get(lakeId)?.alias !== true || this.#completed.get(id) === lakeId) continue;
+      this.#completed.set(id, lakeId);
+      this.#options.landing.complete(id, lakeId, this.#closed.signal).catch((error: unknown) => {
+        if (this.#completed.get(id) === lakeId) this.#completed.delete(id);
+        this.#options.onIncomplete(id, asFault(error));
+      });
+    }
   }
 
   /** Synthesis belongs to nobody's request: it goes on when this one has gone. */
@@ -104,9 +126,9 @@ export class LakefsRefs implements RefStore {
     for await (const { id, commit_id } of client.listTags(repository, signal)) this.#take(heads, "tag", id, commit_id);
     heads.sort((left, right) => (left.name < right.name ? -1 : 1));
     const names = new Set(heads.map(({ name }) => name));
-    return heads.filter(({ name, lakeId }) => {
+    return heads.filter(({ name, kind, lakeId }) => {
       const file = foldersOf(name).find((folder) => names.has(folder));
-      if (file !== undefined) this.#report(name.startsWith("refs/heads/") ? "branch" : "tag", lakeId, `${file} would be its folder`, name);
+      if (file !== undefined) this.#report(kind, lakeId, `${file} would be its folder`, name);
       return file === undefined;
     });
   }
@@ -115,7 +137,7 @@ export class LakefsRefs implements RefStore {
     if (kind === "branch" && id.startsWith(RESERVED_BRANCH_PREFIX)) return;
     const short = fromLakefsId(kind, id);
     if (short === undefined) this.#report(kind, id, "Git cannot have this name, or another id stands for it");
-    else heads.push({ name: `refs/${kind === "branch" ? "heads" : "tags"}/${short}`, lakeId });
+    else heads.push({ name: `refs/${kind === "branch" ? "heads" : "tags"}/${short}`, kind, id, lakeId });
   }
 
   #report(kind: LakefsRefKind, id: string, reason: string, key = `${kind} ${id}`): void {

@@ -83,7 +83,7 @@ export class Lander {
         const reason = `the push has more than ${commitsMax} commits: push them in slices (git push <remote> <older commit>:<branch>)`;
         throw new Fault("lakefs/unmappable", { reason });
       }
-      if (found.complete) return parentsFirst(found.commits);
+      if (found.complete) return parentsFirst(found.commits.map(checkParents));
     }
   }
 
@@ -143,12 +143,12 @@ export class Lander {
   }
 
   async #buildTrees(base: Base, work: WorkBranch, commits: readonly PushedCommit[], packs: readonly PackHandle[], signal: AbortSignal, onProgress: OnProgress): Promise<BuildTreesResult> {
-    const { pool, tasks, access, client, repository } = this.options;
+    const { pool, tasks, access, client, repository, policy } = this.options;
     // Somebody has built on a landing's merge before it was reset: its guard goes no further.
     const hasGuard = await client.statObject(repository, base.commit.id, GUARD_PATH, signal).then(() => true, missingIsFalse);
     if (hasGuard) await client.deleteObjects(repository, work.name, [GUARD_PATH], signal);
     const { port1, port2 } = new MessageChannel();
-    const say = (done: number, files: number) => onProgress(`Landing ${done}/${commits.length} in lakeFS, ${files.toLocaleString("en-US")} files`, done === commits.length);
+    const say = (done: number, files: number, total: number) => onProgress(landingLine(done, commits.length, files, total), done === commits.length);
     this.#listen(port1, commits.length, say, signal);
     try {
       const built = await tasks.run(
@@ -164,6 +164,7 @@ export class Lander {
               baseTree: base.git?.tree,
               packs,
               commits: commits.map(({ oid, tree }) => ({ oid, tree })),
+              plainFileBytesMax: policy.plainFileBytesMax ?? LIMITS.plainFileBytesMax,
               port: port2,
             },
             { signal, transfer: [port2] },
@@ -172,7 +173,7 @@ export class Lander {
       );
       this.#count(built);
       // Said here: the thread's last message may come after its result.
-      say(commits.length, built.files);
+      say(commits.length, built.files, built.files);
       return built;
     } finally {
       port1.close();
@@ -189,9 +190,9 @@ export class Lander {
   }
 
   /** Answers a task's questions. */
-  #listen(port: MessagePort, total: number, say: (commits: number, files: number) => void, signal: AbortSignal): void {
+  #listen(port: MessagePort, total: number, say: (commits: number, files: number, filesTotal: number) => void, signal: AbortSignal): void {
     port.on("message", (news: LandingNews) => {
-      if (news.kind === "progress") return news.commits < total ? say(news.commits, news.files) : undefined;
+      if (news.kind === "progress") return news.commits < total ? say(news.commits, news.files, news.filesTotal) : undefined;
       const { question, sha256, size } = news;
       void this.options.lfs.address(sha256, size, signal).then(
         (address) => port.postMessage({ question, address } satisfies LandingAnswer),
@@ -256,6 +257,12 @@ export class Lander {
   }
 }
 
+/** "Landing 3/20 in lakeFS, 1,200/5,000 files": commits and files, done and in all. */
+function landingLine(commits: number, commitsTotal: number, files: number, filesTotal: number): string {
+  const text = (count: number) => count.toLocaleString("en-US");
+  return `Landing ${text(commits)}/${text(commitsTotal)} in lakeFS, ${text(files)}/${text(filesTotal)} files`;
+}
+
 function recordFacts(raw: Uint8Array, metarangeId: string, parents: readonly LakefsCommit[], creationDate: number): RecordFacts {
   const { committer, message } = describeCommit(lossyText(raw));
   const metadata = { [COMMIT_KEY]: Buffer.from(raw).toString("base64") };
@@ -288,6 +295,12 @@ function parentsFirst(commits: readonly PushedCommit[]): readonly PushedCommit[]
     order.push(commit);
   }
   return order;
+}
+
+/** The commit point counts on it (landing-point.ts). */
+function checkParents(commit: PushedCommit): PushedCommit {
+  if (commit.parents.length <= LIMITS.landingParentsMax) return commit;
+  throw new Fault("lakefs/unmappable", { reason: `commit ${commit.oid} has more than ${LIMITS.landingParentsMax} parents` });
 }
 
 function missingIsFalse(error: unknown): false {

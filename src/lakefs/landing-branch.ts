@@ -7,6 +7,7 @@ import type { PushedCommit } from "../pool/landing-tasks.js";
 import type { RefChange, RefUpdateOptions } from "../odb/ref-store.js";
 import { GUARD_FILE } from "./guard.js";
 import type { Base, Lander, WorkBranch } from "./lander.js";
+import { createSurely } from "./landing-create.js";
 import { completeLanding, dirtyReason, moveBranch } from "./landing-point.js";
 import { GUARD_PATH } from "./metadata-keys.js";
 import { isProtected } from "./protection.js";
@@ -50,8 +51,7 @@ export class BranchLanding {
       const branch = await client.getBranch(repository, this.#branch, this.#signal).catch(missingIsUndefined);
       if (branch === undefined) return undefined;
       const commit = await client.getCommit(repository, branch.commit_id, this.#signal);
-      const runs = commit.metadata?.["lakepack.tip"] !== undefined && (await this.#lander.guard.runs(commit.id, this.#signal));
-      if (runs && (await completeLanding(client, repository, this.#branch, commit, this.#signal))) continue;
+      if (await completeLanding(client, repository, this.#branch, commit, this.#signal)) continue;
       const git = (await commits.resolve([commit.id], this.#signal)).get(commit.id);
       return { commit, git };
     }
@@ -87,12 +87,12 @@ export class BranchLanding {
     const clash = await nameClash(client, repository, this.#change.name, this.#signal);
     if (clash !== undefined) return clash;
     const tip = await this.#lander.commitIn(this.#change.new, this.#signal, this.#onProgress);
-    try {
-      await client.createBranch(repository, { name: this.#branch, source: tip }, this.#signal);
-    } catch (error) {
-      if (error instanceof Fault && error.code === "lakefs/conflict") return "the branch already exists in lakeFS; fetch first";
-      throw error;
-    }
+    const made = await createSurely({
+      target: tip,
+      create: () => client.createBranch(repository, { name: this.#branch, source: tip }, this.#signal),
+      find: async () => (await client.getBranch(repository, this.#branch, this.#signal).catch(missingIsUndefined))?.commit_id,
+    });
+    if (!made) return "the branch already exists in lakeFS; fetch first";
     this.#say(tip);
     return undefined;
   }

@@ -6,15 +6,17 @@
  *   merge S → B  the guard refuses it (412) unless the head is E; the head is then M with parents [E, S]
  *   reset        B to the expression B^2^i^1, which names H if and only if M is still the head: after any later commit it names nothing (400)
  *
- * i is at random from 3 to 64: merges made by lakeFS have two parents, so the expression can never fit one of them.
+ * i is above the number of parents that any commit of a push may have (LIMITS.landingParentsMax), so the expression fits nothing but a landing's merge:
+ * merges made by lakeFS have two parents, and a pushed merge whose second parent is an octopus has too few.
  */
 import { randomInt } from "node:crypto";
-import { Fault } from "../base/fault.js";
+import { asFault, Fault } from "../base/fault.js";
 import { sleep } from "../base/flow.js";
+import { LIMITS } from "../base/limits.js";
 import type { LakefsClient } from "./client.js";
 import { writeCommitRecord } from "./commit-record.js";
 import { isGuardRefusal } from "./guard.js";
-import { BASE_KEY, STEP_KEY, TIP_KEY } from "./metadata-keys.js";
+import { BASE_KEY, GUARD_PATH, STEP_KEY, TIP_KEY } from "./metadata-keys.js";
 import type { LakefsCommit } from "./types.js";
 
 export interface LandingPoint {
@@ -42,12 +44,14 @@ export type LandingOutcome =
   | { readonly landed: true; readonly head: string; readonly note?: string }
   | { readonly landed: false; readonly reason: string };
 
-const STEP_MIN = 3;
-const STEP_MAX = 64;
+const STEP_MIN = LIMITS.landingParentsMax + 1;
+const STEP_MAX = STEP_MIN + 31;
 /** Waits for a branch whose staging somebody else is committing. */
 const DIRTY_WAITS_MS = [20, 50, 100] as const;
 /** Tries where lakeFS gave no answer, or failed without having done anything. */
 const TRIES_MAX = 8;
+/** Waits for a lakeFS that has stopped answering when it must be asked what became of a merge: long enough for it to be restarted. */
+const OUTCOME_WAITS_MS = [500, 1_000, 2_000, 4_000, 8_000, 15_000] as const;
 const MOVED = "the branch moved in lakeFS meanwhile; fetch first";
 
 /** Lands. Throws only what leaves the outcome unknown after every means to find it out is used. */
@@ -89,7 +93,7 @@ async function mergeSignpost(point: LandingPoint, signpost: string, step: number
       if (refusal !== undefined && !uncertain) return { landed: false, reason: refusal };
       uncertain ||= error.code !== "lakefs/bad-request";
       // From here on it is not known whether the merge happened: the branch says.
-      const seen = await whereItIs(point);
+      const seen = await outcome(point);
       if (seen === "stale") return { landed: false, reason: error.code === "lakefs/missing" ? "the branch is gone from lakeFS; fetch first" : MOVED };
       if (seen !== "unmoved") return seen.id === tip.id ? { landed: true, head: seen.id } : finish(point, seen, Number(seen.metadata?.[STEP_KEY]));
       if (refusal !== undefined) return { landed: false, reason: refusal };
@@ -118,6 +122,19 @@ async function badMergeReason({ client, repository, branch, signal }: LandingPoi
 /** Uncommitted changes would be swept into a merge; lakeFS refuses it, and so do we. `paths`: the first three. */
 export function dirtyReason(paths: readonly string[]): string {
   return `the branch has uncommitted changes in lakeFS (${paths.join(", ")}${paths.length === 3 ? ", …" : ""}): commit or reset them there`;
+}
+
+/** As `whereItIs`, from a lakeFS that may be away for a while. Throws "lakefs/unknown-outcome". */
+async function outcome(point: LandingPoint): ReturnType<typeof whereItIs> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await whereItIs(point);
+    } catch (error) {
+      const wait = OUTCOME_WAITS_MS[attempt];
+      if (wait === undefined) throw new Fault("lakefs/unknown-outcome", { branch: point.branch, reason: asFault(error).message }, error);
+      await sleep(wait, point.signal);
+    }
+  }
 }
 
 /** After an answer that says nothing: the head, or a first parent of it down to the base, is the tip or a merge that names it. */
@@ -151,7 +168,10 @@ async function finish(point: LandingPoint, merge: LakefsCommit, step: number): P
   if (!point.guarded) return { landed: true, head: merge.id };
   // It has landed, whatever becomes of this last step: whoever sees the merge next repeats it.
   const moved = await resetToTip(point.client, point.repository, point.branch, step, point.signal).catch(() => false);
-  return { landed: true, head: moved ? point.tip.id : merge.id };
+  if (moved) return { landed: true, head: point.tip.id };
+  // Somebody has completed it before us, or has built on the merge.
+  const seen = await whereItIs(point).catch(() => merge);
+  return { landed: true, head: typeof seen === "string" ? merge.id : seen.id };
 }
 
 /** Moves the branch from the merge to its tip if the merge is still the head. Idempotent; false: somebody has built on the merge. */
@@ -165,10 +185,24 @@ export async function resetToTip(client: LakefsClient, repository: string, branc
   }
 }
 
-/** Whoever sees a landing's merge at a head completes it: its server may have died in between. */
+/**
+ * Whoever sees a landing's merge at a head completes it: its server may have died in between. True: the branch has gone on to the tip. Not where
+ * the guard did not travel with it (there the merge stays), nor where what it says of itself does not hold.
+ */
 export async function completeLanding(client: LakefsClient, repository: string, branch: string, head: LakefsCommit, signal: AbortSignal): Promise<boolean> {
-  const step = Number(head.metadata?.[STEP_KEY]);
-  if (head.metadata?.[TIP_KEY] === undefined || head.parents[0] !== head.metadata[BASE_KEY]) return false;
+  const { metadata = {}, parents } = head;
+  const [base, signpost] = parents;
+  const step = Number(metadata[STEP_KEY]);
+  const tip = metadata[TIP_KEY];
+  if (tip === undefined || signpost === undefined || base !== metadata[BASE_KEY]) return false;
   if (!Number.isInteger(step) || step < STEP_MIN || step > STEP_MAX) return false;
-  return resetToTip(client, repository, branch, step, signal);
+  const road = (await client.getCommit(repository, signpost, signal)).parents[step - 1];
+  if (road === undefined || (await client.getCommit(repository, road, signal)).parents[0] !== tip) return false;
+  const guarded = await client.statObject(repository, head.id, GUARD_PATH, signal).then(() => true, missingIsFalse);
+  return guarded && resetToTip(client, repository, branch, step, signal);
+}
+
+function missingIsFalse(error: unknown): false {
+  if (error instanceof Fault && error.code === "lakefs/missing") return false;
+  throw error;
 }

@@ -1,12 +1,12 @@
 /** One tag lands: a light one points at its commit, an annotated one at a commit record that carries the raw tag. lakeFS's tags never move. */
 import { lossyText } from "../base/bytes.js";
-import { Fault } from "../base/fault.js";
 import { type Oid, ZERO_OID } from "../git/oid.js";
 import { parseTag } from "../git/tag.js";
 import type { RefChange, RefUpdateOptions } from "../odb/ref-store.js";
 import { generationAfter, writeCommitRecord } from "./commit-record.js";
 import { describeTag } from "./described-commit.js";
 import type { Lander } from "./lander.js";
+import { createSurely } from "./landing-create.js";
 import { TAG_KEY } from "./metadata-keys.js";
 import { nameClash } from "./ref-clash.js";
 import { toLakefsId } from "./ref-names.js";
@@ -51,12 +51,12 @@ export class TagLanding {
 
   async #create(ref: string): Promise<string | undefined> {
     const { client, repository } = this.#lander.options;
-    try {
-      await client.createTag(repository, { id: this.#tag, ref }, this.#signal);
-    } catch (error) {
-      if (error instanceof Fault && error.code === "lakefs/conflict") return "the tag already exists in lakeFS; fetch first";
-      throw error;
-    }
+    const made = await createSurely({
+      target: ref,
+      create: () => client.createTag(repository, { id: this.#tag, ref }, this.#signal),
+      find: async () => (await this.#find())?.commit_id,
+    });
+    if (!made) return "the tag already exists in lakeFS; fetch first";
     this.#options.onResult?.(`${this.#change.name}: ${this.#change.new} is lakeFS commit ${ref}`);
     return undefined;
   }

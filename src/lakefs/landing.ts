@@ -5,8 +5,10 @@
  * What runs where: packs are read, blobs hashed and uploaded in a pool thread (build-trees.ts), because contents are many bytes; records, checks and the commit
  * point are few small calls and run here.
  */
+import { setMaxListeners } from "node:events";
 import { asFault, Fault } from "../base/fault.js";
 import type { Semaphore } from "../base/flow.js";
+import { LIMITS } from "../base/limits.js";
 import { ZERO_OID } from "../git/oid.js";
 import { faultFacts, type Log } from "../observe/log.js";
 import type { ObjectDatabase } from "../odb/object-database.js";
@@ -17,6 +19,7 @@ import type { LfsObjects } from "./contract.js";
 import type { LakefsAccess } from "./http.js";
 import { BranchLanding } from "./landing-branch.js";
 import type { Landing } from "./landing-contract.js";
+import { completeLanding } from "./landing-point.js";
 import { TagLanding } from "./landing-tag.js";
 import { Lander } from "./lander.js";
 import { splitRefName } from "./ref-names.js";
@@ -28,6 +31,8 @@ export interface LandingPolicy {
   readonly allowForced: boolean;
   /** Commits of one push; default: LIMITS.landingCommitsMax. */
   readonly commitsMax?: number;
+  /** Bytes of a file that is no LFS pointer; default: LIMITS.plainFileBytesMax. */
+  readonly plainFileBytesMax?: number;
 }
 
 export interface LandingOptions extends LandingParts {
@@ -56,11 +61,12 @@ class LakefsLanding implements Landing {
   constructor(options: LandingOptions) {
     this.#options = options;
     this.#lander = new Lander(options);
-    this.#sweeper = new Sweeper(options.client, options.repository, options.log);
+    this.#sweeper = new Sweeper(options);
   }
 
   async update(changes: readonly RefChange[], options: RefUpdateOptions, given?: AbortSignal): Promise<readonly RefOutcome[]> {
-    const signal = given ?? new AbortController().signal;
+    const signal = given === undefined ? new AbortController().signal : AbortSignal.any([given]);
+    setMaxListeners(0, signal); // every record that waits for its turn listens
     if (options.atomic && changes.length > 1) return changes.map(({ name }) => refusal(name, "lakeFS cannot move several refs at once; push without --atomic"));
     if ((await this.#client.getRepository(this.#options.repository, signal)).read_only === true) {
       return changes.map(({ name }) => refusal(name, "the repository is read-only in lakeFS"));
@@ -71,6 +77,13 @@ class LakefsLanding implements Landing {
     for (const change of [...changes].sort((left, right) => rank(left) - rank(right))) outcomes.set(change, await this.#landOne(change, options, signal));
     this.#sweeper.start();
     return changes.map((change) => outcomes.get(change) as RefOutcome);
+  }
+
+  async complete(branch: string, lakeId: string, signal: AbortSignal): Promise<void> {
+    const { repository, log } = this.#options;
+    const head = await this.#client.getCommit(repository, lakeId, signal);
+    const completed = await completeLanding(this.#client, repository, branch, head, signal);
+    if (completed) log.info("a half-landed push was completed", { repository, branch, merge: lakeId });
   }
 
   get #client(): LakefsClient {
@@ -105,7 +118,14 @@ function rank(change: RefChange): number {
 /** What the pusher reads of a failure. */
 function sentence(fault: Fault): string {
   const { path, reason } = fault.facts;
-  if (fault.code === "lakefs/unmappable" && reason !== undefined) return path === undefined ? String(reason) : `'${path}' cannot be in lakeFS: ${reason}`;
+  if (fault.code === "lakefs/unmappable" && reason !== undefined) return path === undefined ? String(reason) : `'${shown(String(path))}' cannot be in lakeFS: ${reason}`;
   if (fault.code === "lakefs/refused") return `a hook in lakeFS refused it: ${reason}`;
   return fault.message;
+}
+
+/** A path in a sentence that git cuts after some hundred bytes: its middle gives way. */
+function shown(path: string): string {
+  const text = path.replace(/[\x00-\x1f\x7f]/g, "?");
+  const half = LIMITS.messageNameBytesMax / 2;
+  return text.length <= 2 * half ? text : `${text.slice(0, half)}…${text.slice(-half)}`;
 }

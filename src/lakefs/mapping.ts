@@ -27,10 +27,14 @@ const MAPPING = z.discriminatedUnion("version", [
   z.object({ version: z.literal(2), pointers: z.literal("linked") }),
 ]);
 
-/** The mapping of this lakeFS repository; where it has none yet, `seed` becomes it, or what another node writes at the same time. */
+/**
+ * The mapping of this lakeFS repository; where it has none yet, `seed` becomes it, or what another node writes at the same time. Nothing is written into a
+ * repository that is read-only: it has the default mapping, the same on every node whatever its settings.
+ */
 export async function openMapping(client: LakefsClient, repository: string, seed: Mapping, signal: AbortSignal): Promise<Mapping> {
   const there = await readMapping(client, repository, signal);
   if (there !== undefined) return there;
+  if ((await client.getRepository(repository, signal)).read_only === true) return DEFAULT_MAPPING;
   await seedMapping(client, repository, seed, signal);
   const seeded = await readMapping(client, repository, signal);
   if (seeded === undefined) throw new Fault("lakefs/bad-reply", { repository, reason: `the branch ${MAPPING_BRANCH} is gone again` });
@@ -40,10 +44,7 @@ export async function openMapping(client: LakefsClient, repository: string, seed
 /** The mapping as it is; undefined: there is none yet. Throws "lakefs/bad-reply" where it cannot be read: a guess would change every object id. */
 export async function readMapping(client: LakefsClient, repository: string, signal: AbortSignal): Promise<Mapping | undefined> {
   const branch = await client.getBranch(repository, MAPPING_BRANCH, signal).catch(missingIsUndefined);
-  if (branch === undefined) {
-    await client.getRepository(repository, signal); // a repository that is missing is another failure than a branch that is
-    return undefined;
-  }
+  if (branch === undefined) return undefined;
   const text = (await client.getCommit(repository, branch.commit_id, signal)).metadata?.[MAPPING_KEY];
   const parsed = MAPPING.safeParse(parseJson(text));
   if (parsed.success) return parsed.data;

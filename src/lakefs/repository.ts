@@ -1,4 +1,5 @@
 /** Puts the reading half together for one lakeFS repository. */
+import type { Fault } from "../base/fault.js";
 import type { Semaphore } from "../base/flow.js";
 import type { Log } from "../observe/log.js";
 import type { ObjectDatabase } from "../odb/object-database.js";
@@ -74,8 +75,9 @@ export async function openLakefsRepository(options: LakefsRepositoryOptions, sig
   const promised = new PromisedBlobs({ access, client, repository, records, objects, pool, incoming, tasks: options.synthesisTasks });
   const landing = options.landing?.({ client, repository, mapping, commits, defaultBranch }) ?? refusingLanding("pushing to lakeFS is not possible yet");
   const onUnserved = ({ kind, id, reason }: UnservedRef) => log.warn("a ref of lakeFS is not served", { repository, kind, id, reason });
+  const onIncomplete = (branch: string, fault: Fault) => log.debug("a half-landed push is not completed", { repository, branch, reason: fault.message });
   const refs = new LakefsRefs({
-    client, repository, defaultBranch, commits, manifestRefs, landing, onUnserved,
+    client, repository, defaultBranch, commits, manifestRefs, landing, onUnserved, onIncomplete,
     ...(options.refsWaitMs === undefined ? {} : { waitMs: options.refsWaitMs }),
   });
   return { client, mapping, refs, commits, promised, defaultBranch, close: () => refs.close() };

@@ -9,17 +9,20 @@ import type { Oid } from "../git/oid.js";
 import { MODE_GITLINK, MODE_TREE, MODE_TYPE } from "../git/tree.js";
 import { parseTree, type TreeEntry } from "../git/tree-text.js";
 import type { ObjectReader } from "../odb/object-reader.js";
+import { readStream } from "../odb/object-stream.js";
 import type { LakefsClient } from "./client.js";
 import { AttributeRules, isLfsPath } from "./gitattributes.js";
 import { GUARD_PATH } from "./metadata-keys.js";
 import { fileMetadata, gitlinkMetadata } from "./object-metadata.js";
 import { FILE_MODE, pathRefusal } from "./path-rules.js";
-import { treeDifference } from "./tree-difference.js";
+import { type OtherPath, stagedChanges } from "./staged-changes.js";
 
 export interface StagePlace {
   readonly client: LakefsClient;
   readonly repository: string;
   readonly branch: string;
+  /** Of a file that is no LFS pointer. */
+  readonly plainFileBytesMax: number;
   readonly signal: AbortSignal;
 }
 
@@ -59,15 +62,9 @@ export class Stage {
     this.#onFile = onFile;
   }
 
-  /** Stages the difference to `before`. `other`: a path at which something else than in `before` is there, or nothing. */
-  async put(before: Oid | undefined, other: { readonly path: string; readonly isThere: boolean } | undefined): Promise<void> {
-    for (const { path, entry } of treeDifference(this.#reader, before, this.#tree)) {
-      if (path !== other?.path) await this.#change(path, entry);
-    }
-    if (other !== undefined) {
-      const entry = this.#entriesOf("")?.get(other.path);
-      if ((entry !== undefined && entry.mode !== MODE_TREE) || other.isThere) await this.#change(other.path, entry);
-    }
+  /** Stages the difference to `before`. */
+  async put(before: Oid | undefined, other: OtherPath | undefined): Promise<void> {
+    for (const { path, entry } of stagedChanges(this.#reader, before, this.#tree, other)) await this.#change(path, entry);
     await this.#delete();
     while (this.#running.size > 0) await Promise.race(this.#running);
     if (this.#failure !== undefined) throw this.#failure;
@@ -79,7 +76,7 @@ export class Stage {
     if (this.#failure !== undefined) throw this.#failure;
     if (path === GUARD_PATH) throw unmappable(path, "this path is lakepack's own; leave it out of the commits");
     if (path.startsWith(HOOKS_FOLDER)) this.touchesHooks = true;
-    if (entry === undefined || entry.mode === MODE_TREE) {
+    if (entry === undefined) {
       this.#deletes.push(lakePath(path));
       if (this.#deletes.length === LIMITS.lakefsDeletePathsMax) await this.#delete();
       return;
@@ -93,18 +90,34 @@ export class Stage {
   async #file(path: string, { oid, mode }: TreeEntry): Promise<void> {
     const number = this.#reader.space.need(oid);
     const size = this.#reader.size(number);
-    if (size > LIMITS.landingFileBytesMax) throw unmappable(path, `it is larger than ${LIMITS.landingFileBytesMax} bytes: use Git LFS for it`);
+    const { plainFileBytesMax } = this.#place;
+    if (size > plainFileBytesMax) throw unmappable(path, tooLarge(size, plainFileBytesMax));
     const isLink = (mode & MODE_TYPE) === SYMLINK;
     const lakeMode = isLink ? FILE_MODE.symlink : (mode & EXECUTABLE_BITS) === 0 ? FILE_MODE.plain : FILE_MODE.executable;
     if (!isLink && size <= POINTER_BYTES_MAX) {
       const pointer = parsePointer(this.#reader.readAs("blob", number));
       if (pointer !== undefined && isLfsPath(path, (folder) => this.#rulesOf(folder))) return this.#run(0, () => this.#stagePointer(path, lakeMode, oid, pointer));
     }
+    if (size > LIMITS.objectInMemoryBytesMax) return this.#run(LIMITS.landingUploadBytesMax, () => this.#streamFile(path, lakeMode, oid, number, size));
     await this.#run(size, async () => {
       const data = this.#reader.readAs("blob", number);
       const [checksum, sha256] = [digest("md5", data), digest("sha256", data)];
       await this.#upload(path, data, fileMetadata(lakeMode, oid, { size, checksum, sha256 }));
     });
+  }
+
+  /** Its hashes go ahead of its bytes, so it is read twice; it is never held whole unless it is stored as a delta. */
+  async #streamFile(path: string, mode: number, blob: Oid, number: number, size: number): Promise<void> {
+    const { client, repository, branch, signal } = this.#place;
+    const [md5, sha256] = [createHash("md5"), createHash("sha256")];
+    for await (const piece of readStream(this.#reader, number)) {
+      checkAborted(signal);
+      md5.update(piece);
+      sha256.update(piece);
+    }
+    const metadata = fileMetadata(mode, blob, { size, checksum: md5.digest("hex"), sha256: sha256.digest("hex") });
+    const content = { [Symbol.asyncIterator]: () => readStream(this.#reader, number)[Symbol.asyncIterator]() };
+    await client.uploadStream(repository, branch, lakePath(path), { bytes: size, content, metadata, repeatable: true }, signal);
   }
 
   async #upload(path: string, data: Uint8Array, metadata: Readonly<Record<string, string>>): Promise<void> {
@@ -180,6 +193,11 @@ export class Stage {
     const reason = `Git LFS objects are not on the server (${this.#missing.join(", ")}${more}); run: git lfs push --all`;
     return new Fault("lakefs/unmappable", { reason });
   }
+}
+
+function tooLarge(size: number, bytesMax: number): string {
+  const [is, may] = [size, bytesMax].map((bytes) => bytes.toLocaleString("en-US"));
+  return `it has ${is} bytes, and a plain file may have ${may} here; use Git LFS for it (git lfs migrate import --include=<path>)`;
 }
 
 function digest(algorithm: "md5" | "sha256", data: Uint8Array): string {

@@ -1,8 +1,12 @@
-/** Clears work branches that a crash left: older than a day, by the time in their names, so never one of a live push on any server. */
+/**
+ * Clears what a crash left: work branches older than a day, by the time in their names, so never one of a live push on any server; and uploads of LFS objects
+ * that never got their name.
+ */
 import { asFault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { Log } from "../observe/log.js";
 import type { LakefsClient } from "./client.js";
+import type { LfsObjects } from "./contract.js";
 import { RESERVED_BRANCH_PREFIX } from "./ref-names.js";
 
 const WORK_PREFIX = `${RESERVED_BRANCH_PREFIX}work-`;
@@ -25,12 +29,14 @@ export async function sweepWorkBranches(client: LakefsClient, repository: string
 export class Sweeper {
   readonly #client: LakefsClient;
   readonly #repository: string;
+  readonly #lfs: LfsObjects;
   readonly #log: Log;
   #sweptAt = Number.NEGATIVE_INFINITY;
 
-  constructor(client: LakefsClient, repository: string, log: Log) {
+  constructor({ client, repository, lfs, log }: { readonly client: LakefsClient; readonly repository: string; readonly lfs: LfsObjects; readonly log: Log }) {
     this.#client = client;
     this.#repository = repository;
+    this.#lfs = lfs;
     this.#log = log;
   }
 
@@ -38,9 +44,15 @@ export class Sweeper {
     const now = Date.now();
     if (now - this.#sweptAt < SWEEP_EVERY_MS) return;
     this.#sweptAt = now;
-    sweepWorkBranches(this.#client, this.#repository, now, AbortSignal.timeout(LIMITS.lakefsCallMs)).then(
-      (swept) => swept.length > 0 && this.#log.info("work branches swept", { repository: this.#repository, branches: swept.length }),
-      (error: unknown) => this.#log.debug("work branches are not swept", { repository: this.#repository, reason: asFault(error).message }),
+    const repository = this.#repository;
+    this.#sweep(now, AbortSignal.timeout(LIMITS.lakefsCallMs)).then(
+      (swept) => (swept.branches > 0 || swept.uploads > 0) && this.#log.info("what crashes left was swept", { repository, ...swept }),
+      (error: unknown) => this.#log.debug("what crashes left is not swept", { repository, reason: asFault(error).message }),
     );
+  }
+
+  async #sweep(nowMs: number, signal: AbortSignal): Promise<{ readonly branches: number; readonly uploads: number }> {
+    const branches = (await sweepWorkBranches(this.#client, this.#repository, nowMs, signal)).length;
+    return { branches, uploads: (await this.#lfs.sweep?.(nowMs, signal)) ?? 0 };
   }
 }

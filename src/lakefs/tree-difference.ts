@@ -1,4 +1,5 @@
 /** What differs between two Git trees, file by file: equal folders are not read. */
+import { fromLatin1, lossyText } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { Oid } from "../git/oid.js";
@@ -31,7 +32,7 @@ export function* treeDifference(reader: ObjectReader, left: Oid | undefined, rig
       const [old, now] = [before.get(name), after.get(name)];
       if (old?.oid === now?.oid && old?.mode === now?.mode) continue;
       const path = folder.path + name;
-      if (path.length > LIMITS.lakefsPathBytesMax) throw new Fault("lakefs/unmappable", { path, reason: "lakeFS has no paths of more than 1,024 bytes" });
+      if (path.length > LIMITS.lakefsPathBytesMax) throw tooLong(path);
       const [leftTree, rightTree] = [treeOf(old), treeOf(now)];
       if (leftTree !== rightTree) below.push({ left: leftTree, right: rightTree, path: `${path}/` });
       if (now !== undefined && rightTree === undefined) yield { path, entry: now };
@@ -39,6 +40,10 @@ export function* treeDifference(reader: ObjectReader, left: Oid | undefined, rig
     }
     waiting.push(...below.reverse());
   }
+}
+
+function tooLong(path: string): Fault {
+  return new Fault("lakefs/unmappable", { path: lossyText(fromLatin1(path)), reason: "lakeFS has no paths of more than 1,024 bytes" });
 }
 
 function entriesOf(reader: ObjectReader, tree: Oid | undefined): ReadonlyMap<string, TreeEntry> {

@@ -11,6 +11,7 @@
 import { randomBytes } from "node:crypto";
 import { Fault } from "../base/fault.js";
 import { BoundedQueue, checkAborted, orAbort } from "../base/flow.js";
+import { LIMITS } from "../base/limits.js";
 import type { Pool } from "../pool/tasks.js";
 import { HashedStream } from "./hashed-stream.js";
 import type { LfsObject, LfsStore, LfsUpload } from "./store.js";
@@ -26,6 +27,8 @@ export interface LakefsFiles {
   upload(branch: string, path: string, size: number, body: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<LakefsFile>;
   /** Gives a name to bytes that are there; `file.address` is kept as the new file's `origin`. */
   stage(branch: string, path: string, file: LakefsFile, signal: AbortSignal): Promise<void>;
+  /** Paths below `folder` ("a/b/") that were written before `beforeMs` (since 1970). None where there is no such branch. */
+  older(branch: string, folder: string, beforeMs: number, signal: AbortSignal): AsyncIterable<string>;
   /** Absent is success. */
   remove(branch: string, path: string, signal: AbortSignal): Promise<void>;
 }
@@ -51,10 +54,12 @@ export interface KnownObject {
 }
 
 export const LFS_BRANCH = "lakepack-lfs";
+const INCOMING_FOLDER = "lfs/incoming/";
+const INCOMING_NAME = /^lfs\/incoming\/[0-9a-f]{24}$/;
 /** Chunks between the client and lakeFS: 16 of a socket's usual 64 KiB. */
 const CHUNKS_BETWEEN_MAX = 16;
 
-/** Also what a landing asks (LfsObjects of lakefs/contract): `address`. */
+/** Also what a landing asks (LfsObjects of lakefs/contract): `address` and `sweep`. */
 export class LakefsLfsStore implements LfsStore {
   readonly #files: LakefsFiles;
   readonly #known: KnownObjects;
@@ -99,6 +104,17 @@ export class LakefsLfsStore implements LfsStore {
     return new LakefsUpload(this.#files, this.#pool, object, signal);
   }
 
+  /** Clears uploads that a crash left between their last byte and their name: older than a day, so never one under way. How many. */
+  async sweep(nowMs: number, signal: AbortSignal): Promise<number> {
+    let swept = 0;
+    for await (const path of this.#files.older(LFS_BRANCH, INCOMING_FOLDER, nowMs - LIMITS.landingLeftoverMs, signal)) {
+      if (!INCOMING_NAME.test(path)) continue;
+      await this.#files.remove(LFS_BRANCH, path, signal);
+      swept++;
+    }
+    return swept;
+  }
+
   async #find(oid: string, signal: AbortSignal): Promise<Found | undefined> {
     const path = objectPath(oid);
     const file = await this.#files.stat(LFS_BRANCH, path, signal);
@@ -127,7 +143,7 @@ function checksumOf(oid: string): string {
 class LakefsUpload implements LfsUpload {
   readonly #files: LakefsFiles;
   readonly #object: LfsObject;
-  readonly #incoming = `lfs/incoming/${randomBytes(12).toString("hex")}`;
+  readonly #incoming = `${INCOMING_FOLDER}${randomBytes(12).toString("hex")}`;
   readonly #queue = new BoundedQueue<Uint8Array>(CHUNKS_BETWEEN_MAX);
   readonly #stop = new AbortController();
   readonly #signal: AbortSignal;

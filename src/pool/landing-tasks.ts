@@ -38,12 +38,13 @@ export interface BuildTreesRequest extends TaskControl {
   readonly packs: readonly PackHandle[];
   /** In the order to be made. */
   readonly commits: readonly { readonly oid: Oid; readonly tree: Oid }[];
+  readonly plainFileBytesMax: number;
   /** Gives LandingNews, takes LandingAnswers. */
   readonly port: MessagePort;
 }
 
 export type LandingNews =
-  | { readonly kind: "progress"; readonly commits: number; readonly files: number }
+  | { readonly kind: "progress"; readonly commits: number; readonly files: number; readonly filesTotal: number }
   /** Where do the bytes of this LFS object lie? One LandingAnswer follows. */
   | { readonly kind: "lfs"; readonly question: number; readonly sha256: string; readonly size: number };
 

@@ -34,6 +34,7 @@ export function lakefsFiles({ client, repository }: LakefsFilesOptions): LakefsF
     async stage(branch, path, { address, checksum, size }, signal) {
       await client.stageObject(repository, branch, path, { physical_address: address, checksum, size_bytes: size, metadata: { [ORIGIN_KEY]: address } }, signal);
     },
+    older: (branch, folder, beforeMs, signal) => olderFiles(client, { repository, branch, folder, beforeMs }, signal),
     remove: (branch, path, signal) => client.deleteObjects(repository, branch, [path], signal),
   };
 }
@@ -45,6 +46,26 @@ async function ensureBranch(client: LakefsClient, repository: string, branch: st
   await client.createBranch(repository, { name: branch, source, hidden: true }, signal).catch((error: unknown) => {
     if (!(error instanceof Fault && error.code === "lakefs/conflict")) throw error; // another was first
   });
+}
+
+interface OlderFiles {
+  readonly repository: string;
+  readonly branch: string;
+  readonly folder: string;
+  readonly beforeMs: number;
+}
+
+/** By the branch's name: what is only staged counts as well. */
+async function* olderFiles(client: LakefsClient, { repository, branch, folder, beforeMs }: OlderFiles, signal: AbortSignal): AsyncGenerator<string, void, undefined> {
+  for (let after = folder; ; ) {
+    const page = await client.listObjects(repository, branch, after, signal).catch(missingIsUndefined);
+    for (const { path, mtime } of page?.results ?? []) {
+      if (!path.startsWith(folder)) return;
+      if (mtime * 1_000 < beforeMs) yield path;
+    }
+    if (page?.pagination.has_more !== true) return;
+    after = page.pagination.next_offset;
+  }
 }
 
 function toFile({ physical_address: address, checksum, size_bytes: size = 0, metadata }: LakefsObject): LakefsFile {

@@ -1,21 +1,15 @@
 /** Stock git clones lakeFS repositories that lakeFS's own API made, from a real lakepack beside a real lakeFS. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import t, { type Test } from "tap";
+import t from "tap";
 import { utf8 } from "../../src/base/bytes.js";
 import type { RunningLakefs } from "../lakefs/servers.js";
 import { skipLakefs, startLakefs } from "../lakefs/servers.js";
-import { checkFsck, git, type Lakepack, remoteRefs, startLakepack, tempFolder, tryGit } from "./harness.js";
+import { checkFsck, git, remoteRefs, tempFolder, tryGit } from "./harness.js";
+import { signal, startBeside } from "./lakefs-rig.js";
 
-const { signal } = new AbortController();
 /** Large files stay pointers: here it is Git that is looked at. */
 const NO_SMUDGE = { GIT_LFS_SKIP_SMUDGE: "1" };
-
-function startBeside(t: Test, lakefs: RunningLakefs, more: Readonly<Record<string, string>> = {}): Promise<Lakepack> {
-  const { endpoint, accessKeyId, secretAccessKey } = lakefs.access;
-  const env = { LAKEPACK_LAKEFS_ENDPOINT: endpoint, LAKEPACK_LAKEFS_ACCESS_KEY_ID: accessKeyId, LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: secretAccessKey, ...more };
-  return startLakepack(t, { env });
-}
 
 /** Three commits, a branch with a name that needs an escape, a merge, a tag, a large file. */
 async function seed(lakefs: RunningLakefs, name: string): Promise<void> {
@@ -62,9 +56,7 @@ for (const blocks of ["local", "s3"] as const) {
       const other = await startBeside(t, lakefs, { LAKEPACK_LFS_THRESHOLD: "10", LAKEPACK_POOL_THREADS: "1" });
       t.same(await remoteRefs(`${other.url}/lakefs/seeded.git`), await remoteRefs(url));
       await server.stop();
-      const { endpoint, accessKeyId, secretAccessKey } = lakefs.access;
-      const env = { LAKEPACK_LAKEFS_ENDPOINT: endpoint, LAKEPACK_LAKEFS_ACCESS_KEY_ID: accessKeyId, LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: secretAccessKey };
-      const again = await startLakepack(t, { env, data: server.data });
+      const again = await startBeside(t, lakefs, {}, { data: server.data });
       t.same(await remoteRefs(`${again.url}/lakefs/seeded.git`), await remoteRefs(`${other.url}/lakefs/seeded.git`));
     });
 

@@ -1,71 +1,135 @@
-/** Stock git-lfs and lakeFS: large files come out of lakeFS with their real bytes, and pushed ones go into it. */
-import { spawnSync } from "node:child_process";
+/**
+ * Large files both ways, with stock git, git-lfs and lakeFS's own tools: what lakectl uploaded comes out of a clone with its real bytes, and what git-lfs pushed
+ * is a file like any other to lakeFS's API, to lakectl and to its S3 gateway.
+ */
+import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import t from "tap";
+import t, { type Test } from "tap";
+import { RssWatch } from "../../bench/process.js";
 import { Random } from "../../bench/random.js";
-import { skipLakefs, startLakefs } from "../lakefs/servers.js";
-import { commit, git, startLakepack, tempFolder, tryGit } from "./harness.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
+import { checkFsck, commit, git, remoteRefs, tempFolder, tryGit } from "./harness.js";
+import { emptyRepository, headOf, listed, put, signal, startBeside } from "./lakefs-rig.js";
+import { gatewayObject, gatewayPaths } from "./s3-gateway.js";
 
-const { signal } = new AbortController();
-const hasLfs = spawnSync("git-lfs", ["version"]).status === 0;
-const skip = skipLakefs !== false ? skipLakefs : hasLfs ? false : "git-lfs is not installed";
+t.setTimeout(300_000);
 
-const FILTERS = [
-  ...["-c", "filter.lfs.process=git-lfs filter-process", "-c", "filter.lfs.required=true"],
-  ...["-c", "filter.lfs.clean=git-lfs clean -- %f", "-c", "filter.lfs.smudge=git-lfs smudge -- %f"],
-];
+const SKIP = spawnSync("git", ["lfs", "version"]).status === 0 ? skipLakefs : "git-lfs is not installed";
+const FILTERS = ["clean=git-lfs clean -- %f", "smudge=git-lfs smudge -- %f", "process=git-lfs filter-process", "required=true"].flatMap((pair) => ["-c", `filter.lfs.${pair}`]);
+const MIB = 1024 * 1024;
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
+interface Lakectl {
+  (...args: string[]): string;
+}
+
+function lakectlOf({ lakectl: { program, env } }: RunningLakefs): Lakectl {
+  return (...args) => execFileSync(program, args, { env, stdio: "pipe", encoding: "utf8", maxBuffer: 2 ** 28 });
+}
+
+/** Made and filled by lakectl alone. */
+async function seed(t: Test, lakefs: RunningLakefs, name: string, weights: Uint8Array): Promise<void> {
+  const lakectl = lakectlOf(lakefs);
+  const folder = await tempFolder(t);
+  await mkdir(join(folder, "model/weights"), { recursive: true });
+  await writeFile(join(folder, "model/README.md"), "# Model\n");
+  await writeFile(join(folder, "model/weights/model.safetensors"), weights);
+  await writeFile(join(folder, "model/weights/five.bin"), weights.subarray(0, 5_000_000));
+  lakectl("repo", "create", `lakefs://${name}`, lakefs.namespace(name));
+  lakectl("fs", "upload", "-r", "-s", `${folder}/model/`, `lakefs://${name}/main/`);
+  lakectl("commit", `lakefs://${name}/main`, "-m", "by lakectl");
+}
+
 for (const blocks of ["local", "s3"] as const) {
-  t.test(`large files of lakeFS with ${blocks} blocks`, { skip, timeout: 180_000 }, async (t) => {
+  t.test(`large files, ${blocks} blocks`, { skip: SKIP, timeout: 300_000 }, async (t) => {
     const lakefs = await startLakefs(t, blocks);
-    const { client } = lakefs;
-    const { endpoint, accessKeyId, secretAccessKey } = lakefs.access;
-    const env = { LAKEPACK_LAKEFS_ENDPOINT: endpoint, LAKEPACK_LAKEFS_ACCESS_KEY_ID: accessKeyId, LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: secretAccessKey };
-    await client.createRepository({ name: "large", storage_namespace: lakefs.namespace("large"), default_branch: "main" }, signal);
-    const weights = new Random(5).bytes(5_000_000);
-    await client.uploadObject("large", "main", "model.safetensors", weights, {}, signal);
-    await client.commit("large", "main", { message: "weights" }, signal);
-    const server = await startLakepack(t, { env });
-    const url = `${server.url}/lakefs/large.git`;
+    const weights = new Random(5).bytes(7_000_000);
+    await seed(t, lakefs, "model", weights);
+    const server = await startBeside(t, lakefs);
+    const url = `${server.url}/lakefs/model.git`;
     const work = join(await tempFolder(t), "work");
-    await git([...FILTERS, "clone", "-q", url, work]);
 
-    await t.test("a clone has the real bytes and a clean status", async (t) => {
-      t.equal(sha256(await readFile(join(work, "model.safetensors"))), sha256(weights));
+    await t.test("a repository of lakectl's is cloned with its real bytes", async (t) => {
+      await git([...FILTERS, "clone", "-q", url, work]);
+      t.equal(sha256(await readFile(join(work, "weights/model.safetensors"))), sha256(weights));
+      t.equal(sha256(await readFile(join(work, "weights/five.bin"))), sha256(weights.subarray(0, 5_000_000)));
       t.equal(await git([...FILTERS, "status", "--porcelain"], { cwd: work }), "");
+      const through = (server.log().match(/"method":"GET","path":"[^"]*info\/lfs\/objects\//g) ?? []).length;
+      t.equal(through, blocks === "s3" ? 0 : 2, "by presigned address where the block store has them");
     });
 
-    await t.test("a pushed large file is in lakeFS with its real bytes, and another server serves it", async (t) => {
-      const more = new Random(6).bytes(2_000_000);
-      await writeFile(join(work, "more.safetensors"), more);
-      for (const pair of FILTERS.filter((_, at) => at % 2 === 1)) await git(["config", ...(pair.split(/=(.*)/s).slice(0, 2) as [string, string])], { cwd: work });
-      await commit(work, "more weights", {});
-      t.match(await git(["show", "HEAD:more.safetensors"], { cwd: work }), /^version https:\/\/git-lfs/);
-      const upload = spawnSync("git", ["lfs", "push", "--all", "origin", "main"], { cwd: work, encoding: "utf8", env: { PATH: process.env["PATH"], HOME: work } });
-      t.equal(upload.status, 0, upload.stderr);
-      const push = await tryGit(["push", "-q", "origin", "main"], { cwd: work });
+    const more = new Random(6).bytes(3_000_000);
+    await t.test("a push of a covered suffix uploads by git-lfs, and lakeFS shows the real bytes in all its ways", async (t) => {
+      await git(["lfs", "install", "--local"], { cwd: work });
+      await writeFile(join(work, "weights/more.safetensors"), more);
+      await commit(work, "more weights", { "README.md": "# Model, larger\n", "src/a b+c.py": "print()\n" });
+      t.match(await git(["show", "HEAD:weights/more.safetensors"], { cwd: work }), /^version https:\/\/git-lfs/);
+      const push = await tryGit(["push", "origin", "main"], { cwd: work });
       t.equal(push.code, 0, push.stderr);
-      const { commit_id } = await client.getBranch("large", "main", signal);
-      t.equal(sha256(await client.readObject("large", commit_id, "more.safetensors", 3_000_000, signal)), sha256(more));
-      t.equal((await client.statObject("large", commit_id, "more.safetensors", signal)).checksum, `sha256:${sha256(more)}`);
-      const other = await startLakepack(t, { env });
-      const copy = join(await tempFolder(t), "copy");
-      await git([...FILTERS, "clone", "-q", `${other.url}/lakefs/large.git`, copy]);
-      t.equal(sha256(await readFile(join(copy, "more.safetensors"))), sha256(more));
-      t.equal(await git(["rev-parse", "HEAD"], { cwd: copy }), await git(["rev-parse", "HEAD"], { cwd: work }));
+      const { id } = await headOf(lakefs, "model");
+      const tree = (await git(["ls-tree", "-r", "--name-only", "HEAD"], { cwd: work })).split("\n");
+      t.same((await listed(lakefs, "model")).map(({ path }) => path), tree, "the API");
+      t.equal((await lakefs.client.statObject("model", id, "weights/more.safetensors", signal)).checksum, `sha256:${sha256(more)}`);
+      t.equal(sha256(await lakefs.client.readObject("model", id, "weights/more.safetensors", 3_000_000, signal)), sha256(more));
+      const lakectl = lakectlOf(lakefs);
+      t.same(lakectl("fs", "ls", "-r", "lakefs://model/main/").trimEnd().split("\n").map((line) => line.split(/ {2,}/).at(-1)), tree, "lakectl");
+      const down = join(await tempFolder(t), "more");
+      lakectl("fs", "download", "lakefs://model/main/weights/more.safetensors", down);
+      t.equal(sha256(await readFile(down)), sha256(more), "lakectl's download");
+      t.same(await gatewayPaths(lakefs.access, "model", "main"), tree, "the S3 gateway");
+      t.equal(sha256(await gatewayObject(lakefs.access, "model", "main", "weights/more.safetensors")), sha256(more));
+      t.equal((await gatewayObject(lakefs.access, "model", "main", "src/a b+c.py")).toString(), "print()\n");
     });
 
-    await t.test("a pointer whose object is nowhere is refused with its path", async (t) => {
-      const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${"12".repeat(32)}\nsize 5\n`;
-      await writeFile(join(work, "lost.safetensors"), pointer);
-      await commit(work, "lost", {});
-      const push = await tryGit(["push", "-q", "--no-verify", "origin", "main"], { cwd: work });
-      t.not(push.code, 0);
-      t.match(push.stderr, /lost\.safetensors/);
+    await t.test("a new large file of a covered suffix, put there by lakeFS, is a pointer under the attributes that are there", async (t) => {
+      const attributes = await git(["show", "HEAD:.gitattributes"], { cwd: work });
+      await put(lakefs, "model", "late.safetensors", weights.subarray(0, 2_000_000));
+      await lakefs.client.commit("model", "main", { message: "late" }, signal);
+      const before = await git(["rev-parse", "HEAD"], { cwd: work });
+      await git(["pull", "-q", "--ff-only", "origin", "main"], { cwd: work });
+      t.equal(await git(["rev-parse", "HEAD~1"], { cwd: work }), before, "a child of what was pushed");
+      t.same((await git(["diff", "--name-only", "HEAD~1"], { cwd: work })).split("\n"), ["late.safetensors"], "and nothing else changed");
+      t.equal(await git(["show", "HEAD:.gitattributes"], { cwd: work }), attributes);
+      t.equal(sha256(await readFile(join(work, "late.safetensors"))), sha256(weights.subarray(0, 2_000_000)));
+    });
+
+    await t.test("another server with an empty store serves the same ids and the same bytes", async (t) => {
+      const other = await startBeside(t, lakefs);
+      t.same(await remoteRefs(`${other.url}/lakefs/model.git`), await remoteRefs(url));
+      const copy = join(await tempFolder(t), "copy");
+      await git([...FILTERS, "clone", "-q", `${other.url}/lakefs/model.git`, copy]);
+      await checkFsck(t, copy);
+      t.equal(sha256(await readFile(join(copy, "weights/more.safetensors"))), sha256(more));
+      t.equal(await git([...FILTERS, "status", "--porcelain"], { cwd: copy }), "");
     });
   });
 }
+
+t.test("ten gigabytes whose SHA-256 is known: no byte of them is read", { skip: SKIP, timeout: 120_000 }, async (t) => {
+  const lakefs = await startLakefs(t);
+  const name = await emptyRepository(lakefs, "huge");
+  for (let at = 0; at < 99; at++) await put(lakefs, name, `small/${at}`, `small ${at}`);
+  // There is no such object: whoever reads a byte of it fails.
+  const address = `${(await lakefs.client.statObject(name, "main", "small/0", signal)).physical_address}-nothing`;
+  const size = 10_000_000_000;
+  const oid = "ab".repeat(32);
+  await lakefs.client.stageObject(name, "main", "huge.safetensors", { physical_address: address, checksum: `sha256:${oid}`, size_bytes: size }, signal);
+  await lakefs.client.commit(name, "main", { message: "huge" }, signal);
+  const server = await startBeside(t, lakefs);
+  const watch = new RssWatch([server.pid]);
+  const started = performance.now();
+  const clone = join(await tempFolder(t), "clone");
+  await git(["clone", "-q", `${server.url}/lakefs/${name}.git`, clone], { env: { GIT_LFS_SKIP_SMUDGE: "1" } });
+  const ms = Math.round(performance.now() - started);
+  const growth = watch.stop();
+  t.comment(`cloned in ${ms} ms, RSS grew ${Math.round(growth / MIB)} MiB`);
+  t.equal(await readFile(join(clone, "huge.safetensors"), "utf8"), `version https://git-lfs.github.com/spec/v1\noid sha256:${oid}\nsize ${size}\n`);
+  t.ok(growth < 150 * MIB, `${growth}`);
+  await commit(clone, "on top", { "small/0": "changed" });
+  const push = await tryGit(["push", "-q", "origin", "main"], { cwd: clone });
+  t.equal(push.code, 0, push.stderr);
+  t.equal((await listed(lakefs, name)).find(({ path }) => path === "huge.safetensors")?.size_bytes, size, "a push on top of it leaves it where it is");
+});

@@ -1,27 +1,15 @@
 /** Stock git pushes to lakeFS repositories: what lands is what lakeFS shows, and what another server reads back. */
-import { chmod, symlink } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { chmod, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
+import { Random } from "../../bench/random.js";
 import { utf8 } from "../../src/base/bytes.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
-import { checkFsck, commit, git, type Lakepack, remoteRefs, startLakepack, tempFolder, tryGit } from "./harness.js";
-import type { Test } from "tap";
+import { skipLakefs, startLakefs } from "../lakefs/servers.js";
+import { checkFsck, commit, git, remoteRefs, tempFolder, tryGit } from "./harness.js";
+import { filesOf, headOf, listed, signal, startBeside } from "./lakefs-rig.js";
 
-const { signal } = new AbortController();
-
-function startBeside(t: Test, { access }: RunningLakefs): Promise<Lakepack> {
-  const { endpoint, accessKeyId, secretAccessKey } = access;
-  return startLakepack(t, {
-    env: { LAKEPACK_LAKEFS_ENDPOINT: endpoint, LAKEPACK_LAKEFS_ACCESS_KEY_ID: accessKeyId, LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: secretAccessKey },
-  });
-}
-
-async function files({ client }: RunningLakefs, name: string, branch: string): Promise<Map<string, string>> {
-  const { commit_id } = await client.getBranch(name, branch, signal);
-  const { results } = await client.listObjects(name, commit_id, "", signal);
-  const contents = await Promise.all(results.map(({ path }) => client.readObject(name, commit_id, path, 1_000_000, signal)));
-  return new Map(results.map(({ path }, at) => [path, Buffer.from(contents[at] as Uint8Array).toString()]));
-}
+t.setTimeout(300_000);
 
 for (const blocks of ["local", "s3"] as const) {
   t.test(`pushes to lakeFS with ${blocks} blocks`, { skip: skipLakefs, timeout: 180_000 }, async (t) => {
@@ -42,9 +30,9 @@ for (const blocks of ["local", "s3"] as const) {
       await commit(work, "three\n\nwith a body", { "a/b/c.txt": undefined, "a/new.txt": "new\n" });
       const push = await tryGit(["push", "--progress", url, "main"], { cwd: work });
       t.equal(push.code, 0, push.stderr);
-      t.match(push.stderr, /remote: Landing 3\/3 in lakeFS, \d+ files/);
+      t.match(push.stderr, /remote: Landing 3\/3 in lakeFS, 8\/8 files/);
       t.match(push.stderr, /remote: refs\/heads\/main: [0-9a-f]{40} is lakeFS commit [0-9a-f]{64}/, "both ids of the new head");
-      t.same([...(await files(lakefs, name, "main"))], [["README.md", "# two\n"], ["a/new.txt", "new\n"], ["link", "README.md"], ["run.sh", "#!/bin/sh\n"]]);
+      t.same([...(await filesOf(lakefs, name, "main"))], [["README.md", "# two\n"], ["a/new.txt", "new\n"], ["link", "README.md"], ["run.sh", "#!/bin/sh\n"]]);
       const { commit_id } = await client.getBranch(name, "main", signal);
       const log = (await client.log(name, commit_id, 10, signal)).results;
       t.same(log.map(({ message }) => message.split("\n")[0]), ["three", "two", "one", "Repository created"]);
@@ -87,18 +75,37 @@ for (const blocks of ["local", "s3"] as const) {
       await git(["pull", "-q", "--no-rebase", "--no-edit", url, "main"], { cwd: work });
       const push = await tryGit(["push", url, "main"], { cwd: work });
       t.equal(push.code, 0, push.stderr);
-      const there = await files(lakefs, name, "main");
+      const there = await filesOf(lakefs, name, "main");
       t.equal(there.get("from-lakefs.txt"), "theirs\n");
       t.equal(there.get("mine.txt"), "mine\n");
     });
 
-    await t.test("uncommitted changes in lakeFS: refused, with the path and what to do", async (t) => {
-      await client.uploadObject(name, "main", "dirty.txt", utf8("dirty\n"), {}, signal);
-      await commit(work, "blocked", { "blocked.txt": "x\n" });
+    await t.test("a large plain file is streamed and stays plain; so does one that Git stores as a delta of another", async (t) => {
+      const random = new Random(11).bytes(40_000_000);
+      const text = Buffer.from(Array.from({ length: 300_000 }, (_, line) => `line ${line} ${"x".repeat(60)}\n`).join(""));
+      const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
+      await writeFile(join(work, "random.bin"), random);
+      await writeFile(join(work, "text.csv"), text);
+      await commit(work, "large", {});
+      const longer = Buffer.concat([text, Buffer.from("one more line\n")]);
+      await writeFile(join(work, "text.csv"), longer);
+      await commit(work, "longer", {});
+      await git(["repack", "-q", "-adf"], { cwd: work });
+      const packed = await git(["cat-file", "--batch-check=%(objectsize) %(deltabase)", "--batch-all-objects"], { cwd: work });
+      t.match(packed, new RegExp(`^(${text.length}|${longer.length}) (?!0{40})`, "m"), "one is stored as a delta");
       const push = await tryGit(["push", url, "main"], { cwd: work });
-      t.not(push.code, 0);
-      t.match(push.stderr, /dirty\.txt/);
-      await client.deleteObjects(name, "main", ["dirty.txt"], signal);
+      t.equal(push.code, 0, push.stderr);
+      const { id } = await headOf(lakefs, name);
+      for (const [path, content] of [["random.bin", random], ["text.csv", longer]] as const) {
+        t.equal(sha256(await client.readObject(name, id, path, 50_000_000, signal)), sha256(content), `lakeFS has ${path}`);
+      }
+      const { metadata } = (await listed(lakefs, name)).find(({ path }) => path === "random.bin") ?? {};
+      t.match(metadata?.["lakepack-sha256"], new RegExp(`^${sha256(random)} 40000000 `));
+      const other = await startBeside(t, lakefs);
+      const clone = join(await tempFolder(t), "clone");
+      await git(["clone", "-q", `${other.url}/lakefs/${name}.git`, clone]);
+      await checkFsck(t, clone);
+      t.equal(await git(["rev-parse", "HEAD"], { cwd: clone }), await git(["rev-parse", "HEAD"], { cwd: work }));
     });
   });
 }

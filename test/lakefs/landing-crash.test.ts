@@ -3,11 +3,10 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { Fault } from "../../src/base/fault.js";
-import { LakefsClient } from "../../src/lakefs/client.js";
-import type { LakefsCall } from "../../src/lakefs/http.js";
+import { completeLanding } from "../../src/lakefs/landing-point.js";
 import { sweepWorkBranches } from "../../src/lakefs/sweep.js";
 import type { ThreadPool } from "../../src/pool/pool.js";
-import { freshView, newRepository, newWork, rigNode, type RigNode, type Work } from "./landing-rig.js";
+import { freshView, newRepository, newWork, rigNode, type RigNode, type Steps, watchedClient, type Work } from "./landing-rig.js";
 import { signal, Source, testPool } from "./reading.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
 
@@ -16,28 +15,6 @@ t.setTimeout(300_000);
 const MAIN = "refs/heads/main";
 /** More than any push of one commit makes. */
 const CALLS_MAX = 60;
-
-interface Steps {
-  before?(call: LakefsCall): Promise<void> | void;
-  after?(call: LakefsCall): Promise<void> | void;
-}
-
-/** A client whose calls are watched; `steps` may be set later. */
-function watchedClient(server: RunningLakefs): { client: LakefsClient; steps: Steps } {
-  const client = new LakefsClient(server.access);
-  const steps: Steps = {};
-  const { http } = client as unknown as { http: Record<string, (call: LakefsCall, ...rest: unknown[]) => Promise<unknown>> };
-  for (const name of ["json", "done", "bytes"]) {
-    const real = (http[name] as (call: LakefsCall, ...rest: unknown[]) => Promise<unknown>).bind(http);
-    http[name] = async (call, ...rest) => {
-      await steps.before?.(call);
-      const answer = await real(call, ...rest);
-      await steps.after?.(call);
-      return answer;
-    };
-  }
-  return { client, steps };
-}
 
 function died(): never {
   throw new Fault("lakefs/unreachable", { reason: "the test cut it" });
@@ -64,7 +41,7 @@ async function scene(t: Test, server: RunningLakefs, pool: ThreadPool): Promise<
   return { repository, node, work, steps, first, second };
 }
 
-t.test("killed around each call, and pushed again", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
+t.test("each call fails once, before lakeFS hears of it or after it has done it", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
   const server = await startLakefs(t);
   const pool = await testPool(t);
   for (const moment of ["before", "after"] as const) {
@@ -72,29 +49,20 @@ t.test("killed around each call, and pushed again", { skip: skipLakefs, timeout:
       const { repository, node, work, steps, first, second } = await scene(t, server, pool);
       let left = call;
       let last = "";
-      let dead = false;
-      const die = ({ name }: LakefsCall) => {
-        if (dead) died();
+      steps[moment] = ({ name }) => {
+        if (left-- !== 0) return;
         last = name;
-        if (left-- === 0) dead = moment === "before" || !dead;
-        if (dead && moment === "before") died();
+        died();
       };
-      steps.before = die;
-      steps.after = () => (dead ? died() : undefined);
       const [outcome] = await node.push(work, [[MAIN, second, first]]).catch((): { ok: boolean }[] => [{ ok: false }]);
-      delete steps.before;
-      delete steps.after;
-      const { refs } = await freshView(t, server, pool, repository);
-      t.ok(refs[MAIN] === first || refs[MAIN] === second, `${moment} call ${call} (${last}): one or the other`);
-      if (outcome?.ok) t.equal(refs[MAIN], second, "ok was true");
-      const other = await rigNode(t, server, pool, repository);
-      const again = await other.push(work, [[MAIN, second]]);
-      t.match(again, [{ ok: true }], `${moment} call ${call} (${last}): the next push lands`);
-      t.equal((await other.refs.read()).byName.get(MAIN)?.oid, second);
-      if (!dead) {
-        t.comment(`a push of one commit made ${call - left} calls of the main thread`);
+      delete steps[moment];
+      if (last === "") {
+        t.comment(`a push of one commit makes ${call} calls of the main thread`);
         break;
       }
+      const { refs } = await freshView(t, server, pool, repository);
+      t.equal(refs[MAIN], outcome?.ok ? second : first, `${moment} call ${call} (${last}): ${outcome?.ok ? "ok" : "ng"} was true`);
+      t.match(await node.push(work, [[MAIN, second]]), [{ ok: true }], "and the next push lands");
     }
   }
 });
@@ -108,6 +76,83 @@ t.test("the answer to a merge is lost", { skip: skipLakefs, timeout: 120_000 }, 
   t.match(await node.push(work, [[MAIN, second]]), [{ ok: true }]);
   t.equal(lost, 1);
   t.same((await freshView(t, server, pool, repository)).refs, { [MAIN]: second });
+});
+
+t.test("the answer to a new branch or tag is lost, once or before it is made", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
+  const server = await startLakefs(t);
+  const pool = await testPool(t);
+  for (const moment of ["before", "after"] as const) {
+    const { repository, node, work, steps, second } = await scene(t, server, pool);
+    const lost = new Set<string>();
+    steps[moment] = ({ name, json }) => {
+      const { name: branch, id: tag } = (json ?? {}) as { name?: string; id?: string };
+      const made = name === "createBranch" ? branch : name === "createTag" ? tag : undefined;
+      if (made === undefined || made.startsWith("lakepack-") || lost.has(made)) return;
+      lost.add(made);
+      died();
+    };
+    t.match(await node.push(work, [["refs/heads/new", second], ["refs/tags/v1", second]]), [{ ok: true }, { ok: true }], moment);
+    t.same([...lost].sort(), ["new", "v1"]);
+    const { refs } = await freshView(t, server, pool, repository);
+    t.same([refs["refs/heads/new"], refs["refs/tags/v1"]], [second, second]);
+  }
+});
+
+t.test("a half-landed push is completed by whoever reads it", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
+  const server = await startLakefs(t);
+  const pool = await testPool(t);
+  const { repository, node, work, steps, second } = await scene(t, server, pool);
+  let merge = "";
+  steps.before = async ({ name }) => {
+    if (name !== "hardReset") return;
+    merge = await new Source(server.client, repository).head();
+    died();
+  };
+  t.match(await node.push(work, [[MAIN, second]]), [{ ok: true }], "it has landed all the same");
+  delete steps.before;
+  t.match(node.results.at(-1), new RegExp(`${second} is lakeFS commit ${merge}`));
+  const listed = async (id: string) => (await server.client.listObjects(repository, id, "", signal)).results.map(({ path }) => path);
+  t.same(await listed(merge), ["_lakefs_actions/lakepack-guard.yaml", "a"], "half of it");
+  const reader = await rigNode(t, server, pool, repository);
+  t.equal((await reader.refs.read()).byName.get(MAIN)?.oid, second, "Git sees it whole at once");
+  const head = await headBeyond(server, repository, merge);
+  t.same(await listed(head), ["a"], "and lakeFS soon");
+  t.equal((await server.client.getCommit(repository, head, signal)).message, "second");
+  t.same((await freshView(t, server, pool, repository)).refs, { [MAIN]: second });
+});
+
+t.test("a reader completes a push that is still landing: it says which commit the head is", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
+  const server = await startLakefs(t);
+  const pool = await testPool(t);
+  const { repository, node, work, steps, second } = await scene(t, server, pool);
+  const reader = await rigNode(t, server, pool, repository);
+  let head = "";
+  steps.before = async ({ name }) => {
+    if (name !== "hardReset" || head !== "") return;
+    const merge = await new Source(server.client, repository).head();
+    await reader.refs.read();
+    head = await headBeyond(server, repository, merge);
+  };
+  t.match(await node.push(work, [[MAIN, second]]), [{ ok: true }]);
+  t.match(node.results.at(-1), new RegExp(`${second} is lakeFS commit ${head}$`));
+  t.equal(await new Source(server.client, repository).head(), head);
+});
+
+t.test("what only looks like a half-landed push is left alone", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
+  const server = await startLakefs(t);
+  const pool = await testPool(t);
+  const { repository, node, work, steps, second } = await scene(t, server, pool);
+  steps.before = ({ name }) => (name === "hardReset" ? died() : undefined);
+  t.match(await node.push(work, [[MAIN, second]]), [{ ok: true }]);
+  const source = new Source(server.client, repository);
+  const merge = await server.client.getCommit(repository, await source.head(), signal);
+  const { metadata = {}, parents } = merge;
+  const copied = await source.commit("a commit with a landing's metadata", { metadata });
+  t.equal(await completeLanding(server.client, repository, "main", copied, signal), false, "copied metadata");
+  t.equal(await completeLanding(server.client, repository, "main", { ...merge, metadata: { ...metadata, "lakepack.tip": parents[0] as string } }, signal), false, "another tip");
+  t.equal(await completeLanding(server.client, repository, "main", { ...merge, metadata: { ...metadata, "lakepack.step": "3" } }, signal), false, "another step");
+  t.equal(await completeLanding(server.client, repository, "main", merge, signal), false, "somebody has built on it");
+  t.equal(await source.head(), copied.id, "no head has moved");
 });
 
 t.test("the head moves right before the merge, and right after it", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
@@ -138,6 +183,16 @@ t.test("the head moves right before the merge, and right after it", { skip: skip
   }
 });
 
+/** The branch's head once it is not `old` any more. */
+async function headBeyond(server: RunningLakefs, repository: string, old: string): Promise<string> {
+  for (let attempt = 0; attempt < 600; attempt++) {
+    const head = await new Source(server.client, repository).head();
+    if (head !== old) return head;
+    await new Promise((wake) => setTimeout(wake, 50));
+  }
+  throw new Error("the head stays");
+}
+
 t.test("work branches of yesterday are swept, others are not", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
   const server = await startLakefs(t);
   const repository = await newRepository(server);
@@ -146,4 +201,19 @@ t.test("work branches of yesterday are swept, others are not", { skip: skipLakef
   const names = [`lakepack-work-${seconds - 90_000}-a`, `lakepack-work-${seconds - 80_000}-b`, "lakepack-work-x", `lakepack-kept-${seconds - 90_000}-c`];
   for (const name of names) await server.client.createBranch(repository, { name, source: "main", hidden: true }, signal);
   t.same(await sweepWorkBranches(server.client, repository, nowMs, signal), [names[0]]);
+
+  await server.client.createBranch(repository, { name: names[0] as string, source: "main", hidden: true }, signal);
+  let sweptLfs = 0;
+  const lfs = { address: async () => undefined, sweep: async () => ++sweptLfs };
+  const node = await rigNode(t, server, await testPool(t), repository, { lfs });
+  const work = await newWork(t);
+  t.match(await node.push(work, [[MAIN, await work.commit("first")]]), [{ ok: true }]);
+  const left = async () => {
+    const ids: string[] = [];
+    for await (const { id } of server.client.listBranches(repository, { prefix: "lakepack-work-", hidden: true }, signal)) ids.push(id);
+    return ids;
+  };
+  for (let attempt = 0; attempt < 600 && ((await left()).length > 2 || sweptLfs === 0); attempt++) await new Promise((wake) => setTimeout(wake, 50));
+  t.same(await left(), names.slice(1, 3).sort(), "a push starts it");
+  t.equal(sweptLfs, 1, "and that of uploads");
 });

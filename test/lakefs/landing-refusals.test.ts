@@ -1,11 +1,10 @@
-/** What does not land, and what the pusher reads. */
+/** Hooks, LFS objects and forced pushes: what decides whether a push lands (what the pusher reads of the rest: test/interop/lakefs-refusals). */
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import t, { type Test } from "tap";
-import { pathOf } from "../../src/lakefs/http.js";
 import { freshView, newRepository, newWork, rigNode, type RigNode, type RigOptions, type Work } from "./landing-rig.js";
 import { signal, Source, testPool } from "./reading.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
+import { skipLakefs, startLakefs } from "./servers.js";
 
 t.setTimeout(300_000);
 
@@ -30,31 +29,6 @@ t.test("refusals", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
     return { node, work, source: new Source(server.client, repository), first };
   };
 
-  await t.test("a head that has moved", async (t) => {
-    const { node, work, source, first } = await started(t);
-    await source.put({ b: "b" });
-    await source.commit("by lakeFS");
-    const second = await work.commit("second", (folder) => write(folder, "a", "2"));
-    t.match(await node.push(work, [[MAIN, second, first]]), [{ ok: false, reason: /moved in lakeFS .*fetch first/ }]);
-  });
-
-  await t.test("uncommitted changes, by their paths", async (t) => {
-    const { node, work, source } = await started(t);
-    await source.put({ "staged file": "b" });
-    const second = await work.commit("second", (folder) => write(folder, "a", "2"));
-    t.match(await node.push(work, [[MAIN, second]]), [{ ok: false, reason: /uncommitted changes in lakeFS \(staged file\)/ }]);
-    await source.commit("committed");
-    t.match(await node.push(work, [[MAIN, second]]), [{ ok: false, reason: /non-fast-forward/ }]);
-  });
-
-  await t.test("a protected branch", async (t) => {
-    const { node, work, source } = await started(t);
-    const path = `/repositories${pathOf(source.name)}/settings/branch_protection`;
-    await server.client.http.done({ name: "protect", method: "PUT", path, json: [{ pattern: "ma*" }], repeatable: true, signal });
-    await new Promise((wake) => setTimeout(wake, 50));
-    t.match(await node.push(work, [[MAIN, await work.commit("second")]]), [{ ok: false, reason: /protected in lakeFS/ }]);
-  });
-
   await t.test("a hook of the branch, with its text; a push that brings its own hooks is judged by the branch's", async (t) => {
     const { node, work } = await started(t);
     const hook = "name: policy\non:\n  pre-merge:\nhooks:\n  - id: no\n    type: lua\n    properties:\n      script: |\n        error(\"not on a Friday\")\n";
@@ -63,21 +37,6 @@ t.test("refusals", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
     t.match(await node.push(work, [[MAIN, await work.commit("second")]]), [{ ok: false, reason: /a hook in lakeFS refused it: .*not on a Friday/s }]);
     const without = await work.commit("no hook", (folder) => write(folder, "_lakefs_actions/policy.yaml", "name: none\non:\n  pre-merge:\nhooks: []\n"));
     t.match(await node.push(work, [[MAIN, without]]), [{ ok: false, reason: /not on a Friday/ }], "nor can a push take it away");
-  });
-
-  await t.test("the guard's own path, too many commits, folders without a file", async (t) => {
-    const { node, work, first } = await started(t, { policy: { allowForced: false, commitsMax: 3 } });
-    const guard = await work.commit("guard", (folder) => write(folder, "_lakefs_actions/lakepack-guard.yaml", "x"));
-    t.match(await node.push(work, [[MAIN, guard]]), [{ ok: false, reason: /lakepack's own/ }]);
-    work.git("reset", "-q", "--hard", first);
-    for (let at = 0; at < 4; at++) await work.commit(`commit ${at}`);
-    t.match(await node.push(work, [[MAIN, work.tip()]]), [{ ok: false, reason: /more than 3 commits: push them in slices/ }]);
-    t.same(await node.push(work, [[MAIN, work.tip("HEAD~1")]]), [{ name: MAIN, ok: true }]);
-    t.same(await node.push(work, [[MAIN, work.tip()]]), [{ name: MAIN, ok: true }], "in slices");
-    const empty = work.run(["mktree"], "").toString().trim();
-    const tree = work.run(["mktree"], `040000 tree ${empty}\tnothing\n`).toString().trim();
-    const odd = work.run(["commit-tree", tree, "-p", work.tip(), "-m", "odd"]).toString().trim();
-    t.match(await node.push(work, [[MAIN, odd]]), [{ ok: false, reason: /empty folder/ }]);
   });
 
   await t.test("unknown LFS objects, by their paths; known ones land with their real bytes", async (t) => {
@@ -113,20 +72,4 @@ t.test("refusals", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
     for await (const ref of server.client.listBranches(source.name, { prefix: "lakepack-kept-", hidden: true }, signal)) kept.push(ref.commit_id);
     t.ok(kept.includes(before) && kept.length === 2);
   });
-});
-
-t.test("where hooks are disabled, pushes land all the same", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
-  const server: RunningLakefs = await startLakefs(t, "local", { LAKEFS_ACTIONS_ENABLED: "false" });
-  const pool = await testPool(t);
-  const repository = await newRepository(server);
-  const node = await rigNode(t, server, pool, repository);
-  const work = await newWork(t);
-  for (let at = 0; at < 3; at++) {
-    const tip = await work.commit(`commit ${at}`, (folder) => write(folder, "a", `${at}`));
-    t.same(await node.push(work, [[MAIN, tip]]), [{ name: MAIN, ok: true }]);
-    t.same((await freshView(t, server, pool, repository)).refs, { [MAIN]: tip });
-  }
-  const { commit_id } = await server.client.getBranch(repository, "main", signal);
-  t.equal((await server.client.getCommit(repository, commit_id, signal)).parents.length, 2, "the merge stays");
-  t.same((await server.client.listObjects(repository, commit_id, "", signal)).results.map(({ path }) => path), ["a"]);
 });

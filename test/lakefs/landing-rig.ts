@@ -7,9 +7,11 @@ import type { Test } from "tap";
 import { Semaphore } from "../../src/base/flow.js";
 import type { LfsObjects } from "../../src/lakefs/contract.js";
 import { createLanding, type LandingPolicy, NO_LFS_OBJECTS } from "../../src/lakefs/landing.js";
+import type { Landing } from "../../src/lakefs/landing-contract.js";
 import { DEFAULT_MAPPING } from "../../src/lakefs/mapping.js";
 import { type LakefsRepository, openLakefsRepository } from "../../src/lakefs/repository.js";
 import { LakefsClient } from "../../src/lakefs/client.js";
+import type { LakefsCall } from "../../src/lakefs/http.js";
 import type { Log } from "../../src/observe/log.js";
 import { writeDerivedFiles } from "../../src/odb/derived-files.js";
 import { startIngest } from "../../src/odb/ingest.js";
@@ -51,7 +53,7 @@ export class Work {
     return this.run(args).toString("latin1").trimEnd();
   }
 
-  run(args: readonly string[], input: string = ""): Buffer {
+  run(args: readonly string[], input: string | Uint8Array = ""): Buffer {
     return execFileSync("git", ["-c", "safe.directory=*", "-C", this.folder, ...args], { env: ENVIRONMENT, input, stdio: ["pipe", "pipe", "pipe"], maxBuffer: 2 ** 28 });
   }
 
@@ -71,8 +73,13 @@ export class Work {
 export interface RigNode extends LakefsRepository {
   /** As a push would: a pack of what `not` lacks, then the refs. [name, old, new] each; old undefined: what the node says. */
   push(work: Work, changes: readonly (readonly [name: string, to: string, old?: string])[], options?: { readonly atomic?: boolean }): Promise<readonly RefOutcome[]>;
+  /** Objects alone, as the first half of a push: a pack of `tips`, and it stays. */
+  load(work: Work, tips: readonly string[]): Promise<void>;
   git(...args: string[]): Promise<string>;
+  readonly landing: Landing;
   readonly progress: string[];
+  /** What pushers were told of results. */
+  readonly results: string[];
   /** Calls of the main thread. */
   readonly calls: { name: string; method: string; path: string }[];
 }
@@ -81,6 +88,29 @@ export interface RigOptions {
   readonly client?: LakefsClient;
   readonly lfs?: LfsObjects;
   readonly policy?: LandingPolicy;
+}
+
+/** What happens around a call of the main thread. */
+export interface Steps {
+  before?(call: LakefsCall): Promise<void> | void;
+  after?(call: LakefsCall): Promise<void> | void;
+}
+
+/** A client whose calls are watched; `steps` may be set later. */
+export function watchedClient(server: RunningLakefs): { client: LakefsClient; steps: Steps } {
+  const client = new LakefsClient(server.access);
+  const steps: Steps = {};
+  const { http } = client as unknown as { http: Record<string, (call: LakefsCall, ...rest: unknown[]) => Promise<unknown>> };
+  for (const name of ["json", "done", "bytes"]) {
+    const real = (http[name] as (call: LakefsCall, ...rest: unknown[]) => Promise<unknown>).bind(http);
+    http[name] = async (call, ...rest) => {
+      await steps.before?.(call);
+      const answer = await real(call, ...rest);
+      await steps.after?.(call);
+      return answer;
+    };
+  }
+  return { client, steps };
 }
 
 let made = 0;
@@ -109,22 +139,26 @@ export async function rigNode(t: Test, server: RunningLakefs, pool: ThreadPool, 
   const client = options.client ?? new LakefsClient(server.access, (call) => void calls.push(call));
   const tasks = new Semaphore(1);
   const { lfs = NO_LFS_OBJECTS, policy = { allowForced: false } } = options;
+  let landing: Landing | undefined;
   const opened = await openLakefsRepository(
     {
       access: server.access, client, repository, store, prefix: PREFIX, pool, objects, incoming, log,
       manifestRefs: new ManifestRefs(manifests, store, PREFIX),
       mappingSeed: DEFAULT_MAPPING,
       synthesisTasks: tasks,
-      landing: (parts) => createLanding({ ...parts, access: server.access, objects, pool, tasks, lfs, policy, log }),
+      landing: (parts) => (landing = createLanding({ ...parts, access: server.access, objects, pool, tasks, lfs, policy, log })),
     },
     signal,
   );
   t.teardown(() => opened.close());
   const progress: string[] = [];
+  const results: string[] = [];
   let copies = 0;
   return {
     ...opened,
+    landing: landing as unknown as Landing,
     progress,
+    results,
     calls,
     push: async (work, changes, { atomic = false } = {}) => {
       const { byName } = await opened.refs.read();
@@ -136,7 +170,18 @@ export async function rigNode(t: Test, server: RunningLakefs, pool: ThreadPool, 
         await objects.publish(pack);
         const list = changes.map(([name, to, old]) => ({ name, old: old ?? byName.get(name)?.oid ?? ZERO, new: to, ...peeled(work, to) }));
         const packs = pack.objectCount === 0 ? [] : [toPackRecord(pack, "push")];
-        return await opened.refs.update(list, { atomic, denyDeletes: false, denyDeleteCurrent: true, packs, onProgress: (line) => void progress.push(line) }, signal);
+        return await opened.refs.update(list, { atomic, denyDeletes: false, denyDeleteCurrent: true, packs, onProgress: (line) => void progress.push(line), onResult: (line) => void results.push(line) }, signal);
+      } finally {
+        await ingest.discard();
+      }
+    },
+    load: async (work, tips) => {
+      const ingest = await objects.beginIngest({ fsck: true, signal });
+      try {
+        await ingest.write(work.run(["pack-objects", "--revs", "--stdout", "-q"], tips.join("\n")));
+        const pack = await ingest.finish();
+        await objects.publish(pack);
+        await objects.keep([toPackRecord(pack, "push")], signal);
       } finally {
         await ingest.discard();
       }

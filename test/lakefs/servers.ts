@@ -1,6 +1,6 @@
 /** Real servers for tests: lakeFS with local or S3 blocks, each test's own, on free ports of loopback. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdir } from "node:fs/promises";
+import { mkdir, realpath } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -15,6 +15,7 @@ interface ServersScript {
   readonly SECRET_KEY: string;
   programFolder(): string;
   isBuilt(): boolean;
+  programHash(path: string): string;
   lakefsEnvironment(port: number, folder: string, blocks: Environment): Environment;
   localBlocks(folder: string): Environment;
   s3Blocks(port: number): Environment;
@@ -27,7 +28,6 @@ export const skipLakefs: false | string = script.isBuilt() ? false : "lakeFS is 
 export interface RunningLakefs {
   readonly access: LakefsAccess;
   readonly client: LakefsClient;
-  /** The server's installation id, for the record of what a test ran on. */
   readonly blocks: "local" | "s3";
   /** A storage namespace nobody has used. */
   namespace(name: string): string;
@@ -54,6 +54,7 @@ export async function startLakefs(t: Test, blocks: "local" | "s3" = "local", mor
   const child = start(t, "lakefs", ["run"], { ...script.lakefsEnvironment(port, folder, settings), ...more, HOME: folder });
   const endpoint = `http://127.0.0.1:${port}`;
   await answers(`${endpoint}/_health`, child);
+  await recordServer(t, endpoint, child.pid as number, blocks);
   const access = { endpoint, accessKeyId: script.ACCESS_KEY, secretAccessKey: script.SECRET_KEY };
   const env = {
     HOME: folder,
@@ -69,6 +70,15 @@ export async function startLakefs(t: Test, blocks: "local" | "s3" = "local", mor
     lakectl: { program: join(script.programFolder(), "lakectl"), env },
     stop: () => end(child),
   };
+}
+
+/**
+ * What the test ran on, as a comment of its output: the installation's id, as the server says it, and the program that really runs under its process id.
+ * `npm test -- --complete` fails where a lakeFS test leaves no such line.
+ */
+async function recordServer(t: Test, endpoint: string, pid: number, blocks: string): Promise<void> {
+  const installation = /[0-9a-f-]{36}/.exec(await (await fetch(`${endpoint}/_health`)).text())?.[0];
+  t.comment(`ran on lakeFS ${installation} (${blocks} blocks, program ${script.programHash(await realpath(`/proc/${pid}/exe`))})`);
 }
 
 /** versitygw over a folder with one bucket, "lakefs"; its port. */

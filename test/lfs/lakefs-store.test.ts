@@ -83,6 +83,23 @@ for (const blocks of ["local", "s3"] as const) {
   });
 }
 
+t.test("uploads that a crash left are swept when they are old; what has its name stays", { skip: skipLakefs }, async (t) => {
+  const { server, source, store, staged } = await setUp(t, "local");
+  t.equal(await store.sweep(Date.now(), signal), 0, "where there is no branch yet");
+  const content = randomBytes(1_000);
+  const object = objectOf(content);
+  t.equal(await upload(store, object, content), "kept");
+  const left = Array.from({ length: 3 }, () => `lfs/incoming/${randomBytes(12).toString("hex")}`);
+  const named = `lfs/${object.oid.slice(0, 2)}/${object.oid.slice(2, 4)}/${object.oid}`;
+  for (const path of [...left, "lfs/incoming/readme", "lfs/incoming-not/x"]) await source.put({ [path]: "half" }, { branch: LFS_BRANCH });
+  const hourMs = 3_600_000;
+  t.equal(await store.sweep(Date.now() + 23 * hourMs, signal), 0, "not those of today");
+  t.equal(await store.sweep(Date.now() + 25 * hourMs, signal), left.length);
+  t.same((await staged()).sort(), ["lfs/incoming/readme", "lfs/incoming-not/x", named].sort());
+  t.ok((await readAll(store.read(object, 0, object.size, signal))).equals(content));
+  t.equal((await server.client.listObjects(source.name, LFS_BRANCH, "", signal)).results.length, 3);
+});
+
 t.test("an object that a commit shows as a pointer is read where it lies; a file that only has the name is none", { skip: skipLakefs }, async (t) => {
   const { server, source, known, store } = await setUp(t, "local");
   const content = randomBytes(100_000);

@@ -1,0 +1,153 @@
+/**
+ * The real process, killed after its n-th lakeFS call, n from one to the last of a push: every branch and tag is the old one or the new one, another server
+ * with an empty store reads it, the same server starts again on what it left, and the next push completes.
+ */
+import { join } from "node:path";
+import t, { type Test } from "tap";
+import { sweepWorkBranches } from "../../src/lakefs/sweep.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
+import { checkFsck, commit, git, type Lakepack, remoteRefs, tempFolder, tryGit } from "./harness.js";
+import { startProxy } from "./counting-proxy.js";
+import { emptyRepository, headOf, listed, settingsFor, signal, startBeside } from "./lakefs-rig.js";
+
+t.setTimeout(600_000);
+
+/** More than any of these pushes makes. */
+const CALLS_MAX = 200;
+/** Rounds that run side by side: each lane takes every LANES-th n. */
+const LANES = 2;
+const isLarge = process.env["TEST_LARGE"] !== undefined;
+const DAY_MS = 25 * 3_600_000;
+
+interface Scenario {
+  /** What is there before, pushed by a server that lives. */
+  readonly before: readonly string[];
+  /** What the killed server is to push. */
+  readonly refs: readonly string[];
+  /** Every so many-th n on an ordinary day; all of them with `npm run test:large`. */
+  readonly stride: number;
+}
+
+const SCENARIOS: Readonly<Record<string, Scenario>> = {
+  "a branch that is there moves by two commits": { before: ["main~2:refs/heads/main"], refs: ["main"], stride: 1 },
+  "a first push: two branches, a merge and an annotated tag": { before: [], refs: ["main", "side", "v1"], stride: 3 },
+};
+
+/** main: three commits, the last a merge of side. */
+async function makeWork(t: Test): Promise<string> {
+  const work = join(await tempFolder(t), "work");
+  await git(["init", "-q", work]);
+  await commit(work, "one", { "README.md": "# one\n", "data/a.txt": "a\n" });
+  await git(["checkout", "-q", "-b", "side"], { cwd: work });
+  await commit(work, "aside", { "side.txt": "side\n" });
+  await git(["checkout", "-q", "main"], { cwd: work });
+  await commit(work, "two", { "README.md": "# two\n", "data/a.txt": undefined });
+  await git(["merge", "-q", "--no-ff", "-m", "merged", "side"], { cwd: work });
+  await git(["tag", "-a", "-m", "annotated", "v1"], { cwd: work });
+  return work;
+}
+
+class Lane {
+  readonly #t: Test;
+  readonly #lakefs: RunningLakefs;
+  readonly #work: string;
+  readonly #witness: Lakepack;
+  readonly #scenario: Scenario;
+  /** Full name → id, of what is pushed. */
+  readonly #wanted: ReadonlyMap<string, string>;
+  readonly #before: ReadonlyMap<string, string>;
+
+  constructor(t: Test, lakefs: RunningLakefs, work: string, witness: Lakepack, scenario: Scenario, wanted: ReadonlyMap<string, string>, before: ReadonlyMap<string, string>) {
+    this.#t = t;
+    this.#lakefs = lakefs;
+    this.#work = work;
+    this.#witness = witness;
+    this.#scenario = scenario;
+    this.#wanted = wanted;
+    this.#before = before;
+  }
+
+  /** Calls that the whole push makes. */
+  async run(first: number): Promise<number> {
+    const proxy = await startProxy(this.#t, this.#lakefs.access.endpoint);
+    const data = join(await tempFolder(this.#t), "data");
+    const start = () => startBeside(this.#t, this.#lakefs, settingsFor(this.#lakefs, proxy.endpoint), { data });
+    let server = await start();
+    const step = LANES * (isLarge ? 1 : this.#scenario.stride);
+    for (let n = first; n <= CALLS_MAX; n += step) {
+      const name = await emptyRepository(this.#lakefs, `killed-${first}`);
+      const url = (of: Lakepack) => `${of.url}/lakefs/${name}.git`;
+      if (this.#scenario.before.length > 0) await git(["push", "-q", url(this.#witness), ...this.#scenario.before], { cwd: this.#work });
+      const dying = server;
+      proxy.arm(n, () => dying.kill("SIGKILL"));
+      const push = await tryGit(["push", "--porcelain", url(server), ...this.#scenario.refs], { cwd: this.#work });
+      if (proxy.count < n) {
+        this.#t.equal(push.code, 0, push.stderr);
+        return proxy.count;
+      }
+      const says = `killed after call ${n} (${proxy.last.replace(/^(\S+) .*\/repositories\/[^/]*/, "$1 ")})`;
+      proxy.arm(Number.POSITIVE_INFINITY, async () => undefined);
+      const seen = await this.#oldOrNew(url(this.#witness), push.stdout, says);
+      server = await start();
+      this.#t.same(await refsOf(url(server)), seen, `${says}: the server itself, started again, sees the same`);
+      await this.#completes(url(server), url(this.#witness), name, says);
+    }
+    throw new Error("the push makes more calls than expected");
+  }
+
+  /** What a server with an empty store reads. */
+  async #oldOrNew(url: string, report: string, says: string): Promise<ReadonlyMap<string, string>> {
+    const seen = await refsOf(url);
+    const told = new Set([...report.matchAll(/^[ *+=-]\t[^:\n]*:(\S+)\t/gm)].map(([, name]) => name));
+    for (const [name, oid] of this.#wanted) {
+      const before = told.has(name) ? oid : this.#before.get(name);
+      this.#t.ok(seen.get(name) === oid || seen.get(name) === before, `${says}: ${name} is old or new`);
+    }
+    const extra = [...seen.keys()].filter((name) => !this.#wanted.has(name));
+    this.#t.same(extra, [], `${says}: nothing else is there`);
+    if (seen.size > 0) {
+      const clone = join(await tempFolder(this.#t), "clone.git");
+      await git(["clone", "-q", "--mirror", url, clone]);
+      await checkFsck(this.#t, clone);
+    }
+    return seen;
+  }
+
+  async #completes(url: string, witness: string, name: string, says: string): Promise<void> {
+    const again = await tryGit(["push", url, ...this.#scenario.refs], { cwd: this.#work });
+    this.#t.equal(again.code, 0, `${says}: the next push completes ${again.stderr}`);
+    this.#t.same(await refsOf(witness), this.#wanted, `${says}: all is new then, for everybody`);
+    const tree = (await git(["ls-tree", "-r", "--name-only", "main"], { cwd: this.#work })).split("\n");
+    this.#t.same((await listed(this.#lakefs, name)).map(({ path }) => path), tree, `${says}: lakeFS shows the pushed tree`);
+    this.#t.match((await headOf(this.#lakefs, name)).message, /^merged/, "at a commit of the push");
+    const { client } = this.#lakefs;
+    await sweepWorkBranches(client, name, Date.now() + DAY_MS, signal);
+    const left: string[] = [];
+    for await (const { id } of client.listBranches(name, { hidden: true }, signal)) left.push(id);
+    this.#t.same(left.filter((id) => id.startsWith("lakepack-")), ["lakepack-mapping"], "and a sweep leaves nothing of it");
+  }
+}
+
+async function refsOf(url: string): Promise<Map<string, string>> {
+  const lines = (await remoteRefs(url)).filter((line) => !line.endsWith("HEAD") && !line.endsWith("^{}"));
+  return new Map(lines.map((line) => line.split("\t").reverse() as [string, string]));
+}
+
+for (const [title, scenario] of Object.entries(SCENARIOS)) {
+  t.test(title, { skip: skipLakefs, timeout: 600_000 }, async (t) => {
+    const lakefs = await startLakefs(t);
+    const work = await makeWork(t);
+    const oidOf = (name: string) => git(["rev-parse", name], { cwd: work });
+    const full = (name: string) => `refs/${name === "v1" ? "tags" : "heads"}/${name}`;
+    const wanted = new Map<string, string>();
+    for (const name of scenario.refs) wanted.set(full(name), await oidOf(name));
+    const before = new Map(scenario.before.length > 0 ? [["refs/heads/main", await oidOf("main~2")]] : []);
+    const lane = async (first: number) => {
+      const witness = await startBeside(t, lakefs);
+      return new Lane(t, lakefs, work, witness, scenario, wanted, before).run(first);
+    };
+    const counts = await Promise.all(Array.from({ length: LANES }, (_, at) => lane(1 + at * (isLarge ? 1 : scenario.stride))));
+    t.comment(`the whole push makes ${counts.join(" or ")} calls`);
+    t.ok(Math.min(...counts) > 15, "they were counted");
+  });
+}
