@@ -5,7 +5,7 @@ import { createConnection } from "node:net";
 import { join } from "node:path";
 import t from "tap";
 import { LIMITS } from "../../src/base/limits.js";
-import { commit, git, startLakepack, tempFolder, tryGit } from "../interop/harness.js";
+import { commit, git, logShows, startLakepack, tempFolder, tryGit } from "../interop/harness.js";
 import { lakepack as run } from "./lakepack.js";
 
 const lakepack = (...args: readonly string[]) => run(args);
@@ -34,7 +34,7 @@ t.test("create, list and resolve, with a server on the folder and without", { ti
   const server = await startLakepack(t, { data });
   t.equal((await stat(join(data, "control.sock"))).mode & 0o777, 0o600, "for its owner only");
   t.match(await lakepack("repo", "create", "datasets/me/two", "--json", ...at), { code: 0, out: '{"name":"datasets/me/two","kind":"dataset","lakefs":null}\n' });
-  t.match(server.log(), /"command":"repo.create"/, "the server did it");
+  t.ok(await logShows(server, /"command":"repo.create"/), "the server did it");
   t.match(await lakepack("repo", "create", "me/one", ...at), { code: 1, err: /^lakepack: there is a repository of this name already \(name: me\/one\)\n$/ });
   t.match(await lakepack("repo", "create", "me/three", "--lakefs", "some-repository", ...at), { code: 1, err: /no lakeFS is set here/ });
   t.match(await lakepack("repo", "create", "lakefs/some-repository", ...at), { code: 1, err: /lakeFS's own/ });

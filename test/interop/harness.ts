@@ -99,6 +99,12 @@ function started(child: ChildProcess, data: string): Promise<Lakepack> {
   });
 }
 
+/** Whether the log shows this, or comes to: its lines take their own way here. */
+export async function logShows(server: Lakepack, pattern: RegExp): Promise<boolean> {
+  for (let attempt = 0; attempt < 200 && !pattern.test(server.log()); attempt++) await new Promise((wake) => setTimeout(wake, 50));
+  return pattern.test(server.log());
+}
+
 // stock git ----------------------------------------------------------------------------------------------------------
 
 export interface GitOptions {
