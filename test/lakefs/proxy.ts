@@ -6,7 +6,7 @@ import type { RunningLakefs } from "./servers.js";
 
 /** What happens to a call; undefined: it passes. */
 export type Mishap =
-  | { readonly as: "answer"; readonly status: number; readonly body?: string; readonly headers?: Readonly<Record<string, string>> }
+  | { readonly as: "answer"; readonly status: number; readonly body?: string | Uint8Array; readonly headers?: Readonly<Record<string, string>> }
   /** The connection is cut behind so many bytes of the answer's body. */
   | { readonly as: "cut"; readonly bodyBytes: number }
   /** It passes, but the answer never comes. */
