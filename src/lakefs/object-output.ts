@@ -112,7 +112,10 @@ export class ObjectOutput {
 
   /** Writes the pack, if there is anything new. */
   finish(): void {
-    if (this.count === 0) return this.discard();
+    if (this.count === 0) {
+      this.discard();
+      return;
+    }
     this.#flush();
     const file = this.#file as number;
     const pack = openSync(this.#path, "wx");

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import t, { type Test } from "tap";
 import { commit, git, type Lakepack, startLakepack, tempFolder } from "../interop/harness.js";
 import { commitMany, manyPath } from "./many.js";
-import { kindOf, type Proxy, startProxy } from "./proxy.js";
+import { kindOf, type LakefsProxy, startProxy } from "./proxy.js";
 import { createSource, openNode, signal, type Source, testPool } from "./reading.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
 
@@ -12,14 +12,14 @@ const FILE_BYTES = 200;
 /** What a conversation may cost besides: refs, once or twice, with room for a session's first contact. */
 const CONSTANT = 12;
 
-function start(t: Test, { server }: Proxy, data?: string): Promise<Lakepack> {
+function start(t: Test, { server }: LakefsProxy, data?: string): Promise<Lakepack> {
   const { endpoint, accessKeyId, secretAccessKey } = server.access;
   const env = { LAKEPACK_LAKEFS_ENDPOINT: endpoint, LAKEPACK_LAKEFS_ACCESS_KEY_ID: accessKeyId, LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: secretAccessKey };
   return startLakepack(t, { env, ...(data === undefined ? {} : { data }) });
 }
 
 /** Calls by kind while `work` runs. The watch for new heads is no part of an operation. */
-async function counted(proxy: Proxy, work: () => Promise<unknown>): Promise<{ listing: number; content: number; other: number; all: number }> {
+async function counted(proxy: LakefsProxy, work: () => Promise<unknown>): Promise<{ listing: number; content: number; other: number; all: number }> {
   proxy.calls.length = 0;
   await work();
   const counts = { listing: 0, content: 0, other: 0, all: proxy.calls.length };

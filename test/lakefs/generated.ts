@@ -5,7 +5,7 @@ import type { Test } from "tap";
 import { RssWatch } from "../../bench/process.js";
 import type { LakefsCommit } from "../../src/lakefs/types.js";
 import { git, type Lakepack, startLakepack, tempFolder } from "../interop/harness.js";
-import { type Mishap, type Proxy, startProxy } from "./proxy.js";
+import { type Mishap, type LakefsProxy, startProxy } from "./proxy.js";
 import { createSource, type Source } from "./reading.js";
 import { type GeneratedEntry, generatedId, metarangeTable, rangeTable } from "./sstable-writer.js";
 import { startLakefs } from "./servers.js";
@@ -27,14 +27,14 @@ interface Range {
 }
 
 export class GeneratedLake {
-  readonly proxy: Proxy;
+  readonly proxy: LakefsProxy;
   readonly source: Source;
   /** Calls so far. */
   readonly asked = { contents: 0, listing: 0, diffs: 0 };
   readonly #listings = new Map<string, GeneratedListing>();
   readonly #ranges = new Map<string, { readonly range: Range; readonly listing: GeneratedListing }>();
 
-  constructor(proxy: Proxy, source: Source) {
+  constructor(proxy: LakefsProxy, source: Source) {
     this.proxy = proxy;
     this.source = source;
     proxy.onCall = ({ path }) => {
