@@ -13,6 +13,7 @@ import { Report } from "./report.js";
 import type { BenchContext } from "./rows/context.js";
 import { indexRows } from "./rows/index-pack.js";
 import { kernelRows } from "./rows/kernels.js";
+import { lakefsRows } from "./rows/lakefs.js";
 import { poolRows } from "./rows/pool.js";
 import { memoryRow, pushRow, serveRows } from "./rows/serve.js";
 
@@ -23,6 +24,7 @@ const ROWS: Readonly<Record<string, (context: BenchContext) => Promise<void>>> =
   memory: memoryRow,
   push: pushRow,
   pool: poolRows,
+  lakefs: lakefsRows,
 };
 export const ROW_NAMES: readonly string[] = Object.keys(ROWS);
 

@@ -11,10 +11,10 @@ export interface BenchServer {
 
 const MAIN = fileURLToPath(new URL("../src/cli/main.js", import.meta.url));
 
-/** Starts it on a free port; resolves when it serves. */
-export async function startServer(data: string, options: readonly string[] = []): Promise<BenchServer> {
+/** Starts it on a free port; resolves when it serves. `env`: settings besides those of our own environment. */
+export async function startServer(data: string, options: readonly string[] = [], env: Readonly<Record<string, string>> = {}): Promise<BenchServer> {
   const args = [MAIN, "serve", "--listen", "127.0.0.1:0", "--data", data, "--log-level", "warn", ...options];
-  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, ...env } });
   const url = await new Promise<string>((resolve, reject) => {
     let text = "";
     child.stdout.on("data", (chunk: Buffer) => {

@@ -2,13 +2,18 @@
 import t from "tap";
 import { bench, ROW_NAMES } from "../bench/main.js";
 import { peerIsInstalled } from "../bench/peer.js";
+import { skipLakefs } from "./lakefs/servers.js";
 
 const hasPeer = await peerIsInstalled();
 const needPeer = new Set(["serve", "push"]);
+/** Why a row cannot run here. */
+function skipOf(row: string): false | string {
+  if (row === "lakefs") return skipLakefs;
+  return needPeer.has(row) && !hasPeer ? "nginx and fcgiwrap are not installed" : false;
+}
 
 for (const row of ROW_NAMES) {
-  const skip = needPeer.has(row) && !hasPeer ? "nginx and fcgiwrap are not installed" : false;
-  t.test(`row ${row}`, { timeout: 120_000, skip }, async (t) => {
+  t.test(`row ${row}`, { timeout: 120_000, skip: skipOf(row) }, async (t) => {
     const report = await bench([row], "tiny");
     t.equal(report.failures, 0);
   });

@@ -20,6 +20,7 @@ const OWNERS: readonly (readonly [pattern: RegExp, rooms: readonly string[]])[] 
   [/^piscina$/, ["pool", "workers"]],
   [/^@aws-sdk\//, ["store"]],
   [/^(libsql|kysely|pg)$/, ["database"]],
+  [/^undici$/, ["lakefs"]],
   [/^(node:)?child_process$/, []],
 ];
 /** Choosing kernels is timing them: the one clock in a pure room. */

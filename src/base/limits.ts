@@ -169,6 +169,8 @@ export const LIMITS = {
   lakefsRangeBytesMax: 256 * MIB,
   /** Changes that a diff's pages may tell; of more the ranges that differ tell in fewer calls: mostly four. */
   lakefsDiffMax: 3_000,
+  /** Changes of one commit that are held: 50 MB. Of more, both listings are read side by side. */
+  lakefsChangesMax: 100_000,
   /** Contents read at once by one synthesis: lakeFS answers 8 at once 7 times as fast as one, and 32 no faster than 16. */
   lakefsReadsMax: 16,
   /** Stored objects of which one synthesis remembers the blob, so that identical content is read once: 300 bytes each. */

@@ -28,6 +28,9 @@ const DIRECT_FAILURES_MAX = 3;
 /** A stream that brought so much before it was cut has not failed for nothing. */
 const PROGRESS_BYTES = 1024 * 1024;
 
+/** After these a stream goes on from where it was. */
+const PASSING: ReadonlySet<string> = new Set(["lakefs/unreachable", "lakefs/throttled", "lakefs/failed"]);
+
 export class ContentReader {
   readonly #source: ListingSource;
   #signs: Promise<boolean> | undefined;
@@ -84,7 +87,7 @@ export class ContentReader {
       } catch (error) {
         const { code } = asFault(error);
         if (done - goodUntil >= PROGRESS_BYTES) [goodUntil, attempt] = [done, 0];
-        if (attempt >= LIMITS.lakefsTriesMax || (code !== "lakefs/unreachable" && code !== "lakefs/throttled")) throw error;
+        if (attempt >= LIMITS.lakefsTriesMax || !PASSING.has(code)) throw error;
         await sleep(LIMITS.lakefsRetryMs * 2 ** attempt, this.#source.signal);
       }
     }

@@ -37,7 +37,9 @@ export class Contents {
   readonly #reader: ContentReader;
   readonly #turns = new Semaphore(LIMITS.lakefsReadsMax);
   /** Contents read in this task: by recorded blob id, or address, checksum and size → blob. */
-  readonly #known = new LRUCache<string, Promise<Oid>>({ max: LIMITS.lakefsContentsMax });
+  readonly #known = new LRUCache<string, Oid>({ max: LIMITS.lakefsContentsMax });
+  /** Those being read. */
+  readonly #underWay = new Map<string, Promise<Oid>>();
   /** Undefined: contents are read now. */
   readonly #promises: PromisedWriter | undefined;
   /** The first failure: nothing more is read then. */
@@ -124,16 +126,25 @@ export class Contents {
     return { oid: this.#output.add("blob", data, true), pointer: false };
   }
 
-  #readOnce(commit: string, entry: LakeEntry, expected: Oid | undefined, signed: SignedAddresses): Promise<Oid> {
+  async #readOnce(commit: string, entry: LakeEntry, expected: Oid | undefined, signed: SignedAddresses): Promise<Oid> {
     // A diff does not tell addresses; a recorded id counts for all that have it as soon as one content proves it.
     const key = expected ?? hashKey(entry);
-    const known = key === undefined ? undefined : this.#known.get(key);
-    const blob = known ?? this.#inTurn(async () => this.#output.add("blob", await this.#reader.read(commit, entry, signed)));
-    if (key !== undefined && known === undefined) this.#known.set(key, blob);
-    return blob.then((oid) => {
-      checkExpected(oid, expected);
-      return oid;
-    });
+    const read = () => this.#inTurn(async () => this.#output.add("blob", await this.#reader.read(commit, entry, signed)));
+    const oid = await (key === undefined ? read() : this.#knownOr(key, read));
+    checkExpected(oid, expected);
+    return oid;
+  }
+
+  async #knownOr(key: string, read: () => Promise<Oid>): Promise<Oid> {
+    const known = this.#known.get(key);
+    if (known !== undefined) return known;
+    const waiting = this.#underWay.get(key);
+    if (waiting !== undefined) return waiting;
+    const reading = read().finally(() => this.#underWay.delete(key));
+    this.#underWay.set(key, reading);
+    const oid = await reading;
+    this.#known.set(key, oid);
+    return oid;
   }
 
   /** Runs when it may read, unless something has failed by then. */

@@ -40,7 +40,11 @@ export async function* listCommit(source: ListingSource, commit: string, metaran
 }
 
 async function* byRanges(source: ListingSource, metarange: string): AsyncGenerator<readonly LakeEntry[], void, undefined> {
-  for (const range of await readRanges(source, metarange)) {
+  yield* ofRanges(source, await readRanges(source, metarange));
+}
+
+async function* ofRanges(source: ListingSource, ranges: readonly RangeSummary[]): AsyncGenerator<readonly LakeEntry[], void, undefined> {
+  for (const range of ranges) {
     let batch: LakeEntry[] = [];
     for (const entry of await readEntries(source, range)) {
       batch.push(entry);
@@ -101,46 +105,103 @@ export interface Side {
 }
 
 /**
- * What changed from `left` to `right`, in path order. lakeFS's diff tells of a small change in one call; of a large one the ranges that differ
- * tell in fewer, and with addresses.
+ * What changed from `left` to `right`, in path order; undefined: too much to be held (`listCompared` is the way then). lakeFS's diff tells of a small
+ * change in one call; of a large one the ranges that differ tell in fewer, and with addresses.
  */
-export async function listChanges(source: ListingSource, left: Side, right: Side): Promise<LakeChange[]> {
+export async function listChanges(source: ListingSource, left: Side, right: Side): Promise<LakeChange[] | undefined> {
   const changes: LakeChange[] = [];
   for await (const change of byDiff(source, left.id, right.id)) {
+    if (changes.length === LIMITS.lakefsChangesMax) return undefined;
     changes.push(change);
     if (changes.length !== LIMITS.lakefsDiffMax || source.pagesOnly) continue;
     const ranged = await changesByRanges(source, left.metarange, right.metarange);
-    if (ranged !== undefined) return ranged;
+    if (ranged !== "denied") return ranged;
   }
   return changes;
 }
 
-/** Undefined: the server does not let us. */
-async function changesByRanges(source: ListingSource, left: string, right: string): Promise<LakeChange[] | undefined> {
+/** Undefined: too much. */
+async function changesByRanges(source: ListingSource, left: string, right: string): Promise<LakeChange[] | undefined | "denied"> {
   try {
     const [before, after] = [await readRanges(source, left), await readRanges(source, right)];
     const [had, has] = [new Set(before.map(({ id }) => id)), new Set(after.map(({ id }) => id))];
-    const old = new Map<string, string>();
-    for (const range of before) if (!has.has(range.id)) for (const entry of await readEntries(source, range)) old.set(entry.path, identity(entry));
+    const [old, now] = [before.filter(({ id }) => !has.has(id)), after.filter(({ id }) => !had.has(id))];
     const changes: LakeChange[] = [];
-    for (const range of after) {
-      if (had.has(range.id)) continue;
-      for (const entry of await readEntries(source, range)) {
-        if (old.get(entry.path) !== identity(entry)) changes.push({ path: entry.path, entry });
-        old.delete(entry.path);
-      }
+    for await (const { left: was, right: is } of merged(ofRanges(source, old), ofRanges(source, now))) {
+      if (was !== undefined && is !== undefined && isSame(was, is)) continue;
+      if (changes.length === LIMITS.lakefsChangesMax) return undefined;
+      changes.push({ path: ((is ?? was) as LakeEntry).path, entry: is });
     }
-    for (const path of old.keys()) changes.push({ path, entry: undefined });
-    return changes.sort((one, other) => (one.path < other.path ? -1 : 1));
+    return changes;
   } catch (error) {
-    if (error instanceof Fault && error.code === "lakefs/denied") return undefined;
+    if (error instanceof Fault && error.code === "lakefs/denied") return "denied";
     throw error;
   }
 }
 
-/** What makes an entry another one, as lakeFS's diff sees it: the address does not. */
-function identity({ size, checksum, metadata }: LakeEntry): string {
-  return JSON.stringify([size, checksum, Object.entries(metadata).sort(([one], [other]) => (one < other ? -1 : 1))]);
+/** As `listCommit` of `right`; entries that are in `left` as well, and the same, are added to `same`. Both listings are read, neither is held. */
+export async function* listCompared(
+  source: ListingSource,
+  left: Side,
+  right: Side,
+  same: WeakSet<LakeEntry>,
+): AsyncGenerator<readonly LakeEntry[], void, undefined> {
+  let batch: LakeEntry[] = [];
+  for await (const { left: was, right: is } of merged(listCommit(source, left.id, left.metarange), listCommit(source, right.id, right.metarange))) {
+    if (is === undefined) continue;
+    if (was !== undefined && isSame(was, is)) same.add(is);
+    batch.push(is);
+    if (batch.length < BATCH_ENTRIES) continue;
+    yield batch;
+    batch = [];
+  }
+  if (batch.length > 0) yield batch;
+}
+
+type Batches = AsyncIterable<readonly LakeEntry[]>;
+
+/** Two listings side by side: each path once, with what either has there. */
+async function* merged(lefts: Batches, rights: Batches): AsyncGenerator<{ readonly left: LakeEntry | undefined; readonly right: LakeEntry | undefined }> {
+  const [before, after] = [new Cursor(lefts), new Cursor(rights)];
+  for (;;) {
+    const [left, right] = [await before.peek(), await after.peek()];
+    if (left === undefined && right === undefined) return;
+    const order = left === undefined ? 1 : right === undefined || left.path < right.path ? -1 : left.path === right.path ? 0 : 1;
+    if (order <= 0) before.skip();
+    if (order >= 0) after.skip();
+    yield { left: order <= 0 ? left : undefined, right: order >= 0 ? right : undefined };
+  }
+}
+
+/** One entry after the other out of batches. */
+class Cursor {
+  readonly #batches: AsyncIterator<readonly LakeEntry[]>;
+  #batch: readonly LakeEntry[] = [];
+  #at = 0;
+
+  constructor(batches: Batches) {
+    this.#batches = batches[Symbol.asyncIterator]();
+  }
+
+  async peek(): Promise<LakeEntry | undefined> {
+    while (this.#at === this.#batch.length) {
+      const { done, value } = await this.#batches.next();
+      if (done) return undefined;
+      [this.#batch, this.#at] = [value, 0];
+    }
+    return this.#batch[this.#at];
+  }
+
+  skip(): void {
+    this.#at++;
+  }
+}
+
+/** Whether an entry is no other one, as lakeFS's diff sees it: the address does not count. */
+function isSame(left: LakeEntry, right: LakeEntry): boolean {
+  if (left.size !== right.size || left.checksum !== right.checksum) return false;
+  const names = Object.keys(left.metadata);
+  return names.length === Object.keys(right.metadata).length && names.every((name) => left.metadata[name] === right.metadata[name]);
 }
 
 async function* byDiff(source: ListingSource, left: string, right: string): AsyncGenerator<LakeChange, void, undefined> {

@@ -9,6 +9,7 @@ import { createDeflate, deflateSync } from "node:zlib";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import { objectId } from "../git/object-id.js";
+import { OidSet } from "../git/oid-set.js";
 import { OBJECT_TYPE, type ObjectType, type Oid } from "../git/oid.js";
 import { ENTRY_HEADER_BYTES_MAX, PackWriter, writeTypeAndSize } from "../git/pack-writer.js";
 import type { ObjectReader } from "../odb/object-reader.js";
@@ -26,7 +27,7 @@ export class ObjectOutput {
   readonly #path: string;
   readonly #reader: ObjectReader;
   readonly #trees: TreeCache;
-  readonly #written = new Set<Oid>();
+  readonly #written = new OidSet();
   /** Trees made here, and what else must be read again before the pack is live. */
   readonly #kept = new Map<Oid, Uint8Array>();
   /** Trees made or read since `takeTrees`. */
@@ -122,7 +123,10 @@ export class ObjectOutput {
 
   /** Writes the pack, if there is anything new. */
   finish(): void {
-    if (this.count === 0) return this.discard();
+    if (this.count === 0) {
+      this.discard();
+      return;
+    }
     this.#flush();
     const file = this.#file as number;
     const pack = openSync(this.#path, "wx");

@@ -8,7 +8,8 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
-import { OID_BYTES, type Oid, oidBytes } from "../git/oid.js";
+import type { Oid } from "../git/oid.js";
+import { OidSet } from "../git/oid-set.js";
 import { writeExactly } from "../odb/write-exactly.js";
 
 export interface PromisedBlob {
@@ -23,7 +24,7 @@ const BUFFER_BYTES = 256 * 1024;
 
 export class PromisedWriter {
   readonly #path: string;
-  readonly #ids = new Set<Oid>();
+  readonly #ids = new OidSet();
   #commit = "";
   #lines: string[] = [];
   #waiting = 0;
@@ -47,10 +48,7 @@ export class PromisedWriter {
     if (this.#ids.size === 0) return undefined;
     this.#flush();
     this.close();
-    const ids = new SharedArrayBuffer(this.#ids.size * OID_BYTES);
-    const bytes = new Uint8Array(ids);
-    [...this.#ids].sort().forEach((oid, at) => bytes.set(oidBytes(oid), at * OID_BYTES));
-    return ids;
+    return this.#ids.sorted();
   }
 
   close(): void {

@@ -22,7 +22,7 @@ import type { Window } from "./content-reader.js";
 import type { PathMapping } from "./contract.js";
 import { AttributeRules, isLfsPath } from "./gitattributes.js";
 import { HashMemory } from "./hash-memory.js";
-import { type LakeChange, listChanges, listCommit, type ListingSource, toEntry } from "./listing.js";
+import { type LakeChange, listChanges, listCommit, listCompared, type ListingSource, toEntry } from "./listing.js";
 import { ObjectOutput } from "./object-output.js";
 import { checksumSha256, type Crossing, crossing, FILE_MODE, type LakeEntry, pathRefusal } from "./path-rules.js";
 import { PromisedWriter } from "./promised-list.js";
@@ -127,10 +127,20 @@ class Chain {
     const equal = states.find(({ state }) => state.metarange === source.meta_range_id && state.census !== undefined);
     if (equal !== undefined) return listedOf(equal.state);
     const [base] = states;
-    if (base === undefined || source.meta_range_id === "") return this.#listAll(source, undefined, new Set());
-    const before = { id: base.id, metarange: base.state.metarange };
-    const changes = await listChanges(this.#source, before, { id: source.id, metarange: source.meta_range_id });
-    return (await this.#change(source, base.state, changes)) ?? this.#listAll(source, base.state.listing, new Set(changes.map(({ path }) => path)));
+    const right = { id: source.id, metarange: source.meta_range_id };
+    if (base === undefined || right.metarange === "") return this.#listAll(source, listCommit(this.#source, right.id, right.metarange), () => undefined);
+    const left = { id: base.id, metarange: base.state.metarange };
+    const changes = await listChanges(this.#source, left, right);
+    const listed = changes && (await this.#change(source, base.state, changes));
+    if (listed !== undefined) return listed;
+    const blobs = new TreeLookup(this.#output, base.state.listing);
+    if (changes === undefined) {
+      const same = new WeakSet<LakeEntry>();
+      return this.#listAll(source, listCompared(this.#source, left, right, same), (entry) => (same.has(entry) ? blobAt(blobs, entry) : undefined));
+    }
+    const changed = new Set(changes.map(({ path }) => path));
+    const all = listCommit(this.#source, right.id, right.metarange);
+    return this.#listAll(source, all, (entry) => (changed.has(entry.path) ? undefined : blobAt(blobs, entry)));
   }
 
   /** The base's tree with the changes in it; undefined: the change alone does not say what the tree is. */
@@ -170,8 +180,8 @@ class Chain {
     );
   }
 
-  /** Reads the whole listing. Of `like`, paths that are not in `changed` are the same. */
-  async #listAll(source: SourceCommit, like: Oid | undefined, changed: ReadonlySet<string>): Promise<Listed> {
+  /** Reads a whole listing. `unchanged`: the blob of an entry that is the same in a tree that is known. */
+  async #listAll(source: SourceCommit, batches: AsyncIterable<readonly LakeEntry[]>, unchanged: Unchanged): Promise<Listed> {
     const refusals = { count: 0, first: [] as string[] };
     const census = new Census();
     const refuse = (path: string, reason: string) => {
@@ -182,12 +192,6 @@ class Chain {
       refuse(path, "a folder has the same name");
       census.remove(path, isRegular(mode));
     });
-    const before = like === undefined ? undefined : new TreeLookup(this.#output, like);
-    const unchanged = (path: string) => {
-      const old = changed.has(path) ? undefined : before?.find(path);
-      // A file that had no place may have left its name to a folder.
-      return old !== undefined && (isRegular(old.mode) || old.mode === FILE_MODE.symlink) ? old.oid : undefined;
-    };
     const place = (batch: readonly LakeEntry[], resolved: readonly (InTree | Refused | undefined)[]) => {
       for (const [at, one] of resolved.entries()) {
         const path = (batch[at] as LakeEntry).path;
@@ -200,7 +204,6 @@ class Chain {
       }
     };
     let after = "";
-    const batches = listCommit(this.#source, source.id, source.meta_range_id);
     for await (const { item, result } of lookAhead(batches, (batch) => {
       const window = { after, count: batch.length };
       after = batch.at(-1)?.path ?? after;
@@ -215,7 +218,7 @@ class Chain {
   async #resolve(
     commit: string,
     placed: readonly Placed[],
-    unchanged: (path: string) => Oid | undefined,
+    unchanged: Unchanged,
     window?: Window,
   ): Promise<(InTree | Refused | undefined)[]> {
     const answers: (InTree | Refused | undefined)[] = [];
@@ -224,7 +227,7 @@ class Chain {
     placed.forEach(({ entry, crossing }, at) => {
       answers.push(this.#withoutContent(crossing));
       if (crossing.as !== "file") return;
-      files.push({ entry, crossing, unchanged: unchanged(entry.path) });
+      files.push({ entry, crossing, unchanged: unchanged(entry) });
       places.push(at);
     });
     const resolved = await this.#contents.resolve(commit, files, window);
@@ -281,6 +284,14 @@ class Chain {
         return rules.get(folder);
       });
   }
+}
+
+type Unchanged = (entry: LakeEntry) => Oid | undefined;
+
+/** The blob at an entry's path; a file that had no place there may have left its name to a folder. */
+function blobAt(blobs: TreeLookup, { path }: LakeEntry): Oid | undefined {
+  const old = blobs.find(path);
+  return old !== undefined && (isRegular(old.mode) || old.mode === FILE_MODE.symlink) ? old.oid : undefined;
 }
 
 interface Placed {

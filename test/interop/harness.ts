@@ -12,7 +12,7 @@ import type { Test } from "tap";
 const MAIN = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 
 /** A folder of this test, removed after it. */
-export async function tempFolder(t: Test): Promise<string> {
+export async function tempFolder(t: Pick<Test, "teardown">): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "lakepack-test-"));
   t.teardown(() => rm(folder, { recursive: true, force: true, maxRetries: 3 }));
   return folder;

@@ -6,7 +6,7 @@ import type { RunningLakefs } from "./servers.js";
 
 /** What happens to a call; undefined: it passes. */
 export type Mishap =
-  | { readonly as: "answer"; readonly status: number; readonly body?: string; readonly headers?: Readonly<Record<string, string>> }
+  | { readonly as: "answer"; readonly status: number; readonly body?: string | Uint8Array; readonly headers?: Readonly<Record<string, string>> }
   /** The connection is cut behind so many bytes of the answer's body. */
   | { readonly as: "cut"; readonly bodyBytes: number }
   /** It passes, but the answer never comes. */
@@ -20,7 +20,7 @@ export interface Call {
   readonly authorization: string | undefined;
 }
 
-export interface Proxy {
+export interface LakefsProxy {
   readonly server: RunningLakefs;
   readonly url: string;
   /** Calls so far. */
@@ -30,7 +30,7 @@ export interface Proxy {
 }
 
 /** A server as seen through a proxy of its own. */
-export async function startProxy(t: Test, server: RunningLakefs, target = server.access.endpoint): Promise<Proxy> {
+export async function startProxy(t: Test, server: RunningLakefs, target = server.access.endpoint): Promise<LakefsProxy> {
   const calls: Call[] = [];
   const agent = new Agent({ keepAlive: true });
   const listener = createServer((request, response) => {
@@ -56,7 +56,7 @@ export async function startProxy(t: Test, server: RunningLakefs, target = server
     agent.destroy();
   });
   const url = `http://127.0.0.1:${(listener.address() as AddressInfo).port}`;
-  const proxy: Proxy = { server: { ...server, access: { ...server.access, endpoint: url } }, url, calls, onCall: () => undefined };
+  const proxy: LakefsProxy = { server: { ...server, access: { ...server.access, endpoint: url } }, url, calls, onCall: () => undefined };
   return proxy;
 }
 

@@ -25,6 +25,9 @@ const script = (await import(fileURLToPath(new URL("../../../scripts/servers.mjs
 /** False where they are not built; otherwise why lakeFS tests are skipped. */
 export const skipLakefs: false | string = script.isBuilt() ? false : "lakeFS is not built: node scripts/servers.mjs build";
 
+/** What ends the servers: a test, or the bench. */
+export type Teardown = Pick<Test, "teardown"> & Partial<Pick<Test, "comment">>;
+
 export interface RunningLakefs {
   readonly access: LakefsAccess;
   readonly client: LakefsClient;
@@ -45,7 +48,7 @@ function freePort(): Promise<number> {
   });
 }
 
-export async function startLakefs(t: Test, blocks: "local" | "s3" = "local", more: Environment = {}): Promise<RunningLakefs> {
+export async function startLakefs(t: Teardown, blocks: "local" | "s3" = "local", more: Environment = {}): Promise<RunningLakefs> {
   const folder = await tempFolder(t);
   const port = await freePort();
   const s3Port = blocks === "s3" ? await startS3(t, folder) : 0;
@@ -76,13 +79,13 @@ export async function startLakefs(t: Test, blocks: "local" | "s3" = "local", mor
  * What the test ran on, as a comment of its output: the installation's id, as the server says it, and the program that really runs under its process id.
  * `npm test -- --complete` fails where a lakeFS test leaves no such line.
  */
-async function recordServer(t: Test, endpoint: string, pid: number, blocks: string): Promise<void> {
+async function recordServer(t: Teardown, endpoint: string, pid: number, blocks: string): Promise<void> {
   const installation = /[0-9a-f-]{36}/.exec(await (await fetch(`${endpoint}/_health`)).text())?.[0];
-  t.comment(`ran on lakeFS ${installation} (${blocks} blocks, program ${script.programHash(await realpath(`/proc/${pid}/exe`))})`);
+  t.comment?.(`ran on lakeFS ${installation} (${blocks} blocks, program ${script.programHash(await realpath(`/proc/${pid}/exe`))})`);
 }
 
 /** versitygw over a folder with one bucket, "lakefs"; its port. */
-async function startS3(t: Test, folder: string): Promise<number> {
+async function startS3(t: Teardown, folder: string): Promise<number> {
   const port = await freePort();
   await mkdir(join(folder, "s3-data/lakefs"), { recursive: true });
   await mkdir(join(folder, "sidecar"), { recursive: true });
@@ -92,7 +95,7 @@ async function startS3(t: Test, folder: string): Promise<number> {
   return port;
 }
 
-function start(t: Test, program: string, args: readonly string[], env: Environment): ChildProcess {
+function start(t: Teardown, program: string, args: readonly string[], env: Environment): ChildProcess {
   const child = spawn(join(script.programFolder(), program), args, { env: { PATH: process.env["PATH"], ...env }, stdio: "ignore" });
   t.teardown(() => end(child));
   return child;
