@@ -54,8 +54,9 @@ const IDLE: SynthesisProgress = { commits: 0, total: 0, objects: 0 };
 
 export class LakefsCommitMap implements CommitMap {
   readonly #options: CommitMapOptions;
-  readonly #known = new LRUCache<string, StoredLakeRecord>({ max: LIMITS.lakePairsMax });
-  readonly #nothing = new LRUCache<string, true>({ max: LIMITS.lakePairsMax });
+  // By size and not by `max`, for which 5 MB would be set aside each, in every repository.
+  readonly #known = new LRUCache<string, StoredLakeRecord>({ maxSize: LIMITS.lakePairsMax, sizeCalculation: () => 1 });
+  readonly #nothing = new LRUCache<string, true>({ maxSize: LIMITS.lakePairsMax, sizeCalculation: () => 1 });
   /** One synthesis at a time for a repository: heads share their history. */
   readonly #turn = new Semaphore(1);
   #progress = IDLE;

@@ -87,11 +87,13 @@ export class Lander {
     }
   }
 
-  /** The lakeFS commit of a Git commit that is there; of several the base's own, else the smallest id. */
+  /** The lakeFS commit of a Git commit that is there; of several the base's own, else the smallest id, that of a landing's merge last. */
   async lakeIdOf(commit: Oid, base: Base | undefined, signal: AbortSignal): Promise<string> {
     if (base?.git?.commit === commit) return base.commit.id;
-    const ids = await this.options.commits.toLake(commit, signal);
-    const [first] = [...ids].sort();
+    const { commits } = this.options;
+    const ids = [...(await commits.toLake(commit, signal))].sort();
+    const records = ids.length > 1 ? await commits.resolve(ids, signal) : undefined;
+    const first = ids.find((id) => records?.get(id)?.alias !== true) ?? ids[0];
     if (first === undefined) throw new Fault("lakefs/bad-reply", { reason: "no lakeFS commit is known of a Git commit", commit });
     return first;
   }

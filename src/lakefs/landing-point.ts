@@ -51,7 +51,7 @@ const DIRTY_WAITS_MS = [20, 50, 100] as const;
 /** Tries where lakeFS gave no answer, or failed without having done anything. */
 const TRIES_MAX = 8;
 /** Waits for a lakeFS that has stopped answering when it must be asked what became of a merge: long enough for it to be restarted. */
-const OUTCOME_WAITS_MS = [500, 1_000, 2_000, 4_000, 8_000, 15_000] as const;
+const OUTCOME_WAITS_MS = [500, 1_000, 2_000, 4_000, 8_000] as const;
 const MOVED = "the branch moved in lakeFS meanwhile; fetch first";
 
 /** Lands. Throws only what leaves the outcome unknown after every means to find it out is used. */

@@ -10,8 +10,14 @@ function toRegExp(pattern: string): RegExp {
   const text = pattern.replace(/[\s\S]/g, (byte) => {
     if (byte === "*") return ".*";
     if (byte === "?") return ".";
-    if (byte === "{") return depth++, "(?:";
-    if (byte === "}" && depth > 0) return depth--, ")";
+    if (byte === "{") {
+      depth++;
+      return "(?:";
+    }
+    if (byte === "}" && depth > 0) {
+      depth--;
+      return ")";
+    }
     if (byte === "," && depth > 0) return "|";
     return byte.replace(/[\\^$.|?*+()[\]{}]/, "\\$&");
   });

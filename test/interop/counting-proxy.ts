@@ -7,15 +7,22 @@ export interface CountingProxy {
   readonly endpoint: string;
   /** Answers since the last `arm`. */
   readonly count: number;
-  /** Counts from one again. When lakeFS has answered the `at`-th call, `then` is run instead of passing the answer on. */
-  arm(at: number, then: () => Promise<void>): void;
+  /** Counts from one again. When lakeFS has answered the `at`-th call, `instead` is run in place of passing the answer on. */
+  arm(at: number, instead: () => Promise<void>): void;
   /** "POST /…/merge/main" of the last call counted. */
   readonly last: string;
 }
 
+interface State {
+  count: number;
+  at: number;
+  last: string;
+  instead(): Promise<void>;
+}
+
 export async function startProxy(t: Test, endpoint: string): Promise<CountingProxy> {
   const target = new URL(endpoint);
-  const state = { count: 0, at: Number.POSITIVE_INFINITY, last: "", then: async () => undefined as void };
+  const state: State = { count: 0, at: Number.POSITIVE_INFINITY, last: "", instead: async () => {} };
   const server = createServer((asked, reply) => {
     const onwards = request({ host: target.hostname, port: target.port, method: asked.method, path: asked.url, headers: asked.headers }, (answer) => {
       state.count++;
@@ -39,7 +46,7 @@ export async function startProxy(t: Test, endpoint: string): Promise<CountingPro
     get last() {
       return state.last;
     },
-    arm: (at, then) => void Object.assign(state, { at, then, count: 0, last: "" }),
+    arm: (at, instead) => void Object.assign(state, { at, instead, count: 0, last: "" }),
   };
 }
 
@@ -50,9 +57,9 @@ function pass(reply: ServerResponse, answer: IncomingMessage): void {
 }
 
 /** lakeFS has done it; whoever asked will never know. */
-async function cut(asked: IncomingMessage, reply: ServerResponse, answer: IncomingMessage, state: { last: string; then(): Promise<void> }): Promise<void> {
+async function cut(asked: IncomingMessage, reply: ServerResponse, answer: IncomingMessage, state: State): Promise<void> {
   state.last = `${asked.method} ${asked.url}`;
   answer.resume();
-  await state.then();
+  await state.instead();
   reply.destroy();
 }

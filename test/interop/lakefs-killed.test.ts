@@ -2,6 +2,7 @@
  * The real process, killed after its n-th lakeFS call, n from one to the last of a push: every branch and tag is the old one or the new one, another server
  * with an empty store reads it, the same server starts again on what it left, and the next push completes.
  */
+import { spawn } from "node:child_process";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { sweepWorkBranches } from "../../src/lakefs/sweep.js";
@@ -150,4 +151,41 @@ for (const [title, scenario] of Object.entries(SCENARIOS)) {
     t.comment(`the whole push makes ${counts.join(" or ")} calls`);
     t.ok(Math.min(...counts) > 15, "they were counted");
   });
+}
+
+t.test("the pusher goes away in the middle: old or new, the server cleans up after itself, the next push completes", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
+  const lakefs = await startLakefs(t);
+  const work = await makeWork(t);
+  const proxy = await startProxy(t, lakefs.access.endpoint);
+  const server = await startBeside(t, lakefs, settingsFor(lakefs, proxy.endpoint));
+  const [before, after] = [await git(["rev-parse", "main~2"], { cwd: work }), await git(["rev-parse", "main"], { cwd: work })];
+  for (let n = 4; ; n += 7) {
+    const name = await emptyRepository(lakefs, "left");
+    const url = `${server.url}/lakefs/${name}.git`;
+    await git(["push", "-q", url, "main~2:refs/heads/main"], { cwd: work });
+    const pusher = spawn("git", ["push", "-q", url, "main"], { cwd: work, stdio: "ignore", env: { PATH: process.env["PATH"], HOME: work } });
+    const gone = new Promise((resolve) => pusher.once("close", resolve));
+    proxy.arm(n, async () => {
+      pusher.kill("SIGKILL");
+      await gone;
+    });
+    await gone;
+    const cut = proxy.count >= n;
+    proxy.arm(Number.POSITIVE_INFINITY, async () => undefined);
+    const seen = (await refsOf(url)).get("refs/heads/main");
+    t.ok(seen === before || seen === after, `gone after call ${n}: old or new`);
+    const again = await tryGit(["push", "-q", url, "main"], { cwd: work });
+    // What was abandoned may still have landed, and before this one.
+    if (again.code !== 0) t.match(again.stderr, /fetch first/);
+    t.equal((await refsOf(url)).get("refs/heads/main"), after);
+    for (let attempt = 0; attempt < 600 && (await workBranches(lakefs, name)).length > 0; attempt++) await new Promise((wake) => setTimeout(wake, 50));
+    t.same(await workBranches(lakefs, name), [], "and nothing is left");
+    if (!cut) break;
+  }
+});
+
+async function workBranches({ client }: RunningLakefs, name: string): Promise<string[]> {
+  const ids: string[] = [];
+  for await (const { id } of client.listBranches(name, { prefix: "lakepack-work-", hidden: true }, signal)) ids.push(id);
+  return ids;
 }

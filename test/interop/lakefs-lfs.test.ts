@@ -22,9 +22,7 @@ const MIB = 1024 * 1024;
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
-interface Lakectl {
-  (...args: string[]): string;
-}
+type Lakectl = (...args: string[]) => string;
 
 function lakectlOf({ lakectl: { program, env } }: RunningLakefs): Lakectl {
   return (...args) => execFileSync(program, args, { env, stdio: "pipe", encoding: "utf8", maxBuffer: 2 ** 28 });

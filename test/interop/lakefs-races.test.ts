@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { Fault } from "../../src/base/fault.js";
+import type { Fault } from "../../src/base/fault.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
 import { checkFsck, commit, git, remoteRefs, tempFolder, tryGit } from "./harness.js";
 import { emptyRepository, filesOf, headOf, put, signal, startBeside } from "./lakefs-rig.js";

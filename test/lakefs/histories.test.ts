@@ -113,13 +113,13 @@ async function longHistory(t: Test, server: RunningLakefs, seed: number, commits
   t.match(await follower.git("fsck", "--strict", "--full"), /^(dangling (tree|blob) [0-9a-f]{40}\n?)*$/);
 }
 
-t.setTimeout(900_000);
+t.setTimeout(isLarge ? 1_800_000 : 600_000);
 for (const seed of [1, 2]) {
   t.test(`a random history, seed ${seed}`, { skip: skipLakefs, timeout: 120_000 }, async (t) => longHistory(t, await startLakefs(t), seed, 12));
 }
 t.test("a random history on S3 blocks", { skip: skipLakefs, timeout: 120_000 }, async (t) => longHistory(t, await startLakefs(t, "s3"), 5, 8));
 
-t.test(`${SHORT_HISTORIES} short random histories with odd paths`, { skip: skipLakefs, timeout: 900_000 }, async (t) => {
+t.test(`${SHORT_HISTORIES} short random histories with odd paths`, { skip: skipLakefs, timeout: isLarge ? 1_800_000 : 600_000 }, async (t) => {
   const server = await startLakefs(t);
   const pool = await testPool(t);
   let next = 0;

@@ -78,6 +78,26 @@ t.test("the answer to a merge is lost", { skip: skipLakefs, timeout: 120_000 }, 
   t.same((await freshView(t, server, pool, repository)).refs, { [MAIN]: second });
 });
 
+t.test("lakeFS is away right after the merge: it is asked until it answers; if it never does the push may have landed", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
+  const server = await startLakefs(t);
+  const pool = await testPool(t);
+  const { repository, node, work, steps, second } = await scene(t, server, pool);
+  let merged = false;
+  let failures = 0;
+  steps.after = ({ name }) => {
+    merged ||= name === "merge";
+    if (merged && failures++ < 3) died();
+  };
+  t.match(await node.push(work, [[MAIN, second]]), [{ ok: true }]);
+  t.ok(failures > 3, "it was asked again");
+  t.same((await freshView(t, server, pool, repository)).refs, { [MAIN]: second });
+  const third = await work.commit("third", (folder) => writeFile(join(folder, "a"), "c"));
+  merged = false;
+  failures = Number.NEGATIVE_INFINITY;
+  t.match(await node.push(work, [[MAIN, third]]), [{ ok: false, reason: /stopped answering while the push was landing; fetch to see whether it has/ }]);
+  t.same((await freshView(t, server, pool, repository)).refs, { [MAIN]: third }, "it has");
+});
+
 t.test("the answer to a new branch or tag is lost, once or before it is made", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
   const server = await startLakefs(t);
   const pool = await testPool(t);
@@ -118,7 +138,9 @@ t.test("a half-landed push is completed by whoever reads it", { skip: skipLakefs
   const head = await headBeyond(server, repository, merge);
   t.same(await listed(head), ["a"], "and lakeFS soon");
   t.equal((await server.client.getCommit(repository, head, signal)).message, "second");
-  t.same((await freshView(t, server, pool, repository)).refs, { [MAIN]: second });
+  t.match(await reader.push(work, [["refs/heads/new", second]]), [{ ok: true }]);
+  t.equal(await new Source(server.client, repository).head("new"), head, "a new branch there is not at the merge, which has the guard's file");
+  t.same((await freshView(t, server, pool, repository)).refs, { [MAIN]: second, "refs/heads/new": second });
 });
 
 t.test("a reader completes a push that is still landing: it says which commit the head is", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
