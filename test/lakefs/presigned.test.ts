@@ -14,6 +14,7 @@ async function fill(source: Source): Promise<void> {
   await source.commit();
 }
 
+t.setTimeout(200_000);
 t.test("on S3 blocks", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
   const server = await startLakefs(t, "s3");
   const pool = await testPool(t);
