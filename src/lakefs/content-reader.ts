@@ -112,7 +112,14 @@ export class ContentReader {
 
   async #canSign(): Promise<boolean> {
     const { client, signal } = this.#source;
-    this.#signs ??= client.config(signal).then(({ storage_config: storage }) => storage?.pre_sign_support === true);
+    // Where the settings are not for this user, or not to be had now, the API serves all the same.
+    this.#signs ??= client.config(signal).then(
+      ({ storage_config: storage }) => storage?.pre_sign_support === true,
+      (error: unknown) => {
+        this.#failed(error);
+        return false;
+      },
+    );
     return (await this.#signs) && this.#failures < DIRECT_FAILURES_MAX;
   }
 

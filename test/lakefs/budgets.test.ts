@@ -27,6 +27,7 @@ async function counted(proxy: LakefsProxy, work: () => Promise<unknown>): Promis
   return counts;
 }
 
+t.setTimeout(300_000);
 t.test("calls of clones and pushes", { skip: skipLakefs, timeout: 240_000 }, async (t) => {
   const lakefs = await startLakefs(t, "local");
   const proxy = await startProxy(t, lakefs);

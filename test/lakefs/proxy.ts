@@ -11,6 +11,8 @@ export type Mishap =
   | { readonly as: "cut"; readonly bodyBytes: number }
   /** It passes, but the answer never comes. */
   | { readonly as: "silence" }
+  /** It begins so much later. */
+  | { readonly as: "late"; readonly ms: number }
   /** The answer is another. */
   | { readonly as: "rewrite"; readonly body: (body: Buffer) => Buffer };
 
@@ -47,7 +49,8 @@ export async function startProxy(t: Test, server: RunningLakefs, target = server
     const onward = httpRequest(new URL(call.path, target), { agent, method, headers }, (answer) => void reply(answer, response, mishap));
     onward.on("error", () => response.destroy());
     response.on("close", () => void (response.writableEnded || onward.destroy()));
-    request.pipe(onward);
+    if (mishap?.as === "late") setTimeout(() => request.pipe(onward), mishap.ms);
+    else request.pipe(onward);
   });
   await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));
   t.teardown(() => {
@@ -62,7 +65,7 @@ export async function startProxy(t: Test, server: RunningLakefs, target = server
 
 async function reply(answer: IncomingMessage, response: ServerResponse, mishap: Mishap | undefined): Promise<void> {
   if (mishap?.as === "silence") return void answer.resume();
-  if (mishap === undefined) {
+  if (mishap === undefined || mishap.as === "late") {
     response.writeHead(answer.statusCode ?? 502, answer.headers);
     answer.pipe(response);
     return;

@@ -6,6 +6,7 @@ import { Fault } from "../../src/base/fault.js";
 import { LIMITS } from "../../src/base/limits.js";
 import { LakefsClient } from "../../src/lakefs/client.js";
 import { startLakepack, tempFolder, tryGit } from "../interop/harness.js";
+import { commitMany } from "./many.js";
 import { type Call, kindOf, type Mishap, startProxy } from "./proxy.js";
 import { createSource, openNode, signal, type Source, testPool } from "./reading.js";
 import { skipLakefs, startLakefs } from "./servers.js";
@@ -145,6 +146,19 @@ t.test("a large content that is cut goes on from where it was", { skip: skipLake
   await node.refs.read();
   t.equal(await node.git("rev-parse", "main"), await whole.git("rev-parse", "main"), "the same pointer");
   t.equal(proxy.calls.filter((call) => kindOf(call) === "content").length, 3);
+});
+
+t.test("contents of a server that is far away are waited for side by side", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
+  const server = await startLakefs(t);
+  const source = await createSource(server);
+  await commitMany(server.client, source.name, { from: 0, to: 320, bytes: 50 });
+  const proxy = await startProxy(t, server);
+  const node = await openNode(t, proxy.server, await testPool(t), source.name);
+  proxy.onCall = (call) => (kindOf(call) === "content" ? { as: "late", ms: 100 } : undefined);
+  const started = performance.now();
+  await node.refs.read();
+  const seconds = (performance.now() - started) / 1000;
+  t.ok(seconds < 320 * 0.1 / 4, `${seconds.toFixed(1)} s, where one after the other takes 32`);
 });
 
 t.test("what the Git user reads, and what the log does not say", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
