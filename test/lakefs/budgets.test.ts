@@ -59,7 +59,8 @@ t.test("calls of clones and pushes", { skip: skipLakefs, timeout: 240_000 }, asy
     for (const [what, files, most] of [["the first push, which puts the guard there", 1, 36], ["push", 1, 25], ["push", 40, 64]] as const) {
       await commit(work, `${files} files`, Object.fromEntries(Array.from({ length: files }, (_, at) => [manyPath(at), `${what} ${files} ${at}\n`])));
       const made = await counted(proxy, () => git(["push", "-q", "origin", "main"], { cwd: work }));
-      within(t, `${what} of ${files} small files`, made, { listing: 0, content: 0, all: most });
+      // Once an hour the leftovers of crashes are looked for, behind a push.
+      within(t, `${what} of ${files} small files`, made, { listing: 1, content: 0, all: most });
     }
     within(t, "clone of what was pushed", await counted(proxy, () => clone("pushed")), { listing: 0, content: 0 });
     t.equal(await git(["rev-parse", "HEAD"], { cwd: join(folder, "pushed") }), await git(["rev-parse", "HEAD"], { cwd: work }));
