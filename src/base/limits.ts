@@ -213,6 +213,8 @@ export const LIMITS = {
   lakefsPollMs: 10_000,
   /** Repositories looked at ahead of requests at once: each look is two short calls, but the synthesis behind it may take long. */
   lakefsLooksMax: 4,
+  /** Bytes of a pkt-line that a trace shows: a ref with two ids and its capabilities fit. */
+  tracedTextBytesMax: 400,
   /** Bytes of one webhook's event: it carries a commit's message and metadata. */
   webhookBytesMax: 2 * MIB,
 

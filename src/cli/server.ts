@@ -6,6 +6,7 @@ import { RepositoryApi } from "../api/repositories.js";
 import { Fault } from "../base/fault.js";
 import { lockDataFolder } from "../database/data-lock.js";
 import { LakefsClient } from "../lakefs/client.js";
+import { hearCalls, type OnCall } from "../lakefs/http.js";
 import { LINKED_MAPPING } from "../lakefs/mapping.js";
 import { OwnLfsStore } from "../lfs/own-store.js";
 import { LinkProofs } from "../lfs/proof.js";
@@ -139,10 +140,13 @@ function lakefsSettings(settings: Settings, pool: ThreadPool, log: Log): LakefsS
     endpoint: settings.lakefs_endpoint,
     accessKeyId: settings.lakefs_access_key_id,
     secretAccessKey: settings.lakefs_secret_access_key,
+    trace: log.tracing === true,
   };
+  const onCall: OnCall = ({ ms, ...call }) => log.trace("lakefs call", { ...call, milliseconds: Math.round(ms) });
+  if (access.trace) hearCalls(onCall);
   return {
     access,
-    client: new LakefsClient(access),
+    client: new LakefsClient(access, access.trace ? onCall : undefined),
     pollMs: settings.lakefs_poll_seconds * 1_000,
     naming: settings.naming,
     refsWaitMs: settings.lakefs_refs_wait_seconds * 1_000,

@@ -1,4 +1,5 @@
 /** HTTP to lakeFS: authentication, faults, retries of what is safe to repeat, and a count of calls and bytes. */
+import { BroadcastChannel } from "node:worker_threads";
 import { lossyText } from "../base/bytes.js";
 import { Fault, type FaultCode } from "../base/fault.js";
 import { checkAborted, sleep } from "../base/flow.js";
@@ -10,6 +11,8 @@ export interface LakefsAccess {
   readonly endpoint: string;
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
+  /** Pool threads tell of each of their calls, on the channel that `hearCalls` listens to. */
+  readonly trace?: boolean;
 }
 
 export interface LakefsCall {
@@ -59,6 +62,23 @@ const STATUS_FAULTS: Readonly<Record<number, FaultCode>> = {
   429: "lakefs/throttled",
   503: "lakefs/throttled",
 };
+const CALLS_CHANNEL = "lakepack lakefs calls";
+let calls: BroadcastChannel | undefined;
+
+const tellCall: OnCall = (call) => {
+  calls ??= new BroadcastChannel(CALLS_CHANNEL);
+  calls.unref();
+  calls.postMessage(call);
+};
+
+/** Hears of the calls that clients with `trace` make in other threads. */
+export function hearCalls(onCall: OnCall): { close(): void } {
+  const channel = new BroadcastChannel(CALLS_CHANNEL);
+  channel.onmessage = (message) => onCall((message as { readonly data: Parameters<OnCall>[0] }).data);
+  channel.unref();
+  return channel;
+}
+
 const MESSAGE_BYTES_MAX = 4_096;
 /** What a contended branch answers with status 500: nothing happened, it may be tried again. */
 const CONTENDED = "predicate failed";
@@ -82,7 +102,7 @@ export class LakefsHttp {
     this.#origin = origin;
     this.#base = `${pathname.replace(/\/+$/, "").replace(/\/api\/v1$/, "")}/api/v1`;
     this.#authorization = `Basic ${Buffer.from(`${access.accessKeyId}:${access.secretAccessKey}`).toString("base64")}`;
-    this.#onCall = onCall;
+    this.#onCall = onCall ?? (access.trace === true ? tellCall : undefined);
     this.#waitMs = waitMs;
   }
 

@@ -6,6 +6,8 @@ export type LogLevel = "silent" | "error" | "warn" | "info" | "debug" | "trace";
 export type LogFacts = Readonly<Record<string, unknown>>;
 
 export interface Log {
+  /** Whether `trace` is heard: what it would be told need not be made otherwise. */
+  readonly tracing?: boolean;
   error(event: string, facts?: LogFacts): void;
   warn(event: string, facts?: LogFacts): void;
   info(event: string, facts?: LogFacts): void;
@@ -16,6 +18,7 @@ export interface Log {
 export function createLog(level: LogLevel): Log {
   const logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination(2));
   return {
+    tracing: level === "trace",
     error: (event, facts) => logger.error(facts ?? {}, event),
     warn: (event, facts) => logger.warn(facts ?? {}, event),
     info: (event, facts) => logger.info(facts ?? {}, event),

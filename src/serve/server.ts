@@ -13,6 +13,7 @@ import { receivePack } from "./receive-pack.js";
 import type { Repositories } from "./repositories.js";
 import type { RepositoryName } from "./repository-name.js";
 import type { GitService, RequestEnd, Services } from "./services.js";
+import { tracedExchange } from "./packet-trace.js";
 import { advertiseUploadPack, type UploadPackDeps, uploadPack } from "./upload-pack.js";
 
 export interface ServerOptions {
@@ -45,7 +46,8 @@ export class GitServer implements Services {
   }
 
   /** What lakeFS still has to be read for is said in the protocol, in its promised form; other faults before the first byte become a status. */
-  async advertise(exchange: Exchange, service: GitService): Promise<void> {
+  async advertise(given: Exchange, service: GitService): Promise<void> {
+    const exchange = tracedExchange(given, service, this.#options.log);
     try {
       await this.#advertise(exchange, service);
     } catch (error) {
@@ -66,11 +68,11 @@ export class GitServer implements Services {
   }
 
   uploadPack(exchange: Exchange): Promise<void> {
-    return uploadPack(exchange, this.#options.fetch);
+    return uploadPack(tracedExchange(exchange, "upload-pack", this.#options.log), this.#options.fetch);
   }
 
   receivePack(exchange: Exchange): Promise<void> {
-    return receivePack(exchange, { ...this.#options, offer: this.#offerOf(exchange.repository) });
+    return receivePack(tracedExchange(exchange, "receive-pack", this.#options.log), { ...this.#options, offer: this.#offerOf(exchange.repository) });
   }
 
   #offerOf({ atomic }: Repository): Offer {
