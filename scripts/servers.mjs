@@ -3,7 +3,8 @@
 //
 //   node scripts/servers.mjs build          builds them once (10 minutes on two cores), kept in ~/.cache/lakepack/servers/<go.sum's hash>
 //   node scripts/servers.mjs start [DIR]    starts lakeFS on 8100 (local blocks), an S3 server on 8101 and a second lakeFS on 8102 (S3 blocks);
-//                                           data and process ids in DIR (./data-servers)
+//                                           data and process ids in DIR (./data-servers); SERVERS_PORT: another first port than 8100
+//   node scripts/servers.mjs lakectl ARG…   runs lakectl, with the key, against the first of them
 //   node scripts/servers.mjs stop [DIR]     ends what `start` started, by process id
 //   node scripts/servers.mjs path           where the programs are; exit code 1 if they are not built
 import { spawn, spawnSync } from "node:child_process";
@@ -108,23 +109,37 @@ export function s3Blocks(port) {
   };
 }
 
+/** The first of three. */
+const PORT = Number(process.env.SERVERS_PORT ?? 8100);
+
 async function start(folder) {
   build();
   for (const name of ["local/external", "s3/data/lakefs", "s3/sidecar", "on-s3"]) mkdirSync(join(folder, name), { recursive: true });
   const pids = [
-    run("lakefs-local", ["lakefs", "run"], lakefsEnvironment(8100, join(folder, "local"), localBlocks(join(folder, "local"))), folder),
-    run("versitygw", ["versitygw", "--port", "127.0.0.1:8101", "--quiet", "posix", "--sidecar", join(folder, "s3/sidecar"), join(folder, "s3/data")], { ROOT_ACCESS_KEY: ACCESS_KEY, ROOT_SECRET_KEY: SECRET_KEY }, folder),
+    run("lakefs-local", ["lakefs", "run"], lakefsEnvironment(PORT, join(folder, "local"), localBlocks(join(folder, "local"))), folder),
+    run("versitygw", ["versitygw", "--port", `127.0.0.1:${PORT + 1}`, "--quiet", "posix", "--sidecar", join(folder, "s3/sidecar"), join(folder, "s3/data")], { ROOT_ACCESS_KEY: ACCESS_KEY, ROOT_SECRET_KEY: SECRET_KEY }, folder),
   ];
   writeFileSync(join(folder, "pids"), pids.join("\n"));
-  await until("http://127.0.0.1:8101/", "the S3 server");
-  pids.push(run("lakefs-s3", ["lakefs", "run"], lakefsEnvironment(8102, join(folder, "on-s3"), s3Blocks(8101)), folder));
+  await until(`http://127.0.0.1:${PORT + 1}/`, "the S3 server");
+  pids.push(run("lakefs-s3", ["lakefs", "run"], lakefsEnvironment(PORT + 2, join(folder, "on-s3"), s3Blocks(PORT + 1)), folder));
   writeFileSync(join(folder, "pids"), pids.join("\n"));
-  await Promise.all([until("http://127.0.0.1:8100/_health", "lakeFS"), until("http://127.0.0.1:8102/_health", "lakeFS over S3")]);
-  console.log(`lakeFS, local blocks   http://127.0.0.1:8100
-lakeFS, S3 blocks      http://127.0.0.1:8102   (bucket lakefs)
-S3 server              http://127.0.0.1:8101
+  await Promise.all([until(`http://127.0.0.1:${PORT}/_health`, "lakeFS"), until(`http://127.0.0.1:${PORT + 2}/_health`, "lakeFS over S3")]);
+  console.log(`lakeFS, local blocks   http://127.0.0.1:${PORT}
+lakeFS, S3 blocks      http://127.0.0.1:${PORT + 2}   (bucket lakefs)
+S3 server              http://127.0.0.1:${PORT + 1}
 access key ${ACCESS_KEY}
 secret key ${SECRET_KEY}`);
+}
+
+function lakectl(args) {
+  const env = {
+    PATH: process.env.PATH,
+    HOME: process.env.HOME,
+    LAKECTL_SERVER_ENDPOINT_URL: `http://127.0.0.1:${PORT}`,
+    LAKECTL_CREDENTIALS_ACCESS_KEY_ID: ACCESS_KEY,
+    LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY: SECRET_KEY,
+  };
+  return spawnSync(join(programFolder(), "lakectl"), args, { env, stdio: "inherit" }).status ?? 1;
 }
 
 function stop(folder) {
@@ -146,9 +161,10 @@ if (process.argv[1] === import.meta.filename || process.argv[1]?.endsWith("scrip
   if (action === "build") console.log(build());
   else if (action === "start") await start(folder);
   else if (action === "stop") stop(folder);
+  else if (action === "lakectl" && isBuilt()) process.exit(lakectl(process.argv.slice(3)));
   else if (action === "path" && isBuilt()) console.log(programFolder());
   else {
-    console.error(action === "path" ? "not built: node scripts/servers.mjs build" : "usage: node scripts/servers.mjs build | start [DIR] | stop [DIR] | path");
-    process.exit(action === "path" ? 1 : 2);
+    console.error(action === "path" || action === "lakectl" ? "not built: node scripts/servers.mjs build" : "usage: node scripts/servers.mjs build | start [DIR] | stop [DIR] | lakectl ARG… | path");
+    process.exit(action === "path" || action === "lakectl" ? 1 : 2);
   }
 }

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
+import { skipLakefs } from "../lakefs/servers.js";
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 const README = await readFile(join(ROOT, "README.md"), "utf8");
@@ -20,9 +21,9 @@ function freePort(): Promise<number> {
 }
 
 /** `npm start -- --listen … --data …`, resolved when it says where it serves; what it printed. */
-async function start(t: Test, port: number, data: string): Promise<string> {
+async function start(t: Test, port: number, data: string, more: Readonly<Record<string, string>> = {}): Promise<string> {
   const args = ["start", "--", "--listen", `127.0.0.1:${port}`, "--data", data];
-  const child = spawn("npm", args, { cwd: ROOT, stdio: ["ignore", "pipe", "ignore"], detached: true });
+  const child = spawn("npm", args, { cwd: ROOT, env: { ...process.env, ...more }, stdio: ["ignore", "pipe", "ignore"], detached: true });
   t.teardown(async () => {
     const ended = new Promise((resolve) => child.once("close", resolve));
     process.kill(-(child.pid as number), "SIGTERM"); // the group we made: npm and what it started
@@ -58,3 +59,46 @@ t.test("the first session works as printed", { timeout: 180_000 }, async (t) => 
   t.equal(fsck.status, 0);
   t.equal(fsck.stdout + fsck.stderr.replace(/^Checking.*$/gm, "").trim(), "", "a silent fsck");
 });
+
+t.test("the session with lakeFS works as printed", { skip: skipLakefs, timeout: 180_000 }, async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "lakepack-readme-"));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const port = await freePort();
+  const first = await threePorts();
+  const block = (name: string) => {
+    const text = new RegExp(`\`\`\`sh ${name}\n([\\s\\S]*?)\`\`\``).exec(README)?.[1];
+    t.ok(text, `README has "${name}"`);
+    return (text as string).replaceAll("127.0.0.1:8080", `127.0.0.1:${port}`).replaceAll("127.0.0.1:8100", `127.0.0.1:${first}`).replaceAll("../demo", join(folder, "demo"));
+  };
+  const env = { PATH: process.env["PATH"], HOME: process.env["HOME"], SERVERS_PORT: String(first), GIT_CONFIG_NOSYSTEM: "1", GIT_CONFIG_GLOBAL: "/dev/null" };
+  const run = (script: string) => spawnSync("bash", ["-e", "-c", script], { cwd: ROOT, env, encoding: "utf8" });
+  const setup = block("lakefs");
+  t.teardown(() => run(`node scripts/servers.mjs stop ${folder}/servers`));
+  const started = run(setup.replace("servers.mjs start ", `servers.mjs start ${folder}/servers `).replace(/^npm start$/m, "env | grep ^LAKEPACK_"));
+  t.equal(started.status, 0, started.stderr);
+  const settings = Object.fromEntries([...started.stdout.matchAll(/^(LAKEPACK_\w+)=(.*)$/gm)].map(([, name, value]) => [name, value])) as Record<string, string>;
+  t.equal(Object.keys(settings).length, 3);
+  await start(t, port, join(folder, "data"), settings);
+  const session = run(block("lakefs session"));
+  t.equal(session.status, 0, session.stderr);
+  t.match(session.stderr, /remote: refs\/heads\/main: [0-9a-f]{40} is lakeFS commit/);
+  t.match(session.stdout, /First commit/, "lakeFS's log");
+  t.match(session.stdout, /# Demo/, "the file in lakeFS");
+});
+
+/** The first of three free ports in a row. */
+async function threePorts(): Promise<number> {
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const first = await freePort();
+    const next = await Promise.all([first + 1, first + 2].map(isFree));
+    if (next.every(Boolean)) return first;
+  }
+  throw new Error("no three free ports in a row");
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer().once("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+  });
+}
