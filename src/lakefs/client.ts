@@ -99,8 +99,12 @@ export class LakefsClient {
     return this.http.done({ name: "hardReset", method: "PUT", path, query: { ref }, repeatable: false, signal });
   }
 
-  listTags(repository: string, signal: AbortSignal): AsyncGenerator<LakefsRef> {
-    return this.#pages("listTags", `/repositories${pathOf(repository)}/tags`, {}, signal);
+  listTags(repository: string, { prefix }: { prefix?: string }, signal: AbortSignal): AsyncGenerator<LakefsRef> {
+    return this.#pages("listTags", `/repositories${pathOf(repository)}/tags`, { prefix }, signal);
+  }
+
+  getTag(repository: string, tag: string, signal: AbortSignal): Promise<LakefsRef> {
+    return this.http.json({ name: "getTag", method: "GET", path: `/repositories${pathOf(repository)}/tags${pathOf(tag)}`, repeatable: true, signal });
   }
 
   /** "lakefs/conflict" where it exists: tags never move. */

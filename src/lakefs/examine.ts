@@ -1,4 +1,5 @@
 /** Looks through a lakeFS repository for what cannot be in Git, and names all of it. Reads only; nothing of it is kept. */
+import { foldersOf } from "../git/ref-name.js";
 import { fromLatin1, lossyText } from "../base/bytes.js";
 import { LIMITS } from "../base/limits.js";
 import { checkGitattributes, checkGitmodules } from "../git/fsck.js";
@@ -61,7 +62,7 @@ interface Head {
 async function findHeads({ client, repository, signal }: ListingSource): Promise<{ heads: Map<string, string[]>; refs: RefFinding[] }> {
   const found: Head[] = [];
   const refs: RefFinding[] = [];
-  const lists = { branch: client.listBranches(repository, {}, signal), tag: client.listTags(repository, signal) } as const;
+  const lists = { branch: client.listBranches(repository, {}, signal), tag: client.listTags(repository, {}, signal) } as const;
   for (const kind of ["branch", "tag"] as const) {
     for await (const { id, commit_id: lakeId } of lists[kind]) {
       if (kind === "branch" && id.startsWith(RESERVED_BRANCH_PREFIX)) continue;
@@ -107,12 +108,6 @@ async function contentRefusal({ client, repository, signal }: ListingSource, lak
   const data = await client.readObject(repository, lakeId, readable(entry.path), entry.size, signal);
   const refusal = special === "gitmodules" ? checkGitmodules(data) : checkGitattributes(data);
   return refusal && `Git refuses it: ${refusal.text}`;
-}
-
-function foldersOf(path: string): string[] {
-  const folders: string[] = [];
-  for (let slash = path.indexOf("/"); slash >= 0; slash = path.indexOf("/", slash + 1)) folders.push(path.slice(0, slash));
-  return folders;
 }
 
 function readable(path: string): string {

@@ -8,6 +8,7 @@ import { asFault, Fault } from "../base/fault.js";
 import { orAbort } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { Ref, RefChange, RefOutcome, RefSnapshot, RefStore, RefUpdateOptions } from "../odb/ref-store.js";
+import { foldersOf } from "../git/ref-name.js";
 import type { LakefsClient } from "./client.js";
 import type { LakefsCommitMap } from "./commit-map.js";
 import type { Landing } from "./landing-contract.js";
@@ -123,7 +124,7 @@ export class LakefsRefs implements RefStore {
     const { client, repository } = this.#options;
     const heads: Head[] = [];
     for await (const { id, commit_id } of client.listBranches(repository, {}, signal)) this.#take(heads, "branch", id, commit_id);
-    for await (const { id, commit_id } of client.listTags(repository, signal)) this.#take(heads, "tag", id, commit_id);
+    for await (const { id, commit_id } of client.listTags(repository, {}, signal)) this.#take(heads, "tag", id, commit_id);
     heads.sort((left, right) => (left.name < right.name ? -1 : 1));
     const names = new Set(heads.map(({ name }) => name));
     return heads.filter(({ name, kind, lakeId }) => {
@@ -165,10 +166,4 @@ function toRef(name: string, record: StoredLakeRecord | undefined): Ref[] {
   if (tag === undefined) return [{ name, oid: commit }];
   // Only a tag can be a tag: a branch at its record is at what it tags.
   return [name.startsWith("refs/tags/") ? { name, oid: tag, peeled: commit } : { name, oid: commit }];
-}
-
-/** "a/b/c" → "a", "a/b". */
-function foldersOf(name: string): string[] {
-  const parts = name.split("/");
-  return parts.slice(1).map((_, at) => parts.slice(0, at + 1).join("/"));
 }

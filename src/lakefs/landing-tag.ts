@@ -8,7 +8,7 @@ import { describeTag } from "./described-commit.js";
 import type { Lander } from "./lander.js";
 import { createSurely } from "./landing-create.js";
 import { TAG_KEY } from "./metadata-keys.js";
-import { nameClash } from "./ref-clash.js";
+import { findRef, nameClash } from "./ref-clash.js";
 import { toLakefsId } from "./ref-names.js";
 import type { LakefsRef } from "./types.js";
 
@@ -61,10 +61,9 @@ export class TagLanding {
     return undefined;
   }
 
-  async #find(): Promise<LakefsRef | undefined> {
+  #find(): Promise<LakefsRef | undefined> {
     const { client, repository } = this.#lander.options;
-    for await (const tag of client.listTags(repository, this.#signal)) if (tag.id === this.#tag) return tag;
-    return undefined;
+    return findRef(client, repository, "tag", this.#tag, this.#signal);
   }
 
   async #gitIdOf({ commit_id }: LakefsRef): Promise<Oid> {

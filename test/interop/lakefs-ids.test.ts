@@ -90,7 +90,7 @@ t.test("a lakeFS repository, told of", { skip: skipLakefs, timeout: 180_000 }, a
       t.match(await get(each, `/commits/${lakeHead}`), both);
     }
     const tag = await git(["rev-parse", "v1"], { cwd: work });
-    const record = (await client.listTags("demo", signal).next()).value?.commit_id as string;
+    const record = (await client.listTags("demo", {}, signal).next()).value?.commit_id as string;
     t.match(await get(cold, `/commits/${record}`), { git: tag, type: "tag", commit: pushed, lakefs: record });
     t.match(await get(cold, `/commits/${tag}`), { git: tag, type: "tag", commit: pushed, lakefs: record });
     t.same(await get(cold, ""), { name: "lakefs/demo", kind: "lakefs", lakefs: "demo", head: "refs/heads/main", reading: { commits: 0, total: 0, objects: 0 } });

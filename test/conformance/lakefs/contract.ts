@@ -103,6 +103,23 @@ export async function lakefsContract(t: Test, server: RunningLakefs): Promise<vo
     t.equal(await faultOf(client.createTag(name, { id: "main", ref: root }, signal)), "lakefs/conflict");
   });
 
+  await t.test("refs are found by their ids and by how these begin", async (t) => {
+    const { client, name, root } = await fixture(server);
+    const gather = async (refs: AsyncIterable<{ readonly id: string }>) => {
+      const ids: string[] = [];
+      for await (const { id } of refs) ids.push(id);
+      return ids;
+    };
+    for (const id of ["v1", "v1_-2fa", "v10"]) await client.createTag(name, { id, ref: root }, signal);
+    for (const branch of ["b1", "b1_-2fa", "b10"]) await client.createBranch(name, { name: branch, source: root }, signal);
+    t.same(await gather(client.listTags(name, { prefix: "v1_-2f" }, signal)), ["v1_-2fa"]);
+    t.same(await gather(client.listBranches(name, { prefix: "b1_-2f" }, signal)), ["b1_-2fa"]);
+    t.equal((await client.getTag(name, "v1_-2fa", signal)).commit_id, root);
+    t.equal(await faultOf(client.getTag(name, "v2", signal)), "lakefs/missing");
+    t.equal(await faultOf(client.getTag(name, "b1", signal)), "lakefs/missing");
+    t.match(await faultOf(client.getBranch(name, "a.dot", signal)), /^lakefs\/(missing|bad-request)$/);
+  });
+
   await t.test("a commit record sets everything, moves no branch, and being there already is no failure", async (t) => {
     const { client, name, put, commit, head } = await fixture(server);
     await put("main", "f", "1");
