@@ -173,21 +173,12 @@ export class Lander {
           ),
         signal,
       );
-      this.#count(built);
+      client.http.add(built.figures);
       // Said here: the thread's last message may come after its result.
       say(commits.length, built.files, built.files);
       return built;
     } finally {
       port1.close();
-    }
-  }
-
-  /** A task's calls are this client's as well. */
-  #count({ figures }: BuildTreesResult): void {
-    const all = this.options.client.http.figures;
-    for (const [name, more] of Object.entries(figures)) {
-      const { calls, bytesIn, bytesOut, retries } = all.get(name) ?? { calls: 0, bytesIn: 0, bytesOut: 0, retries: 0 };
-      all.set(name, { calls: calls + more.calls, bytesIn: bytesIn + more.bytesIn, bytesOut: bytesOut + more.bytesOut, retries: retries + more.retries });
     }
   }
 
