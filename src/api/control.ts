@@ -7,13 +7,16 @@
  * transport/control-socket carries them; a command line that finds no server runs the same table itself.
  */
 import { z } from "zod";
+import { ROLES } from "../auth/caller.js";
 import { asFault, Fault, type FaultRecord, isFaultCode, toRecord } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import { faultFacts, type Log } from "../observe/log.js";
 import { readRepositoryName } from "../serve/repository-name.js";
+import type { AccountApi } from "./accounts.js";
 import type { RepositoryApi } from "./repositories.js";
 
 export interface ControlServices {
+  readonly accounts: AccountApi;
   readonly repositories: RepositoryApi;
   readonly log: Log;
 }
@@ -30,12 +33,33 @@ function command<A, R>(shape: z.ZodType<A>, run: Command<A, R>["run"]): Command<
 const text = z.string().min(1).max(LIMITS.controlTextMax);
 const commitId = z.string().regex(/^([0-9a-f]{40}|[0-9a-f]{64})$/);
 
+const role = z.enum(ROLES);
+const visibility = z.enum(["public", "private"]);
+const after = z.string().max(LIMITS.controlTextMax);
+
 export const COMMANDS = {
-  "repo.create": command(z.strictObject({ name: text, lakefs: text.optional() }), ({ repositories }, { name, lakefs }, signal) =>
-    repositories.create(readRepositoryName(name), lakefs, signal),
+  "repo.create": command(z.strictObject({ name: text, lakefs: text.optional(), visibility: visibility.optional() }), async ({ repositories, accounts }, given, signal) => {
+    const made = await repositories.create(readRepositoryName(given.name), given.lakefs, signal);
+    if (given.visibility !== undefined) await accounts.setVisibility(made.name, given.visibility);
+    return made;
+  }),
+  "repo.access": command(z.strictObject({ name: text }), async ({ repositories, accounts }, { name }, signal) => accounts.access(await repositories.titleOf(readRepositoryName(name), signal))),
+  "repo.visibility": command(z.strictObject({ name: text, visibility }), async ({ repositories, accounts }, given, signal) =>
+    accounts.setVisibility(await repositories.titleOf(readRepositoryName(given.name), signal), given.visibility),
   ),
-  "repo.list": command(z.strictObject({ after: z.string().max(LIMITS.controlTextMax) }), ({ repositories }, { after }, signal) =>
-    repositories.list(after, signal),
+  "repo.grant": command(z.strictObject({ name: text, user: text, role: role.nullable() }), async ({ repositories, accounts }, given, signal) =>
+    accounts.grant(await repositories.titleOf(readRepositoryName(given.name), signal), given.user, given.role),
+  ),
+  "user.create": command(z.strictObject({ name: text, admin: z.boolean() }), ({ accounts }, { name, admin }) => accounts.createUser(name, admin)),
+  "user.list": command(z.strictObject({ after }), ({ accounts }, given) => accounts.users(given.after)),
+  "user.change": command(z.strictObject({ name: text, disabled: z.boolean().optional(), admin: z.boolean().optional() }), ({ accounts }, { name, ...change }) => accounts.changeUser(name, change)),
+  "token.create": command(z.strictObject({ user: text, scope: role, label: z.string().max(LIMITS.tokenLabelMax), expires: z.iso.datetime().nullable() }), ({ accounts }, { user, ...wish }) =>
+    accounts.createToken(user, wish),
+  ),
+  "token.list": command(z.strictObject({ user: text.optional(), after }), ({ accounts }, given) => accounts.tokens(given.user, given.after)),
+  "token.revoke": command(z.strictObject({ id: text }), ({ accounts }, { id }) => accounts.revokeToken(id)),
+  "repo.list": command(z.strictObject({ after }), ({ repositories }, given, signal) =>
+    repositories.list(given.after, signal),
   ),
   "repo.show": command(z.strictObject({ name: text }), ({ repositories }, { name }, signal) => repositories.show(readRepositoryName(name), signal)),
   "repo.resolve": command(z.strictObject({ name: text, id: commitId }), ({ repositories }, { name, id }, signal) =>

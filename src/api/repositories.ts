@@ -1,4 +1,5 @@
 /** What can be asked and done about repositories, whoever asks: the JSON API (transport/http-api) and commands (control.ts). Values are JSON. */
+import { type Caller, TRUSTED } from "../auth/caller.js";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import { findCommitIds } from "../serve/commit-ids.js";
@@ -41,7 +42,7 @@ export interface ListedRepository {
 
 export interface RepositoryApiOptions {
   /** The door of the Git routes: what may be seen is decided there. */
-  readonly resolve: (name: RepositoryName, toPush: boolean, signal: AbortSignal) => Promise<Repository>;
+  readonly resolve: (name: RepositoryName, caller: Caller, signal: AbortSignal) => Promise<Repository>;
   readonly repositories: Repositories;
   readonly fetch: UploadPackDeps;
 }
@@ -54,15 +55,20 @@ export class RepositoryApi {
   }
 
   /** Waits for no synthesis. Throws "repository/missing". */
-  async show(name: RepositoryName, signal: AbortSignal): Promise<RepositoryFacts> {
-    const { title, type, lakefs, refs } = await this.#options.resolve(name, false, signal);
+  async show(name: RepositoryName, signal: AbortSignal, caller: Caller = TRUSTED): Promise<RepositoryFacts> {
+    const { title, type, lakefs, refs } = await this.#options.resolve(name, caller, signal);
     const head = lakefs?.head ?? (await refs.read(signal)).head;
     return { name: title, kind: kindOf(type), lakefs: lakefs?.repository ?? null, head, reading: lakefs?.commits.progress ?? null };
   }
 
+  /** The name under which permissions know what `name` leads to. Throws "repository/missing". */
+  async titleOf(name: RepositoryName, signal: AbortSignal): Promise<string> {
+    return (await this.#options.resolve(name, TRUSTED, signal)).title;
+  }
+
   /** `id`: Git's or lakeFS's. Throws "repository/missing", "commit/missing", "lakefs/reading". */
-  async commit(name: RepositoryName, id: string, signal: AbortSignal): Promise<CommitFacts> {
-    const repository = await this.#options.resolve(name, false, signal);
+  async commit(name: RepositoryName, id: string, signal: AbortSignal, caller: Caller = TRUSTED): Promise<CommitFacts> {
+    const repository = await this.#options.resolve(name, caller, signal);
     const context = await openContext({ repository, signal, stateless: true }, this.#options.fetch);
     const ids = await findCommitIds(context, id);
     if (ids === undefined) throw new Fault("commit/missing", { name: repository.title, id });

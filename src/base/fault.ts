@@ -115,6 +115,20 @@ export const FAULTS = {
   "http/denied": { http: 403, retry: false, says: "the secret is missing or is another one" },
   "http/not-found": { http: 404, retry: false, says: "nothing is here" },
 
+  // auth: who asks, and what they may. A 401 carries WWW-Authenticate (transport/http-fault).
+  "auth/required": { http: 401, retry: false, says: "sign in with a token, as the password or as the user name" },
+  "auth/failed": { http: 401, retry: false, says: "this token does not sign in here" },
+  "auth/throttled": { http: 429, retry: true, says: "too many failed logins from this address; wait before the next one" },
+  "auth/forbidden": { http: 403, retry: false, says: "this token may not do that here" },
+  "user/exists": { http: 409, retry: false, says: "there is a user of this name already, in whatever case" },
+  "user/missing": { http: 404, retry: false, says: "there is no user of this name" },
+  "user/bad-name": { http: 400, retry: false, says: "a user cannot be called so: letters, digits, . _ - and no word our URLs need" },
+  "token/missing": { http: 404, retry: false, says: "there is no such token, or it is revoked already" },
+  "grant/missing": { http: 404, retry: false, says: "nothing was granted to this user here" },
+
+  // database
+  "database/failed": { http: 503, retry: true, says: "the database failed" },
+
   // control: commands to a running server
   "control/bad-request": { http: 400, retry: false, says: "this is not a command this server understands" },
   "control/failed": { http: 502, retry: true, says: "the server that owns the data folder did not answer" },

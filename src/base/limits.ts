@@ -126,6 +126,27 @@ export const LIMITS = {
   /** How long a command line waits for a server that holds the lock but does not listen yet, or not any more. */
   controlWaitMs: 5_000,
 
+  // auth ---------------------------------------------------------------------------------------------------------
+  /** Bytes of an Authorization header we read: a user name and a token of 36 characters, in base64, ten times over. */
+  authorizationBytesMax: 1 * KIB,
+  /** Characters of a token's label. */
+  tokenLabelMax: 100,
+  /** How exact a token's last use is kept: a durable write costs milliseconds, and CI asks all the time. */
+  tokenUsedStepMs: 60_000,
+  /** Failed logins of one source that cost it nothing: a person's typing errors, a client that tries what it had stored. */
+  failedLoginsFree: 5,
+  /** The wait of the next one; each after it waits twice as long, up to `failedLoginWaitMsMax`. */
+  failedLoginWaitMs: 250,
+  failedLoginWaitMsMax: 4_000,
+  /** Failed logins of one source that wait at once; more are refused at once. They wait one behind the other. */
+  failedLoginQueueMax: 8,
+  /** A source that failed no more for so long starts afresh. */
+  failedLoginForgetMs: 15 * 60_000,
+  /** Sources that are remembered: 200 bytes each. Of more, the longest quiet is forgotten. */
+  failedLoginSourcesMax: 10_000,
+  /** Repositories looked at for the list of those that somebody may see: a query each. */
+  listedScanMax: 5_000,
+
   // pool ---------------------------------------------------------------------------------------------------------
   /** Tasks waiting for a thread; above this the answer is 503 before any work. */
   poolQueueMax: 256,

@@ -33,7 +33,7 @@ async function runHere<K extends ControlCommand>(settings: Settings, name: K, gi
   const log = createLog(settings.log_level === "info" ? "warn" : settings.log_level); // a person reads this terminal
   const opened = await openData(settings, log);
   try {
-    return await runControl({ repositories: opened.api, log }, name, given, new AbortController().signal);
+    return await runControl({ repositories: opened.api, accounts: opened.accounts, log }, name, given, new AbortController().signal);
   } finally {
     await opened.close();
   }

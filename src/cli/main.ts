@@ -6,18 +6,22 @@ import { doctorCommand } from "./doctor.js";
 import { indexPackCommand } from "./index-pack.js";
 import { repoCommand } from "./repo.js";
 import { serveCommand } from "./serve.js";
+import { tokenCommand } from "./token.js";
+import { userCommand } from "./user.js";
 import { VERSION } from "./version.js";
 
 const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;
 /** What is wrong is the command line or a setting. */
-const USAGE_FAULTS: ReadonlySet<FaultCode> = new Set<FaultCode>(["settings/bad-value", "control/bad-request"]);
+const USAGE_FAULTS: ReadonlySet<FaultCode> = new Set<FaultCode>(["settings/bad-value", "control/bad-request", "user/bad-name"]);
 
 function program(): Command {
   return new Command("lakepack")
     .description("A Git server for model and dataset hubs.")
     .version(VERSION)
     .addCommand(serveCommand())
+    .addCommand(userCommand())
+    .addCommand(tokenCommand())
     .addCommand(repoCommand())
     .addCommand(doctorCommand())
     .addCommand(indexPackCommand())

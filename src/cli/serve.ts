@@ -2,7 +2,7 @@
 import { Command, Option } from "commander";
 import { createLog } from "../observe/log.js";
 import { readSettings, SETTINGS, type Settings } from "./settings.js";
-import { startServer } from "./server.js";
+import { type RunningServer, startServer } from "./server.js";
 import { VERSION } from "./version.js";
 
 /** Requests that run when the server is told to stop have this long to end. */
@@ -25,7 +25,7 @@ async function serve(options: Record<string, string | undefined>): Promise<void>
   const settings = readSettings(flags, process.env, config);
   const signalled = untilSignalled(); // before anybody is told that it serves
   const running = await startServer(settings, createLog(settings.log_level));
-  greet(running.kind, running.url, settings);
+  greet(running, settings);
   await signalled;
   await running.stop(STOP_GRACE_MS);
 }
@@ -35,14 +35,16 @@ function toSettingName(option: string): string {
   return option.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
-function greet(kind: string, url: string, settings: Settings): void {
+function greet({ kind, url, firstToken }: RunningServer, settings: Settings): void {
+  const known = settings.public_url === "" ? url : settings.public_url;
+  const login = firstToken === undefined ? "" : `\nThere was no user yet. This is the token of the new administrator "admin", shown this once:\n  ${firstToken}\n`;
   process.stdout.write(`lakepack ${VERSION} serving ${url} (${kind})
-data in ${settings.data}, ${settings.auth === "none" ? "no authentication: this machine only" : settings.auth}
-
+data in ${settings.data}, ${settings.auth === "none" ? "no authentication: this machine only" : "callers sign in with tokens"}
+${login}
 Push something (the first push creates the repository):
-  git push ${url}/me/model.git HEAD:main
+  git push ${known}/me/model.git HEAD:main
 Clone it:
-  git clone ${url}/me/model.git
+  git clone ${known}/me/model.git
 `);
 }
 

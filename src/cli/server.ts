@@ -1,7 +1,7 @@
 /** Puts a server together from its settings and starts it; takes it apart again. */
-import { randomBytes } from "node:crypto";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { AccountApi } from "../api/accounts.js";
 import { RepositoryApi } from "../api/repositories.js";
 import { Fault } from "../base/fault.js";
 import { lockDataFolder } from "../database/data-lock.js";
@@ -19,6 +19,7 @@ import { createPool, type ThreadPool } from "../pool/pool.js";
 import { LfsService } from "../serve/lfs.js";
 import { Maintenance } from "../serve/maintenance.js";
 import { type LakefsSettings, Repositories } from "../serve/repositories.js";
+import type { Guard } from "../serve/door.js";
 import { GitServer } from "../serve/server.js";
 import { DiskStore } from "../store/disk.js";
 import { probeStore } from "../store/probe.js";
@@ -26,6 +27,8 @@ import { listenControl } from "../transport/control-socket.js";
 import type { HttpListener } from "../transport/http.js";
 import { createRoutes } from "../transport/http-routes.js";
 import { loadTransport } from "../transport/load.js";
+import { LazyAccounts, linkKey, openGuard } from "./accounts.js";
+import type { TlsFiles } from "../transport/http-tls.js";
 import { loadKernels } from "./kernels.js";
 import type { Settings } from "./settings.js";
 import { VERSION } from "./version.js";
@@ -33,16 +36,15 @@ import { VERSION } from "./version.js";
 export interface RunningServer {
   readonly url: string;
   readonly kind: "uws" | "node";
+  /** An administrator's token, where this is the first start with `auth: token` and there was no user: to be shown once. */
+  readonly firstToken: string | undefined;
   stop(graceMs: number): Promise<void>;
 }
 
 const LOOPBACK = new Set(["127.0.0.1", "::1", "localhost"]);
 
 export async function startServer(settings: Settings, log: Log): Promise<RunningServer> {
-  if (settings.auth === "none" && !LOOPBACK.has(settings.listen.host)) {
-    const value = `${settings.listen.host}:${settings.listen.port}`;
-    throw new Fault("settings/bad-value", { name: "listen", value, allowed: "with auth none only a loopback host (127.0.0.1, [::1], localhost)" });
-  }
+  checkListen(settings);
   const opened = await openData(settings, log);
   try {
     return await serveData(settings, opened, log);
@@ -52,12 +54,26 @@ export async function startServer(settings: Settings, log: Log): Promise<Running
   }
 }
 
+/** Tokens do not travel in clear text beyond this machine, unless it is a proxy of ours that they come from. Throws "settings/bad-value". */
+function checkListen({ auth, listen: { host, port }, tls_cert: certificate, tls_key: key, trusted_proxies: proxies }: Settings): void {
+  if ((certificate === "") !== (key === "")) {
+    throw new Fault("settings/bad-value", { name: certificate === "" ? "tls_cert" : "tls_key", value: "", allowed: "tls_cert and tls_key together, or neither" });
+  }
+  const isSafe = auth === "token" && (certificate !== "" || proxies.length > 0);
+  if (isSafe || LOOPBACK.has(host)) return;
+  const loopback = "a loopback host (127.0.0.1, [::1], localhost)";
+  const allowed = auth === "none" ? `with auth none only ${loopback}` : `with auth token ${loopback}; any other with tls_cert and tls_key, or behind trusted_proxies`;
+  throw new Fault("settings/bad-value", { name: "listen", value: `${host}:${port}`, allowed });
+}
+
 /** All that stands on one data folder, of which this process holds the lock; nothing of it listens. */
 export interface OpenedData {
   /** Absolute. */
   readonly data: string;
   readonly server: GitServer;
   readonly api: RepositoryApi;
+  readonly accounts: AccountApi;
+  readonly lazyAccounts: LazyAccounts;
   readonly pool: ThreadPool;
   readonly metrics: Metrics;
   /** Ends what runs and gives the folder back. */
@@ -78,11 +94,13 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
     ...(settings.pool_threads === "auto" ? {} : { threads: settings.pool_threads }),
   });
   const maintenance = new Maintenance(log);
+  const lazyAccounts = new LazyAccounts(settings);
   let repositories: Repositories | undefined;
   const close = async () => {
     await repositories?.close();
     await maintenance.stop();
     await pool.close();
+    await lazyAccounts.close();
     lock.release();
   };
   try {
@@ -94,9 +112,11 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
     const metrics = new Metrics(VERSION);
     const lakefs = settings.lakefs_endpoint === "" ? undefined : lakefsSettings(settings, pool, log);
     metrics.watch({ pool: () => pool.figures(), cache: () => cache, lakefs: () => lakefs?.client.http.figures ?? new Map() });
-    const assembled = assemble(settings, { incoming, store, cache, pool, log, maintenance, metrics, lakefs });
+    const identity = { guard: await openGuard(settings, lazyAccounts), linkKey: await linkKey(settings, lazyAccounts) };
+    const assembled = assemble(settings, { incoming, store, cache, pool, log, maintenance, metrics, lakefs, ...identity });
     repositories = assembled.repositories;
-    return { data, pool, close, metrics, server: assembled.server, api: assembled.api };
+    const accounts = new AccountApi(() => lazyAccounts.open());
+    return { data, pool, close, metrics, server: assembled.server, api: assembled.api, accounts, lazyAccounts };
   } catch (error) {
     await close();
     throw error;
@@ -104,15 +124,17 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
 }
 
 async function serveData(settings: Settings, opened: OpenedData, log: Log): Promise<RunningServer> {
-  const { data, server, api, pool, close } = opened;
+  const { data, server, api, accounts, lazyAccounts, pool, close } = opened;
   void warm(pool, log);
-  const control = await listenControl(data, { repositories: api, log });
+  const control = await listenControl(data, { repositories: api, accounts, log });
   try {
     const listener = await listen(settings, opened);
     const host = listener.host.includes(":") ? `[${listener.host}]` : listener.host;
     return {
-      url: `http://${host}:${listener.port}`,
+      url: `${settings.tls_cert === "" ? "http" : "https"}://${host}:${listener.port}`,
       kind: listener.kind,
+      // Last: once it is made, nothing may keep it from being shown.
+      firstToken: settings.auth === "token" ? await (await lazyAccounts.open()).accounts.bootstrap() : undefined,
       stop: async (graceMs) => {
         server.stop();
         await control.close();
@@ -129,10 +151,20 @@ async function serveData(settings: Settings, opened: OpenedData, log: Log): Prom
 async function listen(settings: Settings, { server, api, metrics }: OpenedData): Promise<HttpListener> {
   const transport = await loadTransport(settings.transport === "auto" ? undefined : settings.transport);
   metrics.servedBy(transport.kind);
-  return transport.listen({
-    ...settings.listen,
-    handler: createRoutes(server, { loopbackOnly: settings.auth === "none", corsOrigins: settings.cors_origins, api, webhookSecret: settings.lakefs_webhook_secret }),
+  const tls = tlsFiles(settings);
+  const clients = { trustedProxies: settings.trusted_proxies, publicUrl: settings.public_url, tls: tls !== undefined };
+  const handler = createRoutes(server, {
+    loopbackOnly: settings.auth === "none",
+    clients,
+    corsOrigins: settings.cors_origins,
+    api,
+    webhookSecret: settings.lakefs_webhook_secret,
   });
+  return transport.listen({ ...settings.listen, ...(tls === undefined ? {} : { tls }), handler });
+}
+
+function tlsFiles({ tls_cert: certificate, tls_key: key }: Settings): TlsFiles | undefined {
+  return certificate === "" ? undefined : { certificate, key };
 }
 
 function lakefsSettings(settings: Settings, pool: ThreadPool, log: Log): LakefsSettings {
@@ -174,6 +206,8 @@ interface Parts {
   readonly maintenance: Maintenance;
   readonly metrics: Metrics;
   readonly lakefs: LakefsSettings | undefined;
+  readonly guard: Guard | undefined;
+  readonly linkKey: Uint8Array;
 }
 
 interface Assembled {
@@ -182,7 +216,7 @@ interface Assembled {
   readonly repositories: Repositories;
 }
 
-function assemble(settings: Settings, { incoming, store, cache, pool, log, maintenance, metrics, lakefs }: Parts): Assembled {
+function assemble(settings: Settings, { incoming, store, cache, pool, log, maintenance, metrics, lakefs, guard, linkKey }: Parts): Assembled {
   const any = settings.allow_any_want;
   const offer = { agent: `lakepack/${VERSION}`, allowTipInWant: any, allowReachableInWant: any, atomic: true };
   const repositories = new Repositories({
@@ -203,9 +237,10 @@ function assemble(settings: Settings, { incoming, store, cache, pool, log, maint
   const server = new GitServer({
     version: VERSION,
     repositories,
+    guard,
     pool,
     log,
-    lfs: new LfsService({ proofs: new LinkProofs(randomBytes(32)), storeOf: ({ id, lfs }) => lfs ?? new OwnLfsStore({ store, pool, incoming }, id) }),
+    lfs: new LfsService({ proofs: new LinkProofs(linkKey), storeOf: ({ id, lfs }) => lfs ?? new OwnLfsStore({ store, pool, incoming }, id) }),
     offer,
     policy: {
       fsck: settings.fsck,
@@ -216,7 +251,7 @@ function assemble(settings: Settings, { incoming, store, cache, pool, log, maint
     fetch,
     metrics,
   });
-  const api = new RepositoryApi({ resolve: (name, toPush, signal) => server.resolve(name, toPush, signal), repositories, fetch });
+  const api = new RepositoryApi({ resolve: (name, caller, signal) => server.resolve(name, caller, "read", signal), repositories, fetch });
   return { server, api, repositories };
 }
 

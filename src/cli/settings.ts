@@ -35,9 +35,16 @@ function setting<T>(schema: z.ZodType<T>, fallback: string, allowed: string, abo
 }
 
 export const SETTINGS = {
-  listen: setting(address, "127.0.0.1:8080", "host:port; with auth none a loopback host; port 0 takes a free one", "where HTTP is served"),
+  listen: setting(address, "127.0.0.1:8080", "host:port; with auth none a loopback host, with auth token one only unless TLS or trusted proxies are set; port 0 takes a free one", "where HTTP is served"),
   data: setting(z.string().min(1), "./data", "a folder", "store, database and caches"),
-  auth: setting(z.enum(["none"]), "none", "none", "who may do what"),
+  auth: setting(z.enum(["none", "token"]), "none", "none (this machine only) or token", "whether callers sign in, with tokens that `lakepack token` makes"),
+  database: setting(z.string().refine((text) => !/^postgres(ql)?:/.test(text)), "", "a file's path; empty for lakepack.db in the data folder", "users, tokens and permissions (SQLite)"),
+  default_visibility: setting(z.enum(["private", "public"]), "private", "private or public", "with auth token: of a repository that a first push makes"),
+  denied_status: setting(z.coerce.string().pipe(z.enum(["404", "403"])).transform((text) => (text === "403" ? (403 as const) : (404 as const))), "404", "404 or 403", "with auth token: what somebody signed in is told of a repository that is not for them; 404 does not tell that it exists"),
+  public_url: setting(z.union([z.literal(""), z.url({ protocol: /^https?$/ }).transform((url) => url.replace(/\/+$/, ""))]), "", "an http or https URL, or empty for what the request says", "how clients reach this server, for links of Git LFS and pages"),
+  trusted_proxies: setting(list, "", "addresses and networks (10.0.0.0/8) separated by commas", "proxies whose Forwarded and X-Forwarded-* headers are believed"),
+  tls_cert: setting(z.string(), "", "a PEM file (the chain, ours first), or empty", "serve HTTPS; with tls_key"),
+  tls_key: setting(z.string(), "", "a PEM file, or empty", "the certificate's key"),
   store: setting(z.enum(["disk"]), "disk", "disk", "where repositories are kept"),
   transport: setting(z.enum(["auto", "uws", "node"]), "auto", "auto, uws or node", "HTTP front end: uWebSockets.js or node:http"),
   default_branch: setting(z.string().regex(/^[0-9A-Za-z][0-9A-Za-z._/-]*$/), "main", "a branch name", "HEAD of a new repository"),

@@ -1,5 +1,7 @@
 /** Resolves a name to everything a conversation needs. One handle per repository, kept while it is used. */
 import { LRUCache } from "lru-cache";
+import { includes, type Role } from "../auth/caller.js";
+import type { Place } from "../auth/permissions.js";
 import { asFault, Fault } from "../base/fault.js";
 import { Semaphore, SingleFlight } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
@@ -24,7 +26,7 @@ import type { RefStore } from "../odb/ref-store.js";
 import type { LakefsSide, PromisedContents, Repository } from "./conversation.js";
 import { lakefsFiles } from "./lfs-lakefs.js";
 import type { Maintenance } from "./maintenance.js";
-import { candidatesOf, kindOf, lakefsName, type RepositoryName, storePrefix, titleOf, type TypedName } from "./repository-name.js";
+import { candidatesOf, kindOf, lakefsName, placeOf, readRepositoryName, type RepositoryName, storePrefix, titleOf, type TypedName } from "./repository-name.js";
 
 interface Handle {
   readonly manifests: ManifestStore;
@@ -44,7 +46,17 @@ interface Found {
   /** Store prefix of what is there: of a second name of a lakeFS repository, that of the repository itself. */
   readonly id: string;
   readonly handle: Handle;
+  /** Of the one who asks. */
+  readonly role: Role;
 }
+
+/** What the one who asks may. What may not even be read is passed over as if it were not there, and nothing is looked up for it. */
+export interface Asker {
+  role(place: Place): Promise<Role | undefined>;
+  mayCreate(place: Place): boolean;
+}
+
+const MAY_ALL: Asker = { role: async () => "admin", mayCreate: () => true };
 
 /**
  * How lakeFS repositories are named here. "identity": /lakefs/<repository> only. "kohakuhub": also by the name a KohakuHub gave them, and
@@ -106,16 +118,20 @@ export class Repositories {
     this.#watch = lakefs && new LakefsWatch(lakefs.log, lakefs.pollMs);
   }
 
-  /** Throws "repository/missing" where there is none (`toPush`: where none may be made), "repository/read-only" with `toPush`. */
-  async resolve(asked: RepositoryName, toPush: boolean, signal: AbortSignal): Promise<Repository> {
-    const found = (await this.#find(asked, signal)) ?? this.#toBeMade(asked, toPush);
-    const { name, id, handle } = found;
+  /**
+   * Throws "repository/missing" where there is none for this asker (`toPush`: where none may be made), and with `toPush` "repository/read-only" and
+   * "auth/forbidden".
+   */
+  async resolve(asked: RepositoryName, toPush: boolean, signal: AbortSignal, asker: Asker = MAY_ALL): Promise<Repository> {
+    const found = (await this.#find(asked, signal, asker)) ?? (await this.#toBeMade(asked, toPush, asker));
+    const { name, id, handle, role } = found;
+    if (toPush && !includes(role, "write")) throw new Fault("auth/forbidden", { name: titleOf(name) });
     if (toPush && handle.lakefs !== undefined && this.#isHub()) throw new Fault("repository/read-only", { name: titleOf(name) });
     const exists = handle.lakefs !== undefined || (await handle.manifests.exists(signal));
     // Kept among the real ones only when real: names that do not exist must not push others out.
     if (exists) this.#use(id, handle);
     else this.#absent.set(id, handle);
-    const notices = asked.type === "untyped" ? await this.#ambiguities(name, signal) : [];
+    const notices = asked.type === "untyped" ? await this.#ambiguities(name, signal, asker) : [];
     const { refs, objects, lfs, lakefs, promised } = handle;
     const changed = () => this.#planUpkeep(id, handle);
     return { id, type: name.type, title: titleOf(name), refs, objects, lfs, lakefs, promised, atomic: lakefs === undefined, notices, created: !exists, changed };
@@ -145,64 +161,79 @@ export class Repositories {
   }
 
   /** What a name leads to: the first of those it may mean that exists. */
-  async #find(asked: RepositoryName, signal: AbortSignal): Promise<Found | undefined> {
+  async #find(asked: RepositoryName, signal: AbortSignal, asker: Asker): Promise<Found | undefined> {
     for (const name of candidatesOf(asked)) {
-      const found = await this.#findTyped(name, signal);
+      const found = await this.#findTyped(name, signal, asker);
       if (found !== undefined) return found;
     }
     return undefined;
   }
 
   /** What stands in our store under this very name comes before what the hub's rule computes. */
-  async #findTyped(name: TypedName, signal: AbortSignal): Promise<Found | undefined> {
-    if (name.type === "lakefs") return this.#findLakefs(name, name.name, signal);
+  async #findTyped(name: TypedName, signal: AbortSignal, asker: Asker): Promise<Found | undefined> {
+    if (name.type === "lakefs") return this.#findGiven(name, name.name, signal, asker);
+    const role = await asker.role(placeOf(name, "ours"));
+    if (role === undefined) return undefined; // a computed name is for fewer still
     const id = storePrefix(name);
     const handle = this.#own(id);
     if (await handle.manifests.exists(signal)) {
       const { lakefs } = await handle.manifests.read(signal);
-      if (lakefs === undefined) return { name, id, handle };
+      if (lakefs === undefined) return { name, id, handle, role };
       this.#recent.set(id, handle);
-      const bound = await this.#findLakefs(name, lakefs, signal);
+      const bound = await this.#findLakefs(lakefs, signal);
       if (bound === undefined) throw new Fault("lakefs/missing", { name: titleOf(name), repository: lakefs });
-      return bound;
+      return { name, role, ...bound };
     }
     this.#absent.set(id, handle); // asked for again, nobody looks at the disk
-    return this.#isHub() ? this.#findLakefs(name, hubName(name), signal) : undefined;
+    return this.#isHub() ? this.#findGiven(name, hubName(name), signal, asker) : undefined;
   }
 
-  async #findLakefs(name: TypedName, repository: string, signal: AbortSignal): Promise<Found | undefined> {
+  /** By a name that lakeFS or a hub gave: it has no owner here. */
+  async #findGiven(name: TypedName, repository: string, signal: AbortSignal, asker: Asker): Promise<Found | undefined> {
+    const role = await asker.role(placeOf(name, "given"));
+    const found = role && (await this.#findLakefs(repository, signal));
+    return role && found && { name, role, ...found };
+  }
+
+  async #findLakefs(repository: string, signal: AbortSignal): Promise<Pick<Found, "id" | "handle"> | undefined> {
     const id = storePrefix(lakefsName(repository));
     // Opening asks lakeFS: once for all who come meanwhile.
     const handle = this.#alive.get(id)?.deref() ?? (await this.#opening.run(id, (shared) => this.#openLakefs(id, repository, shared), signal));
-    return handle && { name, id, handle };
+    return handle && { id, handle };
   }
 
-  /** Throws "repository/missing" unless a push may make it. A hub makes its repositories itself. */
-  #toBeMade(asked: RepositoryName, toPush: boolean): Found {
+  /** Throws "repository/missing" unless a push may make it, "auth/forbidden" where its owner shows too weak a token. A hub makes its repositories itself. */
+  async #toBeMade(asked: RepositoryName, toPush: boolean, asker: Asker): Promise<Found> {
     const [name] = candidatesOf(asked) as [TypedName];
-    if (!toPush || !this.#options.createOnPush || name.type === "lakefs" || this.#isHub()) throw new Fault("repository/missing", { name: titleOf(asked) });
+    const missing = new Fault("repository/missing", { name: titleOf(asked) });
+    if (!toPush || !this.#options.createOnPush || name.type === "lakefs" || this.#isHub()) throw missing;
+    const place = placeOf(name, "ours");
+    const role = await asker.role(place);
+    if (role === undefined) throw missing;
+    if (!asker.mayCreate(place)) throw includes(role, "write") ? missing : new Fault("auth/forbidden", { name: titleOf(name) });
     const id = storePrefix(name);
-    return { name, id, handle: this.#own(id) };
+    return { name, id, handle: this.#own(id), role };
   }
 
   /** Which other repositories a name without a type could have meant. */
-  async #ambiguities(found: TypedName, signal: AbortSignal): Promise<string[]> {
+  async #ambiguities(found: TypedName, signal: AbortSignal, asker: Asker): Promise<string[]> {
     const candidates = candidatesOf({ ...found, type: "untyped" });
     const others = candidates.slice(candidates.findIndex(({ type }) => type === found.type) + 1);
     const also: TypedName[] = [];
-    for (const other of others) if (await this.#isThere(other, signal)) also.push(other);
+    for (const other of others) if (await this.#isThere(other, signal, asker)) also.push(other);
     if (also.length === 0) return [];
     const urls = also.map((other) => `the ${kindOf(other.type)} is at /${titleOf(other)}.git`);
     return [`warning: ${found.namespace}/${found.name} is several repositories, and this is the ${kindOf(found.type)}; ${urls.join(", ")}`];
   }
 
   /** As `#findTyped`, for a warning: nothing is opened, and what lakeFS said some seconds ago will do. */
-  async #isThere(name: TypedName, signal: AbortSignal): Promise<boolean> {
+  async #isThere(name: TypedName, signal: AbortSignal, asker: Asker): Promise<boolean> {
+    if ((await asker.role(placeOf(name, "ours"))) === undefined) return false;
     const handle = this.#own(storePrefix(name));
     if (await handle.manifests.exists(signal)) return true;
     this.#absent.set(storePrefix(name), handle);
     const { lakefs } = this.#options;
-    if (lakefs === undefined || !this.#isHub()) return false;
+    if (lakefs === undefined || !this.#isHub() || (await asker.role(placeOf(name, "given"))) === undefined) return false;
     const repository = hubName(name);
     const known = this.#looked.get(repository);
     if (known !== undefined) return known;
@@ -227,13 +258,16 @@ export class Repositories {
     return (await this.#own(storePrefix(name)).manifests.read(signal)).lakefs;
   }
 
-  /** Titles of the repositories in our store behind `after`, sorted; the first `count`. */
-  async list(count: number, signal?: AbortSignal, after = ""): Promise<string[]> {
+  /** Titles of the repositories in our store behind `after` that the asker may read, sorted; the first `count`, and none beyond `listedScanMax`. */
+  async list(count: number, signal?: AbortSignal, after = "", asker: Asker = MAY_ALL): Promise<string[]> {
     const titles: string[] = [];
+    let seen = 0;
     for await (const { key } of this.#options.services.store.list("repos/", signal)) {
       if (!key.endsWith(MANIFEST_SUFFIX)) continue;
       const title = key.slice("repos/".length, -MANIFEST_SUFFIX.length);
-      if (title > after) titles.push(title);
+      if (title <= after) continue;
+      if (asker !== MAY_ALL && ++seen > LIMITS.listedScanMax) break;
+      if (await mayList(title, asker)) titles.push(title);
       if (titles.length === count) break;
     }
     return titles;
@@ -307,6 +341,12 @@ export class Repositories {
     this.#collected.register(handle, id);
     return handle;
   }
+}
+
+async function mayList(title: string, asker: Asker): Promise<boolean> {
+  if (asker === MAY_ALL) return true;
+  const [name] = candidatesOf(readRepositoryName(title)) as [TypedName];
+  return (await asker.role(placeOf(name, "ours"))) !== undefined;
 }
 
 function hubName({ type, namespace, name }: TypedName): string {

@@ -1,5 +1,6 @@
 /** Names of repositories: what a URL may say and where in the store it leads. */
 import { Fault } from "../base/fault.js";
+import type { Place } from "../auth/permissions.js";
 import { isLakefsRepositoryName } from "../lakefs/repository-names.js";
 
 /** What a hub's repository can be, in the order in which a name without a type is looked for. */
@@ -32,7 +33,7 @@ export function checkRepositoryName(type: HubRepositoryType | "untyped", namespa
   const plain = name.endsWith(".git") ? name.slice(0, -".git".length) : name;
   // "/lakefs/<repository>": a lakeFS repository under its own name.
   if (type === "untyped" && namespace === LAKEFS_NAMESPACE && isLakefsRepositoryName(plain)) return { type: "lakefs", namespace, name: plain };
-  if (!isComponent(namespace) || RESERVED.has(namespace.toLowerCase()) || !isComponent(plain)) {
+  if (!isNamespace(namespace) || !isComponent(plain)) {
     throw new Fault("repository/bad-name", { name: `${namespace}/${name}`.slice(0, 200) });
   }
   return { type, namespace, name: plain };
@@ -70,6 +71,19 @@ export function lakefsName(repository: string): TypedName {
 /** Where it lies in the store. Models are the untyped default. */
 export function storePrefix({ type, namespace, name }: TypedName): string {
   return type === "models" || type === "lakefs" ? `repos/${namespace}/${name}` : `repos/${type}/${namespace}/${name}`;
+}
+
+/**
+ * What permissions call it. "ours": it stands (or would stand) in our own store, under a namespace that may be somebody's; "given": lakeFS or a hub's rule
+ * gave the name, so its namespace is nobody's here.
+ */
+export function placeOf(name: TypedName, by: "ours" | "given"): Place {
+  return { title: titleOf(name), namespace: by === "given" || name.type === "lakefs" ? undefined : name.namespace };
+}
+
+/** Whether a user may be called so: the name is a namespace too. */
+export function isNamespace(text: string): boolean {
+  return isComponent(text) && !RESERVED.has(text.toLowerCase());
 }
 
 /** For people: "ns/name", "datasets/ns/name". */

@@ -1,4 +1,5 @@
 /** The conversations of one server, behind what the transports ask for (services.ts). */
+import type { Caller } from "../auth/caller.js";
 import { asFault } from "../base/fault.js";
 import { faultFacts, type Log } from "../observe/log.js";
 import type { Metrics, Outcome } from "../observe/metrics.js";
@@ -7,6 +8,7 @@ import { refAdvertisement } from "../wire/advertise.js";
 import type { Offer } from "../wire/capabilities.js";
 import { errorPacket } from "../wire/pkt-line.js";
 import type { Exchange, Repository } from "./conversation.js";
+import { checkAdministrator, Door, type Guard, type Wants } from "./door.js";
 import type { LfsService } from "./lfs.js";
 import type { PushPolicy } from "./push-policy.js";
 import { receivePack } from "./receive-pack.js";
@@ -19,6 +21,8 @@ import { advertiseUploadPack, type UploadPackDeps, uploadPack } from "./upload-p
 export interface ServerOptions {
   readonly version: string;
   readonly repositories: Repositories;
+  /** Undefined: nobody is asked who they are. */
+  readonly guard?: Guard | undefined;
   readonly pool: Pool;
   readonly policy: PushPolicy;
   /** What is offered where the repository itself does not forbid it. */
@@ -33,16 +37,26 @@ export class GitServer implements Services {
   readonly version: string;
   readonly lfs: LfsService | undefined;
   readonly #options: ServerOptions;
+  readonly #door: Door;
   #stopping = false;
 
   constructor(options: ServerOptions) {
     this.version = options.version;
     this.lfs = options.lfs;
     this.#options = options;
+    this.#door = new Door(options.repositories, options.guard);
   }
 
-  resolve(name: RepositoryName, toPush: boolean, signal: AbortSignal): Promise<Repository> {
-    return this.#options.repositories.resolve(name, toPush, signal);
+  identify(authorization: string | undefined, source: string, signal: AbortSignal): Promise<Caller> {
+    return this.#door.identify(authorization, source, signal);
+  }
+
+  resolve(name: RepositoryName, caller: Caller, wants: Wants, signal: AbortSignal): Promise<Repository> {
+    return this.#door.resolve(name, caller, wants, signal);
+  }
+
+  resolveLinked(name: RepositoryName, wants: Wants, signal: AbortSignal): Promise<Repository> {
+    return this.#door.resolveLinked(name, wants, signal);
   }
 
   /** What lakeFS still has to be read for is said in the protocol, in its promised form; other faults before the first byte become a status. */
@@ -71,7 +85,8 @@ export class GitServer implements Services {
     return uploadPack(tracedExchange(exchange, "upload-pack", this.#options.log), this.#options.fetch);
   }
 
-  receivePack(exchange: Exchange): Promise<void> {
+  async receivePack(exchange: Exchange): Promise<void> {
+    if (exchange.repository.created) await this.#door.created(exchange.repository);
     return receivePack(tracedExchange(exchange, "receive-pack", this.#options.log), { ...this.#options, offer: this.#offerOf(exchange.repository) });
   }
 
@@ -84,8 +99,8 @@ export class GitServer implements Services {
     return repository.lakefs?.head ?? (await repository.refs.read(signal)).head;
   }
 
-  repositories(count: number, signal: AbortSignal): Promise<readonly string[]> {
-    return this.#options.repositories.list(count, signal);
+  repositories(count: number, caller: Caller, signal: AbortSignal): Promise<readonly string[]> {
+    return this.#door.list(count, caller, signal);
   }
 
   async notReady(): Promise<string | undefined> {
@@ -101,7 +116,8 @@ export class GitServer implements Services {
     this.#options.repositories.lakefsChanged(lakefsRepository);
   }
 
-  async metrics(): Promise<{ readonly contentType: string; readonly text: string }> {
+  async metrics(caller: Caller): Promise<{ readonly contentType: string; readonly text: string }> {
+    checkAdministrator(caller);
     const { metrics } = this.#options;
     return { contentType: metrics.contentType, text: await metrics.text() };
   }

@@ -1,6 +1,8 @@
 /** What the transports ask of the rest: the routes call this and nothing else. */
+import type { Caller } from "../auth/caller.js";
 import type { Operation } from "../observe/metrics.js";
 import type { Exchange, Repository } from "./conversation.js";
+import type { Wants } from "./door.js";
 import type { LfsService } from "./lfs.js";
 import type { RepositoryName } from "./repository-name.js";
 
@@ -13,8 +15,14 @@ export interface Services {
   /** Undefined: Git LFS is not offered. */
   readonly lfs?: LfsService | undefined;
 
-  /** Throws "repository/missing"; with `toPush` a repository that may be made by a push is not missing. */
-  resolve(name: RepositoryName, toPush: boolean, signal: AbortSignal): Promise<Repository>;
+  /** Who shows these credentials. `source`: the address it comes from. Throws "auth/failed", "auth/throttled". */
+  identify(authorization: string | undefined, source: string, signal: AbortSignal): Promise<Caller>;
+
+  /** Throws "auth/required", "auth/forbidden", "repository/missing"; to write, a repository that the caller may make by a push is not missing. */
+  resolve(name: RepositoryName, caller: Caller, wants: Wants, signal: AbortSignal): Promise<Repository>;
+
+  /** The same for a link whose proof stands in for a caller, and is checked by `lfs`. Throws "lfs/proof". */
+  resolveLinked(name: RepositoryName, wants: Wants, signal: AbortSignal): Promise<Repository>;
 
   /**
    * Writes the first words of a service: refs in versions 0 and 1, capabilities in version 2. Not the `# service=` line: that
@@ -30,8 +38,8 @@ export interface Services {
   /** Full name HEAD points at. */
   head(repository: Repository, signal: AbortSignal): Promise<string>;
 
-  /** Titles ("ns/name", "datasets/ns/name"), sorted, the first `count`. */
-  repositories(count: number, signal: AbortSignal): Promise<readonly string[]>;
+  /** Titles ("ns/name", "datasets/ns/name") of those the caller may read, sorted, the first `count`. */
+  repositories(count: number, caller: Caller, signal: AbortSignal): Promise<readonly string[]>;
 
   /** Undefined: ready to serve; otherwise why not. */
   notReady(): Promise<string | undefined>;
@@ -39,8 +47,8 @@ export interface Services {
   /** lakeFS has told of a change: its heads are read, before anyone asks. Returns at once. */
   lakefsChanged(lakefsRepository: string): void;
 
-  /** What `/metrics` answers. */
-  metrics(): Promise<{ readonly contentType: string; readonly text: string }>;
+  /** What `/metrics` answers. Throws "auth/required", "auth/forbidden". */
+  metrics(caller: Caller): Promise<{ readonly contentType: string; readonly text: string }>;
 
   /** A request has ended; for log and metrics. */
   ended(entry: RequestEnd): void;

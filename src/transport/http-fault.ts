@@ -13,11 +13,15 @@ export const NO_CACHE: readonly (readonly [string, string])[] = [
   ["Cache-Control", "no-cache, max-age=0, must-revalidate"],
 ];
 
+/** Without it no client sends what it has. RFC 7617, 2. */
+export const CHALLENGE = 'Basic realm="lakepack", charset="UTF-8"';
+
 /** The status the failure's row names, its text and the request's id. What is ours alone (a path, a stack) is not said. */
 export function faultReply(error: unknown, requestId: string): HttpReply {
   const fault = asFault(error);
   const headers: (readonly [string, string])[] = [["Content-Type", "text/plain; charset=utf-8"], ...NO_CACHE];
-  if (fault.row.http === 503) headers.push(["Retry-After", String(RETRY_AFTER_S)]);
+  if (fault.row.http === 401) headers.push(["WWW-Authenticate", CHALLENGE]);
+  if (fault.row.http === 503 || fault.row.http === 429) headers.push(["Retry-After", String(RETRY_AFTER_S)]);
   if (fault.code === "http/method" && typeof fault.facts.allow === "string") headers.push(["Allow", fault.facts.allow]);
   return { status: fault.row.http, headers, body: utf8(`lakepack: ${clientText(fault)}\nrequest ${requestId}\n`) };
 }

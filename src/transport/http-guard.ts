@@ -12,12 +12,22 @@ export function checkLoopback(request: HttpRequest, origins: readonly string[]):
   const origin = request.header("origin");
   if (origin !== undefined && !origins.includes(origin) && !isLoopback(origin.replace(/^https?:\/\//, "")))
     throw new Fault("http/forbidden-origin", { header: "Origin" });
-  for (const name of request.headerNames())
-    if (name === "forwarded" || name.startsWith("x-forwarded-")) throw new Fault("http/forbidden-origin", { header: name });
+  const proxied = forwardingHeader(request);
+  if (proxied !== undefined) throw new Fault("http/forbidden-origin", { header: proxied });
+}
+
+/** Whether a proxy says that it passed the request on. */
+export function isForwarded(request: HttpRequest): boolean {
+  return forwardingHeader(request) !== undefined;
+}
+
+function forwardingHeader(request: HttpRequest): string | undefined {
+  for (const name of request.headerNames()) if (name === "forwarded" || name.startsWith("x-forwarded-")) return name;
+  return undefined;
 }
 
 /** "127.0.0.1:8080", "localhost", "[::1]:80". */
-function isLoopback(hostAndPort: string): boolean {
+export function isLoopback(hostAndPort: string): boolean {
   return /^(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?$/i.test(hostAndPort);
 }
 
@@ -28,7 +38,7 @@ export function corsHeaders(request: HttpRequest, origins: readonly string[]): r
   if (origin === undefined || !origins.includes(origin)) return [["Vary", "Origin"]];
   return [
     ["Access-Control-Allow-Origin", origin],
-    ["Access-Control-Expose-Headers", "WWW-Authenticate, Retry-After"],
+    ["Access-Control-Expose-Headers", "WWW-Authenticate, LFS-Authenticate, Retry-After"],
     ["Vary", "Origin"],
   ];
 }

@@ -12,9 +12,10 @@ import { asFault, clientText, Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { LfsObject } from "../lfs/store.js";
 import type { Repository } from "../serve/conversation.js";
+import type { Wants } from "../serve/door.js";
 import type { LfsService } from "../serve/lfs.js";
 import type { HttpReply, HttpRequest } from "./http.js";
-import { faultReply, NO_CACHE } from "./http-fault.js";
+import { CHALLENGE, faultReply, NO_CACHE } from "./http-fault.js";
 import { readJsonBody } from "./http-json.js";
 import { readRangeHeader } from "./http-lfs-range.js";
 
@@ -24,13 +25,15 @@ const TRANSFER = /^objects\/([0-9a-f]{64})\/(0|[1-9][0-9]{0,15})$/;
 
 export interface LfsRoute {
   readonly request: HttpRequest;
-  /** "http://host". */
+  /** "http://host", as the client spells us. */
   readonly base: string;
   /** What follows `info/lfs/`. */
   readonly file: string;
   readonly lfs: LfsService;
-  /** Throws "repository/missing"; with `toPush` a repository that a push may make is not missing. */
-  readonly resolve: (toPush: boolean) => Promise<Repository>;
+  /** The repository for the caller of a batch, whose credentials count. */
+  readonly resolve: (wants: Wants) => Promise<Repository>;
+  /** The repository for a link, which carries its own proof. */
+  readonly resolveLinked: (wants: Wants) => Promise<Repository>;
 }
 
 export function isLfsPath(path: string): boolean {
@@ -54,34 +57,35 @@ export function lfsFaultReply(error: unknown, requestId: string): HttpReply {
   const plain = faultReply(error, requestId);
   const message = clientText(asFault(error));
   const headers = plain.headers.map(([name, value]) => [name, name === "Content-Type" ? MEDIA_TYPE : value] as const);
+  if (plain.status === 401) headers.push(["LFS-Authenticate", CHALLENGE]);
   return { ...plain, headers, body: utf8(JSON.stringify({ message, request_id: requestId })) };
 }
 
 async function batch({ request, base, lfs, resolve }: LfsRoute): Promise<HttpReply> {
   const body = await readJson(request);
-  const repository = await resolve(lfs.operation(body) === "upload");
+  const repository = await resolve(lfs.operation(body) === "upload" ? "write" : "read");
   const address = `${base}${request.path.slice(0, -"/objects/batch".length)}`;
   return json(await lfs.batch({ repository, base: address, body, signal: request.signal }));
 }
 
-async function verify({ request, lfs, resolve }: LfsRoute): Promise<HttpReply> {
+async function verify({ request, lfs, resolveLinked }: LfsRoute): Promise<HttpReply> {
   const { oid, size } = ((await readJson(request)) ?? {}) as { oid?: unknown; size?: unknown };
   if (typeof oid !== "string" || typeof size !== "number") throw new Fault("http/bad-request", { reason: "verify names an oid and a size" });
-  await lfs.verify({ repository: await resolve(true), object: { oid, size }, proof: proofOf(request), signal: request.signal });
+  await lfs.verify({ repository: await resolveLinked("write"), object: { oid, size }, proof: proofOf(request), signal: request.signal });
   return json({});
 }
 
-async function upload({ request, lfs, resolve }: LfsRoute, object: LfsObject): Promise<HttpReply> {
+async function upload({ request, lfs, resolveLinked }: LfsRoute, object: LfsObject): Promise<HttpReply> {
   const announced = request.header("content-length");
   if (announced !== undefined && Number(announced) !== object.size) throw new Fault("lfs/mismatch", { size: object.size, announced });
-  const repository = await resolve(true);
+  const repository = await resolveLinked("write");
   await lfs.upload({ repository, object, proof: proofOf(request), signal: request.signal }, request.body);
   return { status: 200, headers: [...NO_CACHE], body: new Uint8Array(0) };
 }
 
-async function download({ request, lfs, resolve }: LfsRoute, object: LfsObject): Promise<HttpReply> {
+async function download({ request, lfs, resolveLinked }: LfsRoute, object: LfsObject): Promise<HttpReply> {
   const { signal } = request;
-  const store = await lfs.download({ repository: await resolve(false), object, proof: proofOf(request), signal });
+  const store = await lfs.download({ repository: await resolveLinked("read"), object, proof: proofOf(request), signal });
   const { oid, size } = object;
   const tag = `"${oid}"`;
   const condition = request.header("if-range");

@@ -1,5 +1,6 @@
 /** HTTP by node:http: wherever uWebSockets.js has no binary. */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { Fault } from "../base/fault.js";
 import { orAbort } from "../base/flow.js";
@@ -7,20 +8,24 @@ import { LIMITS } from "../base/limits.js";
 import type { HttpListener, HttpListenOptions, HttpRequest, HttpTransport } from "./http.js";
 import { answer, HoldBudget, type RawReply, type ReplyHead } from "./http-body.js";
 import { RequestBody } from "./http-request-body.js";
+import { readTls } from "./http-tls.js";
 import { requestId } from "./http-request-id.js";
 import { DEFAULT_TIMES, Watch, type Watched } from "./http-watch.js";
 
 export const transport: HttpTransport = { kind: "node", listen };
 
-function listen({ host, port, handler, times }: HttpListenOptions): Promise<HttpListener> {
+async function listen({ host, port, handler, times, tls }: HttpListenOptions): Promise<HttpListener> {
+  const secrets = tls && (await readTls(tls));
   const clocks = { ...DEFAULT_TIMES, ...times };
   const watch = new Watch(clocks);
   const options = { budget: new HoldBudget(), holdMs: clocks.holdMs };
   // requestTimeout would end a long push after five minutes; the watch has its own idea of slow.
-  const server = createServer({ maxHeaderSize: LIMITS.headersBytesMax, requestTimeout: 0, noDelay: true }, (message, response) => {
+  const settings = { maxHeaderSize: LIMITS.headersBytesMax, requestTimeout: 0, noDelay: true };
+  const respond = (message: IncomingMessage, response: ServerResponse) => {
     const exchange = new NodeExchange(message, response, watch);
     void answer(handler, exchange.request, exchange, options).finally(() => exchange.close());
-  });
+  };
+  const server = secrets === undefined ? createServer(settings, respond) : createTlsServer({ ...settings, ...secrets }, respond);
   return new Promise((resolve, reject) => {
     const failed = (error: Error) => {
       void watch.close(0);

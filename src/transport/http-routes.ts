@@ -3,16 +3,19 @@
  * Source: gitprotocol-http(5); where it leaves something open, what `git http-backend` does.
  */
 import { checkWebhookSecret, WEBHOOK_HEADER, webhookRepository } from "../api/lakefs-webhook.js";
+import { type Caller, TRUSTED } from "../auth/caller.js";
 import { utf8 } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
 import type { ByteSink, ByteSource } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { RepositoryApi } from "../api/repositories.js";
 import type { ProtocolVersion, Repository } from "../serve/conversation.js";
+import type { Wants } from "../serve/door.js";
 import type { RepositoryName } from "../serve/repository-name.js";
 import type { GitService, Services } from "../serve/services.js";
 import { serviceAnnouncement } from "../wire/advertise.js";
 import type { HttpHandler, HttpReply, HttpRequest } from "./http.js";
+import { type Client, type ClientOptions, Clients } from "./http-client.js";
 import { apiFaultReply, apiReply, isApiPath } from "./http-api.js";
 import { faultReply, NO_CACHE } from "./http-fault.js";
 import { checkLoopback, corsHeaders, PREFLIGHT } from "./http-guard.js";
@@ -26,6 +29,8 @@ import { operationOf, RequestAccount } from "./request-account.js";
 export interface RouteOptions {
   /** Serve this machine only, and no proxy. */
   readonly loopbackOnly: boolean;
+  /** How clients reach us; absent: directly, without TLS. */
+  readonly clients?: ClientOptions;
   /** Origins of web pages that may call the Git routes, as browsers spell them ("https://app.example"). */
   readonly corsOrigins: readonly string[];
   /** Inflated bytes of one pushed body; commands come on top. */
@@ -34,6 +39,17 @@ export interface RouteOptions {
   readonly api?: RepositoryApi;
   /** What lakeFS' webhooks must show; empty or absent: there are none. */
   readonly webhookSecret?: string;
+}
+
+/** A request on its way through the routes. */
+interface Asked {
+  readonly request: HttpRequest;
+  readonly client: Client;
+  readonly account: RequestAccount;
+}
+
+interface AskedRepository extends Asked {
+  readonly name: RepositoryName;
 }
 
 type Headers = readonly (readonly [string, string])[];
@@ -46,17 +62,20 @@ export function createRoutes(services: Services, options: RouteOptions): HttpHan
 class Routes {
   readonly #services: Services;
   readonly #options: RouteOptions;
+  readonly #clients: Clients;
 
   constructor(services: Services, options: RouteOptions) {
     this.#services = services;
     this.#options = options;
+    this.#clients = new Clients(options.clients ?? { trustedProxies: [], publicUrl: "", tls: false });
   }
 
   async handle(request: HttpRequest): Promise<HttpReply> {
-    const account = new RequestAccount(request, (entry) => this.#services.ended(entry));
+    const client = this.#clients.of(request);
+    const account = new RequestAccount(request, client.address, (entry) => this.#services.ended(entry));
     const cors = corsHeaders(request, this.#options.corsOrigins);
     try {
-      const reply = await this.#route(account.request, account);
+      const reply = await this.#route({ request: account.request, client, account });
       return account.watch({ ...reply, headers: [...reply.headers, ...cors] });
     } catch (error) {
       const reply = failureReply(request, error);
@@ -64,14 +83,15 @@ class Routes {
     }
   }
 
-  async #route(request: HttpRequest, account: RequestAccount): Promise<HttpReply> {
+  async #route(asked: Asked): Promise<HttpReply> {
+    const { request, account } = asked;
     if (this.#options.loopbackOnly) checkLoopback(request, this.#options.corsOrigins);
     const target = readPath(request.path);
     account.operation = operationOf(target);
     switch (target.kind) {
       case "home":
         allow(request, READ);
-        return this.#home(request);
+        return this.#home(asked);
       case "health":
         allow(request, READ);
         return plain(200, "ok\n");
@@ -80,23 +100,33 @@ class Routes {
         return this.#ready();
       case "metrics":
         allow(request, READ);
-        return this.#metrics();
+        return this.#metrics(asked);
       case "lakefs-webhook":
         allow(request, ["POST"]);
         return this.#lakefsWebhook(request);
       case "api":
         allow(request, READ);
-        return this.#api(request, target.name, target.file);
+        return this.#api(asked, target.name, target.file);
       case "repository":
-        return this.#repositoryFile(request, target.name, target.file);
+        return this.#repositoryFile({ ...asked, name: target.name }, target.file);
     }
   }
 
-  async #home(request: HttpRequest): Promise<HttpReply> {
-    const found = await this.#services.repositories(LIMITS.listedRepositoriesMax + 1, request.signal);
+  /** Once a route needs to know. */
+  #caller({ request, client }: Asked): Promise<Caller> {
+    return this.#services.identify(request.header("authorization"), client.source, request.signal);
+  }
+
+  async #resolve(asked: AskedRepository, wants: Wants): Promise<Repository> {
+    return this.#services.resolve(asked.name, await this.#caller(asked), wants, asked.request.signal);
+  }
+
+  async #home(asked: Asked): Promise<HttpReply> {
+    const { request, client } = asked;
+    const found = await this.#services.repositories(LIMITS.listedRepositoriesMax + 1, await this.#caller(asked), request.signal);
     const repositories = found.slice(0, LIMITS.listedRepositoriesMax);
     const more = found.length > repositories.length;
-    return homePage(request, { version: this.#services.version, base: baseOf(request), repositories, more });
+    return homePage(request, { version: this.#services.version, base: client.base, repositories, more });
   }
 
   async #ready(): Promise<HttpReply> {
@@ -104,8 +134,10 @@ class Routes {
     return reason === undefined ? plain(200, "ready\n") : plain(503, `not ready: ${reason}\n`);
   }
 
-  async #metrics(): Promise<HttpReply> {
-    const { contentType, text } = await this.#services.metrics();
+  /** For administrators, and for whatever collects them on this very machine. */
+  async #metrics(asked: Asked): Promise<HttpReply> {
+    const isLocal = asked.client.isLocal && asked.request.header("authorization") === undefined;
+    const { contentType, text } = await this.#services.metrics(isLocal ? TRUSTED : await this.#caller(asked));
     return { status: 200, headers: [["Content-Type", contentType], ...NO_CACHE], body: utf8(text) };
   }
 
@@ -117,46 +149,48 @@ class Routes {
     return plain(202, "taken note of\n");
   }
 
-  async #api(request: HttpRequest, name: RepositoryName, file: string): Promise<HttpReply> {
+  async #api(asked: Asked, name: RepositoryName, file: string): Promise<HttpReply> {
     const { api } = this.#options;
     if (api === undefined) throw new Fault("http/not-found");
-    return apiReply({ api, name, file, signal: request.signal });
+    return apiReply({ api, name, caller: await this.#caller(asked), file, signal: asked.request.signal });
   }
 
-  async #repositoryFile(request: HttpRequest, name: RepositoryName, file: string): Promise<HttpReply> {
+  async #repositoryFile(asked: AskedRepository, file: string): Promise<HttpReply> {
+    const { request, client } = asked;
     if (request.method === "OPTIONS" && this.#options.corsOrigins.includes(request.header("origin") ?? ""))
       return { status: 204, headers: PREFLIGHT, body: new Uint8Array(0) };
     switch (file) {
       case "":
         allow(request, READ);
-        return repositoryPage(request, baseOf(request), (await this.#services.resolve(name, false, request.signal)).title);
+        return repositoryPage(request, client.base, (await this.#resolve(asked, "read")).title);
       case "info/refs":
         allow(request, READ);
-        return this.#infoRefs(request, name);
+        return this.#infoRefs(asked);
       case "HEAD":
         allow(request, READ);
-        return this.#head(request, name);
+        return this.#head(asked);
       case "git-upload-pack":
-        return this.#service(request, name, "upload-pack");
+        return this.#service(asked, "upload-pack");
       case "git-receive-pack":
-        return this.#service(request, name, "receive-pack");
+        return this.#service(asked, "receive-pack");
       default:
-        if (file.startsWith(LFS_PREFIX)) return this.#lfs(request, name, file.slice(LFS_PREFIX.length));
+        if (file.startsWith(LFS_PREFIX)) return this.#lfs(asked, file.slice(LFS_PREFIX.length));
         if (file.startsWith("objects/")) throw dumbRefusal();
         throw new Fault("http/not-found");
     }
   }
 
-  async #head(request: HttpRequest, name: RepositoryName): Promise<HttpReply> {
-    const repository = await this.#services.resolve(name, false, request.signal);
-    return plain(200, `ref: ${await this.#services.head(repository, request.signal)}\n`);
+  async #head(asked: AskedRepository): Promise<HttpReply> {
+    const repository = await this.#resolve(asked, "read");
+    return plain(200, `ref: ${await this.#services.head(repository, asked.request.signal)}\n`);
   }
 
-  async #infoRefs(request: HttpRequest, name: RepositoryName): Promise<HttpReply> {
-    const asked = new URLSearchParams(request.query).get("service");
-    if (asked === null) throw dumbRefusal();
-    const service = serviceNamed(asked);
-    const repository = await this.#services.resolve(name, service === "receive-pack", request.signal);
+  async #infoRefs(asked: AskedRepository): Promise<HttpReply> {
+    const { request } = asked;
+    const named = new URLSearchParams(request.query).get("service");
+    if (named === null) throw dumbRefusal();
+    const service = serviceNamed(named);
+    const repository = await this.#resolve(asked, wantsOf(service));
     const version = protocolVersion(request.header("git-protocol"));
     return {
       status: 200,
@@ -169,13 +203,14 @@ class Routes {
     };
   }
 
-  async #service(request: HttpRequest, name: RepositoryName, service: GitService): Promise<HttpReply> {
+  async #service(asked: AskedRepository, service: GitService): Promise<HttpReply> {
+    const { request } = asked;
     allow(request, ["POST"]);
     const expected = `application/x-git-${service}-request`;
     const received = request.header("content-type");
     if (received !== expected) throw new Fault("http/content-type", { expected, received: received?.slice(0, 100) });
     const isGzip = isGzipped(request);
-    const repository = await this.#services.resolve(name, service === "receive-pack", request.signal);
+    const repository = await this.#resolve(asked, wantsOf(service));
     const version = protocolVersion(request.header("git-protocol"));
     const converse = service === "upload-pack" ? this.#services.uploadPack : this.#services.receivePack;
     return {
@@ -188,11 +223,13 @@ class Routes {
     };
   }
 
-  async #lfs(request: HttpRequest, name: RepositoryName, file: string): Promise<HttpReply> {
+  async #lfs(asked: AskedRepository, file: string): Promise<HttpReply> {
     const { lfs } = this.#services;
     if (lfs === undefined) throw new Fault("http/not-found");
-    const resolve = (toPush: boolean) => this.#services.resolve(name, toPush, request.signal);
-    return lfsReply({ request, base: baseOf(request), file, lfs, resolve });
+    const { request, client, name } = asked;
+    const resolve = (wants: Wants) => this.#resolve(asked, wants);
+    const resolveLinked = (wants: Wants) => this.#services.resolveLinked(name, wants, request.signal);
+    return lfsReply({ request, base: client.base, file, lfs, resolve, resolveLinked });
   }
 
   #inflatedBytesMax(service: GitService): number {
@@ -246,6 +283,10 @@ function allow(request: HttpRequest, methods: readonly string[]): void {
   if (!methods.includes(request.method)) throw new Fault("http/method", { allow: methods.join(", ") });
 }
 
+function wantsOf(service: GitService): Wants {
+  return service === "receive-pack" ? "write" : "read";
+}
+
 function serviceNamed(text: string): GitService {
   if (text === "git-upload-pack") return "upload-pack";
   if (text === "git-receive-pack") return "receive-pack";
@@ -266,11 +307,6 @@ export function protocolVersion(header: string | undefined): ProtocolVersion {
   const words = header?.split(":") ?? [];
   if (words.includes("version=2")) return 2;
   return words.includes("version=1") ? 1 : 0;
-}
-
-/** How the client reached us, for the lines it shall type. */
-function baseOf(request: HttpRequest): string {
-  return `http://${request.header("host") ?? "localhost"}`;
 }
 
 function plain(status: number, text: string): HttpReply {

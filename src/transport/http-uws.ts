@@ -8,16 +8,18 @@ import { Fault } from "../base/fault.js";
 import type { HttpListener, HttpListenOptions, HttpRequest, HttpTransport } from "./http.js";
 import { answer, HoldBudget, type RawReply, type ReplyHead } from "./http-body.js";
 import { RequestBody } from "./http-request-body.js";
+import { readTls } from "./http-tls.js";
 import { requestId } from "./http-request-id.js";
 import { DEFAULT_TIMES, Watch, type Watched } from "./http-watch.js";
 
 export const transport: HttpTransport = { kind: "uws", listen };
 
-function listen({ host, port, handler, times }: HttpListenOptions): Promise<HttpListener> {
+async function listen({ host, port, handler, times, tls }: HttpListenOptions): Promise<HttpListener> {
+  if (tls !== undefined) await readTls(tls);
   const clocks = { ...DEFAULT_TIMES, ...times };
   const watch = new Watch(clocks);
   const options = { budget: new HoldBudget(), holdMs: clocks.holdMs };
-  const app = uws.App();
+  const app = tls === undefined ? uws.App() : uws.SSLApp({ cert_file_name: tls.certificate, key_file_name: tls.key });
   app.any("/*", (res, req) => {
     const exchange = new UwsExchange(res, req, watch);
     void answer(handler, exchange.request, exchange, options).finally(() => exchange.close());

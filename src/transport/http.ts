@@ -3,6 +3,7 @@
  * (uWebSockets.js) and http-node.ts (node:http) implement it and pass test/conformance/transport.
  */
 import type { ByteSink, ByteSource } from "../base/flow.js";
+import type { TlsFiles } from "./http-tls.js";
 
 export interface HttpRequest {
   /** Made by us; the client sees it on errors, the log carries it. */
@@ -48,6 +49,8 @@ export interface HttpListenOptions {
   /** 0: any free port. */
   readonly port: number;
   readonly handler: HttpHandler;
+  /** Absent: plain HTTP. Throws "settings/bad-value" where they cannot be used. */
+  readonly tls?: TlsFiles;
   /** Other times than LIMITS has. */
   readonly times?: Partial<HttpTimes>;
 }

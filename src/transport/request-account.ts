@@ -15,14 +15,15 @@ export class RequestAccount {
   #bytesIn = 0;
   #bytesOut = 0;
 
-  constructor(request: HttpRequest, onEnd: (entry: RequestEnd) => void) {
+  /** `remote`: the client's address, where a proxy we trust has told it. */
+  constructor(request: HttpRequest, remote: string, onEnd: (entry: RequestEnd) => void) {
     const { body } = request;
     const read = async () => {
       const chunk = await body.read();
       this.#bytesIn += chunk?.length ?? 0;
       return chunk;
     };
-    const { id, method, path, query, remote, signal } = request;
+    const { id, method, path, query, signal } = request;
     const headers = { header: (name: string) => request.header(name), headerNames: () => request.headerNames() };
     this.request = { id, method, path, query, remote, signal, ...headers, body: { read } };
     this.#onEnd = onEnd;

@@ -21,7 +21,7 @@ export async function tempFolder(t: Pick<Test, "teardown">): Promise<string> {
 // lakepack -----------------------------------------------------------------------------------------------------------
 
 export interface Lakepack {
-  /** "http://127.0.0.1:PORT". */
+  /** "http://127.0.0.1:PORT"; https with TLS. */
   readonly url: string;
   readonly port: number;
   readonly kind: "uws" | "node";
@@ -29,6 +29,8 @@ export interface Lakepack {
   readonly pid: number;
   /** Everything on standard error so far: its log. */
   log(): string;
+  /** Everything on standard output so far: what a person reads. */
+  out(): string;
   /** Ends it as an operator would; a second call does nothing. */
   stop(): Promise<void>;
   kill(signal: NodeJS.Signals): Promise<void>;
@@ -81,7 +83,7 @@ function started(child: ChildProcess, data: string): Promise<Lakepack> {
   return new Promise((resolve, reject) => {
     child.stdout?.on("data", (chunk: Buffer) => {
       out += chunk.toString();
-      const line = /^lakepack \S+ serving (http:\/\/\S+:(\d+)) \((uws|node)\)$/m.exec(out);
+      const line = /^lakepack \S+ serving (https?:\/\/\S+:(\d+)) \((uws|node)\)$/m.exec(out);
       if (line === null) return;
       const [, url = "", port, kind] = line;
       resolve({
@@ -91,6 +93,7 @@ function started(child: ChildProcess, data: string): Promise<Lakepack> {
         data,
         pid: child.pid ?? 0,
         log: () => log,
+        out: () => out,
         stop,
         kill,
       });

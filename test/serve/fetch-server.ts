@@ -4,6 +4,7 @@
  */
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
+import { TRUSTED } from "../../src/auth/caller.js";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -106,13 +107,16 @@ export async function startFetchServer(t: Test, options: FetchServerOptions = {}
 }
 
 function services(deps: UploadPackDeps, repositories: ReadonlyMap<string, Repository>, ended: RequestEnd[]): Services {
+  const found = (title: string): Repository => {
+    const repository = repositories.get(title);
+    if (repository === undefined) throw new Error("no such repository in this test");
+    return repository;
+  };
   return {
     version: "test",
-    async resolve({ namespace, name }) {
-      const repository = repositories.get(`${namespace}/${name}`);
-      if (repository === undefined) throw new Error("no such repository in this test");
-      return repository;
-    },
+    identify: async () => TRUSTED,
+    resolve: async ({ namespace, name }) => found(`${namespace}/${name}`),
+    resolveLinked: async ({ namespace, name }) => found(`${namespace}/${name}`),
     advertise: (exchange) => advertiseUploadPack(exchange, deps),
     uploadPack: (exchange) => uploadPack(exchange, deps),
     receivePack: () => Promise.reject(new Error("no pushes here")),

@@ -2,9 +2,11 @@
 import { gzipSync } from "node:zlib";
 import t from "tap";
 import { latin1, utf8 } from "../../src/base/bytes.js";
+import { TRUSTED } from "../../src/auth/caller.js";
 import { Fault } from "../../src/base/fault.js";
 import type { Exchange, Repository } from "../../src/serve/conversation.js";
-import { titleOf } from "../../src/serve/repository-name.js";
+import type { Wants } from "../../src/serve/door.js";
+import { type RepositoryName, titleOf } from "../../src/serve/repository-name.js";
 import type { RequestEnd, Services } from "../../src/serve/services.js";
 import { createRoutes, protocolVersion, type RouteOptions } from "../../src/transport/http-routes.js";
 import { loadTransport } from "../../src/transport/load.js";
@@ -28,9 +30,15 @@ class FakeServices implements Services {
   readonly changed: string[] = [];
   titles: readonly string[] = ["ns/real", "datasets/ns/<b>"];
 
-  async resolve(name: Parameters<Services["resolve"]>[0], toPush: boolean): Promise<Repository> {
+  async identify() {
+    return TRUSTED;
+  }
+  resolveLinked(name: RepositoryName, wants: Wants): Promise<Repository> {
+    return this.resolve(name, TRUSTED, wants);
+  }
+  async resolve(name: RepositoryName, _caller: unknown, wants: Wants): Promise<Repository> {
     const title = titleOf(name);
-    if (name.name !== "real" && !toPush) throw new Fault("repository/missing", { name: title });
+    if (name.name !== "real" && wants === "read") throw new Fault("repository/missing", { name: title });
     return { id: title, title, created: name.name !== "real" } as Repository;
   }
   async advertise(exchange: Exchange, service: string): Promise<void> {

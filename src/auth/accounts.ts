@@ -1,0 +1,149 @@
+/** Users and their tokens: made, listed, taken away, and known again. */
+import { randomBytes, timingSafeEqual } from "node:crypto";
+import { Fault } from "../base/fault.js";
+import { LIMITS } from "../base/limits.js";
+import type { Database } from "../database/database.js";
+import type { UserRow } from "../database/schema.js";
+import { findToken, insertToken, listTokens, type OwnedToken, revokeToken, touchToken } from "../database/tokens.js";
+import { findUser, hasUsers, insertUser, listUsers, updateUser } from "../database/users.js";
+import type { Role, SignedIn } from "./caller.js";
+import { newToken, tokenHash } from "./token.js";
+
+export interface UserFacts {
+  readonly name: string;
+  readonly admin: boolean;
+  readonly created: string;
+  readonly disabled: string | null;
+}
+
+export interface TokenFacts {
+  readonly id: string;
+  readonly user: string;
+  readonly label: string;
+  readonly scope: Role;
+  readonly created: string;
+  readonly expires: string | null;
+  readonly last_used: string | null;
+  readonly revoked: string | null;
+}
+
+export interface TokenWish {
+  readonly scope: Role;
+  readonly label: string;
+  /** ISO 8601; null: never. */
+  readonly expires: string | null;
+}
+
+/** Who `bootstrap` makes. */
+const FIRST_ADMIN = "admin";
+const ID_BYTES = 8;
+
+export class Accounts {
+  readonly #database: Database;
+  readonly #now: () => number;
+
+  constructor(database: Database, now: () => number = Date.now) {
+    this.#database = database;
+    this.#now = now;
+  }
+
+  /** Throws "user/exists". Whether a name can be a namespace the caller has checked. */
+  async createUser(name: string, isAdmin: boolean): Promise<UserFacts> {
+    const row: UserRow = { id: newId(), name, name_key: name.toLowerCase(), is_admin: isAdmin ? 1 : 0, created_at: this.#time(), disabled_at: null };
+    await insertUser(this.#database, row);
+    return userFacts(row);
+  }
+
+  /** By name, behind `after`; at most `listedPageMax`. */
+  async users(after: string): Promise<UserFacts[]> {
+    return (await listUsers(this.#database, after, LIMITS.listedPageMax)).map(userFacts);
+  }
+
+  /** Throws "user/missing". */
+  async setDisabled(name: string, disabled: boolean): Promise<UserFacts> {
+    return this.#change(name, { disabled_at: disabled ? this.#time() : null });
+  }
+
+  /** Throws "user/missing". */
+  async setAdmin(name: string, isAdmin: boolean): Promise<UserFacts> {
+    return this.#change(name, { is_admin: isAdmin ? 1 : 0 });
+  }
+
+  /** The token is in the answer and nowhere else: it cannot be shown again. Throws "user/missing". */
+  async createToken(userName: string, { scope, label, expires }: TokenWish): Promise<TokenFacts & { readonly token: string }> {
+    const user = await this.user(userName);
+    const token = newToken();
+    const row = { id: newId(), user_id: user.id, label, hash: tokenHash(token), scope, created_at: this.#time(), expires_at: expires, last_used_at: null, revoked_at: null };
+    await insertToken(this.#database, row);
+    return { ...tokenFacts({ ...row, user_name: user.name, is_admin: user.is_admin, disabled_at: user.disabled_at }), token };
+  }
+
+  /** By id, behind `after`; at most `listedPageMax`. Throws "user/missing". */
+  async tokens(userName: string | undefined, after: string): Promise<TokenFacts[]> {
+    const userId = userName === undefined ? undefined : (await this.user(userName)).id;
+    return (await listTokens(this.#database, userId, after, LIMITS.listedPageMax)).map(tokenFacts);
+  }
+
+  /** Throws "token/missing". */
+  async revokeToken(id: string): Promise<void> {
+    if (!(await revokeToken(this.#database, id, this.#time()))) throw new Fault("token/missing", { id });
+  }
+
+  /** Throws "user/missing". */
+  async user(name: string): Promise<UserRow> {
+    const user = await findUser(this.#database, name);
+    if (user === undefined) throw new Fault("user/missing", { name });
+    return user;
+  }
+
+  /** Where there is no user at all: an administrator's token, made now. */
+  async bootstrap(): Promise<string | undefined> {
+    if (await hasUsers(this.#database)) return undefined;
+    const { name } = await this.createUser(FIRST_ADMIN, true);
+    return (await this.createToken(name, { scope: "admin", label: "first start", expires: null })).token;
+  }
+
+  /** Whose token this is; undefined: nobody's, ever. Throws "auth/failed" where it was one and is none any more. */
+  async signIn(token: string): Promise<SignedIn | undefined> {
+    const hash = tokenHash(token);
+    const row = await findToken(this.#database, hash);
+    if (row === undefined || !timingSafeEqual(Buffer.from(row.hash, "hex"), Buffer.from(hash, "hex"))) return undefined;
+    const reason = this.#whyDead(row);
+    if (reason !== undefined) throw new Fault("auth/failed", { reason });
+    await this.#use(row);
+    return { kind: "user", id: row.user_id, name: row.user_name, isAdmin: row.is_admin === 1, scope: row.scope };
+  }
+
+  #whyDead({ revoked_at: revoked, expires_at: expires, disabled_at: disabled }: OwnedToken): string | undefined {
+    if (revoked !== null) return "it was revoked";
+    if (expires !== null && Date.parse(expires) <= this.#now()) return "it has expired";
+    return disabled === null ? undefined : "its user is disabled";
+  }
+
+  async #use({ id, last_used_at: before }: OwnedToken): Promise<void> {
+    if (before === null || this.#now() - Date.parse(before) >= LIMITS.tokenUsedStepMs) await touchToken(this.#database, id, this.#time());
+  }
+
+  async #change(name: string, change: Partial<Pick<UserRow, "is_admin" | "disabled_at">>): Promise<UserFacts> {
+    const user = await this.user(name);
+    await updateUser(this.#database, user.id, change);
+    return userFacts({ ...user, ...change });
+  }
+
+  #time(): string {
+    return new Date(this.#now()).toISOString();
+  }
+}
+
+function newId(): string {
+  return randomBytes(ID_BYTES).toString("hex");
+}
+
+function userFacts({ name, is_admin: admin, created_at: created, disabled_at: disabled }: UserRow): UserFacts {
+  return { name, admin: admin === 1, created, disabled };
+}
+
+function tokenFacts(row: OwnedToken): TokenFacts {
+  const { id, user_name: user, label, scope, created_at: created, expires_at: expires, last_used_at: last_used, revoked_at: revoked } = row;
+  return { id, user, label, scope, created, expires, last_used, revoked };
+}

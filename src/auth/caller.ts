@@ -1,0 +1,34 @@
+/** Who asks, as every room above sees it. */
+
+/** What a token may at most, and what a user may in a repository: each includes those before it. */
+export const ROLES = ["read", "write", "admin"] as const;
+export type Role = (typeof ROLES)[number];
+
+export type Caller =
+  /** Nobody is asked: `auth: none`, or whoever may open the data folder. May everything. */
+  | { readonly kind: "trusted" }
+  | { readonly kind: "anonymous" }
+  | SignedIn;
+
+export interface SignedIn {
+  readonly kind: "user";
+  readonly id: string;
+  /** Also the namespace that is theirs. */
+  readonly name: string;
+  readonly isAdmin: boolean;
+  /** Of the token that was shown. */
+  readonly scope: Role;
+}
+
+export const TRUSTED: Caller = { kind: "trusted" };
+export const ANONYMOUS: Caller = { kind: "anonymous" };
+
+/** Whether `role` is at least `wanted`; nobody's role is less than any. */
+export function includes(role: Role | undefined, wanted: Role): boolean {
+  return role !== undefined && ROLES.indexOf(role) >= ROLES.indexOf(wanted);
+}
+
+/** The lesser of two. */
+export function atMost(role: Role, limit: Role): Role {
+  return includes(limit, role) ? role : limit;
+}

@@ -1,0 +1,24 @@
+/**
+ * What an Authorization header shows: a token, as Bearer, or in Basic as the password or as the user name (`https://user:token@host`, `https://token@host`).
+ * RFC 7617 and RFC 6750.
+ */
+import { Fault } from "../base/fault.js";
+import { LIMITS } from "../base/limits.js";
+import { isToken } from "./token.js";
+
+/** Undefined: nothing was shown. Throws "auth/failed": what was shown holds no token. The words of the fault hold nothing of it. */
+export function readCredentials(header: string | undefined): string | undefined {
+  if (header === undefined) return undefined;
+  const [, scheme = "", value = ""] = /^([A-Za-z]+) +([A-Za-z0-9._~+/=-]+)$/.exec(header.length > LIMITS.authorizationBytesMax ? "" : header) ?? [];
+  const shown = scheme.toLowerCase() === "bearer" ? [value] : scheme.toLowerCase() === "basic" ? readBasic(value) : [];
+  const token = shown.find(isToken);
+  if (token === undefined) throw new Fault("auth/failed", { reason: "a token of this server begins with lpk_" });
+  return token;
+}
+
+/** The password first: beside one a user name is only a name. */
+function readBasic(value: string): string[] {
+  const text = Buffer.from(value, "base64").toString("utf8");
+  const colon = text.indexOf(":");
+  return colon < 0 ? [text] : [text.slice(colon + 1), text.slice(0, colon)];
+}
