@@ -6,6 +6,7 @@ import { doctorCommand } from "./doctor.js";
 import { indexPackCommand } from "./index-pack.js";
 import { repoCommand } from "./repo.js";
 import { serveCommand } from "./serve.js";
+import { verifyCommand } from "./verify.js";
 import { VERSION } from "./version.js";
 
 const EXIT_FAILURE = 1;
@@ -20,6 +21,7 @@ function program(): Command {
     .addCommand(serveCommand())
     .addCommand(repoCommand())
     .addCommand(doctorCommand())
+    .addCommand(verifyCommand())
     .addCommand(indexPackCommand())
     .exitOverride()
     .configureHelp({ sortSubcommands: true });

@@ -19,7 +19,7 @@ import { LfsService } from "../serve/lfs.js";
 import { Maintenance } from "../serve/maintenance.js";
 import { type LakefsSettings, Repositories } from "../serve/repositories.js";
 import { GitServer } from "../serve/server.js";
-import { DiskStore } from "../store/disk.js";
+import { DiskStore, makeRoot } from "../store/disk.js";
 import { probeStore } from "../store/probe.js";
 import { listenControl } from "../transport/control-socket.js";
 import type { HttpListener } from "../transport/http.js";
@@ -69,7 +69,7 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
     throw new Fault("settings/bad-value", { name: "naming", value: settings.naming, allowed: "with lakefs_endpoint only: a hub's repositories are in lakeFS" });
   }
   const data = resolve(settings.data);
-  await mkdir(data, { recursive: true });
+  await makeRoot(data);
   const lock = lockDataFolder(data);
   const pool = createPool({
     kernelsModule: await loadKernels(),
