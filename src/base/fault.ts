@@ -46,7 +46,12 @@ export const FAULTS = {
 
   // object database: what we hold is damaged or absent
   "odb/missing": { http: 500, retry: false, says: "an object that must be here is missing" },
-  "odb/damaged": { http: 500, retry: false, says: "a stored pack is damaged; run: lakepack verify" },
+  "odb/damaged": {
+    http: 500,
+    retry: false,
+    says: "a stored file is damaged; run: lakepack verify",
+    text: (facts) => `a stored file is damaged: ${damagedFile(facts)}${because(facts)}; run: lakepack verify`,
+  },
   "odb/bad-object": { http: 500, retry: false, says: "a stored object cannot be read as what it claims to be" },
   "odb/not-our-ref": { http: 403, retry: false, says: "not our ref" },
 
@@ -63,7 +68,12 @@ export const FAULTS = {
   // refs
   "ref/bad-name": { http: 422, retry: false, says: "not a ref name Git accepts" },
   "ref/stale": { http: 409, retry: true, says: "the ref moved meanwhile; fetch first" },
-  "manifest/damaged": { http: 500, retry: false, says: "the repository's manifest cannot be read; run: lakepack verify" },
+  "manifest/damaged": {
+    http: 500,
+    retry: false,
+    says: "the repository's manifest cannot be read; run: lakepack verify",
+    text: (facts) => `the repository's manifest cannot be read: ${String(facts.manifest ?? facts.snapshot)}${because(facts)}; run: lakepack verify`,
+  },
 
   // pool
   "pool/saturated": { http: 503, retry: true, says: "the server is busy; try again" },
@@ -133,6 +143,9 @@ export const FAULTS = {
   "control/bad-request": { http: 400, retry: false, says: "this is not a command this server understands" },
   "control/failed": { http: 502, retry: true, says: "the server that owns the data folder did not answer" },
 
+  // verify
+  "verify/damaged": { http: 500, retry: false, says: "something that is stored is damaged" },
+
   // settings
   "settings/bad-value": { http: 500, retry: false, says: "a setting has a value that is not allowed" },
 } as const satisfies Record<string, FaultRow>;
@@ -159,6 +172,17 @@ export class Fault extends Error {
 /** 48000 → "48,000". */
 function grouped(value: FaultFacts[string]): string {
   return String(value).replace(/\B(?=(\d{3})+$)/g, ",");
+}
+
+/** A file's name without its folders, which are the server's own; of a pack that is known by its checksum alone, its name. */
+function damagedFile({ file, pack }: FaultFacts): string {
+  if (typeof pack === "string") return `pack-${pack}.${file === "idx" || file === "rev" ? file : "pack"}`;
+  return String(file ?? "unknown").replace(/^.*\//, "");
+}
+
+function because({ reason, offset }: FaultFacts): string {
+  const where = offset === undefined ? "" : ` at ${offset}`;
+  return reason === undefined && where === "" ? "" : ` (${String(reason ?? "cannot be read")}${where})`;
 }
 
 /** What a client may read in place of a protocol's answer: facts of our own failures stay in the log. */

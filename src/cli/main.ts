@@ -8,6 +8,7 @@ import { repoCommand } from "./repo.js";
 import { serveCommand } from "./serve.js";
 import { tokenCommand } from "./token.js";
 import { userCommand } from "./user.js";
+import { verifyCommand } from "./verify.js";
 import { VERSION } from "./version.js";
 
 const EXIT_FAILURE = 1;
@@ -24,6 +25,7 @@ function program(): Command {
     .addCommand(tokenCommand())
     .addCommand(repoCommand())
     .addCommand(doctorCommand())
+    .addCommand(verifyCommand())
     .addCommand(indexPackCommand())
     .exitOverride()
     .configureHelp({ sortSubcommands: true });

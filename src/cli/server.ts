@@ -21,7 +21,7 @@ import { Maintenance } from "../serve/maintenance.js";
 import { type LakefsSettings, Repositories } from "../serve/repositories.js";
 import type { Guard } from "../serve/door.js";
 import { GitServer } from "../serve/server.js";
-import { DiskStore } from "../store/disk.js";
+import { DiskStore, makeRoot } from "../store/disk.js";
 import { probeStore } from "../store/probe.js";
 import { listenControl } from "../transport/control-socket.js";
 import type { HttpListener } from "../transport/http.js";
@@ -86,7 +86,7 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
     throw new Fault("settings/bad-value", { name: "naming", value: settings.naming, allowed: "with lakefs_endpoint only: a hub's repositories are in lakeFS" });
   }
   const data = resolve(settings.data);
-  await mkdir(data, { recursive: true });
+  await makeRoot(data);
   const lock = lockDataFolder(data);
   const pool = createPool({
     kernelsModule: await loadKernels(),

@@ -5,7 +5,7 @@
  *   ["<lakeFS commit id>"]                     those that follow are at this commit
  *   ["<blob id>",<size in bytes>,"<path>"]     one character per byte of the path
  */
-import { closeSync, openSync, readSync } from "node:fs";
+import { closeSync, fdatasyncSync, openSync, readSync } from "node:fs";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { Oid } from "../git/oid.js";
@@ -47,6 +47,7 @@ export class PromisedWriter {
   finish(): SharedArrayBuffer | undefined {
     if (this.#ids.size === 0) return undefined;
     this.#flush();
+    if (this.#file !== undefined) fdatasyncSync(this.#file); // it will be published
     this.close();
     return this.#ids.sorted();
   }

@@ -1,7 +1,7 @@
 /** Connectivity and ancestry: the questions a push asks of objects that are already stored. Runs in a pool thread. */
 import { TreeCursor } from "../git/tree.js";
 import { parseCommit } from "../git/commit.js";
-import type { ObjectType, Oid } from "../git/oid.js";
+import { type ObjectType, type Oid, oidBytes } from "../git/oid.js";
 import { parseTag } from "../git/tag.js";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
@@ -9,6 +9,7 @@ import type { TaskWatch } from "../pool/control.js";
 import type { ObjectSummary } from "../pool/push-tasks.js";
 import type { ObjectReader } from "./object-reader.js";
 import { NONE, type ObjectSpace } from "./object-space.js";
+import { holdsId } from "./sorted-ids.js";
 
 /** Type of an object and, of a tag, what it finally points at. Undefined where any of it is not here. */
 export function describeObject(reader: ObjectReader, oid: Oid): ObjectSummary | undefined {
@@ -35,13 +36,16 @@ export class ConnectivityWalk {
   readonly #reader: ObjectReader;
   readonly #closed: ObjectSpace;
   readonly #watch: TaskWatch;
+  readonly #promised: readonly Uint8Array[];
   /** Per object number: walked. */
   readonly #seen: Uint8Array;
 
-  constructor(reader: ObjectReader, closed: ObjectSpace, watch: TaskWatch) {
+  /** `promised`: tables of ids (sorted-ids.ts) that may be missing. */
+  constructor(reader: ObjectReader, closed: ObjectSpace, watch: TaskWatch, promised: readonly Uint8Array[] = []) {
     this.#reader = reader;
     this.#closed = closed;
     this.#watch = watch;
+    this.#promised = promised;
     this.#seen = new Uint8Array(reader.space.size);
   }
 
@@ -53,6 +57,7 @@ export class ConnectivityWalk {
       this.#watch.step();
       if (this.#closed.findOid(oid) !== NONE) continue;
       const number = this.#reader.locate(oid);
+      if (number === NONE && this.#isPromised(oid)) continue;
       if (number === NONE) {
         // What was walked on the way here is not proven complete: another tip must find the gap as well.
         for (const walked of entered) this.#seen[walked] = 0;
@@ -64,6 +69,10 @@ export class ConnectivityWalk {
       this.#pushLinks(number, pending);
     }
     return undefined;
+  }
+
+  #isPromised(oid: Oid): boolean {
+    return this.#promised.length > 0 && this.#promised.some((ids) => holdsId(ids, oidBytes(oid), 0));
   }
 
   #pushLinks(number: number, pending: Oid[]): void {

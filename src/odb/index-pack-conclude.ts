@@ -16,6 +16,7 @@ import { Session } from "./index-pack-session.js";
 import { ObjectReader, threadReaderCaches } from "./object-reader.js";
 import { PackLookup } from "./pack-lookup.js";
 import { checkSpecials } from "./special-blobs.js";
+import { holdsId } from "./sorted-ids.js";
 import { writeExactly } from "./write-exactly.js";
 
 const CHUNK_BYTES = 1024 * 1024;
@@ -270,21 +271,6 @@ class Conclusion {
       nodeZlibCalls: kernels.zlibCalls(),
     };
   }
-}
-
-/** Whether `sorted`, ids of 20 bytes each, holds the one at `at` of `bytes`. */
-function holdsId(sorted: Uint8Array, bytes: Uint8Array, at: number): boolean {
-  let low = 0;
-  let high = sorted.length / CHECKSUM_BYTES;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    const start = middle * CHECKSUM_BYTES;
-    const order = Buffer.compare(sorted.subarray(start, start + CHECKSUM_BYTES), bytes.subarray(at, at + CHECKSUM_BYTES));
-    if (order === 0) return true;
-    if (order < 0) low = middle + 1;
-    else high = middle;
-  }
-  return false;
 }
 
 function syncFile(path: string): void {

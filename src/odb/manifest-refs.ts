@@ -92,6 +92,9 @@ export class ManifestRefs implements RefStore {
     if (stored === undefined || lines?.[0] !== "lakepack-refs 1" || lines.at(-1) !== "") {
       throw new Fault("manifest/damaged", { snapshot: key, reason: stored === undefined ? "missing" : "not a ref snapshot" });
     }
+    if (!key.endsWith(`/${createHash("sha256").update(stored.bytes).digest("hex")}`)) {
+      throw new Fault("manifest/damaged", { snapshot: key, reason: "its content is not what its name says" });
+    }
     return lines.slice(1, -1).map((line) => {
       const tab = line.indexOf("\t");
       const [oid, peeled] = line.slice(0, tab).split(" ") as [string, string | undefined];

@@ -6,10 +6,12 @@
  *    "refs":{"refs/heads/main":"<oid>","refs/tags/v1":["<oid>","<peeled>"]},        while they are few
  *    "snapshot":{"key":"git/snapshots/<sha256>","changes":{"refs/heads/x":"<oid>","refs/heads/y":null}},   once they are many
  *    "lakefs":"<repository>",                                                      only where this is another name of a lakeFS repository
- *    "packs":[{"checksum":…,"bytes":…,"objects":…,"origin":"push","closed":true,"selfContained":true,"tips":[…]}]}
+ *    "packs":[{"checksum":…,"bytes":…,"objects":…,"origin":"push","closed":true,"selfContained":true,"tips":[…]}],
+ *    "check":"<SHA-256 of this text without this line>"}                           a person who had to edit it takes the line out
  *
  * Ref names hold one UTF-16 unit per byte (base/bytes `latin1`).
  */
+import { createHash } from "node:crypto";
 import { z } from "zod";
 import { strictText, utf8 } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
@@ -52,13 +54,26 @@ export function emptyManifest(head: string): Manifest {
 }
 
 export function encodeManifest(manifest: Manifest): Uint8Array {
-  return utf8(`${JSON.stringify(manifest, undefined, 1)}\n`);
+  const body = JSON.stringify(manifest, undefined, 1).slice(0, -END.length);
+  return utf8(`${body},\n "check": "${checkOf(body)}"${END}\n`);
+}
+
+/** How the body ends, indented by one. */
+const END = "\n}";
+const CHECK = /,\n "check": "([0-9a-f]{64})"\n\}\n$/;
+
+function checkOf(body: string): string {
+  return createHash("sha256").update(body).digest("hex");
 }
 
 /** Throws "manifest/damaged": a manifest that cannot be read is never an empty repository. */
 export function decodeManifest(bytes: Uint8Array, where: string): Manifest {
   const text = strictText(bytes);
   if (text === undefined) throw new Fault("manifest/damaged", { manifest: where, reason: "not UTF-8" });
+  const check = CHECK.exec(text);
+  if (check !== null && check[1] !== checkOf(text.slice(0, check.index))) {
+    throw new Fault("manifest/damaged", { manifest: where, reason: "its content does not match its check" });
+  }
   let value: unknown;
   try {
     value = JSON.parse(text);

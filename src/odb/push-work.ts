@@ -27,9 +27,9 @@ export function pushWork(kernels: Kernels): PushWork {
         return describeObject(reader, oid);
       });
     },
-    connected({ packs, closed, tips, control }) {
+    connected({ packs, closed, tips, promised = [], control }) {
       const complete = new ObjectSpace(packs.filter(({ checksum }) => closed.includes(checksum)).map((pack) => ({ lookup: new PackLookup(pack) })));
-      const walk = new ConnectivityWalk(open(packs), complete, new TaskWatch(control));
+      const walk = new ConnectivityWalk(open(packs), complete, new TaskWatch(control), promised.map((ids) => new Uint8Array(ids)));
       return tips.map((tip) => walk.missingBelow(tip));
     },
     ancestor({ packs, pairs, control }) {

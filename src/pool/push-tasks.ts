@@ -23,6 +23,8 @@ export interface ConnectedRequest extends TaskControl {
   /** Checksums among `packs` whose objects have all they link to. */
   readonly closed: readonly string[];
   readonly tips: readonly Oid[];
+  /** Tables of ids, each sorted, 20 bytes each, that may be missing. Default: none. */
+  readonly promised?: readonly SharedArrayBuffer[];
 }
 
 /** One entry a tip, in order: the first object found missing below it, undefined where nothing is. */

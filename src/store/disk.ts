@@ -1,33 +1,40 @@
 /**
  * Storage in a folder. Conditional writes are as true as the single writer: one process owns the folder (database/data-lock).
- * Durable means: the file's bytes are fsynced before its name appears, and the folder is fsynced after.
+ * Durable means: the file's bytes are fsynced before its name appears, and the folder is fsynced after. A name that is found counts as durable only after
+ * a sync of its folder by this very process: one that died may have made it and not come to sync it. Each fsync here is needed, and test/crash/power-loss
+ * fails without it.
  */
 import { createHash, randomBytes } from "node:crypto";
-import * as nodeFiles from "node:fs/promises";
-import { dirname, join } from "node:path";
+import * as files from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
 import { Fault, asFault } from "../base/fault.js";
 import { checkAborted, Semaphore } from "../base/flow.js";
 import { checkKey } from "./key.js";
 import type { Store, Stored, StoreEntry, StoreKey, StoreTag } from "./store.js";
 
-/** The file calls this store makes; tests put a disk here that loses what was not synced. */
-export type DiskFiles = Pick<
-  typeof nodeFiles,
-  "open" | "link" | "rename" | "unlink" | "mkdir" | "readdir" | "stat" | "copyFile" | "readFile"
->;
-
 const TEMPORARY_PREFIX = "~tmp-";
+
+/** Makes the folder a store shall lie in, durably. */
+export async function makeRoot(root: string): Promise<void> {
+  const first = await files.mkdir(root, { recursive: true });
+  for (let made = resolve(root); made !== dirname(made); made = dirname(made)) {
+    await syncPath(dirname(made)).catch((error: unknown) => {
+      // An operator's folder whose parent we may not read: then it was not us who made it.
+      if (first !== undefined || (error as NodeJS.ErrnoException).code !== "EACCES") throw storeFault(error, root);
+    });
+    if (first === undefined || made === first) return;
+  }
+}
 
 export class DiskStore implements Store {
   readonly kind = "disk";
   readonly #root: string;
-  readonly #files: DiskFiles;
   readonly #writing = new Map<StoreKey, Semaphore>();
-  readonly #knownFolders = new Set<string>();
+  /** Folders that are there, durably, or on their way to it. */
+  readonly #folders = new Map<string, Promise<void>>();
 
-  constructor(root: string, files: DiskFiles = nodeFiles) {
-    this.#root = root;
-    this.#files = files;
+  constructor(root: string) {
+    this.#root = resolve(root);
   }
 
   async get(key: StoreKey, bytesMax: number, signal?: AbortSignal): Promise<Stored | undefined> {
@@ -40,7 +47,7 @@ export class DiskStore implements Store {
 
   async readRange(key: StoreKey, start: number, end: number, signal?: AbortSignal): Promise<Uint8Array> {
     checkAborted(signal);
-    const file = await this.#opened(key, () => this.#files.open(this.#path(key), "r"));
+    const file = await this.#opened(key, () => files.open(this.#path(key), "r"));
     try {
       const bytes = new Uint8Array(end - start);
       let filled = 0;
@@ -58,7 +65,7 @@ export class DiskStore implements Store {
   async size(key: StoreKey, signal?: AbortSignal): Promise<number | undefined> {
     checkAborted(signal);
     try {
-      return (await this.#files.stat(this.#path(key))).size;
+      return (await files.stat(this.#path(key))).size;
     } catch (error) {
       if (isAbsent(error)) return undefined;
       throw storeFault(error, key);
@@ -71,14 +78,15 @@ export class DiskStore implements Store {
     await this.#ensureFolder(dirname(path));
     const temporary = await this.#writeTemporary(path, bytes);
     try {
-      await this.#files.link(temporary, path);
+      await files.link(temporary, path);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "EEXIST") throw new Fault("store/exists", { key });
-      throw storeFault(error, key);
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw storeFault(error, key);
+      await syncPath(dirname(path)); // what is there counts for the caller as if it had put it
+      throw new Fault("store/exists", { key });
     } finally {
-      await this.#files.unlink(temporary);
+      await files.unlink(temporary);
     }
-    await this.#syncFolder(dirname(path));
+    await syncPath(dirname(path));
     return tagOf(bytes);
   }
 
@@ -101,9 +109,8 @@ export class DiskStore implements Store {
     const path = this.#path(key);
     await this.#ensureFolder(dirname(path));
     try {
-      await this.#syncFile(source);
       await this.#linkOrCopy(source, path);
-      await this.#syncFolder(dirname(path));
+      await syncPath(dirname(path));
     } catch (error) {
       throw storeFault(error, key);
     }
@@ -122,7 +129,7 @@ export class DiskStore implements Store {
   async delete(key: StoreKey, signal?: AbortSignal): Promise<void> {
     checkAborted(signal);
     try {
-      await this.#files.unlink(this.#path(key));
+      await files.unlink(this.#path(key));
     } catch (error) {
       if (!isAbsent(error)) throw storeFault(error, key);
     }
@@ -139,7 +146,7 @@ export class DiskStore implements Store {
 
   async #readIfThere(path: string): Promise<Uint8Array | undefined> {
     try {
-      return await this.#files.readFile(path);
+      return await files.readFile(path);
     } catch (error) {
       if (isAbsent(error)) return undefined;
       throw storeFault(error, path);
@@ -170,18 +177,27 @@ export class DiskStore implements Store {
   async #replace(path: string, bytes: Uint8Array): Promise<void> {
     await this.#ensureFolder(dirname(path));
     const temporary = await this.#writeTemporary(path, bytes);
-    await this.#files.rename(temporary, path);
-    await this.#syncFolder(dirname(path));
+    await this.#rename(temporary, path);
+    await syncPath(dirname(path));
+  }
+
+  async #rename(temporary: string, path: string): Promise<void> {
+    try {
+      await files.rename(temporary, path);
+    } catch (error) {
+      await files.unlink(temporary).catch(() => undefined); // the rename's own failure is what counts
+      throw error;
+    }
   }
 
   async #writeTemporary(path: string, bytes: Uint8Array): Promise<string> {
     const temporary = join(dirname(path), TEMPORARY_PREFIX + randomBytes(8).toString("hex"));
-    const file = await this.#files.open(temporary, "wx");
+    const file = await files.open(temporary, "wx");
     try {
       await file.writeFile(bytes);
       await file.datasync();
     } catch (error) {
-      await this.#files.unlink(temporary).catch(() => undefined); // the write's own failure is what counts
+      await files.unlink(temporary).catch(() => undefined); // the write's own failure is what counts
       throw storeFault(error, path);
     } finally {
       await file.close();
@@ -191,12 +207,12 @@ export class DiskStore implements Store {
 
   async #linkOrCopy(source: string, path: string): Promise<void> {
     try {
-      await this.#files.link(source, path);
+      await files.link(source, path);
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code;
       if (code === "EXDEV") return this.#copyAcross(source, path);
       if (code !== "EEXIST") throw error;
-      const [there, ours] = await Promise.all([this.#files.stat(path), this.#files.stat(source)]);
+      const [there, ours] = await Promise.all([files.stat(path), files.stat(source)]);
       if (there.size !== ours.size) throw new Fault("store/conflict", { key: path, bytes: there.size, expected: ours.size });
     }
   }
@@ -204,40 +220,43 @@ export class DiskStore implements Store {
   /** The incoming folder lies on another file system: copy, sync, and give it its name last. */
   async #copyAcross(source: string, path: string): Promise<void> {
     const temporary = join(dirname(path), TEMPORARY_PREFIX + randomBytes(8).toString("hex"));
-    await this.#files.copyFile(source, temporary);
-    await this.#syncFile(temporary);
-    await this.#files.rename(temporary, path);
-  }
-
-  async #syncFile(path: string): Promise<void> {
-    const file = await this.#files.open(path, "r");
     try {
-      await file.sync();
-    } finally {
-      await file.close();
+      await files.copyFile(source, temporary);
+      await syncPath(temporary);
+    } catch (error) {
+      await files.unlink(temporary).catch(() => undefined); // the copy's own failure is what counts
+      throw error;
     }
+    await this.#rename(temporary, path);
   }
 
-  #syncFolder(path: string): Promise<void> {
-    return this.#syncFile(path);
+  /** Makes a folder. It, and all above it, is durable when this resolves, whoever made it. */
+  #ensureFolder(path: string): Promise<void> {
+    if (path.length <= this.#root.length) return Promise.resolve();
+    const known = this.#folders.get(path);
+    if (known !== undefined) return known;
+    if (this.#folders.size > KNOWN_FOLDERS_MAX) this.#folders.clear();
+    const making = this.#makeFolder(path);
+    this.#folders.set(path, making);
+    making.catch(() => this.#folders.delete(path));
+    return making;
   }
 
-  /** Makes a folder and syncs the entries of all that were missing on the way. */
-  async #ensureFolder(path: string): Promise<void> {
-    if (this.#knownFolders.has(path)) return;
-    const first = await this.#files.mkdir(path, { recursive: true });
-    for (let made = path; first !== undefined && made.length >= first.length; made = dirname(made)) {
-      await this.#syncFolder(dirname(made));
+  async #makeFolder(path: string): Promise<void> {
+    await this.#ensureFolder(dirname(path));
+    try {
+      await files.mkdir(path, { recursive: true });
+      await syncPath(dirname(path));
+    } catch (error) {
+      throw storeFault(error, path);
     }
-    if (this.#knownFolders.size > KNOWN_FOLDERS_MAX) this.#knownFolders.clear();
-    this.#knownFolders.add(path);
   }
 
   async #collect(folder: string, prefix: string, keys: string[], signal: AbortSignal | undefined): Promise<void> {
     const pending = [{ folder, prefix }];
     for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
       checkAborted(signal);
-      const entries = await this.#files.readdir(next.folder, { withFileTypes: true }).catch((error: unknown) => {
+      const entries = await files.readdir(next.folder, { withFileTypes: true }).catch((error: unknown) => {
         if (isAbsent(error)) return [];
         throw storeFault(error, prefix);
       });
@@ -252,6 +271,15 @@ export class DiskStore implements Store {
 
 /** Folders remembered as made, so that a write does not ask again; a bound, not a tuning knob. */
 const KNOWN_FOLDERS_MAX = 10_000;
+
+async function syncPath(path: string): Promise<void> {
+  const file = await files.open(path, "r");
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
 
 function tagOf(bytes: Uint8Array): StoreTag {
   return createHash("sha256").update(bytes).digest("hex");

@@ -1,0 +1,199 @@
+/** Pushes to a recorded lakepack, and what a disk may show of them at any moment: every `ok` that was said, nothing that nobody pushed. */
+import { createHash, randomBytes } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import type { Test } from "tap";
+import { OwnLfsStore } from "../../src/lfs/own-store.js";
+import { verifyLfsObjects } from "../../src/lfs/verify-objects.js";
+import { ManifestRefs } from "../../src/odb/manifest-refs.js";
+import { ManifestStore } from "../../src/odb/manifest-store.js";
+import { type Beside, verifyRepository } from "../../src/odb/verify.js";
+import type { Manifest } from "../../src/odb/manifest.js";
+import type { Pool } from "../../src/pool/tasks.js";
+import { DiskStore } from "../../src/store/disk.js";
+import { git, type Lakepack, startLakepack, tempFolder, tryGit } from "../interop/harness.js";
+import { type JournalRecord, type Order, readJournal } from "./journal.js";
+
+const RECORDER = pathToFileURL(join(import.meta.dirname, "recorder.js")).href;
+const { signal } = new AbortController();
+
+interface Attempt {
+  /** Undefined: deleted. */
+  readonly oid: string | undefined;
+  /** The client was told that it failed; it may have landed all the same. */
+  failed: boolean;
+}
+
+/** What was said to be done before some moment: how many `ok` of each ref ("ns/name refs/heads/main"), and which LFS objects. */
+export interface Acknowledged {
+  readonly refs: ReadonlyMap<string, number>;
+  readonly lfs: ReadonlySet<string>;
+}
+
+export class History {
+  readonly folder: string;
+  readonly #t: Test;
+  readonly #attempts = new Map<string, Attempt[]>();
+  readonly #environment: Readonly<Record<string, string>>;
+  server!: Lakepack;
+
+  private constructor(t: Test, folder: string, environment: Readonly<Record<string, string>>) {
+    this.#t = t;
+    this.folder = folder;
+    this.#environment = environment;
+  }
+
+  static async begin(t: Test, environment: Readonly<Record<string, string>> = {}): Promise<History> {
+    const history = new History(t, await tempFolder(t), environment);
+    await history.start();
+    return history;
+  }
+
+  get data(): string {
+    return join(this.folder, "root", "data");
+  }
+
+  /** A recorded server on the history's folder; the folder `root` is there, durably, before anything is recorded. */
+  async start(): Promise<void> {
+    const env = {
+      NODE_OPTIONS: `--import=${RECORDER}`,
+      CRASH_JOURNAL: join(this.folder, "journal"),
+      CRASH_ROOT: join(this.folder, "root"),
+      CRASH_ORDERS: join(this.folder, "order"),
+      LAKEPACK_TRANSPORT: "node",
+      LAKEPACK_POOL_THREADS: "2",
+      ...this.#environment,
+    };
+    this.server = await startLakepack(this.#t, { data: this.data, env });
+  }
+
+  order(order: Order): Promise<void> {
+    return writeFile(join(this.folder, "order"), JSON.stringify(order));
+  }
+
+  get isOrderOpen(): boolean {
+    return existsSync(join(this.folder, "order"));
+  }
+
+  async withdraw(): Promise<void> {
+    await rm(join(this.folder, "order"), { force: true });
+  }
+
+  /** Pushes with stock git; `refs`: full name → id, undefined deletes. What git said. */
+  async push(work: string, repository: string, refs: Readonly<Record<string, string | undefined>>): Promise<string> {
+    const attempts = Object.entries(refs).map(([name, oid]) => {
+      const attempt: Attempt = { oid, failed: false };
+      const key = `${repository} ${name}`;
+      this.#attempts.set(key, [...(this.#attempts.get(key) ?? []), attempt]);
+      return { name, attempt };
+    });
+    const specs = Object.entries(refs).map(([name, oid]) => `${oid ?? ""}:${name}`);
+    const run = await tryGit(["push", "--porcelain", `${this.server.url}/${repository}.git`, ...specs], { cwd: work });
+    for (const { name, attempt } of attempts) attempt.failed = !new RegExp(`^[ *+=-]\t[^\n]*:${name}\t`, "m").test(run.stdout);
+    return `${run.stdout}${run.stderr}`;
+  }
+
+  failedPushes(): string[] {
+    return [...this.#attempts].filter(([, attempts]) => attempts.some(({ failed }) => failed)).map(([key]) => key);
+  }
+
+  /** Uploads one LFS object as git-lfs does; whether the server took it. */
+  async upload(repository: string, content: Uint8Array): Promise<boolean> {
+    const oid = createHash("sha256").update(content).digest("hex");
+    const url = `${this.server.url}/${repository}.git/info/lfs/objects/batch`;
+    const headers = { "Content-Type": "application/vnd.git-lfs+json", Accept: "application/vnd.git-lfs+json" };
+    const batch = await fetch(url, { method: "POST", headers, body: JSON.stringify({ operation: "upload", transfers: ["basic"], objects: [{ oid, size: content.length }] }) });
+    const { objects } = (await batch.json()) as { objects: [{ actions?: { upload: { href: string; header?: Record<string, string> } } }] };
+    const upload = objects[0].actions?.upload;
+    if (upload === undefined) return true;
+    const put = await fetch(upload.href, { method: "PUT", headers: { ...upload.header, "Content-Type": "application/octet-stream" }, body: Buffer.from(content) });
+    return put.status === 200;
+  }
+
+  journal(): JournalRecord[] {
+    return readJournal(readFileSync(join(this.folder, "journal")));
+  }
+
+  /** What is wrong with `data` after a crash, if by then this was acknowledged. */
+  async problems(data: string, acknowledged: Acknowledged, pool: Pool, beside?: (store: DiskStore, prefix: string, manifest: Manifest) => Promise<Beside>): Promise<string[]> {
+    const store = new DiskStore(data);
+    const folder = join(this.folder, `verify-${randomBytes(6).toString("hex")}`);
+    const found: string[] = [];
+    const repositories = new Set([...this.#attempts.keys()].map((key) => key.split(" ")[0] as string));
+    for (const repository of repositories) {
+      const prefix = `repos/${repository}`;
+      try {
+        const besideIt = beside === undefined ? {} : { beside: (manifest: Manifest) => beside(store, prefix, manifest) };
+        const { findings } = await verifyRepository({ store, pool, prefix, folder, signal, ...besideIt });
+        found.push(...findings.map(({ file, problem }) => `${file}: ${problem}`));
+        found.push(...(await verifyLfsObjects(store, prefix, signal)).findings.map(({ file, problem }) => `${file}: ${problem}`));
+        if (findings.length === 0) found.push(...(await this.#wrongRefs(store, repository, acknowledged)));
+      } catch (error) {
+        found.push(`${repository}: ${(error as Error).message}`);
+      }
+    }
+    const shown = new Set<string>();
+    for (const key of acknowledged.lfs) {
+      const [repository, oid = ""] = key.split(" ");
+      const lfs = new OwnLfsStore({ store, pool, incoming: folder }, `repos/${repository}`);
+      if ((await lfs.size({ oid, size: 0 }, signal)) === undefined) shown.add(`LFS object ${oid} of ${repository} is gone`);
+    }
+    await rm(folder, { recursive: true, force: true });
+    return [...found, ...shown];
+  }
+
+  async #wrongRefs(store: DiskStore, repository: string, { refs: oks }: Acknowledged): Promise<string[]> {
+    const prefix = `repos/${repository}`;
+    const shown = new Map((await new ManifestRefs(new ManifestStore(store, prefix, "refs/heads/main"), store, prefix).read(signal)).refs.map(({ name, oid }) => [name, oid]));
+    const wrong: string[] = [];
+    for (const [key, attempts] of this.#attempts) {
+      const [of, name = ""] = key.split(" ");
+      if (of !== repository) continue;
+      const allowed = possible(attempts, oks.get(key) ?? 0);
+      if (!allowed.includes(shown.get(name))) wrong.push(`${key} is ${shown.get(name)}, not ${allowed.join(" or ")}`);
+      shown.delete(name);
+    }
+    return [...wrong, ...[...shown.keys()].map((name) => `${repository} shows ${name}, which nobody pushed`)];
+  }
+}
+
+/** Values a ref may have when so many `ok` were said: that of the last one, or of what was tried after it. */
+function possible(attempts: readonly Attempt[], oks: number): (string | undefined)[] {
+  const done = attempts.findIndex((attempt, at) => !attempt.failed && attempts.slice(0, at + 1).filter(({ failed }) => !failed).length === oks);
+  const before = oks === 0 ? undefined : attempts[done]?.oid;
+  const after = attempts.slice(oks === 0 ? 0 : done + 1);
+  const next = after.findIndex(({ failed }) => !failed);
+  return [before, ...after.slice(0, next < 0 ? after.length : next + 1).map(({ oid }) => oid)];
+}
+
+/** Follows the answers in a journal. */
+export class Acknowledgements implements Acknowledged {
+  readonly refs = new Map<string, number>();
+  readonly lfs = new Set<string>();
+
+  /** Whether this record acknowledges something. */
+  take(record: JournalRecord): boolean {
+    if (record.op !== "answer") return false;
+    const pushed = /^\/([^?]+)\.git\/git-receive-pack/.exec(record.url)?.[1];
+    if (pushed !== undefined) {
+      const oks = [...record.bytes.toString("latin1").matchAll(/[0-9a-f]{4}ok (refs\/[^\n]+)\n/g)].map(([, name]) => `${pushed} ${name}`);
+      for (const key of oks) this.refs.set(key, (this.refs.get(key) ?? 0) + 1);
+      return oks.length > 0;
+    }
+    const uploaded = /^\/([^?]+)\.git\/info\/lfs\/objects\/([0-9a-f]{64})\//.exec(record.url);
+    if (record.method !== "PUT" || uploaded === null || record.status !== 200) return false;
+    this.lfs.add(`${uploaded[1]} ${uploaded[2]}`);
+    return true;
+  }
+}
+
+/** An LFS pointer's text. */
+export function pointerTo(content: Uint8Array): string {
+  return `version https://git-lfs.github.com/spec/v1\noid sha256:${createHash("sha256").update(content).digest("hex")}\nsize ${content.length}\n`;
+}
+
+export async function headOf(work: string): Promise<string> {
+  return git(["rev-parse", "HEAD"], { cwd: work });
+}
