@@ -119,6 +119,7 @@ export const FAULTS = {
 
   // control: commands to a running server
   "control/bad-request": { http: 400, retry: false, says: "this is not a command this server understands" },
+  "control/no-server": { http: 409, retry: false, says: "no server runs on this data folder" },
   "control/failed": { http: 502, retry: true, says: "the server that owns the data folder did not answer" },
 
   // settings

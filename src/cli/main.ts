@@ -4,6 +4,7 @@ import { Command, CommanderError } from "commander";
 import { asFault, Fault, type FaultCode } from "../base/fault.js";
 import { doctorCommand } from "./doctor.js";
 import { indexPackCommand } from "./index-pack.js";
+import { poolCommand } from "./pool.js";
 import { repoCommand } from "./repo.js";
 import { serveCommand } from "./serve.js";
 import { VERSION } from "./version.js";
@@ -19,6 +20,7 @@ function program(): Command {
     .version(VERSION)
     .addCommand(serveCommand())
     .addCommand(repoCommand())
+    .addCommand(poolCommand())
     .addCommand(doctorCommand())
     .addCommand(indexPackCommand())
     .exitOverride()

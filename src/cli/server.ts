@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { PoolApi } from "../api/pool.js";
 import { RepositoryApi } from "../api/repositories.js";
 import { Fault } from "../base/fault.js";
 import { lockDataFolder } from "../database/data-lock.js";
@@ -32,6 +33,9 @@ import { VERSION } from "./version.js";
 export interface RunningServer {
   readonly url: string;
   readonly kind: "uws" | "node";
+  /** First phase of the end: not ready, and serving. */
+  drain(): void;
+  /** Second phase: takes no new request, gives running ones `graceMs`, ends. */
   stop(graceMs: number): Promise<void>;
 }
 
@@ -58,6 +62,7 @@ export interface OpenedData {
   readonly server: GitServer;
   readonly api: RepositoryApi;
   readonly pool: ThreadPool;
+  readonly poolApi: PoolApi;
   readonly metrics: Metrics;
   /** Ends what runs and gives the folder back. */
   close(): Promise<void>;
@@ -91,11 +96,18 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
     await probeStore(store);
     const cache = await ResponseCache.open({ folder: join(data, "cache"), bytesMax: settings.cache_bytes });
     const metrics = new Metrics(VERSION);
-    const lakefs = settings.lakefs_endpoint === "" ? undefined : lakefsSettings(settings, pool, log);
+    const lakefs = settings.lakefs_endpoint === "" ? undefined : lakefsSettings(settings, log);
     metrics.watch({ pool: () => pool.figures(), cache: () => cache, lakefs: () => lakefs?.client.http.figures ?? new Map() });
     const assembled = assemble(settings, { incoming, store, cache, pool, log, maintenance, metrics, lakefs });
     repositories = assembled.repositories;
-    return { data, pool, close, metrics, server: assembled.server, api: assembled.api };
+    const poolApi = new PoolApi({
+      pool,
+      resized: () => {
+        assembled.repositories.resized(pool.threads);
+        void warm(pool, log);
+      },
+    });
+    return { data, pool, poolApi, close, metrics, server: assembled.server, api: assembled.api };
   } catch (error) {
     await close();
     throw error;
@@ -105,15 +117,20 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
 async function serveData(settings: Settings, opened: OpenedData, log: Log): Promise<RunningServer> {
   const { data, server, api, pool, close } = opened;
   void warm(pool, log);
-  const control = await listenControl(data, { repositories: api, log });
+  const control = await listenControl(data, { repositories: api, pool: opened.poolApi, log });
   try {
     const listener = await listen(settings, opened);
     const host = listener.host.includes(":") ? `[${listener.host}]` : listener.host;
     return {
       url: `http://${host}:${listener.port}`,
       kind: listener.kind,
+      drain: () => {
+        server.drain();
+        log.info("draining: not ready any more, requests are still served");
+      },
       stop: async (graceMs) => {
         server.stop();
+        log.info("stopping: no new requests", { graceMs });
         await control.close();
         await listener.close(graceMs);
         await close();
@@ -134,7 +151,7 @@ async function listen(settings: Settings, { server, api, metrics }: OpenedData):
   });
 }
 
-function lakefsSettings(settings: Settings, pool: ThreadPool, log: Log): LakefsSettings {
+function lakefsSettings(settings: Settings, log: Log): LakefsSettings {
   const access = {
     endpoint: settings.lakefs_endpoint,
     accessKeyId: settings.lakefs_access_key_id,
@@ -147,7 +164,6 @@ function lakefsSettings(settings: Settings, pool: ThreadPool, log: Log): LakefsS
     naming: settings.naming,
     refsWaitMs: settings.lakefs_refs_wait_seconds * 1_000,
     mappingSeed: settings.naming === "kohakuhub" ? LINKED_MAPPING : { version: 1, threshold: settings.lfs_threshold, suffixes: [] },
-    threads: Math.max(1, pool.threads - 1),
     landing: { allowForced: settings.lakefs_forced_pushes, commitsMax: settings.push_commits_max, plainFileBytesMax: settings.plain_file_bytes_max },
     log,
   };
@@ -201,7 +217,7 @@ function assemble(settings: Settings, { incoming, store, cache, pool, log, maint
     repositories,
     pool,
     log,
-    lfs: new LfsService({ proofs: new LinkProofs(randomBytes(32)), storeOf: ({ id, lfs }) => lfs ?? new OwnLfsStore({ store, pool, incoming }, id) }),
+    lfs: new LfsService({ proofs: new LinkProofs(randomBytes(32)), storeOf: ({ id, lfs }) => lfs ?? new OwnLfsStore({ store, pool: pool.sharedBy({ repository: id, caller: id }), incoming }, id) }),
     offer,
     policy: {
       fsck: settings.fsck,

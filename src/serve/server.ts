@@ -1,5 +1,5 @@
 /** The conversations of one server, behind what the transports ask for (services.ts). */
-import { asFault } from "../base/fault.js";
+import { asFault, Fault } from "../base/fault.js";
 import { faultFacts, type Log } from "../observe/log.js";
 import type { Metrics, Outcome } from "../observe/metrics.js";
 import type { Pool } from "../pool/tasks.js";
@@ -32,7 +32,7 @@ export class GitServer implements Services {
   readonly version: string;
   readonly lfs: LfsService | undefined;
   readonly #options: ServerOptions;
-  #stopping = false;
+  #phase: "serving" | "draining" | "stopping" = "serving";
 
   constructor(options: ServerOptions) {
     this.version = options.version;
@@ -66,11 +66,17 @@ export class GitServer implements Services {
   }
 
   uploadPack(exchange: Exchange): Promise<void> {
-    return uploadPack(exchange, this.#options.fetch);
+    return uploadPack(exchange, { ...this.#options.fetch, pool: this.#poolFor(exchange) });
   }
 
-  receivePack(exchange: Exchange): Promise<void> {
-    return receivePack(exchange, { ...this.#options, offer: this.#offerOf(exchange.repository) });
+  async receivePack(exchange: Exchange): Promise<void> {
+    const pool = this.#poolFor(exchange);
+    pool.checkRoom(); // the client is told to come again before it has sent its pack
+    return receivePack(exchange, { ...this.#options, pool, offer: this.#offerOf(exchange.repository) });
+  }
+
+  #poolFor({ repository, caller }: Exchange): Pool {
+    return this.#options.pool.sharedBy({ repository: repository.id, caller });
   }
 
   #offerOf({ atomic }: Repository): Offer {
@@ -87,12 +93,21 @@ export class GitServer implements Services {
   }
 
   async notReady(): Promise<string | undefined> {
-    return this.#stopping ? "stopping" : undefined;
+    return this.#phase === "serving" ? undefined : this.#phase;
   }
 
-  /** From here on `/readyz` says no, so that a balancer sends nobody; running requests go on. */
+  checkServing(): void {
+    if (this.#phase === "stopping") throw new Fault("server/stopping");
+  }
+
+  /** From here on `/readyz` says no, so that a balancer sends nobody; who comes all the same is served. */
+  drain(): void {
+    this.#phase = "draining";
+  }
+
+  /** From here on no new request is taken; running ones go on. */
   stop(): void {
-    this.#stopping = true;
+    this.#phase = "stopping";
   }
 
   lakefsChanged(lakefsRepository: string): void {

@@ -68,6 +68,7 @@ class Routes {
     if (this.#options.loopbackOnly) checkLoopback(request, this.#options.corsOrigins);
     const target = readPath(request.path);
     account.operation = operationOf(target);
+    if (target.kind === "repository" || target.kind === "api") this.#services.checkServing();
     switch (target.kind) {
       case "home":
         allow(request, READ);
@@ -201,7 +202,7 @@ class Routes {
   }
 
   #exchange(request: HttpRequest, repository: Repository, wires: Wires) {
-    return { repository, ...wires, stateless: true, signal: request.signal };
+    return { repository, ...wires, caller: request.remote, stateless: true, signal: request.signal };
   }
 }
 
