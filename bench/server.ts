@@ -14,7 +14,7 @@ const MAIN = fileURLToPath(new URL("../src/cli/main.js", import.meta.url));
 /** Starts it on a free port; resolves when it serves. `env`: settings besides those of our own environment. */
 export async function startServer(data: string, options: readonly string[] = [], env: Readonly<Record<string, string>> = {}): Promise<BenchServer> {
   const args = [MAIN, "serve", "--listen", "127.0.0.1:0", "--data", data, "--log-level", "warn", ...options];
-  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, ...env } });
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"], env: { LAKEPACK_DRAIN_SECONDS: "0", ...process.env, ...env } });
   const url = await new Promise<string>((resolve, reject) => {
     let text = "";
     child.stdout.on("data", (chunk: Buffer) => {

@@ -13,11 +13,14 @@ import { LIMITS } from "../base/limits.js";
 import { faultFacts, type Log } from "../observe/log.js";
 import { readRepositoryName } from "../serve/repository-name.js";
 import type { AccountApi } from "./accounts.js";
+import type { PoolApi } from "./pool.js";
 import type { RepositoryApi } from "./repositories.js";
 
 export interface ControlServices {
   readonly accounts: AccountApi;
   readonly repositories: RepositoryApi;
+  /** Undefined: no server runs, the command works on the folder itself. */
+  readonly pool?: PoolApi;
   readonly log: Log;
 }
 
@@ -31,6 +34,7 @@ function command<A, R>(shape: z.ZodType<A>, run: Command<A, R>["run"]): Command<
 }
 
 const text = z.string().min(1).max(LIMITS.controlTextMax);
+const count = (max: number) => z.number().int().min(1).max(max).optional();
 const commitId = z.string().regex(/^([0-9a-f]{40}|[0-9a-f]{64})$/);
 
 const role = z.enum(ROLES);
@@ -65,7 +69,17 @@ export const COMMANDS = {
   "repo.resolve": command(z.strictObject({ name: text, id: commitId }), ({ repositories }, { name, id }, signal) =>
     repositories.commit(readRepositoryName(name), id, signal),
   ),
+  "pool.show": command(z.strictObject({}), async ({ pool }) => running(pool).show()),
+  "pool.set": command(z.strictObject({ threads: count(LIMITS.poolThreadsMax), queue: count(LIMITS.poolQueueSettingMax) }), async ({ pool }, { threads, queue }) =>
+    running(pool).set({ ...(threads === undefined ? {} : { threads }), ...(queue === undefined ? {} : { queue }) }),
+  ),
 } as const;
+
+/** Throws "control/no-server". */
+function running(pool: PoolApi | undefined): PoolApi {
+  if (pool === undefined) throw new Fault("control/no-server");
+  return pool;
+}
 
 export type ControlCommand = keyof typeof COMMANDS;
 export type ControlArguments<K extends ControlCommand> = (typeof COMMANDS)[K] extends Command<infer A, unknown> ? A : never;

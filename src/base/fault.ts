@@ -77,6 +77,7 @@ export const FAULTS = {
 
   // pool
   "pool/saturated": { http: 503, retry: true, says: "the server is busy; try again" },
+  "pool/worker-hung": { http: 500, retry: true, says: "a worker showed no sign of life in the middle of this request and was replaced" },
   "pool/worker-died": { http: 500, retry: true, says: "a worker stopped in the middle of this request" },
 
   // lakefs: what the lakeFS server answered
@@ -117,6 +118,7 @@ export const FAULTS = {
     says: "this repository cannot be pushed to: it is a KohakuHub's, and a push from here would be missing in the hub's own tables",
   },
   "commit/missing": { http: 404, retry: false, says: "no branch or tag of this repository leads to such a commit" },
+  "server/stopping": { http: 503, retry: true, says: "this server is stopping; try again" },
   "service/unknown": { http: 403, retry: false, says: "this service is not offered here" },
   "http/method": { http: 405, retry: false, says: "this method is not allowed here" },
   "http/content-type": { http: 415, retry: false, says: "the Content-Type is not the one this service takes" },
@@ -141,6 +143,7 @@ export const FAULTS = {
 
   // control: commands to a running server
   "control/bad-request": { http: 400, retry: false, says: "this is not a command this server understands" },
+  "control/no-server": { http: 409, retry: false, says: "no server runs on this data folder" },
   "control/failed": { http: 502, retry: true, says: "the server that owns the data folder did not answer" },
 
   // verify

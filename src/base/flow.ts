@@ -58,7 +58,7 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
 
 /** At most `permits` holders at once; others wait in order. */
 export class Semaphore {
-  readonly #permits: number;
+  #permits: number;
   #free: number;
   readonly #waiting = new Set<() => void>();
 
@@ -74,6 +74,18 @@ export class Semaphore {
   /** Nobody holds a permit and nobody waits for one. */
   get idle(): boolean {
     return this.#free === this.#permits;
+  }
+
+  /** From now on so many. Those who hold one keep it. */
+  resize(permits: number): void {
+    this.#free += permits - this.#permits;
+    this.#permits = permits;
+    for (const grant of this.#waiting) {
+      if (this.#free <= 0) return;
+      this.#free--;
+      this.#waiting.delete(grant);
+      grant();
+    }
   }
 
   /** Runs `work` holding a permit. */
@@ -107,6 +119,10 @@ export class Semaphore {
   }
 
   #release(): void {
+    if (this.#free < 0) {
+      this.#free++;
+      return;
+    }
     for (const grant of this.#waiting) {
       this.#waiting.delete(grant);
       grant();

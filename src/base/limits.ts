@@ -150,6 +150,15 @@ export const LIMITS = {
   // pool ---------------------------------------------------------------------------------------------------------
   /** Tasks waiting for a thread; above this the answer is 503 before any work. */
   poolQueueMax: 256,
+  /** Threads at most: each costs some 30 MB and its caches. */
+  poolThreadsMax: 256,
+  /** The most `pool_queue` may be set to: each waiting task is a request held in memory. */
+  poolQueueSettingMax: 100_000,
+  /** A task that shows no sign of life for this long is ended with its thread. Longer than the longest single call: an fsync of some GB on a
+   *  slow disk, or a large delta applied, on a machine ten times too busy. */
+  taskHangMs: 300_000,
+  /** How often running tasks are looked at. */
+  taskLookMs: 5_000,
   /** A running task that was asked to stop and has not is ended with its thread after this long. */
   taskAbortGraceMs: 5_000,
 

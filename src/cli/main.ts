@@ -4,6 +4,7 @@ import { Command, CommanderError } from "commander";
 import { asFault, Fault, type FaultCode } from "../base/fault.js";
 import { doctorCommand } from "./doctor.js";
 import { indexPackCommand } from "./index-pack.js";
+import { poolCommand } from "./pool.js";
 import { repoCommand } from "./repo.js";
 import { serveCommand } from "./serve.js";
 import { tokenCommand } from "./token.js";
@@ -24,6 +25,7 @@ function program(): Command {
     .addCommand(userCommand())
     .addCommand(tokenCommand())
     .addCommand(repoCommand())
+    .addCommand(poolCommand())
     .addCommand(doctorCommand())
     .addCommand(verifyCommand())
     .addCommand(indexPackCommand())

@@ -1,12 +1,10 @@
 /** `lakepack serve`. */
 import { Command, Option } from "commander";
+import { sleep } from "../base/flow.js";
 import { createLog } from "../observe/log.js";
 import { readSettings, SETTINGS, type Settings } from "./settings.js";
 import { type RunningServer, startServer } from "./server.js";
 import { VERSION } from "./version.js";
-
-/** Requests that run when the server is told to stop have this long to end. */
-const STOP_GRACE_MS = 30_000;
 
 export function serveCommand(): Command {
   const command = new Command("serve").description("Serve repositories over HTTP.");
@@ -23,11 +21,24 @@ async function serve(options: Record<string, string | undefined>): Promise<void>
   const { config, ...given } = options;
   const flags = Object.fromEntries(Object.entries(given).map(([name, value]) => [toSettingName(name), value]));
   const settings = readSettings(flags, process.env, config);
-  const signalled = untilSignalled(); // before anybody is told that it serves
+  const signals = new Signals(); // before anybody is told that it serves
   const running = await startServer(settings, createLog(settings.log_level));
   greet(running, settings);
-  await signalled;
-  await running.stop(STOP_GRACE_MS);
+  await end(running, settings, signals);
+}
+
+/**
+ * SIGTERM, which balancers' hosts send: `/readyz` says no at once, and requests are served until the balancer has noticed. SIGINT, which a person
+ * sends, and any second signal go straight to the end.
+ */
+async function end(running: RunningServer, { drain_seconds: drainSeconds, stop_seconds: stopSeconds }: Settings, signals: Signals): Promise<void> {
+  if ((await signals.next()) === "SIGTERM" && drainSeconds > 0) {
+    running.drain();
+    const noticed = new AbortController();
+    await Promise.race([sleep(drainSeconds * 1_000, noticed.signal).catch(() => undefined), signals.next()]);
+    noticed.abort();
+  }
+  await running.stop(stopSeconds * 1_000);
 }
 
 /** commander camel-cases: "poolThreads" → "pool_threads". */
@@ -48,8 +59,17 @@ Clone it:
 `);
 }
 
-function untilSignalled(): Promise<void> {
-  return new Promise((resolve) => {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
-  });
+/** Signals to end, as they come. Being told twice (npm passes on what the terminal has sent already) kills nobody. */
+class Signals {
+  #wake: ((signal: NodeJS.Signals) => void) | undefined;
+
+  constructor() {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => this.#wake?.(signal));
+  }
+
+  next(): Promise<NodeJS.Signals> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
+  }
 }

@@ -2,6 +2,7 @@
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { AccountApi } from "../api/accounts.js";
+import { PoolApi } from "../api/pool.js";
 import { RepositoryApi } from "../api/repositories.js";
 import { Fault } from "../base/fault.js";
 import { lockDataFolder } from "../database/data-lock.js";
@@ -38,6 +39,9 @@ export interface RunningServer {
   readonly kind: "uws" | "node";
   /** An administrator's token, where this is the first start with `auth: token` and there was no user: to be shown once. */
   readonly firstToken: string | undefined;
+  /** First phase of the end: not ready, and serving. */
+  drain(): void;
+  /** Second phase: takes no new request, gives running ones `graceMs`, ends. */
   stop(graceMs: number): Promise<void>;
 }
 
@@ -75,6 +79,7 @@ export interface OpenedData {
   readonly accounts: AccountApi;
   readonly lazyAccounts: LazyAccounts;
   readonly pool: ThreadPool;
+  readonly poolApi: PoolApi;
   readonly metrics: Metrics;
   /** Ends what runs and gives the folder back. */
   close(): Promise<void>;
@@ -110,13 +115,20 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
     await probeStore(store);
     const cache = await ResponseCache.open({ folder: join(data, "cache"), bytesMax: settings.cache_bytes });
     const metrics = new Metrics(VERSION);
-    const lakefs = settings.lakefs_endpoint === "" ? undefined : lakefsSettings(settings, pool, log);
+    const lakefs = settings.lakefs_endpoint === "" ? undefined : lakefsSettings(settings, log);
     metrics.watch({ pool: () => pool.figures(), cache: () => cache, lakefs: () => lakefs?.client.http.figures ?? new Map() });
     const identity = { guard: await openGuard(settings, lazyAccounts), linkKey: await linkKey(settings, lazyAccounts) };
     const assembled = assemble(settings, { incoming, store, cache, pool, log, maintenance, metrics, lakefs, ...identity });
     repositories = assembled.repositories;
     const accounts = new AccountApi(() => lazyAccounts.open());
-    return { data, pool, close, metrics, server: assembled.server, api: assembled.api, accounts, lazyAccounts };
+    const poolApi = new PoolApi({
+      pool,
+      resized: () => {
+        assembled.repositories.resized(pool.threads);
+        void warm(pool, log);
+      },
+    });
+    return { data, pool, poolApi, close, metrics, server: assembled.server, api: assembled.api, accounts, lazyAccounts };
   } catch (error) {
     await close();
     throw error;
@@ -126,7 +138,7 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
 async function serveData(settings: Settings, opened: OpenedData, log: Log): Promise<RunningServer> {
   const { data, server, api, accounts, lazyAccounts, pool, close } = opened;
   void warm(pool, log);
-  const control = await listenControl(data, { repositories: api, accounts, log });
+  const control = await listenControl(data, { repositories: api, accounts, pool: opened.poolApi, log });
   try {
     const listener = await listen(settings, opened);
     const host = listener.host.includes(":") ? `[${listener.host}]` : listener.host;
@@ -135,8 +147,13 @@ async function serveData(settings: Settings, opened: OpenedData, log: Log): Prom
       kind: listener.kind,
       // Last: once it is made, nothing may keep it from being shown.
       firstToken: settings.auth === "token" ? await (await lazyAccounts.open()).accounts.bootstrap() : undefined,
+      drain: () => {
+        server.drain();
+        log.info("draining: not ready any more, requests are still served");
+      },
       stop: async (graceMs) => {
         server.stop();
+        log.info("stopping: no new requests", { graceMs });
         await control.close();
         await listener.close(graceMs);
         await close();
@@ -167,7 +184,7 @@ function tlsFiles({ tls_cert: certificate, tls_key: key }: Settings): TlsFiles |
   return certificate === "" ? undefined : { certificate, key };
 }
 
-function lakefsSettings(settings: Settings, pool: ThreadPool, log: Log): LakefsSettings {
+function lakefsSettings(settings: Settings, log: Log): LakefsSettings {
   const access = {
     endpoint: settings.lakefs_endpoint,
     accessKeyId: settings.lakefs_access_key_id,
@@ -183,7 +200,6 @@ function lakefsSettings(settings: Settings, pool: ThreadPool, log: Log): LakefsS
     naming: settings.naming,
     refsWaitMs: settings.lakefs_refs_wait_seconds * 1_000,
     mappingSeed: settings.naming === "kohakuhub" ? LINKED_MAPPING : { version: 1, threshold: settings.lfs_threshold, suffixes: [] },
-    threads: Math.max(1, pool.threads - 1),
     landing: { allowForced: settings.lakefs_forced_pushes, commitsMax: settings.push_commits_max, plainFileBytesMax: settings.plain_file_bytes_max },
     log,
   };
@@ -240,7 +256,7 @@ function assemble(settings: Settings, { incoming, store, cache, pool, log, maint
     guard,
     pool,
     log,
-    lfs: new LfsService({ proofs: new LinkProofs(linkKey), storeOf: ({ id, lfs }) => lfs ?? new OwnLfsStore({ store, pool, incoming }, id) }),
+    lfs: new LfsService({ proofs: new LinkProofs(linkKey), storeOf: ({ id, lfs }) => lfs ?? new OwnLfsStore({ store, pool: pool.sharedBy({ repository: id, caller: id }), incoming }, id) }),
     offer,
     policy: {
       fsck: settings.fsck,

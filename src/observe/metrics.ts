@@ -36,7 +36,10 @@ export interface RequestFigures {
 export interface MetricSources {
   readonly pool: () => {
     readonly threads: number;
+    readonly running: number;
     readonly queued: number;
+    readonly queueMax: number;
+    readonly replaced: number;
     readonly completed: number;
     readonly waitMsMean: number;
     readonly waitMsMax: number;
@@ -112,7 +115,10 @@ export class Metrics {
   /** To be called once. */
   watch({ pool, cache, lakefs }: MetricSources): void {
     this.#gauge("lakepack_pool_threads", "Worker threads.", () => pool().threads);
+    this.#gauge("lakepack_pool_running", "Threads that have a task.", () => pool().running);
     this.#gauge("lakepack_pool_queued", "Tasks that wait for a thread.", () => pool().queued);
+    this.#gauge("lakepack_pool_queue_limit", "Tasks that may wait for a thread.", () => pool().queueMax);
+    this.#counters("lakepack_pool_threads_replaced_total", "Threads that died, hung or did not listen to an abort.", "state", () => [["replaced", pool().replaced]]);
     this.#counters("lakepack_pool_tasks_total", "Tasks that have ended.", "state", () => [["completed", pool().completed]]);
     this.#gauge("lakepack_pool_wait_seconds_mean", "Mean time tasks waited for a thread.", () => pool().waitMsMean / 1_000);
     this.#gauge("lakepack_pool_wait_seconds_max", "Longest time a task waited for a thread.", () => pool().waitMsMax / 1_000);

@@ -231,7 +231,7 @@ export class PackIndexing {
  *  long enough after its start for the pool to have lost patience. One that was taken out of the queue did not run at all. */
 function wasKilled(error: unknown, started: number): boolean {
   if (!(error instanceof Fault)) return true;
-  return error.cause !== undefined && (error.code === "pool/worker-died" || Date.now() - started >= LIMITS.taskAbortGraceMs);
+  return error.cause !== undefined && (error.code === "pool/worker-died" || error.code === "pool/worker-hung" || Date.now() - started >= LIMITS.taskAbortGraceMs);
 }
 
 /** Waits for tasks of which some may have been called off, or never got a thread. At least one must have run to its end. */

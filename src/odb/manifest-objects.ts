@@ -47,9 +47,9 @@ export class ManifestObjects implements ObjectDatabase {
     return set;
   }
 
-  async beginIngest(options: BeginIngestOptions): Promise<Ingest> {
+  async beginIngest({ pool = this.#services.pool, ...options }: BeginIngestOptions): Promise<Ingest> {
     const { packs } = await this.packs(options.signal);
-    const { startIngest, pool, incoming, ingest } = this.#services;
+    const { startIngest, incoming, ingest } = this.#services;
     const folder = join(incoming, randomBytes(12).toString("hex"));
     const closed = new Set(packs.filter((pack) => pack.closed).map(({ checksum }) => checksum));
     return startIngest({ ...options, ...ingest, folder, packs, closed }, pool);

@@ -3,7 +3,7 @@
  * thread and does nothing heavy: tasks in the pool read and write the packs.
  */
 import type { Oid } from "../git/oid.js";
-import type { PackHandle } from "../pool/tasks.js";
+import type { PackHandle, Pool } from "../pool/tasks.js";
 import type { PackRecord } from "./manifest.js";
 import type { Ingest, IngestedPack, IngestProgress } from "./ingest-contract.js";
 
@@ -32,6 +32,8 @@ export interface PackSet {
 }
 
 export interface BeginIngestOptions {
+  /** Whose part of the pool the work is; the repository's own where nobody is named. */
+  readonly pool?: Pool;
   readonly fsck: boolean;
   readonly signal: AbortSignal;
   readonly onProgress?: (progress: IngestProgress) => void;

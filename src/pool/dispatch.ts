@@ -4,6 +4,7 @@
  */
 import { workerData } from "node:worker_threads";
 import { asFault, type FaultRecord, toRecord } from "../base/fault.js";
+import { CONTROL_BEAT } from "./control.js";
 import type { TaskControl, TaskName } from "./tasks.js";
 
 export interface DispatchRequest {
@@ -19,10 +20,8 @@ export interface DispatchFailure {
 
 export type DispatchReply = { readonly value: unknown } | DispatchFailure;
 
-/** Words of `control`: 0 the caller has gone, 1 the task has begun. */
-export const CONTROL_ABORT = 0;
-export const CONTROL_BEGUN = 1;
-export const CONTROL_BYTES = 8;
+/** Milliseconds between two signs of life of a task that waits for others (lakeFS, a disk) rather than computes. */
+const WAITING_BEAT_MS = 1_000;
 
 /** Folder of the doors: workers/, or where a test keeps its own. */
 function doors(): string {
@@ -38,16 +37,27 @@ if (loaded !== undefined) queueMicrotask(() => void Atomics.add(new Int32Array(l
 type Door = Readonly<Record<string, ((request: TaskControl) => unknown) | undefined>>;
 
 export default async function dispatch({ name, request }: DispatchRequest): Promise<DispatchReply> {
-  Atomics.store(new Int32Array(request.control), CONTROL_BEGUN, 1);
   try {
     const [file, exported] = name.split("/") as [string, string];
     const door = (await import(new URL(`${file}.js`, doors()).href)) as Door;
     const task = door[exported];
     if (task === undefined) throw new TypeError(`workers/${file} has no task ${exported}`);
-    return { value: await task(request) };
+    const result = task(request);
+    return { value: result instanceof Promise ? await beating(result, request) : result };
   } catch (error) {
     const fault = asFault(error);
     const cause = fault.cause instanceof Error ? fault.cause.stack : undefined;
     return { failure: toRecord(fault), stack: cause ?? fault.stack };
+  }
+}
+
+/** A thread that waits can run timers: as long as it does, it has not hung. */
+async function beating(result: Promise<unknown>, { control }: TaskControl): Promise<unknown> {
+  const words = new Int32Array(control);
+  const timer = setInterval(() => void Atomics.add(words, CONTROL_BEAT, 1), WAITING_BEAT_MS);
+  try {
+    return await result;
+  } finally {
+    clearInterval(timer);
   }
 }

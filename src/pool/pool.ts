@@ -1,13 +1,13 @@
-/** The thread pool: Piscina behind the contract of tasks.ts. */
+/** The thread pool behind the contract of tasks.ts: lanes of one thread each, a bounded queue in front of them. Both can change while it works. */
 import { availableParallelism } from "node:os";
-import { fileURLToPath } from "node:url";
-import { Piscina, queueOptionsSymbol } from "piscina";
 import { Fault } from "../base/fault.js";
-import { sleep } from "../base/flow.js";
+import { checkAborted, orAbort } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
-import { CONTROL_ABORT, CONTROL_BEGUN, CONTROL_BYTES, type DispatchFailure, type DispatchReply, type DispatchRequest } from "./dispatch.js";
-import { PriorityQueue } from "./task-queue.js";
-import type { Pool, RunOptions, TaskControl, TaskName, TaskRequest, TaskResult } from "./tasks.js";
+import type { DispatchFailure, DispatchRequest } from "./dispatch.js";
+import { FairQueue, type Waiting } from "./fair-queue.js";
+import { Lane, type LaneData } from "./lane.js";
+import { TaskRun } from "./task-run.js";
+import { OWN_SHARE, type Pool, type RunOptions, type TaskControl, type TaskName, type TaskRequest, type TaskResult, type TaskShare } from "./tasks.js";
 
 export interface PoolOptions {
   /** Threads; default: one a core, at least two so that one long task does not stop all others. */
@@ -15,19 +15,32 @@ export interface PoolOptions {
   /** Compiled kernels, shared by all threads (workerData.kernelsModule). */
   readonly kernelsModule: WebAssembly.Module;
   readonly queueMax?: number;
+  /** Milliseconds without a sign of life after which a task is ended; default: LIMITS has it. */
+  readonly hangMs?: number;
   /** Folder URL of the doors, for tests; default: workers/. */
   readonly doors?: string;
 }
 
-/** Figures for /metrics and the bench. Times in milliseconds. */
-export interface PoolFigures {
+export interface PoolSize {
   readonly threads: number;
+  /** Tasks that may wait. */
+  readonly queueMax: number;
+}
+
+/** Figures for /metrics and the bench. Times in milliseconds. */
+export interface PoolFigures extends PoolSize {
+  readonly running: number;
   readonly queued: number;
   readonly completed: number;
   readonly waitMsMean: number;
   readonly waitMsMax: number;
   readonly runMsMean: number;
+  /** Threads that died, hung, or did not listen to an abort, and have a successor. */
+  readonly replaced: number;
 }
+
+/** Part of the queue that one repository or caller cannot fill: somebody else finds room. */
+const KEPT_FOR_OTHERS = 1 / 4;
 
 export function defaultThreads(): number {
   return Math.max(2, availableParallelism());
@@ -37,71 +50,209 @@ export function createPool(options: PoolOptions): ThreadPool {
   return new ThreadPool(options);
 }
 
-export class ThreadPool implements Pool {
-  readonly threads: number;
-  readonly #piscina: Piscina;
-  readonly #queueMax: number;
-  /** One word: threads that have loaded their code (dispatch.ts). */
-  readonly #loaded = new Int32Array(new SharedArrayBuffer(4));
-  #running = 0;
+type Grant = (lane: Lane) => void;
 
-  constructor(options: PoolOptions) {
-    this.threads = options.threads ?? defaultThreads();
-    this.#queueMax = options.queueMax ?? LIMITS.poolQueueMax;
-    this.#piscina = new Piscina({
-      filename: fileURLToPath(new URL("./dispatch.js", import.meta.url)),
-      minThreads: this.threads,
-      maxThreads: this.threads,
-      idleTimeout: Number.POSITIVE_INFINITY,
-      taskQueue: new PriorityQueue(),
-      workerData: { kernelsModule: options.kernelsModule, loaded: this.#loaded.buffer, doors: options.doors },
-      recordTiming: true,
-    });
-    // A thread that dies between tasks is replaced by the library; its error belongs to no request.
-    this.#piscina.on("error", () => undefined);
+export class ThreadPool implements Pool {
+  readonly #laneData: LaneData;
+  readonly #lanes = new Set<Lane>();
+  readonly #queue = new FairQueue<Grant>();
+  readonly #runs = new Set<TaskRun>();
+  /** Lanes that were given up, until their threads have ended. */
+  readonly #closing = new Set<Promise<void>>();
+  readonly #look: NodeJS.Timeout;
+  #queueMax: number;
+  #figures = { completed: 0, waitMs: 0, waitMsMax: 0, runMs: 0, replacedBefore: 0 };
+
+  constructor({ threads = defaultThreads(), queueMax = LIMITS.poolQueueMax, hangMs = LIMITS.taskHangMs, kernelsModule, doors }: PoolOptions) {
+    this.#laneData = { kernelsModule, doors };
+    this.#queueMax = queueMax;
+    this.#look = setInterval(() => this.#lookAtRuns(hangMs), Math.min(LIMITS.taskLookMs, hangMs / 4)).unref();
+    this.resize({ threads, queueMax });
   }
 
-  async run<K extends TaskName>(name: K, request: TaskRequest<K>, options: RunOptions = {}): Promise<TaskResult<K>> {
-    if (this.#running >= this.threads + this.#queueMax) throw new Fault("pool/saturated", { queued: this.#running });
-    this.#running++;
-    const watch = new AbortWatch(options.signal);
+  get threads(): number {
+    return this.#lanes.size;
+  }
+
+  run<K extends TaskName>(name: K, request: TaskRequest<K>, options: RunOptions = {}): Promise<TaskResult<K>> {
+    return this.runFor(OWN_SHARE, name, request, options);
+  }
+
+  sharedBy(share: TaskShare): Pool {
+    return new SharedPool(this, share);
+  }
+
+  checkRoom(share: TaskShare = OWN_SHARE): void {
+    if (this.#idleLane() === undefined && !this.#hasRoom(share)) throw new Fault("pool/saturated", { queued: this.#queue.size });
+  }
+
+  async runFor<K extends TaskName>(share: TaskShare, name: K, request: TaskRequest<K>, options: RunOptions = {}): Promise<TaskResult<K>> {
+    const { signal, priority = "interactive", transfer } = options;
+    checkAborted(signal);
+    const asked = performance.now();
+    const lane = this.#takeIdle() ?? (await this.#turn({ share, priority, signal }));
+    const started = performance.now();
+    this.#count(started - asked);
+    this.#queue.started(share);
+    const run = new TaskRun(signal);
+    this.#runs.add(run);
     try {
-      const message: DispatchRequest = { name, request: { ...request, control: watch.control } as TaskControl };
-      const task = Object.assign(message, { [queueOptionsSymbol]: { priority: options.priority ?? "interactive" } });
-      const reply = (await this.#piscina.run(task, {
-        signal: watch.force.signal,
-        ...(options.transfer === undefined ? {} : { transferList: options.transfer as never }),
-      })) as DispatchReply;
-      if ("failure" in reply) throw rebuild(reply);
-      return reply.value as TaskResult<K>;
-    } catch (error) {
-      if (error instanceof Fault) throw error;
-      if (options.signal?.aborted) throw new Fault("base/aborted", {}, error);
-      throw new Fault("pool/worker-died", { task: name }, error);
+      return await execute<K>(lane, run, { name, request: { ...request, control: run.control } as TaskControl }, options.signal, transfer);
     } finally {
-      this.#running--;
-      watch.release();
+      this.#runs.delete(run);
+      run.release();
+      const ms = performance.now() - started;
+      this.#figures.runMs += ms;
+      this.#figures.completed++;
+      this.#queue.ended(share, ms);
+      this.#give(lane);
     }
   }
 
+  /** Takes effect at once. A thread too many ends when its task does; tasks that wait stay, though there be more of them now than may come. */
+  resize({ threads, queueMax }: PoolSize): void {
+    this.#queueMax = queueMax;
+    while (this.#lanes.size < threads) {
+      const lane = new Lane(this.#laneData);
+      this.#lanes.add(lane);
+      this.#give(lane);
+    }
+    while (this.#lanes.size > threads) this.#retire(this.#idleLane() ?? ([...this.#lanes].at(-1) as Lane));
+  }
+
   figures(): PoolFigures {
-    const { histogram, queueSize, completed } = this.#piscina;
-    const { waitTime, runTime } = histogram;
+    const { completed, waitMs, waitMsMax, runMs, replacedBefore } = this.#figures;
+    let [running, replaced] = [0, replacedBefore];
+    for (const lane of this.#lanes) {
+      if (lane.busy) running++;
+      replaced += lane.replaced;
+    }
+    const mean = (sum: number) => (completed === 0 ? 0 : sum / completed);
     return {
       threads: this.threads,
-      queued: queueSize,
+      queueMax: this.#queueMax,
+      running,
+      queued: this.#queue.size,
       completed,
-      waitMsMean: waitTime.average ?? 0,
-      waitMsMax: waitTime.max ?? 0,
-      runMsMean: runTime.average ?? 0,
+      waitMsMean: mean(waitMs),
+      waitMsMax,
+      runMsMean: mean(runMs),
+      replaced,
     };
   }
 
-  /** Node.js aborts the whole process when a thread is ended while it loads its modules: wait for those that have just begun. */
+  /** Ends all threads, whatever they do. */
   async close(): Promise<void> {
-    for (let waitedMs = 0; waitedMs < LIMITS.taskAbortGraceMs && Atomics.load(this.#loaded, 0) < this.threads; waitedMs += LIMITS.controlLookMs)
-      await sleep(LIMITS.controlLookMs);
-    await this.#piscina.destroy();
+    clearInterval(this.#look);
+    for (const lane of [...this.#lanes]) this.#retire(lane, true);
+    await Promise.all(this.#closing);
+  }
+
+  #idleLane(): Lane | undefined {
+    for (const lane of this.#lanes) if (!lane.busy) return lane;
+    return undefined;
+  }
+
+  #takeIdle(): Lane | undefined {
+    const lane = this.#idleLane();
+    if (lane !== undefined) lane.busy = true;
+    return lane;
+  }
+
+  #hasRoom(share: TaskShare): boolean {
+    const { size } = this.#queue;
+    const forAll = this.#queueMax * (1 - KEPT_FOR_OTHERS);
+    return size < forAll || (size < this.#queueMax && this.#queue.waitingOf(share) < forAll);
+  }
+
+  /** Waits for a thread. An abort leaves the queue. */
+  async #turn({ share, priority, signal }: { readonly share: TaskShare; readonly priority: Waiting<Grant>["priority"]; readonly signal: AbortSignal | undefined }): Promise<Lane> {
+    this.checkRoom(share);
+    let grant!: Grant;
+    const granted = new Promise<Lane>((resolve) => {
+      grant = resolve;
+    });
+    const waiting = { item: grant, share, priority };
+    this.#queue.push(waiting);
+    try {
+      return await orAbort(granted, signal);
+    } catch (error) {
+      // The thread may have been handed over in the same turn as the abort: pass it on.
+      if (!this.#queue.remove(waiting)) void granted.then((lane) => this.#give(lane));
+      throw error;
+    }
+  }
+
+  /** A lane has nothing to do: the next task has it. */
+  #give(lane: Lane): void {
+    lane.busy = false;
+    if (lane.retired) return this.#close(lane);
+    const next = this.#queue.shift();
+    if (next === undefined) return;
+    lane.busy = true;
+    next.item(lane);
+  }
+
+  #retire(lane: Lane, atOnce = false): void {
+    this.#lanes.delete(lane);
+    lane.retired = true;
+    if (atOnce || !lane.busy) this.#close(lane);
+  }
+
+  #close(lane: Lane): void {
+    this.#figures.replacedBefore += lane.replaced;
+    const closing = lane.close().finally(() => this.#closing.delete(closing));
+    this.#closing.add(closing);
+  }
+
+  #count(waitedMs: number): void {
+    this.#figures.waitMs += waitedMs;
+    this.#figures.waitMsMax = Math.max(this.#figures.waitMsMax, waitedMs);
+  }
+
+  #lookAtRuns(hangMs: number): void {
+    const now = performance.now();
+    for (const run of this.#runs) run.look(now, hangMs);
+  }
+}
+
+/** One caller's and repository's view of the pool. */
+class SharedPool implements Pool {
+  readonly #pool: ThreadPool;
+  readonly #share: TaskShare;
+
+  constructor(pool: ThreadPool, share: TaskShare) {
+    this.#pool = pool;
+    this.#share = share;
+  }
+
+  get threads(): number {
+    return this.#pool.threads;
+  }
+
+  run<K extends TaskName>(name: K, request: TaskRequest<K>, options: RunOptions = {}): Promise<TaskResult<K>> {
+    return this.#pool.runFor(this.#share, name, request, options);
+  }
+
+  sharedBy(share: TaskShare): Pool {
+    return this.#pool.sharedBy(share);
+  }
+
+  checkRoom(): void {
+    this.#pool.checkRoom(this.#share);
+  }
+}
+
+async function execute<K extends TaskName>(lane: Lane, run: TaskRun, task: DispatchRequest, signal: AbortSignal | undefined, transfer: RunOptions["transfer"]): Promise<TaskResult<K>> {
+  try {
+    const reply = await lane.run(task, run.force.signal, transfer);
+    if ("failure" in reply) throw rebuild(reply);
+    return reply.value as TaskResult<K>;
+  } catch (error) {
+    if (error instanceof Fault) throw error;
+    if (run.hung) throw new Fault("pool/worker-hung", { task: task.name }, error);
+    if (signal?.aborted) throw new Fault("base/aborted", {}, error);
+    throw new Fault("pool/worker-died", { task: task.name }, error);
   }
 }
 
@@ -109,33 +260,4 @@ function rebuild(reply: DispatchFailure): Fault {
   const fault = new Fault(reply.failure.fault, reply.failure.facts);
   if (reply.stack !== undefined) fault.stack = reply.stack;
   return fault;
-}
-
-/**
- * Passes an abort on: a waiting task is taken out of the queue, a running one is asked by its control word and, if
- * it does not listen, ended with its thread (which costs a new thread 0.2 s).
- */
-class AbortWatch {
-  readonly control = new SharedArrayBuffer(CONTROL_BYTES);
-  readonly force = new AbortController();
-  readonly #words = new Int32Array(this.control);
-  readonly #signal: AbortSignal | undefined;
-  #grace: NodeJS.Timeout | undefined;
-
-  constructor(signal: AbortSignal | undefined) {
-    this.#signal = signal;
-    if (signal?.aborted) this.#abort();
-    else signal?.addEventListener("abort", this.#abort, { once: true });
-  }
-
-  release(): void {
-    clearTimeout(this.#grace);
-    this.#signal?.removeEventListener("abort", this.#abort);
-  }
-
-  readonly #abort = (): void => {
-    Atomics.store(this.#words, CONTROL_ABORT, 1);
-    if (Atomics.load(this.#words, CONTROL_BEGUN) === 0) this.force.abort();
-    else this.#grace = setTimeout(() => this.force.abort(), LIMITS.taskAbortGraceMs);
-  };
 }

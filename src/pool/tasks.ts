@@ -2,9 +2,10 @@
  * What pool threads can be asked to do: each task's request and result. Requests and results are small messages
  * (paths, ranges, numbers) and SharedArrayBuffers; bulk data moves as files.
  *
- * Every request carries `control`: one Int32 shared with the caller, set to 1 when the caller has gone. Tasks look at it at
- * least every 10 ms of work and then throw Fault "base/aborted".
+ * Every request carries `control`: Int32 words shared with the caller (control.ts), the first set to 1 when the caller has gone. Tasks look at
+ * it by TaskWatch at least every 10 ms of work, which also shows that they live, and then throw Fault "base/aborted".
  */
+import type { TransferListItem } from "node:worker_threads";
 import type { FetchTasks } from "./fetch-tasks.js";
 import type { IngestTasks } from "./ingest-tasks.js";
 import type { LandingTasks } from "./landing-tasks.js";
@@ -42,16 +43,33 @@ export type TaskResult<K extends TaskName> = Tasks[K]["result"];
 
 export type Priority = "interactive" | "background";
 
+export type TransferList = readonly TransferListItem[];
+
+/** Whom a task is for: each gets its fair part of the threads and of the queue. */
+export interface TaskShare {
+  /** Store prefix of the repository. */
+  readonly repository: string;
+  /** Who asks: a user, or where nobody says who he is an address. */
+  readonly caller: string;
+}
+
+/** The server's own work. */
+export const OWN_SHARE: TaskShare = { repository: "", caller: "" };
+
 export interface RunOptions {
   readonly signal?: AbortSignal;
   readonly priority?: Priority;
   /** Objects whose ownership moves to the thread (MessagePorts). */
-  readonly transfer?: readonly import("node:worker_threads").TransferListItem[];
+  readonly transfer?: TransferList;
 }
 
 /** Threads that run tasks. Saturated: throws "pool/saturated" at once, before any work. */
 export interface Pool {
+  /** May change at run time. */
   readonly threads: number;
   run<K extends TaskName>(name: K, request: TaskRequest<K>, options?: RunOptions): Promise<TaskResult<K>>;
-  close(): Promise<void>;
+  /** The same threads, all tasks counted for `share`. */
+  sharedBy(share: TaskShare): Pool;
+  /** Throws "pool/saturated" where a task would be told so now: asked before a request costs anything. */
+  checkRoom(): void;
 }

@@ -59,6 +59,8 @@ export type ProtocolVersion = 0 | 1 | 2;
 export interface Exchange {
   readonly repository: Repository;
   readonly version: ProtocolVersion;
+  /** Who asks, for his fair part of the pool: a user, or where nobody says who he is the address he comes from. */
+  readonly caller: string;
   /** Over HTTP every request stands alone: no state is kept between them. False on SSH. */
   readonly stateless: boolean;
   readonly input: ByteSource;

@@ -101,6 +101,7 @@ class Push {
   async #begin(): Promise<Ingest> {
     await this.#bringPromised();
     return this.#exchange.repository.objects.beginIngest({
+      pool: this.#services.pool,
       fsck: this.#services.policy.fsck,
       signal: this.#exchange.signal,
       onProgress: (progress) => this.#progress.update(progress),

@@ -84,8 +84,6 @@ export interface LakefsSettings {
   readonly refsWaitMs?: number;
   readonly mappingSeed: Mapping;
   readonly landing: LandingPolicy;
-  /** Threads that synthesis may take. */
-  readonly threads: number;
   /** Distance of two looks at the heads of repositories in use; 0: only webhooks tell. */
   readonly pollMs: number;
   readonly log: Log;
@@ -114,7 +112,7 @@ export class Repositories {
   constructor(options: RepositoriesOptions) {
     this.#options = options;
     const { lakefs } = options;
-    this.#synthesisTasks = new Semaphore(lakefs?.threads ?? 1);
+    this.#synthesisTasks = new Semaphore(synthesisTasks(options.services.pool.threads));
     this.#watch = lakefs && new LakefsWatch(lakefs.log, lakefs.pollMs);
   }
 
@@ -273,6 +271,11 @@ export class Repositories {
     return titles;
   }
 
+  /** The pool has so many threads now. */
+  resized(threads: number): void {
+    this.#synthesisTasks.resize(synthesisTasks(threads));
+  }
+
   /** lakeFS has told of a change: the heads are read in the background, of a repository that nobody has asked for yet too. */
   lakefsChanged(repository: string): void {
     const { lakefs } = this.#options;
@@ -313,8 +316,9 @@ export class Repositories {
     const { services, lakefs } = this.#options;
     if (lakefs === undefined) return undefined;
     const manifests = new ManifestStore(services.store, id, "refs/heads/main");
-    const objects = new ManifestObjects(services, manifests, id);
-    const { store, pool, incoming } = services;
+    const { store, incoming } = services;
+    const pool = services.pool.sharedBy({ repository: id, caller: id }); // what is read for all, or landed for one
+    const objects = new ManifestObjects({ ...services, pool }, manifests, id);
     const { access, client: shared, mappingSeed, log } = lakefs;
     const manifestRefs = new ManifestRefs(manifests, store, id);
     const synthesisTasks = this.#synthesisTasks;
@@ -347,6 +351,11 @@ async function mayList(title: string, asker: Asker): Promise<boolean> {
   if (asker === MAY_ALL) return true;
   const [name] = candidatesOf(readRepositoryName(title)) as [TypedName];
   return (await asker.role(placeOf(name, "ours"))) !== undefined;
+}
+
+/** One thread is left for requests. */
+function synthesisTasks(threads: number): number {
+  return Math.max(1, threads - 1);
 }
 
 function hubName({ type, namespace, name }: TypedName): string {

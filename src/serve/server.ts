@@ -1,6 +1,6 @@
 /** The conversations of one server, behind what the transports ask for (services.ts). */
 import type { Caller } from "../auth/caller.js";
-import { asFault } from "../base/fault.js";
+import { asFault, Fault } from "../base/fault.js";
 import { faultFacts, type Log } from "../observe/log.js";
 import type { Metrics, Outcome } from "../observe/metrics.js";
 import type { Pool } from "../pool/tasks.js";
@@ -38,7 +38,7 @@ export class GitServer implements Services {
   readonly lfs: LfsService | undefined;
   readonly #options: ServerOptions;
   readonly #door: Door;
-  #stopping = false;
+  #phase: "serving" | "draining" | "stopping" = "serving";
 
   constructor(options: ServerOptions) {
     this.version = options.version;
@@ -82,12 +82,20 @@ export class GitServer implements Services {
   }
 
   uploadPack(exchange: Exchange): Promise<void> {
-    return uploadPack(tracedExchange(exchange, "upload-pack", this.#options.log), this.#options.fetch);
+    const traced = tracedExchange(exchange, "upload-pack", this.#options.log);
+    return uploadPack(traced, { ...this.#options.fetch, pool: this.#poolFor(exchange) });
   }
 
   async receivePack(exchange: Exchange): Promise<void> {
+    const pool = this.#poolFor(exchange);
+    pool.checkRoom(); // the client is told to come again before it has sent its pack
     if (exchange.repository.created) await this.#door.created(exchange.repository);
-    return receivePack(tracedExchange(exchange, "receive-pack", this.#options.log), { ...this.#options, offer: this.#offerOf(exchange.repository) });
+    const traced = tracedExchange(exchange, "receive-pack", this.#options.log);
+    return receivePack(traced, { ...this.#options, pool, offer: this.#offerOf(exchange.repository) });
+  }
+
+  #poolFor({ repository, caller }: Exchange): Pool {
+    return this.#options.pool.sharedBy({ repository: repository.id, caller });
   }
 
   #offerOf({ atomic }: Repository): Offer {
@@ -104,12 +112,21 @@ export class GitServer implements Services {
   }
 
   async notReady(): Promise<string | undefined> {
-    return this.#stopping ? "stopping" : undefined;
+    return this.#phase === "serving" ? undefined : this.#phase;
   }
 
-  /** From here on `/readyz` says no, so that a balancer sends nobody; running requests go on. */
+  checkServing(): void {
+    if (this.#phase === "stopping") throw new Fault("server/stopping");
+  }
+
+  /** From here on `/readyz` says no, so that a balancer sends nobody; who comes all the same is served. */
+  drain(): void {
+    this.#phase = "draining";
+  }
+
+  /** From here on no new request is taken; running ones go on. */
   stop(): void {
-    this.#stopping = true;
+    this.#phase = "stopping";
   }
 
   lakefsChanged(lakefsRepository: string): void {

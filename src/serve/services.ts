@@ -44,6 +44,9 @@ export interface Services {
   /** Undefined: ready to serve; otherwise why not. */
   notReady(): Promise<string | undefined>;
 
+  /** Throws "server/stopping" where no new request is taken any more. */
+  checkServing(): void;
+
   /** lakeFS has told of a change: its heads are read, before anyone asks. Returns at once. */
   lakefsChanged(lakefsRepository: string): void;
 

@@ -88,6 +88,7 @@ class Routes {
     if (this.#options.loopbackOnly) checkLoopback(request, this.#options.corsOrigins);
     const target = readPath(request.path);
     account.operation = operationOf(target);
+    if (target.kind === "repository" || target.kind === "api") this.#services.checkServing();
     switch (target.kind) {
       case "home":
         allow(request, READ);
@@ -198,7 +199,7 @@ class Routes {
       body: async (output) => {
         // http-backend leaves the line out whenever version 2 is asked for, even of receive-pack, which then speaks version 0.
         if (version !== 2) await output.write(serviceAnnouncement(service));
-        await this.#services.advertise(this.#exchange(request, repository, { version, input: request.body, output }), service);
+        await this.#services.advertise(this.#exchange(asked, repository, { version, input: request.body, output }), service);
       },
     };
   }
@@ -218,7 +219,7 @@ class Routes {
       headers: [["Content-Type", `application/x-git-${service}-result`], ...NO_CACHE],
       body: (output) =>
         inflated(request.body, isGzip, this.#inflatedBytesMax(service), (input) =>
-          converse.call(this.#services, this.#exchange(request, repository, { version, input, output })),
+          converse.call(this.#services, this.#exchange(asked, repository, { version, input, output })),
         ),
     };
   }
@@ -237,8 +238,8 @@ class Routes {
     return (this.#options.packBytesMax ?? LIMITS.packBytesMax) + LIMITS.pushCommandBytesMax;
   }
 
-  #exchange(request: HttpRequest, repository: Repository, wires: Wires) {
-    return { repository, ...wires, stateless: true, signal: request.signal };
+  #exchange({ request, client }: Asked, repository: Repository, wires: Wires) {
+    return { repository, ...wires, caller: client.source, stateless: true, signal: request.signal };
   }
 }
 

@@ -5,6 +5,7 @@
 import { STATUS_CODES } from "node:http";
 import * as uws from "uWebSockets.js";
 import { Fault } from "../base/fault.js";
+import { sleep } from "../base/flow.js";
 import type { HttpListener, HttpListenOptions, HttpRequest, HttpTransport } from "./http.js";
 import { answer, HoldBudget, type RawReply, type ReplyHead } from "./http-body.js";
 import { RequestBody } from "./http-request-body.js";
@@ -36,12 +37,17 @@ async function listen({ host, port, handler, times, tls }: HttpListenOptions): P
       const close = async (graceMs: number) => {
         uws.us_listen_socket_close(socket);
         await watch.close(graceMs);
+        // What was written last leaves with the loop's next turns; closing at once would throw it away.
+        await sleep(FLUSH_MS);
         app.close();
       };
       resolve({ kind: "uws", host, port: uws.us_socket_local_port(socket), close });
     });
   });
 }
+
+/** From the last reply of a listener to the end of its connections. */
+const FLUSH_MS = 100;
 
 type ListenCallback = (socket: uws.us_listen_socket | false) => void;
 

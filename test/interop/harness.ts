@@ -54,7 +54,7 @@ export async function startLakepack(t: Test, options: LakepackOptions = {}): Pro
   await chmod(join(trap, "git"), 0o755);
   const data = options.data ?? join(folder, "data");
   const args = ["serve", "--listen", "127.0.0.1:0", "--data", data, "--log-level", "info", ...(options.args ?? [])];
-  const env = { PATH: `${trap}:${process.env["PATH"]}`, HOME: folder, ...options.env };
+  const env = { PATH: `${trap}:${process.env["PATH"]}`, HOME: folder, LAKEPACK_DRAIN_SECONDS: "0", ...options.env };
   const child = spawn(process.execPath, [MAIN, ...args], { cwd: folder, env, stdio: ["ignore", "pipe", "pipe"] });
   const server = await started(child, data);
   t.teardown(async () => {

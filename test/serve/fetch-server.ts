@@ -125,6 +125,7 @@ function services(deps: UploadPackDeps, repositories: ReadonlyMap<string, Reposi
     metrics: async () => ({ contentType: deps.metrics.contentType, text: await deps.metrics.text() }),
     lakefsChanged: () => undefined,
     notReady: async () => undefined,
+    checkServing: () => undefined,
     ended: (entry) => void ended.push(entry),
   };
 }
@@ -149,7 +150,7 @@ async function converse(socket: Socket, deps: UploadPackDeps, repositories: Read
   if (repository === undefined) return void socket.destroy();
   const input = packets.rest();
   const output: ByteSink = { write: (bytes) => new Promise((resolve, reject) => void socket.write(Buffer.from(bytes), (error) => (error ? reject(error) : resolve()))) };
-  const exchange: Exchange = { repository, version, stateless: false, input, output, signal: abort.signal };
+  const exchange: Exchange = { repository, version, caller: "test", stateless: false, input, output, signal: abort.signal };
   try {
     await advertiseUploadPack(exchange, deps);
     await uploadPack(exchange, deps);

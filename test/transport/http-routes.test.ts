@@ -65,6 +65,7 @@ class FakeServices implements Services {
   async notReady(): Promise<string | undefined> {
     return this.titles.length === 0 ? "starting" : undefined;
   }
+  checkServing(): void {}
   lakefsChanged(repository: string): void {
     this.changed.push(repository);
   }

@@ -1,5 +1,6 @@
 /** Tasks that misbehave, for the pool's own tests. */
 import { Fault } from "../../../src/base/fault.js";
+import { TaskWatch } from "../../../src/pool/control.js";
 import type { TaskControl } from "../../../src/pool/tasks.js";
 
 type Request<T = unknown> = TaskControl & T;
@@ -30,4 +31,16 @@ export function deaf(): never {
 
 export function die(): never {
   process.exit(3);
+}
+
+/** Waits for something that never comes, with a thread that is otherwise well. */
+export function wait({ ms }: Request<{ ms: number }>): Promise<string> {
+  return new Promise((resolve) => setTimeout(() => resolve("waited"), ms));
+}
+
+/** Computes for `ms` and says at each look that it lives. */
+export function compute({ control, ms }: Request<{ ms: number }>): string {
+  const watch = new TaskWatch(control);
+  for (const end = Date.now() + ms; Date.now() < end; ) watch.check();
+  return "computed";
 }

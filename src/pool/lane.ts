@@ -1,0 +1,64 @@
+/**
+ * One thread of the pool: a Piscina of its own. The library changes its number of threads only by what it keeps private, and puts every task with
+ * an abort signal into a list of its own in front of the queue it was given, so that no order but that of arrival is possible; of one thread
+ * it is asked for one task at a time, and does what it does well: start, abort, replace.
+ */
+import { fileURLToPath } from "node:url";
+import { Piscina } from "piscina";
+import { sleep } from "../base/flow.js";
+import { LIMITS } from "../base/limits.js";
+import type { DispatchReply, DispatchRequest } from "./dispatch.js";
+import type { TransferList } from "./tasks.js";
+
+const CODE = fileURLToPath(new URL("./dispatch.js", import.meta.url));
+
+export interface LaneData {
+  readonly kernelsModule: WebAssembly.Module;
+  readonly doors?: string | undefined;
+}
+
+export class Lane {
+  readonly #piscina: Piscina;
+  /** One word: threads of this lane that have loaded their code (dispatch.ts). */
+  readonly #loaded = new Int32Array(new SharedArrayBuffer(4));
+  /** Threads it has had: the first, and one for each that was ended or died. */
+  #threads = 1;
+  /** It has a task. */
+  busy = false;
+  /** It gets no more tasks. */
+  retired = false;
+
+  constructor({ kernelsModule, doors }: LaneData) {
+    this.#piscina = new Piscina({
+      filename: CODE,
+      minThreads: 1,
+      maxThreads: 1,
+      idleTimeout: Number.POSITIVE_INFINITY,
+      workerData: { kernelsModule, loaded: this.#loaded.buffer, doors },
+      recordTiming: false,
+    });
+    // A thread that dies between tasks is replaced by the library; its error belongs to no request.
+    this.#piscina.on("error", () => undefined);
+    this.#piscina.on("workerDestroy", () => {
+      this.#threads++;
+    });
+  }
+
+  /** Threads of it that were ended or died. */
+  get replaced(): number {
+    return this.#threads - 1;
+  }
+
+  /** Rejects with the library's own errors; `force` ends the thread under the task. */
+  async run(task: DispatchRequest, force: AbortSignal, transfer: TransferList | undefined): Promise<DispatchReply> {
+    return (await this.#piscina.run(task, { signal: force, ...(transfer === undefined ? {} : { transferList: transfer as never }) })) as DispatchReply;
+  }
+
+  /** Node.js aborts the whole process when a thread is ended while it loads its modules: waits for one that has just begun. */
+  async close(): Promise<void> {
+    this.retired = true;
+    for (let waitedMs = 0; waitedMs < LIMITS.taskAbortGraceMs && Atomics.load(this.#loaded, 0) < this.#threads; waitedMs += LIMITS.controlLookMs)
+      await sleep(LIMITS.controlLookMs);
+    await this.#piscina.destroy();
+  }
+}
