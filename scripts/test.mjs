@@ -53,7 +53,7 @@ if (files.length < found.length) console.log("not run: test/large (npm run test:
 const output = join(root, "dist/test.tap");
 const tap = spawnSync(
   process.execPath,
-  [join(root, "node_modules/tap/dist/esm/run.mjs"), "run", "--reporter=terse", `--output-file=${output}`, "--jobs=2", ...files],
+  [join(root, "node_modules/tap/dist/esm/run.mjs"), "run", "--reporter=terse", `--output-file=${output}`, "--jobs=2", ...(large ? ["--timeout=3600"] : []), ...files],
   { cwd: root, stdio: "inherit", env: { ...process.env, ...(large ? { TEST_LARGE: "1" } : {}) } },
 );
 

@@ -115,7 +115,7 @@ export interface Reading {
 /** A real lakepack beside it, and what it takes until stock git sees `commits` commits on main. */
 export async function readGenerated(t: Test, { proxy, source }: GeneratedLake): Promise<{ readonly url: string; read(): Promise<Reading> }> {
   const { endpoint, accessKeyId, secretAccessKey } = proxy.server.access;
-  const env = { LAKEPACK_LAKEFS_ENDPOINT: endpoint, LAKEPACK_LAKEFS_ACCESS_KEY_ID: accessKeyId, LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: secretAccessKey };
+  const env = { LAKEPACK_LAKEFS_ENDPOINT: endpoint, LAKEPACK_LAKEFS_ACCESS_KEY_ID: accessKeyId, LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: secretAccessKey, LAKEPACK_LAKEFS_REFS_WAIT_SECONDS: "3600" };
   const server = await startLakepack(t, { env });
   const url = `${server.url}/lakefs/${source.name}.git`;
   const read = async () => {

@@ -29,7 +29,7 @@ t.test("100,000 objects of a real lakeFS", { skip, timeout: 900_000 }, async (t)
   const source = await createSource(lakefs);
   await commitMany(lakefs.client, source.name, { from: 0, to: 100_000, bytes: 300 });
   const { endpoint, accessKeyId, secretAccessKey } = lakefs.access;
-  const env = { LAKEPACK_LAKEFS_ENDPOINT: endpoint, LAKEPACK_LAKEFS_ACCESS_KEY_ID: accessKeyId, LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: secretAccessKey };
+  const env = { LAKEPACK_LAKEFS_ENDPOINT: endpoint, LAKEPACK_LAKEFS_ACCESS_KEY_ID: accessKeyId, LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: secretAccessKey, LAKEPACK_LAKEFS_REFS_WAIT_SECONDS: "3600" };
   const server = await startLakepack(t, { env });
   const watch = new RssWatch([server.pid]);
   t.match(await git(["ls-remote", `${server.url}/lakefs/${source.name}.git`, "refs/heads/main"]), /refs\/heads\/main/);
