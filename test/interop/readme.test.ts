@@ -20,9 +20,9 @@ function freePort(): Promise<number> {
 }
 
 /** `npm start -- --listen … --data …`, resolved when it says where it serves; what it printed. */
-async function start(t: Test, port: number, data: string): Promise<string> {
+async function start(t: Test, port: number, data: string, env: Readonly<Record<string, string>> = {}): Promise<string> {
   const args = ["start", "--", "--listen", `127.0.0.1:${port}`, "--data", data];
-  const child = spawn("npm", args, { cwd: ROOT, stdio: ["ignore", "pipe", "ignore"], detached: true });
+  const child = spawn("npm", args, { cwd: ROOT, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "ignore"], detached: true });
   t.teardown(async () => {
     const ended = new Promise((resolve) => child.once("close", resolve));
     process.kill(-(child.pid as number), "SIGTERM"); // the group we made: npm and what it started
@@ -57,4 +57,19 @@ t.test("the first session works as printed", { timeout: 180_000 }, async (t) => 
   const fsck = spawnSync("git", ["fsck", "--full", "--strict"], { cwd: join(folder, "copy"), env, encoding: "utf8" });
   t.equal(fsck.status, 0);
   t.equal(fsck.stdout + fsck.stderr.replace(/^Checking.*$/gm, "").trim(), "", "a silent fsck");
+});
+
+t.test("the commands for users and tokens work as printed", { timeout: 180_000 }, async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "lakepack-readme-"));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const port = await freePort();
+  const data = join(folder, "data");
+  t.match(await start(t, port, data, { LAKEPACK_AUTH: "token" }), /shown this once:\n {2}lpk_[a-z2-7]{32}\n/);
+  const commands = /```sh users\n([\s\S]*?)```/.exec(README)?.[1] ?? "";
+  const script = commands.replaceAll("127.0.0.1:8080", `127.0.0.1:${port}`).replace("dist/src", join(ROOT, "dist/src"));
+  const env = { PATH: process.env["PATH"], HOME: folder, GIT_CONFIG_NOSYSTEM: "1", GIT_TERMINAL_PROMPT: "0", LAKEPACK_DATA: data };
+  const shell = spawnSync("bash", ["-e", "-c", script], { cwd: folder, env, encoding: "utf8" });
+  t.equal(shell.status, 0, shell.stderr);
+  t.match(shell.stdout, /created ada\ncreated ada\/my-model\ncreated bob\nada\/my-model\tprivate\nada\/my-model\tprivate\nbob\twrite\n/);
+  t.match(shell.stdout, /\tada\twrite\tlaptop\tused 20.*\texpires 20.*\n$/);
 });
