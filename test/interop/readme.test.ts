@@ -70,6 +70,6 @@ t.test("the commands for users and tokens work as printed", { timeout: 180_000 }
   const env = { PATH: process.env["PATH"], HOME: folder, GIT_CONFIG_NOSYSTEM: "1", GIT_TERMINAL_PROMPT: "0", LAKEPACK_DATA: data };
   const shell = spawnSync("bash", ["-e", "-c", script], { cwd: folder, env, encoding: "utf8" });
   t.equal(shell.status, 0, shell.stderr);
-  t.match(shell.stdout, /created ada\ncreated ada\/my-model\ncreated bob\nada\/my-model\tprivate\nada\/my-model\tprivate\nbob\twrite\n/);
+  t.match(shell.stdout, /created ada\ncreated ada\/my-model\nada\/my-model\tprivate\ncreated bob\nada\/my-model\tprivate\nbob\twrite\n/);
   t.match(shell.stdout, /\tada\twrite\tlaptop\tused 20.*\texpires 20.*\n$/);
 });
