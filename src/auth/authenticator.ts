@@ -18,21 +18,11 @@ export class Authenticator {
    * slowing guesses down. Throws "auth/failed", "auth/throttled".
    */
   async identify(header: string | undefined, source: string, signal: AbortSignal): Promise<Caller> {
-    const token = await this.#slowed(source, signal, async () => readCredentials(header));
-    if (token === undefined) return ANONYMOUS;
-    const caller = await this.#accounts.signIn(token);
+    if (header === undefined) return ANONYMOUS;
+    const token = readCredentials(header);
+    const caller = token === undefined ? undefined : await this.#accounts.signIn(token);
     if (caller !== undefined) return caller;
-    return this.#slowed(source, signal, async () => {
-      throw new Fault("auth/failed", { reason: "it is not known here" });
-    });
-  }
-
-  async #slowed<T>(source: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    try {
-      return await work();
-    } catch (error) {
-      await this.#failed.failed(source, signal);
-      throw error;
-    }
+    await this.#failed.failed(source, signal);
+    throw new Fault("auth/failed", { reason: token === undefined ? "a token of this server begins with lpk_" : "it is not known here" });
   }
 }

@@ -50,13 +50,9 @@ export class Door {
     }
   }
 
-  /** For a link that carries its own proof, which is checked afterwards: whoever calls one learns nothing else. Throws "lfs/proof". */
-  async resolveLinked(name: RepositoryName, wants: Wants, signal: AbortSignal): Promise<Repository> {
-    try {
-      return await this.#repositories.resolve(name, wants === "write", signal);
-    } catch (error) {
-      throw this.#guard !== undefined && asFault(error).code.startsWith("repository/") ? new Fault("lfs/proof") : error;
-    }
+  /** For a link whose proof was good for this name: it stands in for a caller. Throws "repository/missing", "repository/read-only". */
+  resolveLinked(name: RepositoryName, wants: Wants, signal: AbortSignal): Promise<Repository> {
+    return this.#repositories.resolve(name, wants === "write", signal);
   }
 
   /** Titles of those the caller may read, sorted; the first `count`. */

@@ -6,6 +6,7 @@ import { answerBatch, type BatchReply, complaint, type LfsOperation, readBatchRe
 import type { LinkProofs, LinkPurpose } from "../lfs/proof.js";
 import type { LfsObject, LfsStore } from "../lfs/store.js";
 import type { Repository } from "./conversation.js";
+import { type RepositoryName, titleOf } from "./repository-name.js";
 
 export interface LfsOptions {
   readonly proofs: LinkProofs;
@@ -13,15 +14,23 @@ export interface LfsOptions {
   readonly storeOf: (repository: Repository) => LfsStore;
 }
 
-/** A link as it was called: its proof is checked before anything else. */
-export interface LinkCall {
-  readonly repository: Repository;
+/** A link as it was called, before its repository is looked up. */
+export interface LinkAsked {
+  /** The name in its address. */
+  readonly asked: RepositoryName;
   readonly object: LfsObject;
   readonly proof: string | null;
+}
+
+/** The same with its repository: the proof is checked before anything else. */
+export interface LinkCall extends LinkAsked {
+  readonly repository: Repository;
   readonly signal: AbortSignal;
 }
 
 export interface BatchCall {
+  /** The name in its address. */
+  readonly asked: RepositoryName;
   readonly repository: Repository;
   /** The LFS address of the repository as the client spells it: "http://host/ns/name.git/info/lfs". */
   readonly base: string;
@@ -46,15 +55,22 @@ export class LfsService {
     return readBatchRequest(body).operation;
   }
 
-  batch({ repository, base, body, signal }: BatchCall): Promise<BatchReply> {
+  batch({ asked, repository, base, body, signal }: BatchCall): Promise<BatchReply> {
     const { proofs } = this.#options;
-    const proof = (purpose: LinkPurpose, object: LfsObject) => proofs.make({ purpose, repository: repository.id, ...object }, LIMITS.lfsLinkSeconds);
+    const proof = (purpose: LinkPurpose, object: LfsObject) => proofs.make({ purpose, asked: titleOf(asked), repository: repository.id, ...object }, LIMITS.lfsLinkSeconds);
     const address = ({ oid, size }: LfsObject) => `${base}/objects/${oid}/${size}`;
     const links = {
       transfer: (operation: LfsOperation, object: LfsObject) => `${address(object)}?proof=${proof(operation, object)}`,
       verify: (object: LfsObject) => `${base}/objects/verify?proof=${proof("verify", object)}`,
     };
     return answerBatch(readBatchRequest(body), this.#options.storeOf(repository), links, signal);
+  }
+
+  /** Whether a link was made here at all, from its address alone. Throws "lfs/proof", "http/bad-request". */
+  admit({ asked, object, proof }: LinkAsked, purpose: LinkPurpose): void {
+    const wrong = complaint(object);
+    if (wrong !== undefined) throw new Fault("http/bad-request", { reason: wrong });
+    this.#options.proofs.checkAddress(proof, { purpose, asked: titleOf(asked), oid: object.oid, size: object.size });
   }
 
   /** Takes an object's content. Throws "lfs/proof", "lfs/mismatch". */
@@ -83,10 +99,8 @@ export class LfsService {
     return store;
   }
 
-  #checked({ repository, object, proof }: LinkCall, purpose: LinkPurpose): LfsStore {
-    const wrong = complaint(object);
-    if (wrong !== undefined) throw new Fault("http/bad-request", { reason: wrong });
-    this.#options.proofs.check(proof, { purpose, repository: repository.id, oid: object.oid, size: object.size });
+  #checked({ asked, repository, object, proof }: LinkCall, purpose: LinkPurpose): LfsStore {
+    this.#options.proofs.check(proof, { purpose, asked: titleOf(asked), repository: repository.id, oid: object.oid, size: object.size });
     return this.#options.storeOf(repository);
   }
 

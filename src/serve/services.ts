@@ -21,7 +21,7 @@ export interface Services {
   /** Throws "auth/required", "auth/forbidden", "repository/missing"; to write, a repository that the caller may make by a push is not missing. */
   resolve(name: RepositoryName, caller: Caller, wants: Wants, signal: AbortSignal): Promise<Repository>;
 
-  /** The same for a link whose proof stands in for a caller, and is checked by `lfs`. Throws "lfs/proof". */
+  /** The same for a link that `lfs` has admitted: its proof stands in for a caller. */
   resolveLinked(name: RepositoryName, wants: Wants, signal: AbortSignal): Promise<Repository>;
 
   /**

@@ -45,7 +45,7 @@ export class Clients {
     const host = said.host ?? request.header("host") ?? "localhost";
     const scheme = said.scheme ?? (tls ? "https" : "http");
     const base = publicUrl === "" ? `${scheme}://${host}` : publicUrl;
-    const isLocal = isLoopback(isIPv6(address) ? `[${address}]` : address) && isLoopback(host) && !isForwarded(request);
+    const isLocal = isLoopbackAddress(address) && isLoopback(host) && !isForwarded(request);
     return { address, source: sourceOf(address), base, isLocal };
   }
 
@@ -134,6 +134,11 @@ function plainAddress(address: string): string {
   const groups = isIPv6(address) ? ipv6Groups(address) : [];
   if (groups.length !== 8 || !groups.slice(0, 5).every((group) => group === 0) || groups[5] !== 0xffff) return address;
   return groups.slice(6).flatMap((group) => [group >> 8, group & 0xff]).join(".");
+}
+
+function isLoopbackAddress(address: string): boolean {
+  if (!isIPv6(address)) return address.startsWith("127.");
+  return ipv6Groups(address).every((group, at) => group === (at === 7 ? 1 : 0));
 }
 
 function sourceOf(address: string): string {

@@ -14,6 +14,7 @@ import type { LfsObject } from "../lfs/store.js";
 import type { Repository } from "../serve/conversation.js";
 import type { Wants } from "../serve/door.js";
 import type { LfsService } from "../serve/lfs.js";
+import type { RepositoryName } from "../serve/repository-name.js";
 import type { HttpReply, HttpRequest } from "./http.js";
 import { CHALLENGE, faultReply, NO_CACHE } from "./http-fault.js";
 import { readJsonBody } from "./http-json.js";
@@ -27,6 +28,8 @@ export interface LfsRoute {
   readonly request: HttpRequest;
   /** "http://host", as the client spells us. */
   readonly base: string;
+  /** The repository's name in the address. */
+  readonly name: RepositoryName;
   /** What follows `info/lfs/`. */
   readonly file: string;
   readonly lfs: LfsService;
@@ -61,31 +64,36 @@ export function lfsFaultReply(error: unknown, requestId: string): HttpReply {
   return { ...plain, headers, body: utf8(JSON.stringify({ message, request_id: requestId })) };
 }
 
-async function batch({ request, base, lfs, resolve }: LfsRoute): Promise<HttpReply> {
+async function batch({ request, base, name, lfs, resolve }: LfsRoute): Promise<HttpReply> {
   const body = await readJson(request);
   const repository = await resolve(lfs.operation(body) === "upload" ? "write" : "read");
   const address = `${base}${request.path.slice(0, -"/objects/batch".length)}`;
-  return json(await lfs.batch({ repository, base: address, body, signal: request.signal }));
+  return json(await lfs.batch({ asked: name, repository, base: address, body, signal: request.signal }));
 }
 
-async function verify({ request, lfs, resolveLinked }: LfsRoute): Promise<HttpReply> {
+async function verify({ request, name, lfs, resolveLinked }: LfsRoute): Promise<HttpReply> {
   const { oid, size } = ((await readJson(request)) ?? {}) as { oid?: unknown; size?: unknown };
   if (typeof oid !== "string" || typeof size !== "number") throw new Fault("http/bad-request", { reason: "verify names an oid and a size" });
-  await lfs.verify({ repository: await resolveLinked("write"), object: { oid, size }, proof: proofOf(request), signal: request.signal });
+  const link = { asked: name, object: { oid, size }, proof: proofOf(request) };
+  lfs.admit(link, "verify");
+  await lfs.verify({ ...link, repository: await resolveLinked("write"), signal: request.signal });
   return json({});
 }
 
-async function upload({ request, lfs, resolveLinked }: LfsRoute, object: LfsObject): Promise<HttpReply> {
+async function upload({ request, name, lfs, resolveLinked }: LfsRoute, object: LfsObject): Promise<HttpReply> {
   const announced = request.header("content-length");
   if (announced !== undefined && Number(announced) !== object.size) throw new Fault("lfs/mismatch", { size: object.size, announced });
-  const repository = await resolveLinked("write");
-  await lfs.upload({ repository, object, proof: proofOf(request), signal: request.signal }, request.body);
+  const link = { asked: name, object, proof: proofOf(request) };
+  lfs.admit(link, "upload");
+  await lfs.upload({ ...link, repository: await resolveLinked("write"), signal: request.signal }, request.body);
   return { status: 200, headers: [...NO_CACHE], body: new Uint8Array(0) };
 }
 
-async function download({ request, lfs, resolveLinked }: LfsRoute, object: LfsObject): Promise<HttpReply> {
+async function download({ request, name, lfs, resolveLinked }: LfsRoute, object: LfsObject): Promise<HttpReply> {
   const { signal } = request;
-  const store = await lfs.download({ repository: await resolveLinked("read"), object, proof: proofOf(request), signal });
+  const link = { asked: name, object, proof: proofOf(request) };
+  lfs.admit(link, "download");
+  const store = await lfs.download({ ...link, repository: await resolveLinked("read"), signal });
   const { oid, size } = object;
   const tag = `"${oid}"`;
   const condition = request.header("if-range");

@@ -230,7 +230,7 @@ class Routes {
     const { request, client, name } = asked;
     const resolve = (wants: Wants) => this.#resolve(asked, wants);
     const resolveLinked = (wants: Wants) => this.#services.resolveLinked(name, wants, request.signal);
-    return lfsReply({ request, base: client.base, file, lfs, resolve, resolveLinked });
+    return lfsReply({ request, base: client.base, name, file, lfs, resolve, resolveLinked });
   }
 
   #inflatedBytesMax(service: GitService): number {

@@ -1,6 +1,7 @@
 /** Who may what: every caller times every operation, as one table, on a real server beside a real lakeFS. */
 import { createHash } from "node:crypto";
 import t, { type Test } from "tap";
+import { kohakuHubName } from "../../src/lakefs/repository-names.js";
 import { skipLakefs, startLakefs } from "../lakefs/servers.js";
 import { type Guarded, startGuarded } from "./accounts-rig.js";
 import { commit, git, tempFolder, tryGit } from "./harness.js";
@@ -205,6 +206,15 @@ t.test("lakeFS's own names and single commits are for administrators, until they
     [`${place}: page`, { path: place }, expected],
   ];
   await check(t, server, tokens, [...rows(path, ADMINISTRATORS), [`${path}: push`, service(path, "receive-pack", "0000"), ADMINISTRATORS]]);
+  const calls = async () => Number(/lakepack_lakefs_calls_total\{call="getRepository"\} (\d+)/.exec(await (await ask(server, { path: "/metrics" }, undefined)).text())?.[1] ?? 0);
+  const before = await calls();
+  const other = await emptyRepository(lakefs, "untouched");
+  for (const place of [`/lakefs/${other}`, "/lakefs/none"]) {
+    for (const token of [tokens.anonymous, tokens.stranger]) for (const [, request] of rows(place, ADMINISTRATORS)) await ask(server, request, token);
+    await ask(server, { path: `${place}.git/info/lfs/objects/${OBJECT.oid}/${OBJECT.size}?proof=9999999999-${"a".repeat(32)}-${"a".repeat(64)}` }, undefined);
+  }
+  t.ok(before > 0, "they are counted");
+  t.equal(await calls(), before, "for whom it is not, nothing is asked of lakeFS");
   const missing = "/lakefs/no-such-repository";
   t.equal((await ask(server, refs(missing, "upload-pack"), tokens.admin)).status, 404);
   t.equal((await ask(server, refs(missing, "upload-pack"), tokens.anonymous)).status, 401);
@@ -216,6 +226,23 @@ t.test("lakeFS's own names and single commits are for administrators, until they
   await check(t, server, tokens, rows(path, row(401, 200, 404, 404, 200, 404, 404)));
   await server.command("repo.visibility", { name: `lakefs/${name}`, visibility: "public" });
   await check(t, server, tokens, [...rows(path, READ_PUBLIC), [`${path}: push`, refs(path, "receive-pack"), row(401, 403, 403, 403, 200, 403, 403)]]);
+});
+
+t.test("names that a hub computes are for administrators, until they are opened", { skip: skipLakefs, timeout: 180_000 }, async (t) => {
+  const lakefs = await startLakefs(t);
+  const name = kohakuHubName("model", "acme/hubmodel");
+  await lakefs.client.createRepository({ name, storage_namespace: lakefs.namespace(name), default_branch: "main" }, signal);
+  const server = await startGuarded(t, { env: { ...settingsFor(lakefs), LAKEPACK_NAMING: "kohakuhub" } });
+  const tokens = await callers(server);
+  const rows = (expected: Row, push: Row): Awaited<ReturnType<typeof table>> => [
+    ["computed: info/refs", refs("/acme/hubmodel", "upload-pack"), expected],
+    ["computed: typed", refs("/models/acme/hubmodel", "upload-pack"), expected],
+    ["computed: API", { path: "/api/repos/acme/hubmodel" }, expected],
+    ["computed: push", refs("/acme/hubmodel", "receive-pack"), push],
+  ];
+  await check(t, server, tokens, rows(ADMINISTRATORS, row(401, 404, 404, 404, 403, 404, 404)));
+  await server.command("repo.grant", { name: "acme/hubmodel", user: "rita", role: "read" });
+  await check(t, server, tokens, rows(row(401, 200, 404, 404, 200, 404, 404), row(401, 403, 404, 404, 403, 404, 404)));
 });
 
 t.test("what is not for somebody answers as what is not there: words, headers and time", { timeout: 120_000 }, async (t) => {

@@ -102,3 +102,18 @@ function isFree(port: number): Promise<boolean> {
     server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
   });
 }
+
+t.test("the commands for users and tokens work as printed", { timeout: 180_000 }, async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "lakepack-readme-"));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const port = await freePort();
+  const data = join(folder, "data");
+  t.match(await start(t, port, data, { LAKEPACK_AUTH: "token" }), /shown this once:\n {2}lpk_[a-z2-7]{32}\n/);
+  const commands = /```sh users\n([\s\S]*?)```/.exec(README)?.[1] ?? "";
+  const script = commands.replaceAll("127.0.0.1:8080", `127.0.0.1:${port}`).replace("dist/src", join(ROOT, "dist/src"));
+  const env = { PATH: process.env["PATH"], HOME: folder, GIT_CONFIG_NOSYSTEM: "1", GIT_TERMINAL_PROMPT: "0", LAKEPACK_DATA: data };
+  const shell = spawnSync("bash", ["-e", "-c", script], { cwd: folder, env, encoding: "utf8" });
+  t.equal(shell.status, 0, shell.stderr);
+  t.match(shell.stdout, /created ada\ncreated ada\/my-model\nada\/my-model\tprivate\ncreated bob\nada\/my-model\tprivate\nbob\twrite\n/);
+  t.match(shell.stdout, /\tada\twrite\tlaptop\tused 20.*\texpires 20.*\n$/);
+});

@@ -59,6 +59,7 @@ t.test("sources that belong together, and this machine", async (t) => {
   const isLocal = (remote: string, headers: Readonly<Record<string, string>>) => clients.of(request(remote, headers)).isLocal;
   t.equal(isLocal("127.0.0.1", { host: "localhost:8080" }), true);
   t.equal(isLocal("::1", { host: "[::1]:8080" }), true);
+  t.equal(isLocal("0000:0000:0000:0000:0000:0000:0000:0001", { host: "localhost" }), true, "as uWebSockets.js spells it");
   t.equal(isLocal("127.0.0.1", { host: "hub.example" }), false, "through a proxy that keeps the name");
   t.equal(isLocal("127.0.0.1", { host: "localhost", "x-forwarded-for": "127.0.0.1" }), false);
   t.equal(isLocal("192.0.2.1", { host: "localhost" }), false);
