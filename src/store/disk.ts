@@ -81,7 +81,7 @@ export class DiskStore implements Store {
       await files.link(temporary, path);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw storeFault(error, key);
-      await syncPath(dirname(path)); // what is there counts for the caller as if it had put it
+      await this.#settleFound(path);
       throw new Fault("store/exists", { key });
     } finally {
       await files.unlink(temporary);
@@ -178,6 +178,11 @@ export class DiskStore implements Store {
     await this.#ensureFolder(dirname(path));
     const temporary = await this.#writeTemporary(path, bytes);
     await this.#rename(temporary, path);
+    await syncPath(dirname(path));
+  }
+
+  /** What is there counts for the caller as if it had put it, and the process that did may have died before its sync. */
+  async #settleFound(path: string): Promise<void> {
     await syncPath(dirname(path));
   }
 

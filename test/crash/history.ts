@@ -1,7 +1,7 @@
 /** Pushes to a recorded lakepack, and what a disk may show of them at any moment: every `ok` that was said, nothing that nobody pushed. */
 import { createHash, randomBytes } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
-import { rm, writeFile } from "node:fs/promises";
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Test } from "tap";
@@ -9,11 +9,11 @@ import { OwnLfsStore } from "../../src/lfs/own-store.js";
 import { verifyLfsObjects } from "../../src/lfs/verify-objects.js";
 import { ManifestRefs } from "../../src/odb/manifest-refs.js";
 import { ManifestStore } from "../../src/odb/manifest-store.js";
-import { type Beside, verifyRepository } from "../../src/odb/verify.js";
+import { type Beside, type Finding, verifyRepository } from "../../src/odb/verify.js";
 import type { Manifest } from "../../src/odb/manifest.js";
 import type { Pool } from "../../src/pool/tasks.js";
 import { DiskStore } from "../../src/store/disk.js";
-import { git, type Lakepack, startLakepack, tempFolder, tryGit } from "../interop/harness.js";
+import { type Lakepack, startLakepack, tempFolder, tryGit } from "../interop/harness.js";
 import { type JournalRecord, type Order, readJournal } from "./journal.js";
 
 const RECORDER = pathToFileURL(join(import.meta.dirname, "recorder.js")).href;
@@ -36,6 +36,9 @@ export class History {
   readonly folder: string;
   readonly #t: Test;
   readonly #attempts = new Map<string, Attempt[]>();
+  readonly #others = new Set<string>();
+  /** Findings by the state of a repository's folder: most crashes leave most repositories alike. */
+  readonly #verified = new Map<string, readonly Finding[]>();
   readonly #environment: Readonly<Record<string, string>>;
   server!: Lakepack;
 
@@ -95,8 +98,17 @@ export class History {
     return `${run.stdout}${run.stderr}`;
   }
 
+  /** A repository that nobody pushes to here: what its manifest names must be whole. */
+  include(repository: string): void {
+    this.#others.add(repository);
+  }
+
   failedPushes(): string[] {
     return [...this.#attempts].filter(([, attempts]) => attempts.some(({ failed }) => failed)).map(([key]) => key);
+  }
+
+  repositories(): Set<string> {
+    return new Set([...[...this.#attempts.keys()].map((key) => key.split(" ")[0] as string), ...this.#others]);
   }
 
   /** Uploads one LFS object as git-lfs does; whether the server took it. */
@@ -121,12 +133,14 @@ export class History {
     const store = new DiskStore(data);
     const folder = join(this.folder, `verify-${randomBytes(6).toString("hex")}`);
     const found: string[] = [];
-    const repositories = new Set([...this.#attempts.keys()].map((key) => key.split(" ")[0] as string));
+    const repositories = this.repositories();
     for (const repository of repositories) {
       const prefix = `repos/${repository}`;
       try {
+        const state = `${prefix} ${await digest(join(data, prefix))}`;
         const besideIt = beside === undefined ? {} : { beside: (manifest: Manifest) => beside(store, prefix, manifest) };
-        const { findings } = await verifyRepository({ store, pool, prefix, folder, signal, ...besideIt });
+        const findings = this.#verified.get(state) ?? (await verifyRepository({ store, pool, prefix, folder, signal, ...besideIt })).findings;
+        this.#verified.set(state, findings);
         found.push(...findings.map(({ file, problem }) => `${file}: ${problem}`));
         found.push(...(await verifyLfsObjects(store, prefix, signal)).findings.map(({ file, problem }) => `${file}: ${problem}`));
         if (findings.length === 0) found.push(...(await this.#wrongRefs(store, repository, acknowledged)));
@@ -194,6 +208,13 @@ export function pointerTo(content: Uint8Array): string {
   return `version https://git-lfs.github.com/spec/v1\noid sha256:${createHash("sha256").update(content).digest("hex")}\nsize ${content.length}\n`;
 }
 
-export async function headOf(work: string): Promise<string> {
-  return git(["rev-parse", "HEAD"], { cwd: work });
+/** Of all names and contents below a folder. */
+export async function digest(folder: string): Promise<string> {
+  const hash = createHash("sha1");
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
+  for (const entry of entries.sort((left, right) => (join(left.parentPath, left.name) < join(right.parentPath, right.name) ? -1 : 1))) {
+    hash.update(join(entry.parentPath, entry.name).slice(folder.length));
+    if (entry.isFile()) hash.update(await readFile(join(entry.parentPath, entry.name)));
+  }
+  return hash.digest("hex");
 }

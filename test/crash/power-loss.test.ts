@@ -1,32 +1,62 @@
 /**
- * Power loss. A history of pushes and uploads runs on the real process, recorded (recorder.ts) change by change. Then the disk is put back to what a crash
- * could have left at each moment, under many fates of what was not synced: every `ok` that was said is there and whole, nothing else is shown. And the same with the syncs of each
- * place in the code taken out in turn: the loss must be found, so a change that drops one fails here.
+ * Power loss. Histories of pushes and uploads run on the real process, recorded (recorder.ts) change by change. Then the disk is put back to what a crash
+ * could have left at each moment, under many fates of what was not synced: every `ok` that was said is there and whole, nothing else is shown. And the same
+ * with the syncs of each place in the code taken out in turn: the loss must be found, so a change that drops one fails here.
  */
-import { createHash, randomBytes } from "node:crypto";
-import { readFile, rm } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
+import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import type { Manifest } from "../../src/odb/manifest.js";
-import type { Beside } from "../../src/odb/verify.js";
-import { createPool, type ThreadPool } from "../../src/pool/pool.js";
-import type { DiskStore } from "../../src/store/disk.js";
-import { commit, git, tempFolder } from "../interop/harness.js";
-import { seeded } from "../random.js";
-import { Acknowledgements, History, pointerTo } from "./history.js";
-import type { JournalRecord } from "./journal.js";
-import { type Fate, type Fates, LossyDisk } from "./lossy-disk.js";
+import { verifyRecords } from "../../src/lakefs/verify-records.js";
+import { checkFsck, commit, git, startLakepack, tempFolder } from "../interop/harness.js";
+import { settingsFor, startBeside } from "../interop/lakefs-rig.js";
+import { skipLakefs, startLakefs } from "../lakefs/servers.js";
+import { type Examination, examineAll, losesWithout, sitesOf, testPool } from "./examination.js";
+import { History, pointerTo } from "./history.js";
 
-t.setTimeout(600_000);
+t.setTimeout(900_000);
 
 /** Enough refs that a snapshot holds them (limits: manifestRefsMax). */
 const MANY_REFS = 405;
+/** Every so many-th state gets a real server. */
+const SERVED_STRIDE = 120;
+const { signal } = new AbortController();
 
-async function testPool(t: Test): Promise<ThreadPool> {
-  const kernelsModule = new WebAssembly.Module(await readFile(new URL("../../wasm/kernels.wasm", import.meta.url)));
-  const pool = createPool({ kernelsModule, threads: 2 });
-  t.teardown(() => pool.close());
-  return pool;
+/** Every fsync of the product, by the function that needs it: what is lost without it is shown below. */
+const SITES = [
+  "lakefs/promised-list: PromisedWriter.finish, file",
+  "lfs/hashed-spool: #hashNext, file",
+  "odb/index-pack-conclude: #writeTable, file",
+  "odb/index-pack-conclude: #writeTables, file",
+  "odb/ingest: #sync, file",
+  "store/disk: #copyAcross, file",
+  "store/disk: #makeFolder, folder",
+  "store/disk: #replace, folder",
+  "store/disk: #settleFound, folder",
+  "store/disk: #writeTemporary, file",
+  "store/disk: DiskStore.publish, folder",
+  "store/disk: DiskStore.putIfAbsent, folder",
+  "store/disk: makeRoot, folder",
+];
+/** The calls behind them, a file: one that no history here reaches is noticed too. */
+const CALLS: Readonly<Record<string, number>> = {
+  "lakefs/promised-list.ts": 1,
+  "lfs/hashed-spool.ts": 1,
+  "odb/index-pack-conclude.ts": 2,
+  "odb/ingest.ts": 1,
+  "store/disk.ts": 2,
+};
+/** Sites whose loss was found. */
+const proven = new Set<string>();
+
+async function proveEach(t: Test, examination: Examination, wanted: readonly string[]): Promise<void> {
+  for (const site of sitesOf(examination.journal)) {
+    if (!wanted.includes(site)) continue;
+    const loss = await losesWithout(examination, site);
+    t.ok(loss !== undefined, `without ${site}: ${loss}`);
+    if (loss !== undefined) proven.add(site);
+  }
 }
 
 /** Pushes of every kind: first, thin, many refs at once and one more, a delete, two at a time, LFS, and a folder on another file system. */
@@ -62,116 +92,102 @@ async function everyKind(t: Test): Promise<History> {
   return history;
 }
 
-type Beyond = (store: DiskStore, prefix: string, manifest: Manifest) => Promise<Beside>;
 
-interface Examination {
-  readonly history: History;
-  readonly journal: readonly JournalRecord[];
-  readonly pool: ThreadPool;
-  readonly beyond?: Beyond;
-}
-
-interface Examined {
-  readonly states: number;
-  readonly problems: readonly string[];
-}
-
-/** Moments at which most is at stake: just before each sync is done, and when something has been acknowledged. */
-function* moments(journal: readonly JournalRecord[], ignored: string | undefined): Generator<{ disk: LossyDisk; acknowledged: Acknowledgements; isAck: boolean; at: number }> {
-  const disk = new LossyDisk(ignored);
-  const acknowledged = new Acknowledgements();
-  for (const [at, record] of journal.entries()) {
-    if (record.op === "synced") yield { disk, acknowledged, isAck: false, at };
-    if (record.op === "answer") {
-      if (acknowledged.take(record)) yield { disk, acknowledged, isAck: true, at };
-    } else disk.apply(record);
-  }
-}
-
-/** Fates of what is not synced: all alike, each one alone against all others, and by chance. */
-function fatesAt(disk: LossyDisk, random: () => number): Fates[] {
-  const uniform = (fate: Fate): Fates => () => fate;
-  const dirty = disk.dirty(({ label }) => !label.includes("/incoming/") && !label.includes("/cache"));
-  const alone = dirty.flatMap((one): Fates[] => [(node) => (node === one ? "kept" : "lost"), (node) => (node === one ? "lost" : "kept")]);
-  const choices: readonly Fate[] = ["kept", "lost", "zeros", "torn", "some"];
-  const chosen = new Map<unknown, Fate>();
-  const byChance: Fates = (node) => {
-    const fate = chosen.get(node) ?? (choices[Math.floor(random() * choices.length)] as Fate);
-    chosen.set(node, fate);
-    return fate;
-  };
-  return [uniform("lost"), uniform("kept"), uniform("zeros"), ...alone, byChance];
-}
-
-function chance(seed: number): () => number {
-  const random = seeded(seed);
-  return () => random.below(2 ** 30) / 2 ** 30;
-}
-
-async function examineAll({ history, journal, pool, beyond }: Examination, seed: number): Promise<Examined> {
-  const random = chance(seed);
-  const seen = new Set<string>();
-  const problems: string[] = [];
-  for (const { disk, acknowledged, at } of moments(journal, undefined)) {
-    for (const [index, fates] of fatesAt(disk, random).entries()) {
-      const folder = join(history.folder, "crashed");
-      disk.crash("data", folder, fates, random);
-      const state = `${await digest(folder)} ${acknowledged.refs.size} ${[...acknowledged.refs.values()].join()} ${acknowledged.lfs.size}`;
-      if (!seen.has(state)) {
-        const found = await history.problems(folder, acknowledged, pool, beyond);
-        problems.push(...found.map((problem) => `record ${at}, fate ${index}: ${problem}`));
-      }
-      seen.add(state);
-      await rm(folder, { recursive: true, force: true });
-    }
-  }
-  return { states: seen.size, problems };
-}
-
-/** Whether a crash right after something was acknowledged is found to have lost it, with this site's syncs taken out. */
-async function losesWithout({ history, journal, pool, beyond }: Examination, site: string): Promise<string | undefined> {
-  for (const { disk, acknowledged, isAck } of moments(journal, site)) {
-    if (!isAck) continue;
-    const folder = join(history.folder, "crashed");
-    disk.crash("data", folder, () => "lost", () => 0);
-    const problems = await history.problems(folder, acknowledged, pool, beyond);
-    await rm(folder, { recursive: true, force: true });
-    if (problems.length > 0) return problems[0];
-  }
-  return undefined;
-}
-
-async function digest(folder: string): Promise<string> {
-  const { readdir } = await import("node:fs/promises");
-  const hash = createHash("sha1");
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
-  for (const entry of entries.sort((left, right) => (join(left.parentPath, left.name) < join(right.parentPath, right.name) ? -1 : 1))) {
-    hash.update(join(entry.parentPath, entry.name));
-    if (entry.isFile()) hash.update(await readFile(join(entry.parentPath, entry.name)));
-  }
-  return hash.digest("hex");
-}
-
-function sitesOf(journal: readonly JournalRecord[]): string[] {
-  const disk = new LossyDisk();
-  const sites = new Set<string>();
-  for (const record of journal) {
-    if (record.op === "answer") continue;
-    disk.apply(record);
-    if (record.op === "sync") sites.add(disk.siteOf(record));
-  }
-  return [...sites].sort();
-}
-
-t.test("every kind of push", { timeout: 500_000 }, async (t) => {
+t.test("every kind of push and upload", { timeout: 600_000 }, async (t) => {
   const history = await everyKind(t);
-  const examination = { history, journal: history.journal(), pool: await testPool(t) };
-  t.comment(sitesOf(examination.journal).join("\n"));
+  const onState = async (data: string, number: number) => {
+    if (number % SERVED_STRIDE === SERVED_STRIDE / 2) await serves(t, history, data);
+  };
+  const examination = { history, journal: history.journal(), pool: await testPool(t), onState };
   const { states, problems } = await examineAll(examination, 1);
   t.comment(`${examination.journal.length} records, ${states} states`);
-  t.same(problems, []);
-  for (const site of sitesOf(examination.journal)) {
-    const loss = await losesWithout(examination, site);
-    t.ok(loss !== undefined, `without ${site}: ${loss}`);
+  t.ok(states > 100, "there was something to lose");
+  t.same(problems, [], "every ok is kept, nothing else is shown");
+  await proveEach(t, examination, SITES.filter((site) => !site.includes("#settleFound"))); // the start's own probe comes by there
+});
+
+/** The real server starts on it, stock git finds it whole, and the next push lands. */
+async function serves(t: Test, history: History, crashed: string): Promise<void> {
+  const data = join(await tempFolder(t), "data");
+  await cp(crashed, data, { recursive: true });
+  const server = await startLakepack(t, { data });
+  for (const repository of history.repositories()) {
+    const url = `${server.url}/${repository}.git`;
+    const refs = await git(["ls-remote", url]).catch(() => "");
+    if (refs === "") continue;
+    const clone = join(await tempFolder(t), "clone.git");
+    await git(["clone", "-q", "--mirror", url, clone]);
+    await checkFsck(t, clone);
+    await git(["push", "-q", url, `${refs.slice(0, 40)}:refs/heads/after`], { cwd: clone });
   }
+  await server.stop();
+}
+
+t.test("killed between a change and its sync, started again, and then the power goes", { timeout: 300_000 }, async (t) => {
+  const history = await History.begin(t);
+  const work = join(await tempFolder(t), "work");
+  await git(["init", "-q", work]);
+  const first = await commit(work, "one", { "a.txt": "a\n" });
+  const many = Object.fromEntries(Array.from({ length: MANY_REFS }, (_, n) => [`refs/tags/t${n}`, first]));
+  for (const [site, repository, refs] of [
+    ["#makeFolder", "k/one", { "refs/heads/main": first }],
+    ["DiskStore.publish", "k/two", { "refs/heads/main": first }],
+    ["DiskStore.putIfAbsent", "k/three", many],
+    ["#replace", "k/four", { "refs/heads/main": first }],
+  ] as const) {
+    await history.order({ act: "die", site, kinds: ["sync"], once: true });
+    await history.push(work, repository, refs);
+    t.notOk(history.isOrderOpen, `it died before the sync of ${site}`);
+    await history.server.kill("SIGKILL");
+    await history.start();
+    await history.push(work, repository, refs);
+  }
+  await history.server.stop();
+  const examination = { history, journal: history.journal(), pool: await testPool(t) };
+  const { states, problems } = await examineAll(examination, 2);
+  t.comment(`${examination.journal.length} records, ${states} states`);
+  t.same(problems, [], "every ok is kept, nothing else is shown");
+  await proveEach(t, examination, ["store/disk: #settleFound, folder"]);
+});
+
+t.test("what is read from lakeFS: what a manifest names is whole", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
+  const lakefs = await startLakefs(t);
+  const name = "kept";
+  await lakefs.client.createRepository({ name, storage_namespace: lakefs.namespace(name), default_branch: "main" }, signal);
+  const work = join(await tempFolder(t), "work");
+  await git(["init", "-q", work]);
+  await commit(work, "one", { "README.md": "# one\n", "a/b.txt": "line\n".repeat(200) });
+  await commit(work, "two", { "README.md": "# two\n", "new.txt": "new\n" });
+  const writer = await startBeside(t, lakefs);
+  await git(["push", "-q", `${writer.url}/lakefs/${name}.git`, "main"], { cwd: work });
+  await writer.stop();
+  const history = await History.begin(t, { ...settingsFor(lakefs), LAKEPACK_LAKEFS_POLL_SECONDS: "0" });
+  history.include(`lakefs/${name}`);
+  const url = `${history.server.url}/lakefs/${name}.git`;
+  await git(["ls-remote", url]);
+  await git(["clone", "-q", "--filter=blob:none", url, join(await tempFolder(t), "part")]);
+  const third = await commit(work, "three", { "README.md": "# three\n" });
+  await git(["push", "-q", url, `${third}:refs/heads/main`], { cwd: work });
+  await git(["clone", "-q", url, join(await tempFolder(t), "whole")]);
+  await history.server.stop();
+  const examination: Examination = {
+    history, journal: history.journal(), pool: await testPool(t),
+    beyond: (store, prefix, manifest) => verifyRecords(store, prefix, manifest, signal),
+  };
+  const { states, problems } = await examineAll(examination, 3);
+  t.comment(`${examination.journal.length} records, ${states} states`);
+  t.same(problems, [], "in every state");
+  await proveEach(t, examination, ["lakefs/promised-list: PromisedWriter.finish, file"]);
+});
+
+t.test("every fsync of the product is one of those", { skip: skipLakefs }, async (t) => {
+  t.same([...proven].sort(), SITES, "each is needed");
+  const root = join(import.meta.dirname, "../../..");
+  const calls: Record<string, number> = {};
+  for (const entry of readdirSync(join(root, "src"), { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    const found = readFileSync(join(entry.parentPath, entry.name), "utf8").match(/\.(data)?sync\(\)|\bf(data)?syncSync\(/g) ?? [];
+    if (found.length > 0) calls[join(entry.parentPath, entry.name).slice(join(root, "src").length + 1)] = found.length;
+  }
+  t.same(calls, CALLS, "no other is in the code");
 });
