@@ -17,7 +17,8 @@ function listen({ host, port, handler, times }: HttpListenOptions): Promise<Http
   const watch = new Watch(clocks);
   const options = { budget: new HoldBudget(), holdMs: clocks.holdMs };
   // requestTimeout would end a long push after five minutes; the watch has its own idea of slow.
-  const server = createServer({ maxHeaderSize: LIMITS.headersBytesMax, requestTimeout: 0, noDelay: true }, (message, response) => {
+  const headersMs = { headersTimeout: LIMITS.headersMs, connectionsCheckingInterval: LIMITS.headersMs / 4 };
+  const server = createServer({ maxHeaderSize: LIMITS.headersBytesMax, requestTimeout: 0, noDelay: true, ...headersMs }, (message, response) => {
     const exchange = new NodeExchange(message, response, watch);
     void answer(handler, exchange.request, exchange, options).finally(() => exchange.close());
   });
