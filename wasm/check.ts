@@ -212,9 +212,10 @@ function walkTree(data: usize, size: usize): bool {
   let at = data;
   while (at < end) {
     let mode: u32 = 0;
+    const digits = at;
     while (at < end && load<u8>(at) != 0x20) {
       const digit: u32 = load<u8>(at++) - 0x30;
-      if (digit > 7) return false;
+      if (digit > 7 || at - digits > 7) return false;
       mode = (mode << 3) | digit;
     }
     if (at >= end || !scanName(at + 1, end)) return false;
@@ -288,14 +289,14 @@ function checkIdent(start: usize, end: usize): usize {
   let byte: u32 = 0;
   while (at < end) {
     byte = load<u8>(at);
-    if (byte == 0x3c || byte == 0x3e || byte == 0x0a) break;
+    if (byte == 0x3c || byte == 0x3e || byte == 0x0a || byte == 0) break;
     at++;
   }
   if (at >= end || byte != 0x3c || at - start < 2 || load<u8>(at - 1) != 0x20 || load<u8>(start) == 0x20) return 0;
   at++;
   while (at < end) {
     byte = load<u8>(at);
-    if (byte == 0x3c || byte == 0x3e || byte == 0x0a) break;
+    if (byte == 0x3c || byte == 0x3e || byte == 0x0a || byte == 0) break;
     at++;
   }
   if (end - at < 10 || byte != 0x3e || load<u8>(at, 1) != 0x20) return 0;

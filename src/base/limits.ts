@@ -111,6 +111,8 @@ export const LIMITS = {
   requestTotalMs: 24 * 3_600_000,
   /** Request headers, all together. uWebSockets.js: UWS_HTTP_MAX_HEADERS_SIZE. */
   headersBytesMax: 4_096,
+  /** From a connection's first byte, or its beginning, to the end of a request's headers: what uWebSockets.js allows. */
+  headersMs: 12_000,
   /** Bytes of a body spooled in memory before the reader is asked to wait. */
   bodyBufferBytesMax: 1 * MIB,
 

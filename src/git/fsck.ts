@@ -58,6 +58,9 @@ function checkTree(data: Uint8Array, marks: CheckMarks): Refusal | undefined {
   return checkOrder(entries);
 }
 
+/** Seven digits at most: Git reads on and takes what its 16 bits have left, so that one tree means two things to two readers. */
+const MODE = /^[0-7]{1,7}$/;
+
 function readEntries(data: Uint8Array): TreeEntry[] | undefined {
   const entries: TreeEntry[] = [];
   for (let at = 0; at < data.length; ) {
@@ -65,7 +68,7 @@ function readEntries(data: Uint8Array): TreeEntry[] | undefined {
     const end = space < 0 ? -1 : data.indexOf(0, space + 1);
     if (space === at || end < 0 || end === space + 1 || data.length - end - 1 < OID_BYTES) return undefined;
     const digits = latin1(data.subarray(at, space));
-    if (!/^[0-7]+$/.test(digits)) return undefined;
+    if (!MODE.test(digits)) return undefined;
     const name = latin1(data.subarray(space + 1, end));
     entries.push({ mode: Number.parseInt(digits, 8) & 0xffff, padded: digits.startsWith("0"), name, oid: oidAt(data, end + 1) });
     at = end + 1 + OID_BYTES;

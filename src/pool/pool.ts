@@ -186,7 +186,10 @@ export class ThreadPool implements Pool {
   /** A lane has nothing to do: the next task has it. */
   #give(lane: Lane): void {
     lane.busy = false;
-    if (lane.retired) return this.#close(lane);
+    if (lane.retired) {
+      this.#close(lane);
+      return;
+    }
     const next = this.#queue.shift();
     if (next === undefined) return;
     lane.busy = true;

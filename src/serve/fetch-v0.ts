@@ -60,6 +60,8 @@ class Negotiation {
   readonly #wants: readonly Oid[];
   readonly #mode: AckMode;
   readonly #common = new Set<Oid>();
+  /** Acknowledged though they are not here. */
+  readonly #others = new Set<Oid>();
   readonly #acks = new AckWriter();
   #last: Oid | undefined;
   /** Once true it stays true; `#askedAt` is the number of common ids it was last asked for. */
@@ -98,6 +100,7 @@ class Negotiation {
     if (this.#context.has(oid)) {
       round.common = true;
       this.#last = oid;
+      if (this.#common.has(oid)) return;
       this.#common.add(oid);
       if (this.#mode === "detailed") this.#acks.ack(oid, "common");
       else if (this.#mode === "multi") this.#acks.ack(oid, "continue");
@@ -105,7 +108,8 @@ class Negotiation {
       return;
     }
     round.other = true;
-    if (this.#mode === "single" || !(await this.#isReady())) return;
+    if (this.#mode === "single" || this.#others.has(oid) || !(await this.#isReady(2))) return;
+    this.#others.add(oid);
     if (this.#mode === "detailed") round.sentReady = true;
     this.#acks.ack(oid, this.#mode === "detailed" ? "ready" : "continue");
   }
@@ -130,9 +134,9 @@ class Negotiation {
     return [...this.#common];
   }
 
-  /** Asked again only when more is known than the last time. */
-  async #isReady(): Promise<boolean> {
-    if (this.#ready || this.#askedAt === this.#common.size) return this.#ready;
+  /** Asked again only when `times` as much is known as the last time, and more: haves that come one by one would have it asked for each. */
+  async #isReady(times = 1): Promise<boolean> {
+    if (this.#ready || this.#askedAt === this.#common.size || this.#common.size < times * this.#askedAt) return this.#ready;
     this.#askedAt = this.#common.size;
     this.#ready = await isReady(this.#context, this.#wants, [...this.#common], this.#request.shallows);
     return this.#ready;

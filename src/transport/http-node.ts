@@ -20,7 +20,8 @@ async function listen({ host, port, handler, times, tls }: HttpListenOptions): P
   const watch = new Watch(clocks);
   const options = { budget: new HoldBudget(), holdMs: clocks.holdMs };
   // requestTimeout would end a long push after five minutes; the watch has its own idea of slow.
-  const settings = { maxHeaderSize: LIMITS.headersBytesMax, requestTimeout: 0, noDelay: true };
+  const headersMs = { headersTimeout: LIMITS.headersMs, connectionsCheckingInterval: LIMITS.headersMs / 4 };
+  const settings = { maxHeaderSize: LIMITS.headersBytesMax, requestTimeout: 0, noDelay: true, ...headersMs };
   const respond = (message: IncomingMessage, response: ServerResponse) => {
     const exchange = new NodeExchange(message, response, watch);
     void answer(handler, exchange.request, exchange, options).finally(() => exchange.close());

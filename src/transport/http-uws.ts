@@ -6,6 +6,7 @@ import { STATUS_CODES } from "node:http";
 import * as uws from "uWebSockets.js";
 import { Fault } from "../base/fault.js";
 import { sleep } from "../base/flow.js";
+import { LIMITS } from "../base/limits.js";
 import type { HttpListener, HttpListenOptions, HttpRequest, HttpTransport } from "./http.js";
 import { answer, HoldBudget, type RawReply, type ReplyHead } from "./http-body.js";
 import { RequestBody } from "./http-request-body.js";
@@ -48,6 +49,11 @@ async function listen({ host, port, handler, times, tls }: HttpListenOptions): P
 
 /** From the last reply of a listener to the end of its connections. */
 const FLUSH_MS = 100;
+
+/** So much fits whenever a connection has any room. */
+const SMALL_WRITE_BYTES = 4_096;
+/** Bytes at the end of a larger write to find out with whether all before them has left: as many tries. */
+const LAST_BYTES = 64;
 
 type ListenCallback = (socket: uws.us_listen_socket | false) => void;
 
@@ -135,12 +141,35 @@ class UwsExchange implements RawReply, Watched {
     if (this.#isHead) return;
     if (this.#isLast) return this.#writeLast(bytes);
     if (this.#total !== undefined) return this.#writeSized(bytes, this.#total);
+    await this.#writeChunks(bytes);
+  }
+
+  /**
+   * In pieces, of which each is on its way before the next is offered. What the system did not take at once lies in uWebSockets.js's memory and
+   * moves on only with the next write ("writable" says there is room, not that the memory is empty), so the last bytes are offered one by one
+   * until a write says that nothing waits. After `end` it would be too late: a client that stalls then is cut after 11 s, with a part to come.
+   */
+  async #writeChunks(bytes: Uint8Array): Promise<void> {
+    const end = bytes.length > SMALL_WRITE_BYTES ? bytes.length - LAST_BYTES : bytes.length;
+    let taken = true;
+    for (let at = 0; at < end; at += LIMITS.streamChunkBytes) taken = await this.#writeChunk(bytes.subarray(at, Math.min(end, at + LIMITS.streamChunkBytes)));
+    for (let at = end; at < bytes.length; ) {
+      const piece = taken ? bytes.length - at : 1;
+      taken = await this.#writeChunk(bytes.subarray(at, at + piece));
+      at += piece;
+    }
+  }
+
+  /** False: not all was taken at once; there is room again. */
+  async #writeChunk(bytes: Uint8Array): Promise<boolean> {
+    this.#checkHere();
     let taken = true;
     this.#res.cork(() => {
       this.#writeHead();
       taken = this.#res.write(bytes);
     });
     if (!taken) await this.#drain();
+    return taken;
   }
 
   async end(): Promise<void> {
@@ -211,7 +240,7 @@ class UwsExchange implements RawReply, Watched {
     });
   }
 
-  /** The system took all that was waiting. */
+  /** The system takes more. */
   #writable(): boolean {
     const drained = this.#drained;
     this.#drained = undefined;

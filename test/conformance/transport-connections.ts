@@ -107,6 +107,47 @@ export function connectionSuite(transport: HttpTransport): void {
     t.ok(thought.whole && thought.body.equals(data), "a reply that begins after 14 s");
   });
 
+  t.test("a chunked reply is not over before its reader has taken it: the end of one that stalls is not lost", { timeout: 60_000 }, async (t) => {
+    const data = pattern(3 * MIB + 12_345);
+    let ended = 0;
+    const { port } = await serve(t, async () =>
+      reply(async (sink) => {
+        sink.expect?.("large");
+        for (let at = 0; at < data.length; at += 100_000) await sink.write(data.subarray(at, at + 100_000));
+        ended++;
+      }),
+    );
+    const read = async (pauseAfter: number) => {
+      const client = new RawClient(port).send(GET);
+      client.socket.on("data", () => {
+        if (client.receivedBytes < pauseAfter || client.socket.isPaused()) return;
+        client.socket.pause();
+        pauseAfter = Number.POSITIVE_INFINITY;
+        setTimeout(() => client.socket.resume(), 14_000);
+      });
+      return client.response().finally(() => client.close());
+    };
+    const whole = await Promise.all([1, 1_000, 100_000, 500_000, 1_500_000, 3_000_000].map(read));
+    for (const { body, whole: isWhole } of whole) t.ok(isWhole && body.equals(data));
+    t.equal(ended, whole.length);
+  });
+
+  t.test("chunked replies of any size in any pieces arrive as they were written", async (t) => {
+    const data = pattern(1_000);
+    const { port } = await serve(t, async (request) =>
+      reply(async (sink) => {
+        sink.expect?.("large");
+        const [size = 0, piece = 1] = request.path.slice(1).split("-").map(Number);
+        for (let at = 0; at < size; at += piece) await sink.write(data.subarray(at, Math.min(size, at + piece)));
+      }),
+    );
+    for (const size of [0, 1, 63, 64, 65, 127, 128, 129, 200, 1_000])
+      for (const piece of [1, 7, 63, 64, 65, 128, 1_000]) {
+        const { body } = await rawRequest(port, `GET /${size}-${piece} HTTP/1.1\r\nHost: x\r\n\r\n`);
+        if (!body.equals(data.subarray(0, size))) t.fail(`${size} bytes in pieces of ${piece}: ${body.length}`);
+      }
+  });
+
   t.test("a client that keeps us waiting is cut, whichever way, and nothing waits for it", async (t) => {
     const ends: string[] = [];
     const { port } = await serve(

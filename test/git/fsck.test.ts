@@ -39,6 +39,8 @@ const CASES: Readonly<Record<string, readonly Piece[]>> = {
   "tree with a bad mode digit": [tree(entry("100684", "a"))],
   "tree with no mode": [tree(entry("", "a"))],
   "tree with an empty name": [named("")],
+  "mode of forty digits": [tree(entry("1".repeat(40), "a"))],
+  "mode of eight digits": [tree(entry("11100644", "a"))],
   "padded mode": [tree(entry("0100644", "a"))],
   "group-writable mode": [tree(entry("100664", "a"))],
   "odd mode": [tree(entry("100600", "a"))],
@@ -131,7 +133,12 @@ for (const name of [".", "..", "...", ".git", ".GIT", ".Git ", ".git.", ".git . 
 }
 
 /** Where the git at hand is older than the rule: since 2.41 a date must start with a digit. */
-const STRICTER: Readonly<Record<string, string>> = { "two spaces before date": "badDate" };
+const STRICTER: Readonly<Record<string, string>> = {
+  "two spaces before date": "badDate",
+  // Git takes the low 16 bits: one tree, two meanings.
+  "mode of forty digits": "badTree",
+  "mode of eight digits": "badTree",
+};
 
 /** Message id git gives first; undefined: it accepts. */
 function gitVerdict(pack: Uint8Array): string | undefined {

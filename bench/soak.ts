@@ -1,0 +1,99 @@
+/**
+ * `npm run soak [-- minutes]`: clones, fetches, pushes and clients that break off, at one server for so long (30 minutes); every ten seconds its resident
+ * memory and descriptors. Fails where either still grows in the second half by more than a tenth, or where an honest client fails.
+ */
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { readFileSync, readdirSync } from "node:fs";
+import { timeGit } from "./git.js";
+import { startServer } from "./server.js";
+
+interface Sample {
+  readonly seconds: number;
+  readonly rssMiB: number;
+  readonly descriptors: number;
+}
+
+const EVERY_MS = 10_000;
+/** What may be told apart from noise. */
+const GROWTH_MAX = 1.1;
+const DESCRIPTORS_SLACK = 20;
+
+async function main(minutes: number): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), "lakepack-soak-"));
+  const server = await startServer(join(folder, "data"));
+  const until = Date.now() + minutes * 60_000;
+  const counts = { clones: 0, pushes: 0, broken: 0 };
+  try {
+    const work = join(folder, "work");
+    await timeGit(["init", "-q", "-b", "main", work], folder);
+    const samples: Sample[] = [];
+    await Promise.all([push(work, `${server.url}/soak/one.git`, until, counts), breakOff(server.url, until, counts), watch(server.pid, until, samples)].concat([0, 1].map((at) => clone(`${server.url}/soak/one.git`, join(folder, `copy-${at}`), until, counts))));
+    report(samples, counts, (await readdir(join(folder, "data/incoming"))).length);
+  } finally {
+    await server.stop();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+type Counts = { clones: number; pushes: number; broken: number };
+
+async function push(work: string, url: string, until: number, counts: Counts): Promise<void> {
+  for (; Date.now() < until; counts.pushes++) {
+    await mkdir(join(work, "d"), { recursive: true });
+    await writeFile(join(work, "d", `${counts.pushes % 500}.txt`), `${counts.pushes} ${"x".repeat(2_000)}\n`);
+    await timeGit(["add", "-A"], work);
+    await timeGit(["commit", "-q", "-m", `change ${counts.pushes}`], work);
+    await timeGit(["push", "-q", url, "HEAD:main"], work);
+    await sleep(300);
+  }
+}
+
+async function clone(url: string, path: string, until: number, counts: Counts): Promise<void> {
+  await sleep(3_000);
+  for (; Date.now() < until; counts.clones++) {
+    await timeGit(["clone", "-q", "--bare", ...(counts.clones % 3 === 0 ? [`--depth=${1 + (counts.clones % 7)}`] : []), url, path], tmpdir());
+    await rm(path, { recursive: true });
+    await sleep(200);
+  }
+}
+
+/** Uploads that end in the middle of their pack. */
+async function breakOff(url: string, until: number, counts: Counts): Promise<void> {
+  const { port } = new URL(url);
+  const line = `${"0".repeat(40)} ${"1".repeat(40)} refs/heads/never\0report-status`;
+  for (; Date.now() < until; counts.broken++) {
+    const socket = connect(Number(port), "127.0.0.1");
+    socket.on("error", () => socket.destroy());
+    socket.write(`POST /soak/one.git/git-receive-pack HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-git-receive-pack-request\r\nContent-Length: 1000000\r\n\r\n`);
+    socket.write(`${(line.length + 4).toString(16).padStart(4, "0")}${line}0000PACK`);
+    await sleep(50);
+    if (counts.broken % 2 === 0) socket.resetAndDestroy();
+    else socket.destroy();
+  }
+}
+
+async function watch(pid: number, until: number, samples: Sample[]): Promise<void> {
+  const started = Date.now();
+  for (; Date.now() < until; await sleep(Math.min(EVERY_MS, Math.max(0, until - Date.now())))) {
+    const rss = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+    const sample = { seconds: Math.round((Date.now() - started) / 1_000), rssMiB: Math.round(Number(rss) / 1_024), descriptors: readdirSync(`/proc/${pid}/fd`).length };
+    samples.push(sample);
+    process.stdout.write(`${sample.seconds} s\t${sample.rssMiB} MiB\t${sample.descriptors} descriptors\n`);
+  }
+}
+
+function report(samples: readonly Sample[], counts: Counts, left: number): void {
+  const half = samples.slice(samples.length >> 1);
+  const middle = (of: readonly Sample[], key: "rssMiB" | "descriptors") => of.map((one) => one[key]).sort((a, b) => a - b)[of.length >> 1] ?? 0;
+  const [third, fourth] = [half.slice(0, half.length >> 1), half.slice(half.length >> 1)];
+  const [rssBefore, rssAfter] = [middle(third, "rssMiB"), middle(fourth, "rssMiB")];
+  const [fdBefore, fdAfter] = [middle(third, "descriptors"), middle(fourth, "descriptors")];
+  process.stdout.write(`${counts.clones} clones, ${counts.pushes} pushes, ${counts.broken} broken off; third and last quarter: ${rssBefore} and ${rssAfter} MiB, ${fdBefore} and ${fdAfter} descriptors; ${left} folders left\n`);
+  if (rssAfter > rssBefore * GROWTH_MAX || fdAfter > fdBefore + DESCRIPTORS_SLACK || left > 1) process.exitCode = 1;
+}
+
+await main(Number(process.argv[2] ?? 30));
