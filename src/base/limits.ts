@@ -243,6 +243,10 @@ export const LIMITS = {
   repositoryHandlesMax: 1_000,
   /** Pack files one thread keeps open: a quarter of the usual 1,024 descriptors for four threads. */
   packFilesOpenMax: 64,
+  /** Packs whose check after a restart is remembered: 200 bytes each. */
+  packChecksMax: 100_000,
+  /** A pack up to here is hashed before its first client gets it after a restart: a third of a second. */
+  packCheckWaitBytesMax: 256 * MIB,
   /** One block of a pack file in a thread's memory: some hundred entries of code history, one read call. */
   packBlockBytes: 64 * KIB,
   /** Blocks one thread keeps. Trees of a history lie together in a pack, so this covers hundreds of thousands of them. */
