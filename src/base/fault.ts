@@ -129,7 +129,8 @@ export const FAULTS = {
   "control/bad-request": { http: 400, retry: false, says: "this is not a command this server understands" },
   "control/failed": { http: 502, retry: true, says: "the server that owns the data folder did not answer" },
 
-  // verify
+  // verify, doctor
+  "doctor/found": { http: 500, retry: false, says: "something is not as it should be" },
   "verify/damaged": { http: 500, retry: false, says: "something that is stored is damaged" },
 
   // settings

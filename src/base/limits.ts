@@ -234,6 +234,15 @@ export const LIMITS = {
   /** How long a link of a batch's reply is good. Presigned ones of lakeFS live 900 s. */
   lfsLinkSeconds: 800,
 
+  // doctor -------------------------------------------------------------------------------------------------------
+  /** Free bytes and files below which doctor warns: a push of a usual model, and the files of a thousand pushes. */
+  diskFreeBytesMin: 1 * GIB,
+  diskFreeFilesMin: 10_000,
+  /** A dozen syncs: more than this on a local disk means that something is wrong with it. */
+  diskProbeMsMax: 2_000,
+  /** Storage refuses signatures of 15 minutes' difference; links of ours live 800 s. */
+  clockSkewMsMax: 60_000,
+
   // caches -------------------------------------------------------------------------------------------------------
   /** Default of LAKEPACK_CACHE_BYTES: generated packs kept on disk. */
   responseCacheBytes: 4 * GIB,
