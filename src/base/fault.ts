@@ -146,7 +146,8 @@ export const FAULTS = {
   "control/no-server": { http: 409, retry: false, says: "no server runs on this data folder" },
   "control/failed": { http: 502, retry: true, says: "the server that owns the data folder did not answer" },
 
-  // verify
+  // verify, doctor
+  "doctor/found": { http: 500, retry: false, says: "something is not as it should be" },
   "verify/damaged": { http: 500, retry: false, says: "something that is stored is damaged" },
 
   // settings

@@ -268,6 +268,15 @@ export const LIMITS = {
   /** How long a link of a batch's reply is good. Presigned ones of lakeFS live 900 s. */
   lfsLinkSeconds: 800,
 
+  // doctor -------------------------------------------------------------------------------------------------------
+  /** Free bytes and files below which doctor warns: a push of a usual model, and the files of a thousand pushes. */
+  diskFreeBytesMin: 1 * GIB,
+  diskFreeFilesMin: 10_000,
+  /** A dozen syncs: more than this on a local disk means that something is wrong with it. */
+  diskProbeMsMax: 2_000,
+  /** Storage refuses signatures of 15 minutes' difference; links of ours live 800 s. */
+  clockSkewMsMax: 60_000,
+
   // caches -------------------------------------------------------------------------------------------------------
   /** Default of LAKEPACK_CACHE_BYTES: generated packs kept on disk. */
   responseCacheBytes: 4 * GIB,
@@ -277,6 +286,10 @@ export const LIMITS = {
   repositoryHandlesMax: 1_000,
   /** Pack files one thread keeps open: a quarter of the usual 1,024 descriptors for four threads. */
   packFilesOpenMax: 64,
+  /** Packs whose check after a restart is remembered: 200 bytes each. */
+  packChecksMax: 100_000,
+  /** A pack up to here is hashed before its first client gets it after a restart: a third of a second. */
+  packCheckWaitBytesMax: 256 * MIB,
   /** One block of a pack file in a thread's memory: some hundred entries of code history, one read call. */
   packBlockBytes: 64 * KIB,
   /** Blocks one thread keeps. Trees of a history lie together in a pack, so this covers hundreds of thousands of them. */

@@ -3,28 +3,39 @@ import { Command } from "commander";
 import { Fault } from "../base/fault.js";
 import { LakefsClient } from "../lakefs/client.js";
 import { type Examination, examineRepository } from "../lakefs/examine.js";
+import { checkAll } from "./doctor-checks.js";
 import { type FolderOptions, folderSettings, withFolderOptions } from "./folder-options.js";
 
 interface Options extends FolderOptions {
-  readonly lakefs: string;
+  readonly lakefs?: string;
   readonly json?: boolean;
 }
 
 export function doctorCommand(): Command {
   return withFolderOptions(new Command("doctor").description("Look for what is wrong, or cannot be done."))
-    .requiredOption("--lakefs <repository>", "list all that this lakeFS repository holds and Git cannot have; it stays in lakeFS")
+    .option("--lakefs <repository>", "list all that this lakeFS repository holds and Git cannot have; it stays in lakeFS")
     .option("--json", "print the findings as JSON")
+    .addHelpText("after", "\nWithout --lakefs: settings, data folder, permissions, disk, clock, and whether lakeFS answers. Exit code 0: all is well; 1: something is not; 2: wrong usage.\n")
     .exitOverride()
     .action(doctor);
 }
 
-/** Findings are no failure: exit code 0. */
 async function doctor(options: Options): Promise<void> {
+  if (options.lakefs !== undefined) return examine(options, options.lakefs);
+  const checks = await checkAll(folderSettings(options), new AbortController().signal);
+  const lines = checks.map(({ name, good, found, advice }) => `${good ? "good" : "BAD "}  ${name}: ${found}${advice === undefined ? "" : `\n        what to do: ${advice}`}\n`);
+  process.stdout.write(options.json === true ? `${JSON.stringify(checks)}\n` : lines.join(""));
+  const failed = checks.filter(({ good }) => !good);
+  if (failed.length > 0) throw new Fault("doctor/found", { checks: failed.map(({ name }) => name).join(" ") });
+}
+
+/** Findings are no failure: exit code 0. */
+async function examine(options: Options, repository: string): Promise<void> {
   const { lakefs_endpoint: endpoint, lakefs_access_key_id: accessKeyId, lakefs_secret_access_key: secretAccessKey } = folderSettings(options);
-  if (endpoint === "") throw new Fault("lakefs/unset", { repository: options.lakefs });
+  if (endpoint === "") throw new Fault("lakefs/unset", { repository });
   const client = new LakefsClient({ endpoint, accessKeyId, secretAccessKey });
   const { signal } = new AbortController();
-  const found = await examineRepository({ client, repository: options.lakefs, signal, pagesOnly: false });
+  const found = await examineRepository({ client, repository, signal, pagesOnly: false });
   process.stdout.write(options.json === true ? `${JSON.stringify(found)}\n` : report(found));
 }
 

@@ -14,6 +14,7 @@ import { LinkProofs } from "../lfs/proof.js";
 import type { Log } from "../observe/log.js";
 import { Metrics } from "../observe/metrics.js";
 import { startIngest } from "../odb/ingest.js";
+import { PackChecks } from "../odb/pack-checks.js";
 import { PackTables } from "../odb/pack-tables.js";
 import { ResponseCache } from "../odb/response-cache.js";
 import { createPool, type ThreadPool } from "../pool/pool.js";
@@ -235,12 +236,14 @@ interface Assembled {
 function assemble(settings: Settings, { incoming, store, cache, pool, log, maintenance, metrics, lakefs, guard, linkKey }: Parts): Assembled {
   const any = settings.allow_any_want;
   const offer = { agent: `lakepack/${VERSION}`, allowTipInWant: any, allowReachableInWant: any, atomic: true };
+  const checks = new PackChecks();
   const repositories = new Repositories({
     services: {
       store,
       pool,
       incoming,
       tables: new PackTables(),
+      checks,
       ingest: { packBytesMax: settings.pack_bytes_max, memoryBytes: settings.ingest_memory_bytes },
       startIngest,
     },
@@ -249,7 +252,7 @@ function assemble(settings: Settings, { incoming, store, cache, pool, log, maint
     defaultBranch: settings.default_branch,
     createOnPush: settings.create_on_push,
   });
-  const fetch = { pool, cache, offer, log, metrics, allowAnyWant: settings.allow_any_want };
+  const fetch = { pool, cache, checks, offer, log, metrics, allowAnyWant: settings.allow_any_want };
   const server = new GitServer({
     version: VERSION,
     repositories,

@@ -6,6 +6,7 @@ import type { Oid } from "../git/oid.js";
 import type { GenerateResult, GenerationNews, WalkRequest } from "../pool/fetch-tasks.js";
 import type { PackHandle, Pool } from "../pool/tasks.js";
 import type { LivePack } from "./object-database.js";
+import type { PackChecks } from "./pack-checks.js";
 import { PackLookup } from "./pack-lookup.js";
 import { type PackStream, StoredPackStream } from "./pack-stream.js";
 import type { Growth, PackMaker, ResponseCache } from "./response-cache.js";
@@ -17,6 +18,7 @@ export interface FetchPackInput {
   readonly request: PackRequest;
   readonly pool: Pool;
   readonly cache: ResponseCache;
+  readonly checks: PackChecks;
   readonly signal: AbortSignal;
   /** For the log: what a generation has cost. */
   readonly onGenerated?: (result: GenerateResult) => void;
@@ -24,8 +26,9 @@ export interface FetchPackInput {
 
 /** Wants have been checked; the caller closes the stream. */
 export async function openFetchPack(input: FetchPackInput): Promise<PackStream> {
-  const { request, packs, cache, repositoryId, signal } = input;
+  const { request, packs, cache, repositoryId, checks, pool, signal } = input;
   const stored = findAsItLies(packs, request);
+  await checks.check(stored === undefined ? packs : [stored], pool, signal);
   if (stored !== undefined) return StoredPackStream.open(stored);
   return cache.stream(responseKey(repositoryId, request), packMaker(input), signal);
 }

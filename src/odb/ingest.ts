@@ -25,7 +25,11 @@ export async function startIngest(options: IngestOptions, pool: Pool): Promise<I
   checkAborted(options.signal);
   await mkdir(options.folder, { recursive: true, mode: 0o700 });
   const path = join(options.folder, "pack");
-  return new SpooledIngest(options, pool, path, await open(path, "w+", 0o600));
+  const file = await open(path, "w+", 0o600).catch(async (error: unknown) => {
+    await rm(options.folder, { recursive: true, force: true }); // nobody holds what would discard it
+    throw error;
+  });
+  return new SpooledIngest(options, pool, path, file);
 }
 
 class SpooledIngest implements Ingest {

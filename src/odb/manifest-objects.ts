@@ -8,6 +8,7 @@ import type { Ingest, IngestedPack, IngestOptions } from "./ingest-contract.js";
 import type { Manifest, PackRecord } from "./manifest.js";
 import type { ManifestStore } from "./manifest-store.js";
 import type { AdoptedPack, BeginIngestOptions, LivePack, ObjectDatabase, PackSet } from "./object-database.js";
+import type { PackChecks } from "./pack-checks.js";
 import type { PackTables } from "./pack-tables.js";
 
 /** What all repositories of a server share. */
@@ -15,6 +16,7 @@ export interface ObjectServices {
   readonly store: Store;
   readonly pool: Pool;
   readonly tables: PackTables;
+  readonly checks: PackChecks;
   /** Folder for ingests under way, on the store's file system where the store is a disk. */
   readonly incoming: string;
   readonly ingest: IngestSettings;
@@ -56,13 +58,14 @@ export class ManifestObjects implements ObjectDatabase {
   }
 
   async publish(pack: IngestedPack, signal?: AbortSignal): Promise<void> {
-    const { store } = this.#services;
+    const { store, checks } = this.#services;
     // The index last: whoever finds it finds all of the pack.
     await Promise.all([
       store.publish(this.#key(pack.checksum, "pack"), pack.packPath, signal),
       store.publish(this.#key(pack.checksum, "rev"), pack.revPath, signal),
     ]);
     await store.publish(this.#key(pack.checksum, "idx"), pack.idxPath, signal);
+    checks.trust(await store.localFile(this.#key(pack.checksum, "pack"), signal));
   }
 
   async keep(packs: readonly PackRecord[], signal?: AbortSignal): Promise<void> {

@@ -8,6 +8,7 @@ import type { LivePack } from "../odb/object-database.js";
 import { NONE, ObjectSpace, inSpaceOrder } from "../odb/object-space.js";
 import { PackLookup } from "../odb/pack-lookup.js";
 import type { RefSnapshot } from "../odb/ref-store.js";
+import type { PackChecks } from "../odb/pack-checks.js";
 import type { ResponseCache } from "../odb/response-cache.js";
 import type { PackHandle, Pool } from "../pool/tasks.js";
 import type { Offer } from "../wire/capabilities.js";
@@ -17,6 +18,7 @@ import type { Exchange, Repository } from "./conversation.js";
 export interface UploadPackDeps {
   readonly pool: Pool;
   readonly cache: ResponseCache;
+  readonly checks: PackChecks;
   readonly offer: Offer;
   readonly log: Log;
   readonly metrics: Metrics;

@@ -16,6 +16,7 @@ export async function openPack(context: FetchContext, request: PackRequest): Pro
     request,
     pool: deps.pool,
     cache: deps.cache,
+    checks: deps.checks,
     signal,
     onGenerated: ({ plan, ...figures }) => deps.log.info("pack made", { repository: repository.title, ...figures, ...plan }),
   });
@@ -24,6 +25,22 @@ export async function openPack(context: FetchContext, request: PackRequest): Pro
   if (failure === undefined) return stream;
   await stream.close();
   throw failure;
+}
+
+/** As `openPack` and `replyWithPack`, where acknowledgements have been sent already: then a failure can only be told in band 3. */
+export async function replyAfterAcks(context: FetchContext, request: PackRequest, options: PackReplyOptions): Promise<void> {
+  const { deps, repository, signal } = context;
+  let stream: PackStream;
+  try {
+    stream = await openPack(context, request);
+  } catch (error) {
+    const fault = asFault(error);
+    if (signal.aborted || options.mode === "none") throw fault;
+    deps.log.error("fetch refused", { repository: repository.title, ...faultFacts(fault) });
+    await options.output.write(fatalPacket(options.mode, fault));
+    return;
+  }
+  await replyWithPack(context, stream, options);
 }
 
 /** Sends the pack; a failure on the way goes to the client in band 3, or cuts the connection where there are no bands. */

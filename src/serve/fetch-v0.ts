@@ -11,7 +11,7 @@ import { needsContents, replyWhenBrought } from "./bring-contents.js";
 import type { Exchange } from "./conversation.js";
 import { type FetchContext, openContext, type UploadPackDeps } from "./fetch-context.js";
 import { fetchNotices } from "./fetch-notices.js";
-import { openPack, replyWithPack } from "./fetch-pack-reply.js";
+import { replyAfterAcks } from "./fetch-pack-reply.js";
 import { isReady, resolveBoundary, resolveFilter, toPackRequest } from "./fetch-resolve.js";
 import { PacketInput } from "./packet-input.js";
 import { checkWants } from "./want-check.js";
@@ -34,8 +34,7 @@ export async function fetchVersion0(exchange: Exchange, deps: UploadPackDeps): P
   const pack = toPackRequest(context, { wants, common, clientShallow, boundary, filter, thin, ofsDelta, includeTag });
   const options = { mode: bandMode(capabilities), quiet: capabilities.has("no-progress"), notices, output: exchange.output, signal: exchange.signal };
   if (needsContents(context, pack)) return replyWhenBrought(context, pack, options);
-  const stream = await openPack(context, pack);
-  await replyWithPack(context, stream, options);
+  await replyAfterAcks(context, pack, options);
 }
 
 /** The request up to its first flush; undefined where the client said nothing at all. */

@@ -18,6 +18,7 @@ import { startIngest } from "../../src/odb/ingest.js";
 import { ManifestObjects, toPackRecord } from "../../src/odb/manifest-objects.js";
 import { ManifestRefs } from "../../src/odb/manifest-refs.js";
 import { ManifestStore } from "../../src/odb/manifest-store.js";
+import { PackChecks } from "../../src/odb/pack-checks.js";
 import { PackTables } from "../../src/odb/pack-tables.js";
 import type { RefOutcome } from "../../src/odb/ref-store.js";
 import type { ThreadPool } from "../../src/pool/pool.js";
@@ -131,7 +132,7 @@ export async function rigNode(t: Test, server: RunningLakefs, pool: ThreadPool, 
   await mkdir(incoming, { recursive: true });
   const store = new DiskStore(join(folder, "store"));
   const manifests = new ManifestStore(store, PREFIX, "refs/heads/main");
-  const services = { store, pool, tables: new PackTables(), incoming, ingest: { packBytesMax: 2 ** 40, memoryBytes: 2 ** 26 }, startIngest };
+  const services = { store, pool, tables: new PackTables(), checks: new PackChecks(), incoming, ingest: { packBytesMax: 2 ** 40, memoryBytes: 2 ** 26 }, startIngest };
   const objects = new ManifestObjects(services, manifests, PREFIX);
   const quiet = () => undefined;
   const log: Log = { error: quiet, info: quiet, debug: quiet, trace: quiet, warn: (event, facts) => void (process.env["LANDING_LOG"] && console.error(event, facts)) };

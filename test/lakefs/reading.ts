@@ -17,6 +17,7 @@ import { startIngest } from "../../src/odb/ingest.js";
 import { ManifestObjects } from "../../src/odb/manifest-objects.js";
 import { ManifestRefs } from "../../src/odb/manifest-refs.js";
 import { ManifestStore } from "../../src/odb/manifest-store.js";
+import { PackChecks } from "../../src/odb/pack-checks.js";
 import { PackTables } from "../../src/odb/pack-tables.js";
 import { createPool, type ThreadPool } from "../../src/pool/pool.js";
 import { DiskStore } from "../../src/store/disk.js";
@@ -96,7 +97,7 @@ export async function openNode(t: Test, server: RunningLakefs, pool: ThreadPool,
   const prefix = "repos/a/b";
   const store = new DiskStore(join(folder, "store"));
   const manifests = new ManifestStore(store, prefix, "refs/heads/main");
-  const services = { store, pool, tables: new PackTables(), incoming, ingest: { packBytesMax: 2 ** 40, memoryBytes: 2 ** 26 }, startIngest };
+  const services = { store, pool, tables: new PackTables(), checks: new PackChecks(), incoming, ingest: { packBytesMax: 2 ** 40, memoryBytes: 2 ** 26 }, startIngest };
   const objects = new ManifestObjects(services, manifests, prefix);
   const warnings: string[] = [];
   const quiet = () => undefined;

@@ -13,6 +13,7 @@ import type { ByteSink, ByteSource } from "../../src/base/flow.js";
 import type { LivePack, ObjectDatabase, PackSet } from "../../src/odb/object-database.js";
 import type { Ref, RefSnapshot, RefStore } from "../../src/odb/ref-store.js";
 import { Metrics } from "../../src/observe/metrics.js";
+import { PackChecks } from "../../src/odb/pack-checks.js";
 import { ResponseCache } from "../../src/odb/response-cache.js";
 import { createPool, type ThreadPool } from "../../src/pool/pool.js";
 import type { Exchange, ProtocolVersion, Repository } from "../../src/serve/conversation.js";
@@ -70,6 +71,7 @@ export async function startFetchServer(t: Test, options: FetchServerOptions = {}
   const deps: UploadPackDeps = {
     pool,
     cache,
+    checks: new PackChecks(),
     metrics: new Metrics("test"),
     log: { error: note("error"), warn: note("warn"), info: note("info"), debug: note("debug"), trace: note("trace") },
     offer: {

@@ -1,0 +1,59 @@
+/** `lakepack doctor` without a repository: what it looks at, what it says, and with which code it ends. */
+import { chmod, mkdir, utimes, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import t from "tap";
+import { tempFolder } from "../interop/harness.js";
+import { settingsFor } from "../interop/lakefs-rig.js";
+import { skipLakefs, startLakefs } from "../lakefs/servers.js";
+import { lakepack } from "./lakepack.js";
+
+interface Checked {
+  readonly name: string;
+  readonly good: boolean;
+  readonly advice?: string;
+}
+
+t.test("a folder that is well", async (t) => {
+  const data = join(await tempFolder(t), "data");
+  await mkdir(data);
+  const run = await lakepack(["doctor", "--data", data]);
+  t.match(run, { code: 0, out: /^good {2}settings/ });
+  for (const name of ["data", "permissions", "disk", "clock"]) t.match(run.out, new RegExp(`^good  ${name}: `, "m"));
+  t.match(await lakepack(["doctor", "--help"]), { code: 0, out: /Exit code 0/ });
+});
+
+t.test("what is wrong is named, with what to do, and ends with 1", async (t) => {
+  const folder = await tempFolder(t);
+  t.match(await lakepack(["doctor", "--data", join(folder, "none")]), { code: 1, out: /^BAD {3}data: .*none.*\n +what to do: make the folder/m, err: /checks: data/ });
+  await writeFile(join(folder, "file"), "");
+  t.match(await lakepack(["doctor", "--data", join(folder, "file")]), { code: 1, out: /is no folder/ });
+  const open = join(folder, "open");
+  await mkdir(open);
+  await chmod(open, 0o777);
+  t.match(await lakepack(["doctor", "--data", open]), { code: 1, out: /BAD {3}permissions: .*everybody\n +what to do: chmod o-w/ });
+  const late = join(folder, "late");
+  await mkdir(join(late, "probe"), { recursive: true }); // so that the probe does not touch the folder's time
+  const future = Date.now() / 1_000 + 86_400;
+  await utimes(late, future, future);
+  t.match(await lakepack(["doctor", "--data", late]), { code: 1, out: /BAD {3}clock: files .* in the future/ });
+});
+
+t.test("a wrong or unknown setting is 2, with its name, its value and what is allowed", async (t) => {
+  t.match(await lakepack(["doctor"], { LAKEPACK_POOL_THREADS: "none" }), { code: 2, err: /name: pool_threads, value: none, allowed: auto/ });
+  t.match(await lakepack(["doctor"], { LAKEPACK_POOL_TREADS: "1" }), { code: 2, err: /pool_treads/ });
+  t.equal((await lakepack(["doctor", "--nonsense"])).code, 2);
+});
+
+t.test("lakeFS: one that answers, one that does not, a wrong key", { skip: skipLakefs }, async (t) => {
+  const data = join(await tempFolder(t), "data");
+  await mkdir(data);
+  const lakefs = await startLakefs(t);
+  const run = await lakepack(["doctor", "--json", "--data", data], settingsFor(lakefs));
+  t.equal(run.code, 0, run.err);
+  t.match((JSON.parse(run.out) as Checked[]).find(({ name }) => name === "lakefs"), { good: true });
+  t.match(await lakepack(["doctor", "--data", data], settingsFor(lakefs, "http://127.0.0.1:9")), { code: 1, out: /BAD {3}lakefs: .*\n +what to do: see lakefs_endpoint/ });
+  const wrong = { ...settingsFor(lakefs), LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: "not-the-secret" };
+  const denied = await lakepack(["doctor", "--data", data], wrong);
+  t.match(denied, { code: 1, out: /BAD {3}lakefs: .*\n +what to do: see lakefs_access_key_id/ });
+  t.notMatch(denied.out + denied.err, "not-the-secret");
+});
