@@ -56,10 +56,12 @@ async function twoRepositories(t: Test): Promise<string> {
   return data;
 }
 
-const everything = await (async () => {
-  const pending: { made?: Promise<string> } = {};
-  return (t: Test) => (pending.made ??= twoRepositories(t));
-})();
+let made: Promise<string> | undefined;
+/** A data folder that lasts as long as all tests here; each damages a copy. */
+function everything(whole: Test): Promise<string> {
+  made ??= twoRepositories(whole);
+  return made;
+}
 
 t.test("what is whole is good", async (t) => {
   const data = await everything(t.parent as Test);

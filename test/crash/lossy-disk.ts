@@ -234,7 +234,10 @@ function survivingBytes(file: FileNode, fates: Fates, random: () => number): Buf
 }
 
 function write(node: Node, path: string, fates: Fates, random: () => number): void {
-  if (node instanceof FileNode) return writeFileSync(path, survivingBytes(node, fates, random));
+  if (node instanceof FileNode) {
+    writeFileSync(path, survivingBytes(node, fates, random));
+    return;
+  }
   mkdirSync(path, { recursive: true });
   for (const [name, child] of surviving(node, fates, random)) {
     // Emptied at the start, and never read.

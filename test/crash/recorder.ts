@@ -211,7 +211,7 @@ for (const name of ["writev", "truncate", "appendFile"]) {
 
 /** Streams into files: used for what is copied on, never for what is published. */
 const createWriteStream = plain["createWriteStream"] as Call;
-plain["createWriteStream"] = function (...args: never[]) {
+plain["createWriteStream"] = (...args: never[]) => {
   if (placeOf(args[0])?.endsWith("/pack") === true) throw new Error("the recorder does not know packs written by streams");
   return createWriteStream(...args);
 };
