@@ -288,6 +288,8 @@ export const LIMITS = {
   packFilesOpenMax: 64,
   /** Packs whose check after a restart is remembered: 200 bytes each. */
   packChecksMax: 100_000,
+  /** Stored packs hashed at once: two threads are busy with two, and one more waits for each. */
+  packChecksAtOnce: 4,
   /** A pack up to here is hashed before its first client gets it after a restart: a third of a second. */
   packCheckWaitBytesMax: 256 * MIB,
   /** One block of a pack file in a thread's memory: some hundred entries of code history, one read call. */

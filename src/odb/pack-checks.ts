@@ -4,7 +4,7 @@
  */
 import { LRUCache } from "lru-cache";
 import { asFault, Fault } from "../base/fault.js";
-import { SingleFlight } from "../base/flow.js";
+import { Semaphore, SingleFlight } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { PackHandle, Pool } from "../pool/tasks.js";
 
@@ -12,6 +12,8 @@ export class PackChecks {
   /** By path: whether it is whole. */
   readonly #known = new LRUCache<string, boolean>({ max: LIMITS.packChecksMax });
   readonly #checking = new SingleFlight<string, boolean>();
+  /** A repository may have more packs than the pool's queue has room. */
+  readonly #turns = new Semaphore(LIMITS.packChecksAtOnce);
 
   /** Its bytes went through ingest in this process. */
   trust(path: string): void {
@@ -36,7 +38,7 @@ export class PackChecks {
 
   #run(path: string, pool: Pool, signal?: AbortSignal): Promise<boolean> {
     const work = async (shared: AbortSignal) => {
-      const good = await pool.run("pack-objects/check", { path }, { signal: shared });
+      const good = await this.#turns.run(() => pool.run("pack-objects/check", { path }, { signal: shared }), shared);
       this.#known.set(path, good);
       return good;
     };
