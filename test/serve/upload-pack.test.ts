@@ -52,7 +52,7 @@ t.test("tips are looked up; everything else is found once for a state of the ref
   const before = server.pool.figures().completed;
   const bare = await history;
   for (const name of ["main~2", "main~6", "main:a", "main:README.md", "side~1"]) t.equal(await firstLine(url, await git(["rev-parse", name], { cwd: bare })), "packfile");
-  t.equal(server.pool.figures().completed - before, 1 + 5, "one task for all five, and one pack each");
+  t.equal(server.pool.figures().completed - before, 1 + 5 + 1, "one task for all five, one pack each, and the stored pack hashed once");
 });
 
 t.test("an identical request is answered from the file, others at the same time share one generation", async (t) => {
@@ -116,7 +116,7 @@ t.test("a damaged pack ends a fetch with the reason, never with a shorter answer
   for (const version of [0, 2] as const) {
     const run = await tryGit(["clone", "-q", "--mirror", `${server.url}/ns/r.git`, join(await tempFolder(t), "copy")], { version });
     t.not(run.code, 0);
-    t.match(run.stderr, /a stored pack is damaged/);
+    t.match(run.stderr, /a stored file is damaged/);
   }
   t.ok(server.log.some(({ level }) => level === "error"));
 });
@@ -213,7 +213,7 @@ t.test("progress while a pack is made, keep-alives when there is none", async (t
 
 t.test("a failure's last words go to band 3 on one line", async (t) => {
   const text = Buffer.from(fatalPacket("side-band-64k", new Fault("odb/damaged", { pack: "x\ny" }))).toString("latin1");
-  t.match(text, /^[0-9a-f]{4}\x03lakepack: a stored pack is damaged; run: lakepack verify \(pack: x y\)\n$/);
+  t.match(text, /^[0-9a-f]{4}\x03lakepack: a stored file is damaged: pack-x y\.pack; run: lakepack verify\n$/);
   t.equal(fatalPacket("none", new Fault("odb/damaged")).length, 0);
 });
 
