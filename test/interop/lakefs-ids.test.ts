@@ -165,6 +165,7 @@ t.test("what cannot be in Git is named on band 2, and all of it by the doctor", 
     t.same(await lakepack(["doctor", "--lakefs", "clean"], lakefsEnvironment(lakefs)), { code: 0, out: "all of 1 head can be in Git\n", err: "" });
     t.match(await lakepack(["doctor", "--lakefs", "no-such"], lakefsEnvironment(lakefs)), { code: 1, err: /lakeFS has no such thing/ });
     t.match(await lakepack(["doctor", "--lakefs", "odd"]), { code: 1, err: /no lakeFS is set/ });
+    t.equal((await lakepack(["doctor", "--no-such-option"])).code, 2, "a wrong command line");
   });
 });
 
