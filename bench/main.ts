@@ -10,17 +10,25 @@ import { type CorpusName, makeCorpus, type Scale } from "./corpus.js";
 import { git } from "./git.js";
 import { peerIsInstalled, startPeer } from "./peer.js";
 import { Report } from "./report.js";
+import { commitsRows } from "./rows/commits.js";
 import type { BenchContext } from "./rows/context.js";
+import { crowdRows } from "./rows/crowd.js";
+import { fetchRows } from "./rows/fetch.js";
 import { indexRows } from "./rows/index-pack.js";
 import { kernelRows } from "./rows/kernels.js";
 import { lakefsRows } from "./rows/lakefs.js";
 import { poolRows } from "./rows/pool.js";
+import { refsRows } from "./rows/refs.js";
 import { memoryRow, pushRow, serveRows } from "./rows/serve.js";
 
 const ROWS: Readonly<Record<string, (context: BenchContext) => Promise<void>>> = {
   kernels: kernelRows,
   index: indexRows,
   serve: serveRows,
+  crowd: crowdRows,
+  refs: refsRows,
+  fetch: fetchRows,
+  commits: commitsRows,
   memory: memoryRow,
   push: pushRow,
   pool: poolRows,

@@ -9,6 +9,8 @@ import { cpuSeconds } from "./process.js";
 
 export interface Peer {
   readonly url: string;
+  /** The same repositories, served with a hook that keeps what `pack-objects` has written: what a careful operator does. */
+  readonly cachedUrl: string;
   /** CPU seconds of nginx, fcgiwrap and every git they have run. */
   cpuSeconds(): number;
   /** Folder of its bare repositories. */
@@ -31,6 +33,9 @@ export async function startPeer(folder: string, port: number): Promise<Peer> {
   const ledger = join(folder, "cpu.log");
   await writeFile(ledger, "");
   await writeFile(join(folder, "backend"), accountant(ledger), { mode: 0o755 });
+  await mkdir(join(folder, "packs"));
+  await writeFile(join(folder, "keep-pack"), packKeeper(join(folder, "packs")), { mode: 0o755 });
+  await writeFile(join(folder, "cached.gitconfig"), `[uploadpack]\n\tpackObjectsHook = ${join(folder, "keep-pack")}\n`);
   await writeFile(join(folder, "nginx.conf"), configuration(folder, socket, repositories, port));
   const wrap = spawn(FCGIWRAP, ["-c", String(WORKERS), "-s", `unix:${socket}`], { env: GIT_ENVIRONMENT, stdio: "ignore" });
   await until(() => access(socket).then(() => true, () => false), "fcgiwrap");
@@ -39,6 +44,7 @@ export async function startPeer(folder: string, port: number): Promise<Peer> {
   const children = [wrap, nginx];
   return {
     url: `http://127.0.0.1:${port}`,
+    cachedUrl: `http://127.0.0.1:${port}/cached`,
     cpuSeconds: () => cpuSeconds(children.map((child) => child.pid as number)) + ledgerSeconds(ledger),
     repositories,
     stop: () => Promise.all(children.map(end)).then(() => undefined),
@@ -46,22 +52,30 @@ export async function startPeer(folder: string, port: number): Promise<Peer> {
 }
 
 /**
- * fcgiwrap ignores SIGCHLD, so the kernel forgets what its children used. This stands between it and git http-backend, waits for it,
- * and writes down its CPU; its own (a few ms of perl) is not counted.
+ * fcgiwrap ignores SIGCHLD, so the kernel forgets what its children used. This stands between it and git http-backend, waits for it, and writes down its
+ * CPU in milliseconds; its own (a few ms of bash) is not counted.
  */
 function accountant(ledger: string): string {
-  return `#!/usr/bin/perl
-$SIG{CHLD} = 'DEFAULT';
-my $code = system('/usr/lib/git-core/git-http-backend');
-my @times = times;
-open(my $ledger, '>>', '${ledger}');
-syswrite($ledger, sprintf("%.2f\\n", $times[2] + $times[3]));
-exit($code >> 8);
+  return `#!/bin/bash
+TIMEFORMAT='%3U %3S'
+{ time /usr/lib/git-core/git-http-backend 2>/dev/null; } 2>>'${ledger}'
+`;
+}
+
+/** A pack-objects hook: one file for each arguments and input, made once. git-config(1) "uploadpack.packObjectsHook". */
+function packKeeper(folder: string): string {
+  return `#!/bin/sh
+input=$(mktemp ${folder}/input.XXXXXX)
+cat > "$input"
+key=$( (echo "$@"; cat "$input") | sha1sum | cut -c1-40)
+if [ ! -f ${folder}/$key ]; then "$@" < "$input" > "$input.pack" && mv "$input.pack" ${folder}/$key; fi
+rm "$input"
+exec cat ${folder}/$key
 `;
 }
 
 function ledgerSeconds(ledger: string): number {
-  return readFileSync(ledger, "utf8").split("\n").reduce((sum, line) => sum + Number(line), 0);
+  return readFileSync(ledger, "utf8").split(/\s/).reduce((sum, figure) => sum + Number(figure), 0);
 }
 
 /** Makes an empty bare repository that takes pushes with fsck and fsync, as ours does. */
@@ -75,6 +89,25 @@ export function makePeerRepository(peer: Peer, name: string): string {
 }
 
 function configuration(folder: string, socket: string, repositories: string, port: number): string {
+  const location = (pattern: string, path: string, more: readonly string[]) => `location ${pattern} {
+      ${more.join("\n      ")}
+      fastcgi_pass unix:${socket};
+      fastcgi_param SCRIPT_FILENAME ${folder}/backend;
+      fastcgi_param GIT_PROJECT_ROOT ${repositories};
+      fastcgi_param GIT_HTTP_EXPORT_ALL 1;
+      fastcgi_param PATH_INFO ${path};
+      fastcgi_param QUERY_STRING $query_string;
+      fastcgi_param REQUEST_METHOD $request_method;
+      fastcgi_param CONTENT_TYPE $content_type;
+      fastcgi_param CONTENT_LENGTH $content_length;
+      fastcgi_param HTTP_CONTENT_ENCODING $http_content_encoding;
+      fastcgi_param GIT_PROTOCOL $http_git_protocol;
+      fastcgi_param REMOTE_USER bench;
+      fastcgi_param REMOTE_ADDR $remote_addr;
+      fastcgi_buffering off;
+      fastcgi_request_buffering off;
+      fastcgi_read_timeout 600;
+    }`;
   return `daemon off;
 worker_processes 2;
 pid ${folder}/nginx.pid;
@@ -92,24 +125,8 @@ http {
   client_max_body_size 0;
   server {
     listen 127.0.0.1:${port};
-    location / {
-      fastcgi_pass unix:${socket};
-      fastcgi_param SCRIPT_FILENAME ${folder}/backend;
-      fastcgi_param GIT_PROJECT_ROOT ${repositories};
-      fastcgi_param GIT_HTTP_EXPORT_ALL 1;
-      fastcgi_param PATH_INFO $uri;
-      fastcgi_param QUERY_STRING $query_string;
-      fastcgi_param REQUEST_METHOD $request_method;
-      fastcgi_param CONTENT_TYPE $content_type;
-      fastcgi_param CONTENT_LENGTH $content_length;
-      fastcgi_param HTTP_CONTENT_ENCODING $http_content_encoding;
-      fastcgi_param GIT_PROTOCOL $http_git_protocol;
-      fastcgi_param REMOTE_USER bench;
-      fastcgi_param REMOTE_ADDR $remote_addr;
-      fastcgi_buffering off;
-      fastcgi_request_buffering off;
-      fastcgi_read_timeout 600;
-    }
+${location("/", "$uri", [])}
+${location("~ ^/cached(/.*)$", "$1", [`fastcgi_param GIT_CONFIG_GLOBAL ${folder}/cached.gitconfig;`])}
   }
 }
 `;

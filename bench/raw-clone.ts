@@ -1,6 +1,6 @@
 /** A clone that only reads: asks for everything, strips the side bands, and can check the pack's trailer. Costs the client little. */
 import { createHash, type Hash } from "node:crypto";
-import { type ClientRequest, type IncomingMessage, request } from "node:http";
+import { type Agent, type ClientRequest, type IncomingMessage, request } from "node:http";
 
 export interface RawClone {
   readonly packBytes: number;
@@ -20,37 +20,56 @@ export interface RawCloneOptions {
   readonly wants?: readonly string[];
 }
 
-function pkt(text: string): string {
+export function pkt(text: string): string {
   return (text.length + 5).toString(16).padStart(4, "0") + text + "\n";
 }
 
-function post(url: string, body: string): Promise<IncomingMessage> {
+export interface PostOptions {
+  readonly service?: "git-upload-pack" | "git-receive-pack";
+  /** Connections that are kept; absent: one of its own. */
+  readonly agent?: Agent;
+}
+
+export function post(url: string, body: string | Uint8Array, { service = "git-upload-pack", agent }: PostOptions = {}): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const headers = {
-      "Content-Type": "application/x-git-upload-pack-request",
-      "Git-Protocol": "version=2",
+      "Content-Type": `application/x-${service}-request`,
       "Content-Length": Buffer.byteLength(body),
+      ...(service === "git-upload-pack" ? { "Git-Protocol": "version=2" } : {}),
     };
-    const sent: ClientRequest = request(`${url}/git-upload-pack`, { method: "POST", headers, agent: false }, resolve);
+    const sent: ClientRequest = request(`${url}/${service}`, { method: "POST", headers, agent: agent ?? false }, resolve);
     sent.on("error", reject);
     sent.end(body);
   });
 }
 
-/** Ids of all refs, HEAD included, deduplicated. */
-export async function listTips(url: string): Promise<string[]> {
-  const response = await post(url, `${pkt("command=ls-refs")}0001${pkt("peel")}0000`);
+/** The whole answer. */
+export async function postWhole(url: string, body: string | Uint8Array, options: PostOptions = {}): Promise<Buffer> {
+  const response = await post(url, body, options);
   const chunks: Buffer[] = [];
   for await (const chunk of response) chunks.push(chunk as Buffer);
-  const text = Buffer.concat(chunks).toString("latin1");
+  if (response.statusCode !== 200) throw new Error(`HTTP ${response.statusCode}: ${Buffer.concat(chunks).toString()}`);
+  return Buffer.concat(chunks);
+}
+
+export const LS_REFS = `${pkt("command=ls-refs")}0001${pkt("peel")}${pkt("symrefs")}0000`;
+
+/** Ids of all refs, HEAD included, deduplicated. */
+export async function listTips(url: string): Promise<string[]> {
+  const text = (await postWhole(url, LS_REFS)).toString("latin1");
   const oids = [...text.matchAll(/[0-9a-f]{4}([0-9a-f]{40}) (?:HEAD|refs\/)/g)].map((match) => match[1] as string);
   return [...new Set(oids)];
+}
+
+/** A fetch request whose negotiation is over. */
+export function fetchBody(lines: readonly string[]): string {
+  return `${pkt("command=fetch")}0001${["ofs-delta", "no-progress", ...lines, "done"].map(pkt).join("")}0000`;
 }
 
 export async function rawClone(url: string, options: RawCloneOptions = {}): Promise<RawClone> {
   const wants = options.wants ?? (await listTips(url));
   const lines = [...wants.map((oid) => `want ${oid}`), ...(options.lines ?? []), ...(options.haves ?? []).map((oid) => `have ${oid}`)];
-  const body = `${pkt("command=fetch")}0001${["ofs-delta", "no-progress", ...lines, "done"].map(pkt).join("")}0000`;
+  const body = fetchBody(lines);
   const start = performance.now();
   const response = await post(url, body);
   if (response.statusCode !== 200) throw new Error(`HTTP ${response.statusCode}`);

@@ -5,7 +5,7 @@ import { peerIsInstalled } from "../bench/peer.js";
 import { skipLakefs } from "./lakefs/servers.js";
 
 const hasPeer = await peerIsInstalled();
-const needPeer = new Set(["serve", "push"]);
+const needPeer = new Set(["serve", "push", "crowd", "refs", "fetch", "commits"]);
 /** Why a row cannot run here. */
 function skipOf(row: string): false | string {
   if (row === "lakefs") return skipLakefs;

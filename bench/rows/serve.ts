@@ -2,22 +2,15 @@
 import { join } from "node:path";
 import type { CorpusName } from "../corpus.js";
 import { git, timeGit } from "../git.js";
-import { makePeerRepository, type Peer } from "../peer.js";
+import { makePeerRepository } from "../peer.js";
 import { cpuSeconds, RssWatch } from "../process.js";
 import { listTips, type RawClone, rawClone } from "../raw-clone.js";
 import { median } from "../report.js";
-import { type BenchServer, startServer } from "../server.js";
+import { startServer } from "../server.js";
 import type { BenchContext } from "./context.js";
+import { type Pair, pushBoth } from "./pair.js";
 
 const MIB = 1024 * 1024;
-
-interface Pair {
-  readonly server: BenchServer;
-  readonly peer: Peer;
-  readonly ours: string;
-  readonly theirs: string;
-  readonly peerPath: string;
-}
 
 export async function serveRows(context: BenchContext): Promise<void> {
   const { peer, report } = context;
@@ -32,19 +25,6 @@ export async function serveRows(context: BenchContext): Promise<void> {
   } finally {
     await server.stop();
   }
-}
-
-/** The whole corpus is pushed to both; the peer is then repacked as a careful operator does. */
-async function pushBoth(context: BenchContext, name: CorpusName, server: BenchServer, peer: Peer): Promise<Pair> {
-  const corpus = await context.corpus(name);
-  const peerPath = makePeerRepository(peer, name);
-  const ours = `${server.url}/bench/${name}.git`;
-  const theirs = `${peer.url}/${name}.git`;
-  await timeGit(["push", "--quiet", ours, "main"], corpus);
-  await timeGit(["push", "--quiet", theirs, "main"], corpus);
-  git(["repack", "-adfq", "--write-bitmap-index"], peerPath);
-  git(["commit-graph", "write", "--reachable"], peerPath);
-  return { server, peer, ours, theirs, peerPath };
 }
 
 async function firstByteRow({ report, scale }: BenchContext, name: CorpusName, { ours, theirs }: Pair): Promise<void> {
