@@ -18,6 +18,12 @@ export const LIMITS = {
   fetchRequestBytesMax: 16 * MIB,
   /** Ref prefixes that are honoured; from here on Git ignores them all and lists everything. Git: ls-refs.c. */
   refPrefixesMax: 65_536,
+  /** Answers that list refs, kept between requests: fifty repositories of 10,000 refs, or thousands of small ones. */
+  refAnswersBytesMax: 32 * MIB,
+  /** One of them: 60,000 refs. Larger ones are made anew: what would push all others out is asked for seldom. */
+  refAnswerBytesMax: 4 * MIB,
+  /** What is asked, as a key: a clone names three prefixes. */
+  refQuestionBytesMax: 1 * KIB,
   /** Commands of one push. 10,000 refs in a mirror push is the largest we promise; ten times that is refused. */
   pushCommandsMax: 100_000,
   /** Bytes of the command list of one push (pkt-lines before the pack): commands at 200 bytes each. */

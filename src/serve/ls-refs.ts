@@ -3,12 +3,17 @@ import { type LsRefsRequest, lsRefsAnswer, type RefListing } from "../wire/ls-re
 import { findLakefsRefs, isLakefsRef } from "./commit-ids.js";
 import type { Exchange } from "./conversation.js";
 import { openContext, type UploadPackDeps } from "./fetch-context.js";
+import { writeRefAnswer } from "./ref-answers.js";
 
 export async function listRefs(exchange: Exchange, deps: UploadPackDeps, request: LsRefsRequest): Promise<void> {
   const { repository, output, signal } = exchange;
   const named = repository.lakefs === undefined ? [] : request.prefixes.filter(isLakefsRef);
   const listing = named.length > 0 ? await withLakefsRefs(exchange, deps, named) : await repository.refs.read(signal);
-  for (const bytes of lsRefsAnswer(request, listing)) await output.write(bytes);
+  await writeRefAnswer(output, listing, questionOf(request), () => lsRefsAnswer(request, listing), exchange.stateless);
+}
+
+function questionOf({ peel, symrefs, unborn, prefixes }: LsRefsRequest): string {
+  return `ls-refs ${peel} ${symrefs} ${unborn} ${prefixes.join("\n")}`;
 }
 
 /** All refs, and those of the lakeFS commits that were asked for by their full names: nobody else is told of them. */

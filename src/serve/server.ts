@@ -12,6 +12,7 @@ import { checkAdministrator, Door, type Guard, type Wants } from "./door.js";
 import type { LfsService } from "./lfs.js";
 import type { PushPolicy } from "./push-policy.js";
 import { receivePack } from "./receive-pack.js";
+import { writeRefAnswer } from "./ref-answers.js";
 import type { Repositories } from "./repositories.js";
 import type { RepositoryName } from "./repository-name.js";
 import type { GitService, RequestEnd, Services } from "./services.js";
@@ -74,11 +75,11 @@ export class GitServer implements Services {
 
   async #advertise(exchange: Exchange, service: GitService): Promise<void> {
     if (service === "upload-pack") return advertiseUploadPack(exchange, this.#options.fetch);
-    const { refs, head } = await exchange.repository.refs.read(exchange.signal);
+    const listing = await exchange.repository.refs.read(exchange.signal);
     const version = exchange.version === 1 ? 1 : 0;
     // There is no version 2 push: who asks for it gets version 0, as from Git.
-    const lines = refAdvertisement({ service: "receive-pack", version, head, refs, offer: this.#offerOf(exchange.repository) });
-    for (const bytes of lines) await exchange.output.write(bytes);
+    const offer = this.#offerOf(exchange.repository);
+    await writeRefAnswer(exchange.output, listing, `receive-pack ${version}`, () => refAdvertisement({ ...listing, service: "receive-pack", version, offer }));
   }
 
   uploadPack(exchange: Exchange): Promise<void> {

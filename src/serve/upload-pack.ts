@@ -16,6 +16,7 @@ import { fetchVersion2 } from "./fetch-v2.js";
 import { listRefs } from "./ls-refs.js";
 import { answerObjectInfo } from "./object-info.js";
 import { PacketInput } from "./packet-input.js";
+import { writeRefAnswer } from "./ref-answers.js";
 import { TrackedSink } from "./tracked-sink.js";
 
 export type { UploadPackDeps } from "./fetch-context.js";
@@ -24,8 +25,8 @@ export type { UploadPackDeps } from "./fetch-context.js";
 export async function advertiseUploadPack(exchange: Exchange, deps: UploadPackDeps): Promise<void> {
   const { output, repository, version, signal } = exchange;
   if (version === 2) return output.write(capabilityAdvertisement(deps.offer));
-  const { head, refs } = await repository.refs.read(signal);
-  for (const bytes of refAdvertisement({ service: "upload-pack", version, head, refs, offer: deps.offer })) await output.write(bytes);
+  const listing = await repository.refs.read(signal);
+  await writeRefAnswer(output, listing, `upload-pack ${version}`, () => refAdvertisement({ ...listing, service: "upload-pack", version, offer: deps.offer }));
 }
 
 /**

@@ -216,12 +216,16 @@ function* gathered(parts: readonly Uint8Array[]): Generator<Uint8Array> {
   let bytes = 0;
   for (const part of parts) {
     if (bytes > 0 && bytes + part.length > LIMITS.streamChunkBytes) {
-      yield run.length === 1 ? (run[0] as Uint8Array) : concat(run);
+      yield joined(run);
       run = [];
       bytes = 0;
     }
     run.push(part);
     bytes += part.length;
   }
-  if (bytes > 0) yield concat(run);
+  if (bytes > 0) yield joined(run);
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  return parts.length === 1 ? (parts[0] as Uint8Array) : concat(parts);
 }
