@@ -28,7 +28,8 @@ export class ObjectSpace<P extends { readonly lookup: PackLookup } = { readonly 
   /** Number + 1 of the object found last under an id's first bytes; 0: none. Checked against the whole id before it is believed. */
   readonly #recent: Uint32Array;
 
-  constructor(packs: readonly P[]) {
+  /** `recentBits`: of the memory of look-ups, which pays for itself after some thousand of them. */
+  constructor(packs: readonly P[], recentBits: number = RECENT_BITS_MAX) {
     this.packs = packs;
     this.starts = new Float64Array(packs.length + 1);
     let size = 0;
@@ -38,7 +39,7 @@ export class ObjectSpace<P extends { readonly lookup: PackLookup } = { readonly 
     });
     this.starts[packs.length] = size;
     this.size = size;
-    this.#recent = new Uint32Array(1 << Math.min(RECENT_BITS_MAX, Math.ceil(Math.log2(size + 1))));
+    this.#recent = new Uint32Array(1 << Math.min(recentBits, Math.ceil(Math.log2(size + 1))));
   }
 
   /** Number of the object whose id is at `at` in `bytes`; NONE where no pack holds it. */

@@ -10,9 +10,6 @@ import type { ObjectReader } from "./object-reader.js";
 import { EntryHeader, type PackFile } from "./pack-file.js";
 import type { WalkedObjects } from "./walk.js";
 
-/** Above this share of a pack's objects its whole order is read off the .rev; below it the few are sorted. */
-const DENSE = 1 / 16;
-
 /** `thin`: bases that the client has may stay out of the pack. */
 export function planPack(reader: ObjectReader, walked: WalkedObjects, thin: boolean, watch: TaskWatch): PackPlan {
   const plan = new PackPlan(walked.count);
@@ -47,13 +44,14 @@ function placeDelta(reader: ObjectReader, walked: WalkedObjects, plan: PackPlan,
 }
 
 /** Fills `pack`, `start` and `end` of every row. */
-function placeInOrder({ space }: ObjectReader, { count, marks }: WalkedObjects, plan: PackPlan): void {
-  const isSent = (number: number): boolean => ((marks[number] as number) & MARK.sent) !== 0;
+function placeInOrder({ space }: ObjectReader, { count, marks, few }: WalkedObjects, plan: PackPlan): void {
+  const sorted = few === undefined ? undefined : Float64Array.from(few).sort();
   let row = 0;
   for (let at = 0; at < space.packs.length && row < count; at++) {
     const { lookup } = space.packs[at] as PackFile;
     const first = space.starts[at] as number;
-    for (const rank of ranks(lookup, count - row, (position) => isSent(first + position))) {
+    const ranks = sorted === undefined ? markedRanks(lookup, marks, first) : ranksOf(lookup, sorted.subarray(row), first);
+    for (const rank of ranks) {
       plan.pack[row] = at;
       plan.start[row] = lookup.offset(lookup.positionAt(rank));
       plan.end[row] = lookup.endAt(rank);
@@ -62,19 +60,14 @@ function placeInOrder({ space }: ObjectReader, { count, marks }: WalkedObjects, 
   }
 }
 
-/** Ranks of the chosen objects of one pack, rising. At most `countMax` of them. */
-function ranks(lookup: PackFile["lookup"], countMax: number, isChosen: (position: number) => boolean): Iterable<number> {
-  return countMax > lookup.count * DENSE ? denseRanks(lookup, isChosen) : sparseRanks(lookup, isChosen);
+/** Ranks of the objects of one pack that are to be sent, rising: its whole order is read off the .rev. */
+function* markedRanks(lookup: PackFile["lookup"], marks: Uint8Array, first: number): Generator<number> {
+  for (let rank = 0; rank < lookup.count; rank++) if (((marks[first + lookup.positionAt(rank)] as number) & MARK.sent) !== 0) yield rank;
 }
 
-function* denseRanks(lookup: PackFile["lookup"], isChosen: (position: number) => boolean): Generator<number> {
-  for (let rank = 0; rank < lookup.count; rank++) if (isChosen(lookup.positionAt(rank))) yield rank;
-}
-
-function sparseRanks(lookup: PackFile["lookup"], isChosen: (position: number) => boolean): number[] {
-  const found: number[] = [];
-  for (let position = 0; position < lookup.count; position++) {
-    if (isChosen(position)) found.push(lookup.rankOf(lookup.offset(position)));
-  }
-  return found.sort((left, right) => left - right);
+/** Ranks, rising, of those of `numbers` (rising, from this pack on) that lie in the pack whose first is `first`. */
+function ranksOf(lookup: PackFile["lookup"], numbers: Float64Array, first: number): Float64Array {
+  let own = 0;
+  while (own < numbers.length && (numbers[own] as number) < first + lookup.count) own++;
+  return numbers.slice(0, own).map((number) => lookup.rankOf(lookup.offset(number - first))).sort();
 }

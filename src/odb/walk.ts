@@ -26,7 +26,12 @@ export interface WalkedObjects {
   readonly count: number;
   /** By number, MARK bits: `sent`, and `uninteresting` where the client is known to have it. */
   readonly marks: Uint8Array;
+  /** Numbers of those to send, in any order, where they are few among all that is stored; undefined: look through `marks`. */
+  readonly few: readonly number[] | undefined;
 }
+
+/** Above this share of all objects nobody keeps a list of those to send. */
+const FEW = 1 / 16;
 
 /** Called now and then with the number of objects found. */
 export type OnFound = (count: number) => void;
@@ -56,6 +61,7 @@ class ObjectWalk {
   readonly #commits: Commits;
   readonly #marks: Uint8Array;
   #count = 0;
+  #few: number[] | undefined = [];
 
   constructor(reader: ObjectReader, request: WalkRequest, watch: TaskWatch, onFound: OnFound) {
     this.#reader = reader;
@@ -69,9 +75,12 @@ class ObjectWalk {
   run(): WalkedObjects {
     const covered = this.#coverAll();
     if (covered === undefined) this.#walk();
-    else this.#count = covered;
+    else {
+      this.#count = covered;
+      this.#few = undefined;
+    }
     this.#onFound(this.#count);
-    return { count: this.#count, marks: this.#marks };
+    return { count: this.#count, marks: this.#marks, few: this.#few };
   }
 
   #coverAll(): number | undefined {
@@ -189,6 +198,8 @@ class ObjectWalk {
     if ((bits & (MARK.sent | MARK.uninteresting)) !== 0) return false;
     this.#marks[number] = bits | MARK.sent;
     this.#count++;
+    if (this.#count > this.#reader.space.size * FEW) this.#few = undefined;
+    this.#few?.push(number);
     if (this.#count % LIMITS.walkProgressObjects === 0) this.#onFound(this.#count);
     return true;
   }

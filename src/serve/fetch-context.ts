@@ -15,6 +15,9 @@ import type { Offer } from "../wire/capabilities.js";
 import type { Filter } from "../wire/filter.js";
 import type { Exchange, Repository } from "./conversation.js";
 
+/** A fetch asks for its wants and haves here, some hundred ids; the walks are elsewhere. */
+const FEW_LOOKUPS_BITS = 8;
+
 export interface UploadPackDeps {
   readonly pool: Pool;
   readonly cache: ResponseCache;
@@ -81,7 +84,7 @@ export async function contextOf({ repository, deps, refs, signal, stateless }: O
     handles: toHandles(packs),
     signal,
     has(oid) {
-      space ??= new ObjectSpace(inSpaceOrder(packs).map((pack) => ({ lookup: new PackLookup(pack) })));
+      space ??= new ObjectSpace(inSpaceOrder(packs).map((pack) => ({ lookup: new PackLookup(pack) })), FEW_LOOKUPS_BITS);
       return space.findOid(oid) !== NONE;
     },
   };
