@@ -259,7 +259,7 @@ function assemble(settings: Settings, { incoming, store, cache, pool, log, maint
     guard,
     pool,
     log,
-    lfs: new LfsService({ proofs: new LinkProofs(linkKey), storeOf: ({ id, lfs }) => lfs ?? new OwnLfsStore({ store, pool: pool.sharedBy({ repository: id, caller: id }), incoming }, id) }),
+    lfs: new LfsService({ proofs: new LinkProofs(linkKey), storeOf: ({ id, lfs }) => lfs ?? new OwnLfsStore({ store, pool, incoming }, id), pool }),
     offer,
     policy: {
       fsck: settings.fsck,

@@ -10,7 +10,7 @@ import { asFault, Fault } from "../base/fault.js";
 import type { Semaphore } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import { ZERO_OID } from "../git/oid.js";
-import { faultFacts, type Log } from "../observe/log.js";
+import type { Log } from "../observe/log.js";
 import type { ObjectDatabase } from "../odb/object-database.js";
 import type { RefChange, RefOutcome, RefUpdateOptions } from "../odb/ref-store.js";
 import type { Pool } from "../pool/tasks.js";
@@ -101,14 +101,13 @@ class LakefsLanding implements Landing {
     } catch (error) {
       const fault = asFault(error);
       if (signal.aborted) throw fault;
-      this.#options.log.warn("a push did not land in lakeFS", { repository: this.#options.repository, ref: name, ...faultFacts(fault) });
-      return refusal(name, sentence(fault));
+      return { ...refusal(name, sentence(fault)), fault };
     }
   }
 }
 
-function refusal(name: string, reason: string): RefOutcome {
-  return { name, ok: false, reason };
+function refusal(name: string, reason: string) {
+  return { name, ok: false, reason } as const;
 }
 
 function rank(change: RefChange): number {

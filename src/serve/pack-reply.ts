@@ -2,7 +2,6 @@
  * Sends a pack to one client while it may still be made: framed in side bands, with progress, and with a sign of life on a
  * quiet stream.
  */
-import type { Fault } from "../base/fault.js";
 import type { ByteSink } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { PackStream } from "../odb/pack-stream.js";
@@ -34,8 +33,8 @@ export async function sendPack(stream: PackStream, options: PackReplyOptions): P
 }
 
 /** Band 3, the last words of a stream that breaks off. Without bands there is no way to say anything. */
-export function fatalPacket(mode: BandMode, fault: Fault): Uint8Array {
-  return bandedText(mode, 3, `lakepack: ${oneLine(fault.message)}\n`);
+export function fatalPacket(mode: BandMode, words: string): Uint8Array {
+  return bandedText(mode, 3, `lakepack: ${oneLine(words)}\n`);
 }
 
 class PackReply {

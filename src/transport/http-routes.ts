@@ -3,13 +3,13 @@
  * Source: gitprotocol-http(5); where it leaves something open, what `git http-backend` does.
  */
 import { checkWebhookSecret, WEBHOOK_HEADER, webhookRepository } from "../api/lakefs-webhook.js";
-import { type Caller, TRUSTED } from "../auth/caller.js";
+import { ANONYMOUS, type Caller, shareOf, TRUSTED } from "../auth/caller.js";
 import { utf8 } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
 import type { ByteSink, ByteSource } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { RepositoryApi } from "../api/repositories.js";
-import type { ProtocolVersion, Repository } from "../serve/conversation.js";
+import type { Exchange, ProtocolVersion, Repository } from "../serve/conversation.js";
 import type { Wants } from "../serve/door.js";
 import type { RepositoryName } from "../serve/repository-name.js";
 import type { GitService, Services } from "../serve/services.js";
@@ -50,6 +50,12 @@ interface Asked {
 
 interface AskedRepository extends Asked {
   readonly name: RepositoryName;
+}
+
+interface Admitted {
+  readonly repository: Repository;
+  /** Whose part of the pool it is. */
+  readonly share: string;
 }
 
 type Headers = readonly (readonly [string, string])[];
@@ -114,12 +120,20 @@ class Routes {
   }
 
   /** Once a route needs to know. */
-  #caller({ request, client }: Asked): Promise<Caller> {
-    return this.#services.identify(request.header("authorization"), client.source, request.signal);
+  async #caller({ request, client, account }: Asked): Promise<Caller> {
+    return account.identified(await this.#services.identify(request.header("authorization"), client.source, request.signal));
   }
 
   async #resolve(asked: AskedRepository, wants: Wants): Promise<Repository> {
-    return this.#services.resolve(asked.name, await this.#caller(asked), wants, asked.request.signal);
+    return (await this.#admit(asked, wants)).repository;
+  }
+
+  /** The repository, for a caller who may. */
+  async #admit(asked: AskedRepository, wants: Wants): Promise<Admitted> {
+    const caller = await this.#caller(asked);
+    const repository = await this.#services.resolve(asked.name, caller, wants, asked.request.signal);
+    asked.account.note({ repository: repository.title });
+    return { repository, share: shareOf(caller, asked.client.source) };
   }
 
   async #home(asked: Asked): Promise<HttpReply> {
@@ -191,7 +205,7 @@ class Routes {
     const named = new URLSearchParams(request.query).get("service");
     if (named === null) throw dumbRefusal();
     const service = serviceNamed(named);
-    const repository = await this.#resolve(asked, wantsOf(service));
+    const admitted = await this.#admit(asked, wantsOf(service));
     const version = protocolVersion(request.header("git-protocol"));
     return {
       status: 200,
@@ -199,7 +213,7 @@ class Routes {
       body: async (output) => {
         // http-backend leaves the line out whenever version 2 is asked for, even of receive-pack, which then speaks version 0.
         if (version !== 2) await output.write(serviceAnnouncement(service));
-        await this.#services.advertise(this.#exchange(asked, repository, { version, input: request.body, output }), service);
+        await this.#services.advertise(this.#exchange(asked, admitted, { version, input: request.body, output }), service);
       },
     };
   }
@@ -211,7 +225,7 @@ class Routes {
     const received = request.header("content-type");
     if (received !== expected) throw new Fault("http/content-type", { expected, received: received?.slice(0, 100) });
     const isGzip = isGzipped(request);
-    const repository = await this.#resolve(asked, wantsOf(service));
+    const admitted = await this.#admit(asked, wantsOf(service));
     const version = protocolVersion(request.header("git-protocol"));
     const converse = service === "upload-pack" ? this.#services.uploadPack : this.#services.receivePack;
     return {
@@ -219,7 +233,7 @@ class Routes {
       headers: [["Content-Type", `application/x-git-${service}-result`], ...NO_CACHE],
       body: (output) =>
         inflated(request.body, isGzip, this.#inflatedBytesMax(service), (input) =>
-          converse.call(this.#services, this.#exchange(asked, repository, { version, input, output })),
+          converse.call(this.#services, this.#exchange(asked, admitted, { version, input, output })),
         ),
     };
   }
@@ -230,7 +244,8 @@ class Routes {
     const { request, client, name } = asked;
     const resolve = (wants: Wants) => this.#resolve(asked, wants);
     const resolveLinked = (wants: Wants) => this.#services.resolveLinked(name, wants, request.signal);
-    return lfsReply({ request, base: client.base, name, file, lfs, resolve, resolveLinked });
+    // Whoever comes with a link does not say who he is.
+    return lfsReply({ request, base: client.base, name, file, lfs, resolve, resolveLinked, share: shareOf(ANONYMOUS, client.source) });
   }
 
   #inflatedBytesMax(service: GitService): number {
@@ -238,8 +253,8 @@ class Routes {
     return (this.#options.packBytesMax ?? LIMITS.packBytesMax) + LIMITS.pushCommandBytesMax;
   }
 
-  #exchange({ request, client }: Asked, repository: Repository, wires: Wires) {
-    return { repository, ...wires, caller: client.source, stateless: true, signal: request.signal };
+  #exchange({ request, account }: Asked, { repository, share }: Admitted, wires: Wires): Exchange {
+    return { request: account, repository, ...wires, caller: share, stateless: true, signal: request.signal };
   }
 }
 
