@@ -45,9 +45,9 @@ export async function replyAfterAcks(context: FetchContext, request: PackRequest
 /** Sends the pack; a failure on the way goes to the client in band 3, or cuts the connection where there are no bands. */
 export async function replyWithPack(context: FetchContext, stream: PackStream, options: PackReplyOptions): Promise<void> {
   const { deps, repository, signal } = context;
+  const source = stream instanceof StoredPackStream ? "stored" : "cache";
   try {
-    const sent = await sendPack(stream, options);
-    deps.metrics.packSent(stream instanceof StoredPackStream ? "stored" : "cache", sent.bytes);
+    const sent = await sendPack(stream, { ...options, onSent: (bytes) => deps.metrics.packSent(source, bytes) });
     context.request.note({ objects: sent.objects, packBytes: sent.bytes });
     deps.log.debug("pack sent", { request: context.request.id, repository: repository.title, ...sent });
   } catch (error) {

@@ -17,6 +17,8 @@ export interface PackReplyOptions {
   readonly notices?: readonly string[];
   readonly output: ByteSink;
   readonly signal: AbortSignal;
+  /** Hears of the pack's bytes as they leave, those of one that breaks off too. */
+  readonly onSent?: (bytes: number) => void;
 }
 
 /** What was sent. */
@@ -62,6 +64,7 @@ class PackReply {
       await this.#say(this.#progress.next(this.#stream.news));
       await output.write(this.#frame.frame(bytes));
       this.#bytes += bytes;
+      this.#options.onSent?.(bytes);
     }
     await this.#say(this.#progress.last(this.#stream.news, this.#objects));
     if (mode !== "none") await output.write(FLUSH);
