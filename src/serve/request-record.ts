@@ -30,7 +30,8 @@ export function tell(record: RequestRecord, fault: Fault): string {
   return WITHOUT_ID.has(fault.code) ? words : `${words} (request ${record.id})`;
 }
 
-/** Git's words where clients look for them. */
+/** Git's words where clients look for them. What lakeFS says is about the repository that was asked for; what storage or the database says has our folders' names in it. */
 function wordsOf(fault: Fault): string {
-  return fault.code === "odb/not-our-ref" ? `upload-pack: not our ref ${fault.facts.oid}` : clientText(fault);
+  if (fault.code === "odb/not-our-ref") return `upload-pack: not our ref ${fault.facts.oid}`;
+  return fault.code.startsWith("lakefs/") ? fault.message : clientText(fault);
 }

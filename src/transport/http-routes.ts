@@ -18,7 +18,7 @@ import type { HttpHandler, HttpReply, HttpRequest } from "./http.js";
 import { type Client, type ClientOptions, Clients } from "./http-client.js";
 import { apiFaultReply, apiReply, isApiPath } from "./http-api.js";
 import { faultReply, NO_CACHE } from "./http-fault.js";
-import { checkLoopback, corsHeaders, PREFLIGHT } from "./http-guard.js";
+import { checkHost, checkLoopback, corsHeaders, PREFLIGHT } from "./http-guard.js";
 import { gunzip } from "./http-gunzip.js";
 import { isLfsPath, LFS_PREFIX, lfsFaultReply, lfsReply } from "./http-lfs.js";
 import { readJsonBody } from "./http-json.js";
@@ -62,7 +62,9 @@ type Headers = readonly (readonly [string, string])[];
 
 export function createRoutes(services: Services, options: RouteOptions): HttpHandler {
   const routes = new Routes(services, options);
-  return (request) => routes.handle(request);
+  return Object.assign((request: HttpRequest) => routes.handle(request), {
+    refused: (request: HttpRequest, reply: HttpReply, fault: unknown) => routes.refused(request, reply, fault),
+  });
 }
 
 class Routes {
@@ -74,6 +76,11 @@ class Routes {
     this.#services = services;
     this.#options = options;
     this.#clients = new Clients(options.clients ?? { trustedProxies: [], publicUrl: "", tls: false });
+  }
+
+  /** Log and metrics hear of a request that the front end has refused by itself. */
+  refused(request: HttpRequest, reply: HttpReply, fault: unknown): void {
+    new RequestAccount(request, this.#clients.of(request).address, (entry) => this.#services.ended(entry)).watch(reply, fault);
   }
 
   async handle(request: HttpRequest): Promise<HttpReply> {
@@ -92,6 +99,7 @@ class Routes {
   async #route(asked: Asked): Promise<HttpReply> {
     const { request, account } = asked;
     if (this.#options.loopbackOnly) checkLoopback(request, this.#options.corsOrigins);
+    checkHost(request);
     const target = readPath(request.path);
     account.operation = operationOf(target);
     if (target.kind === "repository" || target.kind === "api") this.#services.checkServing();
