@@ -195,6 +195,14 @@ export function clientText({ row, message }: Fault): string {
   return row.http >= 500 && row.text === undefined ? row.says : message;
 }
 
+/**
+ * The same for who has been let into a repository and is told in Git's protocol: what lakeFS says is about that very repository (which path, which hook); what
+ * storage or the database says has our folders' names in it.
+ */
+export function toldText(fault: Fault): string {
+  return fault.code.startsWith("lakefs/") ? fault.message : clientText(fault);
+}
+
 /** "says (fact: value, …)", or the row's own text: what a client, a log line and a test read. */
 function describe(code: FaultCode, facts: FaultFacts): string {
   const { text }: FaultRow = FAULTS[code];

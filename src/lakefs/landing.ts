@@ -6,7 +6,7 @@
  * point are few small calls and run here.
  */
 import { setMaxListeners } from "node:events";
-import { asFault, Fault } from "../base/fault.js";
+import { asFault, Fault, toldText } from "../base/fault.js";
 import type { Semaphore } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import { ZERO_OID } from "../git/oid.js";
@@ -119,7 +119,7 @@ function sentence(fault: Fault): string {
   const { path, reason } = fault.facts;
   if (fault.code === "lakefs/unmappable" && reason !== undefined) return path === undefined ? String(reason) : `'${shown(String(path))}' cannot be in lakeFS: ${reason}`;
   if (fault.code === "lakefs/refused") return `a hook in lakeFS refused it: ${reason}`;
-  return fault.message;
+  return toldText(fault);
 }
 
 /** A path in a sentence that git cuts after some hundred bytes: its middle gives way. */

@@ -2,7 +2,7 @@
  * What one request has to say of itself beside its answer. A failure inside the protocol stands under a status that says 200: the client reads the row's words
  * and the request's id here, and by the same call log and metrics learn of it, so that none of them is told without the others.
  */
-import { clientText, type Fault, type FaultCode } from "../base/fault.js";
+import { type Fault, type FaultCode, toldText } from "../base/fault.js";
 import type { LogFacts } from "../observe/log.js";
 import { oneLine } from "../wire/pkt-line.js";
 
@@ -30,8 +30,7 @@ export function tell(record: RequestRecord, fault: Fault): string {
   return WITHOUT_ID.has(fault.code) ? words : `${words} (request ${record.id})`;
 }
 
-/** Git's words where clients look for them. What lakeFS says is about the repository that was asked for; what storage or the database says has our folders' names in it. */
+/** Git's words where clients look for them. */
 function wordsOf(fault: Fault): string {
-  if (fault.code === "odb/not-our-ref") return `upload-pack: not our ref ${fault.facts.oid}`;
-  return fault.code.startsWith("lakefs/") ? fault.message : clientText(fault);
+  return fault.code === "odb/not-our-ref" ? `upload-pack: not our ref ${fault.facts.oid}` : toldText(fault);
 }

@@ -95,7 +95,7 @@ for (const kind of ["uws", "node"]) {
     await t.test("paths", async (t) => {
       for (const path of PATHS) {
         const reply = await send(stage, `GET ${path}`, [bearer(stranger)]);
-        t.ok(reply === undefined || (reply.status >= 400 && reply.status < 500), `${path}: ${reply?.status}`);
+        t.ok(reply === undefined || (reply.status >= 400 && reply.status < 500) || reply.status === 505, `${path}: ${reply?.status}`);
         t.notMatch(reply?.body.toString() ?? "", /ref: |"name":"acme\/private"/, path);
       }
     });
