@@ -6,6 +6,7 @@ import { findCommitIds } from "../serve/commit-ids.js";
 import type { Repository } from "../serve/conversation.js";
 import { openContext, type UploadPackDeps } from "../serve/fetch-context.js";
 import type { Repositories } from "../serve/repositories.js";
+import { UNRECORDED } from "../serve/request-record.js";
 import { candidatesOf, kindOf, readRepositoryName, type RepositoryName, titleOf, type TypedName } from "../serve/repository-name.js";
 
 export type RepositoryKind = ReturnType<typeof kindOf>;
@@ -69,7 +70,7 @@ export class RepositoryApi {
   /** `id`: Git's or lakeFS's. Throws "repository/missing", "commit/missing", "lakefs/reading". */
   async commit(name: RepositoryName, id: string, signal: AbortSignal, caller: Caller = TRUSTED): Promise<CommitFacts> {
     const repository = await this.#options.resolve(name, caller, signal);
-    const context = await openContext({ repository, signal, stateless: true }, this.#options.fetch);
+    const context = await openContext({ request: UNRECORDED, repository, signal, stateless: true }, this.#options.fetch);
     const ids = await findCommitIds(context, id);
     if (ids === undefined) throw new Fault("commit/missing", { name: repository.title, id });
     const { git, type, commit, tree, lakefs, lakefsIds } = ids;

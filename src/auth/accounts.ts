@@ -3,7 +3,8 @@ import { randomBytes, timingSafeEqual } from "node:crypto";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { Database } from "../database/database.js";
-import type { UserRow } from "../database/schema.js";
+import { findUnseen, forgetUnseen, insertFirst, replaceUnseen } from "../database/first-token.js";
+import type { TokenRow, UserRow } from "../database/schema.js";
 import { findToken, insertToken, listTokens, type OwnedToken, revokeToken, touchToken } from "../database/tokens.js";
 import { findUser, hasUsers, insertUser, listUsers, updateUser } from "../database/users.js";
 import type { Role, SignedIn } from "./caller.js";
@@ -34,6 +35,13 @@ export interface TokenWish {
   readonly expires: string | null;
 }
 
+/** What lets the first administrator in. */
+export interface FirstToken {
+  readonly token: string;
+  /** To be called once a person can read it. Until then the next start makes another one in its place. */
+  shown(): Promise<void>;
+}
+
 /** Who `bootstrap` makes. */
 const FIRST_ADMIN = "admin";
 const ID_BYTES = 8;
@@ -49,7 +57,7 @@ export class Accounts {
 
   /** Throws "user/exists". Whether a name can be a namespace the caller has checked. */
   async createUser(name: string, isAdmin: boolean): Promise<UserFacts> {
-    const row: UserRow = { id: newId(), name, name_key: name.toLowerCase(), is_admin: isAdmin ? 1 : 0, created_at: this.#time(), disabled_at: null };
+    const row = this.#newUser(name, isAdmin);
     await insertUser(this.#database, row);
     return userFacts(row);
   }
@@ -72,8 +80,7 @@ export class Accounts {
   /** The token is in the answer and nowhere else: it cannot be shown again. Throws "user/missing". */
   async createToken(userName: string, { scope, label, expires }: TokenWish): Promise<TokenFacts & { readonly token: string }> {
     const user = await this.user(userName);
-    const token = newToken();
-    const row = { id: newId(), user_id: user.id, label, hash: tokenHash(token), scope, created_at: this.#time(), expires_at: expires, last_used_at: null, revoked_at: null };
+    const { token, row } = this.#newToken(user.id, { scope, label, expires });
     await insertToken(this.#database, row);
     return { ...tokenFacts({ ...row, user_name: user.name, is_admin: user.is_admin, disabled_at: user.disabled_at }), token };
   }
@@ -96,11 +103,17 @@ export class Accounts {
     return user;
   }
 
-  /** Where there is no user at all: an administrator's token, made now. */
-  async bootstrap(): Promise<string | undefined> {
-    if (await hasUsers(this.#database)) return undefined;
-    const { name } = await this.createUser(FIRST_ADMIN, true);
-    return (await this.createToken(name, { scope: "admin", label: "first start", expires: null })).token;
+  /** Where there is no user at all, or a start that made the first one died before it could show its token: an administrator's token, made now. */
+  async bootstrap(): Promise<FirstToken | undefined> {
+    const unseen = await findUnseen(this.#database);
+    const wasSeen = unseen !== undefined && (unseen.last_used_at !== null || unseen.revoked_at !== null);
+    if (wasSeen) await forgetUnseen(this.#database);
+    if (wasSeen || (unseen === undefined && (await hasUsers(this.#database)))) return undefined;
+    const user = this.#newUser(FIRST_ADMIN, true);
+    const { token, row } = this.#newToken(unseen?.user_id ?? user.id, { scope: "admin", label: "first start", expires: null });
+    if (unseen === undefined) await insertFirst(this.#database, user, row);
+    else await replaceUnseen(this.#database, unseen.id, row);
+    return { token, shown: () => forgetUnseen(this.#database) };
   }
 
   /** Whose token this is; undefined: nobody's, ever. Throws "auth/failed" where it was one and is none any more. */
@@ -128,6 +141,16 @@ export class Accounts {
     const user = await this.user(name);
     await updateUser(this.#database, user.id, change);
     return userFacts({ ...user, ...change });
+  }
+
+  #newUser(name: string, isAdmin: boolean): UserRow {
+    return { id: newId(), name, name_key: name.toLowerCase(), is_admin: isAdmin ? 1 : 0, created_at: this.#time(), disabled_at: null };
+  }
+
+  #newToken(userId: string, { scope, label, expires }: TokenWish): { readonly token: string; readonly row: TokenRow } {
+    const token = newToken();
+    const row = { id: newId(), user_id: userId, label, hash: tokenHash(token), scope, created_at: this.#time(), expires_at: expires, last_used_at: null, revoked_at: null };
+    return { token, row };
   }
 
   #time(): string {

@@ -23,6 +23,17 @@ export interface SignedIn {
 export const TRUSTED: Caller = { kind: "trusted" };
 export const ANONYMOUS: Caller = { kind: "anonymous" };
 
+/** For the log: "user ada", "anonymous"; undefined where nobody is asked. */
+export function nameOf(caller: Caller): string | undefined {
+  if (caller.kind === "trusted") return undefined;
+  return caller.kind === "user" ? `user ${caller.name}` : caller.kind;
+}
+
+/** Whose part of the pool it is: a user's, from wherever; or that of the address somebody comes from who does not say who he is. No user is called as an address is. */
+export function shareOf(caller: Caller, source: string): string {
+  return caller.kind === "user" ? `user ${caller.id}` : `address ${source}`;
+}
+
 /** Whether `role` is at least `wanted`; nobody's role is less than any. */
 export function includes(role: Role | undefined, wanted: Role): boolean {
   return role !== undefined && ROLES.indexOf(role) >= ROLES.indexOf(wanted);

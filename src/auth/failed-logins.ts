@@ -16,6 +16,11 @@ interface Source {
 export class FailedLogins {
   readonly #sources = new LRUCache<string, Source>({ max: LIMITS.failedLoginSourcesMax, ttl: LIMITS.failedLoginForgetMs });
 
+  /** How many are remembered. */
+  get sources(): number {
+    return this.#sources.size;
+  }
+
   /** Waits as long as a failed login of this source has to. Throws "auth/throttled" where too many wait already. */
   async failed(source: string, signal: AbortSignal): Promise<void> {
     const state = this.#sources.get(source) ?? { failures: 0, waiting: 0, turn: new Semaphore(1) };

@@ -3,11 +3,11 @@
  * 160 bits nobody tries passwords, so a slow hash would only slow every request down.
  */
 import { createHash, randomBytes } from "node:crypto";
+import { WHOLE_TOKEN } from "../base/secret-text.js";
 
 const PREFIX = "lpk_";
 const RANDOM_BYTES = 20;
 const ALPHABET = "abcdefghijklmnopqrstuvwxyz234567";
-const TOKEN = /^lpk_[a-z2-7]{32}$/;
 
 export function newToken(): string {
   const bits = BigInt(`0x${randomBytes(RANDOM_BYTES).toString("hex")}`);
@@ -15,7 +15,7 @@ export function newToken(): string {
 }
 
 export function isToken(text: string): boolean {
-  return TOKEN.test(text);
+  return WHOLE_TOKEN.test(text);
 }
 
 /** Hex. */

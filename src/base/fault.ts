@@ -120,6 +120,7 @@ export const FAULTS = {
   "commit/missing": { http: 404, retry: false, says: "no branch or tag of this repository leads to such a commit" },
   "server/stopping": { http: 503, retry: true, says: "this server is stopping; try again" },
   "service/unknown": { http: 403, retry: false, says: "this service is not offered here" },
+  "push/refused": { http: 422, retry: false, says: "a ref was not moved" },
   "http/method": { http: 405, retry: false, says: "this method is not allowed here" },
   "http/content-type": { http: 415, retry: false, says: "the Content-Type is not the one this service takes" },
   "http/forbidden-origin": { http: 403, retry: false, says: "with auth: none only this machine is served, without a proxy" },
@@ -194,6 +195,14 @@ export function clientText({ row, message }: Fault): string {
   return row.http >= 500 && row.text === undefined ? row.says : message;
 }
 
+/**
+ * The same for who has been let into a repository and is told in Git's protocol: what lakeFS says is about that very repository (which path, which hook); what
+ * storage or the database says has our folders' names in it.
+ */
+export function toldText(fault: Fault): string {
+  return fault.code.startsWith("lakefs/") ? fault.message : clientText(fault);
+}
+
 /** "says (fact: value, …)", or the row's own text: what a client, a log line and a test read. */
 function describe(code: FaultCode, facts: FaultFacts): string {
   const { text }: FaultRow = FAULTS[code];
@@ -223,5 +232,6 @@ export function asFault(error: unknown): Fault {
   if (error instanceof Error && error.name === "AbortError") return new Fault("base/aborted", {}, error);
   const code = (error as { code?: unknown } | undefined)?.code;
   if (code === "ENOSPC" || code === "EDQUOT") return new Fault("store/full", {}, error);
+  if (code === "EIO" || code === "EROFS") return new Fault("store/failed", { reason: (error as Error).message }, error);
   return new Fault("base/internal", {}, error);
 }

@@ -23,7 +23,7 @@ async function serve(options: Record<string, string | undefined>): Promise<void>
   const settings = readSettings(flags, process.env, config);
   const signals = new Signals(); // before anybody is told that it serves
   const running = await startServer(settings, createLog(settings.log_level));
-  greet(running, settings);
+  await greet(running, settings);
   await end(running, settings, signals);
 }
 
@@ -46,17 +46,19 @@ function toSettingName(option: string): string {
   return option.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
-function greet({ kind, url, firstToken }: RunningServer, settings: Settings): void {
+async function greet({ kind, url, firstToken }: RunningServer, settings: Settings): Promise<void> {
   const known = settings.public_url === "" ? url : settings.public_url;
-  const login = firstToken === undefined ? "" : `\nThere was no user yet. This is the token of the new administrator "admin", shown this once:\n  ${firstToken}\n`;
-  process.stdout.write(`lakepack ${VERSION} serving ${url} (${kind})
+  const login = firstToken === undefined ? "" : `\nThere was no user yet. This is the token of the new administrator "admin", shown this once:\n  ${firstToken.token}\n`;
+  const text = `lakepack ${VERSION} serving ${url} (${kind})
 data in ${settings.data}, ${settings.auth === "none" ? "no authentication: this machine only" : "callers sign in with tokens"}
 ${login}
 Push something (the first push creates the repository):
   git push ${known}/me/model.git HEAD:main
 Clone it:
   git clone ${known}/me/model.git
-`);
+`;
+  await new Promise<void>((resolve) => process.stdout.write(text, () => resolve()));
+  await firstToken?.shown();
 }
 
 /** Signals to end, as they come. Being told twice (npm passes on what the terminal has sent already) kills nobody. */

@@ -4,6 +4,7 @@ import { join, resolve } from "node:path";
 import { AccountApi } from "../api/accounts.js";
 import { PoolApi } from "../api/pool.js";
 import { RepositoryApi } from "../api/repositories.js";
+import type { FirstToken } from "../auth/accounts.js";
 import { Fault } from "../base/fault.js";
 import { lockDataFolder } from "../database/data-lock.js";
 import { LakefsClient } from "../lakefs/client.js";
@@ -39,7 +40,7 @@ export interface RunningServer {
   readonly url: string;
   readonly kind: "uws" | "node";
   /** An administrator's token, where this is the first start with `auth: token` and there was no user: to be shown once. */
-  readonly firstToken: string | undefined;
+  readonly firstToken: FirstToken | undefined;
   /** First phase of the end: not ready, and serving. */
   drain(): void;
   /** Second phase: takes no new request, gives running ones `graceMs`, ends. */
@@ -94,9 +95,11 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
   const data = resolve(settings.data);
   await makeRoot(data);
   const lock = lockDataFolder(data);
+  const metrics = new Metrics(VERSION);
   const pool = createPool({
     kernelsModule: await loadKernels(),
     queueMax: settings.pool_queue,
+    onWaited: (priority, ms) => metrics.taskWaited(priority, ms / 1_000),
     ...(settings.pool_threads === "auto" ? {} : { threads: settings.pool_threads }),
   });
   const maintenance = new Maintenance(log);
@@ -115,7 +118,6 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
     const store = new DiskStore(data);
     await probeStore(store);
     const cache = await ResponseCache.open({ folder: join(data, "cache"), bytesMax: settings.cache_bytes });
-    const metrics = new Metrics(VERSION);
     const lakefs = settings.lakefs_endpoint === "" ? undefined : lakefsSettings(settings, log);
     metrics.watch({ pool: () => pool.figures(), cache: () => cache, lakefs: () => lakefs?.client.http.figures ?? new Map() });
     const identity = { guard: await openGuard(settings, lazyAccounts), linkKey: await linkKey(settings, lazyAccounts) };
@@ -259,7 +261,7 @@ function assemble(settings: Settings, { incoming, store, cache, pool, log, maint
     guard,
     pool,
     log,
-    lfs: new LfsService({ proofs: new LinkProofs(linkKey), storeOf: ({ id, lfs }) => lfs ?? new OwnLfsStore({ store, pool: pool.sharedBy({ repository: id, caller: id }), incoming }, id) }),
+    lfs: new LfsService({ proofs: new LinkProofs(linkKey), storeOf: ({ id, lfs }) => lfs ?? new OwnLfsStore({ store, pool, incoming }, id), pool }),
     offer,
     policy: {
       fsck: settings.fsck,

@@ -63,12 +63,12 @@ export const SETTINGS = {
   allow_any_want: setting(flag, "false", "true or false", "uploadpack.allowAnySHA1InWant"),
   lakefs_endpoint: setting(z.union([z.literal(""), z.url()]), "", "a URL, or empty for none", "lakeFS whose repositories are served at /lakefs/<repository>.git"),
   lakefs_access_key_id: setting(z.string(), "", "an access key of lakeFS", "with lakefs_endpoint"),
-  lakefs_secret_access_key: setting(z.string(), "", "its secret", "with lakefs_endpoint; never logged"),
+  lakefs_secret_access_key: setting(z.string(), "", "its secret; in the file within quotes", "with lakefs_endpoint; never logged"),
   lakefs_refs_wait_seconds: setting(count(3_600), String(LIMITS.lakefsRefsWaitMs / 1_000), "1 to 3600", "how long a list of refs waits for commits that are new in lakeFS; reading them goes on after that"),
   naming: setting(z.enum(["identity", "kohakuhub"]), "identity", "identity or kohakuhub", "names of lakeFS repositories: their own, or also a KohakuHub's /ns/name.git (which are read-only)"),
   lakefs_forced_pushes: setting(flag, "false", "true or false", "whether a push may take commits away from a lakeFS branch; the old head is kept on a hidden branch"),
   lakefs_poll_seconds: setting(z.coerce.number().int().min(0).max(86_400), "10", "0 (never) to 86400", "how often the heads of lakeFS repositories in use are looked at, so that new commits are read before anyone asks"),
-  lakefs_webhook_secret: setting(z.string(), "", "any text, or empty for no webhooks", "what lakeFS must send as X-Lakepack-Secret to /api/lakefs/webhook; never logged"),
+  lakefs_webhook_secret: setting(z.string(), "", "any text (in the file within quotes), or empty for no webhooks", "what lakeFS must send as X-Lakepack-Secret to /api/lakefs/webhook; never logged"),
   push_commits_max: setting(count(1_000_000), "10000", "1 to 1000000", "commits of one push to a lakeFS repository"),
   plain_file_bytes_max: setting(size, "256m", "bytes, with k, m or g", "largest file a push to a lakeFS repository may have outside Git LFS"),
   lfs_threshold: setting(count(2 ** 40), "1000000", "bytes", "files of this size and more become LFS pointers; counts only for a lakeFS repository seen for the first time"),
@@ -82,6 +82,8 @@ export type Settings = { readonly [K in SettingName]: (typeof SETTINGS)[K] exten
 /** What was said about settings and where; values as written. */
 export type Given = Readonly<Record<string, unknown>>;
 
+/** Settings whose values are shown to nobody. */
+const SECRET = /secret/;
 const ENVIRONMENT_PREFIX = "LAKEPACK_";
 const SETTINGS_FILE = "lakepack.yaml";
 
@@ -93,7 +95,7 @@ export function readSettings(flags: Given, environment: NodeJS.ProcessEnv, file:
   for (const [name, { schema, fallback, allowed }] of Object.entries(SETTINGS)) {
     const value = given[name] ?? fallback;
     const parsed = schema.safeParse(value);
-    if (!parsed.success) throw new Fault("settings/bad-value", { name, value: String(value), allowed });
+    if (!parsed.success) throw new Fault("settings/bad-value", { name, value: SECRET.test(name) ? "not shown" : String(value), allowed });
     settings[name] = parsed.data;
   }
   return settings as Settings;
@@ -111,11 +113,21 @@ function fromFile(file: string, required: boolean): Given {
     if (!required && (error as NodeJS.ErrnoException).code === "ENOENT") return {};
     throw new Fault("settings/bad-value", { name: "config", value: file, reason: (error as Error).message });
   }
-  const value: unknown = parse(text) ?? {};
+  const value = readYaml(text, file);
   if (typeof value !== "object" || Array.isArray(value)) {
     throw new Fault("settings/bad-value", { name: "config", value: file, allowed: "lines of `name: value`" });
   }
   return value as Given;
+}
+
+/** What the parser says of a broken file quotes the line, which may hold a secret: only the place is told. */
+function readYaml(text: string, file: string): unknown {
+  try {
+    return parse(text) ?? {};
+  } catch (error) {
+    const line = (error as { linePos?: readonly { line: number }[] }).linePos?.[0]?.line;
+    throw new Fault("settings/bad-value", { name: "config", value: file, line, allowed: "lines of `name: value`" }, error);
+  }
 }
 
 function fromEnvironment(environment: NodeJS.ProcessEnv): Given {

@@ -6,11 +6,11 @@
  * point are few small calls and run here.
  */
 import { setMaxListeners } from "node:events";
-import { asFault, Fault } from "../base/fault.js";
+import { asFault, Fault, toldText } from "../base/fault.js";
 import type { Semaphore } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import { ZERO_OID } from "../git/oid.js";
-import { faultFacts, type Log } from "../observe/log.js";
+import type { Log } from "../observe/log.js";
 import type { ObjectDatabase } from "../odb/object-database.js";
 import type { RefChange, RefOutcome, RefUpdateOptions } from "../odb/ref-store.js";
 import type { Pool } from "../pool/tasks.js";
@@ -101,14 +101,13 @@ class LakefsLanding implements Landing {
     } catch (error) {
       const fault = asFault(error);
       if (signal.aborted) throw fault;
-      this.#options.log.warn("a push did not land in lakeFS", { repository: this.#options.repository, ref: name, ...faultFacts(fault) });
-      return refusal(name, sentence(fault));
+      return { ...refusal(name, sentence(fault)), fault };
     }
   }
 }
 
-function refusal(name: string, reason: string): RefOutcome {
-  return { name, ok: false, reason };
+function refusal(name: string, reason: string) {
+  return { name, ok: false, reason } as const;
 }
 
 function rank(change: RefChange): number {
@@ -120,7 +119,7 @@ function sentence(fault: Fault): string {
   const { path, reason } = fault.facts;
   if (fault.code === "lakefs/unmappable" && reason !== undefined) return path === undefined ? String(reason) : `'${shown(String(path))}' cannot be in lakeFS: ${reason}`;
   if (fault.code === "lakefs/refused") return `a hook in lakeFS refused it: ${reason}`;
-  return fault.message;
+  return toldText(fault);
 }
 
 /** A path in a sentence that git cuts after some hundred bytes: its middle gives way. */

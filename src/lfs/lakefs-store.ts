@@ -100,8 +100,8 @@ export class LakefsLfsStore implements LfsStore {
     if (left !== 0) throw new Fault("lakefs/bad-reply", { oid, reason: "content of another size than asked for", missing: left });
   }
 
-  async beginUpload(object: LfsObject, signal: AbortSignal): Promise<LfsUpload> {
-    return new LakefsUpload(this.#files, this.#pool, object, signal);
+  async beginUpload(object: LfsObject, signal: AbortSignal, pool = this.#pool): Promise<LfsUpload> {
+    return new LakefsUpload(this.#files, pool, object, signal);
   }
 
   /** Clears uploads that a crash left between their last byte and their name: older than a day, so never one under way. How many. */

@@ -49,8 +49,8 @@ export class OwnLfsStore implements LfsStore {
     }
   }
 
-  async beginUpload(object: LfsObject, signal: AbortSignal): Promise<LfsUpload> {
-    const spool = new HashedSpool(this.#services, object, signal);
+  async beginUpload(object: LfsObject, signal: AbortSignal, pool = this.#services.pool): Promise<LfsUpload> {
+    const spool = new HashedSpool({ pool, incoming: this.#services.incoming }, object, signal);
     await spool.open();
     return {
       write: (bytes) => spool.write(bytes),

@@ -2,6 +2,7 @@
  * Where one repository's LFS objects are kept. Two implementations: our own store (own-store.ts) and the lakeFS repository itself
  * (lakefs-store.ts). `size` is the one existence test: batch, verify, download and push all ask it.
  */
+import type { Pool } from "../pool/tasks.js";
 
 /** An object as clients name it: the SHA-256 of its content in lower-case hex, and its bytes. */
 export interface LfsObject {
@@ -20,8 +21,8 @@ export interface LfsStore {
   /** Bytes [start, end) of an object, in pieces that are the reader's own. Exactly so many, or a Fault. Throws "lfs/missing". */
   read(object: LfsObject, start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array>;
 
-  /** Begins to take an object's content. */
-  beginUpload(object: LfsObject, signal: AbortSignal): Promise<LfsUpload>;
+  /** Begins to take an object's content. `pool`: the uploader's part of it; otherwise the store's own. */
+  beginUpload(object: LfsObject, signal: AbortSignal, pool?: Pool): Promise<LfsUpload>;
 }
 
 /** One content on its way in. Nothing of it is to be seen before `finish` has resolved. */

@@ -1,6 +1,7 @@
-/** The log: one JSON line an event, to standard error. Secrets never reach it: callers pass named facts, not requests. */
+/** The log: one JSON line an event, to standard error. Secrets never reach it: callers pass named facts, not requests, and what looks like one is cut. */
 import { pino } from "pino";
 import type { Fault } from "../base/fault.js";
+import { withoutSecrets } from "../base/secret-text.js";
 
 export type LogLevel = "silent" | "error" | "warn" | "info" | "debug" | "trace";
 export type LogFacts = Readonly<Record<string, unknown>>;
@@ -16,7 +17,8 @@ export interface Log {
 }
 
 export function createLog(level: LogLevel): Log {
-  const logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination(2));
+  const output = pino.destination(2);
+  const logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, { write: (line) => output.write(withoutSecrets(line)) });
   return {
     tracing: level === "trace",
     error: (event, facts) => logger.error(facts ?? {}, event),

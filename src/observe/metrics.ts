@@ -41,9 +41,9 @@ export interface MetricSources {
     readonly queueMax: number;
     readonly replaced: number;
     readonly completed: number;
-    readonly waitMsMean: number;
     readonly waitMsMax: number;
-    readonly runMsMean: number;
+    /** Of all tasks that have ended. */
+    readonly runMs: number;
   };
   readonly cache: () => {
     readonly bytes: number;
@@ -58,12 +58,15 @@ export interface MetricSources {
 
 /** Seconds. From a warm ls-refs to a first clone of a large repository. */
 const SECONDS_BUCKETS = [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300, 1_800];
+/** Seconds. From a free thread to a queue that nobody should stand in. */
+const WAIT_BUCKETS = [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60];
 
 export class Metrics {
   readonly #registry = new Registry();
   readonly #requests: Counter<"operation" | "outcome">;
-  readonly #seconds: Histogram<"operation">;
-  readonly #bytes: Counter<"operation" | "direction">;
+  readonly #seconds: Histogram<"operation" | "outcome">;
+  readonly #bytes: Counter<"operation" | "outcome" | "direction">;
+  readonly #waits: Histogram<"priority">;
   readonly #packBytes: Counter<"source">;
   readonly contentType: string;
 
@@ -82,14 +85,21 @@ export class Metrics {
     this.#seconds = new Histogram({
       name: "lakepack_request_seconds",
       help: "Time of a request from its head to its last byte.",
-      labelNames: ["operation"],
+      labelNames: ["operation", "outcome"],
       buckets: SECONDS_BUCKETS,
       registers,
     });
     this.#bytes = new Counter({
       name: "lakepack_request_bytes_total",
       help: "Bytes of request bodies (in) and replies (out).",
-      labelNames: ["operation", "direction"],
+      labelNames: ["operation", "outcome", "direction"],
+      registers,
+    });
+    this.#waits = new Histogram({
+      name: "lakepack_pool_wait_seconds",
+      help: "Time tasks waited for a thread; those that found one free waited 0.",
+      labelNames: ["priority"],
+      buckets: WAIT_BUCKETS,
       registers,
     });
     this.#packBytes = new Counter({ name: "lakepack_pack_bytes_sent_total", help: "Bytes of packs sent to clients.", labelNames: ["source"], registers });
@@ -97,9 +107,14 @@ export class Metrics {
 
   requestEnded({ operation, outcome, seconds, bytesIn, bytesOut }: RequestFigures): void {
     this.#requests.inc({ operation, outcome });
-    this.#seconds.observe({ operation }, seconds);
-    this.#bytes.inc({ operation, direction: "in" }, bytesIn);
-    this.#bytes.inc({ operation, direction: "out" }, bytesOut);
+    this.#seconds.observe({ operation, outcome }, seconds);
+    this.#bytes.inc({ operation, outcome, direction: "in" }, bytesIn);
+    this.#bytes.inc({ operation, outcome, direction: "out" }, bytesOut);
+  }
+
+  /** A task has got a thread after so long. */
+  taskWaited(priority: "interactive" | "background", seconds: number): void {
+    this.#waits.observe({ priority }, seconds);
   }
 
   /** `stored`: as it lies in the store; `cache`: a file made for a fetch. */
@@ -120,9 +135,8 @@ export class Metrics {
     this.#gauge("lakepack_pool_queue_limit", "Tasks that may wait for a thread.", () => pool().queueMax);
     this.#counters("lakepack_pool_threads_replaced_total", "Threads that died, hung or did not listen to an abort.", "state", () => [["replaced", pool().replaced]]);
     this.#counters("lakepack_pool_tasks_total", "Tasks that have ended.", "state", () => [["completed", pool().completed]]);
-    this.#gauge("lakepack_pool_wait_seconds_mean", "Mean time tasks waited for a thread.", () => pool().waitMsMean / 1_000);
-    this.#gauge("lakepack_pool_wait_seconds_max", "Longest time a task waited for a thread.", () => pool().waitMsMax / 1_000);
-    this.#gauge("lakepack_pool_run_seconds_mean", "Mean time tasks ran.", () => pool().runMsMean / 1_000);
+    this.#gauge("lakepack_pool_wait_seconds_max", "Longest time a task waited for a thread, since the start.", () => pool().waitMsMax / 1_000);
+    this.#counters("lakepack_pool_run_seconds_total", "Time that tasks had threads; with lakepack_pool_threads, how busy those are.", "state", () => [["completed", pool().runMs / 1_000]]);
     this.#gauge("lakepack_cache_bytes", "Bytes of generated packs kept.", () => cache().bytes);
     this.#gauge("lakepack_cache_packs", "Generated packs kept or growing.", () => cache().count);
     this.#counters("lakepack_cache_events_total", "Answers by how they came about (hits, shared, generated) and what left (evicted, rejected).", "event", () =>

@@ -2,6 +2,7 @@
  * The contract of refs: a snapshot to read and a compare-and-swap to move them. Two implementations share one conformance
  * suite: the manifest (manifest-refs.ts) and, later, the lakeFS landing.
  */
+import type { Fault } from "../base/fault.js";
 import type { Oid } from "../git/oid.js";
 import type { PackRecord } from "./manifest.js";
 
@@ -33,8 +34,8 @@ export interface RefChange {
   readonly peeled?: Oid;
 }
 
-/** What became of one change: `ng` carries the reason the client reads. */
-export type RefOutcome = { readonly name: string; readonly ok: true } | { readonly name: string; readonly ok: false; readonly reason: string };
+/** What became of one change: `ng` carries the reason the client reads, and for the log what failed where it is not that the change was refused. */
+export type RefOutcome = { readonly name: string; readonly ok: true } | { readonly name: string; readonly ok: false; readonly reason: string; readonly fault?: Fault };
 
 export interface RefUpdateOptions {
   /** All or nothing. */

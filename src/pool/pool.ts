@@ -7,7 +7,7 @@ import type { DispatchFailure, DispatchRequest } from "./dispatch.js";
 import { FairQueue, type Waiting } from "./fair-queue.js";
 import { Lane, type LaneData } from "./lane.js";
 import { TaskRun } from "./task-run.js";
-import { OWN_SHARE, type Pool, type RunOptions, type TaskControl, type TaskName, type TaskRequest, type TaskResult, type TaskShare } from "./tasks.js";
+import { OWN_SHARE, type Pool, type Priority, type RunOptions, type TaskControl, type TaskName, type TaskRequest, type TaskResult, type TaskShare } from "./tasks.js";
 
 export interface PoolOptions {
   /** Threads; default: one a core, at least two so that one long task does not stop all others. */
@@ -17,6 +17,8 @@ export interface PoolOptions {
   readonly queueMax?: number;
   /** Milliseconds without a sign of life after which a task is ended; default: LIMITS has it. */
   readonly hangMs?: number;
+  /** Hears how long each task waited for its thread. */
+  readonly onWaited?: (priority: Priority, milliseconds: number) => void;
   /** Folder URL of the doors, for tests; default: workers/. */
   readonly doors?: string;
 }
@@ -35,6 +37,8 @@ export interface PoolFigures extends PoolSize {
   readonly waitMsMean: number;
   readonly waitMsMax: number;
   readonly runMsMean: number;
+  /** Of all tasks that have ended. */
+  readonly runMs: number;
   /** Threads that died, hung, or did not listen to an abort, and have a successor. */
   readonly replaced: number;
 }
@@ -60,10 +64,12 @@ export class ThreadPool implements Pool {
   /** Lanes that were given up, until their threads have ended. */
   readonly #closing = new Set<Promise<void>>();
   readonly #look: NodeJS.Timeout;
+  readonly #onWaited: PoolOptions["onWaited"];
   #queueMax: number;
   #figures = { completed: 0, waitMs: 0, waitMsMax: 0, runMs: 0, replacedBefore: 0 };
 
-  constructor({ threads = defaultThreads(), queueMax = LIMITS.poolQueueMax, hangMs = LIMITS.taskHangMs, kernelsModule, doors }: PoolOptions) {
+  constructor({ threads = defaultThreads(), queueMax = LIMITS.poolQueueMax, hangMs = LIMITS.taskHangMs, kernelsModule, doors, onWaited }: PoolOptions) {
+    this.#onWaited = onWaited;
     this.#laneData = { kernelsModule, doors };
     this.#queueMax = queueMax;
     this.#look = setInterval(() => this.#lookAtRuns(hangMs), Math.min(LIMITS.taskLookMs, hangMs / 4)).unref();
@@ -92,7 +98,7 @@ export class ThreadPool implements Pool {
     const asked = performance.now();
     const lane = this.#takeIdle() ?? (await this.#turn({ share, priority, signal }));
     const started = performance.now();
-    this.#count(started - asked);
+    this.#count(priority, started - asked);
     this.#queue.started(share);
     const run = new TaskRun(signal);
     this.#runs.add(run);
@@ -137,6 +143,7 @@ export class ThreadPool implements Pool {
       waitMsMean: mean(waitMs),
       waitMsMax,
       runMsMean: mean(runMs),
+      runMs,
       replaced,
     };
   }
@@ -208,7 +215,8 @@ export class ThreadPool implements Pool {
     this.#closing.add(closing);
   }
 
-  #count(waitedMs: number): void {
+  #count(priority: Waiting<Grant>["priority"], waitedMs: number): void {
+    this.#onWaited?.(priority, waitedMs);
     this.#figures.waitMs += waitedMs;
     this.#figures.waitMsMax = Math.max(this.#figures.waitMsMax, waitedMs);
   }

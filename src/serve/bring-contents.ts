@@ -1,7 +1,6 @@
 /** Contents that lakeFS still has alone, brought before a pack with blobs is made or a push is taken in, while a person reads how far it is. */
 import { asFault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
-import { faultFacts } from "../observe/log.js";
 import type { PackStream } from "../odb/pack-stream.js";
 import type { PackRequest } from "../odb/response-key.js";
 import type { PromisedContents } from "./conversation.js";
@@ -9,6 +8,7 @@ import { contextOf, type FetchContext, isPromising } from "./fetch-context.js";
 import { openPack, replyWithPack } from "./fetch-pack-reply.js";
 import { fatalPacket, type PackReplyOptions } from "./pack-reply.js";
 import { PushProgress } from "./push-progress.js";
+import { tell } from "./request-record.js";
 
 /** Whether contents must be brought before this can be answered: a clone without blobs does without. */
 export function needsContents(context: FetchContext, { filter }: PackRequest): boolean {
@@ -17,7 +17,7 @@ export function needsContents(context: FetchContext, { filter }: PackRequest): b
 
 /** Sends the pack once its contents are here. What goes wrong on the way is told in band 3: the head of the answer has left. */
 export async function replyWhenBrought(context: FetchContext, request: PackRequest, options: PackReplyOptions): Promise<void> {
-  const { deps, repository, signal } = context;
+  const { repository, signal } = context;
   const progress = new PushProgress(options.output, options.mode, options.quiet);
   let stream: PackStream;
   try {
@@ -27,9 +27,8 @@ export async function replyWhenBrought(context: FetchContext, request: PackReque
   } catch (error) {
     const fault = asFault(error);
     if (signal.aborted || options.mode === "none") throw fault;
-    deps.log.error("fetch broke off", { repository: repository.title, ...faultFacts(fault) });
     await progress.settle();
-    return options.output.write(fatalPacket(options.mode, fault));
+    return options.output.write(fatalPacket(options.mode, tell(context.request, fault)));
   } finally {
     progress.stop();
   }

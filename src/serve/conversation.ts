@@ -8,6 +8,7 @@ import type { LfsStore } from "../lfs/store.js";
 import type { ObjectDatabase } from "../odb/object-database.js";
 import type { RefStore } from "../odb/ref-store.js";
 import type { RepositoryType } from "./repository-name.js";
+import type { RequestRecord } from "./request-record.js";
 
 /** The other side of a repository whose branches and tags are in lakeFS. */
 export interface LakefsSide {
@@ -57,9 +58,10 @@ export interface Repository {
 export type ProtocolVersion = 0 | 1 | 2;
 
 export interface Exchange {
+  readonly request: RequestRecord;
   readonly repository: Repository;
   readonly version: ProtocolVersion;
-  /** Who asks, for his fair part of the pool: a user, or where nobody says who he is the address he comes from. */
+  /** Who asks, for his fair part of the pool (auth/caller `shareOf`): a user, or where nobody says who he is the address he comes from. */
   readonly caller: string;
   /** Over HTTP every request stands alone: no state is kept between them. False on SSH. */
   readonly stateless: boolean;

@@ -14,6 +14,7 @@ import type { PackHandle, Pool } from "../pool/tasks.js";
 import type { Offer } from "../wire/capabilities.js";
 import type { Filter } from "../wire/filter.js";
 import type { Exchange, Repository } from "./conversation.js";
+import type { RequestRecord } from "./request-record.js";
 
 /** A fetch asks for its wants and haves here, some hundred ids; the walks are elsewhere. */
 const FEW_LOOKUPS_BITS = 8;
@@ -31,6 +32,7 @@ export interface UploadPackDeps {
 
 export interface FetchContext {
   readonly deps: UploadPackDeps;
+  readonly request: RequestRecord;
   readonly repository: Repository;
   readonly stateless: boolean;
   readonly refs: RefSnapshot;
@@ -46,10 +48,10 @@ export interface FetchContext {
  * Refs first, then packs: objects are published before refs point at them, so what is named is here. `wanted`: ids the client asks for by
  * themselves; those that lakeFS still has alone are brought. So is everything where `filter` reads a blob.
  */
-export async function openContext(exchange: Pick<Exchange, "repository" | "signal" | "stateless">, deps: UploadPackDeps, wanted: readonly Oid[] = [], filter?: Filter): Promise<FetchContext> {
-  const { repository, signal, stateless } = exchange;
+export async function openContext(exchange: Pick<Exchange, "request" | "repository" | "signal" | "stateless">, deps: UploadPackDeps, wanted: readonly Oid[] = [], filter?: Filter): Promise<FetchContext> {
+  const { request, repository, signal, stateless } = exchange;
   const refs = await repository.refs.read(signal);
-  const context = await contextOf({ repository, deps, refs, signal, stateless });
+  const context = await contextOf({ request, repository, deps, refs, signal, stateless });
   if (readsBlob(filter) && isPromising(context)) {
     await repository.promised?.bringAll(signal);
     return contextOf(context);
@@ -71,12 +73,13 @@ export function isPromising({ packs, repository }: Pick<FetchContext, "packs" | 
 }
 
 /** The same with the packs there are now. */
-export async function contextOf({ repository, deps, refs, signal, stateless }: Omit<FetchContext, "packs" | "handles" | "has">): Promise<FetchContext> {
+export async function contextOf({ request, repository, deps, refs, signal, stateless }: Omit<FetchContext, "packs" | "handles" | "has">): Promise<FetchContext> {
   const { packs } = await repository.objects.packs(signal);
   checkAborted(signal);
   let space: ObjectSpace | undefined;
   return {
     deps,
+    request,
     repository,
     stateless,
     refs,

@@ -5,6 +5,7 @@ import { LIMITS } from "../base/limits.js";
 import { answerBatch, type BatchReply, complaint, type LfsOperation, readBatchRequest } from "../lfs/batch.js";
 import type { LinkProofs, LinkPurpose } from "../lfs/proof.js";
 import type { LfsObject, LfsStore } from "../lfs/store.js";
+import type { Pool } from "../pool/tasks.js";
 import type { Repository } from "./conversation.js";
 import { type RepositoryName, titleOf } from "./repository-name.js";
 
@@ -12,6 +13,8 @@ export interface LfsOptions {
   readonly proofs: LinkProofs;
   /** Where a repository's objects are. */
   readonly storeOf: (repository: Repository) => LfsStore;
+  /** Hashes uploads. */
+  readonly pool: Pool;
 }
 
 /** A link as it was called, before its repository is looked up. */
@@ -73,12 +76,12 @@ export class LfsService {
     this.#options.proofs.checkAddress(proof, { purpose, asked: titleOf(asked), oid: object.oid, size: object.size });
   }
 
-  /** Takes an object's content. Throws "lfs/proof", "lfs/mismatch". */
-  async upload(call: LinkCall, content: ByteSource): Promise<void> {
+  /** Takes an object's content. `caller`: whose part of the pool hashes it. Throws "lfs/proof", "lfs/mismatch". */
+  async upload(call: LinkCall, content: ByteSource, caller: string): Promise<void> {
     const store = this.#checked(call, "upload");
-    const { object, signal } = call;
+    const { object, repository, signal } = call;
     if ((await store.size(object, signal)) === object.size) return this.#passOver(object, content); // a second client was faster
-    const upload = await store.beginUpload(object, signal);
+    const upload = await store.beginUpload(object, signal, this.#options.pool.sharedBy({ repository: repository.id, caller }));
     try {
       for (let bytes = await content.read(); bytes !== undefined; bytes = await content.read()) await upload.write(bytes);
       await upload.finish();

@@ -11,7 +11,7 @@ export async function answerObjectInfo(context: FetchContext, output: ByteSink, 
     const oids = [...(await visibleAmong(context, request.oids))];
     const { deps, handles: packs, signal } = context;
     const found = await deps.pool.run("pack-objects/sizes", { packs, oids }, { signal });
-    oids.forEach((oid, at) => sizes.set(oid, found[at]));
+    for (const [at, oid] of oids.entries()) sizes.set(oid, found[at]);
   }
   await output.write(objectInfoAnswer(request, (oid) => sizes.get(oid)));
 }

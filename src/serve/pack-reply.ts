@@ -2,7 +2,6 @@
  * Sends a pack to one client while it may still be made: framed in side bands, with progress, and with a sign of life on a
  * quiet stream.
  */
-import type { Fault } from "../base/fault.js";
 import type { ByteSink } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { PackStream } from "../odb/pack-stream.js";
@@ -18,6 +17,8 @@ export interface PackReplyOptions {
   readonly notices?: readonly string[];
   readonly output: ByteSink;
   readonly signal: AbortSignal;
+  /** Hears of the pack's bytes as they leave, those of one that breaks off too. */
+  readonly onSent?: (bytes: number) => void;
 }
 
 /** What was sent. */
@@ -34,8 +35,8 @@ export async function sendPack(stream: PackStream, options: PackReplyOptions): P
 }
 
 /** Band 3, the last words of a stream that breaks off. Without bands there is no way to say anything. */
-export function fatalPacket(mode: BandMode, fault: Fault): Uint8Array {
-  return bandedText(mode, 3, `lakepack: ${oneLine(fault.message)}\n`);
+export function fatalPacket(mode: BandMode, words: string): Uint8Array {
+  return bandedText(mode, 3, `lakepack: ${oneLine(words)}\n`);
 }
 
 class PackReply {
@@ -63,6 +64,7 @@ class PackReply {
       await this.#say(this.#progress.next(this.#stream.news));
       await output.write(this.#frame.frame(bytes));
       this.#bytes += bytes;
+      this.#options.onSent?.(bytes);
     }
     await this.#say(this.#progress.last(this.#stream.news, this.#objects));
     if (mode !== "none") await output.write(FLUSH);

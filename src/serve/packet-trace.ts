@@ -15,7 +15,7 @@ const BAND_DATA = 1;
 /** The exchange, its bytes told to the log on their way; the exchange itself where nothing is traced. */
 export function tracedExchange(exchange: Exchange, service: string, log: Log): Exchange {
   if (log.tracing !== true) return exchange;
-  const facts = { repository: exchange.repository.title, service };
+  const facts = { request: exchange.request.id, repository: exchange.repository.title, service };
   const told = (direction: "<" | ">") => new PacketTrace((text) => log.trace("packet", { ...facts, packet: `${direction} ${text}` }));
   return { ...exchange, input: tracedSource(exchange.input, told("<")), output: tracedSink(exchange.output, told(">")) };
 }

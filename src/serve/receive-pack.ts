@@ -8,14 +8,13 @@ import { asFault, Fault } from "../base/fault.js";
 import { checkAborted } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import { ZERO_OID } from "../git/oid.js";
-import { faultFacts, type Log } from "../observe/log.js";
 import type { Ingest, IngestedPack } from "../odb/ingest-contract.js";
 import { toPackRecord } from "../odb/manifest-objects.js";
-import type { RefChange } from "../odb/ref-store.js";
+import type { RefChange, RefOutcome } from "../odb/ref-store.js";
 import type { Pool } from "../pool/tasks.js";
 import type { Offer } from "../wire/capabilities.js";
 import { errorPacket } from "../wire/pkt-line.js";
-import { type CommandStatus, formatReport, type PushCommand, type PushReport, type PushRequest, PushRequestReader } from "../wire/push.js";
+import { formatReport, type PushCommand, type PushReport, type PushRequest, PushRequestReader } from "../wire/push.js";
 import { bringAll } from "./bring-contents.js";
 import type { Exchange } from "./conversation.js";
 import { isPromising } from "./fetch-context.js";
@@ -24,12 +23,12 @@ import { PacketInput } from "./packet-input.js";
 import { checkObjects } from "./push-objects.js";
 import { type PushPolicy, refuseCommands } from "./push-policy.js";
 import { PushProgress } from "./push-progress.js";
+import { tell } from "./request-record.js";
 
 export interface ReceivePackServices {
   readonly pool: Pool;
   readonly policy: PushPolicy;
   readonly offer: Offer;
-  readonly log: Log;
   readonly lfs?: LfsService | undefined;
 }
 
@@ -42,7 +41,7 @@ export async function receivePack(exchange: Exchange, services: ReceivePackServi
   } catch (error) {
     const fault = asFault(error);
     if (fault.code === "base/aborted") throw fault;
-    await exchange.output.write(errorPacket(fault.message));
+    await exchange.output.write(errorPacket(tell(exchange.request, fault)));
     return;
   }
   if (request === undefined || request.commands.length === 0) return; // the probe before a large push
@@ -86,12 +85,14 @@ class Push {
     try {
       ingest = this.#request.packFollows ? await this.#begin() : undefined;
       const pack = ingest && (await this.#receive(ingest, input));
-      return { unpack: "ok", commands: await this.#land(pack) };
+      const outcomes = await this.#land(pack);
+      this.#tellRefusals(outcomes);
+      return { unpack: "ok", commands: outcomes };
     } catch (error) {
-      const fault = this.#logged(error);
+      const fault = asFault(error);
       if (this.#exchange.signal.aborted) throw fault;
+      const reason = tell(this.#exchange.request, fault);
       await drain(input);
-      const reason = fault.message;
       return { unpack: reason, commands: commands.map(({ name }) => ({ name, ok: false, reason: "unpacker error" })) };
     } finally {
       await ingest?.discard();
@@ -124,7 +125,7 @@ class Push {
   }
 
   /** Objects are here: what may become of each command, and then it becomes so. */
-  async #land(pack: IngestedPack | undefined): Promise<readonly CommandStatus[]> {
+  async #land(pack: IngestedPack | undefined): Promise<readonly RefOutcome[]> {
     const { repository, signal } = this.#exchange;
     const { commands } = this.#request;
     const refused = refuseCommands(commands);
@@ -141,7 +142,7 @@ class Push {
     return statuses.map((before) => (before.ok ? (landed.get(before.name) ?? before) : before));
   }
 
-  async #move(changes: readonly RefChange[], pack: IngestedPack | undefined): Promise<Map<string, CommandStatus>> {
+  async #move(changes: readonly RefChange[], pack: IngestedPack | undefined): Promise<Map<string, RefOutcome>> {
     const { repository, signal } = this.#exchange;
     const { denyDeletes, denyDeleteCurrent } = this.#services.policy;
     const packs = pack === undefined ? [] : [toPackRecord(pack, "push")];
@@ -155,25 +156,24 @@ class Push {
   #summarize(landed: number, pack: IngestedPack | undefined): void {
     const { repository } = this.#exchange;
     if (repository.created && landed > 0) this.#progress.say(`created ${repository.title}`);
-    this.#services.log.info("push", {
-      repository: repository.title,
-      refs: landed,
-      objects: pack?.objectCount ?? 0,
-      bytes: pack?.bytes ?? 0,
-      ...pack?.counters,
-    });
+    this.#exchange.request.note({ refs: landed, objects: pack?.objectCount ?? 0, packBytes: pack?.bytes ?? 0, ...pack?.counters });
+  }
+
+  /** The reasons stand in the report; beside them, where there is a band for it, the id under which the log has more. */
+  #tellRefusals(outcomes: readonly RefOutcome[]): void {
+    const refused = outcomes.filter((outcome) => !outcome.ok);
+    const [first] = refused;
+    if (first === undefined) return;
+    const { request } = this.#exchange;
+    const ours = refused.find(({ fault }) => fault !== undefined)?.fault;
+    request.failed(ours ?? new Fault("push/refused", { refused: refused.length, of: outcomes.length, ref: first.name, reason: first.reason }));
+    this.#progress.say(`request ${request.id}`);
   }
 
   #isAtomic(): boolean {
     return this.#request.capabilities.has("atomic");
   }
 
-  #logged(error: unknown): Fault {
-    const fault = asFault(error);
-    const level = fault.row.http >= 500 ? "error" : "info";
-    this.#services.log[level]("push refused", { repository: this.#exchange.repository.title, ...faultFacts(fault) });
-    return fault;
-  }
 }
 
 /**
@@ -189,11 +189,11 @@ async function drain(input: PacketInput): Promise<void> {
   }
 }
 
-function status(name: string, reason: string | undefined): CommandStatus {
+function status(name: string, reason: string | undefined): RefOutcome {
   return reason === undefined ? { name, ok: true } : { name, ok: false, reason };
 }
 
-function failAll(statuses: readonly CommandStatus[]): readonly CommandStatus[] {
+function failAll(statuses: readonly RefOutcome[]): readonly RefOutcome[] {
   return statuses.map((one) => (one.ok ? { name: one.name, ok: false, reason: "atomic push failure" } : one));
 }
 

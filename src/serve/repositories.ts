@@ -107,6 +107,7 @@ export class Repositories {
   readonly #looked = new LRUCache<string, boolean>({ max: LIMITS.repositoryHandlesMax, ttl: LIMITS.lakefsLookMs });
   readonly #opening = new SingleFlight<string, Handle | undefined>();
   readonly #synthesisTasks: Semaphore;
+  readonly #walks = new Semaphore(1);
   readonly #watch: LakefsWatch | undefined;
 
   constructor(options: RepositoriesOptions) {
@@ -258,6 +259,11 @@ export class Repositories {
 
   /** Titles of the repositories in our store behind `after` that the asker may read, sorted; the first `count`, and none beyond `listedScanMax`. */
   async list(count: number, signal?: AbortSignal, after = "", asker: Asker = MAY_ALL): Promise<string[]> {
+    // One such walk at a time: whoever asks for the front page again and again keeps only others who ask for it waiting.
+    return asker === MAY_ALL ? this.#walk(count, signal, after, asker) : this.#walks.run(() => this.#walk(count, signal, after, asker), signal);
+  }
+
+  async #walk(count: number, signal: AbortSignal | undefined, after: string, asker: Asker): Promise<string[]> {
     const titles: string[] = [];
     let seen = 0;
     for await (const { key } of this.#options.services.store.list("repos/", signal)) {

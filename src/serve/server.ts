@@ -15,6 +15,7 @@ import { receivePack } from "./receive-pack.js";
 import { writeRefAnswer } from "./ref-answers.js";
 import type { Repositories } from "./repositories.js";
 import type { RepositoryName } from "./repository-name.js";
+import { tell } from "./request-record.js";
 import type { GitService, RequestEnd, Services } from "./services.js";
 import { tracedExchange } from "./packet-trace.js";
 import { advertiseUploadPack, type UploadPackDeps, uploadPack } from "./upload-pack.js";
@@ -68,8 +69,8 @@ export class GitServer implements Services {
     } catch (error) {
       const fault = asFault(error);
       if (fault.code !== "lakefs/reading") throw fault;
-      this.#options.log.info("refs are not ready", { repository: exchange.repository.title, ...faultFacts(fault), ...fault.facts });
-      await exchange.output.write(errorPacket(fault.message));
+      exchange.request.note(fault.facts);
+      await exchange.output.write(errorPacket(tell(exchange.request, fault)));
     }
   }
 
@@ -141,14 +142,15 @@ export class GitServer implements Services {
   }
 
   ended(entry: RequestEnd): void {
-    const { failure, ...facts } = entry;
+    const { failure, noted, ...line } = entry;
     const { log, metrics } = this.#options;
     const { operation, bytesIn, bytesOut } = entry;
-    metrics.requestEnded({ operation, outcome: outcomeOf(entry), seconds: entry.milliseconds / 1_000, bytesIn, bytesOut });
-    if (failure === undefined) return log.info("request", facts);
-    const fault = asFault(failure);
-    const level = fault.row.http >= 500 && fault.code !== "pool/saturated" ? "error" : "info";
-    log[level]("request", { ...facts, ...faultFacts(fault) });
+    const outcome = outcomeOf(entry);
+    metrics.requestEnded({ operation, outcome, seconds: entry.milliseconds / 1_000, bytesIn, bytesOut });
+    const fault = failure === undefined ? undefined : asFault(failure);
+    // A busy server, and commits that are still being read, are nobody's defect.
+    const level = outcome === "failed" && fault?.code !== "pool/saturated" && fault?.code !== "lakefs/reading" ? "error" : "info";
+    log[level]("request", { ...noted, ...line, outcome, ...(fault === undefined ? {} : faultFacts(fault)) });
   }
 }
 

@@ -1,5 +1,6 @@
 /** What the transports ask of the rest: the routes call this and nothing else. */
 import type { Caller } from "../auth/caller.js";
+import type { LogFacts } from "../observe/log.js";
 import type { Operation } from "../observe/metrics.js";
 import type { Exchange, Repository } from "./conversation.js";
 import type { Wants } from "./door.js";
@@ -63,12 +64,16 @@ export interface RequestEnd {
   /** Without the query. */
   readonly path: string;
   readonly remote: string;
+  /** Who asked: "user ada"; "anonymous"; undefined: nobody was asked (`auth: none`, a health check, a link). */
+  readonly caller: string | undefined;
   readonly operation: Operation;
-  /** As decided; a reply cut later keeps it and has a failure. */
+  /** As decided; a reply cut later, or one that tells of a failure in the protocol, keeps it and has a failure. */
   readonly status: number;
   readonly milliseconds: number;
   /** Of the bodies as they went over the wire. */
   readonly bytesIn: number;
   readonly bytesOut: number;
   readonly failure: unknown;
+  /** What those who answered added for the log. */
+  readonly noted: LogFacts;
 }

@@ -5,7 +5,6 @@
  */
 import { asFault, Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
-import { faultFacts } from "../observe/log.js";
 import { capabilityAdvertisement, refAdvertisement } from "../wire/advertise.js";
 import { type CommandRequest, CommandRequestReader } from "../wire/command-request.js";
 import { errorPacket } from "../wire/pkt-line.js";
@@ -17,6 +16,7 @@ import { listRefs } from "./ls-refs.js";
 import { answerObjectInfo } from "./object-info.js";
 import { PacketInput } from "./packet-input.js";
 import { writeRefAnswer } from "./ref-answers.js";
+import { tell } from "./request-record.js";
 import { TrackedSink } from "./tracked-sink.js";
 
 export type { UploadPackDeps } from "./fetch-context.js";
@@ -43,15 +43,8 @@ export async function uploadPack(exchange: Exchange, deps: UploadPackDeps): Prom
     const fault = asFault(error);
     if (exchange.signal.aborted || fault.code === "base/aborted") throw fault;
     if (fault.code === "pool/saturated" && output.bytes === 0) throw fault; // 503: come again
-    const level = fault.row.http >= 500 ? "error" : "info";
-    deps.log[level]("fetch refused", { repository: exchange.repository.title, ...faultFacts(fault) });
-    await output.write(errorPacket(reasonOf(fault)));
+    await output.write(errorPacket(tell(exchange.request, fault)));
   }
-}
-
-/** Git's words where clients look for them. */
-function reasonOf(fault: Fault): string {
-  return fault.code === "odb/not-our-ref" ? `upload-pack: not our ref ${fault.facts["oid"]}` : fault.message;
 }
 
 async function serveCommands(exchange: Exchange, deps: UploadPackDeps): Promise<void> {

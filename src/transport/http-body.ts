@@ -56,7 +56,9 @@ export async function answer(handler: HttpHandler, request: HttpRequest, raw: Ra
     checkFraming(request);
   } catch (error) {
     // Nobody knows where the next request would begin.
-    await sendBytes(faultReply(error, request.id), raw, true).catch(() => raw.cut());
+    const reply = faultReply(error, request.id);
+    handler.refused?.(request, reply, error);
+    await sendBytes(reply, raw, true).catch(() => raw.cut());
     return;
   }
   try {

@@ -5,7 +5,7 @@
  */
 import { BlockList, isIP, isIPv6 } from "node:net";
 import { Fault } from "../base/fault.js";
-import { isForwarded, isLoopback } from "./http-guard.js";
+import { isForwarded, isHost, isLoopback } from "./http-guard.js";
 import type { HttpRequest } from "./http.js";
 
 export interface ClientOptions {
@@ -71,7 +71,7 @@ export class Clients {
     return {
       ...(address !== undefined && isIP(address) !== 0 ? { address } : {}),
       ...(scheme === "http" || scheme === "https" ? { scheme } : {}),
-      ...(host !== undefined && HOST.test(host) ? { host } : {}),
+      ...(host !== undefined && isHost(host) ? { host } : {}),
     };
   }
 }
@@ -88,8 +88,6 @@ interface Chain {
   readonly scheme?: string | undefined;
   readonly host?: string | undefined;
 }
-
-const HOST = /^(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(:[0-9]{1,5})?$/;
 
 /** `for=192.0.2.60;proto=http;host=a, for="[2001:db8::1]:4711"`. RFC 7239, 4. */
 function readForwarded(header: string | undefined): Chain | undefined {

@@ -16,6 +16,19 @@ export function checkLoopback(request: HttpRequest, origins: readonly string[]):
   if (proxied !== undefined) throw new Fault("http/forbidden-origin", { header: proxied });
 }
 
+const HOST = /^(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(:[0-9]{1,5})?$/;
+
+/** Whether this names a host, with or without a port, and nothing else: it goes into links and pages. */
+export function isHost(text: string): boolean {
+  return HOST.test(text);
+}
+
+/** Throws "http/bad-request" for a Host header that names none, or two. RFC 9112, 3.2. */
+export function checkHost(request: HttpRequest): void {
+  const host = request.header("host");
+  if (host !== undefined && !isHost(host)) throw new Fault("http/bad-request", { header: "Host", reason: "it names no host, or several" });
+}
+
 /** Whether a proxy says that it passed the request on. */
 export function isForwarded(request: HttpRequest): boolean {
   return forwardingHeader(request) !== undefined;

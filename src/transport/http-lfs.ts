@@ -37,6 +37,8 @@ export interface LfsRoute {
   readonly resolve: (wants: Wants) => Promise<Repository>;
   /** The repository for a link, which carries its own proof. */
   readonly resolveLinked: (wants: Wants) => Promise<Repository>;
+  /** Whose part of the pool hashes an upload. */
+  readonly share: string;
 }
 
 export function isLfsPath(path: string): boolean {
@@ -80,12 +82,12 @@ async function verify({ request, name, lfs, resolveLinked }: LfsRoute): Promise<
   return json({});
 }
 
-async function upload({ request, name, lfs, resolveLinked }: LfsRoute, object: LfsObject): Promise<HttpReply> {
+async function upload({ request, name, lfs, resolveLinked, share }: LfsRoute, object: LfsObject): Promise<HttpReply> {
   const announced = request.header("content-length");
   if (announced !== undefined && Number(announced) !== object.size) throw new Fault("lfs/mismatch", { size: object.size, announced });
   const link = { asked: name, object, proof: proofOf(request) };
   lfs.admit(link, "upload");
-  await lfs.upload({ ...link, repository: await resolveLinked("write"), signal: request.signal }, request.body);
+  await lfs.upload({ ...link, repository: await resolveLinked("write"), signal: request.signal }, request.body, share);
   return { status: 200, headers: [...NO_CACHE], body: new Uint8Array(0) };
 }
 

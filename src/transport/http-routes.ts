@@ -3,13 +3,13 @@
  * Source: gitprotocol-http(5); where it leaves something open, what `git http-backend` does.
  */
 import { checkWebhookSecret, WEBHOOK_HEADER, webhookRepository } from "../api/lakefs-webhook.js";
-import { type Caller, TRUSTED } from "../auth/caller.js";
+import { ANONYMOUS, type Caller, shareOf, TRUSTED } from "../auth/caller.js";
 import { utf8 } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
 import type { ByteSink, ByteSource } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { RepositoryApi } from "../api/repositories.js";
-import type { ProtocolVersion, Repository } from "../serve/conversation.js";
+import type { Exchange, ProtocolVersion, Repository } from "../serve/conversation.js";
 import type { Wants } from "../serve/door.js";
 import type { RepositoryName } from "../serve/repository-name.js";
 import type { GitService, Services } from "../serve/services.js";
@@ -18,7 +18,7 @@ import type { HttpHandler, HttpReply, HttpRequest } from "./http.js";
 import { type Client, type ClientOptions, Clients } from "./http-client.js";
 import { apiFaultReply, apiReply, isApiPath } from "./http-api.js";
 import { faultReply, NO_CACHE } from "./http-fault.js";
-import { checkLoopback, corsHeaders, PREFLIGHT } from "./http-guard.js";
+import { checkHost, checkLoopback, corsHeaders, PREFLIGHT } from "./http-guard.js";
 import { gunzip } from "./http-gunzip.js";
 import { isLfsPath, LFS_PREFIX, lfsFaultReply, lfsReply } from "./http-lfs.js";
 import { readJsonBody } from "./http-json.js";
@@ -52,11 +52,19 @@ interface AskedRepository extends Asked {
   readonly name: RepositoryName;
 }
 
+interface Admitted {
+  readonly repository: Repository;
+  /** Whose part of the pool it is. */
+  readonly share: string;
+}
+
 type Headers = readonly (readonly [string, string])[];
 
 export function createRoutes(services: Services, options: RouteOptions): HttpHandler {
   const routes = new Routes(services, options);
-  return (request) => routes.handle(request);
+  return Object.assign((request: HttpRequest) => routes.handle(request), {
+    refused: (request: HttpRequest, reply: HttpReply, fault: unknown) => routes.refused(request, reply, fault),
+  });
 }
 
 class Routes {
@@ -68,6 +76,11 @@ class Routes {
     this.#services = services;
     this.#options = options;
     this.#clients = new Clients(options.clients ?? { trustedProxies: [], publicUrl: "", tls: false });
+  }
+
+  /** Log and metrics hear of a request that the front end has refused by itself. */
+  refused(request: HttpRequest, reply: HttpReply, fault: unknown): void {
+    new RequestAccount(request, this.#clients.of(request).address, (entry) => this.#services.ended(entry)).watch(reply, fault);
   }
 
   async handle(request: HttpRequest): Promise<HttpReply> {
@@ -86,6 +99,7 @@ class Routes {
   async #route(asked: Asked): Promise<HttpReply> {
     const { request, account } = asked;
     if (this.#options.loopbackOnly) checkLoopback(request, this.#options.corsOrigins);
+    checkHost(request);
     const target = readPath(request.path);
     account.operation = operationOf(target);
     if (target.kind === "repository" || target.kind === "api") this.#services.checkServing();
@@ -114,12 +128,20 @@ class Routes {
   }
 
   /** Once a route needs to know. */
-  #caller({ request, client }: Asked): Promise<Caller> {
-    return this.#services.identify(request.header("authorization"), client.source, request.signal);
+  async #caller({ request, client, account }: Asked): Promise<Caller> {
+    return account.identified(await this.#services.identify(request.header("authorization"), client.source, request.signal));
   }
 
   async #resolve(asked: AskedRepository, wants: Wants): Promise<Repository> {
-    return this.#services.resolve(asked.name, await this.#caller(asked), wants, asked.request.signal);
+    return (await this.#admit(asked, wants)).repository;
+  }
+
+  /** The repository, for a caller who may. */
+  async #admit(asked: AskedRepository, wants: Wants): Promise<Admitted> {
+    const caller = await this.#caller(asked);
+    const repository = await this.#services.resolve(asked.name, caller, wants, asked.request.signal);
+    asked.account.note({ repository: repository.title });
+    return { repository, share: shareOf(caller, asked.client.source) };
   }
 
   async #home(asked: Asked): Promise<HttpReply> {
@@ -191,7 +213,7 @@ class Routes {
     const named = new URLSearchParams(request.query).get("service");
     if (named === null) throw dumbRefusal();
     const service = serviceNamed(named);
-    const repository = await this.#resolve(asked, wantsOf(service));
+    const admitted = await this.#admit(asked, wantsOf(service));
     const version = protocolVersion(request.header("git-protocol"));
     return {
       status: 200,
@@ -199,7 +221,7 @@ class Routes {
       body: async (output) => {
         // http-backend leaves the line out whenever version 2 is asked for, even of receive-pack, which then speaks version 0.
         if (version !== 2) await output.write(serviceAnnouncement(service));
-        await this.#services.advertise(this.#exchange(asked, repository, { version, input: request.body, output }), service);
+        await this.#services.advertise(this.#exchange(asked, admitted, { version, input: request.body, output }), service);
       },
     };
   }
@@ -211,7 +233,7 @@ class Routes {
     const received = request.header("content-type");
     if (received !== expected) throw new Fault("http/content-type", { expected, received: received?.slice(0, 100) });
     const isGzip = isGzipped(request);
-    const repository = await this.#resolve(asked, wantsOf(service));
+    const admitted = await this.#admit(asked, wantsOf(service));
     const version = protocolVersion(request.header("git-protocol"));
     const converse = service === "upload-pack" ? this.#services.uploadPack : this.#services.receivePack;
     return {
@@ -219,7 +241,7 @@ class Routes {
       headers: [["Content-Type", `application/x-git-${service}-result`], ...NO_CACHE],
       body: (output) =>
         inflated(request.body, isGzip, this.#inflatedBytesMax(service), (input) =>
-          converse.call(this.#services, this.#exchange(asked, repository, { version, input, output })),
+          converse.call(this.#services, this.#exchange(asked, admitted, { version, input, output })),
         ),
     };
   }
@@ -230,7 +252,8 @@ class Routes {
     const { request, client, name } = asked;
     const resolve = (wants: Wants) => this.#resolve(asked, wants);
     const resolveLinked = (wants: Wants) => this.#services.resolveLinked(name, wants, request.signal);
-    return lfsReply({ request, base: client.base, name, file, lfs, resolve, resolveLinked });
+    // Whoever comes with a link does not say who he is.
+    return lfsReply({ request, base: client.base, name, file, lfs, resolve, resolveLinked, share: shareOf(ANONYMOUS, client.source) });
   }
 
   #inflatedBytesMax(service: GitService): number {
@@ -238,8 +261,8 @@ class Routes {
     return (this.#options.packBytesMax ?? LIMITS.packBytesMax) + LIMITS.pushCommandBytesMax;
   }
 
-  #exchange({ request, client }: Asked, repository: Repository, wires: Wires) {
-    return { repository, ...wires, caller: client.source, stateless: true, signal: request.signal };
+  #exchange({ request, account }: Asked, { repository, share }: Admitted, wires: Wires): Exchange {
+    return { request: account, repository, ...wires, caller: share, stateless: true, signal: request.signal };
   }
 }
 

@@ -34,7 +34,11 @@ export interface HttpReply {
   readonly body: Uint8Array | ((sink: ByteSink) => Promise<void>);
 }
 
-export type HttpHandler = (request: HttpRequest) => Promise<HttpReply>;
+export interface HttpHandler {
+  (request: HttpRequest): Promise<HttpReply>;
+  /** Hears of a request that it is not asked to answer, since nobody could say where it ends; `reply` is what was said. */
+  readonly refused?: (request: HttpRequest, reply: HttpReply, fault: unknown) => void;
+}
 
 export interface HttpListener {
   readonly kind: "uws" | "node";

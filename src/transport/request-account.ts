@@ -1,19 +1,26 @@
-/** What one request came to: its bytes, its time and how it ended, told once when its last byte is written or it failed. */
-import { asFault } from "../base/fault.js";
+/** What one request came to: who asked, its bytes, its time and how it ended, told once when its last byte is written or it failed. */
+import { type Caller, nameOf } from "../auth/caller.js";
+import { asFault, type Fault } from "../base/fault.js";
 import type { ByteSink } from "../base/flow.js";
+import type { LogFacts } from "../observe/log.js";
 import type { Operation } from "../observe/metrics.js";
+import type { RequestRecord } from "../serve/request-record.js";
 import type { RequestEnd } from "../serve/services.js";
 import type { HttpReply, HttpRequest } from "./http.js";
 import type { Target } from "./http-path.js";
 
-export class RequestAccount {
+export class RequestAccount implements RequestRecord {
   /** The request, its body counted. */
   readonly request: HttpRequest;
   operation: Operation = "none";
   readonly #onEnd: (entry: RequestEnd) => void;
   readonly #startedMs = performance.now();
+  #caller: Caller | undefined;
   #bytesIn = 0;
   #bytesOut = 0;
+  /** Told to the client in the protocol. */
+  #told: Fault | undefined;
+  #noted: LogFacts = {};
 
   /** `remote`: the client's address, where a proxy we trust has told it. */
   constructor(request: HttpRequest, remote: string, onEnd: (entry: RequestEnd) => void) {
@@ -29,11 +36,29 @@ export class RequestAccount {
     this.#onEnd = onEnd;
   }
 
+  get id(): string {
+    return this.request.id;
+  }
+
+  failed(fault: Fault): void {
+    this.#told ??= fault;
+  }
+
+  note(facts: LogFacts): void {
+    this.#noted = { ...this.#noted, ...facts };
+  }
+
+  /** Who it turned out to be. */
+  identified(caller: Caller): Caller {
+    this.#caller = caller;
+    return caller;
+  }
+
   /** The reply, watched to its end. `failure`: it tells of one. */
   watch(reply: HttpReply, failure?: unknown): HttpReply {
     const { body } = reply;
     if (typeof body !== "function") {
-      this.#bytesOut = body.length;
+      this.#bytesOut = this.request.method === "HEAD" ? 0 : body.length;
       this.#end(reply.status, failure);
       return reply;
     }
@@ -50,20 +75,23 @@ export class RequestAccount {
   }
 
   #counting(sink: ByteSink): ByteSink {
+    const isHead = this.request.method === "HEAD";
     return {
       write: (bytes) => {
-        this.#bytesOut += bytes.length;
+        if (!isHead) this.#bytesOut += bytes.length;
         return sink.write(bytes);
       },
       expect: (total) => sink.expect?.(total),
     };
   }
 
-  #end(status: number, failure: unknown): void {
+  #end(status: number, thrown: unknown): void {
     const { id, method, path, remote } = this.request;
     const milliseconds = Math.round(performance.now() - this.#startedMs);
+    const caller = this.#caller && nameOf(this.#caller);
     const { operation } = this;
-    this.#onEnd({ id, method, path, remote, operation, status, milliseconds, bytesIn: this.#bytesIn, bytesOut: this.#bytesOut, failure });
+    const [bytesIn, bytesOut, noted, failure] = [this.#bytesIn, this.#bytesOut, this.#noted, this.#told ?? thrown];
+    this.#onEnd({ id, method, path, remote, caller, operation, status, milliseconds, bytesIn, bytesOut, failure, noted });
   }
 }
 
@@ -82,16 +110,17 @@ export function operationOf(target: Target): Operation {
     case "lakefs-webhook":
       return "webhook";
     case "repository":
-      return FILES[target.file] ?? (target.file.startsWith("info/lfs/objects/") ? "lfs-transfer" : "none");
+      return FILES.get(target.file) ?? (target.file.startsWith("info/lfs/objects/") ? "lfs-transfer" : "none");
   }
 }
 
-const FILES: Readonly<Record<string, Operation | undefined>> = {
-  "": "page",
-  HEAD: "head",
-  "info/refs": "advertise",
-  "git-upload-pack": "upload-pack",
-  "git-receive-pack": "receive-pack",
-  "info/lfs/objects/batch": "lfs-batch",
-  "info/lfs/objects/verify": "lfs-verify",
-};
+/** A map: of an object a client could ask for "constructor". */
+const FILES: ReadonlyMap<string, Operation> = new Map([
+  ["", "page"],
+  ["HEAD", "head"],
+  ["info/refs", "advertise"],
+  ["git-upload-pack", "upload-pack"],
+  ["git-receive-pack", "receive-pack"],
+  ["info/lfs/objects/batch", "lfs-batch"],
+  ["info/lfs/objects/verify", "lfs-verify"],
+]);

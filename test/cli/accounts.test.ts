@@ -1,5 +1,5 @@
 /** `lakepack user` and `token`, and who may use a repository: the same words whether a server runs on the folder or not. */
-import { readFile, stat } from "node:fs/promises";
+import { mkdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
 import { git, logShows, startLakepack, tempFolder } from "../interop/harness.js";
@@ -69,6 +69,26 @@ t.test("the first start shows one administrator's token, once", { timeout: 60_00
   const second = await startLakepack(t, { data, env: { LAKEPACK_AUTH: "token" } });
   t.notMatch(second.out(), /lpk_/);
   t.equal((await fetch(`${second.url}/metrics`, { headers: { Authorization: `Bearer ${token}` } })).status, 200, "it is still good");
+});
+
+t.test("a first start that died before it showed its token: the next one shows one, and only that one is good", { timeout: 120_000 }, async (t) => {
+  const { Database } = await import("../../src/database/database.js");
+  const { Accounts } = await import("../../src/auth/accounts.js");
+  const data = join(await tempFolder(t), "data");
+  await mkdir(data);
+  const died = await Database.open(join(data, "lakepack.db"));
+  const lost = [await new Accounts(died).bootstrap(), await new Accounts(died).bootstrap()].map((first) => first?.token);
+  await died.close();
+  const status = async (url: string, token = "") => (await fetch(`${url}/metrics`, { headers: { Authorization: `Bearer ${token}` } })).status;
+  const next = await startLakepack(t, { data, env: { LAKEPACK_AUTH: "token" } });
+  const [token, ...more] = next.out().match(/lpk_[a-z2-7]{32}/g) ?? [];
+  t.same(more, []);
+  t.same([await status(next.url, token), await status(next.url, lost[0]), await status(next.url, lost[1])], [200, 401, 401]);
+  t.same((JSON.parse((await run(["user", "list", "--json", "--data", data])).out) as { name: string }[]).map(({ name }) => name), ["admin"]);
+  await next.kill("SIGKILL");
+  const last = await startLakepack(t, { data, env: { LAKEPACK_AUTH: "token" } });
+  t.notMatch(last.out(), /lpk_/, "it was shown");
+  t.equal(await status(last.url, token), 200);
 });
 
 t.test("auth none opens no database", { timeout: 60_000 }, async (t) => {

@@ -43,6 +43,24 @@ t.test("a wrong or unknown setting stops the start with its name, its value and 
   }
 });
 
+t.test("a file that is no YAML, and a secret of a wrong kind: named, and not shown", async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "lakepack-settings-"));
+  t.teardown(() => rm(folder, { recursive: true }));
+  const file = join(folder, "my.yaml");
+  const said = async (text: string) => {
+    await writeFile(file, text);
+    return refusal(() => readSettings({}, {}, file));
+  };
+  const broken = await said("data: x\nlakefs_secret_access_key: 'hunter2\n");
+  t.match(broken, /not allowed \(name: config, value: .*my\.yaml, line: \d+, allowed: lines of/);
+  t.notMatch(broken, "hunter2");
+  const number = await said("lakefs_secret_access_key: 4711\n");
+  t.match(number, /name: lakefs_secret_access_key, value: not shown, allowed: its secret; in the file within quotes/);
+  t.notMatch(number + (await said("lakefs_webhook_secret: 4711\n")), "4711");
+  t.match(await said("- a\n- b\n"), /name: config/);
+  t.match(await said("fsck: maybe\n"), /name: fsck, value: maybe, allowed: true or false/);
+});
+
 t.test("addresses and sizes", async (t) => {
   t.same(readSettings({ listen: "[::1]:0" }, {}, NO_FILE).listen, { host: "::1", port: 0 });
   t.equal(readSettings({ cache_bytes: "10m" }, {}, NO_FILE).cache_bytes, 10 * 1024 ** 2);

@@ -18,6 +18,7 @@ import { ResponseCache } from "../../src/odb/response-cache.js";
 import { createPool, type ThreadPool } from "../../src/pool/pool.js";
 import type { Exchange, ProtocolVersion, Repository } from "../../src/serve/conversation.js";
 import { PacketInput } from "../../src/serve/packet-input.js";
+import { UNRECORDED } from "../../src/serve/request-record.js";
 import type { RequestEnd, Services } from "../../src/serve/services.js";
 import { advertiseUploadPack, type UploadPackDeps, uploadPack } from "../../src/serve/upload-pack.js";
 import { createRoutes } from "../../src/transport/http-routes.js";
@@ -152,7 +153,7 @@ async function converse(socket: Socket, deps: UploadPackDeps, repositories: Read
   if (repository === undefined) return void socket.destroy();
   const input = packets.rest();
   const output: ByteSink = { write: (bytes) => new Promise((resolve, reject) => void socket.write(Buffer.from(bytes), (error) => (error ? reject(error) : resolve()))) };
-  const exchange: Exchange = { repository, version, caller: "test", stateless: false, input, output, signal: abort.signal };
+  const exchange: Exchange = { request: UNRECORDED, repository, version, caller: "test", stateless: false, input, output, signal: abort.signal };
   try {
     await advertiseUploadPack(exchange, deps);
     await uploadPack(exchange, deps);

@@ -9,6 +9,7 @@ import type { ByteSink } from "../../src/base/flow.js";
 import { LIMITS } from "../../src/base/limits.js";
 import type { PackNews, PackStream } from "../../src/odb/pack-stream.js";
 import { fatalPacket, sendPack } from "../../src/serve/pack-reply.js";
+import { tell } from "../../src/serve/request-record.js";
 import { checkFsck, commit, git, objectSet, tempFolder, tryGit } from "../interop/harness.js";
 import { type FetchServer, startFetchServer } from "./fetch-server.js";
 import { makeHistory, toBare } from "./history.js";
@@ -118,7 +119,7 @@ t.test("a damaged pack ends a fetch with the reason, never with a shorter answer
     t.not(run.code, 0);
     t.match(run.stderr, /a stored file is damaged/);
   }
-  t.ok(server.log.some(({ level }) => level === "error"));
+  t.same(server.ended.flatMap(({ failure }) => (failure === undefined ? [] : [(failure as Fault).code])), ["odb/damaged", "odb/damaged"], "the log hears of it");
 });
 
 t.test("a client that goes stops the work nobody else waits for", async (t) => {
@@ -212,9 +213,12 @@ t.test("progress while a pack is made, keep-alives when there is none", async (t
 });
 
 t.test("a failure's last words go to band 3 on one line", async (t) => {
-  const text = Buffer.from(fatalPacket("side-band-64k", new Fault("odb/damaged", { pack: "x\ny" }))).toString("latin1");
-  t.match(text, /^[0-9a-f]{4}\x03lakepack: a stored file is damaged: pack-x y\.pack; run: lakepack verify\n$/);
-  t.equal(fatalPacket("none", new Fault("odb/damaged")).length, 0);
+  const failed: Fault[] = [];
+  const words = tell({ id: "r1", failed: (fault) => void failed.push(fault), note: () => undefined }, new Fault("odb/damaged", { pack: "x\ny" }));
+  const text = Buffer.from(fatalPacket("side-band-64k", words)).toString("latin1");
+  t.match(text, /^[0-9a-f]{4}\x03lakepack: a stored file is damaged: pack-x y\.pack; run: lakepack verify \(request r1\)\n$/);
+  t.match(failed, [{ code: "odb/damaged" }], "who is told that something failed is not told alone");
+  t.equal(fatalPacket("none", words).length, 0);
 });
 
 t.test("a thousand refs and a pack of one blob", async (t: Test) => {

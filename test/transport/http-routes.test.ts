@@ -2,12 +2,15 @@
 import { gzipSync } from "node:zlib";
 import t from "tap";
 import { latin1, utf8 } from "../../src/base/bytes.js";
-import { TRUSTED } from "../../src/auth/caller.js";
+import { type Caller, TRUSTED } from "../../src/auth/caller.js";
 import { Fault } from "../../src/base/fault.js";
 import type { Exchange, Repository } from "../../src/serve/conversation.js";
 import type { Wants } from "../../src/serve/door.js";
+import { tell } from "../../src/serve/request-record.js";
 import { type RepositoryName, titleOf } from "../../src/serve/repository-name.js";
+import type { LfsService } from "../../src/serve/lfs.js";
 import type { RequestEnd, Services } from "../../src/serve/services.js";
+import { answer, HoldBudget } from "../../src/transport/http-body.js";
 import { createRoutes, protocolVersion, type RouteOptions } from "../../src/transport/http-routes.js";
 import { loadTransport } from "../../src/transport/load.js";
 import { type RawResponse, rawRequest } from "./raw-client.js";
@@ -28,10 +31,17 @@ class FakeServices implements Services {
   readonly version = "9.9.9";
   readonly ends: RequestEnd[] = [];
   readonly changed: string[] = [];
+  /** Whose part of the pool was asked for. */
+  readonly shares: string[] = [];
+  caller: Caller = TRUSTED;
+  readonly lfs = {
+    admit: () => undefined,
+    upload: async (_call: unknown, _content: unknown, share: string) => void this.shares.push(`lfs ${share}`),
+  } as unknown as LfsService;
   titles: readonly string[] = ["ns/real", "datasets/ns/<b>"];
 
   async identify() {
-    return TRUSTED;
+    return this.caller;
   }
   resolveLinked(name: RepositoryName, wants: Wants): Promise<Repository> {
     return this.resolve(name, TRUSTED, wants);
@@ -48,6 +58,8 @@ class FakeServices implements Services {
   }
   async uploadPack(exchange: Exchange): Promise<void> {
     const text = await readAll(exchange);
+    this.shares.push(exchange.caller);
+    if (text === "told") return exchange.output.write(utf8(tell(exchange.request, new Fault("store/failed", { key: "repos/x", reason: "/srv/data is gone" }))));
     if (text === "fail") throw new Fault("odb/not-our-ref", { oid: "x" });
     if (text === "0000") return;
     await exchange.output.write(utf8(`upload v${exchange.version} ${text.length} ${text.slice(0, 20)}`));
@@ -310,6 +322,64 @@ for (const kind of ["uws", "node"] as const) {
       t.notOk(foreign.headers.has("access-control-allow-origin"));
       const none = await (await start()).ask("/ns/real.git/HEAD", from("http://localhost:1"));
       t.notOk(none.headers.has("access-control-allow-origin"));
+    });
+
+    t.test("the pool's share is a user's, from wherever he comes; without one it is the address", async (t) => {
+      const { ask, services } = await start({ loopbackOnly: false, clients: { trustedProxies: ["127.0.0.1"], publicUrl: "", tls: false } });
+      const fetches = async (from: string) => {
+        await ask("/ns/real.git/git-upload-pack", { method: "POST", headers: { ...UPLOAD, "X-Forwarded-For": from }, body: "x" });
+        return services.shares.at(-1);
+      };
+      services.caller = { kind: "user", id: "u1", name: "192.0.2.1", isAdmin: false, scope: "read" };
+      t.same([await fetches("192.0.2.1"), await fetches("192.0.2.2")], ["user u1", "user u1"]);
+      services.caller = { kind: "anonymous" };
+      t.same([await fetches("192.0.2.1"), await fetches("192.0.2.2")], ["address 192.0.2.1", "address 192.0.2.2"]);
+      t.same([await fetches("2001:db8:1:2::1"), await fetches("2001:db8:1:2::9")], ["address 2001:db8:1:2", "address 2001:db8:1:2"], "one network is one");
+      services.caller = TRUSTED;
+      t.equal(await fetches("192.0.2.1"), "address 192.0.2.1");
+      await ask(`/ns/real.git/info/lfs/objects/${"a".repeat(64)}/1?proof=x`, { method: "PUT", headers: { "X-Forwarded-For": "192.0.2.3" }, body: "x" });
+      t.equal(services.shares.at(-1), "lfs address 192.0.2.3", "a link says nothing of who calls it");
+    });
+
+    t.test("a failure that is told under a good status: the id for the client, facts and outcome for the log, the caller's name", async (t) => {
+      const { ask, services } = await start();
+      services.caller = { kind: "user", id: "u1", name: "ada", isAdmin: false, scope: "read" };
+      const told = await ask("/ns/real.git/git-upload-pack", { method: "POST", headers: UPLOAD, body: "told" });
+      const [end] = services.ends;
+      t.equal(told.body.toString(), `storage failed (request ${end?.id})`, "what is ours stays ours");
+      t.match(end, { status: 200, failure: { code: "store/failed", message: /srv.data is gone/ }, caller: "user ada", noted: { repository: "ns/real" }, bytesIn: 4, bytesOut: told.body.length });
+      services.caller = { kind: "anonymous" };
+      await ask("/ns/real/HEAD");
+      t.equal(services.ends[1]?.caller, "anonymous");
+    });
+
+    t.test("a request whose end nobody can know is in the log, too", async (t) => {
+      const services = new FakeServices();
+      const headers = new Map([["content-length", "5, 6"], ["host", "localhost"]]);
+      const request = { id: "r9", method: "POST", path: "/ns/real.git/HEAD", query: "", remote: "192.0.2.7", header: (name: string) => headers.get(name), headerNames: () => headers.keys(), body: { read: async () => undefined }, signal: new AbortController().signal };
+      let said = "";
+      const raw = { begin: () => undefined, end: async () => undefined, cut: () => undefined, write: async (bytes: Uint8Array) => {
+          said += latin1(bytes);
+        } };
+      await answer(createRoutes(services, { loopbackOnly: true, corsOrigins: [] }), request, raw, { budget: new HoldBudget(), holdMs: 1_000 });
+      t.match(services.ends, [{ id: "r9", status: 400, remote: "192.0.2.7", failure: { code: "http/bad-request" } }]);
+      t.match(said, /ambiguous.*\nrequest r9\n/);
+    });
+
+    t.test("a Host that names none, or two, is in no link", async (t) => {
+      const { ask } = await start({ loopbackOnly: false });
+      for (const host of ['x"><b>', "a b", "a, b", "user@hub.example", "hub.example/path", "hub.example:x"]) {
+        const reply = await ask("/", { headers: { Host: host, Accept: "text/html" } });
+        t.equal(reply.status, 400, host);
+        t.notMatch(reply.body.toString(), host);
+      }
+      t.equal((await ask("/", { headers: { Host: "hub_1.example:8443" } })).status, 200);
+    });
+
+    t.test("names that every object has are no routes", async (t) => {
+      const { ask, services } = await start();
+      for (const file of ["constructor", "__proto__", "toString"]) await ask(`/ns/real.git/${file}`);
+      t.same(services.ends.map(({ status, operation }) => `${status} ${operation}`), ["404 none", "404 none", "404 none"]);
     });
 
     t.test("every request ends in the log once, with what the client saw", async (t) => {
