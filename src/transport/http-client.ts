@@ -38,6 +38,12 @@ export class Clients {
     this.#trusted = readNetworks(options.trustedProxies);
   }
 
+  /** Throws "http/bad-request" for a Host that is none, or several: links and pages say it again. RFC 9112, 3.2. */
+  checkHost(request: HttpRequest): void {
+    const host = request.header("host");
+    if (host !== undefined && !HOST.test(host)) throw new Fault("http/bad-request", { header: "Host" });
+  }
+
   of(request: HttpRequest): Client {
     const { publicUrl, tls } = this.#options;
     const said = this.#isTrusted(request.remote) ? this.#forwarded(request) : {};

@@ -86,6 +86,7 @@ class Routes {
   async #route(asked: Asked): Promise<HttpReply> {
     const { request, account } = asked;
     if (this.#options.loopbackOnly) checkLoopback(request, this.#options.corsOrigins);
+    this.#clients.checkHost(request);
     const target = readPath(request.path);
     account.operation = operationOf(target);
     if (target.kind === "repository" || target.kind === "api") this.#services.checkServing();
