@@ -2,9 +2,8 @@
 import { Fault } from "../base/fault.js";
 import type { HttpRequest } from "./http.js";
 
-/** Throws "http/bad-request" for two lengths, a length beside chunks, codings we would hand on undone, and a header without a name. */
+/** Throws "http/bad-request" for two lengths, a length beside chunks, and codings we would hand on undone. */
 export function checkFraming(request: HttpRequest): void {
-  if (request.header("") !== undefined) throw new Fault("http/bad-request", { reason: "a header without a name" });
   const length = request.header("content-length");
   const coding = request.header("transfer-encoding");
   if (length !== undefined && (coding !== undefined || !/^[0-9]+$/.test(length))) throw ambiguous("Content-Length");
