@@ -86,9 +86,9 @@ function readValue(text: string, start: number): { value: string; end: number } 
     else if (char === "\\") {
       const next = text[++at];
       if (next === "\n") continue;
-      const escape = next === undefined ? undefined : ESCAPES[next];
-      if (escape === undefined) return undefined;
-      value += escape;
+      const meant = next === undefined ? undefined : ESCAPES[next];
+      if (meant === undefined) return undefined;
+      value += meant;
       kept = value.length;
     } else if (quoted || !/\s/.test(char)) {
       value += char;

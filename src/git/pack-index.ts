@@ -56,9 +56,8 @@ export function writeReverseIndex(entries: readonly IndexedEntry[], checksum: Ui
   rev.write("RIDX", "latin1");
   rev.writeUInt32BE(1, 4);
   rev.writeUInt32BE(1, 8);
-  [...positions.keys()]
-    .sort((left, right) => left - right)
-    .forEach((offset, rank) => rev.writeUInt32BE(positions.get(offset) as number, 12 + 4 * rank));
+  const inPackOrder = [...positions.keys()].sort((left, right) => left - right);
+  for (const [rank, offset] of inPackOrder.entries()) rev.writeUInt32BE(positions.get(offset) as number, 12 + 4 * rank);
   return seal(rev, checksum);
 }
 

@@ -18,8 +18,9 @@ import { checkWants } from "./want-check.js";
 
 export async function fetchVersion0(exchange: Exchange, deps: UploadPackDeps): Promise<void> {
   const packets = new PacketInput(exchange.input, LIMITS.fetchRequestBytesMax);
-  const request = await readRequest(packets, deps);
-  if (request === undefined || request.wants.length === 0) return;
+  const request = await readRequest(packets, deps, exchange.stateless);
+  if (request === undefined) return;
+  if (request.wants.length === 0) return exchange.stateless ? packets.expectEnd() : undefined;
   const context = await openContext(exchange, deps, request.wants, request.filter);
   const wants = [...new Set(request.wants)];
   await checkWants(context, wants, !exchange.stateless && !deps.offer.allowReachableInWant);
@@ -37,8 +38,8 @@ export async function fetchVersion0(exchange: Exchange, deps: UploadPackDeps): P
   await replyAfterAcks(context, pack, options);
 }
 
-/** The request up to its first flush; undefined where the client said nothing at all. */
-async function readRequest(packets: PacketInput, deps: UploadPackDeps): Promise<UploadRequest | undefined> {
+/** The request up to its first flush; undefined where a connection ends before one. A request that stands alone holds something. */
+async function readRequest(packets: PacketInput, deps: UploadPackDeps, stateless: boolean): Promise<UploadRequest | undefined> {
   const reader = new UploadRequestReader(deps.offer);
   let started = false;
   for (let packet = await packets.next(); packet !== undefined; packet = await packets.next()) {
@@ -46,7 +47,7 @@ async function readRequest(packets: PacketInput, deps: UploadPackDeps): Promise<
     const request = reader.take(packet);
     if (request !== undefined) return request;
   }
-  if (started) throw new Fault("wire/truncated", { reason: "the request has no flush at its end" });
+  if (started || stateless) throw new Fault("wire/truncated", { reason: "the request has no flush at its end" });
   return undefined;
 }
 
@@ -80,7 +81,9 @@ class Negotiation {
   async run(packets: PacketInput): Promise<readonly Oid[] | undefined> {
     const lines = new HaveLines();
     let round: Round = { common: false, other: false, sentReady: false };
+    let started = false;
     for (let packet = await packets.next(); packet !== undefined; packet = await packets.next()) {
+      started = true;
       const line = lines.take(packet);
       if (line.kind === "done") return this.#done();
       if (line.kind === "have") await this.#have(line.oid, round);
@@ -90,8 +93,8 @@ class Negotiation {
         round = { common: false, other: false, sentReady: round.sentReady };
       }
     }
-    // Over HTTP a client reads the boundaries first and comes back with its haves: the stream may end here.
-    await this.#send();
+    // Over HTTP a client reads the boundaries first and comes back with its haves: the stream may end there, and nowhere else.
+    if (started || this.#request.depth === undefined) throw new Fault("wire/truncated", { reason: "the haves have neither a flush nor done at their end" });
     return undefined;
   }
 

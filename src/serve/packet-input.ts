@@ -36,6 +36,13 @@ export class PacketInput {
     }
   }
 
+  /** Throws "wire/bad-request" unless the stream ends here. */
+  async expectEnd(): Promise<void> {
+    const rest = this.rest();
+    for (let chunk = await rest.read(); chunk !== undefined; chunk = await rest.read())
+      if (chunk.length > 0) throw new Fault("wire/bad-request", { reason: "more follows where the request has ended" });
+  }
+
   /** Everything after the last packet read: the pack. No more packets can be read then. */
   rest(): ByteSource {
     let first: Uint8Array | undefined = this.#reader.rest();

@@ -4,6 +4,7 @@
  *
  * Source: gitprotocol-pack(5) "Pushing Data To a Server"; the order of checks is git-receive-pack(1)'s.
  */
+import { concat } from "../base/bytes.js";
 import { asFault, Fault } from "../base/fault.js";
 import { checkAborted } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
@@ -13,8 +14,9 @@ import { toPackRecord } from "../odb/manifest-objects.js";
 import type { RefChange, RefOutcome } from "../odb/ref-store.js";
 import type { Pool } from "../pool/tasks.js";
 import type { Offer } from "../wire/capabilities.js";
-import { errorPacket } from "../wire/pkt-line.js";
+import { errorPacket, FLUSH, oneLine } from "../wire/pkt-line.js";
 import { formatReport, type PushCommand, type PushReport, type PushRequest, PushRequestReader } from "../wire/push.js";
+import { bandedText } from "../wire/sideband.js";
 import { bringAll } from "./bring-contents.js";
 import type { Exchange } from "./conversation.js";
 import { isPromising } from "./fetch-context.js";
@@ -35,29 +37,52 @@ export interface ReceivePackServices {
 /** Holds one push from its first byte to its report. Malformed requests end with `ERR`, everything later with a report. */
 export async function receivePack(exchange: Exchange, services: ReceivePackServices): Promise<void> {
   const input = new PacketInput(exchange.input, LIMITS.pushCommandBytesMax);
-  let request: PushRequest | undefined;
+  let request: PushRequest;
   try {
     request = await readRequest(input, services.offer);
+    if (request.commands.length === 0) return await endProbe(request, input, exchange.stateless);
   } catch (error) {
     const fault = asFault(error);
     if (fault.code === "base/aborted") throw fault;
     await exchange.output.write(errorPacket(tell(exchange.request, fault)));
     return;
   }
-  if (request === undefined || request.commands.length === 0) return; // the probe before a large push
   const progress = new PushProgress(exchange.output, request.bandMode, request.capabilities.has("quiet"));
   for (const notice of exchange.repository.notices) progress.say(notice);
   try {
     const report = await new Push(exchange, services, request, progress).run(input);
     await progress.settle();
     checkAborted(exchange.signal);
-    await exchange.output.write(formatReport(report, request.capabilities));
+    await exchange.output.write(answerOf(report, request));
   } finally {
     progress.stop();
   }
 }
 
-async function readRequest(input: PacketInput, offer: Offer): Promise<PushRequest | undefined> {
+/** A lone flush, the probe before a large push, has nothing for an answer. Throws "wire/bad-request" for all else that holds no command. */
+async function endProbe({ shallows, options }: PushRequest, input: PacketInput, stateless: boolean): Promise<void> {
+  if (shallows.length > 0 || options.length > 0) throw new Fault("wire/bad-request", { reason: "no command" });
+  if (stateless) await input.expectEnd(); // on a connection that stays open nobody says that nothing follows
+}
+
+/**
+ * The report. Who asked for none hears nothing of success, as from Git, but does of a refusal: nothing would mean success.
+ * gitprotocol-capabilities(5) "report-status".
+ */
+function answerOf(report: PushReport, { capabilities, bandMode: mode }: PushRequest): Uint8Array {
+  const refusal = capabilities.has("report-status") || capabilities.has("report-status-v2") ? undefined : refusalOf(report);
+  if (refusal === undefined) return formatReport(report, capabilities);
+  return mode === "none" ? errorPacket(refusal) : concat([bandedText(mode, 3, `lakepack: ${refusal}\n`), FLUSH]);
+}
+
+/** Why not all was done; undefined: it was. */
+function refusalOf({ unpack, commands }: PushReport): string | undefined {
+  if (unpack !== "ok") return unpack;
+  for (const command of commands) if (!command.ok) return `${oneLine(command.name)}: ${oneLine(command.reason)}`;
+  return undefined;
+}
+
+async function readRequest(input: PacketInput, offer: Offer): Promise<PushRequest> {
   const reader = new PushRequestReader(offer);
   for (let packet = await input.next(); packet !== undefined; packet = await input.next()) {
     const request = reader.take(packet);

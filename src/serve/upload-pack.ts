@@ -52,21 +52,22 @@ async function serveCommands(exchange: Exchange, deps: UploadPackDeps): Promise<
   do {
     // One limit a command; what came in behind it belongs to the next.
     const packets = new PacketInput(input, LIMITS.fetchRequestBytesMax);
-    const request = await readCommand(packets);
-    if (request === undefined || request.command === "none") return;
+    const request = await readCommand(packets, exchange.stateless);
+    if (request === undefined) return;
+    if (request.command === "none") return exchange.stateless ? packets.expectEnd() : undefined;
     input = packets.rest();
     await answerCommand(exchange, deps, request);
   } while (!exchange.stateless);
 }
 
-/** The next command; undefined where the stream ends before one. */
-async function readCommand(packets: PacketInput): Promise<CommandRequest | undefined> {
+/** The next command; undefined where a connection ends before one. A request that stands alone holds something. */
+async function readCommand(packets: PacketInput, stateless: boolean): Promise<CommandRequest | undefined> {
   const reader = new CommandRequestReader();
   for (let packet = await packets.next(); packet !== undefined; packet = await packets.next()) {
     const request = reader.take(packet);
     if (request !== undefined) return request;
   }
-  if (reader.started) throw new Fault("wire/truncated", { reason: "the request has no flush at its end" });
+  if (reader.started || stateless) throw new Fault("wire/truncated", { reason: "the request has no flush at its end" });
   return undefined;
 }
 

@@ -1,7 +1,8 @@
 /** HTTP by node:http: wherever uWebSockets.js has no binary. */
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
 import { Fault } from "../base/fault.js";
 import { orAbort } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
@@ -22,11 +23,18 @@ async function listen({ host, port, handler, times, tls }: HttpListenOptions): P
   // requestTimeout would end a long push after five minutes; the watch has its own idea of slow.
   const headersMs = { headersTimeout: LIMITS.headersMs, connectionsCheckingInterval: LIMITS.headersMs / 4 };
   const settings = { maxHeaderSize: LIMITS.headersBytesMax, requestTimeout: 0, noDelay: true, ...headersMs };
+  const running = new Running();
   const respond = (message: IncomingMessage, response: ServerResponse) => {
-    const exchange = new NodeExchange(message, response, watch);
+    if (message.httpVersionMajor !== 1) return refuse(message.socket, 505);
+    const exchange = new NodeExchange(message, response, watch, clocks.totalMs);
+    running.add(message.socket, exchange);
     void answer(handler, exchange.request, exchange, options).finally(() => exchange.close());
   };
   const server = secrets === undefined ? createServer(settings, respond) : createTlsServer({ ...settings, ...secrets }, respond);
+  // What else may be expected than 100-continue is anybody's guess: passed over, as by uWebSockets.js.
+  server.on("checkExpectation", respond);
+  server.on("connect", (_message, socket) => refuse(socket, 405));
+  server.on("clientError", (error: NodeJS.ErrnoException, socket) => running.broken(error, socket));
   return new Promise((resolve, reject) => {
     const failed = (error: Error) => {
       void watch.close(0);
@@ -47,21 +55,74 @@ async function listen({ host, port, handler, times, tls }: HttpListenOptions): P
   });
 }
 
+/** Who is being answered on which connection, for what node:http cannot make a request of. */
+class Running {
+  readonly #exchanges = new WeakMap<Duplex, NodeExchange>();
+  readonly #broken = new WeakSet<Duplex>();
+
+  add(socket: Duplex, exchange: NodeExchange): void {
+    this.#exchanges.set(socket, exchange);
+  }
+
+  /**
+   * Bytes that are no HTTP, or not all of a request in its time: node:http would close the connection with a bare status. Where a whole request came
+   * before them its reply still goes out. Either way the connection ends.
+   */
+  broken(error: NodeJS.ErrnoException, socket: Duplex): void {
+    if (this.#broken.has(socket)) return; // every further byte is an error of its own
+    this.#broken.add(socket);
+    const exchange = this.#exchanges.get(socket);
+    if (error.code === "ECONNRESET" || !socket.writable) socket.destroy();
+    else if (exchange?.isOpen && !exchange.breakOff(faultOf(error))) return;
+    else refuse(socket, BROKEN_STATUS[error.code ?? ""] ?? 400);
+  }
+}
+
+function faultOf({ code }: NodeJS.ErrnoException): Fault {
+  if (code === "HPE_INVALID_EOF_STATE") return new Fault("base/aborted", { reason: "the body broke off" });
+  return new Fault("http/bad-request", { reason: code });
+}
+
+const BROKEN_STATUS: Readonly<Record<string, number | undefined>> = {
+  HPE_HEADER_OVERFLOW: 431,
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: 413,
+  ERR_HTTP_REQUEST_TIMEOUT: 408,
+};
+
+/** Milliseconds a refused client has to read why: a connection closed at once, with bytes of it unread, takes the answer with it. */
+const REFUSED_MS = 1_000;
+
+/** Answers what is no request, and ends the connection. */
+function refuse(socket: Duplex, status: number): void {
+  const body = `lakepack: ${(STATUS_CODES[status] ?? "refused").toLowerCase()}\n`;
+  const head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n`;
+  socket.on("error", () => undefined);
+  socket.end(head + body);
+  socket.resume();
+  setTimeout(() => socket.destroy(), REFUSED_MS).unref();
+}
+
 /** One request and its reply. */
 class NodeExchange implements RawReply, Watched {
   readonly request: HttpRequest;
   readonly startedMs = performance.now();
   readonly #response: ServerResponse;
+  readonly #message: IncomingMessage;
+  readonly #totalMs: number;
   readonly #watch: Watch;
   readonly #abort = new AbortController();
   readonly #body: RequestBody;
   #waitingSinceMs: number | undefined;
   #isWriting = false;
+  #isOpen = true;
+  #isBroken = false;
   #head: ReplyHead | undefined;
   #total: number | undefined;
 
-  constructor(message: IncomingMessage, response: ServerResponse, watch: Watch) {
+  constructor(message: IncomingMessage, response: ServerResponse, watch: Watch, totalMs: number) {
     this.#response = response;
+    this.#message = message;
+    this.#totalMs = totalMs;
     this.#watch = watch;
     const body = new RequestBody({ pause: () => message.pause(), resume: () => message.resume() });
     this.#body = body;
@@ -77,12 +138,29 @@ class NodeExchange implements RawReply, Watched {
     watch.add(this);
   }
 
+  /** Its reply has not ended. */
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
   get waitingSinceMs(): number | undefined {
     return this.#isWriting || this.#body.awaited ? this.#waitingSinceMs : undefined;
   }
 
   touch(): void {
     if (this.waitingSinceMs === undefined) this.#waitingSinceMs = performance.now();
+  }
+
+  /** Nothing that can be read will follow on this connection. True: it broke within this request, of whose reply nothing has left, and nothing will. */
+  breakOff(fault: Fault): boolean {
+    this.#isBroken = true;
+    if (this.#response.headersSent || this.#message.complete) {
+      if (!this.#response.headersSent) this.#response.shouldKeepAlive = false;
+      if (!this.#message.complete) this.#body.fail(fault);
+      return false;
+    }
+    this.#aborted(fault);
+    return true;
   }
 
   cut(fault?: Fault): void {
@@ -122,8 +200,18 @@ class NodeExchange implements RawReply, Watched {
 
   /** The exchange is over, however it went. */
   close(): void {
-    if (!this.#response.writableEnded) this.cut();
+    this.#isOpen = false;
+    if (this.#isBroken) this.#message.socket.destroySoon();
+    else if (!this.#response.writableEnded) this.cut();
+    else if (!this.#message.complete) this.#boundRest();
     this.#watch.delete(this);
+  }
+
+  /** The reply is out before the body is in, and what still comes is dropped: as long as a request may take, and no longer. */
+  #boundRest(): void {
+    const { socket } = this.#message;
+    const timer = setTimeout(() => socket.destroy(), this.startedMs + this.#totalMs - performance.now()).unref();
+    this.#message.once("close", () => clearTimeout(timer));
   }
 
   #writeHead(): void {
@@ -146,7 +234,7 @@ class NodeExchange implements RawReply, Watched {
   }
 
   #checkHere(): void {
-    if (this.#response.destroyed) throw this.#gone(undefined);
+    if (this.#response.destroyed || this.#abort.signal.aborted) throw this.#gone(undefined);
   }
 
   #gone(cause: unknown): unknown {

@@ -76,6 +76,7 @@ class UwsExchange implements RawReply, Watched {
   readonly #abort = new AbortController();
   readonly #body: RequestBody;
   readonly #isHead: boolean;
+  readonly #isChunked: boolean;
   #waitingSinceMs: number | undefined;
   /** The response must not be touched any more: aborted, or handed over whole. */
   #gone = false;
@@ -94,6 +95,7 @@ class UwsExchange implements RawReply, Watched {
     });
     const method = req.getCaseSensitiveMethod();
     this.#isHead = method === "HEAD";
+    this.#isChunked = headers.has("transfer-encoding");
     this.request = {
       id: requestId(),
       method,
@@ -231,6 +233,9 @@ class UwsExchange implements RawReply, Watched {
     this.#head = undefined;
     this.#res.writeStatus(`${head.status} ${STATUS_CODES[head.status] ?? "Unknown"}`);
     for (const [name, value] of head.headers) this.#res.writeHeader(name, value);
+    // It takes a bare LF for the end of a chunk's size, any two bytes for the end of a chunk, and a trailer for the next request [seen on 20.51]. A proxy
+    // that reads chunks otherwise must not send anybody else's request behind such a body.
+    if (this.#isChunked && !this.#isLast) this.#res.writeHeader("Connection", "close");
   }
 
   #drain(): Promise<void> {

@@ -88,8 +88,9 @@ export class PushRequestReader {
     else this.#commands.push(readCommand(line));
   }
 
-  /** Capabilities stand behind the first command only: a later NUL would be part of a name, and no name has one. */
+  /** Capabilities stand behind the first command only: a later NUL would be part of a name, and no name has one. Git reads none behind a second NUL. */
   #takeCapabilities(list: string, line: string): void {
+    if (list.includes("\0")) throw badLine("one NUL before the capabilities", line);
     if (this.#commands.length > 0) throw badLine("capabilities behind the first command only", line);
     this.#capabilities = readCapabilities("receive-pack", list, this.#offer);
   }

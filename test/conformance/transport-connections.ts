@@ -196,6 +196,18 @@ export function connectionSuite(transport: HttpTransport): void {
     t.match(aborted, { code: "base/timeout" });
   });
 
+  t.test("a body that drips on behind its reply is not taken for ever", { timeout: 60_000 }, async (t) => {
+    const { port } = await serve(t, async () => reply(utf8("no"), 403), { totalMs: 2_000, tickMs: 100 });
+    const client = new RawClient(port).send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n");
+    t.equal((await client.response()).status, 403);
+    for (let second = 0; second < 25 && !client.ended; second++) {
+      client.send("x");
+      await sleep(1_000); // uWebSockets.js has its own idea of too slow: some 12 s
+    }
+    t.ok(client.ended);
+    client.close();
+  });
+
   t.test("a client that goes is noticed: in its body, while we think, in the reply", async (t) => {
     const ends: string[] = [];
     const { port } = await serve(t, async (request) => {

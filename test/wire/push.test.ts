@@ -55,6 +55,7 @@ t.test("malformed pushes are faults", async (t) => {
     [["shallow x"], "wire/bad-request"],
     [["delim"], "wire/bad-request"],
     [[`${ZERO} ${A} refs/heads/x\0report-status`, `${ZERO} ${A} refs/heads/y\0atomic`], "wire/bad-request"],
+    [[`${ZERO} ${A} refs/heads/x\0\0report-status`], "wire/bad-request"],
     [["push-cert\0report-status"], "wire/unknown-capability"],
     [[`${ZERO} ${A} refs/heads/x\0push-cert=nonce`], "wire/unknown-capability"],
     [[`${ZERO} ${A} refs/heads/x\0object-format=sha256`], "wire/unknown-capability"],
