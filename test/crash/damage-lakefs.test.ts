@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
+import { MAPPING_BRANCH } from "../../src/lakefs/mapping.js";
 import { seal, SEAL_BYTES } from "../../src/lakefs/seal.js";
 import { lakepack } from "../cli/lakepack.js";
 import { checkFsck, commit, git, type Lakepack, logShows, tempFolder, tryGit } from "../interop/harness.js";
@@ -16,15 +17,14 @@ import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.j
 const { signal } = new AbortController();
 t.setTimeout(600_000);
 
-const NAME = "kept";
 const LARGE = Buffer.alloc(1_500_000, "a large file of lakeFS's\n");
 const SHA256 = createHash("sha256").update(LARGE).digest("hex");
 
-/** A data folder that has read a repository's refs and none of its contents, and what it said of them. */
+/** A data folder that has read repositories' refs and none of their contents, and what it said of them. */
 interface Read {
   readonly lakefs: RunningLakefs;
   readonly data: string;
-  readonly refs: string;
+  readonly refs: ReadonlyMap<string, string>;
 }
 
 let made: Promise<Read> | undefined;
@@ -35,21 +35,23 @@ function everything(t: Test): Promise<Read> {
 
 async function readOnce(t: Test): Promise<Read> {
   const lakefs = await startLakefs(t);
-  for (const name of [NAME, "other"]) await lakefs.client.createRepository({ name, storage_namespace: lakefs.namespace(name), default_branch: "main" }, signal);
   const folder = await tempFolder(t);
   const work = join(folder, "work");
   await git(["init", "-q", work]);
   await commit(work, "one", { "README.md": "# one\n", "a/b.txt": "line\n".repeat(200), "a/c.txt": "c\n" });
-  await commit(work, "two", { "README.md": "# two\n" });
+  for (const count of ["two", "three", "four", "five"]) await commit(work, count, { "README.md": `# ${count}\n` });
   const writer = await startBeside(t, lakefs);
-  for (const name of [NAME, "other"]) await git(["push", "-q", `${writer.url}/lakefs/${name}.git`, "main"], { cwd: work });
-  await writer.stop();
-  await lakefs.client.uploadObject(NAME, "main", "large.bin", LARGE, {}, signal);
-  await lakefs.client.commit(NAME, "main", { message: "native" }, signal);
   const data = join(folder, "data");
   const reader = await start(t, { lakefs, data });
-  const refs = await git(["ls-remote", `${reader.url}/lakefs/${NAME}.git`]);
-  await git(["ls-remote", `${reader.url}/lakefs/other.git`]);
+  const refs = new Map<string, string>();
+  for (const name of [KEPT, GOOD, ...Object.keys(CASES)]) {
+    await lakefs.client.createRepository({ name, storage_namespace: lakefs.namespace(name), default_branch: "main" }, signal);
+    await git(["push", "-q", `${writer.url}/lakefs/${name}.git`, "main"], { cwd: work });
+    await lakefs.client.uploadObject(name, "main", "large.bin", LARGE, {}, signal);
+    await lakefs.client.commit(name, "main", { message: "native" }, signal);
+    refs.set(name, await git(["ls-remote", `${reader.url}/lakefs/${name}.git`]));
+  }
+  await writer.stop();
   await reader.stop();
   return { lakefs, data, refs };
 }
@@ -58,19 +60,22 @@ function start(t: Test, { lakefs, data }: Pick<Read, "lakefs" | "data">): Promis
   return startBeside(t, lakefs, { data, env: { LAKEPACK_LAKEFS_POLL_SECONDS: "0" } });
 }
 
-const rootOf = (data: string) => join(data, "repos/lakefs", NAME, "git");
+const rootOf = (data: string, name = KEPT) => join(data, "repos/lakefs", name, "git");
 
-async function filesOf(data: string, kind: "lake" | "lake-lfs" | "lake-sha256" | "list" | "ids"): Promise<string[]> {
-  const folder = join(rootOf(data), kind === "list" || kind === "ids" ? "lake-promised" : kind);
-  return (await readdir(folder)).filter((name) => kind === "lake" || kind === "lake-lfs" || kind === "lake-sha256" || name.endsWith(".ids") === (kind === "ids")).map((name) => join(folder, name));
+async function filesOf(data: string, kind: "lake" | "lake-lfs" | "lake-sha256" | "list" | "ids", repository = KEPT): Promise<string[]> {
+  const isPromise = kind === "list" || kind === "ids";
+  const folder = join(rootOf(data, repository), isPromise ? "lake-promised" : kind);
+  const names = (await readdir(folder)).filter((name) => !isPromise || name.endsWith(".ids") === (kind === "ids"));
+  return names.map((name) => join(folder, name));
 }
 
-type Change = (bytes: Buffer, path: string) => Buffer | undefined;
+/** `at`: which of the files. */
+type Change = (bytes: Buffer, path: string, at: number) => Buffer | undefined;
 
 /** Changes each of these files; undefined: it is removed. */
 async function change(paths: readonly string[], by: Change): Promise<void> {
-  for (const path of paths) {
-    const bytes = by(await readFile(path), path);
+  for (const [at, path] of paths.entries()) {
+    const bytes = by(await readFile(path), path, at);
     await rm(path);
     if (bytes !== undefined) await writeFile(path, bytes);
   }
@@ -88,28 +93,37 @@ const keyOf = (path: string): string => /repos\/.*$/.exec(path)?.[0] ?? "";
 const unsealed: Change = (bytes) => bytes.subarray(SEAL_BYTES);
 const withoutLastLine: Change = (bytes) => bytes.subarray(0, bytes.lastIndexOf("\n", bytes.length - 2) + 1);
 
+/** A repository that is damaged in some tests, and one that never is. */
+const KEPT = "kept";
+const GOOD = "good";
+
 interface Case {
   readonly kind: Parameters<typeof filesOf>[1];
   readonly change: Change;
-  readonly problem: RegExp;
+  readonly problems: readonly RegExp[];
 }
 
-const RECORD = /git\/lake\/[0-9a-f]{64}: /;
-const LIST = /git\/lake-promised\/[0-9a-f]{40}: /;
-const IDS = /git\/lake-promised\/[0-9a-f]{40}\.ids: /;
+/** One for each record: of them there are as many. */
+const RECORD_CHANGES: readonly Change[] = [
+  flip(0.7),
+  cut,
+  () => Buffer.alloc(0),
+  (bytes) => Buffer.concat([Buffer.from("lakepack sealed 2\n"), bytes.subarray(18)]),
+  (bytes, path) => Buffer.from(seal(keyOf(path).replace("records", GOOD), bytes.subarray(SEAL_BYTES))),
+  () => Buffer.alloc(17 * 2 ** 20),
+];
+const RECORD_PROBLEMS = [/lake\/[0-9a-f]{64}: its content does not match its checksum/, /it cannot be decoded|it is no record/, /its format is not one that this version knows/, /it is larger than any/];
+const LIST = [/git\/lake-promised\/[0-9a-f]{40}: /];
+const IDS = [/git\/lake-promised\/[0-9a-f]{40}\.ids: /];
+/** By repository. */
 const CASES: Readonly<Record<string, Case>> = {
-  "a bit of each record flips": { kind: "lake", change: flip(0.7), problem: /does not match its checksum/ },
-  "records are cut": { kind: "lake", change: cut, problem: RECORD },
-  "records are empty": { kind: "lake", change: () => Buffer.alloc(0), problem: RECORD },
-  "records are of a version to come": { kind: "lake", change: (bytes) => Buffer.concat([Buffer.from("lakepack sealed 2\n"), bytes.subarray(18)]), problem: /its format is not one that this version knows/ },
-  "records are another repository's": { kind: "lake", change: (bytes, path) => Buffer.from(seal(keyOf(path).replace(NAME, "other"), bytes.subarray(SEAL_BYTES))), problem: /does not match its checksum/ },
-  "records are one of a larger kind": { kind: "lake", change: () => Buffer.alloc(17 * 2 ** 20), problem: /larger than any/ },
-  "a bit of the list of contents flips": { kind: "list", change: flip(0.5), problem: LIST },
-  "the list of contents lost its last line": { kind: "list", change: withoutLastLine, problem: LIST },
-  "the list of contents is gone": { kind: "list", change: gone, problem: LIST },
-  "a bit of the list's ids flips": { kind: "ids", change: flip(0.9), problem: IDS },
-  "the list's ids are cut": { kind: "ids", change: cut, problem: IDS },
-  "the list's ids are gone": { kind: "ids", change: gone, problem: IDS },
+  "records": { kind: "lake", change: (bytes, path, at) => RECORD_CHANGES[at % RECORD_CHANGES.length]?.(bytes, path, at), problems: RECORD_PROBLEMS },
+  "list-bit-flips": { kind: "list", change: flip(0.5), problems: LIST },
+  "list-lost-its-last-line": { kind: "list", change: withoutLastLine, problems: LIST },
+  "list-is-gone": { kind: "list", change: gone, problems: LIST },
+  "ids-bit-flips": { kind: "ids", change: flip(0.9), problems: IDS },
+  "ids-are-cut": { kind: "ids", change: cut, problems: IDS },
+  "ids-are-gone": { kind: "ids", change: gone, problems: IDS },
 };
 
 async function copyOf(t: Test, { data }: Read): Promise<string> {
@@ -119,35 +133,42 @@ async function copyOf(t: Test, { data }: Read): Promise<string> {
 }
 
 /** Refs are those of before, a clone is whole and has every file. */
-async function checkServed(t: Test, server: Lakepack, { refs }: Read): Promise<void> {
-  const url = `${server.url}/lakefs/${NAME}.git`;
-  t.equal(await git(["ls-remote", url]), refs, "the same ids");
+async function checkServed(t: Test, server: Lakepack, { refs }: Read, name = KEPT): Promise<void> {
+  const url = `${server.url}/lakefs/${name}.git`;
+  t.equal(await git(["ls-remote", url]), refs.get(name), `${name}: the same ids`);
   const clone = join(await tempFolder(t), "clone");
   const run = await tryGit(["clone", "-q", url, clone]);
   t.equal(run.code, 0, run.stderr);
   await checkFsck(t, clone);
-  t.same((await readdir(clone, { recursive: true })).filter((name) => !name.startsWith(".git/") && /\./.test(name.slice(1))).sort(), ["README.md", "a/b.txt", "a/c.txt", "large.bin"]);
+  t.same((await readdir(clone, { recursive: true })).filter((file) => !file.startsWith(".git/") && /\./.test(file.slice(1))).sort(), ["README.md", "a/b.txt", "a/c.txt", "large.bin"]);
 }
 
-for (const [title, { kind, change: by, problem }] of Object.entries(CASES)) {
-  t.test(title, { skip: skipLakefs }, async (t) => {
-    const read = await everything(t.parent as Test);
-    const data = await copyOf(t, read);
-    const paths = await filesOf(data, kind);
-    t.ok(paths.length > 0);
+t.test("damage of every kind: named, and made again", { skip: skipLakefs }, async (t) => {
+  const read = await everything(t.parent as Test);
+  const data = await copyOf(t, read);
+  for (const [name, { kind, change: by }] of Object.entries(CASES)) {
+    const paths = await filesOf(data, kind, name);
+    t.ok(paths.length >= (kind === "lake" ? RECORD_CHANGES.length : 1), `${name}: ${paths.length} files`);
     await change(paths, by);
-    const found = await lakepack(["verify", "--all", "--data", data]);
-    t.match(found, { code: 1, out: problem });
-    t.match(found.out, /what to do: nothing has to be done: a server that has lakeFS/);
-    t.match(found.out, /^lakefs\/other: good/m, "the other repository is good");
-    const server = await start(t, { ...read, data });
-    await checkServed(t, server, read);
-    t.ok(await logShows(server, kind === "lake" ? /a record of a lakeFS commit is damaged; it is made again/ : /a list of contents that are still in lakeFS was made again/), "the log says so");
-    await git(["clone", "-q", `${server.url}/lakefs/other.git`, join(await tempFolder(t), "other")]);
-    await server.stop();
-    t.match(await lakepack(["verify", "--all", "--data", data]), { code: 0 }, "all is good again");
-  });
-}
+  }
+  const found = await lakepack(["verify", "--all", "--json", "--data", data]);
+  t.equal(found.code, 1);
+  const reports = found.out.trim().split("\n").map((line) => JSON.parse(line) as { name: string; findings: { file: string; problem: string; advice: string }[] });
+  for (const { name, findings } of reports) {
+    const problems = CASES[name.slice("lakefs/".length)]?.problems ?? [];
+    const said = findings.map(({ file, problem }) => `${file}: ${problem}`).join("\n");
+    for (const problem of problems) t.match(said, problem, name);
+    if (problems.length === 0) t.equal(said, "", `${name} is good`);
+    t.ok(findings.every(({ advice }) => /^nothing has to be done: a server that has lakeFS/.test(advice)), "what to do is said");
+  }
+  const server = await start(t, { ...read, data });
+  for (const name of [GOOD, ...Object.keys(CASES)]) await checkServed(t, server, read, name);
+  t.ok(await logShows(server, /a record of a lakeFS commit is damaged; it is made again/));
+  const again = server.log().split("\n").filter((line) => line.includes("a list of contents that are still in lakeFS was made again"));
+  for (const [name, { kind }] of Object.entries(CASES)) if (kind !== "lake") t.ok(again.some((line) => line.includes(name)), `${name}: the log says so`);
+  await server.stop();
+  t.match(await lakepack(["verify", "--all", "--data", data]), { code: 0 }, "all is good again");
+});
 
 t.test("files from before there were checksums: they are read as they are, and a list that lost a line is found out", { skip: skipLakefs }, async (t) => {
   const read = await everything(t.parent as Test);
@@ -155,7 +176,7 @@ t.test("files from before there were checksums: they are read as they are, and a
   await change(await filesOf(data, "lake"), unsealed);
   await change(await filesOf(data, "lake-lfs"), unsealed);
   await change(await filesOf(data, "lake-sha256"), unsealed);
-  await change(await filesOf(data, "ids"), (bytes, path) => unsealed(bytes, path)?.subarray(32));
+  await change(await filesOf(data, "ids"), (bytes) => bytes.subarray(SEAL_BYTES + 32));
   t.match(await lakepack(["verify", "--all", "--data", data]), { code: 0 });
   const cutData = join(await tempFolder(t), "data");
   await cp(data, cutData, { recursive: true });
@@ -164,7 +185,7 @@ t.test("files from before there were checksums: they are read as they are, and a
   await server.stop();
   t.notMatch(server.log(), /damaged/);
   await change(await filesOf(cutData, "list"), withoutLastLine);
-  t.match(await lakepack(["verify", `lakefs/${NAME}`, "--data", cutData]), { code: 1, out: /it lists \d+ blobs in place of \d+/ });
+  t.match(await lakepack(["verify", `lakefs/${KEPT}`, "--data", cutData]), { code: 1, out: /it lists \d+ blobs in place of \d+/ });
   const second = await start(t, { ...read, data: cutData });
   await checkServed(t, second, read);
   t.match(second.log(), /was made again/);
@@ -174,11 +195,12 @@ t.test("a list that cannot be made again now is an error, never an empty reposit
   const read = await everything(t.parent as Test);
   const data = await copyOf(t, read);
   await change(await filesOf(data, "list"), withoutLastLine);
-  await change(await filesOf(data, "lake"), (bytes, path) => flip(0.5)(bytes, path));
+  await change(await filesOf(data, "lake"), flip(0.5));
   const proxy = await startProxy(t, read.lakefs);
-  proxy.onCall = ({ path }) => (/\/commits/.test(path) ? { as: "answer", status: 404, body: '{"message":"not found"}' } : undefined);
+  const mapping = (await read.lakefs.client.getBranch(KEPT, MAPPING_BRANCH, signal)).commit_id;
+  proxy.onCall = ({ path }) => (/\/commits/.test(path) && !path.includes(mapping) ? { as: "answer", status: 404, body: '{"message":"not found"}' } : undefined);
   const server = await start(t, { lakefs: proxy.server, data });
-  const url = `${server.url}/lakefs/${NAME}.git`;
+  const url = `${server.url}/lakefs/${KEPT}.git`;
   for (const args of [["ls-remote", url], ["clone", url, join(await tempFolder(t), "clone")]]) {
     const run = await tryGit(args);
     t.not(run.code, 0);
@@ -186,6 +208,10 @@ t.test("a list that cannot be made again now is an error, never an empty reposit
   }
   proxy.onCall = () => undefined;
   await checkServed(t, server, read);
+  proxy.onCall = ({ path }) => (path.includes(mapping) ? { as: "answer", status: 404, body: '{"message":"not found"}' } : undefined);
+  await server.stop();
+  const unread = await start(t, { lakefs: proxy.server, data });
+  t.match((await tryGit(["ls-remote", `${unread.url}/lakefs/${KEPT}.git`])).stderr, /lakeFS answered with something that cannot be read/, "a mapping that is not found is not a repository that is not there");
 });
 
 t.test("the checksum of a large file: a changed one makes no other ids", { skip: skipLakefs }, async (t) => {
@@ -211,7 +237,7 @@ t.test("the place of a large file's bytes: a changed one is named to git-lfs, an
   const ask = async (server: Lakepack): Promise<unknown> => {
     const headers = { "Content-Type": "application/vnd.git-lfs+json", Accept: "application/vnd.git-lfs+json" };
     const body = JSON.stringify({ operation: "download", transfers: ["basic"], objects: [{ oid: SHA256, size: LARGE.length }] });
-    return (await fetch(`${server.url}/lakefs/${NAME}.git/info/lfs/objects/batch`, { method: "POST", headers, body })).json();
+    return (await fetch(`${server.url}/lakefs/${KEPT}.git/info/lfs/objects/batch`, { method: "POST", headers, body })).json();
   };
   const found = await lakepack(["verify", "--all", "--data", data]);
   t.match(found, { code: 1, out: /git\/lake-lfs\/[0-9a-f]{64}: its content does not match its checksum\n.*delete this file and the folder git\/lake beside it/ });
