@@ -75,7 +75,7 @@ export async function examineAll({ history, journal, pool, beyond, onState }: Ex
     for (const [index, fates] of fatesAt(disk, random).entries()) {
       const folder = join(history.folder, "crashed");
       disk.crash("data", folder, fates, random);
-      const state = `${await digest(folder)} ${acknowledged.refs.size} ${[...acknowledged.refs.values()].join()} ${acknowledged.lfs.size}`;
+      const state = `${await digest(folder)} ${acknowledged.refs.size} ${[...acknowledged.refs.values()].join()} ${[...acknowledged.refusals.values()].join()} ${acknowledged.lfs.size}`;
       if (!seen.has(state)) {
         const found = await history.problems(folder, acknowledged, pool, beyond);
         problems.push(...found.map((problem) => `record ${at}, fate ${index}: ${problem}`));
