@@ -27,6 +27,8 @@ export interface Order {
   readonly site?: string;
   /** "open", "write", "sync", "mkdir", "link", "rename", "copy", "remove", "read", "look" (stat, readdir); undefined: all. */
   readonly kinds?: readonly string[];
+  /** Part of the path that is changed; undefined: any. */
+  readonly place?: string;
   /** So many that fit are let through first, counted by the bytes of a file beside the orders. */
   readonly skip?: number;
   /** The first time only; the order is removed then. */

@@ -49,7 +49,7 @@ function siteOf(): string {
 }
 
 /** What shall happen at this site in place of the change: an error, the end of the process, or nothing. */
-function obey(kind: string, site: string): void {
+function obey(kind: string, site: string, place: string | undefined): void {
   let order: Order;
   try {
     order = JSON.parse(readFileSync(orders, "utf8")) as Order;
@@ -58,6 +58,7 @@ function obey(kind: string, site: string): void {
   }
   if (order.kinds !== undefined && !order.kinds.includes(kind)) return;
   if (order.site !== undefined && !site.includes(order.site)) return;
+  if (order.place !== undefined && place?.includes(order.place) !== true) return;
   if (order.skip !== undefined && counted() !== order.skip + 1) return;
   if (order.once) {
     try {
@@ -87,13 +88,13 @@ type Change = (result: unknown, args: readonly unknown[]) => void;
 /** `change` is called once the call has succeeded. `places`: arguments that are paths; a call with none of them below the root is let through. */
 function watched(kind: string, places: number, call: Call, change: Change): Call {
   return function (this: unknown, ...args: never[]) {
-    const inside = args.slice(0, places).some((path) => placeOf(path) !== undefined);
-    if (!inside) return call.apply(this, args);
+    const inside = args.slice(0, places).map(placeOf).find((place) => place !== undefined);
+    if (inside === undefined) return call.apply(this, args);
     const told = (result: unknown) => {
       change(result, args);
       return result;
     };
-    const failing = attempt(() => obey(kind, siteOf()));
+    const failing = attempt(() => obey(kind, siteOf(), inside));
     const result = failing === undefined ? call.apply(this, args) : undefined;
     if (failing !== undefined) {
       if (isPromising(call)) return Promise.reject(failing);
@@ -152,10 +153,13 @@ for (const [name, kind] of Object.entries(LOOKS)) {
 // Open files ---------------------------------------------------------------------------------------------------------
 /** Recorded ones of this thread, by descriptor. */
 const files = new Map<number, string>();
+/** Where those are. */
+const paths = new Map<string, string>();
 
 function opened(file: number, path: unknown, flags: unknown): void {
   const id = nextId();
   files.set(file, id);
+  paths.set(id, placeOf(path) ?? "");
   record({ op: "open", id, path: placeOf(path) ?? "", flags: typeof flags === "string" ? flags : "r" });
 }
 
@@ -181,7 +185,7 @@ function onFile(kind: string, idOf: (self: unknown, args: readonly unknown[]) =>
     if (id === undefined) return call.apply(this, args);
     const site = siteOf();
     try {
-      obey(kind, site);
+      obey(kind, site, paths.get(id));
     } catch (error) {
       if (kind === "sync") record({ op: "unsynced", id });
       throw error;
