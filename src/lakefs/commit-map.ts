@@ -10,9 +10,11 @@ import { LIMITS } from "../base/limits.js";
 import { OID_BYTES, type Oid } from "../git/oid.js";
 import { type Log, faultFacts } from "../observe/log.js";
 import { toHandles } from "../odb/fetch-pack.js";
+import type { IngestedPack } from "../odb/ingest-contract.js";
 import { indexPackFile } from "../odb/ingest-file.js";
-import type { ObjectDatabase } from "../odb/object-database.js";
-import type { ListingState, SynthesisAnswer, SynthesisNews, SynthesizedCommit, SynthesizeItem, SynthesizeResult } from "../pool/synthesize-tasks.js";
+import type { LivePack, ObjectDatabase } from "../odb/object-database.js";
+import { loadTable } from "../odb/pack-tables.js";
+import type { ListingState, PromisedIds, SynthesisAnswer, SynthesisNews, SynthesizedCommit, SynthesizeItem, SynthesizeResult } from "../pool/synthesize-tasks.js";
 import type { Pool } from "../pool/tasks.js";
 import type { LakefsClient } from "./client.js";
 import type { CommitMap, CommitPair, LakeRecord, PathMapping } from "./contract.js";
@@ -102,7 +104,7 @@ export class LakefsCommitMap implements CommitMap {
 
   /** Paths of a commit that could not cross: how many, and the first ten with their reasons. Undefined: it was not read here. */
   async uncrossed(lakeId: string, signal: AbortSignal): Promise<{ readonly count: number; readonly first: readonly string[] } | undefined> {
-    const state = (await this.#options.records.get(lakeId, signal))?.state;
+    const state = (await this.#stored(lakeId, signal))?.state;
     return state && { count: state.refused, first: state.refusals };
   }
 
@@ -113,9 +115,22 @@ export class LakefsCommitMap implements CommitMap {
   async #find(lakeId: string, signal: AbortSignal): Promise<StoredLakeRecord | undefined> {
     const held = this.#known.get(lakeId);
     if (held !== undefined || this.#nothing.has(lakeId)) return held;
-    const record = await this.#options.records.get(lakeId, signal);
+    const record = await this.#stored(lakeId, signal);
     if (record !== undefined) this.#hold(record);
     return record;
+  }
+
+  /** A record is derived data: a damaged one counts as none, and what is made again takes its place. */
+  async #stored(lakeId: string, signal: AbortSignal): Promise<StoredLakeRecord | undefined> {
+    try {
+      return await this.#options.records.get(lakeId, signal);
+    } catch (error) {
+      const fault = asFault(error);
+      if (fault.code !== "odb/damaged") throw error;
+      this.#known.delete(lakeId);
+      this.#options.log.warn("a record of a lakeFS commit is damaged; it is made again", { repository: this.#options.repository, ...faultFacts(fault) });
+      return undefined;
+    }
   }
 
   /** What a record knows of its tree stays in storage: only its ids are held. */
@@ -157,37 +172,96 @@ export class LakefsCommitMap implements CommitMap {
   }
 
   async #batch(steps: readonly CommitStep[], signal: AbortSignal): Promise<void> {
-    const { pool, tasks, incoming, objects } = this.#options;
+    await this.#make(steps, undefined, signal, async ({ pack, commits, promised }) => {
+      if (pack !== undefined) await this.#options.objects.adopt(pack, { origin: "synthesized", promised: countOf(promised) }, signal);
+      // The pack first: a record must never name what is not there.
+      await this.#store(toRecords(commits, pack), signal);
+    });
+  }
+
+  /** What these commits come to, beside all packs but `without`; what becomes of it is `use`'s to say, before its files go. */
+  async #make(steps: readonly CommitStep[], without: string | undefined, signal: AbortSignal, use: (made: Made) => Promise<void>): Promise<void> {
+    const { pool, tasks, incoming, objects, records } = this.#options;
     const folder = join(incoming, randomBytes(12).toString("hex"));
     await mkdir(folder, { recursive: true });
     try {
       const items = steps.map(({ source, parents }) => ({ source, parents: parents.filter((id) => !this.#nothing.has(id)) }));
       const path = join(folder, "pack");
       const promisedPath = join(folder, "promised");
-      const result = await tasks.run(async () => this.#run(items, path, promisedPath, signal), signal);
+      const present = async () => (await objects.packs(signal)).packs.filter(({ checksum }) => checksum !== without);
+      const result = await tasks.run(async () => this.#run(items, await present(), path, promisedPath, signal), signal);
       this.#options.client.http.add(result.figures);
-      const { packs } = await objects.packs(signal);
-      let checksum: string | undefined;
-      if (result.objects > 0) {
-        const closed = new Set(packs.filter((pack) => pack.closed).map((pack) => pack.checksum));
-        const { promised: own } = result;
-        // A new tree may name what an older pack has promised.
-        const promised = [...(own === undefined ? [] : [own]), ...(await promisedIds(this.#options.records, packs, signal))];
-        const pack = await indexPackFile(path, { pool, packs: toHandles(packs), closed, sync: true, folder, signal, promised });
-        if (own !== undefined) await this.#options.records.putPromised(pack.checksum, promisedPath, own, signal);
-        await objects.adopt(pack, { origin: "synthesized", promised: (own?.byteLength ?? 0) / OID_BYTES }, signal);
-        checksum = pack.checksum;
-      }
-      // The pack first: a record must never name what is not there.
-      await this.#store(result.commits.map((commit) => ({ version: 1 as const, pack: checksum, ...commit })), signal);
+      if (result.objects === 0) return await use({ pack: undefined, commits: result.commits, promised: undefined });
+      const { promised: own } = result;
+      const packs = await present();
+      const closed = new Set(packs.filter((pack) => pack.closed).map((pack) => pack.checksum));
+      // A new tree may name what an older pack has promised.
+      const promised = [...(own === undefined ? [] : [own.ids]), ...(await promisedIds(records, packs, signal))];
+      const pack = await indexPackFile(path, { pool, packs: toHandles(packs), closed, sync: true, folder, signal, promised });
+      if (own !== undefined) await records.putPromised(pack.checksum, promisedPath, own, signal);
+      await use({ pack, commits: result.commits, promised: own });
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
   }
 
-  async #run(items: readonly SynthesizeItem[], path: string, promisedPath: string, signal: AbortSignal): Promise<SynthesizeResult> {
-    const { access, repository, mapping, objects, pool, pagesOnly } = this.#options;
-    const { packs } = await objects.packs(signal);
+  // Making again --------------------------------------------------------------------------------------------------------
+
+  /**
+   * Makes the commits of a pack anew whose list of promised blobs is damaged: the new pack takes its place, with a list of its own. Throws "odb/damaged" where
+   * that would leave anything out.
+   */
+  remake(checksum: string, signal: AbortSignal): Promise<void> {
+    return this.#turn.run(() => this.#remake(checksum, signal), signal);
+  }
+
+  async #remake(checksum: string, signal: AbortSignal): Promise<void> {
+    const { client, repository, records, objects, log } = this.#options;
+    const old = (await objects.packs(signal)).packs.find((pack) => pack.checksum === checksum);
+    if (old?.promised === undefined) return; // somebody has seen to it
+    const found = await this.#commitsOf(checksum, signal);
+    log.warn("a list of contents that are still in lakeFS is damaged; its commits are read again", { repository, pack: checksum, commits: found.size });
+    const history = new History(client, repository, signal);
+    const steps = await history.plan([...found], async (id) => !found.has(id) && this.#isKnown(id, signal), (id) => this.#nothing.set(id, true));
+    const commits = steps.filter((step): step is CommitStep => step.as === "commit");
+    await this.#make(commits, checksum, signal, async ({ pack, commits, promised }) => {
+      if (pack === undefined) throw new Fault("odb/damaged", { file: checksum, reason: "its list of promised contents is damaged, and lakeFS has none of its commits" });
+      await this.#checkWhole(checksum, pack, promised?.ids, signal);
+      await objects.supersede(checksum, pack, { origin: "synthesized", promised: countOf(promised) }, signal);
+      await records.replace(toRecords(commits, pack), signal);
+    });
+    log.info("a list of contents that are still in lakeFS was made again", { repository, pack: checksum });
+  }
+
+  /** Those whose objects came with this pack; also those that added none, and those whose records cannot be read: their objects may be in it. */
+  async #commitsOf(checksum: string, signal: AbortSignal): Promise<ReadonlySet<string>> {
+    const found = new Set<string>();
+    for (const id of await this.#options.records.ids(signal)) {
+      const record = await this.#stored(id, signal);
+      const isBare = record?.pack === undefined && record?.alias === undefined && record?.state !== undefined;
+      if (record === undefined || record.pack === checksum || isBare) found.add(id);
+    }
+    return found;
+  }
+
+  /** Throws "odb/damaged" unless all commits of records are whole without the pack that is to go. */
+  async #checkWhole(without: string, { checksum, packPath: path, bytes, objectCount, idxPath, revPath }: IngestedPack, own: SharedArrayBuffer | undefined, signal: AbortSignal): Promise<void> {
+    const { objects, records, pool } = this.#options;
+    const others = (await objects.packs(signal)).packs.filter((pack) => pack.checksum !== without);
+    const made = { checksum, path, bytes, objectCount, ...(await loadTable({ checksum, objectCount, idxPath, revPath })) };
+    const promised = [...(own === undefined ? [] : [own]), ...(await promisedIds(records, others, signal))];
+    const tips = new Set<Oid>();
+    for (const id of await records.ids(signal)) {
+      const record = await this.#stored(id, signal);
+      if (record !== undefined) tips.add(record.tag ?? record.commit);
+    }
+    const missing = await pool.run("receive-pack/connected", { packs: [made, ...toHandles(others)], closed: [], tips: [...tips], promised }, { signal, priority: "background" });
+    const first = missing.find((oid) => oid !== undefined);
+    if (first !== undefined) throw new Fault("odb/damaged", { file: `pack-${without}.pack`, reason: `its list of promised contents is damaged, and without it ${first} would be missing` });
+  }
+
+  async #run(items: readonly SynthesizeItem[], packs: readonly LivePack[], path: string, promisedPath: string, signal: AbortSignal): Promise<SynthesizeResult> {
+    const { access, repository, mapping, pool, pagesOnly } = this.#options;
     const known = await this.#parentsOf(items, signal);
     const { port1, port2 } = new MessageChannel();
     const before = this.#progress;
@@ -211,7 +285,7 @@ export class LakefsCommitMap implements CommitMap {
     const outside = new Set(items.flatMap(({ source, parents }) => [...parents, ...source.parents]).filter((id) => !own.has(id)));
     const known: SynthesizedCommit[] = [];
     for (const id of outside) {
-      const record = await this.#options.records.get(id, signal);
+      const record = await this.#stored(id, signal);
       if (record === undefined) continue;
       const state = record.state ?? (await this.#landedState(record, signal));
       known.push({ lakeId: id, commit: record.commit, tree: record.tree, tag: record.tag, state });
@@ -263,6 +337,22 @@ export class LakefsCommitMap implements CommitMap {
     await this.#options.records.put(records, signal);
     for (const record of records) this.#hold(record);
   }
+}
+
+/** What some commits came to. */
+interface Made {
+  /** Indexed, not yet published; undefined: there was nothing new. */
+  readonly pack: IngestedPack | undefined;
+  readonly commits: readonly SynthesizedCommit[];
+  readonly promised: PromisedIds | undefined;
+}
+
+function countOf(promised: PromisedIds | undefined): number {
+  return (promised?.ids.byteLength ?? 0) / OID_BYTES;
+}
+
+function toRecords(commits: readonly SynthesizedCommit[], pack: IngestedPack | undefined): StoredLakeRecord[] {
+  return commits.map((commit) => ({ version: 1 as const, pack: pack?.checksum, ...commit }));
 }
 
 type CommitStep = HistoryStep & { readonly as: "commit" };

@@ -45,7 +45,11 @@ export async function openMapping(client: LakefsClient, repository: string, seed
 export async function readMapping(client: LakefsClient, repository: string, signal: AbortSignal): Promise<Mapping | undefined> {
   const branch = await client.getBranch(repository, MAPPING_BRANCH, signal).catch(missingIsUndefined);
   if (branch === undefined) return undefined;
-  const text = (await client.getCommit(repository, branch.commit_id, signal)).metadata?.[MAPPING_KEY];
+  const commit = await client.getCommit(repository, branch.commit_id, signal).catch((error: unknown) => {
+    // The repository is there: "missing" would say that it is not.
+    throw error instanceof Fault && error.code === "lakefs/missing" ? new Fault("lakefs/bad-reply", { repository, branch: MAPPING_BRANCH, reason: "its commit is not found" }, error) : error;
+  });
+  const text = commit.metadata?.[MAPPING_KEY];
   const parsed = MAPPING.safeParse(parseJson(text));
   if (parsed.success) return parsed.data;
   throw new Fault("lakefs/bad-reply", { repository, branch: MAPPING_BRANCH, reason: "it holds no mapping that this version knows" });

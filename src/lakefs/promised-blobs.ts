@@ -6,6 +6,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { MessageChannel } from "node:worker_threads";
+import { asFault } from "../base/fault.js";
 import { Semaphore, SingleFlight } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { Oid } from "../git/oid.js";
@@ -29,6 +30,8 @@ export interface PromisedBlobsOptions {
   /** Tasks of the bridge at once, over all repositories. */
   readonly tasks: Semaphore;
   readonly incoming: string;
+  /** Has the commits of a pack made anew whose list cannot be believed. */
+  readonly remake: (pack: string, signal: AbortSignal) => Promise<void>;
 }
 
 /** Blobs brought so far of those under way. */
@@ -61,14 +64,29 @@ export class PromisedBlobs {
 
   /** Everything that is promised becomes part of the packs. Who comes meanwhile waits for the same. */
   bringAll(signal: AbortSignal): Promise<void> {
-    return this.#flights.run("all", (shared) => this.#turn.run(() => this.#all(shared), shared), signal);
+    return this.#flights.run("all", (shared) => this.#turn.run(() => this.#mending(() => this.#all(shared), shared), shared), signal);
   }
 
   /** Of these ids, those that are promised. The others are nobody's promise: they stay missing. */
   bring(oids: readonly Oid[], signal: AbortSignal): Promise<void> {
     if (this.#smallPacks >= LIMITS.promisedPacksMax) return this.bringAll(signal);
     const key = createHash("sha256").update([...oids].sort().join()).digest("hex");
-    return this.#flights.run(key, (shared) => this.#turn.run(() => this.#some(oids, shared), shared), signal);
+    return this.#flights.run(key, (shared) => this.#turn.run(() => this.#mending(() => this.#some(oids, shared), shared), shared), signal);
+  }
+
+  /** Lists are derived data: one that is found damaged is made again, once each. */
+  async #mending(work: () => Promise<void>, signal: AbortSignal): Promise<void> {
+    const mended = new Set<unknown>();
+    for (;;) {
+      try {
+        return await work();
+      } catch (error) {
+        const { promisedOf } = asFault(error).facts;
+        if (typeof promisedOf !== "string" || mended.has(promisedOf)) throw error;
+        mended.add(promisedOf);
+        await this.#options.remake(promisedOf, signal);
+      }
+    }
   }
 
   async #all(signal: AbortSignal): Promise<void> {
@@ -113,7 +131,7 @@ export class PromisedBlobs {
 
   async #read({ pack, wanted }: Errand, path: string, signal: AbortSignal) {
     const { access, repository, records, objects, pool } = this.#options;
-    const list = await records.promisedFile(pack.checksum, signal);
+    const list = await records.promisedList(pack.checksum, pack.promised ?? 0, signal);
     const packs = toHandles((await objects.packs(signal)).packs);
     const base = wanted === undefined ? toHandles([pack])[0] : undefined;
     const { port1, port2 } = new MessageChannel();
@@ -142,6 +160,6 @@ export class PromisedBlobs {
 
 /** What live packs still promise: a table of ids each. */
 export function promisedIds(records: LakeRecords, packs: readonly LivePack[], signal: AbortSignal): Promise<SharedArrayBuffer[]> {
-  const promising = packs.filter(({ promised }) => promised !== undefined);
-  return Promise.all(promising.map(({ checksum }) => records.promisedIds(checksum, signal)));
+  const promising = packs.flatMap(({ checksum, promised }) => (promised === undefined ? [] : [{ checksum, promised }]));
+  return Promise.all(promising.map(({ checksum, promised }) => records.promisedIds(checksum, promised, signal)));
 }

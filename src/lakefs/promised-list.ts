@@ -4,13 +4,18 @@
  *
  *   ["<lakeFS commit id>"]                     those that follow are at this commit
  *   ["<blob id>",<size in bytes>,"<path>"]     one character per byte of the path
+ *
+ * Its checksum stands with its ids (records.ts): a list that lost a line would lose a file.
  */
+import { createHash } from "node:crypto";
 import { closeSync, fdatasyncSync, openSync, readSync } from "node:fs";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { Oid } from "../git/oid.js";
 import { OidSet } from "../git/oid-set.js";
 import { writeExactly } from "../odb/write-exactly.js";
+import type { PromisedIds, PromisedListFile } from "../pool/synthesize-tasks.js";
+import { damagedList } from "./records.js";
 
 export interface PromisedBlob {
   readonly oid: Oid;
@@ -30,6 +35,7 @@ export class PromisedWriter {
   #waiting = 0;
   #file: number | undefined;
   #length = 0;
+  readonly #hash = createHash("sha256");
 
   constructor(path: string) {
     this.#path = path;
@@ -43,13 +49,13 @@ export class PromisedWriter {
     this.#line([oid, size, path]);
   }
 
-  /** All ids, sorted, 20 bytes each; undefined, and no file, where there are none. */
-  finish(): SharedArrayBuffer | undefined {
+  /** What was listed; undefined, and no file, where there is nothing. */
+  finish(): PromisedIds | undefined {
     if (this.#ids.size === 0) return undefined;
     this.#flush();
     if (this.#file !== undefined) fdatasyncSync(this.#file); // it will be published
     this.close();
-    return this.#ids.sorted();
+    return { ids: this.#ids.sorted(), check: this.#hash.digest("hex") };
   }
 
   close(): void {
@@ -68,30 +74,69 @@ export class PromisedWriter {
     this.#file ??= openSync(this.#path, "wx");
     const bytes = Buffer.from(this.#lines.join(""));
     writeExactly(this.#file, bytes, this.#length);
+    this.#hash.update(bytes);
     this.#length += bytes.length;
     this.#lines = [];
     this.#waiting = 0;
   }
 }
 
-/** All of a list, in order. Throws "odb/damaged". */
-export function* readPromised(path: string): Generator<PromisedBlob, void, undefined> {
+/** All of a list, in order. Throws "odb/damaged" with the fact `promisedOf`, where there is a checksum before anything is yielded. */
+export function* readPromised(list: PromisedListFile): Generator<PromisedBlob, void, undefined> {
+  try {
+    if (list.check !== undefined && list.check !== hashOf(list.path)) throw new Fault("odb/damaged", { file: list.path, reason: "its content does not match its checksum" });
+    yield* blobsOf(list);
+  } catch (error) {
+    throw damagedList(list.pack, error);
+  }
+}
+
+function* blobsOf({ path, count }: PromisedListFile): Generator<PromisedBlob, void, undefined> {
   let commit = "";
+  let left = count;
   for (const line of linesOf(path)) {
     const row = parseRow(path, line);
     if (row.length === 1) commit = row[0];
-    else yield { oid: row[0], size: row[1], path: row[2], commit };
+    else {
+      left--;
+      yield { oid: row[0], size: row[1], path: row[2], commit };
+    }
+  }
+  if (left !== 0) throw new Fault("odb/damaged", { file: path, reason: `it lists ${count - left} blobs in place of ${count}` });
+}
+
+function hashOf(path: string): string {
+  const file = openSync(path, "r");
+  try {
+    const hash = createHash("sha256");
+    const buffer = Buffer.allocUnsafe(BUFFER_BYTES);
+    for (let at = 0, read = 1; read > 0; at += read) {
+      read = readSync(file, buffer, 0, buffer.length, at);
+      hash.update(buffer.subarray(0, read));
+    }
+    return hash.digest("hex");
+  } finally {
+    closeSync(file);
   }
 }
 
 type Row = readonly [commit: string] | readonly [oid: Oid, size: number, path: string];
 
 function parseRow(path: string, line: string): Row {
+  let row: unknown;
   try {
-    return JSON.parse(line) as Row;
+    row = JSON.parse(line);
   } catch (error) {
-    throw new Fault("odb/damaged", { file: path }, error);
+    throw new Fault("odb/damaged", { file: path, reason: "a line is not JSON" }, error);
   }
+  if (isRow(row)) return row;
+  throw new Fault("odb/damaged", { file: path, reason: "a line is no row of a list" });
+}
+
+function isRow(row: unknown): row is Row {
+  if (!Array.isArray(row) || typeof row[0] !== "string") return false;
+  if (row.length === 1) return row[0].length > 0;
+  return row.length === 3 && /^[0-9a-f]{40}$/.test(row[0]) && Number.isSafeInteger(row[1]) && typeof row[2] === "string";
 }
 
 function* linesOf(path: string): Generator<string, void, undefined> {
@@ -108,7 +153,7 @@ function* linesOf(path: string): Generator<string, void, undefined> {
         start = end + 1;
       }
       rest = Buffer.from(bytes.subarray(start));
-      if (rest.length > LIMITS.promisedLineBytesMax) throw new Fault("odb/damaged", { file: path });
+      if (rest.length > LIMITS.promisedLineBytesMax) throw new Fault("odb/damaged", { file: path, reason: "a line is longer than any" });
     }
     if (rest.length > 0) throw new Fault("odb/damaged", { file: path, reason: "it ends in the middle of a line" });
   } finally {

@@ -1,25 +1,26 @@
 /**
- * What was found out about lakeFS commits, durably, under the repository's prefix. Each is put if absent and never changes; all but `format` of a record
- * is msgpackr.
+ * What was found out about lakeFS commits, durably, under the repository's prefix. Each is put if absent and never changes, unless it is found damaged:
+ * all of it can be made again from lakeFS. "Sealed": under a checksum (seal.ts).
  *
- *   git/lake/<lakeFS commit id>            what that commit became
- *   git/lake-by-git/<Git id>/<lakeFS id>   the way back (empty but for the id)
- *   git/lake-lfs/<SHA-256>                 a commit and path where the bytes of an LFS pointer can be read
- *   git/lake-sha256/<key>                  SHA-256 of a large file, hex (hash-memory.ts has the key)
+ *   git/lake/<lakeFS commit id>            what that commit became: msgpackr, sealed
+ *   git/lake-by-git/<Git id>/<lakeFS id>   the way back: its name says all
+ *   git/lake-lfs/<SHA-256>                 a commit and path where the bytes of an LFS pointer can be read: msgpackr, sealed
+ *   git/lake-sha256/<key>                  SHA-256 of a large file, hex, sealed (hash-memory.ts has the key)
  *   git/lake-promised/<pack checksum>      blobs that pack names and does not hold (promised-list.ts has the form)
- *   git/lake-promised/<pack checksum>.ids  their ids, sorted, 20 bytes each
+ *   git/lake-promised/<pack checksum>.ids  sealed: the SHA-256 of that list, 32 bytes, and its ids, sorted, 20 bytes each
  */
 import { readFile } from "node:fs/promises";
 import { Packr } from "msgpackr";
 import { z } from "zod";
-import { latin1, utf8 } from "../base/bytes.js";
+import { latin1, toHex, utf8 } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
 import { Semaphore } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
-import type { Oid } from "../git/oid.js";
-import type { SynthesizedCommit } from "../pool/synthesize-tasks.js";
+import { OID_BYTES, type Oid } from "../git/oid.js";
+import type { PromisedIds, PromisedListFile, SynthesizedCommit } from "../pool/synthesize-tasks.js";
 import type { Store } from "../store/store.js";
 import type { LakeRecord } from "./contract.js";
+import { SEAL_BYTES, seal, unseal } from "./seal.js";
 
 const OID = z.string().regex(/^[0-9a-f]{40}$/);
 const RECORD = z.object({
@@ -53,7 +54,8 @@ export interface StoredLakeRecord extends LakeRecord, Partial<Pick<SynthesizedCo
 
 /** Small files written at once: each waits for the disk. */
 const WRITES_AT_ONCE = 16;
-const HASH_BYTES = 64;
+const SHA256_BYTES = 32;
+const SHA256_HEX = /^[0-9a-f]{64}$/;
 /** A path of at most 1,024 bytes, an id, a number. */
 const POINTER_BYTES = 4_096;
 
@@ -70,23 +72,41 @@ export class LakeRecords {
 
   /** Throws "odb/damaged": a record that cannot be read is not the same as none. */
   async get(lakeId: string, signal?: AbortSignal): Promise<StoredLakeRecord | undefined> {
-    const key = `${this.#prefix}/lake/${lakeId}`;
-    const stored = await this.#store.get(key, LIMITS.lakeRecordBytesMax, signal);
-    if (stored === undefined) return undefined;
-    const parsed = RECORD.safeParse(this.#decode(key, stored.bytes));
-    if (!parsed.success || parsed.data.lakeId !== lakeId) throw new Fault("odb/damaged", { file: key });
+    const key = this.#key(`lake/${lakeId}`);
+    const bytes = await this.#read(key, LIMITS.lakeRecordBytesMax, signal);
+    if (bytes === undefined) return undefined;
+    const parsed = RECORD.safeParse(this.#decode(key, bytes));
+    if (!parsed.success) throw new Fault("odb/damaged", { file: key, reason: "it is no record that this version knows" });
+    if (parsed.data.lakeId !== lakeId) throw new Fault("odb/damaged", { file: key, reason: "it is of another commit" });
     const { pack, tag, alias, state, ...ids } = parsed.data;
     return { ...ids, pack, tag, ...(alias ? { alias } : {}), state: state && { ...state, census: state.census } };
   }
 
-  /** Durable when it resolves. The way back is written first: who finds the record finds that too. */
+  /** lakeFS ids of all commits that there are records of, good or not. */
+  async ids(signal?: AbortSignal): Promise<string[]> {
+    const ids: string[] = [];
+    const folder = `${this.#prefix}/lake/`;
+    for await (const { key } of this.#store.list(folder, signal)) ids.push(key.slice(folder.length));
+    return ids;
+  }
+
+  /** Durable when it resolves. The way back is written first: who finds the record finds that too. A damaged record is replaced. */
   async put(records: readonly StoredLakeRecord[], signal?: AbortSignal): Promise<void> {
     await Promise.all(records.map((record) => this.#writes.run(() => this.#putOne(record, signal), signal)));
   }
 
   async #putOne(record: StoredLakeRecord, signal: AbortSignal | undefined): Promise<void> {
     await this.#putIfAbsent(`lake-by-git/${record.tag ?? record.commit}/${record.lakeId}`, utf8(record.lakeId), signal);
-    await this.#putIfAbsent(`lake/${record.lakeId}`, this.#packr.pack(record), signal);
+    await this.#putSealed(`lake/${record.lakeId}`, this.#packr.pack(record), () => this.get(record.lakeId, signal), signal);
+  }
+
+  /** Replaces records that are there: their commits were made anew, into other packs. */
+  async replace(records: readonly StoredLakeRecord[], signal?: AbortSignal): Promise<void> {
+    const one = (record: StoredLakeRecord) => {
+      const key = this.#key(`lake/${record.lakeId}`);
+      return this.#store.put(key, seal(key, this.#packr.pack(record)), signal);
+    };
+    await Promise.all(records.map((record) => this.#writes.run(() => one(record), signal)));
   }
 
   /** lakeFS ids that became this commit or tag. */
@@ -97,63 +117,136 @@ export class LakeRecords {
     return ids;
   }
 
-  async hash(key: string, signal?: AbortSignal): Promise<string | undefined> {
-    const stored = await this.#store.get(`${this.#prefix}/lake-sha256/${key}`, HASH_BYTES, signal);
-    return stored && latin1(stored.bytes);
+  /** Throws "odb/damaged". */
+  async hash(name: string, signal?: AbortSignal): Promise<string | undefined> {
+    const key = this.#key(`lake-sha256/${name}`);
+    const bytes = await this.#read(key, 2 * SHA256_BYTES, signal);
+    if (bytes === undefined) return undefined;
+    const hash = latin1(bytes);
+    if (!SHA256_HEX.test(hash)) throw new Fault("odb/damaged", { file: key, reason: "it is no SHA-256" });
+    return hash;
   }
 
-  putHash(key: string, sha256: string, signal?: AbortSignal): Promise<void> {
-    return this.#putIfAbsent(`lake-sha256/${key}`, utf8(sha256), signal);
+  putHash(name: string, sha256: string, signal?: AbortSignal): Promise<void> {
+    return this.#putSealed(`lake-sha256/${name}`, utf8(sha256), () => this.hash(name, signal), signal);
   }
 
-  /** Where a pointer's bytes are; undefined: no commit read so far shows it. */
+  /** Where a pointer's bytes are; undefined: no commit read so far shows it. Throws "odb/damaged". */
   async pointer(sha256: string, signal?: AbortSignal): Promise<PointerPlace | undefined> {
-    const key = `${this.#prefix}/lake-lfs/${sha256}`;
-    const stored = await this.#store.get(key, POINTER_BYTES, signal);
-    return stored && POINTER.parse(this.#decode(key, stored.bytes));
+    const key = this.#key(`lake-lfs/${sha256}`);
+    const bytes = await this.#read(key, POINTER_BYTES, signal);
+    if (bytes === undefined) return undefined;
+    const parsed = POINTER.safeParse(this.#decode(key, bytes));
+    if (!parsed.success) throw new Fault("odb/damaged", { file: key, reason: "it names no place" });
+    return parsed.data;
   }
 
-  putPointer(sha256: string, place: PointerPlace, signal?: AbortSignal): Promise<void> {
-    return this.#writes.run(
-      () => this.#putIfAbsent(`lake-lfs/${sha256}`, this.#packr.pack({ commit: place.commit, path: place.path, size: place.size }), signal),
-      signal,
-    );
+  putPointer(sha256: string, { commit, path, size }: PointerPlace, signal?: AbortSignal): Promise<void> {
+    return this.#writes.run(() => this.#putSealed(`lake-lfs/${sha256}`, this.#packr.pack({ commit, path, size }), () => this.pointer(sha256, signal), signal), signal);
   }
 
-  /** Keeps the list of blobs that a pack names and does not hold, and their ids, sorted. To be called before the pack is live. */
-  async putPromised(pack: string, listPath: string, ids: SharedArrayBuffer, signal?: AbortSignal): Promise<void> {
-    await this.#store.publish(this.#promisedKey(pack), listPath, signal);
-    await this.#putIfAbsent(`lake-promised/${pack}.ids`, new Uint8Array(ids), signal);
+  /** What is kept beside the records of commits, to be read one by one. */
+  async *besides(signal?: AbortSignal): AsyncGenerator<{ readonly kind: "lake-lfs" | "lake-sha256"; readonly key: string; read(): Promise<unknown> }, void, undefined> {
+    for (const kind of ["lake-lfs", "lake-sha256"] as const) {
+      const folder = this.#key(`${kind}/`);
+      for await (const { key } of this.#store.list(folder, signal)) {
+        const name = key.slice(folder.length);
+        yield { kind, key, read: () => (kind === "lake-lfs" ? this.pointer(name, signal) : this.hash(name, signal)) };
+      }
+    }
   }
 
-  /** The ids of that list: sorted, 20 bytes each. Throws "store/missing". */
-  async promisedIds(pack: string, signal?: AbortSignal): Promise<SharedArrayBuffer> {
-    const bytes = await readFile(await this.#store.localFile(`${this.#promisedKey(pack)}.ids`, signal));
-    const ids = new SharedArrayBuffer(bytes.length);
-    new Uint8Array(ids).set(bytes);
+  /** Keeps the list of blobs that a pack names and does not hold, in place of one that is there. To be called before the pack is live. */
+  async putPromised(pack: string, listPath: string, { ids, check }: PromisedIds, signal?: AbortSignal): Promise<void> {
+    const key = this.#promisedKey(pack);
+    // The list last: while one of the two is not the other's, they are told apart by the checksum and made again.
+    await this.#store.put(`${key}.ids`, seal(`${key}.ids`, Buffer.concat([Buffer.from(check, "hex"), new Uint8Array(ids)])), signal);
+    await this.#store.delete(key, signal);
+    await this.#store.publish(key, listPath, signal);
+  }
+
+  /** The ids of that list: sorted, 20 bytes each, `count` of them. Throws "odb/damaged" with the fact `promisedOf`, the pack. */
+  async promisedIds(pack: string, count: number, signal?: AbortSignal): Promise<SharedArrayBuffer> {
+    const body = await this.#promised(pack, count, signal);
+    const own = body.subarray(body.length - count * OID_BYTES);
+    const ids = new SharedArrayBuffer(own.length);
+    new Uint8Array(ids).set(own);
     return ids;
   }
 
-  /** A local file with that list. Throws "store/missing". */
-  promisedFile(pack: string, signal?: AbortSignal): Promise<string> {
-    return this.#store.localFile(this.#promisedKey(pack), signal);
+  /** That list: a local file, and what it must hold. Throws as `promisedIds`. */
+  async promisedList(pack: string, count: number, signal?: AbortSignal): Promise<PromisedListFile> {
+    const body = await this.#promised(pack, count, signal);
+    const check = body.length === count * OID_BYTES ? undefined : toHex(body.subarray(0, SHA256_BYTES));
+    const path = await this.#store.localFile(this.#promisedKey(pack), signal).catch((error: unknown) => {
+      throw damagedList(pack, error);
+    });
+    return { path, pack, count, check };
+  }
+
+  async #promised(pack: string, count: number, signal: AbortSignal | undefined): Promise<Uint8Array> {
+    const key = `${this.#promisedKey(pack)}.ids`;
+    try {
+      const bytes = await readFile(await this.#store.localFile(key, signal));
+      const body = unseal(key, bytes);
+      const expected = count * OID_BYTES + (body.length === bytes.length ? 0 : SHA256_BYTES);
+      if (body.length !== expected) throw new Fault("odb/damaged", { file: key, reason: `it has ${body.length} bytes in place of ${expected}` });
+      return body;
+    } catch (error) {
+      throw damagedList(pack, error);
+    }
   }
 
   #promisedKey(pack: string): string {
-    return `${this.#prefix}/lake-promised/${pack}`;
+    return this.#key(`lake-promised/${pack}`);
   }
 
-  async #putIfAbsent(name: string, bytes: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
-    await this.#store.putIfAbsent(`${this.#prefix}/${name}`, bytes, signal).catch((error: unknown) => {
-      if (!(error instanceof Fault && error.code === "store/exists")) throw error;
+  #key(name: string): string {
+    return `${this.#prefix}/${name}`;
+  }
+
+  /** What is under a key, without its seal. */
+  async #read(key: string, bodyBytesMax: number, signal: AbortSignal | undefined): Promise<Uint8Array | undefined> {
+    const stored = await this.#store.get(key, bodyBytesMax + SEAL_BYTES, signal).catch((error: unknown) => {
+      if (error instanceof Fault && error.code === "wire/too-much") throw new Fault("odb/damaged", { file: key, reason: "it is larger than any that was written" }, error);
+      throw error;
     });
+    return stored && unseal(key, stored.bytes);
+  }
+
+  /** Puts if absent, or in place of what is damaged. */
+  async #putSealed(name: string, body: Uint8Array, readThere: () => Promise<unknown>, signal: AbortSignal | undefined): Promise<void> {
+    const sealed = seal(this.#key(name), body);
+    if (await this.#putIfAbsent(name, sealed, signal)) return;
+    await readThere().catch((error: unknown) => {
+      if (error instanceof Fault && error.code === "odb/damaged") return this.#store.put(this.#key(name), sealed, signal);
+      throw error;
+    });
+  }
+
+  /** False: something is there. */
+  async #putIfAbsent(name: string, bytes: Uint8Array, signal: AbortSignal | undefined): Promise<boolean> {
+    try {
+      await this.#store.putIfAbsent(this.#key(name), bytes, signal);
+      return true;
+    } catch (error) {
+      if (error instanceof Fault && error.code === "store/exists") return false;
+      throw error;
+    }
   }
 
   #decode(key: string, bytes: Uint8Array): unknown {
     try {
       return this.#packr.unpack(bytes);
     } catch (error) {
-      throw new Fault("odb/damaged", { file: key }, error);
+      throw new Fault("odb/damaged", { file: key, reason: "it cannot be decoded" }, error);
     }
   }
+}
+
+/** Adds to what is damaged or missing whose list it is. */
+export function damagedList(pack: string, error: unknown): unknown {
+  if (!(error instanceof Fault) || (error.code !== "odb/damaged" && error.code !== "store/missing")) return error;
+  const file = String(error.facts.file ?? error.facts.key);
+  return new Fault("odb/damaged", { file, reason: error.code === "store/missing" ? "it is missing" : error.facts.reason, promisedOf: pack }, error);
 }

@@ -72,7 +72,8 @@ export async function openLakefsRepository(options: LakefsRepositoryOptions, sig
     tasks: options.synthesisTasks,
     pagesOnly: options.pagesOnly ?? false,
   });
-  const promised = new PromisedBlobs({ access, client, repository, records, objects, pool, incoming, tasks: options.synthesisTasks });
+  const remake = (pack: string, ending: AbortSignal) => commits.remake(pack, ending);
+  const promised = new PromisedBlobs({ access, client, repository, records, objects, pool, incoming, tasks: options.synthesisTasks, remake });
   const landing = options.landing?.({ client, repository, mapping, commits, defaultBranch }) ?? refusingLanding("pushing to lakeFS is not possible yet");
   const onUnserved = ({ kind, id, reason }: UnservedRef) => log.warn("a ref of lakeFS is not served", { repository, kind, id, reason });
   const onIncomplete = (branch: string, fault: Fault) => log.debug("a half-landed push is not completed", { repository, branch, reason: fault.message });

@@ -1,6 +1,6 @@
 /** What a lakeFS repository keeps beside its packs, held against itself: records of commits, and lists of blobs that are still in lakeFS. */
 import { asFault, Fault } from "../base/fault.js";
-import { type Oid, OID_BYTES } from "../git/oid.js";
+import type { Oid } from "../git/oid.js";
 import { OidSet } from "../git/oid-set.js";
 import type { Manifest } from "../odb/manifest.js";
 import { type Beside, type Finding, isDamage } from "../odb/verify.js";
@@ -8,32 +8,38 @@ import type { Store } from "../store/store.js";
 import { readPromised } from "./promised-list.js";
 import { LakeRecords } from "./records.js";
 
-const RECORD_ADVICE = "delete this file while the server is stopped: it is made again from lakeFS when it is needed";
-const PROMISED_ADVICE = "restore this file from a backup, or remove this repository's folder in the store while the server is stopped: it is read from lakeFS again";
+const ADVICE = {
+  lake: "nothing has to be done: a server that has lakeFS makes this file again when it needs it, and says so in its log",
+  "lake-sha256": "nothing has to be done: a server that has lakeFS reads the large file again when it needs its checksum, and replaces this file",
+  "lake-lfs": "stop the server, delete this file and the folder git/lake beside it, start it again: both are made again from lakeFS",
+  promised: "nothing has to be done: a server that has lakeFS reads these commits again when it needs their contents, and says so in its log",
+} as const;
 
 export async function verifyRecords(store: Store, prefix: string, { packs }: Manifest, signal: AbortSignal): Promise<Beside> {
   const records = new LakeRecords(store, prefix);
   const findings: Finding[] = [];
-  const attempt = async <T>(file: string, advice: string, work: () => Promise<T>): Promise<T | undefined> => {
+  const attempt = async <T>(name: string, advice: string, work: () => Promise<T>): Promise<T | undefined> => {
+    let file = name;
     try {
       return await work();
     } catch (error) {
       const fault = asFault(error);
       if (!isDamage(fault)) throw error;
+      if (fault.facts.promisedOf !== undefined && String(fault.facts.file).endsWith(".ids")) file += ".ids";
       findings.push({ file, problem: String(fault.facts.reason ?? fault.message), advice });
       return undefined;
     }
   };
   const tips = new Set<Oid>();
-  const folder = `${prefix}/git/lake/`;
-  for await (const { key } of store.list(folder, signal)) {
-    const record = await attempt(key, RECORD_ADVICE, () => records.get(key.slice(folder.length), signal));
+  for (const id of await records.ids(signal)) {
+    const record = await attempt(`${prefix}/git/lake/${id}`, ADVICE.lake, () => records.get(id, signal));
     if (record !== undefined) tips.add(record.tag ?? record.commit);
   }
+  for await (const { key, kind, read } of records.besides(signal)) await attempt(key, ADVICE[kind], read);
   const promised: SharedArrayBuffer[] = [];
   for (const { checksum, promised: count } of packs) {
     if (count === undefined) continue;
-    const ids = await attempt(`${prefix}/git/lake-promised/${checksum}`, PROMISED_ADVICE, () => promisedOf(records, checksum, count, signal));
+    const ids = await attempt(`${prefix}/git/lake-promised/${checksum}`, ADVICE.promised, () => promisedOf(records, checksum, count, signal));
     if (ids !== undefined) promised.push(ids);
   }
   return { tips: [...tips], promised, findings };
@@ -41,12 +47,10 @@ export async function verifyRecords(store: Store, prefix: string, { packs }: Man
 
 /** The ids of one list, which the list itself must say too. */
 async function promisedOf(records: LakeRecords, pack: string, count: number, signal: AbortSignal): Promise<SharedArrayBuffer> {
-  const file = await records.promisedFile(pack, signal);
-  const ids = await records.promisedIds(pack, signal);
+  const list = await records.promisedList(pack, count, signal);
+  const ids = await records.promisedIds(pack, count, signal);
   const listed = new OidSet();
-  for (const { oid } of readPromised(file)) listed.add(oid);
-  if (ids.byteLength !== count * OID_BYTES || !Buffer.from(ids).equals(Buffer.from(listed.sorted()))) {
-    throw new Fault("odb/damaged", { file, reason: "the list, its ids and their count in the manifest do not agree" });
-  }
+  for (const { oid } of readPromised(list)) listed.add(oid);
+  if (!Buffer.from(ids).equals(Buffer.from(listed.sorted()))) throw new Fault("odb/damaged", { file: list.path, reason: "the list and its ids do not agree" });
   return ids;
 }

@@ -84,12 +84,30 @@ export interface SynthesisAnswer {
 /** Calls and bytes by the name of the call. */
 export type LakefsFigures = Readonly<Record<string, { readonly calls: number; readonly bytesIn: number; readonly bytesOut: number; readonly retries: number }>>;
 
+/** Blobs that a pack promises. */
+export interface PromisedIds {
+  /** Sorted, 20 bytes each. */
+  readonly ids: SharedArrayBuffer;
+  /** SHA-256 of the list, hex. */
+  readonly check: string;
+}
+
+/** A list of promised blobs, for a thread to read. */
+export interface PromisedListFile {
+  readonly path: string;
+  /** Checksum of the pack that promises. */
+  readonly pack: string;
+  readonly count: number;
+  /** SHA-256 of the file, hex; undefined: it was written before there were checksums. */
+  readonly check: string | undefined;
+}
+
 export interface SynthesizeResult {
   readonly commits: readonly SynthesizedCommit[];
   /** New objects in the pack; 0: no pack was written. */
   readonly objects: number;
-  /** Ids on the list, sorted, 20 bytes each; undefined: none, and no list was written. */
-  readonly promised: SharedArrayBuffer | undefined;
+  /** Undefined: none, and no list was written. */
+  readonly promised: PromisedIds | undefined;
   readonly figures: LakefsFigures;
 }
 
@@ -98,8 +116,8 @@ export interface ContentsRequest extends TaskControl {
   readonly access: SynthesizeRequest["access"];
   readonly repository: string;
   readonly packs: readonly PackHandle[];
-  /** The list to go by, a local file. */
-  readonly list: string;
+  /** The list to go by. */
+  readonly list: PromisedListFile;
   /** Of it; undefined: all. */
   readonly wanted: readonly Oid[] | undefined;
   /** Pack whose entries the new one begins with; it is one of `packs`, and its entries are whole objects. */

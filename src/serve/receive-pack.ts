@@ -118,9 +118,13 @@ class Push {
       if (this.#exchange.signal.aborted) throw fault;
       const reason = tell(this.#exchange.request, fault);
       await drain(input);
+      if (/\/unknown-outcome$/.test(fault.code)) return { unpack: "ok", commands: commands.map(({ name }) => ({ name, ok: false, reason })) };
       return { unpack: reason, commands: commands.map(({ name }) => ({ name, ok: false, reason: "unpacker error" })) };
     } finally {
-      await ingest?.discard();
+      await ingest?.discard().catch((error: unknown) => {
+        // It changes nothing about what became of the push; the next start removes it.
+        this.#exchange.request.note({ notRemoved: asFault(error).message });
+      });
     }
   }
 
