@@ -42,8 +42,7 @@ function panel({ title, unit, series }: Chart): string {
 }
 
 function gridLine(y: number, label: string): string {
-  const line = `<line x1="${MARGIN.left}" x2="${WIDTH - MARGIN.right}" y1="${y}" y2="${y}" stroke="#ddd"/>`;
-  return `${line}<text x="${MARGIN.left - 6}" y="${y + 4}" text-anchor="end">${label}</text>`;
+  return tick(MARGIN.left, WIDTH - MARGIN.right, y, label);
 }
 
 function drawn({ name, points }: Series, at: number, x: (size: number) => number, y: (value: number) => number): string {
@@ -54,4 +53,37 @@ function drawn({ name, points }: Series, at: number, x: (size: number) => number
   const label = `<text x="${WIDTH - MARGIN.right + 24}" y="${legend + 4}">${name}</text>`;
   const mark = `<line x1="${WIDTH - MARGIN.right + 8}" x2="${WIDTH - MARGIN.right + 20}" y1="${legend}" y2="${legend}" stroke="${colour}" stroke-width="2"/>`;
   return `<polyline points="${path}" fill="none" stroke="${colour}" stroke-width="2"/>${dots}${mark}${label}`;
+}
+
+/** What is watched over time. */
+export interface Timeline {
+  readonly title: string;
+  readonly unit: string;
+  /** Seconds from the start, and the value. */
+  readonly points: readonly (readonly [seconds: number, value: number])[];
+}
+
+/** Timelines below each other, both axes linear and from zero: what is flat looks flat. */
+export function drawTimelines(timelines: readonly Timeline[]): string {
+  const [width, height] = [700, 160];
+  const [left, right, top, bottom] = [60, 20, 26, 26];
+  const panels = timelines.map(({ title, unit, points }, at) => {
+    const last = Math.max(60, ...points.map(([seconds]) => seconds));
+    const most = 1.25 * Math.max(1, ...points.map(([, value]) => value));
+    const x = (seconds: number) => left + (seconds / last) * (width - left - right);
+    const y = (value: number) => height - bottom - (value / most) * (height - top - bottom);
+    const step = 10 ** Math.floor(Math.log10(most / 2));
+    const parts = [`<text x="${left}" y="16" font-size="13">${title} (${unit})</text>`];
+    for (let value = 0; value <= most; value += step * Math.ceil(most / step / 5)) parts.push(tick(left, width - right, y(value), String(value)));
+    for (let minute = 0; minute * 60 <= last; minute += 5) parts.push(`<text x="${x(minute * 60)}" y="${height - 8}" text-anchor="middle">${minute} min</text>`);
+    const path = points.map(([seconds, value]) => `${x(seconds).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
+    parts.push(`<polyline points="${path}" fill="none" stroke="${COLOURS[at % COLOURS.length]}" stroke-width="2"/>`);
+    return `<g transform="translate(0 ${at * height})">${parts.join("")}</g>`;
+  });
+  const head = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height * timelines.length}" font-family="sans-serif" font-size="11">`;
+  return `${head}<rect width="100%" height="100%" fill="#fff"/>${panels.join("")}</svg>\n`;
+}
+
+function tick(from: number, to: number, y: number, label: string): string {
+  return `<line x1="${from}" x2="${to}" y1="${y}" y2="${y}" stroke="#ddd"/><text x="${from - 6}" y="${y + 4}" text-anchor="end">${label}</text>`;
 }

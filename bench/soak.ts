@@ -1,6 +1,6 @@
 /**
- * `npm run soak [-- minutes]`: clones, fetches, pushes and clients that break off, at one server for so long (30 minutes); every ten seconds its resident
- * memory and descriptors. Fails where either still grows in the second half by more than a tenth, or where an honest client fails.
+ * `npm run soak [-- minutes [file.svg]]`: clones, fetches, pushes and clients that break off, at one server for so long (30 minutes); every ten seconds its
+ * resident memory and descriptors, drawn into the file. Fails where either still grows in the second half by more than a tenth, or where an honest client fails.
  */
 import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readFileSync, readdirSync } from "node:fs";
+import { drawTimelines } from "./chart.js";
 import { timeGit } from "./git.js";
 import { startServer } from "./server.js";
 
@@ -22,7 +23,7 @@ const EVERY_MS = 10_000;
 const GROWTH_MAX = 1.1;
 const DESCRIPTORS_SLACK = 20;
 
-async function main(minutes: number): Promise<void> {
+async function main(minutes: number, drawing: string | undefined): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "lakepack-soak-"));
   const server = await startServer(join(folder, "data"));
   const until = Date.now() + minutes * 60_000;
@@ -32,6 +33,7 @@ async function main(minutes: number): Promise<void> {
     await timeGit(["init", "-q", "-b", "main", work], folder);
     const samples: Sample[] = [];
     await Promise.all([push(work, `${server.url}/soak/one.git`, until, counts), breakOff(server.url, until, counts), watch(server.pid, until, samples)].concat([0, 1].map((at) => clone(`${server.url}/soak/one.git`, join(folder, `copy-${at}`), until, counts))));
+    if (drawing !== undefined) await writeFile(drawing, draw(samples));
     report(samples, counts, (await readdir(join(folder, "data/incoming"))).length);
   } finally {
     await server.stop();
@@ -96,4 +98,9 @@ function report(samples: readonly Sample[], counts: Counts, left: number): void 
   if (rssAfter > rssBefore * GROWTH_MAX || fdAfter > fdBefore + DESCRIPTORS_SLACK || left > 1) process.exitCode = 1;
 }
 
-await main(Number(process.argv[2] ?? 30));
+function draw(samples: readonly Sample[]): string {
+  const line = (title: string, unit: string, key: "rssMiB" | "descriptors") => ({ title, unit, points: samples.map((one) => [one.seconds, one[key]] as const) });
+  return drawTimelines([line("resident memory", "MiB", "rssMiB"), line("descriptors", "open", "descriptors")]);
+}
+
+await main(Number(process.argv[2] ?? 30), process.argv[3]);
