@@ -161,8 +161,8 @@ export class FetchAnswer {
   shallowInfo(shallows: readonly Oid[], unshallows: readonly Oid[]): this {
     if (shallows.length === 0 && unshallows.length === 0) return this;
     this.#section("shallow-info");
-    for (const oid of shallows) this.#writer.line(`shallow ${oid}`);
-    for (const oid of unshallows) this.#writer.line(`unshallow ${oid}`);
+    for (const oid of shallows) this.#writer.bare(`shallow ${oid}`);
+    for (const oid of unshallows) this.#writer.bare(`unshallow ${oid}`);
     return this;
   }
 

@@ -192,6 +192,12 @@ export class LineWriter {
     return this;
   }
 
+  /** Without LF, where Git sends none and libgit2 takes none. */
+  bare(text: string): this {
+    this.#text += `${lengthDigits(this.#prefix.length + text.length)}${this.#prefix}${text}`;
+    return this;
+  }
+
   flush(): this {
     this.#text += "0000";
     return this;

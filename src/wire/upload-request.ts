@@ -108,8 +108,8 @@ export class HaveLines {
 /** Boundaries of a depth request, sent before the haves are read. gitprotocol-pack(5) "shallow-update". */
 export function shallowUpdate(shallows: readonly Oid[], unshallows: readonly Oid[]): Uint8Array {
   const writer = new LineWriter();
-  for (const oid of shallows) writer.line(`shallow ${oid}`);
-  for (const oid of unshallows) writer.line(`unshallow ${oid}`);
+  for (const oid of shallows) writer.bare(`shallow ${oid}`);
+  for (const oid of unshallows) writer.bare(`unshallow ${oid}`);
   return writer.flush().take();
 }
 

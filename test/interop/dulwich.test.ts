@@ -1,57 +1,8 @@
 /** dulwich: another implementation, in Python. It asks for both side bands, sends credentials at once and wants no compression. */
-import { spawn, spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
-import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import t from "tap";
 import { checkFsck, commit, git, makeSample, objectSet, remoteRefs, startLakepack, tempFolder } from "./harness.js";
-
-/** Beside other things npm may remove; installed once. */
-const PACKAGES = fileURLToPath(new URL("../../../node_modules/.cache/dulwich-0.22.8", import.meta.url));
-
-/** Installs dulwich from PyPI, wheels only. Undefined: it is there; otherwise why it is not. */
-async function installed(): Promise<string | undefined> {
-  if (existsSync(PACKAGES)) return undefined;
-  const partial = `${PACKAGES}.${process.pid}`;
-  await mkdir(partial, { recursive: true });
-  const args = [
-    "-m",
-    "pip",
-    "install",
-    "--quiet",
-    "--retries",
-    "1",
-    "--timeout",
-    "10",
-    "--only-binary",
-    ":all:",
-    "--target",
-    partial,
-    "dulwich==0.22.8",
-    "urllib3==2.2.3",
-  ];
-  const pip = spawnSync("python3", args, { encoding: "utf8", timeout: 90_000 });
-  if (pip.status === 0) await rename(partial, PACKAGES).catch(() => undefined);
-  await rm(partial, { recursive: true, force: true });
-  return existsSync(PACKAGES) ? undefined : `dulwich cannot be installed: ${pip.error?.message ?? pip.stderr.trim().slice(0, 200)}`;
-}
-
-async function python(script: string, ...args: readonly string[]): Promise<string> {
-  const child = spawn("python3", ["-c", script, ...args], {
-    env: { PATH: process.env["PATH"] ?? "", PYTHONPATH: PACKAGES, HOME: "/nonexistent" },
-  });
-  let [out, err] = ["", ""];
-  child.stdout.on("data", (chunk: Buffer) => {
-    out += chunk.toString();
-  });
-  child.stderr.on("data", (chunk: Buffer) => {
-    err += chunk.toString();
-  });
-  const code = await new Promise((resolve) => child.once("close", resolve));
-  if (code !== 0) throw new Error(`python ended with ${code}: ${err}`);
-  return out;
-}
+import { python } from "./python.js";
 
 const CLONE = `
 import sys
@@ -74,7 +25,7 @@ for spec in sys.argv[3:]:
     porcelain.push(sys.argv[1], sys.argv[2], spec.encode(), outstream=sys.stderr.buffer, errstream=sys.stderr.buffer)
 `;
 
-const missing = await installed();
+const { missing, run } = await python("dulwich==0.22.8", "urllib3==2.2.3");
 if (missing !== undefined) t.pass("dulwich skipped", { skip: missing });
 else {
   t.test("dulwich clones whole and shallow, and fetches on", { timeout: 90_000 }, async (t) => {
@@ -83,15 +34,15 @@ else {
     const url = `${lakepack.url}/ns/sample.git`;
     await git(["push", "-q", "--mirror", url], { cwd: sample });
     const copy = join(await tempFolder(t), "copy");
-    await python(CLONE, url, copy);
+    await run(CLONE, url, copy);
     await checkFsck(t, copy);
     t.same(await objectSet(copy), await objectSet(sample));
     const shallow = join(await tempFolder(t), "shallow");
-    await python(CLONE, url, shallow, "1");
+    await run(CLONE, url, shallow, "1");
     t.ok((await objectSet(shallow)).length < (await objectSet(sample)).length);
     const next = await commit(sample, "one more", { "new.txt": "new\n" });
     await git(["push", "-q", url, "main"], { cwd: sample });
-    t.equal((await python(FETCH, url, copy)).trim(), next);
+    t.equal((await run(FETCH, url, copy)).trim(), next);
     await checkFsck(t, copy);
   });
 
@@ -99,7 +50,7 @@ else {
     const sample = await makeSample(t);
     const lakepack = await startLakepack(t);
     const url = `${lakepack.url}/ns/from-dulwich.git`;
-    await python(
+    await run(
       PUSH,
       sample,
       url,
@@ -108,7 +59,7 @@ else {
       "refs/tags/v1.0:refs/tags/v1.0",
     );
     await commit(sample, "one more", { "new.txt": "new\n" });
-    await python(PUSH, sample, url, "refs/heads/main:refs/heads/main", ":refs/heads/side");
+    await run(PUSH, sample, url, "refs/heads/main:refs/heads/main", ":refs/heads/side");
     t.same(
       (await remoteRefs(url)).filter((line) => /heads/.test(line)),
       [`${await git(["rev-parse", "main"], { cwd: sample })}\trefs/heads/main`],
