@@ -288,6 +288,12 @@ export const LIMITS = {
   responseCacheBytes: 4 * GIB,
   /** From a push to the upkeep of its repository: a burst of pushes costs one round. */
   maintenanceDelayMs: 1_000,
+  /** Small live packs of a repository from which on they are made one: each costs every task a table to look in. */
+  foldPacksMin: 32,
+  /** A pack above this is not small: it is never written again only to save a table. */
+  foldPackBytesMax: 64 * MIB,
+  /** Packs made one at once: some seconds of two threads. */
+  foldBytesMax: 256 * MIB,
   /** Repositories whose manifest and refs are kept in memory: 10,000 refs each are 2 MB, most have ten. */
   repositoryHandlesMax: 1_000,
   /** Pack files one thread keeps open: a quarter of the usual 1,024 descriptors for four threads. */

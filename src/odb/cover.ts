@@ -74,7 +74,7 @@ function isCovered(reader: ObjectReader, tips: readonly (readonly number[])[], m
 }
 
 /** Every object once, under its number: one that an earlier pack of the space holds too goes by that. */
-function markAll({ space }: ObjectReader, marks: Uint8Array): number {
+export function markAll({ space }: ObjectReader, marks: Uint8Array): number {
   let count = 0;
   space.packs.forEach(({ lookup }, at) => {
     const first = space.starts[at] as number;

@@ -11,6 +11,7 @@ import type { GenerateRequest, GenerateResult, GenerationNews, PacksRequest, Pla
 import type { TaskControl, Tasks } from "../pool/tasks.js";
 import { Commits, peel } from "./commits.js";
 import { DeflateBoard } from "./deflate-board.js";
+import { checkHolds, foldPacks } from "./fold.js";
 import { generatePack } from "./generation.js";
 import { allReachCommon } from "./negotiate.js";
 import { ObjectReader, threadReaderCaches } from "./object-reader.js";
@@ -33,6 +34,8 @@ export interface FetchWork {
   readonly sizes: Work<"pack-objects/sizes">;
   readonly resolve: Work<"pack-objects/resolve">;
   readonly check: Work<"pack-objects/check">;
+  readonly fold: Work<"pack-objects/fold">;
+  readonly holds: Work<"pack-objects/holds">;
 }
 
 export function fetchWork(kernels: Kernels): FetchWork {
@@ -64,6 +67,14 @@ export function fetchWork(kernels: Kernels): FetchWork {
     },
     resolve: (request) => resolvePath(open(request)[0], request.oid, request.path),
     check,
+    fold: (request) => {
+      const [reader, watch] = open(request);
+      return foldPacks(reader, request.path, watch);
+    },
+    holds({ packs, by, control }) {
+      checkHolds(packs, by, new TaskWatch(control));
+      return undefined;
+    },
   };
 }
 

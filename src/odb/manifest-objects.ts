@@ -1,15 +1,20 @@
 /** Objects of a repository that lives in our own store: packs under its prefix, listed by its manifest. */
 import { randomBytes } from "node:crypto";
+import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { Pool } from "../pool/tasks.js";
 import type { Store } from "../store/store.js";
+import { toHandles } from "./fetch-pack.js";
+import { choosePacks } from "./fold.js";
+import { indexPackFile } from "./ingest-file.js";
 import type { Ingest, IngestedPack, IngestOptions } from "./ingest-contract.js";
 import type { Manifest, PackRecord } from "./manifest.js";
 import type { ManifestStore } from "./manifest-store.js";
 import type { AdoptedPack, BeginIngestOptions, LivePack, ObjectDatabase, PackSet } from "./object-database.js";
 import type { PackChecks } from "./pack-checks.js";
-import type { PackTables } from "./pack-tables.js";
+import { loadTable, type PackTables } from "./pack-tables.js";
 
 /** What all repositories of a server share. */
 export interface ObjectServices {
@@ -95,6 +100,49 @@ export class ManifestObjects implements ObjectDatabase {
     await this.#manifests.update((manifest) => {
       if (!manifest.packs.some((pack) => pack.checksum === checksum && pack.promised !== undefined)) return undefined;
       return { ...manifest, packs: manifest.packs.map(({ promised, ...pack }) => (pack.checksum === checksum || promised === undefined ? pack : { ...pack, promised })) };
+    }, signal);
+  }
+
+  /** Makes many small packs one; how many it were. 0: they are few. Readers that have begun keep the old files. */
+  async fold(signal: AbortSignal): Promise<number> {
+    const { packs } = await this.packs(signal);
+    const folded = choosePacks(packs);
+    if (folded.length === 0) return 0;
+    const folder = join(this.#services.incoming, randomBytes(12).toString("hex"));
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    try {
+      const pack = await this.#foldInto(folder, folded, packs.filter((one) => !folded.includes(one)), signal);
+      await this.publish(pack, signal);
+      await this.#replace(folded, toPackRecord(pack, "repack"), signal);
+      return folded.length;
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+
+  async #foldInto(folder: string, folded: readonly LivePack[], others: readonly LivePack[], signal: AbortSignal): Promise<IngestedPack> {
+    const { pool, ingest: { memoryBytes } } = this.#services;
+    const [path, idxPath, revPath] = [join(folder, "pack"), join(folder, "idx"), join(folder, "rev")];
+    const background = { signal, priority: "background" } as const;
+    const { checksum } = await pool.run("pack-objects/fold", { packs: toHandles(folded), path }, background);
+    const closed = new Set(others.filter((pack) => pack.closed).map((pack) => pack.checksum));
+    // What stands in it was checked when it came in; here it is only counted and followed.
+    const pack = await indexPackFile(path, { pool, folder, idxPath, revPath, fsck: false, sync: true, memoryBytes, packs: toHandles(others), closed, signal });
+    const { objectCount, bytes } = pack;
+    const by = { checksum, path, objectCount, bytes, ...(await loadTable({ checksum, objectCount, idxPath, revPath })) };
+    await pool.run("pack-objects/holds", { packs: toHandles(folded), by }, background);
+    if (!pack.closed && folded.every((one) => one.closed)) throw new Fault("odb/missing", { pack: checksum, oid: pack.openLinks[0] });
+    return pack;
+  }
+
+  /** The new pack stands where the newest of the old ones did. Nothing happens where one of them is not live any more. */
+  #replace(folded: readonly LivePack[], record: PackRecord, signal: AbortSignal): Promise<Manifest> {
+    const gone = new Set(folded.map(({ checksum }) => checksum));
+    return this.#manifests.update((manifest) => {
+      const at = manifest.packs.findIndex(({ checksum }) => gone.has(checksum));
+      const rest = manifest.packs.filter(({ checksum }) => !gone.has(checksum) && checksum !== record.checksum);
+      if (manifest.packs.filter(({ checksum }) => gone.has(checksum)).length !== gone.size) return undefined;
+      return { ...manifest, packs: [...rest.slice(0, at), record, ...rest.slice(at)] };
     }, signal);
   }
 

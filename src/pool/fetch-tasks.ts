@@ -126,6 +126,14 @@ export interface ReachableBits {
   readonly packs: readonly { readonly checksum: string; readonly bits: SharedArrayBuffer }[];
 }
 
+/** One pack in place of several. */
+export interface FoldedPack {
+  /** SHA-1 of the pack, hex. */
+  readonly checksum: string;
+  readonly bytes: number;
+  readonly objects: number;
+}
+
 export interface FetchTasks {
   "pack-objects/generate": { request: GenerateRequest; result: GenerateResult };
   /** Batches deflated for somebody else's pack. */
@@ -138,6 +146,10 @@ export interface FetchTasks {
   "pack-objects/sizes": { request: PacksRequest & { readonly oids: readonly Oid[] }; result: readonly (number | undefined)[] };
   /** The object at `path` (latin1) of a commit's or tag's tree; undefined: nothing is there. */
   "pack-objects/resolve": { request: PacksRequest & { readonly oid: Oid; readonly path: string }; result: Oid | undefined };
+  /** All objects of the packs into one file, which must not exist. */
+  "pack-objects/fold": { request: PacksRequest & { readonly path: string }; result: FoldedPack };
+  /** Throws "odb/missing" where `by` lacks an object of the packs. */
+  "pack-objects/holds": { request: PacksRequest & { readonly by: PackHandle }; result: undefined };
   /** Whether a file is a whole pack: its trailer is the SHA-1 of all before. */
   "pack-objects/check": { request: TaskControl & { readonly path: string }; result: boolean };
 }

@@ -299,9 +299,10 @@ export class Repositories {
     for (const { watched } of this.#recent.values()) watched?.close();
   }
 
-  #planUpkeep(id: string, { manifests, refs }: Handle): void {
+  #planUpkeep(id: string, { manifests, refs, objects }: Handle): void {
     const { services, maintenance } = this.#options;
     maintenance.plan(id, async (signal) => {
+      if (objects instanceof ManifestObjects) await objects.fold(signal);
       const { packs } = await manifests.read(signal);
       await writeDerivedFiles(services.store, id, packs, await refs.read(signal), signal);
     });

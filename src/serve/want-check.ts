@@ -103,7 +103,9 @@ async function find({ repository, refs, packs, handles, deps }: FetchContext, st
   const whole = packs.filter(({ selfContained, tips: own }: LivePack) => selfContained && own !== undefined);
   const packTips = Object.fromEntries(whole.map(({ checksum, tips: own }) => [checksum, own ?? []]));
   const promises = packs.some(({ promised }) => promised !== undefined);
-  const request = { packs: handles, tips, packTips, promises, ...(kept === undefined || kept.promises || promises ? {} : { before: kept.bits }) };
+  // Bits of a pack that is gone are no one's: what only they covered would not be walked to again.
+  const isWhole = kept?.bits.packs.every((before) => packs.some(({ checksum }) => checksum === before.checksum));
+  const request = { packs: handles, tips, packTips, promises, ...(kept === undefined || !isWhole || kept.promises || promises ? {} : { before: kept.bits }) };
   const bits = await deps.pool.run("pack-objects/reachable", request, { signal });
   const known = { state, promises, bits };
   knownOf.set(repository.refs, known);

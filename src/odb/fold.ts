@@ -1,0 +1,58 @@
+/**
+ * Many small packs made one, as pushes leave them: every look-up and every task pays for each live pack. Stored entries go as they lie, each object once.
+ *
+ * What is folded doubles from pack to pack, so that an object is written again only as often as its repository doubles; large packs stay as they are. The new
+ * pack takes the place of the old ones in the manifest, in one step; the old files stay where they are until somebody collects them.
+ */
+import { LIMITS } from "../base/limits.js";
+import { Fault } from "../base/fault.js";
+import type { TaskWatch } from "../pool/control.js";
+import type { FoldedPack } from "../pool/fetch-tasks.js";
+import type { PackHandle } from "../pool/tasks.js";
+import { markAll } from "./cover.js";
+import { generatePack } from "./generation.js";
+import type { LivePack } from "./object-database.js";
+import type { ObjectReader } from "./object-reader.js";
+import { PackLookup } from "./pack-lookup.js";
+import { planPack } from "./plan.js";
+
+/** Fewer than half of `foldPacksMin` are not worth a new pack. */
+const CHOSEN_MIN = LIMITS.foldPacksMin / 2;
+
+/** Which packs to make one; none: there are few enough. Not those that promise contents, whose records name them. */
+export function choosePacks(packs: readonly LivePack[]): readonly LivePack[] {
+  const small = packs.filter(({ promised, bytes }) => promised === undefined && bytes <= LIMITS.foldPackBytesMax);
+  if (small.length < LIMITS.foldPacksMin) return [];
+  small.sort((left, right) => left.objectCount - right.objectCount || (left.checksum < right.checksum ? -1 : 1));
+  const chosen: LivePack[] = [];
+  let [objects, bytes] = [0, 0];
+  for (const pack of small) {
+    const isNext = chosen.length < CHOSEN_MIN || pack.objectCount <= 2 * objects;
+    if (!isNext || bytes + pack.bytes > LIMITS.foldBytesMax) break;
+    chosen.push(pack);
+    objects += pack.objectCount;
+    bytes += pack.bytes;
+  }
+  return chosen.length < 2 ? [] : chosen;
+}
+
+/** In a pool thread: writes all that the reader's packs hold into one at `path`, which must not exist. Not synced. */
+export function foldPacks(reader: ObjectReader, path: string, watch: TaskWatch): FoldedPack {
+  const marks = new Uint8Array(reader.space.size);
+  const objects = markAll(reader, marks);
+  const plan = planPack(reader, { count: objects, marks, few: undefined }, false, watch);
+  const { checksum, bytes } = generatePack(reader, plan, { path, ofsDelta: true, watch, onWritten: () => undefined, onBoard: () => undefined });
+  return { checksum, bytes, objects };
+}
+
+/** In a pool thread: throws "odb/missing" for the first object of `packs` that `by` does not hold. Nothing is replaced before this was asked. */
+export function checkHolds(packs: readonly PackHandle[], by: PackHandle, watch: TaskWatch): void {
+  const whole = new PackLookup(by);
+  for (const pack of packs) {
+    const lookup = new PackLookup(pack);
+    for (let position = 0; position < lookup.count; position++) {
+      watch.step();
+      if (whole.find(lookup.oidView(position), 0) < 0) throw new Fault("odb/missing", { oid: lookup.oid(position), pack: by.checksum });
+    }
+  }
+}
