@@ -250,6 +250,8 @@ class Routes {
     const { lfs } = this.#services;
     if (lfs === undefined) throw new Fault("http/not-found");
     const { request, client, name } = asked;
+    // What a batch is for stands in its body, and so does which right it needs. Who has none at all is not listened to for megabytes.
+    if (file === "objects/batch" && (await this.#caller(asked)).kind === "anonymous") await this.#resolve(asked, "read");
     const resolve = (wants: Wants) => this.#resolve(asked, wants);
     const resolveLinked = (wants: Wants) => this.#services.resolveLinked(name, wants, request.signal);
     // Whoever comes with a link does not say who he is.
