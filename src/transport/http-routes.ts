@@ -175,7 +175,8 @@ class Routes {
   async #api(asked: Asked, name: RepositoryName, file: string): Promise<HttpReply> {
     const { api } = this.#options;
     if (api === undefined) throw new Fault("http/not-found");
-    return apiReply({ api, name, caller: await this.#caller(asked), file, signal: asked.request.signal });
+    const caller = await this.#caller(asked);
+    return apiReply({ api, name, asking: { caller, share: shareOf(caller, asked.client.source) }, file, signal: asked.request.signal });
   }
 
   async #repositoryFile(asked: AskedRepository, file: string): Promise<HttpReply> {

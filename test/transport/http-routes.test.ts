@@ -1,6 +1,7 @@
 /** The routes over both front ends, with services that only say what they were asked. */
 import { gzipSync } from "node:zlib";
 import t from "tap";
+import type { RepositoryApi } from "../../src/api/repositories.js";
 import { latin1, utf8 } from "../../src/base/bytes.js";
 import { type Caller, TRUSTED } from "../../src/auth/caller.js";
 import { Fault } from "../../src/base/fault.js";
@@ -40,7 +41,11 @@ class FakeServices implements Services {
   } as unknown as LfsService;
   titles: readonly string[] = ["ns/real", "datasets/ns/<b>"];
 
-  async identify() {
+  /** Credentials, and where they were said to come from. */
+  readonly shown: string[] = [];
+
+  async identify(authorization: string | undefined, source: string) {
+    this.shown.push(`${authorization} ${source}`);
     return this.caller;
   }
   resolveLinked(name: RepositoryName, wants: Wants): Promise<Repository> {
@@ -339,6 +344,25 @@ for (const kind of ["uws", "node"] as const) {
       t.equal(await fetches("192.0.2.1"), "address 192.0.2.1");
       await ask(`/ns/real.git/info/lfs/objects/${"a".repeat(64)}/1?proof=x`, { method: "PUT", headers: { "X-Forwarded-For": "192.0.2.3" }, body: "x" });
       t.equal(services.shares.at(-1), "lfs address 192.0.2.3", "a link says nothing of who calls it");
+    });
+
+    t.test("failed logins are counted where they come from, as a trusted proxy says and nobody else", async (t) => {
+      const login = { headers: { Authorization: "Bearer x", "X-Forwarded-For": "192.0.2.1" } };
+      const behind = await start({ loopbackOnly: false, clients: { trustedProxies: ["127.0.0.1"], publicUrl: "", tls: false } });
+      await behind.ask("/ns/real/HEAD", login);
+      t.same(behind.services.shown, ["Bearer x 192.0.2.1"]);
+      const direct = await start({ loopbackOnly: false, clients: { trustedProxies: ["10.0.0.1"], publicUrl: "", tls: false } });
+      await direct.ask("/ns/real/HEAD", login);
+      t.same(direct.services.shown, ["Bearer x 127.0.0.1"]);
+    });
+
+    t.test("the API asks for the same part", async (t) => {
+      const asked: unknown[] = [];
+      const api = { commit: async (...given: unknown[]) => void asked.push(given[3]) } as unknown as RepositoryApi;
+      const { ask, services } = await start({ api });
+      services.caller = { kind: "user", id: "u1", name: "ada", isAdmin: false, scope: "read" };
+      await ask(`/api/repos/ns/real/commits/${"a".repeat(40)}`);
+      t.match(asked, [{ caller: { id: "u1" }, share: "user u1" }]);
     });
 
     t.test("a failure that is told under a good status: the id for the client, facts and outcome for the log, the caller's name", async (t) => {
