@@ -158,6 +158,7 @@ for (const kind of ["uws", "node"] as const) {
         ["/ns/real.git/info/refs", {}, 403],
         ["/ns/real.git/info/refs?service=git-upload-archive", {}, 403],
         ["/ns/real.git/info/refs?service=", {}, 403],
+        ["/ns/real.git/info/refs?service=<script>alert(1)</script>", {}, 403],
         ["/ns/none.git/info/refs?service=git-upload-pack", {}, 404],
         ["/ns/none.git/info/refs?service=git-receive-pack", {}, 200],
         ["/ns/none.git/git-upload-pack", { method: "POST", headers: UPLOAD, body: "x" }, 404],
@@ -187,6 +188,7 @@ for (const kind of ["uws", "node"] as const) {
         t.equal(response.status, status, `${options.method ?? "GET"} ${path} ${JSON.stringify(options.headers ?? {})}`);
         t.match(Object.fromEntries(response.headers), NO_CACHE);
         if (status >= 400) t.match(response.body.toString(), /^lakepack: .+\nrequest \S+\n$/);
+        if (status >= 400) t.match(Object.fromEntries(response.headers), { "content-type": "text/plain; charset=utf-8", "x-content-type-options": "nosniff" });
       }
       t.equal((await ask("/ns/real.git/git-upload-pack")).headers.get("allow"), "POST");
       t.equal((await ask("/ns/real.git/HEAD", { method: "DELETE" })).headers.get("allow"), "GET, HEAD");
