@@ -16,7 +16,7 @@ import type { Offer } from "../wire/capabilities.js";
 import { errorPacket } from "../wire/pkt-line.js";
 import { formatReport, type PushCommand, type PushReport, type PushRequest, PushRequestReader } from "../wire/push.js";
 import { bringAll } from "./bring-contents.js";
-import type { Exchange } from "./conversation.js";
+import type { Exchange, Repository } from "./conversation.js";
 import { isPromising } from "./fetch-context.js";
 import type { LfsService } from "./lfs.js";
 import { PacketInput } from "./packet-input.js";
@@ -30,6 +30,8 @@ export interface ReceivePackServices {
   readonly policy: PushPolicy;
   readonly offer: Offer;
   readonly lfs?: LfsService | undefined;
+  /** Takes note of a repository that this push makes, before anybody is told that it is there. */
+  readonly created: (repository: Repository) => Promise<void>;
 }
 
 /** Holds one push from its first byte to its report. Malformed requests end with `ERR`, everything later with a report. */
@@ -83,6 +85,8 @@ class Push {
     const { commands } = this.#request;
     let ingest: Ingest | undefined;
     try {
+      // What fails here stands in the report: of an error status git would show the number alone.
+      if (this.#exchange.repository.created) await this.#services.created(this.#exchange.repository);
       ingest = this.#request.packFollows ? await this.#begin() : undefined;
       const pack = ingest && (await this.#receive(ingest, input));
       const outcomes = await this.#land(pack);
