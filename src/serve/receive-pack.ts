@@ -4,6 +4,7 @@
  *
  * Source: gitprotocol-pack(5) "Pushing Data To a Server"; the order of checks is git-receive-pack(1)'s.
  */
+import { concat } from "../base/bytes.js";
 import { asFault, Fault } from "../base/fault.js";
 import { checkAborted } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
@@ -13,7 +14,7 @@ import { toPackRecord } from "../odb/manifest-objects.js";
 import type { RefChange, RefOutcome } from "../odb/ref-store.js";
 import type { Pool } from "../pool/tasks.js";
 import type { Offer } from "../wire/capabilities.js";
-import { errorPacket } from "../wire/pkt-line.js";
+import { errorPacket, FLUSH } from "../wire/pkt-line.js";
 import { formatReport, type PushCommand, type PushReport, type PushRequest, PushRequestReader } from "../wire/push.js";
 import { bringAll } from "./bring-contents.js";
 import type { Exchange, Repository } from "./conversation.js";
@@ -22,6 +23,7 @@ import type { LfsService } from "./lfs.js";
 import { PacketInput } from "./packet-input.js";
 import { checkObjects } from "./push-objects.js";
 import { type PushPolicy, refuseCommands } from "./push-policy.js";
+import { fatalPacket } from "./pack-reply.js";
 import { PushProgress } from "./push-progress.js";
 import { tell } from "./request-record.js";
 
@@ -34,16 +36,22 @@ export interface ReceivePackServices {
   readonly created: (repository: Repository) => Promise<void>;
 }
 
-/** Holds one push from its first byte to its report. Malformed requests end with `ERR`, everything later with a report. */
+/**
+ * Holds one push from its first byte to its report. Malformed requests end with `ERR`, or on band 3 where the client has asked for bands already (git takes an `ERR`
+ * for a "bad band" then); everything later ends with a report.
+ */
 export async function receivePack(exchange: Exchange, services: ReceivePackServices): Promise<void> {
   const input = new PacketInput(exchange.input, LIMITS.pushCommandBytesMax);
+  const reader = new PushRequestReader(services.offer);
   let request: PushRequest | undefined;
   try {
-    request = await readRequest(input, services.offer);
+    request = await readRequest(input, reader);
   } catch (error) {
     const fault = asFault(error);
     if (fault.code === "base/aborted") throw fault;
-    await exchange.output.write(errorPacket(tell(exchange.request, fault)));
+    const words = tell(exchange.request, fault);
+    const { bandMode: mode } = reader;
+    await exchange.output.write(mode === "none" ? errorPacket(words) : concat([fatalPacket(mode, words), FLUSH]));
     return;
   }
   if (request === undefined || request.commands.length === 0) return; // the probe before a large push
@@ -59,8 +67,7 @@ export async function receivePack(exchange: Exchange, services: ReceivePackServi
   }
 }
 
-async function readRequest(input: PacketInput, offer: Offer): Promise<PushRequest | undefined> {
-  const reader = new PushRequestReader(offer);
+async function readRequest(input: PacketInput, reader: PushRequestReader): Promise<PushRequest | undefined> {
   for (let packet = await input.next(); packet !== undefined; packet = await input.next()) {
     const request = reader.take(packet);
     if (request !== undefined) return request;
