@@ -41,6 +41,16 @@ export interface ListedRepository {
   readonly lakefs: string | null;
 }
 
+/** Who asks. */
+export interface Asking {
+  readonly caller: Caller;
+  /** Whose part of the pool it is (auth/caller `shareOf`). */
+  readonly share: string;
+}
+
+/** Whoever may open the data folder. */
+const COMMAND: Asking = { caller: TRUSTED, share: "command" };
+
 export interface RepositoryApiOptions {
   /** The door of the Git routes: what may be seen is decided there. */
   readonly resolve: (name: RepositoryName, caller: Caller, signal: AbortSignal) => Promise<Repository>;
@@ -56,7 +66,7 @@ export class RepositoryApi {
   }
 
   /** Waits for no synthesis. Throws "repository/missing". */
-  async show(name: RepositoryName, signal: AbortSignal, caller: Caller = TRUSTED): Promise<RepositoryFacts> {
+  async show(name: RepositoryName, signal: AbortSignal, { caller }: Asking = COMMAND): Promise<RepositoryFacts> {
     const { title, type, lakefs, refs } = await this.#options.resolve(name, caller, signal);
     const head = lakefs?.head ?? (await refs.read(signal)).head;
     return { name: title, kind: kindOf(type), lakefs: lakefs?.repository ?? null, head, reading: lakefs?.commits.progress ?? null };
@@ -68,9 +78,11 @@ export class RepositoryApi {
   }
 
   /** `id`: Git's or lakeFS's. Throws "repository/missing", "commit/missing", "lakefs/reading". */
-  async commit(name: RepositoryName, id: string, signal: AbortSignal, caller: Caller = TRUSTED): Promise<CommitFacts> {
+  async commit(name: RepositoryName, id: string, signal: AbortSignal, { caller, share }: Asking = COMMAND): Promise<CommitFacts> {
     const repository = await this.#options.resolve(name, caller, signal);
-    const context = await openContext({ request: UNRECORDED, repository, signal, stateless: true }, this.#options.fetch);
+    const { fetch } = this.#options;
+    const deps = { ...fetch, pool: fetch.pool.sharedBy({ repository: repository.id, caller: share }) };
+    const context = await openContext({ request: UNRECORDED, repository, signal, stateless: true }, deps);
     const ids = await findCommitIds(context, id);
     if (ids === undefined) throw new Fault("commit/missing", { name: repository.title, id });
     const { git, type, commit, tree, lakefs, lakefsIds } = ids;

@@ -263,6 +263,8 @@ export const LIMITS = {
   lfsBatchObjectsMax: 10_000,
   /** Bytes of one batch request: so many objects of 120 bytes, with room. */
   lfsBatchBytesMax: 4 * MIB,
+  /** Bytes of a request that verifies one: its oid and its size. Read before anybody has shown a link's proof, since the proof is for what it names. */
+  lfsVerifyBytesMax: 4 * KIB,
   /** Existence tests of one batch at once. */
   lfsLooksMax: 16,
   /** Bytes of an upload hashed by one task: a third of a second of a thread. A slow client holds no thread between them. */

@@ -13,12 +13,16 @@ import type { Settings } from "./settings.js";
 const DATABASE_NAME = "lakepack.db";
 const LINK_KEY_BYTES = 32;
 
+export function databasePath({ database, data }: Settings): string {
+  return database === "" ? join(resolve(data), DATABASE_NAME) : resolve(database);
+}
+
 export class LazyAccounts {
   readonly #path: string;
   #opened: Promise<AccountServices & { readonly database: Database }> | undefined;
 
-  constructor({ database, data }: Settings) {
-    this.#path = database === "" ? join(resolve(data), DATABASE_NAME) : resolve(database);
+  constructor(settings: Settings) {
+    this.#path = databasePath(settings);
   }
 
   /** Throws "database/failed". */

@@ -6,6 +6,8 @@ import { LIMITS } from "../base/limits.js";
 import { LakefsClient } from "../lakefs/client.js";
 import { DiskStore } from "../store/disk.js";
 import { probeStore } from "../store/probe.js";
+import { databasePath } from "./accounts.js";
+import { checkTogether } from "./server.js";
 import type { Settings } from "./settings.js";
 
 export interface Check {
@@ -19,10 +21,10 @@ export interface Check {
 /** Never rejects: what cannot be found out is a finding. Writes a probe of one byte, and removes it. */
 export async function checkAll(settings: Settings, signal: AbortSignal): Promise<readonly Check[]> {
   const data = resolve(settings.data);
-  const checks: Check[] = [good("settings", "all are allowed")];
+  const checks: Check[] = [await checkSettings(settings)];
   const folder = await checkFolder(data);
   checks.push(folder);
-  if (folder.good) checks.push(await checkPermissions(data), await checkRoom(data), await checkWrites(data, signal));
+  if (folder.good) checks.push(await checkPermissions(settings, data), await checkRoom(data), await checkWrites(data, signal));
   checks.push(...(await checkClock(settings, data)));
   if (settings.lakefs_endpoint !== "") checks.push(await checkLakefs(settings, signal));
   return checks;
@@ -34,6 +36,16 @@ function good(name: Check["name"], found: string): Check {
 
 function bad(name: Check["name"], found: string, advice: string): Check {
   return { name, good: false, found, advice };
+}
+
+/** Each alone was allowed, or nobody would be here. */
+async function checkSettings(settings: Settings): Promise<Check> {
+  try {
+    await checkTogether(settings);
+    return good("settings", "all are allowed");
+  } catch (error) {
+    return bad("settings", asFault(error).message, "lakepack serve will not start with this; lakepack serve --help tells what is allowed");
+  }
 }
 
 async function checkFolder(data: string): Promise<Check> {
@@ -48,7 +60,7 @@ async function checkFolder(data: string): Promise<Check> {
 /** Folders of the data folder, all of which the server reads and writes. */
 const FOLDERS = [".", "repos", "lfs", "incoming", "cache"];
 
-async function checkPermissions(data: string): Promise<Check> {
+async function checkPermissions(settings: Settings, data: string): Promise<Check> {
   for (const name of FOLDERS) {
     try {
       await access(join(data, name), constants.R_OK | constants.W_OK | constants.X_OK);
@@ -59,6 +71,9 @@ async function checkPermissions(data: string): Promise<Check> {
   }
   const { mode } = await stat(data);
   if ((mode & 0o002) !== 0) return bad("permissions", `${data} can be written by everybody`, `chmod o-w ${data}`);
+  const database = databasePath(settings);
+  const others = await stat(database).then((file) => file.mode & 0o077, () => 0); // made when it is needed
+  if (others !== 0) return bad("permissions", `${database} is open to other users of this machine`, `chmod 600 ${database}: the hashes of tokens and the key of LFS links are in it`);
   return good("permissions", "the folders can be read and written");
 }
 

@@ -28,10 +28,11 @@ import { DiskStore, makeRoot } from "../store/disk.js";
 import { probeStore } from "../store/probe.js";
 import { listenControl } from "../transport/control-socket.js";
 import type { HttpListener } from "../transport/http.js";
+import { type ClientOptions, Clients } from "../transport/http-client.js";
 import { createRoutes } from "../transport/http-routes.js";
 import { loadTransport } from "../transport/load.js";
 import { LazyAccounts, linkKey, openGuard } from "./accounts.js";
-import type { TlsFiles } from "../transport/http-tls.js";
+import { readTls, type TlsFiles } from "../transport/http-tls.js";
 import { loadKernels } from "./kernels.js";
 import type { Settings } from "./settings.js";
 import { VERSION } from "./version.js";
@@ -50,7 +51,7 @@ export interface RunningServer {
 const LOOPBACK = new Set(["127.0.0.1", "::1", "localhost"]);
 
 export async function startServer(settings: Settings, log: Log): Promise<RunningServer> {
-  checkListen(settings);
+  await checkTogether(settings);
   const opened = await openData(settings, log);
   try {
     return await serveData(settings, opened, log);
@@ -58,6 +59,23 @@ export async function startServer(settings: Settings, log: Log): Promise<Running
     await opened.close();
     throw error;
   }
+}
+
+/** What no setting shows by itself: which of them go together, and whether the files they name can be used. Throws "settings/bad-value". */
+export async function checkTogether(settings: Settings): Promise<void> {
+  checkListen(settings);
+  checkNaming(settings);
+  new Clients(clientOptions(settings));
+  const tls = tlsFiles(settings);
+  if (tls !== undefined) await readTls(tls);
+}
+
+function checkNaming({ naming, lakefs_endpoint: endpoint }: Settings): void {
+  if (naming === "kohakuhub" && endpoint === "") throw new Fault("settings/bad-value", { name: "naming", value: naming, allowed: "with lakefs_endpoint only: a hub's repositories are in lakeFS" });
+}
+
+function clientOptions(settings: Settings): ClientOptions {
+  return { trustedProxies: settings.trusted_proxies, publicUrl: settings.public_url, tls: settings.tls_cert !== "" };
 }
 
 /** Tokens do not travel in clear text beyond this machine, unless it is a proxy of ours that they come from. Throws "settings/bad-value". */
@@ -89,9 +107,7 @@ export interface OpenedData {
 
 /** Throws "store/locked" while another process has the folder. */
 export async function openData(settings: Settings, log: Log): Promise<OpenedData> {
-  if (settings.naming === "kohakuhub" && settings.lakefs_endpoint === "") {
-    throw new Fault("settings/bad-value", { name: "naming", value: settings.naming, allowed: "with lakefs_endpoint only: a hub's repositories are in lakeFS" });
-  }
+  checkNaming(settings);
   const data = resolve(settings.data);
   await makeRoot(data);
   const lock = lockDataFolder(data);
@@ -172,10 +188,9 @@ async function listen(settings: Settings, { server, api, metrics }: OpenedData):
   const transport = await loadTransport(settings.transport === "auto" ? undefined : settings.transport);
   metrics.servedBy(transport.kind);
   const tls = tlsFiles(settings);
-  const clients = { trustedProxies: settings.trusted_proxies, publicUrl: settings.public_url, tls: tls !== undefined };
   const handler = createRoutes(server, {
     loopbackOnly: settings.auth === "none",
-    clients,
+    clients: clientOptions(settings),
     corsOrigins: settings.cors_origins,
     api,
     webhookSecret: settings.lakefs_webhook_secret,

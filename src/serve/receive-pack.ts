@@ -16,14 +16,14 @@ import type { Pool } from "../pool/tasks.js";
 import type { Offer } from "../wire/capabilities.js";
 import { errorPacket, FLUSH, oneLine } from "../wire/pkt-line.js";
 import { formatReport, type PushCommand, type PushReport, type PushRequest, PushRequestReader } from "../wire/push.js";
-import { bandedText } from "../wire/sideband.js";
 import { bringAll } from "./bring-contents.js";
-import type { Exchange } from "./conversation.js";
+import type { Exchange, Repository } from "./conversation.js";
 import { isPromising } from "./fetch-context.js";
 import type { LfsService } from "./lfs.js";
 import { PacketInput } from "./packet-input.js";
 import { checkObjects } from "./push-objects.js";
 import { type PushPolicy, refuseCommands } from "./push-policy.js";
+import { fatalPacket } from "./pack-reply.js";
 import { PushProgress } from "./push-progress.js";
 import { tell } from "./request-record.js";
 
@@ -32,19 +32,25 @@ export interface ReceivePackServices {
   readonly policy: PushPolicy;
   readonly offer: Offer;
   readonly lfs?: LfsService | undefined;
+  /** Takes note of a repository that this push makes, before anybody is told that it is there. */
+  readonly created: (repository: Repository) => Promise<void>;
 }
 
-/** Holds one push from its first byte to its report. Malformed requests end with `ERR`, everything later with a report. */
+/**
+ * Holds one push from its first byte to its report. Malformed requests end with `ERR`, or on band 3 where the client has asked for bands already (git takes an `ERR`
+ * for a "bad band" then); everything later ends with a report.
+ */
 export async function receivePack(exchange: Exchange, services: ReceivePackServices): Promise<void> {
   const input = new PacketInput(exchange.input, LIMITS.pushCommandBytesMax);
+  const reader = new PushRequestReader(services.offer);
   let request: PushRequest;
   try {
-    request = await readRequest(input, services.offer);
+    request = await readRequest(input, reader);
     if (request.commands.length === 0) return await endProbe(request, input, exchange.stateless);
   } catch (error) {
     const fault = asFault(error);
     if (fault.code === "base/aborted") throw fault;
-    await exchange.output.write(errorPacket(tell(exchange.request, fault)));
+    await exchange.output.write(fatalAnswer(reader.bandMode, tell(exchange.request, fault)));
     return;
   }
   const progress = new PushProgress(exchange.output, request.bandMode, request.capabilities.has("quiet"));
@@ -69,10 +75,9 @@ async function endProbe({ shallows, options }: PushRequest, input: PacketInput, 
  * The report. Who asked for none hears nothing of success, as from Git, but does of a refusal: nothing would mean success.
  * gitprotocol-capabilities(5) "report-status".
  */
-function answerOf(report: PushReport, { capabilities, bandMode: mode }: PushRequest): Uint8Array {
+function answerOf(report: PushReport, { capabilities, bandMode }: PushRequest): Uint8Array {
   const refusal = capabilities.has("report-status") || capabilities.has("report-status-v2") ? undefined : refusalOf(report);
-  if (refusal === undefined) return formatReport(report, capabilities);
-  return mode === "none" ? errorPacket(refusal) : concat([bandedText(mode, 3, `lakepack: ${refusal}\n`), FLUSH]);
+  return refusal === undefined ? formatReport(report, capabilities) : fatalAnswer(bandMode, refusal);
 }
 
 /** Why not all was done; undefined: it was. */
@@ -82,8 +87,11 @@ function refusalOf({ unpack, commands }: PushReport): string | undefined {
   return undefined;
 }
 
-async function readRequest(input: PacketInput, offer: Offer): Promise<PushRequest> {
-  const reader = new PushRequestReader(offer);
+function fatalAnswer(mode: PushRequest["bandMode"], words: string): Uint8Array {
+  return mode === "none" ? errorPacket(words) : concat([fatalPacket(mode, words), FLUSH]);
+}
+
+async function readRequest(input: PacketInput, reader: PushRequestReader): Promise<PushRequest> {
   for (let packet = await input.next(); packet !== undefined; packet = await input.next()) {
     const request = reader.take(packet);
     if (request !== undefined) return request;
@@ -108,6 +116,8 @@ class Push {
     const { commands } = this.#request;
     let ingest: Ingest | undefined;
     try {
+      // What fails here stands in the report: of an error status git would show the number alone.
+      if (this.#exchange.repository.created) await this.#services.created(this.#exchange.repository);
       ingest = this.#request.packFollows ? await this.#begin() : undefined;
       const pack = ingest && (await this.#receive(ingest, input));
       const outcomes = await this.#land(pack);

@@ -91,9 +91,9 @@ export class GitServer implements Services {
   async receivePack(exchange: Exchange): Promise<void> {
     const pool = this.#poolFor(exchange);
     pool.checkRoom(); // the client is told to come again before it has sent its pack
-    if (exchange.repository.created) await this.#door.created(exchange.repository);
     const traced = tracedExchange(exchange, "receive-pack", this.#options.log);
-    return receivePack(traced, { ...this.#options, pool, offer: this.#offerOf(exchange.repository) });
+    const created = (repository: Repository) => this.#door.created(repository);
+    return receivePack(traced, { ...this.#options, pool, created, offer: this.#offerOf(exchange.repository) });
   }
 
   #poolFor({ repository, caller }: Exchange): Pool {

@@ -6,8 +6,7 @@
  *
  * <name> is "ns/name", "datasets/ns/name", "lakefs/repository"… as in a Git URL. A failure is {code, message, request_id}.
  */
-import type { RepositoryApi } from "../api/repositories.js";
-import type { Caller } from "../auth/caller.js";
+import type { Asking, RepositoryApi } from "../api/repositories.js";
 import { utf8 } from "../base/bytes.js";
 import { asFault, clientText, Fault } from "../base/fault.js";
 import type { RepositoryName } from "../serve/repository-name.js";
@@ -20,7 +19,7 @@ const COMMIT = /^commits\/([0-9a-f]{40}|[0-9a-f]{64})$/;
 export interface ApiRoute {
   readonly api: RepositoryApi;
   readonly name: RepositoryName;
-  readonly caller: Caller;
+  readonly asking: Asking;
   /** What follows the name, "" if nothing. */
   readonly file: string;
   readonly signal: AbortSignal;
@@ -30,12 +29,12 @@ export function isApiPath(path: string): boolean {
   return path.startsWith("/api/");
 }
 
-export async function apiReply({ api, name, caller, file, signal }: ApiRoute): Promise<HttpReply> {
-  if (file === "") return json(await api.show(name, signal, caller));
+export async function apiReply({ api, name, asking, file, signal }: ApiRoute): Promise<HttpReply> {
+  if (file === "") return json(await api.show(name, signal, asking));
   if (!file.startsWith("commits/")) throw new Fault("http/not-found");
   const id = COMMIT.exec(file)?.[1];
   if (id === undefined) throw new Fault("commit/missing", { reason: "an id is 40 hex digits (Git) or 64 (lakeFS)" });
-  return json(await api.commit(name, id, signal, caller));
+  return json(await api.commit(name, id, signal, asking));
 }
 
 export function apiFaultReply(error: unknown, requestId: string): HttpReply {

@@ -16,10 +16,10 @@ export const NO_CACHE: readonly (readonly [string, string])[] = [
 /** Without it no client sends what it has. RFC 7617, 2. */
 export const CHALLENGE = 'Basic realm="lakepack", charset="UTF-8"';
 
-/** The status the failure's row names, its text and the request's id. What is ours alone (a path, a stack) is not said. */
+/** The status the failure's row names, its text and the request's id. What is ours alone (a path, a stack) is not said. Parts of the request may be in it: no browser is to take them for a page. */
 export function faultReply(error: unknown, requestId: string): HttpReply {
   const fault = asFault(error);
-  const headers: (readonly [string, string])[] = [["Content-Type", "text/plain; charset=utf-8"], ...NO_CACHE];
+  const headers: (readonly [string, string])[] = [["Content-Type", "text/plain; charset=utf-8"], ["X-Content-Type-Options", "nosniff"], ...NO_CACHE];
   if (fault.row.http === 401) headers.push(["WWW-Authenticate", CHALLENGE]);
   if (fault.row.http === 503 || fault.row.http === 429) headers.push(["Retry-After", String(RETRY_AFTER_S)]);
   if (fault.code === "http/method" && typeof fault.facts.allow === "string") headers.push(["Allow", fault.facts.allow]);

@@ -67,14 +67,14 @@ export function lfsFaultReply(error: unknown, requestId: string): HttpReply {
 }
 
 async function batch({ request, base, name, lfs, resolve }: LfsRoute): Promise<HttpReply> {
-  const body = await readJson(request);
+  const body = await readJson(request, LIMITS.lfsBatchBytesMax);
   const repository = await resolve(lfs.operation(body) === "upload" ? "write" : "read");
   const address = `${base}${request.path.slice(0, -"/objects/batch".length)}`;
   return json(await lfs.batch({ asked: name, repository, base: address, body, signal: request.signal }));
 }
 
 async function verify({ request, name, lfs, resolveLinked }: LfsRoute): Promise<HttpReply> {
-  const { oid, size } = ((await readJson(request)) ?? {}) as { oid?: unknown; size?: unknown };
+  const { oid, size } = ((await readJson(request, LIMITS.lfsVerifyBytesMax)) ?? {}) as { oid?: unknown; size?: unknown };
   if (typeof oid !== "string" || typeof size !== "number") throw new Fault("http/bad-request", { reason: "verify names an oid and a size" });
   const link = { asked: name, object: { oid, size }, proof: proofOf(request) };
   lfs.admit(link, "verify");
@@ -125,11 +125,11 @@ function proofOf(request: HttpRequest): string | null {
   return new URLSearchParams(request.query).get("proof");
 }
 
-async function readJson(request: HttpRequest): Promise<unknown> {
+async function readJson(request: HttpRequest, bytesMax: number): Promise<unknown> {
   if (request.method !== "POST") throw new Fault("http/method", { allow: "POST" });
   const type = (request.header("content-type") ?? "").split(";")[0]?.trim().toLowerCase();
   if (type !== MEDIA_TYPE && type !== "application/json") throw new Fault("http/content-type", { expected: MEDIA_TYPE, received: type?.slice(0, 100) });
-  return readJsonBody(request.body, LIMITS.lfsBatchBytesMax);
+  return readJsonBody(request.body, bytesMax);
 }
 
 function json(value: unknown): HttpReply {

@@ -175,7 +175,8 @@ class Routes {
   async #api(asked: Asked, name: RepositoryName, file: string): Promise<HttpReply> {
     const { api } = this.#options;
     if (api === undefined) throw new Fault("http/not-found");
-    return apiReply({ api, name, caller: await this.#caller(asked), file, signal: asked.request.signal });
+    const caller = await this.#caller(asked);
+    return apiReply({ api, name, asking: { caller, share: shareOf(caller, asked.client.source) }, file, signal: asked.request.signal });
   }
 
   async #repositoryFile(asked: AskedRepository, file: string): Promise<HttpReply> {
@@ -250,6 +251,8 @@ class Routes {
     const { lfs } = this.#services;
     if (lfs === undefined) throw new Fault("http/not-found");
     const { request, client, name } = asked;
+    // What a batch is for stands in its body, and so does which right it needs. Who has none at all is not listened to for megabytes.
+    if (file === "objects/batch" && (await this.#caller(asked)).kind === "anonymous") await this.#resolve(asked, "read");
     const resolve = (wants: Wants) => this.#resolve(asked, wants);
     const resolveLinked = (wants: Wants) => this.#services.resolveLinked(name, wants, request.signal);
     // Whoever comes with a link does not say who he is.

@@ -52,6 +52,11 @@ export class PushRequestReader {
     this.#offer = offer;
   }
 
+  /** As far as it is known yet: what goes wrong later must be said in bands to a client that asked for them. */
+  get bandMode(): BandMode {
+    return bandMode(this.#capabilities);
+  }
+
   /** The request at its last flush, undefined before. Every deviation throws a "wire/…" Fault. */
   take(packet: Packet): PushRequest | undefined {
     if (packet.kind === "flush") return this.#flush();

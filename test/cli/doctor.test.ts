@@ -2,6 +2,8 @@
 import { chmod, mkdir, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
+import { checkAll } from "../../src/cli/doctor-checks.js";
+import { readSettings } from "../../src/cli/settings.js";
 import { tempFolder } from "../interop/harness.js";
 import { settingsFor } from "../interop/lakefs-rig.js";
 import { skipLakefs, startLakefs } from "../lakefs/servers.js";
@@ -36,6 +38,27 @@ t.test("what is wrong is named, with what to do, and ends with 1", async (t) => 
   const future = Date.now() / 1_000 + 86_400;
   await utimes(late, future, future);
   t.match(await lakepack(["doctor", "--data", late]), { code: 1, out: /BAD {3}clock: files .* in the future/ });
+});
+
+t.test("settings that do not go together, and a database that others may read", async (t) => {
+  const data = join(await tempFolder(t), "data");
+  await mkdir(data);
+  const found = async (given: Readonly<Record<string, string>>, name: string) => (await checkAll(readSettings({ data, ...given }, {}), AbortSignal.timeout(60_000))).find((check) => check.name === name);
+  t.match(await found({}, "settings"), { good: true });
+  for (const [given, says] of [
+    [{ listen: "192.0.2.1:80" }, /name: listen.*with auth none only a loopback host/],
+    [{ auth: "token", listen: "192.0.2.1:80" }, /tls_cert and tls_key, or behind trusted_proxies/],
+    [{ auth: "token", tls_cert: "/nonexistent" }, /name: tls_key/],
+    [{ auth: "token", tls_cert: "/nonexistent", tls_key: "/nonexistent" }, /\/nonexistent/],
+    [{ naming: "kohakuhub" }, /name: naming/],
+    [{ trusted_proxies: "proxy.example" }, /name: trusted_proxies/],
+  ] as const) t.match(await found(given, "settings"), { good: false, found: says, advice: /will not start/ });
+  const file = join(data, "lakepack.db");
+  await writeFile(file, "");
+  await chmod(file, 0o644);
+  t.match(await found({}, "permissions"), { good: false, found: /lakepack\.db is open to other users/, advice: /chmod 600/ });
+  await chmod(file, 0o600);
+  t.match(await found({}, "permissions"), { good: true });
 });
 
 t.test("a wrong or unknown setting is 2, with its name, its value and what is allowed", async (t) => {

@@ -184,6 +184,25 @@ for (const kind of ["uws", "node"]) {
       t.equal(await status(good.replace(/proof=.*/, `proof=${[Number(ends) + 1_000, ...rest].join("-")}`)), 403, "a longer life");
     });
 
+    await t.test("nobody's megabytes are read before it is known that he may send them", async (t) => {
+      const answer = async (method: string, path: string, ...headers: readonly string[]) => {
+        const client = new RawClient(server.port).send(`${method} ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000000\r\n${headers.map((header) => `${header}\r\n`).join("")}\r\n{"operation":`);
+        const reply = await Promise.race([client.response(), new Promise<undefined>((resolve) => setTimeout(resolve, 20_000, undefined))]);
+        client.close();
+        return reply?.status;
+      };
+      const [json, push] = [`Content-Type: ${MEDIA}`, "Content-Type: application/x-git-receive-pack-request"];
+      t.equal(await answer("POST", "/acme/private.git/info/lfs/objects/batch", json), 401);
+      t.equal(await answer("POST", "/acme/none.git/info/lfs/objects/batch", json), 401);
+      t.equal(await answer("POST", "/acme/public.git/info/lfs/objects/batch", json, bearer(`lpk_${"z".repeat(32)}`)), 401);
+      t.equal(await answer("POST", "/acme/private.git/git-receive-pack", push), 401);
+      t.equal(await answer("POST", "/acme/public.git/git-receive-pack", push, bearer(stranger)), 403);
+      t.equal(await answer("PUT", `/acme/private.git/info/lfs/objects/${OBJECT.oid}/4000000?proof=x`), 403);
+      t.equal(await answer("POST", "/api/lakefs/webhook"), 404);
+      const long = JSON.stringify({ oid: OBJECT.oid, size: 1, more: "x".repeat(10_000) });
+      t.equal((await send(stage, "POST /acme/private.git/info/lfs/objects/verify?proof=x", [json], long))?.status, 413);
+    });
+
     await t.test("nothing of a secret stays: a token in a path, and the socket for commands", async (t) => {
       await send(stage, `GET /${owner}/model.git/HEAD`, []);
       await send(stage, `GET /acme/private/HEAD?proof=17-${"a".repeat(32)}`, [bearer(owner)]);

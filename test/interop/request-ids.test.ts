@@ -87,6 +87,10 @@ t.test("what the client did wrong has its id too: HTTP, ERR, a refused ref", asy
   const named = await rawFetch(server, "ids/own", 2, pkts("command=fetch", "0001", `want ${unknown}`, "done", "0000"));
   t.equal(named.lines[0], `ERR upload-pack: not our ref ${unknown}`, "words that clients know stay theirs");
 
+  const options = await tryGit(["push", ...Array.from({ length: 300 }, (_, at) => ["-o", `option-${at}`]).flat(), url, "HEAD:refs/heads/options"], { cwd: folder });
+  t.match(options.stderr, /^remote: lakepack: the request holds more than this server accepts.* \(request /m, "in the band that git listens to");
+  t.match(await lineOf(t, server, options.stderr), { level: 30, operation: "receive-pack", outcome: "refused", fault: "wire/too-much", status: 200 });
+
   await git(["commit", "-q", "--amend", "-m", "another"], { cwd: folder });
   const refused = await tryGit(["push", "-f", url, "HEAD:refs/heads/main", `HEAD:refs/heads/main/below`], { cwd: folder });
   t.match(refused.stderr, /^remote: request [0-9a-f]{10}-/m);

@@ -39,6 +39,15 @@ t.test("Forwarded, RFC 7239", async (t) => {
   t.equal(of({ forwarded: "for=_hidden, for=10.3.3.3" }), "10.0.0.1 http://inner:8080");
 });
 
+t.test("what a client puts into Forwarded to get at what its proxy adds", async (t) => {
+  const added = (own: string) => of({ forwarded: `${own}, for=192.0.2.7` });
+  for (const own of ['for="127.0.0.1', "for=127.0.0.1;", 'for="[::1]', "for=127.0.0.1;by=x;host=localhost", '"', "for=\\", ",,,", "=", "for=10.0.0.9"]) t.equal(added(own), "192.0.2.7 http://inner:8080", own);
+  t.equal(of({ forwarded: "for=192.0.2.7;for=127.0.0.1" }), "127.0.0.1 http://inner:8080", "one element is one proxy's word, whatever it says");
+  t.equal(of({ "x-forwarded-for": "127.0.0.1,,192.0.2.7" }), "192.0.2.7 http://inner:8080");
+  t.equal(of({ "x-forwarded-for": "192.0.2.7, 127.0.0.1:80, " }), "10.0.0.1 http://inner:8080", "nothing said is nothing believed");
+  t.equal(of({ forwarded: Array(5_000).fill("for=10.1.1.1").join(", ") }), "10.1.1.1 http://inner:8080");
+});
+
 t.test("both kinds: believed where they agree, else one is the client's own", async (t) => {
   t.equal(of({ forwarded: "for=192.0.2.7", "x-forwarded-for": "192.0.2.7", "x-forwarded-proto": "https" }), "192.0.2.7 https://inner:8080");
   t.equal(of({ forwarded: "for=127.0.0.1;host=evil.example", "x-forwarded-for": "192.0.2.7" }), "10.0.0.1 http://inner:8080");

@@ -1,6 +1,7 @@
 /** The routes over both front ends, with services that only say what they were asked. */
 import { gzipSync } from "node:zlib";
 import t from "tap";
+import type { RepositoryApi } from "../../src/api/repositories.js";
 import { latin1, utf8 } from "../../src/base/bytes.js";
 import { type Caller, TRUSTED } from "../../src/auth/caller.js";
 import { Fault } from "../../src/base/fault.js";
@@ -40,7 +41,11 @@ class FakeServices implements Services {
   } as unknown as LfsService;
   titles: readonly string[] = ["ns/real", "datasets/ns/<b>"];
 
-  async identify() {
+  /** Credentials, and where they were said to come from. */
+  readonly shown: string[] = [];
+
+  async identify(authorization: string | undefined, source: string) {
+    this.shown.push(`${authorization} ${source}`);
     return this.caller;
   }
   resolveLinked(name: RepositoryName, wants: Wants): Promise<Repository> {
@@ -153,6 +158,7 @@ for (const kind of ["uws", "node"] as const) {
         ["/ns/real.git/info/refs", {}, 403],
         ["/ns/real.git/info/refs?service=git-upload-archive", {}, 403],
         ["/ns/real.git/info/refs?service=", {}, 403],
+        ["/ns/real.git/info/refs?service=<script>alert(1)</script>", {}, 403],
         ["/ns/none.git/info/refs?service=git-upload-pack", {}, 404],
         ["/ns/none.git/info/refs?service=git-receive-pack", {}, 200],
         ["/ns/none.git/git-upload-pack", { method: "POST", headers: UPLOAD, body: "x" }, 404],
@@ -182,6 +188,7 @@ for (const kind of ["uws", "node"] as const) {
         t.equal(response.status, status, `${options.method ?? "GET"} ${path} ${JSON.stringify(options.headers ?? {})}`);
         t.match(Object.fromEntries(response.headers), NO_CACHE);
         if (status >= 400) t.match(response.body.toString(), /^lakepack: .+\nrequest \S+\n$/);
+        if (status >= 400) t.match(Object.fromEntries(response.headers), { "content-type": "text/plain; charset=utf-8", "x-content-type-options": "nosniff" });
       }
       t.equal((await ask("/ns/real.git/git-upload-pack")).headers.get("allow"), "POST");
       t.equal((await ask("/ns/real.git/HEAD", { method: "DELETE" })).headers.get("allow"), "GET, HEAD");
@@ -339,6 +346,25 @@ for (const kind of ["uws", "node"] as const) {
       t.equal(await fetches("192.0.2.1"), "address 192.0.2.1");
       await ask(`/ns/real.git/info/lfs/objects/${"a".repeat(64)}/1?proof=x`, { method: "PUT", headers: { "X-Forwarded-For": "192.0.2.3" }, body: "x" });
       t.equal(services.shares.at(-1), "lfs address 192.0.2.3", "a link says nothing of who calls it");
+    });
+
+    t.test("failed logins are counted where they come from, as a trusted proxy says and nobody else", async (t) => {
+      const login = { headers: { Authorization: "Bearer x", "X-Forwarded-For": "192.0.2.1" } };
+      const behind = await start({ loopbackOnly: false, clients: { trustedProxies: ["127.0.0.1"], publicUrl: "", tls: false } });
+      await behind.ask("/ns/real/HEAD", login);
+      t.same(behind.services.shown, ["Bearer x 192.0.2.1"]);
+      const direct = await start({ loopbackOnly: false, clients: { trustedProxies: ["10.0.0.1"], publicUrl: "", tls: false } });
+      await direct.ask("/ns/real/HEAD", login);
+      t.same(direct.services.shown, ["Bearer x 127.0.0.1"]);
+    });
+
+    t.test("the API asks for the same part", async (t) => {
+      const asked: unknown[] = [];
+      const api = { commit: async (...given: unknown[]) => void asked.push(given[3]) } as unknown as RepositoryApi;
+      const { ask, services } = await start({ api });
+      services.caller = { kind: "user", id: "u1", name: "ada", isAdmin: false, scope: "read" };
+      await ask(`/api/repos/ns/real/commits/${"a".repeat(40)}`);
+      t.match(asked, [{ caller: { id: "u1" }, share: "user u1" }]);
     });
 
     t.test("a failure that is told under a good status: the id for the client, facts and outcome for the log, the caller's name", async (t) => {
