@@ -124,12 +124,12 @@ class UwsExchange implements RawReply, Watched {
    * comes to its end behind its reply has no clock.
    */
   start(work: () => void): void {
-    if (!this.#hasBody) return work();
     this.#onFirst = () => {
       this.#onFirst = undefined;
       work();
     };
-    setImmediate(() => this.#onFirst?.());
+    if (this.#hasBody) setImmediate(() => this.#onFirst?.());
+    else this.#onFirst();
   }
 
   get waitingSinceMs(): number | undefined {

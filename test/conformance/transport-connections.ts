@@ -240,7 +240,11 @@ export function connectionSuite(transport: HttpTransport): void {
     const { port } = await serve(t, async (request) => {
       if (request.path === "/read") await readAll(request.body);
       if (request.path === "/late") await sleep(50);
-      return reply(request.path === "/chunks" ? async (sink) => (sink.expect?.("large"), sink.write(utf8("chunk"))) : utf8("ok"));
+      if (request.path !== "/chunks") return reply(utf8("ok"));
+      return reply(async (sink) => {
+        sink.expect?.("large");
+        await sink.write(utf8("chunk"));
+      });
     });
     const idles: readonly (readonly [string, ...(string | Uint8Array)[]])[] = [
       ["one", GET],
