@@ -7,6 +7,7 @@ import type { Boundary, DeepenBy, TagRef } from "../pool/fetch-tasks.js";
 import type { DepthRequest } from "../wire/depth.js";
 import type { Filter } from "../wire/filter.js";
 import type { FetchContext } from "./fetch-context.js";
+import { visibleOf } from "./want-check.js";
 
 const NO_BOUNDARY: Boundary = { shallow: [], unshallow: [], parents: [] };
 
@@ -59,7 +60,10 @@ type SimpleFilter = Exclude<Filter, { kind: "combine" }>;
 
 async function resolveSparse(context: FetchContext, filter: SimpleFilter): Promise<SimpleFilter> {
   if (filter.kind !== "sparse:oid") return filter;
-  const spec = await resolveSpec(context, filter.spec);
+  // Which paths a blob's lines let through tells what stands in it: one may be named by its id only where it may be fetched.
+  const [named = ""] = filter.spec.split(":");
+  const isHidden = isOid(named) && !(await visibleOf(context, [named])).has(named);
+  const spec = isHidden ? undefined : await resolveSpec(context, filter.spec);
   if (spec === undefined || !context.has(spec)) throw new Fault("wire/bad-filter", { reason: "no such blob of sparse patterns", spec: filter.spec });
   return { kind: "sparse:oid", spec };
 }

@@ -24,7 +24,7 @@ async function listen({ host, port, handler, times, tls }: HttpListenOptions): P
   const app = tls === undefined ? uws.App() : uws.SSLApp({ cert_file_name: tls.certificate, key_file_name: tls.key });
   app.any("/*", (res, req) => {
     const exchange = new UwsExchange(res, req, watch);
-    void answer(handler, exchange.request, exchange, options).finally(() => exchange.close());
+    exchange.start(() => void answer(handler, exchange.request, exchange, options).finally(() => exchange.close()));
   });
   return new Promise((resolve, reject) => {
     listenExclusively(app, host, port, (socket) => {
@@ -77,6 +77,9 @@ class UwsExchange implements RawReply, Watched {
   readonly #body: RequestBody;
   readonly #isHead: boolean;
   readonly #isChunked: boolean;
+  readonly #hasBody: boolean;
+  /** Starts the answer. */
+  #onFirst: (() => void) | undefined;
   #waitingSinceMs: number | undefined;
   /** The response must not be touched any more: aborted, or handed over whole. */
   #gone = false;
@@ -109,8 +112,24 @@ class UwsExchange implements RawReply, Watched {
     };
     res.onAborted(() => this.#aborted(new Fault("base/aborted", { reason: "the client has gone" })));
     res.onWritable(() => this.#writable());
-    res.onData((chunk, isLast) => this.#arrived(chunk, isLast));
+    this.#hasBody = this.#isChunked || Number(headers.get("content-length") ?? 0) > 0;
+    if (this.#hasBody) res.onData((chunk, isLast) => this.#arrived(chunk, isLast));
+    else this.#body.end();
     watch.add(this);
+  }
+
+  /**
+   * Calls `work` once the first of the body is here, or its turn is over. A reply that ended before would leave the connection without any clock, for
+   * ever; one that waited longer would meet a request sent right behind this one, and be cut [both seen on 20.51]. What is left: a connection whose body
+   * comes to its end behind its reply has no clock.
+   */
+  start(work: () => void): void {
+    this.#onFirst = () => {
+      this.#onFirst = undefined;
+      work();
+    };
+    if (this.#hasBody) setImmediate(() => this.#onFirst?.());
+    else this.#onFirst();
   }
 
   get waitingSinceMs(): number | undefined {
@@ -258,6 +277,7 @@ class UwsExchange implements RawReply, Watched {
     // The chunk is uWebSockets.js's own memory and gone after this call: a copy.
     if (chunk.byteLength > 0) this.#body.push(Buffer.from(new Uint8Array(chunk)));
     if (isLast) this.#body.end();
+    this.#onFirst?.();
   }
 
   #aborted(fault: Fault): void {

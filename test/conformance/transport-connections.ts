@@ -5,7 +5,7 @@ import { utf8 } from "../../src/base/bytes.js";
 import type { Fault } from "../../src/base/fault.js";
 import type { HttpTransport } from "../../src/transport/http.js";
 import { RawClient, rawRequest } from "../transport/raw-client.js";
-import { GET, MIB, pattern, readAll, reply, type Serve, serveOn, sha } from "./transport-fixtures.js";
+import { GET, MIB, pattern, post, readAll, reply, type Serve, serveOn, sha } from "./transport-fixtures.js";
 
 export function connectionSuite(transport: HttpTransport): void {
   const serve: Serve = serveOn(transport);
@@ -177,6 +177,46 @@ export function connectionSuite(transport: HttpTransport): void {
     reader.close();
   });
 
+  t.test("who drips for ever, a byte before each limit of idleness, is cut by the limit of all, whichever way", { timeout: 60_000 }, async (t) => {
+    const ends: string[] = [];
+    const { port } = await serve(
+      t,
+      async (request) => {
+        if (request.path === "/sender")
+          await readAll(request.body).catch((error: Fault) => {
+            ends.push(`sender ${error.code}`);
+            throw error;
+          });
+        return reply(async (sink) => {
+          sink.expect?.("large");
+          try {
+            for (;;) await sink.write(Buffer.alloc(256 * 1024));
+          } catch (error) {
+            ends.push(`reader ${(error as Fault).code}`);
+            throw error;
+          }
+        });
+      },
+      { idleMs: 1_000, totalMs: 3_000, tickMs: 100 },
+    );
+    const sender = new RawClient(port).send("POST /sender HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n");
+    const reader = new RawClient(port).send("GET /reader HTTP/1.1\r\nHost: x\r\n\r\n");
+    // The system holds what it has taken for the reader: it reads all of that at once, now and then.
+    for (let step = 0; step < 20; step++) {
+      sender.send("x");
+      reader.socket.resume();
+      await sleep(100);
+      reader.socket.pause();
+      await sleep(200);
+    }
+    t.same(ends.sort(), ["reader base/timeout", "sender base/timeout"]);
+    reader.socket.resume();
+    await sleep(200);
+    t.ok(sender.ended && reader.ended, "their connections are closed");
+    sender.close();
+    reader.close();
+  });
+
   t.test("a request that takes for ever is cut", async (t) => {
     let aborted: unknown;
     const { port } = await serve(
@@ -194,6 +234,37 @@ export function connectionSuite(transport: HttpTransport): void {
     );
     await t.rejects(rawRequest(port, GET));
     t.match(aborted, { code: "base/timeout" });
+  });
+
+  t.test("a connection that idles after its requests is closed, whatever they were", { timeout: 60_000 }, async (t) => {
+    const { port } = await serve(t, async (request) => {
+      if (request.path === "/read") await readAll(request.body);
+      if (request.path === "/late") await sleep(50);
+      if (request.path !== "/chunks") return reply(utf8("ok"));
+      return reply(async (sink) => {
+        sink.expect?.("large");
+        await sink.write(utf8("chunk"));
+      });
+    });
+    const idles: readonly (readonly [string, ...(string | Uint8Array)[]])[] = [
+      ["one", GET],
+      ["two", GET, GET],
+      ["a late reply", "GET /late HTTP/1.1\r\nHost: x\r\n\r\n"],
+      ["a chunked reply", "GET /chunks HTTP/1.1\r\nHost: x\r\n\r\n"],
+      ["a body that is read", post("body", "", "/read")],
+      ["a body that is not", post("body")],
+      ["none", ""],
+    ];
+    const left = await Promise.all(
+      idles.map(async ([name, ...requests]) => {
+        const client = new RawClient(port);
+        for (const request of requests) if (request.length > 0) await client.send(request).response();
+        for (let second = 0; second < 25 && !client.ended; second++) await sleep(1_000);
+        client.close();
+        return client.ended ? [] : [name];
+      }),
+    );
+    t.same(left.flat(), []);
   });
 
   t.test("a body that drips on behind its reply is not taken for ever", { timeout: 60_000 }, async (t) => {

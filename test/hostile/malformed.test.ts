@@ -3,7 +3,7 @@
  * each is told what is wrong in words or answered like what it happens to be, never with nothing, never with a failure of ours; its connection stays
  * in step; what stock Git refuses is refused; no ref comes to be that stock Git would not have made; nothing is left behind.
  *
- * Stock Git is asked about some of them, with LAKEPACK_TEST_ALL=1 about all: it takes minutes for that.
+ * A part is sent and stock Git is asked about a part of those; with LAKEPACK_TEST_ALL=1 all are sent, and Git is asked about all: minutes.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { readdir } from "node:fs/promises";
@@ -18,7 +18,7 @@ const ALL = process.env["LAKEPACK_TEST_ALL"] === "1";
 /** Of so many one is shown to stock Git. */
 const ASK_EVERY = ALL ? 1 : 17;
 /** Of so many one is sent: what a body says is read by the same code behind both front ends. */
-const SEND_EVERY: Readonly<Record<string, number>> = { uws: 1, node: ALL ? 1 : 5 };
+const SEND_EVERY: Readonly<Record<string, number>> = ALL ? {} : { uws: 2, node: 9 };
 const MIB = 1024 * 1024;
 const onLinux = process.platform === "linux" ? false : "reads /proc";
 
@@ -62,11 +62,16 @@ function silent({ service, body }: Attempt): readonly string[] {
   return text.match(/refs\/heads\/[ab][0-9a-z]{4}/g) ?? [];
 }
 
-/** Descriptors and resident bytes of the server, and milliseconds its event loop's thread has worked. */
+/** Descriptors and resident bytes of the server. */
 function figures({ pid }: Lakepack) {
-  const stat = readFileSync(`/proc/${pid}/task/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
   const rss = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
-  return { descriptors: readdirSync(`/proc/${pid}/fd`).length, rss: Number(rss) * 1024, loopMs: (Number(stat[11]) + Number(stat[12])) * 10 };
+  return { descriptors: readdirSync(`/proc/${pid}/fd`).length, rss: Number(rss) * 1024 };
+}
+
+/** Milliseconds its event loop's thread has worked: no other load on the machine shows there. */
+function loopMs({ pid }: Lakepack): number {
+  const stat = readFileSync(`/proc/${pid}/task/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
+  return (Number(stat[11]) + Number(stat[12])) * 10;
 }
 
 /** What stock Git makes of it: refuses it, or the refs it has then. */
@@ -97,7 +102,7 @@ for (const kind of ["uws", "node"]) {
     const toBeThere: string[] = [];
     for (const [at, attempt] of attempts.entries()) {
       const { name } = attempt;
-      const workedMs = figures(lakepack).loopMs;
+      const workedMs = loopMs(lakepack);
       const reply = await Promise.race([client.send(requestOf(attempt)).response().catch(() => undefined), sleep(20_000, undefined)]);
       const says = reply?.body.toString("latin1") ?? "";
       const shown = `${name}: ${reply?.status} ${JSON.stringify(says.slice(0, 100))}`;
@@ -105,7 +110,8 @@ for (const kind of ["uws", "node"]) {
       else if (says.length === 0 && silent(attempt).length > 0) toBeThere.push(...silent(attempt));
       else if (says.length === 0 && !isProbe(attempt)) t.fail(`${shown}: nothing is said`);
       else if (reply.status >= 500) t.fail(`${shown}: a failure of ours`);
-      if (figures(lakepack).loopMs - workedMs > 250) t.fail(`${shown}: held up everybody for ${figures(lakepack).loopMs - workedMs} ms`);
+      const busyMs = loopMs(lakepack) - workedMs;
+      if (busyMs > 250) t.fail(`${shown}: held up everybody for ${busyMs} ms`);
       if (client.ended || reply === undefined) {
         t.fail(`${shown}: the connection is not kept`);
         client.close();
@@ -116,7 +122,7 @@ for (const kind of ["uws", "node"]) {
       const verdict = await stockVerdict(stock, attempt);
       if (verdict === "refused" && !isTold(reply)) t.fail(`${shown}: Git refuses it`);
     }
-    t.ok(attempts.length > 1_000, `${attempts.length} requests, ${asked} of them shown to Git`);
+    t.ok(attempts.length > 600, `${attempts.length} requests, ${asked} of them shown to Git`);
     const good = await client.send(requestOf({ name: "", service: "upload-pack", version: 2, body: Buffer.from("0014command=ls-refs\n0000") })).response();
     t.match(good.body.toString(), /refs\/heads\/main/, "the connection is in step at the end");
     client.close();

@@ -17,8 +17,9 @@ export class RawClient {
   #ended = false;
   #wake: (() => void)[] = [];
 
-  constructor(port: number, host = "127.0.0.1") {
-    this.socket = connect({ port, host });
+  /** `socket`: connected otherwise than by TCP alone. */
+  constructor(port: number, host = "127.0.0.1", socket: Socket = connect({ port, host })) {
+    this.socket = socket;
     this.socket.on("data", (chunk: Buffer) => {
       this.#received.push(chunk);
       this.#receivedBytes += chunk.length;
