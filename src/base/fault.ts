@@ -62,6 +62,18 @@ export const FAULTS = {
   "store/throttled": { http: 503, retry: true, says: "storage asked us to slow down" },
   "store/full": { http: 507, retry: true, says: "the disk is full" },
   "store/failed": { http: 503, retry: true, says: "storage failed" },
+  "store/unknown-outcome": {
+    http: 503,
+    retry: true,
+    says: "the disk failed when this was to last: outcome unknown; fetch to see whether it has landed",
+    text: ({ reason }) => `the disk failed when this was to last (${String(reason)}): outcome unknown; fetch to see whether it has landed`,
+  },
+  "store/unsettled": {
+    http: 503,
+    retry: true,
+    says: "the disk failed when this was written; it is not shown before it is sure to last; try again",
+    text: ({ reason }) => `the disk failed when this was written (${String(reason)}); it is not shown before it is sure to last; try again`,
+  },
   "store/bad-key": { http: 400, retry: false, says: "this is no storage key" },
   "store/locked": { http: 500, retry: false, says: "another lakepack serves this data folder" },
 
@@ -223,5 +235,6 @@ export function asFault(error: unknown): Fault {
   if (error instanceof Error && error.name === "AbortError") return new Fault("base/aborted", {}, error);
   const code = (error as { code?: unknown } | undefined)?.code;
   if (code === "ENOSPC" || code === "EDQUOT") return new Fault("store/full", {}, error);
+  if (code === "EIO" || code === "EROFS") return new Fault("store/failed", { reason: code }, error);
   return new Fault("base/internal", {}, error);
 }

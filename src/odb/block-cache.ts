@@ -6,6 +6,7 @@ import { closeSync, openSync, readSync } from "node:fs";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { PackHandle } from "../pool/tasks.js";
+import { unopened } from "./unopened.js";
 
 /** Open files by path, the one unused longest closed first. */
 export class OpenFiles {
@@ -47,7 +48,7 @@ function openPack(path: string): number {
   try {
     return openSync(path, "r");
   } catch (error) {
-    throw new Fault("odb/damaged", { file: path, reason: (error as Error).message }, error);
+    throw unopened(path, error);
   }
 }
 

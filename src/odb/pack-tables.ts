@@ -7,6 +7,7 @@ import { LRUCache } from "lru-cache";
 import { Fault } from "../base/fault.js";
 import { SingleFlight } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
+import { unopened } from "./unopened.js";
 
 export interface PackTable {
   readonly idx: SharedArrayBuffer;
@@ -69,7 +70,7 @@ export async function loadTable({ checksum, objectCount, idxPath, revPath }: Pac
 /** A whole table in shared memory, its size checked before anything is allocated, and both checksums at its end: the pack's and its own. */
 async function readShared(path: string, bytesMin: number, bytesMax: number, packChecksum: string): Promise<SharedArrayBuffer> {
   const file = await open(path, "r").catch((error: unknown) => {
-    throw new Fault("odb/damaged", { file: path, reason: (error as Error).message }, error);
+    throw unopened(path, error);
   });
   try {
     const { size } = await file.stat();

@@ -92,9 +92,13 @@ class Push {
       if (this.#exchange.signal.aborted) throw fault;
       await drain(input);
       const reason = fault.message;
+      if (/\/unknown-outcome$/.test(fault.code)) return { unpack: "ok", commands: commands.map(({ name }) => ({ name, ok: false, reason })) };
       return { unpack: reason, commands: commands.map(({ name }) => ({ name, ok: false, reason: "unpacker error" })) };
     } finally {
-      await ingest?.discard();
+      await ingest?.discard().catch((error: unknown) => {
+        // It changes nothing about what became of the push; the next start removes it.
+        this.#services.log.warn("what was received is not removed", faultFacts(asFault(error)));
+      });
     }
   }
 

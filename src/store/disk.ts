@@ -3,6 +3,9 @@
  * Durable means: the file's bytes are fsynced before its name appears, and the folder is fsynced after. A name that is found counts as durable only after
  * a sync of its folder by this very process: one that died may have made it and not come to sync it. Each fsync here is needed, and test/crash/power-loss
  * fails without it.
+ *
+ * A sync that failed is never merely repeated: Linux drops what it could not write, calls it clean, and the next sync succeeds with nothing done. So a
+ * name is made anew before its folder is synced again, here and where a name is found that may be an earlier failure's.
  */
 import { createHash, randomBytes } from "node:crypto";
 import * as files from "node:fs/promises";
@@ -18,9 +21,11 @@ const TEMPORARY_PREFIX = "~tmp-";
 export async function makeRoot(root: string): Promise<void> {
   const first = await files.mkdir(root, { recursive: true });
   for (let made = resolve(root); made !== dirname(made); made = dirname(made)) {
-    await syncPath(dirname(made)).catch((error: unknown) => {
+    await syncPath(dirname(made)).catch(async (error: unknown) => {
       // An operator's folder whose parent we may not read: then it was not us who made it.
-      if (first !== undefined || (error as NodeJS.ErrnoException).code !== "EACCES") throw storeFault(error, root);
+      if (first === undefined && (error as NodeJS.ErrnoException).code === "EACCES") return;
+      if (first !== undefined) await files.rmdir(root).catch(() => undefined); // the next start makes it anew
+      throw storeFault(error, root);
     });
     if (first === undefined || made === first) return;
   }
@@ -32,6 +37,10 @@ export class DiskStore implements Store {
   readonly #writing = new Map<StoreKey, Semaphore>();
   /** Folders that are there, durably, or on their way to it. */
   readonly #folders = new Map<string, Promise<void>>();
+  /** How many syncs of a folder have failed: each may have dropped what others had changed in it meanwhile. */
+  readonly #failedSyncs = new Map<string, number>();
+  /** Files with a content that may not last: the disk failed when it was replaced. Nobody is shown it before it is written again. */
+  readonly #unsettled = new Set<string>();
 
   constructor(root: string) {
     this.#root = resolve(root);
@@ -39,6 +48,7 @@ export class DiskStore implements Store {
 
   async get(key: StoreKey, bytesMax: number, signal?: AbortSignal): Promise<Stored | undefined> {
     checkAborted(signal);
+    await this.#settle(key, signal);
     const bytes = await this.#readIfThere(this.#path(key));
     if (bytes === undefined) return undefined;
     if (bytes.length > bytesMax) throw new Fault("wire/too-much", { key, bytes: bytes.length, bytesMax });
@@ -64,30 +74,17 @@ export class DiskStore implements Store {
 
   async size(key: StoreKey, signal?: AbortSignal): Promise<number | undefined> {
     checkAborted(signal);
-    try {
-      return (await files.stat(this.#path(key))).size;
-    } catch (error) {
-      if (isAbsent(error)) return undefined;
+    await this.#settle(key, signal);
+    return sizeOf(this.#path(key)).catch((error: unknown) => {
       throw storeFault(error, key);
-    }
+    });
   }
 
-  async putIfAbsent(key: StoreKey, bytes: Uint8Array, signal?: AbortSignal): Promise<StoreTag> {
-    checkAborted(signal);
-    const path = this.#path(key);
-    await this.#ensureFolder(dirname(path));
-    const temporary = await this.#writeTemporary(path, bytes);
-    try {
-      await files.link(temporary, path);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw storeFault(error, key);
-      await this.#settleFound(path);
-      throw new Fault("store/exists", { key });
-    } finally {
-      await files.unlink(temporary);
-    }
-    await syncPath(dirname(path));
-    return tagOf(bytes);
+  putIfAbsent(key: StoreKey, bytes: Uint8Array, signal?: AbortSignal): Promise<StoreTag> {
+    return this.#exclusively(key, signal, async () => {
+      await this.#putNew(key, bytes);
+      return tagOf(bytes);
+    });
   }
 
   putIfMatch(key: StoreKey, bytes: Uint8Array, tag: StoreTag | undefined, signal?: AbortSignal): Promise<StoreTag> {
@@ -104,16 +101,8 @@ export class DiskStore implements Store {
     await this.#exclusively(key, signal, () => this.#replace(this.#path(key), bytes));
   }
 
-  async publish(key: StoreKey, source: string, signal?: AbortSignal): Promise<void> {
-    checkAborted(signal);
-    const path = this.#path(key);
-    await this.#ensureFolder(dirname(path));
-    try {
-      await this.#linkOrCopy(source, path);
-      await syncPath(dirname(path));
-    } catch (error) {
-      throw storeFault(error, key);
-    }
+  publish(key: StoreKey, source: string, signal?: AbortSignal): Promise<void> {
+    return this.#exclusively(key, signal, () => this.#publishFile(this.#path(key), source));
   }
 
   async *list(prefix: StoreKey, signal?: AbortSignal): AsyncIterable<StoreEntry> {
@@ -174,16 +163,106 @@ export class DiskStore implements Store {
     }
   }
 
+  /** Throws "store/unknown-outcome" where the new content is in place and may not last; any other failure leaves the old one. */
   async #replace(path: string, bytes: Uint8Array): Promise<void> {
     await this.#ensureFolder(dirname(path));
     const temporary = await this.#writeTemporary(path, bytes);
-    await this.#rename(temporary, path);
-    await syncPath(dirname(path));
+    try {
+      const since = this.#failures(path);
+      await this.#rename(temporary, path);
+      await this.#syncFolderOf(path, since);
+    } catch (error) {
+      if (!(await this.#mayHold(path, bytes))) throw error;
+      await this.#replaceAgain(path, bytes);
+    }
+    this.#unsettled.delete(path);
   }
 
-  /** What is there counts for the caller as if it had put it, and the process that did may have died before its sync. */
+  /** Whether this is what is there now, or nobody can tell. */
+  async #mayHold(path: string, bytes: Uint8Array): Promise<boolean> {
+    const there = await this.#readIfThere(path).catch(() => bytes);
+    return there !== undefined && tagOf(there) === tagOf(bytes);
+  }
+
+  async #replaceAgain(path: string, bytes: Uint8Array): Promise<void> {
+    try {
+      const since = this.#failures(path);
+      await this.#rename(await this.#writeTemporary(path, bytes), path);
+      await this.#syncFolderOf(path, since);
+    } catch (error) {
+      this.#unsettled.add(path);
+      throw new Fault("store/unknown-outcome", { reason: reasonOf(error) }, error);
+    }
+  }
+
+  async #putNew(key: StoreKey, bytes: Uint8Array): Promise<void> {
+    const path = this.#path(key);
+    await this.#ensureFolder(dirname(path));
+    const temporary = await this.#writeTemporary(path, bytes);
+    const since = this.#failures(path);
+    try {
+      await files.link(temporary, path);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+      await this.#settleFound(path);
+      throw new Fault("store/exists", { key });
+    } finally {
+      await files.unlink(temporary).catch(() => undefined); // a name too many, which nobody reads
+    }
+    await this.#orForget(path, this.#syncFolderOf(path, since));
+  }
+
+  async #publishFile(path: string, source: string): Promise<void> {
+    await this.#ensureFolder(dirname(path));
+    const since = this.#failures(path);
+    if (!(await this.#linkOrCopy(source, path))) return this.#publishOver(path, source);
+    await this.#orForget(path, this.#syncFolderOf(path, since));
+  }
+
+  /** Where the sync of a new name fails it goes again, lest somebody take it for durable. */
+  async #orForget(path: string, sync: Promise<void>): Promise<void> {
+    try {
+      await sync;
+    } catch (error) {
+      await files.unlink(path).catch(() => this.#unsettled.add(path));
+      throw error;
+    }
+  }
+
+  /** Makes last what may not, before anybody is shown it. Throws "store/unsettled" as long as that cannot be done. */
+  async #settle(key: StoreKey, signal: AbortSignal | undefined): Promise<void> {
+    const path = this.#path(key);
+    if (!this.#unsettled.has(path)) return;
+    await this.#exclusively(key, signal, async () => {
+      if (!this.#unsettled.has(path)) return; // somebody was first
+      await this.#settleFound(path).catch((error: unknown) => {
+        throw new Fault("store/unsettled", { reason: reasonOf(error) }, error);
+      });
+      this.#unsettled.delete(path);
+    });
+  }
+
+  /** What is there counts for the caller as if it had put it. Whoever did may have died before its sync, or its sync may have failed. */
   async #settleFound(path: string): Promise<void> {
-    await syncPath(dirname(path));
+    const since = this.#failures(path);
+    await this.#copyAcross(path, path);
+    await this.#syncFolderOf(path, since);
+  }
+
+  #failures(path: string): number {
+    return this.#failedSyncs.get(dirname(path)) ?? 0;
+  }
+
+  /** Makes last what was changed in the folder of `path` since there were so many failures: one that came meanwhile may have dropped it. */
+  async #syncFolderOf(path: string, since: number): Promise<void> {
+    const folder = dirname(path);
+    try {
+      await syncPath(folder);
+    } catch (error) {
+      this.#failedSyncs.set(folder, this.#failures(path) + 1);
+      throw error;
+    }
+    if (this.#failures(path) !== since) throw new Fault("store/failed", { reason: "a sync of the folder failed meanwhile" });
   }
 
   async #rename(temporary: string, path: string): Promise<void> {
@@ -210,16 +289,27 @@ export class DiskStore implements Store {
     return temporary;
   }
 
-  async #linkOrCopy(source: string, path: string): Promise<void> {
+  /** False: something has this name, and nothing was done. */
+  async #linkOrCopy(source: string, path: string): Promise<boolean> {
     try {
       await files.link(source, path);
+      return true;
     } catch (error) {
-      const code = (error as NodeJS.ErrnoException).code;
-      if (code === "EXDEV") return this.#copyAcross(source, path);
-      if (code !== "EEXIST") throw error;
-      const [there, ours] = await Promise.all([files.stat(path), files.stat(source)]);
-      if (there.size !== ours.size) throw new Fault("store/conflict", { key: path, bytes: there.size, expected: ours.size });
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === "EEXIST" || (code === "EXDEV" && (await sizeOf(path)) !== undefined)) return false;
+      if (code !== "EXDEV") throw error;
+      await this.#copyAcross(source, path);
+      return true;
     }
+  }
+
+  /** In place of what an earlier attempt left, whose sync may have failed: a copy, because to rename a file to another name of its own does nothing. */
+  async #publishOver(path: string, source: string): Promise<void> {
+    const [there, ours] = await Promise.all([files.stat(path), files.stat(source)]);
+    if (there.size !== ours.size) throw new Fault("store/conflict", { bytes: there.size, expected: ours.size });
+    const since = this.#failures(path);
+    await this.#copyAcross(source, path);
+    await this.#syncFolderOf(path, since);
   }
 
   /** The incoming folder lies on another file system: copy, sync, and give it its name last. */
@@ -249,10 +339,12 @@ export class DiskStore implements Store {
 
   async #makeFolder(path: string): Promise<void> {
     await this.#ensureFolder(dirname(path));
+    const since = this.#failures(path);
     try {
       await files.mkdir(path, { recursive: true });
-      await syncPath(dirname(path));
+      await this.#syncFolderOf(path, since);
     } catch (error) {
+      await files.rmdir(path).catch(() => undefined); // it is made anew by who comes next; one that is in use stays
       throw storeFault(error, path);
     }
   }
@@ -286,6 +378,15 @@ async function syncPath(path: string): Promise<void> {
   }
 }
 
+async function sizeOf(path: string): Promise<number | undefined> {
+  try {
+    return (await files.stat(path)).size;
+  } catch (error) {
+    if (isAbsent(error)) return undefined;
+    throw error;
+  }
+}
+
 function tagOf(bytes: Uint8Array): StoreTag {
   return createHash("sha256").update(bytes).digest("hex");
 }
@@ -297,5 +398,12 @@ function isAbsent(error: unknown): boolean {
 
 function storeFault(error: unknown, key: string): Fault {
   const fault = asFault(error);
-  return fault.code === "base/internal" ? new Fault("store/failed", { key, reason: (error as Error).message }, error) : fault;
+  return fault.code === "base/internal" ? new Fault("store/failed", { key, reason: reasonOf(error) }, error) : fault;
+}
+
+/** "EIO in fsync": without the path, which is the server's own. */
+function reasonOf(error: unknown): string {
+  if (error instanceof Fault) return String(error.facts.reason ?? error.row.says);
+  const { code, syscall, message } = error as NodeJS.ErrnoException;
+  return code === undefined ? message : `${code}${syscall === undefined ? "" : ` in ${syscall}`}`;
 }

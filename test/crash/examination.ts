@@ -25,6 +25,8 @@ export interface Examination {
   readonly journal: readonly JournalRecord[];
   readonly pool: ThreadPool;
   readonly beyond?: Beyond;
+  /** Fewer fates at each moment: for histories about something else than single losses. */
+  readonly isBrief?: boolean;
   /** Called with each state that is good, numbered. */
   readonly onState?: (data: string, number: number) => Promise<void>;
 }
@@ -48,7 +50,7 @@ export function* moments(journal: readonly JournalRecord[], ignored: string | un
 }
 
 /** Fates of what is not synced: all alike, each one alone against all others, and by chance. */
-function fatesAt(disk: LossyDisk, random: () => number): Fates[] {
+function fatesAt(disk: LossyDisk, random: () => number, isBrief: boolean): Fates[] {
   const uniform = (fate: Fate): Fates => () => fate;
   const dirty = disk.dirty(({ label }) => !label.includes("/incoming/") && !label.includes("/cache"));
   const alone = dirty.flatMap((one): Fates[] => [(node) => (node === one ? "kept" : "lost"), (node) => (node === one ? "lost" : "kept")]);
@@ -59,7 +61,7 @@ function fatesAt(disk: LossyDisk, random: () => number): Fates[] {
     chosen.set(node, fate);
     return fate;
   };
-  return [uniform("lost"), uniform("kept"), uniform("zeros"), ...alone, byChance];
+  return isBrief ? [uniform("lost"), uniform("kept"), byChance] : [uniform("lost"), uniform("kept"), uniform("zeros"), ...alone, byChance];
 }
 
 export function chance(seed: number): () => number {
@@ -67,15 +69,15 @@ export function chance(seed: number): () => number {
   return () => random.below(2 ** 30) / 2 ** 30;
 }
 
-export async function examineAll({ history, journal, pool, beyond, onState }: Examination, seed: number): Promise<Examined> {
+export async function examineAll({ history, journal, pool, beyond, onState, isBrief }: Examination, seed: number): Promise<Examined> {
   const random = chance(seed);
   const seen = new Set<string>();
   const problems: string[] = [];
   for (const { disk, acknowledged, at } of moments(journal, undefined)) {
-    for (const [index, fates] of fatesAt(disk, random).entries()) {
+    for (const [index, fates] of fatesAt(disk, random, isBrief ?? false).entries()) {
       const folder = join(history.folder, "crashed");
       disk.crash("data", folder, fates, random);
-      const state = `${await digest(folder)} ${acknowledged.refs.size} ${[...acknowledged.refs.values()].join()} ${acknowledged.lfs.size}`;
+      const state = `${await digest(folder)} ${acknowledged.refs.size} ${[...acknowledged.refs.values()].join()} ${[...acknowledged.refusals.values()].join()} ${acknowledged.lfs.size}`;
       if (!seen.has(state)) {
         const found = await history.problems(folder, acknowledged, pool, beyond);
         problems.push(...found.map((problem) => `record ${at}, fate ${index}: ${problem}`));

@@ -1,6 +1,6 @@
 /** Pushes to a recorded lakepack, and what a disk may show of them at any moment: every `ok` that was said, nothing that nobody pushed. */
 import { createHash, randomBytes } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -22,13 +22,17 @@ const { signal } = new AbortController();
 interface Attempt {
   /** Undefined: deleted. */
   readonly oid: string | undefined;
-  /** The client was told that it failed; it may have landed all the same. */
+  /** The client was not told that it is done; it may have landed all the same. */
   failed: boolean;
+  /** The client was told that it is not done, in words that leave no doubt: from then on it must not be shown. */
+  refused: boolean;
 }
 
 /** What was said to be done before some moment: how many `ok` of each ref ("ns/name refs/heads/main"), and which LFS objects. */
 export interface Acknowledged {
   readonly refs: ReadonlyMap<string, number>;
+  /** How many refusals of each ref. */
+  readonly refusals: ReadonlyMap<string, number>;
   readonly lfs: ReadonlySet<string>;
 }
 
@@ -72,8 +76,14 @@ export class History {
     this.server = await startLakepack(this.#t, { data: this.data, env });
   }
 
-  order(order: Order): Promise<void> {
-    return writeFile(join(this.folder, "order"), JSON.stringify(order));
+  async order(order: Order): Promise<void> {
+    await rm(join(this.folder, "order.count"), { force: true });
+    await writeFile(join(this.folder, "order"), JSON.stringify(order));
+  }
+
+  /** How many operations have come by an order that lets some through. */
+  get counted(): number {
+    return existsSync(join(this.folder, "order.count")) ? statSync(join(this.folder, "order.count")).size : 0;
   }
 
   get isOrderOpen(): boolean {
@@ -87,14 +97,18 @@ export class History {
   /** Pushes with stock git; `refs`: full name → id, undefined deletes. What git said. */
   async push(work: string, repository: string, refs: Readonly<Record<string, string | undefined>>): Promise<string> {
     const attempts = Object.entries(refs).map(([name, oid]) => {
-      const attempt: Attempt = { oid, failed: false };
+      const attempt: Attempt = { oid, failed: false, refused: false };
       const key = `${repository} ${name}`;
       this.#attempts.set(key, [...(this.#attempts.get(key) ?? []), attempt]);
       return { name, attempt };
     });
     const specs = Object.entries(refs).map(([name, oid]) => `${oid ?? ""}:${name}`);
     const run = await tryGit(["push", "--porcelain", `${this.server.url}/${repository}.git`, ...specs], { cwd: work });
-    for (const { name, attempt } of attempts) attempt.failed = !new RegExp(`^[ *+=-]\t[^\n]*:${name}\t`, "m").test(run.stdout);
+    for (const { name, attempt } of attempts) {
+      attempt.failed = !new RegExp(`^[ *+=-]\t[^\n]*:${name}\t`, "m").test(run.stdout);
+      const no = new RegExp(`^!\t[^\n]*:${name}\t\\[remote rejected\\] \\(([^\n]*)\\)$`, "m").exec(run.stdout);
+      attempt.refused = no !== null && !no[1]?.includes("outcome unknown");
+    }
     return `${run.stdout}${run.stderr}`;
   }
 
@@ -158,14 +172,14 @@ export class History {
     return [...found, ...shown];
   }
 
-  async #wrongRefs(store: DiskStore, repository: string, { refs: oks }: Acknowledged): Promise<string[]> {
+  async #wrongRefs(store: DiskStore, repository: string, { refs: oks, refusals }: Acknowledged): Promise<string[]> {
     const prefix = `repos/${repository}`;
     const shown = new Map((await new ManifestRefs(new ManifestStore(store, prefix, "refs/heads/main"), store, prefix).read(signal)).refs.map(({ name, oid }) => [name, oid]));
     const wrong: string[] = [];
     for (const [key, attempts] of this.#attempts) {
       const [of, name = ""] = key.split(" ");
       if (of !== repository) continue;
-      const allowed = possible(attempts, oks.get(key) ?? 0);
+      const allowed = possible(attempts, oks.get(key) ?? 0, refusals.get(key) ?? 0);
       if (!allowed.includes(shown.get(name))) wrong.push(`${key} is ${shown.get(name)}, not ${allowed.join(" or ")}`);
       shown.delete(name);
     }
@@ -173,8 +187,10 @@ export class History {
   }
 }
 
-/** Values a ref may have when so many `ok` were said: that of the last one, or of what was tried after it. */
-function possible(attempts: readonly Attempt[], oks: number): (string | undefined)[] {
+/** Values a ref may have when so many `ok` and refusals were said: that of the last `ok`, or of what was tried after it and not refused. */
+function possible(all: readonly Attempt[], oks: number, refusals: number): (string | undefined)[] {
+  const refused = new Set(all.filter((attempt) => attempt.refused).slice(0, refusals));
+  const attempts = all.filter((attempt) => !refused.has(attempt));
   const done = attempts.findIndex((attempt, at) => !attempt.failed && attempts.slice(0, at + 1).filter(({ failed }) => !failed).length === oks);
   const before = oks === 0 ? undefined : attempts[done]?.oid;
   const after = attempts.slice(oks === 0 ? 0 : done + 1);
@@ -185,6 +201,7 @@ function possible(attempts: readonly Attempt[], oks: number): (string | undefine
 /** Follows the answers in a journal. */
 export class Acknowledgements implements Acknowledged {
   readonly refs = new Map<string, number>();
+  readonly refusals = new Map<string, number>();
   readonly lfs = new Set<string>();
 
   /** Whether this record acknowledges something. */
@@ -194,7 +211,9 @@ export class Acknowledgements implements Acknowledged {
     if (pushed !== undefined) {
       const oks = [...record.bytes.toString("latin1").matchAll(/[0-9a-f]{4}ok (refs\/[^\n]+)\n/g)].map(([, name]) => `${pushed} ${name}`);
       for (const key of oks) this.refs.set(key, (this.refs.get(key) ?? 0) + 1);
-      return oks.length > 0;
+      const nos = [...record.bytes.toString("latin1").matchAll(/[0-9a-f]{4}ng (refs\/[^ \n]+) ([^\n]*)\n/g)].filter(([, , reason]) => !reason?.includes("outcome unknown"));
+      for (const [, name] of nos) this.refusals.set(`${pushed} ${name}`, (this.refusals.get(`${pushed} ${name}`) ?? 0) + 1);
+      return oks.length + nos.length > 0;
     }
     const uploaded = /^\/([^?]+)\.git\/info\/lfs\/objects\/([0-9a-f]{64})\//.exec(record.url);
     if (record.method !== "PUT" || uploaded === null || record.status !== 200) return false;

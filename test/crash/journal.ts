@@ -13,6 +13,8 @@ export type Head =
   /** Begun at this place, done at that of "synced". */
   | { readonly op: "sync"; readonly id: string; readonly number: string; readonly site: string }
   | { readonly op: "synced"; readonly number: string }
+  /** A sync that failed: Linux takes what it could not write for clean from here on. */
+  | { readonly op: "unsynced"; readonly id: string }
   | { readonly op: "answer"; readonly method: string; readonly url: string; readonly status: number; readonly last: boolean };
 
 export type JournalRecord = Head & { readonly bytes: Buffer };
@@ -23,8 +25,12 @@ export interface Order {
   readonly act: "ENOSPC" | "EIO" | "EXDEV" | "die";
   /** Part of the name of the function that makes the change; undefined: any. */
   readonly site?: string;
-  /** "open", "write", "sync", "mkdir", "link", "rename", "copy", "remove"; undefined: all. */
+  /** "open", "write", "sync", "mkdir", "link", "rename", "copy", "remove", "read", "look" (stat, readdir); undefined: all. */
   readonly kinds?: readonly string[];
+  /** Part of the path that is changed; undefined: any. */
+  readonly place?: string;
+  /** So many that fit are let through first, counted by the bytes of a file beside the orders. */
+  readonly skip?: number;
   /** The first time only; the order is removed then. */
   readonly once: boolean;
 }

@@ -1,6 +1,7 @@
 /**
  * A disk as POSIX promises it and no more: what was not synced may be gone after a crash, each piece by itself. A file's bytes last once the file
- * was synced after they were written, a name once its folder was synced after it was made.
+ * was synced after they were written, a name once its folder was synced after it was made. A sync that fails loses what it should have written, though it is
+ * still shown: no later sync writes that.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
@@ -21,6 +22,8 @@ interface Pending<T> {
 
 export class FileNode {
   readonly label: string;
+  /** What is read now, whether or not it will last. */
+  shown: Buffer = Buffer.alloc(0);
   durable: Buffer = Buffer.alloc(0);
   pending: Pending<Write>[] = [];
 
@@ -28,23 +31,39 @@ export class FileNode {
     this.label = label;
   }
 
-  content(kept: readonly Write[] = this.pending.map(({ change }) => change)): Buffer {
-    return kept.reduce<Buffer>((bytes, { at, bytes: piece }) => {
-      const grown = Buffer.alloc(Math.max(bytes.length, at + piece.length));
-      bytes.copy(grown);
-      piece.copy(grown, at);
-      return grown;
-    }, this.durable);
+  add(seq: number, change: Write): void {
+    this.pending.push({ seq, change });
+    this.shown = written(this.shown, [change]);
+  }
+
+  /** What a crash leaves that keeps these writes. */
+  content(kept: readonly Write[]): Buffer {
+    return written(this.durable, kept);
   }
 
   settle(before: number): void {
     this.durable = this.content(this.pending.filter(({ seq }) => seq < before).map(({ change }) => change));
     this.pending = this.pending.filter(({ seq }) => seq >= before);
   }
+
+  drop(): void {
+    this.pending = [];
+  }
+}
+
+function written(start: Buffer, writes: readonly Write[]): Buffer {
+  return writes.reduce<Buffer>((bytes, { at, bytes: piece }) => {
+    const grown = Buffer.alloc(Math.max(bytes.length, at + piece.length));
+    bytes.copy(grown);
+    piece.copy(grown, at);
+    return grown;
+  }, start);
 }
 
 export class FolderNode {
   readonly label: string;
+  /** What is listed now, whether or not it will last. */
+  readonly shown = new Map<string, Node>();
   durable = new Map<string, Node>();
   pending: Pending<NameChange>[] = [];
 
@@ -52,12 +71,15 @@ export class FolderNode {
     this.label = label;
   }
 
-  entries(kept: readonly NameChange[] = this.pending.map(({ change }) => change)): Map<string, Node> {
+  add(seq: number, change: NameChange): void {
+    this.pending.push({ seq, change });
+    applyTo(this.shown, change);
+  }
+
+  /** What a crash leaves that keeps these changes. */
+  entries(kept: readonly NameChange[]): Map<string, Node> {
     const names = new Map(this.durable);
-    for (const { set, drop } of kept) {
-      if (drop !== undefined) names.delete(drop);
-      if (set !== undefined) names.set(...set);
-    }
+    for (const change of kept) applyTo(names, change);
     return names;
   }
 
@@ -65,6 +87,15 @@ export class FolderNode {
     this.durable = this.entries(this.pending.filter(({ seq }) => seq < before).map(({ change }) => change));
     this.pending = this.pending.filter(({ seq }) => seq >= before);
   }
+
+  drop(): void {
+    this.pending = [];
+  }
+}
+
+function applyTo(names: Map<string, Node>, { set, drop }: NameChange): void {
+  if (drop !== undefined) names.delete(drop);
+  if (set !== undefined) names.set(...set);
 }
 
 type Node = FileNode | FolderNode;
@@ -96,6 +127,7 @@ export class LossyDisk {
     else if (record.op === "open") this.#openFile(record);
     else if (record.op === "write") this.#write(record.id, record.at, record.bytes);
     else if (record.op === "sync") this.#beginSync(record);
+    else if (record.op === "unsynced") this.#open.get(record.id)?.node.drop();
     else if (record.op === "synced") this.#endSync(record.number);
     else if (record.op === "remove") this.#change(record.path, { drop: basename(record.path) });
     else if (record.op === "link") this.#change(record.to, { set: [basename(record.to), this.#need(record.path)] });
@@ -108,7 +140,7 @@ export class LossyDisk {
     const found = new Set<Node>();
     const visit = (node: Node): void => {
       if (node.pending.length > 0 && below(node)) found.add(node);
-      if (node instanceof FolderNode) for (const child of node.entries().values()) visit(child);
+      if (node instanceof FolderNode) for (const child of node.shown.values()) visit(child);
     };
     visit(this.#root);
     return [...found];
@@ -125,7 +157,7 @@ export class LossyDisk {
 
   #find(path: string): Node | undefined {
     let node: Node | undefined = this.#root;
-    for (const name of path === "" ? [] : path.split("/")) node = node instanceof FolderNode ? node.entries().get(name) : undefined;
+    for (const name of path === "" ? [] : path.split("/")) node = node instanceof FolderNode ? node.shown.get(name) : undefined;
     return node;
   }
 
@@ -138,8 +170,8 @@ export class LossyDisk {
   #change(path: string, change: NameChange): void {
     const folder = this.#need(parentOf(path));
     if (!(folder instanceof FolderNode)) throw new Error(`${path}: not in a folder`);
-    if (change.drop !== undefined && change.set === undefined && !folder.entries().has(change.drop)) return;
-    folder.pending.push({ seq: this.#seq, change });
+    if (change.drop !== undefined && change.set === undefined && !folder.shown.has(change.drop)) return;
+    folder.add(this.#seq, change);
   }
 
   #makeFolders(path: string): void {
@@ -155,7 +187,7 @@ export class LossyDisk {
       if (flags !== "r") this.#change(path, { set: [basename(path), node] });
     }
     // Files that are truncated are not published again; what counts is that they start empty.
-    if (flags.startsWith("w") && node instanceof FileNode && node.content().length > 0) {
+    if (flags.startsWith("w") && node instanceof FileNode && node.shown.length > 0) {
       node = new FileNode(path);
       this.#change(path, { set: [basename(path), node] });
     }
@@ -167,14 +199,14 @@ export class LossyDisk {
     if (!(file?.node instanceof FileNode)) throw new Error("a write to what is not open");
     const position = at < 0 ? file.position : at;
     if (at < 0) file.position += bytes.length;
-    file.node.pending.push({ seq: this.#seq, change: { at: position, bytes } });
+    file.node.add(this.#seq, { at: position, bytes });
   }
 
   #copy(from: string, to: string): void {
     const source = this.#need(from);
     if (!(source instanceof FileNode)) throw new Error(`${from}: not a file`);
     const copied = new FileNode(to);
-    copied.pending.push({ seq: this.#seq, change: { at: 0, bytes: source.content() } });
+    copied.add(this.#seq, { at: 0, bytes: source.shown });
     this.#change(to, { set: [basename(to), copied] });
   }
 
@@ -215,7 +247,7 @@ function parentOf(path: string): string {
 
 function surviving(folder: FolderNode, fates: Fates, random: () => number): Map<string, Node> {
   const fate = folder.pending.length === 0 ? "kept" : fates(folder);
-  if (fate === "kept") return folder.entries();
+  if (fate === "kept") return folder.entries(folder.pending.map(({ change }) => change));
   if (fate !== "some") return folder.entries([]);
   return folder.entries(folder.pending.filter(() => random() < 0.5).map(({ change }) => change));
 }
@@ -224,7 +256,7 @@ const SECTOR_BYTES = 512;
 
 function survivingBytes(file: FileNode, fates: Fates, random: () => number): Buffer {
   const fate = file.pending.length === 0 ? "kept" : fates(file);
-  if (fate === "kept") return file.content();
+  if (fate === "kept") return file.content(file.pending.map(({ change }) => change));
   if (fate === "lost") return file.durable;
   if (fate === "zeros") return file.content([...file.pending.map(({ change }) => ({ at: change.at, bytes: Buffer.alloc(change.bytes.length) }))]);
   const torn = ({ at, bytes }: Write): Write => ({ at, bytes: bytes.subarray(0, Math.floor((random() * bytes.length) / SECTOR_BYTES) * SECTOR_BYTES) });

@@ -18,7 +18,7 @@ import { encodeRecord, type Head, type Order } from "./journal.js";
 
 const root = process.env["CRASH_ROOT"] ?? "";
 const orders = process.env["CRASH_ORDERS"] ?? "";
-const { writeSync, readFileSync, unlinkSync, openSync } = fs;
+const { writeSync, readFileSync, unlinkSync, openSync, closeSync: closeFile, fstatSync } = fs;
 const journal = openSync(process.env["CRASH_JOURNAL"] ?? "", "a");
 Error.stackTraceLimit = 40;
 
@@ -37,7 +37,7 @@ function placeOf(path: unknown): string | undefined {
 }
 
 /** Functions of the product that only pass a call on. */
-const PASSING = new Set(["syncPath", "syncFile", "writeExactly", "writeAll", "DiskStore.#writing"]);
+const PASSING = new Set(["syncPath", "syncFile", "writeExactly", "writeAll", "DiskStore.#writing", "#syncFolderOf", "#orForget"]);
 
 /** The function of the product that makes this call. */
 function siteOf(): string {
@@ -49,7 +49,7 @@ function siteOf(): string {
 }
 
 /** What shall happen at this site in place of the change: an error, the end of the process, or nothing. */
-function obey(kind: string, site: string): void {
+function obey(kind: string, site: string, place: string | undefined): void {
   let order: Order;
   try {
     order = JSON.parse(readFileSync(orders, "utf8")) as Order;
@@ -58,6 +58,8 @@ function obey(kind: string, site: string): void {
   }
   if (order.kinds !== undefined && !order.kinds.includes(kind)) return;
   if (order.site !== undefined && !site.includes(order.site)) return;
+  if (order.place !== undefined && place?.includes(order.place) !== true) return;
+  if (order.skip !== undefined && counted() !== order.skip + 1) return;
   if (order.once) {
     try {
       unlinkSync(orders);
@@ -69,19 +71,30 @@ function obey(kind: string, site: string): void {
   throw Object.assign(new Error(`${order.act}: ordered by the test`), { code: order.act });
 }
 
+/** How many changes have come by since the order was given, this one with them, in all threads. */
+function counted(): number {
+  const counter = openSync(`${orders}.count`, "a");
+  try {
+    writeSync(counter, ".");
+    return fstatSync(counter).size;
+  } finally {
+    closeFile(counter);
+  }
+}
+
 type Call = (...args: never[]) => unknown;
 type Change = (result: unknown, args: readonly unknown[]) => void;
 
 /** `change` is called once the call has succeeded. `places`: arguments that are paths; a call with none of them below the root is let through. */
 function watched(kind: string, places: number, call: Call, change: Change): Call {
   return function (this: unknown, ...args: never[]) {
-    const inside = args.slice(0, places).some((path) => placeOf(path) !== undefined);
-    if (!inside) return call.apply(this, args);
+    const inside = args.slice(0, places).map(placeOf).find((place) => place !== undefined);
+    if (inside === undefined) return call.apply(this, args);
     const told = (result: unknown) => {
       change(result, args);
       return result;
     };
-    const failing = attempt(() => obey(kind, siteOf()));
+    const failing = attempt(() => obey(kind, siteOf(), inside));
     const result = failing === undefined ? call.apply(this, args) : undefined;
     if (failing !== undefined) {
       if (isPromising(call)) return Promise.reject(failing);
@@ -110,14 +123,15 @@ const CHANGES: Readonly<Record<string, { readonly places: number; readonly chang
   link: { places: 2, change: (_, [from, to]) => record({ op: "link", path: placeOf(from) ?? "", to: placeOf(to) ?? "" }) },
   copyFile: { places: 2, change: (_, [from, to]) => record({ op: "copy", path: placeOf(from) ?? "", to: placeOf(to) ?? "" }) },
   unlink: { places: 1, change: (_, [path]) => record({ op: "remove", path: placeOf(path) ?? "" }) },
+  rmdir: { places: 1, change: (_, [path]) => record({ op: "remove", path: placeOf(path) ?? "" }) },
   rm: { places: 1, change: (_, [path]) => record({ op: "remove", path: placeOf(path) ?? "" }) },
 };
-const REFUSED = ["writeFile", "appendFile", "truncate", "symlink", "cp", "mkdtemp", "rmdir"];
+const REFUSED = ["writeFile", "appendFile", "truncate", "symlink", "cp", "mkdtemp"];
 
 const plain = fs as unknown as Record<string, Call>;
 const later = fs.promises as unknown as Record<string, Call>;
 for (const [name, { places, change }] of Object.entries(CHANGES)) {
-  const kind = name === "unlink" || name === "rm" ? "remove" : name === "copyFile" ? "copy" : name;
+  const kind = name === "unlink" || name === "rm" || name === "rmdir" ? "remove" : name === "copyFile" ? "copy" : name;
   later[name] = watched(kind, places, later[name] as Call, change);
   plain[`${name}Sync`] = watched(kind, places, plain[`${name}Sync`] as Call, change);
 }
@@ -129,13 +143,23 @@ for (const name of REFUSED) {
   plain[`${name}Sync`] = watched(name, 1, plain[`${name}Sync`] as Call, refuse);
 }
 
+// Looks: nothing of them is recorded, but they may be made to fail.
+const LOOKS: Readonly<Record<string, string>> = { readFile: "read", stat: "look", lstat: "look", readdir: "look" };
+for (const [name, kind] of Object.entries(LOOKS)) {
+  later[name] = watched(kind, 1, later[name] as Call, () => undefined);
+  plain[`${name}Sync`] = watched(kind, 1, plain[`${name}Sync`] as Call, () => undefined);
+}
+
 // Open files ---------------------------------------------------------------------------------------------------------
 /** Recorded ones of this thread, by descriptor. */
 const files = new Map<number, string>();
+/** Where those are. */
+const paths = new Map<string, string>();
 
 function opened(file: number, path: unknown, flags: unknown): void {
   const id = nextId();
   files.set(file, id);
+  paths.set(id, placeOf(path) ?? "");
   record({ op: "open", id, path: placeOf(path) ?? "", flags: typeof flags === "string" ? flags : "r" });
 }
 
@@ -160,7 +184,12 @@ function onFile(kind: string, idOf: (self: unknown, args: readonly unknown[]) =>
     const id = idOf(this, args);
     if (id === undefined) return call.apply(this, args);
     const site = siteOf();
-    obey(kind, site);
+    try {
+      obey(kind, site, paths.get(id));
+    } catch (error) {
+      if (kind === "sync") record({ op: "unsynced", id });
+      throw error;
+    }
     const number = nextId();
     if (kind === "sync") record({ op: "sync", id, number, site });
     const told = (result: unknown) => {
@@ -182,6 +211,7 @@ plain["writevSync"] = onFile("write", byDescriptor, plain["writevSync"] as Call,
   wrote(id, { bytes: Buffer.concat(pieces as Uint8Array[]), at: typeof position === "number" ? position : -1 }),
 );
 for (const name of ["fsyncSync", "fdatasyncSync"]) plain[name] = onFile("sync", byDescriptor, plain[name] as Call, nothing);
+for (const name of ["readSync", "readvSync"]) plain[name] = onFile("read", byDescriptor, plain[name] as Call, nothing);
 const closeSync = plain["closeSync"] as Call;
 plain["closeSync"] = ((file: number) => {
   files.delete(file);
@@ -197,6 +227,7 @@ const asynchronous = (call: Call): Call =>
   };
 handles["write"] = asynchronous(onFile("write", ofHandle, handles["write"] as Call, (id, result, args) => wrote(id, piece(args, (result as { bytesWritten: number }).bytesWritten))));
 handles["writeFile"] = asynchronous(onFile("write", ofHandle, handles["writeFile"] as Call, (id, _, [data]) => wrote(id, { bytes: typeof data === "string" ? Buffer.from(data) : (data as Uint8Array), at: -1 })));
+for (const name of ["read", "readv"]) handles[name] = asynchronous(onFile("read", ofHandle, handles[name] as Call, nothing));
 for (const name of ["sync", "datasync"]) handles[name] = asynchronous(onFile("sync", ofHandle, handles[name] as Call, nothing));
 const closeHandle = handles["close"] as Call;
 handles["close"] = function (this: unknown) {
