@@ -109,6 +109,14 @@ export const FAULTS = {
     says: "reading lakeFS takes longer and goes on; try again",
     text: ({ commit, objects }) => `reading lakeFS commit ${commit}, ${grouped(objects)} objects; try again`,
   },
+  "lakefs/remapped": {
+    http: 500,
+    retry: false,
+    says: "the mapping of this lakeFS repository is another one than this server has read it by",
+    text: ({ repository, before, now }) =>
+      `the mapping of the lakeFS repository ${String(repository)} is another one than this server has read it by (before: ${String(before)}, now: ${String(now)}): the same commits would get other ids. ` +
+      "If the new one is meant, remove the repository's folder in the store while the server is stopped",
+  },
   "lakefs/unset": { http: 409, retry: false, says: "no lakeFS is set here (setting lakefs_endpoint)" },
   "lakefs/unknown-outcome": { http: 502, retry: true, says: "lakeFS stopped answering while the push was landing; fetch to see whether it has" },
   "lakefs/unmappable": { http: 422, retry: false, says: "this cannot exist on the other side" },

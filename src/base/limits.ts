@@ -215,6 +215,14 @@ export const LIMITS = {
   lakefsContentsMax: 100_000,
   /** A content above this goes through a file; `lakefsReadsMax` of those below are held in memory at once. */
   lakefsHeldBytesMax: 2 * MIB,
+  /** Milliseconds until a commit that lakeFS does not find in any way is looked for again. */
+  lakefsLostLookMs: 30_000,
+  /** Commits of a repository that lakeFS does not find by their ids, and how they are reached: a handful of cherry-picks in ten minutes. */
+  lakefsLostMax: 1_000,
+  /** Branches whose logs are searched for such a commit: a call each. */
+  lakefsLostBranchesMax: 32,
+  /** Steps of an expression that leads to one: cherry-picks of commits in a row. */
+  lakefsLostStepsMax: 64,
   /** Commits of one synthesis task: some seconds of work, after which what is done is durable. */
   lakefsBatchCommits: 200,
   /** Commits of one page of a log: with raw commits of 16 KB each still within `lakefsReplyBytesMax`. */

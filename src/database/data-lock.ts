@@ -14,7 +14,8 @@ export interface DataLock {
 export function lockDataFolder(data: string): DataLock {
   const database = new Database(join(data, "lock"));
   try {
-    database.exec("PRAGMA busy_timeout = 0; PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE");
+    // Of several that start at once each may find another half way to the lock: who waits a little lets one of them have it.
+    database.exec("PRAGMA busy_timeout = 200; PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE");
   } catch (error) {
     database.close();
     throw new Fault("store/locked", { data, reason: (error as Error).message }, error);

@@ -18,6 +18,7 @@ export async function bringContents(request: ContentsRequest, kernels: Kernels):
   const abort = watchedSignal(request.control);
   const output = new ObjectOutput(request.path, new ObjectReader(request.packs, kernels, threadReaderCaches()), threadTreeCache());
   const client = new LakefsClient(request.access);
+  client.lost.know(request.repository, request.ways);
   const memory = new HashMemory(request.port as MessagePort);
   const source = { client, repository: request.repository, signal: abort.signal, pagesOnly: false };
   try {

@@ -4,6 +4,7 @@
  */
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
+import { asMade, LostCommits } from "./lost-commits.js";
 import { type HttpOptions, type LakefsAccess, LakefsHttp, type OnCall, pathOf } from "./http.js";
 import type {
   LakefsCommit,
@@ -41,9 +42,12 @@ export interface StreamedUpload {
 
 export class LakefsClient {
   readonly http: LakefsHttp;
+  /** Commits that lakeFS does not find by their ids for a while. */
+  readonly lost: LostCommits;
 
   constructor(access: LakefsAccess, onCall?: OnCall, options?: HttpOptions) {
     this.http = new LakefsHttp(access, onCall, options);
+    this.lost = new LostCommits(this);
   }
 
   config(signal: AbortSignal): Promise<LakefsConfig> {
@@ -80,7 +84,9 @@ export class LakefsClient {
   /** An atomic test-and-set: "lakefs/conflict" where the branch exists. `source`: any ref expression. */
   createBranch(repository: string, json: { name: string; source: string; hidden?: boolean }, signal: AbortSignal): Promise<void> {
     const path = `/repositories${pathOf(repository)}/branches`;
-    return this.http.done({ name: "createBranch", method: "POST", path, json, repeatable: false, signal });
+    const make = ([source = json.source]: readonly string[]) =>
+      this.http.done({ name: "createBranch", method: "POST", path, json: { ...json, source }, repeatable: false, signal });
+    return this.#reading(repository, [json.source], signal, make);
   }
 
   /** Absent is success. No expected head can be given. */
@@ -126,13 +132,24 @@ export class LakefsClient {
 
   // commits ----------------------------------------------------------------------------------------------------------
 
-  getCommit(repository: string, id: string, signal: AbortSignal): Promise<LakefsCommit> {
-    return this.http.json({ name: "getCommit", method: "GET", path: `/repositories${pathOf(repository)}/commits${pathOf(id)}`, repeatable: true, signal });
+  async getCommit(repository: string, id: string, signal: AbortSignal): Promise<LakefsCommit> {
+    return asMade(await this.#reading(repository, [id], signal, ([ref = id]) => this.commitAt(repository, ref, signal)));
+  }
+
+  /** As `getCommit`, by just this name, with whatever lakeFS shows. */
+  commitAt(repository: string, ref: string, signal: AbortSignal): Promise<LakefsCommit> {
+    return this.http.json({ name: "getCommit", method: "GET", path: `/repositories${pathOf(repository)}/commits${pathOf(ref)}`, repeatable: true, signal });
   }
 
   /** One page of history from `id`, ordered by date (not topologically); `id` itself comes first. A missing parent makes it "lakefs/missing". */
   async log(repository: string, id: string, amount: number, signal: AbortSignal): Promise<LakefsPage<LakefsCommit>> {
-    const path = `/repositories${pathOf(repository)}/refs${pathOf(id)}/commits`;
+    const page = await this.#reading(repository, [id], signal, ([ref = id]) => this.logAt(repository, ref, amount, signal));
+    return { ...page, results: page.results.map(asMade) };
+  }
+
+  /** As `log`, by just this name, with whatever lakeFS shows. */
+  logAt(repository: string, ref: string, amount: number, signal: AbortSignal): Promise<LakefsPage<LakefsCommit>> {
+    const path = `/repositories${pathOf(repository)}/refs${pathOf(ref)}/commits`;
     return this.http.json({ name: "log", method: "GET", path, query: { amount }, repeatable: true, signal });
   }
 
@@ -163,9 +180,10 @@ export class LakefsClient {
 
   /** One page of the objects at a commit, ordered bytewise by path; `after`: exclusive. */
   listObjects(repository: string, commit: string, after: string, signal: AbortSignal): Promise<LakefsPage<LakefsObject>> {
-    const path = `/repositories${pathOf(repository)}/refs${pathOf(commit)}/objects/ls`;
     const query = { after, amount: LIMITS.lakefsPageMax, presign: false };
-    return this.http.json({ name: "listObjects", method: "GET", path, query, repeatable: true, signal });
+    return this.#reading(repository, [commit], signal, ([ref = commit]) =>
+      this.http.json({ name: "listObjects", method: "GET", path: `${objectPath(repository, ref)}/ls`, query, repeatable: true, signal }),
+    );
   }
 
   /**
@@ -173,32 +191,39 @@ export class LakefsClient {
    * lakeFS signs them at 0.06 ms each; where it cannot the call fails.
    */
   listPresigned(repository: string, commit: string, after: string, amount: number, signal: AbortSignal): Promise<LakefsPage<LakefsObject>> {
-    const path = `/repositories${pathOf(repository)}/refs${pathOf(commit)}/objects/ls`;
     const query = { after, amount, presign: true, user_metadata: false };
-    return this.http.json({ name: "listPresigned", method: "GET", path, query, repeatable: true, signal });
+    return this.#reading(repository, [commit], signal, ([ref = commit]) =>
+      this.http.json({ name: "listPresigned", method: "GET", path: `${objectPath(repository, ref)}/ls`, query, repeatable: true, signal }),
+    );
   }
 
   statObject(repository: string, commit: string, object: string, signal: AbortSignal): Promise<LakefsObject> {
-    const path = `/repositories${pathOf(repository)}/refs${pathOf(commit)}/objects/stat`;
-    return this.http.json({ name: "statObject", method: "GET", path, query: { path: object, presign: false }, repeatable: true, signal });
+    return this.#reading(repository, [commit], signal, ([ref = commit]) =>
+      this.http.json({ name: "statObject", method: "GET", path: `${objectPath(repository, ref)}/stat`, query: { path: object, presign: false }, repeatable: true, signal }),
+    );
   }
 
   /** Whole content of at most `bytesMax`. "lakefs/gone": listed, but its data is not there. */
   readObject(repository: string, commit: string, object: string, bytesMax: number, signal: AbortSignal): Promise<Uint8Array> {
-    const path = objectPath(repository, commit);
-    return this.http.bytes({ name: "readObject", method: "GET", path, query: { path: object }, repeatable: true, signal }, bytesMax);
+    return this.#reading(repository, [commit], signal, ([ref = commit]) =>
+      this.http.bytes({ name: "readObject", method: "GET", path: objectPath(repository, ref), query: { path: object }, repeatable: true, signal }, bytesMax),
+    );
   }
 
   /** Content as it arrives, from `range` ("bytes=0-99") if given. */
   streamObject(repository: string, commit: string, object: string, range: string | undefined, signal: AbortSignal): ReturnType<LakefsHttp["stream"]> {
     const headers = range === undefined ? {} : { range };
-    return this.http.stream({ name: "streamObject", method: "GET", path: objectPath(repository, commit), query: { path: object }, headers, repeatable: true, signal });
+    return this.#reading(repository, [commit], signal, ([ref = commit]) =>
+      this.http.stream({ name: "streamObject", method: "GET", path: objectPath(repository, ref), query: { path: object }, headers, repeatable: true, signal }),
+    );
   }
 
   /** An address of the block store where the content can be read for some minutes. "lakefs/bad-request": it has none to give. */
   presignObject(repository: string, commit: string, object: string, signal: AbortSignal): Promise<string> {
     const query = { path: object, presign: true };
-    return this.http.location({ name: "presignObject", method: "GET", path: objectPath(repository, commit), query, repeatable: true, signal });
+    return this.#reading(repository, [commit], signal, ([ref = commit]) =>
+      this.http.location({ name: "presignObject", method: "GET", path: objectPath(repository, ref), query, repeatable: true, signal }),
+    );
   }
 
   /** As `readObject`, from an address that lakeFS has signed. "lakefs/denied": it has expired. Not repeated: `readObject` is the other way. */
@@ -261,8 +286,8 @@ export class LakefsClient {
 
   /** Differences from `left` to `right` (both full commit ids), page by page, in path order, with checksum and metadata of what is new. */
   diff(repository: string, left: string, right: string, signal: AbortSignal): AsyncGenerator<LakefsDifference> {
-    const path = `/repositories${pathOf(repository)}/refs${pathOf(left)}/diff${pathOf(right)}`;
-    return this.#pages("diff", path, { type: "two_dot", include_right_stats: true }, signal);
+    const path = ([from = left, to = right]: readonly string[]) => `/repositories${pathOf(repository)}/refs${pathOf(from)}/diff${pathOf(to)}`;
+    return this.#pages("diff", path, { type: "two_dot", include_right_stats: true }, signal, { repository, commits: [left, right] });
   }
 
   /** The first `amount` uncommitted changes of a branch. */
@@ -278,22 +303,39 @@ export class LakefsClient {
     return this.http.bytes({ name: "readRange", method: "GET", path, repeatable: true, signal }, bytesMax);
   }
 
+  /** A call by full commit ids that changes nothing where it is answered 404: lakeFS may not find them for a while, and then other names of the same commits are used. */
+  async #reading<T>(repository: string, commits: readonly string[], signal: AbortSignal, call: (refs: readonly string[]) => Promise<T>): Promise<T> {
+    const names = () => commits.map((commit) => this.lost.wayTo(repository, commit));
+    try {
+      return await call(names());
+    } catch (error) {
+      if (!(error instanceof Fault && error.code === "lakefs/missing")) throw error;
+      let found = false;
+      for (const commit of commits) found = (await this.lost.find(repository, commit, signal)) || found;
+      if (!found) throw error;
+      return call(names());
+    }
+  }
+
   async *#pages<T>(
     name: string,
-    path: string,
+    path: string | ((refs: readonly string[]) => string),
     query: Readonly<Record<string, string | boolean | undefined>>,
     signal: AbortSignal,
+    { repository, commits }: { readonly repository: string; readonly commits: readonly string[] } = { repository: "", commits: [] },
   ): AsyncGenerator<T, void, undefined> {
     let after = "";
     for (;;) {
-      const page: LakefsPage<T> = await this.http.json({
-        name,
-        method: "GET",
-        path,
-        query: { ...query, after, amount: LIMITS.lakefsPageMax },
-        repeatable: true,
-        signal,
-      });
+      const page = await this.#reading(repository, commits, signal, (refs) =>
+        this.http.json<LakefsPage<T>>({
+          name,
+          method: "GET",
+          path: typeof path === "string" ? path : path(refs),
+          query: { ...query, after, amount: LIMITS.lakefsPageMax },
+          repeatable: true,
+          signal,
+        }),
+      );
       yield* page.results;
       if (!page.pagination.has_more) return;
       if (page.pagination.next_offset <= after) throw new Fault("lakefs/bad-reply", { call: name, reason: "a page that does not go on" });

@@ -261,7 +261,7 @@ export class LakefsCommitMap implements CommitMap {
   }
 
   async #run(items: readonly SynthesizeItem[], packs: readonly LivePack[], path: string, promisedPath: string, signal: AbortSignal): Promise<SynthesizeResult> {
-    const { access, repository, mapping, pool, pagesOnly } = this.#options;
+    const { access, client, repository, mapping, pool, pagesOnly } = this.#options;
     const known = await this.#parentsOf(items, signal);
     const { port1, port2 } = new MessageChannel();
     const before = this.#progress;
@@ -269,7 +269,7 @@ export class LakefsCommitMap implements CommitMap {
       this.#progress = { ...before, commits: before.commits + commits, objects: before.objects + made };
     }, signal);
     try {
-      const request = { access, repository, mapping, packs: toHandles(packs), items, known, path, promisedPath, port: port2, pagesOnly: pagesOnly ?? false };
+      const request = { access, ways: client.lost.ways(repository), repository, mapping, packs: toHandles(packs), items, known, path, promisedPath, port: port2, pagesOnly: pagesOnly ?? false };
       const result = await pool.run("synthesize/chain", request, { signal, priority: "background", transfer: [port2] });
       await told.settled();
       this.#progress = { ...before, objects: before.objects + result.objects };

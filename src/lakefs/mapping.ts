@@ -29,7 +29,8 @@ const MAPPING = z.discriminatedUnion("version", [
 
 /**
  * The mapping of this lakeFS repository; where it has none yet, `seed` becomes it, or what another node writes at the same time. Nothing is written into a
- * repository that is read-only: it has the default mapping, the same on every node whatever its settings.
+ * repository that is read-only: it has the default mapping, the same on every node whatever its settings. lakeFS decides that when a repository is made, and no
+ * call of it changes it, so it will never be seeded otherwise.
  */
 export async function openMapping(client: LakefsClient, repository: string, seed: Mapping, signal: AbortSignal): Promise<Mapping> {
   const there = await readMapping(client, repository, signal);
@@ -53,6 +54,21 @@ export async function readMapping(client: LakefsClient, repository: string, sign
   const parsed = MAPPING.safeParse(parseJson(text));
   if (parsed.success) return parsed.data;
   throw new Fault("lakefs/bad-reply", { repository, branch: MAPPING_BRANCH, reason: "it holds no mapping that this version knows" });
+}
+
+/** What this server has read the repository by before; undefined: it cannot be read. */
+export function parseMapping(text: string): Mapping | undefined {
+  return MAPPING.safeParse(parseJson(text)).data;
+}
+
+/** Whether two mappings make the same ids. */
+export function isSameMapping(left: Mapping, right: Mapping): boolean {
+  return formatMapping(left) === formatMapping(right);
+}
+
+/** One text for each mapping. */
+export function formatMapping(mapping: Mapping): string {
+  return JSON.stringify(MAPPING.parse(mapping)); // in the schema's order
 }
 
 function parseJson(text: string | undefined): unknown {

@@ -3,6 +3,7 @@
  * all of it can be made again from lakeFS. "Sealed": under a checksum (seal.ts).
  *
  *   git/lake/<lakeFS commit id>            what that commit became: msgpackr, sealed
+ *   git/lake-mapping                       the mapping all of this was made by (mapping.ts): JSON, sealed
  *   git/lake-by-git/<Git id>/<lakeFS id>   the way back: its name says all
  *   git/lake-lfs/<SHA-256>                 a commit and path where the bytes of an LFS pointer can be read: msgpackr, sealed
  *   git/lake-sha256/<key>                  SHA-256 of a large file, hex, sealed (hash-memory.ts has the key)
@@ -12,14 +13,15 @@
 import { readFile } from "node:fs/promises";
 import { Packr } from "msgpackr";
 import { z } from "zod";
-import { latin1, toHex, utf8 } from "../base/bytes.js";
+import { latin1, lossyText, toHex, utf8 } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
 import { Semaphore } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import { OID_BYTES, type Oid } from "../git/oid.js";
 import type { PromisedIds, PromisedListFile, SynthesizedCommit } from "../pool/synthesize-tasks.js";
 import type { Store } from "../store/store.js";
-import type { LakeRecord } from "./contract.js";
+import type { LakeRecord, Mapping } from "./contract.js";
+import { formatMapping, parseMapping } from "./mapping.js";
 import { SEAL_BYTES, seal, unseal } from "./seal.js";
 
 const OID = z.string().regex(/^[0-9a-f]{40}$/);
@@ -54,6 +56,7 @@ export interface StoredLakeRecord extends LakeRecord, Partial<Pick<SynthesizedCo
 
 /** Small files written at once: each waits for the disk. */
 const WRITES_AT_ONCE = 16;
+const MAPPING_NAME = "lake-mapping";
 const SHA256_BYTES = 32;
 const SHA256_HEX = /^[0-9a-f]{64}$/;
 /** A path of at most 1,024 bytes, an id, a number. */
@@ -115,6 +118,20 @@ export class LakeRecords {
     const folder = `${this.#prefix}/lake-by-git/${oid}/`;
     for await (const { key } of this.#store.list(folder, signal)) ids.push(key.slice(folder.length));
     return ids;
+  }
+
+  /** The mapping by which this repository was read before. Throws "odb/damaged". */
+  async mapping(signal?: AbortSignal): Promise<Mapping | undefined> {
+    const key = this.#key(MAPPING_NAME);
+    const bytes = await this.#read(key, LIMITS.lakeRecordBytesMax, signal);
+    if (bytes === undefined) return undefined;
+    const mapping = parseMapping(lossyText(bytes));
+    if (mapping === undefined) throw new Fault("odb/damaged", { file: key, reason: "it is no mapping that this version knows" });
+    return mapping;
+  }
+
+  putMapping(mapping: Mapping, signal?: AbortSignal): Promise<void> {
+    return this.#putSealed(MAPPING_NAME, utf8(formatMapping(mapping)), () => this.mapping(signal), signal);
   }
 
   /** Throws "odb/damaged". */

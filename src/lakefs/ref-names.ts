@@ -30,10 +30,10 @@ export function toLakefsId(kind: LakefsRefKind, name: string): string {
   let id = "";
   for (let at = 0; at < name.length; at++) {
     const byte = name[at] as string;
-    id += mustEscape(kind, name, at, keepsUnicode) ? escape(byte) : byte;
+    id += mustEscape(kind, name, at, keepsUnicode) ? escaped(byte) : byte;
   }
   const text = keepsUnicode ? (strictText(fromLatin1(id)) as string) : id;
-  return text === "@" ? escape("@") : text;
+  return text === "@" ? escaped("@") : text;
 }
 
 function mustEscape(kind: LakefsRefKind, name: string, at: number, keepsUnicode: boolean): boolean {
@@ -44,7 +44,7 @@ function mustEscape(kind: LakefsRefKind, name: string, at: number, keepsUnicode:
   return !(kind === "branch" ? BRANCH_BYTE : TAG_BYTE).test(byte);
 }
 
-function escape(byte: string): string {
+function escaped(byte: string): string {
   return `_-${byte.charCodeAt(0).toString(16).padStart(2, "0")}`;
 }
 

@@ -1,7 +1,7 @@
 /** Puts the reading half together for one lakeFS repository. */
-import type { Fault } from "../base/fault.js";
+import { asFault, Fault } from "../base/fault.js";
 import type { Semaphore } from "../base/flow.js";
-import type { Log } from "../observe/log.js";
+import { faultFacts, type Log } from "../observe/log.js";
 import type { ObjectDatabase } from "../odb/object-database.js";
 import type { RefStore } from "../odb/ref-store.js";
 import type { Pool } from "../pool/tasks.js";
@@ -12,7 +12,7 @@ import type { Mapping } from "./contract.js";
 import type { LakefsAccess } from "./http.js";
 import { LakefsRefs, type UnservedRef } from "./lakefs-refs.js";
 import { type Landing, refusingLanding } from "./landing-contract.js";
-import { openMapping } from "./mapping.js";
+import { formatMapping, isSameMapping, openMapping } from "./mapping.js";
 import { PromisedBlobs } from "./promised-blobs.js";
 import { LakeRecords } from "./records.js";
 
@@ -64,8 +64,8 @@ export async function openLakefsRepository(options: LakefsRepositoryOptions, sig
   const { access, repository, store, prefix, pool, objects, manifestRefs, incoming, log } = options;
   const client = options.client ?? new LakefsClient(access);
   const { default_branch: defaultBranch, storage_namespace: namespace } = await client.getRepository(repository, signal);
-  const mapping = await openMapping(client, repository, options.mappingSeed, signal);
   const records = new LakeRecords(store, prefix);
+  const mapping = await agreedMapping(client, records, options, signal);
   const commits = new LakefsCommitMap({
     access, client, repository, records, objects, pool, incoming, log,
     mapping: mapping.version === 2 ? { ...mapping, namespace } : mapping,
@@ -82,4 +82,21 @@ export async function openLakefsRepository(options: LakefsRepositoryOptions, sig
     ...(options.refsWaitMs === undefined ? {} : { waitMs: options.refsWaitMs }),
   });
   return { client, mapping, refs, commits, promised, defaultBranch, close: () => refs.close() };
+}
+
+/**
+ * What lakeFS says, and what this server has read the repository by before: they must not differ, or the same commits would get other ids. Where lakeFS has
+ * lost its record, what was true before is written again, whatever the settings say now. Throws "lakefs/remapped".
+ */
+async function agreedMapping(client: LakefsClient, records: LakeRecords, { repository, mappingSeed, log }: LakefsRepositoryOptions, signal: AbortSignal): Promise<Mapping> {
+  const before = await records.mapping(signal).catch((error: unknown) => {
+    const fault = asFault(error);
+    if (fault.code !== "odb/damaged") throw fault;
+    log.warn("the note of a repository's mapping is damaged; it is made again", { repository, ...faultFacts(fault) });
+    return undefined;
+  });
+  const mapping = await openMapping(client, repository, before ?? mappingSeed, signal);
+  if (before === undefined) await records.putMapping(mapping, signal);
+  else if (!isSameMapping(before, mapping)) throw new Fault("lakefs/remapped", { repository, before: formatMapping(before), now: formatMapping(mapping) });
+  return mapping;
 }

@@ -147,7 +147,9 @@ export class Stage {
     const running: Promise<void> = work()
       .then(
         () => this.#onFile(++this.files),
-        (error: unknown) => void (this.#failure ??= asFault(error)),
+        (error: unknown) => {
+          this.#failure ??= asFault(error);
+        },
       )
       .finally(() => {
         this.#heldBytes -= bytes;

@@ -40,6 +40,7 @@ export async function synthesizeChain(request: SynthesizeRequest, kernels: Kerne
   const output = new ObjectOutput(request.path, new ObjectReader(request.packs, kernels, threadReaderCaches()), trees);
   const promises = new PromisedWriter(request.promisedPath);
   const client = new LakefsClient(request.access);
+  client.lost.know(request.repository, request.ways);
   const memory = new HashMemory(request.port as MessagePort);
   const source = { client, repository: request.repository, signal: abort.signal, pagesOnly: request.pagesOnly ?? false };
   const commits: SynthesizedCommit[] = [];

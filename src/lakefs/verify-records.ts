@@ -35,6 +35,7 @@ export async function verifyRecords(store: Store, prefix: string, { packs }: Man
     const record = await attempt(`${prefix}/git/lake/${id}`, ADVICE.lake, () => records.get(id, signal));
     if (record !== undefined) tips.add(record.tag ?? record.commit);
   }
+  await attempt(`${prefix}/git/lake-mapping`, ADVICE.lake, () => records.mapping(signal));
   for await (const { key, kind, read } of records.besides(signal)) await attempt(key, ADVICE[kind], read);
   const promised: SharedArrayBuffer[] = [];
   for (const { checksum, promised: count } of packs) {

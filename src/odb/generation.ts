@@ -163,7 +163,9 @@ class Generation {
   /** Many rows to be made whole: others may help. */
   #openBoard(rows: Uint32Array): DeflateBoard {
     const board = DeflateBoard.create(rows.length, this.#options.path);
-    rows.forEach((row, at) => board.set(at, this.#plan.pack[row] as number, this.#plan.start[row] as number));
+    rows.forEach((row, at) => {
+      board.set(at, this.#plan.pack[row] as number, this.#plan.start[row] as number);
+    });
     this.#options.onBoard(board);
     return board;
   }

@@ -10,7 +10,7 @@
 import { Fault } from "../base/fault.js";
 import type { Oid } from "../git/oid.js";
 import type { PackHandle } from "../pool/tasks.js";
-import { PackLookup } from "./pack-lookup.js";
+import type { PackLookup } from "./pack-lookup.js";
 
 /** No object. */
 export const NONE = -1;

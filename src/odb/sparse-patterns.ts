@@ -9,7 +9,7 @@
 import { latin1 } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
-import { Glob, parseGlob } from "./glob.js";
+import { type Glob, parseGlob } from "./glob.js";
 
 interface Pattern {
   readonly include: boolean;

@@ -45,6 +45,8 @@ export interface SynthesizeItem {
 
 export interface SynthesizeRequest extends TaskControl {
   readonly access: { readonly endpoint: string; readonly accessKeyId: string; readonly secretAccessKey: string };
+  /** How commits are reached that lakeFS does not find by their ids (lakefs/lost-commits.ts): expressions by id. */
+  readonly ways: Readonly<Record<string, string>>;
   readonly repository: string;
   /** Which files are pointers: lakefs/contract.ts. */
   readonly mapping:
@@ -114,6 +116,7 @@ export interface SynthesizeResult {
 /** Contents that were not read when their commits were synthesized. */
 export interface ContentsRequest extends TaskControl {
   readonly access: SynthesizeRequest["access"];
+  readonly ways: SynthesizeRequest["ways"];
   readonly repository: string;
   readonly packs: readonly PackHandle[];
   /** The list to go by. */

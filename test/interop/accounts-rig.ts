@@ -39,6 +39,7 @@ function send<K extends ControlCommand>(data: string, name: K, given: ControlArg
     const socket = createConnection(join(data, "control.sock"));
     let answer = "";
     socket.on("error", reject);
+    socket.on("close", () => reject(new Error("the server went before it answered"))); // behind an answer it does nothing
     socket.on("data", (chunk) => {
       answer += String(chunk);
       if (!answer.endsWith("\n")) return;
