@@ -18,7 +18,7 @@ const COLOURS = ["#b00020", "#1565c0", "#2e7d32", "#ef6c00", "#6a1b9a", "#00838f
 /** Charts side by side. Values of zero lie on the bottom line. */
 export function drawCharts(charts: readonly Chart[]): string {
   const panels = charts.map((chart, at) => `<g transform="translate(${at * WIDTH} 0)">${panel(chart)}</g>`);
-  const head = `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH * charts.length}" height="${HEIGHT}" font-family="sans-serif" font-size="11">`;
+  const head = `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH * charts.length}" height="${HEIGHT}" font-family="sans-serif" font-size="11"><title>${charts.map(({ title }) => title).join(", ")}</title>`;
   return `${head}<rect width="100%" height="100%" fill="#fff"/>${panels.join("")}</svg>\n`;
 }
 
@@ -80,7 +80,7 @@ export function drawTimelines(timelines: readonly Timeline[]): string {
     parts.push(`<polyline points="${path}" fill="none" stroke="${COLOURS[at % COLOURS.length]}" stroke-width="2"/>`);
     return `<g transform="translate(0 ${at * height})">${parts.join("")}</g>`;
   });
-  const head = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height * timelines.length}" font-family="sans-serif" font-size="11">`;
+  const head = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height * timelines.length}" font-family="sans-serif" font-size="11"><title>${timelines.map(({ title }) => title).join(", ")}</title>`;
   return `${head}<rect width="100%" height="100%" fill="#fff"/>${panels.join("")}</svg>\n`;
 }
 

@@ -75,7 +75,12 @@ t.test("single flight: the work goes on while one waiter is left and stops with 
   const flights = new SingleFlight<string, void>();
   let stopped = false;
   const work = (signal: AbortSignal) =>
-    new Promise<void>((_, reject) => signal.addEventListener("abort", () => ((stopped = true), reject(new Fault("base/aborted")))));
+    new Promise<void>((_, reject) =>
+      signal.addEventListener("abort", () => {
+        stopped = true;
+        reject(new Fault("base/aborted"));
+      }),
+    );
   const [first, second] = [new AbortController(), new AbortController()];
   const waits = [flights.run("k", work, first.signal), flights.run("k", work, second.signal)].map((wait) => wait.catch(codeOf));
   first.abort();

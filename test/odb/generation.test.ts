@@ -43,7 +43,11 @@ function busy(t: Test): StockRepository {
 /** Text no other file has anything of: deltas go from version to version. */
 function ownText(file: number): string {
   let state = file + 1;
-  return Array.from({ length: 60 }, () => (state = (state * 48_271) % 2_147_483_647).toString(36)).join("\n");
+  const next = () => {
+    state = (state * 48_271) % 2_147_483_647;
+    return state.toString(36);
+  };
+  return Array.from({ length: 60 }, next).join("\n");
 }
 
 interface Made {

@@ -39,7 +39,11 @@ function sample(t: Test): StockRepository {
 /** The same bytes in every run. */
 function randomBytes(length: number): Buffer {
   let state = 1;
-  return Buffer.from(Uint8Array.from({ length }, () => (state = (state * 48_271) % 2_147_483_647) & 0xff));
+  const next = () => {
+    state = (state * 48_271) % 2_147_483_647;
+    return state & 0xff;
+  };
+  return Buffer.from(Uint8Array.from({ length }, next));
 }
 
 function temporary(t: Test): string {

@@ -108,7 +108,7 @@ function reverse(idx: SharedArrayBuffer, count: number): Buffer {
   rev.write("RIDX", "latin1");
   rev.writeUInt32BE(1, 4);
   rev.writeUInt32BE(1, 8);
-  order.forEach((position, rank) => rev.writeUInt32BE(position, 12 + rank * 4));
+  for (const [rank, position] of order.entries()) rev.writeUInt32BE(position, 12 + rank * 4);
   return rev;
 }
 

@@ -48,14 +48,14 @@ export async function ingestBench(t: Test, threads = 2): Promise<IngestBench> {
       { folder: incoming, packs: [], closed: new Set(), fsck: true, packBytesMax: 2 ** 40, memoryBytes: 2 ** 26, signal: new AbortController().signal, ...options },
       pool,
     );
-    try {
+    const take = async () => {
       for (let at = 0; at < pack.length; at += chunk) await ingest.write(pack.subarray(at, at + chunk));
       const done = await ingest.finish();
       return { ...done, packBytes: readFileSync(done.packPath), idx: readFileSync(done.idxPath), rev: readFileSync(done.revPath) };
-    } finally {
-      await ingest.discard();
-      if (existsSync(incoming)) throw new Error("discard left its folder behind");
-    }
+    };
+    const taken = await take().finally(() => ingest.discard());
+    if (existsSync(incoming)) throw new Error("discard left its folder behind");
+    return taken;
   };
   // Threads load their code now: what they take for that is not an ingest's memory.
   await Promise.all(Array.from({ length: threads }, () => pool.run("hash/calibrate", {})));

@@ -56,7 +56,8 @@ t.test("blobs that fit in no memory", { timeout: 900_000 }, async (t) => {
   const put = async (part: Uint8Array) => {
     hash.update(part);
     await ingest.write(part);
-    if ((bytes += part.length) % (64 * MIB) < part.length) {
+    bytes += part.length;
+    if (bytes % (64 * MIB) < part.length) {
       peak = Math.max(peak, process.memoryUsage().rss);
       await turn();
     }
