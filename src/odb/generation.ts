@@ -97,6 +97,7 @@ class Generation {
   }
 
   close(): void {
+    this.#wholes.return?.(); // nobody asks for more, and a batch that another thread has made is an open file
     this.#board?.close();
   }
 

@@ -1,6 +1,6 @@
 /** Packs that are written: stock git finds them sound, whoever helps the bytes are the same, and who stops stops. */
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
@@ -48,6 +48,18 @@ function ownText(file: number): string {
     return state.toString(36);
   };
   return Array.from({ length: 60 }, next).join("\n");
+}
+
+/** Files below a folder that this process has open. */
+function openBelow(folder: string): string[] {
+  const paths = readdirSync("/proc/self/fd").flatMap((file) => {
+    try {
+      return [readlinkSync(`/proc/self/fd/${file}`)];
+    } catch {
+      return []; // the one that the listing itself was read by
+    }
+  });
+  return paths.filter((path) => path.startsWith(folder));
 }
 
 interface Made {
@@ -156,6 +168,7 @@ t.test("the bytes are the same with and without help", async (t) => {
   });
   t.equal(helped.checksum, alone.checksum);
   t.same(readdirSync(join(helped.path, "..")), ["out.pack"], "no batch file is left");
+  t.same(openBelow(join(helped.path, "..")), [], "nor is one open");
 });
 
 t.test("a helper that fails leaves its batch to the writer", async (t) => {
