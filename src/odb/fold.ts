@@ -19,9 +19,9 @@ import { planPack } from "./plan.js";
 /** Fewer than half of `foldPacksMin` are not worth a new pack. */
 const CHOSEN_MIN = LIMITS.foldPacksMin / 2;
 
-/** Which packs to make one; none: there are few enough. Not those that promise contents, whose records name them. */
+/** Which packs to make one; none: there are few enough. Not those made from lakeFS: records of commits name them. */
 export function choosePacks(packs: readonly LivePack[]): readonly LivePack[] {
-  const small = packs.filter(({ promised, bytes }) => promised === undefined && bytes <= LIMITS.foldPackBytesMax);
+  const small = packs.filter(({ origin, bytes }) => origin !== "synthesized" && bytes <= LIMITS.foldPackBytesMax);
   if (small.length < LIMITS.foldPacksMin) return [];
   small.sort((left, right) => left.objectCount - right.objectCount || (left.checksum < right.checksum ? -1 : 1));
   const chosen: LivePack[] = [];

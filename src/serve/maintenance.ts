@@ -3,7 +3,8 @@ import { asFault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import { faultFacts, type Log } from "../observe/log.js";
 
-export type Upkeep = (signal: AbortSignal) => Promise<void>;
+/** `leaving`: the server is about to end; what can wait until the next push should. */
+export type Upkeep = (signal: AbortSignal, leaving: boolean) => Promise<void>;
 
 interface Planned {
   readonly timer: NodeJS.Timeout;
@@ -15,6 +16,7 @@ export class Maintenance {
   readonly #planned = new Map<string, Planned>();
   readonly #running = new Map<string, Promise<void>>();
   readonly #stopping = new AbortController();
+  #leaving = false;
 
   constructor(log: Log) {
     this.#log = log;
@@ -38,6 +40,7 @@ export class Maintenance {
 
   /** As `settle`, and takes no more work. */
   async stop(): Promise<void> {
+    this.#leaving = true;
     await this.settle();
     this.#stopping.abort();
   }
@@ -46,7 +49,7 @@ export class Maintenance {
     this.#planned.delete(id);
     const before = this.#running.get(id) ?? Promise.resolve();
     const run = before
-      .then(() => work(this.#stopping.signal))
+      .then(() => work(this.#stopping.signal, this.#leaving))
       .catch((error: unknown) => this.#log.warn("maintenance failed", { repository: id, ...faultFacts(asFault(error)) }))
       .finally(() => {
         if (this.#running.get(id) === run) this.#running.delete(id);

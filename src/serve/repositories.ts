@@ -299,12 +299,16 @@ export class Repositories {
     for (const { watched } of this.#recent.values()) watched?.close();
   }
 
-  #planUpkeep(id: string, { manifests, refs, objects }: Handle): void {
+  #planUpkeep(id: string, { manifests, refs, objects, lakefs }: Handle): void {
     const { services, maintenance } = this.#options;
-    maintenance.plan(id, async (signal) => {
-      if (objects instanceof ManifestObjects) await objects.fold(signal);
+    const derive = async (signal: AbortSignal) => {
       const { packs } = await manifests.read(signal);
       await writeDerivedFiles(services.store, id, packs, await refs.read(signal), signal);
+    };
+    maintenance.plan(id, async (signal, leaving) => {
+      await derive(signal);
+      // What comes from lakeFS stays: records there name their packs.
+      if (!leaving && lakefs === undefined && (await objects.fold(signal)) > 0) await derive(signal);
     });
   }
 

@@ -21,13 +21,13 @@ t.test("few packs stay as they are", async (t) => {
   t.equal(choosePacks(many(LIMITS.foldPacksMin)).length, LIMITS.foldPacksMin);
 });
 
-t.test("a large pack is not written again for the sake of small ones, nor one that promises contents", async (t) => {
+t.test("a large pack is not written again for the sake of small ones, nor one made from lakeFS", async (t) => {
   const large = pack(1_000_000, { bytes: LIMITS.foldPackBytesMax + 1 });
   const middle = pack(10_000);
-  const promising = pack(4, { promised: 1 });
-  const chosen = choosePacks([large, ...many(40), middle, promising]);
+  const synthesized = pack(4, { origin: "synthesized" });
+  const chosen = choosePacks([large, ...many(40), middle, synthesized]);
   t.equal(chosen.length, 40);
-  for (const kept of [large, middle, promising]) t.notOk(chosen.includes(kept));
+  for (const kept of [large, middle, synthesized]) t.notOk(chosen.includes(kept));
 });
 
 t.test("an object is written again only as often as what is folded doubles", async (t) => {
