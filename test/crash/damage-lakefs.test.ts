@@ -208,7 +208,8 @@ t.test("a list that cannot be made again now is an error, never an empty reposit
   }
   proxy.onCall = () => undefined;
   await checkServed(t, server, read);
-  proxy.onCall = ({ path }) => (path.includes(mapping) ? { as: "answer", status: 404, body: '{"message":"not found"}' } : undefined);
+  // By its id and by every other way to it.
+  proxy.onCall = ({ path }) => (/\/commits/.test(path) ? { as: "answer", status: 404, body: '{"message":"not found"}' } : undefined);
   await server.stop();
   const unread = await start(t, { lakefs: proxy.server, data });
   t.match((await tryGit(["ls-remote", `${unread.url}/lakefs/${KEPT}.git`])).stderr, /lakeFS answered with something that cannot be read/, "a mapping that is not found is not a repository that is not there");
