@@ -53,6 +53,7 @@ export const FAULTS = {
     text: (facts) => `a stored file is damaged: ${damagedFile(facts)}${because(facts)}; run: lakepack verify`,
   },
   "odb/bad-object": { http: 500, retry: false, says: "a stored object cannot be read as what it claims to be" },
+  "odb/too-deep": { http: 422, retry: false, says: "folders nested too deep for this filter, or tags of tags" },
   "odb/not-our-ref": { http: 403, retry: false, says: "not our ref" },
 
   // store

@@ -71,13 +71,13 @@ export interface Peeled {
   readonly type: "commit" | "tree" | "blob";
 }
 
-/** Follows tags from object `number`. Throws "odb/bad-object" on a chain beyond LIMITS.tagDepthMax. */
+/** Follows tags from object `number`. Throws "odb/too-deep" on a chain beyond LIMITS.tagDepthMax. */
 export function peel(reader: ObjectReader, start: number): Peeled {
   const tags: number[] = [];
   let number = start;
   for (let type = reader.type(number); ; type = reader.type(number)) {
     if (type !== "tag") return { tags, target: number, type };
-    if (tags.length >= LIMITS.tagDepthMax) throw new Fault("odb/bad-object", { oid: reader.space.oid(start), reason: "tags nested too deep" });
+    if (tags.length >= LIMITS.tagDepthMax) throw new Fault("odb/too-deep", { tag: reader.space.oid(start), depthMax: LIMITS.tagDepthMax });
     tags.push(number);
     const { target, targetType } = parseTag(reader.readAs("tag", number));
     number = reader.space.findOid(target);

@@ -77,7 +77,7 @@ export class FilteredWalk {
 
   #enter(stack: Frame[], tree: number, path: string): void {
     if (this.#isDone(tree)) return;
-    if (stack.length >= LIMITS.treeDepthMax) throw new Fault("odb/bad-object", { tree: this.#reader.space.oid(tree), reason: "folders nested too deep" });
+    if (stack.length >= LIMITS.treeDepthMax) throw new Fault("odb/too-deep", { tree: this.#reader.space.oid(tree), depthMax: LIMITS.treeDepthMax });
     this.#watch.step();
     const answer = this.#isLinked(tree) ? this.#filter.enterTree(tree, path) : GIVEN;
     this.#settle(tree, answer);
