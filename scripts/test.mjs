@@ -43,6 +43,42 @@ function withoutRecord() {
   return files.filter(starts).filter((name) => !records.has(name) || records.get(name).some((hash) => hash !== program));
 }
 
+/** What failed, by name and with its first details, for a reader who sees only the end of the output: files that failed as a whole too (a time limit, a crash, a missing plan). */
+function failureReports(lines) {
+  const detailsMax = 40; // lines of one failure: message, place and the diff
+  const reports = [];
+  let file;
+  let deepest;
+  for (const [index, line] of lines.entries()) {
+    file = /^# Subtest: (.*)$/.exec(line)?.[1] ?? file;
+    const failed = /^( *)not ok \d+(?: - (.*))?$/.exec(line);
+    if (failed === null || /# (SKIP|TODO)/i.test(line)) continue;
+    // An enclosing test fails because of what failed in it, and is printed after it.
+    if (deepest !== undefined && deepest.file === file && failed[1].length < deepest.indent) {
+      reports.push(`FAILED: ${file}: ${failed[2] ?? ""}`);
+      continue;
+    }
+    deepest = { file, indent: failed[1].length };
+    const details = [];
+    for (let at = index + 1; lines[at] !== undefined && details.length < detailsMax && !/^ *(not )?ok \d|^ *\.\.\.$/.test(lines[at]); at++) details.push(`  ${lines[at].trim()}`);
+    reports.push([`FAILED: ${file}: ${failed[2] ?? ""}`, ...details].join("\n"));
+  }
+  return reports;
+}
+
+/** The files that took longest: two run at a time, so the whole takes half of all their seconds at best. */
+function slowest(lines) {
+  const shown = 12;
+  const seconds = [];
+  for (const line of lines) {
+    const file = /^(?:not )?ok \d+ - (\S+\.test\.js) # time=([\d.]+)ms/.exec(line);
+    if (file !== null) seconds.push([file[1], Number(file[2]) / 1_000]);
+  }
+  seconds.sort((a, b) => b[1] - a[1]);
+  const all = seconds.reduce((sum, [, each]) => sum + each, 0);
+  return [`${seconds.length} files, ${Math.round(all)} s one after the other; the slowest:`, ...seconds.slice(0, shown).map(([file, each]) => `  ${Math.round(each)} s  ${file}`)];
+}
+
 /** Compiled tests whose source is gone do not count. */
 const hasSource = (file) => existsSync(join(root, relative(join(root, "dist"), file).replace(/\.js$/, ".ts")));
 const wanted = args.length === 0 ? ["test"] : args.map((arg) => arg.replace(/\.ts$/, ".js"));
@@ -62,6 +98,8 @@ const lines = existsSync(output) ? readFileSync(output, "utf8").split("\n") : []
 const results = lines.filter((line) => /^ {4}(not )?ok \d/.test(line));
 const skipped = results.filter((line) => /# SKIP/i.test(line));
 const failed = results.filter((line) => line.startsWith("    not ok") && !/# (SKIP|TODO)/i.test(line));
+for (const report of failureReports(lines)) console.log(report);
+if (files.length > 1) for (const line of slowest(lines)) console.log(line);
 for (const line of skipped) console.log(`SKIPPED: ${line.trim().replace(/^ok \d+ - /, "")}`);
 if (complete && skipped.length > 0) console.log("FAILED: with --complete nothing may be skipped");
 const standIns = complete ? withoutRecord() : [];

@@ -60,7 +60,7 @@ t.test("SIGTERM: first not ready and serving, then no new requests while those t
     // A request that runs: its body is not all there.
     const slow = new RawClient(server.port).send("POST /ns/one.git/git-upload-pack HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-git-upload-pack-request\r\nGit-Protocol: version=2\r\nContent-Length: 24\r\n\r\n");
     kept.send("POST /ns/one.git/git-upload-pack HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-git-upload-pack-request\r\nGit-Protocol: version=2\r\nContent-Length: 24\r\n\r\n");
-    await sleep(300);
+    await sleep(1_000); // both have to arrive before the doors close, on a busy machine too
     process.kill(server.pid, "SIGTERM");
     for (let look = 0; look < 200 && !/stopping: no new requests/.test(server.log()); look++) await sleep(20);
     await t.rejects(get(server.port, "/healthz"), "nobody is let in any more");

@@ -201,7 +201,8 @@ t.test("progress while a pack is made, keep-alives when there is none", async (t
   t.same(sent, { bytes: 16, objects: 7 });
   const text = output.text();
   t.match(text, /Enumerating objects: 5\r/);
-  t.equal(text.split("0005\x01").length, 2, "one sign of life in five seconds");
+  const signs = text.split("0005\x01").length - 1;
+  t.ok(signs === 1 || signs === 2, `${signs} signs of life in a little over five seconds`);
   t.ok(text.indexOf("0005\x01") < text.indexOf("PACK"));
   t.ok(text.endsWith("0000"));
   const quiet = collector();
