@@ -86,14 +86,23 @@ const isLarge = (file) => file.startsWith(join("dist", "test", "large"));
 const found = wanted.flatMap((path) => testFiles(join(root, "dist", path))).filter(hasSource).map((file) => relative(root, file));
 const files = found.filter((file) => large || !isLarge(file));
 if (files.length < found.length) console.log("not run: test/large (npm run test:large)");
-const output = join(root, "dist/test.tap");
-const tap = spawnSync(
-  process.execPath,
-  [join(root, "node_modules/tap/dist/esm/run.mjs"), "run", "--reporter=terse", `--output-file=${output}`, "--jobs=2", ...(large ? ["--timeout=3600"] : []), ...files],
-  { cwd: root, stdio: "inherit", env: { ...process.env, ...(large ? { TEST_LARGE: "1" } : {}) } },
-);
+/** Files that measure this machine's memory or time: by themselves, when the others are done. */
+const ALONE = new Set([join("dist", "test", "lakefs", "memory.test.js")]);
+const [beside, alone] = [files.filter((file) => !ALONE.has(file)), files.filter((file) => ALONE.has(file))];
+const runs = [runTap(beside, 2, join(root, "dist/test.tap")), runTap(alone, 1, join(root, "dist/test-alone.tap"))];
+const lines = runs.flatMap((run) => run.lines);
 
-const lines = existsSync(output) ? readFileSync(output, "utf8").split("\n") : [];
+/** Runs some files, `jobs` at a time, and answers what they said. */
+function runTap(some, jobs, output) {
+  if (some.length === 0) return { good: true, lines: [] };
+  const tap = spawnSync(
+    process.execPath,
+    [join(root, "node_modules/tap/dist/esm/run.mjs"), "run", "--reporter=terse", `--output-file=${output}`, `--jobs=${jobs}`, ...(large ? ["--timeout=3600"] : []), ...some],
+    { cwd: root, stdio: "inherit", env: { ...process.env, ...(large ? { TEST_LARGE: "1" } : {}) } },
+  );
+  return { good: tap.status === 0, lines: existsSync(output) ? readFileSync(output, "utf8").split("\n") : [] };
+}
+
 // One level in: the named tests of each file.
 const results = lines.filter((line) => /^ {4}(not )?ok \d/.test(line));
 const skipped = results.filter((line) => /# SKIP/i.test(line));
@@ -104,6 +113,6 @@ for (const line of skipped) console.log(`SKIPPED: ${line.trim().replace(/^ok \d+
 if (complete && skipped.length > 0) console.log("FAILED: with --complete nothing may be skipped");
 const standIns = complete ? withoutRecord() : [];
 for (const file of standIns) console.log(`FAILED: ${file} left no record that it ran on the lakeFS that scripts/servers.mjs has built`);
-const failures = Math.max(failed.length + standIns.length + (complete ? skipped.length : 0), tap.status === 0 ? 0 : 1);
+const failures = Math.max(failed.length + standIns.length + (complete ? skipped.length : 0), runs.every((run) => run.good) ? 0 : 1);
 console.log(`${results.length - skipped.length - failed.length} passed, ${failures} failed, ${skipped.length} skipped`);
 process.exit(failures === 0 ? 0 : 1);

@@ -7,7 +7,6 @@ import { sleep } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import { createLog } from "../observe/log.js";
 import { withSocketAddress } from "../transport/control-socket.js";
-import { openData } from "./server.js";
 import type { Settings } from "./settings.js";
 
 /** Between two looks for a server that starts or stops. */
@@ -31,6 +30,7 @@ export async function control<K extends ControlCommand>(settings: Settings, name
 
 async function runHere<K extends ControlCommand>(settings: Settings, name: K, given: ControlArguments<K>): Promise<ControlResult<K>> {
   const log = createLog(settings.log_level === "info" ? "warn" : settings.log_level); // a person reads this terminal
+  const { openData } = await import("./server.js"); // all of the engine: not needed where a server runs
   const opened = await openData(settings, log);
   try {
     return await runControl({ repositories: opened.api, accounts: opened.accounts, log }, name, given, new AbortController().signal);

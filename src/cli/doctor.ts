@@ -1,9 +1,7 @@
 /** `lakepack doctor`: what an operator should know and nobody says by itself. */
 import { Command } from "commander";
 import { Fault } from "../base/fault.js";
-import { LakefsClient } from "../lakefs/client.js";
-import { type Examination, examineRepository } from "../lakefs/examine.js";
-import { checkAll } from "./doctor-checks.js";
+import type { Examination } from "../lakefs/examine.js";
 import { type FolderOptions, folderSettings, withFolderOptions } from "./folder-options.js";
 
 interface Options extends FolderOptions {
@@ -22,6 +20,7 @@ export function doctorCommand(): Command {
 
 async function doctor(options: Options): Promise<void> {
   if (options.lakefs !== undefined) return examine(options, options.lakefs);
+  const { checkAll } = await import("./doctor-checks.js");
   const checks = await checkAll(folderSettings(options), new AbortController().signal);
   const lines = checks.map(({ name, good, found, advice }) => `${good ? "good" : "BAD "}  ${name}: ${found}${advice === undefined ? "" : `\n        what to do: ${advice}`}\n`);
   process.stdout.write(options.json === true ? `${JSON.stringify(checks)}\n` : lines.join(""));
@@ -33,6 +32,7 @@ async function doctor(options: Options): Promise<void> {
 async function examine(options: Options, repository: string): Promise<void> {
   const { lakefs_endpoint: endpoint, lakefs_access_key_id: accessKeyId, lakefs_secret_access_key: secretAccessKey } = folderSettings(options);
   if (endpoint === "") throw new Fault("lakefs/unset", { repository });
+  const [{ LakefsClient }, { examineRepository }] = await Promise.all([import("../lakefs/client.js"), import("../lakefs/examine.js")]);
   const client = new LakefsClient({ endpoint, accessKeyId, secretAccessKey });
   const { signal } = new AbortController();
   const found = await examineRepository({ client, repository, signal, pagesOnly: false });

@@ -1,6 +1,5 @@
 /** `lakepack index-pack`: what `git index-pack` does, with the server's own engine. */
 import { Command } from "commander";
-import { indexPackFile } from "../odb/ingest-file.js";
 import { createPool, defaultThreads } from "../pool/pool.js";
 import { loadKernels } from "./kernels.js";
 
@@ -26,6 +25,7 @@ export function indexPackCommand(): Command {
 }
 
 async function indexPack(path: string, options: Options): Promise<void> {
+  const { indexPackFile } = await import("../odb/ingest-file.js");
   const pool = createPool({ kernelsModule: await loadKernels(), threads: Math.max(1, Number(options.threads) || 1) });
   try {
     const idxPath = options.output;

@@ -3,7 +3,7 @@ import { Command, Option } from "commander";
 import { sleep } from "../base/flow.js";
 import { createLog } from "../observe/log.js";
 import { readSettings, SETTINGS, type Settings } from "./settings.js";
-import { type RunningServer, startServer } from "./server.js";
+import type { RunningServer } from "./server.js";
 import { VERSION } from "./version.js";
 
 export function serveCommand(): Command {
@@ -22,6 +22,7 @@ async function serve(options: Record<string, string | undefined>): Promise<void>
   const flags = Object.fromEntries(Object.entries(given).map(([name, value]) => [toSettingName(name), value]));
   const settings = readSettings(flags, process.env, config);
   const signals = new Signals(); // before anybody is told that it serves
+  const { startServer } = await import("./server.js"); // all of the engine: other commands start without
   const running = await startServer(settings, createLog(settings.log_level));
   await greet(running, settings);
   await end(running, settings, signals);

@@ -17,16 +17,15 @@ import { NONE } from "./object-space.js";
 export type PackTips = Readonly<Record<string, readonly Oid[]>>;
 
 /**
- * Marks everything stored as to be sent and answers how many objects that is; undefined, and nothing marked, where the wants do not
- * reach all of it. Commits are walked only as far back as the oldest tip, newest first.
+ * Whether the wants reach everything that is stored. Commits are walked only as far back as the oldest tip, newest first.
  */
-export function coverAll(commits: Commits, marks: Uint8Array, wants: readonly Oid[], packTips: PackTips, watch: TaskWatch): number | undefined {
+export function coversAll(commits: Commits, wants: readonly Oid[], packTips: PackTips, watch: TaskWatch): boolean {
   const { space } = commits.reader;
   const tips = space.packs.map(({ handle }) => packTips[handle.checksum]?.map((tip) => space.findOid(tip)));
-  if (space.packs.length === 0 || tips.some((each) => each === undefined || each.includes(NONE))) return undefined;
+  if (space.packs.length === 0 || tips.some((each) => each === undefined || each.includes(NONE))) return false;
   const known = tips as number[][];
   const met = meet(commits, wants, new Set(known.flat()), watch);
-  return isCovered(commits.reader, known, met) ? markAll(commits.reader, marks) : undefined;
+  return isCovered(commits.reader, known, met);
 }
 
 /** Commits and tags reached from the wants, until all that are looked for are among them or history is older than they are. */
@@ -73,13 +72,18 @@ function isCovered(reader: ObjectReader, tips: readonly (readonly number[])[], m
   return open.size === 0;
 }
 
-/** Every object once, under its number: one that an earlier pack of the space holds too goes by that. */
-export function markAll({ space }: ObjectReader, marks: Uint8Array): number {
+/** Which objects of the pack at `at` of the space to leave out, by their position in it. */
+export type LeavesOut = (at: number) => (position: number) => boolean;
+
+/** Marks every stored object as to be sent, once, under its number: one that an earlier pack of the space holds too goes by that. Answers how many. */
+export function markAll({ space }: ObjectReader, marks: Uint8Array, leavesOut?: LeavesOut): number {
   let count = 0;
   space.packs.forEach(({ lookup }, at) => {
     const first = space.starts[at] as number;
     const earlier = space.packs.slice(0, at);
+    const isLeftOut = leavesOut?.(at);
     for (let position = 0; position < lookup.count; position++) {
+      if (isLeftOut?.(position) === true) continue;
       const id = at === 0 ? undefined : lookup.oidView(position);
       if (id !== undefined && earlier.some((pack) => pack.lookup.find(id, 0) >= 0)) continue;
       marks[first + position] = MARK.sent;

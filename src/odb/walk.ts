@@ -6,7 +6,7 @@
  * recurses. What the other side is known to have stays marked, for thin packs.
  */
 import { Fault } from "../base/fault.js";
-import type { Oid } from "../git/oid.js";
+import { OBJECT_TYPE, type Oid } from "../git/oid.js";
 import { TreeCursor } from "../git/tree.js";
 import type { TaskWatch } from "../pool/control.js";
 import type { WalkRequest } from "../pool/fetch-tasks.js";
@@ -14,11 +14,12 @@ import { LIMITS } from "../base/limits.js";
 import type { Filter } from "../wire/filter.js";
 import { MARK, walkCommits, type WalkedCommits } from "./commit-walk.js";
 import { type CommitNode, Commits, peel } from "./commits.js";
-import { coverAll } from "./cover.js";
+import { coversAll, markAll } from "./cover.js";
 import { FilteredWalk } from "./filtered-walk.js";
 import { createFilter, type SparseBlobs } from "./object-filter.js";
 import type { ObjectReader } from "./object-reader.js";
 import { NONE } from "./object-space.js";
+import { isCheaperThanTrees, storedTypes } from "./stored-types.js";
 import { markEdgeTrees } from "./tree-edges.js";
 
 export interface WalkedObjects {
@@ -73,20 +74,32 @@ class ObjectWalk {
   }
 
   run(): WalkedObjects {
-    const covered = this.#coverAll();
-    if (covered === undefined) this.#walk();
-    else {
-      this.#count = covered;
-      this.#few = undefined;
-    }
+    if (this.#isAll()) this.#sendStored();
+    else this.#walk();
     this.#onFound(this.#count);
     return { count: this.#count, marks: this.#marks, few: this.#few };
   }
 
-  #coverAll(): number | undefined {
+  /** Whether the answer is all that is stored, or all but blobs in a store where those are found without a walk. */
+  #isAll(): boolean {
     const { wants, haves, shallow, filter, packTips } = this.#request;
-    if (packTips === undefined || haves.length > 0 || shallow.length > 0 || filter !== undefined) return undefined;
-    return coverAll(this.#commits, this.#marks, wants, packTips, this.#watch);
+    if (packTips === undefined || haves.length > 0 || shallow.length > 0) return false;
+    if (filter !== undefined && (filter.kind !== "blob:none" || !isCheaperThanTrees(this.#reader))) return false;
+    return coversAll(this.#commits, wants, packTips, this.#watch);
+  }
+
+  #sendStored(): void {
+    const { wants, filter } = this.#request;
+    this.#few = undefined;
+    if (filter === undefined) {
+      this.#count = markAll(this.#reader, this.#marks);
+      return;
+    }
+    this.#count = markAll(this.#reader, this.#marks, (at) => {
+      const types = storedTypes(this.#reader, at, this.#watch);
+      return (position) => types[position] === OBJECT_TYPE.blob;
+    });
+    for (const blob of sortStarts(this.#reader, wants, true).blobs) this.#send(blob);
   }
 
   #walk(): void {

@@ -1,7 +1,7 @@
 /**
  * One thread of the pool: a Piscina of its own. The library changes its number of threads only by what it keeps private, and puts every task with
  * an abort signal into a list of its own in front of the queue it was given, so that no order but that of arrival is possible; of one thread
- * it is asked for one task at a time, and does what it does well: start, abort, replace.
+ * it is asked for one task at a time, and does what it does well: start, abort, replace. The thread starts with its first task: a command that needs none has none.
  */
 import { fileURLToPath } from "node:url";
 import { Piscina } from "piscina";
@@ -18,18 +18,24 @@ export interface LaneData {
 }
 
 export class Lane {
-  readonly #piscina: Piscina;
+  readonly #data: LaneData;
+  #piscina: Piscina | undefined;
   /** One word: threads of this lane that have loaded their code (dispatch.ts). */
   readonly #loaded = new Int32Array(new SharedArrayBuffer(4));
   /** Threads it has had: the first, and one for each that was ended or died. */
-  #threads = 1;
+  #threads = 0;
   /** It has a task. */
   busy = false;
   /** It gets no more tasks. */
   retired = false;
 
-  constructor({ kernelsModule, doors }: LaneData) {
-    this.#piscina = new Piscina({
+  constructor(data: LaneData) {
+    this.#data = data;
+  }
+
+  #start({ kernelsModule, doors }: LaneData): Piscina {
+    this.#threads++;
+    const piscina = new Piscina({
       filename: CODE,
       minThreads: 1,
       maxThreads: 1,
@@ -38,19 +44,21 @@ export class Lane {
       recordTiming: false,
     });
     // A thread that dies between tasks is replaced by the library; its error belongs to no request.
-    this.#piscina.on("error", () => undefined);
-    this.#piscina.on("workerDestroy", () => {
+    piscina.on("error", () => undefined);
+    piscina.on("workerDestroy", () => {
       this.#threads++;
     });
+    return piscina;
   }
 
   /** Threads of it that were ended or died. */
   get replaced(): number {
-    return this.#threads - 1;
+    return Math.max(0, this.#threads - 1);
   }
 
   /** Rejects with the library's own errors; `force` ends the thread under the task. */
   async run(task: DispatchRequest, force: AbortSignal, transfer: TransferList | undefined): Promise<DispatchReply> {
+    this.#piscina ??= this.#start(this.#data);
     return (await this.#piscina.run(task, { signal: force, ...(transfer === undefined ? {} : { transferList: transfer as never }) })) as DispatchReply;
   }
 
@@ -59,6 +67,6 @@ export class Lane {
     this.retired = true;
     for (let waitedMs = 0; waitedMs < LIMITS.taskAbortGraceMs && Atomics.load(this.#loaded, 0) < this.#threads; waitedMs += LIMITS.controlLookMs)
       await sleep(LIMITS.controlLookMs);
-    await this.#piscina.destroy();
+    await this.#piscina?.destroy();
   }
 }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Test } from "tap";
 import { RssWatch } from "../../bench/process.js";
 import type { LakefsCommit } from "../../src/lakefs/types.js";
-import { git, type Lakepack, startLakepack, tempFolder } from "../interop/harness.js";
+import { git, logShows, type Lakepack, startLakepack, tempFolder } from "../interop/harness.js";
 import { type Mishap, type LakefsProxy, startProxy } from "./proxy.js";
 import { createSource, type Source } from "./reading.js";
 import { type GeneratedEntry, generatedId, metarangeTable, rangeTable } from "./sstable-writer.js";
@@ -116,8 +116,9 @@ export interface Reading {
 export async function readGenerated(t: Test, { proxy, source }: GeneratedLake): Promise<{ readonly url: string; read(): Promise<Reading> }> {
   const { endpoint, accessKeyId, secretAccessKey } = proxy.server.access;
   const env = { LAKEPACK_LAKEFS_ENDPOINT: endpoint, LAKEPACK_LAKEFS_ACCESS_KEY_ID: accessKeyId, LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: secretAccessKey, LAKEPACK_LAKEFS_REFS_WAIT_SECONDS: "3600" };
-  const server = await startLakepack(t, { env });
+  const server = await startLakepack(t, { env, args: ["--pool-threads", "2"] });
   const url = `${server.url}/lakefs/${source.name}.git`;
+  if (!(await logShows(server, /kernels[^]*kernels/))) throw new Error("its two threads have not started"); // their own memory is not the reading's
   const read = async () => {
     const watch = new RssWatch([server.pid]);
     const started = performance.now();

@@ -194,7 +194,13 @@ t.test("where the wants reach every pack, all is sent and no tree is read", asyn
   const short = walk(packs, { wants: [head], packTips });
   t.same(short.oids, made.objects(["HEAD"]));
   t.ok(short.inflated <= 12, `${short.inflated} read`);
+  const none = walk(packs, { wants: [head], packTips, filter: { kind: "blob:none" } });
+  t.same(none.oids, made.objects(["--filter=blob:none", "HEAD"]));
+  t.ok(none.inflated <= 12, `${none.inflated} read to leave blobs out`);
+  const blob = made.git(["rev-parse", "HEAD:d0/f"]);
+  t.same(walk(packs, { wants: [head, blob], packTips, filter: { kind: "blob:none" } }).oids, [...none.oids, blob].sort(), "but for one that is asked for");
   const older = made.git(["rev-parse", "HEAD~1"]);
+  t.same(walk(packs, { wants: [older], packTips, filter: { kind: "blob:none" } }).oids, made.objects(["--filter=blob:none", "HEAD~1"]), "not all of it: a walk");
   t.same(walk(packs, { wants: [older], packTips }).oids, made.objects(["HEAD~1"]), "not all of it: a walk");
   t.same(walk(packs, { wants: [head], haves: [older], packTips }).oids, made.objects(["HEAD", "^HEAD~1"]));
   t.same(walk(packs, { wants: [head], shallow: [head], packTips }).oids, [head, ...made.objects(["HEAD^{tree}"])].sort());
