@@ -1,7 +1,8 @@
 // `npm test [-- files or folders]`: installs and builds if need be, runs every test this machine can run, says what was skipped. The
 // last line reads "N passed, N failed, N skipped". `--large` runs the sizes too big for every day (test/large) as well; with
 // `--complete` a skipped test is a failed run, and so is a lakeFS test without the record of the real server it ran on.
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { install, root, run } from "./install.mjs";
@@ -87,20 +88,29 @@ const found = wanted.flatMap((path) => testFiles(join(root, "dist", path))).filt
 const files = found.filter((file) => large || !isLarge(file));
 if (files.length < found.length) console.log("not run: test/large (npm run test:large)");
 /** Files that measure this machine's memory or time: by themselves, when the others are done. */
-const ALONE = new Set([join("dist", "test", "lakefs", "memory.test.js")]);
-const [beside, alone] = [files.filter((file) => !ALONE.has(file)), files.filter((file) => ALONE.has(file))];
-const runs = [runTap(beside, 2, join(root, "dist/test.tap")), runTap(alone, 1, join(root, "dist/test-alone.tap"))];
+const ALONE = new Set(["lakefs/memory"]);
+/** Files that wait for clocks more than they compute: beside the others, one at a time. */
+const WAITING = new Set(["conformance/transport-node", "conformance/transport-uws", "hostile/aborted", "hostile/requests", "hostile/slow-clients", "serve/upload-pack"]);
+const groups = { waiting: [], working: [], alone: [] };
+for (const file of files) {
+  const name = relative(join("dist", "test"), file).replace(/\.test\.js$/, "");
+  groups[ALONE.has(name) ? "alone" : WAITING.has(name) ? "waiting" : "working"].push(file);
+}
+const runs = await Promise.all([runTap("waiting", 1), runTap("working", 2)]);
+runs.push(await runTap("alone", 1));
 const lines = runs.flatMap((run) => run.lines);
 
-/** Runs some files, `jobs` at a time, and answers what they said. */
-function runTap(some, jobs, output) {
-  if (some.length === 0) return { good: true, lines: [] };
-  const tap = spawnSync(
+/** Runs the files of a group, `jobs` at a time, and answers what they said. */
+async function runTap(group, jobs) {
+  if (groups[group].length === 0) return { good: true, lines: [] };
+  const output = join(root, `dist/${group}.tap`);
+  const tap = spawn(
     process.execPath,
-    [join(root, "node_modules/tap/dist/esm/run.mjs"), "run", "--reporter=terse", `--output-file=${output}`, `--jobs=${jobs}`, ...(large ? ["--timeout=3600"] : []), ...some],
+    [join(root, "node_modules/tap/dist/esm/run.mjs"), "run", "--reporter=terse", `--output-file=${output}`, `--jobs=${jobs}`, ...(large ? ["--timeout=3600"] : []), ...groups[group]],
     { cwd: root, stdio: "inherit", env: { ...process.env, ...(large ? { TEST_LARGE: "1" } : {}) } },
   );
-  return { good: tap.status === 0, lines: existsSync(output) ? readFileSync(output, "utf8").split("\n") : [] };
+  const [status] = await once(tap, "close");
+  return { good: status === 0, lines: existsSync(output) ? readFileSync(output, "utf8").split("\n") : [] };
 }
 
 // One level in: the named tests of each file.
