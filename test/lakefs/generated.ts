@@ -118,7 +118,7 @@ export async function readGenerated(t: Test, { proxy, source }: GeneratedLake): 
   const env = { LAKEPACK_LAKEFS_ENDPOINT: endpoint, LAKEPACK_LAKEFS_ACCESS_KEY_ID: accessKeyId, LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: secretAccessKey, LAKEPACK_LAKEFS_REFS_WAIT_SECONDS: "3600" };
   const server = await startLakepack(t, { env, args: ["--pool-threads", "2"] });
   const url = `${server.url}/lakefs/${source.name}.git`;
-  if (!(await logShows(server, /kernels[^]*kernels/))) throw new Error("its two threads have not started"); // their own memory is not the reading's
+  if (!(await logShows(server, /kernels[\s\S]*kernels/))) throw new Error("its two threads have not started"); // their own memory is not the reading's
   const read = async () => {
     const watch = new RssWatch([server.pid]);
     const started = performance.now();

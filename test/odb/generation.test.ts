@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { Fault } from "../../src/base/fault.js";
+import type { Fault } from "../../src/base/fault.js";
 import { LIMITS } from "../../src/base/limits.js";
 import { readEntryHead } from "../../src/git/pack-entry.js";
 import type { PackPlan } from "../../src/git/pack-plan.js";
