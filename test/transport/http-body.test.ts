@@ -10,6 +10,8 @@ class FakeReply implements RawReply {
   total: number | undefined;
   status = 0;
   readonly parts: Uint8Array[] = [];
+  /** The memory they were in. */
+  readonly memories = new Set<ArrayBufferLike>();
   state: "open" | "ended" | "cut" = "open";
   begin(head: { status: number }, total: number | undefined): void {
     this.status = head.status;
@@ -17,6 +19,8 @@ class FakeReply implements RawReply {
   }
   async write(bytes: Uint8Array): Promise<void> {
     this.parts.push(bytes.slice());
+    this.memories.add(bytes.buffer);
+    await null;
   }
   async end(): Promise<void> {
     this.state = "ended";
@@ -45,6 +49,22 @@ t.test("many small writes leave in one", async (t) => {
     for (let at = 0; at < 1_000; at++) await sink.write(utf8("0123456789"));
   });
   t.match({ total: raw.total, parts: raw.parts.length, state: raw.state }, { total: 10_000, parts: 1, state: "ended" });
+});
+
+t.test("held chunks are copies in memory that the next reply uses again", async (t) => {
+  const send = (from: number) => {
+    const chunk = Buffer.alloc(LIMITS.streamChunkBytes);
+    return run(async (sink) => {
+      for (let at = 0; at < 8; at++) await sink.write(chunk.fill(from + at)); // its own buffer again, as a stream does
+    });
+  };
+  const expected = (from: number) => concat(Array.from({ length: 8 }, (_, at) => Buffer.alloc(LIMITS.streamChunkBytes, from + at)));
+  const [one, two] = await Promise.all([send(1), send(101)]);
+  t.ok(Buffer.from(concat(two.parts)).equals(expected(101)), "two at a time do not share");
+  t.ok(Buffer.from(concat(one.parts)).equals(expected(1)));
+  const next = await send(51);
+  t.ok(Buffer.from(concat(next.parts)).equals(expected(51)));
+  t.ok([...next.memories].every((memory) => one.memories.has(memory) || two.memories.has(memory)), "nothing new was taken");
 });
 
 t.test("what is held is given back to the budget: after success, failure and overflow", async (t) => {
