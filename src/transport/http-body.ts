@@ -47,7 +47,7 @@ export class HoldBudget {
 
 /**
  * Copies of what is held, in buffers used again: fresh ones, eight megabytes a clone, are memory outside the heap, of which V8 starts a full collection every
- * two or three replies (two thirds of the CPU of a repeated clone of 7 MB).
+ * two or three replies (a third of the CPU of a repeated clone of 7 MB, and more).
  */
 class SpareBuffers {
   readonly #spare: Uint8Array[] = [];
