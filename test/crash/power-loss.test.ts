@@ -22,8 +22,6 @@ const MANY_REFS = 405;
 /** Every so many-th state gets a real server. */
 const SERVED_STRIDE = 120;
 const { signal } = new AbortController();
-/** The small histories are put back under fewer fates every day. */
-const isBrief = process.env["TEST_LARGE"] === undefined;
 
 /** Every fsync of the product, by the function that needs it: what is lost without it is shown below. */
 const SITES = [
@@ -148,7 +146,7 @@ t.test("killed between a change and its sync, started again, and then the power 
     await history.push(work, repository, refs);
   }
   await history.server.stop();
-  const examination = { history, journal: history.journal(), pool: await testPool(t), isBrief };
+  const examination = { history, journal: history.journal(), pool: await testPool(t) };
   const { states, problems } = await examineAll(examination, 2);
   t.comment(`${examination.journal.length} records, ${states} states`);
   t.same(problems, [], "every ok is kept, nothing else is shown");
@@ -211,7 +209,7 @@ t.test("what is read from lakeFS: what a manifest names is whole", { skip: skipL
   await git(["clone", "-q", url, join(await tempFolder(t), "whole")]);
   await history.server.stop();
   const examination: Examination = {
-    history, journal: history.journal(), pool: await testPool(t), isBrief,
+    history, journal: history.journal(), pool: await testPool(t),
     beyond: (store, prefix, manifest) => verifyRecords(store, prefix, manifest, signal),
   };
   const { states, problems } = await examineAll(examination, 3);

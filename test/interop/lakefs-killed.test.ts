@@ -31,7 +31,7 @@ interface Scenario {
 
 const SCENARIOS: Readonly<Record<string, Scenario>> = {
   "a branch that is there moves by two commits": { before: ["main~2:refs/heads/main"], refs: ["main"], stride: 1 },
-  "a first push: two branches, a merge and an annotated tag": { before: [], refs: ["main", "side", "v1"], stride: 8 },
+  "a first push: two branches, a merge and an annotated tag": { before: [], refs: ["main", "side", "v1"], stride: 3 },
 };
 
 /** main: three commits, the last a merge of side. */

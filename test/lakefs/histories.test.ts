@@ -8,7 +8,7 @@ import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
 
 const MAPPING = { version: 1, threshold: 60, suffixes: ["big"] } as const;
 const isLarge = process.env["TEST_LARGE"] !== undefined;
-const SHORT_HISTORIES = isLarge ? 1_000 : 120;
+const SHORT_HISTORIES = isLarge ? 1_000 : 200;
 /** Short histories made side by side. */
 const AT_ONCE = 4;
 type Chance = ReturnType<typeof seeded>;
@@ -113,13 +113,13 @@ async function longHistory(t: Test, server: RunningLakefs, seed: number, commits
   t.match(await follower.git("fsck", "--strict", "--full"), /^(dangling (tree|blob) [0-9a-f]{40}\n?)*$/);
 }
 
-t.setTimeout(isLarge ? 3_600_000 : 600_000);
+t.setTimeout(isLarge ? 1_800_000 : 600_000);
 for (const seed of [1, 2]) {
   t.test(`a random history, seed ${seed}`, { skip: skipLakefs, timeout: 120_000 }, async (t) => longHistory(t, await startLakefs(t), seed, 12));
 }
 t.test("a random history on S3 blocks", { skip: skipLakefs, timeout: 120_000 }, async (t) => longHistory(t, await startLakefs(t, "s3"), 5, 8));
 
-t.test(`${SHORT_HISTORIES} short random histories with odd paths`, { skip: skipLakefs, timeout: isLarge ? 3_600_000 : 600_000 }, async (t) => {
+t.test(`${SHORT_HISTORIES} short random histories with odd paths`, { skip: skipLakefs, timeout: isLarge ? 1_800_000 : 600_000 }, async (t) => {
   const server = await startLakefs(t);
   const pool = await testPool(t);
   let next = 0;

@@ -6,6 +6,7 @@ import { allReachCommon } from "../../src/odb/negotiate.js";
 import { NONE } from "../../src/odb/object-space.js";
 import { MARK } from "../../src/odb/commit-walk.js";
 import { findReachable, isReachable } from "../../src/odb/reachable.js";
+import { isCheaperThanTrees } from "../../src/odb/stored-types.js";
 import { walkObjects } from "../../src/odb/walk.js";
 import { TaskWatch } from "../../src/pool/control.js";
 import type { ReachableBits, WalkRequest } from "../../src/pool/fetch-tasks.js";
@@ -157,6 +158,15 @@ t.test("a pack whose tips are all reachable costs its commits only", async (t) =
   findReachable(wrong, { tips: [head], packTips: { [packs[0]?.checksum ?? ""]: ["12".repeat(20)] }, promises: false }, watch());
   t.ok(wrong.inflated > 300, "an unreachable tip means a walk");
   t.equal(reader.locate("12".repeat(20)), NONE);
+});
+
+t.test("a few trees that name many blobs are read: that is less than all heads", async (t) => {
+  const made = repository(t);
+  for (let at = 0; at < 200; at++) made.write(`f${at}`, `${at}\n`);
+  made.commit("many");
+  t.notOk(isCheaperThanTrees(new ObjectReader(made.packs(), plainKernels)));
+  const deep = longHistory(t, 100);
+  t.ok(isCheaperThanTrees(new ObjectReader(deep.packs(), plainKernels)));
 });
 
 /** Objects of one pack that no other of it links to. */
