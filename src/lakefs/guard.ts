@@ -7,7 +7,7 @@ import { utf8 } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
 import type { LakefsClient } from "./client.js";
 import { BASE_KEY, GUARD_PATH } from "./metadata-keys.js";
-import { RESERVED_BRANCH_PREFIX } from "./ref-names.js";
+import { onWorkBranch } from "./work-branch.js";
 
 /** What the hook says; how its refusal is told from that of an operator's hook. */
 export const GUARD_REFUSAL = "lakepack: the branch has moved";
@@ -30,26 +30,23 @@ hooks:
 const NOBODY = "0".repeat(64);
 
 /**
- * Proves on a scratch branch that the guard runs: a merge for a wrong base must be refused by it. False: hooks are disabled there.
+ * Proves on two scratch branches that the guard runs: a merge for a wrong base must be refused by it. False: hooks are disabled there.
  * Leaves nothing behind but a commit nobody refers to.
  */
-export async function guardRuns(client: LakefsClient, repository: string, commit: string, name: string, signal: AbortSignal): Promise<boolean> {
-  const scratch = `${RESERVED_BRANCH_PREFIX}work-${name}-probe`;
-  const target = `${scratch}-target`;
-  await client.createBranch(repository, { name: scratch, source: commit, hidden: true }, signal);
-  try {
-    await client.createBranch(repository, { name: target, source: commit, hidden: true }, signal);
+export async function guardRuns(client: LakefsClient, repository: string, commit: string, signal: AbortSignal): Promise<boolean> {
+  const place = { client, repository, source: commit, signal };
+  const prove = async (scratch: string, target: string): Promise<boolean> => {
     await client.uploadObject(repository, scratch, GUARD_PATH, GUARD_FILE, {}, signal);
     const made = await client.commit(repository, scratch, { message: "lakepack: does the guard run?", allow_empty: true }, signal);
     const metadata = { [BASE_KEY]: NOBODY };
     await client.merge(repository, made.id, target, { message: "lakepack: must be refused", metadata }, signal);
     return false;
+  };
+  try {
+    return await onWorkBranch(place, (scratch) => onWorkBranch(place, (target) => prove(scratch.name, target.name)));
   } catch (error) {
     if (error instanceof Fault && error.code === "lakefs/refused") return isGuardRefusal(error);
     throw error;
-  } finally {
-    await client.deleteBranch(repository, scratch, signal);
-    await client.deleteBranch(repository, target, signal);
   }
 }
 

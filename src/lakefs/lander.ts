@@ -1,5 +1,4 @@
 /** What landings of branches and tags share: which commits are new, their trees and records in lakeFS, and that they read back as they were pushed. */
-import { randomBytes } from "node:crypto";
 import { MessageChannel, type MessagePort } from "node:worker_threads";
 import { lossyText } from "../base/bytes.js";
 import { asFault, Fault } from "../base/fault.js";
@@ -14,19 +13,12 @@ import { describeCommit } from "./described-commit.js";
 import { GuardProof } from "./guard-proof.js";
 import type { LandingOptions } from "./landing.js";
 import { COMMIT_KEY, GUARD_PATH } from "./metadata-keys.js";
-import { RESERVED_BRANCH_PREFIX } from "./ref-names.js";
 import { RootCommit } from "./root-commit.js";
 import type { LakefsCommit } from "./types.js";
+import { onWorkBranch, type WorkBranch } from "./work-branch.js";
 
 /** Told of how far it is; `done`: the last word about it. */
 export type OnProgress = (line: string, done: boolean) => void;
-
-/** A hidden branch of this push's own. */
-export interface WorkBranch {
-  readonly name: string;
-  /** Seconds since 1970: creation date of all the push's records. */
-  readonly pushTime: number;
-}
 
 /** Where a push starts from. */
 export interface Base {
@@ -44,7 +36,6 @@ const FIRST_WALK = 64;
 const RECORDS_AT_ONCE = 16;
 /** Raw commits fetched from a thread in one message. */
 const RAW_BATCH = 100;
-const CLEAN_UP_MS = 10_000;
 
 export class Lander {
   readonly options: LandingOptions;
@@ -103,12 +94,7 @@ export class Lander {
     const news = await this.newCommits(commit, [], signal);
     if (news.length === 0) return this.lakeIdOf(commit, undefined, signal);
     const base = await this.#baseFor(news, signal);
-    const work = await this.createWorkBranch(base.commit.id, signal);
-    try {
-      return (await this.writeCommits(base, work, news, signal, onProgress)).tip.id;
-    } finally {
-      await this.dropWorkBranch(work);
-    }
+    return this.onWorkBranch(base.commit.id, signal, async (work) => (await this.writeCommits(base, work, news, signal, onProgress)).tip.id);
   }
 
   /** A commit whose tree is near: a parent of the oldest one that lakeFS has; else the repository's first. */
@@ -121,18 +107,11 @@ export class Lander {
     return { commit, git: (await commits.resolve([commit.id], signal)).get(commit.id) };
   }
 
-  async createWorkBranch(source: string, signal: AbortSignal): Promise<WorkBranch> {
-    const pushTime = Math.floor(Date.now() / 1_000);
-    const name = `${RESERVED_BRANCH_PREFIX}work-${pushTime}-${randomBytes(6).toString("hex")}`;
-    await this.options.client.createBranch(this.options.repository, { name, source, hidden: true }, signal);
-    return { name, pushTime };
-  }
-
-  /** Also when the pusher has gone; what fails here the sweeper does. */
-  async dropWorkBranch({ name }: WorkBranch): Promise<void> {
-    await this.options.client.deleteBranch(this.options.repository, name, AbortSignal.timeout(CLEAN_UP_MS)).catch((error: unknown) => {
-      this.options.log.debug("a work branch stays behind", { branch: name, reason: asFault(error).message });
-    });
+  /** Its start is the push time: creation date of all the push's records. */
+  onWorkBranch<T>(source: string, signal: AbortSignal, work: (branch: WorkBranch) => Promise<T>): Promise<T> {
+    const { client, repository, log } = this.options;
+    const onLeft = (branch: string, error: unknown) => log.debug("a work branch stays behind", { branch, reason: asFault(error).message });
+    return onWorkBranch({ client, repository, source, signal, onLeft }, work);
   }
 
   /** Trees and records of `commits`, the last being the tip, checked by reading them back. */
@@ -212,7 +191,7 @@ export class Lander {
       const writes: Promise<unknown>[] = [];
       for (const [at, commit] of batch.entries()) {
         const parents = await this.#parentsOf(commit, base, made, signal);
-        const facts = recordFacts(raws[at] as Uint8Array, metaranges[start + at] as string, parents, work.pushTime);
+        const facts = recordFacts(raws[at] as Uint8Array, metaranges[start + at] as string, parents, work.startTime);
         made.set(commit.oid, asCommit(facts));
         writes.push(turns.run(() => writeCommitRecord(client, repository, facts, signal), signal));
       }

@@ -6,7 +6,7 @@ import { ZERO_OID } from "../git/oid.js";
 import type { PushedCommit } from "../pool/landing-tasks.js";
 import type { RefChange, RefUpdateOptions } from "../odb/ref-store.js";
 import { GUARD_FILE } from "./guard.js";
-import type { Base, Lander, WorkBranch } from "./lander.js";
+import type { Base, Lander } from "./lander.js";
 import { createSurely } from "./landing-create.js";
 import { completeLanding, dirtyReason, moveBranch } from "./landing-point.js";
 import { GUARD_PATH } from "./metadata-keys.js";
@@ -14,6 +14,7 @@ import { isProtected } from "./protection.js";
 import { nameClash } from "./ref-clash.js";
 import { RESERVED_BRANCH_PREFIX, toLakefsId } from "./ref-names.js";
 import type { LakefsCommit, LakefsObject } from "./types.js";
+import type { WorkBranch } from "./work-branch.js";
 
 const HOOKS_FOLDER = "_lakefs_actions/";
 const DIRTY_NAMED = 3;
@@ -137,9 +138,8 @@ export class BranchLanding {
     await client.createBranch(repository, { name, source: commit.id, hidden: true }, this.#signal);
   }
 
-  async #onWorkBranch(source: string, head: Base, news: readonly PushedCommit[]): Promise<string | undefined> {
-    const work = await this.#lander.createWorkBranch(source, this.#signal);
-    try {
+  #onWorkBranch(source: string, head: Base, news: readonly PushedCommit[]): Promise<string | undefined> {
+    return this.#lander.onWorkBranch(source, this.#signal, async (work) => {
       const guarded = await this.#lander.guard.runs(head.commit.id, this.#signal);
       const { client, repository } = this.#lander.options;
       const { tip, touchesHooks } =
@@ -148,9 +148,7 @@ export class BranchLanding {
           : { tip: await client.getCommit(repository, source, this.#signal), touchesHooks: true };
       const guardedMetarange = guarded ? await this.#addGuard(work, head.commit, touchesHooks) : tip.meta_range_id;
       return await this.#move(head.commit, tip, work, guardedMetarange, guarded);
-    } finally {
-      await this.#lander.dropWorkBranch(work);
-    }
+    });
   }
 
   /** The tip's tree with the guard's file, and with the base's own hooks: those judge the push, not those it brings. */
@@ -181,7 +179,7 @@ export class BranchLanding {
     return results.filter(({ path }) => path.startsWith(HOOKS_FOLDER) && path !== GUARD_PATH);
   }
 
-  async #move(base: LakefsCommit, tip: LakefsCommit, { pushTime }: WorkBranch, guardedMetarange: string, guarded: boolean): Promise<string | undefined> {
+  async #move(base: LakefsCommit, tip: LakefsCommit, { startTime: pushTime }: WorkBranch, guardedMetarange: string, guarded: boolean): Promise<string | undefined> {
     const { client, repository } = this.#lander.options;
     // Not the pusher's signal: once begun, it must be known how it ended.
     const signal = AbortSignal.timeout(LIMITS.lakefsCallMs);

@@ -5,12 +5,12 @@
  *
  * Source: lakeFS v1.86, pkg/graveler (CherryPick: `commit.Metadata = commitRecord.Metadata`) and pkg/graveler/ref (revResolveCommit); test/lakefs/picked shows it.
  */
-import { randomBytes } from "node:crypto";
 import { asFault, Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { LakefsClient } from "./client.js";
 import { lakefsCommitId } from "./commit-id.js";
 import type { LakefsCommit } from "./types.js";
+import { newWorkBranch } from "./work-branch.js";
 
 const COMMIT_ID = /^[0-9a-f]{64}$/;
 const ORIGIN_KEY = "cherry-pick-origin";
@@ -93,7 +93,7 @@ export class LostCommits {
 
   /** A name that only we move: what a branch shows may change while it is read. The sweeper takes it away after a day. */
   async #pinned(repository: string, source: string, id: string, signal: AbortSignal): Promise<string | undefined> {
-    const name = `lakepack-work-${Math.floor(Date.now() / 1_000)}-${randomBytes(6).toString("hex")}`;
+    const { name } = newWorkBranch();
     try {
       await this.#client.createBranch(repository, { name, source, hidden: true }, signal);
     } catch (error) {

@@ -3,12 +3,12 @@
  * contact the settings' values become the metadata of a commit under the hidden branch `lakepack-mapping`. Making a branch is an atomic
  * test-and-set there, so of several nodes one wins, and all read back what it wrote. What is read rules for ever.
  */
-import { randomBytes } from "node:crypto";
 import { z } from "zod";
 import { Fault } from "../base/fault.js";
 import type { LakefsClient } from "./client.js";
 import type { LinkedMapping, Mapping, SizeMapping } from "./contract.js";
 import { MAPPING_KEY } from "./metadata-keys.js";
+import { onWorkBranch } from "./work-branch.js";
 
 export const MAPPING_BRANCH = "lakepack-mapping";
 
@@ -79,20 +79,15 @@ function parseJson(text: string | undefined): unknown {
   }
 }
 
-/** The commit is made on a work branch, whose name tells the sweeper its age, should this process die here. */
 async function seedMapping(client: LakefsClient, repository: string, seed: Mapping, signal: AbortSignal): Promise<void> {
   const { default_branch } = await client.getRepository(repository, signal);
-  const work = `lakepack-work-${Math.floor(Date.now() / 1_000)}-${randomBytes(6).toString("hex")}`;
-  await client.createBranch(repository, { name: work, source: default_branch, hidden: true }, signal);
-  try {
+  await onWorkBranch({ client, repository, source: default_branch, signal }, async (work) => {
     const metadata = { [MAPPING_KEY]: JSON.stringify(seed) };
-    const { id } = await client.commit(repository, work, { message: "The mapping between lakeFS and Git", metadata, allow_empty: true }, signal);
+    const { id } = await client.commit(repository, work.name, { message: "The mapping between lakeFS and Git", metadata, allow_empty: true }, signal);
     await client.createBranch(repository, { name: MAPPING_BRANCH, source: id, hidden: true }, signal).catch((error: unknown) => {
       if (!(error instanceof Fault && error.code === "lakefs/conflict")) throw error; // another node was first
     });
-  } finally {
-    await client.deleteBranch(repository, work, signal);
-  }
+  });
 }
 
 function missingIsUndefined(error: unknown): undefined {

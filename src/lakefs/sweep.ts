@@ -7,9 +7,8 @@ import { LIMITS } from "../base/limits.js";
 import type { Log } from "../observe/log.js";
 import type { LakefsClient } from "./client.js";
 import type { LfsObjects } from "./contract.js";
-import { RESERVED_BRANCH_PREFIX } from "./ref-names.js";
+import { WORK_PREFIX } from "./work-branch.js";
 
-const WORK_PREFIX = `${RESERVED_BRANCH_PREFIX}work-`;
 const WORK_NAME = /^lakepack-work-(\d{1,12})-/;
 const SWEEP_EVERY_MS = 3_600_000;
 

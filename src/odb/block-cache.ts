@@ -52,22 +52,32 @@ function openPack(path: string): number {
   }
 }
 
-interface Block {
+export interface Block {
+  /** Not to be written. Another's once `key` is not what was asked for: an evicted block's memory serves the next one. */
   readonly bytes: Uint8Array;
+  readonly key: number;
+}
+
+interface Held extends Block {
+  bytes: Uint8Array;
+  key: number;
   /** Asked for since the last round of eviction. */
   used: boolean;
 }
 
+const NO_KEY = -1;
+
 /**
  * The most recently used blocks of all packs a thread reads. A block is `LIMITS.packBlockBytes` long, the last one of
- * a file shorter. Eviction gives a block that was used since the last look a second chance, so that a hit costs one flag.
+ * a file shorter. Their memory is asked for once and used again: freed and taken anew, it would lie in ever more places. Eviction gives a block that was used since the last look a second chance, so that a hit costs one flag.
  */
 export class BlockCache {
   readonly #files = new OpenFiles();
   /** Pack checksum → the high part of its blocks' keys. */
   readonly #slots = new Map<string, number>();
-  readonly #blocks = new Map<number, Block>();
+  readonly #blocks = new Map<number, Held>();
   readonly #blocksMax: number;
+  #spare: Held | undefined;
   reads = 0;
 
   constructor(bytesMax: number = LIMITS.packBlockCacheBytes) {
@@ -88,20 +98,30 @@ export class BlockCache {
     return slot;
   }
 
-  /** The block that holds byte `number * packBlockBytes`. Valid as long as the caller keeps it; not to be written. */
-  block(pack: PackHandle, slot: number, number: number): Uint8Array {
-    const key = slot * 0x100000000 + number;
+  key(slot: number, number: number): number {
+    return slot * 0x100000000 + number;
+  }
+
+  /** The block that holds byte `number * packBlockBytes`, valid as long as its key is. */
+  block(pack: PackHandle, slot: number, number: number): Block {
+    const key = this.key(slot, number);
     const held = this.#blocks.get(key);
     if (held !== undefined) {
       held.used = true;
-      return held.bytes;
+      return held;
     }
     const start = number * LIMITS.packBlockBytes;
-    const bytes = Buffer.allocUnsafeSlow(Math.min(LIMITS.packBlockBytes, pack.bytes - start));
-    this.readInto(pack, start, bytes);
-    if (this.#blocks.size >= this.#blocksMax) this.#evict();
-    this.#blocks.set(key, { bytes, used: false });
-    return bytes;
+    const block = this.#take();
+    block.bytes = new Uint8Array(block.bytes.buffer, 0, Math.min(LIMITS.packBlockBytes, pack.bytes - start));
+    try {
+      this.readInto(pack, start, block.bytes);
+    } catch (error) {
+      this.#spare = block;
+      throw error;
+    }
+    block.key = key;
+    this.#blocks.set(key, block);
+    return block;
   }
 
   /** Fills `target` from the pack, beside the cache. Throws "odb/damaged" where the file ends early. */
@@ -117,15 +137,27 @@ export class BlockCache {
 
   close(): void {
     this.#files.close();
+    for (const block of this.#blocks.values()) block.key = NO_KEY;
     this.#blocks.clear();
   }
 
-  #evict(): void {
+  /** A block that nobody reads: new while there is room, else an evicted one. */
+  #take(): Held {
+    const spare = this.#spare ?? (this.#blocks.size < this.#blocksMax ? undefined : this.#evict());
+    this.#spare = undefined;
+    return spare ?? { bytes: Buffer.allocUnsafeSlow(LIMITS.packBlockBytes), key: NO_KEY, used: false };
+  }
+
+  #evict(): Held | undefined {
     for (const [key, block] of this.#blocks) {
       this.#blocks.delete(key);
-      if (!block.used) return;
+      if (!block.used) {
+        block.key = NO_KEY;
+        return block;
+      }
       block.used = false;
       this.#blocks.set(key, block);
     }
+    return undefined;
   }
 }

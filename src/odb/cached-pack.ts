@@ -12,8 +12,8 @@ export class CachedPack implements PackNews {
   objects = 0;
   bytes = 0;
   whole = false;
-  /** Resolves to whether the checksum holds; undefined: nobody has looked yet. */
-  checked: Promise<boolean> | undefined;
+  /** Whether the checksum holds; undefined: nobody has looked yet. */
+  checked: boolean | undefined;
   readonly #abort = new AbortController();
   #failure: Fault | undefined;
   #removed = false;
@@ -27,7 +27,7 @@ export class CachedPack implements PackNews {
 
   static growing(path: string): CachedPack {
     const pack = new CachedPack(path);
-    pack.checked = Promise.resolve(true);
+    pack.checked = true;
     return pack;
   }
 

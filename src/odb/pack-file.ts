@@ -12,7 +12,7 @@ import { OBJECT_TYPE, OID_BYTES } from "../git/oid.js";
 import { readEntryHead } from "../git/pack-entry.js";
 import type { Kernels } from "../kernels/kernels.js";
 import type { PackHandle } from "../pool/tasks.js";
-import type { BlockCache } from "./block-cache.js";
+import type { Block, BlockCache } from "./block-cache.js";
 import { PackLookup } from "./pack-lookup.js";
 
 /** The longest header: 10 bytes of size and 10 of distance, or 20 of id. */
@@ -46,8 +46,7 @@ export class PackFile {
   readonly slot: number;
   readonly #cache: BlockCache;
   readonly #kernels: Kernels;
-  #block: Uint8Array = new Uint8Array(0);
-  #blockNumber = -1;
+  #block: Block | undefined;
 
   constructor(handle: PackHandle, cache: BlockCache, kernels: Kernels) {
     this.handle = handle;
@@ -131,7 +130,7 @@ export class PackFile {
   #viewAt = 0;
 
   /**
-   * Bytes around `offset`, `#viewAt` pointing at it: the whole block, or a joined copy where fewer than `wanted` bytes
+   * Bytes around `offset`, valid until the next call, `#viewAt` pointing at it: the whole block, or a joined copy where fewer than `wanted` bytes
    * of the pack would follow in it.
    */
   #bytesAt(offset: number, wanted: number): Uint8Array {
@@ -153,9 +152,7 @@ export class PackFile {
   }
 
   #blockAt(number: number): Uint8Array {
-    if (number === this.#blockNumber) return this.#block;
-    this.#block = this.#cache.block(this.handle, this.slot, number);
-    this.#blockNumber = number;
-    return this.#block;
+    if (this.#block?.key !== this.#cache.key(this.slot, number)) this.#block = this.#cache.block(this.handle, this.slot, number);
+    return this.#block.bytes;
   }
 }

@@ -12,6 +12,7 @@ import { randomBytes } from "node:crypto";
 import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { asFault, Fault } from "../base/fault.js";
+import { SingleFlight } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { PlanFigures } from "../pool/fetch-tasks.js";
 import { CachedPack } from "./cached-pack.js";
@@ -45,6 +46,7 @@ export class ResponseCache {
   readonly #bytesMax: number;
   /** Whole and growing ones, the one used longest ago first. */
   readonly #packs = new Map<string, CachedPack>();
+  readonly #checking = new SingleFlight<CachedPack, boolean>();
   #bytes = 0;
   /** For metrics and tests. */
   readonly figures = { hits: 0, shared: 0, generated: 0, evicted: 0, rejected: 0 };
@@ -107,10 +109,7 @@ export class ResponseCache {
   async #isSound(pack: CachedPack, maker: PackMaker, signal: AbortSignal): Promise<boolean> {
     if (!pack.whole) return true;
     if (!(await pack.hasLength())) return false;
-    pack.checked ??= maker.check(pack.path, signal).catch((error: unknown) => {
-      pack.checked = undefined;
-      throw error;
-    });
+    pack.checked ??= await this.#checking.run(pack, (shared) => maker.check(pack.path, shared), signal);
     return pack.checked;
   }
 

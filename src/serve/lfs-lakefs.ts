@@ -1,5 +1,6 @@
 /** What LFS asks of a lakeFS repository (lfs/lakefs-store), over the lakeFS API. */
 import { Fault } from "../base/fault.js";
+import { SingleFlight } from "../base/flow.js";
 import type { LakefsClient } from "../lakefs/client.js";
 import type { LakefsObject } from "../lakefs/types.js";
 import type { LakefsFile, LakefsFiles } from "../lfs/lakefs-store.js";
@@ -13,12 +14,11 @@ export interface LakefsFilesOptions {
 }
 
 export function lakefsFiles({ client, repository }: LakefsFilesOptions): LakefsFiles {
-  let presigns: Promise<boolean> | undefined;
-  const canPresign = (signal: AbortSignal) => {
-    presigns ??= client.config(signal).then(({ storage_config: storage }) => storage?.pre_sign_support === true);
-    presigns.catch(() => {
-      presigns = undefined;
-    });
+  const asking = new SingleFlight<"config", boolean>();
+  let presigns: boolean | undefined;
+  const ask = async (signal: AbortSignal) => (await client.config(signal)).storage_config?.pre_sign_support === true;
+  const canPresign = async (signal: AbortSignal) => {
+    presigns ??= await asking.run("config", ask, signal);
     return presigns;
   };
   return {

@@ -7,6 +7,8 @@ export interface CountingProxy {
   readonly endpoint: string;
   /** Answers since the last `arm`. */
   readonly count: number;
+  /** Calls that are under way. */
+  readonly pending: number;
   /** Counts from one again. When lakeFS has answered the `at`-th call, `instead` is run in place of passing the answer on. */
   arm(at: number, instead: () => Promise<void>): void;
   /** "POST /…/merge/main" of the last call counted. */
@@ -15,6 +17,7 @@ export interface CountingProxy {
 
 interface State {
   count: number;
+  pending: number;
   at: number;
   last: string;
   instead(): Promise<void>;
@@ -22,13 +25,15 @@ interface State {
 
 export async function startProxy(t: Test, endpoint: string): Promise<CountingProxy> {
   const target = new URL(endpoint);
-  const state: State = { count: 0, at: Number.POSITIVE_INFINITY, last: "", instead: async () => {} };
+  const state: State = { count: 0, pending: 0, at: Number.POSITIVE_INFINITY, last: "", instead: async () => {} };
   const server = createServer((asked, reply) => {
+    state.pending++;
     const onwards = request({ host: target.hostname, port: target.port, method: asked.method, path: asked.url, headers: asked.headers }, (answer) => {
       state.count++;
       if (state.count === state.at) void cut(asked, reply, answer, state);
       else pass(reply, answer);
     });
+    onwards.once("close", () => state.pending--);
     onwards.on("error", () => reply.destroy());
     asked.on("error", () => onwards.destroy());
     asked.pipe(onwards);
@@ -42,6 +47,9 @@ export async function startProxy(t: Test, endpoint: string): Promise<CountingPro
     endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     get count() {
       return state.count;
+    },
+    get pending() {
+      return state.pending;
     },
     get last() {
       return state.last;

@@ -53,7 +53,7 @@ class StepMaker implements PackMaker {
     });
   }
 
-  async check(path: string): Promise<boolean> {
+  async check(path: string, _signal: AbortSignal): Promise<boolean> {
     this.checked.push(path);
     return this.sound;
   }
@@ -196,6 +196,31 @@ t.test("after a restart each file is checked once, then by its length; leftovers
   t.equal(await readAll(stream), "new");
   await stream.close();
   t.equal(cache.bytes, 3);
+});
+
+t.test("two readers share a check and the first one goes: the other reads on", async (t) => {
+  const path = folder(t);
+  const maker = new StepMaker();
+  await put(await ResponseCache.open({ folder: path }), maker, KEY, "0123456789");
+  const cache = await ResponseCache.open({ folder: path });
+  const checking: { resolve(sound: boolean): void; signal: AbortSignal }[] = [];
+  maker.check = (_path, signal) =>
+    new Promise((resolve, reject) => {
+      checking.push({ resolve, signal });
+      signal.addEventListener("abort", () => reject(new Fault("base/aborted")));
+    });
+  const abort = new AbortController();
+  const first = cache.stream(KEY, maker, abort.signal);
+  const second = cache.stream(KEY, maker, never);
+  await settled();
+  abort.abort();
+  await t.rejects(first, { code: "base/aborted" });
+  t.equal(checking.length, 1);
+  t.notOk(checking[0]?.signal.aborted, "the check goes on");
+  checking[0]?.resolve(true);
+  const stream = await second;
+  t.equal(await readAll(stream), "0123456789");
+  await stream.close();
 });
 
 t.test("a file whose checksum does not hold is made again", async (t) => {

@@ -1,0 +1,104 @@
+/** Work branches go, however the work ends: also where nobody waits for it any more while lakeFS is still making one, or where its answer is lost. */
+import t, { type Test } from "tap";
+import { Fault } from "../../src/base/fault.js";
+import { LakefsClient } from "../../src/lakefs/client.js";
+import { GuardProof } from "../../src/lakefs/guard-proof.js";
+import { onWorkBranch, WORK_PREFIX } from "../../src/lakefs/work-branch.js";
+import { newRepository } from "./landing-rig.js";
+import { type Call, type LakefsProxy, startProxy } from "./proxy.js";
+import { signal, Source } from "./reading.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
+
+const isMaking = ({ method, path }: Call) => method === "POST" && path.endsWith("/branches");
+const isRemoving = ({ method, path }: Call) => method === "DELETE" && path.includes(`/branches/${WORK_PREFIX}`);
+
+interface Scene {
+  readonly server: RunningLakefs;
+  readonly repository: string;
+  readonly proxy: LakefsProxy;
+  readonly client: LakefsClient;
+  readonly source: string;
+}
+
+async function scene(t: Test): Promise<Scene> {
+  const server = await startLakefs(t);
+  const repository = await newRepository(server);
+  const proxy = await startProxy(t, server);
+  return { server, repository, proxy, client: new LakefsClient(proxy.server.access), source: await new Source(server.client, repository).head() };
+}
+
+async function branchesOf({ server, repository }: Scene): Promise<string[]> {
+  const ids: string[] = [];
+  for await (const { id } of server.client.listBranches(repository, { prefix: WORK_PREFIX, hidden: true }, signal)) ids.push(id);
+  return ids;
+}
+
+async function until(t: Test, says: string, holds: () => Promise<boolean> | boolean): Promise<void> {
+  for (let attempt = 0; attempt < 400; attempt++) {
+    if (await holds()) return;
+    await new Promise((wake) => setTimeout(wake, 25));
+  }
+  t.fail(says);
+}
+
+t.test("a work branch is there for the work and gone afterwards", { skip: skipLakefs, timeout: 60_000 }, async (t) => {
+  const it = await scene(t);
+  const { repository, client, source } = it;
+  const options = { client, repository, source, signal };
+  const seen = await onWorkBranch(options, async ({ name }) => [name, ...(await branchesOf(it))]);
+  t.equal(seen.length, 2);
+  t.equal(seen[0], seen[1]);
+  t.same(await branchesOf(it), []);
+  const failing = onWorkBranch(options, () => Promise.reject(new Fault("lakefs/refused")));
+  await t.rejects(failing, { code: "lakefs/refused" });
+  t.same(await branchesOf(it), [], "where the work fails as well");
+});
+
+t.test("the waiter goes while lakeFS makes the branch: it goes at once, the branch once it is there", { skip: skipLakefs, timeout: 60_000 }, async (t) => {
+  const it = await scene(t);
+  const { repository, proxy, client, source } = it;
+  const abort = new AbortController();
+  proxy.onCall = (call) => {
+    if (!isMaking(call)) return undefined;
+    setTimeout(() => abort.abort(), 50);
+    return { as: "late", ms: 500 };
+  };
+  let worked = false;
+  const work = onWorkBranch({ client, repository, source, signal: abort.signal }, async () => {
+    worked = true;
+  });
+  await t.rejects(work, { code: "base/aborted" });
+  t.notOk(proxy.calls.some(isRemoving), "it did not wait for lakeFS");
+  await until(t, "the branch was made and its removal asked for", () => proxy.calls.some(isRemoving));
+  await until(t, "nothing is left", async () => (await branchesOf(it)).length === 0);
+  t.notOk(worked);
+});
+
+t.test("lakeFS makes the branch and its answer is lost: the branch goes", { skip: skipLakefs, timeout: 60_000 }, async (t) => {
+  const it = await scene(t);
+  const { repository, proxy, client, source } = it;
+  proxy.onCall = (call) => (isMaking(call) ? { as: "cut", bodyBytes: 1 } : undefined);
+  await t.rejects(onWorkBranch({ client, repository, source, signal }, async () => undefined), { code: "lakefs/unreachable" });
+  t.equal(proxy.calls.filter(isMaking).length, 1);
+  t.same(await branchesOf(it), []);
+});
+
+t.test("two pushes share the proof of the guard, the first one's pusher goes: the other goes on, and nothing is left", { skip: skipLakefs, timeout: 60_000 }, async (t) => {
+  const it = await scene(t);
+  const { repository, proxy, client, source } = it;
+  const proof = new GuardProof(client, repository);
+  const abort = new AbortController();
+  proxy.onCall = (call) => {
+    if (call.path.endsWith("/commits")) setTimeout(() => abort.abort(), 1);
+    return { as: "late", ms: 50 };
+  };
+  const first = proof.runs(source, abort.signal);
+  const second = proof.runs(source, signal);
+  await t.rejects(first, { code: "base/aborted" });
+  t.equal(await second, true);
+  t.equal(proxy.calls.filter(isMaking).length, 2, "it was one proof");
+  t.same(await branchesOf(it), []);
+  const alone = new GuardProof(client, repository).runs(source, AbortSignal.timeout(150));
+  await t.rejects(alone, { code: "base/aborted" });
+  await until(t, "nothing is left of a proof that nobody waits for", async () => proxy.calls.filter(isRemoving).length >= 4 && (await branchesOf(it)).length === 0);
+});
