@@ -25,8 +25,7 @@ export function landingWork(kernels: Kernels): LandingWork {
     buildTrees: (request) => buildTrees(open(request.packs), request),
     rawObjects({ packs, oids }) {
       const reader = open(packs);
-      // Copies: what the reader gives may be part of its cache, which a message must not take along.
-      return oids.map((oid) => Uint8Array.from(reader.readOid(oid).data));
+      return oids.map((oid) => reader.readOid(oid).data);
     },
     firstDifference({ packs, left, right }) {
       const [change] = treeDifference(open(packs), left, right);

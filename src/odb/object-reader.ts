@@ -15,7 +15,6 @@ import { EntryHeader, PackFile } from "./pack-file.js";
 
 export interface StoredObject {
   readonly type: ObjectType;
-  /** Not to be written: it may be kept as a delta's base. */
   readonly data: Uint8Array;
 }
 
@@ -87,7 +86,7 @@ export class ObjectReader {
     let link: Link = { pack, offset, delta: undefined };
     for (;;) {
       const known = this.#bases.get(link.pack.slot, link.offset);
-      if (known !== undefined) return this.#apply(known, chain);
+      if (known !== undefined) return this.#apply(chain.length > 0 ? known : { type: known.type, data: known.data.slice() }, chain);
       const header = this.#header;
       link.pack.readHeader(link.offset, header);
       if (header.size > LIMITS.deltaResultBytesMax) throw new Fault("pack/too-large", { offset: link.offset, bytes: header.size });
