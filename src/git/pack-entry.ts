@@ -8,68 +8,63 @@
  * Source: gitformat-pack(5) "Pack file entry". wasm/scan.ts reads the same in the hot path; tests hold both together.
  */
 import { Fault } from "../base/fault.js";
-import { OBJECT_TYPE, OID_BYTES, type Oid, oidAt } from "./oid.js";
+import { OBJECT_TYPE, OID_BYTES } from "./oid.js";
 
-export interface EntryHead {
+/** Filled anew by each reading: packs have millions of these. */
+export class EntryHead {
   /** 1 to 4 whole objects, 6 and 7 deltas. */
-  readonly type: number;
+  type = 0;
   /** Inflated bytes of the entry: the object, or the delta. */
-  readonly size: number;
-  /** Where the zlib stream starts. */
-  readonly end: number;
+  size = 0;
+  /** Where in the bytes the zlib stream starts. */
+  end = 0;
   /** ofs-delta: where in the pack its base starts. */
-  readonly baseOffset?: number;
-  /** ref-delta: its base. */
-  readonly baseOid?: Oid;
+  baseOffset = 0;
+  /** ref-delta: where in the bytes its base's id stands. */
+  baseAt = 0;
+
+  get isDelta(): boolean {
+    return this.type >= OBJECT_TYPE.ofsDelta;
+  }
 }
+
+const PACK_HEADER_BYTES = 12;
 
 /**
- * Reads the head at `at` of a pack whose bytes from `origin` on `bytes` holds; undefined: it goes on beyond them.
+ * Reads the head at `at` of a pack whose bytes from `origin` on `bytes` holds; false: it goes on beyond them, and `head` is half filled.
  * Throws "pack/bad-entry", "pack/bad-varint".
  */
-export function readEntryHead(bytes: Uint8Array, at: number, origin = 0): EntryHead | undefined {
-  const first = bytes[at];
-  if (first === undefined) return undefined;
-  const type = (first >> 4) & 7;
-  if (type === 0 || type === 5) throw new Fault("pack/bad-entry", { type, offset: origin + at });
-  const length = readSize(bytes, at + 1, first);
-  if (length === undefined) return undefined;
-  const { size, end } = length;
-  if (type === OBJECT_TYPE.refDelta) {
-    if (bytes.length - end < OID_BYTES) return undefined;
-    return { type, size, end: end + OID_BYTES, baseOid: oidAt(bytes, end) };
-  }
-  if (type !== OBJECT_TYPE.ofsDelta) return { type, size, end };
-  const distance = readDistance(bytes, end);
-  if (distance === undefined) return undefined;
-  const baseOffset = origin + at - distance.back;
-  if (distance.back === 0 || baseOffset < 12) throw new Fault("pack/bad-entry", { offset: origin + at, back: distance.back });
-  return { type, size, end: distance.end, baseOffset };
-}
-
-function readSize(bytes: Uint8Array, start: number, first: number): { size: number; end: number } | undefined {
-  let size = first & 15;
-  let byte = first;
-  let at = start;
+export function readEntryHead(bytes: Uint8Array, at: number, head: EntryHead, origin = 0): boolean {
+  if (at >= bytes.length) return false;
+  let byte = bytes[at] as number;
+  let next = at + 1;
+  head.type = (byte >> 4) & 7;
+  if (head.type === 0 || head.type === 5) throw new Fault("pack/bad-entry", { type: head.type, offset: origin + at });
+  let size = byte & 15;
   for (let unit = 16; byte & 0x80; unit *= 128) {
-    const next = bytes[at++];
-    if (next === undefined) return undefined;
-    byte = next;
+    if (next >= bytes.length) return false;
+    byte = bytes[next++] as number;
     size += (byte & 0x7f) * unit;
-    if (size > Number.MAX_SAFE_INTEGER) throw new Fault("pack/bad-varint", { at });
+    if (size > Number.MAX_SAFE_INTEGER) throw new Fault("pack/bad-varint", { at: next });
   }
-  return { size, end: at };
+  head.size = size;
+  if (head.type === OBJECT_TYPE.ofsDelta) return readBaseOffset(bytes, at, next, head, origin);
+  head.baseAt = next;
+  head.end = head.type === OBJECT_TYPE.refDelta ? next + OID_BYTES : next;
+  return head.end <= bytes.length;
 }
 
-function readDistance(bytes: Uint8Array, start: number): { back: number; end: number } | undefined {
-  let at = start;
+function readBaseOffset(bytes: Uint8Array, at: number, start: number, head: EntryHead, origin: number): boolean {
+  let next = start;
   let back = -1;
-  for (let more = true; more; ) {
-    const byte = bytes[at++];
-    if (byte === undefined) return undefined;
+  for (let byte = 0x80; byte & 0x80; ) {
+    if (next >= bytes.length) return false;
+    byte = bytes[next++] as number;
     back = (back + 1) * 128 + (byte & 0x7f); // not a shift: it wraps at 2 GiB
-    if (back > Number.MAX_SAFE_INTEGER) throw new Fault("pack/bad-varint", { at });
-    more = (byte & 0x80) !== 0;
+    if (back > Number.MAX_SAFE_INTEGER) throw new Fault("pack/bad-varint", { at: next });
   }
-  return { back, end: at };
+  head.end = next;
+  head.baseOffset = origin + at - back;
+  if (back === 0 || head.baseOffset < PACK_HEADER_BYTES) throw new Fault("pack/bad-entry", { offset: origin + at, back });
+  return true;
 }

@@ -6,10 +6,16 @@ import { createHash } from "node:crypto";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { Kernels } from "../kernels/kernels.js";
-import { OID_BYTES } from "./oid.js";
-import { type EntryHead, readEntryHead } from "./pack-entry.js";
+import { OBJECT_TYPE, OID_BYTES, type Oid, oidAt } from "./oid.js";
+import { EntryHead, readEntryHead } from "./pack-entry.js";
 
-export interface PackEntry extends EntryHead {
+export interface PackEntry {
+  /** 1 to 4 whole objects, 6 and 7 deltas. */
+  readonly type: number;
+  /** ofs-delta: where its base starts. */
+  readonly baseOffset: number | undefined;
+  /** ref-delta: its base. */
+  readonly baseOid: Oid | undefined;
   readonly offset: number;
   /** Where the next entry starts. */
   readonly next: number;
@@ -42,11 +48,13 @@ export function parsePack(pack: Uint8Array, kernels: Kernels): PackEntry[] {
 }
 
 function parseEntry(pack: Uint8Array, offset: number, kernels: Kernels): PackEntry {
-  const head = readEntryHead(pack, offset);
-  if (head === undefined) throw new Fault("pack/truncated", { offset });
+  const head = new EntryHead();
+  if (!readEntryHead(pack, offset, head)) throw new Fault("pack/truncated", { offset });
   if (head.size > LIMITS.deltaResultBytesMax) throw new Fault("pack/too-large", { offset, size: head.size });
   const inflated = kernels.inflate(pack, head.end, head.size);
   if (inflated === undefined) throw new Fault("pack/truncated", { offset });
   const next = head.end + inflated.consumed;
-  return { ...head, offset, next, crc: kernels.crc32(pack.subarray(offset, next), 0), data: inflated.data };
+  const baseOffset = head.type === OBJECT_TYPE.ofsDelta ? head.baseOffset : undefined;
+  const baseOid = head.type === OBJECT_TYPE.refDelta ? oidAt(pack, head.baseAt) : undefined;
+  return { type: head.type, baseOffset, baseOid, offset, next, crc: kernels.crc32(pack.subarray(offset, next), 0), data: inflated.data };
 }

@@ -27,8 +27,9 @@ export interface ReaderCaches {
   readonly bases: BaseCache;
 }
 
-export function createReaderCaches(): ReaderCaches {
-  return { blocks: new BlockCache(), bases: new BaseCache() };
+/** `basesBytes`: default `deltaBaseCacheBytes`. */
+export function createReaderCaches(basesBytes?: number): ReaderCaches {
+  return { blocks: new BlockCache(), bases: new BaseCache(basesBytes) };
 }
 
 let kept: ReaderCaches | undefined;

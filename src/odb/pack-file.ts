@@ -9,7 +9,7 @@
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import { OBJECT_TYPE, OID_BYTES } from "../git/oid.js";
-import { readEntryHead } from "../git/pack-entry.js";
+import { EntryHead, readEntryHead } from "../git/pack-entry.js";
 import type { Kernels } from "../kernels/kernels.js";
 import type { PackHandle } from "../pool/tasks.js";
 import type { Block, BlockCache } from "./block-cache.js";
@@ -22,22 +22,12 @@ const CHECKSUM_BYTES = 20;
 const ZLIB_SLACK_BYTES = 64;
 
 /** What stands before an entry's zlib stream. Reused between reads: copy what must last. */
-export class EntryHeader {
-  /** As in the pack: 1 to 4 whole, 6 and 7 deltas. */
-  type = 0;
-  /** Inflated bytes of this entry: of the delta, where it is one. */
-  size = 0;
+export class EntryHeader extends EntryHead {
   offset = 0;
   /** Where the zlib stream starts in the pack. */
   dataAt = 0;
-  /** ofs-delta: where the base's entry starts. */
-  baseOffset = 0;
   /** ref-delta: the base's id. */
   readonly baseOid = new Uint8Array(OID_BYTES);
-
-  get isDelta(): boolean {
-    return this.type >= OBJECT_TYPE.ofsDelta;
-  }
 }
 
 export class PackFile {
@@ -60,37 +50,34 @@ export class PackFile {
   readHeader(offset: number, header: EntryHeader): void {
     const bytes = this.#bytesAt(offset, ENTRY_HEADER_BYTES_MAX);
     const at = this.#viewAt;
-    const head = this.#checked(offset, () => readEntryHead(bytes, at, offset - at));
-    if (head === undefined) throw this.damaged(offset, "header is cut");
-    header.type = head.type;
-    header.size = head.size;
+    try {
+      if (!readEntryHead(bytes, at, header, offset - at)) throw this.damaged(offset, "header is cut");
+    } catch (error) {
+      throw this.#asDamage(offset, error);
+    }
     header.offset = offset;
-    header.dataAt = offset + head.end - at;
-    header.baseOffset = head.baseOffset ?? 0;
-    if (head.baseOid !== undefined) header.baseOid.set(bytes.subarray(head.end - OID_BYTES, head.end));
+    header.dataAt = offset + header.end - at;
+    if (header.type === OBJECT_TYPE.refDelta) header.baseOid.set(bytes.subarray(header.baseAt, header.end));
   }
 
   /** Inflated bytes of the entry under `header`: the object, or the delta. A copy. Throws "odb/damaged". */
   inflate(header: EntryHeader): Uint8Array {
-    return this.#checked(header.offset, () => {
-      const { dataAt, size } = header;
+    const { dataAt, size } = header;
+    try {
       // Nearly every zlib stream is shorter than what it holds, and most end inside the block they start in: then the end of
       // the entry need not be looked up.
       const head = this.#bytesAt(dataAt, 1).subarray(this.#viewAt, this.#viewAt + size + ZLIB_SLACK_BYTES);
       const whole = this.#kernels.inflate(head, 0, size) ?? this.#kernels.inflate(this.compressed(header), 0, size);
       if (whole === undefined) throw this.damaged(header.offset, "zlib stream is cut");
       return whole.data;
-    });
+    } catch (error) {
+      throw this.#asDamage(header.offset, error);
+    }
   }
 
   /** What is a client's mistake in a pushed pack is damage in a stored one. */
-  #checked<T>(offset: number, read: () => T): T {
-    try {
-      return read();
-    } catch (error) {
-      if (error instanceof Fault && error.code.startsWith("pack/")) throw this.damaged(offset, error.message);
-      throw error;
-    }
+  #asDamage(offset: number, error: unknown): unknown {
+    return error instanceof Fault && error.code.startsWith("pack/") ? this.damaged(offset, error.message) : error;
   }
 
   /** The zlib stream of the entry under `header`: a copy. */

@@ -21,6 +21,8 @@ const REV_SIGNATURE = 0x52494458;
 const REV_RANKS_AT = 12;
 const FAR = 0x80000000;
 const CHECKSUM_BYTES = 20;
+/** So many entries' offsets are read for one look-up of a rank, which takes some 17 steps of its own. */
+const RANKS_WORTH = 64;
 /** Header of a pack: "PACK", version, count. */
 const PACK_HEADER_BYTES = 12;
 
@@ -33,6 +35,9 @@ export class PackLookup {
   readonly #offsetsAt: number;
   readonly #farAt: number;
   readonly #farCount: number;
+  /** Rank → offset, and what stands behind the last: made once enough has been asked for. */
+  #offsets: Float64Array | undefined;
+  #ranksAsked = 0;
 
   /** Throws "odb/damaged" where the tables do not belong to a pack of this size. */
   constructor(handle: PackHandle) {
@@ -136,15 +141,31 @@ export class PackLookup {
 
   /** Rank of the entry that starts at `offset`. Throws "odb/damaged" where none does. */
   rankOf(offset: number): number {
+    if (this.#offsets === undefined && ++this.#ranksAsked * RANKS_WORTH > this.count) this.offsets();
+    const offsets = this.#offsets;
     let low = 0;
     let high = this.count;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (this.offset(this.positionAt(middle)) < offset) low = middle + 1;
+      if ((offsets === undefined ? this.#startAt(middle) : (offsets[middle] as number)) < offset) low = middle + 1;
       else high = middle;
     }
-    if (low === this.count || this.offset(this.positionAt(low)) !== offset) throw this.damaged("rev");
+    if (low === this.count || this.#startAt(low) !== offset) throw this.damaged("rev");
     return low;
+  }
+
+  #startAt(rank: number): number {
+    return this.offset(this.positionAt(rank));
+  }
+
+  /** Where the entries start, in pack order, and then where the last one ends: for who asks about many. Throws "odb/damaged". */
+  offsets(): Float64Array {
+    if (this.#offsets !== undefined) return this.#offsets;
+    const offsets = new Float64Array(this.count + 1);
+    for (let rank = 0; rank < this.count; rank++) offsets[rank] = this.#startAt(rank);
+    offsets[this.count] = this.handle.bytes - CHECKSUM_BYTES;
+    this.#offsets = offsets;
+    return offsets;
   }
 
   /** Position of the entry that starts at `offset`. */

@@ -51,10 +51,11 @@ function placeInOrder({ space }: ObjectReader, { count, marks, few }: WalkedObje
     const { lookup } = space.packs[at] as PackFile;
     const first = space.starts[at] as number;
     const ranks = sorted === undefined ? markedRanks(lookup, marks, first) : ranksOf(lookup, sorted.subarray(row), first);
+    const offsets = sorted === undefined ? lookup.offsets() : undefined;
     for (const rank of ranks) {
       plan.pack[row] = at;
-      plan.start[row] = lookup.offset(lookup.positionAt(rank));
-      plan.end[row] = lookup.endAt(rank);
+      plan.start[row] = offsets === undefined ? lookup.offset(lookup.positionAt(rank)) : (offsets[rank] as number);
+      plan.end[row] = offsets === undefined ? lookup.endAt(rank) : (offsets[rank + 1] as number);
       row++;
     }
   }

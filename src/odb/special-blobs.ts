@@ -15,12 +15,14 @@ import { PackLookup } from "./pack-lookup.js";
 const LINK_BYTES = 24;
 const IS_GITMODULES = 32;
 const IS_GITATTRIBUTES = 64;
+/** Bases of a few small files. */
+const BASES_BYTES = 1024 * 1024;
 
 /** Throws "pack/fsck" for the first that Git would refuse. Those that other packs hold were looked at when they came. */
 export function checkSpecials(session: Session, request: ConcludeRequest, checksum: string, bytes: number, kernels: Kernels): void {
   const names = collect(session, request);
   if (names.size === 0) return;
-  const caches = createReaderCaches();
+  const caches = createReaderCaches(BASES_BYTES);
   const reader = new ObjectReader([ownHandle(session, request, checksum, bytes)], kernels, caches);
   const others = request.packs.map((pack) => new PackLookup(pack));
   try {

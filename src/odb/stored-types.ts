@@ -35,10 +35,11 @@ export function storedTypes(reader: ObjectReader, at: number, watch: TaskWatch):
   const types = new Uint8Array(lookup.count);
   const late: number[] = [];
   const header = new EntryHeader();
+  const offsets = lookup.offsets();
   for (let rank = 0; rank < lookup.count; rank++) {
     watch.step();
     const position = lookup.positionAt(rank);
-    const type = typeAt(reader.space.packs[at] as PackFile, lookup.offset(position), header, types);
+    const type = typeAt(reader.space.packs[at] as PackFile, offsets[rank] as number, header, types);
     if (type === 0) late.push(position);
     types[position] = type;
   }

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import t, { type Test } from "tap";
 import type { Fault } from "../../src/base/fault.js";
 import { LIMITS } from "../../src/base/limits.js";
-import { readEntryHead } from "../../src/git/pack-entry.js";
+import { EntryHead, readEntryHead } from "../../src/git/pack-entry.js";
 import type { PackPlan } from "../../src/git/pack-plan.js";
 import { PackWriter, writeBaseDistance, writeTypeAndSize } from "../../src/git/pack-writer.js";
 import { plainKernels } from "../../src/kernels/plain.js";
@@ -229,12 +229,18 @@ t.test("sizes and distances of every length are read back", async (t) => {
   const buffer = new Uint8Array(64);
   for (const size of values) {
     const end = writeTypeAndSize(buffer, 0, 3, size);
-    t.match(readEntryHead(buffer.subarray(0, end), 0), { type: 3, size, end });
+    const head = new EntryHead();
+    t.ok(readEntryHead(buffer.subarray(0, end), 0, head));
+    t.match(head, { type: 3, size, end });
+    t.notOk(readEntryHead(buffer.subarray(0, end - 1), 0, head), "it is cut");
   }
   for (const distance of values.filter((value) => value > 0 && value < 2 ** 52)) {
     const end = writeBaseDistance(buffer, writeTypeAndSize(buffer, 0, 6, 100), distance);
     const origin = distance + 12;
-    t.match(readEntryHead(buffer.subarray(0, end), 0, origin), { type: 6, size: 100, baseOffset: 12, end });
+    const head = new EntryHead();
+    t.ok(readEntryHead(buffer.subarray(0, end), 0, head, origin));
+    t.match(head, { type: 6, size: 100, baseOffset: 12, end });
+    t.notOk(readEntryHead(buffer.subarray(0, end - 1), 0, head, origin), "it is cut");
   }
 });
 
