@@ -66,6 +66,9 @@ export const COMMANDS = {
     repositories.list(given.after, signal),
   ),
   "repo.show": command(z.strictObject({ name: text }), ({ repositories }, { name }, signal) => repositories.show(readRepositoryName(name), signal)),
+  "repo.collect": command(z.strictObject({ name: text, grace_hours: z.number().min(0).max(LIMITS.gcGraceHoursMax) }), ({ repositories }, given, signal) =>
+    repositories.collect(readRepositoryName(given.name), given.grace_hours, signal),
+  ),
   "repo.resolve": command(z.strictObject({ name: text, id: commitId }), ({ repositories }, { name, id }, signal) =>
     repositories.commit(readRepositoryName(name), id, signal),
   ),

@@ -35,6 +35,15 @@ export interface CommitFacts {
   readonly lakefs_ids: readonly string[];
 }
 
+export interface CollectedFacts {
+  readonly name: string;
+  readonly removed_files: number;
+  readonly removed_bytes: number;
+  /** Named by nothing for a shorter time than was asked for. */
+  readonly waiting_files: number;
+  readonly waiting_bytes: number;
+}
+
 export interface ListedRepository {
   readonly name: string;
   readonly kind: RepositoryKind;
@@ -93,6 +102,13 @@ export class RepositoryApi {
   async create(name: RepositoryName, lakefs: string | undefined, signal: AbortSignal): Promise<ListedRepository> {
     const made = await this.#options.repositories.create(name, lakefs, signal);
     return { name: titleOf(made), kind: kindOf(made.type), lakefs: lakefs ?? null };
+  }
+
+  /** Removes files that nothing has named for `graceHours`. Throws "repository/missing". */
+  async collect(name: RepositoryName, graceHours: number, signal: AbortSignal): Promise<CollectedFacts> {
+    const { repositories } = this.#options;
+    const { removed, waiting } = await repositories.collect(name, graceHours * 3_600_000, signal);
+    return { name: titleOf(name), removed_files: removed.files, removed_bytes: removed.bytes, waiting_files: waiting.files, waiting_bytes: waiting.bytes };
   }
 
   /** Repositories that our store knows, by name, behind `after`: at most `listedPageMax`. */

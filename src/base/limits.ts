@@ -330,6 +330,10 @@ export const LIMITS = {
   controlLookMs: 10,
   /** Objects a walk finds between two reports of its progress: some milliseconds of work. */
   walkProgressObjects: 4_096,
+  /** A year: the most `gc_grace_hours` may be. */
+  gcGraceHoursMax: 8_760,
+  /** A repository that is pushed to is looked through for files that nothing names at most so often. */
+  collectEveryMs: 3_600_000,
   /** Packs a thread's caches tell apart before they start afresh: half of what their 16-bit slot holds. */
   packSlotsMax: 32_768,
   /** Bases of deltas one thread keeps. Git: core.deltaBaseCacheLimit, 96 MiB for a whole process. */

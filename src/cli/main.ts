@@ -3,6 +3,7 @@
 import { Command, CommanderError } from "commander";
 import { asFault, Fault, type FaultCode } from "../base/fault.js";
 import { doctorCommand } from "./doctor.js";
+import { gcCommand } from "./gc.js";
 import { indexPackCommand } from "./index-pack.js";
 import { poolCommand } from "./pool.js";
 import { repoCommand } from "./repo.js";
@@ -28,6 +29,7 @@ function program(): Command {
     .addCommand(poolCommand())
     .addCommand(doctorCommand())
     .addCommand(verifyCommand())
+    .addCommand(gcCommand())
     .addCommand(indexPackCommand())
     .exitOverride()
     .configureHelp({ sortSubcommands: true });

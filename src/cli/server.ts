@@ -268,6 +268,8 @@ function assemble(settings: Settings, { incoming, store, cache, pool, log, maint
     ...(lakefs === undefined ? {} : { lakefs }),
     defaultBranch: settings.default_branch,
     createOnPush: settings.create_on_push,
+    gcGraceMs: settings.gc_grace_hours * 3_600_000,
+    log,
   });
   const fetch = { pool, cache, checks, offer, log, metrics, allowAnyWant: settings.allow_any_want };
   const server = new GitServer({

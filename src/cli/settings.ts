@@ -54,6 +54,7 @@ export const SETTINGS = {
   drain_seconds: setting(z.coerce.number().int().min(0).max(3_600), "5", "0 to 3600", "after SIGTERM /readyz says no and requests are still served"),
   stop_seconds: setting(z.coerce.number().int().min(0).max(86_400), "30", "0 to 86400", "after that running requests have this long to end"),
   cache_bytes: setting(size, "4g", "bytes, with k, m, g or t", "generated packs kept on disk"),
+  gc_grace_hours: setting(count(LIMITS.gcGraceHoursMax), "24", `1 to ${LIMITS.gcGraceHoursMax}`, "files of a repository that nothing has named for so long (packs made one with others, leavings of failed pushes) are removed"),
   pack_bytes_max: setting(size, "1t", "bytes, with k, m, g or t", "largest pack a push may bring"),
   ingest_memory_bytes: setting(size, "256m", "bytes, with k, m or g", "memory of one push for inflated deltas"),
   fsck: setting(flag, "true", "true or false", "refuse malformed objects (receive.fsckObjects)"),

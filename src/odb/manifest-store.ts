@@ -12,6 +12,7 @@ interface Held {
 
 export class ManifestStore {
   readonly #store: Store;
+  readonly #prefix: string;
   readonly #key: string;
   readonly #defaultHead: string;
   /** Writers of this process take turns: they would only lose to each other. */
@@ -21,6 +22,7 @@ export class ManifestStore {
 
   constructor(store: Store, prefix: string, defaultHead: string) {
     this.#store = store;
+    this.#prefix = prefix;
     this.#key = `${prefix}/git/manifest`;
     this.#defaultHead = defaultHead;
   }
@@ -44,6 +46,8 @@ export class ManifestStore {
         const next = await change(manifest);
         if (next === undefined) return manifest;
         const written: Manifest = { ...next, revision: manifest.revision + 1 };
+        // From now on nothing names them: their grace begins.
+        for (const key of keysDropped(this.#prefix, manifest, written)) await this.#store.touch(key, signal);
         if (await this.#swap(written, tag)) return written;
         this.#held = undefined;
       }
@@ -73,4 +77,13 @@ export class ManifestStore {
         : { manifest: decodeManifest(stored.bytes, this.#key), tag: stored.tag };
     return this.#held;
   }
+}
+
+/** Keys that `before` names and `after` does not. */
+function keysDropped(prefix: string, before: Manifest, after: Manifest): string[] {
+  const kept = new Set(after.packs.map(({ checksum }) => checksum));
+  const gone = before.packs.filter(({ checksum }) => !kept.has(checksum));
+  const keys = gone.flatMap(({ checksum }) => ["pack", "idx", "rev"].map((extension) => `${prefix}/git/objects/pack/pack-${checksum}.${extension}`));
+  const old = before.snapshot?.key;
+  return old === undefined || old === after.snapshot?.key ? keys : [...keys, old];
 }

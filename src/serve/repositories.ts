@@ -18,6 +18,7 @@ import { fromLakefsId } from "../lakefs/ref-names.js";
 import { isLakefsRepositoryName, kohakuHubName } from "../lakefs/repository-names.js";
 import { LakefsWatch } from "../lakefs/watch.js";
 import { faultFacts, type Log } from "../observe/log.js";
+import { type Collected, collectFiles } from "../odb/collect.js";
 import { writeDerivedFiles } from "../odb/derived-files.js";
 import { ManifestObjects, type ObjectServices } from "../odb/manifest-objects.js";
 import { ManifestRefs } from "../odb/manifest-refs.js";
@@ -71,6 +72,9 @@ export interface RepositoriesOptions {
   readonly defaultBranch: string;
   /** A push to a name that does not exist makes the repository. */
   readonly createOnPush: boolean;
+  /** How long nothing must have named a file before it is removed. */
+  readonly gcGraceMs: number;
+  readonly log: Log;
   /** Undefined: no lakeFS is set, and `lakefs/*` does not exist. */
   readonly lakefs?: LakefsSettings;
 }
@@ -89,6 +93,7 @@ export interface LakefsSettings {
   readonly log: Log;
 }
 
+const NOTHING_COLLECTED: Collected = { removed: { files: 0, bytes: 0 }, waiting: { files: 0, bytes: 0 } };
 const MANIFEST_SUFFIX = "/git/manifest";
 
 export class Repositories {
@@ -105,6 +110,7 @@ export class Repositories {
   readonly #absent = new LRUCache<string, Handle>({ max: LIMITS.repositoryHandlesMax });
   /** Whether lakeFS has a repository, for warnings. */
   readonly #looked = new LRUCache<string, boolean>({ max: LIMITS.repositoryHandlesMax, ttl: LIMITS.lakefsLookMs });
+  readonly #collectedLately = new LRUCache<string, true>({ max: LIMITS.repositoryHandlesMax, ttl: LIMITS.collectEveryMs });
   readonly #opening = new SingleFlight<string, Handle | undefined>();
   readonly #synthesisTasks: Semaphore;
   readonly #walks = new Semaphore(1);
@@ -299,8 +305,24 @@ export class Repositories {
     for (const { watched } of this.#recent.values()) watched?.close();
   }
 
-  #planUpkeep(id: string, { manifests, refs, objects, lakefs }: Handle): void {
-    const { services, maintenance } = this.#options;
+  /** Removes what nothing names for longer than the grace period. Throws "repository/missing". */
+  async collect(asked: RepositoryName, graceMs: number, signal: AbortSignal): Promise<Collected> {
+    const found = await this.#find(asked, signal, MAY_ALL);
+    if (found === undefined) throw new Fault("repository/missing", { name: titleOf(asked) });
+    return found.handle.lakefs === undefined ? this.#collect(found.id, found.handle, graceMs, signal) : NOTHING_COLLECTED;
+  }
+
+  async #collect(id: string, { manifests }: Handle, graceMs: number, signal: AbortSignal): Promise<Collected> {
+    const { services, log } = this.#options;
+    const collected = await collectFiles({ store: services.store, manifests, prefix: id, graceMs }, signal);
+    const { removed, waiting } = collected;
+    if (removed.files > 0) log.info("files that nothing names are removed", { repository: id, ...removed, waitingFiles: waiting.files, waitingBytes: waiting.bytes });
+    return collected;
+  }
+
+  #planUpkeep(id: string, handle: Handle): void {
+    const { services, maintenance, gcGraceMs } = this.#options;
+    const { manifests, refs, objects, lakefs } = handle;
     const derive = async (signal: AbortSignal) => {
       const { packs } = await manifests.read(signal);
       await writeDerivedFiles(services.store, id, packs, await refs.read(signal), signal);
@@ -308,7 +330,11 @@ export class Repositories {
     maintenance.plan(id, async (signal, leaving) => {
       await derive(signal);
       // What comes from lakeFS stays: records there name their packs.
-      if (!leaving && lakefs === undefined && (await objects.fold(signal)) > 0) await derive(signal);
+      if (leaving || lakefs !== undefined) return;
+      if ((await objects.fold(signal)) > 0) await derive(signal);
+      if (this.#collectedLately.has(id)) return;
+      this.#collectedLately.set(id, true);
+      await this.#collect(id, handle, gcGraceMs, signal);
     });
   }
 

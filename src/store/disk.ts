@@ -124,6 +124,24 @@ export class DiskStore implements Store {
     }
   }
 
+  async touch(key: StoreKey, signal?: AbortSignal): Promise<void> {
+    await this.#exclusively(key, signal, async () => {
+      const now = new Date();
+      await files.utimes(this.#path(key), now, now).catch(passOverAbsent);
+    });
+  }
+
+  /** No publication of the same name is under way meanwhile, and one that has ended has made the file anew. */
+  deleteOlder(key: StoreKey, beforeMs: number, signal?: AbortSignal): Promise<boolean> {
+    return this.#exclusively(key, signal, async () => {
+      const path = this.#path(key);
+      const found = await files.stat(path).catch(passOverAbsent);
+      if (found !== undefined && found.mtimeMs >= beforeMs) return false;
+      await files.unlink(path).catch(passOverAbsent);
+      return true;
+    });
+  }
+
   async localFile(key: StoreKey, signal?: AbortSignal): Promise<string> {
     if ((await this.size(key, signal)) === undefined) throw new Fault("store/missing", { key });
     return this.#path(key);
@@ -389,6 +407,11 @@ async function sizeOf(path: string): Promise<number | undefined> {
 
 function tagOf(bytes: Uint8Array): StoreTag {
   return createHash("sha256").update(bytes).digest("hex");
+}
+
+function passOverAbsent(error: unknown): undefined {
+  if (!isAbsent(error)) throw error;
+  return undefined;
 }
 
 function isAbsent(error: unknown): boolean {

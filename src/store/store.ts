@@ -52,6 +52,12 @@ export interface Store {
   /** Removes; absent is success. */
   delete(key: StoreKey, signal?: AbortSignal): Promise<void>;
 
+  /** As if it had been written just now (`deleteOlder`); absent is success. */
+  touch(key: StoreKey, signal?: AbortSignal): Promise<void>;
+
+  /** Removes what was written, published and touched before `beforeMs` (since 1970), and is not being written: whether it has. Absent is success. */
+  deleteOlder(key: StoreKey, beforeMs: number, signal?: AbortSignal): Promise<boolean>;
+
   /** A local file that holds this key's content: on disk the file itself, on S3 a cached copy. Throws "store/missing". */
   localFile(key: StoreKey, signal?: AbortSignal): Promise<string>;
 }

@@ -1,0 +1,40 @@
+/** `lakepack gc`. Goes to the server that runs on the data folder; where none does, works on the folder itself. */
+import { type Command, InvalidArgumentError } from "commander";
+import { Fault } from "../base/fault.js";
+import { LIMITS } from "../base/limits.js";
+import { control } from "./control.js";
+import { folderSettings } from "./folder-options.js";
+import { allPages, print, subcommand, type SubcommandOptions } from "./subcommand.js";
+
+interface Options extends SubcommandOptions {
+  readonly all?: boolean;
+  readonly grace?: number;
+}
+
+export function gcCommand(): Command {
+  return subcommand("gc", "Remove files of repositories that nothing names any more: packs made one with others, leavings of failed pushes, old lists of refs.")
+    .argument("[names...]", "ns/name, datasets/ns/name, spaces/ns/name")
+    .option("--all", "every repository in the store")
+    .option("--grace <hours>", "how long nothing must have named them; 0 only while nobody clones or pushes [default gc_grace_hours]", readHours)
+    .addHelpText("after", "\nA server does this by itself, after pushes and at most once an hour a repository. Repositories over lakeFS keep all of theirs.\n")
+    .action(gc);
+}
+
+function readHours(text: string): number {
+  const hours = Number(text);
+  if (!/^\d+(\.\d+)?$/.test(text) || hours > LIMITS.gcGraceHoursMax) throw new InvalidArgumentError(`0 to ${LIMITS.gcGraceHoursMax}.`);
+  return hours;
+}
+
+async function gc(names: readonly string[], options: Options): Promise<void> {
+  const settings = folderSettings(options);
+  if ((names.length === 0) !== (options.all === true)) {
+    throw new Fault("settings/bad-value", { name: "names", value: names.join(" "), allowed: "names of repositories, or --all" });
+  }
+  const all = options.all === true ? (await allPages((after) => control(settings, "repo.list", { after }), ({ name }) => name)).filter(({ lakefs }) => lakefs === null).map(({ name }) => name) : names;
+  for (const name of all) {
+    const done = await control(settings, "repo.collect", { name, grace_hours: options.grace ?? settings.gc_grace_hours });
+    const later = done.waiting_files === 0 ? "" : `; ${done.waiting_files} more (${done.waiting_bytes} bytes) wait for their grace period`;
+    print(options, done, `${done.name}: ${done.removed_files} files (${done.removed_bytes} bytes) removed${later}`);
+  }
+}
