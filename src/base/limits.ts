@@ -306,6 +306,8 @@ export const LIMITS = {
   foldPackBytesMax: 64 * MIB,
   /** Packs made one at once: some seconds of two threads. */
   foldBytesMax: 256 * MIB,
+  /** Inflated deltas that a fold keeps in memory: it has time to inflate the rest twice, and the memory of an ingest stays with the process. */
+  foldMemoryBytes: 16 * MIB,
   /** Repositories whose manifest and refs are kept in memory: 10,000 refs each are 2 MB, most have ten. */
   repositoryHandlesMax: 1_000,
   /** Pack files one thread keeps open: a quarter of the usual 1,024 descriptors for four threads. */

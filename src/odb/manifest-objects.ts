@@ -121,7 +121,8 @@ export class ManifestObjects implements ObjectDatabase {
   }
 
   async #foldInto(folder: string, folded: readonly LivePack[], others: readonly LivePack[], signal: AbortSignal): Promise<IngestedPack> {
-    const { pool, ingest: { memoryBytes } } = this.#services;
+    const { pool, ingest } = this.#services;
+    const memoryBytes = Math.min(ingest.memoryBytes, LIMITS.foldMemoryBytes);
     const [path, idxPath, revPath] = [join(folder, "pack"), join(folder, "idx"), join(folder, "rev")];
     const background = { signal, priority: "background" } as const;
     const { checksum } = await pool.run("pack-objects/fold", { packs: toHandles(folded), path }, background);
