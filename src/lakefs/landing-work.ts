@@ -25,7 +25,8 @@ export function landingWork(kernels: Kernels): LandingWork {
     buildTrees: (request) => buildTrees(open(request.packs), request),
     rawObjects({ packs, oids }) {
       const reader = open(packs);
-      return oids.map((oid) => reader.readOid(oid).data);
+      // Copies: what inflate gives may be a part of a larger buffer, all of which a message would take along.
+      return oids.map((oid) => Uint8Array.from(reader.readOid(oid).data));
     },
     firstDifference({ packs, left, right }) {
       const [change] = treeDifference(open(packs), left, right);

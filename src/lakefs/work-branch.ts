@@ -1,6 +1,6 @@
 /** Hidden branches that live as long as a piece of work. What a crash leaves of them the sweeper finds, by the time in their names. */
 import { randomBytes } from "node:crypto";
-import { orAbort } from "../base/flow.js";
+import { checkAborted, orAbort } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { LakefsClient } from "./client.js";
 import { RESERVED_BRANCH_PREFIX } from "./ref-names.js";
@@ -34,6 +34,7 @@ export function newWorkBranch(): WorkBranch {
 /** Makes a branch, runs `work` on it and takes it away, however `work` ends. */
 export async function onWorkBranch<T>(options: WorkBranchOptions, work: (branch: WorkBranch) => Promise<T>): Promise<T> {
   const { client, repository, source, signal, onLeft } = options;
+  checkAborted(signal);
   const branch = newWorkBranch();
   // Without the caller's signal: a call that is given up may still make the branch, and after its removal was asked for.
   const made = client.createBranch(repository, { name: branch.name, source, hidden: true }, AbortSignal.timeout(LIMITS.lakefsCallMs));
