@@ -12,6 +12,7 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { root } from "./install.mjs";
 
 const module = join(root, "scripts/servers");
@@ -142,17 +143,26 @@ function lakectl(args) {
   return spawnSync(join(programFolder(), "lakectl"), args, { env, stdio: "inherit" }).status ?? 1;
 }
 
-function stop(folder) {
+/** lakeFS takes its time over connections that clients keep open. */
+const STOP_MS = 5_000;
+
+async function stop(folder) {
   const file = join(folder, "pids");
   if (!existsSync(file)) return;
-  for (const pid of readFileSync(file, "utf8").split("\n").map(Number)) {
-    try {
-      process.kill(pid, "SIGTERM");
-    } catch {
-      // it has ended by itself
-    }
-  }
+  const pids = readFileSync(file, "utf8").split("\n").map(Number);
+  for (const pid of pids) signal(pid, "SIGTERM");
+  for (const deadline = Date.now() + STOP_MS; Date.now() < deadline && pids.some((pid) => signal(pid, 0)); ) await sleep(50);
+  for (const pid of pids) signal(pid, "SIGKILL");
   rmSync(file);
+}
+
+/** False: it has ended. */
+function signal(pid, name) {
+  try {
+    return process.kill(pid, name);
+  } catch {
+    return false;
+  }
 }
 
 if (process.argv[1] === import.meta.filename || process.argv[1]?.endsWith("scripts/servers.mjs")) {
@@ -160,7 +170,7 @@ if (process.argv[1] === import.meta.filename || process.argv[1]?.endsWith("scrip
   const folder = resolve(place ?? "data-servers");
   if (action === "build") console.log(build());
   else if (action === "start") await start(folder);
-  else if (action === "stop") stop(folder);
+  else if (action === "stop") await stop(folder);
   else if (action === "lakectl" && isBuilt()) process.exit(lakectl(process.argv.slice(3)));
   else if (action === "path" && isBuilt()) console.log(programFolder());
   else {

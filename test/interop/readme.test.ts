@@ -84,6 +84,8 @@ t.test("the session with lakeFS works as printed", { skip: skipLakefs, timeout: 
   t.match(session.stderr, /remote: refs\/heads\/main: [0-9a-f]{40} is lakeFS commit/);
   t.match(session.stdout, /First commit/, "lakeFS's log");
   t.match(session.stdout, /# Demo/, "the file in lakeFS");
+  run(`node scripts/servers.mjs stop ${folder}/servers`);
+  t.same(await Promise.all([first, first + 1, first + 2].map(isFree)), [true, true, true], "and all three end");
 });
 
 /** The first of three free ports in a row. */
