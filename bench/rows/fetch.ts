@@ -13,12 +13,16 @@ export async function fetchRows(context: BenchContext): Promise<void> {
   try {
     const pair = await pushBoth(context, "code", server, peer, "fetch");
     const runs = scale === "tiny" ? 2 : 20;
-    const line = git(["rev-list", "--first-parent", "main", `--max-count=${runs + 60}`], pair.corpus).trim().split("\n");
-    await rawClone(pair.ours, { wants: [line[0] as string] }); // the first request of a new state of the refs builds what later ones look up
+    const line = git(["rev-list", "--first-parent", "main", `--max-count=${runs + OLDER + 1}`], pair.corpus).trim().split("\n");
     for (const behind of scale === "tiny" ? [1] : [1, 50]) {
-      const each = Array.from({ length: runs }, (_, n) => ({ wants: [line[n] as string], haves: [line[n + behind] as string], lines: ["thin-pack"] }));
+      // The tip is wanted, as by clients. An older commit that they have too makes each a request that the response cache has not seen.
+      const older = (n: number) => line[Math.min(OLDER + n, line.length - 1)] as string;
+      const each = Array.from({ length: runs }, (_, n) => ({ wants: [line[0] as string], haves: [line[behind] as string, older(n)], lines: ["thin-pack"] }));
       await row(context, pair, `fetch, ${behind} commit${behind > 1 ? "s" : ""} behind`, each, each, { cpu: 1, bytes: 1.1 });
     }
+    // The first want that is no tip, in a new state of the refs: what is reachable is counted, and later fetches look it up.
+    const counting = [{ wants: [line[1] as string], haves: [line[2] as string], lines: ["thin-pack"] }];
+    await row(context, pair, "first fetch of what is no tip", counting, counting, {});
     const tip = { wants: [line[0] as string] };
     const shallow = { ...tip, lines: ["deepen 1"] };
     await row(context, pair, "depth 1, first", [shallow], [shallow], { cpu: 0.5 });
@@ -32,6 +36,9 @@ export async function fetchRows(context: BenchContext): Promise<void> {
     await server.stop();
   }
 }
+
+/** Commits behind the tip where the further haves begin. */
+const OLDER = 100;
 
 interface Bars {
   readonly cpu?: number;

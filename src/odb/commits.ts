@@ -1,7 +1,7 @@
 /** Commits of an object space, parsed on demand: numbers instead of ids, shallow boundaries applied. */
 import { Fault } from "../base/fault.js";
-import { parseCommit } from "../git/commit.js";
-import type { Oid } from "../git/oid.js";
+import { CommitCursor, parseCommit } from "../git/commit.js";
+import { OID_BYTES, type Oid } from "../git/oid.js";
 import { parseTag } from "../git/tag.js";
 import { LIMITS } from "../base/limits.js";
 import type { ObjectReader } from "./object-reader.js";
@@ -20,6 +20,7 @@ const NO_PARENTS: readonly number[] = [];
 
 export class Commits {
   readonly reader: ObjectReader;
+  readonly #cursor = new CommitCursor();
   readonly #nodes = new Map<number, CommitNode>();
   /** Commits whose parents are taken as absent: what a shallow client holds. */
   #shallow: ReadonlySet<number> = new Set();
@@ -41,9 +42,11 @@ export class Commits {
   node(number: number): CommitNode {
     const held = this.#nodes.get(number);
     if (held !== undefined) return held;
-    const { tree, parents, date } = parseCommit(this.reader.readAs("commit", number));
+    const cursor = this.#cursor;
+    cursor.read(this.reader.readAs("commit", number));
     const { space } = this.reader;
-    const node: CommitNode = { number, tree: space.findOid(tree), parents: parents.map((parent) => space.findOid(parent)), date };
+    const parents = cursor.parentCount === 0 ? NO_PARENTS : Array.from({ length: cursor.parentCount }, (_, at) => space.find(cursor.ids, (at + 1) * OID_BYTES));
+    const node: CommitNode = { number, tree: space.find(cursor.ids, 0), parents, date: cursor.date };
     this.#nodes.set(number, node);
     return node;
   }
