@@ -12,11 +12,11 @@ interface Options extends SubcommandOptions {
 }
 
 export function gcCommand(): Command {
-  return subcommand("gc", "Remove files of repositories that nothing names any more: packs made one with others, leavings of failed pushes, old lists of refs.")
-    .argument("[names...]", "ns/name, datasets/ns/name, spaces/ns/name")
-    .option("--all", "every repository in the store")
+  return subcommand("gc", "Remove files of repositories that nothing names any more: packs made one with others, leavings of failed pushes, old lists of refs, what writes that died have left.")
+    .argument("[names...]", "ns/name, datasets/ns/name, spaces/ns/name, lakefs/repository")
+    .option("--all", "every repository that is not over lakeFS")
     .option("--grace <hours>", "how long nothing must have named them; 0 only while nobody clones or pushes [default gc_grace_hours]", readHours)
-    .addHelpText("after", "\nA server does this by itself, after pushes and at most once an hour a repository. Repositories over lakeFS keep all of theirs.\n")
+    .addHelpText("after", "\nA server does this by itself, after pushes and at most once an hour a repository. Repositories over lakeFS keep all packs.\n")
     .action(gc);
 }
 

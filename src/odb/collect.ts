@@ -1,9 +1,9 @@
 /**
  * Removes a repository's files that its manifest does not name: packs that were folded into another, what failed pushes have published, ref snapshots of earlier
- * states. Only after a grace period, counted from when they were written or were last named: who began to read by an older manifest still finds them, and a
+ * states, what writes that died have left. Only after a grace period, counted from when they were written or were last named: who began to read by an older manifest still finds them, and a
  * push that has published its pack has not named it yet.
  */
-import type { Store } from "../store/store.js";
+import type { Amount, Store } from "../store/store.js";
 import type { ManifestStore } from "./manifest-store.js";
 
 export interface CollectOptions {
@@ -12,11 +12,8 @@ export interface CollectOptions {
   /** The repository's prefix in the store ("repos/ns/name"). */
   readonly prefix: string;
   readonly graceMs: number;
-}
-
-export interface Amount {
-  readonly files: number;
-  readonly bytes: number;
+  /** Its packs and ref snapshots all stay: over lakeFS, where records of commits name packs. */
+  readonly keepsAll: boolean;
 }
 
 export interface Collected {
@@ -27,11 +24,11 @@ export interface Collected {
 
 const PACK_FILE = /\/pack-([0-9a-f]{40})\.(?:pack|idx|rev)$/;
 
-/** Not for repositories over lakeFS: records of commits name packs there. */
-export async function collectFiles({ store, manifests, prefix, graceMs }: CollectOptions, signal: AbortSignal): Promise<Collected> {
+export async function collectFiles({ store, manifests, prefix, graceMs, keepsAll }: CollectOptions, signal: AbortSignal): Promise<Collected> {
   const beforeMs = Date.now() - graceMs;
-  const removed = { files: 0, bytes: 0 };
+  const removed = { ...(await store.sweep(`${prefix}/git/`, beforeMs, signal)) };
   const waiting = { files: 0, bytes: 0 };
+  if (keepsAll) return { removed, waiting };
   const { packs, snapshot } = await manifests.read(signal);
   const named = new Set(packs.map(({ checksum }) => checksum));
   const collect = async (folder: string, isNamed: (key: string) => boolean) => {

@@ -93,7 +93,6 @@ export interface LakefsSettings {
   readonly log: Log;
 }
 
-const NOTHING_COLLECTED: Collected = { removed: { files: 0, bytes: 0 }, waiting: { files: 0, bytes: 0 } };
 const MANIFEST_SUFFIX = "/git/manifest";
 
 export class Repositories {
@@ -309,12 +308,12 @@ export class Repositories {
   async collect(asked: RepositoryName, graceMs: number, signal: AbortSignal): Promise<Collected> {
     const found = await this.#find(asked, signal, MAY_ALL);
     if (found === undefined) throw new Fault("repository/missing", { name: titleOf(asked) });
-    return found.handle.lakefs === undefined ? this.#collect(found.id, found.handle, graceMs, signal) : NOTHING_COLLECTED;
+    return this.#collect(found.id, found.handle, graceMs, signal);
   }
 
-  async #collect(id: string, { manifests }: Handle, graceMs: number, signal: AbortSignal): Promise<Collected> {
+  async #collect(id: string, { manifests, lakefs }: Handle, graceMs: number, signal: AbortSignal): Promise<Collected> {
     const { services, log } = this.#options;
-    const collected = await collectFiles({ store: services.store, manifests, prefix: id, graceMs }, signal);
+    const collected = await collectFiles({ store: services.store, manifests, prefix: id, graceMs, keepsAll: lakefs !== undefined }, signal);
     const { removed, waiting } = collected;
     if (removed.files > 0) log.info("files that nothing names are removed", { repository: id, ...removed, waitingFiles: waiting.files, waitingBytes: waiting.bytes });
     return collected;
@@ -330,8 +329,8 @@ export class Repositories {
     maintenance.plan(id, async (signal, leaving) => {
       await derive(signal);
       // What comes from lakeFS stays: records there name their packs.
-      if (leaving || lakefs !== undefined) return;
-      if ((await objects.fold(signal)) > 0) await derive(signal);
+      if (leaving) return;
+      if (lakefs === undefined && (await objects.fold(signal)) > 0) await derive(signal);
       if (this.#collectedLately.has(id)) return;
       this.#collectedLately.set(id, true);
       await this.#collect(id, handle, gcGraceMs, signal);

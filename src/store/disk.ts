@@ -13,7 +13,7 @@ import { dirname, join, resolve } from "node:path";
 import { Fault, asFault } from "../base/fault.js";
 import { checkAborted, Semaphore } from "../base/flow.js";
 import { checkKey } from "./key.js";
-import type { Store, Stored, StoreEntry, StoreKey, StoreTag } from "./store.js";
+import type { Amount, Store, Stored, StoreEntry, StoreKey, StoreTag } from "./store.js";
 
 const TEMPORARY_PREFIX = "~tmp-";
 
@@ -107,8 +107,7 @@ export class DiskStore implements Store {
 
   async *list(prefix: StoreKey, signal?: AbortSignal): AsyncIterable<StoreEntry> {
     const folder = this.#path(prefix.replace(/\/$/, ""));
-    const keys: string[] = [];
-    await this.#collect(folder, prefix, keys, signal);
+    const { keys } = await this.#collect(folder, prefix, signal);
     for (const key of keys.sort()) {
       const bytes = await this.size(key, signal);
       if (bytes !== undefined) yield { key, bytes };
@@ -140,6 +139,23 @@ export class DiskStore implements Store {
       await files.unlink(path).catch(passOverAbsent);
       return true;
     });
+  }
+
+  async sweep(prefix: StoreKey, beforeMs: number, signal?: AbortSignal): Promise<Amount> {
+    const swept = { files: 0, bytes: 0 };
+    const { temporaries } = await this.#collect(this.#path(prefix.replace(/\/$/, "")), prefix, signal);
+    for (const path of temporaries) {
+      try {
+        const { mtimeMs, size } = await files.stat(path);
+        if (mtimeMs >= beforeMs) continue;
+        await files.unlink(path);
+        swept.files++;
+        swept.bytes += size;
+      } catch (error) {
+        if (!isAbsent(error)) throw storeFault(error, prefix); // absent: its write has ended meanwhile
+      }
+    }
+    return swept;
   }
 
   async localFile(key: StoreKey, signal?: AbortSignal): Promise<string> {
@@ -367,7 +383,10 @@ export class DiskStore implements Store {
     }
   }
 
-  async #collect(folder: string, prefix: string, keys: string[], signal: AbortSignal | undefined): Promise<void> {
+  /** Keys below a folder, and paths of temporary files beside them. */
+  async #collect(folder: string, prefix: string, signal: AbortSignal | undefined): Promise<{ readonly keys: string[]; readonly temporaries: string[] }> {
+    const keys: string[] = [];
+    const temporaries: string[] = [];
     const pending = [{ folder, prefix }];
     for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
       checkAborted(signal);
@@ -378,9 +397,11 @@ export class DiskStore implements Store {
       for (const entry of entries) {
         const key = next.prefix + entry.name;
         if (entry.isDirectory()) pending.push({ folder: join(next.folder, entry.name), prefix: `${key}/` });
-        else if (!entry.name.startsWith(TEMPORARY_PREFIX)) keys.push(key);
+        else if (entry.name.startsWith(TEMPORARY_PREFIX)) temporaries.push(join(next.folder, entry.name));
+        else keys.push(key);
       }
     }
+    return { keys, temporaries };
   }
 }
 

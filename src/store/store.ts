@@ -19,6 +19,11 @@ export interface StoreEntry {
   readonly bytes: number;
 }
 
+export interface Amount {
+  readonly files: number;
+  readonly bytes: number;
+}
+
 export interface Store {
   readonly kind: "disk" | "s3";
 
@@ -57,6 +62,9 @@ export interface Store {
 
   /** Removes what was written, published and touched before `beforeMs` (since 1970), and is not being written: whether it has. Absent is success. */
   deleteOlder(key: StoreKey, beforeMs: number, signal?: AbortSignal): Promise<boolean>;
+
+  /** Removes what writes below `prefix` (which ends in "/") that died before `beforeMs` have left: nothing that a key names. */
+  sweep(prefix: StoreKey, beforeMs: number, signal?: AbortSignal): Promise<Amount>;
 
   /** A local file that holds this key's content: on disk the file itself, on S3 a cached copy. Throws "store/missing". */
   localFile(key: StoreKey, signal?: AbortSignal): Promise<string>;

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
@@ -16,6 +16,18 @@ async function freshFolder(): Promise<string> {
 }
 
 t.test("disk", async (t) => storeConformance(t, async () => new DiskStore(await freshFolder())));
+
+t.test("what writes that died have left goes once it is old, and nothing else", async (t) => {
+  const folder = await freshFolder();
+  const store = new DiskStore(folder);
+  for (const key of ["s/a/1", "s/2", "other/3"]) await store.putIfAbsent(key, utf8("kept"));
+  const then = new Date(Date.now() - 100_000);
+  for (const name of ["s/a/~tmp-old", "s/~tmp-old", "s/~tmp-new", "other/~tmp-old"]) await writeFile(join(folder, name), "left");
+  for (const name of ["s/a/1", "s/2", "s/a/~tmp-old", "s/~tmp-old", "other/~tmp-old"]) await utimes(join(folder, name), then, then);
+  t.same(await store.sweep("s/", Date.now() - 50_000), { files: 2, bytes: 8 });
+  t.same((await readdir(folder, { recursive: true })).sort(), ["other", "other/3", "other/~tmp-old", "s", "s/2", "s/a", "s/a/1", "s/~tmp-new"]);
+  t.same(await store.sweep("absent/", Date.now()), { files: 0, bytes: 0 });
+});
 
 t.test("a refused or failed write leaves no temporary file behind", async (t) => {
   const folder = await freshFolder();
