@@ -103,8 +103,6 @@ export const LIMITS = {
   replyHoldBytesMax: 8 * MIB,
   /** Bytes of all held replies together; above it a reply goes out chunked at once. */
   replyHoldTotalBytesMax: 128 * MIB,
-  /** Buffers of a stream chunk that held replies use again: 16 MiB, what two replies hold. */
-  replySpareBuffersMax: 64,
   /** A reply is held back at most this long. */
   replyHoldMs: 1_000,
   /** Progress lines follow each other at this distance at least. */

@@ -45,31 +45,6 @@ export class HoldBudget {
   }
 }
 
-/**
- * Copies of what is held, in buffers used again: fresh ones, eight megabytes a clone, are memory outside the heap, of which V8 starts a full collection every
- * two or three replies (a third of the CPU of a repeated clone of 7 MB, and more).
- */
-class SpareBuffers {
-  readonly #spare: Uint8Array[] = [];
-
-  copy(bytes: Uint8Array): Uint8Array {
-    if (bytes.length < SPARE_BYTES / 2 || bytes.length > SPARE_BYTES) return Buffer.from(bytes);
-    const copy = (this.#spare.pop() ?? Buffer.allocUnsafeSlow(SPARE_BYTES)).subarray(0, bytes.length);
-    copy.set(bytes);
-    return copy;
-  }
-
-  /** Only what nobody reads any more. */
-  giveBack(copy: Uint8Array): void {
-    if (copy.buffer.byteLength !== SPARE_BYTES || this.#spare.length >= LIMITS.replySpareBuffersMax) return;
-    this.#spare.push(new Uint8Array(copy.buffer));
-  }
-}
-
-/** A chunk of a stream with the headers of its side bands. */
-const SPARE_BYTES = LIMITS.streamChunkBytes + 1_024;
-const spares = new SpareBuffers();
-
 export interface ReplyOptions {
   readonly budget: HoldBudget;
   readonly holdMs: number;
@@ -203,7 +178,7 @@ class ReplySink implements ByteSink {
   /** Keeps a copy; false: no room, it must go out. */
   #hold(bytes: Uint8Array): boolean {
     if (this.#heldBytes + bytes.length > LIMITS.replyHoldBytesMax || !this.#budget.take(bytes.length)) return false;
-    this.#held.push(spares.copy(bytes));
+    this.#held.push(Buffer.from(bytes)); // memory of its own: ARCHITECTURE.md, "Decisions", says why
     this.#heldBytes += bytes.length;
     return true;
   }
@@ -231,7 +206,6 @@ class ReplySink implements ByteSink {
     this.#held = [];
     for (const part of gathered(parts)) {
       await this.#raw.write(part);
-      spares.giveBack(part);
       this.#heldBytes -= part.length;
       this.#budget.give(part.length);
     }
