@@ -9,7 +9,9 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readFileSync, readdirSync } from "node:fs";
 import { drawTimelines } from "./chart.js";
+import { faultIn } from "./check-reply.js";
 import { timeGit } from "./git.js";
+import { fetchBody, listTips, postWhole } from "./raw-clone.js";
 import { startServer } from "./server.js";
 
 interface Sample {
@@ -27,12 +29,13 @@ async function main(minutes: number, drawing: string | undefined): Promise<void>
   const folder = await mkdtemp(join(tmpdir(), "lakepack-soak-"));
   const server = await startServer(join(folder, "data"));
   const until = Date.now() + minutes * 60_000;
-  const counts = { clones: 0, pushes: 0, broken: 0 };
+  const counts = { clones: 0, read: 0, pushes: 0, broken: 0 };
   try {
     const work = join(folder, "work");
     await timeGit(["init", "-q", "-b", "main", work], folder);
     const samples: Sample[] = [];
-    await Promise.all([push(work, `${server.url}/soak/one.git`, until, counts), breakOff(server.url, until, counts), watch(server.pid, until, samples)].concat([0, 1].map((at) => clone(`${server.url}/soak/one.git`, join(folder, `copy-${at}`), until, counts))));
+    const url = `${server.url}/soak/one.git`;
+    await Promise.all([push(work, url, until, counts), read(url, until, counts), breakOff(server.url, until, counts), watch(server.pid, until, samples)].concat([0, 1].map((at) => clone(url, join(folder, `copy-${at}`), until, counts))));
     if (drawing !== undefined) await writeFile(drawing, draw(samples));
     report(samples, counts, (await readdir(join(folder, "data/incoming"))).length);
   } finally {
@@ -41,7 +44,7 @@ async function main(minutes: number, drawing: string | undefined): Promise<void>
   }
 }
 
-type Counts = { clones: number; pushes: number; broken: number };
+type Counts = { clones: number; read: number; pushes: number; broken: number };
 
 async function push(work: string, url: string, until: number, counts: Counts): Promise<void> {
   for (; Date.now() < until; counts.pushes++) {
@@ -60,6 +63,23 @@ async function clone(url: string, path: string, until: number, counts: Counts): 
     await timeGit(["clone", "-q", "--bare", ...(counts.clones % 3 === 0 ? [`--depth=${1 + (counts.clones % 7)}`] : []), url, path], tmpdir());
     await rm(path, { recursive: true });
     await sleep(200);
+  }
+}
+
+/** Clones that only read, every line and the whole pack; a reply that is wrong is kept. */
+async function read(url: string, until: number, counts: Counts): Promise<void> {
+  await sleep(3_000);
+  for (; Date.now() < until; counts.read++) {
+    const [tip] = await listTips(url);
+    const depth = counts.read % 3 === 0 ? [`deepen ${1 + (counts.read % 7)}`] : [];
+    const reply = await postWhole(url, fetchBody([`want ${tip}`, ...depth]));
+    const fault = faultIn(reply);
+    if (fault !== undefined) {
+      const kept = join(tmpdir(), `lakepack-soak-reply-${Date.now()}.bin`);
+      await writeFile(kept, reply);
+      throw new Error(`a reply is wrong: ${fault}; it is kept in ${kept}`);
+    }
+    await sleep(100);
   }
 }
 
@@ -94,7 +114,7 @@ function report(samples: readonly Sample[], counts: Counts, left: number): void 
   const [third, fourth] = [half.slice(0, half.length >> 1), half.slice(half.length >> 1)];
   const [rssBefore, rssAfter] = [middle(third, "rssMiB"), middle(fourth, "rssMiB")];
   const [fdBefore, fdAfter] = [middle(third, "descriptors"), middle(fourth, "descriptors")];
-  process.stdout.write(`${counts.clones} clones, ${counts.pushes} pushes, ${counts.broken} broken off; third and last quarter: ${rssBefore} and ${rssAfter} MiB, ${fdBefore} and ${fdAfter} descriptors; ${left} folders left\n`);
+  process.stdout.write(`${counts.clones} clones, ${counts.read} replies read, ${counts.pushes} pushes, ${counts.broken} broken off; third and last quarter: ${rssBefore} and ${rssAfter} MiB, ${fdBefore} and ${fdAfter} descriptors; ${left} folders left\n`);
   if (rssAfter > rssBefore * GROWTH_MAX || fdAfter > fdBefore + DESCRIPTORS_SLACK || left > 1) process.exitCode = 1;
 }
 
