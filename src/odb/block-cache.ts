@@ -69,7 +69,8 @@ const NO_KEY = -1;
 
 /**
  * The most recently used blocks of all packs a thread reads. A block is `LIMITS.packBlockBytes` long, the last one of
- * a file shorter. Their memory is asked for once and used again: freed and taken anew, it would lie in ever more places. Eviction gives a block that was used since the last look a second chance, so that a hit costs one flag.
+ * a file shorter. Their memory is asked for once and used again: freed and taken anew, it would lie in ever more places.
+ * Eviction gives a block that was used since the last look a second chance, so that a hit costs one flag.
  */
 export class BlockCache {
   readonly #files = new OpenFiles();

@@ -117,8 +117,8 @@ export class PackFile {
   #viewAt = 0;
 
   /**
-   * Bytes around `offset`, valid until the next call, `#viewAt` pointing at it: the whole block, or a joined copy where fewer than `wanted` bytes
-   * of the pack would follow in it.
+   * Bytes around `offset`, valid until the next call, `#viewAt` pointing at it: the whole block, or a joined copy where
+   * fewer than `wanted` bytes of the pack would follow in it.
    */
   #bytesAt(offset: number, wanted: number): Uint8Array {
     const limit = this.handle.bytes - CHECKSUM_BYTES;

@@ -9,7 +9,10 @@ import { EntryHeader, type PackFile } from "./pack-file.js";
 
 /** Entries looked at per pack to guess how many trees there are. */
 const SAMPLE = 64;
-/** A tree inflated and read costs as much as this many heads, a KiB of pack passed over as half a head. Estimated from the row `blob:none` of `npm run bench -- fetch`: 1.7 s with 110,000 objects' trees read, 0.31 s without. */
+/**
+ * A tree inflated and read costs as much as this many heads, a KiB of pack passed over as half a head. Estimated from the row `blob:none` of
+ * `npm run bench -- fetch`: 1.7 s with 110,000 objects' trees read, 0.31 s without.
+ */
 const HEADS_PER_TREE = 20;
 const HEADS_PER_KIB = 0.5;
 

@@ -18,6 +18,15 @@ export function faultOf(work: Promise<unknown>): Promise<string> {
 
 const BYTES_MAX = 1_000_000;
 
+/** A local file as a caller of `publish` has it. */
+async function finishedFile(t: Test, content = "content"): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "lakepack-publish-"));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const file = join(folder, "pack");
+  await writeFile(file, content);
+  return file;
+}
+
 export async function storeConformance(t: Test, make: () => Promise<Store>): Promise<void> {
   await t.test("what is put is what is got, with a tag", async (t) => {
     const store = await make();
@@ -86,15 +95,11 @@ export async function storeConformance(t: Test, make: () => Promise<Store>): Pro
 
   await t.test("publish is put-if-absent for files, and repeating it is success", async (t) => {
     const store = await make();
-    const folder = await mkdtemp(join(tmpdir(), "lakepack-publish-"));
-    t.teardown(() => rm(folder, { recursive: true, force: true }));
-    const file = join(folder, "pack");
-    await writeFile(file, "content");
+    const file = await finishedFile(t);
     await store.publish("packs/p1", file);
     await store.publish("packs/p1", file);
     t.same(Buffer.from((await store.get("packs/p1", BYTES_MAX))?.bytes ?? []).toString(), "content");
-    await writeFile(join(folder, "other"), "another size");
-    t.equal(await faultOf(store.publish("packs/p1", join(folder, "other"))), "store/conflict");
+    t.equal(await faultOf(store.publish("packs/p1", await finishedFile(t, "another size"))), "store/conflict");
   });
 
   await t.test("list names everything below a prefix, sorted, and nothing else", async (t) => {
@@ -116,10 +121,7 @@ export async function storeConformance(t: Test, make: () => Promise<Store>): Pro
 
   await t.test("what is older goes, and what was written, published or touched since stays", async (t) => {
     const store = await make();
-    const folder = await mkdtemp(join(tmpdir(), "lakepack-older-"));
-    t.teardown(() => rm(folder, { recursive: true, force: true }));
-    const file = join(folder, "pack");
-    await writeFile(file, "content");
+    const file = await finishedFile(t);
     const keys = ["o/old", "o/published", "o/touched"];
     for (const key of keys) await store.putIfAbsent(key, utf8("content"));
     t.notOk(await store.deleteOlder("o/old", Date.now() - 60_000), "nothing is as old as that");
