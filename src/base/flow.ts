@@ -18,8 +18,8 @@ export interface ByteSink {
 
   /**
    * Says how much there will be, for those carriers that must say so first (HTTP holds a reply of unknown size back until it is
-   * whole, to send its length). A number, before the first write: exactly so many bytes. "large", at any time: too much to
-   * hold back, what is there leaves now.
+   * whole, to send its length). A number, at most once: exactly so many bytes from here on; a reply that ends short of them breaks
+   * off. "large", at any time: too much to hold back, what is there leaves now.
    */
   expect?(total: number | "large"): void;
 }

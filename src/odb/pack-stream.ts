@@ -40,21 +40,25 @@ export async function openForReading(path: string): Promise<FileHandle> {
   }
 }
 
-/** Fills `views` with bytes [position, end) of the file, as many as fit. Throws "odb/damaged" where it ends before. */
+/** Fills `views` with bytes [position, end) of the file, as many as fit, however few a read brings. Throws "odb/damaged" where it ends before. */
 export async function readViews(file: FileHandle, views: readonly Uint8Array[], position: number, end: number): Promise<number> {
-  const { bytesRead } = await file.readv(upTo(views, end - position), position);
-  if (bytesRead === 0) throw new Fault("odb/damaged", { reason: "a pack's file ends early", at: position, expected: end });
-  return bytesRead;
+  let read = 0;
+  for (let parts = within(views, 0, end - position); parts.length > 0; parts = within(views, read, end - position)) {
+    const { bytesRead } = await file.readv(parts, position + read);
+    if (bytesRead === 0) throw new Fault("odb/damaged", { reason: "a pack's file ends early", at: position + read, expected: end });
+    read += bytesRead;
+  }
+  return read;
 }
 
-/** The first `bytes` of the views. */
-function upTo(views: readonly Uint8Array[], bytes: number): Uint8Array[] {
+/** Bytes [start, end) of the views laid end to end, as far as they go. */
+function within(views: readonly Uint8Array[], start: number, end: number): Uint8Array[] {
   const parts: Uint8Array[] = [];
-  let left = bytes;
+  let at = 0;
   for (const view of views) {
-    if (left <= 0) break;
-    parts.push(view.subarray(0, left));
-    left -= view.length;
+    const part = view.subarray(Math.max(0, start - at), Math.max(0, end - at));
+    if (part.length > 0) parts.push(part);
+    at += view.length;
   }
   return parts;
 }

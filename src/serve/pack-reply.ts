@@ -2,6 +2,7 @@
  * Sends a pack to one client while it may still be made: framed in side bands, with progress, and with a sign of life on a
  * quiet stream.
  */
+import { concat } from "../base/bytes.js";
 import type { ByteSink } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { PackStream } from "../odb/pack-stream.js";
@@ -27,6 +28,8 @@ export interface PackSent {
   readonly objects: number;
 }
 
+const NOTHING = new Uint8Array(0);
+
 const TICK: unique symbol = Symbol("tick");
 
 /** Sends the whole pack and, in bands, the flush after it. Throws where the pack cannot be made; nothing of that has been told yet. */
@@ -46,6 +49,8 @@ class PackReply {
   readonly #progress = new FetchProgress();
   #bytes = 0;
   #objects = 0;
+  /** Once it is known early. */
+  #ending: Uint8Array | undefined;
   #quietMs = 0;
 
   constructor(stream: PackStream, options: PackReplyOptions) {
@@ -58,17 +63,32 @@ class PackReply {
     const { output, mode, notices = [] } = this.#options;
     if (mode !== "none" && notices.length > 0) await output.write(bandedText(mode, 2, `${notices.join("\n")}\n`));
     for (let bytes = await this.#read(); bytes > 0; bytes = await this.#read()) {
+      const isFirst = this.#bytes === 0;
+      if (isFirst) this.#objects = countIn(this.#frame.views[0]);
+      await this.#say(this.#progress.next(this.#stream.news));
+      if (isFirst) this.#expectWhole();
       // More than HTTP would hold back to send its length: then the first byte need not wait for the eighth megabyte.
       if (this.#isLarge()) output.expect?.("large");
-      if (this.#bytes === 0) this.#objects = countIn(this.#frame.views[0]);
-      await this.#say(this.#progress.next(this.#stream.news));
       await output.write(this.#frame.frame(bytes));
       this.#bytes += bytes;
       this.#options.onSent?.(bytes);
     }
-    await this.#say(this.#progress.last(this.#stream.news, this.#objects));
-    if (mode !== "none") await output.write(FLUSH);
+    await output.write(this.#ending ?? this.#end());
     return { bytes: this.#bytes, objects: this.#objects };
+  }
+
+  /** Where all of a larger pack is there before any of it leaves, the reply says how long it will be: HTTP need not copy what it would hold back. */
+  #expectWhole(): void {
+    const { news } = this.#stream;
+    if (!news.whole || news.bytes <= this.#frame.capacity) return;
+    this.#ending = this.#end();
+    this.#options.output.expect?.(this.#frame.framedBytes(news.bytes) + this.#ending.length);
+  }
+
+  /** What follows the pack. */
+  #end(): Uint8Array {
+    const report = this.#text(this.#progress.last(this.#stream.news, this.#objects));
+    return this.#options.mode === "none" ? report : concat([report, FLUSH]);
   }
 
   /** Too large to carry Content-Length, as is known once it is planned: it leaves while it is made, and is not held back. */
@@ -99,10 +119,16 @@ class PackReply {
   }
 
   async #say(text: string): Promise<void> {
-    const { mode, quiet, output } = this.#options;
-    if (text === "" || quiet || mode === "none") return;
+    const packet = this.#text(text);
+    if (packet.length === 0) return;
     this.#quietMs = 0;
-    await output.write(bandedText(mode, 2, text));
+    await this.#options.output.write(packet);
+  }
+
+  /** As it goes to the client; nothing to one that wants none. */
+  #text(text: string): Uint8Array {
+    const { mode, quiet } = this.#options;
+    return text === "" || quiet || mode === "none" ? NOTHING : bandedText(mode, 2, text);
   }
 }
 

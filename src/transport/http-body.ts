@@ -113,7 +113,7 @@ class ReplySink implements ByteSink {
   #held: Uint8Array[] = [];
   #heldBytes = 0;
   #holding = true;
-  /** As announced; undefined: chunked, unless everything was held. */
+  /** As announced, with what was held before; undefined: chunked, unless everything was held. */
   #total: number | undefined;
   #written = 0;
   #begun = false;
@@ -137,9 +137,11 @@ class ReplySink implements ByteSink {
       this.#letGo();
       return;
     }
-    if (this.#begun || this.#heldBytes > 0) throw new TypeError("an exact size is announced before the first write");
-    this.#holding = false;
-    this.#total = total;
+    if (this.#total !== undefined) throw new TypeError("an exact size is announced once");
+    if (!this.#holding) return; // it leaves in chunks already
+    this.#total = this.#written = this.#heldBytes;
+    this.#total += total;
+    this.#letGo();
   }
 
   async write(bytes: Uint8Array): Promise<void> {
@@ -178,7 +180,7 @@ class ReplySink implements ByteSink {
   /** Keeps a copy; false: no room, it must go out. */
   #hold(bytes: Uint8Array): boolean {
     if (this.#heldBytes + bytes.length > LIMITS.replyHoldBytesMax || !this.#budget.take(bytes.length)) return false;
-    this.#held.push(Buffer.from(bytes)); // memory of its own: ARCHITECTURE.md, "Decisions", says why
+    this.#held.push(Buffer.from(bytes)); // its writer fills it again
     this.#heldBytes += bytes.length;
     return true;
   }
@@ -190,13 +192,13 @@ class ReplySink implements ByteSink {
     this.#raw.begin(this.#head, total);
   }
 
-  /** Holds no more: the head and what is held leave now, chunked. Where nothing is held the head waits for the first write, so
+  /** Holds no more: the head and what is held leave now, chunked unless a size was announced. Where nothing is held the head waits for the first write, so
    *  that an error can still be told by its status. */
   #letGo(): void {
     if (!this.#holding) return;
     this.#holding = false;
     if (this.#heldBytes === 0) return;
-    this.#begin(undefined);
+    this.#begin(this.#total);
     this.#leaving = this.#sendHeld();
     this.#leaving.catch(() => undefined); // the next write or `finish` sees it
   }

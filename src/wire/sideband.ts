@@ -90,6 +90,11 @@ export class PackFrame {
     return this.#buffer.subarray(0, at);
   }
 
+  /** Bytes on the wire of `dataBytes` sent in frames that are full but for the last. */
+  framedBytes(dataBytes: number): number {
+    return dataBytes + this.#header * Math.ceil(dataBytes / this.#room);
+  }
+
   /** Copies `data` (at most `capacity` bytes) into the views and frames it. */
   fill(data: Uint8Array): Uint8Array {
     let at = 0;

@@ -40,6 +40,7 @@ export interface FetchServer {
   readonly url: string;
   readonly gitUrl: string;
   readonly cache: ResponseCache;
+  readonly cacheFolder: string;
   readonly pool: ThreadPool;
   readonly log: readonly LogLine[];
   readonly ended: readonly RequestEnd[];
@@ -102,6 +103,7 @@ export async function startFetchServer(t: Test, options: FetchServerOptions = {}
     url: `http://127.0.0.1:${listener.port}`,
     gitUrl: `git://127.0.0.1:${(daemon.address() as AddressInfo).port}`,
     cache,
+    cacheFolder: folder,
     pool,
     log,
     ended,

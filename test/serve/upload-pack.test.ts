@@ -1,16 +1,18 @@
 /** What a fetch does when something is not as it should be: who may have what, busy servers, failures on the way, clients that go. */
 import { createHash } from "node:crypto";
-import { chmodSync, readdirSync, statSync, truncateSync } from "node:fs";
+import { chmodSync, readdirSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { Fault } from "../../src/base/fault.js";
 import { type ByteSink, sleep } from "../../src/base/flow.js";
 import { LIMITS } from "../../src/base/limits.js";
-import type { PackNews, PackStream } from "../../src/odb/pack-stream.js";
+import { CachedPack } from "../../src/odb/cached-pack.js";
+import { type PackNews, type PackStream, StoredPackStream } from "../../src/odb/pack-stream.js";
 import { fatalPacket, sendPack } from "../../src/serve/pack-reply.js";
 import { tell } from "../../src/serve/request-record.js";
 import { checkFsck, commit, git, objectSet, tempFolder, tryGit } from "../interop/harness.js";
+import { seeded } from "../random.js";
 import { type FetchServer, startFetchServer } from "./fetch-server.js";
 import { makeHistory, toBare } from "./history.js";
 import { packFigures, post, request, takeApart, textLines } from "./raw-fetch.js";
@@ -212,6 +214,61 @@ t.test("progress while a pack is made, keep-alives when there is none", async (t
   const raw = collector();
   await sendPack(new ScriptedStream(async () => HEAD), { mode: "none", quiet: false, output: raw, signal });
   t.equal(raw.text(), HEAD);
+});
+
+t.test("a whole pack says how long the reply will be, to the byte", async (t) => {
+  const signal = new AbortController().signal;
+  const path = join(await tempFolder(t), "pack");
+  for (const mode of ["none", "side-band", "side-band-64k"] as const)
+    for (const quiet of [true, false])
+      for (const bytes of [300_000, 1_048_240, 3_000_001]) {
+        writeFileSync(path, Buffer.concat([Buffer.from(HEAD, "latin1"), Buffer.alloc(bytes - HEAD.length, 7)]));
+        // A stored pack knows its objects, one of the cache does not.
+        for (const stream of [await StoredPackStream.open({ path, bytes, objectCount: 7, checksum: "" }), CachedPack.stored(path, bytes).join() as PackStream]) {
+          let written = 0;
+          const announced: (number | "large")[] = [];
+          const output: ByteSink = {
+            write: async ({ length }) => void (written += length),
+            expect: (total) => void announced.push(total === "large" ? total : written + total),
+          };
+          await sendPack(stream, { mode, quiet, notices: ["hello"], output, signal });
+          await stream.close();
+          t.same(announced, [written], `${mode} ${quiet} ${bytes}`);
+        }
+      }
+});
+
+t.test("a cached pack that loses its end while it leaves: the reason, and never a reply that looks whole", async (t) => {
+  const server = await startFetchServer(t);
+  const work = join(await tempFolder(t), "work");
+  await git(["init", "-q", work]);
+  writeFileSync(join(work, "noise.bin"), seeded(3).bytes(20_000_000));
+  await commit(work, "one", { "README.md": "noise\n" });
+  await server.serve("ns/r", await toBare(t, work));
+  const main = await git(["rev-parse", "HEAD"], { cwd: work });
+  const url = `${server.url}/ns/r.git`;
+  await post(url, 2, wantsOne(main));
+  const body = request(wantsOne(main)).toString("latin1");
+  const socket = connect(Number(new URL(server.url).port), "127.0.0.1");
+  t.teardown(() => socket.destroy());
+  const received: Buffer[] = [];
+  socket.once("data", () => {
+    socket.pause(); // the server can send no more than the system holds
+    const cached = readdirSync(server.cacheFolder, { recursive: true, encoding: "utf8" }).map((name) => join(server.cacheFolder, name));
+    for (const file of cached) if (statSync(file).isFile() && statSync(file).size > 19_000_000) truncateSync(file, 19_000_000);
+    setTimeout(() => socket.resume(), 200);
+  });
+  socket.on("data", (piece: Buffer) => void received.push(piece));
+  socket.write(
+    `POST /ns/r.git/git-upload-pack HTTP/1.1\r\nHost: localhost\r\nGit-Protocol: version=2\r\nContent-Type: application/x-git-upload-pack-request\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+  );
+  await new Promise<void>((resolve) => socket.on("close", () => resolve()).on("error", () => resolve()));
+  const reply = Buffer.concat(received);
+  const head = reply.subarray(0, reply.indexOf("\r\n\r\n") + 4).toString("latin1");
+  const announced = Number(/content-length: (\d+)/i.exec(head)?.[1]);
+  t.ok(announced > 20_000_000, head);
+  t.ok(reply.length - head.length < announced, "it is seen to be cut");
+  t.match(reply.subarray(-300).toString("latin1"), /\x03lakepack: a stored file is damaged/);
 });
 
 t.test("a failure's last words go to band 3 on one line", async (t) => {

@@ -123,9 +123,36 @@ t.test("announced and written must agree", async (t) => {
     await sink.write(utf8("llo"));
   });
   t.match({ total: grown.total, text: grown.text, parts: grown.parts.length }, { total: undefined, text: "hello", parts: 2 });
+});
+
+t.test("a size announced after the first write counts from there, and what was held goes with it", async (t) => {
   const late = await run(async (sink) => {
-    await sink.write(utf8("a"));
-    sink.expect?.(5);
+    await sink.write(utf8("he"));
+    sink.expect?.(3);
+    await sink.write(utf8("llo"));
   });
-  t.match({ status: late.status, state: late.state }, { status: 500, state: "ended" });
+  t.match({ total: late.total, text: late.text, state: late.state }, { total: 5, text: "hello", state: "ended" });
+  for (const after of ["ll", "llo!", ""]) {
+    const other = await run(async (sink) => {
+      await sink.write(utf8("he"));
+      sink.expect?.(3);
+      await sink.write(utf8(after));
+    });
+    t.match({ total: other.total, state: other.state }, { total: 5, state: "cut" }, `"${after}" is not three bytes`);
+  }
+  const twice = await run(async (sink) => {
+    sink.expect?.(5);
+    sink.expect?.(5);
+    await sink.write(utf8("hello"));
+  });
+  t.match({ status: twice.status, state: twice.state }, { status: 500, state: "ended" }, "once");
+  const chunked = await run(async (sink) => {
+    await sink.write(utf8("he"));
+    sink.expect?.("large");
+    sink.expect?.(3);
+    await sink.write(utf8("llo"));
+  });
+  t.match({ total: chunked.total, text: chunked.text, state: chunked.state }, { total: undefined, text: "hello", state: "ended" }, "too late for a length");
+  const none = await run(async (sink) => sink.expect?.(5));
+  t.match({ status: none.status, state: none.state }, { status: 500, state: "ended" }, "announced, and nothing written: that can still be told");
 });

@@ -58,5 +58,10 @@ t.test("a pack read into a frame needs no copy and comes back", async (t) => {
       t.ok(Buffer.compare(back, data) === 0, `${mode} ${size}`);
     }
     t.throws(() => frame.frame(frame.capacity + 1), RangeError);
+    for (const bytes of [0, 1, frame.capacity, frame.capacity + 1, 5 * frame.capacity, 1_000_003]) {
+      let framed = 0;
+      for (let left = bytes; left > 0; left -= frame.capacity) framed += frame.frame(Math.min(left, frame.capacity)).length;
+      t.equal(frame.framedBytes(bytes), framed, `${mode}: ${bytes} bytes as they leave`);
+    }
   }
 });
