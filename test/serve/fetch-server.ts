@@ -61,6 +61,7 @@ export interface FetchServerOptions {
   readonly threads?: number;
   readonly cacheBytes?: number;
   readonly queueMax?: number;
+  readonly transport?: "node" | "uws";
 }
 
 export async function startFetchServer(t: Test, options: FetchServerOptions = {}): Promise<FetchServer> {
@@ -86,7 +87,7 @@ export async function startFetchServer(t: Test, options: FetchServerOptions = {}
   };
   const repositories = new Map<string, Repository>();
   const ended: RequestEnd[] = [];
-  const listener = await (await loadTransport("node")).listen({
+  const listener = await (await loadTransport(options.transport ?? "node")).listen({
     host: "127.0.0.1",
     port: 0,
     handler: createRoutes(services(deps, repositories, ended), { loopbackOnly: true, corsOrigins: [] }),
