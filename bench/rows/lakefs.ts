@@ -191,6 +191,7 @@ function startBeside({ lakefs: { access }, forwarder }: Rig, data: string): Prom
     LAKEPACK_LAKEFS_ENDPOINT: forwarder.url,
     LAKEPACK_LAKEFS_ACCESS_KEY_ID: access.accessKeyId,
     LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: access.secretAccessKey,
+    LAKEPACK_LAKEFS_POLL_SECONDS: "0", // what the clock asks belongs to no clone and no push
   });
 }
 

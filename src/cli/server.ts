@@ -254,12 +254,13 @@ function assemble(settings: Settings, { incoming, store, cache, pool, log, maint
   const any = settings.allow_any_want;
   const offer = { agent: `lakepack/${VERSION}`, allowTipInWant: any, allowReachableInWant: any, atomic: true };
   const checks = new PackChecks();
+  const tables = new PackTables();
   const repositories = new Repositories({
     services: {
       store,
       pool,
       incoming,
-      tables: new PackTables(),
+      tables,
       checks,
       ingest: { packBytesMax: settings.pack_bytes_max, memoryBytes: settings.ingest_memory_bytes },
       startIngest,
@@ -277,6 +278,7 @@ function assemble(settings: Settings, { incoming, store, cache, pool, log, maint
     repositories,
     guard,
     pool,
+    tables,
     log,
     lfs: new LfsService({ proofs: new LinkProofs(linkKey), storeOf: ({ id, lfs }) => lfs ?? new OwnLfsStore({ store, pool, incoming }, id), pool }),
     offer,

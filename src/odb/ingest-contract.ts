@@ -18,6 +18,8 @@ export interface IngestOptions {
   readonly packBytesMax: number;
   /** Bytes of inflated deltas kept between the passes; beyond it they are inflated again. */
   readonly memoryBytes: number;
+  /** Packs up to this size that are all here go through their passes in one task. Default: 256 KiB. */
+  readonly smallBytes?: number;
   readonly signal: AbortSignal;
   /** Called at most ten times a second. */
   readonly onProgress?: (progress: IngestProgress) => void;

@@ -24,7 +24,7 @@ export interface IndexFileOptions {
   readonly closed?: ReadonlySet<string>;
   /** As in IngestOptions. */
   readonly promised?: readonly SharedArrayBuffer[];
-  /** Whether all files are synced to disk. Default: false. */
+  /** Whether the pack is synced to disk, as idx and rev are. Default: false. */
   readonly sync?: boolean;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: IngestProgress) => void;
@@ -51,7 +51,6 @@ export async function indexPackFile(path: string, options: IndexFileOptions): Pr
       fsck: options.fsck ?? true,
       memoryBytes: options.memoryBytes ?? LIMITS.ingestMemoryBytes,
       signal: options.signal ?? new AbortController().signal,
-      sync: options.sync ?? false,
       ...(threads === undefined ? {} : { threads }),
       ...(onProgress === undefined ? {} : { onProgress }),
       ...(promised === undefined ? {} : { promised }),
@@ -59,7 +58,7 @@ export async function indexPackFile(path: string, options: IndexFileOptions): Pr
     pool,
   );
   try {
-    const pack = await indexing.finish(size);
+    const pack = await indexing.finish(size, options.sync ?? false);
     await rename(revPath + suffix, revPath);
     await rename(idxPath + suffix, idxPath);
     return { ...pack, idxPath, revPath, folder };

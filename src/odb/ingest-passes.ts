@@ -3,17 +3,17 @@ import { Fault } from "../base/fault.js";
 import { checkAborted, Semaphore, sleep } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import { resolvedDeltas } from "../kernels/module.js";
-import type { IngestMarks, IngestTasks, LinkResult, ResolveResult, ScanResult, SegmentResult, SessionSettings } from "../pool/ingest-tasks.js";
+import type { IngestMarks, IngestTasks, LinkResult, ResolveResult, ScanResult, SegmentResult, SessionSettings, TrailerResult } from "../pool/ingest-tasks.js";
 import type { Pool, TaskRequest, TaskResult } from "../pool/tasks.js";
 import type { IngestedPack, IngestOptions, IngestProgress } from "./ingest-contract.js";
 import { returnMemory, takeMemory } from "./ingest-memory.js";
+import { checkEnd, refuseExcess } from "./pack-end.js";
+import { syncFiles } from "./sync-files.js";
 
 export interface IndexingOptions extends Omit<IngestOptions, "packBytesMax"> {
   readonly path: string;
   readonly idxPath: string;
   readonly revPath: string;
-  /** Whether the pack is synced to disk too. */
-  readonly sync: boolean;
   /** Threads for pass 2; all of the pool's unless said. */
   readonly threads?: number;
 }
@@ -32,6 +32,8 @@ const CHECKSUM_BYTES = 20;
 /** Families below which one thread does them all: a second one would cost more to start. */
 const PARALLEL_FAMILIES_MIN = 64;
 
+/** Some milliseconds of work in all. */
+const SMALL_BYTES = 256 * 1024;
 /** Less than this is scanned by one thread. */
 const SEGMENTED_BYTES_MIN = 4 * 1024 * 1024;
 /** Parts even out the threads' work; more cost memory each, and a hostile pack can have each read to the end. */
@@ -65,15 +67,19 @@ export class PackIndexing {
 
   /** Pass 1 over the file's first `to` bytes, from where the last call stopped. */
   async scan(to: number, final: boolean): Promise<void> {
-    if (!final) this.#refuseExcess(to);
+    if (!final && this.#scan !== undefined) refuseExcess(this.#scan, to);
     const { path } = this.#options;
     const session = this.#session;
     const result = await this.#run("index-pack/scan", { memory: this.#memory, path, to, final, session });
+    this.#scanned(result, to);
+    refuseExcess(result, to);
+  }
+
+  #scanned(result: ScanResult, to: number): void {
     this.#session = result.session;
     this.#scan = result;
     this.#scanTasks++;
     this.#take(result.marks);
-    this.#refuseExcess(to);
     this.#progress({ stage: "receiving", done: result.objects, total: result.claimed, bytes: to });
   }
 
@@ -97,26 +103,38 @@ export class PackIndexing {
     return true;
   }
 
-  /** All entries are here: nothing but the checksum may follow. */
-  #refuseExcess(bytes: number): void {
-    const scan = this.#scan;
-    if (scan?.done && bytes > scan.position + CHECKSUM_BYTES) {
-      throw new Fault("pack/bad-count", { promised: scan.claimed, excess: bytes - scan.position - CHECKSUM_BYTES });
-    }
+  /** Everything after the last byte. The tables are synced, a thin pack that was completed too, and `syncPack`: any pack. */
+  async finish(bytes: number, syncPack: boolean): Promise<Omit<IngestedPack, "folder">> {
+    this.#hashedBeforeEnd = this.#scan?.hashed ?? 0;
+    const isSmall = this.#scan === undefined && bytes <= (this.#options.smallBytes ?? SMALL_BYTES);
+    const [{ checksum, calls }, link] = await (isSmall ? this.#passSmall(bytes) : this.#pass(bytes));
+    const pack = await this.#conclude(checksum, calls, link);
+    const { path, idxPath, revPath } = this.#options;
+    await syncFiles([...(syncPack || pack.appendedCount > 0 ? [path] : []), idxPath, revPath]);
+    return pack;
   }
 
-  /** Everything after the last byte. */
-  async finish(bytes: number): Promise<Omit<IngestedPack, "folder">> {
-    this.#hashedBeforeEnd = this.#scan?.hashed ?? 0;
+  async #pass(bytes: number): Promise<[TrailerResult, LinkResult]> {
     if (!this.#scan?.done && !(await this.#scanSegments(bytes))) await this.scan(bytes, true);
     const scan = this.#scan as ScanResult;
-    this.#refuseExcess(bytes);
-    if (bytes < scan.position + CHECKSUM_BYTES) throw new Fault("pack/truncated", { bytes, objects: scan.objects });
+    checkEnd(scan, bytes);
     const { memory, options: { path, packs, memoryBytes } } = { memory: this.#memory, options: this.#options };
     const trailer = this.#run("index-pack/trailer", { path, bytes: scan.position });
     const linked = this.#run("index-pack/link", { memory, path, packs, keepBytes: memoryBytes });
-    const [{ checksum, calls }, link] = await this.#both(trailer, linked.then((result) => this.#resolveAll(result)));
-    return this.#conclude(checksum, calls, link);
+    return this.#both(trailer, linked.then((result) => this.#resolveAll(result)));
+  }
+
+  /** The same in one task. */
+  async #passSmall(bytes: number): Promise<[TrailerResult, LinkResult]> {
+    const { path, folder, packs, memoryBytes } = this.#options;
+    const request = { memory: this.#memory, path, folder, packs };
+    const { scanned, checked, linked, resolved } = await this.#run("index-pack/small", { ...request, bytes, session: this.#session, keepBytes: memoryBytes });
+    this.#scanned(scanned, bytes);
+    this.#take(linked.marks);
+    if (resolved === undefined) return [checked, linked];
+    this.#take(resolved.marks);
+    await this.#resolveLarge(resolved.large, linked);
+    return [checked, linked];
   }
 
   /** Waits for two; the failure of one stops the other. */
@@ -157,16 +175,23 @@ export class PackIndexing {
     } finally {
       clearInterval(told);
     }
-    if (large.count > 0) this.#take(await oneLarge.run(() => this.#run("index-pack/large", request), this.#signal));
-    this.#progress({ stage: "resolving", done: link.deltas, total: link.deltas, bytes: 0 });
+    await this.#resolveLarge(large.count, link);
     return link;
   }
 
+  /** What pass 2 has left over, and its end. */
+  async #resolveLarge(count: number, { deltas }: LinkResult): Promise<void> {
+    const { path, folder, packs } = this.#options;
+    const request = { memory: this.#memory, path, folder, packs };
+    if (count > 0) this.#take(await oneLarge.run(() => this.#run("index-pack/large", request), this.#signal));
+    this.#progress({ stage: "resolving", done: deltas, total: deltas, bytes: 0 });
+  }
+
   async #conclude(checksum: string, trailerCalls: number, link: LinkResult): Promise<Omit<IngestedPack, "folder">> {
-    const { path, idxPath, revPath, fsck, packs, closed, sync, promised } = this.#options;
+    const { path, idxPath, revPath, fsck, packs, closed, promised } = this.#options;
     this.#progress({ stage: "connectivity", done: 0, total: 0, bytes: 0 });
     const { counters, ...pack } = await this.#run("index-pack/conclude", {
-      memory: this.#memory, path, idxPath, revPath, checksum, externals: link.externals, fsck, packs, closed: [...closed], marks: this.#marks, sync,
+      memory: this.#memory, path, idxPath, revPath, checksum, externals: link.externals, fsck, packs, closed: [...closed], marks: this.#marks,
       ...(promised === undefined ? {} : { promised }),
     });
     const own = { hashedBeforeEnd: this.#hashedBeforeEnd, scanTasks: this.#scanTasks };

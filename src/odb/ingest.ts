@@ -20,6 +20,8 @@ const SCAN_BYTES_MAX = 4 * 1024 * 1024;
 const AHEAD_BYTES_MAX = 64 * 1024 * 1024;
 /** Bytes after which what was written is sent to the disk beside all else, so that little is left when the last byte has come. */
 const SYNC_BYTES = 64 * 1024 * 1024;
+/** A pack from this size on is sent to the disk while it is indexed. */
+const EARLY_SYNC_BYTES = 1024 * 1024;
 
 export async function startIngest(options: IngestOptions, pool: Pool): Promise<Ingest> {
   checkAborted(options.signal);
@@ -54,7 +56,7 @@ class SpooledIngest implements Ingest {
     this.#options = options;
     this.#file = file;
     const { folder } = options;
-    this.#indexing = new PackIndexing({ ...options, idxPath: join(folder, "idx"), revPath: join(folder, "rev"), path, sync: false }, pool);
+    this.#indexing = new PackIndexing({ ...options, idxPath: join(folder, "idx"), revPath: join(folder, "rev"), path }, pool);
   }
 
   async write(bytes: Uint8Array): Promise<void> {
@@ -129,9 +131,10 @@ class SpooledIngest implements Ingest {
     await this.#flush();
     await this.#scanning;
     this.#check();
-    // What a thin pack still gets is synced by whoever writes it.
-    const synced = this.#syncAll();
-    const pack = await this.#indexing.finish(this.#spooled);
+    // A small pack is synced once, at the end, because a thin one is still added to.
+    const isSmall = this.#spooled < EARLY_SYNC_BYTES;
+    const synced = isSmall ? undefined : this.#syncAll();
+    const pack = await this.#indexing.finish(this.#spooled, isSmall);
     await synced;
     this.#check();
     await this.#file.close();

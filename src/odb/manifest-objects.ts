@@ -48,7 +48,8 @@ export class ManifestObjects implements ObjectDatabase {
   async packs(signal?: AbortSignal): Promise<PackSet> {
     const { packs } = await this.#manifests.read(signal);
     if (this.#latest !== undefined && samePacks(this.#latest.packs, packs)) return this.#latest.set;
-    const live = await Promise.all(packs.map((record) => this.#livePack(record, signal)));
+    const known = new Map(this.#latest?.packs.map((record, at) => [record, this.#latest?.set.packs[at] as LivePack]));
+    const live = await Promise.all(packs.map((record) => known.get(record) ?? this.#livePack(record, signal)));
     const set = { revision: packs.map(({ checksum }) => checksum).join(" "), packs: live };
     this.#latest = { packs, set };
     return set;

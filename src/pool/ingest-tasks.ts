@@ -136,6 +136,28 @@ export interface TrailerResult {
   readonly calls: number;
 }
 
+export interface SmallRequest extends TaskControl {
+  readonly memory: WebAssembly.Memory;
+  readonly path: string;
+  /** For temporary files, where objects outgrow memory. */
+  readonly folder: string;
+  readonly packs: readonly PackHandle[];
+  /** Of the whole pack, its checksum included. */
+  readonly bytes: number;
+  readonly session: SessionSettings | number;
+  /** As in LinkRequest. */
+  readonly keepBytes: number;
+}
+
+/** What the tasks it stands for would have answered. */
+export interface SmallResult {
+  readonly scanned: ScanResult;
+  readonly checked: TrailerResult;
+  readonly linked: LinkResult;
+  /** Absent where there are no deltas. */
+  readonly resolved?: ResolveResult;
+}
+
 export interface ConcludeRequest extends TaskControl {
   readonly memory: WebAssembly.Memory;
   readonly path: string;
@@ -150,8 +172,6 @@ export interface ConcludeRequest extends TaskControl {
   /** Tables of ids, each sorted, 20 bytes each, that links may lead to although no pack holds them yet. */
   readonly promised?: readonly SharedArrayBuffer[];
   readonly marks: IngestMarks;
-  /** False: the caller has synced the pack, or does not care. */
-  readonly sync: boolean;
 }
 
 export interface ConcludeResult {
@@ -176,5 +196,6 @@ export interface IngestTasks {
   "index-pack/resolve": { request: ResolveRequest; result: ResolveResult };
   "index-pack/large": { request: ResolveRequest; result: IngestMarks };
   "index-pack/trailer": { request: TrailerRequest; result: TrailerResult };
+  "index-pack/small": { request: SmallRequest; result: SmallResult };
   "index-pack/conclude": { request: ConcludeRequest; result: ConcludeResult };
 }

@@ -1,7 +1,7 @@
 /** What the objects of a push say about its commands: types, connectivity, fast-forwards. */
 import { ZERO_OID } from "../git/oid.js";
 import type { IngestedPack } from "../odb/ingest-contract.js";
-import { loadTable } from "../odb/pack-tables.js";
+import type { PackTables } from "../odb/pack-tables.js";
 import type { LivePack } from "../odb/object-database.js";
 import type { ObjectSummary } from "../pool/push-tasks.js";
 import type { PackHandle, Pool } from "../pool/tasks.js";
@@ -25,6 +25,8 @@ export interface ObjectCheckInput {
   /** Commands already refused need no look. */
   readonly refused: readonly (string | undefined)[];
   readonly pool: Pool;
+  /** Of the pushed pack too: once it is live, they need not be read again. */
+  readonly tables: PackTables;
   readonly policy: PushPolicy;
   /** Undefined: pointers are files like others. */
   readonly lfs?: LfsService | undefined;
@@ -38,7 +40,7 @@ export async function checkObjects(input: ObjectCheckInput): Promise<readonly Ob
   const checks: ObjectCheck[] = request.commands.map(() => ({}));
   if (asked.length === 0) return checks;
   const { packs } = await input.repository.objects.packs(signal);
-  const handles = await withPushed(packs, input.pack);
+  const handles = await withPushed(packs, input.pack, input.tables);
   const oids = asked.map((at) => request.commands[at]?.new as string);
   const described = await pool.run("receive-pack/describe", { packs: handles, oids }, { signal });
   const closed = closedChecksums(packs, input.pack);
@@ -52,11 +54,11 @@ export async function checkObjects(input: ObjectCheckInput): Promise<readonly Ob
 }
 
 /** Live packs and the pushed one, which lies where it was received. */
-async function withPushed(packs: readonly LivePack[], pack: IngestedPack | undefined): Promise<readonly PackHandle[]> {
+async function withPushed(packs: readonly LivePack[], pack: IngestedPack | undefined, tables: PackTables): Promise<readonly PackHandle[]> {
   const handles = packs.map(({ checksum, path, bytes, objectCount, idx, rev }) => ({ checksum, path, bytes, objectCount, idx, rev }));
   if (pack === undefined || handles.some(({ checksum }) => checksum === pack.checksum)) return handles;
   const { checksum, packPath: path, bytes, objectCount, idxPath, revPath } = pack;
-  return [{ checksum, path, bytes, objectCount, ...(await loadTable({ checksum, objectCount, idxPath, revPath })) }, ...handles];
+  return [{ checksum, path, bytes, objectCount, ...(await tables.load({ checksum, objectCount, idxPath, revPath })) }, ...handles];
 }
 
 function closedChecksums(packs: readonly LivePack[], pack: IngestedPack | undefined): string[] {

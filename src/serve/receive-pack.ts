@@ -12,6 +12,7 @@ import { ZERO_OID } from "../git/oid.js";
 import type { Ingest, IngestedPack } from "../odb/ingest-contract.js";
 import { toPackRecord } from "../odb/manifest-objects.js";
 import type { RefChange, RefOutcome } from "../odb/ref-store.js";
+import type { PackTables } from "../odb/pack-tables.js";
 import type { Pool } from "../pool/tasks.js";
 import type { Offer } from "../wire/capabilities.js";
 import { errorPacket, FLUSH, oneLine } from "../wire/pkt-line.js";
@@ -29,6 +30,7 @@ import { tell } from "./request-record.js";
 
 export interface ReceivePackServices {
   readonly pool: Pool;
+  readonly tables: PackTables;
   readonly policy: PushPolicy;
   readonly offer: Offer;
   readonly lfs?: LfsService | undefined;

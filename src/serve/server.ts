@@ -3,6 +3,7 @@ import type { Caller } from "../auth/caller.js";
 import { asFault, Fault } from "../base/fault.js";
 import { faultFacts, type Log } from "../observe/log.js";
 import type { Metrics, Outcome } from "../observe/metrics.js";
+import type { PackTables } from "../odb/pack-tables.js";
 import type { Pool } from "../pool/tasks.js";
 import { refAdvertisement } from "../wire/advertise.js";
 import type { Offer } from "../wire/capabilities.js";
@@ -26,6 +27,7 @@ export interface ServerOptions {
   /** Undefined: nobody is asked who they are. */
   readonly guard?: Guard | undefined;
   readonly pool: Pool;
+  readonly tables: PackTables;
   readonly policy: PushPolicy;
   /** What is offered where the repository itself does not forbid it. */
   readonly offer: Offer;

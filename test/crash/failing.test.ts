@@ -10,6 +10,7 @@ import { lakepack } from "../cli/lakepack.js";
 import { checkFsck, commit, git, tempFolder, tryGit } from "../interop/harness.js";
 import { pkts, rawFetch, type RawFetchReply } from "../interop/raw-fetch.js";
 import { command, EMPTY_PACK, parseReport, postPush } from "../interop/raw-push.js";
+import { seeded } from "../random.js";
 import { testPool } from "./examination.js";
 import { Acknowledgements, History } from "./history.js";
 import type { Order } from "./journal.js";
@@ -18,15 +19,20 @@ t.setTimeout(1_200_000);
 
 const ZERO = "0".repeat(40);
 
-/** What one push changes on the disk, by kind and function. */
-const CHANGES: readonly (readonly [kind: string, site: string])[] = [
+/** A larger pack is synced while it is indexed: the last, because all pushes behind it bring this too. */
+const EARLY_SYNC = ["sync", "ingest: #sync"] as const;
+const NOISE = Buffer.from(seeded(1).bytes(1_200_000)).toString("base64");
+
+/** What one push changes on the disk, by kind, function and, where that does several, file. */
+const CHANGES: readonly (readonly [kind: string, site: string, place?: string])[] = [
   ["mkdir", "startIngest"],
   ["open", "startIngest"],
   ["write", "#spool"],
-  ["sync", "ingest: #sync"],
   ["open", "#writeTable"],
   ["write", "#writeTable"],
-  ["sync", "#writeTable"],
+  ["sync", "syncFile", "/pack"],
+  ["sync", "syncFile", "/idx"],
+  ["sync", "syncFile", "/rev"],
   ["mkdir", "#makeFolder"],
   ["sync", "#makeFolder"],
   ["link", "#linkOrCopy"],
@@ -38,12 +44,12 @@ const CHANGES: readonly (readonly [kind: string, site: string])[] = [
   ["sync", "#replace"],
 ];
 
-async function begun(t: Parameters<typeof History.begin>[0]): Promise<{ history: History; work: string; change: () => Promise<string> }> {
+async function begun(t: Parameters<typeof History.begin>[0]): Promise<{ history: History; work: string; change: (noise?: string) => Promise<string> }> {
   const history = await History.begin(t);
   const work = join(await tempFolder(t), "work");
   await git(["init", "-q", work]);
   let count = 0;
-  return { history, work, change: () => commit(work, `change ${count++}`, { "a.txt": `${count}\n`.repeat(100) }) };
+  return { history, work, change: (noise = "") => commit(work, `change ${count++}`, { "a.txt": `${count}\n`.repeat(100), "noise.txt": `${count}\n${noise}` }) };
 }
 
 function acknowledged(history: History): Acknowledgements {
@@ -72,13 +78,13 @@ t.test("a full disk is what the client reads; with room again the next push work
 t.test("one change fails: a reason or an ok, and the next push lands", async (t) => {
   const { history, work, change } = await begun(t);
   for (const act of ["ENOSPC", "EIO"] as const) {
-    for (const [kind, site] of CHANGES) {
-      const order: Order = { act, site, kinds: [kind], once: true };
-      const repository = `f/${act}-${kind}-${site.replace(/[^a-zA-Z]/g, "")}`.toLowerCase();
+    for (const [kind, site, place] of act === "EIO" ? [...CHANGES, EARLY_SYNC] : CHANGES) {
+      const order: Order = { act, site, kinds: [kind], once: true, ...(place === undefined ? {} : { place }) };
+      const repository = `f/${act}-${kind}-${`${site}${place ?? ""}`.replace(/[^a-zA-Z]/g, "")}`.toLowerCase();
       await history.order(order);
-      const oid = await change();
+      const oid = await change(site === EARLY_SYNC[1] ? NOISE : "");
       const said = await history.push(work, repository, { "refs/heads/main": oid });
-      t.notOk(history.isOrderOpen, `${act} of ${kind} in ${site} came`);
+      t.notOk(history.isOrderOpen, `${act} of ${kind} in ${site} ${place ?? ""} came`);
       if (history.failedPushes().includes(`${repository} refs/heads/main`)) t.match(said, act === "ENOSPC" ? /the disk is full/ : /storage failed|internal error/, `${kind} in ${site}`);
       await history.push(work, repository, { "refs/heads/main": await change() });
       const main = await git(["ls-remote", `${history.server.url}/${repository}.git`, "refs/heads/main"]);

@@ -27,9 +27,10 @@ const { signal } = new AbortController();
 const SITES = [
   "lakefs/promised-list: PromisedWriter.finish, file",
   "lfs/hashed-spool: #hashNext, file",
-  "odb/index-pack-conclude: #writeTable, file",
-  "odb/index-pack-conclude: #writeTables, file",
   "odb/ingest: #sync, file",
+  "odb/sync-files: syncFiles idx, file",
+  "odb/sync-files: syncFiles pack, file",
+  "odb/sync-files: syncFiles rev, file",
   "store/disk: #copyAcross, file",
   "store/disk: #makeFolder, folder",
   "store/disk: #publishFile, folder",
@@ -45,8 +46,8 @@ const SITES = [
 const CALLS: Readonly<Record<string, number>> = {
   "lakefs/promised-list.ts": 1,
   "lfs/hashed-spool.ts": 1,
-  "odb/index-pack-conclude.ts": 2,
   "odb/ingest.ts": 1,
+  "odb/sync-files.ts": 1,
   "store/disk.ts": 2,
 };
 /** Sites whose loss was found. */
@@ -73,6 +74,10 @@ async function everyKind(t: Test): Promise<History> {
   const second = await commit(work, "two", { "a.txt": `${noise.slice(0, 9_000)}changed${noise.slice(9_000)}` });
   await history.push(work, "a/one", { "refs/heads/main": second, "refs/heads/gone": first });
   await history.push(work, "a/one", { "refs/heads/gone": undefined });
+  // Large enough that its pack is synced while it is indexed.
+  const large = join(await tempFolder(t), "large");
+  await git(["init", "-q", large]);
+  await history.push(large, "a/large", { "refs/heads/main": await commit(large, "large", { "noise.txt": randomBytes(1_200_000).toString("base64") }) });
   const many = Object.fromEntries(Array.from({ length: MANY_REFS }, (_, n) => [`refs/tags/t${n}`, first]));
   await history.push(work, "a/one", many);
   const third = await commit(work, "three", { "b/c.txt": "d\n" });

@@ -12,7 +12,7 @@
 import fs from "node:fs";
 import http from "node:http";
 import { syncBuiltinESMExports } from "node:module";
-import { relative, resolve } from "node:path";
+import { basename, relative, resolve } from "node:path";
 import { threadId } from "node:worker_threads";
 import { encodeRecord, type Head, type Order } from "./journal.js";
 
@@ -46,6 +46,11 @@ function siteOf(): string {
     if (name !== undefined && !PASSING.has(name)) return `${file}: ${name}`;
   }
   return "unknown";
+}
+
+/** One call syncs the files of a pack: each is a site of its own. */
+function ofSeveral(site: string, path = ""): string {
+  return site.endsWith(": syncFiles") ? `${site} ${/\b(idx|rev)\b/.exec(basename(path))?.[1] ?? "pack"}` : site;
 }
 
 /** What shall happen at this site in place of the change: an error, the end of the process, or nothing. */
@@ -183,7 +188,7 @@ function onFile(kind: string, idOf: (self: unknown, args: readonly unknown[]) =>
   return function (this: unknown, ...args: never[]) {
     const id = idOf(this, args);
     if (id === undefined) return call.apply(this, args);
-    const site = siteOf();
+    const site = ofSeveral(siteOf(), paths.get(id));
     try {
       obey(kind, site, paths.get(id));
     } catch (error) {

@@ -41,6 +41,19 @@ t.test("10,000 objects cost fewer than 100 calls of node:crypto and node:zlib", 
   t.ok(nodeCryptoCalls + nodeZlibCalls < 100, `${nodeCryptoCalls} + ${nodeZlibCalls}`);
 });
 
+t.test("a small pack is two tasks, one of more than 64 KiB that comes in pieces is more", async (t) => {
+  for (const [objects, tasks] of [[30, 2], [300, 5]] as const) {
+    const pack = manyObjects(objects, 600);
+    const before = bench.pool.figures().completed;
+    const ingest = await start();
+    t.teardown(() => ingest.discard());
+    for (let at = 0; at < pack.length; at += 40_000) await ingest.write(pack.subarray(at, at + 40_000));
+    t.equal((await ingest.finish()).objectCount, objects);
+    const taken = bench.pool.figures().completed - before;
+    t.ok(tasks === 2 ? taken === 2 : taken >= tasks, `${pack.length} bytes: ${taken} tasks`);
+  }
+});
+
 t.test("at 8 MB/s half of the objects are hashed before the last byte arrives", async (t) => {
   const random = seeded(8);
   const pack = buildPack(Array.from({ length: 6_000 }, () => blob(random.bytes(700))));
