@@ -1,6 +1,7 @@
 /**
- * `npm run soak [-- minutes [file.svg]]`: clones, fetches, pushes and clients that break off, at one server for so long (30 minutes); every ten seconds its
+ * `npm run soak [-- minutes [file.svg [pushes]]]`: clones, fetches, pushes and clients that break off, at one server for so long (30 minutes); every ten seconds its
  * resident memory and descriptors, drawn into the file. Fails where either still grows in the second half by more than a tenth, or where an honest client fails.
+ * A repository gets so many pushes (no end), then a new one takes its place: memory follows what a repository holds, and what is left of the old ones would show.
  */
 import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
@@ -25,17 +26,16 @@ const EVERY_MS = 10_000;
 const GROWTH_MAX = 1.1;
 const DESCRIPTORS_SLACK = 20;
 
-async function main(minutes: number, drawing: string | undefined): Promise<void> {
+async function main(minutes: number, drawing: string | undefined, pushesEach: number): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "lakepack-soak-"));
   const server = await startServer(join(folder, "data"));
   const until = Date.now() + minutes * 60_000;
   const counts = { clones: 0, read: 0, pushes: 0, broken: 0 };
   try {
-    const work = join(folder, "work");
-    await timeGit(["init", "-q", "-b", "main", work], folder);
     const samples: Sample[] = [];
-    const url = `${server.url}/soak/one.git`;
-    await Promise.all([push(work, url, until, counts), read(url, until, counts), breakOff(server.url, until, counts), watch(server.pid, until, samples)].concat([0, 1].map((at) => clone(url, join(folder, `copy-${at}`), until, counts))));
+    const target: Target = { url: `${server.url}/soak/0.git` };
+    const pushing = push(join(folder, "work"), target, until, counts, pushesEach);
+    await Promise.all([pushing, read(target, until, counts), breakOff(server.url, until, counts), watch(server.pid, until, samples)].concat([0, 1].map((at) => clone(target, join(folder, `copy-${at}`), until, counts))));
     if (drawing !== undefined) await writeFile(drawing, draw(samples));
     report(samples, counts, (await readdir(join(folder, "data/incoming"))).length);
   } finally {
@@ -46,30 +46,41 @@ async function main(minutes: number, drawing: string | undefined): Promise<void>
 
 type Counts = { clones: number; read: number; pushes: number; broken: number };
 
-async function push(work: string, url: string, until: number, counts: Counts): Promise<void> {
+/** Where everybody goes now. */
+type Target = { url: string };
+
+async function push(work: string, target: Target, until: number, counts: Counts, pushesEach: number): Promise<void> {
+  const base = new URL(target.url).origin;
   for (; Date.now() < until; counts.pushes++) {
+    const url = `${base}/soak/${Math.floor(counts.pushes / pushesEach)}.git`;
+    if (counts.pushes === 0 || url !== target.url) {
+      await rm(work, { recursive: true, force: true });
+      await timeGit(["init", "-q", "-b", "main", work], tmpdir());
+    }
     await mkdir(join(work, "d"), { recursive: true });
     await writeFile(join(work, "d", `${counts.pushes % 500}.txt`), `${counts.pushes} ${"x".repeat(2_000)}\n`);
     await timeGit(["add", "-A"], work);
     await timeGit(["commit", "-q", "-m", `change ${counts.pushes}`], work);
     await timeGit(["push", "-q", url, "HEAD:main"], work);
+    target.url = url;
     await sleep(300);
   }
 }
 
-async function clone(url: string, path: string, until: number, counts: Counts): Promise<void> {
+async function clone(target: Target, path: string, until: number, counts: Counts): Promise<void> {
   await sleep(3_000);
   for (; Date.now() < until; counts.clones++) {
-    await timeGit(["clone", "-q", "--bare", ...(counts.clones % 3 === 0 ? [`--depth=${1 + (counts.clones % 7)}`] : []), url, path], tmpdir());
+    await timeGit(["clone", "-q", "--bare", ...(counts.clones % 3 === 0 ? [`--depth=${1 + (counts.clones % 7)}`] : []), target.url, path], tmpdir());
     await rm(path, { recursive: true });
     await sleep(200);
   }
 }
 
 /** Clones that only read, every line and the whole pack; a reply that is wrong is kept. */
-async function read(url: string, until: number, counts: Counts): Promise<void> {
+async function read(target: Target, until: number, counts: Counts): Promise<void> {
   await sleep(3_000);
   for (; Date.now() < until; counts.read++) {
+    const { url } = target;
     const [tip] = await listTips(url);
     const depth = counts.read % 3 === 0 ? [`deepen ${1 + (counts.read % 7)}`] : [];
     const reply = await postWhole(url, fetchBody([`want ${tip}`, ...depth]));
@@ -90,7 +101,7 @@ async function breakOff(url: string, until: number, counts: Counts): Promise<voi
   for (; Date.now() < until; counts.broken++) {
     const socket = connect(Number(port), "127.0.0.1");
     socket.on("error", () => socket.destroy());
-    socket.write(`POST /soak/one.git/git-receive-pack HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-git-receive-pack-request\r\nContent-Length: 1000000\r\n\r\n`);
+    socket.write(`POST /soak/0.git/git-receive-pack HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-git-receive-pack-request\r\nContent-Length: 1000000\r\n\r\n`);
     socket.write(`${(line.length + 4).toString(16).padStart(4, "0")}${line}0000PACK`);
     await sleep(50);
     if (counts.broken % 2 === 0) socket.resetAndDestroy();
@@ -123,4 +134,4 @@ function draw(samples: readonly Sample[]): string {
   return drawTimelines([line("resident memory", "MiB", "rssMiB"), line("descriptors", "open", "descriptors")]);
 }
 
-await main(Number(process.argv[2] ?? 30), process.argv[3]);
+await main(Number(process.argv[2] ?? 30), process.argv[3], Number(process.argv[4] ?? Number.POSITIVE_INFINITY));
