@@ -37,7 +37,7 @@ export async function startPeer(folder: string, port: number): Promise<Peer> {
   await writeFile(join(folder, "keep-pack"), packKeeper(join(folder, "packs")), { mode: 0o755 });
   await writeFile(join(folder, "cached.gitconfig"), `[uploadpack]\n\tpackObjectsHook = ${join(folder, "keep-pack")}\n`);
   await writeFile(join(folder, "nginx.conf"), configuration(folder, socket, repositories, port));
-  const wrap = spawn(FCGIWRAP, ["-c", String(WORKERS), "-s", `unix:${socket}`], { env: GIT_ENVIRONMENT, stdio: "ignore" });
+  const wrap = spawn(FCGIWRAP, ["-c", String(WORKERS), "-s", `unix:${socket}`], { env: GIT_ENVIRONMENT, stdio: "ignore", detached: true });
   await until(() => access(socket).then(() => true, () => false), "fcgiwrap");
   const nginx = spawn(NGINX, ["-p", folder, "-c", join(folder, "nginx.conf")], { stdio: "ignore" });
   await until(() => answers(port), "nginx");
@@ -47,7 +47,10 @@ export async function startPeer(folder: string, port: number): Promise<Peer> {
     cachedUrl: `http://127.0.0.1:${port}/cached`,
     cpuSeconds: () => cpuSeconds(children.map((child) => child.pid as number)) + ledgerSeconds(ledger),
     repositories,
-    stop: () => Promise.all(children.map(end)).then(() => undefined),
+    stop: async () => {
+      await Promise.all(children.map(end));
+      endGroup(wrap);
+    },
   };
 }
 
@@ -137,6 +140,15 @@ async function end(child: ChildProcess): Promise<void> {
   const ended = new Promise((resolve) => child.once("close", resolve));
   child.kill("SIGTERM");
   await ended;
+}
+
+/** fcgiwrap's workers outlive it, and sleep through SIGTERM: the rest of its group. */
+function endGroup({ pid }: ChildProcess): void {
+  try {
+    process.kill(-(pid as number), "SIGKILL");
+  } catch {
+    // none is left
+  }
 }
 
 function answers(port: number): Promise<boolean> {
