@@ -1,4 +1,4 @@
-/** The passes over a small pack in one task: to hand each to another thread would take longer than its work. */
+/** The passes over a small pack in one task, instead of one hand-over to another thread for each. */
 import type { SmallRequest, SmallResult } from "../pool/ingest-tasks.js";
 import { trailer } from "./index-pack-conclude.js";
 import { resolve } from "./index-pack-resolve.js";

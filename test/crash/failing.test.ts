@@ -19,10 +19,6 @@ t.setTimeout(1_200_000);
 
 const ZERO = "0".repeat(40);
 
-/** A larger pack is synced while it is indexed: the last, because all pushes behind it bring this too. */
-const EARLY_SYNC = ["sync", "ingest: #sync"] as const;
-const NOISE = Buffer.from(seeded(1).bytes(1_200_000)).toString("base64");
-
 /** What one push changes on the disk, by kind, function and, where that does several, file. */
 const CHANGES: readonly (readonly [kind: string, site: string, place?: string])[] = [
   ["mkdir", "startIngest"],
@@ -43,6 +39,10 @@ const CHANGES: readonly (readonly [kind: string, site: string, place?: string])[
   ["rename", "#rename"],
   ["sync", "#replace"],
 ];
+
+/** A larger pack is synced while it is indexed: the last, because all pushes behind it bring this too. */
+const EARLY_SYNC: (typeof CHANGES)[number] = ["sync", "ingest: #sync"];
+const NOISE = Buffer.from(seeded(1).bytes(1_200_000)).toString("base64");
 
 async function begun(t: Parameters<typeof History.begin>[0]): Promise<{ history: History; work: string; change: (noise?: string) => Promise<string> }> {
   const history = await History.begin(t);
@@ -77,8 +77,8 @@ t.test("a full disk is what the client reads; with room again the next push work
 
 t.test("one change fails: a reason or an ok, and the next push lands", async (t) => {
   const { history, work, change } = await begun(t);
-  for (const act of ["ENOSPC", "EIO"] as const) {
-    for (const [kind, site, place] of act === "EIO" ? [...CHANGES, EARLY_SYNC] : CHANGES) {
+  for (const changes of [CHANGES, [EARLY_SYNC]])
+    for (const [act, [kind, site, place]] of (["ENOSPC", "EIO"] as const).flatMap((act) => changes.map((change) => [act, change] as const))) {
       const order: Order = { act, site, kinds: [kind], once: true, ...(place === undefined ? {} : { place }) };
       const repository = `f/${act}-${kind}-${`${site}${place ?? ""}`.replace(/[^a-zA-Z]/g, "")}`.toLowerCase();
       await history.order(order);
@@ -90,7 +90,6 @@ t.test("one change fails: a reason or an ok, and the next push lands", async (t)
       const main = await git(["ls-remote", `${history.server.url}/${repository}.git`, "refs/heads/main"]);
       t.match(main, await git(["rev-parse", "HEAD"], { cwd: work }), "the next push lands");
     }
-  }
   const clone = join(await tempFolder(t), "clone.git");
   await git(["clone", "-q", "--mirror", `${history.server.url}/f/eio-sync-replace.git`, clone]);
   await checkFsck(t, clone);

@@ -76,6 +76,7 @@ async function readOnAndOn(): Promise<void> {
     if (!reply.equals(content)) wrong.push(`reply ${seed}: ${reply.length} bytes, ${difference(reply)}`);
   }
 }
+
 /** Where it differs first, and with what. */
 function difference(reply: Buffer): string {
   let at = 0;
