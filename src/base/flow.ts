@@ -1,5 +1,6 @@
 /** Bounded, abortable ways to wait. Every wait takes a signal; an abort frees what the waiter held. */
 import { Fault } from "./fault.js";
+import { LIMITS } from "./limits.js";
 
 /**
  * Bytes that arrive over time. `read` answers the next chunk (a view valid until the next call), undefined at the end.
@@ -54,6 +55,27 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
     timer = setTimeout(resolve, ms);
   });
   return orAbort(pause, signal).finally(() => clearTimeout(timer));
+}
+
+/**
+ * Gives others their turn of the event loop: for whoever works through a list whose length a client has chosen.
+ *
+ *   for (const item of items) { if (turns.isDue) await turns.next(signal); … }
+ */
+export class Turns {
+  #startedMs = performance.now();
+
+  /** Whether this turn has taken `LIMITS.turnMs`. Costs some ten nanoseconds. */
+  get isDue(): boolean {
+    return performance.now() - this.#startedMs >= LIMITS.turnMs;
+  }
+
+  /** Goes on in the loop's next turn. Throws "base/aborted". */
+  async next(signal?: AbortSignal): Promise<void> {
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    checkAborted(signal);
+    this.#startedMs = performance.now();
+  }
 }
 
 /** At most `permits` holders at once; others wait in order. */

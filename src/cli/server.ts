@@ -251,8 +251,8 @@ interface Assembled {
 }
 
 function assemble(settings: Settings, { incoming, store, cache, pool, log, maintenance, metrics, lakefs, guard, linkKey }: Parts): Assembled {
-  const any = settings.allow_any_want;
-  const offer = { agent: `lakepack/${VERSION}`, allowTipInWant: any, allowReachableInWant: any, atomic: true };
+  // What is reachable from a visible ref may be wanted by its id in every version: old clients and libraries ask for it only where that is said.
+  const offer = { agent: `lakepack/${VERSION}`, allowTipInWant: true, allowReachableInWant: true, atomic: true };
   const checks = new PackChecks();
   const tables = new PackTables();
   const repositories = new Repositories({

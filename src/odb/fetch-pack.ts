@@ -110,16 +110,19 @@ function askForHelp(pool: Pool, packs: readonly PackHandle[], board: Extract<Gen
 /** Git's rule for deepening: what was the boundary is wanted from its parents on, and counts as had itself. */
 function toWalk(request: PackRequest, packs: readonly LivePack[]): WalkRequest {
   const { wants, common, clientShallow, shallow, unshallow, unshallowParents, filter, tags } = request;
+  const packTips = closedPackTips(packs);
   return {
     wants: [...wants, ...unshallowParents],
     haves: [...common, ...unshallow],
     shallow: [...clientShallow, ...shallow],
     tags,
     ...(filter === undefined ? {} : { filter }),
-    ...(packs.every((pack) => pack.closed && pack.tips !== undefined) ? { packTips: tipsByChecksum(packs) } : {}),
+    ...(packTips === undefined ? {} : { packTips }),
   };
 }
 
-function tipsByChecksum(packs: readonly LivePack[]): Record<string, readonly Oid[]> {
+/** The tips of each pack, by checksum; undefined where a pack is not closed, or its tips are too many to be known. */
+export function closedPackTips(packs: readonly LivePack[]): Readonly<Record<string, readonly Oid[]>> | undefined {
+  if (!packs.every((pack) => pack.closed && pack.tips !== undefined)) return undefined;
   return Object.fromEntries(packs.map(({ checksum, tips }) => [checksum, tips ?? []]));
 }

@@ -10,6 +10,7 @@ import { TreeCursor } from "../git/tree.js";
 import type { TaskWatch } from "../pool/control.js";
 import type { ReachableBits } from "../pool/fetch-tasks.js";
 import { Commits, peel } from "./commits.js";
+import { coversAll, type PackTips } from "./cover.js";
 import type { ObjectReader } from "./object-reader.js";
 import { NONE } from "./object-space.js";
 import type { PackLookup } from "./pack-lookup.js";
@@ -18,12 +19,14 @@ export interface ReachableInput {
   readonly tips: readonly Oid[];
   readonly packTips: Readonly<Record<string, readonly Oid[]>>;
   readonly before?: ReachableBits;
+  /** Where every pack is closed: the tips of each, by checksum. */
+  readonly closedTips?: PackTips;
   /** Blobs may be missing: lakeFS still has them alone. */
   readonly promises: boolean;
 }
 
 /** Throws "odb/missing" where something reachable is not here. */
-export function findReachable(reader: ObjectReader, { tips, packTips, before, promises }: ReachableInput, watch: TaskWatch): ReachableBits {
+export function findReachable(reader: ObjectReader, { tips, packTips, before, closedTips, promises }: ReachableInput, watch: TaskWatch): ReachableBits {
   if (before !== undefined) {
     const extended = new ReachableWalk(reader, packTips, promises, watch);
     extended.inherit(before);
@@ -33,7 +36,9 @@ export function findReachable(reader: ObjectReader, { tips, packTips, before, pr
     if (before.tips.every((tip) => extended.met.has(tip) || now.has(tip))) return extended.bits(tips);
   }
   const walk = new ReachableWalk(reader, packTips, promises, watch);
-  walk.run(tips);
+  // Where no branch was ever deleted or moved aside the refs reach all that is stored: a walk back to the oldest tip of a pack shows it.
+  if (closedTips !== undefined && coversAll(new Commits(reader), tips, closedTips, watch)) walk.fill();
+  else walk.run(tips);
   return walk.bits(tips);
 }
 
@@ -69,6 +74,11 @@ class ReachableWalk {
     }
   }
 
+  /** Marks everything. */
+  fill(): void {
+    for (const bits of this.#bits) bits.fill(0xff);
+  }
+
   run(tips: readonly Oid[]): void {
     const trees = this.#walkCommits(tips);
     this.#fillPacks();
@@ -93,7 +103,7 @@ class ReachableWalk {
       const node = commits.node(number);
       if (node.tree === NONE || node.parents.includes(NONE)) throw commits.missingLink(node);
       trees.push(node.tree);
-      waiting.push(...node.parents);
+      for (const parent of node.parents) waiting.push(parent);
     }
     return trees;
   }

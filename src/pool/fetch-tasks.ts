@@ -116,6 +116,8 @@ export interface ReachableRequest extends PacksRequest {
   readonly packTips: Readonly<Record<string, readonly Oid[]>>;
   /** What was found before, for older packs or older tips. */
   readonly before?: ReachableBits;
+  /** Where every pack is closed: the tips of each, by checksum. */
+  readonly closedTips?: Readonly<Record<string, readonly Oid[]>>;
   /** Blobs may be missing: lakeFS still has them alone. */
   readonly promises: boolean;
 }

@@ -14,7 +14,7 @@ import { fetchNotices } from "./fetch-notices.js";
 import { replyAfterAcks } from "./fetch-pack-reply.js";
 import { isReady, resolveBoundary, resolveFilter, toPackRequest } from "./fetch-resolve.js";
 import { PacketInput } from "./packet-input.js";
-import { checkWants } from "./want-check.js";
+import { checkWants, Sight, visibleOf } from "./want-check.js";
 
 export async function fetchVersion0(exchange: Exchange, deps: UploadPackDeps): Promise<void> {
   const packets = new PacketInput(exchange.input, LIMITS.fetchRequestBytesMax);
@@ -24,12 +24,13 @@ export async function fetchVersion0(exchange: Exchange, deps: UploadPackDeps): P
   const context = await openContext(exchange, deps, request.wants, request.filter);
   const wants = [...new Set(request.wants)];
   await checkWants(context, wants, !exchange.stateless && !deps.offer.allowReachableInWant);
-  const boundary = await resolveBoundary(context, wants, request.shallows, request.depth);
+  const clientShallow = [...(await visibleOf(context, request.shallows))];
+  const boundary = await resolveBoundary(context, wants, clientShallow, request.depth);
   const filter = await resolveFilter(context, request.filter);
   if (request.depth !== undefined) await exchange.output.write(shallowUpdate(boundary.shallow, boundary.unshallow));
-  const common = await new Negotiation(exchange, context, request, wants).run(packets);
+  const common = await new Negotiation(exchange, context, { ...request, shallows: clientShallow }, wants).run(packets);
   if (common === undefined) return;
-  const { shallows: clientShallow, capabilities } = request;
+  const { capabilities } = request;
   const [thin, ofsDelta, includeTag] = [capabilities.has("thin-pack"), capabilities.has("ofs-delta"), capabilities.has("include-tag")];
   const notices = await fetchNotices(context, wants);
   const pack = toPackRequest(context, { wants, common, clientShallow, boundary, filter, thin, ofsDelta, includeTag });
@@ -63,6 +64,7 @@ class Negotiation {
   /** Acknowledged though they are not here. */
   readonly #others = new Set<Oid>();
   readonly #acks = new AckWriter();
+  readonly #sight: Sight;
   #last: Oid | undefined;
   /** Once true it stays true; `#askedAt` is the number of common ids it was last asked for. */
   #ready = false;
@@ -73,6 +75,7 @@ class Negotiation {
     this.#context = context;
     this.#request = request;
     this.#wants = wants;
+    this.#sight = new Sight(context);
     const { capabilities } = request;
     this.#mode = capabilities.has("multi_ack_detailed") ? "detailed" : capabilities.has("multi_ack") ? "multi" : "single";
   }
@@ -99,7 +102,7 @@ class Negotiation {
   }
 
   async #have(oid: Oid, round: Round): Promise<void> {
-    if (this.#context.has(oid)) {
+    if (await this.#sight.sees(oid)) {
       round.common = true;
       this.#last = oid;
       if (this.#common.has(oid)) return;

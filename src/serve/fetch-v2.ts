@@ -10,7 +10,7 @@ import { fetchNotices } from "./fetch-notices.js";
 import { openPack, replyWithPack } from "./fetch-pack-reply.js";
 import { findRef, isReady, resolveBoundary, resolveFilter, toPackRequest } from "./fetch-resolve.js";
 import type { PackReplyOptions } from "./pack-reply.js";
-import { checkWants } from "./want-check.js";
+import { checkWants, visibleOf } from "./want-check.js";
 
 interface WantedRef {
   readonly name: string;
@@ -23,11 +23,12 @@ export async function fetchVersion2(context: FetchContext, output: ByteSink, req
   const wantedRefs = await resolveWantRefs(context, request.wantRefs);
   const wants = [...new Set([...request.wants, ...wantedRefs.map(({ oid }) => oid)])];
   await checkWants(context, request.wants, false);
-  const common = [...new Set(request.haves)].filter((have) => context.has(have));
-  if (!(await negotiate(context, request, wants, common, answer))) return output.write(answer.finish().take());
-  const boundary = await resolveBoundary(context, wants, request.shallows, request.depth);
+  const common = [...(await visibleOf(context, request.haves))];
+  const clientShallow = [...(await visibleOf(context, request.shallows))];
+  if (!(await negotiate(context, { ...request, shallows: clientShallow }, wants, common, answer))) return output.write(answer.finish().take());
+  const boundary = await resolveBoundary(context, wants, clientShallow, request.depth);
   const filter = await resolveFilter(context, request.filter);
-  const { shallows: clientShallow, thinPack: thin, ofsDelta, includeTag } = request;
+  const { thinPack: thin, ofsDelta, includeTag } = request;
   const notices = await fetchNotices(context, wants);
   const pack = toPackRequest(context, { wants, common, clientShallow, boundary, filter, thin, ofsDelta, includeTag });
   const options: PackReplyOptions = { mode: "side-band-64k", quiet: request.noProgress, notices, output, signal: context.signal };

@@ -3,12 +3,12 @@ import type { ByteSink } from "../base/flow.js";
 import type { Oid } from "../git/oid.js";
 import { objectInfoAnswer, type ObjectInfoRequest } from "../wire/object-info.js";
 import type { FetchContext } from "./fetch-context.js";
-import { visibleAmong } from "./want-check.js";
+import { visibleOf } from "./want-check.js";
 
 export async function answerObjectInfo(context: FetchContext, output: ByteSink, request: ObjectInfoRequest): Promise<void> {
   const sizes = new Map<Oid, number | undefined>();
   if (request.size && request.oids.length > 0) {
-    const oids = [...(await visibleAmong(context, request.oids))];
+    const oids = [...(await visibleOf(context, request.oids))];
     const { deps, handles: packs, signal } = context;
     const found = await deps.pool.run("pack-objects/sizes", { packs, oids }, { signal });
     for (const [at, oid] of oids.entries()) sizes.set(oid, found[at]);

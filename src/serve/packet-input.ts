@@ -1,6 +1,6 @@
 /** Packets of a byte stream, as conversations read them, and the bytes that follow. */
 import { Fault } from "../base/fault.js";
-import type { ByteSource } from "../base/flow.js";
+import { type ByteSource, Turns } from "../base/flow.js";
 import { type Packet, PacketReader } from "../wire/pkt-line.js";
 
 export class PacketInput {
@@ -9,6 +9,8 @@ export class PacketInput {
   readonly #bytesMax: number;
   #bytes = 0;
   #ended = false;
+  /** Packets that are here already come one after the other: a request of megabytes would keep the event loop to itself. */
+  readonly #turns = new Turns();
 
   /** `bytesMax`: of all packets together; more is "wire/too-much". What `rest` hands on does not count. */
   constructor(source: ByteSource, bytesMax: number) {
@@ -19,6 +21,7 @@ export class PacketInput {
   /** The next packet; its payload is a view, valid until the next call. Undefined: the stream ended between packets.
    *  Throws "wire/bad-length", "wire/truncated", "wire/too-much" and whatever the source throws. */
   async next(): Promise<Packet | undefined> {
+    if (this.#turns.isDue) await this.#turns.next();
     for (;;) {
       const packet = this.#reader.next();
       if (packet !== undefined) {

@@ -3,8 +3,9 @@
  * version 2 clients name anything; we do not, unless a setting says so.
  */
 import { Fault } from "../base/fault.js";
-import { SingleFlight } from "../base/flow.js";
+import { SingleFlight, Turns } from "../base/flow.js";
 import type { Oid } from "../git/oid.js";
+import { closedPackTips } from "../odb/fetch-pack.js";
 import type { LivePack } from "../odb/object-database.js";
 import { PackLookup } from "../odb/pack-lookup.js";
 import { isReachable } from "../odb/reachable.js";
@@ -31,29 +32,57 @@ const flights = new SingleFlight<string, Known>();
 export async function checkWants(context: FetchContext, wants: readonly Oid[], tipsOnly: boolean): Promise<void> {
   const tips = visibleTips(context.refs);
   const others = wants.filter((want) => !tips.has(want));
-  if (others.length === 0) return;
-  const unknown = others.find((want) => !context.has(want));
-  if (unknown !== undefined) throw notOurs(unknown);
-  if (context.deps.allowAnyWant) return;
+  const turns = new Turns();
+  for (const want of others) {
+    if (turns.isDue) await turns.next(context.signal);
+    if (!context.has(want)) throw notOurs(want);
+  }
+  if (others.length === 0 || context.deps.allowAnyWant) return;
   if (tipsOnly) throw notOurs(others[0] as Oid);
-  const refused = await firstUnreachable(context, others);
-  if (refused !== undefined) throw notOurs(refused);
+  const sight = new Sight(context);
+  for (const want of others) {
+    if (turns.isDue) await turns.next(context.signal);
+    if (!(await sight.sees(want))) throw notOurs(want);
+  }
 }
 
-/** Of these ids, those the client may see; tips cost a look-up, the first other one may cost a walk of everything, as with a want. */
+/**
+ * Tells for one id after the other whether the client may see it. What it may not see counts as unknown wherever it is named: a have that is
+ * confirmed tells that we hold it, and a boundary below a hidden commit would make its history part of the answer.
+ */
+export class Sight {
+  readonly #context: FetchContext;
+  readonly #tips: ReadonlySet<Oid>;
+  #bits: PackBits | undefined;
+
+  constructor(context: FetchContext) {
+    this.#context = context;
+    this.#tips = visibleTips(context.refs);
+  }
+
+  /** Costs a look-up; the first id that is here and no tip may cost the walk that marks what the refs reach. */
+  sees(oid: Oid): boolean | Promise<boolean> {
+    if (!this.#context.has(oid)) return false;
+    if (this.#tips.has(oid) || this.#context.deps.allowAnyWant) return true;
+    return this.#bits === undefined ? this.#count(oid) : isReachable(this.#bits.packs, this.#bits.bits, oid);
+  }
+
+  async #count(oid: Oid): Promise<boolean> {
+    this.#bits = await reachable(this.#context);
+    return this.sees(oid);
+  }
+}
+
+/** Of these ids, in order and each once, those that are here and that the client may see. */
 export async function visibleOf(context: FetchContext, oids: readonly Oid[]): Promise<ReadonlySet<Oid>> {
-  const tips = visibleTips(context.refs);
-  const others = oids.filter((oid) => !tips.has(oid));
-  const reached = others.length === 0 ? [] : await visibleAmong(context, others);
-  return new Set([...oids.filter((oid) => tips.has(oid)), ...reached]);
-}
-
-/** Of these ids, those the client may see: for object-info, which answers nothing about the rest. */
-export async function visibleAmong(context: FetchContext, oids: readonly Oid[]): Promise<ReadonlySet<Oid>> {
-  const held = oids.filter((oid) => context.has(oid));
-  if (context.deps.allowAnyWant || held.length === 0) return new Set(held);
-  const { packs, bits } = await reachable(context);
-  return new Set(held.filter((oid) => isReachable(packs, bits, oid)));
+  const sight = new Sight(context);
+  const turns = new Turns();
+  const visible = new Set<Oid>();
+  for (const oid of oids) {
+    if (turns.isDue) await turns.next(context.signal);
+    if (await sight.sees(oid)) visible.add(oid);
+  }
+  return visible;
 }
 
 function notOurs(oid: Oid): Fault {
@@ -71,11 +100,6 @@ function visibleTips(refs: RefSnapshot): ReadonlySet<Oid> {
   }
   tipsOf.set(refs, tips);
   return tips;
-}
-
-async function firstUnreachable(context: FetchContext, oids: readonly Oid[]): Promise<Oid | undefined> {
-  const { packs, bits } = await reachable(context);
-  return oids.find((oid) => !isReachable(packs, bits, oid));
 }
 
 interface PackBits {
@@ -105,7 +129,8 @@ async function find({ repository, refs, packs, handles, deps }: FetchContext, st
   const promises = packs.some(({ promised }) => promised !== undefined);
   // Bits of a pack that is gone are no one's: what only they covered would not be walked to again.
   const isWhole = kept?.bits.packs.every((before) => packs.some(({ checksum }) => checksum === before.checksum));
-  const request = { packs: handles, tips, packTips, promises, ...(kept === undefined || !isWhole || kept.promises || promises ? {} : { before: kept.bits }) };
+  const closedTips = closedPackTips(packs);
+  const request = { packs: handles, tips, packTips, promises, ...(closedTips && { closedTips }), ...(kept === undefined || !isWhole || kept.promises || promises ? {} : { before: kept.bits }) };
   const bits = await deps.pool.run("pack-objects/reachable", request, { signal });
   const known = { state, promises, bits };
   knownOf.set(repository.refs, known);

@@ -3,7 +3,7 @@
  * (`shallow`). The same in all versions. gitprotocol-pack(5) "depth-request"; gitprotocol-v2(5) "fetch".
  */
 import { Fault } from "../base/fault.js";
-import { badLine, readNumber } from "./arguments.js";
+import { badLine, readNumber, shown } from "./arguments.js";
 
 export type DepthRequest =
   | {
@@ -33,8 +33,9 @@ export class DepthLines {
   take(key: string, value: string, line: string): boolean {
     switch (key) {
       case "deepen":
-        // 0 means no depth: gitprotocol-pack(5) "Packfile Negotiation". Git itself dies of it.
         this.#depth = readNumber(value, INFINITE_DEPTH, line);
+        // gitprotocol-pack(5) lets 0 mean no depth; Git's own server refuses it, and whoever counts on a shallow answer must not get everything.
+        if (this.#depth === 0) throw new Fault("wire/bad-request", { reason: "invalid depth: deepen takes a number above 0", line: shown(line) });
         return true;
       case "deepen-since":
         this.#since = readNumber(value, Number.MAX_SAFE_INTEGER, line);
