@@ -1,6 +1,6 @@
 /** Users and their tokens: made, listed, taken away, and known again. */
 import { randomBytes, timingSafeEqual } from "node:crypto";
-import { Fault } from "../base/fault.js";
+import { asFault, Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { Database } from "../database/database.js";
 import { findUnseen, forgetUnseen, insertFirst, replaceUnseen } from "../database/first-token.js";
@@ -49,10 +49,13 @@ const ID_BYTES = 8;
 export class Accounts {
   readonly #database: Database;
   readonly #now: () => number;
+  readonly #onUnrecorded: (fault: Fault) => void;
 
-  constructor(database: Database, now: () => number = Date.now) {
+  /** `onUnrecorded`: hears that a token's last use could not be written. */
+  constructor(database: Database, now: () => number = Date.now, onUnrecorded: (fault: Fault) => void = () => undefined) {
     this.#database = database;
     this.#now = now;
+    this.#onUnrecorded = onUnrecorded;
   }
 
   /** Throws "user/exists". Whether a name can be a namespace the caller has checked. */
@@ -133,8 +136,10 @@ export class Accounts {
     return disabled === null ? undefined : "its user is disabled";
   }
 
+  /** Notes the use where that is possible: a full disk must not keep people out of what can still be read. */
   async #use({ id, last_used_at: before }: OwnedToken): Promise<void> {
-    if (before === null || this.#now() - Date.parse(before) >= LIMITS.tokenUsedStepMs) await touchToken(this.#database, id, this.#time());
+    if (before !== null && this.#now() - Date.parse(before) < LIMITS.tokenUsedStepMs) return;
+    await touchToken(this.#database, id, this.#time()).catch((error: unknown) => this.#onUnrecorded(asFault(error)));
   }
 
   async #change(name: string, change: Partial<Pick<UserRow, "is_admin" | "disabled_at">>): Promise<UserFacts> {

@@ -5,6 +5,8 @@
  * `retry` whether the same request may succeed later, `says` what a client reads. Facts (names, sizes, ids) are added
  * by the thrower; they must never hold a secret.
  */
+import { printable } from "./printable.js";
+
 export interface FaultRow {
   readonly http: number;
   readonly retry: boolean;
@@ -184,7 +186,7 @@ export class Fault extends Error {
   readonly facts: FaultFacts;
 
   constructor(code: FaultCode, facts: FaultFacts = {}, cause?: unknown) {
-    super(describe(code, facts), cause === undefined ? undefined : { cause });
+    super(printable(describe(code, facts)), cause === undefined ? undefined : { cause });
     this.name = "Fault";
     this.code = code;
     this.facts = facts;

@@ -115,8 +115,10 @@ export const LIMITS = {
   connectionIdleMs: 120_000,
   /** The longest a request may take in all: 5 GB at 100 KB/s is 14 hours. */
   requestTotalMs: 24 * 3_600_000,
-  /** Request headers, all together. uWebSockets.js: UWS_HTTP_MAX_HEADERS_SIZE. */
-  headersBytesMax: 4_096,
+  /** Request headers, all together: cookies of a hub and a token of an identity provider fit. uWebSockets.js: UWS_HTTP_MAX_HEADERS_SIZE. */
+  headersBytesMax: 16_384,
+  /** Between two requests of a connection: what proxies keep theirs for (60 s) and some, so that it is theirs to close. uWebSockets.js has 10 s of its own. */
+  connectionKeepMs: 75_000,
   /** From a connection's first byte, or its beginning, to the end of a request's headers: what uWebSockets.js allows. */
   headersMs: 12_000,
   /** How long one request works through its own lines before others have their turn of the event loop. Ten requests that do so at once stay within
@@ -124,6 +126,11 @@ export const LIMITS = {
   turnMs: 4,
   /** Bytes of a body spooled in memory before the reader is asked to wait. */
   bodyBufferBytesMax: 1 * MIB,
+
+  /** How long it holds what a look at readiness found: balancers ask every few seconds, and each look is a durable write. */
+  readyLookMs: 5_000,
+  /** A write that takes longer is one that does not work: balancers give up after some seconds. */
+  readyProbeMs: 4_000,
 
   // control ------------------------------------------------------------------------------------------------------
   /** Connections to the control socket at once: command lines of one operator. */

@@ -7,6 +7,7 @@ import { Authenticator } from "../auth/authenticator.js";
 import { Permissions } from "../auth/permissions.js";
 import { Database } from "../database/database.js";
 import { keepSecret } from "../database/secrets.js";
+import { faultFacts, type Log } from "../observe/log.js";
 import type { Guard } from "../serve/door.js";
 import type { Settings } from "./settings.js";
 
@@ -19,15 +20,17 @@ export function databasePath({ database, data }: Settings): string {
 
 export class LazyAccounts {
   readonly #path: string;
+  readonly #log: Log | undefined;
   #opened: Promise<AccountServices & { readonly database: Database }> | undefined;
 
-  constructor(settings: Settings) {
+  constructor(settings: Settings, log?: Log) {
     this.#path = databasePath(settings);
+    this.#log = log;
   }
 
   /** Throws "database/failed". */
   open(): Promise<AccountServices & { readonly database: Database }> {
-    this.#opened ??= openAccounts(this.#path);
+    this.#opened ??= openAccounts(this.#path, this.#log);
     return this.#opened;
   }
 
@@ -37,9 +40,9 @@ export class LazyAccounts {
   }
 }
 
-async function openAccounts(path: string): Promise<AccountServices & { readonly database: Database }> {
+async function openAccounts(path: string, log: Log | undefined): Promise<AccountServices & { readonly database: Database }> {
   const database = await Database.open(path);
-  const accounts = new Accounts(database);
+  const accounts = new Accounts(database, Date.now, (fault) => log?.warn("a token's last use could not be noted", faultFacts(fault)));
   return { database, accounts, permissions: new Permissions(database, accounts) };
 }
 

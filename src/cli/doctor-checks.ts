@@ -70,7 +70,7 @@ async function checkPermissions(settings: Settings, data: string): Promise<Check
     }
   }
   const { mode } = await stat(data);
-  if ((mode & 0o002) !== 0) return bad("permissions", `${data} can be written by everybody`, `chmod o-w ${data}`);
+  if ((mode & 0o077) !== 0) return bad("permissions", `${data} is open to other users of this machine`, `chmod 700 ${data}, or start the server as its owner: it does that`);
   const database = databasePath(settings);
   const others = await stat(database).then((file) => file.mode & 0o077, () => 0); // made when it is needed
   if (others !== 0) return bad("permissions", `${database} is open to other users of this machine`, `chmod 600 ${database}: the hashes of tokens and the key of LFS links are in it`);

@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { Fault } from "../base/fault.js";
 import type { Examination } from "../lakefs/examine.js";
 import { type FolderOptions, folderSettings, withFolderOptions } from "./folder-options.js";
+import { say, sayJson } from "./say.js";
 
 interface Options extends FolderOptions {
   readonly lakefs?: string;
@@ -23,7 +24,7 @@ async function doctor(options: Options): Promise<void> {
   const { checkAll } = await import("./doctor-checks.js");
   const checks = await checkAll(folderSettings(options), new AbortController().signal);
   const lines = checks.map(({ name, good, found, advice }) => `${good ? "good" : "BAD "}  ${name}: ${found}${advice === undefined ? "" : `\n        what to do: ${advice}`}\n`);
-  process.stdout.write(options.json === true ? `${JSON.stringify(checks)}\n` : lines.join(""));
+  await (options.json === true ? sayJson(checks) : say(lines.join("")));
   const failed = checks.filter(({ good }) => !good);
   if (failed.length > 0) throw new Fault("doctor/found", { checks: failed.map(({ name }) => name).join(" ") });
 }
@@ -36,7 +37,7 @@ async function examine(options: Options, repository: string): Promise<void> {
   const client = new LakefsClient({ endpoint, accessKeyId, secretAccessKey });
   const { signal } = new AbortController();
   const found = await examineRepository({ client, repository, signal, pagesOnly: false });
-  process.stdout.write(options.json === true ? `${JSON.stringify(found)}\n` : report(found));
+  await (options.json === true ? sayJson(found) : say(report(found)));
 }
 
 function report({ refs, commits, examined }: Examination): string {

@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import { createPool, defaultThreads } from "../pool/pool.js";
 import { loadKernels } from "./kernels.js";
+import { say, sayAside, sayJson } from "./say.js";
 
 interface Options {
   readonly threads: string;
@@ -32,9 +33,9 @@ async function indexPack(path: string, options: Options): Promise<void> {
     const outputs = idxPath === undefined ? {} : { idxPath, revPath: idxPath.replace(/(\.idx)?$/, ".rev") };
     const pack = await indexPackFile(path, { pool, fsck: options.strict, ...outputs });
     const { checksum, objectCount, deltaCount, bytes, counters } = pack;
-    if (options.json) process.stdout.write(`${JSON.stringify({ checksum, objects: objectCount, deltas: deltaCount, bytes, counters })}\n`);
-    else process.stdout.write(`${checksum}\n`);
-    if (options.verbose) for (const [name, value] of Object.entries(counters)) process.stderr.write(`${name} ${value}\n`);
+    if (options.json) void sayJson({ checksum, objects: objectCount, deltas: deltaCount, bytes, counters });
+    else void say(`${checksum}\n`);
+    if (options.verbose) for (const [name, value] of Object.entries(counters)) sayAside(`${name} ${value}\n`);
   } finally {
     await pool.close();
   }

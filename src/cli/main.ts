@@ -12,6 +12,7 @@ import { tokenCommand } from "./token.js";
 import { userCommand } from "./user.js";
 import { verifyCommand } from "./verify.js";
 import { VERSION } from "./version.js";
+import { sayAside } from "./say.js";
 
 const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;
@@ -42,8 +43,8 @@ async function main(): Promise<number> {
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
     const fault = asFault(error);
-    process.stderr.write(`lakepack: ${fault.message}\n`);
-    if (fault.code === "base/internal") process.stderr.write(`${String((fault.cause as Error | undefined)?.stack ?? fault.stack)}\n`);
+    sayAside(`lakepack: ${fault.message}\n`);
+    if (fault.code === "base/internal") sayAside(`${String((fault.cause as Error | undefined)?.stack ?? fault.stack)}\n`);
     return error instanceof Fault && USAGE_FAULTS.has(error.code) ? EXIT_USAGE : EXIT_FAILURE;
   }
 }

@@ -5,6 +5,7 @@ import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import { control } from "./control.js";
 import { type FolderOptions, folderSettings, withFolderOptions } from "./folder-options.js";
+import { say, sayJson } from "./say.js";
 
 interface Options extends FolderOptions {
   readonly json?: boolean;
@@ -46,5 +47,5 @@ function readCount(max: number): (text: string) => number {
 function print({ json }: Options, view: PoolView): void {
   const { threads, queue, running, waiting, completed, replaced } = view;
   const text = `threads ${threads}, ${running} busy\nqueue ${queue}, ${waiting} waiting\ntasks done ${completed}\nthreads replaced ${replaced}`;
-  process.stdout.write(`${json === true ? JSON.stringify(view) : text}\n`);
+  void (json === true ? sayJson(view) : say(`${text}\n`));
 }

@@ -5,6 +5,7 @@ import { createLog } from "../observe/log.js";
 import { readSettings, SETTINGS, type Settings } from "./settings.js";
 import type { RunningServer } from "./server.js";
 import { VERSION } from "./version.js";
+import { say } from "./say.js";
 
 export function serveCommand(): Command {
   const command = new Command("serve").description("Serve repositories over HTTP.");
@@ -58,7 +59,7 @@ Push something (the first push creates the repository):
 Clone it:
   git clone ${known}/me/model.git
 `;
-  await new Promise<void>((resolve) => process.stdout.write(text, () => resolve()));
+  await say(text);
   await firstToken?.shown();
 }
 

@@ -1,12 +1,15 @@
 /** Puts a server together from its settings and starts it; takes it apart again. */
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { chmod, mkdir, readdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { AccountApi } from "../api/accounts.js";
 import { PoolApi } from "../api/pool.js";
 import { RepositoryApi } from "../api/repositories.js";
 import type { FirstToken } from "../auth/accounts.js";
+import { utf8 } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
+import { LIMITS } from "../base/limits.js";
 import { lockDataFolder } from "../database/data-lock.js";
+import { probeWrite } from "../database/write-probe.js";
 import { LakefsClient } from "../lakefs/client.js";
 import { hearCalls, type OnCall } from "../lakefs/http.js";
 import { LINKED_MAPPING } from "../lakefs/mapping.js";
@@ -23,6 +26,7 @@ import { LfsService } from "../serve/lfs.js";
 import { Maintenance } from "../serve/maintenance.js";
 import { type LakefsSettings, Repositories } from "../serve/repositories.js";
 import type { Guard } from "../serve/door.js";
+import { Readiness } from "../serve/readiness.js";
 import { GitServer } from "../serve/server.js";
 import { DiskStore, makeRoot } from "../store/disk.js";
 import { probeStore } from "../store/probe.js";
@@ -109,7 +113,7 @@ export interface OpenedData {
 export async function openData(settings: Settings, log: Log): Promise<OpenedData> {
   checkNaming(settings);
   const data = resolve(settings.data);
-  await makeRoot(data);
+  await makePrivate(data);
   const lock = lockDataFolder(data);
   const metrics = new Metrics(VERSION);
   const pool = createPool({
@@ -119,7 +123,7 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
     ...(settings.pool_threads === "auto" ? {} : { threads: settings.pool_threads }),
   });
   const maintenance = new Maintenance(log);
-  const lazyAccounts = new LazyAccounts(settings);
+  const lazyAccounts = new LazyAccounts(settings, log);
   let repositories: Repositories | undefined;
   const close = async () => {
     await repositories?.close();
@@ -136,7 +140,8 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
     const cache = await ResponseCache.open({ folder: join(data, "cache"), bytesMax: settings.cache_bytes });
     const lakefs = settings.lakefs_endpoint === "" ? undefined : lakefsSettings(settings, log);
     metrics.watch({ pool: () => pool.figures(), cache: () => cache, lakefs: () => lakefs?.client.http.figures ?? new Map() });
-    const identity = { guard: await openGuard(settings, lazyAccounts), linkKey: await linkKey(settings, lazyAccounts) };
+    const probeDatabase = settings.auth === "none" ? undefined : async () => probeWrite((await lazyAccounts.open()).database);
+    const identity = { guard: await openGuard(settings, lazyAccounts), linkKey: await linkKey(settings, lazyAccounts), probeDatabase };
     const assembled = assemble(settings, { incoming, store, cache, pool, log, maintenance, metrics, lakefs, ...identity });
     repositories = assembled.repositories;
     const accounts = new AccountApi(() => lazyAccounts.open());
@@ -185,6 +190,8 @@ async function serveData(settings: Settings, opened: OpenedData, log: Log): Prom
 }
 
 async function listen(settings: Settings, { server, api, metrics }: OpenedData): Promise<HttpListener> {
+  // Read by uWebSockets.js when it is loaded.
+  process.env["UWS_HTTP_MAX_HEADERS_SIZE"] ??= String(LIMITS.headersBytesMax);
   const transport = await loadTransport(settings.transport === "auto" ? undefined : settings.transport);
   metrics.servedBy(transport.kind);
   const tls = tlsFiles(settings);
@@ -192,10 +199,11 @@ async function listen(settings: Settings, { server, api, metrics }: OpenedData):
     loopbackOnly: settings.auth === "none",
     clients: clientOptions(settings),
     corsOrigins: settings.cors_origins,
+    hstsSeconds: settings.hsts_seconds,
     api,
     webhookSecret: settings.lakefs_webhook_secret,
   });
-  return transport.listen({ ...settings.listen, ...(tls === undefined ? {} : { tls }), handler });
+  return transport.listen({ ...settings.listen, ...(tls === undefined ? {} : { tls }), handler, keepAliveMs: settings.keep_alive_seconds * 1_000 });
 }
 
 function tlsFiles({ tls_cert: certificate, tls_key: key }: Settings): TlsFiles | undefined {
@@ -242,6 +250,8 @@ interface Parts {
   readonly lakefs: LakefsSettings | undefined;
   readonly guard: Guard | undefined;
   readonly linkKey: Uint8Array;
+  /** Undefined: there is no database yet. */
+  readonly probeDatabase: (() => Promise<void>) | undefined;
 }
 
 interface Assembled {
@@ -250,7 +260,7 @@ interface Assembled {
   readonly repositories: Repositories;
 }
 
-function assemble(settings: Settings, { incoming, store, cache, pool, log, maintenance, metrics, lakefs, guard, linkKey }: Parts): Assembled {
+function assemble(settings: Settings, { incoming, store, cache, pool, log, maintenance, metrics, lakefs, guard, linkKey, probeDatabase }: Parts): Assembled {
   // What is reachable from a visible ref may be wanted by its id in every version: old clients and libraries ask for it only where that is said.
   const offer = { agent: `lakepack/${VERSION}`, allowTipInWant: true, allowReachableInWant: true, atomic: true };
   const checks = new PackChecks();
@@ -290,9 +300,26 @@ function assemble(settings: Settings, { incoming, store, cache, pool, log, maint
     },
     fetch,
     metrics,
+    readiness: new Readiness({
+      store: (signal) => store.put("probe/ready", utf8(`${Date.now()}\n`), signal),
+      cache: () => cache.probeWrite(),
+      ...(probeDatabase === undefined ? {} : { database: probeDatabase }),
+    }),
   });
   const api = new RepositoryApi({ resolve: (name, caller, signal) => server.resolve(name, caller, "read", signal), repositories, fetch });
   return { server, api, repositories };
+}
+
+/**
+ * Makes the data folder one that its owner alone can look into, and every file of this process from here on as well: private repositories, hashes of tokens
+ * and keys lie there.
+ */
+async function makePrivate(data: string): Promise<void> {
+  process.umask(0o077);
+  await makeRoot(data);
+  // Of an operator whose folder belongs to another user, doctor tells.
+  await chmod(data, 0o700).catch(() => undefined);
+  for (const name of ["lock", "lakepack.db"]) await chmod(join(data, name), 0o600).catch(() => undefined);
 }
 
 /** What a crash left of pushes under way: nobody was told `ok`, nothing points there. */

@@ -45,6 +45,8 @@ export const SETTINGS = {
   trusted_proxies: setting(list, "", "addresses and networks (10.0.0.0/8) separated by commas", "proxies whose Forwarded and X-Forwarded-* headers are believed"),
   tls_cert: setting(z.string(), "", "a PEM file (the chain, ours first), or empty", "serve HTTPS; with tls_key"),
   tls_key: setting(z.string(), "", "a PEM file, or empty", "the certificate's key"),
+  hsts_seconds: setting(z.coerce.number().int().min(0).max(63_072_000), "0", "0 (never) to 63072000", "with HTTPS: how long browsers and git keep to it for this host (Strict-Transport-Security)"),
+  keep_alive_seconds: setting(count(3_600), String(LIMITS.connectionKeepMs / 1_000), "1 to 3600", "with transport node: how long a connection is kept between two requests (uws: 10)"),
   store: setting(z.enum(["disk"]), "disk", "disk", "where repositories are kept"),
   transport: setting(z.enum(["auto", "uws", "node"]), "auto", "auto, uws or node", "HTTP front end: uWebSockets.js or node:http"),
   default_branch: setting(z.string().regex(/^[0-9A-Za-z][0-9A-Za-z._/-]*$/), "main", "a branch name", "HEAD of a new repository"),

@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import { LIMITS } from "../base/limits.js";
 import { type FolderOptions, withFolderOptions } from "./folder-options.js";
+import { say, sayJson } from "./say.js";
 
 export interface SubcommandOptions extends FolderOptions {
   readonly json?: boolean;
@@ -13,8 +14,8 @@ export function subcommand(name: string, about: string): Command {
 
 /** The value as one line of JSON, or the text for people. */
 export function print({ json }: SubcommandOptions, value: unknown, text: string): void {
-  const said = json === true ? JSON.stringify(value) : text;
-  if (said !== "") process.stdout.write(`${said}\n`);
+  if (json === true) void sayJson(value);
+  else if (text !== "") void say(`${text}\n`);
 }
 
 /** All of a list that comes in pages of `listedPageMax`; `next` takes the last key so far, "" at first. */

@@ -14,6 +14,7 @@ import { candidatesOf, readRepositoryName, storePrefix, titleOf, type TypedName 
 import { DiskStore } from "../store/disk.js";
 import { loadKernels } from "./kernels.js";
 import type { Settings } from "./settings.js";
+import { say, sayJson } from "./say.js";
 
 interface Report {
   readonly name: string;
@@ -37,10 +38,10 @@ export async function verifyStored(settings: Settings, names: readonly string[],
     for (const prefix of prefixes) {
       const report = await verifyOne({ store, pool, prefix, folder });
       if (report.findings.length > 0) damaged++;
-      process.stdout.write(json ? `${JSON.stringify(report)}\n` : describe(report));
+      void (json ? sayJson(report) : say(describe(report)));
     }
     if (damaged > 0) throw new Fault("verify/damaged", { damaged, checked: prefixes.length });
-    if (!json && prefixes.length === 0) process.stdout.write(`there is no repository in ${resolve(settings.data)}\n`);
+    if (!json && prefixes.length === 0) void say(`there is no repository in ${resolve(settings.data)}\n`);
   } finally {
     await pool.close();
     await rm(folder, { recursive: true, force: true });

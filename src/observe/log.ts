@@ -1,6 +1,7 @@
 /** The log: one JSON line an event, to standard error. Secrets never reach it: callers pass named facts, not requests, and what looks like one is cut. */
 import { pino } from "pino";
 import type { Fault } from "../base/fault.js";
+import { printableJson } from "../base/printable.js";
 import { withoutSecrets } from "../base/secret-text.js";
 
 export type LogLevel = "silent" | "error" | "warn" | "info" | "debug" | "trace";
@@ -18,7 +19,7 @@ export interface Log {
 
 export function createLog(level: LogLevel): Log {
   const output = pino.destination(2);
-  const logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, { write: (line) => output.write(withoutSecrets(line)) });
+  const logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, { write: (line) => output.write(`${printableJson(withoutSecrets(line.trimEnd()))}\n`) });
   return {
     tracing: level === "trace",
     error: (event, facts) => logger.error(facts ?? {}, event),

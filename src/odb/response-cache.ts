@@ -9,7 +9,7 @@
  * compared each time. A file that goes while it is read stays readable for those who have it open.
  */
 import { randomBytes } from "node:crypto";
-import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
+import { mkdir, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { asFault, Fault } from "../base/fault.js";
 import { SingleFlight } from "../base/flow.js";
@@ -63,6 +63,16 @@ export class ResponseCache {
     await mkdir(folder, { recursive: true });
     await cache.#load();
     return cache;
+  }
+
+  /** Writes a small file and removes it. Throws where the folder takes none. */
+  async probeWrite(): Promise<void> {
+    const path = join(this.#folder, `probe.${randomBytes(6).toString("hex")}.part`);
+    try {
+      await writeFile(path, "probe", { flag: "wx" });
+    } finally {
+      await rm(path, { force: true });
+    }
   }
 
   /** Bytes of whole packs. */

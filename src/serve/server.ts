@@ -12,6 +12,7 @@ import type { Exchange, Repository } from "./conversation.js";
 import { checkAdministrator, Door, type Guard, type Wants } from "./door.js";
 import type { LfsService } from "./lfs.js";
 import type { PushPolicy } from "./push-policy.js";
+import type { Readiness, Ready } from "./readiness.js";
 import { receivePack } from "./receive-pack.js";
 import { writeRefAnswer } from "./ref-answers.js";
 import type { Repositories } from "./repositories.js";
@@ -35,6 +36,7 @@ export interface ServerOptions {
   readonly fetch: UploadPackDeps;
   readonly lfs?: LfsService;
   readonly metrics: Metrics;
+  readonly readiness: Pick<Readiness, "look">;
 }
 
 export class GitServer implements Services {
@@ -115,8 +117,8 @@ export class GitServer implements Services {
     return this.#door.list(count, caller, signal);
   }
 
-  async notReady(): Promise<string | undefined> {
-    return this.#phase === "serving" ? undefined : this.#phase;
+  async readiness(): Promise<Ready> {
+    return this.#phase === "serving" ? this.#options.readiness.look() : { refusal: this.#phase, warnings: [] };
   }
 
   checkServing(): void {

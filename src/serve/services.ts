@@ -5,6 +5,7 @@ import type { Operation } from "../observe/metrics.js";
 import type { Exchange, Repository } from "./conversation.js";
 import type { Wants } from "./door.js";
 import type { LfsService } from "./lfs.js";
+import type { Ready } from "./readiness.js";
 import type { RepositoryName } from "./repository-name.js";
 
 export type GitService = "upload-pack" | "receive-pack";
@@ -42,8 +43,8 @@ export interface Services {
   /** Titles ("ns/name", "datasets/ns/name") of those the caller may read, sorted, the first `count`. */
   repositories(count: number, caller: Caller, signal: AbortSignal): Promise<readonly string[]>;
 
-  /** Undefined: ready to serve; otherwise why not. */
-  notReady(): Promise<string | undefined>;
+  /** Whether requests should come here. */
+  readiness(): Promise<Ready>;
 
   /** Throws "server/stopping" where no new request is taken any more. */
   checkServing(): void;

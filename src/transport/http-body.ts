@@ -16,11 +16,16 @@ export interface ReplyHead {
   readonly headers: readonly (readonly [name: string, value: string])[];
 }
 
+/**
+ * What becomes of the connection. "close": it ends with this reply, which is one write long. "think": the client's next request may take long to come
+ * (HttpReply `clientThinks`).
+ */
+export type Then = "keep" | "think" | "close";
+
 /** One reply as a transport's connection takes it. Rejects, or does nothing, once the client has gone. */
 export interface RawReply {
-  /** Chooses the head; it leaves with the first byte. `total`: bytes that follow exactly, undefined: chunked. `close`: the
-   *  connection ends with this reply, which is one write long. */
-  begin(head: ReplyHead, total: number | undefined, close?: boolean): void;
+  /** Chooses the head; it leaves with the first byte. `total`: bytes that follow exactly, undefined: chunked. */
+  begin(head: ReplyHead, total: number | undefined, then?: Then): void;
   /** Resolves when the next write is welcome; `bytes` are copied or sent by then. */
   write(bytes: Uint8Array): Promise<void>;
   /** Ends the reply cleanly; resolves when it has been handed to the system. */
@@ -58,7 +63,7 @@ export async function answer(handler: HttpHandler, request: HttpRequest, raw: Ra
     // Nobody knows where the next request would begin.
     const reply = faultReply(error, request.id);
     handler.refused?.(request, reply, error);
-    await sendBytes(reply, raw, true).catch(() => raw.cut());
+    await sendBytes(reply, raw, "close").catch(() => raw.cut());
     return;
   }
   try {
@@ -74,7 +79,7 @@ export async function answer(handler: HttpHandler, request: HttpRequest, raw: Ra
 async function sendReply(reply: HttpReply, raw: RawReply, options: ReplyOptions): Promise<{ error: unknown } | undefined> {
   const { body } = reply;
   if (typeof body !== "function") {
-    await sendBytes(reply, raw);
+    await sendBytes(reply, raw, thenOf(reply));
     return undefined;
   }
   const sink = new ReplySink(reply, raw, options);
@@ -97,16 +102,20 @@ function afterFailure(reply: HttpReply, error: unknown, requestId: string): Http
   return { ...fault, headers: [...fault.headers, ...kept] };
 }
 
-async function sendBytes(reply: HttpReply, raw: RawReply, close = false): Promise<void> {
+function thenOf({ clientThinks }: HttpReply): Then {
+  return clientThinks === true ? "think" : "keep";
+}
+
+async function sendBytes(reply: HttpReply, raw: RawReply, then: Then = "keep"): Promise<void> {
   const body = reply.body as Uint8Array;
-  raw.begin(reply, body.length, close);
+  raw.begin(reply, body.length, then);
   if (body.length > 0) await raw.write(body);
   await raw.end();
 }
 
 /** What a body writer writes to. */
 class ReplySink implements ByteSink {
-  readonly #head: ReplyHead;
+  readonly #head: HttpReply;
   readonly #raw: RawReply;
   readonly #budget: HoldBudget;
   readonly #timer: NodeJS.Timeout;
@@ -120,7 +129,7 @@ class ReplySink implements ByteSink {
   /** What was held, on its way; writes wait for it. */
   #leaving: Promise<void> | undefined;
 
-  constructor(head: ReplyHead, raw: RawReply, { budget, holdMs }: ReplyOptions) {
+  constructor(head: HttpReply, raw: RawReply, { budget, holdMs }: ReplyOptions) {
     this.#head = head;
     this.#raw = raw;
     this.#budget = budget;
@@ -189,7 +198,7 @@ class ReplySink implements ByteSink {
     clearTimeout(this.#timer);
     if (this.#begun) return;
     this.#begun = true;
-    this.#raw.begin(this.#head, total);
+    this.#raw.begin(this.#head, total, thenOf(this.#head));
   }
 
   /** Holds no more: the head and what is held leave now, chunked unless a size was announced. Where nothing is held the head waits for the first write, so

@@ -23,5 +23,5 @@ export function faultReply(error: unknown, requestId: string): HttpReply {
   if (fault.row.http === 401) headers.push(["WWW-Authenticate", CHALLENGE]);
   if (fault.row.http === 503 || fault.row.http === 429) headers.push(["Retry-After", String(RETRY_AFTER_S)]);
   if (fault.code === "http/method" && typeof fault.facts.allow === "string") headers.push(["Allow", fault.facts.allow]);
-  return { status: fault.row.http, headers, body: utf8(`lakepack: ${clientText(fault)}\nrequest ${requestId}\n`) };
+  return { status: fault.row.http, headers, body: utf8(`lakepack: ${clientText(fault)}\nrequest ${requestId}\n`), clientThinks: fault.row.http === 401 };
 }

@@ -35,9 +35,20 @@ export function isForwarded(request: HttpRequest): boolean {
 }
 
 function forwardingHeader(request: HttpRequest): string | undefined {
-  for (const name of request.headerNames()) if (name === "forwarded" || name.startsWith("x-forwarded-")) return name;
+  for (const name of request.headerNames()) if (PROXY_HEADERS.has(name) || PROXY_PREFIXES.test(name)) return name;
   return undefined;
 }
+
+/**
+ * What proxies, balancers and networks of them put on a request that they pass on. One that says nothing of itself cannot be told from this machine.
+ * RFC 9110, 7.6.3 (Via); RFC 7239; RFC 8586 (CDN-Loop); the manuals of nginx, Envoy, Akamai, Fastly and the like.
+ */
+const PROXY_HEADERS: ReadonlySet<string> = new Set([
+  "forwarded", "via", "cdn-loop", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "x-proxyuser-ip", "client-ip", "true-client-ip", "x-remote-ip",
+  "x-remote-addr", "x-originating-ip", "x-host", "x-scheme", "x-amzn-trace-id", "x-arr-ssl", "x-arr-log-id", "x-cloud-trace-context", "x-appengine-user-ip",
+  "incap-client-ip", "wl-proxy-client-ip", "proxy-client-ip", "x-varnish", "x-proxy-id", "front-end-https",
+]);
+const PROXY_PREFIXES = /^(x-forwarded|cf-|fastly-|fly-|x-envoy-|x-original-|x-azure-|x-vercel-|akamai-|tailscale-)/;
 
 /** "127.0.0.1:8080", "localhost", "[::1]:80". */
 export function isLoopback(hostAndPort: string): boolean {

@@ -7,30 +7,32 @@ import { Fault } from "../base/fault.js";
 import { orAbort } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { HttpListener, HttpListenOptions, HttpRequest, HttpTransport } from "./http.js";
-import { answer, HoldBudget, type RawReply, type ReplyHead } from "./http-body.js";
+import { answer, HoldBudget, type RawReply, type ReplyHead, type Then } from "./http-body.js";
 import { RequestBody } from "./http-request-body.js";
-import { readTls } from "./http-tls.js";
+import { readTls, TLS_OPTIONS } from "./http-tls.js";
+import { isAmbiguous } from "./http-framing.js";
 import { requestId } from "./http-request-id.js";
 import { DEFAULT_TIMES, Watch, type Watched } from "./http-watch.js";
 
 export const transport: HttpTransport = { kind: "node", listen };
 
-async function listen({ host, port, handler, times, tls }: HttpListenOptions): Promise<HttpListener> {
+async function listen({ host, port, handler, times, tls, keepAliveMs = LIMITS.connectionKeepMs }: HttpListenOptions): Promise<HttpListener> {
   const secrets = tls && (await readTls(tls));
   const clocks = { ...DEFAULT_TIMES, ...times };
   const watch = new Watch(clocks);
   const options = { budget: new HoldBudget(), holdMs: clocks.holdMs };
   // requestTimeout would end a long push after five minutes; the watch has its own idea of slow.
   const headersMs = { headersTimeout: LIMITS.headersMs, connectionsCheckingInterval: LIMITS.headersMs / 4 };
-  const settings = { maxHeaderSize: LIMITS.headersBytesMax, requestTimeout: 0, noDelay: true, ...headersMs };
+  const settings = { maxHeaderSize: LIMITS.headersBytesMax, requestTimeout: 0, noDelay: true, keepAliveTimeout: keepAliveMs, ...headersMs };
   const running = new Running();
   const respond = (message: IncomingMessage, response: ServerResponse) => {
     if (message.httpVersionMajor !== 1) return refuse(message.socket, 505);
+    if (running.isLast(message)) return; // what stands behind a request of unsure end is nobody's
     const exchange = new NodeExchange(message, response, watch, clocks.totalMs);
     running.add(message.socket, exchange);
     void answer(handler, exchange.request, exchange, options).finally(() => exchange.close());
   };
-  const server = secrets === undefined ? createServer(settings, respond) : createTlsServer({ ...settings, ...secrets }, respond);
+  const server = secrets === undefined ? createServer(settings, respond) : createTlsServer({ ...settings, ...secrets, ...TLS_OPTIONS }, respond);
   // What else may be expected than 100-continue is anybody's guess: passed over, as by uWebSockets.js.
   server.on("checkExpectation", respond);
   server.on("connect", (_message, socket) => refuse(socket, 405));
@@ -59,6 +61,15 @@ async function listen({ host, port, handler, times, tls }: HttpListenOptions): P
 class Running {
   readonly #exchanges = new WeakMap<Duplex, NodeExchange>();
   readonly #broken = new WeakSet<Duplex>();
+  readonly #ended = new WeakSet<Duplex>();
+
+  /** Whether a request that nobody can tell the end of came before this one on its connection; takes note where this is one. */
+  isLast(message: IncomingMessage): boolean {
+    const { socket } = message;
+    if (this.#ended.has(socket)) return true;
+    if (isAmbiguous({ header: (name) => headerOf(message, name) })) this.#ended.add(socket);
+    return false;
+  }
 
   add(socket: Duplex, exchange: NodeExchange): void {
     this.#exchanges.set(socket, exchange);
@@ -168,10 +179,10 @@ class NodeExchange implements RawReply, Watched {
     this.#response.destroy();
   }
 
-  begin(head: ReplyHead, total: number | undefined, close = false): void {
+  begin(head: ReplyHead, total: number | undefined, then: Then = "keep"): void {
     this.#head = head;
     this.#total = total;
-    if (close) this.#response.shouldKeepAlive = false;
+    if (then === "close") this.#response.shouldKeepAlive = false;
   }
 
   /** The buffer is node:http's until its callback: that is when the system has taken it. */
@@ -242,15 +253,31 @@ class NodeExchange implements RawReply, Watched {
   }
 }
 
-function requestOf(message: IncomingMessage, body: RequestBody, signal: AbortSignal): HttpRequest {
+function headerOf(message: IncomingMessage, name: string): string | undefined {
+  return message.headersDistinct[name]?.join(", ");
+}
+
+const ABSOLUTE_FORM = /^https?:\/\/([^/?#]*)/i;
+
+/** The target without the server's own name, which a client may put before it; the name then stands in place of Host. RFC 9112, 3.2.2. */
+function originForm(message: IncomingMessage): string {
   const url = message.url ?? "";
+  const [before, authority] = ABSOLUTE_FORM.exec(url) ?? [];
+  if (before === undefined || authority === undefined) return url;
+  message.headersDistinct["host"] = [authority];
+  const rest = url.slice(before.length);
+  return rest.startsWith("/") ? rest : `/${rest}`;
+}
+
+function requestOf(message: IncomingMessage, body: RequestBody, signal: AbortSignal): HttpRequest {
+  const url = originForm(message);
   const mark = url.indexOf("?");
   return {
     id: requestId(),
     method: message.method ?? "",
     path: mark < 0 ? url : url.slice(0, mark),
     query: mark < 0 ? "" : url.slice(mark + 1),
-    header: (name) => message.headersDistinct[name]?.join(", "),
+    header: (name) => headerOf(message, name),
     headerNames: () => Object.keys(message.headersDistinct),
     remote: message.socket.remoteAddress ?? "",
     body,

@@ -20,10 +20,15 @@ export function homePage(request: HttpRequest, { version, base, repositories, mo
     { text: "Clone it:", as: "p" },
     { text: `git clone ${base}/me/model.git`, as: "pre" },
     { text: repositories.length === 0 ? "No repositories yet." : "Repositories:", as: "p" },
-    ...repositories.map((title): Line => ({ text: title, as: "li", link: `/${title}` })),
+    ...repositories.map((title): Line => ({ text: title, as: "li", link: `${pathOf(base)}/${title}` })),
     ...(more ? [{ text: "… and more.", as: "p" } as const] : []),
   ];
   return page(request, `lakepack ${version}`, lines);
+}
+
+/** What stands before every path where clients reach us below one: "/git" of "https://hub.example/git". */
+function pathOf(base: string): string {
+  return URL.canParse(base) ? new URL(base).pathname.replace(/\/+$/, "") : "";
 }
 
 /** `title`: "ns/name". */

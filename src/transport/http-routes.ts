@@ -35,6 +35,8 @@ export interface RouteOptions {
   readonly corsOrigins: readonly string[];
   /** Inflated bytes of one pushed body; commands come on top. */
   readonly packBytesMax?: number;
+  /** Seconds that browsers and git keep to HTTPS once they have come by it (Strict-Transport-Security); 0 or absent: not said. RFC 6797. */
+  readonly hstsSeconds?: number;
   /** Undefined: there is nothing below /api/repos. */
   readonly api?: RepositoryApi;
   /** What lakeFS' webhooks must show; empty or absent: there are none. */
@@ -83,17 +85,24 @@ class Routes {
     new RequestAccount(request, this.#clients.of(request).address, (entry) => this.#services.ended(entry)).watch(reply, fault);
   }
 
-  async handle(request: HttpRequest): Promise<HttpReply> {
+  async handle(asSent: HttpRequest): Promise<HttpReply> {
+    const request = withPlainPath(asSent);
     const client = this.#clients.of(request);
     const account = new RequestAccount(request, client.address, (entry) => this.#services.ended(entry));
-    const cors = corsHeaders(request, this.#options.corsOrigins);
+    const always = [...corsHeaders(request, this.#options.corsOrigins), ...this.#transportSecurity(client)];
     try {
       const reply = await this.#route({ request: account.request, client, account });
-      return account.watch({ ...reply, headers: [...reply.headers, ...cors] });
+      return account.watch({ ...reply, headers: [...reply.headers, ...always] });
     } catch (error) {
       const reply = failureReply(request, error);
-      return account.watch({ ...reply, headers: [...reply.headers, ...cors] }, error);
+      return account.watch({ ...reply, headers: [...reply.headers, ...always] }, error);
     }
+  }
+
+  /** Only for who came by HTTPS: RFC 6797, 7.2. */
+  #transportSecurity({ base }: Client): Headers {
+    const seconds = this.#options.hstsSeconds ?? 0;
+    return seconds > 0 && base.startsWith("https:") ? [["Strict-Transport-Security", `max-age=${seconds}`]] : [];
   }
 
   async #route(asked: Asked): Promise<HttpReply> {
@@ -153,8 +162,9 @@ class Routes {
   }
 
   async #ready(): Promise<HttpReply> {
-    const reason = await this.#services.notReady();
-    return reason === undefined ? plain(200, "ready\n") : plain(503, `not ready: ${reason}\n`);
+    const { refusal, warnings } = await this.#services.readiness();
+    const first = refusal === undefined ? "ready" : `not ready: ${refusal}`;
+    return plain(refusal === undefined ? 200 : 503, `${[first, ...warnings.map((each) => `warning: ${each}`)].join("\n")}\n`);
   }
 
   /** For administrators, and for whatever collects them on this very machine. */
@@ -219,6 +229,7 @@ class Routes {
     return {
       status: 200,
       headers: [["Content-Type", `application/x-git-${service}-advertisement`], ...NO_CACHE],
+      clientThinks: service === "receive-pack", // it makes its pack now
       body: async (output) => {
         // http-backend leaves the line out whenever version 2 is asked for, even of receive-pack, which then speaks version 0.
         if (version !== 2) await output.write(serviceAnnouncement(service));
@@ -267,6 +278,11 @@ class Routes {
   #exchange({ request, account }: Asked, { repository, share }: Admitted, wires: Wires): Exchange {
     return { request: account, repository, ...wires, caller: share, stateless: true, signal: request.signal };
   }
+}
+
+/** Slashes in a row are one, as proxies and Git's own server have it: people join a base that ends in one and a path that begins with one. */
+function withPlainPath(request: HttpRequest): HttpRequest {
+  return request.path.includes("//") ? { ...request, path: request.path.replace(/\/{2,}/g, "/") } : request;
 }
 
 /** In the form that whoever asked can read. */

@@ -3,6 +3,16 @@ import { readFile } from "node:fs/promises";
 import { createSecureContext } from "node:tls";
 import { Fault } from "../base/fault.js";
 
+/**
+ * What TLS 1.2 may use: keys that are made anew for each connection, so that a stolen certificate's key opens no recorded one, and ciphers that seal what they
+ * hide (no CBC). RFC 9325, 4.2. TLS 1.3 has nothing else.
+ */
+export const CIPHERS = ["ECDSA", "RSA"].flatMap((kind) => ["AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305"].map((cipher) => `ECDHE-${kind}-${cipher}`)).join(":");
+const CIPHERS_13 = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
+
+/** For node:https, which takes both lists in one. */
+export const TLS_OPTIONS = { minVersion: "TLSv1.2", ciphers: `${CIPHERS_13}:${CIPHERS}`, honorCipherOrder: true } as const;
+
 /** Paths of PEM files: the chain, ours first, and its key. */
 export interface TlsFiles {
   readonly certificate: string;

@@ -7,9 +7,10 @@ import * as uws from "uWebSockets.js";
 import { Fault } from "../base/fault.js";
 import { sleep } from "../base/flow.js";
 import type { HttpListener, HttpListenOptions, HttpRequest, HttpTransport } from "./http.js";
-import { answer, HoldBudget, type RawReply, type ReplyHead } from "./http-body.js";
+import { answer, HoldBudget, type RawReply, type ReplyHead, type Then } from "./http-body.js";
 import { RequestBody } from "./http-request-body.js";
-import { readTls } from "./http-tls.js";
+import { CIPHERS, readTls } from "./http-tls.js";
+import { isAmbiguous } from "./http-framing.js";
 import { requestId } from "./http-request-id.js";
 import { DEFAULT_TIMES, Watch, type Watched } from "./http-watch.js";
 
@@ -20,7 +21,7 @@ async function listen({ host, port, handler, times, tls }: HttpListenOptions): P
   const clocks = { ...DEFAULT_TIMES, ...times };
   const watch = new Watch(clocks);
   const options = { budget: new HoldBudget(), holdMs: clocks.holdMs };
-  const app = tls === undefined ? uws.App() : uws.SSLApp({ cert_file_name: tls.certificate, key_file_name: tls.key });
+  const app = tls === undefined ? uws.App() : uws.SSLApp({ cert_file_name: tls.certificate, key_file_name: tls.key, ssl_ciphers: CIPHERS });
   app.any("/*", (res, req) => {
     const exchange = new UwsExchange(res, req, watch);
     exchange.start(() => void answer(handler, exchange.request, exchange, options).finally(() => exchange.close()));
@@ -85,12 +86,17 @@ class UwsExchange implements RawReply, Watched {
   readonly #hasBody: boolean;
   /** Starts the answer. */
   #onFirst: (() => void) | undefined;
+  /**
+   * Where this request ends is not sure: by its headers, or because its chunks are read laxly. It is answered outside the parser's callbacks, for as long as an
+   * answer is due uWebSockets.js cuts the connection at the next request instead of executing it.
+   */
+  readonly #isLastRequest: boolean;
   #waitingSinceMs: number | undefined;
   /** The response must not be touched any more: aborted, or handed over whole. */
   #gone = false;
   #head: ReplyHead | undefined;
   #total: number | undefined;
-  #isLast = false;
+  #then: Then = "keep";
   #drained: { resolve(): void; reject(error: unknown): void } | undefined;
 
   constructor(res: uws.HttpResponse, req: uws.HttpRequest, watch: Watch) {
@@ -118,6 +124,7 @@ class UwsExchange implements RawReply, Watched {
     res.onAborted(() => this.#aborted(new Fault("base/aborted", { reason: "the client has gone" })));
     res.onWritable(() => this.#writable());
     this.#hasBody = this.#isChunked || Number(headers.get("content-length") ?? 0) > 0;
+    this.#isLastRequest = this.#isChunked || isAmbiguous(this.request);
     if (this.#hasBody) res.onData((chunk, isLast) => this.#arrived(chunk, isLast));
     else this.#body.end();
     watch.add(this);
@@ -133,7 +140,7 @@ class UwsExchange implements RawReply, Watched {
       this.#onFirst = undefined;
       work();
     };
-    if (this.#hasBody) setImmediate(() => this.#onFirst?.());
+    if (this.#hasBody || isAmbiguous(this.request)) setImmediate(() => this.#onFirst?.());
     else this.#onFirst();
   }
 
@@ -156,16 +163,16 @@ class UwsExchange implements RawReply, Watched {
     this.#res.close();
   }
 
-  begin(head: ReplyHead, total: number | undefined, close = false): void {
+  begin(head: ReplyHead, total: number | undefined, then: Then = "keep"): void {
     this.#head = head;
     this.#total = total;
-    this.#isLast = close;
+    this.#then = then;
   }
 
   async write(bytes: Uint8Array): Promise<void> {
     this.#checkHere();
     if (this.#isHead) return;
-    if (this.#isLast) return this.#writeLast(bytes);
+    if (this.#then === "close") return this.#writeLast(bytes);
     if (this.#total !== undefined) return this.#writeSized(bytes, this.#total);
     await this.#writeChunks(bytes);
   }
@@ -204,7 +211,7 @@ class UwsExchange implements RawReply, Watched {
     this.#body.discard();
     this.#res.cork(() => {
       this.#writeHead();
-      if (!this.#isHead) this.#res.end();
+      if (!this.#isHead) this.#res.end(undefined, this.#isLastRequest);
       else this.#endHead();
     });
     this.#gone = true;
@@ -259,7 +266,9 @@ class UwsExchange implements RawReply, Watched {
     for (const [name, value] of head.headers) this.#res.writeHeader(name, value);
     // It takes a bare LF for the end of a chunk's size, any two bytes for the end of a chunk, and a trailer for the next request [seen on 20.51]. A proxy
     // that reads chunks otherwise must not send anybody else's request behind such a body.
-    if (this.#isChunked && !this.#isLast) this.#res.writeHeader("Connection", "close");
+    // With "close" it says so itself. With "think" it is the client that closes, or else the clock of idle connections: tryEnd has no way to.
+    const saysItself = this.#then === "close" && !this.#isHead;
+    if (!saysItself && (this.#then !== "keep" || this.#isLastRequest)) this.#res.writeHeader("Connection", "close");
   }
 
   #drain(): Promise<void> {
@@ -282,7 +291,7 @@ class UwsExchange implements RawReply, Watched {
     // The chunk is uWebSockets.js's own memory and gone after this call: a copy.
     if (chunk.byteLength > 0) this.#body.push(Buffer.from(new Uint8Array(chunk)));
     if (isLast) this.#body.end();
-    this.#onFirst?.();
+    if (!this.#isLastRequest) this.#onFirst?.();
   }
 
   #aborted(fault: Fault): void {

@@ -32,6 +32,11 @@ export interface HttpReply {
   /** Bytes, or a writer that streams; it runs once, after the head is decided. What it throws before the head has left becomes
    *  an error reply; after that it cuts the connection, so that nobody takes a part for the whole. */
   readonly body: Uint8Array | ((sink: ByteSink) => Promise<void>);
+  /**
+   * The client thinks before it asks again: it looks for credentials, or makes a pack. A front end that cuts idle connections early ends this one with the
+   * reply, since some clients (libgit2) write their next request into a connection that is dead by then.
+   */
+  readonly clientThinks?: boolean;
 }
 
 export interface HttpHandler {
@@ -57,6 +62,8 @@ export interface HttpListenOptions {
   readonly tls?: TlsFiles;
   /** Other times than LIMITS has. */
   readonly times?: Partial<HttpTimes>;
+  /** How long a connection is kept between two requests, where the front end lets us say: node:http. */
+  readonly keepAliveMs?: number;
 }
 
 /** How long a connection may do what, in milliseconds; LIMITS has each with its reason. */

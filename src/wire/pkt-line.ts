@@ -9,6 +9,7 @@
 import { concat, fromLatin1, hexDigit, latin1 } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
+import { printable } from "../base/printable.js";
 
 export type SpecialKind = "flush" | "delim" | "response-end";
 export type Packet = { readonly kind: "data"; readonly payload: Uint8Array } | { readonly kind: SpecialKind };
@@ -46,7 +47,7 @@ function readLength(input: Uint8Array, at: number): number {
   let length = 0;
   for (let digit = 0; digit < LENGTH_DIGITS; digit++) {
     const value = hexDigit(input[at + digit] ?? 0);
-    if (value < 0) throw new Fault("wire/bad-length", { digits: printable(input.subarray(at, at + LENGTH_DIGITS)) });
+    if (value < 0) throw new Fault("wire/bad-length", { digits: shownDigits(input.subarray(at, at + LENGTH_DIGITS)) });
     length = length * 16 + value;
   }
   if (length === 3 || length > LIMITS.pktLineBytesMax) throw new Fault("wire/bad-length", { length });
@@ -54,7 +55,7 @@ function readLength(input: Uint8Array, at: number): number {
 }
 
 /** Bytes as a message may show them. */
-function printable(bytes: Uint8Array): string {
+function shownDigits(bytes: Uint8Array): string {
   return latin1(bytes).replace(/[^\x21-\x7e]/g, "?");
 }
 
@@ -164,8 +165,7 @@ export function errorPacket(reason: string): Uint8Array {
 
 /** A message as one line of at most 1,000 characters. */
 export function oneLine(text: string): string {
-  return text
-    .replace(/[\x00-\x1f\x7f]+/g, " ")
+  return printable(text.replace(/[\x00-\x1f\x7f]+/g, " "))
     .trim()
     .slice(0, 1_000);
 }

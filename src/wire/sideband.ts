@@ -7,6 +7,7 @@
  */
 import { concat, fromLatin1 } from "../base/bytes.js";
 import { LIMITS } from "../base/limits.js";
+import { printable } from "../base/printable.js";
 import { lengthDigits } from "./pkt-line.js";
 
 /** What the client asked for. "none": the raw pack, and no place for progress or errors. */
@@ -39,9 +40,9 @@ export function banded(mode: BandMode, band: Band, data: Uint8Array): Uint8Array
   return concat(parts);
 }
 
-/** Text for a person, UTF-8, in band 2 (progress) or 3 (error). */
+/** Text for a person, UTF-8, in band 2 (progress) or 3 (error): git hands it to a terminal, whoever wrote the names in it. */
 export function bandedText(mode: BandMode, band: 2 | 3, text: string): Uint8Array {
-  return banded(mode, band, Buffer.from(text, "utf8"));
+  return banded(mode, band, Buffer.from(printable(text), "utf8"));
 }
 
 function bandHeader(band: Band, dataBytes: number): Uint8Array {

@@ -17,7 +17,7 @@ interface Checked {
 
 t.test("a folder that is well", async (t) => {
   const data = join(await tempFolder(t), "data");
-  await mkdir(data);
+  await mkdir(data, { mode: 0o700 });
   const run = await lakepack(["doctor", "--data", data]);
   t.match(run, { code: 0, out: /^good {2}settings/ });
   for (const name of ["data", "permissions", "disk", "clock"]) t.match(run.out, new RegExp(`^good  ${name}: `, "m"));
@@ -32,9 +32,12 @@ t.test("what is wrong is named, with what to do, and ends with 1", async (t) => 
   const open = join(folder, "open");
   await mkdir(open);
   await chmod(open, 0o777);
-  t.match(await lakepack(["doctor", "--data", open]), { code: 1, out: /BAD {3}permissions: .*everybody\n +what to do: chmod o-w/ });
+  for (const mode of [0o777, 0o755, 0o710]) {
+    await chmod(open, mode);
+    t.match(await lakepack(["doctor", "--data", open]), { code: 1, out: /BAD {3}permissions: .*open to other users.*\n +what to do: chmod 700/ });
+  }
   const late = join(folder, "late");
-  await mkdir(join(late, "probe"), { recursive: true }); // so that the probe does not touch the folder's time
+  await mkdir(join(late, "probe"), { recursive: true, mode: 0o700 }); // so that the probe does not touch the folder's time
   const future = Date.now() / 1_000 + 86_400;
   await utimes(late, future, future);
   t.match(await lakepack(["doctor", "--data", late]), { code: 1, out: /BAD {3}clock: files .* in the future/ });
@@ -42,7 +45,7 @@ t.test("what is wrong is named, with what to do, and ends with 1", async (t) => 
 
 t.test("settings that do not go together, and a database that others may read", async (t) => {
   const data = join(await tempFolder(t), "data");
-  await mkdir(data);
+  await mkdir(data, { mode: 0o700 });
   const found = async (given: Readonly<Record<string, string>>, name: string) => (await checkAll(readSettings({ data, ...given }, {}), AbortSignal.timeout(60_000))).find((check) => check.name === name);
   t.match(await found({}, "settings"), { good: true });
   for (const [given, says] of [
@@ -69,7 +72,7 @@ t.test("a wrong or unknown setting is 2, with its name, its value and what is al
 
 t.test("lakeFS: one that answers, one that does not, a wrong key", { skip: skipLakefs }, async (t) => {
   const data = join(await tempFolder(t), "data");
-  await mkdir(data);
+  await mkdir(data, { mode: 0o700 });
   const lakefs = await startLakefs(t);
   const run = await lakepack(["doctor", "--json", "--data", data], settingsFor(lakefs));
   t.equal(run.code, 0, run.err);

@@ -130,7 +130,7 @@ function services(deps: UploadPackDeps, repositories: ReadonlyMap<string, Reposi
     repositories: async () => [...repositories.keys()],
     metrics: async () => ({ contentType: deps.metrics.contentType, text: await deps.metrics.text() }),
     lakefsChanged: () => undefined,
-    notReady: async () => undefined,
+    readiness: async () => ({ warnings: [] }),
     checkServing: () => undefined,
     ended: (entry) => void ended.push(entry),
   };

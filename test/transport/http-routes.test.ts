@@ -79,8 +79,8 @@ class FakeServices implements Services {
   async repositories(count: number): Promise<readonly string[]> {
     return this.titles.slice(0, count);
   }
-  async notReady(): Promise<string | undefined> {
-    return this.titles.length === 0 ? "starting" : undefined;
+  async readiness() {
+    return { warnings: [], ...(this.titles.length === 0 ? { refusal: "starting" } : {}) };
   }
   checkServing(): void {}
   lakefsChanged(repository: string): void {
