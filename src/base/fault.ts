@@ -60,6 +60,7 @@ export const FAULTS = {
 
   // store
   "store/missing": { http: 404, retry: false, says: "storage holds nothing under this key" },
+  "store/oversized": { http: 500, retry: false, says: "a stored file is larger than any this server writes; run: lakepack verify" },
   "store/exists": { http: 409, retry: false, says: "storage already holds this key" },
   "store/conflict": { http: 409, retry: true, says: "somebody else changed it first" },
   "store/throttled": { http: 503, retry: true, says: "storage asked us to slow down" },
@@ -129,11 +130,18 @@ export const FAULTS = {
   "lfs/bad-batch": { http: 422, retry: false, says: "this is not a request of Git LFS's batch API" },
   "lfs/mismatch": { http: 400, retry: false, says: "the content is not what its oid and size say" },
   "lfs/proof": { http: 403, retry: true, says: "the link has expired or was not made by this server; ask for a new one" },
+  "lfs/no-locks": { http: 501, retry: false, says: "this server has no file locks; git-lfs works without: git config lfs.locksverify false" },
   "lfs/too-large": { http: 413, retry: false, says: "the LFS request or object is larger than this server accepts" },
 
   // serve
   "repository/missing": { http: 404, retry: false, says: "repository not found" },
-  "repository/bad-name": { http: 404, retry: false, says: "this is not a repository's name" },
+  "repository/bad-name": {
+    http: 404,
+    retry: false,
+    says: "this is not a repository's name",
+    text: ({ name, reason }) =>
+      `this is not a repository's name: ${String(name)} (${String(reason ?? "a name is namespace/name, each of 1 to 96 letters, digits, '.', '_' or '-', and begins with a letter, a digit or '_'")})`,
+  },
   "repository/exists": { http: 409, retry: false, says: "there is a repository of this name already" },
   "repository/read-only": {
     http: 403,
@@ -153,6 +161,7 @@ export const FAULTS = {
 
   // auth: who asks, and what they may. A 401 carries WWW-Authenticate (transport/http-fault).
   "auth/required": { http: 401, retry: false, says: "sign in with a token, as the password or as the user name" },
+  "auth/several": { http: 400, retry: false, says: "the request has two Authorization headers; leave one: git adds http.extraHeader beside what a credential helper or the URL gives" },
   "auth/failed": { http: 401, retry: false, says: "this token does not sign in here" },
   "auth/throttled": { http: 429, retry: true, says: "too many failed logins from this address; wait before the next one" },
   "auth/forbidden": { http: 403, retry: false, says: "this token may not do that here" },

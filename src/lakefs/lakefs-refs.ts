@@ -1,6 +1,6 @@
 /**
  * Refs of a lakeFS repository. Its branches and tags are the truth for refs/heads/* and refs/tags/*, always by full commit id; all other refs live in
- * the manifest. HEAD is the default branch. A branch at the repository's first commit is unborn.
+ * the manifest. HEAD is the default branch, once it has a commit. A branch at the repository's first commit is unborn.
  */
 import { createHash } from "node:crypto";
 import { setMaxListeners } from "node:events";
@@ -150,13 +150,23 @@ export class LakefsRefs implements RefStore {
   /** The same object as long as nothing changes: caches hang on it. */
   #snapshot(refs: Ref[]): RefSnapshot {
     refs.sort((left, right) => (left.name < right.name ? -1 : 1));
-    const head = `refs/heads/${fromLakefsId("branch", this.#options.defaultBranch) ?? "main"}`;
+    const head = headAmong(refs, `refs/heads/${fromLakefsId("branch", this.#options.defaultBranch) ?? "main"}`);
     const text = refs.map(({ name, oid, peeled }) => `${oid} ${peeled ?? ""} ${name}\n`).join("");
     const revision = createHash("sha256").update(`${head}\n${text}`).digest("hex");
     if (this.#latest?.revision === revision) return this.#latest;
     this.#latest = { revision, head, refs, byName: new Map(refs.map((ref) => [ref.name, ref])) };
     return this.#latest;
   }
+}
+
+/**
+ * lakeFS's default branch once it has a commit. Before, the branch that a first push has made: lakeFS cannot be told of another default, and a HEAD that names
+ * nothing would make every clone come out empty. The same rule on every node.
+ */
+function headAmong(refs: readonly Ref[], usual: string): string {
+  const branches = refs.map(({ name }) => name).filter((name) => name.startsWith("refs/heads/"));
+  const first = [usual, "refs/heads/main", "refs/heads/master"].find((name) => branches.includes(name));
+  return first ?? branches[0] ?? usual;
 }
 
 /** Nothing where the commit maps to nothing: the ref is unborn. */

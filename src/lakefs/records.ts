@@ -225,7 +225,7 @@ export class LakeRecords {
   /** What is under a key, without its seal. */
   async #read(key: string, bodyBytesMax: number, signal: AbortSignal | undefined): Promise<Uint8Array | undefined> {
     const stored = await this.#store.get(key, bodyBytesMax + SEAL_BYTES, signal).catch((error: unknown) => {
-      if (error instanceof Fault && error.code === "wire/too-much") throw new Fault("odb/damaged", { file: key, reason: "it is larger than any that was written" }, error);
+      if (error instanceof Fault && error.code === "store/oversized") throw new Fault("odb/damaged", { file: key, reason: "it is larger than any that was written" }, error);
       throw error;
     });
     return stored && unseal(key, stored.bytes);

@@ -1,5 +1,6 @@
 /** Names of repositories: what a URL may say and where in the store it leads. */
 import { Fault } from "../base/fault.js";
+import { LIMITS } from "../base/limits.js";
 import type { Place } from "../auth/permissions.js";
 import { isLakefsRepositoryName } from "../lakefs/repository-names.js";
 
@@ -34,9 +35,26 @@ export function checkRepositoryName(type: HubRepositoryType | "untyped", namespa
   // "/lakefs/<repository>": a lakeFS repository under its own name.
   if (type === "untyped" && namespace === LAKEFS_NAMESPACE && isLakefsRepositoryName(plain)) return { type: "lakefs", namespace, name: plain };
   if (!isNamespace(namespace) || !isComponent(plain)) {
-    throw new Fault("repository/bad-name", { name: `${namespace}/${name}`.slice(0, 200) });
+    const reason = RESERVED.has(namespace.toLowerCase()) ? `'${namespace}' cannot be a namespace: our own addresses begin so` : undefined;
+    throw badName(`${type === "untyped" ? "" : `${type}/`}${namespace}/${name}`, reason);
   }
   return { type, namespace, name: plain };
+}
+
+/** `typed`: the name as it was written. */
+export function badName(typed: string, reason?: string): Fault {
+  return new Fault("repository/bad-name", { name: typed.slice(0, LIMITS.messageNameBytesMax), ...(reason === undefined ? {} : { reason }) });
+}
+
+/** Why so many parts are no name; undefined: they may be one. Of three, the first says what the repository is. */
+export function complaintOfParts(parts: readonly string[]): string | undefined {
+  if (parts.length < 2) return "it has no namespace: a name is namespace/name";
+  if (parts.length === 2 || (parts.length === 3 && isHubType(parts[0]))) return isHubType(parts[0]) && parts.length === 2 ? "it has no namespace: a name is namespace/name" : undefined;
+  return `it has ${parts.length} parts: a name is namespace/name, before which only ${HUB_TYPES.join("/, ")}/ may stand`;
+}
+
+function isHubType(part: string | undefined): boolean {
+  return HUB_TYPES.some((type) => type === part);
 }
 
 /** The name at the head of these path components, and what follows it. Undefined: they are too few. Throws "repository/bad-name". */
@@ -50,7 +68,7 @@ export function takeRepositoryName(parts: readonly string[]): { readonly name: R
 /** A name as a person writes it: "ns/name", "datasets/ns/name", "lakefs/repository", with or without ".git". Throws "repository/bad-name". */
 export function readRepositoryName(text: string): RepositoryName {
   const taken = takeRepositoryName(text.split("/"));
-  if (taken === undefined || taken.rest.length > 0) throw new Fault("repository/bad-name", { name: text.slice(0, 200) });
+  if (taken === undefined || taken.rest.length > 0) throw badName(text, complaintOfParts(text.split("/")));
   return taken.name;
 }
 

@@ -110,7 +110,7 @@ export class GitServer implements Services {
   }
 
   async head(repository: Repository, signal: AbortSignal): Promise<string> {
-    return repository.lakefs?.head ?? (await repository.refs.read(signal)).head;
+    return (await repository.refs.read(signal)).head;
   }
 
   repositories(count: number, caller: Caller, signal: AbortSignal): Promise<readonly string[]> {

@@ -12,6 +12,7 @@ import * as files from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { Fault, asFault } from "../base/fault.js";
 import { checkAborted, Semaphore } from "../base/flow.js";
+import { LIMITS } from "../base/limits.js";
 import { checkKey } from "./key.js";
 import type { Amount, Store, Stored, StoreEntry, StoreKey, StoreTag } from "./store.js";
 
@@ -49,9 +50,8 @@ export class DiskStore implements Store {
   async get(key: StoreKey, bytesMax: number, signal?: AbortSignal): Promise<Stored | undefined> {
     checkAborted(signal);
     await this.#settle(key, signal);
-    const bytes = await this.#readIfThere(this.#path(key));
+    const bytes = await this.#readIfThere(this.#path(key), bytesMax);
     if (bytes === undefined) return undefined;
-    if (bytes.length > bytesMax) throw new Fault("wire/too-much", { key, bytes: bytes.length, bytesMax });
     return { bytes, tag: tagOf(bytes) };
   }
 
@@ -90,7 +90,7 @@ export class DiskStore implements Store {
   putIfMatch(key: StoreKey, bytes: Uint8Array, tag: StoreTag | undefined, signal?: AbortSignal): Promise<StoreTag> {
     return this.#exclusively(key, signal, async () => {
       const path = this.#path(key);
-      const current = await this.#readIfThere(path);
+      const current = await this.#readIfThere(path, LIMITS.manifestBytesMax);
       if ((current && tagOf(current)) !== tag) throw new Fault("store/conflict", { key });
       await this.#replace(path, bytes);
       return tagOf(bytes);
@@ -167,12 +167,19 @@ export class DiskStore implements Store {
     return join(this.#root, checkKey(key));
   }
 
-  async #readIfThere(path: string): Promise<Uint8Array | undefined> {
+  /** Throws "store/oversized" by the file's size, before a byte of it is read. */
+  async #readIfThere(path: string, bytesMax: number): Promise<Uint8Array | undefined> {
+    let file: files.FileHandle | undefined;
     try {
-      return await files.readFile(path);
+      file = await files.open(path, "r");
+      const { size } = await file.stat();
+      if (size > bytesMax) throw new Fault("store/oversized", { file: path, bytes: size, bytesMax });
+      return await file.readFile();
     } catch (error) {
       if (isAbsent(error)) return undefined;
       throw storeFault(error, path);
+    } finally {
+      await file?.close();
     }
   }
 
@@ -214,7 +221,7 @@ export class DiskStore implements Store {
 
   /** Whether this is what is there now, or nobody can tell. */
   async #mayHold(path: string, bytes: Uint8Array): Promise<boolean> {
-    const there = await this.#readIfThere(path).catch(() => bytes);
+    const there = await this.#readIfThere(path, bytes.length).catch(() => bytes);
     return there !== undefined && tagOf(there) === tagOf(bytes);
   }
 

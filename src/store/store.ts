@@ -27,7 +27,7 @@ export interface Amount {
 export interface Store {
   readonly kind: "disk" | "s3";
 
-  /** Whole content and its tag; undefined where there is nothing. Throws "wire/too-much" above `bytesMax`. */
+  /** Whole content and its tag; undefined where there is nothing. Throws "store/oversized" above `bytesMax`. */
   get(key: StoreKey, bytesMax: number, signal?: AbortSignal): Promise<Stored | undefined>;
 
   /** Bytes [start, end) of one blob: exactly that many, or a Fault. Throws "store/missing". */

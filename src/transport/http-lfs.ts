@@ -5,7 +5,7 @@
  *   PUT, GET objects/<oid>/<size>        content, with the proof a batch gave out
  *   POST objects/verify                  the same, after an upload
  *
- * Locks are not offered: 404 is what git-lfs takes as that. Source: git-lfs docs/api.
+ * Locks are not offered: 501 is what git-lfs takes as that, and it shows the words. Source: git-lfs docs/api.
  */
 import { utf8 } from "../base/bytes.js";
 import { asFault, clientText, Fault } from "../base/fault.js";
@@ -49,6 +49,7 @@ export async function lfsReply(route: LfsRoute): Promise<HttpReply> {
   const { request, file } = route;
   if (file === "objects/batch") return batch(route);
   if (file === "objects/verify") return verify(route);
+  if (file === "locks" || file.startsWith("locks/")) throw new Fault("lfs/no-locks");
   const [, oid, size] = TRANSFER.exec(file) ?? [];
   if (oid === undefined) throw new Fault("http/not-found");
   const object = { oid, size: Number(size) };

@@ -39,6 +39,14 @@ export function repositoryPage(request: HttpRequest, base: string, title: string
   ]);
 }
 
+/** What Go's tool looks for. Made of the name alone and the same whether anything is there, so that it tells nobody what is. */
+export function goGetPage(base: string, title: string): HttpReply {
+  const address = `${base}/${title}`;
+  const content = `${address.replace(/^https?:\/\//, "")} git ${address}.git`;
+  const text = `<!doctype html>\n<html lang="en"><meta charset="utf-8"><meta name="go-import" content="${escaped(content)}"><title>${escaped(title)}</title></html>\n`;
+  return { status: 200, headers: [["Content-Type", "text/html; charset=utf-8"], ["X-Content-Type-Options", "nosniff"], ...NO_CACHE], body: utf8(text) };
+}
+
 interface Line {
   readonly text: string;
   readonly as: "h1" | "p" | "pre" | "li";

@@ -1,6 +1,6 @@
 /** What a URL's path means. */
 import { Fault } from "../base/fault.js";
-import { type RepositoryName, takeRepositoryName } from "../serve/repository-name.js";
+import { badName, complaintOfParts, type RepositoryName, takeRepositoryName } from "../serve/repository-name.js";
 
 export type Target =
   | { readonly kind: "home" }
@@ -24,11 +24,24 @@ export function readPath(path: string): Target {
   const parts = path.slice(1).split("/").map(decodePart);
   if (parts.at(-1) === "") parts.pop(); // one slash at the end of a page's address
   if (!path.startsWith("/") || parts.includes("")) throw new Fault("http/not-found");
+  const typed = nameBefore(parts);
+  const complaint = typed && complaintOfParts(typed);
+  if (typed !== undefined && complaint !== undefined) throw badName(typed.join("/"), complaint);
   const isApi = API_REPOSITORIES.every((part, at) => parts[at] === part);
   const taken = takeRepositoryName(isApi ? parts.slice(API_REPOSITORIES.length) : parts);
   if (taken === undefined) throw new Fault("http/not-found");
   return { kind: isApi ? "api" : "repository", name: taken.name, file: taken.rest.join("/") };
 }
+
+/** What stands before a file that Git and its helpers ask a repository for: the name as it was typed. Undefined: no such file. */
+function nameBefore(parts: readonly string[]): readonly string[] | undefined {
+  const lfs = parts.findIndex((part, at) => part === "info" && parts[at + 1] === "lfs");
+  if (lfs >= 0) return parts.slice(0, lfs);
+  if (parts.at(-1) === "refs" && parts.at(-2) === "info") return parts.slice(0, -2);
+  return FILES.has(parts.at(-1) ?? "") ? parts.slice(0, -1) : undefined;
+}
+
+const FILES: ReadonlySet<string> = new Set(["git-upload-pack", "git-receive-pack", "HEAD"]);
 
 /** One component, decoded. A component that means something else to somebody behind us is refused, however it is spelt. */
 function decodePart(part: string): string {

@@ -11,7 +11,7 @@ import { LIMITS } from "../base/limits.js";
 import type { RepositoryApi } from "../api/repositories.js";
 import type { Exchange, ProtocolVersion, Repository } from "../serve/conversation.js";
 import type { Wants } from "../serve/door.js";
-import type { RepositoryName } from "../serve/repository-name.js";
+import { type RepositoryName, titleOf } from "../serve/repository-name.js";
 import type { GitService, Services } from "../serve/services.js";
 import { serviceAnnouncement } from "../wire/advertise.js";
 import type { HttpHandler, HttpReply, HttpRequest } from "./http.js";
@@ -22,7 +22,7 @@ import { checkHost, checkLoopback, corsHeaders, PREFLIGHT } from "./http-guard.j
 import { gunzip } from "./http-gunzip.js";
 import { isLfsPath, LFS_PREFIX, lfsFaultReply, lfsReply } from "./http-lfs.js";
 import { readJsonBody } from "./http-json.js";
-import { homePage, repositoryPage } from "./http-pages.js";
+import { goGetPage, homePage, repositoryPage } from "./http-pages.js";
 import { readPath } from "./http-path.js";
 import { operationOf, RequestAccount } from "./request-account.js";
 
@@ -193,6 +193,7 @@ class Routes {
     const { request, client } = asked;
     if (request.method === "OPTIONS" && this.#options.corsOrigins.includes(request.header("origin") ?? ""))
       return { status: 204, headers: PREFLIGHT, body: new Uint8Array(0) };
+    if (isGoGet(request)) return goGetPage(client.base, titleOf(asked.name));
     switch (file) {
       case "":
         allow(request, READ);
@@ -324,6 +325,11 @@ const READ = ["GET", "HEAD"] as const;
 
 function allow(request: HttpRequest, methods: readonly string[]): void {
   if (!methods.includes(request.method)) throw new Fault("http/method", { allow: methods.join(", ") });
+}
+
+/** Whether Go's tool asks where a module's repository is: it adds this to the page's address. go.dev/ref/mod, "Finding a repository for a module path". */
+function isGoGet({ method, query }: HttpRequest): boolean {
+  return method === "GET" && new URLSearchParams(query).get("go-get") === "1";
 }
 
 function wantsOf(service: GitService): Wants {

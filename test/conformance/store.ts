@@ -90,7 +90,7 @@ export async function storeConformance(t: Test, make: () => Promise<Store>): Pro
   await t.test("a blob larger than the reader takes is a fault, not a part of it", async (t) => {
     const store = await make();
     await store.putIfAbsent("big", new Uint8Array(100));
-    t.equal(await faultOf(store.get("big", 99)), "wire/too-much");
+    t.equal(await faultOf(store.get("big", 99)), "store/oversized");
   });
 
   await t.test("publish is put-if-absent for files, and repeating it is success", async (t) => {

@@ -228,7 +228,9 @@ t.test("a whole pack says how long the reply will be, to the byte", async (t) =>
           let written = 0;
           const announced: (number | "large")[] = [];
           const output: ByteSink = {
-            write: async ({ length }) => void (written += length),
+            write: async ({ length }) => {
+              written += length;
+            },
             expect: (total) => void announced.push(total === "large" ? total : written + total),
           };
           await sendPack(stream, { mode, quiet, notices: ["hello"], output, signal });
