@@ -177,6 +177,10 @@ export const LIMITS = {
   taskHangMs: 300_000,
   /** How often running tasks are looked at. */
   taskLookMs: 5_000,
+  /** A task that has run so long gives its thread to another's that waits. With a look every 100 ms of work nobody waits longer than 250 ms for it. */
+  taskSliceMs: 100,
+  /** Tasks that have given up their turn in one thread and wait there for the next: each keeps its memory. Beyond it the running one goes on to its end. */
+  taskPausesMax: 4,
   /** A running task that was asked to stop and has not is ended with its thread after this long. */
   taskAbortGraceMs: 5_000,
 

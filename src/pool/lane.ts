@@ -1,12 +1,14 @@
 /**
  * One thread of the pool: a Piscina of its own. The library changes its number of threads only by what it keeps private, and puts every task with
  * an abort signal into a list of its own in front of the queue it was given, so that no order but that of arrival is possible; of one thread
- * it is asked for one task at a time, and does what it does well: start, abort, replace. The thread starts with its first task: a command that needs none has none.
+ * it is asked for one task at a time (beside those that have given up their turn and wait in it), and does what it does well: start,
+ * abort, replace. The thread starts with its first task: a command that needs none has none.
  */
 import { fileURLToPath } from "node:url";
 import { Piscina } from "piscina";
 import { sleep } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
+import type { PauseMessage } from "./control.js";
 import type { DispatchReply, DispatchRequest } from "./dispatch.js";
 import type { TransferList } from "./tasks.js";
 
@@ -15,6 +17,8 @@ const CODE = fileURLToPath(new URL("./dispatch.js", import.meta.url));
 export interface LaneData {
   readonly kernelsModule: WebAssembly.Module;
   readonly doors?: string | undefined;
+  /** Hears that a task of the lane has given up its turn (control.ts). */
+  readonly onPaused: (run: number) => void;
 }
 
 export class Lane {
@@ -24,8 +28,10 @@ export class Lane {
   readonly #loaded = new Int32Array(new SharedArrayBuffer(4));
   /** Threads it has had: the first, and one for each that was ended or died. */
   #threads = 0;
-  /** It has a task. */
+  /** A task has its turn here. */
   busy = false;
+  /** Tasks that have given it up and wait here. */
+  paused = 0;
   /** It gets no more tasks. */
   retired = false;
 
@@ -33,7 +39,7 @@ export class Lane {
     this.#data = data;
   }
 
-  #start({ kernelsModule, doors }: LaneData): Piscina {
+  #start({ kernelsModule, doors, onPaused }: LaneData): Piscina {
     this.#threads++;
     const piscina = new Piscina({
       filename: CODE,
@@ -42,7 +48,11 @@ export class Lane {
       idleTimeout: Number.POSITIVE_INFINITY,
       workerData: { kernelsModule, loaded: this.#loaded.buffer, doors },
       recordTiming: false,
+      concurrentTasksPerWorker: LIMITS.taskPausesMax + 2,
+      // The library gives a thread no second task beside one with an abort signal. Whose turn it is, is ours to say.
+      loadBalancer: (_task, [worker]) => worker ?? null,
     });
+    piscina.on("message", ({ paused }: PauseMessage) => onPaused(paused));
     // A thread that dies between tasks is replaced by the library; its error belongs to no request.
     piscina.on("error", () => undefined);
     piscina.on("workerDestroy", () => {

@@ -6,7 +6,7 @@ import { LIMITS } from "../base/limits.js";
 import type { DispatchFailure, DispatchRequest } from "./dispatch.js";
 import { FairQueue, type Waiting } from "./fair-queue.js";
 import { Lane, type LaneData } from "./lane.js";
-import { TaskRun } from "./task-run.js";
+import { type RunPlace, TaskRun } from "./task-run.js";
 import { OWN_SHARE, type Pool, type Priority, type RunOptions, type TaskControl, type TaskName, type TaskRequest, type TaskResult, type TaskShare } from "./tasks.js";
 
 export interface PoolOptions {
@@ -33,6 +33,8 @@ export interface PoolSize {
 export interface PoolFigures extends PoolSize {
   readonly running: number;
   readonly queued: number;
+  /** Tasks that have given up their turn and wait for the next. */
+  readonly paused: number;
   readonly completed: number;
   readonly waitMsMean: number;
   readonly waitMsMax: number;
@@ -56,11 +58,16 @@ export function createPool(options: PoolOptions): ThreadPool {
 
 type Grant = (lane: Lane) => void;
 
+/** A task that has given up its turn, and its place in the queue. */
+type Paused = Waiting<Grant>;
+
 export class ThreadPool implements Pool {
   readonly #laneData: LaneData;
   readonly #lanes = new Set<Lane>();
   readonly #queue = new FairQueue<Grant>();
-  readonly #runs = new Set<TaskRun>();
+  readonly #runs = new Map<number, TaskRun>();
+  readonly #paused = new Map<TaskRun, Paused>();
+  #lastRun = 0;
   /** Lanes that were given up, until their threads have ended. */
   readonly #closing = new Set<Promise<void>>();
   readonly #look: NodeJS.Timeout;
@@ -70,7 +77,7 @@ export class ThreadPool implements Pool {
 
   constructor({ threads = defaultThreads(), queueMax = LIMITS.poolQueueMax, hangMs = LIMITS.taskHangMs, kernelsModule, doors, onWaited }: PoolOptions) {
     this.#onWaited = onWaited;
-    this.#laneData = { kernelsModule, doors };
+    this.#laneData = { kernelsModule, doors, onPaused: (id) => this.#pause(id) };
     this.#queueMax = queueMax;
     this.#look = setInterval(() => this.#lookAtRuns(hangMs), Math.min(LIMITS.taskLookMs, hangMs / 4)).unref();
     this.resize({ threads, queueMax });
@@ -97,21 +104,78 @@ export class ThreadPool implements Pool {
     checkAborted(signal);
     const asked = performance.now();
     const lane = this.#takeIdle() ?? (await this.#turn({ share, priority, signal }));
-    const started = performance.now();
-    this.#count(priority, started - asked);
-    this.#queue.started(share);
-    const run = new TaskRun(signal);
-    this.#runs.add(run);
+    this.#count(priority, performance.now() - asked);
+    const run = this.#begin({ id: ++this.#lastRun, lane, share, priority }, signal);
     try {
       return await execute<K>(lane, run, { name, request: { ...request, control: run.control } as TaskControl }, options.signal, transfer);
     } finally {
-      this.#runs.delete(run);
-      run.release();
-      const ms = performance.now() - started;
-      this.#figures.runMs += ms;
-      this.#figures.completed++;
-      this.#queue.ended(share, ms);
+      this.#end(run);
+    }
+  }
+
+  #begin(place: RunPlace, signal: AbortSignal | undefined): TaskRun {
+    this.#queue.started(place.share);
+    // Wrapped after two thousand million tasks: the number lies in 32 bits, and those of then have long ended.
+    if (this.#lastRun === 0x7fff_ffff) this.#lastRun = 0;
+    const run = new TaskRun(place, signal);
+    this.#runs.set(place.id, run);
+    this.#tellOthers();
+    return run;
+  }
+
+  #end(run: TaskRun): void {
+    const { id, lane } = run.place;
+    this.#runs.delete(id);
+    run.release();
+    this.#figures.completed++;
+    const waiting = this.#paused.get(run);
+    if (waiting === undefined) {
+      this.#charge(run);
       this.#give(lane);
+      return;
+    }
+    // Its caller went, or its thread ended, while another had the turn.
+    this.#forget(run);
+    this.#queue.remove(waiting);
+    if (lane.retired && !lane.busy && lane.paused === 0) this.#close(lane);
+  }
+
+  /** Counts the turn that is over for whom it was. */
+  #charge(run: TaskRun): void {
+    this.#figures.runMs += run.turnMs;
+    this.#queue.ended(run.place.share, run.turnMs);
+  }
+
+  /** A task has given up its turn: its thread goes to who is next, and it stands in the queue for the next turn there. */
+  #pause(id: number): void {
+    const run = this.#runs.get(id);
+    if (run === undefined || !run.pause()) return;
+    const { lane, share, priority } = run.place;
+    this.#charge(run);
+    const waiting = { item: () => this.#resume(run), share, priority, on: lane };
+    this.#paused.set(run, waiting);
+    lane.paused++;
+    this.#queue.push(waiting);
+    this.#give(lane);
+  }
+
+  #resume(run: TaskRun): void {
+    this.#forget(run);
+    this.#queue.started(run.place.share);
+    run.resume();
+  }
+
+  #forget(run: TaskRun): void {
+    this.#paused.delete(run);
+    run.place.lane.paused--;
+  }
+
+  /** Tells each running task how many wait for whom it should give up its turn. */
+  #tellOthers(): void {
+    for (const run of this.#runs.values()) {
+      const { lane, share, priority } = run.place;
+      if (run.paused) continue;
+      run.others = lane.paused >= LIMITS.taskPausesMax ? 0 : this.#queue.waitingBeside(share, priority) + lane.paused;
     }
   }
 
@@ -139,6 +203,7 @@ export class ThreadPool implements Pool {
       queueMax: this.#queueMax,
       running,
       queued: this.#queue.size,
+      paused: this.#paused.size,
       completed,
       waitMsMean: mean(waitMs),
       waitMsMax,
@@ -181,11 +246,13 @@ export class ThreadPool implements Pool {
     });
     const waiting = { item: grant, share, priority };
     this.#queue.push(waiting);
+    this.#tellOthers();
     try {
       return await orAbort(granted, signal);
     } catch (error) {
       // The thread may have been handed over in the same turn as the abort: pass it on.
       if (!this.#queue.remove(waiting)) void granted.then((lane) => this.#give(lane));
+      this.#tellOthers();
       throw error;
     }
   }
@@ -193,20 +260,18 @@ export class ThreadPool implements Pool {
   /** A lane has nothing to do: the next task has it. */
   #give(lane: Lane): void {
     lane.busy = false;
-    if (lane.retired) {
-      this.#close(lane);
-      return;
-    }
-    const next = this.#queue.shift();
-    if (next === undefined) return;
-    lane.busy = true;
-    next.item(lane);
+    const next = lane.retired ? this.#queue.shiftPaused(lane) : this.#queue.shift(lane);
+    if (next !== undefined) {
+      lane.busy = true;
+      next.item(lane);
+    } else if (lane.retired) this.#close(lane);
+    this.#tellOthers();
   }
 
   #retire(lane: Lane, atOnce = false): void {
     this.#lanes.delete(lane);
     lane.retired = true;
-    if (atOnce || !lane.busy) this.#close(lane);
+    if (atOnce || (!lane.busy && lane.paused === 0)) this.#close(lane);
   }
 
   #close(lane: Lane): void {
@@ -223,7 +288,7 @@ export class ThreadPool implements Pool {
 
   #lookAtRuns(hangMs: number): void {
     const now = performance.now();
-    for (const run of this.#runs) run.look(now, hangMs);
+    for (const run of this.#runs.values()) run.look(now, hangMs);
   }
 }
 

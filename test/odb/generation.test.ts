@@ -16,12 +16,12 @@ import { generatePack } from "../../src/odb/generation.js";
 import { ObjectReader } from "../../src/odb/object-reader.js";
 import { planPack } from "../../src/odb/plan.js";
 import { walkObjects } from "../../src/odb/walk.js";
-import { TaskWatch } from "../../src/pool/control.js";
+import { CONTROL_BYTES, TaskWatch } from "../../src/pool/control.js";
 import type { WalkRequest } from "../../src/pool/fetch-tasks.js";
 import type { PackHandle } from "../../src/pool/tasks.js";
 import { createRepository, type StockRepository } from "./stock-git.js";
 
-const idle = () => new TaskWatch(new SharedArrayBuffer(8));
+const idle = () => new TaskWatch(new SharedArrayBuffer(CONTROL_BYTES));
 
 function folder(t: Test): string {
   const path = mkdtempSync(join(tmpdir(), "lakepack-generation-"));
@@ -176,7 +176,7 @@ t.test("a helper that fails leaves its batch to the writer", async (t) => {
   const alone = make(t, packs, walk);
   const helped = make(t, packs, walk, {
     onBoard: (board) => {
-      const aborted = new SharedArrayBuffer(8);
+      const aborted = new SharedArrayBuffer(CONTROL_BYTES);
       new Int32Array(aborted)[0] = 1;
       t.throws(() => new DeflateBoard(board.message).help(new ObjectReader(packs, plainKernels), new TaskWatch(aborted)), { code: "base/aborted" });
     },
@@ -196,10 +196,10 @@ t.test("a helper that hangs is not waited for", async (t) => {
 
 t.test("a generation stops when it is told to, in every stage", async (t) => {
   const { packs, walk } = hardPack(busy(t));
-  const control = new SharedArrayBuffer(8);
+  const control = new SharedArrayBuffer(CONTROL_BYTES);
   new Int32Array(control)[0] = 1;
   t.throws(() => make(t, packs, walk, { watch: new TaskWatch(control) }), { code: "base/aborted" });
-  const late = new SharedArrayBuffer(8);
+  const late = new SharedArrayBuffer(CONTROL_BYTES);
   t.throws(() => make(t, packs, walk, { watch: new TaskWatch(late), onBoard: () => void Atomics.store(new Int32Array(late), 0, 1) }), { code: "base/aborted" });
 });
 

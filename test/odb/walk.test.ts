@@ -8,12 +8,12 @@ import { MARK } from "../../src/odb/commit-walk.js";
 import { findReachable, isReachable } from "../../src/odb/reachable.js";
 import { isCheaperThanTrees } from "../../src/odb/stored-types.js";
 import { walkObjects } from "../../src/odb/walk.js";
-import { TaskWatch } from "../../src/pool/control.js";
+import { CONTROL_BYTES, TaskWatch } from "../../src/pool/control.js";
 import type { ReachableBits, WalkRequest } from "../../src/pool/fetch-tasks.js";
 import type { PackHandle } from "../../src/pool/tasks.js";
 import { createRepository, type StockRepository } from "./stock-git.js";
 
-const watch = () => new TaskWatch(new SharedArrayBuffer(8));
+const watch = () => new TaskWatch(new SharedArrayBuffer(CONTROL_BYTES));
 
 function repository(t: Test): StockRepository {
   const made = createRepository();

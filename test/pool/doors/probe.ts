@@ -44,3 +44,21 @@ export function compute({ control, ms }: Request<{ ms: number }>): string {
   for (const end = Date.now() + ms; Date.now() < end; ) watch.check();
   return "computed";
 }
+
+/** Computes for `ms` in steps and gives up its turn where others wait: how often it did, and the longest time without a look. */
+export async function share({ control, ms }: Request<{ ms: number }>): Promise<{ turns: number }> {
+  const watch = new TaskWatch(control);
+  let turns = 0;
+  let left = ms;
+  for (let last = performance.now(); left > 0; ) {
+    watch.check();
+    const now = performance.now();
+    left -= now - last;
+    last = now;
+    if (!watch.shouldYield()) continue;
+    turns++;
+    await watch.turn();
+    last = performance.now();
+  }
+  return { turns };
+}
