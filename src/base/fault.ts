@@ -56,6 +56,12 @@ export const FAULTS = {
   },
   "odb/bad-object": { http: 500, retry: false, says: "a stored object cannot be read as what it claims to be" },
   "odb/too-deep": { http: 422, retry: false, says: "folders nested too deep for this filter, or tags of tags" },
+  "fetch/filter-work": {
+    http: 422,
+    retry: false,
+    says: "this filter needs more work than this server does for one fetch; ask for less, or without a filter",
+    text: ({ limit, unit }) => `this filter needs more work than this server does for one fetch (over ${grouped(limit)} ${String(unit)}); use fewer patterns or another filter`,
+  },
   "odb/not-our-ref": { http: 403, retry: false, says: "not our ref" },
 
   // store

@@ -11,7 +11,7 @@ import { unopened } from "./unopened.js";
 /** Open files by path, the one unused longest closed first. */
 export class OpenFiles {
   readonly #files = new Map<string, number>();
-  readonly #filesMax: number;
+  #filesMax: number;
 
   constructor(filesMax: number = LIMITS.packFilesOpenMax) {
     this.#filesMax = filesMax;
@@ -31,7 +31,9 @@ export class OpenFiles {
     return opened;
   }
 
+  /** A task that has given up its turn may read on: it opens one file at a time from here on. */
   close(): void {
+    this.#filesMax = 1;
     while (this.#files.size > 0) this.#closeOldest();
   }
 

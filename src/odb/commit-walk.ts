@@ -46,7 +46,7 @@ export interface WalkedCommits {
 /** Commits the walk looks at after it seems done. Git: SLOP in revision.c. */
 const SLOP = 5;
 
-export function walkCommits(commits: Commits, marks: Uint8Array, range: CommitRange, watch: TaskWatch): WalkedCommits {
+export function walkCommits(commits: Commits, marks: Uint8Array, range: CommitRange, watch: TaskWatch): Promise<WalkedCommits> {
   const walk = new CommitWalk(commits, marks, range.since ?? 0, watch);
   for (const want of range.wants) walk.start(want, 0);
   for (const have of range.haves) walk.start(have, MARK.uninteresting);
@@ -75,11 +75,12 @@ class CommitWalk {
     this.#enqueue(number, 0);
   }
 
-  run(isLimited: boolean): WalkedCommits {
+  async run(isLimited: boolean): Promise<WalkedCommits> {
     let slop = SLOP;
     let lastDate = Number.POSITIVE_INFINITY;
     for (let node = this.#queue.pop(); node !== undefined; node = this.#queue.pop()) {
       this.#watch.step();
+      if (this.#watch.shouldYield()) await this.#watch.turn();
       if (!isLimited && node.date < this.#since) continue;
       if (this.#leave(node)) {
         this.#walkUninteresting(node);
@@ -138,8 +139,8 @@ class CommitWalk {
       if (number === NONE || this.#has(number, MARK.uninteresting)) continue;
       this.#marks[number] = this.#bits(number) | MARK.uninteresting;
       if (!this.#has(number, MARK.seen)) continue;
-      if (this.#has(number, MARK.walked)) waiting.push(...this.#commits.parents(this.#commits.node(number)));
-      else this.#interesting--;
+      if (!this.#has(number, MARK.walked)) this.#interesting--;
+      else for (const parent of this.#commits.parents(this.#commits.node(number))) waiting.push(parent);
     }
   }
 

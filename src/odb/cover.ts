@@ -19,22 +19,23 @@ export type PackTips = Readonly<Record<string, readonly Oid[]>>;
 /**
  * Whether the wants reach everything that is stored. Commits are walked only as far back as the oldest tip, newest first.
  */
-export function coversAll(commits: Commits, wants: readonly Oid[], packTips: PackTips, watch: TaskWatch): boolean {
+export async function coversAll(commits: Commits, wants: readonly Oid[], packTips: PackTips, watch: TaskWatch): Promise<boolean> {
   const { space } = commits.reader;
   const tips = space.packs.map(({ handle }) => packTips[handle.checksum]?.map((tip) => space.findOid(tip)));
   if (space.packs.length === 0 || tips.some((each) => each === undefined || each.includes(NONE))) return false;
   const known = tips as number[][];
-  const met = meet(commits, wants, new Set(known.flat()), watch);
+  const met = await meet(commits, wants, new Set(known.flat()), watch);
   return isCovered(commits.reader, known, met);
 }
 
 /** Commits and tags reached from the wants, until all that are looked for are among them or history is older than they are. */
-function meet(commits: Commits, wants: readonly Oid[], lookedFor: ReadonlySet<number>, watch: TaskWatch): ReadonlySet<number> {
+async function meet(commits: Commits, wants: readonly Oid[], lookedFor: ReadonlySet<number>, watch: TaskWatch): Promise<ReadonlySet<number>> {
   const { reader } = commits;
   const met = new Set<number>();
   const queue = new DateQueue();
   const missing = new Set([...lookedFor].filter((tip) => reader.type(tip) === "commit"));
-  const oldest = Math.min(...[...missing].map((tip) => commits.node(tip).date));
+  let oldest = Number.POSITIVE_INFINITY;
+  for (const tip of missing) oldest = Math.min(oldest, commits.node(tip).date);
   const add = (number: number): void => {
     if (met.has(number)) return;
     met.add(number);
@@ -49,6 +50,7 @@ function meet(commits: Commits, wants: readonly Oid[], lookedFor: ReadonlySet<nu
   }
   for (let node = queue.pop(); node !== undefined && missing.size > 0 && node.date >= oldest; node = queue.pop()) {
     watch.step();
+    if (watch.shouldYield()) await watch.turn();
     for (const parent of commits.parents(node)) if (parent !== NONE) add(parent);
   }
   return met;
@@ -73,22 +75,24 @@ function isCovered(reader: ObjectReader, tips: readonly (readonly number[])[], m
 }
 
 /** Which objects of the pack at `at` of the space to leave out, by their position in it. */
-export type LeavesOut = (at: number) => (position: number) => boolean;
+export type LeavesOut = (at: number) => Promise<(position: number) => boolean>;
 
 /** Marks every stored object as to be sent, once, under its number: one that an earlier pack of the space holds too goes by that. Answers how many. */
-export function markAll({ space }: ObjectReader, marks: Uint8Array, leavesOut?: LeavesOut): number {
+export async function markAll({ space }: ObjectReader, marks: Uint8Array, watch: TaskWatch, leavesOut?: LeavesOut): Promise<number> {
   let count = 0;
-  space.packs.forEach(({ lookup }, at) => {
+  for (const [at, { lookup }] of space.packs.entries()) {
     const first = space.starts[at] as number;
     const earlier = space.packs.slice(0, at);
-    const isLeftOut = leavesOut?.(at);
+    const isLeftOut = await leavesOut?.(at);
     for (let position = 0; position < lookup.count; position++) {
+      watch.step();
+      if (watch.shouldYield()) await watch.turn();
       if (isLeftOut?.(position) === true) continue;
       const id = at === 0 ? undefined : lookup.oidView(position);
       if (id !== undefined && earlier.some((pack) => pack.lookup.find(id, 0) >= 0)) continue;
       marks[first + position] = MARK.sent;
       count++;
     }
-  });
+  }
   return count;
 }

@@ -68,14 +68,12 @@ export class DeflateBoard {
     for (let batch = 0; batch < this.batches; batch++) if (this.#state(batch) === STATE.done) removeBatch(this.#path(batch));
   }
 
-  /** Deflates batches until none is free: what a helper does. How many it did. */
-  help(reader: ObjectReader, watch: TaskWatch): number {
-    let helped = 0;
-    for (let batch = this.#claim(); batch >= 0; batch = this.#claim()) {
-      this.#prepare(reader, batch, watch);
-      helped++;
-    }
-    return helped;
+  /** Deflates the next free batch: what a helper does again and again. False: none is free. */
+  help(reader: ObjectReader, watch: TaskWatch): boolean {
+    const batch = this.#claim();
+    if (batch < 0) return false;
+    this.#prepare(reader, batch, watch);
+    return true;
   }
 
   /** The objects of one batch in order, made by whoever was first. Each is valid until the next is asked for. */

@@ -22,7 +22,7 @@ import { findBoundary } from "./shallow.js";
 import { walkObjects } from "./walk.js";
 
 /** A task as the door exports it. */
-export type Work<K extends keyof Tasks> = (request: Tasks[K]["request"]) => Tasks[K]["result"];
+export type Work<K extends keyof Tasks> = (request: Tasks[K]["request"]) => Tasks[K]["result"] | Promise<Tasks[K]["result"]>;
 
 /** The tasks of a fetch over one thread's kernels. */
 export interface FetchWork {
@@ -45,9 +45,12 @@ export function fetchWork(kernels: Kernels): FetchWork {
   ];
   return {
     generate: (request) => generate(request, ...open(request)),
-    help(request) {
+    async help(request) {
       const [reader, watch] = open(request);
-      return new DeflateBoard(request.board).help(reader, watch);
+      const board = new DeflateBoard(request.board);
+      let batches = 0;
+      for (; board.help(reader, watch); batches++) if (watch.shouldYield()) await watch.turn();
+      return batches;
     },
     negotiate(request) {
       const [reader, watch] = open(request);
@@ -71,25 +74,25 @@ export function fetchWork(kernels: Kernels): FetchWork {
       const [reader, watch] = open(request);
       return foldPacks(reader, request.path, watch);
     },
-    holds({ packs, by, control }) {
-      checkHolds(packs, by, new TaskWatch(control));
+    async holds({ packs, by, control }) {
+      await checkHolds(packs, by, new TaskWatch(control));
       return undefined;
     },
   };
 }
 
-function generate(request: GenerateRequest, reader: ObjectReader, watch: TaskWatch): GenerateResult {
+async function generate(request: GenerateRequest, reader: ObjectReader, watch: TaskWatch): Promise<GenerateResult> {
   const { port } = request;
   const tell = (news: GenerationNews): void => port.postMessage(news);
   try {
     const started = performance.now();
-    const walked = walkObjects(reader, request.walk, watch, (objects) => tell({ kind: "found", objects }));
+    const walked = await walkObjects(reader, request.walk, watch, (objects) => tell({ kind: "found", objects }));
     const walkedAt = performance.now();
-    const plan = planPack(reader, walked, request.thin, watch);
+    const plan = await planPack(reader, walked, request.thin, watch);
     const figures = figuresOf(plan);
     tell({ kind: "planned", plan: figures });
     const plannedAt = performance.now();
-    const pack = generatePack(reader, plan, {
+    const pack = await generatePack(reader, plan, {
       path: request.path,
       ofsDelta: request.ofsDelta,
       watch,
@@ -109,12 +112,15 @@ function figuresOf({ count, tally, start, end }: PackPlan): PlanFigures {
   return { objects: count, deltas: tally.delta + tally.thin, reused: count - tally.whole, whole: tally.whole, storedBytes };
 }
 
-function sizes(reader: ObjectReader, oids: readonly Oid[], watch: TaskWatch): (number | undefined)[] {
-  return oids.map((oid) => {
+async function sizes(reader: ObjectReader, oids: readonly Oid[], watch: TaskWatch): Promise<(number | undefined)[]> {
+  const found: (number | undefined)[] = [];
+  for (const oid of oids) {
     watch.step();
+    if (watch.shouldYield()) await watch.turn();
     const number = reader.locate(oid);
-    return number === NONE ? undefined : reader.size(number);
-  });
+    found.push(number === NONE ? undefined : reader.size(number));
+  }
+  return found;
 }
 
 /** "" is the tree itself. */
@@ -138,7 +144,7 @@ function entryNamed(reader: ObjectReader, tree: number, name: string): number {
 }
 
 /** Reads the whole file. A pack of ours from before a restart is hashed once, never again. */
-function check({ path, control }: TaskControl & { readonly path: string }): boolean {
+async function check({ path, control }: TaskControl & { readonly path: string }): Promise<boolean> {
   const watch = new TaskWatch(control);
   const file = openSync(path, "r");
   try {
@@ -147,6 +153,7 @@ function check({ path, control }: TaskControl & { readonly path: string }): bool
     let tail = Buffer.alloc(0);
     for (let at = 0, read = 1; read > 0; at += read) {
       watch.check();
+      if (watch.shouldYield()) await watch.turn();
       read = readSync(file, buffer, 0, buffer.length, at);
       // The last 20 bytes are the trailer: held back until more has come.
       const bytes = Buffer.concat([tail, buffer.subarray(0, read)]);

@@ -4,6 +4,7 @@
  */
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
+import { WorkBudget } from "../base/work-budget.js";
 import { TreeCursor } from "../git/tree.js";
 import type { TaskWatch } from "../pool/control.js";
 import { MARK } from "./commit-walk.js";
@@ -29,7 +30,11 @@ export class FilteredWalk {
   /** Objects that need not be looked at again. */
   readonly #seen = new Set<number>();
 
+  /** Entries of trees. Filters that look at a tree again under each of its paths could go on for ever. */
+  readonly #budget: WorkBudget;
+
   constructor(reader: ObjectReader, filter: ObjectFilter, marks: Uint8Array, watch: TaskWatch, send: (number: number) => void) {
+    this.#budget = new WorkBudget(LIMITS.filterEntriesBase + LIMITS.filterEntriesPerObject * reader.space.size, "entries of folders", "fetch/filter-work");
     this.#reader = reader;
     this.#filter = filter;
     this.#marks = marks;
@@ -52,10 +57,11 @@ export class FilteredWalk {
     this.#settle(number, this.#isLinked(number) ? this.#filter.blob(number, path) : GIVEN);
   }
 
-  tree(root: number): void {
+  async tree(root: number): Promise<void> {
     const stack: Frame[] = [];
     this.#enter(stack, root, "");
     for (let frame = stack.at(-1); frame !== undefined; frame = stack.at(-1)) {
+      if (this.#watch.shouldYield()) await this.#watch.turn();
       if (frame.cursor.next()) this.#entry(stack, frame);
       else {
         stack.pop();
@@ -66,6 +72,7 @@ export class FilteredWalk {
 
   #entry(stack: Frame[], frame: Frame): void {
     const { cursor } = frame;
+    this.#budget.spend(1);
     if (cursor.isGitlink) return;
     const number = this.#reader.space.find(cursor.data, cursor.oidAt);
     if (number === NONE) throw new Fault("odb/missing", { oid: cursor.oid, tree: this.#reader.space.oid(frame.tree) });

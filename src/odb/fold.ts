@@ -37,21 +37,22 @@ export function choosePacks(packs: readonly LivePack[]): readonly LivePack[] {
 }
 
 /** In a pool thread: writes all that the reader's packs hold into one at `path`, which must not exist. Not synced. */
-export function foldPacks(reader: ObjectReader, path: string, watch: TaskWatch): FoldedPack {
+export async function foldPacks(reader: ObjectReader, path: string, watch: TaskWatch): Promise<FoldedPack> {
   const marks = new Uint8Array(reader.space.size);
-  const objects = markAll(reader, marks);
-  const plan = planPack(reader, { count: objects, marks, few: undefined }, false, watch);
-  const { checksum, bytes } = generatePack(reader, plan, { path, ofsDelta: true, watch, onWritten: () => undefined, onBoard: () => undefined });
+  const objects = await markAll(reader, marks, watch);
+  const plan = await planPack(reader, { count: objects, marks, few: undefined }, false, watch);
+  const { checksum, bytes } = await generatePack(reader, plan, { path, ofsDelta: true, watch, onWritten: () => undefined, onBoard: () => undefined });
   return { checksum, bytes, objects };
 }
 
 /** In a pool thread: throws "odb/missing" for the first object of `packs` that `by` does not hold. Nothing is replaced before this was asked. */
-export function checkHolds(packs: readonly PackHandle[], by: PackHandle, watch: TaskWatch): void {
+export async function checkHolds(packs: readonly PackHandle[], by: PackHandle, watch: TaskWatch): Promise<void> {
   const whole = new PackLookup(by);
   for (const pack of packs) {
     const lookup = new PackLookup(pack);
     for (let position = 0; position < lookup.count; position++) {
       watch.step();
+      if (watch.shouldYield()) await watch.turn();
       if (whole.find(lookup.oidView(position), 0) < 0) throw new Fault("odb/missing", { oid: lookup.oid(position), pack: by.checksum });
     }
   }

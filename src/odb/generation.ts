@@ -31,7 +31,7 @@ export interface GeneratedPack {
 }
 
 /** Not fsynced: a cache. Throws what reading and writing throw; the file is then incomplete. */
-export function generatePack(reader: ObjectReader, plan: PackPlan, options: GenerationOptions): GeneratedPack {
+export async function generatePack(reader: ObjectReader, plan: PackPlan, options: GenerationOptions): Promise<GeneratedPack> {
   const file = openSync(options.path, "wx");
   try {
     let bytes = 0;
@@ -44,7 +44,10 @@ export function generatePack(reader: ObjectReader, plan: PackPlan, options: Gene
     });
     const generation = new Generation(reader, plan, writer, options);
     try {
-      for (; row < plan.count; row++) generation.writeRow(row);
+      for (; row < plan.count; row++) {
+        if (options.watch.shouldYield()) await options.watch.turn();
+        generation.writeRow(row);
+      }
       generation.finish();
     } finally {
       generation.close();

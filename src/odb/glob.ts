@@ -6,10 +6,11 @@
  * Matching keeps the set of all places in the glob that the text so far can have led to: at most the glob's length, for each
  * character once. Going back over a glob of many stars would take longer than the universe has.
  */
+import type { WorkBudget } from "../base/work-budget.js";
 
 /** A step of a glob, and whether it may take a character. */
 type Step =
-  | { readonly kind: "one"; readonly takes: (code: number) => boolean }
+  | { readonly kind: "one"; readonly takes: (code: number) => boolean; /** The one it takes, where it takes no other. */ readonly only?: number }
   /** Any run without "/". */
   | { readonly kind: "star" }
   /** Any run at all: a trailing "**". */
@@ -22,59 +23,96 @@ type Step =
 const SLASH = 0x2f;
 
 export class Glob {
+  /** The one text that matches, where the glob has no wildcard. */
+  readonly literal: string | undefined;
   readonly #steps: readonly Step[];
+  /** Places reached by the text so far and by one character more; each place is on a list once, by its number of the round. */
+  readonly #rounds: Float64Array;
+  #round = 0;
+  #places: Int32Array;
+  #next: Int32Array;
+  #count = 0;
 
   constructor(steps: readonly Step[]) {
     this.#steps = steps;
+    this.literal = literalOf(steps);
+    this.#rounds = new Float64Array(steps.length + 1);
+    this.#places = new Int32Array(steps.length + 1);
+    this.#next = new Int32Array(steps.length + 1);
   }
 
-  /** Whether the whole of `text` matches. */
-  matches(text: string): boolean {
-    let places = new Uint8Array(this.#steps.length + 1);
-    this.#enter(places, 0);
+  /** Whether the whole of `text` matches. `budget` is spent by places looked at. */
+  matches(text: string, budget?: WorkBudget): boolean {
+    if (this.literal !== undefined) return text === this.literal;
+    this.#begin();
+    this.#enter(0);
     for (let at = 0; at < text.length; at++) {
-      const next = new Uint8Array(places.length);
+      const reached = this.#count;
+      budget?.spend(reached);
+      if (reached === 0) return false;
+      [this.#places, this.#next] = [this.#next, this.#places];
+      this.#begin();
       const code = text.charCodeAt(at);
-      let alive = false;
-      for (let place = 0; place < this.#steps.length; place++) if (places[place] === 1 && this.#take(next, place, code)) alive = true;
-      if (!alive) return false;
-      places = next;
+      for (let place = 0; place < reached; place++) this.#take(this.#places[place] as number, code);
     }
-    return places[this.#steps.length] === 1;
+    return this.#rounds[this.#steps.length] === this.#round;
   }
 
-  /** Marks `place`, and those behind it that need no character to get to. */
-  #enter(places: Uint8Array, place: number): void {
-    places[place] = 1;
+  #begin(): void {
+    this.#round++;
+    this.#count = 0;
+  }
+
+  /** Puts `place` on the list of the round, and those behind it that need no character to get to. */
+  #enter(start: number): void {
+    for (let place = start; this.#rounds[place] !== this.#round; ) {
+      this.#put(place);
+      const kind = this.#steps[place]?.kind;
+      if (kind === "star" || kind === "rest") place++;
+      else if (kind === "folders") place += 2;
+      else return;
+    }
+  }
+
+  #put(place: number): void {
+    if (this.#rounds[place] === this.#round) return;
+    this.#rounds[place] = this.#round;
+    this.#next[this.#count++] = place;
+  }
+
+  /** Enters where one character leads from `place`. The end leads nowhere. */
+  #take(place: number, code: number): void {
     const step = this.#steps[place];
-    if (step?.kind === "star" || step?.kind === "rest") this.#enter(places, place + 1);
-    else if (step?.kind === "folders") this.#enter(places, place + 2);
-  }
-
-  /** Where one character leads from `place`; false: nowhere. */
-  #take(next: Uint8Array, place: number, code: number): boolean {
-    const step = this.#steps[place] as Step;
-    switch (step.kind) {
+    switch (step?.kind) {
+      case undefined:
+        return;
       case "one":
-        if (!step.takes(code)) return false;
-        this.#enter(next, place + 1);
-        return true;
+        if (step.takes(code)) this.#enter(place + 1);
+        return;
       case "star":
-        if (code === SLASH) return false;
-        this.#enter(next, place);
-        return true;
+        if (code !== SLASH) this.#enter(place);
+        return;
       case "rest":
-        this.#enter(next, place);
-        return true;
+        this.#enter(place);
+        return;
       case "folders":
       case "inside": {
         const inside = step.kind === "inside" ? place : place + 1;
-        next[inside] = 1;
-        if (code === SLASH) this.#enter(next, inside + 1);
-        return true;
+        this.#put(inside);
+        if (code === SLASH) this.#enter(inside + 1);
+        return;
       }
     }
   }
+}
+
+function literalOf(steps: readonly Step[]): string | undefined {
+  const codes: string[] = [];
+  for (const step of steps) {
+    if (step.kind !== "one" || step.only === undefined) return undefined;
+    codes.push(String.fromCharCode(step.only));
+  }
+  return codes.join("");
 }
 
 /** Undefined for one that ends in a lone backslash, which matches nothing. */
@@ -83,7 +121,9 @@ export function parseGlob(glob: string): Glob | undefined {
   for (let at = 0; at < glob.length; ) {
     const part = starsAt(glob, at) ?? classAt(glob, at) ?? charAt(glob, at);
     if (part === undefined) return undefined;
-    steps.push(...part.steps);
+    // A run of "**/" or of stars is one of them.
+    const repeats = part.steps[0]?.kind !== "one" && part.steps[0]?.kind === steps.at(-part.steps.length)?.kind;
+    if (!repeats) for (const step of part.steps) steps.push(step);
     at = part.end;
   }
   return new Glob(steps);
@@ -162,7 +202,7 @@ function charAt(glob: string, at: number): Part | undefined {
   const from = glob[at] === "\\" ? at + 1 : at;
   if (from >= glob.length) return undefined;
   const wanted = glob.charCodeAt(from);
-  return one((code) => code === wanted, from + 1);
+  return { steps: [{ kind: "one", takes: (code) => code === wanted, only: wanted }], end: from + 1 };
 }
 
 function one(takes: (code: number) => boolean, end: number): Part {

@@ -13,7 +13,7 @@ import { NONE } from "./object-space.js";
  * than the oldest common commit is not looked at, so that the cost follows the difference; a wrong clock can then only make the
  * answer "not yet".
  */
-export function allReachCommon(reader: ObjectReader, { wants, common, shallow }: CommonAncestry, watch: TaskWatch): boolean {
+export async function allReachCommon(reader: ObjectReader, { wants, common, shallow }: CommonAncestry, watch: TaskWatch): Promise<boolean> {
   const commits = new Commits(reader);
   commits.cutAt(new Set(shallow.map((oid) => reader.locate(oid)).filter((number) => number !== NONE)));
   const have = new Set(knownCommits(reader, common));
@@ -21,7 +21,8 @@ export function allReachCommon(reader: ObjectReader, { wants, common, shallow }:
   let oldest = Number.POSITIVE_INFINITY;
   for (const number of have) oldest = Math.min(oldest, commits.node(number).date);
   const outcomes = new Map<number, boolean>([...have].map((number) => [number, true]));
-  return knownCommits(reader, wants).every((want) => reaches(commits, want, outcomes, oldest, watch));
+  for (const want of knownCommits(reader, wants)) if (!(await reaches(commits, want, outcomes, oldest, watch))) return false;
+  return true;
 }
 
 interface Step {
@@ -34,13 +35,14 @@ interface Step {
  * Depth first. `outcomes` remembers every commit that was left: true for all on the way to a common one, false for those left
  * behind, so that many wants cost no more than one.
  */
-function reaches(commits: Commits, start: number, outcomes: Map<number, boolean>, oldest: number, watch: TaskWatch): boolean {
+async function reaches(commits: Commits, start: number, outcomes: Map<number, boolean>, oldest: number, watch: TaskWatch): Promise<boolean> {
   const known = outcomes.get(start);
   if (known !== undefined) return known;
   outcomes.set(start, false);
   const path: Step[] = [stepInto(commits, commits.node(start), oldest)];
   for (let top = path.at(-1); top !== undefined; top = path.at(-1)) {
     watch.step();
+    if (watch.shouldYield()) await watch.turn();
     const parent = top.parents[top.next++];
     if (parent === undefined) {
       path.pop();

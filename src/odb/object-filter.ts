@@ -2,6 +2,7 @@
  * Filters at work: what a walk asks on meeting an object, and what it is told. The rules, down to what is looked at twice, are those
  * of git-rev-list(1) "--filter", so that a client gets the same objects from us as from Git.
  */
+import type { WorkBudget } from "../base/work-budget.js";
 import type { Filter } from "../wire/filter.js";
 import type { ObjectReader } from "./object-reader.js";
 import { parsePatterns, type PatternList } from "./sparse-patterns.js";
@@ -30,7 +31,8 @@ export interface ObjectFilter {
 /** A pattern list for each `sparse:oid`, by its spec: the caller has found the blob. */
 export type SparseBlobs = ReadonlyMap<string, number>;
 
-export function createFilter(filter: Filter, reader: ObjectReader, sparse: SparseBlobs): ObjectFilter {
+/** `budget`: of the matching of patterns, for all parts of the filter together. */
+export function createFilter(filter: Filter, reader: ObjectReader, sparse: SparseBlobs, budget: WorkBudget): ObjectFilter {
   switch (filter.kind) {
     case "blob:none":
       return new BlobFilter(() => false);
@@ -43,10 +45,10 @@ export function createFilter(filter: Filter, reader: ObjectReader, sparse: Spars
     case "sparse:oid": {
       const blob = sparse.get(filter.spec);
       if (blob === undefined) throw new TypeError(`sparse filter ${filter.spec} was not resolved`);
-      return new SparseFilter(parsePatterns(reader.readAs("blob", blob)));
+      return new SparseFilter(parsePatterns(reader.readAs("blob", blob), budget));
     }
     case "combine":
-      return new CombinedFilter(filter.filters.map((part) => createFilter(part, reader, sparse)));
+      return new CombinedFilter(filter.filters.map((part) => createFilter(part, reader, sparse, budget)));
   }
 }
 
@@ -146,11 +148,16 @@ interface Folder {
   leftOut: boolean;
 }
 
-/** sparse:oid: blobs whose path the patterns match; trees always. */
+/**
+ * sparse:oid: blobs whose path the patterns match; trees always. What becomes of a tree under a path hangs on nothing else, so it is looked into once under each:
+ * the trees of a history cost no more than one of them and its changes.
+ */
 class SparseFilter implements ObjectFilter {
   readonly #patterns: PatternList;
   readonly #folders: Folder[] = [{ matches: false, leftOut: false }];
   readonly #shown = new Set<number>();
+  /** By path, the trees of which something was left out there. */
+  readonly #known = new Map<string, Set<number>>();
 
   constructor(patterns: PatternList) {
     this.#patterns = patterns;
@@ -164,17 +171,22 @@ class SparseFilter implements ObjectFilter {
   }
 
   enterTree(number: number, path: string): number {
-    this.#folders.push({ matches: this.#matches(path, true), leftOut: false });
+    const isKnown = this.#known.get(path)?.has(number) === true;
+    this.#folders.push({ matches: isKnown || this.#matches(path, true), leftOut: isKnown });
+    if (isKnown) return ANSWER.skip;
     // The same tree under another path may match other patterns: shown once, looked into again.
     if (this.#shown.has(number)) return 0;
     this.#shown.add(number);
     return ANSWER.show;
   }
 
-  leaveTree(): number {
+  leaveTree(number: number, path: string): number {
     const left = this.#folders.pop();
     if (left?.leftOut !== true) return ANSWER.seen;
     this.#top.leftOut = true;
+    const known = this.#known.get(path);
+    if (known === undefined) this.#known.set(path, new Set([number]));
+    else known.add(number);
     return 0;
   }
 

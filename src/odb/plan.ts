@@ -11,12 +11,13 @@ import { EntryHeader, type PackFile } from "./pack-file.js";
 import type { WalkedObjects } from "./walk.js";
 
 /** `thin`: bases that the client has may stay out of the pack. */
-export function planPack(reader: ObjectReader, walked: WalkedObjects, thin: boolean, watch: TaskWatch): PackPlan {
+export async function planPack(reader: ObjectReader, walked: WalkedObjects, thin: boolean, watch: TaskWatch): Promise<PackPlan> {
   const plan = new PackPlan(walked.count);
   placeInOrder(reader, walked, plan);
   const header = new EntryHeader();
   for (let row = 0; row < plan.count; row++) {
     watch.step();
+    if (watch.shouldYield()) await watch.turn();
     const pack = reader.space.packs[plan.pack[row] as number] as PackFile;
     pack.readHeader(plan.start[row] as number, header);
     if (!header.isDelta) plan.setPlace(row, "reuse");

@@ -26,19 +26,19 @@ export interface ReachableInput {
 }
 
 /** Throws "odb/missing" where something reachable is not here. */
-export function findReachable(reader: ObjectReader, { tips, packTips, before, closedTips, promises }: ReachableInput, watch: TaskWatch): ReachableBits {
+export async function findReachable(reader: ObjectReader, { tips, packTips, before, closedTips, promises }: ReachableInput, watch: TaskWatch): Promise<ReachableBits> {
   if (before !== undefined) {
     const extended = new ReachableWalk(reader, packTips, promises, watch);
     extended.inherit(before);
-    extended.run(tips);
+    await extended.run(tips);
     // Only while all that was reachable still is: a ref deleted or moved aside means a new count.
     const now = new Set(tips);
     if (before.tips.every((tip) => extended.met.has(tip) || now.has(tip))) return extended.bits(tips);
   }
   const walk = new ReachableWalk(reader, packTips, promises, watch);
   // Where no branch was ever deleted or moved aside the refs reach all that is stored: a walk back to the oldest tip of a pack shows it.
-  if (closedTips !== undefined && coversAll(new Commits(reader), tips, closedTips, watch)) walk.fill();
-  else walk.run(tips);
+  if (closedTips !== undefined && (await coversAll(new Commits(reader), tips, closedTips, watch))) walk.fill();
+  else await walk.run(tips);
   return walk.bits(tips);
 }
 
@@ -79,10 +79,13 @@ class ReachableWalk {
     for (const bits of this.#bits) bits.fill(0xff);
   }
 
-  run(tips: readonly Oid[]): void {
-    const trees = this.#walkCommits(tips);
+  async run(tips: readonly Oid[]): Promise<void> {
+    const trees = await this.#walkCommits(tips);
     this.#fillPacks();
-    for (let tree = trees.pop(); tree !== undefined; tree = trees.pop()) this.#walkTree(tree, trees);
+    for (let tree = trees.pop(); tree !== undefined; tree = trees.pop()) {
+      if (this.#watch.shouldYield()) await this.#watch.turn();
+      this.#walkTree(tree, trees);
+    }
     this.#fillPacks();
   }
 
@@ -92,13 +95,14 @@ class ReachableWalk {
   }
 
   /** Marks commits and tags; the trees to look at next. */
-  #walkCommits(tips: readonly Oid[]): number[] {
+  async #walkCommits(tips: readonly Oid[]): Promise<number[]> {
     const commits = new Commits(this.#reader);
     const trees: number[] = [];
     const waiting: number[] = [];
     for (const tip of tips) this.#start(tip, waiting, trees);
     for (let number = waiting.pop(); number !== undefined; number = waiting.pop()) {
       this.#watch.step();
+      if (this.#watch.shouldYield()) await this.#watch.turn();
       if (!this.#mark(number)) continue;
       const node = commits.node(number);
       if (node.tree === NONE || node.parents.includes(NONE)) throw commits.missingLink(node);

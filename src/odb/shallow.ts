@@ -20,10 +20,10 @@ interface Reach {
 }
 
 /** Throws "odb/missing" where history ends before the depth does without being complete. */
-export function findBoundary(reader: ObjectReader, request: DeepenRequest, watch: TaskWatch): Boundary {
+export async function findBoundary(reader: ObjectReader, request: DeepenRequest, watch: TaskWatch): Promise<Boundary> {
   const commits = new Commits(reader);
   const client = new Set(request.clientShallow.map((oid) => reader.locate(oid)).filter((number) => number !== NONE));
-  const { edge, inside } = reach(commits, request, client, watch);
+  const { edge, inside } = await reach(commits, request, client, watch);
   const { space } = reader;
   const unshallow = [...client].filter((number) => inside.has(number));
   const parents = new Set(unshallow.flatMap((number) => commits.node(number).parents));
@@ -35,7 +35,7 @@ export function findBoundary(reader: ObjectReader, request: DeepenRequest, watch
   };
 }
 
-function reach(commits: Commits, { wants, depth: asked, clientShallow }: DeepenRequest, client: ReadonlySet<number>, watch: TaskWatch): Reach {
+async function reach(commits: Commits, { wants, depth: asked, clientShallow }: DeepenRequest, client: ReadonlySet<number>, watch: TaskWatch): Promise<Reach> {
   const { reader } = commits;
   if (asked.by === "revisions") return reachByRevisions(commits, knownCommits(reader, wants), asked, watch);
   if (asked.depth === INFINITE_DEPTH) return { edge: new Set(), inside: client };
@@ -45,7 +45,7 @@ function reach(commits: Commits, { wants, depth: asked, clientShallow }: DeepenR
 }
 
 /** Breadth first: a commit's depth is that of the shortest way to it. The starts have depth 1. */
-function reachByDepth(commits: Commits, starts: readonly number[], depth: number, watch: TaskWatch): Reach {
+async function reachByDepth(commits: Commits, starts: readonly number[], depth: number, watch: TaskWatch): Promise<Reach> {
   const met = new Set(starts);
   const inside = new Set<number>();
   let level = [...met];
@@ -53,6 +53,7 @@ function reachByDepth(commits: Commits, starts: readonly number[], depth: number
     const next: number[] = [];
     for (const number of level) {
       watch.step();
+      if (watch.shouldYield()) await watch.turn();
       inside.add(number);
       const node = commits.node(number);
       for (const parent of node.parents) {
@@ -68,15 +69,15 @@ function reachByDepth(commits: Commits, starts: readonly number[], depth: number
 }
 
 /** Commits newer than `since` that nothing in `not` reaches; those with a parent that is left out are the edge. */
-function reachByRevisions(
+async function reachByRevisions(
   commits: Commits,
   wants: readonly number[],
   { since, not }: Extract<DeepenBy, { by: "revisions" }>,
   watch: TaskWatch,
-): Reach {
+): Promise<Reach> {
   const { reader } = commits;
   const range = { wants, haves: knownCommits(reader, not), ...(since === undefined ? {} : { since }) };
-  const walked = walkCommits(commits, new Uint8Array(reader.space.size), range, watch);
+  const walked = await walkCommits(commits, new Uint8Array(reader.space.size), range, watch);
   if (walked.commits.length === 0) throw new Fault("wire/bad-request", { reason: "no commits selected for shallow requests" });
   const selected = new Set(walked.commits.map(({ number }) => number));
   const edge = new Set<number>();

@@ -9,6 +9,7 @@
 import { latin1 } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
+import type { WorkBudget } from "../base/work-budget.js";
 import { type Glob, parseGlob } from "./glob.js";
 
 interface Pattern {
@@ -19,26 +20,69 @@ interface Pattern {
 }
 
 export class PatternList {
-  readonly #patterns: readonly Pattern[];
+  /** Those with wildcards, last first: each is tried. */
+  readonly #globs: readonly (Pattern & { readonly at: number })[];
+  /** The last place of each text without wildcards, by what it is held against: lists of plain names cost one look-up, however long. */
+  readonly #names: ReadonlyMap<string, Literal>;
+  readonly #paths: ReadonlyMap<string, Literal>;
+  readonly #budget: WorkBudget;
 
-  constructor(patterns: readonly Pattern[]) {
-    this.#patterns = patterns;
+  constructor(patterns: readonly Pattern[], budget: WorkBudget) {
+    const numbered = patterns.map((pattern, at) => ({ ...pattern, at }));
+    this.#globs = numbered.filter(({ glob }) => glob.literal === undefined).reverse();
+    this.#names = literals(numbered.filter(({ wholePath }) => !wholePath));
+    this.#paths = literals(numbered.filter(({ wholePath }) => wholePath));
+    this.#budget = budget;
   }
 
   /** Whether the last pattern that matches includes or excludes `path` (latin1, no "/" around); undefined: none matches. */
   matches(path: string, isFolder: boolean): boolean | undefined {
     const name = path.slice(path.lastIndexOf("/") + 1);
-    for (let at = this.#patterns.length - 1; at >= 0; at--) {
-      const pattern = this.#patterns[at] as Pattern;
+    const plain = later(lastOf(this.#names.get(name), isFolder), lastOf(this.#paths.get(path), isFolder));
+    this.#budget.spend(1);
+    for (const pattern of this.#globs) {
+      if (plain !== undefined && plain.at > pattern.at) break;
       if (pattern.folderOnly && !isFolder) continue;
-      if (pattern.glob.matches(pattern.wholePath ? path : name)) return pattern.include;
+      if (pattern.glob.matches(pattern.wholePath ? path : name, this.#budget)) return pattern.include;
     }
-    return undefined;
+    return plain?.include;
   }
 }
 
+interface Placed {
+  readonly at: number;
+  readonly include: boolean;
+}
+
+/** The last pattern of one text, of all and of those that are not for folders only. */
+interface Literal {
+  ofFolders?: Placed;
+  ofFiles?: Placed;
+}
+
+function literals(patterns: readonly (Pattern & { readonly at: number })[]): ReadonlyMap<string, Literal> {
+  const byText = new Map<string, Literal>();
+  for (const { glob, folderOnly, include, at } of patterns) {
+    if (glob.literal === undefined) continue;
+    const literal = byText.get(glob.literal) ?? {};
+    literal.ofFolders = { at, include };
+    if (!folderOnly) literal.ofFiles = { at, include };
+    byText.set(glob.literal, literal);
+  }
+  return byText;
+}
+
+function lastOf(literal: Literal | undefined, isFolder: boolean): Placed | undefined {
+  return isFolder ? literal?.ofFolders : literal?.ofFiles;
+}
+
+function later(left: Placed | undefined, right: Placed | undefined): Placed | undefined {
+  if (left === undefined || right === undefined) return left ?? right;
+  return left.at > right.at ? left : right;
+}
+
 /** Throws "wire/bad-filter" above LIMITS.sparsePatternBytesMax: every pattern is tried on every path. */
-export function parsePatterns(text: Uint8Array): PatternList {
+export function parsePatterns(text: Uint8Array, budget: WorkBudget): PatternList {
   const { sparsePatternBytesMax } = LIMITS;
   if (text.length > sparsePatternBytesMax) throw new Fault("wire/bad-filter", { bytes: text.length, sparsePatternBytesMax });
   const patterns: Pattern[] = [];
@@ -48,7 +92,7 @@ export function parsePatterns(text: Uint8Array): PatternList {
     const pattern = parsePattern(line.replace(/\r$/, ""));
     if (pattern !== undefined) patterns.push(pattern);
   }
-  return new PatternList(patterns);
+  return new PatternList(patterns, budget);
 }
 
 function parsePattern(line: string): Pattern | undefined {

@@ -33,7 +33,7 @@ export function isCheaperThanTrees(reader: ObjectReader): boolean {
 }
 
 /** OBJECT_TYPE of every object of the pack at `at` of the space, by position. Throws "odb/damaged". */
-export function storedTypes(reader: ObjectReader, at: number, watch: TaskWatch): Uint8Array {
+export async function storedTypes(reader: ObjectReader, at: number, watch: TaskWatch): Promise<Uint8Array> {
   const { lookup } = reader.space.packs[at] as PackFile;
   const types = new Uint8Array(lookup.count);
   const late: number[] = [];
@@ -41,6 +41,7 @@ export function storedTypes(reader: ObjectReader, at: number, watch: TaskWatch):
   const offsets = lookup.offsets();
   for (let rank = 0; rank < lookup.count; rank++) {
     watch.step();
+    if (watch.shouldYield()) await watch.turn();
     const position = lookup.positionAt(rank);
     const type = typeAt(reader.space.packs[at] as PackFile, offsets[rank] as number, header, types);
     if (type === 0) late.push(position);

@@ -11,6 +11,7 @@ import { TreeCursor } from "../git/tree.js";
 import type { TaskWatch } from "../pool/control.js";
 import type { WalkRequest } from "../pool/fetch-tasks.js";
 import { LIMITS } from "../base/limits.js";
+import { WorkBudget } from "../base/work-budget.js";
 import type { Filter } from "../wire/filter.js";
 import { MARK, walkCommits, type WalkedCommits } from "./commit-walk.js";
 import { type CommitNode, Commits, peel } from "./commits.js";
@@ -38,7 +39,7 @@ const FEW = 1 / 16;
 export type OnFound = (count: number) => void;
 
 /** Throws "odb/missing" where something reachable is not here. */
-export function walkObjects(reader: ObjectReader, request: WalkRequest, watch: TaskWatch, onFound: OnFound): WalkedObjects {
+export function walkObjects(reader: ObjectReader, request: WalkRequest, watch: TaskWatch, onFound: OnFound): Promise<WalkedObjects> {
   return new ObjectWalk(reader, request, watch, onFound).run();
 }
 
@@ -73,55 +74,56 @@ class ObjectWalk {
     this.#marks = new Uint8Array(reader.space.size);
   }
 
-  run(): WalkedObjects {
-    if (this.#isAll()) this.#sendStored();
-    else this.#walk();
+  async run(): Promise<WalkedObjects> {
+    if (await this.#isAll()) await this.#sendStored();
+    else await this.#walk();
     this.#onFound(this.#count);
     return { count: this.#count, marks: this.#marks, few: this.#few };
   }
 
   /** Whether the answer is all that is stored, or all but blobs in a store where those are found without a walk. */
-  #isAll(): boolean {
+  async #isAll(): Promise<boolean> {
     const { wants, haves, shallow, filter, packTips } = this.#request;
     if (packTips === undefined || haves.length > 0 || shallow.length > 0) return false;
     if (filter !== undefined && (filter.kind !== "blob:none" || !isCheaperThanTrees(this.#reader))) return false;
     return coversAll(this.#commits, wants, packTips, this.#watch);
   }
 
-  #sendStored(): void {
+  async #sendStored(): Promise<void> {
     const { wants, filter } = this.#request;
     this.#few = undefined;
     if (filter === undefined) {
-      this.#count = markAll(this.#reader, this.#marks);
+      this.#count = await markAll(this.#reader, this.#marks, this.#watch);
       return;
     }
-    this.#count = markAll(this.#reader, this.#marks, (at) => {
-      const types = storedTypes(this.#reader, at, this.#watch);
+    this.#count = await markAll(this.#reader, this.#marks, this.#watch, async (at) => {
+      const types = await storedTypes(this.#reader, at, this.#watch);
       return (position) => types[position] === OBJECT_TYPE.blob;
     });
     for (const blob of sortStarts(this.#reader, wants, true).blobs) this.#send(blob);
   }
 
-  #walk(): void {
+  async #walk(): Promise<void> {
     const { wants, haves, shallow, filter } = this.#request;
     this.#commits.cutAt(new Set(shallow.map((oid) => this.#reader.locate(oid)).filter((number) => number !== NONE)));
     const ours = sortStarts(this.#reader, wants, true);
     const theirs = sortStarts(this.#reader, haves, false);
-    this.#markTheirs(theirs);
-    const walked = walkCommits(this.#commits, this.#marks, { wants: ours.commits, haves: theirs.commits }, this.#watch);
-    this.#markEdges(walked, theirs);
-    if (filter === undefined) this.#sendAll(ours, walked, undefined);
-    else if (filter.kind === "blob:none") this.#sendAll(ours, walked, NO_BLOB);
-    else if (filter.kind === "blob:limit") this.#sendAll(ours, walked, (blob) => this.#reader.size(blob) < filter.bytes);
-    else this.#sendFiltered(ours, walked, filter);
+    await this.#markTheirs(theirs);
+    const walked = await walkCommits(this.#commits, this.#marks, { wants: ours.commits, haves: theirs.commits }, this.#watch);
+    await this.#markEdges(walked, theirs);
+    if (filter === undefined) await this.#sendAll(ours, walked, undefined);
+    else if (filter.kind === "blob:none") await this.#sendAll(ours, walked, NO_BLOB);
+    else if (filter.kind === "blob:limit") await this.#sendAll(ours, walked, (blob) => this.#reader.size(blob) < filter.bytes);
+    else await this.#sendFiltered(ours, walked, filter);
     this.#addTags();
   }
 
-  #markTheirs(theirs: Starts): void {
+  async #markTheirs(theirs: Starts): Promise<void> {
     for (const number of [...theirs.tags, ...theirs.trees, ...theirs.blobs]) this.#mark(number, MARK.uninteresting);
     const waiting = [...theirs.trees];
     for (let tree = waiting.pop(); tree !== undefined; tree = waiting.pop()) {
       this.#watch.step();
+      if (this.#watch.shouldYield()) await this.#watch.turn();
       const cursor = new TreeCursor(this.#reader.readAs("tree", tree));
       while (cursor.next()) {
         const number = cursor.isGitlink ? NONE : this.#reader.space.find(cursor.data, cursor.oidAt);
@@ -136,13 +138,13 @@ class ObjectWalk {
    * The trees of the boundary. A shallow client's haves count as boundary too: deepening walks below what it has, so that
    * its own commits are nobody's parents there. Git: "--objects-edge-aggressive" where a client is shallow.
    */
-  #markEdges(walked: WalkedCommits, theirs: Starts): void {
+  async #markEdges(walked: WalkedCommits, theirs: Starts): Promise<void> {
     const edges = new Set(walked.edges);
     if (this.#request.shallow.length > 0) for (const have of theirs.commits) edges.add(have);
     if (edges.size === 0 || walked.commits.length === 0) return;
     const trees = [...edges].map((edge) => this.#commits.node(edge).tree).filter((tree) => tree !== NONE);
     const ours = walked.commits.map((node) => this.#treeOf(node));
-    markEdgeTrees(this.#reader, this.#marks, trees, ours, this.#watch);
+    await markEdgeTrees(this.#reader, this.#marks, trees, ours, this.#watch);
   }
 
   #treeOf(node: CommitNode): number {
@@ -151,20 +153,21 @@ class ObjectWalk {
   }
 
   /** `keeps`: which of the blobs in trees to send; undefined: all. Those asked for by id come in any case. */
-  #sendAll(ours: Starts, walked: WalkedCommits, keeps: BlobChoice | undefined): void {
+  async #sendAll(ours: Starts, walked: WalkedCommits, keeps: BlobChoice | undefined): Promise<void> {
     for (const node of walked.commits) this.#send(node.number);
     for (const number of [...ours.tags, ...ours.blobs]) this.#send(number);
-    for (const tree of ours.trees) this.#sendTree(tree, keeps);
-    for (const node of walked.commits) this.#sendTree(this.#treeOf(node), keeps);
+    for (const tree of ours.trees) await this.#sendTree(tree, keeps);
+    for (const node of walked.commits) await this.#sendTree(this.#treeOf(node), keeps);
   }
 
   /** A tree and everything below it that is not known yet. */
-  #sendTree(root: number, keeps: BlobChoice | undefined): void {
+  async #sendTree(root: number, keeps: BlobChoice | undefined): Promise<void> {
     if (!this.#send(root)) return;
     const { space } = this.#reader;
     const waiting = [root];
     for (let tree = waiting.pop(); tree !== undefined; tree = waiting.pop()) {
       this.#watch.step();
+      if (this.#watch.shouldYield()) await this.#watch.turn();
       const cursor = new TreeCursor(this.#reader.readAs("tree", tree));
       while (cursor.next()) {
         if (cursor.isGitlink || (keeps === NO_BLOB && !cursor.isTree)) continue;
@@ -185,15 +188,15 @@ class ObjectWalk {
     return false;
   }
 
-  #sendFiltered(ours: Starts, walked: WalkedCommits, filter: Filter): void {
+  async #sendFiltered(ours: Starts, walked: WalkedCommits, filter: Filter): Promise<void> {
     const sparse = findSparse(this.#reader, filter);
-    const objectFilter = createFilter(filter, this.#reader, sparse);
+    const objectFilter = createFilter(filter, this.#reader, sparse, new WorkBudget(LIMITS.patternStepsBase + LIMITS.patternStepsPerObject * this.#reader.space.size, "steps of matching patterns", "fetch/filter-work"));
     const walk = new FilteredWalk(this.#reader, objectFilter, this.#marks, this.#watch, (number) => this.#send(number));
     for (const node of walked.commits) walk.commit(node.number, this.#treeOf(node));
     for (const tag of ours.tags) walk.tag(tag);
     for (const blob of ours.blobs) walk.blob(blob, "");
-    for (const tree of ours.trees) walk.tree(tree);
-    for (const node of walked.commits) walk.tree(node.tree);
+    for (const tree of ours.trees) await walk.tree(tree);
+    for (const node of walked.commits) await walk.tree(node.tree);
   }
 
   /** include-tag: gitprotocol-capabilities(5). Tags of tags come with the outer one. */

@@ -5,10 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
 import { fromLatin1 } from "../../src/base/bytes.js";
+import { WorkBudget } from "../../src/base/work-budget.js";
 import { parsePatterns } from "../../src/odb/sparse-patterns.js";
 
+const budget = () => new WorkBudget(1e9, "steps", "fetch/filter-work");
+
 function decide(patterns: string, path: string, isFolder = false): boolean | undefined {
-  return parsePatterns(fromLatin1(patterns)).matches(path, isFolder);
+  return parsePatterns(fromLatin1(patterns), budget()).matches(path, isFolder);
 }
 
 t.test("the last pattern that matches decides", async (t) => {
@@ -44,7 +47,7 @@ t.test("globs as git matches them", async (t) => {
     const fields = listed.stdout.toString("latin1").split("\0");
     PATHS.forEach((path, at) => {
       const theirs = fields[at * 4 + 2] !== "";
-      const list = parsePatterns(fromLatin1(`${pattern}\n`));
+      const list = parsePatterns(fromLatin1(`${pattern}\n`), budget());
       const parents = path.split("/").map((_, depth, parts) => parts.slice(0, depth).join("/")).filter((parent) => parent !== "");
       const ours = list.matches(path, false) === true || parents.some((parent) => list.matches(parent, true) === true);
       t.equal(ours, theirs, `${pattern} on ${path}`);

@@ -21,9 +21,9 @@ function repository(t: Test): StockRepository {
   return made;
 }
 
-function walk(packs: readonly PackHandle[], request: Partial<WalkRequest>): { oids: string[]; inflated: number } {
+async function walk(packs: readonly PackHandle[], request: Partial<WalkRequest>): Promise<{ oids: string[]; inflated: number }> {
   const reader = new ObjectReader(packs, plainKernels);
-  const { marks, count } = walkObjects(reader, { wants: [], haves: [], shallow: [], tags: [], ...request }, watch(), () => undefined);
+  const { marks, count } = await walkObjects(reader, { wants: [], haves: [], shallow: [], tags: [], ...request }, watch(), () => undefined);
   const oids: string[] = [];
   marks.forEach((bits, number) => {
     if (bits & MARK.sent) oids.push(reader.space.oid(number));
@@ -50,20 +50,20 @@ t.test("10,000 commits in a line", async (t) => {
   const made = longHistory(t, 10_000);
   const packs = made.packs();
   const head = made.git(["rev-parse", "main"]);
-  t.same(walk(packs, { wants: [head] }).oids, made.objects(["main"]));
+  t.same((await walk(packs, { wants: [head] })).oids, made.objects(["main"]));
   for (const back of [1, 50, 5_000]) {
     const have = made.git(["rev-parse", `main~${back}`]);
-    const { oids, inflated } = walk(packs, { wants: [head], haves: [have] });
+    const { oids, inflated } = (await walk(packs, { wants: [head], haves: [have] }));
     t.same(oids, made.objects(["main", `^main~${back}`]), `${back} behind`);
     // Three trees a commit, each at the end of a chain of up to 50 deltas, against 30,000 objects in all.
     t.ok(inflated < 60 + back * 90, `${inflated} entries read for ${back} commits`);
   }
   const reader = new ObjectReader(packs, plainKernels);
   const [near, first] = [made.git(["rev-parse", "main~1"]), made.git(["rev-parse", "main~9999"])];
-  t.ok(allReachCommon(reader, { wants: [head], common: [first], shallow: [] }, watch()), "an ancestor 9,999 commits back");
-  t.notOk(allReachCommon(reader, { wants: [first], common: [head], shallow: [] }, watch()), "a descendant is no ancestor");
-  t.notOk(allReachCommon(reader, { wants: [head], common: [first], shallow: [near] }, watch()), "not beyond the client's boundary");
-  t.notOk(allReachCommon(reader, { wants: [head], common: ["12".repeat(20)], shallow: [] }, watch()));
+  t.ok(await allReachCommon(reader, { wants: [head], common: [first], shallow: [] }, watch()), "an ancestor 9,999 commits back");
+  t.notOk(await allReachCommon(reader, { wants: [first], common: [head], shallow: [] }, watch()), "a descendant is no ancestor");
+  t.notOk(await allReachCommon(reader, { wants: [head], common: [first], shallow: [near] }, watch()), "not beyond the client's boundary");
+  t.notOk(await allReachCommon(reader, { wants: [head], common: ["12".repeat(20)], shallow: [] }, watch()));
 });
 
 t.test("wants of every type, haves that are not here", async (t) => {
@@ -77,17 +77,17 @@ t.test("wants of every type, haves that are not here", async (t) => {
   made.git(["tag", "-a", "-m", "nested", "v2", "v1"]);
   const packs = made.packs();
   const rev = (name: string) => made.git(["rev-parse", name]);
-  for (const name of ["HEAD", "v1", "v2", "HEAD:a", "HEAD:a/b", "HEAD^{tree}"]) t.same(walk(packs, { wants: [rev(name)] }).oids, made.objects([name]), name);
-  t.same(walk(packs, { wants: [rev("HEAD")], haves: ["12".repeat(20), first] }).oids, made.objects(["HEAD", `^${first}`]));
-  t.same(walk(packs, { wants: [rev("HEAD")], haves: [rev("v2")] }).oids, made.objects(["HEAD", "^v2"]), "a tag is had with what it points at");
-  t.same(walk(packs, { wants: [rev("HEAD")], haves: [rev("HEAD")] }).oids, []);
-  t.throws(() => walk(packs, { wants: ["12".repeat(20)] }), { code: "odb/missing" });
+  for (const name of ["HEAD", "v1", "v2", "HEAD:a", "HEAD:a/b", "HEAD^{tree}"]) t.same((await walk(packs, { wants: [rev(name)] })).oids, made.objects([name]), name);
+  t.same((await walk(packs, { wants: [rev("HEAD")], haves: ["12".repeat(20), first] })).oids, made.objects(["HEAD", `^${first}`]));
+  t.same((await walk(packs, { wants: [rev("HEAD")], haves: [rev("v2")] })).oids, made.objects(["HEAD", "^v2"]), "a tag is had with what it points at");
+  t.same((await walk(packs, { wants: [rev("HEAD")], haves: [rev("HEAD")] })).oids, []);
+  await t.rejects(walk(packs, { wants: ["12".repeat(20)] }), { code: "odb/missing" });
   const tags = [
     { oid: rev("v1"), peeled: first },
     { oid: rev("v2"), peeled: first },
   ];
-  t.same(walk(packs, { wants: [rev("HEAD")], tags }).oids, made.objects(["HEAD", "v2"]), "tags come with what they point at");
-  t.same(walk(packs, { wants: [rev("HEAD")], haves: [first], tags }).oids, made.objects(["HEAD", `^${first}`]), "and stay with it");
+  t.same((await walk(packs, { wants: [rev("HEAD")], tags })).oids, made.objects(["HEAD", "v2"]), "tags come with what they point at");
+  t.same((await walk(packs, { wants: [rev("HEAD")], haves: [first], tags })).oids, made.objects(["HEAD", `^${first}`]), "and stay with it");
 });
 
 t.test("submodules are not followed", async (t) => {
@@ -97,7 +97,7 @@ t.test("submodules are not followed", async (t) => {
   made.git(["add", "a"]);
   made.git(["commit", "-q", "-m", "with a submodule"]);
   const packs = made.packs();
-  t.same(walk(packs, { wants: [made.git(["rev-parse", "HEAD"])] }).oids, made.objects(["HEAD"]));
+  t.same((await walk(packs, { wants: [made.git(["rev-parse", "HEAD"])] })).oids, made.objects(["HEAD"]));
 });
 
 /** Ids that `bits` say are reachable. */
@@ -129,15 +129,15 @@ t.test("what is reachable is what rev-list names, found anew, extended, and afte
   let packs = [...made.packs(), ...strayPack(made, stray)];
   const find = (names: string[], before?: ReachableBits) =>
     findReachable(new ObjectReader(packs, plainKernels), { tips: tips(...names), packTips: {}, promises: false, ...(before === undefined ? {} : { before }) }, watch());
-  const first = find(["main", "v1", "side"]);
+  const first = await find(["main", "v1", "side"]);
   t.same(marked(packs, first), made.objects(["main", "v1", "side"]));
   t.notOk(marked(packs, first).includes(stray));
   made.write("a/c", "changed\n");
   made.commit("third");
   packs = made.packs({ incremental: true });
-  const second = find(["main", "v1", "side"], first);
+  const second = await find(["main", "v1", "side"], first);
   t.same(marked(packs, second), made.objects(["main", "v1", "side"]), "extended");
-  t.same(marked(packs, find(["main"], second)), made.objects(["main"]), "side is gone, and what only it reached");
+  t.same(marked(packs, await find(["main"], second)), made.objects(["main"]), "side is gone, and what only it reached");
 });
 
 /** The loose object in a pack of its own. */
@@ -151,11 +151,11 @@ t.test("a pack whose tips are all reachable costs its commits only", async (t) =
   const packs = made.packs();
   const head = made.git(["rev-parse", "main"]);
   const reader = new ObjectReader(packs, plainKernels);
-  const bits = findReachable(reader, { tips: [head], packTips: { [packs[0]?.checksum ?? ""]: [head] }, promises: false }, watch());
+  const bits = await findReachable(reader, { tips: [head], packTips: { [packs[0]?.checksum ?? ""]: [head] }, promises: false }, watch());
   t.same(marked(packs, bits), made.objects(["main"]));
   t.ok(reader.inflated <= 300, `${reader.inflated} objects read`);
   const wrong = new ObjectReader(packs, plainKernels);
-  findReachable(wrong, { tips: [head], packTips: { [packs[0]?.checksum ?? ""]: ["12".repeat(20)] }, promises: false }, watch());
+  await findReachable(wrong, { tips: [head], packTips: { [packs[0]?.checksum ?? ""]: ["12".repeat(20)] }, promises: false }, watch());
   t.ok(wrong.inflated > 300, "an unreachable tip means a walk");
   t.equal(reader.locate("12".repeat(20)), NONE);
 });
@@ -201,18 +201,18 @@ t.test("where the wants reach every pack, all is sent and no tree is read", asyn
   t.equal(packs.length, 4);
   const packTips = Object.fromEntries(packs.map((pack) => [pack.checksum, tipsOf(made, pack)]));
   const head = made.git(["rev-parse", "HEAD"]);
-  const short = walk(packs, { wants: [head], packTips });
+  const short = (await walk(packs, { wants: [head], packTips }));
   t.same(short.oids, made.objects(["HEAD"]));
   t.ok(short.inflated <= 12, `${short.inflated} read`);
-  const none = walk(packs, { wants: [head], packTips, filter: { kind: "blob:none" } });
+  const none = (await walk(packs, { wants: [head], packTips, filter: { kind: "blob:none" } }));
   t.same(none.oids, made.objects(["--filter=blob:none", "HEAD"]));
   t.ok(none.inflated <= 12, `${none.inflated} read to leave blobs out`);
   const blob = made.git(["rev-parse", "HEAD:d0/f"]);
-  t.same(walk(packs, { wants: [head, blob], packTips, filter: { kind: "blob:none" } }).oids, [...none.oids, blob].sort(), "but for one that is asked for");
+  t.same((await walk(packs, { wants: [head, blob], packTips, filter: { kind: "blob:none" } })).oids, [...none.oids, blob].sort(), "but for one that is asked for");
   const older = made.git(["rev-parse", "HEAD~1"]);
-  t.same(walk(packs, { wants: [older], packTips, filter: { kind: "blob:none" } }).oids, made.objects(["--filter=blob:none", "HEAD~1"]), "not all of it: a walk");
-  t.same(walk(packs, { wants: [older], packTips }).oids, made.objects(["HEAD~1"]), "not all of it: a walk");
-  t.same(walk(packs, { wants: [head], haves: [older], packTips }).oids, made.objects(["HEAD", "^HEAD~1"]));
-  t.same(walk(packs, { wants: [head], shallow: [head], packTips }).oids, [head, ...made.objects(["HEAD^{tree}"])].sort());
-  t.same(walk(packs, { wants: [head], packTips: { ...packTips, [packs[0]?.checksum ?? ""]: ["12".repeat(20)] } }).oids, made.objects(["HEAD"]), "a tip that is not here");
+  t.same((await walk(packs, { wants: [older], packTips, filter: { kind: "blob:none" } })).oids, made.objects(["--filter=blob:none", "HEAD~1"]), "not all of it: a walk");
+  t.same((await walk(packs, { wants: [older], packTips })).oids, made.objects(["HEAD~1"]), "not all of it: a walk");
+  t.same((await walk(packs, { wants: [head], haves: [older], packTips })).oids, made.objects(["HEAD", "^HEAD~1"]));
+  t.same((await walk(packs, { wants: [head], shallow: [head], packTips })).oids, [head, ...made.objects(["HEAD^{tree}"])].sort());
+  t.same((await walk(packs, { wants: [head], packTips: { ...packTips, [packs[0]?.checksum ?? ""]: ["12".repeat(20)] } })).oids, made.objects(["HEAD"]), "a tip that is not here");
 });
