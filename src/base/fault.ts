@@ -62,6 +62,7 @@ export const FAULTS = {
     says: "this filter needs more work than this server does for one fetch; ask for less, or without a filter",
     text: ({ limit, unit }) => `this filter needs more work than this server does for one fetch (over ${grouped(limit)} ${String(unit)}); use fewer patterns or another filter`,
   },
+  "fetch/crowded-out": { http: 503, retry: true, says: "this pack was read so slowly that its room was needed for others; fetch again" },
   "odb/not-our-ref": { http: 403, retry: false, says: "not our ref" },
 
   // store

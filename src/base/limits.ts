@@ -16,8 +16,11 @@ export const LIMITS = {
   fetchLinesMax: 300_000,
   /** Bytes of one fetch or ls-refs request after gunzip: `fetchLinesMax` lines of 54 bytes. */
   fetchRequestBytesMax: 16 * MIB,
-  /** Ref prefixes that are honoured; from here on Git ignores them all and lists everything. Git: ls-refs.c. */
-  refPrefixesMax: 65_536,
+  /** Ref prefixes that are honoured; from here on they are ignored and everything is listed, as Git does from 65,536 on (ls-refs.c). A clone names three,
+   *  a fetch six for each name it asks for; sorting this many of a pkt-line's length takes some milliseconds. */
+  refPrefixesMax: 8_192,
+  /** Objects of one object-info request: each may be at the end of a chain of deltas. Git's clients ask for those of one checkout's missing large files. */
+  objectInfoMax: 10_000,
   /** Answers that list refs, kept between requests: fifty repositories of 10,000 refs, or thousands of small ones. */
   refAnswersBytesMax: 32 * MIB,
   /** One of them: 60,000 refs. Larger ones are made anew: what would push all others out is asked for seldom. */
@@ -129,6 +132,12 @@ export const LIMITS = {
   connectionClockResetMs: 4_000,
   /** A client that neither sends nor takes a byte for this long is cut. */
   connectionIdleMs: 120_000,
+  /** A reply of which less than this many bytes a second are taken, on the whole of `replyRateWindowMs`, is cut: it holds a file, and a modem of 1995 is faster. */
+  replyRateBytesMin: 1_024,
+  replyRateWindowMs: 300_000,
+  /** Connections of one address at once, unless a setting says otherwise: a university behind one address, whose 200 machines run git-lfs with 8 connections
+   *  each, is beyond it, a laptop far below. Each costs some KB until it asks for something. */
+  addressConnectionsMax: 1_000,
   /** The longest a request may take in all: 5 GB at 100 KB/s is 14 hours. */
   requestTotalMs: 24 * 3_600_000,
   /** Request headers, all together: cookies of a hub and a token of an identity provider fit. uWebSockets.js: UWS_HTTP_MAX_HEADERS_SIZE. */
@@ -336,6 +345,9 @@ export const LIMITS = {
   foldBytesMax: 256 * MIB,
   /** Inflated deltas that a fold keeps in memory: it has time to inflate the rest twice, and the memory of an ingest stays with the process. */
   foldMemoryBytes: 16 * MIB,
+  /** Fetches with a limit of blob sizes of which it is remembered which limits come to the same: 200 bytes each, and as much for each limit. */
+  sizeLimitFamiliesMax: 1_000,
+  sizeLimitsMax: 32,
   /** Repositories whose manifest and refs are kept in memory: 10,000 refs each are 2 MB, most have ten. */
   repositoryHandlesMax: 1_000,
   /** Pack files one thread keeps open: a quarter of the usual 1,024 descriptors for four threads. */

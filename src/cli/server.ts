@@ -31,8 +31,8 @@ import { GitServer } from "../serve/server.js";
 import { DiskStore, makeRoot } from "../store/disk.js";
 import { probeStore } from "../store/probe.js";
 import { listenControl } from "../transport/control-socket.js";
-import type { HttpListener } from "../transport/http.js";
-import { type ClientOptions, Clients } from "../transport/http-client.js";
+import type { ConnectionLimit, HttpListener } from "../transport/http.js";
+import { type ClientOptions, Clients, isWithin, readNetworks } from "../transport/http-client.js";
 import { createRoutes } from "../transport/http-routes.js";
 import { loadTransport } from "../transport/load.js";
 import { LazyAccounts, linkKey, openGuard } from "./accounts.js";
@@ -203,7 +203,12 @@ async function listen(settings: Settings, { server, api, metrics }: OpenedData):
     api,
     webhookSecret: settings.lakefs_webhook_secret,
   });
-  return transport.listen({ ...settings.listen, ...(tls === undefined ? {} : { tls }), handler, keepAliveMs: settings.keep_alive_seconds * 1_000 });
+  return transport.listen({ ...settings.listen, ...(tls === undefined ? {} : { tls }), handler, connections: connectionLimit(settings), keepAliveMs: settings.keep_alive_seconds * 1_000 });
+}
+
+function connectionLimit({ connections_per_address: max, trusted_proxies: proxies }: Settings): ConnectionLimit {
+  const trusted = readNetworks(proxies);
+  return { max: max === 0 ? Number.POSITIVE_INFINITY : max, exempts: (address) => isWithin(trusted, address) };
 }
 
 function tlsFiles({ tls_cert: certificate, tls_key: key }: Settings): TlsFiles | undefined {

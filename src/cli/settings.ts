@@ -47,6 +47,7 @@ export const SETTINGS = {
   tls_key: setting(z.string(), "", "a PEM file, or empty", "the certificate's key"),
   hsts_seconds: setting(z.coerce.number().int().min(0).max(63_072_000), "0", "0 (never) to 63072000", "with HTTPS: how long browsers and git keep to it for this host (Strict-Transport-Security)"),
   keep_alive_seconds: setting(count(3_600), String(LIMITS.connectionKeepMs / 1_000), "1 to 3600", "with transport node: how long a connection is kept between two requests (uws: 10)"),
+  connections_per_address: setting(z.coerce.number().int().min(0).max(1_000_000), String(LIMITS.addressConnectionsMax), "0 (any number) to 1000000", "connections of one address at once, trusted proxies aside"),
   store: setting(z.enum(["disk"]), "disk", "disk", "where repositories are kept"),
   transport: setting(z.enum(["auto", "uws", "node"]), "auto", "auto, uws or node", "HTTP front end: uWebSockets.js or node:http"),
   default_branch: setting(z.string().regex(/^[0-9A-Za-z][0-9A-Za-z._/-]*$/), "main", "a branch name", "HEAD of a new repository"),

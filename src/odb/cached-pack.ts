@@ -17,7 +17,9 @@ export class CachedPack implements PackNews {
   readonly #abort = new AbortController();
   #failure: Fault | undefined;
   #removed = false;
-  #readers = 0;
+  readonly #readers = new Set<CachedPackReader>();
+  /** Called once nobody reads it any more and it is no one's: its bytes are free again. */
+  #onFreed: (() => void) | undefined;
   #file: Promise<FileHandle> | undefined;
   #wake: (() => void)[] = [];
 
@@ -50,14 +52,15 @@ export class CachedPack implements PackNews {
   /** One more reader; undefined where there is nothing to read any more. */
   join(): PackStream | undefined {
     if (this.#removed || this.#failure !== undefined || this.#abort.signal.aborted) return undefined;
-    this.#readers++;
-    return new CachedPackReader(this);
+    const reader = new CachedPackReader(this);
+    this.#readers.add(reader);
+    return reader;
   }
 
   /** Called by each reader once. */
-  async leave(): Promise<void> {
-    this.#readers--;
-    if (this.#readers > 0) return;
+  async leave(reader: CachedPackReader): Promise<void> {
+    this.#readers.delete(reader);
+    if (this.#readers.size > 0) return;
     if (!this.whole) this.#abort.abort(new Fault("base/aborted", { reason: "nobody waits for this pack any more" }));
     await this.#closeFile();
   }
@@ -66,6 +69,31 @@ export class CachedPack implements PackNews {
     const file = this.#file;
     this.#file = undefined;
     await (await file?.catch(() => undefined))?.close();
+    if (!this.#removed || this.#readers.size > 0) return;
+    this.#onFreed?.();
+    this.#onFreed = undefined;
+  }
+
+  /** Whether anybody reads it. */
+  get isRead(): boolean {
+    return this.#readers.size > 0;
+  }
+
+  /** Bytes a second of its slowest reader so far. */
+  get slowestRate(): number {
+    let slowest = Number.POSITIVE_INFINITY;
+    for (const reader of this.#readers) slowest = Math.min(slowest, reader.rate);
+    return slowest;
+  }
+
+  /** Ends those who read it, and frees its bytes at once: who waits for a client to take what he was given holds no file. */
+  async end(fault: Fault): Promise<void> {
+    this.break(fault);
+    const file = this.#file;
+    this.#file = undefined;
+    await (await file?.catch(() => undefined))?.close().catch(() => undefined);
+    this.#onFreed?.();
+    this.#onFreed = undefined;
   }
 
   /** The open file. */
@@ -106,7 +134,7 @@ export class CachedPack implements PackNews {
     this.bytes = bytes;
     this.whole = true;
     this.#changed();
-    if (this.#readers === 0) void this.#closeFile();
+    if (this.#readers.size === 0) void this.#closeFile();
   }
 
   /** It will never be whole: readers get the failure. */
@@ -115,9 +143,11 @@ export class CachedPack implements PackNews {
     this.#changed();
   }
 
-  /** Takes the file away; those who read it go on. */
-  remove(): void {
+  /** Takes the file away; those who read it go on, and `onFreed` hears when the last has gone. */
+  remove(onFreed: () => void = () => undefined): void {
     this.#removed = true;
+    if (this.isRead) this.#onFreed = onFreed;
+    else onFreed();
     // An open on its way has to come first.
     void Promise.resolve(this.#file).catch(() => undefined).finally(() => rm(this.path, { force: true }).catch(() => undefined));
   }
@@ -136,6 +166,7 @@ export class CachedPack implements PackNews {
 
 class CachedPackReader implements PackStream {
   readonly #pack: CachedPack;
+  readonly #startedMs = performance.now();
   #position = 0;
   #closed = false;
 
@@ -147,8 +178,14 @@ class CachedPackReader implements PackStream {
     return this.#pack;
   }
 
+  /** Bytes a second. */
+  get rate(): number {
+    return (1_000 * this.#position) / (performance.now() - this.#startedMs + 1);
+  }
+
   async read(views: readonly Uint8Array[], signal: AbortSignal): Promise<number> {
     const pack = this.#pack;
+    if (pack.failure !== undefined && pack.whole) throw pack.failure;
     while (this.#position >= pack.bytes) {
       checkAborted(signal);
       if (pack.failure !== undefined) throw pack.failure;
@@ -167,6 +204,6 @@ class CachedPackReader implements PackStream {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await this.#pack.leave();
+    await this.#pack.leave(this);
   }
 }

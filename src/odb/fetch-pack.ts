@@ -11,6 +11,7 @@ import { PackLookup } from "./pack-lookup.js";
 import { type PackStream, StoredPackStream } from "./pack-stream.js";
 import type { Growth, PackMaker, ResponseCache } from "./response-cache.js";
 import { type PackRequest, responseKey } from "./response-key.js";
+import { sizeLimitOf, withSizeLimit } from "./size-limits.js";
 
 export interface FetchPackInput {
   readonly repositoryId: string;
@@ -26,11 +27,26 @@ export interface FetchPackInput {
 
 /** Wants have been checked; the caller closes the stream. */
 export async function openFetchPack(input: FetchPackInput): Promise<PackStream> {
-  const { request, packs, cache, repositoryId, checks, pool, signal } = input;
+  const { request, packs, checks, pool, signal } = input;
   const stored = findAsItLies(packs, request);
   await checks.check(stored === undefined ? packs : [stored], pool, signal);
   if (stored !== undefined) return StoredPackStream.open(stored);
-  return cache.stream(responseKey(repositoryId, request), packMaker(input), signal);
+  return openCached(input);
+}
+
+/** A limit of blob sizes that is known to come to the same as another goes by that one's name: else each number would be a pack of its own. */
+async function openCached(input: FetchPackInput): Promise<PackStream> {
+  const { request, cache, repositoryId, signal } = input;
+  const { filter } = request;
+  const bytes = sizeLimitOf(filter);
+  if (filter === undefined || bytes === undefined) return cache.stream(responseKey(repositoryId, request), packMaker(input), signal);
+  const family = responseKey(repositoryId, { ...request, filter: withSizeLimit(filter, 0) });
+  const asked = { ...request, filter: withSizeLimit(filter, cache.sizeLimits.standIn(family, bytes)) };
+  const onGenerated = (result: GenerateResult) => {
+    cache.sizeLimits.learn(family, bytes, result.sizes);
+    input.onGenerated?.(result);
+  };
+  return cache.stream(responseKey(repositoryId, asked), packMaker({ ...input, request: asked, onGenerated }), signal);
 }
 
 /**

@@ -100,7 +100,7 @@ async function generate(request: GenerateRequest, reader: ObjectReader, watch: T
       onBoard: (board) => tell({ kind: "board", board: board.message }),
     });
     const writeMs = performance.now() - plannedAt;
-    return { ...pack, plan: figures, walkMs: walkedAt - started, planMs: plannedAt - walkedAt, writeMs };
+    return { ...pack, plan: figures, sizes: walked.sizes ?? { keptMax: -1, refusedMin: Number.POSITIVE_INFINITY }, walkMs: walkedAt - started, planMs: plannedAt - walkedAt, writeMs };
   } finally {
     port.close();
   }

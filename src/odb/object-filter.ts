@@ -5,6 +5,7 @@
 import type { WorkBudget } from "../base/work-budget.js";
 import type { Filter } from "../wire/filter.js";
 import type { ObjectReader } from "./object-reader.js";
+import type { SizeLimit } from "./size-limits.js";
 import { parsePatterns, type PatternList } from "./sparse-patterns.js";
 
 /** Answers, added up. */
@@ -31,13 +32,23 @@ export interface ObjectFilter {
 /** A pattern list for each `sparse:oid`, by its spec: the caller has found the blob. */
 export type SparseBlobs = ReadonlyMap<string, number>;
 
-/** `budget`: of the matching of patterns, for all parts of the filter together. */
-export function createFilter(filter: Filter, reader: ObjectReader, sparse: SparseBlobs, budget: WorkBudget): ObjectFilter {
+/** What filters are made of. */
+export interface FilterParts {
+  readonly reader: ObjectReader;
+  readonly sparse: SparseBlobs;
+  /** Of the matching of patterns, for all parts of the filter together. */
+  readonly budget: WorkBudget;
+  /** Judges sizes for `blob:limit`. */
+  readonly limit: SizeLimit;
+}
+
+export function createFilter(filter: Filter, parts: FilterParts): ObjectFilter {
+  const { reader, sparse, budget, limit } = parts;
   switch (filter.kind) {
     case "blob:none":
       return new BlobFilter(() => false);
     case "blob:limit":
-      return new BlobFilter((number) => reader.size(number) < filter.bytes);
+      return new BlobFilter((number) => limit.keeps(reader.size(number)));
     case "tree":
       return new DepthFilter(filter.depth);
     case "object:type":
@@ -48,7 +59,7 @@ export function createFilter(filter: Filter, reader: ObjectReader, sparse: Spars
       return new SparseFilter(parsePatterns(reader.readAs("blob", blob), budget));
     }
     case "combine":
-      return new CombinedFilter(filter.filters.map((part) => createFilter(part, reader, sparse, budget)));
+      return new CombinedFilter(filter.filters.map((part) => createFilter(part, parts)));
   }
 }
 

@@ -5,8 +5,9 @@
  *   <folder>/<key>.pack            whole; the key is 64 hex digits (response-key)
  *   <folder>/<key>.<random>.part   growing, or left by a crash: removed at the start
  *
- * Bounded by bytes, the one used longest ago goes first. What was there before a restart is hashed once on first use; its length is
- * compared each time. A file that goes while it is read stays readable for those who have it open.
+ * Bounded by bytes, the one used longest ago goes first, and those nobody reads before others. What has gone and is still read counts too: past the bound
+ * once more the slowest readers are ended. What was there before a restart is hashed once on first use; its length is
+ * compared each time.
  */
 import { randomBytes } from "node:crypto";
 import { mkdir, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
@@ -17,6 +18,7 @@ import { LIMITS } from "../base/limits.js";
 import type { PlanFigures } from "../pool/fetch-tasks.js";
 import { CachedPack } from "./cached-pack.js";
 import type { PackStream } from "./pack-stream.js";
+import { SizeLimits } from "./size-limits.js";
 
 export interface ResponseCacheOptions {
   /** Made if it is not there. Nothing else may live in it. */
@@ -47,9 +49,13 @@ export class ResponseCache {
   /** Whole and growing ones, the one used longest ago first. */
   readonly #packs = new Map<string, CachedPack>();
   readonly #checking = new SingleFlight<CachedPack, boolean>();
+  /** Gone from the cache, and read by somebody yet; the one gone last is last. */
+  readonly #lingering = new Set<CachedPack>();
   #bytes = 0;
+  /** Which limits of blob sizes come to the same pack. */
+  readonly sizeLimits = new SizeLimits();
   /** For metrics and tests. */
-  readonly figures = { hits: 0, shared: 0, generated: 0, evicted: 0, rejected: 0 };
+  readonly figures = { hits: 0, shared: 0, generated: 0, evicted: 0, rejected: 0, ended: 0 };
   /** Bytes of all packs made since the start. */
   bytesMade = 0;
 
@@ -78,6 +84,13 @@ export class ResponseCache {
   /** Bytes of whole packs. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** Bytes of packs that have gone and are still read. */
+  get lingeringBytes(): number {
+    let bytes = 0;
+    for (const pack of this.#lingering) bytes += pack.bytes;
+    return bytes;
   }
 
   get count(): number {
@@ -169,24 +182,48 @@ export class ResponseCache {
   }
 
   #evict(): void {
-    for (const [key, pack] of this.#packs) {
-      if (this.#bytes <= this.#bytesMax) return;
-      if (!pack.whole) continue;
-      this.#packs.delete(key);
-      this.#bytes -= pack.bytes;
-      this.figures.evicted++;
-      pack.remove();
+    this.#evictOldest();
+    this.#endSlowest();
+  }
+
+  #evictOldest(): void {
+    for (const read of [false, true]) {
+      for (const [key, pack] of this.#packs) {
+        if (this.#bytes <= this.#bytesMax) return;
+        if (!pack.whole || pack.isRead !== read) continue;
+        this.figures.evicted++;
+        this.#remove(key, pack);
+      }
+    }
+  }
+
+  #remove(key: string, pack: CachedPack): void {
+    this.#packs.delete(key);
+    this.#bytes -= pack.bytes;
+    this.#lingering.add(pack);
+    pack.remove(() => this.#lingering.delete(pack));
+  }
+
+  /** The one that has gone last may be larger than the whole cache: it is always let be. */
+  #endSlowest(): void {
+    while (this.#lingering.size > 1 && this.lingeringBytes > this.#bytesMax) {
+      const [slowest] = [...this.#lingering].slice(0, -1).sort((left, right) => left.slowestRate - right.slowestRate);
+      if (slowest === undefined) return;
+      this.#lingering.delete(slowest);
+      this.figures.ended++;
+      void slowest.end(new Fault("fetch/crowded-out"));
     }
   }
 
   /** Takes out what turned out to be no good. */
   #drop(key: string, pack: CachedPack): void {
     if (this.#packs.get(key) !== pack) return;
-    this.#packs.delete(key);
-    if (!pack.whole) return;
-    this.#bytes -= pack.bytes;
+    if (!pack.whole) {
+      this.#packs.delete(key);
+      return;
+    }
     this.figures.rejected++;
-    pack.remove();
+    this.#remove(key, pack);
   }
 
   async #load(): Promise<void> {

@@ -20,6 +20,7 @@ import { FilteredWalk } from "./filtered-walk.js";
 import { createFilter, type SparseBlobs } from "./object-filter.js";
 import type { ObjectReader } from "./object-reader.js";
 import { NONE } from "./object-space.js";
+import { type SizeBounds, SizeLimit, sizeLimitOf } from "./size-limits.js";
 import { isCheaperThanTrees, storedTypes } from "./stored-types.js";
 import { markEdgeTrees } from "./tree-edges.js";
 
@@ -30,6 +31,8 @@ export interface WalkedObjects {
   readonly marks: Uint8Array;
   /** Numbers of those to send, in any order, where they are few among all that is stored; undefined: look through `marks`. */
   readonly few: readonly number[] | undefined;
+  /** Of a filter by size: what it has seen. */
+  readonly sizes?: SizeBounds;
 }
 
 /** Above this share of all objects nobody keeps a list of those to send. */
@@ -62,6 +65,7 @@ class ObjectWalk {
   readonly #onFound: OnFound;
   readonly #commits: Commits;
   readonly #marks: Uint8Array;
+  readonly #limit: SizeLimit;
   #count = 0;
   #few: number[] | undefined = [];
 
@@ -72,13 +76,15 @@ class ObjectWalk {
     this.#onFound = onFound;
     this.#commits = new Commits(reader);
     this.#marks = new Uint8Array(reader.space.size);
+    this.#limit = new SizeLimit(sizeLimitOf(request.filter) ?? Number.POSITIVE_INFINITY);
   }
 
   async run(): Promise<WalkedObjects> {
     if (await this.#isAll()) await this.#sendStored();
     else await this.#walk();
     this.#onFound(this.#count);
-    return { count: this.#count, marks: this.#marks, few: this.#few };
+    const { keptMax, refusedMin } = this.#limit;
+    return { count: this.#count, marks: this.#marks, few: this.#few, sizes: { keptMax, refusedMin } };
   }
 
   /** Whether the answer is all that is stored, or all but blobs in a store where those are found without a walk. */
@@ -113,7 +119,7 @@ class ObjectWalk {
     await this.#markEdges(walked, theirs);
     if (filter === undefined) await this.#sendAll(ours, walked, undefined);
     else if (filter.kind === "blob:none") await this.#sendAll(ours, walked, NO_BLOB);
-    else if (filter.kind === "blob:limit") await this.#sendAll(ours, walked, (blob) => this.#reader.size(blob) < filter.bytes);
+    else if (filter.kind === "blob:limit") await this.#sendAll(ours, walked, (blob) => this.#limit.keeps(this.#reader.size(blob)));
     else await this.#sendFiltered(ours, walked, filter);
     this.#addTags();
   }
@@ -190,7 +196,9 @@ class ObjectWalk {
 
   async #sendFiltered(ours: Starts, walked: WalkedCommits, filter: Filter): Promise<void> {
     const sparse = findSparse(this.#reader, filter);
-    const objectFilter = createFilter(filter, this.#reader, sparse, new WorkBudget(LIMITS.patternStepsBase + LIMITS.patternStepsPerObject * this.#reader.space.size, "steps of matching patterns", "fetch/filter-work"));
+    const stepsMax = LIMITS.patternStepsBase + LIMITS.patternStepsPerObject * this.#reader.space.size;
+    const budget = new WorkBudget(stepsMax, "steps of matching patterns", "fetch/filter-work");
+    const objectFilter = createFilter(filter, { reader: this.#reader, sparse, budget, limit: this.#limit });
     const walk = new FilteredWalk(this.#reader, objectFilter, this.#marks, this.#watch, (number) => this.#send(number));
     for (const node of walked.commits) walk.commit(node.number, this.#treeOf(node));
     for (const tag of ours.tags) walk.tag(tag);

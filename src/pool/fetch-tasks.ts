@@ -104,6 +104,8 @@ export interface GenerateResult {
   readonly checksum: string;
   readonly bytes: number;
   readonly plan: PlanFigures;
+  /** Of a filter by size: the largest blob it kept (-1: none) and the smallest it refused (Infinity: none). */
+  readonly sizes: { readonly keptMax: number; readonly refusedMin: number };
   readonly walkMs: number;
   readonly planMs: number;
   readonly writeMs: number;

@@ -18,7 +18,7 @@ export async function openPack(context: FetchContext, request: PackRequest): Pro
     cache: deps.cache,
     checks: deps.checks,
     signal,
-    onGenerated: ({ plan, ...figures }) => deps.log.info("pack made", { request: asked.id, repository: repository.title, ...figures, ...plan }),
+    onGenerated: ({ plan, sizes: _sizes, ...figures }) => deps.log.info("pack made", { request: asked.id, repository: repository.title, ...figures, ...plan }),
   });
   await new Promise<void>((resolve) => setImmediate(resolve));
   const failure = stream.failure();

@@ -4,7 +4,7 @@
  */
 import { LRUCache } from "lru-cache";
 import { concat } from "../base/bytes.js";
-import type { ByteSink } from "../base/flow.js";
+import { type ByteSink, Turns } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 
 /** What a state of the refs is told by: a snapshot is one object as long as nothing has changed. */
@@ -29,7 +29,9 @@ export async function writeRefAnswer(output: ByteSink, state: RefState, question
   }
   let parts: Uint8Array[] | undefined = key.length <= LIMITS.refQuestionBytesMax ? [] : undefined;
   let bytes = 0;
+  const turns = new Turns();
   for (const part of make()) {
+    if (turns.isDue) await turns.next();
     bytes += part.length;
     if (bytes > LIMITS.refAnswerBytesMax) parts = undefined;
     parts?.push(part);

@@ -50,8 +50,7 @@ export class Clients {
   }
 
   #isTrusted(address: string): boolean {
-    const version = isIP(address);
-    return version !== 0 && this.#trusted.check(address, version === 6 ? "ipv6" : "ipv4");
+    return isWithin(this.#trusted, address);
   }
 
   #forwarded(request: HttpRequest): Said {
@@ -113,7 +112,13 @@ function withoutPort(text: string): string {
   return /^\[([^\]]+)\]/.exec(text)?.[1] ?? text.replace(/^([0-9.]+):[0-9]+$/, "$1");
 }
 
-function readNetworks(texts: readonly string[]): BlockList {
+export function isWithin(networks: BlockList, address: string): boolean {
+  const version = isIP(address);
+  return version !== 0 && networks.check(address, version === 6 ? "ipv6" : "ipv4");
+}
+
+/** Throws "settings/bad-value". */
+export function readNetworks(texts: readonly string[]): BlockList {
   const list = new BlockList();
   for (const text of texts) {
     const [address = "", prefix] = text.split("/");

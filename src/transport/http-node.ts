@@ -1,12 +1,13 @@
 /** HTTP by node:http: wherever uWebSockets.js has no binary. */
 import { createServer, type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { Fault } from "../base/fault.js";
 import { orAbort } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { HttpListener, HttpListenOptions, HttpRequest, HttpTransport } from "./http.js";
+import { Connections } from "./http-connections.js";
 import { answer, HoldBudget, type RawReply, type ReplyHead, type Then } from "./http-body.js";
 import { RequestBody } from "./http-request-body.js";
 import { readTls, TLS_OPTIONS } from "./http-tls.js";
@@ -16,7 +17,7 @@ import { DEFAULT_TIMES, Watch, type Watched } from "./http-watch.js";
 
 export const transport: HttpTransport = { kind: "node", listen };
 
-async function listen({ host, port, handler, times, tls, keepAliveMs = LIMITS.connectionKeepMs }: HttpListenOptions): Promise<HttpListener> {
+async function listen({ host, port, handler, times, tls, keepAliveMs = LIMITS.connectionKeepMs, connections: limit }: HttpListenOptions): Promise<HttpListener> {
   const secrets = tls && (await readTls(tls));
   const clocks = { ...DEFAULT_TIMES, ...times };
   const watch = new Watch(clocks);
@@ -35,6 +36,12 @@ async function listen({ host, port, handler, times, tls, keepAliveMs = LIMITS.co
   const server = secrets === undefined ? createServer(settings, respond) : createTlsServer({ ...settings, ...secrets, ...TLS_OPTIONS }, respond);
   // What else may be expected than 100-continue is anybody's guess: passed over, as by uWebSockets.js.
   server.on("checkExpectation", respond);
+  const connections = new Connections(limit);
+  server.on(tls === undefined ? "connection" : "secureConnection", (socket: Socket) => {
+    const address = socket.remoteAddress ?? "";
+    if (!connections.opened(address)) socket.destroy();
+    else socket.once("close", () => connections.closed(address));
+  });
   server.on("connect", (_message, socket) => refuse(socket, 405));
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => running.broken(error, socket));
   return new Promise((resolve, reject) => {
@@ -154,6 +161,12 @@ class NodeExchange implements RawReply, Watched {
     return this.#isOpen;
   }
 
+  sentBytes = 0;
+
+  get isSending(): boolean {
+    return this.#isWriting;
+  }
+
   get waitingSinceMs(): number | undefined {
     return this.#isWriting || this.#body.awaited ? this.#waitingSinceMs : undefined;
   }
@@ -197,6 +210,7 @@ class NodeExchange implements RawReply, Watched {
       });
       // Where the socket breaks in the middle of a write, node:http never calls back.
       await orAbort(taken, this.#abort.signal);
+      this.sentBytes += bytes.length;
     } finally {
       this.#isWriting = false;
     }

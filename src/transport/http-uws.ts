@@ -7,6 +7,7 @@ import * as uws from "uWebSockets.js";
 import { Fault } from "../base/fault.js";
 import { sleep } from "../base/flow.js";
 import type { HttpListener, HttpListenOptions, HttpRequest, HttpTransport } from "./http.js";
+import { Connections } from "./http-connections.js";
 import { answer, HoldBudget, type RawReply, type ReplyHead, type Then } from "./http-body.js";
 import { RequestBody } from "./http-request-body.js";
 import { CIPHERS, readTls } from "./http-tls.js";
@@ -16,15 +17,25 @@ import { DEFAULT_TIMES, Watch, type Watched } from "./http-watch.js";
 
 export const transport: HttpTransport = { kind: "uws", listen };
 
-async function listen({ host, port, handler, times, tls }: HttpListenOptions): Promise<HttpListener> {
+async function listen({ host, port, handler, times, tls, connections: limit }: HttpListenOptions): Promise<HttpListener> {
   if (tls !== undefined) await readTls(tls);
   const clocks = { ...DEFAULT_TIMES, ...times };
   const watch = new Watch(clocks);
   const options = { budget: new HoldBudget(), holdMs: clocks.holdMs };
   const app = tls === undefined ? uws.App() : uws.SSLApp({ cert_file_name: tls.certificate, key_file_name: tls.key, ssl_ciphers: CIPHERS });
+  const connections = new Connections(limit);
   app.any("/*", (res, req) => {
+    // Those with a request: the others are cut after ten seconds, and whose they were nobody can tell when they end.
+    const address = addressOf(res);
+    if (!connections.opened(address)) {
+      res.close();
+      return;
+    }
     const exchange = new UwsExchange(res, req, watch);
-    exchange.start(() => void answer(handler, exchange.request, exchange, options).finally(() => exchange.close()));
+    exchange.start(() => void answer(handler, exchange.request, exchange, options).finally(() => {
+      exchange.close();
+      connections.closed(address);
+    }));
   });
   return new Promise((resolve, reject) => {
     listenExclusively(app, host, port, (socket) => {
@@ -117,7 +128,7 @@ class UwsExchange implements RawReply, Watched {
       query: req.getQuery(),
       header: (name) => headers.get(name),
       headerNames: () => headers.keys(),
-      remote: Buffer.from(res.getRemoteAddressAsText()).toString("latin1"),
+      remote: addressOf(res),
       body: this.#body,
       signal: this.#abort.signal,
     };
@@ -142,6 +153,12 @@ class UwsExchange implements RawReply, Watched {
     };
     if (this.#hasBody || isAmbiguous(this.request)) setImmediate(() => this.#onFirst?.());
     else this.#onFirst();
+  }
+
+  sentBytes = 0;
+
+  get isSending(): boolean {
+    return this.#drained !== undefined;
   }
 
   get waitingSinceMs(): number | undefined {
@@ -191,6 +208,7 @@ class UwsExchange implements RawReply, Watched {
       taken = this.#writeChunk(bytes.subarray(at, at + piece));
       if (!taken) await this.#drain();
       at += piece;
+      this.sentBytes += piece;
     }
   }
 
@@ -250,10 +268,15 @@ class UwsExchange implements RawReply, Watched {
         [taken, done] = this.#res.tryEnd(at === 0 ? bytes : bytes.subarray(at), total);
       });
       if (done) this.#gone = true;
-      if (done || taken) return;
+      if (done || taken) {
+        this.sentBytes += bytes.length - at;
+        return;
+      }
       await this.#drain();
       this.#checkHere();
-      at = this.#res.getWriteOffset() - before;
+      const offset = this.#res.getWriteOffset() - before;
+      this.sentBytes += offset - at;
+      at = offset;
     }
   }
 
@@ -311,6 +334,10 @@ class UwsExchange implements RawReply, Watched {
   #ifHere(work: () => void): void {
     if (!this.#gone) work();
   }
+}
+
+function addressOf(res: uws.HttpResponse): string {
+  return Buffer.from(res.getRemoteAddressAsText()).toString("latin1");
 }
 
 /** Outside the callbacks of uWebSockets.js, in which it has corked the connection by itself. */

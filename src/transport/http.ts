@@ -62,8 +62,17 @@ export interface HttpListenOptions {
   readonly tls?: TlsFiles;
   /** Other times than LIMITS has. */
   readonly times?: Partial<HttpTimes>;
+  /** Absent: any number of connections from anywhere. */
+  readonly connections?: ConnectionLimit;
   /** How long a connection is kept between two requests, where the front end lets us say: node:http. */
   readonly keepAliveMs?: number;
+}
+
+export interface ConnectionLimit {
+  /** Of one address at once. */
+  readonly max: number;
+  /** Addresses that stand for many: proxies that are trusted. */
+  readonly exempts: (address: string) => boolean;
 }
 
 /** How long a connection may do what, in milliseconds; LIMITS has each with its reason. */
@@ -74,6 +83,9 @@ export interface HttpTimes {
   readonly totalMs: number;
   /** A reply of unknown size is held back at most so long. */
   readonly holdMs: number;
+  /** A reply is cut that, over so long, left more slowly than `rateBytesMin` a second while we waited for the client. */
+  readonly rateWindowMs: number;
+  readonly rateBytesMin: number;
   /** How often connections are looked after. */
   readonly tickMs: number;
 }

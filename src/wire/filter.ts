@@ -44,7 +44,8 @@ function parseSimple(text: string): SimpleFilter {
   const limit = after(text, "blob:limit=");
   if (limit !== undefined) return { kind: "blob:limit", bytes: scaled(limit, text) };
   const depth = after(text, "tree:");
-  if (depth !== undefined) return { kind: "tree", depth: scaled(depth, text) };
+  // Deeper than any tree can be is as deep as any can be.
+  if (depth !== undefined) return { kind: "tree", depth: Math.min(scaled(depth, text), LIMITS.treeDepthMax + 1) };
   const spec = after(text, "sparse:oid=");
   if (spec !== undefined && spec !== "") return { kind: "sparse:oid", spec };
   const type = after(text, "object:type=");
@@ -80,9 +81,16 @@ function bad(text: string, reason: string): Fault {
   return new Fault("wire/bad-filter", { filter: shown(text), reason });
 }
 
+/** Of limits of one kind only the smallest means something. */
+function tightest(parts: readonly SimpleFilter[]): readonly SimpleFilter[] {
+  const bytes = Math.min(...parts.map((part) => (part.kind === "blob:none" ? 0 : part.kind === "blob:limit" ? part.bytes : Number.POSITIVE_INFINITY)));
+  const depth = Math.min(...parts.map((part) => (part.kind === "tree" ? part.depth : Number.POSITIVE_INFINITY)));
+  return parts.filter((part) => (part.kind === "blob:limit" ? part.bytes === bytes && !parts.some(({ kind }) => kind === "blob:none") : part.kind !== "tree" || part.depth === depth));
+}
+
 /** One filter that stands for all: sorted by its text, without doubles, since the order means nothing. */
 function combined(parts: readonly SimpleFilter[]): Filter {
-  const byText = new Map(parts.map((part) => [formatFilter(part), part]));
+  const byText = new Map(tightest(parts).map((part) => [formatFilter(part), part]));
   const filters = [...byText.entries()].sort(([left], [right]) => (left < right ? -1 : 1)).map(([, part]) => part);
   const [only] = filters;
   return only !== undefined && filters.length === 1 ? only : { kind: "combine", filters };

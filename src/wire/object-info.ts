@@ -5,6 +5,7 @@
  *
  * Source: gitprotocol-v2(5) "object-info".
  */
+import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { Oid } from "../git/oid.js";
 import { badLine, LineBudget, readOid, splitLine } from "./arguments.js";
@@ -18,7 +19,7 @@ export interface ObjectInfoRequest {
 /** Takes the argument lines of one object-info command. */
 export class ObjectInfoArguments {
   readonly #budget = new LineBudget(LIMITS.fetchLinesMax);
-  readonly #oids: Oid[] = [];
+  readonly #oids = new Set<Oid>();
   #size = false;
 
   /** Throws "wire/bad-request", "wire/too-much". */
@@ -26,16 +27,21 @@ export class ObjectInfoArguments {
     this.#budget.spend();
     const { key, value } = splitLine(line);
     if (line === "size") this.#size = true;
-    else if (key === "oid") this.#oids.push(readOid(value, line));
+    else if (key === "oid") this.#add(readOid(value, line));
     else throw badLine("an argument of object-info", line);
   }
 
   finish(): ObjectInfoRequest {
-    return { size: this.#size, oids: this.#oids };
+    return { size: this.#size, oids: [...this.#oids] };
+  }
+
+  #add(oid: Oid): void {
+    this.#oids.add(oid);
+    if (this.#oids.size > LIMITS.objectInfoMax) throw new Fault("wire/too-much", { objectInfoMax: LIMITS.objectInfoMax });
   }
 }
 
-/** The answer. `sizeOf` answers undefined for what is not held or may not be seen. */
+/** The answer, one line for each id however often it was asked for. `sizeOf` answers undefined for what is not held or may not be seen. */
 export function objectInfoAnswer(request: ObjectInfoRequest, sizeOf: (oid: Oid) => number | undefined): Uint8Array {
   const writer = new LineWriter();
   if (request.size && request.oids.length > 0) writer.line("size");
