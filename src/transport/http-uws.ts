@@ -229,7 +229,8 @@ class UwsExchange implements RawReply, Watched {
     this.#body.discard();
     this.#res.cork(() => {
       this.#writeHead();
-      if (!this.#isHead) this.#res.end(undefined, this.#isLastRequest);
+      // Never with its own way to close: behind chunks it writes the header into the body [20.51].
+      if (!this.#isHead) this.#res.end();
       else this.#endHead();
     });
     this.#gone = true;

@@ -1,4 +1,5 @@
 /** Connections of any HTTP front end: slow ones, dead ones, and the listener itself. */
+import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { utf8 } from "../../src/base/bytes.js";
@@ -215,6 +216,67 @@ export function connectionSuite(transport: HttpTransport): void {
     t.ok(sender.ended && reader.ended, "their connections are closed");
     sender.close();
     reader.close();
+  });
+
+  t.test("a reply that is taken too slowly is cut, and one at the least rate is not", { timeout: 60_000 }, async (t) => {
+    const ends = new Map<string, string>();
+    const { port } = await serve(
+      t,
+      async (request) =>
+        reply(async (sink) => {
+          sink.expect?.("large");
+          try {
+            for (;;) await sink.write(Buffer.alloc(64 * 1024));
+          } catch (error) {
+            ends.set(request.path, (error as Fault).code);
+            throw error;
+          }
+        }),
+      { rateWindowMs: 1_500, rateBytesMin: 1_000_000, tickMs: 100 },
+    );
+    const slow = new RawClient(port).send("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n");
+    const fast = new RawClient(port).send("GET /fast HTTP/1.1\r\nHost: x\r\n\r\n");
+    slow.socket.pause();
+    for (let step = 0; step < 60 && !ends.has("/slow"); step++) {
+      // What the system holds for it is some megabytes; then a little now and again, which a limit of idleness would let pass.
+      slow.socket.read(1_000);
+      await sleep(100);
+    }
+    t.equal(ends.get("/slow"), "base/timeout");
+    t.notOk(ends.has("/fast"), "who takes all there is goes on");
+    slow.close();
+    fast.close();
+  });
+
+  t.test("an address has so many connections, and another has its own", { timeout: 60_000 }, async (t) => {
+    let release: () => void = () => undefined;
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const { port } = await serve(
+      t,
+      async (request) => {
+        if (request.path === "/hold") await held;
+        return reply(utf8("ok"));
+      },
+      {},
+      { connections: { max: 5, exempts: (address) => address.includes("7f00:0009") || address === "127.0.0.9" } },
+    );
+    const from = (localAddress: string) => new RawClient(port, "127.0.0.1", connect({ port, host: "127.0.0.1", localAddress }));
+    const holding = Array.from({ length: 5 }, () => from("127.0.0.2").send("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n"));
+    await sleep(200);
+    await t.rejects(from("127.0.0.2").send(GET).response(), "the sixth is closed");
+    t.equal((await from("127.0.0.3").send(GET).response()).status, 200, "another address");
+    const many = Array.from({ length: 12 }, () => from("127.0.0.9").send("GET /hold HTTP/1.1\r\nHost: x\r\n\r\n"));
+    await sleep(200);
+    t.same(many.filter(({ ended }) => ended), [], "a trusted proxy stands for many");
+    release();
+    for (const client of [...holding, ...many]) t.equal((await client.response()).status, 200);
+    for (const client of holding) client.close();
+    await sleep(200);
+    const again = from("127.0.0.2").send(GET);
+    t.equal((await again.response()).status, 200, "there is room again");
+    for (const client of [...many, again]) client.close();
   });
 
   t.test("a request that takes for ever is cut", async (t) => {

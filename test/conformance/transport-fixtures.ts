@@ -1,7 +1,7 @@
 /** What the transport suites ask with. */
 import { createHash } from "node:crypto";
 import type { ByteSink, ByteSource } from "../../src/base/flow.js";
-import type { HttpHandler, HttpListener, HttpReply, HttpTimes, HttpTransport } from "../../src/transport/http.js";
+import type { HttpHandler, HttpListener, HttpListenOptions, HttpReply, HttpTimes, HttpTransport } from "../../src/transport/http.js";
 
 export const MIB = 1024 * 1024;
 const PLAIN = [["Content-Type", "text/plain"]] as const;
@@ -43,12 +43,13 @@ export type Serve = (
   t: Pick<typeof import("tap").t, "teardown">,
   handler: HttpHandler,
   times?: Partial<HttpTimes>,
+  more?: Pick<HttpListenOptions, "connections">,
 ) => Promise<HttpListener>;
 
 /** Starts listeners that end with their test. */
 export function serveOn(transport: HttpTransport): Serve {
-  return async (t, handler, times = {}) => {
-    const listener = await transport.listen({ host: "127.0.0.1", port: 0, handler, times });
+  return async (t, handler, times = {}, more = {}) => {
+    const listener = await transport.listen({ host: "127.0.0.1", port: 0, handler, times, keepAliveMs: 5_000, ...more });
     t.teardown(() => listener.close(0));
     return listener;
   };
