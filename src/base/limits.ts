@@ -46,14 +46,14 @@ export const LIMITS = {
    * history of 110,000 objects with tree:3 or sparse:oid takes 2 to 6 for each; a folder of ten that are one folder, ten levels deep, would take 10^10. At the
    * limit a small repository costs 0.2 s, one of 110,000 objects 1 s.
    */
-  filterEntriesBase: 1_000_000,
+  filterEntriesBase: 500_000,
   filterEntriesPerObject: 80,
   /**
    * Steps of matching patterns with wildcards against paths, likewise: some ten for each path and pattern. Patterns without wildcards are looked up and count
-   * nothing. At the limit a small repository costs 0.2 s, one of 110,000 objects 0.6 s.
+   * nothing. Two such patterns over 110,000 objects take 20. At the limit a small repository costs 0.3 s, one of 110,000 objects 1.5 s.
    */
-  patternStepsBase: 20_000_000,
-  patternStepsPerObject: 400,
+  patternStepsBase: 5_000_000,
+  patternStepsPerObject: 200,
   /** Paths at which a fetch compares the trees of both sides, before it sends what is left unlooked at: a history of 110,000 objects takes 0.1 for each. */
   edgeGroupsBase: 100_000,
   edgeGroupsPerObject: 4,

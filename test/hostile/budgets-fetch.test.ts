@@ -144,7 +144,7 @@ for (const kind of KINDS) {
     await git(["push", "-q", `${server.url}/evil/one.git`, `${tip}:refs/heads/main`], { cwd: work });
     const seen = await beside(t, server, async () => [await fetchWith(server, "evil/one", `want ${tip}`, `have ${tips[0]}`)]);
     within(t, seen, `edges: ${seen.replies[0]}`);
-    t.match(seen.replies[0], /packfile {2}[1-9][0-9]+ bytes/, "answered, and no less");
+    t.match(seen.replies[0], /[1-9][0-9]{2} bytes/, "answered, and no less");
   });
 
   t.test(`290,000 lines of wants, haves, shallows and object-info, ${kind}`, { timeout: 240_000 }, async (t) => {
