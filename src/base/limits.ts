@@ -47,7 +47,7 @@ export const LIMITS = {
    * limit a small repository costs 0.2 s, one of 110,000 objects 1 s.
    */
   filterEntriesBase: 500_000,
-  filterEntriesPerObject: 80,
+  filterEntriesPerObject: 200,
   /**
    * Steps of matching patterns with wildcards against paths, likewise: some ten for each path and pattern. Patterns without wildcards are looked up and count
    * nothing. Two such patterns over 110,000 objects take 20. At the limit a small repository costs 0.3 s, one of 110,000 objects 1.5 s.

@@ -26,6 +26,10 @@ export class Glob {
   /** The one text that matches, where the glob has no wildcard. */
   readonly literal: string | undefined;
   readonly #steps: readonly Step[];
+  /** What each text that matches begins and ends with, and how many slashes it has where no "**" may take some: most texts are told apart by these. */
+  readonly #prefix: string;
+  readonly #suffix: string;
+  readonly #slashes: number | undefined;
   /** Places reached by the text so far and by one character more; each place is on a list once, by its number of the round. */
   readonly #rounds: Float64Array;
   #round = 0;
@@ -36,6 +40,9 @@ export class Glob {
   constructor(steps: readonly Step[]) {
     this.#steps = steps;
     this.literal = literalOf(steps);
+    this.#prefix = literalRun(steps);
+    this.#suffix = [...literalRun([...steps].reverse())].reverse().join("");
+    this.#slashes = steps.some(({ kind }) => kind === "rest" || kind === "folders") ? undefined : steps.filter((step) => step.kind === "one" && step.only === SLASH).length;
     this.#rounds = new Float64Array(steps.length + 1);
     this.#places = new Int32Array(steps.length + 1);
     this.#next = new Int32Array(steps.length + 1);
@@ -44,6 +51,9 @@ export class Glob {
   /** Whether the whole of `text` matches. `budget` is spent by places looked at. */
   matches(text: string, budget?: WorkBudget): boolean {
     if (this.literal !== undefined) return text === this.literal;
+    budget?.spend(1);
+    if (!text.startsWith(this.#prefix) || !text.endsWith(this.#suffix)) return false;
+    if (this.#slashes !== undefined && this.#slashes !== slashesIn(text)) return false;
     this.#begin();
     this.#enter(0);
     for (let at = 0; at < text.length; at++) {
@@ -106,13 +116,21 @@ export class Glob {
   }
 }
 
+/** The plain characters that steps begin with. */
+function literalRun(steps: readonly Step[]): string {
+  const end = steps.findIndex((step) => step.kind !== "one" || step.only === undefined);
+  return steps.slice(0, end < 0 ? steps.length : end).map((step) => String.fromCharCode((step as { only: number }).only)).join("");
+}
+
 function literalOf(steps: readonly Step[]): string | undefined {
-  const codes: string[] = [];
-  for (const step of steps) {
-    if (step.kind !== "one" || step.only === undefined) return undefined;
-    codes.push(String.fromCharCode(step.only));
-  }
-  return codes.join("");
+  const run = literalRun(steps);
+  return run.length === steps.length ? run : undefined;
+}
+
+function slashesIn(text: string): number {
+  let count = 0;
+  for (let at = text.indexOf("/"); at >= 0; at = text.indexOf("/", at + 1)) count++;
+  return count;
 }
 
 /** Undefined for one that ends in a lone backslash, which matches nothing. */

@@ -18,8 +18,11 @@ export interface StoredObject {
   readonly data: Uint8Array;
 }
 
-/** Compressed bytes that surely yield a delta's two leading numbers (10 bytes each), however badly they compress. */
-const DELTA_HEAD_BYTES = 128;
+/**
+ * Compressed bytes that yield a delta's two leading numbers in all but made-up cases: the tables of a block with its own codes take up to some 300 bytes, before
+ * the first byte comes out. RFC 1951, 3.2.7.
+ */
+const DELTA_HEAD_BYTES = 1_024;
 
 /** What one thread keeps between tasks. */
 export interface ReaderCaches {
@@ -171,11 +174,11 @@ export class ObjectReader {
   }
 
   #deltaResultSize(pack: PackFile, header: EntryHeader): number {
-    const head = header.size <= DELTA_HEAD_BYTES ? pack.inflate(header) : inflateHead(pack, header);
-    const base = readDeltaSize(head, 0);
-    const result = base === undefined ? undefined : readDeltaSize(head, base.end);
-    if (result === undefined) throw pack.damaged(header.offset, "delta is cut");
-    return result.size;
+    const known = header.size <= DELTA_HEAD_BYTES ? undefined : resultSize(inflateHead(pack, header));
+    // Blocks that hold nothing may come before the first that holds something: then all of it is inflated.
+    const size = known ?? resultSize(pack.inflate(header));
+    if (size === undefined) throw pack.damaged(header.offset, "delta is cut");
+    return size;
   }
 }
 
@@ -192,6 +195,12 @@ function inflateHead(pack: PackFile, header: EntryHeader): Uint8Array {
   } catch (error) {
     throw pack.damaged(header.offset, (error as Error).message);
   }
+}
+
+/** The size of what a delta makes; undefined where so many bytes of it do not tell. */
+function resultSize(delta: Uint8Array): number | undefined {
+  const base = readDeltaSize(delta, 0);
+  return base === undefined ? undefined : readDeltaSize(delta, base.end)?.size;
 }
 
 /** One of the two numbers a delta starts with: 7 bits a byte, low bits first. gitformat-pack(5) "Deltified representation". */

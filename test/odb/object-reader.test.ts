@@ -214,3 +214,42 @@ t.test("a file that is too short or gone is damage, never an absent object", asy
   t.match(faultOf(() => new ObjectReader([{ ...pack, objectCount: pack.objectCount - 1 }], plainKernels)), { code: "odb/damaged" });
   t.match(faultOf(() => new ObjectReader([pack], plainKernels).readOid("0".repeat(40))), { code: "odb/missing" });
 });
+
+t.test("the size of a delta whose first block has large tables, or empty blocks before it", async (t) => {
+  const repository = createRepository();
+  t.teardown(() => repository.remove());
+  const base = randomBytes(60_000);
+  // Bytes of 230 kinds, some often and most seldom: the tables before the first byte take hundreds.
+  let state = 7;
+  const skewed = Buffer.from(
+    Uint8Array.from({ length: 30_000 }, () => {
+      state = (state * 48_271) % 2_147_483_647;
+      return (89 * Math.floor(251 * (state / 2_147_483_647) ** 3)) % 251; // neighbours have codes of other lengths, which tables cannot fold
+    }),
+  );
+  repository.write("a.bin", base);
+  repository.commit("base");
+  repository.write("a.bin", Buffer.concat([base, skewed]));
+  repository.commit("with more");
+  const [pack] = repository.packs() as [PackHandle];
+  const reader = new ObjectReader([pack], plainKernels);
+  checkAll(t, repository, reader);
+  // By hand: a delta behind four hundred blocks that hold nothing.
+  const path = join(temporary(t), "pack-hand.pack");
+  const pieces: Buffer[] = [];
+  const writer = new PackWriter(2, 65_536, (piece) => void pieces.push(Buffer.from(piece)));
+  const before = writer.offset;
+  writer.header(3, base.length);
+  writer.bytes(deflateSync(base));
+  const inserts = Array.from({ length: 160 }, (_, at) => Buffer.concat([Buffer.from([125]), skewed.subarray(at * 125, at * 125 + 125)]));
+  const delta = Buffer.concat([Buffer.from([...number(base.length), ...number(20_000)]), ...inserts]);
+  const stored = Buffer.concat([Buffer.from([0x78, 0x01]), Buffer.from("000000ffff".repeat(400), "hex"), deflateSync(delta).subarray(2)]);
+  const at = writer.offset;
+  writer.header(6, delta.length, at - before);
+  writer.bytes(stored);
+  writer.finish();
+  writeFileSync(path, Buffer.concat(pieces));
+  execFileSync("git", ["index-pack", path], { cwd: t.testdir({}) });
+  const handle = packHandle(path);
+  t.equal(new ObjectReader([handle], plainKernels).size(new PackLookup(handle).positionAt(1)), 20_000);
+});
