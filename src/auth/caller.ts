@@ -16,7 +16,9 @@ export interface SignedIn {
   /** Also the namespace that is theirs. */
   readonly name: string;
   readonly isAdmin: boolean;
-  /** Of the token that was shown. */
+  /** Id of the token that was shown: it names it, and is no secret. */
+  readonly token: string;
+  /** Of that token. */
   readonly scope: Role;
 }
 

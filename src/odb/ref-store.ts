@@ -45,6 +45,8 @@ export interface RefUpdateOptions {
   readonly denyDeleteCurrent: boolean;
   /** Published packs that become live in the same commit point; not if no change lands. */
   readonly packs?: readonly PackRecord[];
+  /** Asked before refs move, as late as can be: throws where the pusher may not any more. */
+  readonly stillMay?: () => Promise<void>;
   /** Told of work that takes long, in lines a person reads; `done`: the last about its subject. */
   readonly onProgress?: (line: string, done: boolean) => void;
   /** Told what the pusher should know of the result, however quiet it wants it. */

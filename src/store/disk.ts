@@ -123,6 +123,19 @@ export class DiskStore implements Store {
     }
   }
 
+  async deleteAll(prefix: StoreKey, signal?: AbortSignal): Promise<Amount> {
+    const removed = { files: 0, bytes: 0 };
+    for await (const { bytes } of this.list(prefix, signal)) {
+      removed.files++;
+      removed.bytes += bytes;
+    }
+    checkAborted(signal);
+    await files.rm(this.#path(prefix.replace(/\/$/, "")), { recursive: true, force: true }).catch((error: unknown) => {
+      throw storeFault(error, prefix);
+    });
+    return removed;
+  }
+
   async touch(key: StoreKey, signal?: AbortSignal): Promise<void> {
     await this.#exclusively(key, signal, async () => {
       const now = new Date();

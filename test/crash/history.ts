@@ -13,7 +13,7 @@ import { type Beside, type Finding, verifyRepository } from "../../src/odb/verif
 import type { Manifest } from "../../src/odb/manifest.js";
 import type { Pool } from "../../src/pool/tasks.js";
 import { DiskStore } from "../../src/store/disk.js";
-import { type Lakepack, startLakepack, tempFolder, tryGit } from "../interop/harness.js";
+import { type Lakepack, prefixOf, startLakepack, tempFolder, tryGit } from "../interop/harness.js";
 import { type JournalRecord, type Order, readJournal } from "./journal.js";
 
 const RECORDER = pathToFileURL(join(import.meta.dirname, "recorder.js")).href;
@@ -41,6 +41,7 @@ export class History {
   readonly #t: Test;
   readonly #attempts = new Map<string, Attempt[]>();
   readonly #others = new Set<string>();
+  readonly #prefixes = new Map<string, string>();
   /** Findings by the state of a repository's folder: most crashes leave most repositories alike. */
   readonly #verified = new Map<string, readonly Finding[]>();
   readonly #environment: Readonly<Record<string, string>>;
@@ -149,7 +150,7 @@ export class History {
     const found: string[] = [];
     const repositories = this.repositories();
     for (const repository of repositories) {
-      const prefix = `repos/${repository}`;
+      const prefix = await this.#prefixOf(repository);
       try {
         const state = `${prefix} ${await digest(join(data, prefix))}`;
         const besideIt = beside === undefined ? {} : { beside: (manifest: Manifest) => beside(store, prefix, manifest) };
@@ -165,15 +166,22 @@ export class History {
     const shown = new Set<string>();
     for (const key of acknowledged.lfs) {
       const [repository, oid = ""] = key.split(" ");
-      const lfs = new OwnLfsStore({ store, pool, incoming: folder }, `repos/${repository}`);
+      const lfs = new OwnLfsStore({ store, pool, incoming: folder }, await this.#prefixOf(repository ?? ""));
       if ((await lfs.size({ oid, size: 0 }, signal)) === undefined) shown.add(`LFS object ${oid} of ${repository} is gone`);
     }
     await rm(folder, { recursive: true, force: true });
     return [...found, ...shown];
   }
 
+  /** As the database of the folder that was served says now: whatever a crash shows of the store, ids stay. Where no row came to be there is nothing to find. */
+  async #prefixOf(repository: string): Promise<string> {
+    const known = this.#prefixes.get(repository) ?? (await prefixOf(this.data, repository).catch(() => undefined));
+    if (known !== undefined) this.#prefixes.set(repository, known);
+    return known ?? "repos/none";
+  }
+
   async #wrongRefs(store: DiskStore, repository: string, { refs: oks, refusals }: Acknowledged): Promise<string[]> {
-    const prefix = `repos/${repository}`;
+    const prefix = await this.#prefixOf(repository);
     const shown = new Map((await new ManifestRefs(new ManifestStore(store, prefix, "refs/heads/main"), store, prefix).read(signal)).refs.map(({ name, oid }) => [name, oid]));
     const wrong: string[] = [];
     for (const [key, attempts] of this.#attempts) {
