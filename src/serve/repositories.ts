@@ -138,8 +138,9 @@ export class Repositories {
   async rightsOf(asked: RepositoryName, make: boolean, signal: AbortSignal): Promise<{ readonly title: string; readonly row: RepositoryRow | undefined }> {
     const found = await this.#found(asked, signal);
     const title = titleOf(found.name);
-    if (found.named !== undefined || !make) return { title, row: found.named };
     const { table } = this.#options;
+    if (found.named !== undefined) return { title, row: await table.read(found.named.id) };
+    if (!make) return { title, row: undefined };
     const row = table.newRow({ title, namespace: undefined, state: "made", leadsTo: found.row.id });
     return { title, row: (await table.insert(row)) ? row : await table.find(title) };
   }

@@ -29,7 +29,8 @@ const NO_LAKEFS: LakefsColumns = { lakefs: null, lakefs_created_at: null, lakefs
 export class RepositoryTable {
   readonly #database: Database;
   readonly #now: () => number;
-  /** Rows by title and by id, for callers who may see all. Every write of this process empties it; no other process writes. */
+  /** Rows by title and by id, for callers who may see all. Every write here empties it, and no other process writes: but who may see a row is
+   *  written elsewhere (auth/permissions), so `visibility` is not to be read from here. */
   readonly #known = new LRUCache<string, { readonly row: RepositoryRow | undefined }>({ max: LIMITS.repositoryHandlesMax });
   #writes = 0;
 
@@ -45,6 +46,11 @@ export class RepositoryTable {
 
   byId(id: string): Promise<RepositoryRow | undefined> {
     return this.#remembered(`id ${id}`, () => queries.findRepositoryById(this.#database, id));
+  }
+
+  /** As the database has it now, rights included, which others write too. */
+  read(id: string): Promise<RepositoryRow | undefined> {
+    return queries.findRepositoryById(this.#database, id);
   }
 
   list(after: string, count: number, viewer: queries.Viewer | undefined): Promise<queries.ListedRow[]> {
