@@ -65,10 +65,12 @@ export class LakefsRows {
     const [known, facts] = [await table.find(title), await client.getRepository(repository, signal).catch(missingIsUndefined)];
     if (facts === undefined) return undefined;
     if (known !== undefined && isSame(known, facts)) return known;
-    const columns = columnsOf(facts, await rootOf(client, facts, signal));
+    const root = await rootOf(client, facts, signal);
+    const columns = columnsOf(facts, root.id);
     const fresh = table.newRow({ title, namespace: undefined, lakefs: columns });
     if (known === undefined) return (await table.insert(fresh)) ? fresh : this.#settle(repository, signal);
-    return known.lakefs_root !== null && known.lakefs_root === columns.lakefs_root ? this.#restored(known, columns) : this.#replaced(known, fresh);
+    const isRestored = !root.isOwn && root.id !== undefined && root.id === known.lakefs_root;
+    return isRestored ? this.#restored(known, columns) : this.#replaced(known, fresh);
   }
 
   async #restored(known: RepositoryRow, columns: LakefsColumns): Promise<RepositoryRow> {

@@ -208,9 +208,9 @@ export class Repositories {
     const role = look.role(namespace);
     if (role === undefined) throw missing;
     if (!asker.mayCreate(namespace)) throw includes(role, "write") ? missing : new Fault("auth/forbidden", { name: title });
-    const begun = look.row?.state === "making" ? look.row : this.#pending.get(title);
-    const row = begun ?? this.#options.table.newRow({ title, namespace });
-    this.#pending.set(title, row);
+    const begun = look.row?.state === "making" ? look.row : undefined;
+    const row = begun ?? this.#pending.get(title) ?? this.#options.table.newRow({ title, namespace });
+    if (begun === undefined) this.#pending.set(title, row);
     return { name, row, named: row, handle: this.#handles.own(row), role };
   }
 

@@ -37,8 +37,8 @@ const CASES: Readonly<Record<string, Case>> = {
   "a bit of an index flips": { file: /\.idx$/, damage: flip(0.7), says: /pack-[0-9a-f]{40}\.idx.*checksum/, problem: /\.idx: it differs/, advice: /lakepack index-pack/ },
   "an index is gone": { file: /\.idx$/, damage: rm, says: /pack-[0-9a-f]{40}\.idx/, problem: /\.idx: /, advice: /lakepack index-pack/ },
   "a bit of a reverse index flips": { file: /\.rev$/, damage: flip(0.5), says: /pack-[0-9a-f]{40}\.rev.*checksum/, problem: /\.rev: it differs/, advice: /lakepack index-pack/ },
-  "a bit of the manifest flips": { file: /manifest$/, damage: flip(0.6), says: /manifest cannot be read: repos\/d\/one\/git\/manifest/, problem: /manifest: /, advice: /packed-refs/ },
-  "the manifest is cut": { file: /manifest$/, damage: cut, says: /manifest cannot be read: repos\/d\/one\/git\/manifest/, problem: /manifest: /, advice: /packed-refs/ },
+  "a bit of the manifest flips": { file: /manifest$/, damage: flip(0.6), says: /manifest cannot be read: repos\/[0-9a-f]{32}\/git\/manifest/, problem: /manifest: /, advice: /packed-refs/ },
+  "the manifest is cut": { file: /manifest$/, damage: cut, says: /manifest cannot be read: repos\/[0-9a-f]{32}\/git\/manifest/, problem: /manifest: /, advice: /packed-refs/ },
   "a bit of the ref snapshot flips": { file: /snapshots\/[0-9a-f]+$/, damage: flip(0.5), says: /git\/snapshots\/[0-9a-f]{64}/, problem: /snapshots\/[0-9a-f]{64}: /, advice: /packed-refs/ },
 };
 
