@@ -1,9 +1,10 @@
 /** What can be asked and done about repositories, whoever asks: the JSON API (transport/http-api) and commands (control.ts). Values are JSON. */
 import { type Caller, TRUSTED } from "../auth/caller.js";
 import type { Visibility } from "../auth/permissions.js";
-import { Fault } from "../base/fault.js";
+import { asFault, Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { RepositoryRow } from "../database/schema.js";
+import { concealed } from "../serve/conceal.js";
 import { findCommitIds } from "../serve/commit-ids.js";
 import type { Repository } from "../serve/conversation.js";
 import { openContext, type UploadPackDeps } from "../serve/fetch-context.js";
@@ -73,8 +74,6 @@ const COMMAND: Asking = { caller: TRUSTED, share: "command" };
 export interface RepositoryApiOptions {
   /** The door of the Git routes: what may be seen is decided there. */
   readonly resolve: (name: RepositoryName, caller: Caller, signal: AbortSignal) => Promise<Repository>;
-  /** Whether a caller may know what lakeFS calls it. */
-  readonly knowsLakefsName: (repository: Repository, caller: Caller) => Promise<boolean>;
   readonly repositories: Repositories;
   readonly fetch: UploadPackDeps;
 }
@@ -88,11 +87,10 @@ export class RepositoryApi {
 
   /** Waits for no synthesis. Throws "repository/missing". */
   async show(name: RepositoryName, signal: AbortSignal, { caller }: Asking = COMMAND): Promise<RepositoryFacts> {
-    const repository = await this.#options.resolve(name, caller, signal);
-    const { title, type, lakefs, refs } = repository;
-    const head = lakefs?.head ?? (await refs.read(signal)).head;
-    const known = lakefs !== undefined && (await this.#options.knowsLakefsName(repository, caller));
-    return { name: title, kind: kindOf(type), lakefs: known ? lakefs.repository : null, head, reading: lakefs?.commits.progress ?? null };
+    const { title, type, lakefs, refs, conceal } = await this.#options.resolve(name, caller, signal);
+    const head = lakefs?.head ?? (await refs.read(signal)).head; // what may fail here is our own
+    const known = lakefs !== undefined && conceal === undefined ? lakefs.repository : null;
+    return { name: title, kind: kindOf(type), lakefs: known, head, reading: lakefs?.commits.progress ?? null };
   }
 
   /** The row that has the rights of a name; `make`: one is made where nothing was noted of it. Throws "repository/missing". */
@@ -105,8 +103,7 @@ export class RepositoryApi {
     const repository = await this.#options.resolve(name, caller, signal);
     const { fetch } = this.#options;
     const deps = { ...fetch, pool: fetch.pool.sharedBy({ repository: repository.id, caller: share }) };
-    const context = await openContext({ request: UNRECORDED, repository, signal, stateless: true }, deps);
-    const ids = await findCommitIds(context, id);
+    const ids = await findIn({ request: UNRECORDED, repository, signal, stateless: true }, deps, id);
     if (ids === undefined) throw new Fault("commit/missing", { name: repository.title, id });
     const { git, type, commit, tree, lakefs, lakefsIds } = ids;
     return { git, type, commit, tree, lakefs: lakefs ?? null, lakefs_ids: lakefsIds };
@@ -159,5 +156,14 @@ export class RepositoryApi {
       const [name] = candidatesOf(readRepositoryName(title)) as [TypedName];
       return { name: title, kind: kindOf(name.type), lakefs };
     });
+  }
+}
+
+/** Failures say nothing that is not for the caller. */
+async function findIn(exchange: Parameters<typeof openContext>[0], deps: UploadPackDeps, id: string): ReturnType<typeof findCommitIds> {
+  try {
+    return await findCommitIds(await openContext(exchange, deps), id);
+  } catch (error) {
+    throw concealed(asFault(error), exchange.repository.conceal);
   }
 }

@@ -298,7 +298,6 @@ function assemble(settings: Settings, { incoming, store, cache, pool, log, maint
   });
   const api = new RepositoryApi({
     resolve: (name, caller, signal) => server.resolve(name, caller, "read", signal),
-    knowsLakefsName: (repository, caller) => server.knowsLakefsName(repository, caller),
     repositories,
     fetch,
   });

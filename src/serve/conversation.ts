@@ -8,6 +8,7 @@ import type { Oid } from "../git/oid.js";
 import type { LfsStore } from "../lfs/store.js";
 import type { ObjectDatabase } from "../odb/object-database.js";
 import type { RefStore } from "../odb/ref-store.js";
+import type { Conceal } from "./conceal.js";
 import type { RepositoryType } from "./repository-name.js";
 import type { RequestRecord } from "./request-record.js";
 
@@ -43,6 +44,8 @@ export interface Repository {
   readonly atomic: boolean;
   /** Undefined: its branches and tags are ours. */
   readonly lakefs?: LakefsSide | undefined;
+  /** Cuts lakeFS's name of it, which is not for this caller, from what he is told. Undefined: there is nothing to hide. */
+  readonly conceal?: Conceal | undefined;
   /** What whoever fetches or pushes should be told about the name that was asked for, a line each. */
   readonly notices: readonly string[];
   /** Nothing is there yet, and this request makes it: the pusher is told. */

@@ -9,14 +9,14 @@
  *
  * Rights end while requests run: `recheck` asks all of it again, for the same caller as he is now. A link of LFS says who got it, and is worth what he is.
  */
-import { ANONYMOUS, type Caller, includes, TRUSTED } from "../auth/caller.js";
+import { ANONYMOUS, type Caller, TRUSTED } from "../auth/caller.js";
 import type { Authenticator } from "../auth/authenticator.js";
 import type { Permissions, Visibility } from "../auth/permissions.js";
 import { asFault, Fault } from "../base/fault.js";
 import { ANONYMOUS_HOLDER, type LinkHolder, TRUSTED_HOLDER } from "../lfs/proof.js";
 import type { Repository } from "./conversation.js";
 import type { Asker, Repositories } from "./repositories.js";
-import { lakefsName, type RepositoryName, titleOf } from "./repository-name.js";
+import { type RepositoryName, titleOf } from "./repository-name.js";
 
 export type Wants = "read" | "write";
 
@@ -100,14 +100,6 @@ export class Door {
   /** Takes note of a repository that a push makes, before anything of it is stored. */
   async created({ make }: Repository): Promise<void> {
     await make?.(this.#guard?.defaultVisibility ?? "private");
-  }
-
-  /** Whether a caller may know what lakeFS calls the repository behind a name: who may read it under lakeFS's own. */
-  async knowsLakefsName({ type, lakefs }: Repository, caller: Caller): Promise<boolean> {
-    if (lakefs === undefined || type === "lakefs") return true;
-    const asker = this.#asker(caller);
-    if (asker === undefined) return true;
-    return includes((await asker.look(titleOf(lakefsName(lakefs.repository)))).role(undefined), "read");
   }
 
   /** Undefined: may all. */

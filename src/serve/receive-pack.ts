@@ -18,6 +18,7 @@ import type { Offer } from "../wire/capabilities.js";
 import { errorPacket, FLUSH, oneLine } from "../wire/pkt-line.js";
 import { formatReport, type PushCommand, type PushReport, type PushRequest, PushRequestReader } from "../wire/push.js";
 import { bringAll } from "./bring-contents.js";
+import type { Conceal } from "./conceal.js";
 import type { Exchange, Repository } from "./conversation.js";
 import { isPromising } from "./fetch-context.js";
 import type { LfsService } from "./lfs.js";
@@ -61,7 +62,7 @@ export async function receivePack(exchange: Exchange, services: ReceivePackServi
     const report = await new Push(exchange, services, request, progress).run(input);
     await progress.settle();
     checkAborted(exchange.signal);
-    await exchange.output.write(answerOf(report, request));
+    await exchange.output.write(answerOf(concealedReport(report, exchange.repository.conceal), request));
   } finally {
     progress.stop();
   }
@@ -257,6 +258,12 @@ function failAll(statuses: readonly RefOutcome[]): readonly RefOutcome[] {
 function refusedAll(changes: readonly RefChange[], fault: Fault): readonly RefOutcome[] {
   if (fault.code !== "push/no-longer") throw fault;
   return changes.map(({ name }) => ({ name, ok: false, reason: clientText(fault), fault }));
+}
+
+/** Reasons come from lakeFS too. */
+function concealedReport({ unpack, commands }: PushReport, conceal: Conceal | undefined): PushReport {
+  if (conceal === undefined) return { unpack, commands };
+  return { unpack: conceal(unpack), commands: commands.map((one) => (one.ok ? one : { ...one, reason: conceal(one.reason) })) };
 }
 
 function toChange(command: PushCommand, peeled: string | undefined): RefChange {

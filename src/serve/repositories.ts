@@ -11,6 +11,7 @@ import { faultFacts, type Log } from "../observe/log.js";
 import type { Collected } from "../odb/collect.js";
 import type { ObjectServices } from "../odb/manifest-objects.js";
 import type { Amount } from "../store/store.js";
+import { type Conceal, concealed, concealing } from "./conceal.js";
 import type { Repository } from "./conversation.js";
 import { LakefsRows } from "./lakefs-rows.js";
 import type { Maintenance } from "./maintenance.js";
@@ -103,9 +104,10 @@ export class Repositories {
     const notices = asked.type === "untyped" ? await this.#ambiguities(name, how) : [];
     const { refs, objects, lfs, lakefs, promised } = handle;
     const id = storePrefix(row.id);
+    const conceal = await this.#concealed(name, row, asker);
     const changed = () => this.#upkeep.plan(row.id, handle);
     const made = there === undefined ? { created: true, make: (visibility: Visibility) => this.#make(row, visibility) } : { created: false };
-    return { id, type: name.type, title: titleOf(name), refs, objects, lfs, lakefs, promised, atomic: lakefs === undefined, notices, changed, ...made };
+    return { id, type: name.type, title: titleOf(name), refs, objects, lfs, lakefs, promised, atomic: lakefs === undefined, conceal, notices, changed, ...made };
   }
 
   /**
@@ -181,11 +183,12 @@ export class Repositories {
     const row = target?.lakefs == null ? undefined : await this.#lakefsRows?.current(target.lakefs, how.toPush, how.signal);
     if (row === undefined) throw new Fault("repository/gone", { name: titleOf(name) });
     // Otherwise the name has just been set aside, with the repository it led to.
-    return row.id === named.leads_to ? { name, row, named, role, handle: await this.#handles.lakefs(row, how.signal) } : undefined;
+    return row.id === named.leads_to ? { name, row, named, role, handle: await this.#openLakefs(name, row, how) } : undefined;
   }
 
   /** By a name that lakeFS or a hub gave: it has no owner here. */
-  async #findGiven(name: TypedName, repository: string, look: Look, { toPush, asker, signal }: Asked): Promise<Found | undefined> {
+  async #findGiven(name: TypedName, repository: string, look: Look, how: Asked): Promise<Found | undefined> {
+    const { toPush, asker, signal } = how;
     if (look.role(undefined) === undefined || this.#lakefsRows === undefined) return undefined;
     const row = await this.#lakefsRows.current(repository, toPush, signal);
     if (row === undefined && look.row !== undefined) throw new Fault("repository/gone", { name: titleOf(name) });
@@ -195,7 +198,21 @@ export class Repositories {
     const now = isOld ? await asker.look(titleOf(name)) : look;
     const role = now.role(undefined);
     if (role === undefined) return undefined;
-    return { name, row, named: name.type === "lakefs" ? row : now.row, role, handle: await this.#handles.lakefs(row, signal) };
+    return { name, row, named: name.type === "lakefs" ? row : now.row, role, handle: await this.#openLakefs(name, row, how) };
+  }
+
+  async #openLakefs(name: TypedName, row: RepositoryRow, { asker, signal }: Asked): Promise<Handle> {
+    try {
+      return await this.#handles.lakefs(row, signal);
+    } catch (error) {
+      throw concealed(asFault(error), await this.#concealed(name, row, asker));
+    }
+  }
+
+  /** What lakeFS calls it is for those who may read it by that name. Undefined: there is nothing to hide. */
+  async #concealed({ type }: TypedName, { lakefs, title }: RepositoryRow, asker: Asker): Promise<Conceal | undefined> {
+    if (type === "lakefs" || lakefs === null || title === null) return undefined;
+    return (await asker.look(title)).role(undefined) === undefined ? concealing(lakefs) : undefined;
   }
 
   /** Throws "repository/missing" unless a push may make it, "auth/forbidden" where its owner shows too weak a token. A hub makes its repositories itself. */

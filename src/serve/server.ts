@@ -82,9 +82,6 @@ export class GitServer implements Services {
     return this.#door.created(repository);
   }
 
-  knowsLakefsName(repository: Repository, caller: Caller): Promise<boolean> {
-    return this.#door.knowsLakefsName(repository, caller);
-  }
 
   /** What lakeFS still has to be read for is said in the protocol, in its promised form; other faults before the first byte become a status. */
   async advertise(given: Exchange, service: GitService): Promise<void> {

@@ -5,11 +5,12 @@
 import { checkWebhookSecret, WEBHOOK_HEADER, webhookRepository } from "../api/lakefs-webhook.js";
 import { type Caller, shareOf, TRUSTED } from "../auth/caller.js";
 import { utf8 } from "../base/bytes.js";
-import { Fault } from "../base/fault.js";
+import { asFault, Fault } from "../base/fault.js";
 import type { ByteSink, ByteSource } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { RepositoryApi } from "../api/repositories.js";
 import type { LinkHolder } from "../lfs/proof.js";
+import { concealed } from "../serve/conceal.js";
 import type { Exchange, ProtocolVersion, Repository } from "../serve/conversation.js";
 import { holderOf, type Wants } from "../serve/door.js";
 import type { RepositoryName } from "../serve/repository-name.js";
@@ -94,7 +95,7 @@ class Routes {
       const reply = await this.#route({ request: account.request, client, account });
       return account.watch({ ...reply, headers: [...reply.headers, ...cors] });
     } catch (error) {
-      const reply = failureReply(request, error);
+      const reply = failureReply(request, concealed(asFault(error), account.conceal));
       return account.watch({ ...reply, headers: [...reply.headers, ...cors] }, error);
     }
   }
@@ -144,6 +145,7 @@ class Routes {
     const caller = await this.#caller(asked);
     const repository = await this.#services.resolve(asked.name, caller, wants, asked.request.signal);
     asked.account.note({ repository: repository.title });
+    asked.account.conceal = repository.conceal;
     return { repository, caller, wants, share: shareOf(caller, asked.client.source) };
   }
 
@@ -268,6 +270,7 @@ class Routes {
     const caller = account.identified(await services.bearerOf(holder));
     const repository = await services.resolveLinked(name, caller, wants, request.signal);
     account.note({ repository: repository.title });
+    account.conceal = repository.conceal;
     const stillMay = async () => {
       await services.stillMay({ name, caller, repository, wants }, request.signal);
       await services.created(repository); // its objects must find it again, whatever becomes of the push that follows
