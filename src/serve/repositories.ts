@@ -104,7 +104,7 @@ export class Repositories {
     const notices = asked.type === "untyped" ? await this.#ambiguities(name, how) : [];
     const { refs, objects, lfs, lakefs, promised } = handle;
     const id = storePrefix(row.id);
-    const conceal = await this.#concealed(name, row, asker);
+    const conceal = row.lakefs === null ? undefined : await this.#conceal(name, row.lakefs, asker);
     const changed = () => this.#upkeep.plan(row.id, handle);
     const made = there === undefined ? { created: true, make: (visibility: Visibility) => this.#make(row, visibility) } : { created: false };
     return { id, type: name.type, title: titleOf(name), refs, objects, lfs, lakefs, promised, atomic: lakefs === undefined, conceal, notices, changed, ...made };
@@ -180,7 +180,7 @@ export class Repositories {
   /** Another name of a lakeFS repository. */
   async #findBound(name: TypedName, named: RepositoryRow, role: Role, how: Asked): Promise<Found | undefined> {
     const target = await this.#options.table.byId(named.leads_to as string);
-    const row = target?.lakefs == null ? undefined : await this.#lakefsRows?.current(target.lakefs, how.toPush, how.signal);
+    const row = target?.lakefs == null ? undefined : await this.#lakefsNow(name, target.lakefs, how);
     if (row === undefined) throw new Fault("repository/gone", { name: titleOf(name) });
     // Otherwise the name has just been set aside, with the repository it led to.
     return row.id === named.leads_to ? { name, row, named, role, handle: await this.#openLakefs(name, row, how) } : undefined;
@@ -188,31 +188,42 @@ export class Repositories {
 
   /** By a name that lakeFS or a hub gave: it has no owner here. */
   async #findGiven(name: TypedName, repository: string, look: Look, how: Asked): Promise<Found | undefined> {
-    const { toPush, asker, signal } = how;
-    if (look.role(undefined) === undefined || this.#lakefsRows === undefined) return undefined;
-    const row = await this.#lakefsRows.current(repository, toPush, signal);
+    if (look.role(undefined) === undefined) return undefined;
+    const row = await this.#lakefsNow(name, repository, how);
     if (row === undefined && look.row !== undefined) throw new Fault("repository/gone", { name: titleOf(name) });
     if (row === undefined) return undefined;
     // Rights in the old repository are none in the one that has just taken its name.
     const isOld = look.row !== undefined && look.row.id !== row.id && look.row.leads_to !== row.id;
-    const now = isOld ? await asker.look(titleOf(name)) : look;
+    const now = isOld ? await how.asker.look(titleOf(name)) : look;
     const role = now.role(undefined);
     if (role === undefined) return undefined;
     return { name, row, named: name.type === "lakefs" ? row : now.row, role, handle: await this.#openLakefs(name, row, how) };
   }
 
-  async #openLakefs(name: TypedName, row: RepositoryRow, { asker, signal }: Asked): Promise<Handle> {
+  /** The row that lakeFS's name leads to now; undefined: lakeFS has none, or is not set. */
+  #lakefsNow(name: TypedName, repository: string, how: Asked): Promise<RepositoryRow | undefined> {
+    const asked = async () => this.#lakefsRows?.current(repository, how.toPush, how.signal);
+    return this.#concealing(name, repository, how, asked);
+  }
+
+  #openLakefs(name: TypedName, row: RepositoryRow, how: Asked): Promise<Handle> {
+    return this.#concealing(name, row.lakefs ?? "", how, () => this.#handles.lakefs(row, how.signal));
+  }
+
+  /** Failures of `work` do not tell lakeFS's name to whom it is not for. */
+  async #concealing<T>(name: TypedName, repository: string, { asker }: Asked, work: () => Promise<T>): Promise<T> {
     try {
-      return await this.#handles.lakefs(row, signal);
+      return await work();
     } catch (error) {
-      throw concealed(asFault(error), await this.#concealed(name, row, asker));
+      throw concealed(asFault(error), await this.#conceal(name, repository, asker));
     }
   }
 
   /** What lakeFS calls it is for those who may read it by that name. Undefined: there is nothing to hide. */
-  async #concealed({ type }: TypedName, { lakefs, title }: RepositoryRow, asker: Asker): Promise<Conceal | undefined> {
-    if (type === "lakefs" || lakefs === null || title === null) return undefined;
-    return (await asker.look(title)).role(undefined) === undefined ? concealing(lakefs) : undefined;
+  async #conceal({ type }: TypedName, repository: string, asker: Asker): Promise<Conceal | undefined> {
+    if (type === "lakefs") return undefined;
+    const { role } = await asker.look(titleOf(lakefsName(repository)));
+    return role(undefined) === undefined ? concealing(repository) : undefined;
   }
 
   /** Throws "repository/missing" unless a push may make it, "auth/forbidden" where its owner shows too weak a token. A hub makes its repositories itself. */
