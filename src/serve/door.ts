@@ -125,7 +125,8 @@ export class Door {
       await this.#repositories.resolve(name, false, signal);
       return true;
     } catch (error) {
-      if (asFault(error).code === "repository/missing") return false;
+      const { code } = asFault(error);
+      if (code === "repository/missing" || code === "repository/gone") return false;
       throw error;
     }
   }

@@ -10,6 +10,8 @@ import * as queries from "../database/repositories.js";
 import type { RepositoryRow } from "../database/schema.js";
 
 const ID_BYTES = 16;
+/** Rows that a repository in use takes in memory: a name without a type is looked for as three, and lakeFS's are found by id too. Each some 500 bytes. */
+const ROWS_EACH = 4;
 
 /** What is known of a new row. */
 export interface NewRepository {
@@ -31,7 +33,7 @@ export class RepositoryTable {
   readonly #now: () => number;
   /** Rows by title and by id, for callers who may see all. Every write here empties it, and no other process writes: but who may see a row is
    *  written elsewhere (auth/permissions), so `visibility` is not to be read from here. */
-  readonly #known = new LRUCache<string, { readonly row: RepositoryRow | undefined }>({ max: LIMITS.repositoryHandlesMax });
+  readonly #known = new LRUCache<string, { readonly row: RepositoryRow | undefined }>({ max: ROWS_EACH * LIMITS.repositoryHandlesMax });
   #writes = 0;
 
   constructor(database: Database, now: () => number = Date.now) {

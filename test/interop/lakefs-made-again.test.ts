@@ -8,6 +8,7 @@ import { join } from "node:path";
 import t, { type Test } from "tap";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
 import { startProxy } from "../lakefs/proxy.js";
+import { RawClient } from "../transport/raw-client.js";
 import { type Guarded, startGuarded } from "./accounts-rig.js";
 import { commit, folderOf, git, tempFolder, tryGit } from "./harness.js";
 import { put, settingsFor, signal } from "./lakefs-rig.js";
@@ -270,6 +271,23 @@ t.test("made again while a push runs", { skip: skipLakefs, timeout: 300_000 }, a
     t.equal(report.refs.length, 2);
     for (const line of report.refs) t.match(line, /^ng refs\/\S+ the right to push has ended while the push ran: repository not found .*another one has its name now/);
     t.same(await branches(), ["main"], "nothing landed in the new one");
+  });
+
+  await t.test("while an LFS object is on the way", async (t) => {
+    const content = randomBytes(200_000);
+    const object = { oid: createHash("sha256").update(content).digest("hex"), size: content.length };
+    const headers = { "Content-Type": MEDIA, Authorization: `Bearer ${token}` };
+    const body = JSON.stringify({ operation: "upload", objects: [object] });
+    const reply = await fetch(`${server.url}/lakefs/${name}.git/info/lfs/objects/batch`, { method: "POST", headers, body });
+    const { objects } = (await reply.json()) as { objects: readonly { actions: { upload: { href: string } } }[] };
+    const { pathname, search } = new URL(objects[0]?.actions.upload.href ?? "");
+    const client = new RawClient(server.port).send(`PUT ${pathname}${search} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${content.length}\r\n\r\n`);
+    t.teardown(() => client.close());
+    await client.sent(content.subarray(0, 100_000));
+    await new Promise((wake) => setTimeout(wake, 300));
+    await again();
+    t.ok((await client.send(content.subarray(100_000)).response()).status >= 400);
+    t.equal((await batch(server, `lakefs/${name}`, token, object.oid, object.size)).error, 404, "the new one does not have it");
   });
 
   for (const [when, pattern] of [["while its files are uploaded", /\/branches\/lakepack-work-[^/]*\/objects/], ["before its commit point", /\/refs\/[^/]*\/merge\//]] as const) {
