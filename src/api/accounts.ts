@@ -36,7 +36,10 @@ export class AccountApi {
   }
 
   /** What is undefined stays as it is. Throws "user/missing". */
-  async changeUser(name: string, change: { readonly disabled?: boolean | undefined; readonly admin?: boolean | undefined }): Promise<UserFacts> {
+  async changeUser(
+    name: string,
+    change: { readonly disabled?: boolean | undefined; readonly admin?: boolean | undefined },
+  ): Promise<UserFacts> {
     const accounts = this.#accounts;
     let user: UserFacts | undefined;
     if (change.disabled !== undefined) user = await accounts.setDisabled(name, change.disabled);

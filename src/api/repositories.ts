@@ -11,7 +11,14 @@ import { openContext, type UploadPackDeps } from "../serve/fetch-context.js";
 import type { Repositories } from "../serve/repositories.js";
 import type { Adopted, Recovered } from "../serve/repository-removal.js";
 import { UNRECORDED } from "../serve/request-record.js";
-import { candidatesOf, kindOf, readRepositoryName, type RepositoryName, titleOf, type TypedName } from "../serve/repository-name.js";
+import {
+  candidatesOf,
+  kindOf,
+  readRepositoryName,
+  type RepositoryName,
+  titleOf,
+  type TypedName,
+} from "../serve/repository-name.js";
 
 export type RepositoryKind = ReturnType<typeof kindOf>;
 
@@ -94,7 +101,11 @@ export class RepositoryApi {
   }
 
   /** The row that has the rights of a name; `make`: one is made where nothing was noted of it. Throws "repository/missing". */
-  rightsOf(name: RepositoryName, make: boolean, signal: AbortSignal): Promise<{ readonly title: string; readonly row: RepositoryRow | undefined }> {
+  rightsOf(
+    name: RepositoryName,
+    make: boolean,
+    signal: AbortSignal,
+  ): Promise<{ readonly title: string; readonly row: RepositoryRow | undefined }> {
     return this.#options.repositories.rightsOf(name, make, signal);
   }
 
@@ -110,7 +121,12 @@ export class RepositoryApi {
   }
 
   /** Throws "repository/exists", "repository/bad-name", "lakefs/unset", "lakefs/missing". */
-  async create(name: RepositoryName, lakefs: string | undefined, visibility: Visibility, signal: AbortSignal): Promise<ListedRepository> {
+  async create(
+    name: RepositoryName,
+    lakefs: string | undefined,
+    visibility: Visibility,
+    signal: AbortSignal,
+  ): Promise<ListedRepository> {
     const made = await this.#options.repositories.create(name, lakefs, visibility, signal);
     return { name: titleOf(made), kind: kindOf(made.type), lakefs: lakefs ?? null };
   }
@@ -119,7 +135,13 @@ export class RepositoryApi {
   async collect(name: RepositoryName, graceHours: number, signal: AbortSignal): Promise<CollectedFacts> {
     const { repositories } = this.#options;
     const { removed, waiting } = await repositories.collect(name, graceHours * 3_600_000, signal);
-    return { name: titleOf(name), removed_files: removed.files, removed_bytes: removed.bytes, waiting_files: waiting.files, waiting_bytes: waiting.bytes };
+    return {
+      name: titleOf(name),
+      removed_files: removed.files,
+      removed_bytes: removed.bytes,
+      waiting_files: waiting.files,
+      waiting_bytes: waiting.bytes,
+    };
   }
 
   /** Sets a repository aside: its name is free, its files go after the grace. Throws "repository/missing". */
@@ -160,7 +182,11 @@ export class RepositoryApi {
 }
 
 /** Failures say nothing that is not for the caller. */
-async function findIn(exchange: Parameters<typeof openContext>[0], deps: UploadPackDeps, id: string): ReturnType<typeof findCommitIds> {
+async function findIn(
+  exchange: Parameters<typeof openContext>[0],
+  deps: UploadPackDeps,
+  id: string,
+): ReturnType<typeof findCommitIds> {
   try {
     return await findCommitIds(await openContext(exchange, deps), id);
   } catch (error) {

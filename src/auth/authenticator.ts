@@ -23,7 +23,9 @@ export class Authenticator {
     const caller = token === undefined ? undefined : await this.#accounts.signIn(token);
     if (caller !== undefined) return caller;
     await this.#failed.failed(source, signal);
-    throw new Fault("auth/failed", { reason: token === undefined ? "a token of this server begins with lpk_" : "it is not known here" });
+    throw new Fault("auth/failed", {
+      reason: token === undefined ? "a token of this server begins with lpk_" : "it is not known here",
+    });
   }
 
   /** The same caller as he is now: his token may have been revoked, he may have been disabled. Throws "auth/failed". */

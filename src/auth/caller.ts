@@ -6,9 +6,7 @@ export type Role = (typeof ROLES)[number];
 
 export type Caller =
   /** Nobody is asked: `auth: none`, or whoever may open the data folder. May everything. */
-  | { readonly kind: "trusted" }
-  | { readonly kind: "anonymous" }
-  | SignedIn;
+  { readonly kind: "trusted" } | { readonly kind: "anonymous" } | SignedIn;
 
 export interface SignedIn {
   readonly kind: "user";

@@ -2,8 +2,10 @@
  * Who may what in which repository: asked here for Git, LFS and the API alike.
  *
  * A user's role is the most of: administrator (everywhere), owner (the namespace of the user's name, but never lakeFS's own names), what was granted,
- * and reading where it is public; then at most what the token's scope allows. What has no row is private: what lakeFS has under its own names, and what
- * a hub's rule computes is opened by nobody but an administrator. Rights belong to a repository's id: one that gets its name later starts with none.
+ * and reading where it is public; then at most what the token's scope allows. What has no row is private: what lakeFS has under
+ * its own names, and what
+ * a hub's rule computes is opened by nobody but an administrator. Rights belong to a repository's id: one that gets its name
+ * later starts with none.
  */
 import type { Database } from "../database/database.js";
 import { deleteGrant, listGrants, putGrant } from "../database/grants.js";
@@ -70,7 +72,8 @@ export class Permissions {
   /** Throws "user/missing", "grant/missing". */
   async revoke(row: RepositoryRow, userName: string): Promise<void> {
     const { id, name } = await this.#accounts.user(userName);
-    if (!(await deleteGrant(this.#database, row.id, id))) throw new Fault("grant/missing", { repository: row.title ?? row.id, user: name });
+    if (!(await deleteGrant(this.#database, row.id, id)))
+      throw new Fault("grant/missing", { repository: row.title ?? row.id, user: name });
   }
 
   async grants(row: RepositoryRow): Promise<AccessFacts["grants"]> {
@@ -78,7 +81,12 @@ export class Permissions {
   }
 }
 
-function roleOf(caller: Caller, namespace: string | undefined, visibility: Visibility | undefined, granted: Role | undefined): Role | undefined {
+function roleOf(
+  caller: Caller,
+  namespace: string | undefined,
+  visibility: Visibility | undefined,
+  granted: Role | undefined,
+): Role | undefined {
   if (caller.kind === "trusted") return "admin";
   const open = visibility === "public" ? "read" : undefined;
   if (caller.kind === "anonymous") return open;

@@ -31,7 +31,12 @@ export async function openAccounts(settings: Settings): Promise<OpenedAccounts> 
 /** Undefined with `auth: none`. */
 export function guardOf(settings: Settings, { accounts, permissions }: OpenedAccounts): Guard | undefined {
   if (settings.auth === "none") return undefined;
-  return { authenticator: new Authenticator(accounts), permissions, defaultVisibility: settings.default_visibility, deniedStatus: settings.denied_status };
+  return {
+    authenticator: new Authenticator(accounts),
+    permissions,
+    defaultVisibility: settings.default_visibility,
+    deniedStatus: settings.denied_status,
+  };
 }
 
 /**

@@ -46,7 +46,10 @@ export async function verifyStored(settings: Settings, names: readonly string[],
   const checked = names.length === 0 ? await allOf(rows) : names.map((name) => checkedOf(rows, name));
   const reports: Report[] = names.length === 0 ? await unnamed(store, rows) : [];
   const folder = await mkdtemp(join(tmpdir(), "lakepack-verify-"));
-  const pool = createPool({ kernelsModule: await loadKernels(), ...(settings.pool_threads === "auto" ? {} : { threads: settings.pool_threads }) });
+  const pool = createPool({
+    kernelsModule: await loadKernels(),
+    ...(settings.pool_threads === "auto" ? {} : { threads: settings.pool_threads }),
+  });
   let damaged = 0;
   const print = (report: Report) => {
     if (report.findings.length > 0) damaged++;
@@ -74,7 +77,15 @@ async function verifyOne({ store, pool, name, prefix, isMade, folder }: Place): 
   const { signal } = new AbortController();
   const beside = { beside: (manifest: Parameters<typeof verifyRecords>[2]) => verifyRecords(store, prefix, manifest, signal) };
   const own = await mkdtemp(join(folder, "repository-"));
-  const { refs, packs, objects, findings } = await verifyRepository({ store, pool, prefix, isMade, folder: own, signal, ...beside });
+  const { refs, packs, objects, findings } = await verifyRepository({
+    store,
+    pool,
+    prefix,
+    isMade,
+    folder: own,
+    signal,
+    ...beside,
+  });
   await rm(own, { recursive: true });
   const lfs = await verifyLfsObjects(store, prefix, signal);
   return { name, refs, packs, objects, lfs_objects: lfs.objects, findings: [...findings, ...lfs.findings] };

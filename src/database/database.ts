@@ -71,7 +71,9 @@ async function migrate(db: Kysely<Schema>): Promise<void> {
 }
 
 function failed(error: unknown, facts: { readonly path?: string } = {}): Fault {
-  return error instanceof Fault ? error : new Fault("database/failed", { ...facts, reason: error instanceof Error ? error.message : String(error) }, error);
+  return error instanceof Fault
+    ? error
+    : new Fault("database/failed", { ...facts, reason: error instanceof Error ? error.message : String(error) }, error);
 }
 
 /** Whether a write failed because a row of that key is there already. */

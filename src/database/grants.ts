@@ -5,7 +5,11 @@ import type { GrantRole } from "./schema.js";
 export async function putGrant(database: Database, repositoryId: string, userId: string, role: GrantRole): Promise<void> {
   const grant = { repository_id: repositoryId, user_id: userId, role };
   await database.query((db) =>
-    db.insertInto("grants").values(grant).onConflict((conflict) => conflict.columns(["repository_id", "user_id"]).doUpdateSet({ role })).execute(),
+    db
+      .insertInto("grants")
+      .values(grant)
+      .onConflict((conflict) => conflict.columns(["repository_id", "user_id"]).doUpdateSet({ role }))
+      .execute(),
   );
 }
 
@@ -17,7 +21,10 @@ export async function deleteGrant(database: Database, repositoryId: string, user
   return (result?.numDeletedRows ?? 0n) > 0n;
 }
 
-export function listGrants(database: Database, repositoryId: string): Promise<{ readonly name: string; readonly role: GrantRole }[]> {
+export function listGrants(
+  database: Database,
+  repositoryId: string,
+): Promise<{ readonly name: string; readonly role: GrantRole }[]> {
   return database.query((db) =>
     db
       .selectFrom("grants")

@@ -22,7 +22,9 @@ export async function seeRepository(database: Database, title: string, userId: s
   const found = await database.query((db) =>
     db
       .selectFrom("repositories")
-      .leftJoin("grants", (join) => join.onRef("grants.repository_id", "=", "repositories.id").on("grants.user_id", "=", userId ?? ""))
+      .leftJoin("grants", (join) =>
+        join.onRef("grants.repository_id", "=", "repositories.id").on("grants.user_id", "=", userId ?? ""),
+      )
       .selectAll("repositories")
       .select("grants.role as grant_role")
       .where("repositories.title", "=", title)
@@ -52,7 +54,9 @@ export async function updateRepository(database: Database, id: string, change: P
 
 /** It has a manifest now. One that was set aside meanwhile stays so. */
 export async function markMade(database: Database, id: string): Promise<void> {
-  await database.query((db) => db.updateTable("repositories").set({ state: "made" }).where("id", "=", id).where("state", "=", "making").execute());
+  await database.query((db) =>
+    db.updateTable("repositories").set({ state: "made" }).where("id", "=", id).where("state", "=", "making").execute(),
+  );
 }
 
 // Set aside ---------------------------------------------------------------------------------------------------------------
@@ -81,12 +85,22 @@ async function setAsideIn(db: Kysely<Schema>, id: string, at: string): Promise<v
 
 /** Those that had this name, the one set aside last first. */
 export function listFormer(database: Database, title: string): Promise<RepositoryRow[]> {
-  return database.query((db) => db.selectFrom("repositories").selectAll().where("former_title", "=", title).orderBy("deleted_at", "desc").orderBy("id").execute());
+  return database.query((db) =>
+    db
+      .selectFrom("repositories")
+      .selectAll()
+      .where("former_title", "=", title)
+      .orderBy("deleted_at", "desc")
+      .orderBy("id")
+      .execute(),
+  );
 }
 
 /** Those set aside before this time. */
 export function listSetAside(database: Database, before: string): Promise<RepositoryRow[]> {
-  return database.query((db) => db.selectFrom("repositories").selectAll().where("deleted_at", "<=", before).orderBy("deleted_at").execute());
+  return database.query((db) =>
+    db.selectFrom("repositories").selectAll().where("deleted_at", "<=", before).orderBy("deleted_at").execute(),
+  );
 }
 
 /** With its grants and the set-aside names that led to it. */
@@ -95,10 +109,18 @@ export async function deleteRepository(database: Database, id: string): Promise<
 }
 
 /** Gives a set-aside row its name back. False: the name leads to another one by now. */
-export function restoreRepository(database: Database, { id, former_title: title }: RepositoryRow, change: Partial<RepositoryRow>): Promise<boolean> {
+export function restoreRepository(
+  database: Database,
+  { id, former_title: title }: RepositoryRow,
+  change: Partial<RepositoryRow>,
+): Promise<boolean> {
   return database.query(async (db) => {
     try {
-      await db.updateTable("repositories").set({ title, former_title: null, deleted_at: null, ...change }).where("id", "=", id).execute();
+      await db
+        .updateTable("repositories")
+        .set({ title, former_title: null, deleted_at: null, ...change })
+        .where("id", "=", id)
+        .execute();
       return true;
     } catch (error) {
       if (isDuplicate(error)) return false;
@@ -114,14 +136,26 @@ export async function inheritRights(database: Database, from: RepositoryRow, to:
     const grants = await db.selectFrom("grants").selectAll().where("repository_id", "=", from.id).execute();
     for (const { user_id, role } of grants) {
       const grant = { repository_id: to, user_id, role };
-      await db.insertInto("grants").values(grant).onConflict((conflict) => conflict.columns(["repository_id", "user_id"]).doNothing()).execute();
+      await db
+        .insertInto("grants")
+        .values(grant)
+        .onConflict((conflict) => conflict.columns(["repository_id", "user_id"]).doNothing())
+        .execute();
     }
   });
 }
 
 /** Set-aside names that led to it. */
 export function listNamesOf(database: Database, id: string): Promise<RepositoryRow[]> {
-  return database.query((db) => db.selectFrom("repositories").selectAll().where("leads_to", "=", id).where("state", "=", "deleted").orderBy("former_title").execute());
+  return database.query((db) =>
+    db
+      .selectFrom("repositories")
+      .selectAll()
+      .where("leads_to", "=", id)
+      .where("state", "=", "deleted")
+      .orderBy("former_title")
+      .execute(),
+  );
 }
 
 // Lists -------------------------------------------------------------------------------------------------------------------
@@ -141,13 +175,22 @@ export interface ListedRow {
 }
 
 /** By title, those behind `after` that have been made: at most `count`. Costs at most three times as many rows. */
-export async function listRepositories(database: Database, after: string, count: number, viewer: Viewer | undefined): Promise<ListedRow[]> {
+export async function listRepositories(
+  database: Database,
+  after: string,
+  count: number,
+  viewer: Viewer | undefined,
+): Promise<ListedRow[]> {
   return database.query(async (db) => {
     const rows = () =>
       db
         .selectFrom("repositories")
         .leftJoin("repositories as target", "target.id", "repositories.leads_to")
-        .select(["repositories.id", "repositories.title", sql<string | null>`coalesce(repositories.lakefs, target.lakefs)`.as("lakefs")])
+        .select([
+          "repositories.id",
+          "repositories.title",
+          sql<string | null>`coalesce(repositories.lakefs, target.lakefs)`.as("lakefs"),
+        ])
         .where("repositories.title", ">", after)
         .where("repositories.state", "=", "made")
         // Not what a hub's rule computes: it may be computed no more.
@@ -158,7 +201,9 @@ export async function listRepositories(database: Database, after: string, count:
     const parts = [await rows().where("repositories.visibility", "=", "public").execute()];
     if (viewer.namespace !== undefined) parts.push(await rows().where("repositories.namespace", "=", viewer.namespace).execute());
     if (viewer.userId !== undefined) {
-      const granted = rows().innerJoin("grants", "grants.repository_id", "repositories.id").where("grants.user_id", "=", viewer.userId);
+      const granted = rows()
+        .innerJoin("grants", "grants.repository_id", "repositories.id")
+        .where("grants.user_id", "=", viewer.userId);
       parts.push(await granted.execute());
     }
     const merged = new Map(named(parts.flat()).map((row) => [row.title, row]));

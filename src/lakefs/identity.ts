@@ -1,8 +1,10 @@
 /**
  * Which lakeFS repository a name stands for. lakeFS lets a name be used again, and neither its API nor any id of ours tells it by itself.
  *
- * A repository is the same as long as its creation date and storage namespace are. Where one has changed, its first commit decides: a repository restored
- * from a dump has the first commit it had before, one made afresh has one of its own, from the second in which it was made. Two repositories that were made in the
+ * A repository is the same as long as its creation date and storage namespace are. Where one has changed, its first commit
+ * decides: a repository restored
+ * from a dump has the first commit it had before, one made afresh has one of its own, from the second in which it was made. Two
+ * repositories that were made in the
  * same second with the same namespace cannot be told apart: all that lakeFS says of them is equal, their first commits too.
  */
 import { Fault } from "../base/fault.js";
@@ -27,7 +29,8 @@ export interface Root {
  * A repository's first commit. Throws "lakefs/unsettled" where it has no default branch: it is bare and will be restored,
  * or is being deleted.
  *
- * The first commit of one that was made, not restored, is found by one call, as nothing is in it that is not known. It is also looked for first because it cannot be
+ * The first commit of one that was made, not restored, is found by one call, as nothing is in it that is not known. It is also
+ * looked for first because it cannot be
  * taken away: whoever may write commits could make a history that leads to another repository's first commit.
  */
 export async function rootOf(client: LakefsClient, facts: LakefsRepository, signal: AbortSignal): Promise<Root> {
@@ -41,7 +44,11 @@ export async function rootOf(client: LakefsClient, facts: LakefsRepository, sign
 }
 
 /** As history leads to it from the default branch. */
-async function historicRoot(client: LakefsClient, { id: repository, default_branch: branch }: LakefsRepository, signal: AbortSignal): Promise<string | undefined> {
+async function historicRoot(
+  client: LakefsClient,
+  { id: repository, default_branch: branch }: LakefsRepository,
+  signal: AbortSignal,
+): Promise<string | undefined> {
   const there = await client.getBranch(repository, branch, signal).catch(missingIsUndefined);
   if (there === undefined) throw new Fault("lakefs/unsettled", { branch });
   try {

@@ -22,7 +22,10 @@ export interface LakefsRefsOptions {
   readonly commits: LakefsCommitMap;
   readonly manifestRefs: RefStore;
   readonly landing: Landing;
-  /** Throws where lakeFS's name leads to another repository by now, or to none. `fresh`: whatever was said a moment ago. Default: it never does. */
+  /**
+   * Throws where lakeFS's name leads to another repository by now, or to none. `fresh`: whatever was said a moment ago.
+   * Default: it never does.
+   */
   readonly confirm?: (fresh: boolean, signal: AbortSignal) => Promise<void>;
   /** Told of a branch or tag that is not served, once for each. */
   readonly onUnserved: (ref: UnservedRef) => void;
@@ -66,7 +69,10 @@ export class LakefsRefs implements RefStore {
     const patience = signal ?? this.#closed.signal;
     await this.#options.confirm?.(false, patience);
     const [heads, others] = await Promise.all([this.#heads(patience), this.#otherRefs(signal)]);
-    const records = await this.#resolve(heads.map(({ lakeId }) => lakeId), patience);
+    const records = await this.#resolve(
+      heads.map(({ lakeId }) => lakeId),
+      patience,
+    );
     this.#completeLandings(heads, records);
     const refs = heads.flatMap(({ name, lakeId }) => toRef(name, records.get(lakeId)));
     return this.#snapshot([...refs, ...others]);
@@ -143,7 +149,8 @@ export class LakefsRefs implements RefStore {
   }
 
   /**
-   * lakeFS deletes no default branch, so a list without it is that of a repository which is being deleted or restored, or was a moment ago: lakeFS believes for some
+   * lakeFS deletes no default branch, so a list without it is that of a repository which is being deleted or restored, or was a
+   * moment ago: lakeFS believes for some
    * seconds that a deleted repository is there, and shows it empty. A mirror that was told so would drop all its refs.
    */
   async #explainGap(signal: AbortSignal): Promise<never> {

@@ -31,8 +31,16 @@ export function isFirstCommit({ parents, meta_range_id: metarange }: LakefsCommi
   return parents.length === 0 && metarange === "";
 }
 
-/** The first commit that a commit's history leads to: a call for each thousand commits. Throws "lakefs/bad-reply" where it leads to none. */
-export async function walkToRoot(client: LakefsClient, repository: string, from: string, signal: AbortSignal): Promise<LakefsCommit> {
+/**
+ * The first commit that a commit's history leads to: a call for each thousand commits. Throws "lakefs/bad-reply" where it leads
+ * to none.
+ */
+export async function walkToRoot(
+  client: LakefsClient,
+  repository: string,
+  from: string,
+  signal: AbortSignal,
+): Promise<LakefsCommit> {
   let id = from;
   let generation = Number.POSITIVE_INFINITY;
   for (;;) {
@@ -43,7 +51,8 @@ export async function walkToRoot(client: LakefsClient, repository: string, from:
     const [first, ...others] = results;
     if (first === undefined) throw new Fault("lakefs/bad-reply", { call: "log", reason: "no commit is to be found" });
     const deepest = others.reduce((left, right) => ((right.generation ?? 0) < (left.generation ?? 0) ? right : left), first);
-    if ((deepest.generation ?? 0) >= generation) throw new Fault("lakefs/bad-reply", { call: "log", reason: "no first commit is to be found" });
+    if ((deepest.generation ?? 0) >= generation)
+      throw new Fault("lakefs/bad-reply", { call: "log", reason: "no first commit is to be found" });
     generation = deepest.generation ?? 0;
     id = deepest.id;
   }

@@ -4,7 +4,8 @@
  *   lfs/ab/cd/<oid>                   the bytes, shared by all repositories
  *   lfs/links/<repository>/ab/<oid>   proof that this repository has it: its size in decimal
  *
- * <repository> is its prefix in the store ("repos/<id>"): a repository that gets the name of another has none of its objects. Somebody who names an object that only another
+ * <repository> is its prefix in the store ("repos/<id>"): a repository that gets the name of another has none of its objects.
+ * Somebody who names an object that only another
  * repository has must bring its bytes: knowing an oid proves nothing.
  */
 import { utf8 } from "../base/bytes.js";

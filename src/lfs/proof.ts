@@ -4,7 +4,9 @@
  *
  *   proof=<seconds since 1970, when it ends>-<who got it>-<HMAC, 128 bits>-<SHA-256 HMAC>
  *
- * Who got it is a token's id, or a digit (LinkHolder): a link is worth what its holder may when it is used. The first HMAC says that the link was made for the name in its address, and is checked before that name is looked up: a stranger's link learns nothing
+ * Who got it is a token's id, or a digit (LinkHolder): a link is worth what its holder may when it is used. The first HMAC says
+ * that the link was made for the name in its address, and is checked before that name is looked up: a stranger's link learns
+ * nothing
  * and costs nothing. The second binds it to the repository the name led to: to its id, so
  * that the link is no good for another one that gets the name.
  */
@@ -60,7 +62,8 @@ export class LinkProofs {
   /** Whether such a link was ever made, and is still good: whom it was given to. Throws "lfs/proof". */
   checkAddress(proof: string | null, address: LinkAddress): LinkHolder {
     const { forAddress, ...given } = readProof(proof);
-    if (!timingSafeEqual(this.#signAddress(address, given), forAddress) || given.ends * 1_000 < this.#now()) throw new Fault("lfs/proof");
+    if (!timingSafeEqual(this.#signAddress(address, given), forAddress) || given.ends * 1_000 < this.#now())
+      throw new Fault("lfs/proof");
     return given.holder;
   }
 
@@ -86,6 +89,7 @@ export class LinkProofs {
 
 function readProof(proof: string | null): Given & { readonly forAddress: Buffer; readonly forGrant: Buffer } {
   const [, ends, holder, forAddress, forGrant] = PROOF.exec(proof ?? "") ?? [];
-  if (ends === undefined || holder === undefined || forAddress === undefined || forGrant === undefined) throw new Fault("lfs/proof");
+  if (ends === undefined || holder === undefined || forAddress === undefined || forGrant === undefined)
+    throw new Fault("lfs/proof");
   return { ends: Number(ends), holder, forAddress: Buffer.from(forAddress, "hex"), forGrant: Buffer.from(forGrant, "hex") };
 }

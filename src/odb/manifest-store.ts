@@ -56,7 +56,10 @@ export class ManifestStore {
    * Replaces the manifest by what `change` makes of it; undefined leaves it alone. `change` runs again for a loser of
    * the race and must decide from what it is given. The result is durable when this resolves.
    */
-  update(change: (manifest: Manifest) => Promise<Manifest | undefined> | Manifest | undefined, signal?: AbortSignal): Promise<Manifest> {
+  update(
+    change: (manifest: Manifest) => Promise<Manifest | undefined> | Manifest | undefined,
+    signal?: AbortSignal,
+  ): Promise<Manifest> {
     return this.#turns.run(async () => {
       for (let attempt = 0; attempt < LIMITS.swapAttemptsMax; attempt++) {
         const { manifest, tag } = await this.#current(signal);
@@ -106,7 +109,9 @@ export class ManifestStore {
 function keysDropped(prefix: string, before: Manifest, after: Manifest): string[] {
   const kept = new Set(after.packs.map(({ checksum }) => checksum));
   const gone = before.packs.filter(({ checksum }) => !kept.has(checksum));
-  const keys = gone.flatMap(({ checksum }) => ["pack", "idx", "rev"].map((extension) => `${prefix}/git/objects/pack/pack-${checksum}.${extension}`));
+  const keys = gone.flatMap(({ checksum }) =>
+    ["pack", "idx", "rev"].map((extension) => `${prefix}/git/objects/pack/pack-${checksum}.${extension}`),
+  );
   const old = before.snapshot?.key;
   return old === undefined || old === after.snapshot?.key ? keys : [...keys, old];
 }

@@ -84,7 +84,10 @@ export function decodeManifest(bytes: Uint8Array, where: string): Manifest {
   }
   const format = (value as { readonly format?: unknown } | null)?.format;
   if (typeof format === "number" && format !== FORMAT) {
-    throw new Fault("manifest/damaged", { manifest: where, reason: `its format is ${format}, and this version reads ${FORMAT} only` });
+    throw new Fault("manifest/damaged", {
+      manifest: where,
+      reason: `its format is ${format}, and this version reads ${FORMAT} only`,
+    });
   }
   const parsed = MANIFEST.safeParse(value);
   if (parsed.success) return parsed.data;

@@ -35,7 +35,9 @@ export interface RefChange {
 }
 
 /** What became of one change: `ng` carries the reason the client reads, and for the log what failed where it is not that the change was refused. */
-export type RefOutcome = { readonly name: string; readonly ok: true } | { readonly name: string; readonly ok: false; readonly reason: string; readonly fault?: Fault };
+export type RefOutcome =
+  | { readonly name: string; readonly ok: true }
+  | { readonly name: string; readonly ok: false; readonly reason: string; readonly fault?: Fault };
 
 export interface RefUpdateOptions {
   /** All or nothing. */

@@ -1,4 +1,7 @@
-/** What lakeFS calls a repository is not for everybody who may read it under another name: it is cut from all that such a caller is told. */
+/**
+ * What lakeFS calls a repository is not for everybody who may read it under another name: it is cut from all that such a caller
+ * is told.
+ */
 import { Fault } from "../base/fault.js";
 
 /** Takes a name out of a text. */
@@ -13,6 +16,8 @@ export function concealing(name: string): Conceal {
 /** The same failure, without the name in its facts. */
 export function concealed(fault: Fault, conceal: Conceal | undefined): Fault {
   if (conceal === undefined) return fault;
-  const facts = Object.entries(fault.facts).map(([key, value]) => [key, typeof value === "string" ? conceal(value) : value] as const);
+  const facts = Object.entries(fault.facts).map(
+    ([key, value]) => [key, typeof value === "string" ? conceal(value) : value] as const,
+  );
   return new Fault(fault.code, Object.fromEntries(facts), fault);
 }

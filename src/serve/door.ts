@@ -7,7 +7,8 @@
  *
  * What may not be read is not looked up either (serve/repositories), so that the time an answer takes tells no more than its words.
  *
- * Rights end while requests run: `recheck` asks all of it again, for the same caller as he is now. A link of LFS says who got it, and is worth what he is.
+ * Rights end while requests run: `recheck` asks all of it again, for the same caller as he is now. A link of LFS says who got
+ * it, and is worth what he is.
  */
 import { ANONYMOUS, type Caller, TRUSTED } from "../auth/caller.js";
 import type { Authenticator } from "../auth/authenticator.js";
@@ -76,7 +77,10 @@ export class Door {
     }
   }
 
-  /** The repository for a link whose proof was good for this name. Throws "lfs/link-ended", "repository/missing", "repository/read-only". */
+  /**
+   * The repository for a link whose proof was good for this name. Throws "lfs/link-ended", "repository/missing",
+   * "repository/read-only".
+   */
   async resolveLinked(name: RepositoryName, bearer: Caller, wants: Wants, signal: AbortSignal): Promise<Repository> {
     try {
       return await this.resolve(name, bearer, wants, signal);
@@ -89,7 +93,8 @@ export class Door {
   async recheck({ name, caller, repository, wants }: Begun, signal: AbortSignal): Promise<void> {
     const now = this.#guard === undefined ? caller : await this.#guard.authenticator.again(caller);
     const { id } = await this.#repositories.resolve(name, wants === "write", signal, this.#asker(now));
-    if (id !== repository.id) throw new Fault("repository/missing", { name: titleOf(name), reason: "another one has its name now" });
+    if (id !== repository.id)
+      throw new Fault("repository/missing", { name: titleOf(name), reason: "another one has its name now" });
   }
 
   /** Those behind the title `after` that the caller may read, by title: the first `count`. */
@@ -135,7 +140,8 @@ export class Door {
 /** Throws "auth/required", "auth/forbidden" unless the caller may all there is. */
 export function checkAdministrator(caller: Caller): void {
   if (caller.kind === "anonymous") throw new Fault("auth/required");
-  if (caller.kind === "user" && !(caller.isAdmin && caller.scope === "admin")) throw new Fault("auth/forbidden", { needs: "an administrator's token of scope admin" });
+  if (caller.kind === "user" && !(caller.isAdmin && caller.scope === "admin"))
+    throw new Fault("auth/forbidden", { needs: "an administrator's token of scope admin" });
 }
 
 /** Whom a link that a caller asks for is given to. */
@@ -146,6 +152,9 @@ export function holderOf(caller: Caller): LinkHolder {
 
 /** What a link's user is told: where rights have ended, that the link has; other failures as they are. */
 function linkEnded(fault: Fault): Fault {
-  if (fault.code === "auth/required") return new Fault("lfs/link-ended", { reason: "the repository is not open to everybody any more; ask for a new link, signed in" });
+  if (fault.code === "auth/required")
+    return new Fault("lfs/link-ended", {
+      reason: "the repository is not open to everybody any more; ask for a new link, signed in",
+    });
   return fault.code.startsWith("auth/") ? new Fault("lfs/link-ended", { reason: fault.message }) : fault;
 }

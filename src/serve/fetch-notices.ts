@@ -16,7 +16,8 @@ export async function fetchNotices(context: FetchContext, wants: readonly Oid[])
     return found === undefined ? repository.notices : [...repository.notices, ...uncrossedLines(repository, found)];
   } catch (error) {
     // A fetch is whole without its notices; an abort is seen by whoever writes next.
-    if (!signal.aborted) deps.log.warn("what cannot be in Git could not be named", { repository: repository.title, ...faultFacts(asFault(error)) });
+    if (!signal.aborted)
+      deps.log.warn("what cannot be in Git could not be named", { repository: repository.title, ...faultFacts(asFault(error)) });
     return [...repository.notices, "warning: the paths of lakeFS that cannot be in Git could not be looked up"];
   }
 }
@@ -37,8 +38,17 @@ async function firstUncrossed({ repository, refs, signal }: FetchContext, wants:
 
 function uncrossedLines({ conceal, lakefs }: Repository, { lakeId, count, first }: Uncrossed): string[] {
   const paths = count === 1 ? "1 path" : `${count} paths`;
-  const more = count > first.length ? [`  and ${count - first.length} more: lakepack doctor --lakefs ${conceal === undefined ? lakefs?.repository : "with its name in lakeFS"} lists all`] : [];
-  return [`warning: ${paths} of lakeFS commit ${lakeId.slice(0, 12)} cannot be in Git and stay in lakeFS:`, ...first.map((line) => `  ${printable(line)}`), ...more];
+  const more =
+    count > first.length
+      ? [
+          `  and ${count - first.length} more: lakepack doctor --lakefs ${conceal === undefined ? lakefs?.repository : "with its name in lakeFS"} lists all`,
+        ]
+      : [];
+  return [
+    `warning: ${paths} of lakeFS commit ${lakeId.slice(0, 12)} cannot be in Git and stay in lakeFS:`,
+    ...first.map((line) => `  ${printable(line)}`),
+    ...more,
+  ];
 }
 
 /** A path may hold anything, a terminal's commands too. */

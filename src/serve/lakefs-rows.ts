@@ -1,5 +1,6 @@
 /**
- * Which row a lakeFS repository's name leads to now. lakeFS is asked, because it lets a name be used again: a repository that is another one than before gets
+ * Which row a lakeFS repository's name leads to now. lakeFS is asked, because it lets a name be used again: a repository that
+ * is another one than before gets
  * a row of its own, and what was known of the old one is set aside, private, together with the names that led to it.
  */
 import { LRUCache } from "lru-cache";
@@ -42,10 +43,12 @@ export class LakefsRows {
     const { client, table, believedMs } = this.#options;
     const known = await table.find(titleOf(lakefsName(repository)));
     const askedMs = performance.now();
-    if (!fresh && known !== undefined && askedMs - (this.#askedMs.get(known.id) ?? Number.NEGATIVE_INFINITY) < believedMs) return known;
+    if (!fresh && known !== undefined && askedMs - (this.#askedMs.get(known.id) ?? Number.NEGATIVE_INFINITY) < believedMs)
+      return known;
     const facts = await client.getRepository(repository, signal).catch(missingIsUndefined);
     if (facts === undefined) return undefined;
-    const row = known !== undefined && isSame(known, facts) ? known : await this.#turns.run(() => this.#settle(repository, signal), signal);
+    const row =
+      known !== undefined && isSame(known, facts) ? known : await this.#turns.run(() => this.#settle(repository, signal), signal);
     if (row === undefined) return undefined;
     this.#askedMs.set(row.id, askedMs);
     return row;
@@ -58,7 +61,10 @@ export class LakefsRows {
     if (row.id !== id) throw new Fault("lakefs/replaced");
   }
 
-  /** The row of what lakeFS shows: the known one, what it was restored to, or a new one. Asks again: an answer may be old when its turn comes. */
+  /**
+   * The row of what lakeFS shows: the known one, what it was restored to, or a new one. Asks again: an answer may be old when
+   * its turn comes.
+   */
   async #settle(repository: string, signal: AbortSignal): Promise<RepositoryRow | undefined> {
     const { client, table } = this.#options;
     const title = titleOf(lakefsName(repository));
@@ -99,7 +105,12 @@ function isSame(row: RepositoryRow, facts: LakefsRepository): boolean {
 }
 
 function columnsOf(facts: LakefsRepository, root: string | undefined): LakefsColumns {
-  return { lakefs: facts.id, lakefs_created_at: timeOf(facts), lakefs_namespace: facts.storage_namespace, lakefs_root: root ?? null };
+  return {
+    lakefs: facts.id,
+    lakefs_created_at: timeOf(facts),
+    lakefs_namespace: facts.storage_namespace,
+    lakefs_root: root ?? null,
+  };
 }
 
 function timeOf({ creation_date: seconds }: LakefsRepository): string {

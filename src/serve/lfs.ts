@@ -109,7 +109,13 @@ export class LfsService {
   }
 
   #checked({ asked, repository, object, proof }: LinkCall, purpose: LinkPurpose): LfsStore {
-    this.#options.proofs.check(proof, { purpose, asked: titleOf(asked), repository: repository.id, oid: object.oid, size: object.size });
+    this.#options.proofs.check(proof, {
+      purpose,
+      asked: titleOf(asked),
+      repository: repository.id,
+      oid: object.oid,
+      size: object.size,
+    });
     return this.#options.storeOf(repository);
   }
 

@@ -16,7 +16,16 @@ import type { Repository } from "./conversation.js";
 import { LakefsRows } from "./lakefs-rows.js";
 import type { Maintenance } from "./maintenance.js";
 import { type Handle, type LakefsSettings, RepositoryHandles } from "./repository-handles.js";
-import { candidatesOf, kindOf, lakefsName, ownerOf, type RepositoryName, storePrefix, titleOf, type TypedName } from "./repository-name.js";
+import {
+  candidatesOf,
+  kindOf,
+  lakefsName,
+  ownerOf,
+  type RepositoryName,
+  storePrefix,
+  titleOf,
+  type TypedName,
+} from "./repository-name.js";
 import { RepositoryRemoval } from "./repository-removal.js";
 import { isComputed, type RepositoryTable } from "./repository-table.js";
 import { RepositoryUpkeep } from "./repository-upkeep.js";
@@ -28,7 +37,10 @@ interface Found {
   readonly name: TypedName;
   /** Row of what is there: of a second name of a lakeFS repository, that of the repository itself. */
   readonly row: RepositoryRow;
-  /** Row of the name that was asked for, which has the rights; undefined: nothing is noted of it, as of a name that a hub's rule computes. */
+  /**
+   * Row of the name that was asked for, which has the rights; undefined: nothing is noted of it, as of a name that a hub's rule
+   * computes.
+   */
   readonly named: RepositoryRow | undefined;
   readonly handle: Handle;
   /** Of the one who asks. */
@@ -82,16 +94,23 @@ export class Repositories {
     this.#options = options;
     const { lakefs, table, log, services } = options;
     const onChanged = (id: string) => this.#handles.drop(id);
-    this.#lakefsRows = lakefs && new LakefsRows({ client: lakefs.client, table, log, onChanged, believedMs: lakefs.pollMs || LIMITS.lakefsPollMs });
-    const confirm = async (repository: string, id: string, fresh: boolean, signal: AbortSignal) => this.#lakefsRows?.confirm(repository, id, fresh, signal);
+    this.#lakefsRows =
+      lakefs && new LakefsRows({ client: lakefs.client, table, log, onChanged, believedMs: lakefs.pollMs || LIMITS.lakefsPollMs });
+    const confirm = async (repository: string, id: string, fresh: boolean, signal: AbortSignal) =>
+      this.#lakefsRows?.confirm(repository, id, fresh, signal);
     this.#handles = new RepositoryHandles({ services, table, defaultBranch: options.defaultBranch, lakefs, confirm, log });
     this.removal = new RepositoryRemoval({ table, store: services.store, onSetAside: onChanged, log });
     this.#upkeep = new RepositoryUpkeep({ ...options, removal: this.removal });
-    this.#mayAll = { look: async (title) => ({ row: await table.find(title), role: () => "admin" }), mayCreate: () => true, viewer: undefined };
+    this.#mayAll = {
+      look: async (title) => ({ row: await table.find(title), role: () => "admin" }),
+      mayCreate: () => true,
+      viewer: undefined,
+    };
   }
 
   /**
-   * Throws "repository/missing" where there is none for this asker (`toPush`: where none may be made), "repository/gone" where it is gone in lakeFS, and with
+   * Throws "repository/missing" where there is none for this asker (`toPush`: where none may be made), "repository/gone" where
+   * it is gone in lakeFS, and with
    * `toPush` "repository/read-only" and "auth/forbidden".
    */
   async resolve(asked: RepositoryName, toPush: boolean, signal: AbortSignal, asker: Asker = this.#mayAll): Promise<Repository> {
@@ -106,8 +125,23 @@ export class Repositories {
     const id = storePrefix(row.id);
     const conceal = row.lakefs === null ? undefined : await this.#conceal(name, row.lakefs, asker);
     const changed = () => this.#upkeep.plan(row.id, handle);
-    const made = there === undefined ? { created: true, make: (visibility: Visibility) => this.#make(row, visibility) } : { created: false };
-    return { id, type: name.type, title: titleOf(name), refs, objects, lfs, lakefs, promised, atomic: lakefs === undefined, conceal, notices, changed, ...made };
+    const made =
+      there === undefined ? { created: true, make: (visibility: Visibility) => this.#make(row, visibility) } : { created: false };
+    return {
+      id,
+      type: name.type,
+      title: titleOf(name),
+      refs,
+      objects,
+      lfs,
+      lakefs,
+      promised,
+      atomic: lakefs === undefined,
+      conceal,
+      notices,
+      changed,
+      ...made,
+    };
   }
 
   /**
@@ -116,13 +150,15 @@ export class Repositories {
    */
   async create(asked: RepositoryName, lakefs: string | undefined, visibility: Visibility, signal: AbortSignal): Promise<TypedName> {
     const [name] = candidatesOf(asked) as [TypedName];
-    if (name.type === "lakefs") throw new Fault("repository/bad-name", { name: titleOf(name), reason: "the names below lakefs/ are lakeFS's own" });
+    if (name.type === "lakefs")
+      throw new Fault("repository/bad-name", { name: titleOf(name), reason: "the names below lakefs/ are lakeFS's own" });
     const place = { title: titleOf(name), namespace: ownerOf(name), visibility } as const;
     const target = lakefs === undefined ? undefined : await this.#lakefsRow(lakefs, signal);
     const { table } = this.#options;
     if (target !== undefined) {
       await this.#clearMaking(place.title, signal);
-      if (!(await table.insert(table.newRow({ ...place, state: "made", leadsTo: target.id })))) throw new Fault("repository/exists", { name: place.title });
+      if (!(await table.insert(table.newRow({ ...place, state: "made", leadsTo: target.id }))))
+        throw new Fault("repository/exists", { name: place.title });
       return name;
     }
     const begun = await table.find(place.title);
@@ -137,7 +173,11 @@ export class Repositories {
   }
 
   /** The row that has the rights of a name; one that a hub's rule computes gets one with `make`. Throws "repository/missing". */
-  async rightsOf(asked: RepositoryName, make: boolean, signal: AbortSignal): Promise<{ readonly title: string; readonly row: RepositoryRow | undefined }> {
+  async rightsOf(
+    asked: RepositoryName,
+    make: boolean,
+    signal: AbortSignal,
+  ): Promise<{ readonly title: string; readonly row: RepositoryRow | undefined }> {
     const found = await this.#found(asked, signal);
     const title = titleOf(found.name);
     const { table } = this.#options;
@@ -242,11 +282,15 @@ export class Repositories {
     return { name, row, named: row, handle: this.#handles.own(row), role };
   }
 
-  /** Notes a repository that a push makes, before anything of it is stored. Throws "store/conflict" where the name has gone to another one meanwhile. */
+  /**
+   * Notes a repository that a push makes, before anything of it is stored. Throws "store/conflict" where the name has gone to
+   * another one meanwhile.
+   */
   async #make(row: RepositoryRow, visibility: Visibility): Promise<void> {
     const { table } = this.#options;
     const title = row.title as string;
-    if (!(await table.insert({ ...row, visibility })) && (await table.find(title))?.id !== row.id) throw new Fault("store/conflict", { name: title });
+    if (!(await table.insert({ ...row, visibility })) && (await table.find(title))?.id !== row.id)
+      throw new Fault("store/conflict", { name: title });
     this.#pending.delete(title);
   }
 
@@ -258,7 +302,9 @@ export class Repositories {
     for (const other of others) if (await this.#isThere(other, how)) also.push(other);
     if (also.length === 0) return [];
     const urls = also.map((other) => `the ${kindOf(other.type)} is at /${titleOf(other)}.git`);
-    return [`warning: ${found.namespace}/${found.name} is several repositories, and this is the ${kindOf(found.type)}; ${urls.join(", ")}`];
+    return [
+      `warning: ${found.namespace}/${found.name} is several repositories, and this is the ${kindOf(found.type)}; ${urls.join(", ")}`,
+    ];
   }
 
   /** As `#findTyped`, for a warning: nothing is opened, and what lakeFS said some seconds ago will do. */
@@ -314,7 +360,8 @@ export class Repositories {
     const signal = AbortSignal.timeout(LIMITS.lakefsCallMs);
     this.resolve(lakefsName(repository), false, signal).then(
       () => this.#handles.changed(repository),
-      (error: unknown) => lakefs.log.warn("a webhook's repository could not be opened", { repository, ...faultFacts(asFault(error)) }),
+      (error: unknown) =>
+        lakefs.log.warn("a webhook's repository could not be opened", { repository, ...faultFacts(asFault(error)) }),
     );
   }
 

@@ -140,7 +140,8 @@ export class RepositoryHandles {
   /** Branches and tags in lakeFS, objects and all other refs in our store. */
   async #openLakefs(row: RepositoryRow, signal: AbortSignal): Promise<Handle> {
     const { services, lakefs, confirm, log } = this.#options;
-    if (lakefs === undefined || row.lakefs === null) throw new Fault("base/internal", { reason: "this repository is not in lakeFS" });
+    if (lakefs === undefined || row.lakefs === null)
+      throw new Fault("base/internal", { reason: "this repository is not in lakeFS" });
     const [id, prefix, repository] = [row.id, storePrefix(row.id), row.lakefs];
     const manifests = this.#manifests(row, "main");
     const { store, incoming } = services;
@@ -155,10 +156,27 @@ export class RepositoryHandles {
       return createLanding({ ...made, access, objects, pool, log, lfs, tasks: synthesisTasks, policy: lakefs.landing });
     };
     const manifestRefs = new ManifestRefs(manifests, store, prefix);
-    const parts = { access, client, mappingSeed, log, store, pool, incoming, objects, manifestRefs, synthesisTasks, landing, repository, prefix };
+    const parts = {
+      access,
+      client,
+      mappingSeed,
+      log,
+      store,
+      pool,
+      incoming,
+      objects,
+      manifestRefs,
+      synthesisTasks,
+      landing,
+      repository,
+      prefix,
+    };
     const waits = lakefs.refsWaitMs === undefined ? {} : { refsWaitMs: lakefs.refsWaitMs };
     const confirmed = (fresh: boolean, asking: AbortSignal) => confirm(repository, id, fresh, asking);
-    const { refs, commits, promised, defaultBranch } = await openLakefsRepository({ ...parts, ...waits, confirm: confirmed }, signal);
+    const { refs, commits, promised, defaultBranch } = await openLakefsRepository(
+      { ...parts, ...waits, confirm: confirmed },
+      signal,
+    );
     const head = `refs/heads/${fromLakefsId("branch", defaultBranch) ?? "main"}`;
     const side = { repository, head, client, commits, uncrossed: new UncrossedPaths(client, repository, commits) };
     return this.#remember(id, { manifests, refs, objects, lfs, lakefs: side, watched: refs, promised });

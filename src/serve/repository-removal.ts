@@ -1,5 +1,6 @@
 /**
- * How repositories go. A row is set aside first: its name is free at once, for a repository with another id, and nothing leads to it any more. Its files go
+ * How repositories go. A row is set aside first: its name is free at once, for a repository with another id, and nothing leads
+ * to it any more. Its files go
  * after the grace, when whoever had begun to read is done; the row last, so that a crash in between is made good by the next look.
  */
 import { asFault, Fault } from "../base/fault.js";
@@ -9,7 +10,15 @@ import { removeLinks } from "../lfs/remove-links.js";
 import type { Log } from "../observe/log.js";
 import { MANIFEST_NAME, ManifestStore } from "../odb/manifest-store.js";
 import type { Amount, Store } from "../store/store.js";
-import { candidatesOf, ownerOf, readRepositoryName, type RepositoryName, storePrefix, titleOf, type TypedName } from "./repository-name.js";
+import {
+  candidatesOf,
+  ownerOf,
+  readRepositoryName,
+  type RepositoryName,
+  storePrefix,
+  titleOf,
+  type TypedName,
+} from "./repository-name.js";
 import type { RepositoryTable } from "./repository-table.js";
 import { storedRepositories } from "./stored-repositories.js";
 
@@ -48,7 +57,10 @@ export class RepositoryRemoval {
     this.#options = options;
   }
 
-  /** Sets aside what a name leads to; of a second name, only the name. Whether lakeFS answers makes no difference. Throws "repository/missing". */
+  /**
+   * Sets aside what a name leads to; of a second name, only the name. Whether lakeFS answers makes no difference. Throws
+   * "repository/missing".
+   */
   async setAside(asked: RepositoryName): Promise<string> {
     const { table, onSetAside, log } = this.#options;
     for (const name of candidatesOf(asked)) {
@@ -63,7 +75,10 @@ export class RepositoryRemoval {
   }
 
   /** Removes all that had this name and are set aside, at once. Throws "repository/not-set-aside". */
-  async forget(asked: RepositoryName, signal: AbortSignal): Promise<{ readonly name: string; readonly repositories: number; readonly removed: Amount }> {
+  async forget(
+    asked: RepositoryName,
+    signal: AbortSignal,
+  ): Promise<{ readonly name: string; readonly repositories: number; readonly removed: Amount }> {
     const { title, rows } = await this.#former(asked);
     return { name: title, repositories: rows.length, removed: await this.#remove(rows, 0, signal) };
   }
@@ -75,7 +90,8 @@ export class RepositoryRemoval {
   }
 
   /**
-   * Gives the one that was set aside last its name again, or where that leads to another one by now, gives that one its visibility, grants and other names.
+   * Gives the one that was set aside last its name again, or where that leads to another one by now, gives that one its
+   * visibility, grants and other names.
    * Throws "repository/not-set-aside", "repository/gone" where a second name's repository is gone.
    */
   async adopt(asked: RepositoryName, signal: AbortSignal): Promise<Adopted> {
@@ -87,12 +103,16 @@ export class RepositoryRemoval {
       await table.inheritRights(old, heir.id);
       return { name: title, outcome: "inherited", ...(await this.#adoptNames(old.id, heir.id)) };
     }
-    await table.restore(old, old.leads_to === null ? { state: await this.#stateOf(old, signal) } : { state: "made", leads_to: await this.#targetOf(old) });
+    await table.restore(
+      old,
+      old.leads_to === null ? { state: await this.#stateOf(old, signal) } : { state: "made", leads_to: await this.#targetOf(old) },
+    );
     return { name: title, outcome: "restored", ...(await this.#adoptNames(old.id, old.id)) };
   }
 
   /**
-   * Gives repositories of the store that no row stands for the names that their manifests hint at, private: where the database was lost. Those that came from lakeFS
+   * Gives repositories of the store that no row stands for the names that their manifests hint at, private: where the database
+   * was lost. Those that came from lakeFS
    * stay without: nothing tells whether lakeFS still means the same ones, and it has all that is in them but refs beyond branches and tags.
    */
   async recover(signal: AbortSignal): Promise<readonly Recovered[]> {
@@ -108,7 +128,9 @@ export class RepositoryRemoval {
   async #recoverOne(id: string, signal: AbortSignal): Promise<Recovered> {
     const { table, store } = this.#options;
     const failed = (name: string | null, reason: string) => ({ id, name, reason });
-    const manifest = await new ManifestStore(store, storePrefix(id), "refs/heads/main", { isMade: true }).read(signal).catch(asFault);
+    const manifest = await new ManifestStore(store, storePrefix(id), "refs/heads/main", { isMade: true })
+      .read(signal)
+      .catch(asFault);
     if (manifest instanceof Fault) return failed(null, manifest.message);
     const name = manifest.name ?? null;
     const typed = name === null ? undefined : readableName(name);

@@ -1,5 +1,6 @@
 /**
- * Names of repositories, and the ids they lead to. An id is made once and never used again; a name that is set aside may be given to another id, which
+ * Names of repositories, and the ids they lead to. An id is made once and never used again; a name that is set aside may be
+ * given to another id, which
  * starts with no refs, no objects and no rights of the one before.
  */
 import { randomBytes } from "node:crypto";
@@ -10,7 +11,10 @@ import * as queries from "../database/repositories.js";
 import type { RepositoryRow } from "../database/schema.js";
 
 const ID_BYTES = 16;
-/** Rows that a repository in use takes in memory: a name without a type is looked for as three, and lakeFS's are found by id too. Each some 500 bytes. */
+/**
+ * Rows that a repository in use takes in memory: a name without a type is looked for as three, and lakeFS's are found by id
+ * too. Each some 500 bytes.
+ */
 const ROWS_EACH = 4;
 
 /** What is known of a new row. */
@@ -33,7 +37,9 @@ export class RepositoryTable {
   readonly #now: () => number;
   /** Rows by title and by id, for callers who may see all. Every write here empties it, and no other process writes: but who may see a row is
    *  written elsewhere (auth/permissions), so `visibility` is not to be read from here. */
-  readonly #known = new LRUCache<string, { readonly row: RepositoryRow | undefined }>({ max: ROWS_EACH * LIMITS.repositoryHandlesMax });
+  readonly #known = new LRUCache<string, { readonly row: RepositoryRow | undefined }>({
+    max: ROWS_EACH * LIMITS.repositoryHandlesMax,
+  });
   #writes = 0;
 
   constructor(database: Database, now: () => number = Date.now) {
@@ -41,7 +47,10 @@ export class RepositoryTable {
     this.#now = now;
   }
 
-  /** From memory where it can be: only for callers from whom nothing is hidden, because the time it takes tells whether somebody has asked before. */
+  /**
+   * From memory where it can be: only for callers from whom nothing is hidden, because the time it takes tells whether somebody
+   * has asked before.
+   */
   find(title: string): Promise<RepositoryRow | undefined> {
     return this.#remembered(`title ${title}`, () => queries.findRepository(this.#database, title));
   }
@@ -64,10 +73,28 @@ export class RepositoryTable {
   }
 
   /** A row with a new id, not stored yet. */
-  newRow({ title, namespace, visibility = "private", state = "making", leadsTo, lakefs = NO_LAKEFS }: NewRepository): RepositoryRow {
+  newRow({
+    title,
+    namespace,
+    visibility = "private",
+    state = "making",
+    leadsTo,
+    lakefs = NO_LAKEFS,
+  }: NewRepository): RepositoryRow {
     const id = randomBytes(ID_BYTES).toString("hex");
     const created_at = this.#time();
-    return { id, title, former_title: null, namespace: namespace ?? null, visibility, created_at, state, deleted_at: null, leads_to: leadsTo ?? null, ...lakefs };
+    return {
+      id,
+      title,
+      former_title: null,
+      namespace: namespace ?? null,
+      visibility,
+      created_at,
+      state,
+      deleted_at: null,
+      leads_to: leadsTo ?? null,
+      ...lakefs,
+    };
   }
 
   /** Stores a row. False: its title leads to another one. What was noted of a name that a hub's rule computes makes room. */

@@ -46,7 +46,10 @@ export class RepositoryUpkeep {
   async collect(id: string, { manifests, lakefs }: Handle, graceMs: number, signal: AbortSignal): Promise<Collected> {
     const { services, log } = this.#options;
     const prefix = storePrefix(id);
-    const collected = await collectFiles({ store: services.store, manifests, prefix, graceMs, keepsAll: lakefs !== undefined }, signal);
+    const collected = await collectFiles(
+      { store: services.store, manifests, prefix, graceMs, keepsAll: lakefs !== undefined },
+      signal,
+    );
     const { removed, waiting } = collected;
     const later = { waitingFiles: waiting.files, waitingBytes: waiting.bytes };
     if (removed.files > 0) log.info("files that nothing names are removed", { repository: prefix, ...removed, ...later });

@@ -82,7 +82,6 @@ export class GitServer implements Services {
     return this.#door.created(repository);
   }
 
-
   /** What lakeFS still has to be read for is said in the protocol, in its promised form; other faults before the first byte become a status. */
   async advertise(given: Exchange, service: GitService): Promise<void> {
     const exchange = tracedExchange(given, service, this.#options.log);
@@ -102,7 +101,9 @@ export class GitServer implements Services {
     const version = exchange.version === 1 ? 1 : 0;
     // There is no version 2 push: who asks for it gets version 0, as from Git.
     const offer = this.#offerOf(exchange.repository);
-    await writeRefAnswer(exchange.output, listing, `receive-pack ${version}`, () => refAdvertisement({ ...listing, service: "receive-pack", version, offer }));
+    await writeRefAnswer(exchange.output, listing, `receive-pack ${version}`, () =>
+      refAdvertisement({ ...listing, service: "receive-pack", version, offer }),
+    );
   }
 
   uploadPack(exchange: Exchange): Promise<void> {

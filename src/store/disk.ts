@@ -397,7 +397,11 @@ export class DiskStore implements Store {
   }
 
   /** Keys below a folder, and paths of temporary files beside them. */
-  async #collect(folder: string, prefix: string, signal: AbortSignal | undefined): Promise<{ readonly keys: string[]; readonly temporaries: string[] }> {
+  async #collect(
+    folder: string,
+    prefix: string,
+    signal: AbortSignal | undefined,
+  ): Promise<{ readonly keys: string[]; readonly temporaries: string[] }> {
     const keys: string[] = [];
     const temporaries: string[] = [];
     const pending = [{ folder, prefix }];

@@ -85,7 +85,8 @@ async function batch({ request, base, name, lfs, resolve, holder }: LfsRoute): P
 
 async function verify({ request, name, lfs, resolveLinked }: LfsRoute): Promise<HttpReply> {
   const { oid, size } = ((await readJson(request, LIMITS.lfsVerifyBytesMax)) ?? {}) as { oid?: unknown; size?: unknown };
-  if (typeof oid !== "string" || typeof size !== "number") throw new Fault("http/bad-request", { reason: "verify names an oid and a size" });
+  if (typeof oid !== "string" || typeof size !== "number")
+    throw new Fault("http/bad-request", { reason: "verify names an oid and a size" });
   const link = { asked: name, object: { oid, size }, proof: proofOf(request) };
   const linked = await resolveLinked(lfs.admit(link, "verify"), "write");
   await lfs.verify({ ...link, ...linked, signal: request.signal });
@@ -94,7 +95,8 @@ async function verify({ request, name, lfs, resolveLinked }: LfsRoute): Promise<
 
 async function upload({ request, name, lfs, resolveLinked }: LfsRoute, object: LfsObject): Promise<HttpReply> {
   const announced = request.header("content-length");
-  if (announced !== undefined && Number(announced) !== object.size) throw new Fault("lfs/mismatch", { size: object.size, announced });
+  if (announced !== undefined && Number(announced) !== object.size)
+    throw new Fault("lfs/mismatch", { size: object.size, announced });
   const link = { asked: name, object, proof: proofOf(request) };
   const { share, ...linked } = await resolveLinked(lfs.admit(link, "upload"), "write");
   await lfs.upload({ ...link, ...linked, signal: request.signal }, request.body, share);
@@ -118,7 +120,8 @@ async function download({ request, name, lfs, resolveLinked }: LfsRoute, object:
     ["Accept-Ranges", "bytes"],
     ["ETag", tag],
   ] as const;
-  if (range === "unsatisfiable") return { status: 416, headers: [...common, ["Content-Range", `bytes */${size}`]], body: new Uint8Array(0) };
+  if (range === "unsatisfiable")
+    return { status: 416, headers: [...common, ["Content-Range", `bytes */${size}`]], body: new Uint8Array(0) };
   const { start, end } = range ?? { start: 0, end: size };
   const headers = range === undefined ? common : [...common, ["Content-Range", `bytes ${start}-${end - 1}/${size}`] as const];
   return {
@@ -138,7 +141,8 @@ function proofOf(request: HttpRequest): string | null {
 async function readJson(request: HttpRequest, bytesMax: number): Promise<unknown> {
   if (request.method !== "POST") throw new Fault("http/method", { allow: "POST" });
   const type = (request.header("content-type") ?? "").split(";")[0]?.trim().toLowerCase();
-  if (type !== MEDIA_TYPE && type !== "application/json") throw new Fault("http/content-type", { expected: MEDIA_TYPE, received: type?.slice(0, 100) });
+  if (type !== MEDIA_TYPE && type !== "application/json")
+    throw new Fault("http/content-type", { expected: MEDIA_TYPE, received: type?.slice(0, 100) });
   return readJsonBody(request.body, bytesMax);
 }
 

@@ -181,7 +181,13 @@ class Routes {
     const { api } = this.#options;
     if (api === undefined) throw new Fault("http/not-found");
     const caller = await this.#caller(asked);
-    return apiReply({ api, name, asking: { caller, share: shareOf(caller, asked.client.source) }, file, signal: asked.request.signal });
+    return apiReply({
+      api,
+      name,
+      asking: { caller, share: shareOf(caller, asked.client.source) },
+      file,
+      signal: asked.request.signal,
+    });
   }
 
   async #repositoryFile(asked: AskedRepository, file: string): Promise<HttpReply> {

@@ -4,6 +4,7 @@ import { existsSync, readFileSync, statSync } from "node:fs";
 import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import Libsql from "libsql";
 import type { Test } from "tap";
 import { OwnLfsStore } from "../../src/lfs/own-store.js";
 import { verifyLfsObjects } from "../../src/lfs/verify-objects.js";
@@ -12,6 +13,7 @@ import { ManifestStore } from "../../src/odb/manifest-store.js";
 import { type Beside, type Finding, verifyRepository } from "../../src/odb/verify.js";
 import type { Manifest } from "../../src/odb/manifest.js";
 import type { Pool } from "../../src/pool/tasks.js";
+import { storePrefix } from "../../src/serve/repository-name.js";
 import { DiskStore } from "../../src/store/disk.js";
 import { type Lakepack, prefixOf, startLakepack, tempFolder, tryGit } from "../interop/harness.js";
 import { type JournalRecord, type Order, readJournal } from "./journal.js";
@@ -113,6 +115,17 @@ export class History {
     return `${run.stdout}${run.stderr}`;
   }
 
+  /** Where a repository that nobody has pushed to yet will lie: its row is made as a first push makes it. */
+  async reserve(repository: string): Promise<string> {
+    const id = randomBytes(16).toString("hex");
+    const [namespace] = repository.split("/");
+    const database = new Libsql(join(this.data, "lakepack.db"));
+    const insert = "INSERT INTO repositories (id, title, namespace, visibility, created_at, state) VALUES (?, ?, ?, 'private', '2026-01-01', 'making')";
+    database.prepare(insert).run(id, repository, namespace);
+    database.close();
+    return storePrefix(id);
+  }
+
   /** A repository that nobody pushes to here: what its manifest names must be whole. */
   include(repository: string): void {
     this.#others.add(repository);
@@ -173,7 +186,10 @@ export class History {
     return [...found, ...shown];
   }
 
-  /** As the database of the folder that was served says now: whatever a crash shows of the store, ids stay. Where no row came to be there is nothing to find. */
+  /**
+   * As the database of the folder that was served says now: whatever a crash shows of the store, ids stay. Where no row came to
+   * be there is nothing to find.
+   */
   async #prefixOf(repository: string): Promise<string> {
     const known = this.#prefixes.get(repository) ?? (await prefixOf(this.data, repository).catch(() => undefined));
     if (known !== undefined) this.#prefixes.set(repository, known);

@@ -1,6 +1,8 @@
 /**
- * lakeFS lets a name be used again. A repository that was deleted and made again under its name has nothing of the old one: refs, contents, LFS objects, grants,
- * names. One that was restored is what it was. What is gone is 404, and what is on its way to be is an error: nobody is shown an empty repository.
+ * lakeFS lets a name be used again. A repository that was deleted and made again under its name has nothing of the old one:
+ * refs, contents, LFS objects, grants,
+ * names. One that was restored is what it was. What is gone is 404, and what is on its way to be is an error: nobody is shown
+ * an empty repository.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
@@ -17,15 +19,25 @@ import { slowPush } from "./slow-push.js";
 t.setTimeout(900_000);
 
 const MEDIA = "application/vnd.git-lfs+json";
-/** lakeFS believes for some seconds that a deleted repository is there (graveler.repository_cache); here it does not, where a test is not about that. */
+/**
+ * lakeFS believes for some seconds that a deleted repository is there (graveler.repository_cache); here it does not, where a
+ * test is not about that.
+ */
 const NO_CACHE = { LAKEFS_GRAVELER_REPOSITORY_CACHE_SIZE: "0" };
 const LARGE = Buffer.alloc(1_200_000, "old weights ");
 const OID = createHash("sha256").update(LARGE).digest("hex");
 
 async function api(lakefs: RunningLakefs, method: string, path: string, body?: unknown): Promise<Record<string, unknown>> {
   const { endpoint, accessKeyId, secretAccessKey } = lakefs.access;
-  const headers = { authorization: `Basic ${Buffer.from(`${accessKeyId}:${secretAccessKey}`).toString("base64")}`, "content-type": "application/json" };
-  const reply = await fetch(`${endpoint}/api/v1${path}`, { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
+  const headers = {
+    authorization: `Basic ${Buffer.from(`${accessKeyId}:${secretAccessKey}`).toString("base64")}`,
+    "content-type": "application/json",
+  };
+  const reply = await fetch(`${endpoint}/api/v1${path}`, {
+    method,
+    headers,
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
   const text = await reply.text();
   if (!reply.ok) throw new Error(`${method} ${path}: ${reply.status} ${text}`);
   return (text === "" ? {} : JSON.parse(text)) as Record<string, unknown>;
@@ -36,7 +48,12 @@ const remove = (lakefs: RunningLakefs, name: string) => api(lakefs, "DELETE", `/
 let spaces = 0;
 
 /** Another one of this name, with files of its own. Creation dates are in seconds. */
-async function make(lakefs: RunningLakefs, name: string, files: Readonly<Record<string, string | Uint8Array>>, branch = "main"): Promise<string> {
+async function make(
+  lakefs: RunningLakefs,
+  name: string,
+  files: Readonly<Record<string, string | Uint8Array>>,
+  branch = "main",
+): Promise<string> {
   const namespace = lakefs.namespace(`${name}-${spaces++}`);
   await lakefs.client.createRepository({ name, storage_namespace: namespace, default_branch: branch }, signal);
   for (const [path, content] of Object.entries(files)) await put(lakefs, name, path, content, branch);
@@ -48,7 +65,9 @@ async function batch(server: Guarded, name: string, token: string | undefined, o
   const headers = { "Content-Type": MEDIA, ...(token === undefined ? {} : { Authorization: `Bearer ${token}` }) };
   const body = JSON.stringify({ operation: "download", transfers: ["basic"], objects: [{ oid, size }] });
   const reply = await fetch(`${server.url}/${name}.git/info/lfs/objects/batch`, { method: "POST", headers, body });
-  const { objects } = (await reply.json()) as { objects?: readonly { actions?: { download?: { href: string } }; error?: { code: number } }[] };
+  const { objects } = (await reply.json()) as {
+    objects?: readonly { actions?: { download?: { href: string } }; error?: { code: number } }[];
+  };
   return { status: reply.status, error: objects?.[0]?.error?.code, href: objects?.[0]?.actions?.download?.href ?? "" };
 }
 
@@ -66,11 +85,18 @@ interface Stage {
 }
 
 const status = async (server: Guarded, name: string, token?: string) =>
-  (await fetch(`${server.url}/${name}.git/info/refs?service=git-upload-pack`, { headers: token === undefined ? {} : { Authorization: `Bearer ${token}` } })).status;
+  (
+    await fetch(`${server.url}/${name}.git/info/refs?service=git-upload-pack`, {
+      headers: token === undefined ? {} : { Authorization: `Bearer ${token}` },
+    })
+  ).status;
 
 /** A repository with a reader, a public second name of acme's, a ref that lakeFS has not, and a large file. */
 async function stage(t: Test, lakefs: RunningLakefs, data?: string, endpoint = lakefs.access.endpoint): Promise<Stage> {
-  const server = await startGuarded(t, { ...(data === undefined ? {} : { data }), env: { ...settingsFor(lakefs, endpoint), LAKEPACK_LAKEFS_POLL_SECONDS: "1" } });
+  const server = await startGuarded(t, {
+    ...(data === undefined ? {} : { data }),
+    env: { ...settingsFor(lakefs, endpoint), LAKEPACK_LAKEFS_POLL_SECONDS: "1" },
+  });
   const name = "shop";
   await make(lakefs, name, { "a.txt": "old\n", "weights.bin": LARGE });
   const [rita, acme] = [await server.user("rita"), await server.user("acme")];
@@ -98,11 +124,21 @@ async function checkAfresh(t: Test, { server, name, rita, acme, refs, notes, lin
   t.equal(await status(server, `lakefs/${name}`, rita), 404, "what was granted was granted in the old one");
   t.equal(await status(server, "acme/shop"), 401, "a name of the old one leads nowhere");
   t.equal(await status(server, "acme/shop", acme), 404, "for its owner neither");
-  t.same(await server.command("repo.access", { name: `lakefs/${name}` }), { name: `lakefs/${name}`, visibility: "private", grants: [] });
+  t.same(await server.command("repo.access", { name: `lakefs/${name}` }), {
+    name: `lakefs/${name}`,
+    visibility: "private",
+    grants: [],
+  });
   t.equal((await batch(server, `lakefs/${name}`, admin)).error, 404, "no LFS object of the old one");
-  if (link !== "") t.ok([403, 404].includes((await fetch(new URL(new URL(link).pathname + new URL(link).search, server.url))).status), "nor by a link to it");
+  if (link !== "")
+    t.ok(
+      [403, 404].includes((await fetch(new URL(new URL(link).pathname + new URL(link).search, server.url))).status),
+      "nor by a link to it",
+    );
   const old = refs.slice(0, 40);
-  const reply = await fetch(`${server.url}/api/repos/lakefs/${name}/commits/${old}`, { headers: { Authorization: `Bearer ${admin}` } });
+  const reply = await fetch(`${server.url}/api/repos/lakefs/${name}/commits/${old}`, {
+    headers: { Authorization: `Bearer ${admin}` },
+  });
   t.equal(reply.status, 404, "no commit of the old one");
   const clone = join(await tempFolder(t), "clone");
   await git(["clone", "-q", server.at(`lakefs/${name}`, admin), clone]);
@@ -111,53 +147,70 @@ async function checkAfresh(t: Test, { server, name, rita, acme, refs, notes, lin
 }
 
 for (const blocks of ["local", "s3"] as const) {
-  t.test(`made again while the server runs, and what is done with the old one (${blocks} blocks)`, { skip: skipLakefs, timeout: 300_000 }, async (t) => {
-    const lakefs = await startLakefs(t, blocks, NO_CACHE);
-    const scene = await stage(t, lakefs);
-    const { server, name, rita, acme } = scene;
-    const old = await folderOf(server.data, `lakefs/${name}`);
-    const mirror = join(await tempFolder(t), "mirror");
-    await git(["clone", "-q", "--mirror", server.at(`lakefs/${name}`, rita), mirror]);
-    await remove(lakefs, name);
-    await new Promise((wake) => setTimeout(wake, 1_200));
-    t.equal(await status(server, `lakefs/${name}`, rita), 404, "gone");
-    t.equal(await status(server, "acme/shop"), 404, "gone under another name, for who may read that");
-    t.equal(await status(server, "acme/nothing"), 401, "which is another answer than that for what is not there");
-    t.not((await tryGit(["fetch", "-q", "--prune"], { cwd: mirror })).code, 0);
-    t.match(await git(["for-each-ref"], { cwd: mirror }), "refs/heads/main", "a mirror keeps what it has");
-    t.match(await git(["for-each-ref"], { cwd: mirror }), "refs/notes/x");
-
-    await make(lakefs, name, { "b.txt": "new\n" }, "trunk");
-    await checkAfresh(t, scene, "trunk");
-    t.not(await folderOf(server.data, `lakefs/${name}`), old, "another id");
-    t.ok(existsSync(old), "what was read of the old one waits for the grace");
-    t.match(server.log(), /deleted and made again under its name; what was known of the old one is set aside/);
-
-    t.test("adopt gives the new one grants, visibility and names of the old", async (t) => {
-      t.same(await server.command("repo.adopt", { name: `lakefs/${name}` }), { name: `lakefs/${name}`, outcome: "inherited", names: ["acme/shop"], taken: [] });
-      t.match(await git(["ls-remote", server.at(`lakefs/${name}`, rita)]), "refs/heads/trunk");
-      t.match(await git(["ls-remote", server.at("acme/shop")]), "refs/heads/trunk", "public again, and it leads to the new one");
-      t.equal((await batch(server, "acme/shop", undefined)).error, 404, "contents of the old one are not adopted");
-    });
-
-    t.test("another time, with the same default branch; a name that was given away stays; forget removes the old one at once", async (t) => {
+  t.test(
+    `made again while the server runs, and what is done with the old one (${blocks} blocks)`,
+    { skip: skipLakefs, timeout: 300_000 },
+    async (t) => {
+      const lakefs = await startLakefs(t, blocks, NO_CACHE);
+      const scene = await stage(t, lakefs);
+      const { server, name, rita, acme } = scene;
+      const old = await folderOf(server.data, `lakefs/${name}`);
+      const mirror = join(await tempFolder(t), "mirror");
+      await git(["clone", "-q", "--mirror", server.at(`lakefs/${name}`, rita), mirror]);
       await remove(lakefs, name);
-      await make(lakefs, name, { "b.txt": "new\n", "c.txt": `${randomBytes(8).toString("hex")}\n` });
       await new Promise((wake) => setTimeout(wake, 1_200));
-      t.equal(await status(server, `lakefs/${name}`, rita), 404, "in the same second too");
-      await server.command("repo.create", { name: "acme/shop", visibility: "public" });
-      t.same(await server.command("repo.adopt", { name: `lakefs/${name}` }), { name: `lakefs/${name}`, outcome: "inherited", names: [], taken: ["acme/shop"] });
-      t.equal(await git(["ls-remote", server.at("acme/shop")]), "", "it is what was made of it meanwhile");
-      const gone = await server.command("repo.forget", { name: `lakefs/${name}` });
-      t.match(gone, { name: `lakefs/${name}`, repositories: 2 });
-      t.ok(gone.removed_files > 0);
-      t.notOk(existsSync(old));
-      t.match(await git(["ls-remote", server.at(`lakefs/${name}`, rita)]), "refs/heads/main", "what was adopted stays");
-      await t.rejects(server.command("repo.forget", { name: `lakefs/${name}` }), { code: "repository/not-set-aside" });
-      await t.rejects(server.command("repo.adopt", { name: `lakefs/${name}` }), { code: "repository/not-set-aside" });
-      t.equal(await status(server, "acme/shop", acme), 200);
-    });
-  });
+      t.equal(await status(server, `lakefs/${name}`, rita), 404, "gone");
+      t.equal(await status(server, "acme/shop"), 404, "gone under another name, for who may read that");
+      t.equal(await status(server, "acme/nothing"), 401, "which is another answer than that for what is not there");
+      t.not((await tryGit(["fetch", "-q", "--prune"], { cwd: mirror })).code, 0);
+      t.match(await git(["for-each-ref"], { cwd: mirror }), "refs/heads/main", "a mirror keeps what it has");
+      t.match(await git(["for-each-ref"], { cwd: mirror }), "refs/notes/x");
+
+      await make(lakefs, name, { "b.txt": "new\n" }, "trunk");
+      await checkAfresh(t, scene, "trunk");
+      t.not(await folderOf(server.data, `lakefs/${name}`), old, "another id");
+      t.ok(existsSync(old), "what was read of the old one waits for the grace");
+      t.match(server.log(), /deleted and made again under its name; what was known of the old one is set aside/);
+
+      t.test("adopt gives the new one grants, visibility and names of the old", async (t) => {
+        t.same(await server.command("repo.adopt", { name: `lakefs/${name}` }), {
+          name: `lakefs/${name}`,
+          outcome: "inherited",
+          names: ["acme/shop"],
+          taken: [],
+        });
+        t.match(await git(["ls-remote", server.at(`lakefs/${name}`, rita)]), "refs/heads/trunk");
+        t.match(await git(["ls-remote", server.at("acme/shop")]), "refs/heads/trunk", "public again, and it leads to the new one");
+        t.equal((await batch(server, "acme/shop", undefined)).error, 404, "contents of the old one are not adopted");
+      });
+
+      t.test(
+        "another time, with the same default branch; a name that was given away stays; forget removes the old one at once",
+        async (t) => {
+          await remove(lakefs, name);
+          await make(lakefs, name, { "b.txt": "new\n", "c.txt": `${randomBytes(8).toString("hex")}\n` });
+          await new Promise((wake) => setTimeout(wake, 1_200));
+          t.equal(await status(server, `lakefs/${name}`, rita), 404, "in the same second too");
+          await server.command("repo.create", { name: "acme/shop", visibility: "public" });
+          t.same(await server.command("repo.adopt", { name: `lakefs/${name}` }), {
+            name: `lakefs/${name}`,
+            outcome: "inherited",
+            names: [],
+            taken: ["acme/shop"],
+          });
+          t.equal(await git(["ls-remote", server.at("acme/shop")]), "", "it is what was made of it meanwhile");
+          const gone = await server.command("repo.forget", { name: `lakefs/${name}` });
+          t.match(gone, { name: `lakefs/${name}`, repositories: 2 });
+          t.ok(gone.removed_files > 0);
+          t.notOk(existsSync(old));
+          t.match(await git(["ls-remote", server.at(`lakefs/${name}`, rita)]), "refs/heads/main", "what was adopted stays");
+          await t.rejects(server.command("repo.forget", { name: `lakefs/${name}` }), { code: "repository/not-set-aside" });
+          await t.rejects(server.command("repo.adopt", { name: `lakefs/${name}` }), { code: "repository/not-set-aside" });
+          t.equal(await status(server, "acme/shop", acme), 200);
+        },
+      );
+    },
+  );
 
   t.test(`made again while no server runs (${blocks} blocks)`, { skip: skipLakefs, timeout: 300_000 }, async (t) => {
     const lakefs = await startLakefs(t, blocks, NO_CACHE);
@@ -165,7 +218,10 @@ for (const blocks of ["local", "s3"] as const) {
     await scene.server.stop();
     await remove(lakefs, scene.name);
     await make(lakefs, scene.name, { "b.txt": "new\n" });
-    const server = await startGuarded(t, { data: scene.server.data, env: { ...settingsFor(lakefs), LAKEPACK_LAKEFS_POLL_SECONDS: "1" } });
+    const server = await startGuarded(t, {
+      data: scene.server.data,
+      env: { ...settingsFor(lakefs), LAKEPACK_LAKEFS_POLL_SECONDS: "1" },
+    });
     await checkAfresh(t, { ...scene, server: { ...server, adminToken: scene.server.adminToken } }, "main");
   });
 }
@@ -205,11 +261,20 @@ t.test("restored from a dump: what it was, and no moment of being empty", { skip
   t.not((await tryGit(["fetch", "-q", "--prune"], { cwd: mirror })).code, 0);
   await restore(lakefs, name, dumped);
   await new Promise((wake) => setTimeout(wake, 1_200));
-  t.equal(await git(["ls-remote", server.at(`lakefs/${name}`, rita)]), refs, "the same ids, for the same readers, refs that are only here too");
+  t.equal(
+    await git(["ls-remote", server.at(`lakefs/${name}`, rita)]),
+    refs,
+    "the same ids, for the same readers, refs that are only here too",
+  );
   t.match(await git(["ls-remote", server.at("acme/shop")]), "refs/heads/main", "other names lead to it");
   t.match(server.log(), /was restored: its first commit is the same/);
   const { href } = await batch(server, "acme/shop", undefined);
-  t.equal(createHash("sha256").update(Buffer.from(await (await fetch(href)).arrayBuffer())).digest("hex"), OID);
+  t.equal(
+    createHash("sha256")
+      .update(Buffer.from(await (await fetch(href)).arrayBuffer()))
+      .digest("hex"),
+    OID,
+  );
   await git(["fetch", "-q", "--prune"], { cwd: mirror });
   const work = join(await tempFolder(t), "work");
   await git(["clone", "-q", server.at(`lakefs/${name}`, server.adminToken), work]);
@@ -217,35 +282,45 @@ t.test("restored from a dump: what it was, and no moment of being empty", { skip
   await git(["push", "-q", "origin", "main"], { cwd: work });
 });
 
-t.test("under deletion, and in the seconds after it in which lakeFS believes that it is there", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
-  const lakefs = await startLakefs(t); // with its cache
-  const proxy = await startProxy(t, lakefs);
-  const { server, name, rita } = await stage(t, lakefs, undefined, proxy.url);
-  const mirror = join(await tempFolder(t), "mirror");
-  await git(["clone", "-q", "--mirror", server.at(`lakefs/${name}`, rita), mirror]);
-  const pruned = async () => (await tryGit(["fetch", "-q", "--prune"], { cwd: mirror })).code;
-  proxy.onCall = ({ path }) => (new RegExp(`/repositories/${name}$`).test(path) ? { as: "answer", status: 410, body: '{"message":"repository in deletion"}' } : undefined);
-  await new Promise((wake) => setTimeout(wake, 1_200));
-  t.equal(await status(server, `lakefs/${name}`, rita), 503);
-  t.not(await pruned(), 0);
-  proxy.onCall = ({ path }) => (path.includes(`/repositories/${name}`) ? { as: "answer", status: 410, body: '{"message":"repository in deletion"}' } : undefined);
-  t.ok((await status(server, `lakefs/${name}`, rita)) >= 500);
-  proxy.onCall = () => undefined;
-  await new Promise((wake) => setTimeout(wake, 1_200));
-  t.equal(await status(server, `lakefs/${name}`, rita), 200, "what an error said of a moment is forgotten with it");
+t.test(
+  "under deletion, and in the seconds after it in which lakeFS believes that it is there",
+  { skip: skipLakefs, timeout: 300_000 },
+  async (t) => {
+    const lakefs = await startLakefs(t); // with its cache
+    const proxy = await startProxy(t, lakefs);
+    const { server, name, rita } = await stage(t, lakefs, undefined, proxy.url);
+    const mirror = join(await tempFolder(t), "mirror");
+    await git(["clone", "-q", "--mirror", server.at(`lakefs/${name}`, rita), mirror]);
+    const pruned = async () => (await tryGit(["fetch", "-q", "--prune"], { cwd: mirror })).code;
+    proxy.onCall = ({ path }) =>
+      new RegExp(`/repositories/${name}$`).test(path)
+        ? { as: "answer", status: 410, body: '{"message":"repository in deletion"}' }
+        : undefined;
+    await new Promise((wake) => setTimeout(wake, 1_200));
+    t.equal(await status(server, `lakefs/${name}`, rita), 503);
+    t.not(await pruned(), 0);
+    proxy.onCall = ({ path }) =>
+      path.includes(`/repositories/${name}`)
+        ? { as: "answer", status: 410, body: '{"message":"repository in deletion"}' }
+        : undefined;
+    t.ok((await status(server, `lakefs/${name}`, rita)) >= 500);
+    proxy.onCall = () => undefined;
+    await new Promise((wake) => setTimeout(wake, 1_200));
+    t.equal(await status(server, `lakefs/${name}`, rita), 200, "what an error said of a moment is forgotten with it");
 
-  await remove(lakefs, name);
-  const seen = new Set<number>();
-  for (const ends = Date.now() + 10_000; Date.now() < ends; ) {
-    seen.add(await status(server, `lakefs/${name}`, rita));
-    t.not(await pruned(), 0, "a mirror keeps what it has");
-    await new Promise((wake) => setTimeout(wake, 200));
-  }
-  t.comment(`seen: ${[...seen].join(" ")}`);
-  t.notOk(seen.has(200), "never an empty repository");
-  t.ok(seen.has(404), "and in the end it is gone");
-  t.match(await git(["for-each-ref"], { cwd: mirror }), "refs/heads/main");
-});
+    await remove(lakefs, name);
+    const seen = new Set<number>();
+    for (const ends = Date.now() + 10_000; Date.now() < ends; ) {
+      seen.add(await status(server, `lakefs/${name}`, rita));
+      t.not(await pruned(), 0, "a mirror keeps what it has");
+      await new Promise((wake) => setTimeout(wake, 200));
+    }
+    t.comment(`seen: ${[...seen].join(" ")}`);
+    t.notOk(seen.has(200), "never an empty repository");
+    t.ok(seen.has(404), "and in the end it is gone");
+    t.match(await git(["for-each-ref"], { cwd: mirror }), "refs/heads/main");
+  },
+);
 
 t.test("made again while a push runs", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
   const lakefs = await startLakefs(t, "local", NO_CACHE);
@@ -254,7 +329,8 @@ t.test("made again while a push runs", { skip: skipLakefs, timeout: 300_000 }, a
   const token = server.adminToken;
   const branches = async () => {
     const found: string[] = [];
-    for await (const { id } of lakefs.client.listBranches(name, { hidden: true }, signal)) if (!id.startsWith("lakepack-")) found.push(id);
+    for await (const { id } of lakefs.client.listBranches(name, { hidden: true }, signal))
+      if (!id.startsWith("lakepack-")) found.push(id);
     return found;
   };
   const work = join(await tempFolder(t), "work");
@@ -269,7 +345,11 @@ t.test("made again while a push runs", { skip: skipLakefs, timeout: 300_000 }, a
     const refs = ["refs/heads/side", "refs/tags/v1"];
     const report = await slowPush(t, server, { work, repository: `lakefs/${name}`, token, refs, oid, between: again });
     t.equal(report.refs.length, 2);
-    for (const line of report.refs) t.match(line, /^ng refs\/\S+ the right to push has ended while the push ran: repository not found .*another one has its name now/);
+    for (const line of report.refs)
+      t.match(
+        line,
+        /^ng refs\/\S+ the right to push has ended while the push ran: repository not found .*another one has its name now/,
+      );
     t.same(await branches(), ["main"], "nothing landed in the new one");
   });
 
@@ -281,7 +361,9 @@ t.test("made again while a push runs", { skip: skipLakefs, timeout: 300_000 }, a
     const reply = await fetch(`${server.url}/lakefs/${name}.git/info/lfs/objects/batch`, { method: "POST", headers, body });
     const { objects } = (await reply.json()) as { objects: readonly { actions: { upload: { href: string } } }[] };
     const { pathname, search } = new URL(objects[0]?.actions.upload.href ?? "");
-    const client = new RawClient(server.port).send(`PUT ${pathname}${search} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${content.length}\r\n\r\n`);
+    const client = new RawClient(server.port).send(
+      `PUT ${pathname}${search} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${content.length}\r\n\r\n`,
+    );
     t.teardown(() => client.close());
     await client.sent(content.subarray(0, 100_000));
     await new Promise((wake) => setTimeout(wake, 300));
@@ -290,7 +372,10 @@ t.test("made again while a push runs", { skip: skipLakefs, timeout: 300_000 }, a
     t.equal((await batch(server, `lakefs/${name}`, token, object.oid, object.size)).error, 404, "the new one does not have it");
   });
 
-  for (const [when, pattern] of [["while its files are uploaded", /\/branches\/lakepack-work-[^/]*\/objects/], ["before its commit point", /\/refs\/[^/]*\/merge\//]] as const) {
+  for (const [when, pattern] of [
+    ["while its files are uploaded", /\/branches\/lakepack-work-[^/]*\/objects/],
+    ["before its commit point", /\/refs\/[^/]*\/merge\//],
+  ] as const) {
     await t.test(when, async (t) => {
       await remove(lakefs, name);
       await make(lakefs, name, { "a.txt": "old\n" });
@@ -309,7 +394,9 @@ t.test("made again while a push runs", { skip: skipLakefs, timeout: 300_000 }, a
       await swapped;
       t.not(push.code, 0, push.stderr);
       t.comment(push.stderr);
-      const files = (await lakefs.client.listObjects(name, (await lakefs.client.getBranch(name, "main", signal)).commit_id, "", signal)).results;
+      const files = (
+        await lakefs.client.listObjects(name, (await lakefs.client.getBranch(name, "main", signal)).commit_id, "", signal)
+      ).results;
       t.same(files, [], "nothing landed in the new one");
       t.same(await branches(), ["main"]);
     });

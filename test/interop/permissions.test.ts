@@ -106,7 +106,10 @@ async function endedLinks(server: Guarded): Promise<readonly (readonly [what: st
   return made;
 }
 
-/** Links that an owner's batches gave out for the object, as paths. `salt`: for an object of their own, which the batch would not ask for otherwise. */
+/**
+ * Links that an owner's batches gave out for the object, as paths. `salt`: for an object of their own, which the batch would
+ * not ask for otherwise.
+ */
 async function links(server: Guarded, owner: string, salt = ""): Promise<{ readonly upload: string; readonly verify: string; readonly download: string; readonly content: Uint8Array }> {
   const content = salt === "" ? CONTENT : Buffer.from(`${salt} ${Math.random()}`);
   const object = { oid: createHash("sha256").update(content).digest("hex"), size: content.length };

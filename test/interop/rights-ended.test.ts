@@ -1,5 +1,6 @@
 /**
- * Rights that end while a request runs, and links that outlive them: nothing moves, nothing is kept, and why is said in words. On both front ends, for
+ * Rights that end while a request runs, and links that outlive them: nothing moves, nothing is kept, and why is said in words.
+ * On both front ends, for
  * repositories of our own and of lakeFS.
  */
 import { createHash, randomBytes } from "node:crypto";
@@ -33,14 +34,27 @@ interface Ending {
 }
 
 const revoke = async ({ server }: Place, user: string) => {
-  for (const { id, revoked } of await server.command("token.list", { user, after: "" })) if (revoked === null) await server.command("token.revoke", { id });
+  for (const { id, revoked } of await server.command("token.list", { user, after: "" }))
+    if (revoked === null) await server.command("token.revoke", { id });
 };
 
 const ENDINGS: readonly Ending[] = [
   { what: "the token is revoked", end: revoke, says: /the right to push has ended while the push ran: .*it was revoked/ },
-  { what: "the user is disabled", end: ({ server }, name) => server.command("user.change", { name, disabled: true }), says: /ended while the push ran: .*its user is disabled/ },
-  { what: "the grant is taken away", end: ({ server, name }, user) => server.command("repo.grant", { name, user, role: null }), says: /ended while the push ran: repository not found/ },
-  { what: "the grant becomes one to read", end: ({ server, name }, user) => server.command("repo.grant", { name, user, role: "read" }), says: /ended while the push ran: this token may not do that here/ },
+  {
+    what: "the user is disabled",
+    end: ({ server }, name) => server.command("user.change", { name, disabled: true }),
+    says: /ended while the push ran: .*its user is disabled/,
+  },
+  {
+    what: "the grant is taken away",
+    end: ({ server, name }, user) => server.command("repo.grant", { name, user, role: null }),
+    says: /ended while the push ran: repository not found/,
+  },
+  {
+    what: "the grant becomes one to read",
+    end: ({ server, name }, user) => server.command("repo.grant", { name, user, role: "read" }),
+    says: /ended while the push ran: this token may not do that here/,
+  },
 ];
 
 let users = 0;
@@ -61,14 +75,30 @@ async function pushes(t: Test, place: Place): Promise<void> {
   for (const { what, end, says } of ENDINGS) {
     const { user, token } = await place.writer();
     const refs = ["refs/heads/slow-a", "refs/heads/slow-b"];
-    const report = await slowPush(t, place.server, { ...place, repository: place.name, token, refs, between: () => end(place, user) });
+    const report = await slowPush(t, place.server, {
+      ...place,
+      repository: place.name,
+      token,
+      refs,
+      between: () => end(place, user),
+    });
     t.equal(report.unpack, "ok", `${what}: what came is a good pack`);
-    t.same(report.refs.map((line) => line.split(" ").slice(0, 2).join(" ")), refs.map((name) => `ng ${name}`), `${what}: each ref is told`);
+    t.same(
+      report.refs.map((line) => line.split(" ").slice(0, 2).join(" ")),
+      refs.map((name) => `ng ${name}`),
+      `${what}: each ref is told`,
+    );
     for (const line of report.refs) t.match(line, says, what);
     t.equal(await refsOf(place), "", `${what}: nothing moved`);
   }
   const { token } = await place.writer();
-  const report = await slowPush(t, place.server, { ...place, repository: place.name, token, refs: ["refs/heads/slow-good"], between: async () => undefined });
+  const report = await slowPush(t, place.server, {
+    ...place,
+    repository: place.name,
+    token,
+    refs: ["refs/heads/slow-good"],
+    between: async () => undefined,
+  });
   t.same(report, { unpack: "ok", refs: ["ok refs/heads/slow-good"] }, "who may still does");
 }
 
@@ -78,7 +108,11 @@ interface Actions {
 
 async function batch({ server, name }: Place, operation: string, token: string | undefined, object: { oid: string; size: number }) {
   const headers = { "Content-Type": MEDIA, Accept: MEDIA, ...(token === undefined ? {} : { Authorization: `Bearer ${token}` }) };
-  const reply = await fetch(`${server.url}/${name}.git/info/lfs/objects/batch`, { method: "POST", headers, body: JSON.stringify({ operation, transfers: ["basic"], objects: [object] }) });
+  const reply = await fetch(`${server.url}/${name}.git/info/lfs/objects/batch`, {
+    method: "POST",
+    headers,
+    body: JSON.stringify({ operation, transfers: ["basic"], objects: [object] }),
+  });
   const { objects } = (await reply.json()) as { objects?: readonly { actions?: Actions; error?: { code: number } }[] };
   return { status: reply.status, error: objects?.[0]?.error?.code, actions: objects?.[0]?.actions ?? {} };
 }
@@ -93,7 +127,7 @@ const hrefOf = (actions: Actions, name: string) => actions[name]?.href ?? "";
 async function follow(href: string, init: RequestInit = {}): Promise<readonly [number, string]> {
   const reply = await fetch(href, init);
   const text = await reply.text();
-  return [reply.status, text.startsWith("{\"message\"") ? (JSON.parse(text) as { message: string }).message : text.slice(0, 20)];
+  return [reply.status, text.startsWith('{"message"') ? (JSON.parse(text) as { message: string }).message : text.slice(0, 20)];
 }
 
 async function links(t: Test, place: Place): Promise<void> {
@@ -128,7 +162,9 @@ async function slowUpload(t: Test, place: Place): Promise<void> {
     const { content, object } = newObject();
     const { actions } = await batch(place, "upload", token, object);
     const { pathname, search } = new URL(hrefOf(actions, "upload"));
-    const client = new RawClient(place.server.port).send(`PUT ${pathname}${search} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${content.length}\r\n\r\n`);
+    const client = new RawClient(place.server.port).send(
+      `PUT ${pathname}${search} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${content.length}\r\n\r\n`,
+    );
     t.teardown(() => client.close());
     await client.sent(content.subarray(0, 1_000));
     await new Promise((wake) => setTimeout(wake, 300));
@@ -155,7 +191,11 @@ async function anonymousLinks(t: Test, place: Place): Promise<void> {
   const [status, words] = await follow(href);
   t.equal(status, 403);
   t.match(words, /the right behind this link has ended: the repository is not open to everybody any more/);
-  t.equal((await fetch(href, { headers: { Authorization: `Bearer ${server.adminToken}` } })).status, 403, "a link is its holder's, whoever calls it");
+  t.equal(
+    (await fetch(href, { headers: { Authorization: `Bearer ${server.adminToken}` } })).status,
+    403,
+    "a link is its holder's, whoever calls it",
+  );
 }
 
 for (const kind of ["uws", "node"]) {
@@ -175,8 +215,16 @@ for (const kind of ["uws", "node"]) {
     t.test("deleted in the middle, and made again under its name", async (t) => {
       const refs = ["refs/heads/main"];
       await git(["push", "-q", server.at("acme/passing", acme), `${oid}:refs/heads/first`], { cwd: work });
-      const gone = await slowPush(t, server, { ...place, repository: "acme/passing", token: acme, refs, between: () => server.command("repo.delete", { name: "acme/passing" }) });
-      t.match(gone.refs, [/^ng refs\/heads\/main the right to push has ended while the push ran: repository not found .*another one has its name/]);
+      const gone = await slowPush(t, server, {
+        ...place,
+        repository: "acme/passing",
+        token: acme,
+        refs,
+        between: () => server.command("repo.delete", { name: "acme/passing" }),
+      });
+      t.match(gone.refs, [
+        /^ng refs\/heads\/main the right to push has ended while the push ran: repository not found .*another one has its name/,
+      ]);
       await git(["push", "-q", server.at("acme/passing", acme), `${oid}:refs/heads/first`], { cwd: work });
       const again = async () => {
         await server.command("repo.delete", { name: "acme/passing" });
@@ -184,15 +232,34 @@ for (const kind of ["uws", "node"]) {
       };
       const made = await slowPush(t, server, { ...place, repository: "acme/passing", token: acme, refs, between: again });
       t.match(made.refs, [/^ng refs\/heads\/main .*another one has its name now/]);
-      t.equal(await git(["ls-remote", server.at("acme/passing", acme), "refs/*"]), `${oid}\trefs/heads/other`, "nothing of it landed in the new one");
+      t.equal(
+        await git(["ls-remote", server.at("acme/passing", acme), "refs/*"]),
+        `${oid}\trefs/heads/other`,
+        "nothing of it landed in the new one",
+      );
     });
 
     t.test("a name that is bound to a lakeFS repository or made by a command while its first push runs", async (t) => {
-      const { refs } = await slowPush(t, server, { ...place, repository: "acme/fresh", token: acme, refs: ["refs/heads/main"], between: () => server.command("repo.create", { name: "acme/fresh" }) });
+      const { refs } = await slowPush(t, server, {
+        ...place,
+        repository: "acme/fresh",
+        token: acme,
+        refs: ["refs/heads/main"],
+        between: () => server.command("repo.create", { name: "acme/fresh" }),
+      });
       t.same(refs, ["ok refs/heads/main"], "the same repository");
-      const removed = await slowPush(t, server, { ...place, repository: "acme/begun", token: acme, refs: ["refs/heads/main"], between: () => server.command("repo.delete", { name: "acme/begun" }) });
+      const removed = await slowPush(t, server, {
+        ...place,
+        repository: "acme/begun",
+        token: acme,
+        refs: ["refs/heads/main"],
+        between: () => server.command("repo.delete", { name: "acme/begun" }),
+      });
       t.match(removed.refs, [/^ng refs\/heads\/main /]);
-      t.equal((await fetch(server.at("acme/begun").replace("://", "://"), { headers: { Authorization: `Bearer ${acme}` } })).status, 404);
+      t.equal(
+        (await fetch(server.at("acme/begun").replace("://", "://"), { headers: { Authorization: `Bearer ${acme}` } })).status,
+        404,
+      );
     });
   });
 
@@ -206,7 +273,12 @@ for (const kind of ["uws", "node"]) {
     await git(["init", "-q", work]);
     await git(["fetch", "-q", server.at(`lakefs/${name}`, server.adminToken), "main"], { cwd: work });
     await git(["reset", "-q", "--hard", "FETCH_HEAD"], { cwd: work });
-    const place = placeOf(server, `lakefs/${name}`, work, await commit(work, "two", { "c.bin": randomBytes(40_000).toString("hex") }));
+    const place = placeOf(
+      server,
+      `lakefs/${name}`,
+      work,
+      await commit(work, "two", { "c.bin": randomBytes(40_000).toString("hex") }),
+    );
     t.test("slow pushes", (t) => pushes(t, place));
     t.test("links", (t) => links(t, place));
     t.test("slow uploads", (t) => slowUpload(t, place));
@@ -216,8 +288,16 @@ for (const kind of ["uws", "node"]) {
       const authorization = `Basic ${Buffer.from(`${lakefs.access.accessKeyId}:${lakefs.access.secretAccessKey}`).toString("base64")}`;
       const remove = () => fetch(`${lakefs.access.endpoint}${path}`, { method: "DELETE", headers: { authorization } });
       const wait = () => new Promise((wake) => setTimeout(wake, 8_000)); // lakeFS believes for seven seconds that it is there
-      const report = await slowPush(t, server, { ...place, repository: `lakefs/${name}`, token: server.adminToken, refs: ["refs/heads/slow-gone"], between: () => remove().then(wait) });
-      t.match(report.refs, [/^ng refs\/heads\/slow-gone the right to push has ended while the push ran: the repository that this name leads to is gone/]);
+      const report = await slowPush(t, server, {
+        ...place,
+        repository: `lakefs/${name}`,
+        token: server.adminToken,
+        refs: ["refs/heads/slow-gone"],
+        between: () => remove().then(wait),
+      });
+      t.match(report.refs, [
+        /^ng refs\/heads\/slow-gone the right to push has ended while the push ran: the repository that this name leads to is gone/,
+      ]);
     });
   });
 }

@@ -23,7 +23,11 @@ export interface SlowPushOptions {
 
 const ZERO = "0".repeat(40);
 
-export async function slowPush(t: Test, server: Lakepack, { work, repository, token, refs, oid, between }: SlowPushOptions): Promise<SlowPush> {
+export async function slowPush(
+  t: Test,
+  server: Lakepack,
+  { work, repository, token, refs, oid, between }: SlowPushOptions,
+): Promise<SlowPush> {
   const pack = (await tryGit(["pack-objects", "--revs", "--stdout", "-q"], { cwd: work, input: `${oid}\n` })).stdoutBytes;
   const lines = refs.map((name, at) => command(ZERO, oid, name, at === 0 ? "report-status" : undefined));
   const body = Buffer.concat([Buffer.from(`${lines.join("")}0000`, "latin1"), pack]);

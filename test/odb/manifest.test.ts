@@ -9,7 +9,13 @@ import { ManifestStore } from "../../src/odb/manifest-store.js";
 import { DiskStore } from "../../src/store/disk.js";
 import { tempFolder } from "../interop/harness.js";
 
-const faultOf = (work: () => unknown) => Promise.resolve().then(work).then(() => undefined, (error: unknown) => asFault(error));
+const faultOf = (work: () => unknown) =>
+  Promise.resolve()
+    .then(work)
+    .then(
+      () => undefined,
+      (error: unknown) => asFault(error),
+    );
 
 t.test("the name is kept as a hint, and needs not be there", async (t) => {
   const named = { ...emptyManifest("refs/heads/main"), name: "ns/name" };
@@ -20,7 +26,10 @@ t.test("the name is kept as a hint, and needs not be there", async (t) => {
 t.test("other formats are refused by their number", async (t) => {
   for (const format of [1, 3]) {
     const text = `{"format":${format},"revision":3,"head":"refs/heads/main","refs":{},"packs":[]}`;
-    t.match(await faultOf(() => decodeManifest(utf8(text), "x")), { code: "manifest/damaged", message: new RegExp(`its format is ${format}, and this version reads 2 only`) });
+    t.match(await faultOf(() => decodeManifest(utf8(text), "x")), {
+      code: "manifest/damaged",
+      message: new RegExp(`its format is ${format}, and this version reads 2 only`),
+    });
   }
 });
 

@@ -1,4 +1,7 @@
-/** The list of what somebody may see comes from the database, and costs in proportion to a page: it must not be a way to keep the server busy. */
+/**
+ * The list of what somebody may see comes from the database, and costs in proportion to a page: it must not be a way to keep
+ * the server busy.
+ */
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { Database } from "../../src/database/database.js";
