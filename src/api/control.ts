@@ -44,11 +44,16 @@ const after = z.string().max(LIMITS.controlTextMax);
 export const COMMANDS = {
   "repo.create": command(
     z.strictObject({ name: text, lakefs: text.optional(), visibility: visibility.optional() }),
-    ({ repositories }, { name, lakefs, visibility: seen = "private" }, signal) => repositories.create(readRepositoryName(name), lakefs, seen, signal),
+    ({ repositories }, { name, lakefs, visibility: seen = "private" }, signal) =>
+      repositories.create(readRepositoryName(name), lakefs, seen, signal),
   ),
   "repo.delete": command(z.strictObject({ name: text }), ({ repositories }, { name }) => repositories.remove(readRepositoryName(name))),
-  "repo.forget": command(z.strictObject({ name: text }), ({ repositories }, { name }, signal) => repositories.forget(readRepositoryName(name), signal)),
-  "repo.adopt": command(z.strictObject({ name: text }), ({ repositories }, { name }, signal) => repositories.adopt(readRepositoryName(name), signal)),
+  "repo.forget": command(z.strictObject({ name: text }), ({ repositories }, { name }, signal) =>
+    repositories.forget(readRepositoryName(name), signal),
+  ),
+  "repo.adopt": command(z.strictObject({ name: text }), ({ repositories }, { name }, signal) =>
+    repositories.adopt(readRepositoryName(name), signal),
+  ),
   "repo.recover": command(z.strictObject({}), ({ repositories }, _, signal) => repositories.recover(signal)),
   "repo.access": command(z.strictObject({ name: text }), async ({ repositories, accounts }, { name }, signal) =>
     accounts.access(await repositories.rightsOf(readRepositoryName(name), false, signal)),
@@ -72,8 +77,9 @@ export const COMMANDS = {
   "repo.collect": command(z.strictObject({ name: text, grace_hours: z.number().min(0).max(LIMITS.gcGraceHoursMax) }), ({ repositories }, given, signal) =>
     repositories.collect(readRepositoryName(given.name), given.grace_hours, signal),
   ),
-  "repo.collectSetAside": command(z.strictObject({ grace_hours: z.number().min(0).max(LIMITS.gcGraceHoursMax) }), ({ repositories }, given, signal) =>
-    repositories.collectSetAside(given.grace_hours, signal),
+  "repo.collectSetAside": command(
+    z.strictObject({ grace_hours: z.number().min(0).max(LIMITS.gcGraceHoursMax) }),
+    ({ repositories }, given, signal) => repositories.collectSetAside(given.grace_hours, signal),
   ),
   "repo.resolve": command(z.strictObject({ name: text, id: commitId }), ({ repositories }, { name, id }, signal) =>
     repositories.commit(readRepositoryName(name), id, signal),

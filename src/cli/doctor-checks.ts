@@ -25,7 +25,8 @@ export async function checkAll(settings: Settings, signal: AbortSignal): Promise
   const checks: Check[] = [await checkSettings(settings)];
   const folder = await checkFolder(data);
   checks.push(folder);
-  if (folder.good) checks.push(await checkPermissions(settings, data), await checkRoom(data), await checkWrites(data, signal), await checkRepositories(settings));
+  if (folder.good) checks.push(await checkPermissions(settings, data), await checkRoom(data), await checkWrites(data, signal));
+  if (folder.good) checks.push(await checkRepositories(settings));
   checks.push(...(await checkClock(settings, data)));
   if (settings.lakefs_endpoint !== "") checks.push(await checkLakefs(settings, signal));
   return checks;

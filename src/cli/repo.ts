@@ -4,6 +4,7 @@ import { createInterface } from "node:readline/promises";
 import { type Role, ROLES } from "../auth/caller.js";
 import type { AccessFacts, Visibility } from "../auth/permissions.js";
 import { Fault } from "../base/fault.js";
+import type { Recovered } from "../serve/repository-removal.js";
 import { control } from "./control.js";
 import { folderSettings } from "./folder-options.js";
 import { allPages, print, subcommand, type SubcommandOptions } from "./subcommand.js";
@@ -108,15 +109,20 @@ function revokeCommand(): Command {
     });
 }
 
+const DELETE_HELP = `
+Until its files go, \`lakepack repo adopt\` brings it back. Of a second name of a lakeFS repository only the name
+goes, and nothing is deleted in lakeFS.
+`;
+
 interface DeleteOptions extends SubcommandOptions {
   readonly yes?: boolean;
 }
 
 function deleteCommand(): Command {
-  return subcommand("delete", "Delete a repository: its name is free at once, its files go after gc_grace_hours. Of a second name of a lakeFS repository, only the name.")
+  return subcommand("delete", "Delete a repository: its name is free at once, its files go after gc_grace_hours.")
     .argument("<name>", ANY_NAME)
     .option("--yes", "do not ask for the name again")
-    .addHelpText("after", "\nUntil its files go, `lakepack repo adopt` brings it back. Nothing is deleted in lakeFS.\n")
+    .addHelpText("after", DELETE_HELP)
     .action(async (name: string, options: DeleteOptions) => {
       await confirmName(name, options);
       const gone = await control(folderSettings(options), "repo.delete", { name });
@@ -131,27 +137,36 @@ function forgetCommand(): Command {
     .action(async (name: string, options: DeleteOptions) => {
       await confirmName(name, options);
       const done = await control(folderSettings(options), "repo.forget", { name });
-      print(options, done, `${done.name}: ${done.repositories} forgotten, ${done.removed_files} files (${done.removed_bytes} bytes) removed`);
+      const files = `${done.removed_files} files (${done.removed_bytes} bytes)`;
+      print(options, done, `${done.name}: ${done.repositories} forgotten, ${files} removed`);
     });
 }
 
 function adoptCommand(): Command {
-  return subcommand("adopt", "Bring back what had this name last; where another repository has it by now, give that one its visibility, grants and other names.")
+  return subcommand("adopt", "Bring back what had this name last.")
     .argument("<name>", ANY_NAME)
+    .addHelpText("after", "\nWhere another repository has the name by now, that one gets its visibility, grants and other names.\n")
     .action(async (name: string, options: SubcommandOptions) => {
       const done = await control(folderSettings(options), "repo.adopt", { name });
       const what = done.outcome === "restored" ? "has its name again" : "has the visibility and the grants of the one before";
-      const names = [...done.names.map((each) => `${each} leads to it again`), ...done.taken.map((each) => `${each} leads elsewhere by now`)];
-      print(options, done, [`${done.name} ${what}`, ...names].join("\n"));
+      const names = done.names.map((each) => `${each} leads to it again`);
+      const taken = done.taken.map((each) => `${each} leads elsewhere by now`);
+      print(options, done, [`${done.name} ${what}`, ...names, ...taken].join("\n"));
     });
 }
 
 function recoverCommand(): Command {
-  return subcommand("recover", "Give repositories of the store that no name leads to the names that their manifests tell: where the database was lost. They are private.")
+  return subcommand("recover", "Give repositories of the store that no name leads to the names that their manifests tell.")
+    .addHelpText("after", "\nFor a lost database. What is recovered is private.\n")
     .action(async (options: SubcommandOptions) => {
       const all = await control(folderSettings(options), "repo.recover", {});
-      print(options, all, all.map(({ id, name, reason }) => (reason === null ? `${name}\t${id}` : `${id}\tnot recovered: ${reason}${name === null ? "" : ` (${name})`}`)).join("\n"));
+      print(options, all, all.map(recoveredLine).join("\n"));
     });
+}
+
+function recoveredLine({ id, name, reason }: Recovered): string {
+  if (reason === null) return `${name}\t${id}`;
+  return `${id}\tnot recovered: ${reason}${name === null ? "" : ` (${name})`}`;
 }
 
 /** Throws "settings/bad-value" unless the name was typed again, or nobody needs to. */

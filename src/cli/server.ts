@@ -254,7 +254,8 @@ interface Assembled {
   readonly repositories: Repositories;
 }
 
-function assemble(settings: Settings, { incoming, store, cache, pool, log, maintenance, metrics, lakefs, table, guard, linkKey }: Parts): Assembled {
+function assemble(settings: Settings, parts: Parts): Assembled {
+  const { incoming, store, cache, pool, log, maintenance, metrics, lakefs, table, guard, linkKey } = parts;
   const any = settings.allow_any_want;
   const offer = { agent: `lakepack/${VERSION}`, allowTipInWant: any, allowReachableInWant: any, atomic: true };
   const checks = new PackChecks();

@@ -38,17 +38,10 @@ async function firstUncrossed({ repository, refs, signal }: FetchContext, wants:
 
 function uncrossedLines({ conceal, lakefs }: Repository, { lakeId, count, first }: Uncrossed): string[] {
   const paths = count === 1 ? "1 path" : `${count} paths`;
-  const more =
-    count > first.length
-      ? [
-          `  and ${count - first.length} more: lakepack doctor --lakefs ${conceal === undefined ? lakefs?.repository : "with its name in lakeFS"} lists all`,
-        ]
-      : [];
-  return [
-    `warning: ${paths} of lakeFS commit ${lakeId.slice(0, 12)} cannot be in Git and stay in lakeFS:`,
-    ...first.map((line) => `  ${printable(line)}`),
-    ...more,
-  ];
+  const named = conceal === undefined ? lakefs?.repository : "with its name in lakeFS";
+  const more = count > first.length ? [`  and ${count - first.length} more: lakepack doctor --lakefs ${named} lists all`] : [];
+  const head = `warning: ${paths} of lakeFS commit ${lakeId.slice(0, 12)} cannot be in Git and stay in lakeFS:`;
+  return [head, ...first.map((line) => `  ${printable(line)}`), ...more];
 }
 
 /** A path may hold anything, a terminal's commands too. */

@@ -35,8 +35,10 @@ const NO_LAKEFS: LakefsColumns = { lakefs: null, lakefs_created_at: null, lakefs
 export class RepositoryTable {
   readonly #database: Database;
   readonly #now: () => number;
-  /** Rows by title and by id, for callers who may see all. Every write here empties it, and no other process writes: but who may see a row is
-   *  written elsewhere (auth/permissions), so `visibility` is not to be read from here. */
+  /**
+   * Rows by title and by id, for callers who may see all. Every write here empties it, and no other process writes. Who may see a row is
+   * written elsewhere (auth/permissions): `visibility` is not to be read from here.
+   */
   readonly #known = new LRUCache<string, { readonly row: RepositoryRow | undefined }>({
     max: ROWS_EACH * LIMITS.repositoryHandlesMax,
   });
