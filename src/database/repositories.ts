@@ -109,19 +109,17 @@ export async function deleteRepository(database: Database, id: string): Promise<
 }
 
 /** Gives a set-aside row its name back. False: the name leads to another one by now. */
-export function restoreRepository(
-  database: Database,
-  { id, former_title: title }: RepositoryRow,
-  change: Partial<RepositoryRow>,
-): Promise<boolean> {
+export function restoreRepository(database: Database, id: string, change: Partial<RepositoryRow>): Promise<boolean> {
   return database.query(async (db) => {
     try {
-      await db
+      const named = { title: sql<string>`former_title`, former_title: null, deleted_at: null };
+      const [result] = await db
         .updateTable("repositories")
-        .set({ title, former_title: null, deleted_at: null, ...change })
+        .set({ ...change, ...named })
         .where("id", "=", id)
+        .where("state", "=", "deleted")
         .execute();
-      return true;
+      return (result?.numUpdatedRows ?? 0n) > 0n;
     } catch (error) {
       if (isDuplicate(error)) return false;
       throw error;

@@ -144,8 +144,8 @@ export class RepositoryTable {
   }
 
   /** Gives a set-aside row its name back. False: the name leads to another one by now. */
-  restore(row: RepositoryRow, change: Partial<RepositoryRow>): Promise<boolean> {
-    return this.#writing(() => queries.restoreRepository(this.#database, row, change));
+  restore({ id }: RepositoryRow, change: Partial<RepositoryRow>): Promise<boolean> {
+    return this.#writing(() => queries.restoreRepository(this.#database, id, change));
   }
 
   inheritRights(from: RepositoryRow, to: string): Promise<void> {

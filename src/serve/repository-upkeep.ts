@@ -9,10 +9,12 @@ import type { Maintenance } from "./maintenance.js";
 import type { Handle } from "./repository-handles.js";
 import { storePrefix } from "./repository-name.js";
 import type { RepositoryRemoval } from "./repository-removal.js";
+import type { RepositoryTable } from "./repository-table.js";
 
 export interface UpkeepOptions {
   readonly services: ObjectServices;
   readonly maintenance: Maintenance;
+  readonly table: RepositoryTable;
   readonly removal: RepositoryRemoval;
   readonly gcGraceMs: number;
   readonly log: Log;
@@ -31,9 +33,10 @@ export class RepositoryUpkeep {
 
   /** Plans what follows a push. */
   plan(id: string, handle: Handle): void {
-    const { maintenance, gcGraceMs } = this.#options;
+    const { maintenance, table, gcGraceMs } = this.#options;
     const { objects, lakefs } = handle;
     maintenance.plan(id, async (signal, leaving) => {
+      if ((await table.byId(id))?.state !== "made") return; // it was deleted meanwhile, and its files may be gone
       await this.#derive(id, handle, signal);
       if (leaving) return;
       // What comes from lakeFS stays: records there name their packs.

@@ -130,7 +130,7 @@ export class DiskStore implements Store {
       removed.bytes += bytes;
     }
     checkAborted(signal);
-    await files.rm(this.#path(prefix.replace(/\/$/, "")), { recursive: true, force: true }).catch((error: unknown) => {
+    await files.rm(this.#path(prefix.replace(/\/$/, "")), { recursive: true, force: true, maxRetries: DELETE_RETRIES_MAX }).catch((error: unknown) => {
       throw storeFault(error, prefix);
     });
     return removed;
@@ -421,6 +421,9 @@ export class DiskStore implements Store {
     return { keys, temporaries };
   }
 }
+
+/** A write that was under way may put a file into a folder that is being removed: it is emptied again, each time 100 ms later than before. */
+const DELETE_RETRIES_MAX = 5;
 
 /** Folders remembered as made, so that a write does not ask again; a bound, not a tuning knob. */
 const KNOWN_FOLDERS_MAX = 10_000;

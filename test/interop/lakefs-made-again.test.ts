@@ -8,6 +8,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
+import { kohakuHubName } from "../../src/lakefs/repository-names.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
 import { startProxy } from "../lakefs/proxy.js";
 import { RawClient } from "../transport/raw-client.js";
@@ -225,6 +226,32 @@ for (const blocks of ["local", "s3"] as const) {
     await checkAfresh(t, { ...scene, server: { ...server, adminToken: scene.server.adminToken } }, "main");
   });
 }
+
+t.test(
+  "a KohakuHub's repository: what was opened under its name there is not open when it is made again",
+  { skip: skipLakefs, timeout: 300_000 },
+  async (t) => {
+    const lakefs = await startLakefs(t, "local", NO_CACHE);
+    const repository = kohakuHubName("model", "org/data");
+    const env = { ...settingsFor(lakefs), LAKEPACK_NAMING: "kohakuhub", LAKEPACK_LAKEFS_POLL_SECONDS: "1" };
+    const server = await startGuarded(t, { env });
+    const rita = await server.user("rita");
+    await make(lakefs, repository, { "a.txt": "old\n" });
+    t.equal(await status(server, "org/data"), 401);
+    await server.command("repo.visibility", { name: "org/data", visibility: "public" });
+    await server.command("repo.grant", { name: "org/data", user: "rita", role: "read" });
+    t.match(await git(["ls-remote", server.at("org/data")]), "refs/heads/main");
+    await remove(lakefs, repository);
+    await new Promise((wake) => setTimeout(wake, 1_200));
+    t.equal(await status(server, "org/data"), 404, "gone");
+    await make(lakefs, repository, { "b.txt": "new\n" });
+    t.equal(await status(server, "org/data"), 401);
+    t.equal(await status(server, "org/data", rita), 404);
+    t.match(await git(["ls-remote", server.at("org/data", server.adminToken)]), "refs/heads/main");
+    t.match(await server.command("repo.adopt", { name: `lakefs/${repository}` }), { names: ["org/data"] });
+    t.match(await git(["ls-remote", server.at("org/data")]), "refs/heads/main", "adopted");
+  },
+);
 
 async function dump(lakefs: RunningLakefs, name: string): Promise<unknown> {
   const { id } = await api(lakefs, "POST", `/repositories/${name}/dump`);
