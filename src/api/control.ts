@@ -42,17 +42,27 @@ const visibility = z.enum(["public", "private"]);
 const after = z.string().max(LIMITS.controlTextMax);
 
 export const COMMANDS = {
-  "repo.create": command(z.strictObject({ name: text, lakefs: text.optional(), visibility: visibility.optional() }), async ({ repositories, accounts }, given, signal) => {
-    const made = await repositories.create(readRepositoryName(given.name), given.lakefs, signal);
-    if (given.visibility !== undefined) await accounts.setVisibility(made.name, given.visibility);
-    return made;
-  }),
-  "repo.access": command(z.strictObject({ name: text }), async ({ repositories, accounts }, { name }, signal) => accounts.access(await repositories.titleOf(readRepositoryName(name), signal))),
+  "repo.create": command(
+    z.strictObject({ name: text, lakefs: text.optional(), visibility: visibility.optional() }),
+    ({ repositories }, { name, lakefs, visibility: seen = "private" }, signal) =>
+      repositories.create(readRepositoryName(name), lakefs, seen, signal),
+  ),
+  "repo.delete": command(z.strictObject({ name: text }), ({ repositories }, { name }) => repositories.remove(readRepositoryName(name))),
+  "repo.forget": command(z.strictObject({ name: text }), ({ repositories }, { name }, signal) =>
+    repositories.forget(readRepositoryName(name), signal),
+  ),
+  "repo.adopt": command(z.strictObject({ name: text }), ({ repositories }, { name }, signal) =>
+    repositories.adopt(readRepositoryName(name), signal),
+  ),
+  "repo.recover": command(z.strictObject({}), ({ repositories }, _, signal) => repositories.recover(signal)),
+  "repo.access": command(z.strictObject({ name: text }), async ({ repositories, accounts }, { name }, signal) =>
+    accounts.access(await repositories.rightsOf(readRepositoryName(name), false, signal)),
+  ),
   "repo.visibility": command(z.strictObject({ name: text, visibility }), async ({ repositories, accounts }, given, signal) =>
-    accounts.setVisibility(await repositories.titleOf(readRepositoryName(given.name), signal), given.visibility),
+    accounts.setVisibility(await repositories.rightsOf(readRepositoryName(given.name), true, signal), given.visibility),
   ),
   "repo.grant": command(z.strictObject({ name: text, user: text, role: role.nullable() }), async ({ repositories, accounts }, given, signal) =>
-    accounts.grant(await repositories.titleOf(readRepositoryName(given.name), signal), given.user, given.role),
+    accounts.grant(await repositories.rightsOf(readRepositoryName(given.name), true, signal), given.user, given.role),
   ),
   "user.create": command(z.strictObject({ name: text, admin: z.boolean() }), ({ accounts }, { name, admin }) => accounts.createUser(name, admin)),
   "user.list": command(z.strictObject({ after }), ({ accounts }, given) => accounts.users(given.after)),
@@ -62,12 +72,14 @@ export const COMMANDS = {
   ),
   "token.list": command(z.strictObject({ user: text.optional(), after }), ({ accounts }, given) => accounts.tokens(given.user, given.after)),
   "token.revoke": command(z.strictObject({ id: text }), ({ accounts }, { id }) => accounts.revokeToken(id)),
-  "repo.list": command(z.strictObject({ after }), ({ repositories }, given, signal) =>
-    repositories.list(given.after, signal),
-  ),
+  "repo.list": command(z.strictObject({ after }), ({ repositories }, given) => repositories.list(given.after)),
   "repo.show": command(z.strictObject({ name: text }), ({ repositories }, { name }, signal) => repositories.show(readRepositoryName(name), signal)),
   "repo.collect": command(z.strictObject({ name: text, grace_hours: z.number().min(0).max(LIMITS.gcGraceHoursMax) }), ({ repositories }, given, signal) =>
     repositories.collect(readRepositoryName(given.name), given.grace_hours, signal),
+  ),
+  "repo.collectSetAside": command(
+    z.strictObject({ grace_hours: z.number().min(0).max(LIMITS.gcGraceHoursMax) }),
+    ({ repositories }, given, signal) => repositories.collectSetAside(given.grace_hours, signal),
   ),
   "repo.resolve": command(z.strictObject({ name: text, id: commitId }), ({ repositories }, { name, id }, signal) =>
     repositories.commit(readRepositoryName(name), id, signal),

@@ -1,13 +1,24 @@
 /** What can be asked and done about repositories, whoever asks: the JSON API (transport/http-api) and commands (control.ts). Values are JSON. */
 import { type Caller, TRUSTED } from "../auth/caller.js";
-import { Fault } from "../base/fault.js";
+import type { Visibility } from "../auth/permissions.js";
+import { asFault, Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
+import type { RepositoryRow } from "../database/schema.js";
+import { concealed } from "../serve/conceal.js";
 import { findCommitIds } from "../serve/commit-ids.js";
 import type { Repository } from "../serve/conversation.js";
 import { openContext, type UploadPackDeps } from "../serve/fetch-context.js";
 import type { Repositories } from "../serve/repositories.js";
+import type { Adopted, Recovered } from "../serve/repository-removal.js";
 import { UNRECORDED } from "../serve/request-record.js";
-import { candidatesOf, kindOf, readRepositoryName, type RepositoryName, titleOf, type TypedName } from "../serve/repository-name.js";
+import {
+  candidatesOf,
+  kindOf,
+  readRepositoryName,
+  type RepositoryName,
+  titleOf,
+  type TypedName,
+} from "../serve/repository-name.js";
 
 export type RepositoryKind = ReturnType<typeof kindOf>;
 
@@ -15,7 +26,7 @@ export interface RepositoryFacts {
   /** "ns/name", "datasets/ns/name", "lakefs/repository". */
   readonly name: string;
   readonly kind: RepositoryKind;
-  /** lakeFS's name of it; null: it lives in our own store. */
+  /** lakeFS's name of it; null: it lives in our own store, or the name is not for whoever asks. */
   readonly lakefs: string | null;
   /** Full name HEAD points at. */
   readonly head: string;
@@ -42,6 +53,13 @@ export interface CollectedFacts {
   /** Named by nothing for a shorter time than was asked for. */
   readonly waiting_files: number;
   readonly waiting_bytes: number;
+}
+
+export interface RemovedFacts {
+  readonly name: string;
+  readonly repositories: number;
+  readonly removed_files: number;
+  readonly removed_bytes: number;
 }
 
 export interface ListedRepository {
@@ -76,14 +94,19 @@ export class RepositoryApi {
 
   /** Waits for no synthesis. Throws "repository/missing". */
   async show(name: RepositoryName, signal: AbortSignal, { caller }: Asking = COMMAND): Promise<RepositoryFacts> {
-    const { title, type, lakefs, refs } = await this.#options.resolve(name, caller, signal);
-    const head = lakefs?.head ?? (await refs.read(signal)).head;
-    return { name: title, kind: kindOf(type), lakefs: lakefs?.repository ?? null, head, reading: lakefs?.commits.progress ?? null };
+    const { title, type, lakefs, refs, conceal } = await this.#options.resolve(name, caller, signal);
+    const head = lakefs?.head ?? (await refs.read(signal)).head; // what may fail here is our own
+    const known = lakefs !== undefined && conceal === undefined ? lakefs.repository : null;
+    return { name: title, kind: kindOf(type), lakefs: known, head, reading: lakefs?.commits.progress ?? null };
   }
 
-  /** The name under which permissions know what `name` leads to. Throws "repository/missing". */
-  async titleOf(name: RepositoryName, signal: AbortSignal): Promise<string> {
-    return (await this.#options.resolve(name, TRUSTED, signal)).title;
+  /** The row that has the rights of a name; `make`: one is made where nothing was noted of it. Throws "repository/missing". */
+  rightsOf(
+    name: RepositoryName,
+    make: boolean,
+    signal: AbortSignal,
+  ): Promise<{ readonly title: string; readonly row: RepositoryRow | undefined }> {
+    return this.#options.repositories.rightsOf(name, make, signal);
   }
 
   /** `id`: Git's or lakeFS's. Throws "repository/missing", "commit/missing", "lakefs/reading". */
@@ -91,16 +114,20 @@ export class RepositoryApi {
     const repository = await this.#options.resolve(name, caller, signal);
     const { fetch } = this.#options;
     const deps = { ...fetch, pool: fetch.pool.sharedBy({ repository: repository.id, caller: share }) };
-    const context = await openContext({ request: UNRECORDED, repository, signal, stateless: true }, deps);
-    const ids = await findCommitIds(context, id);
+    const ids = await findIn({ request: UNRECORDED, repository, signal, stateless: true }, deps, id);
     if (ids === undefined) throw new Fault("commit/missing", { name: repository.title, id });
     const { git, type, commit, tree, lakefs, lakefsIds } = ids;
     return { git, type, commit, tree, lakefs: lakefs ?? null, lakefs_ids: lakefsIds };
   }
 
   /** Throws "repository/exists", "repository/bad-name", "lakefs/unset", "lakefs/missing". */
-  async create(name: RepositoryName, lakefs: string | undefined, signal: AbortSignal): Promise<ListedRepository> {
-    const made = await this.#options.repositories.create(name, lakefs, signal);
+  async create(
+    name: RepositoryName,
+    lakefs: string | undefined,
+    visibility: Visibility,
+    signal: AbortSignal,
+  ): Promise<ListedRepository> {
+    const made = await this.#options.repositories.create(name, lakefs, visibility, signal);
     return { name: titleOf(made), kind: kindOf(made.type), lakefs: lakefs ?? null };
   }
 
@@ -108,18 +135,61 @@ export class RepositoryApi {
   async collect(name: RepositoryName, graceHours: number, signal: AbortSignal): Promise<CollectedFacts> {
     const { repositories } = this.#options;
     const { removed, waiting } = await repositories.collect(name, graceHours * 3_600_000, signal);
-    return { name: titleOf(name), removed_files: removed.files, removed_bytes: removed.bytes, waiting_files: waiting.files, waiting_bytes: waiting.bytes };
+    return {
+      name: titleOf(name),
+      removed_files: removed.files,
+      removed_bytes: removed.bytes,
+      waiting_files: waiting.files,
+      waiting_bytes: waiting.bytes,
+    };
   }
 
-  /** Repositories that our store knows, by name, behind `after`: at most `listedPageMax`. */
-  async list(after: string, signal: AbortSignal): Promise<ListedRepository[]> {
-    const { repositories } = this.#options;
-    const listed: ListedRepository[] = [];
-    for (const title of await repositories.list(LIMITS.listedPageMax, signal, after)) {
+  /** Sets a repository aside: its name is free, its files go after the grace. Throws "repository/missing". */
+  async remove(name: RepositoryName): Promise<{ readonly name: string }> {
+    return { name: await this.#options.repositories.removal.setAside(name) };
+  }
+
+  /** Removes at once what had this name and is set aside. Throws "repository/not-set-aside". */
+  async forget(name: RepositoryName, signal: AbortSignal): Promise<RemovedFacts> {
+    const { name: title, repositories, removed } = await this.#options.repositories.removal.forget(name, signal);
+    return { name: title, repositories, removed_files: removed.files, removed_bytes: removed.bytes };
+  }
+
+  /** Throws "repository/not-set-aside", "repository/gone". */
+  adopt(name: RepositoryName, signal: AbortSignal): Promise<Adopted> {
+    return this.#options.repositories.removal.adopt(name, signal);
+  }
+
+  /** Removes what was set aside more than `graceHours` ago. */
+  async collectSetAside(graceHours: number, signal: AbortSignal): Promise<Omit<RemovedFacts, "name">> {
+    const { repositories, removed } = await this.#options.repositories.collectSetAside(graceHours * 3_600_000, signal);
+    return { repositories, removed_files: removed.files, removed_bytes: removed.bytes };
+  }
+
+  /** Gives repositories of the store that no name leads to the names that their manifests hint at: where the database was lost. */
+  recover(signal: AbortSignal): Promise<readonly Recovered[]> {
+    return this.#options.repositories.removal.recover(signal);
+  }
+
+  /** Repositories that have been made, by name, behind `after`: at most `listedPageMax`. */
+  async list(after: string): Promise<ListedRepository[]> {
+    const rows = await this.#options.repositories.list(after, LIMITS.listedPageMax);
+    return rows.map(({ title, lakefs }) => {
       const [name] = candidatesOf(readRepositoryName(title)) as [TypedName];
-      const lakefs = name.type === "lakefs" ? name.name : await repositories.boundTo(name, signal);
-      listed.push({ name: title, kind: kindOf(name.type), lakefs: lakefs ?? null });
-    }
-    return listed;
+      return { name: title, kind: kindOf(name.type), lakefs };
+    });
+  }
+}
+
+/** Failures say nothing that is not for the caller. */
+async function findIn(
+  exchange: Parameters<typeof openContext>[0],
+  deps: UploadPackDeps,
+  id: string,
+): ReturnType<typeof findCommitIds> {
+  try {
+    return await findCommitIds(await openContext(exchange, deps), id);
+  } catch (error) {
+    throw concealed(asFault(error), exchange.repository.conceal);
   }
 }

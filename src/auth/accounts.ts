@@ -5,7 +5,7 @@ import { LIMITS } from "../base/limits.js";
 import type { Database } from "../database/database.js";
 import { findUnseen, forgetUnseen, insertFirst, replaceUnseen } from "../database/first-token.js";
 import type { TokenRow, UserRow } from "../database/schema.js";
-import { findToken, insertToken, listTokens, type OwnedToken, revokeToken, touchToken } from "../database/tokens.js";
+import { findToken, findTokenById, insertToken, listTokens, type OwnedToken, revokeToken, touchToken } from "../database/tokens.js";
 import { findUser, hasUsers, insertUser, listUsers, updateUser } from "../database/users.js";
 import type { Role, SignedIn } from "./caller.js";
 import { newToken, tokenHash } from "./token.js";
@@ -124,10 +124,22 @@ export class Accounts {
     const hash = tokenHash(token);
     const row = await findToken(this.#database, hash);
     if (row === undefined || !timingSafeEqual(Buffer.from(row.hash, "hex"), Buffer.from(hash, "hex"))) return undefined;
+    const caller = this.#caller(row);
+    await this.#use(row);
+    return caller;
+  }
+
+  /** Who a token stands for now, by its id: for what was begun with it. Throws "auth/failed" where it stands for nobody any more. */
+  async signedInBy(tokenId: string): Promise<SignedIn> {
+    const row = await findTokenById(this.#database, tokenId);
+    if (row === undefined) throw new Fault("auth/failed", { reason: "it is not known here" });
+    return this.#caller(row);
+  }
+
+  #caller(row: OwnedToken): SignedIn {
     const reason = this.#whyDead(row);
     if (reason !== undefined) throw new Fault("auth/failed", { reason });
-    await this.#use(row);
-    return { kind: "user", id: row.user_id, name: row.user_name, isAdmin: row.is_admin === 1, scope: row.scope };
+    return { kind: "user", id: row.user_id, name: row.user_name, isAdmin: row.is_admin === 1, token: row.id, scope: row.scope };
   }
 
   #whyDead({ revoked_at: revoked, expires_at: expires, disabled_at: disabled }: OwnedToken): string | undefined {

@@ -23,6 +23,18 @@ export class Authenticator {
     const caller = token === undefined ? undefined : await this.#accounts.signIn(token);
     if (caller !== undefined) return caller;
     await this.#failed.failed(source, signal);
-    throw new Fault("auth/failed", { reason: token === undefined ? "a token of this server begins with lpk_" : "it is not known here" });
+    throw new Fault("auth/failed", {
+      reason: token === undefined ? "a token of this server begins with lpk_" : "it is not known here",
+    });
+  }
+
+  /** The same caller as he is now: his token may have been revoked, he may have been disabled. Throws "auth/failed". */
+  async again(caller: Caller): Promise<Caller> {
+    return caller.kind === "user" ? this.#accounts.signedInBy(caller.token) : caller;
+  }
+
+  /** Whom a token's id stands for. Throws "auth/failed". */
+  bearerOf(tokenId: string): Promise<Caller> {
+    return this.#accounts.signedInBy(tokenId);
   }
 }

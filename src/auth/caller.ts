@@ -6,9 +6,7 @@ export type Role = (typeof ROLES)[number];
 
 export type Caller =
   /** Nobody is asked: `auth: none`, or whoever may open the data folder. May everything. */
-  | { readonly kind: "trusted" }
-  | { readonly kind: "anonymous" }
-  | SignedIn;
+  { readonly kind: "trusted" } | { readonly kind: "anonymous" } | SignedIn;
 
 export interface SignedIn {
   readonly kind: "user";
@@ -16,7 +14,9 @@ export interface SignedIn {
   /** Also the namespace that is theirs. */
   readonly name: string;
   readonly isAdmin: boolean;
-  /** Of the token that was shown. */
+  /** Id of the token that was shown: it names it, and is no secret. */
+  readonly token: string;
+  /** Of that token. */
   readonly scope: Role;
 }
 

@@ -126,8 +126,11 @@ export const FAULTS = {
     says: "the mapping of this lakeFS repository is another one than this server has read it by",
     text: ({ repository, before, now }) =>
       `the mapping of the lakeFS repository ${String(repository)} is another one than this server has read it by (before: ${String(before)}, now: ${String(now)}): the same commits would get other ids. ` +
-      "If the new one is meant, remove the repository's folder in the store while the server is stopped",
+      "If the new one is meant, lakepack repo delete lakefs/… sets aside what was read, and the next request reads it anew",
   },
+  "lakefs/deleting": { http: 503, retry: true, says: "the repository is being deleted" },
+  "lakefs/unsettled": { http: 503, retry: true, says: "lakeFS shows the repository without its default branch: it is being deleted or restored; try again" },
+  "lakefs/replaced": { http: 409, retry: true, says: "the repository was deleted and made again while this request ran; ask again" },
   "lakefs/unset": { http: 409, retry: false, says: "no lakeFS is set here (setting lakefs_endpoint)" },
   "lakefs/unknown-outcome": { http: 502, retry: true, says: "lakeFS stopped answering while the push was landing; fetch to see whether it has" },
   "lakefs/unmappable": { http: 422, retry: false, says: "this cannot exist on the other side" },
@@ -138,10 +141,18 @@ export const FAULTS = {
   "lfs/mismatch": { http: 400, retry: false, says: "the content is not what its oid and size say" },
   "lfs/proof": { http: 403, retry: true, says: "the link has expired or was not made by this server; ask for a new one" },
   "lfs/no-locks": { http: 501, retry: false, says: "this server has no file locks; git-lfs works without: git config lfs.locksverify false" },
+  "lfs/link-ended": {
+    http: 403,
+    retry: false,
+    says: "the right behind this link has ended",
+    text: ({ reason }) => `the right behind this link has ended: ${String(reason)}`,
+  },
   "lfs/too-large": { http: 413, retry: false, says: "the LFS request or object is larger than this server accepts" },
 
   // serve
   "repository/missing": { http: 404, retry: false, says: "repository not found" },
+  "repository/gone": { http: 404, retry: false, says: "the repository that this name leads to is gone" },
+  "repository/not-set-aside": { http: 404, retry: false, says: "no repository that had this name is set aside" },
   "repository/bad-name": {
     http: 404,
     retry: false,
@@ -158,6 +169,12 @@ export const FAULTS = {
   "commit/missing": { http: 404, retry: false, says: "no branch or tag of this repository leads to such a commit" },
   "server/stopping": { http: 503, retry: true, says: "this server is stopping; try again" },
   "service/unknown": { http: 403, retry: false, says: "this service is not offered here" },
+  "push/no-longer": {
+    http: 403,
+    retry: false,
+    says: "the right to push has ended while the push ran",
+    text: ({ reason }) => `the right to push has ended while the push ran: ${String(reason)}`,
+  },
   "push/refused": { http: 422, retry: false, says: "a ref was not moved" },
   "http/method": { http: 405, retry: false, says: "this method is not allowed here" },
   "http/content-type": { http: 415, retry: false, says: "the Content-Type is not the one this service takes" },

@@ -187,8 +187,6 @@ export const LIMITS = {
   failedLoginForgetMs: 15 * 60_000,
   /** Sources that are remembered: 200 bytes each. Of more, the longest quiet is forgotten. */
   failedLoginSourcesMax: 10_000,
-  /** Repositories looked at for the list of those that somebody may see: a query each. */
-  listedScanMax: 5_000,
 
   // pool ---------------------------------------------------------------------------------------------------------
   /** Tasks waiting for a thread; above this the answer is 503 before any work. */
@@ -374,6 +372,8 @@ export const LIMITS = {
   walkProgressObjects: 4_096,
   /** A year: the most `gc_grace_hours` may be. */
   gcGraceHoursMax: 8_760,
+  /** An LFS object that no repository links to goes when it is older than this: an upload writes it some milliseconds before its link. */
+  lfsUnlinkedMs: 60_000,
   /** A repository that is pushed to is looked through for files that nothing names at most so often. */
   collectEveryMs: 3_600_000,
   /** Packs a thread's caches tell apart before they start afresh: half of what their 16-bit slot holds. */

@@ -1,4 +1,4 @@
-/** Users and permissions of one data folder, opened when somebody first needs them: `auth: none` needs none. */
+/** The database of one data folder, and what stands on it: users, permissions, names of repositories. */
 import { randomBytes } from "node:crypto";
 import { join, resolve } from "node:path";
 import type { AccountServices } from "../api/accounts.js";
@@ -18,48 +18,34 @@ export function databasePath({ database, data }: Settings): string {
   return database === "" ? join(resolve(data), DATABASE_NAME) : resolve(database);
 }
 
-export class LazyAccounts {
-  readonly #path: string;
-  readonly #log: Log | undefined;
-  #opened: Promise<AccountServices & { readonly database: Database }> | undefined;
-
-  constructor(settings: Settings, log?: Log) {
-    this.#path = databasePath(settings);
-    this.#log = log;
-  }
-
-  /** Throws "database/failed". */
-  open(): Promise<AccountServices & { readonly database: Database }> {
-    this.#opened ??= openAccounts(this.#path, this.#log);
-    return this.#opened;
-  }
-
-  async close(): Promise<void> {
-    const opened = await this.#opened?.catch(() => undefined); // told to whoever asked for it
-    await opened?.database.close();
-  }
+export interface OpenedAccounts extends AccountServices {
+  readonly database: Database;
 }
 
-async function openAccounts(path: string, log: Log | undefined): Promise<AccountServices & { readonly database: Database }> {
-  const database = await Database.open(path);
-  const accounts = new Accounts(database, Date.now, (fault) => log?.warn("a token's last use could not be noted", faultFacts(fault)));
+/** Throws "database/failed". */
+export async function openAccounts(settings: Settings, log: Log): Promise<OpenedAccounts> {
+  const database = await Database.open(databasePath(settings));
+  const accounts = new Accounts(database, Date.now, (fault) =>
+    log.warn("a token's last use could not be noted", faultFacts(fault)),
+  );
   return { database, accounts, permissions: new Permissions(database, accounts) };
 }
 
 /** Undefined with `auth: none`. */
-export async function openGuard(settings: Settings, lazy: LazyAccounts): Promise<Guard | undefined> {
+export function guardOf(settings: Settings, { accounts, permissions }: OpenedAccounts): Guard | undefined {
   if (settings.auth === "none") return undefined;
-  const { accounts, permissions } = await lazy.open();
-  return { authenticator: new Authenticator(accounts), permissions, defaultVisibility: settings.default_visibility, deniedStatus: settings.denied_status };
+  return {
+    authenticator: new Authenticator(accounts),
+    permissions,
+    defaultVisibility: settings.default_visibility,
+    deniedStatus: settings.denied_status,
+  };
 }
 
 /**
  * What links of Git LFS are signed with. Kept in the database, so that uploads under way survive a restart and several servers on one database take one
- * another's links; without one (`auth: none`) a restart makes clients ask for new links, which git-lfs does by itself.
+ * another's links.
  */
-export async function linkKey(settings: Settings, lazy: LazyAccounts): Promise<Uint8Array> {
-  const fresh = randomBytes(LINK_KEY_BYTES);
-  if (settings.auth === "none") return fresh;
-  const { database } = await lazy.open();
-  return Buffer.from(await keepSecret(database, "lfs-links", fresh.toString("hex")), "hex");
+export async function linkKey({ database }: OpenedAccounts): Promise<Uint8Array> {
+  return Buffer.from(await keepSecret(database, "lfs-links", randomBytes(LINK_KEY_BYTES).toString("hex")), "hex");
 }

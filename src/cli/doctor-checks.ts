@@ -7,11 +7,12 @@ import { LakefsClient } from "../lakefs/client.js";
 import { DiskStore } from "../store/disk.js";
 import { probeStore } from "../store/probe.js";
 import { databasePath } from "./accounts.js";
+import { checkRepositories } from "./doctor-repositories.js";
 import { checkTogether } from "./server.js";
 import type { Settings } from "./settings.js";
 
 export interface Check {
-  readonly name: "settings" | "data" | "permissions" | "disk" | "clock" | "lakefs";
+  readonly name: "settings" | "data" | "permissions" | "disk" | "repositories" | "clock" | "lakefs";
   readonly good: boolean;
   readonly found: string;
   /** What to do; only where it is not good. */
@@ -25,6 +26,7 @@ export async function checkAll(settings: Settings, signal: AbortSignal): Promise
   const folder = await checkFolder(data);
   checks.push(folder);
   if (folder.good) checks.push(await checkPermissions(settings, data), await checkRoom(data), await checkWrites(data, signal));
+  if (folder.good) checks.push(await checkRepositories(settings));
   checks.push(...(await checkClock(settings, data)));
   if (settings.lakefs_endpoint !== "") checks.push(await checkLakefs(settings, signal));
   return checks;

@@ -14,7 +14,7 @@ export function doctorCommand(): Command {
   return withFolderOptions(new Command("doctor").description("Look for what is wrong, or cannot be done."))
     .option("--lakefs <repository>", "list all that this lakeFS repository holds and Git cannot have; it stays in lakeFS")
     .option("--json", "print the findings as JSON")
-    .addHelpText("after", "\nWithout --lakefs: settings, data folder, permissions, disk, clock, and whether lakeFS answers. Exit code 0: all is well; 1: something is not; 2: wrong usage.\n")
+    .addHelpText("after", "\nWithout --lakefs: settings, data folder, permissions, disk, repositories, clock, and whether lakeFS answers. Exit code 0: all is well; 1: something is not; 2: wrong usage.\n")
     .exitOverride()
     .action(doctor);
 }

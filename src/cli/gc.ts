@@ -4,6 +4,7 @@ import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import { control } from "./control.js";
 import { folderSettings } from "./folder-options.js";
+import type { Settings } from "./settings.js";
 import { allPages, print, subcommand, type SubcommandOptions } from "./subcommand.js";
 
 interface Options extends SubcommandOptions {
@@ -14,7 +15,7 @@ interface Options extends SubcommandOptions {
 export function gcCommand(): Command {
   return subcommand("gc", "Remove files of repositories that nothing names any more: packs made one with others, leavings of failed pushes, old lists of refs, what writes that died have left.")
     .argument("[names...]", "ns/name, datasets/ns/name, spaces/ns/name, lakefs/repository")
-    .option("--all", "every repository that is not over lakeFS")
+    .option("--all", "every repository that is not over lakeFS, and what is left of deleted ones")
     .option("--grace <hours>", "how long nothing must have named them; 0 only while nobody clones or pushes [default gc_grace_hours]", readHours)
     .addHelpText("after", "\nA server does this by itself, after pushes and at most once an hour a repository. Repositories over lakeFS keep all packs.\n")
     .action(gc);
@@ -32,9 +33,17 @@ async function gc(names: readonly string[], options: Options): Promise<void> {
     throw new Fault("settings/bad-value", { name: "names", value: names.join(" "), allowed: "names of repositories, or --all" });
   }
   const all = options.all === true ? (await allPages((after) => control(settings, "repo.list", { after }), ({ name }) => name)).filter(({ lakefs }) => lakefs === null).map(({ name }) => name) : names;
+  if (options.all === true) await collectSetAside(settings, options);
   for (const name of all) {
     const done = await control(settings, "repo.collect", { name, grace_hours: options.grace ?? settings.gc_grace_hours });
     const later = done.waiting_files === 0 ? "" : `; ${done.waiting_files} more (${done.waiting_bytes} bytes) wait for their grace period`;
     print(options, done, `${done.name}: ${done.removed_files} files (${done.removed_bytes} bytes) removed${later}`);
   }
+}
+
+/** What was deleted, or set aside because lakeFS has another repository of its name. */
+async function collectSetAside(settings: Settings, options: Options): Promise<void> {
+  const done = await control(settings, "repo.collectSetAside", { grace_hours: options.grace ?? settings.gc_grace_hours });
+  if (done.repositories === 0) return;
+  print(options, done, `${done.repositories} deleted repositories: ${done.removed_files} files (${done.removed_bytes} bytes) removed`);
 }

@@ -1,14 +1,17 @@
 /** `lakepack repo`: repositories by name. Goes to the server that runs on the data folder; where none does, works on the folder itself. */
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
+import { createInterface } from "node:readline/promises";
 import { type Role, ROLES } from "../auth/caller.js";
 import type { AccessFacts, Visibility } from "../auth/permissions.js";
+import { Fault } from "../base/fault.js";
+import type { Recovered } from "../serve/repository-removal.js";
 import { control } from "./control.js";
 import { folderSettings } from "./folder-options.js";
 import { allPages, print, subcommand, type SubcommandOptions } from "./subcommand.js";
 
 export function repoCommand(): Command {
   return new Command("repo")
-    .description("Make, list and look up repositories, and say who may use them.")
+    .description("Make, list, look up and delete repositories, and say who may use them.")
     .addCommand(createCommand())
     .addCommand(listCommand())
     .addCommand(resolveCommand())
@@ -16,6 +19,10 @@ export function repoCommand(): Command {
     .addCommand(visibilityCommand())
     .addCommand(grantCommand())
     .addCommand(revokeCommand())
+    .addCommand(deleteCommand())
+    .addCommand(forgetCommand())
+    .addCommand(adoptCommand())
+    .addCommand(recoverCommand())
     .exitOverride();
 }
 
@@ -100,6 +107,80 @@ function revokeCommand(): Command {
     .action(async (name: string, user: string, options: SubcommandOptions) => {
       printAccess(options, await control(folderSettings(options), "repo.grant", { name, user, role: null }));
     });
+}
+
+const DELETE_HELP = `
+Until its files go, \`lakepack repo adopt\` brings it back. Of a second name of a lakeFS repository only the name
+goes, and nothing is deleted in lakeFS.
+`;
+
+interface DeleteOptions extends SubcommandOptions {
+  readonly yes?: boolean;
+}
+
+function deleteCommand(): Command {
+  return subcommand("delete", "Delete a repository: its name is free at once, its files go after gc_grace_hours.")
+    .argument("<name>", ANY_NAME)
+    .option("--yes", "do not ask for the name again")
+    .addHelpText("after", DELETE_HELP)
+    .action(async (name: string, options: DeleteOptions) => {
+      await confirmName(name, options);
+      const gone = await control(folderSettings(options), "repo.delete", { name });
+      print(options, gone, `deleted ${gone.name}`);
+    });
+}
+
+function forgetCommand(): Command {
+  return subcommand("forget", "Remove at once what had this name and was deleted, or was made again in lakeFS: files, grants, other names.")
+    .argument("<name>", ANY_NAME)
+    .option("--yes", "do not ask for the name again")
+    .action(async (name: string, options: DeleteOptions) => {
+      await confirmName(name, options);
+      const done = await control(folderSettings(options), "repo.forget", { name });
+      const files = `${done.removed_files} files (${done.removed_bytes} bytes)`;
+      print(options, done, `${done.name}: ${done.repositories} forgotten, ${files} removed`);
+    });
+}
+
+function adoptCommand(): Command {
+  return subcommand("adopt", "Bring back what had this name last.")
+    .argument("<name>", ANY_NAME)
+    .addHelpText("after", "\nWhere another repository has the name by now, that one gets its visibility, grants and other names.\n")
+    .action(async (name: string, options: SubcommandOptions) => {
+      const done = await control(folderSettings(options), "repo.adopt", { name });
+      const what = done.outcome === "restored" ? "has its name again" : "has the visibility and the grants of the one before";
+      const names = done.names.map((each) => `${each} leads to it again`);
+      const taken = done.taken.map((each) => `${each} leads elsewhere by now`);
+      print(options, done, [`${done.name} ${what}`, ...names, ...taken].join("\n"));
+    });
+}
+
+function recoverCommand(): Command {
+  return subcommand("recover", "Give repositories of the store that no name leads to the names that their manifests tell.")
+    .addHelpText("after", "\nFor a lost database. What is recovered is private.\n")
+    .action(async (options: SubcommandOptions) => {
+      const all = await control(folderSettings(options), "repo.recover", {});
+      print(options, all, all.map(recoveredLine).join("\n"));
+    });
+}
+
+function recoveredLine({ id, name, reason }: Recovered): string {
+  if (reason === null) return `${name}\t${id}`;
+  return `${id}\tnot recovered: ${reason}${name === null ? "" : ` (${name})`}`;
+}
+
+/** Throws "settings/bad-value" unless the name was typed again, or nobody needs to. */
+async function confirmName(name: string, { yes }: DeleteOptions): Promise<void> {
+  if (yes === true) return;
+  const refused = (value: string) => new Fault("settings/bad-value", { name: "name", value, allowed: `${name} typed again, or --yes` });
+  if (!process.stdin.isTTY) throw refused("");
+  const asking = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    const typed = await asking.question(`Type ${name} again to go on: `);
+    if (typed.trim() !== name) throw refused(typed.trim());
+  } finally {
+    asking.close();
+  }
 }
 
 function printAccess(options: SubcommandOptions, access: AccessFacts): void {

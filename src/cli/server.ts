@@ -27,6 +27,7 @@ import { Maintenance } from "../serve/maintenance.js";
 import { type LakefsSettings, Repositories } from "../serve/repositories.js";
 import type { Guard } from "../serve/door.js";
 import { Readiness } from "../serve/readiness.js";
+import { RepositoryTable } from "../serve/repository-table.js";
 import { GitServer } from "../serve/server.js";
 import { DiskStore, makeRoot } from "../store/disk.js";
 import { probeStore } from "../store/probe.js";
@@ -35,7 +36,7 @@ import type { ConnectionLimit, HttpListener } from "../transport/http.js";
 import { type ClientOptions, Clients, isWithin, readNetworks } from "../transport/http-client.js";
 import { createRoutes } from "../transport/http-routes.js";
 import { loadTransport } from "../transport/load.js";
-import { LazyAccounts, linkKey, openGuard } from "./accounts.js";
+import { guardOf, linkKey, openAccounts, type OpenedAccounts } from "./accounts.js";
 import { readTls, type TlsFiles } from "../transport/http-tls.js";
 import { loadKernels } from "./kernels.js";
 import type { Settings } from "./settings.js";
@@ -101,7 +102,7 @@ export interface OpenedData {
   readonly server: GitServer;
   readonly api: RepositoryApi;
   readonly accounts: AccountApi;
-  readonly lazyAccounts: LazyAccounts;
+  readonly opened: OpenedAccounts;
   readonly pool: ThreadPool;
   readonly poolApi: PoolApi;
   readonly metrics: Metrics;
@@ -123,13 +124,13 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
     ...(settings.pool_threads === "auto" ? {} : { threads: settings.pool_threads }),
   });
   const maintenance = new Maintenance(log);
-  const lazyAccounts = new LazyAccounts(settings, log);
+  let database: OpenedAccounts | undefined;
   let repositories: Repositories | undefined;
   const close = async () => {
     await repositories?.close();
     await maintenance.stop();
     await pool.close();
-    await lazyAccounts.close();
+    await database?.database.close();
     lock.release();
   };
   try {
@@ -140,11 +141,14 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
     const cache = await ResponseCache.open({ folder: join(data, "cache"), bytesMax: settings.cache_bytes });
     const lakefs = settings.lakefs_endpoint === "" ? undefined : lakefsSettings(settings, log);
     metrics.watch({ pool: () => pool.figures(), cache: () => cache, lakefs: () => lakefs?.client.http.figures ?? new Map() });
-    const probeDatabase = settings.auth === "none" ? undefined : async () => probeWrite((await lazyAccounts.open()).database);
-    const identity = { guard: await openGuard(settings, lazyAccounts), linkKey: await linkKey(settings, lazyAccounts), probeDatabase };
+    const opened = await openAccounts(settings, log);
+    database = opened;
+    const table = new RepositoryTable(opened.database);
+    const probeDatabase = () => probeWrite(opened.database);
+    const identity = { table, guard: guardOf(settings, database), linkKey: await linkKey(database), probeDatabase };
     const assembled = assemble(settings, { incoming, store, cache, pool, log, maintenance, metrics, lakefs, ...identity });
     repositories = assembled.repositories;
-    const accounts = new AccountApi(() => lazyAccounts.open());
+    const accounts = new AccountApi(database);
     const poolApi = new PoolApi({
       pool,
       resized: () => {
@@ -152,7 +156,7 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
         void warm(pool, log);
       },
     });
-    return { data, pool, poolApi, close, metrics, server: assembled.server, api: assembled.api, accounts, lazyAccounts };
+    return { data, pool, poolApi, close, metrics, server: assembled.server, api: assembled.api, accounts, opened: database };
   } catch (error) {
     await close();
     throw error;
@@ -160,7 +164,7 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
 }
 
 async function serveData(settings: Settings, opened: OpenedData, log: Log): Promise<RunningServer> {
-  const { data, server, api, accounts, lazyAccounts, pool, close } = opened;
+  const { data, server, api, accounts, pool, close } = opened;
   void warm(pool, log);
   const control = await listenControl(data, { repositories: api, accounts, pool: opened.poolApi, log });
   try {
@@ -170,7 +174,7 @@ async function serveData(settings: Settings, opened: OpenedData, log: Log): Prom
       url: `${settings.tls_cert === "" ? "http" : "https"}://${host}:${listener.port}`,
       kind: listener.kind,
       // Last: once it is made, nothing may keep it from being shown.
-      firstToken: settings.auth === "token" ? await (await lazyAccounts.open()).accounts.bootstrap() : undefined,
+      firstToken: settings.auth === "token" ? await opened.opened.accounts.bootstrap() : undefined,
       drain: () => {
         server.drain();
         log.info("draining: not ready any more, requests are still served");
@@ -253,10 +257,10 @@ interface Parts {
   readonly maintenance: Maintenance;
   readonly metrics: Metrics;
   readonly lakefs: LakefsSettings | undefined;
+  readonly table: RepositoryTable;
   readonly guard: Guard | undefined;
   readonly linkKey: Uint8Array;
-  /** Undefined: there is no database yet. */
-  readonly probeDatabase: (() => Promise<void>) | undefined;
+  readonly probeDatabase: () => Promise<void>;
 }
 
 interface Assembled {
@@ -265,7 +269,8 @@ interface Assembled {
   readonly repositories: Repositories;
 }
 
-function assemble(settings: Settings, { incoming, store, cache, pool, log, maintenance, metrics, lakefs, guard, linkKey, probeDatabase }: Parts): Assembled {
+function assemble(settings: Settings, parts: Parts): Assembled {
+  const { incoming, store, cache, pool, log, maintenance, metrics, lakefs, table, guard, linkKey, probeDatabase } = parts;
   // What is reachable from a visible ref may be wanted by its id in every version: old clients and libraries ask for it only where that is said.
   const offer = { agent: `lakepack/${VERSION}`, allowTipInWant: true, allowReachableInWant: true, atomic: true };
   const checks = new PackChecks();
@@ -280,6 +285,7 @@ function assemble(settings: Settings, { incoming, store, cache, pool, log, maint
       ingest: { packBytesMax: settings.pack_bytes_max, memoryBytes: settings.ingest_memory_bytes },
       startIngest,
     },
+    table,
     maintenance,
     ...(lakefs === undefined ? {} : { lakefs }),
     defaultBranch: settings.default_branch,
@@ -308,10 +314,14 @@ function assemble(settings: Settings, { incoming, store, cache, pool, log, maint
     readiness: new Readiness({
       store: (signal) => store.put("probe/ready", utf8(`${Date.now()}\n`), signal),
       cache: () => cache.probeWrite(),
-      ...(probeDatabase === undefined ? {} : { database: probeDatabase }),
+      database: probeDatabase,
     }),
   });
-  const api = new RepositoryApi({ resolve: (name, caller, signal) => server.resolve(name, caller, "read", signal), repositories, fetch });
+  const api = new RepositoryApi({
+    resolve: (name, caller, signal) => server.resolve(name, caller, "read", signal),
+    repositories,
+    fetch,
+  });
   return { server, api, repositories };
 }
 

@@ -10,13 +10,20 @@ import { verifyRecords } from "../lakefs/verify-records.js";
 import { verifyLfsObjects } from "../lfs/verify-objects.js";
 import { type Finding, verifyRepository } from "../odb/verify.js";
 import { createPool, type ThreadPool } from "../pool/pool.js";
-import { candidatesOf, readRepositoryName, storePrefix, titleOf, type TypedName } from "../serve/repository-name.js";
+import { Database } from "../database/database.js";
+import { allRepositories } from "../database/repositories.js";
+import type { RepositoryRow } from "../database/schema.js";
+import { candidatesOf, readRepositoryName, storePrefix, titleOf } from "../serve/repository-name.js";
+import { storedRepositories } from "../serve/stored-repositories.js";
 import { DiskStore } from "../store/disk.js";
+import { databasePath } from "./accounts.js";
+import { UNNAMED_ADVICE } from "./doctor-repositories.js";
 import { loadKernels } from "./kernels.js";
 import type { Settings } from "./settings.js";
 import { say, sayJson } from "./say.js";
 
 interface Report {
+  /** Of one that no name leads to: its prefix in the store. */
   readonly name: string;
   readonly refs: number;
   readonly packs: number;
@@ -25,59 +32,102 @@ interface Report {
   readonly findings: readonly Finding[];
 }
 
-const MANIFEST_SUFFIX = "/git/manifest";
+/** A repository to be checked. */
+interface Checked {
+  readonly name: string;
+  readonly prefix: string;
+  /** It has had a manifest. */
+  readonly isMade: boolean;
+}
 
 /** Checks these repositories, or all where none is named, and prints what it finds. Throws "verify/damaged" where something is, "repository/missing". */
 export async function verifyStored(settings: Settings, names: readonly string[], json: boolean): Promise<void> {
   const store = new DiskStore(resolve(settings.data));
-  const prefixes = names.length === 0 ? await allPrefixes(store) : await Promise.all(names.map((name) => prefixOf(store, name)));
+  const rows = await readRows(settings);
+  const checked = names.length === 0 ? await allOf(rows) : names.map((name) => checkedOf(rows, name));
+  const reports: Report[] = names.length === 0 ? await unnamed(store, rows) : [];
   const folder = await mkdtemp(join(tmpdir(), "lakepack-verify-"));
-  const pool = createPool({ kernelsModule: await loadKernels(), ...(settings.pool_threads === "auto" ? {} : { threads: settings.pool_threads }) });
+  const pool = createPool({
+    kernelsModule: await loadKernels(),
+    ...(settings.pool_threads === "auto" ? {} : { threads: settings.pool_threads }),
+  });
+  let damaged = 0;
+  const print = (report: Report) => {
+    if (report.findings.length > 0) damaged++;
+    void (json ? sayJson(report) : say(describe(report)));
+  };
   try {
-    let damaged = 0;
-    for (const prefix of prefixes) {
-      const report = await verifyOne({ store, pool, prefix, folder });
-      if (report.findings.length > 0) damaged++;
-      void (json ? sayJson(report) : say(describe(report)));
-    }
-    if (damaged > 0) throw new Fault("verify/damaged", { damaged, checked: prefixes.length });
-    if (!json && prefixes.length === 0) void say(`there is no repository in ${resolve(settings.data)}\n`);
+    for (const report of reports) print(report);
+    for (const one of checked) print(await verifyOne({ store, pool, folder, ...one }));
+    const count = checked.length + reports.length;
+    if (damaged > 0) throw new Fault("verify/damaged", { damaged, checked: count });
+    if (!json && count === 0) void say(`there is no repository in ${resolve(settings.data)}\n`);
   } finally {
     await pool.close();
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-interface Place {
+interface Place extends Checked {
   readonly store: DiskStore;
   readonly pool: ThreadPool;
-  readonly prefix: string;
   readonly folder: string;
 }
 
-async function verifyOne({ store, pool, prefix, folder }: Place): Promise<Report> {
+async function verifyOne({ store, pool, name, prefix, isMade, folder }: Place): Promise<Report> {
   const { signal } = new AbortController();
   const beside = { beside: (manifest: Parameters<typeof verifyRecords>[2]) => verifyRecords(store, prefix, manifest, signal) };
   const own = await mkdtemp(join(folder, "repository-"));
-  const { refs, packs, objects, findings } = await verifyRepository({ store, pool, prefix, folder: own, signal, ...beside });
+  const { refs, packs, objects, findings } = await verifyRepository({
+    store,
+    pool,
+    prefix,
+    isMade,
+    folder: own,
+    signal,
+    ...beside,
+  });
   await rm(own, { recursive: true });
   const lfs = await verifyLfsObjects(store, prefix, signal);
-  return { name: prefix.slice("repos/".length), refs, packs, objects, lfs_objects: lfs.objects, findings: [...findings, ...lfs.findings] };
+  return { name, refs, packs, objects, lfs_objects: lfs.objects, findings: [...findings, ...lfs.findings] };
 }
 
-async function allPrefixes(store: DiskStore): Promise<string[]> {
-  const prefixes: string[] = [];
-  for await (const { key } of store.list("repos/")) if (key.endsWith(MANIFEST_SUFFIX)) prefixes.push(key.slice(0, -MANIFEST_SUFFIX.length));
-  return prefixes;
+/** Rows of all repositories; none where there is no database. */
+async function readRows(settings: Settings): Promise<readonly RepositoryRow[]> {
+  const database = Database.openToRead(databasePath(settings));
+  if (database === undefined) return [];
+  try {
+    return await allRepositories(database);
+  } finally {
+    await database.close();
+  }
+}
+
+/** Those that have files: no second names, and none that nothing was pushed to yet. */
+async function allOf(rows: readonly RepositoryRow[]): Promise<Checked[]> {
+  const held = rows.filter(({ state, leads_to: target }) => state === "made" && target === null);
+  return held.flatMap(({ id, title }) => (title === null ? [] : [{ name: title, prefix: storePrefix(id), isMade: true }]));
 }
 
 /** Throws "repository/missing". */
-async function prefixOf(store: DiskStore, text: string): Promise<string> {
+function checkedOf(rows: readonly RepositoryRow[], text: string): Checked {
   const asked = readRepositoryName(text);
-  for (const name of candidatesOf(asked) as readonly TypedName[]) {
-    if ((await store.size(storePrefix(name) + MANIFEST_SUFFIX)) !== undefined) return storePrefix(name);
+  for (const name of candidatesOf(asked)) {
+    const row = rows.find(({ title }) => title === titleOf(name));
+    const held = row?.leads_to == null ? row : rows.find(({ id }) => id === row.leads_to);
+    if (held !== undefined) return { name: titleOf(name), prefix: storePrefix(held.id), isMade: held.state === "made" };
   }
   throw new Fault("repository/missing", { name: titleOf(asked) });
+}
+
+/** What lies in the store and stands in no row. */
+async function unnamed(store: DiskStore, rows: readonly RepositoryRow[]): Promise<Report[]> {
+  const known = new Set(rows.map(({ id }) => id));
+  const unknown = (await storedRepositories(store)).filter(({ id }) => !known.has(id));
+  return unknown.map(({ id }) => {
+    const finding = { file: storePrefix(id), problem: "the database knows no repository of this id", advice: UNNAMED_ADVICE };
+    return { name: storePrefix(id), refs: 0, packs: 0, objects: 0, lfs_objects: 0, findings: [finding] };
+  });
 }
 
 function describe({ name, refs, packs, objects, lfs_objects: lfs, findings }: Report): string {

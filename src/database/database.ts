@@ -3,6 +3,7 @@
  * synchronous under their promises: a query costs some 0.1 ms, a durable write some milliseconds, and writes are commands of people or at most one
  * a minute and token, so neither gets a thread.
  */
+import { existsSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { Kysely, Migrator, SqliteDialect } from "kysely";
 import Libsql from "libsql";
@@ -26,6 +27,18 @@ export class Database {
       const db = new Kysely<Schema>({ dialect: new SqliteDialect({ database: file }) });
       await migrate(db);
       return new Database(db);
+    } catch (error) {
+      throw failed(error, { path });
+    }
+  }
+
+  /** As it is, beside whoever owns it: nothing is written. Undefined: there is none. Throws "database/failed". */
+  static openToRead(path: string): Database | undefined {
+    if (!existsSync(path)) return undefined;
+    try {
+      const file = new Libsql(path);
+      file.exec("PRAGMA query_only = ON; PRAGMA busy_timeout = 5000");
+      return new Database(new Kysely<Schema>({ dialect: new SqliteDialect({ database: file }) }));
     } catch (error) {
       throw failed(error, { path });
     }
@@ -58,7 +71,9 @@ async function migrate(db: Kysely<Schema>): Promise<void> {
 }
 
 function failed(error: unknown, facts: { readonly path?: string } = {}): Fault {
-  return error instanceof Fault ? error : new Fault("database/failed", { ...facts, reason: error instanceof Error ? error.message : String(error) }, error);
+  return error instanceof Fault
+    ? error
+    : new Fault("database/failed", { ...facts, reason: error instanceof Error ? error.message : String(error) }, error);
 }
 
 /** Whether a write failed because a row of that key is there already. */

@@ -6,6 +6,7 @@ import type { Kysely, Migration } from "kysely";
 
 export const MIGRATIONS: Readonly<Record<string, Migration>> = {
   "0001-users": { up: users },
+  "0002-repository-ids": { up: repositoryIds },
 };
 
 async function users(db: Kysely<unknown>): Promise<void> {
@@ -56,4 +57,52 @@ async function users(db: Kysely<unknown>): Promise<void> {
     .addColumn("name", "text", (column) => column.primaryKey())
     .addColumn("value", "text", (column) => column.notNull())
     .execute();
+}
+
+/** Repositories by id. Rows by name are dropped: nothing that lay under a name is served any more. */
+async function repositoryIds(db: Kysely<unknown>): Promise<void> {
+  const { schema } = db;
+  const { length: old } = await columnsOf(db, "repositories", "name");
+  if (old > 0) {
+    await schema.dropTable("grants").ifExists().execute();
+    await schema.dropTable("repositories").ifExists().execute();
+  }
+  await schema
+    .createTable("repositories")
+    .ifNotExists()
+    .addColumn("id", "text", (column) => column.primaryKey())
+    .addColumn("title", "text", (column) => column.unique())
+    .addColumn("former_title", "text")
+    .addColumn("namespace", "text")
+    .addColumn("visibility", "text", (column) => column.notNull())
+    .addColumn("created_at", "text", (column) => column.notNull())
+    .addColumn("state", "text", (column) => column.notNull())
+    .addColumn("deleted_at", "text")
+    .addColumn("leads_to", "text", (column) => column.references("repositories.id").onDelete("cascade"))
+    .addColumn("lakefs", "text")
+    .addColumn("lakefs_created_at", "text")
+    .addColumn("lakefs_namespace", "text")
+    .addColumn("lakefs_root", "text")
+    .execute();
+  for (const column of ["visibility", "namespace"]) {
+    await schema.createIndex(`repositories_${column}`).ifNotExists().on("repositories").columns([column, "title"]).execute();
+  }
+  for (const column of ["former_title", "deleted_at", "leads_to"]) {
+    await schema.createIndex(`repositories_${column}`).ifNotExists().on("repositories").column(column).execute();
+  }
+  await schema
+    .createTable("grants")
+    .ifNotExists()
+    .addColumn("repository_id", "text", (column) => column.notNull().references("repositories.id").onDelete("cascade"))
+    .addColumn("user_id", "text", (column) => column.notNull().references("users.id").onDelete("cascade"))
+    .addColumn("role", "text", (column) => column.notNull())
+    .addPrimaryKeyConstraint("grants_by_repository", ["repository_id", "user_id"])
+    .execute();
+  await schema.createIndex("grants_user_id").ifNotExists().on("grants").column("user_id").execute();
+}
+
+/** The columns of this name that a table has: one or none. */
+async function columnsOf(db: Kysely<unknown>, table: string, column: string): Promise<readonly unknown[]> {
+  const tables = await db.introspection.getTables();
+  return tables.filter(({ name }) => name === table).flatMap(({ columns }) => columns.filter(({ name }) => name === column));
 }

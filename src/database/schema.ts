@@ -32,16 +32,37 @@ export interface TokensTable {
   readonly revoked_at: string | null;
 }
 
-/** What is known of a repository beside its store. One that has no row is private to its namespace's owner and administrators. */
+/**
+ * A repository, or another name of one. Its files lie under its id, which is never used again; its name leads to it until it is set aside.
+ * One that has no row is not there.
+ */
 export interface RepositoriesTable {
-  /** Its title: "ns/name", "datasets/ns/name", "lakefs/repository". */
-  readonly name: string;
+  /** 128 random bits, hex. */
+  readonly id: string;
+  /** "ns/name", "datasets/ns/name", "lakefs/repository": unique. Null: set aside, its name is free. */
+  readonly title: string | null;
+  /** The title it had before it was set aside. */
+  readonly former_title: string | null;
+  /** Whose name makes somebody its owner; null: nobody's, because lakeFS or a hub's rule gave the name. */
+  readonly namespace: string | null;
   readonly visibility: "public" | "private";
   readonly created_at: string;
+  /** "making": it has no manifest yet. "made": it has had one, so without one it is damaged. "deleted": set aside. */
+  readonly state: "making" | "made" | "deleted";
+  /** When it was set aside. */
+  readonly deleted_at: string | null;
+  /** Id of the lakeFS repository that this is another name of: it holds nothing itself, but has its own rights. */
+  readonly leads_to: string | null;
+  /** lakeFS's name of it. The four below say which repository of that name it is (lakefs/identity.ts). */
+  readonly lakefs: string | null;
+  readonly lakefs_created_at: string | null;
+  readonly lakefs_namespace: string | null;
+  /** Id of its first commit; null: it could not be found. */
+  readonly lakefs_root: string | null;
 }
 
 export interface GrantsTable {
-  readonly repository: string;
+  readonly repository_id: string;
   readonly user_id: string;
   readonly role: "read" | "write" | "admin";
 }

@@ -15,6 +15,10 @@ export function findToken(database: Database, hash: string): Promise<OwnedToken 
   return database.query((db) => owned(db).where("tokens.hash", "=", hash).executeTakeFirst());
 }
 
+export function findTokenById(database: Database, id: string): Promise<OwnedToken | undefined> {
+  return database.query((db) => owned(db).where("tokens.id", "=", id).executeTakeFirst());
+}
+
 /** By id, those behind `after`; `userId`: of this user only. */
 export function listTokens(database: Database, userId: string | undefined, after: string, count: number): Promise<OwnedToken[]> {
   return database.query((db) => {

@@ -56,8 +56,12 @@ export class LakefsClient {
 
   // repositories -----------------------------------------------------------------------------------------------------
 
+  /** "lakefs/missing" where there is none of this name; "lakefs/deleting" while lakeFS deletes it. */
   getRepository(repository: string, signal: AbortSignal): Promise<LakefsRepository> {
-    return this.http.json({ name: "getRepository", method: "GET", path: `/repositories${pathOf(repository)}`, repeatable: true, signal });
+    const call = { name: "getRepository", method: "GET", path: `/repositories${pathOf(repository)}`, repeatable: true, signal } as const;
+    return this.http.json<LakefsRepository>(call).catch((error: unknown) => {
+      throw error instanceof Fault && error.code === "lakefs/gone" ? new Fault("lakefs/deleting", { repository }, error) : error;
+    });
   }
 
   listRepositories(after: string, signal: AbortSignal): Promise<LakefsPage<LakefsRepository>> {

@@ -22,6 +22,11 @@ export interface LakefsRefsOptions {
   readonly commits: LakefsCommitMap;
   readonly manifestRefs: RefStore;
   readonly landing: Landing;
+  /**
+   * Throws where lakeFS's name leads to another repository by now, or to none. `fresh`: whatever was said a moment ago.
+   * Default: it never does.
+   */
+  readonly confirm?: (fresh: boolean, signal: AbortSignal) => Promise<void>;
   /** Told of a branch or tag that is not served, once for each. */
   readonly onUnserved: (ref: UnservedRef) => void;
   /** Told of a half-landed push that could not be completed now. */
@@ -62,8 +67,12 @@ export class LakefsRefs implements RefStore {
   /** Throws "lakefs/reading" where synthesis takes longer than `waitMs`; it goes on then. */
   async read(signal?: AbortSignal): Promise<RefSnapshot> {
     const patience = signal ?? this.#closed.signal;
+    await this.#options.confirm?.(false, patience);
     const [heads, others] = await Promise.all([this.#heads(patience), this.#otherRefs(signal)]);
-    const records = await this.#resolve(heads.map(({ lakeId }) => lakeId), patience);
+    const records = await this.#resolve(
+      heads.map(({ lakeId }) => lakeId),
+      patience,
+    );
     this.#completeLandings(heads, records);
     const refs = heads.flatMap(({ name, lakeId }) => toRef(name, records.get(lakeId)));
     return this.#snapshot([...refs, ...others]);
@@ -121,9 +130,14 @@ export class LakefsRefs implements RefStore {
 
   /** Branches and tags that can be served. */
   async #heads(signal: AbortSignal): Promise<Head[]> {
-    const { client, repository } = this.#options;
+    const { client, repository, defaultBranch } = this.#options;
     const heads: Head[] = [];
-    for await (const { id, commit_id } of client.listBranches(repository, {}, signal)) this.#take(heads, "branch", id, commit_id);
+    let isWhole = false;
+    for await (const { id, commit_id } of client.listBranches(repository, {}, signal)) {
+      isWhole ||= id === defaultBranch;
+      this.#take(heads, "branch", id, commit_id);
+    }
+    if (!isWhole) await this.#explainGap(signal);
     for await (const { id, commit_id } of client.listTags(repository, {}, signal)) this.#take(heads, "tag", id, commit_id);
     heads.sort((left, right) => (left.name < right.name ? -1 : 1));
     const names = new Set(heads.map(({ name }) => name));
@@ -132,6 +146,16 @@ export class LakefsRefs implements RefStore {
       if (file !== undefined) this.#report(kind, lakeId, `${file} would be its folder`, name);
       return file === undefined;
     });
+  }
+
+  /**
+   * lakeFS deletes no default branch, so a list without it is that of a repository which is being deleted or restored, or was a
+   * moment ago: lakeFS believes for some
+   * seconds that a deleted repository is there, and shows it empty. A mirror that was told so would drop all its refs.
+   */
+  async #explainGap(signal: AbortSignal): Promise<never> {
+    await this.#options.confirm?.(true, signal);
+    throw new Fault("lakefs/unsettled", { branch: this.#options.defaultBranch });
   }
 
   #take(heads: Head[], kind: LakefsRefKind, id: string, lakeId: string): void {

@@ -75,6 +75,7 @@ export class BranchLanding {
     if (this.#branch === defaultBranch) return "lakeFS does not delete the default branch";
     const stale = this.#staleReason(head);
     if (stale !== undefined) return stale;
+    await this.#options.stillMay?.();
     await client.deleteBranch(repository, this.#branch, this.#signal);
     log.info("a branch was deleted in lakeFS", { repository, branch: this.#branch, head: head.commit.id });
     return undefined;
@@ -88,6 +89,7 @@ export class BranchLanding {
     const clash = await nameClash(client, repository, this.#change.name, this.#signal);
     if (clash !== undefined) return clash;
     const tip = await this.#lander.commitIn(this.#change.new, this.#signal, this.#onProgress);
+    await this.#options.stillMay?.();
     const made = await createSurely({
       target: tip,
       create: () => client.createBranch(repository, { name: this.#branch, source: tip }, this.#signal),
@@ -181,6 +183,7 @@ export class BranchLanding {
 
   async #move(base: LakefsCommit, tip: LakefsCommit, { startTime: pushTime }: WorkBranch, guardedMetarange: string, guarded: boolean): Promise<string | undefined> {
     const { client, repository } = this.#lander.options;
+    await this.#options.stillMay?.();
     // Not the pusher's signal: once begun, it must be known how it ended.
     const signal = AbortSignal.timeout(LIMITS.lakefsCallMs);
     const root = (await this.#lander.root.get(signal)).id;

@@ -35,6 +35,7 @@ export class TagLanding {
     if (current === this.#change.new) return undefined;
     if (current !== this.#change.old) return current === ZERO_OID ? "the tag does not exist any more; fetch first" : "the tag already exists; fetch first";
     if (this.#change.new === ZERO_OID) {
+      await this.#options.stillMay?.();
       await client.deleteTag(repository, this.#tag, this.#signal);
       return undefined;
     }
@@ -44,6 +45,7 @@ export class TagLanding {
     }
     const target = this.#change.peeled === undefined ? await this.#lightTarget() : await this.#record(this.#change.peeled);
     if (typeof target !== "string") return target.refusal;
+    await this.#options.stillMay?.();
     // Two calls: for a moment there is no tag, and the old one is gone if this process dies here.
     if (there !== undefined) await client.deleteTag(repository, this.#tag, this.#signal);
     return this.#create(target);

@@ -37,6 +37,8 @@ export interface LakefsRepositoryOptions {
   /** Made with what it needs of this half; default: every push is refused. */
   readonly landing?: (parts: LandingParts) => Landing;
   readonly refsWaitMs?: number;
+  /** Throws where lakeFS's name leads to another repository by now (LakefsRefsOptions). */
+  readonly confirm?: (fresh: boolean, signal: AbortSignal) => Promise<void>;
   /** For tests. */
   readonly pagesOnly?: boolean;
 }
@@ -80,6 +82,7 @@ export async function openLakefsRepository(options: LakefsRepositoryOptions, sig
   const refs = new LakefsRefs({
     client, repository, defaultBranch, commits, manifestRefs, landing, onUnserved, onIncomplete,
     ...(options.refsWaitMs === undefined ? {} : { waitMs: options.refsWaitMs }),
+    ...(options.confirm === undefined ? {} : { confirm: options.confirm }),
   });
   return { client, mapping, refs, commits, promised, defaultBranch, close: () => refs.close() };
 }

@@ -21,17 +21,39 @@ export class RootCommit {
   }
 
   async #look(signal: AbortSignal): Promise<LakefsCommit> {
-    let { commit_id: id } = await this.#client.getBranch(this.#repository, MAPPING_BRANCH, signal);
-    let generation = Number.POSITIVE_INFINITY;
-    for (;;) {
-      const { results } = await this.#client.log(this.#repository, id, LIMITS.lakefsLogPage, signal);
-      const root = results.find(({ parents, meta_range_id }) => parents.length === 0 && meta_range_id === "");
-      if (root !== undefined) return root;
-      // A page is ordered by date; its deepest commit is where to go on.
-      const deepest = results.reduce((left, right) => ((right.generation ?? 0) < (left.generation ?? 0) ? right : left));
-      if ((deepest.generation ?? 0) >= generation) throw new Fault("lakefs/bad-reply", { call: "log", reason: "no first commit is to be found" });
-      generation = deepest.generation ?? 0;
-      id = deepest.id;
-    }
+    const { commit_id: id } = await this.#client.getBranch(this.#repository, MAPPING_BRANCH, signal);
+    return walkToRoot(this.#client, this.#repository, id, signal);
+  }
+}
+
+/** Whether a repository may have begun with this commit. */
+export function isFirstCommit({ parents, meta_range_id: metarange }: LakefsCommit): boolean {
+  return parents.length === 0 && metarange === "";
+}
+
+/**
+ * The first commit that a commit's history leads to: a call for each thousand commits. Throws "lakefs/bad-reply" where it leads
+ * to none.
+ */
+export async function walkToRoot(
+  client: LakefsClient,
+  repository: string,
+  from: string,
+  signal: AbortSignal,
+): Promise<LakefsCommit> {
+  let id = from;
+  let generation = Number.POSITIVE_INFINITY;
+  for (;;) {
+    const { results } = await client.log(repository, id, LIMITS.lakefsLogPage, signal);
+    const root = results.find(isFirstCommit);
+    if (root !== undefined) return root;
+    // A page is ordered by date; its deepest commit is where to go on.
+    const [first, ...others] = results;
+    if (first === undefined) throw new Fault("lakefs/bad-reply", { call: "log", reason: "no commit is to be found" });
+    const deepest = others.reduce((left, right) => ((right.generation ?? 0) < (left.generation ?? 0) ? right : left), first);
+    if ((deepest.generation ?? 0) >= generation)
+      throw new Fault("lakefs/bad-reply", { call: "log", reason: "no first commit is to be found" });
+    generation = deepest.generation ?? 0;
+    id = deepest.id;
   }
 }

@@ -4,6 +4,8 @@ export interface LakefsRepository {
   readonly id: string;
   readonly storage_namespace: string;
   readonly default_branch: string;
+  /** Seconds since 1970. */
+  readonly creation_date: number;
   readonly read_only?: boolean;
 }
 

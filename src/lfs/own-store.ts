@@ -4,7 +4,8 @@
  *   lfs/ab/cd/<oid>                   the bytes, shared by all repositories
  *   lfs/links/<repository>/ab/<oid>   proof that this repository has it: its size in decimal
  *
- * Links lie outside the repositories' prefix, because a list of repositories reads all keys below that. Somebody who names an object that only another
+ * <repository> is its prefix in the store ("repos/<id>"): a repository that gets the name of another has none of its objects.
+ * Somebody who names an object that only another
  * repository has must bring its bytes: knowing an oid proves nothing.
  */
 import { utf8 } from "../base/bytes.js";
@@ -23,11 +24,18 @@ export function objectKey(oid: string): StoreKey {
   return `lfs/${oid.slice(0, 2)}/${oid.slice(2, 4)}/${oid}`;
 }
 
+export const LINKS_FOLDER = "lfs/links/";
+
+/** Where the links of one repository are; `repository`: its prefix in the store. */
+export function linksFolder(repository: string): StoreKey {
+  return `${LINKS_FOLDER}${repository}/`;
+}
+
 export class OwnLfsStore implements LfsStore {
   readonly #services: OwnLfsServices;
   readonly #repository: string;
 
-  /** `repository`: its prefix in the store ("repos/ns/name"). */
+  /** `repository`: its prefix in the store ("repos/<id>"). */
   constructor(services: OwnLfsServices, repository: string) {
     this.#services = services;
     this.#repository = repository;
@@ -74,6 +82,6 @@ export class OwnLfsStore implements LfsStore {
   }
 
   #linkKey(oid: string): StoreKey {
-    return `lfs/links/${this.#repository}/${oid.slice(0, 2)}/${oid}`;
+    return `${linksFolder(this.#repository)}${oid.slice(0, 2)}/${oid}`;
   }
 }

@@ -9,7 +9,7 @@ import type { ManifestStore } from "./manifest-store.js";
 export interface CollectOptions {
   readonly store: Store;
   readonly manifests: ManifestStore;
-  /** The repository's prefix in the store ("repos/ns/name"). */
+  /** The repository's prefix in the store ("repos/<id>"). */
   readonly prefix: string;
   readonly graceMs: number;
   /** Its packs and ref snapshots all stay: over lakeFS, where records of commits name packs. */

@@ -35,8 +35,7 @@ export class ManifestRefs implements RefStore {
   async update(changes: readonly RefChange[], options: RefUpdateOptions, signal?: AbortSignal): Promise<readonly RefOutcome[]> {
     let outcomes: readonly RefOutcome[] = [];
     await this.#manifests.update(async (manifest) => {
-      // It was given to a lakeFS repository while this push was on its way.
-      if (manifest.lakefs !== undefined) throw new Fault("repository/exists", { repository: this.#prefix, lakefs: manifest.lakefs });
+      await options.stillMay?.();
       const table = await this.#table(manifest, signal);
       outcomes = applyChanges(table, manifest.head, changes, options);
       const landed = changes.filter((_, index) => outcomes[index]?.ok);

@@ -2,19 +2,22 @@
  * The manifest: one small JSON file per repository, the commit point. Nothing is visible before it, and it is only ever
  * replaced by compare-and-swap. JSON, so that a person can read it in an emergency.
  *
- *   {"format":1,"revision":7,"head":"refs/heads/main",
+ *   {"format":2,"revision":7,"name":"ns/name","head":"refs/heads/main",
  *    "refs":{"refs/heads/main":"<oid>","refs/tags/v1":["<oid>","<peeled>"]},        while they are few
  *    "snapshot":{"key":"git/snapshots/<sha256>","changes":{"refs/heads/x":"<oid>","refs/heads/y":null}},   once they are many
- *    "lakefs":"<repository>",                                                      only where this is another name of a lakeFS repository
  *    "packs":[{"checksum":…,"bytes":…,"objects":…,"origin":"push","closed":true,"selfContained":true,"tips":[…]}],
  *    "check":"<SHA-256 of this text without this line>"}                           a person who had to edit it takes the line out
  *
+ * "name" is a hint for people whose database is lost: what it was called when this was written. Nothing is looked up by it.
  * Ref names hold one UTF-16 unit per byte (base/bytes `latin1`).
  */
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { strictText, utf8 } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
+
+/** 1 lay under its name, and could stand for a lakeFS repository. */
+const FORMAT = 2;
 
 const OID = z.string().regex(/^[0-9a-f]{40}$/);
 /** An id, or [id, peeled id] for an annotated tag. */
@@ -34,13 +37,12 @@ const PACK = z.object({
 });
 
 const MANIFEST = z.object({
-  format: z.literal(1),
+  format: z.literal(FORMAT),
   revision: z.number().int().nonnegative(),
+  name: z.string().optional(),
   head: z.string(),
   refs: z.record(z.string(), REF_VALUE),
   snapshot: z.object({ key: z.string(), changes: z.record(z.string(), REF_VALUE.nullable()) }).optional(),
-  /** This repository is the lakeFS repository of that name: refs and objects are there, nothing of them is here. */
-  lakefs: z.string().optional(),
   packs: z.array(PACK),
 });
 
@@ -50,7 +52,7 @@ export type Manifest = Readonly<z.infer<typeof MANIFEST>>;
 
 /** What a repository is before its first push. */
 export function emptyManifest(head: string): Manifest {
-  return { format: 1, revision: 0, head, refs: {}, packs: [] };
+  return { format: FORMAT, revision: 0, head, refs: {}, packs: [] };
 }
 
 export function encodeManifest(manifest: Manifest): Uint8Array {
@@ -79,6 +81,13 @@ export function decodeManifest(bytes: Uint8Array, where: string): Manifest {
     value = JSON.parse(text);
   } catch (error) {
     throw new Fault("manifest/damaged", { manifest: where, reason: (error as Error).message }, error);
+  }
+  const format = (value as { readonly format?: unknown } | null)?.format;
+  if (typeof format === "number" && format !== FORMAT) {
+    throw new Fault("manifest/damaged", {
+      manifest: where,
+      reason: `its format is ${format}, and this version reads ${FORMAT} only`,
+    });
   }
   const parsed = MANIFEST.safeParse(value);
   if (parsed.success) return parsed.data;

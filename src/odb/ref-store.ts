@@ -35,7 +35,9 @@ export interface RefChange {
 }
 
 /** What became of one change: `ng` carries the reason the client reads, and for the log what failed where it is not that the change was refused. */
-export type RefOutcome = { readonly name: string; readonly ok: true } | { readonly name: string; readonly ok: false; readonly reason: string; readonly fault?: Fault };
+export type RefOutcome =
+  | { readonly name: string; readonly ok: true }
+  | { readonly name: string; readonly ok: false; readonly reason: string; readonly fault?: Fault };
 
 export interface RefUpdateOptions {
   /** All or nothing. */
@@ -45,6 +47,8 @@ export interface RefUpdateOptions {
   readonly denyDeleteCurrent: boolean;
   /** Published packs that become live in the same commit point; not if no change lands. */
   readonly packs?: readonly PackRecord[];
+  /** Asked before refs move, as late as can be: throws where the pusher may not any more. */
+  readonly stillMay?: () => Promise<void>;
   /** Told of work that takes long, in lines a person reads; `done`: the last about its subject. */
   readonly onProgress?: (line: string, done: boolean) => void;
   /** Told what the pusher should know of the result, however quiet it wants it. */

@@ -20,8 +20,10 @@ import type { Ref } from "./ref-store.js";
 export interface VerifyOptions {
   readonly store: Store;
   readonly pool: Pool;
-  /** The repository's prefix in the store ("repos/ns/name"). */
+  /** The repository's prefix in the store ("repos/<id>"). */
   readonly prefix: string;
+  /** It has had a manifest: without one it is damaged. Default: it may be about to get its first. */
+  readonly isMade?: boolean;
   /** For indexes made anew: empty, private, removed by the caller. */
   readonly folder: string;
   readonly signal: AbortSignal;
@@ -75,7 +77,7 @@ class Verification {
 
   async run(): Promise<Verified> {
     const { store, prefix, signal } = this.#options;
-    const manifests = new ManifestStore(store, prefix, "refs/heads/main");
+    const manifests = new ManifestStore(store, prefix, "refs/heads/main", { isMade: this.#options.isMade ?? false });
     const manifest = await this.#attempt(`${prefix}/git/manifest`, ADVICE.manifest, () => manifests.read(signal));
     if (manifest === undefined) return { manifest, refs: 0, packs: 0, objects: 0, findings: this.#findings };
     const refs = new ManifestRefs(manifests, store, prefix);

@@ -1,5 +1,6 @@
 /** What every conversation (fetch, push, advertisement) is given, whatever carries it. */
 import type { ByteSink, ByteSource } from "../base/flow.js";
+import type { Visibility } from "../auth/permissions.js";
 import type { LakefsClient } from "../lakefs/client.js";
 import type { LakefsCommitMap } from "../lakefs/commit-map.js";
 import type { UncrossedPaths } from "../lakefs/uncrossed.js";
@@ -7,6 +8,7 @@ import type { Oid } from "../git/oid.js";
 import type { LfsStore } from "../lfs/store.js";
 import type { ObjectDatabase } from "../odb/object-database.js";
 import type { RefStore } from "../odb/ref-store.js";
+import type { Conceal } from "./conceal.js";
 import type { RepositoryType } from "./repository-name.js";
 import type { RequestRecord } from "./request-record.js";
 
@@ -31,7 +33,7 @@ export interface PromisedContents {
 }
 
 export interface Repository {
-  /** Store prefix and cache identity, e.g. "repos/ns/name". */
+  /** Store prefix and cache identity, "repos/<id>": of no other repository, whatever it is called and whenever it is there. */
   readonly id: string;
   readonly type: RepositoryType;
   /** For people: "ns/name". */
@@ -42,10 +44,14 @@ export interface Repository {
   readonly atomic: boolean;
   /** Undefined: its branches and tags are ours. */
   readonly lakefs?: LakefsSide | undefined;
+  /** Cuts lakeFS's name of it, which is not for this caller, from what he is told. Undefined: there is nothing to hide. */
+  readonly conceal?: Conceal | undefined;
   /** What whoever fetches or pushes should be told about the name that was asked for, a line each. */
   readonly notices: readonly string[];
-  /** True for the request that made it: the pusher is told. */
+  /** Nothing is there yet, and this request makes it: the pusher is told. */
   readonly created: boolean;
+  /** Notes it before anything of it is stored. Present where `created`. Throws "store/conflict". */
+  readonly make?: (visibility: Visibility) => Promise<void>;
   /** Where its LFS objects are, if not in our own store. */
   readonly lfs?: LfsStore | undefined;
   /** Brings what packs name and do not hold (LivePack.promised). Undefined: they never do. */
@@ -63,6 +69,8 @@ export interface Exchange {
   readonly version: ProtocolVersion;
   /** Who asks, for his fair part of the pool (auth/caller `shareOf`): a user, or where nobody says who he is the address he comes from. */
   readonly caller: string;
+  /** Asked before anything moves that a long request has prepared: throws "push/no-longer" where the caller may not do it any more. */
+  readonly stillMay: () => Promise<void>;
   /** Over HTTP every request stands alone: no state is kept between them. False on SSH. */
   readonly stateless: boolean;
   readonly input: ByteSource;

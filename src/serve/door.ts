@@ -6,16 +6,28 @@
  *   may read and wants to write                          403
  *
  * What may not be read is not looked up either (serve/repositories), so that the time an answer takes tells no more than its words.
+ *
+ * Rights end while requests run: `recheck` asks all of it again, for the same caller as he is now. A link of LFS says who got
+ * it, and is worth what he is.
  */
-import { ANONYMOUS, type Caller } from "../auth/caller.js";
+import { ANONYMOUS, type Caller, TRUSTED } from "../auth/caller.js";
 import type { Authenticator } from "../auth/authenticator.js";
 import type { Permissions, Visibility } from "../auth/permissions.js";
 import { asFault, Fault } from "../base/fault.js";
+import { ANONYMOUS_HOLDER, type LinkHolder, TRUSTED_HOLDER } from "../lfs/proof.js";
 import type { Repository } from "./conversation.js";
 import type { Asker, Repositories } from "./repositories.js";
 import { type RepositoryName, titleOf } from "./repository-name.js";
 
 export type Wants = "read" | "write";
+
+/** What a caller has begun. */
+export interface Begun {
+  readonly name: RepositoryName;
+  readonly caller: Caller;
+  readonly repository: Repository;
+  readonly wants: Wants;
+}
 
 /** Undefined (`auth: none`): nobody is asked. */
 export interface Guard {
@@ -50,27 +62,60 @@ export class Door {
     }
   }
 
-  /** For a link whose proof was good for this name: it stands in for a caller. Throws "repository/missing", "repository/read-only". */
-  resolveLinked(name: RepositoryName, wants: Wants, signal: AbortSignal): Promise<Repository> {
-    return this.#repositories.resolve(name, wants === "write", signal);
+  /** Who a link was given to, as he is now. Throws "lfs/link-ended", "lfs/proof". */
+  async bearerOf(holder: LinkHolder): Promise<Caller> {
+    const isOpen = this.#guard === undefined;
+    if (isOpen || holder === TRUSTED_HOLDER) {
+      if (isOpen && holder === TRUSTED_HOLDER) return TRUSTED;
+      throw new Fault("lfs/proof"); // made under another setting of `auth`
+    }
+    if (holder === ANONYMOUS_HOLDER) return ANONYMOUS;
+    try {
+      return await this.#guard.authenticator.bearerOf(holder);
+    } catch (error) {
+      throw linkEnded(asFault(error));
+    }
   }
 
-  /** Titles of those the caller may read, sorted; the first `count`. */
-  list(count: number, caller: Caller, signal: AbortSignal): Promise<readonly string[]> {
-    return this.#repositories.list(count, signal, "", this.#asker(caller));
+  /**
+   * The repository for a link whose proof was good for this name. Throws "lfs/link-ended", "repository/missing",
+   * "repository/read-only".
+   */
+  async resolveLinked(name: RepositoryName, bearer: Caller, wants: Wants, signal: AbortSignal): Promise<Repository> {
+    try {
+      return await this.resolve(name, bearer, wants, signal);
+    } catch (error) {
+      throw linkEnded(asFault(error));
+    }
   }
 
-  /** Takes note of a repository that a push makes, before anybody is told that it is there. */
-  async created({ title }: Repository): Promise<void> {
-    const { permissions, defaultVisibility } = this.#guard ?? {};
-    if (permissions !== undefined && defaultVisibility !== undefined) await permissions.created(title, defaultVisibility);
+  /** Whether a caller may still do what he began. Throws why not: "auth/…", "repository/…", "lakefs/…". */
+  async recheck({ name, caller, repository, wants }: Begun, signal: AbortSignal): Promise<void> {
+    const now = this.#guard === undefined ? caller : await this.#guard.authenticator.again(caller);
+    const { id } = await this.#repositories.resolve(name, wants === "write", signal, this.#asker(now));
+    if (id !== repository.id)
+      throw new Fault("repository/missing", { name: titleOf(name), reason: "another one has its name now" });
+  }
+
+  /** Those behind the title `after` that the caller may read, by title: the first `count`. */
+  async list(after: string, count: number, caller: Caller): Promise<readonly string[]> {
+    return (await this.#repositories.list(after, count, this.#asker(caller))).map(({ title }) => title);
+  }
+
+  /** Takes note of a repository that a push makes, before anything of it is stored. */
+  async created({ make }: Repository): Promise<void> {
+    await make?.(this.#guard?.defaultVisibility ?? "private");
   }
 
   /** Undefined: may all. */
   #asker(caller: Caller): Asker | undefined {
     if (this.#guard === undefined || caller.kind === "trusted") return undefined;
     const { permissions } = this.#guard;
-    return { role: (place) => permissions.role(caller, place), mayCreate: (place) => permissions.mayCreate(caller, place) };
+    return {
+      look: (title) => permissions.look(caller, title),
+      mayCreate: (namespace) => permissions.mayCreate(caller, namespace),
+      viewer: permissions.viewerFor(caller),
+    };
   }
 
   async #told(fault: Fault, name: RepositoryName, caller: Caller, signal: AbortSignal): Promise<Fault> {
@@ -85,7 +130,8 @@ export class Door {
       await this.#repositories.resolve(name, false, signal);
       return true;
     } catch (error) {
-      if (asFault(error).code === "repository/missing") return false;
+      const { code } = asFault(error);
+      if (code === "repository/missing" || code === "repository/gone") return false;
       throw error;
     }
   }
@@ -94,5 +140,21 @@ export class Door {
 /** Throws "auth/required", "auth/forbidden" unless the caller may all there is. */
 export function checkAdministrator(caller: Caller): void {
   if (caller.kind === "anonymous") throw new Fault("auth/required");
-  if (caller.kind === "user" && !(caller.isAdmin && caller.scope === "admin")) throw new Fault("auth/forbidden", { needs: "an administrator's token of scope admin" });
+  if (caller.kind === "user" && !(caller.isAdmin && caller.scope === "admin"))
+    throw new Fault("auth/forbidden", { needs: "an administrator's token of scope admin" });
+}
+
+/** Whom a link that a caller asks for is given to. */
+export function holderOf(caller: Caller): LinkHolder {
+  if (caller.kind === "user") return caller.token;
+  return caller.kind === "anonymous" ? ANONYMOUS_HOLDER : TRUSTED_HOLDER;
+}
+
+/** What a link's user is told: where rights have ended, that the link has; other failures as they are. */
+function linkEnded(fault: Fault): Fault {
+  if (fault.code === "auth/required")
+    return new Fault("lfs/link-ended", {
+      reason: "the repository is not open to everybody any more; ask for a new link, signed in",
+    });
+  return fault.code.startsWith("auth/") ? new Fault("lfs/link-ended", { reason: fault.message }) : fault;
 }

@@ -4,6 +4,7 @@ import { LIMITS } from "../base/limits.js";
 import type { Oid } from "../git/oid.js";
 import type { Uncrossed } from "../lakefs/uncrossed.js";
 import { faultFacts } from "../observe/log.js";
+import type { Repository } from "./conversation.js";
 import type { FetchContext } from "./fetch-context.js";
 
 /** Lines, to be said whatever the client wants of progress: they are about what it gets. */
@@ -12,10 +13,11 @@ export async function fetchNotices(context: FetchContext, wants: readonly Oid[])
   if (repository.lakefs === undefined) return repository.notices;
   try {
     const found = await firstUncrossed(context, wants);
-    return found === undefined ? repository.notices : [...repository.notices, ...uncrossedLines(repository.lakefs.repository, found)];
+    return found === undefined ? repository.notices : [...repository.notices, ...uncrossedLines(repository, found)];
   } catch (error) {
     // A fetch is whole without its notices; an abort is seen by whoever writes next.
-    if (!signal.aborted) deps.log.warn("what cannot be in Git could not be named", { repository: repository.title, ...faultFacts(asFault(error)) });
+    if (!signal.aborted)
+      deps.log.warn("what cannot be in Git could not be named", { repository: repository.title, ...faultFacts(asFault(error)) });
     return [...repository.notices, "warning: the paths of lakeFS that cannot be in Git could not be looked up"];
   }
 }
@@ -34,10 +36,12 @@ async function firstUncrossed({ repository, refs, signal }: FetchContext, wants:
   return undefined;
 }
 
-function uncrossedLines(repository: string, { lakeId, count, first }: Uncrossed): string[] {
+function uncrossedLines({ conceal, lakefs }: Repository, { lakeId, count, first }: Uncrossed): string[] {
   const paths = count === 1 ? "1 path" : `${count} paths`;
-  const more = count > first.length ? [`  and ${count - first.length} more: lakepack doctor --lakefs ${repository} lists all`] : [];
-  return [`warning: ${paths} of lakeFS commit ${lakeId.slice(0, 12)} cannot be in Git and stay in lakeFS:`, ...first.map((line) => `  ${printable(line)}`), ...more];
+  const named = conceal === undefined ? lakefs?.repository : "with its name in lakeFS";
+  const more = count > first.length ? [`  and ${count - first.length} more: lakepack doctor --lakefs ${named} lists all`] : [];
+  const head = `warning: ${paths} of lakeFS commit ${lakeId.slice(0, 12)} cannot be in Git and stay in lakeFS:`;
+  return [head, ...first.map((line) => `  ${printable(line)}`), ...more];
 }
 
 /** A path may hold anything, a terminal's commands too. */

@@ -3,7 +3,7 @@ import { Fault } from "../base/fault.js";
 import type { ByteSource } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import { answerBatch, type BatchReply, complaint, type LfsOperation, readBatchRequest } from "../lfs/batch.js";
-import type { LinkProofs, LinkPurpose } from "../lfs/proof.js";
+import type { LinkHolder, LinkProofs, LinkPurpose } from "../lfs/proof.js";
 import type { LfsObject, LfsStore } from "../lfs/store.js";
 import type { Pool } from "../pool/tasks.js";
 import type { Repository } from "./conversation.js";
@@ -28,10 +28,14 @@ export interface LinkAsked {
 /** The same with its repository: the proof is checked before anything else. */
 export interface LinkCall extends LinkAsked {
   readonly repository: Repository;
+  /** Asked before an upload is kept: throws where its holder may not do it any more. */
+  readonly stillMay: () => Promise<void>;
   readonly signal: AbortSignal;
 }
 
 export interface BatchCall {
+  /** Whom the links are given to. */
+  readonly holder: LinkHolder;
   /** The name in its address. */
   readonly asked: RepositoryName;
   readonly repository: Repository;
@@ -58,9 +62,10 @@ export class LfsService {
     return readBatchRequest(body).operation;
   }
 
-  batch({ asked, repository, base, body, signal }: BatchCall): Promise<BatchReply> {
+  batch({ holder, asked, repository, base, body, signal }: BatchCall): Promise<BatchReply> {
     const { proofs } = this.#options;
-    const proof = (purpose: LinkPurpose, object: LfsObject) => proofs.make({ purpose, asked: titleOf(asked), repository: repository.id, ...object }, LIMITS.lfsLinkSeconds);
+    const proof = (purpose: LinkPurpose, object: LfsObject) =>
+      proofs.make({ purpose, asked: titleOf(asked), repository: repository.id, ...object }, holder, LIMITS.lfsLinkSeconds);
     const address = ({ oid, size }: LfsObject) => `${base}/objects/${oid}/${size}`;
     const links = {
       transfer: (operation: LfsOperation, object: LfsObject) => `${address(object)}?proof=${proof(operation, object)}`,
@@ -69,11 +74,11 @@ export class LfsService {
     return answerBatch(readBatchRequest(body), this.#options.storeOf(repository), links, signal);
   }
 
-  /** Whether a link was made here at all, from its address alone. Throws "lfs/proof", "http/bad-request". */
-  admit({ asked, object, proof }: LinkAsked, purpose: LinkPurpose): void {
+  /** Whether a link was made here at all, from its address alone: whom it was given to. Throws "lfs/proof", "http/bad-request". */
+  admit({ asked, object, proof }: LinkAsked, purpose: LinkPurpose): LinkHolder {
     const wrong = complaint(object);
     if (wrong !== undefined) throw new Fault("http/bad-request", { reason: wrong });
-    this.#options.proofs.checkAddress(proof, { purpose, asked: titleOf(asked), oid: object.oid, size: object.size });
+    return this.#options.proofs.checkAddress(proof, { purpose, asked: titleOf(asked), oid: object.oid, size: object.size });
   }
 
   /** Takes an object's content. `caller`: whose part of the pool hashes it. Throws "lfs/proof", "lfs/mismatch". */
@@ -84,6 +89,7 @@ export class LfsService {
     const upload = await store.beginUpload(object, signal, this.#options.pool.sharedBy({ repository: repository.id, caller }));
     try {
       for (let bytes = await content.read(); bytes !== undefined; bytes = await content.read()) await upload.write(bytes);
+      await call.stillMay();
       await upload.finish();
     } finally {
       await upload.discard();
@@ -103,7 +109,13 @@ export class LfsService {
   }
 
   #checked({ asked, repository, object, proof }: LinkCall, purpose: LinkPurpose): LfsStore {
-    this.#options.proofs.check(proof, { purpose, asked: titleOf(asked), repository: repository.id, oid: object.oid, size: object.size });
+    this.#options.proofs.check(proof, {
+      purpose,
+      asked: titleOf(asked),
+      repository: repository.id,
+      oid: object.oid,
+      size: object.size,
+    });
     return this.#options.storeOf(repository);
   }
 

@@ -5,7 +5,7 @@
  * Source: gitprotocol-pack(5) "Pushing Data To a Server"; the order of checks is git-receive-pack(1)'s.
  */
 import { concat } from "../base/bytes.js";
-import { asFault, Fault } from "../base/fault.js";
+import { asFault, clientText, Fault } from "../base/fault.js";
 import { checkAborted } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import { ZERO_OID } from "../git/oid.js";
@@ -18,6 +18,7 @@ import type { Offer } from "../wire/capabilities.js";
 import { errorPacket, FLUSH, oneLine } from "../wire/pkt-line.js";
 import { formatReport, type PushCommand, type PushReport, type PushRequest, PushRequestReader } from "../wire/push.js";
 import { bringAll } from "./bring-contents.js";
+import type { Conceal } from "./conceal.js";
 import type { Exchange, Repository } from "./conversation.js";
 import { isPromising } from "./fetch-context.js";
 import type { LfsService } from "./lfs.js";
@@ -61,7 +62,7 @@ export async function receivePack(exchange: Exchange, services: ReceivePackServi
     const report = await new Push(exchange, services, request, progress).run(input);
     await progress.settle();
     checkAborted(exchange.signal);
-    await exchange.output.write(answerOf(report, request));
+    await exchange.output.write(answerOf(concealedReport(report, exchange.repository.conceal), request));
   } finally {
     progress.stop();
   }
@@ -176,11 +177,25 @@ class Push {
     if (this.#isAtomic() && reasons.some((reason) => reason !== undefined)) return failAll(statuses);
     const allowed = commands.flatMap((command, at) => (reasons[at] === undefined ? [toChange(command, checks[at]?.peeled)] : []));
     if (allowed.length === 0) return statuses;
+    const ended = await this.#ended();
+    if (ended !== undefined) return statuses.map((before) => (before.ok ? { name: before.name, ok: false, ...ended } : before));
     if (pack !== undefined) await repository.objects.publish(pack, signal);
     const landed = await this.#move(allowed, pack);
     repository.changed();
     this.#summarize([...landed.values()].filter((outcome) => outcome.ok).length, pack);
     return statuses.map((before) => (before.ok ? (landed.get(before.name) ?? before) : before));
+  }
+
+  /** Why nothing moves any more; undefined: the pusher may still do what he began. Whoever cannot find that out moves nothing either. */
+  async #ended(): Promise<{ readonly reason: string; readonly fault: Fault } | undefined> {
+    try {
+      await this.#exchange.stillMay();
+      return undefined;
+    } catch (error) {
+      if (this.#exchange.signal.aborted) throw error;
+      const fault = asFault(error);
+      return { reason: clientText(fault), fault };
+    }
   }
 
   async #move(changes: readonly RefChange[], pack: IngestedPack | undefined): Promise<Map<string, RefOutcome>> {
@@ -189,8 +204,9 @@ class Push {
     const packs = pack === undefined ? [] : [toPackRecord(pack, "push")];
     const onProgress = (line: string, done: boolean) => this.#progress.report(line, done);
     const onResult = (line: string) => this.#progress.say(line);
-    const options = { atomic: this.#isAtomic(), denyDeletes, denyDeleteCurrent, packs, onProgress, onResult };
-    const outcomes = await repository.refs.update(changes, options, signal);
+    const stillMay = () => this.#exchange.stillMay();
+    const options = { atomic: this.#isAtomic(), denyDeletes, denyDeleteCurrent, packs, stillMay, onProgress, onResult };
+    const outcomes = await repository.refs.update(changes, options, signal).catch((error: unknown) => refusedAll(changes, asFault(error)));
     return new Map(outcomes.map((outcome) => [outcome.name, outcome]));
   }
 
@@ -236,6 +252,18 @@ function status(name: string, reason: string | undefined): RefOutcome {
 
 function failAll(statuses: readonly RefOutcome[]): readonly RefOutcome[] {
   return statuses.map((one) => (one.ok ? { name: one.name, ok: false, reason: "atomic push failure" } : one));
+}
+
+/** A right that ended at the last moment refuses each ref in words; other failures are the push's. */
+function refusedAll(changes: readonly RefChange[], fault: Fault): readonly RefOutcome[] {
+  if (fault.code !== "push/no-longer") throw fault;
+  return changes.map(({ name }) => ({ name, ok: false, reason: clientText(fault), fault }));
+}
+
+/** Reasons come from lakeFS too. */
+function concealedReport({ unpack, commands }: PushReport, conceal: Conceal | undefined): PushReport {
+  if (conceal === undefined) return { unpack, commands };
+  return { unpack: conceal(unpack), commands: commands.map((one) => (one.ok ? one : { ...one, reason: conceal(one.reason) })) };
 }
 
 function toChange(command: PushCommand, peeled: string | undefined): RefChange {

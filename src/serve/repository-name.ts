@@ -1,7 +1,6 @@
-/** Names of repositories: what a URL may say and where in the store it leads. */
+/** Names of repositories: what a URL may say. Where a name leads, the database says (repository-table.ts). */
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
-import type { Place } from "../auth/permissions.js";
 import { isLakefsRepositoryName } from "../lakefs/repository-names.js";
 
 /** What a hub's repository can be, in the order in which a name without a type is looked for. */
@@ -86,17 +85,14 @@ export function lakefsName(repository: string): TypedName {
   return { type: "lakefs", namespace: LAKEFS_NAMESPACE, name: repository };
 }
 
-/** Where it lies in the store. Models are the untyped default. */
-export function storePrefix({ type, namespace, name }: TypedName): string {
-  return type === "models" || type === "lakefs" ? `repos/${namespace}/${name}` : `repos/${type}/${namespace}/${name}`;
+/** Where a repository lies in the store, whatever its names are. The one place that knows. */
+export function storePrefix(id: string): string {
+  return `repos/${id}`;
 }
 
-/**
- * What permissions call it. "ours": it stands (or would stand) in our own store, under a namespace that may be somebody's; "given": lakeFS or a hub's rule
- * gave the name, so its namespace is nobody's here.
- */
-export function placeOf(name: TypedName, by: "ours" | "given"): Place {
-  return { title: titleOf(name), namespace: by === "given" || name.type === "lakefs" ? undefined : name.namespace };
+/** Whose name makes somebody the owner of what stands under this name here; undefined: lakeFS's own names are nobody's. */
+export function ownerOf({ type, namespace }: TypedName): string | undefined {
+  return type === "lakefs" ? undefined : namespace;
 }
 
 /** Whether a user may be called so: the name is a namespace too. */

@@ -5,12 +5,15 @@
 import { type Fault, type FaultCode, toldText } from "../base/fault.js";
 import type { LogFacts } from "../observe/log.js";
 import { oneLine } from "../wire/pkt-line.js";
+import { type Conceal, concealed } from "./conceal.js";
 
 export interface RequestRecord {
   /** Unique; the client sees it with what fails, and the request's one line in the log has it. */
   readonly id: string;
   /** The client is told of this in the protocol. The first one is how the request ended. */
   failed(fault: Fault): void;
+  /** Cuts from what the client is told, not from the log, what is not for him. */
+  readonly conceal?: Conceal | undefined;
   /** Facts for the request's line in the log: never a secret. */
   note(facts: LogFacts): void;
 }
@@ -26,7 +29,7 @@ const WORDS_MAX = 900;
 /** Takes note of a failure; what the client is to read of it, one line. */
 export function tell(record: RequestRecord, fault: Fault): string {
   record.failed(fault);
-  const words = oneLine(wordsOf(fault)).slice(0, WORDS_MAX);
+  const words = oneLine(wordsOf(concealed(fault, record.conceal))).slice(0, WORDS_MAX);
   return WITHOUT_ID.has(fault.code) ? words : `${words} (request ${record.id})`;
 }
 

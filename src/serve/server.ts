@@ -2,6 +2,7 @@
 import type { Caller } from "../auth/caller.js";
 import { asFault, Fault } from "../base/fault.js";
 import { faultFacts, type Log } from "../observe/log.js";
+import type { LinkHolder } from "../lfs/proof.js";
 import type { Metrics, Outcome } from "../observe/metrics.js";
 import type { PackTables } from "../odb/pack-tables.js";
 import type { Pool } from "../pool/tasks.js";
@@ -9,7 +10,7 @@ import { refAdvertisement } from "../wire/advertise.js";
 import type { Offer } from "../wire/capabilities.js";
 import { errorPacket } from "../wire/pkt-line.js";
 import type { Exchange, Repository } from "./conversation.js";
-import { checkAdministrator, Door, type Guard, type Wants } from "./door.js";
+import { type Begun, checkAdministrator, Door, type Guard, type Wants } from "./door.js";
 import type { LfsService } from "./lfs.js";
 import type { PushPolicy } from "./push-policy.js";
 import type { Readiness, Ready } from "./readiness.js";
@@ -61,8 +62,26 @@ export class GitServer implements Services {
     return this.#door.resolve(name, caller, wants, signal);
   }
 
-  resolveLinked(name: RepositoryName, wants: Wants, signal: AbortSignal): Promise<Repository> {
-    return this.#door.resolveLinked(name, wants, signal);
+  bearerOf(holder: LinkHolder): Promise<Caller> {
+    return this.#door.bearerOf(holder);
+  }
+
+  resolveLinked(name: RepositoryName, bearer: Caller, wants: Wants, signal: AbortSignal): Promise<Repository> {
+    return this.#door.resolveLinked(name, bearer, wants, signal);
+  }
+
+  /** Throws "push/no-longer", and as they are failures to find out. */
+  async stillMay(begun: Begun, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#door.recheck(begun, signal);
+    } catch (error) {
+      const fault = asFault(error);
+      throw isEnded(fault) ? new Fault("push/no-longer", { reason: fault.message }, fault) : fault;
+    }
+  }
+
+  created(repository: Repository): Promise<void> {
+    return this.#door.created(repository);
   }
 
   /** What lakeFS still has to be read for is said in the protocol, in its promised form; other faults before the first byte become a status. */
@@ -84,7 +103,9 @@ export class GitServer implements Services {
     const version = exchange.version === 1 ? 1 : 0;
     // There is no version 2 push: who asks for it gets version 0, as from Git.
     const offer = this.#offerOf(exchange.repository);
-    await writeRefAnswer(exchange.output, listing, `receive-pack ${version}`, () => refAdvertisement({ ...listing, service: "receive-pack", version, offer }));
+    await writeRefAnswer(exchange.output, listing, `receive-pack ${version}`, () =>
+      refAdvertisement({ ...listing, service: "receive-pack", version, offer }),
+    );
   }
 
   uploadPack(exchange: Exchange): Promise<void> {
@@ -113,8 +134,8 @@ export class GitServer implements Services {
     return (await repository.refs.read(signal)).head;
   }
 
-  repositories(count: number, caller: Caller, signal: AbortSignal): Promise<readonly string[]> {
-    return this.#door.list(count, caller, signal);
+  repositories(count: number, caller: Caller): Promise<readonly string[]> {
+    return this.#door.list("", count, caller);
   }
 
   async readiness(): Promise<Ready> {
@@ -156,6 +177,11 @@ export class GitServer implements Services {
     const level = outcome === "failed" && fault?.code !== "pool/saturated" && fault?.code !== "lakefs/reading" ? "error" : "info";
     log[level]("request", { ...noted, ...line, outcome, ...(fault === undefined ? {} : faultFacts(fault)) });
   }
+}
+
+/** Whether a right has ended, or what it was a right to. */
+function isEnded({ code }: Fault): boolean {
+  return code.startsWith("auth/") || code.startsWith("repository/") || code === "lakefs/replaced" || code === "lakefs/missing";
 }
 
 function outcomeOf({ status, failure }: RequestEnd): Outcome {

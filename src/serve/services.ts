@@ -3,7 +3,8 @@ import type { Caller } from "../auth/caller.js";
 import type { LogFacts } from "../observe/log.js";
 import type { Operation } from "../observe/metrics.js";
 import type { Exchange, Repository } from "./conversation.js";
-import type { Wants } from "./door.js";
+import type { LinkHolder } from "../lfs/proof.js";
+import type { Begun, Wants } from "./door.js";
 import type { LfsService } from "./lfs.js";
 import type { Ready } from "./readiness.js";
 import type { RepositoryName } from "./repository-name.js";
@@ -23,8 +24,17 @@ export interface Services {
   /** Throws "auth/required", "auth/forbidden", "repository/missing"; to write, a repository that the caller may make by a push is not missing. */
   resolve(name: RepositoryName, caller: Caller, wants: Wants, signal: AbortSignal): Promise<Repository>;
 
-  /** The same for a link that `lfs` has admitted: its proof stands in for a caller. */
-  resolveLinked(name: RepositoryName, wants: Wants, signal: AbortSignal): Promise<Repository>;
+  /** Whom a link that `lfs` has admitted stands for. Throws "lfs/link-ended", "lfs/proof". */
+  bearerOf(holder: LinkHolder): Promise<Caller>;
+
+  /** As `resolve`, for such a link's holder. Throws "lfs/link-ended" too. */
+  resolveLinked(name: RepositoryName, bearer: Caller, wants: Wants, signal: AbortSignal): Promise<Repository>;
+
+  /** Whether a caller may still do what he began: throws why not, in words that say so. */
+  stillMay(begun: Begun, signal: AbortSignal): Promise<void>;
+
+  /** Notes a repository that this request makes, before anything of it is stored. */
+  created(repository: Repository): Promise<void>;
 
   /**
    * Writes the first words of a service: refs in versions 0 and 1, capabilities in version 2. Not the `# service=` line: that
@@ -41,7 +51,7 @@ export interface Services {
   head(repository: Repository, signal: AbortSignal): Promise<string>;
 
   /** Titles ("ns/name", "datasets/ns/name") of those the caller may read, sorted, the first `count`. */
-  repositories(count: number, caller: Caller, signal: AbortSignal): Promise<readonly string[]>;
+  repositories(count: number, caller: Caller): Promise<readonly string[]>;
 
   /** Whether requests should come here. */
   readiness(): Promise<Ready>;

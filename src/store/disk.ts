@@ -123,6 +123,19 @@ export class DiskStore implements Store {
     }
   }
 
+  async deleteAll(prefix: StoreKey, signal?: AbortSignal): Promise<Amount> {
+    const removed = { files: 0, bytes: 0 };
+    for await (const { bytes } of this.list(prefix, signal)) {
+      removed.files++;
+      removed.bytes += bytes;
+    }
+    checkAborted(signal);
+    await files.rm(this.#path(prefix.replace(/\/$/, "")), { recursive: true, force: true, maxRetries: DELETE_RETRIES_MAX }).catch((error: unknown) => {
+      throw storeFault(error, prefix);
+    });
+    return removed;
+  }
+
   async touch(key: StoreKey, signal?: AbortSignal): Promise<void> {
     await this.#exclusively(key, signal, async () => {
       const now = new Date();
@@ -391,7 +404,11 @@ export class DiskStore implements Store {
   }
 
   /** Keys below a folder, and paths of temporary files beside them. */
-  async #collect(folder: string, prefix: string, signal: AbortSignal | undefined): Promise<{ readonly keys: string[]; readonly temporaries: string[] }> {
+  async #collect(
+    folder: string,
+    prefix: string,
+    signal: AbortSignal | undefined,
+  ): Promise<{ readonly keys: string[]; readonly temporaries: string[] }> {
     const keys: string[] = [];
     const temporaries: string[] = [];
     const pending = [{ folder, prefix }];
@@ -411,6 +428,9 @@ export class DiskStore implements Store {
     return { keys, temporaries };
   }
 }
+
+/** A write that was under way may put a file into a folder that is being removed: it is emptied again, each time 100 ms later than before. */
+const DELETE_RETRIES_MAX = 5;
 
 /** Folders remembered as made, so that a write does not ask again; a bound, not a tuning knob. */
 const KNOWN_FOLDERS_MAX = 10_000;

@@ -57,6 +57,12 @@ export interface Store {
   /** Removes; absent is success. */
   delete(key: StoreKey, signal?: AbortSignal): Promise<void>;
 
+  /**
+   * Removes all below `prefix` (which ends in "/"), whatever it is: of a repository that is gone, which nobody reads or writes
+   * any more.
+   */
+  deleteAll(prefix: StoreKey, signal?: AbortSignal): Promise<Amount>;
+
   /** As if it had been written just now (`deleteOlder`); absent is success. */
   touch(key: StoreKey, signal?: AbortSignal): Promise<void>;
 

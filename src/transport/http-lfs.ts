@@ -10,6 +10,7 @@
 import { utf8 } from "../base/bytes.js";
 import { asFault, clientText, Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
+import type { LinkHolder } from "../lfs/proof.js";
 import type { LfsObject } from "../lfs/store.js";
 import type { Repository } from "../serve/conversation.js";
 import type { Wants } from "../serve/door.js";
@@ -35,10 +36,19 @@ export interface LfsRoute {
   readonly lfs: LfsService;
   /** The repository for the caller of a batch, whose credentials count. */
   readonly resolve: (wants: Wants) => Promise<Repository>;
-  /** The repository for a link, which carries its own proof. */
-  readonly resolveLinked: (wants: Wants) => Promise<Repository>;
+  /** Whom the links of that batch are given to. */
+  readonly holder: () => Promise<LinkHolder>;
+  /** The repository for a link, which carries its own proof, and whom it was given to. */
+  readonly resolveLinked: (holder: LinkHolder, wants: Wants) => Promise<Linked>;
+}
+
+/** What a link leads to. */
+export interface Linked {
+  readonly repository: Repository;
   /** Whose part of the pool hashes an upload. */
   readonly share: string;
+  /** Throws where the link's holder may not do it any more. */
+  readonly stillMay: () => Promise<void>;
 }
 
 export function isLfsPath(path: string): boolean {
@@ -67,36 +77,38 @@ export function lfsFaultReply(error: unknown, requestId: string): HttpReply {
   return { ...plain, headers, body: utf8(JSON.stringify({ message, request_id: requestId })) };
 }
 
-async function batch({ request, base, name, lfs, resolve }: LfsRoute): Promise<HttpReply> {
+async function batch({ request, base, name, lfs, resolve, holder }: LfsRoute): Promise<HttpReply> {
   const body = await readJson(request, LIMITS.lfsBatchBytesMax);
   const repository = await resolve(lfs.operation(body) === "upload" ? "write" : "read");
   const address = `${base}${request.path.slice(0, -"/objects/batch".length)}`;
-  return json(await lfs.batch({ asked: name, repository, base: address, body, signal: request.signal }));
+  return json(await lfs.batch({ holder: await holder(), asked: name, repository, base: address, body, signal: request.signal }));
 }
 
 async function verify({ request, name, lfs, resolveLinked }: LfsRoute): Promise<HttpReply> {
   const { oid, size } = ((await readJson(request, LIMITS.lfsVerifyBytesMax)) ?? {}) as { oid?: unknown; size?: unknown };
-  if (typeof oid !== "string" || typeof size !== "number") throw new Fault("http/bad-request", { reason: "verify names an oid and a size" });
+  if (typeof oid !== "string" || typeof size !== "number")
+    throw new Fault("http/bad-request", { reason: "verify names an oid and a size" });
   const link = { asked: name, object: { oid, size }, proof: proofOf(request) };
-  lfs.admit(link, "verify");
-  await lfs.verify({ ...link, repository: await resolveLinked("write"), signal: request.signal });
+  const linked = await resolveLinked(lfs.admit(link, "verify"), "write");
+  await lfs.verify({ ...link, ...linked, signal: request.signal });
   return json({});
 }
 
-async function upload({ request, name, lfs, resolveLinked, share }: LfsRoute, object: LfsObject): Promise<HttpReply> {
+async function upload({ request, name, lfs, resolveLinked }: LfsRoute, object: LfsObject): Promise<HttpReply> {
   const announced = request.header("content-length");
-  if (announced !== undefined && Number(announced) !== object.size) throw new Fault("lfs/mismatch", { size: object.size, announced });
+  if (announced !== undefined && Number(announced) !== object.size)
+    throw new Fault("lfs/mismatch", { size: object.size, announced });
   const link = { asked: name, object, proof: proofOf(request) };
-  lfs.admit(link, "upload");
-  await lfs.upload({ ...link, repository: await resolveLinked("write"), signal: request.signal }, request.body, share);
+  const { share, ...linked } = await resolveLinked(lfs.admit(link, "upload"), "write");
+  await lfs.upload({ ...link, ...linked, signal: request.signal }, request.body, share);
   return { status: 200, headers: [...NO_CACHE], body: new Uint8Array(0) };
 }
 
 async function download({ request, name, lfs, resolveLinked }: LfsRoute, object: LfsObject): Promise<HttpReply> {
   const { signal } = request;
   const link = { asked: name, object, proof: proofOf(request) };
-  lfs.admit(link, "download");
-  const store = await lfs.download({ ...link, repository: await resolveLinked("read"), signal });
+  const linked = await resolveLinked(lfs.admit(link, "download"), "read");
+  const store = await lfs.download({ ...link, ...linked, signal });
   const { oid, size } = object;
   const tag = `"${oid}"`;
   const condition = request.header("if-range");
@@ -109,7 +121,8 @@ async function download({ request, name, lfs, resolveLinked }: LfsRoute, object:
     ["Accept-Ranges", "bytes"],
     ["ETag", tag],
   ] as const;
-  if (range === "unsatisfiable") return { status: 416, headers: [...common, ["Content-Range", `bytes */${size}`]], body: new Uint8Array(0) };
+  if (range === "unsatisfiable")
+    return { status: 416, headers: [...common, ["Content-Range", `bytes */${size}`]], body: new Uint8Array(0) };
   const { start, end } = range ?? { start: 0, end: size };
   const headers = range === undefined ? common : [...common, ["Content-Range", `bytes ${start}-${end - 1}/${size}`] as const];
   return {
@@ -129,7 +142,8 @@ function proofOf(request: HttpRequest): string | null {
 async function readJson(request: HttpRequest, bytesMax: number): Promise<unknown> {
   if (request.method !== "POST") throw new Fault("http/method", { allow: "POST" });
   const type = (request.header("content-type") ?? "").split(";")[0]?.trim().toLowerCase();
-  if (type !== MEDIA_TYPE && type !== "application/json") throw new Fault("http/content-type", { expected: MEDIA_TYPE, received: type?.slice(0, 100) });
+  if (type !== MEDIA_TYPE && type !== "application/json")
+    throw new Fault("http/content-type", { expected: MEDIA_TYPE, received: type?.slice(0, 100) });
   return readJsonBody(request.body, bytesMax);
 }
 

@@ -3,14 +3,16 @@
  * Source: gitprotocol-http(5); where it leaves something open, what `git http-backend` does.
  */
 import { checkWebhookSecret, WEBHOOK_HEADER, webhookRepository } from "../api/lakefs-webhook.js";
-import { ANONYMOUS, type Caller, shareOf, TRUSTED } from "../auth/caller.js";
+import { type Caller, shareOf, TRUSTED } from "../auth/caller.js";
 import { utf8 } from "../base/bytes.js";
-import { Fault } from "../base/fault.js";
+import { asFault, Fault } from "../base/fault.js";
 import type { ByteSink, ByteSource } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { RepositoryApi } from "../api/repositories.js";
+import type { LinkHolder } from "../lfs/proof.js";
+import { concealed } from "../serve/conceal.js";
 import type { Exchange, ProtocolVersion, Repository } from "../serve/conversation.js";
-import type { Wants } from "../serve/door.js";
+import { holderOf, type Wants } from "../serve/door.js";
 import { type RepositoryName, titleOf } from "../serve/repository-name.js";
 import type { GitService, Services } from "../serve/services.js";
 import { serviceAnnouncement } from "../wire/advertise.js";
@@ -20,7 +22,7 @@ import { apiFaultReply, apiReply, isApiPath } from "./http-api.js";
 import { faultReply, NO_CACHE } from "./http-fault.js";
 import { checkHost, checkLoopback, corsHeaders, PREFLIGHT } from "./http-guard.js";
 import { gunzip } from "./http-gunzip.js";
-import { isLfsPath, LFS_PREFIX, lfsFaultReply, lfsReply } from "./http-lfs.js";
+import { isLfsPath, LFS_PREFIX, lfsFaultReply, lfsReply, type Linked } from "./http-lfs.js";
 import { readJsonBody } from "./http-json.js";
 import { goGetPage, homePage, repositoryPage } from "./http-pages.js";
 import { readPath } from "./http-path.js";
@@ -56,6 +58,8 @@ interface AskedRepository extends Asked {
 
 interface Admitted {
   readonly repository: Repository;
+  readonly caller: Caller;
+  readonly wants: Wants;
   /** Whose part of the pool it is. */
   readonly share: string;
 }
@@ -94,7 +98,7 @@ class Routes {
       const reply = await this.#route({ request: account.request, client, account });
       return account.watch({ ...reply, headers: [...reply.headers, ...always] });
     } catch (error) {
-      const reply = failureReply(request, error);
+      const reply = failureReply(request, concealed(asFault(error), account.conceal));
       return account.watch({ ...reply, headers: [...reply.headers, ...always] }, error);
     }
   }
@@ -150,12 +154,13 @@ class Routes {
     const caller = await this.#caller(asked);
     const repository = await this.#services.resolve(asked.name, caller, wants, asked.request.signal);
     asked.account.note({ repository: repository.title });
-    return { repository, share: shareOf(caller, asked.client.source) };
+    asked.account.conceal = repository.conceal;
+    return { repository, caller, wants, share: shareOf(caller, asked.client.source) };
   }
 
   async #home(asked: Asked): Promise<HttpReply> {
     const { request, client } = asked;
-    const found = await this.#services.repositories(LIMITS.listedRepositoriesMax + 1, await this.#caller(asked), request.signal);
+    const found = await this.#services.repositories(LIMITS.listedRepositoriesMax + 1, await this.#caller(asked));
     const repositories = found.slice(0, LIMITS.listedRepositoriesMax);
     const more = found.length > repositories.length;
     return homePage(request, { version: this.#services.version, base: client.base, repositories, more });
@@ -186,7 +191,13 @@ class Routes {
     const { api } = this.#options;
     if (api === undefined) throw new Fault("http/not-found");
     const caller = await this.#caller(asked);
-    return apiReply({ api, name, asking: { caller, share: shareOf(caller, asked.client.source) }, file, signal: asked.request.signal });
+    return apiReply({
+      api,
+      name,
+      asking: { caller, share: shareOf(caller, asked.client.source) },
+      file,
+      signal: asked.request.signal,
+    });
   }
 
   async #repositoryFile(asked: AskedRepository, file: string): Promise<HttpReply> {
@@ -266,9 +277,23 @@ class Routes {
     // What a batch is for stands in its body, and so does which right it needs. Who has none at all is not listened to for megabytes.
     if (file === "objects/batch" && (await this.#caller(asked)).kind === "anonymous") await this.#resolve(asked, "read");
     const resolve = (wants: Wants) => this.#resolve(asked, wants);
-    const resolveLinked = (wants: Wants) => this.#services.resolveLinked(name, wants, request.signal);
-    // Whoever comes with a link does not say who he is.
-    return lfsReply({ request, base: client.base, name, file, lfs, resolve, resolveLinked, share: shareOf(ANONYMOUS, client.source) });
+    const holder = async () => holderOf(await this.#caller(asked));
+    const resolveLinked = (held: LinkHolder, wants: Wants) => this.#linked(asked, held, wants);
+    return lfsReply({ request, base: client.base, name, file, lfs, resolve, holder, resolveLinked });
+  }
+
+  /** Whoever comes with a link is who it was given to. */
+  async #linked({ request, client, account, name }: AskedRepository, holder: LinkHolder, wants: Wants): Promise<Linked> {
+    const services = this.#services;
+    const caller = account.identified(await services.bearerOf(holder));
+    const repository = await services.resolveLinked(name, caller, wants, request.signal);
+    account.note({ repository: repository.title });
+    account.conceal = repository.conceal;
+    const stillMay = async () => {
+      await services.stillMay({ name, caller, repository, wants }, request.signal);
+      await services.created(repository); // its objects must find it again, whatever becomes of the push that follows
+    };
+    return { repository, share: shareOf(caller, client.source), stillMay };
   }
 
   #inflatedBytesMax(service: GitService): number {
@@ -276,8 +301,10 @@ class Routes {
     return (this.#options.packBytesMax ?? LIMITS.packBytesMax) + LIMITS.pushCommandBytesMax;
   }
 
-  #exchange({ request, account }: Asked, { repository, share }: Admitted, wires: Wires): Exchange {
-    return { request: account, repository, ...wires, caller: share, stateless: true, signal: request.signal };
+  #exchange({ request, account, name }: AskedRepository, { repository, caller, wants, share }: Admitted, wires: Wires): Exchange {
+    const { signal } = request;
+    const stillMay = () => this.#services.stillMay({ name, caller, repository, wants }, signal);
+    return { request: account, repository, ...wires, caller: share, stillMay, stateless: true, signal };
   }
 }
 

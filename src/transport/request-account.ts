@@ -4,6 +4,7 @@ import { asFault, type Fault } from "../base/fault.js";
 import type { ByteSink } from "../base/flow.js";
 import type { LogFacts } from "../observe/log.js";
 import type { Operation } from "../observe/metrics.js";
+import { type Conceal, concealed } from "../serve/conceal.js";
 import type { RequestRecord } from "../serve/request-record.js";
 import type { RequestEnd } from "../serve/services.js";
 import type { HttpReply, HttpRequest } from "./http.js";
@@ -13,6 +14,7 @@ export class RequestAccount implements RequestRecord {
   /** The request, its body counted. */
   readonly request: HttpRequest;
   operation: Operation = "none";
+  conceal: Conceal | undefined;
   readonly #onEnd: (entry: RequestEnd) => void;
   readonly #startedMs = performance.now();
   #caller: Caller | undefined;
@@ -68,7 +70,7 @@ export class RequestAccount implements RequestRecord {
         this.#end(reply.status, failure);
       } catch (error) {
         this.#end(asFault(error).row.http, error);
-        throw error;
+        throw this.conceal === undefined ? error : concealed(asFault(error), this.conceal);
       }
     };
     return { ...reply, body: counted };

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { LIMITS } from "../../src/base/limits.js";
-import { checkFsck, commit, git, type Lakepack, logShows, objectSet, startLakepack, tempFolder } from "../interop/harness.js";
+import { checkFsck, commit, folderOf, git, type Lakepack, logShows, objectSet, startLakepack, tempFolder } from "../interop/harness.js";
 import { lakepack } from "./lakepack.js";
 
 t.setTimeout(240_000);
@@ -26,20 +26,21 @@ class Place {
   }
 
   async manifest(): Promise<Named> {
-    return JSON.parse(await readFile(join(this.data, "repos", this.#name, "git/manifest"), "utf8")) as Named;
+    return JSON.parse(await readFile(join(await folderOf(this.data, this.#name), "git/manifest"), "utf8")) as Named;
   }
 
   /** Names in a folder of the repository, those that its manifest names apart from the others. */
   async files(folder: string): Promise<{ readonly named: string[]; readonly unnamed: string[] }> {
     const { packs, snapshot } = await this.manifest();
-    const all = (await readdir(join(this.data, "repos", this.#name, "git", folder))).sort();
+    const all = (await readdir(join(await folderOf(this.data, this.#name), "git", folder))).sort();
     const isNamed = (name: string) => packs.some(({ checksum }) => name.includes(checksum)) || snapshot?.key.endsWith(`/${name}`) === true;
     return { named: all.filter(isNamed), unnamed: all.filter((name) => !isNamed(name)) };
   }
 
   async age(folder: string, names: readonly string[], hours: number): Promise<void> {
     const then = new Date(Date.now() - hours * HOUR_MS);
-    for (const name of names) await utimes(join(this.data, "repos", this.#name, "git", folder, name), then, then);
+    const path = join(await folderOf(this.data, this.#name), "git", folder);
+    for (const name of names) await utimes(join(path, name), then, then);
   }
 
   gc(...args: string[]): ReturnType<typeof lakepack> {

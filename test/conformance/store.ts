@@ -138,6 +138,18 @@ export async function storeConformance(t: Test, make: () => Promise<Store>): Pro
     t.equal(await store.size("o/touched"), 7, "what is published again is there");
   });
 
+  await t.test("all below a prefix goes, counted, and nothing else; absent is success", async (t) => {
+    const store = await make();
+    for (const key of ["p/one/a", "p/one/b/c", "p/one/b/d", "p/one-more", "p/ones/a"]) await store.putIfAbsent(key, utf8("content"));
+    t.same(await store.deleteAll("p/one/"), { files: 3, bytes: 21 });
+    const left: string[] = [];
+    for await (const { key } of store.list("p/")) left.push(key);
+    t.same(left, ["p/one-more", "p/ones/a"]);
+    t.same(await store.deleteAll("p/one/"), { files: 0, bytes: 0 });
+    t.equal(await faultOf(store.deleteAll("p/", AbortSignal.abort())), "base/aborted");
+    t.equal(await store.size("p/one-more"), 7);
+  });
+
   await t.test("a key that leads elsewhere is refused", async (t) => {
     const store = await make();
     for (const key of ["", "/a", "a/", "a//b", "..", "a/../b", ".", "a/./b", "a\0b", "a\\b", "ä", "a b", "x".repeat(1001)]) {

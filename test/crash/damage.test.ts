@@ -3,7 +3,7 @@ import { cp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { lakepack } from "../cli/lakepack.js";
-import { checkFsck, commit, git, startLakepack, tempFolder, tryGit } from "../interop/harness.js";
+import { checkFsck, commit, folderOf, git, startLakepack, tempFolder, tryGit } from "../interop/harness.js";
 
 t.setTimeout(600_000);
 
@@ -37,8 +37,8 @@ const CASES: Readonly<Record<string, Case>> = {
   "a bit of an index flips": { file: /\.idx$/, damage: flip(0.7), says: /pack-[0-9a-f]{40}\.idx.*checksum/, problem: /\.idx: it differs/, advice: /lakepack index-pack/ },
   "an index is gone": { file: /\.idx$/, damage: rm, says: /pack-[0-9a-f]{40}\.idx/, problem: /\.idx: /, advice: /lakepack index-pack/ },
   "a bit of a reverse index flips": { file: /\.rev$/, damage: flip(0.5), says: /pack-[0-9a-f]{40}\.rev.*checksum/, problem: /\.rev: it differs/, advice: /lakepack index-pack/ },
-  "a bit of the manifest flips": { file: /manifest$/, damage: flip(0.6), says: /manifest cannot be read: repos\/d\/one\/git\/manifest/, problem: /manifest: /, advice: /packed-refs/ },
-  "the manifest is cut": { file: /manifest$/, damage: cut, says: /manifest cannot be read: repos\/d\/one\/git\/manifest/, problem: /manifest: /, advice: /packed-refs/ },
+  "a bit of the manifest flips": { file: /manifest$/, damage: flip(0.6), says: /manifest cannot be read: repos\/[0-9a-f]{32}\/git\/manifest/, problem: /manifest: /, advice: /packed-refs/ },
+  "the manifest is cut": { file: /manifest$/, damage: cut, says: /manifest cannot be read: repos\/[0-9a-f]{32}\/git\/manifest/, problem: /manifest: /, advice: /packed-refs/ },
   "a bit of the ref snapshot flips": { file: /snapshots\/[0-9a-f]+$/, damage: flip(0.5), says: /git\/snapshots\/[0-9a-f]{64}/, problem: /snapshots\/[0-9a-f]{64}: /, advice: /packed-refs/ },
 };
 
@@ -78,7 +78,7 @@ for (const [title, { file, damage, says, problem, advice }] of Object.entries(CA
   t.test(title, async (t) => {
     const data = join(await tempFolder(t), "data");
     await cp(await everything(t.parent as Test), data, { recursive: true });
-    const root = join(data, "repos/d/one/git");
+    const root = join(await folderOf(data, "d/one"), "git");
     const names = (await readdir(root, { recursive: true })).filter((name) => file.test(name) && !name.includes("~tmp"));
     t.equal(names.length, 1, String(names));
     await damage(join(root, names[0] as string));
@@ -106,7 +106,7 @@ for (const [title, { file, damage, says, problem, advice }] of Object.entries(CA
 t.test("an index that verify names is made anew as it says", async (t) => {
   const data = join(await tempFolder(t), "data");
   await cp(await everything(t.parent as Test), data, { recursive: true });
-  const packs = join(data, "repos/d/one/git/objects/pack");
+  const packs = join(await folderOf(data, "d/one"), "git/objects/pack");
   const names = await readdir(packs);
   for (const name of names.filter((each) => /\.(idx|rev)$/.test(each))) await flip(0.5)(join(packs, name));
   t.equal((await lakepack(["verify", "d/one", "--data", data])).code, 1);

@@ -4,6 +4,7 @@ import { existsSync, readFileSync, statSync } from "node:fs";
 import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import Libsql from "libsql";
 import type { Test } from "tap";
 import { OwnLfsStore } from "../../src/lfs/own-store.js";
 import { verifyLfsObjects } from "../../src/lfs/verify-objects.js";
@@ -12,8 +13,9 @@ import { ManifestStore } from "../../src/odb/manifest-store.js";
 import { type Beside, type Finding, verifyRepository } from "../../src/odb/verify.js";
 import type { Manifest } from "../../src/odb/manifest.js";
 import type { Pool } from "../../src/pool/tasks.js";
+import { storePrefix } from "../../src/serve/repository-name.js";
 import { DiskStore } from "../../src/store/disk.js";
-import { type Lakepack, startLakepack, tempFolder, tryGit } from "../interop/harness.js";
+import { type Lakepack, prefixOf, startLakepack, tempFolder, tryGit } from "../interop/harness.js";
 import { type JournalRecord, type Order, readJournal } from "./journal.js";
 
 const RECORDER = pathToFileURL(join(import.meta.dirname, "recorder.js")).href;
@@ -41,6 +43,7 @@ export class History {
   readonly #t: Test;
   readonly #attempts = new Map<string, Attempt[]>();
   readonly #others = new Set<string>();
+  readonly #prefixes = new Map<string, string>();
   /** Findings by the state of a repository's folder: most crashes leave most repositories alike. */
   readonly #verified = new Map<string, readonly Finding[]>();
   readonly #environment: Readonly<Record<string, string>>;
@@ -112,6 +115,17 @@ export class History {
     return `${run.stdout}${run.stderr}`;
   }
 
+  /** Where a repository that nobody has pushed to yet will lie: its row is made as a first push makes it. */
+  async reserve(repository: string): Promise<string> {
+    const id = randomBytes(16).toString("hex");
+    const [namespace] = repository.split("/");
+    const database = new Libsql(join(this.data, "lakepack.db"));
+    const insert = "INSERT INTO repositories (id, title, namespace, visibility, created_at, state) VALUES (?, ?, ?, 'private', '2026-01-01', 'making')";
+    database.prepare(insert).run(id, repository, namespace);
+    database.close();
+    return storePrefix(id);
+  }
+
   /** A repository that nobody pushes to here: what its manifest names must be whole. */
   include(repository: string): void {
     this.#others.add(repository);
@@ -149,7 +163,7 @@ export class History {
     const found: string[] = [];
     const repositories = this.repositories();
     for (const repository of repositories) {
-      const prefix = `repos/${repository}`;
+      const prefix = await this.#prefixOf(repository);
       try {
         const state = `${prefix} ${await digest(join(data, prefix))}`;
         const besideIt = beside === undefined ? {} : { beside: (manifest: Manifest) => beside(store, prefix, manifest) };
@@ -165,15 +179,25 @@ export class History {
     const shown = new Set<string>();
     for (const key of acknowledged.lfs) {
       const [repository, oid = ""] = key.split(" ");
-      const lfs = new OwnLfsStore({ store, pool, incoming: folder }, `repos/${repository}`);
+      const lfs = new OwnLfsStore({ store, pool, incoming: folder }, await this.#prefixOf(repository ?? ""));
       if ((await lfs.size({ oid, size: 0 }, signal)) === undefined) shown.add(`LFS object ${oid} of ${repository} is gone`);
     }
     await rm(folder, { recursive: true, force: true });
     return [...found, ...shown];
   }
 
+  /**
+   * As the database of the folder that was served says now: whatever a crash shows of the store, ids stay. Where no row came to
+   * be there is nothing to find.
+   */
+  async #prefixOf(repository: string): Promise<string> {
+    const known = this.#prefixes.get(repository) ?? (await prefixOf(this.data, repository).catch(() => undefined));
+    if (known !== undefined) this.#prefixes.set(repository, known);
+    return known ?? "repos/none";
+  }
+
   async #wrongRefs(store: DiskStore, repository: string, { refs: oks, refusals }: Acknowledged): Promise<string[]> {
-    const prefix = `repos/${repository}`;
+    const prefix = await this.#prefixOf(repository);
     const shown = new Map((await new ManifestRefs(new ManifestStore(store, prefix, "refs/heads/main"), store, prefix).read(signal)).refs.map(({ name, oid }) => [name, oid]));
     const wrong: string[] = [];
     for (const [key, attempts] of this.#attempts) {

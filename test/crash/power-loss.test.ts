@@ -5,7 +5,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
-import { cp } from "node:fs/promises";
+import { cp, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { verifyRecords } from "../../src/lakefs/verify-records.js";
@@ -117,6 +117,8 @@ t.test("every kind of push and upload", { timeout: 600_000 }, async (t) => {
 async function serves(t: Test, history: History, crashed: string): Promise<void> {
   const data = join(await tempFolder(t), "data");
   await cp(crashed, data, { recursive: true });
+  // The journal has no changes of the database: its own writes last by what SQLite does.
+  for (const file of await readdir(history.data)) if (file.startsWith("lakepack.db")) await cp(join(history.data, file), join(data, file));
   const server = await startLakepack(t, { data });
   for (const repository of history.repositories()) {
     const url = `${server.url}/${repository}.git`;
@@ -143,7 +145,8 @@ t.test("killed between a change and its sync, started again, and then the power 
     ["#replace", "k/four", { "refs/heads/main": first }],
   ] as const) {
     // A place, because the upkeep of another repository may come by the same code.
-    await history.order({ act: "die", site, kinds: ["sync"], once: true, ...(site === "#makeFolder" ? {} : { place: repository }) });
+    const place = await history.reserve(repository);
+    await history.order({ act: "die", site, kinds: ["sync"], once: true, ...(site === "#makeFolder" ? {} : { place }) });
     await history.push(work, repository, refs);
     t.notOk(history.isOrderOpen, `it died before the sync of ${site}`);
     await history.server.kill("SIGKILL");
@@ -177,7 +180,8 @@ t.test("a sync fails, and what it should have written is dropped: only what was 
     ["#replace", "u/four", { "refs/heads/main": first }, true],
     ["#replace", "u/five", { "refs/heads/main": first }, false],
   ] as const) {
-    await history.order({ act: "EIO", site, kinds: ["sync"], once, ...(site === "#makeFolder" ? {} : { place: repository }) });
+    const place = repository === "u/over" ? repository : await history.reserve(repository);
+    await history.order({ act: "EIO", site, kinds: ["sync"], once, ...(site === "#makeFolder" ? {} : { place }) });
     const said = await history.push(work, repository, refs);
     if (once) t.equal(history.isOrderOpen, site === "none", `the sync of ${site} failed`);
     else t.match(said, /outcome unknown; fetch to see/);

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import t, { type Test } from "tap";
 import { OBJECT_TYPE } from "../../src/git/oid.js";
-import { commit, git, type Lakepack, startLakepack, tempFolder } from "../interop/harness.js";
+import { commit, folderOf, git, type Lakepack, startLakepack, tempFolder } from "../interop/harness.js";
 import { command, EMPTY_PACK, parseReport } from "../interop/raw-push.js";
 import { appending, blob, buildPack, copy, delta, type HandEntry, oidOf, varint, whole } from "../pack-builder.js";
 import { RawClient } from "../transport/raw-client.js";
@@ -115,7 +115,7 @@ async function goesOn(client: RawClient): Promise<boolean> {
 
 async function nothingLeft(t: Test, { data }: Lakepack): Promise<void> {
   t.same(await readdir(join(data, "incoming")), [], "no folder is left");
-  t.equal((await readdir(join(data, "repos/ns/target/git/objects/pack"))).length, 3, "no pack came to the one that was there");
+  t.equal((await readdir(join(await folderOf(data, "ns/target"), "git/objects/pack"))).length, 3, "no pack came to the one that was there");
 }
 
 for (const kind of ["uws", "node"]) {

@@ -6,7 +6,7 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { makeHistory } from "../serve/history.js";
-import { checkFsck, commit, git, type Lakepack, objectSet, startLakepack, startStock, stockRepository, tempFolder, tryGit } from "./harness.js";
+import { checkFsck, commit, folderOf, git, type Lakepack, objectSet, startLakepack, startStock, stockRepository, tempFolder, tryGit } from "./harness.js";
 
 const REPO = "ns/history";
 
@@ -52,7 +52,7 @@ const CLONES: readonly (readonly string[])[] = [
 
 t.test("clones, depths and filters", { timeout: 120_000 }, async (t) => {
   const { lakepack, urls } = await pushed(t);
-  const packs = readdirSync(join(lakepack.data, "repos", REPO, "git/objects/pack")).filter((name) => name.endsWith(".pack"));
+  const packs = readdirSync(join(await folderOf(lakepack.data, REPO), "git/objects/pack")).filter((name) => name.endsWith(".pack"));
   t.ok(packs.length > 4, `${packs.length} packs`);
   for (const version of [0, 2] as const)
     for (const args of CLONES) {

@@ -8,6 +8,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Test } from "tap";
+import { Database } from "../../src/database/database.js";
+import { findRepository } from "../../src/database/repositories.js";
+import { storePrefix } from "../../src/serve/repository-name.js";
 
 const MAIN = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 
@@ -100,6 +103,24 @@ function started(child: ChildProcess, data: string): Promise<Lakepack> {
     });
     void ended.then(() => reject(new Error(`lakepack did not start:\n${out}\n${log}`)));
   });
+}
+
+/** Key in the store of the repository that a name leads to, "repos/<id>"; also of a lakeFS repository behind a second name. */
+export async function prefixOf(data: string, title: string): Promise<string> {
+  const database = Database.openToRead(join(data, "lakepack.db"));
+  if (database === undefined) throw new Error(`no database in ${data}`);
+  try {
+    const row = await findRepository(database, title);
+    if (row === undefined) throw new Error(`nothing is called ${title} in ${data}`);
+    return storePrefix(row.leads_to ?? row.id);
+  } finally {
+    await database.close();
+  }
+}
+
+/** Folder of that repository. */
+export async function folderOf(data: string, title: string): Promise<string> {
+  return join(data, await prefixOf(data, title));
 }
 
 /** Whether the log shows this, or comes to: its lines take their own way here. */

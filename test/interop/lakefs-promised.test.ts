@@ -5,7 +5,7 @@ import t from "tap";
 import type { Test } from "tap";
 import { bind, BLOB_KEY } from "../../src/lakefs/metadata-keys.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
-import { checkFsck, commit, git, type Lakepack, startLakepack, tempFolder, tryGit } from "./harness.js";
+import { checkFsck, commit, folderOf, git, type Lakepack, startLakepack, tempFolder, tryGit } from "./harness.js";
 
 const { signal } = new AbortController();
 
@@ -24,7 +24,7 @@ async function contentsRead(server: Lakepack): Promise<number> {
 
 /** Packs that are not known to be complete. */
 async function openPacks({ data }: Lakepack): Promise<string[]> {
-  const manifest = JSON.parse(await readFile(join(data, "repos/lakefs/promised/git/manifest"), "utf8")) as { packs: { checksum: string; closed: boolean }[] };
+  const manifest = JSON.parse(await readFile(join(await folderOf(data, "lakefs/promised"), "git/manifest"), "utf8")) as { packs: { checksum: string; closed: boolean }[] };
   return manifest.packs.filter(({ closed }) => !closed).map(({ checksum }) => checksum);
 }
 

@@ -47,11 +47,11 @@ const service = (path: string, name: string, body: string, version = ""): Ask =>
   body,
 });
 const refs = (path: string, name: string, version = ""): Ask => ({ path: `${path}.git/info/refs?service=git-${name}`, headers: version === "" ? {} : { "Git-Protocol": version } });
-const batch = (path: string, operation: string): Ask => ({
+const batch = (path: string, operation: string, object = OBJECT): Ask => ({
   path: `${path}.git/info/lfs/objects/batch`,
   method: "POST",
   headers: LFS,
-  body: JSON.stringify({ operation, transfers: ["basic"], objects: [OBJECT] }),
+  body: JSON.stringify({ operation, transfers: ["basic"], objects: [object] }),
 });
 
 function fetchV0(path: string, oid: string): Ask {
@@ -91,17 +91,37 @@ async function repositories(t: Test, server: Guarded, owner: string): Promise<st
   return oid;
 }
 
-/** Links that an owner's batches gave out for the object, as paths. */
-async function links(server: Guarded, owner: string): Promise<{ readonly upload: string; readonly verify: string; readonly download: string }> {
+/** Links of somebody whose right has ended since: a revoked token, a disabled user, a grant that was taken away. */
+async function endedLinks(server: Guarded): Promise<readonly (readonly [what: string, links: Awaited<ReturnType<typeof links>>, status: number])[]> {
+  const made: [string, Awaited<ReturnType<typeof links>>, number][] = [];
+  for (const [what, user, status] of [["revoked", "rose", 403], ["disabled", "dina", 403], ["no grant", "gil", 404]] as const) {
+    const token = await server.user(user);
+    await server.command("repo.grant", { name: "acme/private", user, role: "write" });
+    const given = await links(server, token, "upload again");
+    made.push([what, given, status]);
+    if (what === "revoked") for (const { id } of await server.command("token.list", { user, after: "" })) await server.command("token.revoke", { id });
+    else if (what === "disabled") await server.command("user.change", { name: user, disabled: true });
+    else await server.command("repo.grant", { name: "acme/private", user, role: null });
+  }
+  return made;
+}
+
+/**
+ * Links that an owner's batches gave out for the object, as paths. `salt`: for an object of their own, which the batch would
+ * not ask for otherwise.
+ */
+async function links(server: Guarded, owner: string, salt = ""): Promise<{ readonly upload: string; readonly verify: string; readonly download: string; readonly content: Uint8Array }> {
+  const content = salt === "" ? CONTENT : Buffer.from(`${salt} ${Math.random()}`);
+  const object = { oid: createHash("sha256").update(content).digest("hex"), size: content.length };
   const actions = async (operation: string) => {
-    const reply = await ask(server, batch("/acme/private", operation), owner);
+    const reply = await ask(server, batch("/acme/private", operation, object), owner);
     const { objects } = (await reply.json()) as { objects: readonly { actions?: Record<string, { href: string }> }[] };
     return Object.fromEntries(Object.entries(objects[0]?.actions ?? {}).map(([name, { href }]) => [name, new URL(href).pathname + new URL(href).search]));
   };
   const { upload = "", verify = "" } = await actions("upload");
-  await ask(server, { path: upload, method: "PUT", body: CONTENT }, undefined);
+  await ask(server, { path: upload, method: "PUT", body: content }, undefined);
   const { download = "" } = await actions("download");
-  return { upload, verify, download };
+  return { upload, verify, download, content };
 }
 
 async function table(server: Guarded, oid: string, owner: string): Promise<readonly (readonly [name: string, Ask, Row])[]> {
@@ -109,6 +129,10 @@ async function table(server: Guarded, oid: string, owner: string): Promise<reado
   const { upload, verify, download } = await links(server, owner);
   const plain = (href: string) => href.replace(/\?.*/, "");
   const verified = { method: "POST", headers: LFS, body: JSON.stringify(OBJECT) } as const;
+  const ended = (await endedLinks(server)).flatMap(([what, each, status]) => [
+    [`${what} since: LFS download by its link`, { path: each.download }, all(status)] as const,
+    [`${what} since: LFS upload by its link`, { path: each.upload, method: "PUT", body: each.content } as const, all(status)] as const,
+  ]);
   const hook = { path: "/api/lakefs/webhook", method: "POST", body: JSON.stringify({ repository_id: "some-repository" }) } as const;
   return [
     ["info/refs to fetch, v0", refs(own, "upload-pack"), READ],
@@ -125,6 +149,7 @@ async function table(server: Guarded, oid: string, owner: string): Promise<reado
     ["LFS download by its link", { path: download }, all(200)],
     ["LFS upload by its link", { path: upload, method: "PUT", body: CONTENT }, all(200)],
     ["LFS verify by its link", { path: verify, ...verified }, all(200)],
+    ...ended,
     ["LFS download without proof", { path: plain(download) }, all(403)],
     ["LFS upload without proof", { path: plain(upload), method: "PUT", body: CONTENT }, all(403)],
     ["LFS verify without proof", { path: plain(verify), ...verified }, all(403)],

@@ -2,7 +2,7 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { checkFsck, commit, git, type Lakepack, makeSample, objectSet, remoteRefs, startLakepack, tempFolder, tryGit } from "./harness.js";
+import { checkFsck, commit, folderOf, git, type Lakepack, makeSample, objectSet, remoteRefs, startLakepack, tempFolder, tryGit } from "./harness.js";
 import { command, parseReport, pkt, postPush } from "./raw-push.js";
 
 const ZERO = "0".repeat(40);
@@ -152,7 +152,7 @@ t.test("thin packs are completed with their bases", async (t) => {
   await commit(work, "thin", { "data.bin": `${"0123456789".repeat(20_013)}x` });
   const run = await tryGit(["push", "--thin", url, "main"], { cwd: work });
   t.equal(run.code, 0, run.stderr);
-  const packs = join(server.data, "repos/ns/name/git/objects/pack");
+  const packs = join(await folderOf(server.data, "ns/name"), "git/objects/pack");
   const names = (await readdir(packs)).filter((name) => name.endsWith(".pack"));
   t.equal(names.length, 2);
   for (const name of names) await git(["verify-pack", join(packs, name)]);
@@ -284,7 +284,7 @@ t.test("stock git reads, checks and clones what is stored", async (t) => {
     await git(["push", "-q", url, "main", `main:refs/heads/n${n}`, "v1.0"], { cwd: work });
   }
   await server.stop();
-  const stored = join(server.data, "repos/ns/name/git");
+  const stored = join(await folderOf(server.data, "ns/name"), "git");
   await checkFsck(t, stored);
   t.same(await remoteRefs(stored), await remoteRefs(work).then(async () => remoteRefs(stored)));
   t.equal(await git(["rev-parse", "refs/heads/main"], { cwd: stored }), await head(work));

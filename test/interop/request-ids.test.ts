@@ -3,7 +3,7 @@ import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { History } from "../crash/history.js";
-import { commit, git, type Lakepack, startLakepack, tempFolder, tryGit } from "./harness.js";
+import { commit, folderOf, git, type Lakepack, startLakepack, tempFolder, tryGit } from "./harness.js";
 import { pkts, rawFetch } from "./raw-fetch.js";
 
 t.setTimeout(300_000);
@@ -57,7 +57,7 @@ t.test("a fetch of a damaged pack: band 3 or ERR says the id, in every version",
   const url = (server: Lakepack) => `${server.url}/ids/damaged.git`;
   await git(["push", "-q", url(first), "main"], { cwd: folder });
   await first.stop();
-  const stored = join(first.data, "repos/ids/damaged");
+  const stored = await folderOf(first.data, "ids/damaged");
   const file = join(stored, (await readdir(stored, { recursive: true })).find((name) => name.endsWith(".pack")) ?? "");
   const bytes = await readFile(file);
   bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] as number) ^ 4;

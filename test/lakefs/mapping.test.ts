@@ -54,7 +54,7 @@ t.test("mappings on the real server", { skip: skipLakefs }, async (t) => {
     const json = { message: "mapping", allow_empty: true, force: true, metadata: { [MAPPING_KEY]: JSON.stringify(ODD) } };
     const { id } = await client.http.json<{ id: string }>({ name: "test", method: "POST", path: `/repositories/${name}/branches/work/commits`, json, repeatable: false, signal });
     await client.http.done({ name: "test", method: "POST", path: `/repositories/${name}/branches`, json: { name: MAPPING_BRANCH, source: id, hidden: true, force: true }, repeatable: false, signal });
-    t.match(await faultOf(openNode(t, server, pool, name, { folder })), /^lakefs\/remapped: .*before: \{"version":1,"threshold":1000000.*now: \{"version":1,"threshold":10,.*remove the repository's folder/);
+    t.match(await faultOf(openNode(t, server, pool, name, { folder })), /^lakefs\/remapped: .*before: \{"version":1,"threshold":1000000.*now: \{"version":1,"threshold":10,.*lakepack repo delete/);
     const fresh = await openNode(t, server, pool, name);
     t.same(fresh.mapping, ODD, "what is in lakeFS counts");
     t.not((await fresh.refs.read()).refs.find(({ name: ref }) => ref === "refs/heads/main")?.oid, refs.find(({ name: ref }) => ref === "refs/heads/main")?.oid, "for it does make other ids");

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import t from "tap";
 import { RssWatch } from "../../bench/process.js";
 import { Random } from "../../bench/random.js";
-import { git, startLakepack, tempFolder } from "../interop/harness.js";
+import { folderOf, git, startLakepack, tempFolder } from "../interop/harness.js";
 
 const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
@@ -49,7 +49,7 @@ t.test("a 3 GiB blob and a pack over 4 GiB are pushed and cloned in bounded memo
   const pushGrowth = pushing.stop();
   t.comment(`push: RSS grew ${Math.round(pushGrowth / MIB)} MiB`);
   t.ok(pushGrowth < RSS_GROWTH_MAX, `push: ${pushGrowth}`);
-  const packs = join(server.data, "repos/large/blobs/git/objects/pack");
+  const packs = join(await folderOf(server.data, "large/blobs"), "git/objects/pack");
   const pack = (await readdir(packs)).find((name) => name.endsWith(".pack")) as string;
   t.ok((await stat(join(packs, pack))).size > 4 * GIB, "64-bit offsets");
   await git(["verify-pack", join(packs, pack)]);

@@ -6,7 +6,7 @@ import t, { type Test } from "tap";
 import { LIMITS } from "../../src/base/limits.js";
 import { choosePacks } from "../../src/odb/fold.js";
 import type { LivePack } from "../../src/odb/object-database.js";
-import { checkFsck, commit, git, type Lakepack, objectSet, startLakepack, tempFolder } from "../interop/harness.js";
+import { checkFsck, commit, folderOf, git, type Lakepack, objectSet, startLakepack, tempFolder } from "../interop/harness.js";
 import { lakepack } from "../cli/lakepack.js";
 
 function pack(objectCount: number, more: Partial<LivePack> = {}): LivePack {
@@ -55,7 +55,7 @@ t.test("one fold is bounded", async (t) => {
 });
 
 async function manifestOf({ data }: Lakepack): Promise<{ packs: { origin: string; objects: number }[] }> {
-  return JSON.parse(await readFile(join(data, "repos/ns/many/git/manifest"), "utf8")) as never;
+  return JSON.parse(await readFile(join(await folderOf(data, "ns/many"), "git/manifest"), "utf8")) as never;
 }
 
 /** Pushes one commit after the other, each with a pack of its own. */

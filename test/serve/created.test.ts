@@ -13,11 +13,12 @@ t.test("the database fails", { timeout: 60_000 }, async (t) => {
   const lines: Readonly<Record<string, unknown>>[] = [];
   const log = Object.fromEntries(["error", "warn", "info", "debug", "trace"].map((level) => [level, (event: string, facts = {}) => void lines.push({ level, event, ...facts })]));
   const pool = { sharedBy: () => ({ checkRoom: () => undefined }) };
-  const guard = { authenticator: { identify: async () => ({ kind: "anonymous" }) }, permissions: { created: async () => Promise.reject(new Fault("database/failed", { reason: "/srv/lakepack.db: disk I/O error" })) }, defaultVisibility: "private" } as unknown as Guard;
+  const guard = { authenticator: { identify: async () => ({ kind: "anonymous" }) }, permissions: {}, defaultVisibility: "private" } as unknown as Guard;
   const offer = { agent: "test", allowTipInWant: false, allowReachableInWant: false, atomic: true };
   const server = new GitServer({ version: "test", pool, guard, offer, log, metrics: { requestEnded: () => undefined } } as unknown as ServerOptions);
   const refs = { read: async () => ({ revision: "", head: "refs/heads/main", refs: [], byName: new Map() }) };
-  server.resolve = async () => ({ id: "repos/ns/new", title: "ns/new", atomic: true, notices: [], created: true, refs }) as unknown as Repository;
+  const make = async () => Promise.reject(new Fault("database/failed", { reason: "/srv/lakepack.db: disk I/O error" }));
+  server.resolve = async () => ({ id: "repos/ns/new", title: "ns/new", atomic: true, notices: [], created: true, make, refs }) as unknown as Repository;
   const listener = await (await loadTransport("node")).listen({ host: "127.0.0.1", port: 0, handler: createRoutes(server, { loopbackOnly: true, corsOrigins: [] }) });
   t.teardown(() => listener.close(0));
   const work = join(await tempFolder(t), "work");

@@ -123,6 +123,9 @@ function services(deps: UploadPackDeps, repositories: ReadonlyMap<string, Reposi
     identify: async () => TRUSTED,
     resolve: async ({ namespace, name }) => found(`${namespace}/${name}`),
     resolveLinked: async ({ namespace, name }) => found(`${namespace}/${name}`),
+    bearerOf: async () => TRUSTED,
+    stillMay: async () => undefined,
+    created: async () => undefined,
     advertise: (exchange) => advertiseUploadPack(exchange, deps),
     uploadPack: (exchange) => uploadPack(exchange, deps),
     receivePack: () => Promise.reject(new Error("no pushes here")),
@@ -156,7 +159,7 @@ async function converse(socket: Socket, deps: UploadPackDeps, repositories: Read
   if (repository === undefined) return void socket.destroy();
   const input = packets.rest();
   const output: ByteSink = { write: (bytes) => new Promise((resolve, reject) => void socket.write(Buffer.from(bytes), (error) => (error ? reject(error) : resolve()))) };
-  const exchange: Exchange = { request: UNRECORDED, repository, version, caller: "test", stateless: false, input, output, signal: abort.signal };
+  const exchange: Exchange = { request: UNRECORDED, repository, version, caller: "test", stillMay: async () => undefined, stateless: false, input, output, signal: abort.signal };
   try {
     await advertiseUploadPack(exchange, deps);
     await uploadPack(exchange, deps);

@@ -35,8 +35,10 @@ class FakeServices implements Services {
   /** Whose part of the pool was asked for. */
   readonly shares: string[] = [];
   caller: Caller = TRUSTED;
+  /** Of every link. */
+  holder = "";
   readonly lfs = {
-    admit: () => undefined,
+    admit: () => this.holder,
     upload: async (_call: unknown, _content: unknown, share: string) => void this.shares.push(`lfs ${share}`),
   } as unknown as LfsService;
   titles: readonly string[] = ["ns/real", "datasets/ns/<b>"];
@@ -48,9 +50,14 @@ class FakeServices implements Services {
     this.shown.push(`${authorization} ${source}`);
     return this.caller;
   }
-  resolveLinked(name: RepositoryName, wants: Wants): Promise<Repository> {
+  async bearerOf(holder: string): Promise<Caller> {
+    return holder === "" ? TRUSTED : { kind: "user", id: holder, name: "ada", isAdmin: false, token: "t", scope: "write" };
+  }
+  resolveLinked(name: RepositoryName, _bearer: Caller, wants: Wants): Promise<Repository> {
     return this.resolve(name, TRUSTED, wants);
   }
+  async stillMay(): Promise<void> {}
+  async created(): Promise<void> {}
   async resolve(name: RepositoryName, _caller: unknown, wants: Wants): Promise<Repository> {
     const title = titleOf(name);
     if (name.name !== "real" && wants === "read") throw new Fault("repository/missing", { name: title });
@@ -337,7 +344,7 @@ for (const kind of ["uws", "node"] as const) {
         await ask("/ns/real.git/git-upload-pack", { method: "POST", headers: { ...UPLOAD, "X-Forwarded-For": from }, body: "x" });
         return services.shares.at(-1);
       };
-      services.caller = { kind: "user", id: "u1", name: "192.0.2.1", isAdmin: false, scope: "read" };
+      services.caller = { kind: "user", id: "u1", name: "192.0.2.1", isAdmin: false, token: "t1", scope: "read" };
       t.same([await fetches("192.0.2.1"), await fetches("192.0.2.2")], ["user u1", "user u1"]);
       services.caller = { kind: "anonymous" };
       t.same([await fetches("192.0.2.1"), await fetches("192.0.2.2")], ["address 192.0.2.1", "address 192.0.2.2"]);
@@ -345,7 +352,10 @@ for (const kind of ["uws", "node"] as const) {
       services.caller = TRUSTED;
       t.equal(await fetches("192.0.2.1"), "address 192.0.2.1");
       await ask(`/ns/real.git/info/lfs/objects/${"a".repeat(64)}/1?proof=x`, { method: "PUT", headers: { "X-Forwarded-For": "192.0.2.3" }, body: "x" });
-      t.equal(services.shares.at(-1), "lfs address 192.0.2.3", "a link says nothing of who calls it");
+      t.equal(services.shares.at(-1), "lfs address 192.0.2.3", "a link that was given to nobody in particular");
+      services.holder = "u9";
+      await ask(`/ns/real.git/info/lfs/objects/${"a".repeat(64)}/1?proof=x`, { method: "PUT", headers: { "X-Forwarded-For": "192.0.2.3" }, body: "x" });
+      t.equal(services.shares.at(-1), "lfs user u9", "a link is its holder's");
     });
 
     t.test("failed logins are counted where they come from, as a trusted proxy says and nobody else", async (t) => {
@@ -362,14 +372,14 @@ for (const kind of ["uws", "node"] as const) {
       const asked: unknown[] = [];
       const api = { commit: async (...given: unknown[]) => void asked.push(given[3]) } as unknown as RepositoryApi;
       const { ask, services } = await start({ api });
-      services.caller = { kind: "user", id: "u1", name: "ada", isAdmin: false, scope: "read" };
+      services.caller = { kind: "user", id: "u1", name: "ada", isAdmin: false, token: "t1", scope: "read" };
       await ask(`/api/repos/ns/real/commits/${"a".repeat(40)}`);
       t.match(asked, [{ caller: { id: "u1" }, share: "user u1" }]);
     });
 
     t.test("a failure that is told under a good status: the id for the client, facts and outcome for the log, the caller's name", async (t) => {
       const { ask, services } = await start();
-      services.caller = { kind: "user", id: "u1", name: "ada", isAdmin: false, scope: "read" };
+      services.caller = { kind: "user", id: "u1", name: "ada", isAdmin: false, token: "t1", scope: "read" };
       const told = await ask("/ns/real.git/git-upload-pack", { method: "POST", headers: UPLOAD, body: "told" });
       const [end] = services.ends;
       t.equal(told.body.toString(), `storage failed (request ${end?.id})`, "what is ours stays ours");

@@ -1,0 +1,206 @@
+/** What a repository's conversations work on, put together once and kept while it is used: one handle for each id. */
+import { LRUCache } from "lru-cache";
+import { asFault, Fault } from "../base/fault.js";
+import { Semaphore, SingleFlight } from "../base/flow.js";
+import { LIMITS } from "../base/limits.js";
+import type { RepositoryRow } from "../database/schema.js";
+import type { Mapping } from "../lakefs/contract.js";
+import type { LakefsClient } from "../lakefs/client.js";
+import type { LakefsAccess } from "../lakefs/http.js";
+import type { LakefsRefs } from "../lakefs/lakefs-refs.js";
+import { createLanding, type LandingPolicy } from "../lakefs/landing.js";
+import { UncrossedPaths } from "../lakefs/uncrossed.js";
+import { LakefsLfsStore } from "../lfs/lakefs-store.js";
+import type { LfsStore } from "../lfs/store.js";
+import { type LandingParts, openLakefsRepository } from "../lakefs/repository.js";
+import { fromLakefsId } from "../lakefs/ref-names.js";
+import { LakefsWatch } from "../lakefs/watch.js";
+import { faultFacts, type Log } from "../observe/log.js";
+import { ManifestObjects, type ObjectServices } from "../odb/manifest-objects.js";
+import { ManifestRefs } from "../odb/manifest-refs.js";
+import { ManifestStore } from "../odb/manifest-store.js";
+import type { RefStore } from "../odb/ref-store.js";
+import type { LakefsSide, PromisedContents } from "./conversation.js";
+import { lakefsFiles } from "./lfs-lakefs.js";
+import { storePrefix } from "./repository-name.js";
+import type { RepositoryTable } from "./repository-table.js";
+
+export interface Handle {
+  readonly manifests: ManifestStore;
+  readonly refs: RefStore;
+  readonly objects: ManifestObjects;
+  /** Where its LFS objects are; undefined: in our own store. */
+  readonly lfs?: LfsStore | undefined;
+  readonly lakefs?: LakefsSide | undefined;
+  /** Of a lakeFS repository: read ahead of requests. */
+  readonly watched?: LakefsRefs;
+  readonly promised?: PromisedContents;
+}
+
+/**
+ * How lakeFS repositories are named here. "identity": /lakefs/<repository> only. "kohakuhub": also by the name a KohakuHub gave them, and
+ * none of them can be pushed to, under whichever name: a push would be missing in the hub's tables.
+ */
+export type Naming = "identity" | "kohakuhub";
+
+export interface LakefsSettings {
+  readonly access: LakefsAccess;
+  /** The one client of this server: it counts every call, those of pool threads too. */
+  readonly client: LakefsClient;
+  readonly naming: Naming;
+  /** How long a list of refs waits for what lakeFS has new; undefined: LIMITS.lakefsRefsWaitMs. */
+  readonly refsWaitMs?: number;
+  readonly mappingSeed: Mapping;
+  readonly landing: LandingPolicy;
+  /** Distance of two looks at the heads of repositories in use; 0: only webhooks tell. */
+  readonly pollMs: number;
+  readonly log: Log;
+}
+
+export interface HandlesOptions {
+  readonly services: ObjectServices;
+  readonly table: RepositoryTable;
+  /** Where HEAD points in a repository that has no branch yet. */
+  readonly defaultBranch: string;
+  readonly lakefs: LakefsSettings | undefined;
+  /** Throws where lakeFS's name leads to another repository than `id` by now. `fresh`: whatever was said a moment ago. */
+  readonly confirm: (repository: string, id: string, fresh: boolean, signal: AbortSignal) => Promise<void>;
+  readonly log: Log;
+}
+
+export class RepositoryHandles {
+  readonly #options: HandlesOptions;
+  /** Keeps the handles of repositories in use from being collected. By id, as all below. */
+  readonly #recent = new LRUCache<string, Handle>({
+    max: LIMITS.repositoryHandlesMax,
+    dispose: (_, id, reason) => reason === "evict" && this.#watch?.remove(id),
+  });
+  /** Every handle alive: there is never a second one beside it, so nobody reads a manifest somebody else here has replaced. */
+  readonly #alive = new Map<string, WeakRef<Handle>>();
+  readonly #collected = new FinalizationRegistry<string>((id) => {
+    if (this.#alive.get(id)?.deref() === undefined) this.#alive.delete(id);
+  });
+  readonly #opening = new SingleFlight<string, Handle>();
+  readonly #synthesisTasks: Semaphore;
+  readonly #watch: LakefsWatch | undefined;
+
+  constructor(options: HandlesOptions) {
+    this.#options = options;
+    const { lakefs, services } = options;
+    this.#synthesisTasks = new Semaphore(synthesisTasks(services.pool.threads));
+    this.#watch = lakefs && new LakefsWatch(lakefs.log, lakefs.pollMs);
+  }
+
+  /** Of a repository that is, or may come to be, in our own store. */
+  own(row: RepositoryRow): Handle {
+    const alive = this.#alive.get(row.id)?.deref();
+    if (alive !== undefined) return alive;
+    const { services, defaultBranch } = this.#options;
+    const prefix = storePrefix(row.id);
+    const manifests = this.#manifests(row, defaultBranch);
+    const refs = new ManifestRefs(manifests, services.store, prefix);
+    return this.#remember(row.id, { manifests, refs, objects: new ManifestObjects(services, manifests, prefix) });
+  }
+
+  /** Of a lakeFS repository. Opening asks lakeFS: once for all who come meanwhile. Throws "lakefs/missing". */
+  async lakefs(row: RepositoryRow, signal: AbortSignal): Promise<Handle> {
+    return this.#alive.get(row.id)?.deref() ?? this.#opening.run(row.id, (shared) => this.#openLakefs(row, shared), signal);
+  }
+
+  /** Keeps a handle, and reads what lakeFS has new for it ahead of requests. */
+  use(id: string, handle: Handle): void {
+    const { lakefs, watched } = handle;
+    if (lakefs !== undefined && watched !== undefined && !this.#recent.has(id)) this.#watch?.add(id, lakefs.repository, watched);
+    this.#recent.set(id, handle);
+  }
+
+  /** Lets go of a handle: who holds it goes on with it, nobody else gets it. */
+  drop(id: string): void {
+    this.#recent.get(id)?.watched?.close();
+    this.#watch?.remove(id);
+    this.#recent.delete(id);
+    this.#alive.delete(id);
+  }
+
+  /** lakeFS has told of a change. False: nobody watches this repository. */
+  changed(repository: string): boolean {
+    return this.#watch?.changed(repository) === true;
+  }
+
+  resized(threads: number): void {
+    this.#synthesisTasks.resize(synthesisTasks(threads));
+  }
+
+  /** Ends what runs in the background. */
+  async close(): Promise<void> {
+    await this.#watch?.close();
+    for (const { watched } of this.#recent.values()) watched?.close();
+  }
+
+  /** Branches and tags in lakeFS, objects and all other refs in our store. */
+  async #openLakefs(row: RepositoryRow, signal: AbortSignal): Promise<Handle> {
+    const { services, lakefs, confirm, log } = this.#options;
+    if (lakefs === undefined || row.lakefs === null)
+      throw new Fault("base/internal", { reason: "this repository is not in lakeFS" });
+    const [id, prefix, repository] = [row.id, storePrefix(row.id), row.lakefs];
+    const manifests = this.#manifests(row, "main");
+    const { store, incoming } = services;
+    const pool = services.pool.sharedBy({ repository: prefix, caller: prefix }); // what is read for all, or landed for one
+    const objects = new ManifestObjects({ ...services, pool }, manifests, prefix);
+    const { access, client, mappingSeed } = lakefs;
+    const synthesisTasks = this.#synthesisTasks;
+    let lfs: LakefsLfsStore | undefined;
+    const landing = (made: LandingParts) => {
+      // What was pushed by git-lfs lies in the lakeFS repository itself; what lakeFS had before is found by what was read.
+      lfs = new LakefsLfsStore(lakefsFiles({ client: made.client, repository: made.repository }), made.commits, pool);
+      return createLanding({ ...made, access, objects, pool, log, lfs, tasks: synthesisTasks, policy: lakefs.landing });
+    };
+    const manifestRefs = new ManifestRefs(manifests, store, prefix);
+    const parts = {
+      access,
+      client,
+      mappingSeed,
+      log,
+      store,
+      pool,
+      incoming,
+      objects,
+      manifestRefs,
+      synthesisTasks,
+      landing,
+      repository,
+      prefix,
+    };
+    const waits = lakefs.refsWaitMs === undefined ? {} : { refsWaitMs: lakefs.refsWaitMs };
+    const confirmed = (fresh: boolean, asking: AbortSignal) => confirm(repository, id, fresh, asking);
+    const { refs, commits, promised, defaultBranch } = await openLakefsRepository(
+      { ...parts, ...waits, confirm: confirmed },
+      signal,
+    );
+    const head = `refs/heads/${fromLakefsId("branch", defaultBranch) ?? "main"}`;
+    const side = { repository, head, client, commits, uncrossed: new UncrossedPaths(client, repository, commits) };
+    return this.#remember(id, { manifests, refs, objects, lfs, lakefs: side, watched: refs, promised });
+  }
+
+  #manifests({ id, title, state }: RepositoryRow, defaultBranch: string): ManifestStore {
+    const { services, table, log } = this.#options;
+    const made = () =>
+      table.markMade(id).catch((error: unknown) => {
+        // It is found out again when the repository is next asked for.
+        log.warn("that a repository has its first manifest could not be noted", { repository: id, ...faultFacts(asFault(error)) });
+      });
+    const life = { isMade: state === "made", made, ...(title === null ? {} : { name: title }) };
+    return new ManifestStore(services.store, storePrefix(id), `refs/heads/${defaultBranch}`, life);
+  }
+
+  #remember(id: string, handle: Handle): Handle {
+    this.#alive.set(id, new WeakRef(handle));
+    this.#collected.register(handle, id);
+    return handle;
+  }
+}
+
+/** One thread is left for requests. */
+function synthesisTasks(threads: number): number {
+  return Math.max(1, threads - 1);
+}
