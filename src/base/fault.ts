@@ -99,6 +99,7 @@ export const FAULTS = {
   "lakefs/failed": { http: 502, retry: true, says: "lakeFS failed" },
   "lakefs/denied": { http: 502, retry: false, says: "lakeFS does not let this server do that" },
   "lakefs/missing": { http: 404, retry: false, says: "lakeFS has no such thing" },
+  "lakefs/damaged": { http: 502, retry: false, says: "lakeFS has other bytes than are recorded of this path; restore them, or commit the path anew" },
   "lakefs/gone": { http: 502, retry: false, says: "lakeFS names data that is gone from its storage" },
   "lakefs/conflict": { http: 409, retry: false, says: "lakeFS has it already, or in another state" },
   "lakefs/refused": { http: 409, retry: false, says: "lakeFS refused" },

@@ -177,6 +177,10 @@ export const LIMITS = {
   landingParentsMax: 127,
   /** Uploads of one landing at once: lakeFS takes 8 at once 7 times as fast as one, 32 again twice as fast. */
   landingUploadsMax: 24,
+  /** Branches in which a landing looks for the bytes of an LFS object that a commit names, a call each, before it has them copied. */
+  lfsHeadLooksMax: 8,
+  /** Branches in which a landing looks for the files it brings, so that both have one entry: three trees a path and branch, from memory. */
+  landingTwinHeadsMax: 64,
   /** Bytes of contents held by one landing's uploads; a larger one goes alone. */
   landingUploadBytesMax: 64 * MIB,
   /** Default of LAKEPACK_PLAIN_FILE_BYTES_MAX, bytes of one plain file: larger ones belong into Git LFS, as every clone would carry them. */
@@ -213,6 +217,10 @@ export const LIMITS = {
   lakefsReadsMax: 32,
   /** Stored objects of which one synthesis remembers the blob, so that identical content is read once: 300 bytes each. */
   lakefsContentsMax: 100_000,
+  /** Bytes of a content from which on its hashes are remembered in a file of ours: below, reading the content again costs no more than looking for that file. */
+  contentRecordBytesMin: 64 * KIB,
+  /** Bytes of a plain file from which on a landing seals it, for one call more: below, reading it costs a server without the key no more than the call. */
+  sealedFileBytesMin: MIB,
   /** A content above this goes through a file; `lakefsReadsMax` of those below are held in memory at once. */
   lakefsHeldBytesMax: 2 * MIB,
   /** Milliseconds until a commit that lakeFS does not find in any way is looked for again. */

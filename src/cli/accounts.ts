@@ -1,4 +1,4 @@
-/** Users and permissions of one data folder, opened when somebody first needs them: `auth: none` needs none. */
+/** Users, permissions and secrets of one data folder, opened when somebody first needs them: `auth: none` needs only the key of seals, and that with lakeFS. */
 import { randomBytes } from "node:crypto";
 import { join, resolve } from "node:path";
 import type { AccountServices } from "../api/accounts.js";
@@ -12,6 +12,7 @@ import type { Settings } from "./settings.js";
 
 const DATABASE_NAME = "lakepack.db";
 const LINK_KEY_BYTES = 32;
+const SEAL_KEY_BYTES = 32;
 
 export function databasePath({ database, data }: Settings): string {
   return database === "" ? join(resolve(data), DATABASE_NAME) : resolve(database);
@@ -59,4 +60,14 @@ export async function linkKey(settings: Settings, lazy: LazyAccounts): Promise<U
   if (settings.auth === "none") return fresh;
   const { database } = await lazy.open();
   return Buffer.from(await keepSecret(database, "lfs-links", fresh.toString("hex")), "hex");
+}
+
+/**
+ * What seals in lakeFS are made and verified with (lakefs/claim-seal.ts): the setting's keys, and the database's own, with `auth: none` too. Whoever has no key of
+ * another server reads and hashes what that one has vouched for.
+ */
+export async function sealKeys({ seal_key: given }: Settings, lazy: LazyAccounts): Promise<readonly Uint8Array[]> {
+  const { database } = await lazy.open();
+  const own = await keepSecret(database, "lakefs-seals", randomBytes(SEAL_KEY_BYTES).toString("hex"));
+  return [...given, Buffer.from(own, "hex")];
 }

@@ -31,7 +31,7 @@ import type { HttpListener } from "../transport/http.js";
 import { type ClientOptions, Clients } from "../transport/http-client.js";
 import { createRoutes } from "../transport/http-routes.js";
 import { loadTransport } from "../transport/load.js";
-import { LazyAccounts, linkKey, openGuard } from "./accounts.js";
+import { LazyAccounts, linkKey, openGuard, sealKeys } from "./accounts.js";
 import { readTls, type TlsFiles } from "../transport/http-tls.js";
 import { loadKernels } from "./kernels.js";
 import type { Settings } from "./settings.js";
@@ -134,7 +134,7 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
     const store = new DiskStore(data);
     await probeStore(store);
     const cache = await ResponseCache.open({ folder: join(data, "cache"), bytesMax: settings.cache_bytes });
-    const lakefs = settings.lakefs_endpoint === "" ? undefined : lakefsSettings(settings, log);
+    const lakefs = settings.lakefs_endpoint === "" ? undefined : lakefsSettings(settings, await sealKeys(settings, lazyAccounts), log);
     metrics.watch({ pool: () => pool.figures(), cache: () => cache, lakefs: () => lakefs?.client.http.figures ?? new Map() });
     const identity = { guard: await openGuard(settings, lazyAccounts), linkKey: await linkKey(settings, lazyAccounts) };
     const assembled = assemble(settings, { incoming, store, cache, pool, log, maintenance, metrics, lakefs, ...identity });
@@ -202,7 +202,7 @@ function tlsFiles({ tls_cert: certificate, tls_key: key }: Settings): TlsFiles |
   return certificate === "" ? undefined : { certificate, key };
 }
 
-function lakefsSettings(settings: Settings, log: Log): LakefsSettings {
+function lakefsSettings(settings: Settings, keys: readonly Uint8Array[], log: Log): LakefsSettings {
   const access = {
     endpoint: settings.lakefs_endpoint,
     accessKeyId: settings.lakefs_access_key_id,
@@ -216,6 +216,7 @@ function lakefsSettings(settings: Settings, log: Log): LakefsSettings {
     client: new LakefsClient(access, access.trace ? onCall : undefined),
     pollMs: settings.lakefs_poll_seconds * 1_000,
     naming: settings.naming,
+    sealKeys: keys,
     refsWaitMs: settings.lakefs_refs_wait_seconds * 1_000,
     mappingSeed: settings.naming === "kohakuhub" ? LINKED_MAPPING : { version: 1, threshold: settings.lfs_threshold, suffixes: [] },
     landing: { allowForced: settings.lakefs_forced_pushes, commitsMax: settings.push_commits_max, plainFileBytesMax: settings.plain_file_bytes_max },

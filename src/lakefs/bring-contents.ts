@@ -5,6 +5,7 @@ import { LIMITS } from "../base/limits.js";
 import { ObjectReader, threadReaderCaches } from "../odb/object-reader.js";
 import type { ContentsRequest, ContentsResult } from "../pool/synthesize-tasks.js";
 import { LakefsClient } from "./client.js";
+import { SealKeys } from "./claim-seal.js";
 import { Contents, type FileToResolve } from "./contents.js";
 import { HashMemory } from "./hash-memory.js";
 import { ObjectOutput } from "./object-output.js";
@@ -20,7 +21,8 @@ export async function bringContents(request: ContentsRequest, kernels: Kernels):
   const client = new LakefsClient(request.access);
   client.lost.know(request.repository, request.ways);
   const memory = new HashMemory(request.port as MessagePort);
-  const source = { client, repository: request.repository, signal: abort.signal, pagesOnly: false };
+  const { repository, namespace } = request;
+  const source = { client, repository, namespace, seals: new SealKeys([]), signal: abort.signal, pagesOnly: false };
   try {
     const contents = new Contents(source, output, memory);
     let blobs = 0;
@@ -59,11 +61,11 @@ function* inBatches(blobs: Iterable<PromisedBlob>): Generator<readonly PromisedB
   if (batch.length > 0) yield batch;
 }
 
-/** As a listing would give it: a file whose blob id is known. Its address is not, and nothing here asks for it. */
+/** As a listing would give it: a plain file whose blob id is known. Its address is not, and nothing here asks for it. */
 function toFile({ oid, size, path }: PromisedBlob): FileToResolve {
   return {
     entry: { path, size, checksum: "", address: undefined, metadata: {} },
-    crossing: { as: "file", mode: FILE_MODE.plain, blob: oid, sha256: undefined, pointer: false },
-    unchanged: undefined,
+    crossing: { as: "file", mode: FILE_MODE.plain, claim: undefined, linked: undefined, pointer: false },
+    unchanged: oid,
   };
 }

@@ -40,6 +40,9 @@ export interface StreamedUpload {
   readonly repeatable?: boolean;
 }
 
+/** Content type of every upload: lakeFS counts it into what an entry is. */
+export const UPLOAD_TYPE = "application/octet-stream";
+
 export class LakefsClient {
   readonly http: LakefsHttp;
   /** Commits that lakeFS does not find by their ids for a while. */
@@ -179,8 +182,8 @@ export class LakefsClient {
   // objects ----------------------------------------------------------------------------------------------------------
 
   /** One page of the objects at a commit, ordered bytewise by path; `after`: exclusive. */
-  listObjects(repository: string, commit: string, after: string, signal: AbortSignal): Promise<LakefsPage<LakefsObject>> {
-    const query = { after, amount: LIMITS.lakefsPageMax, presign: false };
+  listObjects(repository: string, commit: string, after: string, signal: AbortSignal, amount: number = LIMITS.lakefsPageMax): Promise<LakefsPage<LakefsObject>> {
+    const query = { after, amount, presign: false };
     return this.#reading(repository, [commit], signal, ([ref = commit]) =>
       this.http.json({ name: "listObjects", method: "GET", path: `${objectPath(repository, ref)}/ls`, query, repeatable: true, signal }),
     );
@@ -273,6 +276,12 @@ export class LakefsClient {
     return this.http.json({ name: "stageObject", method: "PUT", path, query: { path: object }, json, repeatable: true, signal });
   }
 
+  /** Copies an object's data to a new address, under a branch's path. "lakefs/gone": it is not there any more. */
+  copyObject(repository: string, branch: string, object: string, json: { readonly src_ref: string; readonly src_path: string }, signal: AbortSignal): Promise<LakefsObject> {
+    const path = `${branchPath(repository, branch)}/objects/copy`;
+    return this.http.json({ name: "copyObject", method: "POST", path, query: { dest_path: object }, json, repeatable: true, signal });
+  }
+
   /** At most `lakefsDeletePathsMax` paths; one that is not there is no failure. lakeFS answers 200 even where some fail: these throw. */
   async deleteObjects(repository: string, branch: string, paths: readonly string[], signal: AbortSignal): Promise<void> {
     const path = `${branchPath(repository, branch)}/objects/delete`;
@@ -349,7 +358,7 @@ function objectPath(repository: string, commit: string): string {
 }
 
 function uploadHeaders(metadata: Readonly<Record<string, string>>): Record<string, string> {
-  const headers: Record<string, string> = { "Content-Type": "application/octet-stream" };
+  const headers: Record<string, string> = { "Content-Type": UPLOAD_TYPE };
   for (const [key, value] of Object.entries(metadata)) headers[METADATA_HEADER + key] = value;
   return headers;
 }

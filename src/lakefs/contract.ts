@@ -41,7 +41,7 @@ export interface CommitPair {
 
 /** What the durable record git/lake/<lakeFS commit id> holds (msgpackr, put if absent, never changes). */
 export interface LakeRecord extends CommitPair {
-  readonly version: 1;
+  readonly version: 2;
   /** Pack the commit's new objects are in; undefined: it added none. */
   readonly pack: string | undefined;
 }

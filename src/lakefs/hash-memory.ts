@@ -1,14 +1,15 @@
-/** SHA-256 of large files, computed once: asked for and told over a port, kept durably by the main side (records.ts). */
+/** What contents hash to, found out once: asked for and told over a port, kept durably by the main side (records.ts). */
 import { createHash } from "node:crypto";
 import type { MessagePort } from "node:worker_threads";
 import { Fault } from "../base/fault.js";
 import type { SynthesisAnswer, SynthesisNews } from "../pool/synthesize-tasks.js";
+import { fullAddress } from "./address.js";
 import type { LakeEntry } from "./path-rules.js";
 
-/** Under what a file's hash is kept; undefined: its address is not told, so nothing identifies the bytes. */
-export function hashKey({ address, checksum, size }: LakeEntry): string | undefined {
+/** Under what a content's facts are kept; undefined: its address is not told, so nothing identifies the bytes. */
+export function contentKey({ address, checksum, size }: Pick<LakeEntry, "address" | "checksum" | "size">, namespace: string): string | undefined {
   if (address === undefined) return undefined;
-  return createHash("sha256").update(`${address}\n${checksum}\n${size}`).digest("hex");
+  return createHash("sha256").update(JSON.stringify([fullAddress(address, namespace), checksum, size])).digest("hex");
 }
 
 interface Question {

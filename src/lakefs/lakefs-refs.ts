@@ -9,6 +9,7 @@ import { orAbort } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { Ref, RefChange, RefOutcome, RefSnapshot, RefStore, RefUpdateOptions } from "../odb/ref-store.js";
 import { foldersOf } from "../git/ref-name.js";
+import type { LandedHead } from "../pool/landing-tasks.js";
 import type { LakefsClient } from "./client.js";
 import type { LakefsCommitMap } from "./commit-map.js";
 import type { Landing } from "./landing-contract.js";
@@ -51,6 +52,7 @@ export class LakefsRefs implements RefStore {
   /** By branch, the merge that was looked at last. */
   readonly #completed = new Map<string, string>();
   #latest: RefSnapshot | undefined;
+  #latestHeads: readonly LandedHead[] = [];
   /** Stops what goes on after its request has given up. */
   readonly #closed = new AbortController();
 
@@ -59,12 +61,21 @@ export class LakefsRefs implements RefStore {
     setMaxListeners(0, this.#closed.signal); // every record that waits to be written listens
   }
 
+  /** Commits that branches were at when they were last read; empty before that. */
+  get latestHeads(): readonly LandedHead[] {
+    return this.#latestHeads;
+  }
+
   /** Throws "lakefs/reading" where synthesis takes longer than `waitMs`; it goes on then. */
   async read(signal?: AbortSignal): Promise<RefSnapshot> {
     const patience = signal ?? this.#closed.signal;
     const [heads, others] = await Promise.all([this.#heads(patience), this.#otherRefs(signal)]);
     const records = await this.#resolve(heads.map(({ lakeId }) => lakeId), patience);
     this.#completeLandings(heads, records);
+    this.#latestHeads = heads.flatMap(({ kind, lakeId }) => {
+      const tree = kind === "branch" ? records.get(lakeId)?.tree : undefined;
+      return tree === undefined ? [] : [{ lakeId, tree }];
+    });
     const refs = heads.flatMap(({ name, lakeId }) => toRef(name, records.get(lakeId)));
     return this.#snapshot([...refs, ...others]);
   }

@@ -24,6 +24,8 @@ export interface PromisedBlobsOptions {
   readonly access: LakefsAccess;
   readonly client: LakefsClient;
   readonly repository: string;
+  /** lakeFS's storage namespace of it. */
+  readonly namespace: string;
   readonly records: LakeRecords;
   readonly objects: ObjectDatabase;
   readonly pool: Pool;
@@ -130,7 +132,7 @@ export class PromisedBlobs {
   }
 
   async #read({ pack, wanted }: Errand, path: string, signal: AbortSignal) {
-    const { access, client, repository, records, objects, pool } = this.#options;
+    const { access, client, repository, namespace, records, objects, pool } = this.#options;
     const list = await records.promisedList(pack.checksum, pack.promised ?? 0, signal);
     const packs = toHandles((await objects.packs(signal)).packs);
     const base = wanted === undefined ? toHandles([pack])[0] : undefined;
@@ -140,7 +142,7 @@ export class PromisedBlobs {
       if (news.kind === "contents") this.#progress = { ...this.#progress, blobs: before + news.blobs };
     });
     try {
-      const request = { access, ways: client.lost.ways(repository), repository, packs, list, wanted, base, path, port: port2 };
+      const request = { access, ways: client.lost.ways(repository), repository, namespace, packs, list, wanted, base, path, port: port2 };
       const result = await pool.run("synthesize/contents", request, { signal, transfer: [port2] });
       this.#progress = { ...this.#progress, blobs: before + result.blobs };
       return result;

@@ -48,6 +48,10 @@ export interface SynthesizeRequest extends TaskControl {
   /** How commits are reached that lakeFS does not find by their ids (lakefs/lost-commits.ts): expressions by id. */
   readonly ways: Readonly<Record<string, string>>;
   readonly repository: string;
+  /** lakeFS's storage namespace of it. */
+  readonly namespace: string;
+  /** Keys of seals (lakefs/claim-seal.ts). */
+  readonly sealKeys: readonly Uint8Array[];
   /** Which files are pointers: lakefs/contract.ts. */
   readonly mapping:
     | { readonly version: 1; readonly threshold: number; readonly suffixes: readonly string[] }
@@ -70,17 +74,29 @@ export type SynthesisNews =
   | { readonly kind: "progress"; readonly commits: number; readonly objects: number }
   /** Blobs of a list looked at so far. */
   | { readonly kind: "contents"; readonly blobs: number }
-  /** A large file's SHA-256 was computed: to be remembered durably. */
-  | { readonly kind: "hashed"; readonly key: string; readonly sha256: string }
-  /** A file that Git sees as a pointer, and where its bytes can be read: to be found by its SHA-256. `path` as lakeFS spells it. */
-  | { readonly kind: "pointer"; readonly sha256: string; readonly commit: string; readonly path: string; readonly size: number }
+  /** A content was hashed: to be remembered durably. */
+  | { readonly kind: "hashed"; readonly key: string; readonly facts: HashedContent }
+  /**
+   * A file that Git sees as a pointer, and where its bytes can be read: to be found by its SHA-256. `path` as lakeFS spells it. `proven`: one of us has hashed them;
+   * else a hub's link says so.
+   */
+  | { readonly kind: "pointer"; readonly sha256: string; readonly commit: string; readonly path: string; readonly size: number; readonly proven: boolean }
+  /** A claim in user metadata that its content does not confirm. */
+  | { readonly kind: "unconfirmed"; readonly commit: string; readonly path: string; readonly claimed: Oid; readonly is: Oid }
   /** What is remembered under these keys? One SynthesisAnswer follows. */
   | { readonly kind: "recall"; readonly question: number; readonly keys: readonly string[] };
+
+/** Hashes of a content's bytes (lakefs/claim.ts). */
+export interface HashedContent {
+  readonly sha256: string;
+  /** Undefined: it was not computed. */
+  readonly blob: Oid | undefined;
+}
 
 export interface SynthesisAnswer {
   readonly question: number;
   /** One a key, in order. */
-  readonly values: readonly (string | undefined)[];
+  readonly values: readonly (HashedContent | undefined)[];
 }
 
 /** Calls and bytes by the name of the call. */
@@ -118,6 +134,7 @@ export interface ContentsRequest extends TaskControl {
   readonly access: SynthesizeRequest["access"];
   readonly ways: SynthesizeRequest["ways"];
   readonly repository: string;
+  readonly namespace: string;
   readonly packs: readonly PackHandle[];
   /** The list to go by. */
   readonly list: PromisedListFile;

@@ -84,6 +84,8 @@ export interface LakefsSettings {
   /** The one client of this server: it counts every call, those of pool threads too. */
   readonly client: LakefsClient;
   readonly naming: Naming;
+  /** Keys of seals: the first signs, all verify. */
+  readonly sealKeys: readonly Uint8Array[];
   /** How long a list of refs waits for what lakeFS has new; undefined: LIMITS.lakefsRefsWaitMs. */
   readonly refsWaitMs?: number;
   readonly mappingSeed: Mapping;
@@ -355,16 +357,16 @@ export class Repositories {
     const { store, incoming } = services;
     const pool = services.pool.sharedBy({ repository: id, caller: id }); // what is read for all, or landed for one
     const objects = new ManifestObjects({ ...services, pool }, manifests, id);
-    const { access, client: shared, mappingSeed, log } = lakefs;
+    const { access, client: shared, mappingSeed, sealKeys, log } = lakefs;
     const manifestRefs = new ManifestRefs(manifests, store, id);
     const synthesisTasks = this.#synthesisTasks;
     let lfs: LakefsLfsStore | undefined;
     const landing = (made: LandingParts) => {
       // What was pushed by git-lfs lies in the lakeFS repository itself; what lakeFS had before is found by what was read.
-      lfs = new LakefsLfsStore(lakefsFiles({ client: made.client, repository: made.repository }), made.commits, pool);
+      lfs = new LakefsLfsStore(lakefsFiles(made), made.commits, pool);
       return createLanding({ ...made, access, objects, pool, log, lfs, tasks: synthesisTasks, policy: lakefs.landing });
     };
-    const parts = { access, client: shared, mappingSeed, log, store, pool, incoming, objects, manifestRefs, synthesisTasks, landing, repository, prefix: id };
+    const parts = { access, client: shared, mappingSeed, sealKeys, log, store, pool, incoming, objects, manifestRefs, synthesisTasks, landing, repository, prefix: id };
     try {
       const { refs, client, commits, promised, defaultBranch } = await openLakefsRepository({ ...parts, ...waitOf(lakefs) }, signal);
       const head = `refs/heads/${fromLakefsId("branch", defaultBranch) ?? "main"}`;
