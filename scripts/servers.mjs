@@ -11,12 +11,12 @@ import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { root } from "./install.mjs";
 
 const module = join(root, "scripts/servers");
-const PROGRAMS = ["lakefs", "lakectl", "versitygw"];
+const PROGRAMS = ["lakefs", "lakectl", "versitygw", "acl"];
 export const ACCESS_KEY = "AKIAIOSFOLQUICKSTART";
 export const SECRET_KEY = "wJalrXUtnFEMI-K7MDENG-bPxRfiCYEXAMPLEKEY";
 
@@ -38,21 +38,27 @@ export function programHash(path) {
   return hashes.get(path);
 }
 
+/** Builds what is missing: programs that are there stay, as servers may be starting from them. */
 function build() {
   const folder = programFolder();
   if (isBuilt()) return folder;
   const partial = `${folder}.${process.pid}`;
   mkdirSync(partial, { recursive: true });
-  console.log("lakepack: building lakeFS and an S3 server with go, once (about 10 minutes)");
+  mkdirSync(folder, { recursive: true });
+  console.log("lakepack: building lakeFS, its access control server and an S3 server with go, once (about 10 minutes)");
   const env = { ...process.env, CGO_ENABLED: "0", GOFLAGS: "-mod=mod" };
-  const go = spawnSync("go", ["build", "-trimpath", "-ldflags=-s -w", "-o", `${partial}/`, "tool"], { cwd: module, env, stdio: "inherit" });
-  if (go.status !== 0) {
-    rmSync(partial, { recursive: true, force: true });
-    process.exit(go.status ?? 1);
-  }
-  rmSync(folder, { recursive: true, force: true });
-  renameSync(partial, folder);
+  const missing = tools().filter((tool) => !existsSync(join(folder, basename(tool))));
+  const go = spawnSync("go", ["build", "-trimpath", "-ldflags=-s -w", "-o", `${partial}/`, ...missing], { cwd: module, env, stdio: "inherit" });
+  if (go.status === 0) for (const tool of missing) renameSync(join(partial, basename(tool)), join(folder, basename(tool)));
+  rmSync(partial, { recursive: true, force: true });
+  if (go.status !== 0) process.exit(go.status ?? 1);
   return folder;
+}
+
+/** Packages of go.mod's tool block: the only lines of it that are one word. */
+function tools() {
+  const lines = readFileSync(join(module, "go.mod"), "utf8").matchAll(/^\t(\S+)$/gm);
+  return [...lines].map(([, path]) => path);
 }
 
 function run(name, args, env, folder) {

@@ -111,6 +111,12 @@ export class RepositoryApi {
     return { name: titleOf(name), removed_files: removed.files, removed_bytes: removed.bytes, waiting_files: waiting.files, waiting_bytes: waiting.bytes };
   }
 
+  /** Puts back the mapping that this server has read a lakeFS repository by. Throws "lakefs/unset", "lakefs/missing", "lakefs/unmapped". */
+  async repairMapping(lakefs: string, signal: AbortSignal): Promise<{ readonly lakefs: string; readonly mapping: string; readonly record: string | null }> {
+    const { mapping, commit } = await this.#options.repositories.repairMapping(lakefs, signal);
+    return { lakefs, mapping, record: commit ?? null };
+  }
+
   /** Repositories that our store knows, by name, behind `after`: at most `listedPageMax`. */
   async list(after: string, signal: AbortSignal): Promise<ListedRepository[]> {
     const { repositories } = this.#options;

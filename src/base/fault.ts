@@ -117,8 +117,9 @@ export const FAULTS = {
     says: "the mapping of this lakeFS repository is another one than this server has read it by",
     text: ({ repository, before, now }) =>
       `the mapping of the lakeFS repository ${String(repository)} is another one than this server has read it by (before: ${String(before)}, now: ${String(now)}): the same commits would get other ids. ` +
-      "If the new one is meant, remove the repository's folder in the store while the server is stopped",
+      `To put the old one back: lakepack doctor --lakefs ${String(repository)} --repair-mapping. If the new one is meant, remove the repository's folder in the store while the server is stopped`,
   },
+  "lakefs/unmapped": { http: 409, retry: false, says: "this server has not read that lakeFS repository before, so it knows no mapping to put back" },
   "lakefs/unset": { http: 409, retry: false, says: "no lakeFS is set here (setting lakefs_endpoint)" },
   "lakefs/unknown-outcome": { http: 502, retry: true, says: "lakeFS stopped answering while the push was landing; fetch to see whether it has" },
   "lakefs/unmappable": { http: 422, retry: false, says: "this cannot exist on the other side" },

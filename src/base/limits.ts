@@ -235,6 +235,9 @@ export const LIMITS = {
   lakefsBatchCommits: 200,
   /** Commits of one page of a log: with raw commits of 16 KB each still within `lakefsReplyBytesMax`. */
   lakefsLogPage: 1_000,
+  /** Commits of one page in which a mapping's record is looked for, and pages: the branch begins at what the default branch was at first contact. 0.3 s a page of raw commits. */
+  mappingPage: 100,
+  mappingPagesMax: 200,
   /** Pointers (and suffixes) that a commit's record lists; of a tree with more the next commit lists everything again. */
   lakefsCensusMax: 10_000,
   /** Trees of synthesized commits one thread keeps in memory. */

@@ -156,6 +156,14 @@ export class LakefsClient {
     return this.http.json({ name: "log", method: "GET", path, query: { amount }, repeatable: true, signal });
   }
 
+  /** `id` and its first parents, nearest first. */
+  firstParents(repository: string, id: string, amount: number, signal: AbortSignal): Promise<LakefsPage<LakefsCommit>> {
+    return this.#reading(repository, [id], signal, ([ref = id]) => {
+      const path = `/repositories${pathOf(repository)}/refs${pathOf(ref)}/commits`;
+      return this.http.json({ name: "log", method: "GET", path, query: { amount, first_parent: true }, repeatable: true, signal });
+    });
+  }
+
   /** Commits what is staged on a branch. */
   commit(
     repository: string,
@@ -182,8 +190,8 @@ export class LakefsClient {
   // objects ----------------------------------------------------------------------------------------------------------
 
   /** One page of the objects at a commit, ordered bytewise by path; `after`: exclusive. */
-  listObjects(repository: string, commit: string, after: string, signal: AbortSignal, amount: number = LIMITS.lakefsPageMax): Promise<LakefsPage<LakefsObject>> {
-    const query = { after, amount, presign: false };
+  listObjects(repository: string, commit: string, after: string, signal: AbortSignal): Promise<LakefsPage<LakefsObject>> {
+    const query = { after, amount: LIMITS.lakefsPageMax, presign: false };
     return this.#reading(repository, [commit], signal, ([ref = commit]) =>
       this.http.json({ name: "listObjects", method: "GET", path: `${objectPath(repository, ref)}/ls`, query, repeatable: true, signal }),
     );

@@ -200,7 +200,9 @@ export class Contents {
   async #held(commit: string, file: FileToResolve, expected: Oid | undefined, signed: SignedAddresses): Promise<ResolvedFile> {
     // A diff does not tell addresses; an id that is known counts for all that have it as soon as one content proves it.
     const key = expected ?? this.#keyOf(file.entry);
-    const known = key === undefined ? undefined : (this.#known.get(key) ?? (await this.#underWay.get(key)));
+    // No wait in between: the first of many must have begun before the second looks.
+    const reader = key === undefined ? undefined : this.#underWay.get(key);
+    const known = key === undefined ? undefined : (this.#known.get(key) ?? (reader && (await reader)));
     const settled = known && this.#settle(commit, file, known, expected);
     if (settled !== undefined) return settled;
     const reading = this.#inTurn(async () => {

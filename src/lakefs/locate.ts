@@ -9,8 +9,6 @@ import type { LakeEntry } from "./path-rules.js";
 const SINGLE_MAX = 4;
 /** A page pays where it brings at least so many of them. */
 const FOUND_MIN = 4;
-/** Neighbours that may stand before the first path of a page. */
-const SLACK = 16;
 
 /** By path; paths (latin1 text) are UTF-8, in any order. Throws "lakefs/missing". */
 export async function locate(source: ListingSource, commit: string, paths: readonly string[]): Promise<ReadonlyMap<string, LakeEntry>> {
@@ -20,7 +18,7 @@ export async function locate(source: ListingSource, commit: string, paths: reado
   while (sorted.length - at > SINGLE_MAX) {
     const first = sorted[at] as string;
     const before = found.size;
-    const last = await readPage(source, commit, first, sorted.length - at, new Set(sorted.slice(at)), found);
+    const last = await readPage(source, commit, first, new Set(sorted.slice(at)), found);
     while (at < sorted.length && (found.has(sorted[at] as string) || (last !== undefined && (sorted[at] as string) <= last))) at++;
     if (found.size - before < FOUND_MIN) break;
   }
@@ -31,10 +29,9 @@ export async function locate(source: ListingSource, commit: string, paths: reado
 }
 
 /** The last path of the page; undefined: nothing came. */
-async function readPage(source: ListingSource, commit: string, first: string, wantedCount: number, wanted: ReadonlySet<string>, found: Map<string, LakeEntry>): Promise<string | undefined> {
+async function readPage(source: ListingSource, commit: string, first: string, wanted: ReadonlySet<string>, found: Map<string, LakeEntry>): Promise<string | undefined> {
   const { client, repository, signal } = source;
-  const amount = Math.min(LIMITS.lakefsPageMax, wantedCount + SLACK);
-  const { results } = await client.listObjects(repository, commit, justBefore(first), signal, amount);
+  const { results } = await client.listObjects(repository, commit, justBefore(first), signal);
   let last: string | undefined;
   for (const entry of results.map(toEntry)) {
     last = entry.path;

@@ -3,7 +3,7 @@
  * all of it can be made again from lakeFS. "Sealed": under a checksum (seal.ts).
  *
  *   git/lake/<lakeFS commit id>            what that commit became: msgpackr, sealed
- *   git/lake-mapping                       the mapping all of this was made by (mapping.ts): JSON, sealed
+ *   git/lake-mapping                       the mapping all of this was made by, and its record in lakeFS (mapping.ts): JSON, sealed
  *   git/lake-by-git/<Git id>/<lakeFS id>   the way back: its name says all
  *   git/lake-lfs/<SHA-256>                 a commit and path where the bytes of an LFS pointer can be read: msgpackr, sealed; whether one of us has hashed them
  *   git/lake-content/<key>                 hashes of a content: msgpackr, sealed (hash-memory.ts has the key)
@@ -20,8 +20,8 @@ import { LIMITS } from "../base/limits.js";
 import { OID_BYTES, type Oid } from "../git/oid.js";
 import type { HashedContent, PromisedIds, PromisedListFile, SynthesizedCommit } from "../pool/synthesize-tasks.js";
 import type { Store } from "../store/store.js";
-import type { LakeRecord, Mapping } from "./contract.js";
-import { formatMapping, parseMapping } from "./mapping.js";
+import type { LakeRecord } from "./contract.js";
+import { formatNote, type MappingRecord, parseNote } from "./mapping.js";
 import { SEAL_BYTES, seal, unseal } from "./seal.js";
 
 const OID = z.string().regex(/^[0-9a-f]{40}$/);
@@ -124,18 +124,20 @@ export class LakeRecords {
     return ids;
   }
 
-  /** The mapping by which this repository was read before. Throws "odb/damaged". */
-  async mapping(signal?: AbortSignal): Promise<Mapping | undefined> {
+  /** The mapping by which this repository was read before, and its record in lakeFS. Throws "odb/damaged". */
+  async mapping(signal?: AbortSignal): Promise<MappingRecord | undefined> {
     const key = this.#key(MAPPING_NAME);
     const bytes = await this.#read(key, LIMITS.lakeRecordBytesMax, signal);
     if (bytes === undefined) return undefined;
-    const mapping = parseMapping(lossyText(bytes));
-    if (mapping === undefined) throw new Fault("odb/damaged", { file: key, reason: "it is no mapping that this version knows" });
-    return mapping;
+    const note = parseNote(lossyText(bytes));
+    if (note === undefined) throw new Fault("odb/damaged", { file: key, reason: "it is no note of a mapping that this version knows" });
+    return note;
   }
 
-  putMapping(mapping: Mapping, signal?: AbortSignal): Promise<void> {
-    return this.#putSealed(MAPPING_NAME, utf8(formatMapping(mapping)), () => this.mapping(signal), signal);
+  /** Replaces the note: its mapping stays, its record may be another one after a repair. */
+  async putMapping(record: MappingRecord, signal?: AbortSignal): Promise<void> {
+    const key = this.#key(MAPPING_NAME);
+    await this.#store.put(key, seal(key, utf8(formatNote(record))), signal);
   }
 
   /** Hashes of the content with this key. Throws "odb/damaged". */

@@ -13,7 +13,7 @@ import type { Mapping } from "./contract.js";
 import type { LakefsAccess } from "./http.js";
 import { LakefsRefs, type UnservedRef } from "./lakefs-refs.js";
 import { type Landing, refusingLanding } from "./landing-contract.js";
-import { formatMapping, isSameMapping, openMapping } from "./mapping.js";
+import { formatMapping, isSameMapping, openMappingRecord, repairMapping } from "./mapping.js";
 import { PromisedBlobs } from "./promised-blobs.js";
 import { LakeRecords } from "./records.js";
 
@@ -81,7 +81,7 @@ export async function openLakefsRepository(options: LakefsRepositoryOptions, sig
     pagesOnly: options.pagesOnly ?? false,
   });
   const remake = (pack: string, ending: AbortSignal) => commits.remake(pack, ending);
-  const promised = new PromisedBlobs({ access, client, repository, namespace, records, objects, pool, incoming, tasks: options.synthesisTasks, remake });
+  const promised = new PromisedBlobs({ access, client, repository, namespace, records, objects, pool, incoming, log, tasks: options.synthesisTasks, remake });
   const heads = () => refs.latestHeads;
   const landing = options.landing?.({ client, repository, namespace, sealKeys, mapping, commits, defaultBranch, heads }) ?? refusingLanding("pushing to lakeFS is not possible yet");
   const onUnserved = ({ kind, id, reason }: UnservedRef) => log.warn("a ref of lakeFS is not served", { repository, kind, id, reason });
@@ -104,8 +104,24 @@ async function agreedMapping(client: LakefsClient, records: LakeRecords, { repos
     log.warn("the note of a repository's mapping is damaged; it is made again", { repository, ...faultFacts(fault) });
     return undefined;
   });
-  const mapping = await openMapping(client, repository, before ?? mappingSeed, signal);
-  if (before === undefined) await records.putMapping(mapping, signal);
-  else if (!isSameMapping(before, mapping)) throw new Fault("lakefs/remapped", { repository, before: formatMapping(before), now: formatMapping(mapping) });
-  return mapping;
+  const now = await openMappingRecord(client, repository, before?.mapping ?? mappingSeed, signal, before).catch((error: unknown) => {
+    // It is there, and is no mapping any more: with a note, that is another mapping.
+    if (before === undefined || asFault(error).code !== "lakefs/bad-reply") throw error;
+    throw new Fault("lakefs/remapped", { repository, before: formatMapping(before.mapping), now: "none that can be read" }, error);
+  });
+  if (before !== undefined && !isSameMapping(before.mapping, now.mapping)) {
+    throw new Fault("lakefs/remapped", { repository, before: formatMapping(before.mapping), now: formatMapping(now.mapping) });
+  }
+  if (before?.commit !== now.commit || before === undefined) await records.putMapping(now, signal);
+  return now.mapping;
+}
+
+/** Puts back into lakeFS what this server has read the repository by. Throws "lakefs/unmapped" where it never has. */
+export async function repairNotedMapping(client: LakefsClient, store: Store, prefix: string, repository: string, signal: AbortSignal): Promise<{ readonly mapping: string; readonly commit: string | undefined }> {
+  const records = new LakeRecords(store, prefix);
+  const noted = await records.mapping(signal);
+  if (noted === undefined) throw new Fault("lakefs/unmapped", { repository });
+  const repaired = await repairMapping(client, repository, noted.mapping, signal);
+  await records.putMapping(repaired, signal);
+  return { mapping: formatMapping(repaired.mapping), commit: repaired.commit };
 }

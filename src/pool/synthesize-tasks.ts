@@ -74,6 +74,8 @@ export type SynthesisNews =
   | { readonly kind: "progress"; readonly commits: number; readonly objects: number }
   /** Blobs of a list looked at so far. */
   | { readonly kind: "contents"; readonly blobs: number }
+  /** A promised content that cannot be brought. */
+  | { readonly kind: "left"; readonly commit: string; readonly path: string; readonly reason: string }
   /** A content was hashed: to be remembered durably. */
   | { readonly kind: "hashed"; readonly key: string; readonly facts: HashedContent }
   /**
@@ -138,23 +140,46 @@ export interface ContentsRequest extends TaskControl {
   readonly packs: readonly PackHandle[];
   /** The list to go by. */
   readonly list: PromisedListFile;
-  /** Of it; undefined: all. */
-  readonly wanted: readonly Oid[] | undefined;
+  /** Of it: sorted ids, 20 bytes each; undefined: all. */
+  readonly wanted: SharedArrayBuffer | undefined;
+  /** What cannot be brought is left out and stays promised, in a list at this path. Undefined: it fails all. */
+  readonly leftPath: string | undefined;
   /** Pack whose entries the new one begins with; it is one of `packs`, and its entries are whole objects. */
   readonly base: PackHandle | undefined;
   /** Pack file to write; it must not exist. None is written where every wanted blob is in a pack. */
   readonly path: string;
-  /** Gives SynthesisNews of kind "contents", takes nothing. */
+  /** Gives SynthesisNews of kinds "contents" and "left", takes nothing. */
   readonly port: MessagePort;
 }
 
 export interface ContentsResult {
   /** Blobs that were read. */
   readonly blobs: number;
+  /** What could not be brought; undefined: nothing, and no list was written. */
+  readonly left: PromisedIds | undefined;
   readonly figures: LakefsFigures;
 }
 
+/** Which promised blobs do some commits reach? */
+export interface ReachedRequest extends TaskControl {
+  readonly packs: readonly PackHandle[];
+  /** Tables of promised ids, each sorted, 20 bytes each. */
+  readonly promised: readonly SharedArrayBuffer[];
+  readonly wants: readonly Oid[];
+  /** What the client has, with all below down to its boundary. */
+  readonly haves: readonly Oid[];
+  readonly clientShallow: readonly Oid[];
+  /** Commits whose parents the client will not have. */
+  readonly shallow: readonly Oid[];
+}
+
+export interface ReachedResult {
+  /** Sorted, 20 bytes each; those that are in packs by now among them. */
+  readonly ids: SharedArrayBuffer;
+}
+
 export interface SynthesizeTasks {
+  "synthesize/reached": { request: ReachedRequest; result: ReachedResult };
   "synthesize/contents": { request: ContentsRequest; result: ContentsResult };
   "synthesize/chain": { request: SynthesizeRequest; result: SynthesizeResult };
 }

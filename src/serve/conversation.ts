@@ -1,6 +1,7 @@
 /** What every conversation (fetch, push, advertisement) is given, whatever carries it. */
 import type { ByteSink, ByteSource } from "../base/flow.js";
 import type { LakefsClient } from "../lakefs/client.js";
+import type { WantedCommits } from "../lakefs/promised-blobs.js";
 import type { LakefsCommitMap } from "../lakefs/commit-map.js";
 import type { UncrossedPaths } from "../lakefs/uncrossed.js";
 import type { Oid } from "../git/oid.js";
@@ -25,7 +26,10 @@ export interface LakefsSide {
 export interface PromisedContents {
   /** Of what is being brought. */
   readonly progress: { readonly blobs: number; readonly total: number };
+  /** Whatever can be brought. */
   bringAll(signal: AbortSignal): Promise<void>;
+  /** What these commits reach: all of it, or a Fault. */
+  bringFor(commits: WantedCommits, signal: AbortSignal): Promise<void>;
   /** Those of these ids that are promised. */
   bring(oids: readonly Oid[], signal: AbortSignal): Promise<void>;
 }

@@ -13,7 +13,7 @@ import { createLanding, type LandingPolicy } from "../lakefs/landing.js";
 import { UncrossedPaths } from "../lakefs/uncrossed.js";
 import { LakefsLfsStore } from "../lfs/lakefs-store.js";
 import type { LfsStore } from "../lfs/store.js";
-import { type LandingParts, openLakefsRepository } from "../lakefs/repository.js";
+import { type LandingParts, openLakefsRepository, repairNotedMapping } from "../lakefs/repository.js";
 import { fromLakefsId } from "../lakefs/ref-names.js";
 import { isLakefsRepositoryName, kohakuHubName } from "../lakefs/repository-names.js";
 import { LakefsWatch } from "../lakefs/watch.js";
@@ -253,6 +253,13 @@ export class Repositories {
     if (lakefs === undefined) throw new Fault("lakefs/unset", { repository });
     const there = isLakefsRepositoryName(repository) && (await lakefs.client.getRepository(repository, signal).then(() => true, missingIsFalse));
     if (!there) throw new Fault("lakefs/missing", { repository });
+  }
+
+  /** Puts back into lakeFS the mapping that this server has read a repository of it by. Throws "lakefs/unset", "lakefs/missing", "lakefs/unmapped". */
+  async repairMapping(repository: string, signal: AbortSignal): Promise<{ readonly mapping: string; readonly commit: string | undefined }> {
+    await this.#checkLakefs(repository, signal);
+    const { lakefs, services } = this.#options;
+    return repairNotedMapping((lakefs as LakefsSettings).client, services.store, storePrefix(lakefsName(repository)), repository, signal);
   }
 
   #isHub(): boolean {
