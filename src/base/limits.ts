@@ -223,6 +223,9 @@ export const LIMITS = {
   sealedFileBytesMin: MIB,
   /** A content above this goes through a file; `lakefsReadsMax` of those below are held in memory at once. */
   lakefsHeldBytesMax: 2 * MIB,
+  /** Heads of a repository that cannot be read, and how long in milliseconds until one is tried again: each try may read all of its contents. */
+  lakefsUnreadableMax: 1_000,
+  lakefsUnreadableMs: 60_000,
   /** Milliseconds until a commit that lakeFS does not find in any way is looked for again. */
   lakefsLostLookMs: 30_000,
   /** Commits of a repository that lakeFS does not find by their ids, and how they are reached: a handful of cherry-picks in ten minutes. */

@@ -29,7 +29,7 @@ export interface LinkedMapping {
 }
 
 /** A mapping with what its rules need to know of the repository. */
-export type PathMapping = SizeMapping | (LinkedMapping & { /** lakeFS's storage namespace. */ readonly namespace: string });
+export type PathMapping = (SizeMapping & { readonly namespace?: string }) | (LinkedMapping & { /** lakeFS's storage namespace. */ readonly namespace: string });
 
 /** Both ids of one commit, and what it took to know them. */
 export interface CommitPair {

@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { setMaxListeners } from "node:events";
+import { LRUCache } from "lru-cache";
 import { asFault, Fault } from "../base/fault.js";
 import { orAbort } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
@@ -12,6 +13,7 @@ import { foldersOf } from "../git/ref-name.js";
 import type { LandedHead } from "../pool/landing-tasks.js";
 import type { LakefsClient } from "./client.js";
 import type { LakefsCommitMap } from "./commit-map.js";
+import { isContentFault } from "./content-fault.js";
 import type { Landing } from "./landing-contract.js";
 import { fromLakefsId, type LakefsRefKind, RESERVED_BRANCH_PREFIX, splitRefName } from "./ref-names.js";
 import type { StoredLakeRecord } from "./records.js";
@@ -52,6 +54,9 @@ export class LakefsRefs implements RefStore {
   /** By branch, the merge that was looked at last. */
   readonly #completed = new Map<string, string>();
   #latest: RefSnapshot | undefined;
+  #unreadable: LakefsRefs["unreadable"] = [];
+  /** Commits that cannot be read, for a while: they are not read again for every list of refs. */
+  readonly #failed = new LRUCache<string, Fault>({ max: LIMITS.lakefsUnreadableMax, ttl: LIMITS.lakefsUnreadableMs });
   #latestHeads: readonly LandedHead[] = [];
   /** Stops what goes on after its request has given up. */
   readonly #closed = new AbortController();
@@ -66,11 +71,20 @@ export class LakefsRefs implements RefStore {
     return this.#latestHeads;
   }
 
+  /** Refs that were left out of the last list because their commits cannot be read. */
+  get unreadable(): readonly { readonly name: string; readonly fault: Fault }[] {
+    return this.#unreadable;
+  }
+
   /** Throws "lakefs/reading" where synthesis takes longer than `waitMs`; it goes on then. */
   async read(signal?: AbortSignal): Promise<RefSnapshot> {
     const patience = signal ?? this.#closed.signal;
     const [heads, others] = await Promise.all([this.#heads(patience), this.#otherRefs(signal)]);
     const records = await this.#resolve(heads.map(({ lakeId }) => lakeId), patience);
+    this.#unreadable = heads.flatMap(({ name, lakeId }) => {
+      const fault = this.#failed.get(lakeId);
+      return fault === undefined ? [] : [{ name, fault }];
+    });
     this.#completeLandings(heads, records);
     this.#latestHeads = heads.flatMap(({ kind, lakeId }) => {
       const tree = kind === "branch" ? records.get(lakeId)?.tree : undefined;
@@ -112,7 +126,7 @@ export class LakefsRefs implements RefStore {
   /** Synthesis belongs to nobody's request: it goes on when this one has gone. */
   async #resolve(lakeIds: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, StoredLakeRecord>> {
     const { commits, waitMs = LIMITS.lakefsRefsWaitMs } = this.#options;
-    const work = commits.resolve(lakeIds, this.#closed.signal);
+    const work = this.#resolveReadable(lakeIds, this.#closed.signal);
     const timeout = new AbortController();
     const timer = setTimeout(() => {
       const { commits: done, total, objects } = commits.progress;
@@ -123,6 +137,36 @@ export class LakefsRefs implements RefStore {
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /**
+   * A commit with a content that cannot be read (gone, or not what lakeFS has recorded) takes its own refs out of the list, and no others. Throws its fault where
+   * nothing else is left.
+   */
+  async #resolveReadable(lakeIds: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, StoredLakeRecord>> {
+    const { commits } = this.#options;
+    const ids = [...new Set(lakeIds)];
+    const readable = ids.filter((id) => !this.#failed.has(id));
+    const first = ids.map((id) => this.#failed.get(id)).find((fault) => fault !== undefined);
+    if (readable.length === 0 && first !== undefined) throw first;
+    try {
+      return await commits.resolve(readable, signal);
+    } catch (error) {
+      if (!isContentFault(asFault(error))) throw error;
+    }
+    const found = new Map<string, StoredLakeRecord>();
+    for (const id of readable) {
+      try {
+        for (const [lakeId, record] of await commits.resolve([id], signal)) found.set(lakeId, record);
+      } catch (error) {
+        const fault = asFault(error);
+        if (!isContentFault(fault)) throw fault;
+        this.#failed.set(id, fault);
+      }
+    }
+    const failed = ids.map((id) => this.#failed.get(id)).find((fault) => fault !== undefined);
+    if (failed !== undefined && found.size === 0) throw failed;
+    return found;
   }
 
   async #otherRefs(signal: AbortSignal | undefined): Promise<Ref[]> {

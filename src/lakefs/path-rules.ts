@@ -51,7 +51,7 @@ export type Crossing =
 const REPLACEMENT = latin1(utf8("\ufffd"));
 const OWNER_EXECUTES = 0o100;
 
-/** With a linked mapping the address of an entry whose checksum is a SHA-256 must be told. */
+/** The address of an entry whose checksum is a SHA-256 must be told, which a diff does not. */
 export function crossing(entry: LakeEntry, mapping: PathMapping): Crossing {
   const { path, size, metadata } = entry;
   if (path === GUARD_PATH || (path.endsWith("/") && size === 0)) return { as: "nothing" };
@@ -128,7 +128,7 @@ function symlink(target: string): Crossing {
 function file(entry: LakeEntry, mode: number, mapping: PathMapping): Crossing {
   const isLink = mode === FILE_MODE.symlink;
   const pointer = !isLink && isPointer(entry, mapping);
-  const linked = pointer && mapping.version === 2 ? checksumSha256(entry.checksum) : undefined;
+  const linked = pointer ? linkedSha256(entry, mapping) : undefined;
   const claim = readClaim(entry);
   return { as: "file", mode, pointer, linked, claim: isLink && claim?.pointer !== undefined ? undefined : claim };
 }
@@ -138,6 +138,12 @@ function isPointer(entry: LakeEntry, mapping: PathMapping): boolean {
   if (checksumSha256(entry.checksum) === undefined) return false;
   if (entry.address === undefined) throw new Fault("base/internal", { reason: "where a linked file lies must be known" });
   return isLinked(entry.address, mapping.namespace);
+}
+
+/** What a hub's link says of the bytes: a SHA-256 as the checksum, at an address outside of the repository's own data. What lies within is hashed. */
+function linkedSha256({ address, checksum }: LakeEntry, { namespace }: PathMapping): string | undefined {
+  const isLink = address !== undefined && namespace !== undefined && isLinked(address, namespace);
+  return isLink ? checksumSha256(checksum) : undefined;
 }
 
 /**

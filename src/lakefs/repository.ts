@@ -76,7 +76,7 @@ export async function openLakefsRepository(options: LakefsRepositoryOptions, sig
   const mapping = await agreedMapping(client, records, options, signal);
   const commits = new LakefsCommitMap({
     access, client, repository, namespace, sealKeys, records, objects, pool, incoming, log,
-    mapping: mapping.version === 2 ? { ...mapping, namespace } : mapping,
+    mapping: { ...mapping, namespace },
     tasks: options.synthesisTasks,
     pagesOnly: options.pagesOnly ?? false,
   });

@@ -6,7 +6,7 @@
 import type { MessagePort } from "node:worker_threads";
 import { fromLatin1, lossyText } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
-import { lookAhead, Semaphore } from "../base/flow.js";
+import { lookAhead } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import { commitText, rawCommit, rawTag, rawTree } from "./commit-text.js";
 import { formatTree, parseTree } from "../git/tree-text.js";
@@ -17,12 +17,13 @@ import type { ListingState, SourceCommit, SynthesizedCommit, SynthesizeItem, Syn
 import { managedBlock, withBlock, withoutBlock } from "./attributes.js";
 import { Census } from "./census.js";
 import { LakefsClient } from "./client.js";
+import { locate } from "./locate.js";
 import { SealKeys } from "./claim-seal.js";
 import { type Circumstances, Contents, type ContentsSource, type FileToResolve, type ResolvedFile } from "./contents.js";
 import type { PathMapping } from "./contract.js";
 import { AttributeRules, isLfsPath } from "./gitattributes.js";
 import { HashMemory } from "./hash-memory.js";
-import { type LakeChange, listChanges, listCommit, listCompared, toEntry } from "./listing.js";
+import { type LakeChange, listChanges, listCommit, listCompared } from "./listing.js";
 import { formatMapping } from "./mapping.js";
 import { COMMIT_SEAL_KEY } from "./metadata-keys.js";
 import { ObjectOutput } from "./object-output.js";
@@ -223,18 +224,15 @@ class Chain {
     return { ...listed, tree };
   }
 
-  /** The changes, with the addresses that the mapping asks for and a diff does not tell. */
-  #located(commit: string, changes: readonly LakeChange[]): Promise<LakeChange[]> {
-    const { client, repository, signal } = this.#source;
-    const looks = new Semaphore(LIMITS.lakefsReadsMax);
-    return Promise.all(
-      changes.map(async ({ path, entry }) => {
-        const isTold = this.#mapping.version === 1 || entry === undefined || entry.address !== undefined || checksumSha256(entry.checksum) === undefined;
-        if (isTold || pathRefusal(path) !== undefined) return { path, entry };
-        const told = await looks.run(() => client.statObject(repository, commit, lossyText(fromLatin1(path)), signal), signal);
-        return { path, entry: toEntry(told) };
-      }),
-    );
+  /** The changes, with the addresses that tell a hub's links, and that a diff does not tell. */
+  async #located(commit: string, changes: readonly LakeChange[]): Promise<readonly LakeChange[]> {
+    const asked = changes.filter(({ path, entry }) => {
+      const isTold = entry === undefined || entry.address !== undefined || checksumSha256(entry.checksum) === undefined;
+      return !isTold && pathRefusal(path) === undefined;
+    });
+    if (asked.length === 0) return changes;
+    const found = await locate(this.#source, commit, asked.map(({ path }) => path));
+    return changes.map((change) => ({ ...change, entry: found.get(change.path) ?? change.entry }));
   }
 
   /** Reads a whole listing. `unchanged`: the blob of an entry that is the same in a tree that is known. */

@@ -1,4 +1,5 @@
 /** What every conversation (fetch, push, advertisement) is given, whatever carries it. */
+import type { Fault } from "../base/fault.js";
 import type { ByteSink, ByteSource } from "../base/flow.js";
 import type { LakefsClient } from "../lakefs/client.js";
 import type { WantedCommits } from "../lakefs/promised-blobs.js";
@@ -20,6 +21,8 @@ export interface LakefsSide {
   readonly client: LakefsClient;
   readonly commits: LakefsCommitMap;
   readonly uncrossed: UncrossedPaths;
+  /** Refs that are not in the list because their commits cannot be read. */
+  unreadable(): readonly { readonly name: string; readonly fault: Fault }[];
 }
 
 /** Contents of blobs that lakeFS still has alone, their ids being known. */

@@ -377,7 +377,7 @@ export class Repositories {
     try {
       const { refs, client, commits, promised, defaultBranch } = await openLakefsRepository({ ...parts, ...waitOf(lakefs) }, signal);
       const head = `refs/heads/${fromLakefsId("branch", defaultBranch) ?? "main"}`;
-      const side = { repository, head, client, commits, uncrossed: new UncrossedPaths(client, repository, commits) };
+      const side = { repository, head, client, commits, uncrossed: new UncrossedPaths(client, repository, commits), unreadable: () => refs.unreadable };
       return this.#remember(id, { manifests, refs, objects, lfs, lakefs: side, watched: refs, promised });
     } catch (error) {
       if (error instanceof Fault && error.code === "lakefs/missing") return undefined;
