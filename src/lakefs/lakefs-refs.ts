@@ -141,14 +141,16 @@ export class LakefsRefs implements RefStore {
 
   /**
    * A commit with a content that cannot be read (gone, or not what lakeFS has recorded) takes its own refs out of the list, and no others. Throws its fault where
-   * nothing else is left.
+   * nothing else is left; then it is tried again at once by whoever asks next.
    */
   async #resolveReadable(lakeIds: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, StoredLakeRecord>> {
     const { commits } = this.#options;
     const ids = [...new Set(lakeIds)];
-    const readable = ids.filter((id) => !this.#failed.has(id));
-    const first = ids.map((id) => this.#failed.get(id)).find((fault) => fault !== undefined);
-    if (readable.length === 0 && first !== undefined) throw first;
+    let readable = ids.filter((id) => !this.#failed.has(id));
+    if (readable.length === 0) {
+      this.#failed.clear();
+      readable = ids;
+    }
     try {
       return await commits.resolve(readable, signal);
     } catch (error) {
@@ -165,8 +167,9 @@ export class LakefsRefs implements RefStore {
       }
     }
     const failed = ids.map((id) => this.#failed.get(id)).find((fault) => fault !== undefined);
-    if (failed !== undefined && found.size === 0) throw failed;
-    return found;
+    if (failed === undefined || found.size > 0) return found;
+    this.#failed.clear();
+    throw failed;
   }
 
   async #otherRefs(signal: AbortSignal | undefined): Promise<Ref[]> {
