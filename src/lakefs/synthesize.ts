@@ -23,7 +23,7 @@ import { type Circumstances, Contents, type ContentsSource, type FileToResolve, 
 import type { PathMapping } from "./contract.js";
 import { AttributeRules, isLfsPath } from "./gitattributes.js";
 import { HashMemory } from "./hash-memory.js";
-import { type LakeChange, listChanges, listCommit, listCompared } from "./listing.js";
+import { type LakeChange, listChanges, listCommit, listCompared, type Side } from "./listing.js";
 import { formatMapping } from "./mapping.js";
 import { COMMIT_SEAL_KEY } from "./metadata-keys.js";
 import { ObjectOutput } from "./object-output.js";
@@ -189,7 +189,8 @@ class Chain {
     if (base === undefined || right.metarange === "") return this.#listAll(source, believed, listCommit(this.#source, right.id, right.metarange), () => undefined);
     const left = { id: base.id, metarange: base.state.metarange };
     const changes = await listChanges(this.#source, left, right);
-    const listed = changes && (await this.#change(source, believed, base.state, changes));
+    const merged = changes === undefined || believed ? NOTHING_UNCHANGED : await this.#mergedFrom(states[1], right, changes);
+    const listed = changes && (await this.#change(source, believed, base.state, changes, merged));
     if (listed !== undefined) return listed;
     const blobs = new TreeLookup(this.#output, base.state.listing);
     if (changes === undefined) {
@@ -201,8 +202,20 @@ class Chain {
     return this.#listAll(source, believed, all, (entry) => (changed.has(entry.path) ? undefined : blobAt(blobs, entry)));
   }
 
+  /**
+   * What a merge has brought is mostly what its other parent has, and known: one call more, and its files are not read a second time.
+   */
+  async #mergedFrom(other: { readonly id: string; readonly state: ListingState } | undefined, right: Side, changes: readonly LakeChange[]): Promise<Unchanged> {
+    if (other === undefined || changes.length < MERGED_CHANGES_MIN) return NOTHING_UNCHANGED;
+    const differing = await listChanges(this.#source, { id: other.id, metarange: other.state.metarange }, right);
+    if (differing === undefined) return NOTHING_UNCHANGED;
+    const differs = new Set(differing.map(({ path }) => path));
+    const blobs = new TreeLookup(this.#output, other.state.listing);
+    return (entry) => (differs.has(entry.path) ? undefined : blobAt(blobs, entry));
+  }
+
   /** The base's tree with the changes in it; undefined: the change alone does not say what the tree is. */
-  async #change(source: SourceCommit, believed: boolean, base: ListingState, changes: readonly LakeChange[]): Promise<Listed | undefined> {
+  async #change(source: SourceCommit, believed: boolean, base: ListingState, changes: readonly LakeChange[], merged: Unchanged): Promise<Listed | undefined> {
     if (base.census === undefined || base.refused > 0) return undefined;
     const placed: Placed[] = [];
     const gone: string[] = [];
@@ -211,7 +224,7 @@ class Chain {
       else placed.push({ entry, crossing: crossing(entry, this.#mapping) });
     }
     if (placed.some(({ crossing }) => crossing.as === "refused")) return undefined;
-    const resolved = await this.#resolve(source.id, placed, () => undefined, { believed });
+    const resolved = await this.#resolve(source.id, placed, merged, { believed });
     if (resolved.some((one) => one !== undefined && "refused" in one)) return undefined;
     const listed = listedOf(base);
     const paths: Map<string, { mode: number; oid: Oid } | undefined> = new Map(gone.map((path) => [path, undefined]));
@@ -342,6 +355,10 @@ class Chain {
 }
 
 type Unchanged = (entry: LakeEntry) => Oid | undefined;
+
+const NOTHING_UNCHANGED: Unchanged = () => undefined;
+/** Changed paths of a merge from which on its other parent is compared: fewer are read for no more than that call. */
+const MERGED_CHANGES_MIN = 8;
 
 /** The blob at an entry's path; a file that had no place there may have left its name to a folder. */
 function blobAt(blobs: TreeLookup, { path }: LakeEntry): Oid | undefined {
