@@ -33,6 +33,14 @@ export interface ListingStatement {
   readonly tree: Oid;
 }
 
+/** A landing's merge: where the branch was, and where it is to go. */
+export interface LandingStatement {
+  readonly namespace: string;
+  readonly base: string;
+  readonly tip: string;
+  readonly step: number;
+}
+
 /** Raised whenever the reading rules change what a listing becomes: seals from before then count as none. */
 const RULES_VERSION = 1;
 const SEAL = /^1 ([0-9a-f]{16}) ([0-9a-f]{64})$/;
@@ -63,6 +71,14 @@ export class SealKeys {
     return this.#isSigned(seal, () => listingText(statement));
   }
 
+  sealLanding(statement: LandingStatement): string | undefined {
+    return this.#sign(landingText(statement));
+  }
+
+  isLandingSealed(seal: string | undefined, statement: LandingStatement): boolean {
+    return this.#isSigned(seal, () => landingText(statement));
+  }
+
   #sign(text: string): string | undefined {
     const [first] = this.#keys;
     return first && `1 ${first.id} ${macOf(first.key, text).toString("hex")}`;
@@ -86,4 +102,8 @@ function contentText({ kind, blob, sha256, size, checksum, address }: ContentSta
 
 function listingText({ namespace, metarange, mapping, tree }: ListingStatement): string {
   return JSON.stringify(["listing", RULES_VERSION, namespace, metarange, mapping, tree]);
+}
+
+function landingText({ namespace, base, tip, step }: LandingStatement): string {
+  return JSON.stringify(["landing", namespace, base, tip, step]);
 }

@@ -187,6 +187,20 @@ export class LakefsClient {
     return this.http.json({ name: "merge", method: "POST", path, json, repeatable: false, signal });
   }
 
+  /** Where the histories of two commits part. "lakefs/missing": nowhere, or one of them is not there. */
+  async mergeBase(repository: string, left: string, right: string, signal: AbortSignal): Promise<string> {
+    const found = await this.#reading(repository, [left, right], signal, ([from = left, to = right]) =>
+      this.http.json<{ readonly base_commit_id: string }>({
+        name: "mergeBase",
+        method: "GET",
+        path: `/repositories${pathOf(repository)}/refs${pathOf(from)}/merge${pathOf(to)}`,
+        repeatable: true,
+        signal,
+      }),
+    );
+    return found.base_commit_id;
+  }
+
   // objects ----------------------------------------------------------------------------------------------------------
 
   /** One page of the objects at a commit, ordered bytewise by path; `after`: exclusive. */
@@ -302,9 +316,9 @@ export class LakefsClient {
   }
 
   /** Differences from `left` to `right` (both full commit ids), page by page, in path order, with checksum and metadata of what is new. */
-  diff(repository: string, left: string, right: string, signal: AbortSignal): AsyncGenerator<LakefsDifference> {
+  diff(repository: string, left: string, right: string, signal: AbortSignal, prefix?: string): AsyncGenerator<LakefsDifference> {
     const path = ([from = left, to = right]: readonly string[]) => `/repositories${pathOf(repository)}/refs${pathOf(from)}/diff${pathOf(to)}`;
-    return this.#pages("diff", path, { type: "two_dot", include_right_stats: true }, signal, { repository, commits: [left, right] });
+    return this.#pages("diff", path, { type: "two_dot", include_right_stats: true, prefix }, signal, { repository, commits: [left, right] });
   }
 
   /** The first `amount` uncommitted changes of a branch. */

@@ -13,6 +13,7 @@ import { lakefsCommitId } from "./commit-id.js";
 import { generationAfter, type RecordFacts, writeCommitRecord } from "./commit-record.js";
 import { describeCommit } from "./described-commit.js";
 import { GuardProof } from "./guard-proof.js";
+import type { IsSealed } from "./landing-point.js";
 import type { LandingOptions } from "./landing.js";
 import { formatMapping } from "./mapping.js";
 import { COMMIT_KEY, COMMIT_SEAL_KEY, GUARD_PATH } from "./metadata-keys.js";
@@ -52,6 +53,12 @@ export class Lander {
     this.guard = new GuardProof(options.client, options.repository);
     this.root = new RootCommit(options.client, options.repository);
   }
+
+  sealLanding(base: string, tip: string, step: number): string | undefined {
+    return this.#seals.sealLanding({ namespace: this.options.namespace, base, tip, step });
+  }
+
+  readonly isSealed: IsSealed = (seal, landing) => this.#seals.isLandingSealed(seal, { namespace: this.options.namespace, ...landing });
 
   /** The live packs, the pushed ones among them. */
   async packs(signal: AbortSignal): Promise<readonly PackHandle[]> {

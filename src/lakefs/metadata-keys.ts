@@ -35,6 +35,8 @@ export const MAPPING_KEY = "lakepack.mapping";
 
 export const METADATA_KEYS = { commit: COMMIT_KEY, tag: TAG_KEY, base: BASE_KEY, tip: TIP_KEY, step: STEP_KEY, mapping: MAPPING_KEY } as const;
 
+/** Where lakeFS looks for hooks. */
+export const HOOKS_FOLDER = "_lakefs_actions/";
 /** The guard's constant file: part of landings only, never of a Git tree. */
 export const GUARD_PATH = "_lakefs_actions/lakepack-guard.yaml";
 

@@ -16,7 +16,7 @@ import type { SealKeys } from "./claim-seal.js";
 import { type LakefsClient, UPLOAD_TYPE } from "./client.js";
 import { AttributeRules, isLfsPath } from "./gitattributes.js";
 import { contentKey } from "./hash-memory.js";
-import { GUARD_PATH, SEAL_KEY } from "./metadata-keys.js";
+import { GUARD_PATH, HOOKS_FOLDER, SEAL_KEY } from "./metadata-keys.js";
 import { fileMetadata, gitlinkMetadata, type WrittenContent } from "./object-metadata.js";
 import { FILE_MODE, pathRefusal } from "./path-rules.js";
 import { type OtherPath, stagedChanges } from "./staged-changes.js";
@@ -48,7 +48,6 @@ export interface LandingMemory {
 /** An entry as it is to stand in lakeFS. */
 type StagedObject = Pick<LakefsObject, "physical_address" | "checksum" | "metadata" | "content_type"> & { readonly size_bytes: number };
 
-const HOOKS_FOLDER = "_lakefs_actions/";
 const ATTRIBUTES_NAME = ".gitattributes";
 /** Missing LFS objects that are named; all are counted. */
 const MISSING_NAMED = 5;
