@@ -11,8 +11,11 @@ import t, { type Test } from "tap";
 import { Random } from "../../bench/random.js";
 import { formatPointer } from "../../src/git/lfs-pointer.js";
 import { objectId } from "../../src/git/object-id.js";
+import { writeCommitRecord } from "../../src/lakefs/commit-record.js";
+import { GUARD_FILE } from "../../src/lakefs/guard.js";
+import { GUARD_PATH } from "../../src/lakefs/metadata-keys.js";
 import { MAPPING_BRANCH } from "../../src/lakefs/mapping.js";
-import type { LakefsObject } from "../../src/lakefs/types.js";
+import type { LakefsCommit, LakefsObject } from "../../src/lakefs/types.js";
 import { LFS_BRANCH } from "../../src/lfs/lakefs-store.js";
 import { type SharedLakefs, skipLakefs, startSharedLakefs } from "../lakefs/servers.js";
 import { checkFsck, commit, git, type Lakepack, logShows, remoteRefs, tempFolder, tryGit } from "./harness.js";
@@ -291,6 +294,48 @@ for (const blocks of ["local", "s3"] as const) {
       const copy = await checkAlike(t, lakefs, name, { "with the key": fresh, "without it": await start(t, lakefs) });
       t.equal(await readFile(join(copy, "three.txt"), "utf8"), "three\n");
       t.equal(await git(["rev-parse", "HEAD^"], { cwd: copy }), await git(["rev-parse", "main"], { cwd: work }));
+    });
+
+    await t.test("a merge that looks like a half-landed push takes no commits away and hides no bytes", async (t) => {
+      const name = await emptyRepository(lakefs, "merges");
+      const { work } = await pushAll(t, signer, name);
+      const older = await headOf(lakefs, name);
+      await commit(work, "two", { "two.txt": "two\n" });
+      await git(["push", "-q", urlOf(signer, name), "main"], { cwd: work });
+      const base = await headOf(lakefs, name);
+      const { id: root } = (await lakefs.client.firstParents(name, base.id, 100, signal)).results.at(-1) as { id: string };
+      const step = 128;
+      /** As `landing-point.ts` does it: tip, road, signpost, merge. `shows`: the tree that the merge gets. */
+      const forge = async (branch: string, from: LakefsCommit, tipOf: LakefsCommit, shows: string, parents: readonly string[]): Promise<string> => {
+        const facts = { committer: "writer", message: "forged", creationDate: from.creation_date, metadata: {}, generation: 9 };
+        const tip = await writeCommitRecord(writer, name, { ...facts, metarangeId: tipOf.meta_range_id, parents, metadata: { ...tipOf.metadata } }, signal);
+        const road = await writeCommitRecord(writer, name, { ...facts, metarangeId: tipOf.meta_range_id, parents: [tip] }, signal);
+        const signpost = await writeCommitRecord(writer, name, { ...facts, metarangeId: shows, parents: [from.id, ...Array<string>(step - 2).fill(root), road] }, signal);
+        const metadata = { "lakepack.base": from.id, "lakepack.tip": tip, "lakepack.step": String(step) };
+        return (await writer.merge(name, signpost, branch, { message: "landing", metadata }, signal)).reference;
+      };
+      const withGuard = async (branch: string, source: string, more: Record<string, string>): Promise<string> => {
+        await writer.createBranch(name, { name: branch, source, hidden: true }, signal);
+        for (const [path, text] of Object.entries({ [GUARD_PATH]: Buffer.from(GUARD_FILE).toString(), ...more })) await writer.uploadObject(name, branch, path, Buffer.from(text), {}, signal);
+        return (await writer.commit(name, branch, { message: "tree" }, signal)).meta_range_id;
+      };
+      // Back to the older commit's tree, as a commit that has nothing to do with the head.
+      const back = await forge("main", base, older, await withGuard("w1", older.id, {}), [root]);
+      const servers = { "with the key": signer, "without it": await start(t, lakefs), anew: await start(t, lakefs, KEY) };
+      const refs = await Promise.all(Object.values(servers).map((server) => remoteRefs(urlOf(server, name))));
+      for (const list of refs) t.same(list, refs[0], "the same ids");
+      const copy = join(await tempFolder(t), "clone");
+      await git(["clone", "-q", urlOf(servers["without it"], name), copy], NO_SMUDGE);
+      t.equal((await tryGit(["merge-base", "--is-ancestor", await git(["rev-parse", "main"], { cwd: work }), "HEAD"], { cwd: copy })).code, 0, "what was pushed is still in the branch");
+      t.equal((await headOf(lakefs, name)).id, back, "and nobody has moved it for the forger");
+      // Forward, but with other bytes in the merge than in the commit that it names.
+      const now = await headOf(lakefs, name);
+      await writer.createBranch(name, { name: "other", source: now.id }, signal);
+      const swapped = await forge("other", now, now, await withGuard("w2", now.id, { "README.md": "other bytes\n" }), [now.id]);
+      const fresh = await start(t, lakefs);
+      await git(["fetch", "-q", urlOf(fresh, name), "refs/heads/other"], { cwd: copy });
+      if ((await headOf(lakefs, name, "other")).id === swapped) t.equal(await git(["show", "FETCH_HEAD:README.md"], { cwd: copy }), "other bytes", "Git shows what lakeFS shows");
+      else t.equal(await git(["show", "FETCH_HEAD:README.md"], { cwd: copy }), "# read me");
     });
 
     await t.test("an imported object that was overwritten with as many bytes is refused by path, and only its branch", async (t) => {
