@@ -2,8 +2,10 @@
 // scripts/servers/go.mod and built by Go's own tool. Loopback only.
 //
 //   node scripts/servers.mjs build          builds them once (10 minutes on two cores), kept in ~/.cache/lakepack/servers/<go.sum's hash>
-//   node scripts/servers.mjs start [DIR]    starts lakeFS on 8100 (local blocks), an S3 server on 8101, a second lakeFS on 8102 (S3 blocks) and one for
-//                                           several users on 8103 (local blocks, with lakeFS's access control server on 8104); data and process ids in
+//   node scripts/servers.mjs start [DIR]    starts lakeFS on 8100 (local blocks), an S3 server on 8101, a second
+// lakeFS on 8102 (S3 blocks) and one for
+//                                           several users on 8103 (local blocks, with lakeFS's access control server
+// on 8104); data and process ids in
 //                                           DIR (./data-servers); SERVERS_PORT: another first port than 8100
 //   node scripts/servers.mjs lakectl ARG…   runs lakectl, with the key, against the first of them
 //   node scripts/servers.mjs stop [DIR]     ends what `start` started, by process id

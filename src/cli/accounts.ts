@@ -1,4 +1,7 @@
-/** Users, permissions and secrets of one data folder, opened when somebody first needs them: `auth: none` needs only the key of seals, and that with lakeFS. */
+/**
+ * Users, permissions and secrets of one data folder, opened when somebody first needs them: `auth: none` needs only
+ * the key of seals, and that with lakeFS.
+ */
 import { randomBytes } from "node:crypto";
 import { join, resolve } from "node:path";
 import type { AccountServices } from "../api/accounts.js";
@@ -63,8 +66,8 @@ export async function linkKey(settings: Settings, lazy: LazyAccounts): Promise<U
 }
 
 /**
- * What seals in lakeFS are made and verified with (lakefs/claim-seal.ts): the setting's keys, and the database's own, with `auth: none` too. Whoever has no key of
- * another server reads and hashes what that one has vouched for.
+ * What seals in lakeFS are made and verified with (lakefs/claim-seal.ts): the setting's keys, and the database's own,
+ * with `auth: none` too. Whoever has no key of another server reads and hashes what that one has vouched for.
  */
 export async function sealKeys({ seal_key: given }: Settings, lazy: LazyAccounts): Promise<readonly Uint8Array[]> {
   const { database } = await lazy.open();

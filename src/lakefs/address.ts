@@ -1,6 +1,7 @@
 /**
- * One spelling for each physical address. lakeFS shows the same object's address differently: raw ranges without the namespace ("data/x"), pages whole
- * ("s3://bucket/ns/data/x"), and on local blocks as a path on its disk, in which the namespace is a part.
+ * One spelling for each physical address. lakeFS shows the same object's address differently: raw ranges without the
+ * namespace ("data/x"), pages whole ("s3://bucket/ns/data/x"), and on local blocks as a path on its disk, in which
+ * the namespace is a part.
  */
 
 const LOCAL = "local://";
@@ -31,8 +32,9 @@ export function stageableAddress(address: string, namespace: string): string {
 }
 
 /**
- * Where the part behind "<namespace>/data/" begins in an address of local blocks. Known limit, of local blocks alone: which folder of lakeFS's disk comes before
- * is not compared, because nothing tells it; in a folder outside (allowed_external_prefixes) a path that ends alike would count the same.
+ * Where the part behind "<namespace>/data/" begins in an address of local blocks. Known limit, of local blocks alone:
+ * which folder of lakeFS's disk comes before is not compared, because nothing tells it; in a folder outside
+ * (allowed_external_prefixes) a path that ends alike would count the same.
  */
 function localDataAt(address: string, own: string): number | undefined {
   if (!own.startsWith(LOCAL) || !address.startsWith(LOCAL)) return undefined;

@@ -19,7 +19,10 @@ import { type PromisedBlob, PromisedWriter, readPromised } from "./promised-list
 import { threadTreeCache } from "./tree-cache.js";
 import { watchedSignal } from "./watched-signal.js";
 
-/** A content that contradicts its id, or is gone, fails all of it and names the path; with a list for what is left it stays promised there. */
+/**
+ * A content that contradicts its id, or is gone, fails all of it and names the path; with a list for what is left it
+ * stays promised there.
+ */
 export async function bringContents(request: ContentsRequest, kernels: Kernels): Promise<ContentsResult> {
   const abort = watchedSignal(request.control);
   const output = new ObjectOutput(request.path, new ObjectReader(request.packs, kernels, threadReaderCaches()), threadTreeCache());

@@ -131,7 +131,10 @@ class TreeFactory {
     }
   }
 
-  /** Others may write to the work branch too: each path must lie where it was put, or what is about to be sealed and pushed would be theirs. */
+  /**
+   * Others may write to the work branch too: each path must lie where it was put, or what is about to be sealed and
+   * pushed would be theirs.
+   */
   async #check(commit: string, staged: ReadonlyMap<string, string>): Promise<void> {
     const { repository, namespace } = this.#request;
     const source = { client: this.#client, repository, signal: this.#signal, pagesOnly: true };

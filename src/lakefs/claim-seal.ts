@@ -1,11 +1,13 @@
 /**
- * Seals: a server that has hashed a content, or read a whole commit, says so to every server with the key, which then need not do it again. A seal is worth the
- * work it saves and nothing else: what it vouches for is found out without it, too, and no object id depends on a key.
+ * Seals: a server that has hashed a content, or read a whole commit, says so to every server with the key, which then
+ * need not do it again. A seal is worth the work it saves and nothing else: what it vouches for is found out without
+ * it, too, and no object id depends on a key.
  *
  *   "1 " <key id: 16 hex digits> " " <HMAC-SHA-256: 64 hex digits>
  *
- * The MAC is over a JSON array, whose first item says what kind of statement it is. Names of repositories are no part of it: names return. Addresses are whole, and
- * the storage namespace, which lakeFS never gives out twice, stands for the repository.
+ * The MAC is over a JSON array, whose first item says what kind of statement it is. Names of repositories are no part
+ * of it: names return. Addresses are whole, and the storage namespace, which lakeFS never gives out twice, stands for
+ * the repository.
  */
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 import type { Oid } from "../git/oid.js";
@@ -51,7 +53,10 @@ export class SealKeys {
 
   /** The first signs, all verify; none: nothing is signed or believed. */
   constructor(keys: readonly Uint8Array[]) {
-    this.#keys = keys.map((key) => ({ id: createHash("sha256").update("lakepack seal key\n").update(key).digest("hex").slice(0, KEY_ID_DIGITS), key }));
+    this.#keys = keys.map((key) => ({
+      id: createHash("sha256").update("lakepack seal key\n").update(key).digest("hex").slice(0, KEY_ID_DIGITS),
+      key,
+    }));
   }
 
   /** Undefined where there is no key. */

@@ -1,7 +1,8 @@
 /**
- * Claims: what an object's user metadata say it is in Git. Whoever may write in lakeFS may write them, so a claim counts only where the content confirms it: its
- * blob id is that of the bytes, or of a pointer text whose oid and size are those of the bytes. A seal (claim-seal.ts) saves the reading. A claim that the content
- * does not confirm is no claim: the mapping's rules decide then, as if it were not there.
+ * Claims: what an object's user metadata say it is in Git. Whoever may write in lakeFS may write them, so a claim
+ * counts only where the content confirms it: its blob id is that of the bytes, or of a pointer text whose oid and
+ * size are those of the bytes. A seal (claim-seal.ts) saves the reading. A claim that the content does not confirm is
+ * no claim: the mapping's rules decide then, as if it were not there.
  */
 import { LENIENT_POINTER_BYTES_MAX, formatPointer, isSha256, parseLenientPointer } from "../git/lfs-pointer.js";
 import { objectId } from "../git/object-id.js";
@@ -54,11 +55,17 @@ function claimedPointer(blob: Oid, sha256: string | undefined, size: number, enc
 }
 
 /** The text that stands beside the claim, if it is the pointer that the claim speaks of. */
-function exactPointer(blob: Oid, { sha256, size }: { readonly sha256: string; readonly size: number }, encoded: string): Uint8Array | undefined {
+function exactPointer(
+  blob: Oid,
+  { sha256, size }: { readonly sha256: string; readonly size: number },
+  encoded: string,
+): Uint8Array | undefined {
   if (encoded.length > 2 * LENIENT_POINTER_BYTES_MAX) return undefined;
   const text = decodeBase64(encoded);
   const pointer = text && parseLenientPointer(text);
-  return text !== undefined && pointer?.sha256 === sha256 && pointer.size === size && objectId("blob", text) === blob ? text : undefined;
+  return text !== undefined && pointer?.sha256 === sha256 && pointer.size === size && objectId("blob", text) === blob
+    ? text
+    : undefined;
 }
 
 /** Whether the content is what the claim says. */

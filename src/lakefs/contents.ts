@@ -1,9 +1,11 @@
 /**
  * Blobs of files: what is known is not read, what must be read is read in parallel, the same stored object once. A content that is gone, has another
- * size than listed or contradicts what is sealed or recorded of it fails the synthesis naming the path: never a missing file, never a new id.
+ * size than listed or contradicts what is sealed or recorded of it fails the synthesis naming the path: never a
+ * missing file, never a new id.
  *
- * What a file is, in this order: what it was in a tree in which it is the same; a claim that is sealed, that stands in a commit whose whole tree is sealed, or that
- * its content confirms (claim.ts); the mapping's rules. All of them say the same of the same bytes, so an id never depends on which of them was at hand.
+ * What a file is, in this order: what it was in a tree in which it is the same; a claim that is sealed, that stands
+ * in a commit whose whole tree is sealed, or that its content confirms (claim.ts); the mapping's rules. All of them
+ * say the same of the same bytes, so an id never depends on which of them was at hand.
  */
 import { LRUCache } from "lru-cache";
 import { fromLatin1 } from "../base/bytes.js";
@@ -58,7 +60,9 @@ type Plan =
   | { readonly read: "judge" };
 
 /** What a content is, once its hashes are known. */
-type Form = { readonly as: "plain" } | { readonly as: "pointer"; readonly sha256: string; readonly text: Uint8Array; readonly proven: boolean };
+type Form =
+  | { readonly as: "plain" }
+  | { readonly as: "pointer"; readonly sha256: string; readonly text: Uint8Array; readonly proven: boolean };
 
 export class Contents {
   readonly #source: ContentsSource;
@@ -85,12 +89,20 @@ export class Contents {
   }
 
   /** One answer a file, in order. May be called again before it resolves: no more is read at once for that. */
-  async resolve(commit: string, given: readonly FileToResolve[], { window, believed = false }: Circumstances = {}): Promise<ResolvedFile[]> {
+  async resolve(
+    commit: string,
+    given: readonly FileToResolve[],
+    { window, believed = false }: Circumstances = {},
+  ): Promise<ResolvedFile[]> {
     const files = await this.#located(commit, given, believed);
     const facts = await this.#recall(files, believed);
     const plans = files.map((file) => this.#naming(commit, file, () => this.#plan(commit, file, facts.get(file), believed)));
     const toRead = files.filter((file, at) => "read" in (plans[at] as Plan) && !isLarge(file) && !isHashed(file));
-    const signed = await this.#reader.sign(commit, toRead.map(({ entry }) => entry), window);
+    const signed = await this.#reader.sign(
+      commit,
+      toRead.map(({ entry }) => entry),
+      window,
+    );
     const waiting = files.map(async (file, at) => {
       const plan = plans[at] as Plan;
       return "done" in plan ? plan.done : this.#namingLater(commit, file, () => this.#read(commit, file, plan, signed));
@@ -103,7 +115,11 @@ export class Contents {
   // What is known ---------------------------------------------------------------------------------------------------------
 
   #plan(commit: string, file: FileToResolve, facts: ContentFacts | undefined, believed: boolean): Plan {
-    const { entry, crossing: { claim, pointer, linked }, unchanged } = file;
+    const {
+      entry,
+      crossing: { claim, pointer, linked },
+      unchanged,
+    } = file;
     if (unchanged !== undefined && !isOpenClaim(claim, unchanged)) return this.#asBefore(commit, file, unchanged);
     if (claim?.sha256 !== undefined && (believed || this.#isSealed(entry, claim))) {
       if (claim.pointer === undefined) return this.#asPlain(commit, file, claim.blob);
@@ -115,7 +131,14 @@ export class Contents {
       if (facts.blob !== undefined) return this.#asPlain(commit, file, facts.blob);
     }
     if (claim !== undefined || !pointer || linked === undefined) return { read: "judge" };
-    return { done: this.#pointer(commit, entry, { as: "pointer", sha256: linked, text: formatPointer({ sha256: linked, size: entry.size }), proven: false }) };
+    return {
+      done: this.#pointer(commit, entry, {
+        as: "pointer",
+        sha256: linked,
+        text: formatPointer({ sha256: linked, size: entry.size }),
+        proven: false,
+      }),
+    };
   }
 
   /** What the same entry was in a tree that is known. */
@@ -148,7 +171,8 @@ export class Contents {
 
   /** The files with the addresses that seals and remembered facts are about, which a diff does not tell. */
   async #located(commit: string, files: readonly FileToResolve[], believed: boolean): Promise<readonly FileToResolve[]> {
-    const isAsked = (file: FileToResolve) => file.entry.address === undefined && (isRecalled(file, believed) || isSealable(file, believed));
+    const isAsked = (file: FileToResolve) =>
+      file.entry.address === undefined && (isRecalled(file, believed) || isSealable(file, believed));
     const asked = files.filter(isAsked).map(({ entry }) => entry.path);
     if (asked.length === 0) return files;
     const found = await locate(this.#source, commit, asked);
@@ -178,7 +202,14 @@ export class Contents {
     const judged = claim && judge(claim, facts, entry.size);
     if (judged?.as === "plain") return { as: "plain" };
     if (judged?.as === "pointer") return { as: "pointer", sha256: facts.sha256, text: judged.text, proven: true };
-    if (claim !== undefined) this.#memory.tell({ kind: "unconfirmed", commit, path: lakePath(entry), claimed: claim.blob, is: facts.blob ?? facts.sha256 });
+    if (claim !== undefined)
+      this.#memory.tell({
+        kind: "unconfirmed",
+        commit,
+        path: lakePath(entry),
+        claimed: claim.blob,
+        is: facts.blob ?? facts.sha256,
+      });
     if (!pointer) return { as: "plain" };
     const sha256 = linked ?? facts.sha256;
     return { as: "pointer", sha256, text: formatPointer({ sha256, size: entry.size }), proven: sha256 === facts.sha256 };
@@ -190,7 +221,12 @@ export class Contents {
     return { oid: this.#output.add("blob", text), pointer: true };
   }
 
-  #read(commit: string, file: FileToResolve, plan: Exclude<Plan, { readonly done: ResolvedFile }>, signed: SignedAddresses): Promise<ResolvedFile> {
+  #read(
+    commit: string,
+    file: FileToResolve,
+    plan: Exclude<Plan, { readonly done: ResolvedFile }>,
+    signed: SignedAddresses,
+  ): Promise<ResolvedFile> {
     const expected = plan.read === "plain" ? plan.expected : undefined;
     if (expected === undefined && isHashed(file)) return this.#hashed(commit, file);
     return isLarge(file) ? this.#streamed(commit, file, expected) : this.#held(commit, file, expected, signed);
@@ -222,7 +258,13 @@ export class Contents {
   }
 
   /** Undefined where that takes the bytes, and they are not given. */
-  #settle(commit: string, file: FileToResolve, facts: ContentFacts, expected: Oid | undefined, data?: Uint8Array): ResolvedFile | undefined {
+  #settle(
+    commit: string,
+    file: FileToResolve,
+    facts: ContentFacts,
+    expected: Oid | undefined,
+    data?: Uint8Array,
+  ): ResolvedFile | undefined {
     const oid = facts.blob as Oid;
     checkExpected(oid, expected);
     const form: Form = expected === undefined ? this.#form(commit, file, facts) : { as: "plain" };
@@ -261,7 +303,10 @@ export class Contents {
 
   /** Most likely a pointer: nothing of it is kept but its hashes. */
   async #hashed(commit: string, file: FileToResolve): Promise<ResolvedFile> {
-    const { entry, crossing: { claim } } = file;
+    const {
+      entry,
+      crossing: { claim },
+    } = file;
     const facts = await this.#inTurn(async () => {
       const digests = new ContentDigests(entry, claim !== undefined);
       for await (const chunk of this.#reader.stream(commit, entry)) digests.update(chunk);
@@ -323,7 +368,11 @@ function isOpenClaim(claim: Claim | undefined, unchanged: Oid): boolean {
 /** Whether what was found out about a content before may be remembered. */
 function isRecalled({ entry, crossing: { claim, pointer, linked }, unchanged }: FileToResolve, believed: boolean): boolean {
   if ((unchanged !== undefined && !isOpenClaim(claim, unchanged)) || (believed && claim?.sha256 !== undefined)) return false;
-  return (pointer && linked === undefined) || claim?.pointer !== undefined || (claim !== undefined && entry.size >= LIMITS.contentRecordBytesMin);
+  return (
+    (pointer && linked === undefined) ||
+    claim?.pointer !== undefined ||
+    (claim !== undefined && entry.size >= LIMITS.contentRecordBytesMin)
+  );
 }
 
 /** Whether a seal may save the reading. */

@@ -74,7 +74,10 @@ export class History {
     return { as: "commit", source, parents: [onto, tip] };
   }
 
-  /** Anybody may write a merge that looks like a landing's. One that leads away from the base is a merge of both: no forger takes a branch's commits out of Git. */
+  /**
+   * Anybody may write a merge that looks like a landing's. One that leads away from the base is a merge of both: no
+   * forger takes a branch's commits out of Git.
+   */
   #isForward(base: string, tip: string): Promise<boolean> {
     return isForward(this.#client, this.#repository, base, tip, this.#signal);
   }

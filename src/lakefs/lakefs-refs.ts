@@ -140,8 +140,9 @@ export class LakefsRefs implements RefStore {
   }
 
   /**
-   * A commit with a content that cannot be read (gone, or not what lakeFS has recorded) takes its own refs out of the list, and no others. Throws its fault where
-   * nothing else is left; then it is tried again at once by whoever asks next.
+   * A commit with a content that cannot be read (gone, or not what lakeFS has recorded) takes its own refs out of the
+   * list, and no others. Throws its fault where nothing else is left; then it is tried again at once by whoever asks
+   * next.
    */
   async #resolveReadable(lakeIds: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, StoredLakeRecord>> {
     const { commits } = this.#options;

@@ -191,8 +191,8 @@ export async function resetToTip(client: LakefsClient, repository: string, branc
 
 /**
  * Whoever sees a landing's merge at a head completes it: its server may have died in between. True: the branch has gone on to the tip. Not where
- * the guard did not travel with it (there the merge stays), nor where what it says of itself does not hold: anybody may write such a merge, so without a seal it goes
- * only forward, where its writer could have gone as well.
+ * the guard did not travel with it (there the merge stays), nor where what it says of itself does not hold: anybody
+ * may write such a merge, so without a seal it goes only forward, where its writer could have gone as well.
  */
 export async function completeLanding(client: LakefsClient, repository: string, branch: string, head: LakefsCommit, isSealed: IsSealed, signal: AbortSignal): Promise<boolean> {
   const { metadata = {}, parents } = head;

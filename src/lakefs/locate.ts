@@ -1,4 +1,7 @@
-/** Where single objects of a commit lie, which a diff does not tell: one call for each of a few, pages of the listing for many that are near one another. */
+/**
+ * Where single objects of a commit lie, which a diff does not tell: one call for each of a few, pages of the listing
+ * for many that are near one another.
+ */
 import { fromLatin1, lossyText } from "../base/bytes.js";
 import { Semaphore } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
@@ -11,7 +14,11 @@ const SINGLE_MAX = 4;
 const FOUND_MIN = 4;
 
 /** By path; paths (latin1 text) are UTF-8, in any order. Throws "lakefs/missing". */
-export async function locate(source: ListingSource, commit: string, paths: readonly string[]): Promise<ReadonlyMap<string, LakeEntry>> {
+export async function locate(
+  source: ListingSource,
+  commit: string,
+  paths: readonly string[],
+): Promise<ReadonlyMap<string, LakeEntry>> {
   const found = new Map<string, LakeEntry>();
   const sorted = [...paths].sort();
   let at = 0;
@@ -24,12 +31,20 @@ export async function locate(source: ListingSource, commit: string, paths: reado
   }
   const turns = new Semaphore(LIMITS.lakefsReadsMax);
   const left = sorted.filter((path) => !found.has(path));
-  await Promise.all(left.map((path) => turns.run(async () => void found.set(path, await statEntry(source, commit, path)), source.signal)));
+  await Promise.all(
+    left.map((path) => turns.run(async () => void found.set(path, await statEntry(source, commit, path)), source.signal)),
+  );
   return found;
 }
 
 /** The last path of the page; undefined: nothing came. */
-async function readPage(source: ListingSource, commit: string, first: string, wanted: ReadonlySet<string>, found: Map<string, LakeEntry>): Promise<string | undefined> {
+async function readPage(
+  source: ListingSource,
+  commit: string,
+  first: string,
+  wanted: ReadonlySet<string>,
+  found: Map<string, LakeEntry>,
+): Promise<string | undefined> {
   const { client, repository, signal } = source;
   const { results } = await client.listObjects(repository, commit, justBefore(first), signal);
   let last: string | undefined;

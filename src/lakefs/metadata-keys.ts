@@ -8,8 +8,8 @@
  *   lakepack-seal      "1 <key id> <MAC>": a server with the key vouches for both, at this address (claim-seal.ts)
  *   lakepack-mode      "100755", "120000" (the content is the symlink's target), "160000" (zero bytes, a submodule)
  *   lakepack-gitlink   the submodule's commit id
- * Size and checksum bind a value to the content it was written for: what does not match both is ignored. Anyone who may write in lakeFS may write all of these:
- * they are claims (claim.ts).
+ * Size and checksum bind a value to the content it was written for: what does not match both is ignored. Anyone who
+ * may write in lakeFS may write all of these: they are claims (claim.ts).
  *
  * In a commit's metadata:
  *   lakepack.commit    the raw Git commit, base64

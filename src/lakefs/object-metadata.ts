@@ -11,8 +11,9 @@ export interface WrittenContent {
 }
 
 /**
- * Of a file or a symlink. `blob`: its id in Git, of an LFS object its pointer's. The same bytes have the same metadata: lakeFS counts them into what an entry is, and
- * a seal, which is about an address, would else make two branches conflict that have brought one file. So only what is staged at an address that others reuse is sealed.
+ * Of a file or a symlink. `blob`: its id in Git, of an LFS object its pointer's. The same bytes have the same
+ * metadata: lakeFS counts them into what an entry is, and a seal, which is about an address, would else make two
+ * branches conflict that have brought one file. So only what is staged at an address that others reuse is sealed.
  */
 export function fileMetadata(mode: number, blob: Oid, { size, checksum, sha256 }: WrittenContent, seal?: string): Record<string, string> {
   const bound = { [BLOB_KEY]: bind(blob, size, checksum), [SHA256_KEY]: bind(sha256, size, checksum), ...(seal === undefined ? {} : { [SEAL_KEY]: seal }) };

@@ -99,8 +99,8 @@ export class ObjectOutput {
   }
 
   /**
-   * A blob of `size` bytes as it arrives, which is what `content` must yield or throw. It becomes part of the output if `isKept` says so of its id, once all has
-   * arrived.
+   * A blob of `size` bytes as it arrives, which is what `content` must yield or throw. It becomes part of the output
+   * if `isKept` says so of its id, once all has arrived.
    */
   async addStream(size: number, content: AsyncIterable<Uint8Array>, isKept: (oid: Oid) => boolean = () => true): Promise<Oid> {
     const spool = `${this.#path}.large-${this.#spools++}`;

@@ -140,7 +140,10 @@ function isPointer(entry: LakeEntry, mapping: PathMapping): boolean {
   return isLinked(entry.address, mapping.namespace);
 }
 
-/** What a hub's link says of the bytes: a SHA-256 as the checksum, at an address outside of the repository's own data. What lies within is hashed. */
+/**
+ * What a hub's link says of the bytes: a SHA-256 as the checksum, at an address outside of the repository's own data.
+ * What lies within is hashed.
+ */
 function linkedSha256({ address, checksum }: LakeEntry, { namespace }: PathMapping): string | undefined {
   const isLink = address !== undefined && namespace !== undefined && isLinked(address, namespace);
   return isLink ? checksumSha256(checksum) : undefined;

@@ -1,7 +1,9 @@
 /**
- * Brings what synthesis has left in lakeFS: contents of files whose blob ids were known. Refs and `--filter=blob:none` do without them; any other fetch has those brought
- * that its commits reach, a fetch that asks for some by id has these, and a push whatever can be brought. What cannot be (it is gone, or has other bytes than were
- * promised) fails whoever needs it, by name, and nobody else: it may stand on another branch, and anybody may have written that.
+ * Brings what synthesis has left in lakeFS: contents of files whose blob ids were known. Refs and
+ * `--filter=blob:none` do without them; any other fetch has those brought that its commits reach, a fetch that asks
+ * for some by id has these, and a push whatever can be brought. What cannot be (it is gone, or has other bytes than
+ * were promised) fails whoever needs it, by name, and nobody else: it may stand on another branch, and anybody may
+ * have written that.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { mkdir, rm } from "node:fs/promises";

@@ -1,6 +1,7 @@
 /**
- * Which promised blobs some commits reach, in a pool thread: a fetch needs the contents of what it asks for, and of nothing else. Looks through more than a fetch would
- * send, never less: what the client's commits have in common with the wanted ones is left out only where that is cheap to tell.
+ * Which promised blobs some commits reach, in a pool thread: a fetch needs the contents of what it asks for, and of
+ * nothing else. Looks through more than a fetch would send, never less: what the client's commits have in common with
+ * the wanted ones is left out only where that is cheap to tell.
  */
 import { parseCommit } from "../git/commit.js";
 import { type Oid, oidBytes } from "../git/oid.js";
@@ -14,8 +15,15 @@ import { holdsId } from "../odb/sorted-ids.js";
 import { TaskWatch } from "../pool/control.js";
 import type { ReachedRequest, ReachedResult } from "../pool/synthesize-tasks.js";
 
-export function reachedPromises({ packs, promised, wants, haves, clientShallow, shallow, control }: ReachedRequest, kernels: Kernels): ReachedResult {
-  const walk = new PromiseWalk(new ObjectReader(packs, kernels, threadReaderCaches()), promised.map((ids) => new Uint8Array(ids)), new TaskWatch(control));
+export function reachedPromises(
+  { packs, promised, wants, haves, clientShallow, shallow, control }: ReachedRequest,
+  kernels: Kernels,
+): ReachedResult {
+  const walk = new PromiseWalk(
+    new ObjectReader(packs, kernels, threadReaderCaches()),
+    promised.map((ids) => new Uint8Array(ids)),
+    new TaskWatch(control),
+  );
   walk.passOver(haves, new Set(clientShallow));
   walk.reach(wants, new Set(shallow));
   return { ids: walk.reached.sorted() };
@@ -39,12 +47,20 @@ class PromiseWalk {
   /** The client has these: all commits down to its boundary, and what is in the trees of the tips. */
   passOver(haves: readonly Oid[], boundary: ReadonlySet<Oid>): void {
     const trees: Oid[] = [];
-    this.#commits(haves, (commit) => !boundary.has(commit), (tree, isTip) => isTip && trees.push(tree));
+    this.#commits(
+      haves,
+      (commit) => !boundary.has(commit),
+      (tree, isTip) => isTip && trees.push(tree),
+    );
     for (const tree of trees) this.#tree(tree, () => undefined);
   }
 
   reach(wants: readonly Oid[], shallow: ReadonlySet<Oid>): void {
-    this.#commits(wants, (commit) => !shallow.has(commit), (tree) => this.#tree(tree, (blob) => this.#blob(blob)));
+    this.#commits(
+      wants,
+      (commit) => !shallow.has(commit),
+      (tree) => this.#tree(tree, (blob) => this.#blob(blob)),
+    );
   }
 
   /** `goesOn`: whether a commit's parents are walked to. What is wanted may be anything; only tips are known to be. */

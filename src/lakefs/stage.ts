@@ -141,7 +141,10 @@ export class Stage {
     await this.#plainFile(path, mode, blob, { size, checksum: md5.digest("hex"), sha256: sha256.digest("hex") }, upload);
   }
 
-  /** Uploads a file, unless a branch has it at this path: then it becomes the same entry, or lakeFS would take a merge of both for a conflict. */
+  /**
+   * Uploads a file, unless a branch has it at this path: then it becomes the same entry, or lakeFS would take a merge
+   * of both for a conflict.
+   */
   async #plainFile(
     path: string,
     mode: number,

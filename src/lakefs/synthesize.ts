@@ -63,7 +63,10 @@ interface Attempt {
   readonly disbelieved: Set<string>;
 }
 
-/** Undefined: a seal does not fit what its commit holds, and all has to be made again without it. What was promised meanwhile rested on that seal. */
+/**
+ * Undefined: a seal does not fit what its commit holds, and all has to be made again without it. What was promised
+ * meanwhile rested on that seal.
+ */
 async function synthesizeOnce(request: SynthesizeRequest, source: ContentsSource, { kernels, memory, disbelieved }: Attempt): Promise<Omit<SynthesizeResult, "figures"> | undefined> {
   const trees = threadTreeCache();
   const output = new ObjectOutput(request.path, new ObjectReader(request.packs, kernels, threadReaderCaches()), trees);
@@ -157,8 +160,8 @@ class Chain {
   }
 
   /**
-   * The tree that a server with the key has found this commit's metarange to be. Claims of its entries hold then if together they give this very tree, so that none
-   * of their contents has to be read.
+   * The tree that a server with the key has found this commit's metarange to be. Claims of its entries hold then if
+   * together they give this very tree, so that none of their contents has to be read.
    */
   #sealedTree(source: SourceCommit): Oid | undefined {
     const seal = source.metadata?.[COMMIT_SEAL_KEY];

@@ -1,6 +1,7 @@
 /**
- * Entries that branches have already at the very path at which a push brings the same file. lakeFS counts user metadata and content type into what an entry is, so the
- * pushed file is staged just as it is there: two branches that have brought one file merge without a conflict. Only heads count: what older commits alone name may be
+ * Entries that branches have already at the very path at which a push brings the same file. lakeFS counts user
+ * metadata and content type into what an entry is, so the pushed file is staged just as it is there: two branches
+ * that have brought one file merge without a conflict. Only heads count: what older commits alone name may be
  * collected at any time.
  */
 import { fromLatin1, lossyText } from "../base/bytes.js";

@@ -8,8 +8,9 @@
  * Objects that lakeFS shows to Git as pointers are found through `KnownObjects`. An upload goes on to lakeFS while it arrives and is hashed by the way;
  * only when its hash is right does it get its name, by staging its address: no copy.
  *
- * Whoever may write in lakeFS may write this branch, any checksum and any metadata. So an object is here only where its bytes are proven: one of us has hashed them, and
- * remembers it or has sealed it. What only somebody's word stands for is not here for uploads, pushes and verify; a download may read it, because its client hashes.
+ * Whoever may write in lakeFS may write this branch, any checksum and any metadata. So an object is here only where
+ * its bytes are proven: one of us has hashed them, and remembers it or has sealed it. What only somebody's word
+ * stands for is not here for uploads, pushes and verify; a download may read it, because its client hashes.
  */
 import { randomBytes } from "node:crypto";
 import { Fault } from "../base/fault.js";
@@ -97,8 +98,8 @@ export class LakefsLfsStore implements LfsStore {
   }
 
   /**
-   * Where the object's bytes lie, an address that lakeFS can stage; undefined: not here with this size. Never one that only old commits name: such bytes are copied, as
-   * a collection may be taking them.
+   * Where the object's bytes lie, an address that lakeFS can stage; undefined: not here with this size. Never one
+   * that only old commits name: such bytes are copied, as a collection may be taking them.
    */
   async address(oid: string, size: number, signal: AbortSignal): Promise<string | undefined> {
     const found = await this.#proven(oid, signal);

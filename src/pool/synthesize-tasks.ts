@@ -79,8 +79,8 @@ export type SynthesisNews =
   /** A content was hashed: to be remembered durably. */
   | { readonly kind: "hashed"; readonly key: string; readonly facts: HashedContent }
   /**
-   * A file that Git sees as a pointer, and where its bytes can be read: to be found by its SHA-256. `path` as lakeFS spells it. `proven`: one of us has hashed them;
-   * else a hub's link says so.
+   * A file that Git sees as a pointer, and where its bytes can be read: to be found by its SHA-256. `path` as lakeFS
+   * spells it. `proven`: one of us has hashed them; else a hub's link says so.
    */
   | { readonly kind: "pointer"; readonly sha256: string; readonly commit: string; readonly path: string; readonly size: number; readonly proven: boolean }
   /** A claim in user metadata that its content does not confirm. */

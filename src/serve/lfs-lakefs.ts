@@ -36,14 +36,26 @@ export function lakefsFiles({ client, repository, namespace, sealKeys, commits, 
     presigns ??= await asking.run("config", ask, signal);
     return presigns;
   };
-  const statObject = (ref: string, path: string, signal: AbortSignal) => client.statObject(repository, ref, path, signal).catch(missingIsUndefined);
-  const toFile = ({ physical_address, checksum, size_bytes: size = 0 }: LakefsObject): LakefsFile => ({ address: stageableAddress(physical_address, namespace), checksum, size });
+  const statObject = (ref: string, path: string, signal: AbortSignal) =>
+    client.statObject(repository, ref, path, signal).catch(missingIsUndefined);
+  const toFile = ({ physical_address, checksum, size_bytes: size = 0 }: LakefsObject): LakefsFile => ({
+    address: stageableAddress(physical_address, namespace),
+    checksum,
+    size,
+  });
   const provenHash = async (object: LakefsObject, signal: AbortSignal) => {
     const { physical_address: address, checksum, size_bytes: size = 0, metadata = {} } = object;
     const claim = readClaim({ size, checksum, metadata });
     if (claim?.sha256 !== undefined) {
       const { blob, sha256, seal } = claim;
-      const statement = { kind: claim.pointer === undefined ? "plain" : "pointer", blob, sha256, size, checksum, address: fullAddress(address, namespace) } as const;
+      const statement = {
+        kind: claim.pointer === undefined ? "plain" : "pointer",
+        blob,
+        sha256,
+        size,
+        checksum,
+        address: fullAddress(address, namespace),
+      } as const;
       if (seals.isContentSealed(seal, statement)) return sha256;
     }
     return (await commits.hashed(contentKey({ address, checksum, size }, namespace) as string, signal))?.sha256;
@@ -53,7 +65,8 @@ export function lakefsFiles({ client, repository, namespace, sealKeys, commits, 
       const object = await statObject(ref, path, signal);
       return object && { ...toFile(object), proven: await provenHash(object, signal) };
     },
-    presigned: async (ref, path, signal) => ((await canPresign(signal)) ? client.presignObject(repository, ref, path, signal) : undefined),
+    presigned: async (ref, path, signal) =>
+      (await canPresign(signal)) ? client.presignObject(repository, ref, path, signal) : undefined,
     async *read(ref, path, start, end, signal) {
       yield* (await client.streamObject(repository, ref, path, `bytes=${start}-${end - 1}`, signal)).body;
     },
@@ -68,7 +81,13 @@ export function lakefsFiles({ client, repository, namespace, sealKeys, commits, 
       const metadata = fileMetadata(FILE_MODE.plain, blob, content, seal);
       // Remembered first: what has its name may be pushed at once, and by a server without this key too.
       await commits.rememberHashed(contentKey({ address, ...content }, namespace) as string, { sha256, blob: undefined }, signal);
-      await client.stageObject(repository, branch, path, { physical_address: address, checksum: content.checksum, size_bytes: size, metadata }, signal);
+      await client.stageObject(
+        repository,
+        branch,
+        path,
+        { physical_address: address, checksum: content.checksum, size_bytes: size, metadata },
+        signal,
+      );
     },
     async atHead(commit, path, signal) {
       const object = await statObject(commit, path, signal);
@@ -82,7 +101,9 @@ export function lakefsFiles({ client, repository, namespace, sealKeys, commits, 
     },
     async copy({ commit, path: from }, branch, path, signal) {
       await ensureBranch(client, repository, branch, signal);
-      const object = await client.copyObject(repository, branch, path, { src_ref: commit, src_path: from }, signal).catch(goneIsUndefined);
+      const object = await client
+        .copyObject(repository, branch, path, { src_ref: commit, src_path: from }, signal)
+        .catch(goneIsUndefined);
       return object && toFile(object);
     },
     older: (branch, folder, beforeMs, signal) => olderFiles(client, { repository, branch, folder, beforeMs }, signal),
@@ -107,7 +128,11 @@ interface OlderFiles {
 }
 
 /** By the branch's name: what is only staged counts as well. */
-async function* olderFiles(client: LakefsClient, { repository, branch, folder, beforeMs }: OlderFiles, signal: AbortSignal): AsyncGenerator<string, void, undefined> {
+async function* olderFiles(
+  client: LakefsClient,
+  { repository, branch, folder, beforeMs }: OlderFiles,
+  signal: AbortSignal,
+): AsyncGenerator<string, void, undefined> {
   for (let after = folder; ; ) {
     const page = await client.listObjects(repository, branch, after, signal).catch(missingIsUndefined);
     for (const { path, mtime } of page?.results ?? []) {

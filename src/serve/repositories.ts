@@ -255,7 +255,10 @@ export class Repositories {
     if (!there) throw new Fault("lakefs/missing", { repository });
   }
 
-  /** Puts back into lakeFS the mapping that this server has read a repository of it by. Throws "lakefs/unset", "lakefs/missing", "lakefs/unmapped". */
+  /**
+   * Puts back into lakeFS the mapping that this server has read a repository of it by. Throws "lakefs/unset",
+   * "lakefs/missing", "lakefs/unmapped".
+   */
   async repairMapping(repository: string, signal: AbortSignal): Promise<{ readonly mapping: string; readonly commit: string | undefined }> {
     await this.#checkLakefs(repository, signal);
     const { lakefs, services } = this.#options;

@@ -40,8 +40,17 @@ t.test("a claim is judged by the bytes", async (t) => {
   const bytes = Buffer.from("the content");
   const [size, checksum, sha256, blob] = [bytes.length, hex("md5", bytes), hex("sha256", bytes), blobOf(bytes)];
   const claimOf = (id: string, sha: string | undefined, more: Record<string, string> = {}) =>
-    readClaim({ size, checksum, metadata: { "lakepack-blob": bind(id, size, checksum), ...(sha === undefined ? {} : { "lakepack-sha256": bind(sha, size, checksum) }), ...more } });
-  const judged = (claim: ReturnType<typeof claimOf>, is: string | "unknown" = blob) => (claim === undefined ? "none" : judge(claim, { sha256, blob: is === "unknown" ? undefined : is }, size).as);
+    readClaim({
+      size,
+      checksum,
+      metadata: {
+        "lakepack-blob": bind(id, size, checksum),
+        ...(sha === undefined ? {} : { "lakepack-sha256": bind(sha, size, checksum) }),
+        ...more,
+      },
+    });
+  const judged = (claim: ReturnType<typeof claimOf>, is: string | "unknown" = blob) =>
+    claim === undefined ? "none" : judge(claim, { sha256, blob: is === "unknown" ? undefined : is }, size).as;
   const pointer = blobOf(formatPointer({ sha256, size }));
   t.equal(judged(claimOf(blob, sha256)), "plain");
   t.equal(judged(claimOf(pointer, sha256)), "pointer");
@@ -56,12 +65,23 @@ t.test("a claim is judged by the bytes", async (t) => {
   t.equal(judged(claimOf(blobOf(crlf), sha256)), "contradicted", "without the text nobody can make it");
   t.equal(judged(claimOf(blobOf(crlf), sha256, { "lakepack-pointer": crlf.toString("base64") })), "pointer");
   t.equal(judged(claimOf(blobOf(crlf), "ab".repeat(32), { "lakepack-pointer": crlf.toString("base64") })), "contradicted");
-  t.equal(readClaim({ size, checksum, metadata: { "lakepack-blob": bind(blob, size, "another") } }), undefined, "written for another content");
+  t.equal(
+    readClaim({ size, checksum, metadata: { "lakepack-blob": bind(blob, size, "another") } }),
+    undefined,
+    "written for another content",
+  );
   t.equal(readClaim({ size, checksum, metadata: { "lakepack-blob": blob } }), undefined);
 });
 
 t.test("a seal is about every word of its statement; several keys verify, the first signs", async (t) => {
-  const statement = { kind: "plain", blob: "1".repeat(40), sha256: "2".repeat(64), size: 3, checksum: "c", address: "s3://b/ns/data/x" } as const;
+  const statement = {
+    kind: "plain",
+    blob: "1".repeat(40),
+    sha256: "2".repeat(64),
+    size: 3,
+    checksum: "c",
+    address: "s3://b/ns/data/x",
+  } as const;
   const [keys, both, other, none] = [new SealKeys([KEY]), new SealKeys([OTHER, KEY]), new SealKeys([OTHER]), new SealKeys([])];
   const seal = keys.sealContent(statement) as string;
   t.match(seal, /^1 [0-9a-f]{16} [0-9a-f]{64}$/);
@@ -72,9 +92,17 @@ t.test("a seal is about every word of its statement; several keys verify, the fi
   t.notOk(none.isContentSealed(seal, statement));
   t.equal(none.sealContent(statement), undefined);
   t.not(both.sealContent(statement), seal);
-  const changes = { kind: "pointer", blob: "3".repeat(40), sha256: "4".repeat(64), size: 4, checksum: "d", address: "s3://b/other/data/x" } as const;
+  const changes = {
+    kind: "pointer",
+    blob: "3".repeat(40),
+    sha256: "4".repeat(64),
+    size: 4,
+    checksum: "d",
+    address: "s3://b/other/data/x",
+  } as const;
   for (const [name, value] of Object.entries(changes)) t.notOk(keys.isContentSealed(seal, { ...statement, [name]: value }), name);
-  for (const bad of [undefined, "", "1", seal.slice(1), `${seal} `, seal.toUpperCase(), `2${seal.slice(1)}`]) t.notOk(keys.isContentSealed(bad, statement), String(bad));
+  for (const bad of [undefined, "", "1", seal.slice(1), `${seal} `, seal.toUpperCase(), `2${seal.slice(1)}`])
+    t.notOk(keys.isContentSealed(bad, statement), String(bad));
   const listing = { namespace: "s3://b/ns", metarange: "m", mapping: "{}", tree: "1".repeat(40) };
   const listed = keys.sealListing(listing);
   t.ok(keys.isListingSealed(listed, listing));
@@ -90,7 +118,8 @@ t.test("what looks like an MD5 or a SHA-256 is compared, other strings are not",
     return digests.finish();
   };
   const facts = { sha256: hex("sha256", bytes), blob: blobOf(bytes) };
-  for (const good of [hex("md5", bytes), `sha256:${facts.sha256}`, `${"0".repeat(32)}-3`, "whatever", "", "sha256:short"]) t.same(finish(good), facts, good);
+  for (const good of [hex("md5", bytes), `sha256:${facts.sha256}`, `${"0".repeat(32)}-3`, "whatever", "", "sha256:short"])
+    t.same(finish(good), facts, good);
   for (const bad of ["0".repeat(32), `sha256:${"0".repeat(64)}`]) t.throws(() => finish(bad), { code: "lakefs/damaged" });
 });
 
@@ -103,7 +132,10 @@ t.test("on the real server", { skip: skipLakefs }, async (t) => {
     await source.put({ first: "first" });
     await source.commit();
     await source.client.createBranch(source.name, { name: "feature", source: "main" }, signal);
-    await source.put(Object.fromEntries(Array.from({ length: 20 }, (_, at) => [`f/${at}`, `file ${at}`])), { branch: "feature", metadata: { by: "hand" } });
+    await source.put(Object.fromEntries(Array.from({ length: 20 }, (_, at) => [`f/${at}`, `file ${at}`])), {
+      branch: "feature",
+      metadata: { by: "hand" },
+    });
     await source.commit("files", { branch: "feature" });
     await source.put({ second: "second" });
     await source.commit("second");
@@ -118,33 +150,44 @@ t.test("on the real server", { skip: skipLakefs }, async (t) => {
     t.equal(await node.git("fsck", "--strict"), "");
   });
 
-  await t.test("bytes that contradict a good seal are damage, named by path and commit; who does not need them is served", async (t) => {
-    const repository = await newRepository(server);
-    const node = await rigNode(t, server, pool, repository);
-    const work = await newWork(t);
-    const large = new Random(3).bytes(2_000_000);
-    await node.push(work, [[MAIN, await work.commit("one", (folder) => writeFile(join(folder, "small"), "small"))]]);
-    const small = work.tip();
-    await node.push(work, [["refs/heads/large", await work.commit("two", (folder) => writeFile(join(folder, "large"), large))]]);
-    const { commit_id: commit } = await server.client.getBranch(repository, "large", signal);
-    const { physical_address, metadata = {} } = await server.client.statObject(repository, commit, "large", signal);
-    t.ok(metadata["lakepack-seal"]);
-    const file = stageableAddress(physical_address, server.namespace(repository)).slice("local://".length);
-    await writeFile(file, new Random(4).bytes(2_000_000));
-    const reader = await openNode(t, server, pool, repository);
-    t.equal((await reader.refs.read()).refs.length, 2, "a seal saves the reading");
-    const needed = (wants: readonly string[]) => reader.promised.bringFor({ wants, haves: [], clientShallow: [], shallow: [] }, signal);
-    await needed([small]);
-    const fault = await needed([work.tip()]).then(() => undefined, asFault);
-    t.match(fault, { code: "lakefs/damaged", facts: { path: "large", commit } });
-    await reader.promised.bringAll(signal);
-    t.ok(reader.warnings.some((line) => line.includes('"path":"large"')), "a push passes it over, and the log names it");
-    await needed([small]);
-    const unsealed = await openNode(t, server, pool, repository, { sealKeys: [OTHER] });
-    t.same((await unsealed.refs.read()).refs.map(({ name }) => name), [MAIN], "without the key it is found out at once: that branch is not served");
-    await writeFile(file, large);
-    await needed([work.tip()]);
-  });
+  await t.test(
+    "bytes that contradict a good seal are damage, named by path and commit; who does not need them is served",
+    async (t) => {
+      const repository = await newRepository(server);
+      const node = await rigNode(t, server, pool, repository);
+      const work = await newWork(t);
+      const large = new Random(3).bytes(2_000_000);
+      await node.push(work, [[MAIN, await work.commit("one", (folder) => writeFile(join(folder, "small"), "small"))]]);
+      const small = work.tip();
+      await node.push(work, [["refs/heads/large", await work.commit("two", (folder) => writeFile(join(folder, "large"), large))]]);
+      const { commit_id: commit } = await server.client.getBranch(repository, "large", signal);
+      const { physical_address, metadata = {} } = await server.client.statObject(repository, commit, "large", signal);
+      t.ok(metadata["lakepack-seal"]);
+      const file = stageableAddress(physical_address, server.namespace(repository)).slice("local://".length);
+      await writeFile(file, new Random(4).bytes(2_000_000));
+      const reader = await openNode(t, server, pool, repository);
+      t.equal((await reader.refs.read()).refs.length, 2, "a seal saves the reading");
+      const needed = (wants: readonly string[]) =>
+        reader.promised.bringFor({ wants, haves: [], clientShallow: [], shallow: [] }, signal);
+      await needed([small]);
+      const fault = await needed([work.tip()]).then(() => undefined, asFault);
+      t.match(fault, { code: "lakefs/damaged", facts: { path: "large", commit } });
+      await reader.promised.bringAll(signal);
+      t.ok(
+        reader.warnings.some((line) => line.includes('"path":"large"')),
+        "a push passes it over, and the log names it",
+      );
+      await needed([small]);
+      const unsealed = await openNode(t, server, pool, repository, { sealKeys: [OTHER] });
+      t.same(
+        (await unsealed.refs.read()).refs.map(({ name }) => name),
+        [MAIN],
+        "without the key it is found out at once: that branch is not served",
+      );
+      await writeFile(file, large);
+      await needed([work.tip()]);
+    },
+  );
 
   await t.test("who writes to a push's work branch while it lands makes the push fail", async (t) => {
     const repository = await newRepository(server);
@@ -152,7 +195,14 @@ t.test("on the real server", { skip: skipLakefs }, async (t) => {
     const node = await rigNode(t, proxy.server, pool, repository);
     const work = await newWork(t);
     await server.client.createBranch(repository, { name: "elsewhere", source: "main" }, signal);
-    const { physical_address } = await server.client.uploadObject(repository, "elsewhere", "elsewhere", Buffer.from("forged"), {}, signal);
+    const { physical_address } = await server.client.uploadObject(
+      repository,
+      "elsewhere",
+      "elsewhere",
+      Buffer.from("forged"),
+      {},
+      signal,
+    );
     let forged = 0;
     proxy.onCall = ({ method, path }) => {
       const branch = /branches\/(lakepack-work-[^/]+)\/commits/.exec(path)?.[1];
@@ -160,7 +210,13 @@ t.test("on the real server", { skip: skipLakefs }, async (t) => {
       // The same entry to lakeFS's eye, at another address.
       const stage = async () => {
         const seen = await server.client.statObject(repository, branch, "a", signal);
-        await server.client.stageObject(repository, branch, "a", { physical_address, checksum: seen.checksum, size_bytes: seen.size_bytes ?? 0, metadata: seen.metadata ?? {} }, signal);
+        await server.client.stageObject(
+          repository,
+          branch,
+          "a",
+          { physical_address, checksum: seen.checksum, size_bytes: seen.size_bytes ?? 0, metadata: seen.metadata ?? {} },
+          signal,
+        );
         forged++;
       };
       void stage().catch((error: unknown) => t.comment(String(error)));
