@@ -49,6 +49,7 @@ export async function bringContents(request: ContentsRequest, kernels: Kernels):
     }
     const blobs = looked - failed;
     if (blobs > 0) output.finish();
+    await memory.heard();
     return { blobs, left: left?.finish(), figures: Object.fromEntries(client.http.figures) };
   } finally {
     output.discard();

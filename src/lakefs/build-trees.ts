@@ -92,6 +92,7 @@ class TreeFactory {
       metaranges.push(metarange);
       this.#main.tell({ kind: "progress", commits: metaranges.length, files, filesTotal });
     }
+    await this.#main.heard();
     return { metaranges, touchesHooks, files, figures: Object.fromEntries(this.#client.http.figures) };
   }
 
@@ -203,6 +204,10 @@ class MainThread implements LandingMemory {
 
   remember(key: string, facts: HashedContent): void {
     this.tell({ kind: "hashed", key, facts });
+  }
+
+  async heard(): Promise<void> {
+    await this.#ask((question) => ({ kind: "heard", question }));
   }
 
   #ask(newsOf: (question: number) => LandingNews): Promise<Answered> {

@@ -40,7 +40,15 @@ export class HashMemory {
 
   /** What is remembered under each key. */
   recall(keys: readonly string[]): Promise<SynthesisAnswer["values"]> {
-    if (keys.length === 0) return Promise.resolve([]);
+    return keys.length === 0 ? Promise.resolve([]) : this.#ask(keys);
+  }
+
+  /** Resolves when all that was told has been heard: a task's result overtakes its messages, and the port is closed behind it. */
+  async heard(): Promise<void> {
+    await this.#ask([]);
+  }
+
+  #ask(keys: readonly string[]): Promise<SynthesisAnswer["values"]> {
     const question = this.#asked++;
     return new Promise((resolve, reject) => {
       this.#open.set(question, { resolve, reject });

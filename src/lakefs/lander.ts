@@ -182,6 +182,7 @@ export class Lander {
       if (news.kind === "progress") return news.commits < total ? say(news.commits, news.files, news.filesTotal) : undefined;
       if (news.kind === "hashed") return void this.#remember(news.key, news.facts, signal);
       const { question } = news;
+      if (news.kind === "heard") return port.postMessage({ question, facts: undefined } satisfies LandingAnswer);
       const answer: Promise<LandingAnswer> =
         news.kind === "lfs"
           ? this.options.lfs.address(news.sha256, news.size, signal).then((address) => ({ question, address }))

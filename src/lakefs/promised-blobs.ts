@@ -21,7 +21,7 @@ import { indexPackFile } from "../odb/ingest-file.js";
 import type { IngestedPack } from "../odb/ingest-contract.js";
 import type { LivePack, ObjectDatabase } from "../odb/object-database.js";
 import { holdsId } from "../odb/sorted-ids.js";
-import type { PromisedIds, SynthesisNews } from "../pool/synthesize-tasks.js";
+import type { PromisedIds, SynthesisAnswer, SynthesisNews } from "../pool/synthesize-tasks.js";
 import type { Pool } from "../pool/tasks.js";
 import type { LakefsClient } from "./client.js";
 import type { LakefsAccess } from "./http.js";
@@ -201,7 +201,8 @@ export class PromisedBlobs {
     const before = this.#progress.blobs;
     let left = 0;
     port1.on("message", (news: SynthesisNews) => {
-      if (news.kind === "contents") this.#progress = { ...this.#progress, blobs: before + news.blobs };
+      if (news.kind === "recall") port1.postMessage({ question: news.question, values: news.keys.map(() => undefined) } satisfies SynthesisAnswer);
+      else if (news.kind === "contents") this.#progress = { ...this.#progress, blobs: before + news.blobs };
       else if (news.kind === "left" && left++ < LEFT_NAMED) {
         const { commit, path: file, reason } = news;
         log.warn("a content in lakeFS cannot be read; only who needs it is refused", { repository, commit, path: file, reason });

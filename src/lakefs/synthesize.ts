@@ -48,7 +48,9 @@ export async function synthesizeChain(request: SynthesizeRequest, kernels: Kerne
   try {
     for (;;) {
       const made = await synthesizeOnce(request, source, { kernels, memory, disbelieved });
-      if (made !== undefined) return { ...made, figures: Object.fromEntries(client.http.figures) };
+      if (made === undefined) continue;
+      await memory.heard();
+      return { ...made, figures: Object.fromEntries(client.http.figures) };
     }
   } finally {
     abort.stop();

@@ -61,6 +61,8 @@ export type LandingNews =
   | { readonly kind: "lfs"; readonly question: number; readonly sha256: string; readonly size: number }
   /** What is known of the content with this key (lakefs/hash-memory.ts)? One LandingAnswer follows. */
   | { readonly kind: "recall"; readonly question: number; readonly key: string }
+  /** Has all been heard that was told before? One LandingAnswer follows, which says nothing: a task's result overtakes its messages. */
+  | { readonly kind: "heard"; readonly question: number }
   /** What was uploaded under this key: to be remembered. */
   | { readonly kind: "hashed"; readonly key: string; readonly facts: HashedContent };
 

@@ -148,7 +148,7 @@ export interface ContentsRequest extends TaskControl {
   readonly base: PackHandle | undefined;
   /** Pack file to write; it must not exist. None is written where every wanted blob is in a pack. */
   readonly path: string;
-  /** Gives SynthesisNews of kinds "contents" and "left", takes nothing. */
+  /** Gives SynthesisNews of kinds "contents", "left" and "recall", takes SynthesisAnswers. */
   readonly port: MessagePort;
 }
 
