@@ -2,8 +2,11 @@
 // scripts/servers/go.mod and built by Go's own tool. Loopback only.
 //
 //   node scripts/servers.mjs build          builds them once (10 minutes on two cores), kept in ~/.cache/lakepack/servers/<go.sum's hash>
-//   node scripts/servers.mjs start [DIR]    starts lakeFS on 8100 (local blocks), an S3 server on 8101 and a second lakeFS on 8102 (S3 blocks);
-//                                           data and process ids in DIR (./data-servers); SERVERS_PORT: another first port than 8100
+//   node scripts/servers.mjs start [DIR]    starts lakeFS on 8100 (local blocks), an S3 server on 8101, a second
+// lakeFS on 8102 (S3 blocks) and one for
+//                                           several users on 8103 (local blocks, with lakeFS's access control server
+// on 8104); data and process ids in
+//                                           DIR (./data-servers); SERVERS_PORT: another first port than 8100
 //   node scripts/servers.mjs lakectl ARG…   runs lakectl, with the key, against the first of them
 //   node scripts/servers.mjs stop [DIR]     ends what `start` started, by process id
 //   node scripts/servers.mjs path           where the programs are; exit code 1 if they are not built
@@ -11,12 +14,12 @@ import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { root } from "./install.mjs";
 
 const module = join(root, "scripts/servers");
-const PROGRAMS = ["lakefs", "lakectl", "versitygw"];
+const PROGRAMS = ["lakefs", "lakectl", "versitygw", "acl"];
 export const ACCESS_KEY = "AKIAIOSFOLQUICKSTART";
 export const SECRET_KEY = "wJalrXUtnFEMI-K7MDENG-bPxRfiCYEXAMPLEKEY";
 
@@ -38,21 +41,27 @@ export function programHash(path) {
   return hashes.get(path);
 }
 
+/** Builds what is missing: programs that are there stay, as servers may be starting from them. */
 function build() {
   const folder = programFolder();
   if (isBuilt()) return folder;
   const partial = `${folder}.${process.pid}`;
   mkdirSync(partial, { recursive: true });
-  console.log("lakepack: building lakeFS and an S3 server with go, once (about 10 minutes)");
+  mkdirSync(folder, { recursive: true });
+  console.log("lakepack: building lakeFS, its access control server and an S3 server with go, once (about 10 minutes)");
   const env = { ...process.env, CGO_ENABLED: "0", GOFLAGS: "-mod=mod" };
-  const go = spawnSync("go", ["build", "-trimpath", "-ldflags=-s -w", "-o", `${partial}/`, "tool"], { cwd: module, env, stdio: "inherit" });
-  if (go.status !== 0) {
-    rmSync(partial, { recursive: true, force: true });
-    process.exit(go.status ?? 1);
-  }
-  rmSync(folder, { recursive: true, force: true });
-  renameSync(partial, folder);
+  const missing = tools().filter((tool) => !existsSync(join(folder, basename(tool))));
+  const go = spawnSync("go", ["build", "-trimpath", "-ldflags=-s -w", "-o", `${partial}/`, ...missing], { cwd: module, env, stdio: "inherit" });
+  if (go.status === 0) for (const tool of missing) renameSync(join(partial, basename(tool)), join(folder, basename(tool)));
+  rmSync(partial, { recursive: true, force: true });
+  if (go.status !== 0) process.exit(go.status ?? 1);
   return folder;
+}
+
+/** Packages of go.mod's tool block: the only lines of it that are one word. */
+function tools() {
+  const lines = readFileSync(join(module, "go.mod"), "utf8").matchAll(/^\t(\S+)$/gm);
+  return [...lines].map(([, path]) => path);
 }
 
 function run(name, args, env, folder) {
@@ -69,6 +78,37 @@ async function until(url, what) {
     await new Promise((wake) => setTimeout(wake, 100));
   }
   throw new Error(`${what} does not answer at ${url}`);
+}
+
+/** Environment of lakeFS's access control server, the same secret as its lakeFS's. Source: the module's contrib/auth/acl. */
+export function aclEnvironment(port, folder) {
+  return {
+    ACLSERVER_DATABASE_TYPE: "local",
+    ACLSERVER_DATABASE_LOCAL_PATH: join(folder, "users"),
+    ACLSERVER_ENCRYPT_SECRET_KEY: "for tests only",
+    ACLSERVER_LISTEN_ADDRESS: `127.0.0.1:${port}`,
+    ACLSERVER_CACHE_ENABLED: "false",
+  };
+}
+
+/** What a lakeFS is told of it: without it there is one user, who may do everything. */
+export function severalUsers(aclPort) {
+  return { LAKEFS_AUTH_API_ENDPOINT: `http://127.0.0.1:${aclPort}/api/v1`, LAKEFS_AUTH_UI_CONFIG_RBAC: "simplified", LAKEFS_AUTH_CACHE_ENABLED: "false" };
+}
+
+/** Makes a user who may read and write objects, branches and commits, and nothing else; their keys. */
+export async function createWriter(endpoint, name) {
+  const call = async (method, path, body) => {
+    const headers = { authorization: `Basic ${Buffer.from(`${ACCESS_KEY}:${SECRET_KEY}`).toString("base64")}`, "content-type": "application/json" };
+    const answer = await fetch(`${endpoint}/api/v1/auth/${path}`, { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
+    if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
+    const text = await answer.text();
+    return text === "" ? undefined : JSON.parse(text);
+  };
+  await call("POST", "users", { id: name });
+  await call("PUT", `groups/Writers/members/${name}`);
+  const { access_key_id: accessKeyId, secret_access_key: secretAccessKey } = await call("POST", `users/${name}/credentials`);
+  return { accessKeyId, secretAccessKey };
 }
 
 /** Environment of a lakeFS server. See lakeFS's configuration reference. */
@@ -110,23 +150,32 @@ export function s3Blocks(port) {
   };
 }
 
-/** The first of three. */
+/** The first of five. */
 const PORT = Number(process.env.SERVERS_PORT ?? 8100);
 
 async function start(folder) {
   build();
-  for (const name of ["local/external", "s3/data/lakefs", "s3/sidecar", "on-s3"]) mkdirSync(join(folder, name), { recursive: true });
+  for (const name of ["local/external", "s3/data/lakefs", "s3/sidecar", "on-s3", "shared/external"]) mkdirSync(join(folder, name), { recursive: true });
   const pids = [
     run("lakefs-local", ["lakefs", "run"], lakefsEnvironment(PORT, join(folder, "local"), localBlocks(join(folder, "local"))), folder),
     run("versitygw", ["versitygw", "--port", `127.0.0.1:${PORT + 1}`, "--quiet", "posix", "--sidecar", join(folder, "s3/sidecar"), join(folder, "s3/data")], { ROOT_ACCESS_KEY: ACCESS_KEY, ROOT_SECRET_KEY: SECRET_KEY }, folder),
+    run("acl", ["acl", "run"], aclEnvironment(PORT + 4, join(folder, "shared")), folder),
   ];
   writeFileSync(join(folder, "pids"), pids.join("\n"));
   await until(`http://127.0.0.1:${PORT + 1}/`, "the S3 server");
+  await until(`http://127.0.0.1:${PORT + 4}/_health`, "the access control server");
+  const shared = { ...lakefsEnvironment(PORT + 3, join(folder, "shared"), localBlocks(join(folder, "shared"))), ...severalUsers(PORT + 4) };
+  pids.push(run("lakefs-shared", ["lakefs", "run"], shared, folder));
   pids.push(run("lakefs-s3", ["lakefs", "run"], lakefsEnvironment(PORT + 2, join(folder, "on-s3"), s3Blocks(PORT + 1)), folder));
   writeFileSync(join(folder, "pids"), pids.join("\n"));
-  await Promise.all([until(`http://127.0.0.1:${PORT}/_health`, "lakeFS"), until(`http://127.0.0.1:${PORT + 2}/_health`, "lakeFS over S3")]);
+  const health = [[PORT, "lakeFS"], [PORT + 2, "lakeFS over S3"], [PORT + 3, "lakeFS for several users"]];
+  await Promise.all(health.map(([port, what]) => until(`http://127.0.0.1:${port}/_health`, what)));
+  const file = join(folder, "writer.json");
+  if (!existsSync(file)) writeFileSync(file, JSON.stringify(await createWriter(`http://127.0.0.1:${PORT + 3}`, "writer")));
+  const writer = JSON.parse(readFileSync(file, "utf8"));
   console.log(`lakeFS, local blocks   http://127.0.0.1:${PORT}
 lakeFS, S3 blocks      http://127.0.0.1:${PORT + 2}   (bucket lakefs)
+lakeFS, several users  http://127.0.0.1:${PORT + 3}   (a user "writer": ${writer.accessKeyId} ${writer.secretAccessKey})
 S3 server              http://127.0.0.1:${PORT + 1}
 access key ${ACCESS_KEY}
 secret key ${SECRET_KEY}`);

@@ -2,10 +2,12 @@
 import { workerData } from "node:worker_threads";
 import { threadKernels } from "../src/kernels/choose.js";
 import { bringContents } from "../src/lakefs/bring-contents.js";
+import { reachedPromises } from "../src/lakefs/reached-promises.js";
 import { synthesizeChain } from "../src/lakefs/synthesize.js";
-import type { ContentsRequest, SynthesizeRequest } from "../src/pool/synthesize-tasks.js";
+import type { ContentsRequest, ReachedRequest, SynthesizeRequest } from "../src/pool/synthesize-tasks.js";
 
 const kernels = threadKernels((workerData as { readonly kernelsModule: WebAssembly.Module }).kernelsModule);
 
 export const chain = (request: SynthesizeRequest) => synthesizeChain(request, kernels);
 export const contents = (request: ContentsRequest) => bringContents(request, kernels);
+export const reached = (request: ReachedRequest) => reachedPromises(request, kernels);

@@ -1,9 +1,10 @@
-// The servers that tests run against, pinned: lakeFS, its command line, and an S3 server. Built by scripts/servers.mjs.
+// The servers that tests run against, pinned: lakeFS, its command line, its server for several users, and an S3 server. Built by scripts/servers.mjs.
 module lakepack.invalid/servers
 
 go 1.26.4
 
 tool (
+	github.com/treeverse/lakefs/contrib/auth/acl/cmd/acl
 	github.com/treeverse/lakefs/cmd/lakectl
 	github.com/treeverse/lakefs/cmd/lakefs
 	github.com/versity/versitygw/cmd/versitygw

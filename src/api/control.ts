@@ -84,6 +84,7 @@ export const COMMANDS = {
   "repo.resolve": command(z.strictObject({ name: text, id: commitId }), ({ repositories }, { name, id }, signal) =>
     repositories.commit(readRepositoryName(name), id, signal),
   ),
+  "lakefs.repair-mapping": command(z.strictObject({ lakefs: text }), ({ repositories }, { lakefs }, signal) => repositories.repairMapping(lakefs, signal)),
   "pool.show": command(z.strictObject({}), async ({ pool }) => running(pool).show()),
   "pool.set": command(z.strictObject({ threads: count(LIMITS.poolThreadsMax), queue: count(LIMITS.poolQueueSettingMax) }), async ({ pool }, { threads, queue }) =>
     running(pool).set({ ...(threads === undefined ? {} : { threads }), ...(queue === undefined ? {} : { queue }) }),

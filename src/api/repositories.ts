@@ -144,6 +144,12 @@ export class RepositoryApi {
     };
   }
 
+  /** Puts back the mapping that this server has read a lakeFS repository by. Throws "lakefs/unset", "lakefs/missing", "lakefs/unmapped". */
+  async repairMapping(lakefs: string, signal: AbortSignal): Promise<{ readonly lakefs: string; readonly mapping: string; readonly record: string | null }> {
+    const { mapping, commit } = await this.#options.repositories.repairMapping(lakefs, signal);
+    return { lakefs, mapping, record: commit ?? null };
+  }
+
   /** Sets a repository aside: its name is free, its files go after the grace. Throws "repository/missing". */
   async remove(name: RepositoryName): Promise<{ readonly name: string }> {
     return { name: await this.#options.repositories.removal.setAside(name) };

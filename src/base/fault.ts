@@ -109,6 +109,7 @@ export const FAULTS = {
   "lakefs/failed": { http: 502, retry: true, says: "lakeFS failed" },
   "lakefs/denied": { http: 502, retry: false, says: "lakeFS does not let this server do that" },
   "lakefs/missing": { http: 404, retry: false, says: "lakeFS has no such thing" },
+  "lakefs/damaged": { http: 502, retry: false, says: "lakeFS has other bytes than are recorded of this path; restore them, or commit the path anew" },
   "lakefs/gone": { http: 502, retry: false, says: "lakeFS names data that is gone from its storage" },
   "lakefs/conflict": { http: 409, retry: false, says: "lakeFS has it already, or in another state" },
   "lakefs/refused": { http: 409, retry: false, says: "lakeFS refused" },
@@ -126,11 +127,12 @@ export const FAULTS = {
     says: "the mapping of this lakeFS repository is another one than this server has read it by",
     text: ({ repository, before, now }) =>
       `the mapping of the lakeFS repository ${String(repository)} is another one than this server has read it by (before: ${String(before)}, now: ${String(now)}): the same commits would get other ids. ` +
-      "If the new one is meant, lakepack repo delete lakefs/… sets aside what was read, and the next request reads it anew",
+      `To put the old one back: lakepack doctor --lakefs ${String(repository)} --repair-mapping. If the new one is meant, lakepack repo delete lakefs/… sets aside what was read, and the next request reads it anew`,
   },
   "lakefs/deleting": { http: 503, retry: true, says: "the repository is being deleted" },
   "lakefs/unsettled": { http: 503, retry: true, says: "lakeFS shows the repository without its default branch: it is being deleted or restored; try again" },
   "lakefs/replaced": { http: 409, retry: true, says: "the repository was deleted and made again while this request ran; ask again" },
+  "lakefs/unmapped": { http: 409, retry: false, says: "this server has not read that lakeFS repository before, so it knows no mapping to put back" },
   "lakefs/unset": { http: 409, retry: false, says: "no lakeFS is set here (setting lakefs_endpoint)" },
   "lakefs/unknown-outcome": { http: 502, retry: true, says: "lakeFS stopped answering while the push was landing; fetch to see whether it has" },
   "lakefs/unmappable": { http: 422, retry: false, says: "this cannot exist on the other side" },

@@ -214,6 +214,10 @@ export const LIMITS = {
   landingParentsMax: 127,
   /** Uploads of one landing at once: lakeFS takes 8 at once 7 times as fast as one, 32 again twice as fast. */
   landingUploadsMax: 24,
+  /** Branches in which a landing looks for the bytes of an LFS object that a commit names, a call each, before it has them copied. */
+  lfsHeadLooksMax: 8,
+  /** Branches in which a landing looks for the files it brings, so that both have one entry: three trees a path and branch, from memory. */
+  landingTwinHeadsMax: 64,
   /** Bytes of contents held by one landing's uploads; a larger one goes alone. */
   landingUploadBytesMax: 64 * MIB,
   /** Default of LAKEPACK_PLAIN_FILE_BYTES_MAX, bytes of one plain file: larger ones belong into Git LFS, as every clone would carry them. */
@@ -250,8 +254,24 @@ export const LIMITS = {
   lakefsReadsMax: 32,
   /** Stored objects of which one synthesis remembers the blob, so that identical content is read once: 300 bytes each. */
   lakefsContentsMax: 100_000,
+  /**
+   * Bytes of a content from which on its hashes are remembered in a file of ours: below, reading the content again
+   * costs no more than looking for that file.
+   */
+  contentRecordBytesMin: 64 * KIB,
+  /**
+   * Bytes of a plain file from which on a landing seals it, for one call more: below, reading it costs a server
+   * without the key no more than the call.
+   */
+  sealedFileBytesMin: MIB,
   /** A content above this goes through a file; `lakefsReadsMax` of those below are held in memory at once. */
   lakefsHeldBytesMax: 2 * MIB,
+  /**
+   * Heads of a repository that cannot be read, and how long in milliseconds until one is tried again: each try may
+   * read all of its contents.
+   */
+  lakefsUnreadableMax: 1_000,
+  lakefsUnreadableMs: 60_000,
   /** Milliseconds until a commit that lakeFS does not find in any way is looked for again. */
   lakefsLostLookMs: 30_000,
   /** Commits of a repository that lakeFS does not find by their ids, and how they are reached: a handful of cherry-picks in ten minutes. */
@@ -264,6 +284,12 @@ export const LIMITS = {
   lakefsBatchCommits: 200,
   /** Commits of one page of a log: with raw commits of 16 KB each still within `lakefsReplyBytesMax`. */
   lakefsLogPage: 1_000,
+  /**
+   * Commits of one page in which a mapping's record is looked for, and pages: the branch begins at what the default
+   * branch was at first contact. 0.3 s a page of raw commits.
+   */
+  mappingPage: 100,
+  mappingPagesMax: 200,
   /** Pointers (and suffixes) that a commit's record lists; of a tree with more the next commit lists everything again. */
   lakefsCensusMax: 10_000,
   /** Trees of synthesized commits one thread keeps in memory. */

@@ -13,6 +13,7 @@ import type { Settings } from "./settings.js";
 
 const DATABASE_NAME = "lakepack.db";
 const LINK_KEY_BYTES = 32;
+const SEAL_KEY_BYTES = 32;
 
 export function databasePath({ database, data }: Settings): string {
   return database === "" ? join(resolve(data), DATABASE_NAME) : resolve(database);
@@ -48,4 +49,13 @@ export function guardOf(settings: Settings, { accounts, permissions }: OpenedAcc
  */
 export async function linkKey({ database }: OpenedAccounts): Promise<Uint8Array> {
   return Buffer.from(await keepSecret(database, "lfs-links", randomBytes(LINK_KEY_BYTES).toString("hex")), "hex");
+}
+
+/**
+ * What seals in lakeFS are made and verified with (lakefs/claim-seal.ts): the setting's keys, and the database's own,
+ * with `auth: none` too. Whoever has no key of another server reads and hashes what that one has vouched for.
+ */
+export async function sealKeys({ seal_key: given }: Settings, { database }: OpenedAccounts): Promise<readonly Uint8Array[]> {
+  const own = await keepSecret(database, "lakefs-seals", randomBytes(SEAL_KEY_BYTES).toString("hex"));
+  return [...given, Buffer.from(own, "hex")];
 }

@@ -7,12 +7,14 @@ import { say, sayJson } from "./say.js";
 
 interface Options extends FolderOptions {
   readonly lakefs?: string;
+  readonly repairMapping?: boolean;
   readonly json?: boolean;
 }
 
 export function doctorCommand(): Command {
   return withFolderOptions(new Command("doctor").description("Look for what is wrong, or cannot be done."))
     .option("--lakefs <repository>", "list all that this lakeFS repository holds and Git cannot have; it stays in lakeFS")
+    .option("--repair-mapping", "with --lakefs: put back the mapping that this data folder has read the repository by")
     .option("--json", "print the findings as JSON")
     .addHelpText("after", "\nWithout --lakefs: settings, data folder, permissions, disk, repositories, clock, and whether lakeFS answers. Exit code 0: all is well; 1: something is not; 2: wrong usage.\n")
     .exitOverride()
@@ -20,6 +22,7 @@ export function doctorCommand(): Command {
 }
 
 async function doctor(options: Options): Promise<void> {
+  if (options.repairMapping === true) return repairMapping(options);
   if (options.lakefs !== undefined) return examine(options, options.lakefs);
   const { checkAll } = await import("./doctor-checks.js");
   const checks = await checkAll(folderSettings(options), new AbortController().signal);
@@ -27,6 +30,15 @@ async function doctor(options: Options): Promise<void> {
   await (options.json === true ? sayJson(checks) : say(lines.join("")));
   const failed = checks.filter(({ good }) => !good);
   if (failed.length > 0) throw new Fault("doctor/found", { checks: failed.map(({ name }) => name).join(" ") });
+}
+
+async function repairMapping(options: Options): Promise<void> {
+  const { lakefs } = options;
+  if (lakefs === undefined) throw new Fault("settings/bad-value", { name: "repair-mapping", value: "", allowed: "with --lakefs <repository> only" });
+  const { control } = await import("./control.js");
+  const repaired = await control(folderSettings(options), "lakefs.repair-mapping", { lakefs });
+  const text = `${lakefs}: the mapping is ${repaired.mapping} (record ${repaired.record ?? "none"})\n`;
+  await (options.json === true ? sayJson(repaired) : say(text));
 }
 
 /** Findings are no failure: exit code 0. */

@@ -36,7 +36,7 @@ import type { ConnectionLimit, HttpListener } from "../transport/http.js";
 import { type ClientOptions, Clients, isWithin, readNetworks } from "../transport/http-client.js";
 import { createRoutes } from "../transport/http-routes.js";
 import { loadTransport } from "../transport/load.js";
-import { guardOf, linkKey, openAccounts, type OpenedAccounts } from "./accounts.js";
+import { guardOf, linkKey, openAccounts, type OpenedAccounts, sealKeys } from "./accounts.js";
 import { readTls, type TlsFiles } from "../transport/http-tls.js";
 import { loadKernels } from "./kernels.js";
 import type { Settings } from "./settings.js";
@@ -139,10 +139,10 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
     const store = new DiskStore(data);
     await probeStore(store);
     const cache = await ResponseCache.open({ folder: join(data, "cache"), bytesMax: settings.cache_bytes });
-    const lakefs = settings.lakefs_endpoint === "" ? undefined : lakefsSettings(settings, log);
-    metrics.watch({ pool: () => pool.figures(), cache: () => cache, lakefs: () => lakefs?.client.http.figures ?? new Map() });
     const opened = await openAccounts(settings, log);
     database = opened;
+    const lakefs = settings.lakefs_endpoint === "" ? undefined : lakefsSettings(settings, await sealKeys(settings, opened), log);
+    metrics.watch({ pool: () => pool.figures(), cache: () => cache, lakefs: () => lakefs?.client.http.figures ?? new Map() });
     const table = new RepositoryTable(opened.database);
     const probeDatabase = () => probeWrite(opened.database);
     const identity = { table, guard: guardOf(settings, database), linkKey: await linkKey(database), probeDatabase };
@@ -219,7 +219,7 @@ function tlsFiles({ tls_cert: certificate, tls_key: key }: Settings): TlsFiles |
   return certificate === "" ? undefined : { certificate, key };
 }
 
-function lakefsSettings(settings: Settings, log: Log): LakefsSettings {
+function lakefsSettings(settings: Settings, keys: readonly Uint8Array[], log: Log): LakefsSettings {
   const access = {
     endpoint: settings.lakefs_endpoint,
     accessKeyId: settings.lakefs_access_key_id,
@@ -233,6 +233,7 @@ function lakefsSettings(settings: Settings, log: Log): LakefsSettings {
     client: new LakefsClient(access, access.trace ? onCall : undefined),
     pollMs: settings.lakefs_poll_seconds * 1_000,
     naming: settings.naming,
+    sealKeys: keys,
     refsWaitMs: settings.lakefs_refs_wait_seconds * 1_000,
     mappingSeed: settings.naming === "kohakuhub" ? LINKED_MAPPING : { version: 1, threshold: settings.lfs_threshold, suffixes: [] },
     landing: { allowForced: settings.lakefs_forced_pushes, commitsMax: settings.push_commits_max, plainFileBytesMax: settings.plain_file_bytes_max },

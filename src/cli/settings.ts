@@ -17,6 +17,15 @@ const flag = z.union([z.boolean(), z.enum(["true", "false"])]).transform((value)
 const count = (max: number) => z.coerce.number().int().min(1).max(max);
 const list = z.union([z.array(z.string()), z.string().transform((text) => text.split(",").map((item) => item.trim()).filter(Boolean))]);
 
+const KEY_BYTES_MIN = 32;
+const keys = list.transform((texts, context) =>
+  texts.map((text) => {
+    const key = readKey(text);
+    if (key === undefined) context.addIssue({ code: "custom", message: "no key" });
+    return key ?? new Uint8Array(0);
+  }),
+);
+
 export interface Address {
   readonly host: string;
   readonly port: number;
@@ -73,6 +82,7 @@ export const SETTINGS = {
   lakefs_forced_pushes: setting(flag, "false", "true or false", "whether a push may take commits away from a lakeFS branch; the old head is kept on a hidden branch"),
   lakefs_poll_seconds: setting(z.coerce.number().int().min(0).max(86_400), "10", "0 (never) to 86400", "how often the heads of lakeFS repositories in use are looked at, so that new commits are read before anyone asks"),
   lakefs_webhook_secret: setting(z.string(), "", "any text (in the file within quotes), or empty for no webhooks", "what lakeFS must send as X-Lakepack-Secret to /api/lakefs/webhook; never logged"),
+  seal_key: setting(keys, "", `one or several keys separated by commas, each at least ${KEY_BYTES_MIN} bytes in hex or base64; empty for the database's own`, "what servers that share a lakeFS and no database vouch to each other with, so that contents are hashed once: the first signs, all verify; never logged"),
   push_commits_max: setting(count(1_000_000), "10000", "1 to 1000000", "commits of one push to a lakeFS repository"),
   plain_file_bytes_max: setting(size, "256m", "bytes, with k, m or g", "largest file a push to a lakeFS repository may have outside Git LFS"),
   lfs_threshold: setting(count(2 ** 40), "1000000", "bytes", "files of this size and more become LFS pointers; counts only for a lakeFS repository seen for the first time"),
@@ -87,7 +97,7 @@ export type Settings = { readonly [K in SettingName]: (typeof SETTINGS)[K] exten
 export type Given = Readonly<Record<string, unknown>>;
 
 /** Settings whose values are shown to nobody. */
-const SECRET = /secret/;
+const SECRET = /secret|seal_key/;
 const ENVIRONMENT_PREFIX = "LAKEPACK_";
 const SETTINGS_FILE = "lakepack.yaml";
 
@@ -103,6 +113,14 @@ export function readSettings(flags: Given, environment: NodeJS.ProcessEnv, file:
     settings[name] = parsed.data;
   }
   return settings as Settings;
+}
+
+/** Hex, or base64 of either alphabet; undefined: neither, or too short. */
+function readKey(text: string): Uint8Array | undefined {
+  const isHex = /^([0-9a-fA-F]{2})+$/.test(text);
+  if (!isHex && !/^[0-9A-Za-z+/_-]+={0,2}$/.test(text)) return undefined;
+  const key = Buffer.from(text, isHex ? "hex" : "base64");
+  return key.length >= KEY_BYTES_MIN ? key : undefined;
 }
 
 function unknown(name: string): Fault {

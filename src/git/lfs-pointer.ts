@@ -18,6 +18,11 @@ export interface LfsPointer {
 /** The longest canonical pointer: a size of 16 digits. */
 export const POINTER_BYTES_MAX = 43 + 76 + 5 + 16 + 1;
 const POINTER = /^version https:\/\/git-lfs\.github\.com\/spec\/v1\noid sha256:([0-9a-f]{64})\nsize (0|[1-9][0-9]{0,15})\n$/;
+/** What git-lfs takes for a pointer as well: CR LF, extensions, no line feed at the end. */
+const LENIENT_POINTER =
+  /^version https:\/\/git-lfs\.github\.com\/spec\/v1\r?\n(?:ext-\d-[0-9A-Za-z.-]+ [^\r\n]*\r?\n)*oid sha256:([0-9a-f]{64})\r?\nsize (0|[1-9][0-9]{0,15})(?:\r?\n)?$/;
+/** git-lfs reads no more of a file that may be a pointer. */
+export const LENIENT_POINTER_BYTES_MAX = 1_024;
 const SHA256 = /^[0-9a-f]{64}$/;
 
 export function isSha256(text: string): boolean {
@@ -30,8 +35,16 @@ export function formatPointer({ sha256, size }: LfsPointer): Uint8Array {
 
 /** Undefined: not a pointer in its canonical form. */
 export function parsePointer(content: Uint8Array): LfsPointer | undefined {
-  if (content.length > POINTER_BYTES_MAX) return undefined;
-  const match = POINTER.exec(latin1(content));
+  return content.length > POINTER_BYTES_MAX ? undefined : matchPointer(POINTER, content);
+}
+
+/** As `parsePointer`, of every form that git-lfs itself would read. */
+export function parseLenientPointer(content: Uint8Array): LfsPointer | undefined {
+  return content.length > LENIENT_POINTER_BYTES_MAX ? undefined : matchPointer(LENIENT_POINTER, content);
+}
+
+function matchPointer(form: RegExp, content: Uint8Array): LfsPointer | undefined {
+  const match = form.exec(latin1(content));
   if (match === null) return undefined;
   const size = Number(match[2]);
   return Number.isSafeInteger(size) ? { sha256: match[1] as string, size } : undefined;

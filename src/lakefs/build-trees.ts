@@ -7,16 +7,22 @@ import { createHash } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { MessagePort } from "node:worker_threads";
 import { asFault, Fault } from "../base/fault.js";
+import { fromLatin1, lossyText } from "../base/bytes.js";
 import { checkAborted } from "../base/flow.js";
 import type { Oid } from "../git/oid.js";
 import { parseTree } from "../git/tree-text.js";
 import type { ObjectReader } from "../odb/object-reader.js";
 import type { BuildTreesRequest, BuildTreesResult, LandingAnswer, LandingNews } from "../pool/landing-tasks.js";
+import type { HashedContent } from "../pool/synthesize-tasks.js";
 import { withoutBlock } from "./attributes.js";
+import { SealKeys } from "./claim-seal.js";
 import { LakefsClient } from "./client.js";
-import { Stage } from "./stage.js";
+import { contentKey } from "./hash-memory.js";
+import { locate } from "./locate.js";
+import { type LandingMemory, Stage } from "./stage.js";
 import { type OtherPath, stagedChanges } from "./staged-changes.js";
 import type { LakefsCommit } from "./types.js";
+import { Twins } from "./twins.js";
 import { watchedSignal } from "./watched-signal.js";
 
 const ATTRIBUTES_PATH = ".gitattributes";
@@ -43,6 +49,7 @@ class TreeFactory {
   readonly #request: BuildTreesRequest;
   readonly #main: MainThread;
   readonly #signal: AbortSignal;
+  readonly #twins: Twins;
   /** What the work branch has: a tree and its metarange. */
   readonly #metaranges = new Map<Oid, string>();
 
@@ -52,10 +59,12 @@ class TreeFactory {
     this.#request = request;
     this.#main = main;
     this.#signal = signal;
+    this.#twins = new Twins(reader, { client, repository: request.repository, signal }, request.heads);
   }
 
   async build(): Promise<BuildTreesResult> {
-    const { repository, workBranch, baseTree, baseMetarange, commits, plainFileBytesMax } = this.#request;
+    const { repository, namespace, workBranch, baseTree, baseMetarange, commits, plainFileBytesMax } = this.#request;
+    const seals = new SealKeys(this.#request.sealKeys);
     let own = await this.#ownAttributes();
     if (own === "shown" && baseTree !== undefined && baseMetarange !== "") this.#metaranges.set(baseTree, baseMetarange);
     const filesTotal = await this.#countFiles(own);
@@ -68,10 +77,12 @@ class TreeFactory {
       if (metarange === undefined) {
         const done = metaranges.length;
         const onFile = (staged: number) => this.#main.tell({ kind: "progress", commits: done, files: files + staged, filesTotal });
-        const place = { client: this.#client, repository, branch: workBranch, plainFileBytesMax, signal: this.#signal };
-        const stage = new Stage(this.#reader, place, next, (sha256, size) => this.#main.addressOf(sha256, size), onFile);
+        const place = { client: this.#client, repository, namespace, seals, twins: this.#twins, branch: workBranch, plainFileBytesMax, signal: this.#signal };
+        const stage = new Stage(this.#reader, place, next, this.#main, onFile);
         await stage.put(tree, otherThan(own));
-        metarange = (await this.#commit(oid)).meta_range_id;
+        const made = await this.#commit(oid);
+        await this.#check(made.id, stage.staged);
+        metarange = made.meta_range_id;
         own = "shown";
         tree = next;
         touchesHooks ||= stage.touchesHooks;
@@ -81,6 +92,7 @@ class TreeFactory {
       metaranges.push(metarange);
       this.#main.tell({ kind: "progress", commits: metaranges.length, files, filesTotal });
     }
+    await this.#main.heard();
     return { metaranges, touchesHooks, files, figures: Object.fromEntries(this.#client.http.figures) };
   }
 
@@ -120,6 +132,21 @@ class TreeFactory {
     }
   }
 
+  /**
+   * Others may write to the work branch too: each path must lie where it was put, or what is about to be sealed and
+   * pushed would be theirs.
+   */
+  async #check(commit: string, staged: ReadonlyMap<string, string>): Promise<void> {
+    const { repository, namespace } = this.#request;
+    const source = { client: this.#client, repository, signal: this.#signal, pagesOnly: true };
+    const found = await locate(source, commit, [...staged.keys()]);
+    for (const [path, key] of staged) {
+      const entry = found.get(path);
+      if (entry !== undefined && contentKey(entry, namespace) === key) continue;
+      throw new Fault("lakefs/damaged", { path: lossyText(fromLatin1(path)), reason: "somebody else has written to this push's work branch" });
+    }
+  }
+
   /** The branch is ours alone, so a commit whose answer was lost may be made again: it comes to the same metarange. */
   async #commit(oid: Oid): Promise<LakefsCommit> {
     const { repository, workBranch } = this.#request;
@@ -139,10 +166,12 @@ function otherThan(own: OwnAttributes): OtherPath | undefined {
   return own === "shown" ? undefined : { path: ATTRIBUTES_PATH, isThere: own === "other" };
 }
 
+type Answered = Extract<LandingAnswer, { address: unknown } | { facts: unknown }>;
+
 /** The main thread's end of the port. */
-class MainThread {
+class MainThread implements LandingMemory {
   readonly #port: MessagePort;
-  readonly #open = new Map<number, { resolve(address: string | undefined): void; reject(error: Fault): void }>();
+  readonly #open = new Map<number, { resolve(answer: Answered): void; reject(error: Fault): void }>();
   #asked = 0;
 
   constructor(port: MessagePort) {
@@ -151,7 +180,7 @@ class MainThread {
       const waiter = this.#open.get(answer.question);
       this.#open.delete(answer.question);
       if ("failure" in answer) waiter?.reject(new Fault("lakefs/failed", { reason: answer.failure }));
-      else waiter?.resolve(answer.address);
+      else waiter?.resolve(answer);
     });
     // The main side has gone: without this the task would wait for ever.
     port.on("close", () => {
@@ -163,11 +192,29 @@ class MainThread {
     this.#port.postMessage(news);
   }
 
-  addressOf(sha256: string, size: number): Promise<string | undefined> {
+  async addressOf(sha256: string, size: number): Promise<string | undefined> {
+    const answer = await this.#ask((question) => ({ kind: "lfs", question, sha256, size }));
+    return "address" in answer ? answer.address : undefined;
+  }
+
+  async recall(key: string): Promise<HashedContent | undefined> {
+    const answer = await this.#ask((question) => ({ kind: "recall", question, key }));
+    return "facts" in answer ? answer.facts : undefined;
+  }
+
+  remember(key: string, facts: HashedContent): void {
+    this.tell({ kind: "hashed", key, facts });
+  }
+
+  async heard(): Promise<void> {
+    await this.#ask((question) => ({ kind: "heard", question }));
+  }
+
+  #ask(newsOf: (question: number) => LandingNews): Promise<Answered> {
     const question = this.#asked++;
     return new Promise((resolve, reject) => {
       this.#open.set(question, { resolve, reject });
-      this.tell({ kind: "lfs", question, sha256, size });
+      this.tell(newsOf(question));
     });
   }
 }

@@ -40,6 +40,9 @@ export interface StreamedUpload {
   readonly repeatable?: boolean;
 }
 
+/** Content type of every upload: lakeFS counts it into what an entry is. */
+export const UPLOAD_TYPE = "application/octet-stream";
+
 export class LakefsClient {
   readonly http: LakefsHttp;
   /** Commits that lakeFS does not find by their ids for a while. */
@@ -157,6 +160,14 @@ export class LakefsClient {
     return this.http.json({ name: "log", method: "GET", path, query: { amount }, repeatable: true, signal });
   }
 
+  /** `id` and its first parents, nearest first. */
+  firstParents(repository: string, id: string, amount: number, signal: AbortSignal): Promise<LakefsPage<LakefsCommit>> {
+    return this.#reading(repository, [id], signal, ([ref = id]) => {
+      const path = `/repositories${pathOf(repository)}/refs${pathOf(ref)}/commits`;
+      return this.http.json({ name: "log", method: "GET", path, query: { amount, first_parent: true }, repeatable: true, signal });
+    });
+  }
+
   /** Commits what is staged on a branch. */
   commit(
     repository: string,
@@ -178,6 +189,20 @@ export class LakefsClient {
     const path = `/repositories${pathOf(repository)}/refs${pathOf(source)}/merge${pathOf(branch)}`;
     const json = { message, metadata, allow_empty: true };
     return this.http.json({ name: "merge", method: "POST", path, json, repeatable: false, signal });
+  }
+
+  /** Where the histories of two commits part. "lakefs/missing": nowhere, or one of them is not there. */
+  async mergeBase(repository: string, left: string, right: string, signal: AbortSignal): Promise<string> {
+    const found = await this.#reading(repository, [left, right], signal, ([from = left, to = right]) =>
+      this.http.json<{ readonly base_commit_id: string }>({
+        name: "mergeBase",
+        method: "GET",
+        path: `/repositories${pathOf(repository)}/refs${pathOf(from)}/merge${pathOf(to)}`,
+        repeatable: true,
+        signal,
+      }),
+    );
+    return found.base_commit_id;
   }
 
   // objects ----------------------------------------------------------------------------------------------------------
@@ -277,6 +302,12 @@ export class LakefsClient {
     return this.http.json({ name: "stageObject", method: "PUT", path, query: { path: object }, json, repeatable: true, signal });
   }
 
+  /** Copies an object's data to a new address, under a branch's path. "lakefs/gone": it is not there any more. */
+  copyObject(repository: string, branch: string, object: string, json: { readonly src_ref: string; readonly src_path: string }, signal: AbortSignal): Promise<LakefsObject> {
+    const path = `${branchPath(repository, branch)}/objects/copy`;
+    return this.http.json({ name: "copyObject", method: "POST", path, query: { dest_path: object }, json, repeatable: true, signal });
+  }
+
   /** At most `lakefsDeletePathsMax` paths; one that is not there is no failure. lakeFS answers 200 even where some fail: these throw. */
   async deleteObjects(repository: string, branch: string, paths: readonly string[], signal: AbortSignal): Promise<void> {
     const path = `${branchPath(repository, branch)}/objects/delete`;
@@ -289,9 +320,9 @@ export class LakefsClient {
   }
 
   /** Differences from `left` to `right` (both full commit ids), page by page, in path order, with checksum and metadata of what is new. */
-  diff(repository: string, left: string, right: string, signal: AbortSignal): AsyncGenerator<LakefsDifference> {
+  diff(repository: string, left: string, right: string, signal: AbortSignal, prefix?: string): AsyncGenerator<LakefsDifference> {
     const path = ([from = left, to = right]: readonly string[]) => `/repositories${pathOf(repository)}/refs${pathOf(from)}/diff${pathOf(to)}`;
-    return this.#pages("diff", path, { type: "two_dot", include_right_stats: true }, signal, { repository, commits: [left, right] });
+    return this.#pages("diff", path, { type: "two_dot", include_right_stats: true, prefix }, signal, { repository, commits: [left, right] });
   }
 
   /** The first `amount` uncommitted changes of a branch. */
@@ -353,7 +384,7 @@ function objectPath(repository: string, commit: string): string {
 }
 
 function uploadHeaders(metadata: Readonly<Record<string, string>>): Record<string, string> {
-  const headers: Record<string, string> = { "Content-Type": "application/octet-stream" };
+  const headers: Record<string, string> = { "Content-Type": UPLOAD_TYPE };
   for (const [key, value] of Object.entries(metadata)) headers[METADATA_HEADER + key] = value;
   return headers;
 }

@@ -14,7 +14,7 @@ import type { IngestedPack } from "../odb/ingest-contract.js";
 import { indexPackFile } from "../odb/ingest-file.js";
 import type { LivePack, ObjectDatabase } from "../odb/object-database.js";
 import { loadTable } from "../odb/pack-tables.js";
-import type { ListingState, PromisedIds, SynthesisAnswer, SynthesisNews, SynthesizedCommit, SynthesizeItem, SynthesizeResult } from "../pool/synthesize-tasks.js";
+import type { HashedContent, ListingState, PromisedIds, SynthesisAnswer, SynthesisNews, SynthesizedCommit, SynthesizeItem, SynthesizeResult } from "../pool/synthesize-tasks.js";
 import type { Pool } from "../pool/tasks.js";
 import type { LakefsClient } from "./client.js";
 import type { CommitMap, CommitPair, LakeRecord, PathMapping } from "./contract.js";
@@ -27,6 +27,10 @@ export interface CommitMapOptions {
   readonly access: LakefsAccess;
   readonly client: LakefsClient;
   readonly repository: string;
+  /** lakeFS's storage namespace of it. */
+  readonly namespace: string;
+  /** Keys of seals. */
+  readonly sealKeys: readonly Uint8Array[];
   readonly mapping: PathMapping;
   readonly records: LakeRecords;
   readonly objects: ObjectDatabase;
@@ -51,6 +55,9 @@ export interface SynthesisProgress {
 export function progressFacts({ commits, total, objects }: SynthesisProgress): { readonly commit: string; readonly objects: number } {
   return { commit: `${commits}/${total}`, objects };
 }
+
+/** Unconfirmed claims of one task that the log names. */
+const UNCONFIRMED_NAMED = 10;
 
 const IDLE: SynthesisProgress = { commits: 0, total: 0, objects: 0 };
 
@@ -168,7 +175,7 @@ export class LakefsCommitMap implements CommitMap {
   async #alias({ source, of }: HistoryStep & { readonly as: "alias" }, signal: AbortSignal): Promise<void> {
     const tip = await this.#find(of, signal);
     if (tip === undefined) throw new Fault("lakefs/bad-reply", { commit: source.id, reason: "it stands for a commit that maps to nothing", tip: of });
-    await this.#store([{ version: 1, lakeId: source.id, commit: tip.commit, tree: tip.tree, pack: undefined, alias: true }], signal);
+    await this.#store([{ version: 2, lakeId: source.id, commit: tip.commit, tree: tip.tree, pack: undefined, alias: true }], signal);
   }
 
   async #batch(steps: readonly CommitStep[], signal: AbortSignal): Promise<void> {
@@ -261,7 +268,7 @@ export class LakefsCommitMap implements CommitMap {
   }
 
   async #run(items: readonly SynthesizeItem[], packs: readonly LivePack[], path: string, promisedPath: string, signal: AbortSignal): Promise<SynthesizeResult> {
-    const { access, client, repository, mapping, pool, pagesOnly } = this.#options;
+    const { access, client, repository, namespace, sealKeys, mapping, pool, pagesOnly } = this.#options;
     const known = await this.#parentsOf(items, signal);
     const { port1, port2 } = new MessageChannel();
     const before = this.#progress;
@@ -269,7 +276,7 @@ export class LakefsCommitMap implements CommitMap {
       this.#progress = { ...before, commits: before.commits + commits, objects: before.objects + made };
     }, signal);
     try {
-      const request = { access, ways: client.lost.ways(repository), repository, mapping, packs: toHandles(packs), items, known, path, promisedPath, port: port2, pagesOnly: pagesOnly ?? false };
+      const request = { access, ways: client.lost.ways(repository), repository, namespace, sealKeys, mapping, packs: toHandles(packs), items, known, path, promisedPath, port: port2, pagesOnly: pagesOnly ?? false };
       const result = await pool.run("synthesize/chain", request, { signal, priority: "background", transfer: [port2] });
       await told.settled();
       this.#progress = { ...before, objects: before.objects + result.objects };
@@ -306,23 +313,45 @@ export class LakefsCommitMap implements CommitMap {
     return this.#options.records.pointer(sha256, signal);
   }
 
+  /** What is known of a content that lies at this address: `contentKey` has the key. What cannot be recalled is found out again. */
+  hashed(key: string, signal: AbortSignal): Promise<HashedContent | undefined> {
+    return this.#options.records.content(key, signal).catch((error: unknown) => {
+      if (asFault(error).code === "odb/damaged") return undefined;
+      throw error;
+    });
+  }
+
+  /** Keeps what one of us has found out about a content. */
+  rememberHashed(key: string, facts: HashedContent, signal: AbortSignal): Promise<void> {
+    return this.#options.records.putContent(key, facts, signal);
+  }
+
   /** Answers a task's questions. */
   #listen(port: MessagePort, onProgress: (commits: number, objects: number) => void, signal: AbortSignal): { settled(): Promise<void> } {
     const { records } = this.#options;
     const writes: Promise<void>[] = [];
     let failure: unknown;
+    let unconfirmed = 0;
     const fail = (error: unknown) => {
       failure ??= error;
     };
     port.on("message", (news: SynthesisNews) => {
-      if (news.kind === "contents") return;
-      if (news.kind === "progress") onProgress(news.commits, news.objects);
-      else if (news.kind === "pointer") writes.push(records.putPointer(news.sha256, news, signal).catch(fail));
-      else if (news.kind === "hashed") writes.push(records.putHash(news.key, news.sha256, signal).catch(fail));
-      else {
-        // What cannot be recalled is computed again.
-        const recalled = Promise.all(news.keys.map((key) => records.hash(key, signal).catch(() => undefined)));
-        void recalled.then((values) => port.postMessage({ question: news.question, values } satisfies SynthesisAnswer));
+      switch (news.kind) {
+        case "progress":
+          return onProgress(news.commits, news.objects);
+        case "pointer":
+          return void writes.push(records.putPointer(news.sha256, news, signal).catch(fail));
+        case "hashed":
+          return void writes.push(records.putContent(news.key, news.facts, signal).catch(fail));
+        case "unconfirmed":
+          return unconfirmed++ < UNCONFIRMED_NAMED ? this.#tellUnconfirmed(news) : undefined;
+        case "recall": {
+          // What cannot be recalled is computed again.
+          const recalled = Promise.all(news.keys.map((key) => records.content(key, signal).catch(() => undefined)));
+          return void recalled.then((values) => port.postMessage({ question: news.question, values } satisfies SynthesisAnswer));
+        }
+        case "contents":
+          return;
       }
     });
     return {
@@ -331,6 +360,12 @@ export class LakefsCommitMap implements CommitMap {
         if (failure !== undefined) throw failure;
       },
     };
+  }
+
+  /** Somebody has written it; it changes nothing. */
+  #tellUnconfirmed({ commit, path, claimed, is }: SynthesisNews & { readonly kind: "unconfirmed" }): void {
+    const { log, repository } = this.#options;
+    log.warn("user metadata in lakeFS claim a blob id that the content does not confirm; they are ignored", { repository, commit, path, claimed, is });
   }
 
   async #store(records: readonly StoredLakeRecord[], signal: AbortSignal): Promise<void> {
@@ -352,7 +387,7 @@ function countOf(promised: PromisedIds | undefined): number {
 }
 
 function toRecords(commits: readonly SynthesizedCommit[], pack: IngestedPack | undefined): StoredLakeRecord[] {
-  return commits.map((commit) => ({ version: 1 as const, pack: pack?.checksum, ...commit }));
+  return commits.map((commit) => ({ version: 2 as const, pack: pack?.checksum, ...commit }));
 }
 
 type CommitStep = HistoryStep & { readonly as: "commit" };

@@ -61,6 +61,12 @@ export function rawCommit(lake: LakefsCommit, listing: Oid, parents: readonly Oi
   return same ? raw : undefined;
 }
 
+/** The tree that a raw Git commit in the metadata names, true or not. */
+export function rawTree(lake: LakefsCommit): Oid | undefined {
+  const raw = decodeBase64(lake.metadata?.[COMMIT_KEY]);
+  return raw === undefined || checkCommit(raw) !== undefined ? undefined : parseCommit(raw).tree;
+}
+
 /** The raw tag a commit record carries; undefined unless it tags the Git commit `target`, that of the record's only parent. */
 export function rawTag(lake: LakefsCommit, target: Oid | undefined): Uint8Array | undefined {
   const raw = decodeBase64(lake.metadata?.[TAG_KEY]);

@@ -1,8 +1,12 @@
 /**
  * Blobs of files: what is known is not read, what must be read is read in parallel, the same stored object once. A content that is gone, has another
- * size than listed or contradicts its recorded id fails the synthesis naming the path: never a missing file, never a new id.
+ * size than listed or contradicts what is sealed or recorded of it fails the synthesis naming the path: never a
+ * missing file, never a new id.
+ *
+ * What a file is, in this order: what it was in a tree in which it is the same; a claim that is sealed, that stands
+ * in a commit whose whole tree is sealed, or that its content confirms (claim.ts); the mapping's rules. All of them
+ * say the same of the same bytes, so an id never depends on which of them was at hand.
  */
-import { createHash } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import { fromLatin1 } from "../base/bytes.js";
 import { asFault, Fault } from "../base/fault.js";
@@ -11,15 +15,24 @@ import { LIMITS } from "../base/limits.js";
 import { isSpecialName } from "../git/dot-git.js";
 import { checkGitattributes, checkGitmodules } from "../git/fsck.js";
 import { formatPointer } from "../git/lfs-pointer.js";
-import { objectId } from "../git/object-id.js";
 import type { Oid } from "../git/oid.js";
+import { fullAddress } from "./address.js";
+import { type Claim, type ContentFacts, judge } from "./claim.js";
+import type { SealKeys } from "./claim-seal.js";
+import { ContentDigests } from "./content-digests.js";
 import { ContentReader, lakePath, type SignedAddresses, type Window } from "./content-reader.js";
-import { type HashMemory, hashKey } from "./hash-memory.js";
+import { contentKey, type HashMemory } from "./hash-memory.js";
 import type { ListingSource } from "./listing.js";
-import { toEntry } from "./listing.js";
+import { locate } from "./locate.js";
 import type { ObjectOutput } from "./object-output.js";
 import { baseName, type Crossing, FILE_MODE, type LakeEntry } from "./path-rules.js";
 import type { PromisedWriter } from "./promised-list.js";
+
+export interface ContentsSource extends ListingSource {
+  /** lakeFS's storage namespace. */
+  readonly namespace: string;
+  readonly seals: SealKeys;
+}
 
 export interface FileToResolve {
   readonly entry: LakeEntry;
@@ -30,23 +43,44 @@ export interface FileToResolve {
 
 export type ResolvedFile = { readonly oid: Oid; readonly pointer: boolean } | { readonly refused: string };
 
+/** Where files come from. */
+export interface Circumstances {
+  /** Where they stand in the commit's listing, if that is where they come from. */
+  readonly window?: Window | undefined;
+  /** Their commit is sealed: claims hold, as the whole tree will show. */
+  readonly believed?: boolean;
+}
+
+/** What is still to be done for a file. */
+type Plan =
+  | { readonly done: ResolvedFile }
+  /** Its blob is known and must be here. */
+  | { readonly read: "plain"; readonly expected: Oid }
+  /** The content says what it is. */
+  | { readonly read: "judge" };
+
+/** What a content is, once its hashes are known. */
+type Form =
+  | { readonly as: "plain" }
+  | { readonly as: "pointer"; readonly sha256: string; readonly text: Uint8Array; readonly proven: boolean };
+
 export class Contents {
-  readonly #source: ListingSource;
+  readonly #source: ContentsSource;
   readonly #output: ObjectOutput;
   readonly #memory: HashMemory;
   readonly #reader: ContentReader;
   readonly #turns = new Semaphore(LIMITS.lakefsReadsMax);
-  /** Contents read in this task: by recorded blob id, or address, checksum and size → blob. */
-  readonly #known = new LRUCache<string, Oid>({ max: LIMITS.lakefsContentsMax });
+  /** Facts of contents read in this task, by content key, or by the blob id that is expected. */
+  readonly #known = new LRUCache<string, ContentFacts>({ max: LIMITS.lakefsContentsMax });
   /** Those being read. */
-  readonly #underWay = new Map<string, Promise<Oid>>();
+  readonly #underWay = new Map<string, Promise<ContentFacts>>();
   /** Undefined: contents are read now. */
   readonly #promises: PromisedWriter | undefined;
   /** The first failure: nothing more is read then. */
   #failure: Fault | undefined;
 
   /** `promises`: contents whose ids are known are put on that list instead of being read. */
-  constructor(source: ListingSource, output: ObjectOutput, memory: HashMemory, promises?: PromisedWriter) {
+  constructor(source: ContentsSource, output: ObjectOutput, memory: HashMemory, promises?: PromisedWriter) {
     this.#promises = promises;
     this.#source = source;
     this.#output = output;
@@ -54,44 +88,72 @@ export class Contents {
     this.#reader = new ContentReader(source);
   }
 
-  /**
-   * One answer a file, in order. `window`: where the files stand in the commit's listing, if that is where they come from. May be called again
-   * before it resolves: no more is read at once for that.
-   */
-  async resolve(commit: string, files: readonly FileToResolve[], window?: Window): Promise<ResolvedFile[]> {
-    const hashes = await this.#recall(files);
-    const answers = files.map((file) => this.#naming(file, () => this.#withoutReading(commit, file, hashes)));
-    const toRead = files.filter((file, at) => answers[at] === undefined && !isStreamed(file) && !isHashed(file));
-    const signed = await this.#reader.sign(commit, toRead.map(({ entry }) => entry), window);
-    const read = (file: FileToResolve): Promise<ResolvedFile> => {
-      if (isHashed(file)) return this.#hashed(commit, file);
-      return isStreamed(file) ? this.#streamed(commit, file) : this.#plain(commit, file, signed);
-    };
-    const waiting = files.map(async (file, at) => answers[at] ?? this.#namingLater(file, () => read(file)));
+  /** One answer a file, in order. May be called again before it resolves: no more is read at once for that. */
+  async resolve(
+    commit: string,
+    given: readonly FileToResolve[],
+    { window, believed = false }: Circumstances = {},
+  ): Promise<ResolvedFile[]> {
+    const files = await this.#located(commit, given, believed);
+    const facts = await this.#recall(files, believed);
+    const plans = files.map((file) => this.#naming(commit, file, () => this.#plan(commit, file, facts.get(file), believed)));
+    const toRead = files.filter((file, at) => "read" in (plans[at] as Plan) && !isLarge(file) && !isHashed(file));
+    const signed = await this.#reader.sign(
+      commit,
+      toRead.map(({ entry }) => entry),
+      window,
+    );
+    const waiting = files.map(async (file, at) => {
+      const plan = plans[at] as Plan;
+      return "done" in plan ? plan.done : this.#namingLater(commit, file, () => this.#read(commit, file, plan, signed));
+    });
     // All of them end before a failure is told, so that nothing is read for nobody: the first one stops what has not begun.
     for (const one of await Promise.allSettled(waiting)) if (one.status === "rejected") throw this.#failure ?? one.reason;
     return Promise.all(waiting);
   }
 
-  /** What is known of a file without its content; undefined: it must be read. */
-  #withoutReading(commit: string, file: FileToResolve, hashes: ReadonlyMap<FileToResolve, string>): ResolvedFile | undefined {
-    const { entry, crossing: { blob, sha256, pointer }, unchanged } = file;
-    const known = knownPointer(file);
-    if (known !== undefined) {
-      this.#tellPointer(commit, entry, sha256 as string);
-      return { oid: this.#output.add("blob", known), pointer: true };
+  // What is known ---------------------------------------------------------------------------------------------------------
+
+  #plan(commit: string, file: FileToResolve, facts: ContentFacts | undefined, believed: boolean): Plan {
+    const {
+      entry,
+      crossing: { claim, pointer, linked },
+      unchanged,
+    } = file;
+    if (unchanged !== undefined && !isOpenClaim(claim, unchanged)) return this.#asBefore(commit, file, unchanged);
+    if (claim?.sha256 !== undefined && (believed || this.#isSealed(entry, claim))) {
+      if (claim.pointer === undefined) return this.#asPlain(commit, file, claim.blob);
+      return { done: this.#pointer(commit, entry, { as: "pointer", sha256: claim.sha256, text: claim.pointer, proven: true }) };
     }
-    if (blob === undefined && pointer) {
-      if (unchanged !== undefined) return { oid: unchanged, pointer: true };
-      const found = sha256 ?? hashes.get(file);
-      return found === undefined ? undefined : this.#pointer(commit, entry, found);
+    if (facts !== undefined && !(claim !== undefined && judge(claim, facts, entry.size).as === "open")) {
+      const form = this.#form(commit, file, facts);
+      if (form.as === "pointer") return { done: this.#pointer(commit, entry, form) };
+      if (facts.blob !== undefined) return this.#asPlain(commit, file, facts.blob);
     }
-    const expected = blob ?? unchanged;
-    if (expected === undefined) return undefined;
+    if (claim !== undefined || !pointer || linked === undefined) return { read: "judge" };
+    return {
+      done: this.#pointer(commit, entry, {
+        as: "pointer",
+        sha256: linked,
+        text: formatPointer({ sha256: linked, size: entry.size }),
+        proven: false,
+      }),
+    };
+  }
+
+  /** What the same entry was in a tree that is known. */
+  #asBefore(commit: string, file: FileToResolve, unchanged: Oid): Plan {
+    const { claim, pointer } = file.crossing;
+    const isPointer = claim?.blob === unchanged ? claim.pointer !== undefined : pointer;
+    return isPointer ? { done: { oid: unchanged, pointer: true } } : this.#asPlain(commit, file, unchanged);
+  }
+
+  #asPlain(commit: string, file: FileToResolve, oid: Oid): Plan {
     const special = specialKind(file);
-    const held = special === "gitattributes" ? this.#output.canRead(expected) : this.#output.has(expected);
-    if (held && (special !== "gitmodules" || unchanged === expected)) return { oid: expected, pointer: false };
-    return special === undefined && this.#isPromised(commit, entry, expected) ? { oid: expected, pointer: false } : undefined;
+    const held = special === "gitattributes" ? this.#output.canRead(oid) : this.#output.has(oid);
+    if (held && (special !== "gitmodules" || file.unchanged === oid)) return { done: { oid, pointer: false } };
+    const isLater = special === undefined && this.#isPromised(commit, file.entry, oid);
+    return isLater ? { done: { oid, pointer: false } } : { read: "plain", expected: oid };
   }
 
   /** True: nobody needs the content yet, whose id is known. */
@@ -100,51 +162,162 @@ export class Contents {
     return this.#promises !== undefined;
   }
 
-  #pointer(commit: string, entry: LakeEntry, sha256: string): ResolvedFile {
-    this.#tellPointer(commit, entry, sha256);
-    return { oid: this.#output.add("blob", formatPointer({ sha256, size: entry.size })), pointer: true };
+  #isSealed({ size, checksum, address }: LakeEntry, { blob, sha256, pointer, seal }: Claim): boolean {
+    if (seal === undefined || sha256 === undefined || address === undefined) return false;
+    const { namespace, seals } = this.#source;
+    const kind = pointer === undefined ? "plain" : "pointer";
+    return seals.isContentSealed(seal, { kind, blob, sha256, size, checksum, address: fullAddress(address, namespace) });
   }
 
-  async #hashed(commit: string, { entry }: FileToResolve): Promise<ResolvedFile> {
-    return this.#pointer(commit, entry, await this.#hash(commit, entry));
+  /** The files with the addresses that seals and remembered facts are about, which a diff does not tell. */
+  async #located(commit: string, files: readonly FileToResolve[], believed: boolean): Promise<readonly FileToResolve[]> {
+    const isAsked = (file: FileToResolve) =>
+      file.entry.address === undefined && (isRecalled(file, believed) || isSealable(file, believed));
+    const asked = files.filter(isAsked).map(({ entry }) => entry.path);
+    if (asked.length === 0) return files;
+    const found = await locate(this.#source, commit, asked);
+    return files.map((file) => {
+      const entry = found.get(file.entry.path);
+      return entry === undefined ? file : { ...file, entry };
+    });
   }
 
-  /** Where the bytes of a pointer can be read: git-lfs will ask. */
-  #tellPointer(commit: string, entry: LakeEntry, sha256: string): void {
-    this.#memory.tell({ kind: "pointer", sha256, commit, path: lakePath(entry), size: entry.size });
+  /** Remembered facts of the files that may have some. */
+  async #recall(files: readonly FileToResolve[], believed: boolean): Promise<ReadonlyMap<FileToResolve, ContentFacts>> {
+    const needed = files.flatMap((file) => {
+      const key = isRecalled(file, believed) ? this.#keyOf(file.entry) : undefined;
+      return key === undefined ? [] : [{ file, key }];
+    });
+    const answers = await this.#memory.recall(needed.map(({ key }) => key));
+    return new Map(needed.flatMap(({ file }, at) => (answers[at] === undefined ? [] : [[file, answers[at]] as const])));
   }
 
-  async #plain(commit: string, file: FileToResolve, signed: SignedAddresses): Promise<ResolvedFile> {
-    const { entry, crossing: { blob }, unchanged } = file;
-    const expected = blob ?? unchanged;
-    const special = specialKind(file);
-    if (special === undefined) return { oid: await this.#readOnce(commit, entry, expected, signed), pointer: false };
-    const data = await this.#inTurn(() => this.#reader.read(commit, entry, signed));
-    checkExpected(objectId("blob", data), expected);
-    const refusal = special === "gitmodules" ? checkGitmodules(data) : checkGitattributes(data);
-    if (refusal !== undefined) return { refused: `Git refuses it: ${refusal.text}` };
-    return { oid: this.#output.add("blob", data, true), pointer: false };
+  #keyOf(entry: LakeEntry): string | undefined {
+    return contentKey(entry, this.#source.namespace);
   }
 
-  async #readOnce(commit: string, entry: LakeEntry, expected: Oid | undefined, signed: SignedAddresses): Promise<Oid> {
-    // A diff does not tell addresses; a recorded id counts for all that have it as soon as one content proves it.
-    const key = expected ?? hashKey(entry);
-    const read = () => this.#inTurn(async () => this.#output.add("blob", await this.#reader.read(commit, entry, signed)));
-    const oid = await (key === undefined ? read() : this.#knownOr(key, read));
+  // What the content says -------------------------------------------------------------------------------------------------
+
+  #form(commit: string, { entry, crossing: { claim, pointer, linked } }: FileToResolve, facts: ContentFacts): Form {
+    const judged = claim && judge(claim, facts, entry.size);
+    if (judged?.as === "plain") return { as: "plain" };
+    if (judged?.as === "pointer") return { as: "pointer", sha256: facts.sha256, text: judged.text, proven: true };
+    if (claim !== undefined)
+      this.#memory.tell({
+        kind: "unconfirmed",
+        commit,
+        path: lakePath(entry),
+        claimed: claim.blob,
+        is: facts.blob ?? facts.sha256,
+      });
+    if (!pointer) return { as: "plain" };
+    const sha256 = linked ?? facts.sha256;
+    return { as: "pointer", sha256, text: formatPointer({ sha256, size: entry.size }), proven: sha256 === facts.sha256 };
+  }
+
+  /** A pointer in the tree, whose bytes git-lfs will ask for. */
+  #pointer(commit: string, entry: LakeEntry, { sha256, text, proven }: Form & { readonly as: "pointer" }): ResolvedFile {
+    this.#memory.tell({ kind: "pointer", sha256, commit, path: lakePath(entry), size: entry.size, proven });
+    return { oid: this.#output.add("blob", text), pointer: true };
+  }
+
+  #read(
+    commit: string,
+    file: FileToResolve,
+    plan: Exclude<Plan, { readonly done: ResolvedFile }>,
+    signed: SignedAddresses,
+  ): Promise<ResolvedFile> {
+    const expected = plan.read === "plain" ? plan.expected : undefined;
+    if (expected === undefined && isHashed(file)) return this.#hashed(commit, file);
+    return isLarge(file) ? this.#streamed(commit, file, expected) : this.#held(commit, file, expected, signed);
+  }
+
+  /** A content that fits into memory. */
+  async #held(commit: string, file: FileToResolve, expected: Oid | undefined, signed: SignedAddresses): Promise<ResolvedFile> {
+    // A diff does not tell addresses; an id that is known counts for all that have it as soon as one content proves it.
+    const key = expected ?? this.#keyOf(file.entry);
+    // No wait in between: the first of many must have begun before the second looks.
+    const reader = key === undefined ? undefined : this.#underWay.get(key);
+    const known = key === undefined ? undefined : (this.#known.get(key) ?? (reader && (await reader)));
+    const settled = known && this.#settle(commit, file, known, expected);
+    if (settled !== undefined) return settled;
+    const reading = this.#inTurn(async () => {
+      const data = await this.#reader.read(commit, file.entry, signed);
+      const digests = new ContentDigests(file.entry, true);
+      digests.update(data);
+      const facts = digests.finish();
+      return { facts, result: this.#settle(commit, file, facts, expected, data) as ResolvedFile };
+    });
+    if (key === undefined) return (await reading).result;
+    const later = reading.then(({ facts }) => facts);
+    later.catch(() => undefined); // told by `reading`
+    this.#underWay.set(key, later);
+    const { facts, result } = await reading.finally(() => this.#underWay.delete(key));
+    this.#known.set(key, facts);
+    return result;
+  }
+
+  /** Undefined where that takes the bytes, and they are not given. */
+  #settle(
+    commit: string,
+    file: FileToResolve,
+    facts: ContentFacts,
+    expected: Oid | undefined,
+    data?: Uint8Array,
+  ): ResolvedFile | undefined {
+    const oid = facts.blob as Oid;
     checkExpected(oid, expected);
-    return oid;
+    const form: Form = expected === undefined ? this.#form(commit, file, facts) : { as: "plain" };
+    this.#remember(file.entry, facts, form);
+    if (form.as === "pointer") return this.#pointer(commit, file.entry, form);
+    const special = specialKind(file);
+    if (data === undefined) return special === undefined && this.#output.has(oid) ? { oid, pointer: false } : undefined;
+    const refusal = special && (special === "gitmodules" ? checkGitmodules(data) : checkGitattributes(data));
+    if (refusal !== undefined) return { refused: `Git refuses it: ${refusal.text}` };
+    return { oid: this.#output.add("blob", data, special !== undefined), pointer: false };
   }
 
-  async #knownOr(key: string, read: () => Promise<Oid>): Promise<Oid> {
-    const known = this.#known.get(key);
-    if (known !== undefined) return known;
-    const waiting = this.#underWay.get(key);
-    if (waiting !== undefined) return waiting;
-    const reading = read().finally(() => this.#underWay.delete(key));
-    this.#underWay.set(key, reading);
-    const oid = await reading;
-    this.#known.set(key, oid);
-    return oid;
+  /** What stays in no pack, and what is large, is not read a second time to be known. */
+  #remember(entry: LakeEntry, facts: ContentFacts, form: Form): void {
+    const key = this.#keyOf(entry);
+    if (key === undefined || (form.as === "plain" && entry.size < LIMITS.contentRecordBytesMin)) return;
+    this.#memory.tell({ kind: "hashed", key, facts });
+  }
+
+  /** Too large to be held: a plain file, unless its bytes say otherwise. */
+  async #streamed(commit: string, file: FileToResolve, expected: Oid | undefined): Promise<ResolvedFile> {
+    const { entry } = file;
+    let form: Form = { as: "plain" };
+    const oid = await this.#inTurn(() => {
+      const digests = new ContentDigests(entry, false);
+      return this.#output.addStream(entry.size, passing(this.#reader.stream(commit, entry), digests), (blob) => {
+        const facts = { ...digests.finish(), blob };
+        checkExpected(blob, expected);
+        if (expected === undefined) form = this.#form(commit, file, facts);
+        this.#remember(entry, facts, form);
+        return form.as === "plain";
+      });
+    });
+    return isPointerForm(form) ? this.#pointer(commit, entry, form) : { oid, pointer: false };
+  }
+
+  /** Most likely a pointer: nothing of it is kept but its hashes. */
+  async #hashed(commit: string, file: FileToResolve): Promise<ResolvedFile> {
+    const {
+      entry,
+      crossing: { claim },
+    } = file;
+    const facts = await this.#inTurn(async () => {
+      const digests = new ContentDigests(entry, claim !== undefined);
+      for await (const chunk of this.#reader.stream(commit, entry)) digests.update(chunk);
+      return digests.finish();
+    });
+    const form = this.#form(commit, file, facts);
+    this.#remember(entry, facts, form);
+    if (form.as === "pointer") return this.#pointer(commit, entry, form);
+    const plan = this.#asPlain(commit, file, facts.blob as Oid);
+    if ("done" in plan) return plan.done;
+    return isLarge(file) ? this.#streamed(commit, file, facts.blob) : this.#held(commit, file, facts.blob, new Map());
   }
 
   /** Runs when it may read, unless something has failed by then. */
@@ -156,82 +329,68 @@ export class Contents {
     });
   }
 
-  /** Too large to be held: a plain file that says so itself. */
-  async #streamed(commit: string, { entry, crossing: { blob }, unchanged }: FileToResolve): Promise<ResolvedFile> {
-    const oid = await this.#inTurn(() => this.#output.addStream(entry.size, this.#reader.stream(commit, entry)));
-    checkExpected(oid, blob ?? unchanged);
-    return { oid, pointer: false };
-  }
-
-  /** Remembered hashes of the files that need one. */
-  async #recall(files: readonly FileToResolve[]): Promise<ReadonlyMap<FileToResolve, string>> {
-    const needed = files.flatMap((file) => {
-      const { blob, sha256, pointer } = file.crossing;
-      const key = blob === undefined && pointer && sha256 === undefined && file.unchanged === undefined ? hashKey(file.entry) : undefined;
-      return key === undefined ? [] : [{ file, key }];
-    });
-    const answers = await this.#memory.recall(needed.map(({ key }) => key));
-    return new Map(needed.flatMap(({ file }, at) => (answers[at] === undefined ? [] : [[file, answers[at]] as const])));
-  }
-
-  /** Reads all of a large file; nothing of it is kept but its SHA-256. */
-  async #hash(commit: string, listed: LakeEntry): Promise<string> {
-    const { client, repository, signal } = this.#source;
-    // A diff does not say where the bytes lie, without which their hash could not be remembered.
-    const entry = listed.address === undefined ? toEntry(await client.statObject(repository, commit, lakePath(listed), signal)) : listed;
-    if (listed.address === undefined) {
-      const [remembered] = await this.#memory.recall([hashKey(entry) as string]);
-      if (remembered !== undefined) return remembered;
-    }
-    return this.#inTurn(async () => {
-      const hash = createHash("sha256");
-      for await (const chunk of this.#reader.stream(commit, entry)) hash.update(chunk);
-      const sha256 = hash.digest("hex");
-      this.#memory.tell({ kind: "hashed", key: hashKey(entry) as string, sha256 });
-      return sha256;
-    });
-  }
-
-  #naming<T>(file: FileToResolve, work: () => T): T {
+  #naming<T>(commit: string, file: FileToResolve, work: () => T): T {
     try {
       return work();
     } catch (error) {
-      throw withPath(file, error);
+      throw withPlace(commit, file, error);
     }
   }
 
-  async #namingLater<T>(file: FileToResolve, work: () => Promise<T>): Promise<T> {
+  async #namingLater<T>(commit: string, file: FileToResolve, work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (error) {
-      this.#failure ??= withPath(file, error);
+      this.#failure ??= withPlace(commit, file, error);
       throw this.#failure;
     }
   }
 }
 
-/** Adds the path to whatever fails. */
-function withPath({ entry }: FileToResolve, error: unknown): Fault {
+/** Adds the path, and the commit, to whatever fails. */
+function withPlace(commit: string, { entry }: FileToResolve, error: unknown): Fault {
   const fault = asFault(error);
-  return new Fault(fault.code, { ...fault.facts, path: lakePath(entry) }, fault);
+  return new Fault(fault.code, { ...fault.facts, path: lakePath(entry), commit }, fault);
 }
 
-/** The pointer, where metadata hold both ids and they agree. */
-function knownPointer({ entry, crossing: { blob, sha256 } }: FileToResolve): Uint8Array | undefined {
-  if (blob === undefined || sha256 === undefined) return undefined;
-  const pointer = formatPointer({ sha256, size: entry.size });
-  return objectId("blob", pointer) === blob ? pointer : undefined;
+async function* passing(content: AsyncIterable<Uint8Array>, digests: ContentDigests): AsyncGenerator<Uint8Array, void, undefined> {
+  for await (const chunk of content) {
+    digests.update(chunk);
+    yield chunk;
+  }
 }
 
-/** A pointer of which nobody knows the hash. */
-function isHashed({ crossing: { blob, pointer } }: FileToResolve): boolean {
-  return blob === undefined && pointer;
+/** Whether the entry's id alone does not say if it was plain or a pointer. */
+function isOpenClaim(claim: Claim | undefined, unchanged: Oid): boolean {
+  return claim !== undefined && claim.blob === unchanged && claim.sha256 === undefined;
 }
 
-function isStreamed(file: FileToResolve): boolean {
-  const { entry, crossing: { blob, pointer } } = file;
-  const isPlain = blob === undefined ? !pointer : knownPointer(file) === undefined;
-  return isPlain && entry.size > LIMITS.lakefsHeldBytesMax;
+/** Whether what was found out about a content before may be remembered. */
+function isRecalled({ entry, crossing: { claim, pointer, linked }, unchanged }: FileToResolve, believed: boolean): boolean {
+  if ((unchanged !== undefined && !isOpenClaim(claim, unchanged)) || (believed && claim?.sha256 !== undefined)) return false;
+  return (
+    (pointer && linked === undefined) ||
+    claim?.pointer !== undefined ||
+    (claim !== undefined && entry.size >= LIMITS.contentRecordBytesMin)
+  );
+}
+
+/** Whether a seal may save the reading. */
+function isSealable({ crossing: { claim }, unchanged }: FileToResolve, believed: boolean): boolean {
+  return claim?.seal !== undefined && unchanged === undefined && !believed;
+}
+
+/** Whether the content is most likely that of a pointer, and so passes without being kept. */
+function isHashed({ crossing: { claim, pointer } }: FileToResolve): boolean {
+  return claim === undefined ? pointer : claim.pointer !== undefined;
+}
+
+function isLarge({ entry }: FileToResolve): boolean {
+  return entry.size > LIMITS.lakefsHeldBytesMax;
+}
+
+function isPointerForm(form: Form): form is Form & { readonly as: "pointer" } {
+  return form.as === "pointer";
 }
 
 /** Whether Git itself reads this file, and so refuses some contents. */
@@ -244,5 +403,5 @@ export function specialKind({ entry, crossing: { mode } }: FileToResolve): "gitm
 
 function checkExpected(oid: Oid, expected: Oid | undefined): void {
   if (expected === undefined || oid === expected) return;
-  throw new Fault("lakefs/bad-reply", { reason: "the content contradicts its recorded blob id", recorded: expected, is: oid });
+  throw new Fault("lakefs/damaged", { reason: "the content contradicts its recorded blob id", recorded: expected, is: oid });
 }

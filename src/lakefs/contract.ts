@@ -29,7 +29,7 @@ export interface LinkedMapping {
 }
 
 /** A mapping with what its rules need to know of the repository. */
-export type PathMapping = SizeMapping | (LinkedMapping & { /** lakeFS's storage namespace. */ readonly namespace: string });
+export type PathMapping = (SizeMapping & { readonly namespace?: string }) | (LinkedMapping & { /** lakeFS's storage namespace. */ readonly namespace: string });
 
 /** Both ids of one commit, and what it took to know them. */
 export interface CommitPair {
@@ -41,7 +41,7 @@ export interface CommitPair {
 
 /** What the durable record git/lake/<lakeFS commit id> holds (msgpackr, put if absent, never changes). */
 export interface LakeRecord extends CommitPair {
-  readonly version: 1;
+  readonly version: 2;
   /** Pack the commit's new objects are in; undefined: it added none. */
   readonly pack: string | undefined;
 }

@@ -45,7 +45,7 @@ export async function examineRepository(source: ListingSource): Promise<Examinat
   const { heads, refs } = await findHeads(source);
   const commits: CommitFinding[] = [];
   for (const [lakeId, names] of heads) {
-    const paths = await examineCommit(source, lakeId, mapping.version === 2 ? { ...mapping, namespace } : mapping);
+    const paths = await examineCommit(source, lakeId, { ...mapping, namespace });
     if (paths.length > 0) commits.push({ lakeId, refs: names, paths });
   }
   return { refs, commits, examined: heads.size };

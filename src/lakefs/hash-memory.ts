@@ -1,14 +1,15 @@
-/** SHA-256 of large files, computed once: asked for and told over a port, kept durably by the main side (records.ts). */
+/** What contents hash to, found out once: asked for and told over a port, kept durably by the main side (records.ts). */
 import { createHash } from "node:crypto";
 import type { MessagePort } from "node:worker_threads";
 import { Fault } from "../base/fault.js";
 import type { SynthesisAnswer, SynthesisNews } from "../pool/synthesize-tasks.js";
+import { fullAddress } from "./address.js";
 import type { LakeEntry } from "./path-rules.js";
 
-/** Under what a file's hash is kept; undefined: its address is not told, so nothing identifies the bytes. */
-export function hashKey({ address, checksum, size }: LakeEntry): string | undefined {
+/** Under what a content's facts are kept; undefined: its address is not told, so nothing identifies the bytes. */
+export function contentKey({ address, checksum, size }: Pick<LakeEntry, "address" | "checksum" | "size">, namespace: string): string | undefined {
   if (address === undefined) return undefined;
-  return createHash("sha256").update(`${address}\n${checksum}\n${size}`).digest("hex");
+  return createHash("sha256").update(JSON.stringify([fullAddress(address, namespace), checksum, size])).digest("hex");
 }
 
 interface Question {
@@ -39,7 +40,15 @@ export class HashMemory {
 
   /** What is remembered under each key. */
   recall(keys: readonly string[]): Promise<SynthesisAnswer["values"]> {
-    if (keys.length === 0) return Promise.resolve([]);
+    return keys.length === 0 ? Promise.resolve([]) : this.#ask(keys);
+  }
+
+  /** Resolves when all that was told has been heard: a task's result overtakes its messages, and the port is closed behind it. */
+  async heard(): Promise<void> {
+    await this.#ask([]);
+  }
+
+  #ask(keys: readonly string[]): Promise<SynthesisAnswer["values"]> {
     const question = this.#asked++;
     return new Promise((resolve, reject) => {
       this.#open.set(question, { resolve, reject });

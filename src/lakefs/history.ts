@@ -5,7 +5,8 @@
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { LakefsClient } from "./client.js";
-import { BASE_KEY, TIP_KEY } from "./metadata-keys.js";
+import { isForward } from "./landing-point.js";
+import { BASE_KEY, GUARD_PATH, HOOKS_FOLDER, TIP_KEY } from "./metadata-keys.js";
 import type { LakefsCommit } from "./types.js";
 
 /** What a commit is in Git. */
@@ -68,8 +69,29 @@ export class History {
     if (tip === undefined) return { as: "commit", source, parents: source.parents };
     const [onto, signpost] = source.parents as [string, string];
     const sameTree = (await this.#source(signpost)).meta_range_id === source.meta_range_id;
-    if (onto === source.metadata?.[BASE_KEY] && sameTree) return { as: "alias", source, of: tip };
+    const isLanding = onto === source.metadata?.[BASE_KEY] && sameTree && (await this.#isForward(onto, tip)) && (await this.#showsTip(source.id, onto, tip));
+    if (isLanding) return { as: "alias", source, of: tip };
     return { as: "commit", source, parents: [onto, tip] };
+  }
+
+  /**
+   * Anybody may write a merge that looks like a landing's. One that leads away from the base is a merge of both: no
+   * forger takes a branch's commits out of Git.
+   */
+  #isForward(base: string, tip: string): Promise<boolean> {
+    return isForward(this.#client, this.#repository, base, tip, this.#signal);
+  }
+
+  /** Whether lakeFS shows at a landing's merge what the tip has: but for the guard, and for hooks, which are still those of the base. */
+  async #showsTip(merge: string, base: string, tip: string): Promise<boolean> {
+    let hooks = false;
+    for await (const { path } of this.#client.diff(this.#repository, tip, merge, this.#signal)) {
+      if (!path.startsWith(HOOKS_FOLDER)) return false;
+      hooks ||= path !== GUARD_PATH;
+    }
+    if (!hooks) return true;
+    for await (const { path } of this.#client.diff(this.#repository, base, merge, this.#signal, HOOKS_FOLDER)) if (path !== GUARD_PATH) return false;
+    return true;
   }
 
   /** The tip that a landing's merge names, if its signpost leads there: parents [head, signpost]; the signpost's last parent has the one parent tip. */

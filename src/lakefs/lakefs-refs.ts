@@ -4,13 +4,16 @@
  */
 import { createHash } from "node:crypto";
 import { setMaxListeners } from "node:events";
+import { LRUCache } from "lru-cache";
 import { asFault, Fault } from "../base/fault.js";
 import { orAbort } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { Ref, RefChange, RefOutcome, RefSnapshot, RefStore, RefUpdateOptions } from "../odb/ref-store.js";
 import { foldersOf } from "../git/ref-name.js";
+import type { LandedHead } from "../pool/landing-tasks.js";
 import type { LakefsClient } from "./client.js";
 import type { LakefsCommitMap } from "./commit-map.js";
+import { isContentFault } from "./content-fault.js";
 import type { Landing } from "./landing-contract.js";
 import { fromLakefsId, type LakefsRefKind, RESERVED_BRANCH_PREFIX, splitRefName } from "./ref-names.js";
 import type { StoredLakeRecord } from "./records.js";
@@ -56,12 +59,26 @@ export class LakefsRefs implements RefStore {
   /** By branch, the merge that was looked at last. */
   readonly #completed = new Map<string, string>();
   #latest: RefSnapshot | undefined;
+  #unreadable: LakefsRefs["unreadable"] = [];
+  /** Commits that cannot be read, for a while: they are not read again for every list of refs. */
+  readonly #failed = new LRUCache<string, Fault>({ max: LIMITS.lakefsUnreadableMax, ttl: LIMITS.lakefsUnreadableMs });
+  #latestHeads: readonly LandedHead[] = [];
   /** Stops what goes on after its request has given up. */
   readonly #closed = new AbortController();
 
   constructor(options: LakefsRefsOptions) {
     this.#options = options;
     setMaxListeners(0, this.#closed.signal); // every record that waits to be written listens
+  }
+
+  /** Commits that branches were at when they were last read; empty before that. */
+  get latestHeads(): readonly LandedHead[] {
+    return this.#latestHeads;
+  }
+
+  /** Refs that were left out of the last list because their commits cannot be read. */
+  get unreadable(): readonly { readonly name: string; readonly fault: Fault }[] {
+    return this.#unreadable;
   }
 
   /** Throws "lakefs/reading" where synthesis takes longer than `waitMs`; it goes on then. */
@@ -73,7 +90,15 @@ export class LakefsRefs implements RefStore {
       heads.map(({ lakeId }) => lakeId),
       patience,
     );
+    this.#unreadable = heads.flatMap(({ name, lakeId }) => {
+      const fault = this.#failed.get(lakeId);
+      return fault === undefined ? [] : [{ name, fault }];
+    });
     this.#completeLandings(heads, records);
+    this.#latestHeads = heads.flatMap(({ kind, lakeId }) => {
+      const tree = kind === "branch" ? records.get(lakeId)?.tree : undefined;
+      return tree === undefined ? [] : [{ lakeId, tree }];
+    });
     const refs = heads.flatMap(({ name, lakeId }) => toRef(name, records.get(lakeId)));
     return this.#snapshot([...refs, ...others]);
   }
@@ -110,7 +135,7 @@ export class LakefsRefs implements RefStore {
   /** Synthesis belongs to nobody's request: it goes on when this one has gone. */
   async #resolve(lakeIds: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, StoredLakeRecord>> {
     const { commits, waitMs = LIMITS.lakefsRefsWaitMs } = this.#options;
-    const work = commits.resolve(lakeIds, this.#closed.signal);
+    const work = this.#resolveReadable(lakeIds, this.#closed.signal);
     const timeout = new AbortController();
     const timer = setTimeout(() => {
       const { commits: done, total, objects } = commits.progress;
@@ -121,6 +146,40 @@ export class LakefsRefs implements RefStore {
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /**
+   * A commit with a content that cannot be read (gone, or not what lakeFS has recorded) takes its own refs out of the
+   * list, and no others. Throws its fault where nothing else is left; then it is tried again at once by whoever asks
+   * next.
+   */
+  async #resolveReadable(lakeIds: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, StoredLakeRecord>> {
+    const { commits } = this.#options;
+    const ids = [...new Set(lakeIds)];
+    let readable = ids.filter((id) => !this.#failed.has(id));
+    if (readable.length === 0) {
+      this.#failed.clear();
+      readable = ids;
+    }
+    try {
+      return await commits.resolve(readable, signal);
+    } catch (error) {
+      if (!isContentFault(asFault(error))) throw error;
+    }
+    const found = new Map<string, StoredLakeRecord>();
+    for (const id of readable) {
+      try {
+        for (const [lakeId, record] of await commits.resolve([id], signal)) found.set(lakeId, record);
+      } catch (error) {
+        const fault = asFault(error);
+        if (!isContentFault(fault)) throw fault;
+        this.#failed.set(id, fault);
+      }
+    }
+    const failed = ids.map((id) => this.#failed.get(id)).find((fault) => fault !== undefined);
+    if (failed === undefined || found.size > 0) return found;
+    this.#failed.clear();
+    throw failed;
   }
 
   async #otherRefs(signal: AbortSignal | undefined): Promise<Ref[]> {

@@ -6,13 +6,17 @@ import { Semaphore } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { Oid } from "../git/oid.js";
 import type { BuildTreesResult, LandingAnswer, LandingNews, PushedCommit } from "../pool/landing-tasks.js";
+import type { HashedContent } from "../pool/synthesize-tasks.js";
 import type { PackHandle } from "../pool/tasks.js";
+import { SealKeys } from "./claim-seal.js";
 import { lakefsCommitId } from "./commit-id.js";
 import { generationAfter, type RecordFacts, writeCommitRecord } from "./commit-record.js";
 import { describeCommit } from "./described-commit.js";
 import { GuardProof } from "./guard-proof.js";
+import type { IsSealed } from "./landing-point.js";
 import type { LandingOptions } from "./landing.js";
-import { COMMIT_KEY, GUARD_PATH } from "./metadata-keys.js";
+import { formatMapping } from "./mapping.js";
+import { COMMIT_KEY, COMMIT_SEAL_KEY, GUARD_PATH } from "./metadata-keys.js";
 import { RootCommit } from "./root-commit.js";
 import type { LakefsCommit } from "./types.js";
 import { onWorkBranch, type WorkBranch } from "./work-branch.js";
@@ -41,12 +45,20 @@ export class Lander {
   readonly options: LandingOptions;
   readonly guard: GuardProof;
   readonly root: RootCommit;
+  readonly #seals: SealKeys;
 
   constructor(options: LandingOptions) {
     this.options = options;
+    this.#seals = new SealKeys(options.sealKeys);
     this.guard = new GuardProof(options.client, options.repository);
     this.root = new RootCommit(options.client, options.repository);
   }
+
+  sealLanding(base: string, tip: string, step: number): string | undefined {
+    return this.#seals.sealLanding({ namespace: this.options.namespace, base, tip, step });
+  }
+
+  readonly isSealed: IsSealed = (seal, landing) => this.#seals.isLandingSealed(seal, { namespace: this.options.namespace, ...landing });
 
   /** The live packs, the pushed ones among them. */
   async packs(signal: AbortSignal): Promise<readonly PackHandle[]> {
@@ -124,7 +136,7 @@ export class Lander {
   }
 
   async #buildTrees(base: Base, work: WorkBranch, commits: readonly PushedCommit[], packs: readonly PackHandle[], signal: AbortSignal, onProgress: OnProgress): Promise<BuildTreesResult> {
-    const { pool, tasks, access, client, repository, policy } = this.options;
+    const { pool, tasks, access, client, repository, namespace, sealKeys, heads, policy } = this.options;
     // Somebody has built on a landing's merge before it was reset: its guard goes no further.
     const hasGuard = await client.statObject(repository, base.commit.id, GUARD_PATH, signal).then(() => true, missingIsFalse);
     if (hasGuard) await client.deleteObjects(repository, work.name, [GUARD_PATH], signal);
@@ -139,6 +151,9 @@ export class Lander {
             {
               access,
               repository,
+              namespace,
+              sealKeys,
+              heads: heads().slice(0, LIMITS.landingTwinHeadsMax),
               workBranch: work.name,
               baseCommit: base.commit.id,
               baseMetarange: hasGuard ? "" : base.commit.meta_range_id,
@@ -165,12 +180,24 @@ export class Lander {
   #listen(port: MessagePort, total: number, say: (commits: number, files: number, filesTotal: number) => void, signal: AbortSignal): void {
     port.on("message", (news: LandingNews) => {
       if (news.kind === "progress") return news.commits < total ? say(news.commits, news.files, news.filesTotal) : undefined;
-      const { question, sha256, size } = news;
-      void this.options.lfs.address(sha256, size, signal).then(
-        (address) => port.postMessage({ question, address } satisfies LandingAnswer),
+      if (news.kind === "hashed") return void this.#remember(news.key, news.facts, signal);
+      const { question } = news;
+      if (news.kind === "heard") return port.postMessage({ question, facts: undefined } satisfies LandingAnswer);
+      const answer: Promise<LandingAnswer> =
+        news.kind === "lfs"
+          ? this.options.lfs.address(news.sha256, news.size, signal).then((address) => ({ question, address }))
+          : this.options.commits.hashed(news.key, signal).then((facts) => ({ question, facts }));
+      void answer.then(
+        (found) => port.postMessage(found),
         (error: unknown) => port.postMessage({ question, failure: asFault(error).message } satisfies LandingAnswer),
       );
     });
+  }
+
+  /** What is not remembered is read once more by whoever needs it. */
+  async #remember(key: string, facts: HashedContent, signal: AbortSignal): Promise<void> {
+    const { commits, log, repository } = this.options;
+    await commits.rememberHashed(key, facts, signal).catch((error: unknown) => log.debug("hashes of a content are not remembered", { repository, reason: asFault(error).message }));
   }
 
   /** One commit record a Git commit. Their ids are known before they are written, so many are written at once. */
@@ -191,13 +218,22 @@ export class Lander {
       const writes: Promise<unknown>[] = [];
       for (const [at, commit] of batch.entries()) {
         const parents = await this.#parentsOf(commit, base, made, signal);
-        const facts = recordFacts(raws[at] as Uint8Array, metaranges[start + at] as string, parents, work.startTime);
+        const facts = this.#recordFacts(commit, raws[at] as Uint8Array, metaranges[start + at] as string, parents, work.startTime);
         made.set(commit.oid, asCommit(facts));
         writes.push(turns.run(() => writeCommitRecord(client, repository, facts, signal), signal));
       }
       await Promise.all(writes);
     }
     return commits.map(({ oid }) => made.get(oid) as LakefsCommit);
+  }
+
+  /** The seal spares other servers with the key the reading of what was staged here; what it says is read back below, too. */
+  #recordFacts({ tree }: PushedCommit, raw: Uint8Array, metarange: string, parents: readonly LakefsCommit[], creationDate: number): RecordFacts {
+    const { namespace, mapping } = this.options;
+    const { committer, message } = describeCommit(lossyText(raw));
+    const seal = this.#seals.sealListing({ namespace, metarange, mapping: formatMapping(mapping), tree });
+    const metadata = { [COMMIT_KEY]: Buffer.from(raw).toString("base64"), ...(seal === undefined ? {} : { [COMMIT_SEAL_KEY]: seal }) };
+    return { committer, message, metarangeId: metarange, creationDate, parents: parents.map(({ id }) => id), metadata, generation: generationAfter(parents) };
   }
 
   /** lakeFS commits of its parents; of one without, the repository's first commit, so that lakeFS finds a merge base. */
@@ -233,12 +269,6 @@ export class Lander {
 function landingLine(commits: number, commitsTotal: number, files: number, filesTotal: number): string {
   const text = (count: number) => count.toLocaleString("en-US");
   return `Landing ${text(commits)}/${text(commitsTotal)} in lakeFS, ${text(files)}/${text(filesTotal)} files`;
-}
-
-function recordFacts(raw: Uint8Array, metarangeId: string, parents: readonly LakefsCommit[], creationDate: number): RecordFacts {
-  const { committer, message } = describeCommit(lossyText(raw));
-  const metadata = { [COMMIT_KEY]: Buffer.from(raw).toString("base64") };
-  return { committer, message, metarangeId, creationDate, parents: parents.map(({ id }) => id), metadata, generation: generationAfter(parents) };
 }
 
 function asCommit(facts: RecordFacts): LakefsCommit {

@@ -5,18 +5,18 @@ import { LIMITS } from "../base/limits.js";
 import { ZERO_OID } from "../git/oid.js";
 import type { PushedCommit } from "../pool/landing-tasks.js";
 import type { RefChange, RefUpdateOptions } from "../odb/ref-store.js";
+import { stageableAddress } from "./address.js";
 import { GUARD_FILE } from "./guard.js";
 import type { Base, Lander } from "./lander.js";
 import { createSurely } from "./landing-create.js";
 import { completeLanding, dirtyReason, moveBranch } from "./landing-point.js";
-import { GUARD_PATH } from "./metadata-keys.js";
+import { GUARD_PATH, HOOKS_FOLDER } from "./metadata-keys.js";
 import { isProtected } from "./protection.js";
 import { nameClash } from "./ref-clash.js";
 import { RESERVED_BRANCH_PREFIX, toLakefsId } from "./ref-names.js";
 import type { LakefsCommit, LakefsObject } from "./types.js";
 import type { WorkBranch } from "./work-branch.js";
 
-const HOOKS_FOLDER = "_lakefs_actions/";
 const DIRTY_NAMED = 3;
 
 export class BranchLanding {
@@ -52,7 +52,7 @@ export class BranchLanding {
       const branch = await client.getBranch(repository, this.#branch, this.#signal).catch(missingIsUndefined);
       if (branch === undefined) return undefined;
       const commit = await client.getCommit(repository, branch.commit_id, this.#signal);
-      if (await completeLanding(client, repository, this.#branch, commit, this.#signal)) continue;
+      if (await completeLanding(client, repository, this.#branch, commit, this.#lander.isSealed, this.#signal)) continue;
       const git = (await commits.resolve([commit.id], this.#signal)).get(commit.id);
       return { commit, git };
     }
@@ -163,14 +163,16 @@ export class BranchLanding {
   }
 
   async #restoreHooks(work: WorkBranch, base: LakefsCommit): Promise<void> {
-    const { client, repository } = this.#lander.options;
+    const { client, repository, namespace } = this.#lander.options;
     const { commit_id } = await client.getBranch(repository, work.name, this.#signal);
     const [before, now] = [await this.#hooksAt(base.id), await this.#hooksAt(commit_id)];
     const kept = new Set(before.map(({ path }) => path));
     const gone = now.map(({ path }) => path).filter((path) => !kept.has(path));
     if (gone.length > 0) await client.deleteObjects(repository, work.name, gone, this.#signal);
-    for (const { path, physical_address, checksum, size_bytes = 0, metadata = {} } of before) {
-      await client.stageObject(repository, work.name, path, { physical_address, checksum, size_bytes, metadata }, this.#signal);
+    for (const { path, physical_address, checksum, size_bytes = 0, metadata = {}, content_type } of before) {
+      const type = content_type === undefined ? {} : { content_type };
+      const json = { physical_address: stageableAddress(physical_address, namespace), checksum, size_bytes, metadata, ...type };
+      await client.stageObject(repository, work.name, path, json, this.#signal);
     }
   }
 
@@ -188,7 +190,7 @@ export class BranchLanding {
     const signal = AbortSignal.timeout(LIMITS.lakefsCallMs);
     const root = (await this.#lander.root.get(signal)).id;
     const { committer } = tip;
-    const outcome = await moveBranch({ client, repository, branch: this.#branch, base, root, tip, guardedMetarange, guarded, committer, pushTime, signal });
+    const outcome = await moveBranch({ client, repository, branch: this.#branch, base, root, tip, guardedMetarange, guarded, committer, pushTime, seal: (step) => this.#lander.sealLanding(base.id, tip.id, step), signal });
     if (!outcome.landed) return outcome.reason;
     if (outcome.note !== undefined) {
       this.#options.onResult?.(outcome.note);

@@ -13,10 +13,11 @@ import { randomInt } from "node:crypto";
 import { asFault, Fault } from "../base/fault.js";
 import { sleep } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
+import type { LandingStatement } from "./claim-seal.js";
 import type { LakefsClient } from "./client.js";
 import { writeCommitRecord } from "./commit-record.js";
 import { isGuardRefusal } from "./guard.js";
-import { BASE_KEY, GUARD_PATH, STEP_KEY, TIP_KEY } from "./metadata-keys.js";
+import { BASE_KEY, COMMIT_SEAL_KEY, GUARD_PATH, STEP_KEY, TIP_KEY } from "./metadata-keys.js";
 import type { LakefsCommit } from "./types.js";
 
 export interface LandingPoint {
@@ -34,6 +35,8 @@ export interface LandingPoint {
   /** False: hooks do not run there. The merge then stays the head, as nothing has told it from one onto another head. */
   readonly guarded: boolean;
   readonly committer: string;
+  /** What lets another server with the key complete it, wherever it leads. */
+  readonly seal: (step: number) => string | undefined;
   /** Seconds since 1970. */
   readonly pushTime: number;
   readonly signal: AbortSignal;
@@ -78,7 +81,8 @@ async function writeSignpost(point: LandingPoint, step: number): Promise<string>
 
 async function mergeSignpost(point: LandingPoint, signpost: string, step: number): Promise<LandingOutcome> {
   const { client, repository, branch, base, tip, signal } = point;
-  const metadata = { [BASE_KEY]: base.id, [TIP_KEY]: tip.id, [STEP_KEY]: String(step) };
+  const seal = point.seal(step);
+  const metadata = { [BASE_KEY]: base.id, [TIP_KEY]: tip.id, [STEP_KEY]: String(step), ...(seal === undefined ? {} : { [COMMIT_SEAL_KEY]: seal }) };
   const message = tip.message === "" ? "lakepack: push" : tip.message;
   let dirty = 0;
   /** An earlier try may have landed without our hearing of it: then the guard refuses the next. */
@@ -187,19 +191,34 @@ export async function resetToTip(client: LakefsClient, repository: string, branc
 
 /**
  * Whoever sees a landing's merge at a head completes it: its server may have died in between. True: the branch has gone on to the tip. Not where
- * the guard did not travel with it (there the merge stays), nor where what it says of itself does not hold.
+ * the guard did not travel with it (there the merge stays), nor where what it says of itself does not hold: anybody
+ * may write such a merge, so without a seal it goes only forward, where its writer could have gone as well.
  */
-export async function completeLanding(client: LakefsClient, repository: string, branch: string, head: LakefsCommit, signal: AbortSignal): Promise<boolean> {
+export async function completeLanding(client: LakefsClient, repository: string, branch: string, head: LakefsCommit, isSealed: IsSealed, signal: AbortSignal): Promise<boolean> {
   const { metadata = {}, parents } = head;
   const [base, signpost] = parents;
   const step = Number(metadata[STEP_KEY]);
   const tip = metadata[TIP_KEY];
-  if (tip === undefined || signpost === undefined || base !== metadata[BASE_KEY]) return false;
+  if (tip === undefined || base === undefined || signpost === undefined || base !== metadata[BASE_KEY]) return false;
   if (!Number.isInteger(step) || step < STEP_MIN || step > STEP_MAX) return false;
   const road = (await client.getCommit(repository, signpost, signal)).parents[step - 1];
   if (road === undefined || (await client.getCommit(repository, road, signal)).parents[0] !== tip) return false;
+  if (!isSealed(metadata[COMMIT_SEAL_KEY], { base, tip, step }) && !(await isForward(client, repository, base, tip, signal))) return false;
   const guarded = await client.statObject(repository, head.id, GUARD_PATH, signal).then(() => true, missingIsFalse);
   return guarded && resetToTip(client, repository, branch, step, signal);
+}
+
+/** Whether one of us has sealed this landing. */
+export type IsSealed = (seal: string | undefined, landing: Omit<LandingStatement, "namespace">) => boolean;
+
+/** Whether the branch gains commits by it and loses none. */
+export async function isForward(client: LakefsClient, repository: string, base: string, tip: string, signal: AbortSignal): Promise<boolean> {
+  return (await client.mergeBase(repository, tip, base, signal).catch(missingIsUndefined)) === base;
+}
+
+function missingIsUndefined(error: unknown): undefined {
+  if (error instanceof Fault && error.code === "lakefs/missing") return undefined;
+  throw error;
 }
 
 function missingIsFalse(error: unknown): false {

@@ -82,7 +82,7 @@ class LakefsLanding implements Landing {
   async complete(branch: string, lakeId: string, signal: AbortSignal): Promise<void> {
     const { repository, log } = this.#options;
     const head = await this.#client.getCommit(repository, lakeId, signal);
-    const completed = await completeLanding(this.#client, repository, branch, head, signal);
+    const completed = await completeLanding(this.#client, repository, branch, head, this.#lander.isSealed, signal);
     if (completed) log.info("a half-landed push was completed", { repository, branch, merge: lakeId });
   }
 

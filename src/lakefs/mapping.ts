@@ -1,13 +1,16 @@
 /**
  * The mapping: what decides, beside lakeFS's own data, how its commits look in Git. It is data of the lakeFS repository, not configuration: on first
  * contact the settings' values become the metadata of a commit under the hidden branch `lakepack-mapping`. Making a branch is an atomic
- * test-and-set there, so of several nodes one wins, and all read back what it wrote. What is read rules for ever.
+ * test-and-set there, so of several nodes one wins, and all read back what it wrote. What is read rules for ever: the
+ * first record of the branch, whatever is committed there later.
  */
 import { z } from "zod";
 import { Fault } from "../base/fault.js";
+import { LIMITS } from "../base/limits.js";
 import type { LakefsClient } from "./client.js";
 import type { LinkedMapping, Mapping, SizeMapping } from "./contract.js";
 import { MAPPING_KEY } from "./metadata-keys.js";
+import type { LakefsCommit, LakefsPage } from "./types.js";
 import { onWorkBranch } from "./work-branch.js";
 
 export const MAPPING_BRANCH = "lakepack-mapping";
@@ -27,38 +30,132 @@ const MAPPING = z.discriminatedUnion("version", [
   z.object({ version: z.literal(2), pointers: z.literal("linked") }),
 ]);
 
+/** A mapping and the commit that is its record; undefined: a read-only repository has none, and the default rules. */
+export interface MappingRecord {
+  readonly mapping: Mapping;
+  readonly commit: string | undefined;
+}
+
 /**
  * The mapping of this lakeFS repository; where it has none yet, `seed` becomes it, or what another node writes at the same time. Nothing is written into a
  * repository that is read-only: it has the default mapping, the same on every node whatever its settings. lakeFS decides that when a repository is made, and no
- * call of it changes it, so it will never be seeded otherwise.
+ * call of it changes it, so it will never be seeded otherwise. `known`: a commit that was the record before; where
+ * the branch still leads there, it still is.
  */
-export async function openMapping(client: LakefsClient, repository: string, seed: Mapping, signal: AbortSignal): Promise<Mapping> {
-  const there = await readMapping(client, repository, signal);
+export async function openMappingRecord(
+  client: LakefsClient,
+  repository: string,
+  seed: Mapping,
+  signal: AbortSignal,
+  known?: MappingRecord,
+): Promise<MappingRecord> {
+  const there = await readMappingRecord(client, repository, signal, known);
   if (there !== undefined) return there;
-  if ((await client.getRepository(repository, signal)).read_only === true) return DEFAULT_MAPPING;
+  if ((await client.getRepository(repository, signal)).read_only === true) return { mapping: DEFAULT_MAPPING, commit: undefined };
   await seedMapping(client, repository, seed, signal);
-  const seeded = await readMapping(client, repository, signal);
-  if (seeded === undefined) throw new Fault("lakefs/bad-reply", { repository, reason: `the branch ${MAPPING_BRANCH} is gone again` });
+  const seeded = await readMappingRecord(client, repository, signal);
+  if (seeded === undefined)
+    throw new Fault("lakefs/bad-reply", { repository, reason: `the branch ${MAPPING_BRANCH} is gone again` });
   return seeded;
 }
 
-/** The mapping as it is; undefined: there is none yet. Throws "lakefs/bad-reply" where it cannot be read: a guess would change every object id. */
-export async function readMapping(client: LakefsClient, repository: string, signal: AbortSignal): Promise<Mapping | undefined> {
-  const branch = await client.getBranch(repository, MAPPING_BRANCH, signal).catch(missingIsUndefined);
-  if (branch === undefined) return undefined;
-  const commit = await client.getCommit(repository, branch.commit_id, signal).catch((error: unknown) => {
-    // The repository is there: "missing" would say that it is not.
-    throw error instanceof Fault && error.code === "lakefs/missing" ? new Fault("lakefs/bad-reply", { repository, branch: MAPPING_BRANCH, reason: "its commit is not found" }, error) : error;
-  });
-  const text = commit.metadata?.[MAPPING_KEY];
-  const parsed = MAPPING.safeParse(parseJson(text));
-  if (parsed.success) return parsed.data;
-  throw new Fault("lakefs/bad-reply", { repository, branch: MAPPING_BRANCH, reason: "it holds no mapping that this version knows" });
+/** As `openMappingRecord`, the mapping alone. */
+export async function openMapping(client: LakefsClient, repository: string, seed: Mapping, signal: AbortSignal): Promise<Mapping> {
+  return (await openMappingRecord(client, repository, seed, signal)).mapping;
 }
 
-/** What this server has read the repository by before; undefined: it cannot be read. */
-export function parseMapping(text: string): Mapping | undefined {
-  return MAPPING.safeParse(parseJson(text)).data;
+/** The mapping as it is; undefined: there is none yet. Throws as `readMappingRecord`. */
+export async function readMapping(client: LakefsClient, repository: string, signal: AbortSignal): Promise<Mapping | undefined> {
+  return (await readMappingRecord(client, repository, signal))?.mapping;
+}
+
+/**
+ * The first record of the branch: whatever anybody commits there later changes nothing. Undefined: there is no such
+ * branch. Throws "lakefs/bad-reply" where none can be read: a guess would change every object id.
+ */
+async function readMappingRecord(
+  client: LakefsClient,
+  repository: string,
+  signal: AbortSignal,
+  known?: MappingRecord,
+): Promise<MappingRecord | undefined> {
+  const branch = await client.getBranch(repository, MAPPING_BRANCH, signal).catch(missingIsUndefined);
+  if (branch === undefined) return undefined;
+  if (known !== undefined && known.commit === branch.commit_id) return known;
+  const first = await firstRecord(client, repository, branch.commit_id, signal, known?.commit);
+  if (known !== undefined && first?.id === known.commit) return known;
+  const parsed = MAPPING.safeParse(parseJson(first?.metadata?.[MAPPING_KEY]));
+  if (first !== undefined && parsed.success) return { mapping: parsed.data, commit: first.id };
+  throw new Fault("lakefs/bad-reply", {
+    repository,
+    branch: MAPPING_BRANCH,
+    reason: "it holds no mapping that this version knows",
+  });
+}
+
+/**
+ * The record next to the root along first parents, or `known` as soon as that comes: what is before it was looked
+ * through when it became known.
+ */
+async function firstRecord(
+  client: LakefsClient,
+  repository: string,
+  head: string,
+  signal: AbortSignal,
+  known: string | undefined,
+): Promise<LakefsCommit | undefined> {
+  let found: LakefsCommit | undefined;
+  let id: string | undefined = head;
+  for (let pages = 0; id !== undefined; pages++) {
+    if (pages === LIMITS.mappingPagesMax) {
+      throw new Fault("lakefs/bad-reply", {
+        repository,
+        branch: MAPPING_BRANCH,
+        reason: "more has been committed there than is looked through",
+        commits: pages * LIMITS.mappingPage,
+      });
+    }
+    const { results }: LakefsPage<LakefsCommit> = await client
+      .firstParents(repository, id, LIMITS.mappingPage, signal)
+      .catch((error: unknown) => {
+        // The repository is there: "missing" would say that it is not.
+        throw error instanceof Fault && error.code === "lakefs/missing"
+          ? new Fault("lakefs/bad-reply", { repository, branch: MAPPING_BRANCH, reason: "its commit is not found" }, error)
+          : error;
+      });
+    for (const commit of results) {
+      if (commit.id === known) return commit;
+      if (commit.metadata?.[MAPPING_KEY] !== undefined) found = commit;
+    }
+    id = results.at(-1)?.parents[0];
+  }
+  return found;
+}
+
+/** Puts a mapping back that lakeFS has another one in place of: the branch is made anew. */
+export async function repairMapping(
+  client: LakefsClient,
+  repository: string,
+  mapping: Mapping,
+  signal: AbortSignal,
+): Promise<MappingRecord> {
+  await client.deleteBranch(repository, MAPPING_BRANCH, signal);
+  const repaired = await openMappingRecord(client, repository, mapping, signal);
+  if (isSameMapping(repaired.mapping, mapping)) return repaired;
+  throw new Fault("lakefs/remapped", { repository, before: formatMapping(mapping), now: formatMapping(repaired.mapping) });
+}
+
+const NOTE = z.object({ version: z.literal(2), mapping: MAPPING, commit: z.string().optional() });
+
+/** A server's note of what it has read a repository by. */
+export function formatNote({ mapping, commit }: MappingRecord): string {
+  return JSON.stringify({ version: 2, mapping: MAPPING.parse(mapping), ...(commit === undefined ? {} : { commit }) });
+}
+
+/** Undefined: it cannot be read. */
+export function parseNote(text: string): MappingRecord | undefined {
+  const note = NOTE.safeParse(parseJson(text)).data;
+  return note && { mapping: note.mapping, commit: note.commit };
 }
 
 /** Whether two mappings make the same ids. */
@@ -83,7 +180,12 @@ async function seedMapping(client: LakefsClient, repository: string, seed: Mappi
   const { default_branch } = await client.getRepository(repository, signal);
   await onWorkBranch({ client, repository, source: default_branch, signal }, async (work) => {
     const metadata = { [MAPPING_KEY]: JSON.stringify(seed) };
-    const { id } = await client.commit(repository, work.name, { message: "The mapping between lakeFS and Git", metadata, allow_empty: true }, signal);
+    const { id } = await client.commit(
+      repository,
+      work.name,
+      { message: "The mapping between lakeFS and Git", metadata, allow_empty: true },
+      signal,
+    );
     await client.createBranch(repository, { name: MAPPING_BRANCH, source: id, hidden: true }, signal).catch((error: unknown) => {
       if (!(error instanceof Fault && error.code === "lakefs/conflict")) throw error; // another node was first
     });

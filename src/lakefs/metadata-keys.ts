@@ -4,22 +4,29 @@
  * In an object's user metadata (all values ASCII, as they travel in headers):
  *   lakepack-blob      "<blob id> <size> <checksum>": the object's Git blob, for an LFS object its pointer's
  *   lakepack-sha256    "<SHA-256> <size> <checksum>"
+ *   lakepack-pointer   base64: the pointer's exact text, where it is not the canonical one
+ *   lakepack-seal      "1 <key id> <MAC>": a server with the key vouches for both, at this address (claim-seal.ts)
  *   lakepack-mode      "100755", "120000" (the content is the symlink's target), "160000" (zero bytes, a submodule)
  *   lakepack-gitlink   the submodule's commit id
- * Size and checksum bind a value to the content it was written for: what does not match both is ignored.
+ * Size and checksum bind a value to the content it was written for: what does not match both is ignored. Anyone who
+ * may write in lakeFS may write all of these: they are claims (claim.ts).
  *
  * In a commit's metadata:
  *   lakepack.commit    the raw Git commit, base64
+ *   lakepack.seal      "1 <key id> <MAC>": a server with the key vouches that this metarange is the raw commit's tree
  *   lakepack.tag       the raw Git tag, base64; the record's only parent is what it tags
  *   lakepack.base, lakepack.tip, lakepack.step    of a landing's merge
  *   lakepack.mapping   the mapping, JSON (mapping.ts)
  */
 export const BLOB_KEY = "lakepack-blob";
 export const SHA256_KEY = "lakepack-sha256";
+export const POINTER_KEY = "lakepack-pointer";
+export const SEAL_KEY = "lakepack-seal";
 export const MODE_KEY = "lakepack-mode";
 export const GITLINK_KEY = "lakepack-gitlink";
 
 export const COMMIT_KEY = "lakepack.commit";
+export const COMMIT_SEAL_KEY = "lakepack.seal";
 export const TAG_KEY = "lakepack.tag";
 export const BASE_KEY = "lakepack.base";
 export const TIP_KEY = "lakepack.tip";
@@ -28,6 +35,8 @@ export const MAPPING_KEY = "lakepack.mapping";
 
 export const METADATA_KEYS = { commit: COMMIT_KEY, tag: TAG_KEY, base: BASE_KEY, tip: TIP_KEY, step: STEP_KEY, mapping: MAPPING_KEY } as const;
 
+/** Where lakeFS looks for hooks. */
+export const HOOKS_FOLDER = "_lakefs_actions/";
 /** The guard's constant file: part of landings only, never of a Git tree. */
 export const GUARD_PATH = "_lakefs_actions/lakepack-guard.yaml";
 

@@ -1,6 +1,6 @@
 /** The user metadata of every object a landing writes: what path-rules.ts reads back. */
 import type { Oid } from "../git/oid.js";
-import { BLOB_KEY, bind, GITLINK_KEY, MODE_KEY, SHA256_KEY } from "./metadata-keys.js";
+import { BLOB_KEY, bind, GITLINK_KEY, MODE_KEY, SEAL_KEY, SHA256_KEY } from "./metadata-keys.js";
 import { FILE_MODE } from "./path-rules.js";
 
 /** What lakeFS will show of the object. */
@@ -10,9 +10,13 @@ export interface WrittenContent {
   readonly sha256: string;
 }
 
-/** Of a file or a symlink. `blob`: its id in Git, of an LFS object its pointer's. */
-export function fileMetadata(mode: number, blob: Oid, { size, checksum, sha256 }: WrittenContent): Record<string, string> {
-  const bound = { [BLOB_KEY]: bind(blob, size, checksum), [SHA256_KEY]: bind(sha256, size, checksum) };
+/**
+ * Of a file or a symlink. `blob`: its id in Git, of an LFS object its pointer's. The same bytes have the same
+ * metadata: lakeFS counts them into what an entry is, and a seal, which is about an address, would else make two
+ * branches conflict that have brought one file. So only what is staged at an address that others reuse is sealed.
+ */
+export function fileMetadata(mode: number, blob: Oid, { size, checksum, sha256 }: WrittenContent, seal?: string): Record<string, string> {
+  const bound = { [BLOB_KEY]: bind(blob, size, checksum), [SHA256_KEY]: bind(sha256, size, checksum), ...(seal === undefined ? {} : { [SEAL_KEY]: seal }) };
   return mode === FILE_MODE.plain ? bound : { ...bound, [MODE_KEY]: mode.toString(8) };
 }
 

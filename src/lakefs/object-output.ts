@@ -98,8 +98,11 @@ export class ObjectOutput {
     return used;
   }
 
-  /** A blob of `size` bytes as it arrives, which is what `content` must yield or throw. */
-  async addStream(size: number, content: AsyncIterable<Uint8Array>): Promise<Oid> {
+  /**
+   * A blob of `size` bytes as it arrives, which is what `content` must yield or throw. It becomes part of the output
+   * if `isKept` says so of its id, once all has arrived.
+   */
+  async addStream(size: number, content: AsyncIterable<Uint8Array>, isKept: (oid: Oid) => boolean = () => true): Promise<Oid> {
     const spool = `${this.#path}.large-${this.#spools++}`;
     const hash = createHash("sha1").update(`blob ${size}\0`);
     const hashed = async function* () {
@@ -111,7 +114,7 @@ export class ObjectOutput {
     try {
       await pipeline(hashed, createDeflate({ level: LIMITS.deflateLevel }), createWriteStream(spool, { flags: "wx" }));
       const oid = hash.digest("hex");
-      if (this.has(oid)) return oid;
+      if (!isKept(oid) || this.has(oid)) return oid;
       this.#header("blob", size);
       this.#appendFile(spool, 0, statSync(spool).size);
       this.#written.add(oid);

@@ -14,7 +14,8 @@ import { isSha256 } from "../git/lfs-pointer.js";
 import { isOid, type Oid } from "../git/oid.js";
 import { Fault } from "../base/fault.js";
 import type { PathMapping } from "./contract.js";
-import { BLOB_KEY, boundId, GITLINK_KEY, GUARD_PATH, MODE_KEY, POSIX_KEY, SHA256_KEY, SYMLINK_KEY } from "./metadata-keys.js";
+import { type Claim, readClaim } from "./claim.js";
+import { GITLINK_KEY, GUARD_PATH, MODE_KEY, POSIX_KEY, SYMLINK_KEY } from "./metadata-keys.js";
 
 /** One object of a lakeFS commit, as pages, ranges and diffs all give it. */
 export interface LakeEntry {
@@ -31,7 +32,15 @@ export const FILE_MODE = { plain: 0o100644, executable: 0o100755, symlink: 0o120
 
 /** What an entry is in Git. */
 export type Crossing =
-  | { readonly as: "file"; readonly mode: number; readonly pointer: boolean; readonly blob: Oid | undefined; readonly sha256: string | undefined }
+  | {
+      readonly as: "file";
+      readonly mode: number;
+      /** Whether the mapping's rules make it a pointer, if no claim decides. */
+      readonly pointer: boolean;
+      /** SHA-256 that a hub's link tells of a pointer. It decides the id; whether the bytes are there nobody has seen. */
+      readonly linked: string | undefined;
+      readonly claim: Claim | undefined;
+    }
   /** A blob that the metadata holds whole. */
   | { readonly as: "symlink"; readonly target: Uint8Array }
   | { readonly as: "gitlink"; readonly oid: Oid }
@@ -42,7 +51,7 @@ export type Crossing =
 const REPLACEMENT = latin1(utf8("\ufffd"));
 const OWNER_EXECUTES = 0o100;
 
-/** With a linked mapping the address of an entry whose checksum is a SHA-256 must be told. */
+/** The address of an entry whose checksum is a SHA-256 must be told, which a diff does not. */
 export function crossing(entry: LakeEntry, mapping: PathMapping): Crossing {
   const { path, size, metadata } = entry;
   if (path === GUARD_PATH || (path.endsWith("/") && size === 0)) return { as: "nothing" };
@@ -117,11 +126,11 @@ function symlink(target: string): Crossing {
 
 /** A symlink of ours is a file whose content is the target: never a pointer. */
 function file(entry: LakeEntry, mode: number, mapping: PathMapping): Crossing {
-  const { size, checksum, metadata } = entry;
-  const blob = valid(boundId(metadata[BLOB_KEY], size, checksum), isOid);
-  const sha256 = valid(boundId(metadata[SHA256_KEY], size, checksum), isSha256) ?? checksumSha256(checksum);
-  const pointer = mode !== FILE_MODE.symlink && isPointer(entry, mapping);
-  return { as: "file", mode, pointer, blob, sha256 };
+  const isLink = mode === FILE_MODE.symlink;
+  const pointer = !isLink && isPointer(entry, mapping);
+  const linked = pointer ? linkedSha256(entry, mapping) : undefined;
+  const claim = readClaim(entry);
+  return { as: "file", mode, pointer, linked, claim: isLink && claim?.pointer !== undefined ? undefined : claim };
 }
 
 function isPointer(entry: LakeEntry, mapping: PathMapping): boolean {
@@ -129,6 +138,15 @@ function isPointer(entry: LakeEntry, mapping: PathMapping): boolean {
   if (checksumSha256(entry.checksum) === undefined) return false;
   if (entry.address === undefined) throw new Fault("base/internal", { reason: "where a linked file lies must be known" });
   return isLinked(entry.address, mapping.namespace);
+}
+
+/**
+ * What a hub's link says of the bytes: a SHA-256 as the checksum, at an address outside of the repository's own data.
+ * What lies within is hashed.
+ */
+function linkedSha256({ address, checksum }: LakeEntry, { namespace }: PathMapping): string | undefined {
+  const isLink = address !== undefined && namespace !== undefined && isLinked(address, namespace);
+  return isLink ? checksumSha256(checksum) : undefined;
 }
 
 /**
@@ -143,10 +161,6 @@ export function isLinked(address: string, namespace: string): boolean {
 }
 
 const LOCAL = "local://";
-
-function valid(id: string | undefined, isValid: (text: string) => boolean): string | undefined {
-  return id !== undefined && isValid(id) ? id : undefined;
-}
 
 /** A hub's link says it in the checksum, as our landing does. */
 export function checksumSha256(checksum: string): string | undefined {

@@ -1,20 +1,27 @@
 /**
- * Brings what synthesis has left in lakeFS: contents of files whose blob ids were known. Refs and `--filter=blob:none` do without them; any other fetch
- * and every push have all of them brought first, and a fetch that asks for some by id has those.
+ * Brings what synthesis has left in lakeFS: contents of files whose blob ids were known. Refs and
+ * `--filter=blob:none` do without them; any other fetch has those brought that its commits reach, a fetch that asks
+ * for some by id has these, and a push whatever can be brought. What cannot be (it is gone, or has other bytes than
+ * were promised) fails whoever needs it, by name, and nobody else: it may stand on another branch, and anybody may
+ * have written that.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { MessageChannel } from "node:worker_threads";
+import { LRUCache } from "lru-cache";
 import { asFault } from "../base/fault.js";
 import { Semaphore, SingleFlight } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
-import type { Oid } from "../git/oid.js";
+import { OID_BYTES, type Oid } from "../git/oid.js";
+import { OidSet } from "../git/oid-set.js";
+import type { Log } from "../observe/log.js";
 import { toHandles } from "../odb/fetch-pack.js";
 import { indexPackFile } from "../odb/ingest-file.js";
 import type { IngestedPack } from "../odb/ingest-contract.js";
 import type { LivePack, ObjectDatabase } from "../odb/object-database.js";
-import type { SynthesisNews } from "../pool/synthesize-tasks.js";
+import { holdsId } from "../odb/sorted-ids.js";
+import type { PromisedIds, SynthesisAnswer, SynthesisNews } from "../pool/synthesize-tasks.js";
 import type { Pool } from "../pool/tasks.js";
 import type { LakefsClient } from "./client.js";
 import type { LakefsAccess } from "./http.js";
@@ -24,12 +31,15 @@ export interface PromisedBlobsOptions {
   readonly access: LakefsAccess;
   readonly client: LakefsClient;
   readonly repository: string;
+  /** lakeFS's storage namespace of it. */
+  readonly namespace: string;
   readonly records: LakeRecords;
   readonly objects: ObjectDatabase;
   readonly pool: Pool;
   /** Tasks of the bridge at once, over all repositories. */
   readonly tasks: Semaphore;
   readonly incoming: string;
+  readonly log: Log;
   /** Has the commits of a pack made anew whose list cannot be believed. */
   readonly remake: (pack: string, signal: AbortSignal) => Promise<void>;
 }
@@ -43,9 +53,25 @@ export interface BringProgress {
 /** What one run of the task is to bring. */
 interface Errand {
   readonly pack: LivePack;
-  /** Undefined: all, and the new pack takes the place of `pack`. */
-  readonly wanted: readonly Oid[] | undefined;
+  /** Sorted ids, 20 bytes each. Undefined: all, and the new pack takes the place of `pack`. */
+  readonly wanted: SharedArrayBuffer | undefined;
+  /** What cannot be brought is passed over, and stays promised. */
+  readonly isLenient: boolean;
 }
+
+/** Commits that a fetch is about. */
+export interface WantedCommits {
+  readonly wants: readonly Oid[];
+  readonly haves: readonly Oid[];
+  /** The client's boundary now, and the commits that become one. */
+  readonly clientShallow: readonly Oid[];
+  readonly shallow: readonly Oid[];
+}
+
+/** Unreadable contents of one run that the log names. */
+const LEFT_NAMED = 10;
+/** Fetches whose contents are known to be here: 100 bytes each. */
+const BROUGHT_MAX = 1_000;
 
 export class PromisedBlobs {
   readonly #options: PromisedBlobsOptions;
@@ -53,6 +79,7 @@ export class PromisedBlobs {
   readonly #turn = new Semaphore(1);
   #progress: BringProgress = { blobs: 0, total: 0 };
   #smallPacks = 0;
+  readonly #brought = new LRUCache<string, true>({ max: BROUGHT_MAX });
 
   constructor(options: PromisedBlobsOptions) {
     this.#options = options;
@@ -62,16 +89,33 @@ export class PromisedBlobs {
     return this.#progress;
   }
 
-  /** Everything that is promised becomes part of the packs. Who comes meanwhile waits for the same. */
+  /** All that can be brought becomes part of the packs. Who comes meanwhile waits for the same. */
   bringAll(signal: AbortSignal): Promise<void> {
-    return this.#flights.run("all", (shared) => this.#turn.run(() => this.#mending(() => this.#all(shared), shared), shared), signal);
+    return this.#flights.run("all", (shared) => this.#inTurn(() => this.#all(shared), shared), signal);
   }
 
   /** Of these ids, those that are promised. The others are nobody's promise: they stay missing. */
-  bring(oids: readonly Oid[], signal: AbortSignal): Promise<void> {
-    if (this.#smallPacks >= LIMITS.promisedPacksMax) return this.bringAll(signal);
-    const key = createHash("sha256").update([...oids].sort().join()).digest("hex");
-    return this.#flights.run(key, (shared) => this.#turn.run(() => this.#mending(() => this.#some(oids, shared), shared), shared), signal);
+  async bring(oids: readonly Oid[], signal: AbortSignal): Promise<void> {
+    if (this.#smallPacks >= LIMITS.promisedPacksMax) await this.bringAll(signal);
+    const wanted = new OidSet();
+    for (const oid of oids) wanted.add(oid);
+    const ids = wanted.sorted();
+    const key = createHash("sha256").update(new Uint8Array(ids)).digest("hex");
+    return this.#flights.run(key, (shared) => this.#inTurn(() => this.#some(ids, shared), shared), signal);
+  }
+
+  /** What these commits reach. */
+  async bringFor(commits: WantedCommits, signal: AbortSignal): Promise<void> {
+    const promising = (await this.#promisingPacks(signal)).map(({ checksum }) => checksum).sort();
+    const lists = [commits.wants, commits.haves, commits.clientShallow, commits.shallow].map((list) => [...new Set(list)].sort());
+    const key = createHash("sha256").update(JSON.stringify([lists, promising])).digest("hex");
+    if (promising.length === 0 || this.#brought.has(key)) return;
+    await this.#flights.run(key, (shared) => this.#inTurn(() => this.#reached(commits, shared), shared), signal);
+    this.#brought.set(key, true);
+  }
+
+  #inTurn(work: () => Promise<void>, signal: AbortSignal): Promise<void> {
+    return this.#turn.run(() => this.#mending(work, signal), signal);
   }
 
   /** Lists are derived data: one that is found damaged is made again, once each. */
@@ -93,13 +137,28 @@ export class PromisedBlobs {
     const packs = await this.#promisingPacks(signal);
     this.#progress = { blobs: 0, total: packs.reduce((sum, { promised = 0 }) => sum + promised, 0) };
     // Oldest first: trees of newer packs name what older ones have promised.
-    for (const pack of [...packs].reverse()) await this.#run({ pack, wanted: undefined }, signal);
+    for (const pack of [...packs].reverse()) await this.#run({ pack, wanted: undefined, isLenient: true }, signal);
     this.#smallPacks = 0;
   }
 
-  async #some(wanted: readonly Oid[], signal: AbortSignal): Promise<void> {
-    this.#progress = { blobs: 0, total: wanted.length };
-    for (const pack of await this.#promisingPacks(signal)) await this.#run({ pack, wanted }, signal);
+  async #some(wanted: SharedArrayBuffer, signal: AbortSignal): Promise<void> {
+    this.#progress = { blobs: 0, total: wanted.byteLength / OID_BYTES };
+    for (const pack of await this.#promisingPacks(signal)) await this.#run({ pack, wanted, isLenient: false }, signal);
+  }
+
+  /** A pack of which everything is reached is replaced by a whole one, which can be sent as it lies. */
+  async #reached(commits: WantedCommits, signal: AbortSignal): Promise<void> {
+    const { objects, records, pool } = this.#options;
+    const { packs } = await objects.packs(signal);
+    const promised = await promisedIds(records, packs, signal);
+    const { ids } = await pool.run("synthesize/reached", { packs: toHandles(packs), promised, ...commits }, { signal });
+    this.#progress = { blobs: 0, total: ids.byteLength / OID_BYTES };
+    const reached = new Uint8Array(ids);
+    for (const pack of (await this.#promisingPacks(signal)).reverse()) {
+      const own = new Uint8Array(await records.promisedIds(pack.checksum, pack.promised ?? 0, signal));
+      const count = countIn(own, reached);
+      if (count > 0) await this.#run({ pack, wanted: count === pack.promised ? undefined : ids, isLenient: false }, signal);
+    }
   }
 
   async #promisingPacks(signal: AbortSignal): Promise<LivePack[]> {
@@ -113,34 +172,44 @@ export class PromisedBlobs {
     await mkdir(folder, { recursive: true });
     try {
       const path = join(folder, "pack");
-      const { blobs, figures } = await tasks.run(() => this.#read(errand, path, signal), signal);
+      const leftPath = errand.isLenient ? join(folder, "left") : undefined;
+      const { blobs, left, figures } = await tasks.run(() => this.#read(errand, path, leftPath, signal), signal);
       client.http.add(figures);
-      if (blobs > 0) await this.#adopt(errand, await this.#index(path, folder, signal), signal);
-      else if (errand.wanted === undefined) await this.#options.objects.keepPromise(errand.pack.checksum, signal);
+      if (blobs > 0) await this.#adopt(errand, await this.#index(path, folder, signal), left && { ids: left, path: leftPath as string }, signal);
+      else if (errand.wanted === undefined && left === undefined) await this.#options.objects.keepPromise(errand.pack.checksum, signal);
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
   }
 
-  async #adopt({ pack, wanted }: Errand, made: IngestedPack, signal: AbortSignal): Promise<void> {
-    const { objects } = this.#options;
-    if (wanted === undefined) return objects.supersede(pack.checksum, made, { origin: "synthesized" }, signal);
+  async #adopt({ pack, wanted }: Errand, made: IngestedPack, left: { readonly ids: PromisedIds; readonly path: string } | undefined, signal: AbortSignal): Promise<void> {
+    const { objects, records } = this.#options;
+    if (wanted === undefined) {
+      if (left !== undefined) await records.putPromised(made.checksum, left.path, left.ids, signal);
+      return objects.supersede(pack.checksum, made, { origin: "synthesized", promised: (left?.ids.ids.byteLength ?? 0) / OID_BYTES }, signal);
+    }
     this.#smallPacks++;
     return objects.adopt(made, { origin: "synthesized" }, signal);
   }
 
-  async #read({ pack, wanted }: Errand, path: string, signal: AbortSignal) {
-    const { access, client, repository, records, objects, pool } = this.#options;
+  async #read({ pack, wanted }: Errand, path: string, leftPath: string | undefined, signal: AbortSignal) {
+    const { access, client, repository, namespace, records, objects, pool, log } = this.#options;
     const list = await records.promisedList(pack.checksum, pack.promised ?? 0, signal);
     const packs = toHandles((await objects.packs(signal)).packs);
     const base = wanted === undefined ? toHandles([pack])[0] : undefined;
     const { port1, port2 } = new MessageChannel();
     const before = this.#progress.blobs;
+    let left = 0;
     port1.on("message", (news: SynthesisNews) => {
-      if (news.kind === "contents") this.#progress = { ...this.#progress, blobs: before + news.blobs };
+      if (news.kind === "recall") port1.postMessage({ question: news.question, values: news.keys.map(() => undefined) } satisfies SynthesisAnswer);
+      else if (news.kind === "contents") this.#progress = { ...this.#progress, blobs: before + news.blobs };
+      else if (news.kind === "left" && left++ < LEFT_NAMED) {
+        const { commit, path: file, reason } = news;
+        log.warn("a content in lakeFS cannot be read; only who needs it is refused", { repository, commit, path: file, reason });
+      }
     });
     try {
-      const request = { access, ways: client.lost.ways(repository), repository, packs, list, wanted, base, path, port: port2 };
+      const request = { access, ways: client.lost.ways(repository), repository, namespace, packs, list, wanted, leftPath, base, path, port: port2 };
       const result = await pool.run("synthesize/contents", request, { signal, transfer: [port2] });
       this.#progress = { ...this.#progress, blobs: before + result.blobs };
       return result;
@@ -156,6 +225,13 @@ export class PromisedBlobs {
     const promised = await promisedIds(records, packs, signal);
     return indexPackFile(path, { pool, packs: toHandles(packs), closed, sync: true, folder, signal, promised });
   }
+}
+
+/** How many of these ids are in the other table. */
+function countIn(ids: Uint8Array, table: Uint8Array): number {
+  let count = 0;
+  for (let at = 0; at < ids.length; at += OID_BYTES) if (holdsId(table, ids, at)) count++;
+  return count;
 }
 
 /** What live packs still promise: a table of ids each. */

@@ -8,7 +8,7 @@
  * Its checksum stands with its ids (records.ts): a list that lost a line would lose a file.
  */
 import { createHash } from "node:crypto";
-import { closeSync, fdatasyncSync, openSync, readSync } from "node:fs";
+import { closeSync, fdatasyncSync, openSync, readSync, rmSync } from "node:fs";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { Oid } from "../git/oid.js";
@@ -56,6 +56,12 @@ export class PromisedWriter {
     if (this.#file !== undefined) fdatasyncSync(this.#file); // it will be published
     this.close();
     return { ids: this.#ids.sorted(), check: this.#hash.digest("hex") };
+  }
+
+  /** Removes what was written. */
+  discard(): void {
+    this.close();
+    rmSync(this.#path, { force: true });
   }
 
   close(): void {

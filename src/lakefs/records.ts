@@ -3,30 +3,30 @@
  * all of it can be made again from lakeFS. "Sealed": under a checksum (seal.ts).
  *
  *   git/lake/<lakeFS commit id>            what that commit became: msgpackr, sealed
- *   git/lake-mapping                       the mapping all of this was made by (mapping.ts): JSON, sealed
+ *   git/lake-mapping                       the mapping all of this was made by, and its record in lakeFS (mapping.ts): JSON, sealed
  *   git/lake-by-git/<Git id>/<lakeFS id>   the way back: its name says all
- *   git/lake-lfs/<SHA-256>                 a commit and path where the bytes of an LFS pointer can be read: msgpackr, sealed
- *   git/lake-sha256/<key>                  SHA-256 of a large file, hex, sealed (hash-memory.ts has the key)
+ *   git/lake-lfs/<SHA-256>                 a commit and path where the bytes of an LFS pointer can be read: msgpackr, sealed; whether one of us has hashed them
+ *   git/lake-content/<key>                 hashes of a content: msgpackr, sealed (hash-memory.ts has the key)
  *   git/lake-promised/<pack checksum>      blobs that pack names and does not hold (promised-list.ts has the form)
  *   git/lake-promised/<pack checksum>.ids  sealed: the SHA-256 of that list, 32 bytes, and its ids, sorted, 20 bytes each
  */
 import { readFile } from "node:fs/promises";
 import { Packr } from "msgpackr";
 import { z } from "zod";
-import { latin1, lossyText, toHex, utf8 } from "../base/bytes.js";
+import { lossyText, toHex, utf8 } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
 import { Semaphore } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import { OID_BYTES, type Oid } from "../git/oid.js";
-import type { PromisedIds, PromisedListFile, SynthesizedCommit } from "../pool/synthesize-tasks.js";
+import type { HashedContent, PromisedIds, PromisedListFile, SynthesizedCommit } from "../pool/synthesize-tasks.js";
 import type { Store } from "../store/store.js";
-import type { LakeRecord, Mapping } from "./contract.js";
-import { formatMapping, parseMapping } from "./mapping.js";
+import type { LakeRecord } from "./contract.js";
+import { formatNote, type MappingRecord, parseNote } from "./mapping.js";
 import { SEAL_BYTES, seal, unseal } from "./seal.js";
 
 const OID = z.string().regex(/^[0-9a-f]{40}$/);
 const RECORD = z.object({
-  version: z.literal(1),
+  version: z.literal(2),
   lakeId: z.string(),
   commit: OID,
   tree: OID,
@@ -44,9 +44,12 @@ const RECORD = z.object({
     .optional(),
 });
 
-const POINTER = z.object({ commit: z.string(), path: z.string(), size: z.number().int().nonnegative() });
-/** A full lakeFS commit id, a path there, and how many bytes it has. */
-export type PointerPlace = Readonly<z.infer<typeof POINTER>>;
+const POINTER = z.object({ version: z.literal(2), commit: z.string(), path: z.string(), size: z.number().int().nonnegative(), proven: z.boolean() });
+/** A full lakeFS commit id, a path there, and how many bytes it has. `proven`: one of us has hashed them, or believed another's seal. */
+export type PointerPlace = Readonly<Omit<z.infer<typeof POINTER>, "version">>;
+
+const SHA256 = z.string().regex(/^[0-9a-f]{64}$/);
+const CONTENT = z.object({ version: z.literal(1), sha256: SHA256, blob: OID.optional() });
 
 /** A record with what synthesis knows beyond both ids. A landing's has neither `tag` nor `state`. */
 export interface StoredLakeRecord extends LakeRecord, Partial<Pick<SynthesizedCommit, "tag" | "state">> {
@@ -58,7 +61,8 @@ export interface StoredLakeRecord extends LakeRecord, Partial<Pick<SynthesizedCo
 const WRITES_AT_ONCE = 16;
 const MAPPING_NAME = "lake-mapping";
 const SHA256_BYTES = 32;
-const SHA256_HEX = /^[0-9a-f]{64}$/;
+/** Two hashes and a version. */
+const CONTENT_BYTES = 512;
 /** A path of at most 1,024 bytes, an id, a number. */
 const POINTER_BYTES = 4_096;
 
@@ -120,32 +124,40 @@ export class LakeRecords {
     return ids;
   }
 
-  /** The mapping by which this repository was read before. Throws "odb/damaged". */
-  async mapping(signal?: AbortSignal): Promise<Mapping | undefined> {
+  /** The mapping by which this repository was read before, and its record in lakeFS. Throws "odb/damaged". */
+  async mapping(signal?: AbortSignal): Promise<MappingRecord | undefined> {
     const key = this.#key(MAPPING_NAME);
     const bytes = await this.#read(key, LIMITS.lakeRecordBytesMax, signal);
     if (bytes === undefined) return undefined;
-    const mapping = parseMapping(lossyText(bytes));
-    if (mapping === undefined) throw new Fault("odb/damaged", { file: key, reason: "it is no mapping that this version knows" });
-    return mapping;
+    const note = parseNote(lossyText(bytes));
+    if (note === undefined) throw new Fault("odb/damaged", { file: key, reason: "it is no note of a mapping that this version knows" });
+    return note;
   }
 
-  putMapping(mapping: Mapping, signal?: AbortSignal): Promise<void> {
-    return this.#putSealed(MAPPING_NAME, utf8(formatMapping(mapping)), () => this.mapping(signal), signal);
+  /** Replaces the note: its mapping stays, its record may be another one after a repair. */
+  async putMapping(record: MappingRecord, signal?: AbortSignal): Promise<void> {
+    const key = this.#key(MAPPING_NAME);
+    await this.#store.put(key, seal(key, utf8(formatNote(record))), signal);
   }
 
-  /** Throws "odb/damaged". */
-  async hash(name: string, signal?: AbortSignal): Promise<string | undefined> {
-    const key = this.#key(`lake-sha256/${name}`);
-    const bytes = await this.#read(key, 2 * SHA256_BYTES, signal);
+  /** Hashes of the content with this key. Throws "odb/damaged". */
+  async content(name: string, signal?: AbortSignal): Promise<HashedContent | undefined> {
+    const key = this.#key(`lake-content/${name}`);
+    const bytes = await this.#read(key, CONTENT_BYTES, signal);
     if (bytes === undefined) return undefined;
-    const hash = latin1(bytes);
-    if (!SHA256_HEX.test(hash)) throw new Fault("odb/damaged", { file: key, reason: "it is no SHA-256" });
-    return hash;
+    const parsed = CONTENT.safeParse(this.#decode(key, bytes));
+    if (!parsed.success) throw new Fault("odb/damaged", { file: key, reason: "it holds no hashes that this version knows" });
+    return { sha256: parsed.data.sha256, blob: parsed.data.blob };
   }
 
-  putHash(name: string, sha256: string, signal?: AbortSignal): Promise<void> {
-    return this.#putSealed(`lake-sha256/${name}`, utf8(sha256), () => this.hash(name, signal), signal);
+  /** What has only its SHA-256 and is hashed once more for its blob id keeps both. */
+  putContent(name: string, { sha256, blob }: HashedContent, signal?: AbortSignal): Promise<void> {
+    const there = async () => {
+      const known = await this.content(name, signal);
+      if (known !== undefined && known.blob === undefined && blob !== undefined) throw new Fault("odb/damaged", { file: name, reason: "it says less than is known now" });
+    };
+    const body = this.#packr.pack({ version: 1, sha256, ...(blob === undefined ? {} : { blob }) });
+    return this.#writes.run(() => this.#putSealed(`lake-content/${name}`, body, there, signal), signal);
   }
 
   /** Where a pointer's bytes are; undefined: no commit read so far shows it. Throws "odb/damaged". */
@@ -154,21 +166,28 @@ export class LakeRecords {
     const bytes = await this.#read(key, POINTER_BYTES, signal);
     if (bytes === undefined) return undefined;
     const parsed = POINTER.safeParse(this.#decode(key, bytes));
-    if (!parsed.success) throw new Fault("odb/damaged", { file: key, reason: "it names no place" });
-    return parsed.data;
+    if (!parsed.success) throw new Fault("odb/damaged", { file: key, reason: "it names no place that this version knows" });
+    const { version: _, ...place } = parsed.data;
+    return place;
   }
 
-  putPointer(sha256: string, { commit, path, size }: PointerPlace, signal?: AbortSignal): Promise<void> {
-    return this.#writes.run(() => this.#putSealed(`lake-lfs/${sha256}`, this.#packr.pack({ commit, path, size }), () => this.pointer(sha256, signal), signal), signal);
+  /** One that is proven replaces one that is not. */
+  putPointer(sha256: string, { commit, path, size, proven }: PointerPlace, signal?: AbortSignal): Promise<void> {
+    const there = async () => {
+      const known = await this.pointer(sha256, signal);
+      if (known?.proven === false && proven) throw new Fault("odb/damaged", { file: sha256, reason: "nobody had hashed it then" });
+    };
+    const body = this.#packr.pack({ version: 2, commit, path, size, proven });
+    return this.#writes.run(() => this.#putSealed(`lake-lfs/${sha256}`, body, there, signal), signal);
   }
 
   /** What is kept beside the records of commits, to be read one by one. */
-  async *besides(signal?: AbortSignal): AsyncGenerator<{ readonly kind: "lake-lfs" | "lake-sha256"; readonly key: string; read(): Promise<unknown> }, void, undefined> {
-    for (const kind of ["lake-lfs", "lake-sha256"] as const) {
+  async *besides(signal?: AbortSignal): AsyncGenerator<{ readonly kind: "lake-lfs" | "lake-content"; readonly key: string; read(): Promise<unknown> }, void, undefined> {
+    for (const kind of ["lake-lfs", "lake-content"] as const) {
       const folder = this.#key(`${kind}/`);
       for await (const { key } of this.#store.list(folder, signal)) {
         const name = key.slice(folder.length);
-        yield { kind, key, read: () => (kind === "lake-lfs" ? this.pointer(name, signal) : this.hash(name, signal)) };
+        yield { kind, key, read: () => (kind === "lake-lfs" ? this.pointer(name, signal) : this.content(name, signal)) };
       }
     }
   }

@@ -20,9 +20,19 @@ export class RootCommit {
     return this.#found;
   }
 
+  /** The default branch's head where somebody has taken the mapping's branch away. */
+  async #start(signal: AbortSignal): Promise<string> {
+    try {
+      return (await this.#client.getBranch(this.#repository, MAPPING_BRANCH, signal)).commit_id;
+    } catch (error) {
+      if (!(error instanceof Fault && error.code === "lakefs/missing")) throw error;
+    }
+    const { default_branch: branch } = await this.#client.getRepository(this.#repository, signal);
+    return (await this.#client.getBranch(this.#repository, branch, signal)).commit_id;
+  }
+
   async #look(signal: AbortSignal): Promise<LakefsCommit> {
-    const { commit_id: id } = await this.#client.getBranch(this.#repository, MAPPING_BRANCH, signal);
-    return walkToRoot(this.#client, this.#repository, id, signal);
+    return walkToRoot(this.#client, this.#repository, await this.#start(signal), signal);
   }
 }
 

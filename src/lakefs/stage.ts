@@ -10,26 +10,44 @@ import { MODE_GITLINK, MODE_TREE, MODE_TYPE } from "../git/tree.js";
 import { parseTree, type TreeEntry } from "../git/tree-text.js";
 import type { ObjectReader } from "../odb/object-reader.js";
 import { readStream } from "../odb/object-stream.js";
-import type { LakefsClient } from "./client.js";
+import { fullAddress, stageableAddress } from "./address.js";
+import type { ContentFacts } from "./claim.js";
+import type { SealKeys } from "./claim-seal.js";
+import { type LakefsClient, UPLOAD_TYPE } from "./client.js";
 import { AttributeRules, isLfsPath } from "./gitattributes.js";
-import { GUARD_PATH } from "./metadata-keys.js";
-import { fileMetadata, gitlinkMetadata } from "./object-metadata.js";
+import { contentKey } from "./hash-memory.js";
+import { GUARD_PATH, HOOKS_FOLDER, SEAL_KEY } from "./metadata-keys.js";
+import { fileMetadata, gitlinkMetadata, type WrittenContent } from "./object-metadata.js";
 import { FILE_MODE, pathRefusal } from "./path-rules.js";
 import { type OtherPath, stagedChanges } from "./staged-changes.js";
+import type { Twins } from "./twins.js";
+import type { LakefsObject } from "./types.js";
 
 export interface StagePlace {
   readonly client: LakefsClient;
   readonly repository: string;
+  /** lakeFS's storage namespace. */
+  readonly namespace: string;
+  readonly seals: SealKeys;
+  readonly twins: Twins;
   readonly branch: string;
   /** Of a file that is no LFS pointer. */
   readonly plainFileBytesMax: number;
   readonly signal: AbortSignal;
 }
 
-/** Where an LFS object's bytes lie; undefined: not here. */
-export type AddressOf = (sha256: string, size: number) => Promise<string | undefined>;
+/** What the server knows of contents. */
+export interface LandingMemory {
+  /** Where an LFS object's bytes lie; undefined: not here. */
+  addressOf(sha256: string, size: number): Promise<string | undefined>;
+  /** Hashes of the content with this key, if one of us has made them. */
+  recall(key: string): Promise<ContentFacts | undefined>;
+  remember(key: string, facts: ContentFacts): void;
+}
 
-const HOOKS_FOLDER = "_lakefs_actions/";
+/** An entry as it is to stand in lakeFS. */
+type StagedObject = Pick<LakefsObject, "physical_address" | "checksum" | "metadata" | "content_type"> & { readonly size_bytes: number };
+
 const ATTRIBUTES_NAME = ".gitattributes";
 /** Missing LFS objects that are named; all are counted. */
 const MISSING_NAMED = 5;
@@ -40,7 +58,7 @@ export class Stage {
   readonly #reader: ObjectReader;
   readonly #place: StagePlace;
   readonly #tree: Oid;
-  readonly #addressOf: AddressOf;
+  readonly #memory: LandingMemory;
   readonly #onFile: (files: number) => void;
   readonly #running = new Set<Promise<void>>();
   readonly #rules = new Map<string, AttributeRules | undefined>();
@@ -49,16 +67,18 @@ export class Stage {
   #heldBytes = 0;
   #deletes: string[] = [];
   #failure: Fault | undefined;
+  /** By path (latin1 text), the key of the content that was put there (hash-memory.ts). */
+  readonly staged = new Map<string, string>();
   /** Paths staged so far. */
   files = 0;
   touchesHooks = false;
 
   /** `tree`: what is to be there. */
-  constructor(reader: ObjectReader, place: StagePlace, tree: Oid, addressOf: AddressOf, onFile: (files: number) => void) {
+  constructor(reader: ObjectReader, place: StagePlace, tree: Oid, memory: LandingMemory, onFile: (files: number) => void) {
     this.#reader = reader;
     this.#place = place;
     this.#tree = tree;
-    this.#addressOf = addressOf;
+    this.#memory = memory;
     this.#onFile = onFile;
   }
 
@@ -83,7 +103,7 @@ export class Stage {
     }
     const refusal = pathRefusal(path);
     if (refusal !== undefined) throw unmappable(path, refusal);
-    if ((entry.mode & MODE_TYPE) === MODE_GITLINK) return this.#run(0, () => this.#upload(path, new Uint8Array(0), gitlinkMetadata(entry.oid)));
+    if ((entry.mode & MODE_TYPE) === MODE_GITLINK) return this.#run(0, async () => void (await this.#upload(path, new Uint8Array(0), gitlinkMetadata(entry.oid))));
     await this.#file(path, entry);
   }
 
@@ -101,8 +121,8 @@ export class Stage {
     if (size > LIMITS.objectInMemoryBytesMax) return this.#run(LIMITS.landingUploadBytesMax, () => this.#streamFile(path, lakeMode, oid, number, size));
     await this.#run(size, async () => {
       const data = this.#reader.readAs("blob", number);
-      const [checksum, sha256] = [digest("md5", data), digest("sha256", data)];
-      await this.#upload(path, data, fileMetadata(lakeMode, oid, { size, checksum, sha256 }));
+      const content = { size, checksum: digest("md5", data), sha256: digest("sha256", data) };
+      await this.#plainFile(path, lakeMode, oid, content, (metadata) => this.#upload(path, data, metadata));
     });
   }
 
@@ -115,28 +135,85 @@ export class Stage {
       md5.update(piece);
       sha256.update(piece);
     }
-    const metadata = fileMetadata(mode, blob, { size, checksum: md5.digest("hex"), sha256: sha256.digest("hex") });
     const content = { [Symbol.asyncIterator]: () => readStream(this.#reader, number)[Symbol.asyncIterator]() };
-    await client.uploadStream(repository, branch, lakePath(path), { bytes: size, content, metadata, repeatable: true }, signal);
+    const upload = (metadata: Readonly<Record<string, string>>) =>
+      client.uploadStream(repository, branch, lakePath(path), { bytes: size, content, metadata, repeatable: true }, signal);
+    await this.#plainFile(path, mode, blob, { size, checksum: md5.digest("hex"), sha256: sha256.digest("hex") }, upload);
   }
 
-  async #upload(path: string, data: Uint8Array, metadata: Readonly<Record<string, string>>): Promise<void> {
+  /**
+   * Uploads a file, unless a branch has it at this path: then it becomes the same entry, or lakeFS would take a merge
+   * of both for a conflict.
+   */
+  async #plainFile(
+    path: string,
+    mode: number,
+    blob: Oid,
+    content: WrittenContent,
+    upload: (metadata: Readonly<Record<string, string>>) => Promise<LakefsObject>,
+  ): Promise<void> {
+    const twin = await this.#place.twins.find(path, mode, blob);
+    if (twin !== undefined && (await this.#isProven(twin, "plain", blob, content.sha256))) return this.#stageAs(path, twin);
+    const { size, checksum } = content;
+    const own = fileMetadata(mode, blob, content);
+    const { physical_address, checksum: made, size_bytes } = await upload(own);
+    if (size_bytes !== size || made !== checksum) throw new Fault("lakefs/bad-reply", { path: lakePath(path), reason: "stored with another size or checksum than sent", size_bytes, checksum: made });
+    const isLikeTwin = twin !== undefined && twin.checksum === checksum;
+    if (isLikeTwin && !isSameEntry(twin, own)) return this.#stageAs(path, { ...twin, physical_address }, { sha256: content.sha256, blob });
+    const seal = isLikeTwin || size < LIMITS.sealedFileBytesMin ? undefined : this.#seal("plain", blob, content, physical_address);
+    if (seal === undefined) return this.#note(path, { physical_address, checksum, size }, { sha256: content.sha256, blob });
+    const entry = { physical_address, checksum, size_bytes: size, metadata: fileMetadata(mode, blob, content, seal), content_type: UPLOAD_TYPE };
+    await this.#stageAs(path, entry, { sha256: content.sha256, blob });
+  }
+
+  #upload(path: string, data: Uint8Array, metadata: Readonly<Record<string, string>>): Promise<LakefsObject> {
     const { client, repository, branch, signal } = this.#place;
-    await client.uploadObject(repository, branch, lakePath(path), data, metadata, signal);
+    return client.uploadObject(repository, branch, lakePath(path), data, metadata, signal);
   }
 
   /** lakeFS shows the real bytes; they are not copied. */
   async #stagePointer(path: string, mode: number, blob: Oid, { sha256, size }: LfsPointer): Promise<void> {
-    const address = await this.#addressOf(sha256, size);
+    const twin = await this.#place.twins.find(path, mode, blob);
+    if (twin !== undefined && (await this.#isProven(twin, "pointer", blob, sha256))) return this.#stageAs(path, twin);
+    const address = await this.#memory.addressOf(sha256, size);
     if (address === undefined) {
       this.#missingCount++;
       if (this.#missing.length < MISSING_NAMED) this.#missing.push(lossyText(fromLatin1(path)));
       return;
     }
-    const { client, repository, branch, signal } = this.#place;
-    const checksum = `sha256:${sha256}`;
-    const json = { physical_address: address, checksum, size_bytes: size, metadata: fileMetadata(mode, blob, { size, checksum, sha256 }) };
+    const content = { size, checksum: `sha256:${sha256}`, sha256 };
+    const metadata = fileMetadata(mode, blob, content, this.#seal("pointer", blob, content, address));
+    await this.#stageAs(path, { physical_address: address, checksum: content.checksum, size_bytes: size, metadata }, { sha256, blob: undefined });
+  }
+
+  #seal(kind: "plain" | "pointer", blob: Oid, { size, checksum, sha256 }: WrittenContent, address: string): string | undefined {
+    const { seals, namespace } = this.#place;
+    return seals.sealContent({ kind, blob, sha256, size, checksum, address: fullAddress(address, namespace) });
+  }
+
+  /** Whether one of us has hashed what an entry names: its seal says so, or what we remember. */
+  async #isProven(entry: StagedObject, kind: "plain" | "pointer", blob: Oid, sha256: string): Promise<boolean> {
+    const { seals, namespace } = this.#place;
+    const { checksum, size_bytes: size, metadata = {}, physical_address } = entry;
+    const statement = { kind, blob, sha256, size, checksum, address: fullAddress(physical_address, namespace) };
+    if (seals.isContentSealed(metadata[SEAL_KEY], statement)) return true;
+    const facts = await this.#memory.recall(contentKey({ address: physical_address, checksum, size }, namespace) as string);
+    return facts?.sha256 === sha256;
+  }
+
+  /** Stages the same entry; `facts`: of what was uploaded for it just now. */
+  async #stageAs(path: string, entry: StagedObject, facts?: ContentFacts): Promise<void> {
+    const { client, repository, namespace, branch, signal } = this.#place;
+    const { physical_address, checksum, size_bytes, metadata = {}, content_type } = entry;
+    const json = { physical_address: stageableAddress(physical_address, namespace), checksum, size_bytes, metadata, ...(content_type === undefined ? {} : { content_type }) };
     await client.stageObject(repository, branch, lakePath(path), json, signal);
+    this.#note(path, { physical_address, checksum, size: size_bytes }, facts);
+  }
+
+  #note(path: string, { physical_address: address, checksum, size }: { readonly physical_address: string; readonly checksum: string; readonly size: number }, facts?: ContentFacts): void {
+    const key = contentKey({ address, checksum, size }, this.#place.namespace) as string;
+    this.staged.set(path, key);
+    if (facts !== undefined && (facts.blob === undefined || size >= LIMITS.contentRecordBytesMin)) this.#memory.remember(key, facts);
   }
 
   /** Starts `work` when there is room for it and for its bytes. */
@@ -195,6 +272,12 @@ export class Stage {
     const reason = `Git LFS objects are not on the server (${this.#missing.join(", ")}${more}); run: git lfs push --all`;
     return new Fault("lakefs/unmappable", { reason });
   }
+}
+
+/** Whether an upload with these metadata comes to the same entry. */
+function isSameEntry({ metadata = {}, content_type }: StagedObject, own: Readonly<Record<string, string>>): boolean {
+  const names = Object.keys(metadata);
+  return content_type === UPLOAD_TYPE && names.length === Object.keys(own).length && names.every((name) => metadata[name] === own[name]);
 }
 
 function tooLarge(size: number, bytesMax: number): string {

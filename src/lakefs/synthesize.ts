@@ -6,9 +6,9 @@
 import type { MessagePort } from "node:worker_threads";
 import { fromLatin1, lossyText } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
-import { lookAhead, Semaphore } from "../base/flow.js";
+import { lookAhead } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
-import { commitText, rawCommit, rawTag } from "./commit-text.js";
+import { commitText, rawCommit, rawTag, rawTree } from "./commit-text.js";
 import { formatTree, parseTree } from "../git/tree-text.js";
 import type { Oid } from "../git/oid.js";
 import type { Kernels } from "../kernels/kernels.js";
@@ -17,12 +17,15 @@ import type { ListingState, SourceCommit, SynthesizedCommit, SynthesizeItem, Syn
 import { managedBlock, withBlock, withoutBlock } from "./attributes.js";
 import { Census } from "./census.js";
 import { LakefsClient } from "./client.js";
-import { Contents, type FileToResolve, type ResolvedFile } from "./contents.js";
-import type { Window } from "./content-reader.js";
+import { locate } from "./locate.js";
+import { SealKeys } from "./claim-seal.js";
+import { type Circumstances, Contents, type ContentsSource, type FileToResolve, type ResolvedFile } from "./contents.js";
 import type { PathMapping } from "./contract.js";
 import { AttributeRules, isLfsPath } from "./gitattributes.js";
 import { HashMemory } from "./hash-memory.js";
-import { type LakeChange, listChanges, listCommit, listCompared, type ListingSource, toEntry } from "./listing.js";
+import { type LakeChange, listChanges, listCommit, listCompared, type Side } from "./listing.js";
+import { formatMapping } from "./mapping.js";
+import { COMMIT_SEAL_KEY } from "./metadata-keys.js";
 import { ObjectOutput } from "./object-output.js";
 import { checksumSha256, type Crossing, crossing, FILE_MODE, type LakeEntry, pathRefusal } from "./path-rules.js";
 import { PromisedWriter } from "./promised-list.js";
@@ -36,32 +39,62 @@ const REFUSALS_NAMED = 10;
 
 export async function synthesizeChain(request: SynthesizeRequest, kernels: Kernels): Promise<SynthesizeResult> {
   const abort = watchedSignal(request.control);
-  const trees = threadTreeCache();
-  const output = new ObjectOutput(request.path, new ObjectReader(request.packs, kernels, threadReaderCaches()), trees);
-  const promises = new PromisedWriter(request.promisedPath);
   const client = new LakefsClient(request.access);
   client.lost.know(request.repository, request.ways);
   const memory = new HashMemory(request.port as MessagePort);
-  const source = { client, repository: request.repository, signal: abort.signal, pagesOnly: request.pagesOnly ?? false };
+  const { repository, namespace, sealKeys, pagesOnly = false } = request;
+  const source = { client, repository, namespace, seals: new SealKeys(sealKeys), signal: abort.signal, pagesOnly };
+  const disbelieved = new Set<string>();
+  try {
+    for (;;) {
+      const made = await synthesizeOnce(request, source, { kernels, memory, disbelieved });
+      if (made === undefined) continue;
+      await memory.heard();
+      return { ...made, figures: Object.fromEntries(client.http.figures) };
+    }
+  } finally {
+    abort.stop();
+    request.port.close();
+  }
+}
+
+interface Attempt {
+  readonly kernels: Kernels;
+  readonly memory: HashMemory;
+  /** Commits whose seal does not fit what they hold. */
+  readonly disbelieved: Set<string>;
+}
+
+/**
+ * Undefined: a seal does not fit what its commit holds, and all has to be made again without it. What was promised
+ * meanwhile rested on that seal.
+ */
+async function synthesizeOnce(request: SynthesizeRequest, source: ContentsSource, { kernels, memory, disbelieved }: Attempt): Promise<Omit<SynthesizeResult, "figures"> | undefined> {
+  const trees = threadTreeCache();
+  const output = new ObjectOutput(request.path, new ObjectReader(request.packs, kernels, threadReaderCaches()), trees);
+  const promises = new PromisedWriter(request.promisedPath);
   const commits: SynthesizedCommit[] = [];
   // By the clock: one commit may hold more objects than a thousand others.
   const tell = () => memory.tell({ kind: "progress", commits: commits.length, objects: output.count });
   const telling = setInterval(tell, LIMITS.progressMs);
   try {
-    const chain = new Chain(source, output, memory, promises, request.mapping, request.known);
+    const chain = new Chain(source, output, memory, promises, request.mapping, request.known, disbelieved);
     for (const item of request.items) {
-      commits.push(await chain.synthesize(item));
+      const made = await chain.synthesize(item);
+      if (made === undefined) {
+        promises.discard();
+        return undefined;
+      }
+      commits.push(made);
       trees.set(`${request.repository} ${item.source.id}`, output.takeTrees());
     }
     const objects = output.count;
     output.finish();
-    return { commits, objects, promised: promises.finish(), figures: Object.fromEntries(client.http.figures) };
+    return { commits, objects, promised: promises.finish() };
   } finally {
     clearInterval(telling);
     output.discard();
     promises.close();
-    abort.stop();
-    request.port.close();
   }
 }
 
@@ -73,13 +106,23 @@ interface Listed {
 }
 
 class Chain {
-  readonly #source: ListingSource;
+  readonly #source: ContentsSource;
   readonly #output: ObjectOutput;
   readonly #mapping: PathMapping;
   readonly #contents: Contents;
   readonly #done = new Map<string, SynthesizedCommit>();
+  readonly #disbelieved: Set<string>;
 
-  constructor(source: ListingSource, output: ObjectOutput, memory: HashMemory, promises: PromisedWriter, mapping: PathMapping, known: readonly SynthesizedCommit[]) {
+  constructor(
+    source: ContentsSource,
+    output: ObjectOutput,
+    memory: HashMemory,
+    promises: PromisedWriter,
+    mapping: PathMapping,
+    known: readonly SynthesizedCommit[],
+    disbelieved: Set<string>,
+  ) {
+    this.#disbelieved = disbelieved;
     this.#source = source;
     this.#output = output;
     this.#mapping = mapping;
@@ -87,9 +130,10 @@ class Chain {
     for (const commit of known) this.#done.set(commit.lakeId, commit);
   }
 
-  async synthesize({ source, parents }: SynthesizeItem): Promise<SynthesizedCommit> {
+  /** Undefined: the commit's seal does not fit what it holds; it is among the disbelieved now. */
+  async synthesize({ source, parents }: SynthesizeItem): Promise<SynthesizedCommit | undefined> {
     const made = this.#tag(source) ?? (await this.#commit(source, parents));
-    this.#done.set(source.id, made);
+    if (made !== undefined) this.#done.set(source.id, made);
     return made;
   }
 
@@ -101,15 +145,33 @@ class Chain {
     return { lakeId: source.id, commit: target.commit, tree: target.tree, tag: this.#output.add("tag", raw), state: target.state };
   }
 
-  async #commit(source: SourceCommit, lakeParents: readonly string[]): Promise<SynthesizedCommit> {
+  async #commit(source: SourceCommit, lakeParents: readonly string[]): Promise<SynthesizedCommit | undefined> {
     const parents = lakeParents.map((id) => this.#need(id).commit);
-    const listed = await this.#list(source);
+    const sealed = this.#sealedTree(source);
+    const listed = await this.#list(source, sealed !== undefined);
+    if (sealed !== undefined && listed.tree !== sealed) {
+      this.#disbelieved.add(source.id);
+      return undefined;
+    }
     const raw = rawCommit(source, listed.tree, parents);
     const tree = raw === undefined ? this.#withAttributes(listed) : listed.tree;
     const commit = this.#output.add("commit", raw ?? commitText(source, tree, parents));
     const { count, first } = listed.refusals;
     const state: ListingState = { metarange: source.meta_range_id, listing: listed.tree, refused: count, refusals: first, census: listed.census.toState() };
     return { lakeId: source.id, commit, tree, tag: undefined, state };
+  }
+
+  /**
+   * The tree that a server with the key has found this commit's metarange to be. Claims of its entries hold then if
+   * together they give this very tree, so that none of their contents has to be read.
+   */
+  #sealedTree(source: SourceCommit): Oid | undefined {
+    const seal = source.metadata?.[COMMIT_SEAL_KEY];
+    const tree = seal === undefined || this.#disbelieved.has(source.id) ? undefined : rawTree(source);
+    if (tree === undefined) return undefined;
+    const { namespace, seals } = this.#source;
+    const statement = { namespace, metarange: source.meta_range_id, mapping: formatMapping(this.#mapping), tree };
+    return seals.isListingSealed(seal, statement) ? tree : undefined;
   }
 
   #need(lakeId: string): SynthesizedCommit {
@@ -120,7 +182,7 @@ class Chain {
 
   // The tree of the listing ---------------------------------------------------------------------------------------------
 
-  async #list(source: SourceCommit): Promise<Listed> {
+  async #list(source: SourceCommit, believed: boolean): Promise<Listed> {
     const states = source.parents.flatMap((id) => {
       const state = this.#done.get(id)?.state;
       return state === undefined ? [] : [{ id, state }];
@@ -129,23 +191,36 @@ class Chain {
     if (equal !== undefined) return listedOf(equal.state);
     const [base] = states;
     const right = { id: source.id, metarange: source.meta_range_id };
-    if (base === undefined || right.metarange === "") return this.#listAll(source, listCommit(this.#source, right.id, right.metarange), () => undefined);
+    if (base === undefined || right.metarange === "") return this.#listAll(source, believed, listCommit(this.#source, right.id, right.metarange), () => undefined);
     const left = { id: base.id, metarange: base.state.metarange };
     const changes = await listChanges(this.#source, left, right);
-    const listed = changes && (await this.#change(source, base.state, changes));
+    const merged = changes === undefined || believed ? NOTHING_UNCHANGED : await this.#mergedFrom(states[1], right, changes);
+    const listed = changes && (await this.#change(source, believed, base.state, changes, merged));
     if (listed !== undefined) return listed;
     const blobs = new TreeLookup(this.#output, base.state.listing);
     if (changes === undefined) {
       const same = new WeakSet<LakeEntry>();
-      return this.#listAll(source, listCompared(this.#source, left, right, same), (entry) => (same.has(entry) ? blobAt(blobs, entry) : undefined));
+      return this.#listAll(source, believed, listCompared(this.#source, left, right, same), (entry) => (same.has(entry) ? blobAt(blobs, entry) : undefined));
     }
     const changed = new Set(changes.map(({ path }) => path));
     const all = listCommit(this.#source, right.id, right.metarange);
-    return this.#listAll(source, all, (entry) => (changed.has(entry.path) ? undefined : blobAt(blobs, entry)));
+    return this.#listAll(source, believed, all, (entry) => (changed.has(entry.path) ? undefined : blobAt(blobs, entry)));
+  }
+
+  /**
+   * What a merge has brought is mostly what its other parent has, and known: one call more, and its files are not read a second time.
+   */
+  async #mergedFrom(other: { readonly id: string; readonly state: ListingState } | undefined, right: Side, changes: readonly LakeChange[]): Promise<Unchanged> {
+    if (other === undefined || changes.length < MERGED_CHANGES_MIN) return NOTHING_UNCHANGED;
+    const differing = await listChanges(this.#source, { id: other.id, metarange: other.state.metarange }, right);
+    if (differing === undefined) return NOTHING_UNCHANGED;
+    const differs = new Set(differing.map(({ path }) => path));
+    const blobs = new TreeLookup(this.#output, other.state.listing);
+    return (entry) => (differs.has(entry.path) ? undefined : blobAt(blobs, entry));
   }
 
   /** The base's tree with the changes in it; undefined: the change alone does not say what the tree is. */
-  async #change(source: SourceCommit, base: ListingState, changes: readonly LakeChange[]): Promise<Listed | undefined> {
+  async #change(source: SourceCommit, believed: boolean, base: ListingState, changes: readonly LakeChange[], merged: Unchanged): Promise<Listed | undefined> {
     if (base.census === undefined || base.refused > 0) return undefined;
     const placed: Placed[] = [];
     const gone: string[] = [];
@@ -154,7 +229,7 @@ class Chain {
       else placed.push({ entry, crossing: crossing(entry, this.#mapping) });
     }
     if (placed.some(({ crossing }) => crossing.as === "refused")) return undefined;
-    const resolved = await this.#resolve(source.id, placed, () => undefined);
+    const resolved = await this.#resolve(source.id, placed, merged, { believed });
     if (resolved.some((one) => one !== undefined && "refused" in one)) return undefined;
     const listed = listedOf(base);
     const paths: Map<string, { mode: number; oid: Oid } | undefined> = new Map(gone.map((path) => [path, undefined]));
@@ -167,22 +242,19 @@ class Chain {
     return { ...listed, tree };
   }
 
-  /** The changes, with the addresses that the mapping asks for and a diff does not tell. */
-  #located(commit: string, changes: readonly LakeChange[]): Promise<LakeChange[]> {
-    const { client, repository, signal } = this.#source;
-    const looks = new Semaphore(LIMITS.lakefsReadsMax);
-    return Promise.all(
-      changes.map(async ({ path, entry }) => {
-        const isTold = this.#mapping.version === 1 || entry === undefined || entry.address !== undefined || checksumSha256(entry.checksum) === undefined;
-        if (isTold || pathRefusal(path) !== undefined) return { path, entry };
-        const told = await looks.run(() => client.statObject(repository, commit, lossyText(fromLatin1(path)), signal), signal);
-        return { path, entry: toEntry(told) };
-      }),
-    );
+  /** The changes, with the addresses that tell a hub's links, and that a diff does not tell. */
+  async #located(commit: string, changes: readonly LakeChange[]): Promise<readonly LakeChange[]> {
+    const asked = changes.filter(({ path, entry }) => {
+      const isTold = entry === undefined || entry.address !== undefined || checksumSha256(entry.checksum) === undefined;
+      return !isTold && pathRefusal(path) === undefined;
+    });
+    if (asked.length === 0) return changes;
+    const found = await locate(this.#source, commit, asked.map(({ path }) => path));
+    return changes.map((change) => ({ ...change, entry: found.get(change.path) ?? change.entry }));
   }
 
   /** Reads a whole listing. `unchanged`: the blob of an entry that is the same in a tree that is known. */
-  async #listAll(source: SourceCommit, batches: AsyncIterable<readonly LakeEntry[]>, unchanged: Unchanged): Promise<Listed> {
+  async #listAll(source: SourceCommit, believed: boolean, batches: AsyncIterable<readonly LakeEntry[]>, unchanged: Unchanged): Promise<Listed> {
     const refusals = { count: 0, first: [] as string[] };
     const census = new Census();
     const refuse = (path: string, reason: string) => {
@@ -208,7 +280,7 @@ class Chain {
     for await (const { item, result } of lookAhead(batches, (batch) => {
       const window = { after, count: batch.length };
       after = batch.at(-1)?.path ?? after;
-      return this.#resolve(source.id, batch.map((entry) => ({ entry, crossing: crossing(entry, this.#mapping) })), unchanged, window);
+      return this.#resolve(source.id, batch.map((entry) => ({ entry, crossing: crossing(entry, this.#mapping) })), unchanged, { window, believed });
     })) {
       place(item, result);
     }
@@ -220,7 +292,7 @@ class Chain {
     commit: string,
     placed: readonly Placed[],
     unchanged: Unchanged,
-    window?: Window,
+    circumstances: Circumstances,
   ): Promise<(InTree | Refused | undefined)[]> {
     const answers: (InTree | Refused | undefined)[] = [];
     const files: FileToResolve[] = [];
@@ -231,7 +303,7 @@ class Chain {
       files.push({ entry, crossing, unchanged: unchanged(entry) });
       places.push(at);
     });
-    const resolved = await this.#contents.resolve(commit, files, window);
+    const resolved = await this.#contents.resolve(commit, files, circumstances);
     places.forEach((at, index) => {
       const file = resolved[index] as ResolvedFile;
       answers[at] = "refused" in file ? file : { ...file, mode: (files[index] as FileToResolve).crossing.mode };
@@ -288,6 +360,10 @@ class Chain {
 }
 
 type Unchanged = (entry: LakeEntry) => Oid | undefined;
+
+const NOTHING_UNCHANGED: Unchanged = () => undefined;
+/** Changed paths of a merge from which on its other parent is compared: fewer are read for no more than that call. */
+const MERGED_CHANGES_MIN = 8;
 
 /** The blob at an entry's path; a file that had no place there may have left its name to a folder. */
 function blobAt(blobs: TreeLookup, { path }: LakeEntry): Oid | undefined {

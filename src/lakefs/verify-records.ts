@@ -10,7 +10,7 @@ import { LakeRecords } from "./records.js";
 
 const ADVICE = {
   lake: "nothing has to be done: a server that has lakeFS makes this file again when it needs it, and says so in its log",
-  "lake-sha256": "nothing has to be done: a server that has lakeFS reads the large file again when it needs its checksum, and replaces this file",
+  "lake-content": "nothing has to be done: a server that has lakeFS reads the content again when it needs its hashes, and replaces this file",
   "lake-lfs": "stop the server, delete this file and the folder git/lake beside it, start it again: both are made again from lakeFS",
   promised: "nothing has to be done: a server that has lakeFS reads these commits again when it needs their contents, and says so in its log",
 } as const;

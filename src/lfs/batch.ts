@@ -84,7 +84,7 @@ async function answerObject({ operation, unknownHash }: BatchRequest, object: Lf
   if (unknownHash !== undefined) return failed(409, `the hash is sha256 here, not ${unknownHash}`);
   const wrong = complaint(object);
   if (wrong !== undefined) return failed(422, wrong);
-  const present = await store.size(object, signal);
+  const present = operation === "download" && store.readable !== undefined ? await store.readable(object, signal) : await store.size(object, signal);
   if (present !== undefined && present !== size) return failed(422, `this object has ${present} bytes, not ${size}`);
   const action = (href: string): BatchAction => ({ href, expires_in: LIMITS.lfsLinkSeconds });
   if (operation === "download") {

@@ -2,11 +2,15 @@
  * LFS objects of a lakeFS repository, in that repository itself. Nothing of them is kept by us.
  *
  *   lakepack-lfs                   a hidden branch that is never committed: its staging keeps the data from being collected
- *     lfs/ab/cd/<oid>              objects that were pushed, checksum "sha256:<oid>": what we have hashed ourselves
+ *     lfs/ab/cd/<oid>              objects that were pushed, checksum "sha256:<oid>"
  *     lfs/incoming/<random>        uploads on their way
  *
  * Objects that lakeFS shows to Git as pointers are found through `KnownObjects`. An upload goes on to lakeFS while it arrives and is hashed by the way;
  * only when its hash is right does it get its name, by staging its address: no copy.
+ *
+ * Whoever may write in lakeFS may write this branch, any checksum and any metadata. So an object is here only where
+ * its bytes are proven: one of us has hashed them, and remembers it or has sealed it. What only somebody's word
+ * stands for is not here for uploads, pushes and verify; a download may read it, because its client hashes.
  */
 import { randomBytes } from "node:crypto";
 import { Fault } from "../base/fault.js";
@@ -25,8 +29,12 @@ export interface LakefsFiles {
   read(ref: string, path: string, start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array>;
   /** Stages a content that arrives in exactly `size` bytes, making the hidden branch where it is missing. */
   upload(branch: string, path: string, size: number, body: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<LakefsFile>;
-  /** Gives a name to bytes that are there; `file.address` is kept as the new file's `origin`. */
-  stage(branch: string, path: string, file: LakefsFile, signal: AbortSignal): Promise<void>;
+  /** Gives a name to bytes that are there and have been hashed: it is sealed, and remembered. */
+  stage(branch: string, path: string, file: HashedFile, signal: AbortSignal): Promise<void>;
+  /** Where the bytes of a commit's file lie, if a branch's head has the same ones there: others may be collected at any time. */
+  atHead(commit: string, path: string, signal: AbortSignal): Promise<string | undefined>;
+  /** Copies a commit's file to a branch, making the hidden branch where it is missing. Undefined: it is gone. */
+  copy(from: { readonly commit: string; readonly path: string }, branch: string, path: string, signal: AbortSignal): Promise<LakefsFile | undefined>;
   /** Paths below `folder` ("a/b/") that were written before `beforeMs` (since 1970). None where there is no such branch. */
   older(branch: string, folder: string, beforeMs: number, signal: AbortSignal): AsyncIterable<string>;
   /** Absent is success. */
@@ -34,11 +42,19 @@ export interface LakefsFiles {
 }
 
 export interface LakefsFile {
+  /** One that lakeFS can stage. */
   readonly address: string;
   readonly checksum: string;
   readonly size: number;
-  /** The address it was staged with. lakeFS on local blocks shows another one for such a file, under which it finds nothing. */
-  readonly origin?: string | undefined;
+  /** SHA-256 of the bytes, where one of us has hashed them. */
+  readonly proven?: string | undefined;
+}
+
+/** Bytes in lakeFS whose SHA-256 has been computed by this server. */
+export interface HashedFile {
+  readonly address: string;
+  readonly size: number;
+  readonly sha256: string;
 }
 
 /** Objects that commits of the repository show as pointers: an index that the reading half writes. */
@@ -51,6 +67,8 @@ export interface KnownObject {
   readonly commit: string;
   readonly path: string;
   readonly size: number;
+  /** One of us has hashed the bytes; else a hub's link says what they are. */
+  readonly proven: boolean;
 }
 
 export const LFS_BRANCH = "lakepack-lfs";
@@ -72,24 +90,37 @@ export class LakefsLfsStore implements LfsStore {
   }
 
   async size({ oid }: LfsObject, signal: AbortSignal): Promise<number | undefined> {
-    return (await this.#find(oid, signal))?.size;
+    return (await this.#proven(oid, signal))?.size;
   }
 
-  /** Where the object's bytes lie, an address that lakeFS can stage; undefined: not here with this size. */
+  async readable({ oid }: LfsObject, signal: AbortSignal): Promise<number | undefined> {
+    return (await this.#readable(oid, signal))?.size;
+  }
+
+  /**
+   * Where the object's bytes lie, an address that lakeFS can stage; undefined: not here with this size. Never one
+   * that only old commits name: such bytes are copied, as a collection may be taking them.
+   */
   async address(oid: string, size: number, signal: AbortSignal): Promise<string | undefined> {
-    const found = await this.#find(oid, signal);
+    const found = await this.#proven(oid, signal);
     if (found?.size !== size) return undefined;
-    return found.address ?? (await this.#files.stat(found.ref, found.path, signal))?.address;
+    if (found.address !== undefined) return found.address;
+    const atHead = await this.#files.atHead(found.ref, found.path, signal);
+    if (atHead !== undefined) return atHead;
+    const copy = await this.#files.copy({ commit: found.ref, path: found.path }, LFS_BRANCH, `${INCOMING_FOLDER}${randomBytes(12).toString("hex")}`, signal);
+    if (copy === undefined || copy.size !== size) return undefined;
+    await this.#files.stage(LFS_BRANCH, objectPath(oid), { address: copy.address, size, sha256: oid }, signal);
+    return copy.address;
   }
 
   async link({ oid }: LfsObject, signal: AbortSignal): Promise<string | undefined> {
-    const found = await this.#find(oid, signal);
+    const found = await this.#readable(oid, signal);
     return found && this.#files.presigned(found.ref, found.path, signal);
   }
 
   async *read({ oid }: LfsObject, start: number, end: number, signal: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
     if (start === end) return;
-    const found = await this.#find(oid, signal);
+    const found = await this.#readable(oid, signal);
     if (found === undefined) throw new Fault("lfs/missing", { oid });
     let left = end - start;
     for await (const bytes of this.#files.read(found.ref, found.path, start, end, signal)) {
@@ -115,13 +146,24 @@ export class LakefsLfsStore implements LfsStore {
     return swept;
   }
 
-  async #find(oid: string, signal: AbortSignal): Promise<Found | undefined> {
+  /** Where its bytes are, of which one of us knows the hash. */
+  async #proven(oid: string, signal: AbortSignal): Promise<Found | undefined> {
     const path = objectPath(oid);
     const file = await this.#files.stat(LFS_BRANCH, path, signal);
-    // A file of this name that somebody committed has another checksum: only `stage` can write this one.
-    if (file?.checksum === checksumOf(oid)) return { ref: LFS_BRANCH, path, size: file.size, address: file.origin ?? file.address };
+    if (file?.proven === oid) return { ref: LFS_BRANCH, path, size: file.size, address: file.address };
     const known = await this.#known.knownObject(oid, signal);
-    return known && { ref: known.commit, path: known.path, size: known.size, address: undefined };
+    return known?.proven === true ? { ref: known.commit, path: known.path, size: known.size, address: undefined } : undefined;
+  }
+
+  /** The same, or what is said to be it. */
+  async #readable(oid: string, signal: AbortSignal): Promise<Found | undefined> {
+    const proven = await this.#proven(oid, signal);
+    if (proven !== undefined) return proven;
+    const known = await this.#known.knownObject(oid, signal);
+    if (known !== undefined) return { ref: known.commit, path: known.path, size: known.size, address: undefined };
+    const path = objectPath(oid);
+    const file = await this.#files.stat(LFS_BRANCH, path, signal);
+    return file?.checksum === `sha256:${oid}` ? { ref: LFS_BRANCH, path, size: file.size, address: undefined } : undefined;
   }
 }
 
@@ -134,10 +176,6 @@ interface Found {
 
 function objectPath(oid: string): string {
   return `lfs/${oid.slice(0, 2)}/${oid.slice(2, 4)}/${oid}`;
-}
-
-function checksumOf(oid: string): string {
-  return `sha256:${oid}`;
 }
 
 class LakefsUpload implements LfsUpload {
@@ -177,7 +215,7 @@ class LakefsUpload implements LfsUpload {
     if (sha256 !== oid) throw new Fault("lfs/mismatch", { oid, received: sha256 });
     if (file.size !== size) throw new Fault("lakefs/bad-reply", { reason: "stored with another size than sent", size, stored: file.size });
     checkAborted(this.#signal);
-    await this.#files.stage(LFS_BRANCH, objectPath(oid), { ...file, checksum: checksumOf(oid) }, this.#signal);
+    await this.#files.stage(LFS_BRANCH, objectPath(oid), { address: file.address, size, sha256 }, this.#signal);
     await this.discard();
   }
 

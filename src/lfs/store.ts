@@ -1,6 +1,6 @@
 /**
  * Where one repository's LFS objects are kept. Two implementations: our own store (own-store.ts) and the lakeFS repository itself
- * (lakefs-store.ts). `size` is the one existence test: batch, verify, download and push all ask it.
+ * (lakefs-store.ts). `size` is the one existence test: batch, verify and push all ask it.
  */
 import type { Pool } from "../pool/tasks.js";
 
@@ -14,6 +14,9 @@ export interface LfsStore {
   /** Bytes of an object that this repository has, whole and durable; undefined: it does not have it. `size`: what is expected, for stores that look
    *  elsewhere too. Another repository's object is not here, even where both share their bytes. */
   size(object: LfsObject, signal: AbortSignal): Promise<number | undefined>;
+
+  /** Bytes of an object that can be downloaded, though nobody here has hashed it; default: `size`. */
+  readable?(object: LfsObject, signal: AbortSignal): Promise<number | undefined>;
 
   /** An address from which a client reads the object without us, good for `LIMITS.lfsLinkSeconds`; undefined: it reads through us. */
   link(object: LfsObject, signal: AbortSignal): Promise<string | undefined>;

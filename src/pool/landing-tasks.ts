@@ -1,7 +1,7 @@
 /** Tasks of the lakeFS bridge's writing half: what a push adds is read out of packs and staged in lakeFS. */
 import type { MessagePort } from "node:worker_threads";
 import type { Oid } from "../git/oid.js";
-import type { LakefsFigures } from "./synthesize-tasks.js";
+import type { HashedContent, LakefsFigures } from "./synthesize-tasks.js";
 import type { PackHandle, TaskControl } from "./tasks.js";
 
 export interface PushedCommit {
@@ -29,6 +29,12 @@ export interface NewCommitsResult {
 export interface BuildTreesRequest extends TaskControl {
   readonly access: { readonly endpoint: string; readonly accessKeyId: string; readonly secretAccessKey: string };
   readonly repository: string;
+  /** lakeFS's storage namespace of it. */
+  readonly namespace: string;
+  /** Keys of seals (lakefs/claim-seal.ts). */
+  readonly sealKeys: readonly Uint8Array[];
+  /** Commits that branches are at, and their trees: what is there already is staged as it is there. */
+  readonly heads: readonly LandedHead[];
   /** Hidden branch at `baseCommit`, this push's own. */
   readonly workBranch: string;
   readonly baseCommit: string;
@@ -43,17 +49,30 @@ export interface BuildTreesRequest extends TaskControl {
   readonly port: MessagePort;
 }
 
+/** A branch's commit in lakeFS, and its Git tree. */
+export interface LandedHead {
+  readonly lakeId: string;
+  readonly tree: Oid;
+}
+
 export type LandingNews =
   | { readonly kind: "progress"; readonly commits: number; readonly files: number; readonly filesTotal: number }
   /** Where do the bytes of this LFS object lie? One LandingAnswer follows. */
-  | { readonly kind: "lfs"; readonly question: number; readonly sha256: string; readonly size: number };
+  | { readonly kind: "lfs"; readonly question: number; readonly sha256: string; readonly size: number }
+  /** What is known of the content with this key (lakefs/hash-memory.ts)? One LandingAnswer follows. */
+  | { readonly kind: "recall"; readonly question: number; readonly key: string }
+  /** Has all been heard that was told before? One LandingAnswer follows, which says nothing: a task's result overtakes its messages. */
+  | { readonly kind: "heard"; readonly question: number }
+  /** What was uploaded under this key: to be remembered. */
+  | { readonly kind: "hashed"; readonly key: string; readonly facts: HashedContent };
 
 export type LandingAnswer =
   | { readonly question: number; readonly address: string | undefined }
+  | { readonly question: number; readonly facts: HashedContent | undefined }
   | { readonly question: number; readonly failure: string };
 
 export interface BuildTreesResult {
-  /** One a commit, in order. */
+  /** One a commit, in order. Each holds what was staged, at the very addresses. */
   readonly metaranges: readonly string[];
   /** A path below _lakefs_actions/ was changed. */
   readonly touchesHooks: boolean;

@@ -48,9 +48,13 @@ export interface SynthesizeRequest extends TaskControl {
   /** How commits are reached that lakeFS does not find by their ids (lakefs/lost-commits.ts): expressions by id. */
   readonly ways: Readonly<Record<string, string>>;
   readonly repository: string;
+  /** lakeFS's storage namespace of it. */
+  readonly namespace: string;
+  /** Keys of seals (lakefs/claim-seal.ts). */
+  readonly sealKeys: readonly Uint8Array[];
   /** Which files are pointers: lakefs/contract.ts. */
   readonly mapping:
-    | { readonly version: 1; readonly threshold: number; readonly suffixes: readonly string[] }
+    | { readonly version: 1; readonly threshold: number; readonly suffixes: readonly string[]; readonly namespace?: string }
     | { readonly version: 2; readonly pointers: "linked"; readonly namespace: string };
   readonly packs: readonly PackHandle[];
   /** Oldest first: parents come before, or are among `known`. */
@@ -70,17 +74,31 @@ export type SynthesisNews =
   | { readonly kind: "progress"; readonly commits: number; readonly objects: number }
   /** Blobs of a list looked at so far. */
   | { readonly kind: "contents"; readonly blobs: number }
-  /** A large file's SHA-256 was computed: to be remembered durably. */
-  | { readonly kind: "hashed"; readonly key: string; readonly sha256: string }
-  /** A file that Git sees as a pointer, and where its bytes can be read: to be found by its SHA-256. `path` as lakeFS spells it. */
-  | { readonly kind: "pointer"; readonly sha256: string; readonly commit: string; readonly path: string; readonly size: number }
+  /** A promised content that cannot be brought. */
+  | { readonly kind: "left"; readonly commit: string; readonly path: string; readonly reason: string }
+  /** A content was hashed: to be remembered durably. */
+  | { readonly kind: "hashed"; readonly key: string; readonly facts: HashedContent }
+  /**
+   * A file that Git sees as a pointer, and where its bytes can be read: to be found by its SHA-256. `path` as lakeFS
+   * spells it. `proven`: one of us has hashed them; else a hub's link says so.
+   */
+  | { readonly kind: "pointer"; readonly sha256: string; readonly commit: string; readonly path: string; readonly size: number; readonly proven: boolean }
+  /** A claim in user metadata that its content does not confirm. */
+  | { readonly kind: "unconfirmed"; readonly commit: string; readonly path: string; readonly claimed: Oid; readonly is: Oid }
   /** What is remembered under these keys? One SynthesisAnswer follows. */
   | { readonly kind: "recall"; readonly question: number; readonly keys: readonly string[] };
+
+/** Hashes of a content's bytes (lakefs/claim.ts). */
+export interface HashedContent {
+  readonly sha256: string;
+  /** Undefined: it was not computed. */
+  readonly blob: Oid | undefined;
+}
 
 export interface SynthesisAnswer {
   readonly question: number;
   /** One a key, in order. */
-  readonly values: readonly (string | undefined)[];
+  readonly values: readonly (HashedContent | undefined)[];
 }
 
 /** Calls and bytes by the name of the call. */
@@ -118,26 +136,50 @@ export interface ContentsRequest extends TaskControl {
   readonly access: SynthesizeRequest["access"];
   readonly ways: SynthesizeRequest["ways"];
   readonly repository: string;
+  readonly namespace: string;
   readonly packs: readonly PackHandle[];
   /** The list to go by. */
   readonly list: PromisedListFile;
-  /** Of it; undefined: all. */
-  readonly wanted: readonly Oid[] | undefined;
+  /** Of it: sorted ids, 20 bytes each; undefined: all. */
+  readonly wanted: SharedArrayBuffer | undefined;
+  /** What cannot be brought is left out and stays promised, in a list at this path. Undefined: it fails all. */
+  readonly leftPath: string | undefined;
   /** Pack whose entries the new one begins with; it is one of `packs`, and its entries are whole objects. */
   readonly base: PackHandle | undefined;
   /** Pack file to write; it must not exist. None is written where every wanted blob is in a pack. */
   readonly path: string;
-  /** Gives SynthesisNews of kind "contents", takes nothing. */
+  /** Gives SynthesisNews of kinds "contents", "left" and "recall", takes SynthesisAnswers. */
   readonly port: MessagePort;
 }
 
 export interface ContentsResult {
   /** Blobs that were read. */
   readonly blobs: number;
+  /** What could not be brought; undefined: nothing, and no list was written. */
+  readonly left: PromisedIds | undefined;
   readonly figures: LakefsFigures;
 }
 
+/** Which promised blobs do some commits reach? */
+export interface ReachedRequest extends TaskControl {
+  readonly packs: readonly PackHandle[];
+  /** Tables of promised ids, each sorted, 20 bytes each. */
+  readonly promised: readonly SharedArrayBuffer[];
+  readonly wants: readonly Oid[];
+  /** What the client has, with all below down to its boundary. */
+  readonly haves: readonly Oid[];
+  readonly clientShallow: readonly Oid[];
+  /** Commits whose parents the client will not have. */
+  readonly shallow: readonly Oid[];
+}
+
+export interface ReachedResult {
+  /** Sorted, 20 bytes each; those that are in packs by now among them. */
+  readonly ids: SharedArrayBuffer;
+}
+
 export interface SynthesizeTasks {
+  "synthesize/reached": { request: ReachedRequest; result: ReachedResult };
   "synthesize/contents": { request: ContentsRequest; result: ContentsResult };
   "synthesize/chain": { request: SynthesizeRequest; result: SynthesizeResult };
 }

@@ -1,6 +1,7 @@
 /** Contents that lakeFS still has alone, brought before a pack with blobs is made or a push is taken in, while a person reads how far it is. */
 import { asFault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
+import type { WantedCommits } from "../lakefs/promised-blobs.js";
 import type { PackStream } from "../odb/pack-stream.js";
 import type { PackRequest } from "../odb/response-key.js";
 import type { PromisedContents } from "./conversation.js";
@@ -21,7 +22,8 @@ export async function replyWhenBrought(context: FetchContext, request: PackReque
   const progress = new PushProgress(options.output, options.mode, options.quiet);
   let stream: PackStream;
   try {
-    if (repository.promised !== undefined) await bringAll(repository.promised, (line, done) => progress.report(line, done), signal);
+    const { promised } = repository;
+    if (promised !== undefined) await telling(promised, (line, done) => progress.report(line, done), () => promised.bringFor(commitsOf(request), signal));
     await progress.settle();
     stream = await openPack(await contextOf(context), request);
   } catch (error) {
@@ -35,12 +37,21 @@ export async function replyWhenBrought(context: FetchContext, request: PackReque
   return replyWithPack(context, stream, options);
 }
 
-/** Brings everything; `say` gets lines a person reads. */
-export async function bringAll(promised: PromisedContents, say: (line: string, done: boolean) => void, signal: AbortSignal): Promise<void> {
+/** What the answer is made of: of the client's own commits nothing is needed. */
+function commitsOf({ wants, unshallowParents, common, clientShallow, shallow }: PackRequest): WantedCommits {
+  return { wants: [...wants, ...unshallowParents], haves: common, clientShallow, shallow };
+}
+
+/** Brings whatever can be; `say` gets lines a person reads. */
+export function bringAll(promised: PromisedContents, say: (line: string, done: boolean) => void, signal: AbortSignal): Promise<void> {
+  return telling(promised, say, () => promised.bringAll(signal));
+}
+
+async function telling(promised: PromisedContents, say: (line: string, done: boolean) => void, work: () => Promise<void>): Promise<void> {
   const line = () => `Reading from lakeFS: ${promised.progress.blobs.toLocaleString("en")}/${promised.progress.total.toLocaleString("en")} files`;
   const timer = setInterval(() => say(line(), false), LIMITS.progressMs);
   try {
-    await promised.bringAll(signal);
+    await work();
   } finally {
     clearInterval(timer);
   }

@@ -1,7 +1,9 @@
 /** What every conversation (fetch, push, advertisement) is given, whatever carries it. */
+import type { Fault } from "../base/fault.js";
 import type { ByteSink, ByteSource } from "../base/flow.js";
 import type { Visibility } from "../auth/permissions.js";
 import type { LakefsClient } from "../lakefs/client.js";
+import type { WantedCommits } from "../lakefs/promised-blobs.js";
 import type { LakefsCommitMap } from "../lakefs/commit-map.js";
 import type { UncrossedPaths } from "../lakefs/uncrossed.js";
 import type { Oid } from "../git/oid.js";
@@ -21,13 +23,18 @@ export interface LakefsSide {
   readonly client: LakefsClient;
   readonly commits: LakefsCommitMap;
   readonly uncrossed: UncrossedPaths;
+  /** Refs that are not in the list because their commits cannot be read. */
+  unreadable(): readonly { readonly name: string; readonly fault: Fault }[];
 }
 
 /** Contents of blobs that lakeFS still has alone, their ids being known. */
 export interface PromisedContents {
   /** Of what is being brought. */
   readonly progress: { readonly blobs: number; readonly total: number };
+  /** Whatever can be brought. */
   bringAll(signal: AbortSignal): Promise<void>;
+  /** What these commits reach: all of it, or a Fault. */
+  bringFor(commits: WantedCommits, signal: AbortSignal): Promise<void>;
   /** Those of these ids that are promised. */
   bring(oids: readonly Oid[], signal: AbortSignal): Promise<void>;
 }

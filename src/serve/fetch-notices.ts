@@ -11,14 +11,16 @@ import type { FetchContext } from "./fetch-context.js";
 export async function fetchNotices(context: FetchContext, wants: readonly Oid[]): Promise<readonly string[]> {
   const { repository, deps, signal } = context;
   if (repository.lakefs === undefined) return repository.notices;
+  const unreadable = repository.lakefs.unreadable().map(({ name, fault }) => `warning: ${printable(name)} is not in this answer: ${printable(fault.message)}`);
+  const known = [...repository.notices, ...unreadable];
   try {
     const found = await firstUncrossed(context, wants);
-    return found === undefined ? repository.notices : [...repository.notices, ...uncrossedLines(repository, found)];
+    return found === undefined ? known : [...known, ...uncrossedLines(repository, found)];
   } catch (error) {
     // A fetch is whole without its notices; an abort is seen by whoever writes next.
     if (!signal.aborted)
       deps.log.warn("what cannot be in Git could not be named", { repository: repository.title, ...faultFacts(asFault(error)) });
-    return [...repository.notices, "warning: the paths of lakeFS that cannot be in Git could not be looked up"];
+    return [...known, "warning: the paths of lakeFS that cannot be in Git could not be looked up"];
   }
 }
 

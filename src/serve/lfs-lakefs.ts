@@ -1,29 +1,72 @@
 /** What LFS asks of a lakeFS repository (lfs/lakefs-store), over the lakeFS API. */
 import { Fault } from "../base/fault.js";
 import { SingleFlight } from "../base/flow.js";
+import { LIMITS } from "../base/limits.js";
+import { formatPointer } from "../git/lfs-pointer.js";
+import { objectId } from "../git/object-id.js";
+import { fullAddress, stageableAddress } from "../lakefs/address.js";
+import { readClaim } from "../lakefs/claim.js";
+import { SealKeys } from "../lakefs/claim-seal.js";
 import type { LakefsClient } from "../lakefs/client.js";
+import type { LakefsCommitMap } from "../lakefs/commit-map.js";
+import { contentKey } from "../lakefs/hash-memory.js";
+import { fileMetadata } from "../lakefs/object-metadata.js";
+import { FILE_MODE } from "../lakefs/path-rules.js";
 import type { LakefsObject } from "../lakefs/types.js";
 import type { LakefsFile, LakefsFiles } from "../lfs/lakefs-store.js";
-
-/** User metadata of what was staged by its address. */
-const ORIGIN_KEY = "lakepack-address";
 
 export interface LakefsFilesOptions {
   readonly client: LakefsClient;
   readonly repository: string;
+  /** lakeFS's storage namespace. */
+  readonly namespace: string;
+  readonly sealKeys: readonly Uint8Array[];
+  /** What is remembered of contents. */
+  readonly commits: Pick<LakefsCommitMap, "hashed" | "rememberHashed">;
+  /** Commits that branches are at. */
+  heads(): readonly { readonly lakeId: string }[];
 }
 
-export function lakefsFiles({ client, repository }: LakefsFilesOptions): LakefsFiles {
+export function lakefsFiles({ client, repository, namespace, sealKeys, commits, heads }: LakefsFilesOptions): LakefsFiles {
   const asking = new SingleFlight<"config", boolean>();
+  const seals = new SealKeys(sealKeys);
   let presigns: boolean | undefined;
   const ask = async (signal: AbortSignal) => (await client.config(signal)).storage_config?.pre_sign_support === true;
   const canPresign = async (signal: AbortSignal) => {
     presigns ??= await asking.run("config", ask, signal);
     return presigns;
   };
+  const statObject = (ref: string, path: string, signal: AbortSignal) =>
+    client.statObject(repository, ref, path, signal).catch(missingIsUndefined);
+  const toFile = ({ physical_address, checksum, size_bytes: size = 0 }: LakefsObject): LakefsFile => ({
+    address: stageableAddress(physical_address, namespace),
+    checksum,
+    size,
+  });
+  const provenHash = async (object: LakefsObject, signal: AbortSignal) => {
+    const { physical_address: address, checksum, size_bytes: size = 0, metadata = {} } = object;
+    const claim = readClaim({ size, checksum, metadata });
+    if (claim?.sha256 !== undefined) {
+      const { blob, sha256, seal } = claim;
+      const statement = {
+        kind: claim.pointer === undefined ? "plain" : "pointer",
+        blob,
+        sha256,
+        size,
+        checksum,
+        address: fullAddress(address, namespace),
+      } as const;
+      if (seals.isContentSealed(seal, statement)) return sha256;
+    }
+    return (await commits.hashed(contentKey({ address, checksum, size }, namespace) as string, signal))?.sha256;
+  };
   return {
-    stat: (ref, path, signal) => client.statObject(repository, ref, path, signal).then(toFile, missingIsUndefined),
-    presigned: async (ref, path, signal) => ((await canPresign(signal)) ? client.presignObject(repository, ref, path, signal) : undefined),
+    async stat(ref, path, signal) {
+      const object = await statObject(ref, path, signal);
+      return object && { ...toFile(object), proven: await provenHash(object, signal) };
+    },
+    presigned: async (ref, path, signal) =>
+      (await canPresign(signal)) ? client.presignObject(repository, ref, path, signal) : undefined,
     async *read(ref, path, start, end, signal) {
       yield* (await client.streamObject(repository, ref, path, `bytes=${start}-${end - 1}`, signal)).body;
     },
@@ -31,8 +74,37 @@ export function lakefsFiles({ client, repository }: LakefsFilesOptions): LakefsF
       await ensureBranch(client, repository, branch, signal);
       return toFile(await client.uploadStream(repository, branch, path, { bytes: size, content: body }, signal));
     },
-    async stage(branch, path, { address, checksum, size }, signal) {
-      await client.stageObject(repository, branch, path, { physical_address: address, checksum, size_bytes: size, metadata: { [ORIGIN_KEY]: address } }, signal);
+    async stage(branch, path, { address, size, sha256 }, signal) {
+      const content = { size, checksum: `sha256:${sha256}`, sha256 };
+      const blob = objectId("blob", formatPointer({ sha256, size }));
+      const seal = seals.sealContent({ kind: "pointer", blob, ...content, address: fullAddress(address, namespace) });
+      const metadata = fileMetadata(FILE_MODE.plain, blob, content, seal);
+      // Remembered first: what has its name may be pushed at once, and by a server without this key too.
+      await commits.rememberHashed(contentKey({ address, ...content }, namespace) as string, { sha256, blob: undefined }, signal);
+      await client.stageObject(
+        repository,
+        branch,
+        path,
+        { physical_address: address, checksum: content.checksum, size_bytes: size, metadata },
+        signal,
+      );
+    },
+    async atHead(commit, path, signal) {
+      const object = await statObject(commit, path, signal);
+      if (object === undefined) return undefined;
+      const others = heads().slice(0, LIMITS.lfsHeadLooksMax);
+      if (others.some(({ lakeId }) => lakeId === commit)) return toFile(object).address;
+      for (const { lakeId } of others) {
+        if ((await statObject(lakeId, path, signal))?.physical_address === object.physical_address) return toFile(object).address;
+      }
+      return undefined;
+    },
+    async copy({ commit, path: from }, branch, path, signal) {
+      await ensureBranch(client, repository, branch, signal);
+      const object = await client
+        .copyObject(repository, branch, path, { src_ref: commit, src_path: from }, signal)
+        .catch(goneIsUndefined);
+      return object && toFile(object);
     },
     older: (branch, folder, beforeMs, signal) => olderFiles(client, { repository, branch, folder, beforeMs }, signal),
     remove: (branch, path, signal) => client.deleteObjects(repository, branch, [path], signal),
@@ -56,7 +128,11 @@ interface OlderFiles {
 }
 
 /** By the branch's name: what is only staged counts as well. */
-async function* olderFiles(client: LakefsClient, { repository, branch, folder, beforeMs }: OlderFiles, signal: AbortSignal): AsyncGenerator<string, void, undefined> {
+async function* olderFiles(
+  client: LakefsClient,
+  { repository, branch, folder, beforeMs }: OlderFiles,
+  signal: AbortSignal,
+): AsyncGenerator<string, void, undefined> {
   for (let after = folder; ; ) {
     const page = await client.listObjects(repository, branch, after, signal).catch(missingIsUndefined);
     for (const { path, mtime } of page?.results ?? []) {
@@ -68,8 +144,10 @@ async function* olderFiles(client: LakefsClient, { repository, branch, folder, b
   }
 }
 
-function toFile({ physical_address: address, checksum, size_bytes: size = 0, metadata }: LakefsObject): LakefsFile {
-  return { address, checksum, size, origin: metadata?.[ORIGIN_KEY] };
+/** Its commit is there, its data is not. */
+function goneIsUndefined(error: unknown): undefined {
+  if (error instanceof Fault && (error.code === "lakefs/gone" || error.code === "lakefs/missing")) return undefined;
+  throw error;
 }
 
 function missingIsUndefined(error: unknown): undefined {

@@ -98,13 +98,15 @@ export class LfsService {
 
   /** Throws "lfs/missing" where the object is not here with this size. */
   async verify(call: LinkCall): Promise<void> {
-    await this.#present(call, this.#checked(call, "verify"));
+    const { object, signal } = call;
+    checkPresent(object, await this.#checked(call, "verify").size(object, signal));
   }
 
   /** The store to read the object from, which has it. Throws "lfs/proof", "lfs/missing". */
   async download(call: LinkCall): Promise<LfsStore> {
     const store = this.#checked(call, "download");
-    await this.#present(call, store);
+    const { object, signal } = call;
+    checkPresent(object, await (store.readable === undefined ? store.size(object, signal) : store.readable(object, signal)));
     return store;
   }
 
@@ -119,11 +121,6 @@ export class LfsService {
     return this.#options.storeOf(repository);
   }
 
-  async #present({ object, signal }: LinkCall, store: LfsStore): Promise<void> {
-    const present = await store.size(object, signal);
-    if (present !== object.size) throw new Fault("lfs/missing", { oid: object.oid, size: object.size, present });
-  }
-
   /** Reads what is here already, and keeps nothing of it. */
   async #passOver({ size }: LfsObject, content: ByteSource): Promise<void> {
     let bytes = 0;
@@ -132,4 +129,8 @@ export class LfsService {
       if (bytes > size) throw new Fault("lfs/mismatch", { size, reason: "more bytes than announced" });
     }
   }
+}
+
+function checkPresent({ oid, size }: LfsObject, present: number | undefined): void {
+  if (present !== size) throw new Fault("lfs/missing", { oid, size, present });
 }

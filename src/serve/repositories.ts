@@ -5,6 +5,7 @@ import { asFault, Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { ListedRow } from "../database/repositories.js";
 import type { RepositoryRow } from "../database/schema.js";
+import { repairNotedMapping } from "../lakefs/repository.js";
 import { isLakefsRepositoryName } from "../lakefs/repository-names.js";
 import { faultFacts, type Log } from "../observe/log.js";
 import type { Collected } from "../odb/collect.js";
@@ -147,6 +148,16 @@ export class Repositories {
     if (!make) return { title, row: undefined };
     const row = table.newRow({ title, namespace: undefined, state: "made", leadsTo: found.row.id });
     return { title, row: (await table.insert(row)) ? row : await table.find(title) };
+  }
+
+  /**
+   * Puts back into lakeFS the mapping that this server has read a repository of it by. Throws "lakefs/unset", "lakefs/missing",
+   * "lakefs/unmapped".
+   */
+  async repairMapping(repository: string, signal: AbortSignal): Promise<{ readonly mapping: string; readonly commit: string | undefined }> {
+    const row = await this.#lakefsRow(repository, signal);
+    const { lakefs, services } = this.#options;
+    return repairNotedMapping((lakefs as LakefsSettings).client, services.store, storePrefix(row.id), repository, signal);
   }
 
   /** Throws "lakefs/unset", "lakefs/missing". */

@@ -48,6 +48,8 @@ export interface LakefsSettings {
   /** The one client of this server: it counts every call, those of pool threads too. */
   readonly client: LakefsClient;
   readonly naming: Naming;
+  /** Keys of seals: the first signs, all verify. */
+  readonly sealKeys: readonly Uint8Array[];
   /** How long a list of refs waits for what lakeFS has new; undefined: LIMITS.lakefsRefsWaitMs. */
   readonly refsWaitMs?: number;
   readonly mappingSeed: Mapping;
@@ -147,12 +149,12 @@ export class RepositoryHandles {
     const { store, incoming } = services;
     const pool = services.pool.sharedBy({ repository: prefix, caller: prefix }); // what is read for all, or landed for one
     const objects = new ManifestObjects({ ...services, pool }, manifests, prefix);
-    const { access, client, mappingSeed } = lakefs;
+    const { access, client, mappingSeed, sealKeys } = lakefs;
     const synthesisTasks = this.#synthesisTasks;
     let lfs: LakefsLfsStore | undefined;
     const landing = (made: LandingParts) => {
       // What was pushed by git-lfs lies in the lakeFS repository itself; what lakeFS had before is found by what was read.
-      lfs = new LakefsLfsStore(lakefsFiles({ client: made.client, repository: made.repository }), made.commits, pool);
+      lfs = new LakefsLfsStore(lakefsFiles(made), made.commits, pool);
       return createLanding({ ...made, access, objects, pool, log, lfs, tasks: synthesisTasks, policy: lakefs.landing });
     };
     const manifestRefs = new ManifestRefs(manifests, store, prefix);
@@ -160,6 +162,7 @@ export class RepositoryHandles {
       access,
       client,
       mappingSeed,
+      sealKeys,
       log,
       store,
       pool,
@@ -178,7 +181,8 @@ export class RepositoryHandles {
       signal,
     );
     const head = `refs/heads/${fromLakefsId("branch", defaultBranch) ?? "main"}`;
-    const side = { repository, head, client, commits, uncrossed: new UncrossedPaths(client, repository, commits) };
+    const uncrossed = new UncrossedPaths(client, repository, commits);
+    const side = { repository, head, client, commits, uncrossed, unreadable: () => refs.unreadable };
     return this.#remember(id, { manifests, refs, objects, lfs, lakefs: side, watched: refs, promised });
   }
 

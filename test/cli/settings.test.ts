@@ -61,6 +61,18 @@ t.test("a file that is no YAML, and a secret of a wrong kind: named, and not sho
   t.match(await said("fsck: maybe\n"), /name: fsck, value: maybe, allowed: true or false/);
 });
 
+t.test("keys of seals: hex or base64, at least 32 bytes each; a wrong one stops the start and is not shown", async (t) => {
+  const [hex, base64] = ["5e".repeat(32), Buffer.alloc(40, "key").toString("base64")];
+  t.same(readSettings({ seal_key: `${hex}, ${base64}` }, {}, NO_FILE).seal_key.map((key) => Buffer.from(key).toString("hex")), [hex, Buffer.alloc(40, "key").toString("hex")]);
+  t.same(readSettings({}, {}, NO_FILE).seal_key, []);
+  t.equal(readSettings({}, { LAKEPACK_SEAL_KEY: base64 }, NO_FILE).seal_key.length, 1);
+  for (const bad of ["5e".repeat(31), `${hex},short`, "with blanks in the middle of a rather long text", `${hex}!`]) {
+    const said = refusal(() => readSettings({ seal_key: bad }, {}, NO_FILE));
+    t.match(said, /name: seal_key, value: not shown, allowed: one or several keys/);
+    t.notMatch(said, bad);
+  }
+});
+
 t.test("addresses and sizes", async (t) => {
   t.same(readSettings({ listen: "[::1]:0" }, {}, NO_FILE).listen, { host: "::1", port: 0 });
   t.equal(readSettings({ cache_bytes: "10m" }, {}, NO_FILE).cache_bytes, 10 * 1024 ** 2);

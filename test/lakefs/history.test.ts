@@ -143,7 +143,7 @@ async function suite(t: Test, server: RunningLakefs): Promise<void> {
     const raw = `tree ${tree}\nparent ${parent}\nauthor A <a@b> 1 +0200\ncommitter C <c@d> 2 -0100\n\nraw\n`;
     const landed = await record(source, { tree: base, parents: [base.id], metadata: { "lakepack.commit": base64(raw) } });
     const commit = objectId("commit", Buffer.from(raw));
-    await node.commits.remember([{ version: 1, lakeId: landed, commit, tree, pack: undefined }], signal);
+    await node.commits.remember([{ version: 2, lakeId: landed, commit, tree, pack: undefined }], signal);
     await branch(source, "landed", landed);
     await source.put({ e: "4" }, { branch: "landed" });
     await source.commit("on top", { branch: "landed" });

@@ -170,10 +170,10 @@ t.test("what only looks like a half-landed push is left alone", { skip: skipLake
   const merge = await server.client.getCommit(repository, await source.head(), signal);
   const { metadata = {}, parents } = merge;
   const copied = await source.commit("a commit with a landing's metadata", { metadata });
-  t.equal(await completeLanding(server.client, repository, "main", copied, signal), false, "copied metadata");
-  t.equal(await completeLanding(server.client, repository, "main", { ...merge, metadata: { ...metadata, "lakepack.tip": parents[0] as string } }, signal), false, "another tip");
-  t.equal(await completeLanding(server.client, repository, "main", { ...merge, metadata: { ...metadata, "lakepack.step": "3" } }, signal), false, "another step");
-  t.equal(await completeLanding(server.client, repository, "main", merge, signal), false, "somebody has built on it");
+  t.equal(await completeLanding(server.client, repository, "main", copied, () => false, signal), false, "copied metadata");
+  t.equal(await completeLanding(server.client, repository, "main", { ...merge, metadata: { ...metadata, "lakepack.tip": parents[0] as string } }, () => false, signal), false, "another tip");
+  t.equal(await completeLanding(server.client, repository, "main", { ...merge, metadata: { ...metadata, "lakepack.step": "3" } }, () => false, signal), false, "another step");
+  t.equal(await completeLanding(server.client, repository, "main", merge, () => false, signal), false, "somebody has built on it");
   t.equal(await source.head(), copied.id, "no head has moved");
 });
 

@@ -24,7 +24,7 @@ import type { RefOutcome } from "../../src/odb/ref-store.js";
 import type { ThreadPool } from "../../src/pool/pool.js";
 import { DiskStore } from "../../src/store/disk.js";
 import { tempFolder } from "../interop/harness.js";
-import { signal } from "./reading.js";
+import { SEAL_KEY, signal } from "./reading.js";
 import type { RunningLakefs } from "./servers.js";
 
 const ZERO = "0".repeat(40);
@@ -89,6 +89,7 @@ export interface RigOptions {
   readonly client?: LakefsClient;
   readonly lfs?: LfsObjects;
   readonly policy?: LandingPolicy;
+  readonly sealKeys?: readonly Uint8Array[];
 }
 
 /** What happens around a call of the main thread. */
@@ -146,6 +147,7 @@ export async function rigNode(t: Test, server: RunningLakefs, pool: ThreadPool, 
       access: server.access, client, repository, store, prefix: PREFIX, pool, objects, incoming, log,
       manifestRefs: new ManifestRefs(manifests, store, PREFIX),
       mappingSeed: DEFAULT_MAPPING,
+      sealKeys: options.sealKeys ?? [SEAL_KEY],
       synthesisTasks: tasks,
       landing: (parts) => (landing = createLanding({ ...parts, access: server.access, objects, pool, tasks, lfs, policy, log })),
     },

@@ -169,7 +169,7 @@ t.test("calls of a push", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
   const node = await rigNode(t, server, pool, repository);
   const work = await newWork(t);
   t.match(await node.push(work, [[MAIN, await work.commit("first", (folder) => writeFile(join(folder, "a"), "a"))]]), [{ ok: true }]);
-  for (const [commits, callsMax] of [[1, 25], [5, 45], [20, 115]] as const) {
+  for (const [commits, callsMax] of [[1, 25], [5, 50], [20, 135]] as const) {
     for (let at = 0; at < commits; at++) await work.commit(`commit ${commits} ${at}`, (folder) => writeFile(join(folder, "a"), `${commits} ${at}`));
     node.calls.length = 0;
     const before = node.client.http.calls;

@@ -51,7 +51,7 @@ async function suite(t: Test, server: RunningLakefs): Promise<void> {
     t.equal(await node.git("show", "main:.gitattributes"), "*.bin filter=lfs -text", "nothing is left to cover");
   });
 
-  await t.test("a hash once computed is remembered; a recorded one is believed without a read", async (t) => {
+  await t.test("a hash once computed is remembered; a claim without a seal is read once, and still decides", async (t) => {
     const source = await createSource(server);
     await source.put({ "a.bin": large(1) });
     const known = large(2);
@@ -62,7 +62,7 @@ async function suite(t: Test, server: RunningLakefs): Promise<void> {
     await source.commit();
     const node = await openNode(t, server, pool, source.name);
     await node.refs.read();
-    t.equal(streams(node), 2, "a.bin, and c.bin, whose record is not of this content");
+    t.equal(streams(node), 3, "a.bin, b.bin, whose claim nobody has sealed, and c.bin, whose record is not of this content");
     t.equal(await node.git("rev-parse", "main:b.bin"), blobId(pointer));
     t.equal(await node.git("rev-parse", "main:c.bin"), blobId(pointer));
     // Another line of history lists the same files anew.
@@ -72,7 +72,7 @@ async function suite(t: Test, server: RunningLakefs): Promise<void> {
     await source.commit("copied", { branch: "other" });
     node.calls();
     await node.refs.read();
-    t.equal(streams(node), server.blocks === "s3" ? 0 : 1, "the same address; the local adapter writes it in another form");
+    t.equal(streams(node), 0, "the same address, in whatever form the local adapter writes it");
   });
 
   await t.test("large files that say they are no pointers arrive side by side", async (t) => {
@@ -91,10 +91,13 @@ async function suite(t: Test, server: RunningLakefs): Promise<void> {
     for (const [at, id] of ids.entries()) t.equal(await node.git("rev-parse", `main:plain${at}`), id);
   });
 
-  await t.test("content that contradicts its recorded id fails, naming the path; so does what is gone or has another size", async (t) => {
+  await t.test("content that is not what lakeFS has recorded fails, naming the path; so does what is gone or has another size", async (t) => {
     const content = Buffer.from("the content");
     const cases: Record<string, (source: Source) => Promise<unknown>> = {
-      "contradicts its recorded": (source) => source.put({ "dir/bad": content }, { metadata: { "lakepack-blob": bind("1".repeat(40), content.length, md5(content)) } }),
+      "not those that lakeFS has recorded": async (source) => {
+        await source.commit();
+        await source.client.stageObject(source.name, "main", "dir/bad", { ...(await stageOf(source, "fine")), checksum: md5(content) }, signal);
+      },
       "gone from its storage": async (source) => {
         await source.commit();
         const real = await stageOf(source, "fine");

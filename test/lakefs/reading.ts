@@ -64,6 +64,9 @@ export class Source {
   }
 }
 
+/** Every node of the tests has it, unless a test says otherwise. */
+export const SEAL_KEY: Uint8Array = Buffer.alloc(32, "seal");
+
 let made = 0;
 
 export async function createSource(server: RunningLakefs): Promise<Source> {
@@ -86,7 +89,7 @@ export interface Node extends LakefsRepository {
   reopen(): Promise<Node>;
 }
 
-export interface NodeOptions extends Partial<Pick<LakefsRepositoryOptions, "mappingSeed" | "pagesOnly" | "refsWaitMs">> {
+export interface NodeOptions extends Partial<Pick<LakefsRepositoryOptions, "mappingSeed" | "pagesOnly" | "refsWaitMs" | "sealKeys">> {
   readonly folder?: string;
 }
 
@@ -108,6 +111,7 @@ export async function openNode(t: Test, server: RunningLakefs, pool: ThreadPool,
       access: server.access, client, repository, store, prefix, pool, objects, incoming, log,
       manifestRefs: new ManifestRefs(manifests, store, prefix),
       mappingSeed: DEFAULT_MAPPING,
+      sealKeys: [SEAL_KEY],
       synthesisTasks: new Semaphore(1),
       ...more,
     },

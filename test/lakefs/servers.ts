@@ -19,6 +19,9 @@ interface ServersScript {
   lakefsEnvironment(port: number, folder: string, blocks: Environment): Environment;
   localBlocks(folder: string): Environment;
   s3Blocks(port: number): Environment;
+  aclEnvironment(port: number, folder: string): Environment;
+  severalUsers(aclPort: number): Environment;
+  createWriter(endpoint: string, name: string): Promise<{ readonly accessKeyId: string; readonly secretAccessKey: string }>;
 }
 const script = (await import(fileURLToPath(new URL("../../../scripts/servers.mjs", import.meta.url)))) as ServersScript;
 
@@ -73,6 +76,21 @@ export async function startLakefs(t: Teardown, blocks: "local" | "s3" = "local",
     lakectl: { program: join(script.programFolder(), "lakectl"), env },
     stop: () => end(child),
   };
+}
+
+export interface SharedLakefs extends RunningLakefs {
+  /** A second user, who may read and write objects, branches and commits, and nothing else. */
+  readonly writer: LakefsClient;
+}
+
+/** A lakeFS with several users: open-source lakeFS alone has one, who may do everything. */
+export async function startSharedLakefs(t: Teardown, blocks: "local" | "s3" = "local"): Promise<SharedLakefs> {
+  const port = await freePort();
+  const child = start(t, "acl", ["run"], { ...script.aclEnvironment(port, await tempFolder(t)), HOME: await tempFolder(t) });
+  await answers(`http://127.0.0.1:${port}/_health`, child);
+  const lakefs = await startLakefs(t, blocks, script.severalUsers(port));
+  const { endpoint } = lakefs.access;
+  return { ...lakefs, writer: new LakefsClient({ endpoint, ...(await script.createWriter(endpoint, "writer")) }) };
 }
 
 /**

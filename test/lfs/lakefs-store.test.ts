@@ -1,9 +1,9 @@
 /** LFS objects in a real lakeFS, over local and S3 blocks. */
 import { createHash, randomBytes } from "node:crypto";
 import t, { type Test } from "tap";
-import { LakefsLfsStore, LFS_BRANCH } from "../../src/lfs/lakefs-store.js";
+import { type KnownObject, LakefsLfsStore, LFS_BRANCH } from "../../src/lfs/lakefs-store.js";
 import { lakefsFiles } from "../../src/serve/lfs-lakefs.js";
-import { createSource, signal, testPool } from "../lakefs/reading.js";
+import { createSource, SEAL_KEY, signal, testPool } from "../lakefs/reading.js";
 import { skipLakefs, startLakefs } from "../lakefs/servers.js";
 
 const CHUNK = 60_000;
@@ -34,11 +34,14 @@ async function readAll(parts: AsyncIterable<Uint8Array>): Promise<Buffer> {
 async function setUp(t: Test, blocks: "local" | "s3") {
   const server = await startLakefs(t, blocks);
   const source = await createSource(server);
-  const known = new Map<string, { commit: string; path: string; size: number }>();
-  const files = lakefsFiles({ client: server.client, repository: source.name });
+  const known = new Map<string, KnownObject>();
+  const hashed = new Map<string, { sha256: string; blob: string | undefined }>();
+  const commits = { hashed: async (key: string) => hashed.get(key), rememberHashed: async (key: string, facts: { sha256: string; blob: string | undefined }) => void hashed.set(key, facts) };
+  const latest: { lakeId: string }[] = [];
+  const files = lakefsFiles({ client: server.client, repository: source.name, namespace: server.namespace(source.name), sealKeys: [SEAL_KEY], commits, heads: () => latest });
   const store = new LakefsLfsStore(files, { knownObject: async (oid) => known.get(oid) }, await testPool(t));
   const staged = async () => (await server.client.dirtyPaths(source.name, LFS_BRANCH, 100, signal)).map((path) => path);
-  return { server, source, known, store, staged };
+  return { server, source, known, hashed, latest, store, staged };
 }
 
 for (const blocks of ["local", "s3"] as const) {
@@ -101,15 +104,57 @@ t.test("uploads that a crash left are swept when they are old; what has its name
 });
 
 t.test("an object that a commit shows as a pointer is read where it lies; a file that only has the name is none", { skip: skipLakefs }, async (t) => {
-  const { server, source, known, store } = await setUp(t, "local");
+  const { server, source, known, latest, store, staged } = await setUp(t, "local");
   const content = randomBytes(100_000);
   const object = objectOf(content);
   await source.put({ "a/b.bin": content, [`lfs/${object.oid.slice(0, 2)}/${object.oid.slice(2, 4)}/${object.oid}`]: "forged" });
   const { id } = await source.commit();
   await server.client.createBranch(source.name, { name: LFS_BRANCH, source: "main", hidden: true }, signal);
   t.equal(await store.size(object, signal), undefined);
-  known.set(object.oid, { commit: id, path: "a/b.bin", size: content.length });
+  known.set(object.oid, { commit: id, path: "a/b.bin", size: content.length, proven: false });
+  t.equal(await store.size(object, signal), undefined, "nobody has hashed it: it must be uploaded");
+  t.equal(await store.readable(object, signal), content.length, "and can be downloaded");
+  known.set(object.oid, { commit: id, path: "a/b.bin", size: content.length, proven: true });
+  latest.push({ lakeId: id });
   t.equal(await store.size(object, signal), content.length);
   t.ok((await readAll(store.read(object, 10, 20, signal))).equals(content.subarray(10, 20)));
   t.equal(await store.address(object.oid, object.size, signal), (await server.client.statObject(source.name, id, "a/b.bin", signal)).physical_address);
+
+  await source.remove(["a/b.bin"]);
+  latest[0] = { lakeId: (await source.commit("gone")).id };
+  const copied = await store.address(object.oid, object.size, signal);
+  t.not(copied, (await server.client.statObject(source.name, id, "a/b.bin", signal)).physical_address, "what only an old commit names is copied");
+  t.ok((await staged()).includes(`lfs/${object.oid.slice(0, 2)}/${object.oid.slice(2, 4)}/${object.oid}`), "and held by the hidden branch");
+  t.equal(await store.address(object.oid, object.size, signal), copied);
+  t.ok((await readAll(store.read(object, 0, object.size, signal))).equals(content));
 });
+
+for (const blocks of ["local", "s3"] as const) {
+  t.test(`${blocks} blocks: a name on the hidden branch proves nothing; a seal and what was hashed here do`, { skip: skipLakefs }, async (t) => {
+    const { server, source, hashed, store } = await setUp(t, blocks);
+    const [content, forged] = [randomBytes(5_000), randomBytes(5_000)];
+    const object = objectOf(content);
+    await server.client.createBranch(source.name, { name: LFS_BRANCH, source: "main", hidden: true }, signal);
+    const path = `lfs/${object.oid.slice(0, 2)}/${object.oid.slice(2, 4)}/${object.oid}`;
+    const { physical_address } = await server.client.uploadObject(source.name, LFS_BRANCH, path, forged, {}, signal);
+    const entry = { physical_address, checksum: `sha256:${object.oid}`, size_bytes: forged.length };
+    const bound = `${object.oid} ${forged.length} sha256:${object.oid}`;
+    for (const metadata of [{}, { "lakepack-sha256": bound }, { "lakepack-sha256": bound, "lakepack-address": physical_address, "lakepack-seal": `1 ${"0".repeat(16)} ${"0".repeat(64)}` }]) {
+      await server.client.stageObject(source.name, LFS_BRANCH, path, { ...entry, metadata }, signal);
+      t.equal(await store.size(object, signal), undefined);
+      t.equal(await store.address(object.oid, object.size, signal), undefined);
+    }
+    t.equal(await upload(store, object, content), "kept");
+    t.equal(await store.size(object, signal), content.length);
+    const { metadata: sealed = {} } = await server.client.statObject(source.name, LFS_BRANCH, path, signal);
+    hashed.clear();
+    t.equal(await store.size(object, signal), content.length, "its seal alone proves it");
+    await server.client.stageObject(source.name, LFS_BRANCH, path, { ...entry, metadata: sealed }, signal);
+    t.equal(await store.size(object, signal), undefined, "a seal is about one address");
+    t.equal(await upload(store, object, content), "kept");
+    const good = await server.client.statObject(source.name, LFS_BRANCH, path, signal);
+    const address = (await store.address(object.oid, object.size, signal)) as string;
+    await server.client.stageObject(source.name, LFS_BRANCH, path, { physical_address: address, checksum: good.checksum, size_bytes: content.length, metadata: {} }, signal);
+    t.equal(await store.size(object, signal), content.length, "what was hashed here is remembered without one");
+  });
+}

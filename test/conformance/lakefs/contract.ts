@@ -2,6 +2,7 @@
 import type { Test } from "tap";
 import { utf8 } from "../../../src/base/bytes.js";
 import { Fault } from "../../../src/base/fault.js";
+import { fullAddress, stageableAddress } from "../../../src/lakefs/address.js";
 import type { LakefsClient } from "../../../src/lakefs/client.js";
 import { lakefsCommitId } from "../../../src/lakefs/commit-id.js";
 import type { LakefsCommit, LakefsRef } from "../../../src/lakefs/types.js";
@@ -68,6 +69,31 @@ export async function lakefsContract(t: Test, server: RunningLakefs): Promise<vo
     t.same(Buffer.from(await client.readObject(name, first.id, "plus+and space.txt", 100, signal)).toString(), "plus+and space.txt");
     t.same(await client.dirtyPaths(name, "main", 1, signal), ["staged-only"]);
     t.equal(await faultOf(client.readObject(name, first.id, "staged-only", 100, signal)), "lakefs/missing");
+  });
+
+  await t.test("a copy has an address of its own; staging takes an address as it comes back; a merge base is found between commits", async (t) => {
+    const { client, name, root, put, commit } = await fixture(server);
+    await put("main", "a", "content");
+    const first = await commit("main");
+    const namespace = server.namespace(name);
+    const there = await client.statObject(name, first.id, "a", signal);
+    const copied = await client.copyObject(name, "main", "copy", { src_ref: first.id, src_path: "a" }, signal);
+    t.same([copied.checksum, copied.size_bytes], [there.checksum, there.size_bytes]);
+    t.not(fullAddress(copied.physical_address, namespace), fullAddress(there.physical_address, namespace));
+    t.equal(await faultOf(client.copyObject(name, "main", "copy", { src_ref: first.id, src_path: "nothing" }, signal)), "lakefs/missing");
+    for (const path of ["again", "and again"]) {
+      const { physical_address } = await client.statObject(name, "main", path === "again" ? "a" : "again", signal);
+      const json = { physical_address: stageableAddress(physical_address, namespace), checksum: "any", size_bytes: 7, metadata: {} };
+      await client.stageObject(name, "main", path, json, signal);
+      const staged = await client.statObject(name, "main", path, signal);
+      t.equal(fullAddress(staged.physical_address, namespace), fullAddress(there.physical_address, namespace), `${path}: one spelling`);
+    }
+    const second = await commit("main");
+    t.equal(Buffer.from(await client.readObject(name, second.id, "and again", 100, signal)).toString(), "content");
+    t.same((await client.firstParents(name, second.id, 2, signal)).results.map(({ id }) => id), [second.id, first.id]);
+    t.equal(await client.mergeBase(name, second.id, first.id, signal), first.id);
+    t.equal(await client.mergeBase(name, first.id, second.id, signal), first.id);
+    t.equal(await client.mergeBase(name, root, second.id, signal), root);
   });
 
   await t.test("an empty object, one range, and a range past the end", async (t) => {

@@ -1,0 +1,66 @@
+/**
+ * Where single objects of a commit lie, which a diff does not tell: one call for each of a few, pages of the listing
+ * for many that are near one another.
+ */
+import { fromLatin1, lossyText } from "../base/bytes.js";
+import { Semaphore } from "../base/flow.js";
+import { LIMITS } from "../base/limits.js";
+import { type ListingSource, toEntry } from "./listing.js";
+import type { LakeEntry } from "./path-rules.js";
+
+/** Up to so many are asked for one by one. */
+const SINGLE_MAX = 4;
+/** A page pays where it brings at least so many of them. */
+const FOUND_MIN = 4;
+
+/** By path; paths (latin1 text) are UTF-8, in any order. Throws "lakefs/missing". */
+export async function locate(
+  source: ListingSource,
+  commit: string,
+  paths: readonly string[],
+): Promise<ReadonlyMap<string, LakeEntry>> {
+  const found = new Map<string, LakeEntry>();
+  const sorted = [...paths].sort();
+  let at = 0;
+  while (sorted.length - at > SINGLE_MAX) {
+    const first = sorted[at] as string;
+    const before = found.size;
+    const last = await readPage(source, commit, first, new Set(sorted.slice(at)), found);
+    while (at < sorted.length && (found.has(sorted[at] as string) || (last !== undefined && (sorted[at] as string) <= last))) at++;
+    if (found.size - before < FOUND_MIN) break;
+  }
+  const turns = new Semaphore(LIMITS.lakefsReadsMax);
+  const left = sorted.filter((path) => !found.has(path));
+  await Promise.all(
+    left.map((path) => turns.run(async () => void found.set(path, await statEntry(source, commit, path)), source.signal)),
+  );
+  return found;
+}
+
+/** The last path of the page; undefined: nothing came. */
+async function readPage(
+  source: ListingSource,
+  commit: string,
+  first: string,
+  wanted: ReadonlySet<string>,
+  found: Map<string, LakeEntry>,
+): Promise<string | undefined> {
+  const { client, repository, signal } = source;
+  const { results } = await client.listObjects(repository, commit, justBefore(first), signal);
+  let last: string | undefined;
+  for (const entry of results.map(toEntry)) {
+    last = entry.path;
+    if (wanted.has(entry.path)) found.set(entry.path, entry);
+  }
+  return last;
+}
+
+/** A text that sorts before the path, with little in between. */
+function justBefore(path: string): string {
+  const characters = [...lossyText(fromLatin1(path))];
+  return characters.slice(0, -1).join("");
+}
+
+async function statEntry({ client, repository, signal }: ListingSource, commit: string, path: string): Promise<LakeEntry> {
+  return toEntry(await client.statObject(repository, commit, lossyText(fromLatin1(path)), signal));
+}
