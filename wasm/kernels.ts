@@ -1,6 +1,6 @@
 // The module: instances share what `prepare` wrote. See src/kernels/wasm.ts (small calls) and src/odb/index-pack.ts (ingest).
 import {
-  CHAIN_MAX, CHECKS, CHILDREN, CHILD_STARTS, CRYPTO_CALLS, DELTAS, DELTA_MAX, DIRECTORY, FAMILY_COUNT, FAULT_CODE, FAULT_RECORD, HASHED, HEAP_START, HELD_MAX, KEEP_MAX, KEPT, LARGE_COUNT, LARGE_LIST, LINK_CONFLICT,
+  CHAIN_MAX, CHECKS, CHILDREN, CHILD_STARTS, CRYPTO_CALLS, DELTAS, DELTA_MAX, DIRECTORY, FAMILY_COUNT, FAULT_CODE, FAULT_RECORD, HASHED, HEAP_START, HELD_MAX, KEEP_MAX, KEPT, LARGE_COUNT, LARGE_LIST, LINK_CONFLICT, LINK_EXPECTED,
   LINK_SETS_MAX, LINK_SET_LIST, LOOSE, LOOSE_COUNT, OBJECTS_MAX, PACK_END, PARSED_MAX, RECORD_CLAIM, RECORD_COUNT, REINFLATED, RESOLVED, RESOLVING, RESULT_MAX,
   SCAN, SEED, SESSION, SHA_CALLS, SIBLINGS, TOP, UNCHECKED_COUNT, UNWALKED, WAITING_COUNT, ZLIB_CALLS, allocate,
 } from "./layout";
@@ -102,7 +102,7 @@ export { endSegments, scan, scanDone, scanInLarge, scanLargeNext, scanPosition, 
 export { addExternal, linkBases, linkChildren, setExternal, takeWaiting } from "./link";
 export { openResolve, resolve } from "./resolve";
 export {
-  findRecord, openLinkCount, openLinks, sortRecords, specialLinkCount, specialLinks, sweepLinks, tableBytesEnd, writeIdx, writeRev, writeTips,
+  findRecord, openLinkCount, openLinks, sortRecords, specialLinkCount, specialLinks, sweepLinks, tableBytesEnd, writeIdx, writeRev, writeTips, writeTypes,
 } from "./conclude";
 export { checkObject, walkObject } from "./check";
 export { recordAt, makeRecord };
@@ -128,6 +128,7 @@ export function waitingCount(): u32 { return load<u32>(WAITING_COUNT); }
 export function largeList(): usize { return load<u32>(LARGE_LIST); }
 export function largeCount(): u32 { return load<u32>(LARGE_COUNT); }
 export function linkConflict(): u32 { return load<u32>(LINK_CONFLICT); }
+export function linkExpected(): u32 { return load<u32>(LINK_EXPECTED); }
 export function unwalkedCount(): u32 { return load<u32>(UNWALKED); }
 export function linksAreLost(): bool { return linksLost; }
 export function uncheckedCount(): u32 { return load<u32>(UNCHECKED_COUNT); }

@@ -67,6 +67,7 @@ export const UNCHECKED_COUNT: usize = SESSION + 216;
 export const RESOLVING: usize = SESSION + 220; // threads inside pass 2
 export const CRYPTO_CALLS: usize = SESSION + 224; // calls the hosts made into node:crypto, and node:zlib
 export const ZLIB_CALLS: usize = SESSION + 228;
+export const LINK_EXPECTED: usize = SESSION + 232; // flags of the links to it, see links.ts
 export const SCAN: usize = SESSION + 256; // state of pass 1, see scan.ts
 export const LINK_SETS_MAX: u32 = 256;
 

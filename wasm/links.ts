@@ -43,7 +43,6 @@ export function openLinkSet(): bool {
   return true;
 }
 
-/** Goes on with the first set, that of pass 1. */
 /** Number of the set this instance opened last. */
 export function currentLinkSet(): u32 {
   return currentNumber;
@@ -54,6 +53,7 @@ export function dropLinkSet(number: u32): void {
   store<u32>(<usize>load<u32>(LINK_SET_LIST) + (<usize>number << 2), 0);
 }
 
+/** Goes on with the first set, that of pass 1. */
 export function useFirstLinkSet(): void {
   current = load<u32>(<usize>load<u32>(LINK_SET_LIST));
 }

@@ -342,6 +342,6 @@ export const LIMITS = {
   packSlotsMax: 32_768,
   /** Bases of deltas one thread keeps. Git: core.deltaBaseCacheLimit, 96 MiB for a whole process. */
   deltaBaseCacheBytes: 48 * MIB,
-  /** Index tables of live packs in shared memory: 32 bytes an object. */
+  /** Index tables of live packs in shared memory: 33 bytes an object. */
   packTableBytesMax: 512 * MIB,
 } as const;

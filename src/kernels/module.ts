@@ -70,6 +70,7 @@ export interface IngestModule extends Module {
   specialLinks(): number;
   specialLinkCount(): number;
   writeTips(to: number, max: number): number;
+  writeTypes(to: number): void;
   checkObject(record: number, type: number, data: number, size: number): number;
   walkObject(type: number, data: number, size: number): void;
   recordAt(index: number): number;
@@ -98,6 +99,7 @@ export interface IngestModule extends Module {
   childStarts(): number;
   children(): number;
   linkConflict(): number;
+  linkExpected(): number;
   unwalkedCount(): number;
   uncheckedCount(): number;
   linksAreLost(): number;

@@ -6,7 +6,7 @@ import { parseTag } from "../git/tag.js";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { TaskWatch } from "../pool/control.js";
-import type { ObjectSummary } from "../pool/push-tasks.js";
+import type { ObjectSummary, Unconnected } from "../pool/push-tasks.js";
 import type { ObjectReader } from "./object-reader.js";
 import { NONE, type ObjectSpace } from "./object-space.js";
 import { holdsId } from "./sorted-ids.js";
@@ -49,21 +49,22 @@ export class ConnectivityWalk {
     this.#seen = new Uint8Array(reader.space.size);
   }
 
-  /** The first object below `tip` that is missing or not of the type its link says; undefined: all is there. */
-  missingBelow(tip: Oid): Oid | undefined {
-    const pending: Oid[] = [tip];
+  /** The first object below `tip` that is missing, or not of the type its link says; undefined: all is there. */
+  async below(tip: Oid): Promise<Unconnected | undefined> {
+    const pending: Pending = { oids: [tip], types: [undefined] };
     const entered: number[] = [];
-    for (let oid = pending.pop(); oid !== undefined; oid = pending.pop()) {
+    for (let oid = pending.oids.pop(); oid !== undefined; oid = pending.oids.pop()) {
       this.#watch.step();
-      if (this.#closed.findOid(oid) !== NONE) continue;
+      if (this.#watch.shouldYield()) await this.#watch.turn();
+      const expected = pending.types.pop();
       const number = this.#reader.locate(oid);
-      if (number === NONE && this.#isPromised(oid)) continue;
-      if (number === NONE) {
+      const wrong = this.#wrong(oid, number, expected);
+      if (wrong !== undefined) {
         // What was walked on the way here is not proven complete: another tip must find the gap as well.
         for (const walked of entered) this.#seen[walked] = 0;
-        return oid;
+        return wrong;
       }
-      if (this.#seen[number] === 1) continue;
+      if (number === NONE || this.#seen[number] === 1 || this.#closed.find(this.#reader.space.oidView(number), 0) !== NONE) continue;
       this.#seen[number] = 1;
       entered.push(number);
       this.#pushLinks(number, pending);
@@ -71,26 +72,45 @@ export class ConnectivityWalk {
     return undefined;
   }
 
+  /** What came later than a link to it may be of another type, in a closed pack too: so each link's is compared. */
+  #wrong(oid: Oid, number: number, expected: ObjectType | undefined): Unconnected | undefined {
+    const isPromised = number === NONE && this.#isPromised(oid);
+    if (number === NONE && !isPromised) return { oid };
+    if (expected === undefined) return undefined;
+    const found = isPromised ? "blob" : this.#reader.type(number);
+    return found === expected ? undefined : { oid, expected, found };
+  }
+
   #isPromised(oid: Oid): boolean {
     return this.#promised.length > 0 && this.#promised.some((ids) => holdsId(ids, oidBytes(oid), 0));
   }
 
-  #pushLinks(number: number, pending: Oid[]): void {
+  #pushLinks(number: number, { oids, types }: Pending): void {
+    const push = (oid: Oid, type: ObjectType) => {
+      oids.push(oid);
+      types.push(type);
+    };
     const type = this.#reader.type(number);
     if (type === "blob") return;
     const { data } = this.#reader.read(number);
-    if (type === "tag") pending.push(parseTag(data).target);
-    else if (type === "tree") pushEntries(data, pending);
-    else {
+    if (type === "tree") {
+      const cursor = new TreeCursor(data);
+      while (cursor.next()) if (!cursor.isGitlink) push(cursor.oid, cursor.isTree ? "tree" : "blob");
+    } else if (type === "tag") {
+      const { target, targetType } = parseTag(data);
+      push(target, targetType);
+    } else {
       const { tree, parents } = parseCommit(data);
-      pending.push(...parents, tree);
+      for (const parent of parents) push(parent, "commit");
+      push(tree, "tree");
     }
   }
 }
 
-function pushEntries(data: Uint8Array, pending: Oid[]): void {
-  const cursor = new TreeCursor(data);
-  while (cursor.next()) if (!cursor.isGitlink) pending.push(cursor.oid);
+/** Objects to look at, and the type that the link to each says; undefined: a tip may be anything. */
+interface Pending {
+  readonly oids: Oid[];
+  readonly types: (ObjectType | undefined)[];
 }
 
 /** Whether `old` is among the ancestors of `young`. */

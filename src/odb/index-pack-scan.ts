@@ -22,13 +22,13 @@ export interface TaskParts {
 }
 
 /** Takes what the spool holds from where the last call stopped. Throws "pack/…" at the first defect. */
-export function scan(request: ScanRequest, { module }: TaskParts): ScanResult {
+export async function scan(request: ScanRequest, { module }: TaskParts): Promise<ScanResult> {
   const { session, window } = openOrResume(request, module);
   const { kernels } = session;
   kernels.useFirstLinkSet();
   const file = openSync(request.path, "r");
   try {
-    scanSpool(session, request, window, file);
+    await scanSpool(session, request, window, file);
   } finally {
     closeSync(file);
   }
@@ -53,12 +53,13 @@ export function openOrResume({ memory, session: given }: Pick<ScanRequest, "memo
   return { session, window: session.reserve(WINDOW_BYTES + WINDOW_SLACK_BYTES) };
 }
 
-function scanSpool(session: Session, request: ScanRequest, window: number, file: number): void {
+async function scanSpool(session: Session, request: ScanRequest, window: number, file: number): Promise<void> {
   const { kernels } = session;
   const watch = new TaskWatch(request.control);
   let position = kernels.scanPosition();
   while (position < request.to && !kernels.scanDone()) {
     watch.check();
+    if (watch.shouldYield()) await watch.turn();
     const length = Math.min(WINDOW_BYTES, request.to - position);
     readExactly(file, session.view(window, length), position);
     const code = kernels.scan(window, window + length, request.final && position + length === request.to ? 1 : 0);
@@ -91,20 +92,21 @@ export function readExactly(file: number, target: Uint8Array, position: number):
 
 // Linking ---------------------------------------------------------------------------------------------------------------
 /** Finds every delta's base, here or in `packs`, and orders the families for pass 2. */
-export function link(request: LinkRequest, { module, kernels: calls }: TaskParts): LinkResult {
+export async function link(request: LinkRequest, { module, kernels: calls }: TaskParts): Promise<LinkResult> {
   const session = new Session(module, request.memory);
   const { kernels } = session;
   kernels.useFirstLinkSet();
-  if (kernels.uncheckedCount() > 0) checkLarge(session, request);
+  if (kernels.uncheckedCount() > 0) await checkLarge(session, request);
   session.check(kernels.linkBases());
-  const externals = kernels.looseCount() === 0 ? 0 : findExternals(session, request, calls);
+  const externals = kernels.looseCount() === 0 ? 0 : await findExternals(session, request, calls);
   session.check(kernels.linkChildren());
   return { deltas: kernels.deltaCount(), externals, families: kernels.familyCount(), marks: session.marks };
 }
 
 /** Commits, trees and tags that were too large for the window are looked at now, one after the other in one room. */
-function checkLarge(session: Session, request: LinkRequest): void {
+async function checkLarge(session: Session, request: LinkRequest): Promise<void> {
   const { kernels } = session;
+  const watch = new TaskWatch(request.control);
   const file = openSync(request.path, "r");
   let room = 0;
   let roomBytes = 0;
@@ -112,6 +114,8 @@ function checkLarge(session: Session, request: LinkRequest): void {
     for (let index = 0, count = kernels.recordCount(); index < count; index++) {
       const record = session.record(index);
       if (!record.unchecked) continue;
+      watch.check();
+      if (watch.shouldYield()) await watch.turn();
       const start = record.offset + record.headerBytes;
       const packed = (index + 1 < count ? session.record(index + 1).offset : kernels.packEnd()) - start;
       const need = packed + record.size + 512;
@@ -131,14 +135,17 @@ function checkLarge(session: Session, request: LinkRequest): void {
 }
 
 /** Bases of a thin pack: those our packs hold become records behind the pack's own. */
-function findExternals(session: Session, request: LinkRequest, calls: Kernels): number {
+async function findExternals(session: Session, request: LinkRequest, calls: Kernels): Promise<number> {
   const { kernels } = session;
   if (request.packs.length === 0) return 0;
   const reader = new ObjectReader(request.packs, calls, threadReaderCaches());
   const numbers = new Map<string, number>();
   const list = new Uint32Array(session.memory.buffer, kernels.loose(), kernels.looseCount()).slice();
+  const watch = new TaskWatch(request.control);
   let kept = 0;
   for (const index of list) {
+    watch.step();
+    if (watch.shouldYield()) await watch.turn();
     const { id } = session.record(index);
     let number = numbers.get(id);
     if (number === undefined) {

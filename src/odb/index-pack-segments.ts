@@ -37,8 +37,14 @@ export function cut(request: CutRequest, { module }: TaskParts): CutResult {
   return { session: window, starts, stops };
 }
 
+/** The pack's file, and where its bytes are put for the kernels. */
+interface ScanParts {
+  readonly file: number;
+  readonly window: number;
+}
+
 /** Scans segments until none is left to begin. A failure is told, not thrown: it counts only if the chain comes by. */
-export function segments(request: SegmentsRequest, { module }: TaskParts): readonly SegmentResult[] {
+export async function segments(request: SegmentsRequest, { module }: TaskParts): Promise<readonly SegmentResult[]> {
   const results: SegmentResult[] = [];
   const next = new Int32Array(request.next);
   const file = openSync(request.path, "r");
@@ -47,7 +53,7 @@ export function segments(request: SegmentsRequest, { module }: TaskParts): reado
     for (let part = Atomics.add(next, 0, 1); part < request.starts.length; part = Atomics.add(next, 0, 1)) {
       const session = new Session(module, request.memory);
       if (window === 0) window = session.reserve(WINDOW_BYTES + WINDOW_SLACK_BYTES);
-      results.push(scanSegment(session, request, part, { file, window }));
+      results.push(await scanSegment(session, request, part, { file, window }));
     }
   } finally {
     closeSync(file);
@@ -55,14 +61,14 @@ export function segments(request: SegmentsRequest, { module }: TaskParts): reado
   return results;
 }
 
-function scanSegment(session: Session, request: SegmentsRequest, part: number, { file, window }: { file: number; window: number }): SegmentResult {
+async function scanSegment(session: Session, request: SegmentsRequest, part: number, { file, window }: ScanParts): Promise<SegmentResult> {
   const { kernels } = session;
   const start = request.starts[part] as number;
   const segment = kernels.openSegment(start, request.stops + 8 * part);
   if (segment === 0) throw new Fault("pack/too-large");
   const about = { segment, start, linkSet: kernels.currentLinkSet() };
   try {
-    readEntries(session, request, file, window);
+    await readEntries(session, request, file, window);
     return { ...about, landed: kernels.scanPosition(), marks: session.marks, failure: undefined };
   } catch (error) {
     const fault = asFault(error);
@@ -71,12 +77,13 @@ function scanSegment(session: Session, request: SegmentsRequest, part: number, {
   }
 }
 
-function readEntries(session: Session, request: SegmentsRequest, file: number, window: number): void {
+async function readEntries(session: Session, request: SegmentsRequest, file: number, window: number): Promise<void> {
   const { kernels } = session;
   const watch = new TaskWatch(request.control);
   let position = kernels.scanPosition();
   while (!kernels.scanDone()) {
     watch.check();
+    if (watch.shouldYield()) await watch.turn();
     const length = Math.min(WINDOW_BYTES, request.bytes - position);
     readExactly(file, session.view(window, length), position);
     const code = kernels.scan(window, window + length, position + length === request.bytes ? 1 : 0);

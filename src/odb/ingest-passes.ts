@@ -188,10 +188,10 @@ export class PackIndexing {
   }
 
   async #conclude(checksum: string, trailerCalls: number, link: LinkResult): Promise<Omit<IngestedPack, "folder">> {
-    const { path, idxPath, revPath, fsck, packs, closed, promised } = this.#options;
+    const { path, idxPath, revPath, fsck, refuseWrongLinks = true, packs, closed, promised } = this.#options;
     this.#progress({ stage: "connectivity", done: 0, total: 0, bytes: 0 });
     const { counters, ...pack } = await this.#run("index-pack/conclude", {
-      memory: this.#memory, path, idxPath, revPath, checksum, externals: link.externals, fsck, packs, closed: [...closed], marks: this.#marks,
+      memory: this.#memory, path, idxPath, revPath, checksum, externals: link.externals, fsck, refuseWrongLinks, packs, closed: [...closed], marks: this.#marks,
       ...(promised === undefined ? {} : { promised }),
     });
     const own = { hashedBeforeEnd: this.#hashedBeforeEnd, scanTasks: this.#scanTasks };
@@ -239,8 +239,8 @@ export class PackIndexing {
   }
 
   #take({ gitmodules, gitattributes }: IngestMarks): void {
-    this.#marks.gitmodules.push(...gitmodules);
-    this.#marks.gitattributes.push(...gitattributes);
+    for (const oid of gitmodules) this.#marks.gitmodules.push(oid);
+    for (const oid of gitattributes) this.#marks.gitattributes.push(oid);
   }
 
   #progress(progress: IngestProgress): void {

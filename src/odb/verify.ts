@@ -148,9 +148,11 @@ class Verification {
     const tips = [...new Set([...refs.map(({ oid }) => oid), ...more])];
     const missing = await pool.run("receive-pack/connected", { packs, closed: [], tips, promised }, { signal });
     tips.forEach((tip, at) => {
-      if (missing[at] === undefined) return;
+      const one = missing[at];
+      if (one === undefined) return;
+      const is = one.found === undefined ? "is missing" : `is a ${one.found} and not a ${one.expected}`;
       const of = refs.find(({ oid }) => oid === tip)?.name ?? tip;
-      this.#findings.push({ file: `${prefix}/git/objects/pack`, problem: `object ${missing[at]}, which ${of} needs, is missing`, advice: ADVICE.objects });
+      this.#findings.push({ file: `${prefix}/git/objects/pack`, problem: `object ${one.oid}, which ${of} needs, ${is}`, advice: ADVICE.objects });
     });
   }
 }

@@ -167,6 +167,8 @@ export interface ConcludeRequest extends TaskControl {
   readonly checksum: string;
   readonly externals: number;
   readonly fsck: boolean;
+  /** Whether a link to an object of another type is refused; otherwise the pack only counts as not closed. */
+  readonly refuseWrongLinks: boolean;
   readonly packs: readonly PackHandle[];
   readonly closed: readonly string[];
   /** Tables of ids, each sorted, 20 bytes each, that links may lead to although no pack holds them yet. */
@@ -184,6 +186,7 @@ export interface ConcludeResult {
   readonly selfContained: boolean;
   readonly tips: readonly Oid[] | undefined;
   readonly openLinks: readonly Oid[];
+  readonly types: SharedArrayBuffer;
   readonly counters: Readonly<Record<string, number>>;
 }
 

@@ -1,9 +1,11 @@
 /** What the objects of a push say about its commands: types, connectivity, fast-forwards. */
+import { Fault } from "../base/fault.js";
 import { ZERO_OID } from "../git/oid.js";
 import type { IngestedPack } from "../odb/ingest-contract.js";
 import type { PackTables } from "../odb/pack-tables.js";
+import { toHandles } from "../odb/fetch-pack.js";
 import type { LivePack } from "../odb/object-database.js";
-import type { ObjectSummary } from "../pool/push-tasks.js";
+import type { ObjectSummary, Unconnected } from "../pool/push-tasks.js";
 import type { PackHandle, Pool } from "../pool/tasks.js";
 import type { PushRequest } from "../wire/push.js";
 import type { Repository } from "./conversation.js";
@@ -55,10 +57,10 @@ export async function checkObjects(input: ObjectCheckInput): Promise<readonly Ob
 
 /** Live packs and the pushed one, which lies where it was received. */
 async function withPushed(packs: readonly LivePack[], pack: IngestedPack | undefined, tables: PackTables): Promise<readonly PackHandle[]> {
-  const handles = packs.map(({ checksum, path, bytes, objectCount, idx, rev }) => ({ checksum, path, bytes, objectCount, idx, rev }));
+  const handles = toHandles(packs);
   if (pack === undefined || handles.some(({ checksum }) => checksum === pack.checksum)) return handles;
-  const { checksum, packPath: path, bytes, objectCount, idxPath, revPath } = pack;
-  return [{ checksum, path, bytes, objectCount, ...(await tables.load({ checksum, objectCount, idxPath, revPath })) }, ...handles];
+  const { checksum, packPath: path, bytes, objectCount, idxPath, revPath, types } = pack;
+  return [{ checksum, path, bytes, objectCount, ...(await tables.load({ checksum, objectCount, idxPath, revPath, types })) }, ...handles];
 }
 
 function closedChecksums(packs: readonly LivePack[], pack: IngestedPack | undefined): string[] {
@@ -72,15 +74,19 @@ function unconnected(
   packs: readonly PackHandle[],
   closed: readonly string[],
   tips: readonly string[],
-): Promise<readonly (string | undefined)[]> {
+): Promise<readonly (Unconnected | undefined)[]> {
   if (packs.every(({ checksum }) => closed.includes(checksum))) return Promise.resolve([]);
   return input.pool.run("receive-pack/connected", { packs, closed, tips }, { signal: input.signal });
 }
 
-function judge(name: string, summary: ObjectSummary | undefined, missing: string | undefined, isShallow: boolean): ObjectCheck {
-  if (summary === undefined || missing !== undefined) {
+function judge(name: string, summary: ObjectSummary | undefined, wrong: Unconnected | undefined, isShallow: boolean): ObjectCheck {
+  if (wrong?.found !== undefined) {
+    const { oid: object, expected, found } = wrong;
+    return { refusal: new Fault("pack/link-type", { object, expected, found }).message };
+  }
+  if (summary === undefined || wrong !== undefined) {
     if (isShallow) return { refusal: "shallow update not allowed" };
-    return { refusal: missing === undefined ? "missing necessary objects" : `missing necessary objects (${missing})` };
+    return { refusal: wrong === undefined ? "missing necessary objects" : `missing necessary objects (${wrong.oid})` };
   }
   if (name.startsWith("refs/heads/") && summary.type !== "commit") {
     return { refusal: `a branch holds commits, and this is a ${summary.type}` };
