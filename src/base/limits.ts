@@ -84,15 +84,37 @@ export const LIMITS = {
   deltaResultBytesMax: 512 * MIB,
   /** Size of a delta's instructions that we read at all; above the result's limit it cannot be worth it. */
   deltaBytesMax: 512 * MIB,
-  /** An object Git must parse (commit, tree, tag): larger ones are refused. 1,000,000 entries of 100 bytes. */
-  parsedObjectBytesMax: 256 * MIB,
+  /** An object Git must parse (commit, tree, tag): larger ones are refused. A folder of 1,500,000 files. The largest tree of ten public repositories has
+   *  0.65 MB (Homebrew/brew), the largest commit 2.2 MB (github/gitignore). Judged by fsck.ts it costs 2 s in pieces, and twice its bytes. */
+  parsedObjectBytesMax: 64 * MIB,
   /** Bytes one thread of an ingest may put into temporary files: bases that wait for their other deltas. Real packs need none; a pack of a
    *  few KB can be made to need any number. */
   spillBytesMax: 8 * GIB,
   /** Inflated data one ingest keeps between its passes, unless a setting says otherwise: all of a pack of 100,000 small objects. */
   ingestMemoryBytes: 256 * MIB,
-  /** A .gitmodules or .gitattributes blob. Git: ATTR_MAX_FILE_SIZE, 100 MiB. */
-  specialFileBytesMax: 100 * MIB,
+  /** Of that, what a pack may have whatever its size, and for each of its bytes: text packs 1 to 10, and zlib could 1 to 1,000. */
+  ingestMemoryBytesMin: 32 * MIB,
+  ingestMemoryPerPackByte: 64,
+  /**
+   * What taking in one pack may cost, in bytes that deltas make (copied, hashed and looked at at 1 GB/s), and the same for each byte of the pack. The
+   * floor is a second of one thread. A delta of some bytes can make 16 MB: 155 KB of them made 30 GB. Whole histories of public repositories make 5 to
+   * 30 bytes a byte of their pack, emacsmirror/epkgs 471: 17,000 trees of 4,000 entries each, 6 % of this.
+   */
+  ingestWorkMin: 1 * GIB,
+  ingestWorkPerPackByte: 8_192,
+  /** What a byte costs that the slower checks look at: odd trees (fsck-tree.ts: 30 ns a byte), .gitmodules and .gitattributes. */
+  ingestJudgedWork: 32,
+  /** What a byte of a thin pack's base costs, which is read twice and deflated again: bases of 128 MiB for the smallest pack. */
+  ingestBaseWork: 8,
+  /** Places of 24 bytes for ids that objects link to: 1,500,000 ids whatever the pack's size, 100 MB with the tables they grew from. A pack of
+   *  100,000 objects links to as many. And one for so many bytes of the pack: an id that is new takes 20 of them. */
+  ingestLinkSlotsMin: 4 * MIB,
+  ingestLinkSlotPackBytes: 4,
+  /** A .gitmodules or .gitattributes blob, which Git reads whole at each checkout (and up to 100 MiB of attributes). The largest known has 0.6 MB:
+   *  4,000 submodules (emacsmirror/epkgs). Read, it costs 0.3 s and 30 MB. */
+  specialFileBytesMax: 8 * MIB,
+  /** Files that a push calls so. That of 4,000 submodules has had 7,000 versions; each is read: 2 s. */
+  specialFilesMax: 100_000,
   /** Peels of nested tags. Git has no limit; nobody nests tags. */
   tagDepthMax: 64,
 

@@ -36,6 +36,8 @@ export interface IngestModule extends Module {
     checks: number, keepMax: number, objectsMax: number, chainMax: number, parsedMax: number, deltaMax: number, resultMax: number, heldMax: number,
     seed1: bigint, seed2: bigint, seed3: bigint,
   ): number;
+  setRoom(keepMax: number, linkSlotsMax: number): void;
+  addWork(units: number): number;
   openLinkSet(): number;
   useFirstLinkSet(): void;
   scan(start: number, end: number, final: number): number;

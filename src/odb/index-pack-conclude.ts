@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { closeSync, openSync } from "node:fs";
 import { deflateSync } from "node:zlib";
 import { Fault } from "../base/fault.js";
+import { LIMITS } from "../base/limits.js";
 import { OBJECT_TYPE, type ObjectType, type Oid, oidAt, oidBytes } from "../git/oid.js";
 import { ENTRY_HEADER_BYTES_MAX, writeTypeAndSize } from "../git/pack-writer.js";
 import type { Kernels } from "../kernels/kernels.js";
@@ -22,6 +23,9 @@ const CHUNK_BYTES = 1024 * 1024;
 const CHECKSUM_BYTES = 20;
 /** Tips beyond this are not listed: whoever wants them walks. */
 const TIPS_MAX = 10_000;
+/** Large bases are deflated at zlib's quickest: ten times as fast, and a push waits for it. */
+const QUICK_BYTES_MIN = 1024 * 1024;
+const QUICK_LEVEL = 1;
 /** Readable bytes behind an object that is walked: kernels look ahead. */
 const ROOM_SLACK_BYTES = 64;
 
@@ -140,13 +144,13 @@ class Conclusion {
 
   /** Writes one object whole at `offset` and makes `index` its record; answers the entry's bytes. */
   #append(file: number, offset: number, id: Oid, index: number): number {
-    const { type, data } = this.#reader.readOid(id);
+    const number = this.#reader.space.need(id);
+    const [type, size] = [this.#reader.type(number), this.#reader.size(number)];
     const head = new Uint8Array(ENTRY_HEADER_BYTES_MAX);
-    const header = head.subarray(0, writeTypeAndSize(head, 0, OBJECT_TYPE[type], data.length));
-    this.#session.kernels.addCalls(0, 1);
-    const entry = Buffer.concat([header, deflateSync(data)]);
+    const header = head.subarray(0, writeTypeAndSize(head, 0, OBJECT_TYPE[type], size));
+    const entry = Buffer.concat([header, this.#deflated(number)]);
     writeExactly(file, entry, offset);
-    this.#walk(type, data);
+    if (type !== "blob") this.#walk(type, this.#reader.read(number).data);
     this.#session.kernels.makeRecord(index);
     const record = this.#session.record(index);
     record.offset = offset;
@@ -157,9 +161,17 @@ class Conclusion {
     return entry.length;
   }
 
+  /** A stored object's zlib stream: as it lies, where it lies whole. */
+  #deflated(number: number): Uint8Array {
+    const stored = this.#reader.storedWhole(number);
+    if (stored !== undefined) return stored;
+    const { data } = this.#reader.read(number);
+    this.#session.kernels.addCalls(0, 1);
+    return deflateSync(data, { level: data.length < QUICK_BYTES_MIN ? LIMITS.deflateLevel : QUICK_LEVEL });
+  }
+
   /** What an appended base links to counts as what the pack needs: it is one of its objects now. */
   #walk(type: ObjectType, data: Uint8Array): void {
-    if (type === "blob") return;
     const { kernels } = this.#session;
     if (data.length + ROOM_SLACK_BYTES > this.#room.bytes) {
       const bytes = 2 * data.length + ROOM_SLACK_BYTES;
@@ -168,6 +180,7 @@ class Conclusion {
     this.#session.view(this.#room.at, data.length).set(data);
     kernels.useFirstLinkSet();
     kernels.walkObject(OBJECT_TYPE[type], this.#room.at, data.length);
+    this.#session.checkLinks();
   }
 
   /** The new count into the header, the new checksum behind the last entry. */

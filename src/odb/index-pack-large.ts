@@ -122,7 +122,7 @@ class LargeObjects {
     record.type = OBJECT_TYPE[base.type];
     record.setId(id as Uint8Array);
     this.#session.kernels.addResolved();
-    this.#check(node, record, content);
+    await this.#check(node, record, content);
     return { node, type: base.type, content, children: this.#childrenOf(node), depth: base.depth + 1 };
   }
 
@@ -132,13 +132,15 @@ class LargeObjects {
   }
 
   /** Commits, trees and tags are checked and walked like all others. */
-  #check(node: number, record: PackRecord, content: Content): void {
+  async #check(node: number, record: PackRecord, content: Content): Promise<void> {
     if (record.type === OBJECT_TYPE.blob) return;
     if (content.size > LIMITS.parsedObjectBytesMax) throw new Fault("pack/too-large", this.#session.facts(node));
     const { kernels } = this.#session;
     if (content.size + 128 > this.#room.bytes) this.#room = { at: this.#session.reserve(content.size + 128), bytes: content.size + 128 };
     this.#session.view(this.#room.at, content.size).set(content.read(0, content.size));
     if (!kernels.checkObject(node, record.type, this.#room.at, content.size)) this.#session.check(0);
+    this.#session.checkLinks();
+    await this.#session.judgeDeferred(this.#watch);
   }
 
   /** Deltas on `node`: those known from the start, and ref-deltas that waited for its id. */

@@ -33,9 +33,10 @@ export async function resolve(request: ResolveRequest, { module, kernels: calls 
       const code = kernels.resolve(SLICE_BYTES);
       if (code !== CODE.yield) host.check();
       session.check(code);
+      session.checkLinks();
+      await session.judgeDeferred(watch);
       if (code === CODE.ok || session.failed) break;
     }
-    if (kernels.linksAreLost()) throw new Fault("pack/too-large");
   } catch (error) {
     session.fail();
     throw error;

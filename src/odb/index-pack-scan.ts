@@ -25,6 +25,7 @@ export interface TaskParts {
 export async function scan(request: ScanRequest, { module }: TaskParts): Promise<ScanResult> {
   const { session, window } = openOrResume(request, module);
   const { kernels } = session;
+  session.setPackBytes(request.to);
   kernels.useFirstLinkSet();
   const file = openSync(request.path, "r");
   try {
@@ -71,7 +72,7 @@ async function scanSpool(session: Session, request: ScanRequest, window: number,
     kernels.scanLargeNext(); // a window full and no end of it: in pieces then
   }
   kernels.flushScan();
-  if (kernels.linksAreLost()) throw new Fault("pack/too-large", { objects: kernels.recordCount() });
+  session.checkLinks();
 }
 
 /** Why the spool ended too early: fewer objects than promised, or in the middle of one. */
@@ -97,7 +98,9 @@ export async function link(request: LinkRequest, { module, kernels: calls }: Tas
   const { kernels } = session;
   kernels.useFirstLinkSet();
   if (kernels.uncheckedCount() > 0) await checkLarge(session, request);
+  session.checkLinks();
   session.check(kernels.linkBases());
+  session.spend(0); // linkBases has counted what the deltas make
   const externals = kernels.looseCount() === 0 ? 0 : await findExternals(session, request, calls);
   session.check(kernels.linkChildren());
   return { deltas: kernels.deltaCount(), externals, families: kernels.familyCount(), marks: session.marks };
@@ -128,6 +131,7 @@ async function checkLarge(session: Session, request: LinkRequest): Promise<void>
       readExactly(file, session.view(room, packed), start);
       session.check(kernels.inflateWhole(room, room + packed, target, record.size));
       if (!kernels.checkObject(index, record.type, target, record.size)) session.check(CODE.ok);
+      await session.judgeDeferred(watch);
     }
   } finally {
     closeSync(file);
@@ -152,10 +156,11 @@ async function findExternals(session: Session, request: LinkRequest, calls: Kern
       const place = reader.locate(id);
       if (place < 0) continue; // perhaps another delta makes it
       number = numbers.size;
-      const { type, data } = reader.read(place);
-      const keep = data.length <= LIMITS.objectInMemoryBytesMax && kept + data.length <= request.keepBytes;
-      if (keep) kept += data.length;
-      addExternal(session, number, OBJECT_TYPE[type], data, oidBytes(id), keep);
+      const size = reader.size(place);
+      session.spend(size * LIMITS.ingestBaseWork);
+      const keep = size <= LIMITS.objectInMemoryBytesMax && kept + size <= request.keepBytes;
+      if (keep) kept += size;
+      addExternal(session, number, { type: OBJECT_TYPE[reader.type(place)], size, id: oidBytes(id), data: keep ? reader.read(place).data : undefined });
       numbers.set(id, number);
     }
     kernels.setExternal(index, number);
@@ -163,11 +168,19 @@ async function findExternals(session: Session, request: LinkRequest, calls: Kern
   return numbers.size;
 }
 
-function addExternal(session: Session, number: number, type: number, data: Uint8Array, id: Uint8Array, keep: boolean): void {
-  const at = session.reserve((keep ? data.length : 0) + 64);
+interface External {
+  readonly type: number;
+  readonly size: number;
+  readonly id: Uint8Array;
+  /** Undefined: pass 2 reads it again. */
+  readonly data: Uint8Array | undefined;
+}
+
+function addExternal(session: Session, number: number, { type, size, id, data }: External): void {
+  const at = session.reserve((data?.length ?? 0) + 64);
   session.view(at, id.length).set(id);
-  if (keep) session.view(at + 32, data.length).set(data);
-  if (!session.kernels.addExternal(number, type, data.length, keep ? at + 32 : 0, at)) throw new Fault("pack/too-large");
+  if (data !== undefined) session.view(at + 32, data.length).set(data);
+  if (!session.kernels.addExternal(number, type, size, data === undefined ? 0 : at + 32, at)) throw new Fault("pack/too-large");
 }
 
 /** True where `base` is a record number. */

@@ -16,6 +16,7 @@ const NO_STOP = 2n ** 64n - 1n;
 /** Guesses where entries start near `parts` - 1 cuts of what is not scanned yet. */
 export function cut(request: CutRequest, { module }: TaskParts): CutResult {
   const { session, window } = openOrResume(request, module);
+  session.setPackBytes(request.bytes);
   const { from } = request;
   const end = request.bytes - CHECKSUM_BYTES;
   const file = openSync(request.path, "r");
@@ -52,6 +53,7 @@ export async function segments(request: SegmentsRequest, { module }: TaskParts):
   try {
     for (let part = Atomics.add(next, 0, 1); part < request.starts.length; part = Atomics.add(next, 0, 1)) {
       const session = new Session(module, request.memory);
+      session.setPackBytes(request.bytes);
       if (window === 0) window = session.reserve(WINDOW_BYTES + WINDOW_SLACK_BYTES);
       results.push(await scanSegment(session, request, part, { file, window }));
     }
@@ -95,7 +97,7 @@ async function readEntries(session: Session, request: SegmentsRequest, file: num
     kernels.scanLargeNext();
   }
   kernels.flushScan();
-  if (kernels.linksAreLost()) throw new Fault("pack/too-large");
+  session.checkLinks();
 }
 
 /** Puts the segments of the chain together. */

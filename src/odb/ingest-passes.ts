@@ -1,6 +1,6 @@
 /** The passes over one pack file, in order, as tasks of the pool: what a push and `lakepack index-pack` share. */
 import { Fault } from "../base/fault.js";
-import { checkAborted, Semaphore, sleep } from "../base/flow.js";
+import { checkAborted, sleep } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import { resolvedDeltas } from "../kernels/module.js";
 import type { IngestMarks, IngestTasks, LinkResult, ResolveResult, ScanResult, SegmentResult, SessionSettings, TrailerResult } from "../pool/ingest-tasks.js";
@@ -18,8 +18,6 @@ export interface IndexingOptions extends Omit<IngestOptions, "packBytesMax"> {
   readonly threads?: number;
 }
 
-/** The slow path holds up to three objects in memory: one ingest at a time. */
-const oneLarge = new Semaphore(1);
 /** After this long a thread that was ended writes no more. */
 const KILLED_MS = 10_000;
 const PROGRESS_MS = 100;
@@ -183,7 +181,7 @@ export class PackIndexing {
   async #resolveLarge(count: number, { deltas }: LinkResult): Promise<void> {
     const { path, folder, packs } = this.#options;
     const request = { memory: this.#memory, path, folder, packs };
-    if (count > 0) this.#take(await oneLarge.run(() => this.#run("index-pack/large", request), this.#signal));
+    if (count > 0) this.#take(await this.#run("index-pack/large", request));
     this.#progress({ stage: "resolving", done: deltas, total: deltas, bytes: 0 });
   }
 

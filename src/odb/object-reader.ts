@@ -188,6 +188,13 @@ export class ObjectReader {
     return typeName(type) as ObjectType;
   }
 
+  /** The zlib stream of object `number`: a copy; undefined where a delta is stored. */
+  storedWhole(number: number): Uint8Array | undefined {
+    const pack = this.space.pack(number);
+    pack.readHeader(pack.lookup.offset(this.space.position(number)), this.#header);
+    return this.#header.isDelta ? undefined : pack.compressed(this.#header);
+  }
+
   /** Bytes of object `number`. Of a delta only the head is inflated, which says what it makes. */
   size(number: number): number {
     const pack = this.space.pack(number);

@@ -27,6 +27,7 @@ const BASES_BYTES = 1024 * 1024;
 export async function checkSpecials(session: Session, request: ConcludeRequest, own: OwnPack, { kernels, stored }: SpecialParts): Promise<void> {
   const names = collect(session, request);
   if (names.size === 0) return;
+  if (names.size > LIMITS.specialFilesMax) throw new Fault("pack/too-much-work", { specialFilesMax: LIMITS.specialFilesMax });
   const watch = new TaskWatch(request.control);
   const caches = createReaderCaches(BASES_BYTES);
   const readers: SpecialReaders = {
@@ -38,7 +39,7 @@ export async function checkSpecials(session: Session, request: ConcludeRequest, 
     for (const [oid, flags] of names) {
       watch.check();
       if (watch.shouldYield()) await watch.turn();
-      const refusal = judge(readers, oid, flags);
+      const refusal = judge(readers, oid, flags, (size) => session.spend(size * LIMITS.ingestJudgedWork));
       if (refusal !== undefined) throw new Fault("pack/fsck", { object: oid, message: `${refusal.id}: ${refusal.text}` });
     }
   } finally {
@@ -86,7 +87,7 @@ function shared(path: string): SharedArrayBuffer {
   return copy;
 }
 
-function judge({ own, stored, promised }: SpecialReaders, oid: Oid, flags: number): Refusal | undefined {
+function judge({ own, stored, promised }: SpecialReaders, oid: Oid, flags: number, spend: (size: number) => void): Refusal | undefined {
   const file = flags & IS_GITMODULES ? "gitmodules" : "gitattributes";
   const reader = own.locate(oid) === NONE ? stored() : own;
   const number = reader.locate(oid);
@@ -95,7 +96,9 @@ function judge({ own, stored, promised }: SpecialReaders, oid: Oid, flags: numbe
     return { id: `${file}Missing`, text: `unable to read .${file} blob` };
   }
   if (reader.type(number) !== "blob") return { id: `${file}Blob`, text: `non-blob found at .${file}` };
-  if (reader.size(number) > LIMITS.specialFileBytesMax) return { id: `${file}Large`, text: `.${file} too large to parse` };
+  const size = reader.size(number);
+  if (size > LIMITS.specialFileBytesMax) return { id: `${file}Large`, text: `.${file} too large to parse` };
+  spend(size);
   const { data } = reader.read(number);
   return (flags & IS_GITMODULES ? checkGitmodules(data) : undefined) ?? (flags & IS_GITATTRIBUTES ? checkGitattributes(data) : undefined);
 }
