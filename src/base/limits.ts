@@ -26,8 +26,10 @@ export const LIMITS = {
   refQuestionBytesMax: 1 * KIB,
   /** Commands of one push. 10,000 refs in a mirror push is the largest we promise; ten times that is refused. */
   pushCommandsMax: 100_000,
-  /** Bytes of the command list of one push (pkt-lines before the pack): commands at 200 bytes each. */
-  pushCommandBytesMax: 24 * MIB,
+  /** Bytes of the command list of one push (pkt-lines before the pack): so many commands without their names, and the names. */
+  pushCommandBytesMax: 18 * MIB,
+  /** Bytes of all ref names of one push: 10,000 of a mirror at 60 bytes are 7 % of it. */
+  pushRefNameBytesMax: 8 * MIB,
   /** Bytes read and thrown away after a push was refused in its middle, so that the client comes to read why. */
   refusedDrainBytesMax: 8 * GIB,
   /** Push options of one push, and bytes of all. Git has no limit; options are for hooks, not for data. */
@@ -52,17 +54,23 @@ export const LIMITS = {
   listedPageMax: 1_000,
 
   // refs ---------------------------------------------------------------------------------------------------------
-  /** Bytes of a ref name: a file name's limit on disk (255 a component) times a sane depth; pkt-lines allow 64 KiB. */
-  refNameBytesMax: 4 * KIB,
+  /** Bytes of a ref name; pkt-lines allow 64 KiB. Bots make branches of 100 bytes; what would be files has 255 a part. */
+  refNameBytesMax: 1 * KIB,
+  /** Parts of one, between slashes: each is looked up where a folder and a ref could clash. Three to six are usual. */
+  refNamePartsMax: 64,
   /** Refs kept inside the manifest; above this a snapshot holds them. Keeps the rewritten file under ~60 KB. */
   manifestRefsMax: 400,
   /** Changes on top of a snapshot before they are folded into a new one. DESIGN: a push rewrites only its change. */
   snapshotChangesMax: 1_000,
-  /** Refs of one repository: 100 bytes each in memory. */
-  refsMax: 1_000_000,
+  /** More stay there while they are less than this part of the snapshot, in bytes: refs are not written whole again for a few long names. */
+  snapshotChangesPart: 1 / 16,
+  /** Refs of one repository: 100 bytes each in memory. The most that hubs have is some 20,000. */
+  refsMax: 400_000,
+  /** Bytes of all their names: 100,000 at 60 bytes are a fifth. A snapshot is at most twice this, and the event loop writes 10 ms of it at a time. */
+  refNamesBytesMax: 32 * MIB,
   /** Tips of one pack that the manifest lists: 43 bytes each. */
   manifestTipsMax: 1_000,
-  /** Bytes of a manifest: 400 refs or 1,000 changes of 4 KiB names at worst, and 10,000 packs. */
+  /** Bytes of a manifest: 400 refs or 1,000 changes of 1 KiB names, or a sixteenth of a snapshot at worst, and 10,000 packs. */
   manifestBytesMax: 16 * MIB,
   /** Attempts of a compare-and-swap before the loser is told `ng`. Each loss means somebody else won. */
   swapAttemptsMax: 32,
@@ -307,6 +315,11 @@ export const LIMITS = {
   lfsHeldHashBytes: 4 * MIB,
   /** Paths named where pushed pointers lack their objects; for one line of an answer. */
   lfsOffendersMax: 10,
+  /** Steps of the search for paths of pushed pointers without an object: an entry looked at, a pattern held against a path. A push of ten missing files
+   *  takes some hundred, one of a hundred thousand files with a thousand pointer texts in its history a hundred thousand. A second or two at the limit. */
+  pointerStepsMax: 2_000_000,
+  /** Pointers looked for at once: 300 bytes each in a message between threads. */
+  pointersAtOnce: 10_000,
   /** How long a link of a batch's reply is good. Presigned ones of lakeFS live 900 s. */
   lfsLinkSeconds: 800,
 

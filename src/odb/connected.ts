@@ -19,7 +19,7 @@ export function describeObject(reader: ObjectReader, oid: Oid): ObjectSummary | 
   if (type !== "tag") return { oid, type };
   let target = { oid, type: type as ObjectType };
   for (let depth = 0; target.type === "tag"; depth++) {
-    if (depth === LIMITS.tagDepthMax) throw new Fault("odb/bad-object", { oid, reason: `tags nested deeper than ${LIMITS.tagDepthMax}` });
+    if (depth === LIMITS.tagDepthMax) throw new Fault("odb/too-deep", { oid, tagDepthMax: LIMITS.tagDepthMax });
     const link = parseTag(reader.readAs("tag", reader.space.need(target.oid)));
     const linked = reader.locate(link.target);
     if (linked === NONE) return undefined;
@@ -114,7 +114,7 @@ interface Pending {
 }
 
 /** Whether `old` is among the ancestors of `young`. */
-export function isAncestor(reader: ObjectReader, old: Oid, young: Oid, watch: TaskWatch): boolean {
+export async function isAncestor(reader: ObjectReader, old: Oid, young: Oid, watch: TaskWatch): Promise<boolean> {
   const target = peelToCommit(reader, old);
   const start = peelToCommit(reader, young);
   if (target === undefined || start === undefined) return false;
@@ -122,6 +122,7 @@ export function isAncestor(reader: ObjectReader, old: Oid, young: Oid, watch: Ta
   const pending = [start];
   for (let number = pending.pop(); number !== undefined; number = pending.pop()) {
     watch.step();
+    if (watch.shouldYield()) await watch.turn();
     if (number === target) return true;
     if (seen[number] === 1) continue;
     seen[number] = 1;

@@ -1,7 +1,7 @@
 /** The tasks of a push as a pool thread runs them: requests in (pool/push-tasks), results out. */
 import type { Kernels } from "../kernels/kernels.js";
 import { TaskWatch } from "../pool/control.js";
-import type { PushTasks, Unconnected } from "../pool/push-tasks.js";
+import type { ObjectSummary, PushTasks, Unconnected } from "../pool/push-tasks.js";
 import type { PackHandle } from "../pool/tasks.js";
 import { ConnectivityWalk, describeObject, isAncestor } from "./connected.js";
 import { ObjectReader, threadReaderCaches } from "./object-reader.js";
@@ -20,13 +20,16 @@ export interface PushWork {
 export function pushWork(kernels: Kernels): PushWork {
   const open = (packs: readonly PackHandle[]) => new ObjectReader(packs, kernels, threadReaderCaches());
   return {
-    describe({ packs, oids, control }) {
+    async describe({ packs, oids, control }) {
       const reader = open(packs);
       const watch = new TaskWatch(control);
-      return oids.map((oid) => {
+      const found: (ObjectSummary | undefined)[] = [];
+      for (const oid of oids) {
         watch.step();
-        return describeObject(reader, oid);
-      });
+        if (watch.shouldYield()) await watch.turn();
+        found.push(describeObject(reader, oid));
+      }
+      return found;
     },
     async connected({ packs, closed, tips, promised = [], control }) {
       const complete = new ObjectSpace(packs.filter(({ checksum }) => closed.includes(checksum)).map((pack) => ({ lookup: new PackLookup(pack) })));
@@ -35,10 +38,12 @@ export function pushWork(kernels: Kernels): PushWork {
       for (const tip of tips) found.push(await walk.below(tip));
       return found;
     },
-    ancestor({ packs, pairs, control }) {
+    async ancestor({ packs, pairs, control }) {
       const reader = open(packs);
       const watch = new TaskWatch(control);
-      return pairs.map((pair) => isAncestor(reader, pair.old, pair.new, watch));
+      const found: boolean[] = [];
+      for (const pair of pairs) found.push(await isAncestor(reader, pair.old, pair.new, watch));
+      return found;
     },
   };
 }

@@ -4,8 +4,8 @@
  * .gitmodules or .gitattributes is looked at wherever it lies.
  */
 import { spawnSync } from "node:child_process";
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { readdir, readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { git, type Lakepack, startLakepack, tempFolder } from "../interop/harness.js";
@@ -146,7 +146,7 @@ for (const kind of ["uws", "node"]) {
             }
           }
       t.match(
-        await git(["fsck", "--full", "--strict", "--no-dangling"], { cwd: join(server.data, "repos/ns/links/git") }),
+        await git(["fsck", "--full", "--strict", "--no-dangling"], { cwd: await gitFolder(server) }),
         "",
       );
     },
@@ -291,8 +291,14 @@ for (const kind of ["uws", "node"]) {
   });
 }
 
+/** The one repository's. */
+async function gitFolder(server: Lakepack): Promise<string> {
+  const all = await readdir(join(server.data, "repos"), { recursive: true });
+  return join(server.data, "repos", dirname(all.find((path) => path.endsWith("git/manifest")) as string));
+}
+
 async function packsOf(server: Lakepack): Promise<readonly { readonly origin: string; readonly closed: boolean }[]> {
-  return JSON.parse(await readFile(join(server.data, "repos/ns/later/git/manifest"), "utf8")).packs;
+  return JSON.parse(await readFile(join(await gitFolder(server), "manifest"), "utf8")).packs;
 }
 
 t.test("links to objects that were made of lakeFS", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
