@@ -317,7 +317,7 @@ export const LIMITS = {
   lfsOffendersMax: 10,
   /** Steps of the search for paths of pushed pointers without an object: an entry looked at, a pattern held against a path. A push of ten missing files
    *  takes some hundred, one of a hundred thousand files with a thousand pointer texts in its history a hundred thousand. A second or two at the limit. */
-  pointerStepsMax: 2_000_000,
+  pointerStepsMax: 1_000_000,
   /** Pointers looked for at once: 300 bytes each in a message between threads. */
   pointersAtOnce: 10_000,
   /** How long a link of a batch's reply is good. Presigned ones of lakeFS live 900 s. */

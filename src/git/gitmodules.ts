@@ -90,10 +90,19 @@ function readSetting(text: string, start: number): { key: string; value: string;
 
 const ESCAPES: Readonly<Record<string, string>> = { n: "\n", t: "\t", b: "\b", '"': '"', "\\": "\\" };
 
-/** Where something else than a plain character begins. */
-const PLAIN = /[^\n"\\#;]*/y;
+const [LINE_FEED, QUOTE, BACKSLASH, HASH, SEMICOLON] = [0x0a, 0x22, 0x5c, 0x23, 0x3b];
 
-/** A value up to the end of its line: quotes, escapes, continued lines, comments. */
+/** Where the next character stands that is not plain. */
+function plainEnd(text: string, start: number): number {
+  let at = start;
+  for (; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === BACKSLASH || code === LINE_FEED || code === QUOTE || code === HASH || code === SEMICOLON) break;
+  }
+  return at;
+}
+
+/** A value up to the end of its line: quotes, escapes, continued lines, comments. Of one that is too long for any use, the beginning. */
 function readValue(text: string, start: number): { value: string; end: number } | undefined {
   const parts: string[] = []; // runs, not characters: a value may be as long as the file
   let length = 0;
@@ -101,17 +110,19 @@ function readValue(text: string, start: number): { value: string; end: number } 
   let quoted = false;
   let at = start;
   const add = (part: string, isKept: boolean) => {
-    parts.push(part);
+    if (length <= URL_BYTES_MAX) parts.push(part);
     length += part.length;
     if (isKept) kept = length;
     else kept = Math.max(kept, length - part.length + part.trimEnd().length);
   };
   for (;;) {
-    PLAIN.lastIndex = at;
-    const run = PLAIN.exec(text)?.[0] ?? "";
-    at += run.length;
-    const plain = quoted || length > 0 ? run : run.trimStart();
-    if (plain.length > 0) add(plain, quoted);
+    const end = plainEnd(text, at);
+    if (end > at) {
+      const run = text.slice(at, end);
+      const plain = quoted || length > 0 ? run : run.trimStart();
+      if (plain.length > 0) add(plain, quoted);
+      at = end;
+    }
     const char = text[at];
     if (char === undefined || char === "\n") {
       if (quoted) return undefined;

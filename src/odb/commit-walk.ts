@@ -138,8 +138,8 @@ class CommitWalk {
       if (number === NONE || this.#has(number, MARK.uninteresting)) continue;
       this.#marks[number] = this.#bits(number) | MARK.uninteresting;
       if (!this.#has(number, MARK.seen)) continue;
-      if (this.#has(number, MARK.walked)) waiting.push(...this.#commits.parents(this.#commits.node(number)));
-      else this.#interesting--;
+      if (!this.#has(number, MARK.walked)) this.#interesting--;
+      else for (const parent of this.#commits.parents(this.#commits.node(number))) waiting.push(parent);
     }
   }
 

@@ -34,7 +34,8 @@ function meet(commits: Commits, wants: readonly Oid[], lookedFor: ReadonlySet<nu
   const met = new Set<number>();
   const queue = new DateQueue();
   const missing = new Set([...lookedFor].filter((tip) => reader.type(tip) === "commit"));
-  const oldest = Math.min(...[...missing].map((tip) => commits.node(tip).date));
+  let oldest = Number.POSITIVE_INFINITY;
+  for (const tip of missing) oldest = Math.min(oldest, commits.node(tip).date);
   const add = (number: number): void => {
     if (met.has(number)) return;
     met.add(number);

@@ -93,7 +93,7 @@ class ReachableWalk {
       const node = commits.node(number);
       if (node.tree === NONE || node.parents.includes(NONE)) throw commits.missingLink(node);
       trees.push(node.tree);
-      waiting.push(...node.parents);
+      for (const parent of node.parents) waiting.push(parent);
     }
     return trees;
   }

@@ -26,7 +26,7 @@ export function markEdgeTrees(reader: ObjectReader, marks: Uint8Array, theirs: r
     // Marks first: then an unchanged folder is seen to be unchanged whichever side is read first.
     for (const tree of group) if (isUninteresting(marks, tree)) readGroup(reader, marks, tree, true, children, watch);
     for (const tree of group) if (!isUninteresting(marks, tree)) readGroup(reader, marks, tree, false, children, watch);
-    waiting.push(...children.values());
+    for (const child of children.values()) waiting.push(child);
   }
 }
 

@@ -81,7 +81,7 @@ class Verification {
     const refs = new ManifestRefs(manifests, store, prefix);
     const snapshot = await this.#attempt(manifest.snapshot?.key ?? `${prefix}/git/manifest`, ADVICE.snapshot, () => refs.read(signal));
     const beside = (await this.#options.beside?.(manifest)) ?? { tips: [], promised: [], findings: [] };
-    this.#findings.push(...beside.findings);
+    for (const finding of beside.findings) this.#findings.push(finding);
     const handles: PackHandle[] = [];
     for (const record of manifest.packs) {
       const handle = await this.#pack(record);
