@@ -111,9 +111,9 @@ function readValue(text: string, start: number): { value: string; end: number } 
   let at = start;
   const add = (part: string, isKept: boolean) => {
     if (length <= URL_BYTES_MAX) parts.push(part);
+    const solid = isKept ? part.length : part.trimEnd().length;
+    if (solid > 0) kept = length + solid;
     length += part.length;
-    if (isKept) kept = length;
-    else kept = Math.max(kept, length - part.length + part.trimEnd().length);
   };
   for (;;) {
     const end = plainEnd(text, at);

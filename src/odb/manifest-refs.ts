@@ -40,6 +40,7 @@ export class ManifestRefs implements RefStore {
       if (manifest.lakefs !== undefined) throw new Fault("repository/exists", { repository: this.#prefix, lakefs: manifest.lakefs });
       const table = await this.#table(manifest, signal);
       outcomes = await applyChanges(table, manifest.head, changes, options);
+      await setImmediate();
       const landed = changes.filter((_, index) => outcomes[index]?.ok);
       if (landed.length === 0) return undefined;
       const head = chooseHead(manifest, table, landed);

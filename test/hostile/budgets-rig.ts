@@ -25,6 +25,9 @@ export const skipBudgets: false | string = process.platform === "linux" ? false 
 /** How long each attack goes on. The figures of the closing notes are of 30. */
 const SECONDS = Number(process.env["LAKEPACK_BUDGET_SECONDS"] ?? 4);
 
+/** One in a thousand of fewer is the longest one. */
+const FEW_TURNS = 3_000;
+
 export interface Cost {
   /** Milliseconds of the longest turn of the event loop, and of that which one in a thousand is longer than. */
   readonly loopMax: number;
@@ -113,7 +116,7 @@ async function cost(
   };
   t.comment(`${name}: ${told(found)}`);
   t.ok(
-    found.loopMax <= 250 && found.loopP999 <= 50,
+    found.loopMax <= 250 && (count < FEW_TURNS || found.loopP999 <= 50),
     `${name}: the event loop was free (${ms(found.loopMax)}, ${ms(found.loopP999)})`,
   );
   t.ok(found.memory <= (bounds.memory ?? 200 * MIB), `${name}: ${mib(found.memory)} of memory`);
