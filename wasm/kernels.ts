@@ -1,6 +1,6 @@
 // The module: instances share what `prepare` wrote. See src/kernels/wasm.ts (small calls) and src/odb/index-pack.ts (ingest).
 import {
-  CHAIN_MAX, CHECKS, CHILDREN, CHILD_STARTS, CRYPTO_CALLS, DELTAS, DELTA_MAX, DIRECTORY, FAMILY_COUNT, FAULT_CODE, FAULT_RECORD, HASHED, HEAP_START, HELD_MAX, KEEP_MAX, KEEP_SETTING, KEPT, LARGE_COUNT, LARGE_LIST, LINK_CONFLICT, LINK_EXPECTED,
+  CHAIN_MAX, CHECKS, CHILDREN, CHILD_STARTS, CRYPTO_CALLS, DELTAS, DELTA_MAX, DIRECTORY, FAMILY_COUNT, FAULT_CODE, FAULT_RECORD, HASHED, HEAP_START, HELD_MAX, IS_STORED, KEEP_MAX, KEEP_SETTING, KEPT, LARGE_COUNT, LARGE_LIST, LINK_CONFLICT, LINK_EXPECTED,
   LINK_SETS_MAX, LINK_SET_LIST, LINK_SLOTS_MAX, LOOSE, LOOSE_COUNT, OBJECTS_MAX, PACK_END, PARSED_MAX, RECORD_CLAIM, RECORD_COUNT, REINFLATED, RESOLVED, RESOLVING, RESULT_MAX,
   SCAN, SEED, SESSION, SHA_CALLS, SIBLINGS, TOP, UNCHECKED_COUNT, UNWALKED, WAITING_COUNT, WORK, ZLIB_CALLS, allocate,
 } from "./layout";
@@ -113,6 +113,8 @@ export function setRoom(keepMax: u32, linkSlotsMax: u32): void {
   store<u32>(KEEP_MAX, keepMax < most ? keepMax : most);
   atomic.store<u32>(LINK_SLOTS_MAX, linkSlotsMax);
 }
+export function setStored(): void { store<u32>(IS_STORED, 1); }
+export function isStored(): bool { return load<u32>(IS_STORED) != 0; }
 /** Counts work; answers all of it. */
 export function addWork(units: f64): f64 { return <f64>(atomic.add<u64>(WORK, <u64>units) + <u64>units); }
 export function recordCount(): u32 { return load<u32>(RECORD_COUNT); }

@@ -37,6 +37,8 @@ export interface IngestModule extends Module {
     seed1: bigint, seed2: bigint, seed3: bigint,
   ): number;
   setRoom(keepMax: number, linkSlotsMax: number): void;
+  setStored(): void;
+  isStored(): number;
   addWork(units: number): number;
   openLinkSet(): number;
   useFirstLinkSet(): void;

@@ -227,12 +227,12 @@ class Conclusion {
   // Links -----------------------------------------------------------------------------------------------------------------
   async #followLinks(): Promise<Pick<ConcludeResult, "closed" | "selfContained" | "tips" | "openLinks">> {
     const { kernels } = this.#session;
-    const { refuseWrongLinks, fsck } = this.#request;
+    const { stored, fsck } = this.#request;
     this.#session.check(kernels.sweepLinks());
     const outward = new OutwardLinks(this.#request, () => this.#reader, this.#watch);
     const links = this.#session.view(kernels.openLinks(), kernels.openLinkCount() * LINK_BYTES);
     const { open, wrong = this.#wrongInside() } = await outward.follow(links);
-    if (wrong !== undefined && refuseWrongLinks) throw new Fault("pack/link-type", { ...wrong });
+    if (wrong !== undefined && !stored) throw new Fault("pack/link-type", { ...wrong });
     const own = { checksum: this.#checksum, bytes: this.#bytes };
     if (fsck) await checkSpecials(this.#session, this.#request, own, { kernels: this.#calls, stored: () => this.#reader });
     const isSound = kernels.unwalkedCount() === 0 && wrong === undefined;

@@ -42,26 +42,28 @@ export class Session {
     if (settings !== undefined) this.#open(settings);
   }
 
-  #open({ fsck, keepBytes }: SessionSettings): void {
+  #open({ fsck, stored, keepBytes }: SessionSettings): void {
     const seeds = new BigUint64Array(new Uint8Array(randomBytes(24)).buffer);
     const opened = this.kernels.openSession(
       fsck ? 1 : 0, keepBytes, LIMITS.packObjectsMax, LIMITS.deltaChainLengthMax, LIMITS.parsedObjectBytesMax, LIMITS.deltaBytesMax,
       LIMITS.deltaResultBytesMax, LIMITS.objectInMemoryBytesMax, seeds[0] ?? 1n, seeds[1] ?? 1n, seeds[2] ?? 1n,
     );
     if (!opened) throw new Fault("pack/too-large");
+    if (stored) this.kernels.setStored();
   }
 
   /** So much of the pack is here: what it may cost, and keep in memory, follows from that. */
   setPackBytes(bytes: number): void {
     this.#packBytes = bytes;
     const keep = Math.min(LIMITS.ingestMemoryBytesMin + bytes * LIMITS.ingestMemoryPerPackByte, 2 ** 31);
-    const slots = Math.min(LIMITS.ingestLinkSlotsMin + bytes / LIMITS.ingestLinkSlotPackBytes, 2 ** 31);
+    const slots = this.kernels.isStored() ? 2 ** 31 : Math.min(LIMITS.ingestLinkSlotsMin + bytes / LIMITS.ingestLinkSlotPackBytes, 2 ** 31);
     this.kernels.setRoom(keep, slots);
   }
 
   /** Counts work in bytes made (LIMITS.ingestWorkMin); 0: none is new. Throws "pack/too-much-work". */
   spend(units: number): void {
     const work = this.kernels.addWork(units);
+    if (this.kernels.isStored()) return;
     const max = Math.max(LIMITS.ingestWorkMin, Math.max(this.#packBytes, this.kernels.packEnd()) * LIMITS.ingestWorkPerPackByte);
     if (work > max) throw new Fault("pack/too-much-work", { work, max });
   }

@@ -15,8 +15,9 @@ export interface IngestOptions {
   /** Tables of ids, each sorted, 20 bytes each, that count as held: somebody brings them before they are needed. */
   readonly promised?: readonly SharedArrayBuffer[];
   readonly fsck: boolean;
-  /** Default: true. For what is stored already: false makes a pack with links to objects of other types one that is not closed. */
-  readonly refuseWrongLinks?: boolean;
+  /** All of it was taken in before (default: false): it may cost what it costs, and a link to an object of another type is not refused, but the
+   *  pack does not count as closed. */
+  readonly stored?: boolean;
   readonly packBytesMax: number;
   /** Bytes of inflated deltas kept between the passes; beyond it they are inflated again. */
   readonly memoryBytes: number;

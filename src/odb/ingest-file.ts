@@ -14,7 +14,7 @@ export interface IndexFileOptions {
   /** Default: true. */
   readonly fsck?: boolean;
   /** As in IngestOptions. */
-  readonly refuseWrongLinks?: boolean;
+  readonly stored?: boolean;
   /** For temporary files, where objects outgrow memory; default: the pack's own folder. */
   readonly folder?: string;
   /** Default: the pack's path with `.idx` and `.rev` for `.pack`. */
@@ -51,7 +51,7 @@ export async function indexPackFile(path: string, options: IndexFileOptions): Pr
       packs: options.packs ?? [],
       closed: options.closed ?? new Set(),
       fsck: options.fsck ?? true,
-      refuseWrongLinks: options.refuseWrongLinks ?? true,
+      stored: options.stored ?? false,
       memoryBytes: options.memoryBytes ?? LIMITS.ingestMemoryBytes,
       signal: options.signal ?? new AbortController().signal,
       ...(threads === undefined ? {} : { threads }),

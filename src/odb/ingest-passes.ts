@@ -59,7 +59,7 @@ export class PackIndexing {
   constructor(options: IndexingOptions, pool: Pool) {
     this.#options = options;
     this.#pool = pool;
-    this.#session = { fsck: options.fsck, keepBytes: Math.min(options.memoryBytes, 2 ** 31) };
+    this.#session = { fsck: options.fsck, stored: options.stored ?? false, keepBytes: Math.min(options.memoryBytes, 2 ** 31) };
     this.#signal = AbortSignal.any([options.signal, this.#abort.signal]);
   }
 
@@ -186,10 +186,10 @@ export class PackIndexing {
   }
 
   async #conclude(checksum: string, trailerCalls: number, link: LinkResult): Promise<Omit<IngestedPack, "folder">> {
-    const { path, idxPath, revPath, fsck, refuseWrongLinks = true, packs, closed, promised } = this.#options;
+    const { path, idxPath, revPath, fsck, stored = false, packs, closed, promised } = this.#options;
     this.#progress({ stage: "connectivity", done: 0, total: 0, bytes: 0 });
     const { counters, ...pack } = await this.#run("index-pack/conclude", {
-      memory: this.#memory, path, idxPath, revPath, checksum, externals: link.externals, fsck, refuseWrongLinks, packs, closed: [...closed], marks: this.#marks,
+      memory: this.#memory, path, idxPath, revPath, checksum, externals: link.externals, fsck, stored, packs, closed: [...closed], marks: this.#marks,
       ...(promised === undefined ? {} : { promised }),
     });
     const own = { hashedBeforeEnd: this.#hashedBeforeEnd, scanTasks: this.#scanTasks };
