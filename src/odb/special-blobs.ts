@@ -2,7 +2,8 @@
 import { readFileSync } from "node:fs";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
-import { checkGitattributes, checkGitmodules, type Refusal } from "../git/fsck.js";
+import { checkGitattributes, type Refusal } from "../git/fsck.js";
+import { readSubmodules, submoduleRefusal } from "../git/gitmodules.js";
 import { type Oid, oidAt, oidBytes } from "../git/oid.js";
 import type { Kernels } from "../kernels/kernels.js";
 import { TaskWatch } from "../pool/control.js";
@@ -17,6 +18,8 @@ import { holdsId } from "./sorted-ids.js";
 const LINK_BYTES = 24;
 const IS_GITMODULES = 32;
 const IS_GITATTRIBUTES = 64;
+/** Settings read between two looks at the control word. */
+const SETTINGS_PER_LOOK = 1_024;
 /** Bases of a few small files. */
 const BASES_BYTES = 1024 * 1024;
 
@@ -39,7 +42,7 @@ export async function checkSpecials(session: Session, request: ConcludeRequest, 
     for (const [oid, flags] of names) {
       watch.check();
       if (watch.shouldYield()) await watch.turn();
-      const refusal = judge(readers, oid, flags, (size) => session.spend(size * LIMITS.ingestJudgedWork));
+      const refusal = await judge(readers, oid, flags, { watch, spend: (size) => session.spend(size * LIMITS.ingestJudgedWork) });
       if (refusal !== undefined) throw new Fault("pack/fsck", { object: oid, message: `${refusal.id}: ${refusal.text}` });
     }
   } finally {
@@ -87,7 +90,13 @@ function shared(path: string): SharedArrayBuffer {
   return copy;
 }
 
-function judge({ own, stored, promised }: SpecialReaders, oid: Oid, flags: number, spend: (size: number) => void): Refusal | undefined {
+/** What a look costs, and whom it keeps waiting. */
+interface Looking {
+  readonly watch: TaskWatch;
+  readonly spend: (size: number) => void;
+}
+
+async function judge({ own, stored, promised }: SpecialReaders, oid: Oid, flags: number, looking: Looking): Promise<Refusal | undefined> {
   const file = flags & IS_GITMODULES ? "gitmodules" : "gitattributes";
   const reader = own.locate(oid) === NONE ? stored() : own;
   const number = reader.locate(oid);
@@ -98,7 +107,21 @@ function judge({ own, stored, promised }: SpecialReaders, oid: Oid, flags: numbe
   if (reader.type(number) !== "blob") return { id: `${file}Blob`, text: `non-blob found at .${file}` };
   const size = reader.size(number);
   if (size > LIMITS.specialFileBytesMax) return { id: `${file}Large`, text: `.${file} too large to parse` };
-  spend(size);
+  looking.spend(size);
   const { data } = reader.read(number);
-  return (flags & IS_GITMODULES ? checkGitmodules(data) : undefined) ?? (flags & IS_GITATTRIBUTES ? checkGitattributes(data) : undefined);
+  const refusal = flags & IS_GITMODULES ? await checkSubmodules(data, looking.watch) : undefined;
+  return refusal ?? (flags & IS_GITATTRIBUTES ? checkGitattributes(data) : undefined);
+}
+
+/** git/fsck.ts → checkGitmodules, a file of a million settings in turns. */
+async function checkSubmodules(data: Uint8Array, watch: TaskWatch): Promise<Refusal | undefined> {
+  let settings = 0;
+  for (const setting of readSubmodules(data)) {
+    const refusal = submoduleRefusal(setting);
+    if (refusal !== undefined) return refusal;
+    if (++settings % SETTINGS_PER_LOOK !== 0) continue;
+    watch.check();
+    if (watch.shouldYield()) await watch.turn();
+  }
+  return undefined;
 }

@@ -28,6 +28,9 @@ const SECONDS = Number(process.env["LAKEPACK_BUDGET_SECONDS"] ?? 4);
 /** One in a thousand of fewer is the longest one. */
 const FEW_TURNS = 3_000;
 
+/** By the clock of a machine that runs other tests as well. It was minutes before there were budgets. */
+const WAIT_MS_MAX = 10_000;
+
 export interface Cost {
   /** Milliseconds of the longest turn of the event loop, and of that which one in a thousand is longer than. */
   readonly loopMax: number;
@@ -123,7 +126,7 @@ async function cost(
   t.ok(found.disk <= (bounds.disk ?? 64 * MIB), `${name}: ${mib(found.disk)} of disk`);
   t.ok(found.attack <= (bounds.attack ?? 30_000), `${name}: ${ms(found.attack)} for one`);
   t.ok(
-    Math.max(found.clone, found.push) <= 5_000,
+    Math.max(found.clone, found.push) <= WAIT_MS_MAX,
     `${name}: others waited ${ms(found.clone)} for a clone, ${ms(found.push)} for a push`,
   );
   return found;
