@@ -56,10 +56,16 @@ export interface Bounds {
   readonly attack?: number;
 }
 
+export interface Measured<R> {
+  readonly cost: Cost;
+  /** What the last round answered. */
+  readonly last: R;
+}
+
 export interface BudgetRig {
   readonly server: Lakepack;
   /** Runs the attack again and again, beside another user, and holds what it cost against the bounds. `attack`: one round of it. */
-  cost(t: Test, name: string, attack: (round: number) => Promise<unknown>, bounds?: Bounds): Promise<Cost>;
+  cost<R>(t: Test, name: string, attack: (round: number) => Promise<R>, bounds?: Bounds): Promise<Measured<R>>;
 }
 
 export async function budgetRig(
@@ -87,19 +93,20 @@ interface Measuring {
   readonly bounds: Bounds;
 }
 
-async function cost(
+async function cost<R>(
   { t, name, server, file, other, bounds }: Measuring,
-  attack: (round: number) => Promise<unknown>,
-): Promise<Cost> {
+  attack: (round: number) => Promise<R>,
+): Promise<Measured<R>> {
   await loopTurns(file); // what was before
   const before = { memory: memoryNow(server), disk: await diskUsed(server.data) };
   writeFileSync(`/proc/${server.pid}/clear_refs`, "5"); // the peak starts at what it has now
   const until = performance.now() + SECONDS * 1_000;
   let [over, longest, attacks] = [false, 0, 0];
+  let last: R | undefined;
   const attacking = (async () => {
     while (performance.now() < until) {
       const started = performance.now();
-      await attack(attacks++);
+      last = await attack(attacks++);
       longest = Math.max(longest, performance.now() - started);
     }
   })().finally(() => {
@@ -129,7 +136,7 @@ async function cost(
     Math.max(found.clone, found.push) <= WAIT_MS_MAX,
     `${name}: others waited ${ms(found.clone)} for a clone, ${ms(found.push)} for a push`,
   );
-  return found;
+  return { cost: found, last: last as R };
 }
 
 const ms = (value: number) => `${Math.round(value)} ms`;
