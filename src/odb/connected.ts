@@ -1,7 +1,7 @@
 /** Connectivity and ancestry: the questions a push asks of objects that are already stored. Runs in a pool thread. */
 import { TreeCursor } from "../git/tree.js";
-import { parseCommit } from "../git/commit.js";
-import { type ObjectType, type Oid, oidBytes } from "../git/oid.js";
+import { CommitCursor, parseCommit } from "../git/commit.js";
+import { OID_BYTES, type ObjectType, type Oid, oidAt, oidBytes } from "../git/oid.js";
 import { parseTag } from "../git/tag.js";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
@@ -37,8 +37,11 @@ export class ConnectivityWalk {
   readonly #closed: ObjectSpace;
   readonly #watch: TaskWatch;
   readonly #promised: readonly Uint8Array[];
-  /** Per object number: walked. */
+  /** Per object number: walked, or waiting for it. */
   readonly #seen: Uint8Array;
+  /** Objects whose links are still to be looked at, and all that this tip has led to. */
+  readonly #pending: number[] = [];
+  readonly #entered: number[] = [];
 
   /** `promised`: tables of ids (sorted-ids.ts) that may be missing. */
   constructor(reader: ObjectReader, closed: ObjectSpace, watch: TaskWatch, promised: readonly Uint8Array[] = []) {
@@ -51,66 +54,63 @@ export class ConnectivityWalk {
 
   /** The first object below `tip` that is missing, or not of the type its link says; undefined: all is there. */
   async below(tip: Oid): Promise<Unconnected | undefined> {
-    const pending: Pending = { oids: [tip], types: [undefined] };
-    const entered: number[] = [];
-    for (let oid = pending.oids.pop(); oid !== undefined; oid = pending.oids.pop()) {
+    this.#pending.length = 0;
+    const entered = this.#entered;
+    entered.length = 0;
+    let wrong = this.#follow(oidBytes(tip), 0, undefined);
+    for (let number = this.#pending.pop(); number !== undefined && wrong === undefined; number = this.#pending.pop()) {
       this.#watch.step();
       if (this.#watch.shouldYield()) await this.#watch.turn();
-      const expected = pending.types.pop();
-      const number = this.#reader.locate(oid);
-      const wrong = this.#wrong(oid, number, expected);
-      if (wrong !== undefined) {
-        // What was walked on the way here is not proven complete: another tip must find the gap as well.
-        for (const walked of entered) this.#seen[walked] = 0;
-        return wrong;
-      }
-      if (number === NONE || this.#seen[number] === 1 || this.#closed.find(this.#reader.space.oidView(number), 0) !== NONE) continue;
-      this.#seen[number] = 1;
-      entered.push(number);
-      this.#pushLinks(number, pending);
+      wrong = await this.#followAll(number);
     }
+    // What was walked on the way here is not proven complete: another tip must find the gap as well.
+    if (wrong !== undefined) for (const walked of entered) this.#seen[walked] = 0;
+    return wrong;
+  }
+
+  /**
+   * Looks at one link, to the id at `at` of `bytes`; what lies below is still to be walked. Each object waits once, and blobs never: a tree may name one a
+   * million times. What came later than a link to it may be of another type, in a closed pack too: so each link's type is compared.
+   */
+  #follow(bytes: Uint8Array, at: number, expected: ObjectType | undefined): Unconnected | undefined {
+    const number = this.#reader.space.find(bytes, at);
+    const isPromised = number === NONE && this.#promised.some((ids) => holdsId(ids, bytes, at));
+    if (number === NONE && !isPromised) return { oid: oidAt(bytes, at) };
+    const found = isPromised ? "blob" : this.#reader.type(number);
+    if (expected !== undefined && found !== expected) return { oid: oidAt(bytes, at), expected, found };
+    if (found === "blob" || this.#seen[number] === 1 || this.#closed.find(bytes, at) !== NONE) return undefined;
+    this.#seen[number] = 1;
+    this.#entered.push(number);
+    this.#pending.push(number);
     return undefined;
   }
 
-  /** What came later than a link to it may be of another type, in a closed pack too: so each link's is compared. */
-  #wrong(oid: Oid, number: number, expected: ObjectType | undefined): Unconnected | undefined {
-    const isPromised = number === NONE && this.#isPromised(oid);
-    if (number === NONE && !isPromised) return { oid };
-    if (expected === undefined) return undefined;
-    const found = isPromised ? "blob" : this.#reader.type(number);
-    return found === expected ? undefined : { oid, expected, found };
-  }
-
-  #isPromised(oid: Oid): boolean {
-    return this.#promised.length > 0 && this.#promised.some((ids) => holdsId(ids, oidBytes(oid), 0));
-  }
-
-  #pushLinks(number: number, { oids, types }: Pending): void {
-    const push = (oid: Oid, type: ObjectType) => {
-      oids.push(oid);
-      types.push(type);
-    };
-    const type = this.#reader.type(number);
-    if (type === "blob") return;
-    const { data } = this.#reader.read(number);
-    if (type === "tree") {
-      const cursor = new TreeCursor(data);
-      while (cursor.next()) if (!cursor.isGitlink) push(cursor.oid, cursor.isTree ? "tree" : "blob");
-    } else if (type === "tag") {
+  async #followAll(number: number): Promise<Unconnected | undefined> {
+    const { type, data } = this.#reader.read(number);
+    if (type === "tree") return this.#followTree(data);
+    if (type === "tag") {
       const { target, targetType } = parseTag(data);
-      push(target, targetType);
-    } else {
-      const { tree, parents } = parseCommit(data);
-      for (const parent of parents) push(parent, "commit");
-      push(tree, "tree");
+      return this.#follow(oidBytes(target), 0, targetType);
     }
+    const commit = new CommitCursor();
+    commit.read(data);
+    let wrong = this.#follow(commit.ids, 0, "tree");
+    for (let parent = 1; parent <= commit.parentCount && wrong === undefined; parent++) {
+      wrong = this.#follow(commit.ids, parent * OID_BYTES, "commit");
+    }
+    return wrong;
   }
-}
 
-/** Objects to look at, and the type that the link to each says; undefined: a tip may be anything. */
-interface Pending {
-  readonly oids: Oid[];
-  readonly types: (ObjectType | undefined)[];
+  async #followTree(data: Uint8Array): Promise<Unconnected | undefined> {
+    const cursor = new TreeCursor(data);
+    while (cursor.next()) {
+      this.#watch.step();
+      if (this.#watch.shouldYield()) await this.#watch.turn();
+      const wrong = cursor.isGitlink ? undefined : this.#follow(data, cursor.oidAt, cursor.isTree ? "tree" : "blob");
+      if (wrong !== undefined) return wrong;
+    }
+    return undefined;
+  }
 }
 
 /** Whether `old` is among the ancestors of `young`. */
