@@ -66,8 +66,9 @@ export const LIMITS = {
   snapshotChangesPart: 1 / 16,
   /** Refs of one repository: 100 bytes each in memory. The most that hubs have is some 20,000. */
   refsMax: 400_000,
-  /** Bytes of all their names: 100,000 at 60 bytes are a fifth. A snapshot is at most twice this, and the event loop writes 10 ms of it at a time. */
-  refNamesBytesMax: 32 * MIB,
+  /** Bytes of all their names: 20,000 at 60 bytes are 7 % of it. A snapshot of 400,000 refs has three times this; it is written in turns of the
+   *  event loop, and refs in memory take four times. */
+  refNamesBytesMax: 16 * MIB,
   /** Tips of one pack that the manifest lists: 43 bytes each. */
   manifestTipsMax: 1_000,
   /** Bytes of a manifest: 400 refs or 1,000 changes of 1 KiB names, or a sixteenth of a snapshot at worst, and 10,000 packs. */

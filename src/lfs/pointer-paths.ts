@@ -1,7 +1,7 @@
 /**
- * Where pointers without an object stand in the commits of a push, and whether .gitattributes make them LFS files there. A tree is looked through once,
- * whatever names it; paths are followed only where something that is looked for lies below. What all that may cost is bounded: ten trees within each
- * other, ten entries each, are ten thousand million paths.
+ * Where pointers without an object stand in the commits of a push, and whether .gitattributes make them LFS files there. A tree is
+ * looked through once, whatever names it; paths are followed only where something that is looked for lies below. What all that may
+ * cost is bounded: ten trees within each other, ten entries each, are ten thousand million paths.
  */
 import { LIMITS } from "../base/limits.js";
 import { parseCommit } from "../git/commit.js";

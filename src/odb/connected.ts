@@ -69,8 +69,9 @@ export class ConnectivityWalk {
   }
 
   /**
-   * Looks at one link, to the id at `at` of `bytes`; what lies below is still to be walked. Each object waits once, and blobs never: a tree may name one a
-   * million times. What came later than a link to it may be of another type, in a closed pack too: so each link's type is compared.
+   * Looks at one link, to the id at `at` of `bytes`; what lies below is still to be walked. Each object waits once, and blobs never: a
+   * tree may name one a million times. What came later than a link to it may be of another type, in a closed pack too: so each link's
+   * type is compared.
    */
   #follow(bytes: Uint8Array, at: number, expected: ObjectType | undefined): Unconnected | undefined {
     const number = this.#reader.space.find(bytes, at);

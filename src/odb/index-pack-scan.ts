@@ -146,6 +146,8 @@ async function findExternals(session: Session, request: LinkRequest, calls: Kern
   const numbers = new Map<string, number>();
   const list = new Uint32Array(session.memory.buffer, kernels.loose(), kernels.looseCount()).slice();
   const watch = new TaskWatch(request.control);
+  const scaled = LIMITS.ingestMemoryBytesMin + kernels.packEnd() * LIMITS.ingestMemoryPerPackByte;
+  const keepBytes = Math.min(request.keepBytes, scaled);
   let kept = 0;
   for (const index of list) {
     watch.step();
@@ -158,7 +160,7 @@ async function findExternals(session: Session, request: LinkRequest, calls: Kern
       number = numbers.size;
       const size = reader.size(place);
       session.spend(size * LIMITS.ingestBaseWork);
-      const keep = size <= LIMITS.objectInMemoryBytesMax && kept + size <= request.keepBytes;
+      const keep = size <= LIMITS.objectInMemoryBytesMax && kept + size <= keepBytes;
       if (keep) kept += size;
       addExternal(session, number, { type: OBJECT_TYPE[reader.type(place)], size, id: oidBytes(id), data: keep ? reader.read(place).data : undefined });
       numbers.set(id, number);

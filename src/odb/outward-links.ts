@@ -1,6 +1,6 @@
 /**
- * Links that lead out of a new pack: into which stored pack each leads, and whether the object there has the type that the link says. The pack itself is
- * not read again: pass 1 and 2 have noted each id with the types it is linked to as (wasm/links.ts).
+ * Links that lead out of a new pack: into which stored pack each leads, and whether the object there has the type that the link says.
+ * The pack itself is not read again: pass 1 and 2 have noted each id with the types it is linked to as (wasm/links.ts).
  */
 import { OBJECT_TYPE, type ObjectType, type Oid, oidAt, typeName } from "../git/oid.js";
 import type { TaskWatch } from "../pool/control.js";
