@@ -113,7 +113,7 @@ function checkTree(data: usize, size: usize): bool {
     if (!scanName(name, end) || nameLength == 0 || nameOdd) return false;
     const length = nameLength;
     const first: u32 = load<u8>(name);
-    if (first == 0x2e || first == 0x67 || first == 0x47 || nameHigh) {
+    if (first == 0x2e || first == 0x67 || first == 0x47 || first == 0x7e || nameHigh) {
       const special = specialName(name, length, first);
       if (special == SUSPICIOUS) return false;
       if (special != 0) {
@@ -158,6 +158,8 @@ function specialName(name: usize, length: usize, first: u32): u32 {
     for (let at: usize = 2; at < length; at++) if (load<u8>(name + at) == 0x7e) return SUSPICIOUS; // git~1, gitmod~1, gi7eba~1
     return 0;
   }
+  // An 8.3 name after so many clashes that only "~" and a number are left.
+  if (first == 0x7e) return length >= 8 && <u32>load<u8>(name, 1) - 0x31 < 9 ? SUSPICIOUS : 0;
   return first == 0xe2 || first == 0xef ? SUSPICIOUS : 0; // code points that HFS+ ignores start with these
 }
 

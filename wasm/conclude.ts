@@ -2,7 +2,7 @@
 // "pack-*.rev files have the format".
 import { DUPLICATE, OK, OUT_OF_MEMORY } from "./errors";
 import {
-  CHECKS, FAULT_RECORD, LINK_CONFLICT, LINK_SETS, LINK_SETS_MAX, LINK_SET_LIST, RECORD_COUNT, allocate,
+  CHECKS, FAULT_RECORD, LINK_CONFLICT, LINK_EXPECTED, LINK_SETS, LINK_SETS_MAX, LINK_SET_LIST, RECORD_COUNT, allocate,
 } from "./layout";
 import { LINKED, R_CRC, R_ID, R_OFFSET, R_STATE, R_TYPE, compareIds, recordAt, sameId } from "./records";
 import { EXPECT, IS_GITATTRIBUTES, IS_GITMODULES } from "./links";
@@ -254,8 +254,19 @@ function markLinked(index: u32, flags: u32): bool {
   const record = recordAt(index);
   store<u8>(record, load<u8>(record, R_STATE) | LINKED, R_STATE);
   const expected = flags & EXPECT;
-  if (expected & ~(<u32>1 << load<u8>(record, R_TYPE))) store<u32>(LINK_CONFLICT, index + 1);
+  if (expected & ~(<u32>1 << load<u8>(record, R_TYPE)) && load<u32>(LINK_CONFLICT) == 0) {
+    store<u32>(LINK_CONFLICT, index + 1);
+    store<u32>(LINK_EXPECTED, expected);
+  }
   return true;
+}
+
+/** Types of all objects in the order of ids, a byte each. */
+export function writeTypes(to: usize): void {
+  const count = load<u32>(RECORD_COUNT);
+  for (let place: u32 = 0; place < count; place++) {
+    store<u8>(to + place, load<u8>(recordAt(load<u32>(order + (<usize>place << 2))), R_TYPE));
+  }
 }
 
 /** Ids no link leads to, sorted, 20 bytes each; at most `max` are written. Answers how many there are. */

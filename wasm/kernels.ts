@@ -1,8 +1,8 @@
 // The module: instances share what `prepare` wrote. See src/kernels/wasm.ts (small calls) and src/odb/index-pack.ts (ingest).
 import {
-  CHAIN_MAX, CHECKS, CHILDREN, CHILD_STARTS, CRYPTO_CALLS, DELTAS, DELTA_MAX, DIRECTORY, FAMILY_COUNT, FAULT_CODE, FAULT_RECORD, HASHED, HEAP_START, HELD_MAX, KEEP_MAX, KEPT, LARGE_COUNT, LARGE_LIST, LINK_CONFLICT,
-  LINK_SETS_MAX, LINK_SET_LIST, LOOSE, LOOSE_COUNT, OBJECTS_MAX, PACK_END, PARSED_MAX, RECORD_CLAIM, RECORD_COUNT, REINFLATED, RESOLVED, RESOLVING, RESULT_MAX,
-  SCAN, SEED, SESSION, SHA_CALLS, SIBLINGS, TOP, UNCHECKED_COUNT, UNWALKED, WAITING_COUNT, ZLIB_CALLS, allocate,
+  CHAIN_MAX, CHECKS, CHILDREN, CHILD_STARTS, CRYPTO_CALLS, DELTAS, DELTA_MAX, DIRECTORY, FAMILY_COUNT, FAULT_CODE, FAULT_RECORD, HASHED, HEAP_START, HELD_MAX, IS_STORED, KEEP_MAX, KEEP_SETTING, KEPT, LARGE_COUNT, LARGE_LIST, LINK_CONFLICT, LINK_EXPECTED,
+  LINK_SETS_MAX, LINK_SET_LIST, LINK_SLOTS_MAX, LOOSE, LOOSE_COUNT, OBJECTS_MAX, PACK_END, PARSED_MAX, RECORD_CLAIM, RECORD_COUNT, REINFLATED, RESOLVED, RESOLVING, RESULT_MAX,
+  SCAN, SEED, SESSION, SHA_CALLS, SIBLINGS, TOP, UNCHECKED_COUNT, UNWALKED, WAITING_COUNT, WORK, ZLIB_CALLS, allocate,
 } from "./layout";
 import { prepareCrc } from "./checksum";
 import { SCRATCH_BYTES, input, inflateWhole as inflateWhole_, prepareInflate, setScratch } from "./inflate";
@@ -76,7 +76,7 @@ export function openSession(
   checks: bool, keepMax: u32, objectsMax: u32, chainMax: u32, parsedMax: f64, deltaMax: f64, resultMax: f64, heldMax: f64, seed1: u64, seed2: u64, seed3: u64,
 ): bool {
   store<u32>(CHECKS, checks ? 1 : 0);
-  store<u32>(KEEP_MAX, keepMax);
+  store<u32>(KEEP_SETTING, keepMax);
   store<u32>(OBJECTS_MAX, objectsMax);
   store<u32>(CHAIN_MAX, chainMax);
   store<u64>(PARSED_MAX, <u64>parsedMax);
@@ -102,11 +102,21 @@ export { endSegments, scan, scanDone, scanInLarge, scanLargeNext, scanPosition, 
 export { addExternal, linkBases, linkChildren, setExternal, takeWaiting } from "./link";
 export { openResolve, resolve } from "./resolve";
 export {
-  findRecord, openLinkCount, openLinks, sortRecords, specialLinkCount, specialLinks, sweepLinks, tableBytesEnd, writeIdx, writeRev, writeTips,
+  findRecord, openLinkCount, openLinks, sortRecords, specialLinkCount, specialLinks, sweepLinks, tableBytesEnd, writeIdx, writeRev, writeTips, writeTypes,
 } from "./conclude";
 export { checkObject, walkObject } from "./check";
 export { recordAt, makeRecord };
 
+/** What may grow with the pack's bytes: inflated data that is kept, and places of link sets. */
+export function setRoom(keepMax: u32, linkSlotsMax: u32): void {
+  const most = load<u32>(KEEP_SETTING);
+  store<u32>(KEEP_MAX, keepMax < most ? keepMax : most);
+  atomic.store<u32>(LINK_SLOTS_MAX, linkSlotsMax);
+}
+export function setStored(): void { store<u32>(IS_STORED, 1); }
+export function isStored(): bool { return load<u32>(IS_STORED) != 0; }
+/** Counts work; answers all of it. */
+export function addWork(units: f64): f64 { return <f64>(atomic.add<u64>(WORK, <u64>units) + <u64>units); }
 export function recordCount(): u32 { return load<u32>(RECORD_COUNT); }
 /** Drops externals or adds entries: the number of records that are entries of the pack. */
 export function setRecordCount(count: u32): void { store<u32>(RECORD_COUNT, count); }
@@ -128,6 +138,7 @@ export function waitingCount(): u32 { return load<u32>(WAITING_COUNT); }
 export function largeList(): usize { return load<u32>(LARGE_LIST); }
 export function largeCount(): u32 { return load<u32>(LARGE_COUNT); }
 export function linkConflict(): u32 { return load<u32>(LINK_CONFLICT); }
+export function linkExpected(): u32 { return load<u32>(LINK_EXPECTED); }
 export function unwalkedCount(): u32 { return load<u32>(UNWALKED); }
 export function linksAreLost(): bool { return linksLost; }
 export function uncheckedCount(): u32 { return load<u32>(UNCHECKED_COUNT); }

@@ -67,7 +67,13 @@ export const UNCHECKED_COUNT: usize = SESSION + 216;
 export const RESOLVING: usize = SESSION + 220; // threads inside pass 2
 export const CRYPTO_CALLS: usize = SESSION + 224; // calls the hosts made into node:crypto, and node:zlib
 export const ZLIB_CALLS: usize = SESSION + 228;
+export const LINK_EXPECTED: usize = SESSION + 232; // flags of the links to it, see links.ts
+export const LINK_SLOTS: usize = SESSION + 236; // places of all link sets made so far
+export const LINK_SLOTS_MAX: usize = SESSION + 240;
+export const KEEP_SETTING: usize = SESSION + 244; // what KEEP_MAX may grow to
+export const WORK: usize = SESSION + 248; // 64-bit: what this pack has cost, in bytes made (index-pack-session.ts)
 export const SCAN: usize = SESSION + 256; // state of pass 1, see scan.ts
+export const IS_STORED: usize = SESSION + 512; // 1: what lies in the pack was taken in before, and may cost what it costs
 export const LINK_SETS_MAX: u32 = 256;
 
 /** Reserves `bytes`, 64-byte aligned, zeroed by nature or not: the caller clears what it reads. 0: four GiB are used up. */

@@ -3,7 +3,7 @@
 import { BAD_ENTRY, OK, OUT_OF_MEMORY } from "./errors";
 import {
   CHILDREN, CHILD_STARTS, DELTAS, EXTERNALS, FAMILIES, FAMILY_COUNT, FAMILY_HEAVY, FAMILY_NEXT, FAULT_RECORD, LARGE_LIST, LOOSE, LOOSE_COUNT, NODES,
-  RECORD_COUNT, REF_DELTAS, SIBLINGS, WAITING, WAITING_COUNT, WAITING_MASK, allocate,
+  RECORD_COUNT, REF_DELTAS, SIBLINGS, WAITING, WAITING_COUNT, WAITING_MASK, WORK, allocate,
 } from "./layout";
 import {
   NONE, R_BASE, R_ENTRY_TYPE, R_ID, R_OFFSET, R_RESULT, R_SIZE, R_TYPE, R_WEIGHT, makeRecord, recordAt, sameId,
@@ -14,6 +14,7 @@ import { hashId } from "./links";
 export function linkBases(): i32 {
   const count = load<u32>(RECORD_COUNT);
   store<u32>(LOOSE_COUNT, 0);
+  countWork(count);
   if (load<u32>(REF_DELTAS) != 0) {
     const answer = linkRefs(count);
     if (answer != OK) return answer;
@@ -29,6 +30,16 @@ export function linkBases(): i32 {
     store<u32>(record, base, R_BASE);
   }
   return OK;
+}
+
+/** Bytes that the deltas say they make. */
+function countWork(count: u32): void {
+  let made: u64 = 0;
+  for (let index: u32 = 0; index < count; index++) {
+    const record = recordAt(index);
+    if (load<u8>(record, R_ENTRY_TYPE) >= 6) made += load<u32>(record, R_RESULT);
+  }
+  atomic.add<u64>(WORK, made);
 }
 
 /** Number of the entry that starts at `offset`, before entry `below`. Entries stand in the order of their offsets. */

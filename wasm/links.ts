@@ -1,7 +1,7 @@
 // Sets of object ids that objects link to: one for pass 1, one for each thread that resolves. Entries of 24 bytes {id,
 // flags}; flags 0 is a free place. All 20 bytes go into the hash with a random seed: the ids in a tree are whatever its
 // author wrote.
-import { LINK_SETS, LINK_SETS_MAX, LINK_SET_LIST, SEED, allocate } from "./layout";
+import { LINK_SETS, LINK_SETS_MAX, LINK_SET_LIST, LINK_SLOTS, LINK_SLOTS_MAX, SEED, allocate } from "./layout";
 import { sameId } from "./records";
 
 /** Flags: 1 << type for the type the link expects, and what the entry's name makes of it. */
@@ -43,7 +43,6 @@ export function openLinkSet(): bool {
   return true;
 }
 
-/** Goes on with the first set, that of pass 1. */
 /** Number of the set this instance opened last. */
 export function currentLinkSet(): u32 {
   return currentNumber;
@@ -54,14 +53,16 @@ export function dropLinkSet(number: u32): void {
   store<u32>(<usize>load<u32>(LINK_SET_LIST) + (<usize>number << 2), 0);
 }
 
+/** Goes on with the first set, that of pass 1. */
 export function useFirstLinkSet(): void {
   current = load<u32>(<usize>load<u32>(LINK_SET_LIST));
 }
 
-/** The set without memory left is marked broken: whoever reads it must not believe it complete. */
+/** A set that may not grow, or has no memory left, takes no more links: whoever reads it must not believe it complete. */
 export let linksLost: bool = false;
 
 export function addLink(id: usize, flags: u32): void {
+  if (linksLost) return;
   const set = current;
   const mask = load<u32>(set, 4);
   const table: usize = load<u32>(set);
@@ -89,7 +90,9 @@ function grow(set: usize): void {
   const oldTable: usize = load<u32>(set);
   const oldSlots = load<u32>(set, 4) + 1;
   const slots = oldSlots << 1;
-  const table = allocate(<usize>slots * ENTRY_BYTES);
+  const isTooMany = atomic.add<u32>(LINK_SLOTS, slots) + slots > atomic.load<u32>(LINK_SLOTS_MAX);
+  let table: usize = 0;
+  if (!isTooMany) table = allocate(<usize>slots * ENTRY_BYTES);
   if (table == 0) {
     linksLost = true;
     return;

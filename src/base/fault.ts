@@ -44,7 +44,19 @@ export const FAULTS = {
   "pack/chain-too-long": { http: 422, retry: false, says: "a chain of deltas is longer than any Git writes" },
   "pack/duplicate": { http: 422, retry: false, says: "the pack holds the same object twice" },
   "pack/too-large": { http: 413, retry: false, says: "the pack or one of its objects is larger than this server accepts" },
+  "pack/too-much-work": {
+    http: 422,
+    retry: false,
+    says: "for its size the pack makes more work than this server does: push it in parts, or with less delta compression (git push --no-thin; git repack -adf --depth=50)",
+  },
   "pack/fsck": { http: 422, retry: false, says: "an object is malformed" },
+  // Git's words (index-pack.c, check_object).
+  "pack/link-type": {
+    http: 422,
+    retry: false,
+    says: "an object is linked to as what it is not",
+    text: ({ object, expected, found }) => `object ${object}: expected type ${expected}, found ${found}`,
+  },
 
   // object database: what we hold is damaged or absent
   "odb/missing": { http: 500, retry: false, says: "an object that must be here is missing" },

@@ -29,8 +29,10 @@ export const LIMITS = {
   refQuestionBytesMax: 1 * KIB,
   /** Commands of one push. 10,000 refs in a mirror push is the largest we promise; ten times that is refused. */
   pushCommandsMax: 100_000,
-  /** Bytes of the command list of one push (pkt-lines before the pack): commands at 200 bytes each. */
-  pushCommandBytesMax: 24 * MIB,
+  /** Bytes of the command list of one push (pkt-lines before the pack): so many commands without their names, and the names. */
+  pushCommandBytesMax: 18 * MIB,
+  /** Bytes of all ref names of one push: 10,000 of a mirror at 60 bytes are 7 % of it. */
+  pushRefNameBytesMax: 8 * MIB,
   /** Bytes read and thrown away after a push was refused in its middle, so that the client comes to read why. */
   refusedDrainBytesMax: 8 * GIB,
   /** Push options of one push, and bytes of all. Git has no limit; options are for hooks, not for data. */
@@ -71,17 +73,24 @@ export const LIMITS = {
   listedPageMax: 1_000,
 
   // refs ---------------------------------------------------------------------------------------------------------
-  /** Bytes of a ref name: a file name's limit on disk (255 a component) times a sane depth; pkt-lines allow 64 KiB. */
-  refNameBytesMax: 4 * KIB,
+  /** Bytes of a ref name; pkt-lines allow 64 KiB. Bots make branches of 100 bytes; what would be files has 255 a part. */
+  refNameBytesMax: 1 * KIB,
+  /** Parts of one, between slashes: each is looked up where a folder and a ref could clash. Three to six are usual. */
+  refNamePartsMax: 64,
   /** Refs kept inside the manifest; above this a snapshot holds them. Keeps the rewritten file under ~60 KB. */
   manifestRefsMax: 400,
   /** Changes on top of a snapshot before they are folded into a new one. DESIGN: a push rewrites only its change. */
   snapshotChangesMax: 1_000,
-  /** Refs of one repository: 100 bytes each in memory. */
-  refsMax: 1_000_000,
+  /** More stay there while they are less than this part of the snapshot, in bytes: refs are not written whole again for a few long names. */
+  snapshotChangesPart: 1 / 16,
+  /** Refs of one repository: 100 bytes each in memory. The most that hubs have is some 20,000. */
+  refsMax: 400_000,
+  /** Bytes of all their names: 20,000 at 60 bytes are 7 % of it. A snapshot of 400,000 refs has three times this; it is written in turns of the
+   *  event loop, and refs in memory take four times. */
+  refNamesBytesMax: 16 * MIB,
   /** Tips of one pack that the manifest lists: 43 bytes each. */
   manifestTipsMax: 1_000,
-  /** Bytes of a manifest: 400 refs or 1,000 changes of 4 KiB names at worst, and 10,000 packs. */
+  /** Bytes of a manifest: 400 refs or 1,000 changes of 1 KiB names, or a sixteenth of a snapshot at worst, and 10,000 packs. */
   manifestBytesMax: 16 * MIB,
   /** Attempts of a compare-and-swap before the loser is told `ng`. Each loss means somebody else won. */
   swapAttemptsMax: 32,
@@ -103,15 +112,37 @@ export const LIMITS = {
   deltaResultBytesMax: 512 * MIB,
   /** Size of a delta's instructions that we read at all; above the result's limit it cannot be worth it. */
   deltaBytesMax: 512 * MIB,
-  /** An object Git must parse (commit, tree, tag): larger ones are refused. 1,000,000 entries of 100 bytes. */
-  parsedObjectBytesMax: 256 * MIB,
+  /** An object Git must parse (commit, tree, tag): larger ones are refused. A folder of 1,500,000 files. The largest tree of ten public repositories has
+   *  0.65 MB (Homebrew/brew), the largest commit 2.2 MB (github/gitignore). Judged by fsck.ts it costs 2 s in pieces, and twice its bytes. */
+  parsedObjectBytesMax: 64 * MIB,
   /** Bytes one thread of an ingest may put into temporary files: bases that wait for their other deltas. Real packs need none; a pack of a
    *  few KB can be made to need any number. */
   spillBytesMax: 8 * GIB,
   /** Inflated data one ingest keeps between its passes, unless a setting says otherwise: all of a pack of 100,000 small objects. */
   ingestMemoryBytes: 256 * MIB,
-  /** A .gitmodules or .gitattributes blob. Git: ATTR_MAX_FILE_SIZE, 100 MiB. */
-  specialFileBytesMax: 100 * MIB,
+  /** Of that, what a pack may have whatever its size, and for each of its bytes: text packs 1 to 10, and zlib could 1 to 1,000. */
+  ingestMemoryBytesMin: 32 * MIB,
+  ingestMemoryPerPackByte: 64,
+  /**
+   * What taking in one pack may cost, in bytes that deltas make (copied, hashed and looked at at 1 GB/s), and the same for each byte of the pack. The
+   * floor is a second of one thread. A delta of some bytes can make 16 MB: 155 KB of them made 30 GB. Whole histories of public repositories make 5 to
+   * 30 bytes a byte of their pack, emacsmirror/epkgs 471: 17,000 trees of 4,000 entries each, 6 % of this.
+   */
+  ingestWorkMin: 1 * GIB,
+  ingestWorkPerPackByte: 8_192,
+  /** What a byte costs that the slower checks look at: odd trees (fsck-tree.ts: 30 ns a byte), .gitmodules and .gitattributes. */
+  ingestJudgedWork: 32,
+  /** What a byte of a thin pack's base costs, which is read twice and deflated again: bases of 128 MiB for the smallest pack. */
+  ingestBaseWork: 8,
+  /** Places of 24 bytes for ids that objects link to: 1,500,000 ids whatever the pack's size, 100 MB with the tables they grew from. A pack of
+   *  100,000 objects links to as many. And one for so many bytes of the pack: an id that is new takes 20 of them. */
+  ingestLinkSlotsMin: 4 * MIB,
+  ingestLinkSlotPackBytes: 4,
+  /** A .gitmodules or .gitattributes blob, which Git reads whole at each checkout (and up to 100 MiB of attributes). The largest known has 0.6 MB:
+   *  4,000 submodules (emacsmirror/epkgs). Read, it costs 0.3 s and 30 MB. */
+  specialFileBytesMax: 8 * MIB,
+  /** Files that a push calls so. That of 4,000 submodules has had 7,000 versions; each is read: 2 s. */
+  specialFilesMax: 100_000,
   /** Peels of nested tags. Git has no limit; nobody nests tags. */
   tagDepthMax: 64,
 
@@ -344,6 +375,11 @@ export const LIMITS = {
   lfsHeldHashBytes: 4 * MIB,
   /** Paths named where pushed pointers lack their objects; for one line of an answer. */
   lfsOffendersMax: 10,
+  /** Steps of the search for paths of pushed pointers without an object: an entry looked at, a pattern held against a path. A push of ten missing files
+   *  takes some hundred, one of a hundred thousand files with a thousand pointer texts in its history a hundred thousand. A second or two at the limit. */
+  pointerStepsMax: 1_000_000,
+  /** Pointers looked for at once: 300 bytes each in a message between threads. */
+  pointersAtOnce: 10_000,
   /** How long a link of a batch's reply is good. Presigned ones of lakeFS live 900 s. */
   lfsLinkSeconds: 800,
 
@@ -406,6 +442,6 @@ export const LIMITS = {
   packSlotsMax: 32_768,
   /** Bases of deltas one thread keeps. Git: core.deltaBaseCacheLimit, 96 MiB for a whole process. */
   deltaBaseCacheBytes: 48 * MIB,
-  /** Index tables of live packs in shared memory: 32 bytes an object. */
+  /** Index tables of live packs in shared memory: 33 bytes an object. */
   packTableBytesMax: 512 * MIB,
 } as const;

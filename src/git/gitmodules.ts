@@ -1,5 +1,6 @@
 /** The settings of submodules in a .gitmodules blob, and which of them Git refuses to take in. gitmodules(5), git-config(1) "Syntax". */
 import { latin1 } from "../base/bytes.js";
+import { LIMITS } from "../base/limits.js";
 import type { Refusal } from "./fsck.js";
 
 export interface SubmoduleSetting {
@@ -16,11 +17,14 @@ export function* readSubmodules(data: Uint8Array): Generator<SubmoduleSetting> {
   let name: string | undefined;
   let at = text.startsWith("\xef\xbb\xbf") ? 3 : 0;
   while (at < text.length) {
-    const blank = /^[\s]+|^[#;][^\n]*/.exec(text.slice(at, at + 65_536))?.[0];
-    if (blank) {
-      at += blank.length;
+    BLANK.lastIndex = at;
+    at += BLANK.exec(text)?.[0].length ?? 0;
+    if (text[at] === "#" || text[at] === ";") {
+      const end = text.indexOf("\n", at);
+      at = end < 0 ? text.length : end;
       continue;
     }
+    if (at === text.length) return;
     if (text[at] === "[") {
       const section = readSection(text, at);
       if (section === undefined) return;
@@ -40,22 +44,42 @@ interface Section {
   readonly end: number;
 }
 
+// Sticky and over the whole text: Git knows no longest line, so none may end what is looked at.
+const BLANK = /\s*/y;
+const SECTION = /\[([0-9A-Za-z.-]+)(\]|[ \t]+")/y;
+const SETTING = /([A-Za-z][0-9A-Za-z-]*)[ \t]*(=|\n|$)/y;
+
 function readSection(text: string, start: number): Section | undefined {
-  const plain = /^\[([0-9A-Za-z.-]+)\]/.exec(text.slice(start, start + 4_096));
-  if (plain) {
-    const [, word = ""] = plain;
-    const old = /^submodule\.(.*)$/i.exec(word)?.[1]; // "[submodule.name]", the old spelling: lower case
-    return { submodule: old?.toLowerCase(), end: start + plain[0].length };
+  SECTION.lastIndex = start;
+  const head = SECTION.exec(text);
+  if (!head) return undefined;
+  const [whole, word = "", sign] = head;
+  const at = start + whole.length;
+  if (sign !== "]") return readQuotedSection(text, at, word);
+  const old = /^submodule\.(.*)$/i.exec(word)?.[1]; // "[submodule.name]", the old spelling: lower case
+  return { submodule: old?.toLowerCase(), end: at };
+}
+
+/** The rest of `[word "…"]`, from behind the first quote on. A backslash keeps what follows, and is gone. */
+function readQuotedSection(text: string, start: number, word: string): Section | undefined {
+  const parts: string[] = [];
+  let from = start;
+  let at = start;
+  for (; text[at] !== '"'; at++) {
+    if (text[at] === "\\") {
+      parts.push(text.slice(from, at));
+      from = ++at;
+    }
+    if (at >= text.length || text[at] === "\n") return undefined;
   }
-  const quoted = /^\[([0-9A-Za-z.-]+)[ \t]+"((?:[^"\\\n]|\\[^\n])*)"\]/.exec(text.slice(start, start + 65_536));
-  if (!quoted) return undefined;
-  const [whole, word = "", escaped = ""] = quoted;
-  const submodule = word.toLowerCase() === "submodule" ? escaped.replace(/\\(.)/g, "$1") : undefined;
-  return { submodule, end: start + whole.length };
+  if (text[at + 1] !== "]") return undefined;
+  parts.push(text.slice(from, at));
+  return { submodule: word.toLowerCase() === "submodule" ? parts.join("") : undefined, end: at + 2 };
 }
 
 function readSetting(text: string, start: number): { key: string; value: string; end: number } | undefined {
-  const head = /^([A-Za-z][0-9A-Za-z-]*)[ \t]*(=|\n|$)/.exec(text.slice(start, start + 4_096));
+  SETTING.lastIndex = start;
+  const head = SETTING.exec(text);
   if (!head) return undefined;
   const [whole, key = "", sign] = head;
   const at = start + whole.length;
@@ -66,44 +90,72 @@ function readSetting(text: string, start: number): { key: string; value: string;
 
 const ESCAPES: Readonly<Record<string, string>> = { n: "\n", t: "\t", b: "\b", '"': '"', "\\": "\\" };
 
-/** A value up to the end of its line: quotes, escapes, continued lines, comments. */
+const [LINE_FEED, QUOTE, BACKSLASH, HASH, SEMICOLON] = [0x0a, 0x22, 0x5c, 0x23, 0x3b];
+
+/** Where the next character stands that is not plain. */
+function plainEnd(text: string, start: number): number {
+  let at = start;
+  for (; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === BACKSLASH || code === LINE_FEED || code === QUOTE || code === HASH || code === SEMICOLON) break;
+  }
+  return at;
+}
+
+/** A value up to the end of its line: quotes, escapes, continued lines, comments. Of one that is too long for any use, the beginning. */
 function readValue(text: string, start: number): { value: string; end: number } | undefined {
-  let value = "";
+  const parts: string[] = []; // runs, not characters: a value may be as long as the file
+  let length = 0;
   let kept = 0; // length up to which blanks are part of the value
   let quoted = false;
   let at = start;
-  for (; at < text.length; at++) {
-    const char = text[at] as string;
-    if (char === "\n") {
-      if (quoted) return undefined;
-      break;
+  const add = (part: string, isKept: boolean) => {
+    if (length <= URL_BYTES_MAX) parts.push(part);
+    const solid = isKept ? part.length : part.trimEnd().length;
+    if (solid > 0) kept = length + solid;
+    length += part.length;
+  };
+  for (;;) {
+    const end = plainEnd(text, at);
+    if (end > at) {
+      const run = text.slice(at, end);
+      const plain = quoted || length > 0 ? run : run.trimStart();
+      if (plain.length > 0) add(plain, quoted);
+      at = end;
     }
-    if (!quoted && (char === "#" || char === ";")) {
-      while (at < text.length && text[at] !== "\n") at++;
+    const char = text[at];
+    if (char === undefined || char === "\n") {
+      if (quoted) return undefined;
       break;
     }
     if (char === '"') quoted = !quoted;
     else if (char === "\\") {
       const next = text[++at];
-      if (next === "\n") continue;
-      const meant = next === undefined ? undefined : ESCAPES[next];
-      if (meant === undefined) return undefined;
-      value += meant;
-      kept = value.length;
-    } else if (quoted || !/\s/.test(char)) {
-      value += char;
-      kept = value.length;
-    } else if (value.length > 0) value += char;
+      if (next !== "\n") {
+        const meant = next === undefined ? undefined : ESCAPES[next];
+        if (meant === undefined) return undefined;
+        add(meant, true);
+      }
+    } else if (quoted) add(char, true);
+    else {
+      const end = text.indexOf("\n", at);
+      at = end < 0 ? text.length : end;
+      break;
+    }
+    at++;
   }
-  return quoted ? undefined : { value: value.slice(0, kept), end: at };
+  return { value: parts.join("").slice(0, kept), end: at };
 }
 
 // Judgement ---------------------------------------------------------------------------------------------------------------
 export function submoduleRefusal({ name, key, value }: SubmoduleSetting): Refusal | undefined {
-  if (!isGoodName(name)) return { id: "gitmodulesName", text: `disallowed submodule name: ${name}` };
-  if (key === "url" && !isGoodUrl(value)) return { id: "gitmodulesUrl", text: `disallowed submodule url: ${value}` };
-  if (key === "path" && value.startsWith("-")) return { id: "gitmodulesPath", text: `disallowed submodule path: ${value}` };
-  if (key === "update" && value.startsWith("!")) return { id: "gitmodulesUpdate", text: `disallowed submodule update setting: ${value}` };
+  const says = (text: string) => text.slice(0, LIMITS.messageNameBytesMax);
+  if (!isGoodName(name)) return { id: "gitmodulesName", text: `disallowed submodule name: ${says(name)}` };
+  if (key === "url" && !isGoodUrl(value)) return { id: "gitmodulesUrl", text: `disallowed submodule url: ${says(value)}` };
+  if (key === "path" && value.startsWith("-")) return { id: "gitmodulesPath", text: `disallowed submodule path: ${says(value)}` };
+  if (key === "update" && value.startsWith("!")) {
+    return { id: "gitmodulesUpdate", text: `disallowed submodule update setting: ${says(value)}` };
+  }
   return undefined;
 }
 
@@ -112,8 +164,12 @@ function isGoodName(name: string): boolean {
   return name !== "" && !name.split(/[/\\]/).includes("..");
 }
 
+/** Web servers take heads of 8 KiB. */
+const URL_BYTES_MAX = 65_536;
+
 /** URLs that could be taken for an option, smuggle a line feed, or climb out of their host (CVE-2018-17456, CVE-2020-11008). */
 function isGoodUrl(url: string): boolean {
+  if (url.length > URL_BYTES_MAX) return false; // no host takes it, and the patterns below keep a place for each of its parts
   if (url.startsWith("-")) return false;
   if (/^\.\.?[/\\]/.test(url)) return !hasLineFeed(url) && !/^(?:\.\.?\/)*\.\.\/[:/]/.test(url);
   const remote = /^(?:(?:https?|ftps?)::)?((?:https?|ftps?):\/\/.*)$/s.exec(url)?.[1] ?? /^(?:https?|ftps?)::(.*)$/s.exec(url)?.[1];

@@ -36,6 +36,10 @@ export interface IngestModule extends Module {
     checks: number, keepMax: number, objectsMax: number, chainMax: number, parsedMax: number, deltaMax: number, resultMax: number, heldMax: number,
     seed1: bigint, seed2: bigint, seed3: bigint,
   ): number;
+  setRoom(keepMax: number, linkSlotsMax: number): void;
+  setStored(): void;
+  isStored(): number;
+  addWork(units: number): number;
   openLinkSet(): number;
   useFirstLinkSet(): void;
   scan(start: number, end: number, final: number): number;
@@ -70,6 +74,7 @@ export interface IngestModule extends Module {
   specialLinks(): number;
   specialLinkCount(): number;
   writeTips(to: number, max: number): number;
+  writeTypes(to: number): void;
   checkObject(record: number, type: number, data: number, size: number): number;
   walkObject(type: number, data: number, size: number): void;
   recordAt(index: number): number;
@@ -98,6 +103,7 @@ export interface IngestModule extends Module {
   childStarts(): number;
   children(): number;
   linkConflict(): number;
+  linkExpected(): number;
   unwalkedCount(): number;
   uncheckedCount(): number;
   linksAreLost(): number;

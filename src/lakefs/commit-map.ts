@@ -264,7 +264,7 @@ export class LakefsCommitMap implements CommitMap {
     }
     const missing = await pool.run("receive-pack/connected", { packs: [made, ...toHandles(others)], closed: [], tips: [...tips], promised }, { signal, priority: "background" });
     const first = missing.find((oid) => oid !== undefined);
-    if (first !== undefined) throw new Fault("odb/damaged", { file: `pack-${without}.pack`, reason: `its list of promised contents is damaged, and without it ${first} would be missing` });
+    if (first !== undefined) throw new Fault("odb/damaged", { file: `pack-${without}.pack`, reason: `its list of promised contents is damaged, and without it ${first.oid} would be missing` });
   }
 
   async #run(items: readonly SynthesizeItem[], packs: readonly LivePack[], path: string, promisedPath: string, signal: AbortSignal): Promise<SynthesizeResult> {

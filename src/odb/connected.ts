@@ -1,12 +1,12 @@
 /** Connectivity and ancestry: the questions a push asks of objects that are already stored. Runs in a pool thread. */
 import { TreeCursor } from "../git/tree.js";
-import { parseCommit } from "../git/commit.js";
-import { type ObjectType, type Oid, oidBytes } from "../git/oid.js";
+import { CommitCursor, parseCommit } from "../git/commit.js";
+import { OID_BYTES, type ObjectType, type Oid, oidAt, oidBytes } from "../git/oid.js";
 import { parseTag } from "../git/tag.js";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { TaskWatch } from "../pool/control.js";
-import type { ObjectSummary } from "../pool/push-tasks.js";
+import type { ObjectSummary, Unconnected } from "../pool/push-tasks.js";
 import type { ObjectReader } from "./object-reader.js";
 import { NONE, type ObjectSpace } from "./object-space.js";
 import { holdsId } from "./sorted-ids.js";
@@ -19,7 +19,7 @@ export function describeObject(reader: ObjectReader, oid: Oid): ObjectSummary | 
   if (type !== "tag") return { oid, type };
   let target = { oid, type: type as ObjectType };
   for (let depth = 0; target.type === "tag"; depth++) {
-    if (depth === LIMITS.tagDepthMax) throw new Fault("odb/bad-object", { oid, reason: `tags nested deeper than ${LIMITS.tagDepthMax}` });
+    if (depth === LIMITS.tagDepthMax) throw new Fault("odb/too-deep", { oid, tagDepthMax: LIMITS.tagDepthMax });
     const link = parseTag(reader.readAs("tag", reader.space.need(target.oid)));
     const linked = reader.locate(link.target);
     if (linked === NONE) return undefined;
@@ -37,8 +37,11 @@ export class ConnectivityWalk {
   readonly #closed: ObjectSpace;
   readonly #watch: TaskWatch;
   readonly #promised: readonly Uint8Array[];
-  /** Per object number: walked. */
+  /** Per object number: walked, or waiting for it. */
   readonly #seen: Uint8Array;
+  /** Objects whose links are still to be looked at, and all that this tip has led to. */
+  readonly #pending: number[] = [];
+  readonly #entered: number[] = [];
 
   /** `promised`: tables of ids (sorted-ids.ts) that may be missing. */
   constructor(reader: ObjectReader, closed: ObjectSpace, watch: TaskWatch, promised: readonly Uint8Array[] = []) {
@@ -49,52 +52,70 @@ export class ConnectivityWalk {
     this.#seen = new Uint8Array(reader.space.size);
   }
 
-  /** The first object below `tip` that is missing or not of the type its link says; undefined: all is there. */
-  missingBelow(tip: Oid): Oid | undefined {
-    const pending: Oid[] = [tip];
-    const entered: number[] = [];
-    for (let oid = pending.pop(); oid !== undefined; oid = pending.pop()) {
+  /** The first object below `tip` that is missing, or not of the type its link says; undefined: all is there. */
+  async below(tip: Oid): Promise<Unconnected | undefined> {
+    this.#pending.length = 0;
+    const entered = this.#entered;
+    entered.length = 0;
+    let wrong = this.#follow(oidBytes(tip), 0, undefined);
+    for (let number = this.#pending.pop(); number !== undefined && wrong === undefined; number = this.#pending.pop()) {
       this.#watch.step();
-      if (this.#closed.findOid(oid) !== NONE) continue;
-      const number = this.#reader.locate(oid);
-      if (number === NONE && this.#isPromised(oid)) continue;
-      if (number === NONE) {
-        // What was walked on the way here is not proven complete: another tip must find the gap as well.
-        for (const walked of entered) this.#seen[walked] = 0;
-        return oid;
-      }
-      if (this.#seen[number] === 1) continue;
-      this.#seen[number] = 1;
-      entered.push(number);
-      this.#pushLinks(number, pending);
+      if (this.#watch.shouldYield()) await this.#watch.turn();
+      wrong = await this.#followAll(number);
     }
+    // What was walked on the way here is not proven complete: another tip must find the gap as well.
+    if (wrong !== undefined) for (const walked of entered) this.#seen[walked] = 0;
+    return wrong;
+  }
+
+  /**
+   * Looks at one link, to the id at `at` of `bytes`; what lies below is still to be walked. Each object waits once, and blobs never: a
+   * tree may name one a million times. What came later than a link to it may be of another type, in a closed pack too: so each link's
+   * type is compared.
+   */
+  #follow(bytes: Uint8Array, at: number, expected: ObjectType | undefined): Unconnected | undefined {
+    const number = this.#reader.space.find(bytes, at);
+    const isPromised = number === NONE && this.#promised.some((ids) => holdsId(ids, bytes, at));
+    if (number === NONE && !isPromised) return { oid: oidAt(bytes, at) };
+    const found = isPromised ? "blob" : this.#reader.type(number);
+    if (expected !== undefined && found !== expected) return { oid: oidAt(bytes, at), expected, found };
+    if (found === "blob" || this.#seen[number] === 1 || this.#closed.find(bytes, at) !== NONE) return undefined;
+    this.#seen[number] = 1;
+    this.#entered.push(number);
+    this.#pending.push(number);
     return undefined;
   }
 
-  #isPromised(oid: Oid): boolean {
-    return this.#promised.length > 0 && this.#promised.some((ids) => holdsId(ids, oidBytes(oid), 0));
-  }
-
-  #pushLinks(number: number, pending: Oid[]): void {
-    const type = this.#reader.type(number);
-    if (type === "blob") return;
-    const { data } = this.#reader.read(number);
-    if (type === "tag") pending.push(parseTag(data).target);
-    else if (type === "tree") pushEntries(data, pending);
-    else {
-      const { tree, parents } = parseCommit(data);
-      pending.push(...parents, tree);
+  async #followAll(number: number): Promise<Unconnected | undefined> {
+    const { type, data } = this.#reader.read(number);
+    if (type === "tree") return this.#followTree(data);
+    if (type === "tag") {
+      const { target, targetType } = parseTag(data);
+      return this.#follow(oidBytes(target), 0, targetType);
     }
+    const commit = new CommitCursor();
+    commit.read(data);
+    let wrong = this.#follow(commit.ids, 0, "tree");
+    for (let parent = 1; parent <= commit.parentCount && wrong === undefined; parent++) {
+      wrong = this.#follow(commit.ids, parent * OID_BYTES, "commit");
+    }
+    return wrong;
   }
-}
 
-function pushEntries(data: Uint8Array, pending: Oid[]): void {
-  const cursor = new TreeCursor(data);
-  while (cursor.next()) if (!cursor.isGitlink) pending.push(cursor.oid);
+  async #followTree(data: Uint8Array): Promise<Unconnected | undefined> {
+    const cursor = new TreeCursor(data);
+    while (cursor.next()) {
+      this.#watch.step();
+      if (this.#watch.shouldYield()) await this.#watch.turn();
+      const wrong = cursor.isGitlink ? undefined : this.#follow(data, cursor.oidAt, cursor.isTree ? "tree" : "blob");
+      if (wrong !== undefined) return wrong;
+    }
+    return undefined;
+  }
 }
 
 /** Whether `old` is among the ancestors of `young`. */
-export function isAncestor(reader: ObjectReader, old: Oid, young: Oid, watch: TaskWatch): boolean {
+export async function isAncestor(reader: ObjectReader, old: Oid, young: Oid, watch: TaskWatch): Promise<boolean> {
   const target = peelToCommit(reader, old);
   const start = peelToCommit(reader, young);
   if (target === undefined || start === undefined) return false;
@@ -102,6 +123,7 @@ export function isAncestor(reader: ObjectReader, old: Oid, young: Oid, watch: Ta
   const pending = [start];
   for (let number = pending.pop(); number !== undefined; number = pending.pop()) {
     watch.step();
+    if (watch.shouldYield()) await watch.turn();
     if (number === target) return true;
     if (seen[number] === 1) continue;
     seen[number] = 1;

@@ -4,23 +4,37 @@
  *
  * Source: gitrepository-layout(5); packed-refs as `git pack-refs` writes it.
  */
-import { fromLatin1 } from "../base/bytes.js";
+import { setImmediate } from "node:timers/promises";
+import { concat, fromLatin1 } from "../base/bytes.js";
 import type { Store } from "../store/store.js";
 import type { Manifest } from "./manifest.js";
-import type { RefSnapshot } from "./ref-store.js";
+import type { Ref, RefSnapshot } from "./ref-store.js";
 
 /** Header of packed-refs: every tag below is followed by what it peels to, and names are sorted. */
 const PACKED_REFS_HEADER = "# pack-refs with: peeled fully-peeled sorted \n";
 
 /** Writes them all anew. Refs are written after packs, so that a copy made meanwhile lacks nothing its refs need. */
 export async function writeDerivedFiles(store: Store, prefix: string, packs: Manifest["packs"], refs: RefSnapshot, signal?: AbortSignal): Promise<void> {
-  const put = (name: string, text: string) => store.put(`${prefix}/git/${name}`, fromLatin1(text), signal);
+  const putBytes = (name: string, bytes: Uint8Array) => store.put(`${prefix}/git/${name}`, bytes, signal);
+  const put = (name: string, text: string) => putBytes(name, fromLatin1(text));
   await put("objects/info/packs", `${packs.map(({ checksum }) => `P pack-${checksum}.pack\n`).join("")}\n`);
   // Git knows a repository by its refs folder, and passes over names that begin with a dot.
   await put("refs/.keep", "");
-  await put("packed-refs", PACKED_REFS_HEADER + refs.refs.map(packedRef).join(""));
-  await put("info/refs", refs.refs.map(infoRef).join(""));
+  await putBytes("packed-refs", await textOf(PACKED_REFS_HEADER, refs.refs, packedRef));
+  await putBytes("info/refs", await textOf("", refs.refs, infoRef));
   await put("HEAD", `ref: ${refs.head}\n`);
+}
+
+/** Refs whose lines are made in one turn of the event loop. */
+const REFS_AT_ONCE = 1_000;
+
+async function textOf(head: string, refs: RefSnapshot["refs"], line: (ref: Ref) => string): Promise<Uint8Array> {
+  const pieces = [fromLatin1(head)];
+  for (let at = 0; at < refs.length; at += REFS_AT_ONCE) {
+    pieces.push(fromLatin1(refs.slice(at, at + REFS_AT_ONCE).map(line).join("")));
+    await setImmediate();
+  }
+  return concat(pieces);
 }
 
 function packedRef({ name, oid, peeled }: RefSnapshot["refs"][number]): string {

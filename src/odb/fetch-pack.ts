@@ -83,7 +83,9 @@ function packMaker({ packs, request, pool, onGenerated }: FetchPackInput): PackM
 
 /** Only what tasks need: a live pack has lists that would be copied to the thread. */
 export function toHandles(packs: readonly LivePack[]): PackHandle[] {
-  return packs.map(({ checksum, path, bytes, objectCount, idx, rev }) => ({ checksum, path, bytes, objectCount, idx, rev }));
+  return packs.map(({ checksum, path, bytes, objectCount, idx, rev, types }) => ({
+    checksum, path, bytes, objectCount, idx, rev, ...(types === undefined ? {} : { types }),
+  }));
 }
 
 interface GenerateInput {

@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { closeSync, openSync } from "node:fs";
 import { deflateSync } from "node:zlib";
 import { Fault } from "../base/fault.js";
+import { LIMITS } from "../base/limits.js";
 import { OBJECT_TYPE, type ObjectType, type Oid, oidAt, oidBytes } from "../git/oid.js";
 import { ENTRY_HEADER_BYTES_MAX, writeTypeAndSize } from "../git/pack-writer.js";
 import type { Kernels } from "../kernels/kernels.js";
@@ -14,25 +15,26 @@ import type { ConcludeRequest, ConcludeResult, TrailerRequest, TrailerResult } f
 import { isBase, readExactly, type TaskParts } from "./index-pack-scan.js";
 import { Session } from "./index-pack-session.js";
 import { ObjectReader, threadReaderCaches } from "./object-reader.js";
-import { PackLookup } from "./pack-lookup.js";
+import { LINK_BYTES, OutwardLinks, type WrongLink, wrongTypes } from "./outward-links.js";
 import { checkSpecials } from "./special-blobs.js";
-import { holdsId } from "./sorted-ids.js";
 import { writeExactly } from "./write-exactly.js";
 
 const CHUNK_BYTES = 1024 * 1024;
 const CHECKSUM_BYTES = 20;
 /** Tips beyond this are not listed: whoever wants them walks. */
 const TIPS_MAX = 10_000;
-const OPEN_LINKS_MAX = 100;
-const LINK_BYTES = 24;
+/** Large bases are deflated at zlib's quickest: ten times as fast, and a push waits for it. */
+const QUICK_BYTES_MIN = 1024 * 1024;
+const QUICK_LEVEL = 1;
 /** Readable bytes behind an object that is walked: kernels look ahead. */
 const ROOM_SLACK_BYTES = 64;
 
 /** Compares the pack's last 20 bytes with what they should be. Throws "pack/bad-trailer". */
-export function trailer(request: TrailerRequest): TrailerResult {
+export async function trailer(request: TrailerRequest): Promise<TrailerResult> {
   const file = openSync(request.path, "r");
   try {
-    const checksum = hashFile(file, 0, request.bytes, new TaskWatch(request.control)).toString("hex");
+    const hashed = await hashFile(file, 0, request.bytes, new TaskWatch(request.control));
+    const checksum = hashed.toString("hex");
     const stored = Buffer.alloc(CHECKSUM_BYTES);
     readExactly(file, stored, request.bytes);
     if (stored.toString("hex") !== checksum) throw new Fault("pack/bad-trailer", { stored: stored.toString("hex"), computed: checksum });
@@ -42,11 +44,12 @@ export function trailer(request: TrailerRequest): TrailerResult {
   }
 }
 
-function hashFile(file: number, start: number, end: number, watch: TaskWatch): Buffer {
+async function hashFile(file: number, start: number, end: number, watch: TaskWatch): Promise<Buffer> {
   const hash = createHash("sha1");
   const chunk = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, Math.max(end - start, 1)));
   for (let at = start; at < end; ) {
     watch.check();
+    if (watch.shouldYield()) await watch.turn();
     const length = Math.min(chunk.length, end - at);
     readExactly(file, chunk.subarray(0, length), at);
     hash.update(chunk.subarray(0, length));
@@ -55,7 +58,7 @@ function hashFile(file: number, start: number, end: number, watch: TaskWatch): B
   return hash.digest();
 }
 
-export function conclude(request: ConcludeRequest, parts: TaskParts): ConcludeResult {
+export function conclude(request: ConcludeRequest, parts: TaskParts): Promise<ConcludeResult> {
   return new Conclusion(request, parts).run();
 }
 
@@ -85,14 +88,14 @@ class Conclusion {
     return this.#readerMade;
   }
 
-  run(): ConcludeResult {
+  async run(): Promise<ConcludeResult> {
     const { kernels } = this.#session;
     const deltas = kernels.deltaCount();
     if (kernels.resolvedCount() !== deltas) throw this.#missingBase();
     this.#session.check(kernels.sortRecords());
-    if (this.#request.externals > 0) this.#complete();
+    if (this.#request.externals > 0) await this.#complete();
     this.#writeTables();
-    const links = this.#followLinks();
+    const links = await this.#followLinks();
     return {
       checksum: this.#checksum,
       bytes: this.#bytes,
@@ -100,6 +103,7 @@ class Conclusion {
       deltaCount: deltas,
       appendedCount: this.#appended,
       ...links,
+      types: this.#types(),
       counters: this.#counters(),
     };
   }
@@ -117,7 +121,7 @@ class Conclusion {
 
   // Thin packs ------------------------------------------------------------------------------------------------------------
   /** Appends the bases that came from elsewhere, as `git index-pack --fix-thin` does; count and checksum follow. */
-  #complete(): void {
+  async #complete(): Promise<void> {
     const { kernels } = this.#session;
     const file = openSync(this.#request.path, "r+");
     try {
@@ -125,13 +129,14 @@ class Conclusion {
       const first = kernels.recordCount();
       for (let external = 0; external < this.#request.externals; external++) {
         this.#watch.check();
+        if (this.#watch.shouldYield()) await this.#watch.turn();
         const { id } = this.#session.record(first + external);
         // A delta of this very pack may have made it meanwhile: then it needs no second copy.
         if (kernels.findRecord(this.#session.record(first + external).idAt) >= 0) continue;
         end += this.#append(file, end, id, first + this.#appended);
         this.#appended++;
       }
-      if (this.#appended > 0) this.#finishFile(file, end, first + this.#appended);
+      if (this.#appended > 0) await this.#finishFile(file, end, first + this.#appended);
     } finally {
       closeSync(file);
     }
@@ -139,13 +144,13 @@ class Conclusion {
 
   /** Writes one object whole at `offset` and makes `index` its record; answers the entry's bytes. */
   #append(file: number, offset: number, id: Oid, index: number): number {
-    const { type, data } = this.#reader.readOid(id);
+    const number = this.#reader.space.need(id);
+    const [type, size] = [this.#reader.type(number), this.#reader.size(number)];
     const head = new Uint8Array(ENTRY_HEADER_BYTES_MAX);
-    const header = head.subarray(0, writeTypeAndSize(head, 0, OBJECT_TYPE[type], data.length));
-    this.#session.kernels.addCalls(0, 1);
-    const entry = Buffer.concat([header, deflateSync(data)]);
+    const header = head.subarray(0, writeTypeAndSize(head, 0, OBJECT_TYPE[type], size));
+    const entry = Buffer.concat([header, this.#deflated(number)]);
     writeExactly(file, entry, offset);
-    this.#walk(type, data);
+    if (type !== "blob") this.#walk(type, this.#reader.read(number).data);
     this.#session.kernels.makeRecord(index);
     const record = this.#session.record(index);
     record.offset = offset;
@@ -156,9 +161,17 @@ class Conclusion {
     return entry.length;
   }
 
+  /** A stored object's zlib stream: as it lies, where it lies whole. */
+  #deflated(number: number): Uint8Array {
+    const stored = this.#reader.storedWhole(number);
+    if (stored !== undefined) return stored;
+    const { data } = this.#reader.read(number);
+    this.#session.kernels.addCalls(0, 1);
+    return deflateSync(data, { level: data.length < QUICK_BYTES_MIN ? LIMITS.deflateLevel : QUICK_LEVEL });
+  }
+
   /** What an appended base links to counts as what the pack needs: it is one of its objects now. */
   #walk(type: ObjectType, data: Uint8Array): void {
-    if (type === "blob") return;
     const { kernels } = this.#session;
     if (data.length + ROOM_SLACK_BYTES > this.#room.bytes) {
       const bytes = 2 * data.length + ROOM_SLACK_BYTES;
@@ -167,15 +180,16 @@ class Conclusion {
     this.#session.view(this.#room.at, data.length).set(data);
     kernels.useFirstLinkSet();
     kernels.walkObject(OBJECT_TYPE[type], this.#room.at, data.length);
+    this.#session.checkLinks();
   }
 
   /** The new count into the header, the new checksum behind the last entry. */
-  #finishFile(file: number, end: number, count: number): void {
+  async #finishFile(file: number, end: number, count: number): Promise<void> {
     const { kernels } = this.#session;
     const words = Buffer.alloc(4);
     words.writeUInt32BE(count);
     writeExactly(file, words, 8);
-    const checksum = hashFile(file, 0, end, this.#watch);
+    const checksum = await hashFile(file, 0, end, this.#watch);
     kernels.addCalls(Math.ceil(end / CHUNK_BYTES) + 2, 0);
     writeExactly(file, checksum, end);
     this.#checksum = checksum.toString("hex");
@@ -211,41 +225,43 @@ class Conclusion {
   }
 
   // Links -----------------------------------------------------------------------------------------------------------------
-  #followLinks(): Pick<ConcludeResult, "closed" | "selfContained" | "tips" | "openLinks"> {
+  async #followLinks(): Promise<Pick<ConcludeResult, "closed" | "selfContained" | "tips" | "openLinks">> {
     const { kernels } = this.#session;
+    const { stored, fsck } = this.#request;
     this.#session.check(kernels.sweepLinks());
-    const conflict = kernels.linkConflict();
-    if (this.#request.fsck && conflict !== 0) {
-      const facts = this.#session.facts(conflict - 1);
-      throw new Fault("pack/fsck", { ...facts, message: "an object is linked to as what it is not" });
-    }
-    if (this.#request.fsck) checkSpecials(this.#session, this.#request, this.#checksum, this.#bytes, this.#calls);
-    const walked = kernels.unwalkedCount() === 0;
-    const openLinks = this.#openLinks();
+    const outward = new OutwardLinks(this.#request, () => this.#reader, this.#watch);
+    const links = this.#session.view(kernels.openLinks(), kernels.openLinkCount() * LINK_BYTES);
+    const { open, wrong = this.#wrongInside() } = await outward.follow(links);
+    if (wrong !== undefined && !stored) throw new Fault("pack/link-type", { ...wrong });
+    const own = { checksum: this.#checksum, bytes: this.#bytes };
+    if (fsck) await checkSpecials(this.#session, this.#request, own, { kernels: this.#calls, stored: () => this.#reader });
+    const isSound = kernels.unwalkedCount() === 0 && wrong === undefined;
     return {
-      closed: walked && openLinks.length === 0,
-      selfContained: walked && kernels.openLinkCount() === 0,
+      closed: isSound && open.length === 0,
+      selfContained: isSound && kernels.openLinkCount() === 0,
       tips: this.#tips(),
-      openLinks,
+      openLinks: open,
     };
   }
 
-  /** Links that lead neither into this pack nor into a closed one: the first hundred. */
-  #openLinks(): Oid[] {
+  /** The first link inside the pack to an object of another type. */
+  #wrongInside(): WrongLink | undefined {
     const { kernels } = this.#session;
-    const count = kernels.openLinkCount();
-    const { packs, closed } = this.#request;
-    const promised = (this.#request.promised ?? []).map((ids) => new Uint8Array(ids));
-    const lookups = packs.filter((pack) => closed.includes(pack.checksum)).map((pack) => new PackLookup(pack));
-    const links = new Set<Oid>(); // several threads may have met the same link
-    const bytes = this.#session.view(kernels.openLinks(), count * LINK_BYTES);
-    for (let link = 0; link < count && links.size < OPEN_LINKS_MAX; link++) {
-      if (link % 1024 === 0) this.#watch.check();
-      const at = link * LINK_BYTES;
-      if (promised.some((ids) => holdsId(ids, bytes, at))) continue;
-      if (!lookups.some((lookup) => lookup.find(bytes, at) >= 0)) links.add(oidAt(bytes, at));
-    }
-    return [...links];
+    const conflict = kernels.linkConflict();
+    if (conflict === 0) return undefined;
+    const { id: object, type } = this.#session.record(conflict - 1);
+    const wrong = wrongTypes(kernels.linkExpected(), type);
+    return wrong && { object, ...wrong };
+  }
+
+  #types(): SharedArrayBuffer {
+    const { kernels } = this.#session;
+    const count = kernels.recordCount();
+    const types = new SharedArrayBuffer(count);
+    const room = this.#session.reserve(count);
+    kernels.writeTypes(room);
+    new Uint8Array(types).set(this.#session.view(room, count));
+    return types;
   }
 
   #tips(): Oid[] | undefined {

@@ -22,6 +22,8 @@ const COPY_BYTES = 1024 * 1024;
 const DELTA_WINDOW_BYTES = 64 * 1024;
 /** Above this, bases that wait for their other deltas go to files however small they are. */
 const HELD_IN_MEMORY_BYTES = 64 * 1024 * 1024;
+/** An instruction copies up to 16 MiB: some milliseconds. */
+const INSTRUCTIONS_PER_LOOK = 8;
 /** The longest instruction: an insertion of 127 bytes. */
 const INSTRUCTION_BYTES = 128;
 
@@ -81,7 +83,7 @@ class LargeObjects {
     const stack = [root];
     try {
       for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
-        this.#watch.check();
+        await this.#look();
         const child = top.children.pop();
         if (child === undefined) {
           stack.pop();
@@ -112,7 +114,7 @@ class LargeObjects {
     let content: Content;
     let id: Uint8Array | undefined;
     try {
-      ({ content, id } = applyDelta(base.content, delta, (size) => this.#writer(size, base.type)));
+      ({ content, id } = await this.#apply(base.content, delta, base.type));
     } finally {
       delta.close();
     }
@@ -120,18 +122,25 @@ class LargeObjects {
     record.type = OBJECT_TYPE[base.type];
     record.setId(id as Uint8Array);
     this.#session.kernels.addResolved();
-    this.#look(node, record, content);
+    await this.#check(node, record, content);
     return { node, type: base.type, content, children: this.#childrenOf(node), depth: base.depth + 1 };
   }
 
+  async #look(): Promise<void> {
+    this.#watch.check();
+    if (this.#watch.shouldYield()) await this.#watch.turn();
+  }
+
   /** Commits, trees and tags are checked and walked like all others. */
-  #look(node: number, record: PackRecord, content: Content): void {
+  async #check(node: number, record: PackRecord, content: Content): Promise<void> {
     if (record.type === OBJECT_TYPE.blob) return;
     if (content.size > LIMITS.parsedObjectBytesMax) throw new Fault("pack/too-large", this.#session.facts(node));
     const { kernels } = this.#session;
     if (content.size + 128 > this.#room.bytes) this.#room = { at: this.#session.reserve(content.size + 128), bytes: content.size + 128 };
     this.#session.view(this.#room.at, content.size).set(content.read(0, content.size));
     if (!kernels.checkObject(node, record.type, this.#room.at, content.size)) this.#session.check(0);
+    this.#session.checkLinks();
+    await this.#session.judgeDeferred(this.#watch);
   }
 
   /** Deltas on `node`: those known from the start, and ref-deltas that waited for its id. */
@@ -158,14 +167,33 @@ class LargeObjects {
     const type = typeName(record.type) as ObjectType;
     let content = root < this.#count ? await this.#inflate(root, record.size) : this.#external(record);
     for (const link of chain.reverse()) {
-      this.#watch.check();
+      await this.#look();
       const delta = await this.#inflate(link, this.#session.record(link).size);
-      const next = applyDelta(content, delta, (size) => this.#writer(size)).content;
+      const next = (await this.#apply(content, delta)).content;
       content.close();
       delta.close();
       content = next;
     }
     return { node, type, content, children: [], depth: chain.length };
+  }
+
+  /** gitformat-pack(5) "Deltified representation". Hashed where `type` is given. */
+  async #apply(base: Content, delta: Content, type?: ObjectType): Promise<ReturnType<ContentWriter["end"]>> {
+    const cursor = new DeltaCursor(delta);
+    if (cursor.size() !== base.size) throw new Fault("pack/bad-delta", { base: base.size });
+    const size = cursor.size();
+    if (size > LIMITS.deltaResultBytesMax) throw new Fault("pack/too-large", { size });
+    const writer = this.#writer(size, type);
+    try {
+      for (let step = 0; cursor.more; step++) {
+        if (step % INSTRUCTIONS_PER_LOOK === 0) await this.#look();
+        applyOne(cursor, base, writer);
+      }
+      return writer.end();
+    } catch (error) {
+      writer.abandon();
+      throw error instanceof Fault && error.code === "pack/size-mismatch" ? new Fault("pack/bad-delta", error.facts) : error;
+    }
   }
 
   #external({ id }: PackRecord): Content {
@@ -187,7 +215,7 @@ class LargeObjects {
     kernels.addCalls(0, 1);
     try {
       for await (const chunk of packed.pipe(createInflate({ chunkSize: DELTA_WINDOW_BYTES }))) {
-        this.#watch.step();
+        await this.#look();
         writer.write(chunk as Buffer);
       }
       return writer.end().content;
@@ -243,22 +271,7 @@ class DeltaCursor {
   }
 }
 
-/** gitformat-pack(5) "Deltified representation". `begin` makes what takes the result. */
-function applyDelta(base: Content, delta: Content, begin: (size: number) => ContentWriter): ReturnType<ContentWriter["end"]> {
-  const cursor = new DeltaCursor(delta);
-  if (cursor.size() !== base.size) throw new Fault("pack/bad-delta", { base: base.size });
-  const size = cursor.size();
-  if (size > LIMITS.deltaResultBytesMax) throw new Fault("pack/too-large", { size });
-  const writer = begin(size);
-  try {
-    while (cursor.more) applyOne(cursor, base, writer);
-    return writer.end();
-  } catch (error) {
-    writer.abandon();
-    throw error instanceof Fault && error.code === "pack/size-mismatch" ? new Fault("pack/bad-delta", error.facts) : error;
-  }
-}
-
+/** Applies the instruction at the cursor. gitformat-pack(5) "Deltified representation". */
 function applyOne(cursor: DeltaCursor, base: Content, writer: ContentWriter): void {
   const op = cursor.byte();
   if (op === 0) throw new Fault("pack/bad-delta", { at: cursor.at });

@@ -18,7 +18,7 @@ const SLICE_BYTES = 1024 * 1024;
 /** A base, its delta and its result, each as large as an object held in memory may be. */
 const ARENA_BYTES = 3 * LIMITS.objectInMemoryBytesMax + 1024 * 1024;
 
-export function resolve(request: ResolveRequest, { module, kernels: calls }: TaskParts): ResolveResult {
+export async function resolve(request: ResolveRequest, { module, kernels: calls }: TaskParts): Promise<ResolveResult> {
   const host = new ResolveHost(request, calls);
   const session = new Session(module, request.memory, host);
   host.session = session;
@@ -29,12 +29,14 @@ export function resolve(request: ResolveRequest, { module, kernels: calls }: Tas
     const watch = new TaskWatch(request.control);
     for (;;) {
       watch.check();
+      if (watch.shouldYield()) await watch.turn();
       const code = kernels.resolve(SLICE_BYTES);
       if (code !== CODE.yield) host.check();
       session.check(code);
+      session.checkLinks();
+      await session.judgeDeferred(watch);
       if (code === CODE.ok || session.failed) break;
     }
-    if (kernels.linksAreLost()) throw new Fault("pack/too-large");
   } catch (error) {
     session.fail();
     throw error;

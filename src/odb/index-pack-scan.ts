@@ -22,13 +22,14 @@ export interface TaskParts {
 }
 
 /** Takes what the spool holds from where the last call stopped. Throws "pack/…" at the first defect. */
-export function scan(request: ScanRequest, { module }: TaskParts): ScanResult {
+export async function scan(request: ScanRequest, { module }: TaskParts): Promise<ScanResult> {
   const { session, window } = openOrResume(request, module);
   const { kernels } = session;
+  session.setPackBytes(request.to);
   kernels.useFirstLinkSet();
   const file = openSync(request.path, "r");
   try {
-    scanSpool(session, request, window, file);
+    await scanSpool(session, request, window, file);
   } finally {
     closeSync(file);
   }
@@ -53,12 +54,13 @@ export function openOrResume({ memory, session: given }: Pick<ScanRequest, "memo
   return { session, window: session.reserve(WINDOW_BYTES + WINDOW_SLACK_BYTES) };
 }
 
-function scanSpool(session: Session, request: ScanRequest, window: number, file: number): void {
+async function scanSpool(session: Session, request: ScanRequest, window: number, file: number): Promise<void> {
   const { kernels } = session;
   const watch = new TaskWatch(request.control);
   let position = kernels.scanPosition();
   while (position < request.to && !kernels.scanDone()) {
     watch.check();
+    if (watch.shouldYield()) await watch.turn();
     const length = Math.min(WINDOW_BYTES, request.to - position);
     readExactly(file, session.view(window, length), position);
     const code = kernels.scan(window, window + length, request.final && position + length === request.to ? 1 : 0);
@@ -70,7 +72,7 @@ function scanSpool(session: Session, request: ScanRequest, window: number, file:
     kernels.scanLargeNext(); // a window full and no end of it: in pieces then
   }
   kernels.flushScan();
-  if (kernels.linksAreLost()) throw new Fault("pack/too-large", { objects: kernels.recordCount() });
+  session.checkLinks();
 }
 
 /** Why the spool ended too early: fewer objects than promised, or in the middle of one. */
@@ -91,20 +93,23 @@ export function readExactly(file: number, target: Uint8Array, position: number):
 
 // Linking ---------------------------------------------------------------------------------------------------------------
 /** Finds every delta's base, here or in `packs`, and orders the families for pass 2. */
-export function link(request: LinkRequest, { module, kernels: calls }: TaskParts): LinkResult {
+export async function link(request: LinkRequest, { module, kernels: calls }: TaskParts): Promise<LinkResult> {
   const session = new Session(module, request.memory);
   const { kernels } = session;
   kernels.useFirstLinkSet();
-  if (kernels.uncheckedCount() > 0) checkLarge(session, request);
+  if (kernels.uncheckedCount() > 0) await checkLarge(session, request);
+  session.checkLinks();
   session.check(kernels.linkBases());
-  const externals = kernels.looseCount() === 0 ? 0 : findExternals(session, request, calls);
+  session.spend(0); // linkBases has counted what the deltas make
+  const externals = kernels.looseCount() === 0 ? 0 : await findExternals(session, request, calls);
   session.check(kernels.linkChildren());
   return { deltas: kernels.deltaCount(), externals, families: kernels.familyCount(), marks: session.marks };
 }
 
 /** Commits, trees and tags that were too large for the window are looked at now, one after the other in one room. */
-function checkLarge(session: Session, request: LinkRequest): void {
+async function checkLarge(session: Session, request: LinkRequest): Promise<void> {
   const { kernels } = session;
+  const watch = new TaskWatch(request.control);
   const file = openSync(request.path, "r");
   let room = 0;
   let roomBytes = 0;
@@ -112,6 +117,8 @@ function checkLarge(session: Session, request: LinkRequest): void {
     for (let index = 0, count = kernels.recordCount(); index < count; index++) {
       const record = session.record(index);
       if (!record.unchecked) continue;
+      watch.check();
+      if (watch.shouldYield()) await watch.turn();
       const start = record.offset + record.headerBytes;
       const packed = (index + 1 < count ? session.record(index + 1).offset : kernels.packEnd()) - start;
       const need = packed + record.size + 512;
@@ -124,6 +131,7 @@ function checkLarge(session: Session, request: LinkRequest): void {
       readExactly(file, session.view(room, packed), start);
       session.check(kernels.inflateWhole(room, room + packed, target, record.size));
       if (!kernels.checkObject(index, record.type, target, record.size)) session.check(CODE.ok);
+      await session.judgeDeferred(watch);
     }
   } finally {
     closeSync(file);
@@ -131,24 +139,30 @@ function checkLarge(session: Session, request: LinkRequest): void {
 }
 
 /** Bases of a thin pack: those our packs hold become records behind the pack's own. */
-function findExternals(session: Session, request: LinkRequest, calls: Kernels): number {
+async function findExternals(session: Session, request: LinkRequest, calls: Kernels): Promise<number> {
   const { kernels } = session;
   if (request.packs.length === 0) return 0;
   const reader = new ObjectReader(request.packs, calls, threadReaderCaches());
   const numbers = new Map<string, number>();
   const list = new Uint32Array(session.memory.buffer, kernels.loose(), kernels.looseCount()).slice();
+  const watch = new TaskWatch(request.control);
+  const scaled = LIMITS.ingestMemoryBytesMin + kernels.packEnd() * LIMITS.ingestMemoryPerPackByte;
+  const keepBytes = Math.min(request.keepBytes, scaled);
   let kept = 0;
   for (const index of list) {
+    watch.step();
+    if (watch.shouldYield()) await watch.turn();
     const { id } = session.record(index);
     let number = numbers.get(id);
     if (number === undefined) {
       const place = reader.locate(id);
       if (place < 0) continue; // perhaps another delta makes it
       number = numbers.size;
-      const { type, data } = reader.read(place);
-      const keep = data.length <= LIMITS.objectInMemoryBytesMax && kept + data.length <= request.keepBytes;
-      if (keep) kept += data.length;
-      addExternal(session, number, OBJECT_TYPE[type], data, oidBytes(id), keep);
+      const size = reader.size(place);
+      session.spend(size * LIMITS.ingestBaseWork);
+      const keep = size <= LIMITS.objectInMemoryBytesMax && kept + size <= keepBytes;
+      if (keep) kept += size;
+      addExternal(session, number, { type: OBJECT_TYPE[reader.type(place)], size, id: oidBytes(id), data: keep ? reader.read(place).data : undefined });
       numbers.set(id, number);
     }
     kernels.setExternal(index, number);
@@ -156,11 +170,19 @@ function findExternals(session: Session, request: LinkRequest, calls: Kernels): 
   return numbers.size;
 }
 
-function addExternal(session: Session, number: number, type: number, data: Uint8Array, id: Uint8Array, keep: boolean): void {
-  const at = session.reserve((keep ? data.length : 0) + 64);
+interface External {
+  readonly type: number;
+  readonly size: number;
+  readonly id: Uint8Array;
+  /** Undefined: pass 2 reads it again. */
+  readonly data: Uint8Array | undefined;
+}
+
+function addExternal(session: Session, number: number, { type, size, id, data }: External): void {
+  const at = session.reserve((data?.length ?? 0) + 64);
   session.view(at, id.length).set(id);
-  if (keep) session.view(at + 32, data.length).set(data);
-  if (!session.kernels.addExternal(number, type, data.length, keep ? at + 32 : 0, at)) throw new Fault("pack/too-large");
+  if (data !== undefined) session.view(at + 32, data.length).set(data);
+  if (!session.kernels.addExternal(number, type, size, data === undefined ? 0 : at + 32, at)) throw new Fault("pack/too-large");
 }
 
 /** True where `base` is a record number. */

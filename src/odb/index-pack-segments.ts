@@ -16,6 +16,7 @@ const NO_STOP = 2n ** 64n - 1n;
 /** Guesses where entries start near `parts` - 1 cuts of what is not scanned yet. */
 export function cut(request: CutRequest, { module }: TaskParts): CutResult {
   const { session, window } = openOrResume(request, module);
+  session.setPackBytes(request.bytes);
   const { from } = request;
   const end = request.bytes - CHECKSUM_BYTES;
   const file = openSync(request.path, "r");
@@ -37,8 +38,14 @@ export function cut(request: CutRequest, { module }: TaskParts): CutResult {
   return { session: window, starts, stops };
 }
 
+/** The pack's file, and where its bytes are put for the kernels. */
+interface ScanParts {
+  readonly file: number;
+  readonly window: number;
+}
+
 /** Scans segments until none is left to begin. A failure is told, not thrown: it counts only if the chain comes by. */
-export function segments(request: SegmentsRequest, { module }: TaskParts): readonly SegmentResult[] {
+export async function segments(request: SegmentsRequest, { module }: TaskParts): Promise<readonly SegmentResult[]> {
   const results: SegmentResult[] = [];
   const next = new Int32Array(request.next);
   const file = openSync(request.path, "r");
@@ -46,8 +53,9 @@ export function segments(request: SegmentsRequest, { module }: TaskParts): reado
   try {
     for (let part = Atomics.add(next, 0, 1); part < request.starts.length; part = Atomics.add(next, 0, 1)) {
       const session = new Session(module, request.memory);
+      session.setPackBytes(request.bytes);
       if (window === 0) window = session.reserve(WINDOW_BYTES + WINDOW_SLACK_BYTES);
-      results.push(scanSegment(session, request, part, { file, window }));
+      results.push(await scanSegment(session, request, part, { file, window }));
     }
   } finally {
     closeSync(file);
@@ -55,14 +63,14 @@ export function segments(request: SegmentsRequest, { module }: TaskParts): reado
   return results;
 }
 
-function scanSegment(session: Session, request: SegmentsRequest, part: number, { file, window }: { file: number; window: number }): SegmentResult {
+async function scanSegment(session: Session, request: SegmentsRequest, part: number, { file, window }: ScanParts): Promise<SegmentResult> {
   const { kernels } = session;
   const start = request.starts[part] as number;
   const segment = kernels.openSegment(start, request.stops + 8 * part);
   if (segment === 0) throw new Fault("pack/too-large");
   const about = { segment, start, linkSet: kernels.currentLinkSet() };
   try {
-    readEntries(session, request, file, window);
+    await readEntries(session, request, file, window);
     return { ...about, landed: kernels.scanPosition(), marks: session.marks, failure: undefined };
   } catch (error) {
     const fault = asFault(error);
@@ -71,12 +79,13 @@ function scanSegment(session: Session, request: SegmentsRequest, part: number, {
   }
 }
 
-function readEntries(session: Session, request: SegmentsRequest, file: number, window: number): void {
+async function readEntries(session: Session, request: SegmentsRequest, file: number, window: number): Promise<void> {
   const { kernels } = session;
   const watch = new TaskWatch(request.control);
   let position = kernels.scanPosition();
   while (!kernels.scanDone()) {
     watch.check();
+    if (watch.shouldYield()) await watch.turn();
     const length = Math.min(WINDOW_BYTES, request.bytes - position);
     readExactly(file, session.view(window, length), position);
     const code = kernels.scan(window, window + length, position + length === request.bytes ? 1 : 0);
@@ -88,7 +97,7 @@ function readEntries(session: Session, request: SegmentsRequest, file: number, w
     kernels.scanLargeNext();
   }
   kernels.flushScan();
-  if (kernels.linksAreLost()) throw new Fault("pack/too-large");
+  session.checkLinks();
 }
 
 /** Puts the segments of the chain together. */

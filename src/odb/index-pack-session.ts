@@ -1,17 +1,23 @@
 /** One thread's hold on the shared tables of an ingest: kernels attached to its memory, views, records, faults. */
 import { createHash, randomBytes } from "node:crypto";
-import { Fault } from "../base/fault.js";
+import { asFault, Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
-import { type CheckMarks, checkObject } from "../git/fsck.js";
-import { type Oid, oidAt, typeName } from "../git/oid.js";
+import { type CheckMarks, checkObject, type Refusal } from "../git/fsck.js";
+import { TreeCheck } from "../git/fsck-tree.js";
+import { type ObjectType, type Oid, oidAt, typeName } from "../git/oid.js";
 import { CODE, faultOfCode } from "../kernels/codes.js";
 import { attach, type Host, type IngestModule, prepareMemory } from "../kernels/module.js";
+import type { TaskWatch } from "../pool/control.js";
 import type { SessionSettings } from "../pool/ingest-tasks.js";
 
 /** wasm/records.ts has the layout. */
 const RECORD = { offset: 0, size: 8, id: 20, base: 44, entryType: 48, type: 49, header: 50, flags: 51, state: 60 } as const;
 const RECORD_BYTES = 64;
 const STATE_KNOWN = 1;
+
+/** A tree above this is judged in pieces, once the kernel has come back: some milliseconds each. */
+const DEFERRED_BYTES_MIN = 1024 * 1024;
+const PIECE_BYTES = 1024 * 1024;
 
 /** What a host can do for the kernels beyond judging. */
 export type HostParts = Partial<Omit<Host, "judge">>;
@@ -20,7 +26,9 @@ export class Session {
   readonly memory: WebAssembly.Memory;
   readonly kernels: IngestModule;
   readonly marks: CheckMarks = { gitmodules: [], gitattributes: [] };
+  readonly #deferred: DeferredTree[] = [];
   #refusal: Fault | undefined;
+  #packBytes = 0;
 
   /** With `settings` the memory is a new one and becomes an ingest's. Throws "pack/too-large" where it is used up. */
   constructor(module: WebAssembly.Module, memory: WebAssembly.Memory, host: HostParts = {}, settings?: SessionSettings) {
@@ -34,13 +42,47 @@ export class Session {
     if (settings !== undefined) this.#open(settings);
   }
 
-  #open({ fsck, keepBytes }: SessionSettings): void {
+  #open({ fsck, stored, keepBytes }: SessionSettings): void {
     const seeds = new BigUint64Array(new Uint8Array(randomBytes(24)).buffer);
     const opened = this.kernels.openSession(
       fsck ? 1 : 0, keepBytes, LIMITS.packObjectsMax, LIMITS.deltaChainLengthMax, LIMITS.parsedObjectBytesMax, LIMITS.deltaBytesMax,
       LIMITS.deltaResultBytesMax, LIMITS.objectInMemoryBytesMax, seeds[0] ?? 1n, seeds[1] ?? 1n, seeds[2] ?? 1n,
     );
     if (!opened) throw new Fault("pack/too-large");
+    if (stored) this.kernels.setStored();
+  }
+
+  /** So much of the pack is here: what it may cost, and keep in memory, follows from that. */
+  setPackBytes(bytes: number): void {
+    this.#packBytes = bytes;
+    const keep = Math.min(LIMITS.ingestMemoryBytesMin + bytes * LIMITS.ingestMemoryPerPackByte, 2 ** 31);
+    const slots = this.kernels.isStored() ? 2 ** 31 : Math.min(LIMITS.ingestLinkSlotsMin + bytes / LIMITS.ingestLinkSlotPackBytes, 2 ** 31);
+    this.kernels.setRoom(keep, slots);
+  }
+
+  /** Counts work in bytes made (LIMITS.ingestWorkMin); 0: none is new. Throws "pack/too-much-work". */
+  spend(units: number): void {
+    const work = this.kernels.addWork(units);
+    if (this.kernels.isStored()) return;
+    const max = Math.max(LIMITS.ingestWorkMin, Math.max(this.#packBytes, this.kernels.packEnd()) * LIMITS.ingestWorkPerPackByte);
+    if (work > max) throw new Fault("pack/too-much-work", { work, max });
+  }
+
+  /** Throws "pack/too-much-work" where not all links could be noted. */
+  checkLinks(): void {
+    if (this.kernels.linksAreLost()) throw new Fault("pack/too-much-work", { reason: "too many ids that nothing else names" });
+  }
+
+  /** Judges large trees that kernels have met since the last call. Throws "pack/fsck". */
+  async judgeDeferred(watch: TaskWatch): Promise<void> {
+    for (let one = this.#deferred.pop(); one !== undefined; one = this.#deferred.pop()) {
+      const check = new TreeCheck(one.data, this.marks);
+      for (let found = check.next(PIECE_BYTES); found !== undefined; found = check.next(PIECE_BYTES)) {
+        if (found !== "more") throw this.#fsckFault("tree", one.data, one.record, found);
+        watch.check();
+        if (watch.shouldYield()) await watch.turn();
+      }
+    }
   }
 
   /** Bytes [at, at + size) of the memory. It grows under calls, by this thread's and by others': no view outlives one. */
@@ -88,14 +130,40 @@ export class Session {
   #judge(record: number, type: number, at: number, size: number): number {
     const name = typeName(type);
     if (name === undefined) return 1;
-    const data = this.view(at, size).slice();
-    const refused = checkObject(name, data, this.marks);
-    if (refused === undefined) return 0;
-    this.kernels.addCalls(1, 0);
-    const object = createHash("sha1").update(`${name} ${size}\0`).update(data).digest("hex");
-    this.#refusal ??= new Fault("pack/fsck", { entry: record, object, message: `${refused.id}: ${refused.text}` });
+    try {
+      this.spend(size * LIMITS.ingestJudgedWork);
+      const data = this.view(at, size).slice();
+      if (name === "tree" && size >= DEFERRED_BYTES_MIN) {
+        this.#deferred.push({ record, data });
+        return 0;
+      }
+      const refused = checkObject(name, data, this.marks);
+      this.#checkMarks();
+      if (refused === undefined) return 0;
+      this.#refusal ??= this.#fsckFault(name, data, record, refused);
+    } catch (error) {
+      this.#refusal ??= asFault(error);
+    }
     return 1;
   }
+
+  #checkMarks(): void {
+    const { gitmodules, gitattributes } = this.marks;
+    const files = gitmodules.length + gitattributes.length;
+    if (files > LIMITS.specialFilesMax) throw new Fault("pack/too-much-work", { specialFilesMax: LIMITS.specialFilesMax });
+  }
+
+  #fsckFault(type: ObjectType, data: Uint8Array, record: number, { id, text }: Refusal): Fault {
+    this.kernels.addCalls(1, 0);
+    const object = createHash("sha1").update(`${type} ${data.length}\0`).update(data).digest("hex");
+    return new Fault("pack/fsck", { entry: record, object, message: `${id}: ${text}` });
+  }
+}
+
+/** A tree to be judged in pieces. */
+interface DeferredTree {
+  readonly record: number;
+  readonly data: Uint8Array;
 }
 
 /** One record, read and written in place. */

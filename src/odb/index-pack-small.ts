@@ -6,11 +6,11 @@ import { link, scan, type TaskParts } from "./index-pack-scan.js";
 import { checkEnd } from "./pack-end.js";
 
 /** Up to what is left to "index-pack/large" and "index-pack/conclude". Throws "pack/…" at the first defect. */
-export function small(request: SmallRequest, parts: TaskParts): SmallResult {
+export async function small(request: SmallRequest, parts: TaskParts): Promise<SmallResult> {
   const { path, bytes, control } = request;
-  const scanned = scan({ ...request, to: bytes, final: true }, parts);
+  const scanned = await scan({ ...request, to: bytes, final: true }, parts);
   checkEnd(scanned, bytes);
-  const checked = trailer({ path, bytes: scanned.position, control });
-  const linked = link(request, parts);
-  return { scanned, checked, linked, ...(linked.families === 0 ? {} : { resolved: resolve(request, parts) }) };
+  const checked = await trailer({ path, bytes: scanned.position, control });
+  const linked = await link(request, parts);
+  return { scanned, checked, linked, ...(linked.families === 0 ? {} : { resolved: await resolve(request, parts) }) };
 }

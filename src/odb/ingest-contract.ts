@@ -15,6 +15,9 @@ export interface IngestOptions {
   /** Tables of ids, each sorted, 20 bytes each, that count as held: somebody brings them before they are needed. */
   readonly promised?: readonly SharedArrayBuffer[];
   readonly fsck: boolean;
+  /** All of it was taken in before (default: false): it may cost what it costs, and a link to an object of another type is not refused, but the
+   *  pack does not count as closed. */
+  readonly stored?: boolean;
   readonly packBytesMax: number;
   /** Bytes of inflated deltas kept between the passes; beyond it they are inflated again. */
   readonly memoryBytes: number;
@@ -47,6 +50,8 @@ export interface IngestedPack {
   readonly appendedCount: number;
   /** Every link of every object leads into this pack or a closed pack. */
   readonly closed: boolean;
+  /** OBJECT_TYPE of each object, in the order of ids. */
+  readonly types: SharedArrayBuffer;
   /** Every link of every object leads into this very pack. */
   readonly selfContained: boolean;
   /** Objects of this pack no other object of it links to: with these as wants, everything in it is reachable.

@@ -13,6 +13,8 @@ export interface IndexFileOptions {
   readonly threads?: number;
   /** Default: true. */
   readonly fsck?: boolean;
+  /** As in IngestOptions. */
+  readonly stored?: boolean;
   /** For temporary files, where objects outgrow memory; default: the pack's own folder. */
   readonly folder?: string;
   /** Default: the pack's path with `.idx` and `.rev` for `.pack`. */
@@ -49,6 +51,7 @@ export async function indexPackFile(path: string, options: IndexFileOptions): Pr
       packs: options.packs ?? [],
       closed: options.closed ?? new Set(),
       fsck: options.fsck ?? true,
+      stored: options.stored ?? false,
       memoryBytes: options.memoryBytes ?? LIMITS.ingestMemoryBytes,
       signal: options.signal ?? new AbortController().signal,
       ...(threads === undefined ? {} : { threads }),

@@ -1,6 +1,6 @@
 /** The passes over one pack file, in order, as tasks of the pool: what a push and `lakepack index-pack` share. */
 import { Fault } from "../base/fault.js";
-import { checkAborted, Semaphore, sleep } from "../base/flow.js";
+import { checkAborted, sleep } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import { resolvedDeltas } from "../kernels/module.js";
 import type { IngestMarks, IngestTasks, LinkResult, ResolveResult, ScanResult, SegmentResult, SessionSettings, TrailerResult } from "../pool/ingest-tasks.js";
@@ -18,8 +18,6 @@ export interface IndexingOptions extends Omit<IngestOptions, "packBytesMax"> {
   readonly threads?: number;
 }
 
-/** The slow path holds up to three objects in memory: one ingest at a time. */
-const oneLarge = new Semaphore(1);
 /** After this long a thread that was ended writes no more. */
 const KILLED_MS = 10_000;
 const PROGRESS_MS = 100;
@@ -61,7 +59,7 @@ export class PackIndexing {
   constructor(options: IndexingOptions, pool: Pool) {
     this.#options = options;
     this.#pool = pool;
-    this.#session = { fsck: options.fsck, keepBytes: Math.min(options.memoryBytes, 2 ** 31) };
+    this.#session = { fsck: options.fsck, stored: options.stored ?? false, keepBytes: Math.min(options.memoryBytes, 2 ** 31) };
     this.#signal = AbortSignal.any([options.signal, this.#abort.signal]);
   }
 
@@ -183,15 +181,15 @@ export class PackIndexing {
   async #resolveLarge(count: number, { deltas }: LinkResult): Promise<void> {
     const { path, folder, packs } = this.#options;
     const request = { memory: this.#memory, path, folder, packs };
-    if (count > 0) this.#take(await oneLarge.run(() => this.#run("index-pack/large", request), this.#signal));
+    if (count > 0) this.#take(await this.#run("index-pack/large", request));
     this.#progress({ stage: "resolving", done: deltas, total: deltas, bytes: 0 });
   }
 
   async #conclude(checksum: string, trailerCalls: number, link: LinkResult): Promise<Omit<IngestedPack, "folder">> {
-    const { path, idxPath, revPath, fsck, packs, closed, promised } = this.#options;
+    const { path, idxPath, revPath, fsck, stored = false, packs, closed, promised } = this.#options;
     this.#progress({ stage: "connectivity", done: 0, total: 0, bytes: 0 });
     const { counters, ...pack } = await this.#run("index-pack/conclude", {
-      memory: this.#memory, path, idxPath, revPath, checksum, externals: link.externals, fsck, packs, closed: [...closed], marks: this.#marks,
+      memory: this.#memory, path, idxPath, revPath, checksum, externals: link.externals, fsck, stored, packs, closed: [...closed], marks: this.#marks,
       ...(promised === undefined ? {} : { promised }),
     });
     const own = { hashedBeforeEnd: this.#hashedBeforeEnd, scanTasks: this.#scanTasks };
@@ -239,8 +237,8 @@ export class PackIndexing {
   }
 
   #take({ gitmodules, gitattributes }: IngestMarks): void {
-    this.#marks.gitmodules.push(...gitmodules);
-    this.#marks.gitattributes.push(...gitattributes);
+    for (const oid of gitmodules) this.#marks.gitmodules.push(oid);
+    for (const oid of gitattributes) this.#marks.gitattributes.push(oid);
   }
 
   #progress(progress: IngestProgress): void {

@@ -128,10 +128,12 @@ export class ManifestObjects implements ObjectDatabase {
     const background = { signal, priority: "background" } as const;
     const { checksum } = await pool.run("pack-objects/fold", { packs: toHandles(folded), path }, background);
     const closed = new Set(others.filter((pack) => pack.closed).map((pack) => pack.checksum));
-    // What stands in it was checked when it came in; here it is only counted and followed.
-    const pack = await indexPackFile(path, { pool, folder, idxPath, revPath, fsck: false, sync: true, memoryBytes, packs: toHandles(others), closed, signal });
-    const { objectCount, bytes } = pack;
-    const by = { checksum, path, objectCount, bytes, ...(await loadTable({ checksum, objectCount, idxPath, revPath })) };
+    // What stands in it was checked when it came in; here it is only counted and followed. Nobody may reach an object whose link leads to another
+    // type (it waited for what came later as something else): one pack with it is not closed, so that a push that would is looked at.
+    const how = { fsck: false, stored: true, sync: true, memoryBytes } as const;
+    const pack = await indexPackFile(path, { pool, folder, idxPath, revPath, ...how, packs: toHandles(others), closed, signal });
+    const { objectCount, bytes, types } = pack;
+    const by = { checksum, path, objectCount, bytes, ...(await loadTable({ checksum, objectCount, idxPath, revPath, types })) };
     await pool.run("pack-objects/holds", { packs: toHandles(folded), by }, background);
     if (!pack.closed && folded.every((one) => one.closed)) throw new Fault("odb/missing", { pack: checksum, oid: pack.openLinks[0] });
     return pack;

@@ -1,6 +1,7 @@
 /** Refs kept in the manifest: the `RefStore` of repositories that live in our own store. */
 import { createHash } from "node:crypto";
-import { strictText, utf8 } from "../base/bytes.js";
+import { setImmediate } from "node:timers/promises";
+import { concat, strictText, utf8 } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import { ZERO_OID } from "../git/oid.js";
@@ -37,7 +38,8 @@ export class ManifestRefs implements RefStore {
     await this.#manifests.update(async (manifest) => {
       await options.stillMay?.();
       const table = await this.#table(manifest, signal);
-      outcomes = applyChanges(table, manifest.head, changes, options);
+      outcomes = await applyChanges(table, manifest.head, changes, options);
+      await setImmediate();
       const landed = changes.filter((_, index) => outcomes[index]?.ok);
       if (landed.length === 0) return undefined;
       const head = chooseHead(manifest, table, landed);
@@ -65,7 +67,7 @@ export class ManifestRefs implements RefStore {
     if (manifest.snapshot !== undefined) {
       const changes = { ...manifest.snapshot.changes };
       for (const change of landed) changes[change.name] = change.new === ZERO_OID ? null : toValue(change.new, change.peeled);
-      if (Object.keys(changes).length <= LIMITS.snapshotChangesMax) {
+      if (stays(changes, table)) {
         return { refs: {}, snapshot: { key: manifest.snapshot.key, changes } };
       }
     }
@@ -74,9 +76,17 @@ export class ManifestRefs implements RefStore {
 
   /** One ref a line, sorted: "<oid>[ <peeled>]\t<name>\n"; the key is the content's SHA-256. */
   async #writeSnapshot(table: RefTable): Promise<string> {
-    const text = table.sorted().map((ref) => `${ref.oid}${ref.peeled === undefined ? "" : ` ${ref.peeled}`}\t${ref.name}\n`).join("");
-    const bytes = utf8(`lakepack-refs 1\n${text}`);
-    const key = `${this.#prefix}/git/snapshots/${createHash("sha256").update(bytes).digest("hex")}`;
+    const pieces = [utf8("lakepack-refs 1\n")];
+    const hash = createHash("sha256").update(pieces[0] as Uint8Array);
+    const refs = table.sorted();
+    for (let at = 0; at < refs.length; at += REFS_AT_ONCE) {
+      const piece = utf8(refs.slice(at, at + REFS_AT_ONCE).map(lineOf).join(""));
+      hash.update(piece);
+      pieces.push(piece);
+      await setImmediate();
+    }
+    const bytes = concat(pieces);
+    const key = `${this.#prefix}/git/snapshots/${hash.digest("hex")}`;
     try {
       await this.#store.putIfAbsent(key, bytes);
     } catch (error) {
@@ -86,7 +96,7 @@ export class ManifestRefs implements RefStore {
   }
 
   async #readSnapshot(key: string, signal: AbortSignal | undefined): Promise<Ref[]> {
-    const stored = await this.#store.get(key, LIMITS.refsMax * LIMITS.refNameBytesMax, signal);
+    const stored = await this.#store.get(key, SNAPSHOT_BYTES_MAX, signal);
     const lines = stored && strictText(stored.bytes)?.split("\n");
     if (stored === undefined || lines?.[0] !== "lakepack-refs 1" || lines.at(-1) !== "") {
       throw new Fault("manifest/damaged", { snapshot: key, reason: stored === undefined ? "missing" : "not a ref snapshot" });
@@ -102,16 +112,35 @@ export class ManifestRefs implements RefStore {
   }
 }
 
+/** Refs that one turn of the event loop is spent on: some milliseconds, whatever their names. */
+const REFS_AT_ONCE = 1_000;
+/** A line's bytes beside its name: two ids and three characters. */
+const LINE_BYTES = 84;
+const SNAPSHOT_BYTES_MAX = LIMITS.refNamesBytesMax + LIMITS.refsMax * LINE_BYTES + 1_024;
+
+function lineOf({ oid, peeled, name }: Ref): string {
+  return `${oid}${peeled === undefined ? "" : ` ${peeled}`}\t${name}\n`;
+}
+
+/** Whether so many changes go on standing in the manifest, on top of their snapshot. */
+function stays(changes: Readonly<Record<string, RefValue | null>>, table: RefTable): boolean {
+  const names = Object.keys(changes);
+  if (names.length <= LIMITS.snapshotChangesMax) return true;
+  const bytes = names.reduce((sum, name) => sum + name.length + LINE_BYTES, 0);
+  return bytes <= (table.nameBytes + table.size * LINE_BYTES) * LIMITS.snapshotChangesPart;
+}
+
 /** Applies what may be applied to `table`, deletes first, and says what became of each change, in the order given. */
-function applyChanges(
+async function applyChanges(
   table: RefTable,
   head: string,
   changes: readonly RefChange[],
   options: RefUpdateOptions,
-): readonly RefOutcome[] {
+): Promise<readonly RefOutcome[]> {
   const outcomes: RefOutcome[] = new Array(changes.length);
   const inOrder = [...changes.keys()].sort((left, right) => rank(changes[left]) - rank(changes[right]));
-  for (const index of inOrder) {
+  for (const [done, index] of inOrder.entries()) {
+    if (done % REFS_AT_ONCE === REFS_AT_ONCE - 1) await setImmediate();
     const change = changes[index] as RefChange;
     const reason = refusal(table, head, change, options);
     outcomes[index] = reason === undefined ? { name: change.name, ok: true } : { name: change.name, ok: false, reason };
@@ -136,6 +165,9 @@ function refusal(table: RefTable, head: string, change: RefChange, options: RefU
   const clash = table.clash(change.name);
   if (clash !== undefined) return `cannot be beside '${clash}': one would be the folder of the other`;
   if (table.size >= LIMITS.refsMax) return `this repository holds ${LIMITS.refsMax} refs, the most it can`;
+  if (table.nameBytes + change.name.length > LIMITS.refNamesBytesMax) {
+    return `the names of this repository's refs would have more than ${LIMITS.refNamesBytesMax} bytes together; delete refs first`;
+  }
   return undefined;
 }
 

@@ -12,6 +12,7 @@ import { BaseCache } from "./base-cache.js";
 import { BlockCache } from "./block-cache.js";
 import { inSpaceOrder, NONE, ObjectSpace } from "./object-space.js";
 import { EntryHeader, PackFile } from "./pack-file.js";
+import type { PackLookup } from "./pack-lookup.js";
 
 export interface StoredObject {
   readonly type: ObjectType;
@@ -23,6 +24,9 @@ export interface StoredObject {
  * the first byte comes out. RFC 1951, 3.2.7.
  */
 const DELTA_HEAD_BYTES = 1_024;
+
+/** Steps of a chain that are only followed: as long as Git makes chains. */
+const LINKS_UNNOTED = 64;
 
 /** What one thread keeps between tasks. */
 export interface ReaderCaches {
@@ -152,17 +156,46 @@ export class ObjectReader {
     return (starts[at] as number) + position;
   }
 
-  /** Type of object `number`: headers only, nothing is inflated. */
+  /** Type of object `number`: headers only, nothing is inflated. It is noted in the pack's table of types. */
   type(number: number): ObjectType {
+    const { lookup } = this.space.pack(number);
+    const position = this.space.position(number);
+    const known = lookup.types?.[position] ?? 0;
+    if (known !== 0) return typeName(known) as ObjectType;
+    const type = this.#readType(number);
+    if (lookup.types !== undefined) lookup.types[position] = OBJECT_TYPE[type];
+    return type;
+  }
+
+  /** Follows the chain to its root. Of a long one the steps are noted as well: the next object on it need not go the whole way. */
+  #readType(number: number): ObjectType {
     let pack = this.space.pack(number);
     let offset = pack.lookup.offset(this.space.position(number));
+    const passed: number[] = [];
     for (let links = 0; links <= LIMITS.deltaChainLengthMax; links++) {
       const header = this.#header;
       pack.readHeader(offset, header);
-      if (!header.isDelta) return typeName(header.type) as ObjectType;
+      if (!header.isDelta) return this.#noteTypes(pack.lookup, passed, header.type);
       ({ pack, offset } = this.#baseOf(pack, header));
+      if (links < LINKS_UNNOTED || pack.lookup.types === undefined) continue;
+      const position = pack.lookup.positionOf(offset);
+      const known = pack.lookup.types[position] ?? 0;
+      if (known !== 0) return this.#noteTypes(pack.lookup, passed, known);
+      passed.push(position);
     }
     throw pack.damaged(offset, "delta chain is too long");
+  }
+
+  #noteTypes({ types }: PackLookup, positions: readonly number[], type: number): ObjectType {
+    if (types !== undefined) for (const position of positions) types[position] = type;
+    return typeName(type) as ObjectType;
+  }
+
+  /** The zlib stream of object `number`: a copy; undefined where a delta is stored. */
+  storedWhole(number: number): Uint8Array | undefined {
+    const pack = this.space.pack(number);
+    pack.readHeader(pack.lookup.offset(this.space.position(number)), this.#header);
+    return this.#header.isDelta ? undefined : pack.compressed(this.#header);
   }
 
   /** Bytes of object `number`. Of a delta only the head is inflated, which says what it makes. */

@@ -29,6 +29,8 @@ const PACK_HEADER_BYTES = 12;
 export class PackLookup {
   readonly handle: PackHandle;
   readonly count: number;
+  /** As PackHandle has it: read, and filled in. */
+  readonly types: Uint8Array | undefined;
   readonly #idx: DataView;
   readonly #ids: Uint8Array;
   readonly #rev: DataView;
@@ -41,7 +43,8 @@ export class PackLookup {
 
   /** Throws "odb/damaged" where the tables do not belong to a pack of this size. */
   constructor(handle: PackHandle) {
-    const { idx, rev, objectCount: count } = handle;
+    const { idx, rev, types, objectCount: count } = handle;
+    this.types = types === undefined ? undefined : new Uint8Array(types);
     this.handle = handle;
     this.count = count;
     this.#idx = new DataView(idx);

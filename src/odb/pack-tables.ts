@@ -12,6 +12,8 @@ import { unopened } from "./unopened.js";
 export interface PackTable {
   readonly idx: SharedArrayBuffer;
   readonly rev: SharedArrayBuffer;
+  /** As PackHandle has it. */
+  readonly types: SharedArrayBuffer;
 }
 
 /** Fixed parts of an .idx v2 (header, fanout, two checksums) and of a .rev (header, two checksums). gitformat-pack(5). */
@@ -30,6 +32,8 @@ export interface PackFiles {
   readonly objectCount: number;
   readonly idxPath: string;
   readonly revPath: string;
+  /** What the ingest of the pack has found out; default: nothing is known. */
+  readonly types?: SharedArrayBuffer | undefined;
 }
 
 export class PackTables {
@@ -39,7 +43,7 @@ export class PackTables {
   constructor(bytesMax: number = LIMITS.packTableBytesMax) {
     this.#tables = new LRUCache({
       maxSize: bytesMax,
-      sizeCalculation: (table) => table.idx.byteLength + table.rev.byteLength,
+      sizeCalculation: (table) => table.idx.byteLength + table.rev.byteLength + Math.max(1, table.types.byteLength),
     });
   }
 
@@ -58,13 +62,13 @@ export class PackTables {
 }
 
 /** Reads the tables of one pack. Throws "odb/damaged". */
-export async function loadTable({ checksum, objectCount, idxPath, revPath }: PackFiles): Promise<PackTable> {
+export async function loadTable({ checksum, objectCount, idxPath, revPath, types }: PackFiles): Promise<PackTable> {
   const revBytes = REV_FIXED_BYTES + objectCount * REV_ENTRY_BYTES;
   const [idx, rev] = await Promise.all([
     readShared(idxPath, IDX_FIXED_BYTES + objectCount * IDX_ENTRY_BYTES_MIN, IDX_FIXED_BYTES + objectCount * IDX_ENTRY_BYTES_MAX, checksum),
     readShared(revPath, revBytes, revBytes, checksum),
   ]);
-  return { idx, rev };
+  return { idx, rev, types: types ?? new SharedArrayBuffer(objectCount) };
 }
 
 /** A whole table in shared memory, its size checked before anything is allocated, and both checksums at its end: the pack's and its own. */

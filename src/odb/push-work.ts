@@ -1,14 +1,15 @@
 /** The tasks of a push as a pool thread runs them: requests in (pool/push-tasks), results out. */
 import type { Kernels } from "../kernels/kernels.js";
 import { TaskWatch } from "../pool/control.js";
-import type { PushTasks } from "../pool/push-tasks.js";
+import type { ObjectSummary, PushTasks, Unconnected } from "../pool/push-tasks.js";
 import type { PackHandle } from "../pool/tasks.js";
 import { ConnectivityWalk, describeObject, isAncestor } from "./connected.js";
 import { ObjectReader, threadReaderCaches } from "./object-reader.js";
 import { ObjectSpace } from "./object-space.js";
 import { PackLookup } from "./pack-lookup.js";
 
-type Work<K extends keyof PushTasks> = (request: PushTasks[K]["request"]) => PushTasks[K]["result"];
+type Result<K extends keyof PushTasks> = PushTasks[K]["result"];
+type Work<K extends keyof PushTasks> = (request: PushTasks[K]["request"]) => Result<K> | Promise<Result<K>>;
 
 export interface PushWork {
   readonly describe: Work<"receive-pack/describe">;
@@ -19,23 +20,30 @@ export interface PushWork {
 export function pushWork(kernels: Kernels): PushWork {
   const open = (packs: readonly PackHandle[]) => new ObjectReader(packs, kernels, threadReaderCaches());
   return {
-    describe({ packs, oids, control }) {
+    async describe({ packs, oids, control }) {
       const reader = open(packs);
       const watch = new TaskWatch(control);
-      return oids.map((oid) => {
+      const found: (ObjectSummary | undefined)[] = [];
+      for (const oid of oids) {
         watch.step();
-        return describeObject(reader, oid);
-      });
+        if (watch.shouldYield()) await watch.turn();
+        found.push(describeObject(reader, oid));
+      }
+      return found;
     },
-    connected({ packs, closed, tips, promised = [], control }) {
+    async connected({ packs, closed, tips, promised = [], control }) {
       const complete = new ObjectSpace(packs.filter(({ checksum }) => closed.includes(checksum)).map((pack) => ({ lookup: new PackLookup(pack) })));
       const walk = new ConnectivityWalk(open(packs), complete, new TaskWatch(control), promised.map((ids) => new Uint8Array(ids)));
-      return tips.map((tip) => walk.missingBelow(tip));
+      const found: (Unconnected | undefined)[] = [];
+      for (const tip of tips) found.push(await walk.below(tip));
+      return found;
     },
-    ancestor({ packs, pairs, control }) {
+    async ancestor({ packs, pairs, control }) {
       const reader = open(packs);
       const watch = new TaskWatch(control);
-      return pairs.map((pair) => isAncestor(reader, pair.old, pair.new, watch));
+      const found: boolean[] = [];
+      for (const pair of pairs) found.push(await isAncestor(reader, pair.old, pair.new, watch));
+      return found;
     },
   };
 }

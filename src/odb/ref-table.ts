@@ -11,6 +11,8 @@ export class RefTable {
   readonly #changed = new Map<string, Ref | undefined>();
   readonly #names: RefNames;
   #size: number;
+  /** Of all names; summed when it is first asked for. */
+  #nameBytes: number | undefined;
 
   /** `sorted`: bytewise by name, unchanged while the table is in use. */
   constructor(sorted: readonly Ref[]) {
@@ -23,6 +25,17 @@ export class RefTable {
     return this.#size;
   }
 
+  /** Bytes of all names. */
+  get nameBytes(): number {
+    if (this.#nameBytes === undefined) {
+      let bytes = 0;
+      for (const { name } of this.#base) bytes += name.length;
+      for (const [name, ref] of this.#changed) if (isIn(this.#base, name) !== (ref !== undefined)) bytes += ref === undefined ? -name.length : name.length;
+      this.#nameBytes = bytes;
+    }
+    return this.#nameBytes;
+  }
+
   get(name: string): Ref | undefined {
     if (this.#changed.has(name)) return this.#changed.get(name);
     const found = this.#base[lowerBound(this.#base, name)];
@@ -30,7 +43,10 @@ export class RefTable {
   }
 
   set(ref: Ref): void {
-    if (!this.#names.has(ref.name)) this.#size++;
+    if (!this.#names.has(ref.name)) {
+      this.#size++;
+      if (this.#nameBytes !== undefined) this.#nameBytes += ref.name.length;
+    }
     this.#names.add(ref.name);
     this.#changed.set(ref.name, ref);
   }
@@ -38,6 +54,7 @@ export class RefTable {
   delete(name: string): void {
     if (!this.#names.has(name)) return;
     this.#size--;
+    if (this.#nameBytes !== undefined) this.#nameBytes -= name.length;
     this.#names.remove(name);
     this.#changed.set(name, undefined);
   }
@@ -63,6 +80,10 @@ export class RefTable {
     const refs = this.sorted();
     return { revision, head, refs, byName: new Map(refs.map((ref) => [ref.name, ref])) };
   }
+}
+
+function isIn(sorted: readonly Ref[], name: string): boolean {
+  return sorted[lowerBound(sorted, name)]?.name === name;
 }
 
 export function compareRefs(left: Ref, right: Ref): number {

@@ -2,37 +2,67 @@
 import { readFileSync } from "node:fs";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
-import { checkGitattributes, checkGitmodules, type Refusal } from "../git/fsck.js";
-import { type Oid, oidAt } from "../git/oid.js";
+import { checkGitattributes, type Refusal } from "../git/fsck.js";
+import { readSubmodules, submoduleRefusal } from "../git/gitmodules.js";
+import { type Oid, oidAt, oidBytes } from "../git/oid.js";
 import type { Kernels } from "../kernels/kernels.js";
+import { TaskWatch } from "../pool/control.js";
 import type { ConcludeRequest } from "../pool/ingest-tasks.js";
 import type { PackHandle } from "../pool/tasks.js";
 import type { Session } from "./index-pack-session.js";
 import { createReaderCaches, ObjectReader } from "./object-reader.js";
-import { PackLookup } from "./pack-lookup.js";
+import { NONE } from "./object-space.js";
+import { holdsId } from "./sorted-ids.js";
 
 /** wasm/links.ts: entries {id, flags} and two of the flags. */
 const LINK_BYTES = 24;
 const IS_GITMODULES = 32;
 const IS_GITATTRIBUTES = 64;
+/** Settings read between two looks at the control word. */
+const SETTINGS_PER_LOOK = 1_024;
 /** Bases of a few small files. */
 const BASES_BYTES = 1024 * 1024;
 
-/** Throws "pack/fsck" for the first that Git would refuse. Those that other packs hold were looked at when they came. */
-export function checkSpecials(session: Session, request: ConcludeRequest, checksum: string, bytes: number, kernels: Kernels): void {
+/**
+ * Throws "pack/fsck" for the first that Git would refuse, wherever it lies: another pack may hold it under a name that nobody looks at.
+ * `own`: the new pack.
+ */
+export async function checkSpecials(session: Session, request: ConcludeRequest, own: OwnPack, { kernels, stored }: SpecialParts): Promise<void> {
   const names = collect(session, request);
   if (names.size === 0) return;
+  if (names.size > LIMITS.specialFilesMax) throw new Fault("pack/too-much-work", { specialFilesMax: LIMITS.specialFilesMax });
+  const watch = new TaskWatch(request.control);
   const caches = createReaderCaches(BASES_BYTES);
-  const reader = new ObjectReader([ownHandle(session, request, checksum, bytes)], kernels, caches);
-  const others = request.packs.map((pack) => new PackLookup(pack));
+  const readers: SpecialReaders = {
+    own: new ObjectReader([ownHandle(session, request, own)], kernels, caches),
+    stored,
+    promised: (request.promised ?? []).map((ids) => new Uint8Array(ids)),
+  };
   try {
     for (const [oid, flags] of names) {
-      const refusal = judge(reader, others, oid, flags);
+      watch.check();
+      if (watch.shouldYield()) await watch.turn();
+      const refusal = await judge(readers, oid, flags, { watch, spend: (size) => session.spend(size * LIMITS.ingestJudgedWork) });
       if (refusal !== undefined) throw new Fault("pack/fsck", { object: oid, message: `${refusal.id}: ${refusal.text}` });
     }
   } finally {
     caches.blocks.close();
   }
+}
+
+export type OwnPack = Pick<PackHandle, "checksum" | "bytes">;
+
+export interface SpecialParts {
+  readonly kernels: Kernels;
+  /** Reads the packs that were here before; made only when it is asked for. */
+  readonly stored: () => ObjectReader;
+}
+
+interface SpecialReaders {
+  readonly own: ObjectReader;
+  readonly stored: () => ObjectReader;
+  /** Tables of ids of blobs whose contents are still elsewhere. */
+  readonly promised: readonly Uint8Array[];
 }
 
 function collect(session: Session, { marks }: ConcludeRequest): Map<Oid, number> {
@@ -49,8 +79,8 @@ function collect(session: Session, { marks }: ConcludeRequest): Map<Oid, number>
 }
 
 /** The new pack as the reader of stored packs sees one. */
-function ownHandle({ kernels }: Session, { path, idxPath, revPath }: ConcludeRequest, checksum: string, bytes: number): PackHandle {
-  return { checksum, path, bytes, objectCount: kernels.recordCount(), idx: shared(idxPath), rev: shared(revPath) };
+function ownHandle({ kernels }: Session, { path, idxPath, revPath }: ConcludeRequest, own: OwnPack): PackHandle {
+  return { ...own, path, objectCount: kernels.recordCount(), idx: shared(idxPath), rev: shared(revPath) };
 }
 
 function shared(path: string): SharedArrayBuffer {
@@ -60,15 +90,38 @@ function shared(path: string): SharedArrayBuffer {
   return copy;
 }
 
-function judge(reader: ObjectReader, others: readonly PackLookup[], oid: Oid, flags: number): Refusal | undefined {
+/** What a look costs, and whom it keeps waiting. */
+interface Looking {
+  readonly watch: TaskWatch;
+  readonly spend: (size: number) => void;
+}
+
+async function judge({ own, stored, promised }: SpecialReaders, oid: Oid, flags: number, looking: Looking): Promise<Refusal | undefined> {
   const file = flags & IS_GITMODULES ? "gitmodules" : "gitattributes";
+  const reader = own.locate(oid) === NONE ? stored() : own;
   const number = reader.locate(oid);
-  if (number < 0) {
-    if (others.some((pack) => pack.findOid(oid) >= 0)) return undefined;
+  if (number === NONE) {
+    if (promised.some((ids) => holdsId(ids, oidBytes(oid), 0))) return undefined;
     return { id: `${file}Missing`, text: `unable to read .${file} blob` };
   }
   if (reader.type(number) !== "blob") return { id: `${file}Blob`, text: `non-blob found at .${file}` };
-  if (reader.size(number) > LIMITS.specialFileBytesMax) return { id: `${file}Large`, text: `.${file} too large to parse` };
+  const size = reader.size(number);
+  if (size > LIMITS.specialFileBytesMax) return { id: `${file}Large`, text: `.${file} too large to parse` };
+  looking.spend(size);
   const { data } = reader.read(number);
-  return (flags & IS_GITMODULES ? checkGitmodules(data) : undefined) ?? (flags & IS_GITATTRIBUTES ? checkGitattributes(data) : undefined);
+  const refusal = flags & IS_GITMODULES ? await checkSubmodules(data, looking.watch) : undefined;
+  return refusal ?? (flags & IS_GITATTRIBUTES ? checkGitattributes(data) : undefined);
+}
+
+/** git/fsck.ts → checkGitmodules, a file of a million settings in turns. */
+async function checkSubmodules(data: Uint8Array, watch: TaskWatch): Promise<Refusal | undefined> {
+  let settings = 0;
+  for (const setting of readSubmodules(data)) {
+    const refusal = submoduleRefusal(setting);
+    if (refusal !== undefined) return refusal;
+    if (++settings % SETTINGS_PER_LOOK !== 0) continue;
+    watch.check();
+    if (watch.shouldYield()) await watch.turn();
+  }
+  return undefined;
 }

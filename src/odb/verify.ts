@@ -83,7 +83,7 @@ class Verification {
     const refs = new ManifestRefs(manifests, store, prefix);
     const snapshot = await this.#attempt(manifest.snapshot?.key ?? `${prefix}/git/manifest`, ADVICE.snapshot, () => refs.read(signal));
     const beside = (await this.#options.beside?.(manifest)) ?? { tips: [], promised: [], findings: [] };
-    this.#findings.push(...beside.findings);
+    for (const finding of beside.findings) this.#findings.push(finding);
     const handles: PackHandle[] = [];
     for (const record of manifest.packs) {
       const handle = await this.#pack(record);
@@ -150,9 +150,11 @@ class Verification {
     const tips = [...new Set([...refs.map(({ oid }) => oid), ...more])];
     const missing = await pool.run("receive-pack/connected", { packs, closed: [], tips, promised }, { signal });
     tips.forEach((tip, at) => {
-      if (missing[at] === undefined) return;
+      const one = missing[at];
+      if (one === undefined) return;
+      const is = one.found === undefined ? "is missing" : `is a ${one.found} and not a ${one.expected}`;
       const of = refs.find(({ oid }) => oid === tip)?.name ?? tip;
-      this.#findings.push({ file: `${prefix}/git/objects/pack`, problem: `object ${missing[at]}, which ${of} needs, is missing`, advice: ADVICE.objects });
+      this.#findings.push({ file: `${prefix}/git/objects/pack`, problem: `object ${one.oid}, which ${of} needs, ${is}`, advice: ADVICE.objects });
     });
   }
 }

@@ -244,7 +244,7 @@ function sortStarts(reader: ObjectReader, oids: readonly Oid[], needed: boolean)
     const number = needed ? reader.space.need(oid) : reader.locate(oid);
     if (number === NONE) continue;
     const { tags, target, type } = peel(reader, number);
-    starts.tags.push(...tags);
+    for (const tag of tags) starts.tags.push(tag);
     if (target !== NONE) starts[`${type}s`].push(target);
     else if (needed) throw new Fault("odb/missing", { tag: oid });
   }

@@ -20,6 +20,8 @@ export interface ScanRequest extends TaskControl {
 
 export interface SessionSettings {
   readonly fsck: boolean;
+  /** As in IngestOptions. */
+  readonly stored: boolean;
   /** Bytes of inflated data that may be kept between the passes. */
   readonly keepBytes: number;
 }
@@ -167,6 +169,8 @@ export interface ConcludeRequest extends TaskControl {
   readonly checksum: string;
   readonly externals: number;
   readonly fsck: boolean;
+  /** As in IngestOptions. */
+  readonly stored: boolean;
   readonly packs: readonly PackHandle[];
   readonly closed: readonly string[];
   /** Tables of ids, each sorted, 20 bytes each, that links may lead to although no pack holds them yet. */
@@ -184,6 +188,7 @@ export interface ConcludeResult {
   readonly selfContained: boolean;
   readonly tips: readonly Oid[] | undefined;
   readonly openLinks: readonly Oid[];
+  readonly types: SharedArrayBuffer;
   readonly counters: Readonly<Record<string, number>>;
 }
 

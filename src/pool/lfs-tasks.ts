@@ -21,6 +21,14 @@ export interface FindPointersRequest extends TaskControl {
   readonly packs: readonly PackHandle[];
   /** Checksum of the pushed one among them. */
   readonly pushed: string;
+  /** Place in pack order to go on from. */
+  readonly from: number;
+}
+
+export interface FindPointersResult {
+  readonly found: readonly FoundPointer[];
+  /** Where to go on; undefined: that was all. */
+  readonly next: number | undefined;
 }
 
 export interface FoundPointer {
@@ -45,8 +53,15 @@ export interface PointerPath {
   readonly path: string;
 }
 
+export interface PointerPathsResult {
+  /** At most `LIMITS.lfsOffendersMax` a tip. */
+  readonly paths: readonly PointerPath[];
+  /** There were more paths to look at than are: of a tip without a path here nothing is known. */
+  readonly exhausted: boolean;
+}
+
 export interface LfsTasks {
   "lfs/hash": { request: HashPieceRequest; result: HashPieceResult };
-  "lfs/pointers": { request: FindPointersRequest; result: readonly FoundPointer[] };
-  "lfs/paths": { request: PointerPathsRequest; result: readonly PointerPath[] };
+  "lfs/pointers": { request: FindPointersRequest; result: FindPointersResult };
+  "lfs/paths": { request: PointerPathsRequest; result: PointerPathsResult };
 }

@@ -27,8 +27,15 @@ export interface ConnectedRequest extends TaskControl {
   readonly promised?: readonly SharedArrayBuffer[];
 }
 
-/** One entry a tip, in order: the first object found missing below it, undefined where nothing is. */
-export type ConnectedResult = readonly (Oid | undefined)[];
+/** An object below a tip that is missing, or (`found`) not of the type that a link says. */
+export interface Unconnected {
+  readonly oid: Oid;
+  readonly expected?: ObjectType;
+  readonly found?: ObjectType;
+}
+
+/** One entry a tip, in order: the first found below it, undefined where all is there. */
+export type ConnectedResult = readonly (Unconnected | undefined)[];
 
 export interface AncestorRequest extends TaskControl {
   readonly packs: readonly PackHandle[];

@@ -26,6 +26,8 @@ export interface PackHandle {
   readonly idx: SharedArrayBuffer;
   /** The whole .rev: positions in pack order. */
   readonly rev: SharedArrayBuffer;
+  /** OBJECT_TYPE of each object by position, 0 while nobody has looked: threads fill it in. Absent: every look reads the pack. */
+  readonly types?: SharedArrayBuffer;
 }
 
 export interface TaskControl {

@@ -1,15 +1,21 @@
 /** What the objects of a push say about its commands: types, connectivity, fast-forwards. */
-import { ZERO_OID } from "../git/oid.js";
+import { setImmediate } from "node:timers/promises";
+import { Fault } from "../base/fault.js";
+import { type Oid, ZERO_OID } from "../git/oid.js";
 import type { IngestedPack } from "../odb/ingest-contract.js";
 import type { PackTables } from "../odb/pack-tables.js";
+import { toHandles } from "../odb/fetch-pack.js";
 import type { LivePack } from "../odb/object-database.js";
-import type { ObjectSummary } from "../pool/push-tasks.js";
+import type { DescribeResult, ObjectSummary, Unconnected } from "../pool/push-tasks.js";
 import type { PackHandle, Pool } from "../pool/tasks.js";
 import type { PushRequest } from "../wire/push.js";
 import type { Repository } from "./conversation.js";
 import type { LfsService } from "./lfs.js";
 import { refusePointers } from "./push-pointers.js";
 import type { PushPolicy } from "./push-policy.js";
+
+/** Objects told of in one message between threads: some milliseconds of the event loop. */
+const DESCRIBED_AT_ONCE = 5_000;
 
 export interface ObjectCheck {
   readonly refusal?: string;
@@ -35,30 +41,44 @@ export interface ObjectCheckInput {
 
 /** One check a command, in order; refused and deleting ones pass. */
 export async function checkObjects(input: ObjectCheckInput): Promise<readonly ObjectCheck[]> {
-  const { request, refused, pool, signal } = input;
+  const { request, refused, signal } = input;
   const asked = [...request.commands.keys()].filter((at) => refused[at] === undefined && request.commands[at]?.new !== ZERO_OID);
   const checks: ObjectCheck[] = request.commands.map(() => ({}));
   if (asked.length === 0) return checks;
   const { packs } = await input.repository.objects.packs(signal);
   const handles = await withPushed(packs, input.pack, input.tables);
   const oids = asked.map((at) => request.commands[at]?.new as string);
-  const described = await pool.run("receive-pack/describe", { packs: handles, oids }, { signal });
+  const described = await describe(input, handles, oids);
   const closed = closedChecksums(packs, input.pack);
   const missing = await unconnected(input, handles, closed, oids);
   asked.forEach((at, index) => {
     checks[at] = judge(request.commands[at]?.name as string, described[index], missing[index], request.shallows.length > 0);
   });
+  await setImmediate(); // a hundred thousand commands are some tens of milliseconds in each of these
   await refuseNonFastForwards(input, handles, checks);
+  await setImmediate();
   await refuseEmptyPointers(input, handles, checks);
   return checks;
 }
 
+/** What each id is, in order. Each is looked at once: most commands of a large push name few. */
+async function describe({ pool, signal }: ObjectCheckInput, packs: readonly PackHandle[], oids: readonly Oid[]): Promise<DescribeResult> {
+  const distinct = [...new Set(oids)];
+  const found = new Map<Oid, ObjectSummary | undefined>();
+  for (let at = 0; at < distinct.length; at += DESCRIBED_AT_ONCE) {
+    const part = distinct.slice(at, at + DESCRIBED_AT_ONCE);
+    const summaries = await pool.run("receive-pack/describe", { packs, oids: part }, { signal });
+    part.forEach((oid, index) => void found.set(oid, summaries[index]));
+  }
+  return oids.map((oid) => found.get(oid));
+}
+
 /** Live packs and the pushed one, which lies where it was received. */
 async function withPushed(packs: readonly LivePack[], pack: IngestedPack | undefined, tables: PackTables): Promise<readonly PackHandle[]> {
-  const handles = packs.map(({ checksum, path, bytes, objectCount, idx, rev }) => ({ checksum, path, bytes, objectCount, idx, rev }));
+  const handles = toHandles(packs);
   if (pack === undefined || handles.some(({ checksum }) => checksum === pack.checksum)) return handles;
-  const { checksum, packPath: path, bytes, objectCount, idxPath, revPath } = pack;
-  return [{ checksum, path, bytes, objectCount, ...(await tables.load({ checksum, objectCount, idxPath, revPath })) }, ...handles];
+  const { checksum, packPath: path, bytes, objectCount, idxPath, revPath, types } = pack;
+  return [{ checksum, path, bytes, objectCount, ...(await tables.load({ checksum, objectCount, idxPath, revPath, types })) }, ...handles];
 }
 
 function closedChecksums(packs: readonly LivePack[], pack: IngestedPack | undefined): string[] {
@@ -72,15 +92,19 @@ function unconnected(
   packs: readonly PackHandle[],
   closed: readonly string[],
   tips: readonly string[],
-): Promise<readonly (string | undefined)[]> {
+): Promise<readonly (Unconnected | undefined)[]> {
   if (packs.every(({ checksum }) => closed.includes(checksum))) return Promise.resolve([]);
   return input.pool.run("receive-pack/connected", { packs, closed, tips }, { signal: input.signal });
 }
 
-function judge(name: string, summary: ObjectSummary | undefined, missing: string | undefined, isShallow: boolean): ObjectCheck {
-  if (summary === undefined || missing !== undefined) {
+function judge(name: string, summary: ObjectSummary | undefined, wrong: Unconnected | undefined, isShallow: boolean): ObjectCheck {
+  if (wrong?.found !== undefined) {
+    const { oid: object, expected, found } = wrong;
+    return { refusal: new Fault("pack/link-type", { object, expected, found }).message };
+  }
+  if (summary === undefined || wrong !== undefined) {
     if (isShallow) return { refusal: "shallow update not allowed" };
-    return { refusal: missing === undefined ? "missing necessary objects" : `missing necessary objects (${missing})` };
+    return { refusal: wrong === undefined ? "missing necessary objects" : `missing necessary objects (${wrong.oid})` };
   }
   if (name.startsWith("refs/heads/") && summary.type !== "commit") {
     return { refusal: `a branch holds commits, and this is a ${summary.type}` };

@@ -7,7 +7,7 @@ import { Semaphore } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { Oid } from "../git/oid.js";
 import type { LfsStore } from "../lfs/store.js";
-import type { FoundPointer } from "../pool/lfs-tasks.js";
+import type { FindPointersResult, FoundPointer } from "../pool/lfs-tasks.js";
 import type { PackHandle, Pool } from "../pool/tasks.js";
 
 export interface PointerCheckInput {
@@ -22,16 +22,33 @@ export interface PointerCheckInput {
   readonly signal: AbortSignal;
 }
 
-/** A reason to refuse by tip; those that are fine are not in it. */
-export async function refusePointers({ pool, packs, pushed, tips, store, signal }: PointerCheckInput): Promise<ReadonlyMap<Oid, string>> {
-  const found = await pool.run("lfs/pointers", { packs, pushed }, { signal });
-  const missing = await withoutObject(found, store, signal);
-  if (missing.length === 0) return new Map();
+/** A reason to refuse by tip; those that are fine are not in it. Ends with the first pointers that refuse any. */
+export async function refusePointers(input: PointerCheckInput): Promise<ReadonlyMap<Oid, string>> {
+  const { pool, packs, pushed, store, signal } = input;
+  for (let from: number | undefined = 0; from !== undefined; ) {
+    const { found, next }: FindPointersResult = await pool.run("lfs/pointers", { packs, pushed, from }, { signal });
+    const missing = await withoutObject(found, store, signal);
+    const refusals = missing.length === 0 ? new Map() : await refusalsOf(input, missing);
+    if (refusals.size > 0) return refusals;
+    from = next;
+  }
+  return new Map();
+}
+
+async function refusalsOf({ pool, packs, pushed, tips, signal }: PointerCheckInput, missing: readonly FoundPointer[]): Promise<ReadonlyMap<Oid, string>> {
   const blobs = missing.map(({ blob }) => blob);
-  const offenders = await pool.run("lfs/paths", { packs, pushed, tips, blobs }, { signal });
+  const { paths: offenders, exhausted } = await pool.run("lfs/paths", { packs, pushed, tips, blobs }, { signal });
   const paths = new Map<Oid, string[]>();
   for (const { tip, path } of offenders) paths.set(tip, [...(paths.get(tip) ?? []), lossyText(fromLatin1(path))]);
-  return new Map([...paths].map(([tip, names]) => [tip, refusal(names)]));
+  const refusals = new Map([...paths].map(([tip, names]) => [tip, refusal(names)]));
+  if (exhausted) for (const tip of tips) if (!refusals.has(tip)) refusals.set(tip, tooMany(missing));
+  return refusals;
+}
+
+/** It cannot be said whether .gitattributes make them LFS files, so they are named by their ids. */
+function tooMany(missing: readonly FoundPointer[]): string {
+  const names = missing.slice(0, LIMITS.lfsOffendersMax).map(({ blob }) => blob);
+  return `LFS pointers without a file stand at more paths than are looked at (blobs ${names.join(", ")}); run: git lfs push --all <remote>`;
 }
 
 async function withoutObject(pointers: readonly FoundPointer[], store: LfsStore, signal: AbortSignal): Promise<FoundPointer[]> {

@@ -1,4 +1,6 @@
 /** What a push may do to a ref before anything is stored: the checks that need no object. */
+import { setImmediate } from "node:timers/promises";
+import { LIMITS } from "../base/limits.js";
 import { isPushableRefName } from "../git/ref-name.js";
 import { ZERO_OID } from "../git/oid.js";
 import type { PushCommand } from "../wire/push.js";
@@ -13,17 +15,35 @@ export interface PushPolicy {
 /** Refs no client moves: Git's own and ours. */
 const RESERVED_PREFIXES = ["refs/lakefs/"];
 
+/** Commands looked at in one turn of the event loop. */
+const COMMANDS_AT_ONCE = 2_000;
+
 /** One reason a command, in order; undefined: nothing against it so far. */
-export function refuseCommands(commands: readonly PushCommand[]): (string | undefined)[] {
+export async function refuseCommands(commands: readonly PushCommand[]): Promise<(string | undefined)[]> {
   const times = new Map<string, number>();
-  for (const { name } of commands) times.set(name, (times.get(name) ?? 0) + 1);
-  return commands.map((command) => refuseCommand(command, times.get(command.name) ?? 0));
+  for (const [at, { name }] of commands.entries()) {
+    if (at % COMMANDS_AT_ONCE === COMMANDS_AT_ONCE - 1) await setImmediate();
+    times.set(name, (times.get(name) ?? 0) + 1);
+  }
+  const reasons: (string | undefined)[] = [];
+  for (const command of commands) {
+    if (reasons.length % COMMANDS_AT_ONCE === COMMANDS_AT_ONCE - 1) await setImmediate();
+    reasons.push(refuseCommand(command, times.get(command.name) ?? 0));
+  }
+  return reasons;
 }
 
 function refuseCommand(command: PushCommand, times: number): string | undefined {
+  if (hasManyParts(command.name)) return `a ref's name has at most ${LIMITS.refNamePartsMax} parts between slashes`;
   if (!isPushableRefName(command.name)) return "funny refname";
   if (RESERVED_PREFIXES.some((prefix) => command.name.startsWith(prefix))) return "this ref is the server's own";
   if (times > 1) return `multiple updates for ref '${command.name}' not allowed`;
   if (command.old === ZERO_OID && command.new === ZERO_OID) return "nothing to delete";
   return undefined;
+}
+
+function hasManyParts(name: string): boolean {
+  let parts = 1;
+  for (let at = name.indexOf("/"); at >= 0 && parts <= LIMITS.refNamePartsMax; at = name.indexOf("/", at + 1)) parts++;
+  return parts > LIMITS.refNamePartsMax;
 }

@@ -4,6 +4,7 @@
  *
  * Source: gitprotocol-pack(5) "Pushing Data To a Server"; the order of checks is git-receive-pack(1)'s.
  */
+import { setImmediate } from "node:timers/promises";
 import { concat } from "../base/bytes.js";
 import { asFault, clientText, Fault } from "../base/fault.js";
 import { checkAborted } from "../base/flow.js";
@@ -170,17 +171,21 @@ class Push {
   async #land(pack: IngestedPack | undefined): Promise<readonly RefOutcome[]> {
     const { repository, signal } = this.#exchange;
     const { commands } = this.#request;
-    const refused = refuseCommands(commands);
+    const refused = await refuseCommands(commands);
     const checks = await checkObjects({ repository, pack, request: this.#request, refused, ...this.#services, signal });
+    // A hundred thousand commands are some tens of milliseconds in each of these lines: others come between.
+    await setImmediate();
     const reasons = refused.map((reason, at) => reason ?? checks[at]?.refusal);
     const statuses = commands.map(({ name }, at) => status(name, reasons[at]));
     if (this.#isAtomic() && reasons.some((reason) => reason !== undefined)) return failAll(statuses);
+    await setImmediate();
     const allowed = commands.flatMap((command, at) => (reasons[at] === undefined ? [toChange(command, checks[at]?.peeled)] : []));
     if (allowed.length === 0) return statuses;
     const ended = await this.#ended();
     if (ended !== undefined) return statuses.map((before) => (before.ok ? { name: before.name, ok: false, ...ended } : before));
     if (pack !== undefined) await repository.objects.publish(pack, signal);
     const landed = await this.#move(allowed, pack);
+    await setImmediate();
     repository.changed();
     this.#summarize([...landed.values()].filter((outcome) => outcome.ok).length, pack);
     return statuses.map((before) => (before.ok ? (landed.get(before.name) ?? before) : before));

@@ -45,6 +45,7 @@ export class PushRequestReader {
   readonly #options: string[] = [];
   #capabilities: ClientCapabilities = new Map();
   #bytes = 0;
+  #nameBytes = 0;
   #optionBytes = 0;
   #inOptions = false;
 
@@ -90,7 +91,15 @@ export class PushRequestReader {
     if (nul >= 0) this.#takeCapabilities(lineText(payload.subarray(nul + 1)), line);
     if (line.startsWith("shallow ")) this.#shallows.push(readOid(line.slice("shallow ".length), line));
     else if (line === "push-cert") throw new Fault("wire/unknown-capability", { name: "push-cert" });
-    else this.#commands.push(readCommand(line));
+    else this.#takeCommand(readCommand(line));
+  }
+
+  #takeCommand(command: PushCommand): void {
+    this.#nameBytes += command.name.length;
+    if (this.#nameBytes > LIMITS.pushRefNameBytesMax) {
+      throw new Fault("wire/too-much", { refNameBytesMax: LIMITS.pushRefNameBytesMax, advice: "push fewer refs at a time" });
+    }
+    this.#commands.push(command);
   }
 
   /** Capabilities stand behind the first command only: a later NUL would be part of a name, and no name has one. Git reads none behind a second NUL. */

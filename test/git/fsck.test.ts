@@ -29,6 +29,7 @@ const tag = (text: string): Piece => ["tag", text];
 const modules = (text: string): Piece[] => [["blob", text], tree(entry("100644", ".gitmodules", oidOf("blob", text)))];
 const attributes = (text: string): Piece[] => [["blob", text], tree(entry("100644", ".gitattributes", oidOf("blob", text)))];
 const GOOD_URL = "https://example.com/x.git";
+const BAD_MODULE = '[submodule "../a"]\n\tpath = x\n';
 const module = (line: string, name = "a") => modules(`[submodule "${name}"]\n\tpath = a\n\turl = ${GOOD_URL}\n\t${line}\n`);
 
 /** Name → objects. What each comes to is git's to say. */
@@ -57,6 +58,9 @@ const CASES: Readonly<Record<string, readonly Piece[]>> = {
   ".GITMODULES is a symlink": [tree(entry("120000", ".GITMODULES"))],
   "gitmod~1 is a symlink": [tree(entry("120000", "gitmod~1"))],
   "gi7eba~1 is a symlink": [tree(entry("120000", "gi7eba~1"))],
+  "~1000000 is a symlink": [tree(entry("120000", "~1000000"))],
+  "~1000000 is a file": [tree(entry("100644", "~1000000", oidOf("blob", FILE)))],
+  "~$letter is a symlink": [tree(entry("120000", "~$letter.doc"))],
   ".gitattributes is a symlink": [tree(entry("120000", ".gitattributes"))],
   ".gitignore is a symlink": [tree(entry("120000", ".gitignore"))],
   ".gitmodules is a folder": [EMPTY_TREE, tree(entry("40000", ".gitmodules", TREE))],
@@ -123,6 +127,12 @@ const CASES: Readonly<Record<string, readonly Piece[]>> = {
   "module update is none": module("update = none"),
   "modules that are no config": modules("[submodule \"a\"\nurl = -x\n"),
   "modules with comments and quotes": modules('# c\n[core]\n\tx\n[submodule "a \\"b\\""] ; c\n\turl = "-\\\n x" # c\n'),
+  "bad module behind a comment of 70,000 bytes": modules(`# ${"x".repeat(70_000)}\n${BAD_MODULE}`),
+  "bad module behind blanks": modules(`${" \n".repeat(70_000)}${BAD_MODULE}`),
+  "bad module behind a long section": modules(`[${"x".repeat(5_000)}]\n${BAD_MODULE}`),
+  "bad module behind a long name": modules(`[submodule "${"x".repeat(70_000)}"]\n\turl = ${GOOD_URL}\n${BAD_MODULE}`),
+  "bad module behind a long key": modules(`[submodule "a"]\n\t${"x".repeat(5_000)} = y\n${BAD_MODULE}`),
+  "bad module behind a long value": modules(`[submodule "a"]\n\tpath = ${"\\\\".repeat(70_000)}\n${BAD_MODULE}`),
   "good attributes": attributes("* text=auto\n"),
   "attributes line of 2047 bytes": attributes(`${"a".repeat(2_047)}\n`),
   "attributes line of 2048 bytes": attributes(`a\n${"a".repeat(2_048)}\n`),

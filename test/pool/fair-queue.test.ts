@@ -104,3 +104,29 @@ t.test("100,000 callers cost little each", async (t) => {
   }
   t.ok(performance.now() - started < 10_000, `${Math.round(performance.now() - started)} ms`);
 });
+
+t.test("a paused task waits for its own thread, and before its pair's others", async (t) => {
+  const queue = new FairQueue<string>();
+  const [one, two] = [{}, {}];
+  const mine = share("repository", "caller");
+  fill(queue, "fresh", mine, 1);
+  queue.push({ item: "paused", share: mine, priority: "interactive", on: one });
+  t.equal(queue.size, 1, "one has not begun");
+  t.equal(queue.waitingBeside(mine, "interactive"), 0, "none of another's waits");
+  t.equal(queue.waitingBeside(share("other", "other"), "interactive"), 1);
+  t.equal(queue.shiftPaused(two), undefined, "not on another thread");
+  t.equal(queue.shift(one)?.item, "paused", "what was begun ends first");
+  t.equal(queue.shift(one)?.item, "fresh");
+  queue.push({ item: "paused", share: mine, priority: "background", on: one });
+  fill(queue, "fresh", mine, 1);
+  t.equal(queue.shift(two)?.item, "fresh");
+  t.equal(queue.shift(two), undefined);
+  t.equal(queue.shiftPaused(one)?.item, "paused");
+});
+
+t.test("tasks of the background do not make one of the foreground give way", async (t) => {
+  const queue = new FairQueue<string>();
+  fill(queue, "behind", share("other", "other"), 3, "background");
+  t.equal(queue.waitingBeside(share("mine", "me"), "interactive"), 0);
+  t.equal(queue.waitingBeside(share("mine", "me"), "background"), 3);
+});

@@ -100,7 +100,7 @@ t.test("what a pack's links need", async (t) => {
   });
   await t.test("a link to a blob as if it were a tree is refused", async (t) => {
     const wrong = `tree ${oidOf("blob", "content")}\n${who}`;
-    t.equal(await bench.refuse(buildPack([whole("commit", wrong), file])), "pack/fsck");
+    t.equal(await bench.refuse(buildPack([whole("commit", wrong), file])), "pack/link-type");
   });
   await t.test("links of an object nobody can read are not known", async (t) => {
     const pack = buildPack([whole("tree", "no tree at all"), file]);
