@@ -86,9 +86,9 @@ t.test("the session with lakeFS works as printed", { skip: skipLakefs, timeout: 
   t.match(session.stdout, /First commit/, "lakeFS's log");
   t.match(session.stdout, /# Demo/, "the file in lakeFS");
   const pids = (await readFile(join(folder, "servers/pids"), "utf8")).split("\n").map(Number);
-  t.equal(pids.filter(runs).length, 3);
+  t.equal(pids.filter(runs).length, 5);
   run(`node scripts/servers.mjs stop ${folder}/servers`);
-  t.same(pids.filter(runs), [], "and all three end");
+  t.same(pids.filter(runs), [], "and all of them end");
 });
 
 /** A process that has ended may still wait to be noticed. */
