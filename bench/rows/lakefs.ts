@@ -97,7 +97,7 @@ async function sizeRows(rig: Rig, objects: number, costs: Map<string, [number, C
   report.add({ row: "  contents read by the second clone", ours: second.contents, unit: "calls", bar: 0 });
   report.add({ row: "  contents read after 10 files changed", ours: changed.contents, unit: "calls", bar: 10 });
   report.add({ row: "  contents read after a restart", ours: restarted.contents, unit: "calls", bar: 0 });
-  report.add({ row: "  push of one small file", ours: small.calls, unit: "calls", bar: 25 });
+  report.add({ row: "  push of one small file", ours: small.calls, unit: "calls", bar: 26 });
 }
 
 /** Downloads and first clones in turn, a new server for each; those of the median ratio, and the last server. */
@@ -160,15 +160,14 @@ async function lakectl(rig: Rig, name: string): Promise<Cost> {
 
 // The large file ------------------------------------------------------------------------------------------------------
 
-/** Its SHA-256 is known, so nothing of it is read: what its entry names has not even that many bytes. */
+/** A hub's link tells its SHA-256, so nothing of it is read: what its entry names is not even there. */
 async function largeFileRow(rig: Rig): Promise<void> {
   const { lakefs, report, tiny } = rig;
   const name = "bench-large";
   await lakefs.client.createRepository({ name, storage_namespace: lakefs.namespace(name), default_branch: "main" }, signal);
   await commitMany(lakefs.client, name, { from: 0, to: 99, bytes: FILE_BYTES });
-  const { physical_address } = await lakefs.client.statObject(name, "main", manyPath(0), signal);
   const size_bytes = 10_000_000_000;
-  const stage = { physical_address, checksum: `sha256:${"5a".repeat(32)}`, size_bytes };
+  const stage = { physical_address: `${lakefs.outside}weights`, checksum: `sha256:${"5a".repeat(32)}`, size_bytes };
   await lakefs.client.stageObject(name, "main", "weights.safetensors", stage, signal);
   await lakefs.client.commit(name, "main", { message: "10 GB" }, signal);
   const server = await startBeside(rig, join(rig.folder, "data-large"));

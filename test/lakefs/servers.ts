@@ -37,6 +37,8 @@ export interface RunningLakefs {
   readonly blocks: "local" | "s3";
   /** A storage namespace nobody has used. */
   namespace(name: string): string;
+  /** Addresses outside of every repository begin so: what is staged there is linked, as a hub does it. */
+  readonly outside: string;
   /** lakectl's environment: its own configuration, nobody's home. */
   readonly lakectl: { readonly program: string; readonly env: Environment };
   stop(): Promise<void>;
@@ -72,6 +74,7 @@ export async function startLakefs(t: Teardown, blocks: "local" | "s3" = "local",
     access,
     client: new LakefsClient(access),
     blocks,
+    outside: blocks === "s3" ? "s3://lakefs/outside/" : `local://${folder}/external/`,
     namespace: (name) => (blocks === "s3" ? `s3://lakefs/${name}` : `local://${name}`),
     lakectl: { program: join(script.programFolder(), "lakectl"), env },
     stop: () => end(child),
