@@ -112,7 +112,7 @@ export const LIMITS = {
   deltaResultBytesMax: 512 * MIB,
   /** Size of a delta's instructions that we read at all; above the result's limit it cannot be worth it. */
   deltaBytesMax: 512 * MIB,
-  /** An object Git must parse (commit, tree, tag): larger ones are refused. A folder of 1,500,000 files. The largest tree of ten public repositories has
+  /** An object Git must parse (commit, tree, tag): larger ones are refused. A folder of 1,500,000 files. The largest tree of six public repositories has
    *  0.65 MB (Homebrew/brew), the largest commit 2.2 MB (github/gitignore). Judged by fsck.ts it costs 2 s in pieces, and twice its bytes. */
   parsedObjectBytesMax: 64 * MIB,
   /** Bytes one thread of an ingest may put into temporary files: bases that wait for their other deltas. Real packs need none; a pack of a

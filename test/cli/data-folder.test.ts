@@ -46,11 +46,12 @@ t.test("/readyz says no where the store or the database cannot be written, and w
   const server = await startGuarded(t);
   t.equal(await ready(server.port), "200 ready\n");
   const probe = join(server.data, "probe");
-  await rm(probe, { recursive: true, force: true });
+  await rename(probe, `${probe}-away`);
   await writeFile(probe, "in the way"); // what a full or broken disk is to whoever writes there; root may write anywhere
   await later();
   t.match(await ready(server.port), /^503 not ready: the store cannot be written: storage failed\n$|^503 not ready: the store cannot be written: /);
   await rm(probe);
+  await rename(`${probe}-away`, probe);
   const db = new Database(join(server.data, "lakepack.db"));
   db.exec("CREATE TRIGGER no_probe BEFORE INSERT ON secrets WHEN NEW.name = 'write-probe' BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END");
   await later();
