@@ -387,6 +387,8 @@ export const LIMITS = {
   /** Free bytes and files below which doctor warns: a push of a usual model, and the files of a thousand pushes. */
   diskFreeBytesMin: 1 * GIB,
   diskFreeFilesMin: 10_000,
+  /** How long doctor waits for an answer of the front end, or through a proxy. */
+  doctorProbeMs: 5_000,
   /** A dozen syncs: more than this on a local disk means that something is wrong with it. */
   diskProbeMsMax: 2_000,
   /** Storage refuses signatures of 15 minutes' difference; links of ours live 800 s. */

@@ -8,11 +8,12 @@ import { DiskStore } from "../store/disk.js";
 import { probeStore } from "../store/probe.js";
 import { databasePath } from "./accounts.js";
 import { checkRepositories } from "./doctor-repositories.js";
+import { checkFrontEnd } from "./doctor-front-end.js";
 import { checkTogether } from "./server.js";
 import type { Settings } from "./settings.js";
 
 export interface Check {
-  readonly name: "settings" | "data" | "permissions" | "disk" | "repositories" | "clock" | "lakefs";
+  readonly name: "settings" | "data" | "permissions" | "disk" | "repositories" | "clock" | "front end" | "lakefs";
   readonly good: boolean;
   readonly found: string;
   /** What to do; only where it is not good. */
@@ -28,6 +29,8 @@ export async function checkAll(settings: Settings, signal: AbortSignal): Promise
   if (folder.good) checks.push(await checkPermissions(settings, data), await checkRoom(data), await checkWrites(data, signal));
   if (folder.good) checks.push(await checkRepositories(settings));
   checks.push(...(await checkClock(settings, data)));
+  const frontEnd = await checkFrontEnd(settings);
+  if (frontEnd !== undefined) checks.push(frontEnd);
   if (settings.lakefs_endpoint !== "") checks.push(await checkLakefs(settings, signal));
   return checks;
 }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import t from "tap";
 import { checkAll } from "../../src/cli/doctor-checks.js";
 import { readSettings } from "../../src/cli/settings.js";
-import { tempFolder } from "../interop/harness.js";
+import { startLakepack, tempFolder } from "../interop/harness.js";
 import { settingsFor } from "../interop/lakefs-rig.js";
 import { skipLakefs, startLakefs } from "../lakefs/servers.js";
 import { lakepack } from "./lakepack.js";
@@ -83,3 +83,17 @@ t.test("lakeFS: one that answers, one that does not, a wrong key", { skip: skipL
   t.match(denied, { code: 1, out: /BAD {3}lakefs: .*\n +what to do: see lakefs_access_key_id/ });
   t.notMatch(denied.out + denied.err, "not-the-secret");
 });
+
+for (const kind of ["uws", "node"] as const)
+  t.test(`the front end of a running server, ${kind}`, { timeout: 60_000 }, async (t) => {
+    const server = await startLakepack(t, { args: ["--transport", kind] });
+    const settings = (more: Readonly<Record<string, string>> = {}) => ({ LAKEPACK_LISTEN: `127.0.0.1:${server.port}`, ...more });
+    const found = await lakepack(["doctor", "--data", server.data], settings());
+    const says = kind === "node" ? /good {2}front end: .* serves HTTP\/1\.1 and HTTP\/1\.0\n/ : /good {2}front end: .* refuses HTTP\/1\.0 and absolute-form targets in compiled code/;
+    t.match(found.out, says);
+    t.match((await lakepack(["doctor", "--data", server.data], settings({ LAKEPACK_PUBLIC_URL: server.url }))).out, /good {2}front end: .*leads to it/);
+    const closed = await lakepack(["doctor", "--data", server.data], settings({ LAKEPACK_PUBLIC_URL: "http://127.0.0.1:9" }));
+    t.match(closed, { code: 1, out: /BAD {3}front end: .* does not lead to it.*\n +what to do: set `proxy_http_version 1\.1`/ });
+    await server.stop();
+    t.notMatch((await lakepack(["doctor", "--data", server.data], settings())).out, /front end/, "nobody listens: nothing is tried");
+  });
