@@ -88,7 +88,7 @@ const found = wanted.flatMap((path) => testFiles(join(root, "dist", path))).filt
 const files = found.filter((file) => large || !isLarge(file));
 if (files.length < found.length) console.log("not run: test/large (npm run test:large)");
 /** Files that measure this machine's memory or time: by themselves, when the others are done. */
-const ALONE = new Set(["hostile/budgets-fetch", "lakefs/memory"]);
+const ALONE = new Set(["hostile/budgets-fetch", "hostile/budgets-push", "lakefs/memory"]);
 /** Files that wait for clocks more than they compute: beside the others, one at a time. */
 const WAITING = new Set(["conformance/transport-node", "conformance/transport-uws", "hostile/aborted", "hostile/requests", "hostile/slow-clients", "interop/front-ends", "serve/upload-pack"]);
 const groups = { waiting: [], working: [], alone: [] };

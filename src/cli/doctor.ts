@@ -16,7 +16,7 @@ export function doctorCommand(): Command {
     .option("--lakefs <repository>", "list all that this lakeFS repository holds and Git cannot have; it stays in lakeFS")
     .option("--repair-mapping", "with --lakefs: put back the mapping that this data folder has read the repository by")
     .option("--json", "print the findings as JSON")
-    .addHelpText("after", "\nWithout --lakefs: settings, data folder, permissions, disk, repositories, clock, and whether lakeFS answers. Exit code 0: all is well; 1: something is not; 2: wrong usage.\n")
+    .addHelpText("after", "\nWithout --lakefs: settings, data folder, permissions, disk, repositories, clock, the front end of a running server, and whether lakeFS answers. Exit code 0: all is well; 1: something is not; 2: wrong usage.\n")
     .exitOverride()
     .action(doctor);
 }

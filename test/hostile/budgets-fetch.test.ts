@@ -4,7 +4,7 @@
  */
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { readdir, readFile, readlink, stat } from "node:fs/promises";
+import { readdir, readlink, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
@@ -12,12 +12,9 @@ import t, { type Test } from "tap";
 import { commit, git, type Lakepack, startLakepack, tempFolder } from "../interop/harness.js";
 import { pkts, rawFetch } from "../interop/raw-fetch.js";
 import { RawClient, rawRequest } from "../transport/raw-client.js";
+import { budgetRig, skipBudgets } from "./budgets-rig.js";
 
 const KINDS = ["uws", "node"] as const;
-
-async function served(t: Test, kind: string, args: readonly string[] = []): Promise<Lakepack> {
-  return startLakepack(t, { args: ["--transport", kind, "--pool-threads", "1", ...args] });
-}
 
 /** A repository made by git fast-import, pushed to the server; its folder. */
 async function pushed(t: Test, server: Lakepack, name: string, stream: string): Promise<string> {
@@ -43,61 +40,6 @@ async function bomb(t: Test, server: Lakepack, name: string, levels: number, pat
   return tip;
 }
 
-interface Watched {
-  /** Longest stop of the event loop while it was watched, in ms: how late a request for /healthz was answered at most. */
-  readonly stopMs: number;
-  readonly cloneMs: number;
-  readonly pushMs: number;
-  readonly grownMiB: number;
-  readonly replies: readonly string[];
-}
-
-async function rss(pid: number): Promise<number> {
-  return Number(/VmRSS:\s+(\d+)/.exec(await readFile(`/proc/${pid}/status`, "utf8"))?.[1]) / 1_024;
-}
-
-/** Runs the amplifier; meanwhile another caller clones and pushes, and a third asks whether anybody is there. */
-async function beside(t: Test, server: Lakepack, amplifier: () => Promise<readonly string[]>): Promise<Watched> {
-  const other = join(await tempFolder(t), "other");
-  await git(["init", "-q", other]);
-  await commit(other, "one", { "a.txt": randomBytes(2_000).toString("hex") });
-  const url = `${server.url}/other/small-${randomBytes(4).toString("hex")}.git`;
-  await git(["push", "-q", url, "main"], { cwd: other });
-  const before = await rss(server.pid);
-  let most = before;
-  let [stopMs, running] = [0, true];
-  const probing = (async () => {
-    while (running) {
-      const began = performance.now();
-      await rawRequest(server.port, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
-      stopMs = Math.max(stopMs, performance.now() - began);
-      most = Math.max(most, await rss(server.pid));
-      await sleep(5);
-    }
-  })();
-  const attack = amplifier();
-  await sleep(150); // it has the thread by now
-  const timed = async (work: () => Promise<unknown>) => {
-    const began = performance.now();
-    await work();
-    return performance.now() - began;
-  };
-  const cloneMs = await timed(async () => git(["clone", "-q", "--no-local", "--depth=1", url, join(other, "copy")]));
-  await commit(other, "two", { "b.txt": "b\n" });
-  const pushMs = await timed(async () => git(["push", "-q", url, "main"], { cwd: other }));
-  const replies = await attack;
-  running = false;
-  await probing;
-  return { stopMs, cloneMs, pushMs, grownMiB: most - before, replies };
-}
-
-/** Bars for a machine of which other tests take their part; by itself each is a tenth of that. */
-function within(t: Test, { stopMs, cloneMs, pushMs, grownMiB }: Watched, what: string): void {
-  const figures = `${what}: longest stop ${stopMs.toFixed(0)} ms, clone ${cloneMs.toFixed(0)} ms, push ${pushMs.toFixed(0)} ms, grown ${grownMiB.toFixed(0)} MiB`;
-  t.comment(figures);
-  t.ok(stopMs <= 500 && cloneMs <= 5_000 && pushMs <= 5_000 && grownMiB <= 250, figures);
-}
-
 const fetchWith = async (server: Lakepack, name: string, ...lines: string[]) => {
   const began = performance.now();
   const { lines: said, pack, error } = await rawFetch(server, name, 2, pkts("command=fetch", "0001", ...lines, "done", "0000"));
@@ -105,8 +47,8 @@ const fetchWith = async (server: Lakepack, name: string, ...lines: string[]) => 
 };
 
 for (const kind of KINDS) {
-  t.test(`filters over a folder of ten that are one, ten levels deep, ${kind}`, { timeout: 240_000 }, async (t) => {
-    const server = await served(t, kind);
+  t.test(`filters over a folder of ten that are one, ten levels deep, ${kind}`, { skip: skipBudgets, timeout: 240_000 }, async (t) => {
+    const { server, cost } = await budgetRig(t, kind);
     const globs = `${"**/".repeat(3_000)}x\n`;
     const [plain, deep] = [await bomb(t, server, "evil/plain", 10, "/nothing\n!/deep/a\n"), await bomb(t, server, "evil/globs", 10, globs)];
     const text = await bomb(t, server, "evil/text", 10, `${Array.from({ length: 3_000 }, (_, at) => `*${at}*line ${at} of?any*text file\n`).join("")}`);
@@ -118,15 +60,14 @@ for (const kind of KINDS) {
       ["evil/plain", plain, "combine:tree:11+object:type=tree"],
       ["evil/plain", plain, "combine:sparse:oid=main%3Apatterns+tree:12"],
     ] as const) {
-      const seen = await beside(t, server, async () => Promise.all(Array.from({ length: 2 }, () => fetchWith(server, name, `want ${tip}`, `filter ${filter}`))));
-      within(t, seen, `${name} ${filter}: ${seen.replies.join(" | ")}`);
-      for (const reply of seen.replies) t.match(reply, /needs more work than this server does for one fetch|packfile/, filter);
+      const attack = () => Promise.all(Array.from({ length: 2 }, () => fetchWith(server, name, `want ${tip}`, `filter ${filter}`)));
+      for (const reply of (await cost(t, `${name} ${filter}`, attack)).last) t.match(reply, /needs more work than this server does for one fetch|packfile/, filter);
     }
     t.match(await fetchWith(server, "evil/plain", `want ${plain}`), /[1-9][0-9]+ bytes/, "without a filter it is a dozen objects");
   });
 
-  t.test(`a fetch between two bombs, ${kind}`, { timeout: 120_000 }, async (t) => {
-    const server = await served(t, kind);
+  t.test(`a fetch between two bombs, ${kind}`, { skip: skipBudgets, timeout: 120_000 }, async (t) => {
+    const { server, cost } = await budgetRig(t, kind);
     const work = join(await tempFolder(t), "work");
     await git(["init", "-q", work]);
     const make = async (input: string) => (await git(["mktree"], { cwd: work, input })).trim();
@@ -142,13 +83,12 @@ for (const kind of KINDS) {
       tips.push(tip);
     }
     await git(["push", "-q", `${server.url}/evil/one.git`, `${tip}:refs/heads/main`], { cwd: work });
-    const seen = await beside(t, server, async () => [await fetchWith(server, "evil/one", `want ${tip}`, `have ${tips[0]}`)]);
-    within(t, seen, `edges: ${seen.replies[0]}`);
-    t.match(seen.replies[0], /[1-9][0-9]{2} bytes/, "answered, and no less");
+    const { last } = await cost(t, "edges", () => fetchWith(server, "evil/one", `want ${tip}`, `have ${tips[0]}`));
+    t.match(last, /[1-9][0-9]{2} bytes/, "answered, and no less");
   });
 
-  t.test(`290,000 lines of wants, haves, shallows and object-info, ${kind}`, { timeout: 240_000 }, async (t) => {
-    const server = await served(t, kind);
+  t.test(`290,000 lines of wants, haves, shallows and object-info, ${kind}`, { skip: skipBudgets, timeout: 240_000 }, async (t) => {
+    const { server, cost } = await budgetRig(t, kind);
     const count = 60_000;
     const lines = ["reset refs/heads/main\n"];
     for (let at = 1; at <= count; at++) lines.push(`commit refs/heads/main\nmark :${at}\ncommitter C <c@example.com> ${1_600_000_000 + at} +0000\ndata 1\nc\n${at > 1 ? `from :${at - 1}\n` : ""}${at === 1 ? "M 100644 inline f\ndata 1\nx\n" : ""}\n`);
@@ -176,17 +116,15 @@ for (const kind of KINDS) {
       ["prefixes", pkts("command=ls-refs", "0001") + list("ref-prefix", unknown) + "0000", 2],
       ["object-info", pkts("command=object-info", "0001", "size") + list("oid", ids) + "0000", 2],
     ] as const) {
-      const seen = await beside(t, server, async () => [await post(version, body)]);
-      within(t, seen, `${what}: ${seen.replies[0]}`);
+      await cost(t, what, () => post(version, body));
     }
     const one = `${pkts("command=object-info", "0001", "size")}${list("oid", Array<string>(280_000).fill(tip))}0000`;
-    const seen = await beside(t, server, async () => [await post(2, one, true)]);
-    within(t, seen, `${gzipSync(one).length} bytes of gzip: ${seen.replies[0]}`);
-    t.ok(Number(seen.replies[0]?.split(" ")[1]) < 1_000, `a reply of ${seen.replies[0]} bytes`);
+    const { last } = await cost(t, `${gzipSync(one).length} bytes of gzip`, () => post(2, one, true));
+    t.ok(Number(last.split(" ")[1]) < 1_000, `a reply of ${last}`);
   });
 
-  t.test(`packs that have gone from the cache while slow readers hold them, ${kind}`, { timeout: 240_000 }, async (t) => {
-    const server = await served(t, kind, ["--cache-bytes", "20m"]);
+  t.test(`packs that have gone from the cache while slow readers hold them, ${kind}`, { skip: skipBudgets, timeout: 240_000 }, async (t) => {
+    const server = await startLakepack(t, { args: ["--transport", kind, "--cache-bytes", "20m"] });
     const work = join(await tempFolder(t), "work");
     await git(["init", "-q", work]);
     // Depths make packs of their own: 8 MiB each that nothing compresses.
@@ -222,7 +160,7 @@ for (const kind of KINDS) {
 }
 
 t.test("limits of blob sizes that come to the same are one pack", { timeout: 60_000 }, async (t) => {
-  const server = await served(t, "auto");
+  const server = await startLakepack(t);
   const work = join(await tempFolder(t), "work");
   await git(["init", "-q", work]);
   await commit(work, "one", { small: "s\n", middle: "m".repeat(500), large: "l".repeat(5_000) });

@@ -23,7 +23,7 @@ const WHO = "A <a@example.com> 1700000000 +0000";
 /** Why these tests are skipped; false: they run. */
 export const skipBudgets: false | string = process.platform === "linux" ? false : "reads /proc";
 /** How long each attack goes on. The figures of the closing notes are of 30. */
-const SECONDS = Number(process.env["LAKEPACK_BUDGET_SECONDS"] ?? 4);
+const SECONDS = Number(process.env["LAKEPACK_BUDGET_SECONDS"] ?? 2);
 
 /** One in a thousand of fewer is the longest one. */
 const FEW_TURNS = 3_000;
