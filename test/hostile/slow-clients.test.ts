@@ -32,7 +32,7 @@ interface Served {
 /** 24 MB that cannot be compressed: more than the system holds for a reader. */
 async function served(t: Test, kind: "uws" | "node", tls: boolean): Promise<Served> {
   const folder = await tempFolder(t);
-  const env: Record<string, string> = {};
+  const env: Record<string, string> = { LAKEPACK_KEEP_ALIVE_SECONDS: "5" };
   if (tls) {
     const [cert, key] = [join(folder, "cert.pem"), join(folder, "key.pem")];
     spawnSync("openssl", ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", key, "-out", cert]);
