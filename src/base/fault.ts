@@ -49,7 +49,13 @@ export const FAULTS = {
     retry: false,
     says: "for its size the pack makes more work than this server does: push it in parts, or with less delta compression (git push --no-thin; git repack -adf --depth=50)",
   },
-  "pack/fsck": { http: 422, retry: false, says: "an object is malformed" },
+  // Git's words (fsck.c), and what an administrator can do about it.
+  "pack/fsck": {
+    http: 422,
+    retry: false,
+    says: "an object is malformed",
+    text: ({ object, message, way }) => `object ${object}: ${message}${way === undefined ? "" : ` (${way})`}`,
+  },
   // Git's words (index-pack.c, check_object).
   "pack/link-type": {
     http: 422,

@@ -143,6 +143,12 @@ export const LIMITS = {
   specialFileBytesMax: 8 * MIB,
   /** Files that a push calls so. That of 4,000 submodules has had 7,000 versions; each is read: 2 s. */
   specialFilesMax: 100_000,
+  /** Findings of fsck that were let pass and are told to the pusher, a line each; of the others their number. */
+  fsckWarningsMax: 20,
+  /** Bytes of the file `fsck_skip_list`: 200,000 ids. Linux' own list of odd objects has some tens. Looked up in 4 MB, shared by all threads. */
+  fsckSkipFileBytesMax: 10 * MIB,
+  /** Ids that one repository may have skipped beside those: they stand in its row, 41 bytes each, and travel with each task of a push. */
+  fsckSkippedMax: 500,
   /** Peels of nested tags. Git has no limit; nobody nests tags. */
   tagDepthMax: 64,
 
