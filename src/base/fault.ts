@@ -181,6 +181,14 @@ export const FAULTS = {
       `this is not a repository's name: ${String(name)} (${String(reason ?? "a name is namespace/name, each of 1 to 96 letters, digits, '.', '_' or '-', and begins with a letter, a digit or '_'")})`,
   },
   "repository/exists": { http: 409, retry: false, says: "there is a repository of this name already" },
+  "repository/bad-setting": { http: 400, retry: false, says: "a repository cannot have this setting" },
+  "repository/too-many": {
+    http: 403,
+    retry: false,
+    says: "the namespace has as many repositories as it may have",
+    text: ({ namespace, repositories_per_user: max }) =>
+      `${namespace} has ${max} repositories, and the setting repositories_per_user allows no more: delete one, or ask an administrator`,
+  },
   "repository/read-only": {
     http: 403,
     retry: false,

@@ -363,6 +363,8 @@ export const LIMITS = {
   tracedTextBytesMax: 400,
   /** Bytes of one webhook's event: it carries a commit's message and metadata. */
   webhookBytesMax: 2 * MIB,
+  /** Bytes of a request to the JSON API: settings of a repository, of which `fsckSkippedMax` ids are 22 KB. */
+  apiRequestBytesMax: 64 * KIB,
 
   // LFS ----------------------------------------------------------------------------------------------------------
   /** Bytes of one object: the largest S3 keeps (5 TiB). */
