@@ -186,8 +186,8 @@ export const FAULTS = {
     http: 403,
     retry: false,
     says: "the namespace has as many repositories as it may have",
-    text: ({ namespace, repositories_per_user: max }) =>
-      `${namespace} has ${max} repositories, and the setting repositories_per_user allows no more: delete one, or ask an administrator`,
+    text: ({ namespace, repositories, repositories_per_user: max }) =>
+      `${namespace} has ${repositories} repositories, and the setting repositories_per_user allows ${max}: delete one, or ask an administrator`,
   },
   "repository/read-only": {
     http: 403,

@@ -110,14 +110,14 @@ class Push {
   readonly #services: ReceivePackServices;
   readonly #request: PushRequest;
   readonly #progress: PushProgress;
-  #policy: EffectivePolicy;
+  /** Read once it is certain that the repository has a row. */
+  #policy!: EffectivePolicy;
 
   constructor(exchange: Exchange, services: ReceivePackServices, request: PushRequest, progress: PushProgress) {
     this.#exchange = exchange;
     this.#services = services;
     this.#request = request;
     this.#progress = progress;
-    this.#policy = policyFor(services.policy, {});
   }
 
   async run(input: PacketInput): Promise<PushReport> {

@@ -171,8 +171,8 @@ export class RepositoryFinder {
   /** Throws "repository/too-many" where a namespace may have no further repository. Two at once may make one more. */
   async checkRoom({ namespace }: { readonly namespace: string | null | undefined }): Promise<void> {
     const { table, perNamespaceMax: max } = this.#options;
-    if (max === 0 || namespace == null || (await table.count(namespace)) < max) return;
-    throw new Fault("repository/too-many", { namespace, repositories_per_user: max });
+    const repositories = max === 0 || namespace == null ? 0 : await table.count(namespace);
+    if (repositories >= max && max > 0) throw new Fault("repository/too-many", { namespace: namespace ?? "", repositories, repositories_per_user: max });
   }
 
   /**
