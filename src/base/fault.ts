@@ -187,7 +187,8 @@ export const FAULTS = {
     retry: false,
     says: "the namespace has as many repositories as it may have",
     text: ({ namespace, repositories, repositories_per_user: max }) =>
-      `${namespace} has ${repositories} repositories, and the setting repositories_per_user allows ${max}: delete one, or ask an administrator`,
+      `${namespace} has ${repositories} repositories, and the setting repositories_per_user allows ${max}: ` +
+      "delete one, or ask an administrator",
   },
   "repository/read-only": {
     http: 403,

@@ -145,7 +145,7 @@ export const LIMITS = {
   specialFilesMax: 100_000,
   /** Findings of fsck that were let pass and are told to the pusher, a line each; of the others their number. */
   fsckWarningsMax: 20,
-  /** Bytes of the file `fsck_skip_list`: 200,000 ids. Linux' own list of odd objects has some tens. Looked up in 4 MB, shared by all threads. */
+  /** Bytes of the file `fsck_skip_list`: 250,000 ids, where large histories need some tens. In 5 MB, shared by all threads. */
   fsckSkipFileBytesMax: 10 * MIB,
   /** Ids that one repository may have skipped beside those: they stand in its row, 41 bytes each, and travel with each task of a push. */
   fsckSkippedMax: 500,

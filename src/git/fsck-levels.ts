@@ -1,7 +1,9 @@
 /**
- * What becomes of each of fsck's messages: Git's ids with Git's severities, and the levels that a server or a repository sets in their place.
- * Sources: git-fsck(1) "FSCK MESSAGES", git-config(1) receive.fsck.<msg-id>; fsck.h of Git 2.39 has the table. As with `index-pack --strict`,
- * a warning of Git's is an error where nothing else is set. Remarks (Git: INFO) refuse nothing, and are told only where they are set to `warn`.
+ * What becomes of each of fsck's messages: Git's ids with Git's severities, and the levels that a server or a
+ * repository sets in their place. As with `index-pack --strict`, a warning of Git's is an error where nothing else is
+ * set. Remarks (Git: INFO) refuse nothing, and are told only where they are set to `warn`.
+ *
+ * Sources: git-fsck(1) "FSCK MESSAGES", git-config(1) receive.fsck.<msg-id>; fsck.h of Git 2.39 has the table.
  */
 import { createHash } from "node:crypto";
 import { LIMITS } from "../base/limits.js";
@@ -30,7 +32,8 @@ export interface FsckWarning {
 }
 
 /**
- * "fatal": Git lets nobody lower it. "unreadable": Git lets it be lowered and then fails to parse the object, so lowering it does nothing.
+ * "fatal": Git lets nobody lower it. "unreadable": Git lets it be lowered and then fails to parse the object, so
+ * lowering it does nothing.
  */
 type Severity = "fatal" | "unreadable" | "error" | "info";
 
@@ -48,7 +51,9 @@ const BY_SEVERITY: Readonly<Record<Severity, string>> = {
 };
 
 const SEVERITIES: ReadonlyMap<string, Severity> = new Map(
-  (Object.keys(BY_SEVERITY) as Severity[]).flatMap((severity) => BY_SEVERITY[severity].split(" ").map((id) => [id, severity] as const)),
+  (Object.keys(BY_SEVERITY) as Severity[]).flatMap((severity) =>
+    BY_SEVERITY[severity].split(" ").map((id) => [id, severity] as const),
+  ),
 );
 /** Git compares ids without case. */
 const SPELLINGS: ReadonlyMap<string, string> = new Map([...SEVERITIES.keys()].map((id) => [id.toLowerCase(), id]));
@@ -126,14 +131,18 @@ export function readFsckLevels(given: string | Readonly<Record<string, unknown>>
     if (id === undefined) return { value, reason: `fsck has no message id ${shown(name)} (git help fsck, "FSCK MESSAGES")` };
     const read = FSCK_LEVELS.find((one) => one === level);
     if (read === undefined) return { value, reason: "a level is error, warn or ignore" };
-    if (read !== "error" && !canPass(id)) return { value, reason: `${id} can only be an error: Git itself cannot read such an object` };
+    if (read !== "error" && !canPass(id))
+      return { value, reason: `${id} can only be an error: Git itself cannot read such an object` };
     levels[id] = read;
   }
   return levels;
 }
 
 function splitPairs(text: string): [string, string][] {
-  const parts = text.split(",").map((part) => part.trim()).filter(Boolean);
+  const parts = text
+    .split(",")
+    .map((part) => part.trim())
+    .filter(Boolean);
   return parts.map((part) => {
     const at = part.indexOf("=");
     return at < 0 ? [part, ""] : [part.slice(0, at).trim(), part.slice(at + 1).trim()];
@@ -145,7 +154,9 @@ export function isUnsettable(read: object): read is Unsettable {
 }
 
 export function formatFsckLevels(levels: FsckLevels): string {
-  return Object.entries(levels).map(([id, level]) => `${id}=${level}`).join(",");
+  return Object.entries(levels)
+    .map(([id, level]) => `${id}=${level}`)
+    .join(",");
 }
 
 const OID = /^[0-9a-f]{40}$/i;

@@ -12,7 +12,10 @@ export interface SubmoduleSetting {
   readonly value: string;
 }
 
-/** Settings of `[submodule "name"]` sections up to the first line that is no config: the generator's result is whether it met one. Text is latin1. */
+/**
+ * Settings of `[submodule "name"]` sections up to the first line that is no config: the generator's result is whether it
+ * met one. Text is latin1.
+ */
 export function* readSubmodules(data: Uint8Array): Generator<SubmoduleSetting, boolean> {
   const text = latin1(data).replaceAll("\r\n", "\n");
   let name: string | undefined;

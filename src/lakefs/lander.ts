@@ -270,7 +270,8 @@ export class Lander {
     const packs = await this.packs(signal);
     const [raw] = await this.options.pool.run("landing/rawObjects", { packs, oids: [oid] }, { signal });
     const odd = raw === undefined ? undefined : checkCommit(raw);
-    if (odd !== undefined) return `commit ${oid}: ${odd.id}: ${odd.text}; lakeFS repositories take no commit that fsck refuses, whatever fsck_levels says`;
+    const rule = "lakeFS repositories take no commit that fsck refuses, whatever fsck_levels says";
+    if (odd !== undefined) return `commit ${oid}: ${odd.id}: ${odd.text}; ${rule}`;
     return `commit ${oid} has what lakeFS cannot hold (an empty folder, say), and would read back differently`;
   }
 }

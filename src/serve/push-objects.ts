@@ -144,7 +144,8 @@ async function refuseEmptyPointers(input: ObjectCheckInput, packs: readonly Pack
   // Over lakeFS a pointer is staged as the object it names: where there is none, nothing can land.
   const isLenient = input.policy.lfsMissingObjects === "warn";
   const lenience = !isLenient ? undefined : repository.lakefs === undefined ? "passes" : "cannot pass";
-  const refusals = await refusePointers({ pool, packs, pushed: pack.checksum, tips: [...new Set(tips)], store, lenience, warn: input.warn, signal });
+  const asked = { pool, packs, pushed: pack.checksum, tips: [...new Set(tips)], store, signal };
+  const refusals = await refusePointers({ ...asked, lenience, warn: input.warn });
   moved.forEach((at, index) => {
     const refusal = refusals.get(tips[index] as string);
     if (refusal !== undefined) checks[at] = { refusal };

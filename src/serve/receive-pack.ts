@@ -179,7 +179,9 @@ class Push {
     const { repository, signal } = this.#exchange;
     const { commands } = this.#request;
     const refused = await refuseCommands(commands);
-    const checks = await checkObjects({ repository, pack, request: this.#request, refused, ...this.#services, policy: this.#policy, warn: (line) => this.#progress.say(line), signal });
+    const asked = { repository, pack, request: this.#request, refused, policy: this.#policy };
+    const warn = (line: string) => this.#progress.say(line);
+    const checks = await checkObjects({ ...this.#services, ...asked, warn, signal });
     // A hundred thousand commands are some tens of milliseconds in each of these lines: others come between.
     await setImmediate();
     const reasons = refused.map((reason, at) => reason ?? checks[at]?.refusal);

@@ -16,7 +16,16 @@ import { LakefsRows } from "./lakefs-rows.js";
 import type { Maintenance } from "./maintenance.js";
 import { type Asker, type Found, RepositoryFinder } from "./repository-find.js";
 import { type LakefsSettings, RepositoryHandles } from "./repository-handles.js";
-import { candidatesOf, lakefsName, ownerOf, type RepositoryName, idOfPrefix, storePrefix, titleOf, type TypedName } from "./repository-name.js";
+import {
+  candidatesOf,
+  lakefsName,
+  ownerOf,
+  type RepositoryName,
+  idOfPrefix,
+  storePrefix,
+  titleOf,
+  type TypedName,
+} from "./repository-name.js";
 import { RepositoryRemoval } from "./repository-removal.js";
 import { changeSettings, formatSettings, readSettingsOf, type SettingsChange } from "./repository-settings.js";
 import type { RepositoryTable } from "./repository-table.js";
@@ -175,7 +184,10 @@ export class Repositories {
    * Puts back into lakeFS the mapping that this server has read a repository of it by. Throws "lakefs/unset", "lakefs/missing",
    * "lakefs/unmapped".
    */
-  async repairMapping(repository: string, signal: AbortSignal): Promise<{ readonly mapping: string; readonly commit: string | undefined }> {
+  async repairMapping(
+    repository: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly mapping: string; readonly commit: string | undefined }> {
     const row = await this.#lakefsRow(repository, signal);
     const { lakefs, services } = this.#options;
     return repairNotedMapping((lakefs as LakefsSettings).client, services.store, storePrefix(row.id), repository, signal);

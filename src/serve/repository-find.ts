@@ -172,7 +172,8 @@ export class RepositoryFinder {
   async checkRoom({ namespace }: { readonly namespace: string | null | undefined }): Promise<void> {
     const { table, perNamespaceMax: max } = this.#options;
     const repositories = max === 0 || namespace == null ? 0 : await table.count(namespace);
-    if (repositories >= max && max > 0) throw new Fault("repository/too-many", { namespace: namespace ?? "", repositories, repositories_per_user: max });
+    if (repositories >= max && max > 0)
+      throw new Fault("repository/too-many", { namespace: namespace ?? "", repositories, repositories_per_user: max });
   }
 
   /**

@@ -1,6 +1,7 @@
 /**
- * Settings that a repository can have in place of the server's. They stand in its row as JSON, only those that were set; who administers the
- * repository sets them. What protects those who fetch (git/fsck-levels.ts, `isProtectedId`) is not theirs to lower.
+ * Settings that a repository can have in place of the server's. They stand in its row as JSON, only those that were
+ * set; who administers the repository sets them. What protects those who fetch (git/fsck-levels.ts, `isProtectedId`) is
+ * not theirs to lower.
  */
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
@@ -87,12 +88,22 @@ function readLevels(value: unknown): FsckLevels {
 }
 
 function readSkipList(value: unknown): readonly Oid[] {
-  const ids = typeof value === "string" ? value.split(",").map((id) => id.trim()).filter(Boolean) : value;
+  const ids =
+    typeof value === "string"
+      ? value
+          .split(",")
+          .map((id) => id.trim())
+          .filter(Boolean)
+      : value;
   if (!Array.isArray(ids) || ids.some((id) => typeof id !== "string")) {
     throw refused("fsck_skip_list", value, "it is object ids separated by commas, or an array of them");
   }
   if (ids.length > LIMITS.fsckSkippedMax) {
-    throw refused("fsck_skip_list", `${ids.length} ids`, `a repository can have ${LIMITS.fsckSkippedMax}; the server's fsck_skip_list takes more`);
+    throw refused(
+      "fsck_skip_list",
+      `${ids.length} ids`,
+      `a repository can have ${LIMITS.fsckSkippedMax}; the server's fsck_skip_list takes more`,
+    );
   }
   const read = readSkipped(ids as string[]);
   if (isUnsettable(read)) throw refused("fsck_skip_list", read.value, read.reason);
@@ -110,6 +121,14 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
 }
 
 function refused(setting: string, value: unknown, reason: string | undefined, allowed?: string): Fault {
-  const shown = value === undefined ? undefined : (typeof value === "string" ? value : String(JSON.stringify(value))).slice(0, LIMITS.messageNameBytesMax);
-  return new Fault("repository/bad-setting", { setting: setting.slice(0, LIMITS.messageNameBytesMax), value: shown, reason, allowed });
+  const shown =
+    value === undefined
+      ? undefined
+      : (typeof value === "string" ? value : String(JSON.stringify(value))).slice(0, LIMITS.messageNameBytesMax);
+  return new Fault("repository/bad-setting", {
+    setting: setting.slice(0, LIMITS.messageNameBytesMax),
+    value: shown,
+    reason,
+    allowed,
+  });
 }

@@ -3,11 +3,14 @@
  *
  *   GET /api/repos/<name>                  what a repository is, and how far lakeFS has been read for it
  *   GET /api/repos/<name>/commits/<id>     both ids of a commit, by either
- *   GET /api/repos/<name>/settings         what decides about pushes to it, each value with where it comes from ("server" or "repository");
- *                                          for its administrators: role admin, with a token of scope admin
- *   PATCH /api/repos/<name>/settings       changes what the repository has in place of the server's settings: a JSON object of fsck_levels
- *                                          ({"missingEmail":"warn"} or the text "missingEmail=warn"), fsck_skip_list (an array of object ids) and
- *                                          lfs_missing_objects ("refuse", "warn"), null to take one away; all of it or nothing. Answers as GET does
+ *   GET /api/repos/<name>/settings         what decides about pushes to it, each value with where it comes from
+ *                                          ("server", "repository"); for its administrators: role admin, scope admin
+ *   PATCH /api/repos/<name>/settings       changes what it has in place of the server's settings, all or nothing, and
+ *                                          answers as GET does: a JSON object of
+ *                                            fsck_levels           {"missingEmail":"warn"}, or "missingEmail=warn"
+ *                                            fsck_skip_list        an array of object ids
+ *                                            lfs_missing_objects   "refuse" or "warn"
+ *                                          each null where it is to be taken away
  *
  * <name> is "ns/name", "datasets/ns/name", "lakefs/repository"… as in a Git URL. A failure is {code, message, request_id}.
  */

@@ -158,7 +158,9 @@ t.test("a database of the step before gets the column of settings, also where a 
 t.test("repositories of a namespace are counted, those set aside are not", async (t) => {
   const database = await Database.open(join(await tempFolder(t), "lakepack.db"));
   const table = new RepositoryTable(database);
-  const rows = ["ada/a", "ada/b", "datasets/ada/a", "bob/a"].map((title) => table.newRow({ title, namespace: title.split("/").at(-2) }));
+  const rows = ["ada/a", "ada/b", "datasets/ada/a", "bob/a"].map((title) =>
+    table.newRow({ title, namespace: title.split("/").at(-2) }),
+  );
   for (const row of rows) await table.insert(row);
   t.same(await Promise.all(["ada", "bob", "eve"].map((name) => table.count(name))), [3, 1, 0]);
   await table.setAside((rows[0] as (typeof rows)[0]).id);

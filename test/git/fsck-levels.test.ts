@@ -1,11 +1,25 @@
 /** Reading levels and skip lists: Git's ids in any case, and each thing that cannot be set refused by name. */
 import { execFileSync } from "node:child_process";
 import t from "tap";
-import { canPass, formatFsckLevels, isProtectedId, judgesModes, levelOf, readFsckLevels, readSkipFile, readSkipped, skipTable } from "../../src/git/fsck-levels.js";
+import {
+  canPass,
+  formatFsckLevels,
+  isProtectedId,
+  judgesModes,
+  levelOf,
+  readFsckLevels,
+  readSkipFile,
+  readSkipped,
+  skipTable,
+} from "../../src/git/fsck-levels.js";
 
 t.test("levels", async (t) => {
   t.same(readFsckLevels(""), {});
-  t.same(readFsckLevels(" missingEmail=ignore, BADTIMEZONE=warn,,badname=error"), { missingEmail: "ignore", badTimezone: "warn", badName: "error" });
+  t.same(readFsckLevels(" missingEmail=ignore, BADTIMEZONE=warn,,badname=error"), {
+    missingEmail: "ignore",
+    badTimezone: "warn",
+    badName: "error",
+  });
   t.same(readFsckLevels({ missingemail: "warn" }), { missingEmail: "warn" });
   t.same(readFsckLevels("missingEmail=warn,missingEmail=ignore"), { missingEmail: "ignore" }, "the later one counts");
   t.equal(formatFsckLevels({ missingEmail: "ignore", badName: "warn" }), "missingEmail=ignore,badName=warn");
@@ -23,13 +37,16 @@ t.test("what cannot be set is refused by name", async (t) => {
     ["missingEmail=warn=x", /a level is error, warn or ignore/],
     ["nulInHeader=warn", /nulInHeader can only be an error/],
     ["badtree=ignore", /badTree can only be an error/],
-  ] as const) t.match(readFsckLevels(given), { reason }, given);
+  ] as const)
+    t.match(readFsckLevels(given), { reason }, given);
   t.match(readFsckLevels({ missingEmail: 1 }), { value: "missingEmail=1", reason: /a level is/ });
   t.same(readFsckLevels("badTree=error"), { badTree: "error" });
 });
 
 t.test("the ids are those of the git at hand", async (t) => {
-  const ids = execFileSync("git", ["help", "--config"], { encoding: "utf8" }).split("\n").filter((line) => /^receive\.fsck\.[a-z]/.test(line));
+  const ids = execFileSync("git", ["help", "--config"], { encoding: "utf8" })
+    .split("\n")
+    .filter((line) => /^receive\.fsck\.[a-z]/.test(line));
   t.ok(ids.length > 40);
   for (const line of ids) {
     const id = line.slice("receive.fsck.".length).trim();
@@ -42,9 +59,20 @@ t.test("levels without a setting, ids that are protected, ids that kernels pass 
   t.equal(levelOf("hasDotgit", undefined), "error", "a warning of Git's, which --strict makes an error");
   t.equal(levelOf("missingTaggerEntry", undefined), "ignore");
   t.equal(levelOf("missingEmail", { levels: { missingEmail: "warn" }, skip: [] }), "warn");
-  for (const id of ["gitmodulesUrl", "gitmodulesName", "gitmodulesParse", "hasDot", "hasDotdot", "hasDotgit", "nullSha1", "treeNotSorted", "duplicateEntries"])
+  for (const id of [
+    "gitmodulesUrl",
+    "gitmodulesName",
+    "gitmodulesParse",
+    "hasDot",
+    "hasDotdot",
+    "hasDotgit",
+    "nullSha1",
+    "treeNotSorted",
+    "duplicateEntries",
+  ])
     t.equal(isProtectedId(id), true, id);
-  for (const id of ["missingEmail", "gitattributesBlob", "gitignoreSymlink", "fullPathname", "zeroPaddedFilemode"]) t.equal(isProtectedId(id), false, id);
+  for (const id of ["missingEmail", "gitattributesBlob", "gitignoreSymlink", "fullPathname", "zeroPaddedFilemode"])
+    t.equal(isProtectedId(id), false, id);
   t.same(["missingEmail", "badFilemode", "badTree", "nulInHeader"].map(canPass), [true, true, false, false]);
   t.equal(judgesModes({ levels: { badFilemode: "error" }, skip: [] }), true);
   t.equal(judgesModes({ levels: { badFilemode: "ignore", missingEmail: "warn" }, skip: [] }), false);

@@ -25,7 +25,12 @@ for (const level of FSCK_LEVELS) {
         const says = stderr.replace(/\n(remote: )?/g, " ");
         if (level === "error") {
           t.match(says, `object ${one.object}: ${id}: `);
-          t.match(says, isProtectedId(id) ? "(fsck_levels of the server decides)" : `(an administrator may let it pass: lakepack repo set me/${id} fsck_levels=${id}=warn)`);
+          t.match(
+            says,
+            isProtectedId(id)
+              ? "(fsck_levels of the server decides)"
+              : `(an administrator may let it pass: lakepack repo set me/${id} fsck_levels=${id}=warn)`,
+          );
         }
         if (level === "warn") t.match(says, `warning: object ${one.object}: ${id}: `);
         if (level === "ignore") t.notMatch(says, new RegExp(id.concat(":")));
@@ -36,7 +41,10 @@ for (const level of FSCK_LEVELS) {
 }
 
 t.test("without levels Git's own count, and fsck: false turns all of them off", async (t) => {
-  const [plain, off] = [await startLakepack(t), await startLakepack(t, { args: ["--fsck", "false", "--fsck-levels", "missingEmail=error"] })];
+  const [plain, off] = [
+    await startLakepack(t),
+    await startLakepack(t, { args: ["--fsck", "false", "--fsck-levels", "missingEmail=error"] }),
+  ];
   for (const [id, one] of odd) {
     const { code, stderr } = await pushOdd(one, `${plain.url}/me/${id}.git`);
     t.equal(code, (await pushToStock(t, one, {})).code, `${id}: ${stderr}`);
@@ -49,7 +57,11 @@ t.test("many findings are told up to a number, in a pack of any size", async (t)
   const work = join(await tempFolder(t), "many");
   await git(["init", "-q", work]);
   const tree = await git(["hash-object", "-w", "-t", "tree", "--stdin"], { cwd: work });
-  const commits = Array.from({ length: 45 }, (_, at) => `commit refs/heads/b${at}\nauthor A <a@example.com> ${at} +0000\ncommitter A <a@example.com> ${at} +0000\ndata 1\nm\n`);
+  const commits = Array.from(
+    { length: 45 },
+    (_, at) =>
+      `commit refs/heads/b${at}\nauthor A <a@example.com> ${at} +0000\ncommitter A <a@example.com> ${at} +0000\ndata 1\nm\n`,
+  );
   await git(["fast-import", "--quiet"], { cwd: work, input: commits.join("\n") });
   for (let at = 0; at < 45; at++) {
     const text = `tree ${tree}\nauthor A ${at} +0000\ncommitter A <a@example.com> ${at} +0000\n\nm\n`;

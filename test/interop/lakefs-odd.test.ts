@@ -6,7 +6,20 @@ import { commit, git, remoteRefs, tempFolder, tryGit } from "./harness.js";
 import { emptyRepository, headOf, startBeside } from "./lakefs-rig.js";
 import { fetched, makeOdd, original, pushOdd } from "./odd-objects.js";
 
-const IDS = ["missingEmail", "badTimezone", "zeroPaddedDate", "badDateOverflow", "missingAuthor", "missingCommitter", "nulInCommit", "zeroPaddedFilemode", "badFilemode", "missingTaggerEntry", "badTagName", "gitmodulesUrl"];
+const IDS = [
+  "missingEmail",
+  "badTimezone",
+  "zeroPaddedDate",
+  "badDateOverflow",
+  "missingAuthor",
+  "missingCommitter",
+  "nulInCommit",
+  "zeroPaddedFilemode",
+  "badFilemode",
+  "missingTaggerEntry",
+  "badTagName",
+  "gitmodulesUrl",
+];
 /** Those that nothing in lakeFS tells from others; git fsck does not refuse them by itself. */
 const LANDING = ["missingTaggerEntry", "badTagName"];
 /** Odd in the commit's own text, which is believed by Git's rules alone. */
@@ -32,7 +45,9 @@ for (const kind of ["uws", "node"]) {
         t.same(await fetched(t, `${other.url}/lakefs/${name}.git`, one), await original(one), `${id} comes back from lakeFS alone`);
       } else {
         t.match(stderr, /\[remote rejected\]/, id);
-        const odd = new RegExp(`commit ${one.object}: ${id}: .*; lakeFS repositories take no commit that fsck refuses, whatever fsck_levels says`);
+        const odd = new RegExp(
+          `commit ${one.object}: ${id}: .*; lakeFS repositories take no commit that fsck refuses, whatever fsck_levels says`,
+        );
         if (TEXT.test(id)) t.match(stderr, odd);
         t.same([await headOf(lakefs, name), await remoteRefs(url)], [before, []], `${id}: nothing has moved: ${stderr}`);
       }

@@ -21,7 +21,10 @@ class Writer {
   }
 
   write(type: string, data: string | Buffer): Promise<string> {
-    return git(["hash-object", "-w", "--literally", "-t", type, "--stdin"], { cwd: this.work, input: typeof data === "string" ? Buffer.from(data) : data });
+    return git(["hash-object", "-w", "--literally", "-t", type, "--stdin"], {
+      cwd: this.work,
+      input: typeof data === "string" ? Buffer.from(data) : data,
+    });
   }
 
   tree(...entries: readonly (readonly [mode: string, name: string, oid: string])[]): Promise<string> {
@@ -34,25 +37,37 @@ class Writer {
   }
 }
 
-type Make = (writer: Writer, file: string, tree: string) => Promise<{ readonly tip: string; readonly object: string; readonly tag?: boolean }>;
+type Make = (
+  writer: Writer,
+  file: string,
+  tree: string,
+) => Promise<{ readonly tip: string; readonly object: string; readonly tag?: boolean }>;
 
-const ofCommit = (text: (tree: string) => string): Make => async (writer, _, tree) => {
-  const tip = await writer.write("commit", text(tree));
-  return { tip, object: tip };
-};
+const ofCommit =
+  (text: (tree: string) => string): Make =>
+  async (writer, _, tree) => {
+    const tip = await writer.write("commit", text(tree));
+    return { tip, object: tip };
+  };
 const ident = (who: string) => ofCommit((tree) => `tree ${tree}\nauthor ${who}\ncommitter ${WHO}\n\nm\n`);
-const ofTree = (...entries: readonly (readonly [mode: string, name: string])[]): Make => async (writer, file, tree) => {
-  const object = await writer.tree(...entries.map(([mode, name]) => [mode, name, mode.endsWith("40000") ? tree : file] as const));
-  return { tip: await writer.commit(object), object };
-};
-const ofFile = (name: string, text: string): Make => async (writer) => {
-  const object = await writer.write("blob", text);
-  return { tip: await writer.commit(await writer.tree(["100644", name, object])), object };
-};
-const ofTag = (text: (commit: string) => string): Make => async (writer, _, tree) => {
-  const tip = await writer.write("tag", text(await writer.commit(tree)));
-  return { tip, object: tip, tag: true };
-};
+const ofTree =
+  (...entries: readonly (readonly [mode: string, name: string])[]): Make =>
+  async (writer, file, tree) => {
+    const object = await writer.tree(...entries.map(([mode, name]) => [mode, name, mode.endsWith("40000") ? tree : file] as const));
+    return { tip: await writer.commit(object), object };
+  };
+const ofFile =
+  (name: string, text: string): Make =>
+  async (writer) => {
+    const object = await writer.write("blob", text);
+    return { tip: await writer.commit(await writer.tree(["100644", name, object])), object };
+  };
+const ofTag =
+  (text: (commit: string) => string): Make =>
+  async (writer, _, tree) => {
+    const tip = await writer.write("tag", text(await writer.commit(tree)));
+    return { tip, object: tip, tag: true };
+  };
 
 /** By message id. */
 export const ODD: Readonly<Record<string, Make>> = {

@@ -14,8 +14,10 @@ const bench = await ingestBench(t);
 
 const TREE = oidOf("tree", "");
 const FILE = oidOf("blob", "x");
-const entry = (mode: string, name: string, oid = FILE) => Buffer.concat([Buffer.from(`${mode} ${name}\0`), Buffer.from(oid, "hex")]);
-const commit = (zone: string, tail = "") => `tree ${TREE}\nauthor A <a@example.com> 1 ${zone}\ncommitter A <a@example.com> 1 +0000\n\nm${tail}\n`;
+const entry = (mode: string, name: string, oid = FILE) =>
+  Buffer.concat([Buffer.from(`${mode} ${name}\0`), Buffer.from(oid, "hex")]);
+const commit = (zone: string, tail = "") =>
+  `tree ${TREE}\nauthor A <a@example.com> 1 ${zone}\ncommitter A <a@example.com> 1 +0000\n\nm${tail}\n`;
 const [good, odd] = [commit("+0000"), commit("0000")];
 const LINES = `${"a".repeat(2_048)}\n`;
 const attributes = entry("100644", ".gitattributes", oidOf("blob", LINES));
@@ -36,33 +38,55 @@ const CASES: Readonly<Record<string, Case>> = {
     object: oidOf("commit", `${odd}more`),
     id: "badTimezone",
   },
-  "a tree": { entries: [...beside, whole("tree", entry("100664", "a"))], object: oidOf("tree", entry("100664", "a")), id: "badFilemode" },
+  "a tree": {
+    entries: [...beside, whole("tree", entry("100664", "a"))],
+    object: oidOf("tree", entry("100664", "a")),
+    id: "badFilemode",
+  },
   "a link beside good ones": {
     entries: [...beside, whole("tree", Buffer.concat([entry("120000", ".mailmap"), entry("120000", "z")]))],
     object: oidOf("tree", Buffer.concat([entry("120000", ".mailmap"), entry("120000", "z")])),
     id: "mailmapSymlink",
   },
-  "a tree of a megabyte": { entries: [...beside, whole("tree", Buffer.concat([huge, padded]))], object: oidOf("tree", Buffer.concat([huge, padded])), id: "zeroPaddedFilemode" },
+  "a tree of a megabyte": {
+    entries: [...beside, whole("tree", Buffer.concat([huge, padded]))],
+    object: oidOf("tree", Buffer.concat([huge, padded])),
+    id: "zeroPaddedFilemode",
+  },
   "a tree of a megabyte made by a delta": {
     entries: [...beside, whole("tree", huge), { type: 6, base: 2, data: appending(huge, padded) }],
     object: oidOf("tree", Buffer.concat([huge, padded])),
     id: "zeroPaddedFilemode",
   },
-  "a file that a tree calls .gitattributes": { entries: [blob(LINES), whole("tree", attributes)], object: oidOf("blob", LINES), id: "gitattributesLineLength" },
+  "a file that a tree calls .gitattributes": {
+    entries: [blob(LINES), whole("tree", attributes)],
+    object: oidOf("blob", LINES),
+    id: "gitattributesLineLength",
+  },
 };
 
-const rulesOf = (levels: FsckRules["levels"], skip: readonly string[] = []): FsckRules => ({ levels, skip: [skipTable(readSkipped(skip) as readonly string[])] });
+const rulesOf = (levels: FsckRules["levels"], skip: readonly string[] = []): FsckRules => ({
+  levels,
+  skip: [skipTable(readSkipped(skip) as readonly string[])],
+});
 
 for (const [name, { entries, object, id }] of Object.entries(CASES)) {
   t.test(name, async (t) => {
     const pack = buildPack(entries);
     t.equal(await bench.refuse(pack, { rules: rulesOf({ [id]: "error" }) }), "pack/fsck", "error");
     const warned = await bench.ingest(pack, { rules: rulesOf({ [id]: "warn" }) });
-    t.ok(warned.warnings.some((one) => one.object === object && one.id === id), "warn");
+    t.ok(
+      warned.warnings.some((one) => one.object === object && one.id === id),
+      "warn",
+    );
     t.ok(warned.warned >= 1);
     t.match(await bench.ingest(pack, { rules: rulesOf({ [id]: "ignore" }) }), { warnings: [], warned: 0 }, "ignore");
     const others = warned.warnings.map((one) => one.object);
-    t.match(await bench.ingest(pack, { rules: rulesOf({ [id]: "error" }, others) }), { warnings: [], warned: 0 }, "on the skip list");
+    t.match(
+      await bench.ingest(pack, { rules: rulesOf({ [id]: "error" }, others) }),
+      { warnings: [], warned: 0 },
+      "on the skip list",
+    );
     t.same((await bench.ingest(pack, { rules: rulesOf({ [id]: "warn" }) })).packBytes, pack, "byte for byte");
   });
 }
@@ -85,6 +109,9 @@ t.test("in segments, by several threads, each finding is told once", async (t) =
   const { warnings, warned } = await indexPackFile(path, { pool, rules: rulesOf({ badTimezone: "warn" }) });
   t.equal(warned, objects.length);
   t.same(warnings.map((one) => one.object).sort(), objects.sort());
-  await t.rejects(indexPackFile(path, { pool, rules: rulesOf({ badTimezone: "error" }, objects.slice(1)) }), { code: "pack/fsck", facts: { object: objects[0] } });
+  await t.rejects(indexPackFile(path, { pool, rules: rulesOf({ badTimezone: "error" }, objects.slice(1)) }), {
+    code: "pack/fsck",
+    facts: { object: objects[0] },
+  });
   t.match(await indexPackFile(path, { pool, rules: rulesOf({}, objects) }), { warned: 0 });
 });
