@@ -92,6 +92,7 @@ function checkTree(data: usize, size: usize): bool {
   let before: usize = 0;
   let beforeLength: usize = 0;
   let beforeTree: bool = false;
+  const isDeep = load<u32>(CHECKS) == 2;
   candidateCount = 0;
   while (at < end) {
     if (end - at < 8) return false;
@@ -100,6 +101,7 @@ function checkTree(data: usize, size: usize): bool {
     let link: u32 = EXPECT_BLOB;
     const seven = head & SEVEN;
     if (seven == MODE_FILE || seven == MODE_EXECUTABLE || seven == MODE_SYMLINK || seven == MODE_GROUP_FILE) {
+      if (isDeep && (seven == MODE_SYMLINK || seven == MODE_GROUP_FILE)) return false;
       at += 7;
     } else if ((head & SIX) == MODE_TREE) {
       tree = true;

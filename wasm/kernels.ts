@@ -73,9 +73,9 @@ export function applyDelta(base: usize, size: u32, end: usize, target: usize): i
 // Ingest ------------------------------------------------------------------------------------------------------------------
 /** Makes a prepared memory an ingest's. Limits: base/limits.ts. Seeds: random. */
 export function openSession(
-  checks: bool, keepMax: u32, objectsMax: u32, chainMax: u32, parsedMax: f64, deltaMax: f64, resultMax: f64, heldMax: f64, seed1: u64, seed2: u64, seed3: u64,
+  checks: u32, keepMax: u32, objectsMax: u32, chainMax: u32, parsedMax: f64, deltaMax: f64, resultMax: f64, heldMax: f64, seed1: u64, seed2: u64, seed3: u64,
 ): bool {
-  store<u32>(CHECKS, checks ? 1 : 0);
+  store<u32>(CHECKS, checks);
   store<u32>(KEEP_SETTING, keepMax);
   store<u32>(OBJECTS_MAX, objectsMax);
   store<u32>(CHAIN_MAX, chainMax);

@@ -74,6 +74,12 @@ export const COMMANDS = {
   "token.revoke": command(z.strictObject({ id: text }), ({ accounts }, { id }) => accounts.revokeToken(id)),
   "repo.list": command(z.strictObject({ after }), ({ repositories }, given) => repositories.list(given.after)),
   "repo.show": command(z.strictObject({ name: text }), ({ repositories }, { name }, signal) => repositories.show(readRepositoryName(name), signal)),
+  "repo.describe": command(z.strictObject({ name: text }), ({ repositories }, { name }, signal) =>
+    repositories.describe(readRepositoryName(name), signal),
+  ),
+  "repo.set": command(z.strictObject({ name: text, settings: z.record(z.string(), z.unknown()) }), ({ repositories }, given, signal) =>
+    repositories.changeSettings(readRepositoryName(given.name), given.settings, signal),
+  ),
   "repo.collect": command(z.strictObject({ name: text, grace_hours: z.number().min(0).max(LIMITS.gcGraceHoursMax) }), ({ repositories }, given, signal) =>
     repositories.collect(readRepositoryName(given.name), given.grace_hours, signal),
   ),

@@ -8,9 +8,12 @@ import { concealed } from "../serve/conceal.js";
 import { findCommitIds } from "../serve/commit-ids.js";
 import type { Repository } from "../serve/conversation.js";
 import { openContext, type UploadPackDeps } from "../serve/fetch-context.js";
+import type { Wants } from "../serve/door.js";
+import type { PushPolicy } from "../serve/push-policy.js";
 import type { Repositories } from "../serve/repositories.js";
 import type { Adopted, Recovered } from "../serve/repository-removal.js";
 import { UNRECORDED } from "../serve/request-record.js";
+import type { SettingsChange } from "../serve/repository-settings.js";
 import {
   candidatesOf,
   kindOf,
@@ -19,6 +22,8 @@ import {
   titleOf,
   type TypedName,
 } from "../serve/repository-name.js";
+
+import { settingsFacts, type SettingsFacts } from "./repository-settings.js";
 
 export type RepositoryKind = ReturnType<typeof kindOf>;
 
@@ -32,6 +37,15 @@ export interface RepositoryFacts {
   readonly head: string;
   /** How far the lakeFS commits that are being read now are; all 0: none are. null: not over lakeFS. */
   readonly reading: { readonly commits: number; readonly total: number; readonly objects: number } | null;
+}
+
+/** All that is known of one, for who administers it. */
+export interface RepositoryDescription extends RepositoryFacts {
+  readonly id: string;
+  readonly visibility: Visibility;
+  readonly state: RepositoryRow["state"];
+  readonly created_at: string;
+  readonly settings: SettingsFacts;
 }
 
 export interface CommitFacts {
@@ -80,8 +94,10 @@ const COMMAND: Asking = { caller: TRUSTED, share: "command" };
 
 export interface RepositoryApiOptions {
   /** The door of the Git routes: what may be seen is decided there. */
-  readonly resolve: (name: RepositoryName, caller: Caller, signal: AbortSignal) => Promise<Repository>;
+  readonly resolve: (name: RepositoryName, caller: Caller, wants: Wants, signal: AbortSignal) => Promise<Repository>;
   readonly repositories: Repositories;
+  /** The server's own. */
+  readonly policy: PushPolicy;
   readonly fetch: UploadPackDeps;
 }
 
@@ -94,10 +110,40 @@ export class RepositoryApi {
 
   /** Waits for no synthesis. Throws "repository/missing". */
   async show(name: RepositoryName, signal: AbortSignal, { caller }: Asking = COMMAND): Promise<RepositoryFacts> {
-    const { title, type, lakefs, refs, conceal } = await this.#options.resolve(name, caller, signal);
+    const { title, type, lakefs, refs, conceal } = await this.#options.resolve(name, caller, "read", signal);
     const head = lakefs?.head ?? (await refs.read(signal)).head; // what may fail here is our own
     const known = lakefs !== undefined && conceal === undefined ? lakefs.repository : null;
     return { name: title, kind: kindOf(type), lakefs: known, head, reading: lakefs?.commits.progress ?? null };
+  }
+
+  /** Throws "repository/missing". */
+  async describe(name: RepositoryName, signal: AbortSignal): Promise<RepositoryDescription> {
+    const { repositories } = this.#options;
+    const [facts, settings, rights] = [
+      await this.show(name, signal),
+      await this.settings(name, signal),
+      await repositories.rightsOf(name, false, signal),
+    ];
+    const { id, state, created_at } = await repositories.rowOf(await this.#options.resolve(name, COMMAND.caller, "read", signal));
+    return { ...facts, id, visibility: rights.row?.visibility ?? "private", state, created_at, settings };
+  }
+
+  /** What decides about pushes to it, for who administers it. Throws "repository/missing", "auth/required", "auth/forbidden". */
+  async settings(name: RepositoryName, signal: AbortSignal, { caller }: Asking = COMMAND): Promise<SettingsFacts> {
+    const repository = await this.#options.resolve(name, caller, "admin", signal);
+    return settingsFacts(this.#options.policy, await this.#options.repositories.rowOf(repository));
+  }
+
+  /** Sets all of the change or nothing; null takes a setting away. Throws as `settings` does, and "repository/bad-setting". */
+  async changeSettings(
+    name: RepositoryName,
+    change: SettingsChange,
+    signal: AbortSignal,
+    { caller }: Asking = COMMAND,
+  ): Promise<SettingsFacts> {
+    const repository = await this.#options.resolve(name, caller, "admin", signal);
+    await this.#options.repositories.changeSettings(repository, change);
+    return settingsFacts(this.#options.policy, await this.#options.repositories.rowOf(repository));
   }
 
   /** The row that has the rights of a name; `make`: one is made where nothing was noted of it. Throws "repository/missing". */
@@ -111,7 +157,7 @@ export class RepositoryApi {
 
   /** `id`: Git's or lakeFS's. Throws "repository/missing", "commit/missing", "lakefs/reading". */
   async commit(name: RepositoryName, id: string, signal: AbortSignal, { caller, share }: Asking = COMMAND): Promise<CommitFacts> {
-    const repository = await this.#options.resolve(name, caller, signal);
+    const repository = await this.#options.resolve(name, caller, "read", signal);
     const { fetch } = this.#options;
     const deps = { ...fetch, pool: fetch.pool.sharedBy({ repository: repository.id, caller: share }) };
     const ids = await findIn({ request: UNRECORDED, repository, signal, stateless: true }, deps, id);

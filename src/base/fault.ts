@@ -49,7 +49,13 @@ export const FAULTS = {
     retry: false,
     says: "for its size the pack makes more work than this server does: push it in parts, or with less delta compression (git push --no-thin; git repack -adf --depth=50)",
   },
-  "pack/fsck": { http: 422, retry: false, says: "an object is malformed" },
+  // Git's words (fsck.c), and what an administrator can do about it.
+  "pack/fsck": {
+    http: 422,
+    retry: false,
+    says: "an object is malformed",
+    text: ({ object, message, way }) => `object ${object}: ${message}${way === undefined ? "" : ` (${way})`}`,
+  },
   // Git's words (index-pack.c, check_object).
   "pack/link-type": {
     http: 422,
@@ -175,6 +181,15 @@ export const FAULTS = {
       `this is not a repository's name: ${String(name)} (${String(reason ?? "a name is namespace/name, each of 1 to 96 letters, digits, '.', '_' or '-', and begins with a letter, a digit or '_'")})`,
   },
   "repository/exists": { http: 409, retry: false, says: "there is a repository of this name already" },
+  "repository/bad-setting": { http: 400, retry: false, says: "a repository cannot have this setting" },
+  "repository/too-many": {
+    http: 403,
+    retry: false,
+    says: "the namespace has as many repositories as it may have",
+    text: ({ namespace, repositories, repositories_per_user: max }) =>
+      `${namespace} has ${repositories} repositories, and the setting repositories_per_user allows ${max}: ` +
+      "delete one, or ask an administrator",
+  },
   "repository/read-only": {
     http: 403,
     retry: false,

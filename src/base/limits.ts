@@ -143,6 +143,12 @@ export const LIMITS = {
   specialFileBytesMax: 8 * MIB,
   /** Files that a push calls so. That of 4,000 submodules has had 7,000 versions; each is read: 2 s. */
   specialFilesMax: 100_000,
+  /** Findings of fsck that were let pass and are told to the pusher, a line each; of the others their number. */
+  fsckWarningsMax: 20,
+  /** Bytes of the file `fsck_skip_list`: 250,000 ids, where large histories need some tens. In 5 MB, shared by all threads. */
+  fsckSkipFileBytesMax: 10 * MIB,
+  /** Ids that one repository may have skipped beside those: they stand in its row, 41 bytes each, and travel with each task of a push. */
+  fsckSkippedMax: 500,
   /** Peels of nested tags. Git has no limit; nobody nests tags. */
   tagDepthMax: 64,
 
@@ -357,6 +363,8 @@ export const LIMITS = {
   tracedTextBytesMax: 400,
   /** Bytes of one webhook's event: it carries a commit's message and metadata. */
   webhookBytesMax: 2 * MIB,
+  /** Bytes of a request to the JSON API: settings of a repository, of which `fsckSkippedMax` ids are 22 KB. */
+  apiRequestBytesMax: 64 * KIB,
 
   // LFS ----------------------------------------------------------------------------------------------------------
   /** Bytes of one object: the largest S3 keeps (5 TiB). */

@@ -2,6 +2,7 @@
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import { createInterface } from "node:readline/promises";
 import { type Role, ROLES } from "../auth/caller.js";
+import type { SettingsFacts } from "../api/repository-settings.js";
 import type { AccessFacts, Visibility } from "../auth/permissions.js";
 import { Fault } from "../base/fault.js";
 import type { Recovered } from "../serve/repository-removal.js";
@@ -11,10 +12,13 @@ import { allPages, print, subcommand, type SubcommandOptions } from "./subcomman
 
 export function repoCommand(): Command {
   return new Command("repo")
-    .description("Make, list, look up and delete repositories, and say who may use them.")
+    .description("Make, list, look up, set up and delete repositories, and say who may use them.")
     .addCommand(createCommand())
     .addCommand(listCommand())
     .addCommand(resolveCommand())
+    .addCommand(showCommand())
+    .addCommand(setCommand())
+    .addCommand(unsetCommand())
     .addCommand(accessCommand())
     .addCommand(visibilityCommand())
     .addCommand(grantCommand())
@@ -71,6 +75,63 @@ function resolveCommand(): Command {
 function readId(text: string): string {
   if (!/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(text)) throw new InvalidArgumentError("40 hex digits of Git, or 64 of lakeFS.");
   return text;
+}
+
+function showCommand(): Command {
+  return subcommand("show", "Print what is known of a repository, and its settings with where each comes from.")
+    .argument("<name>", ANY_NAME)
+    .action(async (name: string, options: SubcommandOptions) => {
+      const found = await control(folderSettings(options), "repo.describe", { name });
+      const { id, kind, visibility, state, created_at, head, lakefs, settings } = found;
+      const facts = { id, kind, visibility, state, created: created_at, head, ...(lakefs === null ? {} : { lakefs }) };
+      const lines = Object.entries(facts).map(([fact, value]) => `${fact}\t${value}`);
+      print(options, found, [found.name, ...lines, ...settingLines(settings)].join("\n"));
+    });
+}
+
+const SETTINGS_HELP = `
+Settings, which overrule the server's for this repository:
+  fsck_levels=missingEmail=ignore,badTimezone=warn   what becomes of single messages of fsck: error, warn, ignore
+  fsck_skip_list=<oid>,<oid>…                        objects that are not checked
+  lfs_missing_objects=refuse|warn                    a push whose LFS pointers have no file here
+Ids that protect those who fetch (gitmodules*, hasDot*, symlink*, nullSha1, treeNotSorted, duplicateEntries) are
+set by the server's own fsck_levels only.
+`;
+
+function setCommand(): Command {
+  return subcommand("set", "Set what a repository has in place of the server's settings.")
+    .argument("<name>", ANY_NAME)
+    .argument("<setting=value...>", "each replaces what was set before")
+    .addHelpText("after", SETTINGS_HELP)
+    .action(async (name: string, given: readonly string[], options: SubcommandOptions) => {
+      const pairs = given.map((pair) => [pair.split("=", 1)[0] as string, pair.includes("=") ? pair.slice(pair.indexOf("=") + 1) : ""]);
+      await changeSettings(name, Object.fromEntries(pairs) as Record<string, string>, options);
+    });
+}
+
+function unsetCommand(): Command {
+  return subcommand("unset", "Take settings of a repository away: the server's count again.")
+    .argument("<name>", ANY_NAME)
+    .argument("<setting...>", "fsck_levels, fsck_skip_list, lfs_missing_objects")
+    .action(async (name: string, given: readonly string[], options: SubcommandOptions) => {
+      await changeSettings(name, Object.fromEntries(given.map((setting) => [setting, null])), options);
+    });
+}
+
+async function changeSettings(name: string, settings: Record<string, string | null>, options: SubcommandOptions): Promise<void> {
+  const now = await control(folderSettings(options), "repo.set", { name, settings });
+  print(options, now, settingLines(now).join("\n"));
+}
+
+function settingLines(settings: SettingsFacts): string[] {
+  const { fsck, fsck_levels: levels, fsck_skip_list: skipped, lfs_missing_objects: missing } = settings;
+  return [
+    `fsck\t${fsck.value}\t${fsck.from}`,
+    ...Object.entries(levels).map(([id, { value, from }]) => `fsck_levels\t${id}=${value}\t${from}`),
+    ...(skipped.server === 0 ? [] : [`fsck_skip_list\t${skipped.server} ids\tserver`]),
+    ...skipped.repository.map((id) => `fsck_skip_list\t${id}\trepository`),
+    `lfs_missing_objects\t${missing.value}\t${missing.from}`,
+  ];
 }
 
 function accessCommand(): Command {

@@ -26,6 +26,7 @@ import { LfsService } from "../serve/lfs.js";
 import { Maintenance } from "../serve/maintenance.js";
 import { type LakefsSettings, Repositories } from "../serve/repositories.js";
 import type { Guard } from "../serve/door.js";
+import type { PushPolicy } from "../serve/push-policy.js";
 import { Readiness } from "../serve/readiness.js";
 import { RepositoryTable } from "../serve/repository-table.js";
 import { GitServer } from "../serve/server.js";
@@ -38,6 +39,7 @@ import { createRoutes } from "../transport/http-routes.js";
 import { loadTransport } from "../transport/load.js";
 import { guardOf, linkKey, openAccounts, type OpenedAccounts, sealKeys } from "./accounts.js";
 import { readTls, type TlsFiles } from "../transport/http-tls.js";
+import { readSkipListFile } from "./fsck-skip-list.js";
 import { loadKernels } from "./kernels.js";
 import type { Settings } from "./settings.js";
 import { VERSION } from "./version.js";
@@ -73,6 +75,7 @@ export async function checkTogether(settings: Settings): Promise<void> {
   new Clients(clientOptions(settings));
   const tls = tlsFiles(settings);
   if (tls !== undefined) await readTls(tls);
+  await readSkipListFile(settings.fsck_skip_list);
 }
 
 function checkNaming({ naming, lakefs_endpoint: endpoint }: Settings): void {
@@ -113,6 +116,7 @@ export interface OpenedData {
 /** Throws "store/locked" while another process has the folder. */
 export async function openData(settings: Settings, log: Log): Promise<OpenedData> {
   checkNaming(settings);
+  const fsckSkip = await readSkipListFile(settings.fsck_skip_list);
   const data = resolve(settings.data);
   await makePrivate(data);
   const lock = lockDataFolder(data);
@@ -145,7 +149,7 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
     metrics.watch({ pool: () => pool.figures(), cache: () => cache, lakefs: () => lakefs?.client.http.figures ?? new Map() });
     const table = new RepositoryTable(opened.database);
     const probeDatabase = () => probeWrite(opened.database);
-    const identity = { table, guard: guardOf(settings, database), linkKey: await linkKey(database), probeDatabase };
+    const identity = { table, guard: guardOf(settings, database), linkKey: await linkKey(database), probeDatabase, fsckSkip };
     const assembled = assemble(settings, { incoming, store, cache, pool, log, maintenance, metrics, lakefs, ...identity });
     repositories = assembled.repositories;
     const accounts = new AccountApi(database);
@@ -262,6 +266,7 @@ interface Parts {
   readonly guard: Guard | undefined;
   readonly linkKey: Uint8Array;
   readonly probeDatabase: () => Promise<void>;
+  readonly fsckSkip: SharedArrayBuffer | undefined;
 }
 
 interface Assembled {
@@ -272,6 +277,15 @@ interface Assembled {
 
 function assemble(settings: Settings, parts: Parts): Assembled {
   const { incoming, store, cache, pool, log, maintenance, metrics, lakefs, table, guard, linkKey, probeDatabase } = parts;
+  const policy: PushPolicy = {
+    fsck: settings.fsck,
+    fsckLevels: settings.fsck_levels,
+    fsckSkip: parts.fsckSkip,
+    lfsMissingObjects: settings.lfs_missing_objects,
+    denyNonFastForwards: settings.deny_non_fast_forwards,
+    denyDeletes: settings.deny_deletes,
+    denyDeleteCurrent: settings.deny_delete_current,
+  };
   // What is reachable from a visible ref may be wanted by its id in every version: old clients and libraries ask for it only where that is said.
   const offer = { agent: `lakepack/${VERSION}`, allowTipInWant: true, allowReachableInWant: true, atomic: true };
   const checks = new PackChecks();
@@ -291,6 +305,7 @@ function assemble(settings: Settings, parts: Parts): Assembled {
     ...(lakefs === undefined ? {} : { lakefs }),
     defaultBranch: settings.default_branch,
     createOnPush: settings.create_on_push,
+    perNamespaceMax: settings.repositories_per_user,
     gcGraceMs: settings.gc_grace_hours * 3_600_000,
     log,
   });
@@ -304,12 +319,7 @@ function assemble(settings: Settings, parts: Parts): Assembled {
     log,
     lfs: new LfsService({ proofs: new LinkProofs(linkKey), storeOf: ({ id, lfs }) => lfs ?? new OwnLfsStore({ store, pool, incoming }, id), pool }),
     offer,
-    policy: {
-      fsck: settings.fsck,
-      denyNonFastForwards: settings.deny_non_fast_forwards,
-      denyDeletes: settings.deny_deletes,
-      denyDeleteCurrent: settings.deny_delete_current,
-    },
+    policy,
     fetch,
     metrics,
     readiness: new Readiness({
@@ -319,8 +329,9 @@ function assemble(settings: Settings, parts: Parts): Assembled {
     }),
   });
   const api = new RepositoryApi({
-    resolve: (name, caller, signal) => server.resolve(name, caller, "read", signal),
+    resolve: (name, caller, wants, signal) => server.resolve(name, caller, wants, signal),
     repositories,
+    policy,
     fetch,
   });
   return { server, api, repositories };

@@ -7,6 +7,7 @@ import { parse } from "yaml";
 import { z } from "zod";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
+import { isUnsettable, readFsckLevels } from "../git/fsck-levels.js";
 
 const SIZE = /^(\d+)([kmgt]?)$/i;
 const SIZE_UNITS: Readonly<Record<string, number>> = { "": 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3, t: 1024 ** 4 };
@@ -16,6 +17,16 @@ const size = z.union([z.string(), z.number()]).transform(String).pipe(z.string()
 const flag = z.union([z.boolean(), z.enum(["true", "false"])]).transform((value) => value === true || value === "true");
 const count = (max: number) => z.coerce.number().int().min(1).max(max);
 const list = z.union([z.array(z.string()), z.string().transform((text) => text.split(",").map((item) => item.trim()).filter(Boolean))]);
+
+/** The reason of an issue of this kind is told. */
+const TOLD = { told: true } as const;
+
+const fsckLevels = z.union([z.string(), z.record(z.string(), z.unknown())]).transform((given, context) => {
+  const levels = readFsckLevels(given);
+  if (!isUnsettable(levels)) return levels;
+  context.addIssue({ code: "custom", message: levels.reason, params: TOLD });
+  return z.NEVER;
+});
 
 const KEY_BYTES_MIN = 32;
 const keys = list.transform((texts, context) =>
@@ -70,6 +81,10 @@ export const SETTINGS = {
   pack_bytes_max: setting(size, "1t", "bytes, with k, m, g or t", "largest pack a push may bring"),
   ingest_memory_bytes: setting(size, "256m", "bytes, with k, m or g", "memory of one push for inflated deltas"),
   fsck: setting(flag, "true", "true or false", "refuse malformed objects (receive.fsckObjects)"),
+  fsck_levels: setting(fsckLevels, "", "pairs id=level separated by commas, level one of error, warn and ignore; in the file also a map", "what becomes of single messages of fsck (receive.fsck.<id>): missingEmail=ignore,badTimezone=warn"),
+  fsck_skip_list: setting(z.string(), "", "a file with an object id a line, # begins a comment; empty for none", "objects that are not checked (receive.fsck.skipList); read at the start"),
+  lfs_missing_objects: setting(z.enum(["refuse", "warn"]), "refuse", "refuse or warn", "a push whose LFS pointers have no file here; in a lakeFS repository it is always refused"),
+  repositories_per_user: setting(z.coerce.number().int().min(0).max(100_000_000), "10000", "0 (any number) to 100000000", "repositories of one namespace; only an administrator's push may make more"),
   deny_non_fast_forwards: setting(flag, "false", "true or false", "receive.denyNonFastForwards"),
   deny_deletes: setting(flag, "false", "true or false", "receive.denyDeletes"),
   deny_delete_current: setting(flag, "true", "true or false", "receive.denyDeleteCurrent"),
@@ -109,10 +124,22 @@ export function readSettings(flags: Given, environment: NodeJS.ProcessEnv, file:
   for (const [name, { schema, fallback, allowed }] of Object.entries(SETTINGS)) {
     const value = given[name] ?? fallback;
     const parsed = schema.safeParse(value);
-    if (!parsed.success) throw new Fault("settings/bad-value", { name, value: SECRET.test(name) ? "not shown" : String(value), allowed });
+    if (!parsed.success) {
+      const reason = toldReason(parsed.error);
+      throw new Fault("settings/bad-value", { name, value: SECRET.test(name) ? "not shown" : shown(value), reason, allowed });
+    }
     settings[name] = parsed.data;
   }
   return settings as Settings;
+}
+
+function toldReason({ issues }: z.ZodError): string | undefined {
+  const issue = issues.find((one) => one.code === "custom" && one.params?.["told"] === true);
+  return issue?.message;
+}
+
+function shown(value: unknown): string {
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
 /** Hex, or base64 of either alphabet; undefined: neither, or too short. */

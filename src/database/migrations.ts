@@ -7,6 +7,7 @@ import type { Kysely, Migration } from "kysely";
 export const MIGRATIONS: Readonly<Record<string, Migration>> = {
   "0001-users": { up: users },
   "0002-repository-ids": { up: repositoryIds },
+  "0003-repository-settings": { up: repositorySettings },
 };
 
 async function users(db: Kysely<unknown>): Promise<void> {
@@ -99,6 +100,11 @@ async function repositoryIds(db: Kysely<unknown>): Promise<void> {
     .addPrimaryKeyConstraint("grants_by_repository", ["repository_id", "user_id"])
     .execute();
   await schema.createIndex("grants_user_id").ifNotExists().on("grants").column("user_id").execute();
+}
+
+async function repositorySettings(db: Kysely<unknown>): Promise<void> {
+  if ((await columnsOf(db, "repositories", "settings")).length > 0) return;
+  await db.schema.alterTable("repositories").addColumn("settings", "text").execute();
 }
 
 /** The columns of this name that a table has: one or none. */

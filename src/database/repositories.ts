@@ -52,6 +52,29 @@ export async function updateRepository(database: Database, id: string, change: P
   await database.query((db) => db.updateTable("repositories").set(change).where("id", "=", id).execute());
 }
 
+/** How many repositories a namespace has: those that are set aside do not count. */
+export async function countRepositories(database: Database, namespace: string): Promise<number> {
+  const counted = await database.query((db) =>
+    db
+      .selectFrom("repositories")
+      .select((select) => select.fn.countAll().as("count"))
+      .where("namespace", "=", namespace)
+      .where("state", "<>", "deleted")
+      .executeTakeFirstOrThrow(),
+  );
+  return Number(counted.count);
+}
+
+/** What `change` makes of what is set, in one step; what it throws changes nothing. False: there is no such row. */
+export function changeSettings(database: Database, id: string, change: (before: string | null) => string | null): Promise<boolean> {
+  return database.transaction(async (db) => {
+    const row = await db.selectFrom("repositories").select("settings").where("id", "=", id).executeTakeFirst();
+    if (row === undefined) return false;
+    await db.updateTable("repositories").set({ settings: change(row.settings) }).where("id", "=", id).execute();
+    return true;
+  });
+}
+
 /** It has a manifest now. One that was set aside meanwhile stays so. */
 export async function markMade(database: Database, id: string): Promise<void> {
   await database.query((db) =>

@@ -59,6 +59,8 @@ export interface RepositoriesTable {
   readonly lakefs_namespace: string | null;
   /** Id of its first commit; null: it could not be found. */
   readonly lakefs_root: string | null;
+  /** What is set for it in place of the server's settings, as JSON (serve/repository-settings.ts); null: nothing. */
+  readonly settings: string | null;
 }
 
 export interface GrantsTable {

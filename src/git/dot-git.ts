@@ -5,7 +5,7 @@
  *
  * Names are read as bytes, in place and without making text: a push may hold millions that look like these.
  */
-export type SpecialFile = "gitmodules" | "gitattributes";
+export type SpecialFile = "gitmodules" | "gitattributes" | "gitignore" | "mailmap";
 
 interface SpecialName {
   /** With its leading dot. */
@@ -19,6 +19,8 @@ const bytes = (text: string) => Uint8Array.from(Buffer.from(text, "latin1"));
 const SPECIAL: Readonly<Record<SpecialFile, SpecialName>> = {
   gitmodules: { long: bytes(".gitmodules"), short: bytes("gitmod"), hashed: bytes("gi7eba") },
   gitattributes: { long: bytes(".gitattributes"), short: bytes("gitatt"), hashed: bytes("gi7d29") },
+  gitignore: { long: bytes(".gitignore"), short: bytes("gitign"), hashed: bytes("gi250a") },
+  mailmap: { long: bytes(".mailmap"), short: bytes("mailma"), hashed: bytes("maba30") },
 };
 const DOT_GIT = bytes(".git");
 const SHORT_GIT = bytes("git~1");
@@ -42,7 +44,7 @@ export function hasBackslashDotGit(name: Uint8Array): boolean {
   return false;
 }
 
-/** Whether some file system takes this name for ".gitmodules" or ".gitattributes". */
+/** Whether some file system takes this name for the name of that file. */
 export function isSpecialName(name: Uint8Array, file: SpecialFile): boolean {
   const special = SPECIAL[file];
   if (isOnHfs(name, special.long)) return true;

@@ -1,6 +1,9 @@
 /** fsck of what has headers: commits and tags. Messages and their order are Git's. git-fsck(1) "FSCK MESSAGES". */
 import { latin1 } from "../base/bytes.js";
+import { LIMITS } from "../base/limits.js";
 import type { Refusal } from "./fsck.js";
+import { type Report, STRICT } from "./fsck-levels.js";
+import { isRefName } from "./ref-name.js";
 
 const OID_LINE = /^[0-9a-fA-F]{40}\n/;
 const TYPES = new Set(["commit", "tree", "blob", "tag"]);
@@ -13,52 +16,74 @@ interface Rest {
 }
 
 /** "tree", parents, one author, a committer; no NUL anywhere. */
-export function checkCommit(data: Uint8Array): Refusal | undefined {
+export function checkCommit(data: Uint8Array, report: Report = STRICT): Refusal | undefined {
   const text = latin1(data);
   const rest: Rest = { text };
-  const shape = checkHeaders(text);
+  const shape = checkHeaders(text, report) ?? checkLinks(rest, report) ?? checkAuthors(rest, report);
   if (shape !== undefined) return shape;
-  if (!skip(rest, "tree ")) return { id: "missingTree", text: "invalid format - expected 'tree' line" };
-  if (!skipOid(rest)) return { id: "badTreeSha1", text: "invalid 'tree' line format - bad sha1" };
+  if (!skip(rest, "committer ")) return report("missingCommitter", "invalid format - expected 'committer' line");
+  const bad = checkIdent(rest, report);
+  if (bad !== undefined) return bad;
+  return text.includes("\0") ? report("nulInCommit", "NUL byte in the commit object body") : undefined;
+}
+
+/** What these say no level lets pass: what follows is not looked at. */
+function checkLinks(rest: Rest, report: Report): Refusal | undefined {
+  if (!skip(rest, "tree ")) return report("missingTree", "invalid format - expected 'tree' line");
+  if (!skipOid(rest)) return report("badTreeSha1", "invalid 'tree' line format - bad sha1");
   while (skip(rest, "parent ")) {
-    if (!skipOid(rest)) return { id: "badParentSha1", text: "invalid 'parent' line format - bad sha1" };
+    if (!skipOid(rest)) return report("badParentSha1", "invalid 'parent' line format - bad sha1");
   }
+  return undefined;
+}
+
+function checkAuthors(rest: Rest, report: Report): Refusal | undefined {
   let authors = 0;
   for (; skip(rest, "author "); authors++) {
-    const bad = checkIdent(rest);
+    const bad = checkIdent(rest, report);
     if (bad !== undefined) return bad;
   }
-  if (authors === 0) return { id: "missingAuthor", text: "invalid format - expected 'author' line" };
-  if (authors > 1) return { id: "multipleAuthors", text: "invalid format - multiple 'author' lines" };
-  if (!skip(rest, "committer ")) return { id: "missingCommitter", text: "invalid format - expected 'committer' line" };
-  const bad = checkIdent(rest);
-  if (bad !== undefined) return bad;
-  return text.includes("\0") ? { id: "nulInCommit", text: "NUL byte in the commit object body" } : undefined;
+  if (authors === 0) return report("missingAuthor", "invalid format - expected 'author' line");
+  return authors > 1 ? report("multipleAuthors", "invalid format - multiple 'author' lines") : undefined;
 }
 
 /** "object", "type", "tag"; a missing tagger is only worth a remark, as is an odd name. */
-export function checkTag(data: Uint8Array): Refusal | undefined {
+export function checkTag(data: Uint8Array, report: Report = STRICT): Refusal | undefined {
   const text = latin1(data);
   const rest: Rest = { text };
-  const shape = checkHeaders(text);
+  const shape = checkHeaders(text, report);
   if (shape !== undefined) return shape;
-  if (!skip(rest, "object ")) return { id: "missingObject", text: "invalid format - expected 'object' line" };
-  if (!skipOid(rest)) return { id: "badObjectSha1", text: "invalid 'object' line format - bad sha1" };
-  if (!skip(rest, "type ")) return { id: "missingTypeEntry", text: "invalid format - expected 'type' line" };
+  if (!skip(rest, "object ")) return report("missingObject", "invalid format - expected 'object' line");
+  if (!skipOid(rest)) return report("badObjectSha1", "invalid 'object' line format - bad sha1");
+  if (!skip(rest, "type ")) return report("missingTypeEntry", "invalid format - expected 'type' line");
   const type = takeLine(rest);
-  if (type === undefined) return { id: "missingType", text: "invalid format - unexpected end after 'type' line" };
-  if (!TYPES.has(type)) return { id: "badType", text: "invalid 'type' value" };
-  if (!skip(rest, "tag ")) return { id: "missingTagEntry", text: "invalid format - expected 'tag' line" };
-  if (takeLine(rest) === undefined) return { id: "missingTag", text: "invalid format - unexpected end after 'tag' line" };
-  return skip(rest, "tagger ") ? checkIdent(rest) : undefined;
+  if (type === undefined) return report("missingType", "invalid format - unexpected end after 'type' line");
+  if (!TYPES.has(type)) return report("badType", "invalid 'type' value");
+  return checkNamed(rest, report);
+}
+
+/** A tag from its name on. */
+function checkNamed(rest: Rest, report: Report): Refusal | undefined {
+  if (!skip(rest, "tag ")) return report("missingTagEntry", "invalid format - expected 'tag' line");
+  const name = takeLine(rest);
+  if (name === undefined) return report("missingTag", "invalid format - unexpected end after 'tag' line");
+  const badName = isRefName(`refs/tags/${name}`)
+    ? undefined
+    : report("badTagName", `invalid 'tag' name: ${name.slice(0, LIMITS.messageNameBytesMax)}`);
+  if (badName !== undefined) return badName;
+  const bad = skip(rest, "tagger ")
+    ? checkIdent(rest, report)
+    : report("missingTaggerEntry", "invalid format - expected 'tagger' line");
+  if (bad !== undefined || rest.text === "" || rest.text.startsWith("\n")) return bad;
+  return report("extraHeaderEntry", "invalid format - extra header(s) after 'tagger'");
 }
 
 /** Headers hold no NUL and end in an empty line, or with the object's last LF. */
-function checkHeaders(text: string): Refusal | undefined {
+function checkHeaders(text: string, report: Report): Refusal | undefined {
   const end = text.indexOf("\n\n");
   const headers = end < 0 ? text : text.slice(0, end);
-  if (headers.includes("\0")) return { id: "nulInHeader", text: "unterminated header: NUL at offset " + headers.indexOf("\0") };
-  if (end < 0 && !text.endsWith("\n")) return { id: "unterminatedHeader", text: "unterminated header" };
+  if (headers.includes("\0")) return report("nulInHeader", "unterminated header: NUL at offset " + headers.indexOf("\0"));
+  if (end < 0 && !text.endsWith("\n")) return report("unterminatedHeader", "unterminated header");
   return undefined;
 }
 
@@ -82,26 +107,32 @@ function takeLine(rest: Rest): string | undefined {
   return line;
 }
 
-/** The rest of an author, committer or tagger line: "Name <mail> seconds zone\n". */
-function checkIdent(rest: Rest): Refusal | undefined {
-  const line = takeLine(rest) ?? rest.text;
-  const at = (text: string) => ({ text: `invalid author/committer line - ${text}` });
-  if (line.startsWith("<")) return { id: "missingNameBeforeEmail", ...at("missing space before email") };
+/** The rest of an author, committer or tagger line: "Name <mail> seconds zone\n". The first thing found there is all that is said of it. */
+function checkIdent(rest: Rest, report: Report): Refusal | undefined {
+  const line = takeLine(rest) ?? takeRest(rest);
+  const at = (id: string, text: string) => report(id, `invalid author/committer line - ${text}`);
+  if (line.startsWith("<")) return at("missingNameBeforeEmail", "missing space before email");
   const open = line.search(/[<>]/);
-  if (line[open] === ">") return { id: "badName", ...at("bad name") };
-  if (open < 0) return { id: "missingEmail", ...at("missing email") };
-  if (line[open - 1] !== " ") return { id: "missingSpaceBeforeEmail", ...at("missing space before email") };
+  if (line[open] === ">") return at("badName", "bad name");
+  if (open < 0) return at("missingEmail", "missing email");
+  if (line[open - 1] !== " ") return at("missingSpaceBeforeEmail", "missing space before email");
   const close = open + 1 + line.slice(open + 1).search(/[<>]/);
-  if (close === open || line[close] !== ">") return { id: "badEmail", ...at("bad email") };
-  if (line[close + 1] !== " ") return { id: "missingSpaceBeforeDate", ...at("missing space before date") };
+  if (close === open || line[close] !== ">") return at("badEmail", "bad email");
+  if (line[close + 1] !== " ") return at("missingSpaceBeforeDate", "missing space before date");
   return checkDate(line.slice(close + 2), at);
 }
 
-function checkDate(date: string, at: (text: string) => { text: string }): Refusal | undefined {
-  if (/^0(?! )/.test(date)) return { id: "zeroPaddedDate", ...at("zero-padded date") };
+function takeRest(rest: Rest): string {
+  const { text } = rest;
+  rest.text = "";
+  return text;
+}
+
+function checkDate(date: string, at: Report): Refusal | undefined {
+  if (/^0(?! )/.test(date)) return at("zeroPaddedDate", "zero-padded date");
   const digits = /^[0-9]*/.exec(date)?.[0] ?? "";
-  if (digits !== "" && BigInt(digits) > TIME_MAX) return { id: "badDateOverflow", ...at("date causes integer overflow") };
-  if (digits === "" || date[digits.length] !== " ") return { id: "badDate", ...at("bad date") };
-  if (!/^[+-][0-9]{4}$/.test(date.slice(digits.length + 1))) return { id: "badTimezone", ...at("bad time zone") };
+  if (digits !== "" && BigInt(digits) > TIME_MAX) return at("badDateOverflow", "date causes integer overflow");
+  if (digits === "" || date[digits.length] !== " ") return at("badDate", "bad date");
+  if (!/^[+-][0-9]{4}$/.test(date.slice(digits.length + 1))) return at("badTimezone", "bad time zone");
   return undefined;
 }

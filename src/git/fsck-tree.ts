@@ -1,13 +1,17 @@
 /** fsck of trees, in pieces: one of a million entries takes longer than a task may keep others waiting. git-fsck(1) "FSCK MESSAGES". */
 import { hasBackslashDotGit, isDotGit, isSpecialName, isSuspiciousStart } from "./dot-git.js";
 import type { CheckMarks, Refusal } from "./fsck.js";
+import { type Report, STRICT } from "./fsck-levels.js";
 import { OID_BYTES, oidAt } from "./oid.js";
 
 const KIND = { tree: 0o040000, symlink: 0o120000 } as const;
 const KIND_MASK = 0o170000;
-const [SPACE, SLASH, BACKSLASH, ZERO_DIGIT] = [0x20, 0x2f, 0x5c, 0x30];
+const [SPACE, DOT, SLASH, BACKSLASH, ZERO_DIGIT] = [0x20, 0x2e, 0x2f, 0x5c, 0x30];
 /** Seven digits at most: Git reads on and takes what its 16 bits have left, so that one tree means two things to two readers. */
 const MODE_DIGITS_MAX = 7;
+
+/** The modes that Git writes; others it reads as one of them. */
+const MODES = new Set([0o100644, 0o100755, 0o120000, 0o040000, 0o160000]);
 
 /** A name as it lies in the tree. */
 interface Name {
@@ -23,13 +27,17 @@ export class TreeCheck {
   #before: Name | undefined;
   /** Files whose name a folder behind them may have as well (Git: fsck.c, verify_ordered). */
   readonly #candidates: Name[] = [];
+  readonly #report: Report;
+  /** Ids that were said of this tree: each is said once, however many entries it is true of. */
+  readonly #said = new Set<string>();
   #isUnsorted = false;
   #hasTwice = false;
 
   /** `data` is read in place and must not change meanwhile. `marks` takes note of special files. */
-  constructor(data: Uint8Array, marks: CheckMarks) {
+  constructor(data: Uint8Array, marks: CheckMarks, report: Report = STRICT) {
     this.#data = Buffer.from(data.buffer, data.byteOffset, data.length);
     this.#marks = marks;
+    this.#report = report;
   }
 
   /** Looks at the next `bytes`, about: the first reason to refuse the tree, "more", or undefined where all is well. */
@@ -40,8 +48,14 @@ export class TreeCheck {
       if (refusal !== undefined) return refusal;
     }
     if (this.#at < this.#data.length) return "more";
-    if (this.#hasTwice) return { id: "duplicateEntries", text: "contains duplicate file entries" };
-    return this.#isUnsorted ? { id: "treeNotSorted", text: "not properly sorted" } : undefined;
+    const twice = this.#hasTwice ? this.#say("duplicateEntries", "contains duplicate file entries") : undefined;
+    return twice ?? (this.#isUnsorted ? this.#say("treeNotSorted", "not properly sorted") : undefined);
+  }
+
+  #say(id: string, text: string): Refusal | undefined {
+    if (this.#said.has(id)) return undefined;
+    this.#said.add(id);
+    return this.#report(id, text);
   }
 
   #entry(): Refusal | undefined {
@@ -68,26 +82,44 @@ export class TreeCheck {
 
   #judge({ start, end }: Name, mode: number, isPadded: boolean): Refusal | undefined {
     const data = this.#data;
-    if (isNull(data, end + 1)) return { id: "nullSha1", text: "contains entries pointing to null sha1" };
     const odd = oddBytes(data, start, end);
-    if (odd === SLASH) return { id: "fullPathname", text: "contains full pathnames" };
+    const isSymlink = (mode & KIND_MASK) === KIND.symlink;
     const isSuspicious = isSuspiciousStart(data[start] as number);
-    const name = isSuspicious || odd !== 0 ? data.subarray(start, end) : undefined;
-    if (name?.[0] === 0x2e && name.length === 1) return { id: "hasDot", text: "contains '.'" };
-    if (name?.[0] === 0x2e && name.length === 2 && name[1] === 0x2e) return { id: "hasDotdot", text: "contains '..'" };
-    if (name !== undefined && (isDotGit(name) || hasBackslashDotGit(name))) return { id: "hasDotgit", text: "contains '.git'" };
-    if (isPadded) return { id: "zeroPaddedFilemode", text: "contains zero-padded file modes" };
-    return name !== undefined && isSuspicious ? this.#special(name, mode, end + 1) : undefined;
+    const name = isSuspicious || isSymlink || odd !== 0 ? data.subarray(start, end) : undefined;
+    return (
+      (isNull(data, end + 1) ? this.#say("nullSha1", "contains entries pointing to null sha1") : undefined) ??
+      (odd === SLASH ? this.#say("fullPathname", "contains full pathnames") : undefined) ??
+      (name === undefined || (odd === 0 && !isSuspicious) ? undefined : this.#judgeName(name)) ??
+      (isPadded ? this.#say("zeroPaddedFilemode", "contains zero-padded file modes") : undefined) ??
+      (MODES.has(mode) ? undefined : this.#say("badFilemode", "contains bad file modes")) ??
+      (name === undefined ? undefined : this.#special(name, isSymlink, end + 1))
+    );
   }
 
-  #special(name: Uint8Array, mode: number, oid: number): Refusal | undefined {
-    const isSymlink = (mode & KIND_MASK) === KIND.symlink;
-    if (isSpecialName(name, "gitmodules")) {
-      if (isSymlink) return { id: "gitmodulesSymlink", text: ".gitmodules is a symbolic link" };
-      this.#marks.gitmodules.push(oidAt(this.#data, oid));
-    }
-    if (!isSymlink && isSpecialName(name, "gitattributes")) this.#marks.gitattributes.push(oidAt(this.#data, oid));
+  #judgeName(name: Uint8Array): Refusal | undefined {
+    const isDot = name[0] === DOT && name.length === 1;
+    const isDotDot = name[0] === DOT && name.length === 2 && name[1] === DOT;
+    if (isDot) return this.#say("hasDot", "contains '.'");
+    if (isDotDot) return this.#say("hasDotdot", "contains '..'");
+    return isDotGit(name) || hasBackslashDotGit(name) ? this.#say("hasDotgit", "contains '.git'") : undefined;
+  }
+
+  /** Files that Git reads by itself, and links in their place. */
+  #special(name: Uint8Array, isSymlink: boolean, oid: number): Refusal | undefined {
+    if (isSymlink) return this.#specialLink(name);
+    if (!isSuspiciousStart(name[0] as number)) return undefined;
+    if (isSpecialName(name, "gitmodules")) this.#marks.gitmodules.push(oidAt(this.#data, oid));
+    if (isSpecialName(name, "gitattributes")) this.#marks.gitattributes.push(oidAt(this.#data, oid));
     return undefined;
+  }
+
+  #specialLink(name: Uint8Array): Refusal | undefined {
+    return (
+      (isSpecialName(name, "gitmodules") ? this.#say("gitmodulesSymlink", ".gitmodules is a symbolic link") : undefined) ??
+      (isSpecialName(name, "gitattributes") ? this.#say("gitattributesSymlink", ".gitattributes is a symlink") : undefined) ??
+      (isSpecialName(name, "gitignore") ? this.#say("gitignoreSymlink", ".gitignore is a symlink") : undefined) ??
+      (isSpecialName(name, "mailmap") ? this.#say("mailmapSymlink", ".mailmap is a symlink") : undefined)
+    );
   }
 
   /** Names in order, each once: a folder sorts as if its name ended in "/", and may not share its name with a file anywhere. */

@@ -1,9 +1,10 @@
 /**
  * What makes an object unfit to be taken in: Git's own checks under Git's message ids, as `receive.fsckObjects=true` applies
- * them (index-pack --strict). There a message of severity WARN counts as ERROR, INFO and IGNORE refuse nothing; so only
- * what refuses is looked for here. Source: git-fsck(1) "FSCK MESSAGES"; verdicts compared with stock git in test/git/fsck.
+ * them (index-pack --strict). What becomes of each finding the caller's Report decides (fsck-levels.ts).
+ * Source: git-fsck(1) "FSCK MESSAGES"; verdicts compared with stock git in test/git/fsck.
  */
 import { checkCommit, checkTag } from "./fsck-headers.js";
+import { type Report, STRICT } from "./fsck-levels.js";
 import { TreeCheck } from "./fsck-tree.js";
 import { readSubmodules, submoduleRefusal } from "./gitmodules.js";
 import type { ObjectType, Oid } from "./oid.js";
@@ -21,14 +22,14 @@ export interface CheckMarks {
 }
 
 /** First reason to refuse the object; undefined: it passes. `marks` takes note of special files. */
-export function checkObject(type: ObjectType, data: Uint8Array, marks: CheckMarks): Refusal | undefined {
+export function checkObject(type: ObjectType, data: Uint8Array, marks: CheckMarks, report: Report = STRICT): Refusal | undefined {
   switch (type) {
     case "tree":
-      return new TreeCheck(data, marks).next(data.length) as Refusal | undefined;
+      return new TreeCheck(data, marks, report).next(data.length) as Refusal | undefined;
     case "commit":
-      return checkCommit(data);
+      return checkCommit(data, report);
     case "tag":
-      return checkTag(data);
+      return checkTag(data, report);
     case "blob":
       return undefined;
   }
@@ -36,9 +37,9 @@ export function checkObject(type: ObjectType, data: Uint8Array, marks: CheckMark
 
 // Special blobs -----------------------------------------------------------------------------------------------------------
 /** A blob that some tree calls .gitmodules. What is no config at all is only worth a remark to Git (gitmodulesParse, INFO). */
-export function checkGitmodules(data: Uint8Array): Refusal | undefined {
+export function checkGitmodules(data: Uint8Array, report: Report = STRICT): Refusal | undefined {
   for (const setting of readSubmodules(data)) {
-    const refusal = submoduleRefusal(setting);
+    const refusal = submoduleRefusal(setting, report);
     if (refusal !== undefined) return refusal;
   }
   return undefined;
@@ -49,13 +50,13 @@ const ATTRIBUTE_LINE_BYTES = 2_048;
 const LF = 0x0a;
 
 /** A blob that some tree calls .gitattributes. */
-export function checkGitattributes(data: Uint8Array): Refusal | undefined {
+export function checkGitattributes(data: Uint8Array, report: Report = STRICT): Refusal | undefined {
   const nul = data.indexOf(0);
   const end = nul < 0 ? data.length : nul; // Git reads it as a C string
   for (let at = 0; at < end; ) {
     const lineFeed = data.indexOf(LF, at);
     const stop = lineFeed < 0 || lineFeed > end ? end : lineFeed;
-    if (stop - at >= ATTRIBUTE_LINE_BYTES) return { id: "gitattributesLineLength", text: ".gitattributes has too long lines to parse" };
+    if (stop - at >= ATTRIBUTE_LINE_BYTES) return report("gitattributesLineLength", ".gitattributes has too long lines to parse");
     at = stop + 1;
   }
   return undefined;

@@ -2,6 +2,7 @@
 import { latin1 } from "../base/bytes.js";
 import { LIMITS } from "../base/limits.js";
 import type { Refusal } from "./fsck.js";
+import { type Report, STRICT } from "./fsck-levels.js";
 
 export interface SubmoduleSetting {
   /** Subsection: what stands in quotes after "submodule". */
@@ -11,8 +12,11 @@ export interface SubmoduleSetting {
   readonly value: string;
 }
 
-/** Settings of `[submodule "name"]` sections up to the first line that is no config. Text is latin1. */
-export function* readSubmodules(data: Uint8Array): Generator<SubmoduleSetting> {
+/**
+ * Settings of `[submodule "name"]` sections up to the first line that is no config: the generator's result is whether it
+ * met one. Text is latin1.
+ */
+export function* readSubmodules(data: Uint8Array): Generator<SubmoduleSetting, boolean> {
   const text = latin1(data).replaceAll("\r\n", "\n");
   let name: string | undefined;
   let at = text.startsWith("\xef\xbb\xbf") ? 3 : 0;
@@ -24,19 +28,20 @@ export function* readSubmodules(data: Uint8Array): Generator<SubmoduleSetting> {
       at = end < 0 ? text.length : end;
       continue;
     }
-    if (at === text.length) return;
+    if (at === text.length) return false;
     if (text[at] === "[") {
       const section = readSection(text, at);
-      if (section === undefined) return;
+      if (section === undefined) return true;
       name = section.submodule;
       at = section.end;
       continue;
     }
     const setting = readSetting(text, at);
-    if (setting === undefined) return;
+    if (setting === undefined) return true;
     if (name !== undefined) yield { name, key: setting.key, value: setting.value };
     at = setting.end;
   }
+  return false;
 }
 
 interface Section {
@@ -148,13 +153,14 @@ function readValue(text: string, start: number): { value: string; end: number } 
 }
 
 // Judgement ---------------------------------------------------------------------------------------------------------------
-export function submoduleRefusal({ name, key, value }: SubmoduleSetting): Refusal | undefined {
+export function submoduleRefusal({ name, key, value }: SubmoduleSetting, report: Report = STRICT): Refusal | undefined {
   const says = (text: string) => text.slice(0, LIMITS.messageNameBytesMax);
-  if (!isGoodName(name)) return { id: "gitmodulesName", text: `disallowed submodule name: ${says(name)}` };
-  if (key === "url" && !isGoodUrl(value)) return { id: "gitmodulesUrl", text: `disallowed submodule url: ${says(value)}` };
-  if (key === "path" && value.startsWith("-")) return { id: "gitmodulesPath", text: `disallowed submodule path: ${says(value)}` };
+  const badName = isGoodName(name) ? undefined : report("gitmodulesName", `disallowed submodule name: ${says(name)}`);
+  if (badName !== undefined) return badName;
+  if (key === "url" && !isGoodUrl(value)) return report("gitmodulesUrl", `disallowed submodule url: ${says(value)}`);
+  if (key === "path" && value.startsWith("-")) return report("gitmodulesPath", `disallowed submodule path: ${says(value)}`);
   if (key === "update" && value.startsWith("!")) {
-    return { id: "gitmodulesUpdate", text: `disallowed submodule update setting: ${says(value)}` };
+    return report("gitmodulesUpdate", `disallowed submodule update setting: ${says(value)}`);
   }
   return undefined;
 }

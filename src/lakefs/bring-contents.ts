@@ -6,7 +6,7 @@ import { LIMITS } from "../base/limits.js";
 import { oidBytes } from "../git/oid.js";
 import type { Kernels } from "../kernels/kernels.js";
 import { ObjectReader, threadReaderCaches } from "../odb/object-reader.js";
-import { holdsId } from "../odb/sorted-ids.js";
+import { holdsId } from "../git/sorted-ids.js";
 import type { ContentsRequest, ContentsResult } from "../pool/synthesize-tasks.js";
 import { LakefsClient } from "./client.js";
 import { SealKeys } from "./claim-seal.js";

@@ -4,6 +4,7 @@ import { lossyText } from "../base/bytes.js";
 import { asFault, Fault } from "../base/fault.js";
 import { Semaphore } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
+import { checkCommit } from "../git/fsck-headers.js";
 import type { Oid } from "../git/oid.js";
 import type { BuildTreesResult, LandingAnswer, LandingNews, PushedCommit } from "../pool/landing-tasks.js";
 import type { HashedContent } from "../pool/synthesize-tasks.js";
@@ -259,9 +260,19 @@ export class Lander {
       const pair = read.get((records[at] as LakefsCommit).id);
       if (pair?.commit === oid) continue;
       const path = pair && (await this.options.pool.run("landing/firstDifference", { packs: await this.packs(signal), left: tree, right: pair.tree }, { signal }));
-      const reason = path === undefined ? `commit ${oid} has what lakeFS cannot hold (an empty folder, say), and would read back differently` : "it would read back differently";
+      const reason = path === undefined ? await this.#whyDifferent(oid, signal) : "it would read back differently";
       throw new Fault("lakefs/unmappable", { ...(path === undefined ? {} : { path }), reason });
     }
+  }
+
+  /** A commit's own text is believed where fsck has nothing against it (commit-text.ts), whatever levels a push was let in by. */
+  async #whyDifferent(oid: Oid, signal: AbortSignal): Promise<string> {
+    const packs = await this.packs(signal);
+    const [raw] = await this.options.pool.run("landing/rawObjects", { packs, oids: [oid] }, { signal });
+    const odd = raw === undefined ? undefined : checkCommit(raw);
+    const rule = "lakeFS repositories take no commit that fsck refuses, whatever fsck_levels says";
+    if (odd !== undefined) return `commit ${oid}: ${odd.id}: ${odd.text}; ${rule}`;
+    return `commit ${oid} has what lakeFS cannot hold (an empty folder, say), and would read back differently`;
   }
 }
 

@@ -1,5 +1,6 @@
 /** One tag lands: a light one points at its commit, an annotated one at a commit record that carries the raw tag. lakeFS's tags never move. */
 import { lossyText } from "../base/bytes.js";
+import { checkTag } from "../git/fsck-headers.js";
 import { type Oid, ZERO_OID } from "../git/oid.js";
 import { parseTag } from "../git/tag.js";
 import type { RefChange, RefUpdateOptions } from "../odb/ref-store.js";
@@ -94,7 +95,10 @@ export class TagLanding {
     const facts = { committer, message, metarangeId: parent.meta_range_id, creationDate, parents: [parent.id], metadata, generation: generationAfter([parent]) };
     const id = await writeCommitRecord(client, repository, facts, this.#signal);
     const read = (await commits.resolve([id], this.#signal)).get(id);
-    return read?.tag === this.#change.new ? id : { refusal: "the tag would read back differently from lakeFS" };
+    if (read?.tag === this.#change.new) return id;
+    const odd = checkTag(raw as Uint8Array);
+    const why = odd === undefined ? "" : ` (${odd.id}: ${odd.text}, whatever fsck_levels says)`;
+    return { refusal: `the tag would read back differently from lakeFS${why}` };
   }
 
   readonly #onProgress = (line: string, done: boolean): void => this.#options.onProgress?.(line, done);

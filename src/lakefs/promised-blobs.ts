@@ -20,7 +20,7 @@ import { toHandles } from "../odb/fetch-pack.js";
 import { indexPackFile } from "../odb/ingest-file.js";
 import type { IngestedPack } from "../odb/ingest-contract.js";
 import type { LivePack, ObjectDatabase } from "../odb/object-database.js";
-import { holdsId } from "../odb/sorted-ids.js";
+import { holdsId } from "../git/sorted-ids.js";
 import type { PromisedIds, SynthesisAnswer, SynthesisNews } from "../pool/synthesize-tasks.js";
 import type { Pool } from "../pool/tasks.js";
 import type { LakefsClient } from "./client.js";

@@ -11,7 +11,7 @@ import { TreeCursor } from "../git/tree.js";
 import type { Kernels } from "../kernels/kernels.js";
 import { ObjectReader, threadReaderCaches } from "../odb/object-reader.js";
 import { NONE } from "../odb/object-space.js";
-import { holdsId } from "../odb/sorted-ids.js";
+import { holdsId } from "../git/sorted-ids.js";
 import { TaskWatch } from "../pool/control.js";
 import type { ReachedRequest, ReachedResult } from "../pool/synthesize-tasks.js";
 

@@ -9,7 +9,7 @@ import type { TaskWatch } from "../pool/control.js";
 import type { ObjectSummary, Unconnected } from "../pool/push-tasks.js";
 import type { ObjectReader } from "./object-reader.js";
 import { NONE, type ObjectSpace } from "./object-space.js";
-import { holdsId } from "./sorted-ids.js";
+import { holdsId } from "../git/sorted-ids.js";
 
 /** Type of an object and, of a tag, what it finally points at. Undefined where any of it is not here. */
 export function describeObject(reader: ObjectReader, oid: Oid): ObjectSummary | undefined {

@@ -75,7 +75,7 @@ class Conclusion {
 
   constructor(request: ConcludeRequest, { module, kernels }: TaskParts) {
     this.#request = request;
-    this.#session = new Session(module, request.memory);
+    this.#session = new Session(module, request.memory, { rules: request.rules });
     this.#watch = new TaskWatch(request.control);
     this.#calls = kernels;
     this.#checksum = request.checksum;
@@ -104,6 +104,7 @@ class Conclusion {
       appendedCount: this.#appended,
       ...links,
       types: this.#types(),
+      marks: this.#session.marks,
       counters: this.#counters(),
     };
   }

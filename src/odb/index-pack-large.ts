@@ -28,7 +28,7 @@ const INSTRUCTIONS_PER_LOOK = 8;
 const INSTRUCTION_BYTES = 128;
 
 export async function large(request: ResolveRequest, { module, kernels }: TaskParts): Promise<IngestMarks> {
-  const session = new Session(module, request.memory);
+  const session = new Session(module, request.memory, { rules: request.rules });
   session.kernels.useFirstLinkSet();
   await new LargeObjects(session, request, kernels).run();
   return session.marks;

@@ -20,7 +20,7 @@ const ARENA_BYTES = 3 * LIMITS.objectInMemoryBytesMax + 1024 * 1024;
 
 export async function resolve(request: ResolveRequest, { module, kernels: calls }: TaskParts): Promise<ResolveResult> {
   const host = new ResolveHost(request, calls);
-  const session = new Session(module, request.memory, host);
+  const session = new Session(module, request.memory, { host, rules: request.rules });
   host.session = session;
   const { kernels } = session;
   kernels.enterResolve();

@@ -48,9 +48,9 @@ export async function scan(request: ScanRequest, { module }: TaskParts): Promise
 }
 
 /** The first call of an ingest opens its tables and makes the window; later ones find both. */
-export function openOrResume({ memory, session: given }: Pick<ScanRequest, "memory" | "session">, module: WebAssembly.Module): { session: Session; window: number } {
-  if (typeof given === "number") return { session: new Session(module, memory), window: given };
-  const session = new Session(module, memory, {}, given);
+export function openOrResume({ memory, session: given, rules }: Pick<ScanRequest, "memory" | "session" | "rules">, module: WebAssembly.Module): { session: Session; window: number } {
+  if (typeof given === "number") return { session: new Session(module, memory, { rules }), window: given };
+  const session = new Session(module, memory, { settings: given, rules });
   return { session, window: session.reserve(WINDOW_BYTES + WINDOW_SLACK_BYTES) };
 }
 
@@ -94,7 +94,7 @@ export function readExactly(file: number, target: Uint8Array, position: number):
 // Linking ---------------------------------------------------------------------------------------------------------------
 /** Finds every delta's base, here or in `packs`, and orders the families for pass 2. */
 export async function link(request: LinkRequest, { module, kernels: calls }: TaskParts): Promise<LinkResult> {
-  const session = new Session(module, request.memory);
+  const session = new Session(module, request.memory, { rules: request.rules });
   const { kernels } = session;
   kernels.useFirstLinkSet();
   if (kernels.uncheckedCount() > 0) await checkLarge(session, request);

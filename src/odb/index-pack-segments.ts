@@ -52,7 +52,7 @@ export async function segments(request: SegmentsRequest, { module }: TaskParts):
   let window = 0;
   try {
     for (let part = Atomics.add(next, 0, 1); part < request.starts.length; part = Atomics.add(next, 0, 1)) {
-      const session = new Session(module, request.memory);
+      const session = new Session(module, request.memory, { rules: request.rules });
       session.setPackBytes(request.bytes);
       if (window === 0) window = session.reserve(WINDOW_BYTES + WINDOW_SLACK_BYTES);
       results.push(await scanSegment(session, request, part, { file, window }));

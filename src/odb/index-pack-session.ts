@@ -1,14 +1,15 @@
 /** One thread's hold on the shared tables of an ingest: kernels attached to its memory, views, records, faults. */
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { asFault, Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
-import { type CheckMarks, checkObject, type Refusal } from "../git/fsck.js";
+import { checkObject, type Refusal } from "../git/fsck.js";
+import { type FsckRules, type FsckWarning, idOf, judgesModes, type Report, reportBy } from "../git/fsck-levels.js";
 import { TreeCheck } from "../git/fsck-tree.js";
 import { type ObjectType, type Oid, oidAt, typeName } from "../git/oid.js";
 import { CODE, faultOfCode } from "../kernels/codes.js";
 import { attach, type Host, type IngestModule, prepareMemory } from "../kernels/module.js";
 import type { TaskWatch } from "../pool/control.js";
-import type { SessionSettings } from "../pool/ingest-tasks.js";
+import type { IngestMarks, SessionSettings } from "../pool/ingest-tasks.js";
 
 /** wasm/records.ts has the layout. */
 const RECORD = { offset: 0, size: 8, id: 20, base: 44, entryType: 48, type: 49, header: 50, flags: 51, state: 60 } as const;
@@ -22,17 +23,35 @@ const PIECE_BYTES = 1024 * 1024;
 /** What a host can do for the kernels beyond judging. */
 export type HostParts = Partial<Omit<Host, "judge">>;
 
+export interface SessionParts {
+  readonly host?: HostParts;
+  /** The memory is a new one and becomes an ingest's. */
+  readonly settings?: SessionSettings;
+  /** How objects are judged, where it is not as Git does by itself. */
+  readonly rules?: FsckRules | undefined;
+}
+
+/** IngestMarks while they are made. */
+interface Marks {
+  readonly gitmodules: Oid[];
+  readonly gitattributes: Oid[];
+  readonly warnings: FsckWarning[];
+  warned: number;
+}
+
 export class Session {
   readonly memory: WebAssembly.Memory;
   readonly kernels: IngestModule;
-  readonly marks: CheckMarks = { gitmodules: [], gitattributes: [] };
+  readonly #marks: Marks = { gitmodules: [], gitattributes: [], warnings: [], warned: 0 };
+  readonly #rules: FsckRules | undefined;
   readonly #deferred: DeferredTree[] = [];
   #refusal: Fault | undefined;
   #packBytes = 0;
 
-  /** With `settings` the memory is a new one and becomes an ingest's. Throws "pack/too-large" where it is used up. */
-  constructor(module: WebAssembly.Module, memory: WebAssembly.Memory, host: HostParts = {}, settings?: SessionSettings) {
+  /** Throws "pack/too-large" where a new memory is used up. */
+  constructor(module: WebAssembly.Module, memory: WebAssembly.Memory, { host = {}, settings, rules }: SessionParts = {}) {
     this.memory = memory;
+    this.#rules = rules;
     if (settings !== undefined) prepareMemory(module, memory);
     const judge: Host["judge"] = (record, type, at, size) => this.#judge(record, type, at, size);
     const none = () => 0;
@@ -45,11 +64,37 @@ export class Session {
   #open({ fsck, stored, keepBytes }: SessionSettings): void {
     const seeds = new BigUint64Array(new Uint8Array(randomBytes(24)).buffer);
     const opened = this.kernels.openSession(
-      fsck ? 1 : 0, keepBytes, LIMITS.packObjectsMax, LIMITS.deltaChainLengthMax, LIMITS.parsedObjectBytesMax, LIMITS.deltaBytesMax,
+      this.#depth(fsck), keepBytes, LIMITS.packObjectsMax, LIMITS.deltaChainLengthMax, LIMITS.parsedObjectBytesMax, LIMITS.deltaBytesMax,
       LIMITS.deltaResultBytesMax, LIMITS.objectInMemoryBytesMax, seeds[0] ?? 1n, seeds[1] ?? 1n, seeds[2] ?? 1n,
     );
     if (!opened) throw new Fault("pack/too-large");
     if (stored) this.kernels.setStored();
+  }
+
+  /** What kernels leave to the host (wasm/layout.ts, CHECKS): nothing, what is not plain, modes and links that are as well. */
+  #depth(fsck: boolean): number {
+    if (!fsck) return 0;
+    return this.#rules !== undefined && judgesModes(this.#rules) ? 2 : 1;
+  }
+
+  /** What judging brought up beside refusals. */
+  get marks(): IngestMarks {
+    return this.#marks;
+  }
+
+  /** What a check of one object says to what it finds. `object` is asked for its id only where rules are set. */
+  reportOn(object: () => Oid): Report {
+    return reportBy(this.#rules, object, (warning) => {
+      this.#marks.warned++;
+      if (this.#marks.warnings.length < LIMITS.fsckWarningsMax) this.#marks.warnings.push(warning);
+    });
+  }
+
+  #reportOn(type: ObjectType, data: Uint8Array): Report {
+    return this.reportOn(() => {
+      this.kernels.addCalls(1, 0);
+      return idOf(type, data);
+    });
   }
 
   /** So much of the pack is here: what it may cost, and keep in memory, follows from that. */
@@ -76,7 +121,7 @@ export class Session {
   /** Judges large trees that kernels have met since the last call. Throws "pack/fsck". */
   async judgeDeferred(watch: TaskWatch): Promise<void> {
     for (let one = this.#deferred.pop(); one !== undefined; one = this.#deferred.pop()) {
-      const check = new TreeCheck(one.data, this.marks);
+      const check = new TreeCheck(one.data, this.#marks, this.#reportOn("tree", one.data));
       for (let found = check.next(PIECE_BYTES); found !== undefined; found = check.next(PIECE_BYTES)) {
         if (found !== "more") throw this.#fsckFault("tree", one.data, one.record, found);
         watch.check();
@@ -137,7 +182,7 @@ export class Session {
         this.#deferred.push({ record, data });
         return 0;
       }
-      const refused = checkObject(name, data, this.marks);
+      const refused = checkObject(name, data, this.#marks, this.#reportOn(name, data));
       this.#checkMarks();
       if (refused === undefined) return 0;
       this.#refusal ??= this.#fsckFault(name, data, record, refused);
@@ -155,8 +200,7 @@ export class Session {
 
   #fsckFault(type: ObjectType, data: Uint8Array, record: number, { id, text }: Refusal): Fault {
     this.kernels.addCalls(1, 0);
-    const object = createHash("sha1").update(`${type} ${data.length}\0`).update(data).digest("hex");
-    return new Fault("pack/fsck", { entry: record, object, message: `${id}: ${text}` });
+    return new Fault("pack/fsck", { entry: record, object: idOf(type, data), id, message: `${id}: ${text}` });
   }
 }
 

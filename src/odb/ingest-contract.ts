@@ -2,6 +2,7 @@
  * What receive-pack needs of ingest: bytes of a pack go in as they arrive, an indexed and fsck'ed pack in a private
  * folder comes out. Nothing is visible to readers until `publish`.
  */
+import type { FsckRules, FsckWarning } from "../git/fsck-levels.js";
 import type { Oid, ObjectType } from "../git/oid.js";
 import type { PackHandle } from "../pool/tasks.js";
 
@@ -15,6 +16,8 @@ export interface IngestOptions {
   /** Tables of ids, each sorted, 20 bytes each, that count as held: somebody brings them before they are needed. */
   readonly promised?: readonly SharedArrayBuffer[];
   readonly fsck: boolean;
+  /** Which findings refuse and which are only told; default: as Git judges by itself. Means nothing without `fsck`. */
+  readonly rules?: FsckRules | undefined;
   /** All of it was taken in before (default: false): it may cost what it costs, and a link to an object of another type is not refused, but the
    *  pack does not count as closed. */
   readonly stored?: boolean;
@@ -59,6 +62,9 @@ export interface IngestedPack {
   readonly tips: readonly Oid[] | undefined;
   /** The first 100 links that lead neither into this pack nor into a closed pack (so: must be walked, or are missing). */
   readonly openLinks: readonly Oid[];
+  /** What was let pass by the rules and is to be told: the first `fsckWarningsMax` of `warned`. */
+  readonly warnings: readonly FsckWarning[];
+  readonly warned: number;
   /** Counters for metrics, tests and the bench. */
   readonly counters: Readonly<Record<string, number>>;
 }

@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { mkdir, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { LIMITS } from "../base/limits.js";
+import type { FsckRules } from "../git/fsck-levels.js";
 import type { PackHandle, Pool } from "../pool/tasks.js";
 import type { IngestedPack, IngestProgress } from "./ingest-contract.js";
 import { PackIndexing } from "./ingest-passes.js";
@@ -13,6 +14,8 @@ export interface IndexFileOptions {
   readonly threads?: number;
   /** Default: true. */
   readonly fsck?: boolean;
+  /** As in IngestOptions. */
+  readonly rules?: FsckRules;
   /** As in IngestOptions. */
   readonly stored?: boolean;
   /** For temporary files, where objects outgrow memory; default: the pack's own folder. */
@@ -51,6 +54,7 @@ export async function indexPackFile(path: string, options: IndexFileOptions): Pr
       packs: options.packs ?? [],
       closed: options.closed ?? new Set(),
       fsck: options.fsck ?? true,
+      rules: options.rules,
       stored: options.stored ?? false,
       memoryBytes: options.memoryBytes ?? LIMITS.ingestMemoryBytes,
       signal: options.signal ?? new AbortController().signal,

@@ -2,6 +2,7 @@
 import { Fault } from "../base/fault.js";
 import { checkAborted, sleep } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
+import type { FsckWarning } from "../git/fsck-levels.js";
 import { resolvedDeltas } from "../kernels/module.js";
 import type { IngestMarks, IngestTasks, LinkResult, ResolveResult, ScanResult, SegmentResult, SessionSettings, TrailerResult } from "../pool/ingest-tasks.js";
 import type { Pool, TaskRequest, TaskResult } from "../pool/tasks.js";
@@ -38,7 +39,7 @@ const SEGMENTED_BYTES_MIN = 4 * 1024 * 1024;
 const PARTS_A_THREAD = 4;
 const PARTS_MAX = 16;
 
-type Marks = { gitmodules: string[]; gitattributes: string[] };
+type Marks = { readonly gitmodules: string[]; readonly gitattributes: string[]; readonly warnings: FsckWarning[]; warned: number };
 
 export class PackIndexing {
   readonly #options: IndexingOptions;
@@ -47,7 +48,7 @@ export class PackIndexing {
   readonly #abort = new AbortController();
   readonly #signal: AbortSignal;
   readonly #running = new Set<Promise<unknown>>();
-  readonly #marks: Marks = { gitmodules: [], gitattributes: [] };
+  readonly #marks: Marks = { gitmodules: [], gitattributes: [], warnings: [], warned: 0 };
   #session: SessionSettings | number;
   #scan: ScanResult | undefined;
   #lastProgress = 0;
@@ -188,13 +189,17 @@ export class PackIndexing {
   async #conclude(checksum: string, trailerCalls: number, link: LinkResult): Promise<Omit<IngestedPack, "folder">> {
     const { path, idxPath, revPath, fsck, stored = false, packs, closed, promised } = this.#options;
     this.#progress({ stage: "connectivity", done: 0, total: 0, bytes: 0 });
-    const { counters, ...pack } = await this.#run("index-pack/conclude", {
+    const { counters, marks, ...pack } = await this.#run("index-pack/conclude", {
       memory: this.#memory, path, idxPath, revPath, checksum, externals: link.externals, fsck, stored, packs, closed: [...closed], marks: this.#marks,
       ...(promised === undefined ? {} : { promised }),
     });
+    this.#take(marks);
+    const { warnings, warned } = this.#marks;
     const own = { hashedBeforeEnd: this.#hashedBeforeEnd, scanTasks: this.#scanTasks };
     return {
       ...pack,
+      warnings,
+      warned,
       packPath: path,
       idxPath,
       revPath,
@@ -227,7 +232,7 @@ export class PackIndexing {
     for (let tries = 1; ; tries++) {
       checkAborted(signal);
       try {
-        return await this.#pool.run(name, request, { signal });
+        return await this.#pool.run(name, this.#ruled(request), { signal });
       } catch (error) {
         const full = error instanceof Fault && error.code === "pool/saturated";
         if (!full || this.#scanTasks === 0 || tries === FULL_POOL_TRIES) throw error;
@@ -236,9 +241,17 @@ export class PackIndexing {
     }
   }
 
-  #take({ gitmodules, gitattributes }: IngestMarks): void {
+  /** With the rules, which every task that judges must know. */
+  #ruled<T>(request: T): T {
+    const { rules } = this.#options;
+    return rules === undefined ? request : { ...request, rules };
+  }
+
+  #take({ gitmodules, gitattributes, warnings, warned }: IngestMarks): void {
     for (const oid of gitmodules) this.#marks.gitmodules.push(oid);
     for (const oid of gitattributes) this.#marks.gitattributes.push(oid);
+    this.#marks.warnings.push(...warnings.slice(0, LIMITS.fsckWarningsMax - this.#marks.warnings.length));
+    this.#marks.warned += warned;
   }
 
   #progress(progress: IngestProgress): void {

@@ -2,6 +2,7 @@
  * One repository's objects as a conversation sees them: live packs to read, an ingest to write. Runs on the main
  * thread and does nothing heavy: tasks in the pool read and write the packs.
  */
+import type { FsckRules } from "../git/fsck-levels.js";
 import type { Oid } from "../git/oid.js";
 import type { PackHandle, Pool } from "../pool/tasks.js";
 import type { PackRecord } from "./manifest.js";
@@ -35,6 +36,8 @@ export interface BeginIngestOptions {
   /** Whose part of the pool the work is; the repository's own where nobody is named. */
   readonly pool?: Pool;
   readonly fsck: boolean;
+  /** As in IngestOptions. */
+  readonly rules?: FsckRules | undefined;
   readonly signal: AbortSignal;
   readonly onProgress?: (progress: IngestProgress) => void;
 }

@@ -7,7 +7,7 @@ import type { TaskWatch } from "../pool/control.js";
 import type { ConcludeRequest } from "../pool/ingest-tasks.js";
 import type { ObjectReader } from "./object-reader.js";
 import { PackLookup } from "./pack-lookup.js";
-import { holdsId } from "./sorted-ids.js";
+import { holdsId } from "../git/sorted-ids.js";
 
 /** wasm/links.ts: entries {id, flags} and the flags 1 << type. */
 export const LINK_BYTES = 24;

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import { checkGitattributes, type Refusal } from "../git/fsck.js";
+import type { Report } from "../git/fsck-levels.js";
 import { readSubmodules, submoduleRefusal } from "../git/gitmodules.js";
 import { type Oid, oidAt, oidBytes } from "../git/oid.js";
 import type { Kernels } from "../kernels/kernels.js";
@@ -12,7 +13,7 @@ import type { PackHandle } from "../pool/tasks.js";
 import type { Session } from "./index-pack-session.js";
 import { createReaderCaches, ObjectReader } from "./object-reader.js";
 import { NONE } from "./object-space.js";
-import { holdsId } from "./sorted-ids.js";
+import { holdsId } from "../git/sorted-ids.js";
 
 /** wasm/links.ts: entries {id, flags} and two of the flags. */
 const LINK_BYTES = 24;
@@ -42,8 +43,10 @@ export async function checkSpecials(session: Session, request: ConcludeRequest, 
     for (const [oid, flags] of names) {
       watch.check();
       if (watch.shouldYield()) await watch.turn();
-      const refusal = await judge(readers, oid, flags, { watch, spend: (size) => session.spend(size * LIMITS.ingestJudgedWork) });
-      if (refusal !== undefined) throw new Fault("pack/fsck", { object: oid, message: `${refusal.id}: ${refusal.text}` });
+      const spend = (size: number) => session.spend(size * LIMITS.ingestJudgedWork);
+      const refusal = await judge(readers, oid, flags, { watch, spend, report: session.reportOn(() => oid) });
+      if (refusal === undefined) continue;
+      throw new Fault("pack/fsck", { object: oid, id: refusal.id, message: `${refusal.id}: ${refusal.text}` });
     }
   } finally {
     caches.blocks.close();
@@ -90,38 +93,50 @@ function shared(path: string): SharedArrayBuffer {
   return copy;
 }
 
-/** What a look costs, and whom it keeps waiting. */
+/** What a look costs, whom it keeps waiting, and what becomes of what it finds. */
 interface Looking {
+  readonly report: Report;
   readonly watch: TaskWatch;
   readonly spend: (size: number) => void;
 }
 
-async function judge({ own, stored, promised }: SpecialReaders, oid: Oid, flags: number, looking: Looking): Promise<Refusal | undefined> {
-  const file = flags & IS_GITMODULES ? "gitmodules" : "gitattributes";
+async function judge(readers: SpecialReaders, oid: Oid, flags: number, looking: Looking): Promise<Refusal | undefined> {
+  const isModules = (flags & IS_GITMODULES) !== 0;
+  const refusal = isModules ? await judgeFile(readers, oid, "gitmodules", looking) : undefined;
+  if (refusal !== undefined || (flags & IS_GITATTRIBUTES) === 0) return refusal;
+  return judgeFile(readers, oid, "gitattributes", looking);
+}
+
+async function judgeFile(
+  { own, stored, promised }: SpecialReaders,
+  oid: Oid,
+  file: "gitmodules" | "gitattributes",
+  { watch, spend, report }: Looking,
+): Promise<Refusal | undefined> {
   const reader = own.locate(oid) === NONE ? stored() : own;
   const number = reader.locate(oid);
   if (number === NONE) {
     if (promised.some((ids) => holdsId(ids, oidBytes(oid), 0))) return undefined;
-    return { id: `${file}Missing`, text: `unable to read .${file} blob` };
+    return report(`${file}Missing`, `unable to read .${file} blob`);
   }
-  if (reader.type(number) !== "blob") return { id: `${file}Blob`, text: `non-blob found at .${file}` };
+  if (reader.type(number) !== "blob") return report(`${file}Blob`, `non-blob found at .${file}`);
   const size = reader.size(number);
-  if (size > LIMITS.specialFileBytesMax) return { id: `${file}Large`, text: `.${file} too large to parse` };
-  looking.spend(size);
+  if (size > LIMITS.specialFileBytesMax) return report(`${file}Large`, `.${file} too large to parse`);
+  spend(size);
   const { data } = reader.read(number);
-  const refusal = flags & IS_GITMODULES ? await checkSubmodules(data, looking.watch) : undefined;
-  return refusal ?? (flags & IS_GITATTRIBUTES ? checkGitattributes(data) : undefined);
+  return file === "gitmodules" ? checkSubmodules(data, watch, report) : checkGitattributes(data, report);
 }
 
 /** git/fsck.ts → checkGitmodules, a file of a million settings in turns. */
-async function checkSubmodules(data: Uint8Array, watch: TaskWatch): Promise<Refusal | undefined> {
-  let settings = 0;
-  for (const setting of readSubmodules(data)) {
-    const refusal = submoduleRefusal(setting);
+async function checkSubmodules(data: Uint8Array, watch: TaskWatch, report: Report): Promise<Refusal | undefined> {
+  const settings = readSubmodules(data);
+  let next = settings.next();
+  for (let count = 1; next.done !== true; next = settings.next()) {
+    const refusal = submoduleRefusal(next.value, report);
     if (refusal !== undefined) return refusal;
-    if (++settings % SETTINGS_PER_LOOK !== 0) continue;
+    if (++count % SETTINGS_PER_LOOK !== 0) continue;
     watch.check();
     if (watch.shouldYield()) await watch.turn();
   }
-  return undefined;
+  return next.value ? report("gitmodulesParse", "could not parse gitmodules blob") : undefined;
 }

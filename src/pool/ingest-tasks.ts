@@ -3,10 +3,17 @@
  * is held while a client drips bytes. `memory` is used by one "scan" or "conclude" at a time, by many "resolve".
  */
 import type { FaultRecord } from "../base/fault.js";
+import type { FsckRules, FsckWarning } from "../git/fsck-levels.js";
 import type { Oid } from "../git/oid.js";
 import type { PackHandle, TaskControl } from "./tasks.js";
 
-export interface ScanRequest extends TaskControl {
+/** A task that may judge objects. */
+export interface Judging extends TaskControl {
+  /** Undefined: as Git judges by itself. Put in by ingest-passes.ts. */
+  readonly rules?: FsckRules | undefined;
+}
+
+export interface ScanRequest extends Judging {
   readonly memory: WebAssembly.Memory;
   /** Local file with the pack's bytes so far. */
   readonly path: string;
@@ -41,13 +48,16 @@ export interface ScanResult {
   readonly marks: IngestMarks;
 }
 
-/** What judging objects brought up beside refusals: ids that a tree calls by a name only fsck.ts recognises. */
+/** What judging objects brought up beside refusals: ids that a tree calls by a name only fsck.ts recognises, and what was let pass. */
 export interface IngestMarks {
   readonly gitmodules: readonly Oid[];
   readonly gitattributes: readonly Oid[];
+  /** The first of them, at most `fsckWarningsMax`. */
+  readonly warnings: readonly FsckWarning[];
+  readonly warned: number;
 }
 
-export interface CutRequest extends TaskControl {
+export interface CutRequest extends Judging {
   readonly memory: WebAssembly.Memory;
   readonly path: string;
   /** Bytes of the whole pack, its checksum included. */
@@ -67,7 +77,7 @@ export interface CutResult {
   readonly stops: number;
 }
 
-export interface SegmentsRequest extends TaskControl {
+export interface SegmentsRequest extends Judging {
   readonly memory: WebAssembly.Memory;
   readonly path: string;
   readonly bytes: number;
@@ -94,7 +104,7 @@ export interface JoinRequest extends TaskControl {
   readonly droppedLinkSets: readonly number[];
 }
 
-export interface LinkRequest extends TaskControl {
+export interface LinkRequest extends Judging {
   readonly memory: WebAssembly.Memory;
   readonly path: string;
   /** Where bases of a thin pack are looked for. */
@@ -111,7 +121,7 @@ export interface LinkResult {
   readonly marks: IngestMarks;
 }
 
-export interface ResolveRequest extends TaskControl {
+export interface ResolveRequest extends Judging {
   readonly memory: WebAssembly.Memory;
   readonly path: string;
   readonly folder: string;
@@ -138,7 +148,7 @@ export interface TrailerResult {
   readonly calls: number;
 }
 
-export interface SmallRequest extends TaskControl {
+export interface SmallRequest extends Judging {
   readonly memory: WebAssembly.Memory;
   readonly path: string;
   /** For temporary files, where objects outgrow memory. */
@@ -160,7 +170,7 @@ export interface SmallResult {
   readonly resolved?: ResolveResult;
 }
 
-export interface ConcludeRequest extends TaskControl {
+export interface ConcludeRequest extends Judging {
   readonly memory: WebAssembly.Memory;
   readonly path: string;
   readonly idxPath: string;
@@ -189,6 +199,8 @@ export interface ConcludeResult {
   readonly tips: readonly Oid[] | undefined;
   readonly openLinks: readonly Oid[];
   readonly types: SharedArrayBuffer;
+  /** Of the files that are looked at last. */
+  readonly marks: IngestMarks;
   readonly counters: Readonly<Record<string, number>>;
 }
 

@@ -1,6 +1,7 @@
 /** What every conversation (fetch, push, advertisement) is given, whatever carries it. */
 import type { Fault } from "../base/fault.js";
 import type { ByteSink, ByteSource } from "../base/flow.js";
+import type { Role } from "../auth/caller.js";
 import type { Visibility } from "../auth/permissions.js";
 import type { LakefsClient } from "../lakefs/client.js";
 import type { WantedCommits } from "../lakefs/promised-blobs.js";
@@ -12,6 +13,7 @@ import type { ObjectDatabase } from "../odb/object-database.js";
 import type { RefStore } from "../odb/ref-store.js";
 import type { Conceal } from "./conceal.js";
 import type { RepositoryType } from "./repository-name.js";
+import type { RepositorySettings } from "./repository-settings.js";
 import type { RequestRecord } from "./request-record.js";
 
 /** The other side of a repository whose branches and tags are in lakeFS. */
@@ -45,6 +47,10 @@ export interface Repository {
   readonly type: RepositoryType;
   /** For people: "ns/name". */
   readonly title: string;
+  /** Of whoever asked. */
+  readonly role?: Role;
+  /** What is set for it, as the database has it now. */
+  readonly settings?: () => Promise<RepositorySettings>;
   readonly refs: RefStore;
   readonly objects: ObjectDatabase;
   /** Whether its refs can move together, all or none. lakeFS has no such call. */

@@ -10,7 +10,7 @@
  * Rights end while requests run: `recheck` asks all of it again, for the same caller as he is now. A link of LFS says who got
  * it, and is worth what he is.
  */
-import { ANONYMOUS, type Caller, TRUSTED } from "../auth/caller.js";
+import { ANONYMOUS, type Caller, includes, TRUSTED } from "../auth/caller.js";
 import type { Authenticator } from "../auth/authenticator.js";
 import type { Permissions, Visibility } from "../auth/permissions.js";
 import { asFault, Fault } from "../base/fault.js";
@@ -19,7 +19,7 @@ import type { Repository } from "./conversation.js";
 import type { Asker, Repositories } from "./repositories.js";
 import { type RepositoryName, titleOf } from "./repository-name.js";
 
-export type Wants = "read" | "write";
+export type Wants = "read" | "write" | "admin";
 
 /** What a caller has begun. */
 export interface Begun {
@@ -56,7 +56,10 @@ export class Door {
   async resolve(name: RepositoryName, caller: Caller, wants: Wants, signal: AbortSignal): Promise<Repository> {
     const asker = this.#asker(caller);
     try {
-      return await this.#repositories.resolve(name, wants === "write", signal, asker);
+      const repository = await this.#repositories.resolve(name, wants === "write", signal, asker);
+      if (wants === "admin" && !(repository.role !== undefined && includes(repository.role, "admin")))
+        throw new Fault("auth/forbidden", { name: titleOf(name), needs: "the role admin here, and a token of scope admin" });
+      return repository;
     } catch (error) {
       throw asker === undefined ? error : await this.#told(asFault(error), name, caller, signal);
     }
@@ -114,6 +117,7 @@ export class Door {
     return {
       look: (title) => permissions.look(caller, title),
       mayCreate: (namespace) => permissions.mayCreate(caller, namespace),
+      isAdministrator: caller.kind === "user" && caller.isAdmin,
       viewer: permissions.viewerFor(caller),
     };
   }

@@ -34,6 +34,8 @@ export interface ObjectCheckInput {
   /** Of the pushed pack too: once it is live, they need not be read again. */
   readonly tables: PackTables;
   readonly policy: PushPolicy;
+  /** Tells the pusher of what is let pass. */
+  readonly warn: (line: string) => void;
   /** Undefined: pointers are files like others. */
   readonly lfs?: LfsService | undefined;
   readonly signal: AbortSignal;
@@ -138,7 +140,12 @@ async function refuseEmptyPointers(input: ObjectCheckInput, packs: readonly Pack
   });
   if (moved.length === 0) return;
   const tips = moved.map((at) => request.commands[at]?.new as string);
-  const refusals = await refusePointers({ pool, packs, pushed: pack.checksum, tips: [...new Set(tips)], store: lfs.storeOf(repository), signal });
+  const store = lfs.storeOf(repository);
+  // Over lakeFS a pointer is staged as the object it names: where there is none, nothing can land.
+  const isLenient = input.policy.lfsMissingObjects === "warn";
+  const lenience = !isLenient ? undefined : repository.lakefs === undefined ? "passes" : "cannot pass";
+  const asked = { pool, packs, pushed: pack.checksum, tips: [...new Set(tips)], store, signal };
+  const refusals = await refusePointers({ ...asked, lenience, warn: input.warn });
   moved.forEach((at, index) => {
     const refusal = refusals.get(tips[index] as string);
     if (refusal !== undefined) checks[at] = { refusal };

@@ -19,6 +19,9 @@ export interface PointerCheckInput {
   /** New ids of the refs that are to move. */
   readonly tips: readonly Oid[];
   readonly store: LfsStore;
+  /** With `lfs_missing_objects=warn`: whether the store can have pointers without objects. Undefined: it refuses them. */
+  readonly lenience: "passes" | "cannot pass" | undefined;
+  readonly warn: (line: string) => void;
   readonly signal: AbortSignal;
 }
 
@@ -29,9 +32,21 @@ export async function refusePointers(input: PointerCheckInput): Promise<Readonly
     const { found, next }: FindPointersResult = await pool.run("lfs/pointers", { packs, pushed, from }, { signal });
     const missing = await withoutObject(found, store, signal);
     const refusals = missing.length === 0 ? new Map() : await refusalsOf(input, missing);
-    if (refusals.size > 0) return refusals;
+    if (refusals.size > 0) return passed(input, refusals);
     from = next;
   }
+  return new Map();
+}
+
+/** What is left of refusals where pointers without objects may pass: nothing, but the first of them are told. */
+function passed({ lenience, warn }: PointerCheckInput, refusals: ReadonlyMap<Oid, string>): ReadonlyMap<Oid, string> {
+  if (lenience === undefined) return refusals;
+  if (lenience === "cannot pass") {
+    const why = "; lfs_missing_objects=warn does not help where the repository is in lakeFS, which would have nothing to keep";
+    return new Map([...refusals].map(([tip, refusal]) => [tip, refusal + why]));
+  }
+  const told = [...new Set(refusals.values())].slice(0, LIMITS.lfsOffendersMax);
+  for (const refusal of told) warn(`warning: ${refusal}`);
   return new Map();
 }
 

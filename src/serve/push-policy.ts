@@ -1,12 +1,19 @@
 /** What a push may do to a ref before anything is stored: the checks that need no object. */
 import { setImmediate } from "node:timers/promises";
 import { LIMITS } from "../base/limits.js";
+import type { FsckLevels } from "../git/fsck-levels.js";
 import { isPushableRefName } from "../git/ref-name.js";
 import { ZERO_OID } from "../git/oid.js";
 import type { PushCommand } from "../wire/push.js";
 
 export interface PushPolicy {
   readonly fsck: boolean;
+  /** Levels in place of Git's own, by id. */
+  readonly fsckLevels: FsckLevels;
+  /** Table of ids of objects that are not judged. */
+  readonly fsckSkip: SharedArrayBuffer | undefined;
+  /** "warn": a push whose LFS pointers have no object here is told so, and lands. */
+  readonly lfsMissingObjects: "refuse" | "warn";
   readonly denyNonFastForwards: boolean;
   readonly denyDeletes: boolean;
   readonly denyDeleteCurrent: boolean;

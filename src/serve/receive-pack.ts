@@ -26,8 +26,10 @@ import type { LfsService } from "./lfs.js";
 import { PacketInput } from "./packet-input.js";
 import { checkObjects } from "./push-objects.js";
 import { type PushPolicy, refuseCommands } from "./push-policy.js";
+import { fsckLines, withWayOut } from "./push-fsck.js";
 import { fatalPacket } from "./pack-reply.js";
 import { PushProgress } from "./push-progress.js";
+import { type EffectivePolicy, policyFor } from "./repository-settings.js";
 import { tell } from "./request-record.js";
 
 export interface ReceivePackServices {
@@ -108,6 +110,8 @@ class Push {
   readonly #services: ReceivePackServices;
   readonly #request: PushRequest;
   readonly #progress: PushProgress;
+  /** Read once it is certain that the repository has a row. */
+  #policy!: EffectivePolicy;
 
   constructor(exchange: Exchange, services: ReceivePackServices, request: PushRequest, progress: PushProgress) {
     this.#exchange = exchange;
@@ -122,13 +126,14 @@ class Push {
     try {
       // What fails here stands in the report: of an error status git would show the number alone.
       if (this.#exchange.repository.created) await this.#services.created(this.#exchange.repository);
+      this.#policy = policyFor(this.#services.policy, (await this.#exchange.repository.settings?.()) ?? {});
       ingest = this.#request.packFollows ? await this.#begin() : undefined;
       const pack = ingest && (await this.#receive(ingest, input));
       const outcomes = await this.#land(pack);
       this.#tellRefusals(outcomes);
       return { unpack: "ok", commands: outcomes };
     } catch (error) {
-      const fault = asFault(error);
+      const fault = withWayOut(asFault(error), this.#exchange.repository);
       if (this.#exchange.signal.aborted) throw fault;
       const reason = tell(this.#exchange.request, fault);
       await drain(input);
@@ -146,7 +151,8 @@ class Push {
     await this.#bringPromised();
     return this.#exchange.repository.objects.beginIngest({
       pool: this.#services.pool,
-      fsck: this.#services.policy.fsck,
+      fsck: this.#policy.fsck,
+      rules: this.#policy.rules,
       signal: this.#exchange.signal,
       onProgress: (progress) => this.#progress.update(progress),
     });
@@ -164,6 +170,7 @@ class Push {
     const rest = input.rest();
     for (let chunk = await rest.read(); chunk !== undefined; chunk = await rest.read()) await ingest.write(chunk);
     const pack = await ingest.finish();
+    for (const line of fsckLines(pack)) this.#progress.say(line);
     return pack.objectCount === 0 ? undefined : pack;
   }
 
@@ -172,7 +179,9 @@ class Push {
     const { repository, signal } = this.#exchange;
     const { commands } = this.#request;
     const refused = await refuseCommands(commands);
-    const checks = await checkObjects({ repository, pack, request: this.#request, refused, ...this.#services, signal });
+    const asked = { repository, pack, request: this.#request, refused, policy: this.#policy };
+    const warn = (line: string) => this.#progress.say(line);
+    const checks = await checkObjects({ ...this.#services, ...asked, warn, signal });
     // A hundred thousand commands are some tens of milliseconds in each of these lines: others come between.
     await setImmediate();
     const reasons = refused.map((reason, at) => reason ?? checks[at]?.refusal);
@@ -205,7 +214,7 @@ class Push {
 
   async #move(changes: readonly RefChange[], pack: IngestedPack | undefined): Promise<Map<string, RefOutcome>> {
     const { repository, signal } = this.#exchange;
-    const { denyDeletes, denyDeleteCurrent } = this.#services.policy;
+    const { denyDeletes, denyDeleteCurrent } = this.#policy;
     const packs = pack === undefined ? [] : [toPackRecord(pack, "push")];
     const onProgress = (line: string, done: boolean) => this.#progress.report(line, done);
     const onResult = (line: string) => this.#progress.say(line);

@@ -16,8 +16,18 @@ import { LakefsRows } from "./lakefs-rows.js";
 import type { Maintenance } from "./maintenance.js";
 import { type Asker, type Found, RepositoryFinder } from "./repository-find.js";
 import { type LakefsSettings, RepositoryHandles } from "./repository-handles.js";
-import { candidatesOf, lakefsName, ownerOf, type RepositoryName, storePrefix, titleOf, type TypedName } from "./repository-name.js";
+import {
+  candidatesOf,
+  lakefsName,
+  ownerOf,
+  type RepositoryName,
+  idOfPrefix,
+  storePrefix,
+  titleOf,
+  type TypedName,
+} from "./repository-name.js";
 import { RepositoryRemoval } from "./repository-removal.js";
+import { changeSettings, formatSettings, readSettingsOf, type SettingsChange } from "./repository-settings.js";
 import type { RepositoryTable } from "./repository-table.js";
 import { RepositoryUpkeep } from "./repository-upkeep.js";
 
@@ -32,6 +42,8 @@ export interface RepositoriesOptions {
   readonly defaultBranch: string;
   /** A push to a name that does not exist makes the repository. */
   readonly createOnPush: boolean;
+  /** Repositories of one namespace; 0 or absent: any number. */
+  readonly perNamespaceMax?: number;
   /** How long nothing must have named a file, or a repository be set aside, before it is removed. */
   readonly gcGraceMs: number;
   readonly log: Log;
@@ -58,8 +70,9 @@ export class Repositories {
     const confirm = async (repository: string, id: string, fresh: boolean, signal: AbortSignal) =>
       this.#lakefsRows?.confirm(repository, id, fresh, signal);
     this.#handles = new RepositoryHandles({ services, table, defaultBranch: options.defaultBranch, lakefs, confirm, log });
-    const { createOnPush } = options;
-    this.#finder = new RepositoryFinder({ table, handles: this.#handles, createOnPush, lakefs, lakefsRows: this.#lakefsRows });
+    const { createOnPush, perNamespaceMax = 0 } = options;
+    const places = { createOnPush, perNamespaceMax };
+    this.#finder = new RepositoryFinder({ table, handles: this.#handles, ...places, lakefs, lakefsRows: this.#lakefsRows });
     this.removal = new RepositoryRemoval({ table, store: services.store, onSetAside: onChanged, log });
     this.#upkeep = new RepositoryUpkeep({ ...options, removal: this.removal });
     this.#mayAll = {
@@ -88,12 +101,14 @@ export class Repositories {
     const changed = () => this.#upkeep.plan(row.id, handle);
     const made =
       there === undefined
-        ? { created: true, make: (visibility: Visibility) => this.#finder.make(row, visibility) }
+        ? { created: true, make: (visibility: Visibility) => this.#finder.make(row, visibility, asker) }
         : { created: false };
     return {
       id,
       type: name.type,
       title: titleOf(name),
+      role,
+      settings: async () => readSettingsOf(await this.#options.table.byId(row.id)),
       refs,
       objects,
       lfs,
@@ -109,7 +124,7 @@ export class Repositories {
 
   /**
    * Makes an empty repository, or with `lakefs` another name of that lakeFS repository. A name without a type makes a model. Throws
-   * "repository/exists", "repository/bad-name", "lakefs/unset", "lakefs/missing".
+   * "repository/exists", "repository/bad-name", "repository/too-many", "lakefs/unset", "lakefs/missing".
    */
   async create(asked: RepositoryName, lakefs: string | undefined, visibility: Visibility, signal: AbortSignal): Promise<TypedName> {
     const [name] = candidatesOf(asked) as [TypedName];
@@ -120,12 +135,14 @@ export class Repositories {
     const { table } = this.#options;
     if (target !== undefined) {
       await this.#clearMaking(place.title, signal);
+      await this.#finder.checkRoom(place);
       if (!(await table.insert(table.newRow({ ...place, state: "made", leadsTo: target.id }))))
         throw new Fault("repository/exists", { name: place.title });
       return name;
     }
     const begun = await table.find(place.title);
     const row = begun?.state === "making" ? begun : table.newRow(place);
+    if (begun === undefined) await this.#finder.checkRoom(place);
     if (row === begun) await table.update(row.id, { visibility });
     else if (!(await table.insert(row))) throw new Fault("repository/exists", { name: place.title });
     await this.#handles.own(row).manifests.update((manifest) => {
@@ -150,11 +167,27 @@ export class Repositories {
     return { title, row: (await table.insert(row)) ? row : await table.find(title) };
   }
 
+  /** Sets what a repository has in place of the server's settings. Throws "repository/bad-setting", "repository/missing". */
+  async changeSettings({ id, title }: Repository, change: SettingsChange): Promise<void> {
+    const apply = (before: string | null) => formatSettings(changeSettings(readSettingsOf({ settings: before }), change));
+    if (!(await this.#options.table.changeSettings(idOfPrefix(id), apply))) throw new Fault("repository/missing", { name: title });
+  }
+
+  /** The row of what is there, as the database has it now. Throws "repository/missing". */
+  async rowOf({ id, title }: Repository): Promise<RepositoryRow> {
+    const row = await this.#options.table.read(idOfPrefix(id));
+    if (row === undefined) throw new Fault("repository/missing", { name: title });
+    return row;
+  }
+
   /**
    * Puts back into lakeFS the mapping that this server has read a repository of it by. Throws "lakefs/unset", "lakefs/missing",
    * "lakefs/unmapped".
    */
-  async repairMapping(repository: string, signal: AbortSignal): Promise<{ readonly mapping: string; readonly commit: string | undefined }> {
+  async repairMapping(
+    repository: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly mapping: string; readonly commit: string | undefined }> {
     const row = await this.#lakefsRow(repository, signal);
     const { lakefs, services } = this.#options;
     return repairNotedMapping((lakefs as LakefsSettings).client, services.store, storePrefix(row.id), repository, signal);

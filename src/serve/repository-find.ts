@@ -32,6 +32,8 @@ export interface Found {
 export interface Asker {
   look(title: string): Promise<Look>;
   mayCreate(namespace: string | undefined): boolean;
+  /** Makes repositories wherever there are as many as may be. Absent: no. */
+  readonly isAdministrator?: boolean;
   /** Undefined: sees all. */
   readonly viewer: Viewer | undefined;
 }
@@ -48,6 +50,8 @@ export interface FinderOptions {
   readonly handles: RepositoryHandles;
   /** A push to a name that does not exist makes the repository. */
   readonly createOnPush: boolean;
+  /** Repositories of one namespace; 0: any number. */
+  readonly perNamespaceMax: number;
   /** Undefined: no lakeFS is set. */
   readonly lakefs: LakefsSettings | undefined;
   readonly lakefsRows: LakefsRows | undefined;
@@ -164,13 +168,22 @@ export class RepositoryFinder {
     return { name, row, named: row, handle: this.#options.handles.own(row), role };
   }
 
+  /** Throws "repository/too-many" where a namespace may have no further repository. Two at once may make one more. */
+  async checkRoom({ namespace }: { readonly namespace: string | null | undefined }): Promise<void> {
+    const { table, perNamespaceMax: max } = this.#options;
+    const repositories = max === 0 || namespace == null ? 0 : await table.count(namespace);
+    if (repositories >= max && max > 0)
+      throw new Fault("repository/too-many", { namespace: namespace ?? "", repositories, repositories_per_user: max });
+  }
+
   /**
-   * Notes a repository that a push makes, before anything of it is stored. Throws "store/conflict" where the name has gone to
-   * another one meanwhile.
+   * Notes a repository that a push makes, before anything of it is stored. Throws "repository/too-many", and "store/conflict" where
+   * the name has gone to another one meanwhile.
    */
-  async make(row: RepositoryRow, visibility: Visibility): Promise<void> {
+  async make(row: RepositoryRow, visibility: Visibility, { isAdministrator = false }: Asker): Promise<void> {
     const { table } = this.#options;
     const title = row.title as string;
+    if (!isAdministrator && (await table.find(title))?.id !== row.id) await this.checkRoom(row);
     if (!(await table.insert({ ...row, visibility })) && (await table.find(title))?.id !== row.id)
       throw new Fault("store/conflict", { name: title });
     this.#pending.delete(title);

@@ -90,6 +90,11 @@ export function storePrefix(id: string): string {
   return `repos/${id}`;
 }
 
+/** The id in a store prefix. */
+export function idOfPrefix(prefix: string): string {
+  return prefix.slice(storePrefix("").length);
+}
+
 /** Whose name makes somebody the owner of what stands under this name here; undefined: lakeFS's own names are nobody's. */
 export function ownerOf({ type, namespace }: TypedName): string | undefined {
   return type === "lakefs" ? undefined : namespace;

@@ -95,6 +95,7 @@ export class RepositoryTable {
       state,
       deleted_at: null,
       leads_to: leadsTo ?? null,
+      settings: null,
       ...lakefs,
     };
   }
@@ -112,6 +113,16 @@ export class RepositoryTable {
 
   update(id: string, change: Partial<RepositoryRow>): Promise<void> {
     return this.#writing(() => queries.updateRepository(this.#database, id, change));
+  }
+
+  /** As queries.changeSettings. */
+  changeSettings(id: string, change: (before: string | null) => string | null): Promise<boolean> {
+    return this.#writing(() => queries.changeSettings(this.#database, id, change));
+  }
+
+  /** How many repositories a namespace has. */
+  count(namespace: string): Promise<number> {
+    return queries.countRepositories(this.#database, namespace);
   }
 
   /** It has a manifest now. */

@@ -18,7 +18,7 @@ import type { GitService, Services } from "../serve/services.js";
 import { serviceAnnouncement } from "../wire/advertise.js";
 import type { HttpHandler, HttpReply, HttpRequest } from "./http.js";
 import { type Client, type ClientOptions, Clients } from "./http-client.js";
-import { apiFaultReply, apiReply, isApiPath } from "./http-api.js";
+import { apiFaultReply, apiReply, isApiPath, SETTINGS_FILE } from "./http-api.js";
 import { faultReply, NO_CACHE } from "./http-fault.js";
 import { checkHost, checkLoopback, corsHeaders, PREFLIGHT } from "./http-guard.js";
 import { gunzip } from "./http-gunzip.js";
@@ -133,7 +133,7 @@ class Routes {
         allow(request, ["POST"]);
         return this.#lakefsWebhook(request);
       case "api":
-        allow(request, READ);
+        allow(request, target.file === SETTINGS_FILE ? [...READ, "PATCH"] : READ);
         return this.#api(asked, target.name, target.file);
       case "repository":
         return this.#repositoryFile({ ...asked, name: target.name }, target.file);
@@ -196,6 +196,8 @@ class Routes {
       name,
       asking: { caller, share: shareOf(caller, asked.client.source) },
       file,
+      method: asked.request.method,
+      body: asked.request.body,
       signal: asked.request.signal,
     });
   }

@@ -127,3 +127,43 @@ t.test("a database from before ids is brought up to date; users stay, rights by 
   await putGrant(database, row.id, "u1", "read");
   t.same(await listGrants(database, row.id), [{ name: "ada", role: "read" }], "the user is who he was");
 });
+
+t.test("a database of the step before gets the column of settings, also where a crash cut that step short", async (t) => {
+  const path = join(await tempFolder(t), "lakepack.db");
+  const first = await Database.open(path);
+  const row = new RepositoryTable(first).newRow({ title: "ada/x", namespace: "ada" });
+  await new RepositoryTable(first).insert(row);
+  await first.close();
+  for (const undo of ["ALTER TABLE repositories DROP COLUMN settings", "SELECT 1"]) {
+    const file = new Libsql(path);
+    file.exec(`${undo}; DELETE FROM kysely_migration WHERE name = '0003-repository-settings'`);
+    file.close();
+    const database = await Database.open(path);
+    const table = new RepositoryTable(database);
+    t.same(await table.read(row.id), row);
+    await table.changeSettings(row.id, (before) => `${before ?? ""}{}`);
+    t.match(await table.find("ada/x"), { settings: "{}" });
+    await t.rejects(
+      table.changeSettings(row.id, () => {
+        throw new Error("no");
+      }),
+    );
+    t.match(await table.find("ada/x"), { settings: "{}" }, "what throws changes nothing");
+    await table.changeSettings(row.id, () => null);
+    t.equal(await table.changeSettings("none", () => "{}"), false);
+    await database.close();
+  }
+});
+
+t.test("repositories of a namespace are counted, those set aside are not", async (t) => {
+  const database = await Database.open(join(await tempFolder(t), "lakepack.db"));
+  const table = new RepositoryTable(database);
+  const rows = ["ada/a", "ada/b", "datasets/ada/a", "bob/a"].map((title) =>
+    table.newRow({ title, namespace: title.split("/").at(-2) }),
+  );
+  for (const row of rows) await table.insert(row);
+  t.same(await Promise.all(["ada", "bob", "eve"].map((name) => table.count(name))), [3, 1, 0]);
+  await table.setAside((rows[0] as (typeof rows)[0]).id);
+  t.equal(await table.count("ada"), 2);
+  await database.close();
+});

@@ -1,5 +1,5 @@
 /** Look-ups in a table of ids: sorted, 20 bytes each. */
-import { OID_BYTES } from "../git/oid.js";
+import { OID_BYTES } from "./oid.js";
 
 /** Whether `sorted` holds the one at `at` of `bytes`. */
 export function holdsId(sorted: Uint8Array, bytes: Uint8Array, at: number): boolean {

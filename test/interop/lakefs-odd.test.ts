@@ -1,0 +1,66 @@
+/** Odd objects that levels let pass, pushed to a repository in lakeFS: what lands comes back byte for byte to a server that has nothing but lakeFS. */
+import { join } from "node:path";
+import t from "tap";
+import { skipLakefs, startLakefs } from "../lakefs/servers.js";
+import { commit, git, remoteRefs, tempFolder, tryGit } from "./harness.js";
+import { emptyRepository, headOf, startBeside } from "./lakefs-rig.js";
+import { fetched, makeOdd, original, pushOdd } from "./odd-objects.js";
+
+const IDS = [
+  "missingEmail",
+  "badTimezone",
+  "zeroPaddedDate",
+  "badDateOverflow",
+  "missingAuthor",
+  "missingCommitter",
+  "nulInCommit",
+  "zeroPaddedFilemode",
+  "badFilemode",
+  "missingTaggerEntry",
+  "badTagName",
+  "gitmodulesUrl",
+];
+/** Those that nothing in lakeFS tells from others; git fsck does not refuse them by itself. */
+const LANDING = ["missingTaggerEntry", "badTagName"];
+/** Odd in the commit's own text, which is believed by Git's rules alone. */
+const TEXT = /^(missing(Email|Author|Committer)|bad(Timezone|DateOverflow)|zeroPaddedDate|nulInCommit)$/;
+
+for (const kind of ["uws", "node"]) {
+  t.test(`odd objects in lakeFS, ${kind}`, { skip: skipLakefs, timeout: 300_000 }, async (t) => {
+    const lakefs = await startLakefs(t, "local");
+    const args = ["--transport", kind];
+    const levels = IDS.map((id) => `${id}=warn`).join(",");
+    const server = await startBeside(t, lakefs, { LAKEPACK_FSCK_LEVELS: levels, LAKEPACK_LFS_MISSING_OBJECTS: "warn" }, { args });
+    const other = await startBeside(t, lakefs, {}, { args });
+    const landed: string[] = [];
+    for (const id of IDS) {
+      const [name, one] = [await emptyRepository(lakefs, "odd"), await makeOdd(t, id)];
+      const url = `${server.url}/lakefs/${name}.git`;
+      const before = await headOf(lakefs, name);
+      const { code, stderr } = await pushOdd(one, url);
+      t.match(stderr.replace(/\s*\nremote: /g, " "), new RegExp(`warning: object ${one.object}: ${id}: `), id);
+      if (code === 0) {
+        landed.push(id);
+        t.same(await fetched(t, url, one), await original(one), `${id} comes back`);
+        t.same(await fetched(t, `${other.url}/lakefs/${name}.git`, one), await original(one), `${id} comes back from lakeFS alone`);
+      } else {
+        t.match(stderr, /\[remote rejected\]/, id);
+        const odd = new RegExp(
+          `commit ${one.object}: ${id}: .*; lakeFS repositories take no commit that fsck refuses, whatever fsck_levels says`,
+        );
+        if (TEXT.test(id)) t.match(stderr, odd);
+        t.same([await headOf(lakefs, name), await remoteRefs(url)], [before, []], `${id}: nothing has moved: ${stderr}`);
+      }
+    }
+    t.same(landed, LANDING);
+
+    const work = join(await tempFolder(t), "work");
+    await git(["init", "-q", work]);
+    const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${"ab".repeat(32)}\nsize 12345\n`;
+    await commit(work, "pointer", { ".gitattributes": "*.bin filter=lfs\n", "w.bin": pointer });
+    const name = await emptyRepository(lakefs, "pointer");
+    const push = await tryGit(["push", `${server.url}/lakefs/${name}.git`, "main"], { cwd: work });
+    t.match(push, { code: 1, stderr: /points to a file that does not exist: w\.bin/ });
+    t.match(push.stderr.replace(/\s+/g, " "), /lfs_missing_objects=warn does not help where the repository is in lakeFS/);
+  });
+}
