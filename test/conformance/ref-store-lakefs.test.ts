@@ -25,5 +25,5 @@ t.test("lakeFS", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
     return node.refs;
   };
   // lakeFS has no transaction over several refs, and its default branch is set when a repository is made.
-  await refStoreConformance(t, make, { oid: (n) => oids[n - 1] ?? "9".repeat(40), tag, atomic: /cannot move several refs at once/, headFollows: false, scale: false });
+  await refStoreConformance(t, make, { oid: (n) => oids[n - 1] ?? "9".repeat(40), tag, atomic: /cannot move several refs at once/, headStays: false, scale: false });
 });

@@ -22,13 +22,13 @@ export interface RefStoreTraits {
   readonly tag: { readonly oid: string; readonly peeled: string };
   /** What an atomic push of several refs is told, one of which cannot land. */
   readonly atomic: RegExp;
-  /** HEAD is the first branch that is pushed; otherwise it never moves. */
-  readonly headFollows: boolean;
+  /** HEAD stays at the first branch that is pushed; otherwise it is the first by name as long as the default branch has no commit. */
+  readonly headStays: boolean;
   /** Ten thousand refs at once, at ids that nothing is behind. */
   readonly scale: boolean;
 }
 
-const MADE_UP: RefStoreTraits = { oid, tag: { oid: oid(7), peeled: oid(8) }, atomic: /^atomic push failure$/, headFollows: true, scale: true };
+const MADE_UP: RefStoreTraits = { oid, tag: { oid: oid(7), peeled: oid(8) }, atomic: /^atomic push failure$/, headStays: true, scale: true };
 
 function failed(outcomes: readonly RefOutcome[]): string[] {
   return outcomes.flatMap((outcome) => (outcome.ok ? [] : [outcome.name]));
@@ -98,15 +98,14 @@ export async function refStoreConformance(t: Test, make: () => Promise<RefStore>
     t.equal((await refs.read()).byName.has("refs/heads/b"), false);
   });
 
-  await t.test("HEAD follows the first branch pushed, and only that; or nothing", async (t) => {
+  await t.test("HEAD follows the first branch pushed; it stays there where it can be kept, else it is the first by name until the default branch has a commit", async (t) => {
     const refs = await make();
     await refs.update([create("refs/tags/x", oid(1))], OPTIONS);
     t.equal((await refs.read()).head, "refs/heads/main");
     await refs.update([create("refs/heads/trunk", oid(1))], OPTIONS);
-    const head = traits.headFollows ? "refs/heads/trunk" : "refs/heads/main";
-    t.equal((await refs.read()).head, head);
+    t.equal((await refs.read()).head, "refs/heads/trunk");
     await refs.update([create("refs/heads/other", oid(1))], OPTIONS);
-    t.equal((await refs.read()).head, head);
+    t.equal((await refs.read()).head, traits.headStays ? "refs/heads/trunk" : "refs/heads/other");
   });
 
   await t.test("deletes can be denied, that of the current branch by default", async (t) => {

@@ -205,10 +205,12 @@ t.test("what is read from lakeFS: what a manifest names is whole", { skip: skipL
   await git(["init", "-q", work]);
   await commit(work, "one", { "README.md": "# one\n", "a/b.txt": "line\n".repeat(200) });
   await commit(work, "two", { "README.md": "# two\n", "new.txt": "new\n" });
-  const writer = await startBeside(t, lakefs);
+  // Whoever has the writer's key believes what it has vouched for: contents are promised, and a list of them is written.
+  const shared = { LAKEPACK_SEAL_KEY: "5e".repeat(32) };
+  const writer = await startBeside(t, lakefs, shared);
   await git(["push", "-q", `${writer.url}/lakefs/${name}.git`, "main"], { cwd: work });
   await writer.stop();
-  const history = await History.begin(t, { ...settingsFor(lakefs), LAKEPACK_LAKEFS_POLL_SECONDS: "0" });
+  const history = await History.begin(t, { ...settingsFor(lakefs), ...shared, LAKEPACK_LAKEFS_POLL_SECONDS: "0" });
   history.include(`lakefs/${name}`);
   const url = `${history.server.url}/lakefs/${name}.git`;
   await git(["ls-remote", url]);
