@@ -44,15 +44,17 @@ export const LIMITS = {
   filterBytesMax: 4 * KIB,
   filterDepthMax: 16,
   /**
-   * Entries of folders that a filtered fetch looks at, where it looks at a folder again under each of its paths: a base, and so many for each stored object. A
-   * history of 110,000 objects with tree:3 or sparse:oid takes 2 to 6 for each; a folder of ten that are one folder, ten levels deep, would take 10^10. At the
-   * limit a small repository costs 0.2 s, one of 110,000 objects 1 s.
+   * Entries of folders that a filtered fetch looks at, where it looks at a folder again under each of its paths: a base, and so
+   * many for each stored object. Five public histories took 4 to 18 for each with tree:3 or sparse:oid; tree:4 beside blob:limit
+   * took up to 77, which is more than a tenth. A folder of ten that are one folder, ten levels deep, would take 10^10. The base
+   * is some tenths of a second of a thread; what a large repository costs at the limit is not measured.
    */
   filterEntriesBase: 500_000,
   filterEntriesPerObject: 200,
   /**
-   * Steps of matching patterns with wildcards against paths, likewise: some ten for each path and pattern. Patterns without wildcards are looked up and count
-   * nothing. Two such patterns over 110,000 objects take 20. At the limit a small repository costs 0.3 s, one of 110,000 objects 1.5 s.
+   * Steps of matching patterns with wildcards against paths, likewise. Patterns without wildcards are looked up and count one.
+   * Four public histories took 14 to 76 for each object with four such patterns, which is more than a tenth for two of them.
+   * The base is some tenths of a second of a thread; what a large repository costs at the limit is not measured.
    */
   patternStepsBase: 5_000_000,
   patternStepsPerObject: 200,

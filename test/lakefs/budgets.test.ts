@@ -57,7 +57,7 @@ t.test("calls of clones and pushes", { skip: skipLakefs, timeout: 240_000 }, asy
     const work = join(folder, "second");
     await git(["pull", "-q"], { cwd: work });
     let listings = 0;
-    for (const [what, files, most] of [["the first push, which puts the guard there", 1, 40], ["push", 1, 28], ["push", 40, 73]] as const) {
+    for (const [what, files, most] of [["the first push, which puts the guard there", 1, 40], ["push", 1, 28], ["push", 40, 70]] as const) {
       await commit(work, `${files} files`, Object.fromEntries(Array.from({ length: files }, (_, at) => [manyPath(at), `${what} ${files} ${at}\n`])));
       const made = await counted(proxy, () => git(["push", "-q", "origin", "main"], { cwd: work }));
       // Once an hour the leftovers of crashes are looked for, behind a push.
