@@ -3,13 +3,13 @@
  * All of it is found out by its checksum, named by verify, and made again from lakeFS by the server that needs it: the same ids, a whole clone, a word in the log.
  */
 import { createHash } from "node:crypto";
-import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { MAPPING_BRANCH } from "../../src/lakefs/mapping.js";
 import { seal, SEAL_BYTES } from "../../src/lakefs/seal.js";
 import { lakepack } from "../cli/lakepack.js";
-import { checkFsck, commit, folderOf, git, type Lakepack, logShows, tempFolder, tryGit } from "../interop/harness.js";
+import { checkFsck, commit, copyData, folderOf, git, type Lakepack, logShows, tempFolder, tryGit } from "../interop/harness.js";
 import { startBeside } from "../interop/lakefs-beside.js";
 import { startProxy } from "../lakefs/proxy.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
@@ -131,7 +131,7 @@ const CASES: Readonly<Record<string, Case>> = {
 
 async function copyOf(t: Test, { data }: Read): Promise<string> {
   const copy = join(await tempFolder(t), "data");
-  await cp(data, copy, { recursive: true });
+  await copyData(data, copy);
   return copy;
 }
 
@@ -183,7 +183,7 @@ t.test("files from before there were checksums: they are read as they are, and a
   await change(await filesOf(data, "ids"), (bytes) => bytes.subarray(SEAL_BYTES + 32));
   t.match(await lakepack(["verify", "--all", "--data", data]), { code: 0 });
   const cutData = join(await tempFolder(t), "data");
-  await cp(data, cutData, { recursive: true });
+  await copyData(data, cutData);
   const server = await start(t, { ...read, data });
   await checkServed(t, server, read);
   await server.stop();

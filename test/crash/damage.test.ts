@@ -1,9 +1,9 @@
 /** A file that has changed on disk: the server starts, other repositories work, the damaged one says which file it is, and lakepack verify says what to do. */
-import { cp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { lakepack } from "../cli/lakepack.js";
-import { checkFsck, commit, folderOf, git, startLakepack, tempFolder, tryGit } from "../interop/harness.js";
+import { checkFsck, commit, copyData, folderOf, git, startLakepack, tempFolder, tryGit } from "../interop/harness.js";
 
 t.setTimeout(600_000);
 
@@ -77,7 +77,7 @@ t.test("what is whole is good", async (t) => {
 for (const [title, { file, damage, says, problem, advice }] of Object.entries(CASES)) {
   t.test(title, async (t) => {
     const data = join(await tempFolder(t), "data");
-    await cp(await everything(t.parent as Test), data, { recursive: true });
+    await copyData(await everything(t.parent as Test), data);
     const root = join(await folderOf(data, "d/one"), "git");
     const names = (await readdir(root, { recursive: true })).filter((name) => file.test(name) && !name.includes("~tmp"));
     t.equal(names.length, 1, String(names));
@@ -105,7 +105,7 @@ for (const [title, { file, damage, says, problem, advice }] of Object.entries(CA
 
 t.test("an index that verify names is made anew as it says", async (t) => {
   const data = join(await tempFolder(t), "data");
-  await cp(await everything(t.parent as Test), data, { recursive: true });
+  await copyData(await everything(t.parent as Test), data);
   const packs = join(await folderOf(data, "d/one"), "git/objects/pack");
   const names = await readdir(packs);
   for (const name of names.filter((each) => /\.(idx|rev)$/.test(each))) await flip(0.5)(join(packs, name));

@@ -118,7 +118,7 @@ async function serves(t: Test, history: History, crashed: string): Promise<void>
   const data = join(await tempFolder(t), "data");
   await cp(crashed, data, { recursive: true });
   // The journal has no changes of the database: its own writes last by what SQLite does.
-  for (const file of await readdir(history.data)) if (file.startsWith("lakepack.db")) await cp(join(history.data, file), join(data, file));
+  for (const file of await readdir(history.data)) if (/^lakepack\.db(?!-shm)/.test(file)) await cp(join(history.data, file), join(data, file));
   const server = await startLakepack(t, { data });
   for (const repository of history.repositories()) {
     const url = `${server.url}/${repository}.git`;

@@ -44,6 +44,18 @@ const one = blob(base);
 const claim = (type: number, size: number) => Uint8Array.from([0x80 | (type << 4) | (size % 16), ...varint(Math.floor(size / 16))]);
 const FORTY = "1".repeat(40);
 
+/** Names no tree may hold, each with the id of fsck's message. */
+const BAD_NAMES: Readonly<Record<string, string>> = {
+  ".git": "hasDotgit",
+  ".GIT": "hasDotgit",
+  "git~1": "hasDotgit",
+  ".g\u200cit": "hasDotgit",
+  "..": "hasDotdot",
+  ".": "hasDot",
+  "": "badTree",
+  "a/b": "fullPathname",
+};
+
 const PACKS: readonly Case[] = [
   { name: "a thin pack whose base nobody has", pack: buildPack([{ type: 7, baseOid: "f".repeat(40), data: appending(base, "x") }]), says: /base/ },
   { name: "a base out of bounds", pack: buildPack([one, { type: 6, distance: 10_000, data: base }]), says: /entry/ },
@@ -64,32 +76,32 @@ const PACKS: readonly Case[] = [
   { name: "nothing where a pack is due", pack: new Uint8Array(0), says: /ends early/ },
   { name: "text where a pack is due", pack: Buffer.from("GET / HTTP/1.1\r\n\r\n"), says: /signature/ },
   { name: "bytes behind the pack", pack: Buffer.concat([buildPack([one]), Buffer.from("trailing")]), says: /more or fewer/ },
-  ...[".git", ".GIT", "git~1", ".g\u200cit", "..", ".", "", "a/b"].map((bad) =>
-    history(`a tree with the name ${JSON.stringify(bad)}`, /unpack .*malformed/, treeOf(entry("100644", bad, fileOid))),
+  ...Object.entries(BAD_NAMES).map(([bad, id]) =>
+    history(`a tree with the name ${JSON.stringify(bad)}`, new RegExp(`unpack .*: ${id}: `), treeOf(entry("100644", bad, fileOid))),
   ),
-  history("an unsorted tree", /malformed/, treeOf(entry("100644", "b", fileOid), entry("100644", "a", fileOid))),
-  history("a name twice in a tree", /malformed/, treeOf(entry("100644", "a", fileOid), entry("100644", "a", fileOid))),
-  history("a null id in a tree", /malformed/, treeOf(entry("100644", "a", ZERO))),
-  history("a mode of forty digits", /malformed/, treeOf(entry(FORTY, "a", fileOid))),
-  history("a mode that is no number", /malformed/, treeOf(entry("10x644", "a", fileOid))),
-  history("a mode without a name", /malformed/, Buffer.from("100644")),
-  history("an entry cut in its id", /malformed/, goodTree.subarray(0, -3)),
-  history("a date of forty digits", /malformed/, goodTree, commitOf(goodTree, { who: `A <a@example.com> ${FORTY} +0000` })),
-  history("a zone of forty digits", /malformed/, goodTree, commitOf(goodTree, { who: `A <a@example.com> 1 +${FORTY}` })),
-  history("a date that is none", /malformed/, goodTree, commitOf(goodTree, { who: "A <a@example.com> yesterday +0000" })),
-  history("a commit without a tree", /malformed/, goodTree, commitOf(goodTree, { treeLine: "no tree" })),
-  history("a NUL in a commit's header", /malformed/, goodTree, commitOf(goodTree, { who: "A\0 <a@example.com> 1 +0000" })),
-  history(".gitmodules as a symlink", /malformed/, treeOf(entry("120000", ".gitmodules", fileOid))),
-  modules("a submodule above the work tree", '[submodule "../x"]\n\tpath = p\n\turl = https://example.com/\n'),
-  modules("a submodule whose URL is an option", '[submodule "x"]\n\tpath = p\n\turl = -u./payload\n'),
+  history("an unsorted tree", /: treeNotSorted: /, treeOf(entry("100644", "b", fileOid), entry("100644", "a", fileOid))),
+  history("a name twice in a tree", /: duplicateEntries: /, treeOf(entry("100644", "a", fileOid), entry("100644", "a", fileOid))),
+  history("a null id in a tree", /: nullSha1: /, treeOf(entry("100644", "a", ZERO))),
+  history("a mode of forty digits", /: badTree: /, treeOf(entry(FORTY, "a", fileOid))),
+  history("a mode that is no number", /: badTree: /, treeOf(entry("10x644", "a", fileOid))),
+  history("a mode without a name", /: badTree: /, Buffer.from("100644")),
+  history("an entry cut in its id", /: badTree: /, goodTree.subarray(0, -3)),
+  history("a date of forty digits", /: badDateOverflow: /, goodTree, commitOf(goodTree, { who: `A <a@example.com> ${FORTY} +0000` })),
+  history("a zone of forty digits", /: badTimezone: /, goodTree, commitOf(goodTree, { who: `A <a@example.com> 1 +${FORTY}` })),
+  history("a date that is none", /: badDate: /, goodTree, commitOf(goodTree, { who: "A <a@example.com> yesterday +0000" })),
+  history("a commit without a tree", /: missingTree: /, goodTree, commitOf(goodTree, { treeLine: "no tree" })),
+  history("a NUL in a commit's header", /: nulInHeader: /, goodTree, commitOf(goodTree, { who: "A\0 <a@example.com> 1 +0000" })),
+  history(".gitmodules as a symlink", /: gitmodulesSymlink: /, treeOf(entry("120000", ".gitmodules", fileOid))),
+  modules("a submodule above the work tree", "gitmodulesName", '[submodule "../x"]\n\tpath = p\n\turl = https://example.com/\n'),
+  modules("a submodule whose URL is an option", "gitmodulesUrl", '[submodule "x"]\n\tpath = p\n\turl = -u./payload\n'),
   { name: "a missing object after a good unpack", pack: buildPack([whole("commit", commitOf(goodTree))]), tip: oidOf("commit", commitOf(goodTree)), says: /unpack ok\n.*ng refs\/heads\/new missing necessary objects/s },
   { name: "a tip that is not in the pack", pack: buildPack([one]), tip: "9".repeat(40), says: /ng refs\/heads\/new missing necessary objects/ },
   { name: "a tree as a branch", pack: buildPack([file, whole("tree", goodTree)]), tip: oidOf("tree", goodTree), says: /ng refs\/heads\/new/ },
 ];
 
-function modules(name: string, text: string): Case {
+function modules(name: string, id: string, text: string): Case {
   const tree = treeOf(entry("100644", ".gitmodules", oidOf("blob", text)));
-  return history(name, /malformed/, tree, commitOf(tree), [blob(text)]);
+  return history(name, new RegExp(`: ${id}: `), tree, commitOf(tree), [blob(text)]);
 }
 
 async function started(t: Test, kind: string) {

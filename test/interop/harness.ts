@@ -1,7 +1,7 @@
 /** A real lakepack process, stock git with nobody's configuration, and stock git's own server to compare with. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, cp, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -121,6 +121,15 @@ export async function prefixOf(data: string, title: string): Promise<string> {
 /** Folder of that repository. */
 export async function folderOf(data: string, title: string): Promise<string> {
   return join(data, await prefixOf(data, title));
+}
+
+/**
+ * Copies the data folder of a server that has ended. Files of a connection that holds no data, SQLite's shared memory and an empty
+ * log, are left out: a connection of this process that only read may take them away meanwhile, when it is collected.
+ */
+export async function copyData(from: string, to: string): Promise<void> {
+  const holdsData = async (path: string) => !path.endsWith(".db-shm") && !(path.endsWith(".db-wal") && (await stat(path).catch(() => ({ size: 0 }))).size === 0);
+  await cp(from, to, { recursive: true, filter: holdsData });
 }
 
 /** Whether the log shows this, or comes to: its lines take their own way here. */
