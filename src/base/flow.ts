@@ -60,10 +60,16 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
 /**
  * Gives others their turn of the event loop: for whoever works through a list whose length a client has chosen.
  *
- *   for (const item of items) { if (turns.isDue) await turns.next(signal); … }
+ *   const turns = new Turns(signal);
+ *   for (const item of items) { if (turns.isDue) await turns.next(); … }
  */
 export class Turns {
+  readonly #signal: AbortSignal | undefined;
   #startedMs = performance.now();
+
+  constructor(signal?: AbortSignal) {
+    this.#signal = signal;
+  }
 
   /** Whether this turn has taken `LIMITS.turnMs`. Costs some ten nanoseconds. */
   get isDue(): boolean {
@@ -71,9 +77,9 @@ export class Turns {
   }
 
   /** Goes on in the loop's next turn. Throws "base/aborted". */
-  async next(signal?: AbortSignal): Promise<void> {
+  async next(): Promise<void> {
     await new Promise<void>((resolve) => setImmediate(resolve));
-    checkAborted(signal);
+    checkAborted(this.#signal);
     this.#startedMs = performance.now();
   }
 }

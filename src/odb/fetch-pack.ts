@@ -1,7 +1,9 @@
 /** From a resolved fetch to the stream of its pack: as it lies in the store, out of the response cache, or made in the pool. */
 import { MessageChannel } from "node:worker_threads";
 import { asFault } from "../base/fault.js";
+import { Turns } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
+import { distinct } from "../base/long-lists.js";
 import type { Oid } from "../git/oid.js";
 import type { GenerateResult, GenerationNews, WalkRequest } from "../pool/fetch-tasks.js";
 import type { PackHandle, Pool } from "../pool/tasks.js";
@@ -28,7 +30,7 @@ export interface FetchPackInput {
 /** Wants have been checked; the caller closes the stream. */
 export async function openFetchPack(input: FetchPackInput): Promise<PackStream> {
   const { request, packs, checks, pool, signal } = input;
-  const stored = findAsItLies(packs, request);
+  const stored = await findAsItLies(packs, request, signal);
   await checks.check(stored === undefined ? packs : [stored], pool, signal);
   if (stored !== undefined) return StoredPackStream.open(stored);
   return openCached(input);
@@ -39,32 +41,37 @@ async function openCached(input: FetchPackInput): Promise<PackStream> {
   const { request, cache, repositoryId, signal } = input;
   const { filter } = request;
   const bytes = sizeLimitOf(filter);
-  if (filter === undefined || bytes === undefined) return cache.stream(responseKey(repositoryId, request), packMaker(input), signal);
-  const family = responseKey(repositoryId, { ...request, filter: withSizeLimit(filter, 0) });
+  if (filter === undefined || bytes === undefined) return cache.stream(await responseKey(repositoryId, request, signal), packMaker(input), signal);
+  const family = await responseKey(repositoryId, { ...request, filter: withSizeLimit(filter, 0) }, signal);
   const asked = { ...request, filter: withSizeLimit(filter, cache.sizeLimits.standIn(family, bytes)) };
   const onGenerated = (result: GenerateResult) => {
     cache.sizeLimits.learn(family, bytes, result.sizes);
     input.onGenerated?.(result);
   };
-  return cache.stream(responseKey(repositoryId, asked), packMaker({ ...input, request: asked, onGenerated }), signal);
+  return cache.stream(await responseKey(repositoryId, asked, signal), packMaker({ ...input, request: asked, onGenerated }), signal);
 }
 
 /**
  * A stored pack that is exactly what is asked for: nothing in it links out of it, the wants are in it and cover its tips, and
  * nothing limits the answer.
  */
-export function findAsItLies(packs: readonly LivePack[], request: PackRequest): LivePack | undefined {
+export async function findAsItLies(packs: readonly LivePack[], request: PackRequest, signal?: AbortSignal): Promise<LivePack | undefined> {
   const { common, clientShallow, shallow, unshallow, filter, ofsDelta } = request;
   const isPlain = common.length === 0 && clientShallow.length === 0 && shallow.length === 0 && unshallow.length === 0 && filter === undefined;
   if (!isPlain || !ofsDelta) return undefined;
-  const wants = new Set(request.wants);
-  return packs.find((pack) => coversExactly(pack, wants, request));
+  const turns = new Turns(signal);
+  const wants = await distinct(request.wants, turns);
+  for (const pack of packs) if (await coversExactly(pack, wants, request, turns)) return pack;
+  return undefined;
 }
 
-function coversExactly(pack: LivePack, wants: ReadonlySet<Oid>, { tags }: PackRequest): boolean {
+async function coversExactly(pack: LivePack, wants: ReadonlySet<Oid>, { tags }: PackRequest, turns: Turns): Promise<boolean> {
   if (!pack.selfContained || pack.tips === undefined || !pack.tips.every((tip) => wants.has(tip))) return false;
   const lookup = new PackLookup(pack);
-  for (const want of wants) if (lookup.findOid(want) < 0) return false;
+  for (const want of wants) {
+    if (turns.isDue) await turns.next();
+    if (lookup.findOid(want) < 0) return false;
+  }
   // A tag that would have to come along and is in another pack.
   return !tags.some(({ oid, peeled }) => lookup.findOid(peeled) >= 0 && lookup.findOid(oid) < 0);
 }

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
 import { concat, strictText, utf8 } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
+import { orAbort, Turns } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import { ZERO_OID } from "../git/oid.js";
 import type { Store } from "../store/store.js";
@@ -17,6 +18,8 @@ export class ManifestRefs implements RefStore {
   readonly #prefix: string;
   /** The snapshot of the newest revision seen. */
   #latest: { readonly manifest: Manifest; readonly snapshot: RefSnapshot } | undefined;
+  /** The one that is being made: for many refs that takes many turns, and all who read meanwhile want the same. */
+  #making: { readonly manifest: Manifest; readonly snapshot: Promise<RefSnapshot> } | undefined;
 
   constructor(manifests: ManifestStore, store: Store, prefix: string) {
     this.#manifests = manifests;
@@ -27,10 +30,19 @@ export class ManifestRefs implements RefStore {
   async read(signal?: AbortSignal): Promise<RefSnapshot> {
     const manifest = await this.#manifests.read(signal);
     if (this.#latest?.manifest === manifest) return this.#latest.snapshot;
-    const table = await this.#table(manifest, signal);
-    const snapshot = table.snapshot(String(manifest.revision), manifest.head);
-    this.#latest = { manifest, snapshot };
-    return snapshot;
+    if (this.#making?.manifest !== manifest) this.#making = { manifest, snapshot: this.#make(manifest) };
+    return orAbort(this.#making.snapshot, signal);
+  }
+
+  async #make(manifest: Manifest): Promise<RefSnapshot> {
+    try {
+      const table = await this.#table(manifest, undefined);
+      const snapshot = await table.snapshot(String(manifest.revision), manifest.head, new Turns());
+      this.#latest = { manifest, snapshot };
+      return snapshot;
+    } finally {
+      if (this.#making?.manifest === manifest) this.#making = undefined;
+    }
   }
 
   async update(changes: readonly RefChange[], options: RefUpdateOptions, signal?: AbortSignal): Promise<readonly RefOutcome[]> {
@@ -63,7 +75,7 @@ export class ManifestRefs implements RefStore {
 
   /** Few refs stay in the manifest; many become a snapshot, on top of which only changes are written. */
   async #encodeRefs(manifest: Manifest, table: RefTable, landed: readonly RefChange[]): Promise<Pick<Manifest, "refs" | "snapshot">> {
-    if (table.size <= LIMITS.manifestRefsMax) return { refs: encodeRefs(table.sorted()), snapshot: undefined };
+    if (table.size <= LIMITS.manifestRefsMax) return { refs: encodeRefs(await table.sorted(new Turns())), snapshot: undefined };
     if (manifest.snapshot !== undefined) {
       const changes = { ...manifest.snapshot.changes };
       for (const change of landed) changes[change.name] = change.new === ZERO_OID ? null : toValue(change.new, change.peeled);
@@ -78,7 +90,7 @@ export class ManifestRefs implements RefStore {
   async #writeSnapshot(table: RefTable): Promise<string> {
     const pieces = [utf8("lakepack-refs 1\n")];
     const hash = createHash("sha256").update(pieces[0] as Uint8Array);
-    const refs = table.sorted();
+    const refs = await table.sorted(new Turns());
     for (let at = 0; at < refs.length; at += REFS_AT_ONCE) {
       const piece = utf8(refs.slice(at, at + REFS_AT_ONCE).map(lineOf).join(""));
       hash.update(piece);
@@ -104,12 +116,20 @@ export class ManifestRefs implements RefStore {
     if (!key.endsWith(`/${createHash("sha256").update(stored.bytes).digest("hex")}`)) {
       throw new Fault("manifest/damaged", { snapshot: key, reason: "its content is not what its name says" });
     }
-    return lines.slice(1, -1).map((line) => {
-      const tab = line.indexOf("\t");
-      const [oid, peeled] = line.slice(0, tab).split(" ") as [string, string | undefined];
-      return { name: line.slice(tab + 1), oid, ...(peeled === undefined ? {} : { peeled }) };
-    });
+    const turns = new Turns(signal);
+    const refs: Ref[] = [];
+    for (let at = 1; at < lines.length - 1; at++) {
+      if (turns.isDue) await turns.next();
+      refs.push(readLine(lines[at] as string));
+    }
+    return refs;
   }
+}
+
+function readLine(line: string): Ref {
+  const tab = line.indexOf("\t");
+  const [oid, peeled] = line.slice(0, tab).split(" ") as [string, string | undefined];
+  return { name: line.slice(tab + 1), oid, ...(peeled === undefined ? {} : { peeled }) };
 }
 
 /** Refs that one turn of the event loop is spent on: some milliseconds, whatever their names. */
@@ -188,7 +208,7 @@ function chooseHead(manifest: Manifest, table: RefTable, landed: readonly RefCha
   if (table.get(manifest.head) !== undefined) return manifest.head;
   const created = landed.filter((change) => change.new !== ZERO_OID && isBranch(change.name)).map(({ name }) => name);
   const fresh = new Set(created);
-  if (table.sorted().some(({ name }) => isBranch(name) && !fresh.has(name))) return manifest.head;
+  for (const { name } of table) if (isBranch(name) && !fresh.has(name)) return manifest.head;
   const usual = ["refs/heads/main", "refs/heads/master"].find((name) => fresh.has(name));
   return usual ?? created[0] ?? manifest.head;
 }

@@ -2,6 +2,8 @@
  * Refs while they change: a sorted base that is never copied, the changes on top, and the directory/file clashes of both. What a push
  * costs here follows its commands; only the snapshot it ends with is as large as the refs.
  */
+import type { Turns } from "../base/flow.js";
+import { filtered, merge, sorted } from "../base/long-lists.js";
 import { lowerBound, RefNames } from "../git/ref-name.js";
 import type { Ref, RefSnapshot } from "./ref-store.js";
 
@@ -64,21 +66,29 @@ export class RefTable {
     return this.#names.conflict(name);
   }
 
-  /** All refs, sorted. */
-  sorted(): Ref[] {
-    const changed = [...this.#changed.values()].filter((ref) => ref !== undefined).sort(compareRefs);
-    const merged: Ref[] = [];
-    let next = 0;
-    for (const ref of this.#base) {
-      for (; next < changed.length && compareRefs(changed[next] as Ref, ref) < 0; next++) merged.push(changed[next] as Ref);
-      if (!this.#changed.has(ref.name)) merged.push(ref);
-    }
-    return merged.concat(changed.slice(next));
+  /** All refs, in no order. */
+  *[Symbol.iterator](): Generator<Ref> {
+    for (const ref of this.#base) if (!this.#changed.has(ref.name)) yield ref;
+    for (const ref of this.#changed.values()) if (ref !== undefined) yield ref;
   }
 
-  snapshot(revision: string, head: string): RefSnapshot {
-    const refs = this.sorted();
-    return { revision, head, refs, byName: new Map(refs.map((ref) => [ref.name, ref])) };
+  /** All refs, sorted. Throws "base/aborted". */
+  async sorted(turns: Turns): Promise<readonly Ref[]> {
+    if (this.#changed.size === 0) return this.#base;
+    const kept = await filtered(this.#base, (ref) => !this.#changed.has(ref.name), turns);
+    const changed = [...this.#changed.values()].filter((ref) => ref !== undefined);
+    return merge(kept, await sorted(changed, compareRefs, turns), compareRefs, turns);
+  }
+
+  /** Throws "base/aborted". */
+  async snapshot(revision: string, head: string, turns: Turns): Promise<RefSnapshot> {
+    const refs = await this.sorted(turns);
+    const byName = new Map<string, Ref>();
+    for (const ref of refs) {
+      if (turns.isDue) await turns.next();
+      byName.set(ref.name, ref);
+    }
+    return { revision, head, refs, byName };
   }
 }
 

@@ -3,6 +3,8 @@
  * whether they may is decided before.
  */
 import { createHash } from "node:crypto";
+import { Turns } from "../base/flow.js";
+import { byCodeUnits, distinct, sorted } from "../base/long-lists.js";
 import type { Oid } from "../git/oid.js";
 import { type Filter, formatFilter } from "../wire/filter.js";
 
@@ -29,20 +31,30 @@ export interface PackRequest {
   readonly tags: readonly { readonly oid: Oid; readonly peeled: Oid }[];
 }
 
-/** 64 hex digits. */
-export function responseKey(repositoryId: string, request: PackRequest): string {
+/** Ids that are hashed at once. */
+const BATCH = 4_096;
+
+/** Answers 64 hex digits. Throws "base/aborted". */
+export async function responseKey(repositoryId: string, request: PackRequest, signal?: AbortSignal): Promise<string> {
+  const turns = new Turns(signal);
   const hash = createHash("sha256");
   hash.update(`lakepack pack ${FORMAT_VERSION}\nrepository ${JSON.stringify(repositoryId)}\n`);
-  const list = (name: string, oids: readonly Oid[]): void => {
-    hash.update(`${name} ${[...new Set(oids)].sort().join(" ")}\n`);
+  const list = async (name: string, oids: readonly Oid[]): Promise<void> => {
+    hash.update(`${name} `);
+    const ids = await sorted([...(await distinct(oids, turns))], byCodeUnits, turns);
+    for (let at = 0; at < ids.length; at += BATCH) {
+      if (turns.isDue) await turns.next();
+      hash.update(`${at === 0 ? "" : " "}${ids.slice(at, at + BATCH).join(" ")}`);
+    }
+    hash.update("\n");
   };
-  list("wants", request.wants);
-  list("common", request.common);
-  list("client-shallow", request.clientShallow);
-  list("shallow", request.shallow);
-  list("unshallow", request.unshallow);
+  await list("wants", request.wants);
+  await list("common", request.common);
+  await list("client-shallow", request.clientShallow);
+  await list("shallow", request.shallow);
+  await list("unshallow", request.unshallow);
   hash.update(`filter ${request.filter === undefined ? "" : formatFilter(request.filter)}\n`);
   hash.update(`thin ${request.thin}\nofs-delta ${request.ofsDelta}\n`);
-  list("tags", request.tags.map(({ oid }) => oid));
+  await list("tags", request.tags.map(({ oid }) => oid));
   return hash.digest("hex");
 }

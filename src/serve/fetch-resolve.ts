@@ -1,5 +1,7 @@
 /** From what a client wrote to what is to be packed: names become ids, depths become boundaries, wants are checked. */
 import { Fault } from "../base/fault.js";
+import { Turns } from "../base/flow.js";
+import { distinct } from "../base/long-lists.js";
 import { isOid, type Oid } from "../git/oid.js";
 import type { PackRequest } from "../odb/response-key.js";
 import type { Ref, RefSnapshot } from "../odb/ref-store.js";
@@ -92,10 +94,10 @@ export interface ResolvedFetch {
   readonly includeTag: boolean;
 }
 
-export function toPackRequest(context: FetchContext, fetch: ResolvedFetch): PackRequest {
+export async function toPackRequest(context: FetchContext, fetch: ResolvedFetch): Promise<PackRequest> {
   const { boundary, includeTag, ...rest } = fetch;
   const { shallow, unshallow, parents: unshallowParents } = boundary;
-  const tags = includeTag ? tagsBeside(context.refs, rest.wants) : [];
+  const tags = includeTag ? await tagsBeside(context, rest.wants) : [];
   // Without common ground a pack cannot be thin, and with a filter nobody knows which bases the client was spared: then who can read
   // thin packs gets the same as who cannot.
   const thin = rest.thin && rest.common.length > 0 && rest.filter === undefined;
@@ -103,10 +105,12 @@ export function toPackRequest(context: FetchContext, fetch: ResolvedFetch): Pack
 }
 
 /** Annotated tags that are not asked for by themselves. */
-function tagsBeside(refs: RefSnapshot, wants: readonly Oid[]): TagRef[] {
-  const wanted = new Set(wants);
+async function tagsBeside({ refs, signal }: FetchContext, wants: readonly Oid[]): Promise<TagRef[]> {
+  const turns = new Turns(signal);
+  const wanted = await distinct(wants, turns);
   const tags: TagRef[] = [];
   for (const { name, oid, peeled } of refs.refs) {
+    if (turns.isDue) await turns.next();
     if (peeled !== undefined && name.startsWith("refs/tags/") && !wanted.has(oid)) tags.push({ oid, peeled });
   }
   return tags;

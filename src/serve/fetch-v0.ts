@@ -3,7 +3,9 @@
  * Negotiation"; the order of acknowledgments is that of Git's upload-pack, which clients have been written against.
  */
 import { Fault } from "../base/fault.js";
+import { Turns } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
+import { distinct } from "../base/long-lists.js";
 import type { Oid } from "../git/oid.js";
 import { bandMode } from "../wire/capabilities.js";
 import { AckWriter, HaveLines, shallowUpdate, type UploadRequest, UploadRequestReader } from "../wire/upload-request.js";
@@ -22,18 +24,19 @@ export async function fetchVersion0(exchange: Exchange, deps: UploadPackDeps): P
   if (request === undefined) return;
   if (request.wants.length === 0) return exchange.stateless ? packets.expectEnd() : undefined;
   const context = await openContext(exchange, deps, request.wants, request.filter);
-  const wants = [...new Set(request.wants)];
+  const wants = [...(await distinct(request.wants, new Turns(exchange.signal)))];
   await checkWants(context, wants, !exchange.stateless && !deps.offer.allowReachableInWant);
   const clientShallow = [...(await visibleOf(context, request.shallows))];
   const boundary = await resolveBoundary(context, wants, clientShallow, request.depth);
   const filter = await resolveFilter(context, request.filter);
   if (request.depth !== undefined) await exchange.output.write(shallowUpdate(boundary.shallow, boundary.unshallow));
-  const common = await new Negotiation(exchange, context, { ...request, shallows: clientShallow }, wants).run(packets);
+  const sight = await Sight.open(context);
+  const common = await new Negotiation(exchange, context, { ...request, shallows: clientShallow }, wants, sight).run(packets);
   if (common === undefined) return;
   const { capabilities } = request;
   const [thin, ofsDelta, includeTag] = [capabilities.has("thin-pack"), capabilities.has("ofs-delta"), capabilities.has("include-tag")];
   const notices = await fetchNotices(context, wants);
-  const pack = toPackRequest(context, { wants, common, clientShallow, boundary, filter, thin, ofsDelta, includeTag });
+  const pack = await toPackRequest(context, { wants, common, clientShallow, boundary, filter, thin, ofsDelta, includeTag });
   const options = { mode: bandMode(capabilities), quiet: capabilities.has("no-progress"), notices, output: exchange.output, signal: exchange.signal };
   if (needsContents(context, pack)) return replyWhenBrought(context, pack, options);
   await replyAfterAcks(context, pack, options);
@@ -70,12 +73,12 @@ class Negotiation {
   #ready = false;
   #askedAt = 0;
 
-  constructor(exchange: Exchange, context: FetchContext, request: UploadRequest, wants: readonly Oid[]) {
+  constructor(exchange: Exchange, context: FetchContext, request: UploadRequest, wants: readonly Oid[], sight: Sight) {
     this.#exchange = exchange;
     this.#context = context;
     this.#request = request;
     this.#wants = wants;
-    this.#sight = new Sight(context);
+    this.#sight = sight;
     const { capabilities } = request;
     this.#mode = capabilities.has("multi_ack_detailed") ? "detailed" : capabilities.has("multi_ack") ? "multi" : "single";
   }

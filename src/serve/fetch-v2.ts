@@ -1,6 +1,7 @@
 /** The fetch command of version 2. gitprotocol-v2(5) "fetch". */
 import { Fault } from "../base/fault.js";
-import type { ByteSink } from "../base/flow.js";
+import { type ByteSink, Turns } from "../base/flow.js";
+import { distinct } from "../base/long-lists.js";
 import type { Oid } from "../git/oid.js";
 import { FetchAnswer, type FetchRequest } from "../wire/fetch.js";
 import { needsContents, replyWhenBrought } from "./bring-contents.js";
@@ -21,8 +22,10 @@ interface WantedRef {
 export async function fetchVersion2(context: FetchContext, output: ByteSink, request: FetchRequest): Promise<void> {
   const answer = new FetchAnswer(request.sidebandAll);
   const wantedRefs = await resolveWantRefs(context, request.wantRefs);
-  const wants = [...new Set([...request.wants, ...wantedRefs.map(({ oid }) => oid)])];
-  await checkWants(context, request.wants, false);
+  const named = await distinct(request.wants, new Turns(context.signal));
+  await checkWants(context, [...named], false);
+  for (const { oid } of wantedRefs) named.add(oid);
+  const wants = [...named];
   const common = [...(await visibleOf(context, request.haves))];
   const clientShallow = [...(await visibleOf(context, request.shallows))];
   if (!(await negotiate(context, { ...request, shallows: clientShallow }, wants, common, answer))) return output.write(answer.finish().take());
@@ -30,7 +33,7 @@ export async function fetchVersion2(context: FetchContext, output: ByteSink, req
   const filter = await resolveFilter(context, request.filter);
   const { thinPack: thin, ofsDelta, includeTag } = request;
   const notices = await fetchNotices(context, wants);
-  const pack = toPackRequest(context, { wants, common, clientShallow, boundary, filter, thin, ofsDelta, includeTag });
+  const pack = await toPackRequest(context, { wants, common, clientShallow, boundary, filter, thin, ofsDelta, includeTag });
   const options: PackReplyOptions = { mode: "side-band-64k", quiet: request.noProgress, notices, output, signal: context.signal };
   const head = answer.shallowInfo(boundary.shallow, boundary.unshallow).wantedRefs(wantedRefs).packfile().take();
   if (needsContents(context, pack)) {

@@ -1,6 +1,8 @@
 /** What the objects of a push say about its commands: types, connectivity, fast-forwards. */
 import { setImmediate } from "node:timers/promises";
 import { Fault } from "../base/fault.js";
+import { Turns } from "../base/flow.js";
+import { distinct } from "../base/long-lists.js";
 import { type Oid, ZERO_OID } from "../git/oid.js";
 import type { IngestedPack } from "../odb/ingest-contract.js";
 import type { PackTables } from "../odb/pack-tables.js";
@@ -65,10 +67,10 @@ export async function checkObjects(input: ObjectCheckInput): Promise<readonly Ob
 
 /** What each id is, in order. Each is looked at once: most commands of a large push name few. */
 async function describe({ pool, signal }: ObjectCheckInput, packs: readonly PackHandle[], oids: readonly Oid[]): Promise<DescribeResult> {
-  const distinct = [...new Set(oids)];
+  const each = [...(await distinct(oids, new Turns(signal)))];
   const found = new Map<Oid, ObjectSummary | undefined>();
-  for (let at = 0; at < distinct.length; at += DESCRIBED_AT_ONCE) {
-    const part = distinct.slice(at, at + DESCRIBED_AT_ONCE);
+  for (let at = 0; at < each.length; at += DESCRIBED_AT_ONCE) {
+    const part = each.slice(at, at + DESCRIBED_AT_ONCE);
     const summaries = await pool.run("receive-pack/describe", { packs, oids: part }, { signal });
     part.forEach((oid, index) => void found.set(oid, summaries[index]));
   }

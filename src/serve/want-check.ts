@@ -3,7 +3,8 @@
  * version 2 clients name anything; we do not, unless a setting says so.
  */
 import { Fault } from "../base/fault.js";
-import { SingleFlight, Turns } from "../base/flow.js";
+import { orAbort, SingleFlight, Turns } from "../base/flow.js";
+import { distinct, filtered } from "../base/long-lists.js";
 import type { Oid } from "../git/oid.js";
 import { closedPackTips } from "../odb/fetch-pack.js";
 import type { LivePack } from "../odb/object-database.js";
@@ -21,7 +22,7 @@ interface Known {
   readonly bits: ReachableBits;
 }
 
-const tipsOf = new WeakMap<RefSnapshot, ReadonlySet<Oid>>();
+const tipsOf = new WeakMap<RefSnapshot, Promise<ReadonlySet<Oid>>>();
 const knownOf = new WeakMap<RefStore, Known>();
 const flights = new SingleFlight<string, Known>();
 
@@ -30,18 +31,18 @@ const flights = new SingleFlight<string, Known>();
  * that saw the advertisement, where the server does not offer more).
  */
 export async function checkWants(context: FetchContext, wants: readonly Oid[], tipsOnly: boolean): Promise<void> {
-  const tips = visibleTips(context.refs);
-  const others = wants.filter((want) => !tips.has(want));
-  const turns = new Turns();
+  const tips = await visibleTips(context);
+  const turns = new Turns(context.signal);
+  const others = await filtered(wants, (want) => !tips.has(want), turns);
   for (const want of others) {
-    if (turns.isDue) await turns.next(context.signal);
+    if (turns.isDue) await turns.next();
     if (!context.has(want)) throw notOurs(want);
   }
   if (others.length === 0 || context.deps.allowAnyWant) return;
   if (tipsOnly) throw notOurs(others[0] as Oid);
-  const sight = new Sight(context);
+  const sight = await Sight.open(context);
   for (const want of others) {
-    if (turns.isDue) await turns.next(context.signal);
+    if (turns.isDue) await turns.next();
     if (!(await sight.sees(want))) throw notOurs(want);
   }
 }
@@ -55,9 +56,14 @@ export class Sight {
   readonly #tips: ReadonlySet<Oid>;
   #bits: PackBits | undefined;
 
-  constructor(context: FetchContext) {
+  private constructor(context: FetchContext, tips: ReadonlySet<Oid>) {
     this.#context = context;
-    this.#tips = visibleTips(context.refs);
+    this.#tips = tips;
+  }
+
+  /** Throws "base/aborted". */
+  static async open(context: FetchContext): Promise<Sight> {
+    return new Sight(context, await visibleTips(context));
   }
 
   /** Costs a look-up; the first id that is here and no tip may cost the walk that marks what the refs reach. */
@@ -75,11 +81,11 @@ export class Sight {
 
 /** Of these ids, in order and each once, those that are here and that the client may see. */
 export async function visibleOf(context: FetchContext, oids: readonly Oid[]): Promise<ReadonlySet<Oid>> {
-  const sight = new Sight(context);
-  const turns = new Turns();
+  const sight = await Sight.open(context);
+  const turns = new Turns(context.signal);
   const visible = new Set<Oid>();
   for (const oid of oids) {
-    if (turns.isDue) await turns.next(context.signal);
+    if (turns.isDue) await turns.next();
     if (await sight.sees(oid)) visible.add(oid);
   }
   return visible;
@@ -89,16 +95,24 @@ function notOurs(oid: Oid): Fault {
   return new Fault("odb/not-our-ref", { oid });
 }
 
-/** What refs point at, and what their tags do. */
-function visibleTips(refs: RefSnapshot): ReadonlySet<Oid> {
-  const held = tipsOf.get(refs);
-  if (held !== undefined) return held;
+/** What refs point at, and what their tags do: found once for all who ask about the same refs. */
+function visibleTips({ refs, signal }: FetchContext): Promise<ReadonlySet<Oid>> {
+  let tips = tipsOf.get(refs);
+  if (tips === undefined) {
+    tips = findTips(refs);
+    tipsOf.set(refs, tips);
+  }
+  return orAbort(tips, signal);
+}
+
+async function findTips({ refs }: RefSnapshot): Promise<ReadonlySet<Oid>> {
+  const turns = new Turns();
   const tips = new Set<Oid>();
-  for (const { oid, peeled } of refs.refs) {
+  for (const { oid, peeled } of refs) {
+    if (turns.isDue) await turns.next();
     tips.add(oid);
     if (peeled !== undefined) tips.add(peeled);
   }
-  tipsOf.set(refs, tips);
   return tips;
 }
 
@@ -122,7 +136,7 @@ async function reachable(context: FetchContext): Promise<PackBits> {
 }
 
 async function find({ repository, refs, packs, handles, deps }: FetchContext, state: string, kept: Known | undefined, signal: AbortSignal): Promise<Known> {
-  const tips = [...new Set(refs.refs.map(({ oid }) => oid))];
+  const tips = [...(await distinct(refs.refs.map(({ oid }) => oid), new Turns(signal)))];
   // Only where nothing leads out of a pack does its being reachable as a whole say all: what another's trees name elsewhere must be walked to.
   const whole = packs.filter(({ selfContained, tips: own }: LivePack) => selfContained && own !== undefined);
   const packTips = Object.fromEntries(whole.map(({ checksum, tips: own }) => [checksum, own ?? []]));
