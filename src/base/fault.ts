@@ -80,6 +80,13 @@ export const FAULTS = {
     says: "this filter needs more work than this server does for one fetch; ask for less, or without a filter",
     text: ({ limit, unit }) => `this filter needs more work than this server does for one fetch (over ${grouped(limit)} ${String(unit)}); use fewer patterns or another filter`,
   },
+  "push/history-work": {
+    http: 422,
+    retry: false,
+    says: "whether these branches go on from where they were takes more work than this server does for one push; push fewer branches at a time",
+    text: ({ limit, unit }) =>
+      `whether these branches go on from where they were takes more work than this server does for one push (over ${grouped(limit)} ${String(unit)}); push fewer branches at a time`,
+  },
   "fetch/crowded-out": { http: 503, retry: true, says: "this pack was read so slowly that its room was needed for others; fetch again" },
   "odb/not-our-ref": { http: 403, retry: false, says: "not our ref" },
 

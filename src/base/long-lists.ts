@@ -63,3 +63,16 @@ export async function merge<T>(left: readonly T[], right: readonly T[], compare:
   }
   return both;
 }
+
+/** Returns all bytes as one array, to which the pieces are copied. Throws "base/aborted". */
+export async function joined(pieces: readonly Uint8Array[], turns: Turns): Promise<Uint8Array> {
+  // Not zeroed first: that would be a long turn by itself.
+  const bytes = Buffer.allocUnsafeSlow(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    if (turns.isDue) await turns.next();
+    bytes.set(piece, at);
+    at += piece.length;
+  }
+  return bytes;
+}

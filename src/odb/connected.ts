@@ -1,12 +1,15 @@
 /** Connectivity and ancestry: the questions a push asks of objects that are already stored. Runs in a pool thread. */
 import { TreeCursor } from "../git/tree.js";
-import { CommitCursor, parseCommit } from "../git/commit.js";
+import { CommitCursor } from "../git/commit.js";
 import { OID_BYTES, type ObjectType, type Oid, oidAt, oidBytes } from "../git/oid.js";
 import { parseTag } from "../git/tag.js";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
+import { WorkBudget } from "../base/work-budget.js";
 import type { TaskWatch } from "../pool/control.js";
 import type { ObjectSummary, Unconnected } from "../pool/push-tasks.js";
+import { Commits } from "./commits.js";
+import { DateQueue } from "./date-queue.js";
 import type { ObjectReader } from "./object-reader.js";
 import { NONE, type ObjectSpace } from "./object-space.js";
 import { holdsId } from "../git/sorted-ids.js";
@@ -114,22 +117,43 @@ export class ConnectivityWalk {
   }
 }
 
-/** Whether `old` is among the ancestors of `young`. */
-export async function isAncestor(reader: ObjectReader, old: Oid, young: Oid, watch: TaskWatch): Promise<boolean> {
-  const target = peelToCommit(reader, old);
-  const start = peelToCommit(reader, young);
-  if (target === undefined || start === undefined) return false;
-  const seen = new Uint8Array(reader.space.size);
-  const pending = [start];
-  for (let number = pending.pop(); number !== undefined; number = pending.pop()) {
-    watch.step();
-    if (watch.shouldYield()) await watch.turn();
-    if (number === target) return true;
-    if (seen[number] === 1) continue;
-    seen[number] = 1;
-    for (const parent of parseCommit(reader.readAs("commit", number)).parents) pending.push(reader.space.need(parent));
+/** Tells of pairs of commits whether one is an ancestor of the other. */
+export class AncestorWalks {
+  readonly #commits: Commits;
+  readonly #watch: TaskWatch;
+  readonly #budget = new WorkBudget(LIMITS.ancestorCommitsMax, "commits", "push/history-work");
+
+  constructor(reader: ObjectReader, watch: TaskWatch) {
+    this.#commits = new Commits(reader);
+    this.#watch = watch;
   }
-  return false;
+
+  /**
+   * Whether `old` is among the ancestors of `young`. The newest are looked at first: a branch that goes on costs its new commits, one that
+   * does not costs all of its history. Throws "push/history-work" once all walks together have taken more than the limit.
+   */
+  async isAncestor(old: Oid, young: Oid): Promise<boolean> {
+    const { reader } = this.#commits;
+    const target = peelToCommit(reader, old);
+    const start = peelToCommit(reader, young);
+    if (target === undefined || start === undefined) return false;
+    const seen = new Set([start]);
+    const queue = new DateQueue();
+    queue.push(this.#commits.node(start));
+    for (let node = queue.pop(); node !== undefined; node = queue.pop()) {
+      this.#budget.spend(1);
+      this.#watch.step();
+      if (this.#watch.shouldYield()) await this.#watch.turn();
+      if (node.number === target) return true;
+      for (const parent of node.parents) {
+        if (parent === NONE) throw this.#commits.missingLink(node);
+        if (seen.has(parent)) continue;
+        seen.add(parent);
+        queue.push(this.#commits.node(parent));
+      }
+    }
+    return false;
+  }
 }
 
 function peelToCommit(reader: ObjectReader, oid: Oid): number | undefined {

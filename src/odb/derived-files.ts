@@ -4,8 +4,9 @@
  *
  * Source: gitrepository-layout(5); packed-refs as `git pack-refs` writes it.
  */
-import { setImmediate } from "node:timers/promises";
-import { concat, fromLatin1 } from "../base/bytes.js";
+import { fromLatin1 } from "../base/bytes.js";
+import { Turns } from "../base/flow.js";
+import { joined } from "../base/long-lists.js";
 import type { Store } from "../store/store.js";
 import type { Manifest } from "./manifest.js";
 import type { Ref, RefSnapshot } from "./ref-store.js";
@@ -25,16 +26,17 @@ export async function writeDerivedFiles(store: Store, prefix: string, packs: Man
   await put("HEAD", `ref: ${refs.head}\n`);
 }
 
-/** Refs whose lines are made in one turn of the event loop. */
-const REFS_AT_ONCE = 1_000;
+/** Refs whose lines are made in one go. */
+const REFS_AT_ONCE = 100;
 
 async function textOf(head: string, refs: RefSnapshot["refs"], line: (ref: Ref) => string): Promise<Uint8Array> {
+  const turns = new Turns();
   const pieces = [fromLatin1(head)];
   for (let at = 0; at < refs.length; at += REFS_AT_ONCE) {
+    if (turns.isDue) await turns.next();
     pieces.push(fromLatin1(refs.slice(at, at + REFS_AT_ONCE).map(line).join("")));
-    await setImmediate();
   }
-  return concat(pieces);
+  return joined(pieces, turns);
 }
 
 function packedRef({ name, oid, peeled }: RefSnapshot["refs"][number]): string {

@@ -3,7 +3,7 @@ import type { Kernels } from "../kernels/kernels.js";
 import { TaskWatch } from "../pool/control.js";
 import type { ObjectSummary, PushTasks, Unconnected } from "../pool/push-tasks.js";
 import type { PackHandle } from "../pool/tasks.js";
-import { ConnectivityWalk, describeObject, isAncestor } from "./connected.js";
+import { AncestorWalks, ConnectivityWalk, describeObject } from "./connected.js";
 import { ObjectReader, threadReaderCaches } from "./object-reader.js";
 import { ObjectSpace } from "./object-space.js";
 import { PackLookup } from "./pack-lookup.js";
@@ -39,10 +39,9 @@ export function pushWork(kernels: Kernels): PushWork {
       return found;
     },
     async ancestor({ packs, pairs, control }) {
-      const reader = open(packs);
-      const watch = new TaskWatch(control);
+      const walks = new AncestorWalks(open(packs), new TaskWatch(control));
       const found: boolean[] = [];
-      for (const pair of pairs) found.push(await isAncestor(reader, pair.old, pair.new, watch));
+      for (const pair of pairs) found.push(await walks.isAncestor(pair.old, pair.new));
       return found;
     },
   };

@@ -1,5 +1,6 @@
 /** What one fetch is answered from: refs and packs as they are now, and what the server was told to allow. */
-import { checkAborted } from "../base/flow.js";
+import { checkAborted, Turns } from "../base/flow.js";
+import { filtered } from "../base/long-lists.js";
 import type { Oid } from "../git/oid.js";
 import type { Log } from "../observe/log.js";
 import type { Metrics } from "../observe/metrics.js";
@@ -48,7 +49,7 @@ export interface FetchContext {
  * Refs first, then packs: objects are published before refs point at them, so what is named is here. `wanted`: ids the client asks for by
  * themselves; those that lakeFS still has alone are brought. So is everything where `filter` reads a blob.
  */
-export async function openContext(exchange: Pick<Exchange, "request" | "repository" | "signal" | "stateless">, deps: UploadPackDeps, wanted: readonly Oid[] = [], filter?: Filter): Promise<FetchContext> {
+export async function openContext(exchange: Pick<Exchange, "request" | "repository" | "signal" | "stateless">, deps: UploadPackDeps, wanted: Iterable<Oid> = [], filter?: Filter): Promise<FetchContext> {
   const { request, repository, signal, stateless } = exchange;
   const refs = await repository.refs.read(signal);
   const context = await contextOf({ request, repository, deps, refs, signal, stateless });
@@ -56,7 +57,7 @@ export async function openContext(exchange: Pick<Exchange, "request" | "reposito
     await repository.promised?.bringAll(signal);
     return contextOf(context);
   }
-  const unknown = isPromising(context) ? wanted.filter((oid) => !context.has(oid)) : [];
+  const unknown = isPromising(context) ? await filtered(wanted, (oid) => !context.has(oid), new Turns(signal)) : [];
   if (unknown.length === 0) return context;
   await repository.promised?.bring(unknown, signal);
   return contextOf(context);

@@ -55,12 +55,15 @@ async function readRequest(packets: PacketInput, deps: UploadPackDeps, stateless
   return undefined;
 }
 
+/** Of its shallows those that the client may name. */
+type CheckedRequest = UploadRequest & { readonly shallows: readonly Oid[] };
+
 type AckMode = "single" | "multi" | "detailed";
 
 class Negotiation {
   readonly #exchange: Exchange;
   readonly #context: FetchContext;
-  readonly #request: UploadRequest;
+  readonly #request: CheckedRequest;
   readonly #wants: readonly Oid[];
   readonly #mode: AckMode;
   readonly #common = new Set<Oid>();
@@ -73,7 +76,7 @@ class Negotiation {
   #ready = false;
   #askedAt = 0;
 
-  constructor(exchange: Exchange, context: FetchContext, request: UploadRequest, wants: readonly Oid[], sight: Sight) {
+  constructor(exchange: Exchange, context: FetchContext, request: CheckedRequest, wants: readonly Oid[], sight: Sight) {
     this.#exchange = exchange;
     this.#context = context;
     this.#request = request;

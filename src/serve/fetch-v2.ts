@@ -13,6 +13,9 @@ import { findRef, isReady, resolveBoundary, resolveFilter, toPackRequest } from 
 import type { PackReplyOptions } from "./pack-reply.js";
 import { checkWants, visibleOf } from "./want-check.js";
 
+/** Of its shallows those that the client may name. */
+type CheckedRequest = FetchRequest & { readonly shallows: readonly Oid[] };
+
 interface WantedRef {
   readonly name: string;
   readonly oid: Oid;
@@ -51,7 +54,7 @@ export async function fetchVersion2(context: FetchContext, output: ByteSink, req
 }
 
 /** Writes the acknowledgments where they are due; true when a pack follows. */
-async function negotiate(context: FetchContext, request: FetchRequest, wants: readonly Oid[], common: readonly Oid[], answer: FetchAnswer): Promise<boolean> {
+async function negotiate(context: FetchContext, request: CheckedRequest, wants: readonly Oid[], common: readonly Oid[], answer: FetchAnswer): Promise<boolean> {
   const { haves, done, waitForDone, shallows } = request;
   if (wants.length === 0 && !(waitForDone && haves.length > 0)) throw new Fault("wire/bad-request", { reason: "nothing is wanted" });
   if (done || (haves.length === 0 && wants.length > 0)) return wants.length > 0;

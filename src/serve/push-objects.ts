@@ -25,6 +25,9 @@ export interface ObjectCheck {
   readonly peeled?: string;
 }
 
+/** One for all: a push may have a hundred thousand commands. */
+const PASSES: ObjectCheck = {};
+
 export interface ObjectCheckInput {
   readonly repository: Repository;
   /** The pushed pack, not yet published; undefined: none came, or an empty one. */
@@ -47,7 +50,7 @@ export interface ObjectCheckInput {
 export async function checkObjects(input: ObjectCheckInput): Promise<readonly ObjectCheck[]> {
   const { request, refused, signal } = input;
   const asked = [...request.commands.keys()].filter((at) => refused[at] === undefined && request.commands[at]?.new !== ZERO_OID);
-  const checks: ObjectCheck[] = request.commands.map(() => ({}));
+  const checks: ObjectCheck[] = request.commands.map(() => PASSES);
   if (asked.length === 0) return checks;
   const { packs } = await input.repository.objects.packs(signal);
   const handles = await withPushed(packs, input.pack, input.tables);
@@ -113,7 +116,7 @@ function judge(name: string, summary: ObjectSummary | undefined, wrong: Unconnec
   if (name.startsWith("refs/heads/") && summary.type !== "commit") {
     return { refusal: `a branch holds commits, and this is a ${summary.type}` };
   }
-  return summary.peeled === undefined ? {} : { peeled: summary.peeled };
+  return summary.peeled === undefined ? PASSES : { peeled: summary.peeled };
 }
 
 async function refuseNonFastForwards(input: ObjectCheckInput, packs: readonly PackHandle[], checks: ObjectCheck[]): Promise<void> {

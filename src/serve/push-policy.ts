@@ -1,5 +1,5 @@
 /** What a push may do to a ref before anything is stored: the checks that need no object. */
-import { setImmediate } from "node:timers/promises";
+import { Turns } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { FsckLevels } from "../git/fsck-levels.js";
 import { isPushableRefName } from "../git/ref-name.js";
@@ -22,19 +22,17 @@ export interface PushPolicy {
 /** Refs no client moves: Git's own and ours. */
 const RESERVED_PREFIXES = ["refs/lakefs/"];
 
-/** Commands looked at in one turn of the event loop. */
-const COMMANDS_AT_ONCE = 2_000;
-
 /** One reason a command, in order; undefined: nothing against it so far. */
 export async function refuseCommands(commands: readonly PushCommand[]): Promise<(string | undefined)[]> {
+  const turns = new Turns();
   const times = new Map<string, number>();
-  for (const [at, { name }] of commands.entries()) {
-    if (at % COMMANDS_AT_ONCE === COMMANDS_AT_ONCE - 1) await setImmediate();
+  for (const { name } of commands) {
+    if (turns.isDue) await turns.next();
     times.set(name, (times.get(name) ?? 0) + 1);
   }
   const reasons: (string | undefined)[] = [];
   for (const command of commands) {
-    if (reasons.length % COMMANDS_AT_ONCE === COMMANDS_AT_ONCE - 1) await setImmediate();
+    if (turns.isDue) await turns.next();
     reasons.push(refuseCommand(command, times.get(command.name) ?? 0));
   }
   return reasons;

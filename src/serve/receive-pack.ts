@@ -7,7 +7,7 @@
 import { setImmediate } from "node:timers/promises";
 import { concat } from "../base/bytes.js";
 import { asFault, clientText, Fault } from "../base/fault.js";
-import { checkAborted } from "../base/flow.js";
+import { checkAborted, Turns } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import { ZERO_OID } from "../git/oid.js";
 import type { Ingest, IngestedPack } from "../odb/ingest-contract.js";
@@ -17,7 +17,7 @@ import type { PackTables } from "../odb/pack-tables.js";
 import type { Pool } from "../pool/tasks.js";
 import type { Offer } from "../wire/capabilities.js";
 import { errorPacket, FLUSH, oneLine } from "../wire/pkt-line.js";
-import { formatReport, type PushCommand, type PushReport, type PushRequest, PushRequestReader } from "../wire/push.js";
+import { reportPieces, type PushCommand, type PushReport, type PushRequest, PushRequestReader } from "../wire/push.js";
 import { bringAll } from "./bring-contents.js";
 import type { Conceal } from "./conceal.js";
 import type { Exchange, Repository } from "./conversation.js";
@@ -65,7 +65,11 @@ export async function receivePack(exchange: Exchange, services: ReceivePackServi
     const report = await new Push(exchange, services, request, progress).run(input);
     await progress.settle();
     checkAborted(exchange.signal);
-    await exchange.output.write(answerOf(concealedReport(report, exchange.repository.conceal), request));
+    const turns = new Turns(exchange.signal);
+    for (const piece of answerOf(concealedReport(report, exchange.repository.conceal), request)) {
+      if (turns.isDue) await turns.next();
+      await exchange.output.write(piece);
+    }
   } finally {
     progress.stop();
   }
@@ -81,9 +85,9 @@ async function endProbe({ shallows, options }: PushRequest, input: PacketInput, 
  * The report. Who asked for none hears nothing of success, as from Git, but does of a refusal: nothing would mean success.
  * gitprotocol-capabilities(5) "report-status".
  */
-function answerOf(report: PushReport, { capabilities, bandMode }: PushRequest): Uint8Array {
+function answerOf(report: PushReport, { capabilities, bandMode }: PushRequest): Iterable<Uint8Array> {
   const refusal = capabilities.has("report-status") || capabilities.has("report-status-v2") ? undefined : refusalOf(report);
-  return refusal === undefined ? formatReport(report, capabilities) : fatalAnswer(bandMode, refusal);
+  return refusal === undefined ? reportPieces(report, capabilities) : [fatalAnswer(bandMode, refusal)];
 }
 
 /** Why not all was done; undefined: it was. */

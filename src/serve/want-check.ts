@@ -80,7 +80,7 @@ export class Sight {
 }
 
 /** Of these ids, in order and each once, those that are here and that the client may see. */
-export async function visibleOf(context: FetchContext, oids: readonly Oid[]): Promise<ReadonlySet<Oid>> {
+export async function visibleOf(context: FetchContext, oids: Iterable<Oid>): Promise<ReadonlySet<Oid>> {
   const sight = await Sight.open(context);
   const turns = new Turns(context.signal);
   const visible = new Set<Oid>();

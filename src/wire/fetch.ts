@@ -8,6 +8,7 @@
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { Oid } from "../git/oid.js";
+import { OidList, type Oids } from "../git/oid-list.js";
 import { badLine, LineBudget, readOid, splitLine } from "./arguments.js";
 import { type Advertiser, CAPABILITIES, notOffered } from "./capabilities.js";
 import { DepthLines, type DepthRequest } from "./depth.js";
@@ -15,10 +16,10 @@ import { type Filter, parseFilter } from "./filter.js";
 import { LineWriter } from "./pkt-line.js";
 
 export interface FetchRequest {
-  readonly wants: readonly Oid[];
+  readonly wants: Oids;
   /** Full names, latin1 text, none twice. */
   readonly wantRefs: readonly string[];
-  readonly haves: readonly Oid[];
+  readonly haves: Oids;
   readonly done: boolean;
   /** Never say "ready": wait for "done". */
   readonly waitForDone: boolean;
@@ -28,7 +29,7 @@ export interface FetchRequest {
   readonly includeTag: boolean;
   /** Every line of the answer is banded, not the pack alone. */
   readonly sidebandAll: boolean;
-  readonly shallows: readonly Oid[];
+  readonly shallows: Oids;
   readonly depth: DepthRequest | undefined;
   readonly filter: Filter | undefined;
 }
@@ -53,10 +54,10 @@ const OFFERED: ReadonlySet<string> = new Set(CAPABILITIES.filter((row) => row.by
 /** Takes the argument lines of one fetch command. */
 export class FetchArguments {
   readonly #budget = new LineBudget(LIMITS.fetchLinesMax);
-  readonly #wants: Oid[] = [];
+  readonly #wants = new OidList();
   readonly #wantRefs = new Set<string>();
-  readonly #haves: Oid[] = [];
-  readonly #shallows: Oid[] = [];
+  readonly #haves = new OidList();
+  readonly #shallows = new OidList();
   readonly #flags = new Set<string>();
   readonly #depth = new DepthLines();
   #filter: Filter | undefined;

@@ -44,6 +44,8 @@ export class PushRequestReader {
   readonly #shallows: Oid[] = [];
   readonly #options: string[] = [];
   #capabilities: ClientCapabilities = new Map();
+  readonly #olds = new SameIds();
+  readonly #news = new SameIds();
   #bytes = 0;
   #nameBytes = 0;
   #optionBytes = 0;
@@ -91,7 +93,7 @@ export class PushRequestReader {
     if (nul >= 0) this.#takeCapabilities(lineText(payload.subarray(nul + 1)), line);
     if (line.startsWith("shallow ")) this.#shallows.push(readOid(line.slice("shallow ".length), line));
     else if (line === "push-cert") throw new Fault("wire/unknown-capability", { name: "push-cert" });
-    else this.#takeCommand(readCommand(line));
+    else this.#takeCommand(this.#readCommand(line));
   }
 
   #takeCommand(command: PushCommand): void {
@@ -100,6 +102,15 @@ export class PushRequestReader {
       throw new Fault("wire/too-much", { refNameBytesMax: LIMITS.pushRefNameBytesMax, advice: "push fewer refs at a time" });
     }
     this.#commands.push(command);
+  }
+
+  /** "<old> <new> <name>". */
+  #readCommand(line: string): PushCommand {
+    if (line.length <= NAME_AT || line[NEW_AT - 1] !== " " || line[NAME_AT - 1] !== " ") throw badLine("<old> <new> <ref>", line);
+    const name = line.slice(NAME_AT);
+    if (name.length > LIMITS.refNameBytesMax) throw new Fault("wire/too-much", { refNameBytesMax: LIMITS.refNameBytesMax });
+    const old = this.#olds.of(readOid(line.slice(0, OID_HEX_LENGTH), line));
+    return { old, new: this.#news.of(readOid(line.slice(NEW_AT, NAME_AT - 1), line)), name };
   }
 
   /** Capabilities stand behind the first command only: a later NUL would be part of a name, and no name has one. Git reads none behind a second NUL. */
@@ -120,12 +131,15 @@ export class PushRequestReader {
 const NEW_AT = OID_HEX_LENGTH + 1;
 const NAME_AT = 2 * (OID_HEX_LENGTH + 1);
 
-/** "<old> <new> <name>". */
-function readCommand(line: string): PushCommand {
-  if (line.length <= NAME_AT || line[NEW_AT - 1] !== " " || line[NAME_AT - 1] !== " ") throw badLine("<old> <new> <ref>", line);
-  const name = line.slice(NAME_AT);
-  if (name.length > LIMITS.refNameBytesMax) throw new Fault("wire/too-much", { refNameBytesMax: LIMITS.refNameBytesMax });
-  return { old: readOid(line.slice(0, OID_HEX_LENGTH), line), new: readOid(line.slice(NEW_AT, NAME_AT - 1), line), name };
+/** Keeps one text of an id that many commands name: the null id of what is new, the tip of a hundred tags. */
+class SameIds {
+  #last: Oid = ZERO_OID;
+
+  of(oid: Oid): Oid {
+    if (oid === ZERO_OID) return ZERO_OID;
+    if (oid !== this.#last) this.#last = oid;
+    return this.#last;
+  }
 }
 
 /** What the client learns of one command. */
@@ -147,27 +161,35 @@ export interface PushReport {
   readonly commands: readonly CommandStatus[];
 }
 
+/** A report of a hundred thousand refs goes out in pieces of about this size. */
+const PIECE_BYTES = 64 * 1024;
+
 /**
- * The report as it goes out: lines and a flush, and around them, where side bands are spoken, band 1 and another flush.
+ * Yields the report as it goes out: lines and a flush, and around them, where side bands are spoken, band 1 and another flush.
  * Without report-status only that outer flush is left, without side bands nothing.
  */
-export function formatReport(report: PushReport, capabilities: ClientCapabilities): Uint8Array {
+export function* reportPieces(report: PushReport, capabilities: ClientCapabilities): Generator<Uint8Array> {
   const mode = bandMode(capabilities);
   const version = capabilities.has("report-status-v2") ? 2 : capabilities.has("report-status") ? 1 : 0;
-  const inner = version === 0 ? new Uint8Array(0) : reportLines(report, version);
-  return mode === "none" ? inner : concat([banded(mode, 1, inner), FLUSH]);
+  const writer = new LineWriter();
+  if (version > 0) {
+    writer.line(`unpack ${reasonText(report.unpack)}`);
+    for (const command of report.commands) {
+      writeStatus(writer, command, version === 2);
+      if (writer.length >= PIECE_BYTES) yield banded(mode, 1, writer.take());
+    }
+    writer.flush();
+  }
+  const last = version > 0 ? banded(mode, 1, writer.take()) : new Uint8Array(0);
+  yield mode === "none" ? last : concat([last, FLUSH]);
 }
 
-function reportLines(report: PushReport, version: 1 | 2): Uint8Array {
-  const writer = new LineWriter().line(`unpack ${reasonText(report.unpack)}`);
-  for (const command of report.commands) {
-    if (!command.ok) writer.line(`ng ${command.name} ${reasonText(command.reason)}`);
-    else {
-      writer.line(`ok ${command.name}`);
-      if (version === 2 && command.rewritten !== undefined) writeOptions(writer, command.rewritten);
-    }
+function writeStatus(writer: LineWriter, command: CommandStatus, withOptions: boolean): void {
+  if (!command.ok) writer.line(`ng ${command.name} ${reasonText(command.reason)}`);
+  else {
+    writer.line(`ok ${command.name}`);
+    if (withOptions && command.rewritten !== undefined) writeOptions(writer, command.rewritten);
   }
-  return writer.flush().take();
 }
 
 function writeOptions(writer: LineWriter, rewritten: RewrittenRef): void {

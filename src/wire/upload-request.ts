@@ -9,6 +9,7 @@
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { Oid } from "../git/oid.js";
+import { OidList, type Oids } from "../git/oid-list.js";
 import { badLine, LineBudget, readOid, splitLine } from "./arguments.js";
 import { type ClientCapabilities, type Offer, readCapabilities } from "./capabilities.js";
 import { DepthLines, type DepthRequest } from "./depth.js";
@@ -17,9 +18,9 @@ import { lineText, LineWriter, type Packet } from "./pkt-line.js";
 
 export interface UploadRequest {
   /** Empty: the client only wanted to see the refs. */
-  readonly wants: readonly Oid[];
+  readonly wants: Oids;
   readonly capabilities: ClientCapabilities;
-  readonly shallows: readonly Oid[];
+  readonly shallows: Oids;
   readonly depth: DepthRequest | undefined;
   readonly filter: Filter | undefined;
 }
@@ -28,8 +29,8 @@ export interface UploadRequest {
 export class UploadRequestReader {
   readonly #offer: Offer;
   readonly #budget = new LineBudget(LIMITS.fetchLinesMax);
-  readonly #wants: Oid[] = [];
-  readonly #shallows: Oid[] = [];
+  readonly #wants = new OidList();
+  readonly #shallows = new OidList();
   readonly #depth = new DepthLines();
   #capabilities: ClientCapabilities = new Map();
   #filter: Filter | undefined;

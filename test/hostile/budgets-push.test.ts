@@ -178,6 +178,29 @@ for (const transport of ["uws", "node"] as const) {
   });
 }
 
+t.test("branches that are moved aside, where that is denied", { skip: skipBudgets }, async (t) => {
+  const { server, cost } = await budgetRig(t, "uws", { LAKEPACK_DENY_NON_FAST_FORWARDS: "true" });
+  const tree = entry("100644", "a", oidOf("blob", "x"));
+  const entries = [blob("x"), whole("tree", tree)];
+  let tip = "";
+  for (let at = 0; at < 20_000; at++) {
+    const text = commitOf(oidOf("tree", tree), tip === "" ? "" : `parent ${tip}\n`);
+    entries.push(whole("commit", text));
+    tip = oidOf("commit", text);
+  }
+  const other = entry("100644", "b", oidOf("blob", "x"));
+  const aside = commitOf(oidOf("tree", other));
+  const old = oidOf("commit", aside);
+  const names = Array.from({ length: 400 }, (_, at) => `refs/heads/b${at}`);
+  const begun: Created[] = [[tip, "refs/heads/main"], ...names.map((name): Created => [old, name])];
+  t.match(await pushPack(server, "attacks/aside", buildPack([...entries, whole("tree", other), whole("commit", aside)]), begun), /unpack ok, ok/);
+  const some = names.slice(0, 40).map((name): Created => [tip, name, old]);
+  t.match(await pushPack(server, "attacks/aside", buildPack([]), some), /non-fast-forward/, "forty are looked at");
+  const moved = names.map((name): Created => [tip, name, old]);
+  const all = await cost(t, "four hundred branches moved aside", () => pushPack(server, "attacks/aside", buildPack([]), moved));
+  t.match(all.last, /takes more work than this server does for one push.*push fewer branches at a time/);
+});
+
 let repositories = 0;
 
 /** A pack with an object above 16 MiB does not wait for another's that has many. */

@@ -238,9 +238,10 @@ export function commitOf(tree: string, more = ""): string {
   return `tree ${tree}\n${more}author ${WHO}\ncommitter ${WHO}\n\nm\n`;
 }
 
-export type Created = readonly [tip: string, ref: string];
+/** `old`: what the ref was; absent: it is new. */
+export type Created = readonly [tip: string, ref: string, old?: string];
 
-/** Pushes new refs; what was said of the pack and of each ref. */
+/** Pushes refs; what was said of the pack and of each ref. */
 export function pushTo(
   server: Lakepack,
   repository: string,
@@ -252,7 +253,7 @@ export function pushTo(
 
 /** The same of a pack that was built before. */
 export async function pushPack(server: Lakepack, repository: string, pack: Uint8Array, refs: readonly Created[]): Promise<string> {
-  const lines = refs.map(([tip, ref], at) => command(ZERO, tip, ref, at === 0 ? "report-status" : undefined));
+  const lines = refs.map(([tip, ref, old = ZERO], at) => command(old, tip, ref, at === 0 ? "report-status" : undefined));
   const body = Buffer.concat([Buffer.from(`${lines.join("")}0000`, "latin1"), pack]);
   const type = "Content-Type: application/x-git-receive-pack-request";
   const head = `POST /${repository}.git/git-receive-pack HTTP/1.1\r\nHost: localhost\r\n${type}\r\nContent-Length: ${body.length}\r\n\r\n`;

@@ -12,7 +12,8 @@ function request(...all: string[]) {
 function fetch(...args: string[]) {
   const read = request("command=fetch", "agent=git/2.39.5", "object-format=sha1", "delim", ...args, "flush");
   if (read.command !== "fetch") throw new Error(read.command);
-  return read.arguments;
+  const { wants, haves, shallows, ...rest } = read.arguments;
+  return { ...rest, wants: [...wants], haves: [...haves], shallows: [...shallows] };
 }
 
 t.test("a fetch with everything", async (t) => {

@@ -1,8 +1,8 @@
 import t from "tap";
-import { latin1 } from "../../src/base/bytes.js";
+import { concat, latin1 } from "../../src/base/bytes.js";
 import { LIMITS } from "../../src/base/limits.js";
 import { type PacketReader, PacketReader as Reader } from "../../src/wire/pkt-line.js";
-import { formatReport, PushRequestReader } from "../../src/wire/push.js";
+import { PushRequestReader, reportPieces, type PushReport } from "../../src/wire/push.js";
 import { A, B, faultOf, lines, OFFER, packets, take, ZERO } from "./requests.js";
 
 const read = (...all: string[]) => take(new PushRequestReader(OFFER), all);
@@ -115,6 +115,8 @@ t.test("the pack begins where the commands end, wherever the stream is cut", asy
   }
 });
 
+const report = (of: PushReport, capabilities: Parameters<typeof reportPieces>[1]) => concat([...reportPieces(of, capabilities)]);
+
 const REPORT = {
   unpack: "ok",
   commands: [
@@ -124,13 +126,13 @@ const REPORT = {
 } as const;
 
 t.test("reports: version 1, version 2, banded and bare", async (t) => {
-  t.same(lines(formatReport(REPORT, caps("report-status"))), [
+  t.same(lines(report(REPORT, caps("report-status"))), [
     "unpack ok",
     "ok refs/heads/a\xff",
     "ng refs/heads/c non-fast-forward really",
     "flush",
   ]);
-  t.same(lines(formatReport(REPORT, caps("report-status-v2"))), [
+  t.same(lines(report(REPORT, caps("report-status-v2"))), [
     "unpack ok",
     "ok refs/heads/a\xff",
     "option refname refs/heads/b",
@@ -140,18 +142,18 @@ t.test("reports: version 1, version 2, banded and bare", async (t) => {
     "ng refs/heads/c non-fast-forward really",
     "flush",
   ]);
-  const outer = lines(formatReport(REPORT, caps("report-status side-band-64k")));
+  const outer = lines(report(REPORT, caps("report-status side-band-64k")));
   t.equal(outer.length, 2);
   t.equal(outer[1], "flush");
   t.match(outer[0], /^\x01000eunpack ok\n.*0000$/s);
-  t.same(lines(formatReport(REPORT, caps("side-band-64k"))), ["flush"], "nothing but the end of the stream");
-  t.equal(formatReport(REPORT, caps("")).length, 0);
+  t.same(lines(report(REPORT, caps("side-band-64k"))), ["flush"], "nothing but the end of the stream");
+  t.equal(report(REPORT, caps("")).length, 0);
 });
 
 t.test("a long report is cut into packets and reads on", async (t) => {
   const commands = Array.from({ length: 5_000 }, (_, at) => ({ name: `refs/heads/branch-${at}`, ok: true }) as const);
   const reader = new Reader();
-  reader.push(formatReport({ unpack: "ok", commands }, caps("report-status side-band-64k")));
+  reader.push(report({ unpack: "ok", commands }, caps("report-status side-band-64k")));
   let inner = "";
   for (let next = reader.next(); next !== undefined && next.kind === "data"; next = reader.next())
     inner += latin1(next.payload.subarray(1));
@@ -160,9 +162,9 @@ t.test("a long report is cut into packets and reads on", async (t) => {
 
 t.test("a reason is never empty nor endless, and stays UTF-8", async (t) => {
   const [unpack = "", ng = ""] = lines(
-    formatReport({ unpack: "é\0\n", commands: [{ name: "refs/heads/x", ok: false, reason: "" }] }, caps("report-status")),
+    report({ unpack: "é\0\n", commands: [{ name: "refs/heads/x", ok: false, reason: "" }] }, caps("report-status")),
   );
   t.equal(Buffer.from(unpack, "latin1").toString("utf8"), "unpack é");
   t.equal(ng, "ng refs/heads/x failed");
-  t.ok(formatReport({ unpack: "x".repeat(100_000), commands: [] }, caps("report-status")).length < 1_100);
+  t.ok(report({ unpack: "x".repeat(100_000), commands: [] }, caps("report-status")).length < 1_100);
 });
