@@ -45,19 +45,19 @@ export const LIMITS = {
   filterDepthMax: 16,
   /**
    * Entries of folders that a filtered fetch looks at, where it looks at a folder again under each of its paths: a base, and so
-   * many for each stored object. Five public histories took 4 to 18 for each with tree:3 or sparse:oid; tree:4 beside blob:limit
-   * took up to 77, which is more than a tenth. A folder of ten that are one folder, ten levels deep, would take 10^10. The base
+   * many for each stored object. Five public histories took 4 to 18 for each with tree:3 or sparse:oid, a tenth of it at most; tree:4
+   * beside blob:limit, which no client asks for by itself, took up to 77. A folder of ten that are one folder, ten levels deep, would take 10^10. The base
    * is some tenths of a second of a thread; what a large repository costs at the limit is not measured.
    */
   filterEntriesBase: 500_000,
   filterEntriesPerObject: 200,
   /**
    * Steps of matching patterns with wildcards against paths, likewise. Patterns without wildcards are looked up and count one.
-   * Four public histories took 14 to 76 for each object with four such patterns, which is more than a tenth for two of them.
+   * Four public histories took 14 to 76 for each object with four such patterns.
    * The base is some tenths of a second of a thread; what a large repository costs at the limit is not measured.
    */
   patternStepsBase: 5_000_000,
-  patternStepsPerObject: 200,
+  patternStepsPerObject: 800,
   /** Paths at which a fetch compares the trees of both sides, before it sends what is left unlooked at: a history of 110,000 objects takes 0.1 for each. */
   edgeGroupsBase: 100_000,
   edgeGroupsPerObject: 4,

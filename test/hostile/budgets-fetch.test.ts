@@ -12,7 +12,7 @@ import t, { type Test } from "tap";
 import { commit, git, type Lakepack, startLakepack, tempFolder } from "../interop/harness.js";
 import { pkts, rawFetch } from "../interop/raw-fetch.js";
 import { RawClient, rawRequest } from "../transport/raw-client.js";
-import { budgetRig, skipBudgets } from "./budgets-rig.js";
+import { budgetRig, onEveryFrontEnd, skipBudgets } from "./budgets-rig.js";
 
 const KINDS = ["uws", "node"] as const;
 
@@ -46,7 +46,7 @@ const fetchWith = async (server: Lakepack, name: string, ...lines: string[]) => 
   return `${Math.round(performance.now() - began)} ms: ${said.filter((line) => !/^[\x01-\x03]/.test(line)).slice(-1)[0] ?? ""} ${error} ${pack.length} bytes`;
 };
 
-for (const kind of KINDS) {
+for (const kind of onEveryFrontEnd ? KINDS : (["uws"] as const)) {
   t.test(`filters over a folder of ten that are one, ten levels deep, ${kind}`, { skip: skipBudgets, timeout: 240_000 }, async (t) => {
     const { server, cost } = await budgetRig(t, kind);
     const globs = `${"**/".repeat(3_000)}x\n`;
@@ -86,7 +86,9 @@ for (const kind of KINDS) {
     const { last } = await cost(t, "edges", () => fetchWith(server, "evil/one", `want ${tip}`, `have ${tips[0]}`));
     t.match(last, /[1-9][0-9]{2} bytes/, "answered, and no less");
   });
+}
 
+for (const kind of KINDS) {
   t.test(`290,000 lines of wants, haves, shallows and object-info, ${kind}`, { skip: skipBudgets, timeout: 240_000 }, async (t) => {
     const { server, cost } = await budgetRig(t, kind);
     const count = 60_000;

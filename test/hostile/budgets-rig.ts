@@ -25,6 +25,9 @@ export const skipBudgets: false | string = process.platform === "linux" ? false 
 /** How long each attack goes on. The figures of the closing notes are of 30. */
 const SECONDS = Number(process.env["LAKEPACK_BUDGET_SECONDS"] ?? 2);
 
+/** Every attack on every front end; else those alone on both whose cost lies in what reads requests and writes answers. */
+export const onEveryFrontEnd = process.env["LAKEPACK_BUDGET_SECONDS"] !== undefined;
+
 /** One in a thousand of fewer is the longest one. */
 const FEW_TURNS = 3_000;
 
