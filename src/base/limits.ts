@@ -30,9 +30,9 @@ export const LIMITS = {
   /** Commands of one push. 10,000 refs in a mirror push is the largest we promise; ten times that is refused. */
   pushCommandsMax: 100_000,
   /** Bytes of the command list of one push (pkt-lines before the pack): so many commands without their names, and the names. */
-  pushCommandBytesMax: 18 * MIB,
-  /** Bytes of all ref names of one push: 10,000 of a mirror at 60 bytes are 7 % of it. */
-  pushRefNameBytesMax: 8 * MIB,
+  pushCommandBytesMax: 16 * MIB,
+  /** Bytes of all ref names of one push: 10,000 of a mirror at 60 bytes are a tenth of it. */
+  pushRefNameBytesMax: 6 * MIB,
   /** Bytes read and thrown away after a push was refused in its middle, so that the client comes to read why. */
   refusedDrainBytesMax: 8 * GIB,
   /** Push options of one push, and bytes of all. Git has no limit; options are for hooks, not for data. */

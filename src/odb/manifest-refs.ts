@@ -5,7 +5,7 @@ import { strictText, utf8 } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
 import { orAbort, Turns } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
-import { joined } from "../base/long-lists.js";
+import { distinct, filtered, joined, sha256 } from "../base/long-lists.js";
 import { ZERO_OID } from "../git/oid.js";
 import type { Store } from "../store/store.js";
 import type { Manifest, PackRecord, RefValue } from "./manifest.js";
@@ -55,7 +55,7 @@ export class ManifestRefs implements RefStore {
       await setImmediate();
       const landed = changes.filter((_, index) => outcomes[index]?.ok);
       if (landed.length === 0) return undefined;
-      const head = chooseHead(manifest, table, landed);
+      const head = await chooseHead(manifest, table, landed);
       const packs = addPacks(manifest.packs, options.packs ?? []);
       return { ...manifest, head, packs, ...(await this.#encodeRefs(manifest, table, landed)) };
     }, signal);
@@ -89,7 +89,7 @@ export class ManifestRefs implements RefStore {
 
   /** One ref a line, sorted: "<oid>[ <peeled>]\t<name>\n"; the key is the content's SHA-256. */
   async #writeSnapshot(table: RefTable): Promise<string> {
-    const pieces = [utf8("lakepack-refs 1\n")];
+    const pieces = [utf8(SNAPSHOT_HEAD)];
     const hash = createHash("sha256").update(pieces[0] as Uint8Array);
     const turns = new Turns();
     const refs = await table.sorted(turns);
@@ -111,18 +111,20 @@ export class ManifestRefs implements RefStore {
 
   async #readSnapshot(key: string, signal: AbortSignal | undefined): Promise<Ref[]> {
     const stored = await this.#store.get(key, SNAPSHOT_BYTES_MAX, signal);
-    const lines = stored && strictText(stored.bytes)?.split("\n");
-    if (stored === undefined || lines?.[0] !== "lakepack-refs 1" || lines.at(-1) !== "") {
+    const text = stored && strictText(stored.bytes);
+    if (stored === undefined || !text?.startsWith(SNAPSHOT_HEAD) || !text.endsWith("\n")) {
       throw new Fault("manifest/damaged", { snapshot: key, reason: stored === undefined ? "missing" : "not a ref snapshot" });
     }
-    if (!key.endsWith(`/${createHash("sha256").update(stored.bytes).digest("hex")}`)) {
+    const turns = new Turns(signal);
+    if (!key.endsWith(`/${await sha256(stored.bytes, turns)}`)) {
       throw new Fault("manifest/damaged", { snapshot: key, reason: "its content is not what its name says" });
     }
-    const turns = new Turns(signal);
     const refs: Ref[] = [];
-    for (let at = 1; at < lines.length - 1; at++) {
+    for (let at = SNAPSHOT_HEAD.length; at < text.length; ) {
       if (turns.isDue) await turns.next();
-      refs.push(readLine(lines[at] as string));
+      const end = text.indexOf("\n", at);
+      refs.push(readLine(text.slice(at, end)));
+      at = end + 1;
     }
     return refs;
   }
@@ -136,6 +138,7 @@ function readLine(line: string): Ref {
 
 /** Refs whose lines are made in one go: a millisecond, whatever their names. */
 const REFS_AT_ONCE = 100;
+const SNAPSHOT_HEAD = "lakepack-refs 1\n";
 /** A line's bytes beside its name: two ids and three characters. */
 const LINE_BYTES = 84;
 const SNAPSHOT_BYTES_MAX = LIMITS.refNamesBytesMax + LIMITS.refsMax * LINE_BYTES + 1_024;
@@ -207,11 +210,16 @@ function deleteRefusal(head: string, change: RefChange, options: RefUpdateOption
 }
 
 /** HEAD stays unless it named no branch and branches have now come: then the first one pushed, or the one it named. */
-function chooseHead(manifest: Manifest, table: RefTable, landed: readonly RefChange[]): string {
+async function chooseHead(manifest: Manifest, table: RefTable, landed: readonly RefChange[]): Promise<string> {
   if (table.get(manifest.head) !== undefined) return manifest.head;
-  const created = landed.filter((change) => change.new !== ZERO_OID && isBranch(change.name)).map(({ name }) => name);
-  const fresh = new Set(created);
-  for (const { name } of table) if (isBranch(name) && !fresh.has(name)) return manifest.head;
+  const turns = new Turns();
+  const created = (await filtered(landed, (change) => change.new !== ZERO_OID && isBranch(change.name), turns)).map(({ name }) => name);
+  if (created.length === 0) return manifest.head;
+  const fresh = await distinct(created, turns);
+  for (const { name } of table) {
+    if (turns.isDue) await turns.next();
+    if (isBranch(name) && !fresh.has(name)) return manifest.head;
+  }
   const usual = ["refs/heads/main", "refs/heads/master"].find((name) => fresh.has(name));
   return usual ?? created[0] ?? manifest.head;
 }

@@ -189,6 +189,7 @@ class Push {
     // A hundred thousand commands are some tens of milliseconds in each of these lines: others come between.
     await setImmediate();
     const reasons = refused.map((reason, at) => reason ?? checks[at]?.refusal);
+    await setImmediate();
     const statuses = commands.map(({ name }, at) => status(name, reasons[at]));
     if (this.#isAtomic() && reasons.some((reason) => reason !== undefined)) return failAll(statuses);
     await setImmediate();
@@ -201,6 +202,7 @@ class Push {
     await setImmediate();
     repository.changed();
     this.#summarize([...landed.values()].filter((outcome) => outcome.ok).length, pack);
+    await setImmediate();
     return statuses.map((before) => (before.ok ? (landed.get(before.name) ?? before) : before));
   }
 
@@ -225,7 +227,13 @@ class Push {
     const stillMay = () => this.#exchange.stillMay();
     const options = { atomic: this.#isAtomic(), denyDeletes, denyDeleteCurrent, packs, stillMay, onProgress, onResult };
     const outcomes = await repository.refs.update(changes, options, signal).catch((error: unknown) => refusedAll(changes, asFault(error)));
-    return new Map(outcomes.map((outcome) => [outcome.name, outcome]));
+    const turns = new Turns(signal);
+    const byName = new Map<string, RefOutcome>();
+    for (const outcome of outcomes) {
+      if (turns.isDue) await turns.next();
+      byName.set(outcome.name, outcome);
+    }
+    return byName;
   }
 
   #summarize(landed: number, pack: IngestedPack | undefined): void {

@@ -7,11 +7,12 @@
  * A sync that failed is never merely repeated: Linux drops what it could not write, calls it clean, and the next sync succeeds with nothing done. So a
  * name is made anew before its folder is synced again, here and where a name is found that may be an earlier failure's.
  */
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import * as files from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { Fault, asFault } from "../base/fault.js";
-import { checkAborted, Semaphore } from "../base/flow.js";
+import { checkAborted, Semaphore, Turns } from "../base/flow.js";
+import { sha256 } from "../base/long-lists.js";
 import { LIMITS } from "../base/limits.js";
 import { checkKey } from "./key.js";
 import type { Amount, Store, Stored, StoreEntry, StoreKey, StoreTag } from "./store.js";
@@ -52,7 +53,7 @@ export class DiskStore implements Store {
     await this.#settle(key, signal);
     const bytes = await this.#readIfThere(this.#path(key), bytesMax);
     if (bytes === undefined) return undefined;
-    return { bytes, tag: tagOf(bytes) };
+    return { bytes, tag: await tagOf(bytes) };
   }
 
   async readRange(key: StoreKey, start: number, end: number, signal?: AbortSignal): Promise<Uint8Array> {
@@ -83,7 +84,7 @@ export class DiskStore implements Store {
   putIfAbsent(key: StoreKey, bytes: Uint8Array, signal?: AbortSignal): Promise<StoreTag> {
     return this.#exclusively(key, signal, async () => {
       await this.#putNew(key, bytes);
-      return tagOf(bytes);
+      return await tagOf(bytes);
     });
   }
 
@@ -91,9 +92,9 @@ export class DiskStore implements Store {
     return this.#exclusively(key, signal, async () => {
       const path = this.#path(key);
       const current = await this.#readIfThere(path, LIMITS.manifestBytesMax);
-      if ((current && tagOf(current)) !== tag) throw new Fault("store/conflict", { key });
+      if ((current && (await tagOf(current))) !== tag) throw new Fault("store/conflict", { key });
       await this.#replace(path, bytes);
-      return tagOf(bytes);
+      return await tagOf(bytes);
     });
   }
 
@@ -235,7 +236,7 @@ export class DiskStore implements Store {
   /** Whether this is what is there now, or nobody can tell. */
   async #mayHold(path: string, bytes: Uint8Array): Promise<boolean> {
     const there = await this.#readIfThere(path, bytes.length).catch(() => bytes);
-    return there !== undefined && tagOf(there) === tagOf(bytes);
+    return there !== undefined && (await tagOf(there)) === (await tagOf(bytes));
   }
 
   async #replaceAgain(path: string, bytes: Uint8Array): Promise<void> {
@@ -453,8 +454,8 @@ async function sizeOf(path: string): Promise<number | undefined> {
   }
 }
 
-function tagOf(bytes: Uint8Array): StoreTag {
-  return createHash("sha256").update(bytes).digest("hex");
+function tagOf(bytes: Uint8Array): Promise<StoreTag> {
+  return sha256(bytes, new Turns());
 }
 
 function passOverAbsent(error: unknown): undefined {

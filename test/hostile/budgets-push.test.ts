@@ -233,8 +233,8 @@ async function names(t: Test, { server, cost }: BudgetRig): Promise<void> {
     Array.from({ length: count }, (_, at) => [tip, `refs/tags/${round}/${at}/${"n".repeat(bytes)}`]);
   const long8k = await cost(
     t,
-    "eight thousand names of 1,000 bytes",
-    (round) => pushPack(server, "attacks/names", pack, long(round, 8_000, 980)),
+    "six thousand names of 1,000 bytes",
+    (round) => pushPack(server, "attacks/names", pack, long(round, 6_000, 980)),
     {
       disk: 512 * MIB,
     },
@@ -255,7 +255,7 @@ async function names(t: Test, { server, cost }: BudgetRig): Promise<void> {
   );
   t.match(deepOnes.last, /at most 64 parts/);
   t.match(
-    await pushPack(server, "attacks/names", pack, long(1, 9_000, 980)),
+    await pushPack(server, "attacks/names", pack, long(1, 7_000, 980)),
     /more than this server accepts/,
     "more bytes than one push may have",
   );

@@ -51,7 +51,7 @@ export interface Cost {
 }
 
 export interface Bounds {
-  /** Bytes. Default: 256 MiB: the 200 MB that a limit may cost, and what a collector leaves for a while. */
+  /** Bytes. Default: 224 MiB: the 200 MB that a limit may cost, and what a collector leaves for a while. */
   readonly memory?: number;
   /** Bytes. Default: 64 MiB. */
   readonly disk?: number;
@@ -132,7 +132,7 @@ async function cost<R>(
     found.loopMax <= 250 && (count < FEW_TURNS || found.loopP999 <= 50),
     `${name}: the event loop was free (${ms(found.loopMax)}, ${ms(found.loopP999)})`,
   );
-  t.ok(found.memory <= (bounds.memory ?? 256 * MIB), `${name}: ${mib(found.memory)} of memory`);
+  t.ok(found.memory <= (bounds.memory ?? 224 * MIB), `${name}: ${mib(found.memory)} of memory`);
   t.ok(found.disk <= (bounds.disk ?? 64 * MIB), `${name}: ${mib(found.disk)} of disk`);
   t.ok(found.attack <= (bounds.attack ?? 30_000), `${name}: ${ms(found.attack)} for one`);
   t.ok(
