@@ -9,6 +9,7 @@
  * Source: lakeFS 1.86, pkg/graveler/errors.go, pkg/actions/service.go (runTasks), webhook.go, airflow.go; test/lakefs/hooks holds it against the server.
  */
 import { Fault, type FaultFacts } from "../base/fault.js";
+import { GUARD_ACTION } from "./metadata-keys.js";
 
 const ABORTED = /([a-z]+(?:-[a-z]+)+) hook aborted, run id '[^']*': ([\s\S]*)/;
 const FAILED = /^hook run id '[^']*' failed on action '(.*?)' hook '(.*?)': (?:action failed: )?([\s\S]*)$/;
@@ -34,13 +35,26 @@ export function hookFault(says: string, facts: FaultFacts): Fault | undefined {
   const [, event = "", text = ""] = ABORTED.exec(says) ?? [];
   if (event === "") return undefined;
   const outcomes = text.split(/\n\t\* /).flatMap((part) => readOutcome(part.trim()));
-  const told = outcomes.find(({ trouble }) => trouble === undefined) ?? outcomes[0];
+  const told =
+    outcomes.find(({ action }) => action === GUARD_ACTION) ?? outcomes.find(({ trouble }) => trouble === undefined) ?? outcomes[0];
   if (told === undefined) {
     return new Fault("lakefs/refused", { ...facts, event, reason: `lakeFS cannot run its hooks (${event}): ${oneLine(text)}` });
   }
   const { hook, action, trouble } = told;
   if (trouble !== undefined) return new Fault("lakefs/hook-failed", { ...facts, hook, action, event, reason: trouble });
   return new Fault("lakefs/refused", { ...facts, hook, action, event, reason: told.says });
+}
+
+/** What the pusher reads of "lakefs/refused": a hook in its own words, or why lakeFS would not. */
+export function refusalText({ facts }: Fault): string {
+  const { hook, action, event, reason } = facts;
+  if (hook !== undefined) return `a hook in lakeFS refused it: '${hook}' (${event}, action '${action}'): ${reason}`;
+  return event === undefined ? `lakeFS refused it: ${reason}` : String(reason);
+}
+
+/** Whether a hook that could not be asked is worth another try at once: not one that took all of its time. */
+export function isWorthAnotherTry({ code, facts }: Fault): boolean {
+  return code === "lakefs/hook-failed" && !/deadline exceeded|Client\.Timeout|context canceled/.test(String(facts["reason"]));
 }
 
 function readOutcome(part: string): readonly HookOutcome[] {

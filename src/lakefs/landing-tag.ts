@@ -5,7 +5,7 @@ import { type Oid, ZERO_OID } from "../git/oid.js";
 import { parseTag } from "../git/tag.js";
 import type { RefChange, RefUpdateOptions } from "../odb/ref-store.js";
 import { generationAfter, writeCommitRecord } from "./commit-record.js";
-import { describeTag } from "./described-commit.js";
+import { committerOf, describeTag } from "./described-commit.js";
 import type { Lander } from "./lander.js";
 import { createSurely } from "./landing-create.js";
 import { TAG_KEY } from "./metadata-keys.js";
@@ -79,7 +79,7 @@ export class TagLanding {
     const packs = await this.#lander.packs(this.#signal);
     const [summary] = await this.#lander.options.pool.run("receive-pack/describe", { packs, oids: [oid] }, { signal: this.#signal });
     if (summary?.type !== "commit") return { refusal: `lakeFS has tags of commits only, and this is a ${summary?.type ?? "missing object"}` };
-    return this.#lander.commitIn(oid, this.#signal, this.#onProgress);
+    return this.#lander.commitIn(oid, this.#options, this.#signal);
   }
 
   /** The record that stands for an annotated tag of `commit`, read back as that tag. */
@@ -88,10 +88,12 @@ export class TagLanding {
     const [raw] = await pool.run("landing/rawObjects", { packs: await this.#lander.packs(this.#signal), oids: [this.#change.new] }, { signal: this.#signal });
     const link = parseTag(raw as Uint8Array);
     if (link.targetType !== "commit") return { refusal: `lakeFS has tags of commits only, and this is a tag of a ${link.targetType}` };
-    const parent = await client.getCommit(repository, await this.#lander.commitIn(commit, this.#signal, this.#onProgress), this.#signal);
-    const { committer, message } = describeTag(lossyText(raw as Uint8Array));
-    const metadata = { [TAG_KEY]: Buffer.from(raw as Uint8Array).toString("base64") };
+    const parent = await client.getCommit(repository, await this.#lander.commitIn(commit, this.#options, this.#signal), this.#signal);
+    const description = describeTag(lossyText(raw as Uint8Array));
+    const { committer, metadata: who } = committerOf(description, this.#options.pusher);
+    const metadata = { [TAG_KEY]: Buffer.from(raw as Uint8Array).toString("base64"), ...who };
     const creationDate = Math.floor(Date.now() / 1_000);
+    const { message } = description;
     const facts = { committer, message, metarangeId: parent.meta_range_id, creationDate, parents: [parent.id], metadata, generation: generationAfter([parent]) };
     const id = await writeCommitRecord(client, repository, facts, this.#signal);
     const read = (await commits.resolve([id], this.#signal)).get(id);
@@ -100,6 +102,4 @@ export class TagLanding {
     const why = odd === undefined ? "" : ` (${odd.id}: ${odd.text}, whatever fsck_levels says)`;
     return { refusal: `the tag would read back differently from lakeFS${why}` };
   }
-
-  readonly #onProgress = (line: string, done: boolean): void => this.#options.onProgress?.(line, done);
 }

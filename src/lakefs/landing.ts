@@ -15,7 +15,9 @@ import type { ObjectDatabase } from "../odb/object-database.js";
 import type { RefChange, RefOutcome, RefUpdateOptions } from "../odb/ref-store.js";
 import type { Pool } from "../pool/tasks.js";
 import type { LakefsClient } from "./client.js";
+import type { PreCommitPolicy } from "./commit-hooks.js";
 import type { LfsObjects } from "./contract.js";
+import { refusalText } from "./hook-answer.js";
 import type { LakefsAccess } from "./http.js";
 import { BranchLanding } from "./landing-branch.js";
 import type { Landing } from "./landing-contract.js";
@@ -29,6 +31,8 @@ import { Sweeper } from "./sweep.js";
 export interface LandingPolicy {
   /** Whether a push may take commits away from a branch; the old head is then kept under `lakepack-kept-…`. */
   readonly allowForced: boolean;
+  /** About hooks on commits that a push passes by; default: it is refused. */
+  readonly preCommit?: PreCommitPolicy;
   /** Commits of one push; default: LIMITS.landingCommitsMax. */
   readonly commitsMax?: number;
   /** Bytes of a file that is no LFS pointer; default: LIMITS.plainFileBytesMax. */
@@ -118,7 +122,7 @@ function rank(change: RefChange): number {
 function sentence(fault: Fault): string {
   const { path, reason } = fault.facts;
   if (fault.code === "lakefs/unmappable" && reason !== undefined) return path === undefined ? String(reason) : `'${shown(String(path))}' cannot be in lakeFS: ${reason}`;
-  if (fault.code === "lakefs/refused") return `a hook in lakeFS refused it: ${reason}`;
+  if (fault.code === "lakefs/refused") return refusalText(fault);
   return toldText(fault);
 }
 
