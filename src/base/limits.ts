@@ -284,7 +284,9 @@ export const LIMITS = {
   /** How long one guard's commit is used: lakeFS's collection takes what no branch leads to, after a day at the earliest. */
   guardCommitMs: 12 * 3_600_000,
   /** A tag whose move began so long ago and has not ended is put back where it was: its server has died. */
-  tagMoveMs: 600_000,
+  tagMoveMs: 3_600_000,
+  /** Moves of tags under way that one list of refs looks at, a call each. */
+  tagMovesMax: 100,
   /** Results of one page; more is refused by lakeFS (400). */
   lakefsPageMax: 1_000,
   /** Paths of one bulk delete; more is refused by lakeFS (400). */

@@ -109,7 +109,9 @@ export class LakefsClient {
    */
   hardReset(repository: string, branch: string, ref: string, signal: AbortSignal): Promise<void> {
     const path = `${branchPath(repository, branch)}/hard_reset`;
-    return this.http.done({ name: "hardReset", method: "PUT", path, query: { ref }, repeatable: false, signal });
+    return this.#reading(repository, [ref], signal, ([to = ref]) =>
+      this.http.done({ name: "hardReset", method: "PUT", path, query: { ref: to }, repeatable: false, signal }),
+    );
   }
 
   listTags(repository: string, { prefix }: { prefix?: string }, signal: AbortSignal): AsyncGenerator<LakefsRef> {

@@ -29,9 +29,14 @@ export function passedByText({ id, event }: OperatorHook, branch: string): strin
   );
 }
 
-/** Whether hooks are told of commits to the work branch. */
-export function judgesCommits(hooks: readonly OperatorHook[], workBranch: string): boolean {
-  return hooksFor(hooks, [...COMMIT_EVENTS, "post-commit"], workBranch).length > 0;
+/** How many hooks are told of a commit to the work branch. */
+export function hooksOnCommits(hooks: readonly OperatorHook[], workBranch: string): number {
+  return hooksFor(hooks, [...COMMIT_EVENTS, "post-commit"], workBranch).length;
+}
+
+/** How many are told of the guard's merge into it: those before a merge are the guard's own. */
+export function hooksBehindMerges(hooks: readonly OperatorHook[], workBranch: string): number {
+  return hooksFor(hooks, ["post-merge"], workBranch).length;
 }
 
 /** Whether a hook would be told of the work branch's beginning or end. */

@@ -2,15 +2,15 @@
 import { asFault } from "../base/fault.js";
 import { stageableAddress } from "./address.js";
 import { GUARD_FILE, type Guard } from "./guard.js";
-import type { Lander } from "./lander.js";
+import type { Lander, WorkPlace } from "./lander.js";
 import { GUARD_PATH, HOOKS_FOLDER } from "./metadata-keys.js";
 import type { LakefsCommit, LakefsObject } from "./types.js";
 import type { WorkBranch } from "./work-branch.js";
 
 export interface GuardedTreeOptions {
   readonly lander: Lander;
-  /** Its head's tree is `headMetarange`. */
-  readonly work: WorkBranch;
+  /** The tree of its branch's head is `headMetarange`. */
+  readonly place: WorkPlace;
   readonly headMetarange: string;
   readonly base: LakefsCommit;
   readonly tip: LakefsCommit;
@@ -22,15 +22,16 @@ export interface GuardedTreeOptions {
 
 /** Its metarange. */
 export async function guardedTree(options: GuardedTreeOptions): Promise<string> {
-  const { lander, work, headMetarange, tip, touchesHooks, guard, signal } = options;
+  const { lander, place, headMetarange, tip, touchesHooks, guard, signal } = options;
   const { client, repository } = lander.options;
   if (!guard.runs) return tip.meta_range_id;
+  const { branch: work, commitIsQuieter } = place;
   if (headMetarange !== tip.meta_range_id) await client.hardReset(repository, work.name, tip.id, signal);
   const hooks = touchesHooks ? await changedHooks(options) : undefined;
-  if (hooks !== undefined) return commitGuard(options, hooks);
+  if (hooks !== undefined || commitIsQuieter) return commitGuard(options, hooks);
   try {
-    const message = tip.message === "" ? "lakepack: guard" : tip.message;
-    const { reference } = await client.merge(repository, guard.commit, work.name, { message, metadata: {} }, signal);
+    const { message, metadata = {} } = tip;
+    const { reference } = await client.merge(repository, guard.commit, work.name, { message, metadata }, signal);
     return (await client.getCommit(repository, reference, signal)).meta_range_id;
   } catch (error) {
     const { code } = asFault(error);
@@ -42,7 +43,7 @@ export async function guardedTree(options: GuardedTreeOptions): Promise<string> 
 }
 
 /** By a commit, of which hooks for every branch are told: it says what the tip says. */
-async function commitGuard({ lander, work, tip, signal }: GuardedTreeOptions, hooks: Hooks | undefined): Promise<string> {
+async function commitGuard({ lander, place: { branch: work }, tip, signal }: GuardedTreeOptions, hooks: Hooks | undefined): Promise<string> {
   const { client, repository } = lander.options;
   if (hooks !== undefined) await restoreHooks(lander, work, hooks, signal);
   await client.uploadObject(repository, work.name, GUARD_PATH, GUARD_FILE, {}, signal);

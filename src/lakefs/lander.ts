@@ -12,7 +12,7 @@ import type { RefUpdateOptions } from "../odb/ref-store.js";
 import type { PackHandle } from "../pool/tasks.js";
 import { ActionsReader } from "./actions.js";
 import { SealKeys } from "./claim-seal.js";
-import { judgesCommits, passedBy, passedByText, tellsOfBranch } from "./commit-hooks.js";
+import { hooksBehindMerges, hooksOnCommits, passedBy, passedByText, tellsOfBranch } from "./commit-hooks.js";
 import { lakefsCommitId } from "./commit-id.js";
 import { generationAfter, type RecordFacts, writeCommitRecord } from "./commit-record.js";
 import { commitStaged, type StagedCommit } from "./commit-staged.js";
@@ -24,6 +24,7 @@ import { formatMapping } from "./mapping.js";
 import { COMMIT_KEY, COMMIT_SEAL_KEY, GUARD_PATH } from "./metadata-keys.js";
 import { isProtected } from "./protection.js";
 import type { RootCommit } from "./root-commit.js";
+import { TagMover } from "./tag-move.js";
 import type { LakefsCommit } from "./types.js";
 import { newWorkBranch, onWorkBranch, type WorkBranch } from "./work-branch.js";
 
@@ -56,6 +57,8 @@ export interface WorkPlace {
   readonly root: string | undefined;
   /** Hooks judge commits to the branch. */
   readonly judged: boolean;
+  /** Fewer hooks are told of a commit to it than of a merge into it. */
+  readonly commitIsQuieter: boolean;
 }
 
 interface PushFacts {
@@ -84,6 +87,7 @@ export class Lander {
   readonly guard: GuardProof;
   readonly root: RootCommit;
   readonly actions: ActionsReader;
+  readonly tagMover: TagMover;
   readonly #seals: SealKeys;
 
   constructor(options: LandingOptions) {
@@ -91,6 +95,7 @@ export class Lander {
     this.#seals = new SealKeys(options.sealKeys);
     this.root = options.root;
     this.guard = new GuardProof(options);
+    this.tagMover = new TagMover({ ...options, seals: this.#seals });
     this.actions = new ActionsReader(options.client, options.repository);
   }
 
@@ -177,7 +182,8 @@ export class Lander {
     const blocking = patterns.find((pattern) => isProtected(branch.name, [pattern]));
     if (blocking !== undefined) throw new Fault("lakefs/unmappable", { reason: blockedText(blocking) });
     const root = tellsOfBranch(hooks, branch.name) ? (await this.root.get(signal)).id : undefined;
-    return { branch, root, judged: judgesCommits(hooks, branch.name) };
+    const [commits, merges] = [hooksOnCommits(hooks, branch.name), hooksBehindMerges(hooks, branch.name)];
+    return { branch, root, judged: commits > 0, commitIsQuieter: commits < merges };
   }
 
   onWorkBranch<T>({ branch, root }: WorkPlace, source: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {

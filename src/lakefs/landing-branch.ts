@@ -7,7 +7,7 @@ import type { PushedCommit } from "../pool/landing-tasks.js";
 import type { RefChange, RefUpdateOptions } from "../odb/ref-store.js";
 import type { Guard } from "./guard.js";
 import { guardedTree } from "./guarded-tree.js";
-import type { Base, Landed, Lander } from "./lander.js";
+import type { Base, Landed, Lander, WorkPlace } from "./lander.js";
 import { createSurely } from "./landing-create.js";
 import { completeLanding, dirtyReason, moveBranch } from "./landing-point.js";
 import { isProtected } from "./protection.js";
@@ -149,7 +149,7 @@ export class BranchLanding {
     const place = await this.#lander.workPlace(tip, this.#options, this.#signal, undefined, []);
     return this.#lander.onWorkBranch(place, tip.id, this.#signal, async () => {
       const guard = await this.#lander.guard.get(this.#signal);
-      return this.#moveWith(base, { tip, touchesHooks: true, headMetarange: tip.meta_range_id }, place.branch, guard);
+      return this.#moveWith(base, { tip, touchesHooks: true, headMetarange: tip.meta_range_id }, place, guard);
     });
   }
 
@@ -159,14 +159,14 @@ export class BranchLanding {
     return this.#lander.onWorkBranch(place, head.commit.id, this.#signal, async () => {
       const guard = await this.#lander.guard.get(this.#signal);
       const landed = await this.#lander.writeCommits(head, place, news, this.#options, this.#signal);
-      return this.#moveWith(head.commit, landed, place.branch, guard);
+      return this.#moveWith(head.commit, landed, place, guard);
     });
   }
 
-  async #moveWith(base: LakefsCommit, landed: Landed, work: WorkBranch, guard: Guard): Promise<string | undefined> {
-    const guardedMetarange = await guardedTree({ ...landed, lander: this.#lander, work, base, guard, signal: this.#signal });
+  async #moveWith(base: LakefsCommit, landed: Landed, place: WorkPlace, guard: Guard): Promise<string | undefined> {
+    const guardedMetarange = await guardedTree({ ...landed, lander: this.#lander, place, base, guard, signal: this.#signal });
     if (this.#isForced) await this.#keep(base);
-    return this.#move(base, landed.tip, work, guardedMetarange, guard.runs);
+    return this.#move(base, landed.tip, place.branch, guardedMetarange, guard.runs);
   }
 
   async #move(base: LakefsCommit, tip: LakefsCommit, { startTime: pushTime }: WorkBranch, guardedMetarange: string, guarded: boolean): Promise<string | undefined> {

@@ -4,6 +4,7 @@ import { checkTag } from "../git/fsck-headers.js";
 import { type Oid, ZERO_OID } from "../git/oid.js";
 import { parseTag } from "../git/tag.js";
 import type { RefChange, RefUpdateOptions } from "../odb/ref-store.js";
+import type { OperatorHook } from "./actions.js";
 import { generationAfter, writeCommitRecord } from "./commit-record.js";
 import { committerOf, describeTag } from "./described-commit.js";
 import type { Lander } from "./lander.js";
@@ -11,7 +12,17 @@ import { createSurely } from "./landing-create.js";
 import { TAG_KEY } from "./metadata-keys.js";
 import { findRef, nameClash } from "./ref-clash.js";
 import { toLakefsId } from "./ref-names.js";
+import type { MovingTag } from "./tag-move.js";
 import type { LakefsRef } from "./types.js";
+
+const MOVE_REFUSAL = "the tag already exists, and this server does not move tags (setting lakefs_forced_pushes)";
+
+function unsureText({ id }: OperatorHook): string {
+  return (
+    `the hook '${id}' (pre-create-tag) might refuse the new tag in lakeFS, and the old one when it is put back: ` +
+    "delete the tag first, then push the new one"
+  );
+}
 
 export class TagLanding {
   readonly #lander: Lander;
@@ -30,26 +41,59 @@ export class TagLanding {
   }
 
   async land(): Promise<string | undefined> {
-    const { client, repository } = this.#lander.options;
-    const there = await this.#find();
+    const { client, repository, policy } = this.#lander.options;
+    const { there, move } = await this.#current();
     const current = there === undefined ? ZERO_OID : await this.#gitIdOf(there);
     if (current === this.#change.new) return undefined;
     if (current !== this.#change.old) return current === ZERO_OID ? "the tag does not exist any more; fetch first" : "the tag already exists; fetch first";
-    if (this.#change.new === ZERO_OID) {
-      await this.#options.stillMay?.();
-      await client.deleteTag(repository, this.#tag, this.#signal);
-      return undefined;
-    }
+    if (this.#change.new === ZERO_OID) return this.#delete(move);
+    if (there !== undefined && !policy.allowForced) return MOVE_REFUSAL;
     if (there === undefined) {
       const clash = await nameClash(client, repository, this.#change.name, this.#signal);
       if (clash !== undefined) return clash;
     }
     const target = this.#change.peeled === undefined ? await this.#lightTarget() : await this.#record(this.#change.peeled);
     if (typeof target !== "string") return target.refusal;
+    if (there !== undefined && move === undefined) return this.#move(there.commit_id, target);
     await this.#options.stillMay?.();
-    // Two calls: for a moment there is no tag, and the old one is gone if this process dies here.
-    if (there !== undefined) await client.deleteTag(repository, this.#tag, this.#signal);
-    return this.#create(target);
+    const reason = await this.#create(target);
+    if (move !== undefined && reason === undefined) await this.#lander.tagMover.done(move.note, this.#signal);
+    return reason;
+  }
+
+  /** Where the tag is; one that somebody is moving, or has not finished to move, is where it was. */
+  async #current(): Promise<{ readonly there: LakefsRef | undefined; readonly move?: MovingTag }> {
+    const there = await this.#find();
+    // Who makes a tag from nothing need not ask: there was none, or git would know it.
+    if (there !== undefined || this.#change.old === ZERO_OID) return { there };
+    const move = await this.#lander.tagMover.find(this.#tag, this.#signal);
+    return move === undefined ? { there } : { there: { id: this.#tag, commit_id: move.old }, move };
+  }
+
+  async #delete(move: MovingTag | undefined): Promise<string | undefined> {
+    const { client, repository } = this.#lander.options;
+    if (this.#options.denyDeletes) return "deletion prohibited";
+    await this.#options.stillMay?.();
+    if (move === undefined) await client.deleteTag(repository, this.#tag, this.#signal);
+    else await this.#lander.tagMover.done(move.note, this.#signal);
+    return undefined;
+  }
+
+  async #move(old: string, target: string): Promise<string | undefined> {
+    const unsure = await this.#unsureHook(old, target);
+    if (unsure !== undefined) return unsureText(unsure);
+    await this.#options.stillMay?.();
+    const made = await this.#lander.tagMover.move(this.#tag, old, target);
+    if (!made) return "the tag already exists in lakeFS; fetch first";
+    this.#say(target);
+    return undefined;
+  }
+
+  /** lakeFS reads a tag's hooks from its target. Where they may refuse the new tag, and the old one when it is put back, the tag might be lost. */
+  async #unsureHook(old: string, target: string): Promise<OperatorHook | undefined> {
+    const [before, after] = [await this.#lander.actions.at(old, this.#signal), await this.#lander.actions.at(target, this.#signal)];
+    const onTags = (hooks: readonly OperatorHook[]) => hooks.find(({ event }) => event === "pre-create-tag");
+    return onTags(before) && onTags(after);
   }
 
   async #create(ref: string): Promise<string | undefined> {
@@ -60,8 +104,12 @@ export class TagLanding {
       find: async () => (await this.#find())?.commit_id,
     });
     if (!made) return "the tag already exists in lakeFS; fetch first";
-    this.#options.onResult?.(`${this.#change.name}: ${this.#change.new} is lakeFS commit ${ref}`);
+    this.#say(ref);
     return undefined;
+  }
+
+  #say(ref: string): void {
+    this.#options.onResult?.(`${this.#change.name}: ${this.#change.new} is lakeFS commit ${ref}`);
   }
 
   #find(): Promise<LakefsRef | undefined> {

@@ -27,6 +27,8 @@ import { Lander } from "./lander.js";
 import { splitRefName } from "./ref-names.js";
 import type { LandingParts } from "./repository.js";
 import { Sweeper } from "./sweep.js";
+import type { MovingTag } from "./tag-move.js";
+import type { LakefsRef } from "./types.js";
 
 export interface LandingPolicy {
   /** Whether a push may take commits away from a branch; the old head is then kept under `lakepack-kept-…`. */
@@ -88,6 +90,15 @@ class LakefsLanding implements Landing {
     const head = await this.#client.getCommit(repository, lakeId, signal);
     const completed = await completeLanding(this.#client, repository, branch, head, this.#lander.isSealed, signal);
     if (completed) log.info("a half-landed push was completed", { repository, branch, merge: lakeId });
+  }
+
+  moving(branches: readonly LakefsRef[], signal: AbortSignal): Promise<readonly MovingTag[]> {
+    return this.#lander.tagMover.moving(branches, signal);
+  }
+
+  async settle(move: MovingTag, signal: AbortSignal): Promise<void> {
+    await this.#lander.tagMover.settle(move, signal);
+    this.#options.log.info("a tag whose move was not finished was put back", { repository: this.#options.repository, tag: move.tag });
   }
 
   get #client(): LakefsClient {

@@ -17,6 +17,7 @@
  *   lakepack.tag       the raw Git tag, base64; the record's only parent is what it tags
  *   lakepack.base, lakepack.tip, lakepack.step    of a landing's merge
  *   lakepack.mapping   the mapping, JSON (mapping.ts)
+ *   lakepack.moving    the tag that is being moved (tag-move.ts)
  *   lakepack.pusher    the account that pushed it, where lakepack asks callers who they are
  *   lakepack.author    the author as Git has it, where the committer is the pusher
  */
@@ -34,6 +35,7 @@ export const BASE_KEY = "lakepack.base";
 export const TIP_KEY = "lakepack.tip";
 export const STEP_KEY = "lakepack.step";
 export const MAPPING_KEY = "lakepack.mapping";
+export const MOVING_KEY = "lakepack.moving";
 export const PUSHER_KEY = "lakepack.pusher";
 export const AUTHOR_KEY = "lakepack.author";
 

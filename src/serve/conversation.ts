@@ -82,6 +82,8 @@ export interface Exchange {
   readonly version: ProtocolVersion;
   /** Who asks, for his fair part of the pool (auth/caller `shareOf`): a user, or where nobody says who he is the address he comes from. */
   readonly caller: string;
+  /** The account that asks; undefined: nobody is asked who they are, or it has none. */
+  readonly account?: string | undefined;
   /** Asked before anything moves that a long request has prepared: throws "push/no-longer" where the caller may not do it any more. */
   readonly stillMay: () => Promise<void>;
   /** Over HTTP every request stands alone: no state is kept between them. False on SSH. */
