@@ -7,6 +7,7 @@ import type { PushedCommit } from "../pool/landing-tasks.js";
 import type { RefChange, RefUpdateOptions } from "../odb/ref-store.js";
 import type { Guard } from "./guard.js";
 import { guardedTree } from "./guarded-tree.js";
+import { askingTwice } from "./hook-again.js";
 import type { Base, Landed, Lander, WorkPlace } from "./lander.js";
 import { createSurely } from "./landing-create.js";
 import { completeLanding, dirtyReason, moveBranch } from "./landing-point.js";
@@ -79,7 +80,7 @@ export class BranchLanding {
     const stale = this.#staleReason(head);
     if (stale !== undefined) return stale;
     await this.#options.stillMay?.();
-    await client.deleteBranch(repository, this.#branch, this.#signal);
+    await askingTwice(() => client.deleteBranch(repository, this.#branch, this.#signal), this.#signal);
     log.info("a branch was deleted in lakeFS", { repository, branch: this.#branch, head: head.commit.id });
     return undefined;
   }
@@ -94,11 +95,12 @@ export class BranchLanding {
     const target = { id: this.#branch, short: this.#short };
     const tip = await this.#lander.commitIn(this.#change.new, this.#options, this.#signal, target);
     await this.#options.stillMay?.();
-    const made = await createSurely({
+    const ref = {
       target: tip,
       create: () => client.createBranch(repository, { name: this.#branch, source: tip }, this.#signal),
       find: async () => (await client.getBranch(repository, this.#branch, this.#signal).catch(missingIsUndefined))?.commit_id,
-    });
+    };
+    const made = await createSurely(ref, this.#signal);
     if (!made) return "the branch already exists in lakeFS; fetch first";
     this.#say(tip);
     return undefined;

@@ -17,7 +17,8 @@ import type { LandingStatement } from "./claim-seal.js";
 import type { LakefsClient } from "./client.js";
 import { writeCommitRecord } from "./commit-record.js";
 import { isGuardRefusal } from "./guard.js";
-import { isWorthAnotherTry, refusalText } from "./hook-answer.js";
+import { askingTwice } from "./hook-again.js";
+import { refusalText } from "./hook-answer.js";
 import { isTimeout } from "./http.js";
 import { BASE_KEY, COMMIT_SEAL_KEY, GUARD_PATH, PUSHER_KEY, STEP_KEY, TIP_KEY } from "./metadata-keys.js";
 import type { LakefsCommit } from "./types.js";
@@ -97,18 +98,12 @@ async function mergeSignpost(point: LandingPoint, signpost: string, step: number
   let dirty = 0;
   /** An earlier try may have landed without our hearing of it: then the guard refuses the next. */
   let uncertain = false;
-  let hookFailed = false;
   for (let attempt = 1; ; attempt++) {
     try {
-      const { reference } = await client.merge(repository, signpost, branch, { message, metadata }, signal);
+      const { reference } = await askingTwice(() => client.merge(repository, signpost, branch, { message, metadata }, signal), signal);
       return await finish(point, await client.getCommit(repository, reference, signal), step);
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
-      if (isWorthAnotherTry(error) && !hookFailed) {
-        hookFailed = true; // lakeFS has changed nothing
-        await sleep(LIMITS.hookAgainMs, signal);
-        continue;
-      }
       const refusal = refusalOf(error);
       if (refusal !== undefined && !uncertain) return { landed: false, reason: refusal };
       uncertain ||= error.code !== "lakefs/bad-request";

@@ -7,6 +7,7 @@ import type { RefChange, RefUpdateOptions } from "../odb/ref-store.js";
 import type { OperatorHook } from "./actions.js";
 import { generationAfter, writeCommitRecord } from "./commit-record.js";
 import { committerOf, describeTag } from "./described-commit.js";
+import { askingTwice } from "./hook-again.js";
 import type { Lander } from "./lander.js";
 import { createSurely } from "./landing-create.js";
 import { TAG_KEY } from "./metadata-keys.js";
@@ -74,7 +75,7 @@ export class TagLanding {
     const { client, repository } = this.#lander.options;
     if (this.#options.denyDeletes) return "deletion prohibited";
     await this.#options.stillMay?.();
-    if (move === undefined) await client.deleteTag(repository, this.#tag, this.#signal);
+    if (move === undefined) await askingTwice(() => client.deleteTag(repository, this.#tag, this.#signal), this.#signal);
     else await this.#lander.tagMover.done(move.note, this.#signal);
     return undefined;
   }
@@ -98,11 +99,9 @@ export class TagLanding {
 
   async #create(ref: string): Promise<string | undefined> {
     const { client, repository } = this.#lander.options;
-    const made = await createSurely({
-      target: ref,
-      create: () => client.createTag(repository, { id: this.#tag, ref }, this.#signal),
-      find: async () => (await this.#find())?.commit_id,
-    });
+    const create = () => client.createTag(repository, { id: this.#tag, ref }, this.#signal);
+    const find = async () => (await this.#find())?.commit_id;
+    const made = await createSurely({ target: ref, create, find }, this.#signal);
     if (!made) return "the tag already exists in lakeFS; fetch first";
     this.#say(ref);
     return undefined;

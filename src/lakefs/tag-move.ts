@@ -16,6 +16,7 @@ import { LIMITS } from "../base/limits.js";
 import type { SealKeys } from "./claim-seal.js";
 import type { LakefsClient } from "./client.js";
 import { generationAfter, writeCommitRecord } from "./commit-record.js";
+import { askingTwice } from "./hook-again.js";
 import { createSurely } from "./landing-create.js";
 import { COMMIT_SEAL_KEY, MOVING_KEY } from "./metadata-keys.js";
 import { findRef } from "./ref-clash.js";
@@ -97,7 +98,7 @@ export class TagMover {
     const signal = AbortSignal.timeout(2 * LIMITS.lakefsHookMs);
     const note = await this.#note(tag, old, signal);
     try {
-      await client.deleteTag(repository, tag, signal);
+      await askingTwice(() => client.deleteTag(repository, tag, signal), signal);
     } catch (error) {
       await this.#settleAfter(error, { note, tag, old }, signal);
     }
@@ -121,11 +122,9 @@ export class TagMover {
 
   #create(tag: string, ref: string, signal: AbortSignal): Promise<boolean> {
     const { client, repository } = this.#options;
-    return createSurely({
-      target: ref,
-      create: () => client.createTag(repository, { id: tag, ref }, signal),
-      find: async () => (await findRef(client, repository, "tag", tag, signal))?.commit_id,
-    });
+    const create = () => client.createTag(repository, { id: tag, ref }, signal);
+    const find = async () => (await findRef(client, repository, "tag", tag, signal))?.commit_id;
+    return createSurely({ target: ref, create, find }, signal);
   }
 
   async #note(tag: string, old: string, signal: AbortSignal): Promise<string> {

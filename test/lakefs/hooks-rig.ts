@@ -2,16 +2,8 @@
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Test } from "tap";
-import { signal, type Source } from "./reading.js";
-
-/** Everything that lakeFS may tell of a push, a tag, a branch or a delete. */
-export const HOOK_EVENTS = [
-  "prepare-commit", "pre-commit", "post-commit",
-  "pre-merge", "post-merge",
-  "pre-create-branch", "post-create-branch", "pre-delete-branch", "post-delete-branch",
-  "pre-create-tag", "post-create-tag", "pre-delete-tag", "post-delete-tag",
-] as const;
-export type HookEvent = (typeof HOOK_EVENTS)[number];
+import type { HookEvent } from "../../src/lakefs/actions.js";
+import type { Source } from "./reading.js";
 
 /** A webhook's request, as far as tests look at it. */
 export interface SeenEvent {
@@ -90,5 +82,3 @@ export function eventText({ event_type, branch_id, tag_id }: SeenEvent): string 
   const about = tag_id ? `tag ${tag_id}` : (branch_id ?? "").replace(/^lakepack-(work|kept|tag)-.*/, "lakepack-$1-…");
   return `${event_type} ${about}`;
 }
-
-export { signal };
