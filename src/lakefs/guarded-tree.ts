@@ -7,6 +7,9 @@ import { GUARD_PATH, HOOKS_FOLDER } from "./metadata-keys.js";
 import type { LakefsCommit, LakefsObject } from "./types.js";
 import type { WorkBranch } from "./work-branch.js";
 
+/** Tries of a merge whose answer is lost. */
+const MERGES_MAX = 4;
+
 export interface GuardedTreeOptions {
   readonly lander: Lander;
   /** The tree of its branch's head is `headMetarange`. */
@@ -30,15 +33,29 @@ export async function guardedTree(options: GuardedTreeOptions): Promise<string> 
   const hooks = touchesHooks ? await changedHooks(options) : undefined;
   if (hooks !== undefined || commitIsQuieter) return commitGuard(options, hooks);
   try {
-    const { message, metadata = {} } = tip;
-    const { reference } = await client.merge(repository, guard.commit, work.name, { message, metadata }, signal);
-    return (await client.getCommit(repository, reference, signal)).meta_range_id;
+    return await mergeGuard(options);
   } catch (error) {
     const { code } = asFault(error);
     // There is another guard (of a landing somebody has built on), or ours has been collected.
     if (code !== "lakefs/conflict" && code !== "lakefs/missing" && code !== "lakefs/gone") throw error;
     lander.guard.forget();
     return commitGuard(options, undefined);
+  }
+}
+
+/** By a merge of the guard's own commit, whose tree has no other hook. The branch is ours alone: where the answer was lost it is made again from the tip. */
+async function mergeGuard({ lander, place: { branch: work }, tip, guard, signal }: GuardedTreeOptions): Promise<string> {
+  const { client, repository } = lander.options;
+  const { message, metadata = {} } = tip;
+  for (let attempt = 1; ; attempt++) {
+    try {
+      const { reference } = await client.merge(repository, guard.commit, work.name, { message, metadata }, signal);
+      return (await client.getCommit(repository, reference, signal)).meta_range_id;
+    } catch (error) {
+      const { code } = asFault(error);
+      if (attempt === MERGES_MAX || (code !== "lakefs/unreachable" && code !== "lakefs/failed")) throw error;
+      await client.hardReset(repository, work.name, tip.id, signal);
+    }
   }
 }
 

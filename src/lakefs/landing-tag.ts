@@ -58,7 +58,7 @@ export class TagLanding {
     if (there !== undefined && move === undefined) return this.#move(there.commit_id, target);
     await this.#options.stillMay?.();
     const reason = await this.#create(target);
-    if (move !== undefined && reason === undefined) await this.#lander.tagMover.done(move.note, this.#signal);
+    if (move !== undefined && reason === undefined) await this.#lander.tagMover.done(move, this.#signal);
     return reason;
   }
 
@@ -76,7 +76,7 @@ export class TagLanding {
     if (this.#options.denyDeletes) return "deletion prohibited";
     await this.#options.stillMay?.();
     if (move === undefined) await askingTwice(() => client.deleteTag(repository, this.#tag, this.#signal), this.#signal);
-    else await this.#lander.tagMover.done(move.note, this.#signal);
+    else await this.#lander.tagMover.done(move, this.#signal);
     return undefined;
   }
 
