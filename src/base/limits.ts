@@ -273,6 +273,8 @@ export const LIMITS = {
   actionAliasesMax: 100,
   /** Commits of a repository whose hooks are kept in memory. */
   actionCommitsMax: 100,
+  /** Patterns that one of branch protection may stand for with its braces: `{a,b}{c,d}` is four. */
+  protectionAlternativesMax: 1_000,
   /** Until lakeFS answers a call inside of which hooks run. Theirs is to say how long they take; beyond this the outcome is looked for. */
   lakefsHookMs: 1_800_000,
   /** Wait before a hook that could not be asked is asked once more: a deployment's gap, a connection that was cut. */

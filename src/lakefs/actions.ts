@@ -81,11 +81,18 @@ export function hooksFor(hooks: readonly OperatorHook[], events: readonly HookEv
   return hooks.filter((hook) => events.includes(hook.event) && isFor(hook, branch));
 }
 
+export interface CommitActions {
+  /** In the order of their files. */
+  readonly hooks: readonly OperatorHook[];
+  /** The guard of a landing that somebody has built on is there (guard.ts). */
+  readonly hasGuard: boolean;
+}
+
 /** What the commits' actions of one repository say. A commit's never change, so they are read once. */
 export class ActionsReader {
   readonly #client: LakefsClient;
   readonly #repository: string;
-  readonly #known = new LRUCache<string, readonly OperatorHook[]>({ max: LIMITS.actionCommitsMax });
+  readonly #known = new LRUCache<string, CommitActions>({ max: LIMITS.actionCommitsMax });
   /** By address and checksum: most commits have the files of their parent. */
   readonly #files = new LRUCache<string, readonly OperatorHook[]>({ max: LIMITS.actionFilesMax });
 
@@ -94,8 +101,7 @@ export class ActionsReader {
     this.#repository = repository;
   }
 
-  /** Hooks of a commit's actions, in the order of their files. */
-  async at(commit: string, signal: AbortSignal): Promise<readonly OperatorHook[]> {
+  async at(commit: string, signal: AbortSignal): Promise<CommitActions> {
     const known = this.#known.get(commit);
     if (known !== undefined) return known;
     const hooks: OperatorHook[] = [];
@@ -108,8 +114,14 @@ export class ActionsReader {
       this.#files.set(key, read);
       hooks.push(...read);
     }
-    this.#known.set(commit, hooks);
-    return hooks;
+    const actions = { hooks, hasGuard: results.some(({ path }) => path === GUARD_PATH) };
+    this.#known.set(commit, actions);
+    return actions;
+  }
+
+  /** A new commit has the hooks of another, which was asked for before. */
+  know(commit: string, { hooks }: CommitActions): void {
+    this.#known.set(commit, { hooks, hasGuard: false });
   }
 
   /** A file whose data is gone holds no hook that could run: lakeFS fails by itself then. */

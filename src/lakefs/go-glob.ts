@@ -11,9 +11,9 @@
 
 type Term = "*" | ((char: string) => boolean);
 
-/** Whether all of `text` is what `pattern` says. Takes at most the product of their lengths. */
-export function matchesGlob(pattern: string, text: string): boolean {
-  const terms = readTerms([...pattern]);
+/** Whether all of `text` is what `pattern` says. Takes at most the product of their lengths. `not`: what a class begins with that is to be left out. */
+export function matchesGlob(pattern: string, text: string, not: "^" | "!" = "^"): boolean {
+  const terms = readTerms([...pattern], not);
   return terms !== undefined && matches(terms, [...text]);
 }
 
@@ -41,14 +41,14 @@ function matches(terms: readonly Term[], chars: readonly string[]): boolean {
   return true;
 }
 
-function readTerms(chars: readonly string[]): readonly Term[] | undefined {
+function readTerms(chars: readonly string[], not: string): readonly Term[] | undefined {
   const terms: Term[] = [];
   for (let at = 0; at < chars.length; ) {
     const char = chars[at] as string;
     if (char === "*") terms.push("*");
     else if (char === "?") terms.push((other) => other !== "/");
     else if (char === "[") {
-      const found = readClass(chars, at + 1);
+      const found = readClass(chars, at + 1, not);
       if (found === undefined) return undefined;
       terms.push(found.term);
       at = found.next;
@@ -65,8 +65,8 @@ function readTerms(chars: readonly string[]): readonly Term[] | undefined {
 }
 
 /** `at`: behind the "[". Undefined: it is malformed. */
-function readClass(chars: readonly string[], start: number): { readonly term: Term; readonly next: number } | undefined {
-  const isNot = chars[start] === "^";
+function readClass(chars: readonly string[], start: number, not: string): { readonly term: Term; readonly next: number } | undefined {
+  const isNot = chars[start] === not;
   const ranges: (readonly [low: number, high: number])[] = [];
   for (let at = isNot ? start + 1 : start; ; ) {
     if (chars[at] === "]" && ranges.length > 0) {

@@ -12,6 +12,8 @@ export interface GuardProofOptions {
   readonly repository: string;
   readonly root: Pick<RootCommit, "get">;
   readonly log: Pick<Log, "info" | "warn">;
+  /** For tests. Default: the clock. */
+  readonly nowMs?: () => number;
 }
 
 /** As operators are told: `unknown`: no push has needed it yet. */
@@ -19,6 +21,7 @@ export type GuardState = { readonly guard: "unknown" | "runs" | "disabled" | "un
 
 export class GuardProof {
   readonly #options: GuardProofOptions;
+  readonly #nowMs: () => number;
   readonly #proving = new SingleFlight<"proof", Guard>();
   #proven: { readonly guard: Guard; readonly until: number } | undefined;
   /** The last try proved nothing. */
@@ -26,6 +29,7 @@ export class GuardProof {
 
   constructor(options: GuardProofOptions) {
     this.#options = options;
+    this.#nowMs = options.nowMs ?? Date.now;
   }
 
   get state(): GuardState {
@@ -39,7 +43,7 @@ export class GuardProof {
    * when `guardProofAgainMs` have passed, and until then the same is thrown.
    */
   async get(signal: AbortSignal): Promise<Guard> {
-    const now = Date.now();
+    const now = this.#nowMs();
     if (this.#proven !== undefined && now < this.#proven.until) return this.#proven.guard;
     if (this.#failed !== undefined && now < this.#failed.until) throw this.#failed.fault;
     return this.#proving.run("proof", (shared) => this.#prove(shared), signal);
@@ -56,7 +60,7 @@ export class GuardProof {
       const guard = await proveGuard({ client, repository, root: (await root.get(signal)).id, signal });
       const state = this.state.guard;
       this.#failed = undefined;
-      this.#proven = { guard, until: Date.now() + (guard.runs ? LIMITS.guardCommitMs : LIMITS.guardDisabledMs) };
+      this.#proven = { guard, until: this.#nowMs() + (guard.runs ? LIMITS.guardCommitMs : LIMITS.guardDisabledMs) };
       if (guard.runs) log.info("lakeFS runs the guard of pushes", { repository });
       else if (state !== "disabled") log.warn("hooks are disabled in lakeFS: a push that races with a writer is merged with what was there", { repository });
       return guard;
@@ -64,7 +68,7 @@ export class GuardProof {
       const cause = asFault(error);
       if (cause.code === "base/aborted") throw cause;
       const fault = new Fault("lakefs/unproven", { repository, reason: cause.message }, cause);
-      this.#failed = { fault, until: Date.now() + LIMITS.guardProofAgainMs };
+      this.#failed = { fault, until: this.#nowMs() + LIMITS.guardProofAgainMs };
       log.warn("it is not proven that lakeFS runs the guard of pushes; none lands until it is", { repository, reason: fault.message });
       throw fault;
     }

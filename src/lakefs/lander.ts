@@ -172,7 +172,7 @@ export class Lander {
   async workPlace(source: LakefsCommit, options: RefUpdateOptions, signal: AbortSignal, target?: TargetBranch, protection?: readonly string[]): Promise<WorkPlace> {
     const { client, repository, policy } = this.options;
     const branch = newWorkBranch();
-    const [hooks, patterns] = await Promise.all([this.actions.at(source.id, signal), protection ?? client.branchProtection(repository, signal)]);
+    const [{ hooks }, patterns] = await Promise.all([this.actions.at(source.id, signal), protection ?? client.branchProtection(repository, signal)]);
     const missed = target && passedBy(hooks, target.id, branch.name);
     if (target !== undefined && missed !== undefined) {
       const reason = passedByText(missed, target.short);
@@ -205,7 +205,9 @@ export class Lander {
     if (touchesHooks) place.branch.endsAt ??= (await this.root.get(signal)).id;
     const records = await this.#writeRecords({ base, work: place.branch, commits, metaranges, packs, pusher: options.pusher }, signal);
     await this.#readBack(commits, records, signal);
-    return { tip: records.at(-1) as LakefsCommit, touchesHooks, headMetarange };
+    const tip = records.at(-1) as LakefsCommit;
+    if (!touchesHooks) this.actions.know(tip.id, await this.actions.at(base.commit.id, signal));
+    return { tip, touchesHooks, headMetarange };
   }
 
   async #buildTrees(
@@ -218,7 +220,7 @@ export class Lander {
   ): Promise<BuildTreesResult> {
     const { pool, tasks, access, client, repository, namespace, sealKeys, heads, policy } = this.options;
     // Somebody has built on a landing's merge before it was reset: its guard goes no further.
-    const hasGuard = await client.statObject(repository, base.commit.id, GUARD_PATH, signal).then(() => true, missingIsFalse);
+    const { hasGuard } = await this.actions.at(base.commit.id, signal);
     if (hasGuard) await client.deleteObjects(repository, work.name, [GUARD_PATH], signal);
     const { port1, port2 } = new MessageChannel();
     const say = (done: number, files: number, total: number) => onProgress?.(landingLine(done, commits.length, files, total), done === commits.length);
@@ -395,9 +397,4 @@ function parentsFirst(commits: readonly PushedCommit[]): readonly PushedCommit[]
 function checkParents(commit: PushedCommit): PushedCommit {
   if (commit.parents.length <= LIMITS.landingParentsMax) return commit;
   throw new Fault("lakefs/unmappable", { reason: `commit ${commit.oid} has more than ${LIMITS.landingParentsMax} parents` });
-}
-
-function missingIsFalse(error: unknown): false {
-  if (error instanceof Fault && error.code === "lakefs/missing") return false;
-  throw error;
 }

@@ -4,7 +4,7 @@ import { checkTag } from "../git/fsck-headers.js";
 import { type Oid, ZERO_OID } from "../git/oid.js";
 import { parseTag } from "../git/tag.js";
 import type { RefChange, RefUpdateOptions } from "../odb/ref-store.js";
-import type { OperatorHook } from "./actions.js";
+import type { CommitActions, OperatorHook } from "./actions.js";
 import { generationAfter, writeCommitRecord } from "./commit-record.js";
 import { committerOf, describeTag } from "./described-commit.js";
 import { askingTwice } from "./hook-again.js";
@@ -93,7 +93,7 @@ export class TagLanding {
   /** lakeFS reads a tag's hooks from its target. Where they may refuse the new tag, and the old one when it is put back, the tag might be lost. */
   async #unsureHook(old: string, target: string): Promise<OperatorHook | undefined> {
     const [before, after] = [await this.#lander.actions.at(old, this.#signal), await this.#lander.actions.at(target, this.#signal)];
-    const onTags = (hooks: readonly OperatorHook[]) => hooks.find(({ event }) => event === "pre-create-tag");
+    const onTags = ({ hooks }: CommitActions) => hooks.find(({ event }) => event === "pre-create-tag");
     return onTags(before) && onTags(after);
   }
 

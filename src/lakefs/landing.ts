@@ -17,6 +17,7 @@ import type { Pool } from "../pool/tasks.js";
 import type { LakefsClient } from "./client.js";
 import type { PreCommitPolicy } from "./commit-hooks.js";
 import type { LfsObjects } from "./contract.js";
+import type { GuardState } from "./guard-proof.js";
 import { refusalText } from "./hook-answer.js";
 import type { LakefsAccess } from "./http.js";
 import { BranchLanding } from "./landing-branch.js";
@@ -90,6 +91,10 @@ class LakefsLanding implements Landing {
     const head = await this.#client.getCommit(repository, lakeId, signal);
     const completed = await completeLanding(this.#client, repository, branch, head, this.#lander.isSealed, signal);
     if (completed) log.info("a half-landed push was completed", { repository, branch, merge: lakeId });
+  }
+
+  get guard(): GuardState {
+    return this.#lander.guard.state;
   }
 
   moving(branches: readonly LakefsRef[], signal: AbortSignal): Promise<readonly MovingTag[]> {

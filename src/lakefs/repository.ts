@@ -8,6 +8,7 @@ import type { LandedHead } from "../pool/landing-tasks.js";
 import type { Pool } from "../pool/tasks.js";
 import type { Store } from "../store/store.js";
 import { LakefsClient } from "./client.js";
+import type { GuardState } from "./guard-proof.js";
 import { LakefsCommitMap } from "./commit-map.js";
 import type { Mapping } from "./contract.js";
 import type { LakefsAccess } from "./http.js";
@@ -68,6 +69,8 @@ export interface LakefsRepository {
   readonly commits: LakefsCommitMap;
   readonly promised: PromisedBlobs;
   readonly defaultBranch: string;
+  /** What is known of the guard of pushes. */
+  guard(): GuardState;
   close(): void;
 }
 
@@ -96,7 +99,8 @@ export async function openLakefsRepository(options: LakefsRepositoryOptions, sig
     ...(options.refsWaitMs === undefined ? {} : { waitMs: options.refsWaitMs }),
     ...(options.confirm === undefined ? {} : { confirm: options.confirm }),
   });
-  return { client, mapping, refs, commits, promised, defaultBranch, close: () => refs.close() };
+  const guard = () => landing.guard;
+  return { client, mapping, refs, commits, promised, defaultBranch, guard, close: () => refs.close() };
 }
 
 /**
