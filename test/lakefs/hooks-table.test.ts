@@ -9,8 +9,11 @@ import t, { type Test } from "tap";
 import { HOOK_EVENTS, type HookEvent } from "../../src/lakefs/actions.js";
 import { formatHookTable, HOOK_OPERATIONS, HOOK_TABLE, type HookOperation, type HookPlace } from "../../src/lakefs/hook-report.js";
 import type { LandingPolicy } from "../../src/lakefs/landing.js";
+import { RootCommit } from "../../src/lakefs/root-commit.js";
+import { sweepWorkBranches } from "../../src/lakefs/sweep.js";
 import type { RefOutcome } from "../../src/odb/ref-store.js";
 import type { ThreadPool } from "../../src/pool/pool.js";
+import { lakefsFiles } from "../../src/serve/lfs-lakefs.js";
 import { actionFile, type Answer, type Hooks, putActions, type SeenEvent, startHooks } from "./hooks-rig.js";
 import { newRepository, newWork, type RigNode, rigNode, type Work } from "./landing-rig.js";
 import { Source, testPool } from "./reading.js";
@@ -57,10 +60,10 @@ function withoutEvents(text: string, events: readonly HookEvent[]): string {
   return lines.filter((line) => !events.some((event) => line === `  ${event}:`)).join("\n");
 }
 
-async function newCommit(scene: Scene, message = "pushed"): Promise<string> {
+async function newCommit(scene: Scene, message = "pushed", path?: string): Promise<string> {
   const number = ++scene.count;
   scene.work.git("reset", "-q", "--hard", scene.head);
-  return scene.work.commit(`${message} ${number}`, (folder) => writeFile(join(folder, `file-${number}`), `${number}`));
+  return scene.work.commit(`${message} ${number}`, (folder) => writeFile(join(folder, path ?? `file-${number}`), `${number}`));
 }
 
 type Made = { readonly ref: string; readonly to: string; readonly before: string | undefined };
@@ -130,8 +133,32 @@ async function table(t: Test, server: RunningLakefs, pool: ThreadPool, hooks: Ho
   const sorted = (table: typeof seen) =>
     Object.entries(table).map(([event, row]) => [event, ...Object.entries(row).map(([operation, places]) => `${operation}: ${[...(places ?? [])].sort().join(" ")}`)]);
   t.same(sorted(seen), sorted(HOOK_TABLE as unknown as typeof seen));
+  await ownAffairs(t, it, hooks);
   if (process.env["UPDATE_DOCS"] !== undefined) await updateDocs();
   t.ok((await readFile(DOCS, "utf8")).includes(formatHookTable()), "docs/lakefs.md has this table; UPDATE_DOCS=1 writes it");
+}
+
+/** What is no push's: a head that is kept, a work branch that a crash has left, the branch of LFS objects. */
+async function ownAffairs(t: Test, it: Scene, hooks: Hooks): Promise<void> {
+  const { source, node, work } = it;
+  const { client, name } = source;
+  work.git("reset", "-q", "--hard", `${it.head}~1`);
+  const instead = await work.commit("instead");
+  await hooks.take();
+  t.match((await perform(it, { ref: MAIN, to: instead, before: undefined })).outcome, { ok: true }, "a forced push");
+  t.same(new Set((await hooks.take()).map((event) => placeOf(event, MAIN))), new Set(["work", "target"]));
+  const root = new RootCommit(client, name);
+  const left = "lakepack-work-1700000000-left";
+  await client.createBranch(name, { name: left, source: "main", hidden: true }, signal);
+  await hooks.take();
+  t.same(await sweepWorkBranches(client, name, Date.now(), signal, (await root.get(signal)).id), [left]);
+  const files = lakefsFiles({ client, repository: name, namespace: "", sealKeys: [], commits: node.commits, root, heads: () => [] });
+  const bytes = Buffer.from("large");
+  const content = (async function* () {
+    yield bytes;
+  })();
+  await files.upload("lakepack-lfs", "lfs/incoming/x", bytes.length, content, signal);
+  t.same(await hooks.take(), [], "nobody is told");
 }
 
 async function updateDocs(): Promise<void> {
@@ -172,6 +199,8 @@ async function answers(t: Test, server: RunningLakefs, pool: ThreadPool, hooks: 
       }
     }
   }
+  const bad = await perform(it, { ref: MAIN, to: await newCommit(it, "bad", "_lakefs_actions/bad.yaml"), before: undefined });
+  t.match(bad, { outcome: { ok: false, reason: /^lakeFS cannot run its hooks \(prepare-commit\): .*bad\.yaml/ }, now: it.head }, "an action that lakeFS cannot read");
   for (const failure of [AWAY, "cut"] as const) await failsOnce(t, it, hooks, failure);
   await hooks.take();
 }
