@@ -1,8 +1,10 @@
 /**
- * The actions of a lakeFS repository: which hooks it runs for an event at a branch. They are read as lakeFS reads them: each file directly below
+ * The actions of a lakeFS repository: which hooks it runs for an event at a branch. They are read as lakeFS reads
+ * them: each file directly below
  * `_lakefs_actions/` of one commit is an action, `on` names its events, and each event may be for some branches only.
  *
- * Source: lakeFS 1.86, pkg/actions/action.go (Match), pkg/catalog/actions_source.go (list). A file that lakeFS cannot read fails every event there by
+ * Source: lakeFS 1.86, pkg/actions/action.go (Match), pkg/catalog/actions_source.go (list). A file that lakeFS cannot
+ * read fails every event there by
  * itself; here it counts as holding no hook.
  */
 import { LRUCache } from "lru-cache";
@@ -77,7 +79,11 @@ export function isFor({ branches }: OperatorHook, branch: string): boolean {
 }
 
 /** Hooks of some events that lakeFS runs at a branch, in its order. */
-export function hooksFor(hooks: readonly OperatorHook[], events: readonly HookEvent[], branch: string): readonly OperatorHook[] {
+export function hooksFor(
+  hooks: readonly OperatorHook[],
+  events: readonly HookEvent[],
+  branch: string,
+): readonly OperatorHook[] {
   return hooks.filter((hook) => events.includes(hook.event) && isFor(hook, branch));
 }
 

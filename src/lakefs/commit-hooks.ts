@@ -1,6 +1,8 @@
 /**
- * Hooks on commits, and a push. lakeFS runs them for `POST branches/<branch>/commits` alone: a push makes its trees on a work branch, where hooks for every
- * branch judge them, and its commits are records, of which no hook is told. A hook that is for the target and not for the work branch would be passed by.
+ * Hooks on commits, and a push. lakeFS runs them for `POST branches/<branch>/commits` alone: a push makes its trees
+ * on a work branch, where hooks for every
+ * branch judge them, and its commits are records, of which no hook is told. A hook that is for the target and not for
+ * the work branch would be passed by.
  */
 import { hooksFor, type HookEvent, type OperatorHook } from "./actions.js";
 

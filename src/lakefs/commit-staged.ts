@@ -1,4 +1,7 @@
-/** Commits what is staged on a work branch. The branch is the push's own, so a commit whose answer was lost may be made again: it comes to the same metarange. */
+/**
+ * Commits what is staged on a work branch. The branch is the push's own, so a commit whose answer was lost may be
+ * made again: it comes to the same metarange.
+ */
 import { asFault } from "../base/fault.js";
 import type { LakefsClient } from "./client.js";
 import { askingTwice } from "./hook-again.js";

@@ -1,4 +1,7 @@
-/** What a lakeFS repository's hooks are told of pushes, and whether lakeFS runs the guard. Leaves nothing behind but the guard's commit, which no branch leads to. */
+/**
+ * What a lakeFS repository's hooks are told of pushes, and whether lakeFS runs the guard. Leaves nothing behind but
+ * the guard's commit, which no branch leads to.
+ */
 import { ActionsReader } from "./actions.js";
 import type { LakefsClient } from "./client.js";
 import { GuardProof, type GuardState } from "./guard-proof.js";
@@ -14,11 +17,16 @@ export interface HookExamination {
 }
 
 /** Throws "lakefs/missing". */
-export async function examineHooks(client: LakefsClient, repository: string, signal: AbortSignal): Promise<HookExamination> {
+export async function examineHooks(
+  client: LakefsClient,
+  repository: string,
+  signal: AbortSignal,
+): Promise<HookExamination> {
   const { default_branch: branch, read_only: isReadOnly } = await client.getRepository(repository, signal);
   const { commit_id: head } = await client.getBranch(repository, branch, signal);
   const hooks = reportHooks((await new ActionsReader(client, repository).at(head, signal)).hooks);
-  if (isReadOnly === true) return { guard: { guard: "unknown", reason: "the repository is read-only in lakeFS" }, branch, hooks };
+  if (isReadOnly === true)
+    return { guard: { guard: "unknown", reason: "the repository is read-only in lakeFS" }, branch, hooks };
   const quiet = { info: () => undefined, warn: () => undefined };
   const proof = new GuardProof({ client, repository, root: new RootCommit(client, repository), log: quiet });
   await proof.get(signal).catch(() => undefined); // its state says why not

@@ -5,13 +5,17 @@
  *   [a-z]    one of a class                  [^a-z]    one that is not of it
  *   \x       x itself
  *
- * A malformed pattern matches nothing (lakeFS fails the event then, by itself). Source: Go, src/path/match.go. No regular expression: a pattern of many
+ * A malformed pattern matches nothing (lakeFS fails the event then, by itself). Source: Go, src/path/match.go. No
+ * regular expression: a pattern of many
  * stars would make one try for ever.
  */
 
 type Term = "*" | ((char: string) => boolean);
 
-/** Whether all of `text` is what `pattern` says. Takes at most the product of their lengths. `not`: what a class begins with that is to be left out. */
+/**
+ * Whether all of `text` is what `pattern` says. Takes at most the product of their lengths. `not`: what a class
+ * begins with that is to be left out.
+ */
 export function matchesGlob(pattern: string, text: string, not: "^" | "!" = "^"): boolean {
   const terms = readTerms([...pattern], not);
   return terms !== undefined && matches(terms, [...text]);
@@ -65,7 +69,11 @@ function readTerms(chars: readonly string[], not: string): readonly Term[] | und
 }
 
 /** `at`: behind the "[". Undefined: it is malformed. */
-function readClass(chars: readonly string[], start: number, not: string): { readonly term: Term; readonly next: number } | undefined {
+function readClass(
+  chars: readonly string[],
+  start: number,
+  not: string,
+): { readonly term: Term; readonly next: number } | undefined {
   const isNot = chars[start] === not;
   const ranges: (readonly [low: number, high: number])[] = [];
   for (let at = isNot ? start + 1 : start; ; ) {
@@ -82,7 +90,10 @@ function readClass(chars: readonly string[], start: number, not: string): { read
   }
 }
 
-function readMember(chars: readonly string[], at: number): { readonly char: string; readonly next: number } | undefined {
+function readMember(
+  chars: readonly string[],
+  at: number,
+): { readonly char: string; readonly next: number } | undefined {
   const first = chars[at];
   if (first === undefined || first === "-" || first === "]") return undefined;
   const isEscaped = first === "\\";

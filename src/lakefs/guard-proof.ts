@@ -1,4 +1,7 @@
-/** Whether the guard runs in a repository: proven by each process before its first landing there, and again where that is not certain any more. */
+/**
+ * Whether the guard runs in a repository: proven by each process before its first landing there, and again where that
+ * is not certain any more.
+ */
 import { asFault, Fault } from "../base/fault.js";
 import { SingleFlight } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
@@ -39,7 +42,8 @@ export class GuardProof {
   }
 
   /**
-   * The guard, proven. Pushes at the same time share one proof; it goes on while one of them waits. Throws "lakefs/unproven": after that the next try is made
+   * The guard, proven. Pushes at the same time share one proof; it goes on while one of them waits. Throws
+   * "lakefs/unproven": after that the next try is made
    * when `guardProofAgainMs` have passed, and until then the same is thrown.
    */
   async get(signal: AbortSignal): Promise<Guard> {
@@ -62,14 +66,20 @@ export class GuardProof {
       this.#failed = undefined;
       this.#proven = { guard, until: this.#nowMs() + (guard.runs ? LIMITS.guardCommitMs : LIMITS.guardDisabledMs) };
       if (guard.runs) log.info("lakeFS runs the guard of pushes", { repository });
-      else if (state !== "disabled") log.warn("hooks are disabled in lakeFS: a push that races with a writer is merged with what was there", { repository });
+      else if (state !== "disabled")
+        log.warn("hooks are disabled in lakeFS: a push that races with a writer is merged with what was there", {
+          repository,
+        });
       return guard;
     } catch (error) {
       const cause = asFault(error);
       if (cause.code === "base/aborted") throw cause;
       const fault = new Fault("lakefs/unproven", { repository, reason: cause.message }, cause);
       this.#failed = { fault, until: this.#nowMs() + LIMITS.guardProofAgainMs };
-      log.warn("it is not proven that lakeFS runs the guard of pushes; none lands until it is", { repository, reason: fault.message });
+      log.warn("it is not proven that lakeFS runs the guard of pushes; none lands until it is", {
+        repository,
+        reason: fault.message,
+      });
       throw fault;
     }
   }

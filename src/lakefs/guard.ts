@@ -1,9 +1,12 @@
 /**
- * The guard: a pre-merge hook of ours that travels in the tree of what is merged. lakeFS reads merge hooks from the source commit and runs
- * them inside its atomic branch update, so whoever merges brings the guard along, and a merge meant for another head is refused (412). Merges
+ * The guard: a pre-merge hook of ours that travels in the tree of what is merged. lakeFS reads merge hooks from the
+ * source commit and runs
+ * them inside its atomic branch update, so whoever merges brings the guard along, and a merge meant for another head
+ * is refused (412). Merges
  * without our key pass. The file is never part of a Git tree; pushes that touch its path are refused.
  *
- * It lies in a commit of its own, made on a branch from the repository's first commit: there is no hook of the operator's in its tree, so nobody is told of it,
+ * It lies in a commit of its own, made on a branch from the repository's first commit: there is no hook of the
+ * operator's in its tree, so nobody is told of it,
  * nor of its merge into a work branch, which puts the guard beside the pushed tree.
  */
 import { utf8 } from "../base/bytes.js";
@@ -48,14 +51,26 @@ export interface Guard {
 }
 
 /**
- * Proves on a scratch branch whether the guard runs: a merge for a wrong base is refused by it, or succeeds where hooks are disabled. Leaves nothing behind
+ * Proves on a scratch branch whether the guard runs: a merge for a wrong base is refused by it, or succeeds where
+ * hooks are disabled. Leaves nothing behind
  * but the commit. Throws every other answer: somebody else's refusal says nothing of the guard.
  */
 export function proveGuard({ client, repository, root, signal }: GuardPlace): Promise<Guard> {
   return onWorkBranch({ client, repository, source: root, root, signal }, async ({ name }) => {
     await client.uploadObject(repository, name, GUARD_PATH, GUARD_FILE, {}, signal);
-    const { id: commit } = await client.commit(repository, name, { message: "lakepack: guard", allow_empty: true }, signal);
-    const merged = client.merge(repository, commit, name, { message: "lakepack: must be refused", metadata: { [BASE_KEY]: NOBODY } }, signal);
+    const { id: commit } = await client.commit(
+      repository,
+      name,
+      { message: "lakepack: guard", allow_empty: true },
+      signal,
+    );
+    const merged = client.merge(
+      repository,
+      commit,
+      name,
+      { message: "lakepack: must be refused", metadata: { [BASE_KEY]: NOBODY } },
+      signal,
+    );
     return { runs: await merged.then(() => false, guardRefused), commit };
   });
 }

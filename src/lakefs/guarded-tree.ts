@@ -1,4 +1,7 @@
-/** The pushed tree with the guard beside it, and with the hooks of the branch's own head: those judge the push, not those it brings. */
+/**
+ * The pushed tree with the guard beside it, and with the hooks of the branch's own head: those judge the push, not
+ * those it brings.
+ */
 import { asFault } from "../base/fault.js";
 import { stageableAddress } from "./address.js";
 import { GUARD_FILE, type Guard } from "./guard.js";
@@ -43,8 +46,17 @@ export async function guardedTree(options: GuardedTreeOptions): Promise<string> 
   }
 }
 
-/** By a merge of the guard's own commit, whose tree has no other hook. The branch is ours alone: where the answer was lost it is made again from the tip. */
-async function mergeGuard({ lander, place: { branch: work }, tip, guard, signal }: GuardedTreeOptions): Promise<string> {
+/**
+ * By a merge of the guard's own commit, whose tree has no other hook. The branch is ours alone: where the answer was
+ * lost it is made again from the tip.
+ */
+async function mergeGuard({
+  lander,
+  place: { branch: work },
+  tip,
+  guard,
+  signal,
+}: GuardedTreeOptions): Promise<string> {
   const { client, repository } = lander.options;
   const { message, metadata = {} } = tip;
   for (let attempt = 1; ; attempt++) {
@@ -60,7 +72,10 @@ async function mergeGuard({ lander, place: { branch: work }, tip, guard, signal 
 }
 
 /** By a commit, of which hooks for every branch are told: it says what the tip says. */
-async function commitGuard({ lander, place: { branch: work }, tip, signal }: GuardedTreeOptions, hooks: Hooks | undefined): Promise<string> {
+async function commitGuard(
+  { lander, place: { branch: work }, tip, signal }: GuardedTreeOptions,
+  hooks: Hooks | undefined,
+): Promise<string> {
   const { client, repository } = lander.options;
   if (hooks !== undefined) await restoreHooks(lander, work, hooks, signal);
   await client.uploadObject(repository, work.name, GUARD_PATH, GUARD_FILE, {}, signal);
@@ -76,18 +91,30 @@ interface Hooks {
 /** Hooks of base and tip, where they differ. */
 async function changedHooks({ lander, base, tip, signal }: GuardedTreeOptions): Promise<Hooks | undefined> {
   const [before, now] = [await hooksAt(lander, base.id, signal), await hooksAt(lander, tip.id, signal)];
-  const text = (hooks: readonly LakefsObject[]) => JSON.stringify(hooks.map(({ path, physical_address, checksum }) => [path, physical_address, checksum]));
+  const text = (hooks: readonly LakefsObject[]) =>
+    JSON.stringify(hooks.map(({ path, physical_address, checksum }) => [path, physical_address, checksum]));
   return text(before) === text(now) ? undefined : { before, now };
 }
 
-async function restoreHooks(lander: Lander, work: WorkBranch, { before, now }: Hooks, signal: AbortSignal): Promise<void> {
+async function restoreHooks(
+  lander: Lander,
+  work: WorkBranch,
+  { before, now }: Hooks,
+  signal: AbortSignal,
+): Promise<void> {
   const { client, repository, namespace } = lander.options;
   const kept = new Set(before.map(({ path }) => path));
   const gone = now.map(({ path }) => path).filter((path) => !kept.has(path));
   if (gone.length > 0) await client.deleteObjects(repository, work.name, gone, signal);
   for (const { path, physical_address, checksum, size_bytes = 0, metadata = {}, content_type } of before) {
     const type = content_type === undefined ? {} : { content_type };
-    const json = { physical_address: stageableAddress(physical_address, namespace), checksum, size_bytes, metadata, ...type };
+    const json = {
+      physical_address: stageableAddress(physical_address, namespace),
+      checksum,
+      size_bytes,
+      metadata,
+      ...type,
+    };
     await client.stageObject(repository, work.name, path, json, signal);
   }
 }

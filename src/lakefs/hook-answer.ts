@@ -1,12 +1,16 @@
 /**
- * What lakeFS says where a hook kept it from doing something: one hook said no, another could not be asked. Both come as status 412 with one text:
+ * What lakeFS says where a hook kept it from doing something: one hook said no, another could not be asked. Both come
+ * as status 412 with one text:
  *
  *   pre-merge hook aborted, run id 'x': 1 error occurred:
- *     * hook run id '0000_0000' failed on action 'policy' hook 'ticket': action failed: webhook request failed (status code: 403)
+ *     * hook run id '0000_0000' failed on action 'policy' hook 'ticket': action failed: webhook request failed
+ *     (status code: 403)
  *
- * and an action file that lakeFS cannot read comes as 500: "pre-merge hook aborted, run id 'x': parsing file _lakefs_actions/a.yaml: …".
+ * and an action file that lakeFS cannot read comes as 500: "pre-merge hook aborted, run id 'x': parsing file
+ * _lakefs_actions/a.yaml: …".
  *
- * Source: lakeFS 1.86, pkg/graveler/errors.go, pkg/actions/service.go (runTasks), webhook.go, airflow.go; test/lakefs/hooks holds it against the server.
+ * Source: lakeFS 1.86, pkg/graveler/errors.go, pkg/actions/service.go (runTasks), webhook.go, airflow.go;
+ * test/lakefs/hooks holds it against the server.
  */
 import { Fault, type FaultFacts } from "../base/fault.js";
 import { GUARD_ACTION } from "./metadata-keys.js";
@@ -36,9 +40,15 @@ export function hookFault(says: string, facts: FaultFacts): Fault | undefined {
   if (event === "") return undefined;
   const outcomes = text.split(/\n\t\* /).flatMap((part) => readOutcome(part.trim()));
   const told =
-    outcomes.find(({ action }) => action === GUARD_ACTION) ?? outcomes.find(({ trouble }) => trouble === undefined) ?? outcomes[0];
+    outcomes.find(({ action }) => action === GUARD_ACTION) ??
+    outcomes.find(({ trouble }) => trouble === undefined) ??
+    outcomes[0];
   if (told === undefined) {
-    return new Fault("lakefs/refused", { ...facts, event, reason: `lakeFS cannot run its hooks (${event}): ${oneLine(text)}` });
+    return new Fault("lakefs/refused", {
+      ...facts,
+      event,
+      reason: `lakeFS cannot run its hooks (${event}): ${oneLine(text)}`,
+    });
   }
   const { hook, action, trouble } = told;
   if (trouble !== undefined) return new Fault("lakefs/hook-failed", { ...facts, hook, action, event, reason: trouble });
@@ -54,7 +64,9 @@ export function refusalText({ facts }: Fault): string {
 
 /** Whether a hook that could not be asked is worth another try at once: not one that took all of its time. */
 export function isWorthAnotherTry({ code, facts }: Fault): boolean {
-  return code === "lakefs/hook-failed" && !/deadline exceeded|Client\.Timeout|context canceled/.test(String(facts["reason"]));
+  return (
+    code === "lakefs/hook-failed" && !/deadline exceeded|Client\.Timeout|context canceled/.test(String(facts["reason"]))
+  );
 }
 
 function readOutcome(part: string): readonly HookOutcome[] {
@@ -63,7 +75,8 @@ function readOutcome(part: string): readonly HookOutcome[] {
   const says = oneLine(said);
   const status = Number(STATUS.exec(says)?.[1]);
   const silent = NO_ANSWER.exec(said)?.[1];
-  const trouble = silent !== undefined ? oneLine(silent) : isServerTrouble(status) ? `it answered ${status}` : undefined;
+  const trouble =
+    silent !== undefined ? oneLine(silent) : isServerTrouble(status) ? `it answered ${status}` : undefined;
   return [{ hook, action, trouble, says }];
 }
 

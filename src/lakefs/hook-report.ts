@@ -1,20 +1,37 @@
 /**
- * Which hook of lakeFS is told of what lakepack does: the table of the documentation, and what doctor says of a repository's own actions. The test
+ * Which hook of lakeFS is told of what lakepack does: the table of the documentation, and what doctor says of a
+ * repository's own actions. The test
  * (test/lakefs/hooks-table) makes each of these pushes on a real server and holds the table against what it was told.
  */
 import { HOOK_EVENTS, type HookEvent, isFor, type OperatorHook } from "./actions.js";
 import { newWorkBranch } from "./work-branch.js";
 
-/** What a person does. `branch`: a new one with new commits; `reading`: clones, fetches, and the first contact with a repository. */
-export const HOOK_OPERATIONS = ["reading", "push", "branch", "tag", "moved tag", "deleted branch", "deleted tag"] as const;
+/**
+ * What a person does. `branch`: a new one with new commits; `reading`: clones, fetches, and the first contact with a
+ * repository.
+ */
+export const HOOK_OPERATIONS = [
+  "reading",
+  "push",
+  "branch",
+  "tag",
+  "moved tag",
+  "deleted branch",
+  "deleted tag",
+] as const;
 export type HookOperation = (typeof HOOK_OPERATIONS)[number];
 
 /**
- * `work`: it is told of the hidden branch lakepack-work-…, on which each new commit of a push is made once; `target`: of the branch or tag that was pushed.
+ * `work`: it is told of the hidden branch lakepack-work-…, on which each new commit of a push is made once; `target`:
+ * of the branch or tag that was pushed.
  */
 export type HookPlace = "work" | "target";
 
-const COMMITS: Partial<Record<HookOperation, readonly HookPlace[]>> = { push: ["work"], branch: ["work"], tag: ["work"] };
+const COMMITS: Partial<Record<HookOperation, readonly HookPlace[]>> = {
+  push: ["work"],
+  branch: ["work"],
+  tag: ["work"],
+};
 
 export const HOOK_TABLE: Readonly<Record<HookEvent, Partial<Readonly<Record<HookOperation, readonly HookPlace[]>>>>> = {
   "prepare-commit": COMMITS,
@@ -45,7 +62,10 @@ const TITLES: Readonly<Record<HookOperation, string>> = {
 /** The table in Markdown. */
 export function formatHookTable(): string {
   const head = ["hook", ...HOOK_OPERATIONS.map((operation) => TITLES[operation])];
-  const rows = HOOK_EVENTS.map((event) => [`\`${event}\``, ...HOOK_OPERATIONS.map((operation) => cell(HOOK_TABLE[event][operation]))]);
+  const rows = HOOK_EVENTS.map((event) => [
+    `\`${event}\``,
+    ...HOOK_OPERATIONS.map((operation) => cell(HOOK_TABLE[event][operation])),
+  ]);
   return [head, head.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |\n`).join("");
 }
 
@@ -84,10 +104,13 @@ function sentence({ event }: OperatorHook, sees: HookFinding["sees"]): string {
   if (sees === "passed") {
     return event === "post-commit"
       ? "no push runs it; a post-merge hook is told of pushes"
-      : "no push can run it: pushes to its branches are refused, or land with a warning (lakefs_pre_commit=pass); make it pre-merge";
+      : "no push can run it: pushes to its branches are refused, or land with a warning (lakefs_pre_commit=pass); " +
+          "make it pre-merge";
   }
-  const words = { work: "of each pushed commit, on a hidden branch lakepack-work-…", target: `of ${SUBJECTS[event]}` };
-  const first = event === "post-merge" ? { ...words, work: "of one merge more, into a hidden branch lakepack-work-…" } : words;
+  const target = `of ${SUBJECTS[event]}`;
+  const words = { work: "of each pushed commit, on a hidden branch lakepack-work-…", target };
+  const first =
+    event === "post-merge" ? { ...words, work: "of one merge more, into a hidden branch lakepack-work-…" } : words;
   return `told ${sees.map((place) => first[place]).join(", and ")}`;
 }
 

@@ -1,14 +1,18 @@
 /**
- * Moving a tag. lakeFS has no call for it: the old one is deleted and the new one made, and hooks may refuse either. A note of it stands before, so that the
+ * Moving a tag. lakeFS has no call for it: the old one is deleted and the new one made, and hooks may refuse either.
+ * A note of it stands before, so that the
  * old tag comes back whatever happens in between:
  *
- *   note     branch lakepack-tag-<unix ms>-<random> at a record {parent: the old target, no file, metadata: the tag's name, sealed}
+ *   note     branch lakepack-tag-<unix ms>-<random> at a record {parent: the old target, no file, metadata: the
+ *            tag's name, sealed}
  *   delete   the old tag; refused: the note goes, nothing has changed
  *   create   the new tag; refused or failed: the old one is made again, then the note goes
  *   done     the note goes
  *
- * A list of refs shows a tag that is noted and missing where it was. Whoever meets a note that is older than any move puts the tag back
- * and takes the note away. The note has no file, so no hook is told of it; it is no hidden branch, so that every list of branches shows it.
+ * A list of refs shows a tag that is noted and missing where it was. Whoever meets a note that is older than any move
+ * puts the tag back
+ * and takes the note away. The note has no file, so no hook is told of it; it is no hidden branch, so that every list
+ * of branches shows it.
  */
 import { randomBytes } from "node:crypto";
 import { asFault, Fault } from "../base/fault.js";
@@ -54,7 +58,10 @@ export class TagMover {
     this.#options = options;
   }
 
-  /** Of branches those that note a move, each tag's last one: what is before it is left over from a crash, and the tag has been elsewhere since. */
+  /**
+   * Of branches those that note a move, each tag's last one: what is before it is left over from a crash, and the tag
+   * has been elsewhere since.
+   */
   async moving(branches: readonly LakefsRef[], signal: AbortSignal): Promise<readonly MovingTag[]> {
     const last = new Map<string, MovingTag>();
     for (const move of await this.#read(branches, signal)) {
@@ -108,7 +115,8 @@ export class TagMover {
   }
 
   /**
-   * Moves a tag. False: another one is there by now. Throws why not; the old one is there then, or where lakeFS does not answer any more, its note. Not the
+   * Moves a tag. False: another one is there by now. Throws why not; the old one is there then, or where lakeFS does
+   * not answer any more, its note. Not the
    * pusher's signal: once begun it goes to an end.
    */
   async move(tag: string, old: string, to: string): Promise<boolean> {
@@ -117,12 +125,14 @@ export class TagMover {
     const move = await this.#note(tag, old, signal);
     try {
       // As late as can be: lakeFS deletes whatever is there.
-      if ((await findRef(client, repository, "tag", tag, signal))?.commit_id !== old) return await this.#ends(move, false, signal);
+      if ((await findRef(client, repository, "tag", tag, signal))?.commit_id !== old)
+        return await this.#ends(move, false, signal);
       await askingTwice(() => client.deleteTag(repository, tag, signal), signal);
       return await this.#ends(move, await this.#create(tag, to, signal), signal);
     } catch (error) {
       await this.settle(move, signal).catch((cause: unknown) => {
-        const reason = `${asFault(error).message}; the old tag is put back as soon as lakeFS lets it: ${asFault(cause).message}`;
+        const [first, second] = [asFault(error).message, asFault(cause).message];
+        const reason = `${first}; the old tag is put back as soon as lakeFS lets it: ${second}`;
         throw new Fault("lakefs/failed", { tag, reason }, cause);
       });
       throw error;
@@ -145,7 +155,8 @@ export class TagMover {
   async #note(tag: string, old: string, signal: AbortSignal): Promise<MovingTag> {
     const { client, repository, namespace, root, seals } = this.#options;
     const seal = seals.sealLanding({ namespace, base: tag, tip: old, step: 0 });
-    if (seal === undefined) throw new Fault("base/internal", { reason: "a tag is moved by servers with a seal key only" });
+    if (seal === undefined)
+      throw new Fault("base/internal", { reason: "a tag is moved by servers with a seal key only" });
     const [first, parent] = await Promise.all([root.get(signal), client.getCommit(repository, old, signal)]);
     const startMs = Date.now();
     const record = await writeCommitRecord(

@@ -1,7 +1,9 @@
 /**
- * Hidden branches that live as long as a piece of work. What a crash leaves of them the sweeper finds, by the time in their names.
+ * Hidden branches that live as long as a piece of work. What a crash leaves of them the sweeper finds, by the time in
+ * their names.
  *
- * lakeFS reads the hooks of a branch's beginning and end from the commit it is at then. The repository's first commit has no file, so a branch that begins
+ * lakeFS reads the hooks of a branch's beginning and end from the commit it is at then. The repository's first commit
+ * has no file, so a branch that begins
  * and ends there is nobody's event: moving it in between (a reset) is none either.
  */
 import { randomBytes } from "node:crypto";
@@ -19,7 +21,10 @@ export interface WorkBranch {
   readonly name: string;
   /** Seconds since 1970. */
   readonly startTime: number;
-  /** Where it goes before it is taken away: the repository's first commit, so that no hook is told. Undefined: nowhere. */
+  /**
+   * Where it goes before it is taken away: the repository's first commit, so that no hook is told. Undefined:
+   * nowhere.
+   */
   endsAt?: string | undefined;
 }
 
@@ -44,12 +49,16 @@ export function newWorkBranch(): WorkBranch {
 }
 
 /** Makes a branch, runs `work` on it and takes it away, however `work` ends. */
-export async function onWorkBranch<T>(options: WorkBranchOptions, work: (branch: WorkBranch) => Promise<T>): Promise<T> {
+export async function onWorkBranch<T>(
+  options: WorkBranchOptions,
+  work: (branch: WorkBranch) => Promise<T>,
+): Promise<T> {
   const { client, repository, source, root, signal, onLeft } = options;
   checkAborted(signal);
   const branch = options.branch ?? newWorkBranch();
   branch.endsAt ??= root;
-  // Without the caller's signal: a call that is given up may still make the branch, and after its removal was asked for.
+  // Without the caller's signal: a call that is given up may still make the branch, and after its removal was asked
+  // for.
   const making = AbortSignal.timeout(LIMITS.lakefsCallMs);
   const made = client.createBranch(repository, { name: branch.name, source: root ?? source, hidden: true }, making);
   try {
@@ -66,7 +75,10 @@ export async function onWorkBranch<T>(options: WorkBranchOptions, work: (branch:
   }
 }
 
-/** A new hidden branch at `source`, of which no hook is told. `root`: the repository's first commit. Throws "lakefs/conflict". */
+/**
+ * A new hidden branch at `source`, of which no hook is told. `root`: the repository's first commit. Throws
+ * "lakefs/conflict".
+ */
 export async function createQuietly(
   client: LakefsClient,
   repository: string,
@@ -77,7 +89,10 @@ export async function createQuietly(
   if (source !== root) await client.hardReset(repository, name, source, signal);
 }
 
-/** Takes a hidden branch away; no hook is told where `root`, the repository's first commit, is given. Absent is success. */
+/**
+ * Takes a hidden branch away; no hook is told where `root`, the repository's first commit, is given. Absent is
+ * success.
+ */
 export async function removeQuietly(
   client: LakefsClient,
   repository: string,

@@ -1,4 +1,7 @@
-/** Patterns by which lakeFS chooses branches: Go's path.Match for actions, gobwas/glob for protection. Vectors from Go's own tests (src/path/match_test.go). */
+/**
+ * Patterns by which lakeFS chooses branches: Go's path.Match for actions, gobwas/glob for protection. Vectors from
+ * Go's own tests (src/path/match_test.go).
+ */
 import t from "tap";
 import { matchesGlob } from "../../src/lakefs/go-glob.js";
 import { isProtected } from "../../src/lakefs/protection.js";
@@ -78,5 +81,6 @@ t.test("branch protection", async (t) => {
     ["{main,stable-{a,b}}x", "stable-c", false],
     ["ma\\in", "main", true],
   ];
-  for (const [pattern, branch, isIt] of cases) t.equal(isProtected(branch, [pattern]), isIt, `'${pattern}' and ${branch}`);
+  for (const [pattern, branch, isIt] of cases)
+    t.equal(isProtected(branch, [pattern]), isIt, `'${pattern}' and ${branch}`);
 });

@@ -1,4 +1,7 @@
-/** Hooks of lakeFS as an operator has them: a webhook of the test's own that is told of events and answers as the test says. */
+/**
+ * Hooks of lakeFS as an operator has them: a webhook of the test's own that is told of events and answers as the test
+ * says.
+ */
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Test } from "tap";
@@ -64,14 +67,24 @@ function reply(response: ServerResponse, answer: Answer): void {
 }
 
 /** An action of one webhook for each event. `branches`: the filter of those that may have one; undefined: none. */
-export function actionFile(name: string, url: string, events: readonly HookEvent[], branches?: readonly string[]): string {
-  const filter = (event: HookEvent) => (branches === undefined || event.endsWith("-tag") ? "" : `\n    branches: ${JSON.stringify(branches)}`);
+export function actionFile(
+  name: string,
+  url: string,
+  events: readonly HookEvent[],
+  branches?: readonly string[],
+): string {
+  const filter = (event: HookEvent) =>
+    branches === undefined || event.endsWith("-tag") ? "" : `\n    branches: ${JSON.stringify(branches)}`;
   const on = events.map((event) => `  ${event}:${filter(event)}`).join("\n");
   return `name: ${name}\non:\n${on}\nhooks:\n  - id: ticket\n    type: webhook\n    properties:\n      url: ${url}\n      timeout: 20s\n`;
 }
 
 /** Commits action files in lakeFS, where no hook judges it. */
-export async function putActions(source: Source, files: Readonly<Record<string, string>>, branch = "main"): Promise<void> {
+export async function putActions(
+  source: Source,
+  files: Readonly<Record<string, string>>,
+  branch = "main",
+): Promise<void> {
   const named = Object.entries(files).map(([name, text]) => [`_lakefs_actions/${name}`, text]);
   await source.put(Object.fromEntries(named) as Record<string, string>, { branch });
   await source.commit("actions", { branch });

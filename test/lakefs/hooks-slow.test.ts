@@ -23,10 +23,18 @@ interface Slow {
 }
 
 /** A push past a hook that is slow; what came of it, how often the hook was asked, and whether the head has moved. */
-async function pushPast(t: Test, server: RunningLakefs, pool: ThreadPool, hooks: Hooks, { hookTakesMs, timeout = "20s", http }: Slow): Promise<{ readonly outcome: RefOutcome; readonly asked: number; readonly moved: boolean }> {
+async function pushPast(
+  t: Test,
+  server: RunningLakefs,
+  pool: ThreadPool,
+  hooks: Hooks,
+  { hookTakesMs, timeout = "20s", http }: Slow,
+): Promise<{ readonly outcome: RefOutcome; readonly asked: number; readonly moved: boolean }> {
   const source = new Source(server.client, await newRepository(server));
   await putActions(source, { "slow.yaml": actionFile("slow", hooks.url, ["pre-merge"]).replace("20s", timeout) });
-  const node = await rigNode(t, server, pool, source.name, { client: new LakefsClient(server.access, undefined, http) });
+  const node = await rigNode(t, server, pool, source.name, {
+    client: new LakefsClient(server.access, undefined, http),
+  });
   const work = await newWork(t);
   await node.refs.read();
   work.git("fetch", "-q", await node.git("rev-parse", "--absolute-git-dir"), "main");
@@ -34,7 +42,9 @@ async function pushPast(t: Test, server: RunningLakefs, pool: ThreadPool, hooks:
   const before = await source.head();
   hooks.seen.length = 0;
   hooks.answer = () => ({ status: 200, afterMs: hookTakesMs });
-  const [outcome] = await node.push(work, [[MAIN, await work.commit("slow", (folder) => writeFile(join(folder, "a"), "a"))]]);
+  const [outcome] = await node.push(work, [
+    [MAIN, await work.commit("slow", (folder) => writeFile(join(folder, "a"), "a"))],
+  ]);
   return { outcome: outcome as RefOutcome, asked: hooks.seen.length, moved: (await source.head()) !== before };
 }
 
@@ -44,18 +54,32 @@ t.test("slow hooks", { skip: skipLakefs }, async (t) => {
   const hooks = await startHooks(t);
 
   await t.test("longer than any call without hooks may take: the push waits, and lands", async (t) => {
-    t.match(await pushPast(t, server, pool, hooks, { hookTakesMs: 2_000, http: { callMs: 500 } }), { outcome: { ok: true }, asked: 1, moved: true });
+    t.match(await pushPast(t, server, pool, hooks, { hookTakesMs: 2_000, http: { callMs: 500 } }), {
+      outcome: { ok: true },
+      asked: 1,
+      moved: true,
+    });
   });
 
-  await t.test("longer than lakeFS waits for it: it could not be asked, which is no refusal; it is not asked again at once", async (t) => {
-    const past = await pushPast(t, server, pool, hooks, { hookTakesMs: 3_000, timeout: "1s", http: {} });
-    t.match(past, { outcome: { ok: false, fault: { code: "lakefs/hook-failed" } }, asked: 1, moved: false });
-    t.match((past.outcome as { reason: string }).reason, /the hook 'ticket' in lakeFS \(pre-merge, action 'slow'\) could not be asked: .*(deadline|Timeout).*nothing has changed, try again/);
-    t.notMatch((past.outcome as { reason: string }).reason, hooks.url, "where it was asked is nobody's business");
-  });
+  await t.test(
+    "longer than lakeFS waits for it: it could not be asked, which is no refusal; it is not asked again at once",
+    async (t) => {
+      const past = await pushPast(t, server, pool, hooks, { hookTakesMs: 3_000, timeout: "1s", http: {} });
+      t.match(past, { outcome: { ok: false, fault: { code: "lakefs/hook-failed" } }, asked: 1, moved: false });
+      t.match(
+        (past.outcome as { reason: string }).reason,
+        /the hook 'ticket' in lakeFS \(pre-merge, action 'slow'\) could not be asked: .*(deadline|Timeout).*nothing has changed, try again/,
+      );
+      t.notMatch((past.outcome as { reason: string }).reason, hooks.url, "where it was asked is nobody's business");
+    },
+  );
 
   await t.test("longer than we wait: the outcome is looked for, and it is not asked again", async (t) => {
     const past = await pushPast(t, server, pool, hooks, { hookTakesMs: 6_000, http: { hookMs: 1_500 } });
-    t.match(past, { outcome: { ok: false, reason: /stopped answering while the push was landing; fetch to see whether it has/ }, asked: 1, moved: false });
+    t.match(past, {
+      outcome: { ok: false, reason: /stopped answering while the push was landing; fetch to see whether it has/ },
+      asked: 1,
+      moved: false,
+    });
   });
 });

@@ -1,5 +1,6 @@
 /**
- * What lakeFS's hooks are told of pushes, and what becomes of a push by their answers: {hook kind × filter × answer} × {push, tag, branch, delete}. The
+ * What lakeFS's hooks are told of pushes, and what becomes of a push by their answers: {hook kind × filter × answer}
+ * × {push, tag, branch, delete}. The
  * table in docs/lakefs.md is what this test has seen.
  */
 import { readFile, writeFile } from "node:fs/promises";
@@ -7,7 +8,13 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
 import { HOOK_EVENTS, type HookEvent } from "../../src/lakefs/actions.js";
-import { formatHookTable, HOOK_OPERATIONS, HOOK_TABLE, type HookOperation, type HookPlace } from "../../src/lakefs/hook-report.js";
+import {
+  formatHookTable,
+  HOOK_OPERATIONS,
+  HOOK_TABLE,
+  type HookOperation,
+  type HookPlace,
+} from "../../src/lakefs/hook-report.js";
 import type { LandingPolicy } from "../../src/lakefs/landing.js";
 import { RootCommit } from "../../src/lakefs/root-commit.js";
 import { sweepWorkBranches } from "../../src/lakefs/sweep.js";
@@ -42,7 +49,13 @@ interface Scene {
 }
 
 /** A repository with two commits of lakeFS's own, the second with these action files; a work tree of it. */
-async function scene(t: Test, server: RunningLakefs, pool: ThreadPool, files: Readonly<Record<string, string>>, policy: Partial<LandingPolicy> = {}): Promise<Scene> {
+async function scene(
+  t: Test,
+  server: RunningLakefs,
+  pool: ThreadPool,
+  files: Readonly<Record<string, string>>,
+  policy: Partial<LandingPolicy> = {},
+): Promise<Scene> {
   const source = new Source(server.client, await newRepository(server));
   const before = Object.entries(files).map(([name, text]) => [name, withoutEvents(text, HOOKS_ON_TAGS)]);
   await putActions(source, Object.fromEntries(before) as Record<string, string>);
@@ -63,7 +76,9 @@ function withoutEvents(text: string, events: readonly HookEvent[]): string {
 async function newCommit(scene: Scene, message = "pushed", path?: string): Promise<string> {
   const number = ++scene.count;
   scene.work.git("reset", "-q", "--hard", scene.head);
-  return scene.work.commit(`${message} ${number}`, (folder) => writeFile(join(folder, path ?? `file-${number}`), `${number}`));
+  return scene.work.commit(`${message} ${number}`, (folder) =>
+    writeFile(join(folder, path ?? `file-${number}`), `${number}`),
+  );
 }
 
 type Made = { readonly ref: string; readonly to: string; readonly before: string | undefined };
@@ -85,12 +100,19 @@ async function prepare(scene: Scene, operation: HookOperation): Promise<Made> {
       return { ref: `refs/heads/${id}`, to: ZERO, before: head };
     default:
       await client.createTag(name, { id, ref: operation === "moved tag" ? scene.old : "main" }, signal);
-      return { ref: `refs/tags/${id}`, to: operation === "moved tag" ? head : ZERO, before: operation === "moved tag" ? work.tip("FETCH_HEAD~1") : head };
+      return {
+        ref: `refs/tags/${id}`,
+        to: operation === "moved tag" ? head : ZERO,
+        before: operation === "moved tag" ? work.tip("FETCH_HEAD~1") : head,
+      };
   }
 }
 
 /** Pushes it; also whether it is there now, or what was before. */
-async function perform(scene: Scene, { ref, to }: Made): Promise<{ readonly outcome: RefOutcome; readonly now: string | undefined }> {
+async function perform(
+  scene: Scene,
+  { ref, to }: Made,
+): Promise<{ readonly outcome: RefOutcome; readonly now: string | undefined }> {
   const [outcome] = await scene.node.push(scene.work, [[ref, to]]);
   const now = (await scene.node.refs.read()).byName.get(ref)?.oid;
   if (outcome?.ok === true && ref === MAIN) scene.head = to;
@@ -116,7 +138,9 @@ async function table(t: Test, server: RunningLakefs, pool: ThreadPool, hooks: Ho
   const it = await scene(t, server, pool, files);
   const told = (await hooks.take()).filter(({ branch_id }) => branch_id !== "main");
   t.same(told, [], "reading, and the first contact, which writes the mapping, is nobody's event");
-  const seen: Record<string, Partial<Record<HookOperation, string[]>>> = Object.fromEntries(HOOK_EVENTS.map((event) => [event, {}]));
+  const seen: Record<string, Partial<Record<HookOperation, string[]>>> = Object.fromEntries(
+    HOOK_EVENTS.map((event) => [event, {}]),
+  );
   for (const operation of HOOK_OPERATIONS.slice(1)) {
     const made = await prepare(it, operation);
     await hooks.take();
@@ -125,17 +149,24 @@ async function table(t: Test, server: RunningLakefs, pool: ThreadPool, hooks: Ho
     const events = await hooks.take();
     if (operation === "push") t.equal(events.length, 6, "events of a push, and of the proof of the guard before it");
     for (const event of events) {
-      const places = ((seen[event.event_type] ??= {})[operation] ??= []);
-      places.push(placeOf(event, made.ref));
-      if (/-commit$/.test(event.event_type) || event.branch_id?.startsWith("lakepack-")) saysWhatWasPushed(t, it, event, made.to);
+      const row = seen[event.event_type] ?? {};
+      row[operation] = [...(row[operation] ?? []), placeOf(event, made.ref)];
+      if (/-commit$/.test(event.event_type) || event.branch_id?.startsWith("lakepack-"))
+        saysWhatWasPushed(t, it, event, made.to);
     }
   }
   const sorted = (table: typeof seen) =>
-    Object.entries(table).map(([event, row]) => [event, ...Object.entries(row).map(([operation, places]) => `${operation}: ${[...(places ?? [])].sort().join(" ")}`)]);
+    Object.entries(table).map(([event, row]) => [
+      event,
+      ...Object.entries(row).map(([operation, places]) => `${operation}: ${[...(places ?? [])].sort().join(" ")}`),
+    ]);
   t.same(sorted(seen), sorted(HOOK_TABLE as unknown as typeof seen));
   await ownAffairs(t, it, hooks);
   if (process.env["UPDATE_DOCS"] !== undefined) await updateDocs();
-  t.ok((await readFile(DOCS, "utf8")).includes(formatHookTable()), "docs/lakefs.md has this table; UPDATE_DOCS=1 writes it");
+  t.ok(
+    (await readFile(DOCS, "utf8")).includes(formatHookTable()),
+    "docs/lakefs.md has this table; UPDATE_DOCS=1 writes it",
+  );
 }
 
 /** What is no push's: a head that is kept, a work branch that a crash has left, the branch of LFS objects. */
@@ -152,7 +183,15 @@ async function ownAffairs(t: Test, it: Scene, hooks: Hooks): Promise<void> {
   await client.createBranch(name, { name: left, source: "main", hidden: true }, signal);
   await hooks.take();
   t.same(await sweepWorkBranches(client, name, Date.now(), signal, (await root.get(signal)).id), [left]);
-  const files = lakefsFiles({ client, repository: name, namespace: "", sealKeys: [], commits: node.commits, root, heads: () => [] });
+  const files = lakefsFiles({
+    client,
+    repository: name,
+    namespace: "",
+    sealKeys: [],
+    commits: node.commits,
+    root,
+    heads: () => [],
+  });
   const bytes = Buffer.from("large");
   const content = (async function* () {
     yield bytes;
@@ -167,7 +206,12 @@ async function updateDocs(): Promise<void> {
 }
 
 /** A hook for every branch judges what is pushed by what it is told. */
-function saysWhatWasPushed(t: Test, { work }: Scene, { event_type: event, commit_message, commit_metadata }: SeenEvent, oid: string): void {
+function saysWhatWasPushed(
+  t: Test,
+  { work }: Scene,
+  { event_type: event, commit_message, commit_metadata }: SeenEvent,
+  oid: string,
+): void {
   t.equal(commit_message, work.git("log", "-1", "--format=%B", oid), `${event}: the message`);
   const raw = Buffer.from(commit_metadata?.["lakepack.commit"] ?? "", "base64").toString("latin1");
   t.equal(raw.trimEnd(), work.git("cat-file", "commit", oid), `${event}: the commit`);
@@ -194,20 +238,35 @@ async function answers(t: Test, server: RunningLakefs, pool: ThreadPool, hooks: 
           continue;
         }
         t.match([outcome.ok, now], [false, made.before], `${says}: nothing has changed`);
-        const words = answer === NO ? `a hook in lakeFS refused it: 'ticket' \\(${event}` : `'ticket' in lakeFS \\(${event}.*could not be asked: it answered 503; nothing has changed`;
+        const words =
+          answer === NO
+            ? `a hook in lakeFS refused it: 'ticket' \\(${event}`
+            : `'ticket' in lakeFS \\(${event}.*could not be asked: it answered 503; nothing has changed`;
         t.match((outcome as { reason?: string }).reason, new RegExp(words), says);
       }
     }
   }
-  const bad = await perform(it, { ref: MAIN, to: await newCommit(it, "bad", "_lakefs_actions/bad.yaml"), before: undefined });
-  t.match(bad, { outcome: { ok: false, reason: /^lakeFS cannot run its hooks \(prepare-commit\): .*bad\.yaml/ }, now: it.head }, "an action that lakeFS cannot read");
+  const bad = await perform(it, {
+    ref: MAIN,
+    to: await newCommit(it, "bad", "_lakefs_actions/bad.yaml"),
+    before: undefined,
+  });
+  t.match(
+    bad,
+    { outcome: { ok: false, reason: /^lakeFS cannot run its hooks \(prepare-commit\): .*bad\.yaml/ }, now: it.head },
+    "an action that lakeFS cannot read",
+  );
   for (const failure of [AWAY, "cut"] as const) await failsOnce(t, it, hooks, failure);
   await hooks.take();
 }
 
 /** A hook that could not be asked is asked once more. */
 async function failsOnce(t: Test, it: Scene, hooks: Hooks, failure: Answer): Promise<void> {
-  for (const [event, operation] of [["pre-commit", "push"], ["pre-merge", "push"], ["pre-create-tag", "tag"]] as const) {
+  for (const [event, operation] of [
+    ["pre-commit", "push"],
+    ["pre-merge", "push"],
+    ["pre-create-tag", "tag"],
+  ] as const) {
     let asked = 0;
     const made = await prepare(it, operation);
     hooks.answer = ({ event_type }) => (event_type === event && asked++ === 0 ? failure : { status: 200 });
@@ -227,26 +286,62 @@ async function filters(t: Test, server: RunningLakefs, pool: ThreadPool, hooks: 
   const refused = await perform(it, await prepare(it, "push"));
   t.match(refused, { outcome: { ok: false, reason: PASSED_BY }, now: it.head });
   const release = await perform(it, { ref: "refs/heads/release-1", to: await newCommit(it), before: undefined });
-  t.match(release.outcome, { ok: false, reason: PASSED_BY.replace("main", "release-1") }, "a new branch that it is for");
+  t.match(
+    release.outcome,
+    { ok: false, reason: PASSED_BY.replace("main", "release-1") },
+    "a new branch that it is for",
+  );
   t.same(await hooks.take(), [], "nobody was asked");
   const aside = await newCommit(it, "aside");
-  t.match((await perform(it, { ref: "refs/heads/side", to: aside, before: undefined })).outcome, { ok: true }, "another branch");
+  t.match(
+    (await perform(it, { ref: "refs/heads/side", to: aside, before: undefined })).outcome,
+    { ok: true },
+    "another branch",
+  );
   hooks.answer = () => NO;
-  t.match((await perform(it, { ref: MAIN, to: aside, before: undefined })).outcome, { ok: false, reason: /refused it: 'ticket' \(pre-merge/ }, "its merge is judged");
+  t.match(
+    (await perform(it, { ref: MAIN, to: aside, before: undefined })).outcome,
+    { ok: false, reason: /refused it: 'ticket' \(pre-merge/ },
+    "its merge is judged",
+  );
   hooks.answer = () => ({ status: 200 });
-  t.match((await perform(it, { ref: MAIN, to: aside, before: undefined })).outcome, { ok: true }, "what lakeFS has lands: nothing is committed");
-  t.same((await hooks.take()).map(({ event_type, branch_id }) => [event_type, branch_id]), [["pre-merge", "main"], ["pre-merge", "main"]]);
+  t.match(
+    (await perform(it, { ref: MAIN, to: aside, before: undefined })).outcome,
+    { ok: true },
+    "what lakeFS has lands: nothing is committed",
+  );
+  t.same(
+    (await hooks.take()).map(({ event_type, branch_id }) => [event_type, branch_id]),
+    [
+      ["pre-merge", "main"],
+      ["pre-merge", "main"],
+    ],
+  );
 
   const lenient = await scene(t, server, pool, { "main.yaml": forMain }, { preCommit: "pass" });
   t.match((await perform(lenient, await prepare(lenient, "push"))).outcome, { ok: true });
   t.ok(lenient.node.results.includes(`warning: ${PASSED_BY}`), "with the sentence as a warning");
 
-  const forWork = await scene(t, server, pool, { "work.yaml": actionFile("work", hooks.url, ["pre-commit"], ["*-work-*", "main"]) });
+  const forWork = await scene(t, server, pool, {
+    "work.yaml": actionFile("work", hooks.url, ["pre-commit"], ["*-work-*", "main"]),
+  });
   await hooks.take();
   hooks.answer = ({ commit_message }) => (/^TICKET-/.test(commit_message ?? "") ? { status: 200 } : NO);
   const { outcome } = await perform(forWork, await prepare(forWork, "push"));
-  t.match(outcome, { ok: false, reason: /refused it: 'ticket' \(pre-commit/ }, "one that is for the work branch as well judges the push");
+  t.match(
+    outcome,
+    { ok: false, reason: /refused it: 'ticket' \(pre-commit/ },
+    "one that is for the work branch as well judges the push",
+  );
   const good = await perform(forWork, { ref: MAIN, to: await newCommit(forWork, "TICKET-1"), before: undefined });
   t.match(good.outcome, { ok: true }, "by its message");
+  const copied = await newCommit(forWork, "TICKET-2");
+  const same = await forWork.work.commit("the same tree, without a ticket");
+  t.match(
+    (await perform(forWork, { ref: MAIN, to: same, before: undefined })).outcome,
+    { ok: false },
+    "also a commit of a tree that is known",
+  );
+  t.match((await perform(forWork, { ref: MAIN, to: copied, before: undefined })).outcome, { ok: true });
   hooks.answer = () => ({ status: 200 });
 }
