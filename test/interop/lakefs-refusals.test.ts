@@ -58,7 +58,7 @@ async function conversations(t: Test, lakefs: RunningLakefs, server: Lakepack): 
     await client.commit(at.name, "main", { message: "by lakeFS" }, signal);
     await commit(at.work, "second", { a: "2" });
     await refusedIn(t, at, ["main"], /fetch first/);
-    await refusedIn(t, at, ["--force", "main"], /non-fast-forward: this server does not take commits away from a branch/);
+    await refusedIn(t, at, ["--force", "main"], /non-fast-forward: this server does not take commits away from a branch \(setting lakefs_forced_pushes\)/);
   });
 
   await t.test("a forced push is a setting, off by default; the old head is kept on a hidden branch", async (t) => {

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
 import { HOOK_EVENTS, type HookEvent } from "../../src/lakefs/actions.js";
+import { examineHooks } from "../../src/lakefs/examine-hooks.js";
 import {
   formatHookTable,
   HOOK_OPERATIONS,
@@ -317,6 +318,13 @@ async function filters(t: Test, server: RunningLakefs, pool: ThreadPool, hooks: 
       ["pre-merge", "main"],
     ],
   );
+
+  const { guard, hooks: found } = await examineHooks(server.client, it.source.name, signal);
+  t.same(guard, { guard: "runs" }, "what doctor says of it");
+  t.match(found, [
+    { hook: "ticket", event: "pre-commit", sees: "passed", says: /^no push can run it: .*lakefs_pre_commit=pass.*pre-merge$/ },
+    { hook: "ticket", event: "pre-merge", sees: ["target"], says: /^told of each push to a branch that is there/ },
+  ]);
 
   const lenient = await scene(t, server, pool, { "main.yaml": forMain }, { preCommit: "pass" });
   t.match((await perform(lenient, await prepare(lenient, "push"))).outcome, { ok: true });
