@@ -1,5 +1,6 @@
 /** What can be asked and done about repositories, whoever asks: the JSON API (transport/http-api) and commands (control.ts). Values are JSON. */
 import { type Caller, TRUSTED } from "../auth/caller.js";
+import type { GuardState } from "../lakefs/guard-proof.js";
 import type { Visibility } from "../auth/permissions.js";
 import { asFault, Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
@@ -46,6 +47,8 @@ export interface RepositoryDescription extends RepositoryFacts {
   readonly state: RepositoryRow["state"];
   readonly created_at: string;
   readonly settings: SettingsFacts;
+  /** What is known of the guard that keeps pushes from landing on a moved lakeFS branch; null: not over lakeFS. */
+  readonly guard: GuardState["guard"] | null;
 }
 
 export interface CommitFacts {
@@ -124,8 +127,10 @@ export class RepositoryApi {
       await this.settings(name, signal),
       await repositories.rightsOf(name, false, signal),
     ];
-    const { id, state, created_at } = await repositories.rowOf(await this.#options.resolve(name, COMMAND.caller, "read", signal));
-    return { ...facts, id, visibility: rights.row?.visibility ?? "private", state, created_at, settings };
+    const repository = await this.#options.resolve(name, COMMAND.caller, "read", signal);
+    const { id, state, created_at } = await repositories.rowOf(repository);
+    const guard = repository.lakefs?.guard().guard ?? null;
+    return { ...facts, id, visibility: rights.row?.visibility ?? "private", state, created_at, settings, guard };
   }
 
   /** What decides about pushes to it, for who administers it. Throws "repository/missing", "auth/required", "auth/forbidden". */

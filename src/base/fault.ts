@@ -138,6 +138,18 @@ export const FAULTS = {
   "lakefs/gone": { http: 502, retry: false, says: "lakeFS names data that is gone from its storage" },
   "lakefs/conflict": { http: 409, retry: false, says: "lakeFS has it already, or in another state" },
   "lakefs/refused": { http: 409, retry: false, says: "lakeFS refused" },
+  "lakefs/hook-failed": {
+    http: 502,
+    retry: true,
+    says: "a hook in lakeFS could not be asked",
+    text: ({ hook, action, event, reason }) =>
+      `the hook '${String(hook)}' in lakeFS (${String(event)}, action '${String(action)}') could not be asked: ${String(reason)}; nothing has changed, try again`,
+  },
+  "lakefs/unproven": {
+    http: 503,
+    retry: true,
+    says: "it could not be found out whether lakeFS runs hooks, which keep a push from landing on a branch that has moved; try again",
+  },
   "lakefs/bad-request": { http: 502, retry: false, says: "lakeFS did not accept the request" },
   "lakefs/bad-reply": { http: 502, retry: false, says: "lakeFS answered with something that cannot be read" },
   "lakefs/reading": {

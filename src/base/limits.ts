@@ -265,13 +265,37 @@ export const LIMITS = {
   lakefsPathBytesMax: 1_024,
   /** A landing's work branch, or a whole upload without a name, is left over from a crash when it is older than this: no push takes so long. */
   landingLeftoverMs: 24 * 3_600_000,
+  /** Files of one commit's `_lakefs_actions/` that are looked into for hooks, and files whose hooks are kept: nobody has a hundred. */
+  actionFilesMax: 100,
+  /** Bytes of one of them: an action is a few hundred bytes, one with a script some thousands. */
+  actionFileBytesMax: 256 * KIB,
+  /** Aliases that one of them may resolve: more makes a large value of a small file. */
+  actionAliasesMax: 100,
+  /** Commits of a repository whose hooks are kept in memory. */
+  actionCommitsMax: 100,
+  /** Patterns that one of branch protection may stand for with its braces: `{a,b}{c,d}` is four. */
+  protectionAlternativesMax: 1_000,
+  /** Until lakeFS answers a call inside of which hooks run. Theirs is to say how long they take; beyond this the outcome is looked for. */
+  lakefsHookMs: 1_800_000,
+  /** Wait before a hook that could not be asked is asked once more: a deployment's gap, a connection that was cut. */
+  hookAgainMs: 1_000,
+  /** How long a failed proof that the guard runs stands before another is tried: pushes that wait for it must not each try one. */
+  guardProofAgainMs: 10_000,
+  /** How long it is believed that hooks are disabled in lakeFS: an operator may enable them. */
+  guardDisabledMs: 60_000,
+  /** How long one guard's commit is used: lakeFS's collection takes what no branch leads to, after a day at the earliest. */
+  guardCommitMs: 12 * 3_600_000,
+  /** A tag whose move began so long ago and has not ended is put back where it was: its server has died. */
+  tagMoveMs: 3_600_000,
+  /** Moves of tags under way that one list of refs looks at, a call each. */
+  tagMovesMax: 100,
   /** Results of one page; more is refused by lakeFS (400). */
   lakefsPageMax: 1_000,
   /** Paths of one bulk delete; more is refused by lakeFS (400). */
   lakefsDeletePathsMax: 1_000,
   /** Bytes of a JSON reply: 1,000 commits that carry a raw commit of 16 KB each. */
   lakefsReplyBytesMax: 32 * MIB,
-  /** One call, its body included: a range of 20 MiB at 70 KB/s. Also until the head of a write's answer: hooks run before it. */
+  /** One call, its body included: a range of 20 MiB at 70 KB/s. Also until the head of a write's answer. */
   lakefsCallMs: 300_000,
   /** Until the head of a read's answer, and between two pieces of any: a server that says nothing for so long is asked again. */
   lakefsWaitMs: 60_000,

@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import { Fault } from "../base/fault.js";
 import type { Examination } from "../lakefs/examine.js";
+import type { HookExamination } from "../lakefs/examine-hooks.js";
 import { type FolderOptions, folderSettings, withFolderOptions } from "./folder-options.js";
 import { say, sayJson } from "./say.js";
 
@@ -13,7 +14,7 @@ interface Options extends FolderOptions {
 
 export function doctorCommand(): Command {
   return withFolderOptions(new Command("doctor").description("Look for what is wrong, or cannot be done."))
-    .option("--lakefs <repository>", "list all that this lakeFS repository holds and Git cannot have; it stays in lakeFS")
+    .option("--lakefs <repository>", "list all that this lakeFS repository holds and Git cannot have, and what its hooks are told of pushes")
     .option("--repair-mapping", "with --lakefs: put back the mapping that this data folder has read the repository by")
     .option("--json", "print the findings as JSON")
     .addHelpText("after", "\nWithout --lakefs: settings, data folder, permissions, disk, repositories, clock, the front end of a running server, and whether lakeFS answers. Exit code 0: all is well; 1: something is not; 2: wrong usage.\n")
@@ -45,11 +46,33 @@ async function repairMapping(options: Options): Promise<void> {
 async function examine(options: Options, repository: string): Promise<void> {
   const { lakefs_endpoint: endpoint, lakefs_access_key_id: accessKeyId, lakefs_secret_access_key: secretAccessKey } = folderSettings(options);
   if (endpoint === "") throw new Fault("lakefs/unset", { repository });
-  const [{ LakefsClient }, { examineRepository }] = await Promise.all([import("../lakefs/client.js"), import("../lakefs/examine.js")]);
+  const [{ LakefsClient }, { examineRepository }, { examineHooks }] = await Promise.all([
+    import("../lakefs/client.js"),
+    import("../lakefs/examine.js"),
+    import("../lakefs/examine-hooks.js"),
+  ]);
   const client = new LakefsClient({ endpoint, accessKeyId, secretAccessKey });
   const { signal } = new AbortController();
   const found = await examineRepository({ client, repository, signal, pagesOnly: false });
-  await (options.json === true ? sayJson(found) : say(report(found)));
+  const hooks = await examineHooks(client, repository, signal);
+  await (options.json === true ? sayJson({ ...found, ...hooks }) : say(report(found) + reportHooks(hooks)));
+}
+
+const GUARD_WORDS = {
+  unknown: "is not tried",
+  runs: "runs: no push lands on a branch that has moved",
+  disabled: "does not run, as hooks are disabled in lakeFS: a push that races with a writer is merged with what was there",
+  unproven: "is not proven, and no push lands until it is",
+} as const;
+
+function reportHooks({ guard, branch, hooks }: HookExamination): string {
+  const lines = [`the guard of pushes ${GUARD_WORDS[guard.guard]}${guard.reason === undefined ? "" : ` (${guard.reason})`}`];
+  if (hooks.length === 0) lines.push(`no hooks at the head of ${quoted(branch)}`);
+  for (const { hook, action, event, branches, says } of hooks) {
+    const where = branches.length === 0 ? "" : `, branches ${branches.map(quoted).join(" ")}`;
+    lines.push(`hook ${quoted(hook)} (${event}, action ${quoted(action)}${where}): ${says}`);
+  }
+  return `${lines.join("\n")}\n`;
 }
 
 function report({ refs, commits, examined }: Examination): string {

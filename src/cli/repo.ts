@@ -82,8 +82,8 @@ function showCommand(): Command {
     .argument("<name>", ANY_NAME)
     .action(async (name: string, options: SubcommandOptions) => {
       const found = await control(folderSettings(options), "repo.describe", { name });
-      const { id, kind, visibility, state, created_at, head, lakefs, settings } = found;
-      const facts = { id, kind, visibility, state, created: created_at, head, ...(lakefs === null ? {} : { lakefs }) };
+      const { id, kind, visibility, state, created_at, head, lakefs, guard, settings } = found;
+      const facts = { id, kind, visibility, state, created: created_at, head, ...(lakefs === null ? {} : { lakefs }), ...(guard === null ? {} : { guard }) };
       const lines = Object.entries(facts).map(([fact, value]) => `${fact}\t${value}`);
       print(options, found, [found.name, ...lines, ...settingLines(settings)].join("\n"));
     });

@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { MessagePort } from "node:worker_threads";
-import { asFault, Fault } from "../base/fault.js";
+import { Fault } from "../base/fault.js";
 import { fromLatin1, lossyText } from "../base/bytes.js";
 import { checkAborted } from "../base/flow.js";
 import type { Oid } from "../git/oid.js";
@@ -17,8 +17,11 @@ import type { HashedContent } from "../pool/synthesize-tasks.js";
 import { withoutBlock } from "./attributes.js";
 import { SealKeys } from "./claim-seal.js";
 import { LakefsClient } from "./client.js";
+import { commitStaged } from "./commit-staged.js";
+import { committerOf, describeCommit } from "./described-commit.js";
 import { contentKey } from "./hash-memory.js";
 import { locate } from "./locate.js";
+import { COMMIT_KEY } from "./metadata-keys.js";
 import { type LandingMemory, Stage } from "./stage.js";
 import { type OtherPath, stagedChanges } from "./staged-changes.js";
 import type { LakefsCommit } from "./types.js";
@@ -26,7 +29,6 @@ import { Twins } from "./twins.js";
 import { watchedSignal } from "./watched-signal.js";
 
 const ATTRIBUTES_PATH = ".gitattributes";
-const COMMIT_TRIES_MAX = 4;
 
 export async function buildTrees(reader: ObjectReader, request: BuildTreesRequest): Promise<BuildTreesResult> {
   const abort = watchedSignal(request.control);
@@ -43,6 +45,17 @@ export async function buildTrees(reader: ObjectReader, request: BuildTreesReques
 /** Whether lakeFS has of the root's .gitattributes what Git shows, something else, or nothing. */
 type OwnAttributes = "shown" | "other" | "absent";
 
+/** How far the work branch is. */
+interface BuildState {
+  own: OwnAttributes;
+  readonly filesTotal: number;
+  /** What it has, as Git shows it; undefined: nothing that Git has. */
+  tree: Oid | undefined;
+  headMetarange: string;
+  touchesHooks: boolean;
+  files: number;
+}
+
 class TreeFactory {
   readonly #reader: ObjectReader;
   readonly #client: LakefsClient;
@@ -50,8 +63,8 @@ class TreeFactory {
   readonly #main: MainThread;
   readonly #signal: AbortSignal;
   readonly #twins: Twins;
-  /** What the work branch has: a tree and its metarange. */
-  readonly #metaranges = new Map<Oid, string>();
+  /** What the work branch has had: a tree, and the commit it was at then. */
+  readonly #made = new Map<Oid, Pick<LakefsCommit, "id" | "meta_range_id">>();
 
   constructor(reader: ObjectReader, client: LakefsClient, request: BuildTreesRequest, main: MainThread, signal: AbortSignal) {
     this.#reader = reader;
@@ -63,42 +76,59 @@ class TreeFactory {
   }
 
   async build(): Promise<BuildTreesResult> {
-    const { repository, namespace, workBranch, baseTree, baseMetarange, commits, plainFileBytesMax } = this.#request;
-    const seals = new SealKeys(this.#request.sealKeys);
-    let own = await this.#ownAttributes();
-    if (own === "shown" && baseTree !== undefined && baseMetarange !== "") this.#metaranges.set(baseTree, baseMetarange);
+    const { baseTree, baseCommit, baseMetarange, commits } = this.#request;
+    const own = await this.#ownAttributes();
+    if (own === "shown" && baseTree !== undefined && baseMetarange !== "") {
+      this.#made.set(baseTree, { id: baseCommit, meta_range_id: baseMetarange });
+    }
     const filesTotal = await this.#countFiles(own);
-    let tree = baseTree;
-    let touchesHooks = false;
-    let files = 0;
+    const state: BuildState = { own, filesTotal, tree: baseTree, headMetarange: baseMetarange, touchesHooks: false, files: 0 };
     const metaranges: string[] = [];
-    for (const { oid, tree: next } of commits) {
-      let metarange = this.#metaranges.get(next);
-      if (metarange === undefined) {
-        const done = metaranges.length;
-        const onFile = (staged: number) => this.#main.tell({ kind: "progress", commits: done, files: files + staged, filesTotal });
-        const place = { client: this.#client, repository, namespace, seals, twins: this.#twins, branch: workBranch, plainFileBytesMax, signal: this.#signal };
-        const stage = new Stage(this.#reader, place, next, this.#main, onFile);
-        await stage.put(tree, otherThan(own));
-        const made = await this.#commit(oid);
-        await this.#check(made.id, stage.staged);
-        metarange = made.meta_range_id;
-        own = "shown";
-        tree = next;
-        touchesHooks ||= stage.touchesHooks;
-        files += stage.files;
-        this.#metaranges.set(next, metarange);
-      }
-      metaranges.push(metarange);
-      this.#main.tell({ kind: "progress", commits: metaranges.length, files, filesTotal });
+    for (const { oid, tree } of commits) {
+      metaranges.push((await this.#known(oid, tree, state)) ?? (await this.#stage(oid, tree, state, metaranges.length)));
+      this.#main.tell({ kind: "progress", commits: metaranges.length, files: state.files, filesTotal });
     }
     await this.#main.heard();
-    return { metaranges, touchesHooks, files, figures: Object.fromEntries(this.#client.http.figures) };
+    const { headMetarange, touchesHooks, files } = state;
+    return { metaranges, headMetarange, touchesHooks, files, figures: Object.fromEntries(this.#client.http.figures) };
+  }
+
+  /** The metarange of a tree that the branch has had; where hooks judge what is committed, by another commit of it. */
+  async #known(oid: Oid, tree: Oid, state: BuildState): Promise<string | undefined> {
+    const before = this.#made.get(tree);
+    if (before === undefined) return undefined;
+    if (!this.#request.judged && !state.touchesHooks) return before.meta_range_id;
+    const { repository, workBranch } = this.#request;
+    if (state.tree !== tree) await this.#client.hardReset(repository, workBranch, before.id, this.#signal);
+    const { meta_range_id: metarange } = await this.#commit(oid);
+    state.tree = tree;
+    state.headMetarange = metarange;
+    return metarange;
+  }
+
+  /** Stages what differs from the tree that the branch has, and commits it; the new metarange. */
+  async #stage(oid: Oid, tree: Oid, state: BuildState, done: number): Promise<string> {
+    const { repository, namespace, workBranch, plainFileBytesMax } = this.#request;
+    const seals = new SealKeys(this.#request.sealKeys);
+    const { files, filesTotal } = state;
+    const onFile = (staged: number) => this.#main.tell({ kind: "progress", commits: done, files: files + staged, filesTotal });
+    const place = { client: this.#client, repository, namespace, seals, twins: this.#twins, branch: workBranch, plainFileBytesMax, signal: this.#signal };
+    const stage = new Stage(this.#reader, place, tree, this.#main, onFile);
+    await stage.put(state.tree, otherThan(state.own));
+    const made = await this.#commit(oid);
+    await this.#check(made.id, stage.staged);
+    this.#made.set(tree, made);
+    state.own = "shown";
+    state.tree = tree;
+    state.headMetarange = made.meta_range_id;
+    state.touchesHooks ||= stage.touchesHooks;
+    state.files += stage.files;
+    return made.meta_range_id;
   }
 
   /** Files that `build` will stage: differences are cheap beside calls. */
   async #countFiles(own: OwnAttributes): Promise<number> {
-    const made = new Set(this.#metaranges.keys());
+    const made = new Set(this.#made.keys());
     let tree = this.#request.baseTree;
     let other = otherThan(own);
     let files = 0;
@@ -147,18 +177,13 @@ class TreeFactory {
     }
   }
 
-  /** The branch is ours alone, so a commit whose answer was lost may be made again: it comes to the same metarange. */
+  /** It says what the pushed commit says: hooks for every branch judge it. */
   async #commit(oid: Oid): Promise<LakefsCommit> {
-    const { repository, workBranch } = this.#request;
-    const json = { message: `lakepack: tree of ${oid}`, allow_empty: true };
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await this.#client.commit(repository, workBranch, json, this.#signal);
-      } catch (error) {
-        const { code } = asFault(error);
-        if (attempt === COMMIT_TRIES_MAX || (code !== "lakefs/unreachable" && code !== "lakefs/failed")) throw error;
-      }
-    }
+    const { repository, workBranch, pusher } = this.#request;
+    const raw = this.#reader.readAs("commit", this.#reader.space.need(oid));
+    const description = describeCommit(lossyText(raw));
+    const metadata = { [COMMIT_KEY]: Buffer.from(raw).toString("base64"), ...committerOf(description, pusher).metadata };
+    return commitStaged(this.#client, repository, workBranch, { message: description.message, metadata }, this.#signal);
   }
 }
 

@@ -92,14 +92,14 @@ export class LakefsClient {
   createBranch(repository: string, json: { name: string; source: string; hidden?: boolean }, signal: AbortSignal): Promise<void> {
     const path = `/repositories${pathOf(repository)}/branches`;
     const make = ([source = json.source]: readonly string[]) =>
-      this.http.done({ name: "createBranch", method: "POST", path, json: { ...json, source }, repeatable: false, signal });
+      this.http.done({ name: "createBranch", method: "POST", path, json: { ...json, source }, repeatable: false, runsHooks: true, signal });
     return this.#reading(repository, [json.source], signal, make);
   }
 
   /** Absent is success. No expected head can be given. */
   async deleteBranch(repository: string, branch: string, signal: AbortSignal): Promise<void> {
     await this.http
-      .done({ name: "deleteBranch", method: "DELETE", path: branchPath(repository, branch), repeatable: true, signal })
+      .done({ name: "deleteBranch", method: "DELETE", path: branchPath(repository, branch), repeatable: true, runsHooks: true, signal })
       .catch(passOver("lakefs/missing"));
   }
 
@@ -109,7 +109,9 @@ export class LakefsClient {
    */
   hardReset(repository: string, branch: string, ref: string, signal: AbortSignal): Promise<void> {
     const path = `${branchPath(repository, branch)}/hard_reset`;
-    return this.http.done({ name: "hardReset", method: "PUT", path, query: { ref }, repeatable: false, signal });
+    return this.#reading(repository, [ref], signal, ([to = ref]) =>
+      this.http.done({ name: "hardReset", method: "PUT", path, query: { ref: to }, repeatable: false, signal }),
+    );
   }
 
   listTags(repository: string, { prefix }: { prefix?: string }, signal: AbortSignal): AsyncGenerator<LakefsRef> {
@@ -122,12 +124,13 @@ export class LakefsClient {
 
   /** "lakefs/conflict" where it exists: tags never move. */
   createTag(repository: string, json: { id: string; ref: string }, signal: AbortSignal): Promise<LakefsRef> {
-    return this.http.json({ name: "createTag", method: "POST", path: `/repositories${pathOf(repository)}/tags`, json, repeatable: false, signal });
+    const path = `/repositories${pathOf(repository)}/tags`;
+    return this.http.json({ name: "createTag", method: "POST", path, json, repeatable: false, runsHooks: true, signal });
   }
 
   async deleteTag(repository: string, tag: string, signal: AbortSignal): Promise<void> {
     const path = `/repositories${pathOf(repository)}/tags${pathOf(tag)}`;
-    await this.http.done({ name: "deleteTag", method: "DELETE", path, repeatable: true, signal }).catch(passOver("lakefs/missing"));
+    await this.http.done({ name: "deleteTag", method: "DELETE", path, repeatable: true, runsHooks: true, signal }).catch(passOver("lakefs/missing"));
   }
 
   /** Patterns of protected branches: uploads, commits and resets there are refused, merges are not. */
@@ -175,7 +178,8 @@ export class LakefsClient {
     json: { message: string; metadata?: Readonly<Record<string, string>>; date?: number; allow_empty?: boolean },
     signal: AbortSignal,
   ): Promise<LakefsCommit> {
-    return this.http.json({ name: "commit", method: "POST", path: `${branchPath(repository, branch)}/commits`, json, repeatable: false, signal });
+    const path = `${branchPath(repository, branch)}/commits`;
+    return this.http.json({ name: "commit", method: "POST", path, json, repeatable: false, runsHooks: true, signal });
   }
 
   /** A commit record: tree, parents and all else as given; no branch moves. Being there already is success. */
@@ -188,7 +192,7 @@ export class LakefsClient {
   merge(repository: string, source: string, branch: string, { message, metadata }: MergeRequest, signal: AbortSignal): Promise<{ readonly reference: string }> {
     const path = `/repositories${pathOf(repository)}/refs${pathOf(source)}/merge${pathOf(branch)}`;
     const json = { message, metadata, allow_empty: true };
-    return this.http.json({ name: "merge", method: "POST", path, json, repeatable: false, signal });
+    return this.http.json({ name: "merge", method: "POST", path, json, repeatable: false, runsHooks: true, signal });
   }
 
   /** Where the histories of two commits part. "lakefs/missing": nowhere, or one of them is not there. */
@@ -207,9 +211,9 @@ export class LakefsClient {
 
   // objects ----------------------------------------------------------------------------------------------------------
 
-  /** One page of the objects at a commit, ordered bytewise by path; `after`: exclusive. */
-  listObjects(repository: string, commit: string, after: string, signal: AbortSignal): Promise<LakefsPage<LakefsObject>> {
-    const query = { after, amount: LIMITS.lakefsPageMax, presign: false };
+  /** One page of the objects at a commit, ordered bytewise by path; `after`: exclusive; `prefix`: of those whose path begins so. */
+  listObjects(repository: string, commit: string, after: string, signal: AbortSignal, prefix?: string): Promise<LakefsPage<LakefsObject>> {
+    const query = { after, amount: LIMITS.lakefsPageMax, presign: false, prefix };
     return this.#reading(repository, [commit], signal, ([ref = commit]) =>
       this.http.json({ name: "listObjects", method: "GET", path: `${objectPath(repository, ref)}/ls`, query, repeatable: true, signal }),
     );

@@ -1,8 +1,15 @@
 /** What lakeFS shows of a Git commit or tag: its message and who made it. The raw object has it all exactly; this is for people. */
+import { AUTHOR_KEY, PUSHER_KEY } from "./metadata-keys.js";
 
 export interface Description {
   readonly committer: string;
   readonly message: string;
+}
+
+/** Who lakeFS shows: the account that pushed it where there is one, else the author; `metadata` says the rest. */
+export function committerOf({ committer }: Description, pusher: string | undefined): { readonly committer: string; readonly metadata: Readonly<Record<string, string>> } {
+  if (pusher === undefined) return { committer, metadata: {} };
+  return { committer: pusher, metadata: { [PUSHER_KEY]: pusher, [AUTHOR_KEY]: committer } };
 }
 
 /** `raw`: the object as text; a bad byte in it is U+FFFD. NUL would end a string in some readers. */

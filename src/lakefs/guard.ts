@@ -1,18 +1,24 @@
 /**
- * The guard: a pre-merge hook of ours that travels in the tree of what is merged. lakeFS reads merge hooks from the source commit and runs
- * them inside its atomic branch update, so whoever merges brings the guard along, and a merge meant for another head is refused (412). Merges
+ * The guard: a pre-merge hook of ours that travels in the tree of what is merged. lakeFS reads merge hooks from the
+ * source commit and runs
+ * them inside its atomic branch update, so whoever merges brings the guard along, and a merge meant for another head
+ * is refused (412). Merges
  * without our key pass. The file is never part of a Git tree; pushes that touch its path are refused.
+ *
+ * It lies in a commit of its own, made on a branch from the repository's first commit: there is no hook of the
+ * operator's in its tree, so nobody is told of it,
+ * nor of its merge into a work branch, which puts the guard beside the pushed tree.
  */
 import { utf8 } from "../base/bytes.js";
-import { Fault } from "../base/fault.js";
+import { asFault, type Fault } from "../base/fault.js";
 import type { LakefsClient } from "./client.js";
-import { BASE_KEY, GUARD_PATH } from "./metadata-keys.js";
+import { BASE_KEY, GUARD_ACTION, GUARD_PATH } from "./metadata-keys.js";
 import { onWorkBranch } from "./work-branch.js";
 
 /** What the hook says; how its refusal is told from that of an operator's hook. */
 export const GUARD_REFUSAL = "lakepack: the branch has moved";
 
-export const GUARD_FILE: Uint8Array = utf8(`name: lakepack guard
+export const GUARD_FILE: Uint8Array = utf8(`name: ${GUARD_ACTION}
 description: refuses a merge made by lakepack for a head that is not there any more
 on:
   pre-merge:
@@ -29,25 +35,51 @@ hooks:
 
 const NOBODY = "0".repeat(64);
 
+export interface GuardPlace {
+  readonly client: LakefsClient;
+  readonly repository: string;
+  /** Its first commit. */
+  readonly root: string;
+  readonly signal: AbortSignal;
+}
+
+export interface Guard {
+  /** False: hooks are disabled in lakeFS. */
+  readonly runs: boolean;
+  /** A commit that has the guard and nothing else. */
+  readonly commit: string;
+}
+
 /**
- * Proves on two scratch branches that the guard runs: a merge for a wrong base must be refused by it. False: hooks are disabled there.
- * Leaves nothing behind but a commit nobody refers to.
+ * Proves on a scratch branch whether the guard runs: a merge for a wrong base is refused by it, or succeeds where
+ * hooks are disabled. Leaves nothing behind
+ * but the commit. Throws every other answer: somebody else's refusal says nothing of the guard.
  */
-export async function guardRuns(client: LakefsClient, repository: string, commit: string, signal: AbortSignal): Promise<boolean> {
-  const place = { client, repository, source: commit, signal };
-  const prove = async (scratch: string, target: string): Promise<boolean> => {
-    await client.uploadObject(repository, scratch, GUARD_PATH, GUARD_FILE, {}, signal);
-    const made = await client.commit(repository, scratch, { message: "lakepack: does the guard run?", allow_empty: true }, signal);
-    const metadata = { [BASE_KEY]: NOBODY };
-    await client.merge(repository, made.id, target, { message: "lakepack: must be refused", metadata }, signal);
-    return false;
-  };
-  try {
-    return await onWorkBranch(place, (scratch) => onWorkBranch(place, (target) => prove(scratch.name, target.name)));
-  } catch (error) {
-    if (error instanceof Fault && error.code === "lakefs/refused") return isGuardRefusal(error);
-    throw error;
-  }
+export function proveGuard({ client, repository, root, signal }: GuardPlace): Promise<Guard> {
+  return onWorkBranch({ client, repository, source: root, root, signal }, async ({ name }) => {
+    await client.uploadObject(repository, name, GUARD_PATH, GUARD_FILE, {}, signal);
+    const { id: commit } = await client.commit(
+      repository,
+      name,
+      { message: "lakepack: guard", allow_empty: true },
+      signal,
+    );
+    const merged = client.merge(
+      repository,
+      commit,
+      name,
+      { message: "lakepack: must be refused", metadata: { [BASE_KEY]: NOBODY } },
+      signal,
+    );
+    return { runs: await merged.then(() => false, guardRefused), commit };
+  });
+}
+
+/** True: the guard said no. Throws what else was said. */
+function guardRefused(error: unknown): true {
+  const fault = asFault(error);
+  if (fault.code === "lakefs/refused" && isGuardRefusal(fault)) return true;
+  throw fault;
 }
 
 export function isGuardRefusal(fault: Fault): boolean {

@@ -4,6 +4,7 @@ import { lossyText } from "../base/bytes.js";
 import { Fault, type FaultCode } from "../base/fault.js";
 import { checkAborted, sleep } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
+import { hookFault } from "./hook-answer.js";
 import { BodyTooLong, exchange, type ExchangeRequest, exchangeStream, type ReplyHead, type WholeReply } from "./exchange.js";
 
 export interface LakefsAccess {
@@ -31,6 +32,8 @@ export interface LakefsCall {
   readonly headers?: Readonly<Record<string, string>>;
   /** Whether a lost answer or a failure may simply be tried again. Reads are; so are writes that set rather than add. */
   readonly repeatable: boolean;
+  /** lakeFS answers when hooks of the operator's have: such a call is waited for as long as they take, and never repeated because it took long. */
+  readonly runsHooks?: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -48,6 +51,10 @@ export type OnCall = (call: { readonly name: string; readonly method: string; re
 export interface HttpOptions {
   /** Default: `lakefsWaitMs`. */
   readonly waitMs?: number;
+  /** Default: `lakefsCallMs`. */
+  readonly callMs?: number;
+  /** Default: `lakefsHookMs`. */
+  readonly hookMs?: number;
 }
 
 const STATUS_FAULTS: Readonly<Record<number, FaultCode>> = {
@@ -79,7 +86,9 @@ export function hearCalls(onCall: OnCall): { close(): void } {
   return channel;
 }
 
-const MESSAGE_BYTES_MAX = 4_096;
+const MESSAGE_BYTES_MAX = 64 * 1024;
+/** Of it, what is told: a hook may say what it likes. */
+const REASON_CHARS_MAX = 4_096;
 /** What a contended branch answers with status 500: nothing happened, it may be tried again. */
 const CONTENDED = "predicate failed";
 
@@ -94,16 +103,20 @@ export class LakefsHttp {
   readonly #authorization: string;
   readonly #onCall: OnCall | undefined;
   readonly #waitMs: number;
+  readonly #callMs: number;
+  readonly #hookMs: number;
   /** By call name, for metrics and for budgets in tests. */
   readonly figures = new Map<string, CallFigures>();
 
-  constructor(access: LakefsAccess, onCall?: OnCall, { waitMs = LIMITS.lakefsWaitMs }: HttpOptions = {}) {
+  constructor(access: LakefsAccess, onCall?: OnCall, options: HttpOptions = {}) {
     const { origin, pathname } = new URL(access.endpoint);
     this.#origin = origin;
     this.#base = `${pathname.replace(/\/+$/, "").replace(/\/api\/v1$/, "")}/api/v1`;
     this.#authorization = `Basic ${Buffer.from(`${access.accessKeyId}:${access.secretAccessKey}`).toString("base64")}`;
     this.#onCall = onCall ?? (access.trace === true ? tellCall : undefined);
-    this.#waitMs = waitMs;
+    this.#waitMs = options.waitMs ?? LIMITS.lakefsWaitMs;
+    this.#callMs = options.callMs ?? LIMITS.lakefsCallMs;
+    this.#hookMs = options.hookMs ?? LIMITS.lakefsHookMs;
   }
 
   /** Calls made elsewhere on this client's behalf, in pool threads, count as its own. */
@@ -193,11 +206,12 @@ export class LakefsHttp {
   /** Counts the call; what is to be sent. */
   #begin(call: LakefsCall): ExchangeRequest {
     const figures = this.#figuresOf(call);
-    const { method, presigned, upload, signal } = call;
+    const { method, presigned, upload, runsHooks, signal } = call;
     const body = upload?.content ?? (call.json === undefined ? call.body : Buffer.from(JSON.stringify(call.json)));
     figures.calls++;
     figures.bytesOut += upload?.bytes ?? (body as Uint8Array | undefined)?.length ?? 0;
     const isRead = method === "GET" || method === "HEAD";
+    const callMs = runsHooks === true ? this.#hookMs : this.#callMs;
     return {
       origin: presigned?.origin ?? this.#origin,
       path: presigned === undefined ? this.#base + call.path + queryOf(call.query) : presigned.pathname + presigned.search,
@@ -205,8 +219,8 @@ export class LakefsHttp {
       headers: this.#headersOf(call),
       ...(body === undefined ? {} : { body }),
       signal,
-      waitMs: isRead ? this.#waitMs : LIMITS.lakefsCallMs,
-      totalMs: LIMITS.lakefsCallMs,
+      waitMs: isRead ? this.#waitMs : callMs,
+      totalMs: callMs,
       onBytes: (bytes) => {
         figures.bytesIn += bytes;
       },
@@ -256,7 +270,13 @@ export class LakefsHttp {
 function mayRepeat(call: LakefsCall, fault: Fault): boolean {
   if (call.upload !== undefined && !call.repeatable) return false;
   if (fault.code === "lakefs/throttled" || fault.facts["reason"] === CONTENDED) return true;
+  if (call.runsHooks === true && isTimeout(fault)) return false;
   return call.repeatable && (fault.code === "lakefs/unreachable" || fault.code === "lakefs/failed");
+}
+
+/** No answer in all the time there is for one. */
+export function isTimeout({ code, facts }: Fault): boolean {
+  return code === "lakefs/unreachable" && /^(ETIMEDOUT|UND_ERR_(HEADERS|BODY)_TIMEOUT)$/.test(String(facts["reason"]));
 }
 
 /** Twice as long each time, or as long as the server asks for. */
@@ -270,10 +290,11 @@ function statusFault(call: LakefsCall, { status, body, header }: WholeReply): Fa
   const text = lossyText(body.subarray(0, MESSAGE_BYTES_MAX));
   // A block store's refusal quotes the signature: only its code is told.
   const says = call.presigned === undefined ? messageIn(text) : (/<Code>(\w+)<\/Code>/.exec(text)?.[1] ?? "");
-  const reason = says.includes(CONTENDED) ? CONTENDED : says;
+  const reason = says.includes(CONTENDED) ? CONTENDED : says.slice(0, REASON_CHARS_MAX);
   const after = Number(header("retry-after"));
   const facts = { ...(reason === "" ? {} : { reason }), ...(after > 0 ? { retryAfterSeconds: after } : {}) };
-  return new Fault(code, { call: call.name, status, ...facts });
+  const known = { call: call.name, status };
+  return hookFault(says, known) ?? new Fault(code, { ...known, ...facts });
 }
 
 /** What a failed stream says, as far as its reason goes. */

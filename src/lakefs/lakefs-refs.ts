@@ -17,6 +17,8 @@ import { isContentFault } from "./content-fault.js";
 import type { Landing } from "./landing-contract.js";
 import { fromLakefsId, type LakefsRefKind, RESERVED_BRANCH_PREFIX, splitRefName } from "./ref-names.js";
 import type { StoredLakeRecord } from "./records.js";
+import { TAG_MOVE_PREFIX } from "./tag-move.js";
+import type { LakefsRef } from "./types.js";
 
 export interface LakefsRefsOptions {
   readonly client: LakefsClient;
@@ -59,6 +61,8 @@ export class LakefsRefs implements RefStore {
   /** By branch, the merge that was looked at last. */
   readonly #completed = new Map<string, string>();
   #latest: RefSnapshot | undefined;
+  /** lakeFS's names of the tags in the last list. */
+  #tags: ReadonlySet<string> = new Set();
   #unreadable: LakefsRefs["unreadable"] = [];
   /** Commits that cannot be read, for a while: they are not read again for every list of refs. */
   readonly #failed = new LRUCache<string, Fault>({ max: LIMITS.lakefsUnreadableMax, ttl: LIMITS.lakefsUnreadableMs });
@@ -189,15 +193,14 @@ export class LakefsRefs implements RefStore {
 
   /** Branches and tags that can be served. */
   async #heads(signal: AbortSignal): Promise<Head[]> {
-    const { client, repository, defaultBranch } = this.#options;
-    const heads: Head[] = [];
-    let isWhole = false;
-    for await (const { id, commit_id } of client.listBranches(repository, {}, signal)) {
-      isWhole ||= id === defaultBranch;
-      this.#take(heads, "branch", id, commit_id);
+    let heads = await this.#listHeads(signal);
+    // The branches may have been listed before a tag's move began, and the tags while it was missing.
+    let tags = tagsAmong(heads);
+    if ([...this.#tags].some((id) => !tags.has(id))) {
+      heads = await this.#listHeads(signal);
+      tags = tagsAmong(heads);
     }
-    if (!isWhole) await this.#explainGap(signal);
-    for await (const { id, commit_id } of client.listTags(repository, {}, signal)) this.#take(heads, "tag", id, commit_id);
+    this.#tags = tags;
     heads.sort((left, right) => (left.name < right.name ? -1 : 1));
     const names = new Set(heads.map(({ name }) => name));
     return heads.filter(({ name, kind, lakeId }) => {
@@ -205,6 +208,36 @@ export class LakefsRefs implements RefStore {
       if (file !== undefined) this.#report(kind, lakeId, `${file} would be its folder`, name);
       return file === undefined;
     });
+  }
+
+  async #listHeads(signal: AbortSignal): Promise<Head[]> {
+    const { client, repository, defaultBranch } = this.#options;
+    const heads: Head[] = [];
+    const moves: LakefsRef[] = [];
+    const tags = new Set<string>();
+    let isWhole = false;
+    for await (const branch of client.listBranches(repository, {}, signal)) {
+      isWhole ||= branch.id === defaultBranch;
+      if (branch.id.startsWith(TAG_MOVE_PREFIX)) moves.push(branch);
+      this.#take(heads, "branch", branch.id, branch.commit_id);
+    }
+    if (!isWhole) await this.#explainGap(signal);
+    for await (const { id, commit_id } of client.listTags(repository, {}, signal)) {
+      tags.add(id);
+      this.#take(heads, "tag", id, commit_id);
+    }
+    if (moves.length > 0) await this.#takeMoving(heads, tags, moves, signal);
+    return heads;
+  }
+
+  /** A tag that is being moved is where it was while it is missing; one whose mover has died is put back there. */
+  async #takeMoving(heads: Head[], tags: Set<string>, branches: readonly LakefsRef[], signal: AbortSignal): Promise<void> {
+    const { landing, onIncomplete } = this.#options;
+    for (const move of await landing.moving(branches, signal)) {
+      if (!tags.has(move.tag)) this.#take(heads, "tag", move.tag, move.old);
+      tags.add(move.tag);
+      if (move.isLeft) landing.settle(move, this.#closed.signal).catch((error: unknown) => onIncomplete(move.note, asFault(error)));
+    }
   }
 
   /**
@@ -240,6 +273,10 @@ export class LakefsRefs implements RefStore {
     this.#latest = { revision, head, refs, byName: new Map(refs.map((ref) => [ref.name, ref])) };
     return this.#latest;
   }
+}
+
+function tagsAmong(heads: readonly Head[]): ReadonlySet<string> {
+  return new Set(heads.flatMap(({ kind, id }) => (kind === "tag" ? [id] : [])));
 }
 
 /**

@@ -8,22 +8,25 @@ import { checkCommit } from "../git/fsck-headers.js";
 import type { Oid } from "../git/oid.js";
 import type { BuildTreesResult, LandingAnswer, LandingNews, PushedCommit } from "../pool/landing-tasks.js";
 import type { HashedContent } from "../pool/synthesize-tasks.js";
+import type { RefUpdateOptions } from "../odb/ref-store.js";
 import type { PackHandle } from "../pool/tasks.js";
+import { ActionsReader } from "./actions.js";
 import { SealKeys } from "./claim-seal.js";
+import { hooksBehindMerges, hooksOnCommits, passedBy, passedByText, tellsOfBranch } from "./commit-hooks.js";
 import { lakefsCommitId } from "./commit-id.js";
 import { generationAfter, type RecordFacts, writeCommitRecord } from "./commit-record.js";
-import { describeCommit } from "./described-commit.js";
+import { commitStaged, type StagedCommit } from "./commit-staged.js";
+import { committerOf, describeCommit } from "./described-commit.js";
 import { GuardProof } from "./guard-proof.js";
 import type { IsSealed } from "./landing-point.js";
 import type { LandingOptions } from "./landing.js";
 import { formatMapping } from "./mapping.js";
 import { COMMIT_KEY, COMMIT_SEAL_KEY, GUARD_PATH } from "./metadata-keys.js";
-import { RootCommit } from "./root-commit.js";
+import { isProtected } from "./protection.js";
+import type { RootCommit } from "./root-commit.js";
+import { TagMover } from "./tag-move.js";
 import type { LakefsCommit } from "./types.js";
-import { onWorkBranch, type WorkBranch } from "./work-branch.js";
-
-/** Told of how far it is; `done`: the last word about it. */
-export type OnProgress = (line: string, done: boolean) => void;
+import { newWorkBranch, onWorkBranch, type WorkBranch } from "./work-branch.js";
 
 /** Where a push starts from. */
 export interface Base {
@@ -35,6 +38,43 @@ export interface Base {
 export interface Landed {
   readonly tip: LakefsCommit;
   readonly touchesHooks: boolean;
+  /** What the work branch's head has. */
+  readonly headMetarange: string;
+}
+
+/** A branch that a push is for. */
+export interface TargetBranch {
+  /** lakeFS's name of it. */
+  readonly id: string;
+  /** Git's, behind refs/heads/. */
+  readonly short: string;
+}
+
+/** Where a push's commits are made. */
+export interface WorkPlace {
+  readonly branch: WorkBranch;
+  /** The repository's first commit, where hooks would be told of the branch's beginning and end. */
+  readonly root: string | undefined;
+  /** Hooks judge commits to the branch. */
+  readonly judged: boolean;
+  /** Fewer hooks are told of a commit to it than of a merge into it. */
+  readonly commitIsQuieter: boolean;
+}
+
+interface PushFacts {
+  /** Seconds since 1970. */
+  readonly creationDate: number;
+  readonly pusher: string | undefined;
+}
+
+interface RecordsToWrite {
+  readonly base: Base;
+  readonly work: WorkBranch;
+  readonly commits: readonly PushedCommit[];
+  /** One a commit. */
+  readonly metaranges: readonly string[];
+  readonly packs: readonly PackHandle[];
+  readonly pusher: string | undefined;
 }
 
 const FIRST_WALK = 64;
@@ -46,13 +86,17 @@ export class Lander {
   readonly options: LandingOptions;
   readonly guard: GuardProof;
   readonly root: RootCommit;
+  readonly actions: ActionsReader;
+  readonly tagMover: TagMover;
   readonly #seals: SealKeys;
 
   constructor(options: LandingOptions) {
     this.options = options;
     this.#seals = new SealKeys(options.sealKeys);
-    this.guard = new GuardProof(options.client, options.repository);
-    this.root = new RootCommit(options.client, options.repository);
+    this.root = options.root;
+    this.guard = new GuardProof(options);
+    this.tagMover = new TagMover({ ...options, seals: this.#seals });
+    this.actions = new ActionsReader(options.client, options.repository);
   }
 
   sealLanding(base: string, tip: string, step: number): string | undefined {
@@ -102,12 +146,13 @@ export class Lander {
     return first;
   }
 
-  /** The lakeFS id of a Git commit, made with all below it where lakeFS does not have it yet. */
-  async commitIn(commit: Oid, signal: AbortSignal, onProgress: OnProgress): Promise<string> {
+  /** The lakeFS id of a Git commit, made with all below it where lakeFS does not have it yet. `target`: the branch that is to get it. */
+  async commitIn(commit: Oid, options: RefUpdateOptions, signal: AbortSignal, target?: TargetBranch): Promise<string> {
     const news = await this.newCommits(commit, [], signal);
     if (news.length === 0) return this.lakeIdOf(commit, undefined, signal);
     const base = await this.#baseFor(news, signal);
-    return this.onWorkBranch(base.commit.id, signal, async (work) => (await this.writeCommits(base, work, news, signal, onProgress)).tip.id);
+    const place = await this.workPlace(base.commit, options, signal, target);
+    return this.onWorkBranch(place, base.commit.id, signal, async () => (await this.writeCommits(base, place, news, options, signal)).tip.id);
   }
 
   /** A commit whose tree is near: a parent of the oldest one that lakeFS has; else the repository's first. */
@@ -120,29 +165,65 @@ export class Lander {
     return { commit, git: (await commits.resolve([commit.id], signal)).get(commit.id) };
   }
 
-  /** Its start is the push time: creation date of all the push's records. */
-  onWorkBranch<T>(source: string, signal: AbortSignal, work: (branch: WorkBranch) => Promise<T>): Promise<T> {
+  /**
+   * A work branch that commits of a push can be made on. Its start is the push time: creation date of all the push's records. `source`: where it starts;
+   * its hooks are asked. Throws "lakefs/unmappable" where the push would pass a hook by, or lakeFS lets nobody commit to the branch.
+   */
+  async workPlace(source: LakefsCommit, options: RefUpdateOptions, signal: AbortSignal, target?: TargetBranch, protection?: readonly string[]): Promise<WorkPlace> {
+    const { client, repository, policy } = this.options;
+    const branch = newWorkBranch();
+    const [{ hooks }, patterns] = await Promise.all([this.actions.at(source.id, signal), protection ?? client.branchProtection(repository, signal)]);
+    const missed = target && passedBy(hooks, target.id, branch.name);
+    if (target !== undefined && missed !== undefined) {
+      const reason = passedByText(missed, target.short);
+      if (policy.preCommit !== "pass") throw new Fault("lakefs/unmappable", { reason });
+      options.onResult?.(`warning: ${reason}`);
+    }
+    const blocking = patterns.find((pattern) => isProtected(branch.name, [pattern]));
+    if (blocking !== undefined) throw new Fault("lakefs/unmappable", { reason: blockedText(blocking) });
+    const root = tellsOfBranch(hooks, branch.name) ? (await this.root.get(signal)).id : undefined;
+    const [commits, merges] = [hooksOnCommits(hooks, branch.name), hooksBehindMerges(hooks, branch.name)];
+    return { branch, root, judged: commits > 0, commitIsQuieter: commits < merges };
+  }
+
+  onWorkBranch<T>({ branch, root }: WorkPlace, source: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     const { client, repository, log } = this.options;
-    const onLeft = (branch: string, error: unknown) => log.debug("a work branch stays behind", { branch, reason: asFault(error).message });
-    return onWorkBranch({ client, repository, source, signal, onLeft }, work);
+    const onLeft = (name: string, error: unknown) => log.debug("a work branch stays behind", { branch: name, reason: asFault(error).message });
+    return onWorkBranch({ client, repository, source, root, branch, signal, onLeft }, work);
+  }
+
+  /** Commits what is staged on a push's work branch. */
+  commitOn({ name }: WorkBranch, commit: StagedCommit, signal: AbortSignal): Promise<LakefsCommit> {
+    return commitStaged(this.options.client, this.options.repository, name, commit, signal);
   }
 
   /** Trees and records of `commits`, the last being the tip, checked by reading them back. */
-  async writeCommits(base: Base, work: WorkBranch, commits: readonly PushedCommit[], signal: AbortSignal, onProgress: OnProgress): Promise<Landed> {
+  async writeCommits(base: Base, place: WorkPlace, commits: readonly PushedCommit[], options: RefUpdateOptions, signal: AbortSignal): Promise<Landed> {
     const packs = await this.packs(signal);
-    const built = await this.#buildTrees(base, work, commits, packs, signal, onProgress);
-    const records = await this.#writeRecords(base, work, commits, built.metaranges, packs, signal);
+    const { metaranges, headMetarange, touchesHooks } = await this.#buildTrees(base, place, commits, packs, options, signal);
+    // Hooks that the push brings would be told of the branch's end.
+    if (touchesHooks) place.branch.endsAt ??= (await this.root.get(signal)).id;
+    const records = await this.#writeRecords({ base, work: place.branch, commits, metaranges, packs, pusher: options.pusher }, signal);
     await this.#readBack(commits, records, signal);
-    return { tip: records.at(-1) as LakefsCommit, touchesHooks: built.touchesHooks };
+    const tip = records.at(-1) as LakefsCommit;
+    if (!touchesHooks) this.actions.know(tip.id, await this.actions.at(base.commit.id, signal));
+    return { tip, touchesHooks, headMetarange };
   }
 
-  async #buildTrees(base: Base, work: WorkBranch, commits: readonly PushedCommit[], packs: readonly PackHandle[], signal: AbortSignal, onProgress: OnProgress): Promise<BuildTreesResult> {
+  async #buildTrees(
+    base: Base,
+    { branch: work, judged }: WorkPlace,
+    commits: readonly PushedCommit[],
+    packs: readonly PackHandle[],
+    { onProgress, pusher }: RefUpdateOptions,
+    signal: AbortSignal,
+  ): Promise<BuildTreesResult> {
     const { pool, tasks, access, client, repository, namespace, sealKeys, heads, policy } = this.options;
     // Somebody has built on a landing's merge before it was reset: its guard goes no further.
-    const hasGuard = await client.statObject(repository, base.commit.id, GUARD_PATH, signal).then(() => true, missingIsFalse);
+    const { hasGuard } = await this.actions.at(base.commit.id, signal);
     if (hasGuard) await client.deleteObjects(repository, work.name, [GUARD_PATH], signal);
     const { port1, port2 } = new MessageChannel();
-    const say = (done: number, files: number, total: number) => onProgress(landingLine(done, commits.length, files, total), done === commits.length);
+    const say = (done: number, files: number, total: number) => onProgress?.(landingLine(done, commits.length, files, total), done === commits.length);
     this.#listen(port1, commits.length, say, signal);
     try {
       const built = await tasks.run(
@@ -162,6 +243,8 @@ export class Lander {
               packs,
               commits: commits.map(({ oid, tree }) => ({ oid, tree })),
               plainFileBytesMax: policy.plainFileBytesMax ?? LIMITS.plainFileBytesMax,
+              pusher,
+              judged,
               port: port2,
             },
             { signal, transfer: [port2] },
@@ -202,14 +285,7 @@ export class Lander {
   }
 
   /** One commit record a Git commit. Their ids are known before they are written, so many are written at once. */
-  async #writeRecords(
-    base: Base,
-    work: WorkBranch,
-    commits: readonly PushedCommit[],
-    metaranges: readonly string[],
-    packs: readonly PackHandle[],
-    signal: AbortSignal,
-  ): Promise<readonly LakefsCommit[]> {
+  async #writeRecords({ base, work, commits, metaranges, packs, pusher }: RecordsToWrite, signal: AbortSignal): Promise<readonly LakefsCommit[]> {
     const { client, repository, pool } = this.options;
     const turns = new Semaphore(RECORDS_AT_ONCE);
     const made = new Map<Oid, LakefsCommit>();
@@ -219,7 +295,7 @@ export class Lander {
       const writes: Promise<unknown>[] = [];
       for (const [at, commit] of batch.entries()) {
         const parents = await this.#parentsOf(commit, base, made, signal);
-        const facts = this.#recordFacts(commit, raws[at] as Uint8Array, metaranges[start + at] as string, parents, work.startTime);
+        const facts = this.#recordFacts(commit, raws[at] as Uint8Array, metaranges[start + at] as string, parents, { creationDate: work.startTime, pusher });
         made.set(commit.oid, asCommit(facts));
         writes.push(turns.run(() => writeCommitRecord(client, repository, facts, signal), signal));
       }
@@ -229,11 +305,13 @@ export class Lander {
   }
 
   /** The seal spares other servers with the key the reading of what was staged here; what it says is read back below, too. */
-  #recordFacts({ tree }: PushedCommit, raw: Uint8Array, metarange: string, parents: readonly LakefsCommit[], creationDate: number): RecordFacts {
+  #recordFacts({ tree }: PushedCommit, raw: Uint8Array, metarange: string, parents: readonly LakefsCommit[], { creationDate, pusher }: PushFacts): RecordFacts {
     const { namespace, mapping } = this.options;
-    const { committer, message } = describeCommit(lossyText(raw));
+    const description = describeCommit(lossyText(raw));
+    const { committer, metadata: who } = committerOf(description, pusher);
+    const { message } = description;
     const seal = this.#seals.sealListing({ namespace, metarange, mapping: formatMapping(mapping), tree });
-    const metadata = { [COMMIT_KEY]: Buffer.from(raw).toString("base64"), ...(seal === undefined ? {} : { [COMMIT_SEAL_KEY]: seal }) };
+    const metadata = { [COMMIT_KEY]: Buffer.from(raw).toString("base64"), ...who, ...(seal === undefined ? {} : { [COMMIT_SEAL_KEY]: seal }) };
     return { committer, message, metarangeId: metarange, creationDate, parents: parents.map(({ id }) => id), metadata, generation: generationAfter(parents) };
   }
 
@@ -282,6 +360,11 @@ function landingLine(commits: number, commitsTotal: number, files: number, files
   return `Landing ${text(commits)}/${text(commitsTotal)} in lakeFS, ${text(files)}/${text(filesTotal)} files`;
 }
 
+/** lakeFS blocks uploads and commits on a protected branch, whoever's it is. */
+function blockedText(pattern: string): string {
+  return `lakeFS protects lakepack's work branches too (pattern '${pattern}'), so no new commit can be made: protect branches by their names, or by '[!l]*'`;
+}
+
 function asCommit(facts: RecordFacts): LakefsCommit {
   const { committer, message, metarangeId, creationDate, parents, generation, metadata } = facts;
   return { id: lakefsCommitId(facts), committer, message, meta_range_id: metarangeId, creation_date: creationDate, parents, generation, metadata };
@@ -314,9 +397,4 @@ function parentsFirst(commits: readonly PushedCommit[]): readonly PushedCommit[]
 function checkParents(commit: PushedCommit): PushedCommit {
   if (commit.parents.length <= LIMITS.landingParentsMax) return commit;
   throw new Fault("lakefs/unmappable", { reason: `commit ${commit.oid} has more than ${LIMITS.landingParentsMax} parents` });
-}
-
-function missingIsFalse(error: unknown): false {
-  if (error instanceof Fault && error.code === "lakefs/missing") return false;
-  throw error;
 }

@@ -5,30 +5,34 @@ import { LIMITS } from "../base/limits.js";
 import { ZERO_OID } from "../git/oid.js";
 import type { PushedCommit } from "../pool/landing-tasks.js";
 import type { RefChange, RefUpdateOptions } from "../odb/ref-store.js";
-import { stageableAddress } from "./address.js";
-import { GUARD_FILE } from "./guard.js";
-import type { Base, Lander } from "./lander.js";
+import type { Guard } from "./guard.js";
+import { guardedTree } from "./guarded-tree.js";
+import { askingTwice } from "./hook-again.js";
+import type { Base, Landed, Lander, WorkPlace } from "./lander.js";
 import { createSurely } from "./landing-create.js";
 import { completeLanding, dirtyReason, moveBranch } from "./landing-point.js";
-import { GUARD_PATH, HOOKS_FOLDER } from "./metadata-keys.js";
 import { isProtected } from "./protection.js";
 import { nameClash } from "./ref-clash.js";
 import { RESERVED_BRANCH_PREFIX, toLakefsId } from "./ref-names.js";
-import type { LakefsCommit, LakefsObject } from "./types.js";
-import type { WorkBranch } from "./work-branch.js";
+import type { LakefsCommit } from "./types.js";
+import { createQuietly, type WorkBranch } from "./work-branch.js";
 
 const DIRTY_NAMED = 3;
+export const FORCED_REFUSAL = "this server does not take commits away from a branch (setting lakefs_forced_pushes)";
 
 export class BranchLanding {
   readonly #lander: Lander;
+  readonly #short: string;
   readonly #branch: string;
   readonly #change: RefChange;
   readonly #options: RefUpdateOptions;
   readonly #signal: AbortSignal;
+  #isForced = false;
 
   /** `short`: its name behind refs/heads/. */
   constructor(lander: Lander, short: string, change: RefChange, options: RefUpdateOptions, signal: AbortSignal) {
     this.#lander = lander;
+    this.#short = short;
     this.#branch = toLakefsId("branch", short);
     this.#change = change;
     this.#options = options;
@@ -76,7 +80,7 @@ export class BranchLanding {
     const stale = this.#staleReason(head);
     if (stale !== undefined) return stale;
     await this.#options.stillMay?.();
-    await client.deleteBranch(repository, this.#branch, this.#signal);
+    await askingTwice(() => client.deleteBranch(repository, this.#branch, this.#signal), this.#signal);
     log.info("a branch was deleted in lakeFS", { repository, branch: this.#branch, head: head.commit.id });
     return undefined;
   }
@@ -88,13 +92,15 @@ export class BranchLanding {
     const { client, repository } = this.#lander.options;
     const clash = await nameClash(client, repository, this.#change.name, this.#signal);
     if (clash !== undefined) return clash;
-    const tip = await this.#lander.commitIn(this.#change.new, this.#signal, this.#onProgress);
+    const target = { id: this.#branch, short: this.#short };
+    const tip = await this.#lander.commitIn(this.#change.new, this.#options, this.#signal, target);
     await this.#options.stillMay?.();
-    const made = await createSurely({
+    const ref = {
       target: tip,
       create: () => client.createBranch(repository, { name: this.#branch, source: tip }, this.#signal),
       find: async () => (await client.getBranch(repository, this.#branch, this.#signal).catch(missingIsUndefined))?.commit_id,
-    });
+    };
+    const made = await createSurely(ref, this.#signal);
     if (!made) return "the branch already exists in lakeFS; fetch first";
     this.#say(tip);
     return undefined;
@@ -104,29 +110,26 @@ export class BranchLanding {
 
   async #update(head: Base): Promise<string | undefined> {
     if (head.git?.commit === this.#change.new) return undefined;
-    const reason = this.#staleReason(head) ?? (await this.#refusal());
+    const stale = this.#staleReason(head);
+    if (stale !== undefined) return stale;
+    const protection = await this.#lander.options.client.branchProtection(this.#lander.options.repository, this.#signal);
+    const reason = await this.#refusal(protection);
     if (reason !== undefined) return reason;
-    if (await this.#isForced(head)) {
-      if (!this.#lander.options.policy.allowForced) return "non-fast-forward: this server does not take commits away from a branch";
-      await this.#keep(head);
-    }
+    this.#isForced = await this.#isForcedFrom(head);
+    if (this.#isForced && !this.#lander.options.policy.allowForced) return `non-fast-forward: ${FORCED_REFUSAL}`;
     const news = await this.#lander.newCommits(this.#change.new, head.git === undefined ? [] : [head.git.commit], this.#signal);
-    if (news.length === 0) return this.#onWorkBranch(await this.#lander.lakeIdOf(this.#change.new, undefined, this.#signal), head, news);
-    return this.#onWorkBranch(head.commit.id, head, news);
+    return news.length === 0 ? this.#moveToKnown(head) : this.#moveToNew(head, news, protection);
   }
 
   /** What lakeFS would not, or not in time, refuse by itself. Cheap and advisory. */
-  async #refusal(): Promise<string | undefined> {
+  async #refusal(protection: readonly string[]): Promise<string | undefined> {
     const { client, repository } = this.#lander.options;
-    const [patterns, dirty] = await Promise.all([
-      client.branchProtection(repository, this.#signal),
-      client.dirtyPaths(repository, this.#branch, DIRTY_NAMED, this.#signal),
-    ]);
-    if (isProtected(this.#branch, patterns)) return "the branch is protected in lakeFS; push to another one and merge it there";
+    if (isProtected(this.#branch, protection)) return "the branch is protected in lakeFS; push to another one and merge it there";
+    const dirty = await client.dirtyPaths(repository, this.#branch, DIRTY_NAMED, this.#signal);
     return dirty.length === 0 ? undefined : dirtyReason(dirty);
   }
 
-  async #isForced(head: Base): Promise<boolean> {
+  async #isForcedFrom(head: Base): Promise<boolean> {
     if (head.git === undefined) return false;
     const pairs = [{ old: head.git.commit, new: this.#change.new }];
     const [forward] = await this.#lander.options.pool.run("receive-pack/ancestor", { packs: await this.#lander.packs(this.#signal), pairs }, { signal: this.#signal });
@@ -134,63 +137,51 @@ export class BranchLanding {
   }
 
   /** A forced push takes commits out of the branch; they stay under a name that is never swept. */
-  async #keep({ commit }: Base): Promise<void> {
+  async #keep(commit: LakefsCommit): Promise<void> {
     const { client, repository } = this.#lander.options;
     const name = `${RESERVED_BRANCH_PREFIX}kept-${Math.floor(Date.now() / 1_000)}-${randomBytes(6).toString("hex")}`;
-    await client.createBranch(repository, { name, source: commit.id, hidden: true }, this.#signal);
+    const root = (await this.#lander.root.get(this.#signal)).id;
+    await createQuietly(client, repository, { name, source: commit.id, root }, this.#signal);
   }
 
-  #onWorkBranch(source: string, head: Base, news: readonly PushedCommit[]): Promise<string | undefined> {
-    return this.#lander.onWorkBranch(source, this.#signal, async (work) => {
-      const guarded = await this.#lander.guard.runs(head.commit.id, this.#signal);
-      const { client, repository } = this.#lander.options;
-      const { tip, touchesHooks } =
-        news.length > 0
-          ? await this.#lander.writeCommits(head, work, news, this.#signal, this.#onProgress)
-          : { tip: await client.getCommit(repository, source, this.#signal), touchesHooks: true };
-      const guardedMetarange = guarded ? await this.#addGuard(work, head.commit, touchesHooks) : tip.meta_range_id;
-      return await this.#move(head.commit, tip, work, guardedMetarange, guarded);
+  /** To a commit that lakeFS has: nothing is committed, so no hook on commits is passed by. */
+  async #moveToKnown({ commit: base }: Base): Promise<string | undefined> {
+    const { client, repository } = this.#lander.options;
+    const tip = await client.getCommit(repository, await this.#lander.lakeIdOf(this.#change.new, undefined, this.#signal), this.#signal);
+    const place = await this.#lander.workPlace(tip, this.#options, this.#signal, undefined, []);
+    return this.#lander.onWorkBranch(place, tip.id, this.#signal, async () => {
+      const guard = await this.#lander.guard.get(this.#signal);
+      return this.#moveWith(base, { tip, touchesHooks: true, headMetarange: tip.meta_range_id }, place, guard);
     });
   }
 
-  /** The tip's tree with the guard's file, and with the base's own hooks: those judge the push, not those it brings. */
-  async #addGuard(work: WorkBranch, base: LakefsCommit, touchesHooks: boolean): Promise<string> {
-    const { client, repository } = this.#lander.options;
-    if (touchesHooks) await this.#restoreHooks(work, base);
-    await client.uploadObject(repository, work.name, GUARD_PATH, GUARD_FILE, {}, this.#signal);
-    const json = { message: "lakepack: guard", allow_empty: true };
-    return (await client.commit(repository, work.name, json, this.#signal)).meta_range_id;
+  async #moveToNew(head: Base, news: readonly PushedCommit[], protection: readonly string[]): Promise<string | undefined> {
+    const target = { id: this.#branch, short: this.#short };
+    const place = await this.#lander.workPlace(head.commit, this.#options, this.#signal, target, protection);
+    return this.#lander.onWorkBranch(place, head.commit.id, this.#signal, async () => {
+      const guard = await this.#lander.guard.get(this.#signal);
+      const landed = await this.#lander.writeCommits(head, place, news, this.#options, this.#signal);
+      return this.#moveWith(head.commit, landed, place, guard);
+    });
   }
 
-  async #restoreHooks(work: WorkBranch, base: LakefsCommit): Promise<void> {
-    const { client, repository, namespace } = this.#lander.options;
-    const { commit_id } = await client.getBranch(repository, work.name, this.#signal);
-    const [before, now] = [await this.#hooksAt(base.id), await this.#hooksAt(commit_id)];
-    const kept = new Set(before.map(({ path }) => path));
-    const gone = now.map(({ path }) => path).filter((path) => !kept.has(path));
-    if (gone.length > 0) await client.deleteObjects(repository, work.name, gone, this.#signal);
-    for (const { path, physical_address, checksum, size_bytes = 0, metadata = {}, content_type } of before) {
-      const type = content_type === undefined ? {} : { content_type };
-      const json = { physical_address: stageableAddress(physical_address, namespace), checksum, size_bytes, metadata, ...type };
-      await client.stageObject(repository, work.name, path, json, this.#signal);
-    }
-  }
-
-  /** The first page of them: nobody has a thousand. */
-  async #hooksAt(commit: string): Promise<readonly LakefsObject[]> {
-    const { client, repository } = this.#lander.options;
-    const { results } = await client.listObjects(repository, commit, HOOKS_FOLDER, this.#signal);
-    return results.filter(({ path }) => path.startsWith(HOOKS_FOLDER) && path !== GUARD_PATH);
+  async #moveWith(base: LakefsCommit, landed: Landed, place: WorkPlace, guard: Guard): Promise<string | undefined> {
+    const guardedMetarange = await guardedTree({ ...landed, lander: this.#lander, place, base, guard, signal: this.#signal });
+    if (this.#isForced) await this.#keep(base);
+    return this.#move(base, landed.tip, place.branch, guardedMetarange, guard.runs);
   }
 
   async #move(base: LakefsCommit, tip: LakefsCommit, { startTime: pushTime }: WorkBranch, guardedMetarange: string, guarded: boolean): Promise<string | undefined> {
     const { client, repository } = this.#lander.options;
     await this.#options.stillMay?.();
     // Not the pusher's signal: once begun, it must be known how it ended.
-    const signal = AbortSignal.timeout(LIMITS.lakefsCallMs);
+    const signal = AbortSignal.timeout(LIMITS.lakefsHookMs + LIMITS.lakefsCallMs);
     const root = (await this.#lander.root.get(signal)).id;
     const { committer } = tip;
-    const outcome = await moveBranch({ client, repository, branch: this.#branch, base, root, tip, guardedMetarange, guarded, committer, pushTime, seal: (step) => this.#lander.sealLanding(base.id, tip.id, step), signal });
+    const seal = (step: number) => this.#lander.sealLanding(base.id, tip.id, step);
+    const { pusher } = this.#options;
+    const point = { client, repository, branch: this.#branch, base, root, tip, guardedMetarange, guarded, committer, pusher, pushTime, seal, signal };
+    const outcome = await moveBranch(point);
     if (!outcome.landed) return outcome.reason;
     if (outcome.note !== undefined) {
       this.#options.onResult?.(outcome.note);
@@ -204,8 +195,6 @@ export class BranchLanding {
   #say(lakeId: string): void {
     this.#options.onResult?.(`${this.#change.name}: ${this.#change.new} is lakeFS commit ${lakeId}`);
   }
-
-  readonly #onProgress = (line: string, done: boolean): void => this.#options.onProgress?.(line, done);
 }
 
 function missingIsUndefined(error: unknown): undefined {

@@ -1,9 +1,21 @@
 /** What the refs of a lakeFS repository need of the writing half. */
+import type { GuardState } from "./guard-proof.js";
+import type { MovingTag } from "./tag-move.js";
+import type { LakefsRef } from "./types.js";
 import type { RefChange, RefOutcome, RefUpdateOptions } from "../odb/ref-store.js";
 
 /** Moves lakeFS branches and tags: an outcome per change, in order; `ok` is durable. */
 export interface Landing {
   update(changes: readonly RefChange[], options: RefUpdateOptions, signal?: AbortSignal): Promise<readonly RefOutcome[]>;
+
+  /** What is known of the guard that keeps pushes from landing on a moved head. */
+  readonly guard: GuardState;
+
+  /** Of branches (`lakepack-tag-…`) the moves of tags that they note: such a tag is where it was while it is missing. */
+  moving(branches: readonly LakefsRef[], signal: AbortSignal): Promise<readonly MovingTag[]>;
+
+  /** Ends a move whose server has died: the tag is put back where it was, unless there is one. */
+  settle(move: MovingTag, signal: AbortSignal): Promise<void>;
 
   /** A reader has seen a landing's merge (`lakeId`) at the head of a branch: its server may have died before the last step. Idempotent, and harmless
    *  beside a landing under way. */
@@ -12,5 +24,6 @@ export interface Landing {
 
 /** For repositories that are read-only, whoever pushes. */
 export function refusingLanding(reason: string): Landing {
-  return { update: async (changes) => changes.map(({ name }) => ({ name, ok: false, reason })), complete: async () => undefined };
+  const guard = { guard: "unknown" } as const;
+  return { guard, update: async (changes) => changes.map(({ name }) => ({ name, ok: false, reason })), moving: async () => [], settle: async () => undefined, complete: async () => undefined };
 }

@@ -1,5 +1,6 @@
 /** A new branch or tag: lakeFS's call for it only makes, never moves. Where its answer is lost, the ref itself tells what became of it. */
 import { asFault } from "../base/fault.js";
+import { askingTwice } from "./hook-again.js";
 
 export interface NewRef {
   /** lakeFS commit id it is to be at. */
@@ -14,10 +15,10 @@ export interface NewRef {
 const TRIES_MAX = 4;
 
 /** False: there is one at another commit. */
-export async function createSurely({ target, create, find }: NewRef): Promise<boolean> {
+export async function createSurely({ target, create, find }: NewRef, signal: AbortSignal): Promise<boolean> {
   for (let attempt = 1; ; attempt++) {
     try {
-      await create();
+      await askingTwice(create, signal);
       return true;
     } catch (error) {
       const { code } = asFault(error);

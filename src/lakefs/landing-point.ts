@@ -17,7 +17,10 @@ import type { LandingStatement } from "./claim-seal.js";
 import type { LakefsClient } from "./client.js";
 import { writeCommitRecord } from "./commit-record.js";
 import { isGuardRefusal } from "./guard.js";
-import { BASE_KEY, COMMIT_SEAL_KEY, GUARD_PATH, STEP_KEY, TIP_KEY } from "./metadata-keys.js";
+import { askingTwice } from "./hook-again.js";
+import { refusalText } from "./hook-answer.js";
+import { isTimeout } from "./http.js";
+import { BASE_KEY, COMMIT_SEAL_KEY, GUARD_PATH, PUSHER_KEY, STEP_KEY, TIP_KEY } from "./metadata-keys.js";
 import type { LakefsCommit } from "./types.js";
 
 export interface LandingPoint {
@@ -35,6 +38,8 @@ export interface LandingPoint {
   /** False: hooks do not run there. The merge then stays the head, as nothing has told it from one onto another head. */
   readonly guarded: boolean;
   readonly committer: string;
+  /** The account that pushes; undefined where nobody is asked. */
+  readonly pusher?: string | undefined;
   /** What lets another server with the key complete it, wherever it leads. */
   readonly seal: (step: number) => string | undefined;
   /** Seconds since 1970. */
@@ -82,14 +87,20 @@ async function writeSignpost(point: LandingPoint, step: number): Promise<string>
 async function mergeSignpost(point: LandingPoint, signpost: string, step: number): Promise<LandingOutcome> {
   const { client, repository, branch, base, tip, signal } = point;
   const seal = point.seal(step);
-  const metadata = { [BASE_KEY]: base.id, [TIP_KEY]: tip.id, [STEP_KEY]: String(step), ...(seal === undefined ? {} : { [COMMIT_SEAL_KEY]: seal }) };
+  const metadata = {
+    [BASE_KEY]: base.id,
+    [TIP_KEY]: tip.id,
+    [STEP_KEY]: String(step),
+    ...(point.pusher === undefined ? {} : { [PUSHER_KEY]: point.pusher }),
+    ...(seal === undefined ? {} : { [COMMIT_SEAL_KEY]: seal }),
+  };
   const message = tip.message === "" ? "lakepack: push" : tip.message;
   let dirty = 0;
   /** An earlier try may have landed without our hearing of it: then the guard refuses the next. */
   let uncertain = false;
   for (let attempt = 1; ; attempt++) {
     try {
-      const { reference } = await client.merge(repository, signpost, branch, { message, metadata }, signal);
+      const { reference } = await askingTwice(() => client.merge(repository, signpost, branch, { message, metadata }, signal), signal);
       return await finish(point, await client.getCommit(repository, reference, signal), step);
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
@@ -101,6 +112,9 @@ async function mergeSignpost(point: LandingPoint, signpost: string, step: number
       if (seen === "stale") return { landed: false, reason: error.code === "lakefs/missing" ? "the branch is gone from lakeFS; fetch first" : MOVED };
       if (seen !== "unmoved") return seen.id === tip.id ? { landed: true, head: seen.id } : finish(point, seen, Number(seen.metadata?.[STEP_KEY]));
       if (refusal !== undefined) return { landed: false, reason: refusal };
+      if (error.code === "lakefs/hook-failed") throw error;
+      // A hook may still be at it: another try would only ask it twice.
+      if (isTimeout(error)) throw new Fault("lakefs/unknown-outcome", { branch, reason: "no answer in all the time that hooks may take" }, error);
       if (error.code === "lakefs/bad-request") {
         const wait = DIRTY_WAITS_MS[dirty++];
         if (wait === undefined) return { landed: false, reason: await badMergeReason(point) };
@@ -112,7 +126,7 @@ async function mergeSignpost(point: LandingPoint, signpost: string, step: number
 
 /** Why lakeFS said no, where that is certain; undefined: it must be looked at. */
 function refusalOf(fault: Fault): string | undefined {
-  if (fault.code === "lakefs/refused") return isGuardRefusal(fault) ? MOVED : `a hook in lakeFS refused it: ${fault.facts["reason"]}`;
+  if (fault.code === "lakefs/refused") return isGuardRefusal(fault) ? MOVED : refusalText(fault);
   if (fault.code === "lakefs/conflict") return MOVED;
   if (fault.code === "lakefs/denied") return `lakeFS does not allow it: ${fault.facts["reason"] ?? "denied"}`;
   return undefined;

@@ -4,14 +4,26 @@ import { checkTag } from "../git/fsck-headers.js";
 import { type Oid, ZERO_OID } from "../git/oid.js";
 import { parseTag } from "../git/tag.js";
 import type { RefChange, RefUpdateOptions } from "../odb/ref-store.js";
+import type { CommitActions, OperatorHook } from "./actions.js";
 import { generationAfter, writeCommitRecord } from "./commit-record.js";
-import { describeTag } from "./described-commit.js";
+import { committerOf, describeTag } from "./described-commit.js";
+import { askingTwice } from "./hook-again.js";
 import type { Lander } from "./lander.js";
 import { createSurely } from "./landing-create.js";
 import { TAG_KEY } from "./metadata-keys.js";
 import { findRef, nameClash } from "./ref-clash.js";
 import { toLakefsId } from "./ref-names.js";
+import type { MovingTag } from "./tag-move.js";
 import type { LakefsRef } from "./types.js";
+
+const MOVE_REFUSAL = "the tag already exists, and this server does not move tags (setting lakefs_forced_pushes)";
+
+function unsureText({ id }: OperatorHook): string {
+  return (
+    `the hook '${id}' (pre-create-tag) might refuse the new tag in lakeFS, and the old one when it is put back: ` +
+    "delete the tag first, then push the new one"
+  );
+}
 
 export class TagLanding {
   readonly #lander: Lander;
@@ -30,38 +42,73 @@ export class TagLanding {
   }
 
   async land(): Promise<string | undefined> {
-    const { client, repository } = this.#lander.options;
-    const there = await this.#find();
+    const { client, repository, policy } = this.#lander.options;
+    const { there, move } = await this.#current();
     const current = there === undefined ? ZERO_OID : await this.#gitIdOf(there);
     if (current === this.#change.new) return undefined;
     if (current !== this.#change.old) return current === ZERO_OID ? "the tag does not exist any more; fetch first" : "the tag already exists; fetch first";
-    if (this.#change.new === ZERO_OID) {
-      await this.#options.stillMay?.();
-      await client.deleteTag(repository, this.#tag, this.#signal);
-      return undefined;
-    }
+    if (this.#change.new === ZERO_OID) return this.#delete(move);
+    if (there !== undefined && !policy.allowForced) return MOVE_REFUSAL;
     if (there === undefined) {
       const clash = await nameClash(client, repository, this.#change.name, this.#signal);
       if (clash !== undefined) return clash;
     }
     const target = this.#change.peeled === undefined ? await this.#lightTarget() : await this.#record(this.#change.peeled);
     if (typeof target !== "string") return target.refusal;
+    if (there !== undefined && move === undefined) return this.#move(there.commit_id, target);
     await this.#options.stillMay?.();
-    // Two calls: for a moment there is no tag, and the old one is gone if this process dies here.
-    if (there !== undefined) await client.deleteTag(repository, this.#tag, this.#signal);
-    return this.#create(target);
+    const reason = await this.#create(target);
+    if (move !== undefined && reason === undefined) await this.#lander.tagMover.done(move, this.#signal);
+    return reason;
+  }
+
+  /** Where the tag is; one that somebody is moving, or has not finished to move, is where it was. */
+  async #current(): Promise<{ readonly there: LakefsRef | undefined; readonly move?: MovingTag }> {
+    const there = await this.#find();
+    // Who makes a tag from nothing need not ask: there was none, or git would know it.
+    if (there !== undefined || this.#change.old === ZERO_OID) return { there };
+    const move = await this.#lander.tagMover.find(this.#tag, this.#signal);
+    return move === undefined ? { there } : { there: { id: this.#tag, commit_id: move.old }, move };
+  }
+
+  async #delete(move: MovingTag | undefined): Promise<string | undefined> {
+    const { client, repository } = this.#lander.options;
+    if (this.#options.denyDeletes) return "deletion prohibited";
+    await this.#options.stillMay?.();
+    if (move === undefined) await askingTwice(() => client.deleteTag(repository, this.#tag, this.#signal), this.#signal);
+    else await this.#lander.tagMover.done(move, this.#signal);
+    return undefined;
+  }
+
+  async #move(old: string, target: string): Promise<string | undefined> {
+    const unsure = await this.#unsureHook(old, target);
+    if (unsure !== undefined) return unsureText(unsure);
+    await this.#options.stillMay?.();
+    const made = await this.#lander.tagMover.move(this.#tag, old, target);
+    if (!made) return "the tag already exists in lakeFS; fetch first";
+    this.#say(target);
+    return undefined;
+  }
+
+  /** lakeFS reads a tag's hooks from its target. Where they may refuse the new tag, and the old one when it is put back, the tag might be lost. */
+  async #unsureHook(old: string, target: string): Promise<OperatorHook | undefined> {
+    const [before, after] = [await this.#lander.actions.at(old, this.#signal), await this.#lander.actions.at(target, this.#signal)];
+    const onTags = ({ hooks }: CommitActions) => hooks.find(({ event }) => event === "pre-create-tag");
+    return onTags(before) && onTags(after);
   }
 
   async #create(ref: string): Promise<string | undefined> {
     const { client, repository } = this.#lander.options;
-    const made = await createSurely({
-      target: ref,
-      create: () => client.createTag(repository, { id: this.#tag, ref }, this.#signal),
-      find: async () => (await this.#find())?.commit_id,
-    });
+    const create = () => client.createTag(repository, { id: this.#tag, ref }, this.#signal);
+    const find = async () => (await this.#find())?.commit_id;
+    const made = await createSurely({ target: ref, create, find }, this.#signal);
     if (!made) return "the tag already exists in lakeFS; fetch first";
-    this.#options.onResult?.(`${this.#change.name}: ${this.#change.new} is lakeFS commit ${ref}`);
+    this.#say(ref);
     return undefined;
+  }
+
+  #say(ref: string): void {
+    this.#options.onResult?.(`${this.#change.name}: ${this.#change.new} is lakeFS commit ${ref}`);
   }
 
   #find(): Promise<LakefsRef | undefined> {
@@ -79,7 +126,7 @@ export class TagLanding {
     const packs = await this.#lander.packs(this.#signal);
     const [summary] = await this.#lander.options.pool.run("receive-pack/describe", { packs, oids: [oid] }, { signal: this.#signal });
     if (summary?.type !== "commit") return { refusal: `lakeFS has tags of commits only, and this is a ${summary?.type ?? "missing object"}` };
-    return this.#lander.commitIn(oid, this.#signal, this.#onProgress);
+    return this.#lander.commitIn(oid, this.#options, this.#signal);
   }
 
   /** The record that stands for an annotated tag of `commit`, read back as that tag. */
@@ -88,10 +135,12 @@ export class TagLanding {
     const [raw] = await pool.run("landing/rawObjects", { packs: await this.#lander.packs(this.#signal), oids: [this.#change.new] }, { signal: this.#signal });
     const link = parseTag(raw as Uint8Array);
     if (link.targetType !== "commit") return { refusal: `lakeFS has tags of commits only, and this is a tag of a ${link.targetType}` };
-    const parent = await client.getCommit(repository, await this.#lander.commitIn(commit, this.#signal, this.#onProgress), this.#signal);
-    const { committer, message } = describeTag(lossyText(raw as Uint8Array));
-    const metadata = { [TAG_KEY]: Buffer.from(raw as Uint8Array).toString("base64") };
+    const parent = await client.getCommit(repository, await this.#lander.commitIn(commit, this.#options, this.#signal), this.#signal);
+    const description = describeTag(lossyText(raw as Uint8Array));
+    const { committer, metadata: who } = committerOf(description, this.#options.pusher);
+    const metadata = { [TAG_KEY]: Buffer.from(raw as Uint8Array).toString("base64"), ...who };
     const creationDate = Math.floor(Date.now() / 1_000);
+    const { message } = description;
     const facts = { committer, message, metarangeId: parent.meta_range_id, creationDate, parents: [parent.id], metadata, generation: generationAfter([parent]) };
     const id = await writeCommitRecord(client, repository, facts, this.#signal);
     const read = (await commits.resolve([id], this.#signal)).get(id);
@@ -100,6 +149,4 @@ export class TagLanding {
     const why = odd === undefined ? "" : ` (${odd.id}: ${odd.text}, whatever fsck_levels says)`;
     return { refusal: `the tag would read back differently from lakeFS${why}` };
   }
-
-  readonly #onProgress = (line: string, done: boolean): void => this.#options.onProgress?.(line, done);
 }

@@ -15,7 +15,10 @@ import type { ObjectDatabase } from "../odb/object-database.js";
 import type { RefChange, RefOutcome, RefUpdateOptions } from "../odb/ref-store.js";
 import type { Pool } from "../pool/tasks.js";
 import type { LakefsClient } from "./client.js";
+import type { PreCommitPolicy } from "./commit-hooks.js";
 import type { LfsObjects } from "./contract.js";
+import type { GuardState } from "./guard-proof.js";
+import { refusalText } from "./hook-answer.js";
 import type { LakefsAccess } from "./http.js";
 import { BranchLanding } from "./landing-branch.js";
 import type { Landing } from "./landing-contract.js";
@@ -25,10 +28,14 @@ import { Lander } from "./lander.js";
 import { splitRefName } from "./ref-names.js";
 import type { LandingParts } from "./repository.js";
 import { Sweeper } from "./sweep.js";
+import type { MovingTag } from "./tag-move.js";
+import type { LakefsRef } from "./types.js";
 
 export interface LandingPolicy {
   /** Whether a push may take commits away from a branch; the old head is then kept under `lakepack-kept-…`. */
   readonly allowForced: boolean;
+  /** About hooks on commits that a push passes by; default: it is refused. */
+  readonly preCommit?: PreCommitPolicy;
   /** Commits of one push; default: LIMITS.landingCommitsMax. */
   readonly commitsMax?: number;
   /** Bytes of a file that is no LFS pointer; default: LIMITS.plainFileBytesMax. */
@@ -86,6 +93,19 @@ class LakefsLanding implements Landing {
     if (completed) log.info("a half-landed push was completed", { repository, branch, merge: lakeId });
   }
 
+  get guard(): GuardState {
+    return this.#lander.guard.state;
+  }
+
+  moving(branches: readonly LakefsRef[], signal: AbortSignal): Promise<readonly MovingTag[]> {
+    return this.#lander.tagMover.moving(branches, signal);
+  }
+
+  async settle(move: MovingTag, signal: AbortSignal): Promise<void> {
+    await this.#lander.tagMover.settle(move, signal);
+    this.#options.log.info("a tag whose move was not finished was put back", { repository: this.#options.repository, tag: move.tag });
+  }
+
   get #client(): LakefsClient {
     return this.#options.client;
   }
@@ -118,7 +138,7 @@ function rank(change: RefChange): number {
 function sentence(fault: Fault): string {
   const { path, reason } = fault.facts;
   if (fault.code === "lakefs/unmappable" && reason !== undefined) return path === undefined ? String(reason) : `'${shown(String(path))}' cannot be in lakeFS: ${reason}`;
-  if (fault.code === "lakefs/refused") return `a hook in lakeFS refused it: ${reason}`;
+  if (fault.code === "lakefs/refused") return refusalText(fault);
   return toldText(fault);
 }
 

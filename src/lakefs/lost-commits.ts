@@ -10,6 +10,7 @@ import { LIMITS } from "../base/limits.js";
 import type { LakefsClient } from "./client.js";
 import { lakefsCommitId } from "./commit-id.js";
 import type { LakefsCommit } from "./types.js";
+import { MAPPING_BRANCH } from "./ref-names.js";
 import { newWorkBranch } from "./work-branch.js";
 
 const COMMIT_ID = /^[0-9a-f]{64}$/;
@@ -91,11 +92,19 @@ export class LostCommits {
     return undefined;
   }
 
+  /** From the mapping's parent: the first commit, whose tree is empty, so that no hook is told. */
+  async #makeBranch(repository: string, name: string, source: string, signal: AbortSignal): Promise<void> {
+    const first = `${MAPPING_BRANCH}^1`;
+    const made = await orMissing(this.#client.createBranch(repository, { name, source: first, hidden: true }, signal).then(() => true));
+    if (made === true) await this.#client.hardReset(repository, name, source, signal);
+    else await this.#client.createBranch(repository, { name, source, hidden: true }, signal);
+  }
+
   /** A name that only we move: what a branch shows may change while it is read. The sweeper takes it away after a day. */
   async #pinned(repository: string, source: string, id: string, signal: AbortSignal): Promise<string | undefined> {
     const { name } = newWorkBranch();
     try {
-      await this.#client.createBranch(repository, { name, source, hidden: true }, signal);
+      await this.#makeBranch(repository, name, source, signal);
     } catch (error) {
       const { code } = asFault(error);
       if (code === "lakefs/denied" || code === "lakefs/missing" || code === "lakefs/bad-request") return undefined;

@@ -9,11 +9,14 @@ import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { LakefsClient } from "./client.js";
 import type { LinkedMapping, Mapping, SizeMapping } from "./contract.js";
+import { generationAfter, writeCommitRecord } from "./commit-record.js";
 import { MAPPING_KEY } from "./metadata-keys.js";
+import { MAPPING_BRANCH } from "./ref-names.js";
+import { walkToRoot } from "./root-commit.js";
 import type { LakefsCommit, LakefsPage } from "./types.js";
-import { onWorkBranch } from "./work-branch.js";
+import { removeQuietly } from "./work-branch.js";
 
-export const MAPPING_BRANCH = "lakepack-mapping";
+export { MAPPING_BRANCH };
 
 /** What a repository that nobody has configured gets. */
 export const DEFAULT_MAPPING: SizeMapping = { version: 1, threshold: 1_000_000, suffixes: [] };
@@ -139,7 +142,7 @@ export async function repairMapping(
   mapping: Mapping,
   signal: AbortSignal,
 ): Promise<MappingRecord> {
-  await client.deleteBranch(repository, MAPPING_BRANCH, signal);
+  await removeQuietly(client, repository, MAPPING_BRANCH, (await firstCommit(client, repository, signal)).id, signal);
   const repaired = await openMappingRecord(client, repository, mapping, signal);
   if (isSameMapping(repaired.mapping, mapping)) return repaired;
   throw new Fault("lakefs/remapped", { repository, before: formatMapping(mapping), now: formatMapping(repaired.mapping) });
@@ -176,20 +179,27 @@ function parseJson(text: string | undefined): unknown {
   }
 }
 
+/** A record behind the repository's first commit, whose tree is empty: no hook of lakeFS is told of it, and none can refuse it. */
 async function seedMapping(client: LakefsClient, repository: string, seed: Mapping, signal: AbortSignal): Promise<void> {
-  const { default_branch } = await client.getRepository(repository, signal);
-  await onWorkBranch({ client, repository, source: default_branch, signal }, async (work) => {
-    const metadata = { [MAPPING_KEY]: JSON.stringify(seed) };
-    const { id } = await client.commit(
-      repository,
-      work.name,
-      { message: "The mapping between lakeFS and Git", metadata, allow_empty: true },
-      signal,
-    );
-    await client.createBranch(repository, { name: MAPPING_BRANCH, source: id, hidden: true }, signal).catch((error: unknown) => {
-      if (!(error instanceof Fault && error.code === "lakefs/conflict")) throw error; // another node was first
-    });
+  const root = await firstCommit(client, repository, signal);
+  const facts = {
+    committer: "lakepack",
+    message: "The mapping between lakeFS and Git",
+    metarangeId: root.meta_range_id,
+    creationDate: Math.floor(Date.now() / 1_000),
+    parents: [root.id],
+    metadata: { [MAPPING_KEY]: JSON.stringify(seed) },
+    generation: generationAfter([root]),
+  };
+  const record = await writeCommitRecord(client, repository, facts, signal);
+  await client.createBranch(repository, { name: MAPPING_BRANCH, source: record, hidden: true }, signal).catch((error: unknown) => {
+    if (!(error instanceof Fault && error.code === "lakefs/conflict")) throw error; // another node was first
   });
+}
+
+async function firstCommit(client: LakefsClient, repository: string, signal: AbortSignal): Promise<LakefsCommit> {
+  const { default_branch: branch } = await client.getRepository(repository, signal);
+  return walkToRoot(client, repository, (await client.getBranch(repository, branch, signal)).commit_id, signal);
 }
 
 function missingIsUndefined(error: unknown): undefined {

@@ -17,6 +17,9 @@
  *   lakepack.tag       the raw Git tag, base64; the record's only parent is what it tags
  *   lakepack.base, lakepack.tip, lakepack.step    of a landing's merge
  *   lakepack.mapping   the mapping, JSON (mapping.ts)
+ *   lakepack.moving    the tag that is being moved (tag-move.ts)
+ *   lakepack.pusher    the account that pushed it, where lakepack asks callers who they are
+ *   lakepack.author    the author as Git has it, where the committer is the pusher
  */
 export const BLOB_KEY = "lakepack-blob";
 export const SHA256_KEY = "lakepack-sha256";
@@ -32,6 +35,9 @@ export const BASE_KEY = "lakepack.base";
 export const TIP_KEY = "lakepack.tip";
 export const STEP_KEY = "lakepack.step";
 export const MAPPING_KEY = "lakepack.mapping";
+export const MOVING_KEY = "lakepack.moving";
+export const PUSHER_KEY = "lakepack.pusher";
+export const AUTHOR_KEY = "lakepack.author";
 
 export const METADATA_KEYS = { commit: COMMIT_KEY, tag: TAG_KEY, base: BASE_KEY, tip: TIP_KEY, step: STEP_KEY, mapping: MAPPING_KEY } as const;
 
@@ -39,6 +45,8 @@ export const METADATA_KEYS = { commit: COMMIT_KEY, tag: TAG_KEY, base: BASE_KEY,
 export const HOOKS_FOLDER = "_lakefs_actions/";
 /** The guard's constant file: part of landings only, never of a Git tree. */
 export const GUARD_PATH = "_lakefs_actions/lakepack-guard.yaml";
+/** Its name as an action. */
+export const GUARD_ACTION = "lakepack guard";
 
 /** lakectl's conventions. */
 export const POSIX_KEY = "::lakefs::posix-permissions";

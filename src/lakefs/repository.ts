@@ -8,6 +8,7 @@ import type { LandedHead } from "../pool/landing-tasks.js";
 import type { Pool } from "../pool/tasks.js";
 import type { Store } from "../store/store.js";
 import { LakefsClient } from "./client.js";
+import type { GuardState } from "./guard-proof.js";
 import { LakefsCommitMap } from "./commit-map.js";
 import type { Mapping } from "./contract.js";
 import type { LakefsAccess } from "./http.js";
@@ -16,6 +17,7 @@ import { type Landing, refusingLanding } from "./landing-contract.js";
 import { formatMapping, isSameMapping, openMappingRecord, repairMapping } from "./mapping.js";
 import { PromisedBlobs } from "./promised-blobs.js";
 import { LakeRecords } from "./records.js";
+import { RootCommit } from "./root-commit.js";
 
 export interface LakefsRepositoryOptions {
   readonly access: LakefsAccess;
@@ -54,6 +56,7 @@ export interface LandingParts {
   readonly sealKeys: readonly Uint8Array[];
   readonly mapping: Mapping;
   readonly commits: LakefsCommitMap;
+  readonly root: RootCommit;
   readonly defaultBranch: string;
   /** Commits that branches were at when the refs were last read. */
   heads(): readonly LandedHead[];
@@ -66,6 +69,8 @@ export interface LakefsRepository {
   readonly commits: LakefsCommitMap;
   readonly promised: PromisedBlobs;
   readonly defaultBranch: string;
+  /** What is known of the guard of pushes. */
+  guard(): GuardState;
   close(): void;
 }
 
@@ -85,7 +90,8 @@ export async function openLakefsRepository(options: LakefsRepositoryOptions, sig
   const remake = (pack: string, ending: AbortSignal) => commits.remake(pack, ending);
   const promised = new PromisedBlobs({ access, client, repository, namespace, records, objects, pool, incoming, log, tasks: options.synthesisTasks, remake });
   const heads = () => refs.latestHeads;
-  const landing = options.landing?.({ client, repository, namespace, sealKeys, mapping, commits, defaultBranch, heads }) ?? refusingLanding("pushing to lakeFS is not possible yet");
+  const root = new RootCommit(client, repository);
+  const landing = options.landing?.({ client, repository, namespace, sealKeys, mapping, commits, root, defaultBranch, heads }) ?? refusingLanding("pushing to lakeFS is not possible yet");
   const onUnserved = ({ kind, id, reason }: UnservedRef) => log.warn("a ref of lakeFS is not served", { repository, kind, id, reason });
   const onIncomplete = (branch: string, fault: Fault) => log.debug("a half-landed push is not completed", { repository, branch, reason: fault.message });
   const refs: LakefsRefs = new LakefsRefs({
@@ -93,7 +99,8 @@ export async function openLakefsRepository(options: LakefsRepositoryOptions, sig
     ...(options.refsWaitMs === undefined ? {} : { waitMs: options.refsWaitMs }),
     ...(options.confirm === undefined ? {} : { confirm: options.confirm }),
   });
-  return { client, mapping, refs, commits, promised, defaultBranch, close: () => refs.close() };
+  const guard = () => landing.guard;
+  return { client, mapping, refs, commits, promised, defaultBranch, guard, close: () => refs.close() };
 }
 
 /**

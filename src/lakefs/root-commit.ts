@@ -2,7 +2,7 @@
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { LakefsClient } from "./client.js";
-import { MAPPING_BRANCH } from "./mapping.js";
+import { MAPPING_BRANCH } from "./ref-names.js";
 import type { LakefsCommit } from "./types.js";
 
 export class RootCommit {

@@ -7,21 +7,30 @@ import { LIMITS } from "../base/limits.js";
 import type { Log } from "../observe/log.js";
 import type { LakefsClient } from "./client.js";
 import type { LfsObjects } from "./contract.js";
-import { WORK_PREFIX } from "./work-branch.js";
+import type { RootCommit } from "./root-commit.js";
+import { removeQuietly, WORK_PREFIX } from "./work-branch.js";
 
 const WORK_NAME = /^lakepack-work-(\d{1,12})-/;
 const SWEEP_EVERY_MS = 3_600_000;
 
-/** Deletes them; their names. */
-export async function sweepWorkBranches(client: LakefsClient, repository: string, nowMs: number, signal: AbortSignal): Promise<string[]> {
+/** Deletes them; their names. `root`: the repository's first commit, so that no hook is told. */
+export async function sweepWorkBranches(client: LakefsClient, repository: string, nowMs: number, signal: AbortSignal, root?: string): Promise<string[]> {
   const swept: string[] = [];
   for await (const { id } of client.listBranches(repository, { prefix: WORK_PREFIX, hidden: true }, signal)) {
     const started = WORK_NAME.exec(id)?.[1];
     if (started === undefined || nowMs - Number(started) * 1_000 < LIMITS.landingLeftoverMs) continue;
-    await client.deleteBranch(repository, id, signal);
+    await removeQuietly(client, repository, id, root, signal);
     swept.push(id);
   }
   return swept;
+}
+
+export interface SweeperOptions {
+  readonly client: LakefsClient;
+  readonly repository: string;
+  readonly lfs: LfsObjects;
+  readonly root: Pick<RootCommit, "get">;
+  readonly log: Log;
 }
 
 /** Sweeps a repository that is pushed to, at most once an hour, in the background. */
@@ -29,10 +38,12 @@ export class Sweeper {
   readonly #client: LakefsClient;
   readonly #repository: string;
   readonly #lfs: LfsObjects;
+  readonly #root: Pick<RootCommit, "get">;
   readonly #log: Log;
   #sweptAt = Number.NEGATIVE_INFINITY;
 
-  constructor({ client, repository, lfs, log }: { readonly client: LakefsClient; readonly repository: string; readonly lfs: LfsObjects; readonly log: Log }) {
+  constructor({ client, repository, lfs, root, log }: SweeperOptions) {
+    this.#root = root;
     this.#client = client;
     this.#repository = repository;
     this.#lfs = lfs;
@@ -51,7 +62,7 @@ export class Sweeper {
   }
 
   async #sweep(nowMs: number, signal: AbortSignal): Promise<{ readonly branches: number; readonly uploads: number }> {
-    const branches = (await sweepWorkBranches(this.#client, this.#repository, nowMs, signal)).length;
+    const branches = (await sweepWorkBranches(this.#client, this.#repository, nowMs, signal, (await this.#root.get(signal)).id)).length;
     return { branches, uploads: (await this.#lfs.sweep?.(nowMs, signal)) ?? 0 };
   }
 }

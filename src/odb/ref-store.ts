@@ -49,6 +49,8 @@ export interface RefUpdateOptions {
   readonly packs?: readonly PackRecord[];
   /** Asked before refs move, as late as can be: throws where the pusher may not any more. */
   readonly stillMay?: () => Promise<void>;
+  /** The account that moves them; undefined where nobody is asked who they are. */
+  readonly pusher?: string | undefined;
   /** Told of work that takes long, in lines a person reads; `done`: the last about its subject. */
   readonly onProgress?: (line: string, done: boolean) => void;
   /** Told what the pusher should know of the result, however quiet it wants it. */

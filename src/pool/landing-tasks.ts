@@ -45,6 +45,10 @@ export interface BuildTreesRequest extends TaskControl {
   /** In the order to be made. */
   readonly commits: readonly { readonly oid: Oid; readonly tree: Oid }[];
   readonly plainFileBytesMax: number;
+  /** The account that pushes, for the metadata of commits; undefined where nobody is asked. */
+  readonly pusher: string | undefined;
+  /** Hooks judge commits to the work branch: each pushed commit becomes one there, also where its tree is known. */
+  readonly judged: boolean;
   /** Gives LandingNews, takes LandingAnswers. */
   readonly port: MessagePort;
 }
@@ -74,6 +78,8 @@ export type LandingAnswer =
 export interface BuildTreesResult {
   /** One a commit, in order. Each holds what was staged, at the very addresses. */
   readonly metaranges: readonly string[];
+  /** What the work branch's head has in the end. */
+  readonly headMetarange: string;
   /** A path below _lakefs_actions/ was changed. */
   readonly touchesHooks: boolean;
   readonly files: number;

@@ -5,6 +5,7 @@ import type { Role } from "../auth/caller.js";
 import type { Visibility } from "../auth/permissions.js";
 import type { LakefsClient } from "../lakefs/client.js";
 import type { WantedCommits } from "../lakefs/promised-blobs.js";
+import type { GuardState } from "../lakefs/guard-proof.js";
 import type { LakefsCommitMap } from "../lakefs/commit-map.js";
 import type { UncrossedPaths } from "../lakefs/uncrossed.js";
 import type { Oid } from "../git/oid.js";
@@ -25,6 +26,8 @@ export interface LakefsSide {
   readonly client: LakefsClient;
   readonly commits: LakefsCommitMap;
   readonly uncrossed: UncrossedPaths;
+  /** What is known of the guard that keeps pushes from landing on a moved branch. */
+  guard(): GuardState;
   /** Refs that are not in the list because their commits cannot be read. */
   unreadable(): readonly { readonly name: string; readonly fault: Fault }[];
 }
@@ -82,6 +85,8 @@ export interface Exchange {
   readonly version: ProtocolVersion;
   /** Who asks, for his fair part of the pool (auth/caller `shareOf`): a user, or where nobody says who he is the address he comes from. */
   readonly caller: string;
+  /** The account that asks; undefined: nobody is asked who they are, or it has none. */
+  readonly account?: string | undefined;
   /** Asked before anything moves that a long request has prepared: throws "push/no-longer" where the caller may not do it any more. */
   readonly stillMay: () => Promise<void>;
   /** Over HTTP every request stands alone: no state is kept between them. False on SSH. */

@@ -12,6 +12,7 @@ import type { LakefsCommitMap } from "../lakefs/commit-map.js";
 import { contentKey } from "../lakefs/hash-memory.js";
 import { fileMetadata } from "../lakefs/object-metadata.js";
 import { FILE_MODE } from "../lakefs/path-rules.js";
+import type { RootCommit } from "../lakefs/root-commit.js";
 import type { LakefsObject } from "../lakefs/types.js";
 import type { LakefsFile, LakefsFiles } from "../lfs/lakefs-store.js";
 
@@ -23,11 +24,13 @@ export interface LakefsFilesOptions {
   readonly sealKeys: readonly Uint8Array[];
   /** What is remembered of contents. */
   readonly commits: Pick<LakefsCommitMap, "hashed" | "rememberHashed">;
+  /** Its first commit. */
+  readonly root: Pick<RootCommit, "get">;
   /** Commits that branches are at. */
   heads(): readonly { readonly lakeId: string }[];
 }
 
-export function lakefsFiles({ client, repository, namespace, sealKeys, commits, heads }: LakefsFilesOptions): LakefsFiles {
+export function lakefsFiles({ client, repository, namespace, sealKeys, commits, root, heads }: LakefsFilesOptions): LakefsFiles {
   const asking = new SingleFlight<"config", boolean>();
   const seals = new SealKeys(sealKeys);
   let presigns: boolean | undefined;
@@ -71,7 +74,7 @@ export function lakefsFiles({ client, repository, namespace, sealKeys, commits, 
       yield* (await client.streamObject(repository, ref, path, `bytes=${start}-${end - 1}`, signal)).body;
     },
     async upload(branch, path, size, body, signal) {
-      await ensureBranch(client, repository, branch, signal);
+      await ensureBranch(client, repository, branch, root, signal);
       return toFile(await client.uploadStream(repository, branch, path, { bytes: size, content: body }, signal));
     },
     async stage(branch, path, { address, size, sha256 }, signal) {
@@ -100,7 +103,7 @@ export function lakefsFiles({ client, repository, namespace, sealKeys, commits, 
       return undefined;
     },
     async copy({ commit, path: from }, branch, path, signal) {
-      await ensureBranch(client, repository, branch, signal);
+      await ensureBranch(client, repository, branch, root, signal);
       const object = await client
         .copyObject(repository, branch, path, { src_ref: commit, src_path: from }, signal)
         .catch(goneIsUndefined);
@@ -111,10 +114,17 @@ export function lakefsFiles({ client, repository, namespace, sealKeys, commits, 
   };
 }
 
-async function ensureBranch(client: LakefsClient, repository: string, branch: string, signal: AbortSignal): Promise<void> {
+/** It begins at the repository's first commit, whose tree is empty: no hook of lakeFS is told of it. */
+async function ensureBranch(
+  client: LakefsClient,
+  repository: string,
+  branch: string,
+  root: LakefsFilesOptions["root"],
+  signal: AbortSignal,
+): Promise<void> {
   const there = await client.getBranch(repository, branch, signal).catch(missingIsUndefined);
   if (there !== undefined) return;
-  const { default_branch: source } = await client.getRepository(repository, signal);
+  const source = (await root.get(signal)).id;
   await client.createBranch(repository, { name: branch, source, hidden: true }, signal).catch((error: unknown) => {
     if (!(error instanceof Fault && error.code === "lakefs/conflict")) throw error; // another was first
   });

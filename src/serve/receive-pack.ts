@@ -225,7 +225,8 @@ class Push {
     const onProgress = (line: string, done: boolean) => this.#progress.report(line, done);
     const onResult = (line: string) => this.#progress.say(line);
     const stillMay = () => this.#exchange.stillMay();
-    const options = { atomic: this.#isAtomic(), denyDeletes, denyDeleteCurrent, packs, stillMay, onProgress, onResult };
+    const { account: pusher } = this.#exchange;
+    const options = { atomic: this.#isAtomic(), denyDeletes, denyDeleteCurrent, packs, pusher, stillMay, onProgress, onResult };
     const outcomes = await repository.refs.update(changes, options, signal).catch((error: unknown) => refusedAll(changes, asFault(error)));
     const turns = new Turns(signal);
     const byName = new Map<string, RefOutcome>();

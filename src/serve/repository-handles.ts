@@ -176,13 +176,13 @@ export class RepositoryHandles {
     };
     const waits = lakefs.refsWaitMs === undefined ? {} : { refsWaitMs: lakefs.refsWaitMs };
     const confirmed = (fresh: boolean, asking: AbortSignal) => confirm(repository, id, fresh, asking);
-    const { refs, commits, promised, defaultBranch } = await openLakefsRepository(
+    const { refs, commits, promised, defaultBranch, guard } = await openLakefsRepository(
       { ...parts, ...waits, confirm: confirmed },
       signal,
     );
     const head = `refs/heads/${fromLakefsId("branch", defaultBranch) ?? "main"}`;
     const uncrossed = new UncrossedPaths(client, repository, commits);
-    const side = { repository, head, client, commits, uncrossed, unreadable: () => refs.unreadable };
+    const side = { repository, head, client, commits, uncrossed, guard, unreadable: () => refs.unreadable };
     return this.#remember(id, { manifests, refs, objects, lfs, lakefs: side, watched: refs, promised });
   }
 

@@ -3,7 +3,7 @@
  * Source: gitprotocol-http(5); where it leaves something open, what `git http-backend` does.
  */
 import { checkWebhookSecret, WEBHOOK_HEADER, webhookRepository } from "../api/lakefs-webhook.js";
-import { type Caller, shareOf, TRUSTED } from "../auth/caller.js";
+import { accountOf, type Caller, shareOf, TRUSTED } from "../auth/caller.js";
 import { utf8 } from "../base/bytes.js";
 import { asFault, Fault } from "../base/fault.js";
 import type { ByteSink, ByteSource } from "../base/flow.js";
@@ -306,7 +306,7 @@ class Routes {
   #exchange({ request, account, name }: AskedRepository, { repository, caller, wants, share }: Admitted, wires: Wires): Exchange {
     const { signal } = request;
     const stillMay = () => this.#services.stillMay({ name, caller, repository, wants }, signal);
-    return { request: account, repository, ...wires, caller: share, stillMay, stateless: true, signal };
+    return { request: account, repository, ...wires, caller: share, account: accountOf(caller), stillMay, stateless: true, signal };
   }
 }
 

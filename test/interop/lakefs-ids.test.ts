@@ -152,6 +152,7 @@ t.test("what cannot be in Git is named on band 2, and all of it by the doctor", 
   });
 
   await t.test("lakepack doctor --lakefs", async (t) => {
+    const GUARD = "the guard of pushes runs: no push lands on a branch that has moved";
     const all = await lakepack(["doctor", "--lakefs", "odd"], lakefsEnvironment(lakefs));
     t.equal(all.code, 0, all.err);
     for (let at = 0; at < 11; at++) t.match(all.out, `\n  odd//${at}: a part of it is empty\n`);
@@ -162,7 +163,7 @@ t.test("what cannot be in Git is named on band 2, and all of it by the doctor", 
     t.match(all.out, '\n  "esc\\u001b[31m/.git": ');
     const json = JSON.parse((await lakepack(["doctor", "--lakefs", "odd", "--json"], lakefsEnvironment(lakefs))).out) as { commits: { paths: unknown[] }[] };
     t.equal(json.commits[0]?.paths.length, 14);
-    t.same(await lakepack(["doctor", "--lakefs", "clean"], lakefsEnvironment(lakefs)), { code: 0, out: "all of 1 head can be in Git\n", err: "" });
+    t.same(await lakepack(["doctor", "--lakefs", "clean"], lakefsEnvironment(lakefs)), { code: 0, out: `all of 1 head can be in Git\n${GUARD}\nno hooks at the head of main\n`, err: "" });
     t.match(await lakepack(["doctor", "--lakefs", "no-such"], lakefsEnvironment(lakefs)), { code: 1, err: /lakeFS has no such thing/ });
     t.match(await lakepack(["doctor", "--lakefs", "odd"]), { code: 1, err: /no lakeFS is set/ });
     t.equal((await lakepack(["doctor", "--no-such-option"])).code, 2, "a wrong command line");

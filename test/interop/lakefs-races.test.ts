@@ -5,6 +5,9 @@
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import type { Fault } from "../../src/base/fault.js";
+import { HOOK_EVENTS } from "../../src/lakefs/actions.js";
+import { actionFile, putActions, startHooks } from "../lakefs/hooks-rig.js";
+import { Source } from "../lakefs/reading.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
 import { checkFsck, commit, git, remoteRefs, tempFolder, tryGit } from "./harness.js";
 import { emptyRepository, filesOf, headOf, put, signal, startBeside } from "./lakefs-rig.js";
@@ -64,9 +67,20 @@ t.test("the same where hooks are disabled: pushes are merged, and nothing is los
   await race(t, await startLakefs(t, "local", { LAKEFS_ACTIONS_ENABLED: "false" }), ROUNDS / 5, false);
 });
 
-/** `guarded`: hooks run there. */
-async function race(t: Test, lakefs: RunningLakefs, rounds: number, guarded: boolean): Promise<void> {
+t.test("the same with hooks of every kind", { skip: skipLakefs, timeout: 20 * MINUTE_MS }, async (t) => {
+  const hooks = await startHooks(t);
+  const lakefs = await startLakefs(t);
+  await race(t, lakefs, ROUNDS / 5, true, { "all.yaml": actionFile("all", hooks.url, HOOK_EVENTS) });
+  const told = await hooks.take();
+  t.same([...new Set(told.map(({ branch_id }) => branch_id?.replace(/^(lakepack-work-).*/, "$1")))].sort(), ["lakepack-work-", "main"], "of nothing else");
+  const merges = told.filter(({ event_type, branch_id }) => event_type === "post-merge" && branch_id === "main");
+  t.ok(merges.length > 0 && merges.every(({ commit_metadata }) => commit_metadata?.["lakepack.tip"] !== undefined), "of each push that has landed");
+});
+
+/** `guarded`: hooks run there. `actions`: the operator's. */
+async function race(t: Test, lakefs: RunningLakefs, rounds: number, guarded: boolean, actions: Readonly<Record<string, string>> = {}): Promise<void> {
   const repository = await emptyRepository(lakefs, "race");
+  if (Object.keys(actions).length > 0) await putActions(new Source(lakefs.client, repository), actions);
   const servers = [await startBeside(t, lakefs), await startBeside(t, lakefs)];
   const pushers: Pusher[] = [];
   for (let at = 0; at < PUSHERS; at++) {
@@ -75,9 +89,11 @@ async function race(t: Test, lakefs: RunningLakefs, rounds: number, guarded: boo
     pushers.push({ name: `pusher-${at}`, work, url: `${servers[at % 2]?.url}/lakefs/${repository}.git` });
   }
   const [first] = pushers as [Pusher];
+  if (Object.keys(actions).length > 0) await git(["pull", "-q", first.url, "main"], { cwd: first.work });
   await commit(first.work, "start", { start: "" });
   await git(["push", "-q", first.url, "main"], { cwd: first.work });
   const outcomes: Outcomes = { landed: [], refused: [], written: [], paths: [] };
+  const before = ["start", ...Object.keys(actions).map((file) => `_lakefs_actions/${file}`)];
   for (let round = 0; round < rounds; round++) {
     await Promise.all(
       pushers.map(async ({ name, work, url }) => {
@@ -88,14 +104,20 @@ async function race(t: Test, lakefs: RunningLakefs, rounds: number, guarded: boo
     );
     await Promise.all([...pushers.map((pusher) => pushes(t, pusher, round, outcomes)), ...(round % 2 === 0 ? [writes(t, lakefs, repository, round, outcomes)] : [])]);
   }
-  await check(t, lakefs, repository, outcomes, guarded);
+  await check(t, lakefs, repository, outcomes, { guarded, before });
   t.comment(`${rounds} rounds: landed ${outcomes.landed.length}, refused ${outcomes.refused.length}, written ${outcomes.written.length}`);
   t.equal(outcomes.written.length, Math.ceil(rounds / 2), "lakeFS's writer was never refused");
   t.ok(outcomes.landed.length >= rounds / 3, "and pushes get through");
   t.same(await remoteRefs(`${servers[0]?.url}/lakefs/${repository}.git`), await remoteRefs(`${servers[1]?.url}/lakefs/${repository}.git`), "both processes agree");
 }
 
-async function check(t: Test, lakefs: RunningLakefs, repository: string, { landed, refused, written, paths }: Outcomes, guarded: boolean): Promise<void> {
+interface Expected {
+  readonly guarded: boolean;
+  /** Files that were there. */
+  readonly before: readonly string[];
+}
+
+async function check(t: Test, lakefs: RunningLakefs, repository: string, { landed, refused, written, paths }: Outcomes, { guarded, before }: Expected): Promise<void> {
   const other = await startBeside(t, lakefs);
   const clone = join(await tempFolder(t), "clone.git");
   await git(["clone", "-q", "--bare", `${other.url}/lakefs/${repository}.git`, clone]);
@@ -113,5 +135,5 @@ async function check(t: Test, lakefs: RunningLakefs, repository: string, { lande
   t.same(written.filter((id) => !ids.has(id)), [], "every commit that lakeFS acknowledged is in lakeFS's history");
   const files = await filesOf(lakefs, repository);
   t.same(paths.filter((path) => files.get(path) !== path.split("/")[1]), [], "and so is every file");
-  t.same([...files.keys()].sort(), [...paths, "start"].sort(), "and no other file: neither of the guard nor of a refused push");
+  t.same([...files.keys()].sort(), [...paths, ...before].sort(), "and no other file: neither of the guard nor of a refused push");
 }

@@ -58,7 +58,7 @@ async function conversations(t: Test, lakefs: RunningLakefs, server: Lakepack): 
     await client.commit(at.name, "main", { message: "by lakeFS" }, signal);
     await commit(at.work, "second", { a: "2" });
     await refusedIn(t, at, ["main"], /fetch first/);
-    await refusedIn(t, at, ["--force", "main"], /non-fast-forward: this server does not take commits away from a branch/);
+    await refusedIn(t, at, ["--force", "main"], /non-fast-forward: this server does not take commits away from a branch \(setting lakefs_forced_pushes\)/);
   });
 
   await t.test("a forced push is a setting, off by default; the old head is kept on a hidden branch", async (t) => {
@@ -92,6 +92,23 @@ async function conversations(t: Test, lakefs: RunningLakefs, server: Lakepack): 
     await commit(at.work, "second", { a: "2" });
     await refusedIn(t, at, ["main"], /the branch is protected in lakeFS; push to another one and merge it there/);
     t.equal((await tryGit(["push", "-q", at.url, "main:elsewhere"], { cwd: at.work })).code, 0, "which works");
+  });
+
+  await t.test("all branches protected, lakepack's own among them: what needs no new commit works, the first contact too", async (t) => {
+    const protect = (name: string) =>
+      client.http.done({ name: "protect", method: "PUT", path: `/repositories${pathOf(name)}/settings/branch_protection`, json: [{ pattern: "*" }], repeatable: true, signal });
+    const unread = await emptyRepository(lakefs, "unread");
+    await protect(unread);
+    t.same(await remoteRefs(`${server.url}/lakefs/${unread}.git`), [], "nobody has read it before");
+    const at = await scene(t, lakefs, server);
+    await protect(at.name);
+    await git(["tag", "-a", "-m", "annotated", "v1"], { cwd: at.work });
+    await git(["push", "-q", at.url, "main:refs/heads/elsewhere", "main:refs/tags/light", "v1"], { cwd: at.work });
+    t.equal((await remoteRefs(at.url)).length, 6, "branch and tags, one of them peeled");
+    await commit(at.work, "second", { a: "2" });
+    for (const ref of ["refs/heads/new", "refs/tags/new"]) {
+      await refusedIn(t, at, [`main:${ref}`], /lakeFS protects lakepack's work branches too \(pattern '\*'\), so no new commit can be made: protect branches by their names, or by '\[!l\]\*'/);
+    }
   });
 
   await t.test("a read-only repository is cloned, not pushed to", async (t) => {

@@ -2,7 +2,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
-import { guardRuns } from "../../src/lakefs/guard.js";
+import { proveGuard } from "../../src/lakefs/guard.js";
 import { freshView, newRepository, newWork, rigNode, watchedClient } from "./landing-rig.js";
 import { signal, Source, testPool } from "./reading.js";
 import { skipLakefs, startLakefs } from "./servers.js";
@@ -16,7 +16,8 @@ t.test("whether the guard runs is proven, not guessed", { skip: skipLakefs, time
   for (const [settings, runs] of [[{}, true], [DISABLED, false]] as const) {
     const server = await startLakefs(t, "local", settings);
     const source = new Source(server.client, await newRepository(server));
-    t.equal(await guardRuns(server.client, source.name, await source.head(), signal), runs);
+    const guard = await proveGuard({ client: server.client, repository: source.name, root: await source.head(), signal });
+    t.equal(guard.runs, runs);
     const left: string[] = [];
     for await (const { id } of server.client.listBranches(source.name, { hidden: true }, signal)) left.push(id);
     t.same(left, ["main"], "and leaves nothing");

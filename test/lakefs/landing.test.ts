@@ -132,9 +132,12 @@ async function landing(t: Test, server: RunningLakefs): Promise<void> {
     t.match(await node.push(work, [["refs/tags/tree-tag", work.tip("tree-tag")]]), [{ ok: false, reason: /tags of commits only/ }]);
     t.match(await node.push(work, [[MAIN, ZERO]]), [{ ok: false, reason: /default branch/ }]);
     t.match(await node.push(work, [["refs/heads/same", ZERO, second]]), [{ ok: false, reason: /moved/ }]);
-    t.same(await node.push(work, [["refs/heads/same", ZERO], ["refs/tags/light", ZERO], ["refs/tags/v1.0", first]]), [
-      { name: "refs/heads/same", ok: true }, { name: "refs/tags/light", ok: true }, { name: "refs/tags/v1.0", ok: true },
+    t.match(await node.push(work, [["refs/tags/v1.0", first]]), [
+      { ok: false, reason: "the tag already exists, and this server does not move tags (setting lakefs_forced_pushes)" },
     ]);
+    t.match(await node.push(work, [["refs/heads/same", ZERO], ["refs/tags/light", ZERO]]), [{ ok: true }, { ok: true }]);
+    const mover = await rigNode(t, server, pool, repository, { policy: { allowForced: true } });
+    t.match(await mover.push(work, [["refs/tags/v1.0", first]]), [{ ok: true }], "with the setting for forced pushes");
     t.same((await freshView(t, server, pool, repository)).refs, { "refs/heads/feature/x.1": second, [MAIN]: first, "refs/tags/v1.0": first });
   });
 

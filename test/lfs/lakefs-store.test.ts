@@ -1,6 +1,7 @@
 /** LFS objects in a real lakeFS, over local and S3 blocks. */
 import { createHash, randomBytes } from "node:crypto";
 import t, { type Test } from "tap";
+import { RootCommit } from "../../src/lakefs/root-commit.js";
 import { type KnownObject, LakefsLfsStore, LFS_BRANCH } from "../../src/lfs/lakefs-store.js";
 import { lakefsFiles } from "../../src/serve/lfs-lakefs.js";
 import { createSource, SEAL_KEY, signal, testPool } from "../lakefs/reading.js";
@@ -38,7 +39,7 @@ async function setUp(t: Test, blocks: "local" | "s3") {
   const hashed = new Map<string, { sha256: string; blob: string | undefined }>();
   const commits = { hashed: async (key: string) => hashed.get(key), rememberHashed: async (key: string, facts: { sha256: string; blob: string | undefined }) => void hashed.set(key, facts) };
   const latest: { lakeId: string }[] = [];
-  const files = lakefsFiles({ client: server.client, repository: source.name, namespace: server.namespace(source.name), sealKeys: [SEAL_KEY], commits, heads: () => latest });
+  const files = lakefsFiles({ client: server.client, repository: source.name, namespace: server.namespace(source.name), sealKeys: [SEAL_KEY], commits, root: new RootCommit(server.client, source.name), heads: () => latest });
   const store = new LakefsLfsStore(files, { knownObject: async (oid) => known.get(oid) }, await testPool(t));
   const staged = async () => (await server.client.dirtyPaths(source.name, LFS_BRANCH, 100, signal)).map((path) => path);
   return { server, source, known, hashed, latest, store, staged };

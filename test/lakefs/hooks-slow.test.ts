@@ -1,0 +1,85 @@
+/** Hooks that take long: longer than any other call may, longer than lakeFS waits for them, longer than we do. */
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import t, { type Test } from "tap";
+import { LakefsClient } from "../../src/lakefs/client.js";
+import type { HttpOptions } from "../../src/lakefs/http.js";
+import type { RefOutcome } from "../../src/odb/ref-store.js";
+import type { ThreadPool } from "../../src/pool/pool.js";
+import { actionFile, type Hooks, putActions, startHooks } from "./hooks-rig.js";
+import { newRepository, newWork, rigNode } from "./landing-rig.js";
+import { Source, testPool } from "./reading.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
+
+t.setTimeout(120_000);
+
+const MAIN = "refs/heads/main";
+
+interface Slow {
+  readonly hookTakesMs: number;
+  /** Of lakeFS for it. */
+  readonly timeout?: string;
+  readonly http: HttpOptions;
+}
+
+/** A push past a hook that is slow; what came of it, how often the hook was asked, and whether the head has moved. */
+async function pushPast(
+  t: Test,
+  server: RunningLakefs,
+  pool: ThreadPool,
+  hooks: Hooks,
+  { hookTakesMs, timeout = "20s", http }: Slow,
+): Promise<{ readonly outcome: RefOutcome; readonly asked: number; readonly moved: boolean }> {
+  const source = new Source(server.client, await newRepository(server));
+  await putActions(source, { "slow.yaml": actionFile("slow", hooks.url, ["pre-merge"]).replace("20s", timeout) });
+  const node = await rigNode(t, server, pool, source.name, {
+    client: new LakefsClient(server.access, undefined, http),
+  });
+  const work = await newWork(t);
+  await node.refs.read();
+  work.git("fetch", "-q", await node.git("rev-parse", "--absolute-git-dir"), "main");
+  work.git("reset", "-q", "--hard", "FETCH_HEAD");
+  const before = await source.head();
+  hooks.seen.length = 0;
+  hooks.answer = () => ({ status: 200, afterMs: hookTakesMs });
+  const [outcome] = await node.push(work, [
+    [MAIN, await work.commit("slow", (folder) => writeFile(join(folder, "a"), "a"))],
+  ]);
+  return { outcome: outcome as RefOutcome, asked: hooks.seen.length, moved: (await source.head()) !== before };
+}
+
+t.test("slow hooks", { skip: skipLakefs }, async (t) => {
+  const server = await startLakefs(t);
+  const pool = await testPool(t);
+  const hooks = await startHooks(t);
+
+  await t.test("longer than any call without hooks may take: the push waits, and lands", async (t) => {
+    t.match(await pushPast(t, server, pool, hooks, { hookTakesMs: 2_000, http: { callMs: 500 } }), {
+      outcome: { ok: true },
+      asked: 1,
+      moved: true,
+    });
+  });
+
+  await t.test(
+    "longer than lakeFS waits for it: it could not be asked, which is no refusal; it is not asked again at once",
+    async (t) => {
+      const past = await pushPast(t, server, pool, hooks, { hookTakesMs: 3_000, timeout: "1s", http: {} });
+      t.match(past, { outcome: { ok: false, fault: { code: "lakefs/hook-failed" } }, asked: 1, moved: false });
+      t.match(
+        (past.outcome as { reason: string }).reason,
+        /the hook 'ticket' in lakeFS \(pre-merge, action 'slow'\) could not be asked: .*(deadline|Timeout).*nothing has changed, try again/,
+      );
+      t.notMatch((past.outcome as { reason: string }).reason, hooks.url, "where it was asked is nobody's business");
+    },
+  );
+
+  await t.test("longer than we wait: the outcome is looked for, and it is not asked again", async (t) => {
+    const past = await pushPast(t, server, pool, hooks, { hookTakesMs: 6_000, http: { hookMs: 1_500 } });
+    t.match(past, {
+      outcome: { ok: false, reason: /stopped answering while the push was landing; fetch to see whether it has/ },
+      asked: 1,
+      moved: false,
+    });
+  });
+});
