@@ -20,6 +20,9 @@ import { LakefsClient } from "./client.js";
 import { contentKey } from "./hash-memory.js";
 import { locate } from "./locate.js";
 import { type LandingMemory, Stage } from "./stage.js";
+import { checkHidden } from "./hidden-files.js";
+import { Paddings } from "./padded-modes.js";
+import { restate, saidOtherwise } from "./restated.js";
 import { type OtherPath, stagedChanges } from "./staged-changes.js";
 import type { LakefsCommit } from "./types.js";
 import { Twins } from "./twins.js";
@@ -50,6 +53,10 @@ class TreeFactory {
   readonly #main: MainThread;
   readonly #signal: AbortSignal;
   readonly #twins: Twins;
+  readonly #seals: SealKeys;
+  readonly #paddings: Paddings;
+  /** The work branch's commit. */
+  #last: string;
   /** What the work branch has: a tree and its metarange. */
   readonly #metaranges = new Map<Oid, string>();
 
@@ -59,12 +66,14 @@ class TreeFactory {
     this.#request = request;
     this.#main = main;
     this.#signal = signal;
+    this.#seals = new SealKeys(request.sealKeys);
+    this.#last = request.baseCommit;
+    this.#paddings = new Paddings((oid) => reader.readAs("tree", reader.space.need(oid)));
     this.#twins = new Twins(reader, { client, repository: request.repository, signal }, request.heads);
   }
 
   async build(): Promise<BuildTreesResult> {
-    const { repository, namespace, workBranch, baseTree, baseMetarange, commits, plainFileBytesMax } = this.#request;
-    const seals = new SealKeys(this.#request.sealKeys);
+    const { baseTree, baseMetarange, commits } = this.#request;
     let own = await this.#ownAttributes();
     if (own === "shown" && baseTree !== undefined && baseMetarange !== "") this.#metaranges.set(baseTree, baseMetarange);
     const filesTotal = await this.#countFiles(own);
@@ -77,11 +86,10 @@ class TreeFactory {
       if (metarange === undefined) {
         const done = metaranges.length;
         const onFile = (staged: number) => this.#main.tell({ kind: "progress", commits: done, files: files + staged, filesTotal });
-        const place = { client: this.#client, repository, namespace, seals, twins: this.#twins, branch: workBranch, plainFileBytesMax, signal: this.#signal };
-        const stage = new Stage(this.#reader, place, next, this.#main, onFile);
-        await stage.put(tree, otherThan(own));
+        const stage = await this.#stage(tree, next, otherThan(own), onFile);
         const made = await this.#commit(oid);
         await this.#check(made.id, stage.staged);
+        this.#last = made.id;
         metarange = made.meta_range_id;
         own = "shown";
         tree = next;
@@ -93,7 +101,35 @@ class TreeFactory {
       this.#main.tell({ kind: "progress", commits: metaranges.length, files, filesTotal });
     }
     await this.#main.heard();
-    return { metaranges, touchesHooks, files, figures: Object.fromEntries(this.#client.http.figures) };
+    return { metaranges, paddings: this.#paddingsOf(), touchesHooks, files, figures: Object.fromEntries(this.#client.http.figures) };
+  }
+
+  /** Stages what leads from one tree to the next. */
+  async #stage(before: Oid | undefined, next: Oid, other: OtherPath | undefined, onFile: (files: number) => void): Promise<Stage> {
+    const { repository, namespace, workBranch: branch, plainFileBytesMax, mapping, mayHide, baseCommit, baseTree } = this.#request;
+    const [client, signal, twins] = [this.#client, this.#signal, this.#twins];
+    const source = { client, repository, signal, pagesOnly: true };
+    if (mayHide) await checkHidden(this.#reader, { source, commit: baseCommit, tree: baseTree }, before, next);
+    const place = { client, repository, namespace, mapping, seals: this.#seals, twins, branch, plainFileBytesMax, signal };
+    const stage = new Stage(this.#reader, place, next, this.#main, onFile);
+    await stage.put(before, other);
+    if (mapping.version < 3 || before === undefined) return stage;
+    const restated = await restate(this.#reader, { client, repository, namespace, branch, commit: this.#last, signal }, saidOtherwise(this.#reader, before, next));
+    for (const [path, key] of restated) stage.staged.set(path, key);
+    return stage;
+  }
+
+  #paddingsOf(): (string | undefined)[] {
+    const { commits, baseTree, isBasePadded, mapping } = this.#request;
+    const known = new Map<Oid, string | undefined>();
+    let clean = isBasePadded ? undefined : baseTree;
+    return commits.map(({ tree }) => {
+      if (mapping.version < 3) return undefined;
+      const padding = known.has(tree) ? known.get(tree) : this.#paddings.of(tree, clean);
+      known.set(tree, padding);
+      if (padding === undefined) clean = tree;
+      return padding;
+    });
   }
 
   /** Files that `build` will stage: differences are cheap beside calls. */

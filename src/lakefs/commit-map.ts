@@ -20,6 +20,7 @@ import type { LakefsClient } from "./client.js";
 import type { CommitMap, CommitPair, LakeRecord, PathMapping } from "./contract.js";
 import { History, type HistoryStep } from "./history.js";
 import type { LakefsAccess } from "./http.js";
+import { PADDING_KEY } from "./metadata-keys.js";
 import { promisedIds } from "./promised-blobs.js";
 import type { LakeRecords, PointerPlace, StoredLakeRecord } from "./records.js";
 
@@ -109,10 +110,9 @@ export class LakefsCommitMap implements CommitMap {
     for (const pair of pairs) this.#known.set(pair.lakeId, pair);
   }
 
-  /** Paths of a commit that could not cross: how many, and the first ten with their reasons. Undefined: it was not read here. */
-  async uncrossed(lakeId: string, signal: AbortSignal): Promise<{ readonly count: number; readonly first: readonly string[] } | undefined> {
-    const state = (await this.#stored(lakeId, signal))?.state;
-    return state && { count: state.refused, first: state.refusals };
+  /** What is known of a commit's listing, paths that could not cross among it. Undefined: it was not read here. */
+  async listing(lakeId: string, signal: AbortSignal): Promise<ListingState | undefined> {
+    return (await this.#stored(lakeId, signal))?.state;
   }
 
   async #isKnown(lakeId: string, signal: AbortSignal): Promise<boolean> {
@@ -304,7 +304,8 @@ export class LakefsCommitMap implements CommitMap {
   async #landedState(record: StoredLakeRecord, signal: AbortSignal): Promise<ListingState | undefined> {
     if (record.alias === true || record.tag !== undefined) return undefined;
     const { client, repository } = this.#options;
-    const { meta_range_id: metarange } = await client.getCommit(repository, record.lakeId, signal);
+    const { meta_range_id: metarange, metadata } = await client.getCommit(repository, record.lakeId, signal);
+    if (metadata?.[PADDING_KEY] !== undefined) return undefined; // its tree is not the listing's
     return { metarange, listing: record.tree, refused: 0, refusals: [], census: undefined };
   }
 
