@@ -17,6 +17,7 @@ import { loadTable } from "../odb/pack-tables.js";
 import type { HashedContent, ListingState, PromisedIds, SynthesisAnswer, SynthesisNews, SynthesizedCommit, SynthesizeItem, SynthesizeResult } from "../pool/synthesize-tasks.js";
 import type { Pool } from "../pool/tasks.js";
 import type { LakefsClient } from "./client.js";
+import { READ_RULES } from "./commit-text.js";
 import type { CommitMap, CommitPair, LakeRecord, PathMapping } from "./contract.js";
 import { History, type HistoryStep } from "./history.js";
 import type { LakefsAccess } from "./http.js";
@@ -188,7 +189,7 @@ export class LakefsCommitMap implements CommitMap {
 
   /** What these commits come to, beside all packs but `without`; what becomes of it is `use`'s to say, before its files go. */
   async #make(steps: readonly CommitStep[], without: string | undefined, signal: AbortSignal, use: (made: Made) => Promise<void>): Promise<void> {
-    const { pool, tasks, incoming, objects, records } = this.#options;
+    const { pool, tasks, incoming, objects, records, mapping } = this.#options;
     const folder = join(incoming, randomBytes(12).toString("hex"));
     await mkdir(folder, { recursive: true });
     try {
@@ -204,7 +205,8 @@ export class LakefsCommitMap implements CommitMap {
       const closed = new Set(packs.filter((pack) => pack.closed).map((pack) => pack.checksum));
       // A new tree may name what an older pack has promised.
       const promised = [...(own === undefined ? [] : [own.ids]), ...(await promisedIds(records, packs, signal))];
-      const pack = await indexPackFile(path, { pool, packs: toHandles(packs), closed, sync: true, folder, signal, promised });
+      const rules = mapping.version < 3 ? {} : { rules: READ_RULES };
+      const pack = await indexPackFile(path, { pool, packs: toHandles(packs), closed, sync: true, folder, signal, promised, ...rules });
       if (own !== undefined) await records.putPromised(pack.checksum, promisedPath, own, signal);
       await use({ pack, commits: result.commits, promised: own });
     } finally {

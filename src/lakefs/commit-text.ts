@@ -17,7 +17,7 @@ import { Fault } from "../base/fault.js";
 import { type CommitLinks, parseCommit } from "../git/commit.js";
 import { checkAuthor, checkCommit, checkTag } from "../git/fsck-headers.js";
 import type { Refusal } from "../git/fsck.js";
-import { canPass, type Report, STRICT } from "../git/fsck-levels.js";
+import { canPass, type FsckRules, type Report, STRICT } from "../git/fsck-levels.js";
 import type { Oid } from "../git/oid.js";
 import { parseTag } from "../git/tag.js";
 import type { Mapping } from "./contract.js";
@@ -30,6 +30,22 @@ type Version = Pick<Mapping, "version">;
 
 /** What no level lets pass: everything else may have been pushed, and is read back as it was (fsck-levels.ts). */
 const UNREADABLE: Report = (id, text) => (canPass(id) ? undefined : { id, text });
+
+/**
+ * How packs of what was read are judged by mapping 3: texts of commits and tags, and zeroes before modes, may be as odd as
+ * some level has let them in. Whoever writes in lakeFS can make such a commit as well, which then only clients refuse
+ * that check what they fetch (transfer.fsckObjects): no key may decide an id.
+ */
+export const READ_RULES: FsckRules = {
+  skip: [],
+  levels: Object.fromEntries(
+    [
+      ..."badDate badDateOverflow badEmail badName badTimezone missingAuthor missingCommitter missingEmail".split(" "),
+      ..."missingNameBeforeEmail missingSpaceBeforeDate missingSpaceBeforeEmail multipleAuthors nulInCommit".split(" "),
+      ..."zeroPaddedDate zeroPaddedFilemode".split(" "),
+    ].map((id) => [id, "ignore"]),
+  ),
+};
 
 /** `parents`: the Git commits of its parents, in order; those that map to nothing left out. */
 export function commitText(lake: LakefsCommit, tree: Oid, parents: readonly Oid[], mapping: Version): Uint8Array {

@@ -74,7 +74,7 @@ async function suite(t: Test, server: RunningLakefs): Promise<void> {
     await branch(source, "raw", await record(source, { tree: made, parents: [base.id], metadata }));
     await branch(source, "wrong-parent", await record(source, { tree: made, parents: [made.id], metadata }));
     await branch(source, "wrong-tree", await record(source, { tree: base, parents: [base.id], metadata }));
-    await branch(source, "malformed", await record(source, { tree: made, parents: [base.id], metadata: { "lakepack.commit": base64(raw.replace("a@b", "a>b")) } }));
+    await branch(source, "malformed", await record(source, { tree: made, parents: [base.id], metadata: { "lakepack.commit": base64(raw.replace("A <", "A\0 <")) } }));
     const node = await open(source);
     t.equal(await node.git("cat-file", "commit", "raw") + "\n", raw);
     for (const name of ["wrong-parent", "wrong-tree", "malformed"]) t.match(await node.git("cat-file", "commit", name), "Lakefs-Commit: ", name);
