@@ -19,7 +19,8 @@ const BEGIN = "# lakepack: begin. Lines between these two are written by the ser
 const END = "# lakepack: end\n";
 /**
  * Merges of this file take the lines of both sides. Twice a line, or one that covers nothing any more, does no harm, and
- * the next block that the server writes is without them.
+ * the next block that the server writes is without them. Known limit: where one side removes the last file of a suffix
+ * and the other brings a new one, the suffix's line is gone until that next block.
  */
 const MERGED = "/.gitattributes merge=union\n";
 const ATTRIBUTES = " filter=lfs diff=lfs merge=lfs -text";
