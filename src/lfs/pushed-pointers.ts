@@ -51,7 +51,8 @@ async function findPointers({ packs, pushed, from, control }: FindPointersReques
     const number = (space.starts[at] as number) + position;
     if (reader.type(number) !== "blob") continue; // first, since it takes no inflating
     if (header.isDelta && !isPointerSize(reader.size(number))) continue;
-    const pointer = parsePointer(reader.read(number).data);
+    // What lies whole goes past the cache of bases: most small files are no pointers, and nobody's base.
+    const pointer = parsePointer(header.isDelta ? reader.read(number).data : pack.inflate(header));
     if (pointer !== undefined) found.push({ blob: pack.lookup.oid(position), ...pointer });
   }
   return { found, next: undefined };
