@@ -5,4 +5,4 @@ import { landingWork } from "../src/lakefs/landing-work.js";
 
 const { kernelsModule } = workerData as { readonly kernelsModule: WebAssembly.Module };
 
-export const { newCommits, buildTrees, rawObjects, firstDifference } = landingWork(threadKernels(kernelsModule));
+export const { newCommits, buildTrees, rawObjects, difference } = landingWork(threadKernels(kernelsModule));

@@ -166,6 +166,19 @@ export const FAULTS = {
       `the mapping of the lakeFS repository ${String(repository)} is another one than this server has read it by (before: ${String(before)}, now: ${String(now)}): the same commits would get other ids. ` +
       `To put the old one back: lakepack doctor --lakefs ${String(repository)} --repair-mapping. If the new one is meant, lakepack repo delete lakefs/… sets aside what was read, and the next request reads it anew`,
   },
+  "lakefs/old-mapping": {
+    http: 500,
+    retry: false,
+    says: "the mapping of this lakeFS repository is of a version that is not read any more",
+    text: ({ version }) =>
+      `the mapping of this lakeFS repository has version ${String(version)}, of a lakepack before its first release, which is not read any more: ` +
+      "delete the branch lakepack-mapping in lakeFS, and what was read here (lakepack repo delete lakefs/…); the next request binds it by version 3",
+  },
+  "lakefs/too-many-attributes": {
+    http: 422,
+    retry: false,
+    says: "the .gitattributes of this commit take more work than is done for one; make their patterns fewer, or plainer",
+  },
   "lakefs/deleting": { http: 503, retry: true, says: "the repository is being deleted" },
   "lakefs/unsettled": { http: 503, retry: true, says: "lakeFS shows the repository without its default branch: it is being deleted or restored; try again" },
   "lakefs/replaced": { http: 409, retry: true, says: "the repository was deleted and made again while this request ran; ask again" },

@@ -355,6 +355,18 @@ export const LIMITS = {
   mappingPagesMax: 200,
   /** Pointers (and suffixes) that a commit's record lists; of a tree with more the next commit lists everything again. */
   lakefsCensusMax: 10_000,
+  /**
+   * Steps of holding .gitattributes against the paths of one commit that is read or landed: a base, and so much for each
+   * path. A line without wildcards, or with one before an ending, is looked up and costs less than one. Lists of a model
+   * hub (36 endings) take 3 for each path; a hundred lines with folders and wildcards 100 to 300. At the limit 2 s for
+   * 100,000 paths.
+   */
+  attributeStepsBase: 20_000_000,
+  attributeStepsPerPath: 500,
+  /** Bytes of .gitattributes files whose lines a thread keeps parsed: the same file stands in commit after commit. */
+  attributeRulesBytes: 4 * MIB,
+  /** Entries of a tree with zeroes before modes that a commit's metadata tell of: a byte each, before it is deflated. */
+  paddedEntriesMax: 4_000_000,
   /** Trees of synthesized commits one thread keeps in memory. */
   lakefsTreeCacheBytes: 64 * MIB,
   /** Bytes of one lake record: 10,000 pointers of 1,024 bytes. */

@@ -3,7 +3,7 @@ import { Fault, type FaultCode } from "./fault.js";
 
 export class WorkBudget {
   #left: number;
-  readonly #max: number;
+  #max: number;
   readonly #fault: FaultCode;
   readonly #unit: string;
 
@@ -17,6 +17,12 @@ export class WorkBudget {
 
   get spent(): number {
     return this.#max - this.#left;
+  }
+
+  /** Raises the whole: for work that grows with what there is, as it comes to light. */
+  allow(amount: number): void {
+    this.#left += amount;
+    this.#max += amount;
   }
 
   /** Throws the fault once more than the whole is spent. Costs some nanoseconds: to be called where the loops are. */

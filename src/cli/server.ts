@@ -239,7 +239,7 @@ function lakefsSettings(settings: Settings, keys: readonly Uint8Array[], log: Lo
     naming: settings.naming,
     sealKeys: keys,
     refsWaitMs: settings.lakefs_refs_wait_seconds * 1_000,
-    mappingSeed: settings.naming === "kohakuhub" ? LINKED_MAPPING : { version: 1, threshold: settings.lfs_threshold, suffixes: [] },
+    mappingSeed: settings.naming === "kohakuhub" ? LINKED_MAPPING : { version: 3, threshold: settings.lfs_threshold, suffixes: [] },
     landing: { allowForced: settings.lakefs_forced_pushes, preCommit: settings.lakefs_pre_commit, commitsMax: settings.push_commits_max, plainFileBytesMax: settings.plain_file_bytes_max },
     log,
   };

@@ -27,6 +27,11 @@ export function checkCommit(data: Uint8Array, report: Report = STRICT): Refusal 
   return text.includes("\0") ? report("nulInCommit", "NUL byte in the commit object body") : undefined;
 }
 
+/** What follows "author " on its line, by Git's own severities. */
+export function checkAuthor(line: string): Refusal | undefined {
+  return checkIdent({ text: `${line}\n` }, STRICT);
+}
+
 /** What these say no level lets pass: what follows is not looked at. */
 function checkLinks(rest: Rest, report: Report): Refusal | undefined {
   if (!skip(rest, "tree ")) return report("missingTree", "invalid format - expected 'tree' line");

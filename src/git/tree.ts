@@ -14,6 +14,11 @@ export const MODE_TYPE = 0o170000;
 export const MODE_TREE = 0o040000;
 export const MODE_GITLINK = 0o160000;
 
+/** Whether an entry of this mode is a folder, whatever its other bits. */
+export function isTreeMode(mode: number): boolean {
+  return (mode & MODE_TYPE) === MODE_TREE;
+}
+
 const SPACE = 0x20;
 
 /**

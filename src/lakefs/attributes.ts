@@ -2,19 +2,27 @@
  * The managed block of the root's .gitattributes: what makes git-lfs fetch the pointers that no line of the user's covers.
  *
  *   # lakepack: begin. Lines between these two are written by the server, others are kept.
+ *   /.gitattributes merge=union                              since mapping 3: Git merges two branches' blocks by itself
  *   *.safetensors filter=lfs diff=lfs merge=lfs -text        where all files of that final suffix are pointers
  *   "/some/large file" filter=lfs diff=lfs merge=lfs -text   otherwise
  *   # lakepack: end
  *
- * Lines are sorted bytewise. A block that is there is replaced in its place, a new one goes to the end. Where nothing is to be covered, there is
+ * The other lines are sorted bytewise. A block that is there is replaced in its place, a new one goes to the end. Where nothing is to be covered, there is
  * none. A path whose line would be longer than Git reads stays uncovered.
  */
 import { concat, fromLatin1, latin1 } from "../base/bytes.js";
+import type { Mapping } from "./contract.js";
 import { ATTRIBUTE_LINE_BYTES_MAX } from "./gitattributes.js";
 import { baseName } from "./path-rules.js";
 
 const BEGIN = "# lakepack: begin. Lines between these two are written by the server, others are kept.\n";
 const END = "# lakepack: end\n";
+/**
+ * Merges of this file take the lines of both sides. Twice a line, or one that covers nothing any more, does no harm, and
+ * the next block that the server writes is without them. Known limit: where one side removes the last file of a suffix
+ * and the other brings a new one, the suffix's line is gone until that next block.
+ */
+const MERGED = "/.gitattributes merge=union\n";
 const ATTRIBUTES = " filter=lfs diff=lfs merge=lfs -text";
 /** Suffixes that need no quoting and hold no glob. */
 const PLAIN_SUFFIX = /^[0-9A-Za-z_+-]+$/;
@@ -35,7 +43,11 @@ export function finalSuffix(path: string): string | undefined {
 }
 
 /** The block's text; undefined: nothing to cover. */
-export function managedBlock({ pointers, plain }: PointerCensus, isCovered: (path: string) => boolean): string | undefined {
+export function managedBlock(
+  { pointers, plain }: PointerCensus,
+  isCovered: (path: string) => boolean,
+  { version }: Pick<Mapping, "version">,
+): string | undefined {
   const lines = new Set<string>();
   for (const path of pointers) {
     if (isCovered(path)) continue;
@@ -44,7 +56,8 @@ export function managedBlock({ pointers, plain }: PointerCensus, isCovered: (pat
     const line = (bySuffix ? `*.${suffix}` : quotedPattern(path)) + ATTRIBUTES;
     if (line.length <= ATTRIBUTE_LINE_BYTES_MAX) lines.add(line);
   }
-  return lines.size === 0 ? undefined : `${BEGIN}${[...lines].sort().join("\n")}\n${END}`;
+  if (lines.size === 0) return undefined;
+  return `${BEGIN}${version < 3 ? "" : MERGED}${[...lines].sort().join("\n")}\n${END}`;
 }
 
 /** The user's part of the file: all but the block. */

@@ -23,6 +23,9 @@ import { contentKey } from "./hash-memory.js";
 import { locate } from "./locate.js";
 import { COMMIT_KEY } from "./metadata-keys.js";
 import { type LandingMemory, Stage } from "./stage.js";
+import { checkHidden } from "./hidden-files.js";
+import { Paddings } from "./padded-modes.js";
+import { restate, saidOtherwise } from "./restated.js";
 import { type OtherPath, stagedChanges } from "./staged-changes.js";
 import type { LakefsCommit } from "./types.js";
 import { Twins } from "./twins.js";
@@ -63,6 +66,10 @@ class TreeFactory {
   readonly #main: MainThread;
   readonly #signal: AbortSignal;
   readonly #twins: Twins;
+  readonly #seals: SealKeys;
+  readonly #paddings: Paddings;
+  /** The work branch's commit. */
+  #last: string;
   /** What the work branch has had: a tree, and the commit it was at then. */
   readonly #made = new Map<Oid, Pick<LakefsCommit, "id" | "meta_range_id">>();
 
@@ -72,6 +79,9 @@ class TreeFactory {
     this.#request = request;
     this.#main = main;
     this.#signal = signal;
+    this.#seals = new SealKeys(request.sealKeys);
+    this.#last = request.baseCommit;
+    this.#paddings = new Paddings((oid) => reader.readAs("tree", reader.space.need(oid)));
     this.#twins = new Twins(reader, { client, repository: request.repository, signal }, request.heads);
   }
 
@@ -85,12 +95,12 @@ class TreeFactory {
     const state: BuildState = { own, filesTotal, tree: baseTree, headMetarange: baseMetarange, touchesHooks: false, files: 0 };
     const metaranges: string[] = [];
     for (const { oid, tree } of commits) {
-      metaranges.push((await this.#known(oid, tree, state)) ?? (await this.#stage(oid, tree, state, metaranges.length)));
+      metaranges.push((await this.#known(oid, tree, state)) ?? (await this.#add(oid, tree, state, metaranges.length)));
       this.#main.tell({ kind: "progress", commits: metaranges.length, files: state.files, filesTotal });
     }
     await this.#main.heard();
     const { headMetarange, touchesHooks, files } = state;
-    return { metaranges, headMetarange, touchesHooks, files, figures: Object.fromEntries(this.#client.http.figures) };
+    return { metaranges, paddings: this.#paddingsOf(), headMetarange, touchesHooks, files, figures: Object.fromEntries(this.#client.http.figures) };
   }
 
   /** The metarange of a tree that the branch has had; where hooks judge what is committed, by another commit of it. */
@@ -100,23 +110,21 @@ class TreeFactory {
     if (!this.#request.judged && !state.touchesHooks) return before.meta_range_id;
     const { repository, workBranch } = this.#request;
     if (state.tree !== tree) await this.#client.hardReset(repository, workBranch, before.id, this.#signal);
-    const { meta_range_id: metarange } = await this.#commit(oid);
+    const { id, meta_range_id: metarange } = await this.#commit(oid);
+    this.#last = id;
     state.tree = tree;
     state.headMetarange = metarange;
     return metarange;
   }
 
   /** Stages what differs from the tree that the branch has, and commits it; the new metarange. */
-  async #stage(oid: Oid, tree: Oid, state: BuildState, done: number): Promise<string> {
-    const { repository, namespace, workBranch, plainFileBytesMax } = this.#request;
-    const seals = new SealKeys(this.#request.sealKeys);
+  async #add(oid: Oid, tree: Oid, state: BuildState, done: number): Promise<string> {
     const { files, filesTotal } = state;
     const onFile = (staged: number) => this.#main.tell({ kind: "progress", commits: done, files: files + staged, filesTotal });
-    const place = { client: this.#client, repository, namespace, seals, twins: this.#twins, branch: workBranch, plainFileBytesMax, signal: this.#signal };
-    const stage = new Stage(this.#reader, place, tree, this.#main, onFile);
-    await stage.put(state.tree, otherThan(state.own));
+    const stage = await this.#stage(state.tree, tree, otherThan(state.own), onFile);
     const made = await this.#commit(oid);
     await this.#check(made.id, stage.staged);
+    this.#last = made.id;
     this.#made.set(tree, made);
     state.own = "shown";
     state.tree = tree;
@@ -124,6 +132,34 @@ class TreeFactory {
     state.touchesHooks ||= stage.touchesHooks;
     state.files += stage.files;
     return made.meta_range_id;
+  }
+
+  /** Stages what leads from one tree to the next. */
+  async #stage(before: Oid | undefined, next: Oid, other: OtherPath | undefined, onFile: (files: number) => void): Promise<Stage> {
+    const { repository, namespace, workBranch: branch, plainFileBytesMax, mapping, mayHide, baseCommit, baseTree } = this.#request;
+    const [client, signal, twins] = [this.#client, this.#signal, this.#twins];
+    const source = { client, repository, signal, pagesOnly: true };
+    if (mayHide) await checkHidden(this.#reader, { source, commit: baseCommit, tree: baseTree }, before, next);
+    const place = { client, repository, namespace, mapping, seals: this.#seals, twins, branch, plainFileBytesMax, signal };
+    const stage = new Stage(this.#reader, place, next, this.#main, onFile);
+    await stage.put(before, other);
+    if (mapping.version < 3 || before === undefined) return stage;
+    const restated = await restate(this.#reader, { client, repository, namespace, branch, commit: this.#last, signal }, saidOtherwise(this.#reader, before, next));
+    for (const [path, key] of restated) stage.staged.set(path, key);
+    return stage;
+  }
+
+  #paddingsOf(): (string | undefined)[] {
+    const { commits, baseTree, isBasePadded, mapping } = this.#request;
+    const known = new Map<Oid, string | undefined>();
+    let clean = isBasePadded ? undefined : baseTree;
+    return commits.map(({ tree }) => {
+      if (mapping.version < 3) return undefined;
+      const padding = known.has(tree) ? known.get(tree) : this.#paddings.of(tree, clean);
+      known.set(tree, padding);
+      if (padding === undefined) clean = tree;
+      return padding;
+    });
   }
 
   /** Files that `build` will stage: differences are cheap beside calls. */

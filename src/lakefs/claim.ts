@@ -4,7 +4,7 @@
  * size are those of the bytes. A seal (claim-seal.ts) saves the reading. A claim that the content does not confirm is
  * no claim: the mapping's rules decide then, as if it were not there.
  */
-import { LENIENT_POINTER_BYTES_MAX, formatPointer, isSha256, parseLenientPointer } from "../git/lfs-pointer.js";
+import { formatPointer, isSha256, type LfsPointer, POINTER_BYTES_MAX } from "../git/lfs-pointer.js";
 import { objectId } from "../git/object-id.js";
 import { isOid, type Oid } from "../git/oid.js";
 import { BLOB_KEY, boundId, decodeBase64, POINTER_KEY, SEAL_KEY, SHA256_KEY } from "./metadata-keys.js";
@@ -38,31 +38,40 @@ interface Described {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
+/** Which texts are pointers: parsePointer, or under mapping 2 parseSecondPointer. */
+export type ReadsPointer = (text: Uint8Array) => LfsPointer | undefined;
+
 /** The claim of an entry; undefined: it makes none, or one for another content. */
-export function readClaim({ size, checksum, metadata }: Described): Claim | undefined {
+export function readClaim({ size, checksum, metadata }: Described, readsPointer: ReadsPointer): Claim | undefined {
   const blob = boundId(metadata[BLOB_KEY], size, checksum);
   if (blob === undefined || !isOid(blob)) return undefined;
   const bound = boundId(metadata[SHA256_KEY], size, checksum);
   const sha256 = bound !== undefined && isSha256(bound) ? bound : undefined;
-  return { blob, sha256, pointer: claimedPointer(blob, sha256, size, metadata[POINTER_KEY]), seal: metadata[SEAL_KEY] };
+  const pointer = sha256 === undefined ? undefined : claimedPointer(blob, { sha256, size }, metadata[POINTER_KEY], readsPointer);
+  return { blob, sha256, pointer, seal: metadata[SEAL_KEY] };
 }
 
-function claimedPointer(blob: Oid, sha256: string | undefined, size: number, encoded: string | undefined): Uint8Array | undefined {
-  if (sha256 === undefined) return undefined;
-  const canonical = formatPointer({ sha256, size });
+function claimedPointer(
+  blob: Oid,
+  pointer: LfsPointer,
+  encoded: string | undefined,
+  readsPointer: ReadsPointer,
+): Uint8Array | undefined {
+  const canonical = formatPointer(pointer);
   if (objectId("blob", canonical) === blob) return canonical;
-  return encoded === undefined ? undefined : exactPointer(blob, { sha256, size }, encoded);
+  return encoded === undefined ? undefined : exactPointer(blob, pointer, encoded, readsPointer);
 }
 
 /** The text that stands beside the claim, if it is the pointer that the claim speaks of. */
 function exactPointer(
   blob: Oid,
-  { sha256, size }: { readonly sha256: string; readonly size: number },
+  { sha256, size }: LfsPointer,
   encoded: string,
+  readsPointer: ReadsPointer,
 ): Uint8Array | undefined {
-  if (encoded.length > 2 * LENIENT_POINTER_BYTES_MAX) return undefined;
+  if (encoded.length > 2 * POINTER_BYTES_MAX) return undefined;
   const text = decodeBase64(encoded);
-  const pointer = text && parseLenientPointer(text);
+  const pointer = text && readsPointer(text);
   return text !== undefined && pointer?.sha256 === sha256 && pointer.size === size && objectId("blob", text) === blob
     ? text
     : undefined;

@@ -17,9 +17,11 @@ import { loadTable } from "../odb/pack-tables.js";
 import type { HashedContent, ListingState, PromisedIds, SynthesisAnswer, SynthesisNews, SynthesizedCommit, SynthesizeItem, SynthesizeResult } from "../pool/synthesize-tasks.js";
 import type { Pool } from "../pool/tasks.js";
 import type { LakefsClient } from "./client.js";
+import { READ_RULES } from "./commit-text.js";
 import type { CommitMap, CommitPair, LakeRecord, PathMapping } from "./contract.js";
 import { History, type HistoryStep } from "./history.js";
 import type { LakefsAccess } from "./http.js";
+import { PADDING_KEY } from "./metadata-keys.js";
 import { promisedIds } from "./promised-blobs.js";
 import type { LakeRecords, PointerPlace, StoredLakeRecord } from "./records.js";
 
@@ -109,10 +111,9 @@ export class LakefsCommitMap implements CommitMap {
     for (const pair of pairs) this.#known.set(pair.lakeId, pair);
   }
 
-  /** Paths of a commit that could not cross: how many, and the first ten with their reasons. Undefined: it was not read here. */
-  async uncrossed(lakeId: string, signal: AbortSignal): Promise<{ readonly count: number; readonly first: readonly string[] } | undefined> {
-    const state = (await this.#stored(lakeId, signal))?.state;
-    return state && { count: state.refused, first: state.refusals };
+  /** What is known of a commit's listing, paths that could not cross among it. Undefined: it was not read here. */
+  async listing(lakeId: string, signal: AbortSignal): Promise<ListingState | undefined> {
+    return (await this.#stored(lakeId, signal))?.state;
   }
 
   async #isKnown(lakeId: string, signal: AbortSignal): Promise<boolean> {
@@ -188,7 +189,7 @@ export class LakefsCommitMap implements CommitMap {
 
   /** What these commits come to, beside all packs but `without`; what becomes of it is `use`'s to say, before its files go. */
   async #make(steps: readonly CommitStep[], without: string | undefined, signal: AbortSignal, use: (made: Made) => Promise<void>): Promise<void> {
-    const { pool, tasks, incoming, objects, records } = this.#options;
+    const { pool, tasks, incoming, objects, records, mapping } = this.#options;
     const folder = join(incoming, randomBytes(12).toString("hex"));
     await mkdir(folder, { recursive: true });
     try {
@@ -204,7 +205,8 @@ export class LakefsCommitMap implements CommitMap {
       const closed = new Set(packs.filter((pack) => pack.closed).map((pack) => pack.checksum));
       // A new tree may name what an older pack has promised.
       const promised = [...(own === undefined ? [] : [own.ids]), ...(await promisedIds(records, packs, signal))];
-      const pack = await indexPackFile(path, { pool, packs: toHandles(packs), closed, sync: true, folder, signal, promised });
+      const rules = mapping.version < 3 ? {} : { rules: READ_RULES };
+      const pack = await indexPackFile(path, { pool, packs: toHandles(packs), closed, sync: true, folder, signal, promised, ...rules });
       if (own !== undefined) await records.putPromised(pack.checksum, promisedPath, own, signal);
       await use({ pack, commits: result.commits, promised: own });
     } finally {
@@ -304,7 +306,8 @@ export class LakefsCommitMap implements CommitMap {
   async #landedState(record: StoredLakeRecord, signal: AbortSignal): Promise<ListingState | undefined> {
     if (record.alias === true || record.tag !== undefined) return undefined;
     const { client, repository } = this.#options;
-    const { meta_range_id: metarange } = await client.getCommit(repository, record.lakeId, signal);
+    const { meta_range_id: metarange, metadata } = await client.getCommit(repository, record.lakeId, signal);
+    if (metadata?.[PADDING_KEY] !== undefined) return undefined; // its tree is not the listing's
     return { metarange, listing: record.tree, refused: 0, refusals: [], census: undefined };
   }
 

@@ -14,7 +14,7 @@ import { Semaphore } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import { isSpecialName } from "../git/dot-git.js";
 import { checkGitattributes, checkGitmodules } from "../git/fsck.js";
-import { formatPointer } from "../git/lfs-pointer.js";
+import { formatPointer, parsePointer, POINTER_BYTES_MAX } from "../git/lfs-pointer.js";
 import type { Oid } from "../git/oid.js";
 import { fullAddress } from "./address.js";
 import { type Claim, type ContentFacts, judge } from "./claim.js";
@@ -62,7 +62,14 @@ type Plan =
 /** What a content is, once its hashes are known. */
 type Form =
   | { readonly as: "plain" }
-  | { readonly as: "pointer"; readonly sha256: string; readonly text: Uint8Array; readonly proven: boolean };
+  | {
+      readonly as: "pointer";
+      readonly sha256: string;
+      readonly text: Uint8Array;
+      readonly proven: boolean;
+      /** No claim says so, and no hub's link: it must be seen that git-lfs can have it. */
+      readonly byRule?: boolean;
+    };
 
 export class Contents {
   readonly #source: ContentsSource;
@@ -127,6 +134,7 @@ export class Contents {
     }
     if (facts !== undefined && !(claim !== undefined && judge(claim, facts, entry.size).as === "open")) {
       const form = this.#form(commit, file, facts);
+      if (mustBeSeen(entry, form)) return { read: "judge" };
       if (form.as === "pointer") return { done: this.#pointer(commit, entry, form) };
       if (facts.blob !== undefined) return this.#asPlain(commit, file, facts.blob);
     }
@@ -212,7 +220,8 @@ export class Contents {
       });
     if (!pointer) return { as: "plain" };
     const sha256 = linked ?? facts.sha256;
-    return { as: "pointer", sha256, text: formatPointer({ sha256, size: entry.size }), proven: sha256 === facts.sha256 };
+    const text = formatPointer({ sha256, size: entry.size });
+    return { as: "pointer", sha256, text, proven: sha256 === facts.sha256, byRule: linked === undefined };
   }
 
   /** A pointer in the tree, whose bytes git-lfs will ask for. */
@@ -263,14 +272,20 @@ export class Contents {
     file: FileToResolve,
     facts: ContentFacts,
     expected: Oid | undefined,
-    data?: Uint8Array,
+    read?: Uint8Array,
   ): ResolvedFile | undefined {
     const oid = facts.blob as Oid;
     checkExpected(oid, expected);
     const form: Form = expected === undefined ? this.#form(commit, file, facts) : { as: "plain" };
+    if (mustBeSeen(file.entry, form)) {
+      if (read === undefined) return undefined;
+      if (parsePointer(read) !== undefined) return { refused: POINTER_CONTENT };
+    }
     this.#remember(file.entry, facts, form);
     if (form.as === "pointer") return this.#pointer(commit, file.entry, form);
     const special = specialKind(file);
+    // Attributes are read ahead of all other files.
+    const data = read ?? (special === "gitattributes" && this.#output.canRead(oid) ? this.#output.readBlob(oid) : undefined);
     if (data === undefined) return special === undefined && this.#output.has(oid) ? { oid, pointer: false } : undefined;
     const refusal = special && (special === "gitmodules" ? checkGitmodules(data) : checkGitattributes(data));
     if (refusal !== undefined) return { refused: `Git refuses it: ${refusal.text}` };
@@ -381,8 +396,16 @@ function isSealable({ crossing: { claim }, unchanged }: FileToResolve, believed:
 }
 
 /** Whether the content is most likely that of a pointer, and so passes without being kept. */
-function isHashed({ crossing: { claim, pointer } }: FileToResolve): boolean {
-  return claim === undefined ? pointer : claim.pointer !== undefined;
+function isHashed({ entry, crossing: { claim, pointer } }: FileToResolve): boolean {
+  return claim === undefined ? pointer && entry.size > POINTER_BYTES_MAX : claim.pointer !== undefined;
+}
+
+/** Why such a file stays in lakeFS. */
+export const POINTER_CONTENT = "its content is the text of a Git LFS pointer, which git-lfs does not take for a file's";
+
+/** Whether a file that the rules make a pointer may hold a pointer's text: git-lfs would take it for the pointer itself. */
+function mustBeSeen({ size }: LakeEntry, form: Form): boolean {
+  return form.as === "pointer" && form.byRule === true && size <= POINTER_BYTES_MAX;
 }
 
 function isLarge({ entry }: FileToResolve): boolean {

@@ -10,10 +10,14 @@ import type { Oid } from "../git/oid.js";
  */
 export type Mapping = SizeMapping | LinkedMapping;
 
-/** Large files, and those of some suffixes. */
+/**
+ * What .gitattributes say, and else large files and those of some suffixes. Version 3 is also that commits, modes and
+ * pointers are kept as they were pushed, that no component is too long for a file system, and the managed block's
+ * second form. Version 1, which was this one without all that, is not read any more.
+ */
 export interface SizeMapping {
-  readonly version: 1;
-  /** Files at or above are LFS pointers, in bytes. */
+  readonly version: 3;
+  /** Files at or above are LFS pointers, in bytes, where .gitattributes say nothing of their filter. */
   readonly threshold: number;
   /** Final suffixes whose files are always pointers; lower case, without the dot. */
   readonly suffixes: readonly string[];

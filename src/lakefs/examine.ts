@@ -3,11 +3,16 @@ import { foldersOf } from "../git/ref-name.js";
 import { fromLatin1, lossyText } from "../base/bytes.js";
 import { LIMITS } from "../base/limits.js";
 import { checkGitattributes, checkGitmodules } from "../git/fsck.js";
-import { specialKind } from "./contents.js";
+import { parsePointer, POINTER_BYTES_MAX } from "../git/lfs-pointer.js";
+import { objectId } from "../git/object-id.js";
+import { type AttributesFile, PassingAttributes } from "./commit-attributes.js";
+import { POINTER_CONTENT, specialKind } from "./contents.js";
 import type { PathMapping } from "./contract.js";
+import type { Filter } from "./gitattributes.js";
 import { listCommit, type ListingSource } from "./listing.js";
+import { locateThere } from "./locate.js";
 import { DEFAULT_MAPPING, readMapping } from "./mapping.js";
-import { type Crossing, crossing, type LakeEntry } from "./path-rules.js";
+import { type Crossing, crossing, isFileMode, type LakeEntry, pathRefusal } from "./path-rules.js";
 import { fromLakefsId, type LakefsRefKind, RESERVED_BRANCH_PREFIX } from "./ref-names.js";
 
 export interface RefFinding {
@@ -87,9 +92,11 @@ export async function examineCommit(source: ListingSource, lakeId: string, mappi
   const { meta_range_id: metarange } = await client.getCommit(repository, lakeId, signal);
   const findings: PathFinding[] = [];
   const crossed: string[] = [];
+  const attributes = attributesOf(source, lakeId, mapping);
   for await (const batch of listCommit(source, lakeId, metarange)) {
-    for (const entry of batch) {
-      const how = crossing(entry, mapping);
+    const said: readonly Filter[] = mapping.version < 3 ? [] : await attributes.of(batch);
+    for (const [at, entry] of batch.entries()) {
+      const how = crossing(entry, mapping, said[at]);
       const reason = how.as === "refused" ? how.reason : await contentRefusal(source, lakeId, entry, how);
       if (reason !== undefined) findings.push({ path: readable(entry.path), reason });
       else if (how.as !== "nothing") crossed.push(entry.path);
@@ -100,9 +107,32 @@ export async function examineCommit(source: ListingSource, lakeId: string, mappi
   return [...findings, ...shadowed.map((path) => ({ path: readable(path), reason: "a folder has the same name" }))];
 }
 
+function attributesOf(source: ListingSource, lakeId: string, mapping: PathMapping): PassingAttributes {
+  const { client, repository, signal } = source;
+  const read = async (entry: LakeEntry): Promise<AttributesFile> => {
+    const how = crossing(entry, mapping, undefined);
+    if (how.as !== "file" || !isFileMode(how.mode) || how.claim?.pointer !== undefined || entry.size > LIMITS.specialFileBytesMax) return undefined;
+    const text = await client.readObject(repository, lakeId, readable(entry.path), entry.size, signal);
+    return checkGitattributes(text) === undefined ? { oid: objectId("blob", text), text } : undefined;
+  };
+  return new PassingAttributes({
+    find: (paths) => locateThere(source, lakeId, paths.filter((path) => pathRefusal(path, mapping) === undefined)),
+    read: async (entries) => {
+      const files: AttributesFile[] = [];
+      for (const entry of entries) files.push(await read(entry)); // few, and one may have megabytes
+      return files;
+    },
+  });
+}
+
 /** Files that Git itself reads are refused for what is in them. Pointers and what is too large to be held are not looked into, as in synthesis. */
 async function contentRefusal({ client, repository, signal }: ListingSource, lakeId: string, entry: LakeEntry, how: Crossing): Promise<string | undefined> {
-  if (how.as !== "file" || how.pointer || entry.size > LIMITS.lakefsHeldBytesMax) return undefined;
+  if (how.as !== "file" || entry.size > LIMITS.lakefsHeldBytesMax) return undefined;
+  if (how.pointer) {
+    if (how.claim !== undefined || how.linked !== undefined || entry.size > POINTER_BYTES_MAX) return undefined;
+    const text = await client.readObject(repository, lakeId, readable(entry.path), entry.size, signal);
+    return parsePointer(text) && POINTER_CONTENT;
+  }
   const special = specialKind({ entry, crossing: how, unchanged: undefined });
   if (special === undefined) return undefined;
   const data = await client.readObject(repository, lakeId, readable(entry.path), entry.size, signal);

@@ -1,10 +1,9 @@
 /** What landings of branches and tags share: which commits are new, their trees and records in lakeFS, and that they read back as they were pushed. */
 import { MessageChannel, type MessagePort } from "node:worker_threads";
 import { lossyText } from "../base/bytes.js";
-import { asFault, Fault } from "../base/fault.js";
+import { asFault, Fault, type FaultFacts } from "../base/fault.js";
 import { Semaphore } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
-import { checkCommit } from "../git/fsck-headers.js";
 import type { Oid } from "../git/oid.js";
 import type { BuildTreesResult, LandingAnswer, LandingNews, PushedCommit } from "../pool/landing-tasks.js";
 import type { HashedContent } from "../pool/synthesize-tasks.js";
@@ -16,12 +15,13 @@ import { hooksBehindMerges, hooksOnCommits, passedBy, passedByText, tellsOfBranc
 import { lakefsCommitId } from "./commit-id.js";
 import { generationAfter, type RecordFacts, writeCommitRecord } from "./commit-record.js";
 import { commitStaged, type StagedCommit } from "./commit-staged.js";
+import { textRefusal } from "./commit-text.js";
 import { committerOf, describeCommit } from "./described-commit.js";
 import { GuardProof } from "./guard-proof.js";
 import type { IsSealed } from "./landing-point.js";
 import type { LandingOptions } from "./landing.js";
 import { formatMapping } from "./mapping.js";
-import { COMMIT_KEY, COMMIT_SEAL_KEY, GUARD_PATH } from "./metadata-keys.js";
+import { COMMIT_KEY, COMMIT_SEAL_KEY, GUARD_PATH, PADDING_KEY } from "./metadata-keys.js";
 import { isProtected } from "./protection.js";
 import type { RootCommit } from "./root-commit.js";
 import { TagMover } from "./tag-move.js";
@@ -71,10 +71,15 @@ interface RecordsToWrite {
   readonly base: Base;
   readonly work: WorkBranch;
   readonly commits: readonly PushedCommit[];
-  /** One a commit. */
-  readonly metaranges: readonly string[];
+  readonly built: Pick<BuildTreesResult, "metaranges" | "paddings">;
   readonly packs: readonly PackHandle[];
   readonly pusher: string | undefined;
+}
+
+/** A pushed commit's text, and the zeroes before its trees' modes. */
+interface RawCommit {
+  readonly raw: Uint8Array;
+  readonly padding: string | undefined;
 }
 
 const FIRST_WALK = 64;
@@ -200,10 +205,11 @@ export class Lander {
   /** Trees and records of `commits`, the last being the tip, checked by reading them back. */
   async writeCommits(base: Base, place: WorkPlace, commits: readonly PushedCommit[], options: RefUpdateOptions, signal: AbortSignal): Promise<Landed> {
     const packs = await this.packs(signal);
-    const { metaranges, headMetarange, touchesHooks } = await this.#buildTrees(base, place, commits, packs, options, signal);
+    const built = await this.#buildTrees(base, place, commits, packs, options, signal);
+    const { headMetarange, touchesHooks } = built;
     // Hooks that the push brings would be told of the branch's end.
     if (touchesHooks) place.branch.endsAt ??= (await this.root.get(signal)).id;
-    const records = await this.#writeRecords({ base, work: place.branch, commits, metaranges, packs, pusher: options.pusher }, signal);
+    const records = await this.#writeRecords({ base, work: place.branch, commits, built, packs, pusher: options.pusher }, signal);
     await this.#readBack(commits, records, signal);
     const tip = records.at(-1) as LakefsCommit;
     if (!touchesHooks) this.actions.know(tip.id, await this.actions.at(base.commit.id, signal));
@@ -218,7 +224,8 @@ export class Lander {
     { onProgress, pusher }: RefUpdateOptions,
     signal: AbortSignal,
   ): Promise<BuildTreesResult> {
-    const { pool, tasks, access, client, repository, namespace, sealKeys, heads, policy } = this.options;
+    const { pool, tasks, access, client, repository, namespace, sealKeys, heads, policy, mapping } = this.options;
+    const mayHide = base.git !== undefined && (await this.options.commits.listing(base.commit.id, signal))?.refused !== 0;
     // Somebody has built on a landing's merge before it was reset: its guard goes no further.
     const { hasGuard } = await this.actions.at(base.commit.id, signal);
     if (hasGuard) await client.deleteObjects(repository, work.name, [GUARD_PATH], signal);
@@ -240,6 +247,9 @@ export class Lander {
               baseCommit: base.commit.id,
               baseMetarange: hasGuard ? "" : base.commit.meta_range_id,
               baseTree: base.git?.tree,
+              isBasePadded: base.commit.metadata?.[PADDING_KEY] !== undefined,
+              mayHide,
+              mapping: { ...mapping, namespace },
               packs,
               commits: commits.map(({ oid, tree }) => ({ oid, tree })),
               plainFileBytesMax: policy.plainFileBytesMax ?? LIMITS.plainFileBytesMax,
@@ -285,7 +295,8 @@ export class Lander {
   }
 
   /** One commit record a Git commit. Their ids are known before they are written, so many are written at once. */
-  async #writeRecords({ base, work, commits, metaranges, packs, pusher }: RecordsToWrite, signal: AbortSignal): Promise<readonly LakefsCommit[]> {
+  async #writeRecords({ base, work, commits, built, packs, pusher }: RecordsToWrite, signal: AbortSignal): Promise<readonly LakefsCommit[]> {
+    const { metaranges, paddings } = built;
     const { client, repository, pool } = this.options;
     const turns = new Semaphore(RECORDS_AT_ONCE);
     const made = new Map<Oid, LakefsCommit>();
@@ -295,7 +306,8 @@ export class Lander {
       const writes: Promise<unknown>[] = [];
       for (const [at, commit] of batch.entries()) {
         const parents = await this.#parentsOf(commit, base, made, signal);
-        const facts = this.#recordFacts(commit, raws[at] as Uint8Array, metaranges[start + at] as string, parents, { creationDate: work.startTime, pusher });
+        const raw = { raw: raws[at] as Uint8Array, padding: paddings[start + at] };
+        const facts = this.#recordFacts(commit, raw, metaranges[start + at] as string, parents, { creationDate: work.startTime, pusher });
         made.set(commit.oid, asCommit(facts));
         writes.push(turns.run(() => writeCommitRecord(client, repository, facts, signal), signal));
       }
@@ -305,13 +317,18 @@ export class Lander {
   }
 
   /** The seal spares other servers with the key the reading of what was staged here; what it says is read back below, too. */
-  #recordFacts({ tree }: PushedCommit, raw: Uint8Array, metarange: string, parents: readonly LakefsCommit[], { creationDate, pusher }: PushFacts): RecordFacts {
+  #recordFacts({ tree }: PushedCommit, { raw, padding }: RawCommit, metarange: string, parents: readonly LakefsCommit[], { creationDate, pusher }: PushFacts): RecordFacts {
     const { namespace, mapping } = this.options;
     const description = describeCommit(lossyText(raw));
     const { committer, metadata: who } = committerOf(description, pusher);
     const { message } = description;
     const seal = this.#seals.sealListing({ namespace, metarange, mapping: formatMapping(mapping), tree });
-    const metadata = { [COMMIT_KEY]: Buffer.from(raw).toString("base64"), ...who, ...(seal === undefined ? {} : { [COMMIT_SEAL_KEY]: seal }) };
+    const metadata = {
+      [COMMIT_KEY]: Buffer.from(raw).toString("base64"),
+      ...who,
+      ...(padding === undefined ? {} : { [PADDING_KEY]: padding }),
+      ...(seal === undefined ? {} : { [COMMIT_SEAL_KEY]: seal }),
+    };
     return { committer, message, metarangeId: metarange, creationDate, parents: parents.map(({ id }) => id), metadata, generation: generationAfter(parents) };
   }
 
@@ -334,23 +351,28 @@ export class Lander {
     // The tip brings all below it along.
     await this.options.commits.resolve([(records.at(-1) as LakefsCommit).id], signal);
     const read = await this.options.commits.resolve(records.map(({ id }) => id), signal);
-    for (const [at, { oid, tree }] of commits.entries()) {
-      const pair = read.get((records[at] as LakefsCommit).id);
-      if (pair?.commit === oid) continue;
-      const path = pair && (await this.options.pool.run("landing/firstDifference", { packs: await this.packs(signal), left: tree, right: pair.tree }, { signal }));
-      const reason = path === undefined ? await this.#whyDifferent(oid, signal) : "it would read back differently";
-      throw new Fault("lakefs/unmappable", { ...(path === undefined ? {} : { path }), reason });
+    for (const [at, commit] of commits.entries()) {
+      const { id } = records[at] as LakefsCommit;
+      if (read.get(id)?.commit !== commit.oid) throw new Fault("lakefs/unmappable", await this.#whyDifferent(commit, id, signal));
     }
   }
 
-  /** A commit's own text is believed where fsck has nothing against it (commit-text.ts), whatever levels a push was let in by. */
-  async #whyDifferent(oid: Oid, signal: AbortSignal): Promise<string> {
+  /** The true reason: its text is not believed, a path stays in lakeFS, or the first difference of the trees. */
+  async #whyDifferent({ oid, tree }: PushedCommit, lakeId: string, signal: AbortSignal): Promise<FaultFacts> {
+    const { pool, commits, mapping } = this.options;
     const packs = await this.packs(signal);
-    const [raw] = await this.options.pool.run("landing/rawObjects", { packs, oids: [oid] }, { signal });
-    const odd = raw === undefined ? undefined : checkCommit(raw);
-    const rule = "lakeFS repositories take no commit that fsck refuses, whatever fsck_levels says";
-    if (odd !== undefined) return `commit ${oid}: ${odd.id}: ${odd.text}; ${rule}`;
-    return `commit ${oid} has what lakeFS cannot hold (an empty folder, say), and would read back differently`;
+    const [raw] = await pool.run("landing/rawObjects", { packs, oids: [oid] }, { signal });
+    const odd = raw && textRefusal("commit", raw, mapping);
+    if (odd !== undefined) {
+      const rule = mapping.version < 3 ? "this lakeFS repository takes no commit that fsck refuses, whatever fsck_levels says" : "no level lets it pass";
+      return { reason: `commit ${oid}: ${odd.id}: ${odd.text}; ${rule}` };
+    }
+    const state = await commits.listing(lakeId, signal);
+    if (state === undefined) return { reason: `commit ${oid} would read back differently` };
+    const { path, reason } = await pool.run("landing/difference", { packs, pushed: tree, read: state.listing }, { signal });
+    const refusal = state.refusals.find((line) => path !== undefined && line.startsWith(`${path}: `));
+    if (path === undefined) return { reason: `commit ${oid}: ${reason}` };
+    return { path, reason: refusal?.slice(path.length + 2) ?? reason };
   }
 }
 
@@ -382,7 +404,7 @@ function parentsFirst(commits: readonly PushedCommit[]): readonly PushedCommit[]
     const commit = stack.at(-1) as PushedCommit;
     const open = done.has(commit.oid) ? [] : commit.parents.flatMap((oid) => (done.has(oid) ? [] : (byOid.get(oid) ?? [])));
     if (open.length > 0) {
-      stack.push(...open.reverse());
+      for (const parent of open.reverse()) stack.push(parent);
       continue;
     }
     stack.pop();

@@ -1,11 +1,11 @@
 /** One tag lands: a light one points at its commit, an annotated one at a commit record that carries the raw tag. lakeFS's tags never move. */
 import { lossyText } from "../base/bytes.js";
-import { checkTag } from "../git/fsck-headers.js";
 import { type Oid, ZERO_OID } from "../git/oid.js";
 import { parseTag } from "../git/tag.js";
 import type { RefChange, RefUpdateOptions } from "../odb/ref-store.js";
 import type { CommitActions, OperatorHook } from "./actions.js";
 import { generationAfter, writeCommitRecord } from "./commit-record.js";
+import { textRefusal } from "./commit-text.js";
 import { committerOf, describeTag } from "./described-commit.js";
 import { askingTwice } from "./hook-again.js";
 import type { Lander } from "./lander.js";
@@ -131,7 +131,7 @@ export class TagLanding {
 
   /** The record that stands for an annotated tag of `commit`, read back as that tag. */
   async #record(commit: Oid): Promise<string | { readonly refusal: string }> {
-    const { client, repository, pool, commits } = this.#lander.options;
+    const { client, repository, pool, commits, mapping } = this.#lander.options;
     const [raw] = await pool.run("landing/rawObjects", { packs: await this.#lander.packs(this.#signal), oids: [this.#change.new] }, { signal: this.#signal });
     const link = parseTag(raw as Uint8Array);
     if (link.targetType !== "commit") return { refusal: `lakeFS has tags of commits only, and this is a tag of a ${link.targetType}` };
@@ -145,7 +145,7 @@ export class TagLanding {
     const id = await writeCommitRecord(client, repository, facts, this.#signal);
     const read = (await commits.resolve([id], this.#signal)).get(id);
     if (read?.tag === this.#change.new) return id;
-    const odd = checkTag(raw as Uint8Array);
+    const odd = textRefusal("tag", raw as Uint8Array, mapping);
     const why = odd === undefined ? "" : ` (${odd.id}: ${odd.text}, whatever fsck_levels says)`;
     return { refusal: `the tag would read back differently from lakeFS${why}` };
   }

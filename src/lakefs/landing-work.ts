@@ -1,5 +1,4 @@
 /** The tasks of a landing as a pool thread runs them: requests in (pool/landing-tasks), results out. */
-import { fromLatin1, lossyText } from "../base/bytes.js";
 import { parseCommit } from "../git/commit.js";
 import type { Kernels } from "../kernels/kernels.js";
 import { ObjectReader, threadReaderCaches } from "../odb/object-reader.js";
@@ -7,7 +6,7 @@ import { TaskWatch } from "../pool/control.js";
 import type { LandingTasks, NewCommitsRequest, NewCommitsResult, PushedCommit } from "../pool/landing-tasks.js";
 import type { PackHandle } from "../pool/tasks.js";
 import { buildTrees } from "./build-trees.js";
-import { treeDifference } from "./tree-difference.js";
+import { explainDifference } from "./tree-difference.js";
 
 type Work<K extends keyof LandingTasks> = (request: LandingTasks[K]["request"]) => LandingTasks[K]["result"] | Promise<LandingTasks[K]["result"]>;
 
@@ -15,7 +14,7 @@ export interface LandingWork {
   readonly newCommits: Work<"landing/newCommits">;
   readonly buildTrees: Work<"landing/buildTrees">;
   readonly rawObjects: Work<"landing/rawObjects">;
-  readonly firstDifference: Work<"landing/firstDifference">;
+  readonly difference: Work<"landing/difference">;
 }
 
 export function landingWork(kernels: Kernels): LandingWork {
@@ -28,10 +27,7 @@ export function landingWork(kernels: Kernels): LandingWork {
       // Copies: what inflate gives may be a part of a larger buffer, all of which a message would take along.
       return oids.map((oid) => Uint8Array.from(reader.readOid(oid).data));
     },
-    firstDifference({ packs, left, right }) {
-      const [change] = treeDifference(open(packs), left, right);
-      return change && lossyText(fromLatin1(change.path));
-    },
+    difference: ({ packs, pushed, read }) => explainDifference(open(packs), pushed, read),
   };
 }
 

@@ -3,6 +3,7 @@
  * for many that are near one another.
  */
 import { fromLatin1, lossyText } from "../base/bytes.js";
+import { Fault } from "../base/fault.js";
 import { Semaphore } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import { type ListingSource, toEntry } from "./listing.js";
@@ -35,6 +36,20 @@ export async function locate(
     left.map((path) => turns.run(async () => void found.set(path, await statEntry(source, commit, path)), source.signal)),
   );
   return found;
+}
+
+/** Finds entries at single paths (latin1 text that is UTF-8), a call each; those that are not there are left out. */
+export async function locateThere(source: ListingSource, commit: string, paths: readonly string[]): Promise<LakeEntry[]> {
+  const turns = new Semaphore(LIMITS.lakefsReadsMax);
+  const entries = await Promise.all(
+    paths.map((path) => turns.run(() => statEntry(source, commit, path).catch(missingIsUndefined), source.signal)),
+  );
+  return entries.filter((entry) => entry !== undefined);
+}
+
+function missingIsUndefined(error: unknown): undefined {
+  if (error instanceof Fault && error.code === "lakefs/missing") return undefined;
+  throw error;
 }
 
 /** The last path of the page; undefined: nothing came. */

@@ -19,19 +19,22 @@ import { removeQuietly } from "./work-branch.js";
 export { MAPPING_BRANCH };
 
 /** What a repository that nobody has configured gets. */
-export const DEFAULT_MAPPING: SizeMapping = { version: 1, threshold: 1_000_000, suffixes: [] };
+export const DEFAULT_MAPPING: SizeMapping = { version: 3, threshold: 1_000_000, suffixes: [] };
 
 /** What a KohakuHub's repository gets. */
 export const LINKED_MAPPING: LinkedMapping = { version: 2, pointers: "linked" };
 
 const MAPPING = z.discriminatedUnion("version", [
   z.object({
-    version: z.literal(1),
+    version: z.literal(3),
     threshold: z.number().int().min(1),
     suffixes: z.array(z.string().regex(/^[^/.A-Z\0][^/A-Z\0]*$/)),
   }),
   z.object({ version: z.literal(2), pointers: z.literal("linked") }),
 ]);
+
+/** Of a lakepack before any release. */
+const OLD_VERSION = z.object({ version: z.literal(1) });
 
 /** A mapping and the commit that is its record; undefined: a read-only repository has none, and the default rules. */
 export interface MappingRecord {
@@ -74,7 +77,7 @@ export async function readMapping(client: LakefsClient, repository: string, sign
 
 /**
  * The first record of the branch: whatever anybody commits there later changes nothing. Undefined: there is no such
- * branch. Throws "lakefs/bad-reply" where none can be read: a guess would change every object id.
+ * branch. Throws "lakefs/bad-reply" where none can be read: a guess would change every object id; "lakefs/old-mapping".
  */
 async function readMappingRecord(
   client: LakefsClient,
@@ -87,8 +90,10 @@ async function readMappingRecord(
   if (known !== undefined && known.commit === branch.commit_id) return known;
   const first = await firstRecord(client, repository, branch.commit_id, signal, known?.commit);
   if (known !== undefined && first?.id === known.commit) return known;
-  const parsed = MAPPING.safeParse(parseJson(first?.metadata?.[MAPPING_KEY]));
+  const value = parseJson(first?.metadata?.[MAPPING_KEY]);
+  const parsed = MAPPING.safeParse(value);
   if (first !== undefined && parsed.success) return { mapping: parsed.data, commit: first.id };
+  if (OLD_VERSION.safeParse(value).success) throw new Fault("lakefs/old-mapping", { repository, branch: MAPPING_BRANCH, version: 1 });
   throw new Fault("lakefs/bad-reply", {
     repository,
     branch: MAPPING_BRANCH,
@@ -150,14 +155,18 @@ export async function repairMapping(
 
 const NOTE = z.object({ version: z.literal(2), mapping: MAPPING, commit: z.string().optional() });
 
+const OLD_NOTE = z.object({ version: z.literal(2), mapping: OLD_VERSION });
+
 /** A server's note of what it has read a repository by. */
 export function formatNote({ mapping, commit }: MappingRecord): string {
   return JSON.stringify({ version: 2, mapping: MAPPING.parse(mapping), ...(commit === undefined ? {} : { commit }) });
 }
 
-/** Undefined: it cannot be read. */
+/** Undefined: it cannot be read. Throws "lakefs/old-mapping". */
 export function parseNote(text: string): MappingRecord | undefined {
-  const note = NOTE.safeParse(parseJson(text)).data;
+  const value = parseJson(text);
+  const note = NOTE.safeParse(value).data;
+  if (note === undefined && OLD_NOTE.safeParse(value).success) throw new Fault("lakefs/old-mapping", { version: 1 });
   return note && { mapping: note.mapping, commit: note.commit };
 }
 

@@ -6,7 +6,8 @@
  *   lakepack-sha256    "<SHA-256> <size> <checksum>"
  *   lakepack-pointer   base64: the pointer's exact text, where it is not the canonical one
  *   lakepack-seal      "1 <key id> <MAC>": a server with the key vouches for both, at this address (claim-seal.ts)
- *   lakepack-mode      "100755", "120000" (the content is the symlink's target), "160000" (zero bytes, a submodule)
+ *   lakepack-mode      "100755", "120000" (the content is the symlink's target), "160000" (zero bytes, a submodule); by
+ *                      mapping 3 any other mode of a file that Git has, such as "100664"
  *   lakepack-gitlink   the submodule's commit id
  * Size and checksum bind a value to the content it was written for: what does not match both is ignored. Anyone who
  * may write in lakeFS may write all of these: they are claims (claim.ts).
@@ -14,6 +15,7 @@
  * In a commit's metadata:
  *   lakepack.commit    the raw Git commit, base64
  *   lakepack.seal      "1 <key id> <MAC>": a server with the key vouches that this metarange is the raw commit's tree
+ *   lakepack.padding   zeroes before the modes of the raw commit's trees (padded-modes.ts)
  *   lakepack.tag       the raw Git tag, base64; the record's only parent is what it tags
  *   lakepack.base, lakepack.tip, lakepack.step    of a landing's merge
  *   lakepack.mapping   the mapping, JSON (mapping.ts)
@@ -30,6 +32,7 @@ export const GITLINK_KEY = "lakepack-gitlink";
 
 export const COMMIT_KEY = "lakepack.commit";
 export const COMMIT_SEAL_KEY = "lakepack.seal";
+export const PADDING_KEY = "lakepack.padding";
 export const TAG_KEY = "lakepack.tag";
 export const BASE_KEY = "lakepack.base";
 export const TIP_KEY = "lakepack.tip";

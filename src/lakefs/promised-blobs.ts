@@ -24,6 +24,7 @@ import { holdsId } from "../git/sorted-ids.js";
 import type { PromisedIds, SynthesisAnswer, SynthesisNews } from "../pool/synthesize-tasks.js";
 import type { Pool } from "../pool/tasks.js";
 import type { LakefsClient } from "./client.js";
+import { READ_RULES } from "./commit-text.js";
 import type { LakefsAccess } from "./http.js";
 import type { LakeRecords } from "./records.js";
 
@@ -223,7 +224,7 @@ export class PromisedBlobs {
     const { packs } = await objects.packs(signal);
     const closed = new Set(packs.filter((pack) => pack.closed).map(({ checksum }) => checksum));
     const promised = await promisedIds(records, packs, signal);
-    return indexPackFile(path, { pool, packs: toHandles(packs), closed, sync: true, folder, signal, promised });
+    return indexPackFile(path, { pool, packs: toHandles(packs), closed, sync: true, folder, signal, promised, rules: READ_RULES });
   }
 }
 

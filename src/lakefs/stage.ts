@@ -4,9 +4,9 @@ import { fromLatin1, lossyText } from "../base/bytes.js";
 import { asFault, Fault } from "../base/fault.js";
 import { checkAborted } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
-import { type LfsPointer, parsePointer, POINTER_BYTES_MAX } from "../git/lfs-pointer.js";
+import { formatPointer, type LfsPointer, parseCanonicalPointer, parsePointer, POINTER_BYTES_MAX } from "../git/lfs-pointer.js";
 import type { Oid } from "../git/oid.js";
-import { MODE_GITLINK, MODE_TREE, MODE_TYPE } from "../git/tree.js";
+import { isTreeMode, MODE_GITLINK, MODE_TYPE } from "../git/tree.js";
 import { parseTree, type TreeEntry } from "../git/tree-text.js";
 import type { ObjectReader } from "../odb/object-reader.js";
 import { readStream } from "../odb/object-stream.js";
@@ -14,13 +14,17 @@ import { fullAddress, stageableAddress } from "./address.js";
 import type { ContentFacts } from "./claim.js";
 import type { SealKeys } from "./claim-seal.js";
 import { type LakefsClient, UPLOAD_TYPE } from "./client.js";
+import { attributeBudget, type SaidOf, saidByTree } from "./commit-attributes.js";
+import type { PathMapping } from "./contract.js";
 import { AttributeRules, isLfsPath } from "./gitattributes.js";
 import { contentKey } from "./hash-memory.js";
 import { GUARD_PATH, HOOKS_FOLDER, SEAL_KEY } from "./metadata-keys.js";
 import { fileMetadata, gitlinkMetadata, type WrittenContent } from "./object-metadata.js";
-import { FILE_MODE, pathRefusal } from "./path-rules.js";
+import { toEntry } from "./listing.js";
+import { ATTRIBUTES_NAME, crossing, FILE_MODE, isFileMode, pathRefusal } from "./path-rules.js";
+import { attributesOfTree } from "./restated.js";
 import { type OtherPath, stagedChanges } from "./staged-changes.js";
-import type { Twins } from "./twins.js";
+import type { Twin, Twins } from "./twins.js";
 import type { LakefsObject } from "./types.js";
 
 export interface StagePlace {
@@ -28,6 +32,7 @@ export interface StagePlace {
   readonly repository: string;
   /** lakeFS's storage namespace. */
   readonly namespace: string;
+  readonly mapping: PathMapping;
   readonly seals: SealKeys;
   readonly twins: Twins;
   readonly branch: string;
@@ -48,7 +53,6 @@ export interface LandingMemory {
 /** An entry as it is to stand in lakeFS. */
 type StagedObject = Pick<LakefsObject, "physical_address" | "checksum" | "metadata" | "content_type"> & { readonly size_bytes: number };
 
-const ATTRIBUTES_NAME = ".gitattributes";
 /** Missing LFS objects that are named; all are counted. */
 const MISSING_NAMED = 5;
 const SYMLINK = 0o120000;
@@ -62,6 +66,9 @@ export class Stage {
   readonly #onFile: (files: number) => void;
   readonly #running = new Set<Promise<void>>();
   readonly #rules = new Map<string, AttributeRules | undefined>();
+  readonly #budget = attributeBudget();
+  /** What attributes say without the managed block: by that the tree is read back. */
+  readonly #said: SaidOf;
   readonly #missing: string[] = [];
   #missingCount = 0;
   #heldBytes = 0;
@@ -80,6 +87,7 @@ export class Stage {
     this.#tree = tree;
     this.#memory = memory;
     this.#onFile = onFile;
+    this.#said = saidByTree(attributesOfTree(reader, tree), this.#budget);
   }
 
   /** Stages the difference to `before`. */
@@ -101,7 +109,7 @@ export class Stage {
       if (this.#deletes.length === LIMITS.lakefsDeletePathsMax) await this.#delete();
       return;
     }
-    const refusal = pathRefusal(path);
+    const refusal = pathRefusal(path, this.#place.mapping);
     if (refusal !== undefined) throw unmappable(path, refusal);
     if ((entry.mode & MODE_TYPE) === MODE_GITLINK) return this.#run(0, async () => void (await this.#upload(path, new Uint8Array(0), gitlinkMetadata(entry.oid))));
     await this.#file(path, entry);
@@ -110,13 +118,14 @@ export class Stage {
   async #file(path: string, { oid, mode }: TreeEntry): Promise<void> {
     const number = this.#reader.space.need(oid);
     const size = this.#reader.size(number);
-    const { plainFileBytesMax } = this.#place;
+    const { plainFileBytesMax, mapping } = this.#place;
     if (size > plainFileBytesMax) throw unmappable(path, tooLarge(size, plainFileBytesMax));
     const isLink = (mode & MODE_TYPE) === SYMLINK;
-    const lakeMode = isLink ? FILE_MODE.symlink : (mode & EXECUTABLE_BITS) === 0 ? FILE_MODE.plain : FILE_MODE.executable;
+    const lakeMode = isLink ? FILE_MODE.symlink : keptMode(mode, mapping);
     if (!isLink && size <= POINTER_BYTES_MAX) {
-      const pointer = parsePointer(this.#reader.readAs("blob", number));
-      if (pointer !== undefined && isLfsPath(path, (folder) => this.#rulesOf(folder))) return this.#run(0, () => this.#stagePointer(path, lakeMode, oid, pointer));
+      const text = this.#reader.readAs("blob", number);
+      const pointer = (mapping.version < 3 ? parseCanonicalPointer : parsePointer)(text);
+      if (pointer !== undefined && this.#isLfs(path)) return this.#run(0, () => this.#stagePointer(path, lakeMode, oid, { ...pointer, text }));
     }
     if (size > LIMITS.objectInMemoryBytesMax) return this.#run(LIMITS.landingUploadBytesMax, () => this.#streamFile(path, lakeMode, oid, number, size));
     await this.#run(size, async () => {
@@ -152,7 +161,7 @@ export class Stage {
     content: WrittenContent,
     upload: (metadata: Readonly<Record<string, string>>) => Promise<LakefsObject>,
   ): Promise<void> {
-    const twin = await this.#place.twins.find(path, mode, blob);
+    const twin = await this.#twin("plain", path, mode, blob);
     if (twin !== undefined && (await this.#isProven(twin, "plain", blob, content.sha256))) return this.#stageAs(path, twin);
     const { size, checksum } = content;
     const own = fileMetadata(mode, blob, content);
@@ -162,7 +171,7 @@ export class Stage {
     if (isLikeTwin && !isSameEntry(twin, own)) return this.#stageAs(path, { ...twin, physical_address }, { sha256: content.sha256, blob });
     const seal = isLikeTwin || size < LIMITS.sealedFileBytesMin ? undefined : this.#seal("plain", blob, content, physical_address);
     if (seal === undefined) return this.#note(path, { physical_address, checksum, size }, { sha256: content.sha256, blob });
-    const entry = { physical_address, checksum, size_bytes: size, metadata: fileMetadata(mode, blob, content, seal), content_type: UPLOAD_TYPE };
+    const entry = { physical_address, checksum, size_bytes: size, metadata: fileMetadata(mode, blob, content, { seal }), content_type: UPLOAD_TYPE };
     await this.#stageAs(path, entry, { sha256: content.sha256, blob });
   }
 
@@ -172,8 +181,8 @@ export class Stage {
   }
 
   /** lakeFS shows the real bytes; they are not copied. */
-  async #stagePointer(path: string, mode: number, blob: Oid, { sha256, size }: LfsPointer): Promise<void> {
-    const twin = await this.#place.twins.find(path, mode, blob);
+  async #stagePointer(path: string, mode: number, blob: Oid, { sha256, size, text }: LfsPointer & { readonly text: Uint8Array }): Promise<void> {
+    const twin = await this.#twin("pointer", path, mode, blob);
     if (twin !== undefined && (await this.#isProven(twin, "pointer", blob, sha256))) return this.#stageAs(path, twin);
     const address = await this.#memory.addressOf(sha256, size);
     if (address === undefined) {
@@ -182,13 +191,24 @@ export class Stage {
       return;
     }
     const content = { size, checksum: `sha256:${sha256}`, sha256 };
-    const metadata = fileMetadata(mode, blob, content, this.#seal("pointer", blob, content, address));
+    const isCanonical = Buffer.from(text).equals(formatPointer({ sha256, size }));
+    const metadata = fileMetadata(mode, blob, content, { seal: this.#seal("pointer", blob, content, address), pointer: isCanonical ? undefined : text });
     await this.#stageAs(path, { physical_address: address, checksum: content.checksum, size_bytes: size, metadata }, { sha256, blob: undefined });
   }
 
   #seal(kind: "plain" | "pointer", blob: Oid, { size, checksum, sha256 }: WrittenContent, address: string): string | undefined {
     const { seals, namespace } = this.#place;
     return seals.sealContent({ kind, blob, sha256, size, checksum, address: fullAddress(address, namespace) });
+  }
+
+  /** What a branch has at the path, if it reads as this kind under the pushed attributes, too. */
+  async #twin(kind: "plain" | "pointer", path: string, mode: number, blob: Oid): Promise<Twin | undefined> {
+    const twin = await this.#place.twins.find(path, mode, blob);
+    if (twin === undefined || this.#place.mapping.version < 3) return twin;
+    const as = crossing(toEntry(twin), this.#place.mapping, this.#said(path));
+    if (as.as !== "file") return undefined;
+    const stands = as.claim === undefined ? as.pointer === (kind === "pointer") : as.claim.blob === blob;
+    return stands ? twin : undefined;
   }
 
   /** Whether one of us has hashed what an entry names: its seal says so, or what we remember. */
@@ -246,6 +266,12 @@ export class Stage {
 
   // Attributes of the pushed tree -----------------------------------------------------------------------------------------
 
+  /** As Git sees it: the managed block counts as well. */
+  #isLfs(path: string): boolean {
+    this.#budget.allow(LIMITS.attributeStepsPerPath);
+    return isLfsPath(path, (folder) => this.#rulesOf(folder), this.#budget);
+  }
+
   #rulesOf(folder: string): AttributeRules | undefined {
     if (!this.#rules.has(folder)) this.#rules.set(folder, this.#readRules(folder));
     return this.#rules.get(folder);
@@ -253,15 +279,17 @@ export class Stage {
 
   #readRules(folder: string): AttributeRules | undefined {
     const entry = this.#entriesOf(folder)?.get(ATTRIBUTES_NAME);
-    if (entry === undefined || (entry.mode & MODE_TYPE) !== (FILE_MODE.plain & MODE_TYPE)) return undefined;
-    return new AttributeRules(this.#reader.readAs("blob", this.#reader.space.need(entry.oid)));
+    if (entry === undefined || !isFileMode(entry.mode)) return undefined;
+    const text = this.#reader.readAs("blob", this.#reader.space.need(entry.oid));
+    this.#budget.spend(text.length);
+    return new AttributeRules(text);
   }
 
   #entriesOf(folder: string): ReadonlyMap<string, TreeEntry> | undefined {
     let tree = this.#tree;
     for (const name of folder === "" ? [] : folder.split("/")) {
       const entry = parseTree(this.#reader.readAs("tree", this.#reader.space.need(tree))).get(name);
-      if (entry?.mode !== MODE_TREE) return undefined;
+      if (entry === undefined || !isTreeMode(entry.mode)) return undefined;
       tree = entry.oid;
     }
     return parseTree(this.#reader.readAs("tree", this.#reader.space.need(tree)));
@@ -272,6 +300,12 @@ export class Stage {
     const reason = `Git LFS objects are not on the server (${this.#missing.join(", ")}${more}); run: git lfs push --all`;
     return new Fault("lakefs/unmappable", { reason });
   }
+}
+
+/** Mapping 2 knows two modes of files. */
+function keptMode(mode: number, { version }: PathMapping): number {
+  if (version >= 3) return mode;
+  return (mode & EXECUTABLE_BITS) === 0 ? FILE_MODE.plain : FILE_MODE.executable;
 }
 
 /** Whether an upload with these metadata comes to the same entry. */

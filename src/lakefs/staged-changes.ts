@@ -1,6 +1,6 @@
 /** What one tree's staging changes on a work branch: the difference to the tree before it, and what lakeFS has at a path otherwise than that tree says. */
 import type { Oid } from "../git/oid.js";
-import { MODE_TREE } from "../git/tree.js";
+import { isTreeMode } from "../git/tree.js";
 import { parseTree } from "../git/tree-text.js";
 import type { ObjectReader } from "../odb/object-reader.js";
 import { type TreeChange, treeDifference } from "./tree-difference.js";
@@ -15,6 +15,6 @@ export function* stagedChanges(reader: ObjectReader, before: Oid | undefined, tr
   for (const change of treeDifference(reader, before, tree)) if (change.path !== other?.path) yield change;
   if (other === undefined) return;
   const entry = parseTree(reader.readAs("tree", reader.space.need(tree))).get(other.path);
-  const isFile = entry !== undefined && entry.mode !== MODE_TREE;
+  const isFile = entry !== undefined && !isTreeMode(entry.mode);
   if (isFile || other.isThere) yield { path: other.path, entry: isFile ? entry : undefined };
 }

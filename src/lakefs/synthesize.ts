@@ -9,31 +9,31 @@ import { Fault } from "../base/fault.js";
 import { lookAhead } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import { commitText, rawCommit, rawTag, rawTree } from "./commit-text.js";
-import { formatTree, parseTree } from "../git/tree-text.js";
 import type { Oid } from "../git/oid.js";
 import type { Kernels } from "../kernels/kernels.js";
 import { ObjectReader, threadReaderCaches } from "../odb/object-reader.js";
 import type { ListingState, SourceCommit, SynthesizedCommit, SynthesizeItem, SynthesizeRequest, SynthesizeResult } from "../pool/synthesize-tasks.js";
-import { managedBlock, withBlock, withoutBlock } from "./attributes.js";
 import { Census } from "./census.js";
 import { LakefsClient } from "./client.js";
-import { locate } from "./locate.js";
+import { locate, locateThere } from "./locate.js";
 import { SealKeys } from "./claim-seal.js";
 import { type Circumstances, Contents, type ContentsSource, type FileToResolve, type ResolvedFile } from "./contents.js";
 import type { PathMapping } from "./contract.js";
-import { AttributeRules, isLfsPath } from "./gitattributes.js";
+import { attributeBudget, type AttributesFile, NOTHING_SAID, PassingAttributes, saidByTree, type SaidOf } from "./commit-attributes.js";
+import type { Filter } from "./gitattributes.js";
 import { HashMemory } from "./hash-memory.js";
 import { type LakeChange, listChanges, listCommit, listCompared, type Side } from "./listing.js";
 import { formatMapping } from "./mapping.js";
-import { COMMIT_SEAL_KEY } from "./metadata-keys.js";
+import { COMMIT_SEAL_KEY, PADDING_KEY } from "./metadata-keys.js";
 import { ObjectOutput } from "./object-output.js";
-import { checksumSha256, type Crossing, crossing, FILE_MODE, type LakeEntry, pathRefusal } from "./path-rules.js";
+import { padTree } from "./padded-modes.js";
+import { ATTRIBUTES_NAME, baseName, checksumSha256, type Crossing, crossing, FILE_MODE, isFileMode, type LakeEntry, pathRefusal } from "./path-rules.js";
 import { PromisedWriter } from "./promised-list.js";
+import { shownTree, treeAttributes } from "./shown-tree.js";
 import { changeTree, type PathChanges, TreeBuilder, TreeLookup } from "./tree-builder.js";
 import { threadTreeCache } from "./tree-cache.js";
 import { watchedSignal } from "./watched-signal.js";
 
-const ATTRIBUTES_NAME = ".gitattributes";
 /** Refusals that are named; all are counted. */
 const REFUSALS_NAMED = 10;
 
@@ -140,7 +140,7 @@ class Chain {
   /** A commit record that stands for an annotated tag. */
   #tag(source: SourceCommit): SynthesizedCommit | undefined {
     const target = this.#done.get(source.parents[0] ?? "");
-    const raw = rawTag(source, target?.commit);
+    const raw = rawTag(source, target?.commit, this.#mapping);
     if (raw === undefined || target === undefined) return undefined;
     return { lakeId: source.id, commit: target.commit, tree: target.tree, tag: this.#output.add("tag", raw), state: target.state };
   }
@@ -149,16 +149,24 @@ class Chain {
     const parents = lakeParents.map((id) => this.#need(id).commit);
     const sealed = this.#sealedTree(source);
     const listed = await this.#list(source, sealed !== undefined);
-    if (sealed !== undefined && listed.tree !== sealed) {
+    const pushed = this.#asPushed(source, listed.tree);
+    if (sealed !== undefined && pushed !== sealed) {
       this.#disbelieved.add(source.id);
       return undefined;
     }
-    const raw = rawCommit(source, listed.tree, parents);
-    const tree = raw === undefined ? this.#withAttributes(listed) : listed.tree;
-    const commit = this.#output.add("commit", raw ?? commitText(source, tree, parents));
+    const raw = rawCommit(source, pushed, parents, this.#mapping);
+    const tree = raw === undefined ? shownTree(this.#output, listed.tree, listed.census, this.#mapping) : pushed;
+    const commit = this.#output.add("commit", raw ?? commitText(source, tree, parents, this.#mapping));
     const { count, first } = listed.refusals;
     const state: ListingState = { metarange: source.meta_range_id, listing: listed.tree, refused: count, refusals: first, census: listed.census.toState() };
     return { lakeId: source.id, commit, tree, tag: undefined, state };
+  }
+
+  /** The tree that the raw commit would have: with the zeroes before its modes that the metadata tell. */
+  #asPushed({ metadata }: SourceCommit, listing: Oid): Oid {
+    const padding = this.#mapping.version < 3 ? undefined : metadata?.[PADDING_KEY];
+    const output = this.#output;
+    return padTree(listing, padding, (oid) => output.readTree(oid), (data) => output.add("tree", data));
   }
 
   /**
@@ -167,7 +175,7 @@ class Chain {
    */
   #sealedTree(source: SourceCommit): Oid | undefined {
     const seal = source.metadata?.[COMMIT_SEAL_KEY];
-    const tree = seal === undefined || this.#disbelieved.has(source.id) ? undefined : rawTree(source);
+    const tree = seal === undefined || this.#disbelieved.has(source.id) ? undefined : rawTree(source, this.#mapping);
     if (tree === undefined) return undefined;
     const { namespace, seals } = this.#source;
     const statement = { namespace, metarange: source.meta_range_id, mapping: formatMapping(this.#mapping), tree };
@@ -200,11 +208,27 @@ class Chain {
     const blobs = new TreeLookup(this.#output, base.state.listing);
     if (changes === undefined) {
       const same = new WeakSet<LakeEntry>();
-      return this.#listAll(source, believed, listCompared(this.#source, left, right, same), (entry) => (same.has(entry) ? blobAt(blobs, entry) : undefined));
+      const known = this.#inForm(base.state, true, (entry) => (same.has(entry) ? blobAt(blobs, entry) : undefined));
+      return this.#listAll(source, believed, listCompared(this.#source, left, right, same), known);
     }
     const changed = new Set(changes.map(({ path }) => path));
     const all = listCommit(this.#source, right.id, right.metarange);
-    return this.#listAll(source, believed, all, (entry) => (changed.has(entry.path) ? undefined : blobAt(blobs, entry)));
+    const known = this.#inForm(base.state, touchesAttributes(changes), (entry) => (changed.has(entry.path) ? undefined : blobAt(blobs, entry)));
+    return this.#listAll(source, believed, all, known);
+  }
+
+  /**
+   * Blobs of entries that are the same in a known tree, where they are still in its form: other attributes may make a
+   * pointer of what was plain, unless a claim decides.
+   */
+  #inForm({ census }: ListingState, otherAttributes: boolean, blobOf: (entry: LakeEntry) => Oid | undefined): Unchanged {
+    if (!otherAttributes || this.#mapping.version < 3) return blobOf;
+    const before = census && Census.of(census);
+    return (entry, { claim, pointer }) => {
+      const blob = blobOf(entry);
+      const isKept = blob === undefined || claim?.blob === blob || before?.isPointer(entry.path) === pointer;
+      return isKept ? blob : undefined;
+    };
   }
 
   /**
@@ -213,7 +237,7 @@ class Chain {
   async #mergedFrom(other: { readonly id: string; readonly state: ListingState } | undefined, right: Side, changes: readonly LakeChange[]): Promise<Unchanged> {
     if (other === undefined || changes.length < MERGED_CHANGES_MIN) return NOTHING_UNCHANGED;
     const differing = await listChanges(this.#source, { id: other.id, metarange: other.state.metarange }, right);
-    if (differing === undefined) return NOTHING_UNCHANGED;
+    if (differing === undefined || touchesAttributes(differing)) return NOTHING_UNCHANGED;
     const differs = new Set(differing.map(({ path }) => path));
     const blobs = new TreeLookup(this.#output, other.state.listing);
     return (entry) => (differs.has(entry.path) ? undefined : blobAt(blobs, entry));
@@ -222,11 +246,14 @@ class Chain {
   /** The base's tree with the changes in it; undefined: the change alone does not say what the tree is. */
   async #change(source: SourceCommit, believed: boolean, base: ListingState, changes: readonly LakeChange[], merged: Unchanged): Promise<Listed | undefined> {
     if (base.census === undefined || base.refused > 0) return undefined;
+    // Others decide for files that have not changed as well.
+    if (this.#mapping.version >= 3 && touchesAttributes(changes)) return undefined;
+    const said = this.#saidIn(base);
     const placed: Placed[] = [];
     const gone: string[] = [];
     for (const { path, entry } of await this.#located(source.id, changes)) {
       if (entry === undefined) gone.push(path);
-      else placed.push({ entry, crossing: crossing(entry, this.#mapping) });
+      else placed.push({ entry, crossing: crossing(entry, this.#mapping, said(path)) });
     }
     if (placed.some(({ crossing }) => crossing.as === "refused")) return undefined;
     const resolved = await this.#resolve(source.id, placed, merged, { believed });
@@ -236,17 +263,25 @@ class Chain {
     // A changed path that is no part of the tree any more leaves it.
     for (const [at, { entry }] of placed.entries()) paths.set(entry.path, resolved[at] as InTree | undefined);
     for (const path of paths.keys()) if (path.endsWith("/")) paths.delete(path); // markers
-    const tree = changeTree(this.#output, base.listing, paths as PathChanges, (path, mode) => listed.census.remove(path, isRegular(mode)));
+    const tree = changeTree(this.#output, base.listing, paths as PathChanges, (path, mode) => listed.census.remove(path, isFileMode(mode)));
     if (tree === "clash") return undefined;
-    for (const [path, file] of paths) if (file !== undefined) listed.census.add(path, (file as InTree).pointer, isRegular(file.mode));
+    for (const [path, file] of paths) if (file !== undefined) listed.census.add(path, (file as InTree).pointer, isFileMode(file.mode));
     return { ...listed, tree };
+  }
+
+  /** What the attributes of a known tree say. */
+  #saidIn({ listing, census }: ListingState): SaidOf {
+    if (this.#mapping.version < 3) return NOTHING_SAID;
+    const pointers = Census.of(census);
+    const files = treeAttributes(this.#output, new TreeLookup(this.#output, listing), (path) => pointers.isPointer(path));
+    return saidByTree(files, attributeBudget());
   }
 
   /** The changes, with the addresses that tell a hub's links, and that a diff does not tell. */
   async #located(commit: string, changes: readonly LakeChange[]): Promise<readonly LakeChange[]> {
     const asked = changes.filter(({ path, entry }) => {
       const isTold = entry === undefined || entry.address !== undefined || checksumSha256(entry.checksum) === undefined;
-      return !isTold && pathRefusal(path) === undefined;
+      return !isTold && pathRefusal(path, this.#mapping) === undefined;
     });
     if (asked.length === 0) return changes;
     const found = await locate(this.#source, commit, asked.map(({ path }) => path));
@@ -263,7 +298,7 @@ class Chain {
     };
     const builder = new TreeBuilder(this.#output, (path, mode) => {
       refuse(path, "a folder has the same name");
-      census.remove(path, isRegular(mode));
+      census.remove(path, isFileMode(mode));
     });
     const place = (batch: readonly LakeEntry[], resolved: readonly (InTree | Refused | undefined)[]) => {
       for (const [at, one] of resolved.entries()) {
@@ -272,19 +307,35 @@ class Chain {
         if ("refused" in one) refuse(path, one.refused);
         else {
           builder.add(path, one.mode, one.oid);
-          census.add(path, one.pointer, isRegular(one.mode));
+          census.add(path, one.pointer, isFileMode(one.mode));
         }
       }
     };
     let after = "";
-    for await (const { item, result } of lookAhead(batches, (batch) => {
+    const attributes = new PassingAttributes({
+      find: (paths) => locateThere(this.#source, source.id, paths.filter((path) => pathRefusal(path, this.#mapping) === undefined)),
+      read: (entries) => this.#readAttributes(source.id, entries, believed),
+    });
+    for await (const { item, result } of lookAhead(batches, async (batch) => {
       const window = { after, count: batch.length };
       after = batch.at(-1)?.path ?? after;
-      return this.#resolve(source.id, batch.map((entry) => ({ entry, crossing: crossing(entry, this.#mapping) })), unchanged, { window, believed });
+      const said: readonly Filter[] = this.#mapping.version < 3 ? [] : await attributes.of(batch);
+      const placed = batch.map((entry, at) => ({ entry, crossing: crossing(entry, this.#mapping, said[at]) }));
+      return this.#resolve(source.id, placed, unchanged, { window, believed });
     })) {
       place(item, result);
     }
     return { tree: builder.finish(), refusals, census };
+  }
+
+  /** What Git reads of .gitattributes files. One that it refuses is no part of the tree. */
+  async #readAttributes(commit: string, entries: readonly LakeEntry[], believed: boolean): Promise<readonly AttributesFile[]> {
+    const placed = entries.map((entry) => ({ entry, crossing: crossing(entry, this.#mapping, undefined) }));
+    const resolved = await this.#resolve(commit, placed, NOTHING_UNCHANGED, { believed });
+    return resolved.map((one) => {
+      const isFile = one !== undefined && !("refused" in one) && isFileMode(one.mode) && !one.pointer;
+      return isFile ? { oid: one.oid, text: this.#output.readBlob(one.oid) } : undefined;
+    });
   }
 
   /** What each entry is in the tree; undefined: nothing. */
@@ -300,7 +351,7 @@ class Chain {
     placed.forEach(({ entry, crossing }, at) => {
       answers.push(this.#withoutContent(crossing));
       if (crossing.as !== "file") return;
-      files.push({ entry, crossing, unchanged: unchanged(entry) });
+      files.push({ entry, crossing, unchanged: unchanged(entry, crossing) });
       places.push(at);
     });
     const resolved = await this.#contents.resolve(commit, files, circumstances);
@@ -324,42 +375,9 @@ class Chain {
         return undefined;
     }
   }
-
-  // The managed block ---------------------------------------------------------------------------------------------------
-
-  /** The listing's tree with the block in its root's .gitattributes. */
-  #withAttributes({ tree, census }: Listed): Oid {
-    const lookup = new TreeLookup(this.#output, tree);
-    const own = lookup.find(ATTRIBUTES_NAME);
-    // A folder, a link or a pointer of that name holds no attributes and cannot be given any.
-    if (own !== undefined && (!isRegular(own.mode) || census.isPointer(ATTRIBUTES_NAME))) return tree;
-    const file = own === undefined ? undefined : this.#output.readBlob(own.oid);
-    const block = managedBlock(census.sorted(), this.#coverage(lookup, census, file));
-    const next = withBlock(file, block);
-    if (next === undefined || next === file) return tree;
-    const entries = parseTree(this.#output.readTree(tree));
-    entries.set(ATTRIBUTES_NAME, { name: ATTRIBUTES_NAME, mode: own?.mode ?? FILE_MODE.plain, oid: this.#output.add("blob", next, true) });
-    return this.#output.add("tree", formatTree(entries.values()));
-  }
-
-  /** Whether the user's own lines make a path an LFS file. */
-  #coverage(lookup: TreeLookup, census: Census, root: Uint8Array | undefined): (path: string) => boolean {
-    const rules = new Map<string, AttributeRules | undefined>([["", root && new AttributeRules(withoutBlock(root))]]);
-    const read = (folder: string) => {
-      const path = `${folder}/${ATTRIBUTES_NAME}`;
-      const entry = lookup.find(path);
-      const isFile = entry !== undefined && isRegular(entry.mode) && !census.isPointer(path);
-      return isFile ? new AttributeRules(this.#output.readBlob(entry.oid)) : undefined;
-    };
-    return (path) =>
-      isLfsPath(path, (folder) => {
-        if (!rules.has(folder)) rules.set(folder, read(folder));
-        return rules.get(folder);
-      });
-  }
 }
 
-type Unchanged = (entry: LakeEntry) => Oid | undefined;
+type Unchanged = (entry: LakeEntry, crossing: Crossing & { readonly as: "file" }) => Oid | undefined;
 
 const NOTHING_UNCHANGED: Unchanged = () => undefined;
 /** Changed paths of a merge from which on its other parent is compared: fewer are read for no more than that call. */
@@ -368,7 +386,7 @@ const MERGED_CHANGES_MIN = 8;
 /** The blob at an entry's path; a file that had no place there may have left its name to a folder. */
 function blobAt(blobs: TreeLookup, { path }: LakeEntry): Oid | undefined {
   const old = blobs.find(path);
-  return old !== undefined && (isRegular(old.mode) || old.mode === FILE_MODE.symlink) ? old.oid : undefined;
+  return old !== undefined && (isFileMode(old.mode) || old.mode === FILE_MODE.symlink) ? old.oid : undefined;
 }
 
 interface Placed {
@@ -384,8 +402,8 @@ interface Refused {
   readonly refused: string;
 }
 
-function isRegular(mode: number): boolean {
-  return mode === FILE_MODE.plain || mode === FILE_MODE.executable;
+function touchesAttributes(changes: readonly LakeChange[]): boolean {
+  return changes.some(({ path }) => baseName(path) === ATTRIBUTES_NAME);
 }
 
 function listedOf({ listing, refused, refusals, census }: ListingState): Listed {

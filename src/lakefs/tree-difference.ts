@@ -3,7 +3,7 @@ import { fromLatin1, lossyText } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { Oid } from "../git/oid.js";
-import { MODE_TREE } from "../git/tree.js";
+import { isTreeMode } from "../git/tree.js";
 import { parseTree, type TreeEntry } from "../git/tree-text.js";
 import type { ObjectReader } from "../odb/object-reader.js";
 
@@ -38,7 +38,7 @@ export function* treeDifference(reader: ObjectReader, left: Oid | undefined, rig
       if (now !== undefined && rightTree === undefined) yield { path, entry: now };
       else if (old !== undefined && leftTree === undefined) yield { path, entry: undefined };
     }
-    waiting.push(...below.reverse());
+    for (const one of below.reverse()) waiting.push(one);
   }
 }
 
@@ -51,5 +51,51 @@ function entriesOf(reader: ObjectReader, tree: Oid | undefined): ReadonlyMap<str
 }
 
 function treeOf(entry: TreeEntry | undefined): Oid | undefined {
-  return entry?.mode === MODE_TREE ? entry.oid : undefined;
+  return entry !== undefined && isTreeMode(entry.mode) ? entry.oid : undefined;
+}
+
+/** Where a pushed tree and what lakeFS shows of it part, and why. */
+export interface Difference {
+  readonly path: string | undefined;
+  readonly reason: string;
+}
+
+const DIFFERENT = "it would read back differently";
+const SPELLING = "its trees are spelled in a way that lakeFS has no place for (the modes of folders, say)";
+
+/** Explains the first difference. Names of files come before what is only about folders. */
+export function explainDifference(reader: ObjectReader, pushed: Oid, read: Oid): Difference {
+  const [change] = treeDifference(reader, read, pushed);
+  if (change !== undefined) return { path: lossyText(fromLatin1(change.path)), reason: reasonOf(reader, change, read) };
+  const folder = firstOddFolder(reader, pushed, read);
+  return folder === undefined ? { path: undefined, reason: SPELLING } : { ...folder, path: lossyText(fromLatin1(folder.path)) };
+}
+
+function reasonOf(reader: ObjectReader, { path, entry }: TreeChange, read: Oid): string {
+  if (entry === undefined) return "lakeFS has a file there that Git was not shown";
+  let found: TreeEntry | undefined;
+  let tree: Oid | undefined = read;
+  for (const name of path.split("/")) {
+    found = entriesOf(reader, tree).get(name);
+    tree = treeOf(found);
+  }
+  if (found === undefined || found.oid !== entry.oid || found.mode === entry.mode) return DIFFERENT;
+  return `its mode ${entry.mode.toString(8)} would read back as ${found.mode.toString(8)}`;
+}
+
+/** The first folder of the pushed tree that is empty, or has another mode than folders have. */
+function firstOddFolder(reader: ObjectReader, pushed: Oid, read: Oid): { readonly path: string; readonly reason: string } | undefined {
+  const pending = [{ left: pushed, right: read as Oid | undefined, path: "" }];
+  for (let pair = pending.pop(); pair !== undefined; pair = pending.pop()) {
+    const own = entriesOf(reader, pair.left);
+    if (own.size === 0 && pair.path !== "") return { path: pair.path.slice(0, -1), reason: "it is an empty folder, which lakeFS has no place for" };
+    const other = entriesOf(reader, pair.right);
+    for (const [name, entry] of own) {
+      const [left, right] = [treeOf(entry), treeOf(other.get(name))];
+      const mode = other.get(name)?.mode ?? entry.mode;
+      if (left !== undefined && mode !== entry.mode) return { path: pair.path + name, reason: `it is a folder of mode ${entry.mode.toString(8)}, which lakeFS has no place for` };
+      if (left !== undefined && left !== right) pending.push({ left, right, path: `${pair.path}${name}/` });
+    }
+  }
+  return undefined;
 }

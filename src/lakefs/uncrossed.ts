@@ -39,8 +39,8 @@ export class UncrossedPaths {
   }
 
   async #recorded(lakeId: string, signal: AbortSignal): Promise<Uncrossed | undefined> {
-    const state = await this.#commits.uncrossed(lakeId, signal);
-    return state && { lakeId, ...state };
+    const state = await this.#commits.listing(lakeId, signal);
+    return state && { lakeId, count: state.refused, first: state.refusals };
   }
 
   /** Along first parents, as one page of the log shows them. */

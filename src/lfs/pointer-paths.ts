@@ -31,8 +31,9 @@ const BYTES_PER_STEP = 64;
 interface RulesNode<R> {
   readonly folder: string;
   readonly rules: R;
-  /** Lines of this one and of those above. */
+  /** Lines of this one and of those above, and how many files these are. */
   readonly lines: number;
+  readonly files: number;
   readonly above: RulesNode<R> | undefined;
   /** The same for the same files. */
   readonly key: string;
@@ -228,6 +229,7 @@ export class PointerPaths<R> {
       folder,
       rules: known.rules,
       lines: known.lines + (above?.lines ?? 0),
+      files: 1 + (above?.files ?? 0),
       above,
       key: `${above?.key ?? ""},${folder.length}:${number}`,
     };
@@ -243,9 +245,9 @@ export class PointerPaths<R> {
   }
 
   async #isLfs(path: string, depth: number, rules: RulesNode<R>): Promise<boolean> {
-    await this.#count(1 + depth + rules.lines + (depth * path.length) / BYTES_PER_STEP);
-    let node: RulesNode<R> | undefined = rules;
+    await this.#count(1 + depth * rules.files + rules.lines + (depth * path.length) / BYTES_PER_STEP);
     return this.#attributes.isLfs(path, (folder) => {
+      let node: RulesNode<R> | undefined = rules;
       while (node !== undefined && node.folder.length > folder.length) node = node.above;
       return node?.folder === folder ? node.rules : undefined;
     });

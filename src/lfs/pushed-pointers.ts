@@ -3,7 +3,7 @@
  * that are pointers by their text; and for those whose object is missing, the paths at which .gitattributes make them pointers. A text that only looks
  * like a pointer is a plain file.
  */
-import { parsePointer, POINTER_BYTES_MAX } from "../git/lfs-pointer.js";
+import { parsePointer, POINTER_BYTES_MAX, POINTER_BYTES_MIN } from "../git/lfs-pointer.js";
 import { LIMITS } from "../base/limits.js";
 import type { Kernels } from "../kernels/kernels.js";
 import { ObjectReader, threadReaderCaches } from "../odb/object-reader.js";
@@ -12,8 +12,6 @@ import { TaskWatch } from "../pool/control.js";
 import type { FindPointersRequest, FindPointersResult, FoundPointer, LfsTasks } from "../pool/lfs-tasks.js";
 import { type AttributeReading, PointerPaths } from "./pointer-paths.js";
 
-/** The shortest: a size of one digit. */
-const POINTER_BYTES_MIN = POINTER_BYTES_MAX - 15;
 /** Instructions of a delta that makes a pointer: all of it inserted, and two sizes and some operation bytes. */
 const DELTA_BYTES_MAX = POINTER_BYTES_MAX + 32;
 
@@ -51,8 +49,10 @@ async function findPointers({ packs, pushed, from, control }: FindPointersReques
     pack.readHeader(pack.lookup.offset(position), header);
     if (header.isDelta ? header.size > DELTA_BYTES_MAX : !isPointerSize(header.size)) continue;
     const number = (space.starts[at] as number) + position;
-    if (!isPointerSize(reader.size(number)) || reader.type(number) !== "blob") continue; // a type may lie at the end of a long chain
-    const pointer = parsePointer(reader.read(number).data);
+    if (reader.type(number) !== "blob") continue; // first, since it takes no inflating
+    if (header.isDelta && !isPointerSize(reader.size(number))) continue;
+    // What lies whole goes past the cache of bases: most small files are no pointers, and nobody's base.
+    const pointer = parsePointer(header.isDelta ? reader.read(number).data : pack.inflate(header));
     if (pointer !== undefined) found.push({ blob: pack.lookup.oid(position), ...pointer });
   }
   return { found, next: undefined };

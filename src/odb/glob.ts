@@ -133,11 +133,15 @@ function slashesIn(text: string): number {
   return count;
 }
 
-/** Undefined for one that ends in a lone backslash, which matches nothing. */
-export function parseGlob(glob: string): Glob | undefined {
+/**
+ * Undefined for one that ends in a lone backslash, which matches nothing. `splits`: Git compares the text before the
+ * first wildcard by itself, so that "a**" + "/b" is "a" and then any folders (dir.c match_pathname).
+ */
+export function parseGlob(glob: string, splits = false): Glob | undefined {
   const steps: Step[] = [];
+  const start = splits ? glob.search(/[*?[\\]/) : 0;
   for (let at = 0; at < glob.length; ) {
-    const part = starsAt(glob, at) ?? classAt(glob, at) ?? charAt(glob, at);
+    const part = starsAt(glob, at, start) ?? classAt(glob, at) ?? charAt(glob, at);
     if (part === undefined) return undefined;
     // A run of "**/" or of stars is one of them.
     const repeats = part.steps[0]?.kind !== "one" && part.steps[0]?.kind === steps.at(-part.steps.length)?.kind;
@@ -152,12 +156,12 @@ interface Part {
   readonly end: number;
 }
 
-/** Runs of stars: "**" counts as such only between slashes or ends. */
-function starsAt(glob: string, at: number): Part | undefined {
+/** Runs of stars: "**" counts as such only between slashes or ends, of which `start` is one. */
+function starsAt(glob: string, at: number, start: number): Part | undefined {
   if (glob[at] !== "*") return undefined;
   let end = at;
   while (glob[end] === "*") end++;
-  const alone = (at === 0 || glob[at - 1] === "/") && (end === glob.length || glob[end] === "/");
+  const alone = (at === 0 || at === start || glob[at - 1] === "/") && (end === glob.length || glob[end] === "/");
   if (end - at < 2 || !alone) return { steps: [{ kind: "star" }], end };
   if (end === glob.length) return { steps: [{ kind: "rest" }], end };
   return { steps: [{ kind: "folders" }, { kind: "inside" }], end: end + 1 };
@@ -190,6 +194,7 @@ function classAt(glob: string, at: number): Part | undefined {
     const named = /^\[:([a-z]+):\]/.exec(glob.slice(next, next + 12));
     const isRange = glob[next] === "-" && before !== undefined && next + 1 < glob.length && glob[next + 1] !== "]";
     if (named !== null) {
+      if (NAMED_CLASSES[named[1] ?? ""] === undefined) return one(() => false, glob.length);
       addNamed(members, named[1] ?? "");
       before = undefined;
       next += named[0].length;

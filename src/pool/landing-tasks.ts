@@ -1,7 +1,7 @@
 /** Tasks of the lakeFS bridge's writing half: what a push adds is read out of packs and staged in lakeFS. */
 import type { MessagePort } from "node:worker_threads";
 import type { Oid } from "../git/oid.js";
-import type { HashedContent, LakefsFigures } from "./synthesize-tasks.js";
+import type { HashedContent, LakefsFigures, SynthesizeRequest } from "./synthesize-tasks.js";
 import type { PackHandle, TaskControl } from "./tasks.js";
 
 export interface PushedCommit {
@@ -31,6 +31,7 @@ export interface BuildTreesRequest extends TaskControl {
   readonly repository: string;
   /** lakeFS's storage namespace of it. */
   readonly namespace: string;
+  readonly mapping: SynthesizeRequest["mapping"];
   /** Keys of seals (lakefs/claim-seal.ts). */
   readonly sealKeys: readonly Uint8Array[];
   /** Commits that branches are at, and their trees: what is there already is staged as it is there. */
@@ -41,6 +42,10 @@ export interface BuildTreesRequest extends TaskControl {
   readonly baseMetarange: string;
   /** Tree that Git shows of the base; undefined: it is nothing in Git. */
   readonly baseTree: Oid | undefined;
+  /** Whether modes in it begin with zeroes (lakefs/padded-modes.ts). */
+  readonly isBasePadded: boolean;
+  /** Whether the base may hold objects that Git was not shown. */
+  readonly mayHide: boolean;
   readonly packs: readonly PackHandle[];
   /** In the order to be made. */
   readonly commits: readonly { readonly oid: Oid; readonly tree: Oid }[];
@@ -80,6 +85,8 @@ export interface BuildTreesResult {
   readonly metaranges: readonly string[];
   /** What the work branch's head has in the end. */
   readonly headMetarange: string;
+  /** One a commit, in order: the zeroes before modes of its tree; undefined: there are none. */
+  readonly paddings: readonly (string | undefined)[];
   /** A path below _lakefs_actions/ was changed. */
   readonly touchesHooks: boolean;
   readonly files: number;
@@ -91,6 +98,9 @@ export interface LandingTasks {
   "landing/buildTrees": { request: BuildTreesRequest; result: BuildTreesResult };
   /** Whole commits or tags, one an id, in order: few at a time. */
   "landing/rawObjects": { request: TaskControl & { readonly packs: readonly PackHandle[]; readonly oids: readonly Oid[] }; result: readonly Uint8Array[] };
-  /** A path in which two trees differ; undefined: no file does. */
-  "landing/firstDifference": { request: TaskControl & { readonly packs: readonly PackHandle[]; readonly left: Oid; readonly right: Oid }; result: string | undefined };
+  /** Why a pushed tree is not what lakeFS shows. */
+  "landing/difference": {
+    request: TaskControl & { readonly packs: readonly PackHandle[]; readonly pushed: Oid; readonly read: Oid };
+    result: { readonly path: string | undefined; readonly reason: string };
+  };
 }

@@ -54,7 +54,7 @@ export interface SynthesizeRequest extends TaskControl {
   readonly sealKeys: readonly Uint8Array[];
   /** Which files are pointers: lakefs/contract.ts. */
   readonly mapping:
-    | { readonly version: 1; readonly threshold: number; readonly suffixes: readonly string[]; readonly namespace?: string }
+    | { readonly version: 3; readonly threshold: number; readonly suffixes: readonly string[]; readonly namespace?: string }
     | { readonly version: 2; readonly pointers: "linked"; readonly namespace: string };
   readonly packs: readonly PackHandle[];
   /** Oldest first: parents come before, or are among `known`. */

@@ -2,7 +2,7 @@
 import { Fault } from "../base/fault.js";
 import { SingleFlight } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
-import { formatPointer } from "../git/lfs-pointer.js";
+import { formatPointer, parsePointer } from "../git/lfs-pointer.js";
 import { objectId } from "../git/object-id.js";
 import { fullAddress, stageableAddress } from "../lakefs/address.js";
 import { readClaim } from "../lakefs/claim.js";
@@ -48,7 +48,7 @@ export function lakefsFiles({ client, repository, namespace, sealKeys, commits, 
   });
   const provenHash = async (object: LakefsObject, signal: AbortSignal) => {
     const { physical_address: address, checksum, size_bytes: size = 0, metadata = {} } = object;
-    const claim = readClaim({ size, checksum, metadata });
+    const claim = readClaim({ size, checksum, metadata }, parsePointer);
     if (claim?.sha256 !== undefined) {
       const { blob, sha256, seal } = claim;
       const statement = {
@@ -81,7 +81,7 @@ export function lakefsFiles({ client, repository, namespace, sealKeys, commits, 
       const content = { size, checksum: `sha256:${sha256}`, sha256 };
       const blob = objectId("blob", formatPointer({ sha256, size }));
       const seal = seals.sealContent({ kind: "pointer", blob, ...content, address: fullAddress(address, namespace) });
-      const metadata = fileMetadata(FILE_MODE.plain, blob, content, seal);
+      const metadata = fileMetadata(FILE_MODE.plain, blob, content, { seal });
       // Remembered first: what has its name may be pushed at once, and by a server without this key too.
       await commits.rememberHashed(contentKey({ address, ...content }, namespace) as string, { sha256, blob: undefined }, signal);
       await client.stageObject(

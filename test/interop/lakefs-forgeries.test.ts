@@ -356,7 +356,7 @@ for (const blocks of ["local", "s3"] as const) {
       const before = await start(t, lakefs, KEY);
       const refs = await remoteRefs(urlOf(before, name));
       await before.stop();
-      const odd = { "lakepack.mapping": JSON.stringify({ version: 1, threshold: 10, suffixes: ["md"] }) };
+      const odd = { "lakepack.mapping": JSON.stringify({ version: 3, threshold: 10, suffixes: ["md"] }) };
       await write(lakefs, name, MAPPING_BRANCH, { junk: { bytes: Buffer.from("junk"), metadata: {} } });
       await write(lakefs, name, MAPPING_BRANCH, {}, odd);
       const again = await start(t, lakefs, KEY, {}, before.data);

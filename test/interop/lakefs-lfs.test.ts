@@ -4,7 +4,7 @@
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { RssWatch } from "../../bench/process.js";
@@ -94,6 +94,18 @@ for (const blocks of ["local", "s3"] as const) {
       t.equal(sha256(await readFile(join(work, "late.safetensors"))), sha256(weights.subarray(0, 2_000_000)));
     });
 
+    await t.test("small files that lakeFS users write under a commit's own attributes leave clones clean", async (t) => {
+      const files = { "sets/.gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\nraw.bin -filter\n", "sets/small.bin": "small", "sets/raw.bin": "raw", "sets/deep/.a.bin": "deep" };
+      for (const [path, content] of Object.entries(files)) await put(lakefs, "model", path, content);
+      await lakefs.client.commit("model", "main", { message: "small" }, signal);
+      await git(["pull", "-q", "--ff-only", "origin", "main"], { cwd: work });
+      t.match(await git(["show", "HEAD:sets/small.bin"], { cwd: work }), /^version https:\/\/git-lfs.*\noid sha256:\w+\nsize 5$/);
+      for (const [path, content] of Object.entries(files)) t.equal(await readFile(join(work, path), "utf8"), content);
+      // Touched, so that git looks at what is in them.
+      for (const path of (await git(["ls-files", "-z"], { cwd: work })).split("\0")) if (path !== "") await utimes(join(work, path), 1, 1);
+      t.equal(await git([...FILTERS, "status", "--porcelain"], { cwd: work }), "");
+    });
+
     await t.test("another server with an empty store serves the same ids and the same bytes", async (t) => {
       const other = await startBeside(t, lakefs);
       t.same(await remoteRefs(`${other.url}/lakefs/model.git`), await remoteRefs(url));
@@ -102,6 +114,29 @@ for (const blocks of ["local", "s3"] as const) {
       await checkFsck(t, copy);
       t.equal(sha256(await readFile(join(copy, "weights/more.safetensors"))), sha256(more));
       t.equal(await git([...FILTERS, "status", "--porcelain"], { cwd: copy }), "");
+    });
+
+    await t.test("pointers of CR LF and of old versions, by git-lfs itself: asked for, uploaded, shown, kept", async (t) => {
+      const content = Buffer.from("bytes behind an odd pointer\n");
+      const pointer = (await git(["lfs", "clean", "--", "odd.bin"], { cwd: work, input: content })) + "\n";
+      const odd = { "sets/crlf.bin": pointer.replaceAll("\n", "\r\n"), "sets/old.bin": `${pointer.replace("https://git-lfs.github.com/spec/v1", "http://git-media.io/v/2")}\n` };
+      for (const [path, text] of Object.entries(odd)) {
+        const oid = await git(["hash-object", "-w", "--stdin"], { cwd: work, input: Buffer.from(text) });
+        await git(["update-index", "--add", "--cacheinfo", `100644,${oid},${path}`], { cwd: work });
+      }
+      await git(["commit", "-q", "-m", "odd pointers"], { cwd: work });
+      const bare = await tryGit(["-c", "core.hooksPath=/dev/null", "push", "origin", "main"], { cwd: work });
+      t.match(bare, { code: 1, stderr: /an LFS pointer points to a file that does not exist: sets\/(crlf|old)\.bin/ }, "without its object it is refused");
+      const push = await tryGit(["push", "origin", "main"], { cwd: work });
+      t.equal(push.code, 0, push.stderr);
+      const { id } = await headOf(lakefs, "model");
+      for (const path of Object.keys(odd)) t.same(Buffer.from(await lakefs.client.readObject("model", id, path, 1_000, signal)), content, path);
+      const clone = join(await tempFolder(t), "clone");
+      await git([...FILTERS, "clone", "-q", url, clone]);
+      for (const [path, text] of Object.entries(odd)) {
+        t.same(await readFile(join(clone, path)), content, `${path} is checked out with its bytes`);
+        t.equal(await git(["hash-object", "--stdin"], { input: Buffer.from(text) }), await git(["rev-parse", `HEAD:${path}`], { cwd: clone }));
+      }
     });
   });
 }

@@ -192,18 +192,21 @@ async function contents(t: Test, lakefs: RunningLakefs, server: Lakepack): Promi
     }
   });
 
-  await t.test("what would read back differently: the first path that does, or the commit", async (t) => {
+  await t.test("what lakeFS has no place for, by its path and reason", async (t) => {
     const at = await scene(t, lakefs, server);
     const blob = await git(["hash-object", "-w", "--stdin"], { cwd: at.work, input: "x" });
     const tree = (entries: string) => git(["mktree"], { cwd: at.work, input: entries });
     const empty = await tree("");
+    const long = "n".repeat(256);
     const odd = {
-      "100664": [`100664 blob ${blob}\tsame\n100664 blob ${blob}\twritable\n`, /'same' cannot be in lakeFS: it would read back differently/],
-      "an empty folder": [`100644 blob ${blob}\ta\n040000 tree ${empty}\tnothing\n`, /commit [0-9a-f]{40} has what lakeFS cannot hold \(an empty folder, say\)/],
+      "an empty folder": [`100644 blob ${blob}\ta\n040000 tree ${empty}\tnothing\n`, /'nothing' cannot be in lakeFS: it is an empty folder, which lakeFS has no place for/],
+      "a long name": [`100644 blob ${blob}\t${long}\n`, /'n{100}…n{100}' cannot be in lakeFS: a part of it has more than 255 bytes, which file systems do not take/],
     } as const;
     for (const [entries, sentence] of Object.values(odd)) {
       const made = await git(["commit-tree", await tree(entries), "-p", "HEAD", "-m", "odd"], { cwd: at.work });
       await refusedIn(t, at, [`${made}:refs/heads/main`], sentence);
     }
+    const made = await git(["commit-tree", await tree(`100664 blob ${blob}\twritable\n`), "-p", "HEAD", "-m", "of 2005"], { cwd: at.work });
+    await git(["push", "-q", at.url, `${made}:refs/heads/main`], { cwd: at.work });
   });
 }

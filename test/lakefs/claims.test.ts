@@ -5,7 +5,7 @@ import { join } from "node:path";
 import t from "tap";
 import { Random } from "../../bench/random.js";
 import { asFault } from "../../src/base/fault.js";
-import { formatPointer, parseLenientPointer } from "../../src/git/lfs-pointer.js";
+import { formatPointer, parsePointer } from "../../src/git/lfs-pointer.js";
 import { objectId } from "../../src/git/object-id.js";
 import { fullAddress, stageableAddress } from "../../src/lakefs/address.js";
 import { judge, readClaim } from "../../src/lakefs/claim.js";
@@ -48,7 +48,7 @@ t.test("a claim is judged by the bytes", async (t) => {
         ...(sha === undefined ? {} : { "lakepack-sha256": bind(sha, size, checksum) }),
         ...more,
       },
-    });
+    }, parsePointer);
   const judged = (claim: ReturnType<typeof claimOf>, is: string | "unknown" = blob) =>
     claim === undefined ? "none" : judge(claim, { sha256, blob: is === "unknown" ? undefined : is }, size).as;
   const pointer = blobOf(formatPointer({ sha256, size }));
@@ -61,16 +61,16 @@ t.test("a claim is judged by the bytes", async (t) => {
   t.equal(judged(claimOf(blobOf(formatPointer({ sha256, size: size + 1 })), sha256)), "contradicted", "a pointer of another size");
   t.equal(judged(claimOf(blob, sha256), "unknown"), "open", "the bytes' own id must be known");
   const crlf = Buffer.from(`version https://git-lfs.github.com/spec/v1\r\noid sha256:${sha256}\r\nsize ${size}\r\n`);
-  t.same(parseLenientPointer(crlf), { sha256, size });
+  t.same(parsePointer(crlf), { sha256, size });
   t.equal(judged(claimOf(blobOf(crlf), sha256)), "contradicted", "without the text nobody can make it");
   t.equal(judged(claimOf(blobOf(crlf), sha256, { "lakepack-pointer": crlf.toString("base64") })), "pointer");
   t.equal(judged(claimOf(blobOf(crlf), "ab".repeat(32), { "lakepack-pointer": crlf.toString("base64") })), "contradicted");
   t.equal(
-    readClaim({ size, checksum, metadata: { "lakepack-blob": bind(blob, size, "another") } }),
+    readClaim({ size, checksum, metadata: { "lakepack-blob": bind(blob, size, "another") } }, parsePointer),
     undefined,
     "written for another content",
   );
-  t.equal(readClaim({ size, checksum, metadata: { "lakepack-blob": blob } }), undefined);
+  t.equal(readClaim({ size, checksum, metadata: { "lakepack-blob": blob } }, parsePointer), undefined);
 });
 
 t.test("a seal is about every word of its statement; several keys verify, the first signs", async (t) => {

@@ -6,7 +6,7 @@ import { seeded } from "../random.js";
 import { createSource, type Node, openNode, refsOf, signal, type Source, testPool } from "./reading.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
 
-const MAPPING = { version: 1, threshold: 60, suffixes: ["big"] } as const;
+const MAPPING = { version: 3, threshold: 60, suffixes: ["big"] } as const;
 const isLarge = process.env["TEST_LARGE"] !== undefined;
 const SHORT_HISTORIES = isLarge ? 1_000 : 200;
 /** Short histories made side by side. */

@@ -5,11 +5,12 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Test } from "tap";
 import { Semaphore } from "../../src/base/flow.js";
-import type { LfsObjects } from "../../src/lakefs/contract.js";
+import type { LfsObjects, Mapping } from "../../src/lakefs/contract.js";
 import { createLanding, type LandingPolicy, NO_LFS_OBJECTS } from "../../src/lakefs/landing.js";
 import type { Landing } from "../../src/lakefs/landing-contract.js";
 import { DEFAULT_MAPPING } from "../../src/lakefs/mapping.js";
 import { type LakefsRepository, openLakefsRepository } from "../../src/lakefs/repository.js";
+import type { FsckRules } from "../../src/git/fsck-levels.js";
 import { LakefsClient } from "../../src/lakefs/client.js";
 import type { LakefsCall } from "../../src/lakefs/http.js";
 import type { Log } from "../../src/observe/log.js";
@@ -73,7 +74,7 @@ export class Work {
 
 export interface RigNode extends LakefsRepository {
   /** As a push would: a pack of what `not` lacks, then the refs. [name, old, new] each; old undefined: what the node says. */
-  push(work: Work, changes: readonly (readonly [name: string, to: string, old?: string])[], options?: { readonly atomic?: boolean }): Promise<readonly RefOutcome[]>;
+  push(work: Work, changes: readonly (readonly [name: string, to: string, old?: string])[], options?: { readonly atomic?: boolean; readonly rules?: FsckRules }): Promise<readonly RefOutcome[]>;
   /** Objects alone, as the first half of a push: a pack of `tips`, and it stays. */
   load(work: Work, tips: readonly string[]): Promise<void>;
   git(...args: string[]): Promise<string>;
@@ -90,6 +91,7 @@ export interface RigOptions {
   readonly lfs?: LfsObjects;
   readonly policy?: LandingPolicy;
   readonly sealKeys?: readonly Uint8Array[];
+  readonly mappingSeed?: Mapping;
 }
 
 /** What happens around a call of the main thread. */
@@ -146,7 +148,7 @@ export async function rigNode(t: Test, server: RunningLakefs, pool: ThreadPool, 
     {
       access: server.access, client, repository, store, prefix: PREFIX, pool, objects, incoming, log,
       manifestRefs: new ManifestRefs(manifests, store, PREFIX),
-      mappingSeed: DEFAULT_MAPPING,
+      mappingSeed: options.mappingSeed ?? DEFAULT_MAPPING,
       sealKeys: options.sealKeys ?? [SEAL_KEY],
       synthesisTasks: tasks,
       landing: (parts) => (landing = createLanding({ ...parts, access: server.access, objects, pool, tasks, lfs, policy, log })),
@@ -163,10 +165,10 @@ export async function rigNode(t: Test, server: RunningLakefs, pool: ThreadPool, 
     progress,
     results,
     calls,
-    push: async (work, changes, { atomic = false } = {}) => {
+    push: async (work, changes, { atomic = false, rules } = {}) => {
       const { byName } = await opened.refs.read();
       const wanted = changes.map(([, to]) => to).filter((to) => to !== ZERO);
-      const ingest = await objects.beginIngest({ fsck: true, signal });
+      const ingest = await objects.beginIngest({ fsck: true, signal, ...(rules === undefined ? {} : { rules }) });
       try {
         await ingest.write(wanted.length === 0 ? emptyPack(work) : work.run(["pack-objects", "--revs", "--stdout", "-q"], wanted.join("\n")));
         const pack = await ingest.finish();

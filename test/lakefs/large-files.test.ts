@@ -28,6 +28,7 @@ async function suite(t: Test, server: RunningLakefs): Promise<void> {
     t.equal(await node.git("show", "main:m.safetensors") + "\n", Buffer.from(formatPointer({ sha256: sha256(large(1)), size: 1_000_000 })).toString());
     t.equal(await node.git("cat-file", "-s", "main:almost.dat"), "999999");
     t.same((await node.git("show", "main:.gitattributes")).split("\n").slice(1, -1), [
+      "/.gitattributes merge=union",
       '"/big.txt" filter=lfs diff=lfs merge=lfs -text',
       "*.safetensors filter=lfs diff=lfs merge=lfs -text",
     ]);
@@ -42,10 +43,10 @@ async function suite(t: Test, server: RunningLakefs): Promise<void> {
     await source.commit();
     const node = await openNode(t, server, pool, source.name);
     const lines = (await node.git("show", "main:.gitattributes")).split("\n");
-    t.same([lines[0], ...lines.slice(2, -1)], ["*.bin filter=lfs -text", "*.pt filter=lfs diff=lfs merge=lfs -text"]);
+    t.same([lines[0], ...lines.slice(3, -1)], ["*.bin filter=lfs -text", "*.pt filter=lfs diff=lfs merge=lfs -text"]);
     await source.put({ "c.pt": "small" });
     await source.commit();
-    t.match((await node.git("show", "main:.gitattributes")).split("\n")[2], /^"\/b\.pt" /, "a small file of the suffix came");
+    t.match((await node.git("show", "main:.gitattributes")).split("\n")[3], /^"\/b\.pt" /, "a small file of the suffix came");
     await source.remove(["b.pt"]);
     await source.commit();
     t.equal(await node.git("show", "main:.gitattributes"), "*.bin filter=lfs -text", "nothing is left to cover");

@@ -11,7 +11,7 @@ import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
 t.setTimeout(180_000);
 
 /** What no node has by default: everything above ten bytes is a pointer. */
-const ODD = { version: 1, threshold: 10, suffixes: ["bin"] } as const;
+const ODD = { version: 3, threshold: 10, suffixes: ["bin"] } as const;
 const faultOf = (work: Promise<unknown>) => work.then(() => "none", (error: unknown) => (error instanceof Fault ? `${error.code}: ${error.message}` : String(error)));
 
 /** A read-only repository with a commit: what `force` is for in lakeFS. */
@@ -54,7 +54,7 @@ t.test("mappings on the real server", { skip: skipLakefs }, async (t) => {
     const json = { message: "mapping", allow_empty: true, force: true, metadata: { [MAPPING_KEY]: JSON.stringify(ODD) } };
     const { id } = await client.http.json<{ id: string }>({ name: "test", method: "POST", path: `/repositories/${name}/branches/work/commits`, json, repeatable: false, signal });
     await client.http.done({ name: "test", method: "POST", path: `/repositories/${name}/branches`, json: { name: MAPPING_BRANCH, source: id, hidden: true, force: true }, repeatable: false, signal });
-    t.match(await faultOf(openNode(t, server, pool, name, { folder })), /^lakefs\/remapped: .*before: \{"version":1,"threshold":1000000.*now: \{"version":1,"threshold":10,.*lakepack repo delete/);
+    t.match(await faultOf(openNode(t, server, pool, name, { folder })), /^lakefs\/remapped: .*before: \{"version":3,"threshold":1000000.*now: \{"version":3,"threshold":10,.*lakepack repo delete/);
     const fresh = await openNode(t, server, pool, name);
     t.same(fresh.mapping, ODD, "what is in lakeFS counts");
     t.not((await fresh.refs.read()).refs.find(({ name: ref }) => ref === "refs/heads/main")?.oid, refs.find(({ name: ref }) => ref === "refs/heads/main")?.oid, "for it does make other ids");
