@@ -157,6 +157,12 @@ export const FAULTS = {
 
   // lfs. Never 422 outside a batch's reply: git-lfs takes that for success and moves the ref without the object.
   "lfs/missing": { http: 404, retry: false, says: "the repository has no such LFS object" },
+  "lfs/gone": {
+    http: 410,
+    retry: false,
+    says: "lakeFS names this LFS object, and its bytes are gone from lakeFS's storage",
+    text: () => "lakeFS names this LFS object, and its bytes are gone from lakeFS's storage; upload it again",
+  },
   "lfs/bad-batch": { http: 422, retry: false, says: "this is not a request of Git LFS's batch API" },
   "lfs/mismatch": { http: 400, retry: false, says: "the content is not what its oid and size say" },
   "lfs/proof": { http: 403, retry: true, says: "the link has expired or was not made by this server; ask for a new one" },

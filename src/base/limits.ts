@@ -271,16 +271,19 @@ export const LIMITS = {
   lakefsDeletePathsMax: 1_000,
   /** Bytes of a JSON reply: 1,000 commits that carry a raw commit of 16 KB each. */
   lakefsReplyBytesMax: 32 * MIB,
-  /** One call, its body included: a range of 20 MiB at 70 KB/s. Also until the head of a write's answer: hooks run before it. */
+  /** Silence that ends a write: nothing of its body leaves and no answer comes. Hooks run before it, and lakeFS stores what was uploaded. */
   lakefsCallMs: 300_000,
-  /** Until the head of a read's answer, and between two pieces of any: a server that says nothing for so long is asked again. */
+  /** Silence that ends a read: a server that says nothing for so long is asked again. The whole of a transfer has no limit. */
   lakefsWaitMs: 60_000,
+  /** How long a lakeFS that is away is waited for, unless a setting says otherwise: one that restarts takes some ten seconds. */
+  lakefsPatienceMs: 45_000,
   lakefsConnectMs: 10_000,
   /** Connections of one thread to one server: `lakefsReadsMax` and some; more calls wait for one. */
   lakefsConnectionsMax: 48,
-  /** Tries of a call that is safe to repeat, waits between them doubling from `lakefsRetryMs`. */
+  /** Tries of a call that is safe to repeat, waits between them doubling from `lakefsRetryMs` to `lakefsRetryMsMax`; more while lakeFS is away. */
   lakefsTriesMax: 5,
   lakefsRetryMs: 100,
+  lakefsRetryMsMax: 2_000,
   /** Longest wait that an answer of 429 or 503 may ask for (Retry-After). */
   lakefsRetryAfterMsMax: 10_000,
   /** Bytes of one raw range or metarange: lakeFS ends a range at 20 MiB, unless one entry carries more. */
@@ -383,6 +386,15 @@ export const LIMITS = {
   lfsHashBytes: 32 * MIB,
   /** The same where the upload goes on to lakeFS and not to a file: two such buffers an upload. */
   lfsHeldHashBytes: 4 * MIB,
+  /** Looks for an upload whose answer from lakeFS was lost, each so much later than the one before. */
+  lfsStoredLooksMax: 3,
+  lfsStoredLookMs: 1_000,
+  /** How long a client that asks for an object waits for an upload of it that has all its bytes: git-lfs gives up after 30 s. */
+  lfsSettleMs: 20_000,
+  /** How long the end of an upload waits until its temporary name is gone. */
+  lfsClearMs: 2_000,
+  /** Uploads that are whole and wait for their name, or whose temporary name is still to be taken away: 300 bytes each. */
+  lfsUnnamedMax: 1_000,
   /** Paths named where pushed pointers lack their objects; for one line of an answer. */
   lfsOffendersMax: 10,
   /** Steps of the search for paths of pushed pointers without an object: an entry looked at, a pattern held against a path. A push of ten missing files

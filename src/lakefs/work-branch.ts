@@ -1,7 +1,6 @@
 /** Hidden branches that live as long as a piece of work. What a crash leaves of them the sweeper finds, by the time in their names. */
 import { randomBytes } from "node:crypto";
 import { checkAborted, orAbort } from "../base/flow.js";
-import { LIMITS } from "../base/limits.js";
 import type { LakefsClient } from "./client.js";
 import { RESERVED_BRANCH_PREFIX } from "./ref-names.js";
 
@@ -37,7 +36,7 @@ export async function onWorkBranch<T>(options: WorkBranchOptions, work: (branch:
   checkAborted(signal);
   const branch = newWorkBranch();
   // Without the caller's signal: a call that is given up may still make the branch, and after its removal was asked for.
-  const made = client.createBranch(repository, { name: branch.name, source, hidden: true }, AbortSignal.timeout(LIMITS.lakefsCallMs));
+  const made = client.createBranch(repository, { name: branch.name, source, hidden: true }, new AbortController().signal);
   try {
     await orAbort(made, signal);
     return await work(branch);

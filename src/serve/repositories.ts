@@ -224,7 +224,7 @@ export class Repositories {
   lakefsChanged(repository: string): void {
     const { lakefs } = this.#options;
     if (lakefs === undefined || this.#handles.changed(repository)) return;
-    const signal = AbortSignal.timeout(LIMITS.lakefsCallMs);
+    const signal = new AbortController().signal;
     this.resolve(lakefsName(repository), false, signal).then(
       () => this.#handles.changed(repository),
       (error: unknown) =>
