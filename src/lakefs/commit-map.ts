@@ -14,7 +14,7 @@ import type { IngestedPack } from "../odb/ingest-contract.js";
 import { indexPackFile } from "../odb/ingest-file.js";
 import type { LivePack, ObjectDatabase } from "../odb/object-database.js";
 import { loadTable } from "../odb/pack-tables.js";
-import type { HashedContent, ListingState, PromisedIds, SynthesisAnswer, SynthesisNews, SynthesizedCommit, SynthesizeItem, SynthesizeResult } from "../pool/synthesize-tasks.js";
+import type { HashedContent, ListingState, PromisedIds, SynthesisAnswer, SynthesisFailure, SynthesisNews, SynthesizedCommit, SynthesizeItem, SynthesizeResult } from "../pool/synthesize-tasks.js";
 import type { Pool } from "../pool/tasks.js";
 import type { LakefsClient } from "./client.js";
 import type { CommitMap, CommitPair, LakeRecord, PathMapping } from "./contract.js";
@@ -69,6 +69,8 @@ export class LakefsCommitMap implements CommitMap {
   /** One synthesis at a time for a repository: heads share their history. */
   readonly #turn = new Semaphore(1);
   #progress = IDLE;
+  /** There may be contents of a failed attempt. */
+  #hasKept = false;
 
   constructor(options: CommitMapOptions) {
     this.#options = options;
@@ -179,16 +181,40 @@ export class LakefsCommitMap implements CommitMap {
   }
 
   async #batch(steps: readonly CommitStep[], signal: AbortSignal): Promise<void> {
-    await this.#make(steps, undefined, signal, async ({ pack, commits, promised }) => {
-      if (pack !== undefined) await this.#options.objects.adopt(pack, { origin: "synthesized", promised: countOf(promised) }, signal);
+    const { records, objects } = this.#options;
+    await this.#make(steps, undefined, signal, async ({ pack, commits, promised, failure }) => {
+      if (pack !== undefined) await objects.adopt(pack, { origin: "synthesized", promised: countOf(promised) }, signal);
       // The pack first: a record must never name what is not there.
       await this.#store(toRecords(commits, pack), signal);
+      if (failure === undefined || failure.kept.length === 0) return;
+      this.#hasKept = true;
+      await records.putKept(failure.kept, signal);
     });
   }
 
-  /** What these commits come to, beside all packs but `without`; what becomes of it is `use`'s to say, before its files go. */
+  /** What failed attempts have read is in commits by now. */
+  async dropKept(signal: AbortSignal): Promise<void> {
+    if (!this.#hasKept) return;
+    await this.#options.records.putKept(new Uint8Array(0), signal);
+    this.#hasKept = false;
+  }
+
+  /** Derived data: what is damaged is read again. */
+  async #kept(signal: AbortSignal): Promise<Uint8Array> {
+    const kept = await this.#options.records.kept(signal).catch((error: unknown) => {
+      if (asFault(error).code !== "odb/damaged") throw error;
+      return new Uint8Array(0);
+    });
+    this.#hasKept ||= kept.length > 0;
+    return kept;
+  }
+
+  /**
+   * What these commits come to, beside all packs but `without`; what becomes of it is `use`'s to say, before its files go. Where it fails in the
+   * middle, `use` is given what was done before, and the failure is thrown then.
+   */
   async #make(steps: readonly CommitStep[], without: string | undefined, signal: AbortSignal, use: (made: Made) => Promise<void>): Promise<void> {
-    const { pool, tasks, incoming, objects, records } = this.#options;
+    const { tasks, incoming, objects, records } = this.#options;
     const folder = join(incoming, randomBytes(12).toString("hex"));
     await mkdir(folder, { recursive: true });
     try {
@@ -198,18 +224,24 @@ export class LakefsCommitMap implements CommitMap {
       const present = async () => (await objects.packs(signal)).packs.filter(({ checksum }) => checksum !== without);
       const result = await tasks.run(async () => this.#run(items, await present(), path, promisedPath, signal), signal);
       this.#options.client.http.add(result.figures);
-      if (result.objects === 0) return await use({ pack: undefined, commits: result.commits, promised: undefined });
-      const { promised: own } = result;
-      const packs = await present();
-      const closed = new Set(packs.filter((pack) => pack.closed).map((pack) => pack.checksum));
-      // A new tree may name what an older pack has promised.
-      const promised = [...(own === undefined ? [] : [own.ids]), ...(await promisedIds(records, packs, signal))];
-      const pack = await indexPackFile(path, { pool, packs: toHandles(packs), closed, sync: true, folder, signal, promised });
-      if (own !== undefined) await records.putPromised(pack.checksum, promisedPath, own, signal);
-      await use({ pack, commits: result.commits, promised: own });
+      const { commits, failure, promised: own } = result;
+      const made = result.objects === 0 ? undefined : await this.#index(path, folder, own, await present(), signal);
+      if (made !== undefined && own !== undefined) await records.putPromised(made.checksum, promisedPath, own, signal);
+      await use({ pack: made, commits, promised: own, failure });
+      if (failure !== undefined) throw new Fault(failure.fault, failure.facts);
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
+  }
+
+  #index(path: string, folder: string, own: PromisedIds | undefined, packs: readonly LivePack[], signal: AbortSignal): Promise<IngestedPack> {
+    const { pool, records } = this.#options;
+    const closed = new Set(packs.filter((pack) => pack.closed).map((pack) => pack.checksum));
+    return promisedIds(records, packs, signal).then((others) => {
+      // A new tree may name what an older pack has promised.
+      const promised = [...(own === undefined ? [] : [own.ids]), ...others];
+      return indexPackFile(path, { pool, packs: toHandles(packs), closed, sync: true, folder, signal, promised });
+    });
   }
 
   // Making again --------------------------------------------------------------------------------------------------------
@@ -231,7 +263,8 @@ export class LakefsCommitMap implements CommitMap {
     const history = new History(client, repository, signal);
     const steps = await history.plan([...found], async (id) => !found.has(id) && this.#isKnown(id, signal), (id) => this.#nothing.set(id, true));
     const commits = steps.filter((step): step is CommitStep => step.as === "commit");
-    await this.#make(commits, checksum, signal, async ({ pack, commits, promised }) => {
+    await this.#make(commits, checksum, signal, async ({ pack, commits, promised, failure }) => {
+      if (failure !== undefined) return; // all of it, or nothing
       if (pack === undefined) throw new Fault("odb/damaged", { file: checksum, reason: "its list of promised contents is damaged, and lakeFS has none of its commits" });
       await this.#checkWhole(checksum, pack, promised?.ids, signal);
       await objects.supersede(checksum, pack, { origin: "synthesized", promised: countOf(promised) }, signal);
@@ -269,14 +302,14 @@ export class LakefsCommitMap implements CommitMap {
 
   async #run(items: readonly SynthesizeItem[], packs: readonly LivePack[], path: string, promisedPath: string, signal: AbortSignal): Promise<SynthesizeResult> {
     const { access, client, repository, namespace, sealKeys, mapping, pool, pagesOnly } = this.#options;
-    const known = await this.#parentsOf(items, signal);
+    const [known, kept] = [await this.#parentsOf(items, signal), await this.#kept(signal)];
     const { port1, port2 } = new MessageChannel();
     const before = this.#progress;
     const told = this.#listen(port1, (commits, made) => {
       this.#progress = { ...before, commits: before.commits + commits, objects: before.objects + made };
     }, signal);
     try {
-      const request = { access, ways: client.lost.ways(repository), repository, namespace, sealKeys, mapping, packs: toHandles(packs), items, known, path, promisedPath, port: port2, pagesOnly: pagesOnly ?? false };
+      const request = { access, ways: client.lost.ways(repository), repository, namespace, sealKeys, mapping, packs: toHandles(packs), items, known, kept, path, promisedPath, port: port2, pagesOnly: pagesOnly ?? false };
       const result = await pool.run("synthesize/chain", request, { signal, priority: "background", transfer: [port2] });
       await told.settled();
       this.#progress = { ...before, objects: before.objects + result.objects };
@@ -380,6 +413,8 @@ interface Made {
   readonly pack: IngestedPack | undefined;
   readonly commits: readonly SynthesizedCommit[];
   readonly promised: PromisedIds | undefined;
+  /** What comes behind these commits could not be made. */
+  readonly failure: SynthesisFailure | undefined;
 }
 
 function countOf(promised: PromisedIds | undefined): number {

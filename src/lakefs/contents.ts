@@ -22,6 +22,7 @@ import type { SealKeys } from "./claim-seal.js";
 import { ContentDigests } from "./content-digests.js";
 import { ContentReader, lakePath, type SignedAddresses, type Window } from "./content-reader.js";
 import { contentKey, type HashMemory } from "./hash-memory.js";
+import { formatKept, readKept } from "./kept-contents.js";
 import type { ListingSource } from "./listing.js";
 import { locate } from "./locate.js";
 import type { ObjectOutput } from "./object-output.js";
@@ -79,13 +80,19 @@ export class Contents {
   /** The first failure: nothing more is read then. */
   #failure: Fault | undefined;
 
-  /** `promises`: contents whose ids are known are put on that list instead of being read. */
-  constructor(source: ContentsSource, output: ObjectOutput, memory: HashMemory, promises?: PromisedWriter) {
+  /** `promises`: contents whose ids are known are put on that list instead of being read. `kept`: what an attempt before has read. */
+  constructor(source: ContentsSource, output: ObjectOutput, memory: HashMemory, promises?: PromisedWriter, kept?: Uint8Array) {
+    if (kept !== undefined) for (const [key, facts] of readKept(kept)) this.#known.set(key, facts);
     this.#promises = promises;
     this.#source = source;
     this.#output = output;
     this.#memory = memory;
     this.#reader = new ContentReader(source);
+  }
+
+  /** What the next attempt need not read again, once the output's blobs are in a pack. */
+  kept(): Uint8Array {
+    return formatKept(this.#known.entries(), (blob) => this.#output.has(blob));
   }
 
   /** One answer a file, in order. May be called again before it resolves: no more is read at once for that. */

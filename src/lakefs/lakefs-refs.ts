@@ -162,7 +162,9 @@ export class LakefsRefs implements RefStore {
       readable = ids;
     }
     try {
-      return await commits.resolve(readable, signal);
+      const all = await commits.resolve(readable, signal);
+      if (this.#failed.size === 0) await commits.dropKept(signal);
+      return all;
     } catch (error) {
       if (!isContentFault(asFault(error))) throw error;
     }

@@ -7,6 +7,7 @@
  *   git/lake-by-git/<Git id>/<lakeFS id>   the way back: its name says all
  *   git/lake-lfs/<SHA-256>                 a commit and path where the bytes of an LFS pointer can be read: msgpackr, sealed; whether one of us has hashed them
  *   git/lake-content/<key>                 hashes of a content: msgpackr, sealed (hash-memory.ts has the key)
+ *   git/lake-kept                          sealed: contents that a failed synthesis has read (kept-contents.ts)
  *   git/lake-promised/<pack checksum>      blobs that pack names and does not hold (promised-list.ts has the form)
  *   git/lake-promised/<pack checksum>.ids  sealed: the SHA-256 of that list, 32 bytes, and its ids, sorted, 20 bytes each
  */
@@ -21,6 +22,7 @@ import { OID_BYTES, type Oid } from "../git/oid.js";
 import type { HashedContent, PromisedIds, PromisedListFile, SynthesizedCommit } from "../pool/synthesize-tasks.js";
 import type { Store } from "../store/store.js";
 import type { LakeRecord } from "./contract.js";
+import { KEPT_BYTES_MAX } from "./kept-contents.js";
 import { formatNote, type MappingRecord, parseNote } from "./mapping.js";
 import { SEAL_BYTES, seal, unseal } from "./seal.js";
 
@@ -60,6 +62,7 @@ export interface StoredLakeRecord extends LakeRecord, Partial<Pick<SynthesizedCo
 /** Small files written at once: each waits for the disk. */
 const WRITES_AT_ONCE = 16;
 const MAPPING_NAME = "lake-mapping";
+const KEPT_NAME = "lake-kept";
 const SHA256_BYTES = 32;
 /** Two hashes and a version. */
 const CONTENT_BYTES = 512;
@@ -138,6 +141,18 @@ export class LakeRecords {
   async putMapping(record: MappingRecord, signal?: AbortSignal): Promise<void> {
     const key = this.#key(MAPPING_NAME);
     await this.#store.put(key, seal(key, utf8(formatNote(record))), signal);
+  }
+
+  /** Contents that a failed synthesis has read; empty where there are none. Throws "odb/damaged". */
+  async kept(signal?: AbortSignal): Promise<Uint8Array> {
+    return (await this.#read(this.#key(KEPT_NAME), KEPT_BYTES_MAX, signal)) ?? new Uint8Array(0);
+  }
+
+  /** Replaces them; empty: there are none. */
+  async putKept(table: Uint8Array, signal?: AbortSignal): Promise<void> {
+    const key = this.#key(KEPT_NAME);
+    if (table.length === 0) await this.#store.delete(key, signal);
+    else await this.#store.put(key, seal(key, table), signal);
   }
 
   /** Hashes of the content with this key. Throws "odb/damaged". */

@@ -5,7 +5,7 @@
  */
 import type { MessagePort } from "node:worker_threads";
 import { fromLatin1, lossyText } from "../base/bytes.js";
-import { Fault } from "../base/fault.js";
+import { asFault, Fault, toRecord } from "../base/fault.js";
 import { lookAhead } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import { commitText, rawCommit, rawTag, rawTree } from "./commit-text.js";
@@ -76,9 +76,9 @@ async function synthesizeOnce(request: SynthesizeRequest, source: ContentsSource
   const commits: SynthesizedCommit[] = [];
   // By the clock: one commit may hold more objects than a thousand others.
   const tell = () => memory.tell({ kind: "progress", commits: commits.length, objects: output.count });
+  const chain = new Chain(source, output, memory, promises, request, disbelieved);
   const telling = setInterval(tell, LIMITS.progressMs);
   try {
-    const chain = new Chain(source, output, memory, promises, request.mapping, request.known, disbelieved);
     for (const item of request.items) {
       const made = await chain.synthesize(item);
       if (made === undefined) {
@@ -86,11 +86,21 @@ async function synthesizeOnce(request: SynthesizeRequest, source: ContentsSource
         return undefined;
       }
       commits.push(made);
+      output.mark();
+      promises.mark();
       trees.set(`${request.repository} ${item.source.id}`, output.takeTrees());
     }
     const objects = output.count;
     output.finish();
-    return { commits, objects, promised: promises.finish() };
+    return { commits, objects, promised: promises.finish(), failure: undefined };
+  } catch (error) {
+    const fault = asFault(error);
+    if (source.signal.aborted) throw fault;
+    // What is whole, and what was read, is worth as much as before.
+    const kept = chain.kept();
+    promises.rollBack();
+    const objects = output.finishWhole();
+    return { commits, objects, promised: promises.finish(), failure: { ...toRecord(fault), kept } };
   } finally {
     clearInterval(telling);
     output.discard();
@@ -118,16 +128,20 @@ class Chain {
     output: ObjectOutput,
     memory: HashMemory,
     promises: PromisedWriter,
-    mapping: PathMapping,
-    known: readonly SynthesizedCommit[],
+    { mapping, known, kept }: SynthesizeRequest,
     disbelieved: Set<string>,
   ) {
     this.#disbelieved = disbelieved;
     this.#source = source;
     this.#output = output;
     this.#mapping = mapping;
-    this.#contents = new Contents(source, output, memory, promises);
+    this.#contents = new Contents(source, output, memory, promises, kept);
     for (const commit of known) this.#done.set(commit.lakeId, commit);
+  }
+
+  /** Contents that were read. */
+  kept(): Uint8Array {
+    return this.#contents.kept();
   }
 
   /** Undefined: the commit's seal does not fit what it holds; it is among the disbelieved now. */
