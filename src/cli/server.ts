@@ -229,6 +229,7 @@ function lakefsSettings(settings: Settings, keys: readonly Uint8Array[], log: Lo
     accessKeyId: settings.lakefs_access_key_id,
     secretAccessKey: settings.lakefs_secret_access_key,
     trace: log.tracing === true,
+    patienceMs: settings.lakefs_patience_seconds * 1_000,
   };
   const onCall: OnCall = ({ ms, ...call }) => log.trace("lakefs call", { ...call, milliseconds: Math.round(ms) });
   if (access.trace) hearCalls(onCall);

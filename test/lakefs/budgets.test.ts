@@ -14,7 +14,7 @@ const CONSTANT = 12;
 
 function start(t: Test, { server }: LakefsProxy, data?: string): Promise<Lakepack> {
   const { endpoint, accessKeyId, secretAccessKey } = server.access;
-  const env = { LAKEPACK_LAKEFS_ENDPOINT: endpoint, LAKEPACK_LAKEFS_ACCESS_KEY_ID: accessKeyId, LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: secretAccessKey };
+  const env = { LAKEPACK_LAKEFS_ENDPOINT: endpoint, LAKEPACK_LAKEFS_ACCESS_KEY_ID: accessKeyId, LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: secretAccessKey, LAKEPACK_LAKEFS_PATIENCE_SECONDS: "1" };
   return startLakepack(t, { env, ...(data === undefined ? {} : { data }) });
 }
 

@@ -65,7 +65,8 @@ export async function startLakefs(t: Teardown, blocks: "local" | "s3" = "local",
   const endpoint = `http://127.0.0.1:${port}`;
   await answers(`${endpoint}/_health`, child);
   await recordServer(t, endpoint, child.pid as number, blocks);
-  const access = { endpoint, accessKeyId: script.ACCESS_KEY, secretAccessKey: script.SECRET_KEY };
+  // Tests that end a server mean it.
+  const access = { endpoint, accessKeyId: script.ACCESS_KEY, secretAccessKey: script.SECRET_KEY, patienceMs: 0 };
   const env = {
     HOME: folder,
     LAKECTL_SERVER_ENDPOINT_URL: endpoint,
