@@ -77,6 +77,8 @@ export class Contents {
   readonly #underWay = new Map<string, Promise<ContentFacts>>();
   /** Undefined: contents are read now. */
   readonly #promises: PromisedWriter | undefined;
+  /** By commit. */
+  readonly #unproven = new Map<string, Fault>();
   /** The first failure: nothing more is read then. */
   #failure: Fault | undefined;
 
@@ -228,7 +230,41 @@ export class Contents {
     return { oid: this.#output.add("blob", text), pointer: true };
   }
 
-  #read(
+  /** The failure to read a file of this commit that was taken for what it claims; undefined: there was none. */
+  unproven(commit: string): Fault | undefined {
+    return this.#unproven.get(commit);
+  }
+
+  async #read(
+    commit: string,
+    file: FileToResolve,
+    plan: Exclude<Plan, { readonly done: ResolvedFile }>,
+    signed: SignedAddresses,
+  ): Promise<ResolvedFile> {
+    try {
+      return await this.#readNow(commit, file, plan, signed);
+    } catch (error) {
+      const claimed = asFault(error).code === "lakefs/gone" ? this.#claimed(commit, file) : undefined;
+      if (claimed === undefined) throw error;
+      this.#unproven.set(commit, withPlace(commit, file, error));
+      return claimed;
+    }
+  }
+
+  /**
+   * What a file whose content is gone says it is. That nothing confirms; but where all claims of a commit come to the tree of the pushed commit
+   * that it carries, that is what it was, and nobody can read anything else there any more.
+   */
+  #claimed(commit: string, file: FileToResolve): ResolvedFile | undefined {
+    const { entry, crossing } = file;
+    const { claim } = crossing;
+    if (claim === undefined || specialKind(file) !== undefined) return undefined;
+    const { sha256, pointer: text, blob } = claim;
+    if (text !== undefined && sha256 !== undefined) return this.#pointer(commit, entry, { as: "pointer", sha256, text, proven: false });
+    return this.#isPromised(commit, entry, blob) ? { oid: blob, pointer: false } : undefined;
+  }
+
+  #readNow(
     commit: string,
     file: FileToResolve,
     plan: Exclude<Plan, { readonly done: ResolvedFile }>,

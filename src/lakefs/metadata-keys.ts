@@ -17,6 +17,7 @@
  *   lakepack.tag       the raw Git tag, base64; the record's only parent is what it tags
  *   lakepack.base, lakepack.tip, lakepack.step    of a landing's merge
  *   lakepack.mapping   the mapping, JSON (mapping.ts)
+ *   lakepack.cut       a commit that is not in Git, JSON (cuts.ts)
  */
 export const BLOB_KEY = "lakepack-blob";
 export const SHA256_KEY = "lakepack-sha256";
@@ -32,6 +33,7 @@ export const BASE_KEY = "lakepack.base";
 export const TIP_KEY = "lakepack.tip";
 export const STEP_KEY = "lakepack.step";
 export const MAPPING_KEY = "lakepack.mapping";
+export const CUT_KEY = "lakepack.cut";
 
 export const METADATA_KEYS = { commit: COMMIT_KEY, tag: TAG_KEY, base: BASE_KEY, tip: TIP_KEY, step: STEP_KEY, mapping: MAPPING_KEY } as const;
 

@@ -168,6 +168,8 @@ class Chain {
       return undefined;
     }
     const raw = rawCommit(source, listed.tree, parents);
+    const unproven = raw === undefined ? this.#contents.unproven(source.id) : undefined;
+    if (unproven !== undefined) throw unproven;
     const tree = raw === undefined ? this.#withAttributes(listed) : listed.tree;
     const commit = this.#output.add("commit", raw ?? commitText(source, tree, parents));
     const { count, first } = listed.refusals;
