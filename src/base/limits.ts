@@ -314,6 +314,8 @@ export const LIMITS = {
    */
   lakefsUnreadableMax: 1_000,
   lakefsUnreadableMs: 60_000,
+  /** How often a server asks which commits others have cut from a repository's history: a call. */
+  lakefsCutsLookMs: 60_000,
   /** Milliseconds until a commit that lakeFS does not find in any way is looked for again. */
   lakefsLostLookMs: 30_000,
   /** Commits of a repository that lakeFS does not find by their ids, and how they are reached: a handful of cherry-picks in ten minutes. */

@@ -10,6 +10,8 @@ export interface AgreedCutsOptions {
   readonly repository: string;
   readonly records: LakeRecords;
   readonly log: Log;
+  /** Default: `lakefsCutsLookMs`. */
+  readonly lookMs?: number | undefined;
   /** Told that what was known of commits is forgotten: one of them was cut, and ids of those above are others now. */
   readonly onForgotten: () => void;
 }
@@ -17,7 +19,8 @@ export interface AgreedCutsOptions {
 export class AgreedCuts {
   readonly #options: AgreedCutsOptions;
   #cuts: Map<string, Cut> | undefined;
-  #lookedMs = Number.NEGATIVE_INFINITY;
+  #openedMs: number | undefined;
+  #lookedMs: number | undefined;
 
   constructor(options: AgreedCutsOptions) {
     this.#options = options;
@@ -28,15 +31,17 @@ export class AgreedCuts {
     return this.#cuts ?? new Map();
   }
 
-  /** Whether lakeFS has not been asked for a while, though it was before. */
-  get isDue(): boolean {
-    return this.#lookedMs > 0 && performance.now() - this.#lookedMs >= LIMITS.lakefsPollMs;
+  /** Whether lakeFS was not asked for a while. `first`: or never by this process. */
+  isDue({ first }: { readonly first: boolean }): boolean {
+    const now = performance.now();
+    this.#openedMs ??= now;
+    const since = this.#lookedMs ?? (first ? Number.NEGATIVE_INFINITY : this.#openedMs);
+    return now - since >= (this.#options.lookMs ?? LIMITS.lakefsCutsLookMs);
   }
 
   /** What this server has noted before; lakeFS is not asked. */
   async load(signal: AbortSignal): Promise<void> {
     this.#cuts ??= new Map((await this.#options.records.cuts(signal)).map((cut) => [cut.commit, cut]));
-    if (this.#lookedMs < 0) this.#lookedMs = performance.now();
   }
 
   /**

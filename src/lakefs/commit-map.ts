@@ -44,6 +44,8 @@ export interface CommitMapOptions {
   readonly log: Log;
   /** For tests: never raw ranges. */
   readonly pagesOnly?: boolean;
+  /** For tests: how often it is asked what others have cut. */
+  readonly cutsLookMs?: number | undefined;
 }
 
 /** How far the synthesis under way is; all zero: none is. */
@@ -79,12 +81,12 @@ export class LakefsCommitMap implements CommitMap {
 
   constructor(options: CommitMapOptions) {
     this.#options = options;
-    const { client, repository, records, log } = options;
+    const { client, repository, records, log, cutsLookMs: lookMs } = options;
     const onForgotten = () => {
       this.#known.clear();
       this.#nothing.clear();
     };
-    this.#cuts = new AgreedCuts({ client, repository, records, log, onForgotten });
+    this.#cuts = new AgreedCuts({ client, repository, records, log, lookMs, onForgotten });
   }
 
   /** Commits that are cut from Git's history, with a path of each whose data is gone. */
@@ -103,8 +105,8 @@ export class LakefsCommitMap implements CommitMap {
   /** As `toGit`, with the tag a record stands for. Ids that map to nothing (the empty root) are left out. */
   async resolve(lakeIds: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, StoredLakeRecord>> {
     await this.#cuts.load(signal);
-    // What another server has cut meanwhile; not behind a synthesis, which looks as well.
-    if (this.#cuts.isDue && this.#turn.idle) await this.#turn.run(() => this.#cuts.look(signal), signal);
+    // What another server has cut meanwhile; not behind a synthesis.
+    if (this.#cuts.isDue({ first: false }) && this.#turn.idle) await this.#turn.run(() => this.#cuts.look(signal), signal);
     const cut = lakeIds.map((id) => this.#cuts.all.get(id)).find((found) => found !== undefined);
     if (cut !== undefined) throw new Fault("lakefs/gone", { ...cut });
     const unknown = new Set<string>();
@@ -176,7 +178,7 @@ export class LakefsCommitMap implements CommitMap {
    */
   async #synthesize(heads: readonly string[], signal: AbortSignal): Promise<void> {
     const { client, repository } = this.#options;
-    await this.#cuts.look(signal);
+    if (this.#cuts.isDue({ first: true })) await this.#cuts.look(signal);
     this.#lost = new Map();
     const history = new History(client, repository, signal);
     for (;;) {

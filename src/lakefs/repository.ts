@@ -44,6 +44,7 @@ export interface LakefsRepositoryOptions {
   readonly confirm?: (fresh: boolean, signal: AbortSignal) => Promise<void>;
   /** For tests. */
   readonly pagesOnly?: boolean;
+  readonly cutsLookMs?: number;
 }
 
 export interface LandingParts {
@@ -81,6 +82,7 @@ export async function openLakefsRepository(options: LakefsRepositoryOptions, sig
     mapping: { ...mapping, namespace },
     tasks: options.synthesisTasks,
     pagesOnly: options.pagesOnly ?? false,
+    cutsLookMs: options.cutsLookMs,
   });
   const remake = (pack: string, ending: AbortSignal) => commits.remake(pack, ending);
   const promised = new PromisedBlobs({ access, client, repository, namespace, records, objects, pool, incoming, log, tasks: options.synthesisTasks, remake });
