@@ -314,6 +314,11 @@ export const LIMITS = {
    */
   lakefsUnreadableMax: 1_000,
   lakefsUnreadableMs: 60_000,
+  /** How long lakeFS must be away before what is known is served in its place, where a setting lets us, and how often that is looked at. */
+  lakefsStaleAfterMs: 5_000,
+  lakefsStaleLookMs: 1_000,
+  /** Bytes of the note of what was served last: as many refs as a repository may have, 100 bytes each. */
+  lakeServedBytesMax: 64 * MIB,
   /** How often a server asks which commits others have cut from a repository's history: a call. */
   lakefsCutsLookMs: 60_000,
   /** Milliseconds until a commit that lakeFS does not find in any way is looked for again. */

@@ -237,6 +237,7 @@ function lakefsSettings(settings: Settings, keys: readonly Uint8Array[], log: Lo
     access,
     client: new LakefsClient(access, access.trace ? onCall : undefined),
     pollMs: settings.lakefs_poll_seconds * 1_000,
+    serveStale: settings.lakefs_serve_stale,
     naming: settings.naming,
     sealKeys: keys,
     refsWaitMs: settings.lakefs_refs_wait_seconds * 1_000,

@@ -128,6 +128,11 @@ export class LakefsHttp {
     }
   }
 
+  /** For how long lakeFS has been away, as calls through this client have found; 0: it has answered. */
+  get awayMs(): number {
+    return this.#awaySinceMs === undefined ? 0 : performance.now() - this.#awaySinceMs;
+  }
+
   /** Total of all calls so far. */
   get calls(): number {
     let calls = 0;
@@ -314,7 +319,7 @@ export class LakefsHttp {
 const AWAY_STATUSES: ReadonlySet<unknown> = new Set([502, 504]);
 
 /** Whether lakeFS, or the way to it, is away or overloaded: nothing of the call itself is wrong. */
-function isAway({ code, facts }: Fault): boolean {
+export function isAway({ code, facts }: Fault): boolean {
   if (code === "lakefs/unreachable" || code === "lakefs/throttled") return true;
   return code === "lakefs/failed" && AWAY_STATUSES.has(facts["status"]);
 }

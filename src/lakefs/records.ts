@@ -8,6 +8,7 @@
  *   git/lake-lfs/<SHA-256>                 a commit and path where the bytes of an LFS pointer can be read: msgpackr, sealed; whether one of us has hashed them
  *   git/lake-content/<key>                 hashes of a content: msgpackr, sealed (hash-memory.ts has the key)
  *   git/lake-cuts                          sealed: commits that are cut from Git's history, as they were agreed on (cuts.ts): JSON
+ *   git/lake-served                        sealed: what was served last, for the time in which lakeFS is away: JSON
  *   git/lake-kept                          sealed: contents that a failed synthesis has read (kept-contents.ts)
  *   git/lake-promised/<pack checksum>      blobs that pack names and does not hold (promised-list.ts has the form)
  *   git/lake-promised/<pack checksum>.ids  sealed: the SHA-256 of that list, 32 bytes, and its ids, sorted, 20 bytes each
@@ -65,6 +66,19 @@ export interface StoredLakeRecord extends LakeRecord, Partial<Pick<SynthesizedCo
 const WRITES_AT_ONCE = 16;
 const MAPPING_NAME = "lake-mapping";
 const KEPT_NAME = "lake-kept";
+const SERVED_NAME = "lake-served";
+const SERVED = z.object({
+  version: z.literal(1),
+  /** Milliseconds since 1970. */
+  atMs: z.number(),
+  defaultBranch: z.string(),
+  namespace: z.string(),
+  head: z.string(),
+  /** Name, id, and of an annotated tag what it peels to. */
+  refs: z.array(z.tuple([z.string(), OID]).or(z.tuple([z.string(), OID, OID]))),
+});
+/** What a lakeFS repository was when it was last listed. */
+export type Served = z.infer<typeof SERVED>;
 const CUTS_NAME = "lake-cuts";
 const CUTS = z.object({ version: z.literal(1), cuts: z.array(z.object({ commit: z.string(), path: z.string() })) });
 const SHA256_BYTES = 32;
@@ -145,6 +159,21 @@ export class LakeRecords {
   async putMapping(record: MappingRecord, signal?: AbortSignal): Promise<void> {
     const key = this.#key(MAPPING_NAME);
     await this.#store.put(key, seal(key, utf8(formatNote(record))), signal);
+  }
+
+  /** What was served last; undefined: nothing is noted, or it is damaged. */
+  async served(signal?: AbortSignal): Promise<Served | undefined> {
+    const key = this.#key(SERVED_NAME);
+    const bytes = await this.#read(key, LIMITS.lakeServedBytesMax, signal).catch((error: unknown) => {
+      if (error instanceof Fault && error.code === "odb/damaged") return undefined;
+      throw error;
+    });
+    return bytes === undefined ? undefined : SERVED.safeParse(jsonOf(bytes)).data;
+  }
+
+  async putServed(served: Omit<Served, "version">, signal?: AbortSignal): Promise<void> {
+    const key = this.#key(SERVED_NAME);
+    await this.#store.put(key, seal(key, utf8(JSON.stringify({ version: 1, ...served }))), signal);
   }
 
   /** Commits that are cut from Git's history, as this server has noted them. Throws "odb/damaged". */

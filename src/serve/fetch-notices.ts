@@ -15,7 +15,7 @@ export async function fetchNotices(context: FetchContext, wants: readonly Oid[],
   const { repository, deps, signal } = context;
   if (repository.lakefs === undefined) return repository.notices;
   const unreadable = repository.lakefs.unreadable().map(({ name, fault }) => `warning: ${printable(name)} is not in this answer: ${printable(fault.message)}`);
-  const known = [...repository.notices, ...unreadable, ...(common.length === 0 ? cutLines(repository) : [])];
+  const known = [...staleLines(context), ...repository.notices, ...unreadable, ...(common.length === 0 ? cutLines(repository) : [])];
   try {
     const found = await firstUncrossed(context, wants);
     return found === undefined ? known : [...known, ...uncrossedLines(repository, found)];
@@ -39,6 +39,11 @@ async function firstUncrossed({ repository, refs, signal }: FetchContext, wants:
     if (found !== undefined && found.count > 0) return found;
   }
   return undefined;
+}
+
+function staleLines({ refs: { staleSinceMs } }: FetchContext): string[] {
+  if (staleSinceMs === undefined) return [];
+  return [`warning: lakeFS does not answer: this is what it had at ${new Date(staleSinceMs).toISOString()}, and may be old`];
 }
 
 /** Where the history begins that a clone gets. */
