@@ -137,7 +137,8 @@ export const FAULTS = {
     http: 503,
     retry: true,
     says: "reading lakeFS takes longer and goes on; try again",
-    text: ({ commit, objects }) => `reading lakeFS commit ${commit}, ${grouped(objects)} objects; try again`,
+    text: ({ commit, objects, files }) =>
+      `reading lakeFS commit ${commit}, ${grouped(objects)} objects${files === undefined ? "" : ` (${filesOf(files)})`}; try again`,
   },
   "lakefs/remapped": {
     http: 500,
@@ -268,6 +269,11 @@ export class Fault extends Error {
 /** 48000 → "48,000". */
 function grouped(value: FaultFacts[string]): string {
   return String(value).replace(/\B(?=(\d{3})+$)/g, ",");
+}
+
+/** "12000/48000" → "12,000 of 48,000 files". */
+function filesOf(files: FaultFacts[string]): string {
+  return `${String(files).split("/").map(grouped).join(" of ")} files`;
 }
 
 /** A file's name without its folders, which are the server's own; of a pack that is known by its checksum alone, its name. */

@@ -14,7 +14,7 @@ import type { IngestedPack } from "../odb/ingest-contract.js";
 import { indexPackFile } from "../odb/ingest-file.js";
 import type { LivePack, ObjectDatabase } from "../odb/object-database.js";
 import { loadTable } from "../odb/pack-tables.js";
-import type { HashedContent, ListingState, PromisedIds, SynthesisAnswer, SynthesisFailure, SynthesisNews, SynthesizedCommit, SynthesizeItem, SynthesizeResult } from "../pool/synthesize-tasks.js";
+import type { FilesRead, HashedContent, ListingState, PromisedIds, SynthesisAnswer, SynthesisFailure, SynthesisNews, SynthesizedCommit, SynthesizeItem, SynthesizeResult } from "../pool/synthesize-tasks.js";
 import type { Pool } from "../pool/tasks.js";
 import type { LakefsClient } from "./client.js";
 import { AgreedCuts } from "./agreed-cuts.js";
@@ -53,11 +53,17 @@ export interface SynthesisProgress {
   readonly commits: number;
   readonly total: number;
   readonly objects: number;
+  /** Of the commit that is being read, where it is known how many it has. */
+  readonly files?: FilesRead | undefined;
 }
 
 /** The figures as every place tells them. */
-export function progressFacts({ commits, total, objects }: SynthesisProgress): { readonly commit: string; readonly objects: number } {
-  return { commit: `${commits}/${total}`, objects };
+export function progressFacts({ commits, total, objects, files }: SynthesisProgress): {
+  readonly commit: string;
+  readonly objects: number;
+  readonly files: string | undefined;
+} {
+  return { commit: `${commits}/${total}`, objects, files: files && `${files.done}/${files.total}` };
 }
 
 /** Unconfirmed claims of one task that the log names. */
@@ -399,8 +405,8 @@ export class LakefsCommitMap implements CommitMap {
     const [known, kept] = [await this.#parentsOf(items, signal), await this.#kept(signal)];
     const { port1, port2 } = new MessageChannel();
     const before = this.#progress;
-    const told = this.#listen(port1, (commits, made) => {
-      this.#progress = { ...before, commits: before.commits + commits, objects: before.objects + made };
+    const told = this.#listen(port1, ({ commits, objects, files }) => {
+      this.#progress = { ...before, commits: before.commits + commits, objects: before.objects + objects, files };
     }, signal);
     try {
       const request = { access, ways: client.lost.ways(repository), repository, namespace, sealKeys, mapping, packs: toHandles(packs), items, known, kept, path, promisedPath, port: port2, pagesOnly: pagesOnly ?? false };
@@ -454,7 +460,7 @@ export class LakefsCommitMap implements CommitMap {
   }
 
   /** Answers a task's questions. */
-  #listen(port: MessagePort, onProgress: (commits: number, objects: number) => void, signal: AbortSignal): { settled(): Promise<void> } {
+  #listen(port: MessagePort, onProgress: (news: SynthesisNews & { readonly kind: "progress" }) => void, signal: AbortSignal): { settled(): Promise<void> } {
     const { records } = this.#options;
     const writes: Promise<void>[] = [];
     let failure: unknown;
@@ -465,7 +471,7 @@ export class LakefsCommitMap implements CommitMap {
     port.on("message", (news: SynthesisNews) => {
       switch (news.kind) {
         case "progress":
-          return onProgress(news.commits, news.objects);
+          return onProgress(news);
         case "pointer":
           return void writes.push(records.putPointer(news.sha256, news, signal).catch(fail));
         case "hashed":

@@ -12,7 +12,7 @@ import type { Ref, RefChange, RefOutcome, RefSnapshot, RefStore, RefUpdateOption
 import { foldersOf } from "../git/ref-name.js";
 import type { LandedHead } from "../pool/landing-tasks.js";
 import type { LakefsClient } from "./client.js";
-import type { LakefsCommitMap } from "./commit-map.js";
+import { type LakefsCommitMap, progressFacts } from "./commit-map.js";
 import { isContentFault } from "./content-fault.js";
 import type { Landing } from "./landing-contract.js";
 import { fromLakefsId, type LakefsRefKind, RESERVED_BRANCH_PREFIX, splitRefName } from "./ref-names.js";
@@ -178,8 +178,7 @@ export class LakefsRefs implements RefStore {
     const work = this.#resolveReadable(lakeIds, this.#closed.signal);
     const timeout = new AbortController();
     const timer = setTimeout(() => {
-      const { commits: done, total, objects } = commits.progress;
-      timeout.abort(new Fault("lakefs/reading", { commit: `${done}/${total}`, objects }));
+      timeout.abort(new Fault("lakefs/reading", progressFacts(commits.progress)));
     }, waitMs);
     try {
       return await orAbort(work, AbortSignal.any([signal, timeout.signal]));

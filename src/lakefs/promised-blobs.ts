@@ -167,7 +167,9 @@ export class PromisedBlobs {
   }
 
   async #run(errand: Errand, signal: AbortSignal): Promise<void> {
-    const { incoming, tasks, client } = this.#options;
+    const { incoming, tasks, client, log, repository } = this.#options;
+    const say = () => log.info("reading contents from lakeFS", { repository, files: `${this.#progress.blobs}/${this.#progress.total}` });
+    const telling = setInterval(say, LIMITS.lakefsProgressLogMs).unref();
     const folder = join(incoming, randomBytes(12).toString("hex"));
     await mkdir(folder, { recursive: true });
     try {
@@ -183,6 +185,7 @@ export class PromisedBlobs {
       if (blobs > 0) await this.#adopt(errand, await this.#index(path, folder, signal), left && { ids: left, path: leftPath as string }, signal);
       else if (errand.wanted === undefined && left === undefined) await this.#options.objects.keepPromise(errand.pack.checksum, signal);
     } finally {
+      clearInterval(telling);
       await rm(folder, { recursive: true, force: true });
     }
   }

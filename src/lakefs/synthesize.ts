@@ -75,7 +75,7 @@ async function synthesizeOnce(request: SynthesizeRequest, source: ContentsSource
   const promises = new PromisedWriter(request.promisedPath);
   const commits: SynthesizedCommit[] = [];
   // By the clock: one commit may hold more objects than a thousand others.
-  const tell = () => memory.tell({ kind: "progress", commits: commits.length, objects: output.count });
+  const tell = () => memory.tell({ kind: "progress", commits: commits.length, objects: output.count, files: chain.files });
   const chain = new Chain(source, output, memory, promises, request, disbelieved);
   const telling = setInterval(tell, LIMITS.progressMs);
   try {
@@ -122,9 +122,10 @@ class Chain {
   readonly #contents: Contents;
   readonly #done = new Map<string, SynthesizedCommit>();
   readonly #disbelieved: Set<string>;
+  #files: { readonly done: number; readonly total: number } | undefined;
 
   constructor(
-    source: ContentsSource,
+    given: ContentsSource,
     output: ObjectOutput,
     memory: HashMemory,
     promises: PromisedWriter,
@@ -132,11 +133,20 @@ class Chain {
     disbelieved: Set<string>,
   ) {
     this.#disbelieved = disbelieved;
+    const onCount = (total: number) => {
+      this.#files = { done: 0, total };
+    };
+    const source = { ...given, onCount };
     this.#source = source;
     this.#output = output;
     this.#mapping = mapping;
     this.#contents = new Contents(source, output, memory, promises, kept);
     for (const commit of known) this.#done.set(commit.lakeId, commit);
+  }
+
+  /** How far the listing is that is being read, and of how many files; undefined: it is short, or nobody knows. */
+  get files(): { readonly done: number; readonly total: number } | undefined {
+    return this.#files;
   }
 
   /** Contents that were read. */
@@ -148,6 +158,7 @@ class Chain {
   async synthesize({ source, parents }: SynthesizeItem): Promise<SynthesizedCommit | undefined> {
     const made = this.#tag(source) ?? (await this.#commit(source, parents));
     if (made !== undefined) this.#done.set(source.id, made);
+    this.#files = undefined;
     return made;
   }
 
@@ -299,6 +310,7 @@ class Chain {
       return this.#resolve(source.id, batch.map((entry) => ({ entry, crossing: crossing(entry, this.#mapping) })), unchanged, { window, believed });
     })) {
       place(item, result);
+      if (this.#files !== undefined) this.#files = { ...this.#files, done: this.#files.done + item.length };
     }
     return { tree: builder.finish(), refusals, census };
   }

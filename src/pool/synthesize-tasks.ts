@@ -74,7 +74,8 @@ export interface SynthesizeRequest extends TaskControl {
 }
 
 export type SynthesisNews =
-  | { readonly kind: "progress"; readonly commits: number; readonly objects: number }
+  /** `files`: of the listing that is being read, where it is known how many it has. */
+  | { readonly kind: "progress"; readonly commits: number; readonly objects: number; readonly files: FilesRead | undefined }
   /** Blobs of a list looked at so far. */
   | { readonly kind: "contents"; readonly blobs: number }
   /** A promised content that cannot be brought. */
@@ -90,6 +91,11 @@ export type SynthesisNews =
   | { readonly kind: "unconfirmed"; readonly commit: string; readonly path: string; readonly claimed: Oid; readonly is: Oid }
   /** What is remembered under these keys? One SynthesisAnswer follows. */
   | { readonly kind: "recall"; readonly question: number; readonly keys: readonly string[] };
+
+export interface FilesRead {
+  readonly done: number;
+  readonly total: number;
+}
 
 /** Hashes of a content's bytes (lakefs/claim.ts). */
 export interface HashedContent {
