@@ -402,6 +402,8 @@ export const LIMITS = {
   lfsClearMs: 2_000,
   /** Uploads that are whole and wait for their name, or whose temporary name is still to be taken away: 300 bytes each. */
   lfsUnnamedMax: 1_000,
+  /** Uploads hashed on the main thread at once: a chunk of 512 KiB takes 0.7 ms, so those of one turn stay below 5 ms. */
+  lfsHashedHereMax: 4,
   /** Paths named where pushed pointers lack their objects; for one line of an answer. */
   lfsOffendersMax: 10,
   /** Steps of the search for paths of pushed pointers without an object: an entry looked at, a pattern held against a path. A push of ten missing files

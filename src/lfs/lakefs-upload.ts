@@ -7,7 +7,7 @@ import { Fault } from "../base/fault.js";
 import { BoundedQueue, orAbort, sleep } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { Pool } from "../pool/tasks.js";
-import { HashedStream } from "./hashed-stream.js";
+import { type UploadHash, uploadHash } from "./hash-here.js";
 import { INCOMING_FOLDER, type LakefsFile, type LakefsFiles, LFS_BRANCH } from "./lakefs-files.js";
 import type { LfsObject, LfsUpload } from "./store.js";
 
@@ -38,7 +38,7 @@ export class LakefsUpload implements LfsUpload {
   readonly #incoming = `${INCOMING_FOLDER}${randomBytes(12).toString("hex")}`;
   readonly #queue = new BoundedQueue<Uint8Array>(CHUNKS_BETWEEN_MAX);
   readonly #stop = new AbortController();
-  readonly #hash: HashedStream;
+  readonly #hash: UploadHash;
   readonly #uploaded: Promise<LakefsFile>;
   #received = 0;
   #isOver = false;
@@ -47,7 +47,7 @@ export class LakefsUpload implements LfsUpload {
     this.#parts = parts;
     const { files, pool, object } = parts;
     const { signal } = this.#stop;
-    this.#hash = new HashedStream(pool, object.size, signal);
+    this.#hash = uploadHash(pool, object.size, signal);
     this.#uploaded = files.upload(LFS_BRANCH, this.#incoming, object.size, drained(this.#queue, signal), signal);
     this.#uploaded.catch((error: unknown) => this.#queue.fail(error));
   }
@@ -76,6 +76,7 @@ export class LakefsUpload implements LfsUpload {
   async discard(): Promise<void> {
     if (this.#isOver) return;
     this.#isOver = true;
+    this.#hash.close();
     this.#queue.fail(new Fault("base/aborted"));
     this.#stop.abort();
     // An upload that was cut was never staged; one that was whole is, under a name nobody looks at.
