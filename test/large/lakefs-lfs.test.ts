@@ -1,4 +1,4 @@
-/** LFS through lakeFS where it takes long or is large: an upload of 400 seconds, and a file of 300 MB that is never held. */
+/** LFS through lakeFS where it takes long or is large: an upload of 400 s, and 300 MB that are never held. Only with `npm run test:large`. */
 import { createHash, randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
@@ -14,8 +14,10 @@ const SLOW_MS = 400_000;
 /** What the largest transfer may add to an idle server, which has some 140 MiB: chunks that wait for the collector. */
 const GROWTH_MAX = 130 * MIB;
 
+const skip = process.env["TEST_LARGE"] === undefined ? "only with npm run test:large" : skipLakefs;
+
 t.setTimeout(900_000);
-t.test("large files over LFS", { skip: skipLakefs, timeout: 900_000 }, async (t) => {
+t.test("large files over LFS", { skip, timeout: 900_000 }, async (t) => {
   const lakefs = await startLakefs(t);
   const name = await emptyRepository(lakefs, "large");
   const server = await startLakepack(t, { env: settingsFor(lakefs) });
