@@ -13,6 +13,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { homedir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -67,17 +68,35 @@ function tools() {
 function run(name, args, env, folder) {
   const log = openSync(join(folder, `${name}.log`), "a");
   const child = spawn(join(programFolder(), args[0]), args.slice(1), { env: { PATH: process.env.PATH, HOME: folder, ...env }, stdio: ["ignore", log, log], detached: true });
+  const started = { name, pid: child.pid, ended: undefined };
+  child.on("error", (error) => {
+    started.ended = error.message;
+  });
+  child.on("exit", (code, signal) => {
+    started.ended = signal ?? `exit code ${code}`;
+  });
   child.unref();
-  return child.pid;
+  return started;
 }
 
-async function until(url, what) {
+/** Waits for an answer. Throws where none comes, or one of the servers ends meanwhile: what answers then is somebody else's. */
+async function until(url, what, started, folder) {
   for (let attempt = 0; attempt < 150; attempt++) {
     const answer = await fetch(url).catch(() => undefined);
+    await sleep(answer === undefined ? 100 : 0); // an end that the answer came before is heard of
+    const dead = started.find(({ ended }) => ended !== undefined);
+    if (dead !== undefined) throw new Error(`${dead.name} has ended (${dead.ended}): see ${join(folder, `${dead.name}.log`)}`);
     if (answer !== undefined && answer.status < 500) return;
-    await new Promise((wake) => setTimeout(wake, 100));
   }
   throw new Error(`${what} does not answer at ${url}`);
+}
+
+/** Throws where somebody listens there: two servers cannot, and the other one would be taken for ours. */
+function checkFree(port) {
+  return new Promise((resolve, reject) => {
+    const probe = createServer().once("error", (error) => reject(new Error(`port ${port} is taken (${error.code}): end what listens there, or set SERVERS_PORT`)));
+    probe.listen(port, "127.0.0.1", () => probe.close(() => resolve(undefined)));
+  });
 }
 
 /** Environment of lakeFS's access control server, the same secret as its lakeFS's. Source: the module's contrib/auth/acl. */
@@ -150,26 +169,40 @@ export function s3Blocks(port) {
   };
 }
 
-/** The first of five. */
+const PORTS = 5;
+/** The first of them. */
 const PORT = Number(process.env.SERVERS_PORT ?? 8100);
 
 async function start(folder) {
   build();
+  for (let at = 0; at < PORTS; at++) await checkFree(PORT + at);
   for (const name of ["local/external", "s3/data/lakefs", "s3/sidecar", "on-s3", "shared/external"]) mkdirSync(join(folder, name), { recursive: true });
-  const pids = [
-    run("lakefs-local", ["lakefs", "run"], lakefsEnvironment(PORT, join(folder, "local"), localBlocks(join(folder, "local"))), folder),
-    run("versitygw", ["versitygw", "--port", `127.0.0.1:${PORT + 1}`, "--quiet", "posix", "--sidecar", join(folder, "s3/sidecar"), join(folder, "s3/data")], { ROOT_ACCESS_KEY: ACCESS_KEY, ROOT_SECRET_KEY: SECRET_KEY }, folder),
-    run("acl", ["acl", "run"], aclEnvironment(PORT + 4, join(folder, "shared")), folder),
-  ];
-  writeFileSync(join(folder, "pids"), pids.join("\n"));
-  await until(`http://127.0.0.1:${PORT + 1}/`, "the S3 server");
-  await until(`http://127.0.0.1:${PORT + 4}/_health`, "the access control server");
+  const started = [];
+  try {
+    await startAll(folder, started);
+  } catch (error) {
+    await stop(folder);
+    throw error;
+  }
+}
+
+async function startAll(folder, started) {
+  const begin = (name, args, env) => {
+    started.push(run(name, args, env, folder));
+    writeFileSync(join(folder, "pids"), started.map(({ pid }) => pid).join("\n"));
+  };
+  const answers = (url, what) => until(url, what, started, folder);
+  begin("lakefs-local", ["lakefs", "run"], lakefsEnvironment(PORT, join(folder, "local"), localBlocks(join(folder, "local"))));
+  const s3 = ["--port", `127.0.0.1:${PORT + 1}`, "--quiet", "posix", "--sidecar", join(folder, "s3/sidecar"), join(folder, "s3/data")];
+  begin("versitygw", ["versitygw", ...s3], { ROOT_ACCESS_KEY: ACCESS_KEY, ROOT_SECRET_KEY: SECRET_KEY });
+  begin("acl", ["acl", "run"], aclEnvironment(PORT + 4, join(folder, "shared")));
+  await answers(`http://127.0.0.1:${PORT + 1}/`, "the S3 server");
+  await answers(`http://127.0.0.1:${PORT + 4}/_health`, "the access control server");
   const shared = { ...lakefsEnvironment(PORT + 3, join(folder, "shared"), localBlocks(join(folder, "shared"))), ...severalUsers(PORT + 4) };
-  pids.push(run("lakefs-shared", ["lakefs", "run"], shared, folder));
-  pids.push(run("lakefs-s3", ["lakefs", "run"], lakefsEnvironment(PORT + 2, join(folder, "on-s3"), s3Blocks(PORT + 1)), folder));
-  writeFileSync(join(folder, "pids"), pids.join("\n"));
+  begin("lakefs-shared", ["lakefs", "run"], shared);
+  begin("lakefs-s3", ["lakefs", "run"], lakefsEnvironment(PORT + 2, join(folder, "on-s3"), s3Blocks(PORT + 1)));
   const health = [[PORT, "lakeFS"], [PORT + 2, "lakeFS over S3"], [PORT + 3, "lakeFS for several users"]];
-  await Promise.all(health.map(([port, what]) => until(`http://127.0.0.1:${port}/_health`, what)));
+  await Promise.all(health.map(([port, what]) => answers(`http://127.0.0.1:${port}/_health`, what)));
   const file = join(folder, "writer.json");
   if (!existsSync(file)) writeFileSync(file, JSON.stringify(await createWriter(`http://127.0.0.1:${PORT + 3}`, "writer")));
   const writer = JSON.parse(readFileSync(file, "utf8"));
@@ -190,6 +223,11 @@ function lakectl(args) {
     LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY: SECRET_KEY,
   };
   return spawnSync(join(programFolder(), "lakectl"), args, { env, stdio: "inherit" }).status ?? 1;
+}
+
+function failed(error) {
+  console.error(`the servers were not started: ${error.message}`);
+  process.exit(1);
 }
 
 /** lakeFS takes its time over connections that clients keep open. */
@@ -218,7 +256,7 @@ if (process.argv[1] === import.meta.filename || process.argv[1]?.endsWith("scrip
   const [, , action, place] = process.argv;
   const folder = resolve(place ?? "data-servers");
   if (action === "build") console.log(build());
-  else if (action === "start") await start(folder);
+  else if (action === "start") await start(folder).catch(failed);
   else if (action === "stop") await stop(folder);
   else if (action === "lakectl" && isBuilt()) process.exit(lakectl(process.argv.slice(3)));
   else if (action === "path" && isBuilt()) console.log(programFolder());

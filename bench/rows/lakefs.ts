@@ -15,6 +15,7 @@ import { cpuSeconds, RssWatch } from "../process.js";
 import { median, type Report } from "../report.js";
 import { type BenchServer, startServer } from "../server.js";
 import type { BenchContext } from "./context.js";
+import { lfsRows } from "./lakefs-lfs.js";
 
 const MIB = 1024 * 1024;
 const FILE_BYTES = 1_000;
@@ -57,6 +58,7 @@ export async function lakefsRows({ report, folder, scale }: BenchContext): Promi
     for (const objects of rig.tiny ? [60, 120] : [1_000, 10_000, 100_000]) await sizeRows(rig, objects, costs);
     if (!rig.tiny) await writeFile(CHART, drawCharts([chartOf("seconds", "s", costs, ({ seconds }) => seconds), chartOf("calls of lakeFS", "number", costs, ({ calls }) => calls)]));
     await largeFileRow(rig);
+    await lfsRows({ ...rig, start: (data) => startBeside({ ...rig, forwarder: { ...forwarder, url: lakefs.access.endpoint } }, data) });
   } finally {
     for (const end of endings.reverse()) await end();
   }

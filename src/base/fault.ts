@@ -156,7 +156,8 @@ export const FAULTS = {
     http: 503,
     retry: true,
     says: "reading lakeFS takes longer and goes on; try again",
-    text: ({ commit, objects }) => `reading lakeFS commit ${commit}, ${grouped(objects)} objects; try again`,
+    text: ({ commit, objects, files }) =>
+      `reading lakeFS commit ${commit}, ${grouped(objects)} objects${files === undefined ? "" : ` (${filesOf(files)})`}; try again`,
   },
   "lakefs/remapped": {
     http: 500,
@@ -189,6 +190,12 @@ export const FAULTS = {
 
   // lfs. Never 422 outside a batch's reply: git-lfs takes that for success and moves the ref without the object.
   "lfs/missing": { http: 404, retry: false, says: "the repository has no such LFS object" },
+  "lfs/gone": {
+    http: 410,
+    retry: false,
+    says: "lakeFS names this LFS object, and its bytes are gone from lakeFS's storage",
+    text: () => "lakeFS names this LFS object, and its bytes are gone from lakeFS's storage; upload it again",
+  },
   "lfs/bad-batch": { http: 422, retry: false, says: "this is not a request of Git LFS's batch API" },
   "lfs/mismatch": { http: 400, retry: false, says: "the content is not what its oid and size say" },
   "lfs/proof": { http: 403, retry: true, says: "the link has expired or was not made by this server; ask for a new one" },
@@ -294,6 +301,11 @@ export class Fault extends Error {
 /** 48000 → "48,000". */
 function grouped(value: FaultFacts[string]): string {
   return String(value).replace(/\B(?=(\d{3})+$)/g, ",");
+}
+
+/** "12000/48000" → "12,000 of 48,000 files". */
+function filesOf(files: FaultFacts[string]): string {
+  return `${String(files).split("/").map(grouped).join(" of ")} files`;
 }
 
 /** A file's name without its folders, which are the server's own; of a pack that is known by its checksum alone, its name. */

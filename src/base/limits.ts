@@ -295,16 +295,19 @@ export const LIMITS = {
   lakefsDeletePathsMax: 1_000,
   /** Bytes of a JSON reply: 1,000 commits that carry a raw commit of 16 KB each. */
   lakefsReplyBytesMax: 32 * MIB,
-  /** One call, its body included: a range of 20 MiB at 70 KB/s. Also until the head of a write's answer. */
+  /** Silence that ends a write: nothing of its body leaves and no answer comes. Hooks run before it, and lakeFS stores what was uploaded. */
   lakefsCallMs: 300_000,
-  /** Until the head of a read's answer, and between two pieces of any: a server that says nothing for so long is asked again. */
+  /** Silence that ends a read: a server that says nothing for so long is asked again. The whole of a transfer has no limit. */
   lakefsWaitMs: 60_000,
+  /** How long a lakeFS that is away is waited for, unless a setting says otherwise: one that restarts takes some ten seconds. */
+  lakefsPatienceMs: 45_000,
   lakefsConnectMs: 10_000,
   /** Connections of one thread to one server: `lakefsReadsMax` and some; more calls wait for one. */
   lakefsConnectionsMax: 48,
-  /** Tries of a call that is safe to repeat, waits between them doubling from `lakefsRetryMs`. */
+  /** Tries of a call that is safe to repeat, waits between them doubling from `lakefsRetryMs` to `lakefsRetryMsMax`; more while lakeFS is away. */
   lakefsTriesMax: 5,
   lakefsRetryMs: 100,
+  lakefsRetryMsMax: 2_000,
   /** Longest wait that an answer of 429 or 503 may ask for (Retry-After). */
   lakefsRetryAfterMsMax: 10_000,
   /** Bytes of one raw range or metarange: lakeFS ends a range at 20 MiB, unless one entry carries more. */
@@ -335,6 +338,13 @@ export const LIMITS = {
    */
   lakefsUnreadableMax: 1_000,
   lakefsUnreadableMs: 60_000,
+  /** How long lakeFS must be away before what is known is served in its place, where a setting lets us, and how often that is looked at. */
+  lakefsStaleAfterMs: 5_000,
+  lakefsStaleLookMs: 1_000,
+  /** Bytes of the note of what was served last: as many refs as a repository may have, 100 bytes each. */
+  lakeServedBytesMax: 64 * MIB,
+  /** How often a server asks which commits others have cut from a repository's history: a call. */
+  lakefsCutsLookMs: 60_000,
   /** Milliseconds until a commit that lakeFS does not find in any way is looked for again. */
   lakefsLostLookMs: 30_000,
   /** Commits of a repository that lakeFS does not find by their ids, and how they are reached: a handful of cherry-picks in ten minutes. */
@@ -419,6 +429,17 @@ export const LIMITS = {
   lfsHashBytes: 32 * MIB,
   /** The same where the upload goes on to lakeFS and not to a file: two such buffers an upload. */
   lfsHeldHashBytes: 4 * MIB,
+  /** Looks for an upload whose answer from lakeFS was lost, each so much later than the one before. */
+  lfsStoredLooksMax: 3,
+  lfsStoredLookMs: 1_000,
+  /** How long a client that asks for an object waits for an upload of it that has all its bytes: git-lfs gives up after 30 s. */
+  lfsSettleMs: 20_000,
+  /** How long the end of an upload waits until its temporary name is gone. */
+  lfsClearMs: 2_000,
+  /** Uploads that are whole and wait for their name, or whose temporary name is still to be taken away: 300 bytes each. */
+  lfsUnnamedMax: 1_000,
+  /** Uploads hashed on the main thread at once: a chunk of 512 KiB takes 0.7 ms, so those of one turn stay below 5 ms. */
+  lfsHashedHereMax: 4,
   /** Paths named where pushed pointers lack their objects; for one line of an answer. */
   lfsOffendersMax: 10,
   /** Commits that one push's fast-forwards are looked for in, all of its branches together: one branch that goes on takes as many as are new, one

@@ -7,13 +7,14 @@ import { LakefsClient } from "../lakefs/client.js";
 import { DiskStore } from "../store/disk.js";
 import { probeStore } from "../store/probe.js";
 import { databasePath } from "./accounts.js";
+import { checkHistories } from "./doctor-histories.js";
 import { checkRepositories } from "./doctor-repositories.js";
 import { checkFrontEnd } from "./doctor-front-end.js";
 import { checkTogether } from "./server.js";
 import type { Settings } from "./settings.js";
 
 export interface Check {
-  readonly name: "settings" | "data" | "permissions" | "disk" | "repositories" | "clock" | "front end" | "lakefs";
+  readonly name: "settings" | "data" | "permissions" | "disk" | "repositories" | "clock" | "front end" | "lakefs" | "history";
   readonly good: boolean;
   readonly found: string;
   /** What to do; only where it is not good. */
@@ -32,6 +33,7 @@ export async function checkAll(settings: Settings, signal: AbortSignal): Promise
   const frontEnd = await checkFrontEnd(settings);
   if (frontEnd !== undefined) checks.push(frontEnd);
   if (settings.lakefs_endpoint !== "") checks.push(await checkLakefs(settings, signal));
+  if (settings.lakefs_endpoint !== "" && folder.good) checks.push(await checkHistories(settings));
   return checks;
 }
 
@@ -120,7 +122,7 @@ async function checkClock(settings: Settings, data: string): Promise<Check[]> {
 
 async function checkLakefs({ lakefs_endpoint: endpoint, lakefs_access_key_id: accessKeyId, lakefs_secret_access_key: secretAccessKey }: Settings, signal: AbortSignal): Promise<Check> {
   try {
-    const client = new LakefsClient({ endpoint, accessKeyId, secretAccessKey });
+    const client = new LakefsClient({ endpoint, accessKeyId, secretAccessKey, patienceMs: 0 });
     const { results } = await client.listRepositories("", AbortSignal.any([signal, AbortSignal.timeout(LIMITS.lakefsWaitMs)]));
     return good("lakefs", `${endpoint} answers, and lets this key list repositories (${results.length} on the first page)`);
   } catch (error) {

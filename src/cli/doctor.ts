@@ -51,7 +51,7 @@ async function examine(options: Options, repository: string): Promise<void> {
     import("../lakefs/examine.js"),
     import("../lakefs/examine-hooks.js"),
   ]);
-  const client = new LakefsClient({ endpoint, accessKeyId, secretAccessKey });
+  const client = new LakefsClient({ endpoint, accessKeyId, secretAccessKey, patienceMs: 0 });
   const { signal } = new AbortController();
   const found = await examineRepository({ client, repository, signal, pagesOnly: false });
   const hooks = await examineHooks(client, repository, signal);
@@ -75,11 +75,15 @@ function reportHooks({ guard, branch, hooks }: HookExamination): string {
   return `${lines.join("\n")}\n`;
 }
 
-function report({ refs, commits, examined }: Examination): string {
+function report({ refs, commits, cuts, examined }: Examination): string {
   const lines = refs.map(({ kind, id, reason }) => `${kind} ${quoted(id)} is not served: ${reason}`);
   for (const { lakeId, refs: names, paths } of commits) {
     lines.push(`${names.map(quoted).join(", ")} (lakeFS commit ${lakeId}): ${paths.length} cannot be in Git`);
     for (const { path, reason } of paths) lines.push(`  ${quoted(path)}: ${reason}`);
+  }
+  for (const { commit, path } of cuts) {
+    const gone = path === "" ? "data of it" : `the data of ${quoted(path)} there`;
+    lines.push(`lakeFS commit ${commit} and what is before it are not in Git's history: ${gone} is gone from lakeFS's storage`);
   }
   const heads = examined === 1 ? "1 head" : `${examined} heads`;
   return `${[...lines, lines.length === 0 ? `all of ${heads} can be in Git` : `${heads} examined`].join("\n")}\n`;

@@ -48,11 +48,11 @@ function toSettingName(option: string): string {
   return option.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
-async function greet({ kind, url, firstToken }: RunningServer, settings: Settings): Promise<void> {
+async function greet({ kind, url, lakefs, firstToken }: RunningServer, settings: Settings): Promise<void> {
   const known = settings.public_url === "" ? url : settings.public_url;
   const login = firstToken === undefined ? "" : `\nThere was no user yet. This is the token of the new administrator "admin", shown this once:\n  ${firstToken.token}\n`;
   const text = `lakepack ${VERSION} serving ${url} (${kind})
-data in ${settings.data}, ${settings.auth === "none" ? "no authentication: this machine only" : "callers sign in with tokens"}
+data in ${settings.data}, ${settings.auth === "none" ? "no authentication: this machine only" : "callers sign in with tokens"}${lakefs === undefined ? "" : `\n${lakefs}`}
 ${login}
 Push something (the first push creates the repository):
   git push ${known}/me/model.git HEAD:main

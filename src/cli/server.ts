@@ -10,6 +10,7 @@ import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import { lockDataFolder } from "../database/data-lock.js";
 import { probeWrite } from "../database/write-probe.js";
+import { TRUSTED } from "../auth/caller.js";
 import { LakefsClient } from "../lakefs/client.js";
 import { hearCalls, type OnCall } from "../lakefs/http.js";
 import { LINKED_MAPPING } from "../lakefs/mapping.js";
@@ -22,6 +23,7 @@ import { PackChecks } from "../odb/pack-checks.js";
 import { PackTables } from "../odb/pack-tables.js";
 import { ResponseCache } from "../odb/response-cache.js";
 import { createPool, type ThreadPool } from "../pool/pool.js";
+import { LakefsLook } from "../serve/lakefs-look.js";
 import { LfsService } from "../serve/lfs.js";
 import { Maintenance } from "../serve/maintenance.js";
 import { type LakefsSettings, Repositories } from "../serve/repositories.js";
@@ -47,6 +49,8 @@ import { VERSION } from "./version.js";
 export interface RunningServer {
   readonly url: string;
   readonly kind: "uws" | "node";
+  /** Which lakeFS is there and whether it answers; undefined: none is set. */
+  readonly lakefs: string | undefined;
   /** An administrator's token, where this is the first start with `auth: token` and there was no user: to be shown once. */
   readonly firstToken: FirstToken | undefined;
   /** First phase of the end: not ready, and serving. */
@@ -177,6 +181,7 @@ async function serveData(settings: Settings, opened: OpenedData, log: Log): Prom
     return {
       url: `${settings.tls_cert === "" ? "http" : "https"}://${host}:${listener.port}`,
       kind: listener.kind,
+      lakefs: await server.lakefs(TRUSTED),
       // Last: once it is made, nothing may keep it from being shown.
       firstToken: settings.auth === "token" ? await opened.opened.accounts.bootstrap() : undefined,
       drain: () => {
@@ -229,6 +234,7 @@ function lakefsSettings(settings: Settings, keys: readonly Uint8Array[], log: Lo
     accessKeyId: settings.lakefs_access_key_id,
     secretAccessKey: settings.lakefs_secret_access_key,
     trace: log.tracing === true,
+    patienceMs: settings.lakefs_patience_seconds * 1_000,
   };
   const onCall: OnCall = ({ ms, ...call }) => log.trace("lakefs call", { ...call, milliseconds: Math.round(ms) });
   if (access.trace) hearCalls(onCall);
@@ -236,6 +242,7 @@ function lakefsSettings(settings: Settings, keys: readonly Uint8Array[], log: Lo
     access,
     client: new LakefsClient(access, access.trace ? onCall : undefined),
     pollMs: settings.lakefs_poll_seconds * 1_000,
+    serveStale: settings.lakefs_serve_stale,
     naming: settings.naming,
     sealKeys: keys,
     refsWaitMs: settings.lakefs_refs_wait_seconds * 1_000,
@@ -322,6 +329,7 @@ function assemble(settings: Settings, parts: Parts): Assembled {
     policy,
     fetch,
     metrics,
+    lakefs: lakefs && new LakefsLook(lakefs.access),
     readiness: new Readiness({
       store: (signal) => store.put("probe/ready", utf8(`${Date.now()}\n`), signal),
       cache: () => cache.probeWrite(),

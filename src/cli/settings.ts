@@ -93,6 +93,8 @@ export const SETTINGS = {
   lakefs_access_key_id: setting(z.string(), "", "an access key of lakeFS", "with lakefs_endpoint"),
   lakefs_secret_access_key: setting(z.string(), "", "its secret; in the file within quotes", "with lakefs_endpoint; never logged"),
   lakefs_refs_wait_seconds: setting(count(3_600), String(LIMITS.lakefsRefsWaitMs / 1_000), "1 to 3600", "how long a list of refs waits for commits that are new in lakeFS; reading them goes on after that"),
+  lakefs_patience_seconds: setting(count(3_600), String(LIMITS.lakefsPatienceMs / 1_000), "0 to 3600", "how long a lakeFS that is away is waited for in the middle of a request"),
+  lakefs_serve_stale: setting(flag, "false", "true or false", "while lakeFS is away, serve what is known of it for reading, with a notice"),
   naming: setting(z.enum(["identity", "kohakuhub"]), "identity", "identity or kohakuhub", "names of lakeFS repositories: their own, or also a KohakuHub's /ns/name.git (which are read-only)"),
   lakefs_forced_pushes: setting(flag, "false", "true or false", "whether a push may take commits away from a lakeFS branch, whose old head is then kept on a hidden branch, or move a tag"),
   lakefs_pre_commit: setting(z.enum(["refuse", "pass"]), "refuse", "refuse or pass", "a push to a lakeFS branch whose hooks on commits (pre-commit, prepare-commit) it cannot run: it is refused, or lands with a warning"),

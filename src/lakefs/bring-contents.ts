@@ -1,7 +1,7 @@
 /** Reads the contents that synthesis left in lakeFS, in a pool thread: those of one list, or some of them, into one pack file. */
 import type { MessagePort } from "node:worker_threads";
 import { fromLatin1, lossyText } from "../base/bytes.js";
-import { asFault, type Fault } from "../base/fault.js";
+import { asFault, type Fault, toRecord } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import { oidBytes } from "../git/oid.js";
 import type { Kernels } from "../kernels/kernels.js";
@@ -36,6 +36,10 @@ export async function bringContents(request: ContentsRequest, kernels: Kernels):
     left?.add(blob);
     memory.tell({ kind: "left", commit: blob.commit, path: lossyText(fromLatin1(blob.path)), reason: fault.message });
   };
+  const told = async (result: Omit<ContentsResult, "figures">): Promise<ContentsResult> => {
+    await memory.heard();
+    return { ...result, figures: Object.fromEntries(client.http.figures) };
+  };
   try {
     const contents = new Contents(source, output, memory);
     let looked = 0;
@@ -49,8 +53,11 @@ export async function bringContents(request: ContentsRequest, kernels: Kernels):
     }
     const blobs = looked - failed;
     if (blobs > 0) output.finish();
-    await memory.heard();
-    return { blobs, left: left?.finish(), figures: Object.fromEntries(client.http.figures) };
+    return await told({ blobs, left: left?.finish(), failure: undefined });
+  } catch (error) {
+    const fault = asFault(error);
+    if (abort.signal.aborted) throw fault;
+    return await told({ blobs: output.finishWhole(), left: undefined, failure: toRecord(fault) });
   } finally {
     output.discard();
     left?.close();

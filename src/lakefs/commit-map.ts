@@ -14,10 +14,12 @@ import type { IngestedPack } from "../odb/ingest-contract.js";
 import { indexPackFile } from "../odb/ingest-file.js";
 import type { LivePack, ObjectDatabase } from "../odb/object-database.js";
 import { loadTable } from "../odb/pack-tables.js";
-import type { HashedContent, ListingState, PromisedIds, SynthesisAnswer, SynthesisNews, SynthesizedCommit, SynthesizeItem, SynthesizeResult } from "../pool/synthesize-tasks.js";
+import type { FilesRead, HashedContent, ListingState, PromisedIds, SynthesisAnswer, SynthesisFailure, SynthesisNews, SynthesizedCommit, SynthesizeItem, SynthesizeResult } from "../pool/synthesize-tasks.js";
 import type { Pool } from "../pool/tasks.js";
 import type { LakefsClient } from "./client.js";
+import { AgreedCuts } from "./agreed-cuts.js";
 import { READ_RULES } from "./commit-text.js";
+import { type Cut, isGone } from "./cuts.js";
 import type { CommitMap, CommitPair, LakeRecord, PathMapping } from "./contract.js";
 import { History, type HistoryStep } from "./history.js";
 import type { LakefsAccess } from "./http.js";
@@ -44,6 +46,8 @@ export interface CommitMapOptions {
   readonly log: Log;
   /** For tests: never raw ranges. */
   readonly pagesOnly?: boolean;
+  /** For tests: how often it is asked what others have cut. */
+  readonly cutsLookMs?: number | undefined;
 }
 
 /** How far the synthesis under way is; all zero: none is. */
@@ -51,11 +55,17 @@ export interface SynthesisProgress {
   readonly commits: number;
   readonly total: number;
   readonly objects: number;
+  /** Of the commit that is being read, where it is known how many it has. */
+  readonly files?: FilesRead | undefined;
 }
 
 /** The figures as every place tells them. */
-export function progressFacts({ commits, total, objects }: SynthesisProgress): { readonly commit: string; readonly objects: number } {
-  return { commit: `${commits}/${total}`, objects };
+export function progressFacts({ commits, total, objects, files }: SynthesisProgress): {
+  readonly commit: string;
+  readonly objects: number;
+  readonly files: string | undefined;
+} {
+  return { commit: `${commits}/${total}`, objects, files: files && `${files.done}/${files.total}` };
 }
 
 /** Unconfirmed claims of one task that the log names. */
@@ -71,9 +81,25 @@ export class LakefsCommitMap implements CommitMap {
   /** One synthesis at a time for a repository: heads share their history. */
   readonly #turn = new Semaphore(1);
   #progress = IDLE;
+  /** There may be contents of a failed attempt. */
+  #hasKept = false;
+  readonly #cuts: AgreedCuts;
+  /** Commits of the synthesis under way that miss data, and that nobody has agreed on yet. */
+  #lost = new Map<string, Cut>();
 
   constructor(options: CommitMapOptions) {
     this.#options = options;
+    const { client, repository, records, log, cutsLookMs: lookMs } = options;
+    const onForgotten = () => {
+      this.#known.clear();
+      this.#nothing.clear();
+    };
+    this.#cuts = new AgreedCuts({ client, repository, records, log, lookMs, onForgotten });
+  }
+
+  /** Commits that are cut from Git's history, with a path of each whose data is gone. */
+  get cuts(): readonly Cut[] {
+    return [...this.#cuts.all.values()];
   }
 
   get progress(): SynthesisProgress {
@@ -86,6 +112,11 @@ export class LakefsCommitMap implements CommitMap {
 
   /** As `toGit`, with the tag a record stands for. Ids that map to nothing (the empty root) are left out. */
   async resolve(lakeIds: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, StoredLakeRecord>> {
+    await this.#cuts.load(signal);
+    // What another server has cut meanwhile; not behind a synthesis.
+    if (this.#cuts.isDue({ first: false }) && this.#turn.idle) await this.#turn.run(() => this.#cuts.look(signal), signal);
+    const cut = lakeIds.map((id) => this.#cuts.all.get(id)).find((found) => found !== undefined);
+    if (cut !== undefined) throw new Fault("lakefs/gone", { ...cut });
     const unknown = new Set<string>();
     for (const id of new Set(lakeIds)) if (!(await this.#isKnown(id, signal))) unknown.add(id);
     if (unknown.size > 0) await this.#turn.run(() => this.#synthesize([...unknown], signal), signal);
@@ -148,11 +179,81 @@ export class LakefsCommitMap implements CommitMap {
 
   // Synthesis -----------------------------------------------------------------------------------------------------------
 
+  /**
+   * A commit whose data is gone is left out, with what only it leads to, if a whole one is above it. Which ones that are shows as they are read,
+   * oldest first; heads are never left out.
+   */
   async #synthesize(heads: readonly string[], signal: AbortSignal): Promise<void> {
-    const { client, repository, log } = this.#options;
+    const { client, repository } = this.#options;
+    if (this.#cuts.isDue({ first: true })) await this.#cuts.look(signal);
+    this.#lost = new Map();
     const history = new History(client, repository, signal);
-    const steps = await history.plan(heads, (id) => this.#isKnown(id, signal), (id) => this.#nothing.set(id, true));
-    if (steps.length === 0) return;
+    for (;;) {
+      const isKnown = async (id: string) => this.#isCut(id) || this.#isKnown(id, signal);
+      const steps = await history.plan(heads, isKnown, (id) => this.#nothing.set(id, true));
+      if (await this.#loseMore(steps, heads, signal)) continue;
+      if (steps.length === 0) return;
+      try {
+        return await this.#synthesizeSteps(steps, signal);
+      } catch (error) {
+        this.#lose(asFault(error), heads);
+      }
+    }
+  }
+
+  #isCut(id: string): boolean {
+    return this.#cuts.all.has(id) || this.#lost.has(id);
+  }
+
+  /** Takes note of a commit whose data is gone. Throws what is no such failure, or one of a head. */
+  #lose(fault: Fault, heads: readonly string[]): void {
+    const { commit, path } = fault.facts;
+    const isLost = fault.code === "lakefs/gone" && typeof commit === "string" && typeof path === "string";
+    if (!isLost || heads.includes(commit) || this.#isCut(commit)) throw fault;
+    this.#lost.set(commit, { commit, path });
+  }
+
+  /** Commits that are lost with one before them: they have the very object at its path, or stand for it. Whether there were any. */
+  async #loseMore(steps: readonly HistoryStep[], heads: readonly string[], signal: AbortSignal): Promise<boolean> {
+    const before = this.#lost.size;
+    for (const step of steps) {
+      const { id } = step.source;
+      const cut = step.as === "alias" ? (this.#lost.get(step.of) ?? this.#cuts.all.get(step.of)) : await this.#inherited(step, signal);
+      if (cut !== undefined) this.#lose(new Fault("lakefs/gone", { commit: id, path: cut.path }), heads);
+    }
+    return this.#lost.size > before;
+  }
+
+  async #inherited({ source, parents }: CommitStep, signal: AbortSignal): Promise<Cut | undefined> {
+    const { client, repository } = this.#options;
+    const addressAt = async (commit: string, path: string) =>
+      client.statObject(repository, commit, path, signal).then(
+        ({ physical_address: address }) => address,
+        () => undefined, // found out by whoever reads it
+      );
+    for (const cut of parents.map((id) => this.#lost.get(id))) {
+      if (cut === undefined) continue;
+      const gone = await addressAt(cut.commit, cut.path);
+      if (gone !== undefined && gone === (await addressAt(source.id, cut.path))) return cut;
+    }
+    return undefined;
+  }
+
+  /** Agrees on the cuts that these commits rest on: they are looked at once more, as this is for ever. */
+  async #agree(steps: readonly CommitStep[], commits: readonly SynthesizedCommit[], signal: AbortSignal): Promise<void> {
+    const { client, repository } = this.#options;
+    const made = new Set(commits.map(({ lakeId }) => lakeId));
+    const needed = new Set(steps.flatMap(({ source, parents }) => (made.has(source.id) ? parents.filter((id) => this.#lost.has(id)) : [])));
+    const cuts = [...needed].map((id) => this.#lost.get(id) as Cut);
+    for (const cut of cuts) {
+      if (await isGone(client, repository, cut, signal)) continue;
+      throw new Fault("lakefs/failed", { ...cut, reason: "its data was gone a moment ago and is there again" });
+    }
+    if (cuts.length > 0) await this.#cuts.agree(cuts, signal);
+  }
+
+  async #synthesizeSteps(steps: readonly HistoryStep[], signal: AbortSignal): Promise<void> {
+    const { repository, log } = this.#options;
     this.#progress = { commits: 0, total: steps.length, objects: 0 };
     const telling = setInterval(() => log.info("reading lakeFS", { repository, ...progressFacts(this.#progress) }), LIMITS.lakefsProgressLogMs).unref();
     try {
@@ -180,38 +281,69 @@ export class LakefsCommitMap implements CommitMap {
   }
 
   async #batch(steps: readonly CommitStep[], signal: AbortSignal): Promise<void> {
-    await this.#make(steps, undefined, signal, async ({ pack, commits, promised }) => {
-      if (pack !== undefined) await this.#options.objects.adopt(pack, { origin: "synthesized", promised: countOf(promised) }, signal);
+    const { records, objects } = this.#options;
+    await this.#make(steps, undefined, signal, async ({ pack, commits, promised, failure }) => {
+      await this.#agree(steps, commits, signal);
+      if (pack !== undefined) await objects.adopt(pack, { origin: "synthesized", promised: countOf(promised) }, signal);
       // The pack first: a record must never name what is not there.
       await this.#store(toRecords(commits, pack), signal);
+      if (failure === undefined || failure.kept.length === 0) return;
+      this.#hasKept = true;
+      await records.putKept(failure.kept, signal);
     });
   }
 
-  /** What these commits come to, beside all packs but `without`; what becomes of it is `use`'s to say, before its files go. */
+  /** What failed attempts have read is in commits by now. */
+  async dropKept(signal: AbortSignal): Promise<void> {
+    if (!this.#hasKept) return;
+    await this.#options.records.putKept(new Uint8Array(0), signal);
+    this.#hasKept = false;
+  }
+
+  /** Derived data: what is damaged is read again. */
+  async #kept(signal: AbortSignal): Promise<Uint8Array> {
+    const kept = await this.#options.records.kept(signal).catch((error: unknown) => {
+      if (asFault(error).code !== "odb/damaged") throw error;
+      return new Uint8Array(0);
+    });
+    this.#hasKept ||= kept.length > 0;
+    return kept;
+  }
+
+  /**
+   * What these commits come to, beside all packs but `without`; what becomes of it is `use`'s to say, before its files go. Where it fails in the
+   * middle, `use` is given what was done before, and the failure is thrown then.
+   */
   async #make(steps: readonly CommitStep[], without: string | undefined, signal: AbortSignal, use: (made: Made) => Promise<void>): Promise<void> {
-    const { pool, tasks, incoming, objects, records, mapping } = this.#options;
+    const { tasks, incoming, objects, records } = this.#options;
     const folder = join(incoming, randomBytes(12).toString("hex"));
     await mkdir(folder, { recursive: true });
     try {
-      const items = steps.map(({ source, parents }) => ({ source, parents: parents.filter((id) => !this.#nothing.has(id)) }));
+      const items = steps.map(({ source, parents }) => ({ source, parents: parents.filter((id) => !this.#nothing.has(id) && !this.#isCut(id)) }));
       const path = join(folder, "pack");
       const promisedPath = join(folder, "promised");
       const present = async () => (await objects.packs(signal)).packs.filter(({ checksum }) => checksum !== without);
       const result = await tasks.run(async () => this.#run(items, await present(), path, promisedPath, signal), signal);
       this.#options.client.http.add(result.figures);
-      if (result.objects === 0) return await use({ pack: undefined, commits: result.commits, promised: undefined });
-      const { promised: own } = result;
-      const packs = await present();
-      const closed = new Set(packs.filter((pack) => pack.closed).map((pack) => pack.checksum));
-      // A new tree may name what an older pack has promised.
-      const promised = [...(own === undefined ? [] : [own.ids]), ...(await promisedIds(records, packs, signal))];
-      const rules = mapping.version < 3 ? {} : { rules: READ_RULES };
-      const pack = await indexPackFile(path, { pool, packs: toHandles(packs), closed, sync: true, folder, signal, promised, ...rules });
-      if (own !== undefined) await records.putPromised(pack.checksum, promisedPath, own, signal);
-      await use({ pack, commits: result.commits, promised: own });
+      const { commits, failure, promised: own } = result;
+      const made = result.objects === 0 ? undefined : await this.#index(path, folder, own, await present(), signal);
+      if (made !== undefined && own !== undefined) await records.putPromised(made.checksum, promisedPath, own, signal);
+      await use({ pack: made, commits, promised: own, failure });
+      if (failure !== undefined) throw new Fault(failure.fault, failure.facts);
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
+  }
+
+  #index(path: string, folder: string, own: PromisedIds | undefined, packs: readonly LivePack[], signal: AbortSignal): Promise<IngestedPack> {
+    const { pool, records, mapping } = this.#options;
+    const rules = mapping.version < 3 ? {} : { rules: READ_RULES };
+    const closed = new Set(packs.filter((pack) => pack.closed).map((pack) => pack.checksum));
+    return promisedIds(records, packs, signal).then((others) => {
+      // A new tree may name what an older pack has promised.
+      const promised = [...(own === undefined ? [] : [own.ids]), ...others];
+      return indexPackFile(path, { pool, packs: toHandles(packs), closed, sync: true, folder, signal, promised, ...rules });
+    });
   }
 
   // Making again --------------------------------------------------------------------------------------------------------
@@ -231,9 +363,10 @@ export class LakefsCommitMap implements CommitMap {
     const found = await this.#commitsOf(checksum, signal);
     log.warn("a list of contents that are still in lakeFS is damaged; its commits are read again", { repository, pack: checksum, commits: found.size });
     const history = new History(client, repository, signal);
-    const steps = await history.plan([...found], async (id) => !found.has(id) && this.#isKnown(id, signal), (id) => this.#nothing.set(id, true));
+    const steps = await history.plan([...found], async (id) => this.#isCut(id) || (!found.has(id) && (await this.#isKnown(id, signal))), (id) => this.#nothing.set(id, true));
     const commits = steps.filter((step): step is CommitStep => step.as === "commit");
-    await this.#make(commits, checksum, signal, async ({ pack, commits, promised }) => {
+    await this.#make(commits, checksum, signal, async ({ pack, commits, promised, failure }) => {
+      if (failure !== undefined) return; // all of it, or nothing
       if (pack === undefined) throw new Fault("odb/damaged", { file: checksum, reason: "its list of promised contents is damaged, and lakeFS has none of its commits" });
       await this.#checkWhole(checksum, pack, promised?.ids, signal);
       await objects.supersede(checksum, pack, { origin: "synthesized", promised: countOf(promised) }, signal);
@@ -271,14 +404,14 @@ export class LakefsCommitMap implements CommitMap {
 
   async #run(items: readonly SynthesizeItem[], packs: readonly LivePack[], path: string, promisedPath: string, signal: AbortSignal): Promise<SynthesizeResult> {
     const { access, client, repository, namespace, sealKeys, mapping, pool, pagesOnly } = this.#options;
-    const known = await this.#parentsOf(items, signal);
+    const [known, kept] = [await this.#parentsOf(items, signal), await this.#kept(signal)];
     const { port1, port2 } = new MessageChannel();
     const before = this.#progress;
-    const told = this.#listen(port1, (commits, made) => {
-      this.#progress = { ...before, commits: before.commits + commits, objects: before.objects + made };
+    const told = this.#listen(port1, ({ commits, objects, files }) => {
+      this.#progress = { ...before, commits: before.commits + commits, objects: before.objects + objects, files };
     }, signal);
     try {
-      const request = { access, ways: client.lost.ways(repository), repository, namespace, sealKeys, mapping, packs: toHandles(packs), items, known, path, promisedPath, port: port2, pagesOnly: pagesOnly ?? false };
+      const request = { access, ways: client.lost.ways(repository), repository, namespace, sealKeys, mapping, packs: toHandles(packs), items, known, kept, path, promisedPath, port: port2, pagesOnly: pagesOnly ?? false };
       const result = await pool.run("synthesize/chain", request, { signal, priority: "background", transfer: [port2] });
       await told.settled();
       this.#progress = { ...before, objects: before.objects + result.objects };
@@ -330,7 +463,7 @@ export class LakefsCommitMap implements CommitMap {
   }
 
   /** Answers a task's questions. */
-  #listen(port: MessagePort, onProgress: (commits: number, objects: number) => void, signal: AbortSignal): { settled(): Promise<void> } {
+  #listen(port: MessagePort, onProgress: (news: SynthesisNews & { readonly kind: "progress" }) => void, signal: AbortSignal): { settled(): Promise<void> } {
     const { records } = this.#options;
     const writes: Promise<void>[] = [];
     let failure: unknown;
@@ -341,7 +474,7 @@ export class LakefsCommitMap implements CommitMap {
     port.on("message", (news: SynthesisNews) => {
       switch (news.kind) {
         case "progress":
-          return onProgress(news.commits, news.objects);
+          return onProgress(news);
         case "pointer":
           return void writes.push(records.putPointer(news.sha256, news, signal).catch(fail));
         case "hashed":
@@ -383,6 +516,8 @@ interface Made {
   readonly pack: IngestedPack | undefined;
   readonly commits: readonly SynthesizedCommit[];
   readonly promised: PromisedIds | undefined;
+  /** What comes behind these commits could not be made. */
+  readonly failure: SynthesisFailure | undefined;
 }
 
 function countOf(promised: PromisedIds | undefined): number {

@@ -22,6 +22,7 @@ import type { SealKeys } from "./claim-seal.js";
 import { ContentDigests } from "./content-digests.js";
 import { ContentReader, lakePath, type SignedAddresses, type Window } from "./content-reader.js";
 import { contentKey, type HashMemory } from "./hash-memory.js";
+import { formatKept, readKept } from "./kept-contents.js";
 import type { ListingSource } from "./listing.js";
 import { locate } from "./locate.js";
 import type { ObjectOutput } from "./object-output.js";
@@ -83,16 +84,24 @@ export class Contents {
   readonly #underWay = new Map<string, Promise<ContentFacts>>();
   /** Undefined: contents are read now. */
   readonly #promises: PromisedWriter | undefined;
+  /** By commit. */
+  readonly #unproven = new Map<string, Fault>();
   /** The first failure: nothing more is read then. */
   #failure: Fault | undefined;
 
-  /** `promises`: contents whose ids are known are put on that list instead of being read. */
-  constructor(source: ContentsSource, output: ObjectOutput, memory: HashMemory, promises?: PromisedWriter) {
+  /** `promises`: contents whose ids are known are put on that list instead of being read. `kept`: what an attempt before has read. */
+  constructor(source: ContentsSource, output: ObjectOutput, memory: HashMemory, promises?: PromisedWriter, kept?: Uint8Array) {
+    if (kept !== undefined) for (const [key, facts] of readKept(kept)) this.#known.set(key, facts);
     this.#promises = promises;
     this.#source = source;
     this.#output = output;
     this.#memory = memory;
     this.#reader = new ContentReader(source);
+  }
+
+  /** What the next attempt need not read again, once the output's blobs are in a pack. */
+  kept(): Uint8Array {
+    return formatKept(this.#known.entries(), (blob) => this.#output.has(blob));
   }
 
   /** One answer a file, in order. May be called again before it resolves: no more is read at once for that. */
@@ -230,7 +239,41 @@ export class Contents {
     return { oid: this.#output.add("blob", text), pointer: true };
   }
 
-  #read(
+  /** The failure to read a file of this commit that was taken for what it claims; undefined: there was none. */
+  unproven(commit: string): Fault | undefined {
+    return this.#unproven.get(commit);
+  }
+
+  async #read(
+    commit: string,
+    file: FileToResolve,
+    plan: Exclude<Plan, { readonly done: ResolvedFile }>,
+    signed: SignedAddresses,
+  ): Promise<ResolvedFile> {
+    try {
+      return await this.#readNow(commit, file, plan, signed);
+    } catch (error) {
+      const claimed = asFault(error).code === "lakefs/gone" ? this.#claimed(commit, file) : undefined;
+      if (claimed === undefined) throw error;
+      this.#unproven.set(commit, withPlace(commit, file, error));
+      return claimed;
+    }
+  }
+
+  /**
+   * What a file whose content is gone says it is. That nothing confirms; but where all claims of a commit come to the tree of the pushed commit
+   * that it carries, that is what it was, and nobody can read anything else there any more.
+   */
+  #claimed(commit: string, file: FileToResolve): ResolvedFile | undefined {
+    const { entry, crossing } = file;
+    const { claim } = crossing;
+    if (claim === undefined || specialKind(file) !== undefined) return undefined;
+    const { sha256, pointer: text, blob } = claim;
+    if (text !== undefined && sha256 !== undefined) return this.#pointer(commit, entry, { as: "pointer", sha256, text, proven: false });
+    return this.#isPromised(commit, entry, blob) ? { oid: blob, pointer: false } : undefined;
+  }
+
+  #readNow(
     commit: string,
     file: FileToResolve,
     plan: Exclude<Plan, { readonly done: ResolvedFile }>,

@@ -7,6 +7,7 @@ import { parsePointer, POINTER_BYTES_MAX } from "../git/lfs-pointer.js";
 import { objectId } from "../git/object-id.js";
 import { type AttributesFile, PassingAttributes } from "./commit-attributes.js";
 import { POINTER_CONTENT, specialKind } from "./contents.js";
+import { type Cut, listCuts, readCut } from "./cuts.js";
 import type { PathMapping } from "./contract.js";
 import type { Filter } from "./gitattributes.js";
 import { listCommit, type ListingSource } from "./listing.js";
@@ -38,6 +39,8 @@ export interface Examination {
   readonly refs: readonly RefFinding[];
   /** Heads that hold something which cannot be in Git. */
   readonly commits: readonly CommitFinding[];
+  /** Commits that are not in Git, with what is before them: data of theirs is gone. */
+  readonly cuts: readonly Cut[];
   /** Heads looked through. */
   readonly examined: number;
 }
@@ -53,7 +56,9 @@ export async function examineRepository(source: ListingSource): Promise<Examinat
     const paths = await examineCommit(source, lakeId, { ...mapping, namespace });
     if (paths.length > 0) commits.push({ lakeId, refs: names, paths });
   }
-  return { refs, commits, examined: heads.size };
+  const cuts: Cut[] = [];
+  for await (const found of listCuts(client, repository, signal)) cuts.push(await readCut(client, repository, found, signal));
+  return { refs, commits, cuts, examined: heads.size };
 }
 
 interface Head {

@@ -16,10 +16,10 @@ export interface ExchangeRequest {
   /** What arrives over time needs a Content-Length, which it must keep. */
   readonly body?: Uint8Array | AsyncIterable<Uint8Array>;
   readonly signal: AbortSignal;
-  /** Until the head of the answer; then as long between two pieces of it. */
+  /** The longest silence: nothing of the body has left and nothing of the answer has come for so long. The whole may take any time. */
   readonly waitMs: number;
-  /** All of the exchange, if it is to be bounded. */
-  readonly totalMs?: number;
+  /** Is told that the answer begins. */
+  readonly onHead?: () => void;
   /** Is told of each piece of the answer. */
   readonly onBytes: (bytes: number) => void;
 }
@@ -44,7 +44,7 @@ const FAILURE_BYTES_MAX = 64 * 1024;
 
 /** A body longer than it may be. */
 export class BodyTooLong extends Error {}
-/** An exchange that did not end in its time. */
+/** An exchange in which nothing passed for too long. */
 export class ExchangeTimeout extends Error {
   readonly code = "ETIMEDOUT";
 }
@@ -65,11 +65,13 @@ function threadAgents(): NonNullable<typeof agents> {
 export function exchange(request: ExchangeRequest, bodyBytesMax: number): Promise<WholeReply> {
   setMaxListeners(0, request.signal); // each exchange under way listens, and there may be more than Node.js expects
   return new Promise((resolve, reject) => {
-    threadAgents().calls.dispatch(optionsOf(request), new WholeExchange(request, bodyBytesMax, resolve, reject));
+    // undici's own clocks are off: what leaves does not move them unless the connection is full.
+    const options = { ...optionsOf(request), headersTimeout: 0, bodyTimeout: 0 };
+    threadAgents().calls.dispatch(options, new WholeExchange(request, bodyBytesMax, resolve, reject));
   });
 }
 
-/** An answer whose body is read as it arrives, and must be, or the iteration ended. `totalMs` and `onBytes` are the reader's matter. */
+/** An answer whose body is read as it arrives, and must be, or the iteration ended. `onBytes` is the reader's matter. */
 export function exchangeStream(request: ExchangeRequest): Promise<StreamedReply> {
   setMaxListeners(0, request.signal);
   return new Promise((resolve, reject) => {
@@ -79,8 +81,52 @@ export function exchangeStream(request: ExchangeRequest): Promise<StreamedReply>
 
 function optionsOf({ origin, path, method, headers, body, waitMs }: ExchangeRequest): Dispatcher.RequestOptions & { origin: string } {
   const options = { origin, path, method, headers: { ...headers }, headersTimeout: waitMs, bodyTimeout: waitMs };
-  // undici takes any async iterable; its types name only Node's streams.
-  return body === undefined ? options : { ...options, body: body as Buffer };
+  if (body === undefined) return options;
+  if (!(body instanceof Uint8Array) || body.length <= PIECE_BYTES) return { ...options, body: body as Buffer };
+  const sized = { ...options.headers, "content-length": String(body.length) };
+  return { ...options, headers: sized, body: piecesOf(body) as unknown as Buffer };
+}
+
+/** A body that is there whole leaves in pieces, so that it can be seen to move. */
+const PIECE_BYTES = 64 * 1024;
+
+async function* piecesOf(body: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
+  for (let at = 0; at < body.length; at += PIECE_BYTES) yield body.subarray(at, at + PIECE_BYTES);
+}
+
+/** Watches for silence with one timer, which is set anew only when it goes off. */
+class Silence {
+  readonly #waitMs: number;
+  readonly #onSilence: () => void;
+  #lastMs = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(waitMs: number, onSilence: () => void) {
+    this.#waitMs = waitMs;
+    this.#onSilence = onSilence;
+  }
+
+  start(): void {
+    this.broken();
+    this.#timer ??= this.#set(this.#waitMs);
+  }
+
+  /** Something has passed. */
+  broken(): void {
+    this.#lastMs = performance.now();
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #set(ms: number): NodeJS.Timeout {
+    return setTimeout(() => {
+      const leftMs = this.#lastMs + this.#waitMs - performance.now();
+      if (leftMs <= 0) this.#onSilence();
+      else this.#timer = this.#set(leftMs);
+    }, Math.ceil(ms)).unref();
+  }
 }
 
 /** undici's callbacks for one exchange: a tenth cheaper than a stream for each body, and the place to count and to stop. */
@@ -89,7 +135,7 @@ class WholeExchange implements Dispatcher.DispatchHandlers {
   readonly #bodyBytesMax: number;
   readonly #resolve: (reply: WholeReply) => void;
   readonly #reject: (error: unknown) => void;
-  readonly #deadline: number;
+  readonly #silence: Silence;
   readonly #onAbort = () => this.#stop(this.#request.signal.reason);
   readonly #parts: Uint8Array[] = [];
   #length = 0;
@@ -103,27 +149,36 @@ class WholeExchange implements Dispatcher.DispatchHandlers {
     this.#bodyBytesMax = bodyBytesMax;
     this.#resolve = resolve;
     this.#reject = reject;
-    this.#deadline = request.totalMs === undefined ? Number.POSITIVE_INFINITY : performance.now() + request.totalMs;
+    this.#silence = new Silence(request.waitMs, () => this.#stop(new ExchangeTimeout()));
     if (request.signal.aborted) this.#onAbort();
     else request.signal.addEventListener("abort", this.#onAbort, { once: true });
   }
 
   onConnect(abort: (error?: Error) => void): void {
     if (this.#settled) abort(new Error("it is no longer waited for"));
-    else this.#abort = abort;
+    else {
+      this.#abort = abort;
+      this.#silence.start();
+    }
+  }
+
+  onBodySent(): void {
+    this.#silence.broken();
   }
 
   onHeaders(status: number, headers: Buffer[]): boolean {
+    this.#silence.broken();
+    this.#request.onHead?.();
     this.#status = status;
     this.#headers = headers;
     return true;
   }
 
   onData(chunk: Buffer): boolean {
+    this.#silence.broken();
     this.#request.onBytes(chunk.length);
     this.#length += chunk.length;
-    if (performance.now() > this.#deadline) this.#stop(new ExchangeTimeout());
-    else if (this.#length <= this.#bodyBytesMax || (this.#status >= 400 && this.#length <= FAILURE_BYTES_MAX)) this.#parts.push(chunk);
+    if (this.#length <= this.#bodyBytesMax || (this.#status >= 400 && this.#length <= FAILURE_BYTES_MAX)) this.#parts.push(chunk);
     else if (this.#status < 400) this.#stop(new BodyTooLong());
     else this.#cut();
     return true;
@@ -157,6 +212,7 @@ class WholeExchange implements Dispatcher.DispatchHandlers {
   #settle(settle: () => void): void {
     if (this.#settled) return;
     this.#settled = true;
+    this.#silence.stop();
     this.#request.signal.removeEventListener("abort", this.#onAbort);
     settle();
   }

@@ -14,6 +14,8 @@ export interface LakefsAccess {
   readonly secretAccessKey: string;
   /** Pool threads tell of each of their calls, on the channel that `hearCalls` listens to. */
   readonly trace?: boolean;
+  /** How long a lakeFS that is away is waited for. Default: `lakefsPatienceMs`. */
+  readonly patienceMs?: number;
 }
 
 export interface LakefsCall {
@@ -27,7 +29,7 @@ export interface LakefsCall {
   readonly query?: Readonly<Record<string, string | number | boolean | undefined>>;
   readonly json?: unknown;
   readonly body?: Uint8Array;
-  /** A body that arrives over time, in exactly `bytes`: such a call is never repeated. */
+  /** A body that arrives over time, in exactly `bytes`: such a call is repeated only while nothing of it was taken. */
   readonly upload?: { readonly bytes: number; readonly content: AsyncIterable<Uint8Array> };
   readonly headers?: Readonly<Record<string, string>>;
   /** Whether a lost answer or a failure may simply be tried again. Reads are; so are writes that set rather than add. */
@@ -49,11 +51,11 @@ export type OnCall = (call: { readonly name: string; readonly method: string; re
 
 /** For tests. */
 export interface HttpOptions {
-  /** Default: `lakefsWaitMs`. */
+  /** Silence that ends a read. Default: `lakefsWaitMs`. */
   readonly waitMs?: number;
-  /** Default: `lakefsCallMs`. */
-  readonly callMs?: number;
-  /** Default: `lakefsHookMs`. */
+  /** Silence that ends a write. Default: `lakefsCallMs`. */
+  readonly writeWaitMs?: number;
+  /** The same where hooks run before it. Default: `lakefsHookMs`. */
   readonly hookMs?: number;
 }
 
@@ -103,8 +105,15 @@ export class LakefsHttp {
   readonly #authorization: string;
   readonly #onCall: OnCall | undefined;
   readonly #waitMs: number;
-  readonly #callMs: number;
+  readonly #writeWaitMs: number;
   readonly #hookMs: number;
+  readonly #patienceMs: number;
+  /** Since when lakeFS is away; undefined: the last call was answered. */
+  #awaySinceMs: number | undefined;
+  /** Calls of whose arriving body something was taken. */
+  readonly #taken = new WeakSet<LakefsCall>();
+  /** Failures of answers that had begun: whoever gave them is not away. */
+  readonly #answered = new WeakSet<Fault>();
   /** By call name, for metrics and for budgets in tests. */
   readonly figures = new Map<string, CallFigures>();
 
@@ -115,8 +124,9 @@ export class LakefsHttp {
     this.#authorization = `Basic ${Buffer.from(`${access.accessKeyId}:${access.secretAccessKey}`).toString("base64")}`;
     this.#onCall = onCall ?? (access.trace === true ? tellCall : undefined);
     this.#waitMs = options.waitMs ?? LIMITS.lakefsWaitMs;
-    this.#callMs = options.callMs ?? LIMITS.lakefsCallMs;
+    this.#writeWaitMs = options.writeWaitMs ?? LIMITS.lakefsCallMs;
     this.#hookMs = options.hookMs ?? LIMITS.lakefsHookMs;
+    this.#patienceMs = access.patienceMs ?? LIMITS.lakefsPatienceMs;
   }
 
   /** Calls made elsewhere on this client's behalf, in pool threads, count as its own. */
@@ -125,6 +135,11 @@ export class LakefsHttp {
       const { calls, bytesIn, bytesOut, retries } = this.figures.get(name) ?? { calls: 0, bytesIn: 0, bytesOut: 0, retries: 0 };
       this.figures.set(name, { calls: calls + more.calls, bytesIn: bytesIn + more.bytesIn, bytesOut: bytesOut + more.bytesOut, retries: retries + more.retries });
     }
+  }
+
+  /** For how long lakeFS has been away, as calls through this client have found; 0: it has answered. */
+  get awayMs(): number {
+    return this.#awaySinceMs === undefined ? 0 : performance.now() - this.#awaySinceMs;
   }
 
   /** Total of all calls so far. */
@@ -164,8 +179,12 @@ export class LakefsHttp {
     return location;
   }
 
-  /** A body as it arrives; a connection cut in the middle throws from the stream. Not retried: the caller knows how far it came. */
+  /** A body as it arrives; a connection cut in the middle throws from the stream: the caller knows how far it came. */
   async stream(call: LakefsCall): Promise<ReplyHead & { readonly body: AsyncIterable<Uint8Array> }> {
+    return this.#retrying(call, () => this.#openStream(call));
+  }
+
+  async #openStream(call: LakefsCall): Promise<ReplyHead & { readonly body: AsyncIterable<Uint8Array> }> {
     checkAborted(call.signal);
     const started = performance.now();
     const reply = await exchangeStream(this.#begin(call)).catch((error: unknown) => {
@@ -178,25 +197,52 @@ export class LakefsHttp {
     return { ...reply, body };
   }
 
+  /** What fails for a moment is tried a few times; a lakeFS that is away is waited for, by all calls together and once. */
   async #retrying<T>(call: LakefsCall, work: () => Promise<T>): Promise<T> {
+    let sinceMs: number | undefined;
+    let tries = 0;
     for (let attempt = 1; ; attempt++) {
       try {
-        return await work();
+        const result = await work();
+        this.#awaySinceMs = undefined;
+        return result;
       } catch (error) {
         const fault = this.#toFault(call, error);
-        if (attempt >= LIMITS.lakefsTriesMax || !mayRepeat(call, fault)) throw fault;
+        sinceMs ??= performance.now();
+        if (!this.#mayRepeat(call, fault)) throw fault;
+        const waits = this.#waits(fault, sinceMs);
+        if (!waits) tries++;
+        const isTired = tries >= LIMITS.lakefsTriesMax || (!waits && isAway(fault) && attempt >= LIMITS.lakefsTriesMax);
+        if (isTired) throw fault;
         this.#figuresOf(call).retries++;
         await sleep(waitBefore(attempt, fault), call.signal);
       }
     }
   }
 
+  /** Whether lakeFS is away, and not for too long. A call that has failed since `sinceMs` waits no longer for one that others reach. */
+  #waits(fault: Fault, sinceMs: number): boolean {
+    if (!isAway(fault) || this.#answered.has(fault)) {
+      this.#awaySinceMs = undefined;
+      return false;
+    }
+    const nowMs = performance.now();
+    this.#awaySinceMs ??= nowMs;
+    return nowMs - Math.min(this.#awaySinceMs, sinceMs) < this.#patienceMs;
+  }
+
   async #whole(call: LakefsCall, bytesMax: number): Promise<WholeReply> {
     checkAborted(call.signal);
     const started = performance.now();
-    const reply = await exchange(this.#begin(call), bytesMax).catch((error: unknown) => {
+    let hasBegun = false;
+    const onHead = () => {
+      hasBegun = true;
+    };
+    const reply = await exchange({ ...this.#begin(call), onHead }, bytesMax).catch((error: unknown) => {
       this.#tell(call, 0, started);
-      throw this.#toFault(call, error);
+      const fault = this.#toFault(call, error);
+      if (hasBegun) this.#answered.add(fault);
+      throw fault;
     });
     this.#tell(call, reply.status, started);
     if (reply.status >= 400) throw statusFault(call, reply);
@@ -207,11 +253,11 @@ export class LakefsHttp {
   #begin(call: LakefsCall): ExchangeRequest {
     const figures = this.#figuresOf(call);
     const { method, presigned, upload, runsHooks, signal } = call;
-    const body = upload?.content ?? (call.json === undefined ? call.body : Buffer.from(JSON.stringify(call.json)));
+    const content = upload && this.#noting(call, upload.content);
+    const body = content ?? (call.json === undefined ? call.body : Buffer.from(JSON.stringify(call.json)));
     figures.calls++;
     figures.bytesOut += upload?.bytes ?? (body as Uint8Array | undefined)?.length ?? 0;
     const isRead = method === "GET" || method === "HEAD";
-    const callMs = runsHooks === true ? this.#hookMs : this.#callMs;
     return {
       origin: presigned?.origin ?? this.#origin,
       path: presigned === undefined ? this.#base + call.path + queryOf(call.query) : presigned.pathname + presigned.search,
@@ -219,12 +265,24 @@ export class LakefsHttp {
       headers: this.#headersOf(call),
       ...(body === undefined ? {} : { body }),
       signal,
-      waitMs: isRead ? this.#waitMs : callMs,
-      totalMs: callMs,
+      waitMs: isRead ? this.#waitMs : runsHooks === true ? this.#hookMs : this.#writeWaitMs,
       onBytes: (bytes) => {
         figures.bytesIn += bytes;
       },
     };
+  }
+
+  /** A second iteration would begin where the first one has left: not at the beginning. */
+  async *#noting(call: LakefsCall, content: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+    this.#taken.add(call);
+    yield* content;
+  }
+
+  #mayRepeat(call: LakefsCall, fault: Fault): boolean {
+    if (call.upload !== undefined && !call.repeatable) return isAway(fault) && !this.#taken.has(call);
+    if (fault.code === "lakefs/throttled" || fault.facts["reason"] === CONTENDED) return true;
+    if (call.runsHooks === true && isTimeout(fault)) return false;
+    return call.repeatable && (fault.code === "lakefs/unreachable" || fault.code === "lakefs/failed");
   }
 
   #headersOf({ presigned, json, upload, headers }: LakefsCall): Record<string, string> {
@@ -267,22 +325,25 @@ export class LakefsHttp {
   }
 }
 
-function mayRepeat(call: LakefsCall, fault: Fault): boolean {
-  if (call.upload !== undefined && !call.repeatable) return false;
-  if (fault.code === "lakefs/throttled" || fault.facts["reason"] === CONTENDED) return true;
-  if (call.runsHooks === true && isTimeout(fault)) return false;
-  return call.repeatable && (fault.code === "lakefs/unreachable" || fault.code === "lakefs/failed");
-}
-
 /** No answer in all the time there is for one. */
 export function isTimeout({ code, facts }: Fault): boolean {
   return code === "lakefs/unreachable" && /^(ETIMEDOUT|UND_ERR_(HEADERS|BODY)_TIMEOUT)$/.test(String(facts["reason"]));
 }
 
-/** Twice as long each time, or as long as the server asks for. */
-function waitBefore(attempt: number, { facts }: Fault): number {
+/** Statuses of a proxy whose lakeFS is away. */
+const AWAY_STATUSES: ReadonlySet<unknown> = new Set([502, 504]);
+
+/** Whether lakeFS, or the way to it, is away or overloaded: nothing of the call itself is wrong. */
+export function isAway({ code, facts }: Fault): boolean {
+  if (code === "lakefs/unreachable" || code === "lakefs/throttled") return true;
+  return code === "lakefs/failed" && AWAY_STATUSES.has(facts["status"]);
+}
+
+/** Twice as long each time, up to a bound, or as long as the server asks for. */
+export function waitBefore(attempt: number, { facts }: Fault): number {
   const asked = Number(facts["retryAfterSeconds"] ?? 0) * 1_000;
-  return Math.max(LIMITS.lakefsRetryMs * 2 ** (attempt - 1), Math.min(asked, LIMITS.lakefsRetryAfterMsMax));
+  const ours = Math.min(LIMITS.lakefsRetryMs * 2 ** (attempt - 1), LIMITS.lakefsRetryMsMax);
+  return Math.max(ours, Math.min(asked, LIMITS.lakefsRetryAfterMsMax));
 }
 
 function statusFault(call: LakefsCall, { status, body, header }: WholeReply): Fault {

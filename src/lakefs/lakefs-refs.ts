@@ -12,11 +12,12 @@ import type { Ref, RefChange, RefOutcome, RefSnapshot, RefStore, RefUpdateOption
 import { foldersOf } from "../git/ref-name.js";
 import type { LandedHead } from "../pool/landing-tasks.js";
 import type { LakefsClient } from "./client.js";
-import type { LakefsCommitMap } from "./commit-map.js";
+import { type LakefsCommitMap, progressFacts } from "./commit-map.js";
 import { isContentFault } from "./content-fault.js";
 import type { Landing } from "./landing-contract.js";
 import { fromLakefsId, type LakefsRefKind, RESERVED_BRANCH_PREFIX, splitRefName } from "./ref-names.js";
 import type { StoredLakeRecord } from "./records.js";
+import { unlessAway } from "./stale.js";
 import { TAG_MOVE_PREFIX } from "./tag-move.js";
 import type { LakefsRef } from "./types.js";
 
@@ -36,8 +37,19 @@ export interface LakefsRefsOptions {
   readonly onUnserved: (ref: UnservedRef) => void;
   /** Told of a half-landed push that could not be completed now. */
   readonly onIncomplete: (branch: string, fault: Fault) => void;
+  /** What to serve while lakeFS is away. Undefined: nothing. */
+  readonly stale?: StaleRefs | undefined;
   /** How long `read` waits for synthesis, which goes on. Default: LIMITS.lakefsRefsWaitMs. */
   readonly waitMs?: number;
+}
+
+export interface StaleRefs {
+  /** What was served last, by this process or one before. */
+  known(signal: AbortSignal): Promise<RefSnapshot | undefined>;
+  /** Told of each list that differs from the one before. */
+  note(snapshot: RefSnapshot): Promise<void>;
+  /** Told when lakeFS goes away and when it answers again. */
+  changed(isAway: boolean): void;
 }
 
 export interface UnservedRef {
@@ -63,6 +75,10 @@ export class LakefsRefs implements RefStore {
   #latest: RefSnapshot | undefined;
   /** lakeFS's names of the tags in the last list. */
   #tags: ReadonlySet<string> = new Set();
+  #staleSnapshot: RefSnapshot | undefined;
+  #isAway = false;
+  /** Revision of what is noted for the time in which lakeFS is away. */
+  #noted: string | undefined;
   #unreadable: LakefsRefs["unreadable"] = [];
   /** Commits that cannot be read, for a while: they are not read again for every list of refs. */
   readonly #failed = new LRUCache<string, Fault>({ max: LIMITS.lakefsUnreadableMax, ttl: LIMITS.lakefsUnreadableMs });
@@ -85,11 +101,35 @@ export class LakefsRefs implements RefStore {
     return this.#unreadable;
   }
 
-  /** Throws "lakefs/reading" where synthesis takes longer than `waitMs`; it goes on then. */
-  async read(signal?: AbortSignal): Promise<RefSnapshot> {
-    const patience = signal ?? this.#closed.signal;
+  /**
+   * Throws "lakefs/reading" where synthesis takes longer than `waitMs`; it goes on then. While lakeFS is away and what is known may be
+   * served, that: never as new.
+   */
+  async read(signal: AbortSignal = this.#closed.signal): Promise<RefSnapshot> {
+    const { stale, client } = this.#options;
+    if (stale === undefined) return this.#readNow(signal);
+    const now = async (asking: AbortSignal) => {
+      const snapshot = await this.#readNow(asking);
+      if (this.#noted !== snapshot.revision) await stale.note(snapshot);
+      this.#noted = snapshot.revision;
+      return snapshot;
+    };
+    const snapshot = await unlessAway(client.http, now, () => this.#staleNow(stale, signal), signal);
+    const isAway = snapshot.staleSinceMs !== undefined;
+    if (isAway !== this.#isAway) stale.changed(isAway);
+    this.#isAway = isAway;
+    return snapshot;
+  }
+
+  /** The same object as long as lakeFS is away: caches hang on it. */
+  async #staleNow(stale: StaleRefs, signal: AbortSignal): Promise<RefSnapshot | undefined> {
+    if (this.#staleSnapshot === undefined || !this.#isAway) this.#staleSnapshot = await stale.known(signal);
+    return this.#staleSnapshot;
+  }
+
+  async #readNow(patience: AbortSignal): Promise<RefSnapshot> {
     await this.#options.confirm?.(false, patience);
-    const [heads, others] = await Promise.all([this.#heads(patience), this.#otherRefs(signal)]);
+    const [heads, others] = await Promise.all([this.#heads(patience), this.#otherRefs(patience)]);
     const records = await this.#resolve(
       heads.map(({ lakeId }) => lakeId),
       patience,
@@ -142,8 +182,7 @@ export class LakefsRefs implements RefStore {
     const work = this.#resolveReadable(lakeIds, this.#closed.signal);
     const timeout = new AbortController();
     const timer = setTimeout(() => {
-      const { commits: done, total, objects } = commits.progress;
-      timeout.abort(new Fault("lakefs/reading", { commit: `${done}/${total}`, objects }));
+      timeout.abort(new Fault("lakefs/reading", progressFacts(commits.progress)));
     }, waitMs);
     try {
       return await orAbort(work, AbortSignal.any([signal, timeout.signal]));
@@ -166,7 +205,9 @@ export class LakefsRefs implements RefStore {
       readable = ids;
     }
     try {
-      return await commits.resolve(readable, signal);
+      const all = await commits.resolve(readable, signal);
+      if (this.#failed.size === 0) await commits.dropKept(signal);
+      return all;
     } catch (error) {
       if (!isContentFault(asFault(error))) throw error;
     }

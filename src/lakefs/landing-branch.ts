@@ -1,7 +1,6 @@
 /** One branch lands: moved, made or deleted. Each `land` answers why not, undefined when it has. */
 import { randomBytes } from "node:crypto";
 import { Fault } from "../base/fault.js";
-import { LIMITS } from "../base/limits.js";
 import { ZERO_OID } from "../git/oid.js";
 import type { PushedCommit } from "../pool/landing-tasks.js";
 import type { RefChange, RefUpdateOptions } from "../odb/ref-store.js";
@@ -175,7 +174,7 @@ export class BranchLanding {
     const { client, repository } = this.#lander.options;
     await this.#options.stillMay?.();
     // Not the pusher's signal: once begun, it must be known how it ended.
-    const signal = AbortSignal.timeout(LIMITS.lakefsHookMs + LIMITS.lakefsCallMs);
+    const signal = new AbortController().signal;
     const root = (await this.#lander.root.get(signal)).id;
     const { committer } = tip;
     const seal = (step: number) => this.#lander.sealLanding(base.id, tip.id, step);

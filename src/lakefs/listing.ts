@@ -15,6 +15,8 @@ export interface ListingSource {
   readonly repository: string;
   readonly signal: AbortSignal;
   readonly pagesOnly: boolean;
+  /** Is told how many entries a listing has, where that is known before they are read. */
+  readonly onCount?: (entries: number) => void;
 }
 
 const NO_METADATA: Readonly<Record<string, string>> = {};
@@ -40,7 +42,9 @@ export async function* listCommit(source: ListingSource, commit: string, metaran
 }
 
 async function* byRanges(source: ListingSource, metarange: string): AsyncGenerator<readonly LakeEntry[], void, undefined> {
-  yield* ofRanges(source, await readRanges(source, metarange));
+  const ranges = await readRanges(source, metarange);
+  source.onCount?.(ranges.reduce((sum, { count }) => sum + count, 0));
+  yield* ofRanges(source, ranges);
 }
 
 async function* ofRanges(source: ListingSource, ranges: readonly RangeSummary[]): AsyncGenerator<readonly LakeEntry[], void, undefined> {

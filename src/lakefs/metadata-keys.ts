@@ -22,6 +22,7 @@
  *   lakepack.moving    the tag that is being moved (tag-move.ts)
  *   lakepack.pusher    the account that pushed it, where lakepack asks callers who they are
  *   lakepack.author    the author as Git has it, where the committer is the pusher
+ *   lakepack.cut       a commit that is not in Git, JSON (cuts.ts)
  */
 export const BLOB_KEY = "lakepack-blob";
 export const SHA256_KEY = "lakepack-sha256";
@@ -41,6 +42,7 @@ export const MAPPING_KEY = "lakepack.mapping";
 export const MOVING_KEY = "lakepack.moving";
 export const PUSHER_KEY = "lakepack.pusher";
 export const AUTHOR_KEY = "lakepack.author";
+export const CUT_KEY = "lakepack.cut";
 
 export const METADATA_KEYS = { commit: COMMIT_KEY, tag: TAG_KEY, base: BASE_KEY, tip: TIP_KEY, step: STEP_KEY, mapping: MAPPING_KEY } as const;
 

@@ -40,6 +40,8 @@ export class ObjectOutput {
   #length = 0;
   #spools = 0;
   #copied = 0;
+  /** What a failure does not leave in the pack: entries since `mark` that are no blobs. */
+  #begun: Begun = { objects: 0, spans: [] };
 
   constructor(path: string, reader: ObjectReader, trees: TreeCache) {
     this.#path = path;
@@ -53,8 +55,15 @@ export class ObjectOutput {
 
   /** Begins with all entries of a pack that the reader has, as they lie. They must be whole objects. */
   copyPack({ path, bytes, objectCount }: PackHandle): void {
+    const start = this.#end;
     this.#appendFile(path, PACK_HEADER_BYTES, bytes - CHECKSUM_BYTES);
     this.#copied += objectCount;
+    this.#isBegun(start, objectCount);
+  }
+
+  /** All that was added is whole: what follows belongs together. */
+  mark(): void {
+    this.#begun = { objects: 0, spans: [] };
   }
 
   /** Whether a pack, or this output, has it. */
@@ -68,9 +77,11 @@ export class ObjectOutput {
     if (keep) this.#kept.set(oid, data);
     if (type === "tree") this.#used.set(oid, data);
     if (this.has(oid)) return oid;
+    const start = this.#end;
     this.#header(type, data.length);
     this.#append(deflateSync(data, { level: LIMITS.deflateLevel }));
     this.#written.add(oid);
+    if (type !== "blob") this.#isBegun(start, 1);
     return oid;
   }
 
@@ -126,25 +137,38 @@ export class ObjectOutput {
 
   /** Writes the pack, if there is anything new. */
   finish(): void {
-    if (this.count === 0) {
+    this.mark();
+    this.finishWhole();
+  }
+
+  /** As `finish`, of what was added since `mark` only the blobs: contents that were read need not be read again. How many objects. */
+  finishWhole(): number {
+    const count = this.count - this.#begun.objects;
+    if (count === 0) {
       this.discard();
-      return;
+      return 0;
     }
     this.#flush();
     const file = this.#file as number;
     const pack = openSync(this.#path, "wx");
     try {
       let at = 0;
-      const writer = new PackWriter(this.count, BUFFER_BYTES, (bytes) => {
+      const writer = new PackWriter(count, BUFFER_BYTES, (bytes) => {
         writeExactly(pack, bytes, at);
         at += bytes.length;
       });
-      writer.copy(this.#length, (target, done) => readExactly(file, target, done));
+      let start = 0;
+      for (const [from, to] of [...this.#begun.spans, [this.#length, this.#length] as const]) {
+        const first = start;
+        writer.copy(from - first, (target, done) => readExactly(file, target, first + done));
+        start = to;
+      }
       writer.finish();
     } finally {
       closeSync(pack);
       this.discard();
     }
+    return count;
   }
 
   /** Removes the file of entries. Safe any number of times. */
@@ -153,6 +177,19 @@ export class ObjectOutput {
     closeSync(this.#file);
     this.#file = undefined;
     rmSync(this.#entriesPath, { force: true });
+  }
+
+  /** Where the next entry begins. */
+  get #end(): number {
+    return this.#length + this.#filled;
+  }
+
+  #isBegun(start: number, objects: number): void {
+    const { spans } = this.#begun;
+    this.#begun.objects += objects;
+    const last = spans.at(-1);
+    if (last !== undefined && last[1] === start) last[1] = this.#end;
+    else spans.push([start, this.#end]);
   }
 
   get #entriesPath(): string {
@@ -198,6 +235,12 @@ export class ObjectOutput {
     writeExactly(this.#file, bytes, this.#length);
     this.#length += bytes.length;
   }
+}
+
+interface Begun {
+  objects: number;
+  /** In the file of entries: from where to where. */
+  readonly spans: [start: number, end: number][];
 }
 
 function readExactly(file: number, target: Uint8Array, position: number): void {

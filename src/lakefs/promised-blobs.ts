@@ -10,7 +10,7 @@ import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { MessageChannel } from "node:worker_threads";
 import { LRUCache } from "lru-cache";
-import { asFault } from "../base/fault.js";
+import { asFault, Fault } from "../base/fault.js";
 import { Semaphore, SingleFlight } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import { OID_BYTES, type Oid } from "../git/oid.js";
@@ -168,17 +168,25 @@ export class PromisedBlobs {
   }
 
   async #run(errand: Errand, signal: AbortSignal): Promise<void> {
-    const { incoming, tasks, client } = this.#options;
+    const { incoming, tasks, client, log, repository } = this.#options;
+    const say = () => log.info("reading contents from lakeFS", { repository, files: `${this.#progress.blobs}/${this.#progress.total}` });
+    const telling = setInterval(say, LIMITS.lakefsProgressLogMs).unref();
     const folder = join(incoming, randomBytes(12).toString("hex"));
     await mkdir(folder, { recursive: true });
     try {
       const path = join(folder, "pack");
       const leftPath = errand.isLenient ? join(folder, "left") : undefined;
-      const { blobs, left, figures } = await tasks.run(() => this.#read(errand, path, leftPath, signal), signal);
+      const { blobs, left, failure, figures } = await tasks.run(() => this.#read(errand, path, leftPath, signal), signal);
       client.http.add(figures);
+      if (failure !== undefined) {
+        // What was read need not be read again.
+        if (blobs > 0) await this.#options.objects.adopt(await this.#index(path, folder, signal), { origin: "synthesized" }, signal);
+        throw new Fault(failure.fault, failure.facts);
+      }
       if (blobs > 0) await this.#adopt(errand, await this.#index(path, folder, signal), left && { ids: left, path: leftPath as string }, signal);
       else if (errand.wanted === undefined && left === undefined) await this.#options.objects.keepPromise(errand.pack.checksum, signal);
     } finally {
+      clearInterval(telling);
       await rm(folder, { recursive: true, force: true });
     }
   }

@@ -8,7 +8,7 @@
  * Its checksum stands with its ids (records.ts): a list that lost a line would lose a file.
  */
 import { createHash } from "node:crypto";
-import { closeSync, fdatasyncSync, openSync, readSync, rmSync } from "node:fs";
+import { closeSync, fdatasyncSync, ftruncateSync, openSync, readSync, rmSync } from "node:fs";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { Oid } from "../git/oid.js";
@@ -29,13 +29,15 @@ const BUFFER_BYTES = 256 * 1024;
 
 export class PromisedWriter {
   readonly #path: string;
-  readonly #ids = new OidSet();
+  #ids = new OidSet();
   #commit = "";
   #lines: string[] = [];
   #waiting = 0;
   #file: number | undefined;
   #length = 0;
-  readonly #hash = createHash("sha256");
+  #hash = createHash("sha256");
+  /** Bytes of the list at `mark`. */
+  #marked = 0;
 
   constructor(path: string) {
     this.#path = path;
@@ -47,6 +49,27 @@ export class PromisedWriter {
     if (commit !== this.#commit) this.#line([commit]);
     this.#commit = commit;
     this.#line([oid, size, path]);
+  }
+
+  /** All that was added holds, whatever fails later. */
+  mark(): void {
+    this.#flush();
+    this.#marked = this.#length;
+  }
+
+  /** Takes back what was added since `mark`. */
+  rollBack(): void {
+    this.#flush();
+    if (this.#length === this.#marked) return;
+    if (this.#file !== undefined) ftruncateSync(this.#file, this.#marked);
+    [this.#length, this.#commit, this.#ids, this.#hash] = [this.#marked, "", new OidSet(), createHash("sha256")];
+    for (const line of linesOf(this.#path)) {
+      this.#hash.update(`${line}\n`);
+      const row = parseRow(this.#path, line);
+      if (row.length === 3) this.#ids.add(row[0]);
+      else this.#commit = row[0];
+    }
+    if (this.#ids.size === 0) this.discard();
   }
 
   /** What was listed; undefined, and no file, where there is nothing. */
@@ -77,6 +100,7 @@ export class PromisedWriter {
   }
 
   #flush(): void {
+    if (this.#waiting === 0) return;
     this.#file ??= openSync(this.#path, "wx");
     const bytes = Buffer.from(this.#lines.join(""));
     writeExactly(this.#file, bytes, this.#length);

@@ -7,6 +7,9 @@
  *   git/lake-by-git/<Git id>/<lakeFS id>   the way back: its name says all
  *   git/lake-lfs/<SHA-256>                 a commit and path where the bytes of an LFS pointer can be read: msgpackr, sealed; whether one of us has hashed them
  *   git/lake-content/<key>                 hashes of a content: msgpackr, sealed (hash-memory.ts has the key)
+ *   git/lake-cuts                          sealed: commits that are cut from Git's history, as they were agreed on (cuts.ts): JSON
+ *   git/lake-served                        sealed: what was served last, for the time in which lakeFS is away: JSON
+ *   git/lake-kept                          sealed: contents that a failed synthesis has read (kept-contents.ts)
  *   git/lake-promised/<pack checksum>      blobs that pack names and does not hold (promised-list.ts has the form)
  *   git/lake-promised/<pack checksum>.ids  sealed: the SHA-256 of that list, 32 bytes, and its ids, sorted, 20 bytes each
  */
@@ -21,6 +24,8 @@ import { OID_BYTES, type Oid } from "../git/oid.js";
 import type { HashedContent, PromisedIds, PromisedListFile, SynthesizedCommit } from "../pool/synthesize-tasks.js";
 import type { Store } from "../store/store.js";
 import type { LakeRecord } from "./contract.js";
+import type { Cut } from "./cuts.js";
+import { KEPT_BYTES_MAX } from "./kept-contents.js";
 import { formatNote, type MappingRecord, parseNote } from "./mapping.js";
 import { SEAL_BYTES, seal, unseal } from "./seal.js";
 
@@ -60,6 +65,22 @@ export interface StoredLakeRecord extends LakeRecord, Partial<Pick<SynthesizedCo
 /** Small files written at once: each waits for the disk. */
 const WRITES_AT_ONCE = 16;
 const MAPPING_NAME = "lake-mapping";
+const KEPT_NAME = "lake-kept";
+const SERVED_NAME = "lake-served";
+const SERVED = z.object({
+  version: z.literal(1),
+  /** Milliseconds since 1970. */
+  atMs: z.number(),
+  defaultBranch: z.string(),
+  namespace: z.string(),
+  head: z.string(),
+  /** Name, id, and of an annotated tag what it peels to. */
+  refs: z.array(z.tuple([z.string(), OID]).or(z.tuple([z.string(), OID, OID]))),
+});
+/** What a lakeFS repository was when it was last listed. */
+export type Served = z.infer<typeof SERVED>;
+const CUTS_NAME = "lake-cuts";
+const CUTS = z.object({ version: z.literal(1), cuts: z.array(z.object({ commit: z.string(), path: z.string() })) });
 const SHA256_BYTES = 32;
 /** Two hashes and a version. */
 const CONTENT_BYTES = 512;
@@ -138,6 +159,55 @@ export class LakeRecords {
   async putMapping(record: MappingRecord, signal?: AbortSignal): Promise<void> {
     const key = this.#key(MAPPING_NAME);
     await this.#store.put(key, seal(key, utf8(formatNote(record))), signal);
+  }
+
+  /** What was served last; undefined: nothing is noted, or it is damaged. */
+  async served(signal?: AbortSignal): Promise<Served | undefined> {
+    const key = this.#key(SERVED_NAME);
+    const bytes = await this.#read(key, LIMITS.lakeServedBytesMax, signal).catch((error: unknown) => {
+      if (error instanceof Fault && error.code === "odb/damaged") return undefined;
+      throw error;
+    });
+    return bytes === undefined ? undefined : SERVED.safeParse(jsonOf(bytes)).data;
+  }
+
+  async putServed(served: Omit<Served, "version">, signal?: AbortSignal): Promise<void> {
+    const key = this.#key(SERVED_NAME);
+    await this.#store.put(key, seal(key, utf8(JSON.stringify({ version: 1, ...served }))), signal);
+  }
+
+  /** Commits that are cut from Git's history, as this server has noted them. Throws "odb/damaged". */
+  async cuts(signal?: AbortSignal): Promise<readonly Cut[]> {
+    const key = this.#key(CUTS_NAME);
+    const bytes = await this.#read(key, LIMITS.lakeRecordBytesMax, signal);
+    if (bytes === undefined) return [];
+    const parsed = CUTS.safeParse(jsonOf(bytes));
+    if (!parsed.success) throw new Fault("odb/damaged", { file: key, reason: "it holds no cuts that this version knows" });
+    return parsed.data.cuts;
+  }
+
+  async putCuts(cuts: readonly Cut[], signal?: AbortSignal): Promise<void> {
+    const key = this.#key(CUTS_NAME);
+    await this.#store.put(key, seal(key, utf8(JSON.stringify({ version: 1, cuts }))), signal);
+  }
+
+  /** Removes what is known of commits: all of it is made again. */
+  async forgetCommits(signal?: AbortSignal): Promise<void> {
+    for (const folder of [this.#key("lake/"), this.#key("lake-by-git/")]) {
+      for await (const { key } of this.#store.list(folder, signal)) await this.#store.delete(key, signal);
+    }
+  }
+
+  /** Contents that a failed synthesis has read; empty where there are none. Throws "odb/damaged". */
+  async kept(signal?: AbortSignal): Promise<Uint8Array> {
+    return (await this.#read(this.#key(KEPT_NAME), KEPT_BYTES_MAX, signal)) ?? new Uint8Array(0);
+  }
+
+  /** Replaces them; empty: there are none. */
+  async putKept(table: Uint8Array, signal?: AbortSignal): Promise<void> {
+    const key = this.#key(KEPT_NAME);
+    if (table.length === 0) await this.#store.delete(key, signal);
+    else await this.#store.put(key, seal(key, table), signal);
   }
 
   /** Hashes of the content with this key. Throws "odb/damaged". */
@@ -285,4 +355,13 @@ export function damagedList(pack: string, error: unknown): unknown {
   if (!(error instanceof Fault) || (error.code !== "odb/damaged" && error.code !== "store/missing")) return error;
   const file = String(error.facts.file ?? error.facts.key);
   return new Fault("odb/damaged", { file, reason: error.code === "store/missing" ? "it is missing" : error.facts.reason, promisedOf: pack }, error);
+}
+
+/** Undefined: it is none. */
+function jsonOf(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(lossyText(bytes));
+  } catch {
+    return undefined; // said by the caller
+  }
 }

@@ -12,12 +12,13 @@ import type { GuardState } from "./guard-proof.js";
 import { LakefsCommitMap } from "./commit-map.js";
 import type { Mapping } from "./contract.js";
 import type { LakefsAccess } from "./http.js";
-import { LakefsRefs, type UnservedRef } from "./lakefs-refs.js";
+import { LakefsRefs, type StaleRefs, type UnservedRef } from "./lakefs-refs.js";
 import { type Landing, refusingLanding } from "./landing-contract.js";
 import { formatMapping, isSameMapping, openMappingRecord, repairMapping } from "./mapping.js";
 import { PromisedBlobs } from "./promised-blobs.js";
 import { LakeRecords } from "./records.js";
 import { RootCommit } from "./root-commit.js";
+import { unlessAway } from "./stale.js";
 
 export interface LakefsRepositoryOptions {
   readonly access: LakefsAccess;
@@ -42,10 +43,15 @@ export interface LakefsRepositoryOptions {
   /** Made with what it needs of this half; default: every push is refused. */
   readonly landing?: (parts: LandingParts) => Landing;
   readonly refsWaitMs?: number;
+  /** While lakeFS is away, what is known is served for reading. */
+  readonly serveStale?: boolean;
+  /** Told when a repository that was opened without lakeFS can be opened with it. */
+  readonly onBack?: () => void;
   /** Throws where lakeFS's name leads to another repository by now (LakefsRefsOptions). */
   readonly confirm?: (fresh: boolean, signal: AbortSignal) => Promise<void>;
   /** For tests. */
   readonly pagesOnly?: boolean;
+  readonly cutsLookMs?: number;
 }
 
 export interface LandingParts {
@@ -78,14 +84,14 @@ export interface LakefsRepository {
 export async function openLakefsRepository(options: LakefsRepositoryOptions, signal: AbortSignal): Promise<LakefsRepository> {
   const { access, repository, store, prefix, pool, objects, manifestRefs, incoming, log, sealKeys = [] } = options;
   const client = options.client ?? new LakefsClient(access);
-  const { default_branch: defaultBranch, storage_namespace: namespace } = await client.getRepository(repository, signal);
   const records = new LakeRecords(store, prefix);
-  const mapping = await agreedMapping(client, records, options, signal);
+  const { defaultBranch, namespace, mapping, isStale } = await factsOf(client, records, options, signal);
   const commits = new LakefsCommitMap({
     access, client, repository, namespace, sealKeys, records, objects, pool, incoming, log,
     mapping: { ...mapping, namespace },
     tasks: options.synthesisTasks,
     pagesOnly: options.pagesOnly ?? false,
+    cutsLookMs: options.cutsLookMs,
   });
   const remake = (pack: string, ending: AbortSignal) => commits.remake(pack, ending);
   const promised = new PromisedBlobs({ access, client, repository, namespace, records, objects, pool, incoming, log, tasks: options.synthesisTasks, remake });
@@ -98,9 +104,58 @@ export async function openLakefsRepository(options: LakefsRepositoryOptions, sig
     client, repository, defaultBranch, commits, manifestRefs, landing, onUnserved, onIncomplete,
     ...(options.refsWaitMs === undefined ? {} : { waitMs: options.refsWaitMs }),
     ...(options.confirm === undefined ? {} : { confirm: options.confirm }),
+    stale: options.serveStale === true ? staleRefs(records, { defaultBranch, namespace, isStale }, options) : undefined,
   });
   const guard = () => landing.guard;
   return { client, mapping, refs, commits, promised, defaultBranch, guard, close: () => refs.close() };
+}
+
+interface Facts {
+  readonly defaultBranch: string;
+  readonly namespace: string;
+  readonly mapping: Mapping;
+  /** As they were when lakeFS was there. */
+  readonly isStale: boolean;
+}
+
+/** What a repository is opened by: asked of lakeFS, or while that is away and it may be, what was noted. */
+async function factsOf(client: LakefsClient, records: LakeRecords, options: LakefsRepositoryOptions, signal: AbortSignal): Promise<Facts> {
+  const now = async (asking: AbortSignal): Promise<Facts> => {
+    const { default_branch: defaultBranch, storage_namespace: namespace } = await client.getRepository(options.repository, asking);
+    return { defaultBranch, namespace, mapping: await agreedMapping(client, records, options, asking), isStale: false };
+  };
+  if (options.serveStale !== true) return now(signal);
+  const noted = async (): Promise<Facts | undefined> => {
+    const [served, record] = [await records.served(signal), await records.mapping(signal)];
+    if (served === undefined || record === undefined) return undefined;
+    return { defaultBranch: served.defaultBranch, namespace: served.namespace, mapping: record.mapping, isStale: true };
+  };
+  return unlessAway(client.http, now, noted, signal);
+}
+
+function staleRefs(records: LakeRecords, facts: Omit<Facts, "mapping">, { repository, log, onBack }: LakefsRepositoryOptions): StaleRefs {
+  const { defaultBranch, namespace, isStale } = facts;
+  let isChecked = !isStale;
+  return {
+    async known(signal) {
+      const served = await records.served(signal);
+      if (served === undefined) return undefined;
+      const refs = served.refs.map(([name, oid, peeled]) => ({ name, oid, ...(peeled === undefined ? {} : { peeled }) }));
+      const byName = new Map(refs.map((ref) => [ref.name, ref]));
+      return { revision: `stale ${served.atMs}`, head: served.head, refs, byName, staleSinceMs: served.atMs };
+    },
+    note: ({ head, refs }) => {
+      // What the repository was opened by was never compared with what lakeFS says.
+      if (!isChecked) onBack?.();
+      isChecked = true;
+      const rows = refs.map(({ name, oid, peeled }): [string, string] | [string, string, string] => (peeled === undefined ? [name, oid] : [name, oid, peeled]));
+      return records.putServed({ atMs: Date.now(), defaultBranch, namespace, head, refs: rows });
+    },
+    changed(isAway) {
+      if (isAway) log.warn("lakeFS is away: what is known is served for reading", { repository });
+      else log.info("lakeFS answers again", { repository });
+    },
+  };
 }
 
 /**

@@ -55,7 +55,7 @@ export class Sweeper {
     if (now - this.#sweptAt < SWEEP_EVERY_MS) return;
     this.#sweptAt = now;
     const repository = this.#repository;
-    this.#sweep(now, AbortSignal.timeout(LIMITS.lakefsCallMs)).then(
+    this.#sweep(now, new AbortController().signal).then(
       (swept) => (swept.branches > 0 || swept.uploads > 0) && this.#log.info("what crashes left was swept", { repository, ...swept }),
       (error: unknown) => this.#log.debug("what crashes left is not swept", { repository, reason: asFault(error).message }),
     );

@@ -5,7 +5,7 @@
  */
 import type { MessagePort } from "node:worker_threads";
 import { fromLatin1, lossyText } from "../base/bytes.js";
-import { Fault } from "../base/fault.js";
+import { asFault, Fault, toRecord } from "../base/fault.js";
 import { lookAhead } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import { commitText, rawCommit, rawTag, rawTree } from "./commit-text.js";
@@ -75,10 +75,10 @@ async function synthesizeOnce(request: SynthesizeRequest, source: ContentsSource
   const promises = new PromisedWriter(request.promisedPath);
   const commits: SynthesizedCommit[] = [];
   // By the clock: one commit may hold more objects than a thousand others.
-  const tell = () => memory.tell({ kind: "progress", commits: commits.length, objects: output.count });
+  const tell = () => memory.tell({ kind: "progress", commits: commits.length, objects: output.count, files: chain.files });
+  const chain = new Chain(source, output, memory, promises, request, disbelieved);
   const telling = setInterval(tell, LIMITS.progressMs);
   try {
-    const chain = new Chain(source, output, memory, promises, request.mapping, request.known, disbelieved);
     for (const item of request.items) {
       const made = await chain.synthesize(item);
       if (made === undefined) {
@@ -86,11 +86,21 @@ async function synthesizeOnce(request: SynthesizeRequest, source: ContentsSource
         return undefined;
       }
       commits.push(made);
+      output.mark();
+      promises.mark();
       trees.set(`${request.repository} ${item.source.id}`, output.takeTrees());
     }
     const objects = output.count;
     output.finish();
-    return { commits, objects, promised: promises.finish() };
+    return { commits, objects, promised: promises.finish(), failure: undefined };
+  } catch (error) {
+    const fault = asFault(error);
+    if (source.signal.aborted) throw fault;
+    // What is whole, and what was read, is worth as much as before.
+    const kept = chain.kept();
+    promises.rollBack();
+    const objects = output.finishWhole();
+    return { commits, objects, promised: promises.finish(), failure: { ...toRecord(fault), kept } };
   } finally {
     clearInterval(telling);
     output.discard();
@@ -112,28 +122,43 @@ class Chain {
   readonly #contents: Contents;
   readonly #done = new Map<string, SynthesizedCommit>();
   readonly #disbelieved: Set<string>;
+  #files: { readonly done: number; readonly total: number } | undefined;
 
   constructor(
-    source: ContentsSource,
+    given: ContentsSource,
     output: ObjectOutput,
     memory: HashMemory,
     promises: PromisedWriter,
-    mapping: PathMapping,
-    known: readonly SynthesizedCommit[],
+    { mapping, known, kept }: SynthesizeRequest,
     disbelieved: Set<string>,
   ) {
     this.#disbelieved = disbelieved;
+    const onCount = (total: number) => {
+      this.#files = { done: 0, total };
+    };
+    const source = { ...given, onCount };
     this.#source = source;
     this.#output = output;
     this.#mapping = mapping;
-    this.#contents = new Contents(source, output, memory, promises);
+    this.#contents = new Contents(source, output, memory, promises, kept);
     for (const commit of known) this.#done.set(commit.lakeId, commit);
+  }
+
+  /** How far the listing is that is being read, and of how many files; undefined: it is short, or nobody knows. */
+  get files(): { readonly done: number; readonly total: number } | undefined {
+    return this.#files;
+  }
+
+  /** Contents that were read. */
+  kept(): Uint8Array {
+    return this.#contents.kept();
   }
 
   /** Undefined: the commit's seal does not fit what it holds; it is among the disbelieved now. */
   async synthesize({ source, parents }: SynthesizeItem): Promise<SynthesizedCommit | undefined> {
     const made = this.#tag(source) ?? (await this.#commit(source, parents));
     if (made !== undefined) this.#done.set(source.id, made);
+    this.#files = undefined;
     return made;
   }
 
@@ -155,6 +180,8 @@ class Chain {
       return undefined;
     }
     const raw = rawCommit(source, pushed, parents, this.#mapping);
+    const unproven = raw === undefined ? this.#contents.unproven(source.id) : undefined;
+    if (unproven !== undefined) throw unproven;
     const tree = raw === undefined ? shownTree(this.#output, listed.tree, listed.census, this.#mapping) : pushed;
     const commit = this.#output.add("commit", raw ?? commitText(source, tree, parents, this.#mapping));
     const { count, first } = listed.refusals;
@@ -324,6 +351,7 @@ class Chain {
       return this.#resolve(source.id, placed, unchanged, { window, believed });
     })) {
       place(item, result);
+      if (this.#files !== undefined) this.#files = { ...this.#files, done: this.#files.done + item.length };
     }
     return { tree: builder.finish(), refusals, census };
   }

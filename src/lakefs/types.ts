@@ -82,6 +82,7 @@ export interface LakefsStage {
 }
 
 export interface LakefsConfig {
+  readonly version_config?: { readonly version?: string };
   readonly storage_config?: {
     readonly blockstore_type: string;
     readonly pre_sign_support?: boolean;

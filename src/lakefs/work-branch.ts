@@ -9,7 +9,6 @@
 import { randomBytes } from "node:crypto";
 import { asFault } from "../base/fault.js";
 import { checkAborted, orAbort } from "../base/flow.js";
-import { LIMITS } from "../base/limits.js";
 import type { LakefsClient } from "./client.js";
 import { RESERVED_BRANCH_PREFIX } from "./ref-names.js";
 
@@ -59,7 +58,7 @@ export async function onWorkBranch<T>(
   branch.endsAt ??= root;
   // Without the caller's signal: a call that is given up may still make the branch, and after its removal was asked
   // for.
-  const making = AbortSignal.timeout(LIMITS.lakefsCallMs);
+  const making = new AbortController().signal;
   const made = client.createBranch(repository, { name: branch.name, source: root ?? source, hidden: true }, making);
   try {
     await orAbort(made, signal);

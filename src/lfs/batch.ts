@@ -3,7 +3,7 @@
  * error, or with neither (there already): a client waits for ever for one that does not.
  * Source: git-lfs docs/api/batch.md.
  */
-import { Fault } from "../base/fault.js";
+import { asFault, Fault } from "../base/fault.js";
 import { Semaphore } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import { isSha256 } from "../git/lfs-pointer.js";
@@ -89,7 +89,14 @@ async function answerObject({ operation, unknownHash }: BatchRequest, object: Lf
   const action = (href: string): BatchAction => ({ href, expires_in: LIMITS.lfsLinkSeconds });
   if (operation === "download") {
     if (present === undefined) return failed(404, "the repository has no such object");
-    const href = (await store.link(object, signal)) ?? links.transfer("download", object);
+    let href: string;
+    try {
+      href = (await store.link(object, signal)) ?? links.transfer("download", object);
+    } catch (error) {
+      const fault = asFault(error);
+      if (fault.code !== "lfs/gone") throw fault;
+      return failed(fault.row.http, fault.message); // a client that was given a link would ask for it again and again
+    }
     return { oid, size, authenticated: true, actions: { download: action(href) } };
   }
   if (present !== undefined) return { oid, size };

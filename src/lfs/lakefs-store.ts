@@ -13,75 +13,32 @@
  * stands for is not here for uploads, pushes and verify; a download may read it, because its client hashes.
  */
 import { randomBytes } from "node:crypto";
+import { LRUCache } from "lru-cache";
 import { Fault } from "../base/fault.js";
-import { BoundedQueue, checkAborted, orAbort } from "../base/flow.js";
+import { orAbort, sleep } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { Pool } from "../pool/tasks.js";
-import { HashedStream } from "./hashed-stream.js";
+import { type HashedFile, INCOMING_FOLDER, type KnownObjects, type LakefsFile, type LakefsFiles, LFS_BRANCH } from "./lakefs-files.js";
+import { LakefsUpload } from "./lakefs-upload.js";
 import type { LfsObject, LfsStore, LfsUpload } from "./store.js";
 
-/** What the hidden branch and commits of one lakeFS repository are asked; serve/lfs-lakefs implements it. */
-export interface LakefsFiles {
-  /** Undefined where there is no such file, or no such ref. */
-  stat(ref: string, path: string, signal: AbortSignal): Promise<LakefsFile | undefined>;
-  /** Undefined where the server does not presign. */
-  presigned(ref: string, path: string, signal: AbortSignal): Promise<string | undefined>;
-  read(ref: string, path: string, start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array>;
-  /** Stages a content that arrives in exactly `size` bytes, making the hidden branch where it is missing. */
-  upload(branch: string, path: string, size: number, body: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<LakefsFile>;
-  /** Gives a name to bytes that are there and have been hashed: it is sealed, and remembered. */
-  stage(branch: string, path: string, file: HashedFile, signal: AbortSignal): Promise<void>;
-  /** Where the bytes of a commit's file lie, if a branch's head has the same ones there: others may be collected at any time. */
-  atHead(commit: string, path: string, signal: AbortSignal): Promise<string | undefined>;
-  /** Copies a commit's file to a branch, making the hidden branch where it is missing. Undefined: it is gone. */
-  copy(from: { readonly commit: string; readonly path: string }, branch: string, path: string, signal: AbortSignal): Promise<LakefsFile | undefined>;
-  /** Paths below `folder` ("a/b/") that were written before `beforeMs` (since 1970). None where there is no such branch. */
-  older(branch: string, folder: string, beforeMs: number, signal: AbortSignal): AsyncIterable<string>;
-  /** Absent is success. */
-  remove(branch: string, path: string, signal: AbortSignal): Promise<void>;
-}
-
-export interface LakefsFile {
-  /** One that lakeFS can stage. */
-  readonly address: string;
-  readonly checksum: string;
-  readonly size: number;
-  /** SHA-256 of the bytes, where one of us has hashed them. */
-  readonly proven?: string | undefined;
-}
-
-/** Bytes in lakeFS whose SHA-256 has been computed by this server. */
-export interface HashedFile {
-  readonly address: string;
-  readonly size: number;
-  readonly sha256: string;
-}
-
-/** Objects that commits of the repository show as pointers: an index that the reading half writes. */
-export interface KnownObjects {
-  knownObject(oid: string, signal: AbortSignal): Promise<KnownObject | undefined>;
-}
-
-export interface KnownObject {
-  /** Full lakeFS commit id. */
-  readonly commit: string;
-  readonly path: string;
-  readonly size: number;
-  /** One of us has hashed the bytes; else a hub's link says what they are. */
-  readonly proven: boolean;
-}
-
-export const LFS_BRANCH = "lakepack-lfs";
-const INCOMING_FOLDER = "lfs/incoming/";
 const INCOMING_NAME = /^lfs\/incoming\/[0-9a-f]{24}$/;
-/** Chunks between the client and lakeFS: 16 of a socket's usual 64 KiB. */
-const CHUNKS_BETWEEN_MAX = 16;
 
 /** Also what a landing asks (LfsObjects of lakefs/contract): `address` and `sweep`. */
 export class LakefsLfsStore implements LfsStore {
   readonly #files: LakefsFiles;
   readonly #known: KnownObjects;
   readonly #pool: Pool;
+  /** Uploads whose bytes have all come, by oid. */
+  readonly #settling = new Map<string, Promise<void>>();
+  /** Whole and hashed objects that could not be given their name, by oid. */
+  readonly #unnamed = new LRUCache<string, Unnamed>({
+    maxSize: LIMITS.lfsUnnamedMax,
+    sizeCalculation: () => 1,
+    dispose: ({ incoming }, _, reason) => reason === "evict" && this.#leave(incoming),
+  });
+  /** Names below `lfs/incoming` that could not be taken away: with the next upload, else by the sweeper. */
+  readonly #left = new Set<string>();
 
   constructor(files: LakefsFiles, known: KnownObjects, pool: Pool) {
     this.#files = files;
@@ -89,7 +46,9 @@ export class LakefsLfsStore implements LfsStore {
     this.#pool = pool;
   }
 
+  /** Waits for an upload of it that is all but done: a client that has given up on it asks again. */
   async size({ oid }: LfsObject, signal: AbortSignal): Promise<number | undefined> {
+    await this.#settled(oid, signal);
     return (await this.#proven(oid, signal))?.size;
   }
 
@@ -113,9 +72,12 @@ export class LakefsLfsStore implements LfsStore {
     return copy.address;
   }
 
+  /** Throws "lfs/gone": the block store would say so, and lakeFS signs addresses of what is not there. */
   async link({ oid }: LfsObject, signal: AbortSignal): Promise<string | undefined> {
     const found = await this.#readable(oid, signal);
-    return found && this.#files.presigned(found.ref, found.path, signal);
+    if (found === undefined) return undefined;
+    if (found.size > 0) for await (const _ of this.#files.read(found.ref, found.path, 0, 1, signal)) break;
+    return this.#files.presigned(found.ref, found.path, signal);
   }
 
   async *read({ oid }: LfsObject, start: number, end: number, signal: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
@@ -132,7 +94,57 @@ export class LakefsLfsStore implements LfsStore {
   }
 
   async beginUpload(object: LfsObject, signal: AbortSignal, pool = this.#pool): Promise<LfsUpload> {
-    return new LakefsUpload(this.#files, pool, object, signal);
+    void this.#clearLeft();
+    const settling = {
+      name: (named: LfsObject, file: LakefsFile, incoming: string) => this.#name(named, { file, incoming }),
+      clear: (incoming: string) => this.#clear(incoming),
+      follow: (oid: string, work: Promise<void>) => this.#follow(oid, work),
+    };
+    return new LakefsUpload({ files: this.#files, pool, object, signal, settling });
+  }
+
+  #follow(oid: string, work: Promise<void>): void {
+    this.#settling.set(oid, work);
+    const over = () => this.#settling.get(oid) === work && this.#settling.delete(oid);
+    work.then(over, over);
+  }
+
+  /** What is all but there, is; or it is not known, after some seconds. */
+  async #settled(oid: string, signal: AbortSignal): Promise<void> {
+    const work = this.#settling.get(oid)?.catch(() => undefined);
+    if (work !== undefined) await orAbort(Promise.race([work, sleep(LIMITS.lfsSettleMs)]), signal);
+    const unnamed = this.#unnamed.get(oid);
+    if (unnamed !== undefined) await this.#name({ oid, size: unnamed.file.size }, unnamed);
+  }
+
+  /** Gives whole and hashed bytes their name. Where lakeFS does not take it now, whoever asks for the object next does it. */
+  async #name({ oid, size }: LfsObject, unnamed: Unnamed): Promise<void> {
+    const file: HashedFile = { address: unnamed.file.address, size, sha256: oid };
+    try {
+      await this.#files.stage(LFS_BRANCH, objectPath(oid), file, new AbortController().signal);
+    } catch (error) {
+      this.#unnamed.set(oid, unnamed);
+      throw error;
+    }
+    this.#unnamed.delete(oid);
+    await this.#clear(unnamed.incoming);
+  }
+
+  /** Never rejects, and keeps nobody waiting for long: a lakeFS that is away is asked again later. */
+  #clear(incoming: string): Promise<void> {
+    const gone = this.#files.remove(LFS_BRANCH, incoming, new AbortController().signal).catch(() => this.#leave(incoming));
+    return Promise.race([gone, sleep(LIMITS.lfsClearMs)]);
+  }
+
+  /** Of too many the sweeper finds the others. */
+  #leave(incoming: string): void {
+    if (this.#left.size < LIMITS.lfsUnnamedMax) this.#left.add(incoming);
+  }
+
+  async #clearLeft(): Promise<void> {
+    const left = [...this.#left];
+    this.#left.clear();
+    for (const incoming of left) await this.#clear(incoming);
   }
 
   /** Clears uploads that a crash left between their last byte and their name: older than a day, so never one under way. How many. */
@@ -167,6 +179,12 @@ export class LakefsLfsStore implements LfsStore {
   }
 }
 
+/** Bytes with lakeFS whose hash is known, under the name they came in by. */
+interface Unnamed {
+  readonly file: LakefsFile;
+  readonly incoming: string;
+}
+
 interface Found {
   readonly ref: string;
   readonly path: string;
@@ -176,60 +194,4 @@ interface Found {
 
 function objectPath(oid: string): string {
   return `lfs/${oid.slice(0, 2)}/${oid.slice(2, 4)}/${oid}`;
-}
-
-class LakefsUpload implements LfsUpload {
-  readonly #files: LakefsFiles;
-  readonly #object: LfsObject;
-  readonly #incoming = `${INCOMING_FOLDER}${randomBytes(12).toString("hex")}`;
-  readonly #queue = new BoundedQueue<Uint8Array>(CHUNKS_BETWEEN_MAX);
-  readonly #stop = new AbortController();
-  readonly #signal: AbortSignal;
-  readonly #hash: HashedStream;
-  readonly #uploaded: Promise<LakefsFile>;
-  #received = 0;
-  #discarded = false;
-
-  constructor(files: LakefsFiles, pool: Pool, object: LfsObject, signal: AbortSignal) {
-    this.#files = files;
-    this.#object = object;
-    this.#signal = AbortSignal.any([signal, this.#stop.signal]);
-    this.#hash = new HashedStream(pool, object.size, this.#signal);
-    this.#uploaded = files.upload(LFS_BRANCH, this.#incoming, object.size, drained(this.#queue, this.#signal), this.#signal);
-    this.#uploaded.catch((error: unknown) => this.#queue.fail(error));
-  }
-
-  async write(bytes: Uint8Array): Promise<void> {
-    const { size } = this.#object;
-    if (bytes.length > size - this.#received) throw new Fault("lfs/mismatch", { size, reason: "more bytes than announced" });
-    this.#received += bytes.length;
-    await this.#hash.update(bytes);
-    await this.#queue.push(Buffer.from(bytes), this.#signal);
-  }
-
-  async finish(): Promise<void> {
-    const { oid, size } = this.#object;
-    if (this.#received !== size) throw new Fault("lfs/mismatch", { size, received: this.#received });
-    this.#queue.end();
-    const [sha256, file] = await orAbort(Promise.all([this.#hash.digest(), this.#uploaded]), this.#signal);
-    if (sha256 !== oid) throw new Fault("lfs/mismatch", { oid, received: sha256 });
-    if (file.size !== size) throw new Fault("lakefs/bad-reply", { reason: "stored with another size than sent", size, stored: file.size });
-    checkAborted(this.#signal);
-    await this.#files.stage(LFS_BRANCH, objectPath(oid), { address: file.address, size, sha256 }, this.#signal);
-    await this.discard();
-  }
-
-  async discard(): Promise<void> {
-    if (this.#discarded) return;
-    this.#discarded = true;
-    this.#queue.fail(new Fault("base/aborted"));
-    this.#stop.abort();
-    // An upload that was cut was never staged; one that was whole is, under a name nobody looks at.
-    const staged = await this.#uploaded.then(() => true, () => false);
-    if (staged) await this.#files.remove(LFS_BRANCH, this.#incoming, new AbortController().signal);
-  }
-}
-
-async function* drained(queue: BoundedQueue<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
-  for (let bytes = await queue.shift(signal); bytes !== undefined; bytes = await queue.shift(signal)) yield bytes;
 }

@@ -18,10 +18,11 @@ export interface LfsStore {
   /** Bytes of an object that can be downloaded, though nobody here has hashed it; default: `size`. */
   readable?(object: LfsObject, signal: AbortSignal): Promise<number | undefined>;
 
-  /** An address from which a client reads the object without us, good for `LIMITS.lfsLinkSeconds`; undefined: it reads through us. */
+  /** An address from which a client reads the object without us, good for `LIMITS.lfsLinkSeconds`; undefined: it reads through us.
+   *  Throws "lfs/gone". */
   link(object: LfsObject, signal: AbortSignal): Promise<string | undefined>;
 
-  /** Bytes [start, end) of an object, in pieces that are the reader's own. Exactly so many, or a Fault. Throws "lfs/missing". */
+  /** Bytes [start, end) of an object, in pieces that are the reader's own. Exactly so many, or a Fault. Throws "lfs/missing", "lfs/gone". */
   read(object: LfsObject, start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array>;
 
   /** Begins to take an object's content. `pool`: the uploader's part of it; otherwise the store's own. */

@@ -23,6 +23,8 @@ export interface RefSnapshot {
   readonly refs: readonly Ref[];
   /** By name. */
   readonly byName: ReadonlyMap<string, Ref>;
+  /** When it was so (since 1970), where that is not now: where the refs are kept does not answer. */
+  readonly staleSinceMs?: number;
 }
 
 /** One command: old id → new id; ZERO_OID on the old side creates, on the new side deletes. */

@@ -1,5 +1,6 @@
 /** Tasks of the lakeFS bridge's reading half: Git objects are made of lakeFS commits. */
 import type { MessagePort } from "node:worker_threads";
+import type { FaultRecord } from "../base/fault.js";
 import type { Oid } from "../git/oid.js";
 import type { PackHandle, TaskControl } from "./tasks.js";
 
@@ -64,6 +65,8 @@ export interface SynthesizeRequest extends TaskControl {
   readonly path: string;
   /** File for the list of blobs whose ids are known and whose contents were not read (lakefs/promised-list.ts). */
   readonly promisedPath: string;
+  /** Contents that an attempt before has read, whose blobs are in `packs` (lakefs/kept-contents.ts). */
+  readonly kept: Uint8Array;
   /** Gives SynthesisNews, takes SynthesisAnswers. */
   readonly port: MessagePort;
   /** Never read raw ranges. For tests: both ways must give the same. */
@@ -71,7 +74,8 @@ export interface SynthesizeRequest extends TaskControl {
 }
 
 export type SynthesisNews =
-  | { readonly kind: "progress"; readonly commits: number; readonly objects: number }
+  /** `files`: of the listing that is being read, where it is known how many it has. */
+  | { readonly kind: "progress"; readonly commits: number; readonly objects: number; readonly files: FilesRead | undefined }
   /** Blobs of a list looked at so far. */
   | { readonly kind: "contents"; readonly blobs: number }
   /** A promised content that cannot be brought. */
@@ -87,6 +91,11 @@ export type SynthesisNews =
   | { readonly kind: "unconfirmed"; readonly commit: string; readonly path: string; readonly claimed: Oid; readonly is: Oid }
   /** What is remembered under these keys? One SynthesisAnswer follows. */
   | { readonly kind: "recall"; readonly question: number; readonly keys: readonly string[] };
+
+export interface FilesRead {
+  readonly done: number;
+  readonly total: number;
+}
 
 /** Hashes of a content's bytes (lakefs/claim.ts). */
 export interface HashedContent {
@@ -122,12 +131,20 @@ export interface PromisedListFile {
   readonly check: string | undefined;
 }
 
+/** A failure that was not the end of what had been done by then. */
+export interface SynthesisFailure extends FaultRecord {
+  /** As `SynthesizeRequest.kept`, once the pack is there. */
+  readonly kept: Uint8Array;
+}
+
 export interface SynthesizeResult {
+  /** With a failure those before it, and in the pack nothing of its own but blobs. */
   readonly commits: readonly SynthesizedCommit[];
   /** New objects in the pack; 0: no pack was written. */
   readonly objects: number;
   /** Undefined: none, and no list was written. */
   readonly promised: PromisedIds | undefined;
+  readonly failure: SynthesisFailure | undefined;
   readonly figures: LakefsFigures;
 }
 
@@ -157,6 +174,8 @@ export interface ContentsResult {
   readonly blobs: number;
   /** What could not be brought; undefined: nothing, and no list was written. */
   readonly left: PromisedIds | undefined;
+  /** The pack has what was read before it, without `base`, and nothing was left out. */
+  readonly failure: FaultRecord | undefined;
   readonly figures: LakefsFigures;
 }
 

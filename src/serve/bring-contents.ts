@@ -1,5 +1,5 @@
 /** Contents that lakeFS still has alone, brought before a pack with blobs is made or a push is taken in, while a person reads how far it is. */
-import { asFault } from "../base/fault.js";
+import { asFault, Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { WantedCommits } from "../lakefs/promised-blobs.js";
 import type { PackStream } from "../odb/pack-stream.js";
@@ -27,7 +27,7 @@ export async function replyWhenBrought(context: FetchContext, request: PackReque
     await progress.settle();
     stream = await openPack(await contextOf(context), request);
   } catch (error) {
-    const fault = asFault(error);
+    const fault = withWay(asFault(error), repository);
     if (signal.aborted || options.mode === "none") throw fault;
     await progress.settle();
     return options.output.write(fatalPacket(options.mode, tell(context.request, fault)));
@@ -35,6 +35,12 @@ export async function replyWhenBrought(context: FetchContext, request: PackReque
     progress.stop();
   }
   return replyWithPack(context, stream, options);
+}
+
+/** Old data that lakeFS's collection has removed keeps nobody from the newest commits. */
+function withWay(fault: Fault, { lakefs }: FetchContext["repository"]): Fault {
+  if (lakefs === undefined || fault.code !== "lakefs/gone") return fault;
+  return new Fault(fault.code, { ...fault.facts, way: "--depth=1 or --filter=blob:none needs no files of old commits" }, fault);
 }
 
 /** What the answer is made of: of the client's own commits nothing is needed. */

@@ -7,12 +7,15 @@ import { faultFacts } from "../observe/log.js";
 import type { Repository } from "./conversation.js";
 import type { FetchContext } from "./fetch-context.js";
 
-/** Lines, to be said whatever the client wants of progress: they are about what it gets. */
-export async function fetchNotices(context: FetchContext, wants: readonly Oid[]): Promise<readonly string[]> {
+/** Cuts that a clone names. */
+const CUTS_NAMED = 3;
+
+/** Lines, to be said whatever the client wants of progress: they are about what it gets. `common`: what it has already. */
+export async function fetchNotices(context: FetchContext, wants: readonly Oid[], common: readonly Oid[]): Promise<readonly string[]> {
   const { repository, deps, signal } = context;
   if (repository.lakefs === undefined) return repository.notices;
   const unreadable = repository.lakefs.unreadable().map(({ name, fault }) => `warning: ${printable(name)} is not in this answer: ${printable(fault.message)}`);
-  const known = [...repository.notices, ...unreadable];
+  const known = [...staleLines(context), ...repository.notices, ...unreadable, ...(common.length === 0 ? cutLines(repository) : [])];
   try {
     const found = await firstUncrossed(context, wants);
     return found === undefined ? known : [...known, ...uncrossedLines(repository, found)];
@@ -38,10 +41,33 @@ async function firstUncrossed({ repository, refs, signal }: FetchContext, wants:
   return undefined;
 }
 
-function uncrossedLines({ conceal, lakefs }: Repository, { lakeId, count, first }: Uncrossed): string[] {
+function staleLines({ refs: { staleSinceMs } }: FetchContext): string[] {
+  if (staleSinceMs === undefined) return [];
+  return [`warning: lakeFS does not answer: this is what it had at ${new Date(staleSinceMs).toISOString()}, and may be old`];
+}
+
+/** Where the history begins that a clone gets. */
+function cutLines(repository: Repository): string[] {
+  const cuts = repository.lakefs?.commits.cuts ?? [];
+  const lines = cuts
+    .slice(0, CUTS_NAMED)
+    .map(
+      ({ commit, path }) =>
+        `warning: lakeFS commit ${commit.slice(0, 12)} and what is before it are not in this history: ` +
+        `the data of ${path === "" ? "a file" : printable(path)} there is gone from lakeFS's storage`,
+    );
+  if (cuts.length <= CUTS_NAMED) return lines;
+  return [...lines, `  and ${cuts.length - CUTS_NAMED} more: lakepack doctor --lakefs ${nameFor(repository)} lists all`];
+}
+
+/** lakeFS's name of a repository, as this caller may hear it. */
+function nameFor({ conceal, lakefs }: Repository): string {
+  return conceal === undefined ? (lakefs?.repository ?? "") : "with its name in lakeFS";
+}
+
+function uncrossedLines(repository: Repository, { lakeId, count, first }: Uncrossed): string[] {
   const paths = count === 1 ? "1 path" : `${count} paths`;
-  const named = conceal === undefined ? lakefs?.repository : "with its name in lakeFS";
-  const more = count > first.length ? [`  and ${count - first.length} more: lakepack doctor --lakefs ${named} lists all`] : [];
+  const more = count > first.length ? [`  and ${count - first.length} more: lakepack doctor --lakefs ${nameFor(repository)} lists all`] : [];
   const head = `warning: ${paths} of lakeFS commit ${lakeId.slice(0, 12)} cannot be in Git and stay in lakeFS:`;
   return [head, ...first.map((line) => `  ${printable(line)}`), ...more];
 }

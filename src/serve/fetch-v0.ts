@@ -35,7 +35,7 @@ export async function fetchVersion0(exchange: Exchange, deps: UploadPackDeps): P
   if (common === undefined) return;
   const { capabilities } = request;
   const [thin, ofsDelta, includeTag] = [capabilities.has("thin-pack"), capabilities.has("ofs-delta"), capabilities.has("include-tag")];
-  const notices = await fetchNotices(context, wants);
+  const notices = await fetchNotices(context, wants, common);
   const pack = await toPackRequest(context, { wants, common, clientShallow, boundary, filter, thin, ofsDelta, includeTag });
   const options = { mode: bandMode(capabilities), quiet: capabilities.has("no-progress"), notices, output: exchange.output, signal: exchange.signal };
   if (needsContents(context, pack)) return replyWhenBrought(context, pack, options);

@@ -35,7 +35,7 @@ export async function fetchVersion2(context: FetchContext, output: ByteSink, req
   const boundary = await resolveBoundary(context, wants, clientShallow, request.depth);
   const filter = await resolveFilter(context, request.filter);
   const { thinPack: thin, ofsDelta, includeTag } = request;
-  const notices = await fetchNotices(context, wants);
+  const notices = await fetchNotices(context, wants, common);
   const pack = await toPackRequest(context, { wants, common, clientShallow, boundary, filter, thin, ofsDelta, includeTag });
   const options: PackReplyOptions = { mode: "side-band-64k", quiet: request.noProgress, notices, output, signal: context.signal };
   const head = answer.shallowInfo(boundary.shallow, boundary.unshallow).wantedRefs(wantedRefs).packfile().take();

@@ -10,6 +10,7 @@ import { LIMITS } from "../base/limits.js";
 import type { RepositoryRow } from "../database/schema.js";
 import type { LakefsClient } from "../lakefs/client.js";
 import { rootOf } from "../lakefs/identity.js";
+import { unlessAway } from "../lakefs/stale.js";
 import type { LakefsRepository } from "../lakefs/types.js";
 import type { Log } from "../observe/log.js";
 import { lakefsName, titleOf } from "./repository-name.js";
@@ -20,6 +21,8 @@ export interface LakefsRowsOptions {
   readonly table: RepositoryTable;
   /** How long an answer of lakeFS is believed where nothing is written. */
   readonly believedMs: number;
+  /** While lakeFS is away, what is known is believed where nothing is written. */
+  readonly serveStale: boolean;
   /** The repository of this id is no more what it was: whoever has it open opens it anew, or not at all. */
   readonly onChanged: (id: string) => void;
   readonly log: Log;
@@ -45,7 +48,10 @@ export class LakefsRows {
     const askedMs = performance.now();
     if (!fresh && known !== undefined && askedMs - (this.#askedMs.get(known.id) ?? Number.NEGATIVE_INFINITY) < believedMs)
       return known;
-    const facts = await client.getRepository(repository, signal).catch(missingIsUndefined);
+    const ask = (asking: AbortSignal) => client.getRepository(repository, asking).catch(missingIsUndefined);
+    const isBelieved = this.#options.serveStale && !fresh && known !== undefined;
+    const facts = isBelieved ? await unlessAway<LakefsRepository | undefined | "away">(client.http, ask, async () => "away" as const, signal) : await ask(signal);
+    if (facts === "away") return known;
     if (facts === undefined) return undefined;
     const row =
       known !== undefined && isSame(known, facts) ? known : await this.#turns.run(() => this.#settle(repository, signal), signal);

@@ -14,7 +14,7 @@ import { fileMetadata } from "../lakefs/object-metadata.js";
 import { FILE_MODE } from "../lakefs/path-rules.js";
 import type { RootCommit } from "../lakefs/root-commit.js";
 import type { LakefsObject } from "../lakefs/types.js";
-import type { LakefsFile, LakefsFiles } from "../lfs/lakefs-store.js";
+import type { LakefsFile, LakefsFiles } from "../lfs/lakefs-files.js";
 
 export interface LakefsFilesOptions {
   readonly client: LakefsClient;
@@ -71,7 +71,8 @@ export function lakefsFiles({ client, repository, namespace, sealKeys, commits, 
     presigned: async (ref, path, signal) =>
       (await canPresign(signal)) ? client.presignObject(repository, ref, path, signal) : undefined,
     async *read(ref, path, start, end, signal) {
-      yield* (await client.streamObject(repository, ref, path, `bytes=${start}-${end - 1}`, signal)).body;
+      const { body } = await client.streamObject(repository, ref, path, `bytes=${start}-${end - 1}`, signal).catch(goneForLfs);
+      yield* body;
     },
     async upload(branch, path, size, body, signal) {
       await ensureBranch(client, repository, branch, root, signal);
@@ -152,6 +153,10 @@ async function* olderFiles(
     if (page?.pagination.has_more !== true) return;
     after = page.pagination.next_offset;
   }
+}
+
+function goneForLfs(error: unknown): never {
+  throw error instanceof Fault && error.code === "lakefs/gone" ? new Fault("lfs/gone", {}, error) : error;
 }
 
 /** Its commit is there, its data is not. */

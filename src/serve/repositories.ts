@@ -66,7 +66,15 @@ export class Repositories {
     const { lakefs, table, log, services } = options;
     const onChanged = (id: string) => this.#handles.drop(id);
     this.#lakefsRows =
-      lakefs && new LakefsRows({ client: lakefs.client, table, log, onChanged, believedMs: lakefs.pollMs || LIMITS.lakefsPollMs });
+      lakefs &&
+      new LakefsRows({
+        client: lakefs.client,
+        table,
+        log,
+        onChanged,
+        believedMs: lakefs.pollMs || LIMITS.lakefsPollMs,
+        serveStale: lakefs.serveStale,
+      });
     const confirm = async (repository: string, id: string, fresh: boolean, signal: AbortSignal) =>
       this.#lakefsRows?.confirm(repository, id, fresh, signal);
     this.#handles = new RepositoryHandles({ services, table, defaultBranch: options.defaultBranch, lakefs, confirm, log });
@@ -224,7 +232,7 @@ export class Repositories {
   lakefsChanged(repository: string): void {
     const { lakefs } = this.#options;
     if (lakefs === undefined || this.#handles.changed(repository)) return;
-    const signal = AbortSignal.timeout(LIMITS.lakefsCallMs);
+    const signal = new AbortController().signal;
     this.resolve(lakefsName(repository), false, signal).then(
       () => this.#handles.changed(repository),
       (error: unknown) =>

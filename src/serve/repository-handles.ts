@@ -54,6 +54,8 @@ export interface LakefsSettings {
   readonly refsWaitMs?: number;
   readonly mappingSeed: Mapping;
   readonly landing: LandingPolicy;
+  /** While lakeFS is away, what is known is served for reading. */
+  readonly serveStale: boolean;
   /** Distance of two looks at the heads of repositories in use; 0: only webhooks tell. */
   readonly pollMs: number;
   readonly log: Log;
@@ -175,9 +177,10 @@ export class RepositoryHandles {
       prefix,
     };
     const waits = lakefs.refsWaitMs === undefined ? {} : { refsWaitMs: lakefs.refsWaitMs };
+    const onBack = () => this.drop(id);
     const confirmed = (fresh: boolean, asking: AbortSignal) => confirm(repository, id, fresh, asking);
     const { refs, commits, promised, defaultBranch, guard } = await openLakefsRepository(
-      { ...parts, ...waits, confirm: confirmed },
+      { ...parts, ...waits, confirm: confirmed, serveStale: lakefs.serveStale, onBack },
       signal,
     );
     const head = `refs/heads/${fromLakefsId("branch", defaultBranch) ?? "main"}`;

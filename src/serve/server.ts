@@ -10,7 +10,8 @@ import { refAdvertisement } from "../wire/advertise.js";
 import type { Offer } from "../wire/capabilities.js";
 import { errorPacket } from "../wire/pkt-line.js";
 import type { Exchange, Repository } from "./conversation.js";
-import { type Begun, checkAdministrator, Door, type Guard, type Wants } from "./door.js";
+import { type Begun, checkAdministrator, isAdministrator, Door, type Guard, type Wants } from "./door.js";
+import type { LakefsLook } from "./lakefs-look.js";
 import type { LfsService } from "./lfs.js";
 import type { PushPolicy } from "./push-policy.js";
 import type { Readiness, Ready } from "./readiness.js";
@@ -38,6 +39,8 @@ export interface ServerOptions {
   readonly lfs?: LfsService;
   readonly metrics: Metrics;
   readonly readiness: Pick<Readiness, "look">;
+  /** Undefined: no lakeFS is set. */
+  readonly lakefs?: Pick<LakefsLook, "endpoint" | "look"> | undefined;
 }
 
 export class GitServer implements Services {
@@ -132,6 +135,13 @@ export class GitServer implements Services {
 
   async head(repository: Repository, signal: AbortSignal): Promise<string> {
     return (await repository.refs.read(signal)).head;
+  }
+
+  async lakefs(caller: Caller): Promise<string | undefined> {
+    const { lakefs } = this.#options;
+    if (lakefs === undefined) return undefined;
+    const { says } = await lakefs.look();
+    return isAdministrator(caller) ? `${says}: ${lakefs.endpoint}` : says;
   }
 
   repositories(count: number, caller: Caller): Promise<readonly string[]> {

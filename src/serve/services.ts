@@ -53,6 +53,9 @@ export interface Services {
   /** Titles ("ns/name", "datasets/ns/name") of those the caller may read, sorted, the first `count`. */
   repositories(count: number, caller: Caller): Promise<readonly string[]>;
 
+  /** Which lakeFS is there and whether it answers, a line; its address for administrators alone. Undefined: none is set. */
+  lakefs?(caller: Caller): Promise<string | undefined>;
+
   /** Whether requests should come here. */
   readiness(): Promise<Ready>;
 

@@ -125,12 +125,19 @@ async function download({ request, name, lfs, resolveLinked }: LfsRoute, object:
     return { status: 416, headers: [...common, ["Content-Range", `bytes */${size}`]], body: new Uint8Array(0) };
   const { start, end } = range ?? { start: 0, end: size };
   const headers = range === undefined ? common : [...common, ["Content-Range", `bytes ${start}-${end - 1}/${size}`] as const];
+  // What cannot be read is found out while it can still be said with a status, and in words that git-lfs shows.
+  const content = store.read(object, start, end, signal)[Symbol.asyncIterator]();
+  const first = await content.next();
   return {
     status: range === undefined ? 200 : 206,
     headers,
     body: async (sink) => {
       sink.expect?.(end - start);
-      for await (const bytes of store.read(object, start, end, signal)) await sink.write(bytes);
+      try {
+        for (let next = first; next.done !== true; next = await content.next()) await sink.write(next.value);
+      } finally {
+        await content.return?.();
+      }
     },
   };
 }

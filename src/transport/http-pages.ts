@@ -8,13 +8,16 @@ export interface HomePage {
   /** "http://127.0.0.1:8080". */
   readonly base: string;
   readonly repositories: readonly string[];
+  /** Which lakeFS is there and whether it answers. */
+  readonly lakefs?: string | undefined;
   /** There are more than these. */
   readonly more: boolean;
 }
 
-export function homePage(request: HttpRequest, { version, base, repositories, more }: HomePage): HttpReply {
+export function homePage(request: HttpRequest, { version, base, repositories, lakefs, more }: HomePage): HttpReply {
   const lines: readonly Line[] = [
     { text: `lakepack ${version}`, as: "h1" },
+    ...(lakefs === undefined ? [] : [{ text: `${lakefs}.`, as: "p" } as const]),
     { text: "Push something; the first push creates the repository:", as: "p" },
     { text: `git push ${base}/me/model.git HEAD:main`, as: "pre" },
     { text: "Clone it:", as: "p" },

@@ -160,10 +160,12 @@ class Routes {
 
   async #home(asked: Asked): Promise<HttpReply> {
     const { request, client } = asked;
-    const found = await this.#services.repositories(LIMITS.listedRepositoriesMax + 1, await this.#caller(asked));
+    const caller = await this.#caller(asked);
+    const found = await this.#services.repositories(LIMITS.listedRepositoriesMax + 1, caller);
+    const lakefs = await this.#services.lakefs?.(caller);
     const repositories = found.slice(0, LIMITS.listedRepositoriesMax);
     const more = found.length > repositories.length;
-    return homePage(request, { version: this.#services.version, base: client.base, repositories, more });
+    return homePage(request, { version: this.#services.version, base: client.base, repositories, lakefs, more });
   }
 
   async #ready(): Promise<HttpReply> {

@@ -9,7 +9,7 @@ const SECRET = "a webhook's secret, nobody's business";
 
 async function start(t: Test, { access }: RunningLakefs, more: Readonly<Record<string, string>>): Promise<Lakepack> {
   const { endpoint, accessKeyId, secretAccessKey } = access;
-  const env = { LAKEPACK_LAKEFS_ENDPOINT: endpoint, LAKEPACK_LAKEFS_ACCESS_KEY_ID: accessKeyId, LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: secretAccessKey };
+  const env = { LAKEPACK_LAKEFS_ENDPOINT: endpoint, LAKEPACK_LAKEFS_ACCESS_KEY_ID: accessKeyId, LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: secretAccessKey, LAKEPACK_LAKEFS_PATIENCE_SECONDS: "1" };
   return startLakepack(t, { env: { ...env, ...more } });
 }
 

@@ -8,7 +8,7 @@ export const { signal } = new AbortController();
 
 /** The settings that let a lakepack find this lakeFS; `endpoint`: another way there (a proxy). */
 export function lakefsEnvironment({ access }: RunningLakefs, endpoint = access.endpoint): Record<string, string> {
-  return { LAKEPACK_LAKEFS_ENDPOINT: endpoint, LAKEPACK_LAKEFS_ACCESS_KEY_ID: access.accessKeyId, LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: access.secretAccessKey };
+  return { LAKEPACK_LAKEFS_ENDPOINT: endpoint, LAKEPACK_LAKEFS_ACCESS_KEY_ID: access.accessKeyId, LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: access.secretAccessKey, LAKEPACK_LAKEFS_PATIENCE_SECONDS: "1" };
 }
 
 export function startBeside(t: Test, lakefs: RunningLakefs, { env, ...more }: LakepackOptions = {}): Promise<Lakepack> {

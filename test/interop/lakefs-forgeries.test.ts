@@ -17,7 +17,7 @@ import { GUARD_FILE } from "../../src/lakefs/guard.js";
 import { GUARD_PATH } from "../../src/lakefs/metadata-keys.js";
 import { MAPPING_BRANCH } from "../../src/lakefs/mapping.js";
 import type { LakefsCommit, LakefsObject } from "../../src/lakefs/types.js";
-import { LFS_BRANCH } from "../../src/lfs/lakefs-store.js";
+import { LFS_BRANCH } from "../../src/lfs/lakefs-files.js";
 import { type SharedLakefs, skipLakefs, startSharedLakefs } from "../lakefs/servers.js";
 import { checkFsck, commit, git, type Lakepack, logShows, remoteRefs, tempFolder, tryGit } from "./harness.js";
 import { emptyRepository, headOf, listed, settingsFor, signal, startBeside } from "./lakefs-rig.js";

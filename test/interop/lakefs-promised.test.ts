@@ -13,7 +13,7 @@ const SEAL_KEY = "5e".repeat(32);
 
 async function start(t: Test, { access }: RunningLakefs, data?: string): Promise<Lakepack> {
   const { endpoint, accessKeyId, secretAccessKey } = access;
-  const env = { LAKEPACK_SEAL_KEY: SEAL_KEY, LAKEPACK_LAKEFS_ENDPOINT: endpoint, LAKEPACK_LAKEFS_ACCESS_KEY_ID: accessKeyId, LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: secretAccessKey };
+  const env = { LAKEPACK_SEAL_KEY: SEAL_KEY, LAKEPACK_LAKEFS_ENDPOINT: endpoint, LAKEPACK_LAKEFS_ACCESS_KEY_ID: accessKeyId, LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: secretAccessKey, LAKEPACK_LAKEFS_PATIENCE_SECONDS: "1" };
   return startLakepack(t, { env: { ...env, LAKEPACK_LAKEFS_POLL_SECONDS: "0" }, ...(data === undefined ? {} : { data }) });
 }
 

@@ -9,7 +9,7 @@ export const { signal } = new AbortController();
 
 /** lakepack's settings for it. `endpoint`: in place of lakeFS's own, something that stands before it. */
 export function settingsFor({ access }: RunningLakefs, endpoint = access.endpoint): Record<string, string> {
-  return { LAKEPACK_LAKEFS_ENDPOINT: endpoint, LAKEPACK_LAKEFS_ACCESS_KEY_ID: access.accessKeyId, LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: access.secretAccessKey };
+  return { LAKEPACK_LAKEFS_ENDPOINT: endpoint, LAKEPACK_LAKEFS_ACCESS_KEY_ID: access.accessKeyId, LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: access.secretAccessKey, LAKEPACK_LAKEFS_PATIENCE_SECONDS: "1" };
 }
 
 /** A lakepack process of its own, with an empty store unless `data` names one. */

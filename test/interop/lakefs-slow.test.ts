@@ -106,3 +106,24 @@ t.test("while commits are being read: ERR with figures, the same by API and log;
   t.match((await remoteRefs(url)).map((line) => line.split("\t")[1]), ["HEAD", "refs/heads/main"]);
   t.same([...gate.reads.values()].filter((times) => times !== 1), [], "each content was read once");
 });
+
+t.test("a first reading says of how many files; banner and front page which lakeFS is there", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
+  const lakefs = await startLakefs(t);
+  await seed(lakefs, "first", Object.fromEntries(Array.from({ length: 1_030 }, (_, at) => [`f${String(at).padStart(4, "0")}`, `${at}\n`])));
+  const gate = await startGate(t, lakefs, "f1020");
+  const server = await startLakepack(t, { env: { ...lakefsEnvironment(lakefs, gate.endpoint), LAKEPACK_LAKEFS_REFS_WAIT_SECONDS: "1" } });
+  t.match(server.out(), new RegExp(`^lakeFS dev \\(local blocks\\) answers: ${gate.endpoint}$`, "m"));
+  const home = async () => (await fetch(server.url)).text();
+  t.match(await home(), `lakeFS dev (local blocks) answers: ${gate.endpoint}.`);
+  let said = "";
+  for (let attempt = 0; attempt < 30 && !said.includes("1,000 of"); attempt++) said = (await tryGit(["ls-remote", `${server.url}/lakefs/first.git`])).stderr;
+  t.match(said, /^fatal: remote error: reading lakeFS commit 0\/1, 1,\d\d\d objects \(1,000 of 1,030 files\); try again\n$/);
+  const { reading } = (await (await fetch(`${server.url}/api/repos/lakefs/first`)).json()) as { reading: object };
+  t.match(reading, { commits: 0, total: 1, files: { done: 1_000, total: 1_030 } });
+  gate.open();
+  await lakefs.stop();
+  await new Promise((wake) => setTimeout(wake, 5_100)); // what was seen holds for five seconds
+  t.match(await home(), /lakeFS does not answer: http/);
+  const beside = await startLakepack(t, { env: lakefsEnvironment(lakefs) });
+  t.match(beside.out(), /^lakeFS does not answer: http/m);
+});

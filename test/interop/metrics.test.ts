@@ -152,7 +152,7 @@ t.test("metrics count the calls to lakeFS, those of pool threads too", { skip: s
   await lakefs.client.commit("counted", "main", { message: "one" }, signal);
   const { endpoint, accessKeyId, secretAccessKey } = lakefs.access;
   const server = await startLakepack(t, {
-    env: { LAKEPACK_LAKEFS_ENDPOINT: endpoint, LAKEPACK_LAKEFS_ACCESS_KEY_ID: accessKeyId, LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: secretAccessKey },
+    env: { LAKEPACK_LAKEFS_ENDPOINT: endpoint, LAKEPACK_LAKEFS_ACCESS_KEY_ID: accessKeyId, LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: secretAccessKey, LAKEPACK_LAKEFS_PATIENCE_SECONDS: "1" },
   });
   await git(["clone", "-q", `${server.url}/lakefs/counted.git`, join(await tempFolder(t), "clone")]);
   const samples = await scrape(server.url);

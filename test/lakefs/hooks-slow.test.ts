@@ -54,7 +54,7 @@ t.test("slow hooks", { skip: skipLakefs }, async (t) => {
   const hooks = await startHooks(t);
 
   await t.test("longer than any call without hooks may take: the push waits, and lands", async (t) => {
-    t.match(await pushPast(t, server, pool, hooks, { hookTakesMs: 2_000, http: { callMs: 500 } }), {
+    t.match(await pushPast(t, server, pool, hooks, { hookTakesMs: 2_000, http: { writeWaitMs: 500 } }), {
       outcome: { ok: true },
       asked: 1,
       moved: true,

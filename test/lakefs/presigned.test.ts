@@ -109,7 +109,7 @@ t.test("on local blocks everything goes through the API", { skip: skipLakefs, ti
   const node = await openNode(t, server, await testPool(t), source.name);
   node.calls();
   await node.refs.read();
-  t.same(node.calls(), { listBranches: 1, listTags: 1, log: 1, readRange: 2, config: 1, readObject: FILES, streamObject: 1 });
+  t.same(node.calls(), { listBranches: 2, listTags: 1, log: 1, readRange: 2, config: 1, readObject: FILES, streamObject: 1 });
 });
 
 async function blocksOf(source: Source, commit: string): Promise<string> {

@@ -1,6 +1,8 @@
 /** Stands between a node and a real server, counts what passes, and does to single calls what networks and servers do. */
 import { Agent, createServer, type IncomingMessage, request as httpRequest, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { Readable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Test } from "tap";
 import type { RunningLakefs } from "./servers.js";
 
@@ -11,6 +13,10 @@ export type Mishap =
   | { readonly as: "cut"; readonly bodyBytes: number }
   /** It passes, but the answer never comes. */
   | { readonly as: "silence" }
+  /** The connection is cut before anything passes: the server is away. */
+  | { readonly as: "drop" }
+  /** Its body passes at so many bytes a second. */
+  | { readonly as: "paced"; readonly bytesPerSecond: number }
   /** It begins so much later. */
   | { readonly as: "late"; readonly ms: number }
   /** The answer is another. */
@@ -29,6 +35,9 @@ export interface LakefsProxy {
   readonly calls: Call[];
   /** Asked before each call. */
   onCall: (call: Call) => Mishap | undefined;
+  /** Nobody listens any more, as where a server is ended. */
+  goAway(): Promise<void>;
+  comeBack(): Promise<void>;
 }
 
 /** A server as seen through a proxy of its own. */
@@ -44,28 +53,48 @@ export async function startProxy(t: Test, server: RunningLakefs, target = server
       response.writeHead(mishap.status, mishap.headers).end(mishap.body);
       return;
     }
+    if (mishap?.as === "drop") return void request.socket.destroy();
     const { method } = request;
     const headers = { ...request.headers, host: new URL(target).host }; // which is signed
     const onward = httpRequest(new URL(call.path, target), { agent, method, headers }, (answer) => void reply(answer, response, mishap));
     onward.on("error", () => response.destroy());
     response.on("close", () => void (response.writableEnded || onward.destroy()));
     if (mishap?.as === "late") setTimeout(() => request.pipe(onward), mishap.ms);
+    else if (mishap?.as === "paced") paced(request, mishap.bytesPerSecond).pipe(onward);
     else request.pipe(onward);
   });
-  await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));
+  const listen = (port: number) => new Promise<void>((resolve) => void listener.listen(port, "127.0.0.1", resolve));
+  await listen(0);
   t.teardown(() => {
     listener.close();
     listener.closeAllConnections();
     agent.destroy();
   });
-  const url = `http://127.0.0.1:${(listener.address() as AddressInfo).port}`;
-  const proxy: LakefsProxy = { server: { ...server, access: { ...server.access, endpoint: url } }, url, calls, onCall: () => undefined };
+  const { port } = listener.address() as AddressInfo;
+  const url = `http://127.0.0.1:${port}`;
+  const goAway = () =>
+    new Promise<void>((resolve) => {
+      listener.close(() => resolve());
+      listener.closeAllConnections();
+    });
+  const seen = { ...server, access: { ...server.access, endpoint: url } };
+  const proxy: LakefsProxy = { server: seen, url, calls, onCall: () => undefined, goAway, comeBack: () => listen(port) };
   return proxy;
+}
+
+function paced(request: IncomingMessage, bytesPerSecond: number): Readable {
+  const pieces = async function* () {
+    for await (const piece of request) {
+      yield piece as Buffer;
+      await sleep(((piece as Buffer).length / bytesPerSecond) * 1_000);
+    }
+  };
+  return Readable.from(pieces());
 }
 
 async function reply(answer: IncomingMessage, response: ServerResponse, mishap: Mishap | undefined): Promise<void> {
   if (mishap?.as === "silence") return void answer.resume();
-  if (mishap === undefined || mishap.as === "late") {
+  if (mishap === undefined || mishap.as === "late" || mishap.as === "paced") {
     response.writeHead(answer.statusCode ?? 502, answer.headers);
     answer.pipe(response);
     return;

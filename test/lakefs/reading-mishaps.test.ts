@@ -167,7 +167,7 @@ t.test("what the Git user reads, and what the log does not say", { skip: skipLak
   await fill(source);
   const proxy = await startProxy(t, server);
   const { endpoint, accessKeyId, secretAccessKey } = proxy.server.access;
-  const env = { LAKEPACK_LAKEFS_ENDPOINT: endpoint, LAKEPACK_LAKEFS_ACCESS_KEY_ID: accessKeyId, LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: secretAccessKey };
+  const env = { LAKEPACK_LAKEFS_ENDPOINT: endpoint, LAKEPACK_LAKEFS_ACCESS_KEY_ID: accessKeyId, LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: secretAccessKey, LAKEPACK_LAKEFS_PATIENCE_SECONDS: "1" };
   const lakepack = await startLakepack(t, { env, args: ["--log-level", "trace"] });
   const folder = await tempFolder(t);
   const url = `${lakepack.url}/lakefs/${source.name}.git`;

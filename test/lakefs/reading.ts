@@ -89,7 +89,7 @@ export interface Node extends LakefsRepository {
   reopen(): Promise<Node>;
 }
 
-export interface NodeOptions extends Partial<Pick<LakefsRepositoryOptions, "mappingSeed" | "pagesOnly" | "refsWaitMs" | "sealKeys">> {
+export interface NodeOptions extends Partial<Pick<LakefsRepositoryOptions, "mappingSeed" | "pagesOnly" | "cutsLookMs" | "refsWaitMs" | "sealKeys">> {
   readonly folder?: string;
 }
 

@@ -1,6 +1,6 @@
 /** Real servers for tests: lakeFS with local or S3 blocks, each test's own, on free ports of loopback. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdir, realpath } from "node:fs/promises";
+import { mkdir, realpath, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -41,6 +41,8 @@ export interface RunningLakefs {
   readonly outside: string;
   /** lakectl's environment: its own configuration, nobody's home. */
   readonly lakectl: { readonly program: string; readonly env: Environment };
+  /** Removes the bytes at an address from the storage behind lakeFS, as its garbage collection does. */
+  collect(address: string): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -63,7 +65,8 @@ export async function startLakefs(t: Teardown, blocks: "local" | "s3" = "local",
   const endpoint = `http://127.0.0.1:${port}`;
   await answers(`${endpoint}/_health`, child);
   await recordServer(t, endpoint, child.pid as number, blocks);
-  const access = { endpoint, accessKeyId: script.ACCESS_KEY, secretAccessKey: script.SECRET_KEY };
+  // Tests that end a server mean it.
+  const access = { endpoint, accessKeyId: script.ACCESS_KEY, secretAccessKey: script.SECRET_KEY, patienceMs: 0 };
   const env = {
     HOME: folder,
     LAKECTL_SERVER_ENDPOINT_URL: endpoint,
@@ -77,6 +80,9 @@ export async function startLakefs(t: Teardown, blocks: "local" | "s3" = "local",
     outside: blocks === "s3" ? "s3://lakefs/outside/" : `local://${folder}/external/`,
     namespace: (name) => (blocks === "s3" ? `s3://lakefs/${name}` : `local://${name}`),
     lakectl: { program: join(script.programFolder(), "lakectl"), env },
+    // lakeFS shows the folder of its local blocks twice.
+    collect: (address) =>
+      rm(blocks === "s3" ? join(folder, "s3-data", address.replace("s3://", "")) : address.slice(address.lastIndexOf(folder))),
     stop: () => end(child),
   };
 }

@@ -2,7 +2,8 @@
 import { createHash, randomBytes } from "node:crypto";
 import t, { type Test } from "tap";
 import { RootCommit } from "../../src/lakefs/root-commit.js";
-import { type KnownObject, LakefsLfsStore, LFS_BRANCH } from "../../src/lfs/lakefs-store.js";
+import { type KnownObject, LFS_BRANCH } from "../../src/lfs/lakefs-files.js";
+import { LakefsLfsStore } from "../../src/lfs/lakefs-store.js";
 import { lakefsFiles } from "../../src/serve/lfs-lakefs.js";
 import { createSource, SEAL_KEY, signal, testPool } from "../lakefs/reading.js";
 import { skipLakefs, startLakefs } from "../lakefs/servers.js";

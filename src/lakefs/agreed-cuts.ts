@@ -1,0 +1,102 @@
+/** The cuts of one repository as this server knows them: noted beside its records, compared with lakeFS's, and followed where another server was first. */
+import { LIMITS } from "../base/limits.js";
+import type { Log } from "../observe/log.js";
+import type { LakefsClient } from "./client.js";
+import { agreeOnCut, type Cut, listCuts, readCut } from "./cuts.js";
+import type { LakeRecords } from "./records.js";
+
+export interface AgreedCutsOptions {
+  readonly client: LakefsClient;
+  readonly repository: string;
+  readonly records: LakeRecords;
+  readonly log: Log;
+  /** Default: `lakefsCutsLookMs`. */
+  readonly lookMs?: number | undefined;
+  /** Told that what was known of commits is forgotten: one of them was cut, and ids of those above are others now. */
+  readonly onForgotten: () => void;
+}
+
+export class AgreedCuts {
+  readonly #options: AgreedCutsOptions;
+  #cuts: Map<string, Cut> | undefined;
+  #openedMs: number | undefined;
+  #lookedMs: number | undefined;
+
+  constructor(options: AgreedCutsOptions) {
+    this.#options = options;
+  }
+
+  /** By commit; those of the last look. */
+  get all(): ReadonlyMap<string, Cut> {
+    return this.#cuts ?? new Map();
+  }
+
+  /** Whether lakeFS was not asked for a while. `first`: or never by this process. */
+  isDue({ first }: { readonly first: boolean }): boolean {
+    const now = performance.now();
+    this.#openedMs ??= now;
+    const since = this.#lookedMs ?? (first ? Number.NEGATIVE_INFINITY : this.#openedMs);
+    return now - since >= (this.#options.lookMs ?? LIMITS.lakefsCutsLookMs);
+  }
+
+  /** What this server has noted before; lakeFS is not asked. */
+  async load(signal: AbortSignal): Promise<void> {
+    this.#cuts ??= new Map((await this.#options.records.cuts(signal)).map((cut) => [cut.commit, cut]));
+  }
+
+  /**
+   * Asks lakeFS. A commit that another server has cut and this one has read takes all records of commits with it. One that only this server
+   * knows to be cut is cut again: somebody has taken its branch away.
+   */
+  async look(signal: AbortSignal): Promise<void> {
+    const { client, repository, log } = this.#options;
+    const fresh: Cut[] = [];
+    const there = new Set<string>();
+    await this.load(signal);
+    for await (const found of listCuts(client, repository, signal)) {
+      there.add(found.commit);
+      if (!this.all.has(found.commit)) fresh.push(await readCut(client, repository, found, signal));
+    }
+    for (const cut of this.all.values()) if (!there.has(cut.commit)) await this.#restore(cut, signal);
+    if (fresh.length > 0) await this.#take(fresh, signal);
+    for (const cut of fresh) log.warn(TOLD, { repository, ...cut });
+    this.#lookedMs = performance.now();
+  }
+
+  /** Agrees on cuts that this server needs: in lakeFS first, then here. */
+  async agree(cuts: readonly Cut[], signal: AbortSignal): Promise<void> {
+    const { client, repository, log } = this.#options;
+    for (const cut of cuts) await agreeOnCut(client, repository, cut, signal);
+    await this.#note(cuts, signal);
+    for (const cut of cuts) log.warn(TOLD, { repository, ...cut });
+  }
+
+  async #take(fresh: readonly Cut[], signal: AbortSignal): Promise<void> {
+    const { records, onForgotten, log, repository } = this.#options;
+    const known = await Promise.all(fresh.map(({ commit }) => records.get(commit, signal).catch(() => true)));
+    if (known.some((record) => record !== undefined)) {
+      log.warn("a commit that this server has read was cut by another; the repository is read anew", { repository });
+      // Before the note: a crash in between forgets once more.
+      await records.forgetCommits(signal);
+      onForgotten();
+    }
+    await this.#note(fresh, signal);
+  }
+
+  async #note(cuts: readonly Cut[], signal: AbortSignal): Promise<void> {
+    const all = new Map(this.all);
+    for (const cut of cuts) all.set(cut.commit, cut);
+    await this.#options.records.putCuts([...all.values()], signal);
+    this.#cuts = all;
+  }
+
+  /** Where lakeFS does not let us, it stays as it is here. */
+  async #restore(cut: Cut, signal: AbortSignal): Promise<void> {
+    const { client, repository, log } = this.#options;
+    await agreeOnCut(client, repository, cut, signal).catch((error: unknown) => {
+      log.warn("a cut of the history is missing in lakeFS and cannot be put back", { repository, ...cut, reason: (error as Error).message });
+    });
+  }
+}
+
+const TOLD = "data of an old lakeFS commit is gone: Git's history does not have it, nor what is before it";

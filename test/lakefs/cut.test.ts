@@ -1,0 +1,117 @@
+/** Old data that lakeFS's collection has removed: what is whole is served, what is cut is the same on every server, and named. */
+import t from "tap";
+import { Fault } from "../../src/base/fault.js";
+import { CUT_PREFIX } from "../../src/lakefs/cuts.js";
+import { createSource, type Node, openNode, refsOf, signal, type Source, testPool } from "./reading.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
+
+const factsOf = (work: Promise<unknown>) =>
+  work.then(
+    () => ({ code: "none" }),
+    (error: unknown) => (error instanceof Fault ? { code: error.code, ...error.facts } : { code: String(error) }),
+  );
+
+/** Removes what lies at a commit's path from the storage. */
+async function collect({ client, collect: remove }: RunningLakefs, { name }: Source, commit: string, path: string): Promise<void> {
+  await remove((await client.statObject(name, commit, path, signal)).physical_address);
+}
+
+async function cutBranches({ client }: RunningLakefs, { name }: Source): Promise<string[]> {
+  const found: string[] = [];
+  for await (const { id } of client.listBranches(name, { prefix: CUT_PREFIX, hidden: true }, signal)) found.push(id);
+  return found;
+}
+
+const subjects = async (node: Node, ref = "main") => (await node.git("log", "--format=%s", ref)).split("\n");
+
+/** Commits "one" to "five"; `old` is the same in one and two, and another from three on. */
+async function history(server: RunningLakefs) {
+  const source = await createSource(server);
+  const ids: string[] = [];
+  const commit = async (message: string, files: Record<string, string>) => {
+    await source.put(files);
+    ids.push((await source.commit(message)).id);
+  };
+  await commit("one", { "dir/old": "first", kept: "kept" });
+  await commit("two", { more: "more" });
+  await commit("three", { "dir/old": "second" });
+  await commit("four", { last: "last" });
+  return { source, ids: ids as [string, string, string, string], commit };
+}
+
+for (const blocks of ["local", "s3"] as const) {
+  t.test(`collected data, ${blocks} blocks`, { skip: skipLakefs, timeout: 120_000 }, async (t) => {
+    const server = await startLakefs(t, blocks);
+    const pool = await testPool(t);
+
+    await t.test("of old commits: the history begins behind them, on every server", async (t) => {
+      const { source, ids, commit } = await history(server);
+      const before = await openNode(t, server, pool, source.name, { cutsLookMs: 0 });
+      t.same(await subjects(before), ["four", "three", "two", "one"]);
+      await collect(server, source, ids[0], "dir/old");
+      const node = await openNode(t, server, pool, source.name);
+      t.same(await subjects(node), ["four", "three"]);
+      t.equal(await node.git("fsck", "--strict", "--full"), "");
+      t.equal(await node.git("show", "main:dir/old"), "second");
+      t.same(node.commits.cuts, [{ commit: ids[1], path: "dir/old" }], "the nearest of those that miss it");
+      t.match(node.warnings.join("\n"), new RegExp(`data of an old lakeFS commit is gone.*${ids[1]}.*dir/old`));
+      t.same(await cutBranches(server, source), [`${CUT_PREFIX}${ids[1]}`]);
+      const second = await openNode(t, server, pool, source.name);
+      t.same(await refsOf(second), await refsOf(node), "another server that was not there before");
+      t.same(second.commits.cuts, node.commits.cuts, "which knows where and why");
+
+      t.same(await refsOf(before), await refsOf(node), "and one that has read all of it before the data was gone");
+      await commit("five", { last: "changed" });
+      const now = await refsOf(node);
+      t.same(await refsOf(before), now);
+      t.same(await subjects(before), ["five", "four", "three"]);
+      t.match(before.warnings.join("\n"), /was cut by another/);
+      t.same(await refsOf(await before.reopen()), now);
+    });
+
+    await t.test("of a head: it is named and left out, others are served; a tag below a cut is one as well", async (t) => {
+      const { source, ids } = await history(server);
+      const { client } = server;
+      await client.createTag(source.name, { id: "v1", ref: ids[1] }, signal);
+      await client.createBranch(source.name, { name: "other", source: "main" }, signal);
+      await source.put({ bad: "bad" }, { branch: "other" });
+      const { id: bad } = await source.commit("bad", { branch: "other" });
+      await collect(server, source, ids[0], "dir/old");
+      await collect(server, source, bad, "bad");
+      const node = await openNode(t, server, pool, source.name);
+      t.same((await node.refs.read()).refs.map(({ name }) => name), ["refs/heads/main"]);
+      t.same(await subjects(node), ["four", "three"]);
+      const unreadable = node.refs.unreadable.map(({ name, fault }) => [name, fault.code, fault.facts["commit"], fault.facts["path"]]);
+      t.same(unreadable, [["refs/heads/other", "lakefs/gone", bad, "bad"], ["refs/tags/v1", "lakefs/gone", ids[1], "dir/old"]]);
+      await source.remove(["bad"], "other");
+      await source.commit("mended", { branch: "other" });
+      t.same(await subjects(await openNode(t, server, pool, source.name), "other"), ["mended"]);
+    });
+
+    await t.test("of everything: nothing is cut, nothing is served", async (t) => {
+      const { source, ids } = await history(server);
+      await collect(server, source, ids[3], "kept");
+      const node = await openNode(t, server, pool, source.name);
+      t.match(await factsOf(node.refs.read()), { code: "lakefs/gone", path: "kept" });
+      t.same(await cutBranches(server, source), []);
+    });
+
+    await t.test("of one side of a merge: the other stays", async (t) => {
+      const { source, ids } = await history(server);
+      const { client } = server;
+      await client.createBranch(source.name, { name: "side", source: ids[3] }, signal);
+      await source.put({ gone: "gone" }, { branch: "side" });
+      const { id: gone } = await source.commit("gone", { branch: "side" });
+      await source.put({ gone: "there again" }, { branch: "side" });
+      await source.commit("there", { branch: "side" });
+      await source.put({ main: "main" });
+      await source.commit("main");
+      await client.merge(source.name, "side", "main", { message: "merge", metadata: {} }, signal);
+      await collect(server, source, gone, "gone");
+      const node = await openNode(t, server, pool, source.name);
+      t.same((await subjects(node)).sort(), ["four", "main", "merge", "one", "there", "three", "two"]);
+      t.equal((await node.git("log", "-1", "--format=%p", "main")).split(" ").length, 2);
+      t.same(await refsOf(node), await refsOf(await openNode(t, server, pool, source.name)));
+    });
+  });
+}
