@@ -47,7 +47,7 @@ export interface CallFigures {
 /** `status` 0: no answer came. */
 export type OnCall = (call: { readonly name: string; readonly method: string; readonly path: string; readonly status: number; readonly ms: number }) => void;
 
-/** For tests. */
+/** Times: for tests. */
 export interface HttpOptions {
   /** Default: `lakefsWaitMs`. */
   readonly waitMs?: number;
@@ -55,6 +55,8 @@ export interface HttpOptions {
   readonly callMs?: number;
   /** Default: `lakefsHookMs`. */
   readonly hookMs?: number;
+  /** Where its calls count; default: its own. */
+  readonly figures?: Map<string, CallFigures>;
 }
 
 const STATUS_FAULTS: Readonly<Record<number, FaultCode>> = {
@@ -106,17 +108,25 @@ export class LakefsHttp {
   readonly #callMs: number;
   readonly #hookMs: number;
   /** By call name, for metrics and for budgets in tests. */
-  readonly figures = new Map<string, CallFigures>();
+  readonly figures: Map<string, CallFigures>;
+  readonly #options: HttpOptions;
 
   constructor(access: LakefsAccess, onCall?: OnCall, options: HttpOptions = {}) {
     const { origin, pathname } = new URL(access.endpoint);
     this.#origin = origin;
     this.#base = `${pathname.replace(/\/+$/, "").replace(/\/api\/v1$/, "")}/api/v1`;
     this.#authorization = `Basic ${Buffer.from(`${access.accessKeyId}:${access.secretAccessKey}`).toString("base64")}`;
+    this.figures = options.figures ?? new Map();
+    this.#options = options;
     this.#onCall = onCall ?? (access.trace === true ? tellCall : undefined);
     this.#waitMs = options.waitMs ?? LIMITS.lakefsWaitMs;
     this.#callMs = options.callMs ?? LIMITS.lakefsCallMs;
     this.#hookMs = options.hookMs ?? LIMITS.lakefsHookMs;
+  }
+
+  /** With another key; its calls are counted and traced as this one's. */
+  withAccess(access: LakefsAccess): LakefsHttp {
+    return new LakefsHttp(access, this.#onCall, { ...this.#options, figures: this.figures });
   }
 
   /** Calls made elsewhere on this client's behalf, in pool threads, count as its own. */
