@@ -116,7 +116,7 @@ export function severalUsers(aclPort) {
 }
 
 /** Makes a user who may read and write objects, branches and commits, and nothing else; their keys. */
-export async function createWriter(endpoint, name) {
+export async function createWriter(endpoint, name, group = "Writers") {
   const call = async (method, path, body) => {
     const headers = { authorization: `Basic ${Buffer.from(`${ACCESS_KEY}:${SECRET_KEY}`).toString("base64")}`, "content-type": "application/json" };
     const answer = await fetch(`${endpoint}/api/v1/auth/${path}`, { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
@@ -125,7 +125,7 @@ export async function createWriter(endpoint, name) {
     return text === "" ? undefined : JSON.parse(text);
   };
   await call("POST", "users", { id: name });
-  await call("PUT", `groups/Writers/members/${name}`);
+  await call("PUT", `groups/${group}/members/${name}`);
   const { access_key_id: accessKeyId, secret_access_key: secretAccessKey } = await call("POST", `users/${name}/credentials`);
   return { accessKeyId, secretAccessKey };
 }

@@ -35,9 +35,7 @@ function command<A, R>(shape: z.ZodType<A>, run: Command<A, R>["run"]): Command<
 
 const text = z.string().min(1).max(LIMITS.controlTextMax);
 const count = (max: number) => z.number().int().min(1).max(max).optional();
-const commitId = z
-  .string()
-  .regex(/^([0-9a-f]{40}|[0-9a-f]{64})$/, "an id is 40 hex digits (Git) or 64 (lakeFS): short ids are not looked up");
+const commitId = z.string().regex(/^([0-9a-f]{40}|[0-9a-f]{64})$/);
 
 const role = z.enum(ROLES);
 const visibility = z.enum(["public", "private"]);

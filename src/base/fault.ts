@@ -145,6 +145,11 @@ export const FAULTS = {
     text: ({ hook, action, event, reason }) =>
       `the hook '${String(hook)}' in lakeFS (${String(event)}, action '${String(action)}') could not be asked: ${String(reason)}; nothing has changed, try again`,
   },
+  "lakefs/no-credentials": {
+    http: 403,
+    retry: false,
+    says: "this server has no lakeFS credentials for you here, and pushes with nobody else's (settings lakefs_credentials, lakefs_without_credentials)",
+  },
   "lakefs/unproven": {
     http: 503,
     retry: true,

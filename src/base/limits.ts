@@ -273,6 +273,11 @@ export const LIMITS = {
   actionAliasesMax: 100,
   /** Commits of a repository whose hooks are kept in memory. */
   actionCommitsMax: 100,
+  /** Entries, and bytes, of the file of keys by account (lakefs_credentials): a large hub's accounts; it is read once. */
+  lakefsCredentialsMax: 100_000,
+  lakefsCredentialsBytesMax: 32 * MIB,
+  /** Keys of people whose clients of one repository are kept. */
+  lakefsKeysHeldMax: 1_000,
   /** Patterns that one of branch protection may stand for with its braces: `{a,b}{c,d}` is four. */
   protectionAlternativesMax: 1_000,
   /** Until lakeFS answers a call inside of which hooks run. Theirs is to say how long they take; beyond this the outcome is looked for. */

@@ -73,7 +73,7 @@ function resolveCommand(): Command {
 }
 
 function readId(text: string): string {
-  if (!/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(text)) throw new InvalidArgumentError("40 hex digits of Git, or 64 of lakeFS.");
+  if (!/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(text)) throw new InvalidArgumentError("40 hex digits of Git, or 64 of lakeFS: short ids are not looked up.");
   return text;
 }
 

@@ -12,7 +12,7 @@ import { lockDataFolder } from "../database/data-lock.js";
 import { probeWrite } from "../database/write-probe.js";
 import { TRUSTED } from "../auth/caller.js";
 import { LakefsClient } from "../lakefs/client.js";
-import { hearCalls, type OnCall } from "../lakefs/http.js";
+import { hearCalls, type LakefsAccess, type OnCall } from "../lakefs/http.js";
 import { LINKED_MAPPING } from "../lakefs/mapping.js";
 import { OwnLfsStore } from "../lfs/own-store.js";
 import { LinkProofs } from "../lfs/proof.js";
@@ -42,6 +42,7 @@ import { loadTransport } from "../transport/load.js";
 import { guardOf, linkKey, openAccounts, type OpenedAccounts, sealKeys } from "./accounts.js";
 import { readTls, type TlsFiles } from "../transport/http-tls.js";
 import { readSkipListFile } from "./fsck-skip-list.js";
+import { readCredentialsFile } from "./lakefs-credentials.js";
 import { loadKernels } from "./kernels.js";
 import type { Settings } from "./settings.js";
 import { VERSION } from "./version.js";
@@ -80,6 +81,7 @@ export async function checkTogether(settings: Settings): Promise<void> {
   const tls = tlsFiles(settings);
   if (tls !== undefined) await readTls(tls);
   await readSkipListFile(settings.fsck_skip_list);
+  await readCredentialsFile(settings, lakefsAccess(settings));
 }
 
 function checkNaming({ naming, lakefs_endpoint: endpoint }: Settings): void {
@@ -149,7 +151,7 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
     const cache = await ResponseCache.open({ folder: join(data, "cache"), bytesMax: settings.cache_bytes });
     const opened = await openAccounts(settings, log);
     database = opened;
-    const lakefs = settings.lakefs_endpoint === "" ? undefined : lakefsSettings(settings, await sealKeys(settings, opened), log);
+    const lakefs = settings.lakefs_endpoint === "" ? undefined : await lakefsSettings(settings, await sealKeys(settings, opened), log);
     metrics.watch({ pool: () => pool.figures(), cache: () => cache, lakefs: () => lakefs?.client.http.figures ?? new Map() });
     const table = new RepositoryTable(opened.database);
     const probeDatabase = () => probeWrite(opened.database);
@@ -228,14 +230,17 @@ function tlsFiles({ tls_cert: certificate, tls_key: key }: Settings): TlsFiles |
   return certificate === "" ? undefined : { certificate, key };
 }
 
-function lakefsSettings(settings: Settings, keys: readonly Uint8Array[], log: Log): LakefsSettings {
-  const access = {
-    endpoint: settings.lakefs_endpoint,
-    accessKeyId: settings.lakefs_access_key_id,
-    secretAccessKey: settings.lakefs_secret_access_key,
-    trace: log.tracing === true,
-    patienceMs: settings.lakefs_patience_seconds * 1_000,
-  };
+function lakefsAccess({
+  lakefs_endpoint: endpoint,
+  lakefs_access_key_id: accessKeyId,
+  lakefs_secret_access_key: secretAccessKey,
+  lakefs_patience_seconds: patienceSeconds,
+}: Settings): LakefsAccess {
+  return { endpoint, accessKeyId, secretAccessKey, patienceMs: patienceSeconds * 1_000 };
+}
+
+async function lakefsSettings(settings: Settings, keys: readonly Uint8Array[], log: Log): Promise<LakefsSettings> {
+  const access = { ...lakefsAccess(settings), trace: log.tracing === true };
   const onCall: OnCall = ({ ms, ...call }) => log.trace("lakefs call", { ...call, milliseconds: Math.round(ms) });
   if (access.trace) hearCalls(onCall);
   return {
@@ -246,6 +251,7 @@ function lakefsSettings(settings: Settings, keys: readonly Uint8Array[], log: Lo
     naming: settings.naming,
     sealKeys: keys,
     refsWaitMs: settings.lakefs_refs_wait_seconds * 1_000,
+    credentials: await readCredentialsFile(settings, access),
     mappingSeed: settings.naming === "kohakuhub" ? LINKED_MAPPING : { version: 3, threshold: settings.lfs_threshold, suffixes: [] },
     landing: { allowForced: settings.lakefs_forced_pushes, preCommit: settings.lakefs_pre_commit, commitsMax: settings.push_commits_max, plainFileBytesMax: settings.plain_file_bytes_max },
     log,

@@ -92,6 +92,8 @@ export const SETTINGS = {
   lakefs_endpoint: setting(z.union([z.literal(""), z.url()]), "", "a URL, or empty for none", "lakeFS whose repositories are served at /lakefs/<repository>.git"),
   lakefs_access_key_id: setting(z.string(), "", "an access key of lakeFS", "with lakefs_endpoint"),
   lakefs_secret_access_key: setting(z.string(), "", "its secret; in the file within quotes", "with lakefs_endpoint; never logged"),
+  lakefs_credentials: setting(z.string(), "", "a YAML file that only its owner may read, or empty for none", "keys of lakeFS by who pushes and where to: a list of account and/or repository (a pattern), access_key_id, secret_access_key, perhaps endpoint; read at the start"),
+  lakefs_without_credentials: setting(z.enum(["server", "refuse"]), "server", "server or refuse", "with lakefs_credentials: a push that no entry is for uses lakefs_access_key_id, or is refused"),
   lakefs_refs_wait_seconds: setting(count(3_600), String(LIMITS.lakefsRefsWaitMs / 1_000), "1 to 3600", "how long a list of refs waits for commits that are new in lakeFS; reading them goes on after that"),
   lakefs_patience_seconds: setting(count(3_600), String(LIMITS.lakefsPatienceMs / 1_000), "0 to 3600", "how long a lakeFS that is away is waited for in the middle of a request"),
   lakefs_serve_stale: setting(flag, "false", "true or false", "while lakeFS is away, serve what is known of it for reading, with a notice"),

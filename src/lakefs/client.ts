@@ -48,9 +48,14 @@ export class LakefsClient {
   /** Commits that lakeFS does not find by their ids for a while. */
   readonly lost: LostCommits;
 
-  constructor(access: LakefsAccess, onCall?: OnCall, options?: HttpOptions) {
-    this.http = new LakefsHttp(access, onCall, options);
+  constructor(access: LakefsAccess | LakefsHttp, onCall?: OnCall, options?: HttpOptions) {
+    this.http = access instanceof LakefsHttp ? access : new LakefsHttp(access, onCall, options);
     this.lost = new LostCommits(this);
+  }
+
+  /** With another key; its calls are counted and traced as this one's. */
+  withAccess(access: LakefsAccess): LakefsClient {
+    return new LakefsClient(this.http.withAccess(access));
   }
 
   config(signal: AbortSignal): Promise<LakefsConfig> {

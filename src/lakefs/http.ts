@@ -49,7 +49,7 @@ export interface CallFigures {
 /** `status` 0: no answer came. */
 export type OnCall = (call: { readonly name: string; readonly method: string; readonly path: string; readonly status: number; readonly ms: number }) => void;
 
-/** For tests. */
+/** Times: for tests. */
 export interface HttpOptions {
   /** Silence that ends a read. Default: `lakefsWaitMs`. */
   readonly waitMs?: number;
@@ -57,6 +57,8 @@ export interface HttpOptions {
   readonly writeWaitMs?: number;
   /** The same where hooks run before it. Default: `lakefsHookMs`. */
   readonly hookMs?: number;
+  /** Where its calls count; default: its own. */
+  readonly figures?: Map<string, CallFigures>;
 }
 
 const STATUS_FAULTS: Readonly<Record<number, FaultCode>> = {
@@ -115,18 +117,26 @@ export class LakefsHttp {
   /** Failures of answers that had begun: whoever gave them is not away. */
   readonly #answered = new WeakSet<Fault>();
   /** By call name, for metrics and for budgets in tests. */
-  readonly figures = new Map<string, CallFigures>();
+  readonly figures: Map<string, CallFigures>;
+  readonly #options: HttpOptions;
 
   constructor(access: LakefsAccess, onCall?: OnCall, options: HttpOptions = {}) {
     const { origin, pathname } = new URL(access.endpoint);
     this.#origin = origin;
     this.#base = `${pathname.replace(/\/+$/, "").replace(/\/api\/v1$/, "")}/api/v1`;
     this.#authorization = `Basic ${Buffer.from(`${access.accessKeyId}:${access.secretAccessKey}`).toString("base64")}`;
+    this.figures = options.figures ?? new Map();
+    this.#options = options;
     this.#onCall = onCall ?? (access.trace === true ? tellCall : undefined);
     this.#waitMs = options.waitMs ?? LIMITS.lakefsWaitMs;
     this.#writeWaitMs = options.writeWaitMs ?? LIMITS.lakefsCallMs;
     this.#hookMs = options.hookMs ?? LIMITS.lakefsHookMs;
     this.#patienceMs = access.patienceMs ?? LIMITS.lakefsPatienceMs;
+  }
+
+  /** With another key; its calls are counted and traced as this one's. */
+  withAccess(access: LakefsAccess): LakefsHttp {
+    return new LakefsHttp(access, this.#onCall, { ...this.#options, figures: this.figures });
   }
 
   /** Calls made elsewhere on this client's behalf, in pool threads, count as its own. */

@@ -11,6 +11,7 @@ import type { RefUpdateOptions } from "../odb/ref-store.js";
 import type { PackHandle } from "../pool/tasks.js";
 import { ActionsReader } from "./actions.js";
 import { SealKeys } from "./claim-seal.js";
+import type { LakefsClient } from "./client.js";
 import { hooksBehindMerges, hooksOnCommits, passedBy, passedByText, tellsOfBranch } from "./commit-hooks.js";
 import { lakefsCommitId } from "./commit-id.js";
 import { generationAfter, type RecordFacts, writeCommitRecord } from "./commit-record.js";
@@ -89,19 +90,23 @@ const RAW_BATCH = 100;
 
 export class Lander {
   readonly options: LandingOptions;
+  /** With the server's key: of what lakeFS shows not everybody who may push. */
+  readonly reader: LakefsClient;
   readonly guard: GuardProof;
   readonly root: RootCommit;
   readonly actions: ActionsReader;
   readonly tagMover: TagMover;
   readonly #seals: SealKeys;
 
-  constructor(options: LandingOptions) {
+  /** `server`: of the server's own key, where this one works with a person's. What both know is shared, and looked after with the server's. */
+  constructor(options: LandingOptions, server?: Lander) {
     this.options = options;
+    this.reader = server?.reader ?? options.client;
     this.#seals = new SealKeys(options.sealKeys);
     this.root = options.root;
-    this.guard = new GuardProof(options);
+    this.guard = server?.guard ?? new GuardProof(options);
     this.tagMover = new TagMover({ ...options, seals: this.#seals });
-    this.actions = new ActionsReader(options.client, options.repository);
+    this.actions = server?.actions ?? new ActionsReader(options.client, options.repository);
   }
 
   sealLanding(base: string, tip: string, step: number): string | undefined {
@@ -175,9 +180,9 @@ export class Lander {
    * its hooks are asked. Throws "lakefs/unmappable" where the push would pass a hook by, or lakeFS lets nobody commit to the branch.
    */
   async workPlace(source: LakefsCommit, options: RefUpdateOptions, signal: AbortSignal, target?: TargetBranch, protection?: readonly string[]): Promise<WorkPlace> {
-    const { client, repository, policy } = this.options;
+    const { repository, policy } = this.options;
     const branch = newWorkBranch();
-    const [{ hooks }, patterns] = await Promise.all([this.actions.at(source.id, signal), protection ?? client.branchProtection(repository, signal)]);
+    const [{ hooks }, patterns] = await Promise.all([this.actions.at(source.id, signal), protection ?? this.reader.branchProtection(repository, signal)]);
     const missed = target && passedBy(hooks, target.id, branch.name);
     if (target !== undefined && missed !== undefined) {
       const reason = passedByText(missed, target.short);

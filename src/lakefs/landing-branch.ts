@@ -111,7 +111,7 @@ export class BranchLanding {
     if (head.git?.commit === this.#change.new) return undefined;
     const stale = this.#staleReason(head);
     if (stale !== undefined) return stale;
-    const protection = await this.#lander.options.client.branchProtection(this.#lander.options.repository, this.#signal);
+    const protection = await this.#lander.reader.branchProtection(this.#lander.options.repository, this.#signal);
     const reason = await this.#refusal(protection);
     if (reason !== undefined) return reason;
     this.#isForced = await this.#isForcedFrom(head);

@@ -6,6 +6,7 @@
  * point are few small calls and run here.
  */
 import { setMaxListeners } from "node:events";
+import { LRUCache } from "lru-cache";
 import { asFault, Fault, toldText } from "../base/fault.js";
 import type { Semaphore } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
@@ -19,6 +20,7 @@ import type { PreCommitPolicy } from "./commit-hooks.js";
 import type { LfsObjects } from "./contract.js";
 import type { GuardState } from "./guard-proof.js";
 import { refusalText } from "./hook-answer.js";
+import type { LakefsCredentials } from "./credentials.js";
 import type { LakefsAccess } from "./http.js";
 import { BranchLanding } from "./landing-branch.js";
 import type { Landing } from "./landing-contract.js";
@@ -50,6 +52,8 @@ export interface LandingOptions extends LandingParts {
   readonly tasks: Semaphore;
   readonly lfs: LfsObjects;
   readonly policy: LandingPolicy;
+  /** Keys by who pushes; default: the server's own for everybody. */
+  readonly credentials?: LakefsCredentials | undefined;
   readonly log: Log;
 }
 
@@ -62,7 +66,10 @@ export function createLanding(options: LandingOptions): Landing {
 
 class LakefsLanding implements Landing {
   readonly #options: LandingOptions;
+  /** With the server's own key. */
   readonly #lander: Lander;
+  /** By key id, those that work with a person's. */
+  readonly #personal = new LRUCache<string, Lander>({ max: LIMITS.lakefsKeysHeldMax });
   readonly #sweeper: Sweeper;
 
   constructor(options: LandingOptions) {
@@ -79,9 +86,10 @@ class LakefsLanding implements Landing {
       return changes.map(({ name }) => refusal(name, "the repository is read-only in lakeFS"));
     }
     await this.#options.objects.keep(options.packs ?? [], signal);
+    const lander = this.#landerFor(options.pusher);
     const outcomes = new Map<RefChange, RefOutcome>();
     // Deletes first, as they may make room for others.
-    for (const change of [...changes].sort((left, right) => rank(left) - rank(right))) outcomes.set(change, await this.#landOne(change, options, signal));
+    for (const change of [...changes].sort((left, right) => rank(left) - rank(right))) outcomes.set(change, await this.#landOne(lander, change, options, signal));
     this.#sweeper.start();
     return changes.map((change) => outcomes.get(change) as RefOutcome);
   }
@@ -110,13 +118,26 @@ class LakefsLanding implements Landing {
     return this.#options.client;
   }
 
-  async #landOne(change: RefChange, options: RefUpdateOptions, signal: AbortSignal): Promise<RefOutcome> {
+  /** Throws "lakefs/no-credentials". */
+  #landerFor(pusher: string | undefined): Lander {
+    const { credentials, client, repository } = this.#options;
+    const access = credentials?.accessFor(pusher, repository);
+    if (access === undefined) return this.#lander;
+    const key = `${access.endpoint} ${access.accessKeyId}`;
+    const known = this.#personal.get(key);
+    if (known !== undefined) return known;
+    const lander = new Lander({ ...this.#options, access, client: client.withAccess(access) }, this.#lander);
+    this.#personal.set(key, lander);
+    return lander;
+  }
+
+  async #landOne(lander: Lander, change: RefChange, options: RefUpdateOptions, signal: AbortSignal): Promise<RefOutcome> {
     const { name } = change;
     try {
       const ref = splitRefName(name);
       if (ref === undefined) throw new Fault("base/internal", { reason: "neither a branch nor a tag", ref: name });
       const landing = ref.kind === "branch" ? BranchLanding : TagLanding;
-      const reason = await new landing(this.#lander, ref.short, change, options, signal).land();
+      const reason = await new landing(lander, ref.short, change, options, signal).land();
       return reason === undefined ? { name, ok: true } : refusal(name, reason);
     } catch (error) {
       const fault = asFault(error);

@@ -6,6 +6,7 @@ import { LIMITS } from "../base/limits.js";
 import type { RepositoryRow } from "../database/schema.js";
 import type { Mapping } from "../lakefs/contract.js";
 import type { LakefsClient } from "../lakefs/client.js";
+import type { LakefsCredentials } from "../lakefs/credentials.js";
 import type { LakefsAccess } from "../lakefs/http.js";
 import type { LakefsRefs } from "../lakefs/lakefs-refs.js";
 import { createLanding, type LandingPolicy } from "../lakefs/landing.js";
@@ -56,6 +57,8 @@ export interface LakefsSettings {
   readonly landing: LandingPolicy;
   /** While lakeFS is away, what is known is served for reading. */
   readonly serveStale: boolean;
+  /** Keys by who pushes; undefined: our own for everybody. */
+  readonly credentials?: LakefsCredentials | undefined;
   /** Distance of two looks at the heads of repositories in use; 0: only webhooks tell. */
   readonly pollMs: number;
   readonly log: Log;
@@ -157,7 +160,7 @@ export class RepositoryHandles {
     const landing = (made: LandingParts) => {
       // What was pushed by git-lfs lies in the lakeFS repository itself; what lakeFS had before is found by what was read.
       lfs = new LakefsLfsStore(lakefsFiles(made), made.commits, pool);
-      return createLanding({ ...made, access, objects, pool, log, lfs, tasks: synthesisTasks, policy: lakefs.landing });
+      return createLanding({ ...made, access, objects, pool, log, lfs, tasks: synthesisTasks, policy: lakefs.landing, credentials: lakefs.credentials });
     };
     const manifestRefs = new ManifestRefs(manifests, store, prefix);
     const parts = {

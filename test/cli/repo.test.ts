@@ -54,7 +54,7 @@ t.test("create, list and resolve, with a server on the folder and without", { ti
 
   const expected = { code: 0, out: `git ${first}\ntree ${tree}\n`, err: "" };
   t.same(await lakepack("repo", "resolve", "me/one", first, ...at), expected);
-  t.match(await lakepack("repo", "resolve", "me/one", first.slice(0, 12), ...at), { code: 1, err: /40 hex digits \(Git\) or 64 \(lakeFS\): short ids are not looked up/ });
+  t.match(await lakepack("repo", "resolve", "me/one", first.slice(0, 12), ...at), { code: 2, err: /40 hex digits of Git, or 64 of lakeFS: short ids are not looked up/ });
   t.same(await lakepack("repo", "resolve", "me/one", tag, ...at), { ...expected, out: `git ${tag}\ncommit ${first}\ntree ${tree}\n` });
   const listed = "datasets/me/two\tdataset\nme/one\tmodel\n";
   t.same(await lakepack("repo", "list", ...at), { code: 0, out: listed, err: "" });

@@ -10,6 +10,11 @@ import type { LakefsAccess } from "../../src/lakefs/http.js";
 import { tempFolder } from "../interop/harness.js";
 
 type Environment = Readonly<Record<string, string>>;
+export interface LakefsKey {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+}
+
 interface ServersScript {
   readonly ACCESS_KEY: string;
   readonly SECRET_KEY: string;
@@ -21,7 +26,7 @@ interface ServersScript {
   s3Blocks(port: number): Environment;
   aclEnvironment(port: number, folder: string): Environment;
   severalUsers(aclPort: number): Environment;
-  createWriter(endpoint: string, name: string): Promise<{ readonly accessKeyId: string; readonly secretAccessKey: string }>;
+  createWriter(endpoint: string, name: string, group?: string): Promise<LakefsKey>;
 }
 const script = (await import(fileURLToPath(new URL("../../../scripts/servers.mjs", import.meta.url)))) as ServersScript;
 
@@ -90,6 +95,8 @@ export async function startLakefs(t: Teardown, blocks: "local" | "s3" = "local",
 export interface SharedLakefs extends RunningLakefs {
   /** A second user, who may read and write objects, branches and commits, and nothing else. */
   readonly writer: LakefsClient;
+  /** A new user of one of lakeFS's groups. */
+  user(name: string, group: "Writers" | "Readers"): Promise<LakefsKey>;
 }
 
 /** A lakeFS with several users: open-source lakeFS alone has one, who may do everything. */
@@ -99,7 +106,8 @@ export async function startSharedLakefs(t: Teardown, blocks: "local" | "s3" = "l
   await answers(`http://127.0.0.1:${port}/_health`, child);
   const lakefs = await startLakefs(t, blocks, script.severalUsers(port));
   const { endpoint } = lakefs.access;
-  return { ...lakefs, writer: new LakefsClient({ endpoint, ...(await script.createWriter(endpoint, "writer")) }) };
+  const user = (name: string, group: string) => script.createWriter(endpoint, name, group);
+  return { ...lakefs, user, writer: new LakefsClient({ endpoint, ...(await script.createWriter(endpoint, "writer")) }) };
 }
 
 /**
