@@ -6,7 +6,7 @@ import { checkGitattributes, checkGitmodules } from "../git/fsck.js";
 import { parsePointer, POINTER_BYTES_MAX } from "../git/lfs-pointer.js";
 import { objectId } from "../git/object-id.js";
 import { type AttributesFile, PassingAttributes } from "./commit-attributes.js";
-import { POINTER_CONTENT, specialKind } from "./contents.js";
+import { POINTER_CONTENT, specialKind } from "./file-to-resolve.js";
 import type { PathMapping } from "./contract.js";
 import type { Filter } from "./gitattributes.js";
 import { listCommit, type ListingSource } from "./listing.js";
