@@ -373,8 +373,8 @@ export const LIMITS = {
   /**
    * Steps of holding .gitattributes against the paths of one commit that is read or landed: a base, and so much for each
    * path. A line without wildcards, or with one before an ending, is looked up and costs less than one. Lists of a model
-   * hub (36 endings) take 3 for each path; a hundred lines with folders and wildcards 100 to 300. At the limit 2 s for
-   * 100,000 paths.
+   * hub (36 endings) take 3 for each path; a hundred lines with folders and wildcards 100 to 200, which is more than a
+   * tenth. At the limit a second, and 2.5 s for each 100,000 paths, whose listing takes 3 s itself.
    */
   attributeStepsBase: 20_000_000,
   attributeStepsPerPath: 500,

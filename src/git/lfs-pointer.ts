@@ -42,7 +42,8 @@ const EXTENSION = /^ext-\d-\w/;
 /** strconv.ParseInt. */
 const SIZE = /^[+-]?[0-9]+$/;
 /** White space of Unicode, as latin1 text of its UTF-8 bytes. */
-const SPACE = "(?:[\\t-\\r ]|\\xc2[\\x85\\xa0]|\\xe1\\x9a\\x80|\\xe2\\x80[\\x80-\\x8a\\xa8\\xa9\\xaf]|\\xe2\\x81\\x9f|\\xe3\\x80\\x80)";
+const SPACE =
+  "(?:[\\t-\\r ]|\\xc2[\\x85\\xa0]|\\xe1\\x9a\\x80|\\xe2\\x80[\\x80-\\x8a\\xa8\\xa9\\xaf]|\\xe2\\x81\\x9f|\\xe3\\x80\\x80)";
 const LEADING_SPACE = new RegExp(`^${SPACE}+`);
 const TRAILING_SPACE = new RegExp(`${SPACE}+$`);
 /** What each pointer begins with: most files are told apart by it. */
@@ -75,7 +76,9 @@ export function parsePointer(content: Uint8Array): LfsPointer | undefined {
     else return undefined;
   }
   const [version = "", oid = "", size = ""] = values;
-  return VERSIONS.has(version) && areExtensions(extensions) ? pointerOf(OID_VALUE.exec(oid)?.[1], SIZE.test(size) ? Number(size) : -1) : undefined;
+  return VERSIONS.has(version) && areExtensions(extensions)
+    ? pointerOf(OID_VALUE.exec(oid)?.[1], SIZE.test(size) ? Number(size) : -1)
+    : undefined;
 }
 
 interface Line {

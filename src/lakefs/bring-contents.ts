@@ -11,7 +11,8 @@ import type { ContentsRequest, ContentsResult } from "../pool/synthesize-tasks.j
 import { LakefsClient } from "./client.js";
 import { SealKeys } from "./claim-seal.js";
 import { isContentFault } from "./content-fault.js";
-import { Contents, type FileToResolve } from "./contents.js";
+import { Contents } from "./contents.js";
+import type { FileToResolve } from "./file-to-resolve.js";
 import { HashMemory } from "./hash-memory.js";
 import { ObjectOutput } from "./object-output.js";
 import { FILE_MODE } from "./path-rules.js";

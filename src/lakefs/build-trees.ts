@@ -136,10 +136,10 @@ class TreeFactory {
 
   /** Stages what leads from one tree to the next. */
   async #stage(before: Oid | undefined, next: Oid, other: OtherPath | undefined, onFile: (files: number) => void): Promise<Stage> {
-    const { repository, namespace, workBranch: branch, plainFileBytesMax, mapping, mayHide, baseCommit, baseTree } = this.#request;
+    const { repository, namespace, workBranch: branch, plainFileBytesMax, mapping, hidden, baseCommit, baseTree } = this.#request;
     const [client, signal, twins] = [this.#client, this.#signal, this.#twins];
     const source = { client, repository, signal, pagesOnly: true };
-    if (mayHide) await checkHidden(this.#reader, { source, commit: baseCommit, tree: baseTree }, before, next);
+    if (hidden?.length !== 0) await checkHidden(this.#reader, { source, commit: baseCommit, tree: baseTree, hidden }, before, next);
     const place = { client, repository, namespace, mapping, seals: this.#seals, twins, branch, plainFileBytesMax, signal };
     const stage = new Stage(this.#reader, place, next, this.#main, onFile);
     await stage.put(before, other);

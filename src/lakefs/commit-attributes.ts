@@ -121,6 +121,7 @@ function folderOf(path: string): string {
 /** The folders that a path lies in, the root first. */
 function foldersOf(path: string): string[] {
   const folders = [""];
-  for (let slash = path.indexOf("/"); slash >= 0; slash = path.indexOf("/", slash + 1)) folders.push(path.slice(0, slash));
+  for (let slash = path.indexOf("/"); slash >= 0; slash = path.indexOf("/", slash + 1))
+    folders.push(path.slice(0, slash));
   return folders;
 }

@@ -8,11 +8,9 @@
  * say the same of the same bytes, so an id never depends on which of them was at hand.
  */
 import { LRUCache } from "lru-cache";
-import { fromLatin1 } from "../base/bytes.js";
 import { asFault, Fault } from "../base/fault.js";
 import { Semaphore } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
-import { isSpecialName } from "../git/dot-git.js";
 import { checkGitattributes, checkGitmodules } from "../git/fsck.js";
 import { formatPointer, parsePointer, POINTER_BYTES_MAX } from "../git/lfs-pointer.js";
 import type { Oid } from "../git/oid.js";
@@ -21,25 +19,28 @@ import { type Claim, type ContentFacts, judge } from "./claim.js";
 import type { SealKeys } from "./claim-seal.js";
 import { ContentDigests } from "./content-digests.js";
 import { ContentReader, lakePath, type SignedAddresses, type Window } from "./content-reader.js";
+import {
+  type FileToResolve,
+  isHashed,
+  isLarge,
+  isOpenClaim,
+  isRecalled,
+  isSealable,
+  POINTER_CONTENT,
+  specialKind,
+} from "./file-to-resolve.js";
 import { contentKey, type HashMemory } from "./hash-memory.js";
 import { formatKept, readKept } from "./kept-contents.js";
 import type { ListingSource } from "./listing.js";
 import { locate } from "./locate.js";
 import type { ObjectOutput } from "./object-output.js";
-import { baseName, type Crossing, FILE_MODE, type LakeEntry } from "./path-rules.js";
+import type { LakeEntry } from "./path-rules.js";
 import type { PromisedWriter } from "./promised-list.js";
 
 export interface ContentsSource extends ListingSource {
   /** lakeFS's storage namespace. */
   readonly namespace: string;
   readonly seals: SealKeys;
-}
-
-export interface FileToResolve {
-  readonly entry: LakeEntry;
-  readonly crossing: Crossing & { readonly as: "file" };
-  /** Its blob in a tree in which it is the same; a pointer's too. */
-  readonly unchanged: Oid | undefined;
 }
 
 export type ResolvedFile = { readonly oid: Oid; readonly pointer: boolean } | { readonly refused: string };
@@ -418,53 +419,13 @@ async function* passing(content: AsyncIterable<Uint8Array>, digests: ContentDige
   }
 }
 
-/** Whether the entry's id alone does not say if it was plain or a pointer. */
-function isOpenClaim(claim: Claim | undefined, unchanged: Oid): boolean {
-  return claim !== undefined && claim.blob === unchanged && claim.sha256 === undefined;
-}
-
-/** Whether what was found out about a content before may be remembered. */
-function isRecalled({ entry, crossing: { claim, pointer, linked }, unchanged }: FileToResolve, believed: boolean): boolean {
-  if ((unchanged !== undefined && !isOpenClaim(claim, unchanged)) || (believed && claim?.sha256 !== undefined)) return false;
-  return (
-    (pointer && linked === undefined) ||
-    claim?.pointer !== undefined ||
-    (claim !== undefined && entry.size >= LIMITS.contentRecordBytesMin)
-  );
-}
-
-/** Whether a seal may save the reading. */
-function isSealable({ crossing: { claim }, unchanged }: FileToResolve, believed: boolean): boolean {
-  return claim?.seal !== undefined && unchanged === undefined && !believed;
-}
-
-/** Whether the content is most likely that of a pointer, and so passes without being kept. */
-function isHashed({ entry, crossing: { claim, pointer } }: FileToResolve): boolean {
-  return claim === undefined ? pointer && entry.size > POINTER_BYTES_MAX : claim.pointer !== undefined;
-}
-
-/** Why such a file stays in lakeFS. */
-export const POINTER_CONTENT = "its content is the text of a Git LFS pointer, which git-lfs does not take for a file's";
-
 /** Whether a file that the rules make a pointer may hold a pointer's text: git-lfs would take it for the pointer itself. */
 function mustBeSeen({ size }: LakeEntry, form: Form): boolean {
   return form.as === "pointer" && form.byRule === true && size <= POINTER_BYTES_MAX;
 }
 
-function isLarge({ entry }: FileToResolve): boolean {
-  return entry.size > LIMITS.lakefsHeldBytesMax;
-}
-
 function isPointerForm(form: Form): form is Form & { readonly as: "pointer" } {
   return form.as === "pointer";
-}
-
-/** Whether Git itself reads this file, and so refuses some contents. */
-export function specialKind({ entry, crossing: { mode } }: FileToResolve): "gitmodules" | "gitattributes" | undefined {
-  if (mode === FILE_MODE.symlink) return undefined;
-  const name = fromLatin1(baseName(entry.path));
-  if (isSpecialName(name, "gitmodules")) return "gitmodules";
-  return isSpecialName(name, "gitattributes") ? "gitattributes" : undefined;
 }
 
 function checkExpected(oid: Oid, expected: Oid | undefined): void {

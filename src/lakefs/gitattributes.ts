@@ -122,7 +122,11 @@ class Compiled {
   constructor(lines: readonly Line[], macros: Macros) {
     const leading = leadingNames(macros);
     for (const { pattern, states } of lines) {
-      if (states.some(({ name }) => leading.has(name))) this.#add(pattern, states.filter(({ name }) => leading.has(name)));
+      if (states.some(({ name }) => leading.has(name)))
+        this.#add(
+          pattern,
+          states.filter(({ name }) => leading.has(name)),
+        );
     }
   }
 
@@ -145,7 +149,8 @@ class Compiled {
     const name = path.slice(path.lastIndexOf("/") + 1);
     const matching = (this.#paths.get(path) ?? []).concat(this.#names.get(name) ?? []);
     const dotted = finalSuffixOf(name);
-    for (const suffix of dotted === "" ? [""] : ["", dotted]) this.#match(this.#endings.get(suffix), path, name, matching, budget);
+    for (const suffix of dotted === "" ? [""] : ["", dotted])
+      this.#match(this.#endings.get(suffix), path, name, matching, budget);
     this.#match(this.#others, path, name, matching, budget);
     budget?.spend(matching.length);
     matching.sort((left, right) => right.at - left.at);
@@ -155,7 +160,13 @@ class Compiled {
     }
   }
 
-  #match(rules: readonly Rule[] | undefined, path: string, name: string, into: Rule[], budget: WorkBudget | undefined): void {
+  #match(
+    rules: readonly Rule[] | undefined,
+    path: string,
+    name: string,
+    into: Rule[],
+    budget: WorkBudget | undefined,
+  ): void {
     for (const rule of rules ?? []) if (rule.glob.matches(rule.wholePath ? path : name, budget)) into.push(rule);
   }
 }
@@ -218,7 +229,8 @@ function parseLines(body: string): Line[] {
 function parseLine(line: string): Line | undefined {
   if (line === "" || line.startsWith("#")) return undefined;
   const { pattern, rest } = splitPattern(line);
-  if (isMacro(pattern) ? !NAME.test(pattern.slice(MACRO.length)) : pattern.startsWith("!") || pattern.endsWith("/")) return undefined;
+  if (isMacro(pattern) ? !NAME.test(pattern.slice(MACRO.length)) : pattern.startsWith("!") || pattern.endsWith("/"))
+    return undefined;
   const states: State[] = [];
   for (const word of rest.split(BLANKS)) {
     if (word === "") continue;
@@ -273,7 +285,8 @@ function unquote(line: string): { readonly pattern: string; readonly rest: strin
       return { pattern: parts.join(""), rest: line.slice(at + 1) };
     } else {
       const octal = /^[0-3][0-7]{2}/.exec(line.slice(at + 1, at + 4))?.[0];
-      const escaped = octal === undefined ? ESCAPES[line[at + 1] ?? ""] : String.fromCharCode(Number.parseInt(octal, 8));
+      const escaped =
+        octal === undefined ? ESCAPES[line[at + 1] ?? ""] : String.fromCharCode(Number.parseInt(octal, 8));
       if (escaped === undefined) return undefined;
       parts.push(escaped);
       at += octal === undefined ? 2 : 4;

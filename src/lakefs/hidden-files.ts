@@ -14,24 +14,41 @@ import { locateThere } from "./locate.js";
 import { GUARD_PATH } from "./metadata-keys.js";
 
 const OVERWRITTEN = "lakeFS has an object there that Git was not shown; rename or remove it in lakeFS first";
-const SHOWN = "it is also a file in lakeFS, which Git was not shown beside the folder of its name: rename or remove the file in lakeFS first";
+const SHOWN =
+  "it is also a file in lakeFS, which Git was not shown beside the folder of its name: rename or remove the file in lakeFS first";
 
 export interface HiddenBase {
   readonly source: ListingSource;
   /** The lakeFS commit that the push starts from, and the tree that Git was shown of it. */
   readonly commit: string;
   readonly tree: Oid | undefined;
+  /** All that Git was not shown, as lines that begin with "path: "; undefined: lakeFS is asked for each path. */
+  readonly hidden: readonly string[] | undefined;
 }
 
 /** Throws "lakefs/unmappable" where going from `before` to `tree` meets an object of the base that Git was not shown. */
-export async function checkHidden(reader: ObjectReader, base: HiddenBase, before: Oid | undefined, tree: Oid): Promise<void> {
+export async function checkHidden(
+  reader: ObjectReader,
+  base: HiddenBase,
+  before: Oid | undefined,
+  tree: Oid,
+): Promise<void> {
   const reasons = new Map<string, string>();
   for (const { path, reason } of uncovered(reader, before, tree)) {
-    if (path !== GUARD_PATH && !isFileIn(reader, base.tree, path)) reasons.set(path, reason);
+    if (path !== GUARD_PATH && mayBeHidden(base.hidden, path) && !isFileIn(reader, base.tree, path))
+      reasons.set(path, reason);
   }
   const [first] = await locateThere(base.source, base.commit, [...reasons.keys()]);
   if (first === undefined) return;
-  throw new Fault("lakefs/unmappable", { path: lossyText(fromLatin1(first.path)), reason: reasons.get(first.path) ?? OVERWRITTEN });
+  throw new Fault("lakefs/unmappable", {
+    path: lossyText(fromLatin1(first.path)),
+    reason: reasons.get(first.path) ?? OVERWRITTEN,
+  });
+}
+
+function mayBeHidden(hidden: readonly string[] | undefined, path: string): boolean {
+  const text = `${lossyText(fromLatin1(path))}: `;
+  return hidden === undefined || hidden.some((line) => line.startsWith(text));
 }
 
 /** Paths that are files now and were none, and folders that are none any more. */

@@ -230,7 +230,7 @@ export class Lander {
     signal: AbortSignal,
   ): Promise<BuildTreesResult> {
     const { pool, tasks, access, client, repository, namespace, sealKeys, heads, policy, mapping } = this.options;
-    const mayHide = base.git !== undefined && (await this.options.commits.listing(base.commit.id, signal))?.refused !== 0;
+    const hidden = await this.#hiddenIn(base, signal);
     // Somebody has built on a landing's merge before it was reset: its guard goes no further.
     const { hasGuard } = await this.actions.at(base.commit.id, signal);
     if (hasGuard) await client.deleteObjects(repository, work.name, [GUARD_PATH], signal);
@@ -253,7 +253,7 @@ export class Lander {
               baseMetarange: hasGuard ? "" : base.commit.meta_range_id,
               baseTree: base.git?.tree,
               isBasePadded: base.commit.metadata?.[PADDING_KEY] !== undefined,
-              mayHide,
+              hidden,
               mapping: { ...mapping, namespace },
               packs,
               commits: commits.map(({ oid, tree }) => ({ oid, tree })),
@@ -273,6 +273,13 @@ export class Lander {
     } finally {
       port1.close();
     }
+  }
+
+  /** Undefined: more than are named, or nobody knows. */
+  async #hiddenIn({ commit, git }: Base, signal: AbortSignal): Promise<readonly string[] | undefined> {
+    if (git === undefined) return [];
+    const state = await this.options.commits.listing(commit.id, signal);
+    return state?.refused === state?.refusals.length ? state?.refusals : undefined;
   }
 
   /** Answers a task's questions. */

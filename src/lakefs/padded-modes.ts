@@ -95,7 +95,12 @@ export class Paddings {
  * The tree with the padding that a commit's metadata tell; the tree itself where they tell none, or one that is not of
  * this tree. `write`: adds a tree, and gives its id.
  */
-export function padTree(root: Oid, text: string | undefined, readTree: ReadTree, write: (data: Uint8Array) => Oid): Oid {
+export function padTree(
+  root: Oid,
+  text: string | undefined,
+  readTree: ReadTree,
+  write: (data: Uint8Array) => Oid,
+): Oid {
   const zeroes = decodePadding(text);
   if (zeroes === undefined) return root;
   const folders = countFolders(root, zeroes.length, readTree);

@@ -52,7 +52,9 @@ export function attributesOfTree(reader: ObjectReader, root: Oid): (folder: stri
     if (entry === undefined || !isFileMode(entry.mode)) return undefined;
     const number = reader.space.need(entry.oid);
     // Git passes over what is larger.
-    return reader.size(number) > LIMITS.specialFileBytesMax ? undefined : { oid: entry.oid, text: reader.readAs("blob", number) };
+    return reader.size(number) > LIMITS.specialFileBytesMax
+      ? undefined
+      : { oid: entry.oid, text: reader.readAs("blob", number) };
   };
 }
 
@@ -65,7 +67,10 @@ export function* saidOtherwise(reader: ObjectReader, before: Oid, tree: Oid): Ge
   const folders = changedFolders(reader, before, tree);
   if (folders.length === 0) return;
   const budget = attributeBudget();
-  const [was, is] = [before, tree].map((root) => saidByTree(attributesOfTree(reader, root), budget)) as [SaidOf, SaidOf];
+  const [was, is] = [before, tree].map((root) => saidByTree(attributesOfTree(reader, root), budget)) as [
+    SaidOf,
+    SaidOf,
+  ];
   for (const folder of folders) {
     for (const kept of sameFiles(reader, folderIn(reader, before, folder), folderIn(reader, tree, folder), folder)) {
       if (baseName(kept.path) !== ATTRIBUTES_NAME && was(kept.path) !== is(kept.path)) yield kept;
@@ -86,7 +91,9 @@ function changedFolders(reader: ObjectReader, before: Oid, tree: Oid): string[] 
 }
 
 function isSameText(left: AttributesFile, right: AttributesFile): boolean {
-  const [was, is] = [left, right].map((file) => Buffer.from(file === undefined ? new Uint8Array(0) : withoutBlock(file.text)));
+  const [was, is] = [left, right].map((file) =>
+    Buffer.from(file === undefined ? new Uint8Array(0) : withoutBlock(file.text)),
+  );
   return (was as Buffer).equals(is as Buffer);
 }
 
@@ -99,7 +106,12 @@ function folderIn(reader: ObjectReader, root: Oid, folder: string): Oid | undefi
   return tree;
 }
 
-function* sameFiles(reader: ObjectReader, left: Oid | undefined, right: Oid | undefined, from: string): Generator<Kept, void, undefined> {
+function* sameFiles(
+  reader: ObjectReader,
+  left: Oid | undefined,
+  right: Oid | undefined,
+  from: string,
+): Generator<Kept, void, undefined> {
   const pending = [{ left, right, folder: from }];
   for (let pair = pending.pop(); pair !== undefined; pair = pending.pop()) {
     if (pair.left === undefined || pair.right === undefined) continue;
@@ -116,7 +128,11 @@ function* sameFiles(reader: ObjectReader, left: Oid | undefined, right: Oid | un
 }
 
 /** Stages those of the files that do not say themselves what they are; by path, the keys of their contents. */
-export async function restate(reader: ObjectReader, place: RestatePlace, files: Iterable<Kept>): Promise<ReadonlyMap<string, string>> {
+export async function restate(
+  reader: ObjectReader,
+  place: RestatePlace,
+  files: Iterable<Kept>,
+): Promise<ReadonlyMap<string, string>> {
   const staged = new Map<string, string>();
   const turns = new Semaphore(LIMITS.landingUploadsMax);
   let batch: Promise<void>[] = [];
@@ -130,15 +146,29 @@ export async function restate(reader: ObjectReader, place: RestatePlace, files: 
   return staged;
 }
 
-async function restateOne(reader: ObjectReader, place: RestatePlace, { path, oid }: Kept, staged: Map<string, string>): Promise<void> {
+async function restateOne(
+  reader: ObjectReader,
+  place: RestatePlace,
+  { path, oid }: Kept,
+  staged: Map<string, string>,
+): Promise<void> {
   const { client, repository, namespace, branch, commit, signal } = place;
   const name = lossyText(fromLatin1(path));
-  const { physical_address: address, checksum, size_bytes: size, metadata = {}, content_type } = await client.statObject(repository, commit, name, signal);
+  const {
+    physical_address: address,
+    checksum,
+    size_bytes: size,
+    metadata = {},
+    content_type,
+  } = await client.statObject(repository, commit, name, signal);
   if (size === undefined) throw new Fault("lakefs/bad-reply", { call: "statObject", path: name, reason: "no size" });
   if (readClaim({ size, checksum, metadata }, parsePointer)?.blob === oid) return;
   const { [SHA256_KEY]: _, [POINTER_KEY]: __, [SEAL_KEY]: ___, ...others } = metadata;
   const sha256 = sha256Of(reader, oid, size);
-  const bound = { [BLOB_KEY]: bind(oid, size, checksum), ...(sha256 === undefined ? {} : { [SHA256_KEY]: bind(sha256, size, checksum) }) };
+  const bound = {
+    [BLOB_KEY]: bind(oid, size, checksum),
+    ...(sha256 === undefined ? {} : { [SHA256_KEY]: bind(sha256, size, checksum) }),
+  };
   const json = {
     physical_address: stageableAddress(address, namespace),
     checksum,

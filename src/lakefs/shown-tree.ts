@@ -10,7 +10,11 @@ import { ATTRIBUTES_NAME, FILE_MODE, isFileMode } from "./path-rules.js";
 import { TreeLookup } from "./tree-builder.js";
 
 /** The .gitattributes files of a tree. A folder, a link or a pointer of that name holds no attributes. */
-export function treeAttributes(output: ObjectOutput, lookup: TreeLookup, isPointer: (path: string) => boolean): (folder: string) => AttributesFile {
+export function treeAttributes(
+  output: ObjectOutput,
+  lookup: TreeLookup,
+  isPointer: (path: string) => boolean,
+): (folder: string) => AttributesFile {
   return (folder) => {
     const path = folder === "" ? ATTRIBUTES_NAME : `${folder}/${ATTRIBUTES_NAME}`;
     const entry = lookup.find(path);
@@ -26,8 +30,14 @@ export function shownTree(output: ObjectOutput, tree: Oid, census: Census, mappi
   // What holds no attributes cannot be given any.
   if (own !== undefined && (!isFileMode(own.mode) || census.isPointer(ATTRIBUTES_NAME))) return tree;
   const file = own === undefined ? undefined : output.readBlob(own.oid);
-  const said = saidByTree(treeAttributes(output, lookup, (path) => census.isPointer(path)), attributeBudget());
-  const next = withBlock(file, managedBlock(census.sorted(), (path) => said(path) === "lfs", mapping));
+  const said = saidByTree(
+    treeAttributes(output, lookup, (path) => census.isPointer(path)),
+    attributeBudget(),
+  );
+  const next = withBlock(
+    file,
+    managedBlock(census.sorted(), (path) => said(path) === "lfs", mapping),
+  );
   if (next === undefined || next === file) return tree;
   const entries = parseTree(output.readTree(tree));
   const mode = own?.mode ?? FILE_MODE.plain;

@@ -17,7 +17,8 @@ import { Census } from "./census.js";
 import { LakefsClient } from "./client.js";
 import { locate, locateThere } from "./locate.js";
 import { SealKeys } from "./claim-seal.js";
-import { type Circumstances, Contents, type ContentsSource, type FileToResolve, type ResolvedFile } from "./contents.js";
+import { type Circumstances, Contents, type ContentsSource, type ResolvedFile } from "./contents.js";
+import type { FileToResolve } from "./file-to-resolve.js";
 import type { PathMapping } from "./contract.js";
 import { attributeBudget, type AttributesFile, NOTHING_SAID, PassingAttributes, saidByTree, type SaidOf } from "./commit-attributes.js";
 import type { Filter } from "./gitattributes.js";
@@ -27,11 +28,12 @@ import { formatMapping } from "./mapping.js";
 import { COMMIT_SEAL_KEY, PADDING_KEY } from "./metadata-keys.js";
 import { ObjectOutput } from "./object-output.js";
 import { padTree } from "./padded-modes.js";
-import { ATTRIBUTES_NAME, baseName, checksumSha256, type Crossing, crossing, FILE_MODE, isFileMode, type LakeEntry, pathRefusal } from "./path-rules.js";
+import { checksumSha256, type Crossing, crossing, FILE_MODE, isFileMode, type LakeEntry, pathRefusal } from "./path-rules.js";
 import { PromisedWriter } from "./promised-list.js";
 import { shownTree, treeAttributes } from "./shown-tree.js";
 import { changeTree, type PathChanges, TreeBuilder, TreeLookup } from "./tree-builder.js";
 import { threadTreeCache } from "./tree-cache.js";
+import { blobAt, inForm, NOTHING_UNCHANGED, touchesAttributes, type Unchanged } from "./unchanged.js";
 import { watchedSignal } from "./watched-signal.js";
 
 /** Refusals that are named; all are counted. */
@@ -235,27 +237,13 @@ class Chain {
     const blobs = new TreeLookup(this.#output, base.state.listing);
     if (changes === undefined) {
       const same = new WeakSet<LakeEntry>();
-      const known = this.#inForm(base.state, true, (entry) => (same.has(entry) ? blobAt(blobs, entry) : undefined));
+      const known = inForm(base.state, this.#mapping.version >= 3, (entry) => (same.has(entry) ? blobAt(blobs, entry) : undefined));
       return this.#listAll(source, believed, listCompared(this.#source, left, right, same), known);
     }
     const changed = new Set(changes.map(({ path }) => path));
     const all = listCommit(this.#source, right.id, right.metarange);
-    const known = this.#inForm(base.state, touchesAttributes(changes), (entry) => (changed.has(entry.path) ? undefined : blobAt(blobs, entry)));
+    const known = inForm(base.state, this.#mapping.version >= 3 && touchesAttributes(changes), (entry) => (changed.has(entry.path) ? undefined : blobAt(blobs, entry)));
     return this.#listAll(source, believed, all, known);
-  }
-
-  /**
-   * Blobs of entries that are the same in a known tree, where they are still in its form: other attributes may make a
-   * pointer of what was plain, unless a claim decides.
-   */
-  #inForm({ census }: ListingState, otherAttributes: boolean, blobOf: (entry: LakeEntry) => Oid | undefined): Unchanged {
-    if (!otherAttributes || this.#mapping.version < 3) return blobOf;
-    const before = census && Census.of(census);
-    return (entry, { claim, pointer }) => {
-      const blob = blobOf(entry);
-      const isKept = blob === undefined || claim?.blob === blob || before?.isPointer(entry.path) === pointer;
-      return isKept ? blob : undefined;
-    };
   }
 
   /**
@@ -405,17 +393,8 @@ class Chain {
   }
 }
 
-type Unchanged = (entry: LakeEntry, crossing: Crossing & { readonly as: "file" }) => Oid | undefined;
-
-const NOTHING_UNCHANGED: Unchanged = () => undefined;
 /** Changed paths of a merge from which on its other parent is compared: fewer are read for no more than that call. */
 const MERGED_CHANGES_MIN = 8;
-
-/** The blob at an entry's path; a file that had no place there may have left its name to a folder. */
-function blobAt(blobs: TreeLookup, { path }: LakeEntry): Oid | undefined {
-  const old = blobs.find(path);
-  return old !== undefined && (isFileMode(old.mode) || old.mode === FILE_MODE.symlink) ? old.oid : undefined;
-}
 
 interface Placed {
   readonly entry: LakeEntry;
@@ -428,10 +407,6 @@ interface InTree {
 }
 interface Refused {
   readonly refused: string;
-}
-
-function touchesAttributes(changes: readonly LakeChange[]): boolean {
-  return changes.some(({ path }) => baseName(path) === ATTRIBUTES_NAME);
 }
 
 function listedOf({ listing, refused, refusals, census }: ListingState): Listed {

@@ -44,8 +44,8 @@ export interface BuildTreesRequest extends TaskControl {
   readonly baseTree: Oid | undefined;
   /** Whether modes in it begin with zeroes (lakefs/padded-modes.ts). */
   readonly isBasePadded: boolean;
-  /** Whether the base may hold objects that Git was not shown. */
-  readonly mayHide: boolean;
+  /** Objects of the base that Git was not shown, as lines that begin with "path: "; undefined: there may be any. */
+  readonly hidden: readonly string[] | undefined;
   readonly packs: readonly PackHandle[];
   /** In the order to be made. */
   readonly commits: readonly { readonly oid: Oid; readonly tree: Oid }[];

@@ -82,11 +82,14 @@ async function pushAll(
 ): Promise<{ readonly work: string; readonly files: Record<string, Uint8Array> }> {
   const work = join(await tempFolder(t), "work");
   await git(["init", "-q", "-b", "main", work]);
+  const model = Buffer.from("the bytes behind a pointer of CR LF\n");
+  await git(["lfs", "clean", "--", "x.dat"], { cwd: work, input: model });
+  await git(["lfs", "push", "--object-id", urlOf(server, name), sha256(model)], { cwd: work });
   const files: Record<string, Uint8Array> = {
     "plain.bin": new Random(11).bytes(2_000_000),
     "raw.dat": Buffer.from("raw, and no pointer\n"),
     "empty.dat": new Uint8Array(0),
-    "crlf.dat": crlfPointer("ab".repeat(32), 5),
+    "crlf.dat": crlfPointer(sha256(model), model.length),
     "README.md": Buffer.from("# read me\n"),
     "five.txt": Buffer.from("five5"),
     ".gitattributes": Buffer.from("*.dat filter=lfs diff=lfs merge=lfs -text\n"),
@@ -386,7 +389,7 @@ for (const blocks of ["local", "s3"] as const) {
         });
       const repaired = lakepack(["doctor", "--lakefs", name, "--repair-mapping"]);
       t.equal(repaired.status, 0, repaired.stderr);
-      t.match(repaired.stdout, /the mapping is \{"version":1,"threshold":1000000,"suffixes":\[\]\}/);
+      t.match(repaired.stdout, /the mapping is \{"version":3,"threshold":1000000,"suffixes":\[\]\}/);
       t.equal((await remoteRefs(urlOf(refused, name))).length, refs.length);
       t.same(await remoteRefs(urlOf(refused, name)), await remoteRefs(urlOf(await start(t, lakefs), name)));
     });

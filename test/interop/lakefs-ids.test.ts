@@ -127,7 +127,9 @@ t.test("what cannot be in Git is named on band 2, and all of it by the doctor", 
   const lakefs = await startLakefs(t);
   const { client } = lakefs;
   const odd = Object.fromEntries(Array.from({ length: 11 }, (_, at) => [`odd//${at}`, "x"]));
-  await seed(lakefs, "odd", { ...odd, fine: "f", x: "file", "x/y": "folder", "sub/.gitmodules": '[submodule "a"]\n\tpath = a\n\turl = -bad\n', "esc\u001b[31m/.git": "e" });
+  const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${"ab".repeat(32)}\nsize 5\n`;
+  const attributes = { ".gitattributes": "*.ptr filter=lfs\n", "w.ptr": pointer, ["n".repeat(256)]: "too long" };
+  await seed(lakefs, "odd", { ...odd, ...attributes, fine: "f", x: "file", "x/y": "folder", "sub/.gitmodules": '[submodule "a"]\n\tpath = a\n\turl = -bad\n', "esc\u001b[31m/.git": "e" });
   await client.createBranch("odd", { name: "a_-41b", source: "main" }, signal);
   const server = await startBeside(t, lakefs);
   const url = `${server.url}/lakefs/odd.git`;
@@ -137,16 +139,16 @@ t.test("what cannot be in Git is named on band 2, and all of it by the doctor", 
     for (const version of [0, 2] as const) {
       const clone = await tryGit(["clone", url, join(folder, `clone-${version}`)], { version });
       t.equal(clone.code, 0, clone.stderr);
-      t.match(clone.stderr, /remote: warning: 14 paths of lakeFS commit [0-9a-f]{12} cannot be in Git and stay in lakeFS:/);
+      t.match(clone.stderr, /remote: warning: 16 paths of lakeFS commit [0-9a-f]{12} cannot be in Git and stay in lakeFS:/);
       t.match(clone.stderr, /remote: {3}odd\/\/0: a part of it is empty/);
       t.match(clone.stderr, /remote: {3}esc\\x1b\[31m\/.git: a part of it is '.git' to some file system/, "nothing for the terminal");
-      t.match(clone.stderr, /remote: {3}and 4 more: lakepack doctor --lakefs odd lists all/);
+      t.match(clone.stderr, /remote: {3}and 6 more: lakepack doctor --lakefs odd lists all/);
     }
     const work = join(folder, "clone-2");
     await commit(work, "pushed beside them", { "new.txt": "n\n" });
     await git(["push", "-q", "origin", "main"], { cwd: work });
     const again = await tryGit(["fetch", "-v"], { cwd: join(folder, "clone-0") });
-    t.match(again.stderr, /warning: 14 paths/, "of a commit that a push made: what its nearest read ancestor had");
+    t.match(again.stderr, /warning: 16 paths/, "of a commit that a push made: what its nearest read ancestor had");
     await seed(lakefs, "clean", { "a.txt": "a\n" });
     t.notMatch((await tryGit(["clone", `${server.url}/lakefs/clean.git`, join(folder, "clean")])).stderr, /warning/);
   });
@@ -157,12 +159,14 @@ t.test("what cannot be in Git is named on band 2, and all of it by the doctor", 
     t.equal(all.code, 0, all.err);
     for (let at = 0; at < 11; at++) t.match(all.out, `\n  odd//${at}: a part of it is empty\n`);
     t.match(all.out, "branch a_-41b is not served: Git cannot have this name");
-    t.match(all.out, /\nrefs\/heads\/main \(lakeFS commit [0-9a-f]{64}\): 14 cannot be in Git\n/);
+    t.match(all.out, /\nrefs\/heads\/main \(lakeFS commit [0-9a-f]{64}\): 16 cannot be in Git\n/);
     t.match(all.out, "\n  x: a folder has the same name\n");
+    t.match(all.out, "\n  w.ptr: its content is the text of a Git LFS pointer, which git-lfs does not take for a file's\n");
+    t.match(all.out, /\n {2}n{256}: a part of it has more than 255 bytes, which file systems do not take\n/);
     t.match(all.out, /\n {2}sub\/.gitmodules: Git refuses it: /);
     t.match(all.out, '\n  "esc\\u001b[31m/.git": ');
     const json = JSON.parse((await lakepack(["doctor", "--lakefs", "odd", "--json"], lakefsEnvironment(lakefs))).out) as { commits: { paths: unknown[] }[] };
-    t.equal(json.commits[0]?.paths.length, 14);
+    t.equal(json.commits[0]?.paths.length, 16);
     t.same(await lakepack(["doctor", "--lakefs", "clean"], lakefsEnvironment(lakefs)), { code: 0, out: `all of 1 head can be in Git\n${GUARD}\nno hooks at the head of main\n`, err: "" });
     t.match(await lakepack(["doctor", "--lakefs", "no-such"], lakefsEnvironment(lakefs)), { code: 1, err: /lakeFS has no such thing/ });
     t.match(await lakepack(["doctor", "--lakefs", "odd"]), { code: 1, err: /no lakeFS is set/ });
