@@ -125,6 +125,7 @@ t.test("a lakeFS that is away", { skip: skipLakefs, timeout: 120_000 }, async (t
     t.equal(await faultOf(client.uploadStream(source.name, "main", "up", { bytes: 3_000, content }, signal)), "none");
     t.equal((await client.statObject(source.name, "main", "up", signal)).size_bytes, 3_000);
     await proxy.goAway();
+    await sleep(200); // until connections that were kept are known to be closed
     setTimeout(() => void proxy.comeBack(), 1_000);
     const branch = { name: "made", source: "main" };
     t.equal(await faultOf(client.createBranch(source.name, branch, signal)), "none", "what never left may be sent again");
