@@ -8,6 +8,12 @@ import { LIMITS } from "./limits.js";
  */
 export interface ByteSource {
   read(): Promise<Uint8Array | undefined>;
+
+  /**
+   * Gives back a chunk that `read` gave, to be written over: for sources of gigabytes, whose chunks would wait for the collector. A chunk that may
+   * be given back stays what it is until then, beyond the next `read`.
+   */
+  release?(chunk: Uint8Array): void;
 }
 
 /**

@@ -1,6 +1,7 @@
 /** The cuts of one repository as this server knows them: noted beside its records, compared with lakeFS's, and followed where another server was first. */
+import { asFault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
-import type { Log } from "../observe/log.js";
+import { faultFacts, type Log } from "../observe/log.js";
 import type { LakefsClient } from "./client.js";
 import { agreeOnCut, type Cut, listCuts, readCut } from "./cuts.js";
 import type { LakeRecords } from "./records.js";
@@ -41,7 +42,17 @@ export class AgreedCuts {
 
   /** What this server has noted before; lakeFS is not asked. */
   async load(signal: AbortSignal): Promise<void> {
-    this.#cuts ??= new Map((await this.#options.records.cuts(signal)).map((cut) => [cut.commit, cut]));
+    if (this.#cuts !== undefined) return;
+    const { records, log, repository } = this.#options;
+    try {
+      this.#cuts = new Map((await records.cuts(signal)).map((cut) => [cut.commit, cut]));
+    } catch (error) {
+      const fault = asFault(error);
+      if (fault.code !== "odb/damaged") throw fault;
+      log.warn("the note of what is cut from a history is damaged; it is made again", { repository, ...faultFacts(fault) });
+      this.#cuts = new Map();
+      await this.look(signal);
+    }
   }
 
   /**
@@ -94,7 +105,7 @@ export class AgreedCuts {
   async #restore(cut: Cut, signal: AbortSignal): Promise<void> {
     const { client, repository, log } = this.#options;
     await agreeOnCut(client, repository, cut, signal).catch((error: unknown) => {
-      log.warn("a cut of the history is missing in lakeFS and cannot be put back", { repository, ...cut, reason: (error as Error).message });
+      log.warn("a cut of the history is missing in lakeFS and cannot be put back", { repository, ...cut, reason: asFault(error).message });
     });
   }
 }

@@ -19,10 +19,11 @@ import type { Pool } from "../pool/tasks.js";
 import type { LakefsClient } from "./client.js";
 import { AgreedCuts } from "./agreed-cuts.js";
 import { READ_RULES } from "./commit-text.js";
-import { type Cut, isGone } from "./cuts.js";
+import type { Cut } from "./cuts.js";
 import type { CommitMap, CommitPair, LakeRecord, PathMapping } from "./contract.js";
 import { History, type HistoryStep } from "./history.js";
 import type { LakefsAccess } from "./http.js";
+import { LostData } from "./lost-data.js";
 import { PADDING_KEY } from "./metadata-keys.js";
 import { promisedIds } from "./promised-blobs.js";
 import type { LakeRecords, PointerPlace, StoredLakeRecord } from "./records.js";
@@ -84,8 +85,8 @@ export class LakefsCommitMap implements CommitMap {
   /** There may be contents of a failed attempt. */
   #hasKept = false;
   readonly #cuts: AgreedCuts;
-  /** Commits of the synthesis under way that miss data, and that nobody has agreed on yet. */
-  #lost = new Map<string, Cut>();
+  /** Of the synthesis under way. */
+  #lost: LostData;
 
   constructor(options: CommitMapOptions) {
     this.#options = options;
@@ -95,6 +96,7 @@ export class LakefsCommitMap implements CommitMap {
       this.#nothing.clear();
     };
     this.#cuts = new AgreedCuts({ client, repository, records, log, lookMs, onForgotten });
+    this.#lost = new LostData({ client, repository, cuts: this.#cuts });
   }
 
   /** Commits that are cut from Git's history, with a path of each whose data is gone. */
@@ -186,70 +188,20 @@ export class LakefsCommitMap implements CommitMap {
   async #synthesize(heads: readonly string[], signal: AbortSignal): Promise<void> {
     const { client, repository } = this.#options;
     if (this.#cuts.isDue({ first: true })) await this.#cuts.look(signal);
-    this.#lost = new Map();
+    const lost = new LostData({ client, repository, cuts: this.#cuts });
+    this.#lost = lost;
     const history = new History(client, repository, signal);
     for (;;) {
-      const isKnown = async (id: string) => this.#isCut(id) || this.#isKnown(id, signal);
+      const isKnown = async (id: string) => lost.has(id) || this.#isKnown(id, signal);
       const steps = await history.plan(heads, isKnown, (id) => this.#nothing.set(id, true));
-      if (await this.#loseMore(steps, heads, signal)) continue;
+      if (await lost.spread(steps, heads, signal)) continue;
       if (steps.length === 0) return;
       try {
         return await this.#synthesizeSteps(steps, signal);
       } catch (error) {
-        this.#lose(asFault(error), heads);
+        lost.add(asFault(error), heads);
       }
     }
-  }
-
-  #isCut(id: string): boolean {
-    return this.#cuts.all.has(id) || this.#lost.has(id);
-  }
-
-  /** Takes note of a commit whose data is gone. Throws what is no such failure, or one of a head. */
-  #lose(fault: Fault, heads: readonly string[]): void {
-    const { commit, path } = fault.facts;
-    const isLost = fault.code === "lakefs/gone" && typeof commit === "string" && typeof path === "string";
-    if (!isLost || heads.includes(commit) || this.#isCut(commit)) throw fault;
-    this.#lost.set(commit, { commit, path });
-  }
-
-  /** Commits that are lost with one before them: they have the very object at its path, or stand for it. Whether there were any. */
-  async #loseMore(steps: readonly HistoryStep[], heads: readonly string[], signal: AbortSignal): Promise<boolean> {
-    const before = this.#lost.size;
-    for (const step of steps) {
-      const { id } = step.source;
-      const cut = step.as === "alias" ? (this.#lost.get(step.of) ?? this.#cuts.all.get(step.of)) : await this.#inherited(step, signal);
-      if (cut !== undefined) this.#lose(new Fault("lakefs/gone", { commit: id, path: cut.path }), heads);
-    }
-    return this.#lost.size > before;
-  }
-
-  async #inherited({ source, parents }: CommitStep, signal: AbortSignal): Promise<Cut | undefined> {
-    const { client, repository } = this.#options;
-    const addressAt = async (commit: string, path: string) =>
-      client.statObject(repository, commit, path, signal).then(
-        ({ physical_address: address }) => address,
-        () => undefined, // found out by whoever reads it
-      );
-    for (const cut of parents.map((id) => this.#lost.get(id))) {
-      if (cut === undefined) continue;
-      const gone = await addressAt(cut.commit, cut.path);
-      if (gone !== undefined && gone === (await addressAt(source.id, cut.path))) return cut;
-    }
-    return undefined;
-  }
-
-  /** Agrees on the cuts that these commits rest on: they are looked at once more, as this is for ever. */
-  async #agree(steps: readonly CommitStep[], commits: readonly SynthesizedCommit[], signal: AbortSignal): Promise<void> {
-    const { client, repository } = this.#options;
-    const made = new Set(commits.map(({ lakeId }) => lakeId));
-    const needed = new Set(steps.flatMap(({ source, parents }) => (made.has(source.id) ? parents.filter((id) => this.#lost.has(id)) : [])));
-    const cuts = [...needed].map((id) => this.#lost.get(id) as Cut);
-    for (const cut of cuts) {
-      if (await isGone(client, repository, cut, signal)) continue;
-      throw new Fault("lakefs/failed", { ...cut, reason: "its data was gone a moment ago and is there again" });
-    }
-    if (cuts.length > 0) await this.#cuts.agree(cuts, signal);
   }
 
   async #synthesizeSteps(steps: readonly HistoryStep[], signal: AbortSignal): Promise<void> {
@@ -283,7 +235,7 @@ export class LakefsCommitMap implements CommitMap {
   async #batch(steps: readonly CommitStep[], signal: AbortSignal): Promise<void> {
     const { records, objects } = this.#options;
     await this.#make(steps, undefined, signal, async ({ pack, commits, promised, failure }) => {
-      await this.#agree(steps, commits, signal);
+      await this.#lost.agree(steps, commits, signal);
       if (pack !== undefined) await objects.adopt(pack, { origin: "synthesized", promised: countOf(promised) }, signal);
       // The pack first: a record must never name what is not there.
       await this.#store(toRecords(commits, pack), signal);
@@ -319,7 +271,7 @@ export class LakefsCommitMap implements CommitMap {
     const folder = join(incoming, randomBytes(12).toString("hex"));
     await mkdir(folder, { recursive: true });
     try {
-      const items = steps.map(({ source, parents }) => ({ source, parents: parents.filter((id) => !this.#nothing.has(id) && !this.#isCut(id)) }));
+      const items = steps.map(({ source, parents }) => ({ source, parents: parents.filter((id) => !this.#nothing.has(id) && !this.#lost.has(id)) }));
       const path = join(folder, "pack");
       const promisedPath = join(folder, "promised");
       const present = async () => (await objects.packs(signal)).packs.filter(({ checksum }) => checksum !== without);
@@ -363,7 +315,7 @@ export class LakefsCommitMap implements CommitMap {
     const found = await this.#commitsOf(checksum, signal);
     log.warn("a list of contents that are still in lakeFS is damaged; its commits are read again", { repository, pack: checksum, commits: found.size });
     const history = new History(client, repository, signal);
-    const steps = await history.plan([...found], async (id) => this.#isCut(id) || (!found.has(id) && (await this.#isKnown(id, signal))), (id) => this.#nothing.set(id, true));
+    const steps = await history.plan([...found], async (id) => this.#lost.has(id) || (!found.has(id) && (await this.#isKnown(id, signal))), (id) => this.#nothing.set(id, true));
     const commits = steps.filter((step): step is CommitStep => step.as === "commit");
     await this.#make(commits, checksum, signal, async ({ pack, commits, promised, failure }) => {
       if (failure !== undefined) return; // all of it, or nothing

@@ -214,13 +214,13 @@ export class LakefsHttp {
     for (let attempt = 1; ; attempt++) {
       try {
         const result = await work();
-        this.#awaySinceMs = undefined;
+        if (call.presigned === undefined) this.#awaySinceMs = undefined;
         return result;
       } catch (error) {
         const fault = this.#toFault(call, error);
         sinceMs ??= performance.now();
+        const waits = call.presigned === undefined && this.#waits(fault, sinceMs); // the block store is no lakeFS
         if (!this.#mayRepeat(call, fault)) throw fault;
-        const waits = this.#waits(fault, sinceMs);
         if (!waits) tries++;
         const isTired = tries >= LIMITS.lakefsTriesMax || (!waits && isAway(fault) && attempt >= LIMITS.lakefsTriesMax);
         if (isTired) throw fault;
@@ -290,6 +290,7 @@ export class LakefsHttp {
 
   #mayRepeat(call: LakefsCall, fault: Fault): boolean {
     if (call.upload !== undefined && !call.repeatable) return isAway(fault) && !this.#taken.has(call);
+    if (NOT_SENT.has(fault.facts["reason"])) return call.presigned === undefined;
     if (fault.code === "lakefs/throttled" || fault.facts["reason"] === CONTENDED) return true;
     if (call.runsHooks === true && isTimeout(fault)) return false;
     return call.repeatable && (fault.code === "lakefs/unreachable" || fault.code === "lakefs/failed");
@@ -339,6 +340,9 @@ export class LakefsHttp {
 export function isTimeout({ code, facts }: Fault): boolean {
   return code === "lakefs/unreachable" && /^(ETIMEDOUT|UND_ERR_(HEADERS|BODY)_TIMEOUT)$/.test(String(facts["reason"]));
 }
+
+/** Of calls that never left, so that nothing of them was done. */
+const NOT_SENT: ReadonlySet<unknown> = new Set(["ECONNREFUSED", "UND_ERR_CONNECT_TIMEOUT"]);
 
 /** Statuses of a proxy whose lakeFS is away. */
 const AWAY_STATUSES: ReadonlySet<unknown> = new Set([502, 504]);

@@ -4,8 +4,8 @@ import { LIMITS } from "../base/limits.js";
 import { isAway, type LakefsHttp } from "./http.js";
 
 /**
- * What `work` comes to, or `known` once lakeFS has been away for some seconds, or fails `work` by being away. `known` is asked for only then;
- * undefined: nothing is known, and `work`'s failure is thrown.
+ * What `work` comes to; or what is known, once lakeFS has been away for some seconds, or fails `work` by being away. Where nothing is known
+ * (`known` resolves to undefined) `work` has all of its time.
  */
 export async function unlessAway<T>(
   http: LakefsHttp,
@@ -14,10 +14,13 @@ export async function unlessAway<T>(
   signal: AbortSignal,
 ): Promise<T> {
   const away = new AbortController();
-  const look = () => {
-    if (http.awayMs >= LIMITS.lakefsStaleAfterMs) away.abort(new Fault("lakefs/unreachable", { reason: "it is away" }));
+  const look = async () => {
+    if (http.awayMs < LIMITS.lakefsStaleAfterMs) return;
+    // What cannot be looked up now is looked up once more when `work` has failed.
+    const instead = await known().catch(() => undefined);
+    if (instead !== undefined) away.abort(new Fault("lakefs/unreachable", { reason: "it is away" }));
   };
-  const timer = setInterval(look, LIMITS.lakefsStaleLookMs);
+  const timer = setInterval(() => void look(), LIMITS.lakefsStaleLookMs);
   try {
     return await work(AbortSignal.any([signal, away.signal]));
   } catch (error) {

@@ -36,6 +36,8 @@ export async function verifyRecords(store: Store, prefix: string, { packs }: Man
     if (record !== undefined) tips.add(record.tag ?? record.commit);
   }
   await attempt(`${prefix}/git/lake-mapping`, ADVICE.lake, () => records.mapping(signal));
+  await attempt(`${prefix}/git/lake-cuts`, ADVICE.lake, () => records.cuts(signal));
+  await attempt(`${prefix}/git/lake-kept`, ADVICE.lake, () => records.kept(signal));
   for await (const { key, kind, read } of records.besides(signal)) await attempt(key, ADVICE[kind], read);
   const promised: SharedArrayBuffer[] = [];
   for (const { checksum, promised: count } of packs) {

@@ -11,8 +11,8 @@ import { type UploadHash, uploadHash } from "./hash-here.js";
 import { INCOMING_FOLDER, type LakefsFile, type LakefsFiles, LFS_BRANCH } from "./lakefs-files.js";
 import type { LfsObject, LfsUpload } from "./store.js";
 
-/** Chunks between the client and lakeFS: 16 of a socket's usual 64 KiB. */
-const CHUNKS_BETWEEN_MAX = 16;
+/** Chunks between the client and lakeFS, each at most 512 KiB. */
+const CHUNKS_BETWEEN_MAX = 6;
 
 /** What the store does for its uploads. */
 export interface UploadSettling {
@@ -36,7 +36,7 @@ export interface UploadParts {
 export class LakefsUpload implements LfsUpload {
   readonly #parts: UploadParts;
   readonly #incoming = `${INCOMING_FOLDER}${randomBytes(12).toString("hex")}`;
-  readonly #queue = new BoundedQueue<Uint8Array>(CHUNKS_BETWEEN_MAX);
+  readonly #queue = new BoundedQueue<Piece>(CHUNKS_BETWEEN_MAX);
   readonly #stop = new AbortController();
   readonly #hash: UploadHash;
   readonly #uploaded: Promise<LakefsFile>;
@@ -52,13 +52,13 @@ export class LakefsUpload implements LfsUpload {
     this.#uploaded.catch((error: unknown) => this.#queue.fail(error));
   }
 
-  async write(bytes: Uint8Array): Promise<void> {
+  async write(bytes: Uint8Array, release?: (bytes: Uint8Array) => void): Promise<void> {
     const { object, signal } = this.#parts;
     if (bytes.length > object.size - this.#received)
       throw new Fault("lfs/mismatch", { size: object.size, reason: "more bytes than announced" });
     this.#received += bytes.length;
     await orAbort(this.#hash.update(bytes), signal);
-    await this.#queue.push(Buffer.from(bytes), signal);
+    await this.#queue.push({ bytes: release === undefined ? Buffer.from(bytes) : bytes, release }, signal);
   }
 
   async finish(): Promise<void> {
@@ -124,6 +124,26 @@ function complaintOf({ oid, size }: LfsObject, sha256: string, file: LakefsFile)
   return new Fault("lakefs/bad-reply", { reason: "stored with another size than sent", size, stored: file.size });
 }
 
-async function* drained(queue: BoundedQueue<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
-  for (let bytes = await queue.shift(signal); bytes !== undefined; bytes = await queue.shift(signal)) yield bytes;
+/** A chunk on its way. */
+interface Piece {
+  readonly bytes: Uint8Array;
+  readonly release: ((bytes: Uint8Array) => void) | undefined;
+}
+
+/** Bytes that have been asked for behind a piece before its memory is used again: many times what a connection takes without waiting for room. */
+const BEHIND_BYTES = 1024 * 1024;
+
+async function* drained(queue: BoundedQueue<Piece>, signal: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
+  const sent: Piece[] = [];
+  let behind = 0;
+  for (let piece = await queue.shift(signal); piece !== undefined; piece = await queue.shift(signal)) {
+    yield piece.bytes;
+    sent.push(piece);
+    behind += piece.bytes.length;
+    for (let first = sent[0]; first !== undefined && behind - first.bytes.length >= BEHIND_BYTES; first = sent[0]) {
+      sent.shift();
+      behind -= first.bytes.length;
+      first.release?.(first.bytes);
+    }
+  }
 }

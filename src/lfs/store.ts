@@ -31,8 +31,11 @@ export interface LfsStore {
 
 /** One content on its way in. Nothing of it is to be seen before `finish` has resolved. */
 export interface LfsUpload {
-  /** Resolves when more is welcome; the bytes are copied or stored by then. Throws "lfs/mismatch" once there are too many. */
-  write(bytes: Uint8Array): Promise<void>;
+  /**
+   * Resolves when more is welcome; the bytes are copied or stored by then, unless `release` is given and called later: until then they must stay
+   * what they are. Throws "lfs/mismatch" once there are too many.
+   */
+  write(bytes: Uint8Array, release?: (bytes: Uint8Array) => void): Promise<void>;
   /** Checks size and hash, then keeps it, durably. Throws "lfs/mismatch". */
   finish(): Promise<void>;
   /** Frees all of it that was not kept. Safe at any time, any number of times. */

@@ -88,7 +88,8 @@ export class LfsService {
     if ((await store.size(object, signal)) === object.size) return this.#passOver(object, content); // a second client was faster
     const upload = await store.beginUpload(object, signal, this.#options.pool.sharedBy({ repository: repository.id, caller }));
     try {
-      for (let bytes = await content.read(); bytes !== undefined; bytes = await content.read()) await upload.write(bytes);
+      const release = content.release?.bind(content);
+      for (let bytes = await content.read(); bytes !== undefined; bytes = await content.read()) await upload.write(bytes, release);
       await call.stillMay();
       await upload.finish();
     } finally {

@@ -13,9 +13,19 @@ interface Reader {
   readonly reject: (error: unknown) => void;
 }
 
+/** The most that a front end has at a time: memory that is given back fits every chunk to come. */
+const CHUNK_BYTES = 512 * 1024;
+/** Of a body whose chunks are given back, kept for those to come. */
+const FREE_MAX = 12;
+
 /** Chunks wait here, `bodyBufferBytesMax` and one chunk at most: then the socket is paused until half of it is read. */
 export class RequestBody implements ByteSource {
   readonly #flow: BodyFlow;
+  /** Memory of chunks that were given back. */
+  readonly #free: ArrayBuffer[] = [];
+  /** Of chunks that were made here: no other memory may come back. */
+  readonly #own = new WeakSet<ArrayBufferLike>();
+  #isRecycling = false;
   #chunks: Uint8Array[] = [];
   #bytes = 0;
   #reader: Reader | undefined;
@@ -40,6 +50,19 @@ export class RequestBody implements ByteSource {
 
   get paused(): boolean {
     return this.#paused;
+  }
+
+  /** Memory for a chunk of so many bytes, to be filled and pushed. */
+  take(bytes: number): Buffer {
+    const at = this.#free.findIndex(({ byteLength }) => byteLength >= bytes);
+    const memory = (at < 0 ? undefined : this.#free.splice(at, 1)[0]) ?? new ArrayBuffer(this.#isRecycling ? Math.max(bytes, CHUNK_BYTES) : bytes);
+    this.#own.add(memory);
+    return Buffer.from(memory, 0, bytes);
+  }
+
+  release({ buffer }: Uint8Array): void {
+    this.#isRecycling = true;
+    if (this.#own.has(buffer) && this.#free.length < FREE_MAX) this.#free.push(buffer as ArrayBuffer);
   }
 
   /** Takes a chunk that nobody else will change. */

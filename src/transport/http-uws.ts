@@ -84,6 +84,9 @@ function listenExclusively(app: uws.TemplatedApp, host: string, port: number, do
   listenWithOptions.call(app, host, port, LISTEN_EXCLUSIVE_PORT, done);
 }
 
+/** Chunks of a body below this are not worth being given back. */
+const RECYCLED_BYTES_MIN = 4 * 1024;
+
 /** One request and its reply. */
 class UwsExchange implements RawReply, Watched {
   readonly request: HttpRequest;
@@ -310,10 +313,18 @@ class UwsExchange implements RawReply, Watched {
     return true;
   }
 
+  #copyOf(chunk: ArrayBuffer): Uint8Array {
+    // Small ones come out of Node's own pool.
+    if (chunk.byteLength < RECYCLED_BYTES_MIN) return Buffer.from(new Uint8Array(chunk));
+    const copy = this.#body.take(chunk.byteLength);
+    copy.set(new Uint8Array(chunk));
+    return copy;
+  }
+
   #arrived(chunk: ArrayBuffer, isLast: boolean): void {
     this.#waitingSinceMs = performance.now();
     // The chunk is uWebSockets.js's own memory and gone after this call: a copy.
-    if (chunk.byteLength > 0) this.#body.push(Buffer.from(new Uint8Array(chunk)));
+    if (chunk.byteLength > 0) this.#body.push(this.#copyOf(chunk));
     if (isLast) this.#body.end();
     if (!this.#isLastRequest) this.#onFirst?.();
   }

@@ -34,7 +34,7 @@ export class RequestAccount implements RequestRecord {
     };
     const { id, method, path, query, signal } = request;
     const headers = { header: (name: string) => request.header(name), headerNames: () => request.headerNames() };
-    this.request = { id, method, path, query, remote, signal, ...headers, body: { read } };
+    this.request = { id, method, path, query, remote, signal, ...headers, body: { read, release: (chunk) => body.release?.(chunk) } };
     this.#onEnd = onEnd;
   }
 

@@ -1,7 +1,10 @@
 /** Old data that lakeFS's collection has removed: what is whole is served, what is cut is the same on every server, and named. */
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import t from "tap";
 import { Fault } from "../../src/base/fault.js";
 import { CUT_PREFIX } from "../../src/lakefs/cuts.js";
+import { tempFolder } from "../interop/harness.js";
 import { createSource, type Node, openNode, refsOf, signal, type Source, testPool } from "./reading.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
 
@@ -67,6 +70,13 @@ for (const blocks of ["local", "s3"] as const) {
       t.same(await subjects(before), ["five", "four", "three"]);
       t.match(before.warnings.join("\n"), /was cut by another/);
       t.same(await refsOf(await before.reopen()), now);
+      const folder = join(await tempFolder(t), "damaged");
+      const damaged = await openNode(t, server, pool, source.name, { folder });
+      await damaged.refs.read();
+      await writeFile(join(folder, "store/repos/a/b/git/lake-cuts"), "lakepack sealed 1\nnonsense");
+      const mended = await damaged.reopen();
+      t.same(await refsOf(mended), now);
+      t.same(mended.commits.cuts, node.commits.cuts, "a damaged note is made again");
     });
 
     await t.test("of a head: it is named and left out, others are served; a tag below a cut is one as well", async (t) => {

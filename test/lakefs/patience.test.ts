@@ -5,6 +5,7 @@ import t from "tap";
 import { Fault } from "../../src/base/fault.js";
 import { LIMITS } from "../../src/base/limits.js";
 import { LakefsClient } from "../../src/lakefs/client.js";
+import { unlessAway } from "../../src/lakefs/stale.js";
 import { kindOf, startProxy } from "./proxy.js";
 import { createSource, signal } from "./reading.js";
 import { skipLakefs, startLakefs } from "./servers.js";
@@ -98,6 +99,24 @@ t.test("a lakeFS that is away", { skip: skipLakefs, timeout: 120_000 }, async (t
     t.ok(performance.now() - began < 10_000);
   });
 
+  await t.test("what is known is had after some seconds; what is not is waited for", async (t) => {
+    const client = patient(8_000);
+    away();
+    const began = performance.now();
+    const ask = (known: string | undefined) =>
+      unlessAway(client.http, async (asking) => (await client.getBranch(source.name, "main", asking)).id, async () => known, signal);
+    const [known, unknown] = [ask("known"), faultOf(ask(undefined))];
+    t.equal(await known, "known");
+    t.ok(performance.now() - began < 7_900);
+    t.equal(await unknown, "lakefs/unreachable");
+    t.ok(performance.now() - began >= 7_900);
+    t.equal(await ask("known"), "known", "at once from then on");
+    t.ok(client.http.awayMs > 7_900);
+    proxy.onCall = () => undefined;
+    t.equal(await ask("known"), "main");
+    t.equal(client.http.awayMs, 0);
+  });
+
   await t.test("before an upload has begun nothing of its body is lost", async (t) => {
     const client = patient(10_000);
     await proxy.goAway();
@@ -105,7 +124,13 @@ t.test("a lakeFS that is away", { skip: skipLakefs, timeout: 120_000 }, async (t
     const content = pieces(3, 1_000, 1);
     t.equal(await faultOf(client.uploadStream(source.name, "main", "up", { bytes: 3_000, content }, signal)), "none");
     t.equal((await client.statObject(source.name, "main", "up", signal)).size_bytes, 3_000);
+    await proxy.goAway();
+    await sleep(200); // until connections that were kept are known to be closed
+    setTimeout(() => void proxy.comeBack(), 1_000);
+    const branch = { name: "made", source: "main" };
+    t.equal(await faultOf(client.createBranch(source.name, branch, signal)), "none", "what never left may be sent again");
     proxy.onCall = ({ method }) => (method === "POST" ? { as: "drop" } : undefined);
+    t.equal(await faultOf(client.createBranch(source.name, { ...branch, name: "other" }, signal)), "lakefs/unreachable");
     const bytes = { bytes: 3_000, content: pieces(3, 1_000, 1) };
     t.equal(await faultOf(client.uploadStream(source.name, "main", "up", bytes, signal)), "lakefs/unreachable", "once it has begun");
   });
