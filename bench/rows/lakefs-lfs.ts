@@ -1,5 +1,8 @@
-/** Of the row `lakefs`: one large file by Git LFS through lakepack into lakeFS and back, beside lakectl's own upload and download of it. */
-import { spawn } from "node:child_process";
+/**
+ * Of the row `lakefs`: one large file by Git LFS through lakepack into lakeFS and back, beside lakectl's own upload
+ * and download of it.
+ */
+import { spawn, spawnSync } from "node:child_process";
 import { randomFillSync } from "node:crypto";
 import { closeSync, mkdirSync, openSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
@@ -31,9 +34,13 @@ interface Round {
 
 export async function lfsRows(rig: LfsRig): Promise<void> {
   const { lakefs, report, folder, tiny } = rig;
+  if (spawnSync("git", ["lfs", "version"]).status !== 0) return report.note("  LFS: git-lfs is not installed");
   const name = "bench-lfs";
   const mib = tiny ? 3 : 300;
-  await lakefs.client.createRepository({ name, storage_namespace: lakefs.namespace(name), default_branch: "main" }, signal);
+  await lakefs.client.createRepository(
+    { name, storage_namespace: lakefs.namespace(name), default_branch: "main" },
+    signal,
+  );
   const server = await rig.start(join(folder, "data-lfs"));
   const place = join(folder, "lfs");
   mkdirSync(place, { recursive: true });
@@ -47,7 +54,13 @@ export async function lfsRows(rig: LfsRig): Promise<void> {
       ours.push(await byLfs(work, round));
     }
     const bar = (most: number) => (tiny ? {} : { bar: most });
-    const row = (what: "up" | "down", most: number) => ({ ours: median(ours.map((one) => one[what])), peer: median(peers.map((one) => one[what])), peerName: "lakectl", unit: "s", ...bar(most) });
+    const row = (what: "up" | "down", most: number) => ({
+      ours: median(ours.map((one) => one[what])),
+      peer: median(peers.map((one) => one[what])),
+      peerName: "lakectl",
+      unit: "s",
+      ...bar(most),
+    });
     // 0.9 and 0.8 of lakectl's speed.
     report.add({ row: `LFS upload of ${mib} MiB`, ...row("up", 1 / 0.9) });
     report.add({ row: `LFS download of ${mib} MiB`, ...row("down", 1 / 0.8) });
@@ -79,17 +92,41 @@ async function byLfs(work: string, round: number): Promise<Round> {
   return { up, down };
 }
 
-async function byLakectl({ lakectl: { program, env } }: RunningLakefs, name: string, place: string, file: string): Promise<Round> {
+async function byLakectl(
+  { lakectl: { program, env } }: RunningLakefs,
+  name: string,
+  place: string,
+  file: string,
+): Promise<Round> {
   const to = join(place, "down.bin");
-  const up = await timed(program, ["fs", "upload", "--no-progress", "-s", file, `lakefs://${name}/main/by-lakectl`], place, env);
-  const down = await timed(program, ["fs", "download", "--no-progress", `lakefs://${name}/main/by-lakectl`, to], place, env);
+  const up = await timed(
+    program,
+    ["fs", "upload", "--no-progress", "-s", file, `lakefs://${name}/main/by-lakectl`],
+    place,
+    env,
+  );
+  const down = await timed(
+    program,
+    ["fs", "download", "--no-progress", `lakefs://${name}/main/by-lakectl`, to],
+    place,
+    env,
+  );
   rmSync(to, { force: true });
   return { up, down };
 }
 
-async function timed(program: string, args: readonly string[], cwd: string, env: Readonly<Record<string, string>> = {}): Promise<number> {
+async function timed(
+  program: string,
+  args: readonly string[],
+  cwd: string,
+  env: Readonly<Record<string, string>> = {},
+): Promise<number> {
   const started = performance.now();
-  const child = spawn(program, args, { cwd, env: { PATH: process.env["PATH"], HOME: cwd, ...env }, stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn(program, args, {
+    cwd,
+    env: { PATH: process.env["PATH"], HOME: cwd, ...env },
+    stdio: ["ignore", "ignore", "pipe"],
+  });
   let errors = "";
   child.stderr.on("data", (text: Buffer) => {
     errors = (errors + text.toString()).slice(-1_000);

@@ -63,6 +63,16 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return orAbort(pause, signal).finally(() => clearTimeout(timer));
 }
 
+/** Waits for `promise`, but no longer than `ms`; rejects as it does. */
+export async function within(promise: Promise<unknown>, ms: number): Promise<void> {
+  const over = new AbortController();
+  try {
+    await Promise.race([promise, sleep(ms, over.signal).catch(() => undefined)]);
+  } finally {
+    over.abort(); // no timer stays behind
+  }
+}
+
 /**
  * Gives others their turn of the event loop: for whoever works through a list whose length a client has chosen.
  *

@@ -24,7 +24,12 @@ export async function checkHistories(settings: Settings): Promise<Check> {
     const more = cuts.length > NAMED_MAX ? ` and ${cuts.length - NAMED_MAX} more` : "";
     return { name: "history", good: false, found: `${cuts.slice(0, NAMED_MAX).join(", ")}${more}`, advice: ADVICE };
   } catch (error) {
-    return { name: "history", good: false, found: asFault(error).message, advice: "see the database and the data folder" };
+    return {
+      name: "history",
+      good: false,
+      found: asFault(error).message,
+      advice: "see the database and the data folder",
+    };
   }
 }
 

@@ -1,4 +1,7 @@
-/** The cuts of one repository as this server knows them: noted beside its records, compared with lakeFS's, and followed where another server was first. */
+/**
+ * The cuts of one repository as this server knows them: noted beside its records, compared with lakeFS's, and
+ * followed where another server was first.
+ */
 import { asFault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import { faultFacts, type Log } from "../observe/log.js";
@@ -49,15 +52,18 @@ export class AgreedCuts {
     } catch (error) {
       const fault = asFault(error);
       if (fault.code !== "odb/damaged") throw fault;
-      log.warn("the note of what is cut from a history is damaged; it is made again", { repository, ...faultFacts(fault) });
+      log.warn("the note of what is cut from a history is damaged; it is made again", {
+        repository,
+        ...faultFacts(fault),
+      });
       this.#cuts = new Map();
       await this.look(signal);
     }
   }
 
   /**
-   * Asks lakeFS. A commit that another server has cut and this one has read takes all records of commits with it. One that only this server
-   * knows to be cut is cut again: somebody has taken its branch away.
+   * Asks lakeFS. A commit that another server has cut and this one has read takes all records of commits with it. One
+   * that only this server knows to be cut is cut again: somebody has taken its branch away.
    */
   async look(signal: AbortSignal): Promise<void> {
     const { client, repository, log } = this.#options;
@@ -105,7 +111,11 @@ export class AgreedCuts {
   async #restore(cut: Cut, signal: AbortSignal): Promise<void> {
     const { client, repository, log } = this.#options;
     await agreeOnCut(client, repository, cut, signal).catch((error: unknown) => {
-      log.warn("a cut of the history is missing in lakeFS and cannot be put back", { repository, ...cut, reason: asFault(error).message });
+      log.warn("a cut of the history is missing in lakeFS and cannot be put back", {
+        repository,
+        ...cut,
+        reason: asFault(error).message,
+      });
     });
   }
 }

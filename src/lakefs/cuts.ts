@@ -1,13 +1,15 @@
 /**
- * Where Git's history of a lakeFS repository begins anew. lakeFS's garbage collection removes the data of old commits and leaves the commits:
- * one that misses a file, whose blob id nobody knows, cannot be in Git. It is cut then, with all that only it leads to, and its children
- * have no parent. That decides their ids, so it is agreed once, in lakeFS itself, for all servers and whatever becomes of the data:
+ * Where Git's history of a lakeFS repository begins anew. lakeFS's garbage collection removes the data of old commits
+ * and leaves the commits: one that misses a file, whose blob id nobody knows, cannot be in Git. It is cut then, with
+ * all that only it leads to, and its children have no parent. That decides their ids, so it is agreed once, in lakeFS
+ * itself, for all servers and whatever becomes of the data:
  *
  *   lakepack-cut-<lakeFS commit id>   a hidden branch at a commit record below the first commit, with the metadata
  *     lakepack.cut                    {"version":1,"commit":"<id>","path":"<a path whose data is gone>"}
  *
- * Making a branch is an atomic test-and-set, and nothing is ever taken back. Records and branches from the first commit run no hooks on files.
- * A commit whose files are gone but whose claims fit the pushed commit that it carries is not cut: its ids are known (contents.ts).
+ * Making a branch is an atomic test-and-set, and nothing is ever taken back. Records and branches from the first
+ * commit run no hooks on files. A commit whose files are gone but whose claims fit the pushed commit that it carries
+ * is not cut: its ids are known (contents.ts).
  */
 import { z } from "zod";
 import { Fault } from "../base/fault.js";
@@ -34,13 +36,20 @@ export async function* listCuts(
   repository: string,
   signal: AbortSignal,
 ): AsyncGenerator<{ readonly commit: string; readonly record: string }, void, undefined> {
-  for await (const { id, commit_id: record } of client.listBranches(repository, { prefix: CUT_PREFIX, hidden: true }, signal)) {
+  for await (const { id, commit_id: record } of client.listBranches(
+    repository,
+    { prefix: CUT_PREFIX, hidden: true },
+    signal,
+  )) {
     const commit = CUT_BRANCH.exec(id)?.[1];
     if (commit !== undefined) yield { commit, record };
   }
 }
 
-/** What a record says. The branch's name alone decides; where somebody has changed the record only the path is not known. */
+/**
+ * What a record says. The branch's name alone decides; where somebody has changed the record only the path is not
+ * known.
+ */
 export async function readCut(
   client: LakefsClient,
   repository: string,
@@ -53,7 +62,12 @@ export async function readCut(
 }
 
 /** Cuts a commit, for all servers and for ever. Being cut already is success. */
-export async function agreeOnCut(client: LakefsClient, repository: string, cut: Cut, signal: AbortSignal): Promise<void> {
+export async function agreeOnCut(
+  client: LakefsClient,
+  repository: string,
+  cut: Cut,
+  signal: AbortSignal,
+): Promise<void> {
   const root = await new RootCommit(client, repository).get(signal);
   const { creation_date: creationDate } = await client.getCommit(repository, cut.commit, signal);
   const metadata = { [CUT_KEY]: JSON.stringify({ version: 1, ...cut }) };
@@ -74,7 +88,12 @@ export async function agreeOnCut(client: LakefsClient, repository: string, cut: 
 }
 
 /** Whether lakeFS still says that this path's data is gone, and of no repository that it is deleting. */
-export async function isGone(client: LakefsClient, repository: string, { commit, path }: Cut, signal: AbortSignal): Promise<boolean> {
+export async function isGone(
+  client: LakefsClient,
+  repository: string,
+  { commit, path }: Cut,
+  signal: AbortSignal,
+): Promise<boolean> {
   await client.getRepository(repository, signal);
   try {
     const { body } = await client.streamObject(repository, commit, path, "bytes=0-0", signal);

@@ -1,6 +1,6 @@
 /**
- * Contents that a failed synthesis has read, so that the next attempt goes on from there: their blobs are in a pack, and this table says
- * which content is which. Rows of 84 bytes, in no order:
+ * Contents that a failed synthesis has read, so that the next attempt goes on from there: their blobs are in a pack,
+ * and this table says which content is which. Rows of 84 bytes, in no order:
  *
  *   content key (hash-memory.ts), 32 bytes | SHA-256, 32 bytes | blob id, 20 bytes
  */
@@ -16,9 +16,13 @@ const KEY_DIGITS = 2 * HASH_BYTES;
 export const KEPT_BYTES_MAX = LIMITS.lakefsContentsMax * ROW_BYTES;
 
 /** `known`: facts by content key, or by blob id; of the latter nothing is kept. */
-export function formatKept(known: Iterable<readonly [string, ContentFacts]>, isHere: (blob: string) => boolean): Uint8Array {
+export function formatKept(
+  known: Iterable<readonly [string, ContentFacts]>,
+  isHere: (blob: string) => boolean,
+): Uint8Array {
   const rows: string[] = [];
-  for (const [key, { sha256, blob }] of known) if (key.length === KEY_DIGITS && blob !== undefined && isHere(blob)) rows.push(key + sha256 + blob);
+  for (const [key, { sha256, blob }] of known)
+    if (key.length === KEY_DIGITS && blob !== undefined && isHere(blob)) rows.push(key + sha256 + blob);
   return Buffer.from(rows.join(""), "hex");
 }
 

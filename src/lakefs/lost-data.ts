@@ -1,6 +1,7 @@
 /**
- * Commits that one synthesis finds to miss data. They are left out, and where a whole commit turns out to be above them that is agreed on
- * (cuts.ts) before anything rests on it: a repository whose heads miss data too is cut nowhere.
+ * Commits that one synthesis finds to miss data. They are left out, and where a whole commit turns out to be above
+ * them that is agreed on (cuts.ts) before anything rests on it: a repository whose heads miss data too is cut
+ * nowhere.
  */
 import { Fault } from "../base/fault.js";
 import type { SynthesizedCommit } from "../pool/synthesize-tasks.js";
@@ -40,8 +41,8 @@ export class LostData {
   }
 
   /**
-   * Commits that are lost with one before them: they have the very object at its path, or stand for it. Whether there were any. Throws as
-   * `add`.
+   * Commits that are lost with one before them: they have the very object at its path, or stand for it. Whether there
+   * were any. Throws as `add`.
    */
   async spread(steps: readonly HistoryStep[], heads: readonly string[], signal: AbortSignal): Promise<boolean> {
     const before = this.#lost.size;

@@ -15,7 +15,7 @@
 import { randomBytes } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import { Fault } from "../base/fault.js";
-import { orAbort, sleep } from "../base/flow.js";
+import { orAbort, within } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { Pool } from "../pool/tasks.js";
 import { type HashedFile, INCOMING_FOLDER, type KnownObjects, type LakefsFile, type LakefsFiles, LFS_BRANCH } from "./lakefs-files.js";
@@ -112,7 +112,7 @@ export class LakefsLfsStore implements LfsStore {
   /** What is all but there, is; or it is not known, after some seconds. */
   async #settled(oid: string, signal: AbortSignal): Promise<void> {
     const work = this.#settling.get(oid)?.catch(() => undefined);
-    if (work !== undefined) await orAbort(Promise.race([work, sleep(LIMITS.lfsSettleMs)]), signal);
+    if (work !== undefined) await orAbort(within(work, LIMITS.lfsSettleMs), signal);
     const unnamed = this.#unnamed.get(oid);
     if (unnamed !== undefined) await this.#name({ oid, size: unnamed.file.size }, unnamed);
   }
@@ -133,7 +133,7 @@ export class LakefsLfsStore implements LfsStore {
   /** Never rejects, and keeps nobody waiting for long: a lakeFS that is away is asked again later. */
   #clear(incoming: string): Promise<void> {
     const gone = this.#files.remove(LFS_BRANCH, incoming, new AbortController().signal).catch(() => this.#leave(incoming));
-    return Promise.race([gone, sleep(LIMITS.lfsClearMs)]);
+    return within(gone, LIMITS.lfsClearMs);
   }
 
   /** Of too many the sweeper finds the others. */

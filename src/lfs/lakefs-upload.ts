@@ -1,6 +1,7 @@
 /**
- * One LFS object on its way to lakeFS. Its bytes go on while they arrive and are hashed by the way. From the last byte on the upload belongs to
- * nobody's request: a client that gives up (git-lfs waits 30 s) finds on its next try what lakeFS has stored meanwhile.
+ * One LFS object on its way to lakeFS. Its bytes go on while they arrive and are hashed by the way. From the last
+ * byte on the upload belongs to nobody's request: a client that gives up (git-lfs waits 30 s) finds on its next try
+ * what lakeFS has stored meanwhile.
  */
 import { randomBytes } from "node:crypto";
 import { Fault } from "../base/fault.js";
@@ -90,13 +91,14 @@ export class LakefsUpload implements LfsUpload {
   /** All bytes have come. Ends with the object under its name, or with nothing of it. */
   async #complete(): Promise<void> {
     const { object, settling } = this.#parts;
-    const [sha256, file] = await Promise.all([this.#hash.digest(), this.#uploaded.catch((error: unknown) => this.#stored(error))]).catch(
-      async (error: unknown) => {
-        this.#stop.abort();
-        await settling.clear(this.#incoming);
-        throw error;
-      },
-    );
+    const [sha256, file] = await Promise.all([
+      this.#hash.digest(),
+      this.#uploaded.catch((error: unknown) => this.#stored(error)),
+    ]).catch(async (error: unknown) => {
+      this.#stop.abort();
+      await settling.clear(this.#incoming);
+      throw error;
+    });
     const wrong = complaintOf(object, sha256, file);
     if (wrong !== undefined) {
       await settling.clear(this.#incoming);
@@ -130,7 +132,10 @@ interface Piece {
   readonly release: ((bytes: Uint8Array) => void) | undefined;
 }
 
-/** Bytes that have been asked for behind a piece before its memory is used again: many times what a connection takes without waiting for room. */
+/**
+ * Bytes that have been asked for behind a piece before its memory is used again: many times what a connection takes
+ * without waiting for room.
+ */
 const BEHIND_BYTES = 1024 * 1024;
 
 async function* drained(queue: BoundedQueue<Piece>, signal: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {

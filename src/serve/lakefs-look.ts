@@ -1,4 +1,7 @@
-/** Which lakeFS stands behind this server and whether it answers, in a line for people: asked at most once in some seconds, for all who look. */
+/**
+ * Which lakeFS stands behind this server and whether it answers, in a line for people: asked at most once in some
+ * seconds, for all who look.
+ */
 import { asFault } from "../base/fault.js";
 import { orAbort, SingleFlight } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
@@ -36,10 +39,13 @@ export class LakefsLook {
   async #look(signal: AbortSignal): Promise<LakefsSeen> {
     const patience = AbortSignal.any([signal, AbortSignal.timeout(LIMITS.readyProbeMs)]);
     try {
-      const { storage_config: storage, version_config: version } = await orAbort(this.#client.config(patience), patience);
+      const { storage_config: storage, version_config: version } = await orAbort(
+        this.#client.config(patience),
+        patience,
+      );
       const blocks = storage?.blockstore_type;
-      const named = `lakeFS${version?.version === undefined ? "" : ` ${version.version}`}${blocks === undefined ? "" : ` (${blocks} blocks)`}`;
-      return { answers: true, says: `${named} answers` };
+      const named = ["lakeFS", version?.version, blocks && `(${blocks} blocks)`].filter((part) => part !== undefined);
+      return { answers: true, says: `${named.join(" ")} answers` };
     } catch (error) {
       const { code, row } = asFault(error);
       return { answers: false, says: code === "base/aborted" ? "lakeFS does not answer" : row.says };

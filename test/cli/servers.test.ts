@@ -26,8 +26,14 @@ async function setUp(t: Test, programs: Readonly<Record<string, string>>) {
   return { data, start, port: 20_000 + Math.floor(Math.random() * 10_000) };
 }
 
-async function run(args: readonly string[], env: Readonly<Record<string, string>>): Promise<{ code: number | null; err: string }> {
-  const child = spawn(process.execPath, [SCRIPT, ...args], { env: { PATH: process.env["PATH"], ...env }, stdio: ["ignore", "ignore", "pipe"] });
+async function run(
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+): Promise<{ code: number | null; err: string }> {
+  const child = spawn(process.execPath, [SCRIPT, ...args], {
+    env: { PATH: process.env["PATH"], ...env },
+    stdio: ["ignore", "ignore", "pipe"],
+  });
   let err = "";
   child.stderr.on("data", (chunk: Buffer) => {
     err += String(chunk);
@@ -41,7 +47,10 @@ t.test("a port that is taken, each of the five", async (t) => {
   for (const at of [0, 3, 4]) {
     const other = createServer();
     await new Promise<void>((resolve) => void other.listen(port + at, "127.0.0.1", resolve));
-    t.match(await start(port), { code: 1, err: new RegExp(`not started: port ${port + at} is taken \\(EADDRINUSE\\).*SERVERS_PORT`) });
+    t.match(await start(port), {
+      code: 1,
+      err: new RegExp(`not started: port ${port + at} is taken \\(EADDRINUSE\\).*SERVERS_PORT`),
+    });
     await new Promise((resolve) => other.close(resolve));
   }
   await t.rejects(readFile(join(data, "pids")), "nothing was started");

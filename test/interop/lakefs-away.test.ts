@@ -1,4 +1,7 @@
-/** A lakeFS that is away, as users of stock git see it: waited for, gone on from, and where the setting says so served without. */
+/**
+ * A lakeFS that is away, as users of stock git see it: waited for, gone on from, and where the setting says so served
+ * without.
+ */
 import { join } from "node:path";
 import t from "tap";
 import { commitMany, manyPath } from "../lakefs/many.js";
@@ -50,44 +53,67 @@ t.test("a lakeFS that is away", { skip: skipLakefs, timeout: 240_000 }, async (t
     t.equal(run.code, 0, run.stderr);
     await checkFsck(t, clone);
     t.equal(passed.size, 200);
-    t.same([...passed.values()].filter((times) => times !== 1), [], "each content once");
+    t.same(
+      [...passed.values()].filter((times) => times !== 1),
+      [],
+      "each content once",
+    );
   });
 
-  await t.test("for longer, while contents are brought that were pushed: the next clone goes on from there", async (t) => {
-    const name = await emptyRepository(lakefs, "promised");
-    const key = "5e".repeat(32);
-    const pusher = join(folder, "pusher");
-    await git(["init", "-q", "--initial-branch=main", pusher]);
-    await commit(pusher, "many", Object.fromEntries(Array.from({ length: 100 }, (_, at) => [manyPath(at), `text ${at}\n`])));
-    const first = await startBeside(t, lakefs, { LAKEPACK_SEAL_KEY: key });
-    await git(["push", "-q", `${first.url}/lakefs/${name}.git`, "main"], { cwd: pusher });
-    const server = await startBeside(t, lakefs, { ...settings, LAKEPACK_SEAL_KEY: key });
-    const passed = countPassed(proxy);
-    const note = proxy.onCall;
-    const url = `${server.url}/lakefs/${name}.git`;
-    await remoteRefs(url);
-    t.equal(passed.size, 0, "none is needed for the refs");
-    proxy.onCall = (call) => (passed.size >= 40 && kindOf(call) === "content" ? { as: "drop" } : note(call));
-    t.not((await tryGit(["clone", "-q", url, join(folder, "broken")])).code, 0);
-    t.ok(passed.size >= 40 && passed.size < 100);
-    proxy.onCall = note;
-    const clone = join(folder, "whole");
-    await git(["clone", "-q", url, clone]);
-    await checkFsck(t, clone);
-    t.equal(passed.size, 100);
-    t.same([...passed.values()].filter((times) => times !== 1), [], "each content once");
-  });
+  await t.test(
+    "for longer, while contents are brought that were pushed: the next clone goes on from there",
+    async (t) => {
+      const name = await emptyRepository(lakefs, "promised");
+      const key = "5e".repeat(32);
+      const pusher = join(folder, "pusher");
+      await git(["init", "-q", "--initial-branch=main", pusher]);
+      await commit(
+        pusher,
+        "many",
+        Object.fromEntries(Array.from({ length: 100 }, (_, at) => [manyPath(at), `text ${at}\n`])),
+      );
+      const first = await startBeside(t, lakefs, { LAKEPACK_SEAL_KEY: key });
+      await git(["push", "-q", `${first.url}/lakefs/${name}.git`, "main"], { cwd: pusher });
+      const server = await startBeside(t, lakefs, { ...settings, LAKEPACK_SEAL_KEY: key });
+      const passed = countPassed(proxy);
+      const note = proxy.onCall;
+      const url = `${server.url}/lakefs/${name}.git`;
+      await remoteRefs(url);
+      t.equal(passed.size, 0, "none is needed for the refs");
+      proxy.onCall = (call) => (passed.size >= 40 && kindOf(call) === "content" ? { as: "drop" } : note(call));
+      t.not((await tryGit(["clone", "-q", url, join(folder, "broken")])).code, 0);
+      t.ok(passed.size >= 40 && passed.size < 100);
+      proxy.onCall = note;
+      const clone = join(folder, "whole");
+      await git(["clone", "-q", url, clone]);
+      await checkFsck(t, clone);
+      t.equal(passed.size, 100);
+      t.same(
+        [...passed.values()].filter((times) => times !== 1),
+        [],
+        "each content once",
+      );
+    },
+  );
 
   await t.test("while many clone for the first time: each server reads each content once", async (t) => {
     const name = await many(lakefs, 60);
     for (const servers of [1, 2]) {
       const passed = countPassed(proxy);
       const beside = await Promise.all(Array.from({ length: servers }, () => startBeside(t, lakefs, settings)));
-      const one = (at: number) => git(["clone", "-q", `${beside[at % servers]?.url}/lakefs/${name}.git`, join(folder, `crowd-${servers}-${at}`)]);
+      const one = (at: number) =>
+        git(["clone", "-q", `${beside[at % servers]?.url}/lakefs/${name}.git`, join(folder, `crowd-${servers}-${at}`)]);
       await Promise.all(Array.from({ length: 8 }, (_, at) => one(at)));
       t.equal(passed.size, 60);
       t.same([...new Set(passed.values())], [servers], `8 clones, ${servers === 1 ? "one server" : "two servers"}`);
-      t.equal(new Set(await Promise.all([0, 7].map((at) => git(["rev-parse", "HEAD"], { cwd: join(folder, `crowd-${servers}-${at}`) })))).size, 1);
+      t.equal(
+        new Set(
+          await Promise.all(
+            [0, 7].map((at) => git(["rev-parse", "HEAD"], { cwd: join(folder, `crowd-${servers}-${at}`) })),
+          ),
+        ).size,
+        1,
+      );
       await Promise.all(beside.map((server) => server.stop()));
     }
   });
@@ -121,7 +147,11 @@ t.test("a lakeFS that is away", { skip: skipLakefs, timeout: 240_000 }, async (t
       const clone = join(folder, `stale-${restart}`);
       const run = await tryGit(["clone", url, clone]);
       t.equal(run.code, 0, run.stderr);
-      t.match(run.stderr, /remote: warning: lakeFS does not answer: this is what it had at 20\d\d-.*, and may be old/, what);
+      t.match(
+        run.stderr,
+        /remote: warning: lakeFS does not answer: this is what it had at 20\d\d-.*, and may be old/,
+        what,
+      );
       await checkFsck(t, clone);
       t.ok(await logShows(server, /lakeFS is away: what is known is served for reading/));
       await git(["commit", "-q", "--allow-empty", "-m", "mine"], { cwd: work });
@@ -134,7 +164,8 @@ t.test("a lakeFS that is away", { skip: skipLakefs, timeout: 240_000 }, async (t
     await put(lakefs, name, "file", "two");
     await lakefs.client.commit(name, "main", { message: "two" }, signal);
     const clone = join(folder, "fresh");
-    for (let attempt = 0; attempt < 20 && (await remoteRefs(url)).join() === refs.join(); attempt++) await new Promise((wake) => setTimeout(wake, 500));
+    for (let attempt = 0; attempt < 20 && (await remoteRefs(url)).join() === refs.join(); attempt++)
+      await new Promise((wake) => setTimeout(wake, 500));
     const run = await tryGit(["clone", url, clone]);
     t.notMatch(run.stderr, /may be old/);
     t.equal(await git(["log", "-1", "--format=%s"], { cwd: clone }), "two");

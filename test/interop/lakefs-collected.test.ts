@@ -1,4 +1,7 @@
-/** What stock git and git-lfs get of a lakeFS whose collection has removed data of old commits, and what they, the log and doctor are told. */
+/**
+ * What stock git and git-lfs get of a lakeFS whose collection has removed data of old commits, and what they, the log
+ * and doctor are told.
+ */
 import { spawnSync } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -34,17 +37,41 @@ t.test("collected data", { skip: skipLakefs, timeout: 180_000 }, async (t) => {
       const run = await tryGit(["clone", url, work], { version });
       t.equal(run.code, 0, run.stderr);
       const cut = (ids[1] as string).slice(0, 12);
-      t.match(run.stderr, new RegExp(`warning: lakeFS commit ${cut} and what is before it are not in this history: the data of dir/text there is gone`));
+      t.match(
+        run.stderr,
+        new RegExp(
+          `warning: lakeFS commit ${cut} and what is before it are not in this history: the data of dir/text there is gone`,
+        ),
+      );
       await checkFsck(t, work);
       t.equal(await git(["log", "--format=%s"], { cwd: work }), "three");
-      t.notMatch((await tryGit(["fetch", "--progress"], { cwd: work, version })).stderr, /warning/, "not at each fetch");
+      t.notMatch(
+        (await tryGit(["fetch", "--progress"], { cwd: work, version })).stderr,
+        /warning/,
+        "not at each fetch",
+      );
     }
     await git(["clone", "-q", "--depth=1", url, join(folder, "shallow")]);
-    t.ok(await logShows(server, new RegExp(`data of an old lakeFS commit is gone.*|"commit":"${ids[1]}","path":"dir/text".*data of an old`)));
+    t.ok(
+      await logShows(
+        server,
+        new RegExp(`data of an old lakeFS commit is gone.*|"commit":"${ids[1]}","path":"dir/text".*data of an old`),
+      ),
+    );
     const found = await lakepack(["doctor", "--data", server.data], settingsFor(lakefs));
-    t.match(found, { code: 1, out: new RegExp(`BAD +history: ${name}: cut at lakeFS commit ${(ids[1] as string).slice(0, 12)} \\(dir/text\\)\\n +what to do: .*retention`) });
+    t.match(found, {
+      code: 1,
+      out: new RegExp(
+        `BAD +history: ${name}: cut at lakeFS commit ${(ids[1] as string).slice(0, 12)} \\(dir/text\\)\\n +what to do: .*retention`,
+      ),
+    });
     const all = await lakepack(["doctor", "--data", server.data, "--lakefs", name], settingsFor(lakefs));
-    t.match(all, { code: 0, out: new RegExp(`lakeFS commit ${ids[1]} and what is before it are not in Git's history: the data of dir/text there is gone`) });
+    t.match(all, {
+      code: 0,
+      out: new RegExp(
+        `lakeFS commit ${ids[1]} and what is before it are not in Git's history: the data of dir/text there is gone`,
+      ),
+    });
     const other = await startBeside(t, lakefs);
     t.same(await remoteRefs(`${other.url}/lakefs/${name}.git`), await remoteRefs(url));
   });
@@ -103,6 +130,9 @@ for (const blocks of ["local", "s3"] as const) {
       const answer = await fetch(`${url}/info/lfs/objects/batch`, { method: "POST", headers, body });
       return { status: answer.status, body: (await answer.json()) as { objects: Record<string, unknown>[] } };
     };
-    t.match(await batch("download"), { status: 200, body: { objects: [{ error: { code: 410, message: /upload it again/ } }] } });
+    t.match(await batch("download"), {
+      status: 200,
+      body: { objects: [{ error: { code: 410, message: /upload it again/ } }] },
+    });
   });
 }

@@ -1,4 +1,7 @@
-/** Old data that lakeFS's collection has removed: what is whole is served, what is cut is the same on every server, and named. */
+/**
+ * Old data that lakeFS's collection has removed: what is whole is served, what is cut is the same on every server,
+ * and named.
+ */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
@@ -15,7 +18,12 @@ const factsOf = (work: Promise<unknown>) =>
   );
 
 /** Removes what lies at a commit's path from the storage. */
-async function collect({ client, collect: remove }: RunningLakefs, { name }: Source, commit: string, path: string): Promise<void> {
+async function collect(
+  { client, collect: remove }: RunningLakefs,
+  { name }: Source,
+  commit: string,
+  path: string,
+): Promise<void> {
   await remove((await client.statObject(name, commit, path, signal)).physical_address);
 }
 
@@ -79,24 +87,38 @@ for (const blocks of ["local", "s3"] as const) {
       t.same(mended.commits.cuts, node.commits.cuts, "a damaged note is made again");
     });
 
-    await t.test("of a head: it is named and left out, others are served; a tag below a cut is one as well", async (t) => {
-      const { source, ids } = await history(server);
-      const { client } = server;
-      await client.createTag(source.name, { id: "v1", ref: ids[1] }, signal);
-      await client.createBranch(source.name, { name: "other", source: "main" }, signal);
-      await source.put({ bad: "bad" }, { branch: "other" });
-      const { id: bad } = await source.commit("bad", { branch: "other" });
-      await collect(server, source, ids[0], "dir/old");
-      await collect(server, source, bad, "bad");
-      const node = await openNode(t, server, pool, source.name);
-      t.same((await node.refs.read()).refs.map(({ name }) => name), ["refs/heads/main"]);
-      t.same(await subjects(node), ["four", "three"]);
-      const unreadable = node.refs.unreadable.map(({ name, fault }) => [name, fault.code, fault.facts["commit"], fault.facts["path"]]);
-      t.same(unreadable, [["refs/heads/other", "lakefs/gone", bad, "bad"], ["refs/tags/v1", "lakefs/gone", ids[1], "dir/old"]]);
-      await source.remove(["bad"], "other");
-      await source.commit("mended", { branch: "other" });
-      t.same(await subjects(await openNode(t, server, pool, source.name), "other"), ["mended"]);
-    });
+    await t.test(
+      "of a head: it is named and left out, others are served; a tag below a cut is one as well",
+      async (t) => {
+        const { source, ids } = await history(server);
+        const { client } = server;
+        await client.createTag(source.name, { id: "v1", ref: ids[1] }, signal);
+        await client.createBranch(source.name, { name: "other", source: "main" }, signal);
+        await source.put({ bad: "bad" }, { branch: "other" });
+        const { id: bad } = await source.commit("bad", { branch: "other" });
+        await collect(server, source, ids[0], "dir/old");
+        await collect(server, source, bad, "bad");
+        const node = await openNode(t, server, pool, source.name);
+        t.same(
+          (await node.refs.read()).refs.map(({ name }) => name),
+          ["refs/heads/main"],
+        );
+        t.same(await subjects(node), ["four", "three"]);
+        const unreadable = node.refs.unreadable.map(({ name, fault }) => [
+          name,
+          fault.code,
+          fault.facts["commit"],
+          fault.facts["path"],
+        ]);
+        t.same(unreadable, [
+          ["refs/heads/other", "lakefs/gone", bad, "bad"],
+          ["refs/tags/v1", "lakefs/gone", ids[1], "dir/old"],
+        ]);
+        await source.remove(["bad"], "other");
+        await source.commit("mended", { branch: "other" });
+        t.same(await subjects(await openNode(t, server, pool, source.name), "other"), ["mended"]);
+      },
+    );
 
     await t.test("of everything: nothing is cut, nothing is served", async (t) => {
       const { source, ids } = await history(server);

@@ -1,4 +1,7 @@
-/** How long a lakeFS is waited for: transfers take what they take, silence ends them, and a server that is away for a moment ends nothing. */
+/**
+ * How long a lakeFS is waited for: transfers take what they take, silence ends them, and a server that is away for a
+ * moment ends nothing.
+ */
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
@@ -10,7 +13,11 @@ import { kindOf, startProxy } from "./proxy.js";
 import { createSource, signal } from "./reading.js";
 import { skipLakefs, startLakefs } from "./servers.js";
 
-const faultOf = (work: Promise<unknown>) => work.then(() => "none", (error: unknown) => (error instanceof Fault ? error.code : String(error)));
+const faultOf = (work: Promise<unknown>) =>
+  work.then(
+    () => "none",
+    (error: unknown) => (error instanceof Fault ? error.code : String(error)),
+  );
 const MIB = 1024 * 1024;
 const SILENCE_MS = 600;
 
@@ -25,8 +32,12 @@ t.test("transfers and silence", { skip: skipLakefs, timeout: 120_000 }, async (t
   const server = await startLakefs(t);
   const { name } = await createSource(server);
   const proxy = await startProxy(t, server);
-  const client = new LakefsClient({ ...proxy.server.access, patienceMs: 0 }, undefined, { waitMs: SILENCE_MS, writeWaitMs: SILENCE_MS });
-  const upload = (content: AsyncIterable<Uint8Array>, bytes: number) => faultOf(client.uploadStream(name, "main", "a", { bytes, content }, signal));
+  const client = new LakefsClient({ ...proxy.server.access, patienceMs: 0 }, undefined, {
+    waitMs: SILENCE_MS,
+    writeWaitMs: SILENCE_MS,
+  });
+  const upload = (content: AsyncIterable<Uint8Array>, bytes: number) =>
+    faultOf(client.uploadStream(name, "main", "a", { bytes, content }, signal));
 
   await t.test("an upload that moves may take any time", async (t) => {
     const began = performance.now();
@@ -71,7 +82,10 @@ t.test("a lakeFS that is away", { skip: skipLakefs, timeout: 120_000 }, async (t
       proxy.onCall = () => undefined;
     }, 3_000);
     t.equal(await head(client), "none");
-    t.ok((client.http.figures.get("getBranch")?.retries ?? 0) >= LIMITS.lakefsTriesMax, "more often than a call that merely fails");
+    t.ok(
+      (client.http.figures.get("getBranch")?.retries ?? 0) >= LIMITS.lakefsTriesMax,
+      "more often than a call that merely fails",
+    );
     away();
     t.equal(await head(client), "lakefs/unreachable");
   });
@@ -104,7 +118,12 @@ t.test("a lakeFS that is away", { skip: skipLakefs, timeout: 120_000 }, async (t
     away();
     const began = performance.now();
     const ask = (known: string | undefined) =>
-      unlessAway(client.http, async (asking) => (await client.getBranch(source.name, "main", asking)).id, async () => known, signal);
+      unlessAway(
+        client.http,
+        async (asking) => (await client.getBranch(source.name, "main", asking)).id,
+        async () => known,
+        signal,
+      );
     const [known, unknown] = [ask("known"), faultOf(ask(undefined))];
     t.equal(await known, "known");
     t.ok(performance.now() - began < 7_900);
@@ -128,10 +147,21 @@ t.test("a lakeFS that is away", { skip: skipLakefs, timeout: 120_000 }, async (t
     await sleep(200); // until connections that were kept are known to be closed
     setTimeout(() => void proxy.comeBack(), 1_000);
     const branch = { name: "made", source: "main" };
-    t.equal(await faultOf(client.createBranch(source.name, branch, signal)), "none", "what never left may be sent again");
+    t.equal(
+      await faultOf(client.createBranch(source.name, branch, signal)),
+      "none",
+      "what never left may be sent again",
+    );
     proxy.onCall = ({ method }) => (method === "POST" ? { as: "drop" } : undefined);
-    t.equal(await faultOf(client.createBranch(source.name, { ...branch, name: "other" }, signal)), "lakefs/unreachable");
+    t.equal(
+      await faultOf(client.createBranch(source.name, { ...branch, name: "other" }, signal)),
+      "lakefs/unreachable",
+    );
     const bytes = { bytes: 3_000, content: pieces(3, 1_000, 1) };
-    t.equal(await faultOf(client.uploadStream(source.name, "main", "up", bytes, signal)), "lakefs/unreachable", "once it has begun");
+    t.equal(
+      await faultOf(client.uploadStream(source.name, "main", "up", bytes, signal)),
+      "lakefs/unreachable",
+      "once it has begun",
+    );
   });
 });

@@ -1,4 +1,7 @@
-/** A reading that lakeFS breaks off: what was read is kept, and the next attempt, of another process too, goes on from there. */
+/**
+ * A reading that lakeFS breaks off: what was read is kept, and the next attempt, of another process too, goes on from
+ * there.
+ */
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { Fault } from "../../src/base/fault.js";
@@ -8,7 +11,11 @@ import { createSource, type Node, openNode, testPool } from "./reading.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
 import { tempFolder } from "../interop/harness.js";
 
-const faultOf = (work: Promise<unknown>) => work.then(() => "none", (error: unknown) => (error instanceof Fault ? error.code : String(error)));
+const faultOf = (work: Promise<unknown>) =>
+  work.then(
+    () => "none",
+    (error: unknown) => (error instanceof Fault ? error.code : String(error)),
+  );
 const FILES = 300;
 
 /** Contents that have passed a proxy, by path: how often. */
@@ -34,7 +41,10 @@ function isBack(proxy: LakefsProxy): void {
   awayAfter(proxy, Number.POSITIVE_INFINITY, () => true);
 }
 
-const impatient = ({ server }: LakefsProxy): RunningLakefs => ({ ...server, access: { ...server.access, patienceMs: 0 } });
+const impatient = ({ server }: LakefsProxy): RunningLakefs => ({
+  ...server,
+  access: { ...server.access, patienceMs: 0 },
+});
 
 async function numbered(t: Test, node: Node, files: number): Promise<void> {
   t.equal((await node.git("ls-tree", "-r", "--name-only", "main")).split("\n").length, files);
@@ -61,10 +71,14 @@ t.test("readings that are broken off", { skip: skipLakefs, timeout: 180_000 }, a
     const later = await node.reopen();
     await numbered(t, later, FILES);
     t.equal(passed.size, FILES);
-    t.same([...passed.values()].filter((times) => times > 1), [], "each once");
+    t.same(
+      [...passed.values()].filter((times) => times > 1),
+      [],
+      "each once",
+    );
     const other = await openNode(t, server, pool, source.name);
     t.equal(await later.git("rev-parse", "main"), await other.git("rev-parse", "main"), "the same ids");
-    t.equal(((await later.refs.read()).refs).length, 1);
+    t.equal((await later.refs.read()).refs.length, 1);
   });
 
   await t.test("in the middle of a history: commits that were done are done", async (t) => {

@@ -1,4 +1,7 @@
-/** LFS through lakeFS where it takes long or is large: an upload of 400 s, and 300 MB that are never held. Only with `npm run test:large`. */
+/**
+ * LFS through lakeFS where it takes long or is large: an upload of 400 s, and 300 MB that are never held. Only with
+ * `npm run test:large`.
+ */
 import { createHash, randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
@@ -25,7 +28,11 @@ t.test("large files over LFS", { skip, timeout: 900_000 }, async (t) => {
 
   const actions = async (operation: string, object: { oid: string; size: number }) => {
     const headers = { accept: MEDIA_TYPE, "content-type": MEDIA_TYPE };
-    const answer = await fetch(`${base}/objects/batch`, { method: "POST", headers, body: JSON.stringify({ operation, objects: [object] }) });
+    const answer = await fetch(`${base}/objects/batch`, {
+      method: "POST",
+      headers,
+      body: JSON.stringify({ operation, objects: [object] }),
+    });
     const { objects } = (await answer.json()) as { objects: { actions?: Record<string, { href: string }> }[] };
     return objects[0]?.actions;
   };

@@ -1,4 +1,6 @@
-/** What becomes of uploads to lakeFS whose end is not seen: what it has stored counts, and nothing else is left there. */
+/**
+ * What becomes of uploads to lakeFS whose end is not seen: what it has stored counts, and nothing else is left there.
+ */
 import { createHash, randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
@@ -27,7 +29,8 @@ async function openStore(t: Test, server: RunningLakefs) {
   const namespace = server.namespace(repository);
   const files = lakefsFiles({ client, repository, namespace, sealKeys: [SEAL_KEY], commits, root: new RootCommit(client, repository), heads: () => [] });
   const store = new LakefsLfsStore(files, { knownObject: async () => undefined }, await testPool(t));
-  const staged = async () => [...(await server.client.dirtyPaths(repository, LFS_BRANCH, 100, signal).catch(() => []))].sort();
+  const staged = async () =>
+    [...(await server.client.dirtyPaths(repository, LFS_BRANCH, 100, signal).catch(() => []))].sort();
   return { proxy, store, staged, repository };
 }
 
@@ -37,7 +40,11 @@ function newObject(bytes: number) {
   return { content, object: { oid, size: bytes }, path: `lfs/${oid.slice(0, 2)}/${oid.slice(2, 4)}/${oid}` };
 }
 
-async function upload(store: LakefsLfsStore, { content, object }: ReturnType<typeof newObject>, client = signal): Promise<string> {
+async function upload(
+  store: LakefsLfsStore,
+  { content, object }: ReturnType<typeof newObject>,
+  client = signal,
+): Promise<string> {
   const taken = await store.beginUpload(object, client);
   try {
     await taken.write(content);
@@ -115,21 +122,33 @@ t.test("uploads", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
 });
 
 for (const blocks of ["local", "s3"] as const) {
-  t.test(`an object whose bytes lakeFS's collection has removed, ${blocks} blocks`, { skip: skipLakefs, timeout: 60_000 }, async (t) => {
-    const server = await startLakefs(t, blocks);
-    const { store, repository } = await openStore(t, server);
-    const [gone, kept] = [newObject(5_000), newObject(6_000)];
-    for (const made of [gone, kept]) t.equal(await upload(store, made), "kept");
-    const { physical_address: address } = await server.client.statObject(repository, LFS_BRANCH, gone.path, signal);
-    await server.collect(address);
-    const links = { transfer: () => "http://link", verify: () => "http://verify" };
-    const objects = [gone.object, kept.object];
-    const answer = await answerBatch({ operation: "download", objects, unknownHash: undefined }, store, links, signal);
-    t.match(answer.objects[0], { oid: gone.object.oid, error: { code: 410, message: /gone from lakeFS's storage/ } });
-    t.notOk(answer.objects[0]?.actions);
-    t.ok(answer.objects[1]?.actions?.download, "the others are there");
-    await t.rejects(async () => {
-      for await (const _ of store.read(gone.object, 0, 5_000, signal)) t.fail("nothing comes");
-    }, { code: "lfs/gone" });
-  });
+  t.test(
+    `an object whose bytes lakeFS's collection has removed, ${blocks} blocks`,
+    { skip: skipLakefs, timeout: 60_000 },
+    async (t) => {
+      const server = await startLakefs(t, blocks);
+      const { store, repository } = await openStore(t, server);
+      const [gone, kept] = [newObject(5_000), newObject(6_000)];
+      for (const made of [gone, kept]) t.equal(await upload(store, made), "kept");
+      const { physical_address: address } = await server.client.statObject(repository, LFS_BRANCH, gone.path, signal);
+      await server.collect(address);
+      const links = { transfer: () => "http://link", verify: () => "http://verify" };
+      const objects = [gone.object, kept.object];
+      const answer = await answerBatch(
+        { operation: "download", objects, unknownHash: undefined },
+        store,
+        links,
+        signal,
+      );
+      t.match(answer.objects[0], { oid: gone.object.oid, error: { code: 410, message: /gone from lakeFS's storage/ } });
+      t.notOk(answer.objects[0]?.actions);
+      t.ok(answer.objects[1]?.actions?.download, "the others are there");
+      await t.rejects(
+        async () => {
+          for await (const _ of store.read(gone.object, 0, 5_000, signal)) t.fail("nothing comes");
+        },
+        { code: "lfs/gone" },
+      );
+    },
+  );
 }
