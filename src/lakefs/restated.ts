@@ -87,7 +87,13 @@ function changedFolders(reader: ObjectReader, before: Oid, tree: Oid): string[] 
     const isRootAlike = path === ATTRIBUTES_NAME && isSameText(was(""), is(""));
     if (!isRootAlike) changed.push(path.slice(0, -ATTRIBUTES_NAME.length));
   }
-  return changed.filter((folder) => !changed.some((other) => other !== folder && folder.startsWith(other)));
+  const highest: string[] = [];
+  // Sorted, what lies below a folder follows it at once.
+  for (const folder of changed.sort()) {
+    const above = highest.at(-1);
+    if (above === undefined || !folder.startsWith(above)) highest.push(folder);
+  }
+  return highest;
 }
 
 function isSameText(left: AttributesFile, right: AttributesFile): boolean {
