@@ -138,6 +138,13 @@ export const FAULTS = {
   "lakefs/gone": { http: 502, retry: false, says: "lakeFS names data that is gone from its storage" },
   "lakefs/conflict": { http: 409, retry: false, says: "lakeFS has it already, or in another state" },
   "lakefs/refused": { http: 409, retry: false, says: "lakeFS refused" },
+  "lakefs/unread-hooks": {
+    http: 409,
+    retry: false,
+    says: "lakeFS's hooks cannot all be read",
+    text: ({ reason }) =>
+      `lakeFS's hooks at this head cannot all be read (${String(reason)}), and one that checks commits would be passed by: put fewer or smaller files below _lakefs_actions/`,
+  },
   "lakefs/hook-failed": {
     http: 502,
     retry: true,

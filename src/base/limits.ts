@@ -265,7 +265,7 @@ export const LIMITS = {
   lakefsPathBytesMax: 1_024,
   /** A landing's work branch, or a whole upload without a name, is left over from a crash when it is older than this: no push takes so long. */
   landingLeftoverMs: 24 * 3_600_000,
-  /** Files of one commit's `_lakefs_actions/` that are looked into for hooks, and files whose hooks are kept: nobody has a hundred. */
+  /** Files of one commit's `_lakefs_actions/` that are looked into for hooks, and files whose hooks are kept: nobody has a hundred. With more no push lands. */
   actionFilesMax: 100,
   /** Bytes of one of them: an action is a few hundred bytes, one with a script some thousands. */
   actionFileBytesMax: 256 * KIB,

@@ -5,13 +5,14 @@
  *
  * Source: lakeFS 1.86, pkg/actions/action.go (Match), pkg/catalog/actions_source.go (list). A file that lakeFS cannot
  * read fails every event there by
- * itself; here it counts as holding no hook.
+ * itself; here it counts as holding no hook. What we do not look into though lakeFS would, too many files or one too
+ * large, is an error: a hook in there would be passed by.
  */
 import { LRUCache } from "lru-cache";
 import { parse } from "yaml";
 import { z } from "zod";
 import { lossyText } from "../base/bytes.js";
-import { asFault } from "../base/fault.js";
+import { asFault, Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { LakefsClient } from "./client.js";
 import { matchesGlob } from "./go-glob.js";
@@ -49,7 +50,7 @@ const ACTION = z.object({
   hooks: z.array(z.object({ id: z.string() })).nullish(),
 });
 
-/** Hooks of an action file, event by event in its order; none where it is no action. */
+/** Hooks of an action file, event by event in its order; none where it is no action. Throws "lakefs/unread-hooks". */
 export function parseAction(text: string): readonly OperatorHook[] {
   const action = ACTION.safeParse(parseYaml(text)).data;
   if (action === undefined) return [];
@@ -64,7 +65,8 @@ function parseYaml(text: string): unknown {
   try {
     // As Go's yaml.v3 does: "<<" merges. Few aliases, or a small file becomes a large one.
     return parse(text, { merge: true, maxAliasCount: LIMITS.actionAliasesMax, logLevel: "silent" });
-  } catch {
+  } catch (error) {
+    if (error instanceof ReferenceError) throw new Fault("lakefs/unread-hooks", { reason: "one has too many aliases" }, error);
     return undefined; // said by the caller
   }
 }
@@ -107,14 +109,16 @@ export class ActionsReader {
     this.#repository = repository;
   }
 
+  /** Throws "lakefs/unread-hooks". */
   async at(commit: string, signal: AbortSignal): Promise<CommitActions> {
     const known = this.#known.get(commit);
     if (known !== undefined) return known;
     const hooks: OperatorHook[] = [];
-    const { results } = await this.#client.listObjects(this.#repository, commit, HOOKS_FOLDER, signal, HOOKS_FOLDER);
+    const { results, pagination } = await this.#client.listObjects(this.#repository, commit, HOOKS_FOLDER, signal, HOOKS_FOLDER);
     const files = results.filter(({ path }) => path !== GUARD_PATH && !path.slice(HOOKS_FOLDER.length).includes("/"));
-    for (const { path, physical_address, checksum, size_bytes = 0 } of files.slice(0, LIMITS.actionFilesMax)) {
-      if (size_bytes > LIMITS.actionFileBytesMax) continue;
+    if (files.length > LIMITS.actionFilesMax || pagination.has_more) throw new Fault("lakefs/unread-hooks", { reason: "there are too many files" });
+    for (const { path, physical_address, checksum, size_bytes = 0 } of files) {
+      if (size_bytes > LIMITS.actionFileBytesMax) throw new Fault("lakefs/unread-hooks", { reason: `${path} has ${size_bytes} bytes` });
       const key = `${physical_address} ${checksum}`;
       const read = this.#files.get(key) ?? (await this.#read(commit, path, signal));
       this.#files.set(key, read);

@@ -1,4 +1,4 @@
-/** Hooks that take long: longer than any other call may, longer than lakeFS waits for them, longer than we do. */
+/** Hooks that take long, longer than any other call may or than lakeFS waits for them, and those that nobody can look into. */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
@@ -81,5 +81,26 @@ t.test("slow hooks", { skip: skipLakefs }, async (t) => {
       asked: 1,
       moved: false,
     });
+  });
+
+  await t.test("more files than are looked into, and one that is too large: a hook may be in there, so nothing lands", async (t) => {
+    const odd: Readonly<Record<string, string>>[] = [
+      Object.fromEntries(Array.from({ length: 101 }, (_, at) => [`a${at}.yaml`, actionFile(`a${at}`, hooks.url, ["post-create-tag"])])),
+      { "large.yaml": `${actionFile("large", hooks.url, ["post-create-tag"])}#${"x".repeat(300_000)}\n` },
+    ];
+    for (const files of odd) {
+      const source = new Source(server.client, await newRepository(server));
+      await putActions(source, files);
+      const node = await rigNode(t, server, pool, source.name);
+      const work = await newWork(t);
+      await node.refs.read();
+      work.git("fetch", "-q", await node.git("rev-parse", "--absolute-git-dir"), "main");
+      work.git("reset", "-q", "--hard", "FETCH_HEAD");
+      const before = await source.head();
+      const tip = await work.commit("one", (folder) => writeFile(join(folder, "a"), "a"));
+      const [outcome] = await node.push(work, [[MAIN, tip]]);
+      t.match(outcome, { ok: false, reason: /^lakeFS's hooks at this head cannot all be read \((there are too many files|_lakefs_actions\/large.yaml has 3\d+ bytes)\)/ });
+      t.equal(await source.head(), before);
+    }
   });
 });
