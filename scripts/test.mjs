@@ -90,7 +90,19 @@ if (files.length < found.length) console.log("not run: test/large (npm run test:
 /** Files that measure this machine's memory or time: by themselves, when the others are done. */
 const ALONE = new Set(["hostile/budgets-fetch", "hostile/budgets-push", "lakefs/memory"]);
 /** Files that wait for clocks more than they compute: beside the others, one at a time. */
-const WAITING = new Set(["conformance/transport-node", "conformance/transport-uws", "hostile/aborted", "hostile/requests", "hostile/slow-clients", "interop/front-ends", "serve/upload-pack"]);
+const WAITING = new Set([
+  "conformance/transport-node",
+  "conformance/transport-uws",
+  "hostile/aborted",
+  "hostile/requests",
+  "hostile/slow-clients",
+  "interop/front-ends",
+  "interop/lakefs-away",
+  "interop/lakefs-slow",
+  "lakefs/hooks-slow",
+  "lakefs/patience",
+  "serve/upload-pack",
+]);
 const groups = { waiting: [], working: [], alone: [] };
 for (const file of files) {
   const name = relative(join("dist", "test"), file).replace(/\.test\.js$/, "");
