@@ -249,8 +249,8 @@ async function names(t: Test, { server, cost }: BudgetRig): Promise<void> {
     },
   );
   t.match(many.last, /unpack ok, ok/);
-  const deep: Created[] = Array.from({ length: 8_000 }, (_, at) => [tip, `refs/tags/${at}${"/n".repeat(480)}`]);
-  const deepOnes = await cost(t, "eight thousand names of 480 parts", (round) =>
+  const deep: Created[] = Array.from({ length: 6_000 }, (_, at) => [tip, `refs/tags/${at}${"/n".repeat(480)}`]);
+  const deepOnes = await cost(t, "six thousand names of 480 parts", (round) =>
     pushPack(server, `attacks/deep${round}`, pack, deep),
   );
   t.match(deepOnes.last, /at most 64 parts/);
