@@ -104,7 +104,7 @@ for (const kind of ["uws", "node"]) {
         /\/merge\//.test(path) ? { as: "answer", status: 412, body, headers: { "content-type": "application/json" } } : undefined;
       t.match(
         await run(acme),
-        /a hook in lakeFS refused it: repository …: lakefs:\/\/…\/main is broken/,
+        /repository …: lakefs:\/\/…\/main is broken/,
         "all but the name is told",
       );
       t.match(await run(server.adminToken), `lakefs://${NAME}/main is broken`, "and to administrators all");
