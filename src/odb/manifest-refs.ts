@@ -39,7 +39,8 @@ export class ManifestRefs implements RefStore {
     try {
       const table = await this.#table(manifest, undefined);
       const snapshot = await table.snapshot(String(manifest.revision), manifest.head, new Turns());
-      this.#latest = { manifest, snapshot };
+      // Unless a newer one is being made meanwhile.
+      if (this.#making?.manifest === manifest) this.#latest = { manifest, snapshot };
       return snapshot;
     } finally {
       if (this.#making?.manifest === manifest) this.#making = undefined;
