@@ -294,6 +294,8 @@ export const LIMITS = {
   tagMoveMs: 3_600_000,
   /** Moves of tags under way that one list of refs looks at, a call each. */
   tagMovesMax: 100,
+  /** Records of cuts that one look at lakeFS checks, two calls each, and those remembered that did not hold: a real repository has a few. */
+  lakefsCutsPerLook: 200,
   /** Results of one page; more is refused by lakeFS (400). */
   lakefsPageMax: 1_000,
   /** Paths of one bulk delete; more is refused by lakeFS (400). */

@@ -2,11 +2,12 @@
  * The cuts of one repository as this server knows them: noted beside its records, compared with lakeFS's, and
  * followed where another server was first.
  */
+import { LRUCache } from "lru-cache";
 import { asFault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import { faultFacts, type Log } from "../observe/log.js";
 import type { LakefsClient } from "./client.js";
-import { agreeOnCut, type Cut, listCuts, readCut } from "./cuts.js";
+import { agreeOnCut, type Cut, isGone, listCuts, readCut } from "./cuts.js";
 import type { LakeRecords } from "./records.js";
 
 export interface AgreedCutsOptions {
@@ -23,6 +24,8 @@ export interface AgreedCutsOptions {
 export class AgreedCuts {
   readonly #options: AgreedCutsOptions;
   #cuts: Map<string, Cut> | undefined;
+  /** By commit, records that did not hold: they are not looked at again. */
+  readonly #disbelieved = new LRUCache<string, string>({ max: LIMITS.lakefsCutsPerLook });
   #openedMs: number | undefined;
   #lookedMs: number | undefined;
 
@@ -68,16 +71,30 @@ export class AgreedCuts {
   async look(signal: AbortSignal): Promise<void> {
     const { client, repository, log } = this.#options;
     const fresh: Cut[] = [];
+    let looked = 0;
     const there = new Set<string>();
     await this.load(signal);
     for await (const found of listCuts(client, repository, signal)) {
       there.add(found.commit);
-      if (!this.all.has(found.commit)) fresh.push(await readCut(client, repository, found, signal));
+      if (this.all.has(found.commit) || this.#disbelieved.get(found.commit) === found.record) continue;
+      if (++looked > LIMITS.lakefsCutsPerLook) continue; // the next look has them
+      const cut = await this.#believed(found, signal);
+      if (cut !== undefined) fresh.push(cut);
     }
     for (const cut of this.all.values()) if (!there.has(cut.commit)) await this.#restore(cut, signal);
     if (fresh.length > 0) await this.#take(fresh, signal);
     for (const cut of fresh) log.warn(TOLD, { repository, ...cut });
     this.#lookedMs = performance.now();
+  }
+
+  /** Whoever may write to lakeFS may write such a record: it counts where the data is gone that it names. */
+  async #believed(found: { readonly commit: string; readonly record: string }, signal: AbortSignal): Promise<Cut | undefined> {
+    const { client, repository, log } = this.#options;
+    const cut = await readCut(client, repository, found, signal);
+    if (cut.path !== "" && (await isGone(client, repository, cut, signal).catch(missingIsFalse))) return cut;
+    this.#disbelieved.set(found.commit, found.record);
+    log.warn("a record in lakeFS cuts the history at a commit whose data is there: it does not count", { repository, ...cut });
+    return undefined;
   }
 
   /** Agrees on cuts that this server needs: in lakeFS first, then here. */
@@ -118,6 +135,12 @@ export class AgreedCuts {
       });
     });
   }
+}
+
+/** A commit or path that is not there at all is no data that was collected. */
+function missingIsFalse(error: unknown): boolean {
+  if (asFault(error).code !== "lakefs/missing") throw error;
+  return false;
 }
 
 const TOLD = "data of an old lakeFS commit is gone: Git's history does not have it, nor what is before it";

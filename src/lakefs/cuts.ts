@@ -7,7 +7,7 @@
  *   lakepack-cut-<lakeFS commit id>   a hidden branch at a commit record below the first commit, with the metadata
  *     lakepack.cut                    {"version":1,"commit":"<id>","path":"<a path whose data is gone>"}
  *
- * Making a branch is an atomic test-and-set, and nothing is ever taken back. Records and branches from the first
+ * Making a branch is an atomic test-and-set, and nothing is ever taken back. A server that meets a record counts it if that data is gone. Records and branches from the first
  * commit run no hooks on files. A commit whose files are gone but whose claims fit the pushed commit that it carries
  * is not cut: its ids are known (contents.ts).
  */
@@ -47,8 +47,7 @@ export async function* listCuts(
 }
 
 /**
- * What a record says. The branch's name alone decides; where somebody has changed the record only the path is not
- * known.
+ * Reads what a record says; `path` is empty where somebody has changed it. It is a claim: agreed-cuts.ts confirms it.
  */
 export async function readCut(
   client: LakefsClient,
