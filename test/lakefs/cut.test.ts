@@ -6,7 +6,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
 import { Fault } from "../../src/base/fault.js";
-import { CUT_PREFIX } from "../../src/lakefs/cuts.js";
+import { agreeOnCut, CUT_PREFIX } from "../../src/lakefs/cuts.js";
 import { tempFolder } from "../interop/harness.js";
 import { createSource, type Node, openNode, refsOf, signal, type Source, testPool } from "./reading.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
@@ -119,6 +119,18 @@ for (const blocks of ["local", "s3"] as const) {
         t.same(await subjects(await openNode(t, server, pool, source.name), "other"), ["mended"]);
       },
     );
+
+    await t.test("cuts that somebody has written of commits whose data is there: they do not count", async (t) => {
+      const { source, ids } = await history(server);
+      const honest = await refsOf(await openNode(t, server, pool, source.name));
+      await agreeOnCut(server.client, source.name, { commit: ids[1] as string, path: "dir/old" }, signal);
+      await agreeOnCut(server.client, source.name, { commit: ids[2] as string, path: "no/such/path" }, signal);
+      const node = await openNode(t, server, pool, source.name, { cutsLookMs: 0 });
+      t.same(await subjects(node), ["four", "three", "two", "one"]);
+      t.same(await refsOf(node), honest);
+      t.same(node.commits.cuts, []);
+      t.match(node.warnings.join("\n"), /cuts the history at a commit whose data is there: it does not count/);
+    });
 
     await t.test("of everything: nothing is cut, nothing is served", async (t) => {
       const { source, ids } = await history(server);
