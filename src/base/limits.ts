@@ -261,6 +261,15 @@ export const LIMITS = {
   landingUploadBytesMax: 64 * MIB,
   /** Default of LAKEPACK_PLAIN_FILE_BYTES_MAX, bytes of one plain file: larger ones belong into Git LFS, as every clone would carry them. */
   plainFileBytesMax: 256 * MIB,
+  /**
+   * Files of one commit that are looked for at other paths of the commit before it, with what lakeFS says of each: 50 MB.
+   * More are sent again.
+   */
+  landingMovesMax: 100_000,
+  /** Small contents of a repository of which it is kept that their bytes are known: 60 bytes each, and twice so many at most. */
+  provenContentsMax: 100_000,
+  /** Of them, those told in one message of a thread: 5 KB. */
+  provenNotesMax: 256,
   /** Bytes of an object's path in lakeFS. */
   lakefsPathBytesMax: 1_024,
   /** A landing's work branch, or a whole upload without a name, is left over from a crash when it is older than this: no push takes so long. */
