@@ -243,6 +243,9 @@ export const LIMITS = {
   taskSliceMs: 100,
   /** Tasks that have given up their turn in one thread and wait there for the next: each keeps its memory. Beyond it the running one goes on to its end. */
   taskPausesMax: 4,
+  /** Tasks in one thread that wait for somebody else (a hook of lakeFS, for minutes) while others have it: each keeps its memory, some MiB. One more
+   *  keeps the thread as well. */
+  taskAwayMax: 12,
   /** A running task that was asked to stop and has not is ended with its thread after this long. */
   taskAbortGraceMs: 5_000,
 

@@ -13,6 +13,7 @@ import { LIMITS } from "../base/limits.js";
 import type { Oid } from "../git/oid.js";
 import { parseTree } from "../git/tree-text.js";
 import type { ObjectReader } from "../odb/object-reader.js";
+import { TaskWatch } from "../pool/control.js";
 import type { BuildTreesRequest, BuildTreesResult, LandingAnswer, LandingNews } from "../pool/landing-tasks.js";
 import type { HashedContent } from "../pool/synthesize-tasks.js";
 import { withoutBlock } from "./attributes.js";
@@ -68,6 +69,7 @@ class TreeFactory {
   readonly #request: BuildTreesRequest;
   readonly #main: MainThread;
   readonly #signal: AbortSignal;
+  readonly #watch: TaskWatch;
   readonly #twins: Twins;
   readonly #seals: SealKeys;
   readonly #paddings: Paddings;
@@ -82,6 +84,7 @@ class TreeFactory {
     this.#request = request;
     this.#main = main;
     this.#signal = signal;
+    this.#watch = new TaskWatch(request.control);
     this.#seals = new SealKeys(request.sealKeys);
     this.#last = request.baseCommit;
     this.#paddings = new Paddings((oid) => reader.readAs("tree", reader.space.need(oid)));
@@ -229,7 +232,9 @@ class TreeFactory {
     const raw = this.#reader.readAs("commit", this.#reader.space.need(oid));
     const description = describeCommit(lossyText(raw));
     const metadata = { [COMMIT_KEY]: Buffer.from(raw).toString("base64"), ...committerOf(description, pusher).metadata };
-    return commitStaged(this.#client, repository, workBranch, { message: description.message, metadata }, this.#signal);
+    const commit = () => commitStaged(this.#client, repository, workBranch, { message: description.message, metadata }, this.#signal);
+    // A hook may take minutes, and so would everybody else who waits for this thread.
+    return this.#request.judged ? this.#watch.away(commit) : commit();
   }
 }
 

@@ -263,7 +263,7 @@ export class Lander {
               judged,
               port: port2,
             },
-            { signal, transfer: [port2] },
+            { signal, transfer: [port2], onAway: (isAway) => (isAway ? tasks.lend() : tasks.takeBack()) },
           ),
         signal,
       );
