@@ -88,7 +88,7 @@ const found = wanted.flatMap((path) => testFiles(join(root, "dist", path))).filt
 const files = found.filter((file) => large || !isLarge(file));
 if (files.length < found.length) console.log("not run: test/large (npm run test:large)");
 /** Files that measure this machine's memory or time: by themselves, when the others are done. */
-const ALONE = new Set(["hostile/budgets-fetch", "hostile/budgets-push", "lakefs/memory"]);
+const ALONE = new Set(["hostile/budgets-fetch", "hostile/budgets-push", "lakefs/memory", "pool/turns"]);
 /** Files that wait for clocks more than they compute: beside the others, one at a time. */
 const WAITING = new Set([
   "conformance/transport-node",
