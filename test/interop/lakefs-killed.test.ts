@@ -8,6 +8,7 @@ import t, { type Test } from "tap";
 import { sweepWorkBranches } from "../../src/lakefs/sweep.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
 import { checkFsck, commit, git, type Lakepack, remoteRefs, tempFolder, tryGit } from "./harness.js";
+import { isFull, strideOf } from "../everyday.js";
 import { type CountingProxy, startProxy } from "./counting-proxy.js";
 import { emptyRepository, headOf, listed, settingsFor, signal, startBeside } from "./lakefs-rig.js";
 
@@ -17,7 +18,6 @@ t.setTimeout(600_000);
 const CALLS_MAX = 200;
 /** Rounds that run side by side: each lane takes every LANES-th n. */
 const LANES = 2;
-const isLarge = process.env["TEST_LARGE"] !== undefined;
 const DAY_MS = 25 * 3_600_000;
 
 interface Scenario {
@@ -25,13 +25,13 @@ interface Scenario {
   readonly before: readonly string[];
   /** What the killed server is to push. */
   readonly refs: readonly string[];
-  /** Every so many-th n on an ordinary day; all of them with `npm run test:large`. */
-  readonly stride: number;
+  /** Which n on an ordinary day. */
+  readonly walk: { readonly first: number; readonly stride: number };
 }
 
 const SCENARIOS: Readonly<Record<string, Scenario>> = {
-  "a branch that is there moves by two commits": { before: ["main~2:refs/heads/main"], refs: ["main"], stride: 1 },
-  "a first push: two branches, a merge and an annotated tag": { before: [], refs: ["main", "side", "v1"], stride: 3 },
+  "a branch that is there moves by two commits": { before: ["main~2:refs/heads/main"], refs: ["main"], walk: strideOf(4) },
+  "a first push: two branches, a merge and an annotated tag": { before: [], refs: ["main", "side", "v1"], walk: strideOf(8) },
 };
 
 /** main: three commits, the last a merge of side. */
@@ -74,7 +74,7 @@ class Lane {
     const data = join(await tempFolder(this.#t), "data");
     const start = () => startBeside(this.#t, this.#lakefs, settingsFor(this.#lakefs, proxy.endpoint), { data });
     let server = await start();
-    const step = LANES * (isLarge ? 1 : this.#scenario.stride);
+    const step = LANES * this.#scenario.walk.stride;
     for (let n = first; n <= CALLS_MAX; n += step) {
       const name = await emptyRepository(this.#lakefs, `killed-${first}`);
       const url = (of: Lakepack) => `${of.url}/lakefs/${name}.git`;
@@ -147,7 +147,7 @@ for (const [title, scenario] of Object.entries(SCENARIOS)) {
       const witness = await startBeside(t, lakefs);
       return new Lane(t, lakefs, work, witness, scenario, wanted, before).run(first);
     };
-    const counts = await Promise.all(Array.from({ length: LANES }, (_, at) => lane(1 + at * (isLarge ? 1 : scenario.stride))));
+    const counts = await Promise.all(Array.from({ length: LANES }, (_, at) => lane(1 + scenario.walk.first + at * scenario.walk.stride)));
     t.comment(`the whole push makes ${counts.join(" or ")} calls`);
     t.ok(Math.min(...counts) > 15, "they were counted");
   });
@@ -159,7 +159,7 @@ t.test("the pusher goes away in the middle: old or new, the server cleans up aft
   const proxy = await startProxy(t, lakefs.access.endpoint);
   const server = await startBeside(t, lakefs, settingsFor(lakefs, proxy.endpoint));
   const [before, after] = [await git(["rev-parse", "main~2"], { cwd: work }), await git(["rev-parse", "main"], { cwd: work })];
-  for (let n = 4; ; n += 7) {
+  for (let n = isFull ? 1 : 4; ; n += isFull ? 1 : 7) {
     const name = await emptyRepository(lakefs, "left");
     const url = `${server.url}/lakefs/${name}.git`;
     await git(["push", "-q", url, "main~2:refs/heads/main"], { cwd: work });
