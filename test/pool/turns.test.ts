@@ -1,6 +1,7 @@
 /** Tasks that share a thread in turns. By itself: it measures how long somebody waits. */
 import t, { type Test } from "tap";
 import { Fault } from "../../src/base/fault.js";
+import { LIMITS } from "../../src/base/limits.js";
 import { loadKernels } from "../../src/cli/kernels.js";
 import { createPool, type PoolOptions, type ThreadPool } from "../../src/pool/pool.js";
 import type { RunOptions } from "../../src/pool/tasks.js";
@@ -98,4 +99,66 @@ t.test("a thread that dies takes with it the tasks that wait in it, and the pool
   t.equal(await first, "pool/worker-died");
   t.equal(await sharedRun(threads, "three")("echo", { value: 1 }), 1);
   t.match(threads.figures(), { paused: 0, running: 0 });
+});
+
+// Away ----------------------------------------------------------------------------------------------------------------------
+
+t.test("tasks that wait for somebody else leave the thread to others, and come back one after the other", { timeout: 60_000 }, async (t) => {
+  const threads = pool(t, { threads: 1 });
+  const heard: boolean[] = [];
+  const waiting = ["one", "two", "three"].map((name) => sharedRun(threads, name)("away", { ms: 1_500 }, { onAway: (isAway) => void heard.push(isAway) }));
+  while (threads.figures().paused < 3) await new Promise((resolve) => setTimeout(resolve, 10));
+  t.match(threads.figures(), { running: 0, queued: 0 });
+  const asked = performance.now();
+  t.equal(await sharedRun(threads, "one")("echo", { value: 1 }), 1, "one of the same caller and repository, too");
+  t.ok(performance.now() - asked < 500, "at once");
+  t.same(await Promise.all(waiting), ["came back", "came back", "came back"]);
+  t.same(heard, [true, true, true, false, false, false]);
+  t.match(threads.figures(), { paused: 0, running: 0 });
+});
+
+t.test("one that computes on gives those that are away their time, and they come back into the middle of it", { timeout: 60_000 }, async (t) => {
+  const threads = pool(t, { threads: 1 });
+  const ends: string[] = [];
+  const gone = sharedRun(threads, "gone")("away", { ms: 500 }).then(() => ends.push("gone"));
+  while (threads.figures().paused === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+  const long = sharedRun(threads, "long")("share", { ms: 3_000 }).then(() => ends.push("long"));
+  await Promise.all([gone, long]);
+  t.same(ends, ["gone", "long"]);
+});
+
+t.test("more than may be away keep the thread, and all come to their end", { timeout: 60_000 }, async (t) => {
+  const threads = pool(t, { threads: 1, queueMax: 100 });
+  const many = LIMITS.taskAwayMax + 4;
+  let [away, most] = [0, 0];
+  const onAway = (isAway: boolean) => {
+    away += isAway ? 1 : -1;
+    most = Math.max(most, away);
+  };
+  const tasks = Array.from({ length: many }, (_, at) => sharedRun(threads, `caller ${at}`)("away", { ms: 600 }, { onAway }));
+  t.same(await Promise.all(tasks), Array(many).fill("came back"));
+  t.same([away, most], [0, LIMITS.taskAwayMax]);
+  t.match(threads.figures(), { paused: 0, running: 0, queued: 0 });
+});
+
+t.test("one that is away hears an abort, dies with its thread, and ends with a pool that shrinks", { timeout: 60_000 }, async (t) => {
+  const threads = pool(t, { threads: 2 });
+  const abort = new AbortController();
+  let away = 0;
+  const onAway = (isAway: boolean) => void (away += isAway ? 1 : -1);
+  const aborted = sharedRun(threads, "one")("away", { ms: 20_000 }, { signal: abort.signal, onAway }).catch(codeOf);
+  const shrunk = sharedRun(threads, "two")("away", { ms: 1_000 }, { onAway });
+  while (threads.figures().paused < 2) await new Promise((resolve) => setTimeout(resolve, 10));
+  threads.resize({ threads: 1, queueMax: 10 });
+  abort.abort();
+  t.equal(await aborted, "base/aborted");
+  t.equal(await shrunk, "came back");
+  threads.resize({ threads: 1, queueMax: 10 });
+  const dying = sharedRun(threads, "three")("away", { ms: 20_000 }, { onAway }).catch(codeOf);
+  while (threads.figures().paused === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+  t.equal(await sharedRun(threads, "four")("die").catch(codeOf), "pool/worker-died");
+  t.equal(await dying, "pool/worker-died");
+  t.equal(away, 0);
+  t.match(threads.figures(), { paused: 0, running: 0, threads: 1 });
+  t.equal(await sharedRun(threads, "five")("echo", { value: 1 }), 1);
 });
