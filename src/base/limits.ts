@@ -271,6 +271,8 @@ export const LIMITS = {
   landingMovesMax: 100_000,
   /** Small contents of a repository of which it is kept that their bytes are known: 60 bytes each, and twice so many at most. */
   provenContentsMax: 100_000,
+  /** How long their table stays in memory, up to 12 MB a repository, after the last push that looked into it. */
+  provenTableKeptMs: 60_000,
   /** Of them, those told in one message of a thread: 5 KB. */
   provenNotesMax: 256,
   /** Bytes of an object's path in lakeFS. */
