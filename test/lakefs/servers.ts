@@ -18,7 +18,7 @@ export interface LakefsKey {
 interface ServersScript {
   readonly ACCESS_KEY: string;
   readonly SECRET_KEY: string;
-  programFolder(): string;
+  programPath(name: string): string;
   isBuilt(): boolean;
   programHash(path: string): string;
   lakefsEnvironment(port: number, folder: string, blocks: Environment): Environment;
@@ -84,7 +84,7 @@ export async function startLakefs(t: Teardown, blocks: "local" | "s3" = "local",
     blocks,
     outside: blocks === "s3" ? "s3://lakefs/outside/" : `local://${folder}/external/`,
     namespace: (name) => (blocks === "s3" ? `s3://lakefs/${name}` : `local://${name}`),
-    lakectl: { program: join(script.programFolder(), "lakectl"), env },
+    lakectl: { program: script.programPath("lakectl"), env },
     // lakeFS shows the folder of its local blocks twice.
     collect: (address) =>
       rm(blocks === "s3" ? join(folder, "s3-data", address.replace("s3://", "")) : address.slice(address.lastIndexOf(folder))),
@@ -131,7 +131,7 @@ async function startS3(t: Teardown, folder: string): Promise<number> {
 }
 
 function start(t: Teardown, program: string, args: readonly string[], env: Environment): ChildProcess {
-  const child = spawn(join(script.programFolder(), program), args, { env: { PATH: process.env["PATH"], ...env }, stdio: "ignore" });
+  const child = spawn(script.programPath(program), args, { env: { PATH: process.env["PATH"], ...env }, stdio: "ignore" });
   t.teardown(() => end(child));
   return child;
 }
