@@ -67,7 +67,7 @@ function failureReports(lines) {
   return reports;
 }
 
-/** The files that took longest: two run at a time, so the whole takes half of all their seconds at best. */
+/** The files that took longest, and how long all take one after the other. */
 function slowest(lines) {
   const shown = 12;
   const seconds = [];
@@ -88,7 +88,7 @@ const found = wanted.flatMap((path) => testFiles(join(root, "dist", path))).filt
 const files = found.filter((file) => large || !isLarge(file));
 if (files.length < found.length) console.log("not run: test/large (npm run test:large)");
 /** Files that measure this machine's memory or time: by themselves, when the others are done. */
-const ALONE = new Set(["hostile/budgets-fetch", "hostile/budgets-push", "lakefs/memory"]);
+const ALONE = new Set(["hostile/budgets-fetch", "hostile/budgets-push", "lakefs/memory", "pool/turns"]);
 /** Files that wait for clocks more than they compute: beside the others, one at a time. */
 const WAITING = new Set([
   "conformance/transport-node",
@@ -108,7 +108,8 @@ for (const file of files) {
   const name = relative(join("dist", "test"), file).replace(/\.test\.js$/, "");
   groups[ALONE.has(name) ? "alone" : WAITING.has(name) ? "waiting" : "working"].push(file);
 }
-const runs = await Promise.all([runTap("waiting", 1), runTap("working", 2)]);
+// More at once than there are cores: most of the time a test waits for a process to start or a disk to sync.
+const runs = await Promise.all([runTap("waiting", 1), runTap("working", 3)]);
 runs.push(await runTap("alone", 1));
 const lines = runs.flatMap((run) => run.lines);
 

@@ -162,6 +162,16 @@ export class Semaphore {
     }
   }
 
+  /** A holder needs its permit no more for now, and another may have it. */
+  lend(): void {
+    this.#release();
+  }
+
+  /** Follows `lend` and waits for nobody: there may be more holders than permits then, until one has done. */
+  takeBack(): void {
+    this.#free--;
+  }
+
   #release(): void {
     if (this.#free < 0) {
       this.#free++;

@@ -243,6 +243,9 @@ export const LIMITS = {
   taskSliceMs: 100,
   /** Tasks that have given up their turn in one thread and wait there for the next: each keeps its memory. Beyond it the running one goes on to its end. */
   taskPausesMax: 4,
+  /** Tasks in one thread that wait for somebody else (a hook of lakeFS, for minutes) while others have it: each keeps its memory, some MiB. One more
+   *  keeps the thread as well. */
+  taskAwayMax: 12,
   /** A running task that was asked to stop and has not is ended with its thread after this long. */
   taskAbortGraceMs: 5_000,
 
@@ -261,6 +264,15 @@ export const LIMITS = {
   landingUploadBytesMax: 64 * MIB,
   /** Default of LAKEPACK_PLAIN_FILE_BYTES_MAX, bytes of one plain file: larger ones belong into Git LFS, as every clone would carry them. */
   plainFileBytesMax: 256 * MIB,
+  /**
+   * Files of one commit that are looked for at other paths of the commit before it, with what lakeFS says of each: 50 MB.
+   * More are sent again.
+   */
+  landingMovesMax: 100_000,
+  /** Small contents of a repository of which it is kept that their bytes are known: 60 bytes each, and twice so many at most. */
+  provenContentsMax: 100_000,
+  /** Of them, those told in one message of a thread: 5 KB. */
+  provenNotesMax: 256,
   /** Bytes of an object's path in lakeFS. */
   lakefsPathBytesMax: 1_024,
   /** A landing's work branch, or a whole upload without a name, is left over from a crash when it is older than this: no push takes so long. */
@@ -450,7 +462,7 @@ export const LIMITS = {
   /** Paths named where pushed pointers lack their objects; for one line of an answer. */
   lfsOffendersMax: 10,
   /** Commits that one push's fast-forwards are looked for in, all of its branches together: one branch that goes on takes as many as are new, one
-   *  that was moved aside its whole history (git.git 80,000, a hundredth of a second each thousand). Some seconds of a thread at the limit. */
+   *  that was moved aside its whole history (git.git 80,000). At the limit 7 CPU seconds of a thread and 110 MiB. */
   ancestorCommitsMax: 1_000_000,
   /** Steps of the search for paths of pushed pointers without an object: an entry looked at, a pattern held against a path. A push of ten missing files
    *  takes some hundred, one of a hundred thousand files with a thousand pointer texts in its history a hundred thousand. A second or two at the limit. */

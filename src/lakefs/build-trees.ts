@@ -9,9 +9,11 @@ import type { MessagePort } from "node:worker_threads";
 import { Fault } from "../base/fault.js";
 import { fromLatin1, lossyText } from "../base/bytes.js";
 import { checkAborted } from "../base/flow.js";
+import { LIMITS } from "../base/limits.js";
 import type { Oid } from "../git/oid.js";
 import { parseTree } from "../git/tree-text.js";
 import type { ObjectReader } from "../odb/object-reader.js";
+import { TaskWatch } from "../pool/control.js";
 import type { BuildTreesRequest, BuildTreesResult, LandingAnswer, LandingNews } from "../pool/landing-tasks.js";
 import type { HashedContent } from "../pool/synthesize-tasks.js";
 import { withoutBlock } from "./attributes.js";
@@ -20,11 +22,13 @@ import { LakefsClient } from "./client.js";
 import { commitStaged } from "./commit-staged.js";
 import { committerOf, describeCommit } from "./described-commit.js";
 import { contentKey } from "./hash-memory.js";
+import { filesElsewhere, NOTHING_ELSEWHERE } from "./files-elsewhere.js";
 import { locate } from "./locate.js";
 import { COMMIT_KEY } from "./metadata-keys.js";
 import { type LandingMemory, Stage } from "./stage.js";
 import { checkHidden } from "./hidden-files.js";
 import { Paddings } from "./padded-modes.js";
+import { ProvenNotes } from "./proven-contents.js";
 import { restate, saidOtherwise } from "./restated.js";
 import { type OtherPath, stagedChanges } from "./staged-changes.js";
 import type { LakefsCommit } from "./types.js";
@@ -65,6 +69,7 @@ class TreeFactory {
   readonly #request: BuildTreesRequest;
   readonly #main: MainThread;
   readonly #signal: AbortSignal;
+  readonly #watch: TaskWatch;
   readonly #twins: Twins;
   readonly #seals: SealKeys;
   readonly #paddings: Paddings;
@@ -79,6 +84,7 @@ class TreeFactory {
     this.#request = request;
     this.#main = main;
     this.#signal = signal;
+    this.#watch = new TaskWatch(request.control);
     this.#seals = new SealKeys(request.sealKeys);
     this.#last = request.baseCommit;
     this.#paddings = new Paddings((oid) => reader.readAs("tree", reader.space.need(oid)));
@@ -140,13 +146,20 @@ class TreeFactory {
     const [client, signal, twins] = [this.#client, this.#signal, this.#twins];
     const source = { client, repository, signal, pagesOnly: true };
     if (hidden?.length !== 0) await checkHidden(this.#reader, { source, commit: baseCommit, tree: baseTree, hidden }, before, next);
-    const place = { client, repository, namespace, mapping, seals: this.#seals, twins, branch, plainFileBytesMax, signal };
+    const elsewhere = this.#isAlive() ? await filesElsewhere(this.#reader, source, { commit: this.#last, tree: before }, next) : NOTHING_ELSEWHERE;
+    const place = { client, repository, namespace, mapping, seals: this.#seals, twins, elsewhere, branch, plainFileBytesMax, signal };
     const stage = new Stage(this.#reader, place, next, this.#main, onFile);
     await stage.put(before, other);
     if (mapping.version < 3 || before === undefined) return stage;
     const restated = await restate(this.#reader, { client, repository, namespace, branch, commit: this.#last, signal }, saidOtherwise(this.#reader, before, next));
     for (const [path, key] of restated) stage.staged.set(path, key);
     return stage;
+  }
+
+  /** Whether lakeFS's collection spares what the work branch's commit names: a branch leads to it. */
+  #isAlive(): boolean {
+    const { baseCommit, isBaseHead } = this.#request;
+    return isBaseHead || this.#last !== baseCommit;
   }
 
   #paddingsOf(): (string | undefined)[] {
@@ -219,7 +232,9 @@ class TreeFactory {
     const raw = this.#reader.readAs("commit", this.#reader.space.need(oid));
     const description = describeCommit(lossyText(raw));
     const metadata = { [COMMIT_KEY]: Buffer.from(raw).toString("base64"), ...committerOf(description, pusher).metadata };
-    return commitStaged(this.#client, repository, workBranch, { message: description.message, metadata }, this.#signal);
+    const commit = () => commitStaged(this.#client, repository, workBranch, { message: description.message, metadata }, this.#signal);
+    // A hook may take minutes, and so would everybody else who waits for this thread.
+    return this.#request.judged ? this.#watch.away(commit) : commit();
   }
 }
 
@@ -227,12 +242,13 @@ function otherThan(own: OwnAttributes): OtherPath | undefined {
   return own === "shown" ? undefined : { path: ATTRIBUTES_PATH, isThere: own === "other" };
 }
 
-type Answered = Extract<LandingAnswer, { address: unknown } | { facts: unknown }>;
+type Answered = Extract<LandingAnswer, { address: unknown } | { isSo: unknown }>;
 
 /** The main thread's end of the port. */
 class MainThread implements LandingMemory {
   readonly #port: MessagePort;
   readonly #open = new Map<number, { resolve(answer: Answered): void; reject(error: Fault): void }>();
+  readonly #proven = new ProvenNotes((ids) => this.tell({ kind: "proven", ids }));
   #asked = 0;
 
   constructor(port: MessagePort) {
@@ -258,13 +274,14 @@ class MainThread implements LandingMemory {
     return "address" in answer ? answer.address : undefined;
   }
 
-  async recall(key: string): Promise<HashedContent | undefined> {
-    const answer = await this.#ask((question) => ({ kind: "recall", question, key }));
-    return "facts" in answer ? answer.facts : undefined;
+  async proves(key: string, sha256: string): Promise<boolean> {
+    const answer = await this.#ask((question) => ({ kind: "proves", question, key, sha256 }));
+    return "isSo" in answer && answer.isSo;
   }
 
-  remember(key: string, facts: HashedContent): void {
-    this.tell({ kind: "hashed", key, facts });
+  remember(key: string, size: number, facts: HashedContent): void {
+    if (facts.blob === undefined || size >= LIMITS.contentRecordBytesMin) this.tell({ kind: "hashed", key, facts });
+    else this.#proven.add(key, facts.sha256);
   }
 
   async heard(): Promise<void> {
@@ -272,6 +289,7 @@ class MainThread implements LandingMemory {
   }
 
   #ask(newsOf: (question: number) => LandingNews): Promise<Answered> {
+    this.#proven.flush(); // what was told before is heard before
     const question = this.#asked++;
     return new Promise((resolve, reject) => {
       this.#open.set(question, { resolve, reject });

@@ -26,6 +26,7 @@ import type { LakefsAccess } from "./http.js";
 import { LostData } from "./lost-data.js";
 import { PADDING_KEY } from "./metadata-keys.js";
 import { promisedIds } from "./promised-blobs.js";
+import { ProvenContents } from "./proven-contents.js";
 import type { LakeRecords, PointerPlace, StoredLakeRecord } from "./records.js";
 
 export interface CommitMapOptions {
@@ -85,11 +86,16 @@ export class LakefsCommitMap implements CommitMap {
   /** There may be contents of a failed attempt. */
   #hasKept = false;
   readonly #cuts: AgreedCuts;
+  /** Small contents whose bytes are known. */
+  readonly proven: ProvenContents;
   /** Of the synthesis under way. */
   #lost: LostData;
 
   constructor(options: CommitMapOptions) {
     this.#options = options;
+    this.proven = new ProvenContents(options.records, (error) =>
+      options.log.debug("which small contents are known is not kept", { repository: options.repository, reason: asFault(error).message }),
+    );
     const { client, repository, records, log, cutsLookMs: lookMs } = options;
     const onForgotten = () => {
       this.#known.clear();
@@ -281,6 +287,7 @@ export class LakefsCommitMap implements CommitMap {
       const made = result.objects === 0 ? undefined : await this.#index(path, folder, own, await present(), signal);
       if (made !== undefined && own !== undefined) await records.putPromised(made.checksum, promisedPath, own, signal);
       await use({ pack: made, commits, promised: own, failure });
+      await this.proven.save(signal);
       if (failure !== undefined) throw new Fault(failure.fault, failure.facts);
     } finally {
       await rm(folder, { recursive: true, force: true });
@@ -409,6 +416,11 @@ export class LakefsCommitMap implements CommitMap {
     });
   }
 
+  /** Whether one of us has found the content with this key to have these bytes. */
+  async proves(key: string, sha256: string, signal: AbortSignal): Promise<boolean> {
+    return (await this.proven.has(key, sha256, signal)) || (await this.hashed(key, signal))?.sha256 === sha256;
+  }
+
   /** Keeps what one of us has found out about a content. */
   rememberHashed(key: string, facts: HashedContent, signal: AbortSignal): Promise<void> {
     return this.#options.records.putContent(key, facts, signal);
@@ -431,6 +443,8 @@ export class LakefsCommitMap implements CommitMap {
           return void writes.push(records.putPointer(news.sha256, news, signal).catch(fail));
         case "hashed":
           return void writes.push(records.putContent(news.key, news.facts, signal).catch(fail));
+        case "proven":
+          return this.proven.add(news.ids);
         case "unconfirmed":
           return unconfirmed++ < UNCONFIRMED_NAMED ? this.#tellUnconfirmed(news) : undefined;
         case "recall": {

@@ -339,8 +339,9 @@ export class Contents {
   /** What stays in no pack, and what is large, is not read a second time to be known. */
   #remember(entry: LakeEntry, facts: ContentFacts, form: Form): void {
     const key = this.#keyOf(entry);
-    if (key === undefined || (form.as === "plain" && entry.size < LIMITS.contentRecordBytesMin)) return;
-    this.#memory.tell({ kind: "hashed", key, facts });
+    if (key === undefined) return;
+    if (form.as === "plain" && entry.size < LIMITS.contentRecordBytesMin) this.#memory.prove(key, facts.sha256);
+    else this.#memory.tell({ kind: "hashed", key, facts });
   }
 
   /** Too large to be held: a plain file, unless its bytes say otherwise. */

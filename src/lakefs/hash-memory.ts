@@ -5,6 +5,7 @@ import { Fault } from "../base/fault.js";
 import type { SynthesisAnswer, SynthesisNews } from "../pool/synthesize-tasks.js";
 import { fullAddress } from "./address.js";
 import type { LakeEntry } from "./path-rules.js";
+import { ProvenNotes } from "./proven-contents.js";
 
 /** Under what a content's facts are kept; undefined: its address is not told, so nothing identifies the bytes. */
 export function contentKey({ address, checksum, size }: Pick<LakeEntry, "address" | "checksum" | "size">, namespace: string): string | undefined {
@@ -20,6 +21,7 @@ interface Question {
 export class HashMemory {
   readonly #port: MessagePort;
   readonly #open = new Map<number, Question>();
+  readonly #proven = new ProvenNotes((ids) => this.tell({ kind: "proven", ids }));
   #asked = 0;
 
   constructor(port: MessagePort) {
@@ -38,6 +40,11 @@ export class HashMemory {
     this.#port.postMessage(news);
   }
 
+  /** A small content has these bytes. */
+  prove(key: string, sha256: string): void {
+    this.#proven.add(key, sha256);
+  }
+
   /** What is remembered under each key. */
   recall(keys: readonly string[]): Promise<SynthesisAnswer["values"]> {
     return keys.length === 0 ? Promise.resolve([]) : this.#ask(keys);
@@ -45,6 +52,7 @@ export class HashMemory {
 
   /** Resolves when all that was told has been heard: a task's result overtakes its messages, and the port is closed behind it. */
   async heard(): Promise<void> {
+    this.#proven.flush();
     await this.#ask([]);
   }
 

@@ -250,6 +250,7 @@ export class Lander {
               heads: heads().slice(0, LIMITS.landingTwinHeadsMax),
               workBranch: work.name,
               baseCommit: base.commit.id,
+              isBaseHead: heads().some(({ lakeId }) => lakeId === base.commit.id),
               baseMetarange: hasGuard ? "" : base.commit.meta_range_id,
               baseTree: base.git?.tree,
               isBasePadded: base.commit.metadata?.[PADDING_KEY] !== undefined,
@@ -262,13 +263,14 @@ export class Lander {
               judged,
               port: port2,
             },
-            { signal, transfer: [port2] },
+            { signal, transfer: [port2], onAway: (isAway) => (isAway ? tasks.lend() : tasks.takeBack()) },
           ),
         signal,
       );
       client.http.add(built.figures);
       // Said here: the thread's last message may come after its result.
       say(commits.length, built.files, built.files);
+      await this.options.commits.proven.save(signal);
       return built;
     } finally {
       port1.close();
@@ -284,15 +286,17 @@ export class Lander {
 
   /** Answers a task's questions. */
   #listen(port: MessagePort, total: number, say: (commits: number, files: number, filesTotal: number) => void, signal: AbortSignal): void {
+    const { commits } = this.options;
     port.on("message", (news: LandingNews) => {
       if (news.kind === "progress") return news.commits < total ? say(news.commits, news.files, news.filesTotal) : undefined;
       if (news.kind === "hashed") return void this.#remember(news.key, news.facts, signal);
+      if (news.kind === "proven") return commits.proven.add(news.ids);
       const { question } = news;
-      if (news.kind === "heard") return port.postMessage({ question, facts: undefined } satisfies LandingAnswer);
+      if (news.kind === "heard") return port.postMessage({ question, isSo: true } satisfies LandingAnswer);
       const answer: Promise<LandingAnswer> =
         news.kind === "lfs"
           ? this.options.lfs.address(news.sha256, news.size, signal).then((address) => ({ question, address }))
-          : this.options.commits.hashed(news.key, signal).then((facts) => ({ question, facts }));
+          : commits.proves(news.key, news.sha256, signal).then((isSo) => ({ question, isSo }));
       void answer.then(
         (found) => port.postMessage(found),
         (error: unknown) => port.postMessage({ question, failure: asFault(error).message } satisfies LandingAnswer),

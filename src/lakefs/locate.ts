@@ -20,6 +20,35 @@ export async function locate(
   commit: string,
   paths: readonly string[],
 ): Promise<ReadonlyMap<string, LakeEntry>> {
+  const found = await byPages(source, commit, paths);
+  const turns = new Semaphore(LIMITS.lakefsReadsMax);
+  const left = paths.filter((path) => !found.has(path));
+  await Promise.all(
+    left.map((path) => turns.run(async () => void found.set(path, await statEntry(source, commit, path)), source.signal)),
+  );
+  return found;
+}
+
+/**
+ * As `locate`, of files that may be sent in place of being found: those that are not there are left out, and so are
+ * many `small` ones that are far from one another, as a call for each costs what sending it costs.
+ */
+export async function locateSome(
+  source: ListingSource,
+  commit: string,
+  small: readonly string[],
+  large: readonly string[],
+): Promise<ReadonlyMap<string, LakeEntry>> {
+  const found = await byPages(source, commit, [...small, ...large]);
+  const isLeft = (path: string) => !found.has(path);
+  const few = small.filter(isLeft);
+  const left = [...(few.length > SINGLE_MAX ? [] : few), ...large.filter(isLeft)];
+  for (const entry of await locateThere(source, commit, left)) found.set(entry.path, entry);
+  return found;
+}
+
+/** Those that pages bring. */
+async function byPages(source: ListingSource, commit: string, paths: readonly string[]): Promise<Map<string, LakeEntry>> {
   const found = new Map<string, LakeEntry>();
   const sorted = [...paths].sort();
   let at = 0;
@@ -30,11 +59,6 @@ export async function locate(
     while (at < sorted.length && (found.has(sorted[at] as string) || (last !== undefined && (sorted[at] as string) <= last))) at++;
     if (found.size - before < FOUND_MIN) break;
   }
-  const turns = new Semaphore(LIMITS.lakefsReadsMax);
-  const left = sorted.filter((path) => !found.has(path));
-  await Promise.all(
-    left.map((path) => turns.run(async () => void found.set(path, await statEntry(source, commit, path)), source.signal)),
-  );
   return found;
 }
 

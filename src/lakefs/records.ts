@@ -7,6 +7,7 @@
  *   git/lake-by-git/<Git id>/<lakeFS id>   the way back: its name says all
  *   git/lake-lfs/<SHA-256>                 a commit and path where the bytes of an LFS pointer can be read: msgpackr, sealed; whether one of us has hashed them
  *   git/lake-content/<key>                 hashes of a content: msgpackr, sealed (hash-memory.ts has the key)
+ *   git/lake-proven                        sealed: small contents whose bytes are known (proven-contents.ts): ids, 20 bytes each
  *   git/lake-cuts                          sealed: commits that are cut from Git's history, as they were agreed on (cuts.ts): JSON
  *   git/lake-served                        sealed: what was served last, for the time in which lakeFS is away: JSON
  *   git/lake-kept                          sealed: contents that a failed synthesis has read (kept-contents.ts)
@@ -66,6 +67,8 @@ export interface StoredLakeRecord extends LakeRecord, Partial<Pick<SynthesizedCo
 const WRITES_AT_ONCE = 16;
 const MAPPING_NAME = "lake-mapping";
 const KEPT_NAME = "lake-kept";
+const PROVEN_NAME = "lake-proven";
+const PROVEN_BYTES_MAX = 2 * LIMITS.provenContentsMax * OID_BYTES;
 const SERVED_NAME = "lake-served";
 const SERVED = z.object({
   version: z.literal(1),
@@ -208,6 +211,21 @@ export class LakeRecords {
     const key = this.#key(KEPT_NAME);
     if (table.length === 0) await this.#store.delete(key, signal);
     else await this.#store.put(key, seal(key, table), signal);
+  }
+
+  /** Ids of small contents whose bytes are known; empty where there are none, or the table is damaged: they are found out again. */
+  async proven(signal?: AbortSignal): Promise<Uint8Array> {
+    const bytes = await this.#read(this.#key(PROVEN_NAME), PROVEN_BYTES_MAX, signal).catch((error: unknown) => {
+      if (error instanceof Fault && error.code === "odb/damaged") return undefined;
+      throw error;
+    });
+    return bytes ?? new Uint8Array(0);
+  }
+
+  /** Replaces them. */
+  async putProven(ids: Uint8Array, signal?: AbortSignal): Promise<void> {
+    const key = this.#key(PROVEN_NAME);
+    await this.#store.put(key, seal(key, ids), signal);
   }
 
   /** Hashes of the content with this key. Throws "odb/damaged". */

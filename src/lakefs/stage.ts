@@ -16,6 +16,7 @@ import type { SealKeys } from "./claim-seal.js";
 import { type LakefsClient, UPLOAD_TYPE } from "./client.js";
 import { attributeBudget, type SaidOf, saidByTree } from "./commit-attributes.js";
 import type { PathMapping } from "./contract.js";
+import type { FilesElsewhere } from "./files-elsewhere.js";
 import { AttributeRules, isLfsPath } from "./gitattributes.js";
 import { contentKey } from "./hash-memory.js";
 import { GUARD_PATH, HOOKS_FOLDER, SEAL_KEY } from "./metadata-keys.js";
@@ -35,6 +36,7 @@ export interface StagePlace {
   readonly mapping: PathMapping;
   readonly seals: SealKeys;
   readonly twins: Twins;
+  readonly elsewhere: FilesElsewhere;
   readonly branch: string;
   /** Of a file that is no LFS pointer. */
   readonly plainFileBytesMax: number;
@@ -45,9 +47,9 @@ export interface StagePlace {
 export interface LandingMemory {
   /** Where an LFS object's bytes lie; undefined: not here. */
   addressOf(sha256: string, size: number): Promise<string | undefined>;
-  /** Hashes of the content with this key, if one of us has made them. */
-  recall(key: string): Promise<ContentFacts | undefined>;
-  remember(key: string, facts: ContentFacts): void;
+  /** Whether one of us has found the content with this key to have these bytes. */
+  proves(key: string, sha256: string): Promise<boolean>;
+  remember(key: string, size: number, facts: ContentFacts): void;
 }
 
 /** An entry as it is to stand in lakeFS. */
@@ -152,7 +154,7 @@ export class Stage {
 
   /**
    * Uploads a file, unless a branch has it at this path: then it becomes the same entry, or lakeFS would take a merge
-   * of both for a conflict.
+   * of both for a conflict. What the commit before has at another path keeps its bytes where they lie.
    */
   async #plainFile(
     path: string,
@@ -163,6 +165,7 @@ export class Stage {
   ): Promise<void> {
     const twin = await this.#twin("plain", path, mode, blob);
     if (twin !== undefined && (await this.#isProven(twin, "plain", blob, content.sha256))) return this.#stageAs(path, twin);
+    if (twin === undefined && (await this.#stageMoved(path, mode, blob, content))) return;
     const { size, checksum } = content;
     const own = fileMetadata(mode, blob, content);
     const { physical_address, checksum: made, size_bytes } = await upload(own);
@@ -173,6 +176,19 @@ export class Stage {
     if (seal === undefined) return this.#note(path, { physical_address, checksum, size }, { sha256: content.sha256, blob });
     const entry = { physical_address, checksum, size_bytes: size, metadata: fileMetadata(mode, blob, content, { seal }), content_type: UPLOAD_TYPE };
     await this.#stageAs(path, entry, { sha256: content.sha256, blob });
+  }
+
+  /** False: it is at no other path, or nobody has seen that these are its bytes. */
+  async #stageMoved(path: string, mode: number, blob: Oid, { size, sha256 }: WrittenContent): Promise<boolean> {
+    const found = this.#place.elsewhere.get(blob);
+    if (found?.address === undefined || found.size !== size) return false;
+    const { address: physical_address, checksum, metadata } = found;
+    if (!(await this.#isProven({ physical_address, checksum, size_bytes: size, metadata }, "plain", blob, sha256))) return false;
+    const content = { size, checksum, sha256 };
+    const seal = size < LIMITS.sealedFileBytesMin ? undefined : this.#seal("plain", blob, content, physical_address);
+    const entry = { physical_address, checksum, size_bytes: size, metadata: fileMetadata(mode, blob, content, { seal }), content_type: UPLOAD_TYPE };
+    await this.#stageAs(path, entry, { sha256, blob });
+    return true;
   }
 
   #upload(path: string, data: Uint8Array, metadata: Readonly<Record<string, string>>): Promise<LakefsObject> {
@@ -212,13 +228,12 @@ export class Stage {
   }
 
   /** Whether one of us has hashed what an entry names: its seal says so, or what we remember. */
-  async #isProven(entry: StagedObject, kind: "plain" | "pointer", blob: Oid, sha256: string): Promise<boolean> {
+  async #isProven(entry: Omit<StagedObject, "content_type">, kind: "plain" | "pointer", blob: Oid, sha256: string): Promise<boolean> {
     const { seals, namespace } = this.#place;
     const { checksum, size_bytes: size, metadata = {}, physical_address } = entry;
     const statement = { kind, blob, sha256, size, checksum, address: fullAddress(physical_address, namespace) };
     if (seals.isContentSealed(metadata[SEAL_KEY], statement)) return true;
-    const facts = await this.#memory.recall(contentKey({ address: physical_address, checksum, size }, namespace) as string);
-    return facts?.sha256 === sha256;
+    return this.#memory.proves(contentKey({ address: physical_address, checksum, size }, namespace) as string, sha256);
   }
 
   /** Stages the same entry; `facts`: of what was uploaded for it just now. */
@@ -233,7 +248,7 @@ export class Stage {
   #note(path: string, { physical_address: address, checksum, size }: { readonly physical_address: string; readonly checksum: string; readonly size: number }, facts?: ContentFacts): void {
     const key = contentKey({ address, checksum, size }, this.#place.namespace) as string;
     this.staged.set(path, key);
-    if (facts !== undefined && (facts.blob === undefined || size >= LIMITS.contentRecordBytesMin)) this.#memory.remember(key, facts);
+    if (facts !== undefined) this.#memory.remember(key, size, facts);
   }
 
   /** Starts `work` when there is room for it and for its bytes. */

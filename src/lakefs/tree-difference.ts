@@ -21,24 +21,44 @@ interface Folder {
   readonly path: string;
 }
 
-/** From `left` to `right`; undefined is the empty tree. Folders with an explicit stack. Throws "lakefs/unmappable" for paths too long for lakeFS. */
-export function* treeDifference(reader: ObjectReader, left: Oid | undefined, right: Oid | undefined): Generator<TreeChange, void, undefined> {
+/** One folder that differs, as both trees have it. */
+export interface FolderPair {
+  /** With its slash; "" is the root. */
+  readonly path: string;
+  readonly before: ReadonlyMap<string, TreeEntry>;
+  readonly after: ReadonlyMap<string, TreeEntry>;
+}
+
+/** Folders that differ, each ahead of those below it, with an explicit stack; undefined is the empty tree. */
+export function* differingFolders(reader: ObjectReader, left: Oid | undefined, right: Oid | undefined): Generator<FolderPair, void, undefined> {
   const waiting: Folder[] = left === right ? [] : [{ left, right, path: "" }];
   for (let folder = waiting.pop(); folder !== undefined; folder = waiting.pop()) {
-    const before = entriesOf(reader, folder.left);
-    const after = entriesOf(reader, folder.right);
-    const below: Folder[] = [];
+    const pair = { path: folder.path, before: entriesOf(reader, folder.left), after: entriesOf(reader, folder.right) };
+    yield pair;
+    for (const below of foldersBelow(pair).reverse()) waiting.push(below);
+  }
+}
+
+function foldersBelow({ path, before, after }: FolderPair): Folder[] {
+  const below: Folder[] = [];
+  for (const name of new Set([...before.keys(), ...after.keys()])) {
+    const [left, right] = [treeOf(before.get(name)), treeOf(after.get(name))];
+    if (left !== right) below.push({ left, right, path: `${path}${name}/` });
+  }
+  return below;
+}
+
+/** From `left` to `right`; undefined is the empty tree. Throws "lakefs/unmappable" for paths too long for lakeFS. */
+export function* treeDifference(reader: ObjectReader, left: Oid | undefined, right: Oid | undefined): Generator<TreeChange, void, undefined> {
+  for (const { path: folder, before, after } of differingFolders(reader, left, right)) {
     for (const name of new Set([...before.keys(), ...after.keys()])) {
       const [old, now] = [before.get(name), after.get(name)];
       if (old?.oid === now?.oid && old?.mode === now?.mode) continue;
-      const path = folder.path + name;
+      const path = folder + name;
       if (path.length > LIMITS.lakefsPathBytesMax) throw tooLong(path);
-      const [leftTree, rightTree] = [treeOf(old), treeOf(now)];
-      if (leftTree !== rightTree) below.push({ left: leftTree, right: rightTree, path: `${path}/` });
-      if (now !== undefined && rightTree === undefined) yield { path, entry: now };
-      else if (old !== undefined && leftTree === undefined) yield { path, entry: undefined };
+      if (now !== undefined && treeOf(now) === undefined) yield { path, entry: now };
+      else if (old !== undefined && treeOf(old) === undefined) yield { path, entry: undefined };
     }
-    for (const one of below.reverse()) waiting.push(one);
   }
 }
 

@@ -9,7 +9,7 @@
  *
  * Between `turn` and its return other tasks run in the same thread: what it shares with them (caches, scratch) may have changed.
  */
-import { parentPort } from "node:worker_threads";
+import { type MessagePort, parentPort } from "node:worker_threads";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 
@@ -26,10 +26,8 @@ export const CONTROL_SINCE = 4;
 export const CONTROL_RUN = 5;
 export const CONTROL_BYTES = 24;
 
-/** What a thread tells the pool when a task gives up its turn. */
-export interface PauseMessage {
-  readonly paused: number;
-}
+/** What a thread tells the pool: the task of this number gives up its turn and waits for the next one, or will not want one for a while. */
+export type PauseMessage = { readonly paused: number } | { readonly away: number };
 
 /** Work between two looks, in calls of `step`: objects read, entries copied. At a few µs each this is far below 10 ms. */
 const STEPS_PER_LOOK = 64;
@@ -70,9 +68,36 @@ export class TaskWatch {
   /** Gives the thread to those who wait and comes back when it is this task's turn again. Throws "base/aborted". */
   async turn(): Promise<void> {
     if (parentPort === null) return;
+    this.#leave();
+    await this.#comeBack(parentPort);
+  }
+
+  /**
+   * Gives the thread to others while `work` waits for somebody who may take minutes, and comes back when it is this task's turn again. `work` is
+   * little more than that wait, and hears an abort by itself. Throws what `work` throws, "base/aborted".
+   */
+  async away<T>(work: () => Promise<T>): Promise<T> {
+    if (parentPort === null) return work();
+    this.#leave();
+    parentPort.postMessage({ away: this.#number } satisfies PauseMessage);
+    try {
+      return await work();
+    } finally {
+      await this.#comeBack(parentPort);
+    }
+  }
+
+  get #number(): number {
+    return Atomics.load(this.#words, CONTROL_RUN);
+  }
+
+  #leave(): void {
     Atomics.store(this.#words, CONTROL_TURN, 1);
     this.check(); // an abort after this look resets the word
-    parentPort.postMessage({ paused: Atomics.load(this.#words, CONTROL_RUN) } satisfies PauseMessage);
+  }
+
+  async #comeBack(port: MessagePort): Promise<void> {
+    port.postMessage({ paused: this.#number } satisfies PauseMessage);
     const { async, value } = Atomics.waitAsync(this.#words, CONTROL_TURN, 1);
     if (async) await value;
     this.check();

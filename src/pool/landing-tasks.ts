@@ -40,6 +40,8 @@ export interface BuildTreesRequest extends TaskControl {
   readonly workBranch: string;
   readonly baseCommit: string;
   readonly baseMetarange: string;
+  /** A branch is at it. */
+  readonly isBaseHead: boolean;
   /** Tree that Git shows of the base; undefined: it is nothing in Git. */
   readonly baseTree: Oid | undefined;
   /** Whether modes in it begin with zeroes (lakefs/padded-modes.ts). */
@@ -68,16 +70,18 @@ export type LandingNews =
   | { readonly kind: "progress"; readonly commits: number; readonly files: number; readonly filesTotal: number }
   /** Where do the bytes of this LFS object lie? One LandingAnswer follows. */
   | { readonly kind: "lfs"; readonly question: number; readonly sha256: string; readonly size: number }
-  /** What is known of the content with this key (lakefs/hash-memory.ts)? One LandingAnswer follows. */
-  | { readonly kind: "recall"; readonly question: number; readonly key: string }
-  /** Has all been heard that was told before? One LandingAnswer follows, which says nothing: a task's result overtakes its messages. */
+  /** Has one of us found the content with this key (lakefs/hash-memory.ts) to have these bytes? One LandingAnswer follows. */
+  | { readonly kind: "proves"; readonly question: number; readonly key: string; readonly sha256: string }
+  /** Has all been heard that was told before? One LandingAnswer follows: a task's result overtakes its messages. */
   | { readonly kind: "heard"; readonly question: number }
   /** What was uploaded under this key: to be remembered. */
-  | { readonly kind: "hashed"; readonly key: string; readonly facts: HashedContent };
+  | { readonly kind: "hashed"; readonly key: string; readonly facts: HashedContent }
+  /** The same of small contents: ids of lakefs/proven-contents.ts. */
+  | { readonly kind: "proven"; readonly ids: Uint8Array };
 
 export type LandingAnswer =
   | { readonly question: number; readonly address: string | undefined }
-  | { readonly question: number; readonly facts: HashedContent | undefined }
+  | { readonly question: number; readonly isSo: boolean }
   | { readonly question: number; readonly failure: string };
 
 export interface BuildTreesResult {

@@ -17,8 +17,8 @@ const CODE = fileURLToPath(new URL("./dispatch.js", import.meta.url));
 export interface LaneData {
   readonly kernelsModule: WebAssembly.Module;
   readonly doors?: string | undefined;
-  /** Hears that a task of the lane has given up its turn (control.ts). */
-  readonly onPaused: (run: number) => void;
+  /** Hears that a task of the lane has given up its turn, or wants none for a while (control.ts). */
+  readonly onPaused: (message: PauseMessage) => void;
 }
 
 export class Lane {
@@ -32,6 +32,8 @@ export class Lane {
   busy = false;
   /** Tasks that have given it up and wait here. */
   paused = 0;
+  /** Tasks that have given it up and do not want it yet. */
+  away = 0;
   /** It gets no more tasks. */
   retired = false;
 
@@ -48,11 +50,11 @@ export class Lane {
       idleTimeout: Number.POSITIVE_INFINITY,
       workerData: { kernelsModule, loaded: this.#loaded.buffer, doors },
       recordTiming: false,
-      concurrentTasksPerWorker: LIMITS.taskPausesMax + 2,
+      concurrentTasksPerWorker: LIMITS.taskPausesMax + LIMITS.taskAwayMax + 2,
       // The library gives a thread no second task beside one with an abort signal. Whose turn it is, is ours to say.
       loadBalancer: (_task, [worker]) => worker ?? null,
     });
-    piscina.on("message", ({ paused }: PauseMessage) => onPaused(paused));
+    piscina.on("message", onPaused);
     // A thread that dies between tasks is replaced by the library; its error belongs to no request.
     piscina.on("error", () => undefined);
     piscina.on("workerDestroy", () => {

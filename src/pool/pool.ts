@@ -3,6 +3,7 @@ import { availableParallelism } from "node:os";
 import { Fault } from "../base/fault.js";
 import { checkAborted, orAbort } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
+import type { PauseMessage } from "./control.js";
 import type { DispatchFailure, DispatchRequest } from "./dispatch.js";
 import { FairQueue, type Waiting } from "./fair-queue.js";
 import { Lane, type LaneData } from "./lane.js";
@@ -33,7 +34,7 @@ export interface PoolSize {
 export interface PoolFigures extends PoolSize {
   readonly running: number;
   readonly queued: number;
-  /** Tasks that have given up their turn and wait for the next. */
+  /** Tasks that have given up their turn, and wait for the next or for somebody else. */
   readonly paused: number;
   readonly completed: number;
   readonly waitMsMean: number;
@@ -67,6 +68,8 @@ export class ThreadPool implements Pool {
   readonly #queue = new FairQueue<Grant>();
   readonly #runs = new Map<number, TaskRun>();
   readonly #paused = new Map<TaskRun, Paused>();
+  /** Tasks that wait for somebody else and want no turn yet. */
+  readonly #away = new Set<TaskRun>();
   #lastRun = 0;
   /** Lanes that were given up, until their threads have ended. */
   readonly #closing = new Set<Promise<void>>();
@@ -77,7 +80,7 @@ export class ThreadPool implements Pool {
 
   constructor({ threads = defaultThreads(), queueMax = LIMITS.poolQueueMax, hangMs = LIMITS.taskHangMs, kernelsModule, doors, onWaited }: PoolOptions) {
     this.#onWaited = onWaited;
-    this.#laneData = { kernelsModule, doors, onPaused: (id) => this.#pause(id) };
+    this.#laneData = { kernelsModule, doors, onPaused: (message) => this.#onPaused(message) };
     this.#queueMax = queueMax;
     this.#look = setInterval(() => this.#lookAtRuns(hangMs), Math.min(LIMITS.taskLookMs, hangMs / 4)).unref();
     this.resize({ threads, queueMax });
@@ -105,7 +108,7 @@ export class ThreadPool implements Pool {
     const asked = performance.now();
     const lane = this.#takeIdle() ?? (await this.#turn({ share, priority, signal }));
     this.#count(priority, performance.now() - asked);
-    const run = this.#begin({ id: ++this.#lastRun, lane, share, priority }, signal);
+    const run = this.#begin({ id: ++this.#lastRun, lane, share, priority }, options);
     try {
       return await execute<K>(lane, run, { name, request: { ...request, control: run.control } as TaskControl }, options.signal, transfer);
     } finally {
@@ -113,11 +116,11 @@ export class ThreadPool implements Pool {
     }
   }
 
-  #begin(place: RunPlace, signal: AbortSignal | undefined): TaskRun {
+  #begin(place: RunPlace, options: RunOptions): TaskRun {
     this.#queue.started(place.share);
     // Wrapped after two thousand million tasks: the number lies in 32 bits, and those of then have long ended.
     if (this.#lastRun === 0x7fff_ffff) this.#lastRun = 0;
-    const run = new TaskRun(place, signal);
+    const run = new TaskRun(place, options);
     this.#runs.set(place.id, run);
     this.#tellOthers();
     return run;
@@ -129,15 +132,18 @@ export class ThreadPool implements Pool {
     run.release();
     this.#figures.completed++;
     const waiting = this.#paused.get(run);
-    if (waiting === undefined) {
+    if (waiting === undefined && !this.#away.has(run)) {
       this.#charge(run);
       this.#give(lane);
       return;
     }
     // Its caller went, or its thread ended, while another had the turn.
-    this.#forget(run);
-    this.#queue.remove(waiting);
-    if (lane.retired && !lane.busy && lane.paused === 0) this.#close(lane);
+    if (waiting === undefined) this.#back(run);
+    else {
+      this.#forget(run);
+      this.#queue.remove(waiting);
+    }
+    if (lane.retired && !lane.busy && isEmpty(lane)) this.#close(lane);
   }
 
   /** Counts the turn that is over for whom it was. */
@@ -146,17 +152,54 @@ export class ThreadPool implements Pool {
     this.#queue.ended(run.place.share, run.turnMs);
   }
 
+  #onPaused(message: PauseMessage): void {
+    const run = this.#runs.get("away" in message ? message.away : message.paused);
+    if (run === undefined) return; // it has ended meanwhile
+    if ("away" in message) this.#leave(run);
+    else if (this.#away.has(run)) this.#return(run);
+    else if (run.pause()) this.#pause(run);
+  }
+
   /** A task has given up its turn: its thread goes to who is next, and it stands in the queue for the next turn there. */
-  #pause(id: number): void {
-    const run = this.#runs.get(id);
-    if (run === undefined || !run.pause()) return;
-    const { lane, share, priority } = run.place;
+  #pause(run: TaskRun): void {
     this.#charge(run);
+    this.#enqueue(run);
+    this.#give(run.place.lane);
+  }
+
+  /** A task waits for somebody else: its thread goes to who is next. Where so many do already it keeps the thread. */
+  #leave(run: TaskRun): void {
+    const { lane } = run.place;
+    if (lane.away >= LIMITS.taskAwayMax || !run.pause()) return;
+    this.#charge(run);
+    this.#away.add(run);
+    lane.away++;
+    run.onAway?.(true);
+    this.#give(lane);
+  }
+
+  /** It has waited: it stands in the queue for the next turn there, unless it is about to end. */
+  #return(run: TaskRun): void {
+    if (run.isAborted) return;
+    const { lane } = run.place;
+    this.#back(run);
+    this.#enqueue(run);
+    if (lane.busy) this.#tellOthers();
+    else this.#give(lane);
+  }
+
+  #back(run: TaskRun): void {
+    this.#away.delete(run);
+    run.place.lane.away--;
+    run.onAway?.(false);
+  }
+
+  #enqueue(run: TaskRun): void {
+    const { lane, share, priority } = run.place;
     const waiting = { item: () => this.#resume(run), share, priority, on: lane };
     this.#paused.set(run, waiting);
     lane.paused++;
     this.#queue.push(waiting);
-    this.#give(lane);
   }
 
   #resume(run: TaskRun): void {
@@ -175,7 +218,8 @@ export class ThreadPool implements Pool {
     for (const run of this.#runs.values()) {
       const { lane, share, priority } = run.place;
       if (run.paused) continue;
-      run.others = lane.paused >= LIMITS.taskPausesMax ? 0 : this.#queue.waitingBeside(share, priority) + lane.paused;
+      // Those that are away are not in its way, but their sockets and clocks are looked after between two turns.
+      run.others = lane.paused >= LIMITS.taskPausesMax ? 0 : this.#queue.waitingBeside(share, priority) + lane.paused + lane.away;
     }
   }
 
@@ -203,7 +247,7 @@ export class ThreadPool implements Pool {
       queueMax: this.#queueMax,
       running,
       queued: this.#queue.size,
-      paused: this.#paused.size,
+      paused: this.#paused.size + this.#away.size,
       completed,
       waitMsMean: mean(waitMs),
       waitMsMax,
@@ -264,14 +308,14 @@ export class ThreadPool implements Pool {
     if (next !== undefined) {
       lane.busy = true;
       next.item(lane);
-    } else if (lane.retired) this.#close(lane);
+    } else if (lane.retired && isEmpty(lane)) this.#close(lane);
     this.#tellOthers();
   }
 
   #retire(lane: Lane, atOnce = false): void {
     this.#lanes.delete(lane);
     lane.retired = true;
-    if (atOnce || (!lane.busy && lane.paused === 0)) this.#close(lane);
+    if (atOnce || (!lane.busy && isEmpty(lane))) this.#close(lane);
   }
 
   #close(lane: Lane): void {
@@ -290,6 +334,11 @@ export class ThreadPool implements Pool {
     const now = performance.now();
     for (const run of this.#runs.values()) run.look(now, hangMs);
   }
+}
+
+/** No task waits in it. */
+function isEmpty({ paused, away }: Lane): boolean {
+  return paused + away === 0;
 }
 
 /** One caller's and repository's view of the pool. */

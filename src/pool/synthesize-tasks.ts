@@ -82,6 +82,8 @@ export type SynthesisNews =
   | { readonly kind: "left"; readonly commit: string; readonly path: string; readonly reason: string }
   /** A content was hashed: to be remembered durably. */
   | { readonly kind: "hashed"; readonly key: string; readonly facts: HashedContent }
+  /** Small contents were hashed: ids of lakefs/proven-contents.ts. */
+  | { readonly kind: "proven"; readonly ids: Uint8Array }
   /**
    * A file that Git sees as a pointer, and where its bytes can be read: to be found by its SHA-256. `path` as lakeFS
    * spells it. `proven`: one of us has hashed them; else a hub's link says so.

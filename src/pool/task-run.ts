@@ -5,7 +5,7 @@
 import { LIMITS } from "../base/limits.js";
 import { clockMs, CONTROL_ABORT, CONTROL_BEAT, CONTROL_BYTES, CONTROL_OTHERS, CONTROL_RUN, CONTROL_SINCE, CONTROL_TURN } from "./control.js";
 import type { Lane } from "./lane.js";
-import type { Priority, TaskShare } from "./tasks.js";
+import type { Priority, RunOptions, TaskShare } from "./tasks.js";
 
 export interface RunPlace {
   readonly id: number;
@@ -18,6 +18,7 @@ export class TaskRun {
   readonly place: RunPlace;
   readonly control = new SharedArrayBuffer(CONTROL_BYTES);
   readonly force = new AbortController();
+  readonly onAway: RunOptions["onAway"];
   readonly #words = new Int32Array(this.control);
   readonly #signal: AbortSignal | undefined;
   #grace: NodeJS.Timeout | undefined;
@@ -27,8 +28,9 @@ export class TaskRun {
   #hung = false;
   #paused = false;
 
-  constructor(place: RunPlace, signal: AbortSignal | undefined) {
+  constructor(place: RunPlace, { signal, onAway }: Pick<RunOptions, "signal" | "onAway">) {
     this.place = place;
+    this.onAway = onAway;
     this.#words[CONTROL_RUN] = place.id;
     this.#words[CONTROL_SINCE] = clockMs();
     this.#signal = signal;
@@ -46,6 +48,11 @@ export class TaskRun {
     return this.#paused;
   }
 
+  /** Its caller has gone, and it is ending. */
+  get isAborted(): boolean {
+    return Atomics.load(this.#words, CONTROL_ABORT) !== 0;
+  }
+
   /** Milliseconds of this turn. */
   get turnMs(): number {
     return performance.now() - this.#turnMs;
@@ -53,7 +60,7 @@ export class TaskRun {
 
   /** It has given up its turn. False: its caller has gone meanwhile, and it is ending. */
   pause(): boolean {
-    if (Atomics.load(this.#words, CONTROL_ABORT) !== 0) return false;
+    if (this.isAborted) return false;
     this.#paused = true;
     return true;
   }

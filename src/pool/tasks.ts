@@ -64,6 +64,8 @@ export interface RunOptions {
   readonly priority?: Priority;
   /** Objects whose ownership moves to the thread (MessagePorts). */
   readonly transfer?: TransferList;
+  /** Hears that the task leaves its thread to others while it waits for somebody else (control.ts `away`), and that it has done so. */
+  readonly onAway?: (isAway: boolean) => void;
 }
 
 /** Threads that run tasks. Saturated: throws "pool/saturated" at once, before any work. */

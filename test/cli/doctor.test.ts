@@ -2,6 +2,7 @@
 import { chmod, mkdir, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
+import { frontEnds } from "../everyday.js";
 import { checkAll } from "../../src/cli/doctor-checks.js";
 import { readSettings } from "../../src/cli/settings.js";
 import { startLakepack, tempFolder } from "../interop/harness.js";
@@ -84,7 +85,7 @@ t.test("lakeFS: one that answers, one that does not, a wrong key", { skip: skipL
   t.notMatch(denied.out + denied.err, "not-the-secret");
 });
 
-for (const kind of ["uws", "node"] as const)
+for (const kind of frontEnds)
   t.test(`the front end of a running server, ${kind}`, { timeout: 60_000 }, async (t) => {
     const server = await startLakepack(t, { args: ["--transport", kind] });
     const settings = (more: Readonly<Record<string, string>> = {}) => ({ LAKEPACK_LISTEN: `127.0.0.1:${server.port}`, ...more });

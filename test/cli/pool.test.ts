@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
+import { frontEnds } from "../everyday.js";
 import { commit, git, type Lakepack, startLakepack, tempFolder, tryGit } from "../interop/harness.js";
 import { RawClient, type RawResponse, rawRequest } from "../transport/raw-client.js";
 import { lakepack as run } from "./lakepack.js";
@@ -42,7 +43,7 @@ t.test("without a server, and wrong usage", { timeout: 60_000 }, async (t) => {
 });
 
 t.test("SIGTERM: first not ready and serving, then no new requests while those that run end", { timeout: 120_000 }, async (t) => {
-  for (const kind of ["uws", "node"]) {
+  for (const kind of frontEnds) {
     const server = await startLakepack(t, { args: ["--transport", kind], env: { LAKEPACK_DRAIN_SECONDS: "3600" } });
     const { url } = await withHistory(t, server);
     t.equal((await get(server.port, "/readyz")).status, 200);

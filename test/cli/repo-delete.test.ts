@@ -8,6 +8,7 @@ import { mkdir, readdir, rm, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import Libsql from "libsql";
 import t, { type Test } from "tap";
+import { frontEnds } from "../everyday.js";
 import { type Guarded, startGuarded } from "../interop/accounts-rig.js";
 import { commit, folderOf, git, startLakepack, tempFolder, tryGit } from "../interop/harness.js";
 import { lakepack as run } from "./lakepack.js";
@@ -35,7 +36,7 @@ async function batch(server: Guarded, name: string, token: string, operation: st
   return { error: objects?.[0]?.error?.code, href: (action: string) => objects?.[0]?.actions?.[action]?.href ?? "" };
 }
 
-for (const kind of ["uws", "node"]) {
+for (const kind of frontEnds) {
   t.test(`a name that is used again leads to another repository (${kind})`, { timeout: 200_000 }, async (t) => {
     const server = await startGuarded(t, { args: ["--transport", kind] });
     const [acme, rita] = [await server.user("acme"), await server.user("rita")];

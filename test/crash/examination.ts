@@ -6,6 +6,7 @@ import type { Manifest } from "../../src/odb/manifest.js";
 import type { Beside } from "../../src/odb/verify.js";
 import { createPool, type ThreadPool } from "../../src/pool/pool.js";
 import type { DiskStore } from "../../src/store/disk.js";
+import { isFull } from "../everyday.js";
 import { seeded } from "../random.js";
 import { Acknowledgements, digest, type History } from "./history.js";
 import type { JournalRecord } from "./journal.js";
@@ -49,11 +50,14 @@ export function* moments(journal: readonly JournalRecord[], ignored: string | un
   yield { disk, acknowledged, isAnswered: true, at: journal.length };
 }
 
+/** Of each moment, how many of the fates of one against all others an ordinary day has: one in so many. */
+const ALONE_STRIDE = isFull ? 1 : 3;
+
 /** Fates of what is not synced: all alike, each one alone against all others, and by chance. */
 function fatesAt(disk: LossyDisk, random: () => number, isBrief: boolean): Fates[] {
   const uniform = (fate: Fate): Fates => () => fate;
   const dirty = disk.dirty(({ label }) => !label.includes("/incoming/") && !label.includes("/cache"));
-  const alone = dirty.flatMap((one): Fates[] => [(node) => (node === one ? "kept" : "lost"), (node) => (node === one ? "lost" : "kept")]);
+  const alone = dirty.flatMap((one): Fates[] => [(node) => (node === one ? "kept" : "lost"), (node) => (node === one ? "lost" : "kept")]).filter(() => ALONE_STRIDE === 1 || random() * ALONE_STRIDE < 1);
   const choices: readonly Fate[] = ["kept", "lost", "zeros", "torn", "some"];
   const chosen = new Map<unknown, Fate>();
   const byChance: Fates = (node) => {

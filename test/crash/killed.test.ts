@@ -1,14 +1,15 @@
 /**
  * kill -9 at random moments, under pushes by several clients at once: after a new start every ref that was reported `ok` is there with all its objects,
- * nothing is shown that nobody pushed, and the next push lands. `--rounds N` (or ROUNDS=N) for more than every day's fifty.
+ * nothing is shown that nobody pushed, and the next push lands. `--rounds N` (or ROUNDS=N) for more than every day's.
  */
 import { join } from "node:path";
 import { readdir } from "node:fs/promises";
 import t, { type Test } from "tap";
 import { checkFsck, commit, git, type Lakepack, startLakepack, tempFolder, tryGit } from "../interop/harness.js";
+import { isFull } from "../everyday.js";
 import { seeded } from "../random.js";
 
-const ROUNDS_EVERY_DAY = 50;
+const ROUNDS_EVERY_DAY = isFull ? 100 : 20;
 const CLIENTS = 3;
 /** The kill comes within so many times what one push takes here. */
 const KILL_WITHIN_PUSHES = 2.5;

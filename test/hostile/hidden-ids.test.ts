@@ -4,6 +4,7 @@
  */
 import { join } from "node:path";
 import t, { type Test } from "tap";
+import { frontEnds } from "../everyday.js";
 import { commit, git, type Lakepack, startLakepack, tempFolder } from "../interop/harness.js";
 import { emptyRepository, signal, startBeside } from "../interop/lakefs-rig.js";
 import { packFacts, pkts, rawFetch } from "../interop/raw-fetch.js";
@@ -73,7 +74,7 @@ async function check(t: Test, server: Lakepack, name: string, { tip, commits: [f
   t.match((await v2(`want ${tip}`, `shallow ${visible}`, "deepen 2147483647", "done")).lines.join("\n"), new RegExp(`unshallow ${visible}`));
 }
 
-for (const kind of ["uws", "node"])
+for (const kind of frontEnds)
   t.test(`our own store, ${kind}`, { timeout: 120_000 }, async (t) => {
     const server = await startLakepack(t, { args: ["--transport", kind] });
     const work = join(await tempFolder(t), "first");

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
+import { frontEnds } from "../everyday.js";
 import { type Guarded, startGuarded } from "../interop/accounts-rig.js";
 import { commit, git, logShows, tempFolder } from "../interop/harness.js";
 import { RawClient, type RawResponse } from "../transport/raw-client.js";
@@ -84,7 +85,7 @@ const PATHS = [
   "*",
 ];
 
-for (const kind of ["uws", "node"]) {
+for (const kind of frontEnds) {
   t.test(kind, { timeout: 300_000 }, async (t) => {
     const stage = await set(t, kind);
     const { server, owner, stranger } = stage;

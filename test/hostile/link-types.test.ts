@@ -8,6 +8,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
+import { frontEnds } from "../everyday.js";
 import { git, type Lakepack, startLakepack, tempFolder } from "../interop/harness.js";
 import { emptyRepository, put, signal, startBeside } from "../interop/lakefs-rig.js";
 import { command, EMPTY_PACK, parseReport, postPush } from "../interop/raw-push.js";
@@ -119,7 +120,7 @@ async function stockRepository(t: Test): Promise<string> {
 
 const OK = /^unpack ok, ok /;
 
-for (const kind of ["uws", "node"]) {
+for (const kind of frontEnds) {
   t.test(
     `every link, right and wrong, to the same pack and to an earlier one: ${kind}`,
     { timeout: 300_000 },
@@ -303,7 +304,7 @@ async function packsOf(server: Lakepack): Promise<readonly { readonly origin: st
 
 t.test("links to objects that were made of lakeFS", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
   const lakefs = await startLakefs(t);
-  for (const kind of ["uws", "node"]) {
+  for (const kind of frontEnds) {
     const server = await startBeside(t, lakefs, {}, { args: ["--transport", kind] });
     const name = await emptyRepository(lakefs, "links");
     await put(lakefs, name, "folder/file", "of lakeFS\n");

@@ -10,6 +10,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
+import { frontEnds } from "../everyday.js";
 import { commit, git, type Lakepack, startLakepack, tempFolder, tryGit } from "../interop/harness.js";
 import { RawClient, type RawResponse } from "../transport/raw-client.js";
 import { type Attempt, mutationsOf, validRequests } from "./mutations.js";
@@ -88,7 +89,7 @@ async function stockRepository(t: Test, work: string): Promise<string> {
   return bare;
 }
 
-for (const kind of ["uws", "node"]) {
+for (const kind of frontEnds) {
   t.test(kind, { skip: onLinux, timeout: 1_800_000 }, async (t) => {
     const lakepack = await startLakepack(t, { args: ["--transport", kind] });
     const { work, known } = await source(t);
@@ -117,7 +118,7 @@ for (const kind of ["uws", "node"]) {
         client.close();
         client = new RawClient(lakepack.port);
       }
-      if (kind !== "uws" || at % ASK_EVERY !== 0 || reply === undefined) continue;
+      if (kind !== frontEnds[0] || at % ASK_EVERY !== 0 || reply === undefined) continue;
       asked++;
       const verdict = await stockVerdict(stock, attempt);
       if (verdict === "refused" && !isTold(reply)) t.fail(`${shown}: Git refuses it`);
@@ -133,7 +134,7 @@ for (const kind of ["uws", "node"]) {
     t.same(await readdir(join(lakepack.data, "incoming")), []);
     const ours = new Set((await git(["ls-remote", "--heads", url])).split("\n").map((line) => line.split("\t")[1]));
     t.same(toBeThere.filter((ref) => !ours.has(ref)), [], `${toBeThere.length} refs of which nothing was said are there`);
-    if (ALL && kind === "uws") {
+    if (ALL && kind === frontEnds[0]) {
       const theirs = new Set((await git(["for-each-ref", "--format=%(refname)"], { cwd: stock })).split("\n"));
       for (const ref of ours) if (ref !== undefined && !theirs.has(ref)) t.fail(`${ref}: ${attempts[Number.parseInt(ref.slice(-4), 36)]?.name}: Git makes no such ref`);
     }

@@ -6,6 +6,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import t, { type Test } from "tap";
+import { frontEnds } from "../everyday.js";
 import { OBJECT_TYPE } from "../../src/git/oid.js";
 import { commit, folderOf, git, type Lakepack, startLakepack, tempFolder } from "../interop/harness.js";
 import { command, EMPTY_PACK, parseReport } from "../interop/raw-push.js";
@@ -130,7 +131,7 @@ async function nothingLeft(t: Test, { data }: Lakepack): Promise<void> {
   t.equal((await readdir(join(await folderOf(data, "ns/target"), "git/objects/pack"))).length, 3, "no pack came to the one that was there");
 }
 
-for (const kind of ["uws", "node"]) {
+for (const kind of frontEnds) {
   t.test(`${kind}: packs`, { timeout: 180_000 }, async (t) => {
     const { lakepack, refs } = await started(t, kind);
     const before = await refs();

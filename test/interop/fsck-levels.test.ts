@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { writeFile } from "node:fs/promises";
 import t from "tap";
+import { frontEnds } from "../everyday.js";
 import { FSCK_LEVELS, isProtectedId } from "../../src/git/fsck-levels.js";
 import { git, startLakepack, tempFolder } from "./harness.js";
 import { fetched, makeOdd, ODD, original, pushOdd, pushToStock } from "./odd-objects.js";
@@ -14,7 +15,7 @@ for (const level of FSCK_LEVELS) {
   t.before(async () => {
     for (const [id, one] of odd) theirs.set(id, (await pushToStock(t, one, { [id]: level })).code);
   });
-  for (const kind of ["uws", "node"]) {
+  for (const kind of frontEnds) {
     t.test(`each id at ${level}, ${kind}`, async (t) => {
       const levels = [...odd.keys()].map((id) => `${id.toUpperCase()}=${level}`).join(",");
       const server = await startLakepack(t, { args: ["--transport", kind, "--fsck-levels", levels] });
@@ -34,7 +35,7 @@ for (const level of FSCK_LEVELS) {
         }
         if (level === "warn") t.match(says, `warning: object ${one.object}: ${id}: `);
         if (level === "ignore") t.notMatch(says, new RegExp(id.concat(":")));
-        if (code === 0 && kind === "uws") t.same(await fetched(t, url, one), await original(one), `${id} comes back as it was`);
+        if (code === 0 && kind === frontEnds[0]) t.same(await fetched(t, url, one), await original(one), `${id} comes back as it was`);
       }
     });
   }
@@ -79,7 +80,7 @@ t.test("a skip list: what it names is not judged, as by stock git", async (t) =>
   const skipped = ["missingEmail", "zeroPaddedFilemode", "gitmodulesUrl", "badTimezone"];
   const lines = skipped.map((id) => `${odd.get(id)?.object.toUpperCase()} # ${id}`);
   await writeFile(file, ["# odd objects of ours", "", ...lines, "  "].join("\n"));
-  for (const kind of ["uws", "node"]) {
+  for (const kind of frontEnds) {
     const server = await startLakepack(t, { args: ["--transport", kind, "--fsck-skip-list", file] });
     for (const id of [...skipped, "badName", "hasDotgit"]) {
       const one = odd.get(id);

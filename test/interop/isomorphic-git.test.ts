@@ -5,6 +5,7 @@ import { join } from "node:path";
 import * as client from "isomorphic-git";
 import http from "isomorphic-git/http/node";
 import t, { type Test } from "tap";
+import { frontEnds } from "../everyday.js";
 import { loadTransport } from "../../src/transport/load.js";
 import {
   checkFsck,
@@ -36,7 +37,7 @@ async function committed(dir: string, filepath: string, content: string): Promis
   return client.commit({ fs, dir, message: `add ${filepath}\n`, author: AUTHOR });
 }
 
-for (const kind of ["uws", "node"] as const) {
+for (const kind of frontEnds) {
   if ((await loadTransport(kind).catch(() => undefined)) === undefined) {
     t.pass(`${kind} skipped`, { skip: "uWebSockets.js does not load on this machine" });
     continue;

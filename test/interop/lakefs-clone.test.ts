@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
+import { blockStores } from "../everyday.js";
 import { utf8 } from "../../src/base/bytes.js";
 import type { RunningLakefs } from "../lakefs/servers.js";
 import { skipLakefs, startLakefs } from "../lakefs/servers.js";
@@ -30,7 +31,7 @@ async function seed(lakefs: RunningLakefs, name: string): Promise<void> {
   await put("main", "staged-only.txt", "must not leak\n");
 }
 
-for (const blocks of ["local", "s3"] as const) {
+for (const blocks of blockStores) {
   t.test(`a lakeFS repository with ${blocks} blocks`, { skip: skipLakefs, timeout: 120_000 }, async (t) => {
     const lakefs = await startLakefs(t, blocks);
     await seed(lakefs, "seeded");

@@ -6,6 +6,7 @@ import { spawnSync } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
+import { blockStores } from "../everyday.js";
 import { lakepack } from "../cli/lakepack.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
 import { checkFsck, commit, git, logShows, remoteRefs, tempFolder, tryGit } from "./harness.js";
@@ -103,7 +104,7 @@ t.test("collected data", { skip: skipLakefs, timeout: 180_000 }, async (t) => {
   });
 });
 
-for (const blocks of ["local", "s3"] as const) {
+for (const blocks of blockStores) {
   t.test(`a large file that is gone, ${blocks} blocks`, { skip: SKIP, timeout: 120_000 }, async (t) => {
     const lakefs = await startLakefs(t, blocks);
     const name = await emptyRepository(lakefs, "large");

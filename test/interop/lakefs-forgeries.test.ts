@@ -9,6 +9,7 @@ import { lstat, mkdir, readFile, readlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
+import { blockStores } from "../everyday.js";
 import { Random } from "../../bench/random.js";
 import { formatPointer } from "../../src/git/lfs-pointer.js";
 import { objectId } from "../../src/git/object-id.js";
@@ -137,7 +138,7 @@ async function checkAlike(
   return copy;
 }
 
-for (const blocks of ["local", "s3"] as const) {
+for (const blocks of blockStores) {
   t.test(`forgeries, ${blocks} blocks`, { skip: SKIP, timeout: 600_000 }, async (t) => {
     const lakefs = await startSharedLakefs(t, blocks);
     const { writer } = lakefs;

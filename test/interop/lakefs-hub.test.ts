@@ -4,6 +4,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
+import { blockStores } from "../everyday.js";
 import { formatPointer } from "../../src/git/lfs-pointer.js";
 import { LINKED_MAPPING } from "../../src/lakefs/mapping.js";
 import { type HubType, kohakuHubName } from "../../src/lakefs/repository-names.js";
@@ -91,7 +92,7 @@ t.test("which repository a name means", { skip: SKIP, timeout: 180_000 }, async 
   });
 });
 
-for (const blocks of ["s3", "local"] as const) {
+for (const blocks of blockStores) {
   t.test(`a file is a pointer where the hub has linked it (${blocks} blocks)`, { skip: SKIP, timeout: 180_000 }, async (t) => linked(t, await startLakefs(t, blocks)));
 }
 

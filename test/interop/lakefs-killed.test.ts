@@ -10,6 +10,7 @@ import { sweepWorkBranches } from "../../src/lakefs/sweep.js";
 import { TAG_MOVE_PREFIX } from "../../src/lakefs/tag-move.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
 import { checkFsck, commit, git, type Lakepack, remoteRefs, tempFolder, tryGit } from "./harness.js";
+import { isFull, strideOf } from "../everyday.js";
 import { type CountingProxy, startProxy } from "./counting-proxy.js";
 import { emptyRepository, headOf, listed, settingsFor, signal, startBeside } from "./lakefs-rig.js";
 
@@ -19,7 +20,6 @@ t.setTimeout(600_000);
 const CALLS_MAX = 200;
 /** Rounds that run side by side: each lane takes every LANES-th n. */
 const LANES = 2;
-const isLarge = process.env["TEST_LARGE"] !== undefined;
 const DAY_MS = 25 * 3_600_000;
 
 interface Scenario {
@@ -27,20 +27,20 @@ interface Scenario {
   readonly before: readonly string[];
   /** What the killed server is to push. */
   readonly refs: readonly string[];
-  /** Every so many-th n on an ordinary day; all of them with `npm run test:large`. */
-  readonly stride: number;
+  /** Which n on an ordinary day. */
+  readonly walk: { readonly first: number; readonly stride: number };
   /** Settings of all servers. */
   readonly settings?: Readonly<Record<string, string>>;
 }
 
 const SCENARIOS: Readonly<Record<string, Scenario>> = {
-  "a branch that is there moves by two commits": { before: ["main~2:refs/heads/main"], refs: ["main"], stride: 1 },
-  "a first push: two branches, a merge and an annotated tag": { before: [], refs: ["main", "side", "v1"], stride: 3 },
+  "a branch that is there moves by two commits": { before: ["main~2:refs/heads/main"], refs: ["main"], walk: strideOf(4) },
+  "a first push: two branches, a merge and an annotated tag": { before: [], refs: ["main", "side", "v1"], walk: strideOf(8) },
   // Servers believe each other's notes of a move by the seal.
   "two tags move, an annotated one and a light one": {
     before: ["main", "v1:refs/tags/v1", "main:refs/tags/light"],
     refs: ["main", "+v2:refs/tags/v1", "+side:refs/tags/light"],
-    stride: 3,
+    walk: strideOf(6),
     settings: { LAKEPACK_LAKEFS_FORCED_PUSHES: "true", LAKEPACK_SEAL_KEY: "5e".repeat(32) },
   },
 };
@@ -86,7 +86,7 @@ class Lane {
     const data = join(await tempFolder(this.#t), "data");
     const start = () => startBeside(this.#t, this.#lakefs, { ...settingsFor(this.#lakefs, proxy.endpoint), ...this.#scenario.settings }, { data });
     let server = await start();
-    const step = LANES * (isLarge ? 1 : this.#scenario.stride);
+    const step = LANES * this.#scenario.walk.stride;
     for (let n = first; n <= CALLS_MAX; n += step) {
       const name = await emptyRepository(this.#lakefs, `killed-${first}`);
       const url = (of: Lakepack) => `${of.url}/lakefs/${name}.git`;
@@ -173,7 +173,7 @@ for (const [title, scenario] of Object.entries(SCENARIOS)) {
       const witness = await startBeside(t, lakefs, scenario.settings);
       return new Lane(t, lakefs, work, witness, scenario, wanted, before).run(first);
     };
-    const counts = await Promise.all(Array.from({ length: LANES }, (_, at) => lane(1 + at * (isLarge ? 1 : scenario.stride))));
+    const counts = await Promise.all(Array.from({ length: LANES }, (_, at) => lane(1 + scenario.walk.first + at * scenario.walk.stride)));
     t.comment(`the whole push makes ${counts.join(" or ")} calls`);
     t.ok(Math.min(...counts) > 15, "they were counted");
   });
@@ -185,7 +185,7 @@ t.test("the pusher goes away in the middle: old or new, the server cleans up aft
   const proxy = await startProxy(t, lakefs.access.endpoint);
   const server = await startBeside(t, lakefs, settingsFor(lakefs, proxy.endpoint));
   const [before, after] = [await git(["rev-parse", "main~2"], { cwd: work }), await git(["rev-parse", "main"], { cwd: work })];
-  for (let n = 4; ; n += 7) {
+  for (let n = isFull ? 1 : 4; ; n += isFull ? 1 : 7) {
     const name = await emptyRepository(lakefs, "left");
     const url = `${server.url}/lakefs/${name}.git`;
     await git(["push", "-q", url, "main~2:refs/heads/main"], { cwd: work });

@@ -7,6 +7,7 @@ import { createHash } from "node:crypto";
 import { mkdir, readFile, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
+import { blockStores } from "../everyday.js";
 import { RssWatch } from "../../bench/process.js";
 import { Random } from "../../bench/random.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
@@ -41,7 +42,7 @@ async function seed(t: Test, lakefs: RunningLakefs, name: string, weights: Uint8
   lakectl("commit", `lakefs://${name}/main`, "-m", "by lakectl");
 }
 
-for (const blocks of ["local", "s3"] as const) {
+for (const blocks of blockStores) {
   t.test(`large files, ${blocks} blocks`, { skip: SKIP, timeout: 300_000 }, async (t) => {
     const lakefs = await startLakefs(t, blocks);
     const weights = new Random(5).bytes(7_000_000);

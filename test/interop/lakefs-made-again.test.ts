@@ -8,6 +8,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
+import { blockStores } from "../everyday.js";
 import { kohakuHubName } from "../../src/lakefs/repository-names.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
 import { startProxy } from "../lakefs/proxy.js";
@@ -147,7 +148,7 @@ async function checkAfresh(t: Test, { server, name, rita, acme, refs, notes, lin
   t.equal((await tryGit(["cat-file", "-e", old], { cwd: clone })).code === 0, false);
 }
 
-for (const blocks of ["local", "s3"] as const) {
+for (const blocks of blockStores) {
   t.test(
     `made again while the server runs, and what is done with the old one (${blocks} blocks)`,
     { skip: skipLakefs, timeout: 300_000 },

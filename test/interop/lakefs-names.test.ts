@@ -1,5 +1,6 @@
 /** What lakeFS calls a repository is told to nobody who may not read it by that name: not by the API, not in a notice, not in a failure. */
 import t from "tap";
+import { frontEnds } from "../everyday.js";
 import { startProxy } from "../lakefs/proxy.js";
 import { skipLakefs, startLakefs } from "../lakefs/servers.js";
 import { startGuarded } from "./accounts-rig.js";
@@ -12,7 +13,7 @@ const NAME = "secret-stock";
 /** git shows credentials of an address only after a 401, and a public repository never answers that. */
 const as = (token?: string) => (token === undefined ? [] : ["-c", `http.extraHeader=Authorization: Bearer ${token}`]);
 
-for (const kind of ["uws", "node"]) {
+for (const kind of frontEnds) {
   t.test(`lakeFS's names stay with who may see them (${kind})`, { skip: skipLakefs, timeout: 240_000 }, async (t) => {
     const lakefs = await startLakefs(t);
     const proxy = await startProxy(t, lakefs);

@@ -1,6 +1,7 @@
 /** Odd objects that levels let pass, pushed to a repository in lakeFS: what lands comes back byte for byte to a server that has nothing but lakeFS. */
 import { join } from "node:path";
 import t from "tap";
+import { frontEnds } from "../everyday.js";
 import { skipLakefs, startLakefs } from "../lakefs/servers.js";
 import { commit, git, remoteRefs, tempFolder, tryGit } from "./harness.js";
 import { emptyRepository, headOf, startBeside } from "./lakefs-rig.js";
@@ -25,7 +26,7 @@ const IDS = [
 /** What Git itself reads at each checkout stays in lakeFS, whatever a level says. */
 const STAYS = "gitmodulesUrl";
 
-for (const kind of ["uws", "node"]) {
+for (const kind of frontEnds) {
   t.test(`odd objects in lakeFS, ${kind}`, { skip: skipLakefs, timeout: 300_000 }, async (t) => {
     const lakefs = await startLakefs(t, "local");
     const args = ["--transport", kind];

@@ -2,6 +2,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
+import { blockStores } from "../everyday.js";
 import type { Test } from "tap";
 import { bind, BLOB_KEY } from "../../src/lakefs/metadata-keys.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
@@ -34,7 +35,7 @@ const LARGE = Buffer.alloc(5_000_000, "large and plain\n");
 /** Blobs that the pushed history names: its six versions of files, and one content that two paths share. */
 const BLOBS = 7;
 
-for (const blocks of ["local", "s3"] as const) {
+for (const blocks of blockStores) {
   t.test(`contents that nobody has asked for yet, ${blocks} blocks`, { skip: skipLakefs, timeout: 240_000 }, async (t) => {
     const lakefs = await startLakefs(t, blocks);
     const name = "promised";

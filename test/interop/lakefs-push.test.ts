@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { chmod, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
+import { blockStores } from "../everyday.js";
 import { Random } from "../../bench/random.js";
 import { utf8 } from "../../src/base/bytes.js";
 import { skipLakefs, startLakefs } from "../lakefs/servers.js";
@@ -11,7 +12,7 @@ import { filesOf, headOf, listed, signal, startBeside } from "./lakefs-rig.js";
 
 t.setTimeout(300_000);
 
-for (const blocks of ["local", "s3"] as const) {
+for (const blocks of blockStores) {
   t.test(`pushes to lakeFS with ${blocks} blocks`, { skip: skipLakefs, timeout: 180_000 }, async (t) => {
     const lakefs = await startLakefs(t, blocks);
     const { client } = lakefs;

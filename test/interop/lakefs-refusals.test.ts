@@ -1,6 +1,7 @@
 /** What does not land in lakeFS, and the sentence that stock git shows the person who pushed: what it was and what to do. */
 import { join } from "node:path";
 import t, { type Test } from "tap";
+import { blockStores } from "../everyday.js";
 import { pathOf } from "../../src/lakefs/http.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
 import { commit, git, type GitRun, type Lakepack, remoteRefs, tempFolder, tryGit } from "./harness.js";
@@ -18,7 +19,7 @@ interface Scene {
   readonly work: string;
 }
 
-for (const blocks of ["local", "s3"] as const) {
+for (const blocks of blockStores) {
   t.test(`refusals, ${blocks} blocks`, { skip: skipLakefs, timeout: 300_000 }, async (t) => {
     const lakefs = await startLakefs(t, blocks);
     const server = await startBeside(t, lakefs, { LAKEPACK_PUSH_COMMITS_MAX: String(COMMITS_MAX), LAKEPACK_PLAIN_FILE_BYTES_MAX: String(PLAIN_MAX) });

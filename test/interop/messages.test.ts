@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
+import { blockStores, frontEnds } from "../everyday.js";
 import { skipLakefs, startLakefs } from "../lakefs/servers.js";
 import { rawRequest } from "../transport/raw-client.js";
 import { startGuarded } from "./accounts-rig.js";
@@ -11,7 +12,7 @@ import { emptyRepository, startBeside } from "./lakefs-rig.js";
 
 const get = (path: string, headers = "") => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n${headers}\r\n`;
 
-for (const kind of ["uws", "node"]) {
+for (const kind of frontEnds) {
   t.test(`names, locks, go-get, ${kind}`, { timeout: 60_000 }, async (t) => {
     const server = await startLakepack(t, { args: ["--transport", kind] });
     const says = async (path: string) => {
@@ -81,7 +82,7 @@ for (const branch of ["master", "trunk"])
     t.match((await rawRequest(server.port, get("/ns/first.git/HEAD"))).body.toString(), `ref: refs/heads/${branch}\n`);
   });
 
-for (const blocks of ["local", "s3"] as const)
+for (const blocks of blockStores)
   t.test(`the same in lakeFS, ${blocks}`, { skip: skipLakefs, timeout: 120_000 }, async (t) => {
     const lakefs = await startLakefs(t, blocks);
     const server = await startBeside(t, lakefs);

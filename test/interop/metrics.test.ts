@@ -2,6 +2,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
+import { frontEnds } from "../everyday.js";
 import { skipLakefs, startLakefs } from "../lakefs/servers.js";
 import { RawClient } from "../transport/raw-client.js";
 import { startGuarded } from "./accounts-rig.js";
@@ -33,7 +34,7 @@ async function repository(t: Test): Promise<string> {
   return work;
 }
 
-for (const kind of ["uws", "node"]) {
+for (const kind of frontEnds) {
   t.test(`metrics of pushes and clones over ${kind}`, { timeout: 120_000 }, async (t) => {
     const server = await startLakepack(t, { args: ["--transport", kind] });
     const folder = await tempFolder(t);

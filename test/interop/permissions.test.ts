@@ -1,6 +1,7 @@
 /** Who may what: every caller times every operation, as one table, on a real server beside a real lakeFS. */
 import { createHash } from "node:crypto";
 import t, { type Test } from "tap";
+import { frontEnds } from "../everyday.js";
 import { kohakuHubName } from "../../src/lakefs/repository-names.js";
 import { skipLakefs, startLakefs } from "../lakefs/servers.js";
 import { type Guarded, startGuarded } from "./accounts-rig.js";
@@ -199,7 +200,7 @@ async function check(t: Test, server: Guarded, tokens: Awaited<ReturnType<typeof
   }
 }
 
-for (const kind of ["uws", "node"]) {
+for (const kind of frontEnds) {
   t.test(`the permission matrix (${kind})`, { timeout: 180_000 }, async (t) => {
     const server = await startGuarded(t, { args: ["--transport", kind], env: { LAKEPACK_LAKEFS_WEBHOOK_SECRET: HOOK_SECRET } });
     const tokens = await callers(server);

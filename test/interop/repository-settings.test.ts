@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { writeFile } from "node:fs/promises";
 import t from "tap";
+import { frontEnds } from "../everyday.js";
 import { lakepack } from "../cli/lakepack.js";
 import { startGuarded } from "./accounts-rig.js";
 import { commit, git, startLakepack, tempFolder, tryGit } from "./harness.js";
@@ -11,7 +12,7 @@ t.setTimeout(300_000);
 const odd = async (id: string): Promise<Odd> => makeOdd(t, id);
 const [email, zone, dotGit] = [await odd("missingEmail"), await odd("badTimezone"), await odd("hasDotgit")];
 
-for (const kind of ["uws", "node"]) {
+for (const kind of frontEnds) {
   t.test(`lakepack repo set, unset and show, with a server and without, ${kind}`, async (t) => {
     const server = await startLakepack(t, {
       args: ["--transport", kind, "--fsck-levels", "missingEmail=warn,badTimezone=error"],
@@ -183,7 +184,7 @@ t.test("settings that stop the start, by name", async (t) => {
   );
 });
 
-for (const kind of ["uws", "node"]) {
+for (const kind of frontEnds) {
   t.test(`/api/repos/NAME/settings, ${kind}`, async (t) => {
     const server = await startGuarded(t, { args: ["--transport", kind] });
     const [writer, reader, stranger] = [await server.user("bob"), await server.user("eve"), await server.user("mallory")];

@@ -5,6 +5,7 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import t, { type Test } from "tap";
+import { frontEnds } from "../everyday.js";
 import { RawClient } from "../transport/raw-client.js";
 import { skipLakefs, startLakefs } from "../lakefs/servers.js";
 import { type Guarded, startGuarded } from "./accounts-rig.js";
@@ -198,7 +199,7 @@ async function anonymousLinks(t: Test, place: Place): Promise<void> {
   );
 }
 
-for (const kind of ["uws", "node"]) {
+for (const kind of frontEnds) {
   t.test(`a repository of our own (${kind})`, { timeout: 300_000 }, async (t) => {
     const server = await startGuarded(t, { args: ["--transport", kind] });
     const acme = await server.user("acme");

@@ -4,6 +4,7 @@ import { randomBytes } from "node:crypto";
 import { chmod, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
+import { frontEnds } from "../everyday.js";
 import { type Guarded, startGuarded } from "./accounts-rig.js";
 import { checkFsck, commit, git, startLakepack, tempFolder, tryGit } from "./harness.js";
 
@@ -24,7 +25,7 @@ async function askPass(t: Test): Promise<string> {
   return path;
 }
 
-for (const kind of ["uws", "node"]) {
+for (const kind of frontEnds) {
   t.test(`every way to show a token (${kind})`, { timeout: 180_000 }, async (t) => {
     const server = await startGuarded(t, { args: ["--transport", kind] });
     const token = await server.user("acme");

@@ -77,6 +77,16 @@ t.test("calls of clones and pushes", { skip: skipLakefs, timeout: 240_000 }, asy
     within(t, "clone", await counted(proxy, () => clone("restarted", again)), { listing: 0, content: 0, all: 2 * CONSTANT });
     await commitMany(lakefs.client, source.name, { from: 200, to: 205, bytes: FILE_BYTES, salt: "after" });
     within(t, "a commit with 5 changed files", await counted(proxy, () => clone("changed", again)), { listing: 0, content: 5 });
+    const work = join(folder, "changed");
+    await git(["config", "user.name", "t"], { cwd: work });
+    await git(["config", "user.email", "t@example.com"], { cwd: work });
+    for (let at = 0; at < 80; at++) await git(["mv", `d${String(at).padStart(3, "0")}`, `e${at}`], { cwd: work });
+    await git(["commit", "-q", "-m", "renamed"], { cwd: work });
+    const renamed = await counted(proxy, () => git(["push", "-q", "origin", "main"], { cwd: work }));
+    // The first push after a restart proves that the guard runs.
+    within(t, "push that renames 2,000 files", renamed, { listing: 12, content: 0, all: 2_000 + 60 });
+    const uploads = proxy.calls.filter(({ method, path }) => method === "POST" && /\/objects\?path=/.test(path)).map(({ path }) => path);
+    t.ok(uploads.length <= 30, `what others have changed is sent, whose address nobody has told: ${uploads.length} uploads`);
     await second.stop();
   });
 });

@@ -5,6 +5,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
+import { blockStores } from "../everyday.js";
 import { Fault } from "../../src/base/fault.js";
 import { agreeOnCut, CUT_PREFIX } from "../../src/lakefs/cuts.js";
 import { tempFolder } from "../interop/harness.js";
@@ -50,7 +51,7 @@ async function history(server: RunningLakefs) {
   return { source, ids: ids as [string, string, string, string], commit };
 }
 
-for (const blocks of ["local", "s3"] as const) {
+for (const blocks of blockStores) {
   t.test(`collected data, ${blocks} blocks`, { skip: skipLakefs, timeout: 120_000 }, async (t) => {
     const server = await startLakefs(t, blocks);
     const pool = await testPool(t);

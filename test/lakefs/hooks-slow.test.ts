@@ -5,7 +5,9 @@ import t, { type Test } from "tap";
 import { LakefsClient } from "../../src/lakefs/client.js";
 import type { HttpOptions } from "../../src/lakefs/http.js";
 import type { RefOutcome } from "../../src/odb/ref-store.js";
-import type { ThreadPool } from "../../src/pool/pool.js";
+import { createPool, type ThreadPool } from "../../src/pool/pool.js";
+import { Semaphore } from "../../src/base/flow.js";
+import { loadKernels } from "../../src/cli/kernels.js";
 import { actionFile, type Hooks, putActions, startHooks } from "./hooks-rig.js";
 import { newRepository, newWork, rigNode } from "./landing-rig.js";
 import { Source, testPool } from "./reading.js";
@@ -81,6 +83,40 @@ t.test("slow hooks", { skip: skipLakefs }, async (t) => {
       asked: 1,
       moved: false,
     });
+  });
+
+  await t.test("of a commit, for as long as it likes: with one thread and one turn, others' pushes land meanwhile", async (t) => {
+    const few = createPool({ threads: 1, kernelsModule: await loadKernels() });
+    t.teardown(() => few.close());
+    const tasks = new Semaphore(1);
+    const start = async (actions: Readonly<Record<string, string>>) => {
+      const source = new Source(server.client, await newRepository(server));
+      await putActions(source, { "other.yaml": actionFile("other", hooks.url, ["post-create-tag"]), ...actions });
+      const node = await rigNode(t, server, few, source.name, { tasks });
+      const work = await newWork(t);
+      await node.refs.read();
+      work.git("fetch", "-q", await node.git("rev-parse", "--absolute-git-dir"), "main");
+      work.git("reset", "-q", "--hard", "FETCH_HEAD");
+      const tips = [await work.commit("one", (folder) => writeFile(join(folder, "a"), "a")), await work.commit("two", (folder) => writeFile(join(folder, "b"), "b"))];
+      return { source, push: async () => (await node.push(work, [[MAIN, tips[1] as string]]))[0], tips };
+    };
+    const slow = await start({ "slow.yaml": actionFile("slow", hooks.url, ["pre-commit"]) });
+    const quick = await start({});
+    let answerNow: () => void = () => undefined;
+    const held = new Promise<void>((resolve) => (answerNow = resolve));
+    hooks.answer = async () => held.then(() => ({ status: 200 }));
+    hooks.seen.length = 0;
+    const ends: string[] = [];
+    const slowly = slow.push().then((outcome) => (ends.push("slow"), outcome));
+    while (hooks.seen.length === 0) await new Promise((wake) => setTimeout(wake, 20));
+    t.match(await quick.push(), { ok: true }, "the other lands");
+    ends.push("quick");
+    answerNow();
+    t.match(await slowly, { ok: true });
+    t.same(ends, ["quick", "slow"]);
+    t.equal(hooks.seen.filter(({ event_type: event }) => event === "pre-commit").length, 2, "each of its commits was judged");
+    t.ok(tasks.idle, "and all turns were given back");
+    t.match(few.figures(), { paused: 0, running: 0 });
   });
 
   await t.test("more files than are looked into, and one that is too large: a hook may be in there, so nothing lands", async (t) => {

@@ -87,6 +87,8 @@ export interface RigNode extends LakefsRepository {
 }
 
 export interface RigOptions {
+  /** Default: its own, of one permit. */
+  readonly tasks?: Semaphore;
   readonly client?: LakefsClient;
   readonly lfs?: LfsObjects;
   readonly policy?: LandingPolicy;
@@ -141,8 +143,7 @@ export async function rigNode(t: Test, server: RunningLakefs, pool: ThreadPool, 
   const log: Log = { error: quiet, info: quiet, debug: quiet, trace: quiet, warn: (event, facts) => void (process.env["LANDING_LOG"] && console.error(event, facts)) };
   const calls: RigNode["calls"] = [];
   const client = options.client ?? new LakefsClient(server.access, (call) => void calls.push(call));
-  const tasks = new Semaphore(1);
-  const { lfs = NO_LFS_OBJECTS, policy = { allowForced: false } } = options;
+  const { lfs = NO_LFS_OBJECTS, policy = { allowForced: false }, tasks = new Semaphore(1) } = options;
   let landing: Landing | undefined;
   const opened = await openLakefsRepository(
     {

@@ -1,6 +1,7 @@
 /** LFS objects in a real lakeFS, over local and S3 blocks. */
 import { createHash, randomBytes } from "node:crypto";
 import t, { type Test } from "tap";
+import { blockStores } from "../everyday.js";
 import { RootCommit } from "../../src/lakefs/root-commit.js";
 import { type KnownObject, LFS_BRANCH } from "../../src/lfs/lakefs-files.js";
 import { LakefsLfsStore } from "../../src/lfs/lakefs-store.js";
@@ -46,7 +47,7 @@ async function setUp(t: Test, blocks: "local" | "s3") {
   return { server, source, known, hashed, latest, store, staged };
 }
 
-for (const blocks of ["local", "s3"] as const) {
+for (const blocks of blockStores) {
   t.test(`${blocks} blocks: an object is there when it is whole, and can be staged by its address`, { skip: skipLakefs }, async (t) => {
     const { server, source, store, staged } = await setUp(t, blocks);
     const content = randomBytes(9_500_001);
@@ -131,7 +132,7 @@ t.test("an object that a commit shows as a pointer is read where it lies; a file
   t.ok((await readAll(store.read(object, 0, object.size, signal))).equals(content));
 });
 
-for (const blocks of ["local", "s3"] as const) {
+for (const blocks of blockStores) {
   t.test(`${blocks} blocks: a name on the hidden branch proves nothing; a seal and what was hashed here do`, { skip: skipLakefs }, async (t) => {
     const { server, source, hashed, store } = await setUp(t, blocks);
     const [content, forged] = [randomBytes(5_000), randomBytes(5_000)];

@@ -4,6 +4,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
+import { blockStores } from "../everyday.js";
 import { LakefsClient } from "../../src/lakefs/client.js";
 import { RootCommit } from "../../src/lakefs/root-commit.js";
 import { answerBatch } from "../../src/lfs/batch.js";
@@ -121,7 +122,7 @@ t.test("uploads", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
   });
 });
 
-for (const blocks of ["local", "s3"] as const) {
+for (const blocks of blockStores) {
   t.test(
     `an object whose bytes lakeFS's collection has removed, ${blocks} blocks`,
     { skip: skipLakefs, timeout: 60_000 },

@@ -62,3 +62,12 @@ export async function share({ control, ms }: Request<{ ms: number }>): Promise<{
   }
   return { turns };
 }
+
+/** Waits for `ms` with its thread left to others, or until it is told to stop. */
+export async function away({ control, ms }: Request<{ ms: number }>): Promise<string> {
+  const words = new Int32Array(control);
+  await new TaskWatch(control).away(async () => {
+    for (const end = Date.now() + ms; Date.now() < end && Atomics.load(words, 0) === 0; ) await new Promise((wake) => setTimeout(wake, 5));
+  });
+  return "came back";
+}

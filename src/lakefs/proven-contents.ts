@@ -1,0 +1,144 @@
+/**
+ * Contents whose bytes one of us has hashed or sent, at the address where they lie: so that a push which brings such
+ * a file to another path need not send it again. Of large contents the hashes themselves are kept (records.ts); this
+ * is the little that small ones need, one id a content:
+ *
+ *   the first 20 bytes of SHA-256("<content key> <SHA-256 of the bytes>"); hash-memory.ts has the key
+ *
+ * Two halves: what is new goes into the younger one, and when that is full the older one is forgotten. What is
+ * forgotten, or was never told, is sent again: nothing is wrong then.
+ */
+import { createHash } from "node:crypto";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { toHex } from "../base/bytes.js";
+import { checkAborted, SingleFlight } from "../base/flow.js";
+import { LIMITS } from "../base/limits.js";
+import { OID_BYTES } from "../git/oid.js";
+import { OidSet } from "../git/oid-set.js";
+
+/** A table of so many is written whenever something is new: 100 KB. */
+const SMALL_TABLE = 5_000;
+/** A larger one when so many are new. */
+const WRITTEN_MIN = 500;
+/** Ids added in one turn of the event loop: some milliseconds. */
+const TURN_BYTES = 2_000 * OID_BYTES;
+
+/** What is kept durably: ids, 20 bytes each. */
+export interface ProvenRecords {
+  proven(signal: AbortSignal): Promise<Uint8Array>;
+  putProven(ids: Uint8Array, signal: AbortSignal): Promise<void>;
+}
+
+/** That the content with this key has these bytes. */
+export function provenId(key: string, sha256: string): Buffer {
+  return createHash("sha256").update(`${key} ${sha256}`).digest().subarray(0, OID_BYTES);
+}
+
+/** Ids on their way out of a thread, many in one message. */
+export class ProvenNotes {
+  readonly #tell: (ids: Uint8Array) => void;
+  #held: Buffer[] = [];
+
+  constructor(tell: (ids: Uint8Array) => void) {
+    this.#tell = tell;
+  }
+
+  add(key: string, sha256: string): void {
+    this.#held.push(provenId(key, sha256));
+    if (this.#held.length === LIMITS.provenNotesMax) this.flush();
+  }
+
+  flush(): void {
+    if (this.#held.length === 0) return;
+    this.#tell(Uint8Array.from(Buffer.concat(this.#held)));
+    this.#held = [];
+  }
+}
+
+/** Ids, to be looked up and to be written. */
+class Half {
+  readonly ids = new OidSet();
+  /** The same in the order they came. */
+  readonly parts: Uint8Array[] = [];
+
+  add(id: Uint8Array, hex: string): void {
+    this.ids.add(hex);
+    this.parts.push(id);
+  }
+}
+
+export class ProvenContents {
+  readonly #records: ProvenRecords;
+  readonly #onUnsaved: (error: unknown) => void;
+  readonly #flights = new SingleFlight<"load" | "save", void>();
+  #young = new Half();
+  #old = new Half();
+  #isLoaded = false;
+  /** Told since they were last written. */
+  #unwritten = 0;
+
+  constructor(records: ProvenRecords, onUnsaved: (error: unknown) => void) {
+    this.#records = records;
+    this.#onUnsaved = onUnsaved;
+  }
+
+  /** As `ProvenNotes` tells them. */
+  add(ids: Uint8Array): void {
+    for (let at = 0; at < ids.length; at += OID_BYTES) this.#unwritten += this.#add(ids.subarray(at, at + OID_BYTES)) ? 1 : 0;
+  }
+
+  async has(key: string, sha256: string, signal: AbortSignal): Promise<boolean> {
+    await this.#load(signal);
+    return this.#holds(toHex(provenId(key, sha256)));
+  }
+
+  /** Writes them where that pays: all are written at once, so that a few wait for more. */
+  async save(signal: AbortSignal): Promise<void> {
+    if (!this.#isWorthWriting()) return;
+    try {
+      await this.#load(signal);
+      await this.#flights.run("save", (shared) => this.#save(shared), signal);
+    } catch (error) {
+      checkAborted(signal);
+      this.#onUnsaved(error);
+    }
+  }
+
+  async #save(signal: AbortSignal): Promise<void> {
+    const written = this.#unwritten;
+    await this.#records.putProven(Buffer.concat([...this.#old.parts, ...this.#young.parts]), signal);
+    this.#unwritten -= written;
+  }
+
+  #isWorthWriting(): boolean {
+    const size = this.#old.ids.size + this.#young.ids.size;
+    return this.#unwritten >= (size <= SMALL_TABLE ? 1 : WRITTEN_MIN);
+  }
+
+  async #load(signal: AbortSignal): Promise<void> {
+    if (this.#isLoaded) return;
+    await this.#flights.run("load", (shared) => this.#loadOnce(shared), signal);
+  }
+
+  async #loadOnce(signal: AbortSignal): Promise<void> {
+    const known = await this.#records.proven(signal);
+    for (let at = 0; at + OID_BYTES <= known.length; at += OID_BYTES) {
+      this.#add(known.subarray(at, at + OID_BYTES));
+      if (at % TURN_BYTES === 0) await nextTurn();
+    }
+    this.#isLoaded = true;
+  }
+
+  /** Whether it was not there. */
+  #add(id: Uint8Array): boolean {
+    const hex = toHex(id);
+    if (this.#holds(hex)) return false;
+    if (this.#young.ids.size >= LIMITS.provenContentsMax) [this.#old, this.#young] = [this.#young, new Half()];
+    this.#young.add(id, hex);
+    return true;
+  }
+
+  #holds(id: string): boolean {
+    return this.#young.ids.has(id) || this.#old.ids.has(id);
+  }
+}
