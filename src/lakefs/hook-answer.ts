@@ -16,7 +16,7 @@ import { Fault, type FaultFacts } from "../base/fault.js";
 import { GUARD_ACTION } from "./metadata-keys.js";
 
 const ABORTED = /([a-z]+(?:-[a-z]+)+) hook aborted, run id '[^']*': ([\s\S]*)/;
-const ABORTED_ONCE = /^\d+ errors? occurred:\s+\* hook run id '/;
+const ABORTED_ONCE = /^\d+ errors? occurred:\s+\* (?:hook run id '|parsing file )/;
 const EVENT_OF_CALL: Readonly<Record<string, string>> = {
   merge: "pre-merge",
   commit: "pre-commit",

@@ -47,7 +47,8 @@ interface Outcomes {
 }
 
 const MOVED = /fetch first|moved in lakeFS|uncommitted changes/;
-const FAILED = /lakeFS does not answer|lakeFS failed|lakeFS asked us to slow down|try again/;
+/** Git shows no more of it than its status where a push was not begun (the reason is in the reply's body). */
+const FAILED = /lakeFS does not answer|lakeFS failed|lakeFS asked us to slow down|try again|HTTP 503/;
 const UNKNOWN = /stopped answering while the push was landing/;
 
 class Race {

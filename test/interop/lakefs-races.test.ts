@@ -4,8 +4,8 @@
  * killed and started again in the middle.
  */
 import t from "tap";
-import { HOOK_EVENTS, type HookEvent } from "../../src/lakefs/actions.js";
-import { actionFile, startHooks } from "../lakefs/hooks-rig.js";
+import type { HookEvent } from "../../src/lakefs/actions.js";
+import { actionFile, eventsOf, startHooks } from "../lakefs/hooks-rig.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
 import { race } from "./lakefs-race-rig.js";
 
@@ -40,15 +40,16 @@ t.test("the same with hooks of every kind, some of them slow", options, async (t
   let answered = 0;
   hooks.answer = () => ({ status: 200, afterMs: answered++ % 3 === 0 ? 40 * (answered % 11) : 0 });
   const lakefs = await startLakefs(t);
-  const onMain = HOOK_EVENTS.filter((event) => event !== "pre-commit" && event !== "prepare-commit");
-  const actions = { "all.yaml": actionFile("all", hooks.url, HOOK_EVENTS), "main.yaml": actionFile("main", hooks.url, onMain, ["main"]), "lua.yaml": luaActions(HOOK_EVENTS) };
+  const events = await eventsOf(lakefs);
+  const onMain = events.filter((event) => event !== "pre-commit" && event !== "prepare-commit");
+  const actions = { "all.yaml": actionFile("all", hooks.url, events), "main.yaml": actionFile("main", hooks.url, onMain, ["main"]), "lua.yaml": luaActions(events) };
   const { written, landed } = await race(t, lakefs, { rounds: ROUNDS / 5, guarded: true, actions, beside: otherRefs(lakefs) });
   t.equal(written.length, ROUNDS / 10, "lakeFS's writer was never refused");
   t.ok(landed.length > 0, "and pushes get through");
   const told = await hooks.take();
   const merges = told.filter(({ event_type, branch_id }) => event_type === "post-merge" && branch_id === "main");
   t.ok(merges.length > 0 && merges.every(({ commit_metadata }) => commit_metadata?.["lakepack.tip"] !== undefined), "of each push that has landed");
-  t.same(new Set(told.map(({ event_type }) => event_type)), new Set(HOOK_EVENTS), "each kind of hook was asked");
+  t.same(new Set(told.map(({ event_type }) => event_type)), new Set(events), "each kind of hook was asked");
 });
 
 /** Branches and tags that come and go in lakeFS while others push. */
@@ -77,7 +78,8 @@ t.test("the same with hooks, and a lakeFS that is killed and started again", opt
   const hooks = await startHooks(t);
   const lakefs = await startLakefs(t);
   const rounds = isLarge ? 100 : 6;
-  const actions = { "all.yaml": actionFile("all", hooks.url, HOOK_EVENTS), "lua.yaml": luaActions(HOOK_EVENTS) };
+  const events = await eventsOf(lakefs);
+  const actions = { "all.yaml": actionFile("all", hooks.url, events), "lua.yaml": luaActions(events) };
   const settings = { LAKEPACK_LAKEFS_PATIENCE_SECONDS: "20" };
   const { landed } = await race(t, lakefs, { rounds, guarded: true, mayFail: true, settings, actions, beside: dyingNow(lakefs) });
   t.ok(landed.length > 0, "and pushes get through");
