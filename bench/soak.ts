@@ -1,7 +1,7 @@
 /**
  * `npm run soak [-- minutes [file.svg [pushes]]]`: clones, fetches, pushes and clients that break off, at one server for so long (30 minutes); every ten seconds its
  * resident memory and descriptors, drawn into the file. Fails where either still grows in the second half by more than a tenth, or where an honest client fails.
- * A repository gets so many pushes (no end), then a new one takes its place: memory follows what a repository holds, and what is left of the old ones would show.
+ * `npm run soak -- lakefs …`: soak-lakefs.ts. A repository gets so many pushes (no end), then a new one takes its place: memory follows what a repository holds, and what is left of the old ones would show.
  */
 import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
@@ -14,6 +14,7 @@ import { faultIn } from "./check-reply.js";
 import { timeGit } from "./git.js";
 import { fetchBody, listTips, postWhole } from "./raw-clone.js";
 import { startServer } from "./server.js";
+import { soakLakefs } from "./soak-lakefs.js";
 
 interface Sample {
   readonly seconds: number;
@@ -134,4 +135,5 @@ function draw(samples: readonly Sample[]): string {
   return drawTimelines([line("resident memory", "MiB", "rssMiB"), line("descriptors", "open", "descriptors")]);
 }
 
-await main(Number(process.argv[2] ?? 30), process.argv[3], Number(process.argv[4] ?? Number.POSITIVE_INFINITY));
+if (process.argv[2] === "lakefs") await soakLakefs(Number(process.argv[3] ?? 10), process.argv[4]);
+else await main(Number(process.argv[2] ?? 30), process.argv[3], Number(process.argv[4] ?? Number.POSITIVE_INFINITY));

@@ -10,6 +10,9 @@
 //   node scripts/servers.mjs lakectl ARG…   runs lakectl, with the key, against the first of them
 //   node scripts/servers.mjs stop [DIR]     ends what `start` started, by process id
 //   node scripts/servers.mjs path           where the programs are; exit code 1 if they are not built
+//
+// LAKEPACK_TEST_LAKEFS=FOLDER runs another lakeFS, for instance the release a hub runs: its programs `lakefs`, `lakectl`
+// and `acl`, as far as they are in that folder, take the place of those built here, for the tests too.
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
@@ -32,6 +35,14 @@ export function programFolder() {
 
 export function isBuilt() {
   return PROGRAMS.every((name) => existsSync(join(programFolder(), name)));
+}
+
+/** Where a program is: in the folder of another lakeFS where one is named and has it. */
+export function programPath(name) {
+  const other = process.env.LAKEPACK_TEST_LAKEFS;
+  if (other === undefined || other === "") return join(programFolder(), name);
+  if (name === "lakefs" && !existsSync(join(other, name))) throw new Error(`LAKEPACK_TEST_LAKEFS: ${join(other, name)} is not there`);
+  return existsSync(join(other, name)) ? resolve(other, name) : join(programFolder(), name);
 }
 
 const hashes = new Map();
@@ -67,7 +78,7 @@ function tools() {
 
 function run(name, args, env, folder) {
   const log = openSync(join(folder, `${name}.log`), "a");
-  const child = spawn(join(programFolder(), args[0]), args.slice(1), { env: { PATH: process.env.PATH, HOME: folder, ...env }, stdio: ["ignore", log, log], detached: true });
+  const child = spawn(programPath(args[0]), args.slice(1), { env: { PATH: process.env.PATH, HOME: folder, ...env }, stdio: ["ignore", log, log], detached: true });
   const started = { name, pid: child.pid, ended: undefined };
   child.on("error", (error) => {
     started.ended = error.message;
@@ -222,7 +233,7 @@ function lakectl(args) {
     LAKECTL_CREDENTIALS_ACCESS_KEY_ID: ACCESS_KEY,
     LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY: SECRET_KEY,
   };
-  return spawnSync(join(programFolder(), "lakectl"), args, { env, stdio: "inherit" }).status ?? 1;
+  return spawnSync(programPath("lakectl"), args, { env, stdio: "inherit" }).status ?? 1;
 }
 
 function failed(error) {

@@ -6,7 +6,7 @@ import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { install, root, run } from "./install.mjs";
-import { isBuilt, programFolder, programHash } from "./servers.mjs";
+import { isBuilt, programHash, programPath } from "./servers.mjs";
 
 const args = process.argv.slice(2).filter((arg) => !arg.startsWith("--"));
 const large = process.argv.includes("--large");
@@ -33,7 +33,7 @@ function testFiles(path) {
 function withoutRecord() {
   const starts = (name) => readFileSync(join(root, name), "utf8").includes("startLakefs(");
   if (!isBuilt()) return files.filter(starts);
-  const program = programHash(join(programFolder(), "lakefs"));
+  const program = programHash(programPath("lakefs"));
   const records = new Map();
   let file;
   for (const line of lines) {

@@ -7,15 +7,24 @@
  *     (status code: 403)
  *
  * and an action file that lakeFS cannot read comes as 500: "pre-merge hook aborted, run id 'x': parsing file
- * _lakefs_actions/a.yaml: …".
+ * _lakefs_actions/a.yaml: …". Before 1.60.0 the text begins with "1 error occurred", so the call says which hook it was.
  *
- * Source: lakeFS 1.86, pkg/graveler/errors.go, pkg/actions/service.go (runTasks), webhook.go, airflow.go;
+ * Source: lakeFS 1.48 and 1.86, pkg/graveler/errors.go, pkg/actions/service.go (runTasks), webhook.go, airflow.go;
  * test/lakefs/hooks holds it against the server.
  */
 import { Fault, type FaultFacts } from "../base/fault.js";
 import { GUARD_ACTION } from "./metadata-keys.js";
 
 const ABORTED = /([a-z]+(?:-[a-z]+)+) hook aborted, run id '[^']*': ([\s\S]*)/;
+const ABORTED_ONCE = /^\d+ errors? occurred:\s+\* (?:hook run id '|parsing file )/;
+const EVENT_OF_CALL: Readonly<Record<string, string>> = {
+  merge: "pre-merge",
+  commit: "pre-commit",
+  createBranch: "pre-create-branch",
+  deleteBranch: "pre-delete-branch",
+  createTag: "pre-create-tag",
+  deleteTag: "pre-delete-tag",
+};
 const FAILED = /^hook run id '[^']*' failed on action '(.*?)' hook '(.*?)': (?:action failed: )?([\s\S]*)$/;
 const STATUS = /\(status code: (\d+)\)/;
 /** An HTTP client's failure: what was asked is no business of the pusher's, and may hold a token. */
@@ -35,9 +44,9 @@ interface HookOutcome {
 }
 
 /** The fault of a reply that a hook caused; undefined: none did. `facts`: what is known beside. */
-export function hookFault(says: string, facts: FaultFacts): Fault | undefined {
-  const [, event = "", text = ""] = ABORTED.exec(says) ?? [];
-  if (event === "") return undefined;
+export function hookFault(says: string, facts: FaultFacts & { readonly call: string }): Fault | undefined {
+  const { event, text } = abortedBy(says, facts.call);
+  if (event === undefined) return undefined;
   const outcomes = text.split(/\n\t\* /).flatMap((part) => readOutcome(part.trim()));
   const told =
     outcomes.find(({ action }) => action === GUARD_ACTION) ??
@@ -53,6 +62,12 @@ export function hookFault(says: string, facts: FaultFacts): Fault | undefined {
   const { hook, action, trouble } = told;
   if (trouble !== undefined) return new Fault("lakefs/hook-failed", { ...facts, hook, action, event, reason: trouble });
   return new Fault("lakefs/refused", { ...facts, hook, action, event, reason: told.says });
+}
+
+function abortedBy(says: string, call: string): { readonly event: string | undefined; readonly text: string } {
+  const [, event, text = ""] = ABORTED.exec(says) ?? [];
+  if (event !== undefined) return { event, text };
+  return { event: ABORTED_ONCE.test(says) ? EVENT_OF_CALL[call] : undefined, text: says };
 }
 
 /** What the pusher reads of "lakefs/refused": a hook in its own words, or why lakeFS would not. */

@@ -255,7 +255,7 @@ export class LakefsRefs implements RefStore {
     const { client, repository, defaultBranch } = this.#options;
     const heads: Head[] = [];
     const moves: LakefsRef[] = [];
-    const tags = new Set<string>();
+    const tags = new Map<string, string>();
     let isWhole = false;
     for await (const branch of client.listBranches(repository, {}, signal)) {
       isWhole ||= branch.id === defaultBranch;
@@ -264,20 +264,25 @@ export class LakefsRefs implements RefStore {
     }
     if (!isWhole) await this.#explainGap(signal);
     for await (const { id, commit_id } of client.listTags(repository, {}, signal)) {
-      tags.add(id);
+      tags.set(id, commit_id);
       this.#take(heads, "tag", id, commit_id);
     }
     if (moves.length > 0) await this.#takeMoving(heads, tags, moves, signal);
     return heads;
   }
 
-  /** A tag that is being moved is where it was while it is missing; one whose mover has died is put back there. */
-  async #takeMoving(heads: Head[], tags: Set<string>, branches: readonly LakefsRef[], signal: AbortSignal): Promise<void> {
+  /**
+   * A tag that is being moved is where it was while it is missing; one whose mover has died is put back there. One that is
+   * elsewhere has been moved: tags are looked at after the notes.
+   */
+  async #takeMoving(heads: Head[], tags: Map<string, string>, branches: readonly LakefsRef[], signal: AbortSignal): Promise<void> {
     const { landing, onIncomplete } = this.#options;
     for (const move of await landing.moving(branches, signal)) {
+      const at = tags.get(move.tag) ?? move.old;
       if (!tags.has(move.tag)) this.#take(heads, "tag", move.tag, move.old);
-      tags.add(move.tag);
-      if (move.isLeft) landing.settle(move, this.#closed.signal).catch((error: unknown) => onIncomplete(move.note, asFault(error)));
+      tags.set(move.tag, at);
+      const ending = at !== move.old ? landing.forget(move, this.#closed.signal) : move.isLeft ? landing.settle(move, this.#closed.signal) : undefined;
+      ending?.catch((error: unknown) => onIncomplete(move.note, asFault(error)));
     }
   }
 

@@ -14,8 +14,11 @@ export interface Landing {
   /** Of branches (`lakepack-tag-…`) the moves of tags that they note: such a tag is where it was while it is missing. */
   moving(branches: readonly LakefsRef[], signal: AbortSignal): Promise<readonly MovingTag[]>;
 
-  /** Ends a move whose server has died: the tag is put back where it was, unless there is one. */
+  /** Ends a move whose server has died: the tag is put back where it was, unless there is one, and the note goes. */
   settle(move: MovingTag, signal: AbortSignal): Promise<void>;
+
+  /** Takes away the note of a move that has ended, whose server died before it did. */
+  forget(move: MovingTag, signal: AbortSignal): Promise<void>;
 
   /** A reader has seen a landing's merge (`lakeId`) at the head of a branch: its server may have died before the last step. Idempotent, and harmless
    *  beside a landing under way. */
@@ -25,5 +28,6 @@ export interface Landing {
 /** For repositories that are read-only, whoever pushes. */
 export function refusingLanding(reason: string): Landing {
   const guard = { guard: "unknown" } as const;
-  return { guard, update: async (changes) => changes.map(({ name }) => ({ name, ok: false, reason })), moving: async () => [], settle: async () => undefined, complete: async () => undefined };
+  const nothing = async () => undefined;
+  return { guard, update: async (changes) => changes.map(({ name }) => ({ name, ok: false, reason })), moving: async () => [], settle: nothing, forget: nothing, complete: nothing };
 }

@@ -76,7 +76,8 @@ export class TagLanding {
     if (this.#options.denyDeletes) return "deletion prohibited";
     await this.#options.stillMay?.();
     if (move === undefined) await askingTwice(() => client.deleteTag(repository, this.#tag, this.#signal), this.#signal);
-    else await this.#lander.tagMover.done(move, this.#signal);
+    const note = move ?? (await this.#lander.tagMover.find(this.#tag, this.#signal)); // left by a server that has died
+    if (note !== undefined) await this.#lander.tagMover.done(note, this.#signal);
     return undefined;
   }
 

@@ -110,8 +110,12 @@ class LakefsLanding implements Landing {
   }
 
   async settle(move: MovingTag, signal: AbortSignal): Promise<void> {
-    await this.#lander.tagMover.settle(move, signal);
-    this.#options.log.info("a tag whose move was not finished was put back", { repository: this.#options.repository, tag: move.tag });
+    if (await this.#lander.tagMover.settle(move, signal))
+      this.#options.log.info("a tag whose move was not finished was put back", { repository: this.#options.repository, tag: move.tag });
+  }
+
+  forget(move: MovingTag, signal: AbortSignal): Promise<void> {
+    return this.#lander.tagMover.done(move, signal);
   }
 
   get #client(): LakefsClient {

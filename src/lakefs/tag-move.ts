@@ -10,9 +10,9 @@
  *   done     the note goes
  *
  * A list of refs shows a tag that is noted and missing where it was. Whoever meets a note that is older than any move
- * puts the tag back
- * and takes the note away. The note has no file, so no hook is told of it; it is no hidden branch, so that every list
- * of branches shows it.
+ * puts the tag back and takes the note away; a note whose tag is elsewhere by now is taken away at once, and so is one
+ * of a tag that a push deletes: it would bring the tag back. The note has no file, so no hook is told of it; it is no
+ * hidden branch, so that every list of branches shows it.
  */
 import { randomBytes } from "node:crypto";
 import { asFault, Fault } from "../base/fault.js";
@@ -75,10 +75,13 @@ export class TagMover {
     return (await this.moving(await this.#notes(signal), signal)).find((move) => move.tag === tag);
   }
 
-  /** Puts a tag back where it was, unless there is one, and takes its notes away. */
-  async settle(move: MovingTag, signal: AbortSignal): Promise<void> {
-    await this.#create(move.tag, move.old, signal);
+  /** Puts a tag back where it was, unless there is one, and takes its notes away. True: it was put back. */
+  async settle(move: MovingTag, signal: AbortSignal): Promise<boolean> {
+    const { client, repository } = this.#options;
+    const isMissing = (await findRef(client, repository, "tag", move.tag, signal)) === undefined;
+    if (isMissing) await this.#create(move.tag, move.old, signal);
     await this.done(move, signal);
+    return isMissing;
   }
 
   /** Takes a note away, and those before it. */

@@ -80,11 +80,16 @@ export async function budgetRig(
   const threads = String(Math.max(1, availableParallelism() - 1));
   const server = await startLakepack(t, {
     args: ["--transport", transport],
-    env: { NODE_OPTIONS: `--import ${MONITOR}`, LOOP_MONITOR_FILE: file, LAKEPACK_POOL_THREADS: threads, ...env },
+    env: { ...loopSettings(file), LAKEPACK_POOL_THREADS: threads, ...env },
   });
   const other = new OtherUser(server);
   await other.begin();
   return { server, cost: (of, name, attack, bounds = {}) => cost({ t: of, name, server, file, other, bounds }, attack) };
+}
+
+/** Environment of a server whose event loop is watched. */
+export function loopSettings(file: string): Readonly<Record<string, string>> {
+  return { NODE_OPTIONS: `--import ${MONITOR}`, LOOP_MONITOR_FILE: file };
 }
 
 interface Measuring {
@@ -151,8 +156,8 @@ function told(found: Cost): string {
   return `${loop}; ${mib(memory)}, disk ${mib(disk)}; another's clone ${ms(clone)}, push ${ms(push)}; ${attacks} of ${ms(attack)} at most`;
 }
 
-/** Turns since the last call, the longest first. */
-async function loopTurns(file: string): Promise<{ readonly turns: readonly number[]; readonly count: number }> {
+/** Milliseconds of the event loop's turns since the last call, the longest first, and how many there were. */
+export async function loopTurns(file: string): Promise<{ readonly turns: readonly number[]; readonly count: number }> {
   rmSync(file, { force: true });
   for (;;) {
     await sleep(20);

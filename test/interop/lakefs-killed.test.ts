@@ -5,7 +5,9 @@
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import t, { type Test } from "tap";
+import type { LakefsClient } from "../../src/lakefs/client.js";
 import { sweepWorkBranches } from "../../src/lakefs/sweep.js";
+import { TAG_MOVE_PREFIX } from "../../src/lakefs/tag-move.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
 import { checkFsck, commit, git, type Lakepack, remoteRefs, tempFolder, tryGit } from "./harness.js";
 import { isFull, strideOf } from "../everyday.js";
@@ -27,11 +29,20 @@ interface Scenario {
   readonly refs: readonly string[];
   /** Which n on an ordinary day. */
   readonly walk: { readonly first: number; readonly stride: number };
+  /** Settings of all servers. */
+  readonly settings?: Readonly<Record<string, string>>;
 }
 
 const SCENARIOS: Readonly<Record<string, Scenario>> = {
   "a branch that is there moves by two commits": { before: ["main~2:refs/heads/main"], refs: ["main"], walk: strideOf(4) },
   "a first push: two branches, a merge and an annotated tag": { before: [], refs: ["main", "side", "v1"], walk: strideOf(8) },
+  // Servers believe each other's notes of a move by the seal.
+  "two tags move, an annotated one and a light one": {
+    before: ["main", "v1:refs/tags/v1", "main:refs/tags/light"],
+    refs: ["main", "+v2:refs/tags/v1", "+side:refs/tags/light"],
+    walk: strideOf(6),
+    settings: { LAKEPACK_LAKEFS_FORCED_PUSHES: "true", LAKEPACK_SEAL_KEY: "5e".repeat(32) },
+  },
 };
 
 /** main: three commits, the last a merge of side. */
@@ -45,6 +56,7 @@ async function makeWork(t: Test): Promise<string> {
   await commit(work, "two", { "README.md": "# two\n", "data/a.txt": undefined });
   await git(["merge", "-q", "--no-ff", "-m", "merged", "side"], { cwd: work });
   await git(["tag", "-a", "-m", "annotated", "v1"], { cwd: work });
+  await git(["tag", "-a", "-m", "again", "v2", "side"], { cwd: work });
   return work;
 }
 
@@ -72,7 +84,7 @@ class Lane {
   async run(first: number): Promise<number> {
     const proxy = await startProxy(this.#t, this.#lakefs.access.endpoint);
     const data = join(await tempFolder(this.#t), "data");
-    const start = () => startBeside(this.#t, this.#lakefs, settingsFor(this.#lakefs, proxy.endpoint), { data });
+    const start = () => startBeside(this.#t, this.#lakefs, { ...settingsFor(this.#lakefs, proxy.endpoint), ...this.#scenario.settings }, { data });
     let server = await start();
     const step = LANES * this.#scenario.walk.stride;
     for (let n = first; n <= CALLS_MAX; n += step) {
@@ -123,9 +135,17 @@ class Lane {
     this.#t.match((await headOf(this.#lakefs, name)).message, /^merged/, "at a commit of the push");
     const { client } = this.#lakefs;
     await sweepWorkBranches(client, name, Date.now() + DAY_MS, signal);
-    const left: string[] = [];
-    for await (const { id } of client.listBranches(name, { hidden: true }, signal)) left.push(id);
-    this.#t.same(left.filter((id) => id.startsWith("lakepack-")), ["lakepack-mapping"], "and a sweep leaves nothing of it");
+    this.#t.same(await reservedBranches(client, name), ["lakepack-mapping"], "and a sweep leaves nothing of it");
+  }
+}
+
+/** The list of refs takes the note of a tag's move away beside its answer: that is waited for. */
+async function reservedBranches(client: LakefsClient, name: string): Promise<string[]> {
+  for (let attempt = 0; ; attempt++) {
+    const ids: string[] = [];
+    for await (const { id } of client.listBranches(name, { prefix: "lakepack-", hidden: true }, signal)) ids.push(id);
+    if (attempt === 100 || !ids.some((id) => id.startsWith(TAG_MOVE_PREFIX))) return ids;
+    await new Promise((wake) => setTimeout(wake, 50));
   }
 }
 
@@ -134,17 +154,23 @@ async function refsOf(url: string): Promise<Map<string, string>> {
   return new Map(lines.map((line) => line.split("\t").reverse() as [string, string]));
 }
 
+/** Full name → id, of "main", "v1" or "+side:refs/tags/v1". */
+async function targetsOf(work: string, refspecs: readonly string[]): Promise<Map<string, string>> {
+  const targets = new Map<string, string>();
+  for (const spec of refspecs) {
+    const [from = "", to = `refs/${from === "v1" ? "tags" : "heads"}/${from}`] = spec.replace("+", "").split(":");
+    targets.set(to, await git(["rev-parse", from], { cwd: work }));
+  }
+  return targets;
+}
+
 for (const [title, scenario] of Object.entries(SCENARIOS)) {
   t.test(title, { skip: skipLakefs, timeout: 600_000 }, async (t) => {
     const lakefs = await startLakefs(t);
     const work = await makeWork(t);
-    const oidOf = (name: string) => git(["rev-parse", name], { cwd: work });
-    const full = (name: string) => `refs/${name === "v1" ? "tags" : "heads"}/${name}`;
-    const wanted = new Map<string, string>();
-    for (const name of scenario.refs) wanted.set(full(name), await oidOf(name));
-    const before = new Map(scenario.before.length > 0 ? [["refs/heads/main", await oidOf("main~2")]] : []);
+    const [before, wanted] = [await targetsOf(work, scenario.before), await targetsOf(work, scenario.refs)];
     const lane = async (first: number) => {
-      const witness = await startBeside(t, lakefs);
+      const witness = await startBeside(t, lakefs, scenario.settings);
       return new Lane(t, lakefs, work, witness, scenario, wanted, before).run(first);
     };
     const counts = await Promise.all(Array.from({ length: LANES }, (_, at) => lane(1 + scenario.walk.first + at * scenario.walk.stride)));

@@ -6,6 +6,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { LakefsClient } from "../../src/lakefs/client.js";
+import { hookFault } from "../../src/lakefs/hook-answer.js";
 import { GuardProof } from "../../src/lakefs/guard-proof.js";
 import { RootCommit } from "../../src/lakefs/root-commit.js";
 import { actionFile, putActions, startHooks } from "./hooks-rig.js";
@@ -19,16 +20,30 @@ t.setTimeout(120_000);
 const MAIN = "refs/heads/main";
 const FOREIGN =
   "pre-merge hook aborted, run id 'x': 1 error occurred:\n\t* hook run id '0000_0000' failed on action 'policy' hook 'no': action failed: not on a Friday\n\n";
+/** As older releases say it, without the event. */
+const OLDER =
+  "2 errors occurred:\n\t* hook run id '0000_0000' failed on action 'policy' hook 'no': webhook request failed (status code: 503)\n\t* hook run id '0001_0000' failed on action 'lua' hook 'friday': not on a Friday\n\n";
 const isProof = ({ method, path }: Call) => method === "POST" && path.includes("/merge/lakepack-work-");
 
 /** What must not be taken for a proof of anything. */
 const MISHAPS: Readonly<Record<string, Mishap>> = {
   "another hook's refusal": { as: "answer", status: 412, body: JSON.stringify({ message: FOREIGN }) },
+  "another hook's refusal, as older releases say it": { as: "answer", status: 412, body: JSON.stringify({ message: OLDER }) },
   "a 412 that no hook has caused": { as: "answer", status: 412, body: '{"message":"Precondition failed"}' },
   "a refusal of the key": { as: "answer", status: 403, body: '{"message":"no"}' },
   "a failure": { as: "answer", status: 500, body: '{"message":"oh"}' },
   "an answer that is cut": { as: "cut", bodyBytes: 0 },
 };
+
+t.test("a hook's refusal is told from one that could not be asked, as lakeFS says it now and as it did", async (t) => {
+  const told = (text: string, call: string) => hookFault(text, { call })?.facts;
+  t.match(told(FOREIGN, "merge"), { event: "pre-merge", hook: "no", action: "policy", reason: "not on a Friday" });
+  t.match(told(OLDER, "createTag"), { event: "pre-create-tag", hook: "friday", action: "lua", reason: "not on a Friday" });
+  const [first = ""] = OLDER.split("\t* hook run id '0001");
+  t.equal(hookFault(first, { call: "merge" })?.code, "lakefs/hook-failed");
+  t.equal(told(OLDER, "getBranch"), undefined, "that runs no hooks");
+  t.equal(told("Precondition failed", "merge"), undefined);
+});
 
 interface Scene {
   readonly proof: GuardProof;

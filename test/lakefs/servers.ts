@@ -18,7 +18,7 @@ export interface LakefsKey {
 interface ServersScript {
   readonly ACCESS_KEY: string;
   readonly SECRET_KEY: string;
-  programFolder(): string;
+  programPath(name: string): string;
   isBuilt(): boolean;
   programHash(path: string): string;
   lakefsEnvironment(port: number, folder: string, blocks: Environment): Environment;
@@ -49,6 +49,10 @@ export interface RunningLakefs {
   /** Removes the bytes at an address from the storage behind lakeFS, as its garbage collection does. */
   collect(address: string): Promise<void>;
   stop(): Promise<void>;
+  /** As `kill -9` does: without a last word to anybody. */
+  kill(): Promise<void>;
+  /** Starts it again after either, on the same data, settings and port. */
+  revive(): Promise<void>;
 }
 
 function freePort(): Promise<number> {
@@ -66,9 +70,13 @@ export async function startLakefs(t: Teardown, blocks: "local" | "s3" = "local",
   const s3Port = blocks === "s3" ? await startS3(t, folder) : 0;
   await mkdir(join(folder, "external"), { recursive: true });
   const settings = blocks === "s3" ? script.s3Blocks(s3Port) : script.localBlocks(folder);
-  const child = start(t, "lakefs", ["run"], { ...script.lakefsEnvironment(port, folder, settings), ...more, HOME: folder });
   const endpoint = `http://127.0.0.1:${port}`;
-  await answers(`${endpoint}/_health`, child);
+  const begin = async () => {
+    const begun = start(t, "lakefs", ["run"], { ...script.lakefsEnvironment(port, folder, settings), ...more, HOME: folder });
+    await answers(`${endpoint}/_health`, begun);
+    return begun;
+  };
+  let child = await begin();
   await recordServer(t, endpoint, child.pid as number, blocks);
   // Tests that end a server mean it.
   const access = { endpoint, accessKeyId: script.ACCESS_KEY, secretAccessKey: script.SECRET_KEY, patienceMs: 0 };
@@ -84,11 +92,15 @@ export async function startLakefs(t: Teardown, blocks: "local" | "s3" = "local",
     blocks,
     outside: blocks === "s3" ? "s3://lakefs/outside/" : `local://${folder}/external/`,
     namespace: (name) => (blocks === "s3" ? `s3://lakefs/${name}` : `local://${name}`),
-    lakectl: { program: join(script.programFolder(), "lakectl"), env },
+    lakectl: { program: script.programPath("lakectl"), env },
     // lakeFS shows the folder of its local blocks twice.
     collect: (address) =>
       rm(blocks === "s3" ? join(folder, "s3-data", address.replace("s3://", "")) : address.slice(address.lastIndexOf(folder))),
     stop: () => end(child),
+    kill: () => end(child, "SIGKILL"),
+    revive: async () => {
+      child = await begin();
+    },
   };
 }
 
@@ -131,15 +143,15 @@ async function startS3(t: Teardown, folder: string): Promise<number> {
 }
 
 function start(t: Teardown, program: string, args: readonly string[], env: Environment): ChildProcess {
-  const child = spawn(join(script.programFolder(), program), args, { env: { PATH: process.env["PATH"], ...env }, stdio: "ignore" });
+  const child = spawn(script.programPath(program), args, { env: { PATH: process.env["PATH"], ...env }, stdio: "ignore" });
   t.teardown(() => end(child));
   return child;
 }
 
-async function end(child: ChildProcess): Promise<void> {
+async function end(child: ChildProcess, signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const ended = new Promise((resolve) => child.once("close", resolve));
-  child.kill("SIGTERM");
+  child.kill(signal);
   await ended;
 }
 

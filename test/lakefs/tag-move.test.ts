@@ -64,6 +64,16 @@ async function notes({ source }: Scene): Promise<string[]> {
   return ids;
 }
 
+/** What a server leaves that dies while it moves the tag v1 away from a commit. */
+async function leaveNote(server: RunningLakefs, { client, name }: Source, lakeId: string, startMs: number): Promise<void> {
+  const landing = { namespace: server.namespace(name), base: "v1", tip: lakeId, step: 0 };
+  const seal = new SealKeys([SEAL_KEY]).sealLanding(landing) as string;
+  const metadata = { "lakepack.moving": "v1", "lakepack.seal": seal };
+  const facts = { committer: "x", message: "x", metarangeId: "", creationDate: 1, parents: [lakeId], metadata, generation: 9 };
+  const record = await writeCommitRecord(client, name, facts, signal);
+  await client.createBranch(name, { name: `${TAG_MOVE_PREFIX}${startMs}-dead`, source: record }, signal);
+}
+
 function died(): never {
   throw new Fault("lakefs/unreachable", { reason: "the test cut it" });
 }
@@ -151,6 +161,23 @@ t.test("moving a tag", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
     t.notOk((await node.refs.read()).byName.has("refs/tags/forged"));
   });
 
+  await t.test("what a server that died has left brings no deleted tag back, and goes where the tag has moved", async (t) => {
+    const it = await scene(t, server, pool);
+    const { source, node, work, old, to } = it;
+    const [lakeId = ""] = await node.commits.toLake(old, signal);
+    await leaveNote(server, source, lakeId, Date.now());
+    t.equal((await node.refs.read()).byName.get(TAG)?.oid, old);
+    t.equal((await notes(it)).length, 1, "it may be a move under way");
+    t.match(await node.push(work, [[TAG, "0".repeat(40), old]]), [{ ok: true }]);
+    t.same([(await node.refs.read()).byName.get(TAG), await notes(it)], [undefined, []], "deleted is deleted");
+    t.match(await node.push(work, [[TAG, to]]), [{ ok: true }]);
+    await leaveNote(server, source, lakeId, Date.now());
+    t.equal((await node.refs.read()).byName.get(TAG)?.oid, to);
+    for (let attempt = 0; attempt < 100 && (await notes(it)).length > 0; attempt++)
+      await new Promise((wake) => setTimeout(wake, 50));
+    t.same([await notes(it), (await node.refs.read()).byName.get(TAG)?.oid], [[], to], "its move has ended");
+  });
+
   await t.test("a move whose server died long ago is put back by whoever lists the refs", async (t) => {
     const it = await scene(t, server, pool);
     const { source, node, old } = it;
@@ -158,24 +185,7 @@ t.test("moving a tag", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
     const namespace = server.namespace(name);
     const seals = new SealKeys([SEAL_KEY]);
     const [lakeId = ""] = await node.commits.toLake(old, signal);
-    const metadata = {
-      "lakepack.moving": "v1",
-      "lakepack.seal": seals.sealLanding({ namespace, base: "v1", tip: lakeId, step: 0 }) as string,
-    };
-    const facts = {
-      committer: "x",
-      message: "x",
-      metarangeId: "",
-      creationDate: 1,
-      parents: [lakeId],
-      metadata,
-      generation: 9,
-    };
-    await client.createBranch(
-      name,
-      { name: `${TAG_MOVE_PREFIX}1700000000000-dead`, source: await writeCommitRecord(client, name, facts, signal) },
-      signal,
-    );
+    await leaveNote(server, source, lakeId, 1_700_000_000_000);
     await client.deleteTag(name, "v1", signal);
     const mover = new TagMover({ client, repository: name, namespace, root: new RootCommit(client, name), seals });
     t.match(await mover.find("v1", signal), { tag: "v1", old: lakeId, isLeft: true });

@@ -117,7 +117,7 @@ export async function lakefsContract(t: Test, server: RunningLakefs): Promise<vo
     t.same(names(await all(client.listBranches(name, { hidden: true }, signal))), ["main", "once"]);
     await client.deleteBranch(name, "once", signal);
     await client.deleteBranch(name, "once", signal);
-    t.equal(await faultOf(client.deleteBranch(name, "main", signal)), "lakefs/denied", "not the default branch");
+    t.match(await faultOf(client.deleteBranch(name, "main", signal)), /^lakefs\/(denied|failed)$/, "not the default branch (1.48 answers 500)");
   });
 
   await t.test("a branch and a tag cannot share a name; tags never move", async (t) => {
