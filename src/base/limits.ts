@@ -482,6 +482,10 @@ export const LIMITS = {
   foldPackBytesMax: 64 * MIB,
   /** Packs made one at once: some seconds of two threads. */
   foldBytesMax: 256 * MIB,
+  /** Deltas in a row until a tree is whole, where we make them: reading one costs each. Git: pack.depth, 50. */
+  treeDeltaDepthMax: 48,
+  /** Older versions of a tree that are looked at for a base: 8^4, so that of so many one is whole at most. A step costs nanoseconds. */
+  treeDeltaStepsMax: 4_096,
   /** Inflated deltas that a fold keeps in memory: it has time to inflate the rest twice, and the memory of an ingest stays with the process. */
   foldMemoryBytes: 16 * MIB,
   /** Fetches with a limit of blob sizes of which it is remembered which limits come to the same: 200 bytes each, and as much for each limit. */

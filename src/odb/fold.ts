@@ -11,6 +11,7 @@ import type { FoldedPack } from "../pool/fetch-tasks.js";
 import type { PackHandle } from "../pool/tasks.js";
 import { markAll } from "./cover.js";
 import { generatePack } from "./generation.js";
+import { planTreeDeltas } from "./fold-trees.js";
 import type { LivePack } from "./object-database.js";
 import type { ObjectReader } from "./object-reader.js";
 import { PackLookup } from "./pack-lookup.js";
@@ -36,11 +37,15 @@ export function choosePacks(packs: readonly LivePack[]): readonly LivePack[] {
   return chosen.length < 2 ? [] : chosen;
 }
 
-/** In a pool thread: writes all that the reader's packs hold into one at `path`, which must not exist. Not synced. */
-export async function foldPacks(reader: ObjectReader, path: string, watch: TaskWatch): Promise<FoldedPack> {
+/** In a pool thread: writes all that the reader's packs hold into one at `path`, which must not exist. Not synced. `newestFirst`: their checksums. */
+export async function foldPacks(reader: ObjectReader, newestFirst: readonly string[], path: string, watch: TaskWatch): Promise<FoldedPack> {
   const marks = new Uint8Array(reader.space.size);
   const objects = await markAll(reader, marks, watch);
   const plan = await planPack(reader, { count: objects, marks, few: undefined }, false, watch);
+  // A history grows: what older packs hold is the base of what newer ones do, and a base that comes first is named by a distance.
+  const places = new Map(reader.space.packs.map(({ handle }, at) => [handle.checksum, at]));
+  plan.order = newestFirst.map((checksum) => places.get(checksum) as number).reverse();
+  await planTreeDeltas(reader, plan, watch);
   const { checksum, bytes } = await generatePack(reader, plan, { path, ofsDelta: true, watch, onWritten: () => undefined, onBoard: () => undefined });
   return { checksum, bytes, objects };
 }
