@@ -478,6 +478,12 @@ export const LIMITS = {
   maintenanceDelayMs: 1_000,
   /** Small live packs of a repository from which on they are made one: each costs every task a table to look in. */
   foldPacksMin: 32,
+  /** The same where packs come from lakeFS: each has the trees of its commits whole that another pack would have as deltas, up to 30 bytes for each file. */
+  foldMadePacksMin: 8,
+  /** From the last change on: then what is left over is folded as well, however few packs it is. */
+  maintenanceQuietMs: 60_000,
+  /** Blobs that the packs of one fold promise: their list is written again, and 50 bytes for each are held meanwhile. */
+  foldPromisedMax: 2_000_000,
   /** A pack above this is not small: it is never written again only to save a table. */
   foldPackBytesMax: 64 * MIB,
   /** Packs made one at once: some seconds of two threads. */
