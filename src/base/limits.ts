@@ -482,6 +482,8 @@ export const LIMITS = {
   foldMadePacksMin: 8,
   /** From the last change on: then what is left over is folded as well, however few packs it is. */
   maintenanceQuietMs: 60_000,
+  /** A pack up to here is folded then whatever it is: some seconds of one thread at most, after which nothing is left to do. */
+  foldBytesMin: 1 * MIB,
   /** Blobs that the packs of one fold promise: their list is written again, and 50 bytes for each are held meanwhile. */
   foldPromisedMax: 2_000_000,
   /** A pack above this is not small: it is never written again only to save a table. */

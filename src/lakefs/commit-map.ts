@@ -317,15 +317,21 @@ export class LakefsCommitMap implements CommitMap {
     const steps = await history.plan([...found], async (id) => this.#lost.has(id) || (!found.has(id) && (await this.#isKnown(id, signal))), (id) => this.#nothing.set(id, true));
     const commits = steps.filter((step): step is CommitStep => step.as === "commit");
     if (commits.length === 0) throw new Fault("odb/damaged", { file: checksum, reason: "its list of promised contents is damaged, and lakeFS has none of its commits" });
+    let without: string | undefined = checksum;
     for (let from = 0; from < commits.length; from += LIMITS.lakefsBatchCommits) {
-      await this.#make(commits.slice(from, from + LIMITS.lakefsBatchCommits), checksum, signal, async ({ pack, commits: made, promised, failure }) => {
+      await this.#make(commits.slice(from, from + LIMITS.lakefsBatchCommits), without, signal, async ({ pack, commits: made, promised, failure }) => {
         if (failure !== undefined) return;
-        if (pack !== undefined) await objects.adopt(pack, { origin: "synthesized", promised: countOf(promised) }, signal);
+        const as = { origin: "synthesized", promised: countOf(promised) } as const;
+        if (pack?.checksum === checksum) {
+          // The very same objects, with a list that is good.
+          await objects.supersede(checksum, pack, as, signal);
+          without = undefined;
+        } else if (pack !== undefined) await objects.adopt(pack, as, signal);
         await records.replace(toRecords(made, pack), signal);
       });
     }
-    await this.#checkWhole(checksum, signal);
-    await objects.drop(checksum, signal);
+    await this.#checkWhole(without, signal);
+    if (without !== undefined) await objects.drop(without, signal);
     log.info("a list of contents that are still in lakeFS was made again", { repository, pack: checksum });
   }
 
@@ -345,8 +351,8 @@ export class LakefsCommitMap implements CommitMap {
     return found;
   }
 
-  /** Throws "odb/damaged" unless all commits of records are whole without the pack that is to go. */
-  async #checkWhole(without: string, signal: AbortSignal): Promise<void> {
+  /** Throws "odb/damaged" unless all commits of records are whole without the pack that is to go, if one is. */
+  async #checkWhole(without: string | undefined, signal: AbortSignal): Promise<void> {
     const { objects, records, pool } = this.#options;
     const others = (await objects.packs(signal)).packs.filter((pack) => pack.checksum !== without);
     const promised = await promisedIds(records, others, signal);
@@ -357,7 +363,7 @@ export class LakefsCommitMap implements CommitMap {
     }
     const missing = await pool.run("receive-pack/connected", { packs: toHandles(others), closed: [], tips: [...tips], promised }, { signal, priority: "background" });
     const first = missing.find((oid) => oid !== undefined);
-    if (first !== undefined) throw new Fault("odb/damaged", { file: `pack-${without}.pack`, reason: `its list of promised contents is damaged, and without it ${first.oid} would be missing` });
+    if (first !== undefined) throw new Fault("odb/damaged", { file: `pack-${without ?? "*"}.pack`, reason: `its list of promised contents is damaged, and without it ${first.oid} would be missing` });
   }
 
   async #run(items: readonly SynthesizeItem[], packs: readonly LivePack[], path: string, promisedPath: string, signal: AbortSignal): Promise<SynthesizeResult> {

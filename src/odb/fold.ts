@@ -29,7 +29,7 @@ export interface PromiseLists {
 export interface FoldChoice {
   /** Small packs from which on they are made one. Default: LIMITS.foldPacksMin. */
   readonly fewest?: number;
-  /** A pack is also folded that has many more objects than the smaller ones, as long as it has no more bytes: whole trees that others have as well. */
+  /** A pack is also folded that has many more objects than the smaller ones, as long as it has no more bytes, or few: most are whole trees that others have as well. */
   readonly byBytes?: boolean;
   /** Also those that promise blobs. */
   readonly promising?: boolean;
@@ -43,7 +43,7 @@ export function choosePacks(packs: readonly LivePack[], { fewest = LIMITS.foldPa
   const chosen: LivePack[] = [];
   let [objects, bytes, blobs] = [0, 0, 0];
   for (const pack of small) {
-    const isNext = chosen.length < fewest / 2 || pack.objectCount <= 2 * objects || (byBytes && pack.bytes <= 2 * bytes);
+    const isNext = chosen.length < fewest / 2 || pack.objectCount <= 2 * objects || (byBytes && pack.bytes <= Math.max(2 * bytes, LIMITS.foldBytesMin));
     if (!isNext || bytes + pack.bytes > LIMITS.foldBytesMax || blobs + (pack.promised ?? 0) > LIMITS.foldPromisedMax) break;
     chosen.push(pack);
     objects += pack.objectCount;
