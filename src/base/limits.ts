@@ -495,10 +495,22 @@ export const LIMITS = {
   maintenanceDelayMs: 1_000,
   /** Small live packs of a repository from which on they are made one: each costs every task a table to look in. */
   foldPacksMin: 32,
+  /** The same where packs come from lakeFS: each has the trees of its commits whole that another pack would have as deltas, up to 30 bytes for each file. */
+  foldMadePacksMin: 8,
+  /** From the last change on: then what is left over is folded as well, however few packs it is. */
+  maintenanceQuietMs: 60_000,
+  /** A pack up to here is folded then whatever it is: some seconds of one thread at most, after which nothing is left to do. */
+  foldBytesMin: 1 * MIB,
+  /** Blobs that the packs of one fold promise: their list is written again, and 50 bytes for each are held meanwhile. */
+  foldPromisedMax: 2_000_000,
   /** A pack above this is not small: it is never written again only to save a table. */
   foldPackBytesMax: 64 * MIB,
   /** Packs made one at once: some seconds of two threads. */
   foldBytesMax: 256 * MIB,
+  /** Deltas in a row until a tree is whole, where we make them: reading one costs each. Git: pack.depth, 50. */
+  treeDeltaDepthMax: 48,
+  /** Older versions of a tree that are looked at for a base: 8^4, so that of so many one is whole at most. A step costs nanoseconds. */
+  treeDeltaStepsMax: 4_096,
   /** Inflated deltas that a fold keeps in memory: it has time to inflate the rest twice, and the memory of an ingest stays with the process. */
   foldMemoryBytes: 16 * MIB,
   /** Fetches with a limit of blob sizes of which it is remembered which limits come to the same: 200 bytes each, and as much for each limit. */
