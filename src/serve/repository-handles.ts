@@ -126,9 +126,9 @@ export class RepositoryHandles {
     this.#recent.set(id, handle);
   }
 
-  /** Lets go of a handle: who holds it goes on with it, nobody else gets it. */
-  drop(id: string): void {
-    this.#recent.get(id)?.watched?.close();
+  /** Lets go of a handle: who holds it goes on with what was read for it, nobody else gets it. `why` is told to who waits for more to be read. */
+  drop(id: string, why = new Fault("lakefs/replaced")): void {
+    this.#recent.get(id)?.watched?.close(why);
     this.#watch?.remove(id);
     this.#recent.delete(id);
     this.#alive.delete(id);
@@ -189,7 +189,7 @@ export class RepositoryHandles {
       prefix,
     };
     const waits = lakefs.refsWaitMs === undefined ? {} : { refsWaitMs: lakefs.refsWaitMs };
-    const onBack = () => this.drop(id);
+    const onBack = () => this.drop(id, new Fault("lakefs/unreachable", { reason: "it was away until a moment ago" }));
     const confirmed = (fresh: boolean, asking: AbortSignal) => confirm(repository, id, fresh, asking);
     const { refs, commits, promised, lists, defaultBranch, guard } = await openLakefsRepository(
       { ...parts, ...waits, confirm: confirmed, serveStale: lakefs.serveStale, onBack },
