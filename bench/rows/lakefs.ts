@@ -3,7 +3,7 @@
  * and the repository of 99 small files and one of 10 GB. lakeFS counts the calls, a forwarder the bytes.
  */
 import { spawn } from "node:child_process";
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { commitMany, manyContent, manyPath } from "../../test/lakefs/many.js";
@@ -22,6 +22,11 @@ const FILE_BYTES = 1_000;
 /** First clones and downloads are made in turn so often: others may use the machine. */
 const ROUNDS = 3;
 const ROUNDS_OBJECTS_MAX = 10_000;
+/** New files of one push, and files that one renames. */
+const NEW = 1_000;
+const NEW_TINY = 30;
+const MOVED = 2_000;
+const MOVED_TINY = 50;
 const CHART = fileURLToPath(new URL("../../../bench/lakefs.svg", import.meta.url));
 const { signal } = new AbortController();
 
@@ -89,7 +94,7 @@ async function sizeRows(rig: Rig, objects: number, costs: Map<string, [number, C
   server = await startBeside(rig, server.data);
   const restarted = await clone("after a restart");
 
-  const small = await pushes(rig, server, name, objects, add);
+  const { small, created, renamed } = await pushes(rig, server, name, objects, add);
   await server.stop();
   await rm(join(rig.folder, "clone"), { recursive: true, force: true });
 
@@ -100,6 +105,13 @@ async function sizeRows(rig: Rig, objects: number, costs: Map<string, [number, C
   report.add({ row: "  contents read after 10 files changed", ours: changed.contents, unit: "calls", bar: 10 });
   report.add({ row: "  contents read after a restart", ours: restarted.contents, unit: "calls", bar: 0 });
   report.add({ row: "  push of one small file", ours: small.calls, unit: "calls", bar: 30 });
+  const news = tiny ? NEW_TINY : NEW;
+  report.add({ row: `  push of ${news} new small files`, ours: created.calls, unit: "calls", bar: news + 40 });
+  report.add({ row: "  the same, wall", ours: created.seconds, unit: "s" });
+  if (renamed === undefined) return;
+  const moves = tiny ? MOVED_TINY : MOVED;
+  report.add({ row: `  push that renames ${moves} files`, ours: renamed.calls, unit: "calls", bar: moves + 60 });
+  report.add({ row: "  the same, wall", ours: renamed.seconds, unit: "s" });
 }
 
 /** Downloads and first clones in turn, a new server for each; those of the median ratio, and the last server. */
@@ -125,18 +137,44 @@ async function cloneOnce(rig: Rig, server: BenchServer, name: string): Promise<C
   return measured(rig, server, () => timeGit(["clone", "--quiet", urlOf(server, name), to], rig.folder));
 }
 
-/** Pushes of 1, 100 and 1,000 files; what the second push of one file cost: the first one puts the guard there. */
-async function pushes(rig: Rig, server: BenchServer, name: string, objects: number, add: (operation: string, cost: Cost) => Cost): Promise<Cost> {
+interface Pushes {
+  /** The second push of one file: the first one puts the guard there. */
+  readonly small: Cost;
+  readonly created: Cost;
+  readonly renamed: Cost | undefined;
+}
+
+/** Pushes of 1, 100 and 1,000 changed files, of 1,000 new ones, and of 2,000 that are renamed. */
+async function pushes(rig: Rig, server: BenchServer, name: string, objects: number, add: (operation: string, cost: Cost) => Cost): Promise<Pushes> {
   const work = join(rig.folder, "clone");
-  const push = async (operation: string, files: number): Promise<Cost> => {
-    for (let at = 0; at < files; at++) await writeFile(join(work, manyPath(at)), manyContent(at, FILE_BYTES, operation));
-    git(["commit", "--quiet", "-a", "-m", operation], work);
+  const push = async (operation: string, change: () => Promise<unknown>): Promise<Cost> => {
+    await change();
+    git(["add", "--all"], work);
+    git(["commit", "--quiet", "-m", operation], work);
     return add(operation, await measured(rig, server, () => timeGit(["push", "--quiet", urlOf(server, name), "HEAD:main"], work)));
   };
-  await push("the first push", 1);
-  const small = await push("push of 1 file", 1);
-  for (const files of rig.tiny ? [20] : [100, 1_000]) if (files <= objects) await push(`push of ${files} files`, files);
-  return small;
+  const write = async (files: number, salt: string, below = "") => {
+    for (let at = 0; at < files; at++) {
+      const path = join(work, below, manyPath(at));
+      await mkdir(join(path, ".."), { recursive: true });
+      await writeFile(path, manyContent(at, FILE_BYTES, salt));
+    }
+  };
+  const changed = (operation: string, files: number) => push(operation, () => write(files, operation));
+  await changed("the first push", 1);
+  const small = await changed("push of 1 file", 1);
+  for (const files of rig.tiny ? [20] : [100, 1_000]) if (files <= objects) await changed(`push of ${files} files`, files);
+  const news = rig.tiny ? NEW_TINY : NEW;
+  const created = await push(`push of ${news} new`, () => write(news, "new", "new"));
+  const moves = rig.tiny ? MOVED_TINY : MOVED;
+  if (moves > objects) return { small, created, renamed: undefined };
+  const renamed = await push(`push of ${moves} renamed`, async () => {
+    for (let at = 0; at < moves; at++) {
+      await mkdir(join(work, "moved", manyPath(at), ".."), { recursive: true });
+      await rename(join(work, manyPath(at)), join(work, "moved", manyPath(at)));
+    }
+  });
+  return { small, created, renamed };
 }
 
 async function lakectl(rig: Rig, name: string): Promise<Cost> {

@@ -254,8 +254,11 @@ export const LIMITS = {
   landingCommitsMax: 10_000,
   /** Parents of one pushed commit. The largest merge known has 66 (Linux); the commit point counts on it (lakefs/landing-point.ts). */
   landingParentsMax: 127,
-  /** Uploads of one landing at once: lakeFS takes 8 at once 7 times as fast as one, 32 again twice as fast. */
-  landingUploadsMax: 24,
+  /**
+   * Uploads of one landing at once: lakeFS takes 8 at once 7 times as fast as one, 32 again twice as fast. On loopback 64 are no faster; with 25 ms
+   * to lakeFS, or to the store behind it, more than twice as fast as 24.
+   */
+  landingUploadsMax: 64,
   /** Branches in which a landing looks for the bytes of an LFS object that a commit names, a call each, before it has them copied. */
   lfsHeadLooksMax: 8,
   /** Branches in which a landing looks for the files it brings, so that both have one entry: three trees a path and branch, from memory. */
@@ -271,6 +274,8 @@ export const LIMITS = {
   landingMovesMax: 100_000,
   /** Small contents of a repository of which it is kept that their bytes are known: 60 bytes each, and twice so many at most. */
   provenContentsMax: 100_000,
+  /** How long their table stays in memory, up to 12 MB a repository, after the last push that looked into it. */
+  provenTableKeptMs: 60_000,
   /** Of them, those told in one message of a thread: 5 KB. */
   provenNotesMax: 256,
   /** Bytes of an object's path in lakeFS. */
@@ -321,8 +326,8 @@ export const LIMITS = {
   /** How long a lakeFS that is away is waited for, unless a setting says otherwise: one that restarts takes some ten seconds. */
   lakefsPatienceMs: 45_000,
   lakefsConnectMs: 10_000,
-  /** Connections of one thread to one server: `lakefsReadsMax` and some; more calls wait for one. */
-  lakefsConnectionsMax: 48,
+  /** Connections of one thread to one server: `landingUploadsMax` and some; more calls wait for one. */
+  lakefsConnectionsMax: 80,
   /** Tries of a call that is safe to repeat, waits between them doubling from `lakefsRetryMs` to `lakefsRetryMsMax`; more while lakeFS is away. */
   lakefsTriesMax: 5,
   lakefsRetryMs: 100,
@@ -490,10 +495,22 @@ export const LIMITS = {
   maintenanceDelayMs: 1_000,
   /** Small live packs of a repository from which on they are made one: each costs every task a table to look in. */
   foldPacksMin: 32,
+  /** The same where packs come from lakeFS: each has the trees of its commits whole that another pack would have as deltas, up to 30 bytes for each file. */
+  foldMadePacksMin: 8,
+  /** From the last change on: then what is left over is folded as well, however few packs it is. */
+  maintenanceQuietMs: 60_000,
+  /** A pack up to here is folded then whatever it is: some seconds of one thread at most, after which nothing is left to do. */
+  foldBytesMin: 1 * MIB,
+  /** Blobs that the packs of one fold promise: their list is written again, and 50 bytes for each are held meanwhile. */
+  foldPromisedMax: 2_000_000,
   /** A pack above this is not small: it is never written again only to save a table. */
   foldPackBytesMax: 64 * MIB,
   /** Packs made one at once: some seconds of two threads. */
   foldBytesMax: 256 * MIB,
+  /** Deltas in a row until a tree is whole, where we make them: reading one costs each. Git: pack.depth, 50. */
+  treeDeltaDepthMax: 48,
+  /** Older versions of a tree that are looked at for a base: 8^4, so that of so many one is whole at most. A step costs nanoseconds. */
+  treeDeltaStepsMax: 4_096,
   /** Inflated deltas that a fold keeps in memory: it has time to inflate the rest twice, and the memory of an ingest stays with the process. */
   foldMemoryBytes: 16 * MIB,
   /** Fetches with a limit of blob sizes of which it is remembered which limits come to the same: 200 bytes each, and as much for each limit. */

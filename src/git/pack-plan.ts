@@ -1,6 +1,6 @@
 /**
  * What a pack to be sent will hold, and how each object gets into it: decided before the first byte is written, obeyed by the
- * writer. One row an object, in the order of the pack, in typed arrays: 26 bytes a row, whatever the number.
+ * writer. One row an object, in typed arrays: 26 bytes a row, whatever the number.
  */
 
 /** How an object gets into the pack. */
@@ -13,6 +13,8 @@ export const PLACE = {
   thin: 2,
   /** The stored entry is a delta whose base does not come along: the object is made whole and deflated. */
   whole: 3,
+  /** The stored entry holds a tree whole, and a delta is made of it; where that is not worth it, as `reuse`. */
+  made: 4,
 } as const;
 
 export type Place = (typeof PLACE)[keyof typeof PLACE];
@@ -25,10 +27,12 @@ export class PackPlan {
   readonly start: Float64Array;
   readonly end: Float64Array;
   readonly place: Uint8Array;
-  /** Row of the base (`delta`), -1 otherwise. */
+  /** Row of the base (`delta`, `made`), -1 otherwise. */
   readonly base: Int32Array;
   /** Rows by place. */
-  readonly tally = { reuse: 0, delta: 0, thin: 0, whole: 0 };
+  readonly tally = { reuse: 0, delta: 0, thin: 0, whole: 0, made: 0 };
+  /** Stored packs in the order in which their rows are written; undefined: as they are numbered. */
+  order: readonly number[] | undefined;
 
   constructor(count: number) {
     this.count = count;
@@ -53,17 +57,41 @@ export class PackPlan {
     return -1;
   }
 
+  /** All rows, in the order of the pack to be written. */
+  *rows(): Generator<number, void, undefined> {
+    if (this.order === undefined) for (let row = 0; row < this.count; row++) yield row;
+    else for (const pack of this.order) for (let row = this.#firstOf(pack); row < this.count && this.pack[row] === pack; row++) yield row;
+  }
+
+  /** The first row of the stored pack `pack`, or of the next that has any. */
+  #firstOf(pack: number): number {
+    let low = 0;
+    let high = this.count;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.pack[middle] as number) < pack) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
   setPlace(row: number, name: keyof typeof PLACE, base = -1): void {
     this.place[row] = PLACE[name];
     this.base[row] = base;
     this.tally[name]++;
   }
 
-  /** Rows to be made whole, in order. */
+  /** A row that was to be reused becomes a delta on that of `base`. */
+  setMade(row: number, base: number): void {
+    this.tally.reuse--;
+    this.setPlace(row, "made", base);
+  }
+
+  /** Rows to be made whole, in the order of `rows`. */
   wholes(): Uint32Array {
-    const rows = new Uint32Array(this.tally.whole);
+    const wholes = new Uint32Array(this.tally.whole);
     let at = 0;
-    for (let row = 0; row < this.count; row++) if (this.place[row] === PLACE.whole) rows[at++] = row;
-    return rows;
+    if (wholes.length > 0) for (const row of this.rows()) if (this.place[row] === PLACE.whole) wholes[at++] = row;
+    return wholes;
   }
 }

@@ -36,6 +36,8 @@ import { Twins } from "./twins.js";
 import { watchedSignal } from "./watched-signal.js";
 
 const ATTRIBUTES_PATH = ".gitattributes";
+/** So many files are told of one by one, the others by the clock. */
+const FILES_TOLD = 10;
 
 export async function buildTrees(reader: ObjectReader, request: BuildTreesRequest): Promise<BuildTreesResult> {
   const abort = watchedSignal(request.control);
@@ -75,6 +77,8 @@ class TreeFactory {
   readonly #paddings: Paddings;
   /** The work branch's commit. */
   #last: string;
+  /** When it was last told how far this is. */
+  #toldMs = 0;
   /** What the work branch has had: a tree, and the commit it was at then. */
   readonly #made = new Map<Oid, Pick<LakefsCommit, "id" | "meta_range_id">>();
 
@@ -126,7 +130,7 @@ class TreeFactory {
   /** Stages what differs from the tree that the branch has, and commits it; the new metarange. */
   async #add(oid: Oid, tree: Oid, state: BuildState, done: number): Promise<string> {
     const { files, filesTotal } = state;
-    const onFile = (staged: number) => this.#main.tell({ kind: "progress", commits: done, files: files + staged, filesTotal });
+    const onFile = (staged: number) => this.#progress(done, files + staged, filesTotal);
     const stage = await this.#stage(state.tree, tree, otherThan(state.own), onFile);
     const made = await this.#commit(oid);
     await this.#check(made.id, stage.staged);
@@ -138,6 +142,14 @@ class TreeFactory {
     state.touchesHooks ||= stage.touchesHooks;
     state.files += stage.files;
     return made.meta_range_id;
+  }
+
+  /** Each message wakes the main thread, which costs as much as the upload that it tells of. */
+  #progress(commits: number, files: number, filesTotal: number): void {
+    const nowMs = performance.now();
+    if (files > FILES_TOLD && nowMs - this.#toldMs < LIMITS.progressMs) return;
+    this.#toldMs = nowMs;
+    this.#main.tell({ kind: "progress", commits, files, filesTotal });
   }
 
   /** Stages what leads from one tree to the next. */

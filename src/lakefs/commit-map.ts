@@ -13,7 +13,6 @@ import { toHandles } from "../odb/fetch-pack.js";
 import type { IngestedPack } from "../odb/ingest-contract.js";
 import { indexPackFile } from "../odb/ingest-file.js";
 import type { LivePack, ObjectDatabase } from "../odb/object-database.js";
-import { loadTable } from "../odb/pack-tables.js";
 import type { FilesRead, HashedContent, ListingState, PromisedIds, SynthesisAnswer, SynthesisFailure, SynthesisNews, SynthesizedCommit, SynthesizeItem, SynthesizeResult } from "../pool/synthesize-tasks.js";
 import type { Pool } from "../pool/tasks.js";
 import type { LakefsClient } from "./client.js";
@@ -308,7 +307,7 @@ export class LakefsCommitMap implements CommitMap {
   // Making again --------------------------------------------------------------------------------------------------------
 
   /**
-   * Makes the commits of a pack anew whose list of promised blobs is damaged: the new pack takes its place, with a list of its own. Throws "odb/damaged" where
+   * Makes the commits of a pack anew whose list of promised blobs is damaged: new packs take its place, with lists of their own. Throws "odb/damaged" where
    * that would leave anything out.
    */
   remake(checksum: string, signal: AbortSignal): Promise<void> {
@@ -324,41 +323,54 @@ export class LakefsCommitMap implements CommitMap {
     const history = new History(client, repository, signal);
     const steps = await history.plan([...found], async (id) => this.#lost.has(id) || (!found.has(id) && (await this.#isKnown(id, signal))), (id) => this.#nothing.set(id, true));
     const commits = steps.filter((step): step is CommitStep => step.as === "commit");
-    await this.#make(commits, checksum, signal, async ({ pack, commits, promised, failure }) => {
-      if (failure !== undefined) return; // all of it, or nothing
-      if (pack === undefined) throw new Fault("odb/damaged", { file: checksum, reason: "its list of promised contents is damaged, and lakeFS has none of its commits" });
-      await this.#checkWhole(checksum, pack, promised?.ids, signal);
-      await objects.supersede(checksum, pack, { origin: "synthesized", promised: countOf(promised) }, signal);
-      await records.replace(toRecords(commits, pack), signal);
-    });
+    if (commits.length === 0) throw new Fault("odb/damaged", { file: checksum, reason: "its list of promised contents is damaged, and lakeFS has none of its commits" });
+    let without: string | undefined = checksum;
+    for (let from = 0; from < commits.length; from += LIMITS.lakefsBatchCommits) {
+      await this.#make(commits.slice(from, from + LIMITS.lakefsBatchCommits), without, signal, async ({ pack, commits: made, promised, failure }) => {
+        if (failure !== undefined) return;
+        const as = { origin: "synthesized", promised: countOf(promised) } as const;
+        if (pack?.checksum === checksum) {
+          // The very same objects, with a list that is good.
+          await objects.supersede(checksum, pack, as, signal);
+          without = undefined;
+        } else if (pack !== undefined) await objects.adopt(pack, as, signal);
+        await records.replace(toRecords(made, pack), signal);
+      });
+    }
+    await this.#checkWhole(without, signal);
+    if (without !== undefined) await objects.drop(without, signal);
     log.info("a list of contents that are still in lakeFS was made again", { repository, pack: checksum });
   }
 
-  /** Those whose objects came with this pack; also those that added none, and those whose records cannot be read: their objects may be in it. */
+  /**
+   * Those whose objects came with this pack. Also all that may have: what came with a pack that is not live any more lies in one that took its place, and this may be
+   * it; of commits that added nothing, and of those whose records cannot be read, nobody knows.
+   */
   async #commitsOf(checksum: string, signal: AbortSignal): Promise<ReadonlySet<string>> {
+    const { records, objects } = this.#options;
+    const others = new Set((await objects.packs(signal)).packs.map((pack) => pack.checksum).filter((live) => live !== checksum));
     const found = new Set<string>();
-    for (const id of await this.#options.records.ids(signal)) {
+    for (const id of await records.ids(signal)) {
       const record = await this.#stored(id, signal);
-      const isBare = record?.pack === undefined && record?.alias === undefined && record?.state !== undefined;
-      if (record === undefined || record.pack === checksum || isBare) found.add(id);
+      const isElsewhere = record !== undefined && (record.pack === undefined ? record.alias === true || record.state === undefined : others.has(record.pack));
+      if (!isElsewhere) found.add(id);
     }
     return found;
   }
 
-  /** Throws "odb/damaged" unless all commits of records are whole without the pack that is to go. */
-  async #checkWhole(without: string, { checksum, packPath: path, bytes, objectCount, idxPath, revPath }: IngestedPack, own: SharedArrayBuffer | undefined, signal: AbortSignal): Promise<void> {
+  /** Throws "odb/damaged" unless all commits of records are whole without the pack that is to go, if one is. */
+  async #checkWhole(without: string | undefined, signal: AbortSignal): Promise<void> {
     const { objects, records, pool } = this.#options;
     const others = (await objects.packs(signal)).packs.filter((pack) => pack.checksum !== without);
-    const made = { checksum, path, bytes, objectCount, ...(await loadTable({ checksum, objectCount, idxPath, revPath })) };
-    const promised = [...(own === undefined ? [] : [own]), ...(await promisedIds(records, others, signal))];
+    const promised = await promisedIds(records, others, signal);
     const tips = new Set<Oid>();
     for (const id of await records.ids(signal)) {
       const record = await this.#stored(id, signal);
       if (record !== undefined) tips.add(record.tag ?? record.commit);
     }
-    const missing = await pool.run("receive-pack/connected", { packs: [made, ...toHandles(others)], closed: [], tips: [...tips], promised }, { signal, priority: "background" });
+    const missing = await pool.run("receive-pack/connected", { packs: toHandles(others), closed: [], tips: [...tips], promised }, { signal, priority: "background" });
     const first = missing.find((oid) => oid !== undefined);
-    if (first !== undefined) throw new Fault("odb/damaged", { file: `pack-${without}.pack`, reason: `its list of promised contents is damaged, and without it ${first.oid} would be missing` });
+    if (first !== undefined) throw new Fault("odb/damaged", { file: `pack-${without ?? "*"}.pack`, reason: `its list of promised contents is damaged, and without it ${first.oid} would be missing` });
   }
 
   async #run(items: readonly SynthesizeItem[], packs: readonly LivePack[], path: string, promisedPath: string, signal: AbortSignal): Promise<SynthesizeResult> {

@@ -1,6 +1,9 @@
 /**
  * New objects of one synthesis, on their way into a pack. A pack says first how many objects it holds, so entries are gathered in a
  * file beside it and copied behind the header at the end. What live packs hold is not written again.
+ *
+ * A tree that came of another one written here is a delta on it or on one before that (git/delta-chain). One that came of a tree in a live pack is written whole:
+ * a stored pack has all its bases. It becomes a delta when both packs are folded.
  */
 import { createHash } from "node:crypto";
 import { closeSync, createWriteStream, openSync, readSync, rmSync, statSync } from "node:fs";
@@ -8,10 +11,12 @@ import { pipeline } from "node:stream/promises";
 import { createDeflate, deflateSync } from "node:zlib";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
+import { baseOf } from "../git/delta-chain.js";
 import { objectId } from "../git/object-id.js";
 import { OidSet } from "../git/oid-set.js";
 import { OBJECT_TYPE, type ObjectType, type Oid } from "../git/oid.js";
-import { ENTRY_HEADER_BYTES_MAX, PackWriter, writeTypeAndSize } from "../git/pack-writer.js";
+import { ENTRY_HEADER_BYTES_MAX, PackWriter, writeBaseDistance, writeTypeAndSize } from "../git/pack-writer.js";
+import { treeDelta } from "../git/tree-delta.js";
 import type { ObjectReader } from "../odb/object-reader.js";
 import { NONE } from "../odb/object-space.js";
 import type { PackHandle } from "../pool/tasks.js";
@@ -32,6 +37,7 @@ export class ObjectOutput {
   readonly #kept = new Map<Oid, Uint8Array>();
   /** Trees made or read since `takeTrees`. */
   #used = new Map<Oid, Uint8Array>();
+  readonly #versions = new TreeVersions();
   /** Small entries are gathered: a write of its own would cost each as much as deflating it. */
   readonly #buffer = Buffer.allocUnsafe(BUFFER_BYTES);
   #filled = 0;
@@ -53,7 +59,7 @@ export class ObjectOutput {
     return this.#written.size + this.#copied;
   }
 
-  /** Begins with all entries of a pack that the reader has, as they lie. They must be whole objects. */
+  /** Begins with all entries of a pack that the reader has, as they lie: each is as far from its base as before. */
   copyPack({ path, bytes, objectCount }: PackHandle): void {
     const start = this.#end;
     this.#appendFile(path, PACK_HEADER_BYTES, bytes - CHECKSUM_BYTES);
@@ -72,16 +78,33 @@ export class ObjectOutput {
   }
 
   /** `keep`: it will be read again. */
-  add(type: ObjectType, data: Uint8Array, keep = type === "tree"): Oid {
+  add(type: Exclude<ObjectType, "tree">, data: Uint8Array, keep = false): Oid {
     const oid = objectId(type, data);
     if (keep) this.#kept.set(oid, data);
-    if (type === "tree") this.#used.set(oid, data);
     if (this.has(oid)) return oid;
     const start = this.#end;
-    this.#header(type, data.length);
-    this.#append(deflateSync(data, { level: LIMITS.deflateLevel }));
+    this.#entry(OBJECT_TYPE[type], data);
     this.#written.add(oid);
     if (type !== "blob") this.#isBegun(start, 1);
+    return oid;
+  }
+
+  /** `previous`: the tree that it came of. */
+  addTree(data: Uint8Array, previous?: Oid): Oid {
+    const oid = objectId("tree", data);
+    this.#kept.set(oid, data);
+    this.#used.set(oid, data);
+    if (this.has(oid)) return oid;
+    const start = this.#end;
+    const versions = this.#versions;
+    const base = versions.add(oid, start, previous);
+    const delta = base === undefined ? undefined : treeDelta(this.#kept.get(base.oid) as Uint8Array, data);
+    if (base === undefined || delta === undefined) {
+      versions.isWhole();
+      this.#entry(OBJECT_TYPE.tree, data);
+    } else this.#entry(OBJECT_TYPE.ofsDelta, delta, start - base.start);
+    this.#written.add(oid);
+    this.#isBegun(start, 1);
     return oid;
   }
 
@@ -126,7 +149,7 @@ export class ObjectOutput {
       await pipeline(hashed, createDeflate({ level: LIMITS.deflateLevel }), createWriteStream(spool, { flags: "wx" }));
       const oid = hash.digest("hex");
       if (!isKept(oid) || this.has(oid)) return oid;
-      this.#header("blob", size);
+      this.#header(OBJECT_TYPE.blob, size);
       this.#appendFile(spool, 0, statSync(spool).size);
       this.#written.add(oid);
       return oid;
@@ -196,9 +219,16 @@ export class ObjectOutput {
     return `${this.#path}.entries`;
   }
 
-  #header(type: ObjectType, size: number): void {
+  #entry(type: number, data: Uint8Array, distance?: number): void {
+    this.#header(type, data.length, distance);
+    this.#append(deflateSync(data, { level: LIMITS.deflateLevel }));
+  }
+
+  /** `distance`: back to a delta's base. */
+  #header(type: number, size: number, distance?: number): void {
     const header = new Uint8Array(ENTRY_HEADER_BYTES_MAX);
-    this.#append(header.subarray(0, writeTypeAndSize(header, 0, OBJECT_TYPE[type], size)));
+    const end = writeTypeAndSize(header, 0, type, size);
+    this.#append(header.subarray(0, distance === undefined ? end : writeBaseDistance(header, end, distance)));
   }
 
   #append(bytes: Uint8Array): void {
@@ -234,6 +264,33 @@ export class ObjectOutput {
     this.#file ??= openSync(this.#entriesPath, "wx+");
     writeExactly(this.#file, bytes, this.#length);
     this.#length += bytes.length;
+  }
+}
+
+/** Trees written, by number. */
+class TreeVersions {
+  readonly #numbers = new Map<Oid, number>();
+  readonly #trees: { readonly oid: Oid; readonly start: number }[] = [];
+  readonly #versions = { previous: [] as number[], place: [] as number[], depth: [] as number[] };
+
+  /** Adds a tree whose entry will start at `start`; its base, if it is to be a delta. */
+  add(oid: Oid, start: number, previousOid: Oid | undefined): { readonly oid: Oid; readonly start: number } | undefined {
+    const number = this.#trees.length;
+    const { previous, place, depth } = this.#versions;
+    const before = (previousOid === undefined ? undefined : this.#numbers.get(previousOid)) ?? -1;
+    this.#numbers.set(oid, number);
+    this.#trees.push({ oid, start });
+    previous.push(before);
+    place.push(before < 0 ? 0 : (place[before] as number) + 1);
+    depth.push(0);
+    const base = baseOf(this.#versions, number);
+    if (base >= 0) depth[number] = (depth[base] as number) + 1;
+    return this.#trees[base];
+  }
+
+  /** The tree added last was written whole after all. */
+  isWhole(): void {
+    this.#versions.depth[this.#trees.length - 1] = 0;
   }
 }
 

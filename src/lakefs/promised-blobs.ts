@@ -116,11 +116,11 @@ export class PromisedBlobs {
   }
 
   #inTurn(work: () => Promise<void>, signal: AbortSignal): Promise<void> {
-    return this.#turn.run(() => this.#mending(work, signal), signal);
+    return this.#turn.run(() => this.mending(work, signal), signal);
   }
 
-  /** Lists are derived data: one that is found damaged is made again, once each. */
-  async #mending(work: () => Promise<void>, signal: AbortSignal): Promise<void> {
+  /** Lists are derived data: one that `work` finds damaged is made again, once each. */
+  async mending<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
     const mended = new Set<unknown>();
     for (;;) {
       try {

@@ -21,7 +21,7 @@ const SMALL_TABLE = 5_000;
 /** A larger one when so many are new. */
 const WRITTEN_MIN = 500;
 /** Ids added in one turn of the event loop: some milliseconds. */
-const TURN_BYTES = 2_000 * OID_BYTES;
+const TURN_IDS = 2_000;
 
 /** What is kept durably: ids, 20 bytes each. */
 export interface ProvenRecords {
@@ -71,11 +71,13 @@ export class ProvenContents {
   readonly #records: ProvenRecords;
   readonly #onUnsaved: (error: unknown) => void;
   readonly #flights = new SingleFlight<"load" | "save", void>();
-  #young = new Half();
-  #old = new Half();
-  #isLoaded = false;
-  /** Told since they were last written. */
-  #unwritten = 0;
+  /** Told since the table was last written. */
+  #fresh = new Half();
+  /** What is written; undefined: nobody has asked for a while. */
+  #table: { young: Half; old: Half } | undefined;
+  /** Ids in it when it was last looked at. */
+  #size = 0;
+  #idle: NodeJS.Timeout | undefined;
 
   constructor(records: ProvenRecords, onUnsaved: (error: unknown) => void) {
     this.#records = records;
@@ -84,7 +86,13 @@ export class ProvenContents {
 
   /** As `ProvenNotes` tells them. */
   add(ids: Uint8Array): void {
-    for (let at = 0; at < ids.length; at += OID_BYTES) this.#unwritten += this.#add(ids.subarray(at, at + OID_BYTES)) ? 1 : 0;
+    for (let at = 0; at < ids.length; at += OID_BYTES) {
+      const id = ids.subarray(at, at + OID_BYTES);
+      const hex = toHex(id);
+      if (this.#holds(hex)) continue;
+      if (this.#fresh.ids.size >= LIMITS.provenContentsMax) this.#fresh = new Half(); // they could not be written
+      this.#fresh.add(id, hex);
+    }
   }
 
   async has(key: string, sha256: string, signal: AbortSignal): Promise<boolean> {
@@ -96,7 +104,6 @@ export class ProvenContents {
   async save(signal: AbortSignal): Promise<void> {
     if (!this.#isWorthWriting()) return;
     try {
-      await this.#load(signal);
       await this.#flights.run("save", (shared) => this.#save(shared), signal);
     } catch (error) {
       checkAborted(signal);
@@ -105,40 +112,59 @@ export class ProvenContents {
   }
 
   async #save(signal: AbortSignal): Promise<void> {
-    const written = this.#unwritten;
-    await this.#records.putProven(Buffer.concat([...this.#old.parts, ...this.#young.parts]), signal);
-    this.#unwritten -= written;
+    const table = await this.#load(signal);
+    if (!this.#isWorthWriting()) return; // it is larger than was known
+    const { parts } = this.#fresh;
+    this.#fresh = new Half();
+    await addAll(table, parts);
+    await this.#records.putProven(Buffer.concat([...table.old.parts, ...table.young.parts]), signal);
+    this.#size = sizeOf(table);
   }
 
   #isWorthWriting(): boolean {
-    const size = this.#old.ids.size + this.#young.ids.size;
-    return this.#unwritten >= (size <= SMALL_TABLE ? 1 : WRITTEN_MIN);
+    return this.#fresh.ids.size >= (this.#size <= SMALL_TABLE ? 1 : WRITTEN_MIN);
   }
 
-  async #load(signal: AbortSignal): Promise<void> {
-    if (this.#isLoaded) return;
-    await this.#flights.run("load", (shared) => this.#loadOnce(shared), signal);
+  /** The table is some MiB, and few ask for it: it is let go when nobody has for a while. */
+  async #load(signal: AbortSignal): Promise<{ young: Half; old: Half }> {
+    this.#idle ??= setTimeout(() => {
+      this.#idle = undefined;
+      this.#table = undefined;
+    }, LIMITS.provenTableKeptMs).unref();
+    this.#idle.refresh();
+    for (;;) {
+      if (this.#table !== undefined) return this.#table;
+      await this.#flights.run("load", (shared) => this.#loadOnce(shared), signal);
+    }
   }
 
   async #loadOnce(signal: AbortSignal): Promise<void> {
     const known = await this.#records.proven(signal);
-    for (let at = 0; at + OID_BYTES <= known.length; at += OID_BYTES) {
-      this.#add(known.subarray(at, at + OID_BYTES));
-      if (at % TURN_BYTES === 0) await nextTurn();
-    }
-    this.#isLoaded = true;
-  }
-
-  /** Whether it was not there. */
-  #add(id: Uint8Array): boolean {
-    const hex = toHex(id);
-    if (this.#holds(hex)) return false;
-    if (this.#young.ids.size >= LIMITS.provenContentsMax) [this.#old, this.#young] = [this.#young, new Half()];
-    this.#young.add(id, hex);
-    return true;
+    const table = { young: new Half(), old: new Half() };
+    const parts: Uint8Array[] = [];
+    for (let at = 0; at + OID_BYTES <= known.length; at += OID_BYTES) parts.push(known.subarray(at, at + OID_BYTES));
+    await addAll(table, parts);
+    this.#size = sizeOf(table);
+    this.#table = table;
   }
 
   #holds(id: string): boolean {
-    return this.#young.ids.has(id) || this.#old.ids.has(id);
+    const { young, old } = this.#table ?? {};
+    return this.#fresh.ids.has(id) || young?.ids.has(id) === true || old?.ids.has(id) === true;
   }
+}
+
+/** In turns: they may be many. */
+async function addAll(table: { young: Half; old: Half }, ids: readonly Uint8Array[]): Promise<void> {
+  for (const [at, id] of ids.entries()) {
+    if (at % TURN_IDS === TURN_IDS - 1) await nextTurn();
+    const hex = toHex(id);
+    if (table.young.ids.has(hex) || table.old.ids.has(hex)) continue;
+    if (table.young.ids.size >= LIMITS.provenContentsMax) [table.old, table.young] = [table.young, new Half()];
+    table.young.add(id, hex);
+  }
+}
+
+function sizeOf({ young, old }: { readonly young: Half; readonly old: Half }): number {
+  return young.ids.size + old.ids.size;
 }

@@ -22,6 +22,7 @@ import { Fault } from "../base/fault.js";
 import { Semaphore } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import { OID_BYTES, type Oid } from "../git/oid.js";
+import { PROMISED_FOLDER } from "../odb/manifest.js";
 import type { HashedContent, PromisedIds, PromisedListFile, SynthesizedCommit } from "../pool/synthesize-tasks.js";
 import type { Store } from "../store/store.js";
 import type { LakeRecord } from "./contract.js";
@@ -322,7 +323,7 @@ export class LakeRecords {
   }
 
   #promisedKey(pack: string): string {
-    return this.#key(`lake-promised/${pack}`);
+    return this.#key(`${PROMISED_FOLDER}/${pack}`);
   }
 
   #key(name: string): string {

@@ -16,6 +16,7 @@ import { LakefsRefs, type StaleRefs, type UnservedRef } from "./lakefs-refs.js";
 import { type Landing, refusingLanding } from "./landing-contract.js";
 import { formatMapping, isSameMapping, openMappingRecord, repairMapping } from "./mapping.js";
 import { PromisedBlobs } from "./promised-blobs.js";
+import { StoredLists } from "./promise-lists.js";
 import { LakeRecords } from "./records.js";
 import { RootCommit } from "./root-commit.js";
 import { unlessAway } from "./stale.js";
@@ -74,6 +75,8 @@ export interface LakefsRepository {
   readonly refs: LakefsRefs;
   readonly commits: LakefsCommitMap;
   readonly promised: PromisedBlobs;
+  /** Lists of what packs promise, for who folds the packs. */
+  readonly lists: StoredLists;
   readonly defaultBranch: string;
   /** What is known of the guard of pushes. */
   guard(): GuardState;
@@ -107,7 +110,8 @@ export async function openLakefsRepository(options: LakefsRepositoryOptions, sig
     stale: options.serveStale === true ? staleRefs(records, { defaultBranch, namespace, isStale }, options) : undefined,
   });
   const guard = () => landing.guard;
-  return { client, mapping, refs, commits, promised, defaultBranch, guard, close: () => refs.close() };
+  const lists = new StoredLists({ records, pool, incoming });
+  return { client, mapping, refs, commits, promised, lists, defaultBranch, guard, close: () => refs.close() };
 }
 
 interface Facts {

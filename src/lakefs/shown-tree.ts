@@ -42,5 +42,5 @@ export function shownTree(output: ObjectOutput, tree: Oid, census: Census, mappi
   const entries = parseTree(output.readTree(tree));
   const mode = own?.mode ?? FILE_MODE.plain;
   entries.set(ATTRIBUTES_NAME, { name: ATTRIBUTES_NAME, mode, oid: output.add("blob", next, true) });
-  return output.add("tree", formatTree(entries.values()));
+  return output.addTree(formatTree(entries.values()), tree);
 }

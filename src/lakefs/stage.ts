@@ -66,7 +66,9 @@ export class Stage {
   readonly #tree: Oid;
   readonly #memory: LandingMemory;
   readonly #onFile: (files: number) => void;
-  readonly #running = new Set<Promise<void>>();
+  #running = 0;
+  /** Wakes who waits for one of those running to end. */
+  #wake: () => void = () => undefined;
   readonly #rules = new Map<string, AttributeRules | undefined>();
   readonly #budget = attributeBudget();
   /** What attributes say without the managed block: by that the tree is read back. */
@@ -96,7 +98,7 @@ export class Stage {
   async put(before: Oid | undefined, other: OtherPath | undefined): Promise<void> {
     for (const { path, entry } of stagedChanges(this.#reader, before, this.#tree, other)) await this.#change(path, entry);
     await this.#delete();
-    while (this.#running.size > 0) await Promise.race(this.#running);
+    while (this.#running > 0) await this.#ended();
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#missingCount > 0) throw this.#missingFault();
   }
@@ -253,10 +255,11 @@ export class Stage {
 
   /** Starts `work` when there is room for it and for its bytes. */
   async #run(bytes: number, work: () => Promise<void>): Promise<void> {
-    const isFull = () => this.#running.size >= LIMITS.landingUploadsMax || this.#heldBytes + bytes > LIMITS.landingUploadBytesMax;
-    while (this.#running.size > 0 && isFull()) await Promise.race(this.#running);
+    const isFull = () => this.#running >= LIMITS.landingUploadsMax || this.#heldBytes + bytes > LIMITS.landingUploadBytesMax;
+    while (this.#running > 0 && isFull()) await this.#ended();
     this.#heldBytes += bytes;
-    const running: Promise<void> = work()
+    this.#running++;
+    void work()
       .then(
         () => this.#onFile(++this.files),
         (error: unknown) => {
@@ -265,9 +268,16 @@ export class Stage {
       )
       .finally(() => {
         this.#heldBytes -= bytes;
-        this.#running.delete(running);
+        this.#running--;
+        this.#wake();
       });
-    this.#running.add(running);
+  }
+
+  /** One more has ended. There is one that waits, ever: who goes through the changes. */
+  #ended(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
   }
 
   async #delete(): Promise<void> {

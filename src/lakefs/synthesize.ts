@@ -195,7 +195,7 @@ class Chain {
   #asPushed({ metadata }: SourceCommit, listing: Oid): Oid {
     const padding = this.#mapping.version < 3 ? undefined : metadata?.[PADDING_KEY];
     const output = this.#output;
-    return padTree(listing, padding, (oid) => output.readTree(oid), (data) => output.add("tree", data));
+    return padTree(listing, padding, (oid) => output.readTree(oid), (data) => output.addTree(data));
   }
 
   /**

@@ -55,7 +55,7 @@ export class TreeBuilder {
       if (file !== undefined) this.#onShadowed(path + name, file.mode);
       files.delete(name);
     }
-    return this.#output.add("tree", formatTree([...files.values(), ...folders.values()]));
+    return this.#output.addTree(formatTree([...files.values(), ...folders.values()]));
   }
 }
 
@@ -73,7 +73,7 @@ export type PathChanges = ReadonlyMap<string, { readonly mode: number; readonly 
 export function changeTree(output: ObjectOutput, root: Oid, changes: PathChanges, onFile: (path: string, mode: number) => void): Oid | "clash" {
   try {
     const changed = changeFolder(output, root, "", [...changes.keys()].sort(), changes, onFile);
-    return changed ?? output.add("tree", formatTree([]));
+    return changed ?? output.addTree(formatTree([]));
   } catch (error) {
     if (error === CLASH) return "clash";
     throw error;
@@ -108,7 +108,7 @@ function changeFolder(
     else if (file !== undefined) entries.set(name, file);
     else entries.delete(name);
   }
-  return entries.size === 0 ? undefined : output.add("tree", formatTree(entries.values()));
+  return entries.size === 0 ? undefined : output.addTree(formatTree(entries.values()), oid);
 }
 
 /** First component behind `start` → the paths that go on below it. */

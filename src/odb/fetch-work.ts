@@ -72,7 +72,7 @@ export function fetchWork(kernels: Kernels): FetchWork {
     check,
     fold: (request) => {
       const [reader, watch] = open(request);
-      return foldPacks(reader, request.path, watch);
+      return foldPacks(reader, request.packs.map(({ checksum }) => checksum), request.path, watch);
     },
     async holds({ packs, by, control }) {
       await checkHolds(packs, by, new TaskWatch(control));

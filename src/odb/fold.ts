@@ -1,5 +1,6 @@
 /**
- * Many small packs made one, as pushes leave them: every look-up and every task pays for each live pack. Stored entries go as they lie, each object once.
+ * Many small packs made one, as pushes leave them and as reading lakeFS does: every look-up and every task pays for each live pack. Stored entries go as they lie, each
+ * object once; trees that are stored whole become deltas on older ones (fold-trees.ts).
  *
  * What is folded doubles from pack to pack, so that an object is written again only as often as its repository doubles; large packs stay as they are. The new
  * pack takes the place of the old ones in the manifest, in one step; the old files stay where they are until somebody collects them.
@@ -11,36 +12,56 @@ import type { FoldedPack } from "../pool/fetch-tasks.js";
 import type { PackHandle } from "../pool/tasks.js";
 import { markAll } from "./cover.js";
 import { generatePack } from "./generation.js";
+import { planTreeDeltas } from "./fold-trees.js";
 import type { LivePack } from "./object-database.js";
 import type { ObjectReader } from "./object-reader.js";
 import { PackLookup } from "./pack-lookup.js";
 import { planPack } from "./plan.js";
 
-/** Fewer than half of `foldPacksMin` are not worth a new pack. */
-const CHOSEN_MIN = LIMITS.foldPacksMin / 2;
+/** Lists of the blobs that packs promise: they lie beside the packs, and who wrote them reads them. */
+export interface PromiseLists {
+  /** Ids that these packs promise, sorted, a table each. */
+  ids(packs: readonly LivePack[], signal: AbortSignal): Promise<readonly SharedArrayBuffer[]>;
+  /** Keeps for the pack `by`, before it is live, a list of what `packs` promise and `by` does not hold; how many blobs that is. */
+  merge(packs: readonly LivePack[], by: PackHandle, signal: AbortSignal): Promise<number>;
+}
 
-/** Which packs to make one; none: there are few enough. Not those made from lakeFS: records of commits name them. */
-export function choosePacks(packs: readonly LivePack[]): readonly LivePack[] {
-  const small = packs.filter(({ origin, bytes }) => origin !== "synthesized" && bytes <= LIMITS.foldPackBytesMax);
-  if (small.length < LIMITS.foldPacksMin) return [];
+export interface FoldChoice {
+  /** Small packs from which on they are made one. Default: LIMITS.foldPacksMin. */
+  readonly fewest?: number;
+  /** A pack is also folded that has many more objects than the smaller ones, as long as it has no more bytes, or few: most are whole trees that others have as well. */
+  readonly byBytes?: boolean;
+  /** Also those that promise blobs. */
+  readonly promising?: boolean;
+}
+
+/** Which packs to make one; none: there are few enough. */
+export function choosePacks(packs: readonly LivePack[], { fewest = LIMITS.foldPacksMin, byBytes = false, promising = false }: FoldChoice = {}): readonly LivePack[] {
+  const small = packs.filter(({ promised, bytes }) => (promising || promised === undefined) && bytes <= LIMITS.foldPackBytesMax);
+  if (small.length < fewest) return [];
   small.sort((left, right) => left.objectCount - right.objectCount || (left.checksum < right.checksum ? -1 : 1));
   const chosen: LivePack[] = [];
-  let [objects, bytes] = [0, 0];
+  let [objects, bytes, blobs] = [0, 0, 0];
   for (const pack of small) {
-    const isNext = chosen.length < CHOSEN_MIN || pack.objectCount <= 2 * objects;
-    if (!isNext || bytes + pack.bytes > LIMITS.foldBytesMax) break;
+    const isNext = chosen.length < fewest / 2 || pack.objectCount <= 2 * objects || (byBytes && pack.bytes <= Math.max(2 * bytes, LIMITS.foldBytesMin));
+    if (!isNext || bytes + pack.bytes > LIMITS.foldBytesMax || blobs + (pack.promised ?? 0) > LIMITS.foldPromisedMax) break;
     chosen.push(pack);
     objects += pack.objectCount;
     bytes += pack.bytes;
+    blobs += pack.promised ?? 0;
   }
   return chosen.length < 2 ? [] : chosen;
 }
 
-/** In a pool thread: writes all that the reader's packs hold into one at `path`, which must not exist. Not synced. */
-export async function foldPacks(reader: ObjectReader, path: string, watch: TaskWatch): Promise<FoldedPack> {
+/** In a pool thread: writes all that the reader's packs hold into one at `path`, which must not exist. Not synced. `newestFirst`: their checksums. */
+export async function foldPacks(reader: ObjectReader, newestFirst: readonly string[], path: string, watch: TaskWatch): Promise<FoldedPack> {
   const marks = new Uint8Array(reader.space.size);
   const objects = await markAll(reader, marks, watch);
   const plan = await planPack(reader, { count: objects, marks, few: undefined }, false, watch);
+  // A history grows: what older packs hold is the base of what newer ones do, and a base that comes first is named by a distance.
+  const places = new Map(reader.space.packs.map(({ handle }, at) => [handle.checksum, at]));
+  plan.order = newestFirst.map((checksum) => places.get(checksum) as number).reverse();
+  await planTreeDeltas(reader, plan, watch);
   const { checksum, bytes } = await generatePack(reader, plan, { path, ofsDelta: true, watch, onWritten: () => undefined, onBoard: () => undefined });
   return { checksum, bytes, objects };
 }

@@ -4,10 +4,12 @@
  * Stored bytes are copied where they lie: entries that are neighbours in a stored pack and need no new header go as one range.
  */
 import { closeSync, openSync, writeSync } from "node:fs";
+import { deflateSync } from "node:zlib";
 import { LIMITS } from "../base/limits.js";
 import { OBJECT_TYPE } from "../git/oid.js";
 import { type PackPlan, PLACE } from "../git/pack-plan.js";
 import { PackWriter } from "../git/pack-writer.js";
+import { treeDelta } from "../git/tree-delta.js";
 import type { TaskWatch } from "../pool/control.js";
 import { DeflateBoard, deflateEntry, type DeflatedObject } from "./deflate-board.js";
 import type { ObjectReader } from "./object-reader.js";
@@ -35,18 +37,19 @@ export async function generatePack(reader: ObjectReader, plan: PackPlan, options
   const file = openSync(options.path, "wx");
   try {
     let bytes = 0;
-    let row = 0;
+    let rows = 0;
     const writer = new PackWriter(plan.count, LIMITS.streamChunkBytes, (piece) => {
       options.watch.check();
       for (let done = 0; done < piece.length; ) done += writeSync(file, piece, done, piece.length - done, bytes + done);
       bytes += piece.length;
-      options.onWritten(bytes, row);
+      options.onWritten(bytes, rows);
     });
     const generation = new Generation(reader, plan, writer, options);
     try {
-      for (; row < plan.count; row++) {
+      for (const row of plan.rows()) {
         if (options.watch.shouldYield()) await options.watch.turn();
         generation.writeRow(row);
+        rows++;
       }
       generation.finish();
     } finally {
@@ -65,7 +68,7 @@ class Generation {
   readonly #writer: PackWriter;
   readonly #options: GenerationOptions;
   readonly #header = new EntryHeader();
-  /** Where each row's entry starts in the new pack. */
+  /** Where each row's entry starts in the new pack; 0: it is still to come. */
   readonly #placed: Float64Array;
   readonly #wholes: Iterator<DeflatedObject>;
   readonly #board: DeflateBoard | undefined;
@@ -92,6 +95,7 @@ class Generation {
     const place = plan.place[row] as number;
     if (place === PLACE.whole) this.#writeWhole();
     else if (place === PLACE.reuse) this.#extendRun(row);
+    else if (place === PLACE.made) this.#writeMade(row);
     else this.#writeDelta(row);
   }
 
@@ -115,7 +119,7 @@ class Generation {
     pack.readHeader(plan.start[row] as number, header);
     const base = plan.base[row] as number;
     const isNear = header.type === OBJECT_TYPE.ofsDelta;
-    const distance = base >= 0 && base < row && this.#options.ofsDelta ? (this.#placed[row] as number) - (this.#placed[base] as number) : 0;
+    const distance = this.#distance(row, base);
     // A stored header stays true where it names the base's id, or where nothing between base and delta has changed its length.
     if (isNear ? distance === header.offset - header.baseOffset && this.#isSamePack(row, base) : distance === 0) {
       this.#extendRun(row);
@@ -124,6 +128,30 @@ class Generation {
     this.#flushRun();
     this.#writer.header(0, header.size, distance > 0 ? distance : this.#baseOid(pack));
     this.#copy(pack, header.dataAt, plan.end[row] as number);
+  }
+
+  /** How far `row` stands behind its base; 0: the base comes later, or is not in this pack, or the client does not read distances. */
+  #distance(row: number, base: number): number {
+    const there = base < 0 || !this.#options.ofsDelta ? 0 : (this.#placed[base] as number);
+    return there === 0 ? 0 : (this.#placed[row] as number) - there;
+  }
+
+  /** A delta between two stored trees. */
+  #writeMade(row: number): void {
+    const plan = this.#plan;
+    const base = plan.base[row] as number;
+    const delta = treeDelta(this.#read(base), this.#read(row));
+    this.#options.watch.check();
+    if (delta === undefined) return this.#extendRun(row);
+    const distance = this.#distance(row, base);
+    const { lookup } = this.#pack(base);
+    this.#flushRun();
+    this.#writer.header(0, delta.length, distance > 0 ? distance : lookup.oidView(lookup.positionOf(plan.start[base] as number)));
+    this.#writer.bytes(deflateSync(delta, { level: LIMITS.deflateLevel }));
+  }
+
+  #read(row: number): Uint8Array {
+    return this.#reader.readEntry(this.#pack(row), this.#plan.start[row] as number).data;
   }
 
   #isSamePack(row: number, base: number): boolean {

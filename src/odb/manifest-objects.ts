@@ -3,11 +3,12 @@ import { randomBytes } from "node:crypto";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Fault } from "../base/fault.js";
+import { Semaphore } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
-import type { Pool } from "../pool/tasks.js";
+import type { PackHandle, Pool } from "../pool/tasks.js";
 import type { Store } from "../store/store.js";
 import { toHandles } from "./fetch-pack.js";
-import { choosePacks } from "./fold.js";
+import { choosePacks, type FoldChoice, type PromiseLists } from "./fold.js";
 import { indexPackFile } from "./ingest-file.js";
 import type { Ingest, IngestedPack, IngestOptions } from "./ingest-contract.js";
 import type { Manifest, PackRecord } from "./manifest.js";
@@ -33,13 +34,22 @@ export interface IngestSettings {
   readonly memoryBytes: number;
 }
 
+export interface FoldOptions extends Omit<FoldChoice, "promising"> {
+  /** Undefined: packs that promise blobs stay as they are. */
+  readonly promises?: PromiseLists | undefined;
+}
+
 export class ManifestObjects implements ObjectDatabase {
   readonly #services: ObjectServices;
   readonly #manifests: ManifestStore;
   readonly #prefix: string;
+  readonly #onAdopted: () => void;
+  readonly #folding = new Semaphore(1);
   #latest: { readonly packs: Manifest["packs"]; readonly set: PackSet } | undefined;
 
-  constructor(services: ObjectServices, manifests: ManifestStore, prefix: string) {
+  /** `onAdopted` is told when a pack has become live by itself. */
+  constructor(services: ObjectServices, manifests: ManifestStore, prefix: string, onAdopted: () => void = () => undefined) {
+    this.#onAdopted = onAdopted;
     this.#services = services;
     this.#manifests = manifests;
     this.#prefix = prefix;
@@ -85,15 +95,25 @@ export class ManifestObjects implements ObjectDatabase {
   async adopt(pack: IngestedPack, { origin, promised }: AdoptedPack, signal?: AbortSignal): Promise<void> {
     await this.publish(pack, signal);
     await this.keep([toPackRecord(pack, origin, promised)], signal);
+    this.#onAdopted();
   }
 
   async supersede(checksum: string, by: IngestedPack, { origin, promised }: AdoptedPack, signal?: AbortSignal): Promise<void> {
     await this.publish(by, signal);
     const record = toPackRecord(by, origin, promised);
     await this.#manifests.update((manifest) => {
-      if (!manifest.packs.some((pack) => pack.checksum === checksum)) return undefined;
       const others = manifest.packs.filter((pack) => pack.checksum !== record.checksum || pack.checksum === checksum);
-      return { ...manifest, packs: others.map((pack) => (pack.checksum === checksum ? record : pack)) };
+      if (manifest.packs.some((pack) => pack.checksum === checksum)) return { ...manifest, packs: others.map((pack) => (pack.checksum === checksum ? record : pack)) };
+      // It was folded meanwhile: what has come beside it is as good beside the pack that took its place.
+      return others.length < manifest.packs.length ? undefined : { ...manifest, packs: [record, ...manifest.packs] };
+    }, signal);
+    this.#onAdopted();
+  }
+
+  async drop(checksum: string, signal?: AbortSignal): Promise<void> {
+    await this.#manifests.update((manifest) => {
+      const others = manifest.packs.filter((pack) => pack.checksum !== checksum);
+      return others.length === manifest.packs.length ? undefined : { ...manifest, packs: others };
     }, signal);
   }
 
@@ -104,24 +124,40 @@ export class ManifestObjects implements ObjectDatabase {
     }, signal);
   }
 
-  /** Makes many small packs one; how many it were. 0: they are few. Readers that have begun keep the old files. */
-  async fold(signal: AbortSignal): Promise<number> {
+  /** Makes many small packs one; how many it were. 0: they are few. Readers that have begun keep the old files. One at a time. */
+  fold(signal: AbortSignal, options: FoldOptions = {}): Promise<number> {
+    return this.#folding.run(() => this.#fold(signal, options), signal);
+  }
+
+  async #fold(signal: AbortSignal, { promises, ...choice }: FoldOptions): Promise<number> {
     const { packs } = await this.packs(signal);
-    const folded = choosePacks(packs);
+    const folded = choosePacks(packs, { ...choice, promising: promises !== undefined });
     if (folded.length === 0) return 0;
     const folder = join(this.#services.incoming, randomBytes(12).toString("hex"));
     await mkdir(folder, { recursive: true, mode: 0o700 });
     try {
-      const pack = await this.#foldInto(folder, folded, packs.filter((one) => !folded.includes(one)), signal);
+      // Newest first, as they stand in the manifest.
+      const inOrder = packs.filter((one) => folded.includes(one));
+      const others = packs.filter((one) => !folded.includes(one));
+      const { pack, handle } = await this.#foldInto(folder, inOrder, others, (await promises?.ids(packs, signal)) ?? [], signal);
+      const promising = folded.filter(({ promised }) => promised !== undefined);
+      const promised = promising.length === 0 ? 0 : await promises?.merge(promising, handle, signal);
       await this.publish(pack, signal);
-      await this.#replace(folded, toPackRecord(pack, "repack"), signal);
+      await this.#replace(folded, toPackRecord(pack, "repack", promised), signal);
       return folded.length;
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
   }
 
-  async #foldInto(folder: string, folded: readonly LivePack[], others: readonly LivePack[], signal: AbortSignal): Promise<IngestedPack> {
+  /** The one pack, indexed and checked, and still in `folder`. */
+  async #foldInto(
+    folder: string,
+    folded: readonly LivePack[],
+    others: readonly LivePack[],
+    promised: readonly SharedArrayBuffer[],
+    signal: AbortSignal,
+  ): Promise<{ readonly pack: IngestedPack; readonly handle: PackHandle }> {
     const { pool, ingest } = this.#services;
     const memoryBytes = Math.min(ingest.memoryBytes, LIMITS.foldMemoryBytes);
     const [path, idxPath, revPath] = [join(folder, "pack"), join(folder, "idx"), join(folder, "rev")];
@@ -131,12 +167,12 @@ export class ManifestObjects implements ObjectDatabase {
     // What stands in it was checked when it came in; here it is only counted and followed. Nobody may reach an object whose link leads to another
     // type (it waited for what came later as something else): one pack with it is not closed, so that a push that would is looked at.
     const how = { fsck: false, stored: true, sync: true, memoryBytes } as const;
-    const pack = await indexPackFile(path, { pool, folder, idxPath, revPath, ...how, packs: toHandles(others), closed, signal });
+    const pack = await indexPackFile(path, { pool, folder, idxPath, revPath, ...how, packs: toHandles(others), closed, promised, signal });
     const { objectCount, bytes, types } = pack;
-    const by = { checksum, path, objectCount, bytes, ...(await loadTable({ checksum, objectCount, idxPath, revPath, types })) };
-    await pool.run("pack-objects/holds", { packs: toHandles(folded), by }, background);
+    const handle = { checksum, path, objectCount, bytes, ...(await loadTable({ checksum, objectCount, idxPath, revPath, types })) };
+    await pool.run("pack-objects/holds", { packs: toHandles(folded), by: handle }, background);
     if (!pack.closed && folded.every((one) => one.closed)) throw new Fault("odb/missing", { pack: checksum, oid: pack.openLinks[0] });
-    return pack;
+    return { pack, handle };
   }
 
   /** The new pack stands where the newest of the old ones did. Nothing happens where one of them is not live any more. */

@@ -3,7 +3,7 @@ import { Fault } from "../base/fault.js";
 import { Semaphore } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { Store, StoreTag } from "../store/store.js";
-import { decodeManifest, emptyManifest, encodeManifest, type Manifest } from "./manifest.js";
+import { decodeManifest, emptyManifest, encodeManifest, type Manifest, PROMISED_FOLDER } from "./manifest.js";
 
 /** Below a repository's prefix in the store. */
 export const MANIFEST_NAME = "git/manifest";
@@ -109,9 +109,10 @@ export class ManifestStore {
 function keysDropped(prefix: string, before: Manifest, after: Manifest): string[] {
   const kept = new Set(after.packs.map(({ checksum }) => checksum));
   const gone = before.packs.filter(({ checksum }) => !kept.has(checksum));
-  const keys = gone.flatMap(({ checksum }) =>
-    ["pack", "idx", "rev"].map((extension) => `${prefix}/git/objects/pack/pack-${checksum}.${extension}`),
-  );
+  const keys = gone.flatMap(({ checksum, promised }) => [
+    ...["pack", "idx", "rev"].map((extension) => `${prefix}/git/objects/pack/pack-${checksum}.${extension}`),
+    ...(promised === undefined ? [] : ["", ".ids"].map((extension) => `${prefix}/git/${PROMISED_FOLDER}/${checksum}${extension}`)),
+  ]);
   const old = before.snapshot?.key;
   return old === undefined || old === after.snapshot?.key ? keys : [...keys, old];
 }

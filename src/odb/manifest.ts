@@ -20,6 +20,9 @@ import { Fault } from "../base/fault.js";
 const FORMAT = 2;
 
 const OID = z.string().regex(/^[0-9a-f]{40}$/);
+/** Below "git/": lists of what packs promise, "<checksum>" and "<checksum>.ids" (lakefs/records.ts). */
+export const PROMISED_FOLDER = "lake-promised";
+
 /** An id, or [id, peeled id] for an annotated tag. */
 const REF_VALUE = z.union([OID, z.tuple([OID, OID])]);
 

@@ -150,7 +150,7 @@ export interface FetchTasks {
   "pack-objects/sizes": { request: PacksRequest & { readonly oids: readonly Oid[] }; result: readonly (number | undefined)[] };
   /** The object at `path` (latin1) of a commit's or tag's tree; undefined: nothing is there. */
   "pack-objects/resolve": { request: PacksRequest & { readonly oid: Oid; readonly path: string }; result: Oid | undefined };
-  /** All objects of the packs into one file, which must not exist. */
+  /** All objects of the packs, which come newest first, into one file, which must not exist. */
   "pack-objects/fold": { request: PacksRequest & { readonly path: string }; result: FoldedPack };
   /** Throws "odb/missing" where `by` lacks an object of the packs. */
   "pack-objects/holds": { request: PacksRequest & { readonly by: PackHandle }; result: undefined };

@@ -199,7 +199,18 @@ export interface ReachedResult {
   readonly ids: SharedArrayBuffer;
 }
 
+/** What packs promise, in one list for the pack that they were folded into. */
+export interface MergePromisedRequest extends TaskControl {
+  readonly lists: readonly PromisedListFile[];
+  /** What it holds is promised no more. */
+  readonly by: PackHandle;
+  /** List to write; it must not exist. */
+  readonly path: string;
+}
+
 export interface SynthesizeTasks {
+  /** Undefined: nothing is promised any more, and no list was written. */
+  "synthesize/merge": { request: MergePromisedRequest; result: PromisedIds | undefined };
   "synthesize/reached": { request: ReachedRequest; result: ReachedResult };
   "synthesize/contents": { request: ContentsRequest; result: ContentsResult };
   "synthesize/chain": { request: SynthesizeRequest; result: SynthesizeResult };

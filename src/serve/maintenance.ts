@@ -1,10 +1,10 @@
-/** Work that follows a push and that nobody waits for: once per repository, a little after its last change. */
+/** Work that follows a change and that nobody waits for: once per repository, a little after its first one, and where it is asked for once more when it has become quiet. */
 import { asFault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import { faultFacts, type Log } from "../observe/log.js";
 
-/** `leaving`: the server is about to end; what can wait until the next push should. */
-export type Upkeep = (signal: AbortSignal, leaving: boolean) => Promise<void>;
+/** `leaving` aborts when the server is about to end: what can wait until the next change should. */
+export type Upkeep = (signal: AbortSignal, leaving: AbortSignal) => Promise<void>;
 
 interface Planned {
   readonly timer: NodeJS.Timeout;
@@ -14,9 +14,10 @@ interface Planned {
 export class Maintenance {
   readonly #log: Log;
   readonly #planned = new Map<string, Planned>();
+  readonly #quiet = new Map<string, NodeJS.Timeout>();
   readonly #running = new Map<string, Promise<void>>();
   readonly #stopping = new AbortController();
-  #leaving = false;
+  readonly #leaving = new AbortController();
 
   constructor(log: Log) {
     this.#log = log;
@@ -25,14 +26,29 @@ export class Maintenance {
   /** Runs `work` soon; asked for again before that, it runs once. */
   plan(id: string, work: Upkeep): void {
     if (this.#stopping.signal.aborted || this.#planned.has(id)) return;
-    const timer = setTimeout(() => void this.#start(id, work), LIMITS.maintenanceDelayMs).unref();
-    this.#planned.set(id, { timer, work });
+    const begin = () => {
+      this.#planned.delete(id);
+      void this.#start(id, work);
+    };
+    this.#planned.set(id, { timer: setTimeout(begin, LIMITS.maintenanceDelayMs).unref(), work });
+  }
+
+  /** Runs `work` once this was not asked for any more for `maintenanceQuietMs`. A server that ends does without. */
+  planQuiet(id: string, work: Upkeep): void {
+    if (this.#leaving.signal.aborted) return;
+    clearTimeout(this.#quiet.get(id));
+    const begin = () => {
+      this.#quiet.delete(id);
+      void this.#start(id, work);
+    };
+    this.#quiet.set(id, setTimeout(begin, LIMITS.maintenanceQuietMs).unref());
   }
 
   /** Does at once what is planned, and resolves when all of it is done. */
   async settle(): Promise<void> {
     for (const [id, { timer, work }] of [...this.#planned]) {
       clearTimeout(timer);
+      this.#planned.delete(id);
       void this.#start(id, work);
     }
     await Promise.all(this.#running.values());
@@ -40,16 +56,17 @@ export class Maintenance {
 
   /** As `settle`, and takes no more work. */
   async stop(): Promise<void> {
-    this.#leaving = true;
+    this.#leaving.abort();
+    for (const timer of this.#quiet.values()) clearTimeout(timer);
+    this.#quiet.clear();
     await this.settle();
     this.#stopping.abort();
   }
 
   #start(id: string, work: Upkeep): Promise<void> {
-    this.#planned.delete(id);
     const before = this.#running.get(id) ?? Promise.resolve();
     const run = before
-      .then(() => work(this.#stopping.signal, this.#leaving))
+      .then(() => work(this.#stopping.signal, this.#leaving.signal))
       .catch((error: unknown) => this.#log.warn("maintenance failed", { repository: id, ...faultFacts(asFault(error)) }))
       .finally(() => {
         if (this.#running.get(id) === run) this.#running.delete(id);

@@ -15,7 +15,7 @@ import type { Repository } from "./conversation.js";
 import { LakefsRows } from "./lakefs-rows.js";
 import type { Maintenance } from "./maintenance.js";
 import { type Asker, type Found, RepositoryFinder } from "./repository-find.js";
-import { type LakefsSettings, RepositoryHandles } from "./repository-handles.js";
+import { type Handle, type LakefsSettings, RepositoryHandles } from "./repository-handles.js";
 import {
   candidatesOf,
   lakefsName,
@@ -29,7 +29,7 @@ import {
 import { RepositoryRemoval } from "./repository-removal.js";
 import { changeSettings, formatSettings, readSettingsOf, type SettingsChange } from "./repository-settings.js";
 import type { RepositoryTable } from "./repository-table.js";
-import { RepositoryUpkeep } from "./repository-upkeep.js";
+import { RepositoryUpkeep, THOROUGHLY } from "./repository-upkeep.js";
 
 export type { Asker } from "./repository-find.js";
 export type { LakefsSettings, Naming } from "./repository-handles.js";
@@ -77,7 +77,8 @@ export class Repositories {
       });
     const confirm = async (repository: string, id: string, fresh: boolean, signal: AbortSignal) =>
       this.#lakefsRows?.confirm(repository, id, fresh, signal);
-    this.#handles = new RepositoryHandles({ services, table, defaultBranch: options.defaultBranch, lakefs, confirm, log });
+    const onRead = (id: string, handle: Handle) => this.#upkeep.planFold(id, handle);
+    this.#handles = new RepositoryHandles({ services, table, defaultBranch: options.defaultBranch, lakefs, confirm, onRead, log });
     const { createOnPush, perNamespaceMax = 0 } = options;
     const places = { createOnPush, perNamespaceMax };
     this.#finder = new RepositoryFinder({ table, handles: this.#handles, ...places, lakefs, lakefsRows: this.#lakefsRows });
@@ -245,9 +246,10 @@ export class Repositories {
     return this.#handles.close();
   }
 
-  /** Removes what nothing names for longer than the grace period. Throws "repository/missing". */
+  /** Removes what nothing names for longer than the grace period; packs made from lakeFS are folded before, however few. Throws "repository/missing". */
   async collect(asked: RepositoryName, graceMs: number, signal: AbortSignal): Promise<Collected> {
     const { row, handle } = await this.#found(asked, signal);
+    await handle.fold?.(THOROUGHLY, signal);
     return this.#upkeep.collect(row.id, handle, graceMs, signal);
   }
 

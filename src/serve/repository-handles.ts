@@ -17,6 +17,7 @@ import { type LandingParts, openLakefsRepository } from "../lakefs/repository.js
 import { fromLakefsId } from "../lakefs/ref-names.js";
 import { LakefsWatch } from "../lakefs/watch.js";
 import { faultFacts, type Log } from "../observe/log.js";
+import type { FoldChoice } from "../odb/fold.js";
 import { ManifestObjects, type ObjectServices } from "../odb/manifest-objects.js";
 import { ManifestRefs } from "../odb/manifest-refs.js";
 import { ManifestStore } from "../odb/manifest-store.js";
@@ -36,6 +37,8 @@ export interface Handle {
   /** Of a lakeFS repository: read ahead of requests. */
   readonly watched?: LakefsRefs;
   readonly promised?: PromisedContents;
+  /** Folds packs of a lakeFS repository (as ManifestObjects.fold), with what they promise. */
+  readonly fold?: (choice: FoldChoice, signal: AbortSignal) => Promise<number>;
 }
 
 /**
@@ -72,6 +75,8 @@ export interface HandlesOptions {
   readonly lakefs: LakefsSettings | undefined;
   /** Throws where lakeFS's name leads to another repository than `id` by now. `fresh`: whatever was said a moment ago. */
   readonly confirm: (repository: string, id: string, fresh: boolean, signal: AbortSignal) => Promise<void>;
+  /** Told when packs were made of what lakeFS has. */
+  readonly onRead: (id: string, handle: Handle) => void;
   readonly log: Log;
 }
 
@@ -153,7 +158,11 @@ export class RepositoryHandles {
     const manifests = this.#manifests(row, "main");
     const { store, incoming } = services;
     const pool = services.pool.sharedBy({ repository: prefix, caller: prefix }); // what is read for all, or landed for one
-    const objects = new ManifestObjects({ ...services, pool }, manifests, prefix);
+    const onAdopted = () => {
+      const handle = this.#alive.get(id)?.deref();
+      if (handle !== undefined) this.#options.onRead(id, handle);
+    };
+    const objects = new ManifestObjects({ ...services, pool }, manifests, prefix, onAdopted);
     const { access, client, mappingSeed, sealKeys } = lakefs;
     const synthesisTasks = this.#synthesisTasks;
     let lfs: LakefsLfsStore | undefined;
@@ -182,14 +191,15 @@ export class RepositoryHandles {
     const waits = lakefs.refsWaitMs === undefined ? {} : { refsWaitMs: lakefs.refsWaitMs };
     const onBack = () => this.drop(id);
     const confirmed = (fresh: boolean, asking: AbortSignal) => confirm(repository, id, fresh, asking);
-    const { refs, commits, promised, defaultBranch, guard } = await openLakefsRepository(
+    const { refs, commits, promised, lists, defaultBranch, guard } = await openLakefsRepository(
       { ...parts, ...waits, confirm: confirmed, serveStale: lakefs.serveStale, onBack },
       signal,
     );
     const head = `refs/heads/${fromLakefsId("branch", defaultBranch) ?? "main"}`;
     const uncrossed = new UncrossedPaths(client, repository, commits);
     const side = { repository, head, client, commits, uncrossed, guard, unreadable: () => refs.unreadable };
-    return this.#remember(id, { manifests, refs, objects, lfs, lakefs: side, watched: refs, promised });
+    const fold = (choice: FoldChoice, folding: AbortSignal) => promised.mending(() => objects.fold(folding, { ...choice, promises: lists }), folding);
+    return this.#remember(id, { manifests, refs, objects, lfs, lakefs: side, watched: refs, promised, fold });
   }
 
   #manifests({ id, title, state }: RepositoryRow, defaultBranch: string): ManifestStore {

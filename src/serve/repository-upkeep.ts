@@ -1,9 +1,10 @@
-/** What is done for a repository after its pushes, and for those that were set aside: derived files, folding, collection. */
+/** What is done for a repository after its pushes and after lakeFS was read, and for those that were set aside: derived files, folding, collection. */
 import { LRUCache } from "lru-cache";
 import { LIMITS } from "../base/limits.js";
 import type { Log } from "../observe/log.js";
 import { type Collected, collectFiles } from "../odb/collect.js";
 import { writeDerivedFiles } from "../odb/derived-files.js";
+import type { FoldChoice } from "../odb/fold.js";
 import type { ObjectServices } from "../odb/manifest-objects.js";
 import type { Maintenance } from "./maintenance.js";
 import type { Handle } from "./repository-handles.js";
@@ -20,11 +21,16 @@ export interface UpkeepOptions {
   readonly log: Log;
 }
 
+/** Of packs made from lakeFS, while more come and when nothing else happens: each has whole trees that the others have as well. */
+const WHILE_READING: FoldChoice = { fewest: LIMITS.foldMadePacksMin };
+export const THOROUGHLY: FoldChoice = { fewest: 2, byBytes: true };
 /** Stands for all that are set aside, beside ids of repositories. */
 const SET_ASIDE = "set aside";
 
 export class RepositoryUpkeep {
   readonly #options: UpkeepOptions;
+  /** Pushed to since their derived files were written. */
+  readonly #pushed = new Set<string>();
   readonly #collectedLately = new LRUCache<string, true>({ max: LIMITS.repositoryHandlesMax, ttl: LIMITS.collectEveryMs });
 
   constructor(options: UpkeepOptions) {
@@ -33,26 +39,43 @@ export class RepositoryUpkeep {
 
   /** Plans what follows a push. */
   plan(id: string, handle: Handle): void {
+    this.#pushed.add(id);
+    this.#plan(id, handle);
+  }
+
+  /** Plans what follows when packs were made from lakeFS: soon, and once more when it has become quiet. */
+  planFold(id: string, handle: Handle): void {
+    this.#plan(id, handle);
+    this.#options.maintenance.planQuiet(id, (signal, leaving) => this.#fold(id, handle, THOROUGHLY, signal, leaving));
+  }
+
+  #plan(id: string, handle: Handle): void {
     const { maintenance, table, gcGraceMs } = this.#options;
-    const { objects, lakefs } = handle;
     maintenance.plan(id, async (signal, leaving) => {
       if ((await table.byId(id))?.state !== "made") return; // it was deleted meanwhile, and its files may be gone
-      await this.#derive(id, handle, signal);
-      if (leaving) return;
-      // What comes from lakeFS stays: records there name their packs.
-      if (lakefs === undefined && (await objects.fold(signal)) > 0) await this.#derive(id, handle, signal);
+      if (this.#pushed.delete(id)) await this.#derive(id, handle, signal);
+      await this.#fold(id, handle, handle.fold === undefined ? {} : WHILE_READING, signal, leaving);
+      if (leaving.aborted) return;
       if (this.#isDue(id)) await this.collect(id, handle, gcGraceMs, signal);
       if (this.#isDue(SET_ASIDE)) await this.#options.removal.collect(gcGraceMs, signal);
     });
   }
 
-  async collect(id: string, { manifests, lakefs }: Handle, graceMs: number, signal: AbortSignal): Promise<Collected> {
+  /** A server that ends leaves a fold as it is: nothing of it counts until it is whole. */
+  async #fold(id: string, handle: Handle, choice: FoldChoice, signal: AbortSignal, leaving: AbortSignal): Promise<void> {
+    const folding = AbortSignal.any([signal, leaving]);
+    if (folding.aborted || (await this.#options.table.byId(id))?.state !== "made") return;
+    const folded = await (handle.fold?.(choice, folding) ?? handle.objects.fold(folding, choice)).catch((error: unknown) => {
+      if (leaving.aborted) return 0;
+      throw error;
+    });
+    if (folded > 0) await this.#derive(id, handle, signal);
+  }
+
+  async collect(id: string, { manifests }: Handle, graceMs: number, signal: AbortSignal): Promise<Collected> {
     const { services, log } = this.#options;
     const prefix = storePrefix(id);
-    const collected = await collectFiles(
-      { store: services.store, manifests, prefix, graceMs, keepsAll: lakefs !== undefined },
-      signal,
-    );
+    const collected = await collectFiles({ store: services.store, manifests, prefix, graceMs }, signal);
     const { removed, waiting } = collected;
     const later = { waitingFiles: waiting.files, waitingBytes: waiting.bytes };
     if (removed.files > 0) log.info("files that nothing names are removed", { repository: prefix, ...removed, ...later });

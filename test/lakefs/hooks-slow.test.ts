@@ -103,11 +103,13 @@ t.test("slow hooks", { skip: skipLakefs }, async (t) => {
     const slow = await start({ "slow.yaml": actionFile("slow", hooks.url, ["pre-commit"]) });
     const quick = await start({});
     let answerNow: () => void = () => undefined;
-    const held = new Promise<void>((resolve) => (answerNow = resolve));
+    const held = new Promise<void>((resolve) => {
+      answerNow = resolve;
+    });
     hooks.answer = async () => held.then(() => ({ status: 200 }));
     hooks.seen.length = 0;
     const ends: string[] = [];
-    const slowly = slow.push().then((outcome) => (ends.push("slow"), outcome));
+    const slowly = slow.push().finally(() => ends.push("slow"));
     while (hooks.seen.length === 0) await new Promise((wake) => setTimeout(wake, 20));
     t.match(await quick.push(), { ok: true }, "the other lands");
     ends.push("quick");

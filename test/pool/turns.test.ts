@@ -145,7 +145,9 @@ t.test("one that is away hears an abort, dies with its thread, and ends with a p
   const threads = pool(t, { threads: 2 });
   const abort = new AbortController();
   let away = 0;
-  const onAway = (isAway: boolean) => void (away += isAway ? 1 : -1);
+  const onAway = (isAway: boolean) => {
+    away += isAway ? 1 : -1;
+  };
   const aborted = sharedRun(threads, "one")("away", { ms: 20_000 }, { signal: abort.signal, onAway }).catch(codeOf);
   const shrunk = sharedRun(threads, "two")("away", { ms: 1_000 }, { onAway });
   while (threads.figures().paused < 2) await new Promise((resolve) => setTimeout(resolve, 10));
