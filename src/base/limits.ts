@@ -326,6 +326,8 @@ export const LIMITS = {
   /** How long a lakeFS that is away is waited for, unless a setting says otherwise: one that restarts takes some ten seconds. */
   lakefsPatienceMs: 45_000,
   lakefsConnectMs: 10_000,
+  /** How long a reading that is called off may take to keep what it has: below the ten seconds after which many a supervisor kills. */
+  lakefsLeaveOffMs: 8_000,
   /** Connections of one thread to one server: `landingUploadsMax` and some; more calls wait for one. */
   lakefsConnectionsMax: 80,
   /** Tries of a call that is safe to repeat, waits between them doubling from `lakefsRetryMs` to `lakefsRetryMsMax`; more while lakeFS is away. */
