@@ -340,6 +340,8 @@ export const LIMITS = {
   lakefsRangeBytesMax: 256 * MIB,
   /** Changes that a diff's pages may tell; of more the ranges that differ tell in fewer calls: mostly four. */
   lakefsDiffMax: 3_000,
+  /** Changes that are asked for one by one, where a diff does not tell what is new (lakeFS before 1.62): half a second. Of more the ranges tell. */
+  lakefsStatsMax: 100,
   /** Changes of one commit that are held: 50 MB. Of more, both listings are read side by side. */
   lakefsChangesMax: 100_000,
   /** Contents read at once by one synthesis: on loopback 32 are no faster than 16, with 30 ms to the store behind lakeFS twice as fast. lakectl has 25. */
