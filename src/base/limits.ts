@@ -326,6 +326,8 @@ export const LIMITS = {
   /** How long a lakeFS that is away is waited for, unless a setting says otherwise: one that restarts takes some ten seconds. */
   lakefsPatienceMs: 45_000,
   lakefsConnectMs: 10_000,
+  /** How long a reading that is called off may take to keep what it has: below the ten seconds after which many a supervisor kills. */
+  lakefsLeaveOffMs: 8_000,
   /** Connections of one thread to one server: `landingUploadsMax` and some; more calls wait for one. */
   lakefsConnectionsMax: 80,
   /** Tries of a call that is safe to repeat, waits between them doubling from `lakefsRetryMs` to `lakefsRetryMsMax`; more while lakeFS is away. */
@@ -338,6 +340,8 @@ export const LIMITS = {
   lakefsRangeBytesMax: 256 * MIB,
   /** Changes that a diff's pages may tell; of more the ranges that differ tell in fewer calls: mostly four. */
   lakefsDiffMax: 3_000,
+  /** Changes that are asked for one by one, where a diff does not tell what is new (lakeFS before 1.62): half a second. Of more the ranges tell. */
+  lakefsStatsMax: 100,
   /** Changes of one commit that are held: 50 MB. Of more, both listings are read side by side. */
   lakefsChangesMax: 100_000,
   /** Contents read at once by one synthesis: on loopback 32 are no faster than 16, with 30 ms to the store behind lakeFS twice as fast. lakectl has 25. */

@@ -25,12 +25,12 @@ import { watchedSignal } from "./watched-signal.js";
  * stays promised there.
  */
 export async function bringContents(request: ContentsRequest, kernels: Kernels): Promise<ContentsResult> {
-  const abort = watchedSignal(request.control);
+  const memory = new HashMemory(request.port as MessagePort);
+  const abort = watchedSignal(request.control, memory.leftOff);
   const output = new ObjectOutput(request.path, new ObjectReader(request.packs, kernels, threadReaderCaches()), threadTreeCache());
   const left = request.leftPath === undefined ? undefined : new PromisedWriter(request.leftPath);
   const client = new LakefsClient(request.access);
   client.lost.know(request.repository, request.ways);
-  const memory = new HashMemory(request.port as MessagePort);
   const { repository, namespace } = request;
   const source = { client, repository, namespace, seals: new SealKeys([]), signal: abort.signal, pagesOnly: false };
   const leave = (blob: PromisedBlob, fault: Fault) => {
@@ -57,7 +57,7 @@ export async function bringContents(request: ContentsRequest, kernels: Kernels):
     return await told({ blobs, left: left?.finish(), failure: undefined });
   } catch (error) {
     const fault = asFault(error);
-    if (abort.signal.aborted) throw fault;
+    if (abort.gone.aborted) throw fault;
     return await told({ blobs: output.finishWhole(), left: undefined, failure: toRecord(fault) });
   } finally {
     output.discard();

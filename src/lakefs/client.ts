@@ -43,6 +43,11 @@ export interface StreamedUpload {
 /** Content type of every upload: lakeFS counts it into what an entry is. */
 export const UPLOAD_TYPE = "application/octet-stream";
 
+interface LogQuery {
+  readonly amount: number;
+  readonly first_parent?: boolean;
+}
+
 export class LakefsClient {
   readonly http: LakefsHttp;
   /** Commits that lakeFS does not find by their ids for a while. */
@@ -158,21 +163,38 @@ export class LakefsClient {
 
   /** One page of history from `id`, ordered by date (not topologically); `id` itself comes first. A missing parent makes it "lakefs/missing". */
   async log(repository: string, id: string, amount: number, signal: AbortSignal): Promise<LakefsPage<LakefsCommit>> {
-    const page = await this.#reading(repository, [id], signal, ([ref = id]) => this.logAt(repository, ref, amount, signal));
+    const page = await this.#logOf(repository, id, { amount }, signal);
     return { ...page, results: page.results.map(asMade) };
-  }
-
-  /** As `log`, by just this name, with whatever lakeFS shows. */
-  logAt(repository: string, ref: string, amount: number, signal: AbortSignal): Promise<LakefsPage<LakefsCommit>> {
-    const path = `/repositories${pathOf(repository)}/refs${pathOf(ref)}/commits`;
-    return this.http.json({ name: "log", method: "GET", path, query: { amount }, repeatable: true, signal });
   }
 
   /** `id` and its first parents, nearest first. */
   firstParents(repository: string, id: string, amount: number, signal: AbortSignal): Promise<LakefsPage<LakefsCommit>> {
-    return this.#reading(repository, [id], signal, ([ref = id]) => {
-      const path = `/repositories${pathOf(repository)}/refs${pathOf(ref)}/commits`;
-      return this.http.json({ name: "log", method: "GET", path, query: { amount, first_parent: true }, repeatable: true, signal });
+    return this.#logOf(repository, id, { amount, first_parent: true }, signal);
+  }
+
+  /** As `log`, by just this name, with whatever lakeFS shows. */
+  logAt(repository: string, ref: string, amount: number, signal: AbortSignal): Promise<LakefsPage<LakefsCommit>> {
+    return this.#logBy(repository, ref, { amount }, signal);
+  }
+
+  #logBy(repository: string, ref: string, query: LogQuery, signal: AbortSignal): Promise<LakefsPage<LakefsCommit>> {
+    const path = `/repositories${pathOf(repository)}/refs${pathOf(ref)}/commits`;
+    return this.http.json({ name: "log", method: "GET", path, query: { ...query }, repeatable: true, signal });
+  }
+
+  /** Before 1.61 lakeFS takes no expression here, which another way to a lost commit is: then the commit by itself, and the log of its first parent. */
+  #logOf(repository: string, id: string, query: LogQuery, signal: AbortSignal): Promise<LakefsPage<LakefsCommit>> {
+    return this.#reading(repository, [id], signal, async ([ref = id]) => {
+      try {
+        return await this.#logBy(repository, ref, query, signal);
+      } catch (error) {
+        if (ref === id || !(error instanceof Fault && error.code === "lakefs/bad-request")) throw error;
+        const one = await this.commitAt(repository, ref, signal);
+        const [parent] = one.parents;
+        if (parent === undefined || query.amount === 1) return { pagination: { has_more: parent !== undefined, next_offset: id }, results: [one] };
+        const rest = await this.#logOf(repository, parent, { ...query, amount: query.amount - 1 }, signal);
+        return { ...rest, results: [one, ...rest.results] };
+      }
     });
   }
 

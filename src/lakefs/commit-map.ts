@@ -22,6 +22,7 @@ import type { Cut } from "./cuts.js";
 import type { CommitMap, CommitPair, LakeRecord, PathMapping } from "./contract.js";
 import { History, type HistoryStep } from "./history.js";
 import type { LakefsAccess } from "./http.js";
+import { LeavingOff } from "./leave-off.js";
 import { LostData } from "./lost-data.js";
 import { PADDING_KEY } from "./metadata-keys.js";
 import { promisedIds } from "./promised-blobs.js";
@@ -135,6 +136,11 @@ export class LakefsCommitMap implements CommitMap {
     return found;
   }
 
+  /** Waits until nothing is read, that something was called off a moment ago included. */
+  settled(signal: AbortSignal): Promise<void> {
+    return this.#turn.run(async () => undefined, signal);
+  }
+
   /** What this commit became, if it has been read; nothing is read now. */
   known(lakeId: string, signal: AbortSignal): Promise<StoredLakeRecord | undefined> {
     return this.#find(lakeId, signal);
@@ -222,7 +228,9 @@ export class LakefsCommitMap implements CommitMap {
       }
       log.info("lakeFS was read", { repository, ...progressFacts(this.#progress) });
     } catch (error) {
-      log.warn("synthesis failed", { repository, ...progressFacts(this.#progress), ...faultFacts(asFault(error)) });
+      const facts = { repository, ...progressFacts(this.#progress) };
+      if (signal.aborted) log.info("reading lakeFS was called off", facts);
+      else log.warn("synthesis failed", { ...facts, ...faultFacts(asFault(error)) });
       throw error;
     } finally {
       clearInterval(telling);
@@ -237,9 +245,9 @@ export class LakefsCommitMap implements CommitMap {
     await this.#store([{ version: 2, lakeId: source.id, commit: tip.commit, tree: tip.tree, pack: undefined, alias: true }], signal);
   }
 
-  async #batch(steps: readonly CommitStep[], signal: AbortSignal): Promise<void> {
+  async #batch(steps: readonly CommitStep[], asked: AbortSignal): Promise<void> {
     const { records, objects } = this.#options;
-    await this.#make(steps, undefined, signal, async ({ pack, commits, promised, failure }) => {
+    await this.#make(steps, undefined, asked, async ({ pack, commits, promised, failure }, signal) => {
       await this.#lost.agree(steps, commits, signal);
       if (pack !== undefined) await objects.adopt(pack, { origin: "synthesized", promised: countOf(promised) }, signal);
       // The pack first: a record must never name what is not there.
@@ -271,24 +279,27 @@ export class LakefsCommitMap implements CommitMap {
    * What these commits come to, beside all packs but `without`; what becomes of it is `use`'s to say, before its files go. Where it fails in the
    * middle, `use` is given what was done before, and the failure is thrown then.
    */
-  async #make(steps: readonly CommitStep[], without: string | undefined, signal: AbortSignal, use: (made: Made) => Promise<void>): Promise<void> {
+  async #make(steps: readonly CommitStep[], without: string | undefined, asked: AbortSignal, use: (made: Made, signal: AbortSignal) => Promise<void>): Promise<void> {
     const { tasks, incoming, objects, records } = this.#options;
     const folder = join(incoming, randomBytes(12).toString("hex"));
     await mkdir(folder, { recursive: true });
+    const leaving = new LeavingOff(asked);
+    const signal = leaving.over;
     try {
       const items = steps.map(({ source, parents }) => ({ source, parents: parents.filter((id) => !this.#nothing.has(id) && !this.#lost.has(id)) }));
       const path = join(folder, "pack");
       const promisedPath = join(folder, "promised");
       const present = async () => (await objects.packs(signal)).packs.filter(({ checksum }) => checksum !== without);
-      const result = await tasks.run(async () => this.#run(items, await present(), path, promisedPath, signal), signal);
+      const result = await tasks.run(async () => this.#run(items, await present(), path, promisedPath, leaving), asked);
       this.#options.client.http.add(result.figures);
       const { commits, failure, promised: own } = result;
       const made = result.objects === 0 ? undefined : await this.#index(path, folder, own, await present(), signal);
       if (made !== undefined && own !== undefined) await records.putPromised(made.checksum, promisedPath, own, signal);
-      await use({ pack: made, commits, promised: own, failure });
+      await use({ pack: made, commits, promised: own, failure }, signal);
       await this.proven.save(signal);
       if (failure !== undefined) throw new Fault(failure.fault, failure.facts);
     } finally {
+      leaving.end();
       await rm(folder, { recursive: true, force: true });
     }
   }
@@ -373,7 +384,8 @@ export class LakefsCommitMap implements CommitMap {
     if (first !== undefined) throw new Fault("odb/damaged", { file: `pack-${without ?? "*"}.pack`, reason: `its list of promised contents is damaged, and without it ${first.oid} would be missing` });
   }
 
-  async #run(items: readonly SynthesizeItem[], packs: readonly LivePack[], path: string, promisedPath: string, signal: AbortSignal): Promise<SynthesizeResult> {
+  async #run(items: readonly SynthesizeItem[], packs: readonly LivePack[], path: string, promisedPath: string, leaving: LeavingOff): Promise<SynthesizeResult> {
+    const signal = leaving.over;
     const { access, client, repository, namespace, sealKeys, mapping, pool, pagesOnly } = this.#options;
     const [known, kept] = [await this.#parentsOf(items, signal), await this.#kept(signal)];
     const { port1, port2 } = new MessageChannel();
@@ -383,7 +395,7 @@ export class LakefsCommitMap implements CommitMap {
     }, signal);
     try {
       const request = { access, ways: client.lost.ways(repository), repository, namespace, sealKeys, mapping, packs: toHandles(packs), items, known, kept, path, promisedPath, port: port2, pagesOnly: pagesOnly ?? false };
-      const result = await pool.run("synthesize/chain", request, { signal, priority: "background", transfer: [port2] });
+      const result = await leaving.telling(port1, () => pool.run("synthesize/chain", request, { signal, priority: "background", transfer: [port2] }));
       await told.settled();
       this.#progress = { ...before, objects: before.objects + result.objects };
       return result;

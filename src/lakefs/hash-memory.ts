@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import type { MessagePort } from "node:worker_threads";
 import { Fault } from "../base/fault.js";
-import type { SynthesisAnswer, SynthesisNews } from "../pool/synthesize-tasks.js";
+import type { RecallAnswer, SynthesisAnswer, SynthesisNews } from "../pool/synthesize-tasks.js";
 import { fullAddress } from "./address.js";
 import type { LakeEntry } from "./path-rules.js";
 import { ProvenNotes } from "./proven-contents.js";
@@ -14,7 +14,7 @@ export function contentKey({ address, checksum, size }: Pick<LakeEntry, "address
 }
 
 interface Question {
-  readonly resolve: (values: SynthesisAnswer["values"]) => void;
+  readonly resolve: (values: RecallAnswer["values"]) => void;
   readonly reject: (fault: Fault) => void;
 }
 
@@ -22,18 +22,25 @@ export class HashMemory {
   readonly #port: MessagePort;
   readonly #open = new Map<number, Question>();
   readonly #proven = new ProvenNotes((ids) => this.tell({ kind: "proven", ids }));
+  readonly #leftOff = new AbortController();
   #asked = 0;
 
   constructor(port: MessagePort) {
     this.#port = port;
-    port.on("message", ({ question, values }: SynthesisAnswer) => {
-      this.#open.get(question)?.resolve(values);
-      this.#open.delete(question);
+    port.on("message", (answer: SynthesisAnswer) => {
+      if ("leaveOff" in answer) return this.#leftOff.abort(new Fault("base/aborted"));
+      this.#open.get(answer.question)?.resolve(answer.values);
+      this.#open.delete(answer.question);
     });
     // The main side has gone: without this the task would wait for ever.
     port.on("close", () => {
       for (const { reject } of this.#open.values()) reject(new Fault("base/aborted"));
     });
+  }
+
+  /** Aborted when the task is to end with what it has. */
+  get leftOff(): AbortSignal {
+    return this.#leftOff.signal;
   }
 
   tell(news: SynthesisNews): void {
@@ -46,7 +53,7 @@ export class HashMemory {
   }
 
   /** What is remembered under each key. */
-  recall(keys: readonly string[]): Promise<SynthesisAnswer["values"]> {
+  recall(keys: readonly string[]): Promise<RecallAnswer["values"]> {
     return keys.length === 0 ? Promise.resolve([]) : this.#ask(keys);
   }
 
@@ -56,7 +63,7 @@ export class HashMemory {
     await this.#ask([]);
   }
 
-  #ask(keys: readonly string[]): Promise<SynthesisAnswer["values"]> {
+  #ask(keys: readonly string[]): Promise<RecallAnswer["values"]> {
     const question = this.#asked++;
     return new Promise((resolve, reject) => {
       this.#open.set(question, { resolve, reject });

@@ -1,6 +1,6 @@
 /**
- * Contents that a failed synthesis has read, so that the next attempt goes on from there: their blobs are in a pack,
- * and this table says which content is which. Rows of 84 bytes, in no order:
+ * Contents that a synthesis has read which failed or was called off, so that the next attempt goes on from there: their
+ * blobs are in a pack, and this table says which content is which. Rows of 84 bytes, in no order:
  *
  *   content key (hash-memory.ts), 32 bytes | SHA-256, 32 bytes | blob id, 20 bytes
  */

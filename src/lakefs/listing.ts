@@ -114,10 +114,13 @@ export interface Side {
  */
 export async function listChanges(source: ListingSource, left: Side, right: Side): Promise<LakeChange[] | undefined> {
   const changes: LakeChange[] = [];
-  for await (const change of byDiff(source, left.id, right.id)) {
+  const asked = { count: 0 };
+  let isTried = source.pagesOnly;
+  for await (const change of byDiff(source, left.id, right.id, asked)) {
     if (changes.length === LIMITS.lakefsChangesMax) return undefined;
     changes.push(change);
-    if (changes.length !== LIMITS.lakefsDiffMax || source.pagesOnly) continue;
+    if (isTried || (changes.length < LIMITS.lakefsDiffMax && asked.count < LIMITS.lakefsStatsMax)) continue;
+    isTried = true;
     const ranged = await changesByRanges(source, left.metarange, right.metarange);
     if (ranged !== "denied") return ranged;
   }
@@ -208,13 +211,18 @@ function isSame(left: LakeEntry, right: LakeEntry): boolean {
   return names.length === Object.keys(right.metadata).length && names.every((name) => left.metadata[name] === right.metadata[name]);
 }
 
-async function* byDiff(source: ListingSource, left: string, right: string): AsyncGenerator<LakeChange, void, undefined> {
+/** `asked`: of how many the diff did not say what is new. */
+async function* byDiff(source: ListingSource, left: string, right: string, asked: { count: number }): AsyncGenerator<LakeChange, void, undefined> {
   const { client, repository, signal } = source;
   for await (const change of client.diff(repository, left, right, signal)) {
     const path = latin1(utf8(change.path));
     if (change.type === "removed") yield { path, entry: undefined };
     else if (change.type !== "added" && change.type !== "changed") throw new Fault("lakefs/bad-reply", { call: "diff", type: change.type });
-    else yield { path, entry: rightSide(path, change) ?? toEntry(await client.statObject(repository, right, change.path, signal)) };
+    else {
+      const told = rightSide(path, change);
+      if (told === undefined) asked.count++;
+      yield { path, entry: told ?? toEntry(await client.statObject(repository, right, change.path, signal)) };
+    }
   }
 }
 

@@ -26,6 +26,7 @@ import type { Pool } from "../pool/tasks.js";
 import type { LakefsClient } from "./client.js";
 import { READ_RULES } from "./commit-text.js";
 import type { LakefsAccess } from "./http.js";
+import { LeavingOff } from "./leave-off.js";
 import type { LakeRecords } from "./records.js";
 
 export interface PromisedBlobsOptions {
@@ -88,6 +89,11 @@ export class PromisedBlobs {
 
   get progress(): BringProgress {
     return this.#progress;
+  }
+
+  /** Waits until nothing is brought, that something was called off a moment ago included. */
+  settled(signal: AbortSignal): Promise<void> {
+    return this.#turn.run(async () => undefined, signal);
   }
 
   /** All that can be brought becomes part of the packs. Who comes meanwhile waits for the same. */
@@ -167,16 +173,18 @@ export class PromisedBlobs {
     return packs.filter(({ promised }) => promised !== undefined);
   }
 
-  async #run(errand: Errand, signal: AbortSignal): Promise<void> {
+  async #run(errand: Errand, asked: AbortSignal): Promise<void> {
     const { incoming, tasks, client, log, repository } = this.#options;
     const say = () => log.info("reading contents from lakeFS", { repository, files: `${this.#progress.blobs}/${this.#progress.total}` });
     const telling = setInterval(say, LIMITS.lakefsProgressLogMs).unref();
     const folder = join(incoming, randomBytes(12).toString("hex"));
     await mkdir(folder, { recursive: true });
+    const leaving = new LeavingOff(asked);
+    const signal = leaving.over;
     try {
       const path = join(folder, "pack");
       const leftPath = errand.isLenient ? join(folder, "left") : undefined;
-      const { blobs, left, failure, figures } = await tasks.run(() => this.#read(errand, path, leftPath, signal), signal);
+      const { blobs, left, failure, figures } = await tasks.run(() => this.#read(errand, path, leftPath, leaving), asked);
       client.http.add(figures);
       if (failure !== undefined) {
         // What was read need not be read again.
@@ -187,6 +195,7 @@ export class PromisedBlobs {
       else if (errand.wanted === undefined && left === undefined) await this.#options.objects.keepPromise(errand.pack.checksum, signal);
     } finally {
       clearInterval(telling);
+      leaving.end();
       await rm(folder, { recursive: true, force: true });
     }
   }
@@ -201,7 +210,8 @@ export class PromisedBlobs {
     return objects.adopt(made, { origin: "synthesized" }, signal);
   }
 
-  async #read({ pack, wanted }: Errand, path: string, leftPath: string | undefined, signal: AbortSignal) {
+  async #read({ pack, wanted }: Errand, path: string, leftPath: string | undefined, leaving: LeavingOff) {
+    const signal = leaving.over;
     const { access, client, repository, namespace, records, objects, pool, log } = this.#options;
     const list = await records.promisedList(pack.checksum, pack.promised ?? 0, signal);
     const packs = toHandles((await objects.packs(signal)).packs);
@@ -219,7 +229,7 @@ export class PromisedBlobs {
     });
     try {
       const request = { access, ways: client.lost.ways(repository), repository, namespace, packs, list, wanted, leftPath, base, path, port: port2 };
-      const result = await pool.run("synthesize/contents", request, { signal, transfer: [port2] });
+      const result = await leaving.telling(port1, () => pool.run("synthesize/contents", request, { signal, transfer: [port2] }));
       this.#progress = { ...this.#progress, blobs: before + result.blobs };
       return result;
     } finally {

@@ -40,16 +40,16 @@ import { watchedSignal } from "./watched-signal.js";
 const REFUSALS_NAMED = 10;
 
 export async function synthesizeChain(request: SynthesizeRequest, kernels: Kernels): Promise<SynthesizeResult> {
-  const abort = watchedSignal(request.control);
+  const memory = new HashMemory(request.port as MessagePort);
+  const abort = watchedSignal(request.control, memory.leftOff);
   const client = new LakefsClient(request.access);
   client.lost.know(request.repository, request.ways);
-  const memory = new HashMemory(request.port as MessagePort);
   const { repository, namespace, sealKeys, pagesOnly = false } = request;
   const source = { client, repository, namespace, seals: new SealKeys(sealKeys), signal: abort.signal, pagesOnly };
   const disbelieved = new Set<string>();
   try {
     for (;;) {
-      const made = await synthesizeOnce(request, source, { kernels, memory, disbelieved });
+      const made = await synthesizeOnce(request, source, { kernels, memory, disbelieved, gone: abort.gone });
       if (made === undefined) continue;
       await memory.heard();
       return { ...made, figures: Object.fromEntries(client.http.figures) };
@@ -63,6 +63,8 @@ export async function synthesizeChain(request: SynthesizeRequest, kernels: Kerne
 interface Attempt {
   readonly kernels: Kernels;
   readonly memory: HashMemory;
+  /** Aborted when nobody takes a result any more. */
+  readonly gone: AbortSignal;
   /** Commits whose seal does not fit what they hold. */
   readonly disbelieved: Set<string>;
 }
@@ -71,7 +73,7 @@ interface Attempt {
  * Undefined: a seal does not fit what its commit holds, and all has to be made again without it. What was promised
  * meanwhile rested on that seal.
  */
-async function synthesizeOnce(request: SynthesizeRequest, source: ContentsSource, { kernels, memory, disbelieved }: Attempt): Promise<Omit<SynthesizeResult, "figures"> | undefined> {
+async function synthesizeOnce(request: SynthesizeRequest, source: ContentsSource, { kernels, memory, disbelieved, gone }: Attempt): Promise<Omit<SynthesizeResult, "figures"> | undefined> {
   const trees = threadTreeCache();
   const output = new ObjectOutput(request.path, new ObjectReader(request.packs, kernels, threadReaderCaches()), trees);
   const promises = new PromisedWriter(request.promisedPath);
@@ -97,7 +99,7 @@ async function synthesizeOnce(request: SynthesizeRequest, source: ContentsSource
     return { commits, objects, promised: promises.finish(), failure: undefined };
   } catch (error) {
     const fault = asFault(error);
-    if (source.signal.aborted) throw fault;
+    if (gone.aborted) throw fault;
     // What is whole, and what was read, is worth as much as before.
     const kept = chain.kept();
     promises.rollBack();

@@ -4,10 +4,10 @@ import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import { TaskWatch } from "../pool/control.js";
 
-export function watchedSignal(control: SharedArrayBuffer): { readonly signal: AbortSignal; stop(): void } {
+/** `gone`: aborted when the caller has gone. `signal`: then too, or when the task is to leave off. */
+export function watchedSignal(control: SharedArrayBuffer, leftOff?: AbortSignal): { readonly gone: AbortSignal; readonly signal: AbortSignal; stop(): void } {
   const watch = new TaskWatch(control);
   const abort = new AbortController();
-  setMaxListeners(0, abort.signal); // every content that waits for its turn listens
   const timer = setInterval(() => {
     try {
       watch.check();
@@ -15,5 +15,7 @@ export function watchedSignal(control: SharedArrayBuffer): { readonly signal: Ab
       abort.abort(error instanceof Fault ? error : new Fault("base/aborted", {}, error));
     }
   }, LIMITS.controlLookMs);
-  return { signal: abort.signal, stop: () => clearInterval(timer) };
+  const signal = leftOff === undefined ? abort.signal : AbortSignal.any([abort.signal, leftOff]);
+  setMaxListeners(0, signal); // every content that waits for its turn listens
+  return { gone: abort.signal, signal, stop: () => clearInterval(timer) };
 }

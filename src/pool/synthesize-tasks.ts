@@ -106,11 +106,14 @@ export interface HashedContent {
   readonly blob: Oid | undefined;
 }
 
-export interface SynthesisAnswer {
+export interface RecallAnswer {
   readonly question: number;
   /** One a key, in order. */
   readonly values: readonly (HashedContent | undefined)[];
 }
+
+/** `leaveOff`: nobody waits any more; the task ends with what it has. */
+export type SynthesisAnswer = RecallAnswer | { readonly leaveOff: true };
 
 /** Calls and bytes by the name of the call. */
 export type LakefsFigures = Readonly<Record<string, { readonly calls: number; readonly bytesIn: number; readonly bytesOut: number; readonly retries: number }>>;

@@ -42,6 +42,8 @@ export interface PromisedContents {
   bringFor(commits: WantedCommits, signal: AbortSignal): Promise<void>;
   /** Those of these ids that are promised. */
   bring(oids: readonly Oid[], signal: AbortSignal): Promise<void>;
+  /** Waits until nothing is brought any more. */
+  settled(signal: AbortSignal): Promise<void>;
 }
 
 export interface Repository {

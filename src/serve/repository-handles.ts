@@ -143,10 +143,13 @@ export class RepositoryHandles {
     this.#synthesisTasks.resize(synthesisTasks(threads));
   }
 
-  /** Ends what runs in the background. */
+  /** Ends what runs in the background, and waits until what was read is kept. */
   async close(): Promise<void> {
     await this.#watch?.close();
-    for (const { watched } of this.#recent.values()) watched?.close();
+    const handles = [...this.#alive.values()].flatMap((alive) => alive.deref() ?? []);
+    for (const { watched } of handles) watched?.close();
+    const patience = AbortSignal.timeout(2 * LIMITS.lakefsLeaveOffMs);
+    await Promise.allSettled(handles.flatMap(({ lakefs, promised }) => [lakefs?.commits.settled(patience), promised?.settled(patience)]));
   }
 
   /** Branches and tags in lakeFS, objects and all other refs in our store. */

@@ -8,7 +8,22 @@ import t, { type Test } from "tap";
 import { tempFolder } from "../interop/harness.js";
 
 const SCRIPT = fileURLToPath(new URL("../../../scripts/servers.mjs", import.meta.url));
-const { programFolder } = (await import(SCRIPT)) as { programFolder(): string };
+const { programFolder, programPath } = (await import(SCRIPT)) as { programFolder(): string; programPath(name: string): string };
+
+t.test("another lakeFS takes the place of the one that was built, as far as its programs are there", async (t) => {
+  const folder = await tempFolder(t);
+  const before = process.env["LAKEPACK_TEST_LAKEFS"];
+  t.teardown(() => {
+    if (before === undefined) delete process.env["LAKEPACK_TEST_LAKEFS"];
+    else process.env["LAKEPACK_TEST_LAKEFS"] = before;
+  });
+  process.env["LAKEPACK_TEST_LAKEFS"] = folder;
+  t.throws(() => programPath("lakefs"), /LAKEPACK_TEST_LAKEFS: .*lakefs is not there/);
+  await writeFile(join(folder, "lakefs"), "");
+  t.same(["lakefs", "versitygw"].map(programPath), [join(folder, "lakefs"), join(programFolder(), "versitygw")]);
+  process.env["LAKEPACK_TEST_LAKEFS"] = "";
+  t.equal(programPath("lakefs"), join(programFolder(), "lakefs"));
+});
 
 /** Programs that do what these shell lines say, where the real ones would be; a first port; and a folder for `start`. */
 async function setUp(t: Test, programs: Readonly<Record<string, string>>) {

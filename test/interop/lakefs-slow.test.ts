@@ -112,9 +112,9 @@ t.test("a first reading says of how many files; banner and front page which lake
   await seed(lakefs, "first", Object.fromEntries(Array.from({ length: 1_030 }, (_, at) => [`f${String(at).padStart(4, "0")}`, `${at}\n`])));
   const gate = await startGate(t, lakefs, "f1020");
   const server = await startLakepack(t, { env: { ...lakefsEnvironment(lakefs, gate.endpoint), LAKEPACK_LAKEFS_REFS_WAIT_SECONDS: "1" } });
-  t.match(server.out(), new RegExp(`^lakeFS dev \\(local blocks\\) answers: ${gate.endpoint}$`, "m"));
+  t.match(server.out(), new RegExp(`^lakeFS \\S+ \\(local blocks\\) answers: ${gate.endpoint}$`, "m"));
   const home = async () => (await fetch(server.url)).text();
-  t.match(await home(), `lakeFS dev (local blocks) answers: ${gate.endpoint}.`);
+  t.match(await home(), new RegExp(`lakeFS \\S+ \\(local blocks\\) answers: ${gate.endpoint}\\.`));
   let said = "";
   for (let attempt = 0; attempt < 30 && !said.includes("1,000 of"); attempt++) said = (await tryGit(["ls-remote", `${server.url}/lakefs/first.git`])).stderr;
   t.match(said, /^fatal: remote error: reading lakeFS commit 0\/1, 1,\d\d\d objects \(1,000 of 1,030 files\); try again\n$/);

@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net";
 import type { Test } from "tap";
 import { HOOK_EVENTS, type HookEvent } from "../../src/lakefs/actions.js";
 import type { Source } from "./reading.js";
-import type { RunningLakefs } from "./servers.js";
+import { isBefore, type RunningLakefs } from "./servers.js";
 
 /** A webhook's request, as far as tests look at it. */
 export interface SeenEvent {
@@ -37,11 +37,8 @@ const YES: Answer = { status: 200 };
 const QUIET_MS = 150;
 
 /** The events that this lakeFS knows: `prepare-commit` came with 1.52. */
-export async function eventsOf({ client }: RunningLakefs): Promise<readonly HookEvent[]> {
-  const { version_config: config } = await client.config(new AbortController().signal);
-  const [, major, minor] = /^(\d+)\.(\d+)/.exec(config?.version ?? "") ?? [];
-  const isOld = major !== undefined && Number(major) === 1 && Number(minor) < 52;
-  return isOld ? HOOK_EVENTS.filter((event) => event !== "prepare-commit") : HOOK_EVENTS;
+export async function eventsOf(server: RunningLakefs): Promise<readonly HookEvent[]> {
+  return (await isBefore(server, 52)) ? HOOK_EVENTS.filter((event) => event !== "prepare-commit") : HOOK_EVENTS;
 }
 
 export async function startHooks(t: Test): Promise<Hooks> {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import t, { type Test } from "tap";
 import { freshView, newRepository, newWork, rigNode } from "./landing-rig.js";
 import { createSource, signal, testPool } from "./reading.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
+import { isBefore, type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
 
 t.setTimeout(300_000);
 
@@ -172,6 +172,7 @@ t.test("calls of a push", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
   const node = await rigNode(t, server, pool, repository);
   const work = await newWork(t);
   t.match(await node.push(work, [[MAIN, await work.commit("first", (folder) => writeFile(join(folder, "a"), "a"))]]), [{ ok: true }]);
+  const more = (await isBefore(server, 62)) ? 1 : 0; // its comparison names no checksum: a call for each changed file
   for (const [commits, callsMax] of [[1, 25], [5, 50], [20, 135]] as const) {
     for (let at = 0; at < commits; at++) await work.commit(`commit ${commits} ${at}`, (folder) => writeFile(join(folder, "a"), `${commits} ${at}`));
     node.calls.length = 0;
@@ -181,6 +182,6 @@ t.test("calls of a push", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
     const ms = Math.round(performance.now() - started);
     const total = node.client.http.calls - before;
     t.comment(`${commits} commits: ${total} calls, ${node.calls.length} of them on the main thread, ${ms} ms`);
-    t.ok(total <= callsMax, `${commits} commits: ${total} calls`);
+    t.ok(total <= callsMax + more * commits, `${commits} commits: ${total} calls`);
   }
 });

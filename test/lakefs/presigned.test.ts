@@ -4,7 +4,7 @@ import { Fault } from "../../src/base/fault.js";
 import { LakefsClient } from "../../src/lakefs/client.js";
 import { startProxy } from "./proxy.js";
 import { createSource, openNode, refsOf, signal, type Source, testPool } from "./reading.js";
-import { skipLakefs, startLakefs } from "./servers.js";
+import { isBefore, skipLakefs, startLakefs } from "./servers.js";
 
 const FILES = 60;
 
@@ -38,7 +38,8 @@ t.test("on S3 blocks", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
     await changing.commit();
     node.calls();
     await node.refs.read();
-    t.same(node.calls(), { listBranches: 1, listTags: 1, log: 1, diff: 1, readObject: 2 });
+    const more = (await isBefore(server, 62)) ? { statObject: 2 } : {}; // its comparison names no checksum
+    t.same(node.calls(), { listBranches: 1, listTags: 1, log: 1, diff: 1, readObject: 2, ...more });
   });
 
   const head = await source.head();

@@ -104,6 +104,13 @@ export async function startLakefs(t: Teardown, blocks: "local" | "s3" = "local",
   };
 }
 
+/** Whether it is an older release than 1.`minor`. One that was built from the Go module does not say which it is: it is the pinned one. */
+export async function isBefore({ client }: RunningLakefs, minor: number): Promise<boolean> {
+  const { version_config: config } = await client.config(new AbortController().signal);
+  const [, is] = /^1\.(\d+)/.exec(config?.version ?? "") ?? [];
+  return is !== undefined && Number(is) < minor;
+}
+
 export interface SharedLakefs extends RunningLakefs {
   /** A second user, who may read and write objects, branches and commits, and nothing else. */
   readonly writer: LakefsClient;

@@ -2,12 +2,14 @@
  * 20,000 commits that lakeFS alone has made: read, cloned, fetched one after the other, and read again after a restart. LONG_HISTORY: another number. Only with
  * `npm run test:large`: minutes.
  */
-import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { cpuSeconds, RssWatch } from "../../bench/process.js";
+import { LIMITS } from "../../src/base/limits.js";
 import { loopSettings, loopTurns } from "../hostile/budgets-rig.js";
-import { checkFsck, git, type Lakepack, prefixOf, startLakepack, tempFolder } from "../interop/harness.js";
+import { checkFsck, git, type Lakepack, startLakepack, tempFolder } from "../interop/harness.js";
+import { StoredSide } from "../interop/lakefs-folding.js";
 import { settingsFor } from "../interop/lakefs-rig.js";
 import { makeLongHistory } from "../lakefs/long-history.js";
 import { createSource } from "../lakefs/reading.js";
@@ -17,8 +19,6 @@ const MIB = 1024 * 1024;
 const COMMITS = Number(process.env["LONG_HISTORY"] ?? 20_000);
 /** Commits that are made and fetched one by one afterwards. */
 const FETCHES = 40;
-/** Packs that are stored then: the first reading makes one for some hundred commits, each later one its own. */
-const PACKS_MAX = COMMITS / 100 + FETCHES;
 /** Milliseconds of the event loop's longest turn, in CPU time. */
 const LOOP_MS_MAX = 250;
 const RSS_MAX = 700 * MIB;
@@ -52,9 +52,13 @@ t.test(`${COMMITS} commits of lakeFS`, { skip, timeout: 3_000_000 }, async (t) =
     }
   });
   t.equal(await git(["rev-list", "--count", "main"], { cwd: clone }), String(COMMITS + FETCHES));
-  const stored = await storedOf(server, source.name);
-  t.comment(`${stored.packs} packs of ${stored.packBytes} bytes, manifest ${stored.manifestBytes} bytes, ${stored.files} files of ${stored.bytes} bytes`);
-  t.ok(stored.packs <= PACKS_MAX, `${stored.packs} packs`);
+  const stored = new StoredSide(server, source.name);
+  for (let tries = 0; tries < 600 && (await stored.packs()).length >= LIMITS.foldMadePacksMin; tries++) await sleep(100);
+  const packs = (await stored.packs()).length;
+  t.comment(`${packs} live packs, manifest ${await stored.manifestBytes()} bytes, files of packs ${(await stored.files()).bytes} bytes`);
+  t.ok(packs < LIMITS.foldMadePacksMin, `${packs} packs, folded without anybody asking`);
+  await stored.collect();
+  t.comment(`collected: ${(await stored.packs()).length} packs, files ${(await stored.files()).bytes} bytes, trees and commits ${await stored.historyBytes()} bytes`);
 
   await server.stop();
   server = await start();
@@ -79,28 +83,4 @@ async function measured<R>(t: Test, name: string, server: Lakepack, file: string
   t.ok(longest <= LOOP_MS_MAX, `${name}: the event loop was free (${longest.toFixed(0)} ms)`);
   t.ok(watch.peak <= RSS_MAX, `${name}: ${mib} MiB`);
   return result;
-}
-
-interface Stored {
-  readonly packs: number;
-  readonly packBytes: number;
-  readonly manifestBytes: number;
-  readonly files: number;
-  readonly bytes: number;
-}
-
-/** What a server keeps of the repository. */
-async function storedOf(server: Lakepack, name: string): Promise<Stored> {
-  const folder = join(server.data, await prefixOf(server.data, `lakefs/${name}`));
-  const found = { packs: 0, packBytes: 0, manifestBytes: 0, files: 0, bytes: 0 };
-  for (const path of await readdir(folder, { recursive: true })) {
-    const { size, isFile } = await stat(join(folder, path)).then((known) => ({ size: known.size, isFile: known.isFile() }), () => ({ size: 0, isFile: false }));
-    if (!isFile) continue;
-    found.files++;
-    found.bytes += size;
-    if (path.endsWith(".pack")) found.packs++;
-    if (path.endsWith(".pack")) found.packBytes += size;
-    if (path.endsWith("manifest")) found.manifestBytes += size;
-  }
-  return found;
 }
