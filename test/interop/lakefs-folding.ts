@@ -1,25 +1,11 @@
 /** Commits made in lakeFS and read one at a time, so that each comes in a pack of its own; what they take in the store, beside what stock git makes of the same. */
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { mkdir, rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
-import type { Test } from "tap";
-import { cpuSeconds } from "../../bench/process.js";
-import { median } from "../../bench/report.js";
-import { loadKernels } from "../../src/cli/kernels.js";
-import { toHandles } from "../../src/odb/fetch-pack.js";
-import { startIngest } from "../../src/odb/ingest.js";
-import { indexPackFile } from "../../src/odb/ingest-file.js";
-import { ManifestObjects } from "../../src/odb/manifest-objects.js";
-import { ManifestStore } from "../../src/odb/manifest-store.js";
-import { PackChecks } from "../../src/odb/pack-checks.js";
-import { PackTables } from "../../src/odb/pack-tables.js";
-import { createPool } from "../../src/pool/pool.js";
-import { DiskStore } from "../../src/store/disk.js";
+import { join } from "node:path";
 import { lakepack } from "../cli/lakepack.js";
 import type { RunningLakefs } from "../lakefs/servers.js";
-import { copyData, folderOf, git, type Lakepack, prefixOf, tempFolder } from "./harness.js";
-import { put, signal, startBeside } from "./lakefs-rig.js";
+import { folderOf, git, type Lakepack } from "./harness.js";
+import { put, signal } from "./lakefs-rig.js";
 
 /** Files of many folders: "d07/f0107.txt"; in one folder where `folders` is 0. */
 export function filePath(at: number, folders: number): string {
@@ -42,7 +28,7 @@ export async function commitOneByOne(
 }
 
 /** As a clone begins: the server reads what is new in lakeFS. */
-export async function readRefs({ url }: Lakepack, name: string): Promise<void> {
+export async function readRefs({ url }: Pick<Lakepack, "url">, name: string): Promise<void> {
   const reply = await fetch(`${url}/lakefs/${name}.git/info/refs?service=git-upload-pack`);
   await reply.arrayBuffer();
   if (!reply.ok) throw new Error(`refs were answered with ${reply.status}`);
@@ -107,70 +93,4 @@ export async function repackedByGit(url: string, folder: string): Promise<string
   await git(["clone", "-q", "--mirror", url, folder]);
   await git(["repack", "-adfq"], { cwd: folder });
   return folder;
-}
-
-export interface ClonesBesideOptions {
-  /** Of a server that has ended. */
-  readonly data: string;
-  readonly name: string;
-  readonly env: Readonly<Record<string, string>>;
-  readonly lakefs: RunningLakefs;
-  readonly rounds?: number;
-}
-
-/** CPU of server and client for a clone as things lie, over that of one whose packs were all made one; both in turn, the median of the ratios. */
-export async function clonesBeside(t: Test, { data, name, env, lakefs, rounds = 5 }: ClonesBesideOptions): Promise<{ readonly ratio: number; readonly packs: number }> {
-  const one = join(await tempFolder(t), "data");
-  await copyData(data, one);
-  await makeOne(one, name);
-  const lies = await startBeside(t, lakefs, { ...env, LAKEPACK_CACHE_BYTES: "0" }, { data });
-  const folded = await startBeside(t, lakefs, { ...env, LAKEPACK_CACHE_BYTES: "0" }, { data: one });
-  const cost = async (server: Lakepack): Promise<number> => {
-    const before = cpuSeconds([server.pid]);
-    const folder = join(await tempFolder(t), "clone");
-    const client = await clientSeconds(["clone", "-q", "--bare", `${server.url}/lakefs/${name}.git`, folder]);
-    await rm(folder, { recursive: true, force: true });
-    return cpuSeconds([server.pid]) - before + client;
-  };
-  const ratios: number[] = [];
-  for (let round = 0; round <= rounds; round++) {
-    const [left, right] = [await cost(lies), await cost(folded)];
-    if (round > 0) ratios.push(left / right); // the first ones check their files
-  }
-  const packs = (await new StoredSide({ data }, name).packs()).length;
-  await lies.stop();
-  await folded.stop();
-  return { ratio: median(ratios), packs };
-}
-
-/** CPU of git and of what it starts: all this process has waited for meanwhile. */
-async function clientSeconds(args: readonly string[]): Promise<number> {
-  const waited = () => {
-    const stat = readFileSync("/proc/self/stat", "latin1");
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ").map(Number);
-    return ((fields[13] as number) + (fields[14] as number)) / 100; // cutime and cstime of proc(5)
-  };
-  const before = waited();
-  await git(args);
-  return waited() - before;
-}
-
-/** Makes all packs of a store that no server has one pack. */
-async function makeOne(data: string, name: string): Promise<void> {
-  const prefix = await prefixOf(data, `lakefs/${name}`);
-  const store = new DiskStore(data);
-  const pool = createPool({ threads: 1, kernelsModule: await loadKernels() });
-  const folder = join(dirname(data), "one");
-  await mkdir(folder);
-  try {
-    const services = { store, pool, tables: new PackTables(), checks: new PackChecks(), incoming: folder, ingest: { packBytesMax: 1e12, memoryBytes: 1e8 }, startIngest };
-    const objects = new ManifestObjects(services, new ManifestStore(store, prefix, "refs/heads/main"), prefix);
-    const { packs } = await objects.packs();
-    const path = join(folder, "all.pack");
-    await pool.run("pack-objects/fold", { packs: toHandles(packs), path });
-    await objects.adopt(await indexPackFile(path, { pool, fsck: false }), { origin: "repack" });
-    for (const { checksum } of packs) await objects.drop(checksum);
-  } finally {
-    await pool.close();
-  }
 }

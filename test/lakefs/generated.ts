@@ -49,7 +49,7 @@ export class GeneratedLake {
     };
   }
 
-  static async start(t: Test): Promise<GeneratedLake> {
+  static async start(t: Pick<Test, "teardown">): Promise<GeneratedLake> {
     const lakefs = await startLakefs(t);
     return new GeneratedLake(await startProxy(t, lakefs), await createSource(lakefs));
   }
