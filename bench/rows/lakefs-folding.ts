@@ -135,8 +135,9 @@ async function makeOne(data: string, name: string): Promise<void> {
     const { packs } = await objects.packs();
     const path = join(folder, "all.pack");
     await pool.run("pack-objects/fold", { packs: toHandles(packs), path });
-    await objects.adopt(await indexPackFile(path, { pool, fsck: false }), { origin: "repack" });
-    for (const { checksum } of packs) await objects.drop(checksum);
+    const made = await indexPackFile(path, { pool, fsck: false });
+    await objects.adopt(made, { origin: "repack" });
+    for (const { checksum } of packs) if (checksum !== made.checksum) await objects.drop(checksum);
   } finally {
     await pool.close();
     rmSync(folder, { recursive: true });
