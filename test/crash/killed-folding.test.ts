@@ -3,6 +3,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
+import { LIMITS } from "../../src/base/limits.js";
 import { lakepack } from "../cli/lakepack.js";
 import { checkFsck, copyData, git, objectSet, tempFolder } from "../interop/harness.js";
 import { commitOneByOne, filePath, readRefs, StoredSide } from "../interop/lakefs-folding.js";
@@ -13,7 +14,8 @@ import { seeded } from "../random.js";
 const rounds = Number(process.env["ROUNDS"] ?? 4);
 const chosen = Number(process.env["SEED"] ?? Date.now() % 1_000_000);
 const FILES = 300;
-const COMMITS = 7;
+/** With the first one fewer packs than are folded while lakeFS is read. */
+const COMMITS = LIMITS.foldMadePacksMin - 3;
 t.setTimeout(120_000 + rounds * 20_000);
 
 t.test(`${rounds} rounds, seed ${chosen}`, { skip: skipLakefs }, async (t) => {
@@ -26,11 +28,15 @@ t.test(`${rounds} rounds, seed ${chosen}`, { skip: skipLakefs }, async (t) => {
   const first = await startBeside(t, lakefs, env);
   await readRefs(first, name);
   await commitOneByOne(lakefs, name, { from: 0, to: COMMITS, files: FILES, folders: 0 }, () => readRefs(first, name));
-  const whole = join(await tempFolder(t), "whole");
-  await git(["clone", "-q", "--mirror", `${first.url}/lakefs/${name}.git`, whole]);
-  const objects = await objectSet(whole);
-  await first.stop();
+  await first.stop(); // before it becomes quiet
   t.ok((await new StoredSide(first, name).packs()).length > 2, "there is something to fold");
+  const before = join(await tempFolder(t), "data");
+  await copyData(first.data, before);
+  const witness = await startBeside(t, lakefs, env, { data: before });
+  const whole = join(await tempFolder(t), "whole");
+  await git(["clone", "-q", "--mirror", `${witness.url}/lakefs/${name}.git`, whole]);
+  const objects = await objectSet(whole);
+  await witness.stop();
 
   let within = 1_500;
   for (let round = 0; round < rounds; round++) {

@@ -55,7 +55,7 @@ t.test("promising packs are folded, and each content is read once, when somebody
   const lakefs = await startLakefs(t);
   const { name, work, reader, blobs } = await readBehind(t, lakefs);
   const stored = new StoredSide(reader, name);
-  for (let tries = 0; tries < 100 && (await stored.packs()).length >= LIMITS.foldMadePacksMin; tries++) await sleep(100);
+  for (let tries = 0; tries < 600 && (await stored.packs()).length >= LIMITS.foldMadePacksMin; tries++) await sleep(100);
   t.ok((await stored.packs()).some(({ origin, promised }) => origin === "repack" && promised !== undefined), "a folded pack has a list");
   await stored.collect();
   const [pack, ...others] = await stored.packs();

@@ -41,7 +41,7 @@ for (const [kind, folders] of [["one folder", 0], ["many folders", 20]] as const
       isReading = false;
     });
     await cloning;
-    for (let tries = 0; tries < 100 && (await stored.packs()).length >= LIMITS.foldMadePacksMin; tries++) await sleep(100);
+    for (let tries = 0; tries < 600 && (await stored.packs()).length >= LIMITS.foldMadePacksMin; tries++) await sleep(100);
     t.ok((await stored.packs()).length < LIMITS.foldMadePacksMin, "folded without anybody asking");
     t.ok(most < commits, `${most} packs at most`);
     await stored.collect();
