@@ -190,6 +190,8 @@ export const LIMITS = {
   turnMs: 4,
   /** Bytes of a body spooled in memory before the reader is asked to wait. */
   bodyBufferBytesMax: 1 * MIB,
+  /** The same of a front end that reads on although it was asked to pause: as much as a socket's own buffers hold. What comes then waits in a file. */
+  bodyBurstBytesMax: 4 * MIB,
 
   /** How long it holds what a look at readiness found: balancers ask every few seconds, and each look is a durable write. */
   readyLookMs: 5_000,

@@ -66,6 +66,8 @@ export interface HttpListenOptions {
   readonly connections?: ConnectionLimit;
   /** How long a connection is kept between two requests, where the front end lets us say: node:http. */
   readonly keepAliveMs?: number;
+  /** Where a body is put aside that comes faster than it is read. Absent: the system's folder. */
+  readonly overflowFolder?: string;
 }
 
 export interface ConnectionLimit {
