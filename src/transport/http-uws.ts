@@ -162,9 +162,14 @@ class UwsExchange implements RawReply, Watched {
   }
 
   sentBytes = 0;
+  receivedBytes = 0;
 
   get isSending(): boolean {
     return this.#drained !== undefined;
+  }
+
+  get isReceiving(): boolean {
+    return this.#body.awaited;
   }
 
   get waitingSinceMs(): number | undefined {
@@ -327,6 +332,7 @@ class UwsExchange implements RawReply, Watched {
 
   #arrived(chunk: ArrayBuffer, isLast: boolean): void {
     this.#waitingSinceMs = performance.now();
+    this.receivedBytes += chunk.byteLength;
     // The chunk is uWebSockets.js's own memory and gone after this call: a copy.
     if (chunk.byteLength > 0) this.#body.push(this.#body.putsAside ? new Uint8Array(chunk) : this.#copyOf(chunk));
     if (isLast) this.#body.end();
