@@ -376,6 +376,8 @@ export const LIMITS = {
   lakefsCutsLookMs: 60_000,
   /** Milliseconds until a commit that lakeFS does not find in any way is looked for again. */
   lakefsLostLookMs: 30_000,
+  /** Files of a repository of which it is noted that their data is gone: enough to see what happened. */
+  lakefsLostNoted: 100,
   /** Commits of a repository that lakeFS does not find by their ids, and how they are reached: a handful of cherry-picks in ten minutes. */
   lakefsLostMax: 1_000,
   /** Branches whose logs are searched for such a commit: a call each. */

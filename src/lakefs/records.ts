@@ -9,6 +9,7 @@
  *   git/lake-content/<key>                 hashes of a content: msgpackr, sealed (hash-memory.ts has the key)
  *   git/lake-proven                        sealed: small contents whose bytes are known (proven-contents.ts): ids, 20 bytes each
  *   git/lake-cuts                          sealed: commits that are cut from Git's history, as they were agreed on (cuts.ts): JSON
+ *   git/lake-lost                          sealed: files of pushed commits whose data is gone (lost-contents.ts): JSON
  *   git/lake-served                        sealed: what was served last, for the time in which lakeFS is away: JSON
  *   git/lake-kept                          sealed: contents that a failed synthesis has read (kept-contents.ts)
  *   git/lake-promised/<pack checksum>      blobs that pack names and does not hold (promised-list.ts has the form)
@@ -83,6 +84,7 @@ const SERVED = z.object({
 /** What a lakeFS repository was when it was last listed. */
 export type Served = z.infer<typeof SERVED>;
 const CUTS_NAME = "lake-cuts";
+const LOST_NAME = "lake-lost";
 const CUTS = z.object({ version: z.literal(1), cuts: z.array(z.object({ commit: z.string(), path: z.string() })) });
 const SHA256_BYTES = 32;
 /** Two hashes and a version. */
@@ -180,8 +182,25 @@ export class LakeRecords {
   }
 
   /** Commits that are cut from Git's history, as this server has noted them. Throws "odb/damaged". */
-  async cuts(signal?: AbortSignal): Promise<readonly Cut[]> {
-    const key = this.#key(CUTS_NAME);
+  cuts(signal?: AbortSignal): Promise<readonly Cut[]> {
+    return this.#cutsIn(CUTS_NAME, signal);
+  }
+
+  putCuts(cuts: readonly Cut[], signal?: AbortSignal): Promise<void> {
+    return this.#putCutsIn(CUTS_NAME, cuts, signal);
+  }
+
+  /** Files of pushed commits whose data is gone: what was found when somebody asked for it. Throws "odb/damaged". */
+  lost(signal?: AbortSignal): Promise<readonly Cut[]> {
+    return this.#cutsIn(LOST_NAME, signal);
+  }
+
+  putLost(lost: readonly Cut[], signal?: AbortSignal): Promise<void> {
+    return this.#putCutsIn(LOST_NAME, lost, signal);
+  }
+
+  async #cutsIn(name: string, signal: AbortSignal | undefined): Promise<readonly Cut[]> {
+    const key = this.#key(name);
     const bytes = await this.#read(key, LIMITS.lakeRecordBytesMax, signal);
     if (bytes === undefined) return [];
     const parsed = CUTS.safeParse(jsonOf(bytes));
@@ -189,8 +208,8 @@ export class LakeRecords {
     return parsed.data.cuts;
   }
 
-  async putCuts(cuts: readonly Cut[], signal?: AbortSignal): Promise<void> {
-    const key = this.#key(CUTS_NAME);
+  async #putCutsIn(name: string, cuts: readonly Cut[], signal: AbortSignal | undefined): Promise<void> {
+    const key = this.#key(name);
     await this.#store.put(key, seal(key, utf8(JSON.stringify({ version: 1, cuts }))), signal);
   }
 

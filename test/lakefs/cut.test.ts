@@ -8,6 +8,7 @@ import t from "tap";
 import { Fault } from "../../src/base/fault.js";
 import { AgreedCuts } from "../../src/lakefs/agreed-cuts.js";
 import { agreeOnCut, CUT_PREFIX } from "../../src/lakefs/cuts.js";
+import { LostContents } from "../../src/lakefs/lost-contents.js";
 import { LakeRecords } from "../../src/lakefs/records.js";
 import { DiskStore } from "../../src/store/disk.js";
 import { tempFolder } from "../interop/harness.js";
@@ -164,6 +165,24 @@ for (const blocks of ["local", "s3"] as const) {
       await few.cuts.look(signal);
       t.same([...few.cuts.all.keys()], [ids[1]], "one of its own stays");
       t.ok(client.http.calls - before <= 2, "and is not put there again for not being seen");
+    });
+
+    await t.test("what is gone is noted once, and forgotten when it is there again", async (t) => {
+      const { source, ids } = await history(server);
+      await collect(server, source, ids[0], "dir/old");
+      const records = new LakeRecords(new DiskStore(await tempFolder(t)), "repos/a/b");
+      const warnings: string[] = [];
+      const log = { ...QUIET, warn: (event: string) => void warnings.push(event) };
+      const lost = () => new LostContents({ client: server.client, repository: source.name, records, log });
+      const gone = { commit: ids[0], path: "dir/old" };
+      const there = { commit: ids[3], path: "kept" };
+      const notes = lost();
+      for (const facts of [gone, there, gone]) await notes.note({ code: "lakefs/gone", facts }, signal);
+      await notes.note({ code: "lakefs/unreachable", facts: { commit: ids[1], path: "more" } }, signal);
+      t.same(await records.lost(), [gone, there]);
+      t.equal(warnings.length, 2);
+      await lost().look(signal);
+      t.same(await records.lost(), [gone]);
     });
 
     await t.test("of everything: nothing is cut, nothing is served", async (t) => {
