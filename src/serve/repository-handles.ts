@@ -23,7 +23,7 @@ import { ManifestRefs } from "../odb/manifest-refs.js";
 import { ManifestStore } from "../odb/manifest-store.js";
 import type { RefStore } from "../odb/ref-store.js";
 import type { LakefsSide, PromisedContents } from "./conversation.js";
-import { lakefsFiles } from "./lfs-lakefs.js";
+import { lakefsFiles, personalFiles } from "./lfs-lakefs.js";
 import { storePrefix } from "./repository-name.js";
 import type { RepositoryTable } from "./repository-table.js";
 
@@ -171,7 +171,8 @@ export class RepositoryHandles {
     let lfs: LakefsLfsStore | undefined;
     const landing = (made: LandingParts) => {
       // What was pushed by git-lfs lies in the lakeFS repository itself; what lakeFS had before is found by what was read.
-      lfs = new LakefsLfsStore(lakefsFiles(made), made.commits, pool);
+      const files = lakefsFiles(made);
+      lfs = new LakefsLfsStore(files, made.commits, pool, personalFiles(made, files, lakefs.credentials));
       return createLanding({ ...made, access, objects, pool, log, lfs, tasks: synthesisTasks, policy: lakefs.landing, credentials: lakefs.credentials });
     };
     const manifestRefs = new ManifestRefs(manifests, store, prefix);
