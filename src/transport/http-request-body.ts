@@ -91,7 +91,10 @@ export class RequestBody implements ByteSource {
       this.#answer((reader) => reader.resolve(chunk));
       return;
     }
-    if (this.#overflow !== undefined && this.putsAside) return this.#put(chunk, this.#overflow);
+    if (this.#overflow !== undefined && this.putsAside) {
+      this.#put(chunk, this.#overflow);
+      return;
+    }
     this.#chunks.push(chunk);
     this.#bytes += chunk.length;
     if (this.#bytes < LIMITS.bodyBufferBytesMax || this.#paused) return;

@@ -39,7 +39,9 @@ for (const transport of [uws, node])
       for (let chunk = await body.read(); chunk !== undefined; chunk = await body.read()) {
         hash.update(chunk);
         most = Math.max(most, process.memoryUsage().arrayBuffers - before);
-        if (Math.floor(bytes / MIB) < Math.floor((bytes += chunk.length) / MIB)) await sleep(5);
+        const pieces = Math.floor(bytes / MIB);
+        bytes += chunk.length;
+        if (Math.floor(bytes / MIB) > pieces) await sleep(5);
       }
       onRead(hash.digest("hex"));
       return { status: 200, headers: [], body: new Uint8Array(0) };
