@@ -136,8 +136,7 @@ async function makeOne(data: string, name: string): Promise<void> {
     const path = join(folder, "all.pack");
     await pool.run("pack-objects/fold", { packs: toHandles(packs), path });
     const made = await indexPackFile(path, { pool, fsck: false });
-    await objects.adopt(made, { origin: "repack" });
-    for (const { checksum } of packs) if (checksum !== made.checksum) await objects.drop(checksum);
+    for (const { checksum } of packs) await objects.supersede(checksum, made, { origin: "repack" });
   } finally {
     await pool.close();
     rmSync(folder, { recursive: true });

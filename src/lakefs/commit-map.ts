@@ -318,8 +318,8 @@ export class LakefsCommitMap implements CommitMap {
   // Making again --------------------------------------------------------------------------------------------------------
 
   /**
-   * Makes the commits of a pack anew whose list of promised blobs is damaged: new packs take its place, with lists of their own. Throws "odb/damaged" where
-   * that would leave anything out.
+   * Makes the commits of a pack anew whose list of promised blobs is damaged: new packs promise, by lists of their own, what it has promised. It stays, for it may be
+   * all that has what others need. Throws "odb/damaged" where that would leave anything out.
    */
   remake(checksum: string, signal: AbortSignal): Promise<void> {
     return this.#turn.run(() => this.#remake(checksum, signal), signal);
@@ -349,7 +349,7 @@ export class LakefsCommitMap implements CommitMap {
       });
     }
     await this.#checkWhole(without, signal);
-    if (without !== undefined) await objects.drop(without, signal);
+    if (without !== undefined) await objects.keepPromise(without, signal);
     log.info("a list of contents that are still in lakeFS was made again", { repository, pack: checksum });
   }
 
@@ -369,19 +369,19 @@ export class LakefsCommitMap implements CommitMap {
     return found;
   }
 
-  /** Throws "odb/damaged" unless all commits of records are whole without the pack that is to go, if one is. */
+  /** Throws "odb/damaged" unless all that commits of records need is in packs, or promised by others than the one without a list, if one is. */
   async #checkWhole(without: string | undefined, signal: AbortSignal): Promise<void> {
     const { objects, records, pool } = this.#options;
-    const others = (await objects.packs(signal)).packs.filter((pack) => pack.checksum !== without);
-    const promised = await promisedIds(records, others, signal);
+    const { packs } = await objects.packs(signal);
+    const promised = await promisedIds(records, packs.filter(({ checksum }) => checksum !== without), signal);
     const tips = new Set<Oid>();
     for (const id of await records.ids(signal)) {
       const record = await this.#stored(id, signal);
       if (record !== undefined) tips.add(record.tag ?? record.commit);
     }
-    const missing = await pool.run("receive-pack/connected", { packs: toHandles(others), closed: [], tips: [...tips], promised }, { signal, priority: "background" });
+    const missing = await pool.run("receive-pack/connected", { packs: toHandles(packs), closed: [], tips: [...tips], promised }, { signal, priority: "background" });
     const first = missing.find((oid) => oid !== undefined);
-    if (first !== undefined) throw new Fault("odb/damaged", { file: `pack-${without ?? "*"}.pack`, reason: `its list of promised contents is damaged, and without it ${first.oid} would be missing` });
+    if (first !== undefined) throw new Fault("odb/damaged", { file: `pack-${without ?? "*"}.pack`, reason: `its list of promised contents is damaged, and without that ${first.oid} is missing` });
   }
 
   async #run(items: readonly SynthesizeItem[], packs: readonly LivePack[], path: string, promisedPath: string, leaving: LeavingOff): Promise<SynthesizeResult> {

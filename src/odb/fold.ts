@@ -31,14 +31,28 @@ export interface FoldChoice {
   readonly fewest?: number;
   /** A pack is also folded that has many more objects than the smaller ones, as long as it has no more bytes, or few: most are whole trees that others have as well. */
   readonly byBytes?: boolean;
-  /** Also those that promise blobs. */
+  /** Also those that promise blobs; what was made from lakeFS is folded by itself then. */
   readonly promising?: boolean;
 }
 
 /** Which packs to make one; none: there are few enough. */
 export function choosePacks(packs: readonly LivePack[], { fewest = LIMITS.foldPacksMin, byBytes = false, promising = false }: FoldChoice = {}): readonly LivePack[] {
-  const small = packs.filter(({ promised, bytes }) => (promising || promised === undefined) && bytes <= LIMITS.foldPackBytesMax);
-  if (small.length < fewest) return [];
+  // A list can only be made again where all that its pack holds can be: what was pushed is in no pack that promises anything.
+  const kinds = promising ? [packs.filter(isMade), packs.filter((pack) => !isMade(pack))] : [packs.filter(({ promised }) => promised === undefined)];
+  for (const kind of kinds) {
+    const small = kind.filter(({ bytes }) => bytes <= LIMITS.foldPackBytesMax);
+    const chosen = small.length < fewest ? [] : chooseSmallest(small, fewest, byBytes);
+    if (chosen.length > 0) return chosen;
+  }
+  return [];
+}
+
+/** Whether all of it was made from lakeFS. */
+function isMade({ origin }: LivePack): boolean {
+  return origin === "synthesized";
+}
+
+function chooseSmallest(small: LivePack[], fewest: number, byBytes: boolean): readonly LivePack[] {
   small.sort((left, right) => left.objectCount - right.objectCount || (left.checksum < right.checksum ? -1 : 1));
   const chosen: LivePack[] = [];
   let [objects, bytes, blobs] = [0, 0, 0];

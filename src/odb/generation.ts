@@ -142,7 +142,10 @@ class Generation {
     const base = plan.base[row] as number;
     const delta = treeDelta(this.#read(base), this.#read(row));
     this.#options.watch.check();
-    if (delta === undefined) return this.#extendRun(row);
+    if (delta === undefined) {
+      this.#extendRun(row);
+      return;
+    }
     const distance = this.#distance(row, base);
     const { lookup } = this.#pack(base);
     this.#flushRun();

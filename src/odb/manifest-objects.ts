@@ -110,13 +110,6 @@ export class ManifestObjects implements ObjectDatabase {
     this.#onAdopted();
   }
 
-  async drop(checksum: string, signal?: AbortSignal): Promise<void> {
-    await this.#manifests.update((manifest) => {
-      const others = manifest.packs.filter((pack) => pack.checksum !== checksum);
-      return others.length === manifest.packs.length ? undefined : { ...manifest, packs: others };
-    }, signal);
-  }
-
   async keepPromise(checksum: string, signal?: AbortSignal): Promise<void> {
     await this.#manifests.update((manifest) => {
       if (!manifest.packs.some((pack) => pack.checksum === checksum && pack.promised !== undefined)) return undefined;
@@ -143,7 +136,8 @@ export class ManifestObjects implements ObjectDatabase {
       const promising = folded.filter(({ promised }) => promised !== undefined);
       const promised = promising.length === 0 ? 0 : await promises?.merge(promising, handle, signal);
       await this.publish(pack, signal);
-      await this.#replace(folded, toPackRecord(pack, "repack", promised), signal);
+      const origin = folded.every((one) => one.origin === "synthesized") ? "synthesized" : "repack";
+      await this.#replace(folded, toPackRecord(pack, origin, promised), signal);
       return folded.length;
     } finally {
       await rm(folder, { recursive: true, force: true });

@@ -54,8 +54,6 @@ export interface ObjectDatabase {
   adopt(pack: IngestedPack, as: AdoptedPack, signal?: AbortSignal): Promise<void>;
   /** Puts a pack in the place of a live one all of whose objects it holds; beside the others where that one was folded meanwhile. Idempotent. */
   supersede(checksum: string, by: IngestedPack, as: AdoptedPack, signal?: AbortSignal): Promise<void>;
-  /** Takes a pack out of use all of whose objects are in others. Idempotent. */
-  drop(checksum: string, signal?: AbortSignal): Promise<void>;
   /** All that this live pack promised is in other packs now. Idempotent. */
   keepPromise(checksum: string, signal?: AbortSignal): Promise<void>;
 }

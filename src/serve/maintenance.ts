@@ -44,6 +44,13 @@ export class Maintenance {
     this.#quiet.set(id, setTimeout(begin, LIMITS.maintenanceQuietMs).unref());
   }
 
+  /** Does this behind what runs for the repository, and answers as it does. */
+  inTurn<T>(id: string, work: () => Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      void this.#start(id, () => work().then(resolve, reject));
+    });
+  }
+
   /** Does at once what is planned, and resolves when all of it is done. */
   async settle(): Promise<void> {
     for (const [id, { timer, work }] of [...this.#planned]) {

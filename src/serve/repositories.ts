@@ -249,8 +249,11 @@ export class Repositories {
   /** Removes what nothing names for longer than the grace period; packs made from lakeFS are folded before, however few. Throws "repository/missing". */
   async collect(asked: RepositoryName, graceMs: number, signal: AbortSignal): Promise<Collected> {
     const { row, handle } = await this.#found(asked, signal);
-    await handle.fold?.(THOROUGHLY, signal);
-    return this.#upkeep.collect(row.id, handle, graceMs, signal);
+    // In turn: without a grace period what maintenance is writing would be taken for a leaving.
+    return this.#options.maintenance.inTurn(row.id, async () => {
+      await handle.fold?.(THOROUGHLY, signal);
+      return this.#upkeep.collect(row.id, handle, graceMs, signal);
+    });
   }
 
   /** Removes repositories that were set aside longer than the grace period ago. */

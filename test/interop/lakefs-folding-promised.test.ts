@@ -56,7 +56,7 @@ t.test("promising packs are folded, and each content is read once, when somebody
   const { name, work, reader, blobs } = await readBehind(t, lakefs);
   const stored = new StoredSide(reader, name);
   for (let tries = 0; tries < 600 && (await stored.packs()).length >= LIMITS.foldMadePacksMin; tries++) await sleep(100);
-  t.ok((await stored.packs()).some(({ origin, promised }) => origin === "repack" && promised !== undefined), "a folded pack has a list");
+  t.ok((await stored.packs()).some(({ promised = 0 }) => promised > 4), "a folded pack has a list");
   await stored.collect();
   const [pack, ...others] = await stored.packs();
   t.same([others.length, pack?.promised, (await lists(stored)).length], [0, blobs, 1], "one pack, one list of all that is promised");

@@ -5,7 +5,7 @@ import t from "tap";
 import { LIMITS } from "../../src/base/limits.js";
 import { lakepack } from "../cli/lakepack.js";
 import { skipLakefs, startLakefs } from "../lakefs/servers.js";
-import { checkFsck, git, objectSet, tempFolder } from "./harness.js";
+import { checkFsck, commit, git, objectSet, tempFolder } from "./harness.js";
 import { commitOneByOne, filePath, historyBytes, readRefs, repackedByGit, StoredSide } from "./lakefs-folding.js";
 import { emptyRepository, put, signal, startBeside } from "./lakefs-rig.js";
 
@@ -70,3 +70,31 @@ for (const [kind, folders] of [["one folder", 0], ["many folders", 20]] as const
     t.same(await objectSet(copy), await objectSet(mirror), "a restarted server");
   });
 }
+
+t.test("pushed commits and those made in lakeFS, in turn: each kind becomes one pack", { skip: skipLakefs }, async (t) => {
+  const lakefs = await startLakefs(t);
+  const name = await emptyRepository(lakefs, "mixed");
+  const server = await startBeside(t, lakefs, { LAKEPACK_LAKEFS_POLL_SECONDS: "0" });
+  const url = `${server.url}/lakefs/${name}.git`;
+  const work = join(await tempFolder(t), "work");
+  await git(["init", "-q", "-b", "main", work]);
+  await git(["remote", "add", "origin", url], { cwd: work });
+  for (let round = 0; round < 5; round++) {
+    await commit(work, `pushed ${round}`, { [`d/pushed-${round % 2}.txt`]: `${round}\n`, "README.md": `# ${round}\n` });
+    await git(["push", "-q", "origin", "main"], { cwd: work });
+    await put(lakefs, name, `d/native-${round}.txt`, `${round}\n`);
+    await lakefs.client.commit(name, "main", { message: `native ${round}` }, signal);
+    await git(["pull", "-q", "--ff-only", "origin", "main"], { cwd: work });
+  }
+  const stored = new StoredSide(server, name);
+  for (let again = 0; again < 2; again++) await stored.collect();
+  t.same((await stored.packs()).map(({ origin }) => origin).sort(), ["repack", "synthesized"]);
+  t.equal((await stored.files()).names.length, 6);
+  const mirror = join(await tempFolder(t), "mirror");
+  await git(["clone", "-q", "--mirror", url, mirror]);
+  await checkFsck(t, mirror);
+  t.same(await objectSet(mirror), await objectSet(work));
+  t.match(await lakepack(["verify", `lakefs/${name}`, "--data", server.data]), { code: 0 });
+  await commit(work, "one more", { "README.md": "# more\n" });
+  await git(["push", "-q", "origin", "main"], { cwd: work });
+});

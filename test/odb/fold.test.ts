@@ -35,7 +35,10 @@ t.test("packs made from lakeFS are folded as others are; those that promise blob
   t.same(choosePacks([...made, promising]), [], "few for what pushes leave");
   const fewest = LIMITS.foldMadePacksMin;
   t.same([choosePacks([...made, promising], { fewest }).length, choosePacks([...made, promising], { fewest, promising: true }).length], [made.length, made.length + 1]);
-  const lists = many(12).map((one) => ({ ...one, promised: LIMITS.foldPromisedMax / 5 }));
+  const pushed = many(fewest - 1, 2).map((one) => ({ ...one, checksum: `f${one.checksum.slice(1)}` }));
+  t.same(choosePacks([...pushed, ...made, promising], { fewest, promising: true }).filter(({ origin }) => origin !== "synthesized"), [], "what was pushed is not folded with what can be made again");
+  t.equal(choosePacks([...pushed, ...many(1), ...made.slice(1)], { fewest, promising: true }).every(({ origin }) => origin === "push"), true, "but by itself");
+  const lists = many(12).map((one) => ({ ...one, origin: "synthesized" as const, promised: LIMITS.foldPromisedMax / 5 }));
   t.equal(choosePacks(lists, { fewest, promising: true }).length, 5, "lists are bounded");
 });
 

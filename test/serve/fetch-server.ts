@@ -203,5 +203,5 @@ function fixedRefs(snapshot: RefSnapshot): RefStore {
 
 function fixedObjects(set: PackSet): ObjectDatabase {
   const readOnly = () => Promise.reject(new Error("read only"));
-  return { packs: async () => set, beginIngest: readOnly, publish: readOnly, keep: readOnly, adopt: readOnly, supersede: readOnly, drop: readOnly, keepPromise: readOnly };
+  return { packs: async () => set, beginIngest: readOnly, publish: readOnly, keep: readOnly, adopt: readOnly, supersede: readOnly, keepPromise: readOnly };
 }

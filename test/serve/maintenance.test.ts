@@ -76,3 +76,27 @@ t.test("a server that ends does what is planned, cuts short what can wait, and f
   t.same(done, ["derived", "cut short"]);
   t.same(warned, []);
 });
+
+t.test("who waits for work of his own has it done in turn, and hears how it ended", async (t) => {
+  const maintenance = new Maintenance(log);
+  const done: string[] = [];
+  let end = (): void => undefined;
+  const ended = new Promise<void>((resolve) => {
+    end = resolve;
+  });
+  maintenance.plan("one", async () => {
+    await ended;
+    done.push("planned");
+  });
+  mock.timers.tick(LIMITS.maintenanceDelayMs);
+  const asked = maintenance.inTurn("one", async () => done.push("asked"));
+  const refused = maintenance.inTurn("one", async () => {
+    throw new Error("refused");
+  });
+  await settled();
+  t.same(done, []);
+  end();
+  t.equal(await asked, 2);
+  await t.rejects(refused, /refused/);
+  t.same([done, warned], [["planned", "asked"], []]);
+});
