@@ -103,6 +103,12 @@ class Race {
     }
   }
 
+  /** A writer that failed between its upload and its commit leaves a file uncommitted, and with it no push lands. */
+  async commitWhatIsLeft(): Promise<void> {
+    const { client } = this.#lakefs;
+    if ((await client.dirtyPaths(this.#repository, "main", 1, signal)).length > 0) await client.commit(this.#repository, "main", { message: "left over", metadata: {} }, signal);
+  }
+
   async check(before: readonly string[], guarded: boolean): Promise<void> {
     const { landed, refused, written, paths, perhaps } = this.outcomes;
     const other = await startBeside(this.#t, this.#lakefs);
@@ -170,6 +176,7 @@ export async function race(t: Test, lakefs: RunningLakefs, options: RaceOptions)
         await commit(work, `${name}, round ${round}`, { [`${name}/${round}`]: `${round}` });
       }),
     );
+    if (mayFail) await racing.commitWhatIsLeft();
     const others = [...(round % 2 === 0 ? [racing.write(round)] : []), ...(options.beside === undefined ? [] : [options.beside(round, repository)])];
     await Promise.all([...pushers.map((pusher) => racing.push(pusher, round)), ...others]);
   }
