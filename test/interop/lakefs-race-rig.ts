@@ -169,6 +169,7 @@ export async function race(t: Test, lakefs: RunningLakefs, options: RaceOptions)
   await git(["push", "-q", first.url, "main"], { cwd: first.work });
   const racing = new Race(t, lakefs, repository, mayFail);
   for (let round = 0; round < rounds; round++) {
+    if (mayFail) await racing.commitWhatIsLeft();
     await Promise.all(
       pushers.map(async ({ name, work, url }) => {
         await git(["fetch", "-q", url, "main"], { cwd: work });
@@ -176,7 +177,6 @@ export async function race(t: Test, lakefs: RunningLakefs, options: RaceOptions)
         await commit(work, `${name}, round ${round}`, { [`${name}/${round}`]: `${round}` });
       }),
     );
-    if (mayFail) await racing.commitWhatIsLeft();
     const others = [...(round % 2 === 0 ? [racing.write(round)] : []), ...(options.beside === undefined ? [] : [options.beside(round, repository)])];
     await Promise.all([...pushers.map((pusher) => racing.push(pusher, round)), ...others]);
   }
