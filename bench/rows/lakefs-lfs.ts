@@ -8,7 +8,7 @@ import { closeSync, mkdirSync, openSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import type { RunningLakefs } from "../../test/lakefs/servers.js";
 import { git } from "../git.js";
-import { RssWatch } from "../process.js";
+import { cpuSeconds, RssWatch } from "../process.js";
 import { median, type Report } from "../report.js";
 import type { BenchServer } from "../server.js";
 
@@ -32,6 +32,12 @@ interface Round {
   readonly down: number;
 }
 
+interface OurRound extends Round {
+  /** Seconds of CPU that lakepack took. */
+  readonly upCpu: number;
+  readonly downCpu: number;
+}
+
 export async function lfsRows(rig: LfsRig): Promise<void> {
   const { lakefs, report, folder, tiny } = rig;
   if (spawnSync("git", ["lfs", "version"]).status !== 0) return report.note("  LFS: git-lfs is not installed");
@@ -47,11 +53,11 @@ export async function lfsRows(rig: LfsRig): Promise<void> {
   const watch = new RssWatch([server.pid]);
   try {
     const work = clone(`${server.url}/lakefs/${name}.git`, place);
-    const [ours, peers]: [Round[], Round[]] = [[], []];
+    const [ours, peers]: [OurRound[], Round[]] = [[], []];
     for (let round = 0; round < (tiny ? 1 : ROUNDS); round++) {
       writeRandom(join(work, `weights-${round}.bin`), mib * MIB);
       peers.push(await byLakectl(lakefs, name, place, join(work, `weights-${round}.bin`)));
-      ours.push(await byLfs(work, round));
+      ours.push(await byLfs(work, round, server.pid));
     }
     const bar = (most: number) => (tiny ? {} : { bar: most });
     const row = (what: "up" | "down", most: number) => ({
@@ -64,6 +70,9 @@ export async function lfsRows(rig: LfsRig): Promise<void> {
     // 0.9 and 0.8 of lakectl's speed.
     report.add({ row: `LFS upload of ${mib} MiB`, ...row("up", 1 / 0.9) });
     report.add({ row: `LFS download of ${mib} MiB`, ...row("down", 1 / 0.8) });
+    const cpu = (what: "upCpu" | "downCpu") => median(ours.map((one) => one[what]));
+    report.add({ row: "  CPU of lakepack, upload", ours: cpu("upCpu"), unit: "s" });
+    report.add({ row: "  CPU of lakepack, download", ours: cpu("downCpu"), unit: "s" });
     report.add({ row: "  RSS, peak", ours: watch.peak / MIB, unit: "MiB", ...bar(200) });
   } finally {
     watch.stop();
@@ -82,14 +91,16 @@ function clone(url: string, place: string): string {
 }
 
 /** The object alone, in both directions: what git does beside it is the same for any server. */
-async function byLfs(work: string, round: number): Promise<Round> {
+async function byLfs(work: string, round: number, pid: number): Promise<OurRound> {
   git(["add", "."], work);
   git(["commit", "--quiet", "-m", `round ${round}`], work);
   const [oid = ""] = /[0-9a-f]{64}/.exec(git(["show", `HEAD:weights-${round}.bin`], work)) ?? [];
+  const before = cpuSeconds([pid]);
   const up = await timed("git", ["lfs", "push", "--object-id", "origin", oid], work);
+  const between = cpuSeconds([pid]);
   rmSync(join(work, ".git/lfs/objects"), { recursive: true, force: true });
   const down = await timed("git", ["lfs", "fetch", "origin", "HEAD", "--include", `weights-${round}.bin`], work);
-  return { up, down };
+  return { up, down, upCpu: between - before, downCpu: cpuSeconds([pid]) - between };
 }
 
 async function byLakectl(

@@ -1,6 +1,6 @@
 /**
  * The row `lakefs`: what clones and pushes of lakeFS repositories cost with 1,000, 10,000 and 100,000 small objects, beside `lakectl fs download -r` of the same;
- * and the repository of 99 small files and one of 10 GB. lakeFS counts the calls, a forwarder the bytes.
+ * the repository of 99 small files and one of 10 GB; and ten thousand commits read one at a time. lakeFS counts the calls, a forwarder the bytes.
  */
 import { spawn } from "node:child_process";
 import { mkdir, rename, rm, writeFile } from "node:fs/promises";
@@ -15,6 +15,7 @@ import { cpuSeconds, RssWatch } from "../process.js";
 import { median, type Report } from "../report.js";
 import { type BenchServer, startServer } from "../server.js";
 import type { BenchContext } from "./context.js";
+import { foldingRows } from "./lakefs-folding.js";
 import { lfsRows } from "./lakefs-lfs.js";
 
 const MIB = 1024 * 1024;
@@ -63,6 +64,7 @@ export async function lakefsRows({ report, folder, scale }: BenchContext): Promi
     for (const objects of rig.tiny ? [60, 120] : [1_000, 10_000, 100_000]) await sizeRows(rig, objects, costs);
     if (!rig.tiny) await writeFile(CHART, drawCharts([chartOf("seconds", "s", costs, ({ seconds }) => seconds), chartOf("calls of lakeFS", "number", costs, ({ calls }) => calls)]));
     await largeFileRow(rig);
+    await foldingRows({ ...rig, start: (data, { access }) => startServer(data, ["--cache-bytes", "0"], settingsOf(access, access.endpoint)) });
     await lfsRows({ ...rig, start: (data) => startBeside({ ...rig, forwarder: { ...forwarder, url: lakefs.access.endpoint } }, data) });
   } finally {
     for (const end of endings.reverse()) await end();
@@ -226,12 +228,16 @@ async function largeFileRow(rig: Rig): Promise<void> {
 // Measuring -----------------------------------------------------------------------------------------------------------
 
 function startBeside({ lakefs: { access }, forwarder }: Rig, data: string): Promise<BenchServer> {
-  return startServer(data, [], {
-    LAKEPACK_LAKEFS_ENDPOINT: forwarder.url,
-    LAKEPACK_LAKEFS_ACCESS_KEY_ID: access.accessKeyId,
-    LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: access.secretAccessKey,
+  return startServer(data, [], settingsOf(access, forwarder.url));
+}
+
+function settingsOf({ accessKeyId, secretAccessKey }: RunningLakefs["access"], endpoint: string): Record<string, string> {
+  return {
+    LAKEPACK_LAKEFS_ENDPOINT: endpoint,
+    LAKEPACK_LAKEFS_ACCESS_KEY_ID: accessKeyId,
+    LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: secretAccessKey,
     LAKEPACK_LAKEFS_POLL_SECONDS: "0", // what the clock asks belongs to no clone and no push
-  });
+  };
 }
 
 function urlOf({ url }: BenchServer, name: string): string {

@@ -152,6 +152,7 @@ export const FAULTS = {
     text: ({ hook, action, event, reason }) =>
       `the hook '${String(hook)}' in lakeFS (${String(event)}, action '${String(action)}') could not be asked: ${String(reason)}; nothing has changed, try again`,
   },
+  "lfs/denied": { http: 403, retry: false, says: "lakeFS does not let you store Git LFS objects in this repository" },
   "lakefs/no-credentials": {
     http: 403,
     retry: false,

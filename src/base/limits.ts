@@ -177,8 +177,13 @@ export const LIMITS = {
   /** Connections of one address at once, unless a setting says otherwise: a university behind one address, whose 200 machines run git-lfs with 8 connections
    *  each, is beyond it, a laptop far below. Each costs some KB until it asks for something. */
   addressConnectionsMax: 1_000,
-  /** The longest a request may take in all: 5 GB at 100 KB/s is 14 hours. */
-  requestTotalMs: 24 * 3_600_000,
+  /** A body of which less than this many bytes a second come, on the whole of `replyRateWindowMs`, is cut: by its rate every body has an end, however large it is. */
+  bodyRateBytesMin: 128,
+  /** A request of which nothing has passed in either direction for so long is cut: longer than any work of ours, hooks of lakeFS among it. A transfer that
+   *  goes on may take any time. */
+  requestSilentMs: 24 * 3_600_000,
+  /** How long a body may come on behind its reply, to be dropped: nobody reads it, so nothing else bounds it. 5 GB at 100 KB/s is 14 hours. */
+  unreadBodyMs: 24 * 3_600_000,
   /** Request headers, all together: cookies of a hub and a token of an identity provider fit. uWebSockets.js: UWS_HTTP_MAX_HEADERS_SIZE. */
   headersBytesMax: 16_384,
   /** Between two requests of a connection: what proxies keep theirs for (60 s) and some, so that it is theirs to close. uWebSockets.js has 10 s of its own. */
@@ -190,6 +195,8 @@ export const LIMITS = {
   turnMs: 4,
   /** Bytes of a body spooled in memory before the reader is asked to wait. */
   bodyBufferBytesMax: 1 * MIB,
+  /** The same of a front end that reads on although it was asked to pause: as much as a socket's own buffers hold. What comes then waits in a file. */
+  bodyBurstBytesMax: 4 * MIB,
 
   /** How long it holds what a look at readiness found: balancers ask every few seconds, and each look is a durable write. */
   readyLookMs: 5_000,
@@ -311,8 +318,11 @@ export const LIMITS = {
   tagMoveMs: 3_600_000,
   /** Moves of tags under way that one list of refs looks at, a call each. */
   tagMovesMax: 100,
-  /** Records of cuts that one look at lakeFS checks, two calls each, and those remembered that did not hold: a real repository has a few. */
+  /** Records of cuts that one look at lakeFS checks, two calls each: a real repository has a few. */
   lakefsCutsPerLook: 200,
+  /** Branches of cuts that one look lists, a call for each thousand: whoever may make branches may make any number. Of more, those behind
+   *  are not looked at. Records that did not hold are remembered, as many. */
+  lakefsCutsMax: 10_000,
   /** Results of one page; more is refused by lakeFS (400). */
   lakefsPageMax: 1_000,
   /** Paths of one bulk delete; more is refused by lakeFS (400). */
@@ -375,6 +385,8 @@ export const LIMITS = {
   lakefsCutsLookMs: 60_000,
   /** Milliseconds until a commit that lakeFS does not find in any way is looked for again. */
   lakefsLostLookMs: 30_000,
+  /** Files of a repository of which it is noted that their data is gone: enough to see what happened. */
+  lakefsLostNoted: 100,
   /** Commits of a repository that lakeFS does not find by their ids, and how they are reached: a handful of cherry-picks in ten minutes. */
   lakefsLostMax: 1_000,
   /** Branches whose logs are searched for such a commit: a call each. */

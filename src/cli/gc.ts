@@ -15,9 +15,9 @@ interface Options extends SubcommandOptions {
 export function gcCommand(): Command {
   return subcommand("gc", "Remove files of repositories that nothing names any more: packs made one with others, leavings of failed pushes, old lists of refs, what writes that died have left.")
     .argument("[names...]", "ns/name, datasets/ns/name, spaces/ns/name, lakefs/repository")
-    .option("--all", "every repository that is not over lakeFS, and what is left of deleted ones")
+    .option("--all", "every repository that is not over lakeFS (to look at one of those lakeFS is asked), and what is left of deleted ones")
     .option("--grace <hours>", "how long nothing must have named them; 0 only while nobody clones or pushes [default gc_grace_hours]", readHours)
-    .addHelpText("after", "\nA server does this by itself, after pushes and at most once an hour a repository. Repositories over lakeFS keep all packs.\n")
+    .addHelpText("after", "\nA server does this by itself, after pushes and after it has read lakeFS, at most once an hour a repository. Of a repository over lakeFS packs are made one before.\n")
     .action(gc);
 }
 

@@ -218,7 +218,7 @@ async function listen(settings: Settings, { server, api, metrics }: OpenedData):
     api,
     webhookSecret: settings.lakefs_webhook_secret,
   });
-  return transport.listen({ ...settings.listen, ...(tls === undefined ? {} : { tls }), handler, connections: connectionLimit(settings), keepAliveMs: settings.keep_alive_seconds * 1_000 });
+  return transport.listen({ ...settings.listen, ...(tls === undefined ? {} : { tls }), handler, connections: connectionLimit(settings), keepAliveMs: settings.keep_alive_seconds * 1_000, overflowFolder: join(settings.data, "incoming") });
 }
 
 function connectionLimit({ connections_per_address: max, trusted_proxies: proxies }: Settings): ConnectionLimit {

@@ -17,15 +17,23 @@ export interface AgreedCutsOptions {
   readonly log: Log;
   /** Default: `lakefsCutsLookMs`. */
   readonly lookMs?: number | undefined;
+  /** Default: `lakefsCutsMax`. */
+  readonly cutsMax?: number;
   /** Told that what was known of commits is forgotten: one of them was cut, and ids of those above are others now. */
   readonly onForgotten: () => void;
+}
+
+/** A commit, and the commit that is the record of its cut. */
+interface Listed {
+  readonly commit: string;
+  readonly record: string;
 }
 
 export class AgreedCuts {
   readonly #options: AgreedCutsOptions;
   #cuts: Map<string, Cut> | undefined;
   /** By commit, records that did not hold: they are not looked at again. */
-  readonly #disbelieved = new LRUCache<string, string>({ max: LIMITS.lakefsCutsPerLook });
+  readonly #disbelieved = new LRUCache<string, string>({ maxSize: LIMITS.lakefsCutsMax, sizeCalculation: () => 1 });
   #openedMs: number | undefined;
   #lookedMs: number | undefined;
 
@@ -69,26 +77,45 @@ export class AgreedCuts {
    * that only this server knows to be cut is cut again: somebody has taken its branch away.
    */
   async look(signal: AbortSignal): Promise<void> {
-    const { client, repository, log } = this.#options;
+    const { repository, log } = this.#options;
     const fresh: Cut[] = [];
     let looked = 0;
-    const there = new Set<string>();
     await this.load(signal);
-    for await (const found of listCuts(client, repository, signal)) {
-      there.add(found.commit);
+    const { found: all, end } = await this.#listed(signal);
+    for (const found of all.values()) {
       if (this.all.has(found.commit) || this.#disbelieved.get(found.commit) === found.record) continue;
       if (++looked > LIMITS.lakefsCutsPerLook) continue; // the next look has them
       const cut = await this.#believed(found, signal);
       if (cut !== undefined) fresh.push(cut);
     }
-    for (const cut of this.all.values()) if (!there.has(cut.commit)) await this.#restore(cut, signal);
+    const isMissing = ({ commit }: Cut) => !all.has(commit) && (end === undefined || commit <= end);
+    for (const cut of this.all.values()) if (isMissing(cut)) await this.#restore(cut, signal);
     if (fresh.length > 0) await this.#take(fresh, signal);
     for (const cut of fresh) log.warn(TOLD, { repository, ...cut });
     this.#lookedMs = performance.now();
   }
 
+  /**
+   * What lakeFS lists, by commit; `end`: the last that was listed, where there are more than are looked at. A cut behind it is followed all the same by who
+   * finds that data gone, as making its branch is a test-and-set; a server that has read that data before goes on with it.
+   */
+  async #listed(signal: AbortSignal): Promise<{ readonly found: ReadonlyMap<string, Listed>; readonly end: string | undefined }> {
+    const { client, repository, log, cutsMax = LIMITS.lakefsCutsMax } = this.#options;
+    const found = new Map<string, Listed>();
+    let last: string | undefined;
+    for await (const one of listCuts(client, repository, signal)) {
+      if (found.size === cutsMax) {
+        log.warn("a lakeFS repository has more branches of cuts than are looked at; delete those lakepack-cut- branches that no lakepack has made", { repository, looked: cutsMax });
+        return { found, end: last };
+      }
+      found.set(one.commit, one);
+      last = one.commit;
+    }
+    return { found, end: undefined };
+  }
+
   /** Whoever may write to lakeFS may write such a record: it counts where the data is gone that it names. */
-  async #believed(found: { readonly commit: string; readonly record: string }, signal: AbortSignal): Promise<Cut | undefined> {
+  async #believed(found: Listed, signal: AbortSignal): Promise<Cut | undefined> {
     const { client, repository, log } = this.#options;
     const cut = await readCut(client, repository, found, signal);
     if (cut.path !== "" && (await isGone(client, repository, cut, signal).catch(missingIsFalse))) return cut;

@@ -35,7 +35,7 @@ export async function bringContents(request: ContentsRequest, kernels: Kernels):
   const source = { client, repository, namespace, seals: new SealKeys([]), signal: abort.signal, pagesOnly: false };
   const leave = (blob: PromisedBlob, fault: Fault) => {
     left?.add(blob);
-    memory.tell({ kind: "left", commit: blob.commit, path: lossyText(fromLatin1(blob.path)), reason: fault.message });
+    memory.tell({ kind: "left", commit: blob.commit, path: lossyText(fromLatin1(blob.path)), code: fault.code, reason: fault.message });
   };
   const told = async (result: Omit<ContentsResult, "figures">): Promise<ContentsResult> => {
     await memory.heard();

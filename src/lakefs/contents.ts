@@ -12,12 +12,13 @@ import { asFault, Fault } from "../base/fault.js";
 import { Semaphore } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import { checkGitattributes, checkGitmodules } from "../git/fsck.js";
-import { formatPointer, parsePointer, POINTER_BYTES_MAX } from "../git/lfs-pointer.js";
+import { formatPointer, parsePointer } from "../git/lfs-pointer.js";
 import type { Oid } from "../git/oid.js";
 import { fullAddress } from "./address.js";
 import { type Claim, type ContentFacts, judge } from "./claim.js";
 import type { SealKeys } from "./claim-seal.js";
 import { ContentDigests } from "./content-digests.js";
+import { type Form, formOf, isPointerForm, mustBeSeen, type PointerForm } from "./content-form.js";
 import { ContentReader, lakePath, type SignedAddresses, type Window } from "./content-reader.js";
 import {
   type FileToResolve,
@@ -60,18 +61,6 @@ type Plan =
   | { readonly read: "plain"; readonly expected: Oid }
   /** The content says what it is. */
   | { readonly read: "judge" };
-
-/** What a content is, once its hashes are known. */
-type Form =
-  | { readonly as: "plain" }
-  | {
-      readonly as: "pointer";
-      readonly sha256: string;
-      readonly text: Uint8Array;
-      readonly proven: boolean;
-      /** No claim says so, and no hub's link: it must be seen that git-lfs can have it. */
-      readonly byRule?: boolean;
-    };
 
 export class Contents {
   readonly #source: ContentsSource;
@@ -132,11 +121,7 @@ export class Contents {
   // What is known ---------------------------------------------------------------------------------------------------------
 
   #plan(commit: string, file: FileToResolve, facts: ContentFacts | undefined, believed: boolean): Plan {
-    const {
-      entry,
-      crossing: { claim, pointer, linked },
-      unchanged,
-    } = file;
+    const { entry, crossing: { claim, pointer, linked }, unchanged } = file;
     if (unchanged !== undefined && !isOpenClaim(claim, unchanged)) return this.#asBefore(commit, file, unchanged);
     if (claim?.sha256 !== undefined && (believed || this.#isSealed(entry, claim))) {
       if (claim.pointer === undefined) return this.#asPlain(commit, file, claim.blob);
@@ -216,26 +201,13 @@ export class Contents {
 
   // What the content says -------------------------------------------------------------------------------------------------
 
-  #form(commit: string, { entry, crossing: { claim, pointer, linked } }: FileToResolve, facts: ContentFacts): Form {
-    const judged = claim && judge(claim, facts, entry.size);
-    if (judged?.as === "plain") return { as: "plain" };
-    if (judged?.as === "pointer") return { as: "pointer", sha256: facts.sha256, text: judged.text, proven: true };
-    if (claim !== undefined)
-      this.#memory.tell({
-        kind: "unconfirmed",
-        commit,
-        path: lakePath(entry),
-        claimed: claim.blob,
-        is: facts.blob ?? facts.sha256,
-      });
-    if (!pointer) return { as: "plain" };
-    const sha256 = linked ?? facts.sha256;
-    const text = formatPointer({ sha256, size: entry.size });
-    return { as: "pointer", sha256, text, proven: sha256 === facts.sha256, byRule: linked === undefined };
+  #form(commit: string, file: FileToResolve, facts: ContentFacts): Form {
+    const is = facts.blob ?? facts.sha256;
+    return formOf(file, facts, ({ blob }) => this.#memory.tell({ kind: "unconfirmed", commit, path: lakePath(file.entry), claimed: blob, is }));
   }
 
   /** A pointer in the tree, whose bytes git-lfs will ask for. */
-  #pointer(commit: string, entry: LakeEntry, { sha256, text, proven }: Form & { readonly as: "pointer" }): ResolvedFile {
+  #pointer(commit: string, entry: LakeEntry, { sha256, text, proven }: PointerForm): ResolvedFile {
     this.#memory.tell({ kind: "pointer", sha256, commit, path: lakePath(entry), size: entry.size, proven });
     return { oid: this.#output.add("blob", text), pointer: true };
   }
@@ -363,10 +335,7 @@ export class Contents {
 
   /** Most likely a pointer: nothing of it is kept but its hashes. */
   async #hashed(commit: string, file: FileToResolve): Promise<ResolvedFile> {
-    const {
-      entry,
-      crossing: { claim },
-    } = file;
+    const { entry, crossing: { claim } } = file;
     const facts = await this.#inTurn(async () => {
       const digests = new ContentDigests(entry, claim !== undefined);
       for await (const chunk of this.#reader.stream(commit, entry)) digests.update(chunk);
@@ -418,15 +387,6 @@ async function* passing(content: AsyncIterable<Uint8Array>, digests: ContentDige
     digests.update(chunk);
     yield chunk;
   }
-}
-
-/** Whether a file that the rules make a pointer may hold a pointer's text: git-lfs would take it for the pointer itself. */
-function mustBeSeen({ size }: LakeEntry, form: Form): boolean {
-  return form.as === "pointer" && form.byRule === true && size <= POINTER_BYTES_MAX;
-}
-
-function isPointerForm(form: Form): form is Form & { readonly as: "pointer" } {
-  return form.as === "pointer";
 }
 
 function checkExpected(oid: Oid, expected: Oid | undefined): void {

@@ -30,7 +30,7 @@ export interface Cut {
 
 const RECORD = z.object({ version: z.literal(1), commit: z.string(), path: z.string() });
 
-/** Commits that are cut, with the commit that is the record of it. */
+/** Commits that are cut, with the commit that is the record of it, in the order of their ids: any number, page by page. */
 export async function* listCuts(
   client: LakefsClient,
   repository: string,

@@ -57,7 +57,10 @@ export async function examineRepository(source: ListingSource): Promise<Examinat
     if (paths.length > 0) commits.push({ lakeId, refs: names, paths });
   }
   const cuts: Cut[] = [];
-  for await (const found of listCuts(client, repository, signal)) cuts.push(await readCut(client, repository, found, signal));
+  for await (const found of listCuts(client, repository, signal)) {
+    if (cuts.length === LIMITS.lakefsCutsMax) break; // whoever may make branches may make any number
+    cuts.push(await readCut(client, repository, found, signal));
+  }
   return { refs, commits, cuts, examined: heads.size };
 }
 

@@ -159,9 +159,9 @@ export class LakefsRefs implements RefStore {
     return changes.map(({ name }) => outcomes.get(name) ?? { name, ok: false, reason: "nothing was done" });
   }
 
-  /** Ends what still runs in the background. */
-  close(): void {
-    this.#closed.abort(new Fault("base/aborted"));
+  /** Ends what still runs in the background. `why` is what is told to who waits for it. */
+  close(why = new Fault("base/aborted")): void {
+    this.#closed.abort(why);
   }
 
   /** A landing's merge at a head is half a landing: its Git side is whole already, so nobody waits for the other to follow. Tried once for each. */

@@ -1,12 +1,10 @@
 /** What landings of branches and tags share: which commits are new, their trees and records in lakeFS, and that they read back as they were pushed. */
-import { MessageChannel, type MessagePort } from "node:worker_threads";
 import { lossyText } from "../base/bytes.js";
 import { asFault, Fault, type FaultFacts } from "../base/fault.js";
 import { Semaphore } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { Oid } from "../git/oid.js";
-import type { BuildTreesResult, LandingAnswer, LandingNews, PushedCommit } from "../pool/landing-tasks.js";
-import type { HashedContent } from "../pool/synthesize-tasks.js";
+import type { BuildTreesResult, PushedCommit } from "../pool/landing-tasks.js";
 import type { RefUpdateOptions } from "../odb/ref-store.js";
 import type { PackHandle } from "../pool/tasks.js";
 import { ActionsReader } from "./actions.js";
@@ -21,8 +19,9 @@ import { committerOf, describeCommit } from "./described-commit.js";
 import { GuardProof } from "./guard-proof.js";
 import type { IsSealed } from "./landing-point.js";
 import type { LandingOptions } from "./landing.js";
+import { landTrees } from "./landed-trees.js";
 import { formatMapping } from "./mapping.js";
-import { COMMIT_KEY, COMMIT_SEAL_KEY, GUARD_PATH, PADDING_KEY } from "./metadata-keys.js";
+import { COMMIT_KEY, COMMIT_SEAL_KEY, PADDING_KEY } from "./metadata-keys.js";
 import { isProtected } from "./protection.js";
 import type { RootCommit } from "./root-commit.js";
 import { TagMover } from "./tag-move.js";
@@ -210,104 +209,17 @@ export class Lander {
   /** Trees and records of `commits`, the last being the tip, checked by reading them back. */
   async writeCommits(base: Base, place: WorkPlace, commits: readonly PushedCommit[], options: RefUpdateOptions, signal: AbortSignal): Promise<Landed> {
     const packs = await this.packs(signal);
-    const built = await this.#buildTrees(base, place, commits, packs, options, signal);
+    const { hasGuard } = await this.actions.at(base.commit.id, signal);
+    const { onProgress, pusher } = options;
+    const built = await landTrees(this.options, { base, hasGuard, place, commits, packs, onProgress, pusher }, signal);
     const { headMetarange, touchesHooks } = built;
     // Hooks that the push brings would be told of the branch's end.
     if (touchesHooks) place.branch.endsAt ??= (await this.root.get(signal)).id;
-    const records = await this.#writeRecords({ base, work: place.branch, commits, built, packs, pusher: options.pusher }, signal);
+    const records = await this.#writeRecords({ base, work: place.branch, commits, built, packs, pusher }, signal);
     await this.#readBack(commits, records, signal);
     const tip = records.at(-1) as LakefsCommit;
     if (!touchesHooks) this.actions.know(tip.id, await this.actions.at(base.commit.id, signal));
     return { tip, touchesHooks, headMetarange };
-  }
-
-  async #buildTrees(
-    base: Base,
-    { branch: work, judged }: WorkPlace,
-    commits: readonly PushedCommit[],
-    packs: readonly PackHandle[],
-    { onProgress, pusher }: RefUpdateOptions,
-    signal: AbortSignal,
-  ): Promise<BuildTreesResult> {
-    const { pool, tasks, access, client, repository, namespace, sealKeys, heads, policy, mapping } = this.options;
-    const hidden = await this.#hiddenIn(base, signal);
-    // Somebody has built on a landing's merge before it was reset: its guard goes no further.
-    const { hasGuard } = await this.actions.at(base.commit.id, signal);
-    if (hasGuard) await client.deleteObjects(repository, work.name, [GUARD_PATH], signal);
-    const { port1, port2 } = new MessageChannel();
-    const say = (done: number, files: number, total: number) => onProgress?.(landingLine(done, commits.length, files, total), done === commits.length);
-    this.#listen(port1, commits.length, say, signal);
-    try {
-      const built = await tasks.run(
-        () =>
-          pool.run(
-            "landing/buildTrees",
-            {
-              access,
-              repository,
-              namespace,
-              sealKeys,
-              heads: heads().slice(0, LIMITS.landingTwinHeadsMax),
-              workBranch: work.name,
-              baseCommit: base.commit.id,
-              isBaseHead: heads().some(({ lakeId }) => lakeId === base.commit.id),
-              baseMetarange: hasGuard ? "" : base.commit.meta_range_id,
-              baseTree: base.git?.tree,
-              isBasePadded: base.commit.metadata?.[PADDING_KEY] !== undefined,
-              hidden,
-              mapping: { ...mapping, namespace },
-              packs,
-              commits: commits.map(({ oid, tree }) => ({ oid, tree })),
-              plainFileBytesMax: policy.plainFileBytesMax ?? LIMITS.plainFileBytesMax,
-              pusher,
-              judged,
-              port: port2,
-            },
-            { signal, transfer: [port2], onAway: (isAway) => (isAway ? tasks.lend() : tasks.takeBack()) },
-          ),
-        signal,
-      );
-      client.http.add(built.figures);
-      // Said here: the thread's last message may come after its result.
-      say(commits.length, built.files, built.files);
-      await this.options.commits.proven.save(signal);
-      return built;
-    } finally {
-      port1.close();
-    }
-  }
-
-  /** Undefined: more than are named, or nobody knows. */
-  async #hiddenIn({ commit, git }: Base, signal: AbortSignal): Promise<readonly string[] | undefined> {
-    if (git === undefined) return [];
-    const state = await this.options.commits.listing(commit.id, signal);
-    return state?.refused === state?.refusals.length ? state?.refusals : undefined;
-  }
-
-  /** Answers a task's questions. */
-  #listen(port: MessagePort, total: number, say: (commits: number, files: number, filesTotal: number) => void, signal: AbortSignal): void {
-    const { commits } = this.options;
-    port.on("message", (news: LandingNews) => {
-      if (news.kind === "progress") return news.commits < total ? say(news.commits, news.files, news.filesTotal) : undefined;
-      if (news.kind === "hashed") return void this.#remember(news.key, news.facts, signal);
-      if (news.kind === "proven") return commits.proven.add(news.ids);
-      const { question } = news;
-      if (news.kind === "heard") return port.postMessage({ question, isSo: true } satisfies LandingAnswer);
-      const answer: Promise<LandingAnswer> =
-        news.kind === "lfs"
-          ? this.options.lfs.address(news.sha256, news.size, signal).then((address) => ({ question, address }))
-          : commits.proves(news.key, news.sha256, signal).then((isSo) => ({ question, isSo }));
-      void answer.then(
-        (found) => port.postMessage(found),
-        (error: unknown) => port.postMessage({ question, failure: asFault(error).message } satisfies LandingAnswer),
-      );
-    });
-  }
-
-  /** What is not remembered is read once more by whoever needs it. */
-  async #remember(key: string, facts: HashedContent, signal: AbortSignal): Promise<void> {
-    const { commits, log, repository } = this.options;
-    await commits.rememberHashed(key, facts, signal).catch((error: unknown) => log.debug("hashes of a content are not remembered", { repository, reason: asFault(error).message }));
   }
 
   /** One commit record a Git commit. Their ids are known before they are written, so many are written at once. */
@@ -390,12 +302,6 @@ export class Lander {
     if (path === undefined) return { reason: `commit ${oid}: ${reason}` };
     return { path, reason: refusal?.slice(path.length + 2) ?? reason };
   }
-}
-
-/** "Landing 3/20 in lakeFS, 1,200/5,000 files": commits and files, done and in all. */
-function landingLine(commits: number, commitsTotal: number, files: number, filesTotal: number): string {
-  const text = (count: number) => count.toLocaleString("en-US");
-  return `Landing ${text(commits)}/${text(commitsTotal)} in lakeFS, ${text(files)}/${text(filesTotal)} files`;
 }
 
 /** lakeFS blocks uploads and commits on a protected branch, whoever's it is. */

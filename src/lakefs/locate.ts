@@ -2,12 +2,13 @@
  * Where single objects of a commit lie, which a diff does not tell: one call for each of a few, pages of the listing
  * for many that are near one another.
  */
-import { fromLatin1, lossyText } from "../base/bytes.js";
+import { fromLatin1, latin1, lossyText, utf8 } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
 import { Semaphore } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import { type ListingSource, toEntry } from "./listing.js";
 import type { LakeEntry } from "./path-rules.js";
+import type { LakefsObject } from "./types.js";
 
 /** Up to so many are asked for one by one. */
 const SINGLE_MAX = 4;
@@ -20,11 +21,20 @@ export async function locate(
   commit: string,
   paths: readonly string[],
 ): Promise<ReadonlyMap<string, LakeEntry>> {
+  return toEntries(await locateObjects(source, commit, paths));
+}
+
+/** As `locate`, with all that lakeFS says of them. */
+export async function locateObjects(
+  source: ListingSource,
+  commit: string,
+  paths: readonly string[],
+): Promise<ReadonlyMap<string, LakefsObject>> {
   const found = await byPages(source, commit, paths);
   const turns = new Semaphore(LIMITS.lakefsReadsMax);
   const left = paths.filter((path) => !found.has(path));
   await Promise.all(
-    left.map((path) => turns.run(async () => void found.set(path, await statEntry(source, commit, path)), source.signal)),
+    left.map((path) => turns.run(async () => void found.set(path, await stat(source, commit, path)), source.signal)),
   );
   return found;
 }
@@ -39,7 +49,7 @@ export async function locateSome(
   small: readonly string[],
   large: readonly string[],
 ): Promise<ReadonlyMap<string, LakeEntry>> {
-  const found = await byPages(source, commit, [...small, ...large]);
+  const found = toEntries(await byPages(source, commit, [...small, ...large]));
   const isLeft = (path: string) => !found.has(path);
   const few = small.filter(isLeft);
   const left = [...(few.length > SINGLE_MAX ? [] : few), ...large.filter(isLeft)];
@@ -47,9 +57,18 @@ export async function locateSome(
   return found;
 }
 
+/** Finds entries at single paths (latin1 text that is UTF-8), a call each; those that are not there are left out. */
+export async function locateThere(source: ListingSource, commit: string, paths: readonly string[]): Promise<LakeEntry[]> {
+  const turns = new Semaphore(LIMITS.lakefsReadsMax);
+  const objects = await Promise.all(
+    paths.map((path) => turns.run(() => stat(source, commit, path).catch(missingIsUndefined), source.signal)),
+  );
+  return objects.filter((object) => object !== undefined).map(toEntry);
+}
+
 /** Those that pages bring. */
-async function byPages(source: ListingSource, commit: string, paths: readonly string[]): Promise<Map<string, LakeEntry>> {
-  const found = new Map<string, LakeEntry>();
+async function byPages(source: ListingSource, commit: string, paths: readonly string[]): Promise<Map<string, LakefsObject>> {
+  const found = new Map<string, LakefsObject>();
   const sorted = [...paths].sort();
   let at = 0;
   while (sorted.length - at > SINGLE_MAX) {
@@ -62,34 +81,20 @@ async function byPages(source: ListingSource, commit: string, paths: readonly st
   return found;
 }
 
-/** Finds entries at single paths (latin1 text that is UTF-8), a call each; those that are not there are left out. */
-export async function locateThere(source: ListingSource, commit: string, paths: readonly string[]): Promise<LakeEntry[]> {
-  const turns = new Semaphore(LIMITS.lakefsReadsMax);
-  const entries = await Promise.all(
-    paths.map((path) => turns.run(() => statEntry(source, commit, path).catch(missingIsUndefined), source.signal)),
-  );
-  return entries.filter((entry) => entry !== undefined);
-}
-
-function missingIsUndefined(error: unknown): undefined {
-  if (error instanceof Fault && error.code === "lakefs/missing") return undefined;
-  throw error;
-}
-
 /** The last path of the page; undefined: nothing came. */
 async function readPage(
   source: ListingSource,
   commit: string,
   first: string,
   wanted: ReadonlySet<string>,
-  found: Map<string, LakeEntry>,
+  found: Map<string, LakefsObject>,
 ): Promise<string | undefined> {
   const { client, repository, signal } = source;
   const { results } = await client.listObjects(repository, commit, justBefore(first), signal);
   let last: string | undefined;
-  for (const entry of results.map(toEntry)) {
-    last = entry.path;
-    if (wanted.has(entry.path)) found.set(entry.path, entry);
+  for (const object of results) {
+    last = latin1(utf8(object.path));
+    if (wanted.has(last)) found.set(last, object);
   }
   return last;
 }
@@ -100,6 +105,15 @@ function justBefore(path: string): string {
   return characters.slice(0, -1).join("");
 }
 
-async function statEntry({ client, repository, signal }: ListingSource, commit: string, path: string): Promise<LakeEntry> {
-  return toEntry(await client.statObject(repository, commit, lossyText(fromLatin1(path)), signal));
+function stat({ client, repository, signal }: ListingSource, commit: string, path: string): Promise<LakefsObject> {
+  return client.statObject(repository, commit, lossyText(fromLatin1(path)), signal);
+}
+
+function toEntries(objects: ReadonlyMap<string, LakefsObject>): Map<string, LakeEntry> {
+  return new Map([...objects].map(([path, object]) => [path, toEntry(object)]));
+}
+
+function missingIsUndefined(error: unknown): undefined {
+  if (error instanceof Fault && error.code === "lakefs/missing") return undefined;
+  throw error;
 }

@@ -25,6 +25,7 @@ import type { PromisedIds, SynthesisAnswer, SynthesisNews } from "../pool/synthe
 import type { Pool } from "../pool/tasks.js";
 import type { LakefsClient } from "./client.js";
 import { READ_RULES } from "./commit-text.js";
+import { LostContents } from "./lost-contents.js";
 import type { LakefsAccess } from "./http.js";
 import { LeavingOff } from "./leave-off.js";
 import type { LakeRecords } from "./records.js";
@@ -77,6 +78,7 @@ const BROUGHT_MAX = 1_000;
 
 export class PromisedBlobs {
   readonly #options: PromisedBlobsOptions;
+  readonly #lost: LostContents;
   readonly #flights = new SingleFlight<string, void>();
   readonly #turn = new Semaphore(1);
   #progress: BringProgress = { blobs: 0, total: 0 };
@@ -85,6 +87,7 @@ export class PromisedBlobs {
 
   constructor(options: PromisedBlobsOptions) {
     this.#options = options;
+    this.#lost = new LostContents(options);
   }
 
   get progress(): BringProgress {
@@ -187,10 +190,12 @@ export class PromisedBlobs {
       const { blobs, left, failure, figures } = await tasks.run(() => this.#read(errand, path, leftPath, leaving), asked);
       client.http.add(figures);
       if (failure !== undefined) {
+        await this.#lost.note({ code: failure.fault, facts: failure.facts }, signal);
         // What was read need not be read again.
         if (blobs > 0) await this.#options.objects.adopt(await this.#index(path, folder, signal), { origin: "synthesized" }, signal);
         throw new Fault(failure.fault, failure.facts);
       }
+      if (left === undefined) await this.#lost.look(signal);
       if (blobs > 0) await this.#adopt(errand, await this.#index(path, folder, signal), left && { ids: left, path: leftPath as string }, signal);
       else if (errand.wanted === undefined && left === undefined) await this.#options.objects.keepPromise(errand.pack.checksum, signal);
     } finally {
@@ -223,7 +228,8 @@ export class PromisedBlobs {
       if (news.kind === "recall") port1.postMessage({ question: news.question, values: news.keys.map(() => undefined) } satisfies SynthesisAnswer);
       else if (news.kind === "contents") this.#progress = { ...this.#progress, blobs: before + news.blobs };
       else if (news.kind === "left" && left++ < LEFT_NAMED) {
-        const { commit, path: file, reason } = news;
+        const { commit, path: file, code, reason } = news;
+        void this.#lost.note({ code, facts: { commit, path: file } }, signal);
         log.warn("a content in lakeFS cannot be read; only who needs it is refused", { repository, commit, path: file, reason });
       }
     });

@@ -55,15 +55,42 @@ export class ProvenNotes {
   }
 }
 
-/** Ids, to be looked up and to be written. */
+/** Ids, to be looked up and to be written, in the order they came. */
 class Half {
   readonly ids = new OidSet();
-  /** The same in the order they came. */
   readonly parts: Uint8Array[] = [];
+}
 
-  add(id: Uint8Array, hex: string): void {
-    this.ids.add(hex);
-    this.parts.push(id);
+/** Two halves: where the younger one is full the older one goes. */
+class Table {
+  #young = new Half();
+  #old = new Half();
+
+  get size(): number {
+    return this.#young.ids.size + this.#old.ids.size;
+  }
+
+  get parts(): readonly Uint8Array[] {
+    return [...this.#old.parts, ...this.#young.parts];
+  }
+
+  has(hex: string): boolean {
+    return this.#young.ids.has(hex) || this.#old.ids.has(hex);
+  }
+
+  add(id: Uint8Array, hex = toHex(id)): void {
+    if (this.has(hex)) return;
+    if (this.#young.ids.size >= LIMITS.provenContentsMax) [this.#old, this.#young] = [this.#young, new Half()];
+    this.#young.ids.add(hex);
+    this.#young.parts.push(id);
+  }
+
+  /** In turns: they may be many. */
+  async addAll(ids: readonly Uint8Array[]): Promise<void> {
+    for (const [at, id] of ids.entries()) {
+      if (at % TURN_IDS === TURN_IDS - 1) await nextTurn();
+      this.add(id);
+    }
   }
 }
 
@@ -72,9 +99,11 @@ export class ProvenContents {
   readonly #onUnsaved: (error: unknown) => void;
   readonly #flights = new SingleFlight<"load" | "save", void>();
   /** Told since the table was last written. */
-  #fresh = new Half();
+  #fresh = new Table();
+  /** On its way into the table. */
+  #written: Table | undefined;
   /** What is written; undefined: nobody has asked for a while. */
-  #table: { young: Half; old: Half } | undefined;
+  #table: Table | undefined;
   /** Ids in it when it was last looked at. */
   #size = 0;
   #idle: NodeJS.Timeout | undefined;
@@ -89,15 +118,13 @@ export class ProvenContents {
     for (let at = 0; at < ids.length; at += OID_BYTES) {
       const id = ids.subarray(at, at + OID_BYTES);
       const hex = toHex(id);
-      if (this.#holds(hex)) continue;
-      if (this.#fresh.ids.size >= LIMITS.provenContentsMax) this.#fresh = new Half(); // they could not be written
-      this.#fresh.add(id, hex);
+      if (this.#table?.has(hex) !== true) this.#fresh.add(id, hex);
     }
   }
 
   async has(key: string, sha256: string, signal: AbortSignal): Promise<boolean> {
-    await this.#load(signal);
-    return this.#holds(toHex(provenId(key, sha256)));
+    const id = toHex(provenId(key, sha256));
+    return this.#fresh.has(id) || this.#written?.has(id) === true || (await this.#load(signal)).has(id);
   }
 
   /** Writes them where that pays: all are written at once, so that a few wait for more. */
@@ -113,20 +140,21 @@ export class ProvenContents {
 
   async #save(signal: AbortSignal): Promise<void> {
     const table = await this.#load(signal);
-    if (!this.#isWorthWriting()) return; // it is larger than was known
-    const { parts } = this.#fresh;
-    this.#fresh = new Half();
-    await addAll(table, parts);
-    await this.#records.putProven(Buffer.concat([...table.old.parts, ...table.young.parts]), signal);
-    this.#size = sizeOf(table);
+    if (!this.#isWorthWriting()) return; // there are more than was known
+    // What is told meanwhile waits for the next time.
+    [this.#written, this.#fresh] = [this.#fresh, new Table()];
+    await table.addAll(this.#written.parts);
+    this.#written = undefined;
+    await this.#records.putProven(Buffer.concat(table.parts), signal);
+    this.#size = table.size;
   }
 
   #isWorthWriting(): boolean {
-    return this.#fresh.ids.size >= (this.#size <= SMALL_TABLE ? 1 : WRITTEN_MIN);
+    return this.#fresh.size >= (this.#size <= SMALL_TABLE ? 1 : WRITTEN_MIN);
   }
 
   /** The table is some MiB, and few ask for it: it is let go when nobody has for a while. */
-  async #load(signal: AbortSignal): Promise<{ young: Half; old: Half }> {
+  async #load(signal: AbortSignal): Promise<Table> {
     this.#idle ??= setTimeout(() => {
       this.#idle = undefined;
       this.#table = undefined;
@@ -140,31 +168,11 @@ export class ProvenContents {
 
   async #loadOnce(signal: AbortSignal): Promise<void> {
     const known = await this.#records.proven(signal);
-    const table = { young: new Half(), old: new Half() };
-    const parts: Uint8Array[] = [];
-    for (let at = 0; at + OID_BYTES <= known.length; at += OID_BYTES) parts.push(known.subarray(at, at + OID_BYTES));
-    await addAll(table, parts);
-    this.#size = sizeOf(table);
+    const ids: Uint8Array[] = [];
+    for (let at = 0; at + OID_BYTES <= known.length; at += OID_BYTES) ids.push(known.subarray(at, at + OID_BYTES));
+    const table = new Table();
+    await table.addAll(ids);
+    this.#size = table.size;
     this.#table = table;
   }
-
-  #holds(id: string): boolean {
-    const { young, old } = this.#table ?? {};
-    return this.#fresh.ids.has(id) || young?.ids.has(id) === true || old?.ids.has(id) === true;
-  }
-}
-
-/** In turns: they may be many. */
-async function addAll(table: { young: Half; old: Half }, ids: readonly Uint8Array[]): Promise<void> {
-  for (const [at, id] of ids.entries()) {
-    if (at % TURN_IDS === TURN_IDS - 1) await nextTurn();
-    const hex = toHex(id);
-    if (table.young.ids.has(hex) || table.old.ids.has(hex)) continue;
-    if (table.young.ids.size >= LIMITS.provenContentsMax) [table.old, table.young] = [table.young, new Half()];
-    table.young.add(id, hex);
-  }
-}
-
-function sizeOf({ young, old }: { readonly young: Half; readonly old: Half }): number {
-  return young.ids.size + old.ids.size;
 }

@@ -9,6 +9,7 @@
  *   git/lake-content/<key>                 hashes of a content: msgpackr, sealed (hash-memory.ts has the key)
  *   git/lake-proven                        sealed: small contents whose bytes are known (proven-contents.ts): ids, 20 bytes each
  *   git/lake-cuts                          sealed: commits that are cut from Git's history, as they were agreed on (cuts.ts): JSON
+ *   git/lake-lost                          sealed: files of pushed commits whose data is gone (lost-contents.ts): JSON
  *   git/lake-served                        sealed: what was served last, for the time in which lakeFS is away: JSON
  *   git/lake-kept                          sealed: contents that a failed synthesis has read (kept-contents.ts)
  *   git/lake-promised/<pack checksum>      blobs that pack names and does not hold (promised-list.ts has the form)
@@ -84,6 +85,7 @@ const SERVED = z.object({
 /** What a lakeFS repository was when it was last listed. */
 export type Served = z.infer<typeof SERVED>;
 const CUTS_NAME = "lake-cuts";
+const LOST_NAME = "lake-lost";
 const CUTS = z.object({ version: z.literal(1), cuts: z.array(z.object({ commit: z.string(), path: z.string() })) });
 const SHA256_BYTES = 32;
 /** Two hashes and a version. */
@@ -160,29 +162,40 @@ export class LakeRecords {
   }
 
   /** Replaces the note: its mapping stays, its record may be another one after a repair. */
-  async putMapping(record: MappingRecord, signal?: AbortSignal): Promise<void> {
-    const key = this.#key(MAPPING_NAME);
-    await this.#store.put(key, seal(key, utf8(formatNote(record))), signal);
+  putMapping(record: MappingRecord, signal?: AbortSignal): Promise<void> {
+    return this.#replace(MAPPING_NAME, utf8(formatNote(record)), signal);
   }
 
   /** What was served last; undefined: nothing is noted, or it is damaged. */
   async served(signal?: AbortSignal): Promise<Served | undefined> {
-    const key = this.#key(SERVED_NAME);
-    const bytes = await this.#read(key, LIMITS.lakeServedBytesMax, signal).catch((error: unknown) => {
-      if (error instanceof Fault && error.code === "odb/damaged") return undefined;
-      throw error;
-    });
+    const bytes = await this.#readUnlessDamaged(SERVED_NAME, LIMITS.lakeServedBytesMax, signal);
     return bytes === undefined ? undefined : SERVED.safeParse(jsonOf(bytes)).data;
   }
 
-  async putServed(served: Omit<Served, "version">, signal?: AbortSignal): Promise<void> {
-    const key = this.#key(SERVED_NAME);
-    await this.#store.put(key, seal(key, utf8(JSON.stringify({ version: 1, ...served }))), signal);
+  putServed(served: Omit<Served, "version">, signal?: AbortSignal): Promise<void> {
+    return this.#replace(SERVED_NAME, utf8(JSON.stringify({ version: 1, ...served })), signal);
   }
 
   /** Commits that are cut from Git's history, as this server has noted them. Throws "odb/damaged". */
-  async cuts(signal?: AbortSignal): Promise<readonly Cut[]> {
-    const key = this.#key(CUTS_NAME);
+  cuts(signal?: AbortSignal): Promise<readonly Cut[]> {
+    return this.#cutsIn(CUTS_NAME, signal);
+  }
+
+  putCuts(cuts: readonly Cut[], signal?: AbortSignal): Promise<void> {
+    return this.#putCutsIn(CUTS_NAME, cuts, signal);
+  }
+
+  /** Files of pushed commits whose data is gone: what was found when somebody asked for it. Throws "odb/damaged". */
+  lost(signal?: AbortSignal): Promise<readonly Cut[]> {
+    return this.#cutsIn(LOST_NAME, signal);
+  }
+
+  putLost(lost: readonly Cut[], signal?: AbortSignal): Promise<void> {
+    return this.#putCutsIn(LOST_NAME, lost, signal);
+  }
+
+  async #cutsIn(name: string, signal: AbortSignal | undefined): Promise<readonly Cut[]> {
+    const key = this.#key(name);
     const bytes = await this.#read(key, LIMITS.lakeRecordBytesMax, signal);
     if (bytes === undefined) return [];
     const parsed = CUTS.safeParse(jsonOf(bytes));
@@ -190,9 +203,8 @@ export class LakeRecords {
     return parsed.data.cuts;
   }
 
-  async putCuts(cuts: readonly Cut[], signal?: AbortSignal): Promise<void> {
-    const key = this.#key(CUTS_NAME);
-    await this.#store.put(key, seal(key, utf8(JSON.stringify({ version: 1, cuts }))), signal);
+  #putCutsIn(name: string, cuts: readonly Cut[], signal: AbortSignal | undefined): Promise<void> {
+    return this.#replace(name, utf8(JSON.stringify({ version: 1, cuts })), signal);
   }
 
   /** Removes what is known of commits: all of it is made again. */
@@ -209,24 +221,19 @@ export class LakeRecords {
 
   /** Replaces them; empty: there are none. */
   async putKept(table: Uint8Array, signal?: AbortSignal): Promise<void> {
-    const key = this.#key(KEPT_NAME);
-    if (table.length === 0) await this.#store.delete(key, signal);
-    else await this.#store.put(key, seal(key, table), signal);
+    if (table.length === 0) await this.#store.delete(this.#key(KEPT_NAME), signal);
+    else await this.#replace(KEPT_NAME, table, signal);
   }
 
   /** Ids of small contents whose bytes are known; empty where there are none, or the table is damaged: they are found out again. */
   async proven(signal?: AbortSignal): Promise<Uint8Array> {
-    const bytes = await this.#read(this.#key(PROVEN_NAME), PROVEN_BYTES_MAX, signal).catch((error: unknown) => {
-      if (error instanceof Fault && error.code === "odb/damaged") return undefined;
-      throw error;
-    });
+    const bytes = await this.#readUnlessDamaged(PROVEN_NAME, PROVEN_BYTES_MAX, signal);
     return bytes ?? new Uint8Array(0);
   }
 
   /** Replaces them. */
-  async putProven(ids: Uint8Array, signal?: AbortSignal): Promise<void> {
-    const key = this.#key(PROVEN_NAME);
-    await this.#store.put(key, seal(key, ids), signal);
+  putProven(ids: Uint8Array, signal?: AbortSignal): Promise<void> {
+    return this.#replace(PROVEN_NAME, ids, signal);
   }
 
   /** Hashes of the content with this key. Throws "odb/damaged". */
@@ -337,6 +344,18 @@ export class LakeRecords {
       throw error;
     });
     return stored && unseal(key, stored.bytes);
+  }
+
+  #readUnlessDamaged(name: string, bodyBytesMax: number, signal: AbortSignal | undefined): Promise<Uint8Array | undefined> {
+    return this.#read(this.#key(name), bodyBytesMax, signal).catch((error: unknown) => {
+      if (error instanceof Fault && error.code === "odb/damaged") return undefined;
+      throw error;
+    });
+  }
+
+  async #replace(name: string, body: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
+    const key = this.#key(name);
+    await this.#store.put(key, seal(key, body), signal);
   }
 
   /** Puts if absent, or in place of what is damaged. */

@@ -20,9 +20,11 @@ import type { LakefsClient } from "./client.js";
 import { attributeBudget, type AttributesFile, type SaidOf, saidByTree } from "./commit-attributes.js";
 import { withoutBlock } from "./attributes.js";
 import { contentKey } from "./hash-memory.js";
+import { locateObjects } from "./locate.js";
 import { BLOB_KEY, bind, POINTER_KEY, SEAL_KEY, SHA256_KEY } from "./metadata-keys.js";
 import { ATTRIBUTES_NAME, baseName, isFileMode } from "./path-rules.js";
 import { treeDifference } from "./tree-difference.js";
+import type { LakefsObject } from "./types.js";
 
 export interface RestatePlace {
   readonly client: LakefsClient;
@@ -140,33 +142,33 @@ export async function restate(
   files: Iterable<Kept>,
 ): Promise<ReadonlyMap<string, string>> {
   const staged = new Map<string, string>();
-  const turns = new Semaphore(LIMITS.landingUploadsMax);
-  let batch: Promise<void>[] = [];
+  let batch: Kept[] = [];
   for (const file of files) {
-    batch.push(turns.run(() => restateOne(reader, place, file, staged), place.signal));
+    batch.push(file);
     if (batch.length < LIMITS.lakefsPageMax) continue;
-    await Promise.all(batch);
+    await restateSome(reader, place, batch, staged);
     batch = [];
   }
-  await Promise.all(batch);
+  if (batch.length > 0) await restateSome(reader, place, batch, staged);
   return staged;
+}
+
+async function restateSome(reader: ObjectReader, place: RestatePlace, files: readonly Kept[], staged: Map<string, string>): Promise<void> {
+  const { client, repository, commit, signal } = place;
+  const paths = files.map(({ path }) => path);
+  const objects = await locateObjects({ client, repository, signal, pagesOnly: true }, commit, paths);
+  const turns = new Semaphore(LIMITS.landingUploadsMax);
+  await Promise.all(files.map((file) => turns.run(() => restateOne(reader, place, file, objects.get(file.path) as LakefsObject, staged), signal)));
 }
 
 async function restateOne(
   reader: ObjectReader,
-  place: RestatePlace,
+  { client, repository, namespace, branch, signal }: RestatePlace,
   { path, oid }: Kept,
+  { physical_address: address, checksum, size_bytes: size, metadata = {}, content_type }: LakefsObject,
   staged: Map<string, string>,
 ): Promise<void> {
-  const { client, repository, namespace, branch, commit, signal } = place;
   const name = lossyText(fromLatin1(path));
-  const {
-    physical_address: address,
-    checksum,
-    size_bytes: size,
-    metadata = {},
-    content_type,
-  } = await client.statObject(repository, commit, name, signal);
   if (size === undefined) throw new Fault("lakefs/bad-reply", { call: "statObject", path: name, reason: "no size" });
   if (readClaim({ size, checksum, metadata }, parsePointer)?.blob === oid) return;
   const { [SHA256_KEY]: _, [POINTER_KEY]: __, [SEAL_KEY]: ___, ...others } = metadata;

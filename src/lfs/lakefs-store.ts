@@ -20,13 +20,14 @@ import { LIMITS } from "../base/limits.js";
 import type { Pool } from "../pool/tasks.js";
 import { type HashedFile, INCOMING_FOLDER, type KnownObjects, type LakefsFile, type LakefsFiles, LFS_BRANCH } from "./lakefs-files.js";
 import { LakefsUpload } from "./lakefs-upload.js";
-import type { LfsObject, LfsStore, LfsUpload } from "./store.js";
+import type { LfsObject, LfsStore, LfsUpload, Uploader } from "./store.js";
 
 const INCOMING_NAME = /^lfs\/incoming\/[0-9a-f]{24}$/;
 
 /** Also what a landing asks (LfsObjects of lakefs/contract): `address` and `sweep`. */
 export class LakefsLfsStore implements LfsStore {
   readonly #files: LakefsFiles;
+  readonly #filesOf: (account: string | undefined) => LakefsFiles;
   readonly #known: KnownObjects;
   readonly #pool: Pool;
   /** Uploads whose bytes have all come, by oid. */
@@ -40,8 +41,10 @@ export class LakefsLfsStore implements LfsStore {
   /** Names below `lfs/incoming` that could not be taken away: with the next upload, else by the sweeper. */
   readonly #left = new Set<string>();
 
-  constructor(files: LakefsFiles, known: KnownObjects, pool: Pool) {
+  /** `filesOf`: the same with the key of an account, which may throw "lakefs/no-credentials"; default: the server's for everybody. */
+  constructor(files: LakefsFiles, known: KnownObjects, pool: Pool, filesOf: (account: string | undefined) => LakefsFiles = () => files) {
     this.#files = files;
+    this.#filesOf = filesOf;
     this.#known = known;
     this.#pool = pool;
   }
@@ -93,14 +96,16 @@ export class LakefsLfsStore implements LfsStore {
     if (left !== 0) throw new Fault("lakefs/bad-reply", { oid, reason: "content of another size than asked for", missing: left });
   }
 
-  async beginUpload(object: LfsObject, signal: AbortSignal, pool = this.#pool): Promise<LfsUpload> {
+  /** What comes in is stored and named by whoever uploads it; what is left over is taken away by the server. */
+  async beginUpload(object: LfsObject, signal: AbortSignal, { account, pool }: Uploader = { account: undefined, pool: this.#pool }): Promise<LfsUpload> {
     void this.#clearLeft();
+    const files = this.#filesOf(account);
     const settling = {
-      name: (named: LfsObject, file: LakefsFile, incoming: string) => this.#name(named, { file, incoming }),
+      name: (named: LfsObject, file: LakefsFile, incoming: string) => this.#name(named, { file, incoming, files }),
       clear: (incoming: string) => this.#clear(incoming),
       follow: (oid: string, work: Promise<void>) => this.#follow(oid, work),
     };
-    return new LakefsUpload({ files: this.#files, pool, object, signal, settling });
+    return new LakefsUpload({ files, pool, object, signal, settling });
   }
 
   #follow(oid: string, work: Promise<void>): void {
@@ -121,7 +126,7 @@ export class LakefsLfsStore implements LfsStore {
   async #name({ oid, size }: LfsObject, unnamed: Unnamed): Promise<void> {
     const file: HashedFile = { address: unnamed.file.address, size, sha256: oid };
     try {
-      await this.#files.stage(LFS_BRANCH, objectPath(oid), file, new AbortController().signal);
+      await unnamed.files.stage(LFS_BRANCH, objectPath(oid), file, new AbortController().signal);
     } catch (error) {
       this.#unnamed.set(oid, unnamed);
       throw error;
@@ -183,6 +188,8 @@ export class LakefsLfsStore implements LfsStore {
 interface Unnamed {
   readonly file: LakefsFile;
   readonly incoming: string;
+  /** By whom they came. */
+  readonly files: LakefsFiles;
 }
 
 interface Found {

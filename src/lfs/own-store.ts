@@ -14,7 +14,7 @@ import { checkAborted } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { Store, StoreKey } from "../store/store.js";
 import { HashedSpool, type SpoolServices } from "./hashed-spool.js";
-import type { LfsObject, LfsStore, LfsUpload } from "./store.js";
+import type { LfsObject, LfsStore, LfsUpload, Uploader } from "./store.js";
 
 export interface OwnLfsServices extends SpoolServices {
   readonly store: Store;
@@ -57,7 +57,7 @@ export class OwnLfsStore implements LfsStore {
     }
   }
 
-  async beginUpload(object: LfsObject, signal: AbortSignal, pool = this.#services.pool): Promise<LfsUpload> {
+  async beginUpload(object: LfsObject, signal: AbortSignal, { pool }: Pick<Uploader, "pool"> = this.#services): Promise<LfsUpload> {
     const spool = new HashedSpool({ pool, incoming: this.#services.incoming }, object, signal);
     await spool.open();
     return {

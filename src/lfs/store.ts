@@ -25,8 +25,16 @@ export interface LfsStore {
   /** Bytes [start, end) of an object, in pieces that are the reader's own. Exactly so many, or a Fault. Throws "lfs/missing", "lfs/gone". */
   read(object: LfsObject, start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array>;
 
-  /** Begins to take an object's content. `pool`: the uploader's part of it; otherwise the store's own. */
-  beginUpload(object: LfsObject, signal: AbortSignal, pool?: Pool): Promise<LfsUpload>;
+  /** Begins to take an object's content. Throws "lakefs/no-credentials". */
+  beginUpload(object: LfsObject, signal: AbortSignal, uploader?: Uploader): Promise<LfsUpload>;
+}
+
+/** Who uploads. */
+export interface Uploader {
+  /** The account; undefined: nobody was asked. */
+  readonly account: string | undefined;
+  /** Its part of the pool. */
+  readonly pool: Pool;
 }
 
 /** One content on its way in. Nothing of it is to be seen before `finish` has resolved. */

@@ -1,6 +1,6 @@
 /** Tasks of the lakeFS bridge's reading half: Git objects are made of lakeFS commits. */
 import type { MessagePort } from "node:worker_threads";
-import type { FaultRecord } from "../base/fault.js";
+import type { FaultCode, FaultRecord } from "../base/fault.js";
 import type { Oid } from "../git/oid.js";
 import type { PackHandle, TaskControl } from "./tasks.js";
 
@@ -79,7 +79,7 @@ export type SynthesisNews =
   /** Blobs of a list looked at so far. */
   | { readonly kind: "contents"; readonly blobs: number }
   /** A promised content that cannot be brought. */
-  | { readonly kind: "left"; readonly commit: string; readonly path: string; readonly reason: string }
+  | { readonly kind: "left"; readonly commit: string; readonly path: string; readonly code: FaultCode; readonly reason: string }
   /** A content was hashed: to be remembered durably. */
   | { readonly kind: "hashed"; readonly key: string; readonly facts: HashedContent }
   /** Small contents were hashed: ids of lakefs/proven-contents.ts. */

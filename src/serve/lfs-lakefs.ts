@@ -1,4 +1,5 @@
 /** What LFS asks of a lakeFS repository (lfs/lakefs-store), over the lakeFS API. */
+import { LRUCache } from "lru-cache";
 import { Fault } from "../base/fault.js";
 import { SingleFlight } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
@@ -8,6 +9,7 @@ import { fullAddress, stageableAddress } from "../lakefs/address.js";
 import { readClaim } from "../lakefs/claim.js";
 import { SealKeys } from "../lakefs/claim-seal.js";
 import type { LakefsClient } from "../lakefs/client.js";
+import type { LakefsCredentials } from "../lakefs/credentials.js";
 import type { LakefsCommitMap } from "../lakefs/commit-map.js";
 import { contentKey } from "../lakefs/hash-memory.js";
 import { fileMetadata } from "../lakefs/object-metadata.js";
@@ -112,6 +114,36 @@ export function lakefsFiles({ client, repository, namespace, sealKeys, commits, 
     },
     older: (branch, folder, beforeMs, signal) => olderFiles(client, { repository, branch, folder, beforeMs }, signal),
     remove: (branch, path, signal) => client.deleteObjects(repository, branch, [path], signal),
+  };
+}
+
+/** As `lakefsFiles`, with the key of whoever uploads; `server`: where no entry is for him. */
+export function personalFiles(
+  options: LakefsFilesOptions,
+  server: LakefsFiles,
+  credentials: LakefsCredentials | undefined,
+): (account: string | undefined) => LakefsFiles {
+  const known = new LRUCache<string, LakefsFiles>({ max: LIMITS.lakefsKeysHeldMax });
+  return (account) => {
+    const access = credentials?.accessFor(account, options.repository);
+    if (access === undefined) return server;
+    const key = `${access.endpoint} ${access.accessKeyId}`;
+    const files = known.get(key) ?? deniedForLfs(lakefsFiles({ ...options, client: options.client.withAccess(access) }));
+    known.set(key, files);
+    return files;
+  };
+}
+
+/** What lakeFS refuses to a person is the person's matter, and no failure of this server. */
+function deniedForLfs(files: LakefsFiles): LakefsFiles {
+  const told = (error: unknown): never => {
+    if (!(error instanceof Fault && error.code === "lakefs/denied")) throw error;
+    throw new Fault("lfs/denied", { reason: error.facts["reason"] }, error);
+  };
+  return {
+    ...files,
+    upload: (branch, path, size, body, signal) => files.upload(branch, path, size, body, signal).catch(told),
+    stage: (branch, path, file, signal) => files.stage(branch, path, file, signal).catch(told),
   };
 }
 

@@ -81,12 +81,12 @@ export class LfsService {
     return this.#options.proofs.checkAddress(proof, { purpose, asked: titleOf(asked), oid: object.oid, size: object.size });
   }
 
-  /** Takes an object's content. `caller`: whose part of the pool hashes it. Throws "lfs/proof", "lfs/mismatch". */
-  async upload(call: LinkCall, content: ByteSource, caller: string): Promise<void> {
+  /** Takes an object's content. `share`: whose part of the pool hashes it. Throws "lfs/proof", "lfs/mismatch", "lfs/denied", "lakefs/no-credentials". */
+  async upload(call: LinkCall, content: ByteSource, { share, account }: { readonly share: string; readonly account: string | undefined }): Promise<void> {
     const store = this.#checked(call, "upload");
     const { object, repository, signal } = call;
     if ((await store.size(object, signal)) === object.size) return this.#passOver(object, content); // a second client was faster
-    const upload = await store.beginUpload(object, signal, this.#options.pool.sharedBy({ repository: repository.id, caller }));
+    const upload = await store.beginUpload(object, signal, { account, pool: this.#options.pool.sharedBy({ repository: repository.id, caller: share }) });
     try {
       const release = content.release?.bind(content);
       for (let bytes = await content.read(); bytes !== undefined; bytes = await content.read()) await upload.write(bytes, release);

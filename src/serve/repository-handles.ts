@@ -23,7 +23,7 @@ import { ManifestRefs } from "../odb/manifest-refs.js";
 import { ManifestStore } from "../odb/manifest-store.js";
 import type { RefStore } from "../odb/ref-store.js";
 import type { LakefsSide, PromisedContents } from "./conversation.js";
-import { lakefsFiles } from "./lfs-lakefs.js";
+import { lakefsFiles, personalFiles } from "./lfs-lakefs.js";
 import { storePrefix } from "./repository-name.js";
 import type { RepositoryTable } from "./repository-table.js";
 
@@ -126,9 +126,9 @@ export class RepositoryHandles {
     this.#recent.set(id, handle);
   }
 
-  /** Lets go of a handle: who holds it goes on with it, nobody else gets it. */
-  drop(id: string): void {
-    this.#recent.get(id)?.watched?.close();
+  /** Lets go of a handle: who holds it goes on with what was read for it, nobody else gets it. `why` is told to who waits for more to be read. */
+  drop(id: string, why = new Fault("lakefs/replaced")): void {
+    this.#recent.get(id)?.watched?.close(why);
     this.#watch?.remove(id);
     this.#recent.delete(id);
     this.#alive.delete(id);
@@ -171,7 +171,8 @@ export class RepositoryHandles {
     let lfs: LakefsLfsStore | undefined;
     const landing = (made: LandingParts) => {
       // What was pushed by git-lfs lies in the lakeFS repository itself; what lakeFS had before is found by what was read.
-      lfs = new LakefsLfsStore(lakefsFiles(made), made.commits, pool);
+      const files = lakefsFiles(made);
+      lfs = new LakefsLfsStore(files, made.commits, pool, personalFiles(made, files, lakefs.credentials));
       return createLanding({ ...made, access, objects, pool, log, lfs, tasks: synthesisTasks, policy: lakefs.landing, credentials: lakefs.credentials });
     };
     const manifestRefs = new ManifestRefs(manifests, store, prefix);
@@ -192,7 +193,7 @@ export class RepositoryHandles {
       prefix,
     };
     const waits = lakefs.refsWaitMs === undefined ? {} : { refsWaitMs: lakefs.refsWaitMs };
-    const onBack = () => this.drop(id);
+    const onBack = () => this.drop(id, new Fault("lakefs/unreachable", { reason: "it was away until a moment ago" }));
     const confirmed = (fresh: boolean, asking: AbortSignal) => confirm(repository, id, fresh, asking);
     const { refs, commits, promised, lists, defaultBranch, guard } = await openLakefsRepository(
       { ...parts, ...waits, confirm: confirmed, serveStale: lakefs.serveStale, onBack },

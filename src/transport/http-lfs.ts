@@ -47,6 +47,8 @@ export interface Linked {
   readonly repository: Repository;
   /** Whose part of the pool hashes an upload. */
   readonly share: string;
+  /** Who the link was given to; undefined: nobody was asked. */
+  readonly account: string | undefined;
   /** Throws where the link's holder may not do it any more. */
   readonly stillMay: () => Promise<void>;
 }
@@ -99,8 +101,8 @@ async function upload({ request, name, lfs, resolveLinked }: LfsRoute, object: L
   if (announced !== undefined && Number(announced) !== object.size)
     throw new Fault("lfs/mismatch", { size: object.size, announced });
   const link = { asked: name, object, proof: proofOf(request) };
-  const { share, ...linked } = await resolveLinked(lfs.admit(link, "upload"), "write");
-  await lfs.upload({ ...link, ...linked, signal: request.signal }, request.body, share);
+  const { share, account, ...linked } = await resolveLinked(lfs.admit(link, "upload"), "write");
+  await lfs.upload({ ...link, ...linked, signal: request.signal }, request.body, { share, account });
   return { status: 200, headers: [...NO_CACHE], body: new Uint8Array(0) };
 }
 

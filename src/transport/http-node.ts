@@ -29,7 +29,7 @@ async function listen({ host, port, handler, times, tls, keepAliveMs = LIMITS.co
   const respond = (message: IncomingMessage, response: ServerResponse) => {
     if (message.httpVersionMajor !== 1) return refuse(message.socket, 505);
     if (running.isLast(message)) return; // what stands behind a request of unsure end is nobody's
-    const exchange = new NodeExchange(message, response, watch, clocks.totalMs);
+    const exchange = new NodeExchange(message, response, watch, clocks.unreadBodyMs);
     running.add(message.socket, exchange);
     void answer(handler, exchange.request, exchange, options).finally(() => exchange.close());
   };
@@ -126,7 +126,7 @@ class NodeExchange implements RawReply, Watched {
   readonly startedMs = performance.now();
   readonly #response: ServerResponse;
   readonly #message: IncomingMessage;
-  readonly #totalMs: number;
+  readonly #unreadBodyMs: number;
   readonly #watch: Watch;
   readonly #abort = new AbortController();
   readonly #body: RequestBody;
@@ -137,15 +137,16 @@ class NodeExchange implements RawReply, Watched {
   #head: ReplyHead | undefined;
   #total: number | undefined;
 
-  constructor(message: IncomingMessage, response: ServerResponse, watch: Watch, totalMs: number) {
+  constructor(message: IncomingMessage, response: ServerResponse, watch: Watch, unreadBodyMs: number) {
     this.#response = response;
     this.#message = message;
-    this.#totalMs = totalMs;
+    this.#unreadBodyMs = unreadBodyMs;
     this.#watch = watch;
     const body = new RequestBody({ pause: () => message.pause(), resume: () => message.resume() });
     this.#body = body;
     message.on("data", (chunk: Buffer) => {
       this.#waitingSinceMs = performance.now();
+      this.receivedBytes += chunk.length;
       body.push(chunk);
     });
     message.on("end", () => body.end());
@@ -162,9 +163,14 @@ class NodeExchange implements RawReply, Watched {
   }
 
   sentBytes = 0;
+  receivedBytes = 0;
 
   get isSending(): boolean {
     return this.#isWriting;
+  }
+
+  get isReceiving(): boolean {
+    return this.#body.awaited;
   }
 
   get waitingSinceMs(): number | undefined {
@@ -232,10 +238,10 @@ class NodeExchange implements RawReply, Watched {
     this.#watch.delete(this);
   }
 
-  /** The reply is out before the body is in, and what still comes is dropped: as long as a request may take, and no longer. */
+  /** The reply is out before the body is in, and what still comes is dropped, for so long and no longer. */
   #boundRest(): void {
     const { socket } = this.#message;
-    const timer = setTimeout(() => socket.destroy(), this.startedMs + this.#totalMs - performance.now()).unref();
+    const timer = setTimeout(() => socket.destroy(), this.#unreadBodyMs).unref();
     this.#message.once("close", () => clearTimeout(timer));
   }
 

@@ -297,7 +297,7 @@ class Routes {
       await services.stillMay({ name, caller, repository, wants }, request.signal);
       await services.created(repository); // its objects must find it again, whatever becomes of the push that follows
     };
-    return { repository, share: shareOf(caller, client.source), stillMay };
+    return { repository, share: shareOf(caller, client.source), account: accountOf(caller), stillMay };
   }
 
   #inflatedBytesMax(service: GitService): number {

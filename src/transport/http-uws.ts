@@ -3,12 +3,14 @@
  * client that sends a second request before the first is answered (pipelining) is cut by it; no Git client does.
  */
 import { STATUS_CODES } from "node:http";
+import { tmpdir } from "node:os";
 import * as uws from "uWebSockets.js";
 import { Fault } from "../base/fault.js";
 import { sleep } from "../base/flow.js";
 import type { HttpListener, HttpListenOptions, HttpRequest, HttpTransport } from "./http.js";
 import { Connections } from "./http-connections.js";
 import { answer, HoldBudget, type RawReply, type ReplyHead, type Then } from "./http-body.js";
+import { BodyOverflow } from "./http-body-overflow.js";
 import { RequestBody } from "./http-request-body.js";
 import { CIPHERS, readTls } from "./http-tls.js";
 import { isAmbiguous } from "./http-framing.js";
@@ -17,7 +19,7 @@ import { DEFAULT_TIMES, Watch, type Watched } from "./http-watch.js";
 
 export const transport: HttpTransport = { kind: "uws", listen };
 
-async function listen({ host, port, handler, times, tls, connections: limit }: HttpListenOptions): Promise<HttpListener> {
+async function listen({ host, port, handler, times, tls, connections: limit, overflowFolder = tmpdir() }: HttpListenOptions): Promise<HttpListener> {
   if (tls !== undefined) await readTls(tls);
   const clocks = { ...DEFAULT_TIMES, ...times };
   const watch = new Watch(clocks);
@@ -31,7 +33,7 @@ async function listen({ host, port, handler, times, tls, connections: limit }: H
       res.close();
       return;
     }
-    const exchange = new UwsExchange(res, req, watch);
+    const exchange = new UwsExchange(res, req, watch, overflowFolder);
     exchange.start(() => void answer(handler, exchange.request, exchange, options).finally(() => {
       exchange.close();
       connections.closed(address);
@@ -113,10 +115,11 @@ class UwsExchange implements RawReply, Watched {
   #then: Then = "keep";
   #drained: { resolve(): void; reject(error: unknown): void } | undefined;
 
-  constructor(res: uws.HttpResponse, req: uws.HttpRequest, watch: Watch) {
+  constructor(res: uws.HttpResponse, req: uws.HttpRequest, watch: Watch, overflowFolder: string) {
     this.#res = res;
     this.#watch = watch;
-    this.#body = new RequestBody({ pause: () => this.#ifHere(() => res.pause()), resume: () => this.#ifHere(() => res.resume()) });
+    const flow = { pause: () => this.#ifHere(() => res.pause()), resume: () => this.#ifHere(() => res.resume()) };
+    this.#body = new RequestBody(flow, new BodyOverflow(overflowFolder));
     const headers = new Map<string, string>();
     req.forEach((name, value) => {
       headers.set(name, joined(headers.get(name), value));
@@ -159,9 +162,14 @@ class UwsExchange implements RawReply, Watched {
   }
 
   sentBytes = 0;
+  receivedBytes = 0;
 
   get isSending(): boolean {
     return this.#drained !== undefined;
+  }
+
+  get isReceiving(): boolean {
+    return this.#body.awaited;
   }
 
   get waitingSinceMs(): number | undefined {
@@ -242,6 +250,7 @@ class UwsExchange implements RawReply, Watched {
   /** The exchange is over, however it went. */
   close(): void {
     if (!this.#gone) this.cut();
+    this.#body.discard();
     this.#watch.delete(this);
   }
 
@@ -323,8 +332,9 @@ class UwsExchange implements RawReply, Watched {
 
   #arrived(chunk: ArrayBuffer, isLast: boolean): void {
     this.#waitingSinceMs = performance.now();
+    this.receivedBytes += chunk.byteLength;
     // The chunk is uWebSockets.js's own memory and gone after this call: a copy.
-    if (chunk.byteLength > 0) this.#body.push(this.#copyOf(chunk));
+    if (chunk.byteLength > 0) this.#body.push(this.#body.putsAside ? new Uint8Array(chunk) : this.#copyOf(chunk));
     if (isLast) this.#body.end();
     if (!this.#isLastRequest) this.#onFirst?.();
   }

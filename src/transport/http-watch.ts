@@ -9,8 +9,12 @@ export interface Watched {
   readonly waitingSinceMs: number | undefined;
   /** Bytes of the reply that have been handed to the system. */
   readonly sentBytes: number;
+  /** Bytes of the body that have come. */
+  readonly receivedBytes: number;
   /** The client owes us to take some. */
   readonly isSending: boolean;
+  /** The client owes us some of the body. */
+  readonly isReceiving: boolean;
   /** Resets the clock of the front end, which knows less than we do about who waits for whom. */
   touch(): void;
   /** Ends the request: nobody will be answered. */
@@ -19,21 +23,31 @@ export interface Watched {
 
 export const DEFAULT_TIMES: HttpTimes = {
   idleMs: LIMITS.connectionIdleMs,
-  totalMs: LIMITS.requestTotalMs,
+  silentMs: LIMITS.requestSilentMs,
+  unreadBodyMs: LIMITS.unreadBodyMs,
   holdMs: LIMITS.replyHoldMs,
   rateWindowMs: LIMITS.replyRateWindowMs,
   rateBytesMin: LIMITS.replyRateBytesMin,
+  bodyRateBytesMin: LIMITS.bodyRateBytesMin,
   tickMs: LIMITS.connectionClockResetMs,
 };
 
-/** How a reply leaves: what had left when it was waited for first, and for how long it was since. */
+/** How bytes pass in one direction: how many had when the client was waited for first, and for how long it was since. */
 interface Pace {
   bytes: number;
   ms: number;
 }
 
+interface Progress {
+  readonly sending: Pace;
+  readonly receiving: Pace;
+  /** Bytes in both directions when they were counted last, and since when they are so many. */
+  bytes: number;
+  sinceMs: number;
+}
+
 export class Watch {
-  readonly #watched = new Map<Watched, Pace>();
+  readonly #watched = new Map<Watched, Progress>();
   readonly #times: HttpTimes;
   readonly #timer: NodeJS.Timeout;
   #emptied: (() => void)[] = [];
@@ -49,7 +63,8 @@ export class Watch {
   }
 
   add(entry: Watched): void {
-    this.#watched.set(entry, { bytes: 0, ms: 0 });
+    const pace = () => ({ bytes: 0, ms: 0 });
+    this.#watched.set(entry, { sending: pace(), receiving: pace(), bytes: 0, sinceMs: entry.startedMs });
   }
 
   delete(entry: Watched): void {
@@ -74,26 +89,33 @@ export class Watch {
     });
   }
 
-  /** Counts the time in which the client keeps us waiting, and compares at the end of each window. */
-  #isTooSlow(entry: Watched, pace: Pace): boolean {
-    const { rateWindowMs, rateBytesMin, tickMs } = this.#times;
-    if (!entry.isSending) return false;
-    pace.ms += tickMs;
-    if (pace.ms < rateWindowMs) return false;
-    const isSlow = entry.sentBytes - pace.bytes < (rateBytesMin * pace.ms) / 1_000;
-    pace.bytes = entry.sentBytes;
-    pace.ms = 0;
-    return isSlow;
+  #tick(nowMs: number): void {
+    for (const [entry, progress] of [...this.#watched]) {
+      const complaint = this.#complaint(entry, progress, nowMs);
+      if (complaint === undefined) entry.touch();
+      else entry.cut(new Fault("base/timeout", complaint));
+    }
   }
 
-  #tick(nowMs: number): void {
-    for (const [entry, pace] of [...this.#watched]) {
-      const idle = entry.waitingSinceMs !== undefined && nowMs - entry.waitingSinceMs > this.#times.idleMs;
-      if (idle) entry.cut(new Fault("base/timeout", { idleMs: this.#times.idleMs }));
-      else if (this.#isTooSlow(entry, pace)) entry.cut(new Fault("base/timeout", { bytesPerSecondMin: this.#times.rateBytesMin }));
-      else if (nowMs - entry.startedMs > this.#times.totalMs)
-        entry.cut(new Fault("base/timeout", { totalMs: this.#times.totalMs }));
-      else entry.touch();
-    }
+  #complaint(entry: Watched, progress: Progress, nowMs: number): Readonly<Record<string, number>> | undefined {
+    const { idleMs, rateBytesMin, bodyRateBytesMin, silentMs } = this.#times;
+    const { waitingSinceMs, isSending, isReceiving, sentBytes, receivedBytes } = entry;
+    if (waitingSinceMs !== undefined && nowMs - waitingSinceMs > idleMs) return { idleMs };
+    if (isSending && this.#isTooSlow(progress.sending, sentBytes, rateBytesMin)) return { bytesPerSecondMin: rateBytesMin };
+    if (isReceiving && this.#isTooSlow(progress.receiving, receivedBytes, bodyRateBytesMin)) return { bytesPerSecondMin: bodyRateBytesMin };
+    const bytes = sentBytes + receivedBytes;
+    if (bytes !== progress.bytes) [progress.bytes, progress.sinceMs] = [bytes, nowMs];
+    return nowMs - progress.sinceMs > silentMs ? { silentMs } : undefined;
+  }
+
+  /** Counts the time in which the client keeps us waiting, and compares at the end of each window. */
+  #isTooSlow(pace: Pace, bytes: number, bytesPerSecondMin: number): boolean {
+    const { rateWindowMs, tickMs } = this.#times;
+    pace.ms += tickMs;
+    if (pace.ms < rateWindowMs) return false;
+    const isSlow = bytes - pace.bytes < (bytesPerSecondMin * pace.ms) / 1_000;
+    pace.bytes = bytes;
+    pace.ms = 0;
+    return isSlow;
   }
 }

@@ -66,6 +66,8 @@ export interface HttpListenOptions {
   readonly connections?: ConnectionLimit;
   /** How long a connection is kept between two requests, where the front end lets us say: node:http. */
   readonly keepAliveMs?: number;
+  /** Where a body is put aside that comes faster than it is read. Absent: the system's folder. */
+  readonly overflowFolder?: string;
 }
 
 export interface ConnectionLimit {
@@ -79,13 +81,17 @@ export interface ConnectionLimit {
 export interface HttpTimes {
   /** A client that neither sends nor takes a byte while we wait for it is cut. */
   readonly idleMs: number;
-  /** A request in all. */
-  readonly totalMs: number;
+  /** A request of which nothing passes, in either direction, whoever's turn it is. */
+  readonly silentMs: number;
+  /** A body that comes behind its reply, where the front end lets us say: node:http. */
+  readonly unreadBodyMs: number;
   /** A reply of unknown size is held back at most so long. */
   readonly holdMs: number;
   /** A reply is cut that, over so long, left more slowly than `rateBytesMin` a second while we waited for the client. */
   readonly rateWindowMs: number;
   readonly rateBytesMin: number;
+  /** The same of a body that we wait for. */
+  readonly bodyRateBytesMin: number;
   /** How often connections are looked after. */
   readonly tickMs: number;
 }

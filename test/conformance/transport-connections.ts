@@ -178,7 +178,7 @@ export function connectionSuite(transport: HttpTransport): void {
     reader.close();
   });
 
-  t.test("who drips for ever, a byte before each limit of idleness, is cut by the limit of all, whichever way", { timeout: 60_000 }, async (t) => {
+  t.test("a body that drips for ever, a byte before each limit of idleness, is cut by its rate; a transfer that goes on is not", { timeout: 60_000 }, async (t) => {
     const ends: string[] = [];
     const { port } = await serve(
       t,
@@ -198,7 +198,7 @@ export function connectionSuite(transport: HttpTransport): void {
           }
         });
       },
-      { idleMs: 1_000, totalMs: 3_000, tickMs: 100 },
+      { idleMs: 1_000, rateWindowMs: 3_000, bodyRateBytesMin: 20, silentMs: 2_000, tickMs: 100 },
     );
     const sender = new RawClient(port).send("POST /sender HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n");
     const reader = new RawClient(port).send("GET /reader HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -210,10 +210,9 @@ export function connectionSuite(transport: HttpTransport): void {
       reader.socket.pause();
       await sleep(200);
     }
-    t.same(ends.sort(), ["reader base/timeout", "sender base/timeout"]);
-    reader.socket.resume();
+    t.same(ends, ["sender base/timeout"], "who takes what there is may take as long as it likes");
     await sleep(200);
-    t.ok(sender.ended && reader.ended, "their connections are closed");
+    t.ok(sender.ended, "the other's connection is closed");
     sender.close();
     reader.close();
   });
@@ -279,7 +278,7 @@ export function connectionSuite(transport: HttpTransport): void {
     for (const client of [...many, again]) client.close();
   });
 
-  t.test("a request that takes for ever is cut", async (t) => {
+  t.test("a request of which nothing passes for ever is cut", async (t) => {
     let aborted: unknown;
     const { port } = await serve(
       t,
@@ -292,7 +291,7 @@ export function connectionSuite(transport: HttpTransport): void {
         );
         throw aborted;
       },
-      { totalMs: 400, tickMs: 100 },
+      { silentMs: 400, tickMs: 100 },
     );
     await t.rejects(rawRequest(port, GET));
     t.match(aborted, { code: "base/timeout" });
@@ -330,7 +329,7 @@ export function connectionSuite(transport: HttpTransport): void {
   });
 
   t.test("a body that drips on behind its reply is not taken for ever", { timeout: 60_000 }, async (t) => {
-    const { port } = await serve(t, async () => reply(utf8("no"), 403), { totalMs: 2_000, tickMs: 100 });
+    const { port } = await serve(t, async () => reply(utf8("no"), 403), { unreadBodyMs: 2_000, tickMs: 100 });
     const client = new RawClient(port).send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n");
     t.equal((await client.response()).status, 403);
     for (let second = 0; second < 25 && !client.ended; second++) {

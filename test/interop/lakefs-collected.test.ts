@@ -97,9 +97,28 @@ t.test("collected data", { skip: skipLakefs, timeout: 180_000 }, async (t) => {
     const blobless = join(folder, "pushed-blobless");
     await git(["clone", "-q", "--filter=blob:none", url, blobless]);
     t.equal(await git(["log", "--format=%s"], { cwd: blobless }), "two\none");
-    const whole = await tryGit(["clone", url, join(folder, "pushed-whole")]);
-    t.not(whole.code, 0);
-    t.match(whole.stderr, new RegExp(`remote: .*gone from its storage.*path: dir/text.*commit: ${old}.*--depth=1`));
+    for (const version of [0, 2] as const) {
+      const whole = await tryGit(["clone", url, join(folder, `pushed-whole-${version}`)], { version });
+      t.not(whole.code, 0);
+      t.match(whole.stderr, new RegExp(`remote: .*gone from its storage.*path: dir/text.*commit: ${old}.*--depth=1`));
+    }
+    const doctor = () => lakepack(["doctor", "--data", server.data], settingsFor(lakefs));
+    const told = new RegExp(`BAD +history: ${name}: data of a pushed file is gone at lakeFS commit ${old.slice(0, 12)} \\(dir/text\\)\\n +what to do: .*--depth=1`);
+    t.match(await doctor(), { code: 1, out: told });
+    t.ok(await logShows(server, /data of a pushed commit is gone from lakeFS's storage/));
+
+    // What is whole goes on: the branch itself, new commits, and another history.
+    await commit(work, "three", { more: "more\n" });
+    await git(["push", "-q", url, "main"], { cwd: work });
+    for (const version of [0, 2] as const) t.equal((await tryGit(["fetch", "-q", "--depth=1"], { cwd: shallow, version })).code, 0);
+    await git(["pull", "-q", "--depth=2"], { cwd: shallow });
+    t.equal(await git(["log", "--format=%s"], { cwd: shallow }), "three\ntwo");
+    await git(["switch", "-q", "--orphan", "whole"], { cwd: work });
+    await commit(work, "whole", { own: "own\n" });
+    await git(["push", "-q", url, "whole"], { cwd: work });
+    const single = join(folder, "pushed-single");
+    await git(["clone", "-q", "--single-branch", "--branch=whole", url, single]);
+    await checkFsck(t, single);
     await git(["clone", "-q", `${first.url}/lakefs/${name}.git`, join(folder, "pushed-before")]);
   });
 });

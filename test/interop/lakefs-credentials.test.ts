@@ -1,9 +1,11 @@
 /** Keys of lakeFS by who pushes: lakeFS's own permissions decide, and its log and hooks see the person. */
+import { createHash, randomBytes } from "node:crypto";
 import { chmod, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { lakepack } from "../cli/lakepack.js";
 import { actionFile, putActions, startHooks } from "../lakefs/hooks-rig.js";
+import { startProxy } from "../lakefs/proxy.js";
 import { Source } from "../lakefs/reading.js";
 import { type LakefsKey, skipLakefs, startSharedLakefs } from "../lakefs/servers.js";
 import { type Guarded, startGuarded } from "./accounts-rig.js";
@@ -39,7 +41,8 @@ t.test("pushes with the pusher's key", { skip: skipLakefs, timeout: 240_000 }, a
     entry({ account: "ada", repository: "keys-*" }, writes),
     entry({ account: "bob" }, reads),
   ]);
-  const env = { ...settingsFor(lakefs), LAKEPACK_LAKEFS_CREDENTIALS: file, LAKEPACK_LAKEFS_FORCED_PUSHES: "true" };
+  const proxy = await startProxy(t, lakefs);
+  const env = { ...settingsFor(lakefs, proxy.url), LAKEPACK_LAKEFS_CREDENTIALS: file, LAKEPACK_LAKEFS_FORCED_PUSHES: "true" };
   const server = await startGuarded(t, { env });
   const tokens = new Map<string, string>();
   for (const user of ["ada", "bob", "eve"]) tokens.set(user, await server.user(user));
@@ -73,6 +76,48 @@ t.test("pushes with the pusher's key", { skip: skipLakefs, timeout: 240_000 }, a
     t.equal(refused.stderr.match(/\[remote rejected\]/g)?.length, 4, refused.stderr);
     t.match(refused.stderr, /lakeFS does not let this server do that|does not allow it/);
     t.same([(await headOf(lakefs, name)).id, await remoteRefs(at("ada"))], [before, refs]);
+    await hooks.take();
+  });
+
+  await t.test("Git LFS objects are uploaded with the person's key, and lakeFS's refusal is told", async (t) => {
+    const content = randomBytes(700_000);
+    const oid = createHash("sha256").update(content).digest("hex");
+    const put = async (user: string, of: Guarded = server) => {
+      const headers = {
+        authorization: `Basic ${Buffer.from(`git:${tokens.get(user)}`).toString("base64")}`,
+        accept: "application/vnd.git-lfs+json",
+        "content-type": "application/vnd.git-lfs+json",
+      };
+      const body = JSON.stringify({ operation: "upload", objects: [{ oid, size: content.length }] });
+      const batch = await fetch(`${of.url}/ada/model.git/info/lfs/objects/batch`, { method: "POST", headers, body });
+      const { objects } = (await batch.json()) as { objects: { actions?: { upload: { href: string } } }[] };
+      const href = objects[0]?.actions?.upload.href;
+      if (href === undefined) return { status: 0, message: "it is there" };
+      const answer = await fetch(href, { method: "PUT", body: content });
+      return { status: answer.status, message: answer.ok ? "" : ((await answer.json()) as { message: string }).message };
+    };
+    const keysOf = () => {
+      const writes = proxy.calls.filter(({ method, path }) => /^(PUT|POST)$/.test(method) && /branches\/lakepack-lfs\/objects\?/.test(path));
+      return writes.map(({ authorization = "" }) => Buffer.from(authorization.slice(6), "base64").toString().split(":")[0]);
+    };
+    proxy.calls.length = 0;
+    t.match(await put("bob"), { status: 403, message: /lakeFS does not let you store Git LFS objects in this repository/ });
+    t.same([...new Set(keysOf())].filter((key) => key !== reads.accessKeyId), [], "nothing is tried with another's key");
+    proxy.calls.length = 0;
+    t.same(await put("ada"), { status: 200, message: "" });
+    t.same(keysOf(), [writes.accessKeyId, writes.accessKeyId], "bytes and name");
+    t.same(await put("bob"), { status: 0, message: "it is there" });
+    const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${oid}\nsize ${content.length}\n`;
+    await git(["switch", "-q", "-c", "large"], { cwd: work });
+    await commit(work, "a large file", { ".gitattributes": "*.bin filter=lfs -text\n", "w.bin": pointer });
+    await git(["push", "-q", at("ada"), "large"], { cwd: work });
+    await git(["switch", "-q", "main"], { cwd: work });
+    const { commit_id: head } = await lakefs.client.getBranch(name, "large", new AbortController().signal);
+    t.ok(content.equals(await lakefs.client.readObject(name, head, "w.bin", content.length, new AbortController().signal)));
+    const refusing = await startGuarded(t, { env: { ...env, LAKEPACK_LAKEFS_WITHOUT_CREDENTIALS: "refuse" } });
+    tokens.set("mia", await refusing.user("mia", { admin: true }));
+    await refusing.command("repo.create", { name: "ada/model", lakefs: await emptyRepository(lakefs, "bare"), visibility: "private" });
+    t.match(await put("mia", refusing), { status: 403, message: /no lakeFS credentials for you here/ });
     await hooks.take();
   });
 

@@ -23,14 +23,25 @@ for (const [kind, folders] of [["one folder", 0], ["many folders", 20]] as const
     const url = `${server.url}/lakefs/${name}.git`;
     const early = join(await tempFolder(t), "early");
     await git(["clone", "-q", url, early]);
+    let isReading = true;
+    const cloning = (async () => {
+      for (let n = 0; isReading; n++) {
+        const copy = join(await tempFolder(t), "copy");
+        await git(["clone", "-q", "--bare", ...(n % 2 === 0 ? [] : ["--depth=3"]), url, copy]);
+        await checkFsck(t, copy);
+      }
+    })();
     const stored = new StoredSide(server, name);
     let most = 0;
     await commitOneByOne(lakefs, name, { from: 0, to: commits, files, folders }, async (commit) => {
       await readRefs(server, name);
       most = Math.max(most, (await stored.packs()).length);
       if (commit % 12 === 5) await git(["fetch", "-q"], { cwd: early });
+    }).finally(() => {
+      isReading = false;
     });
-    for (let tries = 0; tries < 100 && (await stored.packs()).length >= LIMITS.foldMadePacksMin; tries++) await sleep(100);
+    await cloning;
+    for (let tries = 0; tries < 600 && (await stored.packs()).length >= LIMITS.foldMadePacksMin; tries++) await sleep(100);
     t.ok((await stored.packs()).length < LIMITS.foldMadePacksMin, "folded without anybody asking");
     t.ok(most < commits, `${most} packs at most`);
     await stored.collect();

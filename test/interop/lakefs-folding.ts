@@ -2,8 +2,8 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import type { RunningLakefs } from "../lakefs/servers.js";
 import { lakepack } from "../cli/lakepack.js";
+import type { RunningLakefs } from "../lakefs/servers.js";
 import { folderOf, git, type Lakepack } from "./harness.js";
 import { put, signal } from "./lakefs-rig.js";
 
@@ -28,7 +28,7 @@ export async function commitOneByOne(
 }
 
 /** As a clone begins: the server reads what is new in lakeFS. */
-export async function readRefs({ url }: Lakepack, name: string): Promise<void> {
+export async function readRefs({ url }: Pick<Lakepack, "url">, name: string): Promise<void> {
   const reply = await fetch(`${url}/lakefs/${name}.git/info/refs?service=git-upload-pack`);
   await reply.arrayBuffer();
   if (!reply.ok) throw new Error(`refs were answered with ${reply.status}`);

@@ -400,6 +400,26 @@ t.test("made again while a push runs", { skip: skipLakefs, timeout: 300_000 }, a
     t.equal((await batch(server, `lakefs/${name}`, token, object.oid, object.size)).error, 404, "the new one does not have it");
   });
 
+  await t.test("while a clone waits for it to be read: it is told why it ended", async (t) => {
+    await again();
+    const files = Object.fromEntries(Array.from({ length: 40 }, (_, at) => [`f${at}.txt`, `${at}\n`]));
+    await remove(lakefs, name);
+    await make(lakefs, name, files);
+    let swapped: Promise<void> | undefined;
+    proxy.onCall = ({ method, path }) => {
+      if (method !== "GET" || !/\/repositories\/[^/]+\/(refs|metadata|commits)\//.test(path)) return undefined;
+      swapped ??= again();
+      return { as: "late", ms: 4_000 };
+    };
+    const clone = await tryGit(["clone", server.at(`lakefs/${name}`, token), join(await tempFolder(t), "work")]);
+    proxy.onCall = () => undefined;
+    t.not(swapped, undefined, "it came in between");
+    await swapped;
+    t.notMatch(clone.stderr, /499/);
+    if (clone.code !== 0) t.match(clone.stderr, /error: (409|404|503)|made again while this request ran|not found|gone from its storage/, clone.stderr);
+    t.comment(clone.stderr);
+  });
+
   for (const [when, pattern] of [
     ["while its files are uploaded", /\/branches\/lakepack-work-[^/]*\/objects/],
     ["before its commit point", /\/refs\/[^/]*\/merge\//],
@@ -408,7 +428,13 @@ t.test("made again while a push runs", { skip: skipLakefs, timeout: 300_000 }, a
       await remove(lakefs, name);
       await make(lakefs, name, { "a.txt": "old\n" });
       const here = join(await tempFolder(t), "work");
-      await git(["clone", "-q", server.at(`lakefs/${name}`, token), here]);
+      // The server may find out in the middle of it that this is another repository, and says: ask again.
+      for (let attempt = 1; ; attempt++) {
+        const clone = await tryGit(["clone", "-q", server.at(`lakefs/${name}`, token), here]);
+        if (clone.code === 0) break;
+        t.match(clone.stderr, /error: 409|made again while this request ran/, clone.stderr);
+        if (attempt === 5) throw new Error(clone.stderr);
+      }
       await commit(here, "two", { "d.txt": `${when}\n` });
       let swapped: Promise<void> | undefined;
       proxy.onCall = ({ method, path }) => {

@@ -219,6 +219,25 @@ t.test("attributes before size", { skip: skipLakefs, timeout: 300_000 }, async (
     t.equal((await node.refs.read()).byName.get(MAIN)?.oid, now.refs[MAIN], "the same ids on both nodes");
   });
 
+  await t.test("a push that flips attributes of many files asks lakeFS for pages, not for each", async (t) => {
+    const source = await createSource(server);
+    const many = 120;
+    await source.put(Object.fromEntries(Array.from({ length: many }, (_, at) => [`d${at % 7}/f${at}.dat`, `file ${at}`])));
+    await source.commit("native");
+    const node = await landing(t, source);
+    const work = await newWork(t);
+    work.git("fetch", "-q", await node.git("rev-parse", "--absolute-git-dir"), "main");
+    work.git("reset", "-q", "--hard", "FETCH_HEAD");
+    await work.commit("attributes", (folder) => writeFile(join(folder, ".gitattributes"), "*.dat filter=lfs\n"));
+    const calls = (name: string) => node.client.http.figures.get(name)?.calls ?? 0;
+    const before = { stat: calls("statObject"), list: calls("listObjects"), stage: calls("stageObject") };
+    t.same(await node.push(work, [[MAIN, work.tip()]]), [{ name: MAIN, ok: true }]);
+    t.equal(calls("stageObject") - before.stage, many);
+    t.ok(calls("statObject") - before.stat <= 4, `${calls("statObject") - before.stat} single look-ups`);
+    t.ok(calls("listObjects") - before.list <= 6, `${calls("listObjects") - before.list} pages`);
+    t.equal((await freshView(t, server, pool, source.name)).refs[MAIN], work.tip());
+  });
+
   await t.test("a twin of another branch that reads otherwise here is not taken", async (t) => {
     const source = await createSource(server);
     await source.put({ "raw.bin": "raw" });

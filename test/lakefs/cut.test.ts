@@ -7,10 +7,17 @@ import { join } from "node:path";
 import t from "tap";
 import { blockStores } from "../everyday.js";
 import { Fault } from "../../src/base/fault.js";
+import { AgreedCuts } from "../../src/lakefs/agreed-cuts.js";
 import { agreeOnCut, CUT_PREFIX } from "../../src/lakefs/cuts.js";
+import { LostContents } from "../../src/lakefs/lost-contents.js";
+import { LakeRecords } from "../../src/lakefs/records.js";
+import { DiskStore } from "../../src/store/disk.js";
 import { tempFolder } from "../interop/harness.js";
 import { createSource, type Node, openNode, refsOf, signal, type Source, testPool } from "./reading.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
+
+const nothing = () => undefined;
+const QUIET = { error: nothing, warn: nothing, info: nothing, debug: nothing, trace: nothing };
 
 const factsOf = (work: Promise<unknown>) =>
   work.then(
@@ -131,6 +138,52 @@ for (const blocks of blockStores) {
       t.same(await refsOf(node), honest);
       t.same(node.commits.cuts, []);
       t.match(node.warnings.join("\n"), /cuts the history at a commit whose data is there: it does not count/);
+    });
+
+    await t.test("any number of branches that somebody has made: some are looked at, and that is said", async (t) => {
+      const { source, ids } = await history(server);
+      const { client } = server;
+      const { commit_id: record } = await client.getBranch(source.name, "main", signal);
+      await collect(server, source, ids[0], "dir/old");
+      await agreeOnCut(client, source.name, { commit: ids[1], path: "dir/old" }, signal);
+      for (const digit of ["0", "f"]) for (let at = 0; at < 3; at++) {
+        await client.createBranch(source.name, { name: `${CUT_PREFIX}${digit.repeat(63)}${at}`, source: record, hidden: true }, signal);
+      }
+      const open = async (cutsMax: number) => {
+        const warnings: string[] = [];
+        const log = { ...QUIET, warn: (event: string) => void warnings.push(event) };
+        const records = new LakeRecords(new DiskStore(await tempFolder(t)), "repos/a/b");
+        const cuts = new AgreedCuts({ client, repository: source.name, records, log, cutsMax, onForgotten: () => undefined });
+        await cuts.look(signal);
+        return { cuts, records, warnings: warnings.filter((text) => /more branches of cuts/.test(text)).length };
+      };
+      t.match(await open(7), { warnings: 0, cuts: { all: new Map([[ids[1], { path: "dir/old" }]]) } });
+      const few = await open(2);
+      t.same([few.warnings, few.cuts.all.size], [1, 0], "one behind them is not seen");
+      await client.deleteBranch(source.name, `${CUT_PREFIX}${ids[1]}`, signal);
+      await few.cuts.agree([{ commit: ids[1], path: "dir/old" }], signal);
+      const before = client.http.calls;
+      await few.cuts.look(signal);
+      t.same([...few.cuts.all.keys()], [ids[1]], "one of its own stays");
+      t.ok(client.http.calls - before <= 2, "and is not put there again for not being seen");
+    });
+
+    await t.test("what is gone is noted once, and forgotten when it is there again", async (t) => {
+      const { source, ids } = await history(server);
+      await collect(server, source, ids[0], "dir/old");
+      const records = new LakeRecords(new DiskStore(await tempFolder(t)), "repos/a/b");
+      const warnings: string[] = [];
+      const log = { ...QUIET, warn: (event: string) => void warnings.push(event) };
+      const lost = () => new LostContents({ client: server.client, repository: source.name, records, log });
+      const gone = { commit: ids[0], path: "dir/old" };
+      const there = { commit: ids[3], path: "kept" };
+      const notes = lost();
+      for (const facts of [gone, there, gone]) await notes.note({ code: "lakefs/gone", facts }, signal);
+      await notes.note({ code: "lakefs/unreachable", facts: { commit: ids[1], path: "more" } }, signal);
+      t.same(await records.lost(), [gone, there]);
+      t.equal(warnings.length, 2);
+      await lost().look(signal);
+      t.same(await records.lost(), [gone]);
     });
 
     await t.test("of everything: nothing is cut, nothing is served", async (t) => {

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { Test } from "tap";
 import { RssWatch } from "../../bench/process.js";
+import { generationAfter, writeCommitRecord } from "../../src/lakefs/commit-record.js";
 import type { LakefsCommit } from "../../src/lakefs/types.js";
 import { git, logShows, type Lakepack, startLakepack, tempFolder } from "../interop/harness.js";
 import { type Mishap, type LakefsProxy, startProxy } from "./proxy.js";
@@ -10,6 +11,7 @@ import { createSource, type Source } from "./reading.js";
 import { type GeneratedEntry, generatedId, metarangeTable, rangeTable } from "./sstable-writer.js";
 import { startLakefs } from "./servers.js";
 
+const { signal } = new AbortController();
 const RANGE_ENTRIES = 50_000;
 const FOLDER_ENTRIES = 200;
 const DIFF_PAGE = 1_000;
@@ -18,6 +20,10 @@ export interface GeneratedListing {
   readonly objects: number;
   /** Number of the content of each object. */
   readonly content: (object: number) => number;
+  /** All in one folder. */
+  readonly flat?: boolean;
+  /** The one object that is not what it was in the commit before: no listing is compared then. */
+  readonly changed?: number;
 }
 
 interface Range {
@@ -43,7 +49,7 @@ export class GeneratedLake {
     };
   }
 
-  static async start(t: Test): Promise<GeneratedLake> {
+  static async start(t: Pick<Test, "teardown">): Promise<GeneratedLake> {
     const lakefs = await startLakefs(t);
     return new GeneratedLake(await startProxy(t, lakefs), await createSource(lakefs));
   }
@@ -55,6 +61,18 @@ export class GeneratedLake {
     this.#listings.set(commit.id, listing).set(commit.meta_range_id, listing);
     for (const range of rangesOf(commit.meta_range_id, listing)) this.#ranges.set(range.id, { range, listing });
     return commit;
+  }
+
+  /** As `commit`, without asking lakeFS to list anything: a record of a commit that shows this listing, upon the one given; main is at it then. */
+  async record(listing: GeneratedListing, parent: LakefsCommit): Promise<LakefsCommit> {
+    const { client, name } = this.source;
+    const metarangeId = generatedId(`metarange ${this.#listings.size}`);
+    const generation = generationAfter([parent]);
+    const facts = { committer: "ada", message: `change ${generation}`, metarangeId, creationDate: parent.creation_date + 1, parents: [parent.id], metadata: {}, generation };
+    const id = await writeCommitRecord(client, name, facts, signal);
+    this.#listings.set(id, listing).set(metarangeId, listing);
+    await client.hardReset(name, "main", id, signal);
+    return { ...parent, id, meta_range_id: metarangeId, creation_date: facts.creationDate, generation, parents: [parent.id] };
   }
 
   #answer(path: string): Mishap | undefined {
@@ -71,7 +89,7 @@ export class GeneratedLake {
     const listing = this.#listings.get(id);
     if (listing === undefined) return undefined;
     this.asked.listing++;
-    return answer(metarangeTable(rangesOf(id, listing).map(({ id, from, to }) => ({ id, last: pathOf(to - 1), count: to - from }))));
+    return answer(metarangeTable(rangesOf(id, listing).map(({ id, from, to }) => ({ id, last: pathOf(to - 1, listing.flat), count: to - from }))));
   }
 
   #range(id: string): Mishap | undefined {
@@ -95,13 +113,18 @@ export class GeneratedLake {
     if (before === undefined || now === undefined) return undefined;
     this.asked.diffs++;
     const results: unknown[] = [];
+    if (now.changed !== undefined) {
+      const { path, checksum, size } = entryOf(now, now.changed);
+      results.push({ type: "changed", path, path_type: "object", size_bytes: size, right: { checksum, metadata: {} } });
+      return answer(Buffer.from(JSON.stringify({ pagination: { has_more: false, next_offset: path, results: 1, max_per_page: DIFF_PAGE }, results })));
+    }
     let object = after === "" ? 0 : Number(after.slice(after.lastIndexOf("f") + 1)) + 1;
     for (; object < now.objects && results.length < DIFF_PAGE; object++) {
       if (before.content(object) === now.content(object)) continue;
       const { path, checksum, size } = entryOf(now, object);
       results.push({ type: "changed", path, path_type: "object", size_bytes: size, right: { checksum, metadata: {} } });
     }
-    const pagination = { has_more: object < now.objects, next_offset: pathOf(object - 1), results: results.length, max_per_page: DIFF_PAGE };
+    const pagination = { has_more: object < now.objects, next_offset: pathOf(object - 1, now.flat), results: results.length, max_per_page: DIFF_PAGE };
     return answer(Buffer.from(JSON.stringify({ pagination, results })));
   }
 }
@@ -157,18 +180,37 @@ function rangesOf(metarange: string, { objects }: GeneratedListing): Range[] {
   });
 }
 
-function entryOf({ content }: GeneratedListing, object: number): GeneratedEntry {
+function entryOf({ content, flat }: GeneratedListing, object: number): GeneratedEntry {
   const number = content(object);
   const data = contentOf(number);
-  return { path: pathOf(object), address: `data/${generatedId(`content ${number}`)}`, size: data.length, checksum: createHash("md5").update(data).digest("hex") };
+  return { path: pathOf(object, flat), address: `data/${generatedId(`content ${number}`)}`, size: data.length, checksum: createHash("md5").update(data).digest("hex") };
 }
 
 /** In bytewise order. */
-function pathOf(object: number): string {
+function pathOf(object: number, flat = false): string {
   const digits = (value: number) => String(value).padStart(7, "0");
+  if (flat) return `f${digits(object)}`;
   return `d${digits(Math.floor(object / FOLDER_ENTRIES / 50))}/e${digits(Math.floor(object / FOLDER_ENTRIES))}/f${digits(object)}`;
 }
 
 function contentOf(number: number): Buffer {
   return Buffer.from(`content ${number} of a generated listing\n`);
+}
+
+/** The listing after so many commits, each of which has changed one file of `files`, all of them in turn in no order that could be seen. */
+export function oneFileListing(files: number, commit: number): GeneratedListing {
+  // Commit k has changed object k * STRIDE: an object's last change is found without a table of them.
+  const inverse = inverseOf(STRIDE, files);
+  const content = (object: number): number => {
+    const first = (object * inverse) % files || files;
+    return first > commit ? object : files + first + files * Math.floor((commit - first) / files);
+  };
+  return { objects: files, content, flat: true, ...(commit === 0 ? {} : { changed: (commit * STRIDE) % files }) };
+}
+
+const STRIDE = 7_919;
+
+function inverseOf(value: number, modulus: number): number {
+  for (let guess = 1; guess < modulus; guess++) if ((value * guess) % modulus === 1) return guess;
+  throw new RangeError(`${modulus} files share a factor with ${value}`);
 }

@@ -1,5 +1,5 @@
 /** Contents by addresses that the block store has signed: where it pays, and never at the price of a content. */
-import t from "tap";
+import t, { type Test } from "tap";
 import { Fault } from "../../src/base/fault.js";
 import { LakefsClient } from "../../src/lakefs/client.js";
 import { startProxy } from "./proxy.js";
@@ -43,7 +43,7 @@ t.test("on S3 blocks", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
   });
 
   const head = await source.head();
-  const other = async (t: Parameters<typeof startProxy>[0], onCall: (path: string) => "refused" | "cut" | "away" | undefined) => {
+  const other = async (t: Test, onCall: (path: string) => "refused" | "cut" | "away" | undefined) => {
     const blocks = await startProxy(t, server, await blocksOf(source, head));
     const proxy = await startProxy(t, server);
     blocks.onCall = ({ path }) => {

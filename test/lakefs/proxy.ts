@@ -41,7 +41,7 @@ export interface LakefsProxy {
 }
 
 /** A server as seen through a proxy of its own. */
-export async function startProxy(t: Test, server: RunningLakefs, target = server.access.endpoint): Promise<LakefsProxy> {
+export async function startProxy(t: Pick<Test, "teardown">, server: RunningLakefs, target = server.access.endpoint): Promise<LakefsProxy> {
   const calls: Call[] = [];
   const agent = new Agent({ keepAlive: true });
   const listener = createServer((request, response) => {

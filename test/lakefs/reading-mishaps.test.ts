@@ -7,6 +7,7 @@ import { LIMITS } from "../../src/base/limits.js";
 import { LakefsClient } from "../../src/lakefs/client.js";
 import { startLakepack, tempFolder, tryGit } from "../interop/harness.js";
 import { commitMany } from "./many.js";
+import { rigNode, watchedClient } from "./landing-rig.js";
 import { type Call, kindOf, type Mishap, startProxy } from "./proxy.js";
 import { createSource, openNode, signal, type Source, testPool } from "./reading.js";
 import { skipLakefs, startLakefs } from "./servers.js";
@@ -129,6 +130,24 @@ t.test("single calls that fail", { skip: skipLakefs, timeout: 240_000 }, async (
       t.match(String(fault), /cannot be read.*path: d1\/f1/);
     }
   });
+});
+
+t.test("who waits for a repository that is let go of reads why", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
+  const server = await startLakefs(t);
+  const source = await createSource(server);
+  await fill(source);
+  const { client, steps } = watchedClient(server);
+  const node = await rigNode(t, server, await testPool(t), source.name, { client });
+  const held = new Promise<void>((resolve) => {
+    steps.before = ({ name }) => {
+      if (name === "log") resolve();
+      return name === "log" ? new Promise<void>((wake) => setTimeout(wake, 1_000)) : undefined;
+    };
+  });
+  const waiting = faultOf(node.refs.read(signal));
+  await held;
+  node.refs.close(new Fault("lakefs/replaced"));
+  t.equal(await waiting, "lakefs/replaced");
 });
 
 t.test("a large content that is cut goes on from where it was", { skip: skipLakefs, timeout: 120_000 }, async (t) => {

@@ -14,8 +14,8 @@ const MIB = 1024 * 1024;
 const MEDIA_TYPE = "application/vnd.git-lfs+json";
 /** Beyond what a whole call was once allowed. */
 const SLOW_MS = 400_000;
-/** What the largest transfer may add to an idle server, which has some 140 MiB: chunks that wait for the collector. */
-const GROWTH_MAX = 130 * MIB;
+/** What a server may have while a large file passes; an idle one has some 140 MiB. */
+const RSS_MAX = 200 * MIB;
 
 const skip = process.env["TEST_LARGE"] === undefined ? "only with npm run test:large" : skipLakefs;
 
@@ -74,6 +74,6 @@ t.test("large files over LFS", { skip, timeout: 900_000 }, async (t) => {
     t.equal(back.digest("hex"), object.oid);
     watch.stop();
     t.comment(`RSS ${Math.round(idle / MIB)} MiB before, ${Math.round(watch.peak / MIB)} at most`);
-    t.ok(watch.peak - idle < GROWTH_MAX);
+    t.ok(watch.peak < RSS_MAX);
   });
 });

@@ -21,32 +21,52 @@ t.test("few packs stay as they are", async (t) => {
   t.equal(choosePacks(many(LIMITS.foldPacksMin)).length, LIMITS.foldPacksMin);
 });
 
-t.test("a large pack is not written again for the sake of small ones, nor one made from lakeFS", async (t) => {
+t.test("a large pack is not written again for the sake of small ones", async (t) => {
   const large = pack(1_000_000, { bytes: LIMITS.foldPackBytesMax + 1 });
   const middle = pack(10_000);
-  const synthesized = pack(4, { origin: "synthesized" });
-  const chosen = choosePacks([large, ...many(40), middle, synthesized]);
+  const chosen = choosePacks([large, ...many(40), middle]);
   t.equal(chosen.length, 40);
-  for (const kept of [large, middle, synthesized]) t.notOk(chosen.includes(kept));
+  for (const kept of [large, middle]) t.notOk(chosen.includes(kept));
 });
 
-t.test("an object is written again only as often as what is folded doubles", async (t) => {
-  let packs: LivePack[] = [];
-  let [pushed, written, most] = [0, 0, 0];
-  for (let push = 0; push < 5_000; push++) {
-    packs.push(pack(3, { checksum: `a${push.toString(16).padStart(39, "0")}` }));
-    pushed += 3;
-    const chosen = new Set(choosePacks(packs));
-    if (chosen.size > 0) {
-      const objectCount = [...chosen].reduce((sum, one) => sum + one.objectCount, 0);
-      written += objectCount;
-      packs = [...packs.filter((one) => !chosen.has(one)), pack(objectCount, { checksum: `b${push.toString(16).padStart(39, "0")}` })];
-    }
-    most = Math.max(most, packs.length);
-  }
-  t.ok(most <= LIMITS.foldPacksMin, `at most ${most} packs`);
-  t.ok(written <= pushed * Math.log2(5_000), `${written / pushed} times written`);
+t.test("packs made from lakeFS are folded as others are; those that promise blobs where somebody merges their lists", async (t) => {
+  const made = many(LIMITS.foldMadePacksMin).map((one) => ({ ...one, origin: "synthesized" as const }));
+  const promising = pack(2, { origin: "synthesized", promised: 2 });
+  t.same(choosePacks([...made, promising]), [], "few for what pushes leave");
+  const fewest = LIMITS.foldMadePacksMin;
+  t.same([choosePacks([...made, promising], { fewest }).length, choosePacks([...made, promising], { fewest, promising: true }).length], [made.length, made.length + 1]);
+  const lists = many(12).map((one) => ({ ...one, promised: LIMITS.foldPromisedMax / 5 }));
+  t.equal(choosePacks(lists, { fewest, promising: true }).length, 5, "lists are bounded");
 });
+
+t.test("when it is quiet, packs of whole trees are made one, and a large one is left alone", async (t) => {
+  const [small, middle] = [pack(3, { bytes: 3_000_000 }), pack(300, { bytes: 4_000_000 })];
+  const [tiny, large] = [pack(2, { bytes: 100 }), pack(3_000, { bytes: 60_000_000 })];
+  t.same(choosePacks([large, middle, small], { fewest: 2 }), []);
+  t.same(choosePacks([large, middle, small], { fewest: 2, byBytes: true }), [small, middle]);
+  t.same(choosePacks([large, tiny], { fewest: 2, byBytes: true }), []);
+  t.same(choosePacks([pack(300, { bytes: LIMITS.foldBytesMin }), tiny], { fewest: 2, byBytes: true }).length, 2, "what is small anyway");
+});
+
+for (const fewest of [LIMITS.foldPacksMin, LIMITS.foldMadePacksMin]) {
+  t.test(`an object is written again only as often as what is folded doubles, ${fewest} packs`, async (t) => {
+    let packs: LivePack[] = [];
+    let [pushed, written, most] = [0, 0, 0];
+    for (let push = 0; push < 10_000; push++) {
+      packs.push(pack(3, { checksum: `a${push.toString(16).padStart(39, "0")}` }));
+      pushed += 3;
+      const chosen = new Set(choosePacks(packs, { fewest }));
+      if (chosen.size > 0) {
+        const objectCount = [...chosen].reduce((sum, one) => sum + one.objectCount, 0);
+        written += objectCount;
+        packs = [...packs.filter((one) => !chosen.has(one)), pack(objectCount, { checksum: `b${push.toString(16).padStart(39, "0")}` })];
+      }
+      most = Math.max(most, packs.length);
+    }
+    t.ok(most <= fewest, `at most ${most} packs`);
+    t.ok(written <= pushed * Math.log2(10_000), `${written / pushed} times written`);
+  });
+}
 
 t.test("one fold is bounded", async (t) => {
   const bytes = LIMITS.foldPackBytesMax;
