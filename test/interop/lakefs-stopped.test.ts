@@ -70,7 +70,7 @@ async function scene(t: Test, lakefs: RunningLakefs): Promise<{ reads: Reads; st
   return { reads: new Reads(proxy), start: () => startBeside(t, lakefs, settings, { data }) };
 }
 
-t.test("a server that is stopped in the middle of its first reading", options, async (t) => {
+t.test("a server that is stopped in the middle of its first reading", { ...options }, async (t) => {
   const lakefs = await startLakefs(t, "local");
   const name = await emptyRepository(lakefs, "stopped");
   await commitMany(lakefs.client, name, { from: 0, to: FILES, bytes: 200 });
@@ -91,7 +91,7 @@ t.test("a server that is stopped in the middle of its first reading", options, a
   t.ok(reads.again <= 2 * AGAIN_MAX, "no more than what was under way");
 });
 
-t.test("a client that goes away while contents are brought for it", options, async (t) => {
+t.test("a client that goes away while contents are brought for it", { ...options }, async (t) => {
   const lakefs = await startLakefs(t, "local");
   const name = await emptyRepository(lakefs, "left");
   const work = join(await tempFolder(t), "work");
