@@ -2,7 +2,8 @@
  * Seeded corpora, made with `git fast-import`: the same bytes and object ids on every machine.
  *
  *   code     a history of small edits to text files in nested folders: deep deltas
- *   model    a model repository: configuration, a tokenizer, a few large blobs of weights, some versions
+ *   model    a model repository: configuration, a tokenizer, a few large blobs of weights, some
+ *            versions
  *   dataset  many small files in nested folders, one commit
  *   blobs    large blobs nothing compresses
  */
@@ -60,12 +61,20 @@ class Importer {
   #commits = 0;
 
   constructor(path: string) {
-    this.#child = startGit(["-c", "fastimport.unpackLimit=0", "fast-import", "--quiet", "--force"], path);
+    this.#child = startGit(
+      ["-c", "fastimport.unpackLimit=0", "fast-import", "--quiet", "--force"],
+      path,
+    );
   }
 
-  async commit(message: string, files: readonly (readonly [path: string, content: Buffer])[]): Promise<void> {
+  async commit(
+    message: string,
+    files: readonly (readonly [path: string, content: Buffer])[],
+  ): Promise<void> {
     const when = 1_500_000_000 + 600 * this.#commits++;
-    await this.#write(`commit refs/heads/main\ncommitter A <a@example.com> ${when} +0000\ndata ${message.length}\n${message}\n`);
+    await this.#write(
+      `commit refs/heads/main\ncommitter A <a@example.com> ${when} +0000\ndata ${message.length}\n${message}\n`,
+    );
     for (const [path, content] of files) {
       await this.#write(`M 100644 inline ${path}\ndata ${content.length}\n`);
       await this.#write(content);
@@ -86,10 +95,16 @@ class Importer {
   }
 }
 
-const WORDS = "return const function import value result index length buffer stream object commit tree parent error if else while for".split(" ");
+const WORDS =
+  "return const function import value result index length buffer stream object commit tree parent error if else while for".split(
+    " ",
+  );
 
 function line(random: Random): string {
-  const words = Array.from({ length: 3 + random.below(8) }, () => WORDS[random.below(WORDS.length)] as string);
+  const words = Array.from(
+    { length: 3 + random.below(8) },
+    () => WORDS[random.below(WORDS.length)] as string,
+  );
   return `${"  ".repeat(random.below(4))}${words.join(" ")} ${random.below(100_000)};`;
 }
 
@@ -100,34 +115,63 @@ async function writeCode(to: Importer, sizes: Sizes): Promise<void> {
     lines: Array.from({ length: 40 + random.below(400) }, () => line(random)),
   }));
   const content = (lines: readonly string[]) => Buffer.from(`${lines.join("\n")}\n`);
-  await to.commit("start", files.map((file) => [file.path, content(file.lines)] as const));
+  await to.commit(
+    "start",
+    files.map((file) => [file.path, content(file.lines)] as const),
+  );
   for (let n = 1; n < sizes.commits; n++) {
-    const touched = Array.from({ length: 1 + random.below(4) }, () => files[random.below(files.length)] as (typeof files)[number]);
+    const touched = Array.from(
+      { length: 1 + random.below(4) },
+      () => files[random.below(files.length)] as (typeof files)[number],
+    );
     for (const { lines } of touched) {
-      for (let edit = 1 + random.below(5); edit > 0; edit--) lines.splice(random.below(lines.length), random.below(2), line(random));
+      for (let edit = 1 + random.below(5); edit > 0; edit--)
+        lines.splice(random.below(lines.length), random.below(2), line(random));
     }
-    await to.commit(`change ${n}: ${line(random)}`, [...new Set(touched)].map((file) => [file.path, content(file.lines)] as const));
+    await to.commit(
+      `change ${n}: ${line(random)}`,
+      [...new Set(touched)].map((file) => [file.path, content(file.lines)] as const),
+    );
   }
 }
 
 async function writeModel(to: Importer, sizes: Sizes): Promise<void> {
   const random = new Random(2);
-  const tokenizer = Buffer.from(JSON.stringify(Object.fromEntries(Array.from({ length: 30_000 }, (_, n) => [`t${random.next()}`, n]))));
-  const weights = () => Array.from({ length: Math.max(1, sizes.blobs >> 2) }, (_, n) => [`model-${n}.safetensors`, random.bytes(sizes.blobBytes)] as const);
-  await to.commit("first", [["config.json", Buffer.from('{"layers":12}\n')], ["tokenizer.json", tokenizer], ...weights()]);
-  for (let n = 1; n <= 5; n++) await to.commit(`card ${n}`, [["README.md", Buffer.from(`# model\nversion ${n}\n${line(random)}\n`)]]);
+  const tokenizer = Buffer.from(
+    JSON.stringify(
+      Object.fromEntries(Array.from({ length: 30_000 }, (_, n) => [`t${random.next()}`, n])),
+    ),
+  );
+  const weights = () =>
+    Array.from(
+      { length: Math.max(1, sizes.blobs >> 2) },
+      (_, n) => [`model-${n}.safetensors`, random.bytes(sizes.blobBytes)] as const,
+    );
+  await to.commit("first", [
+    ["config.json", Buffer.from('{"layers":12}\n')],
+    ["tokenizer.json", tokenizer],
+    ...weights(),
+  ]);
+  for (let n = 1; n <= 5; n++)
+    await to.commit(`card ${n}`, [
+      ["README.md", Buffer.from(`# model\nversion ${n}\n${line(random)}\n`)],
+    ]);
 }
 
 async function writeDataset(to: Importer, sizes: Sizes): Promise<void> {
   const random = new Random(3);
   const files = Array.from({ length: sizes.dataFiles }, (_, n) => {
     const path = `data/${String(n % 97).padStart(2, "0")}/${String(Math.floor(n / 97) % 31)}/item-${n}.json`;
-    return [path, Buffer.from(`{"id":${n},"text":"${line(random)}","score":${random.next()}}\n`)] as const;
+    return [
+      path,
+      Buffer.from(`{"id":${n},"text":"${line(random)}","score":${random.next()}}\n`),
+    ] as const;
   });
   await to.commit("all of it", files);
 }
 
 async function writeBlobs(to: Importer, sizes: Sizes): Promise<void> {
   const random = new Random(4);
-  for (let n = 0; n < sizes.blobs; n++) await to.commit(`blob ${n}`, [[`blob-${n}.bin`, random.bytes(sizes.blobBytes)]]);
+  for (let n = 0; n < sizes.blobs; n++)
+    await to.commit(`blob ${n}`, [[`blob-${n}.bin`, random.bytes(sizes.blobBytes)]]);
 }

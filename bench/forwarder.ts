@@ -1,4 +1,7 @@
-/** A TCP forwarder that counts bytes: both we and the peer reach lakeFS through it, so that its cost is everybody's. */
+/**
+ * A TCP forwarder that counts bytes: both we and the peer reach lakeFS through it, so that its cost
+ * is everybody's.
+ */
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 
 export interface Forwarder {
@@ -14,7 +17,10 @@ export async function startForwarder(target: string): Promise<Forwarder> {
   let bytes = 0;
   const server = createServer({ noDelay: true }, (near) => {
     const far = connect({ host: hostname, port: Number(port), noDelay: true });
-    for (const [from, to] of [[near, far], [far, near]] as const) {
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
       open.add(from);
       from.on("data", (chunk) => {
         bytes += chunk.length;

@@ -15,8 +15,14 @@ export const GIT_ENVIRONMENT: NodeJS.ProcessEnv = {
 
 /** Runs git to its end; its output. Throws with what it said when it fails. */
 export function git(args: readonly string[], cwd: string, input?: Uint8Array | string): string {
-  const result = spawnSync("git", [...args], { cwd, env: GIT_ENVIRONMENT, input, maxBuffer: 1 << 30 });
-  if (result.status !== 0) throw new Error(`git ${args.join(" ")}: ${result.stderr?.toString() ?? result.error}`);
+  const result = spawnSync("git", [...args], {
+    cwd,
+    env: GIT_ENVIRONMENT,
+    input,
+    maxBuffer: 1 << 30,
+  });
+  if (result.status !== 0)
+    throw new Error(`git ${args.join(" ")}: ${result.stderr?.toString() ?? result.error}`);
   return result.stdout.toString("utf8");
 }
 
@@ -25,11 +31,22 @@ export function startGit(args: readonly string[], cwd: string): ChildProcess {
   return spawn("git", [...args], { cwd, env: GIT_ENVIRONMENT, stdio: ["pipe", "pipe", "pipe"] });
 }
 
-/** Runs git without stopping our own event loop, `input` (a file) as its standard input; wall seconds it took. */
-export async function timeGit(args: readonly string[], cwd: string, input?: string): Promise<number> {
+/**
+ * Runs git without stopping our own event loop, `input` (a file) as its standard input; wall
+ * seconds it took.
+ */
+export async function timeGit(
+  args: readonly string[],
+  cwd: string,
+  input?: string,
+): Promise<number> {
   const start = performance.now();
   const stdin = input === undefined ? "ignore" : openSync(input, "r");
-  const child = spawn("git", [...args], { cwd, env: GIT_ENVIRONMENT, stdio: [stdin, "pipe", "pipe"] });
+  const child = spawn("git", [...args], {
+    cwd,
+    env: GIT_ENVIRONMENT,
+    stdio: [stdin, "pipe", "pipe"],
+  });
   if (stdin !== "ignore") closeSync(stdin);
   let errors = "";
   child.stdout?.resume();

@@ -1,6 +1,6 @@
 /**
- * `npm run bench [-- row …]`: figures beside stock git in the same run. `--tiny` runs everything small, as the tests do.
- * Exit code 1 if a row missed its bar or could not be measured.
+ * `npm run bench [-- row …]`: figures beside stock git in the same run. `--tiny` runs everything
+ * small, as the tests do. Exit code 1 if a row missed its bar or could not be measured.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { availableParallelism, cpus, tmpdir, totalmem } from "node:os";
@@ -42,19 +42,26 @@ const PEER_PORT = 8_990;
 export async function bench(names: readonly string[], scale: Scale): Promise<Report> {
   const report = new Report();
   const folder = await mkdtemp(join(process.env["BENCH_FOLDER"] ?? tmpdir(), "lakepack-bench-"));
-  const peer = (await peerIsInstalled()) ? await startPeer(join(folder, "peer"), PEER_PORT + (process.pid % 1_000)) : undefined;
+  const peer = (await peerIsInstalled())
+    ? await startPeer(join(folder, "peer"), PEER_PORT + (process.pid % 1_000))
+    : undefined;
   const corpora = new Map<CorpusName, Promise<string>>();
   const corpus = (name: CorpusName): Promise<string> => {
     const made = corpora.get(name) ?? makeCorpus(name, scale, folder);
     corpora.set(name, made);
     return made;
   };
-  report.note(`node ${process.version}, ${git(["--version"], folder).trim()}, ${availableParallelism()} × ${cpus()[0]?.model}, ${Math.round(totalmem() / 2 ** 30)} GiB`);
+  report.note(
+    `node ${process.version}, ${git(["--version"], folder).trim()}, ${availableParallelism()} × ${cpus()[0]?.model}, ${Math.round(totalmem() / 2 ** 30)} GiB`,
+  );
   try {
     for (const name of names) {
       const row = ROWS[name];
       if (row === undefined) report.fail(name, `no such row; there are: ${ROW_NAMES.join(" ")}`);
-      else await row({ scale, report, folder, peer, corpus }).catch((error: unknown) => report.fail(name, String(error)));
+      else
+        await row({ scale, report, folder, peer, corpus }).catch((error: unknown) =>
+          report.fail(name, String(error)),
+        );
     }
   } finally {
     await peer?.stop();
@@ -66,6 +73,9 @@ export async function bench(names: readonly string[], scale: Scale): Promise<Rep
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const args = process.argv.slice(2);
   const names = args.filter((arg) => !arg.startsWith("--"));
-  const report = await bench(names.length > 0 ? names : ROW_NAMES, args.includes("--tiny") ? "tiny" : "full");
+  const report = await bench(
+    names.length > 0 ? names : ROW_NAMES,
+    args.includes("--tiny") ? "tiny" : "full",
+  );
   process.exitCode = report.failures > 0 ? 1 : 0;
 }

@@ -1,4 +1,7 @@
-/** The peer: nginx, fcgiwrap and `git http-backend`, started on loopback in a folder of its own and stopped by process id. */
+/**
+ * The peer: nginx, fcgiwrap and `git http-backend`, started on loopback in a folder of its own and
+ * stopped by process id.
+ */
 import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { access, mkdir, writeFile } from "node:fs/promises";
@@ -9,7 +12,10 @@ import { cpuSeconds } from "./process.js";
 
 export interface Peer {
   readonly url: string;
-  /** The same repositories, served with a hook that keeps what `pack-objects` has written: what a careful operator does. */
+  /**
+   * The same repositories, served with a hook that keeps what `pack-objects` has written: what a
+   * careful operator does.
+   */
   readonly cachedUrl: string;
   /** CPU seconds of nginx, fcgiwrap and every git they have run. */
   cpuSeconds(): number;
@@ -23,7 +29,12 @@ const NGINX = "/usr/sbin/nginx";
 const FCGIWRAP = "/usr/sbin/fcgiwrap";
 
 export async function peerIsInstalled(): Promise<boolean> {
-  return access(NGINX).then(() => access(FCGIWRAP)).then(() => true, () => false);
+  return access(NGINX)
+    .then(() => access(FCGIWRAP))
+    .then(
+      () => true,
+      () => false,
+    );
 }
 
 export async function startPeer(folder: string, port: number): Promise<Peer> {
@@ -35,17 +46,32 @@ export async function startPeer(folder: string, port: number): Promise<Peer> {
   await writeFile(join(folder, "backend"), accountant(ledger), { mode: 0o755 });
   await mkdir(join(folder, "packs"));
   await writeFile(join(folder, "keep-pack"), packKeeper(join(folder, "packs")), { mode: 0o755 });
-  await writeFile(join(folder, "cached.gitconfig"), `[uploadpack]\n\tpackObjectsHook = ${join(folder, "keep-pack")}\n`);
+  await writeFile(
+    join(folder, "cached.gitconfig"),
+    `[uploadpack]\n\tpackObjectsHook = ${join(folder, "keep-pack")}\n`,
+  );
   await writeFile(join(folder, "nginx.conf"), configuration(folder, socket, repositories, port));
-  const wrap = spawn(FCGIWRAP, ["-c", String(WORKERS), "-s", `unix:${socket}`], { env: GIT_ENVIRONMENT, stdio: "ignore", detached: true });
-  await until(() => access(socket).then(() => true, () => false), "fcgiwrap");
+  const wrap = spawn(FCGIWRAP, ["-c", String(WORKERS), "-s", `unix:${socket}`], {
+    env: GIT_ENVIRONMENT,
+    stdio: "ignore",
+    detached: true,
+  });
+  await until(
+    () =>
+      access(socket).then(
+        () => true,
+        () => false,
+      ),
+    "fcgiwrap",
+  );
   const nginx = spawn(NGINX, ["-p", folder, "-c", join(folder, "nginx.conf")], { stdio: "ignore" });
   await until(() => answers(port), "nginx");
   const children = [wrap, nginx];
   return {
     url: `http://127.0.0.1:${port}`,
     cachedUrl: `http://127.0.0.1:${port}/cached`,
-    cpuSeconds: () => cpuSeconds(children.map((child) => child.pid as number)) + ledgerSeconds(ledger),
+    cpuSeconds: () =>
+      cpuSeconds(children.map((child) => child.pid as number)) + ledgerSeconds(ledger),
     repositories,
     stop: async () => {
       await Promise.all(children.map(end));
@@ -55,8 +81,9 @@ export async function startPeer(folder: string, port: number): Promise<Peer> {
 }
 
 /**
- * fcgiwrap ignores SIGCHLD, so the kernel forgets what its children used. This stands between it and git http-backend, waits for it, and writes down its
- * CPU in milliseconds; its own (a few ms of bash) is not counted.
+ * fcgiwrap ignores SIGCHLD, so the kernel forgets what its children used. This stands between it
+ * and git http-backend, waits for it, and writes down its CPU in milliseconds; its own (a few ms of
+ * bash) is not counted.
  */
 function accountant(ledger: string): string {
   return `#!/bin/bash
@@ -65,7 +92,10 @@ TIMEFORMAT='%3U %3S'
 `;
 }
 
-/** A pack-objects hook: one file for each arguments and input, made once. git-config(1) "uploadpack.packObjectsHook". */
+/**
+ * A pack-objects hook: one file for each arguments and input, made once. git-config(1)
+ * "uploadpack.packObjectsHook".
+ */
 function packKeeper(folder: string): string {
   return `#!/bin/sh
 input=$(mktemp ${folder}/input.XXXXXX)
@@ -78,21 +108,33 @@ exec cat ${folder}/$key
 }
 
 function ledgerSeconds(ledger: string): number {
-  return readFileSync(ledger, "utf8").split(/\s/).reduce((sum, figure) => sum + Number(figure), 0);
+  return readFileSync(ledger, "utf8")
+    .split(/\s/)
+    .reduce((sum, figure) => sum + Number(figure), 0);
 }
 
 /** Makes an empty bare repository that takes pushes with fsck and fsync, as ours does. */
 export function makePeerRepository(peer: Peer, name: string): string {
   const path = join(peer.repositories, `${name}.git`);
   git(["init", "--quiet", "--bare", "--initial-branch=main", path], peer.repositories);
-  for (const [key, value] of [["http.receivepack", "true"], ["receive.fsckObjects", "true"], ["core.fsync", "all"], ["core.fsyncMethod", "fsync"], ["uploadpack.allowFilter", "true"]]) {
+  for (const [key, value] of [
+    ["http.receivepack", "true"],
+    ["receive.fsckObjects", "true"],
+    ["core.fsync", "all"],
+    ["core.fsyncMethod", "fsync"],
+    ["uploadpack.allowFilter", "true"],
+  ]) {
     git(["config", key as string, value as string], path);
   }
   return path;
 }
 
 function configuration(folder: string, socket: string, repositories: string, port: number): string {
-  const location = (pattern: string, path: string, more: readonly string[]) => `location ${pattern} {
+  const location = (
+    pattern: string,
+    path: string,
+    more: readonly string[],
+  ) => `location ${pattern} {
       ${more.join("\n      ")}
       fastcgi_pass unix:${socket};
       fastcgi_param SCRIPT_FILENAME ${folder}/backend;

@@ -1,4 +1,7 @@
-/** What a process tree has used, from /proc (Linux). CPU of ended children counts once their parent has waited for them. */
+/**
+ * What a process tree has used, from /proc (Linux). CPU of ended children counts once their parent
+ * has waited for them.
+ */
 import { readdirSync, readFileSync } from "node:fs";
 
 /** USER_HZ: /proc counts CPU in hundredths of a second on every Linux. */
@@ -14,7 +17,10 @@ interface Stat {
 function readStat(pid: number): Stat | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, "latin1");
-    const fields = text.slice(text.lastIndexOf(")") + 2).split(" ").map(Number);
+    const fields = text
+      .slice(text.lastIndexOf(")") + 2)
+      .split(" ")
+      .map(Number);
     const at = (field: number) => fields[field - 3] as number; // numbering of proc(5); the first left is field 3
     return { parent: at(4), cpuTicks: at(14) + at(15) + at(16) + at(17), rssPages: at(24) };
   } catch {
@@ -30,7 +36,8 @@ function tree(root: number): Map<number, Stat> {
     if (stat !== undefined) all.set(Number(name), stat);
   }
   const members = new Map<number, Stat>();
-  const isMember = (pid: number): boolean => pid === root || (all.has(pid) && pid > 1 && isMember((all.get(pid) as Stat).parent));
+  const isMember = (pid: number): boolean =>
+    pid === root || (all.has(pid) && pid > 1 && isMember((all.get(pid) as Stat).parent));
   for (const [pid, stat] of all) if (isMember(pid)) members.set(pid, stat);
   return members;
 }

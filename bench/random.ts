@@ -1,4 +1,7 @@
-/** A seeded generator: the same corpus on every machine. xorshift128 (Marsaglia, "Xorshift RNGs", 2003). */
+/**
+ * A seeded generator: the same corpus on every machine. xorshift128 (Marsaglia, "Xorshift RNGs",
+ * 2003).
+ */
 export class Random {
   #a: number;
   #b: number;

@@ -1,4 +1,7 @@
-/** A clone that only reads: asks for everything, strips the side bands, and can check the pack's trailer. Costs the client little. */
+/**
+ * A clone that only reads: asks for everything, strips the side bands, and can check the pack's
+ * trailer. Costs the client little.
+ */
 import { createHash, type Hash } from "node:crypto";
 import { type Agent, type ClientRequest, type IncomingMessage, request } from "node:http";
 
@@ -30,25 +33,38 @@ export interface PostOptions {
   readonly agent?: Agent;
 }
 
-export function post(url: string, body: string | Uint8Array, { service = "git-upload-pack", agent }: PostOptions = {}): Promise<IncomingMessage> {
+export function post(
+  url: string,
+  body: string | Uint8Array,
+  { service = "git-upload-pack", agent }: PostOptions = {},
+): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const headers = {
       "Content-Type": `application/x-${service}-request`,
       "Content-Length": Buffer.byteLength(body),
       ...(service === "git-upload-pack" ? { "Git-Protocol": "version=2" } : {}),
     };
-    const sent: ClientRequest = request(`${url}/${service}`, { method: "POST", headers, agent: agent ?? false }, resolve);
+    const sent: ClientRequest = request(
+      `${url}/${service}`,
+      { method: "POST", headers, agent: agent ?? false },
+      resolve,
+    );
     sent.on("error", reject);
     sent.end(body);
   });
 }
 
 /** The whole answer. */
-export async function postWhole(url: string, body: string | Uint8Array, options: PostOptions = {}): Promise<Buffer> {
+export async function postWhole(
+  url: string,
+  body: string | Uint8Array,
+  options: PostOptions = {},
+): Promise<Buffer> {
   const response = await post(url, body, options);
   const chunks: Buffer[] = [];
   for await (const chunk of response) chunks.push(chunk as Buffer);
-  if (response.statusCode !== 200) throw new Error(`HTTP ${response.statusCode}: ${Buffer.concat(chunks).toString()}`);
+  if (response.statusCode !== 200)
+    throw new Error(`HTTP ${response.statusCode}: ${Buffer.concat(chunks).toString()}`);
   return Buffer.concat(chunks);
 }
 
@@ -57,7 +73,9 @@ export const LS_REFS = `${pkt("command=ls-refs")}0001${pkt("peel")}${pkt("symref
 /** Ids of all refs, HEAD included, deduplicated. */
 export async function listTips(url: string): Promise<string[]> {
   const text = (await postWhole(url, LS_REFS)).toString("latin1");
-  const oids = [...text.matchAll(/[0-9a-f]{4}([0-9a-f]{40}) (?:HEAD|refs\/)/g)].map((match) => match[1] as string);
+  const oids = [...text.matchAll(/[0-9a-f]{4}([0-9a-f]{40}) (?:HEAD|refs\/)/g)].map(
+    (match) => match[1] as string,
+  );
   return [...new Set(oids)];
 }
 
@@ -68,7 +86,11 @@ export function fetchBody(lines: readonly string[]): string {
 
 export async function rawClone(url: string, options: RawCloneOptions = {}): Promise<RawClone> {
   const wants = options.wants ?? (await listTips(url));
-  const lines = [...wants.map((oid) => `want ${oid}`), ...(options.lines ?? []), ...(options.haves ?? []).map((oid) => `have ${oid}`)];
+  const lines = [
+    ...wants.map((oid) => `want ${oid}`),
+    ...(options.lines ?? []),
+    ...(options.haves ?? []).map((oid) => `have ${oid}`),
+  ];
   const body = fetchBody(lines);
   const start = performance.now();
   const response = await post(url, body);

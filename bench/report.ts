@@ -16,9 +16,16 @@ export class Report {
   add(figure: Figure): void {
     const ratio = figure.peer === undefined ? figure.ours : figure.ours / figure.peer;
     const failed = figure.bar !== undefined && !(ratio <= figure.bar);
-    const against = figure.peer === undefined ? "" : `  ${figure.peerName ?? "git"} ${show(figure.peer)} ${figure.unit}  ratio ${show(ratio)}`;
-    const bar = figure.bar === undefined ? "" : `  bar ${show(figure.bar)} ${failed ? "MISSED" : "met"}`;
-    this.#say(`${figure.row.padEnd(46)} ${show(figure.ours)} ${figure.unit}${against}${bar}`, failed);
+    const against =
+      figure.peer === undefined
+        ? ""
+        : `  ${figure.peerName ?? "git"} ${show(figure.peer)} ${figure.unit}  ratio ${show(ratio)}`;
+    const bar =
+      figure.bar === undefined ? "" : `  bar ${show(figure.bar)} ${failed ? "MISSED" : "met"}`;
+    this.#say(
+      `${figure.row.padEnd(46)} ${show(figure.ours)} ${figure.unit}${against}${bar}`,
+      failed,
+    );
   }
 
   /** A row that could not be measured: never silently left out. */
@@ -42,7 +49,8 @@ export class Report {
 
 function show(value: number): string {
   if (value === 0) return "0";
-  const digits = Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : Math.abs(value) >= 1 ? 2 : 3;
+  const digits =
+    Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : Math.abs(value) >= 1 ? 2 : 3;
   return value.toFixed(digits);
 }
 

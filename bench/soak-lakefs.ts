@@ -1,7 +1,9 @@
 /**
- * `npm run soak -- lakefs [minutes [file.svg]]`: a real lakeFS in which a writer commits every 300 ms, and beside it clones, fetches and pushes through one server, for ten
- * minutes. Every ten seconds: resident memory, descriptors, live packs, bytes of the manifest and of the disk. Fails where an honest client or the writer fails, where a
- * clone at the end has not every commit, or where memory or descriptors still grow in the last quarter.
+ * `npm run soak -- lakefs [minutes [file.svg]]`: a real lakeFS in which a writer commits every 300
+ * ms, and beside it clones, fetches and pushes through one server, for ten minutes. Every ten
+ * seconds: resident memory, descriptors, live packs, bytes of the manifest and of the disk. Fails
+ * where an honest client or the writer fails, where a clone at the end has not every commit, or
+ * where memory or descriptors still grow in the last quarter.
  */
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { readFileSync, readdirSync } from "node:fs";
@@ -57,17 +59,37 @@ export async function soakLakefs(minutes: number, drawing: string | undefined): 
   const folder = await mkdtemp(join(tmpdir(), "lakepack-soak-"));
   const samples: Sample[] = [];
   try {
-    const lakefs = await startLakefs({ teardown: (end) => void endings.push(end as () => unknown) });
+    const lakefs = await startLakefs({
+      teardown: (end) => void endings.push(end as () => unknown),
+    });
     const source = await createSource(lakefs);
     for (let at = 0; at < FILES; at++) await source.put({ [pathOf(at)]: textOf(at, "first") });
     await source.commit("first");
     const { endpoint, accessKeyId, secretAccessKey } = lakefs.access;
-    const env = { LAKEPACK_LAKEFS_ENDPOINT: endpoint, LAKEPACK_LAKEFS_ACCESS_KEY_ID: accessKeyId, LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: secretAccessKey };
+    const env = {
+      LAKEPACK_LAKEFS_ENDPOINT: endpoint,
+      LAKEPACK_LAKEFS_ACCESS_KEY_ID: accessKeyId,
+      LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: secretAccessKey,
+    };
     const server = await startServer(join(folder, "data"), [], env);
     endings.push(() => server.stop());
     const counts: Counts = { commits: 1, clones: 0, fetches: 0, pushes: 0, moved: 0, failures: [] };
-    const soak: Soak = { source, server, url: `${server.url}/lakefs/${source.name}.git`, folder, until: Date.now() + minutes * 60_000, counts };
-    await Promise.all([write(soak), clone(soak, 0), clone(soak, 1), fetch(soak), push(soak), watch(soak, samples)]);
+    const soak: Soak = {
+      source,
+      server,
+      url: `${server.url}/lakefs/${source.name}.git`,
+      folder,
+      until: Date.now() + minutes * 60_000,
+      counts,
+    };
+    await Promise.all([
+      write(soak),
+      clone(soak, 0),
+      clone(soak, 1),
+      fetch(soak),
+      push(soak),
+      watch(soak, samples),
+    ]);
     await noteFailure(counts, "the clone at the end", () => checkWhole(soak));
     samples.push(await sample(soak, Date.now() - minutes * 60_000));
     report(samples, counts);
@@ -87,9 +109,16 @@ async function noteFailure(counts: Counts, who: string, work: () => Promise<void
   });
 }
 
-/** A user of lakeFS: one file, one commit, on main itself every fourth time and on a branch of their own otherwise. */
+/**
+ * A user of lakeFS: one file, one commit, on main itself every fourth time and on a branch of their
+ * own otherwise.
+ */
 async function write({ source, until, counts }: Soak): Promise<void> {
-  await source.client.createBranch(source.name, { name: "writer", source: "main" }, new AbortController().signal);
+  await source.client.createBranch(
+    source.name,
+    { name: "writer", source: "main" },
+    new AbortController().signal,
+  );
   for (let at = 0; Date.now() < until; at++) {
     const started = Date.now();
     await noteFailure(counts, "the writer", async () => {
@@ -117,7 +146,11 @@ async function clone({ url, folder, until, counts }: Soak, lane: number): Promis
 
 async function fetch({ url, folder, until, counts }: Soak): Promise<void> {
   const path = join(folder, "mirror");
-  await noteFailure(counts, "the mirror", async () => void (await timeGit(["clone", "-q", "--mirror", url, path], tmpdir())));
+  await noteFailure(
+    counts,
+    "the mirror",
+    async () => void (await timeGit(["clone", "-q", "--mirror", url, path], tmpdir())),
+  );
   while (Date.now() < until) {
     await noteFailure(counts, "a fetch", async () => {
       await timeGit(["fetch", "-q", "--prune"], path);
@@ -130,7 +163,11 @@ async function fetch({ url, folder, until, counts }: Soak): Promise<void> {
 /** Pushes to main, where the writer is as well. */
 async function push({ url, folder, until, counts }: Soak): Promise<void> {
   const work = join(folder, "work");
-  await noteFailure(counts, "the pusher's clone", async () => void (await timeGit(["clone", "-q", "-b", "main", url, work], tmpdir())));
+  await noteFailure(
+    counts,
+    "the pusher's clone",
+    async () => void (await timeGit(["clone", "-q", "-b", "main", url, work], tmpdir())),
+  );
   for (let at = 0; Date.now() < until; at++) {
     await noteFailure(counts, "a push", async () => {
       await timeGit(["fetch", "-q", "origin"], work);
@@ -156,20 +193,35 @@ async function checkWhole({ url, folder, counts, source }: Soak): Promise<void> 
   const path = join(folder, "whole.git");
   await timeGit(["clone", "-q", "--mirror", url, path], tmpdir());
   git(["fsck", "--full"], path);
-  const written = git(["log", "--all", "--format=%s"], path).split("\n").filter((subject) => /^(written|first)/.test(subject));
-  if (written.length !== counts.commits) throw new Error(`${written.length} of ${counts.commits} commits of ${source.name} are there`);
+  const written = git(["log", "--all", "--format=%s"], path)
+    .split("\n")
+    .filter((subject) => /^(written|first)/.test(subject));
+  if (written.length !== counts.commits)
+    throw new Error(`${written.length} of ${counts.commits} commits of ${source.name} are there`);
 }
 
 async function watch(soak: Soak, samples: Sample[]): Promise<void> {
   const started = Date.now();
-  for (; Date.now() < soak.until; await sleep(Math.min(EVERY_MS, Math.max(0, soak.until - Date.now())))) {
+  for (
+    ;
+    Date.now() < soak.until;
+    await sleep(Math.min(EVERY_MS, Math.max(0, soak.until - Date.now())))
+  ) {
     const one = await sample(soak, started);
     samples.push(one);
     process.stdout.write(`${lineOf(one)}\n`);
   }
 }
 
-function lineOf({ seconds, commits, rssMiB, descriptors, packs, manifestKiB, diskMiB }: Sample): string {
+function lineOf({
+  seconds,
+  commits,
+  rssMiB,
+  descriptors,
+  packs,
+  manifestKiB,
+  diskMiB,
+}: Sample): string {
   return `${seconds} s\t${commits} commits\t${rssMiB} MiB\t${descriptors} descriptors\t${packs} packs\tmanifest ${manifestKiB} KiB\tdisk ${diskMiB} MiB`;
 }
 
@@ -177,7 +229,13 @@ async function sample({ server, counts }: Soak, startedMs: number): Promise<Samp
   const rss = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${server.pid}/status`, "utf8"))?.[1];
   const descriptors = readdirSync(`/proc/${server.pid}/fd`).length;
   const stored = await storedIn(server.data);
-  return { seconds: Math.round((Date.now() - startedMs) / 1_000), commits: counts.commits, rssMiB: Math.round(Number(rss) / 1_024), descriptors, ...stored };
+  return {
+    seconds: Math.round((Date.now() - startedMs) / 1_000),
+    commits: counts.commits,
+    rssMiB: Math.round(Number(rss) / 1_024),
+    descriptors,
+    ...stored,
+  };
 }
 
 /** Live packs (those that the manifest names) and bytes of what is stored. */
@@ -192,7 +250,11 @@ async function storedIn(data: string): Promise<Pick<Sample, "packs" | "manifestK
     const text = await readFile(join(data, path), "utf8").catch(() => "{}");
     packs += (JSON.parse(text) as { packs?: readonly unknown[] }).packs?.length ?? 0;
   }
-  return { packs, manifestKiB: Math.round(manifest / 1_024), diskMiB: Math.round(disk / 1_048_576) };
+  return {
+    packs,
+    manifestKiB: Math.round(manifest / 1_024),
+    diskMiB: Math.round(disk / 1_048_576),
+  };
 }
 
 function report(samples: readonly Sample[], counts: Counts): void {
@@ -200,17 +262,32 @@ function report(samples: readonly Sample[], counts: Counts): void {
   for (const failure of failures.slice(0, 10)) process.stdout.write(`FAILED: ${failure}\n`);
   const last = samples.at(-1) as Sample;
   const middle = (from: number, to: number, key: "rssMiB" | "descriptors") => {
-    const part = samples.slice(Math.floor(samples.length * from), Math.ceil(samples.length * to)).map((one) => one[key]);
+    const part = samples
+      .slice(Math.floor(samples.length * from), Math.ceil(samples.length * to))
+      .map((one) => one[key]);
     return part.sort((a, b) => a - b)[part.length >> 1] ?? 0;
   };
   const [rssBefore, rssAfter] = [middle(0.5, 0.75, "rssMiB"), middle(0.75, 1, "rssMiB")];
   const [fdBefore, fdAfter] = [middle(0.5, 0.75, "descriptors"), middle(0.75, 1, "descriptors")];
   process.stdout.write(`${commits} commits in lakeFS, ${clones} clones, ${fetches} fetches, ${pushes} pushes (${moved} were late), ${failures.length} failures
 at the end: ${last.packs} packs, manifest ${last.manifestKiB} KiB, disk ${last.diskMiB} MiB; third and last quarter: ${rssBefore} and ${rssAfter} MiB, ${fdBefore} and ${fdAfter} descriptors\n`);
-  if (failures.length > 0 || rssAfter > rssBefore * GROWTH_MAX || fdAfter > fdBefore + DESCRIPTORS_SLACK) process.exitCode = 1;
+  if (
+    failures.length > 0 ||
+    rssAfter > rssBefore * GROWTH_MAX ||
+    fdAfter > fdBefore + DESCRIPTORS_SLACK
+  )
+    process.exitCode = 1;
 }
 
 function draw(samples: readonly Sample[]): string {
-  const line = (title: string, unit: string, key: "rssMiB" | "packs" | "diskMiB") => ({ title, unit, points: samples.map((one) => [one.seconds, one[key]] as const) });
-  return drawTimelines([line("resident memory", "MiB", "rssMiB"), line("live packs", "packs", "packs"), line("disk", "MiB", "diskMiB")]);
+  const line = (title: string, unit: string, key: "rssMiB" | "packs" | "diskMiB") => ({
+    title,
+    unit,
+    points: samples.map((one) => [one.seconds, one[key]] as const),
+  });
+  return drawTimelines([
+    line("resident memory", "MiB", "rssMiB"),
+    line("live packs", "packs", "packs"),
+    line("disk", "MiB", "diskMiB"),
+  ]);
 }

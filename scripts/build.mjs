@@ -1,5 +1,6 @@
-// Builds everything into dist/: WebAssembly kernels first, then TypeScript. Skips the kernels when they are newer than their
-// sources. `--if-needed` skips all when dist/ is newer than every source (used by `npm start`).
+// Builds everything into dist/: WebAssembly kernels first, then TypeScript. Skips the kernels when
+// they are newer than their sources. `--if-needed` skips all when dist/ is newer than every source
+// (used by `npm start`).
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -19,17 +20,29 @@ function newest(folder) {
 }
 
 function run(script, args) {
-  const result = spawnSync(process.execPath, [join(root, "node_modules", script), ...args], { cwd: root, stdio: "inherit" });
+  const result = spawnSync(process.execPath, [join(root, "node_modules", script), ...args], {
+    cwd: root,
+    stdio: "inherit",
+  });
   if (result.status !== 0) process.exit(result.status ?? 1);
 }
 
-const upToDate = (file, ...times) => existsSync(file) && statSync(file).mtimeMs > Math.max(...times);
+const upToDate = (file, ...times) =>
+  existsSync(file) && statSync(file).mtimeMs > Math.max(...times);
 
 const config = statSync(join(root, "tsconfig.json")).mtimeMs;
 if (!upToDate(kernels, newest("wasm"))) {
   mkdirSync(dirname(kernels), { recursive: true });
-  // Flags are part of the format: two builds of the same source are byte-identical, which a test proves.
-  run("assemblyscript/bin/asc.js", ["wasm/kernels.ts", "--config", "wasm/asconfig.json", "--target", "release"]);
+  // Flags are part of the format: two builds of the same source are byte-identical, which a test
+  // proves.
+  run("assemblyscript/bin/asc.js", [
+    "wasm/kernels.ts",
+    "--config",
+    "wasm/asconfig.json",
+    "--target",
+    "release",
+  ]);
 }
 const sources = ["src", "workers", "test", "bench"].map(newest);
-if (!process.argv.includes("--if-needed") || !upToDate(stamp, config, ...sources)) run("typescript/bin/tsc", ["-p", "."]);
+if (!process.argv.includes("--if-needed") || !upToDate(stamp, config, ...sources))
+  run("typescript/bin/tsc", ["-p", "."]);

@@ -1,4 +1,5 @@
-// `npm run fuzz [-- seconds]`: test/fuzz for so long (an hour) with new seeds. A failure prints its seed and its bytes.
+// `npm run fuzz [-- seconds]`: test/fuzz for so long (an hour) with new seeds. A failure prints its
+// seed and its bytes.
 import { install, run } from "./install.mjs";
 
 install();

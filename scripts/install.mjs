@@ -6,7 +6,10 @@ import { fileURLToPath } from "node:url";
 
 export const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 
-/** True if every package the lock needs on this machine is there in its version. Optional ones may be absent. */
+/**
+ * True if every package the lock needs on this machine is there in its version. Optional ones may
+ * be absent.
+ */
 function isInstalled() {
   const lock = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8"));
   return Object.entries(lock.packages).every(([path, { version, optional }]) => {
@@ -19,12 +22,20 @@ function isInstalled() {
 export function install() {
   if (isInstalled()) return;
   console.log("lakepack: installing packages (npm ci), once");
-  const result = spawnSync("npm", ["ci", "--no-audit", "--no-fund"], { cwd: root, stdio: "inherit", shell: process.platform === "win32" });
+  const result = spawnSync("npm", ["ci", "--no-audit", "--no-fund"], {
+    cwd: root,
+    stdio: "inherit",
+    shell: process.platform === "win32",
+  });
   if (result.status !== 0) process.exit(result.status ?? 1);
 }
 
 /** Runs a Node.js script of ours and exits with its code if it fails. */
 export function run(script, args = [], options = {}) {
-  const result = spawnSync(process.execPath, [join(root, script), ...args], { cwd: root, stdio: "inherit", ...options });
+  const result = spawnSync(process.execPath, [join(root, script), ...args], {
+    cwd: root,
+    stdio: "inherit",
+    ...options,
+  });
   if (result.status !== 0) process.exit(result.status ?? 1);
 }

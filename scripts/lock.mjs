@@ -1,6 +1,7 @@
-// Adds to package-lock.json every optional platform package that a registry did not serve when the lock was written:
-// `npm ci` of npm 11 refuses a lock that lacks one of them, and `npm install` writes such a lock without a word.
-// Run after each change of dependencies; `--check` only says whether something is missing.
+// Adds to package-lock.json every optional platform package that a registry did not serve when the
+// lock was written: `npm ci` of npm 11 refuses a lock that lacks one of them, and `npm install`
+// writes such a lock without a word. Run after each change of dependencies; `--check` only says
+// whether something is missing.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "./install.mjs";
@@ -39,7 +40,9 @@ for (const [path, entry] of Object.entries({ ...lock.packages })) {
 
 /** "…-linux-x64-musl" → os and cpu, so that npm does not try it elsewhere. */
 function platformOf(name) {
-  const os = /(linux|darwin|win32|freebsd|openbsd|netbsd|sunos|aix|android|openharmony)/.exec(name)?.[1];
+  const os = /(linux|darwin|win32|freebsd|openbsd|netbsd|sunos|aix|android|openharmony)/.exec(
+    name,
+  )?.[1];
   const cpu = /(x64|arm64|arm|ia32|ppc64|s390x|riscv64|mips64el|loong64|wasm32)/.exec(name)?.[1];
   return { ...(cpu ? { cpu: [cpu] } : {}), ...(os ? { os: [os] } : {}) };
 }
@@ -49,7 +52,9 @@ else if (process.argv.includes("--check")) {
   console.error(`package-lock.json lacks: ${added.join(" ")}; run node scripts/lock.mjs`);
   process.exit(1);
 } else {
-  lock.packages = Object.fromEntries(Object.entries(lock.packages).sort(([a], [b]) => (a < b ? -1 : 1)));
+  lock.packages = Object.fromEntries(
+    Object.entries(lock.packages).sort(([a], [b]) => (a < b ? -1 : 1)),
+  );
   writeFileSync(file, `${JSON.stringify(lock, null, 2)}\n`);
   console.log(`added: ${added.join(" ")}`);
 }

@@ -1,21 +1,33 @@
-// The real servers that tests and tries run against: lakeFS (local blocks, and S3 blocks) and an S3 server (versitygw), pinned by
-// scripts/servers/go.mod and built by Go's own tool. Loopback only.
+// The real servers that tests and tries run against: lakeFS (local blocks, and S3 blocks) and an S3
+// server (versitygw), pinned by scripts/servers/go.mod and built by Go's own tool. Loopback only.
 //
-//   node scripts/servers.mjs build          builds them once (10 minutes on two cores), kept in ~/.cache/lakepack/servers/<go.sum's hash>
-//   node scripts/servers.mjs start [DIR]    starts lakeFS on 8100 (local blocks), an S3 server on 8101, a second
-// lakeFS on 8102 (S3 blocks) and one for
-//                                           several users on 8103 (local blocks, with lakeFS's access control server
-// on 8104); data and process ids in
-//                                           DIR (./data-servers); SERVERS_PORT: another first port than 8100
+//   node scripts/servers.mjs build          builds them once (10 minutes on two cores), kept in
+//                                           ~/.cache/lakepack/servers/<go.sum's hash>
+//   node scripts/servers.mjs start [DIR]    starts lakeFS on 8100 (local blocks), an S3 server on
+//                                           8101, a second lakeFS on 8102 (S3 blocks) and one for
+//                                           several users on 8103 (local blocks, with lakeFS's
+//                                           access control server on 8104); data and process ids
+//                                           in DIR (./data-servers); SERVERS_PORT: another first
+//                                           port than 8100
 //   node scripts/servers.mjs lakectl ARG…   runs lakectl, with the key, against the first of them
 //   node scripts/servers.mjs stop [DIR]     ends what `start` started, by process id
-//   node scripts/servers.mjs path           where the programs are; exit code 1 if they are not built
+//   node scripts/servers.mjs path           where the programs are; exit code 1 if they are not
+//                                           built
 //
-// LAKEPACK_TEST_LAKEFS=FOLDER runs another lakeFS, for instance the release a hub runs: its programs `lakefs`, `lakectl`
-// and `acl`, as far as they are in that folder, take the place of those built here, for the tests too.
+// LAKEPACK_TEST_LAKEFS=FOLDER runs another lakeFS, for instance the release a hub runs: its
+// programs `lakefs`, `lakectl` and `acl`, as far as they are in that folder, take the place of
+// those built here, for the tests too.
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { homedir } from "node:os";
 import { basename, join, resolve } from "node:path";
@@ -29,7 +41,10 @@ export const SECRET_KEY = "wJalrXUtnFEMI-K7MDENG-bPxRfiCYEXAMPLEKEY";
 
 /** Folder of the built programs. */
 export function programFolder() {
-  const hash = createHash("sha256").update(readFileSync(join(module, "go.sum"))).digest("hex").slice(0, 16);
+  const hash = createHash("sha256")
+    .update(readFileSync(join(module, "go.sum")))
+    .digest("hex")
+    .slice(0, 16);
   return join(process.env.SERVERS_CACHE ?? join(homedir(), ".cache/lakepack/servers"), hash);
 }
 
@@ -41,7 +56,8 @@ export function isBuilt() {
 export function programPath(name) {
   const other = process.env.LAKEPACK_TEST_LAKEFS;
   if (other === undefined || other === "") return join(programFolder(), name);
-  if (name === "lakefs" && !existsSync(join(other, name))) throw new Error(`LAKEPACK_TEST_LAKEFS: ${join(other, name)} is not there`);
+  if (name === "lakefs" && !existsSync(join(other, name)))
+    throw new Error(`LAKEPACK_TEST_LAKEFS: ${join(other, name)} is not there`);
   return existsSync(join(other, name)) ? resolve(other, name) : join(programFolder(), name);
 }
 
@@ -49,7 +65,8 @@ const hashes = new Map();
 
 /** The first 16 hex digits of a program's SHA-256. */
 export function programHash(path) {
-  if (!hashes.has(path)) hashes.set(path, createHash("sha256").update(readFileSync(path)).digest("hex").slice(0, 16));
+  if (!hashes.has(path))
+    hashes.set(path, createHash("sha256").update(readFileSync(path)).digest("hex").slice(0, 16));
   return hashes.get(path);
 }
 
@@ -60,11 +77,19 @@ function build() {
   const partial = `${folder}.${process.pid}`;
   mkdirSync(partial, { recursive: true });
   mkdirSync(folder, { recursive: true });
-  console.log("lakepack: building lakeFS, its access control server and an S3 server with go, once (about 10 minutes)");
+  console.log(
+    "lakepack: building lakeFS, its access control server and an S3 server with go, once (about 10 minutes)",
+  );
   const env = { ...process.env, CGO_ENABLED: "0", GOFLAGS: "-mod=mod" };
   const missing = tools().filter((tool) => !existsSync(join(folder, basename(tool))));
-  const go = spawnSync("go", ["build", "-trimpath", "-ldflags=-s -w", "-o", `${partial}/`, ...missing], { cwd: module, env, stdio: "inherit" });
-  if (go.status === 0) for (const tool of missing) renameSync(join(partial, basename(tool)), join(folder, basename(tool)));
+  const go = spawnSync(
+    "go",
+    ["build", "-trimpath", "-ldflags=-s -w", "-o", `${partial}/`, ...missing],
+    { cwd: module, env, stdio: "inherit" },
+  );
+  if (go.status === 0)
+    for (const tool of missing)
+      renameSync(join(partial, basename(tool)), join(folder, basename(tool)));
   rmSync(partial, { recursive: true, force: true });
   if (go.status !== 0) process.exit(go.status ?? 1);
   return folder;
@@ -78,7 +103,11 @@ function tools() {
 
 function run(name, args, env, folder) {
   const log = openSync(join(folder, `${name}.log`), "a");
-  const child = spawn(programPath(args[0]), args.slice(1), { env: { PATH: process.env.PATH, HOME: folder, ...env }, stdio: ["ignore", log, log], detached: true });
+  const child = spawn(programPath(args[0]), args.slice(1), {
+    env: { PATH: process.env.PATH, HOME: folder, ...env },
+    stdio: ["ignore", log, log],
+    detached: true,
+  });
   const started = { name, pid: child.pid, ended: undefined };
   child.on("error", (error) => {
     started.ended = error.message;
@@ -90,27 +119,45 @@ function run(name, args, env, folder) {
   return started;
 }
 
-/** Waits for an answer. Throws where none comes, or one of the servers ends meanwhile: what answers then is somebody else's. */
+/**
+ * Waits for an answer. Throws where none comes, or one of the servers ends meanwhile: what answers
+ * then is somebody else's.
+ */
 async function until(url, what, started, folder) {
   for (let attempt = 0; attempt < 150; attempt++) {
     const answer = await fetch(url).catch(() => undefined);
     await sleep(answer === undefined ? 100 : 0); // an end that the answer came before is heard of
     const dead = started.find(({ ended }) => ended !== undefined);
-    if (dead !== undefined) throw new Error(`${dead.name} has ended (${dead.ended}): see ${join(folder, `${dead.name}.log`)}`);
+    if (dead !== undefined)
+      throw new Error(
+        `${dead.name} has ended (${dead.ended}): see ${join(folder, `${dead.name}.log`)}`,
+      );
     if (answer !== undefined && answer.status < 500) return;
   }
   throw new Error(`${what} does not answer at ${url}`);
 }
 
-/** Throws where somebody listens there: two servers cannot, and the other one would be taken for ours. */
+/**
+ * Throws where somebody listens there: two servers cannot, and the other one would be taken for
+ * ours.
+ */
 function checkFree(port) {
   return new Promise((resolve, reject) => {
-    const probe = createServer().once("error", (error) => reject(new Error(`port ${port} is taken (${error.code}): end what listens there, or set SERVERS_PORT`)));
+    const probe = createServer().once("error", (error) =>
+      reject(
+        new Error(
+          `port ${port} is taken (${error.code}): end what listens there, or set SERVERS_PORT`,
+        ),
+      ),
+    );
     probe.listen(port, "127.0.0.1", () => probe.close(() => resolve(undefined)));
   });
 }
 
-/** Environment of lakeFS's access control server, the same secret as its lakeFS's. Source: the module's contrib/auth/acl. */
+/**
+ * Environment of lakeFS's access control server, the same secret as its lakeFS's. Source: the
+ * module's contrib/auth/acl.
+ */
 export function aclEnvironment(port, folder) {
   return {
     ACLSERVER_DATABASE_TYPE: "local",
@@ -123,21 +170,37 @@ export function aclEnvironment(port, folder) {
 
 /** What a lakeFS is told of it: without it there is one user, who may do everything. */
 export function severalUsers(aclPort) {
-  return { LAKEFS_AUTH_API_ENDPOINT: `http://127.0.0.1:${aclPort}/api/v1`, LAKEFS_AUTH_UI_CONFIG_RBAC: "simplified", LAKEFS_AUTH_CACHE_ENABLED: "false" };
+  return {
+    LAKEFS_AUTH_API_ENDPOINT: `http://127.0.0.1:${aclPort}/api/v1`,
+    LAKEFS_AUTH_UI_CONFIG_RBAC: "simplified",
+    LAKEFS_AUTH_CACHE_ENABLED: "false",
+  };
 }
 
-/** Makes a user who may read and write objects, branches and commits, and nothing else; their keys. */
+/**
+ * Makes a user who may read and write objects, branches and commits, and nothing else; their keys.
+ */
 export async function createWriter(endpoint, name, group = "Writers") {
   const call = async (method, path, body) => {
-    const headers = { authorization: `Basic ${Buffer.from(`${ACCESS_KEY}:${SECRET_KEY}`).toString("base64")}`, "content-type": "application/json" };
-    const answer = await fetch(`${endpoint}/api/v1/auth/${path}`, { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
+    const headers = {
+      authorization: `Basic ${Buffer.from(`${ACCESS_KEY}:${SECRET_KEY}`).toString("base64")}`,
+      "content-type": "application/json",
+    };
+    const answer = await fetch(`${endpoint}/api/v1/auth/${path}`, {
+      method,
+      headers,
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
     if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
     const text = await answer.text();
     return text === "" ? undefined : JSON.parse(text);
   };
   await call("POST", "users", { id: name });
   await call("PUT", `groups/${group}/members/${name}`);
-  const { access_key_id: accessKeyId, secret_access_key: secretAccessKey } = await call("POST", `users/${name}/credentials`);
+  const { access_key_id: accessKeyId, secret_access_key: secretAccessKey } = await call(
+    "POST",
+    `users/${name}/credentials`,
+  );
   return { accessKeyId, secretAccessKey };
 }
 
@@ -187,7 +250,8 @@ const PORT = Number(process.env.SERVERS_PORT ?? 8100);
 async function start(folder) {
   build();
   for (let at = 0; at < PORTS; at++) await checkFree(PORT + at);
-  for (const name of ["local/external", "s3/data/lakefs", "s3/sidecar", "on-s3", "shared/external"]) mkdirSync(join(folder, name), { recursive: true });
+  for (const name of ["local/external", "s3/data/lakefs", "s3/sidecar", "on-s3", "shared/external"])
+    mkdirSync(join(folder, name), { recursive: true });
   const started = [];
   try {
     await startAll(folder, started);
@@ -203,19 +267,51 @@ async function startAll(folder, started) {
     writeFileSync(join(folder, "pids"), started.map(({ pid }) => pid).join("\n"));
   };
   const answers = (url, what) => until(url, what, started, folder);
-  begin("lakefs-local", ["lakefs", "run"], lakefsEnvironment(PORT, join(folder, "local"), localBlocks(join(folder, "local"))));
-  const s3 = ["--port", `127.0.0.1:${PORT + 1}`, "--quiet", "posix", "--sidecar", join(folder, "s3/sidecar"), join(folder, "s3/data")];
-  begin("versitygw", ["versitygw", ...s3], { ROOT_ACCESS_KEY: ACCESS_KEY, ROOT_SECRET_KEY: SECRET_KEY });
+  begin(
+    "lakefs-local",
+    ["lakefs", "run"],
+    lakefsEnvironment(PORT, join(folder, "local"), localBlocks(join(folder, "local"))),
+  );
+  const s3 = [
+    "--port",
+    `127.0.0.1:${PORT + 1}`,
+    "--quiet",
+    "posix",
+    "--sidecar",
+    join(folder, "s3/sidecar"),
+    join(folder, "s3/data"),
+  ];
+  begin("versitygw", ["versitygw", ...s3], {
+    ROOT_ACCESS_KEY: ACCESS_KEY,
+    ROOT_SECRET_KEY: SECRET_KEY,
+  });
   begin("acl", ["acl", "run"], aclEnvironment(PORT + 4, join(folder, "shared")));
   await answers(`http://127.0.0.1:${PORT + 1}/`, "the S3 server");
   await answers(`http://127.0.0.1:${PORT + 4}/_health`, "the access control server");
-  const shared = { ...lakefsEnvironment(PORT + 3, join(folder, "shared"), localBlocks(join(folder, "shared"))), ...severalUsers(PORT + 4) };
+  const shared = {
+    ...lakefsEnvironment(PORT + 3, join(folder, "shared"), localBlocks(join(folder, "shared"))),
+    ...severalUsers(PORT + 4),
+  };
   begin("lakefs-shared", ["lakefs", "run"], shared);
-  begin("lakefs-s3", ["lakefs", "run"], lakefsEnvironment(PORT + 2, join(folder, "on-s3"), s3Blocks(PORT + 1)));
-  const health = [[PORT, "lakeFS"], [PORT + 2, "lakeFS over S3"], [PORT + 3, "lakeFS for several users"]];
-  await Promise.all(health.map(([port, what]) => answers(`http://127.0.0.1:${port}/_health`, what)));
+  begin(
+    "lakefs-s3",
+    ["lakefs", "run"],
+    lakefsEnvironment(PORT + 2, join(folder, "on-s3"), s3Blocks(PORT + 1)),
+  );
+  const health = [
+    [PORT, "lakeFS"],
+    [PORT + 2, "lakeFS over S3"],
+    [PORT + 3, "lakeFS for several users"],
+  ];
+  await Promise.all(
+    health.map(([port, what]) => answers(`http://127.0.0.1:${port}/_health`, what)),
+  );
   const file = join(folder, "writer.json");
-  if (!existsSync(file)) writeFileSync(file, JSON.stringify(await createWriter(`http://127.0.0.1:${PORT + 3}`, "writer")));
+  if (!existsSync(file))
+    writeFileSync(
+      file,
+      JSON.stringify(await createWriter(`http://127.0.0.1:${PORT + 3}`, "writer")),
+    );
   const writer = JSON.parse(readFileSync(file, "utf8"));
   console.log(`lakeFS, local blocks   http://127.0.0.1:${PORT}
 lakeFS, S3 blocks      http://127.0.0.1:${PORT + 2}   (bucket lakefs)
@@ -249,7 +345,11 @@ async function stop(folder) {
   if (!existsSync(file)) return;
   const pids = readFileSync(file, "utf8").split("\n").map(Number);
   for (const pid of pids) signal(pid, "SIGTERM");
-  for (const deadline = Date.now() + STOP_MS; Date.now() < deadline && pids.some((pid) => signal(pid, 0)); ) await sleep(50);
+  for (
+    const deadline = Date.now() + STOP_MS;
+    Date.now() < deadline && pids.some((pid) => signal(pid, 0));
+  )
+    await sleep(50);
   for (const pid of pids) signal(pid, "SIGKILL");
   rmSync(file);
 }
@@ -272,7 +372,11 @@ if (process.argv[1] === import.meta.filename || process.argv[1]?.endsWith("scrip
   else if (action === "lakectl" && isBuilt()) process.exit(lakectl(process.argv.slice(3)));
   else if (action === "path" && isBuilt()) console.log(programFolder());
   else {
-    console.error(action === "path" || action === "lakectl" ? "not built: node scripts/servers.mjs build" : "usage: node scripts/servers.mjs build | start [DIR] | stop [DIR] | lakectl ARG… | path");
+    console.error(
+      action === "path" || action === "lakectl"
+        ? "not built: node scripts/servers.mjs build"
+        : "usage: node scripts/servers.mjs build | start [DIR] | stop [DIR] | lakectl ARG… | path",
+    );
     process.exit(action === "path" || action === "lakectl" ? 1 : 2);
   }
 }

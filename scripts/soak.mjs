@@ -1,4 +1,5 @@
-// `npm run soak [-- minutes]`, `npm run soak -- lakefs [minutes]`: installs and builds if need be, then bench/soak.
+// `npm run soak [-- minutes]`, `npm run soak -- lakefs [minutes]`: installs and builds if need be,
+// then bench/soak.
 import { install, run } from "./install.mjs";
 
 install();

@@ -5,6 +5,10 @@ import { install, root, run } from "./install.mjs";
 
 install();
 run("scripts/build.mjs", ["--if-needed"]);
-const server = spawn(process.execPath, [join(root, "dist/src/cli/main.js"), "serve", ...process.argv.slice(2)], { stdio: "inherit" });
+const server = spawn(
+  process.execPath,
+  [join(root, "dist/src/cli/main.js"), "serve", ...process.argv.slice(2)],
+  { stdio: "inherit" },
+);
 for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => server.kill(signal));
 server.on("exit", (code, signal) => process.exit(code ?? (signal === null ? 1 : 0)));

@@ -1,6 +1,7 @@
-// `npm test [-- files or folders]`: installs and builds if need be, runs every test this machine can run, says what was skipped. The
-// last line reads "N passed, N failed, N skipped". `--large` runs the sizes too big for every day (test/large) as well; with
-// `--complete` a skipped test is a failed run, and so is a lakeFS test without the record of the real server it ran on.
+// `npm test [-- files or folders]`: installs and builds if need be, runs every test this machine
+// can run, says what was skipped. The last line reads "N passed, N failed, N skipped". `--large`
+// runs the sizes too big for every day (test/large) as well; with `--complete` a skipped test is a
+// failed run, and so is a lakeFS test without the record of the real server it ran on.
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
@@ -16,20 +17,32 @@ install();
 run("scripts/build.mjs");
 buildTap();
 
-/** Once after an installation: tap without its TypeScript plugin, which would load a compiler into every test and every pool thread. */
+/**
+ * Once after an installation: tap without its TypeScript plugin, which would load a compiler into
+ * every test and every pool thread.
+ */
 function buildTap() {
   const stamp = join(root, "node_modules/.lakepack-tap-built");
   if (existsSync(stamp)) return;
-  const built = spawnSync(process.execPath, [join(root, "node_modules/tap/dist/esm/run.mjs"), "build"], { cwd: root, stdio: "ignore" });
+  const built = spawnSync(
+    process.execPath,
+    [join(root, "node_modules/tap/dist/esm/run.mjs"), "build"],
+    { cwd: root, stdio: "ignore" },
+  );
   if (built.status === 0) writeFileSync(stamp, "");
 }
 
 function testFiles(path) {
   if (statSync(path).isFile()) return [path];
-  return readdirSync(path).flatMap((name) => testFiles(join(path, name))).filter((file) => file.endsWith(".test.js"));
+  return readdirSync(path)
+    .flatMap((name) => testFiles(join(path, name)))
+    .filter((file) => file.endsWith(".test.js"));
 }
 
-/** Tests that start lakeFS (test/lakefs/servers.ts) and did not say, each time, that it was the real one: its id and the hash of the program. */
+/**
+ * Tests that start lakeFS (test/lakefs/servers.ts) and did not say, each time, that it was the real
+ * one: its id and the hash of the program.
+ */
 function withoutRecord() {
   const starts = (name) => readFileSync(join(root, name), "utf8").includes("startLakefs(");
   if (!isBuilt()) return files.filter(starts);
@@ -41,10 +54,15 @@ function withoutRecord() {
     const hash = /# ran on lakeFS [0-9a-f-]{36} \(.*program ([0-9a-f]{16})\)$/.exec(line)?.[1];
     if (hash !== undefined) records.set(file, [...(records.get(file) ?? []), hash]);
   }
-  return files.filter(starts).filter((name) => !records.has(name) || records.get(name).some((hash) => hash !== program));
+  return files
+    .filter(starts)
+    .filter((name) => !records.has(name) || records.get(name).some((hash) => hash !== program));
 }
 
-/** What failed, by name and with its first details, for a reader who sees only the end of the output: files that failed as a whole too (a time limit, a crash, a missing plan). */
+/**
+ * What failed, by name and with its first details, for a reader who sees only the end of the
+ * output: files that failed as a whole too (a time limit, a crash, a missing plan).
+ */
 function failureReports(lines) {
   const detailsMax = 40; // lines of one failure: message, place and the diff
   const reports = [];
@@ -61,7 +79,14 @@ function failureReports(lines) {
     }
     deepest = { file, indent: failed[1].length };
     const details = [];
-    for (let at = index + 1; lines[at] !== undefined && details.length < detailsMax && !/^ *(not )?ok \d|^ *\.\.\.$/.test(lines[at]); at++) details.push(`  ${lines[at].trim()}`);
+    for (
+      let at = index + 1;
+      lines[at] !== undefined &&
+      details.length < detailsMax &&
+      !/^ *(not )?ok \d|^ *\.\.\.$/.test(lines[at]);
+      at++
+    )
+      details.push(`  ${lines[at].trim()}`);
     reports.push([`FAILED: ${file}: ${failed[2] ?? ""}`, ...details].join("\n"));
   }
   return reports;
@@ -77,18 +102,30 @@ function slowest(lines) {
   }
   seconds.sort((a, b) => b[1] - a[1]);
   const all = seconds.reduce((sum, [, each]) => sum + each, 0);
-  return [`${seconds.length} files, ${Math.round(all)} s one after the other; the slowest:`, ...seconds.slice(0, shown).map(([file, each]) => `  ${Math.round(each)} s  ${file}`)];
+  return [
+    `${seconds.length} files, ${Math.round(all)} s one after the other; the slowest:`,
+    ...seconds.slice(0, shown).map(([file, each]) => `  ${Math.round(each)} s  ${file}`),
+  ];
 }
 
 /** Compiled tests whose source is gone do not count. */
-const hasSource = (file) => existsSync(join(root, relative(join(root, "dist"), file).replace(/\.js$/, ".ts")));
+const hasSource = (file) =>
+  existsSync(join(root, relative(join(root, "dist"), file).replace(/\.js$/, ".ts")));
 const wanted = args.length === 0 ? ["test"] : args.map((arg) => arg.replace(/\.ts$/, ".js"));
 const isLarge = (file) => file.startsWith(join("dist", "test", "large"));
-const found = wanted.flatMap((path) => testFiles(join(root, "dist", path))).filter(hasSource).map((file) => relative(root, file));
+const found = wanted
+  .flatMap((path) => testFiles(join(root, "dist", path)))
+  .filter(hasSource)
+  .map((file) => relative(root, file));
 const files = found.filter((file) => large || !isLarge(file));
 if (files.length < found.length) console.log("not run: test/large (npm run test:large)");
 /** Files that measure this machine's memory or time: by themselves, when the others are done. */
-const ALONE = new Set(["hostile/budgets-fetch", "hostile/budgets-push", "lakefs/memory", "pool/turns"]);
+const ALONE = new Set([
+  "hostile/budgets-fetch",
+  "hostile/budgets-push",
+  "lakefs/memory",
+  "pool/turns",
+]);
 /** Files that wait for clocks more than they compute: beside the others, one at a time. */
 const WAITING = new Set([
   "conformance/transport-node",
@@ -103,12 +140,28 @@ const WAITING = new Set([
   "lakefs/patience",
   "serve/upload-pack",
 ]);
+/**
+ * Form and lint of the whole source, where the whole is tested. wasm/ has decorators in places that
+ * the formatter does not parse.
+ */
+function isTidy() {
+  if (args.length > 0) return true;
+  const biome = spawnSync(
+    process.execPath,
+    [join(root, "node_modules/@biomejs/biome/bin/biome"), "ci", "--reporter=summary"],
+    { cwd: root, stdio: "inherit" },
+  );
+  return biome.status === 0;
+}
+const tidy = isTidy();
+
 const groups = { waiting: [], working: [], alone: [] };
 for (const file of files) {
   const name = relative(join("dist", "test"), file).replace(/\.test\.js$/, "");
   groups[ALONE.has(name) ? "alone" : WAITING.has(name) ? "waiting" : "working"].push(file);
 }
-// More at once than there are cores: most of the time a test waits for a process to start or a disk to sync.
+// More at once than there are cores: most of the time a test waits for a process to start or a disk
+// to sync.
 const runs = await Promise.all([runTap("waiting", 1), runTap("working", 3)]);
 runs.push(await runTap("alone", 1));
 const lines = runs.flatMap((run) => run.lines);
@@ -119,23 +172,46 @@ async function runTap(group, jobs) {
   const output = join(root, `dist/${group}.tap`);
   const tap = spawn(
     process.execPath,
-    [join(root, "node_modules/tap/dist/esm/run.mjs"), "run", "--reporter=terse", `--output-file=${output}`, `--jobs=${jobs}`, ...(large ? ["--timeout=3600"] : []), ...groups[group]],
+    [
+      join(root, "node_modules/tap/dist/esm/run.mjs"),
+      "run",
+      "--reporter=terse",
+      `--output-file=${output}`,
+      `--jobs=${jobs}`,
+      ...(large ? ["--timeout=3600"] : []),
+      ...groups[group],
+    ],
     { cwd: root, stdio: "inherit", env: { ...process.env, ...(large ? { TEST_LARGE: "1" } : {}) } },
   );
   const [status] = await once(tap, "close");
-  return { good: status === 0, lines: existsSync(output) ? readFileSync(output, "utf8").split("\n") : [] };
+  return {
+    good: status === 0,
+    lines: existsSync(output) ? readFileSync(output, "utf8").split("\n") : [],
+  };
 }
 
 // One level in: the named tests of each file.
 const results = lines.filter((line) => /^ {4}(not )?ok \d/.test(line));
 const skipped = results.filter((line) => /# SKIP/i.test(line));
-const failed = results.filter((line) => line.startsWith("    not ok") && !/# (SKIP|TODO)/i.test(line));
+const failed = results.filter(
+  (line) => line.startsWith("    not ok") && !/# (SKIP|TODO)/i.test(line),
+);
 for (const report of failureReports(lines)) console.log(report);
 if (files.length > 1) for (const line of slowest(lines)) console.log(line);
 for (const line of skipped) console.log(`SKIPPED: ${line.trim().replace(/^ok \d+ - /, "")}`);
 if (complete && skipped.length > 0) console.log("FAILED: with --complete nothing may be skipped");
 const standIns = complete ? withoutRecord() : [];
-for (const file of standIns) console.log(`FAILED: ${file} left no record that it ran on the lakeFS that scripts/servers.mjs has built`);
-const failures = Math.max(failed.length + standIns.length + (complete ? skipped.length : 0), runs.every((run) => run.good) ? 0 : 1);
-console.log(`${results.length - skipped.length - failed.length} passed, ${failures} failed, ${skipped.length} skipped`);
+for (const file of standIns)
+  console.log(
+    `FAILED: ${file} left no record that it ran on the lakeFS that scripts/servers.mjs has built`,
+  );
+if (!tidy)
+  console.log("FAILED: the source is not formatted, or has lint: npm run format, npm run lint");
+const failures = Math.max(
+  failed.length + standIns.length + (complete ? skipped.length : 0),
+  runs.every((run) => run.good) && tidy ? 0 : 1,
+);
+console.log(
+  `${results.length - skipped.length - failed.length} passed, ${failures} failed, ${skipped.length} skipped`,
+);
 process.exit(failures === 0 ? 0 : 1);

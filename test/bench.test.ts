@@ -1,4 +1,7 @@
-/** The bench at its smallest, so that it cannot rot: every row runs, and none is FAILED where its peer is installed. */
+/**
+ * The bench at its smallest, so that it cannot rot: every row runs, and none is FAILED where its
+ * peer is installed.
+ */
 import t from "tap";
 import { bench, ROW_NAMES } from "../bench/main.js";
 import { peerIsInstalled } from "../bench/peer.js";
@@ -19,7 +22,10 @@ for (const row of ROW_NAMES) {
   });
 }
 
-t.test("a row that is not there, or whose peer did not run, is FAILED and not left out", async (t) => {
-  const report = await bench(["nothing"], "tiny");
-  t.equal(report.failures, 1);
-});
+t.test(
+  "a row that is not there, or whose peer did not run, is FAILED and not left out",
+  async (t) => {
+    const report = await bench(["nothing"], "tiny");
+    t.equal(report.failures, 1);
+  },
+);

@@ -1,6 +1,7 @@
 /**
- * What an ordinary run leaves to the full one (`npm run test:large`): of a matrix it takes one column, of a long walk every so many-th step. Which
- * ones that are changes from day to day and from file to file, so that each has its turn. TEST_DAY=N runs what day N runs.
+ * What an ordinary run leaves to the full one (`npm run test:large`): of a matrix it takes one
+ * column, of a long walk every so many-th step. Which ones that are changes from day to day and
+ * from file to file, so that each has its turn. TEST_DAY=N runs what day N runs.
  */
 import { basename } from "node:path";
 
@@ -9,7 +10,10 @@ const DAY_MS = 86_400_000;
 export const isFull = process.env["TEST_LARGE"] !== undefined;
 
 const day = Number(process.env["TEST_DAY"] ?? Math.floor(Date.now() / DAY_MS));
-const file = [...basename(process.argv[1] ?? "")].reduce((sum, letter) => sum + letter.charCodeAt(0), 0);
+const file = [...basename(process.argv[1] ?? "")].reduce(
+  (sum, letter) => sum + letter.charCodeAt(0),
+  0,
+);
 
 /** The front ends that a test runs on whose subject is not a front end. */
 export const frontEnds: readonly ("uws" | "node")[] = sampled(["uws", "node"]);

@@ -1,4 +1,7 @@
-/** The layer rule: imports point only left or up. One list, and every import of the sources held against it. */
+/**
+ * The layer rule: imports point only left or up. One list, and every import of the sources held
+ * against it.
+ */
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -6,10 +9,27 @@ import t from "tap";
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../..");
 
-/** Rank of each room; a file imports from its own room or a lower rank. Siblings share a rank and may not import each other. */
+/**
+ * Rank of each room; a file imports from its own room or a lower rank. Siblings share a rank and
+ * may not import each other.
+ */
 const RANKS: Readonly<Record<string, number>> = {
-  base: 0, kernels: 1, git: 2, wire: 3, observe: 4, pool: 5, store: 6, odb: 7, database: 8,
-  lakefs: 9, lfs: 9, auth: 9, serve: 10, api: 11, transport: 12, cli: 13,
+  base: 0,
+  kernels: 1,
+  git: 2,
+  wire: 3,
+  observe: 4,
+  pool: 5,
+  store: 6,
+  odb: 7,
+  database: 8,
+  lakefs: 9,
+  lfs: 9,
+  auth: 9,
+  serve: 10,
+  api: 11,
+  transport: 12,
+  cli: 13,
 };
 /** workers/ are doors: they may reach up to lakefs. */
 const WORKERS_RANK = 9.5;
@@ -49,8 +69,14 @@ function roomOf(file: string): string {
 
 function importsOf(file: string): Import[] {
   const text = readFileSync(join(ROOT, file), "utf8");
-  const found = text.matchAll(/(?:^|\n)\s*(?:import|export)\s[^;]*?from\s+"([^"]+)"|import\(\s*"([^"]+)"\s*\)|(?:^|\n)import\s+"([^"]+)"/g);
-  return [...found].map((match) => ({ file, room: roomOf(file), target: (match[1] ?? match[2] ?? match[3]) as string }));
+  const found = text.matchAll(
+    /(?:^|\n)\s*(?:import|export)\s[^;]*?from\s+"([^"]+)"|import\(\s*"([^"]+)"\s*\)|(?:^|\n)import\s+"([^"]+)"/g,
+  );
+  return [...found].map((match) => ({
+    file,
+    room: roomOf(file),
+    target: (match[1] ?? match[2] ?? match[3]) as string,
+  }));
 }
 
 function rank(room: string): number {
@@ -70,7 +96,8 @@ function packageComplaint(file: string, room: string, target: string): string | 
   for (const [pattern, rooms] of OWNERS) {
     if (pattern.test(target) && !rooms.includes(room)) return `${file} (${room}) names ${target}`;
   }
-  if (PURE_ROOMS.has(room) && !PURE_PACKAGES.test(target)) return `${file} (${room}, pure) names ${target}`;
+  if (PURE_ROOMS.has(room) && !PURE_PACKAGES.test(target))
+    return `${file} (${room}, pure) names ${target}`;
   return undefined;
 }
 
@@ -85,26 +112,49 @@ t.test("imports point only left or up, and packages stay in their rooms", async 
 });
 
 t.test("the check sees what it must refuse", async (t) => {
-  t.ok(complaint({ file: "src/git/oid.ts", room: "git", target: "../odb/manifest.js" }), "a lower room imports a higher one");
-  t.ok(complaint({ file: "src/lfs/batch.ts", room: "lfs", target: "../lakefs/client.js" }), "siblings");
-  t.ok(complaint({ file: "workers/hash.ts", room: "workers", target: "../src/serve/conversation.js" }), "a worker reaches up to serve");
-  t.ok(complaint({ file: "src/serve/x.ts", room: "serve", target: "node:child_process" }), "nobody starts processes");
+  t.ok(
+    complaint({ file: "src/git/oid.ts", room: "git", target: "../odb/manifest.js" }),
+    "a lower room imports a higher one",
+  );
+  t.ok(
+    complaint({ file: "src/lfs/batch.ts", room: "lfs", target: "../lakefs/client.js" }),
+    "siblings",
+  );
+  t.ok(
+    complaint({ file: "workers/hash.ts", room: "workers", target: "../src/serve/conversation.js" }),
+    "a worker reaches up to serve",
+  );
+  t.ok(
+    complaint({ file: "src/serve/x.ts", room: "serve", target: "node:child_process" }),
+    "nobody starts processes",
+  );
   t.ok(complaint({ file: "src/git/x.ts", room: "git", target: "node:fs" }), "a pure room does I/O");
 });
 
 t.test("every file belongs to a room", async (t) => {
-  t.same(files.filter((file) => Number.isNaN(rank(roomOf(file)))), []);
+  t.same(
+    files.filter((file) => Number.isNaN(rank(roomOf(file)))),
+    [],
+  );
 });
 
-t.test("pure rooms wait for nothing and read no clock; only cli reads the environment", async (t) => {
-  const offences = files.flatMap((file) => {
-    const room = roomOf(file);
-    const code = readFileSync(join(ROOT, file), "utf8").replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, "");
-    const isPure = PURE_ROOMS.has(room) && !WAITING.has(file) && file !== TIMES_KERNELS;
-    return [
-      ...(isPure && /\basync\b|\bawait\b|\bDate\.now\b|\bnew Date\(\)|\bperformance\.|\bMath\.random\b|\bconsole\./.test(code) ? [`${file}: async, clock, chance or log`] : []),
-      ...(room !== "cli" && /\bprocess\.env\b/.test(code) ? [`${file}: process.env`] : []),
-    ];
-  });
-  t.same(offences, []);
-});
+t.test(
+  "pure rooms wait for nothing and read no clock; only cli reads the environment",
+  async (t) => {
+    const offences = files.flatMap((file) => {
+      const room = roomOf(file);
+      const code = readFileSync(join(ROOT, file), "utf8").replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, "");
+      const isPure = PURE_ROOMS.has(room) && !WAITING.has(file) && file !== TIMES_KERNELS;
+      return [
+        ...(isPure &&
+        /\basync\b|\bawait\b|\bDate\.now\b|\bnew Date\(\)|\bperformance\.|\bMath\.random\b|\bconsole\./.test(
+          code,
+        )
+          ? [`${file}: async, clock, chance or log`]
+          : []),
+        ...(room !== "cli" && /\bprocess\.env\b/.test(code) ? [`${file}: process.env`] : []),
+      ];
+    });
+    t.same(offences, []);
+  },
+);

@@ -52,7 +52,10 @@ export function buildPack(entries: readonly HandEntry[], shape: HandPack = {}): 
   const offsets: number[] = [];
   let at = 12;
   for (const entry of entries) {
-    const bytes = Buffer.concat([head(entry, at, offsets), entry.zlib ?? deflateSync(entry.data, { level: entry.level ?? -1 })]);
+    const bytes = Buffer.concat([
+      head(entry, at, offsets),
+      entry.zlib ?? deflateSync(entry.data, { level: entry.level ?? -1 }),
+    ]);
     offsets.push(at);
     parts.push(bytes);
     at += bytes.length;
@@ -69,12 +72,16 @@ function head(entry: HandEntry, at: number, offsets: readonly number[]): Uint8Ar
     bytes.set(Buffer.from(entry.baseOid, "hex"), end);
     end += 20;
   } else if (entry.base !== undefined || entry.distance !== undefined) {
-    end = writeBaseDistance(bytes, end, entry.distance ?? at - (offsets[entry.base as number] as number));
+    end = writeBaseDistance(
+      bytes,
+      end,
+      entry.distance ?? at - (offsets[entry.base as number] as number),
+    );
   }
   return bytes.subarray(0, end);
 }
 
-// Deltas ------------------------------------------------------------------------------------------------------------------
+// Deltas ------------------------------------------------------------------------------------------
 export function varint(value: number): number[] {
   const bytes: number[] = [];
   let rest = value;
@@ -93,10 +100,23 @@ export function insert(bytes: Uint8Array): number[] {
 
 /** One copy instruction, every byte spelt out. */
 export function copy(from: number, length: number): number[] {
-  return [0xff, from & 255, (from >> 8) & 255, (from >> 16) & 255, (from >> 24) & 255, length & 255, (length >> 8) & 255, (length >> 16) & 255];
+  return [
+    0xff,
+    from & 255,
+    (from >> 8) & 255,
+    (from >> 16) & 255,
+    (from >> 24) & 255,
+    length & 255,
+    (length >> 8) & 255,
+    (length >> 16) & 255,
+  ];
 }
 
-export function delta(baseSize: number, resultSize: number, ...instructions: readonly (readonly number[])[]): Uint8Array {
+export function delta(
+  baseSize: number,
+  resultSize: number,
+  ...instructions: readonly (readonly number[])[]
+): Uint8Array {
   return Uint8Array.from([...varint(baseSize), ...varint(resultSize), ...instructions.flat()]);
 }
 
@@ -104,6 +124,7 @@ export function delta(baseSize: number, resultSize: number, ...instructions: rea
 export function appending(base: Uint8Array, tail: string | Uint8Array): Uint8Array {
   const added = Buffer.from(tail as string);
   const copies: number[] = [];
-  for (let at = 0; at < base.length; at += 0x10000) copies.push(...copy(at, Math.min(0x10000, base.length - at)));
+  for (let at = 0; at < base.length; at += 0x10000)
+    copies.push(...copy(at, Math.min(0x10000, base.length - at)));
   return delta(base.length, base.length + added.length, copies, insert(added));
 }

@@ -1,6 +1,7 @@
-// Commits, trees and tags as they pass by: their links go into the link set, and what is not beyond doubt goes to the host, where
-// src/git/fsck.ts decides with Git's rules. This file only ever says "surely good" or "look at it": it has no rules of
-// its own. Sources: git-fsck(1) "FSCK MESSAGES", gitformat-signature(5), gitcore-tutorial(7).
+// Commits, trees and tags as they pass by: their links go into the link set, and what is not beyond
+// doubt goes to the host, where src/git/fsck.ts decides with Git's rules. This file only ever says
+// "surely good" or "look at it": it has no rules of its own. Sources: git-fsck(1) "FSCK MESSAGES",
+// gitformat-signature(5), gitcore-tutorial(7).
 import { CHECKS, UNWALKED } from "./layout";
 import { judge } from "./host";
 import { EXPECT_BLOB, EXPECT_COMMIT, EXPECT_TAG, EXPECT_TREE, IS_GITATTRIBUTES, IS_GITMODULES, addLink } from "./links";
@@ -34,7 +35,10 @@ export function setCheckScratch(at: usize): void {
   idScratch = at + <usize>CANDIDATES_MAX * 8;
 }
 
-/** Looks at one object whose `size` bytes lie at `data`, readable 32 bytes past. False: the host refused it. */
+/**
+ * Looks at one object whose `size` bytes lie at `data`, readable 32 bytes past. False: the host
+ * refused it.
+ */
 export function checkObject(record: u32, type: u32, data: usize, size: usize): bool {
   if (type == 3) return true;
   if (load<u32>(CHECKS) != 0) {
@@ -53,7 +57,7 @@ export function walkObject(type: u32, data: usize, size: usize): void {
   if (!walked) atomic.add<u32>(unwalked, 1);
 }
 
-// Trees -----------------------------------------------------------------------------------------------------------------
+// Trees -------------------------------------------------------------------------------------------
 let nameLength: usize = 0;
 let nameOdd: bool = false; // holds a slash or backslash
 let nameHigh: bool = false; // holds a byte above 0x7f
@@ -139,8 +143,10 @@ function checkTree(data: usize, size: usize): bool {
 const SUSPICIOUS: u32 = 0x80000000;
 const GIT: u32 = 0x7469672e; // ".git"
 
-/** 0 for an ordinary name, link flags for the two files Git reads, SUSPICIOUS for whatever could be read as ".git", a
- *  special file or a folder's own name on some file system. */
+/**
+ * 0 for an ordinary name, link flags for the two files Git reads, SUSPICIOUS for whatever could be
+ * read as ".git", a special file or a folder's own name on some file system.
+ */
 function specialName(name: usize, length: usize, first: u32): u32 {
   if (first == 0x2e) {
     if (length == 1 || nameHigh) return SUSPICIOUS;
@@ -165,7 +171,10 @@ function specialName(name: usize, length: usize, first: u32): u32 {
   return first == 0xe2 || first == 0xef ? SUSPICIOUS : 0; // code points that HFS+ ignores start with these
 }
 
-/** Trees sort as if folder names ended in "/"; a file and a folder may not share a name, however far apart. */
+/**
+ * Trees sort as if folder names ended in "/"; a file and a folder may not share a name, however far
+ * apart.
+ */
 function inOrder(left: usize, leftLength: usize, leftTree: bool, right: usize, rightLength: usize, rightTree: bool): bool {
   const shared = leftLength < rightLength ? leftLength : rightLength;
   let at: usize = 0;
@@ -195,7 +204,10 @@ function pushCandidate(name: usize, length: usize): bool {
   return true;
 }
 
-/** False: the folder `name` has the name of a file before it. Candidates that cannot match any more are dropped. */
+/**
+ * False: the folder `name` has the name of a file before it. Candidates that cannot match any more
+ * are dropped.
+ */
 function checkCandidates(name: usize, length: usize): bool {
   while (candidateCount > 0) {
     const slot = candidates + (<usize>(candidateCount - 1) << 3);
@@ -240,7 +252,7 @@ function specialFlags(name: usize, length: usize): u32 {
   return special == SUSPICIOUS ? 0 : special;
 }
 
-// Commits and tags --------------------------------------------------------------------------------------------------------
+// Commits and tags --------------------------------------------------------------------------------
 /** Reads 40 lower-case hex digits at `at` to idScratch. */
 function readHex(at: usize): bool {
   for (let byte: usize = 0; byte < 20; byte++) {
@@ -287,7 +299,10 @@ function checkCommit(data: usize, size: usize): bool {
   return cleanRest(at, end);
 }
 
-/** "Name <mail> 1234567890 +0100\n" in its plainest form; answers what follows, 0 where it is not plain. */
+/**
+ * "Name <mail> 1234567890 +0100\n" in its plainest form; answers what follows, 0 where it is not
+ * plain.
+ */
 function checkIdent(start: usize, end: usize): usize {
   let at = start;
   let byte: u32 = 0;
@@ -316,7 +331,9 @@ function checkIdent(start: usize, end: usize): usize {
   return load<u8>(at, 6) == 0x0a ? at + 7 : 0;
 }
 
-/** No NUL anywhere behind the committer, and the headers end: in an empty line or with the object. */
+/**
+ * No NUL anywhere behind the committer, and the headers end: in an empty line or with the object.
+ */
 function cleanRest(start: usize, end: usize): bool {
   let at = start;
   const zero = i8x16.splat(0);

@@ -1,5 +1,5 @@
-// After both passes: the idx (version 2) and rev tables, and what the links say. gitformat-pack(5) "Version 2 pack-*.idx files",
-// "pack-*.rev files have the format".
+// After both passes: the idx (version 2) and rev tables, and what the links say. gitformat-pack(5)
+// "Version 2 pack-*.idx files", "pack-*.rev files have the format".
 import { DUPLICATE, OK, OUT_OF_MEMORY } from "./errors";
 import {
   CHECKS, FAULT_RECORD, LINK_CONFLICT, LINK_EXPECTED, LINK_SETS, LINK_SETS_MAX, LINK_SET_LIST, RECORD_COUNT, allocate,
@@ -77,7 +77,10 @@ function sortRange(first: u32, end: u32): void {
   }
 }
 
-/** For a bucket somebody filled on purpose (sixteen bits of an id are cheap to choose): never quadratic. */
+/**
+ * For a bucket somebody filled on purpose (sixteen bits of an id are cheap to choose): never
+ * quadratic.
+ */
 function heapSort(first: u32, count: u32): void {
   for (let node = count >>> 1; node > 0; node--) sink(first, node - 1, count);
   for (let last = count - 1; last > 0; last--) {
@@ -119,7 +122,7 @@ export function findRecord(id: usize): i32 {
   return -1;
 }
 
-// Files -------------------------------------------------------------------------------------------------------------------
+// Files -------------------------------------------------------------------------------------------
 let tableEnd: usize = 0;
 
 export function tableBytesEnd(): usize {
@@ -161,7 +164,10 @@ export function writeIdx(): usize {
   return start;
 }
 
-/** The rev up to its two checksums: "RIDX", version 1, hash id 1 (SHA-1), then index positions in pack order. */
+/**
+ * The rev up to its two checksums: "RIDX", version 1, hash id 1 (SHA-1), then index positions in
+ * pack order.
+ */
 export function writeRev(): usize {
   const count = load<u32>(RECORD_COUNT);
   const start = allocate(12 + (<usize>count << 2) + 64);
@@ -176,7 +182,7 @@ export function writeRev(): usize {
   return start;
 }
 
-// Links -------------------------------------------------------------------------------------------------------------------
+// Links -------------------------------------------------------------------------------------------
 let openCount: u32 = 0;
 let openRoom: u32 = 0;
 let openList: usize = 0;
@@ -202,7 +208,10 @@ export function specialLinkCount(): u32 {
   return specialCount;
 }
 
-/** Looks every link up among the records: those found are marked, the others listed as entries {id, flags} of 24 bytes. */
+/**
+ * Looks every link up among the records: those found are marked, the others listed as entries {id,
+ * flags} of 24 bytes.
+ */
 export function sweepLinks(): i32 {
   let sets = load<u32>(LINK_SETS);
   if (sets > LINK_SETS_MAX) sets = LINK_SETS_MAX;
@@ -269,7 +278,10 @@ export function writeTypes(to: usize): void {
   }
 }
 
-/** Ids no link leads to, sorted, 20 bytes each; at most `max` are written. Answers how many there are. */
+/**
+ * Ids no link leads to, sorted, 20 bytes each; at most `max` are written. Answers how many there
+ * are.
+ */
 export function writeTips(to: usize, max: u32): u32 {
   const count = load<u32>(RECORD_COUNT);
   let found: u32 = 0;

@@ -5,7 +5,9 @@ export let deltaBaseSize: u64 = 0;
 export let deltaResultSize: u64 = 0;
 let instructions: usize = 0;
 
-/** Reads both sizes into deltaBaseSize and deltaResultSize. NEED_MORE: the bytes end inside a size. */
+/**
+ * Reads both sizes into deltaBaseSize and deltaResultSize. NEED_MORE: the bytes end inside a size.
+ */
 export function readDeltaHeader(delta: usize, end: usize): i32 {
   let at = delta;
   for (let turn = 0; turn < 2; turn++) {
@@ -42,8 +44,8 @@ function copy(to: usize, from: usize, size: usize): void {
 }
 
 /**
- * Applies the delta whose header was just read. `out` has room for deltaResultSize and 32 bytes more; base and delta
- * are readable 16 bytes past their ends.
+ * Applies the delta whose header was just read. `out` has room for deltaResultSize and 32 bytes
+ * more; base and delta are readable 16 bytes past their ends.
  */
 export function applyDelta(base: usize, baseSize: usize, end: usize, target: usize): i32 {
   if (deltaBaseSize != <u64>baseSize) return BAD_DELTA;

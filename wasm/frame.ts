@@ -1,11 +1,15 @@
-// An object as Git hashes it: "<type> <size>\0", the data, SHA-1's padding (FIPS 180-4 §5.1.1); written around data that
-// lies in memory with FRAME_BEFORE free bytes before it and FRAME_AFTER behind.
+// An object as Git hashes it: "<type> <size>\0", the data, SHA-1's padding (FIPS 180-4 §5.1.1);
+// written around data that lies in memory with FRAME_BEFORE free bytes before it and FRAME_AFTER
+// behind.
 //
 //   … free … b l o b ␣ 1 2 3 \0 | data | 80 00 … length in bits, big-endian, 64-bit |
 export const FRAME_BEFORE: usize = 32;
 export const FRAME_AFTER: usize = 96; // 1 + 63 + 8 of padding, and room for kernels that overshoot
 
-/** Writes "<type> <size>\0" so that it ends at `end`; answers where it starts. Types as gitformat-pack(5) numbers them. */
+/**
+ * Writes "<type> <size>\0" so that it ends at `end`; answers where it starts. Types as
+ * gitformat-pack(5) numbers them.
+ */
 export function writeHeader(end: usize, type: u32, size: u64): usize {
   let at = end - 1;
   store<u8>(at, 0);
@@ -32,7 +36,10 @@ export function writeHeader(end: usize, type: u32, size: u64): usize {
   return at;
 }
 
-/** Pads `length` bytes at `start`, the last of `total` bytes of a message; answers blocks to hash from `start` on. */
+/**
+ * Pads `length` bytes at `start`, the last of `total` bytes of a message; answers blocks to hash
+ * from `start` on.
+ */
 export function pad(start: usize, length: usize, total: u64): u32 {
   const blocks = <u32>((length + 9 + 63) >> 6);
   const end = start + (<usize>blocks << 6);

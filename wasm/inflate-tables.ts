@@ -1,9 +1,11 @@
-// Tables of the inflate kernel (RFC 1951 §3.2): canonical codes become a root table and, for long codes, second-level ones.
+// Tables of the inflate kernel (RFC 1951 §3.2): canonical codes become a root table and, for long
+// codes, second-level ones.
 //
 // Entry of 32 bits:
 //   literal     1 | byte << 16 | code bits
 //   length      0 | base << 16 | code bits << 8 | code and extra bits          base of a length or a distance
-//   exceptional   payload << 16 | EXCEPTION | flags | … : end of block, no such code, or a second-level table
+//   exceptional   payload << 16 | EXCEPTION | flags | … : end of block, no such code, or a
+//                 second-level table
 import { DISTANCE_SYMBOLS, FIXED_DISTANCES, FIXED_LITERALS, LITERAL_SYMBOLS } from "./layout";
 
 export const LITERAL: u32 = 0x80000000;
@@ -29,8 +31,11 @@ export function setScratch(at: usize): void {
   scratch = at;
 }
 
-// Symbols ---------------------------------------------------------------------------------------------------------------
-/** Base and extra bits of each length and distance symbol (RFC 1951 §3.2.5), as table entries without code bits. */
+// Symbols -----------------------------------------------------------------------------------------
+/**
+ * Base and extra bits of each length and distance symbol (RFC 1951 §3.2.5), as table entries
+ * without code bits.
+ */
 export function prepareInflate(spare: usize): void {
   for (let symbol: u32 = 0; symbol < 256; symbol++) store<u32>(LITERAL_SYMBOLS + (symbol << 2), LITERAL | (symbol << 16));
   store<u32>(LITERAL_SYMBOLS + (256 << 2), EXCEPTION | BLOCK_END);
@@ -64,8 +69,11 @@ export function prepareInflate(spare: usize): void {
   scratch = before;
 }
 
-// Tables ----------------------------------------------------------------------------------------------------------------
-/** Symbols with a code, sorted by length then value, into SORTED; counts of lengths into COUNTS. Answers how many. */
+// Tables ------------------------------------------------------------------------------------------
+/**
+ * Symbols with a code, sorted by length then value, into SORTED; counts of lengths into COUNTS.
+ * Answers how many.
+ */
 export function sortSymbols(lengths: usize, count: u32): u32 {
   const counts = scratch + COUNTS;
   const offsets = counts + 64;
@@ -109,8 +117,11 @@ function nextCode(code: u32, length: u32): u32 {
   return bit ? (code & (bit - 1)) | bit : 0;
 }
 
-/** Table of codes up to 15 bits with a root of `rootBits`; longer codes go to second-level tables behind the root.
- *  A code of one symbol with one bit is legal (RFC 1951 §3.2.7), so is no code at all: nothing may then use it. */
+/**
+ * Table of codes up to 15 bits with a root of `rootBits`; longer codes go to second-level tables
+ * behind the root. A code of one symbol with one bit is legal (RFC 1951 §3.2.7), so is no code at
+ * all: nothing may then use it.
+ */
 export function buildTable(table: usize, rootBits: u32, room: u32, lengths: usize, count: u32, symbols: usize): bool {
   const used = sortSymbols(lengths, count);
   const counts = scratch + COUNTS;
@@ -153,7 +164,10 @@ export function buildTable(table: usize, rootBits: u32, room: u32, lengths: usiz
   return buildSecond(table, rootBits, room, code, sorted, symbols);
 }
 
-/** Second-level tables for the codes longer than the root; `code` is the first of them, as a root-length prefix. */
+/**
+ * Second-level tables for the codes longer than the root; `code` is the first of them, as a
+ * root-length prefix.
+ */
 function buildSecond(table: usize, rootBits: u32, room: u32, first: u32, sortedAt: usize, symbols: usize): bool {
   const counts = scratch + COUNTS;
   const rootMask: u32 = (1 << rootBits) - 1;
@@ -195,7 +209,8 @@ function buildSecond(table: usize, rootBits: u32, room: u32, first: u32, sortedA
 // @ts-ignore: decorator
 @inline
 function entryOf(symbol: u32, length: u32): u32 {
-  // Literals and exceptions carry the code's bits only; lengths carry them twice, once with the extra bits.
+  // Literals and exceptions carry the code's bits only; lengths carry them twice, once with the
+  // extra bits.
   return symbol & (LITERAL | EXCEPTION) ? symbol | length : (symbol + length) | (length << 8);
 }
 

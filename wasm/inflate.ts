@@ -1,7 +1,9 @@
-// Inflate of zlib streams (RFC 1950, RFC 1951): whole into one buffer, or resumable where neither side fits in memory.
+// Inflate of zlib streams (RFC 1950, RFC 1951): whole into one buffer, or resumable where neither
+// side fits in memory.
 //
-// Input is readable 16 bytes past its end and output writable 32 bytes past its own. Bits beyond the input's end are
-// garbage that may be decoded: whatever comes of it, a reader that stepped past the end answers NEED_MORE, never "bad".
+// Input is readable 16 bytes past its end and output writable 32 bytes past its own. Bits beyond
+// the input's end are garbage that may be decoded: whatever comes of it, a reader that stepped past
+// the end answers NEED_MORE, never "bad".
 import { BAD_ZLIB, NEED_MORE, OK, OUTPUT_FULL, SIZE_MISMATCH } from "./errors";
 import { DISTANCE_SYMBOLS, FIXED_DISTANCES, FIXED_LITERALS, LITERAL_SYMBOLS } from "./layout";
 import { adler32 } from "./checksum";
@@ -30,7 +32,7 @@ let distances: usize = 0;
 export let input: usize = 0;
 export let output: usize = 0;
 
-// Blocks ----------------------------------------------------------------------------------------------------------------
+// Blocks ------------------------------------------------------------------------------------------
 // @ts-ignore: decorator
 @inline
 function refill(): void {
@@ -55,7 +57,8 @@ function giveBack(): void {
   bits &= (<u64>1 << <u64>bitCount) - 1;
 }
 
-// Order in which the lengths of the precode stand (RFC 1951 §3.2.7): 16 17 18 0 8 7 9 6 10 5 11 4, then 12 3 13 2 14 1 15.
+// Order in which the lengths of the precode stand (RFC 1951 §3.2.7): 16 17 18 0 8 7 9 6 10 5 11 4,
+// then 12 3 13 2 14 1 15.
 function precodeFirst(at: u32): u32 {
   if (at < 3) return 16 + at;
   if (at == 3) return 0;
@@ -161,9 +164,9 @@ function copyMatch(out: usize, distance: usize, length: usize): void {
 }
 
 /**
- * Symbols of one block until it ends (OK), the input may end (NEED_MORE) or the output must be taken (OUTPUT_FULL).
- * `floor` is the first byte a distance may reach, `limit` the end of the output, `pause` where a resumable caller wants
- * it back (a match may pass it, never `limit`).
+ * Symbols of one block until it ends (OK), the input may end (NEED_MORE) or the output must be
+ * taken (OUTPUT_FULL). `floor` is the first byte a distance may reach, `limit` the end of the
+ * output, `pause` where a resumable caller wants it back (a match may pass it, never `limit`).
  */
 function readCodes(floor: usize, pause: usize, limit: usize, stop: usize): i32 {
   const literalTable = literals;
@@ -297,7 +300,7 @@ function readStored(pause: usize, limit: usize, end: usize): i32 {
   return OK;
 }
 
-// Whole -----------------------------------------------------------------------------------------------------------------
+// Whole -------------------------------------------------------------------------------------------
 /** zlib's two bytes: deflate, window up to 32 KiB, check, no dictionary. RFC 1950 §2.2. */
 // @ts-ignore: decorator
 @inline
@@ -308,8 +311,8 @@ function goodHeader(at: usize): bool {
 }
 
 /**
- * One zlib stream at `start`, whose input ends at `end`, into exactly `size` bytes at `target`. On OK `input` is behind its
- * checksum. NEED_MORE: the stream goes on beyond `end`.
+ * One zlib stream at `start`, whose input ends at `end`, into exactly `size` bytes at `target`. On
+ * OK `input` is behind its checksum. NEED_MORE: the stream goes on beyond `end`.
  */
 export function inflateWhole(start: usize, end: usize, target: usize, size: usize): i32 {
   if (end < start + 2) return NEED_MORE;
@@ -325,7 +328,8 @@ export function inflateWhole(start: usize, end: usize, target: usize, size: usiz
       answer = mode == IN_STORED ? readStored(limit, limit, end) : readCodes(target, limit, limit, end + 8);
     }
     if (answer != OK) {
-      // Too much output counts once its bits are known to be real; a bad code may owe itself to bits behind the end.
+      // Too much output counts once its bits are known to be real; a bad code may owe itself to
+      // bits behind the end.
       const seen = answer == SIZE_MISMATCH ? input - (bitCount >>> 3) : input;
       return answer == NEED_MORE || seen > end ? NEED_MORE : answer;
     }
@@ -339,7 +343,7 @@ export function inflateWhole(start: usize, end: usize, target: usize, size: usiz
   return OK;
 }
 
-// Resumable -------------------------------------------------------------------------------------------------------------
+// Resumable ---------------------------------------------------------------------------------------
 // State of 64 bytes: bits u64, bit count, mode, last, bytes left of a stored block, adler, zlib header read, fixed tables.
 // The stream's tables stay in its own scratch, which must be set again with the state.
 
@@ -372,9 +376,10 @@ function saveState(state: usize): void {
 const HEADER_BYTES_MAX: usize = 600;
 
 /**
- * Goes on with a stream: input from `start` to `end`, output from `target` to `limit`, of which a match may reach back to
- * `floor` (32 KiB of what came before lie there). `final`: nothing follows `end`. Answers OK (stream ended, checksum
- * good), NEED_MORE (call again from `input`), OUTPUT_FULL (take what lies before `output`, call again).
+ * Goes on with a stream: input from `start` to `end`, output from `target` to `limit`, of which a
+ * match may reach back to `floor` (32 KiB of what came before lie there). `final`: nothing follows
+ * `end`. Answers OK (stream ended, checksum good), NEED_MORE (call again from `input`), OUTPUT_FULL
+ * (take what lies before `output`, call again).
  */
 export function inflateSome(state: usize, start: usize, end: usize, target: usize, limit: usize, floor: usize, final: bool): i32 {
   input = start;
@@ -407,7 +412,8 @@ function readBlocks(state: usize, end: usize, limit: usize, floor: usize, final:
     let answer: i32;
     if (mode == IN_STORED) answer = readStored(pause, limit, end);
     else {
-      // Never decode bits that have not arrived: one symbol takes at most 48 of them, one look 8 bytes.
+      // Never decode bits that have not arrived: one symbol takes at most 48 of them, one look 8
+      // bytes.
       const stop = final ? end + 8 : end - 24;
       if (!final && end < input + 24) return NEED_MORE;
       answer = readCodes(floor, pause, limit, stop);

@@ -1,4 +1,5 @@
-// The module: instances share what `prepare` wrote. See src/kernels/wasm.ts (small calls) and src/odb/index-pack.ts (ingest).
+// The module: instances share what `prepare` wrote. See src/kernels/wasm.ts (small calls) and
+// src/odb/index-pack.ts (ingest).
 import {
   CHAIN_MAX, CHECKS, CHILDREN, CHILD_STARTS, CRYPTO_CALLS, DELTAS, DELTA_MAX, DIRECTORY, FAMILY_COUNT, FAULT_CODE, FAULT_RECORD, HASHED, HEAP_START, HELD_MAX, IS_STORED, KEEP_MAX, KEEP_SETTING, KEPT, LARGE_COUNT, LARGE_LIST, LINK_CONFLICT, LINK_EXPECTED,
   LINK_SETS_MAX, LINK_SET_LIST, LINK_SLOTS_MAX, LOOSE, LOOSE_COUNT, OBJECTS_MAX, PACK_END, PARSED_MAX, RECORD_CLAIM, RECORD_COUNT, REINFLATED, RESOLVED, RESOLVING, RESULT_MAX,
@@ -16,7 +17,10 @@ import { setOwnScratch } from "./scan-large";
 export { adoptSegment, findGuess, openSegment } from "./segments";
 export { currentLinkSet, dropLinkSet } from "./links";
 
-/** Fills the constant tables of a new memory and its header. Once per memory, before any other instance sees it. */
+/**
+ * Fills the constant tables of a new memory and its header. Once per memory, before any other
+ * instance sees it.
+ */
 export function prepare(): void {
   memory.fill(SESSION, 0, 3072);
   store<u32>(TOP, <u32>HEAP_START);
@@ -40,7 +44,7 @@ export function reserve(bytes: u32): usize {
   return allocate(bytes);
 }
 
-// Small calls -----------------------------------------------------------------------------------------------------------
+// Small calls -------------------------------------------------------------------------------------
 export { crc32, adler32 } from "./checksum";
 export { hashJobs } from "./sha1";
 export { frame } from "./frame";
@@ -70,7 +74,7 @@ export function applyDelta(base: usize, size: u32, end: usize, target: usize): i
   return applyDelta_(base, size, end, target);
 }
 
-// Ingest ------------------------------------------------------------------------------------------------------------------
+// Ingest ------------------------------------------------------------------------------------------
 /** Makes a prepared memory an ingest's. Limits: base/limits.ts. Seeds: random. */
 export function openSession(
   checks: u32, keepMax: u32, objectsMax: u32, chainMax: u32, parsedMax: f64, deltaMax: f64, resultMax: f64, heldMax: f64, seed1: u64, seed2: u64, seed3: u64,

@@ -1,5 +1,6 @@
-// Memory of one session: either a private one (the small calls of `Kernels`) or one ingest, shared by the instances of several
-// threads. No data segments and no mutable statics: an instance that starts must not overwrite what others wrote.
+// Memory of one session: either a private one (the small calls of `Kernels`) or one ingest, shared
+// by the instances of several threads. No data segments and no mutable statics: an instance that
+// starts must not overwrite what others wrote.
 //
 //      0  never used, so that 0 is no buffer
 //   1024  session header, below
@@ -76,7 +77,10 @@ export const SCAN: usize = SESSION + 256; // state of pass 1, see scan.ts
 export const IS_STORED: usize = SESSION + 512; // 1: what lies in the pack was taken in before, and may cost what it costs
 export const LINK_SETS_MAX: u32 = 256;
 
-/** Reserves `bytes`, 64-byte aligned, zeroed by nature or not: the caller clears what it reads. 0: four GiB are used up. */
+/**
+ * Reserves `bytes`, 64-byte aligned, zeroed by nature or not: the caller clears what it reads. 0:
+ * four GiB are used up.
+ */
 export function allocate(bytes: usize): usize {
   const size = <u64>((bytes + 127) & ~63); // 64 spare bytes: kernels overshoot
   const start = <u64>atomic.add<u32>(TOP, <u32>size);

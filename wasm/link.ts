@@ -1,5 +1,6 @@
-// Between the passes, one thread, a few milliseconds: each delta finds its base, each base its children, and the families (an object that is no
-// delta, and all that is made from it) are ordered so that the heaviest start first.
+// Between the passes, one thread, a few milliseconds: each delta finds its base, each base its
+// children, and the families (an object that is no delta, and all that is made from it) are ordered
+// so that the heaviest start first.
 import { BAD_ENTRY, OK, OUT_OF_MEMORY } from "./errors";
 import {
   CHILDREN, CHILD_STARTS, DELTAS, EXTERNALS, FAMILIES, FAMILY_COUNT, FAMILY_HEAVY, FAMILY_NEXT, FAULT_RECORD, LARGE_LIST, LOOSE, LOOSE_COUNT, NODES,
@@ -10,7 +11,10 @@ import {
 } from "./records";
 import { hashId } from "./links";
 
-/** Finds the base of every ofs-delta, and of ref-deltas whose base is a whole object here; the rest stand in LOOSE. */
+/**
+ * Finds the base of every ofs-delta, and of ref-deltas whose base is a whole object here; the rest
+ * stand in LOOSE.
+ */
 export function linkBases(): i32 {
   const count = load<u32>(RECORD_COUNT);
   store<u32>(LOOSE_COUNT, 0);
@@ -42,7 +46,10 @@ function countWork(count: u32): void {
   atomic.add<u64>(WORK, made);
 }
 
-/** Number of the entry that starts at `offset`, before entry `below`. Entries stand in the order of their offsets. */
+/**
+ * Number of the entry that starts at `offset`, before entry `below`. Entries stand in the order of
+ * their offsets.
+ */
 function findOffset(offset: u64, below: u32): u32 {
   let low: u32 = 0;
   let high = below;
@@ -137,7 +144,8 @@ function fillChildren(count: u32, nodes: u32, starts: usize, children: usize): v
   for (let node: usize = 1; node <= <usize>nodes + 1; node++) {
     store<u32>(starts + (node << 2), load<u32>(starts + (node << 2)) + load<u32>(starts + ((node - 1) << 2)));
   }
-  // starts[i + 1] is the first place of node i here and the first of node i + 1 when all are placed.
+  // starts[i + 1] is the first place of node i here and the first of node i + 1 when all are
+  // placed.
   for (let index: u32 = 0; index < count; index++) {
     const base = load<u32>(recordAt(index), R_BASE);
     if (base == NONE) continue;
@@ -148,7 +156,9 @@ function fillChildren(count: u32, nodes: u32, starts: usize, children: usize): v
   }
 }
 
-/** Ref-deltas whose base must be what another delta makes: by the base's id, chained by SIBLINGS. */
+/**
+ * Ref-deltas whose base must be what another delta makes: by the base's id, chained by SIBLINGS.
+ */
 function fillWaiting(count: u32): bool {
   const loose: usize = load<u32>(LOOSE);
   const looseCount = load<u32>(LOOSE_COUNT);
@@ -184,7 +194,10 @@ function fillWaiting(count: u32): bool {
   return true;
 }
 
-/** First ref-delta (number + 1) that waits for the object `id`, and takes them all off the table. 0: none. */
+/**
+ * First ref-delta (number + 1) that waits for the object `id`, and takes them all off the table. 0:
+ * none.
+ */
 export function takeWaiting(id: usize): u32 {
   const table: usize = load<u32>(WAITING);
   if (table == 0) return 0;
@@ -203,7 +216,10 @@ function taken(head: u32): u32 {
   return head == NONE ? 0 : head;
 }
 
-/** Weight of a family: bytes its deltas make, in units of 64, added child to base from the pack's end. Answers the sum. */
+/**
+ * Weight of a family: bytes its deltas make, in units of 64, added child to base from the pack's
+ * end. Answers the sum.
+ */
 function weigh(count: u32): u64 {
   let total: u64 = 0;
   for (let left = count; left > 0; left--) {

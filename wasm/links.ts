@@ -1,6 +1,6 @@
-// Sets of object ids that objects link to: one for pass 1, one for each thread that resolves. Entries of 24 bytes {id,
-// flags}; flags 0 is a free place. All 20 bytes go into the hash with a random seed: the ids in a tree are whatever its
-// author wrote.
+// Sets of object ids that objects link to: one for pass 1, one for each thread that resolves.
+// Entries of 24 bytes {id, flags}; flags 0 is a free place. All 20 bytes go into the hash with a
+// random seed: the ids in a tree are whatever its author wrote.
 import { LINK_SETS, LINK_SETS_MAX, LINK_SET_LIST, LINK_SLOTS, LINK_SLOTS_MAX, SEED, allocate } from "./layout";
 import { sameId } from "./records";
 
@@ -58,7 +58,10 @@ export function useFirstLinkSet(): void {
   current = load<u32>(<usize>load<u32>(LINK_SET_LIST));
 }
 
-/** A set that may not grow, or has no memory left, takes no more links: whoever reads it must not believe it complete. */
+/**
+ * A set that may not grow, or has no memory left, takes no more links: whoever reads it must not
+ * believe it complete.
+ */
 export let linksLost: bool = false;
 
 export function addLink(id: usize, flags: u32): void {

@@ -1,6 +1,6 @@
-// Pass 2: families of deltas, depth first on an explicit stack, in an arena of this thread. Threads share the tables and one
-// counter; nobody waits for anybody. Results are hashed in batches of four lanes; what lies above the last live frame is
-// free after each batch.
+// Pass 2: families of deltas, depth first on an explicit stack, in an arena of this thread. Threads
+// share the tables and one counter; nobody waits for anybody. Results are hashed in batches of four
+// lanes; what lies above the last live frame is free after each batch.
 //
 //   arena   [ frame data | frame data | … | results that wait to be hashed | free ]
 import {
@@ -30,7 +30,8 @@ const FAMILIES_AT_ONCE: u32 = 32;
 const ENTRY_BYTES_MAX: u64 = 17 << 20;
 const GAP: usize = FRAME_BEFORE + FRAME_AFTER + 64;
 
-// Frame of 32 bytes: node, data, size, next child, end of children, waiting ref-delta (number + 1), depth, where the data is.
+// Frame of 32 bytes: node, data, size, next child, end of children, waiting ref-delta (number + 1),
+// depth, where the data is.
 const F_NODE: usize = 0;
 const F_DATA: usize = 4;
 const F_SIZE: usize = 8;
@@ -112,7 +113,7 @@ function fail(answer: i32): i32 {
   return answer;
 }
 
-// Memory ----------------------------------------------------------------------------------------------------------------
+// Memory ------------------------------------------------------------------------------------------
 /** Makes sure `bytes` lie free at arenaAt. False: not even with everything else moved out. */
 function ensure(bytes: usize): bool {
   if (arenaEnd - arenaAt >= bytes) return true;
@@ -157,7 +158,10 @@ function compact(): void {
   arenaAt = to;
 }
 
-/** Moves the lowest frames' data to a file until there is room; the top frame stays: its child is being made. */
+/**
+ * Moves the lowest frames' data to a file until there is room; the top frame stays: its child is
+ * being made.
+ */
 function spillFrames(bytes: usize): bool {
   for (let at: u32 = 0; at + 1 < depth; at++) {
     const one = stack + <usize>at * FRAME_SIZE;
@@ -181,7 +185,8 @@ function spillFrames(bytes: usize): bool {
 function frameData(top: usize): usize {
   if (load<u32>(top, F_PLACE) != SPILLED) return load<u32>(top, F_DATA);
   const size: usize = load<u32>(top, F_SIZE);
-  // Frames spill from the bottom and return from the top, so nothing of a lower one is in the arena.
+  // Frames spill from the bottom and return from the top, so nothing of a lower one is in the
+  // arena.
   flush();
   arenaAt = arenaStart;
   const data = arenaAt + FRAME_BEFORE;
@@ -204,7 +209,7 @@ function flush(): void {
   jobBytes = 0;
 }
 
-// Families --------------------------------------------------------------------------------------------------------------
+// Families ----------------------------------------------------------------------------------------
 /** Puts the next family's root on the stack. BASE_MISSING here: no family is left. */
 function nextFamily(): i32 {
   if (familyNext == familyEnd) {
@@ -286,7 +291,7 @@ function addLarge(node: u32): i32 {
   return OK;
 }
 
-// Deltas ----------------------------------------------------------------------------------------------------------------
+// Deltas ------------------------------------------------------------------------------------------
 let lastResult: usize = 0;
 
 function resolveChild(top: usize, node: u32): i32 {
@@ -344,7 +349,7 @@ function takeResult(top: usize, node: u32, record: usize, data: usize, size: usi
   return OK;
 }
 
-// Entries again -----------------------------------------------------------------------------------------------------------
+// Entries again -----------------------------------------------------------------------------------
 // @ts-ignore: decorator
 @inline
 function entryEnd(node: u32): u64 {

@@ -15,7 +15,10 @@ let baseDistance: u64 = 0;
 let baseId: usize = 0;
 export let dataStart: usize = 0;
 
-/** Reads an entry's header at `at`. gitformat-pack(5): type in bits 4 to 6 of the first byte, size in 4 + 7 + 7 … bits. */
+/**
+ * Reads an entry's header at `at`. gitformat-pack(5): type in bits 4 to 6 of the first byte, size
+ * in 4 + 7 + 7 … bits.
+ */
 export function readHeader(at: usize, end: usize, offset: u64): i32 {
   const stop = end - at < ENTRY_HEADER_MAX ? end : at + ENTRY_HEADER_MAX;
   let byte: u32 = load<u8>(at++);

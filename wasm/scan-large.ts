@@ -1,5 +1,6 @@
-// Entries that are taken in pieces: blobs of any size, deltas nobody should keep, and small ones whose compressed bytes fill more
-// than a window. Their bytes pass through a small room; what inflate and SHA-1 need to go on lies in memory.
+// Entries that are taken in pieces: blobs of any size, deltas nobody should keep, and small ones
+// whose compressed bytes fill more than a window. Their bytes pass through a small room; what
+// inflate and SHA-1 need to go on lies in memory.
 import { BAD_DELTA, NEED_MORE, OK, OUTPUT_FULL, OUT_OF_MEMORY, SIZE_MISMATCH } from "./errors";
 import { HASHED, allocate } from "./layout";
 import { KNOWN, R_CRC, R_ENTRY_TYPE, R_FLAGS, R_ID, R_SIZE, R_STATE, UNCHECKED, recordAt } from "./records";
@@ -21,7 +22,10 @@ export let largeMade: u64 = 0;
 const SHA_STATE: usize = STATE_BYTES;
 const LARGE_SCRATCH: usize = STATE_BYTES + 64;
 
-/** Begins an entry whose bytes pass through a small room: blobs of any size, and deltas nobody should keep. */
+/**
+ * Begins an entry whose bytes pass through a small room: blobs of any size, and deltas nobody
+ * should keep.
+ */
 export function startLarge(at: usize, offset: u64): i32 {
   if (load<u32>(state, LARGE_ROOM) == 0) {
     const room = allocate(64 + HISTORY + FRESH + 1024);

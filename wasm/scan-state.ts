@@ -1,5 +1,6 @@
-// The state of one scan of pass 1: a whole pack's, or that of a segment of a file that several threads read (segments.ts).
-// All of it lies in memory, so that the thread that takes the next slice need not be the one that took the last.
+// The state of one scan of pass 1: a whole pack's, or that of a segment of a file that several
+// threads read (segments.ts). All of it lies in memory, so that the thread that takes the next
+// slice need not be the one that took the last.
 import { SCAN, UNWALKED } from "./layout";
 import { countUnwalkedAt } from "./check";
 

@@ -1,6 +1,7 @@
-// Pass 1: the entries of a pack in the order they arrive. Each is inflated, its checksums taken, whole objects are hashed in
-// batches of four lanes and looked at, deltas kept inflated within a budget. All state lies in memory: the thread that
-// takes the next slice need not be the one that took the last. gitformat-pack(5) "Pack file entry".
+// Pass 1: the entries of a pack in the order they arrive. Each is inflated, its checksums taken,
+// whole objects are hashed in batches of four lanes and looked at, deltas kept inflated within a
+// budget. All state lies in memory: the thread that takes the next slice need not be the one that
+// took the last. gitformat-pack(5) "Pack file entry".
 import { BAD_SIGNATURE, NEED_MORE, OK, OUT_OF_MEMORY, REFUSED, TOO_LARGE, YIELD } from "./errors";
 import {
   DELTAS, FAULT_RECORD, HASHED, KEEP_MAX, KEPT, OBJECTS_MAX, PACK_END, RECORD_CLAIM, RECORD_COUNT, REF_DELTAS, SCAN, SHA_CALLS, UNCHECKED_COUNT, allocate,
@@ -36,7 +37,10 @@ export function prepareScan(at: usize): bool {
   return true;
 }
 
-/** Makes the prepared scan one of a segment: from `offset` on, up to the first of `stops` (u64, ascending) it meets exactly. */
+/**
+ * Makes the prepared scan one of a segment: from `offset` on, up to the first of `stops` (u64,
+ * ascending) it meets exactly.
+ */
 export function startSegment(offset: f64, stops: usize): void {
   store<u64>(state, <u64>offset, POSITION);
   store<u32>(state, <u32>stops, STOPS);
@@ -69,8 +73,9 @@ export function scanInLarge(): bool {
 }
 
 /**
- * Takes bytes of the pack that lie from `start` to `end`, the first at scanPosition(). `final`: the spool ends there.
- * YIELD: call again from scanPosition(); NEED_MORE: the next entry goes on beyond `end`.
+ * Takes bytes of the pack that lie from `start` to `end`, the first at scanPosition(). `final`: the
+ * spool ends there. YIELD: call again from scanPosition(); NEED_MORE: the next entry goes on beyond
+ * `end`.
  */
 export function scan(start: usize, end: usize, final: bool): i32 {
   const answer = scanSome(start, end, final);
@@ -144,7 +149,7 @@ function scanHeader(at: usize, end: usize): i32 {
   return OK;
 }
 
-// One entry -------------------------------------------------------------------------------------------------------------
+// One entry ---------------------------------------------------------------------------------------
 function scanEntry(at: usize, end: usize, final: bool): i32 {
   lastMade = 0;
   if (at >= end || (!final && end - at < ENTRY_HEADER_MAX)) return NEED_MORE;
@@ -166,12 +171,18 @@ function scanEntry(at: usize, end: usize, final: bool): i32 {
   return entryType >= 6 ? keepDelta(record, data, size) : keepWhole(record, data, size);
 }
 
-/** Too long for the window though its size is small (much compressed data for few bytes): take it in pieces. */
+/**
+ * Too long for the window though its size is small (much compressed data for few bytes): take it in
+ * pieces.
+ */
 export function scanLargeNext(): void {
   store<u64>(state, 0, WHOLE_MAX);
 }
 
-/** Room for `size` bytes of data with what framing needs around them; where the data goes. 0: no memory. */
+/**
+ * Room for `size` bytes of data with what framing needs around them; where the data goes. 0: no
+ * memory.
+ */
 function findRoom(size: usize): usize {
   const need = FRAME_BEFORE + ((size + FRAME_AFTER + 31) & ~31);
   let at: usize = load<u32>(state, ROOM_AT);
@@ -236,7 +247,10 @@ function keepWhole(record: usize, data: usize, size: usize): i32 {
   return OK;
 }
 
-/** Hashes what waits. Every slice ends with it, so that objects are known while the client still sends. */
+/**
+ * Hashes what waits. Every slice ends with it, so that objects are known while the client still
+ * sends.
+ */
 export function flushScan(): void {
   const count = load<u32>(state, JOB_COUNT);
   if (count == 0) return;

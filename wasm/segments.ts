@@ -1,7 +1,9 @@
-// Pass 1 of a file that is all here, by several threads. The file is cut in equal parts; behind each cut the first zlib stream that inflates
-// whole and whose adler-32 agrees is looked for, and its end is a guess at where an entry starts. From each guess on entries
-// are read until another guess is met exactly. What counts is the chain from byte 12: segments it does not reach were wrong guesses
-// (a pack holds files that hold zlib streams) and are dropped, so a hostile pack only loses the parallelism.
+// Pass 1 of a file that is all here, by several threads. The file is cut in equal parts; behind
+// each cut the first zlib stream that inflates whole and whose adler-32 agrees is looked for, and
+// its end is a guess at where an entry starts. From each guess on entries are read until another
+// guess is met exactly. What counts is the chain from byte 12: segments it does not reach were
+// wrong guesses (a pack holds files that hold zlib streams) and are dropped, so a hostile pack only
+// loses the parallelism.
 import { OK, OUT_OF_MEMORY } from "./errors";
 import { DIRECTORY, SCAN, UNWALKED, allocate } from "./layout";
 import { RECORD_BYTES, makeDirectory, makeRecord, recordAt, useRecords } from "./records";
@@ -17,10 +19,16 @@ const PROBE_BYTES: usize = 256 << 10;
 const G_DIRECTORY: usize = S_BYTES;
 const SEGMENT_BYTES: usize = S_BYTES + 64;
 
-/** Work one search may cost, in bytes made and 256 a try: bytes can be arranged so that every place looks like a stream. */
+/**
+ * Work one search may cost, in bytes made and 256 a try: bytes can be arranged so that every place
+ * looks like a stream.
+ */
 const PROBE_WORK_MAX: usize = 8 << 20;
 
-/** Looks from `start` on for a zlib stream that ends before `end`; answers where it ends, 0: none found. */
+/**
+ * Looks from `start` on for a zlib stream that ends before `end`; answers where it ends, 0: none
+ * found.
+ */
 export function findGuess(start: usize, end: usize): usize {
   const state = allocate(STATE_BYTES);
   const room = allocate(PROBE_BYTES + 1024);
@@ -36,7 +44,10 @@ export function findGuess(start: usize, end: usize): usize {
   return 0;
 }
 
-/** A segment that starts at `offset`; the calling instance works on it until it works on another. 0: no memory. */
+/**
+ * A segment that starts at `offset`; the calling instance works on it until it works on another. 0:
+ * no memory.
+ */
 export function openSegment(offset: f64, stops: usize): usize {
   const segment = allocate(SEGMENT_BYTES);
   const directory = makeDirectory();

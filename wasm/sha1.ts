@@ -207,7 +207,7 @@ function compressLanes(p0: usize, p1: usize, p2: usize, p3: usize, blocks: u32):
   le = he;
 }
 
-// One message ---------------------------------------------------------------------------------------------------------
+// One message -------------------------------------------------------------------------------------
 let sa: u32 = 0;
 let sb: u32 = 0;
 let sc: u32 = 0;
@@ -321,7 +321,7 @@ export function hashOne(message: usize, blocks: u32, to: usize): void {
   storeDigest(to);
 }
 
-// A stream whose state lies in memory (20 bytes), so that the next thread can go on ---------------------------------------
+// A stream whose state lies in memory (20 bytes), so that the next thread can go on ---------------
 export function startStream(state: usize): void {
   startOne();
   saveStream(state);
@@ -350,7 +350,7 @@ export function endStream(state: usize, to: usize): void {
   for (let at: usize = 0; at < 20; at += 4) store<u32>(to + at, bswap<u32>(load<u32>(state + at)));
 }
 
-// Batches -------------------------------------------------------------------------------------------------------------
+// Batches -----------------------------------------------------------------------------------------
 // @ts-ignore: decorator
 @inline
 function withLane(v: v128, lane: u32, value: u32): v128 {
@@ -389,7 +389,10 @@ function takeLane(lane: u32): void {
   se = laneOf(le, lane);
 }
 
-/** Hashes `count` jobs. A lane is refilled as soon as its message ends; the last message alone runs without lanes. */
+/**
+ * Hashes `count` jobs. A lane is refilled as soon as its message ends; the last message alone runs
+ * without lanes.
+ */
 export function hashJobs(jobs: usize, count: u32): void {
   if (count == 1) {
     hashOne(load<u32>(jobs), load<u32>(jobs, 4), load<u32>(jobs, 8));

@@ -6,8 +6,21 @@ import { large as runLarge } from "../src/odb/index-pack-large.js";
 import { resolve as runResolve } from "../src/odb/index-pack-resolve.js";
 import { link as runLink, scan as runScan, type TaskParts } from "../src/odb/index-pack-scan.js";
 import { small as runSmall } from "../src/odb/index-pack-small.js";
-import { cut as runCut, join as runJoin, segments as runSegments } from "../src/odb/index-pack-segments.js";
-import type { ConcludeRequest, CutRequest, JoinRequest, LinkRequest, ResolveRequest, ScanRequest, SegmentsRequest, SmallRequest } from "../src/pool/ingest-tasks.js";
+import {
+  cut as runCut,
+  join as runJoin,
+  segments as runSegments,
+} from "../src/odb/index-pack-segments.js";
+import type {
+  ConcludeRequest,
+  CutRequest,
+  JoinRequest,
+  LinkRequest,
+  ResolveRequest,
+  ScanRequest,
+  SegmentsRequest,
+  SmallRequest,
+} from "../src/pool/ingest-tasks.js";
 
 export { trailer } from "../src/odb/index-pack-conclude.js";
 

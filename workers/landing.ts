@@ -5,4 +5,6 @@ import { landingWork } from "../src/lakefs/landing-work.js";
 
 const { kernelsModule } = workerData as { readonly kernelsModule: WebAssembly.Module };
 
-export const { newCommits, buildTrees, rawObjects, difference } = landingWork(threadKernels(kernelsModule));
+export const { newCommits, buildTrees, rawObjects, difference } = landingWork(
+  threadKernels(kernelsModule),
+);

@@ -8,4 +8,7 @@ export { hashPiece as hash } from "../src/lfs/hash-piece.js";
 
 const { kernelsModule } = workerData as { readonly kernelsModule: WebAssembly.Module };
 
-export const { pointers, paths } = pointerWork(threadKernels(kernelsModule), { parse: (text) => new AttributeRules(text), isLfs: isLfsPath });
+export const { pointers, paths } = pointerWork(threadKernels(kernelsModule), {
+  parse: (text) => new AttributeRules(text),
+  isLfs: isLfsPath,
+});

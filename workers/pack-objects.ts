@@ -5,4 +5,5 @@ import { fetchWork } from "../src/odb/fetch-work.js";
 
 const { kernelsModule } = workerData as { readonly kernelsModule: WebAssembly.Module };
 
-export const { generate, help, negotiate, deepen, reachable, sizes, resolve, check, fold, holds } = fetchWork(threadKernels(kernelsModule));
+export const { generate, help, negotiate, deepen, reachable, sizes, resolve, check, fold, holds } =
+  fetchWork(threadKernels(kernelsModule));

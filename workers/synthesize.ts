@@ -1,13 +1,23 @@
-/** Door: Git objects of lakeFS commits (src/lakefs/synthesize), and contents they left there (src/lakefs/bring-contents, src/lakefs/promised-merge). */
+/**
+ * Door: Git objects of lakeFS commits (src/lakefs/synthesize), and contents they left there
+ * (src/lakefs/bring-contents, src/lakefs/promised-merge).
+ */
 import { workerData } from "node:worker_threads";
 import { threadKernels } from "../src/kernels/choose.js";
 import { bringContents } from "../src/lakefs/bring-contents.js";
 import { mergePromised } from "../src/lakefs/promised-merge.js";
 import { reachedPromises } from "../src/lakefs/reached-promises.js";
 import { synthesizeChain } from "../src/lakefs/synthesize.js";
-import type { ContentsRequest, MergePromisedRequest, ReachedRequest, SynthesizeRequest } from "../src/pool/synthesize-tasks.js";
+import type {
+  ContentsRequest,
+  MergePromisedRequest,
+  ReachedRequest,
+  SynthesizeRequest,
+} from "../src/pool/synthesize-tasks.js";
 
-const kernels = threadKernels((workerData as { readonly kernelsModule: WebAssembly.Module }).kernelsModule);
+const kernels = threadKernels(
+  (workerData as { readonly kernelsModule: WebAssembly.Module }).kernelsModule,
+);
 
 export const chain = (request: SynthesizeRequest) => synthesizeChain(request, kernels);
 export const contents = (request: ContentsRequest) => bringContents(request, kernels);

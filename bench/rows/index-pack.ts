@@ -1,4 +1,7 @@
-/** Index a pushed pack: our ingest with warm threads beside `git index-pack --strict --threads=2`, fsck on in both; and the row `pool`. */
+/**
+ * Index a pushed pack: our ingest with warm threads beside `git index-pack --strict --threads=2`,
+ * fsck on in both; and the row `pool`.
+ */
 import { copyFile, mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { loadKernels } from "../../src/cli/kernels.js";
@@ -36,14 +39,27 @@ async function indexRow(context: BenchContext, name: CorpusName, pool: ThreadPoo
   const ratios = ours.map((seconds, run) => seconds / (theirs[run] as number));
   const middle = ratios.indexOf(median(ratios));
   const bar = name === "blobs" || context.scale === "tiny" ? {} : { bar: BAR };
-  context.report.add({ row: `index ${name}, 2 threads, wall`, ours: ours[middle] as number, peer: theirs[middle] as number, unit: "s", ...bar });
+  context.report.add({
+    row: `index ${name}, 2 threads, wall`,
+    ours: ours[middle] as number,
+    peer: theirs[middle] as number,
+    unit: "s",
+    ...bar,
+  });
 }
 
-/** Wall seconds. In a fresh repository: outside of one, git 2.39 dies of --strict on some packs, and one that holds the objects flatters it. */
+/**
+ * Wall seconds. In a fresh repository: outside of one, git 2.39 dies of --strict on some packs, and
+ * one that holds the objects flatters it.
+ */
 async function indexByGit(pack: string, repository: string): Promise<number> {
   await mkdir(repository, { recursive: true });
   git(["init", "--quiet", "--bare", "."], repository);
-  const seconds = await timeGit(["index-pack", "--strict", "--threads=2", "--stdin"], repository, pack);
+  const seconds = await timeGit(
+    ["index-pack", "--strict", "--threads=2", "--stdin"],
+    repository,
+    pack,
+  );
   await rm(repository, { recursive: true, force: true });
   return seconds;
 }

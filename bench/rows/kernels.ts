@@ -1,4 +1,7 @@
-/** Each kernel, WebAssembly beside plain (node:crypto, node:zlib), by size. For information: which one runs is chosen at pool start. */
+/**
+ * Each kernel, WebAssembly beside plain (node:crypto, node:zlib), by size. For information: which
+ * one runs is chosen at pool start.
+ */
 import { deflateSync } from "node:zlib";
 import { loadKernels } from "../../src/cli/kernels.js";
 import type { Kernels } from "../../src/kernels/kernels.js";
@@ -19,15 +22,25 @@ export async function kernelRows({ report, scale }: BenchContext): Promise<void>
     const count = Math.max(1, Math.floor(WORK_BYTES[scale] / size));
     for (const [name, job] of Object.entries(jobs(size, Math.min(count, 4_000)))) {
       const rounds = Math.max(1, Math.floor(count / 4_000));
-      const [wasm, plain] = sets.map((kernels) => nanosecondsPerByte(() => job(kernels), rounds, size * Math.min(count, 4_000)));
-      report.add({ row: `kernel ${name}, ${size} bytes`, ours: wasm as number, peer: plain as number, peerName: "plain", unit: "ns/byte" });
+      const [wasm, plain] = sets.map((kernels) =>
+        nanosecondsPerByte(() => job(kernels), rounds, size * Math.min(count, 4_000)),
+      );
+      report.add({
+        row: `kernel ${name}, ${size} bytes`,
+        ours: wasm as number,
+        peer: plain as number,
+        peerName: "plain",
+        unit: "ns/byte",
+      });
     }
   }
 }
 
 function jobs(size: number, count: number): Readonly<Record<string, Job>> {
   const random = new Random(size);
-  const text = Buffer.from(Array.from({ length: size }, () => 97 + (random.below(16) & random.below(16))));
+  const text = Buffer.from(
+    Array.from({ length: size }, () => 97 + (random.below(16) & random.below(16))),
+  );
   const data = text.subarray(0, size);
   const batch = Array.from({ length: count }, () => ({ type: "blob" as const, data }));
   const compressed = deflateSync(data);
@@ -44,12 +57,22 @@ function jobs(size: number, count: number): Readonly<Record<string, Job>> {
   };
 }
 
-/** A delta that makes its base again: two copies of at most 64 KiB each a piece. gitformat-pack(5) "Deltified representation". */
+/**
+ * A delta that makes its base again: two copies of at most 64 KiB each a piece. gitformat-pack(5)
+ * "Deltified representation".
+ */
 function halfCopyDelta(base: Uint8Array): Uint8Array {
   const out: number[] = [...varint(base.length), ...varint(base.length)];
   for (let at = 0; at < base.length; ) {
     const size = Math.min(0xffff, base.length - at, Math.max(1, base.length >> 1));
-    out.push(0x80 | 0x07 | 0x30, at & 0xff, (at >> 8) & 0xff, (at >> 16) & 0xff, size & 0xff, size >> 8);
+    out.push(
+      0x80 | 0x07 | 0x30,
+      at & 0xff,
+      (at >> 8) & 0xff,
+      (at >> 16) & 0xff,
+      size & 0xff,
+      size >> 8,
+    );
     at += size;
   }
   return Uint8Array.from(out);

@@ -1,10 +1,16 @@
 /**
- * Of the row `lakefs`: one-file commits that are made in lakeFS and read one at a time, each into a pack of its own. What they come to in the store beside what stock
- * git makes of the same, and what a clone costs beside one of a single pack.
+ * Of the row `lakefs`: one-file commits that are made in lakeFS and read one at a time, each into a
+ * pack of its own. What they come to in the store beside what stock git makes of the same, and what
+ * a clone costs beside one of a single pack.
  */
 import { cpSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { historyBytes, readRefs, repackedByGit, StoredSide } from "../../test/interop/lakefs-folding.js";
+import {
+  historyBytes,
+  readRefs,
+  repackedByGit,
+  StoredSide,
+} from "../../test/interop/lakefs-folding.js";
 import { prefixOf } from "../../test/interop/harness.js";
 import { GeneratedLake, oneFileListing } from "../../test/lakefs/generated.js";
 import type { RunningLakefs } from "../../test/lakefs/servers.js";
@@ -35,7 +41,9 @@ export async function foldingRows({ report, folder, tiny, start }: FoldingRig): 
   const [commits, files] = tiny ? [30, 60] : [10_000, 1_000];
   const endings: (() => unknown)[] = [];
   try {
-    const lake = await GeneratedLake.start({ teardown: (end) => void endings.push(end as () => unknown) });
+    const lake = await GeneratedLake.start({
+      teardown: (end) => void endings.push(end as () => unknown),
+    });
     const data = join(folder, "data-folding");
     const beside = (where: string) => start(where, lake.proxy.server);
     const server = await beside(data);
@@ -43,25 +51,63 @@ export async function foldingRows({ report, folder, tiny, start }: FoldingRig): 
     const stored = new StoredSide({ data }, name);
     const most = await readOneByOne(lake, server, stored, { commits, files });
     const bar = (largest: number) => (tiny ? {} : { bar: largest });
-    report.add({ row: `${commits} lakeFS commits read one at a time, packs`, ours: most.packs, unit: "at most", ...bar(40) });
+    report.add({
+      row: `${commits} lakeFS commits read one at a time, packs`,
+      ours: most.packs,
+      unit: "at most",
+      ...bar(40),
+    });
     report.add({ row: "  manifest", ours: most.manifest, unit: "bytes at most", bar: 65_536 });
     await stored.collect();
-    const mirror = await repackedByGit(`${server.url}/lakefs/${name}.git`, join(folder, "folding-mirror.git"));
-    report.add({ row: "  trees and commits in packs", ours: await stored.historyBytes(), peer: historyBytes(mirror), peerName: "git repack -adf", unit: "bytes", ...bar(1.5) });
+    const mirror = await repackedByGit(
+      `${server.url}/lakefs/${name}.git`,
+      join(folder, "folding-mirror.git"),
+    );
+    report.add({
+      row: "  trees and commits in packs",
+      ours: await stored.historyBytes(),
+      peer: historyBytes(mirror),
+      peerName: "git repack -adf",
+      unit: "bytes",
+      ...bar(1.5),
+    });
     await server.stop();
-    const { ours, one } = await clonesBeside({ data, name, folder, start: beside, rounds: tiny ? 1 : 5 });
-    report.add({ row: "  clone, CPU of server and client", ours, peer: one, peerName: "one pack", unit: "s", ...bar(1.3) });
+    const { ours, one } = await clonesBeside({
+      data,
+      name,
+      folder,
+      start: beside,
+      rounds: tiny ? 1 : 5,
+    });
+    report.add({
+      row: "  clone, CPU of server and client",
+      ours,
+      peer: one,
+      peerName: "one pack",
+      unit: "s",
+      ...bar(1.3),
+    });
   } finally {
     for (const end of endings.reverse()) await end();
   }
 }
 
-/** Makes the commits, and has each read; the most there was of packs and of the manifest's bytes. */
+/**
+ * Makes the commits, and has each read; the most there was of packs and of the manifest's bytes.
+ */
 export async function readOneByOne(
   lake: GeneratedLake,
   server: Pick<BenchServer, "url">,
   stored: StoredSide,
-  { commits, files, onCommit }: { readonly commits: number; readonly files: number; readonly onCommit?: (commit: number) => Promise<void> },
+  {
+    commits,
+    files,
+    onCommit,
+  }: {
+    readonly commits: number;
+    readonly files: number;
+    readonly onCommit?: (commit: number) => Promise<void>;
+  },
 ): Promise<{ readonly packs: number; readonly manifest: number }> {
   const most = { packs: 0, manifest: 0 };
   let head = await lake.commit(oneFileListing(files, 0));
@@ -86,8 +132,17 @@ export interface ClonesBesideOptions {
   readonly rounds: number;
 }
 
-/** CPU seconds of server and client for a clone as things lie, and for one of a store whose packs were all made one: both in turn, the pair of the median ratio. */
-export async function clonesBeside({ data, name, folder, start, rounds }: ClonesBesideOptions): Promise<{ readonly ours: number; readonly one: number }> {
+/**
+ * CPU seconds of server and client for a clone as things lie, and for one of a store whose packs
+ * were all made one: both in turn, the pair of the median ratio.
+ */
+export async function clonesBeside({
+  data,
+  name,
+  folder,
+  start,
+  rounds,
+}: ClonesBesideOptions): Promise<{ readonly ours: number; readonly one: number }> {
   const copy = join(folder, "data-one");
   rmSync(copy, { recursive: true, force: true });
   cpSync(data, copy, { recursive: true });
@@ -96,7 +151,10 @@ export async function clonesBeside({ data, name, folder, start, rounds }: Clones
   const cost = async (server: Pick<BenchServer, "url" | "pid">): Promise<number> => {
     const clone = join(folder, "clone-folding");
     const before = cpuSeconds([server.pid]) + waitedSeconds();
-    await timeGit(["clone", "--quiet", "--bare", `${server.url}/lakefs/${name}.git`, clone], folder);
+    await timeGit(
+      ["clone", "--quiet", "--bare", `${server.url}/lakefs/${name}.git`, clone],
+      folder,
+    );
     const spent = cpuSeconds([server.pid]) + waitedSeconds() - before;
     rmSync(clone, { recursive: true, force: true });
     return spent;
@@ -118,7 +176,10 @@ export async function clonesBeside({ data, name, folder, start, rounds }: Clones
 /** CPU of all processes that this one has started and waited for: cutime and cstime of proc(5). */
 function waitedSeconds(): number {
   const stat = readFileSync("/proc/self/stat", "latin1");
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ").map(Number);
+  const fields = stat
+    .slice(stat.lastIndexOf(")") + 2)
+    .split(" ")
+    .map(Number);
   return ((fields[13] as number) + (fields[14] as number)) / 100;
 }
 
@@ -130,8 +191,20 @@ async function makeOne(data: string, name: string): Promise<void> {
   const folder = join(dirname(data), "one");
   mkdirSync(folder);
   try {
-    const services = { store, pool, tables: new PackTables(), checks: new PackChecks(), incoming: folder, ingest: { packBytesMax: 1e12, memoryBytes: 1e8 }, startIngest };
-    const objects = new ManifestObjects(services, new ManifestStore(store, prefix, "refs/heads/main"), prefix);
+    const services = {
+      store,
+      pool,
+      tables: new PackTables(),
+      checks: new PackChecks(),
+      incoming: folder,
+      ingest: { packBytesMax: 1e12, memoryBytes: 1e8 },
+      startIngest,
+    };
+    const objects = new ManifestObjects(
+      services,
+      new ManifestStore(store, prefix, "refs/heads/main"),
+      prefix,
+    );
     const { packs } = await objects.packs();
     const path = join(folder, "all.pack");
     await pool.run("pack-objects/fold", { packs: toHandles(packs), path });

@@ -1,6 +1,6 @@
 /**
- * Of the row `lakefs`: one large file by Git LFS through lakepack into lakeFS and back, beside lakectl's own upload
- * and download of it.
+ * Of the row `lakefs`: one large file by Git LFS through lakepack into lakeFS and back, beside
+ * lakectl's own upload and download of it.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { randomFillSync } from "node:crypto";
@@ -40,7 +40,8 @@ interface OurRound extends Round {
 
 export async function lfsRows(rig: LfsRig): Promise<void> {
   const { lakefs, report, folder, tiny } = rig;
-  if (spawnSync("git", ["lfs", "version"]).status !== 0) return report.note("  LFS: git-lfs is not installed");
+  if (spawnSync("git", ["lfs", "version"]).status !== 0)
+    return report.note("  LFS: git-lfs is not installed");
   const name = "bench-lfs";
   const mib = tiny ? 3 : 300;
   await lakefs.client.createRepository(
@@ -99,7 +100,11 @@ async function byLfs(work: string, round: number, pid: number): Promise<OurRound
   const up = await timed("git", ["lfs", "push", "--object-id", "origin", oid], work);
   const between = cpuSeconds([pid]);
   rmSync(join(work, ".git/lfs/objects"), { recursive: true, force: true });
-  const down = await timed("git", ["lfs", "fetch", "origin", "HEAD", "--include", `weights-${round}.bin`], work);
+  const down = await timed(
+    "git",
+    ["lfs", "fetch", "origin", "HEAD", "--include", `weights-${round}.bin`],
+    work,
+  );
   return { up, down, upCpu: between - before, downCpu: cpuSeconds([pid]) - between };
 }
 

@@ -19,7 +19,13 @@ export interface Pair {
 }
 
 /** The whole corpus is pushed to both; the peer is then repacked as a careful operator does. */
-export async function pushBoth(context: BenchContext, name: CorpusName, server: BenchServer, peer: Peer, title: string = name): Promise<Pair> {
+export async function pushBoth(
+  context: BenchContext,
+  name: CorpusName,
+  server: BenchServer,
+  peer: Peer,
+  title: string = name,
+): Promise<Pair> {
   const corpus = await context.corpus(name);
   const peerPath = makePeerRepository(peer, title);
   const ours = `${server.url}/bench/${title}.git`;
@@ -27,7 +33,15 @@ export async function pushBoth(context: BenchContext, name: CorpusName, server: 
   await timeGit(["push", "--quiet", ours, "main"], corpus);
   await timeGit(["push", "--quiet", theirs, "main"], corpus);
   repack(peerPath);
-  return { server, peer, ours, theirs, theirsCached: `${peer.cachedUrl}/${title}.git`, corpus, peerPath };
+  return {
+    server,
+    peer,
+    ours,
+    theirs,
+    theirsCached: `${peer.cachedUrl}/${title}.git`,
+    corpus,
+    peerPath,
+  };
 }
 
 export function repack(path: string): void {
@@ -35,7 +49,10 @@ export function repack(path: string): void {
   git(["commit-graph", "write", "--reachable"], path);
 }
 
-/** CPU seconds of a server while something runs; the peer's processes write theirs down a moment after their answer. */
+/**
+ * CPU seconds of a server while something runs; the peer's processes write theirs down a moment
+ * after their answer.
+ */
 export async function cpuOf(cpu: () => number, work: () => Promise<unknown>): Promise<number> {
   const before = cpu();
   await work();

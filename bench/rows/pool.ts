@@ -29,16 +29,27 @@ export async function poolRows(context: BenchContext): Promise<void> {
 
 /** Clones of different depth, so that each is generated and not read from the cache. */
 async function clonesRow(context: BenchContext, threads: number, corpus: string): Promise<void> {
-  const server = await startServer(join(context.folder, `pool-data-${threads}`), ["--pool-threads", String(threads)]);
+  const server = await startServer(join(context.folder, `pool-data-${threads}`), [
+    "--pool-threads",
+    String(threads),
+  ]);
   try {
     const url = `${server.url}/bench/code.git`;
     await timeGit(["push", "--quiet", url, "main"], corpus);
     const wants = await listTips(url);
     const clones = context.scale === "tiny" ? 4 : 16;
     const start = performance.now();
-    await Promise.all(Array.from({ length: clones }, (_, n) => rawClone(url, { wants, lines: [`deepen ${n + 1}`] })));
+    await Promise.all(
+      Array.from({ length: clones }, (_, n) =>
+        rawClone(url, { wants, lines: [`deepen ${n + 1}`] }),
+      ),
+    );
     const rate = clones / ((performance.now() - start) / 1000);
-    context.report.add({ row: `pool ${threads}: ${clones} generated clones at once`, ours: rate, unit: "clones/s" });
+    context.report.add({
+      row: `pool ${threads}: ${clones} generated clones at once`,
+      ours: rate,
+      unit: "clones/s",
+    });
   } finally {
     await server.stop();
   }

@@ -44,12 +44,19 @@ export class AccountApi {
     let user: UserFacts | undefined;
     if (change.disabled !== undefined) user = await accounts.setDisabled(name, change.disabled);
     if (change.admin !== undefined) user = await accounts.setAdmin(name, change.admin);
-    if (user === undefined) throw new Fault("control/bad-request", { command: "user.change", reason: "nothing to change" });
+    if (user === undefined)
+      throw new Fault("control/bad-request", {
+        command: "user.change",
+        reason: "nothing to change",
+      });
     return user;
   }
 
   /** Throws "user/missing". */
-  async createToken(user: string, wish: TokenWish): Promise<TokenFacts & { readonly token: string }> {
+  async createToken(
+    user: string,
+    wish: TokenWish,
+  ): Promise<TokenFacts & { readonly token: string }> {
     return this.#accounts.createToken(user, wish);
   }
 

@@ -26,7 +26,14 @@ export class PoolApi {
   }
 
   show(): PoolView {
-    const { threads, queueMax: queue, running, queued: waiting, completed, replaced } = this.#options.pool.figures();
+    const {
+      threads,
+      queueMax: queue,
+      running,
+      queued: waiting,
+      completed,
+      replaced,
+    } = this.#options.pool.figures();
     return { threads, queue, running, waiting, completed, replaced };
   }
 

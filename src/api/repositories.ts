@@ -1,4 +1,7 @@
-/** What can be asked and done about repositories, whoever asks: the JSON API (transport/http-api) and commands (control.ts). Values are JSON. */
+/**
+ * What can be asked and done about repositories, whoever asks: the JSON API (transport/http-api)
+ * and commands (control.ts). Values are JSON.
+ */
 import { type Caller, TRUSTED } from "../auth/caller.js";
 import type { GuardState } from "../lakefs/guard-proof.js";
 import type { Visibility } from "../auth/permissions.js";
@@ -36,8 +39,14 @@ export interface RepositoryFacts {
   readonly lakefs: string | null;
   /** Full name HEAD points at. */
   readonly head: string;
-  /** How far the lakeFS commits that are being read now are; all 0: none are. null: not over lakeFS. */
-  readonly reading: { readonly commits: number; readonly total: number; readonly objects: number } | null;
+  /**
+   * How far the lakeFS commits that are being read now are; all 0: none are. null: not over lakeFS.
+   */
+  readonly reading: {
+    readonly commits: number;
+    readonly total: number;
+    readonly objects: number;
+  } | null;
 }
 
 /** All that is known of one, for who administers it. */
@@ -47,7 +56,10 @@ export interface RepositoryDescription extends RepositoryFacts {
   readonly state: RepositoryRow["state"];
   readonly created_at: string;
   readonly settings: SettingsFacts;
-  /** What is known of the guard that keeps pushes from landing on a moved lakeFS branch; null: not over lakeFS. */
+  /**
+   * What is known of the guard that keeps pushes from landing on a moved lakeFS branch; null: not
+   * over lakeFS.
+   */
   readonly guard: GuardState["guard"] | null;
 }
 
@@ -97,7 +109,12 @@ const COMMAND: Asking = { caller: TRUSTED, share: "command" };
 
 export interface RepositoryApiOptions {
   /** The door of the Git routes: what may be seen is decided there. */
-  readonly resolve: (name: RepositoryName, caller: Caller, wants: Wants, signal: AbortSignal) => Promise<Repository>;
+  readonly resolve: (
+    name: RepositoryName,
+    caller: Caller,
+    wants: Wants,
+    signal: AbortSignal,
+  ) => Promise<Repository>;
   readonly repositories: Repositories;
   /** The server's own. */
   readonly policy: PushPolicy;
@@ -112,11 +129,26 @@ export class RepositoryApi {
   }
 
   /** Waits for no synthesis. Throws "repository/missing". */
-  async show(name: RepositoryName, signal: AbortSignal, { caller }: Asking = COMMAND): Promise<RepositoryFacts> {
-    const { title, type, lakefs, refs, conceal } = await this.#options.resolve(name, caller, "read", signal);
+  async show(
+    name: RepositoryName,
+    signal: AbortSignal,
+    { caller }: Asking = COMMAND,
+  ): Promise<RepositoryFacts> {
+    const { title, type, lakefs, refs, conceal } = await this.#options.resolve(
+      name,
+      caller,
+      "read",
+      signal,
+    );
     const head = lakefs?.head ?? (await refs.read(signal)).head; // what may fail here is our own
     const known = lakefs !== undefined && conceal === undefined ? lakefs.repository : null;
-    return { name: title, kind: kindOf(type), lakefs: known, head, reading: lakefs?.commits.progress ?? null };
+    return {
+      name: title,
+      kind: kindOf(type),
+      lakefs: known,
+      head,
+      reading: lakefs?.commits.progress ?? null,
+    };
   }
 
   /** Throws "repository/missing". */
@@ -130,16 +162,34 @@ export class RepositoryApi {
     const repository = await this.#options.resolve(name, COMMAND.caller, "read", signal);
     const { id, state, created_at } = await repositories.rowOf(repository);
     const guard = repository.lakefs?.guard().guard ?? null;
-    return { ...facts, id, visibility: rights.row?.visibility ?? "private", state, created_at, settings, guard };
+    return {
+      ...facts,
+      id,
+      visibility: rights.row?.visibility ?? "private",
+      state,
+      created_at,
+      settings,
+      guard,
+    };
   }
 
-  /** What decides about pushes to it, for who administers it. Throws "repository/missing", "auth/required", "auth/forbidden". */
-  async settings(name: RepositoryName, signal: AbortSignal, { caller }: Asking = COMMAND): Promise<SettingsFacts> {
+  /**
+   * What decides about pushes to it, for who administers it. Throws "repository/missing",
+   * "auth/required", "auth/forbidden".
+   */
+  async settings(
+    name: RepositoryName,
+    signal: AbortSignal,
+    { caller }: Asking = COMMAND,
+  ): Promise<SettingsFacts> {
     const repository = await this.#options.resolve(name, caller, "admin", signal);
     return settingsFacts(this.#options.policy, await this.#options.repositories.rowOf(repository));
   }
 
-  /** Sets all of the change or nothing; null takes a setting away. Throws as `settings` does, and "repository/bad-setting". */
+  /**
+   * Sets all of the change or nothing; null takes a setting away. Throws as `settings` does, and
+   * "repository/bad-setting".
+   */
   async changeSettings(
     name: RepositoryName,
     change: SettingsChange,
@@ -151,7 +201,10 @@ export class RepositoryApi {
     return settingsFacts(this.#options.policy, await this.#options.repositories.rowOf(repository));
   }
 
-  /** The row that has the rights of a name; `make`: one is made where nothing was noted of it. Throws "repository/missing". */
+  /**
+   * The row that has the rights of a name; `make`: one is made where nothing was noted of it.
+   * Throws "repository/missing".
+   */
   rightsOf(
     name: RepositoryName,
     make: boolean,
@@ -161,11 +214,23 @@ export class RepositoryApi {
   }
 
   /** `id`: Git's or lakeFS's. Throws "repository/missing", "commit/missing", "lakefs/reading". */
-  async commit(name: RepositoryName, id: string, signal: AbortSignal, { caller, share }: Asking = COMMAND): Promise<CommitFacts> {
+  async commit(
+    name: RepositoryName,
+    id: string,
+    signal: AbortSignal,
+    { caller, share }: Asking = COMMAND,
+  ): Promise<CommitFacts> {
     const repository = await this.#options.resolve(name, caller, "read", signal);
     const { fetch } = this.#options;
-    const deps = { ...fetch, pool: fetch.pool.sharedBy({ repository: repository.id, caller: share }) };
-    const ids = await findIn({ request: UNRECORDED, repository, signal, stateless: true }, deps, id);
+    const deps = {
+      ...fetch,
+      pool: fetch.pool.sharedBy({ repository: repository.id, caller: share }),
+    };
+    const ids = await findIn(
+      { request: UNRECORDED, repository, signal, stateless: true },
+      deps,
+      id,
+    );
     if (ids === undefined) throw new Fault("commit/missing", { name: repository.title, id });
     const { git, type, commit, tree, lakefs, lakefsIds } = ids;
     return { git, type, commit, tree, lakefs: lakefs ?? null, lakefs_ids: lakefsIds };
@@ -183,7 +248,11 @@ export class RepositoryApi {
   }
 
   /** Removes files that nothing has named for `graceHours`. Throws "repository/missing". */
-  async collect(name: RepositoryName, graceHours: number, signal: AbortSignal): Promise<CollectedFacts> {
+  async collect(
+    name: RepositoryName,
+    graceHours: number,
+    signal: AbortSignal,
+  ): Promise<CollectedFacts> {
     const { repositories } = this.#options;
     const { removed, waiting } = await repositories.collect(name, graceHours * 3_600_000, signal);
     return {
@@ -195,21 +264,43 @@ export class RepositoryApi {
     };
   }
 
-  /** Puts back the mapping that this server has read a lakeFS repository by. Throws "lakefs/unset", "lakefs/missing", "lakefs/unmapped". */
-  async repairMapping(lakefs: string, signal: AbortSignal): Promise<{ readonly lakefs: string; readonly mapping: string; readonly record: string | null }> {
+  /**
+   * Puts back the mapping that this server has read a lakeFS repository by. Throws "lakefs/unset",
+   * "lakefs/missing", "lakefs/unmapped".
+   */
+  async repairMapping(
+    lakefs: string,
+    signal: AbortSignal,
+  ): Promise<{
+    readonly lakefs: string;
+    readonly mapping: string;
+    readonly record: string | null;
+  }> {
     const { mapping, commit } = await this.#options.repositories.repairMapping(lakefs, signal);
     return { lakefs, mapping, record: commit ?? null };
   }
 
-  /** Sets a repository aside: its name is free, its files go after the grace. Throws "repository/missing". */
+  /**
+   * Sets a repository aside: its name is free, its files go after the grace. Throws
+   * "repository/missing".
+   */
   async remove(name: RepositoryName): Promise<{ readonly name: string }> {
     return { name: await this.#options.repositories.removal.setAside(name) };
   }
 
   /** Removes at once what had this name and is set aside. Throws "repository/not-set-aside". */
   async forget(name: RepositoryName, signal: AbortSignal): Promise<RemovedFacts> {
-    const { name: title, repositories, removed } = await this.#options.repositories.removal.forget(name, signal);
-    return { name: title, repositories, removed_files: removed.files, removed_bytes: removed.bytes };
+    const {
+      name: title,
+      repositories,
+      removed,
+    } = await this.#options.repositories.removal.forget(name, signal);
+    return {
+      name: title,
+      repositories,
+      removed_files: removed.files,
+      removed_bytes: removed.bytes,
+    };
   }
 
   /** Throws "repository/not-set-aside", "repository/gone". */
@@ -218,12 +309,21 @@ export class RepositoryApi {
   }
 
   /** Removes what was set aside more than `graceHours` ago. */
-  async collectSetAside(graceHours: number, signal: AbortSignal): Promise<Omit<RemovedFacts, "name">> {
-    const { repositories, removed } = await this.#options.repositories.collectSetAside(graceHours * 3_600_000, signal);
+  async collectSetAside(
+    graceHours: number,
+    signal: AbortSignal,
+  ): Promise<Omit<RemovedFacts, "name">> {
+    const { repositories, removed } = await this.#options.repositories.collectSetAside(
+      graceHours * 3_600_000,
+      signal,
+    );
     return { repositories, removed_files: removed.files, removed_bytes: removed.bytes };
   }
 
-  /** Gives repositories of the store that no name leads to the names that their manifests hint at: where the database was lost. */
+  /**
+   * Gives repositories of the store that no name leads to the names that their manifests hint at:
+   * where the database was lost.
+   */
   recover(signal: AbortSignal): Promise<readonly Recovered[]> {
     return this.#options.repositories.removal.recover(signal);
   }

@@ -25,15 +25,26 @@ export interface SettingsFacts {
 
 const OID_BYTES = 20;
 
-export function settingsFacts(server: PushPolicy, row: { readonly settings: string | null }): SettingsFacts {
+export function settingsFacts(
+  server: PushPolicy,
+  row: { readonly settings: string | null },
+): SettingsFacts {
   const own = readSettingsOf(row);
   const effective = policyFor(server, own);
   const from = (isOwn: boolean): From => (isOwn ? "repository" : "server");
   const levels = Object.entries({ ...server.fsckLevels, ...own.fsck_levels });
   return {
     fsck: { value: server.fsck, from: "server" },
-    fsck_levels: Object.fromEntries(levels.map(([id, value]) => [id, { value, from: from(own.fsck_levels?.[id] !== undefined) }])),
-    fsck_skip_list: { server: (server.fsckSkip?.byteLength ?? 0) / OID_BYTES, repository: own.fsck_skip_list ?? [] },
-    lfs_missing_objects: { value: effective.lfsMissingObjects, from: from(own.lfs_missing_objects !== undefined) },
+    fsck_levels: Object.fromEntries(
+      levels.map(([id, value]) => [id, { value, from: from(own.fsck_levels?.[id] !== undefined) }]),
+    ),
+    fsck_skip_list: {
+      server: (server.fsckSkip?.byteLength ?? 0) / OID_BYTES,
+      repository: own.fsck_skip_list ?? [],
+    },
+    lfs_missing_objects: {
+      value: effective.lfsMissingObjects,
+      from: from(own.lfs_missing_objects !== undefined),
+    },
   };
 }

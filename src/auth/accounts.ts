@@ -5,7 +5,15 @@ import { LIMITS } from "../base/limits.js";
 import type { Database } from "../database/database.js";
 import { findUnseen, forgetUnseen, insertFirst, replaceUnseen } from "../database/first-token.js";
 import type { TokenRow, UserRow } from "../database/schema.js";
-import { findToken, findTokenById, insertToken, listTokens, type OwnedToken, revokeToken, touchToken } from "../database/tokens.js";
+import {
+  findToken,
+  findTokenById,
+  insertToken,
+  listTokens,
+  type OwnedToken,
+  revokeToken,
+  touchToken,
+} from "../database/tokens.js";
 import { findUser, hasUsers, insertUser, listUsers, updateUser } from "../database/users.js";
 import type { Role, SignedIn } from "./caller.js";
 import { newToken, tokenHash } from "./token.js";
@@ -38,7 +46,10 @@ export interface TokenWish {
 /** What lets the first administrator in. */
 export interface FirstToken {
   readonly token: string;
-  /** To be called once a person can read it. Until then the next start makes another one in its place. */
+  /**
+   * To be called once a person can read it. Until then the next start makes another one in its
+   * place.
+   */
   shown(): Promise<void>;
 }
 
@@ -52,7 +63,11 @@ export class Accounts {
   readonly #onUnrecorded: (fault: Fault) => void;
 
   /** `onUnrecorded`: hears that a token's last use could not be written. */
-  constructor(database: Database, now: () => number = Date.now, onUnrecorded: (fault: Fault) => void = () => undefined) {
+  constructor(
+    database: Database,
+    now: () => number = Date.now,
+    onUnrecorded: (fault: Fault) => void = () => undefined,
+  ) {
     this.#database = database;
     this.#now = now;
     this.#onUnrecorded = onUnrecorded;
@@ -80,12 +95,25 @@ export class Accounts {
     return this.#change(name, { is_admin: isAdmin ? 1 : 0 });
   }
 
-  /** The token is in the answer and nowhere else: it cannot be shown again. Throws "user/missing". */
-  async createToken(userName: string, { scope, label, expires }: TokenWish): Promise<TokenFacts & { readonly token: string }> {
+  /**
+   * The token is in the answer and nowhere else: it cannot be shown again. Throws "user/missing".
+   */
+  async createToken(
+    userName: string,
+    { scope, label, expires }: TokenWish,
+  ): Promise<TokenFacts & { readonly token: string }> {
     const user = await this.user(userName);
     const { token, row } = this.#newToken(user.id, { scope, label, expires });
     await insertToken(this.#database, row);
-    return { ...tokenFacts({ ...row, user_name: user.name, is_admin: user.is_admin, disabled_at: user.disabled_at }), token };
+    return {
+      ...tokenFacts({
+        ...row,
+        user_name: user.name,
+        is_admin: user.is_admin,
+        disabled_at: user.disabled_at,
+      }),
+      token,
+    };
   }
 
   /** By id, behind `after`; at most `listedPageMax`. Throws "user/missing". */
@@ -96,7 +124,8 @@ export class Accounts {
 
   /** Throws "token/missing". */
   async revokeToken(id: string): Promise<void> {
-    if (!(await revokeToken(this.#database, id, this.#time()))) throw new Fault("token/missing", { id });
+    if (!(await revokeToken(this.#database, id, this.#time())))
+      throw new Fault("token/missing", { id });
   }
 
   /** Throws "user/missing". */
@@ -106,30 +135,48 @@ export class Accounts {
     return user;
   }
 
-  /** Where there is no user at all, or a start that made the first one died before it could show its token: an administrator's token, made now. */
+  /**
+   * Where there is no user at all, or a start that made the first one died before it could show its
+   * token: an administrator's token, made now.
+   */
   async bootstrap(): Promise<FirstToken | undefined> {
     const unseen = await findUnseen(this.#database);
-    const wasSeen = unseen !== undefined && (unseen.last_used_at !== null || unseen.revoked_at !== null);
+    const wasSeen =
+      unseen !== undefined && (unseen.last_used_at !== null || unseen.revoked_at !== null);
     if (wasSeen) await forgetUnseen(this.#database);
     if (wasSeen || (unseen === undefined && (await hasUsers(this.#database)))) return undefined;
     const user = this.#newUser(FIRST_ADMIN, true);
-    const { token, row } = this.#newToken(unseen?.user_id ?? user.id, { scope: "admin", label: "first start", expires: null });
+    const { token, row } = this.#newToken(unseen?.user_id ?? user.id, {
+      scope: "admin",
+      label: "first start",
+      expires: null,
+    });
     if (unseen === undefined) await insertFirst(this.#database, user, row);
     else await replaceUnseen(this.#database, unseen.id, row);
     return { token, shown: () => forgetUnseen(this.#database) };
   }
 
-  /** Whose token this is; undefined: nobody's, ever. Throws "auth/failed" where it was one and is none any more. */
+  /**
+   * Whose token this is; undefined: nobody's, ever. Throws "auth/failed" where it was one and is
+   * none any more.
+   */
   async signIn(token: string): Promise<SignedIn | undefined> {
     const hash = tokenHash(token);
     const row = await findToken(this.#database, hash);
-    if (row === undefined || !timingSafeEqual(Buffer.from(row.hash, "hex"), Buffer.from(hash, "hex"))) return undefined;
+    if (
+      row === undefined ||
+      !timingSafeEqual(Buffer.from(row.hash, "hex"), Buffer.from(hash, "hex"))
+    )
+      return undefined;
     const caller = this.#caller(row);
     await this.#use(row);
     return caller;
   }
 
-  /** Who a token stands for now, by its id: for what was begun with it. Throws "auth/failed" where it stands for nobody any more. */
+  /**
+   * Who a token stands for now, by its id: for what was begun with it. Throws "auth/failed" where
+   * it stands for nobody any more.
+   */
   async signedInBy(tokenId: string): Promise<SignedIn> {
     const row = await findTokenById(this.#database, tokenId);
     if (row === undefined) throw new Fault("auth/failed", { reason: "it is not known here" });
@@ -139,34 +186,73 @@ export class Accounts {
   #caller(row: OwnedToken): SignedIn {
     const reason = this.#whyDead(row);
     if (reason !== undefined) throw new Fault("auth/failed", { reason });
-    return { kind: "user", id: row.user_id, name: row.user_name, isAdmin: row.is_admin === 1, token: row.id, scope: row.scope };
+    return {
+      kind: "user",
+      id: row.user_id,
+      name: row.user_name,
+      isAdmin: row.is_admin === 1,
+      token: row.id,
+      scope: row.scope,
+    };
   }
 
-  #whyDead({ revoked_at: revoked, expires_at: expires, disabled_at: disabled }: OwnedToken): string | undefined {
+  #whyDead({
+    revoked_at: revoked,
+    expires_at: expires,
+    disabled_at: disabled,
+  }: OwnedToken): string | undefined {
     if (revoked !== null) return "it was revoked";
     if (expires !== null && Date.parse(expires) <= this.#now()) return "it has expired";
     return disabled === null ? undefined : "its user is disabled";
   }
 
-  /** Notes the use where that is possible: a full disk must not keep people out of what can still be read. */
+  /**
+   * Notes the use where that is possible: a full disk must not keep people out of what can still be
+   * read.
+   */
   async #use({ id, last_used_at: before }: OwnedToken): Promise<void> {
     if (before !== null && this.#now() - Date.parse(before) < LIMITS.tokenUsedStepMs) return;
-    await touchToken(this.#database, id, this.#time()).catch((error: unknown) => this.#onUnrecorded(asFault(error)));
+    await touchToken(this.#database, id, this.#time()).catch((error: unknown) =>
+      this.#onUnrecorded(asFault(error)),
+    );
   }
 
-  async #change(name: string, change: Partial<Pick<UserRow, "is_admin" | "disabled_at">>): Promise<UserFacts> {
+  async #change(
+    name: string,
+    change: Partial<Pick<UserRow, "is_admin" | "disabled_at">>,
+  ): Promise<UserFacts> {
     const user = await this.user(name);
     await updateUser(this.#database, user.id, change);
     return userFacts({ ...user, ...change });
   }
 
   #newUser(name: string, isAdmin: boolean): UserRow {
-    return { id: newId(), name, name_key: name.toLowerCase(), is_admin: isAdmin ? 1 : 0, created_at: this.#time(), disabled_at: null };
+    return {
+      id: newId(),
+      name,
+      name_key: name.toLowerCase(),
+      is_admin: isAdmin ? 1 : 0,
+      created_at: this.#time(),
+      disabled_at: null,
+    };
   }
 
-  #newToken(userId: string, { scope, label, expires }: TokenWish): { readonly token: string; readonly row: TokenRow } {
+  #newToken(
+    userId: string,
+    { scope, label, expires }: TokenWish,
+  ): { readonly token: string; readonly row: TokenRow } {
     const token = newToken();
-    const row = { id: newId(), user_id: userId, label, hash: tokenHash(token), scope, created_at: this.#time(), expires_at: expires, last_used_at: null, revoked_at: null };
+    const row = {
+      id: newId(),
+      user_id: userId,
+      label,
+      hash: tokenHash(token),
+      scope,
+      created_at: this.#time(),
+      expires_at: expires,
+      last_used_at: null,
+      revoked_at: null,
+    };
     return { token, row };
   }
 
@@ -179,11 +265,25 @@ function newId(): string {
   return randomBytes(ID_BYTES).toString("hex");
 }
 
-function userFacts({ name, is_admin: admin, created_at: created, disabled_at: disabled }: UserRow): UserFacts {
+function userFacts({
+  name,
+  is_admin: admin,
+  created_at: created,
+  disabled_at: disabled,
+}: UserRow): UserFacts {
   return { name, admin: admin === 1, created, disabled };
 }
 
 function tokenFacts(row: OwnedToken): TokenFacts {
-  const { id, user_name: user, label, scope, created_at: created, expires_at: expires, last_used_at: last_used, revoked_at: revoked } = row;
+  const {
+    id,
+    user_name: user,
+    label,
+    scope,
+    created_at: created,
+    expires_at: expires,
+    last_used_at: last_used,
+    revoked_at: revoked,
+  } = row;
   return { id, user, label, scope, created, expires, last_used, revoked };
 }

@@ -14,8 +14,9 @@ export class Authenticator {
   }
 
   /**
-   * Credentials that do not hold are refused even where none are needed: a client must hear that its stored token is dead. `source`: where it comes from, for
-   * slowing guesses down. Throws "auth/failed", "auth/throttled".
+   * Credentials that do not hold are refused even where none are needed: a client must hear that
+   * its stored token is dead. `source`: where it comes from, for slowing guesses down. Throws
+   * "auth/failed", "auth/throttled".
    */
   async identify(header: string | undefined, source: string, signal: AbortSignal): Promise<Caller> {
     if (header === undefined) return ANONYMOUS;
@@ -24,11 +25,15 @@ export class Authenticator {
     if (caller !== undefined) return caller;
     await this.#failed.failed(source, signal);
     throw new Fault("auth/failed", {
-      reason: token === undefined ? "a token of this server begins with lpk_" : "it is not known here",
+      reason:
+        token === undefined ? "a token of this server begins with lpk_" : "it is not known here",
     });
   }
 
-  /** The same caller as he is now: his token may have been revoked, he may have been disabled. Throws "auth/failed". */
+  /**
+   * The same caller as he is now: his token may have been revoked, he may have been disabled.
+   * Throws "auth/failed".
+   */
   async again(caller: Caller): Promise<Caller> {
     return caller.kind === "user" ? this.#accounts.signedInBy(caller.token) : caller;
   }

@@ -34,7 +34,10 @@ export function accountOf(caller: Caller): string | undefined {
   return caller.kind === "user" ? caller.name : undefined;
 }
 
-/** Whose part of the pool it is: a user's, from wherever; or that of the address somebody comes from who does not say who he is. No user is called as an address is. */
+/**
+ * Whose part of the pool it is: a user's, from wherever; or that of the address somebody comes from
+ * who does not say who he is. No user is called as an address is.
+ */
 export function shareOf(caller: Caller, source: string): string {
   return caller.kind === "user" ? `user ${caller.id}` : `address ${source}`;
 }

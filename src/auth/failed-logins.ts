@@ -1,6 +1,7 @@
 /**
- * Slows guessing down without locking anybody out: only logins that failed wait, one behind the other per source, so whoever has a real token is never
- * kept waiting by others at the same address. What was a token once (expired, revoked) is no guess and does not come here.
+ * Slows guessing down without locking anybody out: only logins that failed wait, one behind the
+ * other per source, so whoever has a real token is never kept waiting by others at the same
+ * address. What was a token once (expired, revoked) is no guess and does not come here.
  */
 import { LRUCache } from "lru-cache";
 import { Fault } from "../base/fault.js";
@@ -14,14 +15,20 @@ interface Source {
 }
 
 export class FailedLogins {
-  readonly #sources = new LRUCache<string, Source>({ max: LIMITS.failedLoginSourcesMax, ttl: LIMITS.failedLoginForgetMs });
+  readonly #sources = new LRUCache<string, Source>({
+    max: LIMITS.failedLoginSourcesMax,
+    ttl: LIMITS.failedLoginForgetMs,
+  });
 
   /** How many are remembered. */
   get sources(): number {
     return this.#sources.size;
   }
 
-  /** Waits as long as a failed login of this source has to. Throws "auth/throttled" where too many wait already. */
+  /**
+   * Waits as long as a failed login of this source has to. Throws "auth/throttled" where too many
+   * wait already.
+   */
   async failed(source: string, signal: AbortSignal): Promise<void> {
     const state = this.#sources.get(source) ?? { failures: 0, waiting: 0, turn: new Semaphore(1) };
     state.failures += 1;
@@ -41,5 +48,7 @@ export class FailedLogins {
 /** Milliseconds, of the failure with this number, from 1. */
 export function failedLoginWait(failures: number): number {
   const { failedLoginsFree, failedLoginWaitMs, failedLoginWaitMsMax } = LIMITS;
-  return failures <= failedLoginsFree ? 0 : Math.min(failedLoginWaitMs * 2 ** (failures - failedLoginsFree - 1), failedLoginWaitMsMax);
+  return failures <= failedLoginsFree
+    ? 0
+    : Math.min(failedLoginWaitMs * 2 ** (failures - failedLoginsFree - 1), failedLoginWaitMsMax);
 }

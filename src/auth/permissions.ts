@@ -1,11 +1,11 @@
 /**
  * Who may what in which repository: asked here for Git, LFS and the API alike.
  *
- * A user's role is the most of: administrator (everywhere), owner (the namespace of the user's name, but never lakeFS's own names), what was granted,
- * and reading where it is public; then at most what the token's scope allows. What has no row is private: what lakeFS has under
- * its own names, and what
- * a hub's rule computes is opened by nobody but an administrator. Rights belong to a repository's id: one that gets its name
- * later starts with none.
+ * A user's role is the most of: administrator (everywhere), owner (the namespace of the user's
+ * name, but never lakeFS's own names), what was granted, and reading where it is public; then at
+ * most what the token's scope allows. What has no row is private: what lakeFS has under its own
+ * names, and what a hub's rule computes is opened by nobody but an administrator. Rights belong to
+ * a repository's id: one that gets its name later starts with none.
  */
 import type { Database } from "../database/database.js";
 import { deleteGrant, listGrants, putGrant } from "../database/grants.js";
@@ -21,7 +21,10 @@ export type Visibility = "public" | "private";
 export interface Look {
   /** Undefined: nothing is there. */
   readonly row: RepositoryRow | undefined;
-  /** What a caller may; undefined: not even read. `namespace`: whose name makes somebody its owner; undefined: nobody's. */
+  /**
+   * What a caller may; undefined: not even read. `namespace`: whose name makes somebody its owner;
+   * undefined: nobody's.
+   */
   role(namespace: string | undefined): Role | undefined;
 }
 
@@ -42,8 +45,16 @@ export class Permissions {
 
   /** One query, whether it is there or not and whoever asks: the time tells nothing. */
   async look(caller: Caller, title: string): Promise<Look> {
-    const seen = await seeRepository(this.#database, title, caller.kind === "user" ? caller.id : undefined);
-    return { row: seen?.row, role: (namespace) => roleOf(caller, namespace, seen?.row.visibility, seen?.grant ?? undefined) };
+    const seen = await seeRepository(
+      this.#database,
+      title,
+      caller.kind === "user" ? caller.id : undefined,
+    );
+    return {
+      row: seen?.row,
+      role: (namespace) =>
+        roleOf(caller, namespace, seen?.row.visibility, seen?.grant ?? undefined),
+    };
   }
 
   /** Whether a push may make a repository in this namespace. */
@@ -77,7 +88,10 @@ export class Permissions {
   }
 
   async grants(row: RepositoryRow): Promise<AccessFacts["grants"]> {
-    return (await listGrants(this.#database, row.id)).map(({ name: user, role }) => ({ user, role }));
+    return (await listGrants(this.#database, row.id)).map(({ name: user, role }) => ({
+      user,
+      role,
+    }));
   }
 }
 

@@ -1,6 +1,7 @@
 /**
- * Tokens: "lpk_" and 160 random bits in base32 (RFC 4648, lower case), so that scanners for leaked secrets know one by its look. Kept as SHA-256: against
- * 160 bits nobody tries passwords, so a slow hash would only slow every request down.
+ * Tokens: "lpk_" and 160 random bits in base32 (RFC 4648, lower case), so that scanners for leaked
+ * secrets know one by its look. Kept as SHA-256: against 160 bits nobody tries passwords, so a slow
+ * hash would only slow every request down.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { WHOLE_TOKEN } from "../base/secret-text.js";
@@ -11,7 +12,13 @@ const ALPHABET = "abcdefghijklmnopqrstuvwxyz234567";
 
 export function newToken(): string {
   const bits = BigInt(`0x${randomBytes(RANDOM_BYTES).toString("hex")}`);
-  return PREFIX + Array.from({ length: (RANDOM_BYTES * 8) / 5 }, (_, at) => ALPHABET[Number((bits >> BigInt(at * 5)) & 31n)]).join("");
+  return (
+    PREFIX +
+    Array.from(
+      { length: (RANDOM_BYTES * 8) / 5 },
+      (_, at) => ALPHABET[Number((bits >> BigInt(at * 5)) & 31n)],
+    ).join("")
+  );
 }
 
 export function isToken(text: string): boolean {

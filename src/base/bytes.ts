@@ -1,6 +1,8 @@
 /** Byte arrays: hex, compare, join. Nothing here allocates by a size read off the wire. */
 
-const HEX: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+const HEX: readonly string[] = Array.from({ length: 256 }, (_, byte) =>
+  byte.toString(16).padStart(2, "0"),
+);
 
 const encoder = new TextEncoder();
 const lossyDecoder = new TextDecoder("utf-8");
@@ -39,7 +41,10 @@ export function utf8(text: string): Uint8Array {
   return encoder.encode(text);
 }
 
-/** Text of UTF-8 bytes; what is not UTF-8 becomes U+FFFD. For messages, never for names that go back to storage. */
+/**
+ * Text of UTF-8 bytes; what is not UTF-8 becomes U+FFFD. For messages, never for names that go back
+ * to storage.
+ */
 export function lossyText(bytes: Uint8Array): string {
   return lossyDecoder.decode(bytes);
 }
@@ -54,8 +59,9 @@ export function strictText(bytes: Uint8Array): string | undefined {
 }
 
 /**
- * Text with one UTF-16 unit per byte. Ref names are bytes to Git and need not be UTF-8 (git-check-ref-format(1)
- * allows any byte above 0x7f): inside lakepack such names are latin1 text, so that nothing is lost and order is bytewise.
+ * Text with one UTF-16 unit per byte. Ref names are bytes to Git and need not be UTF-8
+ * (git-check-ref-format(1) allows any byte above 0x7f): inside lakepack such names are latin1 text,
+ * so that nothing is lost and order is bytewise.
  */
 export function latin1(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");

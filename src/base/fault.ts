@@ -1,9 +1,9 @@
 /**
  * The one table of failures and the one class that carries them.
  *
- * A row decides what every boundary does with the failure: `http` is the status where a status can still be chosen,
- * `retry` whether the same request may succeed later, `says` what a client reads. Facts (names, sizes, ids) are added
- * by the thrower; they must never hold a secret.
+ * A row decides what every boundary does with the failure: `http` is the status where a status can
+ * still be chosen, `retry` whether the same request may succeed later, `says` what a client reads.
+ * Facts (names, sizes, ids) are added by the thrower; they must never hold a secret.
  */
 import { printable } from "./printable.js";
 
@@ -19,31 +19,75 @@ export const FAULTS = {
   // base
   "base/aborted": { http: 499, retry: true, says: "the request was abandoned" },
   "base/timeout": { http: 504, retry: true, says: "it took too long" },
-  "base/internal": { http: 500, retry: false, says: "an internal error; the server's log has the details under this request's id" },
+  "base/internal": {
+    http: 500,
+    retry: false,
+    says: "an internal error; the server's log has the details under this request's id",
+  },
 
   // wire: what a client sent is not the protocol
-  "wire/bad-length": { http: 400, retry: false, says: "a pkt-line's length is not four hex digits within the limit" },
-  "wire/truncated": { http: 400, retry: false, says: "the request ended in the middle of a pkt-line" },
-  "wire/bad-request": { http: 400, retry: false, says: "the request does not follow Git's protocol" },
-  "wire/unknown-capability": { http: 400, retry: false, says: "a capability or argument was not advertised" },
-  "wire/too-much": { http: 413, retry: false, says: "the request holds more than this server accepts" },
+  "wire/bad-length": {
+    http: 400,
+    retry: false,
+    says: "a pkt-line's length is not four hex digits within the limit",
+  },
+  "wire/truncated": {
+    http: 400,
+    retry: false,
+    says: "the request ended in the middle of a pkt-line",
+  },
+  "wire/bad-request": {
+    http: 400,
+    retry: false,
+    says: "the request does not follow Git's protocol",
+  },
+  "wire/unknown-capability": {
+    http: 400,
+    retry: false,
+    says: "a capability or argument was not advertised",
+  },
+  "wire/too-much": {
+    http: 413,
+    retry: false,
+    says: "the request holds more than this server accepts",
+  },
   "wire/bad-filter": { http: 400, retry: false, says: "the filter is not one this server knows" },
   "wire/bad-encoding": { http: 400, retry: false, says: "the body is not valid gzip" },
 
   // pack: what was pushed is not a pack we can take
   "pack/bad-signature": { http: 422, retry: false, says: "not a pack: bad signature or version" },
-  "pack/bad-count": { http: 422, retry: false, says: "the pack holds more or fewer objects than its header says" },
+  "pack/bad-count": {
+    http: 422,
+    retry: false,
+    says: "the pack holds more or fewer objects than its header says",
+  },
   "pack/bad-entry": { http: 422, retry: false, says: "a pack entry has a bad type or header" },
   "pack/bad-varint": { http: 422, retry: false, says: "a number in the pack is too large" },
   "pack/bad-zlib": { http: 422, retry: false, says: "compressed data in the pack is broken" },
-  "pack/size-mismatch": { http: 422, retry: false, says: "an object's size differs from what its header says" },
-  "pack/bad-trailer": { http: 422, retry: false, says: "the pack's checksum does not match its content" },
+  "pack/size-mismatch": {
+    http: 422,
+    retry: false,
+    says: "an object's size differs from what its header says",
+  },
+  "pack/bad-trailer": {
+    http: 422,
+    retry: false,
+    says: "the pack's checksum does not match its content",
+  },
   "pack/truncated": { http: 422, retry: false, says: "the pack ends early" },
   "pack/base-missing": { http: 422, retry: false, says: "a delta names a base we do not hold" },
   "pack/bad-delta": { http: 422, retry: false, says: "a delta cannot be applied to its base" },
-  "pack/chain-too-long": { http: 422, retry: false, says: "a chain of deltas is longer than any Git writes" },
+  "pack/chain-too-long": {
+    http: 422,
+    retry: false,
+    says: "a chain of deltas is longer than any Git writes",
+  },
   "pack/duplicate": { http: 422, retry: false, says: "the pack holds the same object twice" },
-  "pack/too-large": { http: 413, retry: false, says: "the pack or one of its objects is larger than this server accepts" },
+  "pack/too-large": {
+    http: 413,
+    retry: false,
+    says: "the pack or one of its objects is larger than this server accepts",
+  },
   "pack/too-much-work": {
     http: 422,
     retry: false,
@@ -54,14 +98,16 @@ export const FAULTS = {
     http: 422,
     retry: false,
     says: "an object is malformed",
-    text: ({ object, message, way }) => `object ${object}: ${message}${way === undefined ? "" : ` (${way})`}`,
+    text: ({ object, message, way }) =>
+      `object ${object}: ${message}${way === undefined ? "" : ` (${way})`}`,
   },
   // Git's words (index-pack.c, check_object).
   "pack/link-type": {
     http: 422,
     retry: false,
     says: "an object is linked to as what it is not",
-    text: ({ object, expected, found }) => `object ${object}: expected type ${expected}, found ${found}`,
+    text: ({ object, expected, found }) =>
+      `object ${object}: expected type ${expected}, found ${found}`,
   },
 
   // object database: what we hold is damaged or absent
@@ -70,15 +116,25 @@ export const FAULTS = {
     http: 500,
     retry: false,
     says: "a stored file is damaged; run: lakepack verify",
-    text: (facts) => `a stored file is damaged: ${damagedFile(facts)}${because(facts)}; run: lakepack verify`,
+    text: (facts) =>
+      `a stored file is damaged: ${damagedFile(facts)}${because(facts)}; run: lakepack verify`,
   },
-  "odb/bad-object": { http: 500, retry: false, says: "a stored object cannot be read as what it claims to be" },
-  "odb/too-deep": { http: 422, retry: false, says: "folders nested too deep for this filter, or tags of tags" },
+  "odb/bad-object": {
+    http: 500,
+    retry: false,
+    says: "a stored object cannot be read as what it claims to be",
+  },
+  "odb/too-deep": {
+    http: 422,
+    retry: false,
+    says: "folders nested too deep for this filter, or tags of tags",
+  },
   "fetch/filter-work": {
     http: 422,
     retry: false,
     says: "this filter needs more work than this server does for one fetch; ask for less, or without a filter",
-    text: ({ limit, unit }) => `this filter needs more work than this server does for one fetch (over ${grouped(limit)} ${String(unit)}); use fewer patterns or another filter`,
+    text: ({ limit, unit }) =>
+      `this filter needs more work than this server does for one fetch (over ${grouped(limit)} ${String(unit)}); use fewer patterns or another filter`,
   },
   "push/history-work": {
     http: 422,
@@ -87,12 +143,20 @@ export const FAULTS = {
     text: ({ limit, unit }) =>
       `whether these branches go on from where they were takes more work than this server does for one push (over ${grouped(limit)} ${String(unit)}); push fewer branches at a time`,
   },
-  "fetch/crowded-out": { http: 503, retry: true, says: "this pack was read so slowly that its room was needed for others; fetch again" },
+  "fetch/crowded-out": {
+    http: 503,
+    retry: true,
+    says: "this pack was read so slowly that its room was needed for others; fetch again",
+  },
   "odb/not-our-ref": { http: 403, retry: false, says: "not our ref" },
 
   // store
   "store/missing": { http: 404, retry: false, says: "storage holds nothing under this key" },
-  "store/oversized": { http: 500, retry: false, says: "a stored file is larger than any this server writes; run: lakepack verify" },
+  "store/oversized": {
+    http: 500,
+    retry: false,
+    says: "a stored file is larger than any this server writes; run: lakepack verify",
+  },
   "store/exists": { http: 409, retry: false, says: "storage already holds this key" },
   "store/conflict": { http: 409, retry: true, says: "somebody else changed it first" },
   "store/throttled": { http: 503, retry: true, says: "storage asked us to slow down" },
@@ -102,13 +166,15 @@ export const FAULTS = {
     http: 503,
     retry: true,
     says: "the disk failed when this was to last: outcome unknown; fetch to see whether it has landed",
-    text: ({ reason }) => `the disk failed when this was to last (${String(reason)}): outcome unknown; fetch to see whether it has landed`,
+    text: ({ reason }) =>
+      `the disk failed when this was to last (${String(reason)}): outcome unknown; fetch to see whether it has landed`,
   },
   "store/unsettled": {
     http: 503,
     retry: true,
     says: "the disk failed when this was written; it is not shown before it is sure to last; try again",
-    text: ({ reason }) => `the disk failed when this was written (${String(reason)}); it is not shown before it is sure to last; try again`,
+    text: ({ reason }) =>
+      `the disk failed when this was written (${String(reason)}); it is not shown before it is sure to last; try again`,
   },
   "store/bad-key": { http: 400, retry: false, says: "this is no storage key" },
   "store/locked": { http: 500, retry: false, says: "another lakepack serves this data folder" },
@@ -120,13 +186,22 @@ export const FAULTS = {
     http: 500,
     retry: false,
     says: "the repository's manifest cannot be read; run: lakepack verify",
-    text: (facts) => `the repository's manifest cannot be read: ${String(facts.manifest ?? facts.snapshot)}${because(facts)}; run: lakepack verify`,
+    text: (facts) =>
+      `the repository's manifest cannot be read: ${String(facts.manifest ?? facts.snapshot)}${because(facts)}; run: lakepack verify`,
   },
 
   // pool
   "pool/saturated": { http: 503, retry: true, says: "the server is busy; try again" },
-  "pool/worker-hung": { http: 500, retry: true, says: "a worker showed no sign of life in the middle of this request and was replaced" },
-  "pool/worker-died": { http: 500, retry: true, says: "a worker stopped in the middle of this request" },
+  "pool/worker-hung": {
+    http: 500,
+    retry: true,
+    says: "a worker showed no sign of life in the middle of this request and was replaced",
+  },
+  "pool/worker-died": {
+    http: 500,
+    retry: true,
+    says: "a worker stopped in the middle of this request",
+  },
 
   // lakefs: what the lakeFS server answered
   "lakefs/unreachable": { http: 503, retry: true, says: "lakeFS does not answer" },
@@ -134,9 +209,21 @@ export const FAULTS = {
   "lakefs/failed": { http: 502, retry: true, says: "lakeFS failed" },
   "lakefs/denied": { http: 502, retry: false, says: "lakeFS does not let this server do that" },
   "lakefs/missing": { http: 404, retry: false, says: "lakeFS has no such thing" },
-  "lakefs/damaged": { http: 502, retry: false, says: "lakeFS has other bytes than are recorded of this path; restore them, or commit the path anew" },
-  "lakefs/gone": { http: 502, retry: false, says: "lakeFS names data that is gone from its storage" },
-  "lakefs/conflict": { http: 409, retry: false, says: "lakeFS has it already, or in another state" },
+  "lakefs/damaged": {
+    http: 502,
+    retry: false,
+    says: "lakeFS has other bytes than are recorded of this path; restore them, or commit the path anew",
+  },
+  "lakefs/gone": {
+    http: 502,
+    retry: false,
+    says: "lakeFS names data that is gone from its storage",
+  },
+  "lakefs/conflict": {
+    http: 409,
+    retry: false,
+    says: "lakeFS has it already, or in another state",
+  },
   "lakefs/refused": { http: 409, retry: false, says: "lakeFS refused" },
   "lakefs/unread-hooks": {
     http: 409,
@@ -152,7 +239,11 @@ export const FAULTS = {
     text: ({ hook, action, event, reason }) =>
       `the hook '${String(hook)}' in lakeFS (${String(event)}, action '${String(action)}') could not be asked: ${String(reason)}; nothing has changed, try again`,
   },
-  "lfs/denied": { http: 403, retry: false, says: "lakeFS does not let you store Git LFS objects in this repository" },
+  "lfs/denied": {
+    http: 403,
+    retry: false,
+    says: "lakeFS does not let you store Git LFS objects in this repository",
+  },
   "lakefs/no-credentials": {
     http: 403,
     retry: false,
@@ -164,7 +255,11 @@ export const FAULTS = {
     says: "it could not be found out whether lakeFS runs hooks, which keep a push from landing on a branch that has moved; try again",
   },
   "lakefs/bad-request": { http: 502, retry: false, says: "lakeFS did not accept the request" },
-  "lakefs/bad-reply": { http: 502, retry: false, says: "lakeFS answered with something that cannot be read" },
+  "lakefs/bad-reply": {
+    http: 502,
+    retry: false,
+    says: "lakeFS answered with something that cannot be read",
+  },
   "lakefs/reading": {
     http: 503,
     retry: true,
@@ -194,37 +289,83 @@ export const FAULTS = {
     says: "the .gitattributes of this commit take more work than is done for one; make their patterns fewer, or plainer",
   },
   "lakefs/deleting": { http: 503, retry: true, says: "the repository is being deleted" },
-  "lakefs/unsettled": { http: 503, retry: true, says: "lakeFS shows the repository without its default branch: it is being deleted or restored; try again" },
-  "lakefs/replaced": { http: 409, retry: true, says: "the repository was deleted and made again while this request ran; ask again" },
-  "lakefs/unmapped": { http: 409, retry: false, says: "this server has not read that lakeFS repository before, so it knows no mapping to put back" },
-  "lakefs/unset": { http: 409, retry: false, says: "no lakeFS is set here (setting lakefs_endpoint)" },
-  "lakefs/unknown-outcome": { http: 502, retry: true, says: "lakeFS stopped answering while the push was landing; fetch to see whether it has" },
+  "lakefs/unsettled": {
+    http: 503,
+    retry: true,
+    says: "lakeFS shows the repository without its default branch: it is being deleted or restored; try again",
+  },
+  "lakefs/replaced": {
+    http: 409,
+    retry: true,
+    says: "the repository was deleted and made again while this request ran; ask again",
+  },
+  "lakefs/unmapped": {
+    http: 409,
+    retry: false,
+    says: "this server has not read that lakeFS repository before, so it knows no mapping to put back",
+  },
+  "lakefs/unset": {
+    http: 409,
+    retry: false,
+    says: "no lakeFS is set here (setting lakefs_endpoint)",
+  },
+  "lakefs/unknown-outcome": {
+    http: 502,
+    retry: true,
+    says: "lakeFS stopped answering while the push was landing; fetch to see whether it has",
+  },
   "lakefs/unmappable": { http: 422, retry: false, says: "this cannot exist on the other side" },
 
-  // lfs. Never 422 outside a batch's reply: git-lfs takes that for success and moves the ref without the object.
+  // lfs. Never 422 outside a batch's reply: git-lfs takes that for success and moves the ref
+  // without the object.
   "lfs/missing": { http: 404, retry: false, says: "the repository has no such LFS object" },
   "lfs/gone": {
     http: 410,
     retry: false,
     says: "lakeFS names this LFS object, and its bytes are gone from lakeFS's storage",
-    text: () => "lakeFS names this LFS object, and its bytes are gone from lakeFS's storage; upload it again",
+    text: () =>
+      "lakeFS names this LFS object, and its bytes are gone from lakeFS's storage; upload it again",
   },
-  "lfs/bad-batch": { http: 422, retry: false, says: "this is not a request of Git LFS's batch API" },
+  "lfs/bad-batch": {
+    http: 422,
+    retry: false,
+    says: "this is not a request of Git LFS's batch API",
+  },
   "lfs/mismatch": { http: 400, retry: false, says: "the content is not what its oid and size say" },
-  "lfs/proof": { http: 403, retry: true, says: "the link has expired or was not made by this server; ask for a new one" },
-  "lfs/no-locks": { http: 501, retry: false, says: "this server has no file locks; git-lfs works without: git config lfs.locksverify false" },
+  "lfs/proof": {
+    http: 403,
+    retry: true,
+    says: "the link has expired or was not made by this server; ask for a new one",
+  },
+  "lfs/no-locks": {
+    http: 501,
+    retry: false,
+    says: "this server has no file locks; git-lfs works without: git config lfs.locksverify false",
+  },
   "lfs/link-ended": {
     http: 403,
     retry: false,
     says: "the right behind this link has ended",
     text: ({ reason }) => `the right behind this link has ended: ${String(reason)}`,
   },
-  "lfs/too-large": { http: 413, retry: false, says: "the LFS request or object is larger than this server accepts" },
+  "lfs/too-large": {
+    http: 413,
+    retry: false,
+    says: "the LFS request or object is larger than this server accepts",
+  },
 
   // serve
   "repository/missing": { http: 404, retry: false, says: "repository not found" },
-  "repository/gone": { http: 404, retry: false, says: "the repository that this name leads to is gone" },
-  "repository/not-set-aside": { http: 404, retry: false, says: "no repository that had this name is set aside" },
+  "repository/gone": {
+    http: 404,
+    retry: false,
+    says: "the repository that this name leads to is gone",
+  },
+  "repository/not-set-aside": {
+    http: 404,
+    retry: false,
+    says: "no repository that had this name is set aside",
+  },
   "repository/bad-name": {
     http: 404,
     retry: false,
@@ -232,8 +373,16 @@ export const FAULTS = {
     text: ({ name, reason }) =>
       `this is not a repository's name: ${String(name)} (${String(reason ?? "a name is namespace/name, each of 1 to 96 letters, digits, '.', '_' or '-', and begins with a letter, a digit or '_'")})`,
   },
-  "repository/exists": { http: 409, retry: false, says: "there is a repository of this name already" },
-  "repository/bad-setting": { http: 400, retry: false, says: "a repository cannot have this setting" },
+  "repository/exists": {
+    http: 409,
+    retry: false,
+    says: "there is a repository of this name already",
+  },
+  "repository/bad-setting": {
+    http: 400,
+    retry: false,
+    says: "a repository cannot have this setting",
+  },
   "repository/too-many": {
     http: 403,
     retry: false,
@@ -247,7 +396,11 @@ export const FAULTS = {
     retry: false,
     says: "this repository cannot be pushed to: it is a KohakuHub's, and a push from here would be missing in the hub's own tables",
   },
-  "commit/missing": { http: 404, retry: false, says: "no branch or tag of this repository leads to such a commit" },
+  "commit/missing": {
+    http: 404,
+    retry: false,
+    says: "no branch or tag of this repository leads to such a commit",
+  },
   "server/stopping": { http: 503, retry: true, says: "this server is stopping; try again" },
   "service/unknown": { http: 403, retry: false, says: "this service is not offered here" },
   "push/no-longer": {
@@ -258,38 +411,86 @@ export const FAULTS = {
   },
   "push/refused": { http: 422, retry: false, says: "a ref was not moved" },
   "http/method": { http: 405, retry: false, says: "this method is not allowed here" },
-  "http/content-type": { http: 415, retry: false, says: "the Content-Type is not the one this service takes" },
-  "http/forbidden-origin": { http: 403, retry: false, says: "with auth: none only this machine is served, without a proxy" },
-  "http/bad-request": { http: 400, retry: false, says: "this is not a request this server understands" },
+  "http/content-type": {
+    http: 415,
+    retry: false,
+    says: "the Content-Type is not the one this service takes",
+  },
+  "http/forbidden-origin": {
+    http: 403,
+    retry: false,
+    says: "with auth: none only this machine is served, without a proxy",
+  },
+  "http/bad-request": {
+    http: 400,
+    retry: false,
+    says: "this is not a request this server understands",
+  },
   "http/denied": { http: 403, retry: false, says: "the secret is missing or is another one" },
   "http/not-found": { http: 404, retry: false, says: "nothing is here" },
 
   // auth: who asks, and what they may. A 401 carries WWW-Authenticate (transport/http-fault).
-  "auth/required": { http: 401, retry: false, says: "sign in with a token, as the password or as the user name" },
-  "auth/several": { http: 400, retry: false, says: "the request has two Authorization headers; leave one: git adds http.extraHeader beside what a credential helper or the URL gives" },
+  "auth/required": {
+    http: 401,
+    retry: false,
+    says: "sign in with a token, as the password or as the user name",
+  },
+  "auth/several": {
+    http: 400,
+    retry: false,
+    says: "the request has two Authorization headers; leave one: git adds http.extraHeader beside what a credential helper or the URL gives",
+  },
   "auth/failed": { http: 401, retry: false, says: "this token does not sign in here" },
-  "auth/throttled": { http: 429, retry: true, says: "too many failed logins from this address; wait before the next one" },
+  "auth/throttled": {
+    http: 429,
+    retry: true,
+    says: "too many failed logins from this address; wait before the next one",
+  },
   "auth/forbidden": { http: 403, retry: false, says: "this token may not do that here" },
-  "user/exists": { http: 409, retry: false, says: "there is a user of this name already, in whatever case" },
+  "user/exists": {
+    http: 409,
+    retry: false,
+    says: "there is a user of this name already, in whatever case",
+  },
   "user/missing": { http: 404, retry: false, says: "there is no user of this name" },
-  "user/bad-name": { http: 400, retry: false, says: "a user cannot be called so: letters, digits, . _ - and no word our URLs need" },
-  "token/missing": { http: 404, retry: false, says: "there is no such token, or it is revoked already" },
+  "user/bad-name": {
+    http: 400,
+    retry: false,
+    says: "a user cannot be called so: letters, digits, . _ - and no word our URLs need",
+  },
+  "token/missing": {
+    http: 404,
+    retry: false,
+    says: "there is no such token, or it is revoked already",
+  },
   "grant/missing": { http: 404, retry: false, says: "nothing was granted to this user here" },
 
   // database
   "database/failed": { http: 503, retry: true, says: "the database failed" },
 
   // control: commands to a running server
-  "control/bad-request": { http: 400, retry: false, says: "this is not a command this server understands" },
+  "control/bad-request": {
+    http: 400,
+    retry: false,
+    says: "this is not a command this server understands",
+  },
   "control/no-server": { http: 409, retry: false, says: "no server runs on this data folder" },
-  "control/failed": { http: 502, retry: true, says: "the server that owns the data folder did not answer" },
+  "control/failed": {
+    http: 502,
+    retry: true,
+    says: "the server that owns the data folder did not answer",
+  },
 
   // verify, doctor
   "doctor/found": { http: 500, retry: false, says: "something is not as it should be" },
   "verify/damaged": { http: 500, retry: false, says: "something that is stored is damaged" },
 
   // settings
-  "settings/bad-value": { http: 500, retry: false, says: "a setting has a value that is not allowed" },
+  "settings/bad-value": {
+    http: 500,
+    retry: false,
+    says: "a setting has a value that is not allowed",
+  },
 } as const satisfies Record<string, FaultRow>;
 
 export type FaultCode = keyof typeof FAULTS;
@@ -321,25 +522,35 @@ function filesOf(files: FaultFacts[string]): string {
   return `${String(files).split("/").map(grouped).join(" of ")} files`;
 }
 
-/** A file's name without its folders, which are the server's own; of a pack that is known by its checksum alone, its name. */
+/**
+ * A file's name without its folders, which are the server's own; of a pack that is known by its
+ * checksum alone, its name.
+ */
 function damagedFile({ file, pack }: FaultFacts): string {
-  if (typeof pack === "string") return `pack-${pack}.${file === "idx" || file === "rev" ? file : "pack"}`;
+  if (typeof pack === "string")
+    return `pack-${pack}.${file === "idx" || file === "rev" ? file : "pack"}`;
   return String(file ?? "unknown").replace(/^.*\//, "");
 }
 
 function because({ reason, offset }: FaultFacts): string {
   const where = offset === undefined ? "" : ` at ${offset}`;
-  return reason === undefined && where === "" ? "" : ` (${String(reason ?? "cannot be read")}${where})`;
+  return reason === undefined && where === ""
+    ? ""
+    : ` (${String(reason ?? "cannot be read")}${where})`;
 }
 
-/** What a client may read in place of a protocol's answer: facts of our own failures stay in the log. */
+/**
+ * What a client may read in place of a protocol's answer: facts of our own failures stay in the
+ * log.
+ */
 export function clientText({ row, message }: Fault): string {
   return row.http >= 500 && row.text === undefined ? row.says : message;
 }
 
 /**
- * The same for who has been let into a repository and is told in Git's protocol: what lakeFS says is about that very repository (which path, which hook); what
- * storage or the database says has our folders' names in it.
+ * The same for who has been let into a repository and is told in Git's protocol: what lakeFS says
+ * is about that very repository (which path, which hook); what storage or the database says has our
+ * folders' names in it.
  */
 export function toldText(fault: Fault): string {
   return fault.code.startsWith("lakefs/") ? fault.message : clientText(fault);
@@ -368,10 +579,13 @@ export function isFaultCode(code: unknown): code is FaultCode {
   return typeof code === "string" && Object.hasOwn(FAULTS, code);
 }
 
-/** The same failure as a Fault: faults pass through, aborts and everything unknown get their row. */
+/**
+ * The same failure as a Fault: faults pass through, aborts and everything unknown get their row.
+ */
 export function asFault(error: unknown): Fault {
   if (error instanceof Fault) return error;
-  if (error instanceof Error && error.name === "AbortError") return new Fault("base/aborted", {}, error);
+  if (error instanceof Error && error.name === "AbortError")
+    return new Fault("base/aborted", {}, error);
   const code = (error as { code?: unknown } | undefined)?.code;
   if (code === "ENOSPC" || code === "EDQUOT") return new Fault("store/full", {}, error);
   if (code === "EIO" || code === "EROFS") return new Fault("store/failed", { reason: code }, error);

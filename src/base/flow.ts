@@ -1,32 +1,37 @@
-/** Bounded, abortable ways to wait. Every wait takes a signal; an abort frees what the waiter held. */
+/**
+ * Bounded, abortable ways to wait. Every wait takes a signal; an abort frees what the waiter held.
+ */
 import { Fault } from "./fault.js";
 import { LIMITS } from "./limits.js";
 
 /**
- * Bytes that arrive over time. `read` answers the next chunk (a view valid until the next call), undefined at the end.
- * Not reading is the back-pressure. One reader at a time.
+ * Bytes that arrive over time. `read` answers the next chunk (a view valid until the next call),
+ * undefined at the end. Not reading is the back-pressure. One reader at a time.
  */
 export interface ByteSource {
   read(): Promise<Uint8Array | undefined>;
 
   /**
-   * Gives back a chunk that `read` gave, to be written over: for sources of gigabytes, whose chunks would wait for the collector. A chunk that may
-   * be given back stays what it is until then, beyond the next `read`.
+   * Gives back a chunk that `read` gave, to be written over: for sources of gigabytes, whose chunks
+   * would wait for the collector. A chunk that may be given back stays what it is until then,
+   * beyond the next `read`.
    */
   release?(chunk: Uint8Array): void;
 }
 
 /**
- * Bytes that leave over time. `write` resolves when the next write is welcome (the other end has taken enough); the
- * bytes are copied or sent before it resolves, the caller may reuse them. Rejects once the other end is gone.
+ * Bytes that leave over time. `write` resolves when the next write is welcome (the other end has
+ * taken enough); the bytes are copied or sent before it resolves, the caller may reuse them.
+ * Rejects once the other end is gone.
  */
 export interface ByteSink {
   write(bytes: Uint8Array): Promise<void>;
 
   /**
-   * Says how much there will be, for those carriers that must say so first (HTTP holds a reply of unknown size back until it is
-   * whole, to send its length). A number, at most once: exactly so many bytes from here on; a reply that ends short of them breaks
-   * off. "large", at any time: too much to hold back, what is there leaves now.
+   * Says how much there will be, for those carriers that must say so first (HTTP holds a reply of
+   * unknown size back until it is whole, to send its length). A number, at most once: exactly so
+   * many bytes from here on; a reply that ends short of them breaks off. "large", at any time: too
+   * much to hold back, what is there leaves now.
    */
   expect?(total: number | "large"): void;
 }
@@ -37,10 +42,15 @@ export function checkAborted(signal: AbortSignal | undefined): void {
 }
 
 function abortFault(signal: AbortSignal): Fault {
-  return signal.reason instanceof Fault ? signal.reason : new Fault("base/aborted", {}, signal.reason);
+  return signal.reason instanceof Fault
+    ? signal.reason
+    : new Fault("base/aborted", {}, signal.reason);
 }
 
-/** `promise`, or a rejection as soon as `signal` aborts. The promise itself goes on: stop its work by its own means. */
+/**
+ * `promise`, or a rejection as soon as `signal` aborts. The promise itself goes on: stop its work
+ * by its own means.
+ */
 export function orAbort<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise;
   if (signal.aborted) {
@@ -74,7 +84,8 @@ export async function within(promise: Promise<unknown>, ms: number): Promise<voi
 }
 
 /**
- * Gives others their turn of the event loop: for whoever works through a list whose length a client has chosen.
+ * Gives others their turn of the event loop: for whoever works through a list whose length a client
+ * has chosen.
  *
  *   const turns = new Turns(signal);
  *   for (const item of items) { if (turns.isDue) await turns.next(); … }
@@ -167,7 +178,10 @@ export class Semaphore {
     this.#release();
   }
 
-  /** Follows `lend` and waits for nobody: there may be more holders than permits then, until one has done. */
+  /**
+   * Follows `lend` and waits for nobody: there may be more holders than permits then, until one has
+   * done.
+   */
   takeBack(): void {
     this.#free--;
   }
@@ -187,10 +201,14 @@ export class Semaphore {
 }
 
 /**
- * Each item with what `work` makes of it, in order. The next item is taken and its work begun while the one before is still under way: never more
- * than two. Where either fails the other has ended before it is told.
+ * Each item with what `work` makes of it, in order. The next item is taken and its work begun while
+ * the one before is still under way: never more than two. Where either fails the other has ended
+ * before it is told.
  */
-export async function* lookAhead<T, R>(items: AsyncIterable<T>, work: (item: T) => Promise<R>): AsyncGenerator<{ readonly item: T; readonly result: R }> {
+export async function* lookAhead<T, R>(
+  items: AsyncIterable<T>,
+  work: (item: T) => Promise<R>,
+): AsyncGenerator<{ readonly item: T; readonly result: R }> {
   let before: { readonly item: T; readonly result: Promise<R> } | undefined;
   try {
     for await (const item of items) {
@@ -215,8 +233,8 @@ interface Flight<T> {
 }
 
 /**
- * One run of a piece of work for everybody who asks for the same key at the same time. The work is aborted when
- * nobody waits for it any more.
+ * One run of a piece of work for everybody who asks for the same key at the same time. The work is
+ * aborted when nobody waits for it any more.
  */
 export class SingleFlight<K, T> {
   readonly #flights = new Map<K, Flight<T>>();
@@ -252,7 +270,9 @@ export class SingleFlight<K, T> {
   }
 }
 
-/** A queue of at most `capacity` items: `push` waits for room, `shift` waits for an item or the end. */
+/**
+ * A queue of at most `capacity` items: `push` waits for room, `shift` waits for an item or the end.
+ */
 export class BoundedQueue<T> {
   readonly #items: T[] = [];
   readonly #capacity: number;

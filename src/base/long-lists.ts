@@ -1,6 +1,7 @@
 /**
- * What is done to a list whose length a client chooses, without holding the event loop: a set of 290,000 ids takes a quarter of a second
- * to build and a third to sort. Short lists are done in one go.
+ * What is done to a list whose length a client chooses, without holding the event loop: a set of
+ * 290,000 ids takes a quarter of a second to build and a third to sort. Short lists are done in one
+ * go.
  */
 import { createHash } from "node:crypto";
 import type { Turns } from "./flow.js";
@@ -21,7 +22,11 @@ export async function distinct<T>(items: Iterable<T>, turns: Turns): Promise<Set
 }
 
 /** Returns the items that `keeps` answers true for. Throws "base/aborted". */
-export async function filtered<T>(items: Iterable<T>, keeps: (item: T) => boolean, turns: Turns): Promise<T[]> {
+export async function filtered<T>(
+  items: Iterable<T>,
+  keeps: (item: T) => boolean,
+  turns: Turns,
+): Promise<T[]> {
   const kept: T[] = [];
   for (const item of items) {
     if (turns.isDue) await turns.next();
@@ -34,10 +39,18 @@ export async function filtered<T>(items: Iterable<T>, keeps: (item: T) => boolea
 type Compare<T> = (left: T, right: T) => number;
 
 /** Orders as JavaScript's `sort` does: by code units. */
-export const byCodeUnits: Compare<string> = (left, right) => (left < right ? -1 : left > right ? 1 : 0);
+export const byCodeUnits: Compare<string> = (left, right) =>
+  left < right ? -1 : left > right ? 1 : 0;
 
-/** Returns a sorted copy; equal items stay in their order. Runs are sorted in one go, then merged two and two. Throws "base/aborted". */
-export async function sorted<T>(items: readonly T[], compare: Compare<T>, turns: Turns): Promise<T[]> {
+/**
+ * Returns a sorted copy; equal items stay in their order. Runs are sorted in one go, then merged
+ * two and two. Throws "base/aborted".
+ */
+export async function sorted<T>(
+  items: readonly T[],
+  compare: Compare<T>,
+  turns: Turns,
+): Promise<T[]> {
   let runs: T[][] = [];
   for (let at = 0; at < items.length; at += RUN_ITEMS) {
     if (turns.isDue) await turns.next();
@@ -45,19 +58,26 @@ export async function sorted<T>(items: readonly T[], compare: Compare<T>, turns:
   }
   while (runs.length > 1) {
     const merged: T[][] = [];
-    for (let at = 0; at < runs.length; at += 2) merged.push(await merge(runs[at] ?? [], runs[at + 1] ?? [], compare, turns));
+    for (let at = 0; at < runs.length; at += 2)
+      merged.push(await merge(runs[at] ?? [], runs[at + 1] ?? [], compare, turns));
     runs = merged;
   }
   return runs[0] ?? [];
 }
 
 /** Returns both in one order; of equal items those of `left` come first. */
-export async function merge<T>(left: readonly T[], right: readonly T[], compare: Compare<T>, turns: Turns): Promise<T[]> {
+export async function merge<T>(
+  left: readonly T[],
+  right: readonly T[],
+  compare: Compare<T>,
+  turns: Turns,
+): Promise<T[]> {
   const both: T[] = [];
   let beside = 0;
   for (const item of left) {
     if (turns.isDue) await turns.next();
-    for (; beside < right.length && compare(right[beside] as T, item) < 0; beside++) both.push(right[beside] as T);
+    for (; beside < right.length && compare(right[beside] as T, item) < 0; beside++)
+      both.push(right[beside] as T);
     both.push(item);
   }
   for (; beside < right.length; beside++) {

@@ -1,4 +1,7 @@
-/** Counts the work that one request causes, and ends it where it is more than any ordinary one needs. */
+/**
+ * Counts the work that one request causes, and ends it where it is more than any ordinary one
+ * needs.
+ */
 import { Fault, type FaultCode } from "./fault.js";
 
 export class WorkBudget {
@@ -7,7 +10,10 @@ export class WorkBudget {
   readonly #fault: FaultCode;
   readonly #unit: string;
 
-  /** `unit`: what is counted, as the message says it ("paths"). `fault`: what a request that needs more is told. */
+  /**
+   * `unit`: what is counted, as the message says it ("paths"). `fault`: what a request that needs
+   * more is told.
+   */
   constructor(max: number, unit: string, fault: FaultCode) {
     this.#left = max;
     this.#max = max;
@@ -25,7 +31,10 @@ export class WorkBudget {
     this.#max += amount;
   }
 
-  /** Throws the fault once more than the whole is spent. Costs some nanoseconds: to be called where the loops are. */
+  /**
+   * Throws the fault once more than the whole is spent. Costs some nanoseconds: to be called where
+   * the loops are.
+   */
   spend(amount: number): void {
     this.#left -= amount;
     if (this.#left < 0) throw new Fault(this.#fault, { limit: this.#max, unit: this.#unit });

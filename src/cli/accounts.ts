@@ -1,4 +1,7 @@
-/** The database of one data folder, and what stands on it: users, permissions, names of repositories. */
+/**
+ * The database of one data folder, and what stands on it: users, permissions, names of
+ * repositories.
+ */
 import { randomBytes } from "node:crypto";
 import { join, resolve } from "node:path";
 import type { AccountServices } from "../api/accounts.js";
@@ -33,7 +36,10 @@ export async function openAccounts(settings: Settings, log: Log): Promise<Opened
 }
 
 /** Undefined with `auth: none`. */
-export function guardOf(settings: Settings, { accounts, permissions }: OpenedAccounts): Guard | undefined {
+export function guardOf(
+  settings: Settings,
+  { accounts, permissions }: OpenedAccounts,
+): Guard | undefined {
   if (settings.auth === "none") return undefined;
   return {
     authenticator: new Authenticator(accounts),
@@ -44,18 +50,29 @@ export function guardOf(settings: Settings, { accounts, permissions }: OpenedAcc
 }
 
 /**
- * What links of Git LFS are signed with. Kept in the database, so that uploads under way survive a restart and several servers on one database take one
- * another's links.
+ * What links of Git LFS are signed with. Kept in the database, so that uploads under way survive a
+ * restart and several servers on one database take one another's links.
  */
 export async function linkKey({ database }: OpenedAccounts): Promise<Uint8Array> {
-  return Buffer.from(await keepSecret(database, "lfs-links", randomBytes(LINK_KEY_BYTES).toString("hex")), "hex");
+  return Buffer.from(
+    await keepSecret(database, "lfs-links", randomBytes(LINK_KEY_BYTES).toString("hex")),
+    "hex",
+  );
 }
 
 /**
- * What seals in lakeFS are made and verified with (lakefs/claim-seal.ts): the setting's keys, and the database's own,
- * with `auth: none` too. Whoever has no key of another server reads and hashes what that one has vouched for.
+ * What seals in lakeFS are made and verified with (lakefs/claim-seal.ts): the setting's keys, and
+ * the database's own, with `auth: none` too. Whoever has no key of another server reads and hashes
+ * what that one has vouched for.
  */
-export async function sealKeys({ seal_key: given }: Settings, { database }: OpenedAccounts): Promise<readonly Uint8Array[]> {
-  const own = await keepSecret(database, "lakefs-seals", randomBytes(SEAL_KEY_BYTES).toString("hex"));
+export async function sealKeys(
+  { seal_key: given }: Settings,
+  { database }: OpenedAccounts,
+): Promise<readonly Uint8Array[]> {
+  const own = await keepSecret(
+    database,
+    "lakefs-seals",
+    randomBytes(SEAL_KEY_BYTES).toString("hex"),
+  );
   return [...given, Buffer.from(own, "hex")];
 }

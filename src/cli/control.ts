@@ -1,7 +1,17 @@
-/** Commands on a data folder: sent to the server that runs on it, or, where none does, done here under the same lock. */
+/**
+ * Commands on a data folder: sent to the server that runs on it, or, where none does, done here
+ * under the same lock.
+ */
 import { connect, type Socket } from "node:net";
 import { resolve } from "node:path";
-import { type ControlArguments, type ControlCommand, type ControlResult, formatControlRequest, readControlAnswer, runControl } from "../api/control.js";
+import {
+  type ControlArguments,
+  type ControlCommand,
+  type ControlResult,
+  formatControlRequest,
+  readControlAnswer,
+  runControl,
+} from "../api/control.js";
 import { Fault } from "../base/fault.js";
 import { sleep } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
@@ -12,8 +22,14 @@ import type { Settings } from "./settings.js";
 /** Between two looks for a server that starts or stops. */
 const LOOK_MS = 100;
 
-/** Throws what the command throws, "store/locked" where somebody has the folder and does not listen. */
-export async function control<K extends ControlCommand>(settings: Settings, name: K, given: ControlArguments<K>): Promise<ControlResult<K>> {
+/**
+ * Throws what the command throws, "store/locked" where somebody has the folder and does not listen.
+ */
+export async function control<K extends ControlCommand>(
+  settings: Settings,
+  name: K,
+  given: ControlArguments<K>,
+): Promise<ControlResult<K>> {
   const giveUpAt = Date.now() + LIMITS.controlWaitMs;
   for (;;) {
     const socket = await connected(settings.data);
@@ -22,18 +38,28 @@ export async function control<K extends ControlCommand>(settings: Settings, name
       return await runHere(settings, name, given);
     } catch (error) {
       // A server that is about to listen, or has just stopped listening, holds the lock.
-      if (!(error instanceof Fault && error.code === "store/locked") || Date.now() > giveUpAt) throw error;
+      if (!(error instanceof Fault && error.code === "store/locked") || Date.now() > giveUpAt)
+        throw error;
       await sleep(LOOK_MS);
     }
   }
 }
 
-async function runHere<K extends ControlCommand>(settings: Settings, name: K, given: ControlArguments<K>): Promise<ControlResult<K>> {
+async function runHere<K extends ControlCommand>(
+  settings: Settings,
+  name: K,
+  given: ControlArguments<K>,
+): Promise<ControlResult<K>> {
   const log = createLog(settings.log_level === "info" ? "warn" : settings.log_level); // a person reads this terminal
   const { openData } = await import("./server.js"); // all of the engine: not needed where a server runs
   const opened = await openData(settings, log);
   try {
-    return await runControl({ repositories: opened.api, accounts: opened.accounts, log }, name, given, new AbortController().signal);
+    return await runControl(
+      { repositories: opened.api, accounts: opened.accounts, log },
+      name,
+      given,
+      new AbortController().signal,
+    );
   } finally {
     await opened.close();
   }
@@ -53,7 +79,11 @@ function connected(data: string): Promise<Socket | undefined> {
   });
 }
 
-async function ask<K extends ControlCommand>(socket: Socket, name: K, given: ControlArguments<K>): Promise<ControlResult<K>> {
+async function ask<K extends ControlCommand>(
+  socket: Socket,
+  name: K,
+  given: ControlArguments<K>,
+): Promise<ControlResult<K>> {
   socket.setEncoding("utf8");
   socket.write(`${formatControlRequest(name, given)}\n`);
   let answer = "";
@@ -62,12 +92,21 @@ async function ask<K extends ControlCommand>(socket: Socket, name: K, given: Con
       answer += chunk;
       const end = answer.indexOf("\n");
       if (end >= 0) return readControlAnswer(name, answer.slice(0, end));
-      if (answer.length > LIMITS.controlAnswerBytesMax) throw new Fault("control/failed", { command: name, controlAnswerBytesMax: LIMITS.controlAnswerBytesMax });
+      if (answer.length > LIMITS.controlAnswerBytesMax)
+        throw new Fault("control/failed", {
+          command: name,
+          controlAnswerBytesMax: LIMITS.controlAnswerBytesMax,
+        });
     }
   } catch (error) {
-    throw error instanceof Fault ? error : new Fault("control/failed", { command: name, reason: (error as Error).message }, error);
+    throw error instanceof Fault
+      ? error
+      : new Fault("control/failed", { command: name, reason: (error as Error).message }, error);
   } finally {
     socket.destroy();
   }
-  throw new Fault("control/failed", { command: name, reason: "the connection ended before an answer" });
+  throw new Fault("control/failed", {
+    command: name,
+    reason: "the connection ended before an answer",
+  });
 }

@@ -1,4 +1,7 @@
-/** Whether histories of lakeFS repositories are whole in Git, as this data folder has noted it: lakeFS is not asked. */
+/**
+ * Whether histories of lakeFS repositories are whole in Git, as this data folder has noted it:
+ * lakeFS is not asked.
+ */
 import { resolve } from "node:path";
 import { asFault } from "../base/fault.js";
 import { Database } from "../database/database.js";
@@ -21,9 +24,15 @@ const NAMED_MAX = 3;
 export async function checkHistories(settings: Settings): Promise<Check> {
   try {
     const cuts = await noted(settings);
-    if (cuts.length === 0) return { name: "history", good: true, found: "none is known to be cut, or to miss data" };
+    if (cuts.length === 0)
+      return { name: "history", good: true, found: "none is known to be cut, or to miss data" };
     const more = cuts.length > NAMED_MAX ? ` and ${cuts.length - NAMED_MAX} more` : "";
-    return { name: "history", good: false, found: `${cuts.slice(0, NAMED_MAX).join(", ")}${more}`, advice: ADVICE };
+    return {
+      name: "history",
+      good: false,
+      found: `${cuts.slice(0, NAMED_MAX).join(", ")}${more}`,
+      advice: ADVICE,
+    };
   } catch (error) {
     return {
       name: "history",
@@ -37,14 +46,19 @@ export async function checkHistories(settings: Settings): Promise<Check> {
 /** "repository: cut at lakeFS commit … (path)", "repository: data of pushed commit …". */
 async function noted(settings: Settings): Promise<string[]> {
   const database = Database.openToRead(databasePath(settings));
-  const rows = database === undefined ? [] : await allRepositories(database).finally(() => database.close());
+  const rows =
+    database === undefined ? [] : await allRepositories(database).finally(() => database.close());
   const store = new DiskStore(resolve(settings.data));
   const found: string[] = [];
   for (const { id, lakefs, title } of rows) {
     if (lakefs === null || title === null) continue;
     const records = new LakeRecords(store, storePrefix(id));
-    for (const { commit, path } of await records.cuts()) found.push(`${lakefs}: cut at lakeFS commit ${commit.slice(0, 12)} (${path})`);
-    for (const { commit, path } of await records.lost()) found.push(`${lakefs}: data of a pushed file is gone at lakeFS commit ${commit.slice(0, 12)} (${path})`);
+    for (const { commit, path } of await records.cuts())
+      found.push(`${lakefs}: cut at lakeFS commit ${commit.slice(0, 12)} (${path})`);
+    for (const { commit, path } of await records.lost())
+      found.push(
+        `${lakefs}: data of a pushed file is gone at lakeFS commit ${commit.slice(0, 12)} (${path})`,
+      );
   }
   return found;
 }

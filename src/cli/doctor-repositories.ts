@@ -1,6 +1,6 @@
 /**
- * Whether database and store tell the same of repositories: one that no row stands for is served to nobody, one whose manifest
- * is gone is damaged.
+ * Whether database and store tell the same of repositories: one that no row stands for is served to
+ * nobody, one whose manifest is gone is damaged.
  */
 import { resolve } from "node:path";
 import { asFault } from "../base/fault.js";
@@ -15,7 +15,8 @@ import type { Settings } from "./settings.js";
 
 export const UNNAMED_ADVICE =
   "lakepack repo recover gives it the name that its manifest tells; what must not come back is removed by hand";
-const GONE_ADVICE = "restore git/manifest of these from a backup, or give them up with lakepack repo delete";
+const GONE_ADVICE =
+  "restore git/manifest of these from a backup, or give them up with lakepack repo delete";
 /** Of each kind, in one line. */
 const NAMED_MAX = 5;
 
@@ -24,26 +25,44 @@ export async function checkRepositories(settings: Settings): Promise<Check> {
   try {
     return await compare(settings);
   } catch (error) {
-    return { name: "repositories", good: false, found: asFault(error).message, advice: "see the database and the data folder" };
+    return {
+      name: "repositories",
+      good: false,
+      found: asFault(error).message,
+      advice: "see the database and the data folder",
+    };
   }
 }
 
 async function compare(settings: Settings): Promise<Check> {
   const database = Database.openToRead(databasePath(settings));
-  const rows = database === undefined ? [] : await allRepositories(database).finally(() => database.close());
-  const stored = new Map((await storedRepositories(new DiskStore(resolve(settings.data)))).map((one) => [one.id, one]));
+  const rows =
+    database === undefined ? [] : await allRepositories(database).finally(() => database.close());
+  const stored = new Map(
+    (await storedRepositories(new DiskStore(resolve(settings.data)))).map((one) => [one.id, one]),
+  );
   const known = new Set(rows.map(({ id }) => id));
   const unnamed = [...stored.keys()].filter((id) => !known.has(id)).map(storePrefix);
   const gone = rows
-    .filter(({ id, state, leads_to: target }) => state === "made" && target === null && stored.get(id)?.hasManifest !== true)
+    .filter(
+      ({ id, state, leads_to: target }) =>
+        state === "made" && target === null && stored.get(id)?.hasManifest !== true,
+    )
     .map(({ title, id }) => title ?? id);
   if (unnamed.length === 0 && gone.length === 0)
-    return { name: "repositories", good: true, found: `${known.size} in the database, and the store has no others` };
+    return {
+      name: "repositories",
+      good: true,
+      found: `${known.size} in the database, and the store has no others`,
+    };
   const found = [
     ...(unnamed.length === 0 ? [] : [`no name leads to ${some(unnamed)}`]),
     ...(gone.length === 0 ? [] : [`the manifest is gone of ${some(gone)}`]),
   ];
-  const advice = [...(unnamed.length === 0 ? [] : [UNNAMED_ADVICE]), ...(gone.length === 0 ? [] : [GONE_ADVICE])];
+  const advice = [
+    ...(unnamed.length === 0 ? [] : [UNNAMED_ADVICE]),
+    ...(gone.length === 0 ? [] : [GONE_ADVICE]),
+  ];
   return { name: "repositories", good: false, found: found.join("; "), advice: advice.join("; ") };
 }
 

@@ -27,15 +27,21 @@ export function indexPackCommand(): Command {
 
 async function indexPack(path: string, options: Options): Promise<void> {
   const { indexPackFile } = await import("../odb/ingest-file.js");
-  const pool = createPool({ kernelsModule: await loadKernels(), threads: Math.max(1, Number(options.threads) || 1) });
+  const pool = createPool({
+    kernelsModule: await loadKernels(),
+    threads: Math.max(1, Number(options.threads) || 1),
+  });
   try {
     const idxPath = options.output;
-    const outputs = idxPath === undefined ? {} : { idxPath, revPath: idxPath.replace(/(\.idx)?$/, ".rev") };
+    const outputs =
+      idxPath === undefined ? {} : { idxPath, revPath: idxPath.replace(/(\.idx)?$/, ".rev") };
     const pack = await indexPackFile(path, { pool, fsck: options.strict, ...outputs });
     const { checksum, objectCount, deltaCount, bytes, counters } = pack;
-    if (options.json) void sayJson({ checksum, objects: objectCount, deltas: deltaCount, bytes, counters });
+    if (options.json)
+      void sayJson({ checksum, objects: objectCount, deltas: deltaCount, bytes, counters });
     else void say(`${checksum}\n`);
-    if (options.verbose) for (const [name, value] of Object.entries(counters)) sayAside(`${name} ${value}\n`);
+    if (options.verbose)
+      for (const [name, value] of Object.entries(counters)) sayAside(`${name} ${value}\n`);
   } finally {
     await pool.close();
   }

@@ -17,7 +17,11 @@ import { sayAside } from "./say.js";
 const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;
 /** What is wrong is the command line or a setting. */
-const USAGE_FAULTS: ReadonlySet<FaultCode> = new Set<FaultCode>(["settings/bad-value", "control/bad-request", "user/bad-name"]);
+const USAGE_FAULTS: ReadonlySet<FaultCode> = new Set<FaultCode>([
+  "settings/bad-value",
+  "control/bad-request",
+  "user/bad-name",
+]);
 
 function program(): Command {
   return new Command("lakepack")
@@ -44,7 +48,8 @@ async function main(): Promise<number> {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
     const fault = asFault(error);
     sayAside(`lakepack: ${fault.message}\n`);
-    if (fault.code === "base/internal") sayAside(`${String((fault.cause as Error | undefined)?.stack ?? fault.stack)}\n`);
+    if (fault.code === "base/internal")
+      sayAside(`${String((fault.cause as Error | undefined)?.stack ?? fault.stack)}\n`);
     return error instanceof Fault && USAGE_FAULTS.has(error.code) ? EXIT_USAGE : EXIT_FAILURE;
   }
 }

@@ -12,15 +12,24 @@ export function serveCommand(): Command {
   command.option("--config <file>", "settings file", undefined);
   for (const [name, { about, allowed, fallback }] of Object.entries(SETTINGS)) {
     const flag = `--${name.replaceAll("_", "-")} <value>`;
-    command.addOption(new Option(flag, `${about} [${allowed}; default ${fallback === "" ? "none" : fallback}]`));
+    command.addOption(
+      new Option(flag, `${about} [${allowed}; default ${fallback === "" ? "none" : fallback}]`),
+    );
   }
-  command.addHelpText("after", "\nEach setting can also stand in lakepack.yaml (name: value) or in the environment (LAKEPACK_NAME).\n");
-  return command.exitOverride().action(async (options: Record<string, string | undefined>) => serve(options));
+  command.addHelpText(
+    "after",
+    "\nEach setting can also stand in lakepack.yaml (name: value) or in the environment (LAKEPACK_NAME).\n",
+  );
+  return command
+    .exitOverride()
+    .action(async (options: Record<string, string | undefined>) => serve(options));
 }
 
 async function serve(options: Record<string, string | undefined>): Promise<void> {
   const { config, ...given } = options;
-  const flags = Object.fromEntries(Object.entries(given).map(([name, value]) => [toSettingName(name), value]));
+  const flags = Object.fromEntries(
+    Object.entries(given).map(([name, value]) => [toSettingName(name), value]),
+  );
   const settings = readSettings(flags, process.env, config);
   const signals = new Signals(); // before anybody is told that it serves
   const { startServer } = await import("./server.js"); // all of the engine: other commands start without
@@ -30,14 +39,22 @@ async function serve(options: Record<string, string | undefined>): Promise<void>
 }
 
 /**
- * SIGTERM, which balancers' hosts send: `/readyz` says no at once, and requests are served until the balancer has noticed. SIGINT, which a person
- * sends, and any second signal go straight to the end.
+ * SIGTERM, which balancers' hosts send: `/readyz` says no at once, and requests are served until
+ * the balancer has noticed. SIGINT, which a person sends, and any second signal go straight to the
+ * end.
  */
-async function end(running: RunningServer, { drain_seconds: drainSeconds, stop_seconds: stopSeconds }: Settings, signals: Signals): Promise<void> {
+async function end(
+  running: RunningServer,
+  { drain_seconds: drainSeconds, stop_seconds: stopSeconds }: Settings,
+  signals: Signals,
+): Promise<void> {
   if ((await signals.next()) === "SIGTERM" && drainSeconds > 0) {
     running.drain();
     const noticed = new AbortController();
-    await Promise.race([sleep(drainSeconds * 1_000, noticed.signal).catch(() => undefined), signals.next()]);
+    await Promise.race([
+      sleep(drainSeconds * 1_000, noticed.signal).catch(() => undefined),
+      signals.next(),
+    ]);
     noticed.abort();
   }
   await running.stop(stopSeconds * 1_000);
@@ -48,9 +65,15 @@ function toSettingName(option: string): string {
   return option.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
-async function greet({ kind, url, lakefs, firstToken }: RunningServer, settings: Settings): Promise<void> {
+async function greet(
+  { kind, url, lakefs, firstToken }: RunningServer,
+  settings: Settings,
+): Promise<void> {
   const known = settings.public_url === "" ? url : settings.public_url;
-  const login = firstToken === undefined ? "" : `\nThere was no user yet. This is the token of the new administrator "admin", shown this once:\n  ${firstToken.token}\n`;
+  const login =
+    firstToken === undefined
+      ? ""
+      : `\nThere was no user yet. This is the token of the new administrator "admin", shown this once:\n  ${firstToken.token}\n`;
   const text = `lakepack ${VERSION} serving ${url} (${kind})
 data in ${settings.data}, ${settings.auth === "none" ? "no authentication: this machine only" : "callers sign in with tokens"}${lakefs === undefined ? "" : `\n${lakefs}`}
 ${login}
@@ -63,12 +86,16 @@ Clone it:
   await firstToken?.shown();
 }
 
-/** Signals to end, as they come. Being told twice (npm passes on what the terminal has sent already) kills nobody. */
+/**
+ * Signals to end, as they come. Being told twice (npm passes on what the terminal has sent already)
+ * kills nobody.
+ */
 class Signals {
   #wake: ((signal: NodeJS.Signals) => void) | undefined;
 
   constructor() {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => this.#wake?.(signal));
+    for (const signal of ["SIGINT", "SIGTERM"] as const)
+      process.on(signal, () => this.#wake?.(signal));
   }
 
   next(): Promise<NodeJS.Signals> {

@@ -52,7 +52,10 @@ export interface RunningServer {
   readonly kind: "uws" | "node";
   /** Which lakeFS is there and whether it answers; undefined: none is set. */
   readonly lakefs: string | undefined;
-  /** An administrator's token, where this is the first start with `auth: token` and there was no user: to be shown once. */
+  /**
+   * An administrator's token, where this is the first start with `auth: token` and there was no
+   * user: to be shown once.
+   */
   readonly firstToken: FirstToken | undefined;
   /** First phase of the end: not ready, and serving. */
   drain(): void;
@@ -73,7 +76,10 @@ export async function startServer(settings: Settings, log: Log): Promise<Running
   }
 }
 
-/** What no setting shows by itself: which of them go together, and whether the files they name can be used. Throws "settings/bad-value". */
+/**
+ * What no setting shows by itself: which of them go together, and whether the files they name can
+ * be used. Throws "settings/bad-value".
+ */
 export async function checkTogether(settings: Settings): Promise<void> {
   checkListen(settings);
   checkNaming(settings);
@@ -85,26 +91,53 @@ export async function checkTogether(settings: Settings): Promise<void> {
 }
 
 function checkNaming({ naming, lakefs_endpoint: endpoint }: Settings): void {
-  if (naming === "kohakuhub" && endpoint === "") throw new Fault("settings/bad-value", { name: "naming", value: naming, allowed: "with lakefs_endpoint only: a hub's repositories are in lakeFS" });
+  if (naming === "kohakuhub" && endpoint === "")
+    throw new Fault("settings/bad-value", {
+      name: "naming",
+      value: naming,
+      allowed: "with lakefs_endpoint only: a hub's repositories are in lakeFS",
+    });
 }
 
 function clientOptions(settings: Settings): ClientOptions {
-  return { trustedProxies: settings.trusted_proxies, publicUrl: settings.public_url, tls: settings.tls_cert !== "" };
+  return {
+    trustedProxies: settings.trusted_proxies,
+    publicUrl: settings.public_url,
+    tls: settings.tls_cert !== "",
+  };
 }
 
-/** Tokens do not travel in clear text beyond this machine, unless it is a proxy of ours that they come from. Throws "settings/bad-value". */
-function checkListen({ auth, listen: { host, port }, tls_cert: certificate, tls_key: key, trusted_proxies: proxies }: Settings): void {
+/**
+ * Tokens do not travel in clear text beyond this machine, unless it is a proxy of ours that they
+ * come from. Throws "settings/bad-value".
+ */
+function checkListen({
+  auth,
+  listen: { host, port },
+  tls_cert: certificate,
+  tls_key: key,
+  trusted_proxies: proxies,
+}: Settings): void {
   if ((certificate === "") !== (key === "")) {
-    throw new Fault("settings/bad-value", { name: certificate === "" ? "tls_cert" : "tls_key", value: "", allowed: "tls_cert and tls_key together, or neither" });
+    throw new Fault("settings/bad-value", {
+      name: certificate === "" ? "tls_cert" : "tls_key",
+      value: "",
+      allowed: "tls_cert and tls_key together, or neither",
+    });
   }
   const isSafe = auth === "token" && (certificate !== "" || proxies.length > 0);
   if (isSafe || LOOPBACK.has(host)) return;
   const loopback = "a loopback host (127.0.0.1, [::1], localhost)";
-  const allowed = auth === "none" ? `with auth none only ${loopback}` : `with auth token ${loopback}; any other with tls_cert and tls_key, or behind trusted_proxies`;
+  const allowed =
+    auth === "none"
+      ? `with auth none only ${loopback}`
+      : `with auth token ${loopback}; any other with tls_cert and tls_key, or behind trusted_proxies`;
   throw new Fault("settings/bad-value", { name: "listen", value: `${host}:${port}`, allowed });
 }
 
-/** All that stands on one data folder, of which this process holds the lock; nothing of it listens. */
+/**
+ * All that stands on one data folder, of which this process holds the lock; nothing of it listens.
+ */
 export interface OpenedData {
   /** Absolute. */
   readonly data: string;
@@ -148,15 +181,41 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
     await emptyFolder(incoming);
     const store = new DiskStore(data);
     await probeStore(store);
-    const cache = await ResponseCache.open({ folder: join(data, "cache"), bytesMax: settings.cache_bytes });
+    const cache = await ResponseCache.open({
+      folder: join(data, "cache"),
+      bytesMax: settings.cache_bytes,
+    });
     const opened = await openAccounts(settings, log);
     database = opened;
-    const lakefs = settings.lakefs_endpoint === "" ? undefined : await lakefsSettings(settings, await sealKeys(settings, opened), log);
-    metrics.watch({ pool: () => pool.figures(), cache: () => cache, lakefs: () => lakefs?.client.http.figures ?? new Map() });
+    const lakefs =
+      settings.lakefs_endpoint === ""
+        ? undefined
+        : await lakefsSettings(settings, await sealKeys(settings, opened), log);
+    metrics.watch({
+      pool: () => pool.figures(),
+      cache: () => cache,
+      lakefs: () => lakefs?.client.http.figures ?? new Map(),
+    });
     const table = new RepositoryTable(opened.database);
     const probeDatabase = () => probeWrite(opened.database);
-    const identity = { table, guard: guardOf(settings, database), linkKey: await linkKey(database), probeDatabase, fsckSkip };
-    const assembled = assemble(settings, { incoming, store, cache, pool, log, maintenance, metrics, lakefs, ...identity });
+    const identity = {
+      table,
+      guard: guardOf(settings, database),
+      linkKey: await linkKey(database),
+      probeDatabase,
+      fsckSkip,
+    };
+    const assembled = assemble(settings, {
+      incoming,
+      store,
+      cache,
+      pool,
+      log,
+      maintenance,
+      metrics,
+      lakefs,
+      ...identity,
+    });
     repositories = assembled.repositories;
     const accounts = new AccountApi(database);
     const poolApi = new PoolApi({
@@ -166,7 +225,17 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
         void warm(pool, log);
       },
     });
-    return { data, pool, poolApi, close, metrics, server: assembled.server, api: assembled.api, accounts, opened: database };
+    return {
+      data,
+      pool,
+      poolApi,
+      close,
+      metrics,
+      server: assembled.server,
+      api: assembled.api,
+      accounts,
+      opened: database,
+    };
   } catch (error) {
     await close();
     throw error;
@@ -176,7 +245,12 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
 async function serveData(settings: Settings, opened: OpenedData, log: Log): Promise<RunningServer> {
   const { data, server, api, accounts, pool, close } = opened;
   void warm(pool, log);
-  const control = await listenControl(data, { repositories: api, accounts, pool: opened.poolApi, log });
+  const control = await listenControl(data, {
+    repositories: api,
+    accounts,
+    pool: opened.poolApi,
+    log,
+  });
   try {
     const listener = await listen(settings, opened);
     const host = listener.host.includes(":") ? `[${listener.host}]` : listener.host;
@@ -204,10 +278,15 @@ async function serveData(settings: Settings, opened: OpenedData, log: Log): Prom
   }
 }
 
-async function listen(settings: Settings, { server, api, metrics }: OpenedData): Promise<HttpListener> {
+async function listen(
+  settings: Settings,
+  { server, api, metrics }: OpenedData,
+): Promise<HttpListener> {
   // Read by uWebSockets.js when it is loaded.
   process.env["UWS_HTTP_MAX_HEADERS_SIZE"] ??= String(LIMITS.headersBytesMax);
-  const transport = await loadTransport(settings.transport === "auto" ? undefined : settings.transport);
+  const transport = await loadTransport(
+    settings.transport === "auto" ? undefined : settings.transport,
+  );
   metrics.servedBy(transport.kind);
   const tls = tlsFiles(settings);
   const handler = createRoutes(server, {
@@ -218,12 +297,25 @@ async function listen(settings: Settings, { server, api, metrics }: OpenedData):
     api,
     webhookSecret: settings.lakefs_webhook_secret,
   });
-  return transport.listen({ ...settings.listen, ...(tls === undefined ? {} : { tls }), handler, connections: connectionLimit(settings), keepAliveMs: settings.keep_alive_seconds * 1_000, overflowFolder: join(settings.data, "incoming") });
+  return transport.listen({
+    ...settings.listen,
+    ...(tls === undefined ? {} : { tls }),
+    handler,
+    connections: connectionLimit(settings),
+    keepAliveMs: settings.keep_alive_seconds * 1_000,
+    overflowFolder: join(settings.data, "incoming"),
+  });
 }
 
-function connectionLimit({ connections_per_address: max, trusted_proxies: proxies }: Settings): ConnectionLimit {
+function connectionLimit({
+  connections_per_address: max,
+  trusted_proxies: proxies,
+}: Settings): ConnectionLimit {
   const trusted = readNetworks(proxies);
-  return { max: max === 0 ? Number.POSITIVE_INFINITY : max, exempts: (address) => isWithin(trusted, address) };
+  return {
+    max: max === 0 ? Number.POSITIVE_INFINITY : max,
+    exempts: (address) => isWithin(trusted, address),
+  };
 }
 
 function tlsFiles({ tls_cert: certificate, tls_key: key }: Settings): TlsFiles | undefined {
@@ -239,9 +331,14 @@ function lakefsAccess({
   return { endpoint, accessKeyId, secretAccessKey, patienceMs: patienceSeconds * 1_000 };
 }
 
-async function lakefsSettings(settings: Settings, keys: readonly Uint8Array[], log: Log): Promise<LakefsSettings> {
+async function lakefsSettings(
+  settings: Settings,
+  keys: readonly Uint8Array[],
+  log: Log,
+): Promise<LakefsSettings> {
   const access = { ...lakefsAccess(settings), trace: log.tracing === true };
-  const onCall: OnCall = ({ ms, ...call }) => log.trace("lakefs call", { ...call, milliseconds: Math.round(ms) });
+  const onCall: OnCall = ({ ms, ...call }) =>
+    log.trace("lakefs call", { ...call, milliseconds: Math.round(ms) });
   if (access.trace) hearCalls(onCall);
   return {
     access,
@@ -252,15 +349,25 @@ async function lakefsSettings(settings: Settings, keys: readonly Uint8Array[], l
     sealKeys: keys,
     refsWaitMs: settings.lakefs_refs_wait_seconds * 1_000,
     credentials: await readCredentialsFile(settings, access),
-    mappingSeed: settings.naming === "kohakuhub" ? LINKED_MAPPING : { version: 3, threshold: settings.lfs_threshold, suffixes: [] },
-    landing: { allowForced: settings.lakefs_forced_pushes, preCommit: settings.lakefs_pre_commit, commitsMax: settings.push_commits_max, plainFileBytesMax: settings.plain_file_bytes_max },
+    mappingSeed:
+      settings.naming === "kohakuhub"
+        ? LINKED_MAPPING
+        : { version: 3, threshold: settings.lfs_threshold, suffixes: [] },
+    landing: {
+      allowForced: settings.lakefs_forced_pushes,
+      preCommit: settings.lakefs_pre_commit,
+      commitsMax: settings.push_commits_max,
+      plainFileBytesMax: settings.plain_file_bytes_max,
+    },
     log,
   };
 }
 
 /** Threads time their kernels once, and before the first push has to wait for it. */
 async function warm(pool: ThreadPool, log: Log): Promise<void> {
-  const calibrations = Array.from({ length: pool.threads }, () => pool.run("hash/calibrate", {}, { priority: "background" }));
+  const calibrations = Array.from({ length: pool.threads }, () =>
+    pool.run("hash/calibrate", {}, { priority: "background" }),
+  );
   for (const one of await Promise.allSettled(calibrations)) {
     if (one.status === "fulfilled") log.info("kernels", { picks: one.value.picks });
   }
@@ -289,7 +396,20 @@ interface Assembled {
 }
 
 function assemble(settings: Settings, parts: Parts): Assembled {
-  const { incoming, store, cache, pool, log, maintenance, metrics, lakefs, table, guard, linkKey, probeDatabase } = parts;
+  const {
+    incoming,
+    store,
+    cache,
+    pool,
+    log,
+    maintenance,
+    metrics,
+    lakefs,
+    table,
+    guard,
+    linkKey,
+    probeDatabase,
+  } = parts;
   const policy: PushPolicy = {
     fsck: settings.fsck,
     fsckLevels: settings.fsck_levels,
@@ -299,8 +419,14 @@ function assemble(settings: Settings, parts: Parts): Assembled {
     denyDeletes: settings.deny_deletes,
     denyDeleteCurrent: settings.deny_delete_current,
   };
-  // What is reachable from a visible ref may be wanted by its id in every version: old clients and libraries ask for it only where that is said.
-  const offer = { agent: `lakepack/${VERSION}`, allowTipInWant: true, allowReachableInWant: true, atomic: true };
+  // What is reachable from a visible ref may be wanted by its id in every version: old clients and
+  // libraries ask for it only where that is said.
+  const offer = {
+    agent: `lakepack/${VERSION}`,
+    allowTipInWant: true,
+    allowReachableInWant: true,
+    atomic: true,
+  };
   const checks = new PackChecks();
   const tables = new PackTables();
   const repositories = new Repositories({
@@ -330,7 +456,11 @@ function assemble(settings: Settings, parts: Parts): Assembled {
     pool,
     tables,
     log,
-    lfs: new LfsService({ proofs: new LinkProofs(linkKey), storeOf: ({ id, lfs }) => lfs ?? new OwnLfsStore({ store, pool, incoming }, id), pool }),
+    lfs: new LfsService({
+      proofs: new LinkProofs(linkKey),
+      storeOf: ({ id, lfs }) => lfs ?? new OwnLfsStore({ store, pool, incoming }, id),
+      pool,
+    }),
     offer,
     policy,
     fetch,
@@ -352,19 +482,21 @@ function assemble(settings: Settings, parts: Parts): Assembled {
 }
 
 /**
- * Makes the data folder one that its owner alone can look into, and every file of this process from here on as well: private repositories, hashes of tokens
- * and keys lie there.
+ * Makes the data folder one that its owner alone can look into, and every file of this process from
+ * here on as well: private repositories, hashes of tokens and keys lie there.
  */
 async function makePrivate(data: string): Promise<void> {
   process.umask(0o077);
   await makeRoot(data);
   // Of an operator whose folder belongs to another user, doctor tells.
   await chmod(data, 0o700).catch(() => undefined);
-  for (const name of ["lock", "lakepack.db"]) await chmod(join(data, name), 0o600).catch(() => undefined);
+  for (const name of ["lock", "lakepack.db"])
+    await chmod(join(data, name), 0o600).catch(() => undefined);
 }
 
 /** What a crash left of pushes under way: nobody was told `ok`, nothing points there. */
 async function emptyFolder(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true });
-  for (const name of await readdir(folder)) await rm(join(folder, name), { recursive: true, force: true });
+  for (const name of await readdir(folder))
+    await rm(join(folder, name), { recursive: true, force: true });
 }

@@ -9,7 +9,9 @@ export interface SubcommandOptions extends FolderOptions {
 }
 
 export function subcommand(name: string, about: string): Command {
-  return withFolderOptions(new Command(name).description(about)).option("--json", "print the result as JSON").exitOverride();
+  return withFolderOptions(new Command(name).description(about))
+    .option("--json", "print the result as JSON")
+    .exitOverride();
 }
 
 /** The value as one line of JSON, or the text for people. */
@@ -18,10 +20,20 @@ export function print({ json }: SubcommandOptions, value: unknown, text: string)
   else if (text !== "") void say(`${text}\n`);
 }
 
-/** All of a list that comes in pages of `listedPageMax`; `next` takes the last key so far, "" at first. */
-export async function allPages<T>(next: (after: string) => Promise<readonly T[]>, keyOf: (item: T) => string): Promise<T[]> {
+/**
+ * All of a list that comes in pages of `listedPageMax`; `next` takes the last key so far, "" at
+ * first.
+ */
+export async function allPages<T>(
+  next: (after: string) => Promise<readonly T[]>,
+  keyOf: (item: T) => string,
+): Promise<T[]> {
   const all: T[] = [];
-  for (let page: readonly T[] | undefined; page === undefined || page.length === LIMITS.listedPageMax; all.push(...page)) {
+  for (
+    let page: readonly T[] | undefined;
+    page === undefined || page.length === LIMITS.listedPageMax;
+    all.push(...page)
+  ) {
     const last = all.at(-1);
     page = await next(last === undefined ? "" : keyOf(last));
   }

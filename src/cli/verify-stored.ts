@@ -1,6 +1,6 @@
 /**
- * What `lakepack verify` does: holds what is stored against its checksums. Reads only, in a process of its own and without the lock: beside a running server, or
- * where no server starts.
+ * What `lakepack verify` does: holds what is stored against its checksums. Reads only, in a process
+ * of its own and without the lock: beside a running server, or where no server starts.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -13,7 +13,12 @@ import { createPool, type ThreadPool } from "../pool/pool.js";
 import { Database } from "../database/database.js";
 import { allRepositories } from "../database/repositories.js";
 import type { RepositoryRow } from "../database/schema.js";
-import { candidatesOf, readRepositoryName, storePrefix, titleOf } from "../serve/repository-name.js";
+import {
+  candidatesOf,
+  readRepositoryName,
+  storePrefix,
+  titleOf,
+} from "../serve/repository-name.js";
 import { storedRepositories } from "../serve/stored-repositories.js";
 import { DiskStore } from "../store/disk.js";
 import { databasePath } from "./accounts.js";
@@ -40,11 +45,19 @@ interface Checked {
   readonly isMade: boolean;
 }
 
-/** Checks these repositories, or all where none is named, and prints what it finds. Throws "verify/damaged" where something is, "repository/missing". */
-export async function verifyStored(settings: Settings, names: readonly string[], json: boolean): Promise<void> {
+/**
+ * Checks these repositories, or all where none is named, and prints what it finds. Throws
+ * "verify/damaged" where something is, "repository/missing".
+ */
+export async function verifyStored(
+  settings: Settings,
+  names: readonly string[],
+  json: boolean,
+): Promise<void> {
   const store = new DiskStore(resolve(settings.data));
   const rows = await readRows(settings);
-  const checked = names.length === 0 ? await allOf(rows) : names.map((name) => checkedOf(rows, name));
+  const checked =
+    names.length === 0 ? await allOf(rows) : names.map((name) => checkedOf(rows, name));
   const reports: Report[] = names.length === 0 ? await unnamed(store, rows) : [];
   const folder = await mkdtemp(join(tmpdir(), "lakepack-verify-"));
   const pool = createPool({
@@ -76,7 +89,10 @@ interface Place extends Checked {
 
 async function verifyOne({ store, pool, name, prefix, isMade, folder }: Place): Promise<Report> {
   const { signal } = new AbortController();
-  const beside = { beside: (manifest: Parameters<typeof verifyRecords>[2]) => verifyRecords(store, prefix, manifest, signal) };
+  const beside = {
+    beside: (manifest: Parameters<typeof verifyRecords>[2]) =>
+      verifyRecords(store, prefix, manifest, signal),
+  };
   const own = await mkdtemp(join(folder, "repository-"));
   const { refs, packs, objects, findings } = await verifyRepository({
     store,
@@ -89,7 +105,14 @@ async function verifyOne({ store, pool, name, prefix, isMade, folder }: Place): 
   });
   await rm(own, { recursive: true });
   const lfs = await verifyLfsObjects(store, prefix, signal);
-  return { name, refs, packs, objects, lfs_objects: lfs.objects, findings: [...findings, ...lfs.findings] };
+  return {
+    name,
+    refs,
+    packs,
+    objects,
+    lfs_objects: lfs.objects,
+    findings: [...findings, ...lfs.findings],
+  };
 }
 
 /** Rows of all repositories; none where there is no database. */
@@ -106,7 +129,9 @@ async function readRows(settings: Settings): Promise<readonly RepositoryRow[]> {
 /** Those that have files: no second names, and none that nothing was pushed to yet. */
 async function allOf(rows: readonly RepositoryRow[]): Promise<Checked[]> {
   const held = rows.filter(({ state, leads_to: target }) => state === "made" && target === null);
-  return held.flatMap(({ id, title }) => (title === null ? [] : [{ name: title, prefix: storePrefix(id), isMade: true }]));
+  return held.flatMap(({ id, title }) =>
+    title === null ? [] : [{ name: title, prefix: storePrefix(id), isMade: true }],
+  );
 }
 
 /** Throws "repository/missing". */
@@ -115,7 +140,8 @@ function checkedOf(rows: readonly RepositoryRow[], text: string): Checked {
   for (const name of candidatesOf(asked)) {
     const row = rows.find(({ title }) => title === titleOf(name));
     const held = row?.leads_to == null ? row : rows.find(({ id }) => id === row.leads_to);
-    if (held !== undefined) return { name: titleOf(name), prefix: storePrefix(held.id), isMade: held.state === "made" };
+    if (held !== undefined)
+      return { name: titleOf(name), prefix: storePrefix(held.id), isMade: held.state === "made" };
   }
   throw new Fault("repository/missing", { name: titleOf(asked) });
 }
@@ -125,14 +151,27 @@ async function unnamed(store: DiskStore, rows: readonly RepositoryRow[]): Promis
   const known = new Set(rows.map(({ id }) => id));
   const unknown = (await storedRepositories(store)).filter(({ id }) => !known.has(id));
   return unknown.map(({ id }) => {
-    const finding = { file: storePrefix(id), problem: "the database knows no repository of this id", advice: UNNAMED_ADVICE };
-    return { name: storePrefix(id), refs: 0, packs: 0, objects: 0, lfs_objects: 0, findings: [finding] };
+    const finding = {
+      file: storePrefix(id),
+      problem: "the database knows no repository of this id",
+      advice: UNNAMED_ADVICE,
+    };
+    return {
+      name: storePrefix(id),
+      refs: 0,
+      packs: 0,
+      objects: 0,
+      lfs_objects: 0,
+      findings: [finding],
+    };
   });
 }
 
 function describe({ name, refs, packs, objects, lfs_objects: lfs, findings }: Report): string {
   const size = `${refs} refs, ${packs} packs, ${objects} objects${lfs > 0 ? `, ${lfs} LFS objects` : ""}`;
   if (findings.length === 0) return `${name}: good (${size})\n`;
-  const lines = findings.map(({ file, problem, advice }) => `  ${file}: ${problem}\n    what to do: ${advice}\n`);
+  const lines = findings.map(
+    ({ file, problem, advice }) => `  ${file}: ${problem}\n    what to do: ${advice}\n`,
+  );
   return `${name}: DAMAGED (${size})\n${lines.join("")}`;
 }

@@ -9,11 +9,18 @@ interface Options extends FolderOptions {
 }
 
 export function verifyCommand(): Command {
-  return withFolderOptions(new Command("verify").description("Check what is stored: manifests, packs and their indexes, that all is there which refs lead to, LFS objects."))
+  return withFolderOptions(
+    new Command("verify").description(
+      "Check what is stored: manifests, packs and their indexes, that all is there which refs lead to, LFS objects.",
+    ),
+  )
     .argument("[names...]", "ns/name, datasets/ns/name, spaces/ns/name, lakefs/repository")
     .option("--all", "every repository in the store")
     .option("--json", "print the findings as JSON, one line a repository")
-    .addHelpText("after", "\nReads only, and may run beside the server. Exit code 0: all is well; 1: something is damaged, and what to do is said; 2: wrong usage.\n")
+    .addHelpText(
+      "after",
+      "\nReads only, and may run beside the server. Exit code 0: all is well; 1: something is damaged, and what to do is said; 2: wrong usage.\n",
+    )
     .exitOverride()
     .action(verify);
 }
@@ -21,7 +28,11 @@ export function verifyCommand(): Command {
 async function verify(names: readonly string[], options: Options): Promise<void> {
   const settings = folderSettings(options);
   if ((names.length === 0) !== (options.all === true)) {
-    throw new Fault("settings/bad-value", { name: "names", value: names.join(" "), allowed: "names of repositories, or --all" });
+    throw new Fault("settings/bad-value", {
+      name: "names",
+      value: names.join(" "),
+      allowed: "names of repositories, or --all",
+    });
   }
   const { verifyStored } = await import("./verify-stored.js");
   await verifyStored(settings, names, options.json === true);

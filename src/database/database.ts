@@ -1,7 +1,8 @@
 /**
- * The database of one server: users, tokens, who may what. SQLite in a file of its own, opened by the one process that owns the data folder. Its calls are
- * synchronous under their promises: a query costs some 0.1 ms, a durable write some milliseconds, and writes are commands of people or at most one
- * a minute and token, so neither gets a thread.
+ * The database of one server: users, tokens, who may what. SQLite in a file of its own, opened by
+ * the one process that owns the data folder. Its calls are synchronous under their promises: a
+ * query costs some 0.1 ms, a durable write some milliseconds, and writes are commands of people or
+ * at most one a minute and token, so neither gets a thread.
  */
 import { existsSync } from "node:fs";
 import { open } from "node:fs/promises";
@@ -18,12 +19,17 @@ export class Database {
     this.#db = db;
   }
 
-  /** Opens the file, makes it where it is not there, for its owner only, and brings its schema up to date. Throws "database/failed". */
+  /**
+   * Opens the file, makes it where it is not there, for its owner only, and brings its schema up to
+   * date. Throws "database/failed".
+   */
   static async open(path: string): Promise<Database> {
     try {
       await (await open(path, "a", 0o600)).close(); // SQLite gives its other files the same rights
       const file = new Libsql(path);
-      file.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000");
+      file.exec(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000",
+      );
       const db = new Kysely<Schema>({ dialect: new SqliteDialect({ database: file }) });
       await migrate(db);
       return new Database(db);
@@ -32,7 +38,10 @@ export class Database {
     }
   }
 
-  /** As it is, beside whoever owns it: nothing is written. Undefined: there is none. Throws "database/failed". */
+  /**
+   * As it is, beside whoever owns it: nothing is written. Undefined: there is none. Throws
+   * "database/failed".
+   */
   static openToRead(path: string): Database | undefined {
     if (!existsSync(path)) return undefined;
     try {
@@ -64,7 +73,10 @@ export class Database {
 }
 
 async function migrate(db: Kysely<Schema>): Promise<void> {
-  const { error } = await new Migrator({ db, provider: { getMigrations: async () => ({ ...MIGRATIONS }) } }).migrateToLatest();
+  const { error } = await new Migrator({
+    db,
+    provider: { getMigrations: async () => ({ ...MIGRATIONS }) },
+  }).migrateToLatest();
   if (error === undefined) return;
   await db.destroy();
   throw error;
@@ -73,7 +85,11 @@ async function migrate(db: Kysely<Schema>): Promise<void> {
 function failed(error: unknown, facts: { readonly path?: string } = {}): Fault {
   return error instanceof Fault
     ? error
-    : new Fault("database/failed", { ...facts, reason: error instanceof Error ? error.message : String(error) }, error);
+    : new Fault(
+        "database/failed",
+        { ...facts, reason: error instanceof Error ? error.message : String(error) },
+        error,
+      );
 }
 
 /** Whether a write failed because a row of that key is there already. */

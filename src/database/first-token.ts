@@ -1,6 +1,7 @@
 /**
- * The token of the administrator that a first start makes, as long as nobody can be known to have seen it: its id stands in `secrets` from the moment it is made
- * until it was shown. A start that finds one there comes after a crash in between.
+ * The token of the administrator that a first start makes, as long as nobody can be known to have
+ * seen it: its id stands in `secrets` from the moment it is made until it was shown. A start that
+ * finds one there comes after a crash in between.
  */
 import type { Database } from "./database.js";
 import type { NewToken, TokenRow, UserRow } from "./schema.js";
@@ -8,11 +9,22 @@ import type { NewToken, TokenRow, UserRow } from "./schema.js";
 const NAME = "first-token";
 
 export function findUnseen(database: Database): Promise<TokenRow | undefined> {
-  return database.query((db) => db.selectFrom("tokens").innerJoin("secrets", "secrets.value", "tokens.id").selectAll("tokens").where("secrets.name", "=", NAME).executeTakeFirst());
+  return database.query((db) =>
+    db
+      .selectFrom("tokens")
+      .innerJoin("secrets", "secrets.value", "tokens.id")
+      .selectAll("tokens")
+      .where("secrets.name", "=", NAME)
+      .executeTakeFirst(),
+  );
 }
 
 /** User and token, or neither. */
-export async function insertFirst(database: Database, user: UserRow, token: NewToken): Promise<void> {
+export async function insertFirst(
+  database: Database,
+  user: UserRow,
+  token: NewToken,
+): Promise<void> {
   await database.transaction(async (db) => {
     await db.insertInto("users").values(user).execute();
     await db.insertInto("tokens").values(token).execute();
@@ -21,7 +33,11 @@ export async function insertFirst(database: Database, user: UserRow, token: NewT
 }
 
 /** Another one in place of one that was not shown, which is gone then. */
-export async function replaceUnseen(database: Database, unseen: string, token: NewToken): Promise<void> {
+export async function replaceUnseen(
+  database: Database,
+  unseen: string,
+  token: NewToken,
+): Promise<void> {
   await database.transaction(async (db) => {
     await db.deleteFrom("tokens").where("id", "=", unseen).execute();
     await db.insertInto("tokens").values(token).execute();

@@ -2,21 +2,36 @@
 import type { Database } from "./database.js";
 import type { GrantRole } from "./schema.js";
 
-export async function putGrant(database: Database, repositoryId: string, userId: string, role: GrantRole): Promise<void> {
+export async function putGrant(
+  database: Database,
+  repositoryId: string,
+  userId: string,
+  role: GrantRole,
+): Promise<void> {
   const grant = { repository_id: repositoryId, user_id: userId, role };
   await database.query((db) =>
     db
       .insertInto("grants")
       .values(grant)
-      .onConflict((conflict) => conflict.columns(["repository_id", "user_id"]).doUpdateSet({ role }))
+      .onConflict((conflict) =>
+        conflict.columns(["repository_id", "user_id"]).doUpdateSet({ role }),
+      )
       .execute(),
   );
 }
 
 /** False: there was none. */
-export async function deleteGrant(database: Database, repositoryId: string, userId: string): Promise<boolean> {
+export async function deleteGrant(
+  database: Database,
+  repositoryId: string,
+  userId: string,
+): Promise<boolean> {
   const [result] = await database.query((db) =>
-    db.deleteFrom("grants").where("repository_id", "=", repositoryId).where("user_id", "=", userId).execute(),
+    db
+      .deleteFrom("grants")
+      .where("repository_id", "=", repositoryId)
+      .where("user_id", "=", userId)
+      .execute(),
   );
   return (result?.numDeletedRows ?? 0n) > 0n;
 }

@@ -1,6 +1,7 @@
 /**
- * How the schema came to be, step by step. A step that was released is never changed: a later one corrects it. A step that a crash cut short runs again, since
- * not every database takes a change of its schema back: each must pass over what it has done.
+ * How the schema came to be, step by step. A step that was released is never changed: a later one
+ * corrects it. A step that a crash cut short runs again, since not every database takes a change of
+ * its schema back: each must pass over what it has done.
  */
 import type { Kysely, Migration } from "kysely";
 
@@ -26,7 +27,9 @@ async function users(db: Kysely<unknown>): Promise<void> {
     .createTable("tokens")
     .ifNotExists()
     .addColumn("id", "text", (column) => column.primaryKey())
-    .addColumn("user_id", "text", (column) => column.notNull().references("users.id").onDelete("cascade"))
+    .addColumn("user_id", "text", (column) =>
+      column.notNull().references("users.id").onDelete("cascade"),
+    )
     .addColumn("label", "text", (column) => column.notNull())
     .addColumn("hash", "text", (column) => column.notNull().unique())
     .addColumn("scope", "text", (column) => column.notNull())
@@ -46,8 +49,12 @@ async function users(db: Kysely<unknown>): Promise<void> {
   await schema
     .createTable("grants")
     .ifNotExists()
-    .addColumn("repository", "text", (column) => column.notNull().references("repositories.name").onDelete("cascade"))
-    .addColumn("user_id", "text", (column) => column.notNull().references("users.id").onDelete("cascade"))
+    .addColumn("repository", "text", (column) =>
+      column.notNull().references("repositories.name").onDelete("cascade"),
+    )
+    .addColumn("user_id", "text", (column) =>
+      column.notNull().references("users.id").onDelete("cascade"),
+    )
     .addColumn("role", "text", (column) => column.notNull())
     .addPrimaryKeyConstraint("grants_primary", ["repository", "user_id"])
     .execute();
@@ -60,7 +67,9 @@ async function users(db: Kysely<unknown>): Promise<void> {
     .execute();
 }
 
-/** Repositories by id. Rows by name are dropped: nothing that lay under a name is served any more. */
+/**
+ * Repositories by id. Rows by name are dropped: nothing that lay under a name is served any more.
+ */
 async function repositoryIds(db: Kysely<unknown>): Promise<void> {
   const { schema } = db;
   const { length: old } = await columnsOf(db, "repositories", "name");
@@ -79,23 +88,39 @@ async function repositoryIds(db: Kysely<unknown>): Promise<void> {
     .addColumn("created_at", "text", (column) => column.notNull())
     .addColumn("state", "text", (column) => column.notNull())
     .addColumn("deleted_at", "text")
-    .addColumn("leads_to", "text", (column) => column.references("repositories.id").onDelete("cascade"))
+    .addColumn("leads_to", "text", (column) =>
+      column.references("repositories.id").onDelete("cascade"),
+    )
     .addColumn("lakefs", "text")
     .addColumn("lakefs_created_at", "text")
     .addColumn("lakefs_namespace", "text")
     .addColumn("lakefs_root", "text")
     .execute();
   for (const column of ["visibility", "namespace"]) {
-    await schema.createIndex(`repositories_${column}`).ifNotExists().on("repositories").columns([column, "title"]).execute();
+    await schema
+      .createIndex(`repositories_${column}`)
+      .ifNotExists()
+      .on("repositories")
+      .columns([column, "title"])
+      .execute();
   }
   for (const column of ["former_title", "deleted_at", "leads_to"]) {
-    await schema.createIndex(`repositories_${column}`).ifNotExists().on("repositories").column(column).execute();
+    await schema
+      .createIndex(`repositories_${column}`)
+      .ifNotExists()
+      .on("repositories")
+      .column(column)
+      .execute();
   }
   await schema
     .createTable("grants")
     .ifNotExists()
-    .addColumn("repository_id", "text", (column) => column.notNull().references("repositories.id").onDelete("cascade"))
-    .addColumn("user_id", "text", (column) => column.notNull().references("users.id").onDelete("cascade"))
+    .addColumn("repository_id", "text", (column) =>
+      column.notNull().references("repositories.id").onDelete("cascade"),
+    )
+    .addColumn("user_id", "text", (column) =>
+      column.notNull().references("users.id").onDelete("cascade"),
+    )
     .addColumn("role", "text", (column) => column.notNull())
     .addPrimaryKeyConstraint("grants_by_repository", ["repository_id", "user_id"])
     .execute();
@@ -108,7 +133,13 @@ async function repositorySettings(db: Kysely<unknown>): Promise<void> {
 }
 
 /** The columns of this name that a table has: one or none. */
-async function columnsOf(db: Kysely<unknown>, table: string, column: string): Promise<readonly unknown[]> {
+async function columnsOf(
+  db: Kysely<unknown>,
+  table: string,
+  column: string,
+): Promise<readonly unknown[]> {
   const tables = await db.introspection.getTables();
-  return tables.filter(({ name }) => name === table).flatMap(({ columns }) => columns.filter(({ name }) => name === column));
+  return tables
+    .filter(({ name }) => name === table)
+    .flatMap(({ columns }) => columns.filter(({ name }) => name === column));
 }

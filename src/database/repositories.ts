@@ -9,21 +9,40 @@ export interface Seen {
   readonly grant: GrantRole | null;
 }
 
-export function findRepository(database: Database, title: string): Promise<RepositoryRow | undefined> {
-  return database.query((db) => db.selectFrom("repositories").selectAll().where("title", "=", title).executeTakeFirst());
+export function findRepository(
+  database: Database,
+  title: string,
+): Promise<RepositoryRow | undefined> {
+  return database.query((db) =>
+    db.selectFrom("repositories").selectAll().where("title", "=", title).executeTakeFirst(),
+  );
 }
 
-export function findRepositoryById(database: Database, id: string): Promise<RepositoryRow | undefined> {
-  return database.query((db) => db.selectFrom("repositories").selectAll().where("id", "=", id).executeTakeFirst());
+export function findRepositoryById(
+  database: Database,
+  id: string,
+): Promise<RepositoryRow | undefined> {
+  return database.query((db) =>
+    db.selectFrom("repositories").selectAll().where("id", "=", id).executeTakeFirst(),
+  );
 }
 
-/** With what was granted there to a user; `userId` undefined: to nobody in particular. One query, whether it is there or not. */
-export async function seeRepository(database: Database, title: string, userId: string | undefined): Promise<Seen | undefined> {
+/**
+ * With what was granted there to a user; `userId` undefined: to nobody in particular. One query,
+ * whether it is there or not.
+ */
+export async function seeRepository(
+  database: Database,
+  title: string,
+  userId: string | undefined,
+): Promise<Seen | undefined> {
   const found = await database.query((db) =>
     db
       .selectFrom("repositories")
       .leftJoin("grants", (join) =>
-        join.onRef("grants.repository_id", "=", "repositories.id").on("grants.user_id", "=", userId ?? ""),
+        join
+          .onRef("grants.repository_id", "=", "repositories.id")
+          .on("grants.user_id", "=", userId ?? ""),
       )
       .selectAll("repositories")
       .select("grants.role as grant_role")
@@ -48,8 +67,14 @@ export function insertRepository(database: Database, row: RepositoryRow): Promis
   });
 }
 
-export async function updateRepository(database: Database, id: string, change: Partial<RepositoryRow>): Promise<void> {
-  await database.query((db) => db.updateTable("repositories").set(change).where("id", "=", id).execute());
+export async function updateRepository(
+  database: Database,
+  id: string,
+  change: Partial<RepositoryRow>,
+): Promise<void> {
+  await database.query((db) =>
+    db.updateTable("repositories").set(change).where("id", "=", id).execute(),
+  );
 }
 
 /** How many repositories a namespace has: those that are set aside do not count. */
@@ -65,12 +90,27 @@ export async function countRepositories(database: Database, namespace: string): 
   return Number(counted.count);
 }
 
-/** What `change` makes of what is set, in one step; what it throws changes nothing. False: there is no such row. */
-export function changeSettings(database: Database, id: string, change: (before: string | null) => string | null): Promise<boolean> {
+/**
+ * What `change` makes of what is set, in one step; what it throws changes nothing. False: there is
+ * no such row.
+ */
+export function changeSettings(
+  database: Database,
+  id: string,
+  change: (before: string | null) => string | null,
+): Promise<boolean> {
   return database.transaction(async (db) => {
-    const row = await db.selectFrom("repositories").select("settings").where("id", "=", id).executeTakeFirst();
+    const row = await db
+      .selectFrom("repositories")
+      .select("settings")
+      .where("id", "=", id)
+      .executeTakeFirst();
     if (row === undefined) return false;
-    await db.updateTable("repositories").set({ settings: change(row.settings) }).where("id", "=", id).execute();
+    await db
+      .updateTable("repositories")
+      .set({ settings: change(row.settings) })
+      .where("id", "=", id)
+      .execute();
     return true;
   });
 }
@@ -78,11 +118,16 @@ export function changeSettings(database: Database, id: string, change: (before: 
 /** It has a manifest now. One that was set aside meanwhile stays so. */
 export async function markMade(database: Database, id: string): Promise<void> {
   await database.query((db) =>
-    db.updateTable("repositories").set({ state: "made" }).where("id", "=", id).where("state", "=", "making").execute(),
+    db
+      .updateTable("repositories")
+      .set({ state: "made" })
+      .where("id", "=", id)
+      .where("state", "=", "making")
+      .execute(),
   );
 }
 
-// Set aside ---------------------------------------------------------------------------------------------------------------
+// Set aside ---------------------------------------------------------------------------------------
 
 /** Takes its name, and the names that lead to it, away. */
 export async function setAside(database: Database, id: string, at: string): Promise<void> {
@@ -90,7 +135,12 @@ export async function setAside(database: Database, id: string, at: string): Prom
 }
 
 /** The same, and puts another in its place, which takes the name. */
-export async function replaceRepository(database: Database, id: string, at: string, by: RepositoryRow): Promise<void> {
+export async function replaceRepository(
+  database: Database,
+  id: string,
+  at: string,
+  by: RepositoryRow,
+): Promise<void> {
   await database.transaction(async (db) => {
     await setAsideIn(db, id, at);
     await db.insertInto("repositories").values(by).execute();
@@ -122,17 +172,28 @@ export function listFormer(database: Database, title: string): Promise<Repositor
 /** Those set aside before this time. */
 export function listSetAside(database: Database, before: string): Promise<RepositoryRow[]> {
   return database.query((db) =>
-    db.selectFrom("repositories").selectAll().where("deleted_at", "<=", before).orderBy("deleted_at").execute(),
+    db
+      .selectFrom("repositories")
+      .selectAll()
+      .where("deleted_at", "<=", before)
+      .orderBy("deleted_at")
+      .execute(),
   );
 }
 
 /** With its grants and the set-aside names that led to it. */
 export async function deleteRepository(database: Database, id: string): Promise<void> {
-  await database.query((db) => db.deleteFrom("repositories").where("id", "=", id).where("state", "=", "deleted").execute());
+  await database.query((db) =>
+    db.deleteFrom("repositories").where("id", "=", id).where("state", "=", "deleted").execute(),
+  );
 }
 
 /** Gives a set-aside row its name back. False: the name leads to another one by now. */
-export function restoreRepository(database: Database, id: string, change: Partial<RepositoryRow>): Promise<boolean> {
+export function restoreRepository(
+  database: Database,
+  id: string,
+  change: Partial<RepositoryRow>,
+): Promise<boolean> {
   return database.query(async (db) => {
     try {
       const named = { title: sql<string>`former_title`, former_title: null, deleted_at: null };
@@ -150,11 +211,25 @@ export function restoreRepository(database: Database, id: string, change: Partia
   });
 }
 
-/** Gives what one repository was granted and how it may be seen to another, whose own grants stay. */
-export async function inheritRights(database: Database, from: RepositoryRow, to: string): Promise<void> {
+/**
+ * Gives what one repository was granted and how it may be seen to another, whose own grants stay.
+ */
+export async function inheritRights(
+  database: Database,
+  from: RepositoryRow,
+  to: string,
+): Promise<void> {
   await database.transaction(async (db) => {
-    await db.updateTable("repositories").set({ visibility: from.visibility }).where("id", "=", to).execute();
-    const grants = await db.selectFrom("grants").selectAll().where("repository_id", "=", from.id).execute();
+    await db
+      .updateTable("repositories")
+      .set({ visibility: from.visibility })
+      .where("id", "=", to)
+      .execute();
+    const grants = await db
+      .selectFrom("grants")
+      .selectAll()
+      .where("repository_id", "=", from.id)
+      .execute();
     for (const { user_id, role } of grants) {
       const grant = { repository_id: to, user_id, role };
       await db
@@ -179,7 +254,7 @@ export function listNamesOf(database: Database, id: string): Promise<RepositoryR
   );
 }
 
-// Lists -------------------------------------------------------------------------------------------------------------------
+// Lists -------------------------------------------------------------------------------------------
 
 /** Who looks at a list: undefined may see all. */
 export interface Viewer {
@@ -195,7 +270,10 @@ export interface ListedRow {
   readonly lakefs: string | null;
 }
 
-/** By title, those behind `after` that have been made: at most `count`. Costs at most three times as many rows. */
+/**
+ * By title, those behind `after` that have been made: at most `count`. Costs at most three times as
+ * many rows.
+ */
 export async function listRepositories(
   database: Database,
   after: string,
@@ -215,12 +293,18 @@ export async function listRepositories(
         .where("repositories.title", ">", after)
         .where("repositories.state", "=", "made")
         // Not what a hub's rule computes: it may be computed no more.
-        .where((where) => where.or([where("repositories.namespace", "is not", null), where("repositories.lakefs", "is not", null)]))
+        .where((where) =>
+          where.or([
+            where("repositories.namespace", "is not", null),
+            where("repositories.lakefs", "is not", null),
+          ]),
+        )
         .orderBy("repositories.title")
         .limit(count);
     if (viewer === undefined) return named(await rows().execute());
     const parts = [await rows().where("repositories.visibility", "=", "public").execute()];
-    if (viewer.namespace !== undefined) parts.push(await rows().where("repositories.namespace", "=", viewer.namespace).execute());
+    if (viewer.namespace !== undefined)
+      parts.push(await rows().where("repositories.namespace", "=", viewer.namespace).execute());
     if (viewer.userId !== undefined) {
       const granted = rows()
         .innerJoin("grants", "grants.repository_id", "repositories.id")
@@ -228,15 +312,21 @@ export async function listRepositories(
       parts.push(await granted.execute());
     }
     const merged = new Map(named(parts.flat()).map((row) => [row.title, row]));
-    return [...merged.values()].sort((left, right) => (left.title < right.title ? -1 : 1)).slice(0, count);
+    return [...merged.values()]
+      .sort((left, right) => (left.title < right.title ? -1 : 1))
+      .slice(0, count);
   });
 }
 
 /** Every row, for those who compare them with the store. */
 export function allRepositories(database: Database): Promise<RepositoryRow[]> {
-  return database.query((db) => db.selectFrom("repositories").selectAll().orderBy("title").orderBy("id").execute());
+  return database.query((db) =>
+    db.selectFrom("repositories").selectAll().orderBy("title").orderBy("id").execute(),
+  );
 }
 
-function named(rows: readonly (Omit<ListedRow, "title"> & { readonly title: string | null })[]): ListedRow[] {
+function named(
+  rows: readonly (Omit<ListedRow, "title"> & { readonly title: string | null })[],
+): ListedRow[] {
   return rows.flatMap(({ title, ...row }) => (title === null ? [] : [{ ...row, title }]));
 }

@@ -1,6 +1,7 @@
 /**
- * The tables, as every dialect has them: text, integer, nothing of one database's own. Times are ISO 8601 in UTC with milliseconds (they sort as text),
- * flags 0 or 1, ids random text. What a row means is said here once; migrations.ts has how it came to be.
+ * The tables, as every dialect has them: text, integer, nothing of one database's own. Times are
+ * ISO 8601 in UTC with milliseconds (they sort as text), flags 0 or 1, ids random text. What a row
+ * means is said here once; migrations.ts has how it came to be.
  */
 import type { Insertable, Selectable } from "kysely";
 
@@ -33,33 +34,50 @@ export interface TokensTable {
 }
 
 /**
- * A repository, or another name of one. Its files lie under its id, which is never used again; its name leads to it until it is set aside.
- * One that has no row is not there.
+ * A repository, or another name of one. Its files lie under its id, which is never used again; its
+ * name leads to it until it is set aside. One that has no row is not there.
  */
 export interface RepositoriesTable {
   /** 128 random bits, hex. */
   readonly id: string;
-  /** "ns/name", "datasets/ns/name", "lakefs/repository": unique. Null: set aside, its name is free. */
+  /**
+   * "ns/name", "datasets/ns/name", "lakefs/repository": unique. Null: set aside, its name is free.
+   */
   readonly title: string | null;
   /** The title it had before it was set aside. */
   readonly former_title: string | null;
-  /** Whose name makes somebody its owner; null: nobody's, because lakeFS or a hub's rule gave the name. */
+  /**
+   * Whose name makes somebody its owner; null: nobody's, because lakeFS or a hub's rule gave the
+   * name.
+   */
   readonly namespace: string | null;
   readonly visibility: "public" | "private";
   readonly created_at: string;
-  /** "making": it has no manifest yet. "made": it has had one, so without one it is damaged. "deleted": set aside. */
+  /**
+   * "making": it has no manifest yet. "made": it has had one, so without one it is damaged.
+   * "deleted": set aside.
+   */
   readonly state: "making" | "made" | "deleted";
   /** When it was set aside. */
   readonly deleted_at: string | null;
-  /** Id of the lakeFS repository that this is another name of: it holds nothing itself, but has its own rights. */
+  /**
+   * Id of the lakeFS repository that this is another name of: it holds nothing itself, but has its
+   * own rights.
+   */
   readonly leads_to: string | null;
-  /** lakeFS's name of it. The four below say which repository of that name it is (lakefs/identity.ts). */
+  /**
+   * lakeFS's name of it. The four below say which repository of that name it is
+   * (lakefs/identity.ts).
+   */
   readonly lakefs: string | null;
   readonly lakefs_created_at: string | null;
   readonly lakefs_namespace: string | null;
   /** Id of its first commit; null: it could not be found. */
   readonly lakefs_root: string | null;
-  /** What is set for it in place of the server's settings, as JSON (serve/repository-settings.ts); null: nothing. */
+  /**
+   * What is set for it in place of the server's settings, as JSON (serve/repository-settings.ts);
+   * null: nothing.
+   */
   readonly settings: string | null;
 }
 

@@ -20,7 +20,12 @@ export function findTokenById(database: Database, id: string): Promise<OwnedToke
 }
 
 /** By id, those behind `after`; `userId`: of this user only. */
-export function listTokens(database: Database, userId: string | undefined, after: string, count: number): Promise<OwnedToken[]> {
+export function listTokens(
+  database: Database,
+  userId: string | undefined,
+  after: string,
+  count: number,
+): Promise<OwnedToken[]> {
   return database.query((db) => {
     const rows = owned(db).where("tokens.id", ">", after).orderBy("tokens.id").limit(count);
     return (userId === undefined ? rows : rows.where("tokens.user_id", "=", userId)).execute();
@@ -29,14 +34,27 @@ export function listTokens(database: Database, userId: string | undefined, after
 
 /** False: there is no token of this id that was not revoked before. */
 export async function revokeToken(database: Database, id: string, at: string): Promise<boolean> {
-  const [result] = await database.query((db) => db.updateTable("tokens").set({ revoked_at: at }).where("id", "=", id).where("revoked_at", "is", null).execute());
+  const [result] = await database.query((db) =>
+    db
+      .updateTable("tokens")
+      .set({ revoked_at: at })
+      .where("id", "=", id)
+      .where("revoked_at", "is", null)
+      .execute(),
+  );
   return (result?.numUpdatedRows ?? 0n) > 0n;
 }
 
 export async function touchToken(database: Database, id: string, at: string): Promise<void> {
-  await database.query((db) => db.updateTable("tokens").set({ last_used_at: at }).where("id", "=", id).execute());
+  await database.query((db) =>
+    db.updateTable("tokens").set({ last_used_at: at }).where("id", "=", id).execute(),
+  );
 }
 
 function owned(db: Parameters<Parameters<Database["query"]>[0]>[0]) {
-  return db.selectFrom("tokens").innerJoin("users", "users.id", "tokens.user_id").selectAll("tokens").select(["users.name as user_name", "users.is_admin", "users.disabled_at"]);
+  return db
+    .selectFrom("tokens")
+    .innerJoin("users", "users.id", "tokens.user_id")
+    .selectAll("tokens")
+    .select(["users.name as user_name", "users.is_admin", "users.disabled_at"]);
 }

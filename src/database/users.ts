@@ -17,18 +17,40 @@ export function insertUser(database: Database, row: UserRow): Promise<void> {
 
 /** Names are found whatever their case. */
 export function findUser(database: Database, name: string): Promise<UserRow | undefined> {
-  return database.query((db) => db.selectFrom("users").selectAll().where("name_key", "=", name.toLowerCase()).executeTakeFirst());
+  return database.query((db) =>
+    db
+      .selectFrom("users")
+      .selectAll()
+      .where("name_key", "=", name.toLowerCase())
+      .executeTakeFirst(),
+  );
 }
 
 /** By name, those behind `after`. */
 export function listUsers(database: Database, after: string, count: number): Promise<UserRow[]> {
-  return database.query((db) => db.selectFrom("users").selectAll().where("name_key", ">", after.toLowerCase()).orderBy("name_key").limit(count).execute());
+  return database.query((db) =>
+    db
+      .selectFrom("users")
+      .selectAll()
+      .where("name_key", ">", after.toLowerCase())
+      .orderBy("name_key")
+      .limit(count)
+      .execute(),
+  );
 }
 
 export async function hasUsers(database: Database): Promise<boolean> {
-  return (await database.query((db) => db.selectFrom("users").select("id").limit(1).executeTakeFirst())) !== undefined;
+  return (
+    (await database.query((db) =>
+      db.selectFrom("users").select("id").limit(1).executeTakeFirst(),
+    )) !== undefined
+  );
 }
 
-export async function updateUser(database: Database, id: string, change: Partial<Pick<UserRow, "is_admin" | "disabled_at">>): Promise<void> {
+export async function updateUser(
+  database: Database,
+  id: string,
+  change: Partial<Pick<UserRow, "is_admin" | "disabled_at">>,
+): Promise<void> {
   await database.query((db) => db.updateTable("users").set(change).where("id", "=", id).execute());
 }

@@ -1,4 +1,7 @@
-/** Shows that the database takes writes: an operator's full disk is found here and not by the next person who signs in. */
+/**
+ * Shows that the database takes writes: an operator's full disk is found here and not by the next
+ * person who signs in.
+ */
 import type { Database } from "./database.js";
 
 const NAME = "write-probe";
@@ -6,5 +9,11 @@ const NAME = "write-probe";
 /** Writes one row, durably. Throws "database/failed". */
 export async function probeWrite(database: Database): Promise<void> {
   const value = Date.now().toString(16);
-  await database.query((db) => db.insertInto("secrets").values({ name: NAME, value }).onConflict((conflict) => conflict.column("name").doUpdateSet({ value })).execute());
+  await database.query((db) =>
+    db
+      .insertInto("secrets")
+      .values({ name: NAME, value })
+      .onConflict((conflict) => conflict.column("name").doUpdateSet({ value }))
+      .execute(),
+  );
 }

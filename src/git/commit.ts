@@ -3,7 +3,8 @@
  *
  *   tree <40 hex>\n   parent <40 hex>\n (any number)   author …\n   committer <name> <<mail>> <seconds> <zone>\n   …   \n\n message
  *
- * Source: git-commit-tree(1), gitglossary(7) "commit object"; the header lines stand in exactly this order (git-fsck(1)).
+ * Source: git-commit-tree(1), gitglossary(7) "commit object"; the header lines stand in exactly
+ * this order (git-fsck(1)).
  */
 import { concat, utf8 } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
@@ -16,24 +17,42 @@ export interface CommitLinks {
   readonly date: number;
 }
 
-const [TREE, PARENT, COMMITTER] = ["tree ", "parent ", "committer "].map(utf8) as [Uint8Array, Uint8Array, Uint8Array];
+const [TREE, PARENT, COMMITTER] = ["tree ", "parent ", "committer "].map(utf8) as [
+  Uint8Array,
+  Uint8Array,
+  Uint8Array,
+];
 const LF = 0x0a;
 const SPACE = 0x20;
 const ANGLE = 0x3e;
 const DATE_DIGITS_MAX = 15;
 /** ASCII code → value of the lower-case hex digit, NO_DIGIT for others. */
 const NO_DIGIT = 0xff;
-const DIGITS = Uint8Array.from({ length: 256 }, (_, code) => (code >= 0x30 && code <= 0x39 ? code - 0x30 : code >= 0x61 && code <= 0x66 ? code - 0x57 : NO_DIGIT));
+const DIGITS = Uint8Array.from({ length: 256 }, (_, code) =>
+  code >= 0x30 && code <= 0x39
+    ? code - 0x30
+    : code >= 0x61 && code <= 0x66
+      ? code - 0x57
+      : NO_DIGIT,
+);
 
-/** Reads the header of a commit. Throws "odb/bad-object" where tree or parents are malformed; dates never throw. */
+/**
+ * Reads the header of a commit. Throws "odb/bad-object" where tree or parents are malformed; dates
+ * never throw.
+ */
 export function parseCommit(data: Uint8Array): CommitLinks {
   const cursor = new CommitCursor();
   cursor.read(data);
-  const parents = Array.from({ length: cursor.parentCount }, (_, at) => oidAt(cursor.ids, (at + 1) * OID_BYTES));
+  const parents = Array.from({ length: cursor.parentCount }, (_, at) =>
+    oidAt(cursor.ids, (at + 1) * OID_BYTES),
+  );
   return { tree: oidAt(cursor.ids, 0), parents, date: cursor.date };
 }
 
-/** Reads one commit's header after the other, without making text of it: walks read tens of thousands. */
+/**
+ * Reads one commit's header after the other, without making text of it: walks read tens of
+ * thousands.
+ */
 export class CommitCursor {
   /** Ids of the tree and then of the parents, in binary. */
   ids: Uint8Array = new Uint8Array(4 * OID_BYTES);
@@ -44,11 +63,13 @@ export class CommitCursor {
   /** Throws "odb/bad-object" where tree or parents are malformed; dates never throw. */
   read(data: Uint8Array): void {
     this.parentCount = 0;
-    if (!startsWith(data, 0, TREE) || !this.#readId(data, TREE.length, 0)) throw new Fault("odb/bad-object", { type: "commit", reason: "no tree line" });
+    if (!startsWith(data, 0, TREE) || !this.#readId(data, TREE.length, 0))
+      throw new Fault("odb/bad-object", { type: "commit", reason: "no tree line" });
     let at = TREE.length + OID_HEX_LENGTH + 1;
     for (; startsWith(data, at, PARENT); at += PARENT.length + OID_HEX_LENGTH + 1) {
       this.parentCount++;
-      if (!this.#readId(data, at + PARENT.length, this.parentCount * OID_BYTES)) throw new Fault("odb/bad-object", { type: "commit", reason: "bad parent line" });
+      if (!this.#readId(data, at + PARENT.length, this.parentCount * OID_BYTES))
+        throw new Fault("odb/bad-object", { type: "commit", reason: "bad parent line" });
     }
     this.date = committerDate(data, at);
   }
@@ -57,7 +78,8 @@ export class CommitCursor {
   #readId(data: Uint8Array, at: number, to: number): boolean {
     const end = at + OID_HEX_LENGTH;
     if (end > data.length || (end < data.length && data[end] !== LF)) return false;
-    if (to + OID_BYTES > this.ids.length) this.ids = concat([this.ids, new Uint8Array(this.ids.length)]);
+    if (to + OID_BYTES > this.ids.length)
+      this.ids = concat([this.ids, new Uint8Array(this.ids.length)]);
     const { ids } = this;
     let all = 0;
     for (let byte = 0; byte < OID_BYTES; byte++) {
@@ -71,11 +93,15 @@ export class CommitCursor {
 }
 
 function startsWith(data: Uint8Array, at: number, prefix: Uint8Array): boolean {
-  for (let byte = 0; byte < prefix.length; byte++) if (data[at + byte] !== prefix[byte]) return false;
+  for (let byte = 0; byte < prefix.length; byte++)
+    if (data[at + byte] !== prefix[byte]) return false;
   return true;
 }
 
-/** Seconds after the mail's ">" of the committer line, among the lines from `start` to the first empty one. */
+/**
+ * Seconds after the mail's ">" of the committer line, among the lines from `start` to the first
+ * empty one.
+ */
 function committerDate(data: Uint8Array, start: number): number {
   for (let at = start; at < data.length && data[at] !== LF; ) {
     const lf = data.indexOf(LF, at);
@@ -98,6 +124,7 @@ function dateIn(data: Uint8Array, start: number, end: number): number {
     if (digit < 0 || digit > 9) break;
     seconds = seconds * 10 + digit;
   }
-  const isNumber = at > first && at - first <= DATE_DIGITS_MAX && (at === end || data[at] === SPACE);
+  const isNumber =
+    at > first && at - first <= DATE_DIGITS_MAX && (at === end || data[at] === SPACE);
   return isNumber ? seconds : 0;
 }

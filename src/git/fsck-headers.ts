@@ -1,4 +1,7 @@
-/** fsck of what has headers: commits and tags. Messages and their order are Git's. git-fsck(1) "FSCK MESSAGES". */
+/**
+ * fsck of what has headers: commits and tags. Messages and their order are Git's. git-fsck(1) "FSCK
+ * MESSAGES".
+ */
 import { latin1 } from "../base/bytes.js";
 import { LIMITS } from "../base/limits.js";
 import type { Refusal } from "./fsck.js";
@@ -19,12 +22,16 @@ interface Rest {
 export function checkCommit(data: Uint8Array, report: Report = STRICT): Refusal | undefined {
   const text = latin1(data);
   const rest: Rest = { text };
-  const shape = checkHeaders(text, report) ?? checkLinks(rest, report) ?? checkAuthors(rest, report);
+  const shape =
+    checkHeaders(text, report) ?? checkLinks(rest, report) ?? checkAuthors(rest, report);
   if (shape !== undefined) return shape;
-  if (!skip(rest, "committer ")) return report("missingCommitter", "invalid format - expected 'committer' line");
+  if (!skip(rest, "committer "))
+    return report("missingCommitter", "invalid format - expected 'committer' line");
   const bad = checkIdent(rest, report);
   if (bad !== undefined) return bad;
-  return text.includes("\0") ? report("nulInCommit", "NUL byte in the commit object body") : undefined;
+  return text.includes("\0")
+    ? report("nulInCommit", "NUL byte in the commit object body")
+    : undefined;
 }
 
 /** What follows "author " on its line, by Git's own severities. */
@@ -49,7 +56,9 @@ function checkAuthors(rest: Rest, report: Report): Refusal | undefined {
     if (bad !== undefined) return bad;
   }
   if (authors === 0) return report("missingAuthor", "invalid format - expected 'author' line");
-  return authors > 1 ? report("multipleAuthors", "invalid format - multiple 'author' lines") : undefined;
+  return authors > 1
+    ? report("multipleAuthors", "invalid format - multiple 'author' lines")
+    : undefined;
 }
 
 /** "object", "type", "tag"; a missing tagger is only worth a remark, as is an odd name. */
@@ -58,11 +67,14 @@ export function checkTag(data: Uint8Array, report: Report = STRICT): Refusal | u
   const rest: Rest = { text };
   const shape = checkHeaders(text, report);
   if (shape !== undefined) return shape;
-  if (!skip(rest, "object ")) return report("missingObject", "invalid format - expected 'object' line");
+  if (!skip(rest, "object "))
+    return report("missingObject", "invalid format - expected 'object' line");
   if (!skipOid(rest)) return report("badObjectSha1", "invalid 'object' line format - bad sha1");
-  if (!skip(rest, "type ")) return report("missingTypeEntry", "invalid format - expected 'type' line");
+  if (!skip(rest, "type "))
+    return report("missingTypeEntry", "invalid format - expected 'type' line");
   const type = takeLine(rest);
-  if (type === undefined) return report("missingType", "invalid format - unexpected end after 'type' line");
+  if (type === undefined)
+    return report("missingType", "invalid format - unexpected end after 'type' line");
   if (!TYPES.has(type)) return report("badType", "invalid 'type' value");
   return checkNamed(rest, report);
 }
@@ -71,7 +83,8 @@ export function checkTag(data: Uint8Array, report: Report = STRICT): Refusal | u
 function checkNamed(rest: Rest, report: Report): Refusal | undefined {
   if (!skip(rest, "tag ")) return report("missingTagEntry", "invalid format - expected 'tag' line");
   const name = takeLine(rest);
-  if (name === undefined) return report("missingTag", "invalid format - unexpected end after 'tag' line");
+  if (name === undefined)
+    return report("missingTag", "invalid format - unexpected end after 'tag' line");
   const badName = isRefName(`refs/tags/${name}`)
     ? undefined
     : report("badTagName", `invalid 'tag' name: ${name.slice(0, LIMITS.messageNameBytesMax)}`);
@@ -87,7 +100,8 @@ function checkNamed(rest: Rest, report: Report): Refusal | undefined {
 function checkHeaders(text: string, report: Report): Refusal | undefined {
   const end = text.indexOf("\n\n");
   const headers = end < 0 ? text : text.slice(0, end);
-  if (headers.includes("\0")) return report("nulInHeader", "unterminated header: NUL at offset " + headers.indexOf("\0"));
+  if (headers.includes("\0"))
+    return report("nulInHeader", "unterminated header: NUL at offset " + headers.indexOf("\0"));
   if (end < 0 && !text.endsWith("\n")) return report("unterminatedHeader", "unterminated header");
   return undefined;
 }
@@ -112,7 +126,10 @@ function takeLine(rest: Rest): string | undefined {
   return line;
 }
 
-/** The rest of an author, committer or tagger line: "Name <mail> seconds zone\n". The first thing found there is all that is said of it. */
+/**
+ * The rest of an author, committer or tagger line: "Name <mail> seconds zone\n". The first thing
+ * found there is all that is said of it.
+ */
 function checkIdent(rest: Rest, report: Report): Refusal | undefined {
   const line = takeLine(rest) ?? takeRest(rest);
   const at = (id: string, text: string) => report(id, `invalid author/committer line - ${text}`);
@@ -136,8 +153,10 @@ function takeRest(rest: Rest): string {
 function checkDate(date: string, at: Report): Refusal | undefined {
   if (/^0(?! )/.test(date)) return at("zeroPaddedDate", "zero-padded date");
   const digits = /^[0-9]*/.exec(date)?.[0] ?? "";
-  if (digits !== "" && BigInt(digits) > TIME_MAX) return at("badDateOverflow", "date causes integer overflow");
+  if (digits !== "" && BigInt(digits) > TIME_MAX)
+    return at("badDateOverflow", "date causes integer overflow");
   if (digits === "" || date[digits.length] !== " ") return at("badDate", "bad date");
-  if (!/^[+-][0-9]{4}$/.test(date.slice(digits.length + 1))) return at("badTimezone", "bad time zone");
+  if (!/^[+-][0-9]{4}$/.test(date.slice(digits.length + 1)))
+    return at("badTimezone", "bad time zone");
   return undefined;
 }

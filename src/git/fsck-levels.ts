@@ -1,9 +1,11 @@
 /**
- * What becomes of each of fsck's messages: Git's ids with Git's severities, and the levels that a server or a
- * repository sets in their place. As with `index-pack --strict`, a warning of Git's is an error where nothing else is
- * set. Remarks (Git: INFO) refuse nothing, and are told only where they are set to `warn`.
+ * What becomes of each of fsck's messages: Git's ids with Git's severities, and the levels that a
+ * server or a repository sets in their place. As with `index-pack --strict`, a warning of Git's is
+ * an error where nothing else is set. Remarks (Git: INFO) refuse nothing, and are told only where
+ * they are set to `warn`.
  *
- * Sources: git-fsck(1) "FSCK MESSAGES", git-config(1) receive.fsck.<msg-id>; fsck.h of Git 2.39 has the table.
+ * Sources: git-fsck(1) "FSCK MESSAGES", git-config(1) receive.fsck.<msg-id>; fsck.h of Git 2.39 has
+ * the table.
  */
 import { createHash } from "node:crypto";
 import { LIMITS } from "../base/limits.js";
@@ -17,7 +19,10 @@ export const FSCK_LEVELS: readonly FsckLevel[] = ["error", "warn", "ignore"];
 /** By Git's spelling of an id. */
 export type FsckLevels = Readonly<Record<string, FsckLevel>>;
 
-/** How a push is judged, where it is not as Git judges by itself: goes to the threads with each task. */
+/**
+ * How a push is judged, where it is not as Git judges by itself: goes to the threads with each
+ * task.
+ */
 export interface FsckRules {
   readonly levels: FsckLevels;
   /** Tables of ids, each sorted, 20 bytes each: objects that are not judged. */
@@ -32,8 +37,8 @@ export interface FsckWarning {
 }
 
 /**
- * "fatal": Git lets nobody lower it. "unreadable": Git lets it be lowered and then fails to parse the object, so
- * lowering it does nothing.
+ * "fatal": Git lets nobody lower it. "unreadable": Git lets it be lowered and then fails to parse
+ * the object, so lowering it does nothing.
  */
 type Severity = "fatal" | "unreadable" | "error" | "info";
 
@@ -56,9 +61,14 @@ const SEVERITIES: ReadonlyMap<string, Severity> = new Map(
   ),
 );
 /** Git compares ids without case. */
-const SPELLINGS: ReadonlyMap<string, string> = new Map([...SEVERITIES.keys()].map((id) => [id.toLowerCase(), id]));
+const SPELLINGS: ReadonlyMap<string, string> = new Map(
+  [...SEVERITIES.keys()].map((id) => [id.toLowerCase(), id]),
+);
 
-/** Ids of trees that clients are attacked with, or that no two of them read alike: only who runs the server may lower them. */
+/**
+ * Ids of trees that clients are attacked with, or that no two of them read alike: only who runs the
+ * server may lower them.
+ */
 const PROTECTED = /^(gitmodules|hasDot|symlink|nullSha1$|treeNotSorted$|duplicateEntries$)/;
 
 export function isProtectedId(id: string): boolean {
@@ -72,7 +82,12 @@ export function canPass(id: string): boolean {
 }
 
 /** Kernels pass over these as good: where one is set, they must leave more to the host. */
-const UNSEEN_BY_KERNELS = ["badFilemode", "gitattributesSymlink", "gitignoreSymlink", "mailmapSymlink"];
+const UNSEEN_BY_KERNELS = [
+  "badFilemode",
+  "gitattributesSymlink",
+  "gitignoreSymlink",
+  "mailmapSymlink",
+];
 
 export function judgesModes({ levels }: FsckRules): boolean {
   return UNSEEN_BY_KERNELS.some((id) => (levels[id] ?? "ignore") !== "ignore");
@@ -82,15 +97,23 @@ export function levelOf(id: string, rules: FsckRules | undefined): FsckLevel {
   return rules?.levels[id] ?? (SEVERITIES.get(id) === "info" ? "ignore" : "error");
 }
 
-// Judging -----------------------------------------------------------------------------------------------------------------
-/** What a check says to each thing it finds; a Refusal is handed back where the object is refused for it, and the check ends. */
+// Judging -----------------------------------------------------------------------------------------
+/**
+ * What a check says to each thing it finds; a Refusal is handed back where the object is refused
+ * for it, and the check ends.
+ */
 export type Report = (id: string, text: string) => Refusal | undefined;
 
 /** Git's own severities, nothing told. */
-export const STRICT: Report = (id, text) => (levelOf(id, undefined) === "error" ? { id, text } : undefined);
+export const STRICT: Report = (id, text) =>
+  levelOf(id, undefined) === "error" ? { id, text } : undefined;
 
 /** Reports on one object. `object` is asked for its id only where rules are set. */
-export function reportBy(rules: FsckRules | undefined, object: () => Oid, warn: (warning: FsckWarning) => void): Report {
+export function reportBy(
+  rules: FsckRules | undefined,
+  object: () => Oid,
+  warn: (warning: FsckWarning) => void,
+): Report {
   if (rules === undefined) return STRICT;
   let known: Oid | undefined;
   return (id, text) => {
@@ -114,21 +137,30 @@ function isSkipped({ skip }: FsckRules, object: Oid): boolean {
   return skip.some((table) => holdsId(new Uint8Array(table), bytes, 0));
 }
 
-// Reading what was set ----------------------------------------------------------------------------------------------------
+// Reading what was set ----------------------------------------------------------------------------
 /** What cannot be set, by name. */
 export interface Unsettable {
   readonly value: string;
   readonly reason: string;
 }
 
-/** "missingEmail=ignore,badTimezone=warn", or the same as an object. The later of two for one id counts. */
-export function readFsckLevels(given: string | Readonly<Record<string, unknown>>): FsckLevels | Unsettable {
+/**
+ * "missingEmail=ignore,badTimezone=warn", or the same as an object. The later of two for one id
+ * counts.
+ */
+export function readFsckLevels(
+  given: string | Readonly<Record<string, unknown>>,
+): FsckLevels | Unsettable {
   const pairs = typeof given === "string" ? splitPairs(given) : Object.entries(given);
   const levels: Record<string, FsckLevel> = {};
   for (const [name, level] of pairs) {
     const value = shown(`${name}=${String(level)}`);
     const id = SPELLINGS.get(name.toLowerCase());
-    if (id === undefined) return { value, reason: `fsck has no message id ${shown(name)} (git help fsck, "FSCK MESSAGES")` };
+    if (id === undefined)
+      return {
+        value,
+        reason: `fsck has no message id ${shown(name)} (git help fsck, "FSCK MESSAGES")`,
+      };
     const read = FSCK_LEVELS.find((one) => one === level);
     if (read === undefined) return { value, reason: "a level is error, warn or ignore" };
     if (read !== "error" && !canPass(id))
@@ -163,17 +195,21 @@ const OID = /^[0-9a-f]{40}$/i;
 
 /** Ids of a skip list, each once, sorted. */
 export function readSkipped(ids: readonly string[]): readonly Oid[] | Unsettable {
-  for (const id of ids) if (!OID.test(id)) return { value: shown(id), reason: "an object id is 40 hex digits" };
+  for (const id of ids)
+    if (!OID.test(id)) return { value: shown(id), reason: "an object id is 40 hex digits" };
   return [...new Set(ids.map((id) => id.toLowerCase()))].sort();
 }
 
 /** A file with an id a line; `#` begins a comment. As fsck.skipList, git-config(1). */
-export function readSkipFile(text: string): readonly Oid[] | (Unsettable & { readonly line: number }) {
+export function readSkipFile(
+  text: string,
+): readonly Oid[] | (Unsettable & { readonly line: number }) {
   const ids: Oid[] = [];
   for (const [at, line] of text.split("\n").entries()) {
     const id = line.replace(/#.*$/s, "").trim();
     if (id === "") continue;
-    if (!OID.test(id)) return { line: at + 1, value: shown(id), reason: "an object id is 40 hex digits" };
+    if (!OID.test(id))
+      return { line: at + 1, value: shown(id), reason: "an object id is 40 hex digits" };
     ids.push(id.toLowerCase());
   }
   return [...new Set(ids)].sort();

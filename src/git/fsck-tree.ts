@@ -1,4 +1,7 @@
-/** fsck of trees, in pieces: one of a million entries takes longer than a task may keep others waiting. git-fsck(1) "FSCK MESSAGES". */
+/**
+ * fsck of trees, in pieces: one of a million entries takes longer than a task may keep others
+ * waiting. git-fsck(1) "FSCK MESSAGES".
+ */
 import { hasBackslashDotGit, isDotGit, isSpecialName, isSuspiciousStart } from "./dot-git.js";
 import type { CheckMarks, Refusal } from "./fsck.js";
 import { type Report, STRICT } from "./fsck-levels.js";
@@ -7,7 +10,10 @@ import { OID_BYTES, oidAt } from "./oid.js";
 const KIND = { tree: 0o040000, symlink: 0o120000 } as const;
 const KIND_MASK = 0o170000;
 const [SPACE, DOT, SLASH, BACKSLASH, ZERO_DIGIT] = [0x20, 0x2e, 0x2f, 0x5c, 0x30];
-/** Seven digits at most: Git reads on and takes what its 16 bits have left, so that one tree means two things to two readers. */
+/**
+ * Seven digits at most: Git reads on and takes what its 16 bits have left, so that one tree means
+ * two things to two readers.
+ */
 const MODE_DIGITS_MAX = 7;
 
 /** The modes that Git writes; others it reads as one of them. */
@@ -40,7 +46,10 @@ export class TreeCheck {
     this.#report = report;
   }
 
-  /** Looks at the next `bytes`, about: the first reason to refuse the tree, "more", or undefined where all is well. */
+  /**
+   * Looks at the next `bytes`, about: the first reason to refuse the tree, "more", or undefined
+   * where all is well.
+   */
   next(bytes: number): Refusal | "more" | undefined {
     const until = Math.min(this.#data.length, this.#at + bytes);
     while (this.#at < until) {
@@ -48,8 +57,12 @@ export class TreeCheck {
       if (refusal !== undefined) return refusal;
     }
     if (this.#at < this.#data.length) return "more";
-    const twice = this.#hasTwice ? this.#say("duplicateEntries", "contains duplicate file entries") : undefined;
-    return twice ?? (this.#isUnsorted ? this.#say("treeNotSorted", "not properly sorted") : undefined);
+    const twice = this.#hasTwice
+      ? this.#say("duplicateEntries", "contains duplicate file entries")
+      : undefined;
+    return (
+      twice ?? (this.#isUnsorted ? this.#say("treeNotSorted", "not properly sorted") : undefined)
+    );
   }
 
   #say(id: string, text: string): Refusal | undefined {
@@ -87,7 +100,9 @@ export class TreeCheck {
     const isSuspicious = isSuspiciousStart(data[start] as number);
     const name = isSuspicious || isSymlink || odd !== 0 ? data.subarray(start, end) : undefined;
     return (
-      (isNull(data, end + 1) ? this.#say("nullSha1", "contains entries pointing to null sha1") : undefined) ??
+      (isNull(data, end + 1)
+        ? this.#say("nullSha1", "contains entries pointing to null sha1")
+        : undefined) ??
       (odd === SLASH ? this.#say("fullPathname", "contains full pathnames") : undefined) ??
       (name === undefined || (odd === 0 && !isSuspicious) ? undefined : this.#judgeName(name)) ??
       (isPadded ? this.#say("zeroPaddedFilemode", "contains zero-padded file modes") : undefined) ??
@@ -101,7 +116,9 @@ export class TreeCheck {
     const isDotDot = name[0] === DOT && name.length === 2 && name[1] === DOT;
     if (isDot) return this.#say("hasDot", "contains '.'");
     if (isDotDot) return this.#say("hasDotdot", "contains '..'");
-    return isDotGit(name) || hasBackslashDotGit(name) ? this.#say("hasDotgit", "contains '.git'") : undefined;
+    return isDotGit(name) || hasBackslashDotGit(name)
+      ? this.#say("hasDotgit", "contains '.git'")
+      : undefined;
   }
 
   /** Files that Git reads by itself, and links in their place. */
@@ -109,29 +126,48 @@ export class TreeCheck {
     if (isSymlink) return this.#specialLink(name);
     if (!isSuspiciousStart(name[0] as number)) return undefined;
     if (isSpecialName(name, "gitmodules")) this.#marks.gitmodules.push(oidAt(this.#data, oid));
-    if (isSpecialName(name, "gitattributes")) this.#marks.gitattributes.push(oidAt(this.#data, oid));
+    if (isSpecialName(name, "gitattributes"))
+      this.#marks.gitattributes.push(oidAt(this.#data, oid));
     return undefined;
   }
 
   #specialLink(name: Uint8Array): Refusal | undefined {
     return (
-      (isSpecialName(name, "gitmodules") ? this.#say("gitmodulesSymlink", ".gitmodules is a symbolic link") : undefined) ??
-      (isSpecialName(name, "gitattributes") ? this.#say("gitattributesSymlink", ".gitattributes is a symlink") : undefined) ??
-      (isSpecialName(name, "gitignore") ? this.#say("gitignoreSymlink", ".gitignore is a symlink") : undefined) ??
-      (isSpecialName(name, "mailmap") ? this.#say("mailmapSymlink", ".mailmap is a symlink") : undefined)
+      (isSpecialName(name, "gitmodules")
+        ? this.#say("gitmodulesSymlink", ".gitmodules is a symbolic link")
+        : undefined) ??
+      (isSpecialName(name, "gitattributes")
+        ? this.#say("gitattributesSymlink", ".gitattributes is a symlink")
+        : undefined) ??
+      (isSpecialName(name, "gitignore")
+        ? this.#say("gitignoreSymlink", ".gitignore is a symlink")
+        : undefined) ??
+      (isSpecialName(name, "mailmap")
+        ? this.#say("mailmapSymlink", ".mailmap is a symlink")
+        : undefined)
     );
   }
 
-  /** Names in order, each once: a folder sorts as if its name ended in "/", and may not share its name with a file anywhere. */
+  /**
+   * Names in order, each once: a folder sorts as if its name ended in "/", and may not share its
+   * name with a file anywhere.
+   */
   #compare(left: Name, right: Name): void {
     const data = this.#data;
     const shared = Math.min(left.end - left.start, right.end - right.start);
-    const order = data.compare(data, right.start, right.start + shared, left.start, left.start + shared);
+    const order = data.compare(
+      data,
+      right.start,
+      right.start + shared,
+      left.start,
+      left.start + shared,
+    );
     if (order !== 0) {
       if (order > 0) this.#isUnsorted = true;
       return;
     }
-    const after = (name: Name) => (name.start + shared < name.end ? (data[name.start + shared] as number) : 0);
+    const after = (name: Name) =>
+      name.start + shared < name.end ? (data[name.start + shared] as number) : 0;
     const [afterLeft, afterRight] = [after(left), after(right)];
     if (afterLeft === 0 && afterRight === 0) {
       this.#hasTwice = true;
@@ -149,7 +185,8 @@ export class TreeCheck {
     for (let file = this.#candidates.pop(); file !== undefined; file = this.#candidates.pop()) {
       const length = file.end - file.start;
       if (length > folder.end - folder.start) continue;
-      if (data.compare(data, folder.start, folder.start + length, file.start, file.end) !== 0) continue;
+      if (data.compare(data, folder.start, folder.start + length, file.start, file.end) !== 0)
+        continue;
       if (length === folder.end - folder.start) {
         this.#hasTwice = true;
         return;

@@ -1,7 +1,8 @@
 /**
- * What makes an object unfit to be taken in: Git's own checks under Git's message ids, as `receive.fsckObjects=true` applies
- * them (index-pack --strict). What becomes of each finding the caller's Report decides (fsck-levels.ts).
- * Source: git-fsck(1) "FSCK MESSAGES"; verdicts compared with stock git in test/git/fsck.
+ * What makes an object unfit to be taken in: Git's own checks under Git's message ids, as
+ * `receive.fsckObjects=true` applies them (index-pack --strict). What becomes of each finding the
+ * caller's Report decides (fsck-levels.ts). Source: git-fsck(1) "FSCK MESSAGES"; verdicts compared
+ * with stock git in test/git/fsck.
  */
 import { checkCommit, checkTag } from "./fsck-headers.js";
 import { type Report, STRICT } from "./fsck-levels.js";
@@ -22,7 +23,12 @@ export interface CheckMarks {
 }
 
 /** First reason to refuse the object; undefined: it passes. `marks` takes note of special files. */
-export function checkObject(type: ObjectType, data: Uint8Array, marks: CheckMarks, report: Report = STRICT): Refusal | undefined {
+export function checkObject(
+  type: ObjectType,
+  data: Uint8Array,
+  marks: CheckMarks,
+  report: Report = STRICT,
+): Refusal | undefined {
   switch (type) {
     case "tree":
       return new TreeCheck(data, marks, report).next(data.length) as Refusal | undefined;
@@ -35,8 +41,11 @@ export function checkObject(type: ObjectType, data: Uint8Array, marks: CheckMark
   }
 }
 
-// Special blobs -----------------------------------------------------------------------------------------------------------
-/** A blob that some tree calls .gitmodules. What is no config at all is only worth a remark to Git (gitmodulesParse, INFO). */
+// Special blobs -----------------------------------------------------------------------------------
+/**
+ * A blob that some tree calls .gitmodules. What is no config at all is only worth a remark to Git
+ * (gitmodulesParse, INFO).
+ */
 export function checkGitmodules(data: Uint8Array, report: Report = STRICT): Refusal | undefined {
   for (const setting of readSubmodules(data)) {
     const refusal = submoduleRefusal(setting, report);
@@ -45,7 +54,10 @@ export function checkGitmodules(data: Uint8Array, report: Report = STRICT): Refu
   return undefined;
 }
 
-/** Bytes of one line of .gitattributes from which Git no longer reads it. gitattributes(5) "NOTES"; attr.h ATTR_MAX_LINE_LENGTH. */
+/**
+ * Bytes of one line of .gitattributes from which Git no longer reads it. gitattributes(5) "NOTES";
+ * attr.h ATTR_MAX_LINE_LENGTH.
+ */
 const ATTRIBUTE_LINE_BYTES = 2_048;
 const LF = 0x0a;
 
@@ -56,7 +68,8 @@ export function checkGitattributes(data: Uint8Array, report: Report = STRICT): R
   for (let at = 0; at < end; ) {
     const lineFeed = data.indexOf(LF, at);
     const stop = lineFeed < 0 || lineFeed > end ? end : lineFeed;
-    if (stop - at >= ATTRIBUTE_LINE_BYTES) return report("gitattributesLineLength", ".gitattributes has too long lines to parse");
+    if (stop - at >= ATTRIBUTE_LINE_BYTES)
+      return report("gitattributesLineLength", ".gitattributes has too long lines to parse");
     at = stop + 1;
   }
   return undefined;

@@ -1,4 +1,7 @@
-/** The settings of submodules in a .gitmodules blob, and which of them Git refuses to take in. gitmodules(5), git-config(1) "Syntax". */
+/**
+ * The settings of submodules in a .gitmodules blob, and which of them Git refuses to take in.
+ * gitmodules(5), git-config(1) "Syntax".
+ */
 import { latin1 } from "../base/bytes.js";
 import { LIMITS } from "../base/limits.js";
 import type { Refusal } from "./fsck.js";
@@ -13,8 +16,8 @@ export interface SubmoduleSetting {
 }
 
 /**
- * Settings of `[submodule "name"]` sections up to the first line that is no config: the generator's result is whether it
- * met one. Text is latin1.
+ * Settings of `[submodule "name"]` sections up to the first line that is no config: the generator's
+ * result is whether it met one. Text is latin1.
  */
 export function* readSubmodules(data: Uint8Array): Generator<SubmoduleSetting, boolean> {
   const text = latin1(data).replaceAll("\r\n", "\n");
@@ -65,7 +68,10 @@ function readSection(text: string, start: number): Section | undefined {
   return { submodule: old?.toLowerCase(), end: at };
 }
 
-/** The rest of `[word "…"]`, from behind the first quote on. A backslash keeps what follows, and is gone. */
+/**
+ * The rest of `[word "…"]`, from behind the first quote on. A backslash keeps what follows, and is
+ * gone.
+ */
 function readQuotedSection(text: string, start: number, word: string): Section | undefined {
   const parts: string[] = [];
   let from = start;
@@ -79,10 +85,16 @@ function readQuotedSection(text: string, start: number, word: string): Section |
   }
   if (text[at + 1] !== "]") return undefined;
   parts.push(text.slice(from, at));
-  return { submodule: word.toLowerCase() === "submodule" ? parts.join("") : undefined, end: at + 2 };
+  return {
+    submodule: word.toLowerCase() === "submodule" ? parts.join("") : undefined,
+    end: at + 2,
+  };
 }
 
-function readSetting(text: string, start: number): { key: string; value: string; end: number } | undefined {
+function readSetting(
+  text: string,
+  start: number,
+): { key: string; value: string; end: number } | undefined {
   SETTING.lastIndex = start;
   const head = SETTING.exec(text);
   if (!head) return undefined;
@@ -93,7 +105,13 @@ function readSetting(text: string, start: number): { key: string; value: string;
   return read && { key: key.toLowerCase(), ...read };
 }
 
-const ESCAPES: Readonly<Record<string, string>> = { n: "\n", t: "\t", b: "\b", '"': '"', "\\": "\\" };
+const ESCAPES: Readonly<Record<string, string>> = {
+  n: "\n",
+  t: "\t",
+  b: "\b",
+  '"': '"',
+  "\\": "\\",
+};
 
 const [LINE_FEED, QUOTE, BACKSLASH, HASH, SEMICOLON] = [0x0a, 0x22, 0x5c, 0x23, 0x3b];
 
@@ -102,12 +120,22 @@ function plainEnd(text: string, start: number): number {
   let at = start;
   for (; at < text.length; at++) {
     const code = text.charCodeAt(at);
-    if (code === BACKSLASH || code === LINE_FEED || code === QUOTE || code === HASH || code === SEMICOLON) break;
+    if (
+      code === BACKSLASH ||
+      code === LINE_FEED ||
+      code === QUOTE ||
+      code === HASH ||
+      code === SEMICOLON
+    )
+      break;
   }
   return at;
 }
 
-/** A value up to the end of its line: quotes, escapes, continued lines, comments. Of one that is too long for any use, the beginning. */
+/**
+ * A value up to the end of its line: quotes, escapes, continued lines, comments. Of one that is too
+ * long for any use, the beginning.
+ */
 function readValue(text: string, start: number): { value: string; end: number } | undefined {
   const parts: string[] = []; // runs, not characters: a value may be as long as the file
   let length = 0;
@@ -152,13 +180,20 @@ function readValue(text: string, start: number): { value: string; end: number } 
   return { value: parts.join("").slice(0, kept), end: at };
 }
 
-// Judgement ---------------------------------------------------------------------------------------------------------------
-export function submoduleRefusal({ name, key, value }: SubmoduleSetting, report: Report = STRICT): Refusal | undefined {
+// Judgement ---------------------------------------------------------------------------------------
+export function submoduleRefusal(
+  { name, key, value }: SubmoduleSetting,
+  report: Report = STRICT,
+): Refusal | undefined {
   const says = (text: string) => text.slice(0, LIMITS.messageNameBytesMax);
-  const badName = isGoodName(name) ? undefined : report("gitmodulesName", `disallowed submodule name: ${says(name)}`);
+  const badName = isGoodName(name)
+    ? undefined
+    : report("gitmodulesName", `disallowed submodule name: ${says(name)}`);
   if (badName !== undefined) return badName;
-  if (key === "url" && !isGoodUrl(value)) return report("gitmodulesUrl", `disallowed submodule url: ${says(value)}`);
-  if (key === "path" && value.startsWith("-")) return report("gitmodulesPath", `disallowed submodule path: ${says(value)}`);
+  if (key === "url" && !isGoodUrl(value))
+    return report("gitmodulesUrl", `disallowed submodule url: ${says(value)}`);
+  if (key === "path" && value.startsWith("-"))
+    return report("gitmodulesPath", `disallowed submodule path: ${says(value)}`);
   if (key === "update" && value.startsWith("!")) {
     return report("gitmodulesUpdate", `disallowed submodule update setting: ${says(value)}`);
   }
@@ -173,12 +208,17 @@ function isGoodName(name: string): boolean {
 /** Web servers take heads of 8 KiB. */
 const URL_BYTES_MAX = 65_536;
 
-/** URLs that could be taken for an option, smuggle a line feed, or climb out of their host (CVE-2018-17456, CVE-2020-11008). */
+/**
+ * URLs that could be taken for an option, smuggle a line feed, or climb out of their host
+ * (CVE-2018-17456, CVE-2020-11008).
+ */
 function isGoodUrl(url: string): boolean {
   if (url.length > URL_BYTES_MAX) return false; // no host takes it, and the patterns below keep a place for each of its parts
   if (url.startsWith("-")) return false;
   if (/^\.\.?[/\\]/.test(url)) return !hasLineFeed(url) && !/^(?:\.\.?\/)*\.\.\/[:/]/.test(url);
-  const remote = /^(?:(?:https?|ftps?)::)?((?:https?|ftps?):\/\/.*)$/s.exec(url)?.[1] ?? /^(?:https?|ftps?)::(.*)$/s.exec(url)?.[1];
+  const remote =
+    /^(?:(?:https?|ftps?)::)?((?:https?|ftps?):\/\/.*)$/s.exec(url)?.[1] ??
+    /^(?:https?|ftps?)::(.*)$/s.exec(url)?.[1];
   if (remote === undefined) return true;
   return isHttpUrl(remote) && !hasLineFeed(remote);
 }
@@ -189,7 +229,9 @@ function hasLineFeed(url: string): boolean {
 
 /** What Git can normalise: a scheme, a host, a port that is a number, complete percent escapes. */
 function isHttpUrl(url: string): boolean {
-  const match = /^[a-z][a-z0-9+.-]*:\/\/(?:[^@/?#]*@)?([^:/?#]*)(?::([0-9]*))?(?:[/?#]|$)/is.exec(url);
+  const match = /^[a-z][a-z0-9+.-]*:\/\/(?:[^@/?#]*@)?([^:/?#]*)(?::([0-9]*))?(?:[/?#]|$)/is.exec(
+    url,
+  );
   if (!match || match[1] === "" || /%(?![0-9a-f]{2})/i.test(url)) return false;
   const port = match[2] ?? "";
   return port === "" || (Number(port) > 0 && Number(port) < 65_536);

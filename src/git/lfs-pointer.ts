@@ -3,8 +3,9 @@
  *
  *   version https://git-lfs.github.com/spec/v1\n   oid sha256:<64 hex>\n   size <decimal>\n
  *
- * This is the canonical form, the only one that is written here. git-lfs reads others as well (`parsePointer`), and
- * asks for their objects: a text in any of them is a pointer wherever .gitattributes make its path an LFS file.
+ * This is the canonical form, the only one that is written here. git-lfs reads others as well
+ * (`parsePointer`), and asks for their objects: a text in any of them is a pointer wherever
+ * .gitattributes make its path an LFS file.
  *
  * Source: git-lfs docs/spec.md "The Pointer"; lfs/pointer.go of git-lfs 3.3.
  */
@@ -19,7 +20,10 @@ export interface LfsPointer {
 
 /** git-lfs takes no longer file for a pointer. */
 export const POINTER_BYTES_MAX = 1_023;
-/** The shortest text that `parsePointer` reads: the oldest version's URL, a size of one digit, no LF at the end. */
+/**
+ * The shortest text that `parsePointer` reads: the oldest version's URL, a size of one digit, no LF
+ * at the end.
+ */
 export const POINTER_BYTES_MIN = 8 + 23 + 1 + 75 + 1 + 6;
 /** The longest canonical pointer: a size of 16 digits. */
 const CANONICAL_BYTES_MAX = 43 + 76 + 5 + 16 + 1;
@@ -58,8 +62,9 @@ export function formatPointer({ sha256, size }: LfsPointer): Uint8Array {
 }
 
 /**
- * Reads a pointer in any form that git-lfs takes: CR LF, blank lines, white space around the whole, the URLs of older
- * versions, lines of extensions, signs and zeroes before the size. Undefined: git-lfs takes it for no pointer.
+ * Reads a pointer in any form that git-lfs takes: CR LF, blank lines, white space around the whole,
+ * the URLs of older versions, lines of extensions, signs and zeroes before the size. Undefined:
+ * git-lfs takes it for no pointer.
  */
 export function parsePointer(content: Uint8Array): LfsPointer | undefined {
   if (content.length < POINTER_BYTES_MIN || content.length > POINTER_BYTES_MAX) return undefined;
@@ -92,10 +97,18 @@ function splitLine(line: string): Line | "blank" | undefined {
   return space < 0 ? undefined : { key: line.slice(0, space), value: line.slice(space + 1) };
 }
 
-/** Whether each has an object, and a priority that no other has. Of a line that comes twice the last counts. */
+/**
+ * Whether each has an object, and a priority that no other has. Of a line that comes twice the last
+ * counts.
+ */
 function areExtensions(extensions: ReadonlyMap<string, string>): boolean {
-  const priorities = new Set([...extensions.keys()].map((key) => key.slice("ext-".length, "ext-".length + 1)));
-  return priorities.size === extensions.size && [...extensions.values()].every((value) => OID_VALUE.test(value));
+  const priorities = new Set(
+    [...extensions.keys()].map((key) => key.slice("ext-".length, "ext-".length + 1)),
+  );
+  return (
+    priorities.size === extensions.size &&
+    [...extensions.values()].every((value) => OID_VALUE.test(value))
+  );
 }
 
 function pointerOf(sha256: string | undefined, size: number): LfsPointer | undefined {
@@ -108,7 +121,9 @@ export function parseCanonicalPointer(content: Uint8Array): LfsPointer | undefin
   return content.length > CANONICAL_BYTES_MAX ? undefined : matchPointer(CANONICAL, content);
 }
 
-/** Reads a pointer in the forms that mapping 2 takes from metadata: an id that it has given stays. */
+/**
+ * Reads a pointer in the forms that mapping 2 takes from metadata: an id that it has given stays.
+ */
 export function parseSecondPointer(content: Uint8Array): LfsPointer | undefined {
   return content.length > POINTER_BYTES_MAX + 1 ? undefined : matchPointer(SECOND, content);
 }

@@ -1,4 +1,7 @@
-/** The id of an object: SHA-1 of "<type> SP <size in decimal> NUL" and its content. gitglossary(7) "object name"; gitformat-pack(5). */
+/**
+ * The id of an object: SHA-1 of "<type> SP <size in decimal> NUL" and its content. gitglossary(7)
+ * "object name"; gitformat-pack(5).
+ */
 import { createHash } from "node:crypto";
 import type { ObjectType, Oid } from "./oid.js";
 

@@ -1,4 +1,6 @@
-/** Object ids: SHA-1, 20 bytes. Text form is 40 lower-case hex digits. gitglossary(7) "object name". */
+/**
+ * Object ids: SHA-1, 20 bytes. Text form is 40 lower-case hex digits. gitglossary(7) "object name".
+ */
 import { fromHex } from "../base/bytes.js";
 
 export const OID_BYTES = 20;
@@ -29,9 +31,22 @@ export function oidAt(bytes: Uint8Array, at: number): Oid {
 }
 
 /** Types as pack entries and idx tools number them. gitformat-pack(5) "Object types". */
-export const OBJECT_TYPE = { commit: 1, tree: 2, blob: 3, tag: 4, ofsDelta: 6, refDelta: 7 } as const;
+export const OBJECT_TYPE = {
+  commit: 1,
+  tree: 2,
+  blob: 3,
+  tag: 4,
+  ofsDelta: 6,
+  refDelta: 7,
+} as const;
 export type ObjectType = "commit" | "tree" | "blob" | "tag";
-const TYPE_NAMES: readonly (ObjectType | undefined)[] = [undefined, "commit", "tree", "blob", "tag"];
+const TYPE_NAMES: readonly (ObjectType | undefined)[] = [
+  undefined,
+  "commit",
+  "tree",
+  "blob",
+  "tag",
+];
 
 /** Name of a whole object's type number; undefined for deltas and unknown numbers. */
 export function typeName(type: number): ObjectType | undefined {

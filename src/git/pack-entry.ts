@@ -2,10 +2,12 @@
  * What stands before the zlib stream of a pack entry.
  *
  *   type and size   1 bit "more", 3 bits type, 4 bits size; then 7 bits a byte, low bits first
- *   ofs-delta       distance back to the base: 7 bits a byte, high bits first, one added before each shift
+ *   ofs-delta       distance back to the base: 7 bits a byte, high bits first, one added before
+ *                   each shift
  *   ref-delta       20 bytes of the base's id
  *
- * Source: gitformat-pack(5) "Pack file entry". wasm/scan.ts reads the same in the hot path; tests hold both together.
+ * Source: gitformat-pack(5) "Pack file entry". wasm/scan.ts reads the same in the hot path; tests
+ * hold both together.
  */
 import { Fault } from "../base/fault.js";
 import { OBJECT_TYPE, OID_BYTES } from "./oid.js";
@@ -31,15 +33,16 @@ export class EntryHead {
 const PACK_HEADER_BYTES = 12;
 
 /**
- * Reads the head at `at` of a pack whose bytes from `origin` on `bytes` holds; false: it goes on beyond them, and `head` is half filled.
- * Throws "pack/bad-entry", "pack/bad-varint".
+ * Reads the head at `at` of a pack whose bytes from `origin` on `bytes` holds; false: it goes on
+ * beyond them, and `head` is half filled. Throws "pack/bad-entry", "pack/bad-varint".
  */
 export function readEntryHead(bytes: Uint8Array, at: number, head: EntryHead, origin = 0): boolean {
   if (at >= bytes.length) return false;
   let byte = bytes[at] as number;
   let next = at + 1;
   head.type = (byte >> 4) & 7;
-  if (head.type === 0 || head.type === 5) throw new Fault("pack/bad-entry", { type: head.type, offset: origin + at });
+  if (head.type === 0 || head.type === 5)
+    throw new Fault("pack/bad-entry", { type: head.type, offset: origin + at });
   let size = byte & 15;
   for (let unit = 16; byte & 0x80; unit *= 128) {
     if (next >= bytes.length) return false;
@@ -54,7 +57,13 @@ export function readEntryHead(bytes: Uint8Array, at: number, head: EntryHead, or
   return head.end <= bytes.length;
 }
 
-function readBaseOffset(bytes: Uint8Array, at: number, start: number, head: EntryHead, origin: number): boolean {
+function readBaseOffset(
+  bytes: Uint8Array,
+  at: number,
+  start: number,
+  head: EntryHead,
+  origin: number,
+): boolean {
   let next = start;
   let back = -1;
   for (let byte = 0x80; byte & 0x80; ) {
@@ -65,6 +74,7 @@ function readBaseOffset(bytes: Uint8Array, at: number, start: number, head: Entr
   }
   head.end = next;
   head.baseOffset = origin + at - back;
-  if (back === 0 || head.baseOffset < PACK_HEADER_BYTES) throw new Fault("pack/bad-entry", { offset: origin + at, back });
+  if (back === 0 || head.baseOffset < PACK_HEADER_BYTES)
+    throw new Fault("pack/bad-entry", { offset: origin + at, back });
   return true;
 }

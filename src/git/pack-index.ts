@@ -1,7 +1,8 @@
 /**
  * The plain writing of an idx (version 2) and a rev. Reference for wasm/conclude.ts.
  *
- *   idx  ff 74 4f 63 | 2 | fanout 256 × u32 | ids, sorted | CRC-32s | offsets | offsets of 64 bits | pack's SHA-1 | own SHA-1
+ *   idx  ff 74 4f 63 | 2 | fanout 256 × u32 | ids, sorted | CRC-32s | offsets | offsets of 64 bits
+ *        | pack's SHA-1 | own SHA-1
  *   rev  "RIDX" | 1 | 1 (SHA-1) | idx positions in pack order | pack's SHA-1 | own SHA-1
  *
  * Source: gitformat-pack(5).
@@ -29,7 +30,7 @@ export function writePackIndex(entries: readonly IndexedEntry[], checksum: Uint8
   for (const { oid } of sorted) {
     const byte = Number.parseInt(oid.slice(0, 2), 16);
     counts[byte] = (counts[byte] ?? 0) + 1;
-  };
+  }
   let sum = 0;
   counts.forEach((count, byte) => {
     sum += count;
@@ -42,7 +43,10 @@ export function writePackIndex(entries: readonly IndexedEntry[], checksum: Uint8
     idx.set(oidBytes(oid), 1032 + position * OID_BYTES);
     idx.writeUInt32BE(crc, crcs + 4 * position);
     const isFar = offset >= NEAR_OFFSETS_END;
-    idx.writeUInt32BE(isFar ? NEAR_OFFSETS_END + (farAt - offsets - sorted.length * 4) / 8 : offset, offsets + 4 * position);
+    idx.writeUInt32BE(
+      isFar ? NEAR_OFFSETS_END + (farAt - offsets - sorted.length * 4) / 8 : offset,
+      offsets + 4 * position,
+    );
     if (!isFar) return;
     idx.writeBigUInt64BE(BigInt(offset), farAt);
     farAt += 8;
@@ -50,19 +54,25 @@ export function writePackIndex(entries: readonly IndexedEntry[], checksum: Uint8
   return seal(idx, checksum);
 }
 
-export function writeReverseIndex(entries: readonly IndexedEntry[], checksum: Uint8Array): Uint8Array {
+export function writeReverseIndex(
+  entries: readonly IndexedEntry[],
+  checksum: Uint8Array,
+): Uint8Array {
   const positions = new Map(sortByOid(entries).map((entry, position) => [entry.offset, position]));
   const rev = Buffer.alloc(12 + 4 * entries.length);
   rev.write("RIDX", "latin1");
   rev.writeUInt32BE(1, 4);
   rev.writeUInt32BE(1, 8);
   const inPackOrder = [...positions.keys()].sort((left, right) => left - right);
-  for (const [rank, offset] of inPackOrder.entries()) rev.writeUInt32BE(positions.get(offset) as number, 12 + 4 * rank);
+  for (const [rank, offset] of inPackOrder.entries())
+    rev.writeUInt32BE(positions.get(offset) as number, 12 + 4 * rank);
   return seal(rev, checksum);
 }
 
 function sortByOid(entries: readonly IndexedEntry[]): IndexedEntry[] {
-  return [...entries].sort((left, right) => (left.oid < right.oid ? -1 : left.oid > right.oid ? 1 : left.offset - right.offset));
+  return [...entries].sort((left, right) =>
+    left.oid < right.oid ? -1 : left.oid > right.oid ? 1 : left.offset - right.offset,
+  );
 }
 
 function seal(table: Buffer, checksum: Uint8Array): Uint8Array {

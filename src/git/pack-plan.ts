@@ -1,19 +1,29 @@
 /**
- * What a pack to be sent will hold, and how each object gets into it: decided before the first byte is written, obeyed by the
- * writer. One row an object, in typed arrays: 26 bytes a row, whatever the number.
+ * What a pack to be sent will hold, and how each object gets into it: decided before the first byte
+ * is written, obeyed by the writer. One row an object, in typed arrays: 26 bytes a row, whatever
+ * the number.
  */
 
 /** How an object gets into the pack. */
 export const PLACE = {
   /** The stored entry holds it whole: its bytes are copied. */
   reuse: 0,
-  /** The stored entry is a delta, and its base is in this pack: compressed bytes are copied, the header may change. */
+  /**
+   * The stored entry is a delta, and its base is in this pack: compressed bytes are copied, the
+   * header may change.
+   */
   delta: 1,
   /** As `delta`, with a base the client has and this pack has not (thin packs). */
   thin: 2,
-  /** The stored entry is a delta whose base does not come along: the object is made whole and deflated. */
+  /**
+   * The stored entry is a delta whose base does not come along: the object is made whole and
+   * deflated.
+   */
   whole: 3,
-  /** The stored entry holds a tree whole, and a delta is made of it; where that is not worth it, as `reuse`. */
+  /**
+   * The stored entry holds a tree whole, and a delta is made of it; where that is not worth it, as
+   * `reuse`.
+   */
   made: 4,
 } as const;
 
@@ -43,7 +53,10 @@ export class PackPlan {
     this.base = new Int32Array(count).fill(-1);
   }
 
-  /** Row of the entry that starts at `offset` of the stored pack `pack`, -1 where it is not in the plan. */
+  /**
+   * Row of the entry that starts at `offset` of the stored pack `pack`, -1 where it is not in the
+   * plan.
+   */
   find(pack: number, offset: number): number {
     let low = 0;
     let high = this.count;
@@ -60,7 +73,10 @@ export class PackPlan {
   /** All rows, in the order of the pack to be written. */
   *rows(): Generator<number, void, undefined> {
     if (this.order === undefined) for (let row = 0; row < this.count; row++) yield row;
-    else for (const pack of this.order) for (let row = this.#firstOf(pack); row < this.count && this.pack[row] === pack; row++) yield row;
+    else
+      for (const pack of this.order)
+        for (let row = this.#firstOf(pack); row < this.count && this.pack[row] === pack; row++)
+          yield row;
   }
 
   /** The first row of the stored pack `pack`, or of the next that has any. */
@@ -91,7 +107,8 @@ export class PackPlan {
   wholes(): Uint32Array {
     const wholes = new Uint32Array(this.tally.whole);
     let at = 0;
-    if (wholes.length > 0) for (const row of this.rows()) if (this.place[row] === PLACE.whole) wholes[at++] = row;
+    if (wholes.length > 0)
+      for (const row of this.rows()) if (this.place[row] === PLACE.whole) wholes[at++] = row;
     return wholes;
   }
 }

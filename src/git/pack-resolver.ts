@@ -1,4 +1,7 @@
-/** The plain resolving of a parsed pack: every delta applied, every object named. Reference for wasm/resolve.ts. */
+/**
+ * The plain resolving of a parsed pack: every delta applied, every object named. Reference for
+ * wasm/resolve.ts.
+ */
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { Kernels } from "../kernels/kernels.js";
@@ -13,10 +16,19 @@ export interface ResolvedObject {
 }
 
 /** Finds the base of a thin pack's delta elsewhere. */
-export type FindBase = (oid: Oid) => { readonly type: ObjectType; readonly data: Uint8Array } | undefined;
+export type FindBase = (
+  oid: Oid,
+) => { readonly type: ObjectType; readonly data: Uint8Array } | undefined;
 
-/** Objects in the order of `entries`. Throws "pack/base-missing", "pack/bad-entry", "pack/chain-too-long", "pack/bad-delta". */
-export function resolvePack(entries: readonly PackEntry[], kernels: Kernels, findBase: FindBase = () => undefined): ResolvedObject[] {
+/**
+ * Objects in the order of `entries`. Throws "pack/base-missing", "pack/bad-entry",
+ * "pack/chain-too-long", "pack/bad-delta".
+ */
+export function resolvePack(
+  entries: readonly PackEntry[],
+  kernels: Kernels,
+  findBase: FindBase = () => undefined,
+): ResolvedObject[] {
   const resolver = new Resolver(entries, kernels);
   resolver.start();
   for (const { baseOid } of entries) {
@@ -46,7 +58,8 @@ class Resolver {
     const starts = new Set(entries.map((entry) => entry.offset));
     for (const entry of entries) {
       if (entry.baseOffset !== undefined) {
-        if (!starts.has(entry.baseOffset)) throw new Fault("pack/bad-entry", { offset: entry.offset, base: entry.baseOffset });
+        if (!starts.has(entry.baseOffset))
+          throw new Fault("pack/bad-entry", { offset: entry.offset, base: entry.baseOffset });
         push(this.#byOffset, entry.baseOffset, entry);
       } else if (entry.baseOid !== undefined) push(this.#byOid, entry.baseOid, entry);
     }
@@ -75,7 +88,8 @@ class Resolver {
   finish(): ResolvedObject[] {
     return this.#entries.map((entry) => {
       const object = this.#objects.get(entry);
-      if (object === undefined) throw new Fault("pack/base-missing", { base: entry.baseOid, offset: entry.offset });
+      if (object === undefined)
+        throw new Fault("pack/base-missing", { base: entry.baseOid, offset: entry.offset });
       return object;
     });
   }
@@ -85,14 +99,18 @@ class Resolver {
     const stack = start;
     for (let base = stack.pop(); base !== undefined; base = stack.pop()) {
       const { entry, oid } = base.object;
-      const children = [...(this.#byOffset.get(entry.offset) ?? []), ...(this.#byOid.get(oid) ?? [])];
+      const children = [
+        ...(this.#byOffset.get(entry.offset) ?? []),
+        ...(this.#byOid.get(oid) ?? []),
+      ];
       this.#byOid.delete(oid);
       for (const child of children) stack.push(this.#make(child, base));
     }
   }
 
   #make(entry: PackEntry, base: Base): Base & { readonly object: ResolvedObject } {
-    if (base.depth >= LIMITS.deltaChainLengthMax) throw new Fault("pack/chain-too-long", { offset: entry.offset });
+    if (base.depth >= LIMITS.deltaChainLengthMax)
+      throw new Fault("pack/chain-too-long", { offset: entry.offset });
     const data = this.#kernels.applyDelta(base.data, entry.data, LIMITS.deltaResultBytesMax);
     return this.#take(entry, { type: base.type, data, depth: base.depth + 1 });
   }

@@ -14,7 +14,12 @@ export const ENTRY_HEADER_BYTES_MAX = 32;
 const VERSION = 2;
 
 /** Writes type and size of an entry at `at`; where the next byte goes. Size may pass 32 bits. */
-export function writeTypeAndSize(target: Uint8Array, at: number, type: number, size: number): number {
+export function writeTypeAndSize(
+  target: Uint8Array,
+  at: number,
+  type: number,
+  size: number,
+): number {
   let rest = Math.floor(size / 16);
   let byte = (type << 4) | (size % 16);
   let to = at;
@@ -27,7 +32,10 @@ export function writeTypeAndSize(target: Uint8Array, at: number, type: number, s
   return to;
 }
 
-/** Writes the distance back to an ofs-delta's base; each continued byte stands for one more than it says. gitformat-pack(5) "offset encoding". */
+/**
+ * Writes the distance back to an ofs-delta's base; each continued byte stands for one more than it
+ * says. gitformat-pack(5) "offset encoding".
+ */
 export function writeBaseDistance(target: Uint8Array, at: number, distance: number): number {
   const digits = [distance % 128];
   for (let rest = Math.floor(distance / 128); rest > 0; rest = Math.floor(rest / 128)) {
@@ -50,7 +58,10 @@ export class PackWriter {
   #filled = 0;
   #handedOn = 0;
 
-  /** `bufferBytes`: size of the pieces; at least 64 KiB, below which hashing costs more than it must. */
+  /**
+   * `bufferBytes`: size of the pieces; at least 64 KiB, below which hashing costs more than it
+   * must.
+   */
   constructor(count: number, bufferBytes: number, sink: PackSink) {
     this.#sink = sink;
     this.#buffer = Buffer.allocUnsafeSlow(bufferBytes);
@@ -65,7 +76,10 @@ export class PackWriter {
     return this.#handedOn + this.#filled;
   }
 
-  /** Lets `fill` write up to `length` bytes piece by piece: it is given where, and how many bytes were written before. */
+  /**
+   * Lets `fill` write up to `length` bytes piece by piece: it is given where, and how many bytes
+   * were written before.
+   */
   copy(length: number, fill: (target: Uint8Array, done: number) => void): void {
     for (let done = 0; done < length; ) {
       if (this.#filled === this.#buffer.length) this.#handOn();
@@ -77,16 +91,25 @@ export class PackWriter {
   }
 
   bytes(bytes: Uint8Array): void {
-    this.copy(bytes.length, (target, done) => target.set(bytes.subarray(done, done + target.length)));
+    this.copy(bytes.length, (target, done) =>
+      target.set(bytes.subarray(done, done + target.length)),
+    );
   }
 
-  /** Header of a whole object of `type`, or with `base` of a delta: a distance back in this pack, or an id's 20 bytes. */
+  /**
+   * Header of a whole object of `type`, or with `base` of a delta: a distance back in this pack, or
+   * an id's 20 bytes.
+   */
   header(type: number, size: number, base?: number | Uint8Array): void {
     if (this.#buffer.length - this.#filled < ENTRY_HEADER_BYTES_MAX) this.#handOn();
     const buffer = this.#buffer;
     if (base === undefined) this.#filled = writeTypeAndSize(buffer, this.#filled, type, size);
     else if (typeof base === "number") {
-      this.#filled = writeBaseDistance(buffer, writeTypeAndSize(buffer, this.#filled, OBJECT_TYPE.ofsDelta, size), base);
+      this.#filled = writeBaseDistance(
+        buffer,
+        writeTypeAndSize(buffer, this.#filled, OBJECT_TYPE.ofsDelta, size),
+        base,
+      );
     } else {
       const at = writeTypeAndSize(buffer, this.#filled, OBJECT_TYPE.refDelta, size);
       buffer.set(base, at);

@@ -1,23 +1,26 @@
 /**
- * Ref names: bytes, held as latin1 text (base/bytes), so that order is bytewise and nothing is lost.
- * Source: git-check-ref-format(1), rules 1 to 10; the numbers below are its.
+ * Ref names: bytes, held as latin1 text (base/bytes), so that order is bytewise and nothing is
+ * lost. Source: git-check-ref-format(1), rules 1 to 10; the numbers below are its.
  */
 
-/** Rules 3, 4, 5, 8, 10: control characters, space and ~^:?*[\ anywhere, "..", "@{". Bytes above 0x7f are fine. */
+/**
+ * Rules 3, 4, 5, 8, 10: control characters, space and ~^:?*[\ anywhere, "..", "@{". Bytes above
+ * 0x7f are fine.
+ */
 const FORBIDDEN = /[\x00-\x20\x7f~^:?*[\\]|\.\.|@\{/;
 const LOCK = ".lock";
 
 /**
- * Whether `git check-ref-format <name>` accepts it: at least two components (rule 2). "HEAD" alone is none.
- * "refs/heads/-x" and non-UTF-8 bytes are legal.
+ * Whether `git check-ref-format <name>` accepts it: at least two components (rule 2). "HEAD" alone
+ * is none. "refs/heads/-x" and non-UTF-8 bytes are legal.
  */
 export function isRefName(name: string): boolean {
   return name.includes("/") && isWellFormed(name);
 }
 
 /**
- * Whether a push may create it: under "refs/", and what follows is itself a name of two components or more. Git's
- * receive-pack calls the others "funny refname" ("refs/x" among them).
+ * Whether a push may create it: under "refs/", and what follows is itself a name of two components
+ * or more. Git's receive-pack calls the others "funny refname" ("refs/x" among them).
  */
 export function isPushableRefName(name: string): boolean {
   return name.startsWith("refs/") && isRefName(name.slice("refs/".length));
@@ -33,10 +36,14 @@ function isComponent(part: string): boolean {
   return part !== "" && !part.startsWith(".") && !part.endsWith(LOCK);
 }
 
-/** A name and the names it is a folder of cannot both be refs: "refs/heads/a" beside "refs/heads/a/b". */
+/**
+ * A name and the names it is a folder of cannot both be refs: "refs/heads/a" beside
+ * "refs/heads/a/b".
+ */
 export function foldersOf(name: string): readonly string[] {
   const folders: string[] = [];
-  for (let at = name.indexOf("/"); at >= 0; at = name.indexOf("/", at + 1)) folders.push(name.slice(0, at));
+  for (let at = name.indexOf("/"); at >= 0; at = name.indexOf("/", at + 1))
+    folders.push(name.slice(0, at));
   return folders;
 }
 
@@ -57,8 +64,9 @@ export function lowerBound(sorted: readonly Named[], name: string): number {
 }
 
 /**
- * The names of a ref set while a push changes it, to find directory/file conflicts: a sorted base that is never copied
- * and the changes on top. Each question costs the name's depth times log of the base, however many commands a push has.
+ * The names of a ref set while a push changes it, to find directory/file conflicts: a sorted base
+ * that is never copied and the changes on top. Each question costs the name's depth times log of
+ * the base, however many commands a push has.
  */
 export class RefNames {
   readonly #base: readonly Named[];
@@ -95,7 +103,10 @@ export class RefNames {
     }
   }
 
-  /** A ref that cannot stand beside `name`: one it is a folder of, or one beneath it. Undefined: none. `name` itself is none. */
+  /**
+   * A ref that cannot stand beside `name`: one it is a folder of, or one beneath it. Undefined:
+   * none. `name` itself is none.
+   */
   conflict(name: string): string | undefined {
     const above = foldersOf(name).find((folder) => this.has(folder));
     if (above !== undefined) return above;

@@ -8,7 +8,10 @@ export function holdsId(sorted: Uint8Array, bytes: Uint8Array, at: number): bool
   while (low < high) {
     const middle = (low + high) >>> 1;
     const start = middle * OID_BYTES;
-    const order = Buffer.compare(sorted.subarray(start, start + OID_BYTES), bytes.subarray(at, at + OID_BYTES));
+    const order = Buffer.compare(
+      sorted.subarray(start, start + OID_BYTES),
+      bytes.subarray(at, at + OID_BYTES),
+    );
     if (order === 0) return true;
     if (order < 0) low = middle + 1;
     else high = middle;

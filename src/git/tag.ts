@@ -22,6 +22,7 @@ const HEADER = /^object ([0-9a-f]{40})\ntype (commit|tree|blob|tag)\n/;
 export function parseTag(data: Uint8Array): TagLink {
   const match = HEADER.exec(latin1(data.subarray(0, HEADER_BYTES_MAX)));
   const target = match?.[1];
-  if (target === undefined || !isOid(target)) throw new Fault("odb/bad-object", { type: "tag", reason: "no object and type line" });
+  if (target === undefined || !isOid(target))
+    throw new Fault("odb/bad-object", { type: "tag", reason: "no object and type line" });
   return { target, targetType: match?.[2] as ObjectType };
 }

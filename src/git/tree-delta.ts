@@ -1,12 +1,13 @@
 /**
- * Writes a tree as a delta on an older one, from what a merge walk over the two finds. A general encoder would index the base by blocks, and find little: most of a
- * tree is ids.
+ * Writes a tree as a delta on an older one, from what a merge walk over the two finds. A general
+ * encoder would index the base by blocks, and find little: most of a tree is ids.
  *
  *   size of the base | size of the tree | instructions        sizes: 7 bits a byte, low bits first
  *   copy     1 oooo sss | offset bytes | size bytes           only those bytes that are not 0, low first
  *   insert   0 nnnnnnn  | n bytes
  *
- * Source: gitformat-pack(5) "Deltified representation". A list that is not sorted costs bytes, never truth: only bytes that are equal are copied.
+ * Source: gitformat-pack(5) "Deltified representation". A list that is not sorted costs bytes,
+ * never truth: only bytes that are equal are copied.
  */
 import { TreeMerge } from "./tree-merge.js";
 
@@ -18,7 +19,10 @@ const INSERT_BYTES_MAX = 127;
 /** An instruction to copy takes up to 8 bytes: below, the bytes themselves are as short. */
 const COPY_BYTES_MIN = 8;
 
-/** Undefined where the delta would not be shorter than half of the tree: then the tree itself is the better entry. */
+/**
+ * Undefined where the delta would not be shorter than half of the tree: then the tree itself is the
+ * better entry.
+ */
 export function treeDelta(base: Uint8Array, tree: Uint8Array): Uint8Array | undefined {
   const delta = new DeltaWriter(base, tree);
   const merge = new TreeMerge(base, tree);
@@ -55,7 +59,8 @@ class DeltaWriter {
 
   /** `bytes` bytes that stand at `from` of the base and at `to` of the tree. */
   copy(from: number, to: number, bytes: number): void {
-    if (this.#insertBytes === 0 && this.#copyFrom + this.#copyBytes === from) this.#copyBytes += bytes;
+    if (this.#insertBytes === 0 && this.#copyFrom + this.#copyBytes === from)
+      this.#copyBytes += bytes;
     else if (this.#insertBytes > 0 && bytes < COPY_BYTES_MIN) this.insert(to, bytes);
     else {
       this.#flush();
@@ -86,7 +91,11 @@ class DeltaWriter {
       const bytes = Math.min(this.#insertBytes, INSERT_BYTES_MAX);
       this.#put(bytes);
       if (this.#length + bytes > this.#out.length) this.isTooLong = true;
-      else this.#out.set(this.#tree.subarray(this.#insertFrom, this.#insertFrom + bytes), this.#length);
+      else
+        this.#out.set(
+          this.#tree.subarray(this.#insertFrom, this.#insertFrom + bytes),
+          this.#length,
+        );
       this.#length += bytes;
       this.#insertFrom += bytes;
       this.#insertBytes -= bytes;

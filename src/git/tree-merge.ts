@@ -1,4 +1,7 @@
-/** Two trees held beside each other: both are lists of entries in name order, so one walk over the two finds what they share and where they differ. */
+/**
+ * Two trees held beside each other: both are lists of entries in name order, so one walk over the
+ * two finds what they share and where they differ.
+ */
 import { OID_BYTES } from "./oid.js";
 
 /** What the walk is at. */
@@ -18,7 +21,10 @@ const ZERO = 0x30;
 const FOLDER = 0x34;
 const SLASH = 0x2f;
 
-/** `while (merge.next()) …`. Trees that are not sorted come out as more differences than there are, never as fewer. */
+/**
+ * `while (merge.next()) …`. Trees that are not sorted come out as more differences than there are,
+ * never as fewer.
+ */
 export class TreeMerge {
   step: Step = "same";
   /** Where in the older and in the newer tree the step's bytes start. */
@@ -48,9 +54,19 @@ export class TreeMerge {
     if (same > 0) return this.#is("same", same);
     const isOver = [this.from >= this.#older.length, this.to >= this.#newer.length];
     if (isOver[0] && isOver[1]) return false;
-    if (this.head > 0) return this.#is("changed", this.head + OID_BYTES, this.head + OID_BYTES, this.head + OID_BYTES);
+    if (this.head > 0)
+      return this.#is(
+        "changed",
+        this.head + OID_BYTES,
+        this.head + OID_BYTES,
+        this.head + OID_BYTES,
+      );
     const [older, newer] = [entryBytes(this.#older, this.from), entryBytes(this.#newer, this.to)];
-    const order = isOver[0] ? 1 : isOver[1] ? -1 : compareNames(this.#older, this.from, older, this.#newer, this.to, newer);
+    const order = isOver[0]
+      ? 1
+      : isOver[1]
+        ? -1
+        : compareNames(this.#older, this.from, older, this.#newer, this.to, newer);
     // One name with two modes is a removed entry and then an added one.
     return order <= 0 ? this.#is("removed", older, older, 0) : this.#is("added", newer, 0, newer);
   }
@@ -60,7 +76,9 @@ export class TreeMerge {
     return isFolderAt(this.#newer, this.to);
   }
 
-  /** Goes over equal entries. `head`: of the entry behind them, where only its id differs; else 0. */
+  /**
+   * Goes over equal entries. `head`: of the entry behind them, where only its id differs; else 0.
+   */
   #skipSame(): void {
     const [older, newer] = [this.#older, this.#newer];
     let [from, to] = [this.from, this.to];
@@ -107,12 +125,22 @@ function entryBytes(tree: Uint8Array, at: number): number {
 }
 
 /** Order of two entries by name, a folder's as if it ended in "/": tree.c base_name_compare. */
-function compareNames(older: Uint8Array, from: number, olderBytes: number, newer: Uint8Array, to: number, newerBytes: number): number {
+function compareNames(
+  older: Uint8Array,
+  from: number,
+  olderBytes: number,
+  newer: Uint8Array,
+  to: number,
+  newerBytes: number,
+): number {
   const left = older.indexOf(SPACE, from) + 1;
   const right = newer.indexOf(SPACE, to) + 1;
   const leftEnd = from + olderBytes - OID_BYTES - 1;
   const rightEnd = to + newerBytes - OID_BYTES - 1;
-  const [leftMark, rightMark] = [isFolderAt(older, from) ? SLASH : 0, isFolderAt(newer, to) ? SLASH : 0];
+  const [leftMark, rightMark] = [
+    isFolderAt(older, from) ? SLASH : 0,
+    isFolderAt(newer, to) ? SLASH : 0,
+  ];
   for (let at = 0; ; at++) {
     const isLeftOver = left + at >= leftEnd;
     const isRightOver = right + at >= rightEnd;

@@ -1,4 +1,7 @@
-/** Trees written: entries in Git's order, which takes a folder's name as if it ended in "/". gitglossary(7) "tree object"; tree.c base_name_compare. */
+/**
+ * Trees written: entries in Git's order, which takes a folder's name as if it ended in "/".
+ * gitglossary(7) "tree object"; tree.c base_name_compare.
+ */
 import { concat, fromLatin1 } from "../base/bytes.js";
 import { type Oid, oidBytes } from "./oid.js";
 import { MODE_TREE, TreeCursor } from "./tree.js";
@@ -12,9 +15,17 @@ export interface TreeEntry {
 
 /** The bytes of a tree of these entries, in any order; each name once. */
 export function formatTree(entries: Iterable<TreeEntry>): Uint8Array {
-  const sorted = [...entries].map((entry) => ({ entry, key: entry.mode === MODE_TREE ? `${entry.name}/` : entry.name }));
+  const sorted = [...entries].map((entry) => ({
+    entry,
+    key: entry.mode === MODE_TREE ? `${entry.name}/` : entry.name,
+  }));
   sorted.sort((left, right) => (left.key < right.key ? -1 : 1));
-  return concat(sorted.flatMap(({ entry: { mode, name, oid } }) => [fromLatin1(`${mode.toString(8)} ${name}\0`), oidBytes(oid)]));
+  return concat(
+    sorted.flatMap(({ entry: { mode, name, oid } }) => [
+      fromLatin1(`${mode.toString(8)} ${name}\0`),
+      oidBytes(oid),
+    ]),
+  );
 }
 
 /** Entries by name, in the tree's order. Throws "odb/bad-object". */

@@ -3,8 +3,8 @@
  *
  *   <mode in octal ASCII> SP <name bytes> NUL <20 bytes of object id>
  *
- * Source: gitglossary(7) "tree object"; git-fsck(1) lists what makes one malformed. This reader takes what can be walked
- * safely; whether a pushed tree is well formed is fsck's to say.
+ * Source: gitglossary(7) "tree object"; git-fsck(1) lists what makes one malformed. This reader
+ * takes what can be walked safely; whether a pushed tree is well formed is fsck's to say.
  */
 import { Fault } from "../base/fault.js";
 import { OID_BYTES, type Oid, oidAt } from "./oid.js";
@@ -41,7 +41,10 @@ export class TreeCursor {
     this.data = data;
   }
 
-  /** Moves to the next entry; false at the end. Throws "odb/bad-object" on a cut or unreadable entry. */
+  /**
+   * Moves to the next entry; false at the end. Throws "odb/bad-object" on a cut or unreadable
+   * entry.
+   */
   next(): boolean {
     const { data } = this;
     let at = this.#at;
@@ -77,7 +80,11 @@ export class TreeCursor {
   /** The name, one UTF-16 unit a byte. */
   get name(): string {
     const { data } = this;
-    return Buffer.from(data.buffer, data.byteOffset + this.nameStart, this.nameEnd - this.nameStart).toString("latin1");
+    return Buffer.from(
+      data.buffer,
+      data.byteOffset + this.nameStart,
+      this.nameEnd - this.nameStart,
+    ).toString("latin1");
   }
 
   get oid(): Oid {

@@ -1,7 +1,8 @@
 /**
- * Which kernels run: both sets are timed once by each thread, and the faster one is taken per call and size. On a CPU with
- * SHA extensions node:crypto wins for one large object, WebAssembly's four lanes for everything small; without them the
- * lanes win throughout (0.5 GB/s against 2 GB/s of one stream here, 1.4 GB/s of four).
+ * Which kernels run: both sets are timed once by each thread, and the faster one is taken per call
+ * and size. On a CPU with SHA extensions node:crypto wins for one large object, WebAssembly's four
+ * lanes for everything small; without them the lanes win throughout (0.5 GB/s against 2 GB/s of one
+ * stream here, 1.4 GB/s of four).
  */
 import { deflateSync } from "node:zlib";
 import type { HashJob, Inflated, Kernels } from "./kernels.js";
@@ -72,30 +73,59 @@ export class ChosenKernels implements Kernels {
 /** For logs and `lakepack doctor`: "hashOne 4096, hashMany never, …". */
 export function describePicks(picks: Picks): string {
   return Object.entries(picks)
-    .map(([call, size]) => `${call} ${size === Number.POSITIVE_INFINITY ? "wasm" : size === 0 ? "plain" : `plain from ${size} bytes`}`)
+    .map(
+      ([call, size]) =>
+        `${call} ${size === Number.POSITIVE_INFINITY ? "wasm" : size === 0 ? "plain" : `plain from ${size} bytes`}`,
+    )
     .join(", ");
 }
 
 function time(wasm: Kernels): Picks {
-  const text = Buffer.from(Array.from({ length: 4_096 }, (_, line) => `line ${(line * 2_654_435_761) % 9_973} of a file\n`).join(""));
+  const text = Buffer.from(
+    Array.from(
+      { length: 4_096 },
+      (_, line) => `line ${(line * 2_654_435_761) % 9_973} of a file\n`,
+    ).join(""),
+  );
   const sample = (size: number) => Buffer.alloc(size, text);
   const job = (size: number): HashJob => ({ type: "blob", data: sample(size) });
   return {
-    hashOne: pick(wasm, (size) => [job(size)], (kernels, jobs) => kernels.hashObjects(jobs)),
-    hashMany: pick(wasm, (size) => Array.from({ length: BATCH }, () => job(size)), (kernels, jobs) => kernels.hashObjects(jobs)),
-    inflate: pick(wasm, (size) => ({ size, input: deflateSync(sample(size)) }), (kernels, { size, input }) => kernels.inflate(input, 0, size)),
+    hashOne: pick(
+      wasm,
+      (size) => [job(size)],
+      (kernels, jobs) => kernels.hashObjects(jobs),
+    ),
+    hashMany: pick(
+      wasm,
+      (size) => Array.from({ length: BATCH }, () => job(size)),
+      (kernels, jobs) => kernels.hashObjects(jobs),
+    ),
+    inflate: pick(
+      wasm,
+      (size) => ({ size, input: deflateSync(sample(size)) }),
+      (kernels, { size, input }) => kernels.inflate(input, 0, size),
+    ),
     crc32: pick(wasm, sample, (kernels, bytes) => kernels.crc32(bytes, 0)),
     adler32: pick(wasm, sample, (kernels, bytes) => kernels.adler32(bytes, 1)),
   };
 }
 
-/** The smallest size from which on the plain kernel wins at every larger one, by a tenth at least. */
-function pick<T>(wasm: Kernels, prepare: (size: number) => T, call: (kernels: Kernels, input: T) => unknown): number {
+/**
+ * The smallest size from which on the plain kernel wins at every larger one, by a tenth at least.
+ */
+function pick<T>(
+  wasm: Kernels,
+  prepare: (size: number) => T,
+  call: (kernels: Kernels, input: T) => unknown,
+): number {
   let from = Number.POSITIVE_INFINITY;
   for (const size of [...SIZES].reverse()) {
     const input = prepare(size);
     const times = Math.max(1, Math.floor(TIMED_BYTES / size));
-    const run = (kernels: Kernels) => fastest(() => { for (let turn = 0; turn < times; turn++) call(kernels, input); });
+    const run = (kernels: Kernels) =>
+      fastest(() => {
+        for (let turn = 0; turn < times; turn++) call(kernels, input);
+      });
     if (run(plainKernels) * 1.1 >= run(wasm)) break;
     from = size === SIZES[0] ? 0 : size;
   }

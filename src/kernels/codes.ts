@@ -1,4 +1,7 @@
-/** What kernels answer instead of throwing, and the fault each stands for. The numbers stand in wasm/errors.ts too. */
+/**
+ * What kernels answer instead of throwing, and the fault each stands for. The numbers stand in
+ * wasm/errors.ts too.
+ */
 import type { FaultCode } from "../base/fault.js";
 
 export const CODE = { ok: 0, needMore: 1, outputFull: 2, yield: 3 } as const;

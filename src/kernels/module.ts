@@ -1,6 +1,12 @@
-/** The WebAssembly module: its exports, its memories, its instances. Built from wasm/ by scripts/build.mjs. */
+/**
+ * The WebAssembly module: its exports, its memories, its instances. Built from wasm/ by
+ * scripts/build.mjs.
+ */
 
-/** What an ingest's kernels ask of their host (wasm/host.ts). Offsets are numbers: packs outgrow 32 bits. */
+/**
+ * What an ingest's kernels ask of their host (wasm/host.ts). Offsets are numbers: packs outgrow 32
+ * bits.
+ */
 export interface Host {
   /** Reads `length` bytes of the pack at `offset` to `to`; how many came. */
   readPack(offset: number, to: number, length: number): number;
@@ -30,11 +36,23 @@ export interface Module {
   applyDelta(base: number, size: number, end: number, target: number): number;
 }
 
-/** The exports an ingest uses (wasm/scan.ts, link.ts, resolve.ts, conclude.ts). Answers are codes (codes.ts) unless said. */
+/**
+ * The exports an ingest uses (wasm/scan.ts, link.ts, resolve.ts, conclude.ts). Answers are codes
+ * (codes.ts) unless said.
+ */
 export interface IngestModule extends Module {
   openSession(
-    checks: number, keepMax: number, objectsMax: number, chainMax: number, parsedMax: number, deltaMax: number, resultMax: number, heldMax: number,
-    seed1: bigint, seed2: bigint, seed3: bigint,
+    checks: number,
+    keepMax: number,
+    objectsMax: number,
+    chainMax: number,
+    parsedMax: number,
+    deltaMax: number,
+    resultMax: number,
+    heldMax: number,
+    seed1: bigint,
+    seed2: bigint,
+    seed3: bigint,
   ): number;
   setRoom(keepMax: number, linkSlotsMax: number): void;
   setStored(): void;
@@ -113,11 +131,19 @@ export interface IngestModule extends Module {
   zlibCalls(): number;
 }
 
-const NO_HOST: Host = { readPack: () => 0, loadExternal: () => 0, judge: () => 0, spill: () => 1, unspill: () => 1 };
+const NO_HOST: Host = {
+  readPack: () => 0,
+  loadExternal: () => 0,
+  judge: () => 0,
+  spill: () => 1,
+  unspill: () => 1,
+};
 const INITIAL_PAGES = 4;
 const PAGES_MAX = 65_536;
 
-/** A new memory with its constant tables filled. Shared: instances of several threads may use it. */
+/**
+ * A new memory with its constant tables filled. Shared: instances of several threads may use it.
+ */
 export function newMemory(module: WebAssembly.Module): WebAssembly.Memory {
   const memory = emptyMemory();
   prepareMemory(module, memory);
@@ -129,7 +155,10 @@ export function emptyMemory(): WebAssembly.Memory {
   return new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: PAGES_MAX, shared: true });
 }
 
-/** wasm/layout.ts RESOLVED: the one word of an ingest's header that is read without an instance, to tell how far it is. */
+/**
+ * wasm/layout.ts RESOLVED: the one word of an ingest's header that is read without an instance, to
+ * tell how far it is.
+ */
 const RESOLVED_AT = 1024 + 56;
 
 /** Deltas of an ingest that are resolved by now, whatever thread does it. */
@@ -143,14 +172,19 @@ export function prepareMemory(module: WebAssembly.Module, memory: WebAssembly.Me
 }
 
 /** An instance over a prepared memory, with scratch of its own. */
-export function attach<T extends Module = Module>(module: WebAssembly.Module, memory: WebAssembly.Memory, host: Host = NO_HOST): T {
+export function attach<T extends Module = Module>(
+  module: WebAssembly.Module,
+  memory: WebAssembly.Memory,
+  host: Host = NO_HOST,
+): T {
   const kernels = instantiate<T>(module, memory, host);
   if (!kernels.start()) throw new RangeError("no memory for a kernel's scratch");
   return kernels;
 }
 
 function instantiate<T>(module: WebAssembly.Module, memory: WebAssembly.Memory, host: Host): T {
-  return new WebAssembly.Instance(module, { env: { memory, abort: refuse }, host: { ...host } }).exports as T;
+  return new WebAssembly.Instance(module, { env: { memory, abort: refuse }, host: { ...host } })
+    .exports as T;
 }
 
 function refuse(): never {

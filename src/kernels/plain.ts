@@ -1,4 +1,7 @@
-/** `Kernels` on node:crypto, node:zlib and plain TypeScript: the reference the WebAssembly kernels are tested against. */
+/**
+ * `Kernels` on node:crypto, node:zlib and plain TypeScript: the reference the WebAssembly kernels
+ * are tested against.
+ */
 import { createHash } from "node:crypto";
 import { crc32 as zlibCrc32, inflateSync } from "node:zlib";
 import { Fault } from "../base/fault.js";
@@ -9,7 +12,14 @@ const ADLER_MODULUS = 65_521;
 /** Bytes whose sums stay exact in a double between two reductions (zlib's NMAX). */
 const ADLER_RUN = 5_552;
 
-export const plainKernels: Kernels = { name: "plain", hashObjects, crc32, adler32, inflate, applyDelta };
+export const plainKernels: Kernels = {
+  name: "plain",
+  hashObjects,
+  crc32,
+  adler32,
+  inflate,
+  applyDelta,
+};
 
 function hashObjects(objects: readonly HashJob[]): Uint8Array {
   const digests = new Uint8Array(objects.length * DIGEST_BYTES);
@@ -49,8 +59,12 @@ function adler32(bytes: Uint8Array, seed: number): number {
 
 function inflate(input: Uint8Array, start: number, size: number): Inflated | undefined {
   try {
-    // One byte more than promised may come out, so that "too much" is seen without inflating a bomb.
-    const { buffer, engine } = inflateSync(input.subarray(start), { info: true, maxOutputLength: size + 1 }) as unknown as InflateInfo;
+    // One byte more than promised may come out, so that "too much" is seen without inflating a
+    // bomb.
+    const { buffer, engine } = inflateSync(input.subarray(start), {
+      info: true,
+      maxOutputLength: size + 1,
+    }) as unknown as InflateInfo;
     if (buffer.length !== size) throw new Fault("pack/size-mismatch", { size, is: buffer.length });
     return { data: new Uint8Array(buffer), consumed: engine.bytesWritten };
   } catch (error) {
@@ -71,7 +85,8 @@ interface InflateInfo {
 /** gitformat-pack(5) "Deltified representation". */
 function applyDelta(base: Uint8Array, delta: Uint8Array, resultBytesMax: number): Uint8Array {
   const header = { at: 0 };
-  if (readSize(delta, header) !== base.length) throw new Fault("pack/bad-delta", { base: base.length });
+  if (readSize(delta, header) !== base.length)
+    throw new Fault("pack/bad-delta", { base: base.length });
   const size = readSize(delta, header);
   if (size > resultBytesMax) throw new Fault("pack/too-large", { size });
   const result = new Uint8Array(size);
@@ -80,7 +95,8 @@ function applyDelta(base: Uint8Array, delta: Uint8Array, resultBytesMax: number)
   while (at < delta.length) {
     const op = delta[at++]!;
     if ((op & 0x80) === 0) {
-      if (op === 0 || op > delta.length - at || op > size - out) throw new Fault("pack/bad-delta", { at });
+      if (op === 0 || op > delta.length - at || op > size - out)
+        throw new Fault("pack/bad-delta", { at });
       result.set(delta.subarray(at, at + op), out);
       at += op;
       out += op;
@@ -88,11 +104,14 @@ function applyDelta(base: Uint8Array, delta: Uint8Array, resultBytesMax: number)
     }
     let from = 0;
     let length = 0;
-    for (let bit = 0; bit < 4; bit++) if (op & (1 << bit)) from += (delta[at++] ?? Number.NaN) * 2 ** (8 * bit);
-    for (let bit = 0; bit < 3; bit++) if (op & (0x10 << bit)) length += (delta[at++] ?? Number.NaN) * 2 ** (8 * bit);
+    for (let bit = 0; bit < 4; bit++)
+      if (op & (1 << bit)) from += (delta[at++] ?? Number.NaN) * 2 ** (8 * bit);
+    for (let bit = 0; bit < 3; bit++)
+      if (op & (0x10 << bit)) length += (delta[at++] ?? Number.NaN) * 2 ** (8 * bit);
     if (length === 0) length = 0x10000;
     // NaN, where the delta ended inside its arguments, fails the comparisons below.
-    if (!(from + length <= base.length) || !(length <= size - out)) throw new Fault("pack/bad-delta", { at });
+    if (!(from + length <= base.length) || !(length <= size - out))
+      throw new Fault("pack/bad-delta", { at });
     result.set(base.subarray(from, from + length), out);
     out += length;
   }

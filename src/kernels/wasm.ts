@@ -1,4 +1,7 @@
-/** `Kernels` on WebAssembly, over a memory of its own. One instance a thread: calls share its buffers. */
+/**
+ * `Kernels` on WebAssembly, over a memory of its own. One instance a thread: calls share its
+ * buffers.
+ */
 import { Fault } from "../base/fault.js";
 import { CODE, faultOfCode } from "./codes.js";
 import type { HashJob, Inflated, Kernels } from "./kernels.js";
@@ -10,7 +13,10 @@ const BEFORE = 32;
 const AFTER = 128;
 const JOB_BYTES = 16;
 const DIGEST_BYTES = 20;
-/** Bytes of objects hashed in one call: V8 replaces baseline code between calls only, and memory stays small. */
+/**
+ * Bytes of objects hashed in one call: V8 replaces baseline code between calls only, and memory
+ * stays small.
+ */
 const BATCH_BYTES = 4 * 1024 * 1024;
 const BATCH_JOBS = 4096;
 /** Above this the working memory is given up after a call instead of kept. */
@@ -53,11 +59,21 @@ export class WasmKernels implements Kernels {
       to += BEFORE;
       view.set(object.data, to);
       const slot = at - first;
-      this.#kernels.frame(this.#jobs + slot * JOB_BYTES, TYPE_NUMBER[object.type], to, object.data.length, this.#digests + slot * DIGEST_BYTES, 0);
+      this.#kernels.frame(
+        this.#jobs + slot * JOB_BYTES,
+        TYPE_NUMBER[object.type],
+        to,
+        object.data.length,
+        this.#digests + slot * DIGEST_BYTES,
+        0,
+      );
       to += object.data.length + AFTER;
     }
     this.#kernels.hashJobs(this.#jobs, end - first);
-    digests.set(view.subarray(this.#digests, this.#digests + (end - first) * DIGEST_BYTES), first * DIGEST_BYTES);
+    digests.set(
+      view.subarray(this.#digests, this.#digests + (end - first) * DIGEST_BYTES),
+      first * DIGEST_BYTES,
+    );
   }
 
   crc32(bytes: Uint8Array, seed: number): number {
@@ -68,7 +84,11 @@ export class WasmKernels implements Kernels {
     return this.#sum(bytes, seed, this.#kernels.adler32);
   }
 
-  #sum(bytes: Uint8Array, seed: number, kernel: (start: number, length: number, seed: number) => number): number {
+  #sum(
+    bytes: Uint8Array,
+    seed: number,
+    kernel: (start: number, length: number, seed: number) => number,
+  ): number {
     let sum = seed;
     const step = Math.min(bytes.length, 1024 * 1024);
     const view = this.#reserve(step);
@@ -81,7 +101,8 @@ export class WasmKernels implements Kernels {
   }
 
   inflate(input: Uint8Array, start: number, size: number): Inflated | undefined {
-    // A stream is rarely longer than its content; the rest is copied in only where it was not enough.
+    // A stream is rarely longer than its content; the rest is copied in only where it was not
+    // enough.
     const guess = Math.min(input.length - start, size + (size >> 3) + 1024);
     const inflated = this.#inflate(input.subarray(start, start + guess), size);
     if (inflated !== undefined || guess === input.length - start) return inflated;
@@ -107,14 +128,18 @@ export class WasmKernels implements Kernels {
     view.set(delta, deltaAt);
     this.#check(this.#kernels.readDeltaHeader(deltaAt, deltaAt + delta.length), "pack/bad-delta");
     const size = this.#kernels.resultSize();
-    if (this.#kernels.baseSize() !== base.length) throw new Fault("pack/bad-delta", { base: base.length });
+    if (this.#kernels.baseSize() !== base.length)
+      throw new Fault("pack/bad-delta", { base: base.length });
     if (size > resultBytesMax) throw new Fault("pack/too-large", { size });
     const baseAt = deltaAt + delta.length + AFTER;
     view = this.#reserve(baseAt - deltaAt + base.length + size + 2 * AFTER);
     if (this.#roomAt !== deltaAt) return this.applyDelta(base, delta, resultBytesMax); // the buffer moved: once more
     view.set(base, baseAt);
     const to = baseAt + base.length + AFTER;
-    this.#check(this.#kernels.applyDelta(baseAt, base.length, deltaAt + delta.length, to), "pack/bad-delta");
+    this.#check(
+      this.#kernels.applyDelta(baseAt, base.length, deltaAt + delta.length, to),
+      "pack/bad-delta",
+    );
     const result = view.slice(to, to + size);
     this.#trim();
     return result;

@@ -1,4 +1,7 @@
-/** The part of the WebAssembly JavaScript interface that is used here; TypeScript ships it only with its DOM library. */
+/**
+ * The part of the WebAssembly JavaScript interface that is used here; TypeScript ships it only with
+ * its DOM library.
+ */
 declare namespace WebAssembly {
   class Module {
     constructor(bytes: Uint8Array);

@@ -1,12 +1,12 @@
 /**
- * The actions of a lakeFS repository: which hooks it runs for an event at a branch. They are read as lakeFS reads
- * them: each file directly below
- * `_lakefs_actions/` of one commit is an action, `on` names its events, and each event may be for some branches only.
+ * The actions of a lakeFS repository: which hooks it runs for an event at a branch. They are read
+ * as lakeFS reads them: each file directly below `_lakefs_actions/` of one commit is an action,
+ * `on` names its events, and each event may be for some branches only.
  *
- * Source: lakeFS 1.86, pkg/actions/action.go (Match), pkg/catalog/actions_source.go (list). A file that lakeFS cannot
- * read fails every event there by
- * itself; here it counts as holding no hook. What we do not look into though lakeFS would, too many files or one too
- * large, is an error: a hook in there would be passed by.
+ * Source: lakeFS 1.86, pkg/actions/action.go (Match), pkg/catalog/actions_source.go (list). A file
+ * that lakeFS cannot read fails every event there by itself; here it counts as holding no hook.
+ * What we do not look into though lakeFS would, too many files or one too large, is an error: a
+ * hook in there would be passed by.
  */
 import { LRUCache } from "lru-cache";
 import { parse } from "yaml";
@@ -50,14 +50,22 @@ const ACTION = z.object({
   hooks: z.array(z.object({ id: z.string() })).nullish(),
 });
 
-/** Hooks of an action file, event by event in its order; none where it is no action. Throws "lakefs/unread-hooks". */
+/**
+ * Hooks of an action file, event by event in its order; none where it is no action. Throws
+ * "lakefs/unread-hooks".
+ */
 export function parseAction(text: string): readonly OperatorHook[] {
   const action = ACTION.safeParse(parseYaml(text)).data;
   if (action === undefined) return [];
   const { name, on, hooks } = action;
   return Object.entries(on).flatMap(([event, filter]) => {
     if (!isHookEvent(event)) return [];
-    return (hooks ?? []).map(({ id }) => ({ id, action: name, event, branches: filter?.branches ?? [] }));
+    return (hooks ?? []).map(({ id }) => ({
+      id,
+      action: name,
+      event,
+      branches: filter?.branches ?? [],
+    }));
   });
 }
 
@@ -66,7 +74,8 @@ function parseYaml(text: string): unknown {
     // As Go's yaml.v3 does: "<<" merges. Few aliases, or a small file becomes a large one.
     return parse(text, { merge: true, maxAliasCount: LIMITS.actionAliasesMax, logLevel: "silent" });
   } catch (error) {
-    if (error instanceof ReferenceError) throw new Fault("lakefs/unread-hooks", { reason: "one has too many aliases" }, error);
+    if (error instanceof ReferenceError)
+      throw new Fault("lakefs/unread-hooks", { reason: "one has too many aliases" }, error);
     return undefined; // said by the caller
   }
 }
@@ -96,7 +105,9 @@ export interface CommitActions {
   readonly hasGuard: boolean;
 }
 
-/** What the commits' actions of one repository say. A commit's never change, so they are read once. */
+/**
+ * What the commits' actions of one repository say. A commit's never change, so they are read once.
+ */
 export class ActionsReader {
   readonly #client: LakefsClient;
   readonly #repository: string;
@@ -114,11 +125,21 @@ export class ActionsReader {
     const known = this.#known.get(commit);
     if (known !== undefined) return known;
     const hooks: OperatorHook[] = [];
-    const { results, pagination } = await this.#client.listObjects(this.#repository, commit, HOOKS_FOLDER, signal, HOOKS_FOLDER);
-    const files = results.filter(({ path }) => path !== GUARD_PATH && !path.slice(HOOKS_FOLDER.length).includes("/"));
-    if (files.length > LIMITS.actionFilesMax || pagination.has_more) throw new Fault("lakefs/unread-hooks", { reason: "there are too many files" });
+    const { results, pagination } = await this.#client.listObjects(
+      this.#repository,
+      commit,
+      HOOKS_FOLDER,
+      signal,
+      HOOKS_FOLDER,
+    );
+    const files = results.filter(
+      ({ path }) => path !== GUARD_PATH && !path.slice(HOOKS_FOLDER.length).includes("/"),
+    );
+    if (files.length > LIMITS.actionFilesMax || pagination.has_more)
+      throw new Fault("lakefs/unread-hooks", { reason: "there are too many files" });
     for (const { path, physical_address, checksum, size_bytes = 0 } of files) {
-      if (size_bytes > LIMITS.actionFileBytesMax) throw new Fault("lakefs/unread-hooks", { reason: `${path} has ${size_bytes} bytes` });
+      if (size_bytes > LIMITS.actionFileBytesMax)
+        throw new Fault("lakefs/unread-hooks", { reason: `${path} has ${size_bytes} bytes` });
       const key = `${physical_address} ${checksum}`;
       const read = this.#files.get(key) ?? (await this.#read(commit, path, signal));
       this.#files.set(key, read);
@@ -137,7 +158,13 @@ export class ActionsReader {
   /** A file whose data is gone holds no hook that could run: lakeFS fails by itself then. */
   async #read(commit: string, path: string, signal: AbortSignal): Promise<readonly OperatorHook[]> {
     try {
-      const bytes = await this.#client.readObject(this.#repository, commit, path, LIMITS.actionFileBytesMax, signal);
+      const bytes = await this.#client.readObject(
+        this.#repository,
+        commit,
+        path,
+        LIMITS.actionFileBytesMax,
+        signal,
+      );
       return parseAction(lossyText(bytes));
     } catch (error) {
       if (asFault(error).code === "lakefs/gone") return [];

@@ -1,7 +1,7 @@
 /**
- * One spelling for each physical address. lakeFS shows the same object's address differently: raw ranges without the
- * namespace ("data/x"), pages whole ("s3://bucket/ns/data/x"), and on local blocks as a path on its disk, in which
- * the namespace is a part.
+ * One spelling for each physical address. lakeFS shows the same object's address differently: raw
+ * ranges without the namespace ("data/x"), pages whole ("s3://bucket/ns/data/x"), and on local
+ * blocks as a path on its disk, in which the namespace is a part.
  */
 
 const LOCAL = "local://";
@@ -17,8 +17,9 @@ export function fullAddress(address: string, namespace: string): string {
 }
 
 /**
- * The address as lakeFS takes it for `stageObject`. On local blocks it shows what was staged by its address with its disk's path twice
- * ("local:///disk/disk/ns/data/x"), under which it finds nothing.
+ * The address as lakeFS takes it for `stageObject`. On local blocks it shows what was staged by its
+ * address with its disk's path twice ("local:///disk/disk/ns/data/x"), under which it finds
+ * nothing.
  */
 export function stageableAddress(address: string, namespace: string): string {
   const own = `${namespace.replace(/\/+$/, "")}/data/`;
@@ -27,14 +28,16 @@ export function stageableAddress(address: string, namespace: string): string {
   const path = address.slice(LOCAL.length);
   const folder = path.slice(0, at - LOCAL.length - partOf(own).length);
   const half = folder.length / 2;
-  const isTwice = Number.isInteger(half) && half > 0 && folder.slice(0, half) === folder.slice(half);
+  const isTwice =
+    Number.isInteger(half) && half > 0 && folder.slice(0, half) === folder.slice(half);
   return isTwice ? LOCAL + path.slice(half) : address;
 }
 
 /**
- * Where the part behind "<namespace>/data/" begins in an address of local blocks. Known limit, of local blocks alone:
- * which folder of lakeFS's disk comes before is not compared, because nothing tells it; in a folder outside
- * (allowed_external_prefixes) a path that ends alike would count the same.
+ * Where the part behind "<namespace>/data/" begins in an address of local blocks. Known limit, of
+ * local blocks alone: which folder of lakeFS's disk comes before is not compared, because nothing
+ * tells it; in a folder outside (allowed_external_prefixes) a path that ends alike would count the
+ * same.
  */
 function localDataAt(address: string, own: string): number | undefined {
   if (!own.startsWith(LOCAL) || !address.startsWith(LOCAL)) return undefined;

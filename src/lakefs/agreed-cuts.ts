@@ -1,6 +1,6 @@
 /**
- * The cuts of one repository as this server knows them: noted beside its records, compared with lakeFS's, and
- * followed where another server was first.
+ * The cuts of one repository as this server knows them: noted beside its records, compared with
+ * lakeFS's, and followed where another server was first.
  */
 import { LRUCache } from "lru-cache";
 import { asFault } from "../base/fault.js";
@@ -19,7 +19,10 @@ export interface AgreedCutsOptions {
   readonly lookMs?: number | undefined;
   /** Default: `lakefsCutsMax`. */
   readonly cutsMax?: number;
-  /** Told that what was known of commits is forgotten: one of them was cut, and ids of those above are others now. */
+  /**
+   * Told that what was known of commits is forgotten: one of them was cut, and ids of those above
+   * are others now.
+   */
   readonly onForgotten: () => void;
 }
 
@@ -33,7 +36,10 @@ export class AgreedCuts {
   readonly #options: AgreedCutsOptions;
   #cuts: Map<string, Cut> | undefined;
   /** By commit, records that did not hold: they are not looked at again. */
-  readonly #disbelieved = new LRUCache<string, string>({ maxSize: LIMITS.lakefsCutsMax, sizeCalculation: () => 1 });
+  readonly #disbelieved = new LRUCache<string, string>({
+    maxSize: LIMITS.lakefsCutsMax,
+    sizeCalculation: () => 1,
+  });
   #openedMs: number | undefined;
   #lookedMs: number | undefined;
 
@@ -73,8 +79,9 @@ export class AgreedCuts {
   }
 
   /**
-   * Asks lakeFS. A commit that another server has cut and this one has read takes all records of commits with it. One
-   * that only this server knows to be cut is cut again: somebody has taken its branch away.
+   * Asks lakeFS. A commit that another server has cut and this one has read takes all records of
+   * commits with it. One that only this server knows to be cut is cut again: somebody has taken its
+   * branch away.
    */
   async look(signal: AbortSignal): Promise<void> {
     const { repository, log } = this.#options;
@@ -83,7 +90,8 @@ export class AgreedCuts {
     await this.load(signal);
     const { found: all, end } = await this.#listed(signal);
     for (const found of all.values()) {
-      if (this.all.has(found.commit) || this.#disbelieved.get(found.commit) === found.record) continue;
+      if (this.all.has(found.commit) || this.#disbelieved.get(found.commit) === found.record)
+        continue;
       if (++looked > LIMITS.lakefsCutsPerLook) continue; // the next look has them
       const cut = await this.#believed(found, signal);
       if (cut !== undefined) fresh.push(cut);
@@ -96,16 +104,22 @@ export class AgreedCuts {
   }
 
   /**
-   * What lakeFS lists, by commit; `end`: the last that was listed, where there are more than are looked at. A cut behind it is followed all the same by who
-   * finds that data gone, as making its branch is a test-and-set; a server that has read that data before goes on with it.
+   * What lakeFS lists, by commit; `end`: the last that was listed, where there are more than are
+   * looked at. A cut behind it is followed all the same by who finds that data gone, as making its
+   * branch is a test-and-set; a server that has read that data before goes on with it.
    */
-  async #listed(signal: AbortSignal): Promise<{ readonly found: ReadonlyMap<string, Listed>; readonly end: string | undefined }> {
+  async #listed(
+    signal: AbortSignal,
+  ): Promise<{ readonly found: ReadonlyMap<string, Listed>; readonly end: string | undefined }> {
     const { client, repository, log, cutsMax = LIMITS.lakefsCutsMax } = this.#options;
     const found = new Map<string, Listed>();
     let last: string | undefined;
     for await (const one of listCuts(client, repository, signal)) {
       if (found.size === cutsMax) {
-        log.warn("a lakeFS repository has more branches of cuts than are looked at; delete those lakepack-cut- branches that no lakepack has made", { repository, looked: cutsMax });
+        log.warn(
+          "a lakeFS repository has more branches of cuts than are looked at; delete those lakepack-cut- branches that no lakepack has made",
+          { repository, looked: cutsMax },
+        );
         return { found, end: last };
       }
       found.set(one.commit, one);
@@ -114,13 +128,20 @@ export class AgreedCuts {
     return { found, end: undefined };
   }
 
-  /** Whoever may write to lakeFS may write such a record: it counts where the data is gone that it names. */
+  /**
+   * Whoever may write to lakeFS may write such a record: it counts where the data is gone that it
+   * names.
+   */
   async #believed(found: Listed, signal: AbortSignal): Promise<Cut | undefined> {
     const { client, repository, log } = this.#options;
     const cut = await readCut(client, repository, found, signal);
-    if (cut.path !== "" && (await isGone(client, repository, cut, signal).catch(missingIsFalse))) return cut;
+    if (cut.path !== "" && (await isGone(client, repository, cut, signal).catch(missingIsFalse)))
+      return cut;
     this.#disbelieved.set(found.commit, found.record);
-    log.warn("a record in lakeFS cuts the history at a commit whose data is there: it does not count", { repository, ...cut });
+    log.warn(
+      "a record in lakeFS cuts the history at a commit whose data is there: it does not count",
+      { repository, ...cut },
+    );
     return undefined;
   }
 
@@ -134,9 +155,14 @@ export class AgreedCuts {
 
   async #take(fresh: readonly Cut[], signal: AbortSignal): Promise<void> {
     const { records, onForgotten, log, repository } = this.#options;
-    const known = await Promise.all(fresh.map(({ commit }) => records.get(commit, signal).catch(() => true)));
+    const known = await Promise.all(
+      fresh.map(({ commit }) => records.get(commit, signal).catch(() => true)),
+    );
     if (known.some((record) => record !== undefined)) {
-      log.warn("a commit that this server has read was cut by another; the repository is read anew", { repository });
+      log.warn(
+        "a commit that this server has read was cut by another; the repository is read anew",
+        { repository },
+      );
       // Before the note: a crash in between forgets once more.
       await records.forgetCommits(signal);
       onForgotten();
@@ -170,4 +196,5 @@ function missingIsFalse(error: unknown): boolean {
   return false;
 }
 
-const TOLD = "data of an old lakeFS commit is gone: Git's history does not have it, nor what is before it";
+const TOLD =
+  "data of an old lakeFS commit is gone: Git's history does not have it, nor what is before it";

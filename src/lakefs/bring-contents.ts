@@ -1,4 +1,7 @@
-/** Reads the contents that synthesis left in lakeFS, in a pool thread: those of one list, or some of them, into one pack file. */
+/**
+ * Reads the contents that synthesis left in lakeFS, in a pool thread: those of one list, or some of
+ * them, into one pack file.
+ */
 import type { MessagePort } from "node:worker_threads";
 import { fromLatin1, lossyText } from "../base/bytes.js";
 import { asFault, type Fault, toRecord } from "../base/fault.js";
@@ -21,21 +24,41 @@ import { threadTreeCache } from "./tree-cache.js";
 import { watchedSignal } from "./watched-signal.js";
 
 /**
- * A content that contradicts its id, or is gone, fails all of it and names the path; with a list for what is left it
- * stays promised there.
+ * A content that contradicts its id, or is gone, fails all of it and names the path; with a list
+ * for what is left it stays promised there.
  */
-export async function bringContents(request: ContentsRequest, kernels: Kernels): Promise<ContentsResult> {
+export async function bringContents(
+  request: ContentsRequest,
+  kernels: Kernels,
+): Promise<ContentsResult> {
   const memory = new HashMemory(request.port as MessagePort);
   const abort = watchedSignal(request.control, memory.leftOff);
-  const output = new ObjectOutput(request.path, new ObjectReader(request.packs, kernels, threadReaderCaches()), threadTreeCache());
+  const output = new ObjectOutput(
+    request.path,
+    new ObjectReader(request.packs, kernels, threadReaderCaches()),
+    threadTreeCache(),
+  );
   const left = request.leftPath === undefined ? undefined : new PromisedWriter(request.leftPath);
   const client = new LakefsClient(request.access);
   client.lost.know(request.repository, request.ways);
   const { repository, namespace } = request;
-  const source = { client, repository, namespace, seals: new SealKeys([]), signal: abort.signal, pagesOnly: false };
+  const source = {
+    client,
+    repository,
+    namespace,
+    seals: new SealKeys([]),
+    signal: abort.signal,
+    pagesOnly: false,
+  };
   const leave = (blob: PromisedBlob, fault: Fault) => {
     left?.add(blob);
-    memory.tell({ kind: "left", commit: blob.commit, path: lossyText(fromLatin1(blob.path)), code: fault.code, reason: fault.message });
+    memory.tell({
+      kind: "left",
+      commit: blob.commit,
+      path: lossyText(fromLatin1(blob.path)),
+      code: fault.code,
+      reason: fault.message,
+    });
   };
   const told = async (result: Omit<ContentsResult, "figures">): Promise<ContentsResult> => {
     await memory.heard();
@@ -71,8 +94,15 @@ async function resolveAll(contents: Contents, batch: readonly PromisedBlob[]): P
   await contents.resolve((batch[0] as PromisedBlob).commit, batch.map(toFile));
 }
 
-/** Halves what fails until it is known which contents it is; how many. What has been read meanwhile is not read again. */
-async function resolveSome(newContents: () => Contents, batch: readonly PromisedBlob[], leave: (blob: PromisedBlob, fault: Fault) => void): Promise<number> {
+/**
+ * Halves what fails until it is known which contents it is; how many. What has been read meanwhile
+ * is not read again.
+ */
+async function resolveSome(
+  newContents: () => Contents,
+  batch: readonly PromisedBlob[],
+  leave: (blob: PromisedBlob, fault: Fault) => void,
+): Promise<number> {
   let failed = 0;
   const pending = [batch];
   for (let part = pending.pop(); part !== undefined; part = pending.pop()) {
@@ -93,15 +123,21 @@ async function resolveSome(newContents: () => Contents, batch: readonly Promised
 }
 
 /** Those asked for that no pack has yet. */
-function* wantedBlobs({ list, wanted }: ContentsRequest, output: ObjectOutput): Generator<PromisedBlob, void, undefined> {
+function* wantedBlobs(
+  { list, wanted }: ContentsRequest,
+  output: ObjectOutput,
+): Generator<PromisedBlob, void, undefined> {
   const ids = wanted && new Uint8Array(wanted);
   for (const blob of readPromised(list)) {
-    if ((ids === undefined || holdsId(ids, oidBytes(blob.oid), 0)) && !output.has(blob.oid)) yield blob;
+    if ((ids === undefined || holdsId(ids, oidBytes(blob.oid), 0)) && !output.has(blob.oid))
+      yield blob;
   }
 }
 
 /** Of one commit each. */
-function* inBatches(blobs: Iterable<PromisedBlob>): Generator<readonly PromisedBlob[], void, undefined> {
+function* inBatches(
+  blobs: Iterable<PromisedBlob>,
+): Generator<readonly PromisedBlob[], void, undefined> {
   let batch: PromisedBlob[] = [];
   for (const blob of blobs) {
     const isOther = batch.length > 0 && batch[0]?.commit !== blob.commit;
@@ -114,11 +150,20 @@ function* inBatches(blobs: Iterable<PromisedBlob>): Generator<readonly PromisedB
   if (batch.length > 0) yield batch;
 }
 
-/** As a listing would give it: a plain file whose blob id is known. Its address is not, and nothing here asks for it. */
+/**
+ * As a listing would give it: a plain file whose blob id is known. Its address is not, and nothing
+ * here asks for it.
+ */
 function toFile({ oid, size, path }: PromisedBlob): FileToResolve {
   return {
     entry: { path, size, checksum: "", address: undefined, metadata: {} },
-    crossing: { as: "file", mode: FILE_MODE.plain, claim: undefined, linked: undefined, pointer: false },
+    crossing: {
+      as: "file",
+      mode: FILE_MODE.plain,
+      claim: undefined,
+      linked: undefined,
+      pointer: false,
+    },
     unchanged: oid,
   };
 }

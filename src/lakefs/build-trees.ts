@@ -1,7 +1,8 @@
 /**
- * The trees of a push, in a pool thread: commit by commit the difference to what the work branch has is staged there and committed, which gives the
- * tree its metarange. Uploads run in the thread itself, so that no content ever crosses to the main thread; only so many are held at once.
- * Where bytes of LFS objects lie is asked of the main thread.
+ * The trees of a push, in a pool thread: commit by commit the difference to what the work branch
+ * has is staged there and committed, which gives the tree its metarange. Uploads run in the thread
+ * itself, so that no content ever crosses to the main thread; only so many are held at once. Where
+ * bytes of LFS objects lie is asked of the main thread.
  */
 import { createHash } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
@@ -14,7 +15,12 @@ import type { Oid } from "../git/oid.js";
 import { parseTree } from "../git/tree-text.js";
 import type { ObjectReader } from "../odb/object-reader.js";
 import { TaskWatch } from "../pool/control.js";
-import type { BuildTreesRequest, BuildTreesResult, LandingAnswer, LandingNews } from "../pool/landing-tasks.js";
+import type {
+  BuildTreesRequest,
+  BuildTreesResult,
+  LandingAnswer,
+  LandingNews,
+} from "../pool/landing-tasks.js";
 import type { HashedContent } from "../pool/synthesize-tasks.js";
 import { withoutBlock } from "./attributes.js";
 import { SealKeys } from "./claim-seal.js";
@@ -39,7 +45,10 @@ const ATTRIBUTES_PATH = ".gitattributes";
 /** So many files are told of one by one, the others by the clock. */
 const FILES_TOLD = 10;
 
-export async function buildTrees(reader: ObjectReader, request: BuildTreesRequest): Promise<BuildTreesResult> {
+export async function buildTrees(
+  reader: ObjectReader,
+  request: BuildTreesRequest,
+): Promise<BuildTreesResult> {
   const abort = watchedSignal(request.control);
   const client = new LakefsClient(request.access);
   const port = new MainThread(request.port);
@@ -82,7 +91,13 @@ class TreeFactory {
   /** What the work branch has had: a tree, and the commit it was at then. */
   readonly #made = new Map<Oid, Pick<LakefsCommit, "id" | "meta_range_id">>();
 
-  constructor(reader: ObjectReader, client: LakefsClient, request: BuildTreesRequest, main: MainThread, signal: AbortSignal) {
+  constructor(
+    reader: ObjectReader,
+    client: LakefsClient,
+    request: BuildTreesRequest,
+    main: MainThread,
+    signal: AbortSignal,
+  ) {
     this.#reader = reader;
     this.#client = client;
     this.#request = request;
@@ -92,7 +107,11 @@ class TreeFactory {
     this.#seals = new SealKeys(request.sealKeys);
     this.#last = request.baseCommit;
     this.#paddings = new Paddings((oid) => reader.readAs("tree", reader.space.need(oid)));
-    this.#twins = new Twins(reader, { client, repository: request.repository, signal }, request.heads);
+    this.#twins = new Twins(
+      reader,
+      { client, repository: request.repository, signal },
+      request.heads,
+    );
   }
 
   async build(): Promise<BuildTreesResult> {
@@ -102,24 +121,50 @@ class TreeFactory {
       this.#made.set(baseTree, { id: baseCommit, meta_range_id: baseMetarange });
     }
     const filesTotal = await this.#countFiles(own);
-    const state: BuildState = { own, filesTotal, tree: baseTree, headMetarange: baseMetarange, touchesHooks: false, files: 0 };
+    const state: BuildState = {
+      own,
+      filesTotal,
+      tree: baseTree,
+      headMetarange: baseMetarange,
+      touchesHooks: false,
+      files: 0,
+    };
     const metaranges: string[] = [];
     for (const { oid, tree } of commits) {
-      metaranges.push((await this.#known(oid, tree, state)) ?? (await this.#add(oid, tree, state, metaranges.length)));
-      this.#main.tell({ kind: "progress", commits: metaranges.length, files: state.files, filesTotal });
+      metaranges.push(
+        (await this.#known(oid, tree, state)) ??
+          (await this.#add(oid, tree, state, metaranges.length)),
+      );
+      this.#main.tell({
+        kind: "progress",
+        commits: metaranges.length,
+        files: state.files,
+        filesTotal,
+      });
     }
     await this.#main.heard();
     const { headMetarange, touchesHooks, files } = state;
-    return { metaranges, paddings: this.#paddingsOf(), headMetarange, touchesHooks, files, figures: Object.fromEntries(this.#client.http.figures) };
+    return {
+      metaranges,
+      paddings: this.#paddingsOf(),
+      headMetarange,
+      touchesHooks,
+      files,
+      figures: Object.fromEntries(this.#client.http.figures),
+    };
   }
 
-  /** The metarange of a tree that the branch has had; where hooks judge what is committed, by another commit of it. */
+  /**
+   * The metarange of a tree that the branch has had; where hooks judge what is committed, by
+   * another commit of it.
+   */
   async #known(oid: Oid, tree: Oid, state: BuildState): Promise<string | undefined> {
     const before = this.#made.get(tree);
     if (before === undefined) return undefined;
     if (!this.#request.judged && !state.touchesHooks) return before.meta_range_id;
     const { repository, workBranch } = this.#request;
-    if (state.tree !== tree) await this.#client.hardReset(repository, workBranch, before.id, this.#signal);
+    if (state.tree !== tree)
+      await this.#client.hardReset(repository, workBranch, before.id, this.#signal);
     const { id, meta_range_id: metarange } = await this.#commit(oid);
     this.#last = id;
     state.tree = tree;
@@ -153,22 +198,61 @@ class TreeFactory {
   }
 
   /** Stages what leads from one tree to the next. */
-  async #stage(before: Oid | undefined, next: Oid, other: OtherPath | undefined, onFile: (files: number) => void): Promise<Stage> {
-    const { repository, namespace, workBranch: branch, plainFileBytesMax, mapping, hidden, baseCommit, baseTree } = this.#request;
+  async #stage(
+    before: Oid | undefined,
+    next: Oid,
+    other: OtherPath | undefined,
+    onFile: (files: number) => void,
+  ): Promise<Stage> {
+    const {
+      repository,
+      namespace,
+      workBranch: branch,
+      plainFileBytesMax,
+      mapping,
+      hidden,
+      baseCommit,
+      baseTree,
+    } = this.#request;
     const [client, signal, twins] = [this.#client, this.#signal, this.#twins];
     const source = { client, repository, signal, pagesOnly: true };
-    if (hidden?.length !== 0) await checkHidden(this.#reader, { source, commit: baseCommit, tree: baseTree, hidden }, before, next);
-    const elsewhere = this.#isAlive() ? await filesElsewhere(this.#reader, source, { commit: this.#last, tree: before }, next) : NOTHING_ELSEWHERE;
-    const place = { client, repository, namespace, mapping, seals: this.#seals, twins, elsewhere, branch, plainFileBytesMax, signal };
+    if (hidden?.length !== 0)
+      await checkHidden(
+        this.#reader,
+        { source, commit: baseCommit, tree: baseTree, hidden },
+        before,
+        next,
+      );
+    const elsewhere = this.#isAlive()
+      ? await filesElsewhere(this.#reader, source, { commit: this.#last, tree: before }, next)
+      : NOTHING_ELSEWHERE;
+    const place = {
+      client,
+      repository,
+      namespace,
+      mapping,
+      seals: this.#seals,
+      twins,
+      elsewhere,
+      branch,
+      plainFileBytesMax,
+      signal,
+    };
     const stage = new Stage(this.#reader, place, next, this.#main, onFile);
     await stage.put(before, other);
     if (mapping.version < 3 || before === undefined) return stage;
-    const restated = await restate(this.#reader, { client, repository, namespace, branch, commit: this.#last, signal }, saidOtherwise(this.#reader, before, next));
+    const restated = await restate(
+      this.#reader,
+      { client, repository, namespace, branch, commit: this.#last, signal },
+      saidOtherwise(this.#reader, before, next),
+    );
     for (const [path, key] of restated) stage.staged.set(path, key);
     return stage;
   }
 
-  /** Whether lakeFS's collection spares what the work branch's commit names: a branch leads to it. */
+  /**
+   * Whether lakeFS's collection spares what the work branch's commit names: a branch leads to it.
+   */
   #isAlive(): boolean {
     const { baseCommit, isBaseHead } = this.#request;
     return isBaseHead || this.#last !== baseCommit;
@@ -205,18 +289,30 @@ class TreeFactory {
     return files;
   }
 
-  /** What Git shows of the root's .gitattributes may hold a block that lakeFS does not have: then lakeFS says what it has. */
+  /**
+   * What Git shows of the root's .gitattributes may hold a block that lakeFS does not have: then
+   * lakeFS says what it has.
+   */
   async #ownAttributes(): Promise<OwnAttributes> {
     const { baseTree, repository, baseCommit } = this.#request;
     if (baseTree === undefined) return "shown";
-    const entry = parseTree(this.#reader.readAs("tree", this.#reader.space.need(baseTree))).get(ATTRIBUTES_PATH);
+    const entry = parseTree(this.#reader.readAs("tree", this.#reader.space.need(baseTree))).get(
+      ATTRIBUTES_PATH,
+    );
     const number = entry === undefined ? undefined : this.#reader.locate(entry.oid);
     if (number === undefined || number < 0 || this.#reader.type(number) !== "blob") return "shown";
     const file = this.#reader.readAs("blob", number);
     if (withoutBlock(file) === file) return "shown";
     try {
-      const { checksum, size_bytes } = await this.#client.statObject(repository, baseCommit, ATTRIBUTES_PATH, this.#signal);
-      return size_bytes === file.length && checksum === createHash("md5").update(file).digest("hex") ? "shown" : "other";
+      const { checksum, size_bytes } = await this.#client.statObject(
+        repository,
+        baseCommit,
+        ATTRIBUTES_PATH,
+        this.#signal,
+      );
+      return size_bytes === file.length && checksum === createHash("md5").update(file).digest("hex")
+        ? "shown"
+        : "other";
     } catch (error) {
       if (error instanceof Fault && error.code === "lakefs/missing") return "absent";
       throw error;
@@ -224,8 +320,8 @@ class TreeFactory {
   }
 
   /**
-   * Others may write to the work branch too: each path must lie where it was put, or what is about to be sealed and
-   * pushed would be theirs.
+   * Others may write to the work branch too: each path must lie where it was put, or what is about
+   * to be sealed and pushed would be theirs.
    */
   async #check(commit: string, staged: ReadonlyMap<string, string>): Promise<void> {
     const { repository, namespace } = this.#request;
@@ -234,7 +330,10 @@ class TreeFactory {
     for (const [path, key] of staged) {
       const entry = found.get(path);
       if (entry !== undefined && contentKey(entry, namespace) === key) continue;
-      throw new Fault("lakefs/damaged", { path: lossyText(fromLatin1(path)), reason: "somebody else has written to this push's work branch" });
+      throw new Fault("lakefs/damaged", {
+        path: lossyText(fromLatin1(path)),
+        reason: "somebody else has written to this push's work branch",
+      });
     }
   }
 
@@ -243,8 +342,18 @@ class TreeFactory {
     const { repository, workBranch, pusher } = this.#request;
     const raw = this.#reader.readAs("commit", this.#reader.space.need(oid));
     const description = describeCommit(lossyText(raw));
-    const metadata = { [COMMIT_KEY]: Buffer.from(raw).toString("base64"), ...committerOf(description, pusher).metadata };
-    const commit = () => commitStaged(this.#client, repository, workBranch, { message: description.message, metadata }, this.#signal);
+    const metadata = {
+      [COMMIT_KEY]: Buffer.from(raw).toString("base64"),
+      ...committerOf(description, pusher).metadata,
+    };
+    const commit = () =>
+      commitStaged(
+        this.#client,
+        repository,
+        workBranch,
+        { message: description.message, metadata },
+        this.#signal,
+      );
     // A hook may take minutes, and so would everybody else who waits for this thread.
     return this.#request.judged ? this.#watch.away(commit) : commit();
   }
@@ -259,7 +368,10 @@ type Answered = Extract<LandingAnswer, { address: unknown } | { isSo: unknown }>
 /** The main thread's end of the port. */
 class MainThread implements LandingMemory {
   readonly #port: MessagePort;
-  readonly #open = new Map<number, { resolve(answer: Answered): void; reject(error: Fault): void }>();
+  readonly #open = new Map<
+    number,
+    { resolve(answer: Answered): void; reject(error: Fault): void }
+  >();
   readonly #proven = new ProvenNotes((ids) => this.tell({ kind: "proven", ids }));
   #asked = 0;
 
@@ -268,7 +380,8 @@ class MainThread implements LandingMemory {
     port.on("message", (answer: LandingAnswer) => {
       const waiter = this.#open.get(answer.question);
       this.#open.delete(answer.question);
-      if ("failure" in answer) waiter?.reject(new Fault("lakefs/failed", { reason: answer.failure }));
+      if ("failure" in answer)
+        waiter?.reject(new Fault("lakefs/failed", { reason: answer.failure }));
       else waiter?.resolve(answer);
     });
     // The main side has gone: without this the task would wait for ever.
@@ -292,7 +405,8 @@ class MainThread implements LandingMemory {
   }
 
   remember(key: string, size: number, facts: HashedContent): void {
-    if (facts.blob === undefined || size >= LIMITS.contentRecordBytesMin) this.tell({ kind: "hashed", key, facts });
+    if (facts.blob === undefined || size >= LIMITS.contentRecordBytesMin)
+      this.tell({ kind: "hashed", key, facts });
     else this.#proven.add(key, facts.sha256);
   }
 

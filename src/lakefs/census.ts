@@ -1,4 +1,7 @@
-/** Which files of a tree are pointers, and how many are not, by suffix (attributes.ts): followed from commit to commit. */
+/**
+ * Which files of a tree are pointers, and how many are not, by suffix (attributes.ts): followed
+ * from commit to commit.
+ */
 import { LIMITS } from "../base/limits.js";
 import type { ListingState } from "../pool/synthesize-tasks.js";
 import { finalSuffix, type PointerCensus } from "./attributes.js";
@@ -34,7 +37,8 @@ export class Census {
 
   /** Undefined where it is too much to keep with every commit. */
   toState(): ListingState["census"] {
-    if (this.#pointers.size > LIMITS.lakefsCensusMax || this.#plain.size > LIMITS.lakefsCensusMax) return undefined;
+    if (this.#pointers.size > LIMITS.lakefsCensusMax || this.#plain.size > LIMITS.lakefsCensusMax)
+      return undefined;
     const plain = [...this.#plain].sort(([left], [right]) => (left < right ? -1 : 1));
     return { pointers: [...this.#pointers].sort(), plain };
   }

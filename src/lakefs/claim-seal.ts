@@ -1,13 +1,13 @@
 /**
- * Seals: a server that has hashed a content, or read a whole commit, says so to every server with the key, which then
- * need not do it again. A seal is worth the work it saves and nothing else: what it vouches for is found out without
- * it, too, and no object id depends on a key.
+ * Seals: a server that has hashed a content, or read a whole commit, says so to every server with
+ * the key, which then need not do it again. A seal is worth the work it saves and nothing else:
+ * what it vouches for is found out without it, too, and no object id depends on a key.
  *
  *   "1 " <key id: 16 hex digits> " " <HMAC-SHA-256: 64 hex digits>
  *
- * The MAC is over a JSON array, whose first item says what kind of statement it is. Names of repositories are no part
- * of it: names return. Addresses are whole, and the storage namespace, which lakeFS never gives out twice, stands for
- * the repository.
+ * The MAC is over a JSON array, whose first item says what kind of statement it is. Names of
+ * repositories are no part of it: names return. Addresses are whole, and the storage namespace,
+ * which lakeFS never gives out twice, stands for the repository.
  */
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 import type { Oid } from "../git/oid.js";
@@ -25,7 +25,10 @@ export interface ContentStatement {
   readonly address: string;
 }
 
-/** What a whole listing is in Git. A metarange's id is a hash over all of its entries, their addresses among them. */
+/**
+ * What a whole listing is in Git. A metarange's id is a hash over all of its entries, their
+ * addresses among them.
+ */
 export interface ListingStatement {
   readonly namespace: string;
   readonly metarange: string;
@@ -43,7 +46,10 @@ export interface LandingStatement {
   readonly step: number;
 }
 
-/** Raised whenever the reading rules change what a listing becomes: seals from before then count as none. */
+/**
+ * Raised whenever the reading rules change what a listing becomes: seals from before then count as
+ * none.
+ */
 const RULES_VERSION = 1;
 const SEAL = /^1 ([0-9a-f]{16}) ([0-9a-f]{64})$/;
 const KEY_ID_DIGITS = 16;
@@ -54,7 +60,11 @@ export class SealKeys {
   /** The first signs, all verify; none: nothing is signed or believed. */
   constructor(keys: readonly Uint8Array[]) {
     this.#keys = keys.map((key) => ({
-      id: createHash("sha256").update("lakepack seal key\n").update(key).digest("hex").slice(0, KEY_ID_DIGITS),
+      id: createHash("sha256")
+        .update("lakepack seal key\n")
+        .update(key)
+        .digest("hex")
+        .slice(0, KEY_ID_DIGITS),
       key,
     }));
   }
@@ -93,7 +103,9 @@ export class SealKeys {
     const [, id, mac] = SEAL.exec(seal ?? "") ?? [];
     if (id === undefined || mac === undefined) return false;
     const found = this.#keys.find((one) => one.id === id);
-    return found !== undefined && timingSafeEqual(macOf(found.key, textOf()), Buffer.from(mac, "hex"));
+    return (
+      found !== undefined && timingSafeEqual(macOf(found.key, textOf()), Buffer.from(mac, "hex"))
+    );
   }
 }
 

@@ -1,6 +1,7 @@
 /**
- * What a commit's own .gitattributes say of its files, in any folder: by its tree, where that is known, or while its
- * listing passes, before its tree is made. Without the managed block: that follows from what is decided here.
+ * What a commit's own .gitattributes say of its files, in any folder: by its tree, where that is
+ * known, or while its listing passes, before its tree is made. Without the managed block: that
+ * follows from what is decided here.
  */
 import { LRUCache } from "lru-cache";
 import { LIMITS } from "../base/limits.js";
@@ -26,7 +27,12 @@ const parsedRules = new LRUCache<string, AttributeRules>({
 });
 
 /** The lines of a file, as this thread has them parsed. */
-export function rulesOfFile(folder: string, oid: Oid, text: Uint8Array, budget: WorkBudget): AttributeRules {
+export function rulesOfFile(
+  folder: string,
+  oid: Oid,
+  text: Uint8Array,
+  budget: WorkBudget,
+): AttributeRules {
   const key = `${text.length} ${folder === "" ? "root" : "folder"} ${oid}`;
   const held = parsedRules.get(key);
   if (held !== undefined) return held;
@@ -41,7 +47,9 @@ export type AttributesFile = { readonly oid: Oid; readonly text: Uint8Array } | 
 
 /** By a tree: `fileOf` looks a folder's file up ("" the root, "a/b"), once each. */
 export function saidByTree(fileOf: (folder: string) => AttributesFile, budget: WorkBudget): SaidOf {
-  const rules = new LRUCache<string, { readonly rules: AttributeRules | undefined }>({ max: FOLDERS_HELD });
+  const rules = new LRUCache<string, { readonly rules: AttributeRules | undefined }>({
+    max: FOLDERS_HELD,
+  });
   const rulesOf = (folder: string) => {
     const held = rules.get(folder);
     if (held !== undefined) return held.rules;
@@ -59,7 +67,10 @@ export function saidByTree(fileOf: (folder: string) => AttributesFile, budget: W
 /** Folders whose rules are at hand: paths mostly come in order. */
 const FOLDERS_HELD = 1_000;
 
-/** Looks .gitattributes files up by path where they stand outside of what has passed, and reads some. */
+/**
+ * Looks .gitattributes files up by path where they stand outside of what has passed, and reads
+ * some.
+ */
 export interface AttributesSource {
   find(paths: readonly string[]): Promise<readonly LakeEntry[]>;
   /** One answer an entry, in order: what Git reads there. */
@@ -67,8 +78,9 @@ export interface AttributesSource {
 }
 
 /**
- * As a listing passes in batches. Paths come in bytewise order, so a folder's file mostly comes in the batch in which the
- * folder begins; where the batch ends before its place it is asked for. Rules are kept of folders that go on.
+ * As a listing passes in batches. Paths come in bytewise order, so a folder's file mostly comes in
+ * the batch in which the folder begins; where the batch ends before its place it is asked for.
+ * Rules are kept of folders that go on.
  */
 export class PassingAttributes {
   readonly #source: AttributesSource;
@@ -99,7 +111,8 @@ export class PassingAttributes {
     const texts = await this.#source.read(files);
     for (const [at, file] of texts.entries()) {
       const folder = folderOf((files[at] as LakeEntry).path);
-      if (file !== undefined) this.#rules.set(folder, rulesOfFile(folder, file.oid, file.text, this.#budget));
+      if (file !== undefined)
+        this.#rules.set(folder, rulesOfFile(folder, file.oid, file.text, this.#budget));
     }
     const rulesOf = (folder: string) => this.#rules.get(folder);
     this.#budget.allow(batch.length * LIMITS.attributeStepsPerPath);

@@ -1,8 +1,8 @@
 /**
- * Hooks on commits, and a push. lakeFS runs them for `POST branches/<branch>/commits` alone: a push makes its trees
- * on a work branch, where hooks for every
- * branch judge them, and its commits are records, of which no hook is told. A hook that is for the target and not for
- * the work branch would be passed by.
+ * Hooks on commits, and a push. lakeFS runs them for `POST branches/<branch>/commits` alone: a push
+ * makes its trees on a work branch, where hooks for every branch judge them, and its commits are
+ * records, of which no hook is told. A hook that is for the target and not for the work branch
+ * would be passed by.
  */
 import { hooksFor, type HookEvent, type OperatorHook } from "./actions.js";
 
@@ -18,7 +18,11 @@ const BRANCH_EVENTS: readonly HookEvent[] = [
 ];
 
 /** The first hook that judges commits to `branch` and none to the work branch. */
-export function passedBy(hooks: readonly OperatorHook[], branch: string, workBranch: string): OperatorHook | undefined {
+export function passedBy(
+  hooks: readonly OperatorHook[],
+  branch: string,
+  workBranch: string,
+): OperatorHook | undefined {
   const asked = new Set(hooksFor(hooks, COMMIT_EVENTS, workBranch));
   return hooksFor(hooks, COMMIT_EVENTS, branch).find((hook) => !asked.has(hook));
 }

@@ -1,14 +1,17 @@
 /**
- * lakeFS's own id of a commit: SHA-256 over a tagged encoding of what the commit says. Commit records must carry the right one.
+ * lakeFS's own id of a commit: SHA-256 over a tagged encoding of what the commit says. Commit
+ * records must carry the right one.
  *
  *   bytes  00 int64(length) bytes       string  01 int64(bytes) UTF-8      int64  02 08 big-endian 8 bytes
  *   strings 03 int64(count) string …    map     04 int64(count) key value … sorted bytewise by key
  *   embedded 05 bytes(SHA-256 of the inner encoding)
  *
- *   commit = string "commit:v1", string committer, string message, string metarange id, int64 creation date (s), map metadata,
+ *   commit = string "commit:v1", string committer, string message, string metarange id, int64
+ *   creation date (s), map metadata,
  *            embedded (strings parent ids)
  *
- * Source: lakeFS v1.86, pkg/ident and pkg/graveler (Commit.Identity); test/conformance/lakefs holds it against real commits.
+ * Source: lakeFS v1.86, pkg/ident and pkg/graveler (Commit.Identity); test/conformance/lakefs holds
+ * it against real commits.
  */
 import { createHash, type Hash } from "node:crypto";
 import { compareBytes, utf8 } from "../base/bytes.js";

@@ -12,7 +12,12 @@ export interface RecordFacts extends CommitFacts {
 }
 
 /** Makes the record, or finds that it is there; its id. */
-export async function writeCommitRecord(client: LakefsClient, repository: string, facts: RecordFacts, signal: AbortSignal): Promise<string> {
+export async function writeCommitRecord(
+  client: LakefsClient,
+  repository: string,
+  facts: RecordFacts,
+  signal: AbortSignal,
+): Promise<string> {
   const id = lakefsCommitId(facts);
   await client.createCommitRecord(
     repository,

@@ -1,6 +1,6 @@
 /**
- * Commits what is staged on a work branch. The branch is the push's own, so a commit whose answer was lost may be
- * made again: it comes to the same metarange.
+ * Commits what is staged on a work branch. The branch is the push's own, so a commit whose answer
+ * was lost may be made again: it comes to the same metarange.
  */
 import { asFault } from "../base/fault.js";
 import type { LakefsClient } from "./client.js";
@@ -29,7 +29,9 @@ export async function commitStaged(
       return await askingTwice(() => client.commit(repository, branch, json, signal), signal);
     } catch (error) {
       const fault = asFault(error);
-      const isLost = (fault.code === "lakefs/unreachable" && !isTimeout(fault)) || fault.code === "lakefs/failed";
+      const isLost =
+        (fault.code === "lakefs/unreachable" && !isTimeout(fault)) ||
+        fault.code === "lakefs/failed";
       if (attempt === TRIES_MAX || !isLost) throw fault;
     }
   }

@@ -23,15 +23,25 @@ export function formOf(
 ): Form {
   const judged = claim && judge(claim, facts, entry.size);
   if (judged?.as === "plain") return { as: "plain" };
-  if (judged?.as === "pointer") return { as: "pointer", sha256: facts.sha256, text: judged.text, proven: true };
+  if (judged?.as === "pointer")
+    return { as: "pointer", sha256: facts.sha256, text: judged.text, proven: true };
   if (claim !== undefined) onUnconfirmed(claim);
   if (!pointer) return { as: "plain" };
   const sha256 = linked ?? facts.sha256;
   const text = formatPointer({ sha256, size: entry.size });
-  return { as: "pointer", sha256, text, proven: sha256 === facts.sha256, byRule: linked === undefined };
+  return {
+    as: "pointer",
+    sha256,
+    text,
+    proven: sha256 === facts.sha256,
+    byRule: linked === undefined,
+  };
 }
 
-/** Whether a file that the rules make a pointer may hold a pointer's text: git-lfs would take it for the pointer itself. */
+/**
+ * Whether a file that the rules make a pointer may hold a pointer's text: git-lfs would take it for
+ * the pointer itself.
+ */
 export function mustBeSeen({ size }: LakeEntry, form: Form): boolean {
   return form.as === "pointer" && form.byRule === true && size <= POINTER_BYTES_MAX;
 }

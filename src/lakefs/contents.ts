@@ -1,11 +1,12 @@
 /**
- * Blobs of files: what is known is not read, what must be read is read in parallel, the same stored object once. A content that is gone, has another
- * size than listed or contradicts what is sealed or recorded of it fails the synthesis naming the path: never a
- * missing file, never a new id.
+ * Blobs of files: what is known is not read, what must be read is read in parallel, the same stored
+ * object once. A content that is gone, has another size than listed or contradicts what is sealed
+ * or recorded of it fails the synthesis naming the path: never a missing file, never a new id.
  *
- * What a file is, in this order: what it was in a tree in which it is the same; a claim that is sealed, that stands
- * in a commit whose whole tree is sealed, or that its content confirms (claim.ts); the mapping's rules. All of them
- * say the same of the same bytes, so an id never depends on which of them was at hand.
+ * What a file is, in this order: what it was in a tree in which it is the same; a claim that is
+ * sealed, that stands in a commit whose whole tree is sealed, or that its content confirms
+ * (claim.ts); the mapping's rules. All of them say the same of the same bytes, so an id never
+ * depends on which of them was at hand.
  */
 import { LRUCache } from "lru-cache";
 import { asFault, Fault } from "../base/fault.js";
@@ -44,7 +45,9 @@ export interface ContentsSource extends ListingSource {
   readonly seals: SealKeys;
 }
 
-export type ResolvedFile = { readonly oid: Oid; readonly pointer: boolean } | { readonly refused: string };
+export type ResolvedFile =
+  | { readonly oid: Oid; readonly pointer: boolean }
+  | { readonly refused: string };
 
 /** Where files come from. */
 export interface Circumstances {
@@ -79,8 +82,17 @@ export class Contents {
   /** The first failure: nothing more is read then. */
   #failure: Fault | undefined;
 
-  /** `promises`: contents whose ids are known are put on that list instead of being read. `kept`: what an attempt before has read. */
-  constructor(source: ContentsSource, output: ObjectOutput, memory: HashMemory, promises?: PromisedWriter, kept?: Uint8Array) {
+  /**
+   * `promises`: contents whose ids are known are put on that list instead of being read. `kept`:
+   * what an attempt before has read.
+   */
+  constructor(
+    source: ContentsSource,
+    output: ObjectOutput,
+    memory: HashMemory,
+    promises?: PromisedWriter,
+    kept?: Uint8Array,
+  ) {
     if (kept !== undefined) for (const [key, facts] of readKept(kept)) this.#known.set(key, facts);
     this.#promises = promises;
     this.#source = source;
@@ -94,7 +106,10 @@ export class Contents {
     return formatKept(this.#known.entries(), (blob) => this.#output.has(blob));
   }
 
-  /** One answer a file, in order. May be called again before it resolves: no more is read at once for that. */
+  /**
+   * One answer a file, in order. May be called again before it resolves: no more is read at once
+   * for that.
+   */
   async resolve(
     commit: string,
     given: readonly FileToResolve[],
@@ -102,8 +117,12 @@ export class Contents {
   ): Promise<ResolvedFile[]> {
     const files = await this.#located(commit, given, believed);
     const facts = await this.#recall(files, believed);
-    const plans = files.map((file) => this.#naming(commit, file, () => this.#plan(commit, file, facts.get(file), believed)));
-    const toRead = files.filter((file, at) => "read" in (plans[at] as Plan) && !isLarge(file) && !isHashed(file));
+    const plans = files.map((file) =>
+      this.#naming(commit, file, () => this.#plan(commit, file, facts.get(file), believed)),
+    );
+    const toRead = files.filter(
+      (file, at) => "read" in (plans[at] as Plan) && !isLarge(file) && !isHashed(file),
+    );
     const signed = await this.#reader.sign(
       commit,
       toRead.map(({ entry }) => entry),
@@ -111,23 +130,47 @@ export class Contents {
     );
     const waiting = files.map(async (file, at) => {
       const plan = plans[at] as Plan;
-      return "done" in plan ? plan.done : this.#namingLater(commit, file, () => this.#read(commit, file, plan, signed));
+      return "done" in plan
+        ? plan.done
+        : this.#namingLater(commit, file, () => this.#read(commit, file, plan, signed));
     });
-    // All of them end before a failure is told, so that nothing is read for nobody: the first one stops what has not begun.
-    for (const one of await Promise.allSettled(waiting)) if (one.status === "rejected") throw this.#failure ?? one.reason;
+    // All of them end before a failure is told, so that nothing is read for nobody: the first one
+    // stops what has not begun.
+    for (const one of await Promise.allSettled(waiting))
+      if (one.status === "rejected") throw this.#failure ?? one.reason;
     return Promise.all(waiting);
   }
 
-  // What is known ---------------------------------------------------------------------------------------------------------
+  // What is known ---------------------------------------------------------------------------------
 
-  #plan(commit: string, file: FileToResolve, facts: ContentFacts | undefined, believed: boolean): Plan {
-    const { entry, crossing: { claim, pointer, linked }, unchanged } = file;
-    if (unchanged !== undefined && !isOpenClaim(claim, unchanged)) return this.#asBefore(commit, file, unchanged);
+  #plan(
+    commit: string,
+    file: FileToResolve,
+    facts: ContentFacts | undefined,
+    believed: boolean,
+  ): Plan {
+    const {
+      entry,
+      crossing: { claim, pointer, linked },
+      unchanged,
+    } = file;
+    if (unchanged !== undefined && !isOpenClaim(claim, unchanged))
+      return this.#asBefore(commit, file, unchanged);
     if (claim?.sha256 !== undefined && (believed || this.#isSealed(entry, claim))) {
       if (claim.pointer === undefined) return this.#asPlain(commit, file, claim.blob);
-      return { done: this.#pointer(commit, entry, { as: "pointer", sha256: claim.sha256, text: claim.pointer, proven: true }) };
+      return {
+        done: this.#pointer(commit, entry, {
+          as: "pointer",
+          sha256: claim.sha256,
+          text: claim.pointer,
+          proven: true,
+        }),
+      };
     }
-    if (facts !== undefined && !(claim !== undefined && judge(claim, facts, entry.size).as === "open")) {
+    if (
+      facts !== undefined &&
+      !(claim !== undefined && judge(claim, facts, entry.size).as === "open")
+    ) {
       const form = this.#form(commit, file, facts);
       if (mustBeSeen(entry, form)) return { read: "judge" };
       if (form.as === "pointer") return { done: this.#pointer(commit, entry, form) };
@@ -148,13 +191,16 @@ export class Contents {
   #asBefore(commit: string, file: FileToResolve, unchanged: Oid): Plan {
     const { claim, pointer } = file.crossing;
     const isPointer = claim?.blob === unchanged ? claim.pointer !== undefined : pointer;
-    return isPointer ? { done: { oid: unchanged, pointer: true } } : this.#asPlain(commit, file, unchanged);
+    return isPointer
+      ? { done: { oid: unchanged, pointer: true } }
+      : this.#asPlain(commit, file, unchanged);
   }
 
   #asPlain(commit: string, file: FileToResolve, oid: Oid): Plan {
     const special = specialKind(file);
     const held = special === "gitattributes" ? this.#output.canRead(oid) : this.#output.has(oid);
-    if (held && (special !== "gitmodules" || file.unchanged === oid)) return { done: { oid, pointer: false } };
+    if (held && (special !== "gitmodules" || file.unchanged === oid))
+      return { done: { oid, pointer: false } };
     const isLater = special === undefined && this.#isPromised(commit, file.entry, oid);
     return isLater ? { done: { oid, pointer: false } } : { read: "plain", expected: oid };
   }
@@ -165,17 +211,35 @@ export class Contents {
     return this.#promises !== undefined;
   }
 
-  #isSealed({ size, checksum, address }: LakeEntry, { blob, sha256, pointer, seal }: Claim): boolean {
+  #isSealed(
+    { size, checksum, address }: LakeEntry,
+    { blob, sha256, pointer, seal }: Claim,
+  ): boolean {
     if (seal === undefined || sha256 === undefined || address === undefined) return false;
     const { namespace, seals } = this.#source;
     const kind = pointer === undefined ? "plain" : "pointer";
-    return seals.isContentSealed(seal, { kind, blob, sha256, size, checksum, address: fullAddress(address, namespace) });
+    return seals.isContentSealed(seal, {
+      kind,
+      blob,
+      sha256,
+      size,
+      checksum,
+      address: fullAddress(address, namespace),
+    });
   }
 
-  /** The files with the addresses that seals and remembered facts are about, which a diff does not tell. */
-  async #located(commit: string, files: readonly FileToResolve[], believed: boolean): Promise<readonly FileToResolve[]> {
+  /**
+   * The files with the addresses that seals and remembered facts are about, which a diff does not
+   * tell.
+   */
+  async #located(
+    commit: string,
+    files: readonly FileToResolve[],
+    believed: boolean,
+  ): Promise<readonly FileToResolve[]> {
     const isAsked = (file: FileToResolve) =>
-      file.entry.address === undefined && (isRecalled(file, believed) || isSealable(file, believed));
+      file.entry.address === undefined &&
+      (isRecalled(file, believed) || isSealable(file, believed));
     const asked = files.filter(isAsked).map(({ entry }) => entry.path);
     if (asked.length === 0) return files;
     const found = await locate(this.#source, commit, asked);
@@ -186,33 +250,58 @@ export class Contents {
   }
 
   /** Remembered facts of the files that may have some. */
-  async #recall(files: readonly FileToResolve[], believed: boolean): Promise<ReadonlyMap<FileToResolve, ContentFacts>> {
+  async #recall(
+    files: readonly FileToResolve[],
+    believed: boolean,
+  ): Promise<ReadonlyMap<FileToResolve, ContentFacts>> {
     const needed = files.flatMap((file) => {
       const key = isRecalled(file, believed) ? this.#keyOf(file.entry) : undefined;
       return key === undefined ? [] : [{ file, key }];
     });
     const answers = await this.#memory.recall(needed.map(({ key }) => key));
-    return new Map(needed.flatMap(({ file }, at) => (answers[at] === undefined ? [] : [[file, answers[at]] as const])));
+    return new Map(
+      needed.flatMap(({ file }, at) =>
+        answers[at] === undefined ? [] : [[file, answers[at]] as const],
+      ),
+    );
   }
 
   #keyOf(entry: LakeEntry): string | undefined {
     return contentKey(entry, this.#source.namespace);
   }
 
-  // What the content says -------------------------------------------------------------------------------------------------
+  // What the content says -------------------------------------------------------------------------
 
   #form(commit: string, file: FileToResolve, facts: ContentFacts): Form {
     const is = facts.blob ?? facts.sha256;
-    return formOf(file, facts, ({ blob }) => this.#memory.tell({ kind: "unconfirmed", commit, path: lakePath(file.entry), claimed: blob, is }));
+    return formOf(file, facts, ({ blob }) =>
+      this.#memory.tell({
+        kind: "unconfirmed",
+        commit,
+        path: lakePath(file.entry),
+        claimed: blob,
+        is,
+      }),
+    );
   }
 
   /** A pointer in the tree, whose bytes git-lfs will ask for. */
   #pointer(commit: string, entry: LakeEntry, { sha256, text, proven }: PointerForm): ResolvedFile {
-    this.#memory.tell({ kind: "pointer", sha256, commit, path: lakePath(entry), size: entry.size, proven });
+    this.#memory.tell({
+      kind: "pointer",
+      sha256,
+      commit,
+      path: lakePath(entry),
+      size: entry.size,
+      proven,
+    });
     return { oid: this.#output.add("blob", text), pointer: true };
   }
 
-  /** The failure to read a file of this commit that was taken for what it claims; undefined: there was none. */
+  /**
+   * The failure to read a file of this commit that was taken for what it claims; undefined: there
+   * was none.
+   */
   unproven(commit: string): Fault | undefined {
     return this.#unproven.get(commit);
   }
@@ -226,7 +315,8 @@ export class Contents {
     try {
       return await this.#readNow(commit, file, plan, signed);
     } catch (error) {
-      const claimed = asFault(error).code === "lakefs/gone" ? this.#claimed(commit, file) : undefined;
+      const claimed =
+        asFault(error).code === "lakefs/gone" ? this.#claimed(commit, file) : undefined;
       if (claimed === undefined) throw error;
       this.#unproven.set(commit, withPlace(commit, file, error));
       return claimed;
@@ -234,15 +324,17 @@ export class Contents {
   }
 
   /**
-   * What a file whose content is gone says it is. That nothing confirms; but where all claims of a commit come to the tree of the pushed commit
-   * that it carries, that is what it was, and nobody can read anything else there any more.
+   * What a file whose content is gone says it is. That nothing confirms; but where all claims of a
+   * commit come to the tree of the pushed commit that it carries, that is what it was, and nobody
+   * can read anything else there any more.
    */
   #claimed(commit: string, file: FileToResolve): ResolvedFile | undefined {
     const { entry, crossing } = file;
     const { claim } = crossing;
     if (claim === undefined || specialKind(file) !== undefined) return undefined;
     const { sha256, pointer: text, blob } = claim;
-    if (text !== undefined && sha256 !== undefined) return this.#pointer(commit, entry, { as: "pointer", sha256, text, proven: false });
+    if (text !== undefined && sha256 !== undefined)
+      return this.#pointer(commit, entry, { as: "pointer", sha256, text, proven: false });
     return this.#isPromised(commit, entry, blob) ? { oid: blob, pointer: false } : undefined;
   }
 
@@ -254,16 +346,25 @@ export class Contents {
   ): Promise<ResolvedFile> {
     const expected = plan.read === "plain" ? plan.expected : undefined;
     if (expected === undefined && isHashed(file)) return this.#hashed(commit, file);
-    return isLarge(file) ? this.#streamed(commit, file, expected) : this.#held(commit, file, expected, signed);
+    return isLarge(file)
+      ? this.#streamed(commit, file, expected)
+      : this.#held(commit, file, expected, signed);
   }
 
   /** A content that fits into memory. */
-  async #held(commit: string, file: FileToResolve, expected: Oid | undefined, signed: SignedAddresses): Promise<ResolvedFile> {
-    // A diff does not tell addresses; an id that is known counts for all that have it as soon as one content proves it.
+  async #held(
+    commit: string,
+    file: FileToResolve,
+    expected: Oid | undefined,
+    signed: SignedAddresses,
+  ): Promise<ResolvedFile> {
+    // A diff does not tell addresses; an id that is known counts for all that have it as soon as
+    // one content proves it.
     const key = expected ?? this.#keyOf(file.entry);
     // No wait in between: the first of many must have begun before the second looks.
     const reader = key === undefined ? undefined : this.#underWay.get(key);
-    const known = key === undefined ? undefined : (this.#known.get(key) ?? (reader && (await reader)));
+    const known =
+      key === undefined ? undefined : (this.#known.get(key) ?? (reader && (await reader)));
     const settled = known && this.#settle(commit, file, known, expected);
     if (settled !== undefined) return settled;
     const reading = this.#inTurn(async () => {
@@ -301,9 +402,15 @@ export class Contents {
     if (form.as === "pointer") return this.#pointer(commit, file.entry, form);
     const special = specialKind(file);
     // Attributes are read ahead of all other files.
-    const data = read ?? (special === "gitattributes" && this.#output.canRead(oid) ? this.#output.readBlob(oid) : undefined);
-    if (data === undefined) return special === undefined && this.#output.has(oid) ? { oid, pointer: false } : undefined;
-    const refusal = special && (special === "gitmodules" ? checkGitmodules(data) : checkGitattributes(data));
+    const data =
+      read ??
+      (special === "gitattributes" && this.#output.canRead(oid)
+        ? this.#output.readBlob(oid)
+        : undefined);
+    if (data === undefined)
+      return special === undefined && this.#output.has(oid) ? { oid, pointer: false } : undefined;
+    const refusal =
+      special && (special === "gitmodules" ? checkGitmodules(data) : checkGitattributes(data));
     if (refusal !== undefined) return { refused: `Git refuses it: ${refusal.text}` };
     return { oid: this.#output.add("blob", data, special !== undefined), pointer: false };
   }
@@ -312,30 +419,42 @@ export class Contents {
   #remember(entry: LakeEntry, facts: ContentFacts, form: Form): void {
     const key = this.#keyOf(entry);
     if (key === undefined) return;
-    if (form.as === "plain" && entry.size < LIMITS.contentRecordBytesMin) this.#memory.prove(key, facts.sha256);
+    if (form.as === "plain" && entry.size < LIMITS.contentRecordBytesMin)
+      this.#memory.prove(key, facts.sha256);
     else this.#memory.tell({ kind: "hashed", key, facts });
   }
 
   /** Too large to be held: a plain file, unless its bytes say otherwise. */
-  async #streamed(commit: string, file: FileToResolve, expected: Oid | undefined): Promise<ResolvedFile> {
+  async #streamed(
+    commit: string,
+    file: FileToResolve,
+    expected: Oid | undefined,
+  ): Promise<ResolvedFile> {
     const { entry } = file;
     let form: Form = { as: "plain" };
     const oid = await this.#inTurn(() => {
       const digests = new ContentDigests(entry, false);
-      return this.#output.addStream(entry.size, passing(this.#reader.stream(commit, entry), digests), (blob) => {
-        const facts = { ...digests.finish(), blob };
-        checkExpected(blob, expected);
-        if (expected === undefined) form = this.#form(commit, file, facts);
-        this.#remember(entry, facts, form);
-        return form.as === "plain";
-      });
+      return this.#output.addStream(
+        entry.size,
+        passing(this.#reader.stream(commit, entry), digests),
+        (blob) => {
+          const facts = { ...digests.finish(), blob };
+          checkExpected(blob, expected);
+          if (expected === undefined) form = this.#form(commit, file, facts);
+          this.#remember(entry, facts, form);
+          return form.as === "plain";
+        },
+      );
     });
     return isPointerForm(form) ? this.#pointer(commit, entry, form) : { oid, pointer: false };
   }
 
   /** Most likely a pointer: nothing of it is kept but its hashes. */
   async #hashed(commit: string, file: FileToResolve): Promise<ResolvedFile> {
-    const { entry, crossing: { claim } } = file;
+    const {
+      entry,
+      crossing: { claim },
+    } = file;
     const facts = await this.#inTurn(async () => {
       const digests = new ContentDigests(entry, claim !== undefined);
       for await (const chunk of this.#reader.stream(commit, entry)) digests.update(chunk);
@@ -346,12 +465,15 @@ export class Contents {
     if (form.as === "pointer") return this.#pointer(commit, entry, form);
     const plan = this.#asPlain(commit, file, facts.blob as Oid);
     if ("done" in plan) return plan.done;
-    return isLarge(file) ? this.#streamed(commit, file, facts.blob) : this.#held(commit, file, facts.blob, new Map());
+    return isLarge(file)
+      ? this.#streamed(commit, file, facts.blob)
+      : this.#held(commit, file, facts.blob, new Map());
   }
 
   /** Runs when it may read, unless something has failed by then. */
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    // Without the signal: thousands wait here, each would listen to it, and those who hold a turn see it.
+    // Without the signal: thousands wait here, each would listen to it, and those who hold a turn
+    // see it.
     return this.#turns.run(async () => {
       if (this.#failure !== undefined) throw this.#failure;
       return work();
@@ -382,7 +504,10 @@ function withPlace(commit: string, { entry }: FileToResolve, error: unknown): Fa
   return new Fault(fault.code, { ...fault.facts, path: lakePath(entry), commit }, fault);
 }
 
-async function* passing(content: AsyncIterable<Uint8Array>, digests: ContentDigests): AsyncGenerator<Uint8Array, void, undefined> {
+async function* passing(
+  content: AsyncIterable<Uint8Array>,
+  digests: ContentDigests,
+): AsyncGenerator<Uint8Array, void, undefined> {
   for await (const chunk of content) {
     digests.update(chunk);
     yield chunk;
@@ -391,5 +516,9 @@ async function* passing(content: AsyncIterable<Uint8Array>, digests: ContentDige
 
 function checkExpected(oid: Oid, expected: Oid | undefined): void {
   if (expected === undefined || oid === expected) return;
-  throw new Fault("lakefs/damaged", { reason: "the content contradicts its recorded blob id", recorded: expected, is: oid });
+  throw new Fault("lakefs/damaged", {
+    reason: "the content contradicts its recorded blob id",
+    recorded: expected,
+    is: oid,
+  });
 }

@@ -1,7 +1,7 @@
 /**
- * Keys of lakeFS by who pushes and where to: with them lakeFS's own permissions and its log of calls see the person.
- * What is no push's (reading ahead,
- * the proof of the guard, completing and sweeping what crashes left) is done with the server's own key.
+ * Keys of lakeFS by who pushes and where to: with them lakeFS's own permissions and its log of
+ * calls see the person. What is no push's (reading ahead, the proof of the guard, completing and
+ * sweeping what crashes left) is done with the server's own key.
  */
 import { parse } from "yaml";
 import { z } from "zod";
@@ -33,8 +33,8 @@ export interface CredentialEntry {
 }
 
 /**
- * Entries of the file, in its order. `server`: its endpoint is theirs where they name none. Returns why not; no
- * secret is in it.
+ * Entries of the file, in its order. `server`: its endpoint is theirs where they name none. Returns
+ * why not; no secret is in it.
  */
 export function readCredentials(
   text: string,
@@ -52,7 +52,13 @@ export function readCredentials(
     return { reason: `${issue?.path.join(".") || "the list"}: ${issue?.message}` };
   }
   return parsed.data.map(
-    ({ account, repository, endpoint, access_key_id: accessKeyId, secret_access_key: secretAccessKey }) => {
+    ({
+      account,
+      repository,
+      endpoint,
+      access_key_id: accessKeyId,
+      secret_access_key: secretAccessKey,
+    }) => {
       return {
         account,
         repository,

@@ -1,15 +1,19 @@
 /**
- * Where Git's history of a lakeFS repository begins anew. lakeFS's garbage collection removes the data of old commits
- * and leaves the commits: one that misses a file, whose blob id nobody knows, cannot be in Git. It is cut then, with
- * all that only it leads to, and its children have no parent. That decides their ids, so it is agreed once, in lakeFS
- * itself, for all servers and whatever becomes of the data:
+ * Where Git's history of a lakeFS repository begins anew. lakeFS's garbage collection removes the
+ * data of old commits and leaves the commits: one that misses a file, whose blob id nobody knows,
+ * cannot be in Git. It is cut then, with all that only it leads to, and its children have no
+ * parent. That decides their ids, so it is agreed once, in lakeFS itself, for all servers and
+ * whatever becomes of the data:
  *
- *   lakepack-cut-<lakeFS commit id>   a hidden branch at a commit record below the first commit, with the metadata
- *     lakepack.cut                    {"version":1,"commit":"<id>","path":"<a path whose data is gone>"}
+ *   lakepack-cut-<lakeFS commit id>   a hidden branch at a commit record below the first commit,
+ *                                     with the metadata
+ *     lakepack.cut                    {"version":1,"commit":"<id>","path":"<a path whose data is
+ *                                     gone>"}
  *
- * Making a branch is an atomic test-and-set, and nothing is ever taken back. A server that meets a record counts it if that data is gone. Records and branches from the first
- * commit run no hooks on files. A commit whose files are gone but whose claims fit the pushed commit that it carries
- * is not cut: its ids are known (contents.ts).
+ * Making a branch is an atomic test-and-set, and nothing is ever taken back. A server that meets a
+ * record counts it if that data is gone. Records and branches from the first commit run no hooks on
+ * files. A commit whose files are gone but whose claims fit the pushed commit that it carries is
+ * not cut: its ids are known (contents.ts).
  */
 import { z } from "zod";
 import { Fault } from "../base/fault.js";
@@ -30,7 +34,10 @@ export interface Cut {
 
 const RECORD = z.object({ version: z.literal(1), commit: z.string(), path: z.string() });
 
-/** Commits that are cut, with the commit that is the record of it, in the order of their ids: any number, page by page. */
+/**
+ * Commits that are cut, with the commit that is the record of it, in the order of their ids: any
+ * number, page by page.
+ */
 export async function* listCuts(
   client: LakefsClient,
   repository: string,
@@ -47,7 +54,8 @@ export async function* listCuts(
 }
 
 /**
- * Reads what a record says; `path` is empty where somebody has changed it. It is a claim: agreed-cuts.ts confirms it.
+ * Reads what a record says; `path` is empty where somebody has changed it. It is a claim:
+ * agreed-cuts.ts confirms it.
  */
 export async function readCut(
   client: LakefsClient,
@@ -81,12 +89,17 @@ export async function agreeOnCut(
   };
   const source = await writeCommitRecord(client, repository, facts, signal);
   const name = `${CUT_PREFIX}${cut.commit}`;
-  await client.createBranch(repository, { name, source, hidden: true }, signal).catch((error: unknown) => {
-    if (!(error instanceof Fault && error.code === "lakefs/conflict")) throw error; // another server was first
-  });
+  await client
+    .createBranch(repository, { name, source, hidden: true }, signal)
+    .catch((error: unknown) => {
+      if (!(error instanceof Fault && error.code === "lakefs/conflict")) throw error; // another server was first
+    });
 }
 
-/** Whether lakeFS still says that this path's data is gone, and of no repository that it is deleting. */
+/**
+ * Whether lakeFS still says that this path's data is gone, and of no repository that it is
+ * deleting.
+ */
 export async function isGone(
   client: LakefsClient,
   repository: string,

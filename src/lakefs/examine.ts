@@ -1,4 +1,7 @@
-/** Looks through a lakeFS repository for what cannot be in Git, and names all of it. Reads only; nothing of it is kept. */
+/**
+ * Looks through a lakeFS repository for what cannot be in Git, and names all of it. Reads only;
+ * nothing of it is kept.
+ */
 import { foldersOf } from "../git/ref-name.js";
 import { fromLatin1, lossyText } from "../base/bytes.js";
 import { LIMITS } from "../base/limits.js";
@@ -72,30 +75,52 @@ interface Head {
   readonly name: string;
 }
 
-async function findHeads({ client, repository, signal }: ListingSource): Promise<{ heads: Map<string, string[]>; refs: RefFinding[] }> {
+async function findHeads({
+  client,
+  repository,
+  signal,
+}: ListingSource): Promise<{ heads: Map<string, string[]>; refs: RefFinding[] }> {
   const found: Head[] = [];
   const refs: RefFinding[] = [];
-  const lists = { branch: client.listBranches(repository, {}, signal), tag: client.listTags(repository, {}, signal) } as const;
+  const lists = {
+    branch: client.listBranches(repository, {}, signal),
+    tag: client.listTags(repository, {}, signal),
+  } as const;
   for (const kind of ["branch", "tag"] as const) {
     for await (const { id, commit_id: lakeId } of lists[kind]) {
       if (kind === "branch" && id.startsWith(RESERVED_BRANCH_PREFIX)) continue;
       const short = fromLakefsId(kind, id);
-      if (short === undefined) refs.push({ kind, id, reason: "Git cannot have this name, or another id stands for it" });
-      else found.push({ kind, id, lakeId, name: `refs/${kind === "branch" ? "heads" : "tags"}/${short}` });
+      if (short === undefined)
+        refs.push({ kind, id, reason: "Git cannot have this name, or another id stands for it" });
+      else
+        found.push({
+          kind,
+          id,
+          lakeId,
+          name: `refs/${kind === "branch" ? "heads" : "tags"}/${short}`,
+        });
     }
   }
   const names = new Set(found.map(({ name }) => name));
   const heads = new Map<string, string[]>();
   for (const { kind, id, lakeId, name } of found) {
     const file = foldersOf(name).find((folder) => names.has(folder));
-    if (file !== undefined) refs.push({ kind, id, reason: `${readable(file)} would be its folder` });
+    if (file !== undefined)
+      refs.push({ kind, id, reason: `${readable(file)} would be its folder` });
     else heads.set(lakeId, [...(heads.get(lakeId) ?? []), readable(name)]);
   }
   return { heads, refs };
 }
 
-/** The paths of a commit that cannot be in Git, in lakeFS's order; files beside a folder of their name come last. */
-export async function examineCommit(source: ListingSource, lakeId: string, mapping: PathMapping): Promise<PathFinding[]> {
+/**
+ * The paths of a commit that cannot be in Git, in lakeFS's order; files beside a folder of their
+ * name come last.
+ */
+export async function examineCommit(
+  source: ListingSource,
+  lakeId: string,
+  mapping: PathMapping,
+): Promise<PathFinding[]> {
   const { client, repository, signal } = source;
   const { meta_range_id: metarange } = await client.getCommit(repository, lakeId, signal);
   const findings: PathFinding[] = [];
@@ -105,26 +130,53 @@ export async function examineCommit(source: ListingSource, lakeId: string, mappi
     const said: readonly Filter[] = mapping.version < 3 ? [] : await attributes.of(batch);
     for (const [at, entry] of batch.entries()) {
       const how = crossing(entry, mapping, said[at]);
-      const reason = how.as === "refused" ? how.reason : await contentRefusal(source, lakeId, entry, how);
+      const reason =
+        how.as === "refused" ? how.reason : await contentRefusal(source, lakeId, entry, how);
       if (reason !== undefined) findings.push({ path: readable(entry.path), reason });
       else if (how.as !== "nothing") crossed.push(entry.path);
     }
   }
   const folders = new Set(crossed.flatMap(foldersOf));
   const shadowed = crossed.filter((path) => folders.has(path));
-  return [...findings, ...shadowed.map((path) => ({ path: readable(path), reason: "a folder has the same name" }))];
+  return [
+    ...findings,
+    ...shadowed.map((path) => ({ path: readable(path), reason: "a folder has the same name" })),
+  ];
 }
 
-function attributesOf(source: ListingSource, lakeId: string, mapping: PathMapping): PassingAttributes {
+function attributesOf(
+  source: ListingSource,
+  lakeId: string,
+  mapping: PathMapping,
+): PassingAttributes {
   const { client, repository, signal } = source;
   const read = async (entry: LakeEntry): Promise<AttributesFile> => {
     const how = crossing(entry, mapping, undefined);
-    if (how.as !== "file" || !isFileMode(how.mode) || how.claim?.pointer !== undefined || entry.size > LIMITS.specialFileBytesMax) return undefined;
-    const text = await client.readObject(repository, lakeId, readable(entry.path), entry.size, signal);
-    return checkGitattributes(text) === undefined ? { oid: objectId("blob", text), text } : undefined;
+    if (
+      how.as !== "file" ||
+      !isFileMode(how.mode) ||
+      how.claim?.pointer !== undefined ||
+      entry.size > LIMITS.specialFileBytesMax
+    )
+      return undefined;
+    const text = await client.readObject(
+      repository,
+      lakeId,
+      readable(entry.path),
+      entry.size,
+      signal,
+    );
+    return checkGitattributes(text) === undefined
+      ? { oid: objectId("blob", text), text }
+      : undefined;
   };
   return new PassingAttributes({
-    find: (paths) => locateThere(source, lakeId, paths.filter((path) => pathRefusal(path, mapping) === undefined)),
+    find: (paths) =>
+      locateThere(
+        source,
+        lakeId,
+        paths.filter((path) => pathRefusal(path, mapping) === undefined),
+      ),
     read: async (entries) => {
       const files: AttributesFile[] = [];
       for (const entry of entries) files.push(await read(entry)); // few, and one may have megabytes
@@ -133,17 +185,38 @@ function attributesOf(source: ListingSource, lakeId: string, mapping: PathMappin
   });
 }
 
-/** Files that Git itself reads are refused for what is in them. Pointers and what is too large to be held are not looked into, as in synthesis. */
-async function contentRefusal({ client, repository, signal }: ListingSource, lakeId: string, entry: LakeEntry, how: Crossing): Promise<string | undefined> {
+/**
+ * Files that Git itself reads are refused for what is in them. Pointers and what is too large to be
+ * held are not looked into, as in synthesis.
+ */
+async function contentRefusal(
+  { client, repository, signal }: ListingSource,
+  lakeId: string,
+  entry: LakeEntry,
+  how: Crossing,
+): Promise<string | undefined> {
   if (how.as !== "file" || entry.size > LIMITS.lakefsHeldBytesMax) return undefined;
   if (how.pointer) {
-    if (how.claim !== undefined || how.linked !== undefined || entry.size > POINTER_BYTES_MAX) return undefined;
-    const text = await client.readObject(repository, lakeId, readable(entry.path), entry.size, signal);
+    if (how.claim !== undefined || how.linked !== undefined || entry.size > POINTER_BYTES_MAX)
+      return undefined;
+    const text = await client.readObject(
+      repository,
+      lakeId,
+      readable(entry.path),
+      entry.size,
+      signal,
+    );
     return parsePointer(text) && POINTER_CONTENT;
   }
   const special = specialKind({ entry, crossing: how, unchanged: undefined });
   if (special === undefined) return undefined;
-  const data = await client.readObject(repository, lakeId, readable(entry.path), entry.size, signal);
+  const data = await client.readObject(
+    repository,
+    lakeId,
+    readable(entry.path),
+    entry.size,
+    signal,
+  );
   const refusal = special === "gitmodules" ? checkGitmodules(data) : checkGitattributes(data);
   return refusal && `Git refuses it: ${refusal.text}`;
 }

@@ -1,6 +1,7 @@
 /**
- * One HTTP exchange over this thread's own connections. undici rather than the global fetch: 0.10 ms of CPU a small call beside 0.32, which on a first
- * clone of 10,000 objects is 2 of 7 seconds (node:http costs the same as undici). Names no faults: http.ts knows what an error means.
+ * One HTTP exchange over this thread's own connections. undici rather than the global fetch: 0.10
+ * ms of CPU a small call beside 0.32, which on a first clone of 10,000 objects is 2 of 7 seconds
+ * (node:http costs the same as undici). Names no faults: http.ts knows what an error means.
  */
 import { setMaxListeners } from "node:events";
 import { Agent, type Dispatcher } from "undici";
@@ -16,7 +17,10 @@ export interface ExchangeRequest {
   /** What arrives over time needs a Content-Length, which it must keep. */
   readonly body?: Uint8Array | AsyncIterable<Uint8Array>;
   readonly signal: AbortSignal;
-  /** The longest silence: nothing of the body has left and nothing of the answer has come for so long. The whole may take any time. */
+  /**
+   * The longest silence: nothing of the body has left and nothing of the answer has come for so
+   * long. The whole may take any time.
+   */
   readonly waitMs: number;
   /** Is told that the answer begins. */
   readonly onHead?: () => void;
@@ -52,37 +56,68 @@ export class ExchangeTimeout extends Error {
 let agents: { readonly calls: Agent; readonly streams: Agent } | undefined;
 
 /**
- * Connections are shared by everything a thread asks of one origin; idle ones keep no process alive. Streams have their own, as many as there are: each
- * is some client's request, which is bounded elsewhere, and slow ones must not keep calls waiting.
+ * Connections are shared by everything a thread asks of one origin; idle ones keep no process
+ * alive. Streams have their own, as many as there are: each is some client's request, which is
+ * bounded elsewhere, and slow ones must not keep calls waiting.
  */
 function threadAgents(): NonNullable<typeof agents> {
   const connect = { timeout: LIMITS.lakefsConnectMs };
-  agents ??= { calls: new Agent({ connections: LIMITS.lakefsConnectionsMax, connect }), streams: new Agent({ connect }) };
+  agents ??= {
+    calls: new Agent({ connections: LIMITS.lakefsConnectionsMax, connect }),
+    streams: new Agent({ connect }),
+  };
   return agents;
 }
 
-/** The whole answer; redirects are answers like others. Rejects with undici's or the socket's error, `signal`'s reason, or BodyTooLong. */
+/**
+ * The whole answer; redirects are answers like others. Rejects with undici's or the socket's error,
+ * `signal`'s reason, or BodyTooLong.
+ */
 export function exchange(request: ExchangeRequest, bodyBytesMax: number): Promise<WholeReply> {
   setMaxListeners(0, request.signal); // each exchange under way listens, and there may be more than Node.js expects
   return new Promise((resolve, reject) => {
     // undici's own clocks are off: what leaves does not move them unless the connection is full.
     const options = { ...optionsOf(request), headersTimeout: 0, bodyTimeout: 0 };
-    threadAgents().calls.dispatch(options, new WholeExchange(request, bodyBytesMax, resolve, reject));
+    threadAgents().calls.dispatch(
+      options,
+      new WholeExchange(request, bodyBytesMax, resolve, reject),
+    );
   });
 }
 
-/** An answer whose body is read as it arrives, and must be, or the iteration ended. `onBytes` is the reader's matter. */
+/**
+ * An answer whose body is read as it arrives, and must be, or the iteration ended. `onBytes` is the
+ * reader's matter.
+ */
 export function exchangeStream(request: ExchangeRequest): Promise<StreamedReply> {
   setMaxListeners(0, request.signal);
   return new Promise((resolve, reject) => {
-    threadAgents().streams.dispatch(optionsOf(request), new StreamExchange(request.signal, resolve, reject));
+    threadAgents().streams.dispatch(
+      optionsOf(request),
+      new StreamExchange(request.signal, resolve, reject),
+    );
   });
 }
 
-function optionsOf({ origin, path, method, headers, body, waitMs }: ExchangeRequest): Dispatcher.RequestOptions & { origin: string } {
-  const options = { origin, path, method, headers: { ...headers }, headersTimeout: waitMs, bodyTimeout: waitMs };
+function optionsOf({
+  origin,
+  path,
+  method,
+  headers,
+  body,
+  waitMs,
+}: ExchangeRequest): Dispatcher.RequestOptions & { origin: string } {
+  const options = {
+    origin,
+    path,
+    method,
+    headers: { ...headers },
+    headersTimeout: waitMs,
+    bodyTimeout: waitMs,
+  };
   if (body === undefined) return options;
-  if (!(body instanceof Uint8Array) || body.length <= PIECE_BYTES) return { ...options, body: body as Buffer };
+  if (!(body instanceof Uint8Array) || body.length <= PIECE_BYTES)
+    return { ...options, body: body as Buffer };
   const sized = { ...options.headers, "content-length": String(body.length) };
   return { ...options, headers: sized, body: piecesOf(body) as unknown as Buffer };
 }
@@ -129,7 +164,10 @@ class Silence {
   }
 }
 
-/** undici's callbacks for one exchange: a tenth cheaper than a stream for each body, and the place to count and to stop. */
+/**
+ * undici's callbacks for one exchange: a tenth cheaper than a stream for each body, and the place
+ * to count and to stop.
+ */
 class WholeExchange implements Dispatcher.DispatchHandlers {
   readonly #request: ExchangeRequest;
   readonly #bodyBytesMax: number;
@@ -144,7 +182,12 @@ class WholeExchange implements Dispatcher.DispatchHandlers {
   #abort: ((error?: Error) => void) | undefined;
   #settled = false;
 
-  constructor(request: ExchangeRequest, bodyBytesMax: number, resolve: (reply: WholeReply) => void, reject: (error: unknown) => void) {
+  constructor(
+    request: ExchangeRequest,
+    bodyBytesMax: number,
+    resolve: (reply: WholeReply) => void,
+    reject: (error: unknown) => void,
+  ) {
     this.#request = request;
     this.#bodyBytesMax = bodyBytesMax;
     this.#resolve = resolve;
@@ -178,7 +221,11 @@ class WholeExchange implements Dispatcher.DispatchHandlers {
     this.#silence.broken();
     this.#request.onBytes(chunk.length);
     this.#length += chunk.length;
-    if (this.#length <= this.#bodyBytesMax || (this.#status >= 400 && this.#length <= FAILURE_BYTES_MAX)) this.#parts.push(chunk);
+    if (
+      this.#length <= this.#bodyBytesMax ||
+      (this.#status >= 400 && this.#length <= FAILURE_BYTES_MAX)
+    )
+      this.#parts.push(chunk);
     else if (this.#status < 400) this.#stop(new BodyTooLong());
     else this.#cut();
     return true;
@@ -193,8 +240,15 @@ class WholeExchange implements Dispatcher.DispatchHandlers {
   }
 
   #done(): void {
-    const body = this.#parts.length === 1 ? (this.#parts[0] as Uint8Array) : Buffer.concat(this.#parts);
-    this.#settle(() => this.#resolve({ status: this.#status, header: (name) => rawHeader(this.#headers, name), body }));
+    const body =
+      this.#parts.length === 1 ? (this.#parts[0] as Uint8Array) : Buffer.concat(this.#parts);
+    this.#settle(() =>
+      this.#resolve({
+        status: this.#status,
+        header: (name) => rawHeader(this.#headers, name),
+        body,
+      }),
+    );
   }
 
   /** What a failure says goes on for too long: what came is enough. */
@@ -218,12 +272,16 @@ class WholeExchange implements Dispatcher.DispatchHandlers {
   }
 }
 
-/** Bytes of a stream that wait for their reader; with a piece more the connection is paused, until half of them are read. */
+/**
+ * Bytes of a stream that wait for their reader; with a piece more the connection is paused, until
+ * half of them are read.
+ */
 const WAITING_BYTES_MAX = 256 * 1024;
 
 /**
- * undici's callbacks for an answer that is read as it arrives. Not undici's own stream: where the server closes the connection behind an answer whose last
- * piece has paused it, undici 6 and 7 fail an assertion outside of every promise, which ends the process. So the last piece never pauses.
+ * undici's callbacks for an answer that is read as it arrives. Not undici's own stream: where the
+ * server closes the connection behind an answer whose last piece has paused it, undici 6 and 7 fail
+ * an assertion outside of every promise, which ends the process. So the last piece never pauses.
  */
 class StreamExchange implements Dispatcher.DispatchHandlers {
   readonly #signal: AbortSignal;
@@ -241,7 +299,11 @@ class StreamExchange implements Dispatcher.DispatchHandlers {
   #resume: (() => void) | undefined;
   #wake: (() => void) | undefined;
 
-  constructor(signal: AbortSignal, resolve: (reply: StreamedReply) => void, reject: (error: unknown) => void) {
+  constructor(
+    signal: AbortSignal,
+    resolve: (reply: StreamedReply) => void,
+    reject: (error: unknown) => void,
+  ) {
     this.#signal = signal;
     this.#resolve = resolve;
     this.#reject = reject;
@@ -327,7 +389,8 @@ class StreamExchange implements Dispatcher.DispatchHandlers {
 /** `headers`: name, value, name, value, as they came. */
 function rawHeader(headers: readonly Buffer[], name: string): string | undefined {
   for (let at = 0; at + 1 < headers.length; at += 2) {
-    if (headers[at]?.toString("latin1").toLowerCase() === name) return headers[at + 1]?.toString("latin1");
+    if (headers[at]?.toString("latin1").toLowerCase() === name)
+      return headers[at + 1]?.toString("latin1");
   }
   return undefined;
 }

@@ -24,7 +24,10 @@ export function isRecalled(
   { entry, crossing: { claim, pointer, linked }, unchanged }: FileToResolve,
   believed: boolean,
 ): boolean {
-  if ((unchanged !== undefined && !isOpenClaim(claim, unchanged)) || (believed && claim?.sha256 !== undefined))
+  if (
+    (unchanged !== undefined && !isOpenClaim(claim, unchanged)) ||
+    (believed && claim?.sha256 !== undefined)
+  )
     return false;
   return (
     (pointer && linked === undefined) ||
@@ -34,24 +37,33 @@ export function isRecalled(
 }
 
 /** Whether a seal may save the reading. */
-export function isSealable({ crossing: { claim }, unchanged }: FileToResolve, believed: boolean): boolean {
+export function isSealable(
+  { crossing: { claim }, unchanged }: FileToResolve,
+  believed: boolean,
+): boolean {
   return claim?.seal !== undefined && unchanged === undefined && !believed;
 }
 
 /** Whether the content is most likely that of a pointer, and so passes without being kept. */
 export function isHashed({ entry, crossing: { claim, pointer } }: FileToResolve): boolean {
-  return claim === undefined ? pointer && entry.size > POINTER_BYTES_MAX : claim.pointer !== undefined;
+  return claim === undefined
+    ? pointer && entry.size > POINTER_BYTES_MAX
+    : claim.pointer !== undefined;
 }
 
 /** Why such a file stays in lakeFS. */
-export const POINTER_CONTENT = "its content is the text of a Git LFS pointer, which git-lfs does not take for a file's";
+export const POINTER_CONTENT =
+  "its content is the text of a Git LFS pointer, which git-lfs does not take for a file's";
 
 export function isLarge({ entry }: FileToResolve): boolean {
   return entry.size > LIMITS.lakefsHeldBytesMax;
 }
 
 /** Whether Git itself reads this file, and so refuses some contents. */
-export function specialKind({ entry, crossing: { mode } }: FileToResolve): "gitmodules" | "gitattributes" | undefined {
+export function specialKind({
+  entry,
+  crossing: { mode },
+}: FileToResolve): "gitmodules" | "gitattributes" | undefined {
   if (mode === FILE_MODE.symlink) return undefined;
   const name = fromLatin1(baseName(entry.path));
   if (isSpecialName(name, "gitmodules")) return "gitmodules";

@@ -1,7 +1,7 @@
 /**
- * Files that a push brings and the commit before it has at other paths: what was renamed, moved or copied, or has got
- * another mode. Looked for in the folders that differ, so that the cost follows the change; a folder that is copied
- * whole is found where the folder above it differs.
+ * Files that a push brings and the commit before it has at other paths: what was renamed, moved or
+ * copied, or has got another mode. Looked for in the folders that differ, so that the cost follows
+ * the change; a folder that is copied whole is found where the folder above it differs.
  */
 import { LIMITS } from "../base/limits.js";
 import { parseCanonicalPointer, POINTER_BYTES_MAX } from "../git/lfs-pointer.js";
@@ -29,7 +29,8 @@ export async function filesElsewhere(
   if (tree === undefined) return NOTHING_ELSEWHERE;
   const paths = pathsElsewhere(reader, tree, next);
   if (paths.size === 0) return NOTHING_ELSEWHERE;
-  const isLarge = (blob: Oid) => reader.size(reader.space.need(blob)) >= LIMITS.contentRecordBytesMin;
+  const isLarge = (blob: Oid) =>
+    reader.size(reader.space.need(blob)) >= LIMITS.contentRecordBytesMin;
   const [small, large]: [string[], string[]] = [[], []];
   for (const [blob, path] of paths) (isLarge(blob) ? large : small).push(path);
   const entries = await locateSome(source, commit, small, large);
@@ -42,7 +43,11 @@ export async function filesElsewhere(
 }
 
 /** A path in the tree before for each blob that comes to a path where it was not. */
-export function pathsElsewhere(reader: ObjectReader, before: Oid, next: Oid): ReadonlyMap<Oid, string> {
+export function pathsElsewhere(
+  reader: ObjectReader,
+  before: Oid,
+  next: Oid,
+): ReadonlyMap<Oid, string> {
   const { blobs, trees } = broughtBy(reader, before, next);
   const paths = new Map<Oid, string>();
   if (blobs.size === 0) return paths;
@@ -64,8 +69,15 @@ export function pathsElsewhere(reader: ObjectReader, before: Oid, next: Oid): Re
   return paths;
 }
 
-/** Blobs of files, and trees, that stand where they did not stand before. Pointers are staged by address anyway. */
-function broughtBy(reader: ObjectReader, before: Oid, next: Oid): { readonly blobs: Set<Oid>; readonly trees: Set<Oid> } {
+/**
+ * Blobs of files, and trees, that stand where they did not stand before. Pointers are staged by
+ * address anyway.
+ */
+function broughtBy(
+  reader: ObjectReader,
+  before: Oid,
+  next: Oid,
+): { readonly blobs: Set<Oid>; readonly trees: Set<Oid> } {
   const blobs = new Set<Oid>();
   const trees = new Set<Oid>();
   for (const { before: old, after } of differingFolders(reader, before, next)) {
@@ -86,5 +98,8 @@ function isFile(mode: number): boolean {
 
 function isPointer(reader: ObjectReader, blob: Oid): boolean {
   const number = reader.space.need(blob);
-  return reader.size(number) <= POINTER_BYTES_MAX && parseCanonicalPointer(reader.readAs("blob", number)) !== undefined;
+  return (
+    reader.size(number) <= POINTER_BYTES_MAX &&
+    parseCanonicalPointer(reader.readAs("blob", number)) !== undefined
+  );
 }

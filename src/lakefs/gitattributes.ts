@@ -1,11 +1,14 @@
 /**
  * What .gitattributes files say of `filter`, the one attribute that makes a file an LFS object.
  *
- *   <pattern> <attribute>…         attribute: name (set), -name (unset), !name (unspecified), name=value
- *   [attr]<macro> <attribute>…     in the root's file only; who sets the macro sets these, in any folder
+ *   <pattern> <attribute>…         attribute: name (set), -name (unset), !name (unspecified),
+ *                                  name=value
+ *   [attr]<macro> <attribute>…     in the root's file only; who sets the macro sets these, in any
+ *                                  folder
  *
- * Words are separated by blanks, tabs and CR; patterns may stand in C-style quotes. The last line that matches decides,
- * within a line the last word, and a deeper file before a higher one; what is decided of a macro decides what it brings.
+ * Words are separated by blanks, tabs and CR; patterns may stand in C-style quotes. The last line
+ * that matches decides, within a line the last word, and a deeper file before a higher one; what is
+ * decided of a macro decides what it brings.
  *
  * Sources: gitattributes(5); attr.c of Git 2.39, parse_attr_line and fill.
  */
@@ -40,7 +43,9 @@ const NAME = /^[0-9A-Za-z_.][0-9A-Za-z_.-]*$/;
 const ENDING = /^\*([^*?[\\/]+)$/;
 const LITERAL = /^[^*?[\\]+$/;
 
-/** The lines of one file. Of which folder it is, and of which macros there are, who asks must know. */
+/**
+ * The lines of one file. Of which folder it is, and of which macros there are, who asks must know.
+ */
 export class AttributeRules {
   /** What its macros bring, where it is the root's. */
   readonly macros: Macros;
@@ -81,8 +86,8 @@ class Values {
   }
 
   /**
-   * Takes a line's words, the last first, and what a macro brings at once: what is known already stays. Macros may name
-   * each other in any depth; each is known once.
+   * Takes a line's words, the last first, and what a macro brings at once: what is known already
+   * stays. Macros may name each other in any depth; each is known once.
    */
   take(states: readonly State[], budget: WorkBudget | undefined): void {
     const stack = [{ states, left: states.length }];
@@ -109,7 +114,10 @@ interface Rule {
   readonly wholePath: boolean;
 }
 
-/** Lines that can lead to `filter`, found by what they match: most have no wildcard, or one before an ending. */
+/**
+ * Lines that can lead to `filter`, found by what they match: most have no wildcard, or one before
+ * an ending.
+ */
 class Compiled {
   readonly #rules: Rule[] = [];
   /** By the path, or by the file's name, that a pattern without wildcards is. */
@@ -167,7 +175,8 @@ class Compiled {
     into: Rule[],
     budget: WorkBudget | undefined,
   ): void {
-    for (const rule of rules ?? []) if (rule.glob.matches(rule.wholePath ? path : name, budget)) into.push(rule);
+    for (const rule of rules ?? [])
+      if (rule.glob.matches(rule.wholePath ? path : name, budget)) into.push(rule);
   }
 }
 
@@ -177,7 +186,10 @@ function append<T>(index: Map<string, T[]>, key: string, item: T): void {
   else held.push(item);
 }
 
-/** From the last dot on; "" where there is none. Two texts of which one ends in the other have the same, or the shorter has none. */
+/**
+ * From the last dot on; "" where there is none. Two texts of which one ends in the other have the
+ * same, or the shorter has none.
+ */
 function finalSuffixOf(text: string): string {
   const dot = text.lastIndexOf(".");
   return dot < 0 ? "" : text.slice(dot);
@@ -212,24 +224,34 @@ export function isLfsPath(path: string, rulesOf: RulesOf, budget?: WorkBudget): 
   return filterOf(path, rulesOf, budget) === "lfs";
 }
 
-// Lines -------------------------------------------------------------------------------------------------------------------
+// Lines -------------------------------------------------------------------------------------------
 
 function parseLines(body: string): Line[] {
   const lines: Line[] = [];
   for (const text of (body.startsWith(BOM) ? body.slice(BOM.length) : body).split("\n")) {
     const end = text.indexOf("\0"); // a C string's
     const line = end < 0 ? text : text.slice(0, end);
-    const parsed = line.length <= ATTRIBUTE_LINE_BYTES_MAX ? parseLine(line.replace(/^[ \t\r]+/, "")) : undefined;
+    const parsed =
+      line.length <= ATTRIBUTE_LINE_BYTES_MAX
+        ? parseLine(line.replace(/^[ \t\r]+/, ""))
+        : undefined;
     if (parsed !== undefined) lines.push(parsed);
   }
   return lines;
 }
 
-/** Undefined where it says nothing to Git, or nothing of files: a name that is none spoils its whole line. */
+/**
+ * Undefined where it says nothing to Git, or nothing of files: a name that is none spoils its whole
+ * line.
+ */
 function parseLine(line: string): Line | undefined {
   if (line === "" || line.startsWith("#")) return undefined;
   const { pattern, rest } = splitPattern(line);
-  if (isMacro(pattern) ? !NAME.test(pattern.slice(MACRO.length)) : pattern.startsWith("!") || pattern.endsWith("/"))
+  if (
+    isMacro(pattern)
+      ? !NAME.test(pattern.slice(MACRO.length))
+      : pattern.startsWith("!") || pattern.endsWith("/")
+  )
     return undefined;
   const states: State[] = [];
   for (const word of rest.split(BLANKS)) {
@@ -258,7 +280,9 @@ function splitPattern(line: string): { readonly pattern: string; readonly rest: 
   const quoted = line.startsWith('"') ? unquote(line) : undefined;
   if (quoted !== undefined) return quoted;
   const end = line.search(BLANKS);
-  return end < 0 ? { pattern: line, rest: "" } : { pattern: line.slice(0, end), rest: line.slice(end) };
+  return end < 0
+    ? { pattern: line, rest: "" }
+    : { pattern: line.slice(0, end), rest: line.slice(end) };
 }
 
 const ESCAPES: Readonly<Record<string, string>> = {
@@ -286,7 +310,9 @@ function unquote(line: string): { readonly pattern: string; readonly rest: strin
     } else {
       const octal = /^[0-3][0-7]{2}/.exec(line.slice(at + 1, at + 4))?.[0];
       const escaped =
-        octal === undefined ? ESCAPES[line[at + 1] ?? ""] : String.fromCharCode(Number.parseInt(octal, 8));
+        octal === undefined
+          ? ESCAPES[line[at + 1] ?? ""]
+          : String.fromCharCode(Number.parseInt(octal, 8));
       if (escaped === undefined) return undefined;
       parts.push(escaped);
       at += octal === undefined ? 2 : 4;

@@ -5,23 +5,25 @@
  *   [a-z]    one of a class                  [^a-z]    one that is not of it
  *   \x       x itself
  *
- * A malformed pattern matches nothing (lakeFS fails the event then, by itself). Source: Go, src/path/match.go. No
- * regular expression: a pattern of many
- * stars would make one try for ever.
+ * A malformed pattern matches nothing (lakeFS fails the event then, by itself). Source: Go,
+ * src/path/match.go. No regular expression: a pattern of many stars would make one try for ever.
  */
 
 type Term = "*" | ((char: string) => boolean);
 
 /**
- * Whether all of `text` is what `pattern` says. Takes at most the product of their lengths. `not`: what a class
- * begins with that is to be left out.
+ * Whether all of `text` is what `pattern` says. Takes at most the product of their lengths. `not`:
+ * what a class begins with that is to be left out.
  */
 export function matchesGlob(pattern: string, text: string, not: "^" | "!" = "^"): boolean {
   const terms = readTerms([...pattern], not);
   return terms !== undefined && matches(terms, [...text]);
 }
 
-/** Tries the shortest text for the last star seen, then one character more: earlier stars need not be tried again. */
+/**
+ * Tries the shortest text for the last star seen, then one character more: earlier stars need not
+ * be tried again.
+ */
 function matches(terms: readonly Term[], chars: readonly string[]): boolean {
   let [term, at] = [0, 0];
   let star: { readonly term: number; at: number } | undefined;
@@ -78,7 +80,8 @@ function readClass(
   const ranges: (readonly [low: number, high: number])[] = [];
   for (let at = isNot ? start + 1 : start; ; ) {
     if (chars[at] === "]" && ranges.length > 0) {
-      const isIn = (char: string) => ranges.some(([low, high]) => low <= codeOf(char) && codeOf(char) <= high);
+      const isIn = (char: string) =>
+        ranges.some(([low, high]) => low <= codeOf(char) && codeOf(char) <= high);
       return { term: (char) => isIn(char) !== isNot, next: at + 1 };
     }
     const low = readMember(chars, at);

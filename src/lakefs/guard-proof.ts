@@ -1,6 +1,6 @@
 /**
- * Whether the guard runs in a repository: proven by each process before its first landing there, and again where that
- * is not certain any more.
+ * Whether the guard runs in a repository: proven by each process before its first landing there,
+ * and again where that is not certain any more.
  */
 import { asFault, Fault } from "../base/fault.js";
 import { SingleFlight } from "../base/flow.js";
@@ -20,7 +20,10 @@ export interface GuardProofOptions {
 }
 
 /** As operators are told: `unknown`: no push has needed it yet. */
-export type GuardState = { readonly guard: "unknown" | "runs" | "disabled" | "unproven"; readonly reason?: string };
+export type GuardState = {
+  readonly guard: "unknown" | "runs" | "disabled" | "unproven";
+  readonly reason?: string;
+};
 
 export class GuardProof {
   readonly #options: GuardProofOptions;
@@ -36,15 +39,16 @@ export class GuardProof {
   }
 
   get state(): GuardState {
-    if (this.#failed !== undefined) return { guard: "unproven", reason: this.#failed.fault.message };
+    if (this.#failed !== undefined)
+      return { guard: "unproven", reason: this.#failed.fault.message };
     if (this.#proven === undefined) return { guard: "unknown" };
     return { guard: this.#proven.guard.runs ? "runs" : "disabled" };
   }
 
   /**
-   * The guard, proven. Pushes at the same time share one proof; it goes on while one of them waits. Throws
-   * "lakefs/unproven": after that the next try is made
-   * when `guardProofAgainMs` have passed, and until then the same is thrown.
+   * The guard, proven. Pushes at the same time share one proof; it goes on while one of them waits.
+   * Throws "lakefs/unproven": after that the next try is made when `guardProofAgainMs` have passed,
+   * and until then the same is thrown.
    */
   async get(signal: AbortSignal): Promise<Guard> {
     const now = this.#nowMs();
@@ -61,15 +65,26 @@ export class GuardProof {
   async #prove(signal: AbortSignal): Promise<Guard> {
     const { client, repository, root, log } = this.#options;
     try {
-      const guard = await proveGuard({ client, repository, root: (await root.get(signal)).id, signal });
+      const guard = await proveGuard({
+        client,
+        repository,
+        root: (await root.get(signal)).id,
+        signal,
+      });
       const state = this.state.guard;
       this.#failed = undefined;
-      this.#proven = { guard, until: this.#nowMs() + (guard.runs ? LIMITS.guardCommitMs : LIMITS.guardDisabledMs) };
+      this.#proven = {
+        guard,
+        until: this.#nowMs() + (guard.runs ? LIMITS.guardCommitMs : LIMITS.guardDisabledMs),
+      };
       if (guard.runs) log.info("lakeFS runs the guard of pushes", { repository });
       else if (state !== "disabled")
-        log.warn("hooks are disabled in lakeFS: a push that races with a writer is merged with what was there", {
-          repository,
-        });
+        log.warn(
+          "hooks are disabled in lakeFS: a push that races with a writer is merged with what was there",
+          {
+            repository,
+          },
+        );
       return guard;
     } catch (error) {
       const cause = asFault(error);

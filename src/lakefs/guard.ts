@@ -1,13 +1,13 @@
 /**
- * The guard: a pre-merge hook of ours that travels in the tree of what is merged. lakeFS reads merge hooks from the
- * source commit and runs
- * them inside its atomic branch update, so whoever merges brings the guard along, and a merge meant for another head
- * is refused (412). Merges
- * without our key pass. The file is never part of a Git tree; pushes that touch its path are refused.
+ * The guard: a pre-merge hook of ours that travels in the tree of what is merged. lakeFS reads
+ * merge hooks from the source commit and runs them inside its atomic branch update, so whoever
+ * merges brings the guard along, and a merge meant for another head is refused (412). Merges
+ * without our key pass. The file is never part of a Git tree; pushes that touch its path are
+ * refused.
  *
- * It lies in a commit of its own, made on a branch from the repository's first commit: there is no hook of the
- * operator's in its tree, so nobody is told of it,
- * nor of its merge into a work branch, which puts the guard beside the pushed tree.
+ * It lies in a commit of its own, made on a branch from the repository's first commit: there is no
+ * hook of the operator's in its tree, so nobody is told of it, nor of its merge into a work branch,
+ * which puts the guard beside the pushed tree.
  */
 import { utf8 } from "../base/bytes.js";
 import { asFault, type Fault } from "../base/fault.js";
@@ -51,9 +51,9 @@ export interface Guard {
 }
 
 /**
- * Proves on a scratch branch whether the guard runs: a merge for a wrong base is refused by it, or succeeds where
- * hooks are disabled. Leaves nothing behind
- * but the commit. Throws every other answer: somebody else's refusal says nothing of the guard.
+ * Proves on a scratch branch whether the guard runs: a merge for a wrong base is refused by it, or
+ * succeeds where hooks are disabled. Leaves nothing behind but the commit. Throws every other
+ * answer: somebody else's refusal says nothing of the guard.
  */
 export function proveGuard({ client, repository, root, signal }: GuardPlace): Promise<Guard> {
   return onWorkBranch({ client, repository, source: root, root, signal }, async ({ name }) => {

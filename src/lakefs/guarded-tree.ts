@@ -1,6 +1,6 @@
 /**
- * The pushed tree with the guard beside it, and with the hooks of the branch's own head: those judge the push, not
- * those it brings.
+ * The pushed tree with the guard beside it, and with the hooks of the branch's own head: those
+ * judge the push, not those it brings.
  */
 import { asFault } from "../base/fault.js";
 import { stageableAddress } from "./address.js";
@@ -32,7 +32,8 @@ export async function guardedTree(options: GuardedTreeOptions): Promise<string> 
   const { client, repository } = lander.options;
   if (!guard.runs) return tip.meta_range_id;
   const { branch: work, commitIsQuieter } = place;
-  if (headMetarange !== tip.meta_range_id) await client.hardReset(repository, work.name, tip.id, signal);
+  if (headMetarange !== tip.meta_range_id)
+    await client.hardReset(repository, work.name, tip.id, signal);
   const hooks = touchesHooks ? await changedHooks(options) : undefined;
   if (hooks !== undefined || commitIsQuieter) return commitGuard(options, hooks);
   try {
@@ -40,15 +41,16 @@ export async function guardedTree(options: GuardedTreeOptions): Promise<string> 
   } catch (error) {
     const { code } = asFault(error);
     // There is another guard (of a landing somebody has built on), or ours has been collected.
-    if (code !== "lakefs/conflict" && code !== "lakefs/missing" && code !== "lakefs/gone") throw error;
+    if (code !== "lakefs/conflict" && code !== "lakefs/missing" && code !== "lakefs/gone")
+      throw error;
     lander.guard.forget();
     return commitGuard(options, undefined);
   }
 }
 
 /**
- * By a merge of the guard's own commit, whose tree has no other hook. The branch is ours alone: where the answer was
- * lost it is made again from the tip.
+ * By a merge of the guard's own commit, whose tree has no other hook. The branch is ours alone:
+ * where the answer was lost it is made again from the tip.
  */
 async function mergeGuard({
   lander,
@@ -61,11 +63,18 @@ async function mergeGuard({
   const { message, metadata = {} } = tip;
   for (let attempt = 1; ; attempt++) {
     try {
-      const { reference } = await client.merge(repository, guard.commit, work.name, { message, metadata }, signal);
+      const { reference } = await client.merge(
+        repository,
+        guard.commit,
+        work.name,
+        { message, metadata },
+        signal,
+      );
       return (await client.getCommit(repository, reference, signal)).meta_range_id;
     } catch (error) {
       const { code } = asFault(error);
-      if (attempt === MERGES_MAX || (code !== "lakefs/unreachable" && code !== "lakefs/failed")) throw error;
+      if (attempt === MERGES_MAX || (code !== "lakefs/unreachable" && code !== "lakefs/failed"))
+        throw error;
       await client.hardReset(repository, work.name, tip.id, signal);
     }
   }
@@ -89,10 +98,20 @@ interface Hooks {
 }
 
 /** Hooks of base and tip, where they differ. */
-async function changedHooks({ lander, base, tip, signal }: GuardedTreeOptions): Promise<Hooks | undefined> {
-  const [before, now] = [await hooksAt(lander, base.id, signal), await hooksAt(lander, tip.id, signal)];
+async function changedHooks({
+  lander,
+  base,
+  tip,
+  signal,
+}: GuardedTreeOptions): Promise<Hooks | undefined> {
+  const [before, now] = [
+    await hooksAt(lander, base.id, signal),
+    await hooksAt(lander, tip.id, signal),
+  ];
   const text = (hooks: readonly LakefsObject[]) =>
-    JSON.stringify(hooks.map(({ path, physical_address, checksum }) => [path, physical_address, checksum]));
+    JSON.stringify(
+      hooks.map(({ path, physical_address, checksum }) => [path, physical_address, checksum]),
+    );
   return text(before) === text(now) ? undefined : { before, now };
 }
 
@@ -106,7 +125,14 @@ async function restoreHooks(
   const kept = new Set(before.map(({ path }) => path));
   const gone = now.map(({ path }) => path).filter((path) => !kept.has(path));
   if (gone.length > 0) await client.deleteObjects(repository, work.name, gone, signal);
-  for (const { path, physical_address, checksum, size_bytes = 0, metadata = {}, content_type } of before) {
+  for (const {
+    path,
+    physical_address,
+    checksum,
+    size_bytes = 0,
+    metadata = {},
+    content_type,
+  } of before) {
     const type = content_type === undefined ? {} : { content_type };
     const json = {
       physical_address: stageableAddress(physical_address, namespace),
@@ -120,8 +146,18 @@ async function restoreHooks(
 }
 
 /** The first page of them: nobody has a thousand. */
-async function hooksAt(lander: Lander, commit: string, signal: AbortSignal): Promise<readonly LakefsObject[]> {
+async function hooksAt(
+  lander: Lander,
+  commit: string,
+  signal: AbortSignal,
+): Promise<readonly LakefsObject[]> {
   const { client, repository } = lander.options;
-  const { results } = await client.listObjects(repository, commit, HOOKS_FOLDER, signal, HOOKS_FOLDER);
+  const { results } = await client.listObjects(
+    repository,
+    commit,
+    HOOKS_FOLDER,
+    signal,
+    HOOKS_FOLDER,
+  );
   return results.filter(({ path }) => path !== GUARD_PATH);
 }

@@ -1,4 +1,7 @@
-/** What contents hash to, found out once: asked for and told over a port, kept durably by the main side (records.ts). */
+/**
+ * What contents hash to, found out once: asked for and told over a port, kept durably by the main
+ * side (records.ts).
+ */
 import { createHash } from "node:crypto";
 import type { MessagePort } from "node:worker_threads";
 import { Fault } from "../base/fault.js";
@@ -7,10 +10,18 @@ import { fullAddress } from "./address.js";
 import type { LakeEntry } from "./path-rules.js";
 import { ProvenNotes } from "./proven-contents.js";
 
-/** Under what a content's facts are kept; undefined: its address is not told, so nothing identifies the bytes. */
-export function contentKey({ address, checksum, size }: Pick<LakeEntry, "address" | "checksum" | "size">, namespace: string): string | undefined {
+/**
+ * Under what a content's facts are kept; undefined: its address is not told, so nothing identifies
+ * the bytes.
+ */
+export function contentKey(
+  { address, checksum, size }: Pick<LakeEntry, "address" | "checksum" | "size">,
+  namespace: string,
+): string | undefined {
   if (address === undefined) return undefined;
-  return createHash("sha256").update(JSON.stringify([fullAddress(address, namespace), checksum, size])).digest("hex");
+  return createHash("sha256")
+    .update(JSON.stringify([fullAddress(address, namespace), checksum, size]))
+    .digest("hex");
 }
 
 interface Question {
@@ -57,7 +68,10 @@ export class HashMemory {
     return keys.length === 0 ? Promise.resolve([]) : this.#ask(keys);
   }
 
-  /** Resolves when all that was told has been heard: a task's result overtakes its messages, and the port is closed behind it. */
+  /**
+   * Resolves when all that was told has been heard: a task's result overtakes its messages, and the
+   * port is closed behind it.
+   */
   async heard(): Promise<void> {
     this.#proven.flush();
     await this.#ask([]);

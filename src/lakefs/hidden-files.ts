@@ -1,7 +1,7 @@
 /**
- * Objects that lakeFS has and Git was not shown, in the way of a push: a file beside a folder of its name, or one that
- * Git refuses. What is written at such a path would overwrite what the pusher has never seen, and where the folder goes
- * the file would come to light.
+ * Objects that lakeFS has and Git was not shown, in the way of a push: a file beside a folder of
+ * its name, or one that Git refuses. What is written at such a path would overwrite what the pusher
+ * has never seen, and where the folder goes the file would come to light.
  */
 import { fromLatin1, lossyText } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
@@ -13,7 +13,8 @@ import type { ListingSource } from "./listing.js";
 import { locateThere } from "./locate.js";
 import { GUARD_PATH } from "./metadata-keys.js";
 
-const OVERWRITTEN = "lakeFS has an object there that Git was not shown; rename or remove it in lakeFS first";
+const OVERWRITTEN =
+  "lakeFS has an object there that Git was not shown; rename or remove it in lakeFS first";
 const SHOWN =
   "it is also a file in lakeFS, which Git was not shown beside the folder of its name: rename or remove the file in lakeFS first";
 
@@ -22,11 +23,17 @@ export interface HiddenBase {
   /** The lakeFS commit that the push starts from, and the tree that Git was shown of it. */
   readonly commit: string;
   readonly tree: Oid | undefined;
-  /** All that Git was not shown, as lines that begin with "path: "; undefined: lakeFS is asked for each path. */
+  /**
+   * All that Git was not shown, as lines that begin with "path: "; undefined: lakeFS is asked for
+   * each path.
+   */
   readonly hidden: readonly string[] | undefined;
 }
 
-/** Throws "lakefs/unmappable" where going from `before` to `tree` meets an object of the base that Git was not shown. */
+/**
+ * Throws "lakefs/unmappable" where going from `before` to `tree` meets an object of the base that
+ * Git was not shown.
+ */
 export async function checkHidden(
   reader: ObjectReader,
   base: HiddenBase,
@@ -57,7 +64,11 @@ function* uncovered(
   before: Oid | undefined,
   tree: Oid,
 ): Generator<{ readonly path: string; readonly reason: string }, void, undefined> {
-  const pending: { readonly left: Oid | undefined; readonly right: Oid | undefined; readonly folder: string }[] = [];
+  const pending: {
+    readonly left: Oid | undefined;
+    readonly right: Oid | undefined;
+    readonly folder: string;
+  }[] = [];
   pending.push({ left: before, right: tree, folder: "" });
   for (let pair = pending.pop(); pair !== undefined; pair = pending.pop()) {
     if (pair.left === pair.right) continue;
@@ -68,7 +79,10 @@ function* uncovered(
       if (was?.oid === is?.oid && was?.mode === is?.mode) continue;
       if (isFile(is) && !isFile(was)) yield { path, reason: OVERWRITTEN };
       else if (isFolder(was) && !isFolder(is)) yield { path, reason: SHOWN };
-      const [left, right] = [isFolder(was) ? was.oid : undefined, isFolder(is) ? is.oid : undefined];
+      const [left, right] = [
+        isFolder(was) ? was.oid : undefined,
+        isFolder(is) ? is.oid : undefined,
+      ];
       if (left !== right) pending.push({ left, right, folder: `${path}/` });
     }
   }

@@ -1,6 +1,7 @@
 /**
- * What has to be synthesized for a head, oldest first. lakeFS's log is ordered by date, not topologically, and a further page of it costs a walk from
- * its start: so it is read from the head, and again from each commit that it has not shown. Few rows at first: mostly one commit is new.
+ * What has to be synthesized for a head, oldest first. lakeFS's log is ordered by date, not
+ * topologically, and a further page of it costs a walk from its start: so it is read from the head,
+ * and again from each commit that it has not shown. Few rows at first: mostly one commit is new.
  */
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
@@ -32,8 +33,15 @@ export class History {
     this.#signal = signal;
   }
 
-  /** Steps for all of `heads` that `isKnown` does not know, parents first. Commits that map to nothing are told to `onNothing` and left out. */
-  async plan(heads: readonly string[], isKnown: (lakeId: string) => Promise<boolean>, onNothing: (lakeId: string) => void): Promise<HistoryStep[]> {
+  /**
+   * Steps for all of `heads` that `isKnown` does not know, parents first. Commits that map to
+   * nothing are told to `onNothing` and left out.
+   */
+  async plan(
+    heads: readonly string[],
+    isKnown: (lakeId: string) => Promise<boolean>,
+    onNothing: (lakeId: string) => void,
+  ): Promise<HistoryStep[]> {
     const steps = new Map<string, HistoryStep | "open" | "nothing">();
     const order: HistoryStep[] = [];
     const stack = [...heads];
@@ -69,20 +77,27 @@ export class History {
     if (tip === undefined) return { as: "commit", source, parents: source.parents };
     const [onto, signpost] = source.parents as [string, string];
     const sameTree = (await this.#source(signpost)).meta_range_id === source.meta_range_id;
-    const isLanding = onto === source.metadata?.[BASE_KEY] && sameTree && (await this.#isForward(onto, tip)) && (await this.#showsTip(source.id, onto, tip));
+    const isLanding =
+      onto === source.metadata?.[BASE_KEY] &&
+      sameTree &&
+      (await this.#isForward(onto, tip)) &&
+      (await this.#showsTip(source.id, onto, tip));
     if (isLanding) return { as: "alias", source, of: tip };
     return { as: "commit", source, parents: [onto, tip] };
   }
 
   /**
-   * Anybody may write a merge that looks like a landing's. One that leads away from the base is a merge of both: no
-   * forger takes a branch's commits out of Git.
+   * Anybody may write a merge that looks like a landing's. One that leads away from the base is a
+   * merge of both: no forger takes a branch's commits out of Git.
    */
   #isForward(base: string, tip: string): Promise<boolean> {
     return isForward(this.#client, this.#repository, base, tip, this.#signal);
   }
 
-  /** Whether lakeFS shows at a landing's merge what the tip has: but for the guard, and for hooks, which are still those of the base. */
+  /**
+   * Whether lakeFS shows at a landing's merge what the tip has: but for the guard, and for hooks,
+   * which are still those of the base.
+   */
   async #showsTip(merge: string, base: string, tip: string): Promise<boolean> {
     let hooks = false;
     for await (const { path } of this.#client.diff(this.#repository, tip, merge, this.#signal)) {
@@ -90,15 +105,26 @@ export class History {
       hooks ||= path !== GUARD_PATH;
     }
     if (!hooks) return true;
-    for await (const { path } of this.#client.diff(this.#repository, base, merge, this.#signal, HOOKS_FOLDER)) if (path !== GUARD_PATH) return false;
+    for await (const { path } of this.#client.diff(
+      this.#repository,
+      base,
+      merge,
+      this.#signal,
+      HOOKS_FOLDER,
+    ))
+      if (path !== GUARD_PATH) return false;
     return true;
   }
 
-  /** The tip that a landing's merge names, if its signpost leads there: parents [head, signpost]; the signpost's last parent has the one parent tip. */
+  /**
+   * The tip that a landing's merge names, if its signpost leads there: parents [head, signpost];
+   * the signpost's last parent has the one parent tip.
+   */
   async #landedTip(source: LakefsCommit): Promise<string | undefined> {
     const tip = source.metadata?.[TIP_KEY];
     const signpost = source.parents[1];
-    if (tip === undefined || signpost === undefined || source.parents.length !== 2) return undefined;
+    if (tip === undefined || signpost === undefined || source.parents.length !== 2)
+      return undefined;
     const post = await this.#source(signpost);
     const last = post.parents.at(-1);
     if (last === undefined || post.parents.length < 3) return undefined;
@@ -111,7 +137,12 @@ export class History {
     if (held !== undefined) return held;
     for (const commit of await this.#logFrom(id)) this.#sources.set(commit.id, commit);
     const found = this.#sources.get(id);
-    if (found === undefined) throw new Fault("lakefs/bad-reply", { call: "log", commit: id, reason: "it does not begin with what was asked for" });
+    if (found === undefined)
+      throw new Fault("lakefs/bad-reply", {
+        call: "log",
+        commit: id,
+        reason: "it does not begin with what was asked for",
+      });
     return found;
   }
 
@@ -121,8 +152,15 @@ export class History {
     try {
       return (await this.#client.log(this.#repository, id, rows, this.#signal)).results;
     } catch (error) {
-      // One missing ancestor makes a whole log missing, and many large commits a reply that is too long to take.
-      if (!(error instanceof Fault && (error.code === "lakefs/missing" || error.code === "lakefs/bad-reply"))) throw error;
+      // One missing ancestor makes a whole log missing, and many large commits a reply that is too
+      // long to take.
+      if (
+        !(
+          error instanceof Fault &&
+          (error.code === "lakefs/missing" || error.code === "lakefs/bad-reply")
+        )
+      )
+        throw error;
       this.#rows = FIRST_ROWS;
       return [await this.#client.getCommit(this.#repository, id, this.#signal)];
     }

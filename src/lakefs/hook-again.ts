@@ -4,7 +4,10 @@ import { sleep } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import { isWorthAnotherTry } from "./hook-answer.js";
 
-/** Makes a call inside of which hooks run. Throws what it throws, "lakefs/hook-failed" the second time. */
+/**
+ * Makes a call inside of which hooks run. Throws what it throws, "lakefs/hook-failed" the second
+ * time.
+ */
 export async function askingTwice<T>(call: () => Promise<T>, signal: AbortSignal): Promise<T> {
   try {
     return await call();

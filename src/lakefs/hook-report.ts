@@ -1,14 +1,14 @@
 /**
- * Which hook of lakeFS is told of what lakepack does: the table of the documentation, and what doctor says of a
- * repository's own actions. The test
- * (test/lakefs/hooks-table) makes each of these pushes on a real server and holds the table against what it was told.
+ * Which hook of lakeFS is told of what lakepack does: the table of the documentation, and what
+ * doctor says of a repository's own actions. The test (test/lakefs/hooks-table) makes each of these
+ * pushes on a real server and holds the table against what it was told.
  */
 import { HOOK_EVENTS, type HookEvent, isFor, type OperatorHook } from "./actions.js";
 import { newWorkBranch } from "./work-branch.js";
 
 /**
- * What a person does. `branch`: a new one with new commits; `reading`: clones, fetches, and the first contact with a
- * repository.
+ * What a person does. `branch`: a new one with new commits; `reading`: clones, fetches, and the
+ * first contact with a repository.
  */
 export const HOOK_OPERATIONS = [
   "reading",
@@ -22,8 +22,8 @@ export const HOOK_OPERATIONS = [
 export type HookOperation = (typeof HOOK_OPERATIONS)[number];
 
 /**
- * `work`: it is told of the hidden branch lakepack-work-…, on which each new commit of a push is made once; `target`:
- * of the branch or tag that was pushed.
+ * `work`: it is told of the hidden branch lakepack-work-…, on which each new commit of a push is
+ * made once; `target`: of the branch or tag that was pushed.
  */
 export type HookPlace = "work" | "target";
 
@@ -33,7 +33,9 @@ const COMMITS: Partial<Record<HookOperation, readonly HookPlace[]>> = {
   tag: ["work"],
 };
 
-export const HOOK_TABLE: Readonly<Record<HookEvent, Partial<Readonly<Record<HookOperation, readonly HookPlace[]>>>>> = {
+export const HOOK_TABLE: Readonly<
+  Record<HookEvent, Partial<Readonly<Record<HookOperation, readonly HookPlace[]>>>>
+> = {
   "prepare-commit": COMMITS,
   "pre-commit": COMMITS,
   "post-commit": COMMITS,
@@ -110,7 +112,9 @@ function sentence({ event }: OperatorHook, sees: HookFinding["sees"]): string {
   const target = `of ${SUBJECTS[event]}`;
   const words = { work: "of each pushed commit, on a hidden branch lakepack-work-…", target };
   const first =
-    event === "post-merge" ? { ...words, work: "of one merge more, into a hidden branch lakepack-work-…" } : words;
+    event === "post-merge"
+      ? { ...words, work: "of one merge more, into a hidden branch lakepack-work-…" }
+      : words;
   return `told ${sees.map((place) => first[place]).join(", and ")}`;
 }
 

@@ -1,11 +1,21 @@
-/** HTTP to lakeFS: authentication, faults, retries of what is safe to repeat, and a count of calls and bytes. */
+/**
+ * HTTP to lakeFS: authentication, faults, retries of what is safe to repeat, and a count of calls
+ * and bytes.
+ */
 import { BroadcastChannel } from "node:worker_threads";
 import { lossyText } from "../base/bytes.js";
 import { Fault, type FaultCode } from "../base/fault.js";
 import { checkAborted, sleep } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import { hookFault } from "./hook-answer.js";
-import { BodyTooLong, exchange, type ExchangeRequest, exchangeStream, type ReplyHead, type WholeReply } from "./exchange.js";
+import {
+  BodyTooLong,
+  exchange,
+  type ExchangeRequest,
+  exchangeStream,
+  type ReplyHead,
+  type WholeReply,
+} from "./exchange.js";
 
 export interface LakefsAccess {
   /** "http://127.0.0.1:8000", with or without "/api/v1". */
@@ -24,17 +34,29 @@ export interface LakefsCall {
   readonly method: "GET" | "HEAD" | "POST" | "PUT" | "DELETE";
   /** Behind /api/v1, its parts encoded (`pathOf`). */
   readonly path: string;
-  /** In place of all of these: an address that lakeFS has signed. It is asked without our key, and its signature is told to nobody. */
+  /**
+   * In place of all of these: an address that lakeFS has signed. It is asked without our key, and
+   * its signature is told to nobody.
+   */
   readonly presigned?: URL;
   readonly query?: Readonly<Record<string, string | number | boolean | undefined>>;
   readonly json?: unknown;
   readonly body?: Uint8Array;
-  /** A body that arrives over time, in exactly `bytes`: such a call is repeated only while nothing of it was taken. */
+  /**
+   * A body that arrives over time, in exactly `bytes`: such a call is repeated only while nothing
+   * of it was taken.
+   */
   readonly upload?: { readonly bytes: number; readonly content: AsyncIterable<Uint8Array> };
   readonly headers?: Readonly<Record<string, string>>;
-  /** Whether a lost answer or a failure may simply be tried again. Reads are; so are writes that set rather than add. */
+  /**
+   * Whether a lost answer or a failure may simply be tried again. Reads are; so are writes that set
+   * rather than add.
+   */
   readonly repeatable: boolean;
-  /** lakeFS answers when hooks of the operator's have: such a call is waited for as long as they take, and never repeated because it took long. */
+  /**
+   * lakeFS answers when hooks of the operator's have: such a call is waited for as long as they
+   * take, and never repeated because it took long.
+   */
   readonly runsHooks?: boolean;
   readonly signal: AbortSignal;
 }
@@ -47,7 +69,13 @@ export interface CallFigures {
 }
 
 /** `status` 0: no answer came. */
-export type OnCall = (call: { readonly name: string; readonly method: string; readonly path: string; readonly status: number; readonly ms: number }) => void;
+export type OnCall = (call: {
+  readonly name: string;
+  readonly method: string;
+  readonly path: string;
+  readonly status: number;
+  readonly ms: number;
+}) => void;
 
 /** Times: for tests. */
 export interface HttpOptions {
@@ -85,7 +113,8 @@ const tellCall: OnCall = (call) => {
 /** Hears of the calls that clients with `trace` make in other threads. */
 export function hearCalls(onCall: OnCall): { close(): void } {
   const channel = new BroadcastChannel(CALLS_CHANNEL);
-  channel.onmessage = (message) => onCall((message as { readonly data: Parameters<OnCall>[0] }).data);
+  channel.onmessage = (message) =>
+    onCall((message as { readonly data: Parameters<OnCall>[0] }).data);
   channel.unref();
   return channel;
 }
@@ -142,12 +171,24 @@ export class LakefsHttp {
   /** Calls made elsewhere on this client's behalf, in pool threads, count as its own. */
   add(figures: Readonly<Record<string, Readonly<CallFigures>>>): void {
     for (const [name, more] of Object.entries(figures)) {
-      const { calls, bytesIn, bytesOut, retries } = this.figures.get(name) ?? { calls: 0, bytesIn: 0, bytesOut: 0, retries: 0 };
-      this.figures.set(name, { calls: calls + more.calls, bytesIn: bytesIn + more.bytesIn, bytesOut: bytesOut + more.bytesOut, retries: retries + more.retries });
+      const { calls, bytesIn, bytesOut, retries } = this.figures.get(name) ?? {
+        calls: 0,
+        bytesIn: 0,
+        bytesOut: 0,
+        retries: 0,
+      };
+      this.figures.set(name, {
+        calls: calls + more.calls,
+        bytesIn: bytesIn + more.bytesIn,
+        bytesOut: bytesOut + more.bytesOut,
+        retries: retries + more.retries,
+      });
     }
   }
 
-  /** For how long lakeFS has been away, as calls through this client have found; 0: it has answered. */
+  /**
+   * For how long lakeFS has been away, as calls through this client have found; 0: it has answered.
+   */
   get awayMs(): number {
     return this.#awaySinceMs === undefined ? 0 : performance.now() - this.#awaySinceMs;
   }
@@ -164,7 +205,9 @@ export class LakefsHttp {
     return this.#retrying(call, async () => {
       const { body } = await this.#whole(call, LIMITS.lakefsReplyBytesMax);
       try {
-        return JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.length).toString("utf8")) as T;
+        return JSON.parse(
+          Buffer.from(body.buffer, body.byteOffset, body.length).toString("utf8"),
+        ) as T;
       } catch (error) {
         throw new Fault("lakefs/bad-reply", { call: call.name }, error);
       }
@@ -183,18 +226,28 @@ export class LakefsHttp {
 
   /** Where a redirect leads: it is not followed. */
   async location(call: LakefsCall): Promise<string> {
-    const { status, header } = await this.#retrying(call, () => this.#whole(call, LIMITS.lakefsReplyBytesMax));
+    const { status, header } = await this.#retrying(call, () =>
+      this.#whole(call, LIMITS.lakefsReplyBytesMax),
+    );
     const location = header("location");
-    if (status < 300 || location === undefined) throw new Fault("lakefs/bad-reply", { call: call.name, reason: "no redirect", status });
+    if (status < 300 || location === undefined)
+      throw new Fault("lakefs/bad-reply", { call: call.name, reason: "no redirect", status });
     return location;
   }
 
-  /** A body as it arrives; a connection cut in the middle throws from the stream: the caller knows how far it came. */
-  async stream(call: LakefsCall): Promise<ReplyHead & { readonly body: AsyncIterable<Uint8Array> }> {
+  /**
+   * A body as it arrives; a connection cut in the middle throws from the stream: the caller knows
+   * how far it came.
+   */
+  async stream(
+    call: LakefsCall,
+  ): Promise<ReplyHead & { readonly body: AsyncIterable<Uint8Array> }> {
     return this.#retrying(call, () => this.#openStream(call));
   }
 
-  async #openStream(call: LakefsCall): Promise<ReplyHead & { readonly body: AsyncIterable<Uint8Array> }> {
+  async #openStream(
+    call: LakefsCall,
+  ): Promise<ReplyHead & { readonly body: AsyncIterable<Uint8Array> }> {
     checkAborted(call.signal);
     const started = performance.now();
     const reply = await exchangeStream(this.#begin(call)).catch((error: unknown) => {
@@ -207,7 +260,10 @@ export class LakefsHttp {
     return { ...reply, body };
   }
 
-  /** What fails for a moment is tried a few times; a lakeFS that is away is waited for, by all calls together and once. */
+  /**
+   * What fails for a moment is tried a few times; a lakeFS that is away is waited for, by all calls
+   * together and once.
+   */
   async #retrying<T>(call: LakefsCall, work: () => Promise<T>): Promise<T> {
     let sinceMs: number | undefined;
     let tries = 0;
@@ -222,7 +278,9 @@ export class LakefsHttp {
         const waits = call.presigned === undefined && this.#waits(fault, sinceMs); // the block store is no lakeFS
         if (!this.#mayRepeat(call, fault)) throw fault;
         if (!waits) tries++;
-        const isTired = tries >= LIMITS.lakefsTriesMax || (!waits && isAway(fault) && attempt >= LIMITS.lakefsTriesMax);
+        const isTired =
+          tries >= LIMITS.lakefsTriesMax ||
+          (!waits && isAway(fault) && attempt >= LIMITS.lakefsTriesMax);
         if (isTired) throw fault;
         this.#figuresOf(call).retries++;
         await sleep(waitBefore(attempt, fault), call.signal);
@@ -230,7 +288,10 @@ export class LakefsHttp {
     }
   }
 
-  /** Whether lakeFS is away, and not for too long. A call that has failed since `sinceMs` waits no longer for one that others reach. */
+  /**
+   * Whether lakeFS is away, and not for too long. A call that has failed since `sinceMs` waits no
+   * longer for one that others reach.
+   */
   #waits(fault: Fault, sinceMs: number): boolean {
     if (!isAway(fault) || this.#answered.has(fault)) {
       this.#awaySinceMs = undefined;
@@ -248,12 +309,14 @@ export class LakefsHttp {
     const onHead = () => {
       hasBegun = true;
     };
-    const reply = await exchange({ ...this.#begin(call), onHead }, bytesMax).catch((error: unknown) => {
-      this.#tell(call, 0, started);
-      const fault = this.#toFault(call, error);
-      if (hasBegun) this.#answered.add(fault);
-      throw fault;
-    });
+    const reply = await exchange({ ...this.#begin(call), onHead }, bytesMax).catch(
+      (error: unknown) => {
+        this.#tell(call, 0, started);
+        const fault = this.#toFault(call, error);
+        if (hasBegun) this.#answered.add(fault);
+        throw fault;
+      },
+    );
     this.#tell(call, reply.status, started);
     if (reply.status >= 400) throw statusFault(call, reply);
     return reply;
@@ -264,13 +327,17 @@ export class LakefsHttp {
     const figures = this.#figuresOf(call);
     const { method, presigned, upload, runsHooks, signal } = call;
     const content = upload && this.#noting(call, upload.content);
-    const body = content ?? (call.json === undefined ? call.body : Buffer.from(JSON.stringify(call.json)));
+    const body =
+      content ?? (call.json === undefined ? call.body : Buffer.from(JSON.stringify(call.json)));
     figures.calls++;
     figures.bytesOut += upload?.bytes ?? (body as Uint8Array | undefined)?.length ?? 0;
     const isRead = method === "GET" || method === "HEAD";
     return {
       origin: presigned?.origin ?? this.#origin,
-      path: presigned === undefined ? this.#base + call.path + queryOf(call.query) : presigned.pathname + presigned.search,
+      path:
+        presigned === undefined
+          ? this.#base + call.path + queryOf(call.query)
+          : presigned.pathname + presigned.search,
       method,
       headers: this.#headersOf(call),
       ...(body === undefined ? {} : { body }),
@@ -283,17 +350,23 @@ export class LakefsHttp {
   }
 
   /** A second iteration would begin where the first one has left: not at the beginning. */
-  async *#noting(call: LakefsCall, content: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+  async *#noting(
+    call: LakefsCall,
+    content: AsyncIterable<Uint8Array>,
+  ): AsyncGenerator<Uint8Array, void, undefined> {
     this.#taken.add(call);
     yield* content;
   }
 
   #mayRepeat(call: LakefsCall, fault: Fault): boolean {
-    if (call.upload !== undefined && !call.repeatable) return isAway(fault) && !this.#taken.has(call);
+    if (call.upload !== undefined && !call.repeatable)
+      return isAway(fault) && !this.#taken.has(call);
     if (NOT_SENT.has(fault.facts["reason"])) return call.presigned === undefined;
     if (fault.code === "lakefs/throttled" || fault.facts["reason"] === CONTENDED) return true;
     if (call.runsHooks === true && isTimeout(fault)) return false;
-    return call.repeatable && (fault.code === "lakefs/unreachable" || fault.code === "lakefs/failed");
+    return (
+      call.repeatable && (fault.code === "lakefs/unreachable" || fault.code === "lakefs/failed")
+    );
   }
 
   #headersOf({ presigned, json, upload, headers }: LakefsCall): Record<string, string> {
@@ -305,7 +378,10 @@ export class LakefsHttp {
     };
   }
 
-  async *#chunks(call: LakefsCall, body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+  async *#chunks(
+    call: LakefsCall,
+    body: AsyncIterable<Uint8Array>,
+  ): AsyncGenerator<Uint8Array, void, undefined> {
     const figures = this.#figuresOf(call);
     try {
       for await (const chunk of body) {
@@ -324,9 +400,14 @@ export class LakefsHttp {
   #toFault(call: LakefsCall, error: unknown): Fault {
     if (error instanceof Fault) return error;
     if (call.signal.aborted) return new Fault("base/aborted", {}, error);
-    if (error instanceof BodyTooLong) return new Fault("lakefs/bad-reply", { call: call.name, reason: "longer than it may be" });
+    if (error instanceof BodyTooLong)
+      return new Fault("lakefs/bad-reply", { call: call.name, reason: "longer than it may be" });
     const { code, message, name } = error as { code?: string; message?: string; name?: string };
-    return new Fault("lakefs/unreachable", { call: call.name, reason: code ?? message ?? name }, error);
+    return new Fault(
+      "lakefs/unreachable",
+      { call: call.name, reason: code ?? message ?? name },
+      error,
+    );
   }
 
   #figuresOf({ name }: LakefsCall): CallFigures {
@@ -338,7 +419,10 @@ export class LakefsHttp {
 
 /** No answer in all the time there is for one. */
 export function isTimeout({ code, facts }: Fault): boolean {
-  return code === "lakefs/unreachable" && /^(ETIMEDOUT|UND_ERR_(HEADERS|BODY)_TIMEOUT)$/.test(String(facts["reason"]));
+  return (
+    code === "lakefs/unreachable" &&
+    /^(ETIMEDOUT|UND_ERR_(HEADERS|BODY)_TIMEOUT)$/.test(String(facts["reason"]))
+  );
 }
 
 /** Of calls that never left, so that nothing of them was done. */
@@ -364,10 +448,14 @@ function statusFault(call: LakefsCall, { status, body, header }: WholeReply): Fa
   const code = STATUS_FAULTS[status] ?? "lakefs/failed";
   const text = lossyText(body.subarray(0, MESSAGE_BYTES_MAX));
   // A block store's refusal quotes the signature: only its code is told.
-  const says = call.presigned === undefined ? messageIn(text) : (/<Code>(\w+)<\/Code>/.exec(text)?.[1] ?? "");
+  const says =
+    call.presigned === undefined ? messageIn(text) : (/<Code>(\w+)<\/Code>/.exec(text)?.[1] ?? "");
   const reason = says.includes(CONTENDED) ? CONTENDED : says.slice(0, REASON_CHARS_MAX);
   const after = Number(header("retry-after"));
-  const facts = { ...(reason === "" ? {} : { reason }), ...(after > 0 ? { retryAfterSeconds: after } : {}) };
+  const facts = {
+    ...(reason === "" ? {} : { reason }),
+    ...(after > 0 ? { retryAfterSeconds: after } : {}),
+  };
   const known = { call: call.name, status };
   return hookFault(says, known) ?? new Fault(code, { ...known, ...facts });
 }
@@ -395,6 +483,8 @@ function messageIn(text: string): string {
 function queryOf(query: LakefsCall["query"]): string {
   if (query === undefined) return "";
   const pairs = Object.entries(query).filter(([, value]) => value !== undefined);
-  const text = pairs.map(([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(String(value))}`).join("&");
+  const text = pairs
+    .map(([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(String(value))}`)
+    .join("&");
   return text === "" ? "" : `?${text}`;
 }

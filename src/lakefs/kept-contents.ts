@@ -1,6 +1,7 @@
 /**
- * Contents that a synthesis has read which failed or was called off, so that the next attempt goes on from there: their
- * blobs are in a pack, and this table says which content is which. Rows of 84 bytes, in no order:
+ * Contents that a synthesis has read which failed or was called off, so that the next attempt goes
+ * on from there: their blobs are in a pack, and this table says which content is which. Rows of 84
+ * bytes, in no order:
  *
  *   content key (hash-memory.ts), 32 bytes | SHA-256, 32 bytes | blob id, 20 bytes
  */
@@ -22,13 +23,20 @@ export function formatKept(
 ): Uint8Array {
   const rows: string[] = [];
   for (const [key, { sha256, blob }] of known)
-    if (key.length === KEY_DIGITS && blob !== undefined && isHere(blob)) rows.push(key + sha256 + blob);
+    if (key.length === KEY_DIGITS && blob !== undefined && isHere(blob))
+      rows.push(key + sha256 + blob);
   return Buffer.from(rows.join(""), "hex");
 }
 
-export function* readKept(table: Uint8Array): Generator<readonly [string, ContentFacts], void, undefined> {
+export function* readKept(
+  table: Uint8Array,
+): Generator<readonly [string, ContentFacts], void, undefined> {
   for (let at = 0; at + ROW_BYTES <= table.length; at += ROW_BYTES) {
-    const part = (start: number, bytes: number) => toHex(table.subarray(at + start, at + start + bytes));
-    yield [part(0, HASH_BYTES), { sha256: part(HASH_BYTES, HASH_BYTES), blob: part(2 * HASH_BYTES, OID_BYTES) }];
+    const part = (start: number, bytes: number) =>
+      toHex(table.subarray(at + start, at + start + bytes));
+    yield [
+      part(0, HASH_BYTES),
+      { sha256: part(HASH_BYTES, HASH_BYTES), blob: part(2 * HASH_BYTES, OID_BYTES) },
+    ];
   }
 }

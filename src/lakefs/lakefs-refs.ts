@@ -1,6 +1,7 @@
 /**
- * Refs of a lakeFS repository. Its branches and tags are the truth for refs/heads/* and refs/tags/*, always by full commit id; all other refs live in
- * the manifest. HEAD is the default branch, once it has a commit. A branch at the repository's first commit is unborn.
+ * Refs of a lakeFS repository. Its branches and tags are the truth for refs/heads/* and
+ * refs/tags/*, always by full commit id; all other refs live in the manifest. HEAD is the default
+ * branch, once it has a commit. A branch at the repository's first commit is unborn.
  */
 import { createHash } from "node:crypto";
 import { setMaxListeners } from "node:events";
@@ -8,14 +9,26 @@ import { LRUCache } from "lru-cache";
 import { asFault, Fault } from "../base/fault.js";
 import { orAbort } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
-import type { Ref, RefChange, RefOutcome, RefSnapshot, RefStore, RefUpdateOptions } from "../odb/ref-store.js";
+import type {
+  Ref,
+  RefChange,
+  RefOutcome,
+  RefSnapshot,
+  RefStore,
+  RefUpdateOptions,
+} from "../odb/ref-store.js";
 import { foldersOf } from "../git/ref-name.js";
 import type { LandedHead } from "../pool/landing-tasks.js";
 import type { LakefsClient } from "./client.js";
 import { type LakefsCommitMap, progressFacts } from "./commit-map.js";
 import { isContentFault } from "./content-fault.js";
 import type { Landing } from "./landing-contract.js";
-import { fromLakefsId, type LakefsRefKind, RESERVED_BRANCH_PREFIX, splitRefName } from "./ref-names.js";
+import {
+  fromLakefsId,
+  type LakefsRefKind,
+  RESERVED_BRANCH_PREFIX,
+  splitRefName,
+} from "./ref-names.js";
 import type { StoredLakeRecord } from "./records.js";
 import { unlessAway } from "./stale.js";
 import { TAG_MOVE_PREFIX } from "./tag-move.js";
@@ -29,8 +42,8 @@ export interface LakefsRefsOptions {
   readonly manifestRefs: RefStore;
   readonly landing: Landing;
   /**
-   * Throws where lakeFS's name leads to another repository by now, or to none. `fresh`: whatever was said a moment ago.
-   * Default: it never does.
+   * Throws where lakeFS's name leads to another repository by now, or to none. `fresh`: whatever
+   * was said a moment ago. Default: it never does.
    */
   readonly confirm?: (fresh: boolean, signal: AbortSignal) => Promise<void>;
   /** Told of a branch or tag that is not served, once for each. */
@@ -81,7 +94,10 @@ export class LakefsRefs implements RefStore {
   #noted: string | undefined;
   #unreadable: LakefsRefs["unreadable"] = [];
   /** Commits that cannot be read, for a while: they are not read again for every list of refs. */
-  readonly #failed = new LRUCache<string, Fault>({ max: LIMITS.lakefsUnreadableMax, ttl: LIMITS.lakefsUnreadableMs });
+  readonly #failed = new LRUCache<string, Fault>({
+    max: LIMITS.lakefsUnreadableMax,
+    ttl: LIMITS.lakefsUnreadableMs,
+  });
   #latestHeads: readonly LandedHead[] = [];
   /** Stops what goes on after its request has given up. */
   readonly #closed = new AbortController();
@@ -102,8 +118,8 @@ export class LakefsRefs implements RefStore {
   }
 
   /**
-   * Throws "lakefs/reading" where synthesis takes longer than `waitMs`; it goes on then. While lakeFS is away and what is known may be
-   * served, that: never as new.
+   * Throws "lakefs/reading" where synthesis takes longer than `waitMs`; it goes on then. While
+   * lakeFS is away and what is known may be served, that: never as new.
    */
   async read(signal: AbortSignal = this.#closed.signal): Promise<RefSnapshot> {
     const { stale, client } = this.#options;
@@ -114,7 +130,12 @@ export class LakefsRefs implements RefStore {
       this.#noted = snapshot.revision;
       return snapshot;
     };
-    const snapshot = await unlessAway(client.http, now, () => this.#staleNow(stale, signal), signal);
+    const snapshot = await unlessAway(
+      client.http,
+      now,
+      () => this.#staleNow(stale, signal),
+      signal,
+    );
     const isAway = snapshot.staleSinceMs !== undefined;
     if (isAway !== this.#isAway) stale.changed(isAway);
     this.#isAway = isAway;
@@ -123,7 +144,8 @@ export class LakefsRefs implements RefStore {
 
   /** The same object as long as lakeFS is away: caches hang on it. */
   async #staleNow(stale: StaleRefs, signal: AbortSignal): Promise<RefSnapshot | undefined> {
-    if (this.#staleSnapshot === undefined || !this.#isAway) this.#staleSnapshot = await stale.known(signal);
+    if (this.#staleSnapshot === undefined || !this.#isAway)
+      this.#staleSnapshot = await stale.known(signal);
     return this.#staleSnapshot;
   }
 
@@ -147,7 +169,11 @@ export class LakefsRefs implements RefStore {
     return this.#snapshot([...refs, ...others]);
   }
 
-  async update(changes: readonly RefChange[], options: RefUpdateOptions, signal?: AbortSignal): Promise<readonly RefOutcome[]> {
+  async update(
+    changes: readonly RefChange[],
+    options: RefUpdateOptions,
+    signal?: AbortSignal,
+  ): Promise<readonly RefOutcome[]> {
     const here = changes.filter(({ name }) => splitRefName(name) === undefined);
     const there = changes.filter(({ name }) => splitRefName(name) !== undefined);
     const outcomes = new Map<string, RefOutcome>();
@@ -156,7 +182,9 @@ export class LakefsRefs implements RefStore {
     };
     if (there.length > 0) take(await this.#options.landing.update(there, options, signal));
     if (here.length > 0) take(await this.#options.manifestRefs.update(here, options, signal));
-    return changes.map(({ name }) => outcomes.get(name) ?? { name, ok: false, reason: "nothing was done" });
+    return changes.map(
+      ({ name }) => outcomes.get(name) ?? { name, ok: false, reason: "nothing was done" },
+    );
   }
 
   /** Ends what still runs in the background. `why` is what is told to who waits for it. */
@@ -164,10 +192,18 @@ export class LakefsRefs implements RefStore {
     this.#closed.abort(why);
   }
 
-  /** A landing's merge at a head is half a landing: its Git side is whole already, so nobody waits for the other to follow. Tried once for each. */
+  /**
+   * A landing's merge at a head is half a landing: its Git side is whole already, so nobody waits
+   * for the other to follow. Tried once for each.
+   */
   #completeLandings(heads: readonly Head[], records: ReadonlyMap<string, StoredLakeRecord>): void {
     for (const { kind, id, lakeId } of heads) {
-      if (kind !== "branch" || records.get(lakeId)?.alias !== true || this.#completed.get(id) === lakeId) continue;
+      if (
+        kind !== "branch" ||
+        records.get(lakeId)?.alias !== true ||
+        this.#completed.get(id) === lakeId
+      )
+        continue;
       this.#completed.set(id, lakeId);
       this.#options.landing.complete(id, lakeId, this.#closed.signal).catch((error: unknown) => {
         if (this.#completed.get(id) === lakeId) this.#completed.delete(id);
@@ -177,7 +213,10 @@ export class LakefsRefs implements RefStore {
   }
 
   /** Synthesis belongs to nobody's request: it goes on when this one has gone. */
-  async #resolve(lakeIds: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, StoredLakeRecord>> {
+  async #resolve(
+    lakeIds: readonly string[],
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, StoredLakeRecord>> {
     const { commits, waitMs = LIMITS.lakefsRefsWaitMs } = this.#options;
     const work = this.#resolveReadable(lakeIds, this.#closed.signal);
     const timeout = new AbortController();
@@ -192,11 +231,14 @@ export class LakefsRefs implements RefStore {
   }
 
   /**
-   * A commit with a content that cannot be read (gone, or not what lakeFS has recorded) takes its own refs out of the
-   * list, and no others. Throws its fault where nothing else is left; then it is tried again at once by whoever asks
-   * next.
+   * A commit with a content that cannot be read (gone, or not what lakeFS has recorded) takes its
+   * own refs out of the list, and no others. Throws its fault where nothing else is left; then it
+   * is tried again at once by whoever asks next.
    */
-  async #resolveReadable(lakeIds: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, StoredLakeRecord>> {
+  async #resolveReadable(
+    lakeIds: readonly string[],
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, StoredLakeRecord>> {
     const { commits } = this.#options;
     const ids = [...new Set(lakeIds)];
     let readable = ids.filter((id) => !this.#failed.has(id));
@@ -214,7 +256,8 @@ export class LakefsRefs implements RefStore {
     const found = new Map<string, StoredLakeRecord>();
     for (const id of readable) {
       try {
-        for (const [lakeId, record] of await commits.resolve([id], signal)) found.set(lakeId, record);
+        for (const [lakeId, record] of await commits.resolve([id], signal))
+          found.set(lakeId, record);
       } catch (error) {
         const fault = asFault(error);
         if (!isContentFault(fault)) throw fault;
@@ -235,7 +278,8 @@ export class LakefsRefs implements RefStore {
   /** Branches and tags that can be served. */
   async #heads(signal: AbortSignal): Promise<Head[]> {
     let heads = await this.#listHeads(signal);
-    // The branches may have been listed before a tag's move began, and the tags while it was missing.
+    // The branches may have been listed before a tag's move began, and the tags while it was
+    // missing.
     let tags = tagsAmong(heads);
     if ([...this.#tags].some((id) => !tags.has(id))) {
       heads = await this.#listHeads(signal);
@@ -272,24 +316,34 @@ export class LakefsRefs implements RefStore {
   }
 
   /**
-   * A tag that is being moved is where it was while it is missing; one whose mover has died is put back there. One that is
-   * elsewhere has been moved: tags are looked at after the notes.
+   * A tag that is being moved is where it was while it is missing; one whose mover has died is put
+   * back there. One that is elsewhere has been moved: tags are looked at after the notes.
    */
-  async #takeMoving(heads: Head[], tags: Map<string, string>, branches: readonly LakefsRef[], signal: AbortSignal): Promise<void> {
+  async #takeMoving(
+    heads: Head[],
+    tags: Map<string, string>,
+    branches: readonly LakefsRef[],
+    signal: AbortSignal,
+  ): Promise<void> {
     const { landing, onIncomplete } = this.#options;
     for (const move of await landing.moving(branches, signal)) {
       const at = tags.get(move.tag) ?? move.old;
       if (!tags.has(move.tag)) this.#take(heads, "tag", move.tag, move.old);
       tags.set(move.tag, at);
-      const ending = at !== move.old ? landing.forget(move, this.#closed.signal) : move.isLeft ? landing.settle(move, this.#closed.signal) : undefined;
+      const ending =
+        at !== move.old
+          ? landing.forget(move, this.#closed.signal)
+          : move.isLeft
+            ? landing.settle(move, this.#closed.signal)
+            : undefined;
       ending?.catch((error: unknown) => onIncomplete(move.note, asFault(error)));
     }
   }
 
   /**
-   * lakeFS deletes no default branch, so a list without it is that of a repository which is being deleted or restored, or was a
-   * moment ago: lakeFS believes for some
-   * seconds that a deleted repository is there, and shows it empty. A mirror that was told so would drop all its refs.
+   * lakeFS deletes no default branch, so a list without it is that of a repository which is being
+   * deleted or restored, or was a moment ago: lakeFS believes for some seconds that a deleted
+   * repository is there, and shows it empty. A mirror that was told so would drop all its refs.
    */
   async #explainGap(signal: AbortSignal): Promise<never> {
     await this.#options.confirm?.(true, signal);
@@ -299,8 +353,15 @@ export class LakefsRefs implements RefStore {
   #take(heads: Head[], kind: LakefsRefKind, id: string, lakeId: string): void {
     if (kind === "branch" && id.startsWith(RESERVED_BRANCH_PREFIX)) return;
     const short = fromLakefsId(kind, id);
-    if (short === undefined) this.#report(kind, id, "Git cannot have this name, or another id stands for it");
-    else heads.push({ name: `refs/${kind === "branch" ? "heads" : "tags"}/${short}`, kind, id, lakeId });
+    if (short === undefined)
+      this.#report(kind, id, "Git cannot have this name, or another id stands for it");
+    else
+      heads.push({
+        name: `refs/${kind === "branch" ? "heads" : "tags"}/${short}`,
+        kind,
+        id,
+        lakeId,
+      });
   }
 
   #report(kind: LakefsRefKind, id: string, reason: string, key = `${kind} ${id}`): void {
@@ -312,7 +373,10 @@ export class LakefsRefs implements RefStore {
   /** The same object as long as nothing changes: caches hang on it. */
   #snapshot(refs: Ref[]): RefSnapshot {
     refs.sort((left, right) => (left.name < right.name ? -1 : 1));
-    const head = headAmong(refs, `refs/heads/${fromLakefsId("branch", this.#options.defaultBranch) ?? "main"}`);
+    const head = headAmong(
+      refs,
+      `refs/heads/${fromLakefsId("branch", this.#options.defaultBranch) ?? "main"}`,
+    );
     const text = refs.map(({ name, oid, peeled }) => `${oid} ${peeled ?? ""} ${name}\n`).join("");
     const revision = createHash("sha256").update(`${head}\n${text}`).digest("hex");
     if (this.#latest?.revision === revision) return this.#latest;
@@ -326,12 +390,15 @@ function tagsAmong(heads: readonly Head[]): ReadonlySet<string> {
 }
 
 /**
- * lakeFS's default branch once it has a commit. Before, the branch that a first push has made: lakeFS cannot be told of another default, and a HEAD that names
- * nothing would make every clone come out empty. The same rule on every node.
+ * lakeFS's default branch once it has a commit. Before, the branch that a first push has made:
+ * lakeFS cannot be told of another default, and a HEAD that names nothing would make every clone
+ * come out empty. The same rule on every node.
  */
 function headAmong(refs: readonly Ref[], usual: string): string {
   const branches = refs.map(({ name }) => name).filter((name) => name.startsWith("refs/heads/"));
-  const first = [usual, "refs/heads/main", "refs/heads/master"].find((name) => branches.includes(name));
+  const first = [usual, "refs/heads/main", "refs/heads/master"].find((name) =>
+    branches.includes(name),
+  );
   return first ?? branches[0] ?? usual;
 }
 
@@ -341,5 +408,7 @@ function toRef(name: string, record: StoredLakeRecord | undefined): Ref[] {
   const { tag, commit } = record;
   if (tag === undefined) return [{ name, oid: commit }];
   // Only a tag can be a tag: a branch at its record is at what it tags.
-  return [name.startsWith("refs/tags/") ? { name, oid: tag, peeled: commit } : { name, oid: commit }];
+  return [
+    name.startsWith("refs/tags/") ? { name, oid: tag, peeled: commit } : { name, oid: commit },
+  ];
 }

@@ -1,4 +1,7 @@
-/** What landings of branches and tags share: which commits are new, their trees and records in lakeFS, and that they read back as they were pushed. */
+/**
+ * What landings of branches and tags share: which commits are new, their trees and records in
+ * lakeFS, and that they read back as they were pushed.
+ */
 import { lossyText } from "../base/bytes.js";
 import { asFault, Fault, type FaultFacts } from "../base/fault.js";
 import { Semaphore } from "../base/flow.js";
@@ -10,7 +13,13 @@ import type { PackHandle } from "../pool/tasks.js";
 import { ActionsReader } from "./actions.js";
 import { SealKeys } from "./claim-seal.js";
 import type { LakefsClient } from "./client.js";
-import { hooksBehindMerges, hooksOnCommits, passedBy, passedByText, tellsOfBranch } from "./commit-hooks.js";
+import {
+  hooksBehindMerges,
+  hooksOnCommits,
+  passedBy,
+  passedByText,
+  tellsOfBranch,
+} from "./commit-hooks.js";
 import { lakefsCommitId } from "./commit-id.js";
 import { generationAfter, type RecordFacts, writeCommitRecord } from "./commit-record.js";
 import { commitStaged, type StagedCommit } from "./commit-staged.js";
@@ -97,7 +106,10 @@ export class Lander {
   readonly tagMover: TagMover;
   readonly #seals: SealKeys;
 
-  /** `server`: of the server's own key, where this one works with a person's. What both know is shared, and looked after with the server's. */
+  /**
+   * `server`: of the server's own key, where this one works with a person's. What both know is
+   * shared, and looked after with the server's.
+   */
   constructor(options: LandingOptions, server?: Lander) {
     this.options = options;
     this.reader = server?.reader ?? options.client;
@@ -112,23 +124,42 @@ export class Lander {
     return this.#seals.sealLanding({ namespace: this.options.namespace, base, tip, step });
   }
 
-  readonly isSealed: IsSealed = (seal, landing) => this.#seals.isLandingSealed(seal, { namespace: this.options.namespace, ...landing });
+  readonly isSealed: IsSealed = (seal, landing) =>
+    this.#seals.isLandingSealed(seal, { namespace: this.options.namespace, ...landing });
 
   /** The live packs, the pushed ones among them. */
   async packs(signal: AbortSignal): Promise<readonly PackHandle[]> {
     const { packs } = await this.options.objects.packs(signal);
-    return packs.map(({ checksum, path, bytes, objectCount, idx, rev }) => ({ checksum, path, bytes, objectCount, idx, rev }));
+    return packs.map(({ checksum, path, bytes, objectCount, idx, rev }) => ({
+      checksum,
+      path,
+      bytes,
+      objectCount,
+      idx,
+      rev,
+    }));
   }
 
-  /** Commits at or below `tip` that lakeFS does not have, parents first. Throws "lakefs/unmappable": too many. */
-  async newCommits(tip: Oid, known: readonly Oid[], signal: AbortSignal): Promise<readonly PushedCommit[]> {
+  /**
+   * Commits at or below `tip` that lakeFS does not have, parents first. Throws "lakefs/unmappable":
+   * too many.
+   */
+  async newCommits(
+    tip: Oid,
+    known: readonly Oid[],
+    signal: AbortSignal,
+  ): Promise<readonly PushedCommit[]> {
     const { pool, commits: map, policy } = this.options;
     const commitsMax = policy.commitsMax ?? LIMITS.landingCommitsMax;
     const stops = new Set(known);
     const isNew = new Set<Oid>();
     const packs = await this.packs(signal);
     for (let max = FIRST_WALK; ; max *= 4) {
-      const found = await pool.run("landing/newCommits", { packs, tip, known: [...stops], max: Math.min(max, commitsMax + 1) }, { signal });
+      const found = await pool.run(
+        "landing/newCommits",
+        { packs, tip, known: [...stops], max: Math.min(max, commitsMax + 1) },
+        { signal },
+      );
       const before = stops.size;
       for (const { oid } of found.commits) {
         if (isNew.has(oid)) continue;
@@ -144,44 +175,82 @@ export class Lander {
     }
   }
 
-  /** The lakeFS commit of a Git commit that is there; of several the base's own, else the smallest id, that of a landing's merge last. */
+  /**
+   * The lakeFS commit of a Git commit that is there; of several the base's own, else the smallest
+   * id, that of a landing's merge last.
+   */
   async lakeIdOf(commit: Oid, base: Base | undefined, signal: AbortSignal): Promise<string> {
     if (base?.git?.commit === commit) return base.commit.id;
     const { commits } = this.options;
     const ids = [...(await commits.toLake(commit, signal))].sort();
     const records = ids.length > 1 ? await commits.resolve(ids, signal) : undefined;
     const first = ids.find((id) => records?.get(id)?.alias !== true) ?? ids[0];
-    if (first === undefined) throw new Fault("lakefs/bad-reply", { reason: "no lakeFS commit is known of a Git commit", commit });
+    if (first === undefined)
+      throw new Fault("lakefs/bad-reply", {
+        reason: "no lakeFS commit is known of a Git commit",
+        commit,
+      });
     return first;
   }
 
-  /** The lakeFS id of a Git commit, made with all below it where lakeFS does not have it yet. `target`: the branch that is to get it. */
-  async commitIn(commit: Oid, options: RefUpdateOptions, signal: AbortSignal, target?: TargetBranch): Promise<string> {
+  /**
+   * The lakeFS id of a Git commit, made with all below it where lakeFS does not have it yet.
+   * `target`: the branch that is to get it.
+   */
+  async commitIn(
+    commit: Oid,
+    options: RefUpdateOptions,
+    signal: AbortSignal,
+    target?: TargetBranch,
+  ): Promise<string> {
     const news = await this.newCommits(commit, [], signal);
     if (news.length === 0) return this.lakeIdOf(commit, undefined, signal);
     const base = await this.#baseFor(news, signal);
     const place = await this.workPlace(base.commit, options, signal, target);
-    return this.onWorkBranch(place, base.commit.id, signal, async () => (await this.writeCommits(base, place, news, options, signal)).tip.id);
+    return this.onWorkBranch(
+      place,
+      base.commit.id,
+      signal,
+      async () => (await this.writeCommits(base, place, news, options, signal)).tip.id,
+    );
   }
 
-  /** A commit whose tree is near: a parent of the oldest one that lakeFS has; else the repository's first. */
+  /**
+   * A commit whose tree is near: a parent of the oldest one that lakeFS has; else the repository's
+   * first.
+   */
   async #baseFor(news: readonly PushedCommit[], signal: AbortSignal): Promise<Base> {
     const { client, repository, commits } = this.options;
     const own = new Set(news.map(({ oid }) => oid));
     const parent = news.flatMap(({ parents }) => parents).find((oid) => !own.has(oid));
     if (parent === undefined) return { commit: await this.root.get(signal), git: undefined };
-    const commit = await client.getCommit(repository, await this.lakeIdOf(parent, undefined, signal), signal);
+    const commit = await client.getCommit(
+      repository,
+      await this.lakeIdOf(parent, undefined, signal),
+      signal,
+    );
     return { commit, git: (await commits.resolve([commit.id], signal)).get(commit.id) };
   }
 
   /**
-   * A work branch that commits of a push can be made on. Its start is the push time: creation date of all the push's records. `source`: where it starts;
-   * its hooks are asked. Throws "lakefs/unmappable" where the push would pass a hook by, or lakeFS lets nobody commit to the branch.
+   * A work branch that commits of a push can be made on. Its start is the push time: creation date
+   * of all the push's records. `source`: where it starts; its hooks are asked. Throws
+   * "lakefs/unmappable" where the push would pass a hook by, or lakeFS lets nobody commit to the
+   * branch.
    */
-  async workPlace(source: LakefsCommit, options: RefUpdateOptions, signal: AbortSignal, target?: TargetBranch, protection?: readonly string[]): Promise<WorkPlace> {
+  async workPlace(
+    source: LakefsCommit,
+    options: RefUpdateOptions,
+    signal: AbortSignal,
+    target?: TargetBranch,
+    protection?: readonly string[],
+  ): Promise<WorkPlace> {
     const { repository, policy } = this.options;
     const branch = newWorkBranch();
-    const [{ hooks }, patterns] = await Promise.all([this.actions.at(source.id, signal), protection ?? this.reader.branchProtection(repository, signal)]);
+    const [{ hooks }, patterns] = await Promise.all([
+      this.actions.at(source.id, signal),
+      protection ?? this.reader.branchProtection(repository, signal),
+    ]);
     const missed = target && passedBy(hooks, target.id, branch.name);
     if (target !== undefined && missed !== undefined) {
       const reason = passedByText(missed, target.short);
@@ -189,15 +258,25 @@ export class Lander {
       options.onResult?.(`warning: ${reason}`);
     }
     const blocking = patterns.find((pattern) => isProtected(branch.name, [pattern]));
-    if (blocking !== undefined) throw new Fault("lakefs/unmappable", { reason: blockedText(blocking) });
+    if (blocking !== undefined)
+      throw new Fault("lakefs/unmappable", { reason: blockedText(blocking) });
     const root = tellsOfBranch(hooks, branch.name) ? (await this.root.get(signal)).id : undefined;
-    const [commits, merges] = [hooksOnCommits(hooks, branch.name), hooksBehindMerges(hooks, branch.name)];
+    const [commits, merges] = [
+      hooksOnCommits(hooks, branch.name),
+      hooksBehindMerges(hooks, branch.name),
+    ];
     return { branch, root, judged: commits > 0, commitIsQuieter: commits < merges };
   }
 
-  onWorkBranch<T>({ branch, root }: WorkPlace, source: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  onWorkBranch<T>(
+    { branch, root }: WorkPlace,
+    source: string,
+    signal: AbortSignal,
+    work: () => Promise<T>,
+  ): Promise<T> {
     const { client, repository, log } = this.options;
-    const onLeft = (name: string, error: unknown) => log.debug("a work branch stays behind", { branch: name, reason: asFault(error).message });
+    const onLeft = (name: string, error: unknown) =>
+      log.debug("a work branch stays behind", { branch: name, reason: asFault(error).message });
     return onWorkBranch({ client, repository, source, root, branch, signal, onLeft }, work);
   }
 
@@ -207,35 +286,61 @@ export class Lander {
   }
 
   /** Trees and records of `commits`, the last being the tip, checked by reading them back. */
-  async writeCommits(base: Base, place: WorkPlace, commits: readonly PushedCommit[], options: RefUpdateOptions, signal: AbortSignal): Promise<Landed> {
+  async writeCommits(
+    base: Base,
+    place: WorkPlace,
+    commits: readonly PushedCommit[],
+    options: RefUpdateOptions,
+    signal: AbortSignal,
+  ): Promise<Landed> {
     const packs = await this.packs(signal);
     const { hasGuard } = await this.actions.at(base.commit.id, signal);
     const { onProgress, pusher } = options;
-    const built = await landTrees(this.options, { base, hasGuard, place, commits, packs, onProgress, pusher }, signal);
+    const built = await landTrees(
+      this.options,
+      { base, hasGuard, place, commits, packs, onProgress, pusher },
+      signal,
+    );
     const { headMetarange, touchesHooks } = built;
     // Hooks that the push brings would be told of the branch's end.
     if (touchesHooks) place.branch.endsAt ??= (await this.root.get(signal)).id;
-    const records = await this.#writeRecords({ base, work: place.branch, commits, built, packs, pusher }, signal);
+    const records = await this.#writeRecords(
+      { base, work: place.branch, commits, built, packs, pusher },
+      signal,
+    );
     await this.#readBack(commits, records, signal);
     const tip = records.at(-1) as LakefsCommit;
     if (!touchesHooks) this.actions.know(tip.id, await this.actions.at(base.commit.id, signal));
     return { tip, touchesHooks, headMetarange };
   }
 
-  /** One commit record a Git commit. Their ids are known before they are written, so many are written at once. */
-  async #writeRecords({ base, work, commits, built, packs, pusher }: RecordsToWrite, signal: AbortSignal): Promise<readonly LakefsCommit[]> {
+  /**
+   * One commit record a Git commit. Their ids are known before they are written, so many are
+   * written at once.
+   */
+  async #writeRecords(
+    { base, work, commits, built, packs, pusher }: RecordsToWrite,
+    signal: AbortSignal,
+  ): Promise<readonly LakefsCommit[]> {
     const { metaranges, paddings } = built;
     const { client, repository, pool } = this.options;
     const turns = new Semaphore(RECORDS_AT_ONCE);
     const made = new Map<Oid, LakefsCommit>();
     for (let start = 0; start < commits.length; start += RAW_BATCH) {
       const batch = commits.slice(start, start + RAW_BATCH);
-      const raws = await pool.run("landing/rawObjects", { packs, oids: batch.map(({ oid }) => oid) }, { signal });
+      const raws = await pool.run(
+        "landing/rawObjects",
+        { packs, oids: batch.map(({ oid }) => oid) },
+        { signal },
+      );
       const writes: Promise<unknown>[] = [];
       for (const [at, commit] of batch.entries()) {
         const parents = await this.#parentsOf(commit, base, made, signal);
         const raw = { raw: raws[at] as Uint8Array, padding: paddings[start + at] };
-        const facts = this.#recordFacts(commit, raw, metaranges[start + at] as string, parents, { creationDate: work.startTime, pusher });
+        const facts = this.#recordFacts(commit, raw, metaranges[start + at] as string, parents, {
+          creationDate: work.startTime,
+          pusher,
+        });
         made.set(commit.oid, asCommit(facts));
         writes.push(turns.run(() => writeCommitRecord(client, repository, facts, signal), signal));
       }
@@ -244,24 +349,54 @@ export class Lander {
     return commits.map(({ oid }) => made.get(oid) as LakefsCommit);
   }
 
-  /** The seal spares other servers with the key the reading of what was staged here; what it says is read back below, too. */
-  #recordFacts({ tree }: PushedCommit, { raw, padding }: RawCommit, metarange: string, parents: readonly LakefsCommit[], { creationDate, pusher }: PushFacts): RecordFacts {
+  /**
+   * The seal spares other servers with the key the reading of what was staged here; what it says is
+   * read back below, too.
+   */
+  #recordFacts(
+    { tree }: PushedCommit,
+    { raw, padding }: RawCommit,
+    metarange: string,
+    parents: readonly LakefsCommit[],
+    { creationDate, pusher }: PushFacts,
+  ): RecordFacts {
     const { namespace, mapping } = this.options;
     const description = describeCommit(lossyText(raw));
     const { committer, metadata: who } = committerOf(description, pusher);
     const { message } = description;
-    const seal = this.#seals.sealListing({ namespace, metarange, mapping: formatMapping(mapping), tree });
+    const seal = this.#seals.sealListing({
+      namespace,
+      metarange,
+      mapping: formatMapping(mapping),
+      tree,
+    });
     const metadata = {
       [COMMIT_KEY]: Buffer.from(raw).toString("base64"),
       ...who,
       ...(padding === undefined ? {} : { [PADDING_KEY]: padding }),
       ...(seal === undefined ? {} : { [COMMIT_SEAL_KEY]: seal }),
     };
-    return { committer, message, metarangeId: metarange, creationDate, parents: parents.map(({ id }) => id), metadata, generation: generationAfter(parents) };
+    return {
+      committer,
+      message,
+      metarangeId: metarange,
+      creationDate,
+      parents: parents.map(({ id }) => id),
+      metadata,
+      generation: generationAfter(parents),
+    };
   }
 
-  /** lakeFS commits of its parents; of one without, the repository's first commit, so that lakeFS finds a merge base. */
-  async #parentsOf({ parents }: PushedCommit, base: Base, made: ReadonlyMap<Oid, LakefsCommit>, signal: AbortSignal): Promise<readonly LakefsCommit[]> {
+  /**
+   * lakeFS commits of its parents; of one without, the repository's first commit, so that lakeFS
+   * finds a merge base.
+   */
+  async #parentsOf(
+    { parents }: PushedCommit,
+    base: Base,
+    made: ReadonlyMap<Oid, LakefsCommit>,
+    signal: AbortSignal,
+  ): Promise<readonly LakefsCommit[]> {
     const { client, repository } = this.options;
     if (parents.length === 0) return [await this.root.get(signal)];
     return Promise.all(
@@ -274,31 +409,58 @@ export class Lander {
     );
   }
 
-  /** By the read rules, from what lakeFS now holds: each record must be exactly the pushed commit. Throws "lakefs/unmappable". */
-  async #readBack(commits: readonly PushedCommit[], records: readonly LakefsCommit[], signal: AbortSignal): Promise<void> {
+  /**
+   * By the read rules, from what lakeFS now holds: each record must be exactly the pushed commit.
+   * Throws "lakefs/unmappable".
+   */
+  async #readBack(
+    commits: readonly PushedCommit[],
+    records: readonly LakefsCommit[],
+    signal: AbortSignal,
+  ): Promise<void> {
     // The tip brings all below it along.
     await this.options.commits.resolve([(records.at(-1) as LakefsCommit).id], signal);
-    const read = await this.options.commits.resolve(records.map(({ id }) => id), signal);
+    const read = await this.options.commits.resolve(
+      records.map(({ id }) => id),
+      signal,
+    );
     for (const [at, commit] of commits.entries()) {
       const { id } = records[at] as LakefsCommit;
-      if (read.get(id)?.commit !== commit.oid) throw new Fault("lakefs/unmappable", await this.#whyDifferent(commit, id, signal));
+      if (read.get(id)?.commit !== commit.oid)
+        throw new Fault("lakefs/unmappable", await this.#whyDifferent(commit, id, signal));
     }
   }
 
-  /** The true reason: its text is not believed, a path stays in lakeFS, or the first difference of the trees. */
-  async #whyDifferent({ oid, tree }: PushedCommit, lakeId: string, signal: AbortSignal): Promise<FaultFacts> {
+  /**
+   * The true reason: its text is not believed, a path stays in lakeFS, or the first difference of
+   * the trees.
+   */
+  async #whyDifferent(
+    { oid, tree }: PushedCommit,
+    lakeId: string,
+    signal: AbortSignal,
+  ): Promise<FaultFacts> {
     const { pool, commits, mapping } = this.options;
     const packs = await this.packs(signal);
     const [raw] = await pool.run("landing/rawObjects", { packs, oids: [oid] }, { signal });
     const odd = raw && textRefusal("commit", raw, mapping);
     if (odd !== undefined) {
-      const rule = mapping.version < 3 ? "this lakeFS repository takes no commit that fsck refuses, whatever fsck_levels says" : "no level lets it pass";
+      const rule =
+        mapping.version < 3
+          ? "this lakeFS repository takes no commit that fsck refuses, whatever fsck_levels says"
+          : "no level lets it pass";
       return { reason: `commit ${oid}: ${odd.id}: ${odd.text}; ${rule}` };
     }
     const state = await commits.listing(lakeId, signal);
     if (state === undefined) return { reason: `commit ${oid} would read back differently` };
-    const { path, reason } = await pool.run("landing/difference", { packs, pushed: tree, read: state.listing }, { signal });
-    const refusal = state.refusals.find((line) => path !== undefined && line.startsWith(`${path}: `));
+    const { path, reason } = await pool.run(
+      "landing/difference",
+      { packs, pushed: tree, read: state.listing },
+      { signal },
+    );
+    const refusal = state.refusals.find(
+      (line) => path !== undefined && line.startsWith(`${path}: `),
+    );
     if (path === undefined) return { reason: `commit ${oid}: ${reason}` };
     return { path, reason: refusal?.slice(path.length + 2) ?? reason };
   }
@@ -311,7 +473,16 @@ function blockedText(pattern: string): string {
 
 function asCommit(facts: RecordFacts): LakefsCommit {
   const { committer, message, metarangeId, creationDate, parents, generation, metadata } = facts;
-  return { id: lakefsCommitId(facts), committer, message, meta_range_id: metarangeId, creation_date: creationDate, parents, generation, metadata };
+  return {
+    id: lakefsCommitId(facts),
+    committer,
+    message,
+    meta_range_id: metarangeId,
+    creation_date: creationDate,
+    parents,
+    generation,
+    metadata,
+  };
 }
 
 /** Given nearest to the tip first; the tip comes last. */
@@ -324,7 +495,9 @@ function parentsFirst(commits: readonly PushedCommit[]): readonly PushedCommit[]
   const stack: PushedCommit[] = [tip];
   while (stack.length > 0) {
     const commit = stack.at(-1) as PushedCommit;
-    const open = done.has(commit.oid) ? [] : commit.parents.flatMap((oid) => (done.has(oid) ? [] : (byOid.get(oid) ?? [])));
+    const open = done.has(commit.oid)
+      ? []
+      : commit.parents.flatMap((oid) => (done.has(oid) ? [] : (byOid.get(oid) ?? [])));
     if (open.length > 0) {
       for (const parent of open.reverse()) stack.push(parent);
       continue;
@@ -340,5 +513,7 @@ function parentsFirst(commits: readonly PushedCommit[]): readonly PushedCommit[]
 /** The commit point counts on it (landing-point.ts). */
 function checkParents(commit: PushedCommit): PushedCommit {
   if (commit.parents.length <= LIMITS.landingParentsMax) return commit;
-  throw new Fault("lakefs/unmappable", { reason: `commit ${commit.oid} has more than ${LIMITS.landingParentsMax} parents` });
+  throw new Fault("lakefs/unmappable", {
+    reason: `commit ${commit.oid} has more than ${LIMITS.landingParentsMax} parents`,
+  });
 }

@@ -1,9 +1,11 @@
 /**
- * The writing half of the bridge: `git push` makes lakeFS commits. Objects are stored first; then each change of a ref lands by itself, as lakeFS has
- * no transaction over several. A branch moves by the guarded landing (landing-point.ts), a new one appears with one call.
+ * The writing half of the bridge: `git push` makes lakeFS commits. Objects are stored first; then
+ * each change of a ref lands by itself, as lakeFS has no transaction over several. A branch moves
+ * by the guarded landing (landing-point.ts), a new one appears with one call.
  *
- * What runs where: packs are read, blobs hashed and uploaded in a pool thread (build-trees.ts), because contents are many bytes; records, checks and the commit
- * point are few small calls and run here.
+ * What runs where: packs are read, blobs hashed and uploaded in a pool thread (build-trees.ts),
+ * because contents are many bytes; records, checks and the commit point are few small calls and run
+ * here.
  */
 import { setMaxListeners } from "node:events";
 import { LRUCache } from "lru-cache";
@@ -34,7 +36,10 @@ import type { MovingTag } from "./tag-move.js";
 import type { LakefsRef } from "./types.js";
 
 export interface LandingPolicy {
-  /** Whether a push may take commits away from a branch; the old head is then kept under `lakepack-kept-…`. */
+  /**
+   * Whether a push may take commits away from a branch; the old head is then kept under
+   * `lakepack-kept-…`.
+   */
   readonly allowForced: boolean;
   /** About hooks on commits that a push passes by; default: it is refused. */
   readonly preCommit?: PreCommitPolicy;
@@ -78,10 +83,17 @@ class LakefsLanding implements Landing {
     this.#sweeper = new Sweeper(options);
   }
 
-  async update(changes: readonly RefChange[], options: RefUpdateOptions, given?: AbortSignal): Promise<readonly RefOutcome[]> {
+  async update(
+    changes: readonly RefChange[],
+    options: RefUpdateOptions,
+    given?: AbortSignal,
+  ): Promise<readonly RefOutcome[]> {
     const signal = given === undefined ? new AbortController().signal : AbortSignal.any([given]);
     setMaxListeners(0, signal); // every record that waits for its turn listens
-    if (options.atomic && changes.length > 1) return changes.map(({ name }) => refusal(name, "lakeFS cannot move several refs at once; push without --atomic"));
+    if (options.atomic && changes.length > 1)
+      return changes.map(({ name }) =>
+        refusal(name, "lakeFS cannot move several refs at once; push without --atomic"),
+      );
     if ((await this.#client.getRepository(this.#options.repository, signal)).read_only === true) {
       return changes.map(({ name }) => refusal(name, "the repository is read-only in lakeFS"));
     }
@@ -89,7 +101,8 @@ class LakefsLanding implements Landing {
     const lander = this.#landerFor(options.pusher);
     const outcomes = new Map<RefChange, RefOutcome>();
     // Deletes first, as they may make room for others.
-    for (const change of [...changes].sort((left, right) => rank(left) - rank(right))) outcomes.set(change, await this.#landOne(lander, change, options, signal));
+    for (const change of [...changes].sort((left, right) => rank(left) - rank(right)))
+      outcomes.set(change, await this.#landOne(lander, change, options, signal));
     this.#sweeper.start();
     return changes.map((change) => outcomes.get(change) as RefOutcome);
   }
@@ -97,8 +110,16 @@ class LakefsLanding implements Landing {
   async complete(branch: string, lakeId: string, signal: AbortSignal): Promise<void> {
     const { repository, log } = this.#options;
     const head = await this.#client.getCommit(repository, lakeId, signal);
-    const completed = await completeLanding(this.#client, repository, branch, head, this.#lander.isSealed, signal);
-    if (completed) log.info("a half-landed push was completed", { repository, branch, merge: lakeId });
+    const completed = await completeLanding(
+      this.#client,
+      repository,
+      branch,
+      head,
+      this.#lander.isSealed,
+      signal,
+    );
+    if (completed)
+      log.info("a half-landed push was completed", { repository, branch, merge: lakeId });
   }
 
   get guard(): GuardState {
@@ -111,7 +132,10 @@ class LakefsLanding implements Landing {
 
   async settle(move: MovingTag, signal: AbortSignal): Promise<void> {
     if (await this.#lander.tagMover.settle(move, signal))
-      this.#options.log.info("a tag whose move was not finished was put back", { repository: this.#options.repository, tag: move.tag });
+      this.#options.log.info("a tag whose move was not finished was put back", {
+        repository: this.#options.repository,
+        tag: move.tag,
+      });
   }
 
   forget(move: MovingTag, signal: AbortSignal): Promise<void> {
@@ -130,16 +154,25 @@ class LakefsLanding implements Landing {
     const key = `${access.endpoint} ${access.accessKeyId}`;
     const known = this.#personal.get(key);
     if (known !== undefined) return known;
-    const lander = new Lander({ ...this.#options, access, client: client.withAccess(access) }, this.#lander);
+    const lander = new Lander(
+      { ...this.#options, access, client: client.withAccess(access) },
+      this.#lander,
+    );
     this.#personal.set(key, lander);
     return lander;
   }
 
-  async #landOne(lander: Lander, change: RefChange, options: RefUpdateOptions, signal: AbortSignal): Promise<RefOutcome> {
+  async #landOne(
+    lander: Lander,
+    change: RefChange,
+    options: RefUpdateOptions,
+    signal: AbortSignal,
+  ): Promise<RefOutcome> {
     const { name } = change;
     try {
       const ref = splitRefName(name);
-      if (ref === undefined) throw new Fault("base/internal", { reason: "neither a branch nor a tag", ref: name });
+      if (ref === undefined)
+        throw new Fault("base/internal", { reason: "neither a branch nor a tag", ref: name });
       const landing = ref.kind === "branch" ? BranchLanding : TagLanding;
       const reason = await new landing(lander, ref.short, change, options, signal).land();
       return reason === undefined ? { name, ok: true } : refusal(name, reason);
@@ -162,7 +195,10 @@ function rank(change: RefChange): number {
 /** What the pusher reads of a failure. */
 function sentence(fault: Fault): string {
   const { path, reason } = fault.facts;
-  if (fault.code === "lakefs/unmappable" && reason !== undefined) return path === undefined ? String(reason) : `'${shown(String(path))}' cannot be in lakeFS: ${reason}`;
+  if (fault.code === "lakefs/unmappable" && reason !== undefined)
+    return path === undefined
+      ? String(reason)
+      : `'${shown(String(path))}' cannot be in lakeFS: ${reason}`;
   if (fault.code === "lakefs/refused") return refusalText(fault);
   return toldText(fault);
 }

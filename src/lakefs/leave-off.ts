@@ -1,6 +1,7 @@
 /**
- * Work that is called off, and has a moment to keep what it has: a first reading takes minutes, and whoever waits for it may go away, or the server
- * be stopped. Its task hears of it over its port and ends with what it has; what does not end in that moment is thrown away.
+ * Work that is called off, and has a moment to keep what it has: a first reading takes minutes, and
+ * whoever waits for it may go away, or the server be stopped. Its task hears of it over its port
+ * and ends with what it has; what does not end in that moment is thrown away.
  */
 import { setMaxListeners } from "node:events";
 import type { MessagePort } from "node:worker_threads";

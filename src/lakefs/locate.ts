@@ -1,6 +1,6 @@
 /**
- * Where single objects of a commit lie, which a diff does not tell: one call for each of a few, pages of the listing
- * for many that are near one another.
+ * Where single objects of a commit lie, which a diff does not tell: one call for each of a few,
+ * pages of the listing for many that are near one another.
  */
 import { fromLatin1, latin1, lossyText, utf8 } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
@@ -34,14 +34,17 @@ export async function locateObjects(
   const turns = new Semaphore(LIMITS.lakefsReadsMax);
   const left = paths.filter((path) => !found.has(path));
   await Promise.all(
-    left.map((path) => turns.run(async () => void found.set(path, await stat(source, commit, path)), source.signal)),
+    left.map((path) =>
+      turns.run(async () => void found.set(path, await stat(source, commit, path)), source.signal),
+    ),
   );
   return found;
 }
 
 /**
- * As `locate`, of files that may be sent in place of being found: those that are not there are left out, and so are
- * many `small` ones that are far from one another, as a call for each costs what sending it costs.
+ * As `locate`, of files that may be sent in place of being found: those that are not there are left
+ * out, and so are many `small` ones that are far from one another, as a call for each costs what
+ * sending it costs.
  */
 export async function locateSome(
   source: ListingSource,
@@ -57,17 +60,30 @@ export async function locateSome(
   return found;
 }
 
-/** Finds entries at single paths (latin1 text that is UTF-8), a call each; those that are not there are left out. */
-export async function locateThere(source: ListingSource, commit: string, paths: readonly string[]): Promise<LakeEntry[]> {
+/**
+ * Finds entries at single paths (latin1 text that is UTF-8), a call each; those that are not there
+ * are left out.
+ */
+export async function locateThere(
+  source: ListingSource,
+  commit: string,
+  paths: readonly string[],
+): Promise<LakeEntry[]> {
   const turns = new Semaphore(LIMITS.lakefsReadsMax);
   const objects = await Promise.all(
-    paths.map((path) => turns.run(() => stat(source, commit, path).catch(missingIsUndefined), source.signal)),
+    paths.map((path) =>
+      turns.run(() => stat(source, commit, path).catch(missingIsUndefined), source.signal),
+    ),
   );
   return objects.filter((object) => object !== undefined).map(toEntry);
 }
 
 /** Those that pages bring. */
-async function byPages(source: ListingSource, commit: string, paths: readonly string[]): Promise<Map<string, LakefsObject>> {
+async function byPages(
+  source: ListingSource,
+  commit: string,
+  paths: readonly string[],
+): Promise<Map<string, LakefsObject>> {
   const found = new Map<string, LakefsObject>();
   const sorted = [...paths].sort();
   let at = 0;
@@ -75,7 +91,11 @@ async function byPages(source: ListingSource, commit: string, paths: readonly st
     const first = sorted[at] as string;
     const before = found.size;
     const last = await readPage(source, commit, first, new Set(sorted.slice(at)), found);
-    while (at < sorted.length && (found.has(sorted[at] as string) || (last !== undefined && (sorted[at] as string) <= last))) at++;
+    while (
+      at < sorted.length &&
+      (found.has(sorted[at] as string) || (last !== undefined && (sorted[at] as string) <= last))
+    )
+      at++;
     if (found.size - before < FOUND_MIN) break;
   }
   return found;
@@ -105,7 +125,11 @@ function justBefore(path: string): string {
   return characters.slice(0, -1).join("");
 }
 
-function stat({ client, repository, signal }: ListingSource, commit: string, path: string): Promise<LakefsObject> {
+function stat(
+  { client, repository, signal }: ListingSource,
+  commit: string,
+  path: string,
+): Promise<LakefsObject> {
   return client.statObject(repository, commit, lossyText(fromLatin1(path)), signal);
 }
 

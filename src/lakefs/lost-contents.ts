@@ -1,7 +1,8 @@
 /**
- * Files of pushed commits whose data lakeFS's collection has removed. Their blob ids are known, so that the commits
- * stay what they are, but nobody can have those files from here any more: a clone that needs them is refused, by name.
- * What was found is noted, so that an operator hears of it (`lakepack doctor`) and not the next person alone.
+ * Files of pushed commits whose data lakeFS's collection has removed. Their blob ids are known, so
+ * that the commits stay what they are, but nobody can have those files from here any more: a clone
+ * that needs them is refused, by name. What was found is noted, so that an operator hears of it
+ * (`lakepack doctor`) and not the next person alone.
  */
 import { asFault, type Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
@@ -25,11 +26,19 @@ export class LostContents {
     this.#options = options;
   }
 
-  /** Notes what a failure tells, if that is it. Never rejects: who needs the file is told anyway. */
+  /**
+   * Notes what a failure tells, if that is it. Never rejects: who needs the file is told anyway.
+   */
   async note({ code, facts }: Pick<Fault, "code" | "facts">, signal: AbortSignal): Promise<void> {
     const { commit, path } = facts;
     if (code !== "lakefs/gone" || typeof commit !== "string" || typeof path !== "string") return;
-    await this.#change((known) => (isIn(known, { commit, path }) || known.length >= LIMITS.lakefsLostNoted ? known : [...known, { commit, path }]), signal);
+    await this.#change(
+      (known) =>
+        isIn(known, { commit, path }) || known.length >= LIMITS.lakefsLostNoted
+          ? known
+          : [...known, { commit, path }],
+      signal,
+    );
   }
 
   /** Forgets what has its data again: somebody has restored it. Never rejects. */
@@ -41,12 +50,16 @@ export class LostContents {
     await this.#change(async (known) => {
       const left: Cut[] = [];
       // What cannot be asked now stays noted.
-      for (const cut of known) if (await isGone(client, repository, cut, signal).catch(() => true)) left.push(cut);
+      for (const cut of known)
+        if (await isGone(client, repository, cut, signal).catch(() => true)) left.push(cut);
       return left;
     }, signal);
   }
 
-  async #change(next: (known: readonly Cut[]) => readonly Cut[] | Promise<readonly Cut[]>, signal: AbortSignal): Promise<void> {
+  async #change(
+    next: (known: readonly Cut[]) => readonly Cut[] | Promise<readonly Cut[]>,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { records, log, repository } = this.#options;
     try {
       // A damaged note is made again.
@@ -68,4 +81,5 @@ function isIn(known: readonly Cut[], { commit, path }: Cut): boolean {
   return known.some((one) => one.commit === commit && one.path === path);
 }
 
-const TOLD = "data of a pushed commit is gone from lakeFS's storage: who needs that file is refused";
+const TOLD =
+  "data of a pushed commit is gone from lakeFS's storage: who needs that file is refused";

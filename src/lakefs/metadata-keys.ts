@@ -1,20 +1,25 @@
 /**
- * Keys under which lakepack keeps what Git knows and lakeFS has no place for. Reading and landing share them.
+ * Keys under which lakepack keeps what Git knows and lakeFS has no place for. Reading and landing
+ * share them.
  *
  * In an object's user metadata (all values ASCII, as they travel in headers):
- *   lakepack-blob      "<blob id> <size> <checksum>": the object's Git blob, for an LFS object its pointer's
+ *   lakepack-blob      "<blob id> <size> <checksum>": the object's Git blob, for an LFS object its
+ *                      pointer's
  *   lakepack-sha256    "<SHA-256> <size> <checksum>"
  *   lakepack-pointer   base64: the pointer's exact text, where it is not the canonical one
- *   lakepack-seal      "1 <key id> <MAC>": a server with the key vouches for both, at this address (claim-seal.ts)
- *   lakepack-mode      "100755", "120000" (the content is the symlink's target), "160000" (zero bytes, a submodule); by
- *                      mapping 3 any other mode of a file that Git has, such as "100664"
+ *   lakepack-seal      "1 <key id> <MAC>": a server with the key vouches for both, at this address
+ *                      (claim-seal.ts)
+ *   lakepack-mode      "100755", "120000" (the content is the symlink's target), "160000" (zero
+ *                      bytes, a submodule); by mapping 3 any other mode of a file that Git has,
+ *                      such as "100664"
  *   lakepack-gitlink   the submodule's commit id
- * Size and checksum bind a value to the content it was written for: what does not match both is ignored. Anyone who
- * may write in lakeFS may write all of these: they are claims (claim.ts).
+ * Size and checksum bind a value to the content it was written for: what does not match both is
+ * ignored. Anyone who may write in lakeFS may write all of these: they are claims (claim.ts).
  *
  * In a commit's metadata:
  *   lakepack.commit    the raw Git commit, base64
- *   lakepack.seal      "1 <key id> <MAC>": a server with the key vouches that this metarange is the raw commit's tree
+ *   lakepack.seal      "1 <key id> <MAC>": a server with the key vouches that this metarange is the
+ *                      raw commit's tree
  *   lakepack.padding   zeroes before the modes of the raw commit's trees (padded-modes.ts)
  *   lakepack.tag       the raw Git tag, base64; the record's only parent is what it tags
  *   lakepack.base, lakepack.tip, lakepack.step    of a landing's merge
@@ -44,7 +49,14 @@ export const PUSHER_KEY = "lakepack.pusher";
 export const AUTHOR_KEY = "lakepack.author";
 export const CUT_KEY = "lakepack.cut";
 
-export const METADATA_KEYS = { commit: COMMIT_KEY, tag: TAG_KEY, base: BASE_KEY, tip: TIP_KEY, step: STEP_KEY, mapping: MAPPING_KEY } as const;
+export const METADATA_KEYS = {
+  commit: COMMIT_KEY,
+  tag: TAG_KEY,
+  base: BASE_KEY,
+  tip: TIP_KEY,
+  step: STEP_KEY,
+  mapping: MAPPING_KEY,
+} as const;
 
 /** Where lakeFS looks for hooks. */
 export const HOOKS_FOLDER = "_lakefs_actions/";
@@ -63,7 +75,11 @@ export function bind(id: string, size: number, checksum: string): string {
 }
 
 /** The id of a bound value, if it was written for this size and checksum. */
-export function boundId(value: string | undefined, size: number, checksum: string): string | undefined {
+export function boundId(
+  value: string | undefined,
+  size: number,
+  checksum: string,
+): string | undefined {
   if (value === undefined) return undefined;
   const space = value.indexOf(" ");
   const id = value.slice(0, Math.max(space, 0));

@@ -1,9 +1,11 @@
 /**
- * New objects of one synthesis, on their way into a pack. A pack says first how many objects it holds, so entries are gathered in a
- * file beside it and copied behind the header at the end. What live packs hold is not written again.
+ * New objects of one synthesis, on their way into a pack. A pack says first how many objects it
+ * holds, so entries are gathered in a file beside it and copied behind the header at the end. What
+ * live packs hold is not written again.
  *
- * A tree that came of another one written here is a delta on it or on one before that (git/delta-chain). One that came of a tree in a live pack is written whole:
- * a stored pack has all its bases. It becomes a delta when both packs are folded.
+ * A tree that came of another one written here is a delta on it or on one before that
+ * (git/delta-chain). One that came of a tree in a live pack is written whole: a stored pack has all
+ * its bases. It becomes a delta when both packs are folded.
  */
 import { createHash } from "node:crypto";
 import { closeSync, createWriteStream, openSync, readSync, rmSync, statSync } from "node:fs";
@@ -15,7 +17,12 @@ import { baseOf } from "../git/delta-chain.js";
 import { objectId } from "../git/object-id.js";
 import { OidSet } from "../git/oid-set.js";
 import { OBJECT_TYPE, type ObjectType, type Oid } from "../git/oid.js";
-import { ENTRY_HEADER_BYTES_MAX, PackWriter, writeBaseDistance, writeTypeAndSize } from "../git/pack-writer.js";
+import {
+  ENTRY_HEADER_BYTES_MAX,
+  PackWriter,
+  writeBaseDistance,
+  writeTypeAndSize,
+} from "../git/pack-writer.js";
 import { treeDelta } from "../git/tree-delta.js";
 import type { ObjectReader } from "../odb/object-reader.js";
 import { NONE } from "../odb/object-space.js";
@@ -59,7 +66,10 @@ export class ObjectOutput {
     return this.#written.size + this.#copied;
   }
 
-  /** Begins with all entries of a pack that the reader has, as they lie: each is as far from its base as before. */
+  /**
+   * Begins with all entries of a pack that the reader has, as they lie: each is as far from its
+   * base as before.
+   */
   copyPack({ path, bytes, objectCount }: PackHandle): void {
     const start = this.#end;
     this.#appendFile(path, PACK_HEADER_BYTES, bytes - CHECKSUM_BYTES);
@@ -98,7 +108,8 @@ export class ObjectOutput {
     const start = this.#end;
     const versions = this.#versions;
     const base = versions.add(oid, start, previous);
-    const delta = base === undefined ? undefined : treeDelta(this.#kept.get(base.oid) as Uint8Array, data);
+    const delta =
+      base === undefined ? undefined : treeDelta(this.#kept.get(base.oid) as Uint8Array, data);
     if (base === undefined || delta === undefined) {
       versions.isWhole();
       this.#entry(OBJECT_TYPE.tree, data);
@@ -133,10 +144,14 @@ export class ObjectOutput {
   }
 
   /**
-   * A blob of `size` bytes as it arrives, which is what `content` must yield or throw. It becomes part of the output
-   * if `isKept` says so of its id, once all has arrived.
+   * A blob of `size` bytes as it arrives, which is what `content` must yield or throw. It becomes
+   * part of the output if `isKept` says so of its id, once all has arrived.
    */
-  async addStream(size: number, content: AsyncIterable<Uint8Array>, isKept: (oid: Oid) => boolean = () => true): Promise<Oid> {
+  async addStream(
+    size: number,
+    content: AsyncIterable<Uint8Array>,
+    isKept: (oid: Oid) => boolean = () => true,
+  ): Promise<Oid> {
     const spool = `${this.#path}.large-${this.#spools++}`;
     const hash = createHash("sha1").update(`blob ${size}\0`);
     const hashed = async function* () {
@@ -146,7 +161,11 @@ export class ObjectOutput {
       }
     };
     try {
-      await pipeline(hashed, createDeflate({ level: LIMITS.deflateLevel }), createWriteStream(spool, { flags: "wx" }));
+      await pipeline(
+        hashed,
+        createDeflate({ level: LIMITS.deflateLevel }),
+        createWriteStream(spool, { flags: "wx" }),
+      );
       const oid = hash.digest("hex");
       if (!isKept(oid) || this.has(oid)) return oid;
       this.#header(OBJECT_TYPE.blob, size);
@@ -164,7 +183,10 @@ export class ObjectOutput {
     this.finishWhole();
   }
 
-  /** As `finish`, of what was added since `mark` only the blobs: contents that were read need not be read again. How many objects. */
+  /**
+   * As `finish`, of what was added since `mark` only the blobs: contents that were read need not be
+   * read again. How many objects.
+   */
   finishWhole(): number {
     const count = this.count - this.#begun.objects;
     if (count === 0) {
@@ -228,7 +250,9 @@ export class ObjectOutput {
   #header(type: number, size: number, distance?: number): void {
     const header = new Uint8Array(ENTRY_HEADER_BYTES_MAX);
     const end = writeTypeAndSize(header, 0, type, size);
-    this.#append(header.subarray(0, distance === undefined ? end : writeBaseDistance(header, end, distance)));
+    this.#append(
+      header.subarray(0, distance === undefined ? end : writeBaseDistance(header, end, distance)),
+    );
   }
 
   #append(bytes: Uint8Array): void {
@@ -274,7 +298,11 @@ class TreeVersions {
   readonly #versions = { previous: [] as number[], place: [] as number[], depth: [] as number[] };
 
   /** Adds a tree whose entry will start at `start`; its base, if it is to be a delta. */
-  add(oid: Oid, start: number, previousOid: Oid | undefined): { readonly oid: Oid; readonly start: number } | undefined {
+  add(
+    oid: Oid,
+    start: number,
+    previousOid: Oid | undefined,
+  ): { readonly oid: Oid; readonly start: number } | undefined {
     const number = this.#trees.length;
     const { previous, place, depth } = this.#versions;
     const before = (previousOid === undefined ? undefined : this.#numbers.get(previousOid)) ?? -1;
@@ -303,7 +331,8 @@ interface Begun {
 function readExactly(file: number, target: Uint8Array, position: number): void {
   for (let filled = 0; filled < target.length; ) {
     const bytes = readSync(file, target, filled, target.length - filled, position + filled);
-    if (bytes === 0) throw new Fault("base/internal", { reason: "the file of entries became shorter" });
+    if (bytes === 0)
+      throw new Fault("base/internal", { reason: "the file of entries became shorter" });
     filled += bytes;
   }
 }

@@ -1,11 +1,13 @@
 /**
- * Zeroes before the modes of tree entries ("040000"), as some tools have written them. An id depends on them, and no
- * object in lakeFS has a place for those of folders, so a landed commit's metadata tell them of its whole tree:
+ * Zeroes before the modes of tree entries ("040000"), as some tools have written them. An id
+ * depends on them, and no object in lakeFS has a place for those of folders, so a landed commit's
+ * metadata tell them of its whole tree:
  *
- *   "1 " <base64 of deflate(one byte for each folder's entry, then one for each other's: how many zeroes)>
+ *   "1 " <base64 of deflate(one byte for each folder's entry, then one for each other's: how many
+ *   zeroes)>
  *
- * in the order of a walk that goes into a folder when it comes to it. Whole trees are padded in one way by one tool, so
- * that this is some tens of bytes.
+ * in the order of a walk that goes into a folder when it comes to it. Whole trees are padded in one
+ * way by one tool, so that this is some tens of bytes.
  */
 import { deflateRawSync, inflateRawSync } from "node:zlib";
 import { concat, fromLatin1 } from "../base/bytes.js";
@@ -47,8 +49,9 @@ export class Paddings {
   }
 
   /**
-   * The metadata's text; undefined: nothing is padded. `before`: a tree that has no padding, so that only what differs
-   * from it is looked into. Undefined as well where there is more than the reader takes: it reads back differently then.
+   * The metadata's text; undefined: nothing is padded. `before`: a tree that has no padding, so
+   * that only what differs from it is looked into. Undefined as well where there is more than the
+   * reader takes: it reads back differently then.
    */
   of(tree: Oid, before: Oid | undefined): string | undefined {
     if (!this.#isPadded(tree, before)) return undefined;
@@ -86,14 +89,15 @@ export class Paddings {
   #foldersOf(tree: Oid | undefined): ReadonlyMap<string, Oid> {
     const folders = new Map<string, Oid>();
     if (tree === undefined) return folders;
-    for (const { isTree, name, oid } of entriesOf(this.#readTree(tree))) if (isTree) folders.set(name, oid);
+    for (const { isTree, name, oid } of entriesOf(this.#readTree(tree)))
+      if (isTree) folders.set(name, oid);
     return folders;
   }
 }
 
 /**
- * The tree with the padding that a commit's metadata tell; the tree itself where they tell none, or one that is not of
- * this tree. `write`: adds a tree, and gives its id.
+ * The tree with the padding that a commit's metadata tell; the tree itself where they tell none, or
+ * one that is not of this tree. `write`: adds a tree, and gives its id.
  */
 export function padTree(
   root: Oid,
@@ -110,7 +114,10 @@ export function padTree(
     const parts: Uint8Array[] = [];
     for (const { isTree, mode, name, oid: entry } of entriesOf(readTree(oid))) {
       const padding = "0".repeat(zeroes[isTree ? next.folder++ : next.file++] as number);
-      parts.push(fromLatin1(`${padding}${mode.toString(8)} ${name}\0`), oidBytes(isTree ? pad(entry) : entry));
+      parts.push(
+        fromLatin1(`${padding}${mode.toString(8)} ${name}\0`),
+        oidBytes(isTree ? pad(entry) : entry),
+      );
     }
     return write(concat(parts));
   };

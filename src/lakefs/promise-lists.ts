@@ -29,12 +29,20 @@ export class StoredLists implements PromiseLists {
   async merge(packs: readonly LivePack[], by: PackHandle, signal: AbortSignal): Promise<number> {
     const { records, pool, incoming } = this.#options;
     // Oldest first: a content is looked for where it was first.
-    const lists = await Promise.all([...packs].reverse().map(({ checksum, promised = 0 }) => records.promisedList(checksum, promised, signal)));
+    const lists = await Promise.all(
+      [...packs]
+        .reverse()
+        .map(({ checksum, promised = 0 }) => records.promisedList(checksum, promised, signal)),
+    );
     const folder = join(incoming, randomBytes(12).toString("hex"));
     await mkdir(folder, { recursive: true, mode: 0o700 });
     try {
       const path = join(folder, "promised");
-      const made = await pool.run("synthesize/merge", { lists, by, path }, { signal, priority: "background" });
+      const made = await pool.run(
+        "synthesize/merge",
+        { lists, by, path },
+        { signal, priority: "background" },
+      );
       if (made === undefined) return 0;
       await records.putPromised(by.checksum, path, made, signal);
       return made.ids.byteLength / OID_BYTES;

@@ -1,9 +1,9 @@
 /**
  * Brings what synthesis has left in lakeFS: contents of files whose blob ids were known. Refs and
- * `--filter=blob:none` do without them; any other fetch has those brought that its commits reach, a fetch that asks
- * for some by id has these, and a push whatever can be brought. What cannot be (it is gone, or has other bytes than
- * were promised) fails whoever needs it, by name, and nobody else: it may stand on another branch, and anybody may
- * have written that.
+ * `--filter=blob:none` do without them; any other fetch has those brought that its commits reach, a
+ * fetch that asks for some by id has these, and a push whatever can be brought. What cannot be (it
+ * is gone, or has other bytes than were promised) fails whoever needs it, by name, and nobody else:
+ * it may stand on another branch, and anybody may have written that.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { mkdir, rm } from "node:fs/promises";
@@ -101,7 +101,11 @@ export class PromisedBlobs {
 
   /** All that can be brought becomes part of the packs. Who comes meanwhile waits for the same. */
   bringAll(signal: AbortSignal): Promise<void> {
-    return this.#flights.run("all", (shared) => this.#inTurn(() => this.#all(shared), shared), signal);
+    return this.#flights.run(
+      "all",
+      (shared) => this.#inTurn(() => this.#all(shared), shared),
+      signal,
+    );
   }
 
   /** Of these ids, those that are promised. The others are nobody's promise: they stay missing. */
@@ -111,16 +115,28 @@ export class PromisedBlobs {
     for (const oid of oids) wanted.add(oid);
     const ids = wanted.sorted();
     const key = createHash("sha256").update(new Uint8Array(ids)).digest("hex");
-    return this.#flights.run(key, (shared) => this.#inTurn(() => this.#some(ids, shared), shared), signal);
+    return this.#flights.run(
+      key,
+      (shared) => this.#inTurn(() => this.#some(ids, shared), shared),
+      signal,
+    );
   }
 
   /** What these commits reach. */
   async bringFor(commits: WantedCommits, signal: AbortSignal): Promise<void> {
     const promising = (await this.#promisingPacks(signal)).map(({ checksum }) => checksum).sort();
-    const lists = [commits.wants, commits.haves, commits.clientShallow, commits.shallow].map((list) => [...new Set(list)].sort());
-    const key = createHash("sha256").update(JSON.stringify([lists, promising])).digest("hex");
+    const lists = [commits.wants, commits.haves, commits.clientShallow, commits.shallow].map(
+      (list) => [...new Set(list)].sort(),
+    );
+    const key = createHash("sha256")
+      .update(JSON.stringify([lists, promising]))
+      .digest("hex");
     if (promising.length === 0 || this.#brought.has(key)) return;
-    await this.#flights.run(key, (shared) => this.#inTurn(() => this.#reached(commits, shared), shared), signal);
+    await this.#flights.run(
+      key,
+      (shared) => this.#inTurn(() => this.#reached(commits, shared), shared),
+      signal,
+    );
     this.#brought.set(key, true);
   }
 
@@ -145,29 +161,46 @@ export class PromisedBlobs {
 
   async #all(signal: AbortSignal): Promise<void> {
     const packs = await this.#promisingPacks(signal);
-    this.#progress = { blobs: 0, total: packs.reduce((sum, { promised = 0 }) => sum + promised, 0) };
+    this.#progress = {
+      blobs: 0,
+      total: packs.reduce((sum, { promised = 0 }) => sum + promised, 0),
+    };
     // Oldest first: trees of newer packs name what older ones have promised.
-    for (const pack of [...packs].reverse()) await this.#run({ pack, wanted: undefined, isLenient: true }, signal);
+    for (const pack of [...packs].reverse())
+      await this.#run({ pack, wanted: undefined, isLenient: true }, signal);
     this.#smallPacks = 0;
   }
 
   async #some(wanted: SharedArrayBuffer, signal: AbortSignal): Promise<void> {
     this.#progress = { blobs: 0, total: wanted.byteLength / OID_BYTES };
-    for (const pack of await this.#promisingPacks(signal)) await this.#run({ pack, wanted, isLenient: false }, signal);
+    for (const pack of await this.#promisingPacks(signal))
+      await this.#run({ pack, wanted, isLenient: false }, signal);
   }
 
-  /** A pack of which everything is reached is replaced by a whole one, which can be sent as it lies. */
+  /**
+   * A pack of which everything is reached is replaced by a whole one, which can be sent as it lies.
+   */
   async #reached(commits: WantedCommits, signal: AbortSignal): Promise<void> {
     const { objects, records, pool } = this.#options;
     const { packs } = await objects.packs(signal);
     const promised = await promisedIds(records, packs, signal);
-    const { ids } = await pool.run("synthesize/reached", { packs: toHandles(packs), promised, ...commits }, { signal });
+    const { ids } = await pool.run(
+      "synthesize/reached",
+      { packs: toHandles(packs), promised, ...commits },
+      { signal },
+    );
     this.#progress = { blobs: 0, total: ids.byteLength / OID_BYTES };
     const reached = new Uint8Array(ids);
     for (const pack of (await this.#promisingPacks(signal)).reverse()) {
-      const own = new Uint8Array(await records.promisedIds(pack.checksum, pack.promised ?? 0, signal));
+      const own = new Uint8Array(
+        await records.promisedIds(pack.checksum, pack.promised ?? 0, signal),
+      );
       const count = countIn(own, reached);
-      if (count > 0) await this.#run({ pack, wanted: count === pack.promised ? undefined : ids, isLenient: false }, signal);
+      if (count > 0)
+        await this.#run(
+          { pack, wanted: count === pack.promised ? undefined : ids, isLenient: false },
+          signal,
+        );
     }
   }
 
@@ -178,7 +211,11 @@ export class PromisedBlobs {
 
   async #run(errand: Errand, asked: AbortSignal): Promise<void> {
     const { incoming, tasks, client, log, repository } = this.#options;
-    const say = () => log.info("reading contents from lakeFS", { repository, files: `${this.#progress.blobs}/${this.#progress.total}` });
+    const say = () =>
+      log.info("reading contents from lakeFS", {
+        repository,
+        files: `${this.#progress.blobs}/${this.#progress.total}`,
+      });
     const telling = setInterval(say, LIMITS.lakefsProgressLogMs).unref();
     const folder = join(incoming, randomBytes(12).toString("hex"));
     await mkdir(folder, { recursive: true });
@@ -187,17 +224,32 @@ export class PromisedBlobs {
     try {
       const path = join(folder, "pack");
       const leftPath = errand.isLenient ? join(folder, "left") : undefined;
-      const { blobs, left, failure, figures } = await tasks.run(() => this.#read(errand, path, leftPath, leaving), asked);
+      const { blobs, left, failure, figures } = await tasks.run(
+        () => this.#read(errand, path, leftPath, leaving),
+        asked,
+      );
       client.http.add(figures);
       if (failure !== undefined) {
         await this.#lost.note({ code: failure.fault, facts: failure.facts }, signal);
         // What was read need not be read again.
-        if (blobs > 0) await this.#options.objects.adopt(await this.#index(path, folder, signal), { origin: "synthesized" }, signal);
+        if (blobs > 0)
+          await this.#options.objects.adopt(
+            await this.#index(path, folder, signal),
+            { origin: "synthesized" },
+            signal,
+          );
         throw new Fault(failure.fault, failure.facts);
       }
       if (left === undefined) await this.#lost.look(signal);
-      if (blobs > 0) await this.#adopt(errand, await this.#index(path, folder, signal), left && { ids: left, path: leftPath as string }, signal);
-      else if (errand.wanted === undefined && left === undefined) await this.#options.objects.keepPromise(errand.pack.checksum, signal);
+      if (blobs > 0)
+        await this.#adopt(
+          errand,
+          await this.#index(path, folder, signal),
+          left && { ids: left, path: leftPath as string },
+          signal,
+        );
+      else if (errand.wanted === undefined && left === undefined)
+        await this.#options.objects.keepPromise(errand.pack.checksum, signal);
     } finally {
       clearInterval(telling);
       leaving.end();
@@ -205,17 +257,32 @@ export class PromisedBlobs {
     }
   }
 
-  async #adopt({ pack, wanted }: Errand, made: IngestedPack, left: { readonly ids: PromisedIds; readonly path: string } | undefined, signal: AbortSignal): Promise<void> {
+  async #adopt(
+    { pack, wanted }: Errand,
+    made: IngestedPack,
+    left: { readonly ids: PromisedIds; readonly path: string } | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { objects, records } = this.#options;
     if (wanted === undefined) {
       if (left !== undefined) await records.putPromised(made.checksum, left.path, left.ids, signal);
-      return objects.supersede(pack.checksum, made, { origin: "synthesized", promised: (left?.ids.ids.byteLength ?? 0) / OID_BYTES }, signal);
+      return objects.supersede(
+        pack.checksum,
+        made,
+        { origin: "synthesized", promised: (left?.ids.ids.byteLength ?? 0) / OID_BYTES },
+        signal,
+      );
     }
     this.#smallPacks++;
     return objects.adopt(made, { origin: "synthesized" }, signal);
   }
 
-  async #read({ pack, wanted }: Errand, path: string, leftPath: string | undefined, leaving: LeavingOff) {
+  async #read(
+    { pack, wanted }: Errand,
+    path: string,
+    leftPath: string | undefined,
+    leaving: LeavingOff,
+  ) {
     const signal = leaving.over;
     const { access, client, repository, namespace, records, objects, pool, log } = this.#options;
     const list = await records.promisedList(pack.checksum, pack.promised ?? 0, signal);
@@ -225,17 +292,41 @@ export class PromisedBlobs {
     const before = this.#progress.blobs;
     let left = 0;
     port1.on("message", (news: SynthesisNews) => {
-      if (news.kind === "recall") port1.postMessage({ question: news.question, values: news.keys.map(() => undefined) } satisfies SynthesisAnswer);
-      else if (news.kind === "contents") this.#progress = { ...this.#progress, blobs: before + news.blobs };
+      if (news.kind === "recall")
+        port1.postMessage({
+          question: news.question,
+          values: news.keys.map(() => undefined),
+        } satisfies SynthesisAnswer);
+      else if (news.kind === "contents")
+        this.#progress = { ...this.#progress, blobs: before + news.blobs };
       else if (news.kind === "left" && left++ < LEFT_NAMED) {
         const { commit, path: file, code, reason } = news;
         void this.#lost.note({ code, facts: { commit, path: file } }, signal);
-        log.warn("a content in lakeFS cannot be read; only who needs it is refused", { repository, commit, path: file, reason });
+        log.warn("a content in lakeFS cannot be read; only who needs it is refused", {
+          repository,
+          commit,
+          path: file,
+          reason,
+        });
       }
     });
     try {
-      const request = { access, ways: client.lost.ways(repository), repository, namespace, packs, list, wanted, leftPath, base, path, port: port2 };
-      const result = await leaving.telling(port1, () => pool.run("synthesize/contents", request, { signal, transfer: [port2] }));
+      const request = {
+        access,
+        ways: client.lost.ways(repository),
+        repository,
+        namespace,
+        packs,
+        list,
+        wanted,
+        leftPath,
+        base,
+        path,
+        port: port2,
+      };
+      const result = await leaving.telling(port1, () =>
+        pool.run("synthesize/contents", request, { signal, transfer: [port2] }),
+      );
       this.#progress = { ...this.#progress, blobs: before + result.blobs };
       return result;
     } finally {
@@ -248,7 +339,16 @@ export class PromisedBlobs {
     const { packs } = await objects.packs(signal);
     const closed = new Set(packs.filter((pack) => pack.closed).map(({ checksum }) => checksum));
     const promised = await promisedIds(records, packs, signal);
-    return indexPackFile(path, { pool, packs: toHandles(packs), closed, sync: true, folder, signal, promised, rules: READ_RULES });
+    return indexPackFile(path, {
+      pool,
+      packs: toHandles(packs),
+      closed,
+      sync: true,
+      folder,
+      signal,
+      promised,
+      rules: READ_RULES,
+    });
   }
 }
 
@@ -260,7 +360,15 @@ function countIn(ids: Uint8Array, table: Uint8Array): number {
 }
 
 /** What live packs still promise: a table of ids each. */
-export function promisedIds(records: LakeRecords, packs: readonly LivePack[], signal: AbortSignal): Promise<SharedArrayBuffer[]> {
-  const promising = packs.flatMap(({ checksum, promised }) => (promised === undefined ? [] : [{ checksum, promised }]));
-  return Promise.all(promising.map(({ checksum, promised }) => records.promisedIds(checksum, promised, signal)));
+export function promisedIds(
+  records: LakeRecords,
+  packs: readonly LivePack[],
+  signal: AbortSignal,
+): Promise<SharedArrayBuffer[]> {
+  const promising = packs.flatMap(({ checksum, promised }) =>
+    promised === undefined ? [] : [{ checksum, promised }],
+  );
+  return Promise.all(
+    promising.map(({ checksum, promised }) => records.promisedIds(checksum, promised, signal)),
+  );
 }

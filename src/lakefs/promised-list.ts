@@ -1,6 +1,7 @@
 /**
- * Blobs that a synthesized pack names and does not hold: their ids are known from lakeFS' metadata, so nobody has read them yet. A list beside the pack
- * says where each can be read. Lines of JSON, because lists of a million are written and read in pieces, and a person may have to:
+ * Blobs that a synthesized pack names and does not hold: their ids are known from lakeFS' metadata,
+ * so nobody has read them yet. A list beside the pack says where each can be read. Lines of JSON,
+ * because lists of a million are written and read in pieces, and a person may have to:
  *
  *   ["<lakeFS commit id>"]                     those that follow are at this commit
  *   ["<blob id>",<size in bytes>,"<path>"]     one character per byte of the path
@@ -62,7 +63,12 @@ export class PromisedWriter {
     this.#flush();
     if (this.#length === this.#marked) return;
     if (this.#file !== undefined) ftruncateSync(this.#file, this.#marked);
-    [this.#length, this.#commit, this.#ids, this.#hash] = [this.#marked, "", new OidSet(), createHash("sha256")];
+    [this.#length, this.#commit, this.#ids, this.#hash] = [
+      this.#marked,
+      "",
+      new OidSet(),
+      createHash("sha256"),
+    ];
     for (const line of linesOf(this.#path)) {
       this.#hash.update(`${line}\n`);
       const row = parseRow(this.#path, line);
@@ -111,10 +117,17 @@ export class PromisedWriter {
   }
 }
 
-/** All of a list, in order. Throws "odb/damaged" with the fact `promisedOf`, where there is a checksum before anything is yielded. */
+/**
+ * All of a list, in order. Throws "odb/damaged" with the fact `promisedOf`, where there is a
+ * checksum before anything is yielded.
+ */
 export function* readPromised(list: PromisedListFile): Generator<PromisedBlob, void, undefined> {
   try {
-    if (list.check !== undefined && list.check !== hashOf(list.path)) throw new Fault("odb/damaged", { file: list.path, reason: "its content does not match its checksum" });
+    if (list.check !== undefined && list.check !== hashOf(list.path))
+      throw new Fault("odb/damaged", {
+        file: list.path,
+        reason: "its content does not match its checksum",
+      });
     yield* blobsOf(list);
   } catch (error) {
     throw damagedList(list.pack, error);
@@ -132,7 +145,11 @@ function* blobsOf({ path, count }: PromisedListFile): Generator<PromisedBlob, vo
       yield { oid: row[0], size: row[1], path: row[2], commit };
     }
   }
-  if (left !== 0) throw new Fault("odb/damaged", { file: path, reason: `it lists ${count - left} blobs in place of ${count}` });
+  if (left !== 0)
+    throw new Fault("odb/damaged", {
+      file: path,
+      reason: `it lists ${count - left} blobs in place of ${count}`,
+    });
 }
 
 function hashOf(path: string): string {
@@ -166,7 +183,12 @@ function parseRow(path: string, line: string): Row {
 function isRow(row: unknown): row is Row {
   if (!Array.isArray(row) || typeof row[0] !== "string") return false;
   if (row.length === 1) return row[0].length > 0;
-  return row.length === 3 && /^[0-9a-f]{40}$/.test(row[0]) && Number.isSafeInteger(row[1]) && typeof row[2] === "string";
+  return (
+    row.length === 3 &&
+    /^[0-9a-f]{40}$/.test(row[0]) &&
+    Number.isSafeInteger(row[1]) &&
+    typeof row[2] === "string"
+  );
 }
 
 function* linesOf(path: string): Generator<string, void, undefined> {
@@ -183,9 +205,11 @@ function* linesOf(path: string): Generator<string, void, undefined> {
         start = end + 1;
       }
       rest = Buffer.from(bytes.subarray(start));
-      if (rest.length > LIMITS.promisedLineBytesMax) throw new Fault("odb/damaged", { file: path, reason: "a line is longer than any" });
+      if (rest.length > LIMITS.promisedLineBytesMax)
+        throw new Fault("odb/damaged", { file: path, reason: "a line is longer than any" });
     }
-    if (rest.length > 0) throw new Fault("odb/damaged", { file: path, reason: "it ends in the middle of a line" });
+    if (rest.length > 0)
+      throw new Fault("odb/damaged", { file: path, reason: "it ends in the middle of a line" });
   } finally {
     closeSync(file);
   }

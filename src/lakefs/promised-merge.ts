@@ -5,7 +5,12 @@ import type { MergePromisedRequest, PromisedIds } from "../pool/synthesize-tasks
 import { PromisedWriter, readPromised } from "./promised-list.js";
 
 /** Each blob once, as the first list has it. Throws as `readPromised`. */
-export async function mergePromised({ lists, by, path, control }: MergePromisedRequest): Promise<PromisedIds | undefined> {
+export async function mergePromised({
+  lists,
+  by,
+  path,
+  control,
+}: MergePromisedRequest): Promise<PromisedIds | undefined> {
   const watch = new TaskWatch(control);
   const lookup = new PackLookup(by);
   const writer = new PromisedWriter(path);

@@ -1,21 +1,25 @@
 /**
- * lakeFS's branch protection: glob patterns over branch ids. Merges pass it in lakeFS, so a push must ask for itself.
+ * lakeFS's branch protection: glob patterns over branch ids. Merges pass it in lakeFS, so a push
+ * must ask for itself.
  *
  *   *  ?         as in a shell           [a-z]  [!a-z]     one character of a class, or not of it
  *   {a,b}        either; may be nested   \x                x itself
  *
- * Source: github.com/gobwas/glob, as lakeFS 1.86 compiles patterns: without separators. A branch id holds none of
- * these characters.
+ * Source: github.com/gobwas/glob, as lakeFS 1.86 compiles patterns: without separators. A branch id
+ * holds none of these characters.
  */
 import { LIMITS } from "../base/limits.js";
 import { matchesGlob } from "./go-glob.js";
 
 export function isProtected(branch: string, patterns: readonly string[]): boolean {
-  return patterns.some((pattern) => alternatives(pattern).some((one) => matchesGlob(one, branch, "!")));
+  return patterns.some((pattern) =>
+    alternatives(pattern).some((one) => matchesGlob(one, branch, "!")),
+  );
 }
 
 /**
- * The patterns that a pattern with braces stands for; itself where they are too many to be looked at, or do not pair.
+ * The patterns that a pattern with braces stands for; itself where they are too many to be looked
+ * at, or do not pair.
  */
 function alternatives(pattern: string): readonly string[] {
   const found: string[] = [];

@@ -1,12 +1,13 @@
 /**
- * Contents whose bytes one of us has hashed or sent, at the address where they lie: so that a push which brings such
- * a file to another path need not send it again. Of large contents the hashes themselves are kept (records.ts); this
- * is the little that small ones need, one id a content:
+ * Contents whose bytes one of us has hashed or sent, at the address where they lie: so that a push
+ * which brings such a file to another path need not send it again. Of large contents the hashes
+ * themselves are kept (records.ts); this is the little that small ones need, one id a content:
  *
- *   the first 20 bytes of SHA-256("<content key> <SHA-256 of the bytes>"); hash-memory.ts has the key
+ *   the first 20 bytes of SHA-256("<content key> <SHA-256 of the bytes>"); hash-memory.ts has the
+ *   key
  *
- * Two halves: what is new goes into the younger one, and when that is full the older one is forgotten. What is
- * forgotten, or was never told, is sent again: nothing is wrong then.
+ * Two halves: what is new goes into the younger one, and when that is full the older one is
+ * forgotten. What is forgotten, or was never told, is sent again: nothing is wrong then.
  */
 import { createHash } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
@@ -80,7 +81,8 @@ class Table {
 
   add(id: Uint8Array, hex = toHex(id)): void {
     if (this.has(hex)) return;
-    if (this.#young.ids.size >= LIMITS.provenContentsMax) [this.#old, this.#young] = [this.#young, new Half()];
+    if (this.#young.ids.size >= LIMITS.provenContentsMax)
+      [this.#old, this.#young] = [this.#young, new Half()];
     this.#young.ids.add(hex);
     this.#young.parts.push(id);
   }
@@ -124,7 +126,9 @@ export class ProvenContents {
 
   async has(key: string, sha256: string, signal: AbortSignal): Promise<boolean> {
     const id = toHex(provenId(key, sha256));
-    return this.#fresh.has(id) || this.#written?.has(id) === true || (await this.#load(signal)).has(id);
+    return (
+      this.#fresh.has(id) || this.#written?.has(id) === true || (await this.#load(signal)).has(id)
+    );
   }
 
   /** Writes them where that pays: all are written at once, so that a few wait for more. */
@@ -169,7 +173,8 @@ export class ProvenContents {
   async #loadOnce(signal: AbortSignal): Promise<void> {
     const known = await this.#records.proven(signal);
     const ids: Uint8Array[] = [];
-    for (let at = 0; at + OID_BYTES <= known.length; at += OID_BYTES) ids.push(known.subarray(at, at + OID_BYTES));
+    for (let at = 0; at + OID_BYTES <= known.length; at += OID_BYTES)
+      ids.push(known.subarray(at, at + OID_BYTES));
     const table = new Table();
     await table.addAll(ids);
     this.#size = table.size;

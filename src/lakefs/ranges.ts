@@ -1,10 +1,12 @@
 /**
- * What lakeFS keeps in its tables. A value is: zigzag varint length, identity; zigzag varint length, data (protobuf).
+ * What lakeFS keeps in its tables. A value is: zigzag varint length, identity; zigzag varint
+ * length, data (protobuf).
  *
  *   metarange   key: the range's last path    identity: the range's id in hex    data: 1 min key, 2 max key, 3 estimated size, 4 count
  *   range       key: the path                 data: 1 address, 2 time, 3 size, 4 checksum, 5 metadata (map), 6 address type (1 relative, 2 full), 7 type
  *
- * Source: lakeFS, catalog.proto and graveler's committed ranges (v1.86); test/lakefs/sstable compares with pages.
+ * Source: lakeFS, catalog.proto and graveler's committed ranges (v1.86); test/lakefs/sstable
+ * compares with pages.
  */
 import { latin1, lossyText, strictText } from "../base/bytes.js";
 import type { LakeEntry } from "./path-rules.js";
@@ -26,7 +28,8 @@ export function* readMetarange(table: Uint8Array): Generator<RangeSummary, void,
 }
 
 export function* readRangeEntries(table: Uint8Array): Generator<LakeEntry, void, undefined> {
-  for (const { key, value } of readTable(table)) yield readEntry(latin1(key), splitValue(value).data);
+  for (const { key, value } of readTable(table))
+    yield readEntry(latin1(key), splitValue(value).data);
 }
 
 function readEntry(path: string, data: Uint8Array): LakeEntry {
@@ -47,7 +50,9 @@ function readEntry(path: string, data: Uint8Array): LakeEntry {
   return { path, size, checksum, address, metadata: metadata ?? NO_METADATA };
 }
 
-const NO_METADATA: Readonly<Record<string, string>> = Object.freeze(Object.create(null) as Record<string, string>);
+const NO_METADATA: Readonly<Record<string, string>> = Object.freeze(
+  Object.create(null) as Record<string, string>,
+);
 
 function mapEntry(bytes: Uint8Array): [string, string] {
   let name = "";
@@ -60,13 +65,19 @@ function mapEntry(bytes: Uint8Array): [string, string] {
   return [name, text];
 }
 
-function splitValue(value: Uint8Array): { readonly identity: Uint8Array; readonly data: Uint8Array } {
+function splitValue(value: Uint8Array): {
+  readonly identity: Uint8Array;
+  readonly data: Uint8Array;
+} {
   const first = readSpan(value, 0);
   return { identity: first.bytes, data: readSpan(value, first.end).bytes };
 }
 
 /** A length as a zigzag varint, and so many bytes. */
-function readSpan(value: Uint8Array, at: number): { readonly bytes: Uint8Array; readonly end: number } {
+function readSpan(
+  value: Uint8Array,
+  at: number,
+): { readonly bytes: Uint8Array; readonly end: number } {
   const length = readVarint(value, at);
   const end = length.end + length.value / 2; // never negative, so zigzag only doubles
   if (!Number.isInteger(end) || end > value.length) throw bad("a value is cut");

@@ -1,7 +1,8 @@
 /**
- * Which promised blobs some commits reach, in a pool thread: a fetch needs the contents of what it asks for, and of
- * nothing else. Looks through more than a fetch would send, never less: what the client's commits have in common with
- * the wanted ones is left out only where that is cheap to tell.
+ * Which promised blobs some commits reach, in a pool thread: a fetch needs the contents of what it
+ * asks for, and of nothing else. Looks through more than a fetch would send, never less: what the
+ * client's commits have in common with the wanted ones is left out only where that is cheap to
+ * tell.
  */
 import { parseCommit } from "../git/commit.js";
 import { type Oid, oidBytes } from "../git/oid.js";
@@ -44,7 +45,9 @@ class PromiseWalk {
     this.#seen = new Uint8Array(reader.space.size);
   }
 
-  /** The client has these: all commits down to its boundary, and what is in the trees of the tips. */
+  /**
+   * The client has these: all commits down to its boundary, and what is in the trees of the tips.
+   */
   passOver(haves: readonly Oid[], boundary: ReadonlySet<Oid>): void {
     const trees: Oid[] = [];
     this.#commits(
@@ -63,8 +66,15 @@ class PromiseWalk {
     );
   }
 
-  /** `goesOn`: whether a commit's parents are walked to. What is wanted may be anything; only tips are known to be. */
-  #commits(tips: readonly Oid[], goesOn: (commit: Oid) => boolean, onTree: (tree: Oid, isTip: boolean) => unknown): void {
+  /**
+   * `goesOn`: whether a commit's parents are walked to. What is wanted may be anything; only tips
+   * are known to be.
+   */
+  #commits(
+    tips: readonly Oid[],
+    goesOn: (commit: Oid) => boolean,
+    onTree: (tree: Oid, isTip: boolean) => unknown,
+  ): void {
     const pending = tips.map((oid) => ({ oid, isTip: true }));
     for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
       const { oid, isTip } = next;
@@ -74,7 +84,8 @@ class PromiseWalk {
         continue;
       }
       const type = this.#reader.type(number);
-      if (type === "tag") pending.push({ oid: parseTag(this.#reader.read(number).data).target, isTip });
+      if (type === "tag")
+        pending.push({ oid: parseTag(this.#reader.read(number).data).target, isTip });
       else if (type === "tree") this.#entries(number, (blob) => this.#blob(blob));
       else if (type === "commit") {
         const { tree, parents } = parseCommit(this.#reader.read(number).data);

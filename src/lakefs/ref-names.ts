@@ -1,12 +1,15 @@
 /**
- * Names of refs on both sides. A lakeFS branch id matches ^\w[-\w]*$ (no "/", no "."), so bytes it cannot hold are written as
+ * Names of refs on both sides. A lakeFS branch id matches ^\w[-\w]*$ (no "/", no "."), so bytes it
+ * cannot hold are written as
  *
  *   _-hh      the byte's two lower-case hex digits: feature/x.1 → feature_-2fx_-2e1
  *
- * and so is what would otherwise read as such an escape or as an option: an `_` that stands before `-hh`, and a leading `-`. Tag ids may hold more,
- * and the same escape covers the rest. Only canonical ids decode: each Git name has one id and each id at most one name.
+ * and so is what would otherwise read as such an escape or as an option: an `_` that stands before
+ * `-hh`, and a leading `-`. Tag ids may hold more, and the same escape covers the rest. Only
+ * canonical ids decode: each Git name has one id and each id at most one name.
  *
- * Names are latin1 text (one UTF-16 unit a byte, base/bytes), ids are what lakeFS says: Unicode text.
+ * Names are latin1 text (one UTF-16 unit a byte, base/bytes), ids are what lakeFS says: Unicode
+ * text.
  */
 import { fromLatin1, latin1, strictText, utf8 } from "../base/bytes.js";
 import { isRefName } from "../git/ref-name.js";
@@ -19,7 +22,10 @@ export const RESERVED_BRANCH_PREFIX = "lakepack-";
 export const MAPPING_BRANCH = `${RESERVED_BRANCH_PREFIX}mapping`;
 
 const BRANCH_BYTE = /[0-9A-Za-z_-]/;
-/** What a tag id may hold of ASCII, beside what Git forbids anyway; "~" is legal there but in no Git name. */
+/**
+ * What a tag id may hold of ASCII, beside what Git forbids anyway; "~" is legal there but in no Git
+ * name.
+ */
 const TAG_BYTE = /[!-.0-9;-@A-Z\]_`a-}]/;
 const ESCAPE_TAIL = /^-[0-9a-f]{2}/;
 const ESCAPE = /_-([0-9a-f]{2})/g;
@@ -27,7 +33,8 @@ const DASH = "-";
 
 /** The id of a ref's short name (behind refs/heads/ or refs/tags/). */
 export function toLakefsId(kind: LakefsRefKind, name: string): string {
-  // Bytes above ASCII stay as they are in a tag whose whole name is UTF-8; JSON could not carry others.
+  // Bytes above ASCII stay as they are in a tag whose whole name is UTF-8; JSON could not carry
+  // others.
   const keepsUnicode = kind === "tag" && strictText(fromLatin1(name)) !== undefined;
   let id = "";
   for (let at = 0; at < name.length; at++) {
@@ -53,14 +60,22 @@ function escaped(byte: string): string {
 /** The short name of an id; undefined where it is not canonical, or Git forbids the name. */
 export function fromLakefsId(kind: LakefsRefKind, id: string): string | undefined {
   const bytes = latin1(utf8(id));
-  const name = bytes.replace(ESCAPE, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+  const name = bytes.replace(ESCAPE, (_, hex: string) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  );
   if (!isRefName(`refs/${kind === "branch" ? "heads" : "tags"}/${name}`)) return undefined;
   return toLakefsId(kind, name) === id ? name : undefined;
 }
 
-/** A lakeFS ref of a full Git name: undefined where it is neither a branch nor a tag (such refs live in the manifest only). */
-export function splitRefName(name: string): { readonly kind: LakefsRefKind; readonly short: string } | undefined {
-  if (name.startsWith("refs/heads/")) return { kind: "branch", short: name.slice("refs/heads/".length) };
+/**
+ * A lakeFS ref of a full Git name: undefined where it is neither a branch nor a tag (such refs live
+ * in the manifest only).
+ */
+export function splitRefName(
+  name: string,
+): { readonly kind: LakefsRefKind; readonly short: string } | undefined {
+  if (name.startsWith("refs/heads/"))
+    return { kind: "branch", short: name.slice("refs/heads/".length) };
   if (name.startsWith("refs/tags/")) return { kind: "tag", short: name.slice("refs/tags/".length) };
   return undefined;
 }

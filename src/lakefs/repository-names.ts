@@ -1,4 +1,7 @@
-/** Names of lakeFS repositories: as they are, or by KohakuHub's rule. The rule is one-way: a lakeFS name is never parsed back. */
+/**
+ * Names of lakeFS repositories: as they are, or by KohakuHub's rule. The rule is one-way: a lakeFS
+ * name is never parsed back.
+ */
 import { createHash } from "node:crypto";
 
 export type HubType = "model" | "dataset" | "space";
@@ -15,8 +18,8 @@ export function isLakefsRepositoryName(name: string): boolean {
 }
 
 /**
- * KohakuHub's name of a repository: "{m|d|s}-{sanitized id, 38}-{hash, 22}". `id` is "ns/name" as its owner wrote it.
- * Source: KohakuHub, utils/lakefs.py (2026-05).
+ * KohakuHub's name of a repository: "{m|d|s}-{sanitized id, 38}-{hash, 22}". `id` is "ns/name" as
+ * its owner wrote it. Source: KohakuHub, utils/lakefs.py (2026-05).
  */
 export function kohakuHubName(type: HubType, id: string): string {
   return `${type[0]}-${sanitize(id).slice(0, SANITIZED_LENGTH_MAX)}-${foldedHash(id)}`;
@@ -35,6 +38,7 @@ function sanitize(id: string): string {
 function foldedHash(id: string): string {
   const digest = createHash("sha3-224").update(id, "utf8").digest();
   let number = 0n;
-  for (let at = 0; at < HALF_BYTES; at++) number = (number << 8n) | BigInt((digest[at] as number) ^ (digest[at + HALF_BYTES] as number));
+  for (let at = 0; at < HALF_BYTES; at++)
+    number = (number << 8n) | BigInt((digest[at] as number) ^ (digest[at + HALF_BYTES] as number));
   return number.toString(36).padStart(HASH_LENGTH, "0");
 }

@@ -38,7 +38,10 @@ export interface LakefsRepositoryOptions {
   /** What the settings say; it counts only where lakeFS holds no mapping yet. */
   readonly mappingSeed: Mapping;
   readonly incoming: string;
-  /** Synthesis tasks at once over all repositories: `new Semaphore(Math.max(1, pool.threads - 1))`, one for the server. */
+  /**
+   * Synthesis tasks at once over all repositories: `new Semaphore(Math.max(1, pool.threads - 1))`,
+   * one for the server.
+   */
   readonly synthesisTasks: Semaphore;
   readonly log: Log;
   /** Made with what it needs of this half; default: every push is refused. */
@@ -84,34 +87,107 @@ export interface LakefsRepository {
 }
 
 /** Throws "lakefs/missing" where lakeFS has no such repository. */
-export async function openLakefsRepository(options: LakefsRepositoryOptions, signal: AbortSignal): Promise<LakefsRepository> {
-  const { access, repository, store, prefix, pool, objects, manifestRefs, incoming, log, sealKeys = [] } = options;
+export async function openLakefsRepository(
+  options: LakefsRepositoryOptions,
+  signal: AbortSignal,
+): Promise<LakefsRepository> {
+  const {
+    access,
+    repository,
+    store,
+    prefix,
+    pool,
+    objects,
+    manifestRefs,
+    incoming,
+    log,
+    sealKeys = [],
+  } = options;
   const client = options.client ?? new LakefsClient(access);
   const records = new LakeRecords(store, prefix);
-  const { defaultBranch, namespace, mapping, isStale } = await factsOf(client, records, options, signal);
+  const { defaultBranch, namespace, mapping, isStale } = await factsOf(
+    client,
+    records,
+    options,
+    signal,
+  );
   const commits = new LakefsCommitMap({
-    access, client, repository, namespace, sealKeys, records, objects, pool, incoming, log,
+    access,
+    client,
+    repository,
+    namespace,
+    sealKeys,
+    records,
+    objects,
+    pool,
+    incoming,
+    log,
     mapping: { ...mapping, namespace },
     tasks: options.synthesisTasks,
     pagesOnly: options.pagesOnly ?? false,
     cutsLookMs: options.cutsLookMs,
   });
   const remake = (pack: string, ending: AbortSignal) => commits.remake(pack, ending);
-  const promised = new PromisedBlobs({ access, client, repository, namespace, records, objects, pool, incoming, log, tasks: options.synthesisTasks, remake });
+  const promised = new PromisedBlobs({
+    access,
+    client,
+    repository,
+    namespace,
+    records,
+    objects,
+    pool,
+    incoming,
+    log,
+    tasks: options.synthesisTasks,
+    remake,
+  });
   const heads = () => refs.latestHeads;
   const root = new RootCommit(client, repository);
-  const landing = options.landing?.({ client, repository, namespace, sealKeys, mapping, commits, root, defaultBranch, heads }) ?? refusingLanding("pushing to lakeFS is not possible yet");
-  const onUnserved = ({ kind, id, reason }: UnservedRef) => log.warn("a ref of lakeFS is not served", { repository, kind, id, reason });
-  const onIncomplete = (branch: string, fault: Fault) => log.debug("a half-landed push is not completed", { repository, branch, reason: fault.message });
+  const landing =
+    options.landing?.({
+      client,
+      repository,
+      namespace,
+      sealKeys,
+      mapping,
+      commits,
+      root,
+      defaultBranch,
+      heads,
+    }) ?? refusingLanding("pushing to lakeFS is not possible yet");
+  const onUnserved = ({ kind, id, reason }: UnservedRef) =>
+    log.warn("a ref of lakeFS is not served", { repository, kind, id, reason });
+  const onIncomplete = (branch: string, fault: Fault) =>
+    log.debug("a half-landed push is not completed", { repository, branch, reason: fault.message });
   const refs: LakefsRefs = new LakefsRefs({
-    client, repository, defaultBranch, commits, manifestRefs, landing, onUnserved, onIncomplete,
+    client,
+    repository,
+    defaultBranch,
+    commits,
+    manifestRefs,
+    landing,
+    onUnserved,
+    onIncomplete,
     ...(options.refsWaitMs === undefined ? {} : { waitMs: options.refsWaitMs }),
     ...(options.confirm === undefined ? {} : { confirm: options.confirm }),
-    stale: options.serveStale === true ? staleRefs(records, { defaultBranch, namespace, isStale }, options) : undefined,
+    stale:
+      options.serveStale === true
+        ? staleRefs(records, { defaultBranch, namespace, isStale }, options)
+        : undefined,
   });
   const guard = () => landing.guard;
   const lists = new StoredLists({ records, pool, incoming });
-  return { client, mapping, refs, commits, promised, lists, defaultBranch, guard, close: () => refs.close() };
+  return {
+    client,
+    mapping,
+    refs,
+    commits,
+    promised,
+    lists,
+    defaultBranch,
+    guard,
+    close: () => refs.close(),
+  };
 }
 
 interface Facts {
@@ -122,37 +198,72 @@ interface Facts {
   readonly isStale: boolean;
 }
 
-/** What a repository is opened by: asked of lakeFS, or while that is away and it may be, what was noted. */
-async function factsOf(client: LakefsClient, records: LakeRecords, options: LakefsRepositoryOptions, signal: AbortSignal): Promise<Facts> {
+/**
+ * What a repository is opened by: asked of lakeFS, or while that is away and it may be, what was
+ * noted.
+ */
+async function factsOf(
+  client: LakefsClient,
+  records: LakeRecords,
+  options: LakefsRepositoryOptions,
+  signal: AbortSignal,
+): Promise<Facts> {
   const now = async (asking: AbortSignal): Promise<Facts> => {
-    const { default_branch: defaultBranch, storage_namespace: namespace } = await client.getRepository(options.repository, asking);
-    return { defaultBranch, namespace, mapping: await agreedMapping(client, records, options, asking), isStale: false };
+    const { default_branch: defaultBranch, storage_namespace: namespace } =
+      await client.getRepository(options.repository, asking);
+    return {
+      defaultBranch,
+      namespace,
+      mapping: await agreedMapping(client, records, options, asking),
+      isStale: false,
+    };
   };
   if (options.serveStale !== true) return now(signal);
   const noted = async (): Promise<Facts | undefined> => {
     const [served, record] = [await records.served(signal), await records.mapping(signal)];
     if (served === undefined || record === undefined) return undefined;
-    return { defaultBranch: served.defaultBranch, namespace: served.namespace, mapping: record.mapping, isStale: true };
+    return {
+      defaultBranch: served.defaultBranch,
+      namespace: served.namespace,
+      mapping: record.mapping,
+      isStale: true,
+    };
   };
   return unlessAway(client.http, now, noted, signal);
 }
 
-function staleRefs(records: LakeRecords, facts: Omit<Facts, "mapping">, { repository, log, onBack }: LakefsRepositoryOptions): StaleRefs {
+function staleRefs(
+  records: LakeRecords,
+  facts: Omit<Facts, "mapping">,
+  { repository, log, onBack }: LakefsRepositoryOptions,
+): StaleRefs {
   const { defaultBranch, namespace, isStale } = facts;
   let isChecked = !isStale;
   return {
     async known(signal) {
       const served = await records.served(signal);
       if (served === undefined) return undefined;
-      const refs = served.refs.map(([name, oid, peeled]) => ({ name, oid, ...(peeled === undefined ? {} : { peeled }) }));
+      const refs = served.refs.map(([name, oid, peeled]) => ({
+        name,
+        oid,
+        ...(peeled === undefined ? {} : { peeled }),
+      }));
       const byName = new Map(refs.map((ref) => [ref.name, ref]));
-      return { revision: `stale ${served.atMs}`, head: served.head, refs, byName, staleSinceMs: served.atMs };
+      return {
+        revision: `stale ${served.atMs}`,
+        head: served.head,
+        refs,
+        byName,
+        staleSinceMs: served.atMs,
+      };
     },
     note: ({ head, refs }) => {
       // What the repository was opened by was never compared with what lakeFS says.
       if (!isChecked) onBack?.();
       isChecked = true;
-      const rows = refs.map(({ name, oid, peeled }): [string, string] | [string, string, string] => (peeled === undefined ? [name, oid] : [name, oid, peeled]));
+      const rows = refs.map(({ name, oid, peeled }): [string, string] | [string, string, string] =>
+        peeled === undefined ? [name, oid] : [name, oid, peeled],
+      );
       return records.putServed({ atMs: Date.now(), defaultBranch, namespace, head, refs: rows });
     },
     changed(isAway) {
@@ -163,30 +274,62 @@ function staleRefs(records: LakeRecords, facts: Omit<Facts, "mapping">, { reposi
 }
 
 /**
- * What lakeFS says, and what this server has read the repository by before: they must not differ, or the same commits would get other ids. Where lakeFS has
- * lost its record, what was true before is written again, whatever the settings say now. Throws "lakefs/remapped".
+ * What lakeFS says, and what this server has read the repository by before: they must not differ,
+ * or the same commits would get other ids. Where lakeFS has lost its record, what was true before
+ * is written again, whatever the settings say now. Throws "lakefs/remapped".
  */
-async function agreedMapping(client: LakefsClient, records: LakeRecords, { repository, mappingSeed, log }: LakefsRepositoryOptions, signal: AbortSignal): Promise<Mapping> {
+async function agreedMapping(
+  client: LakefsClient,
+  records: LakeRecords,
+  { repository, mappingSeed, log }: LakefsRepositoryOptions,
+  signal: AbortSignal,
+): Promise<Mapping> {
   const before = await records.mapping(signal).catch((error: unknown) => {
     const fault = asFault(error);
     if (fault.code !== "odb/damaged") throw fault;
-    log.warn("the note of a repository's mapping is damaged; it is made again", { repository, ...faultFacts(fault) });
+    log.warn("the note of a repository's mapping is damaged; it is made again", {
+      repository,
+      ...faultFacts(fault),
+    });
     return undefined;
   });
-  const now = await openMappingRecord(client, repository, before?.mapping ?? mappingSeed, signal, before).catch((error: unknown) => {
+  const now = await openMappingRecord(
+    client,
+    repository,
+    before?.mapping ?? mappingSeed,
+    signal,
+    before,
+  ).catch((error: unknown) => {
     // It is there, and is no mapping any more: with a note, that is another mapping.
     if (before === undefined || asFault(error).code !== "lakefs/bad-reply") throw error;
-    throw new Fault("lakefs/remapped", { repository, before: formatMapping(before.mapping), now: "none that can be read" }, error);
+    throw new Fault(
+      "lakefs/remapped",
+      { repository, before: formatMapping(before.mapping), now: "none that can be read" },
+      error,
+    );
   });
   if (before !== undefined && !isSameMapping(before.mapping, now.mapping)) {
-    throw new Fault("lakefs/remapped", { repository, before: formatMapping(before.mapping), now: formatMapping(now.mapping) });
+    throw new Fault("lakefs/remapped", {
+      repository,
+      before: formatMapping(before.mapping),
+      now: formatMapping(now.mapping),
+    });
   }
   if (before?.commit !== now.commit || before === undefined) await records.putMapping(now, signal);
   return now.mapping;
 }
 
-/** Puts back into lakeFS what this server has read the repository by. Throws "lakefs/unmapped" where it never has. */
-export async function repairNotedMapping(client: LakefsClient, store: Store, prefix: string, repository: string, signal: AbortSignal): Promise<{ readonly mapping: string; readonly commit: string | undefined }> {
+/**
+ * Puts back into lakeFS what this server has read the repository by. Throws "lakefs/unmapped" where
+ * it never has.
+ */
+export async function repairNotedMapping(
+  client: LakefsClient,
+  store: Store,
+  prefix: string,
+  repository: string,
+  signal: AbortSignal,
+): Promise<{ readonly mapping: string; readonly commit: string | undefined }> {
   const records = new LakeRecords(store, prefix);
   const noted = await records.mapping(signal);
   if (noted === undefined) throw new Fault("lakefs/unmapped", { repository });

@@ -1,7 +1,7 @@
 /**
- * Files that a push does not touch, and of which its .gitattributes say something else than those before: their form
- * would follow, while the pushed trees keep what they had. So what they are is put into their metadata, as it is of all
- * that a push brings; their bytes stay where they are.
+ * Files that a push does not touch, and of which its .gitattributes say something else than those
+ * before: their form would follow, while the pushed trees keep what they had. So what they are is
+ * put into their metadata, as it is of all that a push brings; their bytes stay where they are.
  */
 import { createHash } from "node:crypto";
 import { fromLatin1, lossyText } from "../base/bytes.js";
@@ -17,7 +17,12 @@ import { NONE } from "../odb/object-space.js";
 import { stageableAddress } from "./address.js";
 import { readClaim } from "./claim.js";
 import type { LakefsClient } from "./client.js";
-import { attributeBudget, type AttributesFile, type SaidOf, saidByTree } from "./commit-attributes.js";
+import {
+  attributeBudget,
+  type AttributesFile,
+  type SaidOf,
+  saidByTree,
+} from "./commit-attributes.js";
 import { withoutBlock } from "./attributes.js";
 import { contentKey } from "./hash-memory.js";
 import { locateObjects } from "./locate.js";
@@ -41,8 +46,14 @@ interface Kept {
   readonly oid: Oid;
 }
 
-/** The .gitattributes that Git reads of a tree. Pointers of that name hold no lines that say anything. */
-export function attributesOfTree(reader: ObjectReader, root: Oid): (folder: string) => AttributesFile {
+/**
+ * The .gitattributes that Git reads of a tree. Pointers of that name hold no lines that say
+ * anything.
+ */
+export function attributesOfTree(
+  reader: ObjectReader,
+  root: Oid,
+): (folder: string) => AttributesFile {
   return (folder) => {
     let tree: Oid | undefined = root;
     for (const name of folder === "" ? [] : folder.split("/")) {
@@ -64,23 +75,37 @@ function treeOf(reader: ObjectReader, tree: Oid): ReadonlyMap<string, TreeEntry>
   return parseTree(reader.readAs("tree", reader.space.need(tree)));
 }
 
-/** Files that are the same in both trees, and of whose filter the trees' attributes say different things. */
-export function* saidOtherwise(reader: ObjectReader, before: Oid, tree: Oid): Generator<Kept, void, undefined> {
+/**
+ * Files that are the same in both trees, and of whose filter the trees' attributes say different
+ * things.
+ */
+export function* saidOtherwise(
+  reader: ObjectReader,
+  before: Oid,
+  tree: Oid,
+): Generator<Kept, void, undefined> {
   const folders = changedFolders(reader, before, tree);
   if (folders.length === 0) return;
   const budget = attributeBudget();
-  const [was, is] = [before, tree].map((root) => saidByTree(attributesOfTree(reader, root), budget)) as [
-    SaidOf,
-    SaidOf,
-  ];
+  const [was, is] = [before, tree].map((root) =>
+    saidByTree(attributesOfTree(reader, root), budget),
+  ) as [SaidOf, SaidOf];
   for (const folder of folders) {
-    for (const kept of sameFiles(reader, folderIn(reader, before, folder), folderIn(reader, tree, folder), folder)) {
+    for (const kept of sameFiles(
+      reader,
+      folderIn(reader, before, folder),
+      folderIn(reader, tree, folder),
+      folder,
+    )) {
       if (baseName(kept.path) !== ATTRIBUTES_NAME && was(kept.path) !== is(kept.path)) yield kept;
     }
   }
 }
 
-/** The highest folders whose .gitattributes differ, the managed block aside. With their slash; "" is the root. */
+/**
+ * The highest folders whose .gitattributes differ, the managed block aside. With their slash; "" is
+ * the root.
+ */
 function changedFolders(reader: ObjectReader, before: Oid, tree: Oid): string[] {
   const [was, is] = [attributesOfTree(reader, before), attributesOfTree(reader, tree)];
   const changed: string[] = [];
@@ -108,7 +133,8 @@ function isSameText(left: AttributesFile, right: AttributesFile): boolean {
 function folderIn(reader: ObjectReader, root: Oid, folder: string): Oid | undefined {
   let tree: Oid | undefined = root;
   for (const name of folder.split("/").slice(0, -1)) {
-    const entry: TreeEntry | undefined = tree === undefined ? undefined : treeOf(reader, tree).get(name);
+    const entry: TreeEntry | undefined =
+      tree === undefined ? undefined : treeOf(reader, tree).get(name);
     tree = entry !== undefined && isTreeMode(entry.mode) ? entry.oid : undefined;
   }
   return tree;
@@ -129,13 +155,17 @@ function* sameFiles(
       const was = old.get(name);
       const path = pair.folder + name;
       if (was === undefined) continue;
-      if (isTreeMode(mode) && isTreeMode(was.mode)) pending.push({ left: was.oid, right: oid, folder: `${path}/` });
+      if (isTreeMode(mode) && isTreeMode(was.mode))
+        pending.push({ left: was.oid, right: oid, folder: `${path}/` });
       else if (isFileMode(mode) && was.oid === oid && was.mode === mode) yield { path, oid };
     }
   }
 }
 
-/** Stages those of the files that do not say themselves what they are; by path, the keys of their contents. */
+/**
+ * Stages those of the files that do not say themselves what they are; by path, the keys of their
+ * contents.
+ */
 export async function restate(
   reader: ObjectReader,
   place: RestatePlace,
@@ -153,23 +183,46 @@ export async function restate(
   return staged;
 }
 
-async function restateSome(reader: ObjectReader, place: RestatePlace, files: readonly Kept[], staged: Map<string, string>): Promise<void> {
+async function restateSome(
+  reader: ObjectReader,
+  place: RestatePlace,
+  files: readonly Kept[],
+  staged: Map<string, string>,
+): Promise<void> {
   const { client, repository, commit, signal } = place;
   const paths = files.map(({ path }) => path);
-  const objects = await locateObjects({ client, repository, signal, pagesOnly: true }, commit, paths);
+  const objects = await locateObjects(
+    { client, repository, signal, pagesOnly: true },
+    commit,
+    paths,
+  );
   const turns = new Semaphore(LIMITS.landingUploadsMax);
-  await Promise.all(files.map((file) => turns.run(() => restateOne(reader, place, file, objects.get(file.path) as LakefsObject, staged), signal)));
+  await Promise.all(
+    files.map((file) =>
+      turns.run(
+        () => restateOne(reader, place, file, objects.get(file.path) as LakefsObject, staged),
+        signal,
+      ),
+    ),
+  );
 }
 
 async function restateOne(
   reader: ObjectReader,
   { client, repository, namespace, branch, signal }: RestatePlace,
   { path, oid }: Kept,
-  { physical_address: address, checksum, size_bytes: size, metadata = {}, content_type }: LakefsObject,
+  {
+    physical_address: address,
+    checksum,
+    size_bytes: size,
+    metadata = {},
+    content_type,
+  }: LakefsObject,
   staged: Map<string, string>,
 ): Promise<void> {
   const name = lossyText(fromLatin1(path));
-  if (size === undefined) throw new Fault("lakefs/bad-reply", { call: "statObject", path: name, reason: "no size" });
+  if (size === undefined)
+    throw new Fault("lakefs/bad-reply", { call: "statObject", path: name, reason: "no size" });
   if (readClaim({ size, checksum, metadata }, parsePointer)?.blob === oid) return;
   const { [SHA256_KEY]: _, [POINTER_KEY]: __, [SEAL_KEY]: ___, ...others } = metadata;
   const sha256 = sha256Of(reader, oid, size);
@@ -188,12 +241,18 @@ async function restateOne(
   staged.set(path, contentKey({ address, checksum, size }, namespace) as string);
 }
 
-/** Of a file of `size` bytes that is this blob in Git, or its pointer; undefined: the blob is still in lakeFS alone, or large. */
+/**
+ * Of a file of `size` bytes that is this blob in Git, or its pointer; undefined: the blob is still
+ * in lakeFS alone, or large.
+ */
 function sha256Of(reader: ObjectReader, oid: Oid, size: number): string | undefined {
   const number = reader.locate(oid);
   if (number === NONE || reader.size(number) > LIMITS.objectInMemoryBytesMax) return undefined;
   const data = reader.readAs("blob", number);
-  const pointer = data.length === size || data.length > POINTER_BYTES_MAX ? undefined : parseCanonicalPointer(data);
+  const pointer =
+    data.length === size || data.length > POINTER_BYTES_MAX
+      ? undefined
+      : parseCanonicalPointer(data);
   if (pointer !== undefined) return pointer.size === size ? pointer.sha256 : undefined;
   return data.length === size ? createHash("sha256").update(data).digest("hex") : undefined;
 }

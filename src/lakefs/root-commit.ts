@@ -1,4 +1,7 @@
-/** The commit a lakeFS repository began with: it has no parent. Looked for once, from the mapping's commit, which is near it in time. */
+/**
+ * The commit a lakeFS repository began with: it has no parent. Looked for once, from the mapping's
+ * commit, which is near it in time.
+ */
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { LakefsClient } from "./client.js";
@@ -42,8 +45,8 @@ export function isFirstCommit({ parents, meta_range_id: metarange }: LakefsCommi
 }
 
 /**
- * The first commit that a commit's history leads to: a call for each thousand commits. Throws "lakefs/bad-reply" where it leads
- * to none.
+ * The first commit that a commit's history leads to: a call for each thousand commits. Throws
+ * "lakefs/bad-reply" where it leads to none.
  */
 export async function walkToRoot(
   client: LakefsClient,
@@ -59,10 +62,17 @@ export async function walkToRoot(
     if (root !== undefined) return root;
     // A page is ordered by date; its deepest commit is where to go on.
     const [first, ...others] = results;
-    if (first === undefined) throw new Fault("lakefs/bad-reply", { call: "log", reason: "no commit is to be found" });
-    const deepest = others.reduce((left, right) => ((right.generation ?? 0) < (left.generation ?? 0) ? right : left), first);
+    if (first === undefined)
+      throw new Fault("lakefs/bad-reply", { call: "log", reason: "no commit is to be found" });
+    const deepest = others.reduce(
+      (left, right) => ((right.generation ?? 0) < (left.generation ?? 0) ? right : left),
+      first,
+    );
     if ((deepest.generation ?? 0) >= generation)
-      throw new Fault("lakefs/bad-reply", { call: "log", reason: "no first commit is to be found" });
+      throw new Fault("lakefs/bad-reply", {
+        call: "log",
+        reason: "no first commit is to be found",
+      });
     generation = deepest.generation ?? 0;
     id = deepest.id;
   }

@@ -1,5 +1,6 @@
 /**
- * Small files of ours under a checksum that also covers their name, so that one that changed on disk, or came from another repository, is found out:
+ * Small files of ours under a checksum that also covers their name, so that one that changed on
+ * disk, or came from another repository, is found out:
  *
  *   "lakepack sealed 1\n" | SHA-256 of (key, "\n", body), 32 bytes | body
  *
@@ -22,9 +23,17 @@ export function seal(key: string, body: Uint8Array): Uint8Array {
 /** The body, a view. Throws "odb/damaged". */
 export function unseal(key: string, bytes: Uint8Array): Uint8Array {
   if (!beginsWith(bytes, WORDS)) return bytes;
-  if (!beginsWith(bytes, HEAD)) throw new Fault("odb/damaged", { file: key, reason: "its format is not one that this version knows" });
+  if (!beginsWith(bytes, HEAD))
+    throw new Fault("odb/damaged", {
+      file: key,
+      reason: "its format is not one that this version knows",
+    });
   const body = bytes.subarray(SEAL_BYTES);
-  if (!hashOf(key, body).equals(bytes.subarray(HEAD.length, SEAL_BYTES))) throw new Fault("odb/damaged", { file: key, reason: "its content does not match its checksum" });
+  if (!hashOf(key, body).equals(bytes.subarray(HEAD.length, SEAL_BYTES)))
+    throw new Fault("odb/damaged", {
+      file: key,
+      reason: "its content does not match its checksum",
+    });
   return body;
 }
 

@@ -9,7 +9,10 @@ import type { ObjectOutput } from "./object-output.js";
 import { ATTRIBUTES_NAME, FILE_MODE, isFileMode } from "./path-rules.js";
 import { TreeLookup } from "./tree-builder.js";
 
-/** The .gitattributes files of a tree. A folder, a link or a pointer of that name holds no attributes. */
+/**
+ * The .gitattributes files of a tree. A folder, a link or a pointer of that name holds no
+ * attributes.
+ */
 export function treeAttributes(
   output: ObjectOutput,
   lookup: TreeLookup,
@@ -28,7 +31,8 @@ export function shownTree(output: ObjectOutput, tree: Oid, census: Census, mappi
   const lookup = new TreeLookup(output, tree);
   const own = lookup.find(ATTRIBUTES_NAME);
   // What holds no attributes cannot be given any.
-  if (own !== undefined && (!isFileMode(own.mode) || census.isPointer(ATTRIBUTES_NAME))) return tree;
+  if (own !== undefined && (!isFileMode(own.mode) || census.isPointer(ATTRIBUTES_NAME)))
+    return tree;
   const file = own === undefined ? undefined : output.readBlob(own.oid);
   const said = saidByTree(
     treeAttributes(output, lookup, (path) => census.isPointer(path)),
@@ -41,6 +45,10 @@ export function shownTree(output: ObjectOutput, tree: Oid, census: Census, mappi
   if (next === undefined || next === file) return tree;
   const entries = parseTree(output.readTree(tree));
   const mode = own?.mode ?? FILE_MODE.plain;
-  entries.set(ATTRIBUTES_NAME, { name: ATTRIBUTES_NAME, mode, oid: output.add("blob", next, true) });
+  entries.set(ATTRIBUTES_NAME, {
+    name: ATTRIBUTES_NAME,
+    mode,
+    oid: output.add("blob", next, true),
+  });
   return output.addTree(formatTree(entries.values()), tree);
 }

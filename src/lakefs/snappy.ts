@@ -41,12 +41,19 @@ export function unsnappy(input: Uint8Array, bytesMax: number): Uint8Array {
 function littleEndian(input: Uint8Array, at: number, bytes: number): number {
   if (bytes > input.length - at) throw bad("a block is cut");
   let value = 0;
-  for (let digit = bytes - 1; digit >= 0; digit--) value = value * 256 + (input[at + digit] as number);
+  for (let digit = bytes - 1; digit >= 0; digit--)
+    value = value * 256 + (input[at + digit] as number);
   return value;
 }
 
-/** An unsigned varint: 7 bits a byte, low bits first. Throws "lakefs/bad-reply" where it is cut or passes 2^53. */
-export function readVarint(input: Uint8Array, start: number): { readonly value: number; readonly end: number } {
+/**
+ * An unsigned varint: 7 bits a byte, low bits first. Throws "lakefs/bad-reply" where it is cut or
+ * passes 2^53.
+ */
+export function readVarint(
+  input: Uint8Array,
+  start: number,
+): { readonly value: number; readonly end: number } {
   let value = 0;
   let unit = 1;
   for (let at = start; at < input.length; at++, unit *= 128) {

@@ -1,13 +1,18 @@
 /**
- * Sorted tables as lakeFS stores ranges and metaranges in (RocksDB's block-based format, written by Pebble), reading only.
+ * Sorted tables as lakeFS stores ranges and metaranges in (RocksDB's block-based format, written by
+ * Pebble), reading only.
  *
- *   blocks | footer (last 53 bytes): checksum type 1 (CRC-32C), metaindex handle, index handle (varints), padding to 41, version u32 LE 2, magic
- *   handle = varint offset, varint size;  after each block: 1 byte compression (0 none, 1 Snappy), 4 bytes masked CRC-32C of block and that byte
- *   block  = entries (varint shared, varint unshared, varint value length, key tail, value), restart offsets u32 LE, their count
+ *   blocks | footer (last 53 bytes): checksum type 1 (CRC-32C), metaindex handle, index handle
+ *   (varints), padding to 41, version u32 LE 2, magic
+ *   handle = varint offset, varint size;  after each block: 1 byte compression (0 none, 1 Snappy),
+ *                                         4 bytes masked CRC-32C of block and that byte
+ *   block  = entries (varint shared, varint unshared, varint value length, key tail, value),
+ *          restart offsets u32 LE, their count
  *   a key  = user key and 8 bytes;  an index value = the handle of a block;  two levels of index where
  *            rocksdb.block.based.table.index.type is 2 (always from 10,000 entries on)
  *
- * Source: RocksDB's wiki "BlockBasedTable Format"; the checks against real ranges are in test/lakefs/sstable.
+ * Source: RocksDB's wiki "BlockBasedTable Format"; the checks against real ranges are in
+ * test/lakefs/sstable.
  */
 import { compareBytes, latin1 } from "../base/bytes.js";
 import { bad, readVarint, unsnappy } from "./snappy.js";
@@ -27,7 +32,10 @@ const BLOCK_TRAILER_BYTES = 5;
 const KEY_TRAILER_BYTES = 8;
 const INDEX_TYPE = "rocksdb.block.based.table.index.type";
 const PROPERTIES = "rocksdb.properties";
-/** One block inflated: lakeFS writes 4 KiB to some hundred; a single entry with large metadata may fill one alone. */
+/**
+ * One block inflated: lakeFS writes 4 KiB to some hundred; a single entry with large metadata may
+ * fill one alone.
+ */
 const BLOCK_BYTES_MAX = 64 * 1024 * 1024;
 
 interface Handle {
@@ -35,14 +43,19 @@ interface Handle {
   readonly size: number;
 }
 
-/** Entries of a table in key order. Throws "lakefs/bad-reply" where it is not one, is cut, or a checksum differs. */
+/**
+ * Entries of a table in key order. Throws "lakefs/bad-reply" where it is not one, is cut, or a
+ * checksum differs.
+ */
 export function* readTable(table: Uint8Array): Generator<TableEntry, void, undefined> {
   const { metaindex, index } = readFooter(table);
   const twoLevels = isTwoLevel(table, metaindex);
   for (const entry of readBlock(table, index)) {
     const handle = readHandle(entry.value, 0).handle;
     if (!twoLevels) yield* userEntries(table, handle);
-    else for (const inner of readBlock(table, handle)) yield* userEntries(table, readHandle(inner.value, 0).handle);
+    else
+      for (const inner of readBlock(table, handle))
+        yield* userEntries(table, readHandle(inner.value, 0).handle);
   }
 }
 
@@ -55,8 +68,10 @@ function* userEntries(table: Uint8Array, handle: Handle): Generator<TableEntry, 
 
 function readFooter(table: Uint8Array): { readonly metaindex: Handle; readonly index: Handle } {
   const footer = table.subarray(-FOOTER_BYTES);
-  if (footer.length < FOOTER_BYTES || compareBytes(footer.subarray(45), MAGIC) !== 0) throw bad("not a sorted table");
-  if (footer[0] !== CHECKSUM_CRC32C || u32(footer, 41) !== VERSION) throw bad("a sorted table of an unknown version");
+  if (footer.length < FOOTER_BYTES || compareBytes(footer.subarray(45), MAGIC) !== 0)
+    throw bad("not a sorted table");
+  if (footer[0] !== CHECKSUM_CRC32C || u32(footer, 41) !== VERSION)
+    throw bad("a sorted table of an unknown version");
   const first = readHandle(footer, 1);
   return { metaindex: first.handle, index: readHandle(footer, first.end).handle };
 }
@@ -74,7 +89,10 @@ function isTwoLevel(table: Uint8Array, metaindex: Handle): boolean {
   return false;
 }
 
-function readHandle(bytes: Uint8Array, at: number): { readonly handle: Handle; readonly end: number } {
+function readHandle(
+  bytes: Uint8Array,
+  at: number,
+): { readonly handle: Handle; readonly end: number } {
   const offset = readVarint(bytes, at);
   const size = readVarint(bytes, offset.end);
   return { handle: { offset: offset.value, size: size.value }, end: size.end };
@@ -105,7 +123,8 @@ function* readBlock(table: Uint8Array, handle: Handle): Generator<TableEntry, vo
 function openBlock(table: Uint8Array, { offset, size }: Handle): Uint8Array {
   const end = offset + size;
   if (end + BLOCK_TRAILER_BYTES > table.length) throw bad("a block lies outside of its table");
-  if (maskedCrc32c(table.subarray(offset, end + 1)) !== u32(table, end + 1)) throw bad("a block's checksum differs");
+  if (maskedCrc32c(table.subarray(offset, end + 1)) !== u32(table, end + 1))
+    throw bad("a block's checksum differs");
   const stored = table.subarray(offset, end);
   switch (table[end]) {
     case 0:
@@ -132,7 +151,8 @@ const CRC32C_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
 /** CRC-32C of `bytes`. RFC 3720, appendix B.4. */
 export function crc32c(bytes: Uint8Array): number {
   let crc = 0xffffffff;
-  for (let at = 0; at < bytes.length; at++) crc = (crc >>> 8) ^ (CRC32C_TABLE[(crc ^ (bytes[at] as number)) & 0xff] as number);
+  for (let at = 0; at < bytes.length; at++)
+    crc = (crc >>> 8) ^ (CRC32C_TABLE[(crc ^ (bytes[at] as number)) & 0xff] as number);
   return (crc ^ 0xffffffff) >>> 0;
 }
 

@@ -1,14 +1,15 @@
 /**
- * What is done while lakeFS is away, where the setting `lakefs_serve_stale` lets us: nobody waits for long for what
- * is known already.
+ * What is done while lakeFS is away, where the setting `lakefs_serve_stale` lets us: nobody waits
+ * for long for what is known already.
  */
 import { asFault, Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import { isAway, type LakefsHttp } from "./http.js";
 
 /**
- * What `work` comes to; or what is known, once lakeFS has been away for some seconds, or fails `work` by being away.
- * Where nothing is known (`known` resolves to undefined) `work` has all of its time.
+ * What `work` comes to; or what is known, once lakeFS has been away for some seconds, or fails
+ * `work` by being away. Where nothing is known (`known` resolves to undefined) `work` has all of
+ * its time.
  */
 export async function unlessAway<T>(
   http: LakefsHttp,
@@ -21,7 +22,8 @@ export async function unlessAway<T>(
     if (http.awayMs < LIMITS.lakefsStaleAfterMs) return;
     // What cannot be looked up now is looked up once more when `work` has failed.
     const instead = await known().catch(() => undefined);
-    if (instead !== undefined) away.abort(new Fault("lakefs/unreachable", { reason: "it is away" }));
+    if (instead !== undefined)
+      away.abort(new Fault("lakefs/unreachable", { reason: "it is away" }));
   };
   const timer = setInterval(() => void look(), LIMITS.lakefsStaleLookMs);
   try {

@@ -1,6 +1,6 @@
 /**
- * Clears what a crash left: work branches older than a day, by the time in their names, so never one of a live push on any server; and uploads of LFS objects
- * that never got their name.
+ * Clears what a crash left: work branches older than a day, by the time in their names, so never
+ * one of a live push on any server; and uploads of LFS objects that never got their name.
  */
 import { asFault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
@@ -14,11 +14,22 @@ const WORK_NAME = /^lakepack-work-(\d{1,12})-/;
 const SWEEP_EVERY_MS = 3_600_000;
 
 /** Deletes them; their names. `root`: the repository's first commit, so that no hook is told. */
-export async function sweepWorkBranches(client: LakefsClient, repository: string, nowMs: number, signal: AbortSignal, root?: string): Promise<string[]> {
+export async function sweepWorkBranches(
+  client: LakefsClient,
+  repository: string,
+  nowMs: number,
+  signal: AbortSignal,
+  root?: string,
+): Promise<string[]> {
   const swept: string[] = [];
-  for await (const { id } of client.listBranches(repository, { prefix: WORK_PREFIX, hidden: true }, signal)) {
+  for await (const { id } of client.listBranches(
+    repository,
+    { prefix: WORK_PREFIX, hidden: true },
+    signal,
+  )) {
     const started = WORK_NAME.exec(id)?.[1];
-    if (started === undefined || nowMs - Number(started) * 1_000 < LIMITS.landingLeftoverMs) continue;
+    if (started === undefined || nowMs - Number(started) * 1_000 < LIMITS.landingLeftoverMs)
+      continue;
     await removeQuietly(client, repository, id, root, signal);
     swept.push(id);
   }
@@ -56,13 +67,32 @@ export class Sweeper {
     this.#sweptAt = now;
     const repository = this.#repository;
     this.#sweep(now, new AbortController().signal).then(
-      (swept) => (swept.branches > 0 || swept.uploads > 0) && this.#log.info("what crashes left was swept", { repository, ...swept }),
-      (error: unknown) => this.#log.debug("what crashes left is not swept", { repository, reason: asFault(error).message }),
+      (swept) =>
+        (swept.branches > 0 || swept.uploads > 0) &&
+        this.#log.info("what crashes left was swept", { repository, ...swept }),
+      (error: unknown) =>
+        this.#log.debug("what crashes left is not swept", {
+          repository,
+          reason: asFault(error).message,
+        }),
     );
   }
 
-  async #sweep(nowMs: number, signal: AbortSignal): Promise<{ readonly branches: number; readonly uploads: number }> {
-    const branches = (await sweepWorkBranches(this.#client, this.#repository, nowMs, signal, (await this.#root.get(signal)).id)).length;
+  async #sweep(
+    nowMs: number,
+    signal: AbortSignal,
+  ): Promise<{ readonly branches: number; readonly uploads: number }> {
+    const branches = (
+      await sweepWorkBranches(
+        this.#client,
+        this.#repository,
+        nowMs,
+        signal,
+        (
+          await this.#root.get(signal)
+        ).id,
+      )
+    ).length;
     return { branches, uploads: (await this.#lfs.sweep?.(nowMs, signal)) ?? 0 };
   }
 }

@@ -1,18 +1,19 @@
 /**
- * Moving a tag. lakeFS has no call for it: the old one is deleted and the new one made, and hooks may refuse either.
- * A note of it stands before, so that the
- * old tag comes back whatever happens in between:
+ * Moving a tag. lakeFS has no call for it: the old one is deleted and the new one made, and hooks
+ * may refuse either. A note of it stands before, so that the old tag comes back whatever happens in
+ * between:
  *
- *   note     branch lakepack-tag-<unix ms>-<random> at a record {parent: the old target, no file, metadata: the
- *            tag's name, sealed}
+ *   note     branch lakepack-tag-<unix ms>-<random> at a record {parent: the old target, no file,
+ *            metadata: the tag's name, sealed}
  *   delete   the old tag; refused: the note goes, nothing has changed
  *   create   the new tag; refused or failed: the old one is made again, then the note goes
  *   done     the note goes
  *
- * A list of refs shows a tag that is noted and missing where it was. Whoever meets a note that is older than any move
- * puts the tag back and takes the note away; a note whose tag is elsewhere by now is taken away at once, and so is one
- * of a tag that a push deletes: it would bring the tag back. The note has no file, so no hook is told of it; it is no
- * hidden branch, so that every list of branches shows it.
+ * A list of refs shows a tag that is noted and missing where it was. Whoever meets a note that is
+ * older than any move puts the tag back and takes the note away; a note whose tag is elsewhere by
+ * now is taken away at once, and so is one of a tag that a push deletes: it would bring the tag
+ * back. The note has no file, so no hook is told of it; it is no hidden branch, so that every list
+ * of branches shows it.
  */
 import { randomBytes } from "node:crypto";
 import { asFault, Fault } from "../base/fault.js";
@@ -59,8 +60,8 @@ export class TagMover {
   }
 
   /**
-   * Of branches those that note a move, each tag's last one: what is before it is left over from a crash, and the tag
-   * has been elsewhere since.
+   * Of branches those that note a move, each tag's last one: what is before it is left over from a
+   * crash, and the tag has been elsewhere since.
    */
   async moving(branches: readonly LakefsRef[], signal: AbortSignal): Promise<readonly MovingTag[]> {
     const last = new Map<string, MovingTag>();
@@ -75,7 +76,10 @@ export class TagMover {
     return (await this.moving(await this.#notes(signal), signal)).find((move) => move.tag === tag);
   }
 
-  /** Puts a tag back where it was, unless there is one, and takes its notes away. True: it was put back. */
+  /**
+   * Puts a tag back where it was, unless there is one, and takes its notes away. True: it was put
+   * back.
+   */
   async settle(move: MovingTag, signal: AbortSignal): Promise<boolean> {
     const { client, repository } = this.#options;
     const isMissing = (await findRef(client, repository, "tag", move.tag, signal)) === undefined;
@@ -88,7 +92,9 @@ export class TagMover {
   async done({ tag, note, startMs }: MovingTag, signal: AbortSignal): Promise<void> {
     const { client, repository } = this.#options;
     const all = await this.#read(await this.#notes(signal), signal);
-    const before = all.filter((other) => other.tag === tag && other.startMs <= startMs && other.note !== note);
+    const before = all.filter(
+      (other) => other.tag === tag && other.startMs <= startMs && other.note !== note,
+    );
     for (const other of before) await client.deleteBranch(repository, other.note, signal);
     await client.deleteBranch(repository, note, signal);
   }
@@ -96,11 +102,15 @@ export class TagMover {
   async #notes(signal: AbortSignal): Promise<readonly LakefsRef[]> {
     const { client, repository } = this.#options;
     const notes: LakefsRef[] = [];
-    for await (const branch of client.listBranches(repository, { prefix: TAG_MOVE_PREFIX }, signal)) notes.push(branch);
+    for await (const branch of client.listBranches(repository, { prefix: TAG_MOVE_PREFIX }, signal))
+      notes.push(branch);
     return notes;
   }
 
-  /** Notes whose word counts: anybody may make a branch, and what it says is put into practice with our key. */
+  /**
+   * Notes whose word counts: anybody may make a branch, and what it says is put into practice with
+   * our key.
+   */
   async #read(branches: readonly LakefsRef[], signal: AbortSignal): Promise<readonly MovingTag[]> {
     const { client, repository, namespace, seals } = this.#options;
     const found: MovingTag[] = [];
@@ -111,16 +121,24 @@ export class TagMover {
       const [old] = parents;
       const tag = metadata[MOVING_KEY];
       if (tag === undefined || old === undefined) continue;
-      if (!seals.isLandingSealed(metadata[COMMIT_SEAL_KEY], { namespace, base: tag, tip: old, step: 0 })) continue;
+      if (
+        !seals.isLandingSealed(metadata[COMMIT_SEAL_KEY], {
+          namespace,
+          base: tag,
+          tip: old,
+          step: 0,
+        })
+      )
+        continue;
       found.push({ note, tag, old, startMs, isLeft: Date.now() - startMs > LIMITS.tagMoveMs });
     }
     return found;
   }
 
   /**
-   * Moves a tag. False: another one is there by now. Throws why not; the old one is there then, or where lakeFS does
-   * not answer any more, its note. Not the
-   * pusher's signal: once begun it goes to an end.
+   * Moves a tag. False: another one is there by now. Throws why not; the old one is there then, or
+   * where lakeFS does not answer any more, its note. Not the pusher's signal: once begun it goes to
+   * an end.
    */
   async move(tag: string, old: string, to: string): Promise<boolean> {
     const { client, repository } = this.#options;
@@ -159,8 +177,13 @@ export class TagMover {
     const { client, repository, namespace, root, seals } = this.#options;
     const seal = seals.sealLanding({ namespace, base: tag, tip: old, step: 0 });
     if (seal === undefined)
-      throw new Fault("base/internal", { reason: "a tag is moved by servers with a seal key only" });
-    const [first, parent] = await Promise.all([root.get(signal), client.getCommit(repository, old, signal)]);
+      throw new Fault("base/internal", {
+        reason: "a tag is moved by servers with a seal key only",
+      });
+    const [first, parent] = await Promise.all([
+      root.get(signal),
+      client.getCommit(repository, old, signal),
+    ]);
     const startMs = Date.now();
     const record = await writeCommitRecord(
       client,

@@ -1,4 +1,7 @@
-/** Trees out of paths. A listing comes in bytewise order, so a folder is complete as soon as a path outside of it comes: only open folders are held. */
+/**
+ * Trees out of paths. A listing comes in bytewise order, so a folder is complete as soon as a path
+ * outside of it comes: only open folders are held.
+ */
 import { LRUCache } from "lru-cache";
 import type { Oid } from "../git/oid.js";
 import { MODE_TREE } from "../git/tree.js";
@@ -26,7 +29,11 @@ export class TreeBuilder {
   /** Paths in bytewise order, each once. */
   add(path: string, mode: number, oid: Oid): void {
     while (!path.startsWith(this.#top.path)) this.#close();
-    for (let slash = path.indexOf("/", this.#top.path.length); slash >= 0; slash = path.indexOf("/", slash + 1)) {
+    for (
+      let slash = path.indexOf("/", this.#top.path.length);
+      slash >= 0;
+      slash = path.indexOf("/", slash + 1)
+    ) {
       this.#open.push(openFolder(path.slice(0, slash + 1)));
     }
     const name = path.slice(this.#top.path.length);
@@ -64,13 +71,21 @@ function openFolder(path: string): Folder {
 }
 
 /** One path's new entry; undefined: it is removed. */
-export type PathChanges = ReadonlyMap<string, { readonly mode: number; readonly oid: Oid } | undefined>;
+export type PathChanges = ReadonlyMap<
+  string,
+  { readonly mode: number; readonly oid: Oid } | undefined
+>;
 
 /**
- * The tree after `changes`; "clash": a file would stand beside a folder of its name, which only a whole listing can judge.
- * `onFile` is told of each file that was at a changed path.
+ * The tree after `changes`; "clash": a file would stand beside a folder of its name, which only a
+ * whole listing can judge. `onFile` is told of each file that was at a changed path.
  */
-export function changeTree(output: ObjectOutput, root: Oid, changes: PathChanges, onFile: (path: string, mode: number) => void): Oid | "clash" {
+export function changeTree(
+  output: ObjectOutput,
+  root: Oid,
+  changes: PathChanges,
+  onFile: (path: string, mode: number) => void,
+): Oid | "clash" {
   try {
     const changed = changeFolder(output, root, "", [...changes.keys()].sort(), changes, onFile);
     return changed ?? output.addTree(formatTree([]));
@@ -82,7 +97,10 @@ export function changeTree(output: ObjectOutput, root: Oid, changes: PathChanges
 
 const CLASH = Symbol("clash");
 
-/** `paths`: those below `folder` (with its slash). Undefined: nothing is left. Nesting is bounded by lakeFS's 1,024 bytes of path. */
+/**
+ * `paths`: those below `folder` (with its slash). Undefined: nothing is left. Nesting is bounded by
+ * lakeFS's 1,024 bytes of path.
+ */
 function changeFolder(
   output: ObjectOutput,
   oid: Oid | undefined,
@@ -91,12 +109,16 @@ function changeFolder(
   changes: PathChanges,
   onFile: (path: string, mode: number) => void,
 ): Oid | undefined {
-  const entries = oid === undefined ? new Map<string, TreeEntry>() : parseTree(output.readTree(oid));
+  const entries =
+    oid === undefined ? new Map<string, TreeEntry>() : parseTree(output.readTree(oid));
   for (const [name, below] of groupByName(paths, folder.length)) {
     const path = folder + name;
     const old = entries.get(name);
     const oldTree = old?.mode === MODE_TREE ? old.oid : undefined;
-    const tree = below.length === 0 ? oldTree : changeFolder(output, oldTree, `${path}/`, below, changes, onFile);
+    const tree =
+      below.length === 0
+        ? oldTree
+        : changeFolder(output, oldTree, `${path}/`, below, changes, onFile);
     let file = old !== undefined && oldTree === undefined ? old : undefined;
     if (changes.has(path)) {
       if (file !== undefined) onFile(path, file.mode);

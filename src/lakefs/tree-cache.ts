@@ -1,6 +1,7 @@
 /**
- * Trees of synthesized commits in a thread's memory: least recently used lakeFS commits go first. A commit's entry holds the trees that were made or
- * read for it; a tree that several commits share is held once, as long as one of them is here. What is not here is read from the packs.
+ * Trees of synthesized commits in a thread's memory: least recently used lakeFS commits go first. A
+ * commit's entry holds the trees that were made or read for it; a tree that several commits share
+ * is held once, as long as one of them is here. What is not here is read from the packs.
  */
 import { LRUCache } from "lru-cache";
 import { LIMITS } from "../base/limits.js";
@@ -21,7 +22,12 @@ export class TreeCache {
   constructor(bytesMax: number = LIMITS.lakefsTreeCacheBytes) {
     this.#commits = new LRUCache({
       maxSize: bytesMax,
-      sizeCalculation: (oids) => TREE_OVERHEAD_BYTES + oids.reduce((sum, oid) => sum + (this.#trees.get(oid)?.data.length ?? 0) + TREE_OVERHEAD_BYTES, 0),
+      sizeCalculation: (oids) =>
+        TREE_OVERHEAD_BYTES +
+        oids.reduce(
+          (sum, oid) => sum + (this.#trees.get(oid)?.data.length ?? 0) + TREE_OVERHEAD_BYTES,
+          0,
+        ),
       // Also for what is too large to be taken in, so that nothing is held that nobody counts.
       dispose: (oids) => this.#release(oids),
     });

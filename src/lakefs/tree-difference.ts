@@ -29,11 +29,22 @@ export interface FolderPair {
   readonly after: ReadonlyMap<string, TreeEntry>;
 }
 
-/** Folders that differ, each ahead of those below it, with an explicit stack; undefined is the empty tree. */
-export function* differingFolders(reader: ObjectReader, left: Oid | undefined, right: Oid | undefined): Generator<FolderPair, void, undefined> {
+/**
+ * Folders that differ, each ahead of those below it, with an explicit stack; undefined is the empty
+ * tree.
+ */
+export function* differingFolders(
+  reader: ObjectReader,
+  left: Oid | undefined,
+  right: Oid | undefined,
+): Generator<FolderPair, void, undefined> {
   const waiting: Folder[] = left === right ? [] : [{ left, right, path: "" }];
   for (let folder = waiting.pop(); folder !== undefined; folder = waiting.pop()) {
-    const pair = { path: folder.path, before: entriesOf(reader, folder.left), after: entriesOf(reader, folder.right) };
+    const pair = {
+      path: folder.path,
+      before: entriesOf(reader, folder.left),
+      after: entriesOf(reader, folder.right),
+    };
     yield pair;
     for (const below of foldersBelow(pair).reverse()) waiting.push(below);
   }
@@ -48,8 +59,15 @@ function foldersBelow({ path, before, after }: FolderPair): Folder[] {
   return below;
 }
 
-/** From `left` to `right`; undefined is the empty tree. Throws "lakefs/unmappable" for paths too long for lakeFS. */
-export function* treeDifference(reader: ObjectReader, left: Oid | undefined, right: Oid | undefined): Generator<TreeChange, void, undefined> {
+/**
+ * From `left` to `right`; undefined is the empty tree. Throws "lakefs/unmappable" for paths too
+ * long for lakeFS.
+ */
+export function* treeDifference(
+  reader: ObjectReader,
+  left: Oid | undefined,
+  right: Oid | undefined,
+): Generator<TreeChange, void, undefined> {
   for (const { path: folder, before, after } of differingFolders(reader, left, right)) {
     for (const name of new Set([...before.keys(), ...after.keys()])) {
       const [old, now] = [before.get(name), after.get(name)];
@@ -63,7 +81,10 @@ export function* treeDifference(reader: ObjectReader, left: Oid | undefined, rig
 }
 
 function tooLong(path: string): Fault {
-  return new Fault("lakefs/unmappable", { path: lossyText(fromLatin1(path)), reason: "lakeFS has no paths of more than 1,024 bytes" });
+  return new Fault("lakefs/unmappable", {
+    path: lossyText(fromLatin1(path)),
+    reason: "lakeFS has no paths of more than 1,024 bytes",
+  });
 }
 
 function entriesOf(reader: ObjectReader, tree: Oid | undefined): ReadonlyMap<string, TreeEntry> {
@@ -81,14 +102,18 @@ export interface Difference {
 }
 
 const DIFFERENT = "it would read back differently";
-const SPELLING = "its trees are spelled in a way that lakeFS has no place for (the modes of folders, say)";
+const SPELLING =
+  "its trees are spelled in a way that lakeFS has no place for (the modes of folders, say)";
 
 /** Explains the first difference. Names of files come before what is only about folders. */
 export function explainDifference(reader: ObjectReader, pushed: Oid, read: Oid): Difference {
   const [change] = treeDifference(reader, read, pushed);
-  if (change !== undefined) return { path: lossyText(fromLatin1(change.path)), reason: reasonOf(reader, change, read) };
+  if (change !== undefined)
+    return { path: lossyText(fromLatin1(change.path)), reason: reasonOf(reader, change, read) };
   const folder = firstOddFolder(reader, pushed, read);
-  return folder === undefined ? { path: undefined, reason: SPELLING } : { ...folder, path: lossyText(fromLatin1(folder.path)) };
+  return folder === undefined
+    ? { path: undefined, reason: SPELLING }
+    : { ...folder, path: lossyText(fromLatin1(folder.path)) };
 }
 
 function reasonOf(reader: ObjectReader, { path, entry }: TreeChange, read: Oid): string {
@@ -104,17 +129,30 @@ function reasonOf(reader: ObjectReader, { path, entry }: TreeChange, read: Oid):
 }
 
 /** The first folder of the pushed tree that is empty, or has another mode than folders have. */
-function firstOddFolder(reader: ObjectReader, pushed: Oid, read: Oid): { readonly path: string; readonly reason: string } | undefined {
+function firstOddFolder(
+  reader: ObjectReader,
+  pushed: Oid,
+  read: Oid,
+): { readonly path: string; readonly reason: string } | undefined {
   const pending = [{ left: pushed, right: read as Oid | undefined, path: "" }];
   for (let pair = pending.pop(); pair !== undefined; pair = pending.pop()) {
     const own = entriesOf(reader, pair.left);
-    if (own.size === 0 && pair.path !== "") return { path: pair.path.slice(0, -1), reason: "it is an empty folder, which lakeFS has no place for" };
+    if (own.size === 0 && pair.path !== "")
+      return {
+        path: pair.path.slice(0, -1),
+        reason: "it is an empty folder, which lakeFS has no place for",
+      };
     const other = entriesOf(reader, pair.right);
     for (const [name, entry] of own) {
       const [left, right] = [treeOf(entry), treeOf(other.get(name))];
       const mode = other.get(name)?.mode ?? entry.mode;
-      if (left !== undefined && mode !== entry.mode) return { path: pair.path + name, reason: `it is a folder of mode ${entry.mode.toString(8)}, which lakeFS has no place for` };
-      if (left !== undefined && left !== right) pending.push({ left, right, path: `${pair.path}${name}/` });
+      if (left !== undefined && mode !== entry.mode)
+        return {
+          path: pair.path + name,
+          reason: `it is a folder of mode ${entry.mode.toString(8)}, which lakeFS has no place for`,
+        };
+      if (left !== undefined && left !== right)
+        pending.push({ left, right, path: `${pair.path}${name}/` });
     }
   }
   return undefined;

@@ -1,8 +1,8 @@
 /**
- * Entries that branches have already at the very path at which a push brings the same file. lakeFS counts user
- * metadata and content type into what an entry is, so the pushed file is staged just as it is there: two branches
- * that have brought one file merge without a conflict. Only heads count: what older commits alone name may be
- * collected at any time.
+ * Entries that branches have already at the very path at which a push brings the same file. lakeFS
+ * counts user metadata and content type into what an entry is, so the pushed file is staged just as
+ * it is there: two branches that have brought one file merge without a conflict. Only heads count:
+ * what older commits alone name may be collected at any time.
  */
 import { fromLatin1, lossyText } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
@@ -47,8 +47,15 @@ export class Twins {
     if (head === undefined) return undefined;
     const { client, repository, signal } = this.#source;
     try {
-      const entry = await client.statObject(repository, head.lakeId, lossyText(fromLatin1(path)), signal);
-      return entry.size_bytes === undefined ? undefined : { ...entry, size_bytes: entry.size_bytes };
+      const entry = await client.statObject(
+        repository,
+        head.lakeId,
+        lossyText(fromLatin1(path)),
+        signal,
+      );
+      return entry.size_bytes === undefined
+        ? undefined
+        : { ...entry, size_bytes: entry.size_bytes };
     } catch (error) {
       if (error instanceof Fault && error.code === "lakefs/missing") return undefined; // that branch has gone meanwhile
       throw error;

@@ -57,7 +57,10 @@ export interface LakefsPage<T> {
   readonly results: readonly T[];
 }
 
-/** `POST commits`: sets everything, moves no branch. Send only ids just read from a reply: unknown ones are accepted. */
+/**
+ * `POST commits`: sets everything, moves no branch. Send only ids just read from a reply: unknown
+ * ones are accepted.
+ */
 export interface LakefsCommitRecord {
   readonly commit_id: string;
   readonly version: number;
@@ -71,7 +74,10 @@ export interface LakefsCommitRecord {
   readonly generation: number;
 }
 
-/** `PUT branches/B/objects`: an entry of an object that is already in the block store. Nothing is checked by lakeFS. */
+/**
+ * `PUT branches/B/objects`: an entry of an object that is already in the block store. Nothing is
+ * checked by lakeFS.
+ */
 export interface LakefsStage {
   readonly physical_address: string;
   readonly checksum: string;

@@ -1,20 +1,37 @@
-/** Blobs of entries that are the same in a tree that is known, so that nothing of them has to be read again. */
+/**
+ * Blobs of entries that are the same in a tree that is known, so that nothing of them has to be
+ * read again.
+ */
 import type { Oid } from "../git/oid.js";
 import type { ListingState } from "../pool/synthesize-tasks.js";
 import { Census } from "./census.js";
 import type { LakeChange } from "./listing.js";
-import { ATTRIBUTES_NAME, baseName, type Crossing, FILE_MODE, isFileMode, type LakeEntry } from "./path-rules.js";
+import {
+  ATTRIBUTES_NAME,
+  baseName,
+  type Crossing,
+  FILE_MODE,
+  isFileMode,
+  type LakeEntry,
+} from "./path-rules.js";
 import type { TreeLookup } from "./tree-builder.js";
 
 /** The blob of an entry in a known tree; undefined: it is to be found out. */
-export type Unchanged = (entry: LakeEntry, crossing: Crossing & { readonly as: "file" }) => Oid | undefined;
+export type Unchanged = (
+  entry: LakeEntry,
+  crossing: Crossing & { readonly as: "file" },
+) => Oid | undefined;
 
 export const NOTHING_UNCHANGED: Unchanged = () => undefined;
 
-/** The blob at an entry's path; a file that had no place there may have left its name to a folder. */
+/**
+ * The blob at an entry's path; a file that had no place there may have left its name to a folder.
+ */
 export function blobAt(blobs: TreeLookup, { path }: LakeEntry): Oid | undefined {
   const old = blobs.find(path);
-  return old !== undefined && (isFileMode(old.mode) || old.mode === FILE_MODE.symlink) ? old.oid : undefined;
+  return old !== undefined && (isFileMode(old.mode) || old.mode === FILE_MODE.symlink)
+    ? old.oid
+    : undefined;
 }
 
 export function touchesAttributes(changes: readonly LakeChange[]): boolean {
@@ -22,8 +39,9 @@ export function touchesAttributes(changes: readonly LakeChange[]): boolean {
 }
 
 /**
- * Takes blobs of a known tree over only in the form that they have there: other attributes may make a pointer of what
- * was plain, and the other way round, unless a claim decides. `otherAttributes`: whether they may be others.
+ * Takes blobs of a known tree over only in the form that they have there: other attributes may make
+ * a pointer of what was plain, and the other way round, unless a claim decides. `otherAttributes`:
+ * whether they may be others.
  */
 export function inForm(
   { census }: ListingState,
@@ -34,7 +52,8 @@ export function inForm(
   const before = census && Census.of(census);
   return (entry, { claim, pointer }) => {
     const blob = blobOf(entry);
-    const isKept = blob === undefined || claim?.blob === blob || before?.isPointer(entry.path) === pointer;
+    const isKept =
+      blob === undefined || claim?.blob === blob || before?.isPointer(entry.path) === pointer;
     return isKept ? blob : undefined;
   };
 }

@@ -1,4 +1,7 @@
-/** What of a lakeFS commit could not be in Git: a count and the first paths, as its reading found them (synthesize.ts). */
+/**
+ * What of a lakeFS commit could not be in Git: a count and the first paths, as its reading found
+ * them (synthesize.ts).
+ */
 import { LRUCache } from "lru-cache";
 import { LIMITS } from "../base/limits.js";
 import type { LakefsClient } from "./client.js";
@@ -18,7 +21,9 @@ export class UncrossedPaths {
   readonly #client: LakefsClient;
   readonly #repository: string;
   readonly #commits: LakefsCommitMap;
-  readonly #known = new LRUCache<string, Uncrossed | typeof NOBODY_KNOWS>({ max: LIMITS.lakefsUncrossedMax });
+  readonly #known = new LRUCache<string, Uncrossed | typeof NOBODY_KNOWS>({
+    max: LIMITS.lakefsUncrossedMax,
+  });
 
   constructor(client: LakefsClient, repository: string, commits: LakefsCommitMap) {
     this.#client = client;
@@ -27,13 +32,15 @@ export class UncrossedPaths {
   }
 
   /**
-   * Of this commit, or of the nearest ancestor that was read: a commit that a push made here was not, and a push leaves alone what Git cannot see.
-   * Undefined: none of `lakefsUncrossedLog` ancestors was read.
+   * Of this commit, or of the nearest ancestor that was read: a commit that a push made here was
+   * not, and a push leaves alone what Git cannot see. Undefined: none of `lakefsUncrossedLog`
+   * ancestors was read.
    */
   async of(lakeId: string, signal: AbortSignal): Promise<Uncrossed | undefined> {
     const held = this.#known.get(lakeId);
     if (held !== undefined) return held === NOBODY_KNOWS ? undefined : held;
-    const found = (await this.#recorded(lakeId, signal)) ?? (await this.#ofAncestor(lakeId, signal));
+    const found =
+      (await this.#recorded(lakeId, signal)) ?? (await this.#ofAncestor(lakeId, signal));
     this.#known.set(lakeId, found ?? NOBODY_KNOWS);
     return found;
   }
@@ -45,7 +52,12 @@ export class UncrossedPaths {
 
   /** Along first parents, as one page of the log shows them. */
   async #ofAncestor(lakeId: string, signal: AbortSignal): Promise<Uncrossed | undefined> {
-    const { results } = await this.#client.log(this.#repository, lakeId, LIMITS.lakefsUncrossedLog, signal);
+    const { results } = await this.#client.log(
+      this.#repository,
+      lakeId,
+      LIMITS.lakefsUncrossedLog,
+      signal,
+    );
     const parents = new Map(results.map(({ id, parents: [first] }) => [id, first]));
     for (let id = parents.get(lakeId); id !== undefined; id = parents.get(id)) {
       const found = await this.#recorded(id, signal);

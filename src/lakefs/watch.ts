@@ -1,6 +1,7 @@
 /**
- * Looks at the heads of lakeFS repositories now and then, and at once when a webhook tells of a change, so that new commits are synthesized before
- * anyone asks. No hook of lakeFS tells of all changes (none fires for a hard reset): polling stays.
+ * Looks at the heads of lakeFS repositories now and then, and at once when a webhook tells of a
+ * change, so that new commits are synthesized before anyone asks. No hook of lakeFS tells of all
+ * changes (none fires for a hard reset): polling stays.
  */
 import { asFault } from "../base/fault.js";
 import { Semaphore } from "../base/flow.js";
@@ -45,7 +46,10 @@ export class LakefsWatch {
     await Promise.all([...this.#watched.values()].map((one) => this.#lookAt(one)));
   }
 
-  /** A change was told of: looks even if a look is under way, after it. False: this repository is not watched. */
+  /**
+   * A change was told of: looks even if a look is under way, after it. False: this repository is
+   * not watched.
+   */
   changed(repository: string): boolean {
     const concerned = [...this.#watched.values()].filter((one) => one.repository === repository);
     for (const one of concerned) {
@@ -76,7 +80,11 @@ export class LakefsWatch {
     try {
       await this.#turns.run(async () => void (await refs.read(signal)), signal);
     } catch (error) {
-      if (!signal.aborted) this.#log.warn("a lakeFS repository could not be read ahead", { repository, ...faultFacts(asFault(error)) });
+      if (!signal.aborted)
+        this.#log.warn("a lakeFS repository could not be read ahead", {
+          repository,
+          ...faultFacts(asFault(error)),
+        });
     }
   }
 }

@@ -4,8 +4,13 @@ import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import { TaskWatch } from "../pool/control.js";
 
-/** `gone`: aborted when the caller has gone. `signal`: then too, or when the task is to leave off. */
-export function watchedSignal(control: SharedArrayBuffer, leftOff?: AbortSignal): { readonly gone: AbortSignal; readonly signal: AbortSignal; stop(): void } {
+/**
+ * `gone`: aborted when the caller has gone. `signal`: then too, or when the task is to leave off.
+ */
+export function watchedSignal(
+  control: SharedArrayBuffer,
+  leftOff?: AbortSignal,
+): { readonly gone: AbortSignal; readonly signal: AbortSignal; stop(): void } {
   const watch = new TaskWatch(control);
   const abort = new AbortController();
   const timer = setInterval(() => {

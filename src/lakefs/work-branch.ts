@@ -1,10 +1,10 @@
 /**
- * Hidden branches that live as long as a piece of work. What a crash leaves of them the sweeper finds, by the time in
- * their names.
+ * Hidden branches that live as long as a piece of work. What a crash leaves of them the sweeper
+ * finds, by the time in their names.
  *
- * lakeFS reads the hooks of a branch's beginning and end from the commit it is at then. The repository's first commit
- * has no file, so a branch that begins
- * and ends there is nobody's event: moving it in between (a reset) is none either.
+ * lakeFS reads the hooks of a branch's beginning and end from the commit it is at then. The
+ * repository's first commit has no file, so a branch that begins and ends there is nobody's event:
+ * moving it in between (a reset) is none either.
  */
 import { randomBytes } from "node:crypto";
 import { asFault } from "../base/fault.js";
@@ -21,8 +21,8 @@ export interface WorkBranch {
   /** Seconds since 1970. */
   readonly startTime: number;
   /**
-   * Where it goes before it is taken away: the repository's first commit, so that no hook is told. Undefined:
-   * nowhere.
+   * Where it goes before it is taken away: the repository's first commit, so that no hook is told.
+   * Undefined: nowhere.
    */
   endsAt?: string | undefined;
 }
@@ -56,27 +56,40 @@ export async function onWorkBranch<T>(
   checkAborted(signal);
   const branch = options.branch ?? newWorkBranch();
   branch.endsAt ??= root;
-  // Without the caller's signal: a call that is given up may still make the branch, and after its removal was asked
-  // for.
+  // Without the caller's signal: a call that is given up may still make the branch, and after its
+  // removal was asked for.
   const making = new AbortController().signal;
-  const made = client.createBranch(repository, { name: branch.name, source: root ?? source, hidden: true }, making);
+  const made = client.createBranch(
+    repository,
+    { name: branch.name, source: root ?? source, hidden: true },
+    making,
+  );
   try {
     await orAbort(made, signal);
-    if (root !== undefined && source !== root) await client.hardReset(repository, branch.name, source, signal);
+    if (root !== undefined && source !== root)
+      await client.hardReset(repository, branch.name, source, signal);
     return await work(branch);
   } finally {
     // Also where lakeFS gave no answer: it may have made the branch.
     const gone = made
       .catch(() => undefined)
-      .then(() => removeQuietly(client, repository, branch.name, branch.endsAt, AbortSignal.timeout(CLEAN_UP_MS)))
+      .then(() =>
+        removeQuietly(
+          client,
+          repository,
+          branch.name,
+          branch.endsAt,
+          AbortSignal.timeout(CLEAN_UP_MS),
+        ),
+      )
       .catch((error: unknown) => onLeft?.(branch.name, error));
     if (!signal.aborted) await gone;
   }
 }
 
 /**
- * A new hidden branch at `source`, of which no hook is told. `root`: the repository's first commit. Throws
- * "lakefs/conflict".
+ * A new hidden branch at `source`, of which no hook is told. `root`: the repository's first commit.
+ * Throws "lakefs/conflict".
  */
 export async function createQuietly(
   client: LakefsClient,
@@ -89,8 +102,8 @@ export async function createQuietly(
 }
 
 /**
- * Takes a hidden branch away; no hook is told where `root`, the repository's first commit, is given. Absent is
- * success.
+ * Takes a hidden branch away; no hook is told where `root`, the repository's first commit, is
+ * given. Absent is success.
  */
 export async function removeQuietly(
   client: LakefsClient,
@@ -106,5 +119,6 @@ export async function removeQuietly(
 
 function orThrow(error: unknown): void {
   const { code } = asFault(error);
-  if (code !== "lakefs/missing" && code !== "lakefs/denied" && code !== "lakefs/bad-request") throw error;
+  if (code !== "lakefs/missing" && code !== "lakefs/denied" && code !== "lakefs/bad-request")
+    throw error;
 }

@@ -1,6 +1,7 @@
 /**
- * An upload on its way to a local file, hashed by the pool while it arrives. At most two pieces are not hashed yet: then `write` waits. Each piece is
- * also synced, so that the end of a large upload is not one long sync during which the client hears nothing (git-lfs gives up after 30 s).
+ * An upload on its way to a local file, hashed by the pool while it arrives. At most two pieces are
+ * not hashed yet: then `write` waits. Each piece is also synced, so that the end of a large upload
+ * is not one long sync during which the client hears nothing (git-lfs gives up after 30 s).
  */
 import { randomBytes } from "node:crypto";
 import { type FileHandle, mkdir, open, rm } from "node:fs/promises";
@@ -43,7 +44,8 @@ export class HashedSpool {
 
   async write(bytes: Uint8Array): Promise<void> {
     const { size } = this.#object;
-    if (bytes.length > size - this.#bytes) throw new Fault("lfs/mismatch", { size, reason: "more bytes than announced" });
+    if (bytes.length > size - this.#bytes)
+      throw new Fault("lfs/mismatch", { size, reason: "more bytes than announced" });
     await writeAll(this.#opened(), bytes, this.#bytes);
     this.#bytes += bytes.length;
     if (this.#bytes - this.#asked < LIMITS.lfsHashBytes || this.#bytes === size) return;
@@ -70,12 +72,18 @@ export class HashedSpool {
   }
 
   #hashNext(last: boolean): void {
-    const request = { piece: { path: this.path, start: this.#asked, end: this.#bytes }, state: this.#state, last };
+    const request = {
+      piece: { path: this.path, start: this.#asked, end: this.#bytes },
+      state: this.#state,
+      last,
+    };
     this.#asked = this.#bytes;
-    const hashed = this.#services.pool.run("lfs/hash", request, { signal: this.#signal }).then((result) => {
-      if ("sha256" in result) this.#sha256 = result.sha256;
-      else this.#state = result.state;
-    });
+    const hashed = this.#services.pool
+      .run("lfs/hash", request, { signal: this.#signal })
+      .then((result) => {
+        if ("sha256" in result) this.#sha256 = result.sha256;
+        else this.#state = result.state;
+      });
     this.#hashing = Promise.all([hashed, this.#opened().datasync()]).then(() => undefined);
     this.#hashing.catch(() => undefined); // the next write or `finish` sees it
   }

@@ -1,4 +1,7 @@
-/** SHA-256 of bytes that are not kept: gathered in two buffers shared with the pool, one filled while the other is hashed. */
+/**
+ * SHA-256 of bytes that are not kept: gathered in two buffers shared with the pool, one filled
+ * while the other is hashed.
+ */
 import { LIMITS } from "../base/limits.js";
 import type { Pool } from "../pool/tasks.js";
 

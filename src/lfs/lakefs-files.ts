@@ -6,8 +6,17 @@ export interface LakefsFiles {
   /** Undefined where the server does not presign. */
   presigned(ref: string, path: string, signal: AbortSignal): Promise<string | undefined>;
   /** Throws "lfs/gone" where lakeFS names a file whose data is gone from its storage. */
-  read(ref: string, path: string, start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array>;
-  /** Stages a content that arrives in exactly `size` bytes, making the hidden branch where it is missing. */
+  read(
+    ref: string,
+    path: string,
+    start: number,
+    end: number,
+    signal: AbortSignal,
+  ): AsyncIterable<Uint8Array>;
+  /**
+   * Stages a content that arrives in exactly `size` bytes, making the hidden branch where it is
+   * missing.
+   */
   upload(
     branch: string,
     path: string,
@@ -17,17 +26,31 @@ export interface LakefsFiles {
   ): Promise<LakefsFile>;
   /** Gives a name to bytes that are there and have been hashed: it is sealed, and remembered. */
   stage(branch: string, path: string, file: HashedFile, signal: AbortSignal): Promise<void>;
-  /** Where the bytes of a commit's file lie, if a branch's head has the same ones there: others may be collected at any time. */
+  /**
+   * Where the bytes of a commit's file lie, if a branch's head has the same ones there: others may
+   * be collected at any time.
+   */
   atHead(commit: string, path: string, signal: AbortSignal): Promise<string | undefined>;
-  /** Copies a commit's file to a branch, making the hidden branch where it is missing. Undefined: it is gone. */
+  /**
+   * Copies a commit's file to a branch, making the hidden branch where it is missing. Undefined: it
+   * is gone.
+   */
   copy(
     from: { readonly commit: string; readonly path: string },
     branch: string,
     path: string,
     signal: AbortSignal,
   ): Promise<LakefsFile | undefined>;
-  /** Paths below `folder` ("a/b/") that were written before `beforeMs` (since 1970). None where there is no such branch. */
-  older(branch: string, folder: string, beforeMs: number, signal: AbortSignal): AsyncIterable<string>;
+  /**
+   * Paths below `folder` ("a/b/") that were written before `beforeMs` (since 1970). None where
+   * there is no such branch.
+   */
+  older(
+    branch: string,
+    folder: string,
+    beforeMs: number,
+    signal: AbortSignal,
+  ): AsyncIterable<string>;
   /** Absent is success. */
   remove(branch: string, path: string, signal: AbortSignal): Promise<void>;
 }
@@ -48,7 +71,9 @@ export interface HashedFile {
   readonly sha256: string;
 }
 
-/** Objects that commits of the repository show as pointers: an index that the reading half writes. */
+/**
+ * Objects that commits of the repository show as pointers: an index that the reading half writes.
+ */
 export interface KnownObjects {
   knownObject(oid: string, signal: AbortSignal): Promise<KnownObject | undefined>;
 }

@@ -1,16 +1,19 @@
 /**
  * LFS objects of a lakeFS repository, in that repository itself. Nothing of them is kept by us.
  *
- *   lakepack-lfs                   a hidden branch that is never committed: its staging keeps the data from being collected
+ *   lakepack-lfs                   a hidden branch that is never committed: its staging keeps the
+ *                                  data from being collected
  *     lfs/ab/cd/<oid>              objects that were pushed, checksum "sha256:<oid>"
  *     lfs/incoming/<random>        uploads on their way
  *
- * Objects that lakeFS shows to Git as pointers are found through `KnownObjects`. An upload goes on to lakeFS while it arrives and is hashed by the way;
- * only when its hash is right does it get its name, by staging its address: no copy.
+ * Objects that lakeFS shows to Git as pointers are found through `KnownObjects`. An upload goes on
+ * to lakeFS while it arrives and is hashed by the way; only when its hash is right does it get its
+ * name, by staging its address: no copy.
  *
- * Whoever may write in lakeFS may write this branch, any checksum and any metadata. So an object is here only where
- * its bytes are proven: one of us has hashed them, and remembers it or has sealed it. What only somebody's word
- * stands for is not here for uploads, pushes and verify; a download may read it, because its client hashes.
+ * Whoever may write in lakeFS may write this branch, any checksum and any metadata. So an object is
+ * here only where its bytes are proven: one of us has hashed them, and remembers it or has sealed
+ * it. What only somebody's word stands for is not here for uploads, pushes and verify; a download
+ * may read it, because its client hashes.
  */
 import { randomBytes } from "node:crypto";
 import { LRUCache } from "lru-cache";
@@ -18,7 +21,14 @@ import { Fault } from "../base/fault.js";
 import { orAbort, within } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { Pool } from "../pool/tasks.js";
-import { type HashedFile, INCOMING_FOLDER, type KnownObjects, type LakefsFile, type LakefsFiles, LFS_BRANCH } from "./lakefs-files.js";
+import {
+  type HashedFile,
+  INCOMING_FOLDER,
+  type KnownObjects,
+  type LakefsFile,
+  type LakefsFiles,
+  LFS_BRANCH,
+} from "./lakefs-files.js";
 import { LakefsUpload } from "./lakefs-upload.js";
 import type { LfsObject, LfsStore, LfsUpload, Uploader } from "./store.js";
 
@@ -38,18 +48,31 @@ export class LakefsLfsStore implements LfsStore {
     sizeCalculation: () => 1,
     dispose: ({ incoming }, _, reason) => reason === "evict" && this.#leave(incoming),
   });
-  /** Names below `lfs/incoming` that could not be taken away: with the next upload, else by the sweeper. */
+  /**
+   * Names below `lfs/incoming` that could not be taken away: with the next upload, else by the
+   * sweeper.
+   */
   readonly #left = new Set<string>();
 
-  /** `filesOf`: the same with the key of an account, which may throw "lakefs/no-credentials"; default: the server's for everybody. */
-  constructor(files: LakefsFiles, known: KnownObjects, pool: Pool, filesOf: (account: string | undefined) => LakefsFiles = () => files) {
+  /**
+   * `filesOf`: the same with the key of an account, which may throw "lakefs/no-credentials";
+   * default: the server's for everybody.
+   */
+  constructor(
+    files: LakefsFiles,
+    known: KnownObjects,
+    pool: Pool,
+    filesOf: (account: string | undefined) => LakefsFiles = () => files,
+  ) {
     this.#files = files;
     this.#filesOf = filesOf;
     this.#known = known;
     this.#pool = pool;
   }
 
-  /** Waits for an upload of it that is all but done: a client that has given up on it asks again. */
+  /**
+   * Waits for an upload of it that is all but done: a client that has given up on it asks again.
+   */
   async size({ oid }: LfsObject, signal: AbortSignal): Promise<number | undefined> {
     await this.#settled(oid, signal);
     return (await this.#proven(oid, signal))?.size;
@@ -60,8 +83,9 @@ export class LakefsLfsStore implements LfsStore {
   }
 
   /**
-   * Where the object's bytes lie, an address that lakeFS can stage; undefined: not here with this size. Never one
-   * that only old commits name: such bytes are copied, as a collection may be taking them.
+   * Where the object's bytes lie, an address that lakeFS can stage; undefined: not here with this
+   * size. Never one that only old commits name: such bytes are copied, as a collection may be
+   * taking them.
    */
   async address(oid: string, size: number, signal: AbortSignal): Promise<string | undefined> {
     const found = await this.#proven(oid, signal);
@@ -69,21 +93,40 @@ export class LakefsLfsStore implements LfsStore {
     if (found.address !== undefined) return found.address;
     const atHead = await this.#files.atHead(found.ref, found.path, signal);
     if (atHead !== undefined) return atHead;
-    const copy = await this.#files.copy({ commit: found.ref, path: found.path }, LFS_BRANCH, `${INCOMING_FOLDER}${randomBytes(12).toString("hex")}`, signal);
+    const copy = await this.#files.copy(
+      { commit: found.ref, path: found.path },
+      LFS_BRANCH,
+      `${INCOMING_FOLDER}${randomBytes(12).toString("hex")}`,
+      signal,
+    );
     if (copy === undefined || copy.size !== size) return undefined;
-    await this.#files.stage(LFS_BRANCH, objectPath(oid), { address: copy.address, size, sha256: oid }, signal);
+    await this.#files.stage(
+      LFS_BRANCH,
+      objectPath(oid),
+      { address: copy.address, size, sha256: oid },
+      signal,
+    );
     return copy.address;
   }
 
-  /** Throws "lfs/gone": the block store would say so, and lakeFS signs addresses of what is not there. */
+  /**
+   * Throws "lfs/gone": the block store would say so, and lakeFS signs addresses of what is not
+   * there.
+   */
   async link({ oid }: LfsObject, signal: AbortSignal): Promise<string | undefined> {
     const found = await this.#readable(oid, signal);
     if (found === undefined) return undefined;
-    if (found.size > 0) for await (const _ of this.#files.read(found.ref, found.path, 0, 1, signal)) break;
+    if (found.size > 0)
+      for await (const _ of this.#files.read(found.ref, found.path, 0, 1, signal)) break;
     return this.#files.presigned(found.ref, found.path, signal);
   }
 
-  async *read({ oid }: LfsObject, start: number, end: number, signal: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
+  async *read(
+    { oid }: LfsObject,
+    start: number,
+    end: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<Uint8Array, void, undefined> {
     if (start === end) return;
     const found = await this.#readable(oid, signal);
     if (found === undefined) throw new Fault("lfs/missing", { oid });
@@ -93,15 +136,28 @@ export class LakefsLfsStore implements LfsStore {
       if (left < 0) break;
       yield bytes;
     }
-    if (left !== 0) throw new Fault("lakefs/bad-reply", { oid, reason: "content of another size than asked for", missing: left });
+    if (left !== 0)
+      throw new Fault("lakefs/bad-reply", {
+        oid,
+        reason: "content of another size than asked for",
+        missing: left,
+      });
   }
 
-  /** What comes in is stored and named by whoever uploads it; what is left over is taken away by the server. */
-  async beginUpload(object: LfsObject, signal: AbortSignal, { account, pool }: Uploader = { account: undefined, pool: this.#pool }): Promise<LfsUpload> {
+  /**
+   * What comes in is stored and named by whoever uploads it; what is left over is taken away by the
+   * server.
+   */
+  async beginUpload(
+    object: LfsObject,
+    signal: AbortSignal,
+    { account, pool }: Uploader = { account: undefined, pool: this.#pool },
+  ): Promise<LfsUpload> {
     void this.#clearLeft();
     const files = this.#filesOf(account);
     const settling = {
-      name: (named: LfsObject, file: LakefsFile, incoming: string) => this.#name(named, { file, incoming, files }),
+      name: (named: LfsObject, file: LakefsFile, incoming: string) =>
+        this.#name(named, { file, incoming, files }),
       clear: (incoming: string) => this.#clear(incoming),
       follow: (oid: string, work: Promise<void>) => this.#follow(oid, work),
     };
@@ -122,7 +178,10 @@ export class LakefsLfsStore implements LfsStore {
     if (unnamed !== undefined) await this.#name({ oid, size: unnamed.file.size }, unnamed);
   }
 
-  /** Gives whole and hashed bytes their name. Where lakeFS does not take it now, whoever asks for the object next does it. */
+  /**
+   * Gives whole and hashed bytes their name. Where lakeFS does not take it now, whoever asks for
+   * the object next does it.
+   */
   async #name({ oid, size }: LfsObject, unnamed: Unnamed): Promise<void> {
     const file: HashedFile = { address: unnamed.file.address, size, sha256: oid };
     try {
@@ -135,9 +194,13 @@ export class LakefsLfsStore implements LfsStore {
     await this.#clear(unnamed.incoming);
   }
 
-  /** Never rejects, and keeps nobody waiting for long: a lakeFS that is away is asked again later. */
+  /**
+   * Never rejects, and keeps nobody waiting for long: a lakeFS that is away is asked again later.
+   */
   #clear(incoming: string): Promise<void> {
-    const gone = this.#files.remove(LFS_BRANCH, incoming, new AbortController().signal).catch(() => this.#leave(incoming));
+    const gone = this.#files
+      .remove(LFS_BRANCH, incoming, new AbortController().signal)
+      .catch(() => this.#leave(incoming));
     return within(gone, LIMITS.lfsClearMs);
   }
 
@@ -152,10 +215,18 @@ export class LakefsLfsStore implements LfsStore {
     for (const incoming of left) await this.#clear(incoming);
   }
 
-  /** Clears uploads that a crash left between their last byte and their name: older than a day, so never one under way. How many. */
+  /**
+   * Clears uploads that a crash left between their last byte and their name: older than a day, so
+   * never one under way. How many.
+   */
   async sweep(nowMs: number, signal: AbortSignal): Promise<number> {
     let swept = 0;
-    for await (const path of this.#files.older(LFS_BRANCH, INCOMING_FOLDER, nowMs - LIMITS.landingLeftoverMs, signal)) {
+    for await (const path of this.#files.older(
+      LFS_BRANCH,
+      INCOMING_FOLDER,
+      nowMs - LIMITS.landingLeftoverMs,
+      signal,
+    )) {
       if (!INCOMING_NAME.test(path)) continue;
       await this.#files.remove(LFS_BRANCH, path, signal);
       swept++;
@@ -167,9 +238,12 @@ export class LakefsLfsStore implements LfsStore {
   async #proven(oid: string, signal: AbortSignal): Promise<Found | undefined> {
     const path = objectPath(oid);
     const file = await this.#files.stat(LFS_BRANCH, path, signal);
-    if (file?.proven === oid) return { ref: LFS_BRANCH, path, size: file.size, address: file.address };
+    if (file?.proven === oid)
+      return { ref: LFS_BRANCH, path, size: file.size, address: file.address };
     const known = await this.#known.knownObject(oid, signal);
-    return known?.proven === true ? { ref: known.commit, path: known.path, size: known.size, address: undefined } : undefined;
+    return known?.proven === true
+      ? { ref: known.commit, path: known.path, size: known.size, address: undefined }
+      : undefined;
   }
 
   /** The same, or what is said to be it. */
@@ -177,10 +251,13 @@ export class LakefsLfsStore implements LfsStore {
     const proven = await this.#proven(oid, signal);
     if (proven !== undefined) return proven;
     const known = await this.#known.knownObject(oid, signal);
-    if (known !== undefined) return { ref: known.commit, path: known.path, size: known.size, address: undefined };
+    if (known !== undefined)
+      return { ref: known.commit, path: known.path, size: known.size, address: undefined };
     const path = objectPath(oid);
     const file = await this.#files.stat(LFS_BRANCH, path, signal);
-    return file?.checksum === `sha256:${oid}` ? { ref: LFS_BRANCH, path, size: file.size, address: undefined } : undefined;
+    return file?.checksum === `sha256:${oid}`
+      ? { ref: LFS_BRANCH, path, size: file.size, address: undefined }
+      : undefined;
   }
 }
 

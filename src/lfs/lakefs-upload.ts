@@ -1,7 +1,7 @@
 /**
- * One LFS object on its way to lakeFS. Its bytes go on while they arrive and are hashed by the way. From the last
- * byte on the upload belongs to nobody's request: a client that gives up (git-lfs waits 30 s) finds on its next try
- * what lakeFS has stored meanwhile.
+ * One LFS object on its way to lakeFS. Its bytes go on while they arrive and are hashed by the way.
+ * From the last byte on the upload belongs to nobody's request: a client that gives up (git-lfs
+ * waits 30 s) finds on its next try what lakeFS has stored meanwhile.
  */
 import { randomBytes } from "node:crypto";
 import { Fault } from "../base/fault.js";
@@ -29,7 +29,10 @@ export interface UploadParts {
   readonly files: LakefsFiles;
   readonly pool: Pool;
   readonly object: LfsObject;
-  /** The client's: it ends the upload until its last byte has come, and only the waiting from then on. */
+  /**
+   * The client's: it ends the upload until its last byte has come, and only the waiting from then
+   * on.
+   */
   readonly signal: AbortSignal;
   readonly settling: UploadSettling;
 }
@@ -49,7 +52,13 @@ export class LakefsUpload implements LfsUpload {
     const { files, pool, object } = parts;
     const { signal } = this.#stop;
     this.#hash = uploadHash(pool, object.size, signal);
-    this.#uploaded = files.upload(LFS_BRANCH, this.#incoming, object.size, drained(this.#queue, signal), signal);
+    this.#uploaded = files.upload(
+      LFS_BRANCH,
+      this.#incoming,
+      object.size,
+      drained(this.#queue, signal),
+      signal,
+    );
     this.#uploaded.catch((error: unknown) => this.#queue.fail(error));
   }
 
@@ -59,13 +68,17 @@ export class LakefsUpload implements LfsUpload {
       throw new Fault("lfs/mismatch", { size: object.size, reason: "more bytes than announced" });
     this.#received += bytes.length;
     await orAbort(this.#hash.update(bytes), signal);
-    await this.#queue.push({ bytes: release === undefined ? Buffer.from(bytes) : bytes, release }, signal);
+    await this.#queue.push(
+      { bytes: release === undefined ? Buffer.from(bytes) : bytes, release },
+      signal,
+    );
   }
 
   async finish(): Promise<void> {
     const { object, signal, settling } = this.#parts;
     const { oid, size } = object;
-    if (this.#received !== size) throw new Fault("lfs/mismatch", { size, received: this.#received });
+    if (this.#received !== size)
+      throw new Fault("lfs/mismatch", { size, received: this.#received });
     this.#queue.end();
     this.#isOver = true;
     const completed = this.#complete();
@@ -120,10 +133,18 @@ export class LakefsUpload implements LfsUpload {
   }
 }
 
-function complaintOf({ oid, size }: LfsObject, sha256: string, file: LakefsFile): Fault | undefined {
+function complaintOf(
+  { oid, size }: LfsObject,
+  sha256: string,
+  file: LakefsFile,
+): Fault | undefined {
   if (sha256 !== oid) return new Fault("lfs/mismatch", { oid, received: sha256 });
   if (file.size === size) return undefined;
-  return new Fault("lakefs/bad-reply", { reason: "stored with another size than sent", size, stored: file.size });
+  return new Fault("lakefs/bad-reply", {
+    reason: "stored with another size than sent",
+    size,
+    stored: file.size,
+  });
 }
 
 /** A chunk on its way. */
@@ -133,19 +154,30 @@ interface Piece {
 }
 
 /**
- * Bytes that have been asked for behind a piece before its memory is used again: many times what a connection takes
- * without waiting for room.
+ * Bytes that have been asked for behind a piece before its memory is used again: many times what a
+ * connection takes without waiting for room.
  */
 const BEHIND_BYTES = 1024 * 1024;
 
-async function* drained(queue: BoundedQueue<Piece>, signal: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
+async function* drained(
+  queue: BoundedQueue<Piece>,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, undefined> {
   const sent: Piece[] = [];
   let behind = 0;
-  for (let piece = await queue.shift(signal); piece !== undefined; piece = await queue.shift(signal)) {
+  for (
+    let piece = await queue.shift(signal);
+    piece !== undefined;
+    piece = await queue.shift(signal)
+  ) {
     yield piece.bytes;
     sent.push(piece);
     behind += piece.bytes.length;
-    for (let first = sent[0]; first !== undefined && behind - first.bytes.length >= BEHIND_BYTES; first = sent[0]) {
+    for (
+      let first = sent[0];
+      first !== undefined && behind - first.bytes.length >= BEHIND_BYTES;
+      first = sent[0]
+    ) {
       sent.shift();
       behind -= first.bytes.length;
       first.release?.(first.bytes);

@@ -4,9 +4,9 @@
  *   lfs/ab/cd/<oid>                   the bytes, shared by all repositories
  *   lfs/links/<repository>/ab/<oid>   proof that this repository has it: its size in decimal
  *
- * <repository> is its prefix in the store ("repos/<id>"): a repository that gets the name of another has none of its objects.
- * Somebody who names an object that only another
- * repository has must bring its bytes: knowing an oid proves nothing.
+ * <repository> is its prefix in the store ("repos/<id>"): a repository that gets the name of
+ * another has none of its objects. Somebody who names an object that only another repository has
+ * must bring its bytes: knowing an oid proves nothing.
  */
 import { utf8 } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
@@ -51,13 +51,27 @@ export class OwnLfsStore implements LfsStore {
     return undefined;
   }
 
-  async *read({ oid }: LfsObject, start: number, end: number, signal: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
+  async *read(
+    { oid }: LfsObject,
+    start: number,
+    end: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<Uint8Array, void, undefined> {
     for (let at = start; at < end; at += LIMITS.streamChunkBytes) {
-      yield await this.#services.store.readRange(objectKey(oid), at, Math.min(at + LIMITS.streamChunkBytes, end), signal);
+      yield await this.#services.store.readRange(
+        objectKey(oid),
+        at,
+        Math.min(at + LIMITS.streamChunkBytes, end),
+        signal,
+      );
     }
   }
 
-  async beginUpload(object: LfsObject, signal: AbortSignal, { pool }: Pick<Uploader, "pool"> = this.#services): Promise<LfsUpload> {
+  async beginUpload(
+    object: LfsObject,
+    signal: AbortSignal,
+    { pool }: Pick<Uploader, "pool"> = this.#services,
+  ): Promise<LfsUpload> {
     const spool = new HashedSpool({ pool, incoming: this.#services.incoming }, object, signal);
     await spool.open();
     return {
@@ -72,7 +86,10 @@ export class OwnLfsStore implements LfsStore {
     };
   }
 
-  /** The bytes first, then the link that shows them. From here on an abort stops nothing: it would be half done. */
+  /**
+   * The bytes first, then the link that shows them. From here on an abort stops nothing: it would
+   * be half done.
+   */
   async #keep({ oid, size }: LfsObject, path: string): Promise<void> {
     const { store } = this.#services;
     await store.publish(objectKey(oid), path);

@@ -1,7 +1,8 @@
 /**
- * Where pointers without an object stand in the commits of a push, and whether .gitattributes make them LFS files there. A tree is
- * looked through once, whatever names it; paths are followed only where something that is looked for lies below. What all that may
- * cost is bounded: ten trees within each other, ten entries each, are ten thousand million paths.
+ * Where pointers without an object stand in the commits of a push, and whether .gitattributes make
+ * them LFS files there. A tree is looked through once, whatever names it; paths are followed only
+ * where something that is looked for lies below. What all that may cost is bounded: ten trees
+ * within each other, ten entries each, are ten thousand million paths.
  */
 import { LIMITS } from "../base/limits.js";
 import { parseCommit } from "../git/commit.js";
@@ -13,7 +14,10 @@ import { NONE } from "../odb/object-space.js";
 import type { TaskWatch } from "../pool/control.js";
 import type { PointerPath, PointerPathsRequest, PointerPathsResult } from "../pool/lfs-tasks.js";
 
-/** Reads a .gitattributes file and answers for paths below its folder; `isLfs` climbs the folders. lakefs/gitattributes has them. */
+/**
+ * Reads a .gitattributes file and answers for paths below its folder; `isLfs` climbs the folders.
+ * lakefs/gitattributes has them.
+ */
 export interface AttributeReading<R> {
   readonly parse: (text: Uint8Array) => R;
   readonly isLfs: (path: string, rulesOf: (folder: string) => R | undefined) => boolean;
@@ -24,7 +28,10 @@ const [UNKNOWN, NOTHING, HOLDS, WANTED] = [0, 1, 2, 3];
 const LF = 0x0a;
 /** Bytes of trees kept on the way back up; those of the rest are read again. */
 const HELD_BYTES_MAX = 32 * 1024 * 1024;
-/** One step is an entry looked at, or a pattern held against a path; so many bytes read, or made text, count as one more. */
+/**
+ * One step is an entry looked at, or a pattern held against a path; so many bytes read, or made
+ * text, count as one more.
+ */
 const BYTES_PER_STEP = 64;
 
 /** A .gitattributes file on the way from the root. */
@@ -74,7 +81,12 @@ export class PointerPaths<R> {
   readonly #done = new Set<string>();
   #steps = 0;
 
-  constructor(request: PointerPathsRequest, reader: ObjectReader, attributes: AttributeReading<R>, watch: TaskWatch) {
+  constructor(
+    request: PointerPathsRequest,
+    reader: ObjectReader,
+    attributes: AttributeReading<R>,
+    watch: TaskWatch,
+  ) {
     this.#request = request;
     this.#reader = reader;
     this.#attributes = attributes;
@@ -132,10 +144,14 @@ export class PointerPaths<R> {
     if (this.#watch.shouldYield()) await this.#watch.turn();
   }
 
-  // What lies below ---------------------------------------------------------------------------------------------------------
-  /** Whether anything that is looked for lies in this tree or below. Post-order on an explicit stack, each tree once. */
+  // What lies below -------------------------------------------------------------------------------
+  /**
+   * Whether anything that is looked for lies in this tree or below. Post-order on an explicit
+   * stack, each tree once.
+   */
   async #holds(root: number): Promise<boolean> {
-    const stack: Frame[] = this.#state[root] === UNKNOWN ? [{ number: root, at: 0, data: undefined, child: NONE }] : [];
+    const stack: Frame[] =
+      this.#state[root] === UNKNOWN ? [{ number: root, at: 0, data: undefined, child: NONE }] : [];
     let held = 0;
     for (let frame = stack.at(-1); frame !== undefined; frame = stack.at(-1)) {
       const data = frame.data ?? this.#reader.readAs("tree", frame.number);
@@ -157,9 +173,13 @@ export class PointerPaths<R> {
     return this.#state[root] === HOLDS;
   }
 
-  /** Goes on in a tree: the next subtree that nothing is known of, or NONE, and then what is known of the tree stands in #state. */
+  /**
+   * Goes on in a tree: the next subtree that nothing is known of, or NONE, and then what is known
+   * of the tree stands in #state.
+   */
   #scan(frame: Frame, data: Uint8Array): number {
-    if (frame.child !== NONE && this.#state[frame.child] === HOLDS) return this.#settle(frame, HOLDS);
+    if (frame.child !== NONE && this.#state[frame.child] === HOLDS)
+      return this.#settle(frame, HOLDS);
     const cursor = new TreeCursor(data.subarray(frame.at));
     while (cursor.next()) {
       if (cursor.isGitlink) continue;
@@ -179,7 +199,7 @@ export class PointerPaths<R> {
     return NONE;
   }
 
-  // Paths -----------------------------------------------------------------------------------------------------------------
+  // Paths -----------------------------------------------------------------------------------------
   async *#inTree(root: number): AsyncGenerator<{ readonly path: string; readonly blob: Oid }> {
     const pending: Place<R>[] = [{ number: root, folder: "", depth: 0, above: undefined }];
     for (let place = pending.pop(); place !== undefined; place = pending.pop()) {
@@ -198,11 +218,16 @@ export class PointerPaths<R> {
       }
       // Git checks nothing out that lies deeper.
       if (place.depth === LIMITS.treeDepthMax) continue;
-      for (const { name, number } of trees) pending.push({ number, folder: prefix + name, depth: place.depth + 1, above });
+      for (const { name, number } of trees)
+        pending.push({ number, folder: prefix + name, depth: place.depth + 1, above });
     }
   }
 
-  async #read(number: number): Promise<{ readonly files: Named[]; readonly trees: Named[]; readonly rules: number | undefined }> {
+  async #read(number: number): Promise<{
+    readonly files: Named[];
+    readonly trees: Named[];
+    readonly rules: number | undefined;
+  }> {
     const data = this.#reader.readAs("tree", number);
     await this.#count(data.length / BYTES_PER_STEP);
     const [files, trees]: [Named[], Named[]] = [[], []];
@@ -245,7 +270,9 @@ export class PointerPaths<R> {
   }
 
   async #isLfs(path: string, depth: number, rules: RulesNode<R>): Promise<boolean> {
-    await this.#count(1 + depth * rules.files + rules.lines + (depth * path.length) / BYTES_PER_STEP);
+    await this.#count(
+      1 + depth * rules.files + rules.lines + (depth * path.length) / BYTES_PER_STEP,
+    );
     return this.#attributes.isLfs(path, (folder) => {
       let node: RulesNode<R> | undefined = rules;
       while (node !== undefined && node.folder.length > folder.length) node = node.above;

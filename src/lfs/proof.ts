@@ -1,14 +1,15 @@
 /**
- * Proof in a link that this server made it: HMACs over what the link allows. It stands in the query, not in a header, because hub clients ignore the
- * headers of an action. A node that does not know the key answers 403, at which git-lfs asks for a new link.
+ * Proof in a link that this server made it: HMACs over what the link allows. It stands in the
+ * query, not in a header, because hub clients ignore the headers of an action. A node that does not
+ * know the key answers 403, at which git-lfs asks for a new link.
  *
  *   proof=<seconds since 1970, when it ends>-<who got it>-<HMAC, 128 bits>-<SHA-256 HMAC>
  *
- * Who got it is a token's id, or a digit (LinkHolder): a link is worth what its holder may when it is used. The first HMAC says
- * that the link was made for the name in its address, and is checked before that name is looked up: a stranger's link learns
- * nothing
- * and costs nothing. The second binds it to the repository the name led to: to its id, so
- * that the link is no good for another one that gets the name.
+ * Who got it is a token's id, or a digit (LinkHolder): a link is worth what its holder may when it
+ * is used. The first HMAC says that the link was made for the name in its address, and is checked
+ * before that name is looked up: a stranger's link learns nothing and costs nothing. The second
+ * binds it to the repository the name led to: to its id, so that the link is no good for another
+ * one that gets the name.
  */
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { Fault } from "../base/fault.js";
@@ -16,7 +17,10 @@ import type { LfsObject } from "./store.js";
 
 export type LinkPurpose = "download" | "upload" | "verify";
 
-/** Whom a link was given to: the id of the token that was shown, or one of the two below, which no token has. Hex. */
+/**
+ * Whom a link was given to: the id of the token that was shown, or one of the two below, which no
+ * token has. Hex.
+ */
 export type LinkHolder = string;
 /** Nobody who signed in. */
 export const ANONYMOUS_HOLDER: LinkHolder = "0";
@@ -59,10 +63,15 @@ export class LinkProofs {
     return `${given.ends}-${holder}-${this.#signAddress(grant, given).toString("hex")}-${this.#sign(grant, given).toString("hex")}`;
   }
 
-  /** Whether such a link was ever made, and is still good: whom it was given to. Throws "lfs/proof". */
+  /**
+   * Whether such a link was ever made, and is still good: whom it was given to. Throws "lfs/proof".
+   */
   checkAddress(proof: string | null, address: LinkAddress): LinkHolder {
     const { forAddress, ...given } = readProof(proof);
-    if (!timingSafeEqual(this.#signAddress(address, given), forAddress) || given.ends * 1_000 < this.#now())
+    if (
+      !timingSafeEqual(this.#signAddress(address, given), forAddress) ||
+      given.ends * 1_000 < this.#now()
+    )
       throw new Fault("lfs/proof");
     return given.holder;
   }
@@ -75,7 +84,10 @@ export class LinkProofs {
   }
 
   #signAddress({ purpose, asked, oid, size }: LinkAddress, { ends, holder }: Given): Buffer {
-    return this.#hmac(["address", purpose, asked, oid, size, ends, holder]).subarray(0, ADDRESS_BYTES);
+    return this.#hmac(["address", purpose, asked, oid, size, ends, holder]).subarray(
+      0,
+      ADDRESS_BYTES,
+    );
   }
 
   #sign({ purpose, asked, repository, oid, size }: LinkGrant, { ends, holder }: Given): Buffer {
@@ -87,9 +99,21 @@ export class LinkProofs {
   }
 }
 
-function readProof(proof: string | null): Given & { readonly forAddress: Buffer; readonly forGrant: Buffer } {
+function readProof(
+  proof: string | null,
+): Given & { readonly forAddress: Buffer; readonly forGrant: Buffer } {
   const [, ends, holder, forAddress, forGrant] = PROOF.exec(proof ?? "") ?? [];
-  if (ends === undefined || holder === undefined || forAddress === undefined || forGrant === undefined)
+  if (
+    ends === undefined ||
+    holder === undefined ||
+    forAddress === undefined ||
+    forGrant === undefined
+  )
     throw new Fault("lfs/proof");
-  return { ends: Number(ends), holder, forAddress: Buffer.from(forAddress, "hex"), forGrant: Buffer.from(forGrant, "hex") };
+  return {
+    ends: Number(ends),
+    holder,
+    forAddress: Buffer.from(forAddress, "hex"),
+    forGrant: Buffer.from(forGrant, "hex"),
+  };
 }

@@ -1,7 +1,8 @@
 /**
- * Pointers that a push brings, in a pool thread. Two steps, because the second is needed only where something is wrong: all small blobs of the pushed pack
- * that are pointers by their text; and for those whose object is missing, the paths at which .gitattributes make them pointers. A text that only looks
- * like a pointer is a plain file.
+ * Pointers that a push brings, in a pool thread. Two steps, because the second is needed only where
+ * something is wrong: all small blobs of the pushed pack that are pointers by their text; and for
+ * those whose object is missing, the paths at which .gitattributes make them pointers. A text that
+ * only looks like a pointer is a plain file.
  */
 import { parsePointer, POINTER_BYTES_MAX, POINTER_BYTES_MIN } from "../git/lfs-pointer.js";
 import { LIMITS } from "../base/limits.js";
@@ -9,13 +10,23 @@ import type { Kernels } from "../kernels/kernels.js";
 import { ObjectReader, threadReaderCaches } from "../odb/object-reader.js";
 import { EntryHeader } from "../odb/pack-file.js";
 import { TaskWatch } from "../pool/control.js";
-import type { FindPointersRequest, FindPointersResult, FoundPointer, LfsTasks } from "../pool/lfs-tasks.js";
+import type {
+  FindPointersRequest,
+  FindPointersResult,
+  FoundPointer,
+  LfsTasks,
+} from "../pool/lfs-tasks.js";
 import { type AttributeReading, PointerPaths } from "./pointer-paths.js";
 
-/** Instructions of a delta that makes a pointer: all of it inserted, and two sizes and some operation bytes. */
+/**
+ * Instructions of a delta that makes a pointer: all of it inserted, and two sizes and some
+ * operation bytes.
+ */
 const DELTA_BYTES_MAX = POINTER_BYTES_MAX + 32;
 
-type Work<K extends keyof LfsTasks> = (request: LfsTasks[K]["request"]) => Promise<LfsTasks[K]["result"]>;
+type Work<K extends keyof LfsTasks> = (
+  request: LfsTasks[K]["request"],
+) => Promise<LfsTasks[K]["result"]>;
 
 export interface PointerWork {
   readonly pointers: Work<"lfs/pointers">;
@@ -32,7 +43,10 @@ export function pointerWork<R>(kernels: Kernels, attributes: AttributeReading<R>
   };
 }
 
-async function findPointers({ packs, pushed, from, control }: FindPointersRequest, kernels: Kernels): Promise<FindPointersResult> {
+async function findPointers(
+  { packs, pushed, from, control }: FindPointersRequest,
+  kernels: Kernels,
+): Promise<FindPointersResult> {
   const reader = new ObjectReader(packs, kernels, threadReaderCaches());
   const watch = new TaskWatch(control);
   const { space } = reader;
@@ -51,7 +65,8 @@ async function findPointers({ packs, pushed, from, control }: FindPointersReques
     const number = (space.starts[at] as number) + position;
     if (reader.type(number) !== "blob") continue; // first, since it takes no inflating
     if (header.isDelta && !isPointerSize(reader.size(number))) continue;
-    // What lies whole goes past the cache of bases: most small files are no pointers, and nobody's base.
+    // What lies whole goes past the cache of bases: most small files are no pointers, and nobody's
+    // base.
     const pointer = parsePointer(header.isDelta ? reader.read(number).data : pack.inflate(header));
     if (pointer !== undefined) found.push({ blob: pack.lookup.oid(position), ...pointer });
   }

@@ -1,13 +1,13 @@
 /**
- * Removes what repositories that are gone had of LFS objects in our own store: their links, and the objects that no other
- * repository links to.
+ * Removes what repositories that are gone had of LFS objects in our own store: their links, and the
+ * objects that no other repository links to.
  */
 import type { Amount, Store } from "../store/store.js";
 import { LINKS_FOLDER, linksFolder, objectKey } from "./own-store.js";
 
 /**
- * `repositories`: their prefixes in the store. Objects written after `beforeMs` (since 1970) stay: somebody may be about to
- * link to them.
+ * `repositories`: their prefixes in the store. Objects written after `beforeMs` (since 1970) stay:
+ * somebody may be about to link to them.
  */
 export async function removeLinks(
   store: Store,
@@ -17,14 +17,16 @@ export async function removeLinks(
 ): Promise<Amount> {
   const folders = repositories.map(linksFolder);
   const oids = new Set<string>();
-  for (const folder of folders) for await (const { key } of store.list(folder, signal)) oids.add(oidOf(key));
+  for (const folder of folders)
+    for await (const { key } of store.list(folder, signal)) oids.add(oidOf(key));
   const removed = { files: 0, bytes: 0 };
   if (oids.size === 0) return removed;
   for await (const { key } of store.list(LINKS_FOLDER, signal))
     if (!folders.some((folder) => key.startsWith(folder))) oids.delete(oidOf(key));
   for (const oid of oids) {
     const bytes = await store.size(objectKey(oid), signal);
-    if (bytes === undefined || !(await store.deleteOlder(objectKey(oid), beforeMs, signal))) continue;
+    if (bytes === undefined || !(await store.deleteOlder(objectKey(oid), beforeMs, signal)))
+      continue;
     removed.files++;
     removed.bytes += bytes;
   }

@@ -1,6 +1,7 @@
 /**
- * Where one repository's LFS objects are kept. Two implementations: our own store (own-store.ts) and the lakeFS repository itself
- * (lakefs-store.ts). `size` is the one existence test: batch, verify and push all ask it.
+ * Where one repository's LFS objects are kept. Two implementations: our own store (own-store.ts)
+ * and the lakeFS repository itself (lakefs-store.ts). `size` is the one existence test: batch,
+ * verify and push all ask it.
  */
 import type { Pool } from "../pool/tasks.js";
 
@@ -11,19 +12,34 @@ export interface LfsObject {
 }
 
 export interface LfsStore {
-  /** Bytes of an object that this repository has, whole and durable; undefined: it does not have it. `size`: what is expected, for stores that look
-   *  elsewhere too. Another repository's object is not here, even where both share their bytes. */
+  /**
+   * Bytes of an object that this repository has, whole and durable; undefined: it does not have it.
+   * `size`: what is expected, for stores that look elsewhere too. Another repository's object is
+   * not here, even where both share their bytes.
+   */
   size(object: LfsObject, signal: AbortSignal): Promise<number | undefined>;
 
-  /** Bytes of an object that can be downloaded, though nobody here has hashed it; default: `size`. */
+  /**
+   * Bytes of an object that can be downloaded, though nobody here has hashed it; default: `size`.
+   */
   readable?(object: LfsObject, signal: AbortSignal): Promise<number | undefined>;
 
-  /** An address from which a client reads the object without us, good for `LIMITS.lfsLinkSeconds`; undefined: it reads through us.
-   *  Throws "lfs/gone". */
+  /**
+   * An address from which a client reads the object without us, good for `LIMITS.lfsLinkSeconds`;
+   * undefined: it reads through us. Throws "lfs/gone".
+   */
   link(object: LfsObject, signal: AbortSignal): Promise<string | undefined>;
 
-  /** Bytes [start, end) of an object, in pieces that are the reader's own. Exactly so many, or a Fault. Throws "lfs/missing", "lfs/gone". */
-  read(object: LfsObject, start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /**
+   * Bytes [start, end) of an object, in pieces that are the reader's own. Exactly so many, or a
+   * Fault. Throws "lfs/missing", "lfs/gone".
+   */
+  read(
+    object: LfsObject,
+    start: number,
+    end: number,
+    signal: AbortSignal,
+  ): AsyncIterable<Uint8Array>;
 
   /** Begins to take an object's content. Throws "lakefs/no-credentials". */
   beginUpload(object: LfsObject, signal: AbortSignal, uploader?: Uploader): Promise<LfsUpload>;
@@ -40,8 +56,9 @@ export interface Uploader {
 /** One content on its way in. Nothing of it is to be seen before `finish` has resolved. */
 export interface LfsUpload {
   /**
-   * Resolves when more is welcome; the bytes are copied or stored by then, unless `release` is given and called later: until then they must stay
-   * what they are. Throws "lfs/mismatch" once there are too many.
+   * Resolves when more is welcome; the bytes are copied or stored by then, unless `release` is
+   * given and called later: until then they must stay what they are. Throws "lfs/mismatch" once
+   * there are too many.
    */
   write(bytes: Uint8Array, release?: (bytes: Uint8Array) => void): Promise<void>;
   /** Checks size and hash, then keeps it, durably. Throws "lfs/mismatch". */

@@ -16,7 +16,11 @@ export interface VerifiedLfs {
 }
 
 /** `repository`: its prefix in the store. */
-export async function verifyLfsObjects(store: Store, repository: string, signal: AbortSignal): Promise<VerifiedLfs> {
+export async function verifyLfsObjects(
+  store: Store,
+  repository: string,
+  signal: AbortSignal,
+): Promise<VerifiedLfs> {
   const findings: Finding[] = [];
   let objects = 0;
   for await (const { key: link } of store.list(`lfs/links/${repository}/`, signal)) {
@@ -28,14 +32,22 @@ export async function verifyLfsObjects(store: Store, repository: string, signal:
   return { objects, findings };
 }
 
-async function problemOf(store: Store, link: string, key: string, signal: AbortSignal): Promise<string | undefined> {
+async function problemOf(
+  store: Store,
+  link: string,
+  key: string,
+  signal: AbortSignal,
+): Promise<string | undefined> {
   const stored = await store.get(link, LINK_BYTES_MAX, signal);
   const size = await store.size(key, signal);
   if (size === undefined) return "missing";
-  if (stored === undefined || latin1(stored.bytes) !== String(size)) return `it has ${size} bytes, and ${link} says ${stored === undefined ? "nothing" : latin1(stored.bytes)}`;
+  if (stored === undefined || latin1(stored.bytes) !== String(size))
+    return `it has ${size} bytes, and ${link} says ${stored === undefined ? "nothing" : latin1(stored.bytes)}`;
   const hash = createHash("sha256");
   for (let at = 0; at < size; at += LIMITS.streamChunkBytes) {
-    hash.update(await store.readRange(key, at, Math.min(size, at + LIMITS.streamChunkBytes), signal));
+    hash.update(
+      await store.readRange(key, at, Math.min(size, at + LIMITS.streamChunkBytes), signal),
+    );
   }
   return key.endsWith(`/${hash.digest("hex")}`) ? undefined : "its SHA-256 is not its name";
 }

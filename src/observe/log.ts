@@ -1,4 +1,7 @@
-/** The log: one JSON line an event, to standard error. Secrets never reach it: callers pass named facts, not requests, and what looks like one is cut. */
+/**
+ * The log: one JSON line an event, to standard error. Secrets never reach it: callers pass named
+ * facts, not requests, and what looks like one is cut.
+ */
 import { pino } from "pino";
 import type { Fault } from "../base/fault.js";
 import { printableJson } from "../base/printable.js";
@@ -19,7 +22,10 @@ export interface Log {
 
 export function createLog(level: LogLevel): Log {
   const output = pino.destination(2);
-  const logger = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, { write: (line) => output.write(`${printableJson(withoutSecrets(line.trimEnd()))}\n`) });
+  const logger = pino(
+    { level, base: null, timestamp: pino.stdTimeFunctions.isoTime },
+    { write: (line) => output.write(`${printableJson(withoutSecrets(line.trimEnd()))}\n`) },
+  );
   return {
     tracing: level === "trace",
     error: (event, facts) => logger.error(facts ?? {}, event),
@@ -33,5 +39,9 @@ export function createLog(level: LogLevel): Log {
 /** A fault as log facts; internal ones with their stack. */
 export function faultFacts(fault: Fault): LogFacts {
   const cause = fault.cause instanceof Error ? fault.cause.stack : undefined;
-  return { fault: fault.code, message: fault.message, ...(fault.code === "base/internal" ? { stack: cause ?? fault.stack } : {}) };
+  return {
+    fault: fault.code,
+    message: fault.message,
+    ...(fault.code === "base/internal" ? { stack: cause ?? fault.stack } : {}),
+  };
 }

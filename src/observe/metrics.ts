@@ -1,6 +1,7 @@
 /**
- * What `/metrics` shows, in Prometheus' text format. Counters that others keep (the pool, the cache, lakeFS' clients) are read when somebody asks.
- * Names of repositories, users and paths are never labels: their number has no bound, and they are nobody else's business.
+ * What `/metrics` shows, in Prometheus' text format. Counters that others keep (the pool, the
+ * cache, lakeFS' clients) are read when somebody asks. Names of repositories, users and paths are
+ * never labels: their number has no bound, and they are nobody else's business.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 
@@ -20,7 +21,10 @@ export type Operation =
   | "webhook"
   | "none";
 
-/** How it ended: `refused` is the client's affair (4xx), `failed` ours (5xx), `aborted` means the client had gone. */
+/**
+ * How it ended: `refused` is the client's affair (4xx), `failed` ours (5xx), `aborted` means the
+ * client had gone.
+ */
 export type Outcome = "ok" | "refused" | "failed" | "aborted";
 
 export interface RequestFigures {
@@ -53,7 +57,15 @@ export interface MetricSources {
     readonly bytesMade: number;
   };
   /** By name of the call. */
-  readonly lakefs: () => ReadonlyMap<string, { readonly calls: number; readonly bytesIn: number; readonly bytesOut: number; readonly retries: number }>;
+  readonly lakefs: () => ReadonlyMap<
+    string,
+    {
+      readonly calls: number;
+      readonly bytesIn: number;
+      readonly bytesOut: number;
+      readonly retries: number;
+    }
+  >;
 }
 
 /** Seconds. From a warm ls-refs to a first clone of a large repository. */
@@ -73,9 +85,15 @@ export class Metrics {
   constructor(version: string) {
     const registers = [this.#registry];
     this.contentType = this.#registry.contentType;
-    // Descriptors, resident memory, CPU, event-loop delay, heap: under the names every dashboard knows.
+    // Descriptors, resident memory, CPU, event-loop delay, heap: under the names every dashboard
+    // knows.
     collectDefaultMetrics({ register: this.#registry });
-    new Gauge({ name: "lakepack_info", help: "Always 1; the version is a label.", labelNames: ["version"], registers }).set({ version }, 1);
+    new Gauge({
+      name: "lakepack_info",
+      help: "Always 1; the version is a label.",
+      labelNames: ["version"],
+      registers,
+    }).set({ version }, 1);
     this.#requests = new Counter({
       name: "lakepack_requests_total",
       help: "Requests by operation and outcome (ok, refused, failed, aborted).",
@@ -102,7 +120,12 @@ export class Metrics {
       buckets: WAIT_BUCKETS,
       registers,
     });
-    this.#packBytes = new Counter({ name: "lakepack_pack_bytes_sent_total", help: "Bytes of packs sent to clients.", labelNames: ["source"], registers });
+    this.#packBytes = new Counter({
+      name: "lakepack_pack_bytes_sent_total",
+      help: "Bytes of packs sent to clients.",
+      labelNames: ["source"],
+      registers,
+    });
   }
 
   requestEnded({ operation, outcome, seconds, bytesIn, bytesOut }: RequestFigures): void {
@@ -124,7 +147,12 @@ export class Metrics {
 
   /** Which HTTP front end runs: "uws" or "node". */
   servedBy(kind: string): void {
-    new Gauge({ name: "lakepack_transport", help: "Always 1; which HTTP front end runs is a label.", labelNames: ["kind"], registers: [this.#registry] }).set({ kind }, 1);
+    new Gauge({
+      name: "lakepack_transport",
+      help: "Always 1; which HTTP front end runs is a label.",
+      labelNames: ["kind"],
+      registers: [this.#registry],
+    }).set({ kind }, 1);
   }
 
   /** To be called once. */
@@ -132,22 +160,64 @@ export class Metrics {
     this.#gauge("lakepack_pool_threads", "Worker threads.", () => pool().threads);
     this.#gauge("lakepack_pool_running", "Threads that have a task.", () => pool().running);
     this.#gauge("lakepack_pool_queued", "Tasks that wait for a thread.", () => pool().queued);
-    this.#gauge("lakepack_pool_queue_limit", "Tasks that may wait for a thread.", () => pool().queueMax);
-    this.#counters("lakepack_pool_threads_replaced_total", "Threads that died, hung or did not listen to an abort.", "state", () => [["replaced", pool().replaced]]);
-    this.#counters("lakepack_pool_tasks_total", "Tasks that have ended.", "state", () => [["completed", pool().completed]]);
-    this.#gauge("lakepack_pool_wait_seconds_max", "Longest time a task waited for a thread, since the start.", () => pool().waitMsMax / 1_000);
-    this.#counters("lakepack_pool_run_seconds_total", "Time that tasks had threads; with lakepack_pool_threads, how busy those are.", "state", () => [["completed", pool().runMs / 1_000]]);
+    this.#gauge(
+      "lakepack_pool_queue_limit",
+      "Tasks that may wait for a thread.",
+      () => pool().queueMax,
+    );
+    this.#counters(
+      "lakepack_pool_threads_replaced_total",
+      "Threads that died, hung or did not listen to an abort.",
+      "state",
+      () => [["replaced", pool().replaced]],
+    );
+    this.#counters("lakepack_pool_tasks_total", "Tasks that have ended.", "state", () => [
+      ["completed", pool().completed],
+    ]);
+    this.#gauge(
+      "lakepack_pool_wait_seconds_max",
+      "Longest time a task waited for a thread, since the start.",
+      () => pool().waitMsMax / 1_000,
+    );
+    this.#counters(
+      "lakepack_pool_run_seconds_total",
+      "Time that tasks had threads; with lakepack_pool_threads, how busy those are.",
+      "state",
+      () => [["completed", pool().runMs / 1_000]],
+    );
     this.#gauge("lakepack_cache_bytes", "Bytes of generated packs kept.", () => cache().bytes);
     this.#gauge("lakepack_cache_packs", "Generated packs kept or growing.", () => cache().count);
-    this.#counters("lakepack_cache_events_total", "Answers by how they came about (hits, shared, generated) and what left (evicted, rejected).", "event", () =>
-      Object.entries(cache().figures),
+    this.#counters(
+      "lakepack_cache_events_total",
+      "Answers by how they came about (hits, shared, generated) and what left (evicted, rejected).",
+      "event",
+      () => Object.entries(cache().figures),
     );
-    this.#counters("lakepack_cache_bytes_made_total", "Bytes of generated packs; compare with lakepack_pack_bytes_sent_total.", "kind", () => [["pack", cache().bytesMade]]);
+    this.#counters(
+      "lakepack_cache_bytes_made_total",
+      "Bytes of generated packs; compare with lakepack_pack_bytes_sent_total.",
+      "kind",
+      () => [["pack", cache().bytesMade]],
+    );
     const calls = () => [...lakefs()];
-    this.#counters("lakepack_lakefs_calls_total", "Calls to lakeFS, repeats included.", "call", () => calls().map(([name, one]) => [name, one.calls]));
-    this.#counters("lakepack_lakefs_retries_total", "Calls to lakeFS that were repeated.", "call", () => calls().map(([name, one]) => [name, one.retries]));
-    this.#counters("lakepack_lakefs_bytes_in_total", "Bytes of lakeFS' replies.", "call", () => calls().map(([name, one]) => [name, one.bytesIn]));
-    this.#counters("lakepack_lakefs_bytes_out_total", "Bytes sent to lakeFS.", "call", () => calls().map(([name, one]) => [name, one.bytesOut]));
+    this.#counters(
+      "lakepack_lakefs_calls_total",
+      "Calls to lakeFS, repeats included.",
+      "call",
+      () => calls().map(([name, one]) => [name, one.calls]),
+    );
+    this.#counters(
+      "lakepack_lakefs_retries_total",
+      "Calls to lakeFS that were repeated.",
+      "call",
+      () => calls().map(([name, one]) => [name, one.retries]),
+    );
+    this.#counters("lakepack_lakefs_bytes_in_total", "Bytes of lakeFS' replies.", "call", () =>
+      calls().map(([name, one]) => [name, one.bytesIn]),
+    );
+    this.#counters("lakepack_lakefs_bytes_out_total", "Bytes sent to lakeFS.", "call", () =>
+      calls().map(([name, one]) => [name, one.bytesOut]),
+    );
   }
 
   text(): Promise<string> {
@@ -166,7 +236,12 @@ export class Metrics {
   }
 
   /** Read anew each time: what others count does not start at zero with this object. */
-  #counters(name: string, help: string, label: string, read: () => readonly (readonly [string, number])[]): void {
+  #counters(
+    name: string,
+    help: string,
+    label: string,
+    read: () => readonly (readonly [string, number])[],
+  ): void {
     new Counter({
       name,
       help,

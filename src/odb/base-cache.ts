@@ -1,12 +1,16 @@
 /**
- * Objects that were a delta's base or may become one, in one thread's memory. They lie in one ring, the new ones written over those kept longest: as arrays
- * of their own each would take some 500 bytes beside its data, and all of them lie in ever more places.
+ * Objects that were a delta's base or may become one, in one thread's memory. They lie in one ring,
+ * the new ones written over those kept longest: as arrays of their own each would take some 500
+ * bytes beside its data, and all of them lie in ever more places.
  */
 import { LIMITS } from "../base/limits.js";
 import { OBJECT_TYPE, typeName, type ObjectType } from "../git/oid.js";
 import type { StoredObject } from "./object-reader.js";
 
-/** What an object takes of the ring on average, its place in the tables aside; where there are more smaller ones, some room stays unused. */
+/**
+ * What an object takes of the ring on average, its place in the tables aside; where there are more
+ * smaller ones, some room stays unused.
+ */
 const OBJECT_BYTES = 192;
 const NONE = -1;
 
@@ -18,7 +22,10 @@ export class BaseCache {
     this.#bytesMax = bytesMax;
   }
 
-  /** The object whose entry starts at `offset` of the pack in this `slot`. Its data is a view, valid until the next call. */
+  /**
+   * The object whose entry starts at `offset` of the pack in this `slot`. Its data is a view, valid
+   * until the next call.
+   */
   get(slot: number, offset: number): StoredObject | undefined {
     return this.#ring?.get(highOf(slot, offset), lowOf(offset));
   }
@@ -32,8 +39,9 @@ export class BaseCache {
 }
 
 /**
- * An entry takes nine bytes at least (one of header, eight of zlib), so no two start in the same eight: 37 bits name any entry of a
- * TiB, which leaves 27 of 64 for the slot (`LIMITS.packSlotsMax` needs 16).
+ * An entry takes nine bytes at least (one of header, eight of zlib), so no two start in the same
+ * eight: 37 bits name any entry of a TiB, which leaves 27 of 64 for the slot (`LIMITS.packSlotsMax`
+ * needs 16).
  */
 function highOf(slot: number, offset: number): number {
   return slot * 32 + Math.floor(offset / 2 ** 35);
@@ -44,8 +52,9 @@ function lowOf(offset: number): number {
 }
 
 /**
- * Data in a ring of bytes, and a ring of records that tell where; records are found by their key in buckets of chained ones. The oldest record's data is
- * what is written over next. What is asked for in the older half is written anew, so that what is in use stays.
+ * Data in a ring of bytes, and a ring of records that tell where; records are found by their key in
+ * buckets of chained ones. The oldest record's data is what is written over next. What is asked for
+ * in the older half is written anew, so that what is in use stays.
  */
 class Ring {
   readonly #bytes: Uint8Array;
@@ -67,7 +76,12 @@ class Ring {
   constructor(bytesMax: number) {
     this.#bytes = new Uint8Array(bytesMax);
     this.#places = Math.ceil(bytesMax / OBJECT_BYTES);
-    [this.#high, this.#low, this.#start, this.#length] = [this.#column(), this.#column(), this.#column(), this.#column()];
+    [this.#high, this.#low, this.#start, this.#length] = [
+      this.#column(),
+      this.#column(),
+      this.#column(),
+      this.#column(),
+    ];
     this.#type = new Uint8Array(this.#places);
     const bits = Math.max(1, Math.ceil(Math.log2(this.#places)));
     this.#heads = new Int32Array(2 ** bits).fill(NONE);
@@ -120,7 +134,12 @@ class Ring {
       while (this.#first < this.#end && this.#firstStart >= start) this.#dropFirst();
       start = 0;
     }
-    while (this.#first < this.#end && this.#firstStart >= start && this.#firstStart < start + length) this.#dropFirst();
+    while (
+      this.#first < this.#end &&
+      this.#firstStart >= start &&
+      this.#firstStart < start + length
+    )
+      this.#dropFirst();
     return start;
   }
 
@@ -141,7 +160,8 @@ class Ring {
 
   #find(high: number, low: number): number {
     let place = this.#heads[this.#bucketOf(high, low)] as number;
-    while (place !== NONE && (this.#low[place] !== low || this.#high[place] !== high)) place = this.#next[place] as number;
+    while (place !== NONE && (this.#low[place] !== low || this.#high[place] !== high))
+      place = this.#next[place] as number;
     return place;
   }
 

@@ -1,6 +1,6 @@
 /**
- * Blocks of pack files in one thread's memory, with the files they come from. Reads are synchronous: they run in pool
- * threads, where waiting is what the thread is for.
+ * Blocks of pack files in one thread's memory, with the files they come from. Reads are
+ * synchronous: they run in pool threads, where waiting is what the thread is for.
  */
 import { closeSync, openSync, readSync } from "node:fs";
 import { Fault } from "../base/fault.js";
@@ -17,7 +17,9 @@ export class OpenFiles {
     this.#filesMax = filesMax;
   }
 
-  /** A descriptor that stays valid until the next call. Throws "odb/damaged" where the file is gone. */
+  /**
+   * A descriptor that stays valid until the next call. Throws "odb/damaged" where the file is gone.
+   */
   descriptor(path: string): number {
     const held = this.#files.get(path);
     if (held !== undefined) {
@@ -55,7 +57,10 @@ function openPack(path: string): number {
 }
 
 export interface Block {
-  /** Not to be written. Another's once `key` is not what was asked for: an evicted block's memory serves the next one. */
+  /**
+   * Not to be written. Another's once `key` is not what was asked for: an evicted block's memory
+   * serves the next one.
+   */
   readonly bytes: Uint8Array;
   readonly key: number;
 }
@@ -70,9 +75,10 @@ interface Held extends Block {
 const NO_KEY = -1;
 
 /**
- * The most recently used blocks of all packs a thread reads. A block is `LIMITS.packBlockBytes` long, the last one of
- * a file shorter. Their memory is asked for once and used again: freed and taken anew, it would lie in ever more places.
- * Eviction gives a block that was used since the last look a second chance, so that a hit costs one flag.
+ * The most recently used blocks of all packs a thread reads. A block is `LIMITS.packBlockBytes`
+ * long, the last one of a file shorter. Their memory is asked for once and used again: freed and
+ * taken anew, it would lie in ever more places. Eviction gives a block that was used since the last
+ * look a second chance, so that a hit costs one flag.
  */
 export class BlockCache {
   readonly #files = new OpenFiles();
@@ -115,7 +121,11 @@ export class BlockCache {
     }
     const start = number * LIMITS.packBlockBytes;
     const block = this.#take();
-    block.bytes = new Uint8Array(block.bytes.buffer, 0, Math.min(LIMITS.packBlockBytes, pack.bytes - start));
+    block.bytes = new Uint8Array(
+      block.bytes.buffer,
+      0,
+      Math.min(LIMITS.packBlockBytes, pack.bytes - start),
+    );
     try {
       this.readInto(pack, start, block.bytes);
     } catch (error) {
@@ -127,12 +137,19 @@ export class BlockCache {
     return block;
   }
 
-  /** Fills `target` from the pack, beside the cache. Throws "odb/damaged" where the file ends early. */
+  /**
+   * Fills `target` from the pack, beside the cache. Throws "odb/damaged" where the file ends early.
+   */
   readInto(pack: PackHandle, start: number, target: Uint8Array): void {
     const file = this.#files.descriptor(pack.path);
     for (let filled = 0; filled < target.length; ) {
       const read = readSync(file, target, filled, target.length - filled, start + filled);
-      if (read === 0) throw new Fault("odb/damaged", { pack: pack.checksum, reason: "the file ends early", at: start + filled });
+      if (read === 0)
+        throw new Fault("odb/damaged", {
+          pack: pack.checksum,
+          reason: "the file ends early",
+          at: start + filled,
+        });
       filled += read;
       this.reads++;
     }
@@ -148,7 +165,9 @@ export class BlockCache {
   #take(): Held {
     const spare = this.#spare ?? (this.#blocks.size < this.#blocksMax ? undefined : this.#evict());
     this.#spare = undefined;
-    return spare ?? { bytes: Buffer.allocUnsafeSlow(LIMITS.packBlockBytes), key: NO_KEY, used: false };
+    return (
+      spare ?? { bytes: Buffer.allocUnsafeSlow(LIMITS.packBlockBytes), key: NO_KEY, used: false }
+    );
   }
 
   #evict(): Held | undefined {

@@ -1,4 +1,7 @@
-/** One file of the response cache: growing, then whole; read by any number of requests through one descriptor. */
+/**
+ * One file of the response cache: growing, then whole; read by any number of requests through one
+ * descriptor.
+ */
 import { type FileHandle, rm } from "node:fs/promises";
 import { Fault } from "../base/fault.js";
 import { checkAborted, orAbort } from "../base/flow.js";
@@ -51,7 +54,8 @@ export class CachedPack implements PackNews {
 
   /** One more reader; undefined where there is nothing to read any more. */
   join(): PackStream | undefined {
-    if (this.#removed || this.#failure !== undefined || this.#abort.signal.aborted) return undefined;
+    if (this.#removed || this.#failure !== undefined || this.#abort.signal.aborted)
+      return undefined;
     const reader = new CachedPackReader(this);
     this.#readers.add(reader);
     return reader;
@@ -61,7 +65,10 @@ export class CachedPack implements PackNews {
   async leave(reader: CachedPackReader): Promise<void> {
     this.#readers.delete(reader);
     if (this.#readers.size > 0) return;
-    if (!this.whole) this.#abort.abort(new Fault("base/aborted", { reason: "nobody waits for this pack any more" }));
+    if (!this.whole)
+      this.#abort.abort(
+        new Fault("base/aborted", { reason: "nobody waits for this pack any more" }),
+      );
     await this.#closeFile();
   }
 
@@ -86,7 +93,10 @@ export class CachedPack implements PackNews {
     return slowest;
   }
 
-  /** Ends those who read it, and frees its bytes at once: who waits for a client to take what he was given holds no file. */
+  /**
+   * Ends those who read it, and frees its bytes at once: who waits for a client to take what he was
+   * given holds no file.
+   */
   async end(fault: Fault): Promise<void> {
     this.break(fault);
     const file = this.#file;
@@ -149,7 +159,9 @@ export class CachedPack implements PackNews {
     if (this.isRead) this.#onFreed = onFreed;
     else onFreed();
     // An open on its way has to come first.
-    void Promise.resolve(this.#file).catch(() => undefined).finally(() => rm(this.path, { force: true }).catch(() => undefined));
+    void Promise.resolve(this.#file)
+      .catch(() => undefined)
+      .finally(() => rm(this.path, { force: true }).catch(() => undefined));
   }
 
   /** Resolves when there is news. */

@@ -1,7 +1,9 @@
 /**
- * Removes a repository's files that its manifest does not name: packs that were folded into another, with their lists of promised blobs, what failed pushes have
- * published, ref snapshots of earlier states, what writes that died have left. Only after a grace period, counted from when they were written or were last named: who began to read by an older manifest still finds them, and a
- * push that has published its pack has not named it yet.
+ * Removes a repository's files that its manifest does not name: packs that were folded into
+ * another, with their lists of promised blobs, what failed pushes have published, ref snapshots of
+ * earlier states, what writes that died have left. Only after a grace period, counted from when
+ * they were written or were last named: who began to read by an older manifest still finds them,
+ * and a push that has published its pack has not named it yet.
  */
 import type { Amount, Store } from "../store/store.js";
 import { PROMISED_FOLDER } from "./manifest.js";
@@ -24,7 +26,10 @@ export interface Collected {
 const PACK_FILE = /\/pack-([0-9a-f]{40})\.(?:pack|idx|rev)$/;
 const PROMISED_FILE = /\/([0-9a-f]{40})(?:\.ids)?$/;
 
-export async function collectFiles({ store, manifests, prefix, graceMs }: CollectOptions, signal: AbortSignal): Promise<Collected> {
+export async function collectFiles(
+  { store, manifests, prefix, graceMs }: CollectOptions,
+  signal: AbortSignal,
+): Promise<Collected> {
   const beforeMs = Date.now() - graceMs;
   const removed = { ...(await store.sweep(`${prefix}/git/`, beforeMs, signal)) };
   const waiting = { files: 0, bytes: 0 };

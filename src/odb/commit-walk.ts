@@ -1,9 +1,10 @@
 /**
- * Commits that are reachable from some and not from others, newest first. The cost follows the difference: the walk ends when
- * everything waiting is known to be uninteresting.
+ * Commits that are reachable from some and not from others, newest first. The cost follows the
+ * difference: the walk ends when everything waiting is known to be uninteresting.
  *
- * Clocks are not to be trusted: a child may be dated before its parent. So the walk goes on for a few commits after it
- * looks done, and what is marked uninteresting late is taken out again. What slips through costs bytes, never correctness.
+ * Clocks are not to be trusted: a child may be dated before its parent. So the walk goes on for a
+ * few commits after it looks done, and what is marked uninteresting late is taken out again. What
+ * slips through costs bytes, never correctness.
  */
 import type { TaskWatch } from "../pool/control.js";
 import { DateQueue } from "./date-queue.js";
@@ -31,8 +32,11 @@ export interface CommitRange {
   readonly wants: readonly number[];
   /** Commits the other side has, with all they reach. */
   readonly haves: readonly number[];
-  /** Commits older than this are left out, seconds since 1970. With haves they count as had, and all they reach; without,
-   *  they are only not followed, so that a wrong clock hides less. Git draws the same line. */
+  /**
+   * Commits older than this are left out, seconds since 1970. With haves they count as had, and all
+   * they reach; without, they are only not followed, so that a wrong clock hides less. Git draws
+   * the same line.
+   */
   readonly since?: number;
 }
 
@@ -46,7 +50,12 @@ export interface WalkedCommits {
 /** Commits the walk looks at after it seems done. Git: SLOP in revision.c. */
 const SLOP = 5;
 
-export function walkCommits(commits: Commits, marks: Uint8Array, range: CommitRange, watch: TaskWatch): Promise<WalkedCommits> {
+export function walkCommits(
+  commits: Commits,
+  marks: Uint8Array,
+  range: CommitRange,
+  watch: TaskWatch,
+): Promise<WalkedCommits> {
   const walk = new CommitWalk(commits, marks, range.since ?? 0, watch);
   for (const want of range.wants) walk.start(want, 0);
   for (const have of range.haves) walk.start(have, MARK.uninteresting);
@@ -140,7 +149,9 @@ class CommitWalk {
       this.#marks[number] = this.#bits(number) | MARK.uninteresting;
       if (!this.#has(number, MARK.seen)) continue;
       if (!this.#has(number, MARK.walked)) this.#interesting--;
-      else for (const parent of this.#commits.parents(this.#commits.node(number))) waiting.push(parent);
+      else
+        for (const parent of this.#commits.parents(this.#commits.node(number)))
+          waiting.push(parent);
     }
   }
 

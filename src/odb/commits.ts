@@ -1,4 +1,6 @@
-/** Commits of an object space, parsed on demand: numbers instead of ids, shallow boundaries applied. */
+/**
+ * Commits of an object space, parsed on demand: numbers instead of ids, shallow boundaries applied.
+ */
 import { Fault } from "../base/fault.js";
 import { CommitCursor, parseCommit } from "../git/commit.js";
 import { OID_BYTES, type Oid } from "../git/oid.js";
@@ -45,8 +47,18 @@ export class Commits {
     const cursor = this.#cursor;
     cursor.read(this.reader.readAs("commit", number));
     const { space } = this.reader;
-    const parents = cursor.parentCount === 0 ? NO_PARENTS : Array.from({ length: cursor.parentCount }, (_, at) => space.find(cursor.ids, (at + 1) * OID_BYTES));
-    const node: CommitNode = { number, tree: space.find(cursor.ids, 0), parents, date: cursor.date };
+    const parents =
+      cursor.parentCount === 0
+        ? NO_PARENTS
+        : Array.from({ length: cursor.parentCount }, (_, at) =>
+            space.find(cursor.ids, (at + 1) * OID_BYTES),
+          );
+    const node: CommitNode = {
+      number,
+      tree: space.find(cursor.ids, 0),
+      parents,
+      date: cursor.date,
+    };
     this.#nodes.set(number, node);
     return node;
   }
@@ -74,17 +86,24 @@ export interface Peeled {
   readonly type: "commit" | "tree" | "blob";
 }
 
-/** Follows tags from object `number`. Throws "odb/too-deep" on a chain beyond LIMITS.tagDepthMax. */
+/**
+ * Follows tags from object `number`. Throws "odb/too-deep" on a chain beyond LIMITS.tagDepthMax.
+ */
 export function peel(reader: ObjectReader, start: number): Peeled {
   const tags: number[] = [];
   let number = start;
   for (let type = reader.type(number); ; type = reader.type(number)) {
     if (type !== "tag") return { tags, target: number, type };
-    if (tags.length >= LIMITS.tagDepthMax) throw new Fault("odb/too-deep", { tag: reader.space.oid(start), depthMax: LIMITS.tagDepthMax });
+    if (tags.length >= LIMITS.tagDepthMax)
+      throw new Fault("odb/too-deep", {
+        tag: reader.space.oid(start),
+        depthMax: LIMITS.tagDepthMax,
+      });
     tags.push(number);
     const { target, targetType } = parseTag(reader.readAs("tag", number));
     number = reader.space.findOid(target);
-    if (number === NONE) return { tags, target: NONE, type: targetType === "tag" ? "blob" : targetType };
+    if (number === NONE)
+      return { tags, target: NONE, type: targetType === "tag" ? "blob" : targetType };
   }
 }
 

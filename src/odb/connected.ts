@@ -1,4 +1,7 @@
-/** Connectivity and ancestry: the questions a push asks of objects that are already stored. Runs in a pool thread. */
+/**
+ * Connectivity and ancestry: the questions a push asks of objects that are already stored. Runs in
+ * a pool thread.
+ */
 import { TreeCursor } from "../git/tree.js";
 import { CommitCursor } from "../git/commit.js";
 import { OID_BYTES, type ObjectType, type Oid, oidAt, oidBytes } from "../git/oid.js";
@@ -14,7 +17,10 @@ import type { ObjectReader } from "./object-reader.js";
 import { NONE, type ObjectSpace } from "./object-space.js";
 import { holdsId } from "../git/sorted-ids.js";
 
-/** Type of an object and, of a tag, what it finally points at. Undefined where any of it is not here. */
+/**
+ * Type of an object and, of a tag, what it finally points at. Undefined where any of it is not
+ * here.
+ */
 export function describeObject(reader: ObjectReader, oid: Oid): ObjectSummary | undefined {
   const number = reader.locate(oid);
   if (number === NONE) return undefined;
@@ -22,7 +28,8 @@ export function describeObject(reader: ObjectReader, oid: Oid): ObjectSummary | 
   if (type !== "tag") return { oid, type };
   let target = { oid, type: type as ObjectType };
   for (let depth = 0; target.type === "tag"; depth++) {
-    if (depth === LIMITS.tagDepthMax) throw new Fault("odb/too-deep", { oid, tagDepthMax: LIMITS.tagDepthMax });
+    if (depth === LIMITS.tagDepthMax)
+      throw new Fault("odb/too-deep", { oid, tagDepthMax: LIMITS.tagDepthMax });
     const link = parseTag(reader.readAs("tag", reader.space.need(target.oid)));
     const linked = reader.locate(link.target);
     if (linked === NONE) return undefined;
@@ -32,8 +39,9 @@ export function describeObject(reader: ObjectReader, oid: Oid): ObjectSummary | 
 }
 
 /**
- * Looks below tips for objects that are not here. What is in a closed pack is complete and not looked into; everything else
- * is read once, with an explicit stack. Marks are kept between tips: a part found complete is not walked again.
+ * Looks below tips for objects that are not here. What is in a closed pack is complete and not
+ * looked into; everything else is read once, with an explicit stack. Marks are kept between tips: a
+ * part found complete is not walked again.
  */
 export class ConnectivityWalk {
   readonly #reader: ObjectReader;
@@ -47,7 +55,12 @@ export class ConnectivityWalk {
   readonly #entered: number[] = [];
 
   /** `promised`: tables of ids (sorted-ids.ts) that may be missing. */
-  constructor(reader: ObjectReader, closed: ObjectSpace, watch: TaskWatch, promised: readonly Uint8Array[] = []) {
+  constructor(
+    reader: ObjectReader,
+    closed: ObjectSpace,
+    watch: TaskWatch,
+    promised: readonly Uint8Array[] = [],
+  ) {
     this.#reader = reader;
     this.#closed = closed;
     this.#watch = watch;
@@ -55,34 +68,48 @@ export class ConnectivityWalk {
     this.#seen = new Uint8Array(reader.space.size);
   }
 
-  /** The first object below `tip` that is missing, or not of the type its link says; undefined: all is there. */
+  /**
+   * The first object below `tip` that is missing, or not of the type its link says; undefined: all
+   * is there.
+   */
   async below(tip: Oid): Promise<Unconnected | undefined> {
     this.#pending.length = 0;
     const entered = this.#entered;
     entered.length = 0;
     let wrong = this.#follow(oidBytes(tip), 0, undefined);
-    for (let number = this.#pending.pop(); number !== undefined && wrong === undefined; number = this.#pending.pop()) {
+    for (
+      let number = this.#pending.pop();
+      number !== undefined && wrong === undefined;
+      number = this.#pending.pop()
+    ) {
       this.#watch.step();
       if (this.#watch.shouldYield()) await this.#watch.turn();
       wrong = await this.#followAll(number);
     }
-    // What was walked on the way here is not proven complete: another tip must find the gap as well.
+    // What was walked on the way here is not proven complete: another tip must find the gap as
+    // well.
     if (wrong !== undefined) for (const walked of entered) this.#seen[walked] = 0;
     return wrong;
   }
 
   /**
-   * Looks at one link, to the id at `at` of `bytes`; what lies below is still to be walked. Each object waits once, and blobs never: a
-   * tree may name one a million times. What came later than a link to it may be of another type, in a closed pack too: so each link's
-   * type is compared.
+   * Looks at one link, to the id at `at` of `bytes`; what lies below is still to be walked. Each
+   * object waits once, and blobs never: a tree may name one a million times. What came later than a
+   * link to it may be of another type, in a closed pack too: so each link's type is compared.
    */
-  #follow(bytes: Uint8Array, at: number, expected: ObjectType | undefined): Unconnected | undefined {
+  #follow(
+    bytes: Uint8Array,
+    at: number,
+    expected: ObjectType | undefined,
+  ): Unconnected | undefined {
     const number = this.#reader.space.find(bytes, at);
     const isPromised = number === NONE && this.#promised.some((ids) => holdsId(ids, bytes, at));
     if (number === NONE && !isPromised) return { oid: oidAt(bytes, at) };
     const found = isPromised ? "blob" : this.#reader.type(number);
-    if (expected !== undefined && found !== expected) return { oid: oidAt(bytes, at), expected, found };
-    if (found === "blob" || this.#seen[number] === 1 || this.#closed.find(bytes, at) !== NONE) return undefined;
+    if (expected !== undefined && found !== expected)
+      return { oid: oidAt(bytes, at), expected, found };
+    if (found === "blob" || this.#seen[number] === 1 || this.#closed.find(bytes, at) !== NONE)
+      return undefined;
     this.#seen[number] = 1;
     this.#entered.push(number);
     this.#pending.push(number);
@@ -110,7 +137,9 @@ export class ConnectivityWalk {
     while (cursor.next()) {
       this.#watch.step();
       if (this.#watch.shouldYield()) await this.#watch.turn();
-      const wrong = cursor.isGitlink ? undefined : this.#follow(data, cursor.oidAt, cursor.isTree ? "tree" : "blob");
+      const wrong = cursor.isGitlink
+        ? undefined
+        : this.#follow(data, cursor.oidAt, cursor.isTree ? "tree" : "blob");
       if (wrong !== undefined) return wrong;
     }
     return undefined;
@@ -129,8 +158,9 @@ export class AncestorWalks {
   }
 
   /**
-   * Whether `old` is among the ancestors of `young`. The newest are looked at first: a branch that goes on costs its new commits, one that
-   * does not costs all of its history. Throws "push/history-work" once all walks together have taken more than the limit.
+   * Whether `old` is among the ancestors of `young`. The newest are looked at first: a branch that
+   * goes on costs its new commits, one that does not costs all of its history. Throws
+   * "push/history-work" once all walks together have taken more than the limit.
    */
   async isAncestor(old: Oid, young: Oid): Promise<boolean> {
     const { reader } = this.#commits;

@@ -1,9 +1,11 @@
 /**
- * The shortcut of a clone: where the wants reach everything that is stored, the answer is all of it, and no tree need be read.
+ * The shortcut of a clone: where the wants reach everything that is stored, the answer is all of
+ * it, and no tree need be read.
  *
- * Every pack must be closed (all links lead into closed packs), so nothing can lack; and every object of a pack is reachable from the
- * pack's tips (objects that nothing else in it links to). So it is enough that each tip is met among the commits and tags
- * reachable from the wants, or lies in another pack that is reachable as a whole (the bases that complete a thin pack do).
+ * Every pack must be closed (all links lead into closed packs), so nothing can lack; and every
+ * object of a pack is reachable from the pack's tips (objects that nothing else in it links to). So
+ * it is enough that each tip is met among the commits and tags reachable from the wants, or lies in
+ * another pack that is reachable as a whole (the bases that complete a thin pack do).
  */
 import type { Oid } from "../git/oid.js";
 import type { TaskWatch } from "../pool/control.js";
@@ -17,19 +19,36 @@ import { NONE } from "./object-space.js";
 export type PackTips = Readonly<Record<string, readonly Oid[]>>;
 
 /**
- * Whether the wants reach everything that is stored. Commits are walked only as far back as the oldest tip, newest first.
+ * Whether the wants reach everything that is stored. Commits are walked only as far back as the
+ * oldest tip, newest first.
  */
-export async function coversAll(commits: Commits, wants: readonly Oid[], packTips: PackTips, watch: TaskWatch): Promise<boolean> {
+export async function coversAll(
+  commits: Commits,
+  wants: readonly Oid[],
+  packTips: PackTips,
+  watch: TaskWatch,
+): Promise<boolean> {
   const { space } = commits.reader;
-  const tips = space.packs.map(({ handle }) => packTips[handle.checksum]?.map((tip) => space.findOid(tip)));
-  if (space.packs.length === 0 || tips.some((each) => each === undefined || each.includes(NONE))) return false;
+  const tips = space.packs.map(({ handle }) =>
+    packTips[handle.checksum]?.map((tip) => space.findOid(tip)),
+  );
+  if (space.packs.length === 0 || tips.some((each) => each === undefined || each.includes(NONE)))
+    return false;
   const known = tips as number[][];
   const met = await meet(commits, wants, new Set(known.flat()), watch);
   return isCovered(commits.reader, known, met);
 }
 
-/** Commits and tags reached from the wants, until all that are looked for are among them or history is older than they are. */
-async function meet(commits: Commits, wants: readonly Oid[], lookedFor: ReadonlySet<number>, watch: TaskWatch): Promise<ReadonlySet<number>> {
+/**
+ * Commits and tags reached from the wants, until all that are looked for are among them or history
+ * is older than they are.
+ */
+async function meet(
+  commits: Commits,
+  wants: readonly Oid[],
+  lookedFor: ReadonlySet<number>,
+  watch: TaskWatch,
+): Promise<ReadonlySet<number>> {
   const { reader } = commits;
   const met = new Set<number>();
   const queue = new DateQueue();
@@ -48,7 +67,11 @@ async function meet(commits: Commits, wants: readonly Oid[], lookedFor: Readonly
     if (type === "commit" && target !== NONE) add(target);
     else if (target !== NONE) met.add(target);
   }
-  for (let node = queue.pop(); node !== undefined && missing.size > 0 && node.date >= oldest; node = queue.pop()) {
+  for (
+    let node = queue.pop();
+    node !== undefined && missing.size > 0 && node.date >= oldest;
+    node = queue.pop()
+  ) {
     watch.step();
     if (watch.shouldYield()) await watch.turn();
     for (const parent of commits.parents(node)) if (parent !== NONE) add(parent);
@@ -57,7 +80,11 @@ async function meet(commits: Commits, wants: readonly Oid[], lookedFor: Readonly
 }
 
 /** Whether every pack is: as long as one more turns out to be, others may follow. */
-function isCovered(reader: ObjectReader, tips: readonly (readonly number[])[], met: ReadonlySet<number>): boolean {
+function isCovered(
+  reader: ObjectReader,
+  tips: readonly (readonly number[])[],
+  met: ReadonlySet<number>,
+): boolean {
   const open = new Set(tips.keys());
   const lies = (tip: number): boolean => {
     const id = reader.space.oidView(tip);
@@ -77,8 +104,16 @@ function isCovered(reader: ObjectReader, tips: readonly (readonly number[])[], m
 /** Which objects of the pack at `at` of the space to leave out, by their position in it. */
 export type LeavesOut = (at: number) => Promise<(position: number) => boolean>;
 
-/** Marks every stored object as to be sent, once, under its number: one that an earlier pack of the space holds too goes by that. Answers how many. */
-export async function markAll({ space }: ObjectReader, marks: Uint8Array, watch: TaskWatch, leavesOut?: LeavesOut): Promise<number> {
+/**
+ * Marks every stored object as to be sent, once, under its number: one that an earlier pack of the
+ * space holds too goes by that. Answers how many.
+ */
+export async function markAll(
+  { space }: ObjectReader,
+  marks: Uint8Array,
+  watch: TaskWatch,
+  leavesOut?: LeavesOut,
+): Promise<number> {
   let count = 0;
   for (const [at, { lookup }] of space.packs.entries()) {
     const first = space.starts[at] as number;

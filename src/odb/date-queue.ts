@@ -1,4 +1,7 @@
-/** Commits waiting in a walk, the newest first; of equal dates the one that came first. A binary heap. */
+/**
+ * Commits waiting in a walk, the newest first; of equal dates the one that came first. A binary
+ * heap.
+ */
 import type { CommitNode } from "./commits.js";
 
 interface Waiting {
@@ -49,7 +52,8 @@ export class DateQueue {
     for (;;) {
       let child = 2 * at + 1;
       if (child >= heap.length) break;
-      if (child + 1 < heap.length && before(heap[child + 1] as Waiting, heap[child] as Waiting)) child++;
+      if (child + 1 < heap.length && before(heap[child + 1] as Waiting, heap[child] as Waiting))
+        child++;
       if (!before(heap[child] as Waiting, item)) break;
       heap[at] = heap[child] as Waiting;
       at = child;
@@ -59,5 +63,8 @@ export class DateQueue {
 }
 
 function before(left: Waiting, right: Waiting): boolean {
-  return left.node.date > right.node.date || (left.node.date === right.node.date && left.order < right.order);
+  return (
+    left.node.date > right.node.date ||
+    (left.node.date === right.node.date && left.order < right.order)
+  );
 }

@@ -1,9 +1,11 @@
 /**
- * Objects to be made whole and deflated for one pack, shared between the thread that writes the pack and others that help.
+ * Objects to be made whole and deflated for one pack, shared between the thread that writes the
+ * pack and others that help.
  *
- * The rows are cut into batches. A helper that claims a batch deflates it into a file. The writer takes batches in order; one that
- * nobody has claimed it deflates as it writes, and where a helper is still at one it claims another for later instead of waiting.
- * With nobody to help it does them all; a helper that fails or stops moving is not waited for, its batch is done again. The bytes
+ * The rows are cut into batches. A helper that claims a batch deflates it into a file. The writer
+ * takes batches in order; one that nobody has claimed it deflates as it writes, and where a helper
+ * is still at one it claims another for later instead of waiting. With nobody to help it does them
+ * all; a helper that fails or stops moving is not waited for, its batch is done again. The bytes
  * are the same whoever makes them.
  *
  *   words   closed | per batch: state, objects done
@@ -54,7 +56,11 @@ export class DeflateBoard {
   /** A board for `count` objects; the caller fills it with `set`. */
   static create(count: number, path: string): DeflateBoard {
     const words = HEAD_WORDS + batchesOf(count) * WORDS_PER_BATCH;
-    return new DeflateBoard({ entries: new SharedArrayBuffer(count * 16), words: new SharedArrayBuffer(words * 4), path });
+    return new DeflateBoard({
+      entries: new SharedArrayBuffer(count * 16),
+      words: new SharedArrayBuffer(words * 4),
+      path,
+    });
   }
 
   set(index: number, pack: number, offset: number): void {
@@ -65,7 +71,8 @@ export class DeflateBoard {
   /** Nobody claims anything any more; files that are left go away. */
   close(): void {
     Atomics.store(this.#words, CLOSED, 1);
-    for (let batch = 0; batch < this.batches; batch++) if (this.#state(batch) === STATE.done) removeBatch(this.#path(batch));
+    for (let batch = 0; batch < this.batches; batch++)
+      if (this.#state(batch) === STATE.done) removeBatch(this.#path(batch));
   }
 
   /** Deflates the next free batch: what a helper does again and again. False: none is free. */
@@ -76,7 +83,10 @@ export class DeflateBoard {
     return true;
   }
 
-  /** The objects of one batch in order, made by whoever was first. Each is valid until the next is asked for. */
+  /**
+   * The objects of one batch in order, made by whoever was first. Each is valid until the next is
+   * asked for.
+   */
   *take(reader: ObjectReader, batch: number, watch: TaskWatch): Generator<DeflatedObject> {
     if (this.#claimOne(batch) || !this.#settle(reader, batch, watch)) {
       yield* this.#deflated(reader, batch, watch);
@@ -87,7 +97,9 @@ export class DeflateBoard {
     Atomics.store(this.#words, stateAt(batch), STATE.failed); // its file is gone
   }
 
-  /** Waits until a batch that a helper has is done, doing others meanwhile; false: do it yourself. */
+  /**
+   * Waits until a batch that a helper has is done, doing others meanwhile; false: do it yourself.
+   */
   #settle(reader: ObjectReader, batch: number, watch: TaskWatch): boolean {
     for (;;) {
       const state = this.#state(batch);
@@ -108,7 +120,9 @@ export class DeflateBoard {
   }
 
   #claimOne(batch: number): boolean {
-    return Atomics.compareExchange(this.#words, stateAt(batch), STATE.free, STATE.claimed) === STATE.free;
+    return (
+      Atomics.compareExchange(this.#words, stateAt(batch), STATE.free, STATE.claimed) === STATE.free
+    );
   }
 
   #state(batch: number): number {
@@ -120,13 +134,20 @@ export class DeflateBoard {
     const before = Atomics.load(this.#words, stateAt(batch) + 1);
     for (let waited = 0; waited < LIMITS.deflateStallMs; waited += LIMITS.controlLookMs) {
       watch.check();
-      if (this.#state(batch) !== STATE.claimed || Atomics.load(this.#words, stateAt(batch) + 1) !== before) return true;
+      if (
+        this.#state(batch) !== STATE.claimed ||
+        Atomics.load(this.#words, stateAt(batch) + 1) !== before
+      )
+        return true;
       Atomics.wait(this.#words, stateAt(batch), STATE.claimed, LIMITS.controlLookMs);
     }
     return false;
   }
 
-  /** Deflates a claimed batch into its file. A failure is left for the writer to meet when it does the batch itself. */
+  /**
+   * Deflates a claimed batch into its file. A failure is left for the writer to meet when it does
+   * the batch itself.
+   */
   #prepare(reader: ObjectReader, batch: number, watch: TaskWatch): void {
     let state: number = STATE.failed;
     try {
@@ -144,7 +165,11 @@ export class DeflateBoard {
     const end = Math.min(this.count, first + LIMITS.deflateBatchObjects);
     for (let index = first; index < end; index++) {
       watch.check();
-      yield deflateEntry(reader, this.#entries[2 * index] as number, this.#entries[2 * index + 1] as number);
+      yield deflateEntry(
+        reader,
+        this.#entries[2 * index] as number,
+        this.#entries[2 * index + 1] as number,
+      );
       Atomics.add(this.#words, stateAt(batch) + 1, 1);
     }
   }

@@ -1,6 +1,7 @@
 /**
- * Files that stock git reads, made from the manifest: with them the prefix, copied to a disk, is a bare repository that `git fsck`,
- * `git clone` and `git gc` take. Nothing here is ever read by lakepack.
+ * Files that stock git reads, made from the manifest: with them the prefix, copied to a disk, is a
+ * bare repository that `git fsck`, `git clone` and `git gc` take. Nothing here is ever read by
+ * lakepack.
  *
  * Source: gitrepository-layout(5); packed-refs as `git pack-refs` writes it.
  */
@@ -14,11 +15,24 @@ import type { Ref, RefSnapshot } from "./ref-store.js";
 /** Header of packed-refs: every tag below is followed by what it peels to, and names are sorted. */
 const PACKED_REFS_HEADER = "# pack-refs with: peeled fully-peeled sorted \n";
 
-/** Writes them all anew. Refs are written after packs, so that a copy made meanwhile lacks nothing its refs need. */
-export async function writeDerivedFiles(store: Store, prefix: string, packs: Manifest["packs"], refs: RefSnapshot, signal?: AbortSignal): Promise<void> {
-  const putBytes = (name: string, bytes: Uint8Array) => store.put(`${prefix}/git/${name}`, bytes, signal);
+/**
+ * Writes them all anew. Refs are written after packs, so that a copy made meanwhile lacks nothing
+ * its refs need.
+ */
+export async function writeDerivedFiles(
+  store: Store,
+  prefix: string,
+  packs: Manifest["packs"],
+  refs: RefSnapshot,
+  signal?: AbortSignal,
+): Promise<void> {
+  const putBytes = (name: string, bytes: Uint8Array) =>
+    store.put(`${prefix}/git/${name}`, bytes, signal);
   const put = (name: string, text: string) => putBytes(name, fromLatin1(text));
-  await put("objects/info/packs", `${packs.map(({ checksum }) => `P pack-${checksum}.pack\n`).join("")}\n`);
+  await put(
+    "objects/info/packs",
+    `${packs.map(({ checksum }) => `P pack-${checksum}.pack\n`).join("")}\n`,
+  );
   // Git knows a repository by its refs folder, and passes over names that begin with a dot.
   await put("refs/.keep", "");
   await putBytes("packed-refs", await textOf(PACKED_REFS_HEADER, refs.refs, packedRef));
@@ -29,12 +43,23 @@ export async function writeDerivedFiles(store: Store, prefix: string, packs: Man
 /** Refs whose lines are made in one go. */
 const REFS_AT_ONCE = 100;
 
-async function textOf(head: string, refs: RefSnapshot["refs"], line: (ref: Ref) => string): Promise<Uint8Array> {
+async function textOf(
+  head: string,
+  refs: RefSnapshot["refs"],
+  line: (ref: Ref) => string,
+): Promise<Uint8Array> {
   const turns = new Turns();
   const pieces = [fromLatin1(head)];
   for (let at = 0; at < refs.length; at += REFS_AT_ONCE) {
     if (turns.isDue) await turns.next();
-    pieces.push(fromLatin1(refs.slice(at, at + REFS_AT_ONCE).map(line).join("")));
+    pieces.push(
+      fromLatin1(
+        refs
+          .slice(at, at + REFS_AT_ONCE)
+          .map(line)
+          .join(""),
+      ),
+    );
   }
   return joined(pieces, turns);
 }

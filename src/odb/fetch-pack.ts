@@ -1,4 +1,7 @@
-/** From a resolved fetch to the stream of its pack: as it lies in the store, out of the response cache, or made in the pool. */
+/**
+ * From a resolved fetch to the stream of its pack: as it lies in the store, out of the response
+ * cache, or made in the pool.
+ */
 import { MessageChannel } from "node:worker_threads";
 import { asFault } from "../base/fault.js";
 import { Turns } from "../base/flow.js";
@@ -36,28 +39,52 @@ export async function openFetchPack(input: FetchPackInput): Promise<PackStream> 
   return openCached(input);
 }
 
-/** A limit of blob sizes that is known to come to the same as another goes by that one's name: else each number would be a pack of its own. */
+/**
+ * A limit of blob sizes that is known to come to the same as another goes by that one's name: else
+ * each number would be a pack of its own.
+ */
 async function openCached(input: FetchPackInput): Promise<PackStream> {
   const { request, cache, repositoryId, signal } = input;
   const { filter } = request;
   const bytes = sizeLimitOf(filter);
-  if (filter === undefined || bytes === undefined) return cache.stream(await responseKey(repositoryId, request, signal), packMaker(input), signal);
-  const family = await responseKey(repositoryId, { ...request, filter: withSizeLimit(filter, 0) }, signal);
-  const asked = { ...request, filter: withSizeLimit(filter, cache.sizeLimits.standIn(family, bytes)) };
+  if (filter === undefined || bytes === undefined)
+    return cache.stream(await responseKey(repositoryId, request, signal), packMaker(input), signal);
+  const family = await responseKey(
+    repositoryId,
+    { ...request, filter: withSizeLimit(filter, 0) },
+    signal,
+  );
+  const asked = {
+    ...request,
+    filter: withSizeLimit(filter, cache.sizeLimits.standIn(family, bytes)),
+  };
   const onGenerated = (result: GenerateResult) => {
     cache.sizeLimits.learn(family, bytes, result.sizes);
     input.onGenerated?.(result);
   };
-  return cache.stream(await responseKey(repositoryId, asked, signal), packMaker({ ...input, request: asked, onGenerated }), signal);
+  return cache.stream(
+    await responseKey(repositoryId, asked, signal),
+    packMaker({ ...input, request: asked, onGenerated }),
+    signal,
+  );
 }
 
 /**
- * A stored pack that is exactly what is asked for: nothing in it links out of it, the wants are in it and cover its tips, and
- * nothing limits the answer.
+ * A stored pack that is exactly what is asked for: nothing in it links out of it, the wants are in
+ * it and cover its tips, and nothing limits the answer.
  */
-export async function findAsItLies(packs: readonly LivePack[], request: PackRequest, signal?: AbortSignal): Promise<LivePack | undefined> {
+export async function findAsItLies(
+  packs: readonly LivePack[],
+  request: PackRequest,
+  signal?: AbortSignal,
+): Promise<LivePack | undefined> {
   const { common, clientShallow, shallow, unshallow, filter, ofsDelta } = request;
-  const isPlain = common.length === 0 && clientShallow.length === 0 && shallow.length === 0 && unshallow.length === 0 && filter === undefined;
+  const isPlain =
+    common.length === 0 &&
+    clientShallow.length === 0 &&
+    shallow.length === 0 &&
+    unshallow.length === 0 &&
+    filter === undefined;
   if (!isPlain || !ofsDelta) return undefined;
   const turns = new Turns(signal);
   const wants = await distinct(request.wants, turns);
@@ -65,8 +92,14 @@ export async function findAsItLies(packs: readonly LivePack[], request: PackRequ
   return undefined;
 }
 
-async function coversExactly(pack: LivePack, wants: ReadonlySet<Oid>, { tags }: PackRequest, turns: Turns): Promise<boolean> {
-  if (!pack.selfContained || pack.tips === undefined || !pack.tips.every((tip) => wants.has(tip))) return false;
+async function coversExactly(
+  pack: LivePack,
+  wants: ReadonlySet<Oid>,
+  { tags }: PackRequest,
+  turns: Turns,
+): Promise<boolean> {
+  if (!pack.selfContained || pack.tips === undefined || !pack.tips.every((tip) => wants.has(tip)))
+    return false;
   const lookup = new PackLookup(pack);
   for (const want of wants) {
     if (turns.isDue) await turns.next();
@@ -81,7 +114,12 @@ function packMaker({ packs, request, pool, onGenerated }: FetchPackInput): PackM
   return {
     check: (path, signal) => pool.run("pack-objects/check", { path }, { signal }),
     async generate(path, growth, signal) {
-      const result = await generate(pool, handles, toWalk(request, packs), { request, path, growth, signal });
+      const result = await generate(pool, handles, toWalk(request, packs), {
+        request,
+        path,
+        growth,
+        signal,
+      });
       onGenerated?.(result);
       return result;
     },
@@ -91,7 +129,13 @@ function packMaker({ packs, request, pool, onGenerated }: FetchPackInput): PackM
 /** Only what tasks need: a live pack has lists that would be copied to the thread. */
 export function toHandles(packs: readonly LivePack[]): PackHandle[] {
   return packs.map(({ checksum, path, bytes, objectCount, idx, rev, types }) => ({
-    checksum, path, bytes, objectCount, idx, rev, ...(types === undefined ? {} : { types }),
+    checksum,
+    path,
+    bytes,
+    objectCount,
+    idx,
+    rev,
+    ...(types === undefined ? {} : { types }),
   }));
 }
 
@@ -102,7 +146,12 @@ interface GenerateInput {
   readonly signal: AbortSignal;
 }
 
-async function generate(pool: Pool, packs: readonly PackHandle[], walk: WalkRequest, { request, path, growth, signal }: GenerateInput): Promise<GenerateResult> {
+async function generate(
+  pool: Pool,
+  packs: readonly PackHandle[],
+  walk: WalkRequest,
+  { request, path, growth, signal }: GenerateInput,
+): Promise<GenerateResult> {
   const { port1, port2 } = new MessageChannel();
   const helping: Promise<unknown>[] = [];
   const done = new AbortController();
@@ -110,7 +159,8 @@ async function generate(pool: Pool, packs: readonly PackHandle[], walk: WalkRequ
     if (news.kind === "found") growth.foundMore(news.objects);
     else if (news.kind === "planned") growth.planned(news.plan);
     else if (news.kind === "written") growth.written(news.bytes, news.objects);
-    else helping.push(...askForHelp(pool, packs, news.board, AbortSignal.any([signal, done.signal])));
+    else
+      helping.push(...askForHelp(pool, packs, news.board, AbortSignal.any([signal, done.signal])));
   });
   try {
     const { thin, ofsDelta } = request;
@@ -123,18 +173,32 @@ async function generate(pool: Pool, packs: readonly PackHandle[], walk: WalkRequ
   }
 }
 
-/** As many threads as there are beside the one that writes. Whether they come in time does not matter. */
-function askForHelp(pool: Pool, packs: readonly PackHandle[], board: Extract<GenerationNews, { kind: "board" }>["board"], signal: AbortSignal): Promise<unknown>[] {
+/**
+ * As many threads as there are beside the one that writes. Whether they come in time does not
+ * matter.
+ */
+function askForHelp(
+  pool: Pool,
+  packs: readonly PackHandle[],
+  board: Extract<GenerationNews, { kind: "board" }>["board"],
+  signal: AbortSignal,
+): Promise<unknown>[] {
   const batches = board.entries.byteLength / 16 / LIMITS.deflateBatchObjects;
   const helpers = Math.min(pool.threads - 1, Math.floor(batches));
   return Array.from({ length: helpers }, () =>
-    pool.run("pack-objects/help", { packs, board }, { signal, priority: "background" }).catch((error: unknown) => asFault(error)),
+    pool
+      .run("pack-objects/help", { packs, board }, { signal, priority: "background" })
+      .catch((error: unknown) => asFault(error)),
   );
 }
 
-/** Git's rule for deepening: what was the boundary is wanted from its parents on, and counts as had itself. */
+/**
+ * Git's rule for deepening: what was the boundary is wanted from its parents on, and counts as had
+ * itself.
+ */
 function toWalk(request: PackRequest, packs: readonly LivePack[]): WalkRequest {
-  const { wants, common, clientShallow, shallow, unshallow, unshallowParents, filter, tags } = request;
+  const { wants, common, clientShallow, shallow, unshallow, unshallowParents, filter, tags } =
+    request;
   const packTips = closedPackTips(packs);
   return {
     wants: [...wants, ...unshallowParents],
@@ -146,8 +210,13 @@ function toWalk(request: PackRequest, packs: readonly LivePack[]): WalkRequest {
   };
 }
 
-/** The tips of each pack, by checksum; undefined where a pack is not closed, or its tips are too many to be known. */
-export function closedPackTips(packs: readonly LivePack[]): Readonly<Record<string, readonly Oid[]>> | undefined {
+/**
+ * The tips of each pack, by checksum; undefined where a pack is not closed, or its tips are too
+ * many to be known.
+ */
+export function closedPackTips(
+  packs: readonly LivePack[],
+): Readonly<Record<string, readonly Oid[]>> | undefined {
   if (!packs.every((pack) => pack.closed && pack.tips !== undefined)) return undefined;
   return Object.fromEntries(packs.map(({ checksum, tips }) => [checksum, tips ?? []]));
 }

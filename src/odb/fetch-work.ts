@@ -7,7 +7,13 @@ import { TreeCursor } from "../git/tree.js";
 import type { Kernels } from "../kernels/kernels.js";
 import { LIMITS } from "../base/limits.js";
 import { TaskWatch } from "../pool/control.js";
-import type { GenerateRequest, GenerateResult, GenerationNews, PacksRequest, PlanFigures } from "../pool/fetch-tasks.js";
+import type {
+  GenerateRequest,
+  GenerateResult,
+  GenerationNews,
+  PacksRequest,
+  PlanFigures,
+} from "../pool/fetch-tasks.js";
 import type { TaskControl, Tasks } from "../pool/tasks.js";
 import { Commits, peel } from "./commits.js";
 import { DeflateBoard } from "./deflate-board.js";
@@ -22,7 +28,9 @@ import { findBoundary } from "./shallow.js";
 import { walkObjects } from "./walk.js";
 
 /** A task as the door exports it. */
-export type Work<K extends keyof Tasks> = (request: Tasks[K]["request"]) => Tasks[K]["result"] | Promise<Tasks[K]["result"]>;
+export type Work<K extends keyof Tasks> = (
+  request: Tasks[K]["request"],
+) => Tasks[K]["result"] | Promise<Tasks[K]["result"]>;
 
 /** The tasks of a fetch over one thread's kernels. */
 export interface FetchWork {
@@ -72,7 +80,12 @@ export function fetchWork(kernels: Kernels): FetchWork {
     check,
     fold: (request) => {
       const [reader, watch] = open(request);
-      return foldPacks(reader, request.packs.map(({ checksum }) => checksum), request.path, watch);
+      return foldPacks(
+        reader,
+        request.packs.map(({ checksum }) => checksum),
+        request.path,
+        watch,
+      );
     },
     async holds({ packs, by, control }) {
       await checkHolds(packs, by, new TaskWatch(control));
@@ -81,12 +94,18 @@ export function fetchWork(kernels: Kernels): FetchWork {
   };
 }
 
-async function generate(request: GenerateRequest, reader: ObjectReader, watch: TaskWatch): Promise<GenerateResult> {
+async function generate(
+  request: GenerateRequest,
+  reader: ObjectReader,
+  watch: TaskWatch,
+): Promise<GenerateResult> {
   const { port } = request;
   const tell = (news: GenerationNews): void => port.postMessage(news);
   try {
     const started = performance.now();
-    const walked = await walkObjects(reader, request.walk, watch, (objects) => tell({ kind: "found", objects }));
+    const walked = await walkObjects(reader, request.walk, watch, (objects) =>
+      tell({ kind: "found", objects }),
+    );
     const walkedAt = performance.now();
     const plan = await planPack(reader, walked, request.thin, watch);
     const figures = figuresOf(plan);
@@ -100,7 +119,14 @@ async function generate(request: GenerateRequest, reader: ObjectReader, watch: T
       onBoard: (board) => tell({ kind: "board", board: board.message }),
     });
     const writeMs = performance.now() - plannedAt;
-    return { ...pack, plan: figures, sizes: walked.sizes ?? { keptMax: -1, refusedMin: Number.POSITIVE_INFINITY }, walkMs: walkedAt - started, planMs: plannedAt - walkedAt, writeMs };
+    return {
+      ...pack,
+      plan: figures,
+      sizes: walked.sizes ?? { keptMax: -1, refusedMin: Number.POSITIVE_INFINITY },
+      walkMs: walkedAt - started,
+      planMs: plannedAt - walkedAt,
+      writeMs,
+    };
   } finally {
     port.close();
   }
@@ -108,11 +134,22 @@ async function generate(request: GenerateRequest, reader: ObjectReader, watch: T
 
 function figuresOf({ count, tally, start, end }: PackPlan): PlanFigures {
   let storedBytes = 0;
-  for (let row = 0; row < count; row++) storedBytes += (end[row] as number) - (start[row] as number);
-  return { objects: count, deltas: tally.delta + tally.thin, reused: count - tally.whole, whole: tally.whole, storedBytes };
+  for (let row = 0; row < count; row++)
+    storedBytes += (end[row] as number) - (start[row] as number);
+  return {
+    objects: count,
+    deltas: tally.delta + tally.thin,
+    reused: count - tally.whole,
+    whole: tally.whole,
+    storedBytes,
+  };
 }
 
-async function sizes(reader: ObjectReader, oids: readonly Oid[], watch: TaskWatch): Promise<(number | undefined)[]> {
+async function sizes(
+  reader: ObjectReader,
+  oids: readonly Oid[],
+  watch: TaskWatch,
+): Promise<(number | undefined)[]> {
   const found: (number | undefined)[] = [];
   for (const oid of oids) {
     watch.step();
@@ -139,7 +176,8 @@ function resolvePath(reader: ObjectReader, oid: Oid, path: string): Oid | undefi
 
 function entryNamed(reader: ObjectReader, tree: number, name: string): number {
   const cursor = new TreeCursor(reader.readAs("tree", tree));
-  while (cursor.next()) if (cursor.name === name) return reader.space.find(cursor.data, cursor.oidAt);
+  while (cursor.next())
+    if (cursor.name === name) return reader.space.find(cursor.data, cursor.oidAt);
   return NONE;
 }
 

@@ -1,6 +1,7 @@
 /**
- * The walk through trees where a filter is asked: depth first and in the order of the entries, because filters that remember (tree
- * depth, sparse paths, combinations) answer by what came before. Git: list-objects.c visits in this order.
+ * The walk through trees where a filter is asked: depth first and in the order of the entries,
+ * because filters that remember (tree depth, sparse paths, combinations) answer by what came
+ * before. Git: list-objects.c visits in this order.
  */
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
@@ -30,11 +31,24 @@ export class FilteredWalk {
   /** Objects that need not be looked at again. */
   readonly #seen = new Set<number>();
 
-  /** Entries of trees. Filters that look at a tree again under each of its paths could go on for ever. */
+  /**
+   * Entries of trees. Filters that look at a tree again under each of its paths could go on for
+   * ever.
+   */
   readonly #budget: WorkBudget;
 
-  constructor(reader: ObjectReader, filter: ObjectFilter, marks: Uint8Array, watch: TaskWatch, send: (number: number) => void) {
-    this.#budget = new WorkBudget(LIMITS.filterEntriesBase + LIMITS.filterEntriesPerObject * reader.space.size, "entries of folders", "fetch/filter-work");
+  constructor(
+    reader: ObjectReader,
+    filter: ObjectFilter,
+    marks: Uint8Array,
+    watch: TaskWatch,
+    send: (number: number) => void,
+  ) {
+    this.#budget = new WorkBudget(
+      LIMITS.filterEntriesBase + LIMITS.filterEntriesPerObject * reader.space.size,
+      "entries of folders",
+      "fetch/filter-work",
+    );
     this.#reader = reader;
     this.#filter = filter;
     this.#marks = marks;
@@ -75,7 +89,8 @@ export class FilteredWalk {
     this.#budget.spend(1);
     if (cursor.isGitlink) return;
     const number = this.#reader.space.find(cursor.data, cursor.oidAt);
-    if (number === NONE) throw new Fault("odb/missing", { oid: cursor.oid, tree: this.#reader.space.oid(frame.tree) });
+    if (number === NONE)
+      throw new Fault("odb/missing", { oid: cursor.oid, tree: this.#reader.space.oid(frame.tree) });
     const path = frame.path === "" ? cursor.name : `${frame.path}/${cursor.name}`;
     this.#link(number);
     if (cursor.isTree) this.#enter(stack, number, path);
@@ -84,7 +99,11 @@ export class FilteredWalk {
 
   #enter(stack: Frame[], tree: number, path: string): void {
     if (this.#isDone(tree)) return;
-    if (stack.length >= LIMITS.treeDepthMax) throw new Fault("odb/too-deep", { tree: this.#reader.space.oid(tree), depthMax: LIMITS.treeDepthMax });
+    if (stack.length >= LIMITS.treeDepthMax)
+      throw new Fault("odb/too-deep", {
+        tree: this.#reader.space.oid(tree),
+        depthMax: LIMITS.treeDepthMax,
+      });
     this.#watch.step();
     const answer = this.#isLinked(tree) ? this.#filter.enterTree(tree, path) : GIVEN;
     this.#settle(tree, answer);

@@ -1,6 +1,8 @@
 /**
- * Which trees of a fold become deltas. Trees that came into different packs are stored whole, however little they differ; here a commit's tree is held beside its first
- * parent's, folder by folder, and what is stored whole gets the base that git/delta-chain says. Deltas that are stored already stay as they are.
+ * Which trees of a fold become deltas. Trees that came into different packs are stored whole,
+ * however little they differ; here a commit's tree is held beside its first parent's, folder by
+ * folder, and what is stored whole gets the base that git/delta-chain says. Deltas that are stored
+ * already stay as they are.
  */
 import { LIMITS } from "../base/limits.js";
 import { parseCommit } from "../git/commit.js";
@@ -20,7 +22,11 @@ const UNDER_WAY = 1;
 const DONE = 2;
 
 /** Of all rows of the plan, none of which leaves its base out. */
-export async function planTreeDeltas(reader: ObjectReader, plan: PackPlan, watch: TaskWatch): Promise<void> {
+export async function planTreeDeltas(
+  reader: ObjectReader,
+  plan: PackPlan,
+  watch: TaskWatch,
+): Promise<void> {
   const trees = new FoldedTrees(reader, plan);
   for (const row of plan.rows()) {
     watch.step();
@@ -50,7 +56,11 @@ interface Pair {
 class FoldedTrees {
   readonly #reader: ObjectReader;
   readonly #plan: PackPlan;
-  readonly #versions: { readonly previous: Int32Array; readonly place: Uint32Array; readonly depth: Uint8Array } & Versions;
+  readonly #versions: {
+    readonly previous: Int32Array;
+    readonly place: Uint32Array;
+    readonly depth: Uint8Array;
+  } & Versions;
   readonly #state: Uint8Array;
   /** What hangs on a row by stored deltas. */
   readonly #count: Uint32Array;
@@ -62,7 +72,11 @@ class FoldedTrees {
     this.#reader = reader;
     this.#plan = plan;
     const { count } = plan;
-    this.#versions = { previous: new Int32Array(count).fill(-1), place: new Uint32Array(count), depth: new Uint8Array(count).fill(TOO_DEEP) };
+    this.#versions = {
+      previous: new Int32Array(count).fill(-1),
+      place: new Uint32Array(count),
+      depth: new Uint8Array(count).fill(TOO_DEEP),
+    };
     this.#state = new Uint8Array(count);
     this.#count = new Uint32Array(count);
     this.#height = new Uint8Array(count);
@@ -70,16 +84,25 @@ class FoldedTrees {
 
   type(row: number): string {
     const pack = this.#plan.pack[row] as number;
-    return this.#reader.type((this.#reader.space.starts[pack] as number) + this.#pack(row).lookup.positionOf(this.#plan.start[row] as number));
+    return this.#reader.type(
+      (this.#reader.space.starts[pack] as number) +
+        this.#pack(row).lookup.positionOf(this.#plan.start[row] as number),
+    );
   }
 
-  /** The commit's tree beside that of its first parent, then the folders in it that differ, as `compare` finds them. */
+  /**
+   * The commit's tree beside that of its first parent, then the folders in it that differ, as
+   * `compare` finds them.
+   */
   *pairsOf(commit: number): Generator<Pair, void, undefined> {
     const { tree, parents } = parseCommit(this.#read(commit));
     const parent = parents[0] === undefined ? -1 : this.#rowOf(Buffer.from(parents[0], "hex"), 0);
     if (parent < 0) return;
     this.#pairs = [];
-    this.#add(this.#rowOf(Buffer.from(tree, "hex"), 0), this.#rowOf(Buffer.from(parseCommit(this.#read(parent)).tree, "hex"), 0));
+    this.#add(
+      this.#rowOf(Buffer.from(tree, "hex"), 0),
+      this.#rowOf(Buffer.from(parseCommit(this.#read(parent)).tree, "hex"), 0),
+    );
     for (let pair = this.#pairs.pop(); pair !== undefined; pair = this.#pairs.pop()) yield pair;
   }
 
@@ -89,7 +112,10 @@ class FoldedTrees {
     const merge = new TreeMerge(then, now);
     while (merge.next()) {
       if (merge.step !== "changed" || !merge.isFolder) continue;
-      this.#add(this.#rowOf(now, merge.to + merge.head), this.#rowOf(then, merge.from + merge.head));
+      this.#add(
+        this.#rowOf(now, merge.to + merge.head),
+        this.#rowOf(then, merge.from + merge.head),
+      );
     }
   }
 
@@ -107,20 +133,31 @@ class FoldedTrees {
   measure(row: number): void {
     const { base } = this.#plan;
     let height = 0;
-    for (let at = base[row] as number; at >= 0 && height < LIMITS.treeDeltaDepthMax; at = base[at] as number) {
+    for (
+      let at = base[row] as number;
+      at >= 0 && height < LIMITS.treeDeltaDepthMax;
+      at = base[at] as number
+    ) {
       height++;
       this.#count[at] = (this.#count[at] as number) + 1;
       this.#height[at] = Math.max(this.#height[at] as number, height);
     }
   }
 
-  /** Gives a row its place, and its base where it becomes a delta; before it all it depends on. Versions may be a circle: a file changed, and changed back. */
+  /**
+   * Gives a row its place, and its base where it becomes a delta; before it all it depends on.
+   * Versions may be a circle: a file changed, and changed back.
+   */
   place(first: number): void {
     const pending = [first];
     for (let row = pending.at(-1); row !== undefined; row = pending.at(-1)) {
       if (this.#state[row] === WAITS) {
         this.#state[row] = UNDER_WAY;
-        for (const needed of [this.#plan.base[row] as number, this.#versions.previous[row] as number]) if (needed >= 0 && this.#state[needed] === WAITS) pending.push(needed);
+        for (const needed of [
+          this.#plan.base[row] as number,
+          this.#versions.previous[row] as number,
+        ])
+          if (needed >= 0 && this.#state[needed] === WAITS) pending.push(needed);
         continue;
       }
       pending.pop();
@@ -135,12 +172,16 @@ class FoldedTrees {
     if (before >= 0 && this.#state[before] === DONE) place[row] = (place[before] as number) + 1;
     else previous[row] = -1;
     if (this.#plan.place[row] === PLACE.reuse && previous[row] !== -1) {
-      const base = baseOf(this.#versions, row, { count: this.#count[row] as number, height: this.#height[row] as number });
+      const base = baseOf(this.#versions, row, {
+        count: this.#count[row] as number,
+        height: this.#height[row] as number,
+      });
       if (base >= 0) this.#plan.setMade(row, base);
     }
     const base = this.#plan.base[row] as number;
     if (base < 0) depth[row] = 0;
-    else if (this.#state[base] === DONE) depth[row] = Math.min(TOO_DEEP, (depth[base] as number) + 1);
+    else if (this.#state[base] === DONE)
+      depth[row] = Math.min(TOO_DEEP, (depth[base] as number) + 1);
   }
 
   #read(row: number): Uint8Array {
@@ -157,6 +198,9 @@ class FoldedTrees {
     const number = space.find(bytes, at);
     if (number === NONE) return -1;
     const pack = space.packIndex(number);
-    return this.#plan.find(pack, (space.packs[pack] as PackFile).lookup.offset(space.position(number)));
+    return this.#plan.find(
+      pack,
+      (space.packs[pack] as PackFile).lookup.offset(space.position(number)),
+    );
   }
 }

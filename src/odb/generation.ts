@@ -1,7 +1,9 @@
 /**
- * Writes the pack of one plan into a file, in order, in one pool thread; others may help with what must be deflated.
+ * Writes the pack of one plan into a file, in order, in one pool thread; others may help with what
+ * must be deflated.
  *
- * Stored bytes are copied where they lie: entries that are neighbours in a stored pack and need no new header go as one range.
+ * Stored bytes are copied where they lie: entries that are neighbours in a stored pack and need no
+ * new header go as one range.
  */
 import { closeSync, openSync, writeSync } from "node:fs";
 import { deflateSync } from "node:zlib";
@@ -33,14 +35,19 @@ export interface GeneratedPack {
 }
 
 /** Not fsynced: a cache. Throws what reading and writing throw; the file is then incomplete. */
-export async function generatePack(reader: ObjectReader, plan: PackPlan, options: GenerationOptions): Promise<GeneratedPack> {
+export async function generatePack(
+  reader: ObjectReader,
+  plan: PackPlan,
+  options: GenerationOptions,
+): Promise<GeneratedPack> {
   const file = openSync(options.path, "wx");
   try {
     let bytes = 0;
     let rows = 0;
     const writer = new PackWriter(plan.count, LIMITS.streamChunkBytes, (piece) => {
       options.watch.check();
-      for (let done = 0; done < piece.length; ) done += writeSync(file, piece, done, piece.length - done, bytes + done);
+      for (let done = 0; done < piece.length; )
+        done += writeSync(file, piece, done, piece.length - done, bytes + done);
       bytes += piece.length;
       options.onWritten(bytes, rows);
     });
@@ -77,7 +84,12 @@ class Generation {
   #runStart = 0;
   #runEnd = 0;
 
-  constructor(reader: ObjectReader, plan: PackPlan, writer: PackWriter, options: GenerationOptions) {
+  constructor(
+    reader: ObjectReader,
+    plan: PackPlan,
+    writer: PackWriter,
+    options: GenerationOptions,
+  ) {
     this.#reader = reader;
     this.#plan = plan;
     this.#writer = writer;
@@ -120,8 +132,13 @@ class Generation {
     const base = plan.base[row] as number;
     const isNear = header.type === OBJECT_TYPE.ofsDelta;
     const distance = this.#distance(row, base);
-    // A stored header stays true where it names the base's id, or where nothing between base and delta has changed its length.
-    if (isNear ? distance === header.offset - header.baseOffset && this.#isSamePack(row, base) : distance === 0) {
+    // A stored header stays true where it names the base's id, or where nothing between base and
+    // delta has changed its length.
+    if (
+      isNear
+        ? distance === header.offset - header.baseOffset && this.#isSamePack(row, base)
+        : distance === 0
+    ) {
       this.#extendRun(row);
       return;
     }
@@ -130,7 +147,10 @@ class Generation {
     this.#copy(pack, header.dataAt, plan.end[row] as number);
   }
 
-  /** How far `row` stands behind its base; 0: the base comes later, or is not in this pack, or the client does not read distances. */
+  /**
+   * How far `row` stands behind its base; 0: the base comes later, or is not in this pack, or the
+   * client does not read distances.
+   */
   #distance(row: number, base: number): number {
     const there = base < 0 || !this.#options.ofsDelta ? 0 : (this.#placed[base] as number);
     return there === 0 ? 0 : (this.#placed[row] as number) - there;
@@ -149,7 +169,11 @@ class Generation {
     const distance = this.#distance(row, base);
     const { lookup } = this.#pack(base);
     this.#flushRun();
-    this.#writer.header(0, delta.length, distance > 0 ? distance : lookup.oidView(lookup.positionOf(plan.start[base] as number)));
+    this.#writer.header(
+      0,
+      delta.length,
+      distance > 0 ? distance : lookup.oidView(lookup.positionOf(plan.start[base] as number)),
+    );
     this.#writer.bytes(deflateSync(delta, { level: LIMITS.deflateLevel }));
   }
 
@@ -164,7 +188,9 @@ class Generation {
   /** Id of the base of the entry in `#header`. */
   #baseOid(pack: PackFile): Uint8Array {
     const header = this.#header;
-    return header.type === OBJECT_TYPE.refDelta ? header.baseOid : pack.lookup.oidView(pack.lookup.positionOf(header.baseOffset));
+    return header.type === OBJECT_TYPE.refDelta
+      ? header.baseOid
+      : pack.lookup.oidView(pack.lookup.positionOf(header.baseOffset));
   }
 
   #writeWhole(): void {
@@ -187,7 +213,8 @@ class Generation {
   }
 
   #flushRun(): void {
-    if (this.#runEnd > this.#runStart) this.#copy(this.#reader.space.packs[this.#runPack] as PackFile, this.#runStart, this.#runEnd);
+    if (this.#runEnd > this.#runStart)
+      this.#copy(this.#reader.space.packs[this.#runPack] as PackFile, this.#runStart, this.#runEnd);
     this.#runStart = this.#runEnd;
   }
 
@@ -206,10 +233,16 @@ class Generation {
   }
 
   *#taken(board: DeflateBoard): Generator<DeflatedObject> {
-    for (let batch = 0; batch < board.batches; batch++) yield* board.take(this.#reader, batch, this.#options.watch);
+    for (let batch = 0; batch < board.batches; batch++)
+      yield* board.take(this.#reader, batch, this.#options.watch);
   }
 
   *#deflated(rows: Uint32Array): Generator<DeflatedObject> {
-    for (const row of rows) yield deflateEntry(this.#reader, this.#plan.pack[row] as number, this.#plan.start[row] as number);
+    for (const row of rows)
+      yield deflateEntry(
+        this.#reader,
+        this.#plan.pack[row] as number,
+        this.#plan.start[row] as number,
+      );
   }
 }

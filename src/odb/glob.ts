@@ -3,14 +3,19 @@
  *
  *   *  anything but "/"     ?  one such     **  between slashes or ends: any folders     [a-z]  [!a-z]  [[:alpha:]]  \\x
  *
- * Matching keeps the set of all places in the glob that the text so far can have led to: at most the glob's length, for each
- * character once. Going back over a glob of many stars would take longer than the universe has.
+ * Matching keeps the set of all places in the glob that the text so far can have led to: at most
+ * the glob's length, for each character once. Going back over a glob of many stars would take
+ * longer than the universe has.
  */
 import type { WorkBudget } from "../base/work-budget.js";
 
 /** A step of a glob, and whether it may take a character. */
 type Step =
-  | { readonly kind: "one"; readonly takes: (code: number) => boolean; /** The one it takes, where it takes no other. */ readonly only?: number }
+  | {
+      readonly kind: "one";
+      readonly takes: (code: number) => boolean /** The one it takes, where it takes no other. */;
+      readonly only?: number;
+    }
   /** Any run without "/". */
   | { readonly kind: "star" }
   /** Any run at all: a trailing "**". */
@@ -26,11 +31,17 @@ export class Glob {
   /** The one text that matches, where the glob has no wildcard. */
   readonly literal: string | undefined;
   readonly #steps: readonly Step[];
-  /** What each text that matches begins and ends with, and how many slashes it has where no "**" may take some: most texts are told apart by these. */
+  /**
+   * What each text that matches begins and ends with, and how many slashes it has where no "**" may
+   * take some: most texts are told apart by these.
+   */
   readonly #prefix: string;
   readonly #suffix: string;
   readonly #slashes: number | undefined;
-  /** Places reached by the text so far and by one character more; each place is on a list once, by its number of the round. */
+  /**
+   * Places reached by the text so far and by one character more; each place is on a list once, by
+   * its number of the round.
+   */
   readonly #rounds: Float64Array;
   #round = 0;
   #places: Int32Array;
@@ -42,7 +53,9 @@ export class Glob {
     this.literal = literalOf(steps);
     this.#prefix = literalRun(steps);
     this.#suffix = [...literalRun([...steps].reverse())].reverse().join("");
-    this.#slashes = steps.some(({ kind }) => kind === "rest" || kind === "folders") ? undefined : steps.filter((step) => step.kind === "one" && step.only === SLASH).length;
+    this.#slashes = steps.some(({ kind }) => kind === "rest" || kind === "folders")
+      ? undefined
+      : steps.filter((step) => step.kind === "one" && step.only === SLASH).length;
     this.#rounds = new Float64Array(steps.length + 1);
     this.#places = new Int32Array(steps.length + 1);
     this.#next = new Int32Array(steps.length + 1);
@@ -73,7 +86,9 @@ export class Glob {
     this.#count = 0;
   }
 
-  /** Puts `place` on the list of the round, and those behind it that need no character to get to. */
+  /**
+   * Puts `place` on the list of the round, and those behind it that need no character to get to.
+   */
   #enter(start: number): void {
     for (let place = start; this.#rounds[place] !== this.#round; ) {
       this.#put(place);
@@ -119,7 +134,10 @@ export class Glob {
 /** The plain characters that steps begin with. */
 function literalRun(steps: readonly Step[]): string {
   const end = steps.findIndex((step) => step.kind !== "one" || step.only === undefined);
-  return steps.slice(0, end < 0 ? steps.length : end).map((step) => String.fromCharCode((step as { only: number }).only)).join("");
+  return steps
+    .slice(0, end < 0 ? steps.length : end)
+    .map((step) => String.fromCharCode((step as { only: number }).only))
+    .join("");
 }
 
 function literalOf(steps: readonly Step[]): string | undefined {
@@ -134,8 +152,9 @@ function slashesIn(text: string): number {
 }
 
 /**
- * Undefined for one that ends in a lone backslash, which matches nothing. `splits`: Git compares the text before the
- * first wildcard by itself, so that "a**" + "/b" is "a" and then any folders (dir.c match_pathname).
+ * Undefined for one that ends in a lone backslash, which matches nothing. `splits`: Git compares
+ * the text before the first wildcard by itself, so that "a**" + "/b" is "a" and then any folders
+ * (dir.c match_pathname).
  */
 export function parseGlob(glob: string, splits = false): Glob | undefined {
   const steps: Step[] = [];
@@ -144,7 +163,8 @@ export function parseGlob(glob: string, splits = false): Glob | undefined {
     const part = starsAt(glob, at, start) ?? classAt(glob, at) ?? charAt(glob, at);
     if (part === undefined) return undefined;
     // A run of "**/" or of stars is one of them.
-    const repeats = part.steps[0]?.kind !== "one" && part.steps[0]?.kind === steps.at(-part.steps.length)?.kind;
+    const repeats =
+      part.steps[0]?.kind !== "one" && part.steps[0]?.kind === steps.at(-part.steps.length)?.kind;
     if (!repeats) for (const step of part.steps) steps.push(step);
     at = part.end;
   }
@@ -161,7 +181,9 @@ function starsAt(glob: string, at: number, start: number): Part | undefined {
   if (glob[at] !== "*") return undefined;
   let end = at;
   while (glob[end] === "*") end++;
-  const alone = (at === 0 || at === start || glob[at - 1] === "/") && (end === glob.length || glob[end] === "/");
+  const alone =
+    (at === 0 || at === start || glob[at - 1] === "/") &&
+    (end === glob.length || glob[end] === "/");
   if (end - at < 2 || !alone) return { steps: [{ kind: "star" }], end };
   if (end === glob.length) return { steps: [{ kind: "rest" }], end };
   return { steps: [{ kind: "folders" }, { kind: "inside" }], end: end + 1 };
@@ -182,7 +204,10 @@ const NAMED_CLASSES: Readonly<Record<string, RegExp>> = {
   xdigit: /[0-9A-Fa-f]/,
 };
 
-/** "[…]" with ranges, "!" or "^" for "not", and named classes. Never takes "/". One that is never closed matches nothing. */
+/**
+ * "[…]" with ranges, "!" or "^" for "not", and named classes. Never takes "/". One that is never
+ * closed matches nothing.
+ */
 function classAt(glob: string, at: number): Part | undefined {
   if (glob[at] !== "[") return undefined;
   const isNegated = glob[at + 1] === "!" || glob[at + 1] === "^";
@@ -190,9 +215,14 @@ function classAt(glob: string, at: number): Part | undefined {
   const members = new Set<number>();
   let before: number | undefined; // what a "-" would start from
   for (let next = first; next < glob.length; ) {
-    if (glob[next] === "]" && next > first) return one((code) => code !== SLASH && members.has(code) !== isNegated, next + 1);
+    if (glob[next] === "]" && next > first)
+      return one((code) => code !== SLASH && members.has(code) !== isNegated, next + 1);
     const named = /^\[:([a-z]+):\]/.exec(glob.slice(next, next + 12));
-    const isRange = glob[next] === "-" && before !== undefined && next + 1 < glob.length && glob[next + 1] !== "]";
+    const isRange =
+      glob[next] === "-" &&
+      before !== undefined &&
+      next + 1 < glob.length &&
+      glob[next + 1] !== "]";
     if (named !== null) {
       if (NAMED_CLASSES[named[1] ?? ""] === undefined) return one(() => false, glob.length);
       addNamed(members, named[1] ?? "");
@@ -200,8 +230,10 @@ function classAt(glob: string, at: number): Part | undefined {
       next += named[0].length;
     } else {
       const member = memberAt(glob, isRange ? next + 1 : next);
-      // A range's first character is a member by itself already: that is all that one upside down has.
-      for (let code = (isRange ? before : undefined) ?? member.code; code <= member.code; code++) members.add(code);
+      // A range's first character is a member by itself already: that is all that one upside down
+      // has.
+      for (let code = (isRange ? before : undefined) ?? member.code; code <= member.code; code++)
+        members.add(code);
       before = isRange ? undefined : member.code;
       next = member.end;
     }
@@ -211,13 +243,16 @@ function classAt(glob: string, at: number): Part | undefined {
 
 function addNamed(members: Set<number>, name: string): void {
   const expression = NAMED_CLASSES[name];
-  for (let code = 0; code < 256; code++) if (expression?.test(String.fromCharCode(code)) === true) members.add(code);
+  for (let code = 0; code < 256; code++)
+    if (expression?.test(String.fromCharCode(code)) === true) members.add(code);
 }
 
 /** One character of a class; a backslash takes the next one as it is. */
 function memberAt(glob: string, at: number): { readonly code: number; readonly end: number } {
   const isEscaped = glob[at] === "\\" && at + 1 < glob.length;
-  return isEscaped ? { code: glob.charCodeAt(at + 1), end: at + 2 } : { code: glob.charCodeAt(at), end: at + 1 };
+  return isEscaped
+    ? { code: glob.charCodeAt(at + 1), end: at + 2 }
+    : { code: glob.charCodeAt(at), end: at + 1 };
 }
 
 function charAt(glob: string, at: number): Part | undefined {
@@ -225,7 +260,10 @@ function charAt(glob: string, at: number): Part | undefined {
   const from = glob[at] === "\\" ? at + 1 : at;
   if (from >= glob.length) return undefined;
   const wanted = glob.charCodeAt(from);
-  return { steps: [{ kind: "one", takes: (code) => code === wanted, only: wanted }], end: from + 1 };
+  return {
+    steps: [{ kind: "one", takes: (code) => code === wanted, only: wanted }],
+    end: from + 1,
+  };
 }
 
 function one(takes: (code: number) => boolean, end: number): Part {

@@ -1,6 +1,7 @@
 /**
- * The end of an ingest, in a pool thread: completes a thin pack, writes idx and rev, and says what the links of the new
- * objects need. Nothing is synced here: a thread would wait for the disk three times, one after the other.
+ * The end of an ingest, in a pool thread: completes a thin pack, writes idx and rev, and says what
+ * the links of the new objects need. Nothing is synced here: a thread would wait for the disk three
+ * times, one after the other.
  */
 import { createHash } from "node:crypto";
 import { closeSync, openSync } from "node:fs";
@@ -11,7 +12,12 @@ import { OBJECT_TYPE, type ObjectType, type Oid, oidAt, oidBytes } from "../git/
 import { ENTRY_HEADER_BYTES_MAX, writeTypeAndSize } from "../git/pack-writer.js";
 import type { Kernels } from "../kernels/kernels.js";
 import { TaskWatch } from "../pool/control.js";
-import type { ConcludeRequest, ConcludeResult, TrailerRequest, TrailerResult } from "../pool/ingest-tasks.js";
+import type {
+  ConcludeRequest,
+  ConcludeResult,
+  TrailerRequest,
+  TrailerResult,
+} from "../pool/ingest-tasks.js";
 import { isBase, readExactly, type TaskParts } from "./index-pack-scan.js";
 import { Session } from "./index-pack-session.js";
 import { ObjectReader, threadReaderCaches } from "./object-reader.js";
@@ -37,14 +43,20 @@ export async function trailer(request: TrailerRequest): Promise<TrailerResult> {
     const checksum = hashed.toString("hex");
     const stored = Buffer.alloc(CHECKSUM_BYTES);
     readExactly(file, stored, request.bytes);
-    if (stored.toString("hex") !== checksum) throw new Fault("pack/bad-trailer", { stored: stored.toString("hex"), computed: checksum });
+    if (stored.toString("hex") !== checksum)
+      throw new Fault("pack/bad-trailer", { stored: stored.toString("hex"), computed: checksum });
     return { checksum, calls: Math.ceil(request.bytes / CHUNK_BYTES) + 2 };
   } finally {
     closeSync(file);
   }
 }
 
-async function hashFile(file: number, start: number, end: number, watch: TaskWatch): Promise<Buffer> {
+async function hashFile(
+  file: number,
+  start: number,
+  end: number,
+  watch: TaskWatch,
+): Promise<Buffer> {
   const hash = createHash("sha1");
   const chunk = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, Math.max(end - start, 1)));
   for (let at = start; at < end; ) {
@@ -120,8 +132,11 @@ class Conclusion {
     return new Fault("pack/base-missing");
   }
 
-  // Thin packs ------------------------------------------------------------------------------------------------------------
-  /** Appends the bases that came from elsewhere, as `git index-pack --fix-thin` does; count and checksum follow. */
+  // Thin packs ------------------------------------------------------------------------------------
+  /**
+   * Appends the bases that came from elsewhere, as `git index-pack --fix-thin` does; count and
+   * checksum follow.
+   */
   async #complete(): Promise<void> {
     const { kernels } = this.#session;
     const file = openSync(this.#request.path, "r+");
@@ -143,7 +158,9 @@ class Conclusion {
     }
   }
 
-  /** Writes one object whole at `offset` and makes `index` its record; answers the entry's bytes. */
+  /**
+   * Writes one object whole at `offset` and makes `index` its record; answers the entry's bytes.
+   */
   #append(file: number, offset: number, id: Oid, index: number): number {
     const number = this.#reader.space.need(id);
     const [type, size] = [this.#reader.type(number), this.#reader.size(number)];
@@ -168,7 +185,9 @@ class Conclusion {
     if (stored !== undefined) return stored;
     const { data } = this.#reader.read(number);
     this.#session.kernels.addCalls(0, 1);
-    return deflateSync(data, { level: data.length < QUICK_BYTES_MIN ? LIMITS.deflateLevel : QUICK_LEVEL });
+    return deflateSync(data, {
+      level: data.length < QUICK_BYTES_MIN ? LIMITS.deflateLevel : QUICK_LEVEL,
+    });
   }
 
   /** What an appended base links to counts as what the pack needs: it is one of its objects now. */
@@ -199,7 +218,7 @@ class Conclusion {
     this.#session.check(kernels.sortRecords());
   }
 
-  // Files -----------------------------------------------------------------------------------------------------------------
+  // Files -----------------------------------------------------------------------------------------
   #writeTables(): void {
     const { kernels } = this.#session;
     const { idxPath, revPath } = this.#request;
@@ -225,8 +244,10 @@ class Conclusion {
     }
   }
 
-  // Links -----------------------------------------------------------------------------------------------------------------
-  async #followLinks(): Promise<Pick<ConcludeResult, "closed" | "selfContained" | "tips" | "openLinks">> {
+  // Links -----------------------------------------------------------------------------------------
+  async #followLinks(): Promise<
+    Pick<ConcludeResult, "closed" | "selfContained" | "tips" | "openLinks">
+  > {
     const { kernels } = this.#session;
     const { stored, fsck } = this.#request;
     this.#session.check(kernels.sweepLinks());
@@ -235,7 +256,11 @@ class Conclusion {
     const { open, wrong = this.#wrongInside() } = await outward.follow(links);
     if (wrong !== undefined && !stored) throw new Fault("pack/link-type", { ...wrong });
     const own = { checksum: this.#checksum, bytes: this.#bytes };
-    if (fsck) await checkSpecials(this.#session, this.#request, own, { kernels: this.#calls, stored: () => this.#reader });
+    if (fsck)
+      await checkSpecials(this.#session, this.#request, own, {
+        kernels: this.#calls,
+        stored: () => this.#reader,
+      });
     const isSound = kernels.unwalkedCount() === 0 && wrong === undefined;
     return {
       closed: isSound && open.length === 0,

@@ -1,7 +1,7 @@
 /**
- * Deltas that are too large for the arenas of pass 2, and families whose root is: one after the other, base, delta and result
- * in memory or temporary files whatever their size. Rare (Git makes no deltas above core.bigFileThreshold), so this is plain
- * TypeScript; what it must be is bounded.
+ * Deltas that are too large for the arenas of pass 2, and families whose root is: one after the
+ * other, base, delta and result in memory or temporary files whatever their size. Rare (Git makes
+ * no deltas above core.bigFileThreshold), so this is plain TypeScript; what it must be is bounded.
  */
 import { createReadStream } from "node:fs";
 import { createInflate } from "node:zlib";
@@ -27,7 +27,10 @@ const INSTRUCTIONS_PER_LOOK = 8;
 /** The longest instruction: an insertion of 127 bytes. */
 const INSTRUCTION_BYTES = 128;
 
-export async function large(request: ResolveRequest, { module, kernels }: TaskParts): Promise<IngestMarks> {
+export async function large(
+  request: ResolveRequest,
+  { module, kernels }: TaskParts,
+): Promise<IngestMarks> {
   const session = new Session(module, request.memory, { rules: request.rules });
   session.kernels.useFirstLinkSet();
   await new LargeObjects(session, request, kernels).run();
@@ -74,7 +77,9 @@ class LargeObjects {
       const isDelta = node < this.#count && record.isDelta;
       if (isDelta && record.known) continue;
       const base = await this.#rebuild(isDelta ? record.base : node);
-      await this.#family(isDelta ? { ...base, children: [node] } : { ...base, children: this.#childrenOf(node) });
+      await this.#family(
+        isDelta ? { ...base, children: [node] } : { ...base, children: this.#childrenOf(node) },
+      );
     }
   }
 
@@ -91,7 +96,8 @@ class LargeObjects {
           if (top !== root) this.#held -= top.content.size;
           continue;
         }
-        if (top.depth >= LIMITS.deltaChainLengthMax) throw new Fault("pack/chain-too-long", this.#session.facts(child));
+        if (top.depth >= LIMITS.deltaChainLengthMax)
+          throw new Fault("pack/chain-too-long", this.#session.facts(child));
         const made = await this.#make(top, child);
         if (made.children.length === 0) {
           made.content.close();
@@ -99,7 +105,8 @@ class LargeObjects {
         }
         stack.push(made);
         this.#held += made.content.size;
-        if (this.#held > LIMITS.spillBytesMax) throw new Fault("pack/too-large", { temporaryBytes: this.#held });
+        if (this.#held > LIMITS.spillBytesMax)
+          throw new Fault("pack/too-large", { temporaryBytes: this.#held });
       }
     } catch (error) {
       for (const { content } of stack) content.close();
@@ -123,7 +130,13 @@ class LargeObjects {
     record.setId(id as Uint8Array);
     this.#session.kernels.addResolved();
     await this.#check(node, record, content);
-    return { node, type: base.type, content, children: this.#childrenOf(node), depth: base.depth + 1 };
+    return {
+      node,
+      type: base.type,
+      content,
+      children: this.#childrenOf(node),
+      depth: base.depth + 1,
+    };
   }
 
   async #look(): Promise<void> {
@@ -134,11 +147,14 @@ class LargeObjects {
   /** Commits, trees and tags are checked and walked like all others. */
   async #check(node: number, record: PackRecord, content: Content): Promise<void> {
     if (record.type === OBJECT_TYPE.blob) return;
-    if (content.size > LIMITS.parsedObjectBytesMax) throw new Fault("pack/too-large", this.#session.facts(node));
+    if (content.size > LIMITS.parsedObjectBytesMax)
+      throw new Fault("pack/too-large", this.#session.facts(node));
     const { kernels } = this.#session;
-    if (content.size + 128 > this.#room.bytes) this.#room = { at: this.#session.reserve(content.size + 128), bytes: content.size + 128 };
+    if (content.size + 128 > this.#room.bytes)
+      this.#room = { at: this.#session.reserve(content.size + 128), bytes: content.size + 128 };
     this.#session.view(this.#room.at, content.size).set(content.read(0, content.size));
-    if (!kernels.checkObject(node, record.type, this.#room.at, content.size)) this.#session.check(0);
+    if (!kernels.checkObject(node, record.type, this.#room.at, content.size))
+      this.#session.check(0);
     this.#session.checkLinks();
     await this.#session.judgeDeferred(this.#watch);
   }
@@ -146,10 +162,19 @@ class LargeObjects {
   /** Deltas on `node`: those known from the start, and ref-deltas that waited for its id. */
   #childrenOf(node: number): number[] {
     const { kernels, memory } = this.#session;
-    const [first = 0, end = 0] = new Uint32Array(memory.buffer, kernels.childStarts() + 4 * node, 2);
+    const [first = 0, end = 0] = new Uint32Array(
+      memory.buffer,
+      kernels.childStarts() + 4 * node,
+      2,
+    );
     const children = [...new Uint32Array(memory.buffer, kernels.children(), end).subarray(first)];
     if (node < this.#count && this.#session.record(node).isDelta) {
-      for (let next = kernels.takeWaiting(this.#session.record(node).idAt); next !== 0; next = kernels.siblingAt(next - 1)) children.push(next - 1);
+      for (
+        let next = kernels.takeWaiting(this.#session.record(node).idAt);
+        next !== 0;
+        next = kernels.siblingAt(next - 1)
+      )
+        children.push(next - 1);
     }
     return children;
   }
@@ -161,11 +186,13 @@ class LargeObjects {
     while (root < this.#count && this.#session.record(root).isDelta) {
       chain.push(root);
       root = this.#session.record(root).base;
-      if (!isBase(root) || chain.length > LIMITS.deltaChainLengthMax) throw new Fault("pack/chain-too-long", this.#session.facts(node));
+      if (!isBase(root) || chain.length > LIMITS.deltaChainLengthMax)
+        throw new Fault("pack/chain-too-long", this.#session.facts(node));
     }
     const record = this.#session.record(root);
     const type = typeName(record.type) as ObjectType;
-    let content = root < this.#count ? await this.#inflate(root, record.size) : this.#external(record);
+    let content =
+      root < this.#count ? await this.#inflate(root, record.size) : this.#external(record);
     for (const link of chain.reverse()) {
       await this.#look();
       const delta = await this.#inflate(link, this.#session.record(link).size);
@@ -178,7 +205,11 @@ class LargeObjects {
   }
 
   /** gitformat-pack(5) "Deltified representation". Hashed where `type` is given. */
-  async #apply(base: Content, delta: Content, type?: ObjectType): Promise<ReturnType<ContentWriter["end"]>> {
+  async #apply(
+    base: Content,
+    delta: Content,
+    type?: ObjectType,
+  ): Promise<ReturnType<ContentWriter["end"]>> {
     const cursor = new DeltaCursor(delta);
     if (cursor.size() !== base.size) throw new Fault("pack/bad-delta", { base: base.size });
     const size = cursor.size();
@@ -192,12 +223,18 @@ class LargeObjects {
       return writer.end();
     } catch (error) {
       writer.abandon();
-      throw error instanceof Fault && error.code === "pack/size-mismatch" ? new Fault("pack/bad-delta", error.facts) : error;
+      throw error instanceof Fault && error.code === "pack/size-mismatch"
+        ? new Fault("pack/bad-delta", error.facts)
+        : error;
     }
   }
 
   #external({ id }: PackRecord): Content {
-    const { data } = new ObjectReader(this.#request.packs, this.#calls, threadReaderCaches()).readOid(id);
+    const { data } = new ObjectReader(
+      this.#request.packs,
+      this.#calls,
+      threadReaderCaches(),
+    ).readOid(id);
     return new Content(data.length, data);
   }
 
@@ -210,7 +247,11 @@ class LargeObjects {
     const record = this.#session.record(node);
     const { kernels } = this.#session;
     const end = node + 1 < this.#count ? this.#session.record(node + 1).offset : kernels.packEnd();
-    const packed = createReadStream(this.#request.path, { start: record.offset + record.headerBytes, end: end - 1, highWaterMark: COPY_BYTES });
+    const packed = createReadStream(this.#request.path, {
+      start: record.offset + record.headerBytes,
+      end: end - 1,
+      highWaterMark: COPY_BYTES,
+    });
     const writer = this.#writer(size);
     kernels.addCalls(0, 1);
     try {
@@ -222,12 +263,14 @@ class LargeObjects {
     } catch (error) {
       packed.destroy();
       writer.abandon();
-      throw error instanceof Fault ? error : new Fault("pack/bad-zlib", this.#session.facts(node), error);
+      throw error instanceof Fault
+        ? error
+        : new Fault("pack/bad-zlib", this.#session.facts(node), error);
     }
   }
 }
 
-// Deltas on contents --------------------------------------------------------------------------------------------------------
+// Deltas on contents ------------------------------------------------------------------------------
 /** Reads a delta through a window. */
 class DeltaCursor {
   readonly #delta: Content;
@@ -252,7 +295,10 @@ class DeltaCursor {
     if (length > this.#delta.size - this.at) throw new Fault("pack/bad-delta", { at: this.at });
     if (this.at + length > this.#start + this.#window.length) {
       this.#start = this.at;
-      this.#window = this.#delta.read(this.at, Math.min(this.#delta.size - this.at, Math.max(DELTA_WINDOW_BYTES, INSTRUCTION_BYTES)));
+      this.#window = this.#delta.read(
+        this.at,
+        Math.min(this.#delta.size - this.at, Math.max(DELTA_WINDOW_BYTES, INSTRUCTION_BYTES)),
+      );
     }
     const from = this.at - this.#start;
     this.at += length;
@@ -282,8 +328,10 @@ function applyOne(cursor: DeltaCursor, base: Content, writer: ContentWriter): vo
   let from = 0;
   let length = 0;
   for (let bit = 0; bit < 4; bit++) if (op & (1 << bit)) from += cursor.byte() * 2 ** (8 * bit);
-  for (let bit = 0; bit < 3; bit++) if (op & (0x10 << bit)) length += cursor.byte() * 2 ** (8 * bit);
+  for (let bit = 0; bit < 3; bit++)
+    if (op & (0x10 << bit)) length += cursor.byte() * 2 ** (8 * bit);
   if (length === 0) length = 0x10000;
   if (from + length > base.size) throw new Fault("pack/bad-delta", { at: cursor.at });
-  for (let at = from; at < from + length; at += COPY_BYTES) writer.write(base.read(at, Math.min(COPY_BYTES, from + length - at)));
+  for (let at = from; at < from + length; at += COPY_BYTES)
+    writer.write(base.read(at, Math.min(COPY_BYTES, from + length - at)));
 }

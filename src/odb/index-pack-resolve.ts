@@ -1,4 +1,7 @@
-/** Pass 2 in one of several pool threads: wasm/resolve.ts does the work, here are the files it reads and writes. */
+/**
+ * Pass 2 in one of several pool threads: wasm/resolve.ts does the work, here are the files it reads
+ * and writes.
+ */
 import { randomBytes } from "node:crypto";
 import { closeSync, openSync, readSync, unlinkSync, writeSync } from "node:fs";
 import { join } from "node:path";
@@ -13,19 +16,25 @@ import type { TaskParts } from "./index-pack-scan.js";
 import { Session } from "./index-pack-session.js";
 import { ObjectReader, threadReaderCaches } from "./object-reader.js";
 
-/** Bytes made in one call: few enough to look at the control word and to let V8 swap in better code. */
+/**
+ * Bytes made in one call: few enough to look at the control word and to let V8 swap in better code.
+ */
 const SLICE_BYTES = 1024 * 1024;
 /** A base, its delta and its result, each as large as an object held in memory may be. */
 const ARENA_BYTES = 3 * LIMITS.objectInMemoryBytesMax + 1024 * 1024;
 
-export async function resolve(request: ResolveRequest, { module, kernels: calls }: TaskParts): Promise<ResolveResult> {
+export async function resolve(
+  request: ResolveRequest,
+  { module, kernels: calls }: TaskParts,
+): Promise<ResolveResult> {
   const host = new ResolveHost(request, calls);
   const session = new Session(module, request.memory, { host, rules: request.rules });
   host.session = session;
   const { kernels } = session;
   kernels.enterResolve();
   try {
-    if (!kernels.openResolve(ARENA_BYTES) || !kernels.openLinkSet()) throw new Fault("pack/too-large");
+    if (!kernels.openResolve(ARENA_BYTES) || !kernels.openLinkSet())
+      throw new Fault("pack/too-large");
     const watch = new TaskWatch(request.control);
     for (;;) {
       watch.check();
@@ -96,13 +105,20 @@ class ResolveHost {
   /** Last in, first out: one file, one end. */
   readonly spill = (at: number, size: number): number => {
     const done = this.#try(() => {
-      if (this.#spilled + size > LIMITS.spillBytesMax) throw new Fault("pack/too-large", { temporaryBytes: this.#spilled + size });
+      if (this.#spilled + size > LIMITS.spillBytesMax)
+        throw new Fault("pack/too-large", { temporaryBytes: this.#spilled + size });
       if (this.#spill < 0) {
         this.#spillPath = join(this.#request.folder, `spill-${randomBytes(6).toString("hex")}`);
         this.#spill = openSync(this.#spillPath, "wx+", 0o600);
       }
       for (let written = 0; written < size; ) {
-        written += writeSync(this.#spill, this.session.view(at, size), written, size - written, this.#spilled + written);
+        written += writeSync(
+          this.#spill,
+          this.session.view(at, size),
+          written,
+          size - written,
+          this.#spilled + written,
+        );
       }
       this.#spilled += size;
       return 1;

@@ -1,4 +1,7 @@
-/** Pass 1 and the linking after it, in a pool thread. The work is in wasm/scan.ts and wasm/link.ts; here bytes are fetched for it. */
+/**
+ * Pass 1 and the linking after it, in a pool thread. The work is in wasm/scan.ts and wasm/link.ts;
+ * here bytes are fetched for it.
+ */
 import { closeSync, openSync, readSync } from "node:fs";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
@@ -10,7 +13,10 @@ import type { LinkRequest, LinkResult, ScanRequest, ScanResult } from "../pool/i
 import { Session } from "./index-pack-session.js";
 import { ObjectReader, threadReaderCaches } from "./object-reader.js";
 
-/** Bytes of the pack a kernel sees at once. Larger calls would stay in V8's baseline code: a running one is never replaced. */
+/**
+ * Bytes of the pack a kernel sees at once. Larger calls would stay in V8's baseline code: a running
+ * one is never replaced.
+ */
 export const WINDOW_BYTES = 1024 * 1024;
 /** Readable bytes behind the window: kernels look ahead. */
 export const WINDOW_SLACK_BYTES = 64;
@@ -21,7 +27,9 @@ export interface TaskParts {
   readonly kernels: Kernels;
 }
 
-/** Takes what the spool holds from where the last call stopped. Throws "pack/…" at the first defect. */
+/**
+ * Takes what the spool holds from where the last call stopped. Throws "pack/…" at the first defect.
+ */
 export async function scan(request: ScanRequest, { module }: TaskParts): Promise<ScanResult> {
   const { session, window } = openOrResume(request, module);
   const { kernels } = session;
@@ -48,13 +56,22 @@ export async function scan(request: ScanRequest, { module }: TaskParts): Promise
 }
 
 /** The first call of an ingest opens its tables and makes the window; later ones find both. */
-export function openOrResume({ memory, session: given, rules }: Pick<ScanRequest, "memory" | "session" | "rules">, module: WebAssembly.Module): { session: Session; window: number } {
-  if (typeof given === "number") return { session: new Session(module, memory, { rules }), window: given };
+export function openOrResume(
+  { memory, session: given, rules }: Pick<ScanRequest, "memory" | "session" | "rules">,
+  module: WebAssembly.Module,
+): { session: Session; window: number } {
+  if (typeof given === "number")
+    return { session: new Session(module, memory, { rules }), window: given };
   const session = new Session(module, memory, { settings: given, rules });
   return { session, window: session.reserve(WINDOW_BYTES + WINDOW_SLACK_BYTES) };
 }
 
-async function scanSpool(session: Session, request: ScanRequest, window: number, file: number): Promise<void> {
+async function scanSpool(
+  session: Session,
+  request: ScanRequest,
+  window: number,
+  file: number,
+): Promise<void> {
   const { kernels } = session;
   const watch = new TaskWatch(request.control);
   let position = kernels.scanPosition();
@@ -63,7 +80,11 @@ async function scanSpool(session: Session, request: ScanRequest, window: number,
     if (watch.shouldYield()) await watch.turn();
     const length = Math.min(WINDOW_BYTES, request.to - position);
     readExactly(file, session.view(window, length), position);
-    const code = kernels.scan(window, window + length, request.final && position + length === request.to ? 1 : 0);
+    const code = kernels.scan(
+      window,
+      window + length,
+      request.final && position + length === request.to ? 1 : 0,
+    );
     if (code !== CODE.needMore) session.check(code);
     const before = position;
     position = kernels.scanPosition();
@@ -80,20 +101,28 @@ function cutFault({ kernels }: Session, bytes: number): Fault {
   const left = bytes - kernels.scanPosition();
   const counts = { objects: kernels.recordCount(), promised: kernels.recordClaim() };
   // Where the next entry should be stands exactly a checksum: then the count is wrong, not the end.
-  return left === 20 && !kernels.scanInLarge() ? new Fault("pack/bad-count", counts) : new Fault("pack/truncated", { bytes, ...counts });
+  return left === 20 && !kernels.scanInLarge()
+    ? new Fault("pack/bad-count", counts)
+    : new Fault("pack/truncated", { bytes, ...counts });
 }
 
 export function readExactly(file: number, target: Uint8Array, position: number): void {
   for (let filled = 0; filled < target.length; ) {
     const count = readSync(file, target, filled, target.length - filled, position + filled);
-    if (count === 0) throw new Fault("store/failed", { reason: "the spool is shorter than what was written to it" });
+    if (count === 0)
+      throw new Fault("store/failed", {
+        reason: "the spool is shorter than what was written to it",
+      });
     filled += count;
   }
 }
 
-// Linking ---------------------------------------------------------------------------------------------------------------
+// Linking -----------------------------------------------------------------------------------------
 /** Finds every delta's base, here or in `packs`, and orders the families for pass 2. */
-export async function link(request: LinkRequest, { module, kernels: calls }: TaskParts): Promise<LinkResult> {
+export async function link(
+  request: LinkRequest,
+  { module, kernels: calls }: TaskParts,
+): Promise<LinkResult> {
   const session = new Session(module, request.memory, { rules: request.rules });
   const { kernels } = session;
   kernels.useFirstLinkSet();
@@ -103,10 +132,18 @@ export async function link(request: LinkRequest, { module, kernels: calls }: Tas
   session.spend(0); // linkBases has counted what the deltas make
   const externals = kernels.looseCount() === 0 ? 0 : await findExternals(session, request, calls);
   session.check(kernels.linkChildren());
-  return { deltas: kernels.deltaCount(), externals, families: kernels.familyCount(), marks: session.marks };
+  return {
+    deltas: kernels.deltaCount(),
+    externals,
+    families: kernels.familyCount(),
+    marks: session.marks,
+  };
 }
 
-/** Commits, trees and tags that were too large for the window are looked at now, one after the other in one room. */
+/**
+ * Commits, trees and tags that were too large for the window are looked at now, one after the other
+ * in one room.
+ */
 async function checkLarge(session: Session, request: LinkRequest): Promise<void> {
   const { kernels } = session;
   const watch = new TaskWatch(request.control);
@@ -120,7 +157,8 @@ async function checkLarge(session: Session, request: LinkRequest): Promise<void>
       watch.check();
       if (watch.shouldYield()) await watch.turn();
       const start = record.offset + record.headerBytes;
-      const packed = (index + 1 < count ? session.record(index + 1).offset : kernels.packEnd()) - start;
+      const packed =
+        (index + 1 < count ? session.record(index + 1).offset : kernels.packEnd()) - start;
       const need = packed + record.size + 512;
       if (need > roomBytes) {
         if (need > 2 ** 31) throw new Fault("pack/too-large", session.facts(index));
@@ -139,12 +177,20 @@ async function checkLarge(session: Session, request: LinkRequest): Promise<void>
 }
 
 /** Bases of a thin pack: those our packs hold become records behind the pack's own. */
-async function findExternals(session: Session, request: LinkRequest, calls: Kernels): Promise<number> {
+async function findExternals(
+  session: Session,
+  request: LinkRequest,
+  calls: Kernels,
+): Promise<number> {
   const { kernels } = session;
   if (request.packs.length === 0) return 0;
   const reader = new ObjectReader(request.packs, calls, threadReaderCaches());
   const numbers = new Map<string, number>();
-  const list = new Uint32Array(session.memory.buffer, kernels.loose(), kernels.looseCount()).slice();
+  const list = new Uint32Array(
+    session.memory.buffer,
+    kernels.loose(),
+    kernels.looseCount(),
+  ).slice();
   const watch = new TaskWatch(request.control);
   const scaled = LIMITS.ingestMemoryBytesMin + kernels.packEnd() * LIMITS.ingestMemoryPerPackByte;
   const keepBytes = Math.min(request.keepBytes, scaled);
@@ -162,7 +208,12 @@ async function findExternals(session: Session, request: LinkRequest, calls: Kern
       session.spend(size * LIMITS.ingestBaseWork);
       const keep = size <= LIMITS.objectInMemoryBytesMax && kept + size <= keepBytes;
       if (keep) kept += size;
-      addExternal(session, number, { type: OBJECT_TYPE[reader.type(place)], size, id: oidBytes(id), data: keep ? reader.read(place).data : undefined });
+      addExternal(session, number, {
+        type: OBJECT_TYPE[reader.type(place)],
+        size,
+        id: oidBytes(id),
+        data: keep ? reader.read(place).data : undefined,
+      });
       numbers.set(id, number);
     }
     kernels.setExternal(index, number);
@@ -182,7 +233,8 @@ function addExternal(session: Session, number: number, { type, size, id, data }:
   const at = session.reserve((data?.length ?? 0) + 64);
   session.view(at, id.length).set(id);
   if (data !== undefined) session.view(at + 32, data.length).set(data);
-  if (!session.kernels.addExternal(number, type, size, data === undefined ? 0 : at + 32, at)) throw new Fault("pack/too-large");
+  if (!session.kernels.addExternal(number, type, size, data === undefined ? 0 : at + 32, at))
+    throw new Fault("pack/too-large");
 }
 
 /** True where `base` is a record number. */

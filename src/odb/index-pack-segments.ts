@@ -1,13 +1,32 @@
-/** Pass 1 of what is all here, in several pool threads: wasm/segments.ts says how the cuts are found and why that is safe. */
+/**
+ * Pass 1 of what is all here, in several pool threads: wasm/segments.ts says how the cuts are found
+ * and why that is safe.
+ */
 import { closeSync, openSync } from "node:fs";
 import { asFault, Fault, toRecord } from "../base/fault.js";
 import { CODE } from "../kernels/codes.js";
 import { TaskWatch } from "../pool/control.js";
-import type { CutRequest, CutResult, JoinRequest, ScanResult, SegmentResult, SegmentsRequest } from "../pool/ingest-tasks.js";
-import { openOrResume, readExactly, type TaskParts, WINDOW_BYTES, WINDOW_SLACK_BYTES } from "./index-pack-scan.js";
+import type {
+  CutRequest,
+  CutResult,
+  JoinRequest,
+  ScanResult,
+  SegmentResult,
+  SegmentsRequest,
+} from "../pool/ingest-tasks.js";
+import {
+  openOrResume,
+  readExactly,
+  type TaskParts,
+  WINDOW_BYTES,
+  WINDOW_SLACK_BYTES,
+} from "./index-pack-scan.js";
 import { Session } from "./index-pack-session.js";
 
-/** Bytes looked through behind each cut. A stream that starts there and is longer than this is not found: one part fewer. */
+/**
+ * Bytes looked through behind each cut. A stream that starts there and is longer than this is not
+ * found: one part fewer.
+ */
 const PROBE_BYTES = 256 * 1024;
 const CHECKSUM_BYTES = 20;
 /** Above every offset. */
@@ -34,7 +53,9 @@ export function cut(request: CutRequest, { module }: TaskParts): CutResult {
     closeSync(file);
   }
   const stops = session.reserve((starts.length + 1) * 8);
-  new BigUint64Array(request.memory.buffer, stops, starts.length + 1).set([...starts.slice(1), end].map(BigInt).concat(NO_STOP));
+  new BigUint64Array(request.memory.buffer, stops, starts.length + 1).set(
+    [...starts.slice(1), end].map(BigInt).concat(NO_STOP),
+  );
   return { session: window, starts, stops };
 }
 
@@ -44,14 +65,24 @@ interface ScanParts {
   readonly window: number;
 }
 
-/** Scans segments until none is left to begin. A failure is told, not thrown: it counts only if the chain comes by. */
-export async function segments(request: SegmentsRequest, { module }: TaskParts): Promise<readonly SegmentResult[]> {
+/**
+ * Scans segments until none is left to begin. A failure is told, not thrown: it counts only if the
+ * chain comes by.
+ */
+export async function segments(
+  request: SegmentsRequest,
+  { module }: TaskParts,
+): Promise<readonly SegmentResult[]> {
   const results: SegmentResult[] = [];
   const next = new Int32Array(request.next);
   const file = openSync(request.path, "r");
   let window = 0;
   try {
-    for (let part = Atomics.add(next, 0, 1); part < request.starts.length; part = Atomics.add(next, 0, 1)) {
+    for (
+      let part = Atomics.add(next, 0, 1);
+      part < request.starts.length;
+      part = Atomics.add(next, 0, 1)
+    ) {
       const session = new Session(module, request.memory, { rules: request.rules });
       session.setPackBytes(request.bytes);
       if (window === 0) window = session.reserve(WINDOW_BYTES + WINDOW_SLACK_BYTES);
@@ -63,7 +94,12 @@ export async function segments(request: SegmentsRequest, { module }: TaskParts):
   return results;
 }
 
-async function scanSegment(session: Session, request: SegmentsRequest, part: number, { file, window }: ScanParts): Promise<SegmentResult> {
+async function scanSegment(
+  session: Session,
+  request: SegmentsRequest,
+  part: number,
+  { file, window }: ScanParts,
+): Promise<SegmentResult> {
   const { kernels } = session;
   const start = request.starts[part] as number;
   const segment = kernels.openSegment(start, request.stops + 8 * part);
@@ -79,7 +115,12 @@ async function scanSegment(session: Session, request: SegmentsRequest, part: num
   }
 }
 
-async function readEntries(session: Session, request: SegmentsRequest, file: number, window: number): Promise<void> {
+async function readEntries(
+  session: Session,
+  request: SegmentsRequest,
+  file: number,
+  window: number,
+): Promise<void> {
   const { kernels } = session;
   const watch = new TaskWatch(request.control);
   let position = kernels.scanPosition();
@@ -108,6 +149,15 @@ export function join(request: JoinRequest, { module }: TaskParts): ScanResult {
   for (const segment of request.chain) session.check(kernels.adoptSegment(segment));
   kernels.endSegments(request.bytes - CHECKSUM_BYTES);
   const counts = { objects: kernels.recordCount(), claimed: kernels.recordClaim() };
-  if (counts.objects !== counts.claimed) throw new Fault("pack/bad-count", { objects: counts.objects, promised: counts.claimed });
-  return { session: 0, position: kernels.scanPosition(), done: true, inside: false, ...counts, hashed: kernels.hashedCount(), marks: session.marks };
+  if (counts.objects !== counts.claimed)
+    throw new Fault("pack/bad-count", { objects: counts.objects, promised: counts.claimed });
+  return {
+    session: 0,
+    position: kernels.scanPosition(),
+    done: true,
+    inside: false,
+    ...counts,
+    hashed: kernels.hashedCount(),
+    marks: session.marks,
+  };
 }

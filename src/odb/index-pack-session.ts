@@ -1,9 +1,19 @@
-/** One thread's hold on the shared tables of an ingest: kernels attached to its memory, views, records, faults. */
+/**
+ * One thread's hold on the shared tables of an ingest: kernels attached to its memory, views,
+ * records, faults.
+ */
 import { randomBytes } from "node:crypto";
 import { asFault, Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import { checkObject, type Refusal } from "../git/fsck.js";
-import { type FsckRules, type FsckWarning, idOf, judgesModes, type Report, reportBy } from "../git/fsck-levels.js";
+import {
+  type FsckRules,
+  type FsckWarning,
+  idOf,
+  judgesModes,
+  type Report,
+  reportBy,
+} from "../git/fsck-levels.js";
 import { TreeCheck } from "../git/fsck-tree.js";
 import { type ObjectType, type Oid, oidAt, typeName } from "../git/oid.js";
 import { CODE, faultOfCode } from "../kernels/codes.js";
@@ -12,7 +22,17 @@ import type { TaskWatch } from "../pool/control.js";
 import type { IngestMarks, SessionSettings } from "../pool/ingest-tasks.js";
 
 /** wasm/records.ts has the layout. */
-const RECORD = { offset: 0, size: 8, id: 20, base: 44, entryType: 48, type: 49, header: 50, flags: 51, state: 60 } as const;
+const RECORD = {
+  offset: 0,
+  size: 8,
+  id: 20,
+  base: 44,
+  entryType: 48,
+  type: 49,
+  header: 50,
+  flags: 51,
+  state: 60,
+} as const;
 const RECORD_BYTES = 64;
 const STATE_KNOWN = 1;
 
@@ -49,14 +69,23 @@ export class Session {
   #packBytes = 0;
 
   /** Throws "pack/too-large" where a new memory is used up. */
-  constructor(module: WebAssembly.Module, memory: WebAssembly.Memory, { host = {}, settings, rules }: SessionParts = {}) {
+  constructor(
+    module: WebAssembly.Module,
+    memory: WebAssembly.Memory,
+    { host = {}, settings, rules }: SessionParts = {},
+  ) {
     this.memory = memory;
     this.#rules = rules;
     if (settings !== undefined) prepareMemory(module, memory);
     const judge: Host["judge"] = (record, type, at, size) => this.#judge(record, type, at, size);
     const none = () => 0;
     this.kernels = attach<IngestModule>(module, memory, {
-      readPack: none, loadExternal: none, spill: () => 1, unspill: () => 1, ...host, judge,
+      readPack: none,
+      loadExternal: none,
+      spill: () => 1,
+      unspill: () => 1,
+      ...host,
+      judge,
     });
     if (settings !== undefined) this.#open(settings);
   }
@@ -64,14 +93,26 @@ export class Session {
   #open({ fsck, stored, keepBytes }: SessionSettings): void {
     const seeds = new BigUint64Array(new Uint8Array(randomBytes(24)).buffer);
     const opened = this.kernels.openSession(
-      this.#depth(fsck), keepBytes, LIMITS.packObjectsMax, LIMITS.deltaChainLengthMax, LIMITS.parsedObjectBytesMax, LIMITS.deltaBytesMax,
-      LIMITS.deltaResultBytesMax, LIMITS.objectInMemoryBytesMax, seeds[0] ?? 1n, seeds[1] ?? 1n, seeds[2] ?? 1n,
+      this.#depth(fsck),
+      keepBytes,
+      LIMITS.packObjectsMax,
+      LIMITS.deltaChainLengthMax,
+      LIMITS.parsedObjectBytesMax,
+      LIMITS.deltaBytesMax,
+      LIMITS.deltaResultBytesMax,
+      LIMITS.objectInMemoryBytesMax,
+      seeds[0] ?? 1n,
+      seeds[1] ?? 1n,
+      seeds[2] ?? 1n,
     );
     if (!opened) throw new Fault("pack/too-large");
     if (stored) this.kernels.setStored();
   }
 
-  /** What kernels leave to the host (wasm/layout.ts, CHECKS): nothing, what is not plain, modes and links that are as well. */
+  /**
+   * What kernels leave to the host (wasm/layout.ts, CHECKS): nothing, what is not plain, modes and
+   * links that are as well.
+   */
   #depth(fsck: boolean): number {
     if (!fsck) return 0;
     return this.#rules !== undefined && judgesModes(this.#rules) ? 2 : 1;
@@ -82,7 +123,10 @@ export class Session {
     return this.#marks;
   }
 
-  /** What a check of one object says to what it finds. `object` is asked for its id only where rules are set. */
+  /**
+   * What a check of one object says to what it finds. `object` is asked for its id only where rules
+   * are set.
+   */
   reportOn(object: () => Oid): Report {
     return reportBy(this.#rules, object, (warning) => {
       this.#marks.warned++;
@@ -100,29 +144,44 @@ export class Session {
   /** So much of the pack is here: what it may cost, and keep in memory, follows from that. */
   setPackBytes(bytes: number): void {
     this.#packBytes = bytes;
-    const keep = Math.min(LIMITS.ingestMemoryBytesMin + bytes * LIMITS.ingestMemoryPerPackByte, 2 ** 31);
-    const slots = this.kernels.isStored() ? 2 ** 31 : Math.min(LIMITS.ingestLinkSlotsMin + bytes / LIMITS.ingestLinkSlotPackBytes, 2 ** 31);
+    const keep = Math.min(
+      LIMITS.ingestMemoryBytesMin + bytes * LIMITS.ingestMemoryPerPackByte,
+      2 ** 31,
+    );
+    const slots = this.kernels.isStored()
+      ? 2 ** 31
+      : Math.min(LIMITS.ingestLinkSlotsMin + bytes / LIMITS.ingestLinkSlotPackBytes, 2 ** 31);
     this.kernels.setRoom(keep, slots);
   }
 
-  /** Counts work in bytes made (LIMITS.ingestWorkMin); 0: none is new. Throws "pack/too-much-work". */
+  /**
+   * Counts work in bytes made (LIMITS.ingestWorkMin); 0: none is new. Throws "pack/too-much-work".
+   */
   spend(units: number): void {
     const work = this.kernels.addWork(units);
     if (this.kernels.isStored()) return;
-    const max = Math.max(LIMITS.ingestWorkMin, Math.max(this.#packBytes, this.kernels.packEnd()) * LIMITS.ingestWorkPerPackByte);
+    const max = Math.max(
+      LIMITS.ingestWorkMin,
+      Math.max(this.#packBytes, this.kernels.packEnd()) * LIMITS.ingestWorkPerPackByte,
+    );
     if (work > max) throw new Fault("pack/too-much-work", { work, max });
   }
 
   /** Throws "pack/too-much-work" where not all links could be noted. */
   checkLinks(): void {
-    if (this.kernels.linksAreLost()) throw new Fault("pack/too-much-work", { reason: "too many ids that nothing else names" });
+    if (this.kernels.linksAreLost())
+      throw new Fault("pack/too-much-work", { reason: "too many ids that nothing else names" });
   }
 
   /** Judges large trees that kernels have met since the last call. Throws "pack/fsck". */
   async judgeDeferred(watch: TaskWatch): Promise<void> {
     for (let one = this.#deferred.pop(); one !== undefined; one = this.#deferred.pop()) {
       const check = new TreeCheck(one.data, this.#marks, this.#reportOn("tree", one.data));
-      for (let found = check.next(PIECE_BYTES); found !== undefined; found = check.next(PIECE_BYTES)) {
+      for (
+        let found = check.next(PIECE_BYTES);
+        found !== undefined;
+        found = check.next(PIECE_BYTES)
+      ) {
         if (found !== "more") throw this.#fsckFault("tree", one.data, one.record, found);
         watch.check();
         if (watch.shouldYield()) await watch.turn();
@@ -130,7 +189,10 @@ export class Session {
     }
   }
 
-  /** Bytes [at, at + size) of the memory. It grows under calls, by this thread's and by others': no view outlives one. */
+  /**
+   * Bytes [at, at + size) of the memory. It grows under calls, by this thread's and by others': no
+   * view outlives one.
+   */
   view(at: number, size: number): Uint8Array {
     if (at + size > this.memory.buffer.byteLength) this.memory.grow(0); // another thread grew it: see its whole length
     return new Uint8Array(this.memory.buffer, at, size);
@@ -155,7 +217,9 @@ export class Session {
   facts(record: number): Record<string, string | number> {
     if (record >= this.kernels.recordCount()) return { entry: record };
     const one = this.record(record);
-    return one.known ? { entry: record, offset: one.offset, object: one.id } : { entry: record, offset: one.offset };
+    return one.known
+      ? { entry: record, offset: one.offset, object: one.id }
+      : { entry: record, offset: one.offset };
   }
 
   record(index: number): PackRecord {
@@ -195,12 +259,18 @@ export class Session {
   #checkMarks(): void {
     const { gitmodules, gitattributes } = this.marks;
     const files = gitmodules.length + gitattributes.length;
-    if (files > LIMITS.specialFilesMax) throw new Fault("pack/too-much-work", { specialFilesMax: LIMITS.specialFilesMax });
+    if (files > LIMITS.specialFilesMax)
+      throw new Fault("pack/too-much-work", { specialFilesMax: LIMITS.specialFilesMax });
   }
 
   #fsckFault(type: ObjectType, data: Uint8Array, record: number, { id, text }: Refusal): Fault {
     this.kernels.addCalls(1, 0);
-    return new Fault("pack/fsck", { entry: record, object: idOf(type, data), id, message: `${id}: ${text}` });
+    return new Fault("pack/fsck", {
+      entry: record,
+      object: idOf(type, data),
+      id,
+      message: `${id}: ${text}`,
+    });
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * What receive-pack needs of ingest: bytes of a pack go in as they arrive, an indexed and fsck'ed pack in a private
- * folder comes out. Nothing is visible to readers until `publish`.
+ * What receive-pack needs of ingest: bytes of a pack go in as they arrive, an indexed and fsck'ed
+ * pack in a private folder comes out. Nothing is visible to readers until `publish`.
  */
 import type { FsckRules, FsckWarning } from "../git/fsck-levels.js";
 import type { Oid, ObjectType } from "../git/oid.js";
@@ -13,18 +13,28 @@ export interface IngestOptions {
   readonly packs: readonly PackHandle[];
   /** Checksums among `packs` that are closed: existence there proves connectivity. */
   readonly closed: ReadonlySet<string>;
-  /** Tables of ids, each sorted, 20 bytes each, that count as held: somebody brings them before they are needed. */
+  /**
+   * Tables of ids, each sorted, 20 bytes each, that count as held: somebody brings them before they
+   * are needed.
+   */
   readonly promised?: readonly SharedArrayBuffer[];
   readonly fsck: boolean;
-  /** Which findings refuse and which are only told; default: as Git judges by itself. Means nothing without `fsck`. */
+  /**
+   * Which findings refuse and which are only told; default: as Git judges by itself. Means nothing
+   * without `fsck`.
+   */
   readonly rules?: FsckRules | undefined;
-  /** All of it was taken in before (default: false): it may cost what it costs, and a link to an object of another type is not refused, but the
-   *  pack does not count as closed. */
+  /**
+   * All of it was taken in before (default: false): it may cost what it costs, and a link to an
+   * object of another type is not refused, but the pack does not count as closed.
+   */
   readonly stored?: boolean;
   readonly packBytesMax: number;
   /** Bytes of inflated deltas kept between the passes; beyond it they are inflated again. */
   readonly memoryBytes: number;
-  /** Packs up to this size that are all here go through their passes in one task. Default: 256 KiB. */
+  /**
+   * Packs up to this size that are all here go through their passes in one task. Default: 256 KiB.
+   */
   readonly smallBytes?: number;
   readonly signal: AbortSignal;
   /** Called at most ten times a second. */
@@ -57,10 +67,15 @@ export interface IngestedPack {
   readonly types: SharedArrayBuffer;
   /** Every link of every object leads into this very pack. */
   readonly selfContained: boolean;
-  /** Objects of this pack no other object of it links to: with these as wants, everything in it is reachable.
-   *  Undefined above 10,000 of them. Sorted. */
+  /**
+   * Objects of this pack no other object of it links to: with these as wants, everything in it is
+   * reachable. Undefined above 10,000 of them. Sorted.
+   */
   readonly tips: readonly Oid[] | undefined;
-  /** The first 100 links that lead neither into this pack nor into a closed pack (so: must be walked, or are missing). */
+  /**
+   * The first 100 links that lead neither into this pack nor into a closed pack (so: must be
+   * walked, or are missing).
+   */
   readonly openLinks: readonly Oid[];
   /** What was let pass by the rules and is to be told: the first `fsckWarningsMax` of `warned`. */
   readonly warnings: readonly FsckWarning[];
@@ -80,7 +95,10 @@ export interface ObjectSummary {
 
 /** One running ingest. */
 export interface Ingest {
-  /** Takes the next bytes of the pack; resolves when more are welcome. Throws "pack/…" as soon as a defect is seen. */
+  /**
+   * Takes the next bytes of the pack; resolves when more are welcome. Throws "pack/…" as soon as a
+   * defect is seen.
+   */
   write(bytes: Uint8Array): Promise<void>;
   /** No more bytes: resolves deltas, completes a thin pack, writes idx and rev, fsyncs. */
   finish(): Promise<IngestedPack>;

@@ -1,4 +1,7 @@
-/** Indexing a pack that already lies on disk (`lakepack index-pack`, tests, the bench): scanned in place, nothing is copied. */
+/**
+ * Indexing a pack that already lies on disk (`lakepack index-pack`, tests, the bench): scanned in
+ * place, nothing is copied.
+ */
 import { randomBytes } from "node:crypto";
 import { mkdir, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -24,7 +27,9 @@ export interface IndexFileOptions {
   readonly idxPath?: string;
   readonly revPath?: string;
   readonly memoryBytes?: number;
-  /** Live packs that links may lead into, and the checksums of those that are closed. Default: none. */
+  /**
+   * Live packs that links may lead into, and the checksums of those that are closed. Default: none.
+   */
   readonly packs?: readonly PackHandle[];
   readonly closed?: ReadonlySet<string>;
   /** As in IngestOptions. */
@@ -35,8 +40,14 @@ export interface IndexFileOptions {
   readonly onProgress?: (progress: IngestProgress) => void;
 }
 
-/** Writes idx and rev of the pack at `path`, which must be complete (not thin): both or, with a throw of "pack/…", neither. */
-export async function indexPackFile(path: string, options: IndexFileOptions): Promise<IngestedPack> {
+/**
+ * Writes idx and rev of the pack at `path`, which must be complete (not thin): both or, with a
+ * throw of "pack/…", neither.
+ */
+export async function indexPackFile(
+  path: string,
+  options: IndexFileOptions,
+): Promise<IngestedPack> {
   const { size } = await stat(path);
   const stem = path.endsWith(".pack") ? path.slice(0, -".pack".length) : path;
   const { pool, threads, onProgress, promised } = options;

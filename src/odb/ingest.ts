@@ -1,6 +1,6 @@
 /**
- * One push's pack on its way in: spool, pass 1 while bytes arrive, pass 2 over all threads, idx and rev. This file only
- * orders the tasks of workers/index-pack.ts; it touches no object.
+ * One push's pack on its way in: spool, pass 1 while bytes arrive, pass 2 over all threads, idx and
+ * rev. This file only orders the tasks of workers/index-pack.ts; it touches no object.
  */
 import { type FileHandle, mkdir, open, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -14,11 +14,20 @@ import { PackIndexing } from "./ingest-passes.js";
 const SPOOL_BUFFER_BYTES = 256 * 1024;
 /** An idle pass 1 is given what there is from here on; below, a task costs more than it does. */
 const IDLE_SCAN_BYTES = 64 * 1024;
-/** Bytes one task of pass 1 takes, so that it comes back soon and the rest can be shared once it is all here. */
+/**
+ * Bytes one task of pass 1 takes, so that it comes back soon and the rest can be shared once it is
+ * all here.
+ */
 const SCAN_BYTES_MAX = 4 * 1024 * 1024;
-/** Bytes the client may be ahead of pass 1. They lie in a file; a fast sender is soon done, and then all threads scan. */
+/**
+ * Bytes the client may be ahead of pass 1. They lie in a file; a fast sender is soon done, and then
+ * all threads scan.
+ */
 const AHEAD_BYTES_MAX = 64 * 1024 * 1024;
-/** Bytes after which what was written is sent to the disk beside all else, so that little is left when the last byte has come. */
+/**
+ * Bytes after which what was written is sent to the disk beside all else, so that little is left
+ * when the last byte has come.
+ */
 const SYNC_BYTES = 64 * 1024 * 1024;
 /** A pack from this size on is sent to the disk while it is indexed. */
 const EARLY_SYNC_BYTES = 1024 * 1024;
@@ -56,7 +65,10 @@ class SpooledIngest implements Ingest {
     this.#options = options;
     this.#file = file;
     const { folder } = options;
-    this.#indexing = new PackIndexing({ ...options, idxPath: join(folder, "idx"), revPath: join(folder, "rev"), path }, pool);
+    this.#indexing = new PackIndexing(
+      { ...options, idxPath: join(folder, "idx"), revPath: join(folder, "rev"), path },
+      pool,
+    );
   }
 
   async write(bytes: Uint8Array): Promise<void> {
@@ -76,7 +88,8 @@ class SpooledIngest implements Ingest {
       if (this.#buffered === SPOOL_BUFFER_BYTES) await this.#flush();
     }
     if (this.#scanning === undefined && this.#buffered >= IDLE_SCAN_BYTES) await this.#flush();
-    while (this.#spooled - this.#scanned > AHEAD_BYTES_MAX && this.#scanning !== undefined) await this.#slice;
+    while (this.#spooled - this.#scanned > AHEAD_BYTES_MAX && this.#scanning !== undefined)
+      await this.#slice;
     this.#check();
   }
 

@@ -1,4 +1,7 @@
-/** Objects of a repository that lives in our own store: packs under its prefix, listed by its manifest. */
+/**
+ * Objects of a repository that lives in our own store: packs under its prefix, listed by its
+ * manifest.
+ */
 import { randomBytes } from "node:crypto";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -13,7 +16,13 @@ import { indexPackFile } from "./ingest-file.js";
 import type { Ingest, IngestedPack, IngestOptions } from "./ingest-contract.js";
 import type { Manifest, PackRecord } from "./manifest.js";
 import type { ManifestStore } from "./manifest-store.js";
-import type { AdoptedPack, BeginIngestOptions, LivePack, ObjectDatabase, PackSet } from "./object-database.js";
+import type {
+  AdoptedPack,
+  BeginIngestOptions,
+  LivePack,
+  ObjectDatabase,
+  PackSet,
+} from "./object-database.js";
 import type { PackChecks } from "./pack-checks.js";
 import { loadTable, type PackTables } from "./pack-tables.js";
 
@@ -48,7 +57,12 @@ export class ManifestObjects implements ObjectDatabase {
   #latest: { readonly packs: Manifest["packs"]; readonly set: PackSet } | undefined;
 
   /** `onAdopted` is told when a pack has become live by itself. */
-  constructor(services: ObjectServices, manifests: ManifestStore, prefix: string, onAdopted: () => void = () => undefined) {
+  constructor(
+    services: ObjectServices,
+    manifests: ManifestStore,
+    prefix: string,
+    onAdopted: () => void = () => undefined,
+  ) {
     this.#onAdopted = onAdopted;
     this.#services = services;
     this.#manifests = manifests;
@@ -58,14 +72,21 @@ export class ManifestObjects implements ObjectDatabase {
   async packs(signal?: AbortSignal): Promise<PackSet> {
     const { packs } = await this.#manifests.read(signal);
     if (this.#latest !== undefined && samePacks(this.#latest.packs, packs)) return this.#latest.set;
-    const known = new Map(this.#latest?.packs.map((record, at) => [record, this.#latest?.set.packs[at] as LivePack]));
-    const live = await Promise.all(packs.map((record) => known.get(record) ?? this.#livePack(record, signal)));
+    const known = new Map(
+      this.#latest?.packs.map((record, at) => [record, this.#latest?.set.packs[at] as LivePack]),
+    );
+    const live = await Promise.all(
+      packs.map((record) => known.get(record) ?? this.#livePack(record, signal)),
+    );
     const set = { revision: packs.map(({ checksum }) => checksum).join(" "), packs: live };
     this.#latest = { packs, set };
     return set;
   }
 
-  async beginIngest({ pool = this.#services.pool, ...options }: BeginIngestOptions): Promise<Ingest> {
+  async beginIngest({
+    pool = this.#services.pool,
+    ...options
+  }: BeginIngestOptions): Promise<Ingest> {
     const { packs } = await this.packs(options.signal);
     const { startIngest, incoming, ingest } = this.#services;
     const folder = join(incoming, randomBytes(12).toString("hex"));
@@ -92,32 +113,59 @@ export class ManifestObjects implements ObjectDatabase {
     }, signal);
   }
 
-  async adopt(pack: IngestedPack, { origin, promised }: AdoptedPack, signal?: AbortSignal): Promise<void> {
+  async adopt(
+    pack: IngestedPack,
+    { origin, promised }: AdoptedPack,
+    signal?: AbortSignal,
+  ): Promise<void> {
     await this.publish(pack, signal);
     await this.keep([toPackRecord(pack, origin, promised)], signal);
     this.#onAdopted();
   }
 
-  async supersede(checksum: string, by: IngestedPack, { origin, promised }: AdoptedPack, signal?: AbortSignal): Promise<void> {
+  async supersede(
+    checksum: string,
+    by: IngestedPack,
+    { origin, promised }: AdoptedPack,
+    signal?: AbortSignal,
+  ): Promise<void> {
     await this.publish(by, signal);
     const record = toPackRecord(by, origin, promised);
     await this.#manifests.update((manifest) => {
-      const others = manifest.packs.filter((pack) => pack.checksum !== record.checksum || pack.checksum === checksum);
-      if (manifest.packs.some((pack) => pack.checksum === checksum)) return { ...manifest, packs: others.map((pack) => (pack.checksum === checksum ? record : pack)) };
-      // It was folded meanwhile: what has come beside it is as good beside the pack that took its place.
-      return others.length < manifest.packs.length ? undefined : { ...manifest, packs: [record, ...manifest.packs] };
+      const others = manifest.packs.filter(
+        (pack) => pack.checksum !== record.checksum || pack.checksum === checksum,
+      );
+      if (manifest.packs.some((pack) => pack.checksum === checksum))
+        return {
+          ...manifest,
+          packs: others.map((pack) => (pack.checksum === checksum ? record : pack)),
+        };
+      // It was folded meanwhile: what has come beside it is as good beside the pack that took its
+      // place.
+      return others.length < manifest.packs.length
+        ? undefined
+        : { ...manifest, packs: [record, ...manifest.packs] };
     }, signal);
     this.#onAdopted();
   }
 
   async keepPromise(checksum: string, signal?: AbortSignal): Promise<void> {
     await this.#manifests.update((manifest) => {
-      if (!manifest.packs.some((pack) => pack.checksum === checksum && pack.promised !== undefined)) return undefined;
-      return { ...manifest, packs: manifest.packs.map(({ promised, ...pack }) => (pack.checksum === checksum || promised === undefined ? pack : { ...pack, promised })) };
+      if (!manifest.packs.some((pack) => pack.checksum === checksum && pack.promised !== undefined))
+        return undefined;
+      return {
+        ...manifest,
+        packs: manifest.packs.map(({ promised, ...pack }) =>
+          pack.checksum === checksum || promised === undefined ? pack : { ...pack, promised },
+        ),
+      };
     }, signal);
   }
 
-  /** Makes many small packs one; how many it were. 0: they are few. Readers that have begun keep the old files. One at a time. */
+  /**
+   * Makes many small packs one; how many it were. 0: they are few. Readers that have begun keep the
+   * old files. One at a time.
+   */
   fold(signal: AbortSignal, options: FoldOptions = {}): Promise<number> {
     return this.#folding.run(() => this.#fold(signal, options), signal);
   }
@@ -132,9 +180,16 @@ export class ManifestObjects implements ObjectDatabase {
       // Newest first, as they stand in the manifest.
       const inOrder = packs.filter((one) => folded.includes(one));
       const others = packs.filter((one) => !folded.includes(one));
-      const { pack, handle } = await this.#foldInto(folder, inOrder, others, (await promises?.ids(packs, signal)) ?? [], signal);
+      const { pack, handle } = await this.#foldInto(
+        folder,
+        inOrder,
+        others,
+        (await promises?.ids(packs, signal)) ?? [],
+        signal,
+      );
       const promising = folded.filter(({ promised }) => promised !== undefined);
-      const promised = promising.length === 0 ? 0 : await promises?.merge(promising, handle, signal);
+      const promised =
+        promising.length === 0 ? 0 : await promises?.merge(promising, handle, signal);
       await this.publish(pack, signal);
       const origin = folded.every((one) => one.origin === "synthesized") ? "synthesized" : "repack";
       await this.#replace(folded, toPackRecord(pack, origin, promised), signal);
@@ -154,28 +209,64 @@ export class ManifestObjects implements ObjectDatabase {
   ): Promise<{ readonly pack: IngestedPack; readonly handle: PackHandle }> {
     const { pool, ingest } = this.#services;
     const memoryBytes = Math.min(ingest.memoryBytes, LIMITS.foldMemoryBytes);
-    const [path, idxPath, revPath] = [join(folder, "pack"), join(folder, "idx"), join(folder, "rev")];
+    const [path, idxPath, revPath] = [
+      join(folder, "pack"),
+      join(folder, "idx"),
+      join(folder, "rev"),
+    ];
     const background = { signal, priority: "background" } as const;
-    const { checksum } = await pool.run("pack-objects/fold", { packs: toHandles(folded), path }, background);
+    const { checksum } = await pool.run(
+      "pack-objects/fold",
+      { packs: toHandles(folded), path },
+      background,
+    );
     const closed = new Set(others.filter((pack) => pack.closed).map((pack) => pack.checksum));
-    // What stands in it was checked when it came in; here it is only counted and followed. Nobody may reach an object whose link leads to another
-    // type (it waited for what came later as something else): one pack with it is not closed, so that a push that would is looked at.
+    // What stands in it was checked when it came in; here it is only counted and followed. Nobody
+    // may reach an object whose link leads to another type (it waited for what came later as
+    // something else): one pack with it is not closed, so that a push that would is looked at.
     const how = { fsck: false, stored: true, sync: true, memoryBytes } as const;
-    const pack = await indexPackFile(path, { pool, folder, idxPath, revPath, ...how, packs: toHandles(others), closed, promised, signal });
+    const pack = await indexPackFile(path, {
+      pool,
+      folder,
+      idxPath,
+      revPath,
+      ...how,
+      packs: toHandles(others),
+      closed,
+      promised,
+      signal,
+    });
     const { objectCount, bytes, types } = pack;
-    const handle = { checksum, path, objectCount, bytes, ...(await loadTable({ checksum, objectCount, idxPath, revPath, types })) };
+    const handle = {
+      checksum,
+      path,
+      objectCount,
+      bytes,
+      ...(await loadTable({ checksum, objectCount, idxPath, revPath, types })),
+    };
     await pool.run("pack-objects/holds", { packs: toHandles(folded), by: handle }, background);
-    if (!pack.closed && folded.every((one) => one.closed)) throw new Fault("odb/missing", { pack: checksum, oid: pack.openLinks[0] });
+    if (!pack.closed && folded.every((one) => one.closed))
+      throw new Fault("odb/missing", { pack: checksum, oid: pack.openLinks[0] });
     return { pack, handle };
   }
 
-  /** The new pack stands where the newest of the old ones did. Nothing happens where one of them is not live any more. */
-  #replace(folded: readonly LivePack[], record: PackRecord, signal: AbortSignal): Promise<Manifest> {
+  /**
+   * The new pack stands where the newest of the old ones did. Nothing happens where one of them is
+   * not live any more.
+   */
+  #replace(
+    folded: readonly LivePack[],
+    record: PackRecord,
+    signal: AbortSignal,
+  ): Promise<Manifest> {
     const gone = new Set(folded.map(({ checksum }) => checksum));
     return this.#manifests.update((manifest) => {
       const at = manifest.packs.findIndex(({ checksum }) => gone.has(checksum));
-      const rest = manifest.packs.filter(({ checksum }) => !gone.has(checksum) && checksum !== record.checksum);
-      if (manifest.packs.filter(({ checksum }) => gone.has(checksum)).length !== gone.size) return undefined;
+      const rest = manifest.packs.filter(
+        ({ checksum }) => !gone.has(checksum) && checksum !== record.checksum,
+      );
+      if (manifest.packs.filter(({ checksum }) => gone.has(checksum)).length !== gone.size)
+        return undefined;
       return { ...manifest, packs: [...rest.slice(0, at), record, ...rest.slice(at)] };
     }, signal);
   }
@@ -187,9 +278,29 @@ export class ManifestObjects implements ObjectDatabase {
       store.localFile(this.#key(record.checksum, "idx"), signal),
       store.localFile(this.#key(record.checksum, "rev"), signal),
     ]);
-    const { checksum, bytes, objects: objectCount, closed, selfContained, tips, origin, promised } = record;
+    const {
+      checksum,
+      bytes,
+      objects: objectCount,
+      closed,
+      selfContained,
+      tips,
+      origin,
+      promised,
+    } = record;
     const table = await tables.load({ checksum, objectCount, idxPath, revPath }, signal);
-    return { checksum, path, bytes, objectCount, ...table, closed, selfContained, tips, origin, promised };
+    return {
+      checksum,
+      path,
+      bytes,
+      objectCount,
+      ...table,
+      closed,
+      selfContained,
+      tips,
+      origin,
+      promised,
+    };
   }
 
   #key(checksum: string, extension: string): string {
@@ -198,17 +309,39 @@ export class ManifestObjects implements ObjectDatabase {
 }
 
 function samePacks(left: Manifest["packs"], right: Manifest["packs"]): boolean {
-  return left === right || (left.length === right.length && left.every((pack, at) => pack.checksum === right[at]?.checksum && pack.promised === right[at]?.promised));
+  return (
+    left === right ||
+    (left.length === right.length &&
+      left.every(
+        (pack, at) =>
+          pack.checksum === right[at]?.checksum && pack.promised === right[at]?.promised,
+      ))
+  );
 }
 
 /** What the manifest keeps of a pack that an ingest has finished. */
-export function toPackRecord(pack: IngestedPack, origin: PackRecord["origin"], promised = 0): PackRecord {
+export function toPackRecord(
+  pack: IngestedPack,
+  origin: PackRecord["origin"],
+  promised = 0,
+): PackRecord {
   const { checksum, bytes, objectCount: objects, closed, selfContained, tips } = pack;
-  const record = { checksum, bytes, objects, origin, closed, selfContained, ...(keepTips(tips) ? { tips: [...tips] } : {}) };
+  const record = {
+    checksum,
+    bytes,
+    objects,
+    origin,
+    closed,
+    selfContained,
+    ...(keepTips(tips) ? { tips: [...tips] } : {}),
+  };
   return promised === 0 ? record : { ...record, promised };
 }
 
-/** With too many tips the manifest, rewritten by every push, would grow: such a pack is served through the response cache. */
+/**
+ * With too many tips the manifest, rewritten by every push, would grow: such a pack is served
+ * through the response cache.
+ */
 function keepTips(tips: readonly string[] | undefined): tips is readonly string[] {
   return tips !== undefined && tips.length <= LIMITS.manifestTipsMax;
 }

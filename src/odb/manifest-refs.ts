@@ -11,7 +11,14 @@ import type { Store } from "../store/store.js";
 import type { Manifest, PackRecord, RefValue } from "./manifest.js";
 import type { ManifestStore } from "./manifest-store.js";
 import { compareRefs, RefTable } from "./ref-table.js";
-import type { Ref, RefChange, RefOutcome, RefSnapshot, RefStore, RefUpdateOptions } from "./ref-store.js";
+import type {
+  Ref,
+  RefChange,
+  RefOutcome,
+  RefSnapshot,
+  RefStore,
+  RefUpdateOptions,
+} from "./ref-store.js";
 
 export class ManifestRefs implements RefStore {
   readonly #manifests: ManifestStore;
@@ -19,7 +26,10 @@ export class ManifestRefs implements RefStore {
   readonly #prefix: string;
   /** The snapshot of the newest revision seen. */
   #latest: { readonly manifest: Manifest; readonly snapshot: RefSnapshot } | undefined;
-  /** The one that is being made: for many refs that takes many turns, and all who read meanwhile want the same. */
+  /**
+   * The one that is being made: for many refs that takes many turns, and all who read meanwhile
+   * want the same.
+   */
   #making: { readonly manifest: Manifest; readonly snapshot: Promise<RefSnapshot> } | undefined;
 
   constructor(manifests: ManifestStore, store: Store, prefix: string) {
@@ -31,7 +41,8 @@ export class ManifestRefs implements RefStore {
   async read(signal?: AbortSignal): Promise<RefSnapshot> {
     const manifest = await this.#manifests.read(signal);
     if (this.#latest?.manifest === manifest) return this.#latest.snapshot;
-    if (this.#making?.manifest !== manifest) this.#making = { manifest, snapshot: this.#make(manifest) };
+    if (this.#making?.manifest !== manifest)
+      this.#making = { manifest, snapshot: this.#make(manifest) };
     return orAbort(this.#making.snapshot, signal);
   }
 
@@ -47,7 +58,11 @@ export class ManifestRefs implements RefStore {
     }
   }
 
-  async update(changes: readonly RefChange[], options: RefUpdateOptions, signal?: AbortSignal): Promise<readonly RefOutcome[]> {
+  async update(
+    changes: readonly RefChange[],
+    options: RefUpdateOptions,
+    signal?: AbortSignal,
+  ): Promise<readonly RefOutcome[]> {
     let outcomes: readonly RefOutcome[] = [];
     await this.#manifests.update(async (manifest) => {
       await options.stillMay?.();
@@ -75,12 +90,21 @@ export class ManifestRefs implements RefStore {
     return table;
   }
 
-  /** Few refs stay in the manifest; many become a snapshot, on top of which only changes are written. */
-  async #encodeRefs(manifest: Manifest, table: RefTable, landed: readonly RefChange[]): Promise<Pick<Manifest, "refs" | "snapshot">> {
-    if (table.size <= LIMITS.manifestRefsMax) return { refs: encodeRefs(await table.sorted(new Turns())), snapshot: undefined };
+  /**
+   * Few refs stay in the manifest; many become a snapshot, on top of which only changes are
+   * written.
+   */
+  async #encodeRefs(
+    manifest: Manifest,
+    table: RefTable,
+    landed: readonly RefChange[],
+  ): Promise<Pick<Manifest, "refs" | "snapshot">> {
+    if (table.size <= LIMITS.manifestRefsMax)
+      return { refs: encodeRefs(await table.sorted(new Turns())), snapshot: undefined };
     if (manifest.snapshot !== undefined) {
       const changes = { ...manifest.snapshot.changes };
-      for (const change of landed) changes[change.name] = change.new === ZERO_OID ? null : toValue(change.new, change.peeled);
+      for (const change of landed)
+        changes[change.name] = change.new === ZERO_OID ? null : toValue(change.new, change.peeled);
       if (stays(changes, table)) {
         return { refs: {}, snapshot: { key: manifest.snapshot.key, changes } };
       }
@@ -96,7 +120,12 @@ export class ManifestRefs implements RefStore {
     const refs = await table.sorted(turns);
     for (let at = 0; at < refs.length; at += REFS_AT_ONCE) {
       if (turns.isDue) await turns.next();
-      const piece = utf8(refs.slice(at, at + REFS_AT_ONCE).map(lineOf).join(""));
+      const piece = utf8(
+        refs
+          .slice(at, at + REFS_AT_ONCE)
+          .map(lineOf)
+          .join(""),
+      );
       hash.update(piece);
       pieces.push(piece);
     }
@@ -114,11 +143,17 @@ export class ManifestRefs implements RefStore {
     const stored = await this.#store.get(key, SNAPSHOT_BYTES_MAX, signal);
     const text = stored && strictText(stored.bytes);
     if (stored === undefined || !text?.startsWith(SNAPSHOT_HEAD) || !text.endsWith("\n")) {
-      throw new Fault("manifest/damaged", { snapshot: key, reason: stored === undefined ? "missing" : "not a ref snapshot" });
+      throw new Fault("manifest/damaged", {
+        snapshot: key,
+        reason: stored === undefined ? "missing" : "not a ref snapshot",
+      });
     }
     const turns = new Turns(signal);
     if (!key.endsWith(`/${await sha256(stored.bytes, turns)}`)) {
-      throw new Fault("manifest/damaged", { snapshot: key, reason: "its content is not what its name says" });
+      throw new Fault("manifest/damaged", {
+        snapshot: key,
+        reason: "its content is not what its name says",
+      });
     }
     const refs: Ref[] = [];
     for (let at = SNAPSHOT_HEAD.length; at < text.length; ) {
@@ -156,7 +191,10 @@ function stays(changes: Readonly<Record<string, RefValue | null>>, table: RefTab
   return bytes <= (table.nameBytes + table.size * LINE_BYTES) * LIMITS.snapshotChangesPart;
 }
 
-/** Applies what may be applied to `table`, deletes first, and says what became of each change, in the order given. */
+/**
+ * Applies what may be applied to `table`, deletes first, and says what became of each change, in
+ * the order given.
+ */
 async function applyChanges(
   table: RefTable,
   head: string,
@@ -164,19 +202,26 @@ async function applyChanges(
   options: RefUpdateOptions,
 ): Promise<readonly RefOutcome[]> {
   const outcomes: RefOutcome[] = new Array(changes.length);
-  const inOrder = [...changes.keys()].sort((left, right) => rank(changes[left]) - rank(changes[right]));
+  const inOrder = [...changes.keys()].sort(
+    (left, right) => rank(changes[left]) - rank(changes[right]),
+  );
   const turns = new Turns();
   for (const index of inOrder) {
     if (turns.isDue) await turns.next();
     const change = changes[index] as RefChange;
     const reason = refusal(table, head, change, options);
-    outcomes[index] = reason === undefined ? { name: change.name, ok: true } : { name: change.name, ok: false, reason };
+    outcomes[index] =
+      reason === undefined
+        ? { name: change.name, ok: true }
+        : { name: change.name, ok: false, reason };
     if (reason !== undefined) continue;
     if (change.new === ZERO_OID) table.delete(change.name);
     else table.set(toRef(change.name, toValue(change.new, change.peeled)));
   }
   if (!options.atomic || outcomes.every((outcome) => outcome.ok)) return outcomes;
-  return outcomes.map((outcome) => (outcome.ok ? { name: outcome.name, ok: false, reason: "atomic push failure" } : outcome));
+  return outcomes.map((outcome) =>
+    outcome.ok ? { name: outcome.name, ok: false, reason: "atomic push failure" } : outcome,
+  );
 }
 
 function rank(change: RefChange | undefined): number {
@@ -184,14 +229,21 @@ function rank(change: RefChange | undefined): number {
 }
 
 /** Why a change cannot be made; undefined: it can. */
-function refusal(table: RefTable, head: string, change: RefChange, options: RefUpdateOptions): string | undefined {
+function refusal(
+  table: RefTable,
+  head: string,
+  change: RefChange,
+  options: RefUpdateOptions,
+): string | undefined {
   const current = table.get(change.name)?.oid ?? ZERO_OID;
   if (current !== change.old) return staleReason(current, change);
   if (change.new === ZERO_OID) return deleteRefusal(head, change, options);
   if (current !== ZERO_OID) return undefined;
   const clash = table.clash(change.name);
-  if (clash !== undefined) return `cannot be beside '${clash}': one would be the folder of the other`;
-  if (table.size >= LIMITS.refsMax) return `this repository holds ${LIMITS.refsMax} refs, the most it can`;
+  if (clash !== undefined)
+    return `cannot be beside '${clash}': one would be the folder of the other`;
+  if (table.size >= LIMITS.refsMax)
+    return `this repository holds ${LIMITS.refsMax} refs, the most it can`;
   if (table.nameBytes + change.name.length > LIMITS.refNamesBytesMax) {
     return `the names of this repository's refs would have more than ${LIMITS.refNamesBytesMax} bytes together; delete refs first`;
   }
@@ -204,17 +256,31 @@ function staleReason(current: string, change: RefChange): string {
   return `the ref moved to ${current}; fetch first`;
 }
 
-function deleteRefusal(head: string, change: RefChange, options: RefUpdateOptions): string | undefined {
+function deleteRefusal(
+  head: string,
+  change: RefChange,
+  options: RefUpdateOptions,
+): string | undefined {
   if (options.denyDeletes && isBranch(change.name)) return "deletion prohibited";
-  if (options.denyDeleteCurrent && change.name === head) return "deletion of the current branch prohibited";
+  if (options.denyDeleteCurrent && change.name === head)
+    return "deletion of the current branch prohibited";
   return undefined;
 }
 
-/** HEAD stays unless it named no branch and branches have now come: then the first one pushed, or the one it named. */
-async function chooseHead(manifest: Manifest, table: RefTable, landed: readonly RefChange[]): Promise<string> {
+/**
+ * HEAD stays unless it named no branch and branches have now come: then the first one pushed, or
+ * the one it named.
+ */
+async function chooseHead(
+  manifest: Manifest,
+  table: RefTable,
+  landed: readonly RefChange[],
+): Promise<string> {
   if (table.get(manifest.head) !== undefined) return manifest.head;
   const turns = new Turns();
-  const created = (await filtered(landed, (change) => change.new !== ZERO_OID && isBranch(change.name), turns)).map(({ name }) => name);
+  const created = (
+    await filtered(landed, (change) => change.new !== ZERO_OID && isBranch(change.name), turns)
+  ).map(({ name }) => name);
   if (created.length === 0) return manifest.head;
   const fresh = await distinct(created, turns);
   for (const { name } of table) {
@@ -239,11 +305,15 @@ function toValue(oid: string, peeled: string | undefined): RefValue {
 }
 
 function toRef(name: string, value: RefValue): Ref {
-  return typeof value === "string" ? { name, oid: value } : { name, oid: value[0], peeled: value[1] };
+  return typeof value === "string"
+    ? { name, oid: value }
+    : { name, oid: value[0], peeled: value[1] };
 }
 
 function refsOf(refs: Readonly<Record<string, RefValue>>): Ref[] {
-  return Object.entries(refs).map(([name, value]) => toRef(name, value)).sort(compareRefs);
+  return Object.entries(refs)
+    .map(([name, value]) => toRef(name, value))
+    .sort(compareRefs);
 }
 
 function encodeRefs(refs: Iterable<Ref>): Record<string, RefValue> {

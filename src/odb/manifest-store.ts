@@ -3,7 +3,13 @@ import { Fault } from "../base/fault.js";
 import { Semaphore } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { Store, StoreTag } from "../store/store.js";
-import { decodeManifest, emptyManifest, encodeManifest, type Manifest, PROMISED_FOLDER } from "./manifest.js";
+import {
+  decodeManifest,
+  emptyManifest,
+  encodeManifest,
+  type Manifest,
+  PROMISED_FOLDER,
+} from "./manifest.js";
 
 /** Below a repository's prefix in the store. */
 export const MANIFEST_NAME = "git/manifest";
@@ -12,7 +18,9 @@ export const MANIFEST_NAME = "git/manifest";
 export interface ManifestLife {
   /** What it is called: stands in the manifest as a hint. */
   readonly name?: string;
-  /** It has had a manifest, so that without one it is damaged and not empty. Default: nobody knows. */
+  /**
+   * It has had a manifest, so that without one it is damaged and not empty. Default: nobody knows.
+   */
   readonly isMade?: boolean;
   /** Told once the first manifest is durable. Never rejects. */
   readonly made?: () => Promise<void>;
@@ -53,8 +61,9 @@ export class ManifestStore {
   }
 
   /**
-   * Replaces the manifest by what `change` makes of it; undefined leaves it alone. `change` runs again for a loser of
-   * the race and must decide from what it is given. The result is durable when this resolves.
+   * Replaces the manifest by what `change` makes of it; undefined leaves it alone. `change` runs
+   * again for a loser of the race and must decide from what it is given. The result is durable when
+   * this resolves.
    */
   update(
     change: (manifest: Manifest) => Promise<Manifest | undefined> | Manifest | undefined,
@@ -66,9 +75,14 @@ export class ManifestStore {
         const next = await change(manifest);
         if (next === undefined) return manifest;
         const { name = next.name } = this.#life;
-        const written: Manifest = { ...next, revision: manifest.revision + 1, ...(name === undefined ? {} : { name }) };
+        const written: Manifest = {
+          ...next,
+          revision: manifest.revision + 1,
+          ...(name === undefined ? {} : { name }),
+        };
         // From now on nothing names them: their grace begins.
-        for (const key of keysDropped(this.#prefix, manifest, written)) await this.#store.touch(key, signal);
+        for (const key of keysDropped(this.#prefix, manifest, written))
+          await this.#store.touch(key, signal);
         if (await this.#swap(written, tag)) {
           if (!this.#isMade) await this.#life.made?.();
           this.#isMade = true;
@@ -96,7 +110,8 @@ export class ManifestStore {
   async #current(signal: AbortSignal | undefined): Promise<Held> {
     if (this.#held !== undefined && this.#store.kind === "disk") return this.#held;
     const stored = await this.#store.get(this.#key, LIMITS.manifestBytesMax, signal);
-    if (stored === undefined && this.#isMade) throw new Fault("manifest/damaged", { manifest: this.#key, reason: "it is missing" });
+    if (stored === undefined && this.#isMade)
+      throw new Fault("manifest/damaged", { manifest: this.#key, reason: "it is missing" });
     this.#held =
       stored === undefined
         ? { manifest: emptyManifest(this.#defaultHead), tag: undefined }
@@ -110,8 +125,14 @@ function keysDropped(prefix: string, before: Manifest, after: Manifest): string[
   const kept = new Set(after.packs.map(({ checksum }) => checksum));
   const gone = before.packs.filter(({ checksum }) => !kept.has(checksum));
   const keys = gone.flatMap(({ checksum, promised }) => [
-    ...["pack", "idx", "rev"].map((extension) => `${prefix}/git/objects/pack/pack-${checksum}.${extension}`),
-    ...(promised === undefined ? [] : ["", ".ids"].map((extension) => `${prefix}/git/${PROMISED_FOLDER}/${checksum}${extension}`)),
+    ...["pack", "idx", "rev"].map(
+      (extension) => `${prefix}/git/objects/pack/pack-${checksum}.${extension}`,
+    ),
+    ...(promised === undefined
+      ? []
+      : ["", ".ids"].map(
+          (extension) => `${prefix}/git/${PROMISED_FOLDER}/${checksum}${extension}`,
+        )),
   ]);
   const old = before.snapshot?.key;
   return old === undefined || old === after.snapshot?.key ? keys : [...keys, old];

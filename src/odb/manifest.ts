@@ -1,6 +1,7 @@
 /**
- * The manifest: one small JSON file per repository, the commit point. Nothing is visible before it, and it is only ever
- * replaced by compare-and-swap. JSON, so that a person can read it in an emergency.
+ * The manifest: one small JSON file per repository, the commit point. Nothing is visible before it,
+ * and it is only ever replaced by compare-and-swap. JSON, so that a person can read it in an
+ * emergency.
  *
  *   {"format":2,"revision":7,"name":"ns/name","head":"refs/heads/main",
  *    "refs":{"refs/heads/main":"<oid>","refs/tags/v1":["<oid>","<peeled>"]},        while they are few
@@ -8,8 +9,8 @@
  *    "packs":[{"checksum":…,"bytes":…,"objects":…,"origin":"push","closed":true,"selfContained":true,"tips":[…]}],
  *    "check":"<SHA-256 of this text without this line>"}                           a person who had to edit it takes the line out
  *
- * "name" is a hint for people whose database is lost: what it was called when this was written. Nothing is looked up by it.
- * Ref names hold one UTF-16 unit per byte (base/bytes `latin1`).
+ * "name" is a hint for people whose database is lost: what it was called when this was written.
+ * Nothing is looked up by it. Ref names hold one UTF-16 unit per byte (base/bytes `latin1`).
  */
 import { createHash } from "node:crypto";
 import { z } from "zod";
@@ -20,7 +21,9 @@ import { Fault } from "../base/fault.js";
 const FORMAT = 2;
 
 const OID = z.string().regex(/^[0-9a-f]{40}$/);
-/** Below "git/": lists of what packs promise, "<checksum>" and "<checksum>.ids" (lakefs/records.ts). */
+/**
+ * Below "git/": lists of what packs promise, "<checksum>" and "<checksum>.ids" (lakefs/records.ts).
+ */
 export const PROMISED_FOLDER = "lake-promised";
 
 /** An id, or [id, peeled id] for an annotated tag. */
@@ -35,7 +38,10 @@ const PACK = z.object({
   selfContained: z.boolean(),
   /** Objects nothing in the pack links to; absent: too many to keep. */
   tips: z.array(OID).optional(),
-  /** Blobs its trees name that are still only in lakeFS, each with a known id (lakefs/promised-list.ts says where). Absent: none. */
+  /**
+   * Blobs its trees name that are still only in lakeFS, each with a known id
+   * (lakefs/promised-list.ts says where). Absent: none.
+   */
   promised: z.number().int().positive().optional(),
 });
 
@@ -45,7 +51,9 @@ const MANIFEST = z.object({
   name: z.string().optional(),
   head: z.string(),
   refs: z.record(z.string(), REF_VALUE),
-  snapshot: z.object({ key: z.string(), changes: z.record(z.string(), REF_VALUE.nullable()) }).optional(),
+  snapshot: z
+    .object({ key: z.string(), changes: z.record(z.string(), REF_VALUE.nullable()) })
+    .optional(),
   packs: z.array(PACK),
 });
 
@@ -74,16 +82,24 @@ function checkOf(body: string): string {
 /** Throws "manifest/damaged": a manifest that cannot be read is never an empty repository. */
 export function decodeManifest(bytes: Uint8Array, where: string): Manifest {
   const text = strictText(bytes);
-  if (text === undefined) throw new Fault("manifest/damaged", { manifest: where, reason: "not UTF-8" });
+  if (text === undefined)
+    throw new Fault("manifest/damaged", { manifest: where, reason: "not UTF-8" });
   const check = CHECK.exec(text);
   if (check !== null && check[1] !== checkOf(text.slice(0, check.index))) {
-    throw new Fault("manifest/damaged", { manifest: where, reason: "its content does not match its check" });
+    throw new Fault("manifest/damaged", {
+      manifest: where,
+      reason: "its content does not match its check",
+    });
   }
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new Fault("manifest/damaged", { manifest: where, reason: (error as Error).message }, error);
+    throw new Fault(
+      "manifest/damaged",
+      { manifest: where, reason: (error as Error).message },
+      error,
+    );
   }
   const format = (value as { readonly format?: unknown } | null)?.format;
   if (typeof format === "number" && format !== FORMAT) {
@@ -95,5 +111,9 @@ export function decodeManifest(bytes: Uint8Array, where: string): Manifest {
   const parsed = MANIFEST.safeParse(value);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
-  throw new Fault("manifest/damaged", { manifest: where, at: issue?.path.join("."), reason: issue?.message });
+  throw new Fault("manifest/damaged", {
+    manifest: where,
+    at: issue?.path.join("."),
+    reason: issue?.message,
+  });
 }

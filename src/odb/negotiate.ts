@@ -1,6 +1,6 @@
 /**
- * Whether a fetch can stop asking for haves: every want has an ancestor the client has. Only then may a server say "ready"
- * (gitprotocol-v2(5) "acknowledgments", gitprotocol-pack(5) "multi_ack").
+ * Whether a fetch can stop asking for haves: every want has an ancestor the client has. Only then
+ * may a server say "ready" (gitprotocol-v2(5) "acknowledgments", gitprotocol-pack(5) "multi_ack").
  */
 import type { TaskWatch } from "../pool/control.js";
 import type { CommonAncestry } from "../pool/fetch-tasks.js";
@@ -9,19 +9,26 @@ import type { ObjectReader } from "./object-reader.js";
 import { NONE } from "./object-space.js";
 
 /**
- * True when every wanted commit reaches a common one. Wants that are no commits say nothing and count as reached. History older
- * than the oldest common commit is not looked at, so that the cost follows the difference; a wrong clock can then only make the
- * answer "not yet".
+ * True when every wanted commit reaches a common one. Wants that are no commits say nothing and
+ * count as reached. History older than the oldest common commit is not looked at, so that the cost
+ * follows the difference; a wrong clock can then only make the answer "not yet".
  */
-export async function allReachCommon(reader: ObjectReader, { wants, common, shallow }: CommonAncestry, watch: TaskWatch): Promise<boolean> {
+export async function allReachCommon(
+  reader: ObjectReader,
+  { wants, common, shallow }: CommonAncestry,
+  watch: TaskWatch,
+): Promise<boolean> {
   const commits = new Commits(reader);
-  commits.cutAt(new Set(shallow.map((oid) => reader.locate(oid)).filter((number) => number !== NONE)));
+  commits.cutAt(
+    new Set(shallow.map((oid) => reader.locate(oid)).filter((number) => number !== NONE)),
+  );
   const have = new Set(knownCommits(reader, common));
   if (have.size === 0) return false;
   let oldest = Number.POSITIVE_INFINITY;
   for (const number of have) oldest = Math.min(oldest, commits.node(number).date);
   const outcomes = new Map<number, boolean>([...have].map((number) => [number, true]));
-  for (const want of knownCommits(reader, wants)) if (!(await reaches(commits, want, outcomes, oldest, watch))) return false;
+  for (const want of knownCommits(reader, wants))
+    if (!(await reaches(commits, want, outcomes, oldest, watch))) return false;
   return true;
 }
 
@@ -32,10 +39,16 @@ interface Step {
 }
 
 /**
- * Depth first. `outcomes` remembers every commit that was left: true for all on the way to a common one, false for those left
- * behind, so that many wants cost no more than one.
+ * Depth first. `outcomes` remembers every commit that was left: true for all on the way to a common
+ * one, false for those left behind, so that many wants cost no more than one.
  */
-async function reaches(commits: Commits, start: number, outcomes: Map<number, boolean>, oldest: number, watch: TaskWatch): Promise<boolean> {
+async function reaches(
+  commits: Commits,
+  start: number,
+  outcomes: Map<number, boolean>,
+  oldest: number,
+  watch: TaskWatch,
+): Promise<boolean> {
   const known = outcomes.get(start);
   if (known !== undefined) return known;
   outcomes.set(start, false);

@@ -1,4 +1,7 @@
-/** Bytes of one object while it is made: in memory as long as it is small, in a temporary file from then on. */
+/**
+ * Bytes of one object while it is made: in memory as long as it is small, in a temporary file from
+ * then on.
+ */
 import { createHash, randomBytes } from "node:crypto";
 import { closeSync, openSync, readSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
@@ -55,7 +58,10 @@ export class ContentWriter {
   #file = -1;
   #path: string | undefined;
 
-  /** `size` is known and bounded by the caller, `memoryMax` the largest that stays in memory; without a type nothing is hashed (a delta). */
+  /**
+   * `size` is known and bounded by the caller, `memoryMax` the largest that stays in memory;
+   * without a type nothing is hashed (a delta).
+   */
   constructor(folder: string, size: number, memoryMax: number, type?: ObjectType) {
     this.#folder = folder;
     this.#size = size;
@@ -66,7 +72,8 @@ export class ContentWriter {
 
   /** Throws "pack/size-mismatch" when more comes than was said. */
   write(bytes: Uint8Array): void {
-    if (this.#written + this.#filled + bytes.length > this.#size) throw new Fault("pack/size-mismatch", { size: this.#size });
+    if (this.#written + this.#filled + bytes.length > this.#size)
+      throw new Fault("pack/size-mismatch", { size: this.#size });
     for (let at = 0; at < bytes.length; ) {
       const part = bytes.subarray(at, at + GATHER_BYTES - this.#filled);
       this.#gathered.set(part, this.#filled);
@@ -96,8 +103,14 @@ export class ContentWriter {
   /** Throws "pack/size-mismatch" when less came than was said. */
   end(): { readonly content: Content; readonly id: Uint8Array | undefined } {
     this.#flush();
-    if (this.#written !== this.#size) throw new Fault("pack/size-mismatch", { size: this.#size, is: this.#written });
-    const content = new Content(this.#size, this.#memory, this.#memory === undefined ? this.#open() : -1, this.#path);
+    if (this.#written !== this.#size)
+      throw new Fault("pack/size-mismatch", { size: this.#size, is: this.#written });
+    const content = new Content(
+      this.#size,
+      this.#memory,
+      this.#memory === undefined ? this.#open() : -1,
+      this.#path,
+    );
     return { content, id: this.#hash?.digest() };
   }
 

@@ -1,6 +1,6 @@
 /**
- * One repository's objects as a conversation sees them: live packs to read, an ingest to write. Runs on the main
- * thread and does nothing heavy: tasks in the pool read and write the packs.
+ * One repository's objects as a conversation sees them: live packs to read, an ingest to write.
+ * Runs on the main thread and does nothing heavy: tasks in the pool read and write the packs.
  */
 import type { FsckRules } from "../git/fsck-levels.js";
 import type { Oid } from "../git/oid.js";
@@ -15,7 +15,10 @@ export interface LivePack extends PackHandle {
   /** Objects no other object of this pack links to, sorted; undefined: too many to keep. */
   readonly tips: readonly Oid[] | undefined;
   readonly origin: "push" | "synthesized" | "repack";
-  /** Blobs its trees name that lakeFS still has alone: the pack counts as closed, and who needs contents brings them first. */
+  /**
+   * Blobs its trees name that lakeFS still has alone: the pack counts as closed, and who needs
+   * contents brings them first.
+   */
   readonly promised?: number | undefined;
 }
 
@@ -48,12 +51,26 @@ export interface ObjectDatabase {
   beginIngest(options: BeginIngestOptions): Promise<Ingest>;
   /** Moves a finished pack to where it lasts (durable, still unreachable). Idempotent. */
   publish(pack: IngestedPack, signal?: AbortSignal): Promise<void>;
-  /** Makes published packs live, before any ref needs them: where refs are kept elsewhere (lakeFS). Idempotent. */
+  /**
+   * Makes published packs live, before any ref needs them: where refs are kept elsewhere (lakeFS).
+   * Idempotent.
+   */
   keep(packs: readonly PackRecord[], signal?: AbortSignal): Promise<void>;
-  /** Publishes a pack and makes it live by itself, before any ref needs it: what was synthesized. Idempotent. */
+  /**
+   * Publishes a pack and makes it live by itself, before any ref needs it: what was synthesized.
+   * Idempotent.
+   */
   adopt(pack: IngestedPack, as: AdoptedPack, signal?: AbortSignal): Promise<void>;
-  /** Puts a pack in the place of a live one all of whose objects it holds; beside the others where that one was folded meanwhile. Idempotent. */
-  supersede(checksum: string, by: IngestedPack, as: AdoptedPack, signal?: AbortSignal): Promise<void>;
+  /**
+   * Puts a pack in the place of a live one all of whose objects it holds; beside the others where
+   * that one was folded meanwhile. Idempotent.
+   */
+  supersede(
+    checksum: string,
+    by: IngestedPack,
+    as: AdoptedPack,
+    signal?: AbortSignal,
+  ): Promise<void>;
   /** All that this live pack promised is in other packs now. Idempotent. */
   keepPromise(checksum: string, signal?: AbortSignal): Promise<void>;
 }

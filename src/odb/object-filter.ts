@@ -1,6 +1,7 @@
 /**
- * Filters at work: what a walk asks on meeting an object, and what it is told. The rules, down to what is looked at twice, are those
- * of git-rev-list(1) "--filter", so that a client gets the same objects from us as from Git.
+ * Filters at work: what a walk asks on meeting an object, and what it is told. The rules, down to
+ * what is looked at twice, are those of git-rev-list(1) "--filter", so that a client gets the same
+ * objects from us as from Git.
  */
 import type { WorkBudget } from "../base/work-budget.js";
 import type { Filter } from "../wire/filter.js";
@@ -160,8 +161,9 @@ interface Folder {
 }
 
 /**
- * sparse:oid: blobs whose path the patterns match; trees always. What becomes of a tree under a path hangs on nothing else, so it is looked into once under each:
- * the trees of a history cost no more than one of them and its changes.
+ * sparse:oid: blobs whose path the patterns match; trees always. What becomes of a tree under a
+ * path hangs on nothing else, so it is looked into once under each: the trees of a history cost no
+ * more than one of them and its changes.
  */
 class SparseFilter implements ObjectFilter {
   readonly #patterns: PatternList;
@@ -223,7 +225,10 @@ interface Part {
   skipping: number | undefined;
 }
 
-/** combine: what every filter shows. Each keeps its own account of what it has seen and of the tree it skips. */
+/**
+ * combine: what every filter shows. Each keeps its own account of what it has seen and of the tree
+ * it skips.
+ */
 class CombinedFilter implements ObjectFilter {
   readonly #parts: readonly Part[];
 
@@ -258,7 +263,12 @@ class CombinedFilter implements ObjectFilter {
   }
 }
 
-function askPart(part: Part, number: number, leaving: boolean, ask: (filter: ObjectFilter) => number): number {
+function askPart(
+  part: Part,
+  number: number,
+  leaving: boolean,
+  ask: (filter: ObjectFilter) => number,
+): number {
   if (part.skipping !== undefined) {
     if (!leaving || part.skipping !== number) return 0;
     part.skipping = undefined;
@@ -269,4 +279,3 @@ function askPart(part: Part, number: number, leaving: boolean, ask: (filter: Obj
   if (answer & ANSWER.skip) part.skipping = number;
   return answer;
 }
-

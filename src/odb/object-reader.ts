@@ -1,6 +1,6 @@
 /**
- * Objects out of stored packs, in a pool thread: whole, or only their type and size. Chains of deltas are followed with
- * an explicit list, never by recursion.
+ * Objects out of stored packs, in a pool thread: whole, or only their type and size. Chains of
+ * deltas are followed with an explicit list, never by recursion.
  */
 import { constants, inflateSync } from "node:zlib";
 import { Fault } from "../base/fault.js";
@@ -20,8 +20,9 @@ export interface StoredObject {
 }
 
 /**
- * Compressed bytes that yield a delta's two leading numbers in all but made-up cases: the tables of a block with its own codes take up to some 300 bytes, before
- * the first byte comes out. RFC 1951, 3.2.7.
+ * Compressed bytes that yield a delta's two leading numbers in all but made-up cases: the tables of
+ * a block with its own codes take up to some 300 bytes, before the first byte comes out. RFC 1951,
+ * 3.2.7.
  */
 const DELTA_HEAD_BYTES = 1_024;
 
@@ -41,7 +42,9 @@ export function createReaderCaches(basesBytes?: number): ReaderCaches {
 
 let kept: ReaderCaches | undefined;
 
-/** This thread's caches; started afresh once they have seen so many packs that their keys run out. */
+/**
+ * This thread's caches; started afresh once they have seen so many packs that their keys run out.
+ */
 export function threadReaderCaches(): ReaderCaches {
   if (kept !== undefined && kept.blocks.slots > LIMITS.packSlotsMax) {
     kept.blocks.close();
@@ -59,8 +62,14 @@ export class ObjectReader {
   /** Entries inflated, for tests and figures. */
   inflated = 0;
 
-  constructor(packs: readonly PackHandle[], kernels: Kernels, caches: ReaderCaches = createReaderCaches()) {
-    this.space = new ObjectSpace(inSpaceOrder(packs).map((pack) => new PackFile(pack, caches.blocks, kernels)));
+  constructor(
+    packs: readonly PackHandle[],
+    kernels: Kernels,
+    caches: ReaderCaches = createReaderCaches(),
+  ) {
+    this.space = new ObjectSpace(
+      inSpaceOrder(packs).map((pack) => new PackFile(pack, caches.blocks, kernels)),
+    );
     this.#bases = caches.bases;
     this.#kernels = kernels;
   }
@@ -75,7 +84,10 @@ export class ObjectReader {
     return this.read(this.space.need(oid));
   }
 
-  /** Object `number`. Throws "odb/damaged", "pack/too-large" (its result is more than may be held whole). */
+  /**
+   * Object `number`. Throws "odb/damaged", "pack/too-large" (its result is more than may be held
+   * whole).
+   */
   read(number: number): StoredObject {
     const pack = this.space.pack(number);
     return this.readEntry(pack, pack.lookup.offset(this.space.position(number)));
@@ -84,7 +96,12 @@ export class ObjectReader {
   /** Object `number`, which must be a `type`. Throws "odb/bad-object". */
   readAs(type: ObjectType, number: number): Uint8Array {
     const object = this.read(number);
-    if (object.type !== type) throw new Fault("odb/bad-object", { oid: this.space.oid(number), expected: type, is: object.type });
+    if (object.type !== type)
+      throw new Fault("odb/bad-object", {
+        oid: this.space.oid(number),
+        expected: type,
+        is: object.type,
+      });
     return object.data;
   }
 
@@ -94,10 +111,15 @@ export class ObjectReader {
     let link: Link = { pack, offset, delta: undefined };
     for (;;) {
       const known = this.#bases.get(link.pack.slot, link.offset);
-      if (known !== undefined) return this.#apply(chain.length > 0 ? known : { type: known.type, data: known.data.slice() }, chain);
+      if (known !== undefined)
+        return this.#apply(
+          chain.length > 0 ? known : { type: known.type, data: known.data.slice() },
+          chain,
+        );
       const header = this.#header;
       link.pack.readHeader(link.offset, header);
-      if (header.size > LIMITS.deltaResultBytesMax) throw new Fault("pack/too-large", { offset: link.offset, bytes: header.size });
+      if (header.size > LIMITS.deltaResultBytesMax)
+        throw new Fault("pack/too-large", { offset: link.offset, bytes: header.size });
       this.inflated++;
       if (!header.isDelta) {
         const type = typeName(header.type) as ObjectType;
@@ -105,7 +127,8 @@ export class ObjectReader {
         this.#bases.set(link.pack.slot, link.offset, { type, data });
         return this.#apply({ type, data }, chain);
       }
-      if (chain.length >= LIMITS.deltaChainLengthMax) throw link.pack.damaged(link.offset, "delta chain is too long");
+      if (chain.length >= LIMITS.deltaChainLengthMax)
+        throw link.pack.damaged(link.offset, "delta chain is too long");
       const base = this.#baseOf(link.pack, header);
       chain.push({ ...link, delta: link.pack.inflate(header) });
       link = base;
@@ -118,7 +141,11 @@ export class ObjectReader {
     for (let at = chain.length - 1; at >= 0; at--) {
       const { pack, offset, delta } = chain[at] as Link;
       try {
-        const data = this.#kernels.applyDelta(object.data, delta as Uint8Array, LIMITS.deltaResultBytesMax);
+        const data = this.#kernels.applyDelta(
+          object.data,
+          delta as Uint8Array,
+          LIMITS.deltaResultBytesMax,
+        );
         object = { type: object.type, data };
       } catch (error) {
         throw pack.damaged(offset, (error as Error).message);
@@ -128,15 +155,22 @@ export class ObjectReader {
     return object;
   }
 
-  /** Where the base of the delta under `header` lies. A ref-delta's is looked for in its own pack first: stored packs are never thin. */
+  /**
+   * Where the base of the delta under `header` lies. A ref-delta's is looked for in its own pack
+   * first: stored packs are never thin.
+   */
   #baseOf(pack: PackFile, header: EntryHeader): Link {
-    if (header.type === OBJECT_TYPE.ofsDelta) return { pack, offset: header.baseOffset, delta: undefined };
+    if (header.type === OBJECT_TYPE.ofsDelta)
+      return { pack, offset: header.baseOffset, delta: undefined };
     const position = pack.lookup.find(header.baseOid, 0);
     if (position >= 0) return { pack, offset: pack.lookup.offset(position), delta: undefined };
     throw pack.damaged(header.offset, "a delta's base is not in its pack");
   }
 
-  /** Number in `space` of the base of the entry under `header`, an object's id having one number only. */
+  /**
+   * Number in `space` of the base of the entry under `header`, an object's id having one number
+   * only.
+   */
   baseNumber(pack: PackFile, header: EntryHeader): number {
     if (header.type === OBJECT_TYPE.refDelta) {
       const number = this.space.find(header.baseOid, 0);
@@ -156,7 +190,10 @@ export class ObjectReader {
     return (starts[at] as number) + position;
   }
 
-  /** Type of object `number`: headers only, nothing is inflated. It is noted in the pack's table of types. */
+  /**
+   * Type of object `number`: headers only, nothing is inflated. It is noted in the pack's table of
+   * types.
+   */
   type(number: number): ObjectType {
     const { lookup } = this.space.pack(number);
     const position = this.space.position(number);
@@ -167,7 +204,10 @@ export class ObjectReader {
     return type;
   }
 
-  /** Follows the chain to its root. Of a long one the steps are noted as well: the next object on it need not go the whole way. */
+  /**
+   * Follows the chain to its root. Of a long one the steps are noted as well: the next object on it
+   * need not go the whole way.
+   */
   #readType(number: number): ObjectType {
     let pack = this.space.pack(number);
     let offset = pack.lookup.offset(this.space.position(number));
@@ -207,8 +247,10 @@ export class ObjectReader {
   }
 
   #deltaResultSize(pack: PackFile, header: EntryHeader): number {
-    const known = header.size <= DELTA_HEAD_BYTES ? undefined : resultSize(inflateHead(pack, header));
-    // Blocks that hold nothing may come before the first that holds something: then all of it is inflated.
+    const known =
+      header.size <= DELTA_HEAD_BYTES ? undefined : resultSize(inflateHead(pack, header));
+    // Blocks that hold nothing may come before the first that holds something: then all of it is
+    // inflated.
     const size = known ?? resultSize(pack.inflate(header));
     if (size === undefined) throw pack.damaged(header.offset, "delta is cut");
     return size;
@@ -236,8 +278,14 @@ function resultSize(delta: Uint8Array): number | undefined {
   return base === undefined ? undefined : readDeltaSize(delta, base.end)?.size;
 }
 
-/** One of the two numbers a delta starts with: 7 bits a byte, low bits first. gitformat-pack(5) "Deltified representation". */
-function readDeltaSize(delta: Uint8Array, start: number): { readonly size: number; readonly end: number } | undefined {
+/**
+ * One of the two numbers a delta starts with: 7 bits a byte, low bits first. gitformat-pack(5)
+ * "Deltified representation".
+ */
+function readDeltaSize(
+  delta: Uint8Array,
+  start: number,
+): { readonly size: number; readonly end: number } | undefined {
   let size = 0;
   let unit = 1;
   for (let at = start; at < delta.length; at++, unit *= 128) {

@@ -1,11 +1,13 @@
 /**
- * All objects of a set of packs, numbered: object `number` is the one at position `number - start` of its pack. Walks keep their
- * marks in arrays over these numbers, so that no id becomes a string on the way.
+ * All objects of a set of packs, numbered: object `number` is the one at position `number - start`
+ * of its pack. Walks keep their marks in arrays over these numbers, so that no id becomes a string
+ * on the way.
  *
- * An object that several packs hold has one number, in the first pack of the space's order. That order is by object count, the largest
- * first: nearly every look-up then ends in the first table, and as it is one fixed order, a chain of deltas whose bases are taken
- * from the pack that comes first can never become a circle (each step stays in its pack, where the stored chain has none, or goes
- * to an earlier one).
+ * An object that several packs hold has one number, in the first pack of the space's order. That
+ * order is by object count, the largest first: nearly every look-up then ends in the first table,
+ * and as it is one fixed order, a chain of deltas whose bases are taken from the pack that comes
+ * first can never become a circle (each step stays in its pack, where the stored chain has none, or
+ * goes to an earlier one).
  */
 import { Fault } from "../base/fault.js";
 import type { Oid } from "../git/oid.js";
@@ -15,17 +17,25 @@ import type { PackLookup } from "./pack-lookup.js";
 /** No object. */
 export const NONE = -1;
 
-/** Most places of the memory of recent look-ups: trees of a history name the same objects again and again. */
+/**
+ * Most places of the memory of recent look-ups: trees of a history name the same objects again and
+ * again.
+ */
 const RECENT_BITS_MAX = 18;
 
-export class ObjectSpace<P extends { readonly lookup: PackLookup } = { readonly lookup: PackLookup }> {
+export class ObjectSpace<
+  P extends { readonly lookup: PackLookup } = { readonly lookup: PackLookup },
+> {
   /** In the space's order. */
   readonly packs: readonly P[];
   /** Number of each pack's first object, and the count of all at the end. */
   readonly starts: Float64Array;
   /** Numbers are below this. Objects that several packs hold count several times. */
   readonly size: number;
-  /** Number + 1 of the object found last under an id's first bytes; 0: none. Checked against the whole id before it is believed. */
+  /**
+   * Number + 1 of the object found last under an id's first bytes; 0: none. Checked against the
+   * whole id before it is believed.
+   */
   readonly #recent: Uint32Array;
 
   /** `recentBits`: of the memory of look-ups, which pays for itself after some thousand of them. */
@@ -44,7 +54,11 @@ export class ObjectSpace<P extends { readonly lookup: PackLookup } = { readonly 
 
   /** Number of the object whose id is at `at` in `bytes`; NONE where no pack holds it. */
   find(bytes: Uint8Array, at: number): number {
-    const place = ((bytes[at] as number) | ((bytes[at + 1] as number) << 8) | ((bytes[at + 2] as number) << 16)) & (this.#recent.length - 1);
+    const place =
+      ((bytes[at] as number) |
+        ((bytes[at + 1] as number) << 8) |
+        ((bytes[at + 2] as number) << 16)) &
+      (this.#recent.length - 1);
     const recent = (this.#recent[place] as number) - 1;
     if (recent >= 0 && this.#isAt(recent, bytes, at)) return recent;
     const number = this.#search(bytes, at);
@@ -110,5 +124,8 @@ export class ObjectSpace<P extends { readonly lookup: PackLookup } = { readonly 
 
 /** The order of a space: largest first, then by checksum so that it is the same everywhere. */
 export function inSpaceOrder<H extends PackHandle>(packs: readonly H[]): H[] {
-  return [...packs].sort((left, right) => right.objectCount - left.objectCount || (left.checksum < right.checksum ? -1 : 1));
+  return [...packs].sort(
+    (left, right) =>
+      right.objectCount - left.objectCount || (left.checksum < right.checksum ? -1 : 1),
+  );
 }

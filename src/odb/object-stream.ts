@@ -6,10 +6,14 @@ import { EntryHeader, type PackFile } from "./pack-file.js";
 import type { ObjectReader } from "./object-reader.js";
 
 /**
- * Content of object `number`, which may be read any number of times. One that is stored as a delta is made whole first and comes in one piece; Git makes no
- * deltas of what is really large (core.bigFileThreshold). Throws "odb/damaged".
+ * Content of object `number`, which may be read any number of times. One that is stored as a delta
+ * is made whole first and comes in one piece; Git makes no deltas of what is really large
+ * (core.bigFileThreshold). Throws "odb/damaged".
  */
-export async function* readStream(reader: ObjectReader, number: number): AsyncGenerator<Uint8Array, void, undefined> {
+export async function* readStream(
+  reader: ObjectReader,
+  number: number,
+): AsyncGenerator<Uint8Array, void, undefined> {
   const pack = reader.space.pack(number);
   const header = new EntryHeader();
   pack.readHeader(pack.lookup.offset(reader.space.position(number)), header);
@@ -17,8 +21,13 @@ export async function* readStream(reader: ObjectReader, number: number): AsyncGe
   else yield* inflated(pack, header);
 }
 
-async function* inflated(pack: PackFile, { offset, size, dataAt }: EntryHeader): AsyncGenerator<Uint8Array, void, undefined> {
-  const source = Readable.from(compressed(pack, dataAt, pack.lookup.endAt(pack.lookup.rankOf(offset))));
+async function* inflated(
+  pack: PackFile,
+  { offset, size, dataAt }: EntryHeader,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const source = Readable.from(
+    compressed(pack, dataAt, pack.lookup.endAt(pack.lookup.rankOf(offset))),
+  );
   const inflate = createInflate({ chunkSize: LIMITS.streamChunkBytes });
   source.on("error", (error) => inflate.destroy(error));
   source.pipe(inflate);
@@ -37,6 +46,11 @@ async function* inflated(pack: PackFile, { offset, size, dataAt }: EntryHeader):
   if (bytes !== size) throw pack.damaged(offset, "an object of another size than its header says");
 }
 
-function* compressed(pack: PackFile, start: number, end: number): Generator<Uint8Array, void, undefined> {
-  for (let at = start; at < end; at += LIMITS.streamChunkBytes) yield pack.copy(at, Math.min(at + LIMITS.streamChunkBytes, end));
+function* compressed(
+  pack: PackFile,
+  start: number,
+  end: number,
+): Generator<Uint8Array, void, undefined> {
+  for (let at = start; at < end; at += LIMITS.streamChunkBytes)
+    yield pack.copy(at, Math.min(at + LIMITS.streamChunkBytes, end));
 }

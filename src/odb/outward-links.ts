@@ -1,6 +1,7 @@
 /**
- * Links that lead out of a new pack: into which stored pack each leads, and whether the object there has the type that the link says.
- * The pack itself is not read again: pass 1 and 2 have noted each id with the types it is linked to as (wasm/links.ts).
+ * Links that lead out of a new pack: into which stored pack each leads, and whether the object
+ * there has the type that the link says. The pack itself is not read again: pass 1 and 2 have noted
+ * each id with the types it is linked to as (wasm/links.ts).
  */
 import { OBJECT_TYPE, type ObjectType, type Oid, oidAt, typeName } from "../git/oid.js";
 import type { TaskWatch } from "../pool/control.js";
@@ -42,11 +43,20 @@ export class OutwardLinks {
   readonly #watch: TaskWatch;
 
   /** `reader`: of the same packs, made only where a type has to be read. */
-  constructor({ packs, closed, promised = [] }: ConcludeRequest, reader: () => ObjectReader, watch: TaskWatch) {
-    const all = packs.map((pack) => ({ lookup: new PackLookup(pack), isClosed: closed.includes(pack.checksum) }));
-    // Closed ones first: what lies in one is complete, wherever else it lies. Then the largest: most look-ups end there.
+  constructor(
+    { packs, closed, promised = [] }: ConcludeRequest,
+    reader: () => ObjectReader,
+    watch: TaskWatch,
+  ) {
+    const all = packs.map((pack) => ({
+      lookup: new PackLookup(pack),
+      isClosed: closed.includes(pack.checksum),
+    }));
+    // Closed ones first: what lies in one is complete, wherever else it lies. Then the largest:
+    // most look-ups end there.
     this.#packs = all.sort(
-      (left, right) => Number(right.isClosed) - Number(left.isClosed) || right.lookup.count - left.lookup.count,
+      (left, right) =>
+        Number(right.isClosed) - Number(left.isClosed) || right.lookup.count - left.lookup.count,
     );
     this.#promised = promised.map((ids) => new Uint8Array(ids));
     this.#reader = reader;
@@ -66,12 +76,16 @@ export class OutwardLinks {
       const { type, isClosed } = this.#look(bytes, at);
       if (!isClosed && open.size < OPEN_LINKS_MAX) open.add(oidAt(bytes, at));
       const wrong = wrongLink(expected, type);
-      if (wrong !== undefined) return { open: [...open], wrong: { object: oidAt(bytes, at), ...wrong } };
+      if (wrong !== undefined)
+        return { open: [...open], wrong: { object: oidAt(bytes, at), ...wrong } };
     }
     return { open: [...open], wrong: undefined };
   }
 
-  #look(bytes: Uint8Array, at: number): { readonly type: number | undefined; readonly isClosed: boolean } {
+  #look(
+    bytes: Uint8Array,
+    at: number,
+  ): { readonly type: number | undefined; readonly isClosed: boolean } {
     for (const { lookup, isClosed } of this.#packs) {
       const position = lookup.find(bytes, at);
       if (position < 0) continue;
@@ -96,10 +110,15 @@ export class OutwardLinks {
 }
 
 /** `type`: what it is; undefined: nobody has it, and it can still be one thing only. */
-function wrongLink(expected: number, type: number | undefined): Omit<WrongLink, "object"> | undefined {
+function wrongLink(
+  expected: number,
+  type: number | undefined,
+): Omit<WrongLink, "object"> | undefined {
   if (type !== undefined) {
     const others = expected & ~(1 << type);
-    return others === 0 ? undefined : { expected: firstType(others), found: typeName(type) as ObjectType };
+    return others === 0
+      ? undefined
+      : { expected: firstType(others), found: typeName(type) as ObjectType };
   }
   const first = expected & -expected;
   const others = expected & ~first;

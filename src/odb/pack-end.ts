@@ -7,11 +7,13 @@ const CHECKSUM_BYTES = 20;
 /** All entries are here: nothing but the checksum may follow. `bytes`: so many have come. */
 export function refuseExcess(scan: ScanResult, bytes: number): void {
   const end = scan.position + CHECKSUM_BYTES;
-  if (scan.done && bytes > end) throw new Fault("pack/bad-count", { promised: scan.claimed, excess: bytes - end });
+  if (scan.done && bytes > end)
+    throw new Fault("pack/bad-count", { promised: scan.claimed, excess: bytes - end });
 }
 
 /** No more will come. */
 export function checkEnd(scan: ScanResult, bytes: number): void {
   refuseExcess(scan, bytes);
-  if (bytes < scan.position + CHECKSUM_BYTES) throw new Fault("pack/truncated", { bytes, objects: scan.objects });
+  if (bytes < scan.position + CHECKSUM_BYTES)
+    throw new Fault("pack/truncated", { bytes, objects: scan.objects });
 }

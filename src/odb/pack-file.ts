@@ -18,7 +18,10 @@ import { PackLookup } from "./pack-lookup.js";
 /** The longest header: 10 bytes of size and 10 of distance, or 20 of id. */
 const ENTRY_HEADER_BYTES_MAX = 32;
 const CHECKSUM_BYTES = 20;
-/** What zlib adds to data that does not compress: 2 + 4 around it and 5 a stored block, or a little more from other writers. */
+/**
+ * What zlib adds to data that does not compress: 2 + 4 around it and 5 a stored block, or a little
+ * more from other writers.
+ */
 const ZLIB_SLACK_BYTES = 64;
 
 /** What stands before an entry's zlib stream. Reused between reads: copy what must last. */
@@ -51,23 +54,33 @@ export class PackFile {
     const bytes = this.#bytesAt(offset, ENTRY_HEADER_BYTES_MAX);
     const at = this.#viewAt;
     try {
-      if (!readEntryHead(bytes, at, header, offset - at)) throw this.damaged(offset, "header is cut");
+      if (!readEntryHead(bytes, at, header, offset - at))
+        throw this.damaged(offset, "header is cut");
     } catch (error) {
       throw this.#asDamage(offset, error);
     }
     header.offset = offset;
     header.dataAt = offset + header.end - at;
-    if (header.type === OBJECT_TYPE.refDelta) header.baseOid.set(bytes.subarray(header.baseAt, header.end));
+    if (header.type === OBJECT_TYPE.refDelta)
+      header.baseOid.set(bytes.subarray(header.baseAt, header.end));
   }
 
-  /** Inflated bytes of the entry under `header`: the object, or the delta. A copy. Throws "odb/damaged". */
+  /**
+   * Inflated bytes of the entry under `header`: the object, or the delta. A copy. Throws
+   * "odb/damaged".
+   */
   inflate(header: EntryHeader): Uint8Array {
     const { dataAt, size } = header;
     try {
-      // Nearly every zlib stream is shorter than what it holds, and most end inside the block they start in: then the end of
-      // the entry need not be looked up.
-      const head = this.#bytesAt(dataAt, 1).subarray(this.#viewAt, this.#viewAt + size + ZLIB_SLACK_BYTES);
-      const whole = this.#kernels.inflate(head, 0, size) ?? this.#kernels.inflate(this.compressed(header), 0, size);
+      // Nearly every zlib stream is shorter than what it holds, and most end inside the block they
+      // start in: then the end of the entry need not be looked up.
+      const head = this.#bytesAt(dataAt, 1).subarray(
+        this.#viewAt,
+        this.#viewAt + size + ZLIB_SLACK_BYTES,
+      );
+      const whole =
+        this.#kernels.inflate(head, 0, size) ??
+        this.#kernels.inflate(this.compressed(header), 0, size);
       if (whole === undefined) throw this.damaged(header.offset, "zlib stream is cut");
       return whole.data;
     } catch (error) {
@@ -77,7 +90,9 @@ export class PackFile {
 
   /** What is a client's mistake in a pushed pack is damage in a stored one. */
   #asDamage(offset: number, error: unknown): unknown {
-    return error instanceof Fault && error.code.startsWith("pack/") ? this.damaged(offset, error.message) : error;
+    return error instanceof Fault && error.code.startsWith("pack/")
+      ? this.damaged(offset, error.message)
+      : error;
   }
 
   /** The zlib stream of the entry under `header`: a copy. */
@@ -94,7 +109,10 @@ export class PackFile {
     return bytes;
   }
 
-  /** Fills `target` with the pack's bytes from `start`: from blocks at hand where it is short, else by one read. */
+  /**
+   * Fills `target` with the pack's bytes from `start`: from blocks at hand where it is short, else
+   * by one read.
+   */
   copyInto(start: number, target: Uint8Array): void {
     if (start < 0 || start + target.length > this.handle.bytes) throw this.damaged(start, "range");
     if (target.length >= LIMITS.packBlockBytes) {
@@ -117,8 +135,8 @@ export class PackFile {
   #viewAt = 0;
 
   /**
-   * Bytes around `offset`, valid until the next call, `#viewAt` pointing at it: the whole block, or a joined copy where
-   * fewer than `wanted` bytes of the pack would follow in it.
+   * Bytes around `offset`, valid until the next call, `#viewAt` pointing at it: the whole block, or
+   * a joined copy where fewer than `wanted` bytes of the pack would follow in it.
    */
   #bytesAt(offset: number, wanted: number): Uint8Array {
     const limit = this.handle.bytes - CHECKSUM_BYTES;
@@ -139,7 +157,8 @@ export class PackFile {
   }
 
   #blockAt(number: number): Uint8Array {
-    if (this.#block?.key !== this.#cache.key(this.slot, number)) this.#block = this.#cache.block(this.handle, this.slot, number);
+    if (this.#block?.key !== this.#cache.key(this.slot, number))
+      this.#block = this.#cache.block(this.handle, this.slot, number);
     return this.#block.bytes;
   }
 }

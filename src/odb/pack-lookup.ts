@@ -1,11 +1,13 @@
 /**
- * Where an object lies in one pack: look-ups in an .idx (version 2) and a .rev that sit in shared memory. Pure reads, usable
- * on any thread.
+ * Where an object lies in one pack: look-ups in an .idx (version 2) and a .rev that sit in shared
+ * memory. Pure reads, usable on any thread.
  *
- *   idx   ff 74 4f 63 | 00000002 | fanout 256 × u32 | ids n × 20 | CRC-32 n × u32 | offsets n × u32 | far offsets m × u64 | 2 × SHA-1
+ *   idx   ff 74 4f 63 | 00000002 | fanout 256 × u32 | ids n × 20 | CRC-32 n × u32 | offsets n × u32
+ *         | far offsets m × u64 | 2 × SHA-1
  *   rev   "RIDX" | 00000001 | 00000001 | idx positions in pack order n × u32 | 2 × SHA-1
  *
- * All numbers big-endian. An offset with its top bit set is a number in the far table. gitformat-pack(5).
+ * All numbers big-endian. An offset with its top bit set is a number in the far table.
+ * gitformat-pack(5).
  *
  * "Position" is the place in id order, "rank" the place in pack order.
  */
@@ -21,7 +23,10 @@ const REV_SIGNATURE = 0x52494458;
 const REV_RANKS_AT = 12;
 const FAR = 0x80000000;
 const CHECKSUM_BYTES = 20;
-/** So many entries' offsets are read for one look-up of a rank, which takes some 17 steps of its own. */
+/**
+ * So many entries' offsets are read for one look-up of a rank, which takes some 17 steps of its
+ * own.
+ */
 const RANKS_WORTH = 64;
 /** Header of a pack: "PACK", version, count. */
 const PACK_HEADER_BYTES = 12;
@@ -61,9 +66,15 @@ export class PackLookup {
     const idx = this.#idx;
     const rev = this.#rev;
     const idxFits =
-      this.#farCount >= 0 && idx.getUint32(0) === IDX_SIGNATURE && idx.getUint32(4) === IDX_VERSION && idx.getUint32(IDS_AT - 4) === count;
-    const revFits = rev.byteLength === REV_RANKS_AT + count * 4 + 2 * CHECKSUM_BYTES && rev.getUint32(0) === REV_SIGNATURE;
-    if (!idxFits || !revFits) throw new Fault("odb/damaged", { pack: handle.checksum, file: idxFits ? "rev" : "idx" });
+      this.#farCount >= 0 &&
+      idx.getUint32(0) === IDX_SIGNATURE &&
+      idx.getUint32(4) === IDX_VERSION &&
+      idx.getUint32(IDS_AT - 4) === count;
+    const revFits =
+      rev.byteLength === REV_RANKS_AT + count * 4 + 2 * CHECKSUM_BYTES &&
+      rev.getUint32(0) === REV_SIGNATURE;
+    if (!idxFits || !revFits)
+      throw new Fault("odb/damaged", { pack: handle.checksum, file: idxFits ? "rev" : "idx" });
   }
 
   /** Position of the id at `at` in `bytes`, -1 where this pack does not hold it. */
@@ -73,7 +84,12 @@ export class PackLookup {
     let low = first === 0 ? 0 : idx.getUint32(FANOUT_AT + (first - 1) * 4);
     let high = idx.getUint32(FANOUT_AT + first * 4);
     if (high > this.count) throw this.damaged("fanout");
-    const word = ((first << 24) | ((bytes[at + 1] as number) << 16) | ((bytes[at + 2] as number) << 8) | (bytes[at + 3] as number)) >>> 0;
+    const word =
+      ((first << 24) |
+        ((bytes[at + 1] as number) << 16) |
+        ((bytes[at + 2] as number) << 8) |
+        (bytes[at + 3] as number)) >>>
+      0;
     while (low < high) {
       const middle = (low + high) >>> 1;
       const there = idx.getUint32(IDS_AT + middle * OID_BYTES);
@@ -85,7 +101,9 @@ export class PackLookup {
     return -1;
   }
 
-  /** Order of the id at `position` against the one in `bytes`, their first four bytes being equal. */
+  /**
+   * Order of the id at `position` against the one in `bytes`, their first four bytes being equal.
+   */
   #compareRest(position: number, bytes: Uint8Array, at: number): number {
     const ids = this.#ids;
     const start = IDS_AT + position * OID_BYTES;
@@ -124,7 +142,8 @@ export class PackLookup {
   offset(position: number): number {
     const near = this.#idx.getUint32(this.#offsetsAt + position * 4);
     const offset = near < FAR ? near : this.#farOffset(near - FAR);
-    if (offset < PACK_HEADER_BYTES || offset >= this.handle.bytes - CHECKSUM_BYTES) throw this.damaged("idx");
+    if (offset < PACK_HEADER_BYTES || offset >= this.handle.bytes - CHECKSUM_BYTES)
+      throw this.damaged("idx");
     return offset;
   }
 
@@ -144,13 +163,15 @@ export class PackLookup {
 
   /** Rank of the entry that starts at `offset`. Throws "odb/damaged" where none does. */
   rankOf(offset: number): number {
-    if (this.#offsets === undefined && ++this.#ranksAsked * RANKS_WORTH > this.count) this.offsets();
+    if (this.#offsets === undefined && ++this.#ranksAsked * RANKS_WORTH > this.count)
+      this.offsets();
     const offsets = this.#offsets;
     let low = 0;
     let high = this.count;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if ((offsets === undefined ? this.#startAt(middle) : (offsets[middle] as number)) < offset) low = middle + 1;
+      if ((offsets === undefined ? this.#startAt(middle) : (offsets[middle] as number)) < offset)
+        low = middle + 1;
       else high = middle;
     }
     if (low === this.count || this.#startAt(low) !== offset) throw this.damaged("rev");
@@ -161,7 +182,10 @@ export class PackLookup {
     return this.offset(this.positionAt(rank));
   }
 
-  /** Where the entries start, in pack order, and then where the last one ends: for who asks about many. Throws "odb/damaged". */
+  /**
+   * Where the entries start, in pack order, and then where the last one ends: for who asks about
+   * many. Throws "odb/damaged".
+   */
   offsets(): Float64Array {
     if (this.#offsets !== undefined) return this.#offsets;
     const offsets = new Float64Array(this.count + 1);
@@ -178,7 +202,9 @@ export class PackLookup {
 
   /** Where the entry at `rank` ends: where the next starts, or the pack's trailer. */
   endAt(rank: number): number {
-    return rank + 1 < this.count ? this.offset(this.positionAt(rank + 1)) : this.handle.bytes - CHECKSUM_BYTES;
+    return rank + 1 < this.count
+      ? this.offset(this.positionAt(rank + 1))
+      : this.handle.bytes - CHECKSUM_BYTES;
   }
 
   damaged(file: string): Fault {

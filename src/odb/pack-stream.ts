@@ -1,4 +1,7 @@
-/** A pack on its way to one client: bytes from a file that may still grow, and what is known about them. */
+/**
+ * A pack on its way to one client: bytes from a file that may still grow, and what is known about
+ * them.
+ */
 import { type FileHandle, open } from "node:fs/promises";
 import { Fault } from "../base/fault.js";
 import { checkAborted } from "../base/flow.js";
@@ -21,8 +24,8 @@ export interface PackNews {
 export interface PackStream {
   readonly news: PackNews;
   /**
-   * Fills `views` in order with the next bytes, as many as there are and fit, waiting for the first; how many, 0 at the pack's end.
-   * Throws what stopped the generation.
+   * Fills `views` in order with the next bytes, as many as there are and fit, waiting for the
+   * first; how many, 0 at the pack's end. Throws what stopped the generation.
    */
   read(views: readonly Uint8Array[], signal: AbortSignal): Promise<number>;
   /** What stopped the generation, if something has. */
@@ -35,17 +38,35 @@ export async function openForReading(path: string): Promise<FileHandle> {
   try {
     return await open(path, "r");
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code === "ENOENT" ? "store/missing" : "store/failed";
+    const code =
+      (error as NodeJS.ErrnoException).code === "ENOENT" ? "store/missing" : "store/failed";
     throw new Fault(code, { file: path, reason: (error as Error).message }, error);
   }
 }
 
-/** Fills `views` with bytes [position, end) of the file, as many as fit, however few a read brings. Throws "odb/damaged" where it ends before. */
-export async function readViews(file: FileHandle, views: readonly Uint8Array[], position: number, end: number): Promise<number> {
+/**
+ * Fills `views` with bytes [position, end) of the file, as many as fit, however few a read brings.
+ * Throws "odb/damaged" where it ends before.
+ */
+export async function readViews(
+  file: FileHandle,
+  views: readonly Uint8Array[],
+  position: number,
+  end: number,
+): Promise<number> {
   let read = 0;
-  for (let parts = within(views, 0, end - position); parts.length > 0; parts = within(views, read, end - position)) {
+  for (
+    let parts = within(views, 0, end - position);
+    parts.length > 0;
+    parts = within(views, read, end - position)
+  ) {
     const { bytesRead } = await file.readv(parts, position + read);
-    if (bytesRead === 0) throw new Fault("odb/damaged", { reason: "a pack's file ends early", at: position + read, expected: end });
+    if (bytesRead === 0)
+      throw new Fault("odb/damaged", {
+        reason: "a pack's file ends early",
+        at: position + read,
+        expected: end,
+      });
     read += bytesRead;
   }
   return read;
@@ -75,7 +96,12 @@ export class StoredPackStream implements PackStream {
   }
 
   /** Throws "odb/damaged" where the file has not the length it should have. */
-  static async open(pack: { readonly path: string; readonly bytes: number; readonly objectCount: number; readonly checksum: string }): Promise<StoredPackStream> {
+  static async open(pack: {
+    readonly path: string;
+    readonly bytes: number;
+    readonly objectCount: number;
+    readonly checksum: string;
+  }): Promise<StoredPackStream> {
     const file = await openForReading(pack.path);
     const { size } = await file.stat();
     if (size !== pack.bytes) {
@@ -83,7 +109,13 @@ export class StoredPackStream implements PackStream {
       throw new Fault("odb/damaged", { pack: pack.checksum, bytes: size, expected: pack.bytes });
     }
     const { objectCount: objects, bytes } = pack;
-    return new StoredPackStream(file, { found: objects, plan: undefined, objects, bytes, whole: true });
+    return new StoredPackStream(file, {
+      found: objects,
+      plan: undefined,
+      objects,
+      bytes,
+      whole: true,
+    });
   }
 
   async read(views: readonly Uint8Array[], signal: AbortSignal): Promise<number> {

@@ -9,7 +9,9 @@ import { ObjectSpace } from "./object-space.js";
 import { PackLookup } from "./pack-lookup.js";
 
 type Result<K extends keyof PushTasks> = PushTasks[K]["result"];
-type Work<K extends keyof PushTasks> = (request: PushTasks[K]["request"]) => Result<K> | Promise<Result<K>>;
+type Work<K extends keyof PushTasks> = (
+  request: PushTasks[K]["request"],
+) => Result<K> | Promise<Result<K>>;
 
 export interface PushWork {
   readonly describe: Work<"receive-pack/describe">;
@@ -18,7 +20,8 @@ export interface PushWork {
 }
 
 export function pushWork(kernels: Kernels): PushWork {
-  const open = (packs: readonly PackHandle[]) => new ObjectReader(packs, kernels, threadReaderCaches());
+  const open = (packs: readonly PackHandle[]) =>
+    new ObjectReader(packs, kernels, threadReaderCaches());
   return {
     async describe({ packs, oids, control }) {
       const reader = open(packs);
@@ -32,8 +35,17 @@ export function pushWork(kernels: Kernels): PushWork {
       return found;
     },
     async connected({ packs, closed, tips, promised = [], control }) {
-      const complete = new ObjectSpace(packs.filter(({ checksum }) => closed.includes(checksum)).map((pack) => ({ lookup: new PackLookup(pack) })));
-      const walk = new ConnectivityWalk(open(packs), complete, new TaskWatch(control), promised.map((ids) => new Uint8Array(ids)));
+      const complete = new ObjectSpace(
+        packs
+          .filter(({ checksum }) => closed.includes(checksum))
+          .map((pack) => ({ lookup: new PackLookup(pack) })),
+      );
+      const walk = new ConnectivityWalk(
+        open(packs),
+        complete,
+        new TaskWatch(control),
+        promised.map((ids) => new Uint8Array(ids)),
+      );
       const found: (Unconnected | undefined)[] = [];
       for (const tip of tips) found.push(await walk.below(tip));
       return found;

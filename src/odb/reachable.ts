@@ -1,8 +1,10 @@
 /**
- * Which objects are reachable from refs: one bit an object and pack. With it a wanted id is checked by a look-up.
+ * Which objects are reachable from refs: one bit an object and pack. With it a wanted id is checked
+ * by a look-up.
  *
- * Commits are walked first. A pack whose tips (objects that nothing else in it links to) are all reachable is reachable as a whole:
- * one push of everything costs the commits and nothing more. What is left is walked tree by tree.
+ * Commits are walked first. A pack whose tips (objects that nothing else in it links to) are all
+ * reachable is reachable as a whole: one push of everything costs the commits and nothing more.
+ * What is left is walked tree by tree.
  */
 import { Fault } from "../base/fault.js";
 import type { Oid } from "../git/oid.js";
@@ -26,24 +28,34 @@ export interface ReachableInput {
 }
 
 /** Throws "odb/missing" where something reachable is not here. */
-export async function findReachable(reader: ObjectReader, { tips, packTips, before, closedTips, promises }: ReachableInput, watch: TaskWatch): Promise<ReachableBits> {
+export async function findReachable(
+  reader: ObjectReader,
+  { tips, packTips, before, closedTips, promises }: ReachableInput,
+  watch: TaskWatch,
+): Promise<ReachableBits> {
   if (before !== undefined) {
     const extended = new ReachableWalk(reader, packTips, promises, watch);
     extended.inherit(before);
     await extended.run(tips);
     // Only while all that was reachable still is: a ref deleted or moved aside means a new count.
     const now = new Set(tips);
-    if (before.tips.every((tip) => extended.met.has(tip) || now.has(tip))) return extended.bits(tips);
+    if (before.tips.every((tip) => extended.met.has(tip) || now.has(tip)))
+      return extended.bits(tips);
   }
   const walk = new ReachableWalk(reader, packTips, promises, watch);
-  // Where no branch was ever deleted or moved aside the refs reach all that is stored: a walk back to the oldest tip of a pack shows it.
-  if (closedTips !== undefined && (await coversAll(new Commits(reader), tips, closedTips, watch))) walk.fill();
+  // Where no branch was ever deleted or moved aside the refs reach all that is stored: a walk back
+  // to the oldest tip of a pack shows it.
+  if (closedTips !== undefined && (await coversAll(new Commits(reader), tips, closedTips, watch)))
+    walk.fill();
   else await walk.run(tips);
   return walk.bits(tips);
 }
 
 class ReachableWalk {
-  /** Ids of objects already marked that the walk came upon again: old tips among them are still reachable. */
+  /**
+   * Ids of objects already marked that the walk came upon again: old tips among them are still
+   * reachable.
+   */
   readonly met = new Set<Oid>();
   readonly #reader: ObjectReader;
   readonly #packTips: Readonly<Record<string, readonly Oid[]>>;
@@ -53,12 +65,19 @@ class ReachableWalk {
   readonly #shared: SharedArrayBuffer[];
   readonly #old = new Set<number>();
 
-  constructor(reader: ObjectReader, packTips: Readonly<Record<string, readonly Oid[]>>, promises: boolean, watch: TaskWatch) {
+  constructor(
+    reader: ObjectReader,
+    packTips: Readonly<Record<string, readonly Oid[]>>,
+    promises: boolean,
+    watch: TaskWatch,
+  ) {
     this.#reader = reader;
     this.#promises = promises;
     this.#packTips = packTips;
     this.#watch = watch;
-    this.#shared = reader.space.packs.map(({ lookup }) => new SharedArrayBuffer(Math.ceil(lookup.count / 8)));
+    this.#shared = reader.space.packs.map(
+      ({ lookup }) => new SharedArrayBuffer(Math.ceil(lookup.count / 8)),
+    );
     this.#bits = this.#shared.map((shared) => new Uint8Array(shared));
   }
 
@@ -90,7 +109,10 @@ class ReachableWalk {
   }
 
   bits(tips: readonly Oid[]): ReachableBits {
-    const packs = this.#reader.space.packs.map(({ handle }, at) => ({ checksum: handle.checksum, bits: this.#shared[at] as SharedArrayBuffer }));
+    const packs = this.#reader.space.packs.map(({ handle }, at) => ({
+      checksum: handle.checksum,
+      bits: this.#shared[at] as SharedArrayBuffer,
+    }));
     return { tips, packs };
   }
 
@@ -130,7 +152,8 @@ class ReachableWalk {
       if (cursor.isGitlink) continue;
       const number = space.find(cursor.data, cursor.oidAt);
       if (number === NONE && this.#promises && !cursor.isTree) continue;
-      if (number === NONE) throw new Fault("odb/missing", { oid: cursor.oid, tree: space.oid(tree) });
+      if (number === NONE)
+        throw new Fault("odb/missing", { oid: cursor.oid, tree: space.oid(tree) });
       if (cursor.isTree) waiting.push(number);
       else this.#mark(number);
     }
@@ -171,7 +194,11 @@ class ReachableWalk {
 }
 
 /** Whether any of the packs has the object under `oid` marked. `bits` are in the packs' order. */
-export function isReachable(packs: readonly { readonly lookup: PackLookup }[], bits: readonly Uint8Array[], oid: Oid): boolean {
+export function isReachable(
+  packs: readonly { readonly lookup: PackLookup }[],
+  bits: readonly Uint8Array[],
+  oid: Oid,
+): boolean {
   const bytes = Buffer.from(oid, "hex");
   return packs.some(({ lookup }, at) => {
     const position = lookup.find(bytes, 0);

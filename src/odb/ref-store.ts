@@ -1,6 +1,6 @@
 /**
- * The contract of refs: a snapshot to read and a compare-and-swap to move them. Two implementations share one conformance
- * suite: the manifest (manifest-refs.ts) and, later, the lakeFS landing.
+ * The contract of refs: a snapshot to read and a compare-and-swap to move them. Two implementations
+ * share one conformance suite: the manifest (manifest-refs.ts) and, later, the lakeFS landing.
  */
 import type { Fault } from "../base/fault.js";
 import type { Oid } from "../git/oid.js";
@@ -23,7 +23,9 @@ export interface RefSnapshot {
   readonly refs: readonly Ref[];
   /** By name. */
   readonly byName: ReadonlyMap<string, Ref>;
-  /** When it was so (since 1970), where that is not now: where the refs are kept does not answer. */
+  /**
+   * When it was so (since 1970), where that is not now: where the refs are kept does not answer.
+   */
   readonly staleSinceMs?: number;
 }
 
@@ -36,7 +38,10 @@ export interface RefChange {
   readonly peeled?: Oid;
 }
 
-/** What became of one change: `ng` carries the reason the client reads, and for the log what failed where it is not that the change was refused. */
+/**
+ * What became of one change: `ng` carries the reason the client reads, and for the log what failed
+ * where it is not that the change was refused.
+ */
 export type RefOutcome =
   | { readonly name: string; readonly ok: true }
   | { readonly name: string; readonly ok: false; readonly reason: string; readonly fault?: Fault };
@@ -44,7 +49,10 @@ export type RefOutcome =
 export interface RefUpdateOptions {
   /** All or nothing. */
   readonly atomic: boolean;
-  /** Git's receive.denyDeleteCurrent, receive.denyDeletes. Fast-forwards are checked before, by who can walk. */
+  /**
+   * Git's receive.denyDeleteCurrent, receive.denyDeletes. Fast-forwards are checked before, by who
+   * can walk.
+   */
   readonly denyDeletes: boolean;
   readonly denyDeleteCurrent: boolean;
   /** Published packs that become live in the same commit point; not if no change lands. */
@@ -64,9 +72,13 @@ export interface RefStore {
   read(signal?: AbortSignal): Promise<RefSnapshot>;
 
   /**
-   * Moves refs whose old ids still hold, in one commit point: deletes first, then the rest; D/F clashes, stale old
-   * ids and denied deletes are `ng` for their own ref (for all with `atomic`). An outcome per change, in order; `ok` is durable.
-   * HEAD follows the first branch ever pushed.
+   * Moves refs whose old ids still hold, in one commit point: deletes first, then the rest; D/F
+   * clashes, stale old ids and denied deletes are `ng` for their own ref (for all with `atomic`).
+   * An outcome per change, in order; `ok` is durable. HEAD follows the first branch ever pushed.
    */
-  update(changes: readonly RefChange[], options: RefUpdateOptions, signal?: AbortSignal): Promise<readonly RefOutcome[]>;
+  update(
+    changes: readonly RefChange[],
+    options: RefUpdateOptions,
+    signal?: AbortSignal,
+  ): Promise<readonly RefOutcome[]>;
 }

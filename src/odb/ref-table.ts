@@ -1,6 +1,7 @@
 /**
- * Refs while they change: a sorted base that is never copied, the changes on top, and the directory/file clashes of both. What a push
- * costs here follows its commands; only the snapshot it ends with is as large as the refs.
+ * Refs while they change: a sorted base that is never copied, the changes on top, and the
+ * directory/file clashes of both. What a push costs here follows its commands; only the snapshot it
+ * ends with is as large as the refs.
  */
 import type { Turns } from "../base/flow.js";
 import { filtered, merge, sorted } from "../base/long-lists.js";
@@ -32,7 +33,9 @@ export class RefTable {
     if (this.#nameBytes === undefined) {
       let bytes = 0;
       for (const { name } of this.#base) bytes += name.length;
-      for (const [name, ref] of this.#changed) if (isIn(this.#base, name) !== (ref !== undefined)) bytes += ref === undefined ? -name.length : name.length;
+      for (const [name, ref] of this.#changed)
+        if (isIn(this.#base, name) !== (ref !== undefined))
+          bytes += ref === undefined ? -name.length : name.length;
       this.#nameBytes = bytes;
     }
     return this.#nameBytes;
@@ -61,7 +64,10 @@ export class RefTable {
     this.#changed.set(name, undefined);
   }
 
-  /** A ref that keeps `name` from being created: `name` would be its folder, or it is a folder of `name`. */
+  /**
+   * A ref that keeps `name` from being created: `name` would be its folder, or it is a folder of
+   * `name`.
+   */
   clash(name: string): string | undefined {
     return this.#names.conflict(name);
   }
@@ -99,4 +105,3 @@ function isIn(sorted: readonly Ref[], name: string): boolean {
 export function compareRefs(left: Ref, right: Ref): number {
   return left.name < right.name ? -1 : left.name > right.name ? 1 : 0;
 }
-

@@ -1,13 +1,13 @@
 /**
- * Packs made for fetches, kept as files: a second identical request reads the file, and requests at the same time share
- * one generation, which they follow while it grows.
+ * Packs made for fetches, kept as files: a second identical request reads the file, and requests at
+ * the same time share one generation, which they follow while it grows.
  *
  *   <folder>/<key>.pack            whole; the key is 64 hex digits (response-key)
  *   <folder>/<key>.<random>.part   growing, or left by a crash: removed at the start
  *
- * Bounded by bytes, the one used longest ago goes first, and those nobody reads before others. What has gone and is still read counts too: past the bound
- * once more the slowest readers are ended. What was there before a restart is hashed once on first use; its length is
- * compared each time.
+ * Bounded by bytes, the one used longest ago goes first, and those nobody reads before others. What
+ * has gone and is still read counts too: past the bound once more the slowest readers are ended.
+ * What was there before a restart is hashed once on first use; its length is compared each time.
  */
 import { randomBytes } from "node:crypto";
 import { mkdir, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
@@ -64,7 +64,10 @@ export class ResponseCache {
     this.#bytesMax = bytesMax;
   }
 
-  static async open({ folder, bytesMax = LIMITS.responseCacheBytes }: ResponseCacheOptions): Promise<ResponseCache> {
+  static async open({
+    folder,
+    bytesMax = LIMITS.responseCacheBytes,
+  }: ResponseCacheOptions): Promise<ResponseCache> {
     const cache = new ResponseCache(folder, bytesMax);
     await mkdir(folder, { recursive: true });
     await cache.#load();
@@ -98,8 +101,9 @@ export class ResponseCache {
   }
 
   /**
-   * A stream over the pack of this key, from the file if there is one, else from a generation that it shares with
-   * everybody else who asks. The caller closes it; when the last one does, a generation under way stops.
+   * A stream over the pack of this key, from the file if there is one, else from a generation that
+   * it shares with everybody else who asks. The caller closes it; when the last one does, a
+   * generation under way stops.
    */
   async stream(key: string, maker: PackMaker, signal: AbortSignal): Promise<PackStream> {
     const held = this.#packs.get(key);
@@ -115,7 +119,11 @@ export class ResponseCache {
   }
 
   /** A reader of this pack; undefined where it is no good. */
-  async #readSound(pack: CachedPack, maker: PackMaker, signal: AbortSignal): Promise<PackStream | undefined> {
+  async #readSound(
+    pack: CachedPack,
+    maker: PackMaker,
+    signal: AbortSignal,
+  ): Promise<PackStream | undefined> {
     const reader = pack.join();
     if (reader === undefined) return undefined;
     try {
@@ -128,11 +136,18 @@ export class ResponseCache {
     return undefined;
   }
 
-  /** Growing packs are; whole ones have their length, and their checksum was looked at once in this process. */
+  /**
+   * Growing packs are; whole ones have their length, and their checksum was looked at once in this
+   * process.
+   */
   async #isSound(pack: CachedPack, maker: PackMaker, signal: AbortSignal): Promise<boolean> {
     if (!pack.whole) return true;
     if (!(await pack.hasLength())) return false;
-    pack.checked ??= await this.#checking.run(pack, (shared) => maker.check(pack.path, shared), signal);
+    pack.checked ??= await this.#checking.run(
+      pack,
+      (shared) => maker.check(pack.path, shared),
+      signal,
+    );
     return pack.checked;
   }
 
@@ -143,7 +158,8 @@ export class ResponseCache {
     const part = join(this.#folder, `${key}.${randomBytes(6).toString("hex")}.part`);
     const pack = CachedPack.growing(part);
     const reader = pack.join();
-    if (reader === undefined) throw new Fault("base/internal", { reason: "a new pack cannot be read" });
+    if (reader === undefined)
+      throw new Fault("base/internal", { reason: "a new pack cannot be read" });
     this.#packs.set(key, pack);
     this.figures.generated++;
     void this.#run(key, pack, maker);
@@ -168,7 +184,10 @@ export class ResponseCache {
     }
   }
 
-  /** A file that did not become whole, and what a thread that died left beside it (`<name>.<batch>`). */
+  /**
+   * A file that did not become whole, and what a thread that died left beside it
+   * (`<name>.<batch>`).
+   */
   async #removeParts(name: string): Promise<void> {
     const left = await readdir(this.#folder).catch(() => []);
     const own = left.filter((each) => each.startsWith(name));
@@ -207,7 +226,9 @@ export class ResponseCache {
   /** The one that has gone last may be larger than the whole cache: it is always let be. */
   #endSlowest(): void {
     while (this.#lingering.size > 1 && this.lingeringBytes > this.#bytesMax) {
-      const [slowest] = [...this.#lingering].slice(0, -1).sort((left, right) => left.slowestRate - right.slowestRate);
+      const [slowest] = [...this.#lingering]
+        .slice(0, -1)
+        .sort((left, right) => left.slowestRate - right.slowestRate);
       if (slowest === undefined) return;
       this.#lingering.delete(slowest);
       this.figures.ended++;

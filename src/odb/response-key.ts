@@ -1,6 +1,6 @@
 /**
- * The name of a generated pack: a digest of everything that decides its content, and of nothing else. Who asks is no part of it;
- * whether they may is decided before.
+ * The name of a generated pack: a digest of everything that decides its content, and of nothing
+ * else. Who asks is no part of it; whether they may is decided before.
  */
 import { createHash } from "node:crypto";
 import { Turns } from "../base/flow.js";
@@ -19,7 +19,10 @@ export interface PackRequest {
   readonly common: readonly Oid[];
   /** The client's boundary as it told it. */
   readonly clientShallow: readonly Oid[];
-  /** What deepening makes of it: new boundary commits, old ones that are none any more, and the parents of those. */
+  /**
+   * What deepening makes of it: new boundary commits, old ones that are none any more, and the
+   * parents of those.
+   */
   readonly shallow: readonly Oid[];
   readonly unshallow: readonly Oid[];
   readonly unshallowParents: readonly Oid[];
@@ -27,7 +30,10 @@ export interface PackRequest {
   readonly filter: Filter | undefined;
   readonly thin: boolean;
   readonly ofsDelta: boolean;
-  /** include-tag: annotated tags that may come along (those wanted anyhow left out); empty where it was not asked for. */
+  /**
+   * include-tag: annotated tags that may come along (those wanted anyhow left out); empty where it
+   * was not asked for.
+   */
   readonly tags: readonly { readonly oid: Oid; readonly peeled: Oid }[];
 }
 
@@ -35,7 +41,11 @@ export interface PackRequest {
 const BATCH = 4_096;
 
 /** Answers 64 hex digits. Throws "base/aborted". */
-export async function responseKey(repositoryId: string, request: PackRequest, signal?: AbortSignal): Promise<string> {
+export async function responseKey(
+  repositoryId: string,
+  request: PackRequest,
+  signal?: AbortSignal,
+): Promise<string> {
   const turns = new Turns(signal);
   const hash = createHash("sha256");
   hash.update(`lakepack pack ${FORMAT_VERSION}\nrepository ${JSON.stringify(repositoryId)}\n`);
@@ -55,6 +65,9 @@ export async function responseKey(repositoryId: string, request: PackRequest, si
   await list("unshallow", request.unshallow);
   hash.update(`filter ${request.filter === undefined ? "" : formatFilter(request.filter)}\n`);
   hash.update(`thin ${request.thin}\nofs-delta ${request.ofsDelta}\n`);
-  await list("tags", request.tags.map(({ oid }) => oid));
+  await list(
+    "tags",
+    request.tags.map(({ oid }) => oid),
+  );
   return hash.digest("hex");
 }

@@ -1,6 +1,8 @@
 /**
- * Limits of blob sizes that come to the same pack. `blob:limit=1000000000` and `=1000000001` differ as texts and mean the same wherever no blob's size lies between
- * them: a walk learns which sizes it kept and which it refused, and every limit between the largest kept and the smallest refused goes by the name of the first.
+ * Limits of blob sizes that come to the same pack. `blob:limit=1000000000` and `=1000000001` differ
+ * as texts and mean the same wherever no blob's size lies between them: a walk learns which sizes
+ * it kept and which it refused, and every limit between the largest kept and the smallest refused
+ * goes by the name of the first.
  */
 import { LRUCache } from "lru-cache";
 import { LIMITS } from "../base/limits.js";
@@ -25,7 +27,11 @@ export class SizeLimits {
 
   /** The limit that stands for this one, as far as is known. */
   standIn(family: string, bytes: number): number {
-    return this.#families.get(family)?.find(({ keptMax, refusedMin }) => bytes > keptMax && bytes <= refusedMin)?.bytes ?? bytes;
+    return (
+      this.#families
+        .get(family)
+        ?.find(({ keptMax, refusedMin }) => bytes > keptMax && bytes <= refusedMin)?.bytes ?? bytes
+    );
   }
 
   /** Takes note of what the walk for `bytes` has seen. */
@@ -56,15 +62,25 @@ export class SizeLimit {
   }
 }
 
-/** The one limit of blob sizes in a filter (wire/filter leaves the smallest); undefined: there is none. */
+/**
+ * The one limit of blob sizes in a filter (wire/filter leaves the smallest); undefined: there is
+ * none.
+ */
 export function sizeLimitOf(filter: Filter | undefined): number | undefined {
   if (filter?.kind === "blob:limit") return filter.bytes;
-  return filter?.kind === "combine" ? filter.filters.map(sizeLimitOf).find((bytes) => bytes !== undefined) : undefined;
+  return filter?.kind === "combine"
+    ? filter.filters.map(sizeLimitOf).find((bytes) => bytes !== undefined)
+    : undefined;
 }
 
 /** The filter with another limit. */
 export function withSizeLimit(filter: Filter, bytes: number): Filter {
   if (filter.kind === "blob:limit") return { kind: "blob:limit", bytes };
   if (filter.kind !== "combine") return filter;
-  return { kind: "combine", filters: filter.filters.map((part) => (part.kind === "blob:limit" ? { kind: "blob:limit", bytes } : part)) };
+  return {
+    kind: "combine",
+    filters: filter.filters.map((part) =>
+      part.kind === "blob:limit" ? { kind: "blob:limit", bytes } : part,
+    ),
+  };
 }

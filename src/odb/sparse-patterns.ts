@@ -1,8 +1,10 @@
 /**
- * Sparse-checkout patterns as `sparse:oid` uses them: gitignore(5) lines, the last that matches a path decides.
+ * Sparse-checkout patterns as `sparse:oid` uses them: gitignore(5) lines, the last that matches a
+ * path decides.
  *
- * A line "# …" is a comment, "!" before a pattern turns it around, "/" at its end asks for a folder. A pattern with another "/" is matched
- * against the whole path from the root, one without against the last component. "*" and "?" do not cross "/", "**" does.
+ * A line "# …" is a comment, "!" before a pattern turns it around, "/" at its end asks for a
+ * folder. A pattern with another "/" is matched against the whole path from the root, one without
+ * against the last component. "*" and "?" do not cross "/", "**" does.
  *
  * The patterns are a client's, so matching is never a search that goes back (glob.ts).
  */
@@ -22,7 +24,10 @@ interface Pattern {
 export class PatternList {
   /** Those with wildcards, last first: each is tried. */
   readonly #globs: readonly (Pattern & { readonly at: number })[];
-  /** The last place of each text without wildcards, by what it is held against: lists of plain names cost one look-up, however long. */
+  /**
+   * The last place of each text without wildcards, by what it is held against: lists of plain names
+   * cost one look-up, however long.
+   */
   readonly #names: ReadonlyMap<string, Literal>;
   readonly #paths: ReadonlyMap<string, Literal>;
   readonly #budget: WorkBudget;
@@ -35,15 +40,22 @@ export class PatternList {
     this.#budget = budget;
   }
 
-  /** Whether the last pattern that matches includes or excludes `path` (latin1, no "/" around); undefined: none matches. */
+  /**
+   * Whether the last pattern that matches includes or excludes `path` (latin1, no "/" around);
+   * undefined: none matches.
+   */
   matches(path: string, isFolder: boolean): boolean | undefined {
     const name = path.slice(path.lastIndexOf("/") + 1);
-    const plain = later(lastOf(this.#names.get(name), isFolder), lastOf(this.#paths.get(path), isFolder));
+    const plain = later(
+      lastOf(this.#names.get(name), isFolder),
+      lastOf(this.#paths.get(path), isFolder),
+    );
     this.#budget.spend(1);
     for (const pattern of this.#globs) {
       if (plain !== undefined && plain.at > pattern.at) break;
       if (pattern.folderOnly && !isFolder) continue;
-      if (pattern.glob.matches(pattern.wholePath ? path : name, this.#budget)) return pattern.include;
+      if (pattern.glob.matches(pattern.wholePath ? path : name, this.#budget))
+        return pattern.include;
     }
     return plain?.include;
   }
@@ -60,7 +72,9 @@ interface Literal {
   ofFiles?: Placed;
 }
 
-function literals(patterns: readonly (Pattern & { readonly at: number })[]): ReadonlyMap<string, Literal> {
+function literals(
+  patterns: readonly (Pattern & { readonly at: number })[],
+): ReadonlyMap<string, Literal> {
   const byText = new Map<string, Literal>();
   for (const { glob, folderOnly, include, at } of patterns) {
     if (glob.literal === undefined) continue;
@@ -81,10 +95,14 @@ function later(left: Placed | undefined, right: Placed | undefined): Placed | un
   return left.at > right.at ? left : right;
 }
 
-/** Throws "wire/bad-filter" above LIMITS.sparsePatternBytesMax: every pattern is tried on every path. */
+/**
+ * Throws "wire/bad-filter" above LIMITS.sparsePatternBytesMax: every pattern is tried on every
+ * path.
+ */
 export function parsePatterns(text: Uint8Array, budget: WorkBudget): PatternList {
   const { sparsePatternBytesMax } = LIMITS;
-  if (text.length > sparsePatternBytesMax) throw new Fault("wire/bad-filter", { bytes: text.length, sparsePatternBytesMax });
+  if (text.length > sparsePatternBytesMax)
+    throw new Fault("wire/bad-filter", { bytes: text.length, sparsePatternBytesMax });
   const patterns: Pattern[] = [];
   const body = latin1(text);
   // A byte order mark at the start is no part of the first pattern. Git: add_patterns_from_buffer.

@@ -1,4 +1,7 @@
-/** Blobs that a tree calls .gitmodules or .gitattributes: Git reads them on every checkout, so fsck looks inside. */
+/**
+ * Blobs that a tree calls .gitmodules or .gitattributes: Git reads them on every checkout, so fsck
+ * looks inside.
+ */
 import { readFileSync } from "node:fs";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
@@ -25,13 +28,19 @@ const SETTINGS_PER_LOOK = 1_024;
 const BASES_BYTES = 1024 * 1024;
 
 /**
- * Throws "pack/fsck" for the first that Git would refuse, wherever it lies: another pack may hold it under a name that nobody looks at.
- * `own`: the new pack.
+ * Throws "pack/fsck" for the first that Git would refuse, wherever it lies: another pack may hold
+ * it under a name that nobody looks at. `own`: the new pack.
  */
-export async function checkSpecials(session: Session, request: ConcludeRequest, own: OwnPack, { kernels, stored }: SpecialParts): Promise<void> {
+export async function checkSpecials(
+  session: Session,
+  request: ConcludeRequest,
+  own: OwnPack,
+  { kernels, stored }: SpecialParts,
+): Promise<void> {
   const names = collect(session, request);
   if (names.size === 0) return;
-  if (names.size > LIMITS.specialFilesMax) throw new Fault("pack/too-much-work", { specialFilesMax: LIMITS.specialFilesMax });
+  if (names.size > LIMITS.specialFilesMax)
+    throw new Fault("pack/too-much-work", { specialFilesMax: LIMITS.specialFilesMax });
   const watch = new TaskWatch(request.control);
   const caches = createReaderCaches(BASES_BYTES);
   const readers: SpecialReaders = {
@@ -44,9 +53,17 @@ export async function checkSpecials(session: Session, request: ConcludeRequest, 
       watch.check();
       if (watch.shouldYield()) await watch.turn();
       const spend = (size: number) => session.spend(size * LIMITS.ingestJudgedWork);
-      const refusal = await judge(readers, oid, flags, { watch, spend, report: session.reportOn(() => oid) });
+      const refusal = await judge(readers, oid, flags, {
+        watch,
+        spend,
+        report: session.reportOn(() => oid),
+      });
       if (refusal === undefined) continue;
-      throw new Fault("pack/fsck", { object: oid, id: refusal.id, message: `${refusal.id}: ${refusal.text}` });
+      throw new Fault("pack/fsck", {
+        object: oid,
+        id: refusal.id,
+        message: `${refusal.id}: ${refusal.text}`,
+      });
     }
   } finally {
     caches.blocks.close();
@@ -75,15 +92,26 @@ function collect(session: Session, { marks }: ConcludeRequest): Map<Oid, number>
   const count = kernels.specialLinkCount();
   const list = session.view(kernels.specialLinks(), count * LINK_BYTES);
   const words = new DataView(list.buffer, list.byteOffset, list.length);
-  for (let at = 0; at < list.length; at += LINK_BYTES) add(oidAt(list, at), words.getUint32(at + 20, true));
+  for (let at = 0; at < list.length; at += LINK_BYTES)
+    add(oidAt(list, at), words.getUint32(at + 20, true));
   for (const oid of marks.gitmodules) add(oid, IS_GITMODULES);
   for (const oid of marks.gitattributes) add(oid, IS_GITATTRIBUTES);
   return names;
 }
 
 /** The new pack as the reader of stored packs sees one. */
-function ownHandle({ kernels }: Session, { path, idxPath, revPath }: ConcludeRequest, own: OwnPack): PackHandle {
-  return { ...own, path, objectCount: kernels.recordCount(), idx: shared(idxPath), rev: shared(revPath) };
+function ownHandle(
+  { kernels }: Session,
+  { path, idxPath, revPath }: ConcludeRequest,
+  own: OwnPack,
+): PackHandle {
+  return {
+    ...own,
+    path,
+    objectCount: kernels.recordCount(),
+    idx: shared(idxPath),
+    rev: shared(revPath),
+  };
 }
 
 function shared(path: string): SharedArrayBuffer {
@@ -100,7 +128,12 @@ interface Looking {
   readonly spend: (size: number) => void;
 }
 
-async function judge(readers: SpecialReaders, oid: Oid, flags: number, looking: Looking): Promise<Refusal | undefined> {
+async function judge(
+  readers: SpecialReaders,
+  oid: Oid,
+  flags: number,
+  looking: Looking,
+): Promise<Refusal | undefined> {
   const isModules = (flags & IS_GITMODULES) !== 0;
   const refusal = isModules ? await judgeFile(readers, oid, "gitmodules", looking) : undefined;
   if (refusal !== undefined || (flags & IS_GITATTRIBUTES) === 0) return refusal;
@@ -121,14 +154,21 @@ async function judgeFile(
   }
   if (reader.type(number) !== "blob") return report(`${file}Blob`, `non-blob found at .${file}`);
   const size = reader.size(number);
-  if (size > LIMITS.specialFileBytesMax) return report(`${file}Large`, `.${file} too large to parse`);
+  if (size > LIMITS.specialFileBytesMax)
+    return report(`${file}Large`, `.${file} too large to parse`);
   spend(size);
   const { data } = reader.read(number);
-  return file === "gitmodules" ? checkSubmodules(data, watch, report) : checkGitattributes(data, report);
+  return file === "gitmodules"
+    ? checkSubmodules(data, watch, report)
+    : checkGitattributes(data, report);
 }
 
 /** git/fsck.ts → checkGitmodules, a file of a million settings in turns. */
-async function checkSubmodules(data: Uint8Array, watch: TaskWatch, report: Report): Promise<Refusal | undefined> {
+async function checkSubmodules(
+  data: Uint8Array,
+  watch: TaskWatch,
+  report: Report,
+): Promise<Refusal | undefined> {
   const settings = readSubmodules(data);
   let next = settings.next();
   for (let count = 1; next.done !== true; next = settings.next()) {

@@ -1,6 +1,7 @@
 /**
- * The types of all stored objects, from the heads of their entries: for a clone that leaves blobs out and would else read every tree to
- * learn which objects are none. Nothing is inflated; a delta is what its base is, and that stands before it in a pack nearly always.
+ * The types of all stored objects, from the heads of their entries: for a clone that leaves blobs
+ * out and would else read every tree to learn which objects are none. Nothing is inflated; a delta
+ * is what its base is, and that stands before it in a pack nearly always.
  */
 import { OBJECT_TYPE } from "../git/oid.js";
 import type { TaskWatch } from "../pool/control.js";
@@ -10,13 +11,17 @@ import { EntryHeader, type PackFile } from "./pack-file.js";
 /** Entries looked at per pack to guess how many trees there are. */
 const SAMPLE = 64;
 /**
- * A tree inflated and read costs as much as this many heads, a KiB of pack passed over as half a head. Estimated from the row `blob:none` of
- * `npm run bench -- fetch`: 1.7 s with 110,000 objects' trees read, 0.31 s without.
+ * A tree inflated and read costs as much as this many heads, a KiB of pack passed over as half a
+ * head. Estimated from the row `blob:none` of `npm run bench -- fetch`: 1.7 s with 110,000 objects'
+ * trees read, 0.31 s without.
  */
 const HEADS_PER_TREE = 20;
 const HEADS_PER_KIB = 0.5;
 
-/** Whether reading all heads is less work than reading all trees: not where a few trees name large or many blobs. */
+/**
+ * Whether reading all heads is less work than reading all trees: not where a few trees name large
+ * or many blobs.
+ */
 export function isCheaperThanTrees(reader: ObjectReader): boolean {
   let [heads, trees] = [0, 0];
   reader.space.packs.forEach(({ lookup, handle }, at) => {
@@ -32,8 +37,14 @@ export function isCheaperThanTrees(reader: ObjectReader): boolean {
   return heads < trees * HEADS_PER_TREE;
 }
 
-/** OBJECT_TYPE of every object of the pack at `at` of the space, by position. Throws "odb/damaged". */
-export async function storedTypes(reader: ObjectReader, at: number, watch: TaskWatch): Promise<Uint8Array> {
+/**
+ * OBJECT_TYPE of every object of the pack at `at` of the space, by position. Throws "odb/damaged".
+ */
+export async function storedTypes(
+  reader: ObjectReader,
+  at: number,
+  watch: TaskWatch,
+): Promise<Uint8Array> {
   const { lookup } = reader.space.packs[at] as PackFile;
   const types = new Uint8Array(lookup.count);
   const late: number[] = [];
@@ -47,7 +58,8 @@ export async function storedTypes(reader: ObjectReader, at: number, watch: TaskW
     if (type === 0) late.push(position);
     types[position] = type;
   }
-  for (const position of late) types[position] = OBJECT_TYPE[reader.type((reader.space.starts[at] as number) + position)];
+  for (const position of late)
+    types[position] = OBJECT_TYPE[reader.type((reader.space.starts[at] as number) + position)];
   return types;
 }
 
@@ -55,6 +67,9 @@ export async function storedTypes(reader: ObjectReader, at: number, watch: TaskW
 function typeAt(pack: PackFile, offset: number, header: EntryHeader, types: Uint8Array): number {
   pack.readHeader(offset, header);
   if (!header.isDelta) return header.type;
-  const base = header.type === OBJECT_TYPE.ofsDelta ? pack.lookup.positionOf(header.baseOffset) : pack.lookup.find(header.baseOid, 0);
+  const base =
+    header.type === OBJECT_TYPE.ofsDelta
+      ? pack.lookup.positionOf(header.baseOffset)
+      : pack.lookup.find(header.baseOid, 0);
   return base < 0 ? 0 : (types[base] as number);
 }

@@ -1,9 +1,10 @@
 /**
- * Which objects a fetch is to bring: everything reachable from the wants and not from the haves, shallow boundaries and
- * filter applied. Runs in a pool thread.
+ * Which objects a fetch is to bring: everything reachable from the wants and not from the haves,
+ * shallow boundaries and filter applied. Runs in a pool thread.
  *
- * Order of work: commits by date (commit-walk), then the boundary's trees against ours (tree-edges), then trees and blobs. Nothing
- * recurses. What the other side is known to have stays marked, for thin packs.
+ * Order of work: commits by date (commit-walk), then the boundary's trees against ours
+ * (tree-edges), then trees and blobs. Nothing recurses. What the other side is known to have stays
+ * marked, for thin packs.
  */
 import { Fault } from "../base/fault.js";
 import { OBJECT_TYPE, type Oid } from "../git/oid.js";
@@ -29,7 +30,10 @@ export interface WalkedObjects {
   readonly count: number;
   /** By number, MARK bits: `sent`, and `uninteresting` where the client is known to have it. */
   readonly marks: Uint8Array;
-  /** Numbers of those to send, in any order, where they are few among all that is stored; undefined: look through `marks`. */
+  /**
+   * Numbers of those to send, in any order, where they are few among all that is stored; undefined:
+   * look through `marks`.
+   */
   readonly few: readonly number[] | undefined;
   /** Of a filter by size: what it has seen. */
   readonly sizes?: SizeBounds;
@@ -42,7 +46,12 @@ const FEW = 1 / 16;
 export type OnFound = (count: number) => void;
 
 /** Throws "odb/missing" where something reachable is not here. */
-export function walkObjects(reader: ObjectReader, request: WalkRequest, watch: TaskWatch, onFound: OnFound): Promise<WalkedObjects> {
+export function walkObjects(
+  reader: ObjectReader,
+  request: WalkRequest,
+  watch: TaskWatch,
+  onFound: OnFound,
+): Promise<WalkedObjects> {
   return new ObjectWalk(reader, request, watch, onFound).run();
 }
 
@@ -84,14 +93,23 @@ class ObjectWalk {
     else await this.#walk();
     this.#onFound(this.#count);
     const { keptMax, refusedMin } = this.#limit;
-    return { count: this.#count, marks: this.#marks, few: this.#few, sizes: { keptMax, refusedMin } };
+    return {
+      count: this.#count,
+      marks: this.#marks,
+      few: this.#few,
+      sizes: { keptMax, refusedMin },
+    };
   }
 
-  /** Whether the answer is all that is stored, or all but blobs in a store where those are found without a walk. */
+  /**
+   * Whether the answer is all that is stored, or all but blobs in a store where those are found
+   * without a walk.
+   */
   async #isAll(): Promise<boolean> {
     const { wants, haves, shallow, filter, packTips } = this.#request;
     if (packTips === undefined || haves.length > 0 || shallow.length > 0) return false;
-    if (filter !== undefined && (filter.kind !== "blob:none" || !isCheaperThanTrees(this.#reader))) return false;
+    if (filter !== undefined && (filter.kind !== "blob:none" || !isCheaperThanTrees(this.#reader)))
+      return false;
     return coversAll(this.#commits, wants, packTips, this.#watch);
   }
 
@@ -111,21 +129,30 @@ class ObjectWalk {
 
   async #walk(): Promise<void> {
     const { wants, haves, shallow, filter } = this.#request;
-    this.#commits.cutAt(new Set(shallow.map((oid) => this.#reader.locate(oid)).filter((number) => number !== NONE)));
+    this.#commits.cutAt(
+      new Set(shallow.map((oid) => this.#reader.locate(oid)).filter((number) => number !== NONE)),
+    );
     const ours = sortStarts(this.#reader, wants, true);
     const theirs = sortStarts(this.#reader, haves, false);
     await this.#markTheirs(theirs);
-    const walked = await walkCommits(this.#commits, this.#marks, { wants: ours.commits, haves: theirs.commits }, this.#watch);
+    const walked = await walkCommits(
+      this.#commits,
+      this.#marks,
+      { wants: ours.commits, haves: theirs.commits },
+      this.#watch,
+    );
     await this.#markEdges(walked, theirs);
     if (filter === undefined) await this.#sendAll(ours, walked, undefined);
     else if (filter.kind === "blob:none") await this.#sendAll(ours, walked, NO_BLOB);
-    else if (filter.kind === "blob:limit") await this.#sendAll(ours, walked, (blob) => this.#limit.keeps(this.#reader.size(blob)));
+    else if (filter.kind === "blob:limit")
+      await this.#sendAll(ours, walked, (blob) => this.#limit.keeps(this.#reader.size(blob)));
     else await this.#sendFiltered(ours, walked, filter);
     this.#addTags();
   }
 
   async #markTheirs(theirs: Starts): Promise<void> {
-    for (const number of [...theirs.tags, ...theirs.trees, ...theirs.blobs]) this.#mark(number, MARK.uninteresting);
+    for (const number of [...theirs.tags, ...theirs.trees, ...theirs.blobs])
+      this.#mark(number, MARK.uninteresting);
     const waiting = [...theirs.trees];
     for (let tree = waiting.pop(); tree !== undefined; tree = waiting.pop()) {
       this.#watch.step();
@@ -141,14 +168,17 @@ class ObjectWalk {
   }
 
   /**
-   * The trees of the boundary. A shallow client's haves count as boundary too: deepening walks below what it has, so that
-   * its own commits are nobody's parents there. Git: "--objects-edge-aggressive" where a client is shallow.
+   * The trees of the boundary. A shallow client's haves count as boundary too: deepening walks
+   * below what it has, so that its own commits are nobody's parents there. Git:
+   * "--objects-edge-aggressive" where a client is shallow.
    */
   async #markEdges(walked: WalkedCommits, theirs: Starts): Promise<void> {
     const edges = new Set(walked.edges);
     if (this.#request.shallow.length > 0) for (const have of theirs.commits) edges.add(have);
     if (edges.size === 0 || walked.commits.length === 0) return;
-    const trees = [...edges].map((edge) => this.#commits.node(edge).tree).filter((tree) => tree !== NONE);
+    const trees = [...edges]
+      .map((edge) => this.#commits.node(edge).tree)
+      .filter((tree) => tree !== NONE);
     const ours = walked.commits.map((node) => this.#treeOf(node));
     await markEdgeTrees(this.#reader, this.#marks, trees, ours, this.#watch);
   }
@@ -158,8 +188,15 @@ class ObjectWalk {
     return node.tree;
   }
 
-  /** `keeps`: which of the blobs in trees to send; undefined: all. Those asked for by id come in any case. */
-  async #sendAll(ours: Starts, walked: WalkedCommits, keeps: BlobChoice | undefined): Promise<void> {
+  /**
+   * `keeps`: which of the blobs in trees to send; undefined: all. Those asked for by id come in any
+   * case.
+   */
+  async #sendAll(
+    ours: Starts,
+    walked: WalkedCommits,
+    keeps: BlobChoice | undefined,
+  ): Promise<void> {
     for (const node of walked.commits) this.#send(node.number);
     for (const number of [...ours.tags, ...ours.blobs]) this.#send(number);
     for (const tree of ours.trees) await this.#sendTree(tree, keeps);
@@ -178,7 +215,8 @@ class ObjectWalk {
       while (cursor.next()) {
         if (cursor.isGitlink || (keeps === NO_BLOB && !cursor.isTree)) continue;
         const number = space.find(cursor.data, cursor.oidAt);
-        if (number === NONE) throw new Fault("odb/missing", { oid: cursor.oid, tree: space.oid(tree) });
+        if (number === NONE)
+          throw new Fault("odb/missing", { oid: cursor.oid, tree: space.oid(tree) });
         if (cursor.isTree) {
           if (this.#send(number)) waiting.push(number);
         } else if (keeps === undefined || this.#isKept(number, keeps)) this.#send(number);
@@ -196,10 +234,18 @@ class ObjectWalk {
 
   async #sendFiltered(ours: Starts, walked: WalkedCommits, filter: Filter): Promise<void> {
     const sparse = findSparse(this.#reader, filter);
-    const stepsMax = LIMITS.patternStepsBase + LIMITS.patternStepsPerObject * this.#reader.space.size;
+    const stepsMax =
+      LIMITS.patternStepsBase + LIMITS.patternStepsPerObject * this.#reader.space.size;
     const budget = new WorkBudget(stepsMax, "steps of matching patterns", "fetch/filter-work");
-    const objectFilter = createFilter(filter, { reader: this.#reader, sparse, budget, limit: this.#limit });
-    const walk = new FilteredWalk(this.#reader, objectFilter, this.#marks, this.#watch, (number) => this.#send(number));
+    const objectFilter = createFilter(filter, {
+      reader: this.#reader,
+      sparse,
+      budget,
+      limit: this.#limit,
+    });
+    const walk = new FilteredWalk(this.#reader, objectFilter, this.#marks, this.#watch, (number) =>
+      this.#send(number),
+    );
     for (const node of walked.commits) walk.commit(node.number, this.#treeOf(node));
     for (const tag of ours.tags) walk.tag(tag);
     for (const blob of ours.blobs) walk.blob(blob, "");
@@ -216,7 +262,9 @@ class ObjectWalk {
     }
   }
 
-  /** Puts the object among those to send; false where it is there already or the other side has it. */
+  /**
+   * Puts the object among those to send; false where it is there already or the other side has it.
+   */
   #send(number: number): boolean {
     const bits = this.#marks[number] as number;
     if ((bits & (MARK.sent | MARK.uninteresting)) !== 0) return false;
@@ -239,7 +287,12 @@ class ObjectWalk {
 
 /** With `needed` an id that is not here throws "odb/missing", else it is passed over. */
 function sortStarts(reader: ObjectReader, oids: readonly Oid[], needed: boolean): Starts {
-  const starts = { tags: [] as number[], commits: [] as number[], trees: [] as number[], blobs: [] as number[] };
+  const starts = {
+    tags: [] as number[],
+    commits: [] as number[],
+    trees: [] as number[],
+    blobs: [] as number[],
+  };
   for (const oid of oids) {
     const number = needed ? reader.space.need(oid) : reader.locate(oid);
     if (number === NONE) continue;
@@ -251,7 +304,9 @@ function sortStarts(reader: ObjectReader, oids: readonly Oid[], needed: boolean)
   return starts;
 }
 
-/** The blob of each `sparse:oid` in the filter. Its spec is an id here: names were resolved before. */
+/**
+ * The blob of each `sparse:oid` in the filter. Its spec is an id here: names were resolved before.
+ */
 function findSparse(reader: ObjectReader, filter: Filter): SparseBlobs {
   const blobs = new Map<string, number>();
   for (const part of filter.kind === "combine" ? filter.filters : [filter]) {

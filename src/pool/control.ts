@@ -1,13 +1,15 @@
 /**
- * The control words as a task looks at them: cheap enough for inner loops. A task shows by them that it lives, hears that its
- * caller has gone, and gives up its turn where others wait:
+ * The control words as a task looks at them: cheap enough for inner loops. A task shows by them
+ * that it lives, hears that its caller has gone, and gives up its turn where others wait:
  *
  *   for (…) {
  *     watch.step();                                   // every few µs of work
- *     if (watch.shouldYield()) await watch.turn();    // every few ms, wherever the task can wait: its state stays in this thread
+ *     if (watch.shouldYield()) await watch.turn();    // every few ms, wherever the task can wait:
+ *                                                     its state stays in this thread
  *   }
  *
- * Between `turn` and its return other tasks run in the same thread: what it shares with them (caches, scratch) may have changed.
+ * Between `turn` and its return other tasks run in the same thread: what it shares with them
+ * (caches, scratch) may have changed.
  */
 import { type MessagePort, parentPort } from "node:worker_threads";
 import { Fault } from "../base/fault.js";
@@ -26,10 +28,16 @@ export const CONTROL_SINCE = 4;
 export const CONTROL_RUN = 5;
 export const CONTROL_BYTES = 24;
 
-/** What a thread tells the pool: the task of this number gives up its turn and waits for the next one, or will not want one for a while. */
+/**
+ * What a thread tells the pool: the task of this number gives up its turn and waits for the next
+ * one, or will not want one for a while.
+ */
 export type PauseMessage = { readonly paused: number } | { readonly away: number };
 
-/** Work between two looks, in calls of `step`: objects read, entries copied. At a few µs each this is far below 10 ms. */
+/**
+ * Work between two looks, in calls of `step`: objects read, entries copied. At a few µs each this
+ * is far below 10 ms.
+ */
 const STEPS_PER_LOOK = 64;
 
 /** The clock of CONTROL_SINCE. It wraps after 24 days: only differences count. */
@@ -57,15 +65,20 @@ export class TaskWatch {
   }
 
   /**
-   * Whether another caller's or repository's task waits for this thread and this one has had its time slice. Ask it at least
-   * every 100 ms of work.
+   * Whether another caller's or repository's task waits for this thread and this one has had its
+   * time slice. Ask it at least every 100 ms of work.
    */
   shouldYield(): boolean {
     if (Atomics.load(this.#words, CONTROL_OTHERS) <= 0) return false;
-    return ((clockMs() - Atomics.load(this.#words, CONTROL_SINCE)) & 0x7fff_ffff) >= LIMITS.taskSliceMs;
+    return (
+      ((clockMs() - Atomics.load(this.#words, CONTROL_SINCE)) & 0x7fff_ffff) >= LIMITS.taskSliceMs
+    );
   }
 
-  /** Gives the thread to those who wait and comes back when it is this task's turn again. Throws "base/aborted". */
+  /**
+   * Gives the thread to those who wait and comes back when it is this task's turn again. Throws
+   * "base/aborted".
+   */
   async turn(): Promise<void> {
     if (parentPort === null) return;
     this.#leave();
@@ -73,8 +86,9 @@ export class TaskWatch {
   }
 
   /**
-   * Gives the thread to others while `work` waits for somebody who may take minutes, and comes back when it is this task's turn again. `work` is
-   * little more than that wait, and hears an abort by itself. Throws what `work` throws, "base/aborted".
+   * Gives the thread to others while `work` waits for somebody who may take minutes, and comes back
+   * when it is this task's turn again. `work` is little more than that wait, and hears an abort by
+   * itself. Throws what `work` throws, "base/aborted".
    */
   async away<T>(work: () => Promise<T>): Promise<T> {
     if (parentPort === null) return work();

@@ -1,6 +1,7 @@
 /**
- * The file every pool thread runs. It finds the door of a task ("index-pack/scan" is `scan` of workers/index-pack.js), runs
- * it, and turns what it throws into a record, because a message between threads drops the class of an Error.
+ * The file every pool thread runs. It finds the door of a task ("index-pack/scan" is `scan` of
+ * workers/index-pack.js), runs it, and turns what it throws into a record, because a message
+ * between threads drops the class of an Error.
  */
 import { workerData } from "node:worker_threads";
 import { asFault, type FaultRecord, toRecord } from "../base/fault.js";
@@ -20,7 +21,10 @@ export interface DispatchFailure {
 
 export type DispatchReply = { readonly value: unknown } | DispatchFailure;
 
-/** Milliseconds between two signs of life of a task that waits for others (lakeFS, a disk) rather than computes. */
+/**
+ * Milliseconds between two signs of life of a task that waits for others (lakeFS, a disk) rather
+ * than computes.
+ */
 const WAITING_BEAT_MS = 1_000;
 
 /** Folder of the doors: workers/, or where a test keeps its own. */
@@ -29,8 +33,10 @@ function doors(): string {
   return given ?? new URL("../../workers/", import.meta.url).href;
 }
 
-/** Counts this thread as loaded, once whoever loads this file has done with it. (A thread that waits for tasks never reaches a
- *  timer or an immediate: it sleeps in Atomics.wait.) */
+/**
+ * Counts this thread as loaded, once whoever loads this file has done with it. (A thread that waits
+ * for tasks never reaches a timer or an immediate: it sleeps in Atomics.wait.)
+ */
 const { loaded } = (workerData ?? {}) as { readonly loaded?: SharedArrayBuffer };
 if (loaded !== undefined) queueMicrotask(() => void Atomics.add(new Int32Array(loaded), 0, 1));
 

@@ -1,18 +1,26 @@
 /**
- * The order in which waiting tasks get a thread: interactive before background, and within each who has had less. Everybody's time on threads
- * is counted twice, for the repository and for the caller, and a task waits behind whichever of its two has had more: neither a caller who
- * asks for everything nor a repository that everybody asks for keeps others waiting.
+ * The order in which waiting tasks get a thread: interactive before background, and within each who
+ * has had less. Everybody's time on threads is counted twice, for the repository and for the
+ * caller, and a task waits behind whichever of its two has had more: neither a caller who asks for
+ * everything nor a repository that everybody asks for keeps others waiting.
  *
- * A task that has given up its turn waits like the others, for its own thread. It goes before those of its pair of repository and
- * caller that have not begun: what was begun ends first, and no pair has two tasks waiting in one thread.
+ * A task that has given up its turn waits like the others, for its own thread. It goes before those
+ * of its pair of repository and caller that have not begun: what was begun ends first, and no pair
+ * has two tasks waiting in one thread.
  *
- * Who comes new starts at what the last one served had had (start-time fair queueing), so nobody saves up a right to all threads.
+ * Who comes new starts at what the last one served had had (start-time fair queueing), so nobody
+ * saves up a right to all threads.
  */
 import type { Priority, TaskShare } from "./tasks.js";
 
-/** Milliseconds a task is taken to cost while it runs: a thread that is given away counts before it comes back. */
+/**
+ * Milliseconds a task is taken to cost while it runs: a thread that is given away counts before it
+ * comes back.
+ */
 const ASSUMED_MS = 20;
-/** Shares kept beyond those in use, so that a short pause does not wipe out what somebody has had. */
+/**
+ * Shares kept beyond those in use, so that a short pause does not wipe out what somebody has had.
+ */
 const IDLE_SHARES_MAX = 4_096;
 
 export interface Waiting<T> {
@@ -40,7 +48,10 @@ interface Account {
 const ORDER: readonly Priority[] = ["interactive", "background"];
 
 export class FairQueue<T> {
-  readonly #waiting: Record<Priority, Map<string, Pair<T>>> = { interactive: new Map(), background: new Map() };
+  readonly #waiting: Record<Priority, Map<string, Pair<T>>> = {
+    interactive: new Map(),
+    background: new Map(),
+  };
   readonly #accounts = new Map<string, Account>();
   readonly #fresh: Record<Priority, number> = { interactive: 0, background: 0 };
   /** What those who are served now have had. */
@@ -56,7 +67,10 @@ export class FairQueue<T> {
     return Math.max(...keysOf(share).map((key) => this.#accounts.get(key)?.waiting ?? 0));
   }
 
-  /** How many of others wait that would go before a task of this share and priority: those that have not begun, for whatever thread. */
+  /**
+   * How many of others wait that would go before a task of this share and priority: those that have
+   * not begun, for whatever thread.
+   */
   waitingBeside(share: TaskShare, priority: Priority): number {
     const key = pairKey(share);
     let count = 0;
@@ -84,7 +98,8 @@ export class FairQueue<T> {
     const pairs = this.#waiting[priority];
     const key = pairKey(share);
     const pair = pairs.get(key);
-    if (pair === undefined || !(on === undefined ? pair.fresh : pair.paused).delete(waiting)) return false;
+    if (pair === undefined || !(on === undefined ? pair.fresh : pair.paused).delete(waiting))
+      return false;
     if (pair.fresh.size + pair.paused.size === 0) pairs.delete(key);
     if (on === undefined) this.#fresh[priority]--;
     for (const account of this.#open(share)) account.waiting--;
@@ -126,7 +141,10 @@ export class FairQueue<T> {
     if (this.#accounts.size > IDLE_SHARES_MAX) this.#forgetIdle();
   }
 
-  #least(pairs: ReadonlyMap<string, Pair<T>>, firstOf: (pair: Pair<T>) => Waiting<T> | undefined): Waiting<T> | undefined {
+  #least(
+    pairs: ReadonlyMap<string, Pair<T>>,
+    firstOf: (pair: Pair<T>) => Waiting<T> | undefined,
+  ): Waiting<T> | undefined {
     let least: Waiting<T> | undefined;
     let leastMs = Number.POSITIVE_INFINITY;
     for (const pair of pairs.values()) {
@@ -139,7 +157,8 @@ export class FairQueue<T> {
 
   #had(share: TaskShare): number {
     let most = 0;
-    for (const { servedMs, running } of this.#open(share)) most = Math.max(most, servedMs + running * ASSUMED_MS);
+    for (const { servedMs, running } of this.#open(share))
+      most = Math.max(most, servedMs + running * ASSUMED_MS);
     return most;
   }
 
@@ -148,7 +167,8 @@ export class FairQueue<T> {
       const known = this.#accounts.get(key);
       if (known !== undefined) {
         // Who was away has no claim to what was served meanwhile.
-        if (known.waiting === 0 && known.running === 0) known.servedMs = Math.max(known.servedMs, this.#floorMs);
+        if (known.waiting === 0 && known.running === 0)
+          known.servedMs = Math.max(known.servedMs, this.#floorMs);
         return known;
       }
       const account = { servedMs: this.#floorMs, waiting: 0, running: 0 };
@@ -158,7 +178,8 @@ export class FairQueue<T> {
   }
 
   #forgetIdle(): void {
-    for (const [key, { waiting, running }] of this.#accounts) if (waiting === 0 && running === 0) this.#accounts.delete(key);
+    for (const [key, { waiting, running }] of this.#accounts)
+      if (waiting === 0 && running === 0) this.#accounts.delete(key);
   }
 }
 

@@ -19,7 +19,10 @@ export interface WalkRequest {
   readonly filter?: Filter;
   /** Annotated tags that come along if what they point at is sent. */
   readonly tags: readonly TagRef[];
-  /** Where every pack is closed: the tips of each, by checksum. Lets a clone of everything do without reading trees. */
+  /**
+   * Where every pack is closed: the tips of each, by checksum. Lets a clone of everything do
+   * without reading trees.
+   */
   readonly packTips?: Readonly<Record<string, readonly Oid[]>>;
 }
 
@@ -77,7 +80,9 @@ export interface GenerateRequest extends PacksRequest {
   readonly port: MessagePort;
 }
 
-/** What the generating thread tells on its way; the newest of a kind makes the older ones worthless. */
+/**
+ * What the generating thread tells on its way; the newest of a kind makes the older ones worthless.
+ */
 export type GenerationNews =
   /** Objects found so far. */
   | { readonly kind: "found"; readonly objects: number }
@@ -104,7 +109,10 @@ export interface GenerateResult {
   readonly checksum: string;
   readonly bytes: number;
   readonly plan: PlanFigures;
-  /** Of a filter by size: the largest blob it kept (-1: none) and the smallest it refused (Infinity: none). */
+  /**
+   * Of a filter by size: the largest blob it kept (-1: none) and the smallest it refused (Infinity:
+   * none).
+   */
   readonly sizes: { readonly keptMax: number; readonly refusedMin: number };
   readonly walkMs: number;
   readonly planMs: number;
@@ -114,7 +122,10 @@ export interface GenerateResult {
 export interface ReachableRequest extends PacksRequest {
   /** What refs point at. */
   readonly tips: readonly Oid[];
-  /** Objects that no other object of their pack links to, by checksum: where all of them are reachable, the whole pack is. */
+  /**
+   * Objects that no other object of their pack links to, by checksum: where all of them are
+   * reachable, the whole pack is.
+   */
   readonly packTips: Readonly<Record<string, readonly Oid[]>>;
   /** What was found before, for older packs or older tips. */
   readonly before?: ReachableBits;
@@ -147,9 +158,15 @@ export interface FetchTasks {
   "pack-objects/deepen": { request: PacksRequest & DeepenRequest; result: Boundary };
   "pack-objects/reachable": { request: ReachableRequest; result: ReachableBits };
   /** Sizes in bytes, undefined where no pack holds the object. */
-  "pack-objects/sizes": { request: PacksRequest & { readonly oids: readonly Oid[] }; result: readonly (number | undefined)[] };
+  "pack-objects/sizes": {
+    request: PacksRequest & { readonly oids: readonly Oid[] };
+    result: readonly (number | undefined)[];
+  };
   /** The object at `path` (latin1) of a commit's or tag's tree; undefined: nothing is there. */
-  "pack-objects/resolve": { request: PacksRequest & { readonly oid: Oid; readonly path: string }; result: Oid | undefined };
+  "pack-objects/resolve": {
+    request: PacksRequest & { readonly oid: Oid; readonly path: string };
+    result: Oid | undefined;
+  };
   /** All objects of the packs, which come newest first, into one file, which must not exist. */
   "pack-objects/fold": { request: PacksRequest & { readonly path: string }; result: FoldedPack };
   /** Throws "odb/missing" where `by` lacks an object of the packs. */

@@ -1,6 +1,7 @@
 /**
- * Tasks of an ingest. All its tables lie in one shared WebAssembly.Memory, so any thread can take the next slice and none
- * is held while a client drips bytes. `memory` is used by one "scan" or "conclude" at a time, by many "resolve".
+ * Tasks of an ingest. All its tables lie in one shared WebAssembly.Memory, so any thread can take
+ * the next slice and none is held while a client drips bytes. `memory` is used by one "scan" or
+ * "conclude" at a time, by many "resolve".
  */
 import type { FaultRecord } from "../base/fault.js";
 import type { FsckRules, FsckWarning } from "../git/fsck-levels.js";
@@ -48,7 +49,10 @@ export interface ScanResult {
   readonly marks: IngestMarks;
 }
 
-/** What judging objects brought up beside refusals: ids that a tree calls by a name only fsck.ts recognises, and what was let pass. */
+/**
+ * What judging objects brought up beside refusals: ids that a tree calls by a name only fsck.ts
+ * recognises, and what was let pass.
+ */
 export interface IngestMarks {
   readonly gitmodules: readonly Oid[];
   readonly gitattributes: readonly Oid[];
@@ -129,7 +133,10 @@ export interface ResolveRequest extends Judging {
 }
 
 export interface ResolveResult {
-  /** No thread is inside this pass any more and no family is left: tasks that still wait for a thread may be called off. */
+  /**
+   * No thread is inside this pass any more and no family is left: tasks that still wait for a
+   * thread may be called off.
+   */
   readonly over: boolean;
   /** Objects left to "index-pack/large". */
   readonly large: number;
@@ -183,7 +190,10 @@ export interface ConcludeRequest extends Judging {
   readonly stored: boolean;
   readonly packs: readonly PackHandle[];
   readonly closed: readonly string[];
-  /** Tables of ids, each sorted, 20 bytes each, that links may lead to although no pack holds them yet. */
+  /**
+   * Tables of ids, each sorted, 20 bytes each, that links may lead to although no pack holds them
+   * yet.
+   */
   readonly promised?: readonly SharedArrayBuffer[];
   readonly marks: IngestMarks;
 }

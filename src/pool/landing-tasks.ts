@@ -1,4 +1,7 @@
-/** Tasks of the lakeFS bridge's writing half: what a push adds is read out of packs and staged in lakeFS. */
+/**
+ * Tasks of the lakeFS bridge's writing half: what a push adds is read out of packs and staged in
+ * lakeFS.
+ */
 import type { MessagePort } from "node:worker_threads";
 import type { Oid } from "../git/oid.js";
 import type { HashedContent, LakefsFigures, SynthesizeRequest } from "./synthesize-tasks.js";
@@ -27,14 +30,20 @@ export interface NewCommitsResult {
 }
 
 export interface BuildTreesRequest extends TaskControl {
-  readonly access: { readonly endpoint: string; readonly accessKeyId: string; readonly secretAccessKey: string };
+  readonly access: {
+    readonly endpoint: string;
+    readonly accessKeyId: string;
+    readonly secretAccessKey: string;
+  };
   readonly repository: string;
   /** lakeFS's storage namespace of it. */
   readonly namespace: string;
   readonly mapping: SynthesizeRequest["mapping"];
   /** Keys of seals (lakefs/claim-seal.ts). */
   readonly sealKeys: readonly Uint8Array[];
-  /** Commits that branches are at, and their trees: what is there already is staged as it is there. */
+  /**
+   * Commits that branches are at, and their trees: what is there already is staged as it is there.
+   */
   readonly heads: readonly LandedHead[];
   /** Hidden branch at `baseCommit`, this push's own. */
   readonly workBranch: string;
@@ -46,7 +55,10 @@ export interface BuildTreesRequest extends TaskControl {
   readonly baseTree: Oid | undefined;
   /** Whether modes in it begin with zeroes (lakefs/padded-modes.ts). */
   readonly isBasePadded: boolean;
-  /** Objects of the base that Git was not shown, as lines that begin with "path: "; undefined: there may be any. */
+  /**
+   * Objects of the base that Git was not shown, as lines that begin with "path: "; undefined: there
+   * may be any.
+   */
   readonly hidden: readonly string[] | undefined;
   readonly packs: readonly PackHandle[];
   /** In the order to be made. */
@@ -54,7 +66,10 @@ export interface BuildTreesRequest extends TaskControl {
   readonly plainFileBytesMax: number;
   /** The account that pushes, for the metadata of commits; undefined where nobody is asked. */
   readonly pusher: string | undefined;
-  /** Hooks judge commits to the work branch: each pushed commit becomes one there, also where its tree is known. */
+  /**
+   * Hooks judge commits to the work branch: each pushed commit becomes one there, also where its
+   * tree is known.
+   */
   readonly judged: boolean;
   /** Gives LandingNews, takes LandingAnswers. */
   readonly port: MessagePort;
@@ -67,12 +82,33 @@ export interface LandedHead {
 }
 
 export type LandingNews =
-  | { readonly kind: "progress"; readonly commits: number; readonly files: number; readonly filesTotal: number }
+  | {
+      readonly kind: "progress";
+      readonly commits: number;
+      readonly files: number;
+      readonly filesTotal: number;
+    }
   /** Where do the bytes of this LFS object lie? One LandingAnswer follows. */
-  | { readonly kind: "lfs"; readonly question: number; readonly sha256: string; readonly size: number }
-  /** Has one of us found the content with this key (lakefs/hash-memory.ts) to have these bytes? One LandingAnswer follows. */
-  | { readonly kind: "proves"; readonly question: number; readonly key: string; readonly sha256: string }
-  /** Has all been heard that was told before? One LandingAnswer follows: a task's result overtakes its messages. */
+  | {
+      readonly kind: "lfs";
+      readonly question: number;
+      readonly sha256: string;
+      readonly size: number;
+    }
+  /**
+   * Has one of us found the content with this key (lakefs/hash-memory.ts) to have these bytes? One
+   * LandingAnswer follows.
+   */
+  | {
+      readonly kind: "proves";
+      readonly question: number;
+      readonly key: string;
+      readonly sha256: string;
+    }
+  /**
+   * Has all been heard that was told before? One LandingAnswer follows: a task's result overtakes
+   * its messages.
+   */
   | { readonly kind: "heard"; readonly question: number }
   /** What was uploaded under this key: to be remembered. */
   | { readonly kind: "hashed"; readonly key: string; readonly facts: HashedContent }
@@ -101,10 +137,17 @@ export interface LandingTasks {
   "landing/newCommits": { request: NewCommitsRequest; result: NewCommitsResult };
   "landing/buildTrees": { request: BuildTreesRequest; result: BuildTreesResult };
   /** Whole commits or tags, one an id, in order: few at a time. */
-  "landing/rawObjects": { request: TaskControl & { readonly packs: readonly PackHandle[]; readonly oids: readonly Oid[] }; result: readonly Uint8Array[] };
+  "landing/rawObjects": {
+    request: TaskControl & { readonly packs: readonly PackHandle[]; readonly oids: readonly Oid[] };
+    result: readonly Uint8Array[];
+  };
   /** Why a pushed tree is not what lakeFS shows. */
   "landing/difference": {
-    request: TaskControl & { readonly packs: readonly PackHandle[]; readonly pushed: Oid; readonly read: Oid };
+    request: TaskControl & {
+      readonly packs: readonly PackHandle[];
+      readonly pushed: Oid;
+      readonly read: Oid;
+    };
     result: { readonly path: string | undefined; readonly reason: string };
   };
 }

@@ -1,8 +1,10 @@
 /**
- * One thread of the pool: a Piscina of its own. The library changes its number of threads only by what it keeps private, and puts every task with
- * an abort signal into a list of its own in front of the queue it was given, so that no order but that of arrival is possible; of one thread
- * it is asked for one task at a time (beside those that have given up their turn and wait in it), and does what it does well: start,
- * abort, replace. The thread starts with its first task: a command that needs none has none.
+ * One thread of the pool: a Piscina of its own. The library changes its number of threads only by
+ * what it keeps private, and puts every task with an abort signal into a list of its own in front
+ * of the queue it was given, so that no order but that of arrival is possible; of one thread it is
+ * asked for one task at a time (beside those that have given up their turn and wait in it), and
+ * does what it does well: start, abort, replace. The thread starts with its first task: a command
+ * that needs none has none.
  */
 import { fileURLToPath } from "node:url";
 import { Piscina } from "piscina";
@@ -17,7 +19,9 @@ const CODE = fileURLToPath(new URL("./dispatch.js", import.meta.url));
 export interface LaneData {
   readonly kernelsModule: WebAssembly.Module;
   readonly doors?: string | undefined;
-  /** Hears that a task of the lane has given up its turn, or wants none for a while (control.ts). */
+  /**
+   * Hears that a task of the lane has given up its turn, or wants none for a while (control.ts).
+   */
   readonly onPaused: (message: PauseMessage) => void;
 }
 
@@ -51,7 +55,8 @@ export class Lane {
       workerData: { kernelsModule, loaded: this.#loaded.buffer, doors },
       recordTiming: false,
       concurrentTasksPerWorker: LIMITS.taskPausesMax + LIMITS.taskAwayMax + 2,
-      // The library gives a thread no second task beside one with an abort signal. Whose turn it is, is ours to say.
+      // The library gives a thread no second task beside one with an abort signal. Whose turn it
+      // is, is ours to say.
       loadBalancer: (_task, [worker]) => worker ?? null,
     });
     piscina.on("message", onPaused);
@@ -69,15 +74,29 @@ export class Lane {
   }
 
   /** Rejects with the library's own errors; `force` ends the thread under the task. */
-  async run(task: DispatchRequest, force: AbortSignal, transfer: TransferList | undefined): Promise<DispatchReply> {
+  async run(
+    task: DispatchRequest,
+    force: AbortSignal,
+    transfer: TransferList | undefined,
+  ): Promise<DispatchReply> {
     this.#piscina ??= this.#start(this.#data);
-    return (await this.#piscina.run(task, { signal: force, ...(transfer === undefined ? {} : { transferList: transfer as never }) })) as DispatchReply;
+    return (await this.#piscina.run(task, {
+      signal: force,
+      ...(transfer === undefined ? {} : { transferList: transfer as never }),
+    })) as DispatchReply;
   }
 
-  /** Node.js aborts the whole process when a thread is ended while it loads its modules: waits for one that has just begun. */
+  /**
+   * Node.js aborts the whole process when a thread is ended while it loads its modules: waits for
+   * one that has just begun.
+   */
   async close(): Promise<void> {
     this.retired = true;
-    for (let waitedMs = 0; waitedMs < LIMITS.taskAbortGraceMs && Atomics.load(this.#loaded, 0) < this.#threads; waitedMs += LIMITS.controlLookMs)
+    for (
+      let waitedMs = 0;
+      waitedMs < LIMITS.taskAbortGraceMs && Atomics.load(this.#loaded, 0) < this.#threads;
+      waitedMs += LIMITS.controlLookMs
+    )
       await sleep(LIMITS.controlLookMs);
     await this.#piscina?.destroy();
   }

@@ -2,7 +2,10 @@
 import type { Oid } from "../git/oid.js";
 import type { PackHandle, TaskControl } from "./tasks.js";
 
-/** Bytes [start, end) of a file, or the first `length` of shared memory that nobody writes to meanwhile. */
+/**
+ * Bytes [start, end) of a file, or the first `length` of shared memory that nobody writes to
+ * meanwhile.
+ */
 export type HashPiece =
   | { readonly path: string; readonly start: number; readonly end: number }
   | { readonly memory: SharedArrayBuffer; readonly length: number };
@@ -14,7 +17,9 @@ export interface HashPieceRequest extends TaskControl {
   readonly last: boolean;
 }
 
-/** The SHA-256 in hex of all pieces after the last, else the state that the next one goes on with. */
+/**
+ * The SHA-256 in hex of all pieces after the last, else the state that the next one goes on with.
+ */
 export type HashPieceResult = { readonly sha256: string } | { readonly state: Uint8Array };
 
 export interface FindPointersRequest extends TaskControl {

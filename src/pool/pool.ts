@@ -1,4 +1,7 @@
-/** The thread pool behind the contract of tasks.ts: lanes of one thread each, a bounded queue in front of them. Both can change while it works. */
+/**
+ * The thread pool behind the contract of tasks.ts: lanes of one thread each, a bounded queue in
+ * front of them. Both can change while it works.
+ */
 import { availableParallelism } from "node:os";
 import { Fault } from "../base/fault.js";
 import { checkAborted, orAbort } from "../base/flow.js";
@@ -8,7 +11,17 @@ import type { DispatchFailure, DispatchRequest } from "./dispatch.js";
 import { FairQueue, type Waiting } from "./fair-queue.js";
 import { Lane, type LaneData } from "./lane.js";
 import { type RunPlace, TaskRun } from "./task-run.js";
-import { OWN_SHARE, type Pool, type Priority, type RunOptions, type TaskControl, type TaskName, type TaskRequest, type TaskResult, type TaskShare } from "./tasks.js";
+import {
+  OWN_SHARE,
+  type Pool,
+  type Priority,
+  type RunOptions,
+  type TaskControl,
+  type TaskName,
+  type TaskRequest,
+  type TaskResult,
+  type TaskShare,
+} from "./tasks.js";
 
 export interface PoolOptions {
   /** Threads; default: one a core, at least two so that one long task does not stop all others. */
@@ -78,11 +91,21 @@ export class ThreadPool implements Pool {
   #queueMax: number;
   #figures = { completed: 0, waitMs: 0, waitMsMax: 0, runMs: 0, replacedBefore: 0 };
 
-  constructor({ threads = defaultThreads(), queueMax = LIMITS.poolQueueMax, hangMs = LIMITS.taskHangMs, kernelsModule, doors, onWaited }: PoolOptions) {
+  constructor({
+    threads = defaultThreads(),
+    queueMax = LIMITS.poolQueueMax,
+    hangMs = LIMITS.taskHangMs,
+    kernelsModule,
+    doors,
+    onWaited,
+  }: PoolOptions) {
     this.#onWaited = onWaited;
     this.#laneData = { kernelsModule, doors, onPaused: (message) => this.#onPaused(message) };
     this.#queueMax = queueMax;
-    this.#look = setInterval(() => this.#lookAtRuns(hangMs), Math.min(LIMITS.taskLookMs, hangMs / 4)).unref();
+    this.#look = setInterval(
+      () => this.#lookAtRuns(hangMs),
+      Math.min(LIMITS.taskLookMs, hangMs / 4),
+    ).unref();
     this.resize({ threads, queueMax });
   }
 
@@ -90,7 +113,11 @@ export class ThreadPool implements Pool {
     return this.#lanes.size;
   }
 
-  run<K extends TaskName>(name: K, request: TaskRequest<K>, options: RunOptions = {}): Promise<TaskResult<K>> {
+  run<K extends TaskName>(
+    name: K,
+    request: TaskRequest<K>,
+    options: RunOptions = {},
+  ): Promise<TaskResult<K>> {
     return this.runFor(OWN_SHARE, name, request, options);
   }
 
@@ -99,10 +126,16 @@ export class ThreadPool implements Pool {
   }
 
   checkRoom(share: TaskShare = OWN_SHARE): void {
-    if (this.#idleLane() === undefined && !this.#hasRoom(share)) throw new Fault("pool/saturated", { queued: this.#queue.size });
+    if (this.#idleLane() === undefined && !this.#hasRoom(share))
+      throw new Fault("pool/saturated", { queued: this.#queue.size });
   }
 
-  async runFor<K extends TaskName>(share: TaskShare, name: K, request: TaskRequest<K>, options: RunOptions = {}): Promise<TaskResult<K>> {
+  async runFor<K extends TaskName>(
+    share: TaskShare,
+    name: K,
+    request: TaskRequest<K>,
+    options: RunOptions = {},
+  ): Promise<TaskResult<K>> {
     const { signal, priority = "interactive", transfer } = options;
     checkAborted(signal);
     const asked = performance.now();
@@ -110,7 +143,13 @@ export class ThreadPool implements Pool {
     this.#count(priority, performance.now() - asked);
     const run = this.#begin({ id: ++this.#lastRun, lane, share, priority }, options);
     try {
-      return await execute<K>(lane, run, { name, request: { ...request, control: run.control } as TaskControl }, options.signal, transfer);
+      return await execute<K>(
+        lane,
+        run,
+        { name, request: { ...request, control: run.control } as TaskControl },
+        options.signal,
+        transfer,
+      );
     } finally {
       this.#end(run);
     }
@@ -118,7 +157,8 @@ export class ThreadPool implements Pool {
 
   #begin(place: RunPlace, options: RunOptions): TaskRun {
     this.#queue.started(place.share);
-    // Wrapped after two thousand million tasks: the number lies in 32 bits, and those of then have long ended.
+    // Wrapped after two thousand million tasks: the number lies in 32 bits, and those of then have
+    // long ended.
     if (this.#lastRun === 0x7fff_ffff) this.#lastRun = 0;
     const run = new TaskRun(place, options);
     this.#runs.set(place.id, run);
@@ -160,14 +200,20 @@ export class ThreadPool implements Pool {
     else if (run.pause()) this.#pause(run);
   }
 
-  /** A task has given up its turn: its thread goes to who is next, and it stands in the queue for the next turn there. */
+  /**
+   * A task has given up its turn: its thread goes to who is next, and it stands in the queue for
+   * the next turn there.
+   */
   #pause(run: TaskRun): void {
     this.#charge(run);
     this.#enqueue(run);
     this.#give(run.place.lane);
   }
 
-  /** A task waits for somebody else: its thread goes to who is next. Where so many do already it keeps the thread. */
+  /**
+   * A task waits for somebody else: its thread goes to who is next. Where so many do already it
+   * keeps the thread.
+   */
   #leave(run: TaskRun): void {
     const { lane } = run.place;
     if (lane.away >= LIMITS.taskAwayMax || !run.pause()) return;
@@ -218,12 +264,19 @@ export class ThreadPool implements Pool {
     for (const run of this.#runs.values()) {
       const { lane, share, priority } = run.place;
       if (run.paused) continue;
-      // Those that are away are not in its way, but their sockets and clocks are looked after between two turns.
-      run.others = lane.paused >= LIMITS.taskPausesMax ? 0 : this.#queue.waitingBeside(share, priority) + lane.paused + lane.away;
+      // Those that are away are not in its way, but their sockets and clocks are looked after
+      // between two turns.
+      run.others =
+        lane.paused >= LIMITS.taskPausesMax
+          ? 0
+          : this.#queue.waitingBeside(share, priority) + lane.paused + lane.away;
     }
   }
 
-  /** Takes effect at once. A thread too many ends when its task does; tasks that wait stay, though there be more of them now than may come. */
+  /**
+   * Takes effect at once. A thread too many ends when its task does; tasks that wait stay, though
+   * there be more of them now than may come.
+   */
   resize({ threads, queueMax }: PoolSize): void {
     this.#queueMax = queueMax;
     while (this.#lanes.size < threads) {
@@ -231,7 +284,8 @@ export class ThreadPool implements Pool {
       this.#lanes.add(lane);
       this.#give(lane);
     }
-    while (this.#lanes.size > threads) this.#retire(this.#idleLane() ?? ([...this.#lanes].at(-1) as Lane));
+    while (this.#lanes.size > threads)
+      this.#retire(this.#idleLane() ?? ([...this.#lanes].at(-1) as Lane));
   }
 
   figures(): PoolFigures {
@@ -282,7 +336,15 @@ export class ThreadPool implements Pool {
   }
 
   /** Waits for a thread. An abort leaves the queue. */
-  async #turn({ share, priority, signal }: { readonly share: TaskShare; readonly priority: Waiting<Grant>["priority"]; readonly signal: AbortSignal | undefined }): Promise<Lane> {
+  async #turn({
+    share,
+    priority,
+    signal,
+  }: {
+    readonly share: TaskShare;
+    readonly priority: Waiting<Grant>["priority"];
+    readonly signal: AbortSignal | undefined;
+  }): Promise<Lane> {
     this.checkRoom(share);
     let grant!: Grant;
     const granted = new Promise<Lane>((resolve) => {
@@ -355,7 +417,11 @@ class SharedPool implements Pool {
     return this.#pool.threads;
   }
 
-  run<K extends TaskName>(name: K, request: TaskRequest<K>, options: RunOptions = {}): Promise<TaskResult<K>> {
+  run<K extends TaskName>(
+    name: K,
+    request: TaskRequest<K>,
+    options: RunOptions = {},
+  ): Promise<TaskResult<K>> {
     return this.#pool.runFor(this.#share, name, request, options);
   }
 
@@ -368,7 +434,13 @@ class SharedPool implements Pool {
   }
 }
 
-async function execute<K extends TaskName>(lane: Lane, run: TaskRun, task: DispatchRequest, signal: AbortSignal | undefined, transfer: RunOptions["transfer"]): Promise<TaskResult<K>> {
+async function execute<K extends TaskName>(
+  lane: Lane,
+  run: TaskRun,
+  task: DispatchRequest,
+  signal: AbortSignal | undefined,
+  transfer: RunOptions["transfer"],
+): Promise<TaskResult<K>> {
   try {
     const reply = await lane.run(task, run.force.signal, transfer);
     if ("failure" in reply) throw rebuild(reply);

@@ -1,4 +1,7 @@
-/** Tasks of a push, after its pack is indexed: what the new tips are, and whether all they need is here. */
+/**
+ * Tasks of a push, after its pack is indexed: what the new tips are, and whether all they need is
+ * here.
+ */
 import type { Oid, ObjectType } from "../git/oid.js";
 import type { PackHandle, TaskControl } from "./tasks.js";
 
@@ -39,7 +42,10 @@ export type ConnectedResult = readonly (Unconnected | undefined)[];
 
 export interface AncestorRequest extends TaskControl {
   readonly packs: readonly PackHandle[];
-  /** Whether `old` is an ancestor of `new` (or the same), each peeled to a commit; a pair of other types is no. */
+  /**
+   * Whether `old` is an ancestor of `new` (or the same), each peeled to a commit; a pair of other
+   * types is no.
+   */
   readonly pairs: readonly { readonly old: Oid; readonly new: Oid }[];
 }
 

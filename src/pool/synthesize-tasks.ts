@@ -15,7 +15,10 @@ export interface SourceCommit {
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
-/** What is known of a commit's tree: lets its children follow the change instead of listing everything. */
+/**
+ * What is known of a commit's tree: lets its children follow the change instead of listing
+ * everything.
+ */
 export interface ListingState {
   readonly metarange: string;
   /** The tree of the listing, before any managed block. */
@@ -24,7 +27,12 @@ export interface ListingState {
   readonly refused: number;
   readonly refusals: readonly string[];
   /** Undefined: too much to keep. Paths are sorted latin1 text. */
-  readonly census: { readonly pointers: readonly string[]; readonly plain: readonly (readonly [suffix: string, files: number])[] } | undefined;
+  readonly census:
+    | {
+        readonly pointers: readonly string[];
+        readonly plain: readonly (readonly [suffix: string, files: number])[];
+      }
+    | undefined;
 }
 
 /** What became of a commit. */
@@ -40,13 +48,23 @@ export interface SynthesizedCommit {
 
 export interface SynthesizeItem {
   readonly source: SourceCommit;
-  /** lakeFS ids of its Git parents, in order: those that map to nothing are left out, a landing's merge stands for its tip. */
+  /**
+   * lakeFS ids of its Git parents, in order: those that map to nothing are left out, a landing's
+   * merge stands for its tip.
+   */
   readonly parents: readonly string[];
 }
 
 export interface SynthesizeRequest extends TaskControl {
-  readonly access: { readonly endpoint: string; readonly accessKeyId: string; readonly secretAccessKey: string };
-  /** How commits are reached that lakeFS does not find by their ids (lakefs/lost-commits.ts): expressions by id. */
+  readonly access: {
+    readonly endpoint: string;
+    readonly accessKeyId: string;
+    readonly secretAccessKey: string;
+  };
+  /**
+   * How commits are reached that lakeFS does not find by their ids (lakefs/lost-commits.ts):
+   * expressions by id.
+   */
   readonly ways: Readonly<Record<string, string>>;
   readonly repository: string;
   /** lakeFS's storage namespace of it. */
@@ -55,7 +73,12 @@ export interface SynthesizeRequest extends TaskControl {
   readonly sealKeys: readonly Uint8Array[];
   /** Which files are pointers: lakefs/contract.ts. */
   readonly mapping:
-    | { readonly version: 3; readonly threshold: number; readonly suffixes: readonly string[]; readonly namespace?: string }
+    | {
+        readonly version: 3;
+        readonly threshold: number;
+        readonly suffixes: readonly string[];
+        readonly namespace?: string;
+      }
     | { readonly version: 2; readonly pointers: "linked"; readonly namespace: string };
   readonly packs: readonly PackHandle[];
   /** Oldest first: parents come before, or are among `known`. */
@@ -63,9 +86,14 @@ export interface SynthesizeRequest extends TaskControl {
   readonly known: readonly SynthesizedCommit[];
   /** Pack file to write; it must not exist. None is written if there is nothing new. */
   readonly path: string;
-  /** File for the list of blobs whose ids are known and whose contents were not read (lakefs/promised-list.ts). */
+  /**
+   * File for the list of blobs whose ids are known and whose contents were not read
+   * (lakefs/promised-list.ts).
+   */
   readonly promisedPath: string;
-  /** Contents that an attempt before has read, whose blobs are in `packs` (lakefs/kept-contents.ts). */
+  /**
+   * Contents that an attempt before has read, whose blobs are in `packs` (lakefs/kept-contents.ts).
+   */
   readonly kept: Uint8Array;
   /** Gives SynthesisNews, takes SynthesisAnswers. */
   readonly port: MessagePort;
@@ -75,22 +103,46 @@ export interface SynthesizeRequest extends TaskControl {
 
 export type SynthesisNews =
   /** `files`: of the listing that is being read, where it is known how many it has. */
-  | { readonly kind: "progress"; readonly commits: number; readonly objects: number; readonly files: FilesRead | undefined }
+  | {
+      readonly kind: "progress";
+      readonly commits: number;
+      readonly objects: number;
+      readonly files: FilesRead | undefined;
+    }
   /** Blobs of a list looked at so far. */
   | { readonly kind: "contents"; readonly blobs: number }
   /** A promised content that cannot be brought. */
-  | { readonly kind: "left"; readonly commit: string; readonly path: string; readonly code: FaultCode; readonly reason: string }
+  | {
+      readonly kind: "left";
+      readonly commit: string;
+      readonly path: string;
+      readonly code: FaultCode;
+      readonly reason: string;
+    }
   /** A content was hashed: to be remembered durably. */
   | { readonly kind: "hashed"; readonly key: string; readonly facts: HashedContent }
   /** Small contents were hashed: ids of lakefs/proven-contents.ts. */
   | { readonly kind: "proven"; readonly ids: Uint8Array }
   /**
-   * A file that Git sees as a pointer, and where its bytes can be read: to be found by its SHA-256. `path` as lakeFS
-   * spells it. `proven`: one of us has hashed them; else a hub's link says so.
+   * A file that Git sees as a pointer, and where its bytes can be read: to be found by its SHA-256.
+   * `path` as lakeFS spells it. `proven`: one of us has hashed them; else a hub's link says so.
    */
-  | { readonly kind: "pointer"; readonly sha256: string; readonly commit: string; readonly path: string; readonly size: number; readonly proven: boolean }
+  | {
+      readonly kind: "pointer";
+      readonly sha256: string;
+      readonly commit: string;
+      readonly path: string;
+      readonly size: number;
+      readonly proven: boolean;
+    }
   /** A claim in user metadata that its content does not confirm. */
-  | { readonly kind: "unconfirmed"; readonly commit: string; readonly path: string; readonly claimed: Oid; readonly is: Oid }
+  | {
+      readonly kind: "unconfirmed";
+      readonly commit: string;
+      readonly path: string;
+      readonly claimed: Oid;
+      readonly is: Oid;
+    }
   /** What is remembered under these keys? One SynthesisAnswer follows. */
   | { readonly kind: "recall"; readonly question: number; readonly keys: readonly string[] };
 
@@ -116,7 +168,17 @@ export interface RecallAnswer {
 export type SynthesisAnswer = RecallAnswer | { readonly leaveOff: true };
 
 /** Calls and bytes by the name of the call. */
-export type LakefsFigures = Readonly<Record<string, { readonly calls: number; readonly bytesIn: number; readonly bytesOut: number; readonly retries: number }>>;
+export type LakefsFigures = Readonly<
+  Record<
+    string,
+    {
+      readonly calls: number;
+      readonly bytesIn: number;
+      readonly bytesOut: number;
+      readonly retries: number;
+    }
+  >
+>;
 
 /** Blobs that a pack promises. */
 export interface PromisedIds {
@@ -164,11 +226,19 @@ export interface ContentsRequest extends TaskControl {
   readonly list: PromisedListFile;
   /** Of it: sorted ids, 20 bytes each; undefined: all. */
   readonly wanted: SharedArrayBuffer | undefined;
-  /** What cannot be brought is left out and stays promised, in a list at this path. Undefined: it fails all. */
+  /**
+   * What cannot be brought is left out and stays promised, in a list at this path. Undefined: it
+   * fails all.
+   */
   readonly leftPath: string | undefined;
-  /** Pack whose entries the new one begins with; it is one of `packs`, and its entries are whole objects. */
+  /**
+   * Pack whose entries the new one begins with; it is one of `packs`, and its entries are whole
+   * objects.
+   */
   readonly base: PackHandle | undefined;
-  /** Pack file to write; it must not exist. None is written where every wanted blob is in a pack. */
+  /**
+   * Pack file to write; it must not exist. None is written where every wanted blob is in a pack.
+   */
   readonly path: string;
   /** Gives SynthesisNews of kinds "contents", "left" and "recall", takes SynthesisAnswers. */
   readonly port: MessagePort;

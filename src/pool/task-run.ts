@@ -1,9 +1,19 @@
 /**
- * One task on its thread. An abort is passed on: the task is asked by its control word and, if it does not listen, ended with its thread (which costs
- * a new one 0.2 s). So is a task that shows no sign of life.
+ * One task on its thread. An abort is passed on: the task is asked by its control word and, if it
+ * does not listen, ended with its thread (which costs a new one 0.2 s). So is a task that shows no
+ * sign of life.
  */
 import { LIMITS } from "../base/limits.js";
-import { clockMs, CONTROL_ABORT, CONTROL_BEAT, CONTROL_BYTES, CONTROL_OTHERS, CONTROL_RUN, CONTROL_SINCE, CONTROL_TURN } from "./control.js";
+import {
+  clockMs,
+  CONTROL_ABORT,
+  CONTROL_BEAT,
+  CONTROL_BYTES,
+  CONTROL_OTHERS,
+  CONTROL_RUN,
+  CONTROL_SINCE,
+  CONTROL_TURN,
+} from "./control.js";
 import type { Lane } from "./lane.js";
 import type { Priority, RunOptions, TaskShare } from "./tasks.js";
 
@@ -101,7 +111,8 @@ export class TaskRun {
   readonly #abort = (): void => {
     Atomics.store(this.#words, CONTROL_ABORT, 1);
     this.#wake();
-    // A task without its turn ends as soon as the one that has it lets go of the thread: that one must not be ended with it.
+    // A task without its turn ends as soon as the one that has it lets go of the thread: that one
+    // must not be ended with it.
     if (!this.#paused) this.#grace = setTimeout(() => this.force.abort(), LIMITS.taskAbortGraceMs);
   };
 }

@@ -1,10 +1,11 @@
 /**
- * What pool threads can be asked to do: each task's request and result. Requests and results are small messages
- * (paths, ranges, numbers) and SharedArrayBuffers; bulk data moves as files.
+ * What pool threads can be asked to do: each task's request and result. Requests and results are
+ * small messages (paths, ranges, numbers) and SharedArrayBuffers; bulk data moves as files.
  *
- * Every request carries `control`: Int32 words shared with the caller (control.ts), the first set to 1 when the caller has gone. Tasks look at
- * it by TaskWatch at least every 10 ms of work, which also shows that they live, and then throw Fault "base/aborted".
- * What computes for longer than 100 ms also asks `watch.shouldYield()` and gives up its turn (`watch.turn()`) where others wait.
+ * Every request carries `control`: Int32 words shared with the caller (control.ts), the first set
+ * to 1 when the caller has gone. Tasks look at it by TaskWatch at least every 10 ms of work, which
+ * also shows that they live, and then throw Fault "base/aborted". What computes for longer than 100
+ * ms also asks `watch.shouldYield()` and gives up its turn (`watch.turn()`) where others wait.
  */
 import type { TransferListItem } from "node:worker_threads";
 import type { FetchTasks } from "./fetch-tasks.js";
@@ -16,7 +17,10 @@ import type { SynthesizeTasks } from "./synthesize-tasks.js";
 
 /** One live pack as tasks see it. Cheap to post: the tables are shared, not copied. */
 export interface PackHandle {
-  /** SHA-1 of the pack's content, hex: its name in `pack-<checksum>.pack` and its identity in caches. */
+  /**
+   * SHA-1 of the pack's content, hex: its name in `pack-<checksum>.pack` and its identity in
+   * caches.
+   */
   readonly checksum: string;
   /** Local file of the pack. */
   readonly path: string;
@@ -26,7 +30,10 @@ export interface PackHandle {
   readonly idx: SharedArrayBuffer;
   /** The whole .rev: positions in pack order. */
   readonly rev: SharedArrayBuffer;
-  /** OBJECT_TYPE of each object by position, 0 while nobody has looked: threads fill it in. Absent: every look reads the pack. */
+  /**
+   * OBJECT_TYPE of each object by position, 0 while nobody has looked: threads fill it in. Absent:
+   * every look reads the pack.
+   */
   readonly types?: SharedArrayBuffer;
 }
 
@@ -34,8 +41,17 @@ export interface TaskControl {
   readonly control: SharedArrayBuffer;
 }
 
-/** Task name → request and result. Each room that adds a task declares its types in its own file in this folder. */
-export interface Tasks extends FetchTasks, IngestTasks, LandingTasks, LfsTasks, PushTasks, SynthesizeTasks {
+/**
+ * Task name → request and result. Each room that adds a task declares its types in its own file in
+ * this folder.
+ */
+export interface Tasks
+  extends FetchTasks,
+    IngestTasks,
+    LandingTasks,
+    LfsTasks,
+    PushTasks,
+    SynthesizeTasks {
   "hash/calibrate": { request: TaskControl; result: { readonly picks: string } };
 }
 
@@ -64,7 +80,10 @@ export interface RunOptions {
   readonly priority?: Priority;
   /** Objects whose ownership moves to the thread (MessagePorts). */
   readonly transfer?: TransferList;
-  /** Hears that the task leaves its thread to others while it waits for somebody else (control.ts `away`), and that it has done so. */
+  /**
+   * Hears that the task leaves its thread to others while it waits for somebody else (control.ts
+   * `away`), and that it has done so.
+   */
   readonly onAway?: (isAway: boolean) => void;
 }
 
@@ -72,9 +91,16 @@ export interface RunOptions {
 export interface Pool {
   /** May change at run time. */
   readonly threads: number;
-  run<K extends TaskName>(name: K, request: TaskRequest<K>, options?: RunOptions): Promise<TaskResult<K>>;
+  run<K extends TaskName>(
+    name: K,
+    request: TaskRequest<K>,
+    options?: RunOptions,
+  ): Promise<TaskResult<K>>;
   /** The same threads, all tasks counted for `share`. */
   sharedBy(share: TaskShare): Pool;
-  /** Throws "pool/saturated" where a task would be told so now: asked before a request costs anything. */
+  /**
+   * Throws "pool/saturated" where a task would be told so now: asked before a request costs
+   * anything.
+   */
   checkRoom(): void;
 }

@@ -47,7 +47,10 @@ export interface PromisedContents {
 }
 
 export interface Repository {
-  /** Store prefix and cache identity, "repos/<id>": of no other repository, whatever it is called and whenever it is there. */
+  /**
+   * Store prefix and cache identity, "repos/<id>": of no other repository, whatever it is called
+   * and whenever it is there.
+   */
   readonly id: string;
   readonly type: RepositoryType;
   /** For people: "ns/name". */
@@ -62,9 +65,14 @@ export interface Repository {
   readonly atomic: boolean;
   /** Undefined: its branches and tags are ours. */
   readonly lakefs?: LakefsSide | undefined;
-  /** Cuts lakeFS's name of it, which is not for this caller, from what he is told. Undefined: there is nothing to hide. */
+  /**
+   * Cuts lakeFS's name of it, which is not for this caller, from what he is told. Undefined: there
+   * is nothing to hide.
+   */
   readonly conceal?: Conceal | undefined;
-  /** What whoever fetches or pushes should be told about the name that was asked for, a line each. */
+  /**
+   * What whoever fetches or pushes should be told about the name that was asked for, a line each.
+   */
   readonly notices: readonly string[];
   /** Nothing is there yet, and this request makes it: the pusher is told. */
   readonly created: boolean;
@@ -85,11 +93,17 @@ export interface Exchange {
   readonly request: RequestRecord;
   readonly repository: Repository;
   readonly version: ProtocolVersion;
-  /** Who asks, for his fair part of the pool (auth/caller `shareOf`): a user, or where nobody says who he is the address he comes from. */
+  /**
+   * Who asks, for his fair part of the pool (auth/caller `shareOf`): a user, or where nobody says
+   * who he is the address he comes from.
+   */
   readonly caller: string;
   /** The account that asks; undefined: nobody is asked who they are, or it has none. */
   readonly account?: string | undefined;
-  /** Asked before anything moves that a long request has prepared: throws "push/no-longer" where the caller may not do it any more. */
+  /**
+   * Asked before anything moves that a long request has prepared: throws "push/no-longer" where the
+   * caller may not do it any more.
+   */
   readonly stillMay: () => Promise<void>;
   /** Over HTTP every request stands alone: no state is kept between them. False on SSH. */
   readonly stateless: boolean;

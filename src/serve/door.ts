@@ -2,13 +2,15 @@
  * The one door to repositories, whatever the transport: who may pass, and what the others are told.
  *
  *   nobody signed in, and it is private or not there     401, so that a client sends what it has
- *   signed in, may not read                              404, word for word what is said where nothing is (by setting: 403)
+ *   signed in, may not read                              404, word for word what is said where
+ *                                                        nothing is (by setting: 403)
  *   may read and wants to write                          403
  *
- * What may not be read is not looked up either (serve/repositories), so that the time an answer takes tells no more than its words.
+ * What may not be read is not looked up either (serve/repositories), so that the time an answer
+ * takes tells no more than its words.
  *
- * Rights end while requests run: `recheck` asks all of it again, for the same caller as he is now. A link of LFS says who got
- * it, and is worth what he is.
+ * Rights end while requests run: `recheck` asks all of it again, for the same caller as he is now.
+ * A link of LFS says who got it, and is worth what he is.
  */
 import { ANONYMOUS, type Caller, includes, TRUSTED } from "../auth/caller.js";
 import type { Authenticator } from "../auth/authenticator.js";
@@ -48,17 +50,34 @@ export class Door {
     this.#guard = guard;
   }
 
-  async identify(authorization: string | undefined, source: string, signal: AbortSignal): Promise<Caller> {
-    return this.#guard === undefined ? { kind: "trusted" } : this.#guard.authenticator.identify(authorization, source, signal);
+  async identify(
+    authorization: string | undefined,
+    source: string,
+    signal: AbortSignal,
+  ): Promise<Caller> {
+    return this.#guard === undefined
+      ? { kind: "trusted" }
+      : this.#guard.authenticator.identify(authorization, source, signal);
   }
 
   /** Throws "auth/required", "auth/forbidden", "repository/missing", "repository/read-only". */
-  async resolve(name: RepositoryName, caller: Caller, wants: Wants, signal: AbortSignal): Promise<Repository> {
+  async resolve(
+    name: RepositoryName,
+    caller: Caller,
+    wants: Wants,
+    signal: AbortSignal,
+  ): Promise<Repository> {
     const asker = this.#asker(caller);
     try {
       const repository = await this.#repositories.resolve(name, wants === "write", signal, asker);
-      if (wants === "admin" && !(repository.role !== undefined && includes(repository.role, "admin")))
-        throw new Fault("auth/forbidden", { name: titleOf(name), needs: "the role admin here, and a token of scope admin" });
+      if (
+        wants === "admin" &&
+        !(repository.role !== undefined && includes(repository.role, "admin"))
+      )
+        throw new Fault("auth/forbidden", {
+          name: titleOf(name),
+          needs: "the role admin here, and a token of scope admin",
+        });
       return repository;
     } catch (error) {
       throw asker === undefined ? error : await this.#told(asFault(error), name, caller, signal);
@@ -81,10 +100,15 @@ export class Door {
   }
 
   /**
-   * The repository for a link whose proof was good for this name. Throws "lfs/link-ended", "repository/missing",
-   * "repository/read-only".
+   * The repository for a link whose proof was good for this name. Throws "lfs/link-ended",
+   * "repository/missing", "repository/read-only".
    */
-  async resolveLinked(name: RepositoryName, bearer: Caller, wants: Wants, signal: AbortSignal): Promise<Repository> {
+  async resolveLinked(
+    name: RepositoryName,
+    bearer: Caller,
+    wants: Wants,
+    signal: AbortSignal,
+  ): Promise<Repository> {
     try {
       return await this.resolve(name, bearer, wants, signal);
     } catch (error) {
@@ -92,17 +116,30 @@ export class Door {
     }
   }
 
-  /** Whether a caller may still do what he began. Throws why not: "auth/…", "repository/…", "lakefs/…". */
+  /**
+   * Whether a caller may still do what he began. Throws why not: "auth/…", "repository/…",
+   * "lakefs/…".
+   */
   async recheck({ name, caller, repository, wants }: Begun, signal: AbortSignal): Promise<void> {
     const now = this.#guard === undefined ? caller : await this.#guard.authenticator.again(caller);
-    const { id } = await this.#repositories.resolve(name, wants === "write", signal, this.#asker(now));
+    const { id } = await this.#repositories.resolve(
+      name,
+      wants === "write",
+      signal,
+      this.#asker(now),
+    );
     if (id !== repository.id)
-      throw new Fault("repository/missing", { name: titleOf(name), reason: "another one has its name now" });
+      throw new Fault("repository/missing", {
+        name: titleOf(name),
+        reason: "another one has its name now",
+      });
   }
 
   /** Those behind the title `after` that the caller may read, by title: the first `count`. */
   async list(after: string, count: number, caller: Caller): Promise<readonly string[]> {
-    return (await this.#repositories.list(after, count, this.#asker(caller))).map(({ title }) => title);
+    return (await this.#repositories.list(after, count, this.#asker(caller))).map(
+      ({ title }) => title,
+    );
   }
 
   /** Takes note of a repository that a push makes, before anything of it is stored. */
@@ -122,11 +159,18 @@ export class Door {
     };
   }
 
-  async #told(fault: Fault, name: RepositoryName, caller: Caller, signal: AbortSignal): Promise<Fault> {
+  async #told(
+    fault: Fault,
+    name: RepositoryName,
+    caller: Caller,
+    signal: AbortSignal,
+  ): Promise<Fault> {
     if (fault.code !== "repository/missing" && fault.code !== "auth/forbidden") return fault;
     if (caller.kind === ANONYMOUS.kind) return new Fault("auth/required");
     if (fault.code === "auth/forbidden" || this.#guard?.deniedStatus === 404) return fault;
-    return (await this.#isThere(name, signal)) ? new Fault("auth/forbidden", { name: titleOf(name) }) : fault;
+    return (await this.#isThere(name, signal))
+      ? new Fault("auth/forbidden", { name: titleOf(name) })
+      : fault;
   }
 
   async #isThere(name: RepositoryName, signal: AbortSignal): Promise<boolean> {
@@ -149,7 +193,10 @@ export function checkAdministrator(caller: Caller): void {
 }
 
 export function isAdministrator(caller: Caller): boolean {
-  return caller.kind === "trusted" || (caller.kind === "user" && caller.isAdmin && caller.scope === "admin");
+  return (
+    caller.kind === "trusted" ||
+    (caller.kind === "user" && caller.isAdmin && caller.scope === "admin")
+  );
 }
 
 /** Whom a link that a caller asks for is given to. */
@@ -158,11 +205,16 @@ export function holderOf(caller: Caller): LinkHolder {
   return caller.kind === "anonymous" ? ANONYMOUS_HOLDER : TRUSTED_HOLDER;
 }
 
-/** What a link's user is told: where rights have ended, that the link has; other failures as they are. */
+/**
+ * What a link's user is told: where rights have ended, that the link has; other failures as they
+ * are.
+ */
 function linkEnded(fault: Fault): Fault {
   if (fault.code === "auth/required")
     return new Fault("lfs/link-ended", {
       reason: "the repository is not open to everybody any more; ask for a new link, signed in",
     });
-  return fault.code.startsWith("auth/") ? new Fault("lfs/link-ended", { reason: fault.message }) : fault;
+  return fault.code.startsWith("auth/")
+    ? new Fault("lfs/link-ended", { reason: fault.message })
+    : fault;
 }

@@ -1,4 +1,7 @@
-/** What one fetch is answered from: refs and packs as they are now, and what the server was told to allow. */
+/**
+ * What one fetch is answered from: refs and packs as they are now, and what the server was told to
+ * allow.
+ */
 import { checkAborted, Turns } from "../base/flow.js";
 import { filtered } from "../base/long-lists.js";
 import type { Oid } from "../git/oid.js";
@@ -27,7 +30,9 @@ export interface UploadPackDeps {
   readonly offer: Offer;
   readonly log: Log;
   readonly metrics: Metrics;
-  /** uploadpack.allowAnySHA1InWant: whatever is stored may be asked for by its id, reachable or not. */
+  /**
+   * uploadpack.allowAnySHA1InWant: whatever is stored may be asked for by its id, reachable or not.
+   */
   readonly allowAnyWant: boolean;
 }
 
@@ -46,10 +51,16 @@ export interface FetchContext {
 }
 
 /**
- * Refs first, then packs: objects are published before refs point at them, so what is named is here. `wanted`: ids the client asks for by
- * themselves; those that lakeFS still has alone are brought. So is everything where `filter` reads a blob.
+ * Refs first, then packs: objects are published before refs point at them, so what is named is
+ * here. `wanted`: ids the client asks for by themselves; those that lakeFS still has alone are
+ * brought. So is everything where `filter` reads a blob.
  */
-export async function openContext(exchange: Pick<Exchange, "request" | "repository" | "signal" | "stateless">, deps: UploadPackDeps, wanted: Iterable<Oid> = [], filter?: Filter): Promise<FetchContext> {
+export async function openContext(
+  exchange: Pick<Exchange, "request" | "repository" | "signal" | "stateless">,
+  deps: UploadPackDeps,
+  wanted: Iterable<Oid> = [],
+  filter?: Filter,
+): Promise<FetchContext> {
   const { request, repository, signal, stateless } = exchange;
   const refs = await repository.refs.read(signal);
   const context = await contextOf({ request, repository, deps, refs, signal, stateless });
@@ -57,7 +68,9 @@ export async function openContext(exchange: Pick<Exchange, "request" | "reposito
     await repository.promised?.bringAll(signal);
     return contextOf(context);
   }
-  const unknown = isPromising(context) ? await filtered(wanted, (oid) => !context.has(oid), new Turns(signal)) : [];
+  const unknown = isPromising(context)
+    ? await filtered(wanted, (oid) => !context.has(oid), new Turns(signal))
+    : [];
   if (unknown.length === 0) return context;
   await repository.promised?.bring(unknown, signal);
   return contextOf(context);
@@ -65,16 +78,28 @@ export async function openContext(exchange: Pick<Exchange, "request" | "reposito
 
 /** Patterns of a sparse checkout are the content of a blob. */
 function readsBlob(filter: Filter | undefined): boolean {
-  return filter?.kind === "sparse:oid" || (filter?.kind === "combine" && filter.filters.some(readsBlob));
+  return (
+    filter?.kind === "sparse:oid" || (filter?.kind === "combine" && filter.filters.some(readsBlob))
+  );
 }
 
 /** Whether some contents are still in lakeFS alone. */
-export function isPromising({ packs, repository }: Pick<FetchContext, "packs" | "repository">): boolean {
+export function isPromising({
+  packs,
+  repository,
+}: Pick<FetchContext, "packs" | "repository">): boolean {
   return repository.promised !== undefined && packs.some(({ promised }) => promised !== undefined);
 }
 
 /** The same with the packs there are now. */
-export async function contextOf({ request, repository, deps, refs, signal, stateless }: Omit<FetchContext, "packs" | "handles" | "has">): Promise<FetchContext> {
+export async function contextOf({
+  request,
+  repository,
+  deps,
+  refs,
+  signal,
+  stateless,
+}: Omit<FetchContext, "packs" | "handles" | "has">): Promise<FetchContext> {
   const { packs } = await repository.objects.packs(signal);
   checkAborted(signal);
   let space: ObjectSpace | undefined;
@@ -88,7 +113,10 @@ export async function contextOf({ request, repository, deps, refs, signal, state
     handles: toHandles(packs),
     signal,
     has(oid) {
-      space ??= new ObjectSpace(inSpaceOrder(packs).map((pack) => ({ lookup: new PackLookup(pack) })), FEW_LOOKUPS_BITS);
+      space ??= new ObjectSpace(
+        inSpaceOrder(packs).map((pack) => ({ lookup: new PackLookup(pack) })),
+        FEW_LOOKUPS_BITS,
+      );
       return space.findOid(oid) !== NONE;
     },
   };

@@ -7,7 +7,10 @@ import type { FetchContext } from "./fetch-context.js";
 import { fatalPacket, type PackReplyOptions, sendPack } from "./pack-reply.js";
 import { tell } from "./request-record.js";
 
-/** Finds the pack or has it begun. What fails at once (no thread to be had) fails here, before a word is said. */
+/**
+ * Finds the pack or has it begun. What fails at once (no thread to be had) fails here, before a
+ * word is said.
+ */
 export async function openPack(context: FetchContext, request: PackRequest): Promise<PackStream> {
   const { deps, repository, request: asked, packs, signal } = context;
   const stream = await openFetchPack({
@@ -18,7 +21,13 @@ export async function openPack(context: FetchContext, request: PackRequest): Pro
     cache: deps.cache,
     checks: deps.checks,
     signal,
-    onGenerated: ({ plan, sizes: _sizes, ...figures }) => deps.log.info("pack made", { request: asked.id, repository: repository.title, ...figures, ...plan }),
+    onGenerated: ({ plan, sizes: _sizes, ...figures }) =>
+      deps.log.info("pack made", {
+        request: asked.id,
+        repository: repository.title,
+        ...figures,
+        ...plan,
+      }),
   });
   await new Promise<void>((resolve) => setImmediate(resolve));
   const failure = stream.failure();
@@ -27,8 +36,15 @@ export async function openPack(context: FetchContext, request: PackRequest): Pro
   throw failure;
 }
 
-/** As `openPack` and `replyWithPack`, where acknowledgements have been sent already: then a failure can only be told in band 3. */
-export async function replyAfterAcks(context: FetchContext, request: PackRequest, options: PackReplyOptions): Promise<void> {
+/**
+ * As `openPack` and `replyWithPack`, where acknowledgements have been sent already: then a failure
+ * can only be told in band 3.
+ */
+export async function replyAfterAcks(
+  context: FetchContext,
+  request: PackRequest,
+  options: PackReplyOptions,
+): Promise<void> {
   const { signal } = context;
   let stream: PackStream;
   try {
@@ -42,14 +58,28 @@ export async function replyAfterAcks(context: FetchContext, request: PackRequest
   await replyWithPack(context, stream, options);
 }
 
-/** Sends the pack; a failure on the way goes to the client in band 3, or cuts the connection where there are no bands. */
-export async function replyWithPack(context: FetchContext, stream: PackStream, options: PackReplyOptions): Promise<void> {
+/**
+ * Sends the pack; a failure on the way goes to the client in band 3, or cuts the connection where
+ * there are no bands.
+ */
+export async function replyWithPack(
+  context: FetchContext,
+  stream: PackStream,
+  options: PackReplyOptions,
+): Promise<void> {
   const { deps, repository, signal } = context;
   const source = stream instanceof StoredPackStream ? "stored" : "cache";
   try {
-    const sent = await sendPack(stream, { ...options, onSent: (bytes) => deps.metrics.packSent(source, bytes) });
+    const sent = await sendPack(stream, {
+      ...options,
+      onSent: (bytes) => deps.metrics.packSent(source, bytes),
+    });
     context.request.note({ objects: sent.objects, packBytes: sent.bytes });
-    deps.log.debug("pack sent", { request: context.request.id, repository: repository.title, ...sent });
+    deps.log.debug("pack sent", {
+      request: context.request.id,
+      repository: repository.title,
+      ...sent,
+    });
   } catch (error) {
     const fault = asFault(error);
     if (signal.aborted || options.mode === "none") throw fault;

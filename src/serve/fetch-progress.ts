@@ -18,7 +18,8 @@ export class FetchProgress {
   last(news: PackNews, count: number): string {
     const before = this.#counted ? "" : this.#count(count);
     const { plan } = news;
-    if (plan === undefined) return `${before}Total ${count} (delta 0), reused 0 (delta 0), pack-reused ${count}\n`;
+    if (plan === undefined)
+      return `${before}Total ${count} (delta 0), reused 0 (delta 0), pack-reused ${count}\n`;
     const { objects, deltas, reused, whole } = plan;
     const compressed = whole === 0 ? "" : `Compressing objects: 100% (${whole}/${whole}), done.\n`;
     return `${before}${compressed}Total ${objects} (delta ${deltas}), reused ${reused} (delta ${deltas}), pack-reused 0\n`;

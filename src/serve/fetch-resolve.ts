@@ -1,4 +1,7 @@
-/** From what a client wrote to what is to be packed: names become ids, depths become boundaries, wants are checked. */
+/**
+ * From what a client wrote to what is to be packed: names become ids, depths become boundaries,
+ * wants are checked.
+ */
 import { Fault } from "../base/fault.js";
 import { Turns } from "../base/flow.js";
 import { distinct } from "../base/long-lists.js";
@@ -13,11 +16,23 @@ import { visibleOf } from "./want-check.js";
 
 const NO_BOUNDARY: Boundary = { shallow: [], unshallow: [], parents: [] };
 
-/** Where the client's history is to end. Wants have been checked. Throws "wire/bad-request" for a `deepen-not` that is no ref. */
-export function resolveBoundary(context: FetchContext, wants: readonly Oid[], clientShallow: readonly Oid[], depth: DepthRequest | undefined): Promise<Boundary> {
+/**
+ * Where the client's history is to end. Wants have been checked. Throws "wire/bad-request" for a
+ * `deepen-not` that is no ref.
+ */
+export function resolveBoundary(
+  context: FetchContext,
+  wants: readonly Oid[],
+  clientShallow: readonly Oid[],
+  depth: DepthRequest | undefined,
+): Promise<Boundary> {
   if (depth === undefined) return Promise.resolve(NO_BOUNDARY);
   const { deps, handles: packs, signal } = context;
-  return deps.pool.run("pack-objects/deepen", { packs, wants, clientShallow, depth: resolveDepth(context.refs, depth) }, { signal });
+  return deps.pool.run(
+    "pack-objects/deepen",
+    { packs, wants, clientShallow, depth: resolveDepth(context.refs, depth) },
+    { signal },
+  );
 }
 
 function resolveDepth(refs: RefSnapshot, depth: DepthRequest): DeepenBy {
@@ -38,8 +53,10 @@ const RULES: readonly ((name: string) => string)[] = [
 /** Throws "wire/bad-request" where no ref has this name, or several have. */
 function expandRef(refs: RefSnapshot, name: string): Oid {
   const found = RULES.flatMap((rule) => findRef(refs, rule(name)) ?? []);
-  if (found.length === 0) throw new Fault("wire/bad-request", { reason: "deepen-not is not a ref", ref: name });
-  if (found.length > 1) throw new Fault("wire/bad-request", { reason: "deepen-not is an ambiguous ref", ref: name });
+  if (found.length === 0)
+    throw new Fault("wire/bad-request", { reason: "deepen-not is not a ref", ref: name });
+  if (found.length > 1)
+    throw new Fault("wire/bad-request", { reason: "deepen-not is an ambiguous ref", ref: name });
   return (found[0] as Ref).oid;
 }
 
@@ -48,8 +65,14 @@ export function findRef(refs: RefSnapshot, name: string): Ref | undefined {
   return refs.byName.get(name === "HEAD" ? refs.head : name);
 }
 
-/** The filter with every `sparse:oid` as an id. Throws "wire/bad-filter" where an expression names nothing. */
-export async function resolveFilter(context: FetchContext, filter: Filter | undefined): Promise<Filter | undefined> {
+/**
+ * The filter with every `sparse:oid` as an id. Throws "wire/bad-filter" where an expression names
+ * nothing.
+ */
+export async function resolveFilter(
+  context: FetchContext,
+  filter: Filter | undefined,
+): Promise<Filter | undefined> {
   if (filter === undefined) return undefined;
   if (filter.kind === "combine") {
     const filters = await Promise.all(filter.filters.map((part) => resolveSparse(context, part)));
@@ -62,11 +85,16 @@ type SimpleFilter = Exclude<Filter, { kind: "combine" }>;
 
 async function resolveSparse(context: FetchContext, filter: SimpleFilter): Promise<SimpleFilter> {
   if (filter.kind !== "sparse:oid") return filter;
-  // Which paths a blob's lines let through tells what stands in it: one may be named by its id only where it may be fetched.
+  // Which paths a blob's lines let through tells what stands in it: one may be named by its id only
+  // where it may be fetched.
   const [named = ""] = filter.spec.split(":");
   const isHidden = isOid(named) && !(await visibleOf(context, [named])).has(named);
   const spec = isHidden ? undefined : await resolveSpec(context, filter.spec);
-  if (spec === undefined || !context.has(spec)) throw new Fault("wire/bad-filter", { reason: "no such blob of sparse patterns", spec: filter.spec });
+  if (spec === undefined || !context.has(spec))
+    throw new Fault("wire/bad-filter", {
+      reason: "no such blob of sparse patterns",
+      spec: filter.spec,
+    });
   return { kind: "sparse:oid", spec };
 }
 
@@ -74,12 +102,23 @@ async function resolveSparse(context: FetchContext, filter: SimpleFilter): Promi
 async function resolveSpec(context: FetchContext, spec: string): Promise<Oid | undefined> {
   if (isOid(spec)) return spec;
   const colon = spec.indexOf(":");
-  if (colon < 0) return RULES.map((rule) => findRef(context.refs, rule(spec))?.oid).find((oid) => oid !== undefined);
+  if (colon < 0)
+    return RULES.map((rule) => findRef(context.refs, rule(spec))?.oid).find(
+      (oid) => oid !== undefined,
+    );
   const name = spec.slice(0, colon);
-  const oid = isOid(name) ? name : RULES.map((rule) => findRef(context.refs, rule(name))?.oid).find((found) => found !== undefined);
+  const oid = isOid(name)
+    ? name
+    : RULES.map((rule) => findRef(context.refs, rule(name))?.oid).find(
+        (found) => found !== undefined,
+      );
   if (oid === undefined) return undefined;
   const { deps, handles: packs, signal } = context;
-  return deps.pool.run("pack-objects/resolve", { packs, oid, path: spec.slice(colon + 1) }, { signal });
+  return deps.pool.run(
+    "pack-objects/resolve",
+    { packs, oid, path: spec.slice(colon + 1) },
+    { signal },
+  );
 }
 
 /** What of a fetch is decided already. */
@@ -94,30 +133,42 @@ export interface ResolvedFetch {
   readonly includeTag: boolean;
 }
 
-export async function toPackRequest(context: FetchContext, fetch: ResolvedFetch): Promise<PackRequest> {
+export async function toPackRequest(
+  context: FetchContext,
+  fetch: ResolvedFetch,
+): Promise<PackRequest> {
   const { boundary, includeTag, ...rest } = fetch;
   const { shallow, unshallow, parents: unshallowParents } = boundary;
   const tags = includeTag ? await tagsBeside(context, rest.wants) : [];
-  // Without common ground a pack cannot be thin, and with a filter nobody knows which bases the client was spared: then who can read
-  // thin packs gets the same as who cannot.
+  // Without common ground a pack cannot be thin, and with a filter nobody knows which bases the
+  // client was spared: then who can read thin packs gets the same as who cannot.
   const thin = rest.thin && rest.common.length > 0 && rest.filter === undefined;
   return { ...rest, thin, shallow, unshallow, unshallowParents, tags };
 }
 
 /** Annotated tags that are not asked for by themselves. */
-async function tagsBeside({ refs, signal }: FetchContext, wants: readonly Oid[]): Promise<TagRef[]> {
+async function tagsBeside(
+  { refs, signal }: FetchContext,
+  wants: readonly Oid[],
+): Promise<TagRef[]> {
   const turns = new Turns(signal);
   const wanted = await distinct(wants, turns);
   const tags: TagRef[] = [];
   for (const { name, oid, peeled } of refs.refs) {
     if (turns.isDue) await turns.next();
-    if (peeled !== undefined && name.startsWith("refs/tags/") && !wanted.has(oid)) tags.push({ oid, peeled });
+    if (peeled !== undefined && name.startsWith("refs/tags/") && !wanted.has(oid))
+      tags.push({ oid, peeled });
   }
   return tags;
 }
 
 /** Whether every want has an ancestor among the common ids: then nothing more need be asked. */
-export async function isReady(context: FetchContext, wants: readonly Oid[], common: readonly Oid[], shallow: readonly Oid[]): Promise<boolean> {
+export async function isReady(
+  context: FetchContext,
+  wants: readonly Oid[],
+  common: readonly Oid[],
+  shallow: readonly Oid[],
+): Promise<boolean> {
   if (common.length === 0) return false;
   const { deps, handles: packs, signal } = context;
   return deps.pool.run("pack-objects/negotiate", { packs, wants, common, shallow }, { signal });

@@ -1,6 +1,6 @@
 /**
- * Which lakeFS stands behind this server and whether it answers, in a line for people: asked at most once in some
- * seconds, for all who look.
+ * Which lakeFS stands behind this server and whether it answers, in a line for people: asked at
+ * most once in some seconds, for all who look.
  */
 import { asFault } from "../base/fault.js";
 import { orAbort, SingleFlight } from "../base/flow.js";
@@ -16,7 +16,10 @@ export interface LakefsSeen {
 
 export class LakefsLook {
   readonly endpoint: string;
-  /** One of its own: what people look at is no part of the calls that are counted, nor of whether lakeFS is away. */
+  /**
+   * One of its own: what people look at is no part of the calls that are counted, nor of whether
+   * lakeFS is away.
+   */
   readonly #client: LakefsClient;
   readonly #looking = new SingleFlight<"look", LakefsSeen>();
   #found: { readonly atMs: number; readonly seen: LakefsSeen } | undefined;
@@ -28,7 +31,8 @@ export class LakefsLook {
 
   /** Never rejects. */
   async look(): Promise<LakefsSeen> {
-    if (this.#found !== undefined && performance.now() - this.#found.atMs < LIMITS.readyLookMs) return this.#found.seen;
+    if (this.#found !== undefined && performance.now() - this.#found.atMs < LIMITS.readyLookMs)
+      return this.#found.seen;
     return this.#looking.run("look", async (signal) => {
       const seen = await this.#look(signal);
       this.#found = { atMs: performance.now(), seen };
@@ -44,11 +48,16 @@ export class LakefsLook {
         patience,
       );
       const blocks = storage?.blockstore_type;
-      const named = ["lakeFS", version?.version, blocks && `(${blocks} blocks)`].filter((part) => part !== undefined);
+      const named = ["lakeFS", version?.version, blocks && `(${blocks} blocks)`].filter(
+        (part) => part !== undefined,
+      );
       return { answers: true, says: `${named.join(" ")} answers` };
     } catch (error) {
       const { code, row } = asFault(error);
-      return { answers: false, says: code === "base/aborted" ? "lakeFS does not answer" : row.says };
+      return {
+        answers: false,
+        says: code === "base/aborted" ? "lakeFS does not answer" : row.says,
+      };
     }
   }
 }

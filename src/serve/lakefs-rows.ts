@@ -1,7 +1,7 @@
 /**
- * Which row a lakeFS repository's name leads to now. lakeFS is asked, because it lets a name be used again: a repository that
- * is another one than before gets
- * a row of its own, and what was known of the old one is set aside, private, together with the names that led to it.
+ * Which row a lakeFS repository's name leads to now. lakeFS is asked, because it lets a name be
+ * used again: a repository that is another one than before gets a row of its own, and what was
+ * known of the old one is set aside, private, together with the names that led to it.
  */
 import { LRUCache } from "lru-cache";
 import { Fault } from "../base/fault.js";
@@ -23,7 +23,10 @@ export interface LakefsRowsOptions {
   readonly believedMs: number;
   /** While lakeFS is away, what is known is believed where nothing is written. */
   readonly serveStale: boolean;
-  /** The repository of this id is no more what it was: whoever has it open opens it anew, or not at all. */
+  /**
+   * The repository of this id is no more what it was: whoever has it open opens it anew, or not at
+   * all.
+   */
   readonly onChanged: (id: string) => void;
   readonly log: Log;
 }
@@ -32,7 +35,10 @@ export class LakefsRows {
   readonly #options: LakefsRowsOptions;
   /** When lakeFS was last asked, by id. Times of the monotonic clock. */
   readonly #askedMs = new LRUCache<string, number>({ max: LIMITS.repositoryHandlesMax });
-  /** Rows are compared and written one at a time: two that see the same change make one new row of it. */
+  /**
+   * Rows are compared and written one at a time: two that see the same change make one new row of
+   * it.
+   */
   readonly #turns = new Semaphore(1);
 
   constructor(options: LakefsRowsOptions) {
@@ -40,47 +46,78 @@ export class LakefsRows {
   }
 
   /**
-   * The row; undefined: lakeFS has no repository of this name. `fresh`: lakeFS is asked whatever it said before. Throws "lakefs/deleting".
+   * The row; undefined: lakeFS has no repository of this name. `fresh`: lakeFS is asked whatever it
+   * said before. Throws "lakefs/deleting".
    */
-  async current(repository: string, fresh: boolean, signal: AbortSignal): Promise<RepositoryRow | undefined> {
+  async current(
+    repository: string,
+    fresh: boolean,
+    signal: AbortSignal,
+  ): Promise<RepositoryRow | undefined> {
     const { client, table, believedMs } = this.#options;
     const known = await table.find(titleOf(lakefsName(repository)));
     const askedMs = performance.now();
-    if (!fresh && known !== undefined && askedMs - (this.#askedMs.get(known.id) ?? Number.NEGATIVE_INFINITY) < believedMs)
+    if (
+      !fresh &&
+      known !== undefined &&
+      askedMs - (this.#askedMs.get(known.id) ?? Number.NEGATIVE_INFINITY) < believedMs
+    )
       return known;
-    const ask = (asking: AbortSignal) => client.getRepository(repository, asking).catch(missingIsUndefined);
+    const ask = (asking: AbortSignal) =>
+      client.getRepository(repository, asking).catch(missingIsUndefined);
     const isBelieved = this.#options.serveStale && !fresh && known !== undefined;
-    const facts = isBelieved ? await unlessAway<LakefsRepository | undefined | "away">(client.http, ask, async () => "away" as const, signal) : await ask(signal);
+    const facts = isBelieved
+      ? await unlessAway<LakefsRepository | undefined | "away">(
+          client.http,
+          ask,
+          async () => "away" as const,
+          signal,
+        )
+      : await ask(signal);
     if (facts === "away") return known;
     if (facts === undefined) return undefined;
     const row =
-      known !== undefined && isSame(known, facts) ? known : await this.#turns.run(() => this.#settle(repository, signal), signal);
+      known !== undefined && isSame(known, facts)
+        ? known
+        : await this.#turns.run(() => this.#settle(repository, signal), signal);
     if (row === undefined) return undefined;
     this.#askedMs.set(row.id, askedMs);
     return row;
   }
 
-  /** Throws "lakefs/replaced" where the name leads to another repository than `id`, "lakefs/missing" where to none. */
-  async confirm(repository: string, id: string, fresh: boolean, signal: AbortSignal): Promise<void> {
+  /**
+   * Throws "lakefs/replaced" where the name leads to another repository than `id`, "lakefs/missing"
+   * where to none.
+   */
+  async confirm(
+    repository: string,
+    id: string,
+    fresh: boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
     const row = await this.current(repository, fresh, signal);
     if (row === undefined) throw new Fault("lakefs/missing", { repository });
     if (row.id !== id) throw new Fault("lakefs/replaced");
   }
 
   /**
-   * The row of what lakeFS shows: the known one, what it was restored to, or a new one. Asks again: an answer may be old when
-   * its turn comes.
+   * The row of what lakeFS shows: the known one, what it was restored to, or a new one. Asks again:
+   * an answer may be old when its turn comes.
    */
   async #settle(repository: string, signal: AbortSignal): Promise<RepositoryRow | undefined> {
     const { client, table } = this.#options;
     const title = titleOf(lakefsName(repository));
-    const [known, facts] = [await table.find(title), await client.getRepository(repository, signal).catch(missingIsUndefined)];
+    const [known, facts] = [
+      await table.find(title),
+      await client.getRepository(repository, signal).catch(missingIsUndefined),
+    ];
     if (facts === undefined) return undefined;
     if (known !== undefined && isSame(known, facts)) return known;
     const root = await rootOf(client, facts, signal);
     const columns = columnsOf(facts, root.id);
     const fresh = table.newRow({ title, namespace: undefined, lakefs: columns });
-    if (known === undefined) return (await table.insert(fresh)) ? fresh : this.#settle(repository, signal);
+    if (known === undefined)
+      return (await table.insert(fresh)) ? fresh : this.#settle(repository, signal);
     const isRestored = !root.isOwn && root.id !== undefined && root.id === known.lakefs_root;
     return isRestored ? this.#restored(known, columns) : this.#replaced(known, fresh);
   }
@@ -89,7 +126,10 @@ export class LakefsRows {
     const { table, onChanged, log } = this.#options;
     await table.update(known.id, columns);
     onChanged(known.id);
-    log.info("a lakeFS repository was restored: its first commit is the same", { repository: columns.lakefs, id: known.id });
+    log.info("a lakeFS repository was restored: its first commit is the same", {
+      repository: columns.lakefs,
+      id: known.id,
+    });
     return { ...known, ...columns };
   }
 
@@ -97,17 +137,22 @@ export class LakefsRows {
     const { table, onChanged, log } = this.#options;
     await table.replace(known.id, fresh);
     onChanged(known.id);
-    log.warn("a lakeFS repository was deleted and made again under its name; what was known of the old one is set aside", {
-      repository: fresh.lakefs,
-      old: known.id,
-      new: fresh.id,
-    });
+    log.warn(
+      "a lakeFS repository was deleted and made again under its name; what was known of the old one is set aside",
+      {
+        repository: fresh.lakefs,
+        old: known.id,
+        new: fresh.id,
+      },
+    );
     return fresh;
   }
 }
 
 function isSame(row: RepositoryRow, facts: LakefsRepository): boolean {
-  return row.lakefs_created_at === timeOf(facts) && row.lakefs_namespace === facts.storage_namespace;
+  return (
+    row.lakefs_created_at === timeOf(facts) && row.lakefs_namespace === facts.storage_namespace
+  );
 }
 
 function columnsOf(facts: LakefsRepository, root: string | undefined): LakefsColumns {

@@ -32,18 +32,31 @@ export interface LakefsFilesOptions {
   heads(): readonly { readonly lakeId: string }[];
 }
 
-export function lakefsFiles({ client, repository, namespace, sealKeys, commits, root, heads }: LakefsFilesOptions): LakefsFiles {
+export function lakefsFiles({
+  client,
+  repository,
+  namespace,
+  sealKeys,
+  commits,
+  root,
+  heads,
+}: LakefsFilesOptions): LakefsFiles {
   const asking = new SingleFlight<"config", boolean>();
   const seals = new SealKeys(sealKeys);
   let presigns: boolean | undefined;
-  const ask = async (signal: AbortSignal) => (await client.config(signal)).storage_config?.pre_sign_support === true;
+  const ask = async (signal: AbortSignal) =>
+    (await client.config(signal)).storage_config?.pre_sign_support === true;
   const canPresign = async (signal: AbortSignal) => {
     presigns ??= await asking.run("config", ask, signal);
     return presigns;
   };
   const statObject = (ref: string, path: string, signal: AbortSignal) =>
     client.statObject(repository, ref, path, signal).catch(missingIsUndefined);
-  const toFile = ({ physical_address, checksum, size_bytes: size = 0 }: LakefsObject): LakefsFile => ({
+  const toFile = ({
+    physical_address,
+    checksum,
+    size_bytes: size = 0,
+  }: LakefsObject): LakefsFile => ({
     address: stageableAddress(physical_address, namespace),
     checksum,
     size,
@@ -63,7 +76,9 @@ export function lakefsFiles({ client, repository, namespace, sealKeys, commits, 
       } as const;
       if (seals.isContentSealed(seal, statement)) return sha256;
     }
-    return (await commits.hashed(contentKey({ address, checksum, size }, namespace) as string, signal))?.sha256;
+    return (
+      await commits.hashed(contentKey({ address, checksum, size }, namespace) as string, signal)
+    )?.sha256;
   };
   return {
     async stat(ref, path, signal) {
@@ -73,20 +88,34 @@ export function lakefsFiles({ client, repository, namespace, sealKeys, commits, 
     presigned: async (ref, path, signal) =>
       (await canPresign(signal)) ? client.presignObject(repository, ref, path, signal) : undefined,
     async *read(ref, path, start, end, signal) {
-      const { body } = await client.streamObject(repository, ref, path, `bytes=${start}-${end - 1}`, signal).catch(goneForLfs);
+      const { body } = await client
+        .streamObject(repository, ref, path, `bytes=${start}-${end - 1}`, signal)
+        .catch(goneForLfs);
       yield* body;
     },
     async upload(branch, path, size, body, signal) {
       await ensureBranch(client, repository, branch, root, signal);
-      return toFile(await client.uploadStream(repository, branch, path, { bytes: size, content: body }, signal));
+      return toFile(
+        await client.uploadStream(repository, branch, path, { bytes: size, content: body }, signal),
+      );
     },
     async stage(branch, path, { address, size, sha256 }, signal) {
       const content = { size, checksum: `sha256:${sha256}`, sha256 };
       const blob = objectId("blob", formatPointer({ sha256, size }));
-      const seal = seals.sealContent({ kind: "pointer", blob, ...content, address: fullAddress(address, namespace) });
+      const seal = seals.sealContent({
+        kind: "pointer",
+        blob,
+        ...content,
+        address: fullAddress(address, namespace),
+      });
       const metadata = fileMetadata(FILE_MODE.plain, blob, content, { seal });
-      // Remembered first: what has its name may be pushed at once, and by a server without this key too.
-      await commits.rememberHashed(contentKey({ address, ...content }, namespace) as string, { sha256, blob: undefined }, signal);
+      // Remembered first: what has its name may be pushed at once, and by a server without this key
+      // too.
+      await commits.rememberHashed(
+        contentKey({ address, ...content }, namespace) as string,
+        { sha256, blob: undefined },
+        signal,
+      );
       await client.stageObject(
         repository,
         branch,
@@ -101,7 +130,8 @@ export function lakefsFiles({ client, repository, namespace, sealKeys, commits, 
       const others = heads().slice(0, LIMITS.lfsHeadLooksMax);
       if (others.some(({ lakeId }) => lakeId === commit)) return toFile(object).address;
       for (const { lakeId } of others) {
-        if ((await statObject(lakeId, path, signal))?.physical_address === object.physical_address) return toFile(object).address;
+        if ((await statObject(lakeId, path, signal))?.physical_address === object.physical_address)
+          return toFile(object).address;
       }
       return undefined;
     },
@@ -112,7 +142,8 @@ export function lakefsFiles({ client, repository, namespace, sealKeys, commits, 
         .catch(goneIsUndefined);
       return object && toFile(object);
     },
-    older: (branch, folder, beforeMs, signal) => olderFiles(client, { repository, branch, folder, beforeMs }, signal),
+    older: (branch, folder, beforeMs, signal) =>
+      olderFiles(client, { repository, branch, folder, beforeMs }, signal),
     remove: (branch, path, signal) => client.deleteObjects(repository, branch, [path], signal),
   };
 }
@@ -128,7 +159,9 @@ export function personalFiles(
     const access = credentials?.accessFor(account, options.repository);
     if (access === undefined) return server;
     const key = `${access.endpoint} ${access.accessKeyId}`;
-    const files = known.get(key) ?? deniedForLfs(lakefsFiles({ ...options, client: options.client.withAccess(access) }));
+    const files =
+      known.get(key) ??
+      deniedForLfs(lakefsFiles({ ...options, client: options.client.withAccess(access) }));
     known.set(key, files);
     return files;
   };
@@ -142,12 +175,15 @@ function deniedForLfs(files: LakefsFiles): LakefsFiles {
   };
   return {
     ...files,
-    upload: (branch, path, size, body, signal) => files.upload(branch, path, size, body, signal).catch(told),
+    upload: (branch, path, size, body, signal) =>
+      files.upload(branch, path, size, body, signal).catch(told),
     stage: (branch, path, file, signal) => files.stage(branch, path, file, signal).catch(told),
   };
 }
 
-/** It begins at the repository's first commit, whose tree is empty: no hook of lakeFS is told of it. */
+/**
+ * It begins at the repository's first commit, whose tree is empty: no hook of lakeFS is told of it.
+ */
 async function ensureBranch(
   client: LakefsClient,
   repository: string,
@@ -158,9 +194,11 @@ async function ensureBranch(
   const there = await client.getBranch(repository, branch, signal).catch(missingIsUndefined);
   if (there !== undefined) return;
   const source = (await root.get(signal)).id;
-  await client.createBranch(repository, { name: branch, source, hidden: true }, signal).catch((error: unknown) => {
-    if (!(error instanceof Fault && error.code === "lakefs/conflict")) throw error; // another was first
-  });
+  await client
+    .createBranch(repository, { name: branch, source, hidden: true }, signal)
+    .catch((error: unknown) => {
+      if (!(error instanceof Fault && error.code === "lakefs/conflict")) throw error; // another was first
+    });
 }
 
 interface OlderFiles {
@@ -177,7 +215,9 @@ async function* olderFiles(
   signal: AbortSignal,
 ): AsyncGenerator<string, void, undefined> {
   for (let after = folder; ; ) {
-    const page = await client.listObjects(repository, branch, after, signal).catch(missingIsUndefined);
+    const page = await client
+      .listObjects(repository, branch, after, signal)
+      .catch(missingIsUndefined);
     for (const { path, mtime } of page?.results ?? []) {
       if (!path.startsWith(folder)) return;
       if (mtime * 1_000 < beforeMs) yield path;
@@ -188,12 +228,15 @@ async function* olderFiles(
 }
 
 function goneForLfs(error: unknown): never {
-  throw error instanceof Fault && error.code === "lakefs/gone" ? new Fault("lfs/gone", {}, error) : error;
+  throw error instanceof Fault && error.code === "lakefs/gone"
+    ? new Fault("lfs/gone", {}, error)
+    : error;
 }
 
 /** Its commit is there, its data is not. */
 function goneIsUndefined(error: unknown): undefined {
-  if (error instanceof Fault && (error.code === "lakefs/gone" || error.code === "lakefs/missing")) return undefined;
+  if (error instanceof Fault && (error.code === "lakefs/gone" || error.code === "lakefs/missing"))
+    return undefined;
   throw error;
 }
 

@@ -2,7 +2,13 @@
 import { Fault } from "../base/fault.js";
 import type { ByteSource } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
-import { answerBatch, type BatchReply, complaint, type LfsOperation, readBatchRequest } from "../lfs/batch.js";
+import {
+  answerBatch,
+  type BatchReply,
+  complaint,
+  type LfsOperation,
+  readBatchRequest,
+} from "../lfs/batch.js";
 import type { LinkHolder, LinkProofs, LinkPurpose } from "../lfs/proof.js";
 import type { LfsObject, LfsStore } from "../lfs/store.js";
 import type { Pool } from "../pool/tasks.js";
@@ -39,7 +45,9 @@ export interface BatchCall {
   /** The name in its address. */
   readonly asked: RepositoryName;
   readonly repository: Repository;
-  /** The LFS address of the repository as the client spells it: "http://host/ns/name.git/info/lfs". */
+  /**
+   * The LFS address of the repository as the client spells it: "http://host/ns/name.git/info/lfs".
+   */
   readonly base: string;
   readonly body: unknown;
   readonly signal: AbortSignal;
@@ -65,31 +73,55 @@ export class LfsService {
   batch({ holder, asked, repository, base, body, signal }: BatchCall): Promise<BatchReply> {
     const { proofs } = this.#options;
     const proof = (purpose: LinkPurpose, object: LfsObject) =>
-      proofs.make({ purpose, asked: titleOf(asked), repository: repository.id, ...object }, holder, LIMITS.lfsLinkSeconds);
+      proofs.make(
+        { purpose, asked: titleOf(asked), repository: repository.id, ...object },
+        holder,
+        LIMITS.lfsLinkSeconds,
+      );
     const address = ({ oid, size }: LfsObject) => `${base}/objects/${oid}/${size}`;
     const links = {
-      transfer: (operation: LfsOperation, object: LfsObject) => `${address(object)}?proof=${proof(operation, object)}`,
+      transfer: (operation: LfsOperation, object: LfsObject) =>
+        `${address(object)}?proof=${proof(operation, object)}`,
       verify: (object: LfsObject) => `${base}/objects/verify?proof=${proof("verify", object)}`,
     };
     return answerBatch(readBatchRequest(body), this.#options.storeOf(repository), links, signal);
   }
 
-  /** Whether a link was made here at all, from its address alone: whom it was given to. Throws "lfs/proof", "http/bad-request". */
+  /**
+   * Whether a link was made here at all, from its address alone: whom it was given to. Throws
+   * "lfs/proof", "http/bad-request".
+   */
   admit({ asked, object, proof }: LinkAsked, purpose: LinkPurpose): LinkHolder {
     const wrong = complaint(object);
     if (wrong !== undefined) throw new Fault("http/bad-request", { reason: wrong });
-    return this.#options.proofs.checkAddress(proof, { purpose, asked: titleOf(asked), oid: object.oid, size: object.size });
+    return this.#options.proofs.checkAddress(proof, {
+      purpose,
+      asked: titleOf(asked),
+      oid: object.oid,
+      size: object.size,
+    });
   }
 
-  /** Takes an object's content. `share`: whose part of the pool hashes it. Throws "lfs/proof", "lfs/mismatch", "lfs/denied", "lakefs/no-credentials". */
-  async upload(call: LinkCall, content: ByteSource, { share, account }: { readonly share: string; readonly account: string | undefined }): Promise<void> {
+  /**
+   * Takes an object's content. `share`: whose part of the pool hashes it. Throws "lfs/proof",
+   * "lfs/mismatch", "lfs/denied", "lakefs/no-credentials".
+   */
+  async upload(
+    call: LinkCall,
+    content: ByteSource,
+    { share, account }: { readonly share: string; readonly account: string | undefined },
+  ): Promise<void> {
     const store = this.#checked(call, "upload");
     const { object, repository, signal } = call;
     if ((await store.size(object, signal)) === object.size) return this.#passOver(object, content); // a second client was faster
-    const upload = await store.beginUpload(object, signal, { account, pool: this.#options.pool.sharedBy({ repository: repository.id, caller: share }) });
+    const upload = await store.beginUpload(object, signal, {
+      account,
+      pool: this.#options.pool.sharedBy({ repository: repository.id, caller: share }),
+    });
     try {
       const release = content.release?.bind(content);
-      for (let bytes = await content.read(); bytes !== undefined; bytes = await content.read()) await upload.write(bytes, release);
+      for (let bytes = await content.read(); bytes !== undefined; bytes = await content.read())
+        await upload.write(bytes, release);
       await call.stillMay();
       await upload.finish();
     } finally {
@@ -107,7 +139,12 @@ export class LfsService {
   async download(call: LinkCall): Promise<LfsStore> {
     const store = this.#checked(call, "download");
     const { object, signal } = call;
-    checkPresent(object, await (store.readable === undefined ? store.size(object, signal) : store.readable(object, signal)));
+    checkPresent(
+      object,
+      await (store.readable === undefined
+        ? store.size(object, signal)
+        : store.readable(object, signal)),
+    );
     return store;
   }
 
@@ -127,7 +164,8 @@ export class LfsService {
     let bytes = 0;
     for (let chunk = await content.read(); chunk !== undefined; chunk = await content.read()) {
       bytes += chunk.length;
-      if (bytes > size) throw new Fault("lfs/mismatch", { size, reason: "more bytes than announced" });
+      if (bytes > size)
+        throw new Fault("lfs/mismatch", { size, reason: "more bytes than announced" });
     }
   }
 }

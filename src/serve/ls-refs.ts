@@ -5,21 +5,44 @@ import type { Exchange } from "./conversation.js";
 import { openContext, type UploadPackDeps } from "./fetch-context.js";
 import { writeRefAnswer } from "./ref-answers.js";
 
-export async function listRefs(exchange: Exchange, deps: UploadPackDeps, request: LsRefsRequest): Promise<void> {
+export async function listRefs(
+  exchange: Exchange,
+  deps: UploadPackDeps,
+  request: LsRefsRequest,
+): Promise<void> {
   const { repository, output, signal } = exchange;
   const named = repository.lakefs === undefined ? [] : request.prefixes.filter(isLakefsRef);
-  const listing = named.length > 0 ? await withLakefsRefs(exchange, deps, named) : await repository.refs.read(signal);
-  await writeRefAnswer(output, listing, questionOf(request), () => lsRefsAnswer(request, listing), exchange.stateless);
+  const listing =
+    named.length > 0
+      ? await withLakefsRefs(exchange, deps, named)
+      : await repository.refs.read(signal);
+  await writeRefAnswer(
+    output,
+    listing,
+    questionOf(request),
+    () => lsRefsAnswer(request, listing),
+    exchange.stateless,
+  );
 }
 
 function questionOf({ peel, symrefs, unborn, prefixes }: LsRefsRequest): string {
   return `ls-refs ${peel} ${symrefs} ${unborn} ${prefixes.join("\n")}`;
 }
 
-/** All refs, and those of the lakeFS commits that were asked for by their full names: nobody else is told of them. */
-async function withLakefsRefs(exchange: Exchange, deps: UploadPackDeps, names: readonly string[]): Promise<RefListing> {
+/**
+ * All refs, and those of the lakeFS commits that were asked for by their full names: nobody else is
+ * told of them.
+ */
+async function withLakefsRefs(
+  exchange: Exchange,
+  deps: UploadPackDeps,
+  names: readonly string[],
+): Promise<RefListing> {
   const context = await openContext(exchange, deps);
   const found = await findLakefsRefs(context, names);
   const { head, refs } = context.refs;
-  return { head, refs: [...refs, ...found.values()].sort((left, right) => (left.name < right.name ? -1 : 1)) };
+  return {
+    head,
+    refs: [...refs, ...found.values()].sort((left, right) => (left.name < right.name ? -1 : 1)),
+  };
 }

@@ -1,4 +1,7 @@
-/** Work that follows a change and that nobody waits for: once per repository, a little after its first one, and where it is asked for once more when it has become quiet. */
+/**
+ * Work that follows a change and that nobody waits for: once per repository, a little after its
+ * first one, and where it is asked for once more when it has become quiet.
+ */
 import { asFault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import { faultFacts, type Log } from "../observe/log.js";
@@ -33,7 +36,10 @@ export class Maintenance {
     this.#planned.set(id, { timer: setTimeout(begin, LIMITS.maintenanceDelayMs).unref(), work });
   }
 
-  /** Runs `work` once this was not asked for any more for `maintenanceQuietMs`. A server that ends does without. */
+  /**
+   * Runs `work` once this was not asked for any more for `maintenanceQuietMs`. A server that ends
+   * does without.
+   */
   planQuiet(id: string, work: Upkeep): void {
     if (this.#leaving.signal.aborted) return;
     clearTimeout(this.#quiet.get(id));
@@ -74,7 +80,9 @@ export class Maintenance {
     const before = this.#running.get(id) ?? Promise.resolve();
     const run = before
       .then(() => work(this.#stopping.signal, this.#leaving.signal))
-      .catch((error: unknown) => this.#log.warn("maintenance failed", { repository: id, ...faultFacts(asFault(error)) }))
+      .catch((error: unknown) =>
+        this.#log.warn("maintenance failed", { repository: id, ...faultFacts(asFault(error)) }),
+      )
       .finally(() => {
         if (this.#running.get(id) === run) this.#running.delete(id);
       });

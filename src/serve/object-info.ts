@@ -5,7 +5,11 @@ import { objectInfoAnswer, type ObjectInfoRequest } from "../wire/object-info.js
 import type { FetchContext } from "./fetch-context.js";
 import { visibleOf } from "./want-check.js";
 
-export async function answerObjectInfo(context: FetchContext, output: ByteSink, request: ObjectInfoRequest): Promise<void> {
+export async function answerObjectInfo(
+  context: FetchContext,
+  output: ByteSink,
+  request: ObjectInfoRequest,
+): Promise<void> {
   const sizes = new Map<Oid, number | undefined>();
   if (request.size && request.oids.length > 0) {
     const oids = [...(await visibleOf(context, request.oids))];

@@ -1,6 +1,6 @@
 /**
- * Sends a pack to one client while it may still be made: framed in side bands, with progress, and with a sign of life on a
- * quiet stream.
+ * Sends a pack to one client while it may still be made: framed in side bands, with progress, and
+ * with a sign of life on a quiet stream.
  */
 import { concat } from "../base/bytes.js";
 import type { ByteSink } from "../base/flow.js";
@@ -32,12 +32,18 @@ const NOTHING = new Uint8Array(0);
 
 const TICK: unique symbol = Symbol("tick");
 
-/** Sends the whole pack and, in bands, the flush after it. Throws where the pack cannot be made; nothing of that has been told yet. */
+/**
+ * Sends the whole pack and, in bands, the flush after it. Throws where the pack cannot be made;
+ * nothing of that has been told yet.
+ */
 export async function sendPack(stream: PackStream, options: PackReplyOptions): Promise<PackSent> {
   return new PackReply(stream, options).run();
 }
 
-/** Band 3, the last words of a stream that breaks off. Without bands there is no way to say anything. */
+/**
+ * Band 3, the last words of a stream that breaks off. Without bands there is no way to say
+ * anything.
+ */
 export function fatalPacket(mode: BandMode, words: string): Uint8Array {
   return bandedText(mode, 3, `lakepack: ${oneLine(words)}\n`);
 }
@@ -61,13 +67,15 @@ class PackReply {
 
   async run(): Promise<PackSent> {
     const { output, mode, notices = [] } = this.#options;
-    if (mode !== "none" && notices.length > 0) await output.write(bandedText(mode, 2, `${notices.join("\n")}\n`));
+    if (mode !== "none" && notices.length > 0)
+      await output.write(bandedText(mode, 2, `${notices.join("\n")}\n`));
     for (let bytes = await this.#read(); bytes > 0; bytes = await this.#read()) {
       const isFirst = this.#bytes === 0;
       if (isFirst) this.#objects = countIn(this.#frame.views[0]);
       await this.#say(this.#progress.next(this.#stream.news));
       if (isFirst) this.#expectWhole();
-      // More than HTTP would hold back to send its length: then the first byte need not wait for the eighth megabyte.
+      // More than HTTP would hold back to send its length: then the first byte need not wait for
+      // the eighth megabyte.
       if (this.#isLarge()) output.expect?.("large");
       await output.write(this.#frame.frame(bytes));
       this.#bytes += bytes;
@@ -77,7 +85,10 @@ class PackReply {
     return { bytes: this.#bytes, objects: this.#objects };
   }
 
-  /** Where all of a larger pack is there before any of it leaves, the reply says how long it will be: HTTP need not copy what it would hold back. */
+  /**
+   * Where all of a larger pack is there before any of it leaves, the reply says how long it will
+   * be: HTTP need not copy what it would hold back.
+   */
   #expectWhole(): void {
     const { news } = this.#stream;
     if (!news.whole || news.bytes <= this.#frame.capacity) return;
@@ -91,7 +102,10 @@ class PackReply {
     return this.#options.mode === "none" ? report : concat([report, FLUSH]);
   }
 
-  /** Too large to carry Content-Length, as is known once it is planned: it leaves while it is made, and is not held back. */
+  /**
+   * Too large to carry Content-Length, as is known once it is planned: it leaves while it is made,
+   * and is not held back.
+   */
   #isLarge(): boolean {
     const { bytes, plan } = this.#stream.news;
     return Math.max(bytes, plan?.storedBytes ?? 0) > LIMITS.replyHoldBytesMax;

@@ -9,24 +9,34 @@ export class PacketInput {
   readonly #bytesMax: number;
   #bytes = 0;
   #ended = false;
-  /** Packets that are here already come one after the other: a request of megabytes would keep the event loop to itself. */
+  /**
+   * Packets that are here already come one after the other: a request of megabytes would keep the
+   * event loop to itself.
+   */
   readonly #turns = new Turns();
 
-  /** `bytesMax`: of all packets together; more is "wire/too-much". What `rest` hands on does not count. */
+  /**
+   * `bytesMax`: of all packets together; more is "wire/too-much". What `rest` hands on does not
+   * count.
+   */
   constructor(source: ByteSource, bytesMax: number) {
     this.#source = source;
     this.#bytesMax = bytesMax;
   }
 
-  /** The next packet; its payload is a view, valid until the next call. Undefined: the stream ended between packets.
-   *  Throws "wire/bad-length", "wire/truncated", "wire/too-much" and whatever the source throws. */
+  /**
+   * The next packet; its payload is a view, valid until the next call. Undefined: the stream ended
+   * between packets. Throws "wire/bad-length", "wire/truncated", "wire/too-much" and whatever the
+   * source throws.
+   */
   async next(): Promise<Packet | undefined> {
     if (this.#turns.isDue) await this.#turns.next();
     for (;;) {
       const packet = this.#reader.next();
       if (packet !== undefined) {
         this.#bytes += packet.kind === "data" ? packet.payload.length + 4 : 4;
-        if (this.#bytes > this.#bytesMax) throw new Fault("wire/too-much", { bytesMax: this.#bytesMax });
+        if (this.#bytes > this.#bytesMax)
+          throw new Fault("wire/too-much", { bytesMax: this.#bytesMax });
         return packet;
       }
       const chunk = this.#ended ? undefined : await this.#source.read();
@@ -43,7 +53,8 @@ export class PacketInput {
   async expectEnd(): Promise<void> {
     const rest = this.rest();
     for (let chunk = await rest.read(); chunk !== undefined; chunk = await rest.read())
-      if (chunk.length > 0) throw new Fault("wire/bad-request", { reason: "more follows where the request has ended" });
+      if (chunk.length > 0)
+        throw new Fault("wire/bad-request", { reason: "more follows where the request has ended" });
   }
 
   /** Everything after the last packet read: the pack. No more packets can be read then. */

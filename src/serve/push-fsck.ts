@@ -4,10 +4,18 @@ import { canPass, isProtectedId } from "../git/fsck-levels.js";
 import type { IngestedPack } from "../odb/ingest-contract.js";
 import type { Repository } from "./conversation.js";
 
-/** A line for each finding that was let pass, and one for those beyond `fsckWarningsMax`. Git's words: builtin/index-pack.c. */
-export function fsckLines({ warnings, warned }: Pick<IngestedPack, "warnings" | "warned">): readonly string[] {
+/**
+ * A line for each finding that was let pass, and one for those beyond `fsckWarningsMax`. Git's
+ * words: builtin/index-pack.c.
+ */
+export function fsckLines({
+  warnings,
+  warned,
+}: Pick<IngestedPack, "warnings" | "warned">): readonly string[] {
   const lines = warnings.map(({ object, id, text }) => `warning: object ${object}: ${id}: ${text}`);
-  return warned > warnings.length ? [...lines, `warning: and ${warned - warnings.length} more`] : lines;
+  return warned > warnings.length
+    ? [...lines, `warning: and ${warned - warnings.length} more`]
+    : lines;
 }
 
 /** A refusal of fsck's says who may let it pass, and how. */

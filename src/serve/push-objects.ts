@@ -49,7 +49,9 @@ export interface ObjectCheckInput {
 /** One check a command, in order; refused and deleting ones pass. */
 export async function checkObjects(input: ObjectCheckInput): Promise<readonly ObjectCheck[]> {
   const { request, refused, signal } = input;
-  const asked = [...request.commands.keys()].filter((at) => refused[at] === undefined && request.commands[at]?.new !== ZERO_OID);
+  const asked = [...request.commands.keys()].filter(
+    (at) => refused[at] === undefined && request.commands[at]?.new !== ZERO_OID,
+  );
   const checks: ObjectCheck[] = request.commands.map(() => PASSES);
   if (asked.length === 0) return checks;
   const { packs } = await input.repository.objects.packs(signal);
@@ -59,7 +61,12 @@ export async function checkObjects(input: ObjectCheckInput): Promise<readonly Ob
   const closed = closedChecksums(packs, input.pack);
   const missing = await unconnected(input, handles, closed, oids);
   asked.forEach((at, index) => {
-    checks[at] = judge(request.commands[at]?.name as string, described[index], missing[index], request.shallows.length > 0);
+    checks[at] = judge(
+      request.commands[at]?.name as string,
+      described[index],
+      missing[index],
+      request.shallows.length > 0,
+    );
   });
   await setImmediate(); // a hundred thousand commands are some tens of milliseconds in each of these
   await refuseNonFastForwards(input, handles, checks);
@@ -69,7 +76,11 @@ export async function checkObjects(input: ObjectCheckInput): Promise<readonly Ob
 }
 
 /** What each id is, in order. Each is looked at once: most commands of a large push name few. */
-async function describe({ pool, signal }: ObjectCheckInput, packs: readonly PackHandle[], oids: readonly Oid[]): Promise<DescribeResult> {
+async function describe(
+  { pool, signal }: ObjectCheckInput,
+  packs: readonly PackHandle[],
+  oids: readonly Oid[],
+): Promise<DescribeResult> {
   const each = [...(await distinct(oids, new Turns(signal)))];
   const found = new Map<Oid, ObjectSummary | undefined>();
   for (let at = 0; at < each.length; at += DESCRIBED_AT_ONCE) {
@@ -81,11 +92,25 @@ async function describe({ pool, signal }: ObjectCheckInput, packs: readonly Pack
 }
 
 /** Live packs and the pushed one, which lies where it was received. */
-async function withPushed(packs: readonly LivePack[], pack: IngestedPack | undefined, tables: PackTables): Promise<readonly PackHandle[]> {
+async function withPushed(
+  packs: readonly LivePack[],
+  pack: IngestedPack | undefined,
+  tables: PackTables,
+): Promise<readonly PackHandle[]> {
   const handles = toHandles(packs);
-  if (pack === undefined || handles.some(({ checksum }) => checksum === pack.checksum)) return handles;
+  if (pack === undefined || handles.some(({ checksum }) => checksum === pack.checksum))
+    return handles;
   const { checksum, packPath: path, bytes, objectCount, idxPath, revPath, types } = pack;
-  return [{ checksum, path, bytes, objectCount, ...(await tables.load({ checksum, objectCount, idxPath, revPath, types })) }, ...handles];
+  return [
+    {
+      checksum,
+      path,
+      bytes,
+      objectCount,
+      ...(await tables.load({ checksum, objectCount, idxPath, revPath, types })),
+    },
+    ...handles,
+  ];
 }
 
 function closedChecksums(packs: readonly LivePack[], pack: IngestedPack | undefined): string[] {
@@ -93,7 +118,10 @@ function closedChecksums(packs: readonly LivePack[], pack: IngestedPack | undefi
   return pack?.closed ? [...closed, pack.checksum] : closed;
 }
 
-/** Existence in a closed pack proves that all below is there; only with an open pack about is there anything to walk. */
+/**
+ * Existence in a closed pack proves that all below is there; only with an open pack about is there
+ * anything to walk.
+ */
 function unconnected(
   input: ObjectCheckInput,
   packs: readonly PackHandle[],
@@ -101,17 +129,31 @@ function unconnected(
   tips: readonly string[],
 ): Promise<readonly (Unconnected | undefined)[]> {
   if (packs.every(({ checksum }) => closed.includes(checksum))) return Promise.resolve([]);
-  return input.pool.run("receive-pack/connected", { packs, closed, tips }, { signal: input.signal });
+  return input.pool.run(
+    "receive-pack/connected",
+    { packs, closed, tips },
+    { signal: input.signal },
+  );
 }
 
-function judge(name: string, summary: ObjectSummary | undefined, wrong: Unconnected | undefined, isShallow: boolean): ObjectCheck {
+function judge(
+  name: string,
+  summary: ObjectSummary | undefined,
+  wrong: Unconnected | undefined,
+  isShallow: boolean,
+): ObjectCheck {
   if (wrong?.found !== undefined) {
     const { oid: object, expected, found } = wrong;
     return { refusal: new Fault("pack/link-type", { object, expected, found }).message };
   }
   if (summary === undefined || wrong !== undefined) {
     if (isShallow) return { refusal: "shallow update not allowed" };
-    return { refusal: wrong === undefined ? "missing necessary objects" : `missing necessary objects (${wrong.oid})` };
+    return {
+      refusal:
+        wrong === undefined
+          ? "missing necessary objects"
+          : `missing necessary objects (${wrong.oid})`,
+    };
   }
   if (name.startsWith("refs/heads/") && summary.type !== "commit") {
     return { refusal: `a branch holds commits, and this is a ${summary.type}` };
@@ -119,7 +161,11 @@ function judge(name: string, summary: ObjectSummary | undefined, wrong: Unconnec
   return summary.peeled === undefined ? PASSES : { peeled: summary.peeled };
 }
 
-async function refuseNonFastForwards(input: ObjectCheckInput, packs: readonly PackHandle[], checks: ObjectCheck[]): Promise<void> {
+async function refuseNonFastForwards(
+  input: ObjectCheckInput,
+  packs: readonly PackHandle[],
+  checks: ObjectCheck[],
+): Promise<void> {
   const { request, policy, pool, signal } = input;
   if (!policy.denyNonFastForwards) return;
   const moved = [...request.commands.keys()].filter((at) => {
@@ -128,7 +174,10 @@ async function refuseNonFastForwards(input: ObjectCheckInput, packs: readonly Pa
     return isMove && checks[at]?.refusal === undefined && command.name.startsWith("refs/heads/");
   });
   if (moved.length === 0) return;
-  const pairs = moved.map((at) => ({ old: request.commands[at]?.old as string, new: request.commands[at]?.new as string }));
+  const pairs = moved.map((at) => ({
+    old: request.commands[at]?.old as string,
+    new: request.commands[at]?.new as string,
+  }));
   const forward = await pool.run("receive-pack/ancestor", { packs, pairs }, { signal });
   moved.forEach((at, index) => {
     if (forward[index] !== true) checks[at] = { refusal: "non-fast-forward" };
@@ -136,7 +185,11 @@ async function refuseNonFastForwards(input: ObjectCheckInput, packs: readonly Pa
 }
 
 /** Refuses what would show LFS pointers whose objects are not here. */
-async function refuseEmptyPointers(input: ObjectCheckInput, packs: readonly PackHandle[], checks: ObjectCheck[]): Promise<void> {
+async function refuseEmptyPointers(
+  input: ObjectCheckInput,
+  packs: readonly PackHandle[],
+  checks: ObjectCheck[],
+): Promise<void> {
   const { request, repository, pack, lfs, pool, signal, refused } = input;
   if (lfs === undefined || pack === undefined) return;
   const moved = [...request.commands.keys()].filter((at) => {
@@ -148,7 +201,11 @@ async function refuseEmptyPointers(input: ObjectCheckInput, packs: readonly Pack
   const store = lfs.storeOf(repository);
   // Over lakeFS a pointer is staged as the object it names: where there is none, nothing can land.
   const isLenient = input.policy.lfsMissingObjects === "warn";
-  const lenience = !isLenient ? undefined : repository.lakefs === undefined ? "passes" : "cannot pass";
+  const lenience = !isLenient
+    ? undefined
+    : repository.lakefs === undefined
+      ? "passes"
+      : "cannot pass";
   const asked = { pool, packs, pushed: pack.checksum, tips: [...new Set(tips)], store, signal };
   const refusals = await refusePointers({ ...asked, lenience, warn: input.warn });
   moved.forEach((at, index) => {

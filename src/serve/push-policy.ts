@@ -23,7 +23,9 @@ export interface PushPolicy {
 const RESERVED_PREFIXES = ["refs/lakefs/"];
 
 /** One reason a command, in order; undefined: nothing against it so far. */
-export async function refuseCommands(commands: readonly PushCommand[]): Promise<(string | undefined)[]> {
+export async function refuseCommands(
+  commands: readonly PushCommand[],
+): Promise<(string | undefined)[]> {
   const turns = new Turns();
   const times = new Map<string, number>();
   for (const { name } of commands) {
@@ -39,9 +41,11 @@ export async function refuseCommands(commands: readonly PushCommand[]): Promise<
 }
 
 function refuseCommand(command: PushCommand, times: number): string | undefined {
-  if (hasManyParts(command.name)) return `a ref's name has at most ${LIMITS.refNamePartsMax} parts between slashes`;
+  if (hasManyParts(command.name))
+    return `a ref's name has at most ${LIMITS.refNamePartsMax} parts between slashes`;
   if (!isPushableRefName(command.name)) return "funny refname";
-  if (RESERVED_PREFIXES.some((prefix) => command.name.startsWith(prefix))) return "this ref is the server's own";
+  if (RESERVED_PREFIXES.some((prefix) => command.name.startsWith(prefix)))
+    return "this ref is the server's own";
   if (times > 1) return `multiple updates for ref '${command.name}' not allowed`;
   if (command.old === ZERO_OID && command.new === ZERO_OID) return "nothing to delete";
   return undefined;
@@ -49,6 +53,11 @@ function refuseCommand(command: PushCommand, times: number): string | undefined 
 
 function hasManyParts(name: string): boolean {
   let parts = 1;
-  for (let at = name.indexOf("/"); at >= 0 && parts <= LIMITS.refNamePartsMax; at = name.indexOf("/", at + 1)) parts++;
+  for (
+    let at = name.indexOf("/");
+    at >= 0 && parts <= LIMITS.refNamePartsMax;
+    at = name.indexOf("/", at + 1)
+  )
+    parts++;
   return parts > LIMITS.refNamePartsMax;
 }

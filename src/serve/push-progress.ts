@@ -1,4 +1,6 @@
-/** What a person sees while a push is worked on: progress on band 2, keep-alives on a quiet stream. */
+/**
+ * What a person sees while a push is worked on: progress on band 2, keep-alives on a quiet stream.
+ */
 import type { ByteSink } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { IngestProgress } from "../odb/ingest-contract.js";
@@ -28,10 +30,13 @@ export class PushProgress {
     this.#output = output;
     this.#mode = mode;
     this.#quiet = quiet;
-    if (mode !== "none") this.#keepAlive = setInterval(() => this.#beat(), LIMITS.keepAliveMs / 4).unref();
+    if (mode !== "none")
+      this.#keepAlive = setInterval(() => this.#beat(), LIMITS.keepAliveMs / 4).unref();
   }
 
-  /** A line for the pusher, "remote: " added by git. Said even with `quiet`: it is about the result. */
+  /**
+   * A line for the pusher, "remote: " added by git. Said even with `quiet`: it is about the result.
+   */
   say(text: string): void {
     this.#write(`${this.#closeLine()}${text}\n`);
   }

@@ -1,6 +1,8 @@
 /**
- * Finds out whether this server can take requests: a balancer asks every few seconds, so what was found holds for a moment and several who ask at once share
- * one look. A store or a database that cannot be written is a no: each push would fail. A cache that cannot be written is a warning: packs are made again.
+ * Finds out whether this server can take requests: a balancer asks every few seconds, so what was
+ * found holds for a moment and several who ask at once share one look. A store or a database that
+ * cannot be written is a no: each push would fail. A cache that cannot be written is a warning:
+ * packs are made again.
  */
 import { asFault, Fault } from "../base/fault.js";
 import { orAbort, SingleFlight } from "../base/flow.js";
@@ -31,16 +33,27 @@ export class Readiness {
 
   /** Never rejects. */
   async look(): Promise<Ready> {
-    if (this.#found !== undefined && performance.now() - this.#found.atMs < LIMITS.readyLookMs) return this.#found.ready;
+    if (this.#found !== undefined && performance.now() - this.#found.atMs < LIMITS.readyLookMs)
+      return this.#found.ready;
     return this.#looking.run("look", () => this.#look());
   }
 
   async #look(): Promise<Ready> {
     const { store, database, cache } = this.#probes;
-    const [noStore, noDatabase, noCache] = await Promise.all([failure(store), database && failure(database), failure(cache)]);
-    const refusals = [noStore && `the store cannot be written: ${noStore}`, noDatabase && `the database cannot be written: ${noDatabase}`];
+    const [noStore, noDatabase, noCache] = await Promise.all([
+      failure(store),
+      database && failure(database),
+      failure(cache),
+    ]);
+    const refusals = [
+      noStore && `the store cannot be written: ${noStore}`,
+      noDatabase && `the database cannot be written: ${noDatabase}`,
+    ];
     const refusal = refusals.filter((each) => each !== undefined).join("; ");
-    const warnings = noCache === undefined ? [] : [`the cache cannot be written, so packs are made again for each request: ${noCache}`];
+    const warnings =
+      noCache === undefined
+        ? []
+        : [`the cache cannot be written, so packs are made again for each request: ${noCache}`];
     const ready = refusal === "" ? { warnings } : { refusal, warnings };
     this.#found = { atMs: performance.now(), ready };
     return ready;

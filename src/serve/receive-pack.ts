@@ -1,8 +1,10 @@
 /**
- * A push: commands and a pack come in, objects are published, refs move, a report goes out. Two phases: what is published is
- * invisible until the refs move, and `ok` is said after that is durable.
+ * A push: commands and a pack come in, objects are published, refs move, a report goes out. Two
+ * phases: what is published is invisible until the refs move, and `ok` is said after that is
+ * durable.
  *
- * Source: gitprotocol-pack(5) "Pushing Data To a Server"; the order of checks is git-receive-pack(1)'s.
+ * Source: gitprotocol-pack(5) "Pushing Data To a Server"; the order of checks is
+ * git-receive-pack(1)'s.
  */
 import { setImmediate } from "node:timers/promises";
 import { concat } from "../base/bytes.js";
@@ -17,7 +19,13 @@ import type { PackTables } from "../odb/pack-tables.js";
 import type { Pool } from "../pool/tasks.js";
 import type { Offer } from "../wire/capabilities.js";
 import { errorPacket, FLUSH, oneLine } from "../wire/pkt-line.js";
-import { reportPieces, type PushCommand, type PushReport, type PushRequest, PushRequestReader } from "../wire/push.js";
+import {
+  reportPieces,
+  type PushCommand,
+  type PushReport,
+  type PushRequest,
+  PushRequestReader,
+} from "../wire/push.js";
 import { bringAll } from "./bring-contents.js";
 import type { Conceal } from "./conceal.js";
 import type { Exchange, Repository } from "./conversation.js";
@@ -43,10 +51,14 @@ export interface ReceivePackServices {
 }
 
 /**
- * Holds one push from its first byte to its report. Malformed requests end with `ERR`, or on band 3 where the client has asked for bands already (git takes an `ERR`
- * for a "bad band" then); everything later ends with a report.
+ * Holds one push from its first byte to its report. Malformed requests end with `ERR`, or on band 3
+ * where the client has asked for bands already (git takes an `ERR` for a "bad band" then);
+ * everything later ends with a report.
  */
-export async function receivePack(exchange: Exchange, services: ReceivePackServices): Promise<void> {
+export async function receivePack(
+  exchange: Exchange,
+  services: ReceivePackServices,
+): Promise<void> {
   const input = new PacketInput(exchange.input, LIMITS.pushCommandBytesMax);
   const reader = new PushRequestReader(services.offer);
   let request: PushRequest;
@@ -59,7 +71,11 @@ export async function receivePack(exchange: Exchange, services: ReceivePackServi
     await exchange.output.write(fatalAnswer(reader.bandMode, tell(exchange.request, fault)));
     return;
   }
-  const progress = new PushProgress(exchange.output, request.bandMode, request.capabilities.has("quiet"));
+  const progress = new PushProgress(
+    exchange.output,
+    request.bandMode,
+    request.capabilities.has("quiet"),
+  );
   for (const notice of exchange.repository.notices) progress.say(notice);
   try {
     const report = await new Push(exchange, services, request, progress).run(input);
@@ -75,25 +91,42 @@ export async function receivePack(exchange: Exchange, services: ReceivePackServi
   }
 }
 
-/** A lone flush, the probe before a large push, has nothing for an answer. Throws "wire/bad-request" for all else that holds no command. */
-async function endProbe({ shallows, options }: PushRequest, input: PacketInput, stateless: boolean): Promise<void> {
-  if (shallows.length > 0 || options.length > 0) throw new Fault("wire/bad-request", { reason: "no command" });
+/**
+ * A lone flush, the probe before a large push, has nothing for an answer. Throws "wire/bad-request"
+ * for all else that holds no command.
+ */
+async function endProbe(
+  { shallows, options }: PushRequest,
+  input: PacketInput,
+  stateless: boolean,
+): Promise<void> {
+  if (shallows.length > 0 || options.length > 0)
+    throw new Fault("wire/bad-request", { reason: "no command" });
   if (stateless) await input.expectEnd(); // on a connection that stays open nobody says that nothing follows
 }
 
 /**
- * The report. Who asked for none hears nothing of success, as from Git, but does of a refusal: nothing would mean success.
- * gitprotocol-capabilities(5) "report-status".
+ * The report. Who asked for none hears nothing of success, as from Git, but does of a refusal:
+ * nothing would mean success. gitprotocol-capabilities(5) "report-status".
  */
-function answerOf(report: PushReport, { capabilities, bandMode }: PushRequest): Iterable<Uint8Array> {
-  const refusal = capabilities.has("report-status") || capabilities.has("report-status-v2") ? undefined : refusalOf(report);
-  return refusal === undefined ? reportPieces(report, capabilities) : [fatalAnswer(bandMode, refusal)];
+function answerOf(
+  report: PushReport,
+  { capabilities, bandMode }: PushRequest,
+): Iterable<Uint8Array> {
+  const refusal =
+    capabilities.has("report-status") || capabilities.has("report-status-v2")
+      ? undefined
+      : refusalOf(report);
+  return refusal === undefined
+    ? reportPieces(report, capabilities)
+    : [fatalAnswer(bandMode, refusal)];
 }
 
 /** Why not all was done; undefined: it was. */
 function refusalOf({ unpack, commands }: PushReport): string | undefined {
   if (unpack !== "ok") return unpack;
-  for (const command of commands) if (!command.ok) return `${oneLine(command.name)}: ${oneLine(command.reason)}`;
+  for (const command of commands)
+    if (!command.ok) return `${oneLine(command.name)}: ${oneLine(command.reason)}`;
   return undefined;
 }
 
@@ -117,7 +150,12 @@ class Push {
   /** Read once it is certain that the repository has a row. */
   #policy!: EffectivePolicy;
 
-  constructor(exchange: Exchange, services: ReceivePackServices, request: PushRequest, progress: PushProgress) {
+  constructor(
+    exchange: Exchange,
+    services: ReceivePackServices,
+    request: PushRequest,
+    progress: PushProgress,
+  ) {
     this.#exchange = exchange;
     this.#services = services;
     this.#request = request;
@@ -129,8 +167,12 @@ class Push {
     let ingest: Ingest | undefined;
     try {
       // What fails here stands in the report: of an error status git would show the number alone.
-      if (this.#exchange.repository.created) await this.#services.created(this.#exchange.repository);
-      this.#policy = policyFor(this.#services.policy, (await this.#exchange.repository.settings?.()) ?? {});
+      if (this.#exchange.repository.created)
+        await this.#services.created(this.#exchange.repository);
+      this.#policy = policyFor(
+        this.#services.policy,
+        (await this.#exchange.repository.settings?.()) ?? {},
+      );
       ingest = this.#request.packFollows ? await this.#begin() : undefined;
       const pack = ingest && (await this.#receive(ingest, input));
       const outcomes = await this.#land(pack);
@@ -141,8 +183,15 @@ class Push {
       if (this.#exchange.signal.aborted) throw fault;
       const reason = tell(this.#exchange.request, fault);
       await drain(input);
-      if (/\/unknown-outcome$/.test(fault.code)) return { unpack: "ok", commands: commands.map(({ name }) => ({ name, ok: false, reason })) };
-      return { unpack: reason, commands: commands.map(({ name }) => ({ name, ok: false, reason: "unpacker error" })) };
+      if (/\/unknown-outcome$/.test(fault.code))
+        return {
+          unpack: "ok",
+          commands: commands.map(({ name }) => ({ name, ok: false, reason })),
+        };
+      return {
+        unpack: reason,
+        commands: commands.map(({ name }) => ({ name, ok: false, reason: "unpacker error" })),
+      };
     } finally {
       await ingest?.discard().catch((error: unknown) => {
         // It changes nothing about what became of the push; the next start removes it.
@@ -172,7 +221,8 @@ class Push {
 
   async #receive(ingest: Ingest, input: PacketInput): Promise<IngestedPack | undefined> {
     const rest = input.rest();
-    for (let chunk = await rest.read(); chunk !== undefined; chunk = await rest.read()) await ingest.write(chunk);
+    for (let chunk = await rest.read(); chunk !== undefined; chunk = await rest.read())
+      await ingest.write(chunk);
     const pack = await ingest.finish();
     for (const line of fsckLines(pack)) this.#progress.say(line);
     return pack.objectCount === 0 ? undefined : pack;
@@ -186,17 +236,24 @@ class Push {
     const asked = { repository, pack, request: this.#request, refused, policy: this.#policy };
     const warn = (line: string) => this.#progress.say(line);
     const checks = await checkObjects({ ...this.#services, ...asked, warn, signal });
-    // A hundred thousand commands are some tens of milliseconds in each of these lines: others come between.
+    // A hundred thousand commands are some tens of milliseconds in each of these lines: others come
+    // between.
     await setImmediate();
     const reasons = refused.map((reason, at) => reason ?? checks[at]?.refusal);
     await setImmediate();
     const statuses = commands.map(({ name }, at) => status(name, reasons[at]));
-    if (this.#isAtomic() && reasons.some((reason) => reason !== undefined)) return failAll(statuses);
+    if (this.#isAtomic() && reasons.some((reason) => reason !== undefined))
+      return failAll(statuses);
     await setImmediate();
-    const allowed = commands.flatMap((command, at) => (reasons[at] === undefined ? [toChange(command, checks[at]?.peeled)] : []));
+    const allowed = commands.flatMap((command, at) =>
+      reasons[at] === undefined ? [toChange(command, checks[at]?.peeled)] : [],
+    );
     if (allowed.length === 0) return statuses;
     const ended = await this.#ended();
-    if (ended !== undefined) return statuses.map((before) => (before.ok ? { name: before.name, ok: false, ...ended } : before));
+    if (ended !== undefined)
+      return statuses.map((before) =>
+        before.ok ? { name: before.name, ok: false, ...ended } : before,
+      );
     if (pack !== undefined) await repository.objects.publish(pack, signal);
     const landed = await this.#move(allowed, pack);
     await setImmediate();
@@ -206,7 +263,10 @@ class Push {
     return statuses.map((before) => (before.ok ? (landed.get(before.name) ?? before) : before));
   }
 
-  /** Why nothing moves any more; undefined: the pusher may still do what he began. Whoever cannot find that out moves nothing either. */
+  /**
+   * Why nothing moves any more; undefined: the pusher may still do what he began. Whoever cannot
+   * find that out moves nothing either.
+   */
   async #ended(): Promise<{ readonly reason: string; readonly fault: Fault } | undefined> {
     try {
       await this.#exchange.stillMay();
@@ -218,7 +278,10 @@ class Push {
     }
   }
 
-  async #move(changes: readonly RefChange[], pack: IngestedPack | undefined): Promise<Map<string, RefOutcome>> {
+  async #move(
+    changes: readonly RefChange[],
+    pack: IngestedPack | undefined,
+  ): Promise<Map<string, RefOutcome>> {
     const { repository, signal } = this.#exchange;
     const { denyDeletes, denyDeleteCurrent } = this.#policy;
     const packs = pack === undefined ? [] : [toPackRecord(pack, "push")];
@@ -226,8 +289,19 @@ class Push {
     const onResult = (line: string) => this.#progress.say(line);
     const stillMay = () => this.#exchange.stillMay();
     const { account: pusher } = this.#exchange;
-    const options = { atomic: this.#isAtomic(), denyDeletes, denyDeleteCurrent, packs, pusher, stillMay, onProgress, onResult };
-    const outcomes = await repository.refs.update(changes, options, signal).catch((error: unknown) => refusedAll(changes, asFault(error)));
+    const options = {
+      atomic: this.#isAtomic(),
+      denyDeletes,
+      denyDeleteCurrent,
+      packs,
+      pusher,
+      stillMay,
+      onProgress,
+      onResult,
+    };
+    const outcomes = await repository.refs
+      .update(changes, options, signal)
+      .catch((error: unknown) => refusedAll(changes, asFault(error)));
     const turns = new Turns(signal);
     const byName = new Map<string, RefOutcome>();
     for (const outcome of outcomes) {
@@ -240,36 +314,52 @@ class Push {
   #summarize(landed: number, pack: IngestedPack | undefined): void {
     const { repository } = this.#exchange;
     if (repository.created && landed > 0) this.#progress.say(`created ${repository.title}`);
-    this.#exchange.request.note({ refs: landed, objects: pack?.objectCount ?? 0, packBytes: pack?.bytes ?? 0, ...pack?.counters });
+    this.#exchange.request.note({
+      refs: landed,
+      objects: pack?.objectCount ?? 0,
+      packBytes: pack?.bytes ?? 0,
+      ...pack?.counters,
+    });
   }
 
-  /** The reasons stand in the report; beside them, where there is a band for it, the id under which the log has more. */
+  /**
+   * The reasons stand in the report; beside them, where there is a band for it, the id under which
+   * the log has more.
+   */
   #tellRefusals(outcomes: readonly RefOutcome[]): void {
     const refused = outcomes.filter((outcome) => !outcome.ok);
     const [first] = refused;
     if (first === undefined) return;
     const { request } = this.#exchange;
     const ours = refused.find(({ fault }) => fault !== undefined)?.fault;
-    request.failed(ours ?? new Fault("push/refused", { refused: refused.length, of: outcomes.length, ref: first.name, reason: first.reason }));
+    request.failed(
+      ours ??
+        new Fault("push/refused", {
+          refused: refused.length,
+          of: outcomes.length,
+          ref: first.name,
+          reason: first.reason,
+        }),
+    );
     this.#progress.say(`request ${request.id}`);
   }
 
   #isAtomic(): boolean {
     return this.#request.capabilities.has("atomic");
   }
-
 }
 
 /**
- * Takes what the client is still sending: it reads no report before it has sent all, and a connection cut under it would show
- * "RPC failed" in place of the reason.
+ * Takes what the client is still sending: it reads no report before it has sent all, and a
+ * connection cut under it would show "RPC failed" in place of the reason.
  */
 async function drain(input: PacketInput): Promise<void> {
   let bytes = 0;
   const rest = input.rest();
   for (let chunk = await rest.read(); chunk !== undefined; chunk = await rest.read()) {
     bytes += chunk.length;
-    if (bytes > LIMITS.refusedDrainBytesMax) throw new Fault("wire/too-much", { refusedDrainBytesMax: LIMITS.refusedDrainBytesMax });
+    if (bytes > LIMITS.refusedDrainBytesMax)
+      throw new Fault("wire/too-much", { refusedDrainBytesMax: LIMITS.refusedDrainBytesMax });
   }
 }
 
@@ -278,19 +368,29 @@ function status(name: string, reason: string | undefined): RefOutcome {
 }
 
 function failAll(statuses: readonly RefOutcome[]): readonly RefOutcome[] {
-  return statuses.map((one) => (one.ok ? { name: one.name, ok: false, reason: "atomic push failure" } : one));
+  return statuses.map((one) =>
+    one.ok ? { name: one.name, ok: false, reason: "atomic push failure" } : one,
+  );
 }
 
-/** A right that ended at the last moment refuses each ref in words; other failures are the push's. */
+/**
+ * A right that ended at the last moment refuses each ref in words; other failures are the push's.
+ */
 function refusedAll(changes: readonly RefChange[], fault: Fault): readonly RefOutcome[] {
   if (fault.code !== "push/no-longer") throw fault;
   return changes.map(({ name }) => ({ name, ok: false, reason: clientText(fault), fault }));
 }
 
 /** Reasons come from lakeFS too. */
-function concealedReport({ unpack, commands }: PushReport, conceal: Conceal | undefined): PushReport {
+function concealedReport(
+  { unpack, commands }: PushReport,
+  conceal: Conceal | undefined,
+): PushReport {
   if (conceal === undefined) return { unpack, commands };
-  return { unpack: conceal(unpack), commands: commands.map((one) => (one.ok ? one : { ...one, reason: conceal(one.reason) })) };
+  return {
+    unpack: conceal(unpack),
+    commands: commands.map((one) => (one.ok ? one : { ...one, reason: conceal(one.reason) })),
+  };
 }
 
 function toChange(command: PushCommand, peeled: string | undefined): RefChange {

@@ -1,6 +1,7 @@
 /**
- * Answers that list refs, kept as bytes while the refs are what they were: thousands of clients ask the same of a repository between two
- * pushes. The key is the state of the refs and what was asked, never who asks.
+ * Answers that list refs, kept as bytes while the refs are what they were: thousands of clients ask
+ * the same of a repository between two pushes. The key is the state of the refs and what was asked,
+ * never who asks.
  */
 import { LRUCache } from "lru-cache";
 import { concat } from "../base/bytes.js";
@@ -19,8 +20,17 @@ const kept = new LRUCache<string, Uint8Array>({
   sizeCalculation: (bytes, key) => bytes.length + key.length + 1,
 });
 
-/** Writes what `make` yields, or what it yielded for the same `question` about the same refs. `isWhole`: nothing else is in the reply. */
-export async function writeRefAnswer(output: ByteSink, state: RefState, question: string, make: () => Iterable<Uint8Array>, isWhole = false): Promise<void> {
+/**
+ * Writes what `make` yields, or what it yielded for the same `question` about the same refs.
+ * `isWhole`: nothing else is in the reply.
+ */
+export async function writeRefAnswer(
+  output: ByteSink,
+  state: RefState,
+  question: string,
+  make: () => Iterable<Uint8Array>,
+  isWhole = false,
+): Promise<void> {
   const key = `${numberOf(state)} ${question}`;
   const known = kept.get(key);
   if (known !== undefined) {

@@ -27,7 +27,12 @@ import {
   type TypedName,
 } from "./repository-name.js";
 import { RepositoryRemoval } from "./repository-removal.js";
-import { changeSettings, formatSettings, readSettingsOf, type SettingsChange } from "./repository-settings.js";
+import {
+  changeSettings,
+  formatSettings,
+  readSettingsOf,
+  type SettingsChange,
+} from "./repository-settings.js";
 import type { RepositoryTable } from "./repository-table.js";
 import { RepositoryUpkeep, THOROUGHLY } from "./repository-upkeep.js";
 
@@ -44,7 +49,9 @@ export interface RepositoriesOptions {
   readonly createOnPush: boolean;
   /** Repositories of one namespace; 0 or absent: any number. */
   readonly perNamespaceMax?: number;
-  /** How long nothing must have named a file, or a repository be set aside, before it is removed. */
+  /**
+   * How long nothing must have named a file, or a repository be set aside, before it is removed.
+   */
   readonly gcGraceMs: number;
   readonly log: Log;
   /** Undefined: no lakeFS is set, and `lakefs/*` does not exist. */
@@ -78,11 +85,30 @@ export class Repositories {
     const confirm = async (repository: string, id: string, fresh: boolean, signal: AbortSignal) =>
       this.#lakefsRows?.confirm(repository, id, fresh, signal);
     const onRead = (id: string, handle: Handle) => this.#upkeep.planFold(id, handle);
-    this.#handles = new RepositoryHandles({ services, table, defaultBranch: options.defaultBranch, lakefs, confirm, onRead, log });
+    this.#handles = new RepositoryHandles({
+      services,
+      table,
+      defaultBranch: options.defaultBranch,
+      lakefs,
+      confirm,
+      onRead,
+      log,
+    });
     const { createOnPush, perNamespaceMax = 0 } = options;
     const places = { createOnPush, perNamespaceMax };
-    this.#finder = new RepositoryFinder({ table, handles: this.#handles, ...places, lakefs, lakefsRows: this.#lakefsRows });
-    this.removal = new RepositoryRemoval({ table, store: services.store, onSetAside: onChanged, log });
+    this.#finder = new RepositoryFinder({
+      table,
+      handles: this.#handles,
+      ...places,
+      lakefs,
+      lakefsRows: this.#lakefsRows,
+    });
+    this.removal = new RepositoryRemoval({
+      table,
+      store: services.store,
+      onSetAside: onChanged,
+      log,
+    });
     this.#upkeep = new RepositoryUpkeep({ ...options, removal: this.removal });
     this.#mayAll = {
       look: async (title) => ({ row: await table.find(title), role: () => "admin" }),
@@ -92,25 +118,36 @@ export class Repositories {
   }
 
   /**
-   * Throws "repository/missing" where there is none for this asker (`toPush`: where none may be made), "repository/gone" where
-   * it is gone in lakeFS, and with `toPush` "repository/read-only" and "auth/forbidden".
+   * Throws "repository/missing" where there is none for this asker (`toPush`: where none may be
+   * made), "repository/gone" where it is gone in lakeFS, and with `toPush` "repository/read-only"
+   * and "auth/forbidden".
    */
-  async resolve(asked: RepositoryName, toPush: boolean, signal: AbortSignal, asker: Asker = this.#mayAll): Promise<Repository> {
+  async resolve(
+    asked: RepositoryName,
+    toPush: boolean,
+    signal: AbortSignal,
+    asker: Asker = this.#mayAll,
+  ): Promise<Repository> {
     const how = { toPush, asker, signal };
     const there = await this.#finder.find(asked, how);
     const { name, row, handle, role } = there ?? (await this.#finder.toBeMade(asked, how));
-    if (toPush && !includes(role, "write")) throw new Fault("auth/forbidden", { name: titleOf(name) });
+    if (toPush && !includes(role, "write"))
+      throw new Fault("auth/forbidden", { name: titleOf(name) });
     if (toPush && handle.lakefs !== undefined && this.#finder.isHub)
       throw new Fault("repository/read-only", { name: titleOf(name) });
     if (there !== undefined) this.#handles.use(row.id, handle);
     const notices = asked.type === "untyped" ? await this.#finder.ambiguities(name, how) : [];
     const { refs, objects, lfs, lakefs, promised } = handle;
     const id = storePrefix(row.id);
-    const conceal = row.lakefs === null ? undefined : await this.#finder.conceal(name, row.lakefs, asker);
+    const conceal =
+      row.lakefs === null ? undefined : await this.#finder.conceal(name, row.lakefs, asker);
     const changed = () => this.#upkeep.plan(row.id, handle);
     const made =
       there === undefined
-        ? { created: true, make: (visibility: Visibility) => this.#finder.make(row, visibility, asker) }
+        ? {
+            created: true,
+            make: (visibility: Visibility) => this.#finder.make(row, visibility, asker),
+          }
         : { created: false };
     return {
       id,
@@ -132,13 +169,22 @@ export class Repositories {
   }
 
   /**
-   * Makes an empty repository, or with `lakefs` another name of that lakeFS repository. A name without a type makes a model. Throws
-   * "repository/exists", "repository/bad-name", "repository/too-many", "lakefs/unset", "lakefs/missing".
+   * Makes an empty repository, or with `lakefs` another name of that lakeFS repository. A name
+   * without a type makes a model. Throws "repository/exists", "repository/bad-name",
+   * "repository/too-many", "lakefs/unset", "lakefs/missing".
    */
-  async create(asked: RepositoryName, lakefs: string | undefined, visibility: Visibility, signal: AbortSignal): Promise<TypedName> {
+  async create(
+    asked: RepositoryName,
+    lakefs: string | undefined,
+    visibility: Visibility,
+    signal: AbortSignal,
+  ): Promise<TypedName> {
     const [name] = candidatesOf(asked) as [TypedName];
     if (name.type === "lakefs")
-      throw new Fault("repository/bad-name", { name: titleOf(name), reason: "the names below lakefs/ are lakeFS's own" });
+      throw new Fault("repository/bad-name", {
+        name: titleOf(name),
+        reason: "the names below lakefs/ are lakeFS's own",
+      });
     const place = { title: titleOf(name), namespace: ownerOf(name), visibility } as const;
     const target = lakefs === undefined ? undefined : await this.#lakefsRow(lakefs, signal);
     const { table } = this.#options;
@@ -153,7 +199,8 @@ export class Repositories {
     const row = begun?.state === "making" ? begun : table.newRow(place);
     if (begun === undefined) await this.#finder.checkRoom(place);
     if (row === begun) await table.update(row.id, { visibility });
-    else if (!(await table.insert(row))) throw new Fault("repository/exists", { name: place.title });
+    else if (!(await table.insert(row)))
+      throw new Fault("repository/exists", { name: place.title });
     await this.#handles.own(row).manifests.update((manifest) => {
       if (manifest.revision > 0) throw new Fault("repository/exists", { name: place.title });
       return manifest;
@@ -161,7 +208,10 @@ export class Repositories {
     return name;
   }
 
-  /** The row that has the rights of a name; one that a hub's rule computes gets one with `make`. Throws "repository/missing". */
+  /**
+   * The row that has the rights of a name; one that a hub's rule computes gets one with `make`.
+   * Throws "repository/missing".
+   */
   async rightsOf(
     asked: RepositoryName,
     make: boolean,
@@ -176,10 +226,15 @@ export class Repositories {
     return { title, row: (await table.insert(row)) ? row : await table.find(title) };
   }
 
-  /** Sets what a repository has in place of the server's settings. Throws "repository/bad-setting", "repository/missing". */
+  /**
+   * Sets what a repository has in place of the server's settings. Throws "repository/bad-setting",
+   * "repository/missing".
+   */
   async changeSettings({ id, title }: Repository, change: SettingsChange): Promise<void> {
-    const apply = (before: string | null) => formatSettings(changeSettings(readSettingsOf({ settings: before }), change));
-    if (!(await this.#options.table.changeSettings(idOfPrefix(id), apply))) throw new Fault("repository/missing", { name: title });
+    const apply = (before: string | null) =>
+      formatSettings(changeSettings(readSettingsOf({ settings: before }), change));
+    if (!(await this.#options.table.changeSettings(idOfPrefix(id), apply)))
+      throw new Fault("repository/missing", { name: title });
   }
 
   /** The row of what is there, as the database has it now. Throws "repository/missing". */
@@ -190,8 +245,8 @@ export class Repositories {
   }
 
   /**
-   * Puts back into lakeFS the mapping that this server has read a repository of it by. Throws "lakefs/unset", "lakefs/missing",
-   * "lakefs/unmapped".
+   * Puts back into lakeFS the mapping that this server has read a repository of it by. Throws
+   * "lakefs/unset", "lakefs/missing", "lakefs/unmapped".
    */
   async repairMapping(
     repository: string,
@@ -199,18 +254,29 @@ export class Repositories {
   ): Promise<{ readonly mapping: string; readonly commit: string | undefined }> {
     const row = await this.#lakefsRow(repository, signal);
     const { lakefs, services } = this.#options;
-    return repairNotedMapping((lakefs as LakefsSettings).client, services.store, storePrefix(row.id), repository, signal);
+    return repairNotedMapping(
+      (lakefs as LakefsSettings).client,
+      services.store,
+      storePrefix(row.id),
+      repository,
+      signal,
+    );
   }
 
   /** Throws "lakefs/unset", "lakefs/missing". */
   async #lakefsRow(repository: string, signal: AbortSignal): Promise<RepositoryRow> {
     if (this.#lakefsRows === undefined) throw new Fault("lakefs/unset", { repository });
-    const row = isLakefsRepositoryName(repository) ? await this.#lakefsRows.current(repository, true, signal) : undefined;
+    const row = isLakefsRepositoryName(repository)
+      ? await this.#lakefsRows.current(repository, true, signal)
+      : undefined;
     if (row === undefined) throw new Fault("lakefs/missing", { repository });
     return row;
   }
 
-  /** Sets aside what a push has begun under a name and not yet made: the push is refused when it comes to move refs. */
+  /**
+   * Sets aside what a push has begun under a name and not yet made: the push is refused when it
+   * comes to move refs.
+   */
   async #clearMaking(title: string, signal: AbortSignal): Promise<void> {
     const { table } = this.#options;
     const row = await table.find(title);
@@ -229,7 +295,10 @@ export class Repositories {
     this.#handles.resized(threads);
   }
 
-  /** lakeFS has told of a change: the heads are read in the background, of a repository that nobody has asked for yet too. */
+  /**
+   * lakeFS has told of a change: the heads are read in the background, of a repository that nobody
+   * has asked for yet too.
+   */
   lakefsChanged(repository: string): void {
     const { lakefs } = this.#options;
     if (lakefs === undefined || this.#handles.changed(repository)) return;
@@ -237,7 +306,10 @@ export class Repositories {
     this.resolve(lakefsName(repository), false, signal).then(
       () => this.#handles.changed(repository),
       (error: unknown) =>
-        lakefs.log.warn("a webhook's repository could not be opened", { repository, ...faultFacts(asFault(error)) }),
+        lakefs.log.warn("a webhook's repository could not be opened", {
+          repository,
+          ...faultFacts(asFault(error)),
+        }),
     );
   }
 
@@ -246,7 +318,10 @@ export class Repositories {
     return this.#handles.close();
   }
 
-  /** Removes what nothing names for longer than the grace period; packs made from lakeFS are folded before, however few. Throws "repository/missing". */
+  /**
+   * Removes what nothing names for longer than the grace period; packs made from lakeFS are folded
+   * before, however few. Throws "repository/missing".
+   */
   async collect(asked: RepositoryName, graceMs: number, signal: AbortSignal): Promise<Collected> {
     const { row, handle } = await this.#found(asked, signal);
     // In turn: without a grace period what maintenance is writing would be taken for a leaving.
@@ -257,7 +332,10 @@ export class Repositories {
   }
 
   /** Removes repositories that were set aside longer than the grace period ago. */
-  collectSetAside(graceMs: number, signal: AbortSignal): Promise<{ readonly repositories: number; readonly removed: Amount }> {
+  collectSetAside(
+    graceMs: number,
+    signal: AbortSignal,
+  ): Promise<{ readonly repositories: number; readonly removed: Amount }> {
     return this.removal.collect(graceMs, signal);
   }
 

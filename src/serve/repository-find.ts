@@ -1,4 +1,6 @@
-/** From a name to the repository that it leads to for whoever asks, or that a push of his may make. */
+/**
+ * From a name to the repository that it leads to for whoever asks, or that a push of his may make.
+ */
 import { LRUCache } from "lru-cache";
 import { includes, type Role } from "../auth/caller.js";
 import type { Look, Visibility } from "../auth/permissions.js";
@@ -10,17 +12,27 @@ import { kohakuHubName } from "../lakefs/repository-names.js";
 import { type Conceal, concealed, concealing } from "./conceal.js";
 import type { LakefsRows } from "./lakefs-rows.js";
 import type { Handle, LakefsSettings, RepositoryHandles } from "./repository-handles.js";
-import { candidatesOf, kindOf, lakefsName, ownerOf, type RepositoryName, titleOf, type TypedName } from "./repository-name.js";
+import {
+  candidatesOf,
+  kindOf,
+  lakefsName,
+  ownerOf,
+  type RepositoryName,
+  titleOf,
+  type TypedName,
+} from "./repository-name.js";
 import { isComputed, type RepositoryTable } from "./repository-table.js";
 
 /** What a name leads to. */
 export interface Found {
   readonly name: TypedName;
-  /** Row of what is there: of a second name of a lakeFS repository, that of the repository itself. */
+  /**
+   * Row of what is there: of a second name of a lakeFS repository, that of the repository itself.
+   */
   readonly row: RepositoryRow;
   /**
-   * Row of the name that was asked for, which has the rights; undefined: nothing is noted of it, as of a name that a hub's rule
-   * computes.
+   * Row of the name that was asked for, which has the rights; undefined: nothing is noted of it, as
+   * of a name that a hub's rule computes.
    */
   readonly named: RepositoryRow | undefined;
   readonly handle: Handle;
@@ -28,7 +40,10 @@ export interface Found {
   readonly role: Role;
 }
 
-/** What the one who asks may. What may not even be read is passed over as if it were not there, and nothing is looked up for it. */
+/**
+ * What the one who asks may. What may not even be read is passed over as if it were not there, and
+ * nothing is looked up for it.
+ */
 export interface Asker {
   look(title: string): Promise<Look>;
   mayCreate(namespace: string | undefined): boolean;
@@ -59,10 +74,16 @@ export interface FinderOptions {
 
 export class RepositoryFinder {
   readonly #options: FinderOptions;
-  /** Rows of repositories that pushes under way will make, by title: those that come meanwhile make the same one. */
+  /**
+   * Rows of repositories that pushes under way will make, by title: those that come meanwhile make
+   * the same one.
+   */
   readonly #pending = new LRUCache<string, RepositoryRow>({ max: LIMITS.repositoryHandlesMax });
   /** Whether lakeFS has a repository, for warnings. */
-  readonly #looked = new LRUCache<string, boolean>({ max: LIMITS.repositoryHandlesMax, ttl: LIMITS.lakefsLookMs });
+  readonly #looked = new LRUCache<string, boolean>({
+    max: LIMITS.repositoryHandlesMax,
+    ttl: LIMITS.lakefsLookMs,
+  });
 
   constructor(options: FinderOptions) {
     this.#options = options;
@@ -89,12 +110,20 @@ export class RepositoryFinder {
     const role = look.role(ownerOf(name));
     if (role === undefined) return undefined; // a computed name is for fewer still
     const { row } = look;
-    if (row === undefined || isComputed(row)) return this.isHub ? this.#findGiven(name, hubName(name), look, how) : undefined;
-    return row.leads_to === null ? this.#findOwn(name, row, role, how) : this.#findBound(name, row, role, how);
+    if (row === undefined || isComputed(row))
+      return this.isHub ? this.#findGiven(name, hubName(name), look, how) : undefined;
+    return row.leads_to === null
+      ? this.#findOwn(name, row, role, how)
+      : this.#findBound(name, row, role, how);
   }
 
   /** One whose maker died behind the first manifest is made; before it, it is not there yet. */
-  async #findOwn(name: TypedName, row: RepositoryRow, role: Role, { signal }: Asked): Promise<Found | undefined> {
+  async #findOwn(
+    name: TypedName,
+    row: RepositoryRow,
+    role: Role,
+    { signal }: Asked,
+  ): Promise<Found | undefined> {
     const handle = this.#options.handles.own(row);
     if (row.state === "making") {
       if (!(await handle.manifests.exists(signal))) return undefined;
@@ -104,26 +133,46 @@ export class RepositoryFinder {
   }
 
   /** Another name of a lakeFS repository. */
-  async #findBound(name: TypedName, named: RepositoryRow, role: Role, how: Asked): Promise<Found | undefined> {
+  async #findBound(
+    name: TypedName,
+    named: RepositoryRow,
+    role: Role,
+    how: Asked,
+  ): Promise<Found | undefined> {
     const target = await this.#options.table.byId(named.leads_to as string);
-    const row = target?.lakefs == null ? undefined : await this.#lakefsNow(name, target.lakefs, how);
+    const row =
+      target?.lakefs == null ? undefined : await this.#lakefsNow(name, target.lakefs, how);
     if (row === undefined) throw new Fault("repository/gone", { name: titleOf(name) });
     // Otherwise the name has just been set aside, with the repository it led to.
-    return row.id === named.leads_to ? { name, row, named, role, handle: await this.#openLakefs(name, row, how) } : undefined;
+    return row.id === named.leads_to
+      ? { name, row, named, role, handle: await this.#openLakefs(name, row, how) }
+      : undefined;
   }
 
   /** By a name that lakeFS or a hub gave: it has no owner here. */
-  async #findGiven(name: TypedName, repository: string, look: Look, how: Asked): Promise<Found | undefined> {
+  async #findGiven(
+    name: TypedName,
+    repository: string,
+    look: Look,
+    how: Asked,
+  ): Promise<Found | undefined> {
     if (look.role(undefined) === undefined) return undefined;
     const row = await this.#lakefsNow(name, repository, how);
-    if (row === undefined && look.row !== undefined) throw new Fault("repository/gone", { name: titleOf(name) });
+    if (row === undefined && look.row !== undefined)
+      throw new Fault("repository/gone", { name: titleOf(name) });
     if (row === undefined) return undefined;
     // Rights in the old repository are none in the one that has just taken its name.
     const isOld = look.row !== undefined && look.row.id !== row.id && look.row.leads_to !== row.id;
     const now = isOld ? await how.asker.look(titleOf(name)) : look;
     const role = now.role(undefined);
     if (role === undefined) return undefined;
-    return { name, row, named: name.type === "lakefs" ? row : now.row, role, handle: await this.#openLakefs(name, row, how) };
+    return {
+      name,
+      row,
+      named: name.type === "lakefs" ? row : now.row,
+      role,
+      handle: await this.#openLakefs(name, row, how),
+    };
   }
 
   /** The row that lakeFS's name leads to now; undefined: lakeFS has none, or is not set. */
@@ -133,11 +182,18 @@ export class RepositoryFinder {
   }
 
   #openLakefs(name: TypedName, row: RepositoryRow, how: Asked): Promise<Handle> {
-    return this.#concealing(name, row.lakefs ?? "", how, () => this.#options.handles.lakefs(row, how.signal));
+    return this.#concealing(name, row.lakefs ?? "", how, () =>
+      this.#options.handles.lakefs(row, how.signal),
+    );
   }
 
   /** Failures of `work` do not tell lakeFS's name to whom it is not for. */
-  async #concealing<T>(name: TypedName, repository: string, { asker }: Asked, work: () => Promise<T>): Promise<T> {
+  async #concealing<T>(
+    name: TypedName,
+    repository: string,
+    { asker }: Asked,
+    work: () => Promise<T>,
+  ): Promise<T> {
     try {
       return await work();
     } catch (error) {
@@ -145,42 +201,66 @@ export class RepositoryFinder {
     }
   }
 
-  /** What lakeFS calls it is for those who may read it by that name. Undefined: there is nothing to hide. */
-  async conceal({ type }: TypedName, repository: string, asker: Asker): Promise<Conceal | undefined> {
+  /**
+   * What lakeFS calls it is for those who may read it by that name. Undefined: there is nothing to
+   * hide.
+   */
+  async conceal(
+    { type }: TypedName,
+    repository: string,
+    asker: Asker,
+  ): Promise<Conceal | undefined> {
     if (type === "lakefs") return undefined;
     const { role } = await asker.look(titleOf(lakefsName(repository)));
     return role(undefined) === undefined ? concealing(repository) : undefined;
   }
 
-  /** Throws "repository/missing" unless a push may make it, "auth/forbidden" where its owner shows too weak a token. A hub makes its repositories itself. */
+  /**
+   * Throws "repository/missing" unless a push may make it, "auth/forbidden" where its owner shows
+   * too weak a token. A hub makes its repositories itself.
+   */
   async toBeMade(asked: RepositoryName, { toPush, asker }: Asked): Promise<Found> {
     const [name] = candidatesOf(asked) as [TypedName];
     const missing = new Fault("repository/missing", { name: titleOf(asked) });
-    if (!toPush || !this.#options.createOnPush || name.type === "lakefs" || this.isHub) throw missing;
+    if (!toPush || !this.#options.createOnPush || name.type === "lakefs" || this.isHub)
+      throw missing;
     const [title, namespace] = [titleOf(name), ownerOf(name)];
     const look = await asker.look(title);
     const role = look.role(namespace);
     if (role === undefined) throw missing;
-    if (!asker.mayCreate(namespace)) throw includes(role, "write") ? missing : new Fault("auth/forbidden", { name: title });
+    if (!asker.mayCreate(namespace))
+      throw includes(role, "write") ? missing : new Fault("auth/forbidden", { name: title });
     const begun = look.row?.state === "making" ? look.row : undefined;
-    const row = begun ?? this.#pending.get(title) ?? this.#options.table.newRow({ title, namespace });
+    const row =
+      begun ?? this.#pending.get(title) ?? this.#options.table.newRow({ title, namespace });
     if (begun === undefined) this.#pending.set(title, row);
     return { name, row, named: row, handle: this.#options.handles.own(row), role };
   }
 
-  /** Throws "repository/too-many" where a namespace may have no further repository. Two at once may make one more. */
+  /**
+   * Throws "repository/too-many" where a namespace may have no further repository. Two at once may
+   * make one more.
+   */
   async checkRoom({ namespace }: { readonly namespace: string | null | undefined }): Promise<void> {
     const { table, perNamespaceMax: max } = this.#options;
     const repositories = max === 0 || namespace == null ? 0 : await table.count(namespace);
     if (repositories >= max && max > 0)
-      throw new Fault("repository/too-many", { namespace: namespace ?? "", repositories, repositories_per_user: max });
+      throw new Fault("repository/too-many", {
+        namespace: namespace ?? "",
+        repositories,
+        repositories_per_user: max,
+      });
   }
 
   /**
-   * Notes a repository that a push makes, before anything of it is stored. Throws "repository/too-many", and "store/conflict" where
-   * the name has gone to another one meanwhile.
+   * Notes a repository that a push makes, before anything of it is stored. Throws
+   * "repository/too-many", and "store/conflict" where the name has gone to another one meanwhile.
    */
-  async make(row: RepositoryRow, visibility: Visibility, { isAdministrator = false }: Asker): Promise<void> {
+  async make(
+    row: RepositoryRow,
+    visibility: Visibility,
+    { isAdministrator = false }: Asker,
+  ): Promise<void> {
     const { table } = this.#options;
     const title = row.title as string;
     if (!isAdministrator && (await table.find(title))?.id !== row.id) await this.checkRoom(row);
@@ -202,7 +282,10 @@ export class RepositoryFinder {
     ];
   }
 
-  /** As `#findTyped`, for a warning: nothing is opened, and what lakeFS said some seconds ago will do. */
+  /**
+   * As `#findTyped`, for a warning: nothing is opened, and what lakeFS said some seconds ago will
+   * do.
+   */
   async #isThere(name: TypedName, { asker, signal }: Asked): Promise<boolean> {
     const look = await asker.look(titleOf(name));
     if (look.role(ownerOf(name)) === undefined) return false;
@@ -212,7 +295,9 @@ export class RepositoryFinder {
     const repository = hubName(name);
     const known = this.#looked.get(repository);
     if (known !== undefined) return known;
-    const there = await lakefs.client.getRepository(repository, signal).then(() => true, missingIsFalse);
+    const there = await lakefs.client
+      .getRepository(repository, signal)
+      .then(() => true, missingIsFalse);
     this.#looked.set(repository, there);
     return there;
   }
@@ -220,7 +305,8 @@ export class RepositoryFinder {
 
 function hubName({ type, namespace, name }: TypedName): string {
   const kind = kindOf(type);
-  if (kind === "lakefs") throw new Fault("base/internal", { reason: "a name of lakeFS's own is not computed" });
+  if (kind === "lakefs")
+    throw new Fault("base/internal", { reason: "a name of lakeFS's own is not computed" });
   return kohakuHubName(kind, `${namespace}/${name}`);
 }
 

@@ -1,4 +1,7 @@
-/** What a repository's conversations work on, put together once and kept while it is used: one handle for each id. */
+/**
+ * What a repository's conversations work on, put together once and kept while it is used: one
+ * handle for each id.
+ */
 import { LRUCache } from "lru-cache";
 import { asFault, Fault } from "../base/fault.js";
 import { Semaphore, SingleFlight } from "../base/flow.js";
@@ -42,8 +45,9 @@ export interface Handle {
 }
 
 /**
- * How lakeFS repositories are named here. "identity": /lakefs/<repository> only. "kohakuhub": also by the name a KohakuHub gave them, and
- * none of them can be pushed to, under whichever name: a push would be missing in the hub's tables.
+ * How lakeFS repositories are named here. "identity": /lakefs/<repository> only. "kohakuhub": also
+ * by the name a KohakuHub gave them, and none of them can be pushed to, under whichever name: a
+ * push would be missing in the hub's tables.
  */
 export type Naming = "identity" | "kohakuhub";
 
@@ -73,8 +77,16 @@ export interface HandlesOptions {
   /** Where HEAD points in a repository that has no branch yet. */
   readonly defaultBranch: string;
   readonly lakefs: LakefsSettings | undefined;
-  /** Throws where lakeFS's name leads to another repository than `id` by now. `fresh`: whatever was said a moment ago. */
-  readonly confirm: (repository: string, id: string, fresh: boolean, signal: AbortSignal) => Promise<void>;
+  /**
+   * Throws where lakeFS's name leads to another repository than `id` by now. `fresh`: whatever was
+   * said a moment ago.
+   */
+  readonly confirm: (
+    repository: string,
+    id: string,
+    fresh: boolean,
+    signal: AbortSignal,
+  ) => Promise<void>;
   /** Told when packs were made of what lakeFS has. */
   readonly onRead: (id: string, handle: Handle) => void;
   readonly log: Log;
@@ -87,7 +99,10 @@ export class RepositoryHandles {
     max: LIMITS.repositoryHandlesMax,
     dispose: (_, id, reason) => reason === "evict" && this.#watch?.remove(id),
   });
-  /** Every handle alive: there is never a second one beside it, so nobody reads a manifest somebody else here has replaced. */
+  /**
+   * Every handle alive: there is never a second one beside it, so nobody reads a manifest somebody
+   * else here has replaced.
+   */
   readonly #alive = new Map<string, WeakRef<Handle>>();
   readonly #collected = new FinalizationRegistry<string>((id) => {
     if (this.#alive.get(id)?.deref() === undefined) this.#alive.delete(id);
@@ -111,22 +126,36 @@ export class RepositoryHandles {
     const prefix = storePrefix(row.id);
     const manifests = this.#manifests(row, defaultBranch);
     const refs = new ManifestRefs(manifests, services.store, prefix);
-    return this.#remember(row.id, { manifests, refs, objects: new ManifestObjects(services, manifests, prefix) });
+    return this.#remember(row.id, {
+      manifests,
+      refs,
+      objects: new ManifestObjects(services, manifests, prefix),
+    });
   }
 
-  /** Of a lakeFS repository. Opening asks lakeFS: once for all who come meanwhile. Throws "lakefs/missing". */
+  /**
+   * Of a lakeFS repository. Opening asks lakeFS: once for all who come meanwhile. Throws
+   * "lakefs/missing".
+   */
   async lakefs(row: RepositoryRow, signal: AbortSignal): Promise<Handle> {
-    return this.#alive.get(row.id)?.deref() ?? this.#opening.run(row.id, (shared) => this.#openLakefs(row, shared), signal);
+    return (
+      this.#alive.get(row.id)?.deref() ??
+      this.#opening.run(row.id, (shared) => this.#openLakefs(row, shared), signal)
+    );
   }
 
   /** Keeps a handle, and reads what lakeFS has new for it ahead of requests. */
   use(id: string, handle: Handle): void {
     const { lakefs, watched } = handle;
-    if (lakefs !== undefined && watched !== undefined && !this.#recent.has(id)) this.#watch?.add(id, lakefs.repository, watched);
+    if (lakefs !== undefined && watched !== undefined && !this.#recent.has(id))
+      this.#watch?.add(id, lakefs.repository, watched);
     this.#recent.set(id, handle);
   }
 
-  /** Lets go of a handle: who holds it goes on with what was read for it, nobody else gets it. `why` is told to who waits for more to be read. */
+  /**
+   * Lets go of a handle: who holds it goes on with what was read for it, nobody else gets it. `why`
+   * is told to who waits for more to be read.
+   */
   drop(id: string, why = new Fault("lakefs/replaced")): void {
     this.#recent.get(id)?.watched?.close(why);
     this.#watch?.remove(id);
@@ -149,7 +178,12 @@ export class RepositoryHandles {
     const handles = [...this.#alive.values()].flatMap((alive) => alive.deref() ?? []);
     for (const { watched } of handles) watched?.close();
     const patience = AbortSignal.timeout(2 * LIMITS.lakefsLeaveOffMs);
-    await Promise.allSettled(handles.flatMap(({ lakefs, promised }) => [lakefs?.commits.settled(patience), promised?.settled(patience)]));
+    await Promise.allSettled(
+      handles.flatMap(({ lakefs, promised }) => [
+        lakefs?.commits.settled(patience),
+        promised?.settled(patience),
+      ]),
+    );
   }
 
   /** Branches and tags in lakeFS, objects and all other refs in our store. */
@@ -170,10 +204,26 @@ export class RepositoryHandles {
     const synthesisTasks = this.#synthesisTasks;
     let lfs: LakefsLfsStore | undefined;
     const landing = (made: LandingParts) => {
-      // What was pushed by git-lfs lies in the lakeFS repository itself; what lakeFS had before is found by what was read.
+      // What was pushed by git-lfs lies in the lakeFS repository itself; what lakeFS had before is
+      // found by what was read.
       const files = lakefsFiles(made);
-      lfs = new LakefsLfsStore(files, made.commits, pool, personalFiles(made, files, lakefs.credentials));
-      return createLanding({ ...made, access, objects, pool, log, lfs, tasks: synthesisTasks, policy: lakefs.landing, credentials: lakefs.credentials });
+      lfs = new LakefsLfsStore(
+        files,
+        made.commits,
+        pool,
+        personalFiles(made, files, lakefs.credentials),
+      );
+      return createLanding({
+        ...made,
+        access,
+        objects,
+        pool,
+        log,
+        lfs,
+        tasks: synthesisTasks,
+        policy: lakefs.landing,
+        credentials: lakefs.credentials,
+      });
     };
     const manifestRefs = new ManifestRefs(manifests, store, prefix);
     const parts = {
@@ -193,17 +243,37 @@ export class RepositoryHandles {
       prefix,
     };
     const waits = lakefs.refsWaitMs === undefined ? {} : { refsWaitMs: lakefs.refsWaitMs };
-    const onBack = () => this.drop(id, new Fault("lakefs/unreachable", { reason: "it was away until a moment ago" }));
-    const confirmed = (fresh: boolean, asking: AbortSignal) => confirm(repository, id, fresh, asking);
+    const onBack = () =>
+      this.drop(id, new Fault("lakefs/unreachable", { reason: "it was away until a moment ago" }));
+    const confirmed = (fresh: boolean, asking: AbortSignal) =>
+      confirm(repository, id, fresh, asking);
     const { refs, commits, promised, lists, defaultBranch, guard } = await openLakefsRepository(
       { ...parts, ...waits, confirm: confirmed, serveStale: lakefs.serveStale, onBack },
       signal,
     );
     const head = `refs/heads/${fromLakefsId("branch", defaultBranch) ?? "main"}`;
     const uncrossed = new UncrossedPaths(client, repository, commits);
-    const side = { repository, head, client, commits, uncrossed, guard, unreadable: () => refs.unreadable };
-    const fold = (choice: FoldChoice, folding: AbortSignal) => promised.mending(() => objects.fold(folding, { ...choice, promises: lists }), folding);
-    return this.#remember(id, { manifests, refs, objects, lfs, lakefs: side, watched: refs, promised, fold });
+    const side = {
+      repository,
+      head,
+      client,
+      commits,
+      uncrossed,
+      guard,
+      unreadable: () => refs.unreadable,
+    };
+    const fold = (choice: FoldChoice, folding: AbortSignal) =>
+      promised.mending(() => objects.fold(folding, { ...choice, promises: lists }), folding);
+    return this.#remember(id, {
+      manifests,
+      refs,
+      objects,
+      lfs,
+      lakefs: side,
+      watched: refs,
+      promised,
+      fold,
+    });
   }
 
   #manifests({ id, title, state }: RepositoryRow, defaultBranch: string): ManifestStore {
@@ -211,7 +281,10 @@ export class RepositoryHandles {
     const made = () =>
       table.markMade(id).catch((error: unknown) => {
         // It is found out again when the repository is next asked for.
-        log.warn("that a repository has its first manifest could not be noted", { repository: id, ...faultFacts(asFault(error)) });
+        log.warn("that a repository has its first manifest could not be noted", {
+          repository: id,
+          ...faultFacts(asFault(error)),
+        });
       });
     const life = { isMade: state === "made", made, ...(title === null ? {} : { name: title }) };
     return new ManifestStore(services.store, storePrefix(id), `refs/heads/${defaultBranch}`, life);

@@ -1,7 +1,7 @@
 /**
- * Settings that a repository can have in place of the server's. They stand in its row as JSON, only those that were
- * set; who administers the repository sets them. What protects those who fetch (git/fsck-levels.ts, `isProtectedId`) is
- * not theirs to lower.
+ * Settings that a repository can have in place of the server's. They stand in its row as JSON, only
+ * those that were set; who administers the repository sets them. What protects those who fetch
+ * (git/fsck-levels.ts, `isProtectedId`) is not theirs to lower.
  */
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
@@ -39,13 +39,23 @@ export interface EffectivePolicy extends PushPolicy {
 /** Values as whoever sets them gives them; null takes one away. */
 export type SettingsChange = Readonly<Record<string, unknown>>;
 
-type Readers = { readonly [K in keyof RepositorySettings]-?: (value: unknown) => NonNullable<RepositorySettings[K]> };
+type Readers = {
+  readonly [K in keyof RepositorySettings]-?: (
+    value: unknown,
+  ) => NonNullable<RepositorySettings[K]>;
+};
 
-const READERS: Readers = { fsck_levels: readLevels, fsck_skip_list: readSkipList, lfs_missing_objects: readMissingObjects };
+const READERS: Readers = {
+  fsck_levels: readLevels,
+  fsck_skip_list: readSkipList,
+  lfs_missing_objects: readMissingObjects,
+};
 const NAMES = Object.keys(READERS) as (keyof RepositorySettings)[];
 
 /** From a row. */
-export function readSettingsOf(row: { readonly settings: string | null } | undefined): RepositorySettings {
+export function readSettingsOf(
+  row: { readonly settings: string | null } | undefined,
+): RepositorySettings {
   return row?.settings == null ? {} : (JSON.parse(row.settings) as RepositorySettings);
 }
 
@@ -55,18 +65,25 @@ export function formatSettings(settings: RepositorySettings): string | null {
 }
 
 /** All of the change or nothing. Throws "repository/bad-setting". */
-export function changeSettings(before: RepositorySettings, change: SettingsChange): RepositorySettings {
+export function changeSettings(
+  before: RepositorySettings,
+  change: SettingsChange,
+): RepositorySettings {
   const after: Record<string, unknown> = { ...before };
   for (const [given, value] of Object.entries(change)) {
     const name = NAMES.find((one) => one === given);
-    if (name === undefined) throw refused(given, undefined, "no such setting of a repository", NAMES.join(" "));
+    if (name === undefined)
+      throw refused(given, undefined, "no such setting of a repository", NAMES.join(" "));
     if (value === null) delete after[name];
     else after[name] = READERS[name](value);
   }
   return after as RepositorySettings;
 }
 
-/** A value of the repository's overrules the server's, of levels id by id; what either list skips is skipped. */
+/**
+ * A value of the repository's overrules the server's, of levels id by id; what either list skips is
+ * skipped.
+ */
 export function policyFor(server: PushPolicy, own: RepositorySettings): EffectivePolicy {
   const levels = { ...server.fsckLevels, ...own.fsck_levels };
   const skip = [...(server.fsckSkip === undefined ? [] : [server.fsckSkip])];
@@ -78,7 +95,8 @@ export function policyFor(server: PushPolicy, own: RepositorySettings): Effectiv
 
 function readLevels(value: unknown): FsckLevels {
   const isText = typeof value === "string";
-  if (!isText && !isRecord(value)) throw refused("fsck_levels", value, "it is pairs id=level, or an object of them");
+  if (!isText && !isRecord(value))
+    throw refused("fsck_levels", value, "it is pairs id=level, or an object of them");
   const levels = readFsckLevels(value);
   if (isUnsettable(levels)) throw refused("fsck_levels", levels.value, levels.reason);
   const kept = Object.keys(levels).find(isProtectedId);
@@ -96,7 +114,11 @@ function readSkipList(value: unknown): readonly Oid[] {
           .filter(Boolean)
       : value;
   if (!Array.isArray(ids) || ids.some((id) => typeof id !== "string")) {
-    throw refused("fsck_skip_list", value, "it is object ids separated by commas, or an array of them");
+    throw refused(
+      "fsck_skip_list",
+      value,
+      "it is object ids separated by commas, or an array of them",
+    );
   }
   if (ids.length > LIMITS.fsckSkippedMax) {
     throw refused(
@@ -112,7 +134,8 @@ function readSkipList(value: unknown): readonly Oid[] {
 
 function readMissingObjects(value: unknown): MissingObjects {
   const read = MISSING_OBJECTS.find((one) => one === value);
-  if (read === undefined) throw refused("lfs_missing_objects", value, undefined, MISSING_OBJECTS.join(" or "));
+  if (read === undefined)
+    throw refused("lfs_missing_objects", value, undefined, MISSING_OBJECTS.join(" or "));
   return read;
 }
 
@@ -120,11 +143,19 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-function refused(setting: string, value: unknown, reason: string | undefined, allowed?: string): Fault {
+function refused(
+  setting: string,
+  value: unknown,
+  reason: string | undefined,
+  allowed?: string,
+): Fault {
   const shown =
     value === undefined
       ? undefined
-      : (typeof value === "string" ? value : String(JSON.stringify(value))).slice(0, LIMITS.messageNameBytesMax);
+      : (typeof value === "string" ? value : String(JSON.stringify(value))).slice(
+          0,
+          LIMITS.messageNameBytesMax,
+        );
   return new Fault("repository/bad-setting", {
     setting: setting.slice(0, LIMITS.messageNameBytesMax),
     value: shown,

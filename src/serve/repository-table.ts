@@ -1,7 +1,7 @@
 /**
- * Names of repositories, and the ids they lead to. An id is made once and never used again; a name that is set aside may be
- * given to another id, which
- * starts with no refs, no objects and no rights of the one before.
+ * Names of repositories, and the ids they lead to. An id is made once and never used again; a name
+ * that is set aside may be given to another id, which starts with no refs, no objects and no rights
+ * of the one before.
  */
 import { randomBytes } from "node:crypto";
 import { LRUCache } from "lru-cache";
@@ -12,8 +12,8 @@ import type { RepositoryRow } from "../database/schema.js";
 
 const ID_BYTES = 16;
 /**
- * Rows that a repository in use takes in memory: a name without a type is looked for as three, and lakeFS's are found by id
- * too. Each some 500 bytes.
+ * Rows that a repository in use takes in memory: a name without a type is looked for as three, and
+ * lakeFS's are found by id too. Each some 500 bytes.
  */
 const ROWS_EACH = 4;
 
@@ -28,16 +28,25 @@ export interface NewRepository {
   readonly lakefs?: LakefsColumns;
 }
 
-export type LakefsColumns = Pick<RepositoryRow, "lakefs" | "lakefs_created_at" | "lakefs_namespace" | "lakefs_root">;
+export type LakefsColumns = Pick<
+  RepositoryRow,
+  "lakefs" | "lakefs_created_at" | "lakefs_namespace" | "lakefs_root"
+>;
 
-const NO_LAKEFS: LakefsColumns = { lakefs: null, lakefs_created_at: null, lakefs_namespace: null, lakefs_root: null };
+const NO_LAKEFS: LakefsColumns = {
+  lakefs: null,
+  lakefs_created_at: null,
+  lakefs_namespace: null,
+  lakefs_root: null,
+};
 
 export class RepositoryTable {
   readonly #database: Database;
   readonly #now: () => number;
   /**
-   * Rows by title and by id, for callers who may see all. Every write here empties it, and no other process writes. Who may see a row is
-   * written elsewhere (auth/permissions): `visibility` is not to be read from here.
+   * Rows by title and by id, for callers who may see all. Every write here empties it, and no other
+   * process writes. Who may see a row is written elsewhere (auth/permissions): `visibility` is not
+   * to be read from here.
    */
   readonly #known = new LRUCache<string, { readonly row: RepositoryRow | undefined }>({
     max: ROWS_EACH * LIMITS.repositoryHandlesMax,
@@ -50,8 +59,8 @@ export class RepositoryTable {
   }
 
   /**
-   * From memory where it can be: only for callers from whom nothing is hidden, because the time it takes tells whether somebody
-   * has asked before.
+   * From memory where it can be: only for callers from whom nothing is hidden, because the time it
+   * takes tells whether somebody has asked before.
    */
   find(title: string): Promise<RepositoryRow | undefined> {
     return this.#remembered(`title ${title}`, () => queries.findRepository(this.#database, title));
@@ -66,7 +75,11 @@ export class RepositoryTable {
     return queries.findRepositoryById(this.#database, id);
   }
 
-  list(after: string, count: number, viewer: queries.Viewer | undefined): Promise<queries.ListedRow[]> {
+  list(
+    after: string,
+    count: number,
+    viewer: queries.Viewer | undefined,
+  ): Promise<queries.ListedRow[]> {
     return queries.listRepositories(this.#database, after, count, viewer);
   }
 
@@ -100,7 +113,10 @@ export class RepositoryTable {
     };
   }
 
-  /** Stores a row. False: its title leads to another one. What was noted of a name that a hub's rule computes makes room. */
+  /**
+   * Stores a row. False: its title leads to another one. What was noted of a name that a hub's rule
+   * computes makes room.
+   */
   async insert(row: RepositoryRow): Promise<boolean> {
     return this.#writing(async () => {
       if (await queries.insertRepository(this.#database, row)) return true;
@@ -168,7 +184,10 @@ export class RepositoryTable {
     return this.#writing(() => queries.deleteRepository(this.#database, id));
   }
 
-  async #remembered(key: string, query: () => Promise<RepositoryRow | undefined>): Promise<RepositoryRow | undefined> {
+  async #remembered(
+    key: string,
+    query: () => Promise<RepositoryRow | undefined>,
+  ): Promise<RepositoryRow | undefined> {
     const known = this.#known.get(key);
     if (known !== undefined) return known.row;
     const writes = this.#writes;

@@ -1,4 +1,7 @@
-/** What is done for a repository after its pushes and after lakeFS was read, and for those that were set aside: derived files, folding, collection. */
+/**
+ * What is done for a repository after its pushes and after lakeFS was read, and for those that were
+ * set aside: derived files, folding, collection.
+ */
 import { LRUCache } from "lru-cache";
 import { LIMITS } from "../base/limits.js";
 import type { Log } from "../observe/log.js";
@@ -21,7 +24,10 @@ export interface UpkeepOptions {
   readonly log: Log;
 }
 
-/** Of packs made from lakeFS, while more come and when nothing else happens: each has whole trees that the others have as well. */
+/**
+ * Of packs made from lakeFS, while more come and when nothing else happens: each has whole trees
+ * that the others have as well.
+ */
 const WHILE_READING: FoldChoice = { fewest: LIMITS.foldMadePacksMin };
 export const THOROUGHLY: FoldChoice = { fewest: 2, byBytes: true };
 /** Stands for all that are set aside, beside ids of repositories. */
@@ -31,7 +37,10 @@ export class RepositoryUpkeep {
   readonly #options: UpkeepOptions;
   /** Pushed to since their derived files were written. */
   readonly #pushed = new Set<string>();
-  readonly #collectedLately = new LRUCache<string, true>({ max: LIMITS.repositoryHandlesMax, ttl: LIMITS.collectEveryMs });
+  readonly #collectedLately = new LRUCache<string, true>({
+    max: LIMITS.repositoryHandlesMax,
+    ttl: LIMITS.collectEveryMs,
+  });
 
   constructor(options: UpkeepOptions) {
     this.#options = options;
@@ -43,10 +52,15 @@ export class RepositoryUpkeep {
     this.#plan(id, handle);
   }
 
-  /** Plans what follows when packs were made from lakeFS: soon, and once more when it has become quiet. */
+  /**
+   * Plans what follows when packs were made from lakeFS: soon, and once more when it has become
+   * quiet.
+   */
   planFold(id: string, handle: Handle): void {
     this.#plan(id, handle);
-    this.#options.maintenance.planQuiet(id, (signal, leaving) => this.#fold(id, handle, THOROUGHLY, signal, leaving));
+    this.#options.maintenance.planQuiet(id, (signal, leaving) =>
+      this.#fold(id, handle, THOROUGHLY, signal, leaving),
+    );
   }
 
   #plan(id: string, handle: Handle): void {
@@ -62,29 +76,56 @@ export class RepositoryUpkeep {
   }
 
   /** A server that ends leaves a fold as it is: nothing of it counts until it is whole. */
-  async #fold(id: string, handle: Handle, choice: FoldChoice, signal: AbortSignal, leaving: AbortSignal): Promise<void> {
+  async #fold(
+    id: string,
+    handle: Handle,
+    choice: FoldChoice,
+    signal: AbortSignal,
+    leaving: AbortSignal,
+  ): Promise<void> {
     const folding = AbortSignal.any([signal, leaving]);
     if (folding.aborted || (await this.#options.table.byId(id))?.state !== "made") return;
-    const folded = await (handle.fold?.(choice, folding) ?? handle.objects.fold(folding, choice)).catch((error: unknown) => {
+    const folded = await (
+      handle.fold?.(choice, folding) ?? handle.objects.fold(folding, choice)
+    ).catch((error: unknown) => {
       if (leaving.aborted) return 0;
       throw error;
     });
     if (folded > 0) await this.#derive(id, handle, signal);
   }
 
-  async collect(id: string, { manifests }: Handle, graceMs: number, signal: AbortSignal): Promise<Collected> {
+  async collect(
+    id: string,
+    { manifests }: Handle,
+    graceMs: number,
+    signal: AbortSignal,
+  ): Promise<Collected> {
     const { services, log } = this.#options;
     const prefix = storePrefix(id);
-    const collected = await collectFiles({ store: services.store, manifests, prefix, graceMs }, signal);
+    const collected = await collectFiles(
+      { store: services.store, manifests, prefix, graceMs },
+      signal,
+    );
     const { removed, waiting } = collected;
     const later = { waitingFiles: waiting.files, waitingBytes: waiting.bytes };
-    if (removed.files > 0) log.info("files that nothing names are removed", { repository: prefix, ...removed, ...later });
+    if (removed.files > 0)
+      log.info("files that nothing names are removed", {
+        repository: prefix,
+        ...removed,
+        ...later,
+      });
     return collected;
   }
 
   async #derive(id: string, { manifests, refs }: Handle, signal: AbortSignal): Promise<void> {
     const { packs } = await manifests.read(signal);
-    await writeDerivedFiles(this.#options.services.store, storePrefix(id), packs, await refs.read(signal), signal);
+    await writeDerivedFiles(
+      this.#options.services.store,
+      storePrefix(id),
+      packs,
+      await refs.read(signal),
+      signal,
+    );
   }
 
   #isDue(what: string): boolean {

@@ -1,6 +1,7 @@
 /**
- * What one request has to say of itself beside its answer. A failure inside the protocol stands under a status that says 200: the client reads the row's words
- * and the request's id here, and by the same call log and metrics learn of it, so that none of them is told without the others.
+ * What one request has to say of itself beside its answer. A failure inside the protocol stands
+ * under a status that says 200: the client reads the row's words and the request's id here, and by
+ * the same call log and metrics learn of it, so that none of them is told without the others.
  */
 import { type Fault, type FaultCode, toldText } from "../base/fault.js";
 import type { LogFacts } from "../observe/log.js";
@@ -21,8 +22,14 @@ export interface RequestRecord {
 /** For what is asked beside a conversation, whose failures are thrown. */
 export const UNRECORDED: RequestRecord = { id: "", failed: () => undefined, note: () => undefined };
 
-/** Words that clients or people look for as they are. "Reading" is no failure: the work goes on, and the next request is another one. */
-const WITHOUT_ID: ReadonlySet<FaultCode> = new Set<FaultCode>(["odb/not-our-ref", "lakefs/reading"]);
+/**
+ * Words that clients or people look for as they are. "Reading" is no failure: the work goes on, and
+ * the next request is another one.
+ */
+const WITHOUT_ID: ReadonlySet<FaultCode> = new Set<FaultCode>([
+  "odb/not-our-ref",
+  "lakefs/reading",
+]);
 /** Leaves room for the id in a line of the protocol. */
 const WORDS_MAX = 900;
 
@@ -35,5 +42,7 @@ export function tell(record: RequestRecord, fault: Fault): string {
 
 /** Git's words where clients look for them. */
 function wordsOf(fault: Fault): string {
-  return fault.code === "odb/not-our-ref" ? `upload-pack: not our ref ${fault.facts.oid}` : toldText(fault);
+  return fault.code === "odb/not-our-ref"
+    ? `upload-pack: not our ref ${fault.facts.oid}`
+    : toldText(fault);
 }

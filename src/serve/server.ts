@@ -10,7 +10,14 @@ import { refAdvertisement } from "../wire/advertise.js";
 import type { Offer } from "../wire/capabilities.js";
 import { errorPacket } from "../wire/pkt-line.js";
 import type { Exchange, Repository } from "./conversation.js";
-import { type Begun, checkAdministrator, isAdministrator, Door, type Guard, type Wants } from "./door.js";
+import {
+  type Begun,
+  checkAdministrator,
+  isAdministrator,
+  Door,
+  type Guard,
+  type Wants,
+} from "./door.js";
 import type { LakefsLook } from "./lakefs-look.js";
 import type { LfsService } from "./lfs.js";
 import type { PushPolicy } from "./push-policy.js";
@@ -57,11 +64,20 @@ export class GitServer implements Services {
     this.#door = new Door(options.repositories, options.guard);
   }
 
-  identify(authorization: string | undefined, source: string, signal: AbortSignal): Promise<Caller> {
+  identify(
+    authorization: string | undefined,
+    source: string,
+    signal: AbortSignal,
+  ): Promise<Caller> {
     return this.#door.identify(authorization, source, signal);
   }
 
-  resolve(name: RepositoryName, caller: Caller, wants: Wants, signal: AbortSignal): Promise<Repository> {
+  resolve(
+    name: RepositoryName,
+    caller: Caller,
+    wants: Wants,
+    signal: AbortSignal,
+  ): Promise<Repository> {
     return this.#door.resolve(name, caller, wants, signal);
   }
 
@@ -69,7 +85,12 @@ export class GitServer implements Services {
     return this.#door.bearerOf(holder);
   }
 
-  resolveLinked(name: RepositoryName, bearer: Caller, wants: Wants, signal: AbortSignal): Promise<Repository> {
+  resolveLinked(
+    name: RepositoryName,
+    bearer: Caller,
+    wants: Wants,
+    signal: AbortSignal,
+  ): Promise<Repository> {
     return this.#door.resolveLinked(name, bearer, wants, signal);
   }
 
@@ -87,7 +108,10 @@ export class GitServer implements Services {
     return this.#door.created(repository);
   }
 
-  /** What lakeFS still has to be read for is said in the protocol, in its promised form; other faults before the first byte become a status. */
+  /**
+   * What lakeFS still has to be read for is said in the protocol, in its promised form; other
+   * faults before the first byte become a status.
+   */
   async advertise(given: Exchange, service: GitService): Promise<void> {
     const exchange = tracedExchange(given, service, this.#options.log);
     try {
@@ -121,7 +145,12 @@ export class GitServer implements Services {
     pool.checkRoom(); // the client is told to come again before it has sent its pack
     const traced = tracedExchange(exchange, "receive-pack", this.#options.log);
     const created = (repository: Repository) => this.#door.created(repository);
-    return receivePack(traced, { ...this.#options, pool, created, offer: this.#offerOf(exchange.repository) });
+    return receivePack(traced, {
+      ...this.#options,
+      pool,
+      created,
+      offer: this.#offerOf(exchange.repository),
+    });
   }
 
   #poolFor({ repository, caller }: Exchange): Pool {
@@ -149,14 +178,19 @@ export class GitServer implements Services {
   }
 
   async readiness(): Promise<Ready> {
-    return this.#phase === "serving" ? this.#options.readiness.look() : { refusal: this.#phase, warnings: [] };
+    return this.#phase === "serving"
+      ? this.#options.readiness.look()
+      : { refusal: this.#phase, warnings: [] };
   }
 
   checkServing(): void {
     if (this.#phase === "stopping") throw new Fault("server/stopping");
   }
 
-  /** From here on `/readyz` says no, so that a balancer sends nobody; who comes all the same is served. */
+  /**
+   * From here on `/readyz` says no, so that a balancer sends nobody; who comes all the same is
+   * served.
+   */
   drain(): void {
     this.#phase = "draining";
   }
@@ -181,17 +215,36 @@ export class GitServer implements Services {
     const { log, metrics } = this.#options;
     const { operation, bytesIn, bytesOut } = entry;
     const outcome = outcomeOf(entry);
-    metrics.requestEnded({ operation, outcome, seconds: entry.milliseconds / 1_000, bytesIn, bytesOut });
+    metrics.requestEnded({
+      operation,
+      outcome,
+      seconds: entry.milliseconds / 1_000,
+      bytesIn,
+      bytesOut,
+    });
     const fault = failure === undefined ? undefined : asFault(failure);
     // A busy server, and commits that are still being read, are nobody's defect.
-    const level = outcome === "failed" && fault?.code !== "pool/saturated" && fault?.code !== "lakefs/reading" ? "error" : "info";
-    log[level]("request", { ...noted, ...line, outcome, ...(fault === undefined ? {} : faultFacts(fault)) });
+    const level =
+      outcome === "failed" && fault?.code !== "pool/saturated" && fault?.code !== "lakefs/reading"
+        ? "error"
+        : "info";
+    log[level]("request", {
+      ...noted,
+      ...line,
+      outcome,
+      ...(fault === undefined ? {} : faultFacts(fault)),
+    });
   }
 }
 
 /** Whether a right has ended, or what it was a right to. */
 function isEnded({ code }: Fault): boolean {
-  return code.startsWith("auth/") || code.startsWith("repository/") || code === "lakefs/replaced" || code === "lakefs/missing";
+  return (
+    code.startsWith("auth/") ||
+    code.startsWith("repository/") ||
+    code === "lakefs/replaced" ||
+    code === "lakefs/missing"
+  );
 }
 
 function outcomeOf({ status, failure }: RequestEnd): Outcome {

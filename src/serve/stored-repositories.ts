@@ -11,10 +11,13 @@ export interface StoredRepository {
 const FOLDER = storePrefix("");
 
 /**
- * By id. What lies there under something that is no id (repositories of older versions, an operator's files) is named by its
- * first folder.
+ * By id. What lies there under something that is no id (repositories of older versions, an
+ * operator's files) is named by its first folder.
  */
-export async function storedRepositories(store: Store, signal?: AbortSignal): Promise<readonly StoredRepository[]> {
+export async function storedRepositories(
+  store: Store,
+  signal?: AbortSignal,
+): Promise<readonly StoredRepository[]> {
   const found = new Map<string, boolean>();
   for await (const { key } of store.list(FOLDER, signal)) {
     const [id = "", ...rest] = key.slice(FOLDER.length).split("/");

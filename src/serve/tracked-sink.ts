@@ -1,4 +1,7 @@
-/** A sink that knows whether anything has gone through it: before, a failure can still become a status. */
+/**
+ * A sink that knows whether anything has gone through it: before, a failure can still become a
+ * status.
+ */
 import type { ByteSink } from "../base/flow.js";
 
 export class TrackedSink implements ByteSink {

@@ -1,5 +1,6 @@
 /**
- * A fetch, whatever carries it: the conversation of versions 0 and 1, and the commands of version 2.
+ * A fetch, whatever carries it: the conversation of versions 0 and 1, and the commands of version
+ * 2.
  *
  * Source: gitprotocol-pack(5), gitprotocol-v2(5).
  */
@@ -26,12 +27,15 @@ export async function advertiseUploadPack(exchange: Exchange, deps: UploadPackDe
   const { output, repository, version, signal } = exchange;
   if (version === 2) return output.write(capabilityAdvertisement(deps.offer));
   const listing = await repository.refs.read(signal);
-  await writeRefAnswer(output, listing, `upload-pack ${version}`, () => refAdvertisement({ ...listing, service: "upload-pack", version, offer: deps.offer }));
+  await writeRefAnswer(output, listing, `upload-pack ${version}`, () =>
+    refAdvertisement({ ...listing, service: "upload-pack", version, offer: deps.offer }),
+  );
 }
 
 /**
- * Reads a request and answers it; on a connection that stays open, one request of version 2 after another. What is wrong with a
- * request is told as `ERR`. Throws what must become a status (the server is busy) or cut the connection (the client is gone).
+ * Reads a request and answers it; on a connection that stays open, one request of version 2 after
+ * another. What is wrong with a request is told as `ERR`. Throws what must become a status (the
+ * server is busy) or cut the connection (the client is gone).
  */
 export async function uploadPack(exchange: Exchange, deps: UploadPackDeps): Promise<void> {
   const output = new TrackedSink(exchange.output);
@@ -60,25 +64,44 @@ async function serveCommands(exchange: Exchange, deps: UploadPackDeps): Promise<
   } while (!exchange.stateless);
 }
 
-/** The next command; undefined where a connection ends before one. A request that stands alone holds something. */
-async function readCommand(packets: PacketInput, stateless: boolean): Promise<CommandRequest | undefined> {
+/**
+ * The next command; undefined where a connection ends before one. A request that stands alone holds
+ * something.
+ */
+async function readCommand(
+  packets: PacketInput,
+  stateless: boolean,
+): Promise<CommandRequest | undefined> {
   const reader = new CommandRequestReader();
   for (let packet = await packets.next(); packet !== undefined; packet = await packets.next()) {
     const request = reader.take(packet);
     if (request !== undefined) return request;
   }
-  if (reader.started || stateless) throw new Fault("wire/truncated", { reason: "the request has no flush at its end" });
+  if (reader.started || stateless)
+    throw new Fault("wire/truncated", { reason: "the request has no flush at its end" });
   return undefined;
 }
 
-async function answerCommand(exchange: Exchange, deps: UploadPackDeps, request: CommandRequest): Promise<void> {
+async function answerCommand(
+  exchange: Exchange,
+  deps: UploadPackDeps,
+  request: CommandRequest,
+): Promise<void> {
   switch (request.command) {
     case "ls-refs":
       return listRefs(exchange, deps, request.arguments);
     case "fetch":
-      return fetchVersion2(await openContext(exchange, deps, request.arguments.wants, request.arguments.filter), exchange.output, request.arguments);
+      return fetchVersion2(
+        await openContext(exchange, deps, request.arguments.wants, request.arguments.filter),
+        exchange.output,
+        request.arguments,
+      );
     case "object-info":
-      return answerObjectInfo(await openContext(exchange, deps, request.arguments.oids), exchange.output, request.arguments);
+      return answerObjectInfo(
+        await openContext(exchange, deps, request.arguments.oids),
+        exchange.output,
+        request.arguments,
+      );
     case "none":
       return;
   }

@@ -1,11 +1,13 @@
 /**
- * Storage in a folder. Conditional writes are as true as the single writer: one process owns the folder (database/data-lock).
- * Durable means: the file's bytes are fsynced before its name appears, and the folder is fsynced after. A name that is found counts as durable only after
- * a sync of its folder by this very process: one that died may have made it and not come to sync it. Each fsync here is needed, and test/crash/power-loss
- * fails without it.
+ * Storage in a folder. Conditional writes are as true as the single writer: one process owns the
+ * folder (database/data-lock). Durable means: the file's bytes are fsynced before its name appears,
+ * and the folder is fsynced after. A name that is found counts as durable only after a sync of its
+ * folder by this very process: one that died may have made it and not come to sync it. Each fsync
+ * here is needed, and test/crash/power-loss fails without it.
  *
- * A sync that failed is never merely repeated: Linux drops what it could not write, calls it clean, and the next sync succeeds with nothing done. So a
- * name is made anew before its folder is synced again, here and where a name is found that may be an earlier failure's.
+ * A sync that failed is never merely repeated: Linux drops what it could not write, calls it clean,
+ * and the next sync succeeds with nothing done. So a name is made anew before its folder is synced
+ * again, here and where a name is found that may be an earlier failure's.
  */
 import { randomBytes } from "node:crypto";
 import * as files from "node:fs/promises";
@@ -39,9 +41,15 @@ export class DiskStore implements Store {
   readonly #writing = new Map<StoreKey, Semaphore>();
   /** Folders that are there, durably, or on their way to it. */
   readonly #folders = new Map<string, Promise<void>>();
-  /** How many syncs of a folder have failed: each may have dropped what others had changed in it meanwhile. */
+  /**
+   * How many syncs of a folder have failed: each may have dropped what others had changed in it
+   * meanwhile.
+   */
   readonly #failedSyncs = new Map<string, number>();
-  /** Files with a content that may not last: the disk failed when it was replaced. Nobody is shown it before it is written again. */
+  /**
+   * Files with a content that may not last: the disk failed when it was replaced. Nobody is shown
+   * it before it is written again.
+   */
   readonly #unsettled = new Set<string>();
 
   constructor(root: string) {
@@ -56,7 +64,12 @@ export class DiskStore implements Store {
     return { bytes, tag: await tagOf(bytes) };
   }
 
-  async readRange(key: StoreKey, start: number, end: number, signal?: AbortSignal): Promise<Uint8Array> {
+  async readRange(
+    key: StoreKey,
+    start: number,
+    end: number,
+    signal?: AbortSignal,
+  ): Promise<Uint8Array> {
     checkAborted(signal);
     const file = await this.#opened(key, () => files.open(this.#path(key), "r"));
     try {
@@ -64,7 +77,12 @@ export class DiskStore implements Store {
       let filled = 0;
       while (filled < bytes.length) {
         const { bytesRead } = await file.read(bytes, filled, bytes.length - filled, start + filled);
-        if (bytesRead === 0) throw new Fault("store/failed", { key, reason: "shorter than expected", at: start + filled });
+        if (bytesRead === 0)
+          throw new Fault("store/failed", {
+            key,
+            reason: "shorter than expected",
+            at: start + filled,
+          });
         filled += bytesRead;
       }
       return bytes;
@@ -88,7 +106,12 @@ export class DiskStore implements Store {
     });
   }
 
-  putIfMatch(key: StoreKey, bytes: Uint8Array, tag: StoreTag | undefined, signal?: AbortSignal): Promise<StoreTag> {
+  putIfMatch(
+    key: StoreKey,
+    bytes: Uint8Array,
+    tag: StoreTag | undefined,
+    signal?: AbortSignal,
+  ): Promise<StoreTag> {
     return this.#exclusively(key, signal, async () => {
       const path = this.#path(key);
       const current = await this.#readIfThere(path, LIMITS.manifestBytesMax);
@@ -131,9 +154,15 @@ export class DiskStore implements Store {
       removed.bytes += bytes;
     }
     checkAborted(signal);
-    await files.rm(this.#path(prefix.replace(/\/$/, "")), { recursive: true, force: true, maxRetries: DELETE_RETRIES_MAX }).catch((error: unknown) => {
-      throw storeFault(error, prefix);
-    });
+    await files
+      .rm(this.#path(prefix.replace(/\/$/, "")), {
+        recursive: true,
+        force: true,
+        maxRetries: DELETE_RETRIES_MAX,
+      })
+      .catch((error: unknown) => {
+        throw storeFault(error, prefix);
+      });
     return removed;
   }
 
@@ -144,7 +173,10 @@ export class DiskStore implements Store {
     });
   }
 
-  /** No publication of the same name is under way meanwhile, and one that has ended has made the file anew. */
+  /**
+   * No publication of the same name is under way meanwhile, and one that has ended has made the
+   * file anew.
+   */
   deleteOlder(key: StoreKey, beforeMs: number, signal?: AbortSignal): Promise<boolean> {
     return this.#exclusively(key, signal, async () => {
       const path = this.#path(key);
@@ -157,7 +189,11 @@ export class DiskStore implements Store {
 
   async sweep(prefix: StoreKey, beforeMs: number, signal?: AbortSignal): Promise<Amount> {
     const swept = { files: 0, bytes: 0 };
-    const { temporaries } = await this.#collect(this.#path(prefix.replace(/\/$/, "")), prefix, signal);
+    const { temporaries } = await this.#collect(
+      this.#path(prefix.replace(/\/$/, "")),
+      prefix,
+      signal,
+    );
     for (const path of temporaries) {
       try {
         const { mtimeMs, size } = await files.stat(path);
@@ -187,7 +223,8 @@ export class DiskStore implements Store {
     try {
       file = await files.open(path, "r");
       const { size } = await file.stat();
-      if (size > bytesMax) throw new Fault("store/oversized", { file: path, bytes: size, bytesMax });
+      if (size > bytesMax)
+        throw new Fault("store/oversized", { file: path, bytes: size, bytesMax });
       return await file.readFile();
     } catch (error) {
       if (isAbsent(error)) return undefined;
@@ -206,7 +243,11 @@ export class DiskStore implements Store {
     }
   }
 
-  async #exclusively<T>(key: StoreKey, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+  async #exclusively<T>(
+    key: StoreKey,
+    signal: AbortSignal | undefined,
+    work: () => Promise<T>,
+  ): Promise<T> {
     const writing = this.#writing.get(key) ?? new Semaphore(1);
     this.#writing.set(key, writing);
     try {
@@ -218,7 +259,10 @@ export class DiskStore implements Store {
     }
   }
 
-  /** Throws "store/unknown-outcome" where the new content is in place and may not last; any other failure leaves the old one. */
+  /**
+   * Throws "store/unknown-outcome" where the new content is in place and may not last; any other
+   * failure leaves the old one.
+   */
   async #replace(path: string, bytes: Uint8Array): Promise<void> {
     await this.#ensureFolder(dirname(path));
     const temporary = await this.#writeTemporary(path, bytes);
@@ -284,7 +328,10 @@ export class DiskStore implements Store {
     }
   }
 
-  /** Makes last what may not, before anybody is shown it. Throws "store/unsettled" as long as that cannot be done. */
+  /**
+   * Makes last what may not, before anybody is shown it. Throws "store/unsettled" as long as that
+   * cannot be done.
+   */
   async #settle(key: StoreKey, signal: AbortSignal | undefined): Promise<void> {
     const path = this.#path(key);
     if (!this.#unsettled.has(path)) return;
@@ -297,7 +344,10 @@ export class DiskStore implements Store {
     });
   }
 
-  /** What is there counts for the caller as if it had put it. Whoever did may have died before its sync, or its sync may have failed. */
+  /**
+   * What is there counts for the caller as if it had put it. Whoever did may have died before its
+   * sync, or its sync may have failed.
+   */
   async #settleFound(path: string): Promise<void> {
     const since = this.#failures(path);
     await this.#copyAcross(path, path);
@@ -308,7 +358,10 @@ export class DiskStore implements Store {
     return this.#failedSyncs.get(dirname(path)) ?? 0;
   }
 
-  /** Makes last what was changed in the folder of `path` since there were so many failures: one that came meanwhile may have dropped it. */
+  /**
+   * Makes last what was changed in the folder of `path` since there were so many failures: one that
+   * came meanwhile may have dropped it.
+   */
   async #syncFolderOf(path: string, since: number): Promise<void> {
     const folder = dirname(path);
     try {
@@ -317,7 +370,8 @@ export class DiskStore implements Store {
       this.#failedSyncs.set(folder, this.#failures(path) + 1);
       throw error;
     }
-    if (this.#failures(path) !== since) throw new Fault("store/failed", { reason: "a sync of the folder failed meanwhile" });
+    if (this.#failures(path) !== since)
+      throw new Fault("store/failed", { reason: "a sync of the folder failed meanwhile" });
   }
 
   async #rename(temporary: string, path: string): Promise<void> {
@@ -351,17 +405,22 @@ export class DiskStore implements Store {
       return true;
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      if (code === "EEXIST" || (code === "EXDEV" && (await sizeOf(path)) !== undefined)) return false;
+      if (code === "EEXIST" || (code === "EXDEV" && (await sizeOf(path)) !== undefined))
+        return false;
       if (code !== "EXDEV") throw error;
       await this.#copyAcross(source, path);
       return true;
     }
   }
 
-  /** In place of what an earlier attempt left, whose sync may have failed: a copy, because to rename a file to another name of its own does nothing. */
+  /**
+   * In place of what an earlier attempt left, whose sync may have failed: a copy, because to rename
+   * a file to another name of its own does nothing.
+   */
   async #publishOver(path: string, source: string): Promise<void> {
     const [there, ours] = await Promise.all([files.stat(path), files.stat(source)]);
-    if (there.size !== ours.size) throw new Fault("store/conflict", { bytes: there.size, expected: ours.size });
+    if (there.size !== ours.size)
+      throw new Fault("store/conflict", { bytes: there.size, expected: ours.size });
     const since = this.#failures(path);
     await this.#copyAcross(source, path);
     await this.#syncFolderOf(path, since);
@@ -415,14 +474,18 @@ export class DiskStore implements Store {
     const pending = [{ folder, prefix }];
     for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
       checkAborted(signal);
-      const entries = await files.readdir(next.folder, { withFileTypes: true }).catch((error: unknown) => {
-        if (isAbsent(error)) return [];
-        throw storeFault(error, prefix);
-      });
+      const entries = await files
+        .readdir(next.folder, { withFileTypes: true })
+        .catch((error: unknown) => {
+          if (isAbsent(error)) return [];
+          throw storeFault(error, prefix);
+        });
       for (const entry of entries) {
         const key = next.prefix + entry.name;
-        if (entry.isDirectory()) pending.push({ folder: join(next.folder, entry.name), prefix: `${key}/` });
-        else if (entry.name.startsWith(TEMPORARY_PREFIX)) temporaries.push(join(next.folder, entry.name));
+        if (entry.isDirectory())
+          pending.push({ folder: join(next.folder, entry.name), prefix: `${key}/` });
+        else if (entry.name.startsWith(TEMPORARY_PREFIX))
+          temporaries.push(join(next.folder, entry.name));
         else keys.push(key);
       }
     }
@@ -430,7 +493,10 @@ export class DiskStore implements Store {
   }
 }
 
-/** A write that was under way may put a file into a folder that is being removed: it is emptied again, each time 100 ms later than before. */
+/**
+ * A write that was under way may put a file into a folder that is being removed: it is emptied
+ * again, each time 100 ms later than before.
+ */
 const DELETE_RETRIES_MAX = 5;
 
 /** Folders remembered as made, so that a write does not ask again; a bound, not a tuning knob. */
@@ -470,7 +536,9 @@ function isAbsent(error: unknown): boolean {
 
 function storeFault(error: unknown, key: string): Fault {
   const fault = asFault(error);
-  return fault.code === "base/internal" ? new Fault("store/failed", { key, reason: reasonOf(error) }, error) : fault;
+  return fault.code === "base/internal"
+    ? new Fault("store/failed", { key, reason: reasonOf(error) }, error)
+    : fault;
 }
 
 /** "EIO in fsync": without the path, which is the server's own. */

@@ -5,7 +5,10 @@ import type { StoreKey } from "./store.js";
 const KEY_BYTES_MAX = 1_000; // S3 allows 1,024 and the operator's prefix needs room
 const COMPONENT = /^[0-9A-Za-z._~@=+-]+$/;
 
-/** `key` if it is one; throws "store/bad-key". No "." or "..", no empty component: nothing outside the root has a key. */
+/**
+ * `key` if it is one; throws "store/bad-key". No "." or "..", no empty component: nothing outside
+ * the root has a key.
+ */
 export function checkKey(key: string): StoreKey {
   if (key.length === 0 || key.length > KEY_BYTES_MAX || !key.split("/").every(isComponent)) {
     throw new Fault("store/bad-key", { key: JSON.stringify(key.slice(0, 100)) });

@@ -1,9 +1,13 @@
 /**
- * The contract of storage: named immutable-or-swapped blobs under "/"-separated keys. Disk and S3 implement it and
- * pass test/conformance/store. Keys are validated (`checkKey`), nothing outside the store's root is reachable.
+ * The contract of storage: named immutable-or-swapped blobs under "/"-separated keys. Disk and S3
+ * implement it and pass test/conformance/store. Keys are validated (`checkKey`), nothing outside
+ * the store's root is reachable.
  */
 
-/** "/"-separated, 1 to 1,000 bytes, components of [0-9A-Za-z._~@=+-] (not "." or ".."). Made with `checkKey`. */
+/**
+ * "/"-separated, 1 to 1,000 bytes, components of [0-9A-Za-z._~@=+-] (not "." or ".."). Made with
+ * `checkKey`.
+ */
 export type StoreKey = string;
 
 /** Identifies one content of a key; compare only for equality. */
@@ -27,7 +31,10 @@ export interface Amount {
 export interface Store {
   readonly kind: "disk" | "s3";
 
-  /** Whole content and its tag; undefined where there is nothing. Throws "store/oversized" above `bytesMax`. */
+  /**
+   * Whole content and its tag; undefined where there is nothing. Throws "store/oversized" above
+   * `bytesMax`.
+   */
   get(key: StoreKey, bytesMax: number, signal?: AbortSignal): Promise<Stored | undefined>;
 
   /** Bytes [start, end) of one blob: exactly that many, or a Fault. Throws "store/missing". */
@@ -40,14 +47,20 @@ export interface Store {
   putIfAbsent(key: StoreKey, bytes: Uint8Array, signal?: AbortSignal): Promise<StoreTag>;
 
   /** Replaces durably what `tag` names (undefined: nothing is there). Throws "store/conflict". */
-  putIfMatch(key: StoreKey, bytes: Uint8Array, tag: StoreTag | undefined, signal?: AbortSignal): Promise<StoreTag>;
+  putIfMatch(
+    key: StoreKey,
+    bytes: Uint8Array,
+    tag: StoreTag | undefined,
+    signal?: AbortSignal,
+  ): Promise<StoreTag>;
 
   /** Replaces whatever is there, durably. For derived files only. */
   put(key: StoreKey, bytes: Uint8Array, signal?: AbortSignal): Promise<void>;
 
   /**
-   * Publishes a finished local file under `key`, durably, and leaves the file where it is. Who wrote it has synced its bytes: beside other work, and with
-   * no second sync here. The same size already there is success: callers publish only under names made of a checksum.
+   * Publishes a finished local file under `key`, durably, and leaves the file where it is. Who
+   * wrote it has synced its bytes: beside other work, and with no second sync here. The same size
+   * already there is success: callers publish only under names made of a checksum.
    */
   publish(key: StoreKey, path: string, signal?: AbortSignal): Promise<void>;
 
@@ -58,20 +71,29 @@ export interface Store {
   delete(key: StoreKey, signal?: AbortSignal): Promise<void>;
 
   /**
-   * Removes all below `prefix` (which ends in "/"), whatever it is: of a repository that is gone, which nobody reads or writes
-   * any more.
+   * Removes all below `prefix` (which ends in "/"), whatever it is: of a repository that is gone,
+   * which nobody reads or writes any more.
    */
   deleteAll(prefix: StoreKey, signal?: AbortSignal): Promise<Amount>;
 
   /** As if it had been written just now (`deleteOlder`); absent is success. */
   touch(key: StoreKey, signal?: AbortSignal): Promise<void>;
 
-  /** Removes what was written, published and touched before `beforeMs` (since 1970), and is not being written: whether it has. Absent is success. */
+  /**
+   * Removes what was written, published and touched before `beforeMs` (since 1970), and is not
+   * being written: whether it has. Absent is success.
+   */
   deleteOlder(key: StoreKey, beforeMs: number, signal?: AbortSignal): Promise<boolean>;
 
-  /** Removes what writes below `prefix` (which ends in "/") that died before `beforeMs` have left: nothing that a key names. */
+  /**
+   * Removes what writes below `prefix` (which ends in "/") that died before `beforeMs` have left:
+   * nothing that a key names.
+   */
   sweep(prefix: StoreKey, beforeMs: number, signal?: AbortSignal): Promise<Amount>;
 
-  /** A local file that holds this key's content: on disk the file itself, on S3 a cached copy. Throws "store/missing". */
+  /**
+   * A local file that holds this key's content: on disk the file itself, on S3 a cached copy.
+   * Throws "store/missing".
+   */
   localFile(key: StoreKey, signal?: AbortSignal): Promise<string>;
 }

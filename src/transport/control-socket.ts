@@ -1,6 +1,7 @@
 /**
- * The control socket: a Unix socket in the data folder that only its owner can open (0600), through which commands reach the server that runs on that
- * folder. Lines of JSON (api/control), one answered after the other.
+ * The control socket: a Unix socket in the data folder that only its owner can open (0600), through
+ * which commands reach the server that runs on that folder. Lines of JSON (api/control), one
+ * answered after the other.
  */
 import { open, unlink } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
@@ -21,12 +22,17 @@ const ADDRESS_BYTES_MAX = 103;
 const OWNER_ONLY = 0o177;
 
 /**
- * Runs `use` with an address for the data folder's socket: its path, or where that is longer than an address can be, the same through an open
- * folder (Linux only; elsewhere such a path is refused by the system).
+ * Runs `use` with an address for the data folder's socket: its path, or where that is longer than
+ * an address can be, the same through an open folder (Linux only; elsewhere such a path is refused
+ * by the system).
  */
-export async function withSocketAddress<T>(data: string, use: (address: string) => Promise<T>): Promise<T> {
+export async function withSocketAddress<T>(
+  data: string,
+  use: (address: string) => Promise<T>,
+): Promise<T> {
   const path = join(data, SOCKET_NAME);
-  if (Buffer.byteLength(path) <= ADDRESS_BYTES_MAX || process.platform !== "linux") return use(path);
+  if (Buffer.byteLength(path) <= ADDRESS_BYTES_MAX || process.platform !== "linux")
+    return use(path);
   const folder = await open(dirname(path), "r");
   try {
     return await use(`/proc/self/fd/${folder.fd}/${SOCKET_NAME}`);
@@ -35,8 +41,14 @@ export async function withSocketAddress<T>(data: string, use: (address: string) 
   }
 }
 
-/** Listens in `data`, of which the caller holds the lock: a socket that is there already was left by a crash. */
-export async function listenControl(data: string, services: ControlServices): Promise<ControlListener> {
+/**
+ * Listens in `data`, of which the caller holds the lock: a socket that is there already was left by
+ * a crash.
+ */
+export async function listenControl(
+  data: string,
+  services: ControlServices,
+): Promise<ControlListener> {
   const path = join(data, SOCKET_NAME);
   await remove(path);
   const sockets = new Set<Socket>();
@@ -100,7 +112,8 @@ async function* lines(socket: Socket): AsyncGenerator<string, void, undefined> {
       yield rest.slice(0, end);
       rest = rest.slice(end + 1);
     }
-    if (rest.length > LIMITS.controlRequestBytesMax) throw new Fault("wire/too-much", { controlRequestBytesMax: LIMITS.controlRequestBytesMax });
+    if (rest.length > LIMITS.controlRequestBytesMax)
+      throw new Fault("wire/too-much", { controlRequestBytesMax: LIMITS.controlRequestBytesMax });
   }
 }
 

@@ -1,18 +1,22 @@
 /**
  * The JSON API over HTTP:
  *
- *   GET /api/repos/<name>                  what a repository is, and how far lakeFS has been read for it
+ *   GET /api/repos/<name>                  what a repository is, and how far lakeFS has been read
+ *                                          for it
  *   GET /api/repos/<name>/commits/<id>     both ids of a commit, by either
- *   GET /api/repos/<name>/settings         what decides about pushes to it, each value with where it comes from
- *                                          ("server", "repository"); for its administrators: role admin, scope admin
- *   PATCH /api/repos/<name>/settings       changes what it has in place of the server's settings, all or nothing, and
- *                                          answers as GET does: a JSON object of
+ *   GET /api/repos/<name>/settings         what decides about pushes to it, each value with where
+ *                                          it comes from ("server", "repository"); for its
+ *                                          administrators: role admin, scope admin
+ *   PATCH /api/repos/<name>/settings       changes what it has in place of the server's settings,
+ *                                          all or nothing, and answers as GET does: a JSON object
+ *                                          of
  *                                            fsck_levels           {"missingEmail":"warn"}, or "missingEmail=warn"
  *                                            fsck_skip_list        an array of object ids
  *                                            lfs_missing_objects   "refuse" or "warn"
  *                                          each null where it is to be taken away
  *
- * <name> is "ns/name", "datasets/ns/name", "lakefs/repository"… as in a Git URL. A failure is {code, message, request_id}.
+ * <name> is "ns/name", "datasets/ns/name", "lakefs/repository"… as in a Git URL. A failure is
+ * {code, message, request_id}.
  */
 import type { Asking, RepositoryApi } from "../api/repositories.js";
 import type { SettingsFacts } from "../api/repository-settings.js";
@@ -53,12 +57,20 @@ export async function apiReply(route: ApiRoute): Promise<HttpReply> {
   if (file === "") return json(await api.show(name, signal, asking));
   if (!file.startsWith("commits/")) throw new Fault("http/not-found");
   const id = COMMIT.exec(file)?.[1];
-  if (id === undefined) throw new Fault("commit/missing", { reason: "an id is 40 hex digits (Git) or 64 (lakeFS)" });
+  if (id === undefined)
+    throw new Fault("commit/missing", { reason: "an id is 40 hex digits (Git) or 64 (lakeFS)" });
   return json(await api.commit(name, id, signal, asking));
 }
 
 /** Who may not change them is not listened to. */
-async function settings({ api, name, asking, method, body, signal }: ApiRoute): Promise<SettingsFacts> {
+async function settings({
+  api,
+  name,
+  asking,
+  method,
+  body,
+  signal,
+}: ApiRoute): Promise<SettingsFacts> {
   const now = await api.settings(name, signal, asking);
   if (method !== "PATCH") return now;
   const change = await readJsonBody(body, LIMITS.apiRequestBytesMax);
@@ -71,11 +83,23 @@ async function settings({ api, name, asking, method, body, signal }: ApiRoute): 
 export function apiFaultReply(error: unknown, requestId: string): HttpReply {
   const plain = faultReply(error, requestId);
   const fault = asFault(error);
-  const headers = plain.headers.map(([name, value]) => [name, name === "Content-Type" ? MEDIA_TYPE : value] as const);
-  return { ...plain, headers, body: utf8(`${JSON.stringify({ code: fault.code, message: clientText(fault), request_id: requestId })}\n`) };
+  const headers = plain.headers.map(
+    ([name, value]) => [name, name === "Content-Type" ? MEDIA_TYPE : value] as const,
+  );
+  return {
+    ...plain,
+    headers,
+    body: utf8(
+      `${JSON.stringify({ code: fault.code, message: clientText(fault), request_id: requestId })}\n`,
+    ),
+  };
 }
 
 function json(value: unknown): HttpReply {
-  const headers = [["Content-Type", MEDIA_TYPE], ["X-Content-Type-Options", "nosniff"], ...NO_CACHE] as const;
+  const headers = [
+    ["Content-Type", MEDIA_TYPE],
+    ["X-Content-Type-Options", "nosniff"],
+    ...NO_CACHE,
+  ] as const;
   return { status: 200, headers, body: utf8(`${JSON.stringify(value)}\n`) };
 }

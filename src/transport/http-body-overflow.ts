@@ -1,7 +1,8 @@
 /**
- * What of a request's body finds no place in memory: uWebSockets.js reads a socket again as long as its buffer of
- * 512 KiB is filled, whether it was asked to pause or not [20.51, seen as 200 MB of one upload in memory]. So a client
- * that is faster than we copy would decide how much we hold. Written at once, because no other turn comes in between.
+ * What of a request's body finds no place in memory: uWebSockets.js reads a socket again as long as
+ * its buffer of 512 KiB is filled, whether it was asked to pause or not [20.51, seen as 200 MB of
+ * one upload in memory]. So a client that is faster than we copy would decide how much we hold.
+ * Written at once, because no other turn comes in between.
  */
 import { randomBytes } from "node:crypto";
 import { closeSync, openSync, read, unlinkSync, writeSync } from "node:fs";
@@ -30,7 +31,8 @@ export class BodyOverflow {
     if (this.#isClosed) return;
     try {
       this.#file ??= openUnnamed(this.#folder);
-      for (let at = 0; at < chunk.length; ) at += writeSync(this.#file, chunk, at, chunk.length - at, this.#end + at);
+      for (let at = 0; at < chunk.length; )
+        at += writeSync(this.#file, chunk, at, chunk.length - at, this.#end + at);
     } catch (error) {
       throw new Fault("store/failed", { reason: "a request's body could not be put aside" }, error);
     }
@@ -42,7 +44,8 @@ export class BodyOverflow {
     const length = Math.min(into.length, this.bytes);
     this.#isReading = true;
     try {
-      for (let at = 0; at < length; ) at += await this.#read(into, at, length - at, this.#start + at);
+      for (let at = 0; at < length; )
+        at += await this.#read(into, at, length - at, this.#start + at);
     } finally {
       this.#isReading = false;
       if (this.#isClosed) this.#closeFile();
@@ -63,7 +66,14 @@ export class BodyOverflow {
     return new Promise((resolve, reject) => {
       read(this.#file as number, into, at, length, position, (error, bytes) => {
         if (error === null && bytes > 0) resolve(bytes);
-        else reject(new Fault("store/failed", { reason: "a request's body that was put aside cannot be read" }, error ?? undefined));
+        else
+          reject(
+            new Fault(
+              "store/failed",
+              { reason: "a request's body that was put aside cannot be read" },
+              error ?? undefined,
+            ),
+          );
       });
     });
   }

@@ -1,7 +1,8 @@
 /**
- * How a reply leaves. Small ones carry Content-Length, because libgit2, wasm-git and CORS proxies mishandle short chunked
- * ones; so a reply of unknown size is held back until it is whole, or 8 MiB of it are there, or a second has passed, or all held
- * replies together are too much. From then on it is chunked.
+ * How a reply leaves. Small ones carry Content-Length, because libgit2, wasm-git and CORS proxies
+ * mishandle short chunked ones; so a reply of unknown size is held back until it is whole, or 8 MiB
+ * of it are there, or a second has passed, or all held replies together are too much. From then on
+ * it is chunked.
  */
 import { concat } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
@@ -17,14 +18,20 @@ export interface ReplyHead {
 }
 
 /**
- * What becomes of the connection. "close": it ends with this reply, which is one write long. "think": the client's next request may take long to come
- * (HttpReply `clientThinks`).
+ * What becomes of the connection. "close": it ends with this reply, which is one write long.
+ * "think": the client's next request may take long to come (HttpReply `clientThinks`).
  */
 export type Then = "keep" | "think" | "close";
 
-/** One reply as a transport's connection takes it. Rejects, or does nothing, once the client has gone. */
+/**
+ * One reply as a transport's connection takes it. Rejects, or does nothing, once the client has
+ * gone.
+ */
 export interface RawReply {
-  /** Chooses the head; it leaves with the first byte. `total`: bytes that follow exactly, undefined: chunked. */
+  /**
+   * Chooses the head; it leaves with the first byte. `total`: bytes that follow exactly, undefined:
+   * chunked.
+   */
   begin(head: ReplyHead, total: number | undefined, then?: Then): void;
   /** Resolves when the next write is welcome; `bytes` are copied or sent by then. */
   write(bytes: Uint8Array): Promise<void>;
@@ -55,8 +62,16 @@ export interface ReplyOptions {
   readonly holdMs: number;
 }
 
-/** Answers one request: whatever the handler throws becomes a reply, as long as one can still be chosen. */
-export async function answer(handler: HttpHandler, request: HttpRequest, raw: RawReply, options: ReplyOptions): Promise<void> {
+/**
+ * Answers one request: whatever the handler throws becomes a reply, as long as one can still be
+ * chosen.
+ */
+export async function answer(
+  handler: HttpHandler,
+  request: HttpRequest,
+  raw: RawReply,
+  options: ReplyOptions,
+): Promise<void> {
   try {
     checkFraming(request);
   } catch (error) {
@@ -75,8 +90,15 @@ export async function answer(handler: HttpHandler, request: HttpRequest, raw: Ra
   }
 }
 
-/** Sends it whole, or answers what went wrong before the head had left; throws what went wrong after that. */
-async function sendReply(reply: HttpReply, raw: RawReply, options: ReplyOptions): Promise<{ error: unknown } | undefined> {
+/**
+ * Sends it whole, or answers what went wrong before the head had left; throws what went wrong after
+ * that.
+ */
+async function sendReply(
+  reply: HttpReply,
+  raw: RawReply,
+  options: ReplyOptions,
+): Promise<{ error: unknown } | undefined> {
   const { body } = reply;
   if (typeof body !== "function") {
     await sendBytes(reply, raw, thenOf(reply));
@@ -95,7 +117,10 @@ async function sendReply(reply: HttpReply, raw: RawReply, options: ReplyOptions)
   }
 }
 
-/** The error reply in place of one that was decided already: a web page may read it if it might have read the other. */
+/**
+ * The error reply in place of one that was decided already: a web page may read it if it might have
+ * read the other.
+ */
 function afterFailure(reply: HttpReply, error: unknown, requestId: string): HttpReply {
   const fault = faultReply(error, requestId);
   const kept = reply.headers.filter(([name]) => /^(access-control-|vary$)/i.test(name));
@@ -160,7 +185,8 @@ class ReplySink implements ByteSink {
     if (this.#leaving !== undefined) await this.#leaving;
     this.#begin(this.#total);
     this.#written += bytes.length;
-    if (this.#total !== undefined && this.#written > this.#total) throw new Fault("base/internal", { announcedBytes: this.#total });
+    if (this.#total !== undefined && this.#written > this.#total)
+      throw new Fault("base/internal", { announcedBytes: this.#total });
     await this.#raw.write(bytes);
   }
 
@@ -188,7 +214,11 @@ class ReplySink implements ByteSink {
 
   /** Keeps a copy; false: no room, it must go out. */
   #hold(bytes: Uint8Array): boolean {
-    if (this.#heldBytes + bytes.length > LIMITS.replyHoldBytesMax || !this.#budget.take(bytes.length)) return false;
+    if (
+      this.#heldBytes + bytes.length > LIMITS.replyHoldBytesMax ||
+      !this.#budget.take(bytes.length)
+    )
+      return false;
     this.#held.push(Buffer.from(bytes)); // its writer fills it again
     this.#heldBytes += bytes.length;
     return true;
@@ -201,8 +231,11 @@ class ReplySink implements ByteSink {
     this.#raw.begin(this.#head, total, thenOf(this.#head));
   }
 
-  /** Holds no more: the head and what is held leave now, chunked unless a size was announced. Where nothing is held the head waits for the first write, so
-   *  that an error can still be told by its status. */
+  /**
+   * Holds no more: the head and what is held leave now, chunked unless a size was announced. Where
+   * nothing is held the head waits for the first write, so that an error can still be told by its
+   * status.
+   */
   #letGo(): void {
     if (!this.#holding) return;
     this.#holding = false;

@@ -1,7 +1,8 @@
 /**
- * Where a request comes from and how its client spells us, through proxies that are trusted to say so (Forwarded, RFC 7239, and X-Forwarded-*). Nobody
- * else's word counts. Where both kinds of header stand and disagree, one of them came from the client through a proxy that knows only the other: neither
- * is believed.
+ * Where a request comes from and how its client spells us, through proxies that are trusted to say
+ * so (Forwarded, RFC 7239, and X-Forwarded-*). Nobody else's word counts. Where both kinds of
+ * header stand and disagree, one of them came from the client through a proxy that knows only the
+ * other: neither is believed.
  */
 import { BlockList, isIP, isIPv6 } from "node:net";
 import { Fault } from "../base/fault.js";
@@ -11,7 +12,9 @@ import type { HttpRequest } from "./http.js";
 export interface ClientOptions {
   /** Addresses and networks ("10.0.0.0/8") of proxies. */
   readonly trustedProxies: readonly string[];
-  /** How clients spell us, whatever a request says: "https://hub.example"; "" : as the request says. */
+  /**
+   * How clients spell us, whatever a request says: "https://hub.example"; "" : as the request says.
+   */
   readonly publicUrl: string;
   /** We speak TLS ourselves. */
   readonly tls: boolean;
@@ -20,7 +23,9 @@ export interface ClientOptions {
 export interface Client {
   /** Its address as text. */
   readonly address: string;
-  /** What belongs together when logins fail: an IPv4 address, the first 64 bits of an IPv6 address. */
+  /**
+   * What belongs together when logins fail: an IPv4 address, the first 64 bits of an IPv6 address.
+   */
   readonly source: string;
   /** "https://hub.example", for the lines and links it is given. */
   readonly base: string;
@@ -93,7 +98,11 @@ function readForwarded(header: string | undefined): Chain | undefined {
   if (header === undefined || header === "") return undefined;
   const elements = header.split(",").map((element) => new Map(element.split(";").map(readPair)));
   const last = elements.at(-1);
-  return { hops: elements.map((element) => withoutPort(element.get("for") ?? "")), scheme: last?.get("proto")?.toLowerCase(), host: last?.get("host") };
+  return {
+    hops: elements.map((element) => withoutPort(element.get("for") ?? "")),
+    scheme: last?.get("proto")?.toLowerCase(),
+    host: last?.get("host"),
+  };
 }
 
 function readPair(text: string): readonly [string, string] {
@@ -102,9 +111,18 @@ function readPair(text: string): readonly [string, string] {
 }
 
 function readXForwarded(request: HttpRequest): Chain | undefined {
-  const [hops, scheme, host] = ["for", "proto", "host"].map((name) => request.header(`x-forwarded-${name}`)?.split(",").map((part) => part.trim()));
+  const [hops, scheme, host] = ["for", "proto", "host"].map((name) =>
+    request
+      .header(`x-forwarded-${name}`)
+      ?.split(",")
+      .map((part) => part.trim()),
+  );
   if (hops === undefined && scheme === undefined && host === undefined) return undefined;
-  return { hops: (hops ?? []).map(withoutPort), scheme: scheme?.at(-1)?.toLowerCase(), host: host?.at(-1) };
+  return {
+    hops: (hops ?? []).map(withoutPort),
+    scheme: scheme?.at(-1)?.toLowerCase(),
+    host: host?.at(-1),
+  };
 }
 
 /** "192.0.2.1:80" → "192.0.2.1", "[2001:db8::1]:80" → "2001:db8::1". */
@@ -124,8 +142,16 @@ export function readNetworks(texts: readonly string[]): BlockList {
     const [address = "", prefix] = text.split("/");
     const family = isIPv6(address) ? "ipv6" : "ipv4";
     const bits = prefix === undefined ? (family === "ipv6" ? 128 : 32) : Number(prefix);
-    if (isIP(address) === 0 || !/^\d{1,3}$/.test(prefix ?? "0") || bits > (family === "ipv6" ? 128 : 32)) {
-      throw new Fault("settings/bad-value", { name: "trusted_proxies", value: text, allowed: "addresses and networks (10.0.0.1, 10.0.0.0/8), separated by commas" });
+    if (
+      isIP(address) === 0 ||
+      !/^\d{1,3}$/.test(prefix ?? "0") ||
+      bits > (family === "ipv6" ? 128 : 32)
+    ) {
+      throw new Fault("settings/bad-value", {
+        name: "trusted_proxies",
+        value: text,
+        allowed: "addresses and networks (10.0.0.1, 10.0.0.0/8), separated by commas",
+      });
     }
     list.addSubnet(address, bits, family);
   }
@@ -135,8 +161,16 @@ export function readNetworks(texts: readonly string[]): BlockList {
 /** An IPv4 address that came in IPv6's clothes, as IPv4; others as they are. */
 function plainAddress(address: string): string {
   const groups = isIPv6(address) ? ipv6Groups(address) : [];
-  if (groups.length !== 8 || !groups.slice(0, 5).every((group) => group === 0) || groups[5] !== 0xffff) return address;
-  return groups.slice(6).flatMap((group) => [group >> 8, group & 0xff]).join(".");
+  if (
+    groups.length !== 8 ||
+    !groups.slice(0, 5).every((group) => group === 0) ||
+    groups[5] !== 0xffff
+  )
+    return address;
+  return groups
+    .slice(6)
+    .flatMap((group) => [group >> 8, group & 0xff])
+    .join(".");
 }
 
 function isLoopbackAddress(address: string): boolean {
@@ -146,16 +180,27 @@ function isLoopbackAddress(address: string): boolean {
 
 function sourceOf(address: string): string {
   if (!isIPv6(address)) return address;
-  return ipv6Groups(address).slice(0, 4).map((group) => group.toString(16)).join(":");
+  return ipv6Groups(address)
+    .slice(0, 4)
+    .map((group) => group.toString(16))
+    .join(":");
 }
 
 /** The eight 16-bit groups of a valid IPv6 address. */
 function ipv6Groups(address: string): number[] {
-  const text = address.replace(/%.*$/, "").replace(/(\d+)\.(\d+)\.(\d+)\.(\d+)$/, (_, a: string, b: string, c: string, d: string) => `${hex(a, b)}:${hex(c, d)}`);
+  const text = address
+    .replace(/%.*$/, "")
+    .replace(
+      /(\d+)\.(\d+)\.(\d+)\.(\d+)$/,
+      (_, a: string, b: string, c: string, d: string) => `${hex(a, b)}:${hex(c, d)}`,
+    );
   const [head = "", tail] = text.split("::");
-  const groups = (part: string) => (part === "" ? [] : part.split(":").map((group) => Number.parseInt(group, 16)));
+  const groups = (part: string) =>
+    part === "" ? [] : part.split(":").map((group) => Number.parseInt(group, 16));
   const [front, back] = [groups(head), groups(tail ?? "")];
-  return tail === undefined ? front : [...front, ...Array<number>(Math.max(0, 8 - front.length - back.length)).fill(0), ...back];
+  return tail === undefined
+    ? front
+    : [...front, ...Array<number>(Math.max(0, 8 - front.length - back.length)).fill(0), ...back];
 }
 
 function hex(high: string, low: string): string {

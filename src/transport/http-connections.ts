@@ -9,7 +9,9 @@ export class Connections {
     this.#limit = limit;
   }
 
-  /** False: this address has as many as it may; the connection is to be closed, and does not count. */
+  /**
+   * False: this address has as many as it may; the connection is to be closed, and does not count.
+   */
   opened(address: string): boolean {
     const limit = this.#limit;
     if (limit === undefined || limit.exempts(address)) return true;

@@ -1,4 +1,7 @@
-/** Bodies that clients compressed: git gzips requests over 1 KiB, JGit small pushes too. gitprotocol-http(5). */
+/**
+ * Bodies that clients compressed: git gzips requests over 1 KiB, JGit small pushes too.
+ * gitprotocol-http(5).
+ */
 import { Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { Fault } from "../base/fault.js";
@@ -11,12 +14,16 @@ export interface InflatedSource extends ByteSource {
 }
 
 /**
- * The inflated body, as it is read and no further ahead than a chunk. Throws "wire/bad-encoding" where it is not gzip or
- * ends early, "wire/too-much" above `bytesMax` inflated bytes: before they are handed out, whatever the ratio.
+ * The inflated body, as it is read and no further ahead than a chunk. Throws "wire/bad-encoding"
+ * where it is not gzip or ends early, "wire/too-much" above `bytesMax` inflated bytes: before they
+ * are handed out, whatever the ratio.
  */
 export function gunzip(body: ByteSource, bytesMax: number): InflatedSource {
   const stream = createGunzip({ chunkSize: LIMITS.inflateChunkBytes });
-  const input = Readable.from(chunks(body), { objectMode: false, highWaterMark: LIMITS.inflateChunkBytes });
+  const input = Readable.from(chunks(body), {
+    objectMode: false,
+    highWaterMark: LIMITS.inflateChunkBytes,
+  });
   input.on("error", (error) => stream.destroy(error));
   input.pipe(stream);
   const inflated = stream[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
@@ -45,5 +52,9 @@ async function* chunks(body: ByteSource): AsyncGenerator<Uint8Array> {
 /** zlib's complaints become ours; what the body itself threw stays. */
 function asEncodingFault(error: unknown): unknown {
   if (error instanceof Fault) return error;
-  return new Fault("wire/bad-encoding", { reason: error instanceof Error ? error.message : undefined }, error);
+  return new Fault(
+    "wire/bad-encoding",
+    { reason: error instanceof Error ? error.message : undefined },
+    error,
+  );
 }

@@ -2,7 +2,10 @@
 import { Fault } from "../base/fault.js";
 import type { ByteSource } from "../base/flow.js";
 
-/** Throws "wire/too-much" where it is longer than `bytesMax`, "http/bad-request" where it is not JSON. */
+/**
+ * Throws "wire/too-much" where it is longer than `bytesMax`, "http/bad-request" where it is not
+ * JSON.
+ */
 export async function readJsonBody(body: ByteSource, bytesMax: number): Promise<unknown> {
   const parts: Uint8Array[] = [];
   let length = 0;

@@ -9,10 +9,13 @@ export interface ByteRange {
 const RANGE = /^bytes=(\d{0,15})-(\d{0,15})$/i;
 
 /**
- * The bytes to send of `size`; undefined: all of it, as for a header that we do not understand (several ranges, other units). Numbers stay below
- * 2^53, so arithmetic on them is exact.
+ * The bytes to send of `size`; undefined: all of it, as for a header that we do not understand
+ * (several ranges, other units). Numbers stay below 2^53, so arithmetic on them is exact.
  */
-export function readRangeHeader(header: string | undefined, size: number): ByteRange | "unsatisfiable" | undefined {
+export function readRangeHeader(
+  header: string | undefined,
+  size: number,
+): ByteRange | "unsatisfiable" | undefined {
   const [, first, last] = RANGE.exec(header?.replace(/\s/g, "") ?? "") ?? [];
   if (first === undefined || last === undefined || (first === "" && last === "")) return undefined;
   if (first === "") {

@@ -5,7 +5,8 @@
  *   PUT, GET objects/<oid>/<size>        content, with the proof a batch gave out
  *   POST objects/verify                  the same, after an upload
  *
- * Locks are not offered: 501 is what git-lfs takes as that, and it shows the words. Source: git-lfs docs/api.
+ * Locks are not offered: 501 is what git-lfs takes as that, and it shows the words. Source: git-lfs
+ * docs/api.
  */
 import { utf8 } from "../base/bytes.js";
 import { asFault, clientText, Fault } from "../base/fault.js";
@@ -74,7 +75,9 @@ export async function lfsReply(route: LfsRoute): Promise<HttpReply> {
 export function lfsFaultReply(error: unknown, requestId: string): HttpReply {
   const plain = faultReply(error, requestId);
   const message = clientText(asFault(error));
-  const headers = plain.headers.map(([name, value]) => [name, name === "Content-Type" ? MEDIA_TYPE : value] as const);
+  const headers = plain.headers.map(
+    ([name, value]) => [name, name === "Content-Type" ? MEDIA_TYPE : value] as const,
+  );
   if (plain.status === 401) headers.push(["LFS-Authenticate", CHALLENGE]);
   return { ...plain, headers, body: utf8(JSON.stringify({ message, request_id: requestId })) };
 }
@@ -83,11 +86,23 @@ async function batch({ request, base, name, lfs, resolve, holder }: LfsRoute): P
   const body = await readJson(request, LIMITS.lfsBatchBytesMax);
   const repository = await resolve(lfs.operation(body) === "upload" ? "write" : "read");
   const address = `${base}${request.path.slice(0, -"/objects/batch".length)}`;
-  return json(await lfs.batch({ holder: await holder(), asked: name, repository, base: address, body, signal: request.signal }));
+  return json(
+    await lfs.batch({
+      holder: await holder(),
+      asked: name,
+      repository,
+      base: address,
+      body,
+      signal: request.signal,
+    }),
+  );
 }
 
 async function verify({ request, name, lfs, resolveLinked }: LfsRoute): Promise<HttpReply> {
-  const { oid, size } = ((await readJson(request, LIMITS.lfsVerifyBytesMax)) ?? {}) as { oid?: unknown; size?: unknown };
+  const { oid, size } = ((await readJson(request, LIMITS.lfsVerifyBytesMax)) ?? {}) as {
+    oid?: unknown;
+    size?: unknown;
+  };
   if (typeof oid !== "string" || typeof size !== "number")
     throw new Fault("http/bad-request", { reason: "verify names an oid and a size" });
   const link = { asked: name, object: { oid, size }, proof: proofOf(request) };
@@ -96,17 +111,26 @@ async function verify({ request, name, lfs, resolveLinked }: LfsRoute): Promise<
   return json({});
 }
 
-async function upload({ request, name, lfs, resolveLinked }: LfsRoute, object: LfsObject): Promise<HttpReply> {
+async function upload(
+  { request, name, lfs, resolveLinked }: LfsRoute,
+  object: LfsObject,
+): Promise<HttpReply> {
   const announced = request.header("content-length");
   if (announced !== undefined && Number(announced) !== object.size)
     throw new Fault("lfs/mismatch", { size: object.size, announced });
   const link = { asked: name, object, proof: proofOf(request) };
   const { share, account, ...linked } = await resolveLinked(lfs.admit(link, "upload"), "write");
-  await lfs.upload({ ...link, ...linked, signal: request.signal }, request.body, { share, account });
+  await lfs.upload({ ...link, ...linked, signal: request.signal }, request.body, {
+    share,
+    account,
+  });
   return { status: 200, headers: [...NO_CACHE], body: new Uint8Array(0) };
 }
 
-async function download({ request, name, lfs, resolveLinked }: LfsRoute, object: LfsObject): Promise<HttpReply> {
+async function download(
+  { request, name, lfs, resolveLinked }: LfsRoute,
+  object: LfsObject,
+): Promise<HttpReply> {
   const { signal } = request;
   const link = { asked: name, object, proof: proofOf(request) };
   const linked = await resolveLinked(lfs.admit(link, "download"), "read");
@@ -114,7 +138,10 @@ async function download({ request, name, lfs, resolveLinked }: LfsRoute, object:
   const { oid, size } = object;
   const tag = `"${oid}"`;
   const condition = request.header("if-range");
-  const range = condition === undefined || condition === tag ? readRangeHeader(request.header("range"), size) : undefined;
+  const range =
+    condition === undefined || condition === tag
+      ? readRangeHeader(request.header("range"), size)
+      : undefined;
   const common = [
     ["Content-Type", "application/octet-stream"],
     ["Content-Disposition", "attachment"],
@@ -124,10 +151,18 @@ async function download({ request, name, lfs, resolveLinked }: LfsRoute, object:
     ["ETag", tag],
   ] as const;
   if (range === "unsatisfiable")
-    return { status: 416, headers: [...common, ["Content-Range", `bytes */${size}`]], body: new Uint8Array(0) };
+    return {
+      status: 416,
+      headers: [...common, ["Content-Range", `bytes */${size}`]],
+      body: new Uint8Array(0),
+    };
   const { start, end } = range ?? { start: 0, end: size };
-  const headers = range === undefined ? common : [...common, ["Content-Range", `bytes ${start}-${end - 1}/${size}`] as const];
-  // What cannot be read is found out while it can still be said with a status, and in words that git-lfs shows.
+  const headers =
+    range === undefined
+      ? common
+      : [...common, ["Content-Range", `bytes ${start}-${end - 1}/${size}`] as const];
+  // What cannot be read is found out while it can still be said with a status, and in words that
+  // git-lfs shows.
   const content = store.read(object, start, end, signal)[Symbol.asyncIterator]();
   const first = await content.next();
   return {
@@ -136,7 +171,8 @@ async function download({ request, name, lfs, resolveLinked }: LfsRoute, object:
     body: async (sink) => {
       sink.expect?.(end - start);
       try {
-        for (let next = first; next.done !== true; next = await content.next()) await sink.write(next.value);
+        for (let next = first; next.done !== true; next = await content.next())
+          await sink.write(next.value);
       } finally {
         await content.return?.();
       }
@@ -157,5 +193,9 @@ async function readJson(request: HttpRequest, bytesMax: number): Promise<unknown
 }
 
 function json(value: unknown): HttpReply {
-  return { status: 200, headers: [["Content-Type", MEDIA_TYPE], ...NO_CACHE], body: utf8(JSON.stringify(value)) };
+  return {
+    status: 200,
+    headers: [["Content-Type", MEDIA_TYPE], ...NO_CACHE],
+    body: utf8(JSON.stringify(value)),
+  };
 }

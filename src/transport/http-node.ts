@@ -17,14 +17,31 @@ import { DEFAULT_TIMES, Watch, type Watched } from "./http-watch.js";
 
 export const transport: HttpTransport = { kind: "node", listen };
 
-async function listen({ host, port, handler, times, tls, keepAliveMs = LIMITS.connectionKeepMs, connections: limit }: HttpListenOptions): Promise<HttpListener> {
+async function listen({
+  host,
+  port,
+  handler,
+  times,
+  tls,
+  keepAliveMs = LIMITS.connectionKeepMs,
+  connections: limit,
+}: HttpListenOptions): Promise<HttpListener> {
   const secrets = tls && (await readTls(tls));
   const clocks = { ...DEFAULT_TIMES, ...times };
   const watch = new Watch(clocks);
   const options = { budget: new HoldBudget(), holdMs: clocks.holdMs };
   // requestTimeout would end a long push after five minutes; the watch has its own idea of slow.
-  const headersMs = { headersTimeout: LIMITS.headersMs, connectionsCheckingInterval: LIMITS.headersMs / 4 };
-  const settings = { maxHeaderSize: LIMITS.headersBytesMax, requestTimeout: 0, noDelay: true, keepAliveTimeout: keepAliveMs, ...headersMs };
+  const headersMs = {
+    headersTimeout: LIMITS.headersMs,
+    connectionsCheckingInterval: LIMITS.headersMs / 4,
+  };
+  const settings = {
+    maxHeaderSize: LIMITS.headersBytesMax,
+    requestTimeout: 0,
+    noDelay: true,
+    keepAliveTimeout: keepAliveMs,
+    ...headersMs,
+  };
   const running = new Running();
   const respond = (message: IncomingMessage, response: ServerResponse) => {
     if (message.httpVersionMajor !== 1) return refuse(message.socket, 505);
@@ -33,8 +50,12 @@ async function listen({ host, port, handler, times, tls, keepAliveMs = LIMITS.co
     running.add(message.socket, exchange);
     void answer(handler, exchange.request, exchange, options).finally(() => exchange.close());
   };
-  const server = secrets === undefined ? createServer(settings, respond) : createTlsServer({ ...settings, ...secrets, ...TLS_OPTIONS }, respond);
-  // What else may be expected than 100-continue is anybody's guess: passed over, as by uWebSockets.js.
+  const server =
+    secrets === undefined
+      ? createServer(settings, respond)
+      : createTlsServer({ ...settings, ...secrets, ...TLS_OPTIONS }, respond);
+  // What else may be expected than 100-continue is anybody's guess: passed over, as by
+  // uWebSockets.js.
   server.on("checkExpectation", respond);
   const connections = new Connections(limit);
   server.on(tls === undefined ? "connection" : "secureConnection", (socket: Socket) => {
@@ -47,7 +68,13 @@ async function listen({ host, port, handler, times, tls, keepAliveMs = LIMITS.co
   return new Promise((resolve, reject) => {
     const failed = (error: Error) => {
       void watch.close(0);
-      reject(new Fault("settings/bad-value", { name: "listen", value: `${host}:${port}`, reason: error.message }, error));
+      reject(
+        new Fault(
+          "settings/bad-value",
+          { name: "listen", value: `${host}:${port}`, reason: error.message },
+          error,
+        ),
+      );
     };
     server.once("error", failed);
     server.listen({ host, port, exclusive: true }, () => {
@@ -70,7 +97,10 @@ class Running {
   readonly #broken = new WeakSet<Duplex>();
   readonly #ended = new WeakSet<Duplex>();
 
-  /** Whether a request that nobody can tell the end of came before this one on its connection; takes note where this is one. */
+  /**
+   * Whether a request that nobody can tell the end of came before this one on its connection; takes
+   * note where this is one.
+   */
   isLast(message: IncomingMessage): boolean {
     const { socket } = message;
     if (this.#ended.has(socket)) return true;
@@ -83,8 +113,9 @@ class Running {
   }
 
   /**
-   * Bytes that are no HTTP, or not all of a request in its time: node:http would close the connection with a bare status. Where a whole request came
-   * before them its reply still goes out. Either way the connection ends.
+   * Bytes that are no HTTP, or not all of a request in its time: node:http would close the
+   * connection with a bare status. Where a whole request came before them its reply still goes out.
+   * Either way the connection ends.
    */
   broken(error: NodeJS.ErrnoException, socket: Duplex): void {
     if (this.#broken.has(socket)) return; // every further byte is an error of its own
@@ -97,7 +128,8 @@ class Running {
 }
 
 function faultOf({ code }: NodeJS.ErrnoException): Fault {
-  if (code === "HPE_INVALID_EOF_STATE") return new Fault("base/aborted", { reason: "the body broke off" });
+  if (code === "HPE_INVALID_EOF_STATE")
+    return new Fault("base/aborted", { reason: "the body broke off" });
   return new Fault("http/bad-request", { reason: code });
 }
 
@@ -107,7 +139,10 @@ const BROKEN_STATUS: Readonly<Record<string, number | undefined>> = {
   ERR_HTTP_REQUEST_TIMEOUT: 408,
 };
 
-/** Milliseconds a refused client has to read why: a connection closed at once, with bytes of it unread, takes the answer with it. */
+/**
+ * Milliseconds a refused client has to read why: a connection closed at once, with bytes of it
+ * unread, takes the answer with it.
+ */
 const REFUSED_MS = 1_000;
 
 /** Answers what is no request, and ends the connection. */
@@ -137,7 +172,12 @@ class NodeExchange implements RawReply, Watched {
   #head: ReplyHead | undefined;
   #total: number | undefined;
 
-  constructor(message: IncomingMessage, response: ServerResponse, watch: Watch, unreadBodyMs: number) {
+  constructor(
+    message: IncomingMessage,
+    response: ServerResponse,
+    watch: Watch,
+    unreadBodyMs: number,
+  ) {
     this.#response = response;
     this.#message = message;
     this.#unreadBodyMs = unreadBodyMs;
@@ -150,8 +190,12 @@ class NodeExchange implements RawReply, Watched {
       body.push(chunk);
     });
     message.on("end", () => body.end());
-    message.on("error", () => this.#aborted(new Fault("base/aborted", { reason: "the body broke off" })));
-    response.on("error", () => this.#aborted(new Fault("base/aborted", { reason: "the client has gone" })));
+    message.on("error", () =>
+      this.#aborted(new Fault("base/aborted", { reason: "the body broke off" })),
+    );
+    response.on("error", () =>
+      this.#aborted(new Fault("base/aborted", { reason: "the client has gone" })),
+    );
     response.on("close", () => this.#closed());
     this.request = requestOf(message, body, this.#abort.signal);
     watch.add(this);
@@ -181,7 +225,10 @@ class NodeExchange implements RawReply, Watched {
     if (this.waitingSinceMs === undefined) this.#waitingSinceMs = performance.now();
   }
 
-  /** Nothing that can be read will follow on this connection. True: it broke within this request, of whose reply nothing has left, and nothing will. */
+  /**
+   * Nothing that can be read will follow on this connection. True: it broke within this request, of
+   * whose reply nothing has left, and nothing will.
+   */
   breakOff(fault: Fault): boolean {
     this.#isBroken = true;
     if (this.#response.headersSent || this.#message.complete) {
@@ -238,7 +285,10 @@ class NodeExchange implements RawReply, Watched {
     this.#watch.delete(this);
   }
 
-  /** The reply is out before the body is in, and what still comes is dropped, for so long and no longer. */
+  /**
+   * The reply is out before the body is in, and what still comes is dropped, for so long and no
+   * longer.
+   */
   #boundRest(): void {
     const { socket } = this.#message;
     const timer = setTimeout(() => socket.destroy(), this.#unreadBodyMs).unref();
@@ -255,7 +305,8 @@ class NodeExchange implements RawReply, Watched {
   }
 
   #closed(): void {
-    if (!this.#response.writableFinished) this.#aborted(new Fault("base/aborted", { reason: "the client has gone" }));
+    if (!this.#response.writableFinished)
+      this.#aborted(new Fault("base/aborted", { reason: "the client has gone" }));
   }
 
   #aborted(fault: Fault): void {
@@ -269,7 +320,10 @@ class NodeExchange implements RawReply, Watched {
   }
 
   #gone(cause: unknown): unknown {
-    return this.#abort.signal.reason ?? new Fault("base/aborted", { reason: "the client has gone" }, cause);
+    return (
+      this.#abort.signal.reason ??
+      new Fault("base/aborted", { reason: "the client has gone" }, cause)
+    );
   }
 }
 
@@ -279,7 +333,10 @@ function headerOf(message: IncomingMessage, name: string): string | undefined {
 
 const ABSOLUTE_FORM = /^https?:\/\/([^/?#]*)/i;
 
-/** The target without the server's own name, which a client may put before it; the name then stands in place of Host. RFC 9112, 3.2.2. */
+/**
+ * The target without the server's own name, which a client may put before it; the name then stands
+ * in place of Host. RFC 9112, 3.2.2.
+ */
 function originForm(message: IncomingMessage): string {
   const url = message.url ?? "";
   const [before, authority] = ABSOLUTE_FORM.exec(url) ?? [];

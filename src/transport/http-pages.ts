@@ -1,4 +1,7 @@
-/** The pages a person meets in a browser: what this is, what is here, what to type. Plain text for everybody else. */
+/**
+ * The pages a person meets in a browser: what this is, what is here, what to type. Plain text for
+ * everybody else.
+ */
 import { utf8 } from "../base/bytes.js";
 import type { HttpReply, HttpRequest } from "./http.js";
 import { NO_CACHE } from "./http-fault.js";
@@ -14,7 +17,10 @@ export interface HomePage {
   readonly more: boolean;
 }
 
-export function homePage(request: HttpRequest, { version, base, repositories, lakefs, more }: HomePage): HttpReply {
+export function homePage(
+  request: HttpRequest,
+  { version, base, repositories, lakefs, more }: HomePage,
+): HttpReply {
   const lines: readonly Line[] = [
     { text: `lakepack ${version}`, as: "h1" },
     ...(lakefs === undefined ? [] : [{ text: `${lakefs}.`, as: "p" } as const]),
@@ -23,13 +29,18 @@ export function homePage(request: HttpRequest, { version, base, repositories, la
     { text: "Clone it:", as: "p" },
     { text: `git clone ${base}/me/model.git`, as: "pre" },
     { text: repositories.length === 0 ? "No repositories yet." : "Repositories:", as: "p" },
-    ...repositories.map((title): Line => ({ text: title, as: "li", link: `${pathOf(base)}/${title}` })),
+    ...repositories.map(
+      (title): Line => ({ text: title, as: "li", link: `${pathOf(base)}/${title}` }),
+    ),
     ...(more ? [{ text: "… and more.", as: "p" } as const] : []),
   ];
   return page(request, `lakepack ${version}`, lines);
 }
 
-/** What stands before every path where clients reach us below one: "/git" of "https://hub.example/git". */
+/**
+ * What stands before every path where clients reach us below one: "/git" of
+ * "https://hub.example/git".
+ */
 function pathOf(base: string): string {
   return URL.canParse(base) ? new URL(base).pathname.replace(/\/+$/, "") : "";
 }
@@ -42,12 +53,23 @@ export function repositoryPage(request: HttpRequest, base: string, title: string
   ]);
 }
 
-/** What Go's tool looks for. Made of the name alone and the same whether anything is there, so that it tells nobody what is. */
+/**
+ * What Go's tool looks for. Made of the name alone and the same whether anything is there, so that
+ * it tells nobody what is.
+ */
 export function goGetPage(base: string, title: string): HttpReply {
   const address = `${base}/${title}`;
   const content = `${address.replace(/^https?:\/\//, "")} git ${address}.git`;
   const text = `<!doctype html>\n<html lang="en"><meta charset="utf-8"><meta name="go-import" content="${escaped(content)}"><title>${escaped(title)}</title></html>\n`;
-  return { status: 200, headers: [["Content-Type", "text/html; charset=utf-8"], ["X-Content-Type-Options", "nosniff"], ...NO_CACHE], body: utf8(text) };
+  return {
+    status: 200,
+    headers: [
+      ["Content-Type", "text/html; charset=utf-8"],
+      ["X-Content-Type-Options", "nosniff"],
+      ...NO_CACHE,
+    ],
+    body: utf8(text),
+  };
 }
 
 interface Line {
@@ -65,7 +87,10 @@ function page(request: HttpRequest, title: string, lines: readonly Line[]): Http
     status: 200,
     headers: [
       ["Content-Type", `${isBrowser ? "text/html" : "text/plain"}; charset=utf-8`],
-      ["Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"],
+      [
+        "Content-Security-Policy",
+        "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+      ],
       ["X-Content-Type-Options", "nosniff"],
       ...NO_CACHE,
     ],
@@ -78,7 +103,8 @@ const STYLE =
 
 function html(title: string, lines: readonly Line[]): string {
   const body = lines.map(({ text, as, link }) => {
-    const inner = link === undefined ? escaped(text) : `<a href="${escaped(link)}">${escaped(text)}</a>`;
+    const inner =
+      link === undefined ? escaped(text) : `<a href="${escaped(link)}">${escaped(text)}</a>`;
     return `<${as}>${inner}</${as}>`;
   });
   return `<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>${escaped(title)}</title><style>${STYLE}</style>\n${body.join("\n")}\n</html>\n`;

@@ -1,6 +1,11 @@
 /** What a URL's path means. */
 import { Fault } from "../base/fault.js";
-import { badName, complaintOfParts, type RepositoryName, takeRepositoryName } from "../serve/repository-name.js";
+import {
+  badName,
+  complaintOfParts,
+  type RepositoryName,
+  takeRepositoryName,
+} from "../serve/repository-name.js";
 
 export type Target =
   | { readonly kind: "home" }
@@ -14,7 +19,9 @@ export type Target =
 /** "/api/repos/<name>…": what the JSON API says of a repository. */
 const API_REPOSITORIES = ["api", "repos"] as const;
 
-/** Reads a path as it was sent. Throws "http/bad-request", "http/not-found", "repository/bad-name". */
+/**
+ * Reads a path as it was sent. Throws "http/bad-request", "http/not-found", "repository/bad-name".
+ */
 export function readPath(path: string): Target {
   if (path === "/") return { kind: "home" };
   if (path === "/healthz") return { kind: "health" };
@@ -33,7 +40,10 @@ export function readPath(path: string): Target {
   return { kind: isApi ? "api" : "repository", name: taken.name, file: taken.rest.join("/") };
 }
 
-/** What stands before a file that Git and its helpers ask a repository for: the name as it was typed. Undefined: no such file. */
+/**
+ * What stands before a file that Git and its helpers ask a repository for: the name as it was
+ * typed. Undefined: no such file.
+ */
 function nameBefore(parts: readonly string[]): readonly string[] | undefined {
   const lfs = parts.findIndex((part, at) => part === "info" && parts[at + 1] === "lfs");
   if (lfs >= 0) return parts.slice(0, lfs);
@@ -43,7 +53,10 @@ function nameBefore(parts: readonly string[]): readonly string[] | undefined {
 
 const FILES: ReadonlySet<string> = new Set(["git-upload-pack", "git-receive-pack", "HEAD"]);
 
-/** One component, decoded. A component that means something else to somebody behind us is refused, however it is spelt. */
+/**
+ * One component, decoded. A component that means something else to somebody behind us is refused,
+ * however it is spelt.
+ */
 function decodePart(part: string): string {
   let text: string;
   try {
@@ -52,6 +65,8 @@ function decodePart(part: string): string {
     throw new Fault("http/bad-request", { reason: "broken percent-encoding in the path" });
   }
   if (text === "." || text === ".." || /[\x00-\x1f\x7f/\\]/.test(text))
-    throw new Fault("http/bad-request", { reason: "the path holds a dot component, a control character or an encoded slash" });
+    throw new Fault("http/bad-request", {
+      reason: "the path holds a dot component, a control character or an encoded slash",
+    });
   return text;
 }

@@ -20,8 +20,9 @@ const CHUNK_BYTES = 512 * 1024;
 const FREE_MAX = 12;
 
 /**
- * Chunks wait here, `bodyBufferBytesMax` and one chunk at most: then the socket is paused until half of it is read. A
- * front end that goes on reading all the same has `bodyBurstBytesMax` of memory, and what comes then is put into a file.
+ * Chunks wait here, `bodyBufferBytesMax` and one chunk at most: then the socket is paused until
+ * half of it is read. A front end that goes on reading all the same has `bodyBurstBytesMax` of
+ * memory, and what comes then is put into a file.
  */
 export class RequestBody implements ByteSource {
   readonly #flow: BodyFlow;
@@ -59,7 +60,10 @@ export class RequestBody implements ByteSource {
     return this.#paused;
   }
 
-  /** What is pushed now is written to a file before `push` returns, so that it need be nobody's own memory. */
+  /**
+   * What is pushed now is written to a file before `push` returns, so that it need be nobody's own
+   * memory.
+   */
   get putsAside(): boolean {
     if (this.#overflow === undefined || this.#reader !== undefined) return false;
     return this.#overflow.bytes > 0 || this.#bytes >= LIMITS.bodyBurstBytesMax;
@@ -67,17 +71,22 @@ export class RequestBody implements ByteSource {
 
   /** Memory for a chunk of so many bytes, to be filled and pushed. */
   take(bytes: number): Buffer {
-    const memory = this.#fitting(bytes) ?? new ArrayBuffer(this.#isRecycling ? Math.max(bytes, CHUNK_BYTES) : bytes);
+    const memory =
+      this.#fitting(bytes) ??
+      new ArrayBuffer(this.#isRecycling ? Math.max(bytes, CHUNK_BYTES) : bytes);
     this.#own.add(memory);
     return Buffer.from(memory, 0, bytes);
   }
 
   release({ buffer }: Uint8Array): void {
     this.#isRecycling = true;
-    if (this.#own.has(buffer) && this.#free.length < FREE_MAX) this.#free.push(buffer as ArrayBuffer);
+    if (this.#own.has(buffer) && this.#free.length < FREE_MAX)
+      this.#free.push(buffer as ArrayBuffer);
   }
 
-  /** What is too small, made before the first came back, gives its place to what comes back later. */
+  /**
+   * What is too small, made before the first came back, gives its place to what comes back later.
+   */
   #fitting(bytes: number): ArrayBuffer | undefined {
     const at = this.#free.findIndex(({ byteLength }) => byteLength >= bytes);
     if (at < 0) this.#free.length = 0;
@@ -102,7 +111,9 @@ export class RequestBody implements ByteSource {
     this.#flow.pause();
   }
 
-  /** What waits in the file comes behind all that waits in memory, so what comes now goes behind it. */
+  /**
+   * What waits in the file comes behind all that waits in memory, so what comes now goes behind it.
+   */
   #put(chunk: Uint8Array, overflow: BodyOverflow): void {
     try {
       overflow.put(chunk);
@@ -136,11 +147,13 @@ export class RequestBody implements ByteSource {
     const chunk = this.#chunks.shift();
     if (chunk !== undefined) {
       this.#bytes -= chunk.length;
-      if (this.#bytes < LIMITS.bodyBufferBytesMax / 2 && (this.#overflow?.bytes ?? 0) === 0) this.#resume();
+      if (this.#bytes < LIMITS.bodyBufferBytesMax / 2 && (this.#overflow?.bytes ?? 0) === 0)
+        this.#resume();
       return Promise.resolve(chunk);
     }
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
-    if (this.#overflow !== undefined && this.#overflow.bytes > 0) return this.#fetch(this.#overflow);
+    if (this.#overflow !== undefined && this.#overflow.bytes > 0)
+      return this.#fetch(this.#overflow);
     if (this.#complete) return Promise.resolve(undefined);
     return new Promise((resolve, reject) => {
       this.#reader = { resolve, reject };

@@ -33,11 +33,17 @@ export interface RouteOptions {
   readonly loopbackOnly: boolean;
   /** How clients reach us; absent: directly, without TLS. */
   readonly clients?: ClientOptions;
-  /** Origins of web pages that may call the Git routes, as browsers spell them ("https://app.example"). */
+  /**
+   * Origins of web pages that may call the Git routes, as browsers spell them
+   * ("https://app.example").
+   */
   readonly corsOrigins: readonly string[];
   /** Inflated bytes of one pushed body; commands come on top. */
   readonly packBytesMax?: number;
-  /** Seconds that browsers and git keep to HTTPS once they have come by it (Strict-Transport-Security); 0 or absent: not said. RFC 6797. */
+  /**
+   * Seconds that browsers and git keep to HTTPS once they have come by it
+   * (Strict-Transport-Security); 0 or absent: not said. RFC 6797.
+   */
   readonly hstsSeconds?: number;
   /** Undefined: there is nothing below /api/repos. */
   readonly api?: RepositoryApi;
@@ -69,7 +75,8 @@ type Headers = readonly (readonly [string, string])[];
 export function createRoutes(services: Services, options: RouteOptions): HttpHandler {
   const routes = new Routes(services, options);
   return Object.assign((request: HttpRequest) => routes.handle(request), {
-    refused: (request: HttpRequest, reply: HttpReply, fault: unknown) => routes.refused(request, reply, fault),
+    refused: (request: HttpRequest, reply: HttpReply, fault: unknown) =>
+      routes.refused(request, reply, fault),
   });
 }
 
@@ -81,19 +88,28 @@ class Routes {
   constructor(services: Services, options: RouteOptions) {
     this.#services = services;
     this.#options = options;
-    this.#clients = new Clients(options.clients ?? { trustedProxies: [], publicUrl: "", tls: false });
+    this.#clients = new Clients(
+      options.clients ?? { trustedProxies: [], publicUrl: "", tls: false },
+    );
   }
 
   /** Log and metrics hear of a request that the front end has refused by itself. */
   refused(request: HttpRequest, reply: HttpReply, fault: unknown): void {
-    new RequestAccount(request, this.#clients.of(request).address, (entry) => this.#services.ended(entry)).watch(reply, fault);
+    new RequestAccount(request, this.#clients.of(request).address, (entry) =>
+      this.#services.ended(entry),
+    ).watch(reply, fault);
   }
 
   async handle(asSent: HttpRequest): Promise<HttpReply> {
     const request = withPlainPath(asSent);
     const client = this.#clients.of(request);
-    const account = new RequestAccount(request, client.address, (entry) => this.#services.ended(entry));
-    const always = [...corsHeaders(request, this.#options.corsOrigins), ...this.#transportSecurity(client)];
+    const account = new RequestAccount(request, client.address, (entry) =>
+      this.#services.ended(entry),
+    );
+    const always = [
+      ...corsHeaders(request, this.#options.corsOrigins),
+      ...this.#transportSecurity(client),
+    ];
     try {
       const reply = await this.#route({ request: account.request, client, account });
       return account.watch({ ...reply, headers: [...reply.headers, ...always] });
@@ -106,7 +122,9 @@ class Routes {
   /** Only for who came by HTTPS: RFC 6797, 7.2. */
   #transportSecurity({ base }: Client): Headers {
     const seconds = this.#options.hstsSeconds ?? 0;
-    return seconds > 0 && base.startsWith("https:") ? [["Strict-Transport-Security", `max-age=${seconds}`]] : [];
+    return seconds > 0 && base.startsWith("https:")
+      ? [["Strict-Transport-Security", `max-age=${seconds}`]]
+      : [];
   }
 
   async #route(asked: Asked): Promise<HttpReply> {
@@ -142,7 +160,9 @@ class Routes {
 
   /** Once a route needs to know. */
   async #caller({ request, client, account }: Asked): Promise<Caller> {
-    return account.identified(await this.#services.identify(request.header("authorization"), client.source, request.signal));
+    return account.identified(
+      await this.#services.identify(request.header("authorization"), client.source, request.signal),
+    );
   }
 
   async #resolve(asked: AskedRepository, wants: Wants): Promise<Repository> {
@@ -152,7 +172,12 @@ class Routes {
   /** The repository, for a caller who may. */
   async #admit(asked: AskedRepository, wants: Wants): Promise<Admitted> {
     const caller = await this.#caller(asked);
-    const repository = await this.#services.resolve(asked.name, caller, wants, asked.request.signal);
+    const repository = await this.#services.resolve(
+      asked.name,
+      caller,
+      wants,
+      asked.request.signal,
+    );
     asked.account.note({ repository: repository.title });
     asked.account.conceal = repository.conceal;
     return { repository, caller, wants, share: shareOf(caller, asked.client.source) };
@@ -165,19 +190,30 @@ class Routes {
     const lakefs = await this.#services.lakefs?.(caller);
     const repositories = found.slice(0, LIMITS.listedRepositoriesMax);
     const more = found.length > repositories.length;
-    return homePage(request, { version: this.#services.version, base: client.base, repositories, lakefs, more });
+    return homePage(request, {
+      version: this.#services.version,
+      base: client.base,
+      repositories,
+      lakefs,
+      more,
+    });
   }
 
   async #ready(): Promise<HttpReply> {
     const { refusal, warnings } = await this.#services.readiness();
     const first = refusal === undefined ? "ready" : `not ready: ${refusal}`;
-    return plain(refusal === undefined ? 200 : 503, `${[first, ...warnings.map((each) => `warning: ${each}`)].join("\n")}\n`);
+    return plain(
+      refusal === undefined ? 200 : 503,
+      `${[first, ...warnings.map((each) => `warning: ${each}`)].join("\n")}\n`,
+    );
   }
 
   /** For administrators, and for whatever collects them on this very machine. */
   async #metrics(asked: Asked): Promise<HttpReply> {
     const isLocal = asked.client.isLocal && asked.request.header("authorization") === undefined;
-    const { contentType, text } = await this.#services.metrics(isLocal ? TRUSTED : await this.#caller(asked));
+    const { contentType, text } = await this.#services.metrics(
+      isLocal ? TRUSTED : await this.#caller(asked),
+    );
     return { status: 200, headers: [["Content-Type", contentType], ...NO_CACHE], body: utf8(text) };
   }
 
@@ -206,7 +242,10 @@ class Routes {
 
   async #repositoryFile(asked: AskedRepository, file: string): Promise<HttpReply> {
     const { request, client } = asked;
-    if (request.method === "OPTIONS" && this.#options.corsOrigins.includes(request.header("origin") ?? ""))
+    if (
+      request.method === "OPTIONS" &&
+      this.#options.corsOrigins.includes(request.header("origin") ?? "")
+    )
       return { status: 204, headers: PREFLIGHT, body: new Uint8Array(0) };
     if (isGoGet(request)) return goGetPage(client.base, titleOf(asked.name));
     switch (file) {
@@ -247,9 +286,13 @@ class Routes {
       headers: [["Content-Type", `application/x-git-${service}-advertisement`], ...NO_CACHE],
       clientThinks: service === "receive-pack", // it makes its pack now
       body: async (output) => {
-        // http-backend leaves the line out whenever version 2 is asked for, even of receive-pack, which then speaks version 0.
+        // http-backend leaves the line out whenever version 2 is asked for, even of receive-pack,
+        // which then speaks version 0.
         if (version !== 2) await output.write(serviceAnnouncement(service));
-        await this.#services.advertise(this.#exchange(asked, admitted, { version, input: request.body, output }), service);
+        await this.#services.advertise(
+          this.#exchange(asked, admitted, { version, input: request.body, output }),
+          service,
+        );
       },
     };
   }
@@ -259,17 +302,22 @@ class Routes {
     allow(request, ["POST"]);
     const expected = `application/x-git-${service}-request`;
     const received = request.header("content-type");
-    if (received !== expected) throw new Fault("http/content-type", { expected, received: received?.slice(0, 100) });
+    if (received !== expected)
+      throw new Fault("http/content-type", { expected, received: received?.slice(0, 100) });
     const isGzip = isGzipped(request);
     const admitted = await this.#admit(asked, wantsOf(service));
     const version = protocolVersion(request.header("git-protocol"));
-    const converse = service === "upload-pack" ? this.#services.uploadPack : this.#services.receivePack;
+    const converse =
+      service === "upload-pack" ? this.#services.uploadPack : this.#services.receivePack;
     return {
       status: 200,
       headers: [["Content-Type", `application/x-git-${service}-result`], ...NO_CACHE],
       body: (output) =>
         inflated(request.body, isGzip, this.#inflatedBytesMax(service), (input) =>
-          converse.call(this.#services, this.#exchange(asked, admitted, { version, input, output })),
+          converse.call(
+            this.#services,
+            this.#exchange(asked, admitted, { version, input, output }),
+          ),
         ),
     };
   }
@@ -278,16 +326,31 @@ class Routes {
     const { lfs } = this.#services;
     if (lfs === undefined) throw new Fault("http/not-found");
     const { request, client, name } = asked;
-    // What a batch is for stands in its body, and so does which right it needs. Who has none at all is not listened to for megabytes.
-    if (file === "objects/batch" && (await this.#caller(asked)).kind === "anonymous") await this.#resolve(asked, "read");
+    // What a batch is for stands in its body, and so does which right it needs. Who has none at all
+    // is not listened to for megabytes.
+    if (file === "objects/batch" && (await this.#caller(asked)).kind === "anonymous")
+      await this.#resolve(asked, "read");
     const resolve = (wants: Wants) => this.#resolve(asked, wants);
     const holder = async () => holderOf(await this.#caller(asked));
     const resolveLinked = (held: LinkHolder, wants: Wants) => this.#linked(asked, held, wants);
-    return lfsReply({ request, base: client.base, name, file, lfs, resolve, holder, resolveLinked });
+    return lfsReply({
+      request,
+      base: client.base,
+      name,
+      file,
+      lfs,
+      resolve,
+      holder,
+      resolveLinked,
+    });
   }
 
   /** Whoever comes with a link is who it was given to. */
-  async #linked({ request, client, account, name }: AskedRepository, holder: LinkHolder, wants: Wants): Promise<Linked> {
+  async #linked(
+    { request, client, account, name }: AskedRepository,
+    holder: LinkHolder,
+    wants: Wants,
+  ): Promise<Linked> {
     const services = this.#services;
     const caller = account.identified(await services.bearerOf(holder));
     const repository = await services.resolveLinked(name, caller, wants, request.signal);
@@ -297,7 +360,12 @@ class Routes {
       await services.stillMay({ name, caller, repository, wants }, request.signal);
       await services.created(repository); // its objects must find it again, whatever becomes of the push that follows
     };
-    return { repository, share: shareOf(caller, client.source), account: accountOf(caller), stillMay };
+    return {
+      repository,
+      share: shareOf(caller, client.source),
+      account: accountOf(caller),
+      stillMay,
+    };
   }
 
   #inflatedBytesMax(service: GitService): number {
@@ -305,16 +373,34 @@ class Routes {
     return (this.#options.packBytesMax ?? LIMITS.packBytesMax) + LIMITS.pushCommandBytesMax;
   }
 
-  #exchange({ request, account, name }: AskedRepository, { repository, caller, wants, share }: Admitted, wires: Wires): Exchange {
+  #exchange(
+    { request, account, name }: AskedRepository,
+    { repository, caller, wants, share }: Admitted,
+    wires: Wires,
+  ): Exchange {
     const { signal } = request;
     const stillMay = () => this.#services.stillMay({ name, caller, repository, wants }, signal);
-    return { request: account, repository, ...wires, caller: share, account: accountOf(caller), stillMay, stateless: true, signal };
+    return {
+      request: account,
+      repository,
+      ...wires,
+      caller: share,
+      account: accountOf(caller),
+      stillMay,
+      stateless: true,
+      signal,
+    };
   }
 }
 
-/** Slashes in a row are one, as proxies and Git's own server have it: people join a base that ends in one and a path that begins with one. */
+/**
+ * Slashes in a row are one, as proxies and Git's own server have it: people join a base that ends
+ * in one and a path that begins with one.
+ */
 function withPlainPath(request: HttpRequest): HttpRequest {
-  return request.path.includes("//") ? { ...request, path: request.path.replace(/\/{2,}/g, "/") } : request;
+  return request.path.includes("//")
+    ? { ...request, path: request.path.replace(/\/{2,}/g, "/") }
+    : request;
 }
 
 /** In the form that whoever asked can read. */
@@ -329,7 +415,10 @@ interface Wires {
   readonly output: ByteSink;
 }
 
-/** Runs `work` on the body, inflated where the client compressed it; frees the inflater however it ends. */
+/**
+ * Runs `work` on the body, inflated where the client compressed it; frees the inflater however it
+ * ends.
+ */
 async function inflated(
   body: ByteSource,
   isGzip: boolean,
@@ -349,16 +438,23 @@ function isGzipped(request: HttpRequest): boolean {
   const encoding = request.header("content-encoding")?.toLowerCase() ?? "identity";
   if (encoding === "gzip" || encoding === "x-gzip") return true;
   if (encoding === "identity" || encoding === "") return false;
-  throw new Fault("http/content-type", { expected: "Content-Encoding gzip or none", received: encoding.slice(0, 100) });
+  throw new Fault("http/content-type", {
+    expected: "Content-Encoding gzip or none",
+    received: encoding.slice(0, 100),
+  });
 }
 
 const READ = ["GET", "HEAD"] as const;
 
 function allow(request: HttpRequest, methods: readonly string[]): void {
-  if (!methods.includes(request.method)) throw new Fault("http/method", { allow: methods.join(", ") });
+  if (!methods.includes(request.method))
+    throw new Fault("http/method", { allow: methods.join(", ") });
 }
 
-/** Whether Go's tool asks where a module's repository is: it adds this to the page's address. go.dev/ref/mod, "Finding a repository for a module path". */
+/**
+ * Whether Go's tool asks where a module's repository is: it adds this to the page's address.
+ * go.dev/ref/mod, "Finding a repository for a module path".
+ */
 function isGoGet({ method, query }: HttpRequest): boolean {
   return method === "GET" && new URLSearchParams(query).get("go-get") === "1";
 }
@@ -375,13 +471,14 @@ function serviceNamed(text: string): GitService {
 
 function dumbRefusal(): Fault {
   return new Fault("service/unknown", {
-    reason: "the dumb HTTP protocol is not offered; use a client that speaks smart HTTP (Git 1.6.6 or later)",
+    reason:
+      "the dumb HTTP protocol is not offered; use a client that speaks smart HTTP (Git 1.6.6 or later)",
   });
 }
 
 /**
- * The highest version named in a Git-Protocol header, a colon-separated list; keys we do not know are passed over.
- * gitprotocol-http(5) "Smart Clients", gitprotocol-pack(5) "Extra Parameters".
+ * The highest version named in a Git-Protocol header, a colon-separated list; keys we do not know
+ * are passed over. gitprotocol-http(5) "Smart Clients", gitprotocol-pack(5) "Extra Parameters".
  */
 export function protocolVersion(header: string | undefined): ProtocolVersion {
   const words = header?.split(":") ?? [];
@@ -390,6 +487,10 @@ export function protocolVersion(header: string | undefined): ProtocolVersion {
 }
 
 function plain(status: number, text: string): HttpReply {
-  const headers: Headers = [["Content-Type", "text/plain; charset=utf-8"], ["X-Content-Type-Options", "nosniff"], ...NO_CACHE];
+  const headers: Headers = [
+    ["Content-Type", "text/plain; charset=utf-8"],
+    ["X-Content-Type-Options", "nosniff"],
+    ...NO_CACHE,
+  ];
   return { status, headers, body: utf8(text) };
 }

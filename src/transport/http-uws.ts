@@ -1,6 +1,7 @@
 /**
- * HTTP by uWebSockets.js. Its rules: a response is not touched after it was aborted or finished, every write is corked. A
- * client that sends a second request before the first is answered (pipelining) is cut by it; no Git client does.
+ * HTTP by uWebSockets.js. Its rules: a response is not touched after it was aborted or finished,
+ * every write is corked. A client that sends a second request before the first is answered
+ * (pipelining) is cut by it; no Git client does.
  */
 import { STATUS_CODES } from "node:http";
 import { tmpdir } from "node:os";
@@ -19,39 +20,63 @@ import { DEFAULT_TIMES, Watch, type Watched } from "./http-watch.js";
 
 export const transport: HttpTransport = { kind: "uws", listen };
 
-async function listen({ host, port, handler, times, tls, connections: limit, overflowFolder = tmpdir() }: HttpListenOptions): Promise<HttpListener> {
+async function listen({
+  host,
+  port,
+  handler,
+  times,
+  tls,
+  connections: limit,
+  overflowFolder = tmpdir(),
+}: HttpListenOptions): Promise<HttpListener> {
   if (tls !== undefined) await readTls(tls);
   const clocks = { ...DEFAULT_TIMES, ...times };
   const watch = new Watch(clocks);
   const options = { budget: new HoldBudget(), holdMs: clocks.holdMs };
-  const app = tls === undefined ? uws.App() : uws.SSLApp({ cert_file_name: tls.certificate, key_file_name: tls.key, ssl_ciphers: CIPHERS });
+  const app =
+    tls === undefined
+      ? uws.App()
+      : uws.SSLApp({
+          cert_file_name: tls.certificate,
+          key_file_name: tls.key,
+          ssl_ciphers: CIPHERS,
+        });
   const connections = new Connections(limit);
   app.any("/*", (res, req) => {
-    // Those with a request: the others are cut after ten seconds, and whose they were nobody can tell when they end.
+    // Those with a request: the others are cut after ten seconds, and whose they were nobody can
+    // tell when they end.
     const address = addressOf(res);
     if (!connections.opened(address)) {
       res.close();
       return;
     }
     const exchange = new UwsExchange(res, req, watch, overflowFolder);
-    exchange.start(() => void answer(handler, exchange.request, exchange, options).finally(() => {
-      exchange.close();
-      connections.closed(address);
-    }));
+    exchange.start(
+      () =>
+        void answer(handler, exchange.request, exchange, options).finally(() => {
+          exchange.close();
+          connections.closed(address);
+        }),
+    );
   });
   return new Promise((resolve, reject) => {
     listenExclusively(app, host, port, (socket) => {
       if (socket === false) {
         void watch.close(0);
         reject(
-          new Fault("settings/bad-value", { name: "listen", value: `${host}:${port}`, reason: "the address cannot be taken" }),
+          new Fault("settings/bad-value", {
+            name: "listen",
+            value: `${host}:${port}`,
+            reason: "the address cannot be taken",
+          }),
         );
         return;
       }
       const close = async (graceMs: number) => {
         uws.us_listen_socket_close(socket);
         await watch.close(graceMs);
-        // What was written last leaves with the loop's next turns; closing at once would throw it away.
+        // What was written last leaves with the loop's next turns; closing at once would throw it
+        // away.
         await sleep(FLUSH_MS);
         app.close();
       };
@@ -66,23 +91,42 @@ const FLUSH_MS = 100;
 /** So much fits whenever a connection has any room. */
 const SMALL_WRITE_BYTES = 4_096;
 /**
- * So much fits into uWebSockets.js's cork (16 KiB) with its chunk's frame. Where a cork holds something that the system does not take and the next
- * bytes do not fit beside it, those bytes are dropped, though the chunk's size is sent [20.51, seen as a clone whose pack had a hole; mended upstream
- * in April 2026, commit 6b7f354].
+ * So much fits into uWebSockets.js's cork (16 KiB) with its chunk's frame. Where a cork holds
+ * something that the system does not take and the next bytes do not fit beside it, those bytes are
+ * dropped, though the chunk's size is sent [20.51, seen as a clone whose pack had a hole; mended
+ * upstream in April 2026, commit 6b7f354].
  */
 const CORKED_BYTES = 16_384 - 64;
-/** Bytes at the end of a larger write to find out with whether all before them has left: as many tries. */
+/**
+ * Bytes at the end of a larger write to find out with whether all before them has left: as many
+ * tries.
+ */
 const LAST_BYTES = 64;
 
 type ListenCallback = (socket: uws.us_listen_socket | false) => void;
 
-/** uSockets' LIBUS_LISTEN_EXCLUSIVE_PORT. The package's types promise an enum that its code does not have. */
+/**
+ * uSockets' LIBUS_LISTEN_EXCLUSIVE_PORT. The package's types promise an enum that its code does not
+ * have.
+ */
 const LISTEN_EXCLUSIVE_PORT = 1;
 
-/** By default a second server could share the port (SO_REUSEPORT) and take half of the requests: asks for it alone. The
- *  package's types lack this form, its code has it. */
-function listenExclusively(app: uws.TemplatedApp, host: string, port: number, done: ListenCallback): void {
-  const listenWithOptions = app.listen as unknown as (host: string, port: number, options: number, done: ListenCallback) => void;
+/**
+ * By default a second server could share the port (SO_REUSEPORT) and take half of the requests:
+ * asks for it alone. The package's types lack this form, its code has it.
+ */
+function listenExclusively(
+  app: uws.TemplatedApp,
+  host: string,
+  port: number,
+  done: ListenCallback,
+): void {
+  const listenWithOptions = app.listen as unknown as (
+    host: string,
+    port: number,
+    options: number,
+    done: ListenCallback,
+  ) => void;
   listenWithOptions.call(app, host, port, LISTEN_EXCLUSIVE_PORT, done);
 }
 
@@ -103,8 +147,9 @@ class UwsExchange implements RawReply, Watched {
   /** Starts the answer. */
   #onFirst: (() => void) | undefined;
   /**
-   * Where this request ends is not sure: by its headers, or because its chunks are read laxly. It is answered outside the parser's callbacks, for as long as an
-   * answer is due uWebSockets.js cuts the connection at the next request instead of executing it.
+   * Where this request ends is not sure: by its headers, or because its chunks are read laxly. It
+   * is answered outside the parser's callbacks, for as long as an answer is due uWebSockets.js cuts
+   * the connection at the next request instead of executing it.
    */
   readonly #isLastRequest: boolean;
   #waitingSinceMs: number | undefined;
@@ -118,7 +163,10 @@ class UwsExchange implements RawReply, Watched {
   constructor(res: uws.HttpResponse, req: uws.HttpRequest, watch: Watch, overflowFolder: string) {
     this.#res = res;
     this.#watch = watch;
-    const flow = { pause: () => this.#ifHere(() => res.pause()), resume: () => this.#ifHere(() => res.resume()) };
+    const flow = {
+      pause: () => this.#ifHere(() => res.pause()),
+      resume: () => this.#ifHere(() => res.resume()),
+    };
     this.#body = new RequestBody(flow, new BodyOverflow(overflowFolder));
     const headers = new Map<string, string>();
     req.forEach((name, value) => {
@@ -138,7 +186,9 @@ class UwsExchange implements RawReply, Watched {
       body: this.#body,
       signal: this.#abort.signal,
     };
-    res.onAborted(() => this.#aborted(new Fault("base/aborted", { reason: "the client has gone" })));
+    res.onAborted(() =>
+      this.#aborted(new Fault("base/aborted", { reason: "the client has gone" })),
+    );
     res.onWritable(() => this.#writable());
     this.#hasBody = this.#isChunked || Number(headers.get("content-length") ?? 0) > 0;
     this.#isLastRequest = this.#isChunked || isAmbiguous(this.request);
@@ -148,9 +198,10 @@ class UwsExchange implements RawReply, Watched {
   }
 
   /**
-   * Calls `work` once the first of the body is here, or its turn is over. A reply that ended before would leave the connection without any clock, for
-   * ever; one that waited longer would meet a request sent right behind this one, and be cut [both seen on 20.51]. What is left: a connection whose body
-   * comes to its end behind its reply has no clock.
+   * Calls `work` once the first of the body is here, or its turn is over. A reply that ended before
+   * would leave the connection without any clock, for ever; one that waited longer would meet a
+   * request sent right behind this one, and be cut [both seen on 20.51]. What is left: a connection
+   * whose body comes to its end behind its reply has no clock.
    */
   start(work: () => void): void {
     this.#onFirst = () => {
@@ -176,7 +227,10 @@ class UwsExchange implements RawReply, Watched {
     return this.#drained !== undefined || this.#body.awaited ? this.#waitingSinceMs : undefined;
   }
 
-  /** uWebSockets.js cuts what stalls for about 11 s in either direction; this resets that clock without a byte. */
+  /**
+   * uWebSockets.js cuts what stalls for about 11 s in either direction; this resets that clock
+   * without a byte.
+   */
   touch(): void {
     if (this.#gone) return;
     if (this.waitingSinceMs === undefined) this.#waitingSinceMs = performance.now();
@@ -206,16 +260,23 @@ class UwsExchange implements RawReply, Watched {
   }
 
   /**
-   * In pieces, of which each is on its way before the next is offered. What the system did not take at once lies in uWebSockets.js's memory and
-   * moves on only with the next write ("writable" says there is room, not that the memory is empty), so the last bytes are offered one by one
-   * until a write says that nothing waits. After `end` it would be too late: a client that stalls then is cut after 11 s, with a part to come.
+   * In pieces, of which each is on its way before the next is offered. What the system did not take
+   * at once lies in uWebSockets.js's memory and moves on only with the next write ("writable" says
+   * there is room, not that the memory is empty), so the last bytes are offered one by one until a
+   * write says that nothing waits. After `end` it would be too late: a client that stalls then is
+   * cut after 11 s, with a part to come.
    */
   async #writeChunks(bytes: Uint8Array): Promise<void> {
     await nextTurn();
     const end = bytes.length > SMALL_WRITE_BYTES ? bytes.length - LAST_BYTES : bytes.length;
     let taken = true;
     for (let at = 0; at < bytes.length; ) {
-      const piece = at < end ? Math.min(end - at, this.#head === undefined ? CORKED_BYTES : SMALL_WRITE_BYTES) : taken ? bytes.length - at : 1;
+      const piece =
+        at < end
+          ? Math.min(end - at, this.#head === undefined ? CORKED_BYTES : SMALL_WRITE_BYTES)
+          : taken
+            ? bytes.length - at
+            : 1;
       taken = this.#writeChunk(bytes.subarray(at, at + piece));
       if (!taken) await this.#drain();
       at += piece;
@@ -254,7 +315,10 @@ class UwsExchange implements RawReply, Watched {
     this.#watch.delete(this);
   }
 
-  /** Not endWithoutBody(total): it counts the reply as unfinished and the next request then breaks the connection [seen on 20.51]. */
+  /**
+   * Not endWithoutBody(total): it counts the reply as unfinished and the next request then breaks
+   * the connection [seen on 20.51].
+   */
   #endHead(): void {
     if (this.#total !== undefined) this.#res.writeHeader("Content-Length", String(this.#total));
     this.#res.endWithoutBody();
@@ -269,7 +333,9 @@ class UwsExchange implements RawReply, Watched {
     this.#gone = true;
   }
 
-  /** tryEnd keeps nothing: what the system did not take is offered again, from the offset it names. */
+  /**
+   * tryEnd keeps nothing: what the system did not take is offered again, from the offset it names.
+   */
   async #writeSized(bytes: Uint8Array, total: number): Promise<void> {
     const before = this.#head === undefined ? this.#res.getWriteOffset() : 0;
     if (before + bytes.length >= total) this.#body.discard(); // while the response may still be touched
@@ -300,11 +366,13 @@ class UwsExchange implements RawReply, Watched {
     this.#head = undefined;
     this.#res.writeStatus(`${head.status} ${STATUS_CODES[head.status] ?? "Unknown"}`);
     for (const [name, value] of head.headers) this.#res.writeHeader(name, value);
-    // It takes a bare LF for the end of a chunk's size, any two bytes for the end of a chunk, and a trailer for the next request [seen on 20.51]. A proxy
-    // that reads chunks otherwise must not send anybody else's request behind such a body.
-    // With "close" it says so itself. With "think" it is the client that closes, or else the clock of idle connections: tryEnd has no way to.
+    // It takes a bare LF for the end of a chunk's size, any two bytes for the end of a chunk, and a
+    // trailer for the next request [seen on 20.51]. A proxy that reads chunks otherwise must not
+    // send anybody else's request behind such a body. With "close" it says so itself. With "think"
+    // it is the client that closes, or else the clock of idle connections: tryEnd has no way to.
     const saysItself = this.#then === "close" && !this.#isHead;
-    if (!saysItself && (this.#then !== "keep" || this.#isLastRequest)) this.#res.writeHeader("Connection", "close");
+    if (!saysItself && (this.#then !== "keep" || this.#isLastRequest))
+      this.#res.writeHeader("Connection", "close");
   }
 
   #drain(): Promise<void> {
@@ -334,7 +402,8 @@ class UwsExchange implements RawReply, Watched {
     this.#waitingSinceMs = performance.now();
     this.receivedBytes += chunk.byteLength;
     // The chunk is uWebSockets.js's own memory and gone after this call: a copy.
-    if (chunk.byteLength > 0) this.#body.push(this.#body.putsAside ? new Uint8Array(chunk) : this.#copyOf(chunk));
+    if (chunk.byteLength > 0)
+      this.#body.push(this.#body.putsAside ? new Uint8Array(chunk) : this.#copyOf(chunk));
     if (isLast) this.#body.end();
     if (!this.#isLastRequest) this.#onFirst?.();
   }
@@ -350,7 +419,8 @@ class UwsExchange implements RawReply, Watched {
   }
 
   #checkHere(): void {
-    if (this.#gone) throw this.#abort.signal.reason ?? new Fault("base/aborted", { reason: "the reply is over" });
+    if (this.#gone)
+      throw this.#abort.signal.reason ?? new Fault("base/aborted", { reason: "the reply is over" });
   }
 
   #ifHere(work: () => void): void {

@@ -1,4 +1,7 @@
-/** Looks after the connections of one listener: cuts clients that keep us waiting, and requests that take for ever. */
+/**
+ * Looks after the connections of one listener: cuts clients that keep us waiting, and requests that
+ * take for ever.
+ */
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { HttpTimes } from "./http.js";
@@ -32,7 +35,10 @@ export const DEFAULT_TIMES: HttpTimes = {
   tickMs: LIMITS.connectionClockResetMs,
 };
 
-/** How bytes pass in one direction: how many had when the client was waited for first, and for how long it was since. */
+/**
+ * How bytes pass in one direction: how many had when the client was waited for first, and for how
+ * long it was since.
+ */
 interface Pace {
   bytes: number;
   ms: number;
@@ -64,7 +70,12 @@ export class Watch {
 
   add(entry: Watched): void {
     const pace = () => ({ bytes: 0, ms: 0 });
-    this.#watched.set(entry, { sending: pace(), receiving: pace(), bytes: 0, sinceMs: entry.startedMs });
+    this.#watched.set(entry, {
+      sending: pace(),
+      receiving: pace(),
+      bytes: 0,
+      sinceMs: entry.startedMs,
+    });
   }
 
   delete(entry: Watched): void {
@@ -75,7 +86,8 @@ export class Watch {
   /** Stops looking; waits up to `graceMs` until no request runs, then cuts those left. */
   async close(graceMs: number): Promise<void> {
     if (this.#watched.size > 0) await this.#emptiedWithin(graceMs);
-    for (const entry of [...this.#watched.keys()]) entry.cut(new Fault("base/aborted", { reason: "the server stops" }));
+    for (const entry of [...this.#watched.keys()])
+      entry.cut(new Fault("base/aborted", { reason: "the server stops" }));
     clearInterval(this.#timer);
   }
 
@@ -97,18 +109,26 @@ export class Watch {
     }
   }
 
-  #complaint(entry: Watched, progress: Progress, nowMs: number): Readonly<Record<string, number>> | undefined {
+  #complaint(
+    entry: Watched,
+    progress: Progress,
+    nowMs: number,
+  ): Readonly<Record<string, number>> | undefined {
     const { idleMs, rateBytesMin, bodyRateBytesMin, silentMs } = this.#times;
     const { waitingSinceMs, isSending, isReceiving, sentBytes, receivedBytes } = entry;
     if (waitingSinceMs !== undefined && nowMs - waitingSinceMs > idleMs) return { idleMs };
-    if (isSending && this.#isTooSlow(progress.sending, sentBytes, rateBytesMin)) return { bytesPerSecondMin: rateBytesMin };
-    if (isReceiving && this.#isTooSlow(progress.receiving, receivedBytes, bodyRateBytesMin)) return { bytesPerSecondMin: bodyRateBytesMin };
+    if (isSending && this.#isTooSlow(progress.sending, sentBytes, rateBytesMin))
+      return { bytesPerSecondMin: rateBytesMin };
+    if (isReceiving && this.#isTooSlow(progress.receiving, receivedBytes, bodyRateBytesMin))
+      return { bytesPerSecondMin: bodyRateBytesMin };
     const bytes = sentBytes + receivedBytes;
     if (bytes !== progress.bytes) [progress.bytes, progress.sinceMs] = [bytes, nowMs];
     return nowMs - progress.sinceMs > silentMs ? { silentMs } : undefined;
   }
 
-  /** Counts the time in which the client keeps us waiting, and compares at the end of each window. */
+  /**
+   * Counts the time in which the client keeps us waiting, and compares at the end of each window.
+   */
   #isTooSlow(pace: Pace, bytes: number, bytesPerSecondMin: number): boolean {
     const { rateWindowMs, tickMs } = this.#times;
     pace.ms += tickMs;

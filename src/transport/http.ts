@@ -1,6 +1,7 @@
 /**
- * The contract of the HTTP front end: what a request looks like to the routes and how a reply leaves. http-uws.ts
- * (uWebSockets.js) and http-node.ts (node:http) implement it and pass test/conformance/transport.
+ * The contract of the HTTP front end: what a request looks like to the routes and how a reply
+ * leaves. http-uws.ts (uWebSockets.js) and http-node.ts (node:http) implement it and pass
+ * test/conformance/transport.
  */
 import type { ByteSink, ByteSource } from "../base/flow.js";
 import type { TlsFiles } from "./http-tls.js";
@@ -19,7 +20,10 @@ export interface HttpRequest {
   headerNames(): Iterable<string>;
   /** Peer address as text, "" if unknown. */
   readonly remote: string;
-  /** The body as it arrives, not decompressed. Not reading is back-pressure. Ends with a Fault when it ends early. */
+  /**
+   * The body as it arrives, not decompressed. Not reading is back-pressure. Ends with a Fault when
+   * it ends early.
+   */
   readonly body: ByteSource;
   /** Aborts when the client has gone, or the idle or total limit is over. */
   readonly signal: AbortSignal;
@@ -27,21 +31,31 @@ export interface HttpRequest {
 
 export interface HttpReply {
   readonly status: number;
-  /** Names as they should appear. Content-Length, Transfer-Encoding, Connection and Date belong to the transport. */
+  /**
+   * Names as they should appear. Content-Length, Transfer-Encoding, Connection and Date belong to
+   * the transport.
+   */
   readonly headers: readonly (readonly [name: string, value: string])[];
-  /** Bytes, or a writer that streams; it runs once, after the head is decided. What it throws before the head has left becomes
-   *  an error reply; after that it cuts the connection, so that nobody takes a part for the whole. */
+  /**
+   * Bytes, or a writer that streams; it runs once, after the head is decided. What it throws before
+   * the head has left becomes an error reply; after that it cuts the connection, so that nobody
+   * takes a part for the whole.
+   */
   readonly body: Uint8Array | ((sink: ByteSink) => Promise<void>);
   /**
-   * The client thinks before it asks again: it looks for credentials, or makes a pack. A front end that cuts idle connections early ends this one with the
-   * reply, since some clients (libgit2) write their next request into a connection that is dead by then.
+   * The client thinks before it asks again: it looks for credentials, or makes a pack. A front end
+   * that cuts idle connections early ends this one with the reply, since some clients (libgit2)
+   * write their next request into a connection that is dead by then.
    */
   readonly clientThinks?: boolean;
 }
 
 export interface HttpHandler {
   (request: HttpRequest): Promise<HttpReply>;
-  /** Hears of a request that it is not asked to answer, since nobody could say where it ends; `reply` is what was said. */
+  /**
+   * Hears of a request that it is not asked to answer, since nobody could say where it ends;
+   * `reply` is what was said.
+   */
   readonly refused?: (request: HttpRequest, reply: HttpReply, fault: unknown) => void;
 }
 
@@ -64,7 +78,9 @@ export interface HttpListenOptions {
   readonly times?: Partial<HttpTimes>;
   /** Absent: any number of connections from anywhere. */
   readonly connections?: ConnectionLimit;
-  /** How long a connection is kept between two requests, where the front end lets us say: node:http. */
+  /**
+   * How long a connection is kept between two requests, where the front end lets us say: node:http.
+   */
   readonly keepAliveMs?: number;
   /** Where a body is put aside that comes faster than it is read. Absent: the system's folder. */
   readonly overflowFolder?: string;
@@ -87,7 +103,10 @@ export interface HttpTimes {
   readonly unreadBodyMs: number;
   /** A reply of unknown size is held back at most so long. */
   readonly holdMs: number;
-  /** A reply is cut that, over so long, left more slowly than `rateBytesMin` a second while we waited for the client. */
+  /**
+   * A reply is cut that, over so long, left more slowly than `rateBytesMin` a second while we
+   * waited for the client.
+   */
   readonly rateWindowMs: number;
   readonly rateBytesMin: number;
   /** The same of a body that we wait for. */

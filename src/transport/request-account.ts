@@ -1,4 +1,7 @@
-/** What one request came to: who asked, its bytes, its time and how it ended, told once when its last byte is written or it failed. */
+/**
+ * What one request came to: who asked, its bytes, its time and how it ended, told once when its
+ * last byte is written or it failed.
+ */
 import { type Caller, nameOf } from "../auth/caller.js";
 import { asFault, type Fault } from "../base/fault.js";
 import type { ByteSink } from "../base/flow.js";
@@ -33,8 +36,20 @@ export class RequestAccount implements RequestRecord {
       return chunk;
     };
     const { id, method, path, query, signal } = request;
-    const headers = { header: (name: string) => request.header(name), headerNames: () => request.headerNames() };
-    this.request = { id, method, path, query, remote, signal, ...headers, body: { read, release: (chunk) => body.release?.(chunk) } };
+    const headers = {
+      header: (name: string) => request.header(name),
+      headerNames: () => request.headerNames(),
+    };
+    this.request = {
+      id,
+      method,
+      path,
+      query,
+      remote,
+      signal,
+      ...headers,
+      body: { read, release: (chunk) => body.release?.(chunk) },
+    };
     this.#onEnd = onEnd;
   }
 
@@ -92,8 +107,26 @@ export class RequestAccount implements RequestRecord {
     const milliseconds = Math.round(performance.now() - this.#startedMs);
     const caller = this.#caller && nameOf(this.#caller);
     const { operation } = this;
-    const [bytesIn, bytesOut, noted, failure] = [this.#bytesIn, this.#bytesOut, this.#noted, this.#told ?? thrown];
-    this.#onEnd({ id, method, path, remote, caller, operation, status, milliseconds, bytesIn, bytesOut, failure, noted });
+    const [bytesIn, bytesOut, noted, failure] = [
+      this.#bytesIn,
+      this.#bytesOut,
+      this.#noted,
+      this.#told ?? thrown,
+    ];
+    this.#onEnd({
+      id,
+      method,
+      path,
+      remote,
+      caller,
+      operation,
+      status,
+      milliseconds,
+      bytesIn,
+      bytesOut,
+      failure,
+      noted,
+    });
   }
 }
 
@@ -112,7 +145,10 @@ export function operationOf(target: Target): Operation {
     case "lakefs-webhook":
       return "webhook";
     case "repository":
-      return FILES.get(target.file) ?? (target.file.startsWith("info/lfs/objects/") ? "lfs-transfer" : "none");
+      return (
+        FILES.get(target.file) ??
+        (target.file.startsWith("info/lfs/objects/") ? "lfs-transfer" : "none")
+      );
   }
 }
 

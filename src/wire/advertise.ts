@@ -1,10 +1,12 @@
 /**
- * What a server says first: refs and capabilities in versions 0 and 1, capabilities alone in version 2.
+ * What a server says first: refs and capabilities in versions 0 and 1, capabilities alone in
+ * version 2.
  *
- *   [version 1 LF] <oid> HEAD NUL <capabilities> LF, <oid> <name> LF, <oid> <name>^{} LF …, [shallow <oid> LF …], flush
+ *   [version 1 LF] <oid> HEAD NUL <capabilities> LF, <oid> <name> LF, <oid> <name>^{} LF …,
+ *   [shallow <oid> LF …], flush
  *
- * Source: gitprotocol-pack(5) "Reference Discovery"; gitprotocol-v2(5) "Capability Advertisement"; gitprotocol-http(5)
- * "Smart Server Response".
+ * Source: gitprotocol-pack(5) "Reference Discovery"; gitprotocol-v2(5) "Capability Advertisement";
+ * gitprotocol-http(5) "Smart Server Response".
  */
 import { ZERO_OID, type Oid } from "../git/oid.js";
 import { lowerBound } from "../git/ref-name.js";
@@ -21,7 +23,10 @@ export interface AdvertisedRef {
 
 export interface RefAdvertisement {
   readonly service: "upload-pack" | "receive-pack";
-  /** 1 says so in a first line; a client that asked receive-pack for 2 gets 0: there is no version 2 push. */
+  /**
+   * 1 says so in a first line; a client that asked receive-pack for 2 gets 0: there is no version 2
+   * push.
+   */
   readonly version: 0 | 1;
   /** Full name HEAD points at; advertised only by upload-pack, and only if that ref exists. */
   readonly head: string;
@@ -32,10 +37,16 @@ export interface RefAdvertisement {
   readonly shallow?: readonly Oid[];
 }
 
-/** Text is handed on when this much has gathered: an advertisement of a million refs never lies in memory whole. */
+/**
+ * Text is handed on when this much has gathered: an advertisement of a million refs never lies in
+ * memory whole.
+ */
 const CHUNK_BYTES = 64 * 1024;
 
-/** `# service=git-upload-pack` and a flush: how an answer over HTTP starts unless version 2 was asked for. */
+/**
+ * `# service=git-upload-pack` and a flush: how an answer over HTTP starts unless version 2 was
+ * asked for.
+ */
 export function serviceAnnouncement(service: "upload-pack" | "receive-pack"): Uint8Array {
   return new LineWriter().line(`# service=git-${service}`).flush().take();
 }
@@ -58,7 +69,8 @@ export function* refAdvertisement(advertisement: RefAdvertisement): Generator<Ui
     writer.line(`${ref.oid} ${ref.name}${tail}`);
     tail = "";
     // Git's receive-pack peels nothing: a pusher needs only what stands there now.
-    if (ref.peeled !== undefined && service === "upload-pack") writer.line(`${ref.peeled} ${ref.name}^{}`);
+    if (ref.peeled !== undefined && service === "upload-pack")
+      writer.line(`${ref.peeled} ${ref.name}^{}`);
     if (writer.length >= CHUNK_BYTES) yield writer.take();
   }
   for (const oid of advertisement.shallow ?? []) writer.line(`shallow ${oid}`);

@@ -1,4 +1,7 @@
-/** What the lines of every request have in common: "<key> <value>", object ids, numbers, a bound on how many. */
+/**
+ * What the lines of every request have in common: "<key> <value>", object ids, numbers, a bound on
+ * how many.
+ */
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import { isOid, type Oid } from "../git/oid.js";
@@ -6,12 +9,14 @@ import { isOid, type Oid } from "../git/oid.js";
 /** "<key> <value>" apart; a line without a space is a key with an empty value. */
 export function splitLine(line: string): { readonly key: string; readonly value: string } {
   const space = line.indexOf(" ");
-  return space < 0 ? { key: line, value: "" } : { key: line.slice(0, space), value: line.slice(space + 1) };
+  return space < 0
+    ? { key: line, value: "" }
+    : { key: line.slice(0, space), value: line.slice(space + 1) };
 }
 
 /**
- * The object id that is the whole of `text`; upper-case digits become lower-case. gitprotocol-pack(5): "both MUST treat
- * obj-id as case-insensitive". Throws "wire/bad-request".
+ * The object id that is the whole of `text`; upper-case digits become lower-case.
+ * gitprotocol-pack(5): "both MUST treat obj-id as case-insensitive". Throws "wire/bad-request".
  */
 export function readOid(text: string, line: string): Oid {
   if (isOid(text)) return text;

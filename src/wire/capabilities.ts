@@ -1,14 +1,18 @@
 /**
  * Capabilities: the one table of all we advertise, and what a client's choice among them means.
  *
- * A row stands here only because the server honours it; `test` names the interop test that shows it (the test run fails on a
- * row whose test does not exist). Source: gitprotocol-capabilities(5), gitprotocol-v2(5) "Capabilities".
+ * A row stands here only because the server honours it; `test` names the interop test that shows it
+ * (the test run fails on a row whose test does not exist). Source: gitprotocol-capabilities(5),
+ * gitprotocol-v2(5) "Capabilities".
  */
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { BandMode } from "./sideband.js";
 
-/** Who advertises: the two services of versions 0 and 1, and version 2 (fetches only; there is no version 2 push). */
+/**
+ * Who advertises: the two services of versions 0 and 1, and version 2 (fetches only; there is no
+ * version 2 push).
+ */
 export type Advertiser = "upload-pack" | "receive-pack" | "v2";
 
 /** What may differ between servers and repositories. */
@@ -17,7 +21,10 @@ export interface Offer {
   readonly agent: string;
   /** uploadpack.allowTipSHA1InWant: tips of hidden refs may be wanted. */
   readonly allowTipInWant: boolean;
-  /** uploadpack.allowReachableSHA1InWant: anything reachable from a visible ref may be wanted in version 0. */
+  /**
+   * uploadpack.allowReachableSHA1InWant: anything reachable from a visible ref may be wanted in
+   * version 0.
+   */
   readonly allowReachableInWant: boolean;
   /** False where refs cannot move together (repositories over lakeFS). */
   readonly atomic: boolean;
@@ -65,7 +72,12 @@ export const CAPABILITIES: readonly CapabilityRow[] = [
   },
   { by: "upload-pack", name: "no-done", test: `${FETCH_V0}no-done` },
   { by: "upload-pack", name: "filter", test: `${FETCH_V0}filter` },
-  { by: "upload-pack", name: "object-format", value: () => "sha1", test: `${FETCH_V0}object-format` },
+  {
+    by: "upload-pack",
+    name: "object-format",
+    value: () => "sha1",
+    test: `${FETCH_V0}object-format`,
+  },
   { by: "upload-pack", name: "agent", value: (offer) => offer.agent, test: `${FETCH_V0}agent` },
 
   { by: "receive-pack", name: "report-status", test: `${PUSH}report-status` },
@@ -91,8 +103,15 @@ export const CAPABILITIES: readonly CapabilityRow[] = [
   { by: "v2", name: "object-info", test: `${FETCH_V2}object-info` },
 ];
 
-/** `symref` is written by the advertisement itself (its value depends on the refs); its row stands here for its test. */
-export const SYMREF_ROW: CapabilityRow = { by: "upload-pack", name: "symref", test: `${FETCH_V0}symref` };
+/**
+ * `symref` is written by the advertisement itself (its value depends on the refs); its row stands
+ * here for its test.
+ */
+export const SYMREF_ROW: CapabilityRow = {
+  by: "upload-pack",
+  name: "symref",
+  test: `${FETCH_V0}symref`,
+};
 
 function offered(by: Advertiser, offer: Offer): readonly CapabilityRow[] {
   return CAPABILITIES.filter((row) => row.by === by && (row.when?.(offer) ?? true));
@@ -102,14 +121,24 @@ function spelled(row: CapabilityRow, offer: Offer): string {
   return row.value === undefined ? row.name : `${row.name}=${row.value(offer)}`;
 }
 
-/** The space-separated list behind the NUL of the first ref. `head`: full name HEAD points at, where HEAD is advertised. */
-export function advertisedList(by: "upload-pack" | "receive-pack", offer: Offer, head?: string): string {
+/**
+ * The space-separated list behind the NUL of the first ref. `head`: full name HEAD points at, where
+ * HEAD is advertised.
+ */
+export function advertisedList(
+  by: "upload-pack" | "receive-pack",
+  offer: Offer,
+  head?: string,
+): string {
   const list = offered(by, offer).map((row) => spelled(row, offer));
   if (head !== undefined) list.push(`symref=HEAD:${head}`);
   return list.join(" ");
 }
 
-/** Version 2's capability lines in order, features joined behind their command: "fetch=shallow wait-for-done …". */
+/**
+ * Version 2's capability lines in order, features joined behind their command: "fetch=shallow
+ * wait-for-done …".
+ */
 export function advertisedLines(offer: Offer): readonly string[] {
   const lines = new Map<string, string>();
   for (const row of offered("v2", offer)) {
@@ -127,20 +156,29 @@ export type ClientCapabilities = ReadonlyMap<string, string | true>;
 /**
  * Reads a version 0/1 client's list (space-separated) and checks it.
  *
- * Names Git has never heard of are passed over, as Git does, although gitprotocol-capabilities(5) would have us refuse:
- * clients exist that send their own. A capability of our table that was *not* offered here is refused: whoever asks for
- * `atomic` counts on it. Both side bands together are allowed for the same reason (dulwich sends both): the larger wins.
- * Throws "wire/unknown-capability".
+ * Names Git has never heard of are passed over, as Git does, although gitprotocol-capabilities(5)
+ * would have us refuse: clients exist that send their own. A capability of our table that was *not*
+ * offered here is refused: whoever asks for `atomic` counts on it. Both side bands together are
+ * allowed for the same reason (dulwich sends both): the larger wins. Throws
+ * "wire/unknown-capability".
  */
-export function readCapabilities(by: "upload-pack" | "receive-pack", text: string, offer: Offer): ClientCapabilities {
+export function readCapabilities(
+  by: "upload-pack" | "receive-pack",
+  text: string,
+  offer: Offer,
+): ClientCapabilities {
   const asked = new Map<string, string | true>();
   for (const word of text.split(" ")) {
     if (word === "") continue;
     const equals = word.indexOf("=");
-    asked.set(equals < 0 ? word : word.slice(0, equals), equals < 0 ? true : word.slice(equals + 1));
+    asked.set(
+      equals < 0 ? word : word.slice(0, equals),
+      equals < 0 ? true : word.slice(equals + 1),
+    );
   }
   for (const row of CAPABILITIES)
-    if (row.by === by && asked.has(row.name) && row.when?.(offer) === false) throw notOffered(row.name);
+    if (row.by === by && asked.has(row.name) && row.when?.(offer) === false)
+      throw notOffered(row.name);
   if (asked.has("push-cert")) throw notOffered("push-cert");
   checkObjectFormat(asked.get("object-format"));
   return asked;
@@ -148,12 +186,17 @@ export function readCapabilities(by: "upload-pack" | "receive-pack", text: strin
 
 /** Throws where a client wants another hash than SHA-1. */
 export function checkObjectFormat(value: string | true | undefined): void {
-  if (value !== undefined && value !== "sha1") throw notOffered(`object-format=${value === true ? "" : value}`);
+  if (value !== undefined && value !== "sha1")
+    throw notOffered(`object-format=${value === true ? "" : value}`);
 }
 
-/** The fault for what was not advertised; the name is the client's text, cut to a printable line. */
+/**
+ * The fault for what was not advertised; the name is the client's text, cut to a printable line.
+ */
 export function notOffered(name: string): Fault {
-  return new Fault("wire/unknown-capability", { name: name.replace(/[^\x20-\x7e]/g, "?").slice(0, LIMITS.messageNameBytesMax) });
+  return new Fault("wire/unknown-capability", {
+    name: name.replace(/[^\x20-\x7e]/g, "?").slice(0, LIMITS.messageNameBytesMax),
+  });
 }
 
 export function bandMode(asked: ClientCapabilities): BandMode {

@@ -39,17 +39,26 @@ interface ArgumentReader {
 function argumentReader(name: string): ArgumentReader {
   switch (name) {
     case "ls-refs":
-      return reader(new LsRefsArguments(), (request) => ({ command: "ls-refs", arguments: request }));
+      return reader(new LsRefsArguments(), (request) => ({
+        command: "ls-refs",
+        arguments: request,
+      }));
     case "fetch":
       return reader(new FetchArguments(), (request) => ({ command: "fetch", arguments: request }));
     case "object-info":
-      return reader(new ObjectInfoArguments(), (request) => ({ command: "object-info", arguments: request }));
+      return reader(new ObjectInfoArguments(), (request) => ({
+        command: "object-info",
+        arguments: request,
+      }));
     default:
       throw new Fault("wire/bad-request", { reason: "unknown command", command: shown(name) });
   }
 }
 
-function reader<T>(lines: { take(line: string): void; finish(): T }, whole: (request: T) => Command): ArgumentReader {
+function reader<T>(
+  lines: { take(line: string): void; finish(): T },
+  whole: (request: T) => Command,
+): ArgumentReader {
   return { take: (line) => lines.take(line), finish: () => whole(lines.finish()) };
 }
 
@@ -61,7 +70,10 @@ export class CommandRequestReader {
   readonly #serverOptions: string[] = [];
   #started = false;
 
-  /** True once a packet came: an end of the stream from here on is truncation, before it a silent good-bye. */
+  /**
+   * True once a packet came: an end of the stream from here on is truncation, before it a silent
+   * good-bye.
+   */
   get started(): boolean {
     return this.#started;
   }
@@ -89,7 +101,8 @@ export class CommandRequestReader {
   #finish(first: boolean): CommandRequest {
     const preamble = { agent: this.#agent, serverOptions: this.#serverOptions };
     if (first) return { command: "none", ...preamble };
-    if (this.#lines === undefined) throw new Fault("wire/bad-request", { reason: "no command requested" });
+    if (this.#lines === undefined)
+      throw new Fault("wire/bad-request", { reason: "no command requested" });
     return { ...this.#lines.finish(), ...preamble };
   }
 
@@ -105,7 +118,8 @@ export class CommandRequestReader {
     const value = equals < 0 ? undefined : line.slice(equals + 1);
     switch (key) {
       case "command":
-        if (this.#lines !== undefined) throw new Fault("wire/bad-request", { reason: "a second command in one request" });
+        if (this.#lines !== undefined)
+          throw new Fault("wire/bad-request", { reason: "a second command in one request" });
         this.#lines = argumentReader(value ?? "");
         break;
       case "agent":

@@ -1,6 +1,7 @@
 /**
- * How much history a client wants: `deepen`, `deepen-since`, `deepen-not`, `deepen-relative`, and where its own ends
- * (`shallow`). The same in all versions. gitprotocol-pack(5) "depth-request"; gitprotocol-v2(5) "fetch".
+ * How much history a client wants: `deepen`, `deepen-since`, `deepen-not`, `deepen-relative`, and
+ * where its own ends (`shallow`). The same in all versions. gitprotocol-pack(5) "depth-request";
+ * gitprotocol-v2(5) "fetch".
  */
 import { Fault } from "../base/fault.js";
 import { badLine, readNumber, shown } from "./arguments.js";
@@ -34,8 +35,13 @@ export class DepthLines {
     switch (key) {
       case "deepen":
         this.#depth = readNumber(value, INFINITE_DEPTH, line);
-        // gitprotocol-pack(5) lets 0 mean no depth; Git's own server refuses it, and whoever counts on a shallow answer must not get everything.
-        if (this.#depth === 0) throw new Fault("wire/bad-request", { reason: "invalid depth: deepen takes a number above 0", line: shown(line) });
+        // gitprotocol-pack(5) lets 0 mean no depth; Git's own server refuses it, and whoever counts
+        // on a shallow answer must not get everything.
+        if (this.#depth === 0)
+          throw new Fault("wire/bad-request", {
+            reason: "invalid depth: deepen takes a number above 0",
+            line: shown(line),
+          });
         return true;
       case "deepen-since":
         this.#since = readNumber(value, Number.MAX_SAFE_INTEGER, line);
@@ -55,12 +61,19 @@ export class DepthLines {
     this.#relative = true;
   }
 
-  /** The request; undefined: whole history. Throws "wire/bad-request" where `deepen` stands beside the others. */
+  /**
+   * The request; undefined: whole history. Throws "wire/bad-request" where `deepen` stands beside
+   * the others.
+   */
   finish(): DepthRequest | undefined {
     const byRevisions = this.#since !== undefined || this.#not.length > 0;
     if (this.#depth > 0 && byRevisions)
-      throw new Fault("wire/bad-request", { reason: "deepen and deepen-since (or deepen-not) cannot be used together" });
+      throw new Fault("wire/bad-request", {
+        reason: "deepen and deepen-since (or deepen-not) cannot be used together",
+      });
     if (byRevisions) return { by: "revisions", since: this.#since, not: this.#not };
-    return this.#depth > 0 ? { by: "depth", depth: this.#depth, relative: this.#relative } : undefined;
+    return this.#depth > 0
+      ? { by: "depth", depth: this.#depth, relative: this.#relative }
+      : undefined;
   }
 }

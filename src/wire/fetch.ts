@@ -1,7 +1,8 @@
 /**
  * fetch, version 2's way to ask for a pack: its arguments, and the sections of its answer.
  *
- *   want/have/shallow <oid>, want-ref <name>, done, … → [acknowledgments] [shallow-info] [wanted-refs] packfile
+ *   want/have/shallow <oid>, want-ref <name>, done, … → [acknowledgments] [shallow-info]
+ *   [wanted-refs] packfile
  *
  * Source: gitprotocol-v2(5) "fetch".
  */
@@ -49,7 +50,9 @@ const FEATURE_OF: Readonly<Record<string, string>> = {
 };
 
 const V2: Advertiser = "v2";
-const OFFERED: ReadonlySet<string> = new Set(CAPABILITIES.filter((row) => row.by === V2).map((row) => row.name));
+const OFFERED: ReadonlySet<string> = new Set(
+  CAPABILITIES.filter((row) => row.by === V2).map((row) => row.name),
+);
 
 /** Takes the argument lines of one fetch command. */
 export class FetchArguments {
@@ -68,7 +71,8 @@ export class FetchArguments {
     const { key, value } = splitLine(line);
     const feature = FEATURE_OF[key];
     if (feature !== undefined && !OFFERED.has(`fetch=${feature}`)) throw notOffered(key);
-    if (!this.#takeOid(key, value, line) && !this.#depth.take(key, value, line)) this.#takeOther(key, value, line);
+    if (!this.#takeOid(key, value, line) && !this.#depth.take(key, value, line))
+      this.#takeOther(key, value, line);
   }
 
   finish(): FetchRequest {
@@ -113,7 +117,8 @@ export class FetchArguments {
         this.#takeWantRef(value, line);
         break;
       case "filter":
-        if (this.#filter !== undefined) throw new Fault("wire/bad-filter", { reason: "more than one filter line" });
+        if (this.#filter !== undefined)
+          throw new Fault("wire/bad-filter", { reason: "more than one filter line" });
         this.#filter = parseFilter(value);
         break;
       case "done":
@@ -134,12 +139,16 @@ export class FetchArguments {
 
   #takeWantRef(name: string, line: string): void {
     if (name === "") throw badLine("a ref", line);
-    if (this.#wantRefs.has(name)) throw new Fault("wire/bad-request", { reason: "duplicate want-ref", ref: name });
+    if (this.#wantRefs.has(name))
+      throw new Fault("wire/bad-request", { reason: "duplicate want-ref", ref: name });
     this.#wantRefs.add(name);
   }
 }
 
-/** The sections of one answer, in the order the methods stand here; a delim goes between two of them by itself. */
+/**
+ * The sections of one answer, in the order the methods stand here; a delim goes between two of them
+ * by itself.
+ */
 export class FetchAnswer {
   readonly #writer: LineWriter;
   #started = false;
@@ -149,7 +158,10 @@ export class FetchAnswer {
     this.#writer = new LineWriter({ band: sidebandAll });
   }
 
-  /** Sent unless the client said `done`. No common id: NAK. With `ready` a pack must follow, without it `finish`. */
+  /**
+   * Sent unless the client said `done`. No common id: NAK. With `ready` a pack must follow, without
+   * it `finish`.
+   */
   acknowledgments(common: readonly Oid[], ready: boolean): this {
     this.#section("acknowledgments");
     if (common.length === 0 && !ready) this.#writer.line("NAK");
@@ -158,7 +170,10 @@ export class FetchAnswer {
     return this;
   }
 
-  /** Boundary commits the client has not, and those it said it has that are none any more. Left out when both are empty. */
+  /**
+   * Boundary commits the client has not, and those it said it has that are none any more. Left out
+   * when both are empty.
+   */
   shallowInfo(shallows: readonly Oid[], unshallows: readonly Oid[]): this {
     if (shallows.length === 0 && unshallows.length === 0) return this;
     this.#section("shallow-info");

@@ -2,7 +2,8 @@
  * ls-refs, version 2's way to ask for refs.
  *
  *   peel   symrefs   unborn   ref-prefix <prefix> …
- *   → <oid> <name>[ symref-target:<name>][ peeled:<oid>] LF …, or "unborn HEAD symref-target:<name>", flush
+ *   → <oid> <name>[ symref-target:<name>][ peeled:<oid>] LF …, or "unborn HEAD
+ *   symref-target:<name>", flush
  *
  * Source: gitprotocol-v2(5) "ls-refs".
  */
@@ -38,10 +39,18 @@ export class LsRefsArguments {
 
   finish(): LsRefsRequest {
     const has = (flag: string) => this.#flags.has(flag);
-    return { peel: has("peel"), symrefs: has("symrefs"), unborn: has("unborn"), prefixes: this.#prefixes };
+    return {
+      peel: has("peel"),
+      symrefs: has("symrefs"),
+      unborn: has("unborn"),
+      prefixes: this.#prefixes,
+    };
   }
 
-  /** From `refPrefixesMax` on all are ignored and every ref is listed, as Git does: the client filters. */
+  /**
+   * From `refPrefixesMax` on all are ignored and every ref is listed, as Git does: the client
+   * filters.
+   */
   #addPrefix(prefix: string): void {
     this.#prefixCount++;
     if (this.#prefixCount < LIMITS.refPrefixesMax) this.#prefixes.push(prefix);
@@ -60,7 +69,10 @@ export interface RefListing {
 const CHUNK_BYTES = 64 * 1024;
 
 /** The answer in pieces of about 64 KiB, flush included. HEAD comes first, then refs in order. */
-export function* lsRefsAnswer(request: LsRefsRequest, { head, refs }: RefListing): Generator<Uint8Array> {
+export function* lsRefsAnswer(
+  request: LsRefsRequest,
+  { head, refs }: RefListing,
+): Generator<Uint8Array> {
   const writer = new LineWriter();
   const wanted = ranges(request.prefixes, refs);
   if (isListed(request.prefixes, "HEAD")) writeHead(writer, request, head, refs);
@@ -73,7 +85,12 @@ export function* lsRefsAnswer(request: LsRefsRequest, { head, refs }: RefListing
   yield writer.flush().take();
 }
 
-function writeHead(writer: LineWriter, request: LsRefsRequest, head: string, refs: readonly AdvertisedRef[]): void {
+function writeHead(
+  writer: LineWriter,
+  request: LsRefsRequest,
+  head: string,
+  refs: readonly AdvertisedRef[],
+): void {
   const ref = refs[lowerBound(refs, head)];
   const target = request.symrefs ? ` symref-target:${head}` : "";
   if (ref?.name === head) writer.line(`${ref.oid} HEAD${target}${peeledAttribute(request, ref)}`);
@@ -93,7 +110,9 @@ interface Range {
   readonly end: number;
 }
 
-/** The refs each prefix covers lie side by side in a sorted list: ranges in order, none overlapping. */
+/**
+ * The refs each prefix covers lie side by side in a sorted list: ranges in order, none overlapping.
+ */
 function ranges(prefixes: readonly string[], refs: readonly AdvertisedRef[]): readonly Range[] {
   if (prefixes.length === 0) return [{ start: 0, end: refs.length }];
   const merged: Range[] = [];

@@ -37,12 +37,19 @@ export class ObjectInfoArguments {
 
   #add(oid: Oid): void {
     this.#oids.add(oid);
-    if (this.#oids.size > LIMITS.objectInfoMax) throw new Fault("wire/too-much", { objectInfoMax: LIMITS.objectInfoMax });
+    if (this.#oids.size > LIMITS.objectInfoMax)
+      throw new Fault("wire/too-much", { objectInfoMax: LIMITS.objectInfoMax });
   }
 }
 
-/** The answer, one line for each id however often it was asked for. `sizeOf` answers undefined for what is not held or may not be seen. */
-export function objectInfoAnswer(request: ObjectInfoRequest, sizeOf: (oid: Oid) => number | undefined): Uint8Array {
+/**
+ * The answer, one line for each id however often it was asked for. `sizeOf` answers undefined for
+ * what is not held or may not be seen.
+ */
+export function objectInfoAnswer(
+  request: ObjectInfoRequest,
+  sizeOf: (oid: Oid) => number | undefined,
+): Uint8Array {
   const writer = new LineWriter();
   if (request.size && request.oids.length > 0) writer.line("size");
   for (const oid of request.oids) writer.line(request.size ? `${oid} ${sizeOf(oid) ?? ""}` : oid);

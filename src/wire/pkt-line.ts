@@ -12,7 +12,9 @@ import { LIMITS } from "../base/limits.js";
 import { printable } from "../base/printable.js";
 
 export type SpecialKind = "flush" | "delim" | "response-end";
-export type Packet = { readonly kind: "data"; readonly payload: Uint8Array } | { readonly kind: SpecialKind };
+export type Packet =
+  | { readonly kind: "data"; readonly payload: Uint8Array }
+  | { readonly kind: SpecialKind };
 
 export interface PacketRead {
   readonly packet: Packet;
@@ -42,15 +44,21 @@ export function readPacket(input: Uint8Array, start: number): PacketRead | undef
   return { packet: { kind: "data", payload: input.subarray(start + LENGTH_DIGITS, end) }, end };
 }
 
-/** Value of the four digits at `at`: 0, 1, 2 or a whole packet's length. Throws "wire/bad-length". */
+/**
+ * Value of the four digits at `at`: 0, 1, 2 or a whole packet's length. Throws "wire/bad-length".
+ */
 function readLength(input: Uint8Array, at: number): number {
   let length = 0;
   for (let digit = 0; digit < LENGTH_DIGITS; digit++) {
     const value = hexDigit(input[at + digit] ?? 0);
-    if (value < 0) throw new Fault("wire/bad-length", { digits: shownDigits(input.subarray(at, at + LENGTH_DIGITS)) });
+    if (value < 0)
+      throw new Fault("wire/bad-length", {
+        digits: shownDigits(input.subarray(at, at + LENGTH_DIGITS)),
+      });
     length = length * 16 + value;
   }
-  if (length === 3 || length > LIMITS.pktLineBytesMax) throw new Fault("wire/bad-length", { length });
+  if (length === 3 || length > LIMITS.pktLineBytesMax)
+    throw new Fault("wire/bad-length", { length });
   return length;
 }
 
@@ -60,24 +68,34 @@ function shownDigits(bytes: Uint8Array): string {
 }
 
 /**
- * Reads packets from a stream cut at any byte. Push a chunk, call `next` until it answers undefined, push the
- * next. At most one packet is held; the work is linear however small the chunks are.
+ * Reads packets from a stream cut at any byte. Push a chunk, call `next` until it answers
+ * undefined, push the next. At most one packet is held; the work is linear however small the chunks
+ * are.
  */
 export class PacketReader {
   #chunk: Uint8Array = new Uint8Array(0);
   #at = 0;
-  /** The packet that a chunk's end cut in two, as far as it is known. Grows with bytes received, not with bytes claimed. */
+  /**
+   * The packet that a chunk's end cut in two, as far as it is known. Grows with bytes received, not
+   * with bytes claimed.
+   */
   #carry = new Uint8Array(256);
   #carried = 0;
 
-  /** Hands over the next bytes; they must stay unchanged until `next` answers undefined or `rest` is called. */
+  /**
+   * Hands over the next bytes; they must stay unchanged until `next` answers undefined or `rest` is
+   * called.
+   */
   push(chunk: Uint8Array): void {
     if (this.#at < this.#chunk.length) throw new TypeError("the last chunk is not read to its end");
     this.#chunk = chunk;
     this.#at = 0;
   }
 
-  /** The next packet; undefined: push more. A payload is a view, valid until the next call of any method. */
+  /**
+   * The next packet; undefined: push more. A payload is a view, valid until the next call of any
+   * method.
+   */
   next(): Packet | undefined {
     if (this.#carried > 0) return this.#nextCarried();
     const read = readPacket(this.#chunk, this.#at);
@@ -89,10 +107,14 @@ export class PacketReader {
     return read.packet;
   }
 
-  /** Bytes after the last packet read (the pack that follows a command list); the reader is empty then. A view or a copy. */
+  /**
+   * Bytes after the last packet read (the pack that follows a command list); the reader is empty
+   * then. A view or a copy.
+   */
   rest(): Uint8Array {
     const left = this.#chunk.subarray(this.#at);
-    const rest = this.#carried === 0 ? left : concat([this.#carry.subarray(0, this.#carried), left]);
+    const rest =
+      this.#carried === 0 ? left : concat([this.#carry.subarray(0, this.#carried), left]);
     this.#carried = 0;
     this.#at = this.#chunk.length;
     return rest;
@@ -128,16 +150,21 @@ export class PacketReader {
   }
 }
 
-/** Text of a line (one UTF-16 unit a byte), one LF at its end dropped. gitprotocol-common(5): "stripping the LF if present". */
+/**
+ * Text of a line (one UTF-16 unit a byte), one LF at its end dropped. gitprotocol-common(5):
+ * "stripping the LF if present".
+ */
 export function lineText(payload: Uint8Array): string {
-  const end = payload.length > 0 && payload[payload.length - 1] === LF ? payload.length - 1 : payload.length;
+  const end =
+    payload.length > 0 && payload[payload.length - 1] === LF ? payload.length - 1 : payload.length;
   return latin1(payload.subarray(0, end));
 }
 
 /** Four digits for a packet of `payloadBytes`. */
 export function lengthDigits(payloadBytes: number): string {
   const length = payloadBytes + LENGTH_DIGITS;
-  if (payloadBytes < 1 || length > LIMITS.pktLineBytesMax) throw new RangeError(`no pkt-line holds ${payloadBytes} bytes`);
+  if (payloadBytes < 1 || length > LIMITS.pktLineBytesMax)
+    throw new RangeError(`no pkt-line holds ${payloadBytes} bytes`);
   return DIGITS[length] ?? hex4(length);
 }
 
@@ -145,7 +172,9 @@ function hex4(length: number): string {
   return length.toString(16).padStart(LENGTH_DIGITS, "0");
 }
 
-/** Nearly every line is short: an advertisement of 10,000 refs asks for these digits 10,000 times. */
+/**
+ * Nearly every line is short: an advertisement of 10,000 refs asks for these digits 10,000 times.
+ */
 const DIGITS: readonly string[] = Array.from({ length: 512 }, (_, length) => hex4(length));
 
 /** One packet holding `payload`: a new array. */
@@ -158,7 +187,10 @@ export function linePacket(text: string): Uint8Array {
   return fromLatin1(`${lengthDigits(text.length + 1)}${text}\n`);
 }
 
-/** `ERR <reason>`, which ends any conversation. Control characters become spaces, long texts are cut. gitprotocol-pack(5) "error-line". */
+/**
+ * `ERR <reason>`, which ends any conversation. Control characters become spaces, long texts are
+ * cut. gitprotocol-pack(5) "error-line".
+ */
 export function errorPacket(reason: string): Uint8Array {
   return packet(Buffer.from(`ERR ${oneLine(reason)}`, "utf8"));
 }
@@ -171,8 +203,9 @@ export function oneLine(text: string): string {
 }
 
 /**
- * Collects lines (latin1 text, LF added) and special packets, and hands them out as bytes. With `band` every line starts
- * with the band-1 byte, as `sideband-all` wants it; flush and delim stay bare. gitprotocol-v2(5) "sideband-all".
+ * Collects lines (latin1 text, LF added) and special packets, and hands them out as bytes. With
+ * `band` every line starts with the band-1 byte, as `sideband-all` wants it; flush and delim stay
+ * bare. gitprotocol-v2(5) "sideband-all".
  */
 export class LineWriter {
   #text = "";

@@ -1,9 +1,12 @@
 /**
- * Bands: pack data (1), progress (2) and the last words before a stream breaks off (3), each packet's first byte.
+ * Bands: pack data (1), progress (2) and the last words before a stream breaks off (3), each
+ * packet's first byte.
  *
- *   ffff... pkt-line length, 1 byte band, up to 65515 (side-band-64k) or 995 (side-band) bytes of data
+ *   ffff... pkt-line length, 1 byte band, up to 65515 (side-band-64k) or 995 (side-band) bytes of
+ *   data
  *
- * Source: gitprotocol-pack(5) "Packfile Data", gitprotocol-capabilities(5) "side-band, side-band-64k".
+ * Source: gitprotocol-pack(5) "Packfile Data", gitprotocol-capabilities(5) "side-band,
+ * side-band-64k".
  */
 import { concat, fromLatin1 } from "../base/bytes.js";
 import { LIMITS } from "../base/limits.js";
@@ -26,8 +29,9 @@ export function bandDataBytesMax(mode: Exclude<BandMode, "none">): number {
 }
 
 /**
- * `data` cut into packets of one band: a copy, for messages and reports (packs go through `PackFrame`). Mode "none": band 1 is
- * the data itself, the others have no way to the client and give nothing.
+ * `data` cut into packets of one band: a copy, for messages and reports (packs go through
+ * `PackFrame`). Mode "none": band 1 is the data itself, the others have no way to the client and
+ * give nothing.
  */
 export function banded(mode: BandMode, band: Band, data: Uint8Array): Uint8Array {
   if (mode === "none") return band === 1 ? data : data.subarray(0, 0);
@@ -40,7 +44,10 @@ export function banded(mode: BandMode, band: Band, data: Uint8Array): Uint8Array
   return concat(parts);
 }
 
-/** Text for a person, UTF-8, in band 2 (progress) or 3 (error): git hands it to a terminal, whoever wrote the names in it. */
+/**
+ * Text for a person, UTF-8, in band 2 (progress) or 3 (error): git hands it to a terminal, whoever
+ * wrote the names in it.
+ */
 export function bandedText(mode: BandMode, band: 2 | 3, text: string): Uint8Array {
   return banded(mode, band, Buffer.from(printable(text), "utf8"));
 }
@@ -50,11 +57,13 @@ function bandHeader(band: Band, dataBytes: number): Uint8Array {
 }
 
 /**
- * A buffer that a pack is read into where it will lie between its band headers, so that framing copies nothing:
+ * A buffer that a pack is read into where it will lie between its band headers, so that framing
+ * copies nothing:
  *
  *   [5 header][data …][5 header][data …] …
  *
- * Fill `views` from the first on (`fs.readv`, or `set`), then send `frame(bytes)`. Owned by one stream and reused.
+ * Fill `views` from the first on (`fs.readv`, or `set`), then send `frame(bytes)`. Owned by one
+ * stream and reused.
  */
 export class PackFrame {
   /** Where the data goes, in order. All full but the last one filled. */
@@ -73,14 +82,20 @@ export class PackFrame {
     const step = this.#header + this.#room;
     // Pool memory is not zeroed; every byte sent has been written by a read or by `frame`.
     const buffer = Buffer.allocUnsafeSlow(packets * step);
-    this.views = Array.from({ length: packets }, (_, at) => buffer.subarray(at * step + this.#header, (at + 1) * step));
+    this.views = Array.from({ length: packets }, (_, at) =>
+      buffer.subarray(at * step + this.#header, (at + 1) * step),
+    );
     this.capacity = packets * this.#room;
     this.#buffer = buffer;
   }
 
-  /** What goes on the wire when the first `dataBytes` of the views are filled: a view, valid until they are filled again. */
+  /**
+   * What goes on the wire when the first `dataBytes` of the views are filled: a view, valid until
+   * they are filled again.
+   */
   frame(dataBytes: number): Uint8Array {
-    if (dataBytes > this.capacity) throw new RangeError(`frame of ${this.capacity} bytes cannot hold ${dataBytes}`);
+    if (dataBytes > this.capacity)
+      throw new RangeError(`frame of ${this.capacity} bytes cannot hold ${dataBytes}`);
     if (this.#header === 0) return this.#buffer.subarray(0, dataBytes);
     let at = 0;
     for (let left = dataBytes; left > 0; left -= this.#room) {

@@ -42,7 +42,8 @@ export class UploadRequestReader {
   /** The request at its flush, undefined before. Every deviation throws a "wire/…" Fault. */
   take(packet: Packet): UploadRequest | undefined {
     if (packet.kind === "flush") return this.#finish();
-    if (packet.kind !== "data") throw new Fault("wire/bad-request", { reason: `unexpected ${packet.kind} packet` });
+    if (packet.kind !== "data")
+      throw new Fault("wire/bad-request", { reason: `unexpected ${packet.kind} packet` });
     this.#takeLine(lineText(packet.payload));
     return undefined;
   }
@@ -65,25 +66,31 @@ export class UploadRequestReader {
     else if (this.#wants.length === 0) throw badLine("want <oid> <capabilities>", line);
     else if (key === "shallow") this.#shallows.push(readOid(value, line));
     else if (key === "filter") this.#takeFilter(value);
-    else if (!this.#depth.take(key, value, line)) throw badLine("want, shallow, deepen or filter", line);
+    else if (!this.#depth.take(key, value, line))
+      throw badLine("want, shallow, deepen or filter", line);
   }
 
   /** Capabilities follow the first want behind a space; behind a later one they are an error. */
   #takeWant(value: string, line: string): void {
     const { key: oid, value: list } = splitLine(value);
-    if (this.#wants.length === 0) this.#capabilities = readCapabilities("upload-pack", list, this.#offer);
+    if (this.#wants.length === 0)
+      this.#capabilities = readCapabilities("upload-pack", list, this.#offer);
     else if (list !== "") throw badLine("capabilities behind the first want only", line);
     this.#wants.push(readOid(oid, line));
   }
 
   #takeFilter(value: string): void {
-    if (this.#filter !== undefined) throw new Fault("wire/bad-filter", { reason: "more than one filter line" });
+    if (this.#filter !== undefined)
+      throw new Fault("wire/bad-filter", { reason: "more than one filter line" });
     this.#filter = parseFilter(value);
   }
 }
 
 /** What one packet of the negotiation said. */
-export type HaveLine = { readonly kind: "have"; readonly oid: Oid } | { readonly kind: "flush" } | { readonly kind: "done" };
+export type HaveLine =
+  | { readonly kind: "have"; readonly oid: Oid }
+  | { readonly kind: "flush" }
+  | { readonly kind: "done" };
 
 /** Takes the packets after an upload request. Nothing may follow `done`. */
 export class HaveLines {
@@ -93,7 +100,8 @@ export class HaveLines {
   take(packet: Packet): HaveLine {
     if (this.#done) throw new Fault("wire/bad-request", { reason: "a packet after done" });
     if (packet.kind === "flush") return { kind: "flush" };
-    if (packet.kind !== "data") throw new Fault("wire/bad-request", { reason: `unexpected ${packet.kind} packet` });
+    if (packet.kind !== "data")
+      throw new Fault("wire/bad-request", { reason: `unexpected ${packet.kind} packet` });
     const line = lineText(packet.payload);
     this.#budget.spend();
     if (line === "done") {
@@ -106,7 +114,10 @@ export class HaveLines {
   }
 }
 
-/** Boundaries of a depth request, sent before the haves are read. gitprotocol-pack(5) "shallow-update". */
+/**
+ * Boundaries of a depth request, sent before the haves are read. gitprotocol-pack(5)
+ * "shallow-update".
+ */
 export function shallowUpdate(shallows: readonly Oid[], unshallows: readonly Oid[]): Uint8Array {
   const writer = new LineWriter();
   for (const oid of shallows) writer.bare(`shallow ${oid}`);
@@ -114,7 +125,10 @@ export function shallowUpdate(shallows: readonly Oid[], unshallows: readonly Oid
   return writer.flush().take();
 }
 
-/** How an id is acknowledged: "continue" with multi_ack, "common" and "ready" with multi_ack_detailed, bare otherwise and last. */
+/**
+ * How an id is acknowledged: "continue" with multi_ack, "common" and "ready" with
+ * multi_ack_detailed, bare otherwise and last.
+ */
 export type AckStatus = "continue" | "common" | "ready" | "";
 
 /** An answer to haves: "ACK <oid>[ <status>]" and "NAK" lines. */

@@ -12,7 +12,8 @@ t.test("a few cost nothing, each later one twice as long, up to a bound", async 
 
 t.test("sources without number are forgotten, the longest quiet first", async (t) => {
   const failed = new FailedLogins();
-  for (let at = 0; at < 5 * LIMITS.failedLoginSourcesMax; at++) await failed.failed(`source ${at}`, signal);
+  for (let at = 0; at < 5 * LIMITS.failedLoginSourcesMax; at++)
+    await failed.failed(`source ${at}`, signal);
   t.equal(failed.sources, LIMITS.failedLoginSourcesMax);
 });
 
@@ -20,9 +21,14 @@ t.test("of one source so many wait and no more; who goes makes room", async (t) 
   const failed = new FailedLogins();
   for (let at = 0; at < LIMITS.failedLoginsFree; at++) await failed.failed("one", signal);
   const gone = new AbortController();
-  const waiting = Array.from({ length: LIMITS.failedLoginQueueMax }, () => failed.failed("one", gone.signal));
+  const waiting = Array.from({ length: LIMITS.failedLoginQueueMax }, () =>
+    failed.failed("one", gone.signal),
+  );
   await t.rejects(failed.failed("one", signal), { code: "auth/throttled" });
-  const first = await Promise.race([failed.failed("two", signal).then(() => "two"), Promise.race(waiting).catch(() => "one")]);
+  const first = await Promise.race([
+    failed.failed("two", signal).then(() => "two"),
+    Promise.race(waiting).catch(() => "one"),
+  ]);
   t.equal(first, "two", "another source does not wait");
   gone.abort();
   for (const { status } of await Promise.allSettled(waiting)) t.equal(status, "rejected");

@@ -1,5 +1,16 @@
 import t from "tap";
-import { compareBytes, concat, equalBytes, fromHex, fromLatin1, latin1, lossyText, strictText, toHex, utf8 } from "../../src/base/bytes.js";
+import {
+  compareBytes,
+  concat,
+  equalBytes,
+  fromHex,
+  fromLatin1,
+  latin1,
+  lossyText,
+  strictText,
+  toHex,
+  utf8,
+} from "../../src/base/bytes.js";
 import { asFault, FAULTS, Fault } from "../../src/base/fault.js";
 
 t.test("hex there and back for every byte; what is not hex is undefined", async (t) => {
@@ -24,7 +35,11 @@ t.test("text: strict refuses what is not UTF-8, lossy marks it", async (t) => {
 
 t.test("concat, compare, equal", async (t) => {
   t.same(concat([utf8("a"), new Uint8Array(0), utf8("bc")]), utf8("abc"));
-  t.ok(compareBytes(utf8("a"), utf8("b")) < 0 && compareBytes(utf8("ab"), utf8("a")) > 0 && compareBytes(utf8("a"), utf8("a")) === 0);
+  t.ok(
+    compareBytes(utf8("a"), utf8("b")) < 0 &&
+      compareBytes(utf8("ab"), utf8("a")) > 0 &&
+      compareBytes(utf8("a"), utf8("a")) === 0,
+  );
   t.ok(equalBytes(utf8("a"), utf8("a")) && !equalBytes(utf8("a"), utf8("ab")));
 });
 
@@ -34,9 +49,15 @@ t.test("every row of the fault table can be told to a client", async (t) => {
   }
 });
 
-t.test("a fault says its facts; unknown errors are internal and say nothing of themselves", async (t) => {
-  t.equal(new Fault("store/missing", { key: "a/b", left: undefined }).message, "storage holds nothing under this key (key: a/b)");
-  t.notMatch(asFault(new Error("secret")).message, /secret/);
-  t.equal(asFault(Object.assign(new Error("x"), { code: "ENOSPC" })).code, "store/full");
-  t.equal(asFault(new DOMException("x", "AbortError")).code, "base/aborted");
-});
+t.test(
+  "a fault says its facts; unknown errors are internal and say nothing of themselves",
+  async (t) => {
+    t.equal(
+      new Fault("store/missing", { key: "a/b", left: undefined }).message,
+      "storage holds nothing under this key (key: a/b)",
+    );
+    t.notMatch(asFault(new Error("secret")).message, /secret/);
+    t.equal(asFault(Object.assign(new Error("x"), { code: "ENOSPC" })).code, "store/full");
+    t.equal(asFault(new DOMException("x", "AbortError")).code, "base/aborted");
+  },
+);

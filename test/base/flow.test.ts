@@ -1,6 +1,13 @@
 import t from "tap";
 import { Fault } from "../../src/base/fault.js";
-import { BoundedQueue, lookAhead, orAbort, Semaphore, SingleFlight, sleep } from "../../src/base/flow.js";
+import {
+  BoundedQueue,
+  lookAhead,
+  orAbort,
+  Semaphore,
+  SingleFlight,
+  sleep,
+} from "../../src/base/flow.js";
 
 const codeOf = (error: unknown) => (error instanceof Fault ? error.code : String(error));
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
@@ -34,7 +41,10 @@ t.test("a semaphore lets in as many as it has permits, in order", async (t) => {
     ),
   );
   t.equal(most, 2);
-  t.same(order, [...order].sort((a, b) => a - b));
+  t.same(
+    order,
+    [...order].sort((a, b) => a - b),
+  );
   t.ok(gate.idle);
 });
 
@@ -66,37 +76,48 @@ t.test("single flight: one run for all who ask at the same time, a new one after
     await turn();
     return ++runs;
   };
-  t.same(await Promise.all([flights.run("k", work), flights.run("k", work), flights.run("other", work)]), [1, 1, 2]);
+  t.same(
+    await Promise.all([flights.run("k", work), flights.run("k", work), flights.run("other", work)]),
+    [1, 1, 2],
+  );
   t.equal(await flights.run("k", work), 3);
   t.equal(flights.size, 0);
 });
 
-t.test("single flight: the work goes on while one waiter is left and stops with the last", async (t) => {
-  const flights = new SingleFlight<string, void>();
-  let stopped = false;
-  const work = (signal: AbortSignal) =>
-    new Promise<void>((_, reject) =>
-      signal.addEventListener("abort", () => {
-        stopped = true;
-        reject(new Fault("base/aborted"));
-      }),
+t.test(
+  "single flight: the work goes on while one waiter is left and stops with the last",
+  async (t) => {
+    const flights = new SingleFlight<string, void>();
+    let stopped = false;
+    const work = (signal: AbortSignal) =>
+      new Promise<void>((_, reject) =>
+        signal.addEventListener("abort", () => {
+          stopped = true;
+          reject(new Fault("base/aborted"));
+        }),
+      );
+    const [first, second] = [new AbortController(), new AbortController()];
+    const waits = [flights.run("k", work, first.signal), flights.run("k", work, second.signal)].map(
+      (wait) => wait.catch(codeOf),
     );
-  const [first, second] = [new AbortController(), new AbortController()];
-  const waits = [flights.run("k", work, first.signal), flights.run("k", work, second.signal)].map((wait) => wait.catch(codeOf));
-  first.abort();
-  t.equal(await waits[0], "base/aborted");
-  t.equal(stopped, false);
-  second.abort();
-  t.equal(await waits[1], "base/aborted");
-  await turn();
-  t.equal(stopped, true);
-  t.equal(flights.size, 0);
-});
+    first.abort();
+    t.equal(await waits[0], "base/aborted");
+    t.equal(stopped, false);
+    second.abort();
+    t.equal(await waits[1], "base/aborted");
+    await turn();
+    t.equal(stopped, true);
+    t.equal(flights.size, 0);
+  },
+);
 
 t.test("single flight: a failure reaches every waiter and is not kept", async (t) => {
   const flights = new SingleFlight<string, number>();
   const fail = () => Promise.reject(new Fault("store/failed"));
-  t.same(await Promise.all([flights.run("k", fail).catch(codeOf), flights.run("k", fail).catch(codeOf)]), ["store/failed", "store/failed"]);
+  t.same(
+    await Promise.all([flights.run("k", fail).catch(codeOf), flights.run("k", fail).catch(codeOf)]),
+    ["store/failed", "store/failed"],
+  );
   t.equal(await flights.run("k", async () => 5), 5);
 });
 
@@ -133,27 +154,35 @@ t.test("sleep ends early with its signal", async (t) => {
   t.ok(performance.now() - start < 5_000);
 });
 
-t.test("looking ahead keeps the order and at most two under way, and lets both end before a failure is told", async (t) => {
-  let underWay = 0;
-  let most = 0;
-  const work = async (item: number) => {
-    most = Math.max(most, ++underWay);
-    for (let turns = 0; turns < 5 - item; turns++) await turn();
-    underWay--;
-    if (item === 4) throw new Fault("base/timeout");
-    return item * 10;
-  };
-  async function* items(last: number) {
-    for (let item = 0; item <= last; item++) yield item;
-  }
-  const seen: number[][] = [];
-  for await (const { item, result } of lookAhead(items(3), work)) seen.push([item, result]);
-  t.same(seen, [[0, 0], [1, 10], [2, 20], [3, 30]]);
-  t.equal(most, 2);
-  const failed = async () => {
-    for await (const { item } of lookAhead(items(9), work)) seen.push([item]);
-  };
-  t.equal(await failed().catch(codeOf), "base/timeout");
-  t.equal(underWay, 0);
-  t.same(seen.slice(4), [[0], [1], [2], [3]]);
-});
+t.test(
+  "looking ahead keeps the order and at most two under way, and lets both end before a failure is told",
+  async (t) => {
+    let underWay = 0;
+    let most = 0;
+    const work = async (item: number) => {
+      most = Math.max(most, ++underWay);
+      for (let turns = 0; turns < 5 - item; turns++) await turn();
+      underWay--;
+      if (item === 4) throw new Fault("base/timeout");
+      return item * 10;
+    };
+    async function* items(last: number) {
+      for (let item = 0; item <= last; item++) yield item;
+    }
+    const seen: number[][] = [];
+    for await (const { item, result } of lookAhead(items(3), work)) seen.push([item, result]);
+    t.same(seen, [
+      [0, 0],
+      [1, 10],
+      [2, 20],
+      [3, 30],
+    ]);
+    t.equal(most, 2);
+    const failed = async () => {
+      for await (const { item } of lookAhead(items(9), work)) seen.push([item]);
+    };
+    t.equal(await failed().catch(codeOf), "base/timeout");
+    t.equal(underWay, 0);
+    t.same(seen.slice(4), [[0], [1], [2], [3]]);
+  },
+);

@@ -4,7 +4,17 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { LIMITS } from "../../src/base/limits.js";
-import { checkFsck, commit, folderOf, git, type Lakepack, logShows, objectSet, startLakepack, tempFolder } from "../interop/harness.js";
+import {
+  checkFsck,
+  commit,
+  folderOf,
+  git,
+  type Lakepack,
+  logShows,
+  objectSet,
+  startLakepack,
+  tempFolder,
+} from "../interop/harness.js";
 import { lakepack } from "./lakepack.js";
 
 t.setTimeout(240_000);
@@ -26,14 +36,18 @@ class Place {
   }
 
   async manifest(): Promise<Named> {
-    return JSON.parse(await readFile(join(await folderOf(this.data, this.#name), "git/manifest"), "utf8")) as Named;
+    return JSON.parse(
+      await readFile(join(await folderOf(this.data, this.#name), "git/manifest"), "utf8"),
+    ) as Named;
   }
 
   /** Names in a folder of the repository, those that its manifest names apart from the others. */
   async files(folder: string): Promise<{ readonly named: string[]; readonly unnamed: string[] }> {
     const { packs, snapshot } = await this.manifest();
     const all = (await readdir(join(await folderOf(this.data, this.#name), "git", folder))).sort();
-    const isNamed = (name: string) => packs.some(({ checksum }) => name.includes(checksum)) || snapshot?.key.endsWith(`/${name}`) === true;
+    const isNamed = (name: string) =>
+      packs.some(({ checksum }) => name.includes(checksum)) ||
+      snapshot?.key.endsWith(`/${name}`) === true;
     return { named: all.filter(isNamed), unnamed: all.filter((name) => !isNamed(name)) };
   }
 
@@ -55,7 +69,9 @@ async function pushes(work: string, url: string, from: number, to: number): Prom
   }
 }
 
-/** A repository whose pushes have been made one pack; the pushed packs had lain there for a month. */
+/**
+ * A repository whose pushes have been made one pack; the pushed packs had lain there for a month.
+ */
 async function foldedPlace(t: Test, server: Lakepack, work: string): Promise<Place> {
   await git(["init", "-q", "-b", "main", work]);
   const place = new Place(server, "ns/many");
@@ -63,7 +79,12 @@ async function foldedPlace(t: Test, server: Lakepack, work: string): Promise<Pla
   await pushes(work, url, 0, LIMITS.foldPacksMin - 1);
   await place.age("objects/pack", (await place.files("objects/pack")).named, 30 * 24);
   await pushes(work, url, LIMITS.foldPacksMin - 1, LIMITS.foldPacksMin + 1);
-  for (let attempt = 0; attempt < 300 && (await place.manifest()).packs.length >= LIMITS.foldPacksMin - 1; attempt++) await sleep(100);
+  for (
+    let attempt = 0;
+    attempt < 300 && (await place.manifest()).packs.length >= LIMITS.foldPacksMin - 1;
+    attempt++
+  )
+    await sleep(100);
   t.ok((await place.manifest()).packs.length < LIMITS.foldPacksMin - 1, "they were made one");
   return place;
 }
@@ -73,20 +94,35 @@ t.test("packs that were made one with others go a day after that, and not before
   const server = await startLakepack(t);
   const place = await foldedPlace(t, server, work);
   const { unnamed } = await place.files("objects/pack");
-  t.ok(unnamed.length >= 3 * LIMITS.foldPacksMin / 2, `${unnamed.length} files are named by nothing`);
+  t.ok(
+    unnamed.length >= (3 * LIMITS.foldPacksMin) / 2,
+    `${unnamed.length} files are named by nothing`,
+  );
   const early = await place.gc("ns/many");
   t.equal(early.code, 0, early.err);
   t.match(early.out, `ns/many: 0 files (0 bytes) removed; ${unnamed.length} more (`);
-  t.same((await place.files("objects/pack")).unnamed, unnamed, "who began to read by the old manifest still finds them");
+  t.same(
+    (await place.files("objects/pack")).unnamed,
+    unnamed,
+    "who began to read by the old manifest still finds them",
+  );
 
   await place.age("objects/pack", unnamed, 25);
   await place.age("objects/pack", (await place.files("objects/pack")).named, 400 * 24);
   const late = await place.gc("--all", "--json");
   t.equal(late.code, 0, late.err);
-  t.match(JSON.parse(late.out), { name: "ns/many", removed_files: unnamed.length, waiting_files: 0 });
+  t.match(JSON.parse(late.out), {
+    name: "ns/many",
+    removed_files: unnamed.length,
+    waiting_files: 0,
+  });
   const { named, unnamed: left } = await place.files("objects/pack");
   t.same(left, []);
-  t.equal(named.length, 3 * (await place.manifest()).packs.length, "what is named stays, however old");
+  t.equal(
+    named.length,
+    3 * (await place.manifest()).packs.length,
+    "what is named stays, however old",
+  );
   const copy = join(await tempFolder(t), "copy");
   await git(["clone", "-q", "--mirror", `${server.url}/ns/many.git`, copy]);
   await checkFsck(t, copy);
@@ -104,8 +140,15 @@ t.test("a server does it by itself after a push", async (t) => {
   const patient = await startLakepack(t, { data: first.data });
   await pushes(work, `${patient.url}/ns/many.git`, 100, 101);
   await patient.stop();
-  t.not((await place.files("objects/pack")).unnamed.length, 0, "not within the day that is the default");
-  const server = await startLakepack(t, { data: first.data, env: { LAKEPACK_GC_GRACE_HOURS: "2" } });
+  t.not(
+    (await place.files("objects/pack")).unnamed.length,
+    0,
+    "not within the day that is the default",
+  );
+  const server = await startLakepack(t, {
+    data: first.data,
+    env: { LAKEPACK_GC_GRACE_HOURS: "2" },
+  });
   await pushes(work, `${server.url}/ns/many.git`, 101, 102);
   t.ok(await logShows(server, /files that nothing names are removed/));
   t.same((await place.files("objects/pack")).unnamed, []);
@@ -122,7 +165,10 @@ t.test("an old list of refs goes, without a server too; the refs stay", async (t
   const place = new Place(server, "ns/refs");
   const tags = async (from: number, to: number) => {
     const names = Array.from({ length: to - from }, (_, at) => `refs/tags/v${from + at}`);
-    await git(["update-ref", "--stdin"], { cwd: work, input: names.map((name) => `create ${name} HEAD\n`).join("") });
+    await git(["update-ref", "--stdin"], {
+      cwd: work,
+      input: names.map((name) => `create ${name} HEAD\n`).join(""),
+    });
     await git(["push", "-q", `${server.url}/ns/refs.git`, "main", "--tags"], { cwd: work });
   };
   await tags(0, LIMITS.manifestRefsMax + 1);
@@ -143,7 +189,13 @@ t.test("an old list of refs goes, without a server too; the refs stay", async (t
 t.test("what is wrong on the command line is said", async (t) => {
   const server = await startLakepack(t);
   const place = new Place(server, "ns/none");
-  for (const args of [[], ["ns/a", "--all"], ["--all", "--grace", "x"], ["--all", "--grace", "-1"], ["--all", "--grace", "9000"]]) {
+  for (const args of [
+    [],
+    ["ns/a", "--all"],
+    ["--all", "--grace", "x"],
+    ["--all", "--grace", "-1"],
+    ["--all", "--grace", "9000"],
+  ]) {
     t.equal((await place.gc(...args)).code, 2, args.join(" "));
   }
   const missing = await place.gc("ns/none");

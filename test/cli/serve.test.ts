@@ -10,8 +10,15 @@ import t, { type Test } from "tap";
 const MAIN = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 const ENVIRONMENT = { PATH: process.env["PATH"] };
 
-function lakepack(args: readonly string[], env: NodeJS.ProcessEnv = {}): { status: number | null; stdout: string; stderr: string } {
-  return spawnSync(process.execPath, [MAIN, ...args], { encoding: "utf8", env: { ...ENVIRONMENT, ...env }, timeout: 30_000 });
+function lakepack(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+): { status: number | null; stdout: string; stderr: string } {
+  return spawnSync(process.execPath, [MAIN, ...args], {
+    encoding: "utf8",
+    env: { ...ENVIRONMENT, ...env },
+    timeout: 30_000,
+  });
 }
 
 async function folder(t: Test): Promise<string> {
@@ -21,9 +28,26 @@ async function folder(t: Test): Promise<string> {
 }
 
 /** Resolves with its URL once it serves. */
-function serve(t: Test, data: string, args: readonly string[] = []): Promise<{ child: ChildProcess; url: string }> {
-  const all = [MAIN, "serve", "--listen", "127.0.0.1:0", "--data", data, "--log-level", "silent", ...args];
-  const child = spawn(process.execPath, all, { env: ENVIRONMENT, stdio: ["ignore", "pipe", "inherit"] });
+function serve(
+  t: Test,
+  data: string,
+  args: readonly string[] = [],
+): Promise<{ child: ChildProcess; url: string }> {
+  const all = [
+    MAIN,
+    "serve",
+    "--listen",
+    "127.0.0.1:0",
+    "--data",
+    data,
+    "--log-level",
+    "silent",
+    ...args,
+  ];
+  const child = spawn(process.execPath, all, {
+    env: ENVIRONMENT,
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   t.teardown(() => child.kill("SIGKILL"));
   return new Promise((resolve, reject) => {
     let text = "";
@@ -39,15 +63,22 @@ function serve(t: Test, data: string, args: readonly string[] = []): Promise<{ c
 t.test("--help is complete, wrong usage is 2, a wrong setting is 2 and named", async (t) => {
   const help = lakepack(["serve", "--help"]);
   t.equal(help.status, 0);
-  for (const option of ["--listen", "--data", "--pool-threads", "--cache-bytes", "--log-level"]) t.match(help.stdout, option);
+  for (const option of ["--listen", "--data", "--pool-threads", "--cache-bytes", "--log-level"])
+    t.match(help.stdout, option);
   t.equal(lakepack(["--version"]).stdout.trim().split(".").length, 3);
   t.equal(lakepack(["nonsense"]).status, 2);
   t.equal(lakepack(["serve", "--nonsense"]).status, 2);
   const wrong = lakepack(["serve", "--pool-threads", "none"]);
   t.equal(wrong.status, 2);
   t.match(wrong.stderr, /name: pool_threads, value: none, allowed: auto/);
-  t.match(lakepack(["serve", "--naming", "kohakuhub"]), { status: 2, stderr: /name: naming, value: kohakuhub, allowed: with lakefs_endpoint/ });
-  t.match(lakepack(["serve"], { LAKEPACK_CASH_BYTES: "1" }).stderr, /name: cash_bytes, reason: no such setting/);
+  t.match(lakepack(["serve", "--naming", "kohakuhub"]), {
+    status: 2,
+    stderr: /name: naming, value: kohakuhub, allowed: with lakefs_endpoint/,
+  });
+  t.match(
+    lakepack(["serve"], { LAKEPACK_CASH_BYTES: "1" }).stderr,
+    /name: cash_bytes, reason: no such setting/,
+  );
 });
 
 t.test("without authentication it listens on loopback only", async (t) => {
@@ -80,7 +111,9 @@ t.test("one process owns a data folder, and the lock goes with it however it end
 
 t.test("SIGTERM ends it cleanly", async (t) => {
   const { child } = await serve(t, await folder(t));
-  const ended = new Promise((resolve) => child.once("close", (code, signal) => resolve({ code, signal })));
+  const ended = new Promise((resolve) =>
+    child.once("close", (code, signal) => resolve({ code, signal })),
+  );
   child.kill("SIGTERM");
   t.same(await ended, { code: 0, signal: null });
 });

@@ -1,4 +1,7 @@
-/** `node scripts/servers.mjs start` where it cannot: it says so, ends with 1 and leaves nothing running. */
+/**
+ * `node scripts/servers.mjs start` where it cannot: it says so, ends with 1 and leaves nothing
+ * running.
+ */
 import { spawn } from "node:child_process";
 import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
@@ -8,24 +11,36 @@ import t, { type Test } from "tap";
 import { tempFolder } from "../interop/harness.js";
 
 const SCRIPT = fileURLToPath(new URL("../../../scripts/servers.mjs", import.meta.url));
-const { programFolder, programPath } = (await import(SCRIPT)) as { programFolder(): string; programPath(name: string): string };
+const { programFolder, programPath } = (await import(SCRIPT)) as {
+  programFolder(): string;
+  programPath(name: string): string;
+};
 
-t.test("another lakeFS takes the place of the one that was built, as far as its programs are there", async (t) => {
-  const folder = await tempFolder(t);
-  const before = process.env["LAKEPACK_TEST_LAKEFS"];
-  t.teardown(() => {
-    if (before === undefined) delete process.env["LAKEPACK_TEST_LAKEFS"];
-    else process.env["LAKEPACK_TEST_LAKEFS"] = before;
-  });
-  process.env["LAKEPACK_TEST_LAKEFS"] = folder;
-  t.throws(() => programPath("lakefs"), /LAKEPACK_TEST_LAKEFS: .*lakefs is not there/);
-  await writeFile(join(folder, "lakefs"), "");
-  t.same(["lakefs", "versitygw"].map(programPath), [join(folder, "lakefs"), join(programFolder(), "versitygw")]);
-  process.env["LAKEPACK_TEST_LAKEFS"] = "";
-  t.equal(programPath("lakefs"), join(programFolder(), "lakefs"));
-});
+t.test(
+  "another lakeFS takes the place of the one that was built, as far as its programs are there",
+  async (t) => {
+    const folder = await tempFolder(t);
+    const before = process.env["LAKEPACK_TEST_LAKEFS"];
+    t.teardown(() => {
+      if (before === undefined) delete process.env["LAKEPACK_TEST_LAKEFS"];
+      else process.env["LAKEPACK_TEST_LAKEFS"] = before;
+    });
+    process.env["LAKEPACK_TEST_LAKEFS"] = folder;
+    t.throws(() => programPath("lakefs"), /LAKEPACK_TEST_LAKEFS: .*lakefs is not there/);
+    await writeFile(join(folder, "lakefs"), "");
+    t.same(["lakefs", "versitygw"].map(programPath), [
+      join(folder, "lakefs"),
+      join(programFolder(), "versitygw"),
+    ]);
+    process.env["LAKEPACK_TEST_LAKEFS"] = "";
+    t.equal(programPath("lakefs"), join(programFolder(), "lakefs"));
+  },
+);
 
-/** Programs that do what these shell lines say, where the real ones would be; a first port; and a folder for `start`. */
+/**
+ * Programs that do what these shell lines say, where the real ones would be; a first port; and a
+ * folder for `start`.
+ */
 async function setUp(t: Test, programs: Readonly<Record<string, string>>) {
   const folder = await tempFolder(t);
   const cache = join(folder, "cache");
@@ -36,7 +51,8 @@ async function setUp(t: Test, programs: Readonly<Record<string, string>>) {
     await chmod(join(place, name), 0o755);
   }
   const data = join(folder, "data");
-  const start = (port: number) => run(["start", data], { SERVERS_CACHE: cache, SERVERS_PORT: String(port) });
+  const start = (port: number) =>
+    run(["start", data], { SERVERS_CACHE: cache, SERVERS_PORT: String(port) });
   t.teardown(() => run(["stop", data], { SERVERS_CACHE: cache }));
   return { data, start, port: 20_000 + Math.floor(Math.random() * 10_000) };
 }

@@ -27,21 +27,48 @@ t.test("the command line beats the environment, which beats the file", async (t)
   t.teardown(() => rm(folder, { recursive: true }));
   const file = join(folder, "my.yaml");
   await writeFile(file, "listen: 127.0.0.1:1\ndata: from-file\npool_threads: 3\n");
-  const settings = readSettings({ listen: "127.0.0.1:3" }, { LAKEPACK_LISTEN: "127.0.0.1:2", LAKEPACK_DATA: "from-environment" }, file);
+  const settings = readSettings(
+    { listen: "127.0.0.1:3" },
+    { LAKEPACK_LISTEN: "127.0.0.1:2", LAKEPACK_DATA: "from-environment" },
+    file,
+  );
   t.equal(settings.listen.port, 3);
   t.equal(settings.data, "from-environment");
   t.equal(settings.pool_threads, 3);
 });
 
-t.test("a wrong or unknown setting stops the start with its name, its value and what is allowed", async (t) => {
-  t.match(refusal(() => readSettings({ pool_threads: "0" }, {}, NO_FILE)), /name: pool_threads, value: 0, allowed: auto/);
-  t.match(refusal(() => readSettings({}, { LAKEPACK_LISTEN: "nowhere" }, NO_FILE)), /name: listen, value: nowhere, allowed: host:port/);
-  t.match(refusal(() => readSettings({}, { LAKEPACK_LISTNE: "x" }, NO_FILE)), /name: listne, reason: no such setting/);
-  t.match(refusal(() => readSettings({}, {}, "/nonexistent/lakepack.yaml")), /name: config/);
-  for (const [name, value] of [["fsck", "yes"], ["cache_bytes", "10x"], ["auth", "password"], ["store", "tape"]]) {
-    t.match(refusal(() => readSettings({ [name as string]: value }, {}, NO_FILE)), new RegExp(`name: ${name}`));
-  }
-});
+t.test(
+  "a wrong or unknown setting stops the start with its name, its value and what is allowed",
+  async (t) => {
+    t.match(
+      refusal(() => readSettings({ pool_threads: "0" }, {}, NO_FILE)),
+      /name: pool_threads, value: 0, allowed: auto/,
+    );
+    t.match(
+      refusal(() => readSettings({}, { LAKEPACK_LISTEN: "nowhere" }, NO_FILE)),
+      /name: listen, value: nowhere, allowed: host:port/,
+    );
+    t.match(
+      refusal(() => readSettings({}, { LAKEPACK_LISTNE: "x" }, NO_FILE)),
+      /name: listne, reason: no such setting/,
+    );
+    t.match(
+      refusal(() => readSettings({}, {}, "/nonexistent/lakepack.yaml")),
+      /name: config/,
+    );
+    for (const [name, value] of [
+      ["fsck", "yes"],
+      ["cache_bytes", "10x"],
+      ["auth", "password"],
+      ["store", "tape"],
+    ]) {
+      t.match(
+        refusal(() => readSettings({ [name as string]: value }, {}, NO_FILE)),
+        new RegExp(`name: ${name}`),
+      );
+    }
+  },
+);
 
 t.test("a file that is no YAML, and a secret of a wrong kind: named, and not shown", async (t) => {
   const folder = await mkdtemp(join(tmpdir(), "lakepack-settings-"));
@@ -55,26 +82,45 @@ t.test("a file that is no YAML, and a secret of a wrong kind: named, and not sho
   t.match(broken, /not allowed \(name: config, value: .*my\.yaml, line: \d+, allowed: lines of/);
   t.notMatch(broken, "hunter2");
   const number = await said("lakefs_secret_access_key: 4711\n");
-  t.match(number, /name: lakefs_secret_access_key, value: not shown, allowed: its secret; in the file within quotes/);
+  t.match(
+    number,
+    /name: lakefs_secret_access_key, value: not shown, allowed: its secret; in the file within quotes/,
+  );
   t.notMatch(number + (await said("lakefs_webhook_secret: 4711\n")), "4711");
   t.match(await said("- a\n- b\n"), /name: config/);
   t.match(await said("fsck: maybe\n"), /name: fsck, value: maybe, allowed: true or false/);
 });
 
-t.test("keys of seals: hex or base64, at least 32 bytes each; a wrong one stops the start and is not shown", async (t) => {
-  const [hex, base64] = ["5e".repeat(32), Buffer.alloc(40, "key").toString("base64")];
-  t.same(readSettings({ seal_key: `${hex}, ${base64}` }, {}, NO_FILE).seal_key.map((key) => Buffer.from(key).toString("hex")), [hex, Buffer.alloc(40, "key").toString("hex")]);
-  t.same(readSettings({}, {}, NO_FILE).seal_key, []);
-  t.equal(readSettings({}, { LAKEPACK_SEAL_KEY: base64 }, NO_FILE).seal_key.length, 1);
-  for (const bad of ["5e".repeat(31), `${hex},short`, "with blanks in the middle of a rather long text", `${hex}!`]) {
-    const said = refusal(() => readSettings({ seal_key: bad }, {}, NO_FILE));
-    t.match(said, /name: seal_key, value: not shown, allowed: one or several keys/);
-    t.notMatch(said, bad);
-  }
-});
+t.test(
+  "keys of seals: hex or base64, at least 32 bytes each; a wrong one stops the start and is not shown",
+  async (t) => {
+    const [hex, base64] = ["5e".repeat(32), Buffer.alloc(40, "key").toString("base64")];
+    t.same(
+      readSettings({ seal_key: `${hex}, ${base64}` }, {}, NO_FILE).seal_key.map((key) =>
+        Buffer.from(key).toString("hex"),
+      ),
+      [hex, Buffer.alloc(40, "key").toString("hex")],
+    );
+    t.same(readSettings({}, {}, NO_FILE).seal_key, []);
+    t.equal(readSettings({}, { LAKEPACK_SEAL_KEY: base64 }, NO_FILE).seal_key.length, 1);
+    for (const bad of [
+      "5e".repeat(31),
+      `${hex},short`,
+      "with blanks in the middle of a rather long text",
+      `${hex}!`,
+    ]) {
+      const said = refusal(() => readSettings({ seal_key: bad }, {}, NO_FILE));
+      t.match(said, /name: seal_key, value: not shown, allowed: one or several keys/);
+      t.notMatch(said, bad);
+    }
+  },
+);
 
 t.test("addresses and sizes", async (t) => {
   t.same(readSettings({ listen: "[::1]:0" }, {}, NO_FILE).listen, { host: "::1", port: 0 });
   t.equal(readSettings({ cache_bytes: "10m" }, {}, NO_FILE).cache_bytes, 10 * 1024 ** 2);
-  t.same(readSettings({ cors_origins: "https://a, https://b" }, {}, NO_FILE).cors_origins, ["https://a", "https://b"]);
+  t.same(readSettings({ cors_origins: "https://a, https://b" }, {}, NO_FILE).cors_origins, [
+    "https://a",
+    "https://b",
+  ]);
 });

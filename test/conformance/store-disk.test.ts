@@ -7,7 +7,9 @@ import { DiskStore } from "../../src/store/disk.js";
 import { faultOf, storeConformance } from "./store.js";
 
 const folders: string[] = [];
-t.teardown(() => Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true }))));
+t.teardown(() =>
+  Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true }))),
+);
 
 async function freshFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "lakepack-store-"));
@@ -22,10 +24,21 @@ t.test("what writes that died have left goes once it is old, and nothing else", 
   const store = new DiskStore(folder);
   for (const key of ["s/a/1", "s/2", "other/3"]) await store.putIfAbsent(key, utf8("kept"));
   const then = new Date(Date.now() - 100_000);
-  for (const name of ["s/a/~tmp-old", "s/~tmp-old", "s/~tmp-new", "other/~tmp-old"]) await writeFile(join(folder, name), "left");
-  for (const name of ["s/a/1", "s/2", "s/a/~tmp-old", "s/~tmp-old", "other/~tmp-old"]) await utimes(join(folder, name), then, then);
+  for (const name of ["s/a/~tmp-old", "s/~tmp-old", "s/~tmp-new", "other/~tmp-old"])
+    await writeFile(join(folder, name), "left");
+  for (const name of ["s/a/1", "s/2", "s/a/~tmp-old", "s/~tmp-old", "other/~tmp-old"])
+    await utimes(join(folder, name), then, then);
   t.same(await store.sweep("s/", Date.now() - 50_000), { files: 2, bytes: 8 });
-  t.same((await readdir(folder, { recursive: true })).sort(), ["other", "other/3", "other/~tmp-old", "s", "s/2", "s/a", "s/a/1", "s/~tmp-new"]);
+  t.same((await readdir(folder, { recursive: true })).sort(), [
+    "other",
+    "other/3",
+    "other/~tmp-old",
+    "s",
+    "s/2",
+    "s/a",
+    "s/a/1",
+    "s/~tmp-new",
+  ]);
   t.same(await store.sweep("absent/", Date.now()), { files: 0, bytes: 0 });
 });
 

@@ -1,4 +1,7 @@
-/** What every store owes (src/store/store.ts). Called by each implementation's test with a fresh, empty store. */
+/**
+ * What every store owes (src/store/store.ts). Called by each implementation's test with a fresh,
+ * empty store.
+ */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -49,29 +52,50 @@ export async function storeConformance(t: Test, make: () => Promise<Store>): Pro
 
   await t.test("put-if-absent has one winner among many", async (t) => {
     const store = await make();
-    const results = await Promise.all(Array.from({ length: 16 }, (_, n) => faultOf(store.putIfAbsent("one", utf8(`writer ${n}`)))));
+    const results = await Promise.all(
+      Array.from({ length: 16 }, (_, n) => faultOf(store.putIfAbsent("one", utf8(`writer ${n}`)))),
+    );
     t.equal(results.filter((result) => result === "none").length, 1);
     t.equal(results.filter((result) => result === "store/exists").length, 15);
     const winner = results.indexOf("none");
-    t.equal(Buffer.from((await store.get("one", BYTES_MAX))?.bytes ?? []).toString(), `writer ${winner}`);
+    t.equal(
+      Buffer.from((await store.get("one", BYTES_MAX))?.bytes ?? []).toString(),
+      `writer ${winner}`,
+    );
   });
 
   await t.test("put-if-match replaces only what was seen", async (t) => {
     const store = await make();
     const first = await store.putIfMatch("m", utf8("1"), undefined);
-    t.equal(await faultOf(store.putIfMatch("m", utf8("x"), undefined)), "store/conflict", "it exists meanwhile");
+    t.equal(
+      await faultOf(store.putIfMatch("m", utf8("x"), undefined)),
+      "store/conflict",
+      "it exists meanwhile",
+    );
     const second = await store.putIfMatch("m", utf8("2"), first);
-    t.equal(await faultOf(store.putIfMatch("m", utf8("x"), first)), "store/conflict", "the tag is stale");
+    t.equal(
+      await faultOf(store.putIfMatch("m", utf8("x"), first)),
+      "store/conflict",
+      "the tag is stale",
+    );
     t.equal((await store.get("m", BYTES_MAX))?.tag, second);
     await store.delete("m");
-    t.equal(await faultOf(store.putIfMatch("m", utf8("x"), second)), "store/conflict", "it is gone");
+    t.equal(
+      await faultOf(store.putIfMatch("m", utf8("x"), second)),
+      "store/conflict",
+      "it is gone",
+    );
   });
 
   await t.test("of many racing put-if-match exactly one wins each round", async (t) => {
     const store = await make();
     let tag = await store.putIfMatch("race", utf8("0"), undefined);
     for (let round = 0; round < 5; round++) {
-      const results = await Promise.all(Array.from({ length: 8 }, (_, n) => store.putIfMatch("race", utf8(`${round}.${n}`), tag).catch(faultCode)));
+      const results = await Promise.all(
+        Array.from({ length: 8 }, (_, n) =>
+          store.putIfMatch("race", utf8(`${round}.${n}`), tag).catch(faultCode),
+        ),
+      );
       const winners = results.filter((result) => result !== "store/conflict");
       t.equal(winners.length, 1);
       tag = winners[0] as string;
@@ -98,13 +122,20 @@ export async function storeConformance(t: Test, make: () => Promise<Store>): Pro
     const file = await finishedFile(t);
     await store.publish("packs/p1", file);
     await store.publish("packs/p1", file);
-    t.same(Buffer.from((await store.get("packs/p1", BYTES_MAX))?.bytes ?? []).toString(), "content");
-    t.equal(await faultOf(store.publish("packs/p1", await finishedFile(t, "another size"))), "store/conflict");
+    t.same(
+      Buffer.from((await store.get("packs/p1", BYTES_MAX))?.bytes ?? []).toString(),
+      "content",
+    );
+    t.equal(
+      await faultOf(store.publish("packs/p1", await finishedFile(t, "another size"))),
+      "store/conflict",
+    );
   });
 
   await t.test("list names everything below a prefix, sorted, and nothing else", async (t) => {
     const store = await make();
-    for (const key of ["l/b", "l/a/2", "l/a/1", "l-other/x", "m"]) await store.putIfAbsent(key, utf8(key));
+    for (const key of ["l/b", "l/a/2", "l/a/1", "l-other/x", "m"])
+      await store.putIfAbsent(key, utf8(key));
     const keys: string[] = [];
     for await (const entry of store.list("l/")) keys.push(`${entry.key} ${entry.bytes}`);
     t.same(keys, ["l/a/1 5", "l/a/2 5", "l/b 3"]);
@@ -119,41 +150,79 @@ export async function storeConformance(t: Test, make: () => Promise<Store>): Pro
     t.equal(await store.size("d"), undefined);
   });
 
-  await t.test("what is older goes, and what was written, published or touched since stays", async (t) => {
-    const store = await make();
-    const file = await finishedFile(t);
-    const keys = ["o/old", "o/published", "o/touched"];
-    for (const key of keys) await store.putIfAbsent(key, utf8("content"));
-    t.notOk(await store.deleteOlder("o/old", Date.now() - 60_000), "nothing is as old as that");
-    await new Promise((wake) => setTimeout(wake, 1_100)); // coarser clocks than ours
-    const between = Date.now() - 500;
-    await store.publish("o/published", file);
-    await store.touch("o/touched");
-    await store.touch("o/absent");
-    t.same(await Promise.all(keys.map((key) => store.deleteOlder(key, between))), [true, false, false]);
-    t.same(await Promise.all([...keys, "o/absent"].map((key) => store.size(key))), [undefined, 7, 7, undefined]);
-    t.ok(await store.deleteOlder("o/absent", between), "absent is success");
-    const both = await Promise.all([store.publish("o/touched", file), store.deleteOlder("o/touched", Date.now() + 60_000), store.publish("o/touched", file)]);
-    t.ok(both[1]);
-    t.equal(await store.size("o/touched"), 7, "what is published again is there");
-  });
+  await t.test(
+    "what is older goes, and what was written, published or touched since stays",
+    async (t) => {
+      const store = await make();
+      const file = await finishedFile(t);
+      const keys = ["o/old", "o/published", "o/touched"];
+      for (const key of keys) await store.putIfAbsent(key, utf8("content"));
+      t.notOk(await store.deleteOlder("o/old", Date.now() - 60_000), "nothing is as old as that");
+      await new Promise((wake) => setTimeout(wake, 1_100)); // coarser clocks than ours
+      const between = Date.now() - 500;
+      await store.publish("o/published", file);
+      await store.touch("o/touched");
+      await store.touch("o/absent");
+      t.same(await Promise.all(keys.map((key) => store.deleteOlder(key, between))), [
+        true,
+        false,
+        false,
+      ]);
+      t.same(await Promise.all([...keys, "o/absent"].map((key) => store.size(key))), [
+        undefined,
+        7,
+        7,
+        undefined,
+      ]);
+      t.ok(await store.deleteOlder("o/absent", between), "absent is success");
+      const both = await Promise.all([
+        store.publish("o/touched", file),
+        store.deleteOlder("o/touched", Date.now() + 60_000),
+        store.publish("o/touched", file),
+      ]);
+      t.ok(both[1]);
+      t.equal(await store.size("o/touched"), 7, "what is published again is there");
+    },
+  );
 
-  await t.test("all below a prefix goes, counted, and nothing else; absent is success", async (t) => {
-    const store = await make();
-    for (const key of ["p/one/a", "p/one/b/c", "p/one/b/d", "p/one-more", "p/ones/a"]) await store.putIfAbsent(key, utf8("content"));
-    t.same(await store.deleteAll("p/one/"), { files: 3, bytes: 21 });
-    const left: string[] = [];
-    for await (const { key } of store.list("p/")) left.push(key);
-    t.same(left, ["p/one-more", "p/ones/a"]);
-    t.same(await store.deleteAll("p/one/"), { files: 0, bytes: 0 });
-    t.equal(await faultOf(store.deleteAll("p/", AbortSignal.abort())), "base/aborted");
-    t.equal(await store.size("p/one-more"), 7);
-  });
+  await t.test(
+    "all below a prefix goes, counted, and nothing else; absent is success",
+    async (t) => {
+      const store = await make();
+      for (const key of ["p/one/a", "p/one/b/c", "p/one/b/d", "p/one-more", "p/ones/a"])
+        await store.putIfAbsent(key, utf8("content"));
+      t.same(await store.deleteAll("p/one/"), { files: 3, bytes: 21 });
+      const left: string[] = [];
+      for await (const { key } of store.list("p/")) left.push(key);
+      t.same(left, ["p/one-more", "p/ones/a"]);
+      t.same(await store.deleteAll("p/one/"), { files: 0, bytes: 0 });
+      t.equal(await faultOf(store.deleteAll("p/", AbortSignal.abort())), "base/aborted");
+      t.equal(await store.size("p/one-more"), 7);
+    },
+  );
 
   await t.test("a key that leads elsewhere is refused", async (t) => {
     const store = await make();
-    for (const key of ["", "/a", "a/", "a//b", "..", "a/../b", ".", "a/./b", "a\0b", "a\\b", "ä", "a b", "x".repeat(1001)]) {
-      t.equal(await faultOf(store.putIfAbsent(key, utf8("x"))), "store/bad-key", JSON.stringify(key.slice(0, 20)));
+    for (const key of [
+      "",
+      "/a",
+      "a/",
+      "a//b",
+      "..",
+      "a/../b",
+      ".",
+      "a/./b",
+      "a\0b",
+      "a\\b",
+      "ä",
+      "a b",
+      "x".repeat(1001),
+    ]) {
+      t.equal(
+        await faultOf(store.putIfAbsent(key, utf8("x"))),
+        "store/bad-key",
+        JSON.stringify(key.slice(0, 20)),
+      );
     }
   });
 

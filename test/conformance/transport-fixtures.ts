@@ -1,7 +1,14 @@
 /** What the transport suites ask with. */
 import { createHash } from "node:crypto";
 import type { ByteSink, ByteSource } from "../../src/base/flow.js";
-import type { HttpHandler, HttpListener, HttpListenOptions, HttpReply, HttpTimes, HttpTransport } from "../../src/transport/http.js";
+import type {
+  HttpHandler,
+  HttpListener,
+  HttpListenOptions,
+  HttpReply,
+  HttpTimes,
+  HttpTransport,
+} from "../../src/transport/http.js";
 
 export const MIB = 1024 * 1024;
 const PLAIN = [["Content-Type", "text/plain"]] as const;
@@ -14,7 +21,8 @@ export function reply(body: Uint8Array | Write, status = 200): HttpReply {
 
 export async function readAll(source: ByteSource): Promise<Buffer> {
   const parts: Buffer[] = [];
-  for (let chunk = await source.read(); chunk !== undefined; chunk = await source.read()) parts.push(Buffer.from(chunk));
+  for (let chunk = await source.read(); chunk !== undefined; chunk = await source.read())
+    parts.push(Buffer.from(chunk));
   return Buffer.concat(parts);
 }
 
@@ -32,7 +40,10 @@ export function sha(bytes: Uint8Array): string {
 export function post(body: string | Uint8Array, headers = "", path = "/"): Uint8Array {
   const bytes = typeof body === "string" ? Buffer.from(body, "latin1") : body;
   return Buffer.concat([
-    Buffer.from(`POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Length: ${bytes.length}\r\n${headers}\r\n`, "latin1"),
+    Buffer.from(
+      `POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Length: ${bytes.length}\r\n${headers}\r\n`,
+      "latin1",
+    ),
     bytes,
   ]);
 }
@@ -49,7 +60,14 @@ export type Serve = (
 /** Starts listeners that end with their test. */
 export function serveOn(transport: HttpTransport): Serve {
   return async (t, handler, times = {}, more = {}) => {
-    const listener = await transport.listen({ host: "127.0.0.1", port: 0, handler, times, keepAliveMs: 5_000, ...more });
+    const listener = await transport.listen({
+      host: "127.0.0.1",
+      port: 0,
+      handler,
+      times,
+      keepAliveMs: 5_000,
+      ...more,
+    });
     t.teardown(() => listener.close(0));
     return listener;
   };

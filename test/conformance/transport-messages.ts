@@ -5,7 +5,18 @@ import { utf8 } from "../../src/base/bytes.js";
 import { Fault } from "../../src/base/fault.js";
 import type { HttpRequest, HttpTransport } from "../../src/transport/http.js";
 import { RawClient, rawRequest } from "../transport/raw-client.js";
-import { GET, MIB, pattern, post, readAll, reply, type Serve, serveOn, sha, type Write } from "./transport-fixtures.js";
+import {
+  GET,
+  MIB,
+  pattern,
+  post,
+  readAll,
+  reply,
+  type Serve,
+  serveOn,
+  sha,
+  type Write,
+} from "./transport-fixtures.js";
 
 export function messageSuite(transport: HttpTransport): void {
   const serve: Serve = serveOn(transport);
@@ -20,7 +31,12 @@ export function messageSuite(transport: HttpTransport): void {
       port,
       "GET /a%2fb//c.git/info/refs?service=x&y=%20 HTTP/1.1\r\nHost: h\r\nX-A: 1\r\nx-a: 2\r\nGit-Protocol: version=2\r\n\r\n",
     );
-    t.match(seen, { method: "GET", path: "/a%2fb//c.git/info/refs", query: "service=x&y=%20", remote: "127.0.0.1" });
+    t.match(seen, {
+      method: "GET",
+      path: "/a%2fb//c.git/info/refs",
+      query: "service=x&y=%20",
+      remote: "127.0.0.1",
+    });
     t.equal(seen?.header("x-a"), "1, 2");
     t.equal(seen?.header("git-protocol"), "version=2");
     t.equal(seen?.header("absent"), undefined);
@@ -49,7 +65,10 @@ export function messageSuite(transport: HttpTransport): void {
       t.equal(response.body.toString(), text, path);
       t.equal(response.headers.get("content-length"), String(text.length), path);
       t.equal(response.headers.get("content-type"), "text/plain");
-      t.ok(Math.abs(Date.parse(response.headers.get("date") ?? "") - Date.now()) < 5_000, "one Date, of now");
+      t.ok(
+        Math.abs(Date.parse(response.headers.get("date") ?? "") - Date.now()) < 5_000,
+        "one Date, of now",
+      );
       t.notOk(response.headers.has("transfer-encoding"));
     }
   });
@@ -79,7 +98,8 @@ export function messageSuite(transport: HttpTransport): void {
     const data = pattern(20 * MIB);
     const { port } = await serve(t, async () =>
       reply(async (sink) => {
-        for (let at = 0; at < data.length; at += 256 * 1024) await sink.write(data.subarray(at, at + 256 * 1024));
+        for (let at = 0; at < data.length; at += 256 * 1024)
+          await sink.write(data.subarray(at, at + 256 * 1024));
       }),
     );
     const response = await rawRequest(port, GET);
@@ -137,26 +157,29 @@ export function messageSuite(transport: HttpTransport): void {
     }
   });
 
-  t.test("what it throws after that cuts the connection: no part is taken for the whole", async (t) => {
-    const { port } = await serve(t, async (request) =>
-      reply(async (sink) => {
-        if (request.path === "/chunked") sink.expect?.("large");
-        if (request.path === "/sized" || request.path === "/short") sink.expect?.(1_000);
-        await sink.write(utf8("part"));
-        await sleep(20);
-        if (request.path === "/more") {
-          sink.expect?.(1);
-          return;
-        }
-        if (request.path !== "/short") throw new Error("broken");
-      }),
-    );
-    for (const path of ["/chunked", "/sized", "/short"]) {
-      const response = await rawRequest(port, `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`);
-      t.equal(response.status, 200, path);
-      t.notOk(response.whole, path);
-    }
-  });
+  t.test(
+    "what it throws after that cuts the connection: no part is taken for the whole",
+    async (t) => {
+      const { port } = await serve(t, async (request) =>
+        reply(async (sink) => {
+          if (request.path === "/chunked") sink.expect?.("large");
+          if (request.path === "/sized" || request.path === "/short") sink.expect?.(1_000);
+          await sink.write(utf8("part"));
+          await sleep(20);
+          if (request.path === "/more") {
+            sink.expect?.(1);
+            return;
+          }
+          if (request.path !== "/short") throw new Error("broken");
+        }),
+      );
+      for (const path of ["/chunked", "/sized", "/short"]) {
+        const response = await rawRequest(port, `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`);
+        t.equal(response.status, 200, path);
+        t.notOk(response.whole, path);
+      }
+    },
+  );
 
   t.test("HEAD has the head of GET and no body, and keeps the connection in step", async (t) => {
     const { port } = await serve(t, async () => reply(async (sink) => sink.write(utf8("hello"))));
@@ -169,10 +192,14 @@ export function messageSuite(transport: HttpTransport): void {
   });
 
   t.test("bodies arrive whole: by length, by chunks, in one byte pieces, large", async (t) => {
-    const { port } = await serve(t, async (request) => reply(utf8(sha(await readAll(request.body)))));
+    const { port } = await serve(t, async (request) =>
+      reply(utf8(sha(await readAll(request.body)))),
+    );
     const data = pattern(20 * MIB);
     t.equal((await rawRequest(port, post(data))).body.toString(), sha(data), "20 MiB by length");
-    const client = new RawClient(port).send("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    const client = new RawClient(port).send(
+      "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+    );
     for (let at = 0; at < data.length; at += 300_001) {
       const piece = data.subarray(at, at + 300_001);
       client
@@ -182,8 +209,13 @@ export function messageSuite(transport: HttpTransport): void {
     }
     client.send("0\r\n\r\n");
     t.equal((await client.response()).body.toString(), sha(data), "20 MiB in chunks");
-    for (const byte of Buffer.from(post("0011command=x0000\n"))) await client.sent(Uint8Array.of(byte));
-    t.equal((await client.response()).body.toString(), sha(utf8("0011command=x0000\n")), "byte by byte, on the same connection");
+    for (const byte of Buffer.from(post("0011command=x0000\n")))
+      await client.sent(Uint8Array.of(byte));
+    t.equal(
+      (await client.response()).body.toString(),
+      sha(utf8("0011command=x0000\n")),
+      "byte by byte, on the same connection",
+    );
     client.close();
     t.equal((await rawRequest(port, GET)).body.toString(), sha(utf8("")), "no body");
   });
@@ -221,7 +253,8 @@ export function messageSuite(transport: HttpTransport): void {
     });
     const requests = {
       "two lengths": "Content-Length: 3\r\nContent-Length: 5\r\n\r\nabcde",
-      "length and chunks": "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+      "length and chunks":
+        "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
       "not a length": "Content-Length: +3\r\n\r\nabc",
       negative: "Content-Length: -3\r\n\r\nabc",
       "a coding we do not undo": "Transfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
@@ -242,7 +275,9 @@ export function messageSuite(transport: HttpTransport): void {
 
   t.test("Expect: 100-continue is answered", async (t) => {
     const { port } = await serve(t, async (request) => reply(await readAll(request.body)));
-    const client = new RawClient(port).send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n");
+    const client = new RawClient(port).send(
+      "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n",
+    );
     t.equal((await client.response()).status, 100);
     client.send("body");
     t.equal((await client.response()).body.toString(), "body");
@@ -251,7 +286,8 @@ export function messageSuite(transport: HttpTransport): void {
 
   t.test("headers of 3 KB pass, of 20 KB are refused", async (t) => {
     const { port } = await serve(t, async () => reply(utf8("ok")));
-    const withHeader = (bytes: number) => `GET / HTTP/1.1\r\nHost: x\r\nAuthorization: ${"a".repeat(bytes)}\r\n\r\n`;
+    const withHeader = (bytes: number) =>
+      `GET / HTTP/1.1\r\nHost: x\r\nAuthorization: ${"a".repeat(bytes)}\r\n\r\n`;
     t.equal((await rawRequest(port, withHeader(3_000))).status, 200);
     t.equal((await rawRequest(port, withHeader(20_000))).status, 431);
   });

@@ -13,7 +13,9 @@ import type { JournalRecord } from "./journal.js";
 import { type Fate, type Fates, LossyDisk } from "./lossy-disk.js";
 
 export async function testPool(t: Test): Promise<ThreadPool> {
-  const kernelsModule = new WebAssembly.Module(await readFile(new URL("../../wasm/kernels.wasm", import.meta.url)));
+  const kernelsModule = new WebAssembly.Module(
+    await readFile(new URL("../../wasm/kernels.wasm", import.meta.url)),
+  );
   const pool = createPool({ kernelsModule, threads: 2 });
   t.teardown(() => pool.close());
   return pool;
@@ -37,27 +39,47 @@ export interface Examined {
   readonly problems: readonly string[];
 }
 
-/** Moments at which most is at stake: just before each sync is done, when something has been answered, and the end. */
-export function* moments(journal: readonly JournalRecord[], ignored: string | undefined): Generator<{ disk: LossyDisk; acknowledged: Acknowledgements; isAnswered: boolean; at: number }> {
+/**
+ * Moments at which most is at stake: just before each sync is done, when something has been
+ * answered, and the end.
+ */
+export function* moments(
+  journal: readonly JournalRecord[],
+  ignored: string | undefined,
+): Generator<{ disk: LossyDisk; acknowledged: Acknowledgements; isAnswered: boolean; at: number }> {
   const disk = new LossyDisk(ignored);
   const acknowledged = new Acknowledgements();
   for (const [at, record] of journal.entries()) {
     if (record.op === "synced") yield { disk, acknowledged, isAnswered: false, at };
     if (record.op === "answer") {
-      if (acknowledged.take(record) || record.last) yield { disk, acknowledged, isAnswered: true, at };
+      if (acknowledged.take(record) || record.last)
+        yield { disk, acknowledged, isAnswered: true, at };
     } else disk.apply(record);
   }
   yield { disk, acknowledged, isAnswered: true, at: journal.length };
 }
 
-/** Of each moment, how many of the fates of one against all others an ordinary day has: one in so many. */
+/**
+ * Of each moment, how many of the fates of one against all others an ordinary day has: one in so
+ * many.
+ */
 const ALONE_STRIDE = isFull ? 1 : 3;
 
 /** Fates of what is not synced: all alike, each one alone against all others, and by chance. */
 function fatesAt(disk: LossyDisk, random: () => number, isBrief: boolean): Fates[] {
-  const uniform = (fate: Fate): Fates => () => fate;
-  const dirty = disk.dirty(({ label }) => !label.includes("/incoming/") && !label.includes("/cache"));
-  const alone = dirty.flatMap((one): Fates[] => [(node) => (node === one ? "kept" : "lost"), (node) => (node === one ? "lost" : "kept")]).filter(() => ALONE_STRIDE === 1 || random() * ALONE_STRIDE < 1);
+  const uniform =
+    (fate: Fate): Fates =>
+    () =>
+      fate;
+  const dirty = disk.dirty(
+    ({ label }) => !label.includes("/incoming/") && !label.includes("/cache"),
+  );
+  const alone = dirty
+    .flatMap((one): Fates[] => [
+      (node) => (node === one ? "kept" : "lost"),
+      (node) => (node === one ? "lost" : "kept"),
+    ])
+    .filter(() => ALONE_STRIDE === 1 || random() * ALONE_STRIDE < 1);
   const choices: readonly Fate[] = ["kept", "lost", "zeros", "torn", "some"];
   const chosen = new Map<unknown, Fate>();
   const byChance: Fates = (node) => {
@@ -65,7 +87,9 @@ function fatesAt(disk: LossyDisk, random: () => number, isBrief: boolean): Fates
     chosen.set(node, fate);
     return fate;
   };
-  return isBrief ? [uniform("lost"), uniform("kept"), byChance] : [uniform("lost"), uniform("kept"), uniform("zeros"), ...alone, byChance];
+  return isBrief
+    ? [uniform("lost"), uniform("kept"), byChance]
+    : [uniform("lost"), uniform("kept"), uniform("zeros"), ...alone, byChance];
 }
 
 export function chance(seed: number): () => number {
@@ -73,7 +97,10 @@ export function chance(seed: number): () => number {
   return () => random.below(2 ** 30) / 2 ** 30;
 }
 
-export async function examineAll({ history, journal, pool, beyond, onState, isBrief }: Examination, seed: number): Promise<Examined> {
+export async function examineAll(
+  { history, journal, pool, beyond, onState, isBrief }: Examination,
+  seed: number,
+): Promise<Examined> {
   const random = chance(seed);
   const seen = new Set<string>();
   const problems: string[] = [];
@@ -94,12 +121,23 @@ export async function examineAll({ history, journal, pool, beyond, onState, isBr
   return { states: seen.size, problems };
 }
 
-/** What a crash right after an answer is found to have lost, with this site's syncs taken out; undefined: nothing. */
-export async function losesWithout({ history, journal, pool, beyond }: Examination, site: string): Promise<string | undefined> {
+/**
+ * What a crash right after an answer is found to have lost, with this site's syncs taken out;
+ * undefined: nothing.
+ */
+export async function losesWithout(
+  { history, journal, pool, beyond }: Examination,
+  site: string,
+): Promise<string | undefined> {
   for (const { disk, acknowledged, isAnswered } of moments(journal, site)) {
     if (!isAnswered) continue;
     const folder = join(history.folder, "crashed");
-    disk.crash("data", folder, () => "lost", () => 0);
+    disk.crash(
+      "data",
+      folder,
+      () => "lost",
+      () => 0,
+    );
     const problems = await history.problems(folder, acknowledged, pool, beyond);
     await rm(folder, { recursive: true, force: true });
     if (problems.length > 0) return problems[0];

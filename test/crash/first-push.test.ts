@@ -1,7 +1,7 @@
 /**
- * The process dies at each change of the disk that a first push makes, and between the row that names a repository and its
- * first manifest, and behind that: the
- * name leads to nothing or to all that was pushed, the same push lands then, and database and store tell the same.
+ * The process dies at each change of the disk that a first push makes, and between the row that
+ * names a repository and its first manifest, and behind that: the name leads to nothing or to all
+ * that was pushed, the same push lands then, and database and store tell the same.
  */
 import { randomBytes } from "node:crypto";
 import { readdir, rm } from "node:fs/promises";
@@ -18,12 +18,17 @@ t.setTimeout(600_000);
 async function workWith(t: Test): Promise<{ readonly work: string; readonly oid: string }> {
   const work = join(await tempFolder(t), "work");
   await git(["init", "-q", work]);
-  return { work, oid: await commit(work, "one", { "a.txt": "a\n", "b.bin": randomBytes(2_000).toString("hex") }) };
+  return {
+    work,
+    oid: await commit(work, "one", { "a.txt": "a\n", "b.bin": randomBytes(2_000).toString("hex") }),
+  };
 }
 
 const stateOf = (data: string, title: string): string | undefined => {
   const database = new Libsql(join(data, "lakepack.db"));
-  const row = database.prepare("SELECT state FROM repositories WHERE title = ?").get(title) as { state: string } | undefined;
+  const row = database.prepare("SELECT state FROM repositories WHERE title = ?").get(title) as
+    | { state: string }
+    | undefined;
   database.close();
   return row?.state;
 };
@@ -40,7 +45,9 @@ async function checkGood(t: Test, data: string, what: string): Promise<void> {
   t.equal(verified.code, 0, `${what}: verify says ${verified.out}${verified.err}`);
   const doctor = await lakepack(["doctor", "--json", "--data", data]);
   t.match(
-    (JSON.parse(doctor.out) as { name: string; good: boolean }[]).find(({ name }) => name === "repositories"),
+    (JSON.parse(doctor.out) as { name: string; good: boolean }[]).find(
+      ({ name }) => name === "repositories",
+    ),
     { good: true },
     what,
   );
@@ -74,7 +81,9 @@ t.test("at each change of the disk", { timeout: 500_000 }, async (t) => {
         seen.stdout.includes(oid) || /not found/.test(seen.stderr),
         `${name}: all or nothing, and never an empty repository: ${seen.stdout}${seen.stderr}`,
       );
-    const again = await tryGit(["push", `${history.server.url}/${name}.git`, "main"], { cwd: work });
+    const again = await tryGit(["push", `${history.server.url}/${name}.git`, "main"], {
+      cwd: work,
+    });
     t.equal(again.code, 0, `${name}: the same push lands: ${again.stderr}`);
     t.equal(stateOf(history.data, name), "made", name);
   }
@@ -96,31 +105,46 @@ t.test("behind the first manifest, before that was noted", async (t) => {
   await second.stop();
 });
 
-t.test("a manifest that was there and is gone is damage, for readers, pushers, verify and doctor; the packs stay", async (t) => {
-  const { work } = await workWith(t);
-  const first = await startLakepack(t);
-  await git(["push", "-q", `${first.url}/a/b.git`, "main"], { cwd: work });
-  await git(["push", "-q", `${first.url}/a/good.git`, "main"], { cwd: work });
-  await first.stop();
-  const folder = await folderOf(first.data, "a/b");
-  await rm(join(folder, "git/manifest"));
-  const server = await startLakepack(t, { data: first.data });
-  const said = /manifest cannot be read: repos\/[0-9a-f]{32}\/git\/manifest \(it is missing\); run: lakepack verify/;
-  for (const version of [0, 2] as const) {
-    const clone = await tryGit(["clone", `${server.url}/a/b.git`, join(await tempFolder(t), "x")], { version });
-    t.not(clone.code, 0, "not an empty clone");
-    t.match(clone.stderr, said);
-  }
-  await commit(work, "two", { "c.txt": "c\n" });
-  t.match((await tryGit(["push", `${server.url}/a/b.git`, "main"], { cwd: work })).stderr, said, "a push does not begin it anew");
-  t.ok((await readdir(join(folder, "git/objects/pack"))).length >= 3);
-  t.match(await git(["ls-remote", `${server.url}/a/good.git`]), "refs/heads/main", "others are served");
-  t.match(await lakepack(["verify", "--all", "--data", first.data]), {
-    code: 1,
-    out: /a\/b: DAMAGED[\s\S]*git\/manifest: it is missing\n[\s\S]*a\/good: good/,
-  });
-  t.match(await lakepack(["doctor", "--data", first.data]), {
-    code: 1,
-    out: /BAD {3}repositories: the manifest is gone of a\/b\n.*lakepack repo delete/,
-  });
-});
+t.test(
+  "a manifest that was there and is gone is damage, for readers, pushers, verify and doctor; the packs stay",
+  async (t) => {
+    const { work } = await workWith(t);
+    const first = await startLakepack(t);
+    await git(["push", "-q", `${first.url}/a/b.git`, "main"], { cwd: work });
+    await git(["push", "-q", `${first.url}/a/good.git`, "main"], { cwd: work });
+    await first.stop();
+    const folder = await folderOf(first.data, "a/b");
+    await rm(join(folder, "git/manifest"));
+    const server = await startLakepack(t, { data: first.data });
+    const said =
+      /manifest cannot be read: repos\/[0-9a-f]{32}\/git\/manifest \(it is missing\); run: lakepack verify/;
+    for (const version of [0, 2] as const) {
+      const clone = await tryGit(
+        ["clone", `${server.url}/a/b.git`, join(await tempFolder(t), "x")],
+        { version },
+      );
+      t.not(clone.code, 0, "not an empty clone");
+      t.match(clone.stderr, said);
+    }
+    await commit(work, "two", { "c.txt": "c\n" });
+    t.match(
+      (await tryGit(["push", `${server.url}/a/b.git`, "main"], { cwd: work })).stderr,
+      said,
+      "a push does not begin it anew",
+    );
+    t.ok((await readdir(join(folder, "git/objects/pack"))).length >= 3);
+    t.match(
+      await git(["ls-remote", `${server.url}/a/good.git`]),
+      "refs/heads/main",
+      "others are served",
+    );
+    t.match(await lakepack(["verify", "--all", "--data", first.data]), {
+      code: 1,
+      out: /a\/b: DAMAGED[\s\S]*git\/manifest: it is missing\n[\s\S]*a\/good: good/,
+    });
+    t.match(await lakepack(["doctor", "--data", first.data]), {
+      code: 1,
+      out: /BAD {3}repositories: the manifest is gone of a\/b\n.*lakepack repo delete/,
+    });
+  },
+);

@@ -1,4 +1,7 @@
-/** Pushes to a recorded lakepack, and what a disk may show of them at any moment: every `ok` that was said, nothing that nobody pushed. */
+/**
+ * Pushes to a recorded lakepack, and what a disk may show of them at any moment: every `ok` that
+ * was said, nothing that nobody pushed.
+ */
 import { createHash, randomBytes } from "node:crypto";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { readdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -26,11 +29,17 @@ interface Attempt {
   readonly oid: string | undefined;
   /** The client was not told that it is done; it may have landed all the same. */
   failed: boolean;
-  /** The client was told that it is not done, in words that leave no doubt: from then on it must not be shown. */
+  /**
+   * The client was told that it is not done, in words that leave no doubt: from then on it must not
+   * be shown.
+   */
   refused: boolean;
 }
 
-/** What was said to be done before some moment: how many `ok` of each ref ("ns/name refs/heads/main"), and which LFS objects. */
+/**
+ * What was said to be done before some moment: how many `ok` of each ref ("ns/name
+ * refs/heads/main"), and which LFS objects.
+ */
 export interface Acknowledged {
   readonly refs: ReadonlyMap<string, number>;
   /** How many refusals of each ref. */
@@ -55,7 +64,10 @@ export class History {
     this.#environment = environment;
   }
 
-  static async begin(t: Test, environment: Readonly<Record<string, string>> = {}): Promise<History> {
+  static async begin(
+    t: Test,
+    environment: Readonly<Record<string, string>> = {},
+  ): Promise<History> {
     const history = new History(t, await tempFolder(t), environment);
     await history.start();
     return history;
@@ -65,7 +77,10 @@ export class History {
     return join(this.folder, "root", "data");
   }
 
-  /** A recorded server on the history's folder; the folder `root` is there, durably, before anything is recorded. */
+  /**
+   * A recorded server on the history's folder; the folder `root` is there, durably, before anything
+   * is recorded.
+   */
   async start(): Promise<void> {
     const env = {
       NODE_OPTIONS: `--import=${RECORDER}`,
@@ -86,7 +101,9 @@ export class History {
 
   /** How many operations have come by an order that lets some through. */
   get counted(): number {
-    return existsSync(join(this.folder, "order.count")) ? statSync(join(this.folder, "order.count")).size : 0;
+    return existsSync(join(this.folder, "order.count"))
+      ? statSync(join(this.folder, "order.count")).size
+      : 0;
   }
 
   get isOrderOpen(): boolean {
@@ -98,7 +115,11 @@ export class History {
   }
 
   /** Pushes with stock git; `refs`: full name → id, undefined deletes. What git said. */
-  async push(work: string, repository: string, refs: Readonly<Record<string, string | undefined>>): Promise<string> {
+  async push(
+    work: string,
+    repository: string,
+    refs: Readonly<Record<string, string | undefined>>,
+  ): Promise<string> {
     const attempts = Object.entries(refs).map(([name, oid]) => {
       const attempt: Attempt = { oid, failed: false, refused: false };
       const key = `${repository} ${name}`;
@@ -106,21 +127,30 @@ export class History {
       return { name, attempt };
     });
     const specs = Object.entries(refs).map(([name, oid]) => `${oid ?? ""}:${name}`);
-    const run = await tryGit(["push", "--porcelain", `${this.server.url}/${repository}.git`, ...specs], { cwd: work });
+    const run = await tryGit(
+      ["push", "--porcelain", `${this.server.url}/${repository}.git`, ...specs],
+      { cwd: work },
+    );
     for (const { name, attempt } of attempts) {
       attempt.failed = !new RegExp(`^[ *+=-]\t[^\n]*:${name}\t`, "m").test(run.stdout);
-      const no = new RegExp(`^!\t[^\n]*:${name}\t\\[remote rejected\\] \\(([^\n]*)\\)$`, "m").exec(run.stdout);
+      const no = new RegExp(`^!\t[^\n]*:${name}\t\\[remote rejected\\] \\(([^\n]*)\\)$`, "m").exec(
+        run.stdout,
+      );
       attempt.refused = no !== null && !no[1]?.includes("outcome unknown");
     }
     return `${run.stdout}${run.stderr}`;
   }
 
-  /** Where a repository that nobody has pushed to yet will lie: its row is made as a first push makes it. */
+  /**
+   * Where a repository that nobody has pushed to yet will lie: its row is made as a first push
+   * makes it.
+   */
   async reserve(repository: string): Promise<string> {
     const id = randomBytes(16).toString("hex");
     const [namespace] = repository.split("/");
     const database = new Libsql(join(this.data, "lakepack.db"));
-    const insert = "INSERT INTO repositories (id, title, namespace, visibility, created_at, state) VALUES (?, ?, ?, 'private', '2026-01-01', 'making')";
+    const insert =
+      "INSERT INTO repositories (id, title, namespace, visibility, created_at, state) VALUES (?, ?, ?, 'private', '2026-01-01', 'making')";
     database.prepare(insert).run(id, repository, namespace);
     database.close();
     return storePrefix(id);
@@ -132,23 +162,45 @@ export class History {
   }
 
   failedPushes(): string[] {
-    return [...this.#attempts].filter(([, attempts]) => attempts.some(({ failed }) => failed)).map(([key]) => key);
+    return [...this.#attempts]
+      .filter(([, attempts]) => attempts.some(({ failed }) => failed))
+      .map(([key]) => key);
   }
 
   repositories(): Set<string> {
-    return new Set([...[...this.#attempts.keys()].map((key) => key.split(" ")[0] as string), ...this.#others]);
+    return new Set([
+      ...[...this.#attempts.keys()].map((key) => key.split(" ")[0] as string),
+      ...this.#others,
+    ]);
   }
 
   /** Uploads one LFS object as git-lfs does; whether the server took it. */
   async upload(repository: string, content: Uint8Array): Promise<boolean> {
     const oid = createHash("sha256").update(content).digest("hex");
     const url = `${this.server.url}/${repository}.git/info/lfs/objects/batch`;
-    const headers = { "Content-Type": "application/vnd.git-lfs+json", Accept: "application/vnd.git-lfs+json" };
-    const batch = await fetch(url, { method: "POST", headers, body: JSON.stringify({ operation: "upload", transfers: ["basic"], objects: [{ oid, size: content.length }] }) });
-    const { objects } = (await batch.json()) as { objects: [{ actions?: { upload: { href: string; header?: Record<string, string> } } }] };
+    const headers = {
+      "Content-Type": "application/vnd.git-lfs+json",
+      Accept: "application/vnd.git-lfs+json",
+    };
+    const batch = await fetch(url, {
+      method: "POST",
+      headers,
+      body: JSON.stringify({
+        operation: "upload",
+        transfers: ["basic"],
+        objects: [{ oid, size: content.length }],
+      }),
+    });
+    const { objects } = (await batch.json()) as {
+      objects: [{ actions?: { upload: { href: string; header?: Record<string, string> } } }];
+    };
     const upload = objects[0].actions?.upload;
     if (upload === undefined) return true;
-    const put = await fetch(upload.href, { method: "PUT", headers: { ...upload.header, "Content-Type": "application/octet-stream" }, body: Buffer.from(content) });
+    const put = await fetch(upload.href, {
+      method: "PUT",
+      headers: { ...upload.header, "Content-Type": "application/octet-stream" },
+      body: Buffer.from(content),
+    });
     return put.status === 200;
   }
 
@@ -157,7 +209,12 @@ export class History {
   }
 
   /** What is wrong with `data` after a crash, if by then this was acknowledged. */
-  async problems(data: string, acknowledged: Acknowledged, pool: Pool, beside?: (store: DiskStore, prefix: string, manifest: Manifest) => Promise<Beside>): Promise<string[]> {
+  async problems(
+    data: string,
+    acknowledged: Acknowledged,
+    pool: Pool,
+    beside?: (store: DiskStore, prefix: string, manifest: Manifest) => Promise<Beside>,
+  ): Promise<string[]> {
     const store = new DiskStore(data);
     const folder = join(this.folder, `verify-${randomBytes(6).toString("hex")}`);
     const found: string[] = [];
@@ -166,12 +223,22 @@ export class History {
       const prefix = await this.#prefixOf(repository);
       try {
         const state = `${prefix} ${await digest(join(data, prefix))}`;
-        const besideIt = beside === undefined ? {} : { beside: (manifest: Manifest) => beside(store, prefix, manifest) };
-        const findings = this.#verified.get(state) ?? (await verifyRepository({ store, pool, prefix, folder, signal, ...besideIt })).findings;
+        const besideIt =
+          beside === undefined
+            ? {}
+            : { beside: (manifest: Manifest) => beside(store, prefix, manifest) };
+        const findings =
+          this.#verified.get(state) ??
+          (await verifyRepository({ store, pool, prefix, folder, signal, ...besideIt })).findings;
         this.#verified.set(state, findings);
         found.push(...findings.map(({ file, problem }) => `${file}: ${problem}`));
-        found.push(...(await verifyLfsObjects(store, prefix, signal)).findings.map(({ file, problem }) => `${file}: ${problem}`));
-        if (findings.length === 0) found.push(...(await this.#wrongRefs(store, repository, acknowledged)));
+        found.push(
+          ...(await verifyLfsObjects(store, prefix, signal)).findings.map(
+            ({ file, problem }) => `${file}: ${problem}`,
+          ),
+        );
+        if (findings.length === 0)
+          found.push(...(await this.#wrongRefs(store, repository, acknowledged)));
       } catch (error) {
         found.push(`${repository}: ${(error as Error).message}`);
       }
@@ -179,43 +246,71 @@ export class History {
     const shown = new Set<string>();
     for (const key of acknowledged.lfs) {
       const [repository, oid = ""] = key.split(" ");
-      const lfs = new OwnLfsStore({ store, pool, incoming: folder }, await this.#prefixOf(repository ?? ""));
-      if ((await lfs.size({ oid, size: 0 }, signal)) === undefined) shown.add(`LFS object ${oid} of ${repository} is gone`);
+      const lfs = new OwnLfsStore(
+        { store, pool, incoming: folder },
+        await this.#prefixOf(repository ?? ""),
+      );
+      if ((await lfs.size({ oid, size: 0 }, signal)) === undefined)
+        shown.add(`LFS object ${oid} of ${repository} is gone`);
     }
     await rm(folder, { recursive: true, force: true });
     return [...found, ...shown];
   }
 
   /**
-   * As the database of the folder that was served says now: whatever a crash shows of the store, ids stay. Where no row came to
-   * be there is nothing to find.
+   * As the database of the folder that was served says now: whatever a crash shows of the store,
+   * ids stay. Where no row came to be there is nothing to find.
    */
   async #prefixOf(repository: string): Promise<string> {
-    const known = this.#prefixes.get(repository) ?? (await prefixOf(this.data, repository).catch(() => undefined));
+    const known =
+      this.#prefixes.get(repository) ??
+      (await prefixOf(this.data, repository).catch(() => undefined));
     if (known !== undefined) this.#prefixes.set(repository, known);
     return known ?? "repos/none";
   }
 
-  async #wrongRefs(store: DiskStore, repository: string, { refs: oks, refusals }: Acknowledged): Promise<string[]> {
+  async #wrongRefs(
+    store: DiskStore,
+    repository: string,
+    { refs: oks, refusals }: Acknowledged,
+  ): Promise<string[]> {
     const prefix = await this.#prefixOf(repository);
-    const shown = new Map((await new ManifestRefs(new ManifestStore(store, prefix, "refs/heads/main"), store, prefix).read(signal)).refs.map(({ name, oid }) => [name, oid]));
+    const shown = new Map(
+      (
+        await new ManifestRefs(
+          new ManifestStore(store, prefix, "refs/heads/main"),
+          store,
+          prefix,
+        ).read(signal)
+      ).refs.map(({ name, oid }) => [name, oid]),
+    );
     const wrong: string[] = [];
     for (const [key, attempts] of this.#attempts) {
       const [of, name = ""] = key.split(" ");
       if (of !== repository) continue;
       const allowed = possible(attempts, oks.get(key) ?? 0, refusals.get(key) ?? 0);
-      if (!allowed.includes(shown.get(name))) wrong.push(`${key} is ${shown.get(name)}, not ${allowed.join(" or ")}`);
+      if (!allowed.includes(shown.get(name)))
+        wrong.push(`${key} is ${shown.get(name)}, not ${allowed.join(" or ")}`);
       shown.delete(name);
     }
-    return [...wrong, ...[...shown.keys()].map((name) => `${repository} shows ${name}, which nobody pushed`)];
+    return [
+      ...wrong,
+      ...[...shown.keys()].map((name) => `${repository} shows ${name}, which nobody pushed`),
+    ];
   }
 }
 
-/** Values a ref may have when so many `ok` and refusals were said: that of the last `ok`, or of what was tried after it and not refused. */
+/**
+ * Values a ref may have when so many `ok` and refusals were said: that of the last `ok`, or of what
+ * was tried after it and not refused.
+ */
 function possible(all: readonly Attempt[], oks: number, refusals: number): (string | undefined)[] {
   const refused = new Set(all.filter((attempt) => attempt.refused).slice(0, refusals));
   const attempts = all.filter((attempt) => !refused.has(attempt));
-  const done = attempts.findIndex((attempt, at) => !attempt.failed && attempts.slice(0, at + 1).filter(({ failed }) => !failed).length === oks);
+  const done = attempts.findIndex(
+    (attempt, at) =>
+      !attempt.failed && attempts.slice(0, at + 1).filter(({ failed }) => !failed).length === oks,
+  );
   const before = oks === 0 ? undefined : attempts[done]?.oid;
   const after = attempts.slice(oks === 0 ? 0 : done + 1);
   const next = after.findIndex(({ failed }) => !failed);
@@ -233,10 +328,15 @@ export class Acknowledgements implements Acknowledged {
     if (record.op !== "answer") return false;
     const pushed = /^\/([^?]+)\.git\/git-receive-pack/.exec(record.url)?.[1];
     if (pushed !== undefined) {
-      const oks = [...record.bytes.toString("latin1").matchAll(/[0-9a-f]{4}ok (refs\/[^\n]+)\n/g)].map(([, name]) => `${pushed} ${name}`);
+      const oks = [
+        ...record.bytes.toString("latin1").matchAll(/[0-9a-f]{4}ok (refs\/[^\n]+)\n/g),
+      ].map(([, name]) => `${pushed} ${name}`);
       for (const key of oks) this.refs.set(key, (this.refs.get(key) ?? 0) + 1);
-      const nos = [...record.bytes.toString("latin1").matchAll(/[0-9a-f]{4}ng (refs\/[^ \n]+) ([^\n]*)\n/g)].filter(([, , reason]) => !reason?.includes("outcome unknown"));
-      for (const [, name] of nos) this.refusals.set(`${pushed} ${name}`, (this.refusals.get(`${pushed} ${name}`) ?? 0) + 1);
+      const nos = [
+        ...record.bytes.toString("latin1").matchAll(/[0-9a-f]{4}ng (refs\/[^ \n]+) ([^\n]*)\n/g),
+      ].filter(([, , reason]) => !reason?.includes("outcome unknown"));
+      for (const [, name] of nos)
+        this.refusals.set(`${pushed} ${name}`, (this.refusals.get(`${pushed} ${name}`) ?? 0) + 1);
       return oks.length + nos.length > 0;
     }
     const uploaded = /^\/([^?]+)\.git\/info\/lfs\/objects\/([0-9a-f]{64})\//.exec(record.url);
@@ -255,7 +355,9 @@ export function pointerTo(content: Uint8Array): string {
 export async function digest(folder: string): Promise<string> {
   const hash = createHash("sha1");
   const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
-  for (const entry of entries.sort((left, right) => (join(left.parentPath, left.name) < join(right.parentPath, right.name) ? -1 : 1))) {
+  for (const entry of entries.sort((left, right) =>
+    join(left.parentPath, left.name) < join(right.parentPath, right.name) ? -1 : 1,
+  )) {
     hash.update(join(entry.parentPath, entry.name).slice(folder.length));
     if (entry.isFile()) hash.update(await readFile(join(entry.parentPath, entry.name)));
   }

@@ -15,7 +15,13 @@ export type Head =
   | { readonly op: "synced"; readonly number: string }
   /** A sync that failed: Linux takes what it could not write for clean from here on. */
   | { readonly op: "unsynced"; readonly id: string }
-  | { readonly op: "answer"; readonly method: string; readonly url: string; readonly status: number; readonly last: boolean };
+  | {
+      readonly op: "answer";
+      readonly method: string;
+      readonly url: string;
+      readonly status: number;
+      readonly last: boolean;
+    };
 
 export type JournalRecord = Head & { readonly bytes: Buffer };
 
@@ -25,7 +31,10 @@ export interface Order {
   readonly act: "ENOSPC" | "EIO" | "EXDEV" | "die";
   /** Part of the name of the function that makes the change; undefined: any. */
   readonly site?: string;
-  /** "open", "write", "sync", "mkdir", "link", "rename", "copy", "remove", "read", "look" (stat, readdir); undefined: all. */
+  /**
+   * "open", "write", "sync", "mkdir", "link", "rename", "copy", "remove", "read", "look" (stat,
+   * readdir); undefined: all.
+   */
   readonly kinds?: readonly string[];
   /** Part of the path that is changed; undefined: any. */
   readonly place?: string;
@@ -53,7 +62,10 @@ export function readJournal(file: Buffer): JournalRecord[] {
     const data = head + file.readUInt32LE(at);
     const end = data + file.readUInt32LE(at + 4);
     if (end > file.length) break;
-    records.push({ ...(JSON.parse(file.toString("utf8", head, data)) as Head), bytes: file.subarray(data, end) });
+    records.push({
+      ...(JSON.parse(file.toString("utf8", head, data)) as Head),
+      bytes: file.subarray(data, end),
+    });
     at = end;
   }
   return records;

@@ -1,4 +1,7 @@
-/** kill -9 at random moments of folding packs that were made from lakeFS: nothing is lost and nothing is left over, and the next fold completes. `ROUNDS=N` for more. */
+/**
+ * kill -9 at random moments of folding packs that were made from lakeFS: nothing is lost and
+ * nothing is left over, and the next fold completes. `ROUNDS=N` for more.
+ */
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -22,12 +25,16 @@ t.test(`${rounds} rounds, seed ${chosen}`, { skip: skipLakefs }, async (t) => {
   const random = seeded(chosen);
   const lakefs = await startLakefs(t);
   const name = await emptyRepository(lakefs, "killed");
-  await Promise.all(Array.from({ length: FILES }, (_, at) => put(lakefs, name, filePath(at, 0), `file ${at}\n`)));
+  await Promise.all(
+    Array.from({ length: FILES }, (_, at) => put(lakefs, name, filePath(at, 0), `file ${at}\n`)),
+  );
   await lakefs.client.commit(name, "main", { message: "all" }, signal);
   const env = { LAKEPACK_LAKEFS_POLL_SECONDS: "0" };
   const first = await startBeside(t, lakefs, env);
   await readRefs(first, name);
-  await commitOneByOne(lakefs, name, { from: 0, to: COMMITS, files: FILES, folders: 0 }, () => readRefs(first, name));
+  await commitOneByOne(lakefs, name, { from: 0, to: COMMITS, files: FILES, folders: 0 }, () =>
+    readRefs(first, name),
+  );
   await first.stop(); // before it becomes quiet
   t.ok((await new StoredSide(first, name).packs()).length > 2, "there is something to fold");
   const before = join(await tempFolder(t), "data");
@@ -64,7 +71,11 @@ t.test(`${rounds} rounds, seed ${chosen}`, { skip: skipLakefs }, async (t) => {
     await stored.collect();
     const packs = await stored.packs();
     t.equal(packs.length, 1, "the next fold completes");
-    t.same((await stored.files()).names.filter((file) => !file.includes(packs[0]?.checksum as string)), [], "nothing is left of others");
+    t.same(
+      (await stored.files()).names.filter((file) => !file.includes(packs[0]?.checksum as string)),
+      [],
+      "nothing is left of others",
+    );
     t.same(await readdir(join(data, "incoming")), []);
     await again.stop();
   }

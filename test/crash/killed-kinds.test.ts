@@ -1,7 +1,8 @@
 /**
- * kill -9 at random moments under everything else that is reported done: many refs at once and their deletion, LFS uploads, and commands: repositories,
- * bindings to lakeFS, visibility, grants, users, tokens. What was reported is there after a new start; refs that moved together are all there or none.
- * `--rounds N` (or ROUNDS=N) for more than every day's.
+ * kill -9 at random moments under everything else that is reported done: many refs at once and
+ * their deletion, LFS uploads, and commands: repositories, bindings to lakeFS, visibility, grants,
+ * users, tokens. What was reported is there after a new start; refs that moved together are all
+ * there or none. `--rounds N` (or ROUNDS=N) for more than every day's.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { join } from "node:path";
@@ -18,7 +19,11 @@ const MANY_REFS = 430;
 const KILL_WITHIN_MS = 1_500;
 
 const argument = process.argv.indexOf("--rounds");
-const rounds = Number((argument < 0 ? undefined : process.argv[argument + 1]) ?? process.env["ROUNDS"] ?? ROUNDS_EVERY_DAY);
+const rounds = Number(
+  (argument < 0 ? undefined : process.argv[argument + 1]) ??
+    process.env["ROUNDS"] ??
+    ROUNDS_EVERY_DAY,
+);
 const chosen = Number(process.env["SEED"] ?? Date.now() % 1_000_000);
 t.setTimeout(240_000 + rounds * 20_000);
 
@@ -45,8 +50,14 @@ class RefsActor implements Actor {
     for (let turn = 0; ; turn++) {
       const oid = turn % 3 === 2 ? undefined : this.#commits[turn % 3];
       this.#tried.push(oid);
-      const specs = Array.from({ length: MANY_REFS }, (_, n) => `${oid === undefined ? "" : `+${oid}`}:refs/tags/t${n}`);
-      const run = await tryGit(["push", "--porcelain", server.at("kinds/refs", server.adminToken), ...specs], { cwd: this.#work });
+      const specs = Array.from(
+        { length: MANY_REFS },
+        (_, n) => `${oid === undefined ? "" : `+${oid}`}:refs/tags/t${n}`,
+      );
+      const run = await tryGit(
+        ["push", "--porcelain", server.at("kinds/refs", server.adminToken), ...specs],
+        { cwd: this.#work },
+      );
       if (run.code !== 0) return;
       this.#told = oid;
       this.#tried = [];
@@ -54,10 +65,20 @@ class RefsActor implements Actor {
   }
 
   async check(t: Test, server: Guarded): Promise<void> {
-    const run = await tryGit(["ls-remote", server.at("kinds/refs", server.adminToken), "refs/tags/*"]);
-    const shown = run.stdout.split("\n").filter((line) => line !== "").map((line) => line.slice(0, 40));
+    const run = await tryGit([
+      "ls-remote",
+      server.at("kinds/refs", server.adminToken),
+      "refs/tags/*",
+    ]);
+    const shown = run.stdout
+      .split("\n")
+      .filter((line) => line !== "")
+      .map((line) => line.slice(0, 40));
     const values = new Set(shown);
-    t.ok(shown.length === 0 || (shown.length === MANY_REFS && values.size === 1), `all or none: ${shown.length} tags, ${values.size} values`);
+    t.ok(
+      shown.length === 0 || (shown.length === MANY_REFS && values.size === 1),
+      `all or none: ${shown.length} tags, ${values.size} values`,
+    );
     const [value] = values;
     t.ok([this.#told, ...this.#tried].includes(value), "what was reported, or tried after it");
     this.#told = value;
@@ -74,7 +95,13 @@ class LfsActor implements Actor {
       const bytes = randomBytes(40_000);
       const oid = createHash("sha256").update(bytes).digest("hex");
       const link = await this.#link(server, "upload", oid, bytes.length);
-      const put = link && (await fetch(link.href, { method: "PUT", headers: { ...link.header, "Content-Type": "application/octet-stream" }, body: bytes }).catch(() => undefined));
+      const put =
+        link &&
+        (await fetch(link.href, {
+          method: "PUT",
+          headers: { ...link.header, "Content-Type": "application/octet-stream" },
+          body: bytes,
+        }).catch(() => undefined));
       if (put?.status !== 200) return;
       this.#kept.set(oid, bytes);
     }
@@ -84,16 +111,34 @@ class LfsActor implements Actor {
     for (const [oid, bytes] of this.#kept) {
       const link = await this.#link(server, "download", oid, bytes.length);
       const got = link && (await fetch(link.href, { headers: link.header ?? {} }));
-      t.ok(got?.status === 200 && Buffer.from(await got.arrayBuffer()).equals(bytes), `LFS object ${oid.slice(0, 8)}`);
+      t.ok(
+        got?.status === 200 && Buffer.from(await got.arrayBuffer()).equals(bytes),
+        `LFS object ${oid.slice(0, 8)}`,
+      );
     }
     this.#kept.clear(); // each is looked at once
   }
 
-  async #link(server: Guarded, operation: string, oid: string, size: number): Promise<{ href: string; header?: Record<string, string> } | undefined> {
-    const headers = { "Content-Type": "application/vnd.git-lfs+json", Accept: "application/vnd.git-lfs+json", Authorization: `Bearer ${server.adminToken}` };
+  async #link(
+    server: Guarded,
+    operation: string,
+    oid: string,
+    size: number,
+  ): Promise<{ href: string; header?: Record<string, string> } | undefined> {
+    const headers = {
+      "Content-Type": "application/vnd.git-lfs+json",
+      Accept: "application/vnd.git-lfs+json",
+      Authorization: `Bearer ${server.adminToken}`,
+    };
     const body = JSON.stringify({ operation, transfers: ["basic"], objects: [{ oid, size }] });
-    const answer = await fetch(`${server.url}/kinds/refs.git/info/lfs/objects/batch`, { method: "POST", headers, body }).catch(() => undefined);
-    const { objects } = ((await answer?.json().catch(() => undefined)) ?? {}) as { objects?: [{ actions?: Record<string, { href: string }> }] };
+    const answer = await fetch(`${server.url}/kinds/refs.git/info/lfs/objects/batch`, {
+      method: "POST",
+      headers,
+      body,
+    }).catch(() => undefined);
+    const { objects } = ((await answer?.json().catch(() => undefined)) ?? {}) as {
+      objects?: [{ actions?: Record<string, { href: string }> }];
+    };
     return objects?.[0].actions?.[operation];
   }
 }
@@ -121,7 +166,8 @@ class CommandActor implements Actor {
     const name = `kinds/repo-${number}`;
     const lakefs = number % 2 === 0 ? this.#bound : undefined;
     await server.command("repo.create", { name, ...(lakefs === undefined ? {} : { lakefs }) });
-    const sure: { visibility?: string; grant?: string; lakefs?: string } = lakefs === undefined ? {} : { lakefs };
+    const sure: { visibility?: string; grant?: string; lakefs?: string } =
+      lakefs === undefined ? {} : { lakefs };
     this.#sure.set(name, sure);
     await server.command("repo.visibility", { name, visibility: "public" });
     sure.visibility = "public";
@@ -135,11 +181,31 @@ class CommandActor implements Actor {
   async check(t: Test, server: Guarded): Promise<void> {
     for (const [name, sure] of this.#sure) {
       const access = await server.command("repo.access", { name });
-      if (sure.visibility !== undefined) t.equal(access.visibility, sure.visibility, `${name} is ${sure.visibility}`);
-      if (sure.grant !== undefined) t.match(JSON.stringify(access), new RegExp(`"${sure.grant}".*"write"`), `${name} is granted`);
-      if (sure.lakefs !== undefined) t.match(JSON.stringify(await server.command("repo.show", { name })), new RegExp(`"${sure.lakefs}"`), `${name} is bound`);
+      if (sure.visibility !== undefined)
+        t.equal(access.visibility, sure.visibility, `${name} is ${sure.visibility}`);
+      if (sure.grant !== undefined)
+        t.match(
+          JSON.stringify(access),
+          new RegExp(`"${sure.grant}".*"write"`),
+          `${name} is granted`,
+        );
+      if (sure.lakefs !== undefined)
+        t.match(
+          JSON.stringify(await server.command("repo.show", { name })),
+          new RegExp(`"${sure.lakefs}"`),
+          `${name} is bound`,
+        );
     }
-    for (const token of this.#tokens) t.not((await fetch(`${server.url}/kinds/refs.git/info/refs`, { headers: { Authorization: `Bearer ${token}` } })).status, 401, "a token signs in");
+    for (const token of this.#tokens)
+      t.not(
+        (
+          await fetch(`${server.url}/kinds/refs.git/info/refs`, {
+            headers: { Authorization: `Bearer ${token}` },
+          })
+        ).status,
+        401,
+        "a token signs in",
+      );
     this.#sure.clear();
     this.#tokens.length = 0;
   }
@@ -151,18 +217,26 @@ t.test(`${rounds} rounds, seed ${chosen}`, async (t) => {
   const data = join(folder, "data");
   const work = join(folder, "work");
   await git(["init", "-q", work]);
-  const commits = [await commit(work, "one", { "a.txt": "a\n" }), await commit(work, "two", { "b.txt": "b\n" })];
+  const commits = [
+    await commit(work, "one", { "a.txt": "a\n" }),
+    await commit(work, "two", { "b.txt": "b\n" }),
+  ];
   const lakefs = skipLakefs === false ? await startLakefs(t) : undefined;
   if (lakefs !== undefined) await seed(lakefs, "bound", { "README.md": "# bound\n" });
   const env = lakefs === undefined ? {} : lakefsEnvironment(lakefs);
-  const actors: readonly Actor[] = [new RefsActor(work, commits), new LfsActor(), new CommandActor(lakefs && "bound")];
+  const actors: readonly Actor[] = [
+    new RefsActor(work, commits),
+    new LfsActor(),
+    new CommandActor(lakefs && "bound"),
+  ];
   let adminToken = "";
   for (let round = 0; round <= rounds; round++) {
     const started = await startGuarded(t, { data, env, args: ["--pool-threads", "2"] });
     adminToken ||= started.adminToken;
     const server: Guarded = { ...started, adminToken };
     for (const actor of actors) await actor.check(t, server);
-    if (round === 0) await git(["push", "-q", server.at("kinds/refs", adminToken), "main"], { cwd: work });
+    if (round === 0)
+      await git(["push", "-q", server.at("kinds/refs", adminToken), "main"], { cwd: work });
     if (round === rounds) {
       const clone = join(folder, "clone.git");
       await git(["clone", "-q", "--mirror", server.at("kinds/refs", adminToken), clone]);

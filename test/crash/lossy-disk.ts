@@ -1,7 +1,8 @@
 /**
- * A disk as POSIX promises it and no more: what was not synced may be gone after a crash, each piece by itself. A file's bytes last once the file
- * was synced after they were written, a name once its folder was synced after it was made. A sync that fails loses what it should have written, though it is
- * still shown: no later sync writes that.
+ * A disk as POSIX promises it and no more: what was not synced may be gone after a crash, each
+ * piece by itself. A file's bytes last once the file was synced after they were written, a name
+ * once its folder was synced after it was made. A sync that fails loses what it should have
+ * written, though it is still shown: no later sync writes that.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
@@ -42,7 +43,9 @@ export class FileNode {
   }
 
   settle(before: number): void {
-    this.durable = this.content(this.pending.filter(({ seq }) => seq < before).map(({ change }) => change));
+    this.durable = this.content(
+      this.pending.filter(({ seq }) => seq < before).map(({ change }) => change),
+    );
     this.pending = this.pending.filter(({ seq }) => seq >= before);
   }
 
@@ -84,7 +87,9 @@ export class FolderNode {
   }
 
   settle(before: number): void {
-    this.durable = this.entries(this.pending.filter(({ seq }) => seq < before).map(({ change }) => change));
+    this.durable = this.entries(
+      this.pending.filter(({ seq }) => seq < before).map(({ change }) => change),
+    );
     this.pending = this.pending.filter(({ seq }) => seq >= before);
   }
 
@@ -100,7 +105,10 @@ function applyTo(names: Map<string, Node>, { set, drop }: NameChange): void {
 
 type Node = FileNode | FolderNode;
 
-/** What a crash leaves of what is not synced of one file or folder: all, nothing, or what the function says for each change. */
+/**
+ * What a crash leaves of what is not synced of one file or folder: all, nothing, or what the
+ * function says for each change.
+ */
 export type Fate = "kept" | "lost" | "zeros" | "torn" | "some";
 export type Fates = (node: Node) => Fate;
 
@@ -130,7 +138,8 @@ export class LossyDisk {
     else if (record.op === "unsynced") this.#open.get(record.id)?.node.drop();
     else if (record.op === "synced") this.#endSync(record.number);
     else if (record.op === "remove") this.#change(record.path, { drop: basename(record.path) });
-    else if (record.op === "link") this.#change(record.to, { set: [basename(record.to), this.#need(record.path)] });
+    else if (record.op === "link")
+      this.#change(record.to, { set: [basename(record.to), this.#need(record.path)] });
     else if (record.op === "copy") this.#copy(record.path, record.to);
     else if (record.op === "rename") this.#rename(record.path, record.to);
   }
@@ -146,10 +155,14 @@ export class LossyDisk {
     return [...found];
   }
 
-  /** Writes what is left of `path` into `folder`. `random`: for fates that need chance. False: nothing is left of it. */
+  /**
+   * Writes what is left of `path` into `folder`. `random`: for fates that need chance. False:
+   * nothing is left of it.
+   */
   crash(path: string, folder: string, fates: Fates, random: () => number): boolean {
     let node: Node | undefined = this.#root;
-    for (const name of path.split("/")) node = node instanceof FolderNode ? surviving(node, fates, random).get(name) : undefined;
+    for (const name of path.split("/"))
+      node = node instanceof FolderNode ? surviving(node, fates, random).get(name) : undefined;
     if (node === undefined) return false;
     write(node, folder, fates, random);
     return true;
@@ -157,7 +170,8 @@ export class LossyDisk {
 
   #find(path: string): Node | undefined {
     let node: Node | undefined = this.#root;
-    for (const name of path === "" ? [] : path.split("/")) node = node instanceof FolderNode ? node.shown.get(name) : undefined;
+    for (const name of path === "" ? [] : path.split("/"))
+      node = node instanceof FolderNode ? node.shown.get(name) : undefined;
     return node;
   }
 
@@ -170,7 +184,8 @@ export class LossyDisk {
   #change(path: string, change: NameChange): void {
     const folder = this.#need(parentOf(path));
     if (!(folder instanceof FolderNode)) throw new Error(`${path}: not in a folder`);
-    if (change.drop !== undefined && change.set === undefined && !folder.shown.has(change.drop)) return;
+    if (change.drop !== undefined && change.set === undefined && !folder.shown.has(change.drop))
+      return;
     folder.add(this.#seq, change);
   }
 
@@ -212,14 +227,16 @@ export class LossyDisk {
 
   #rename(from: string, to: string): void {
     const node = this.#need(from);
-    if (parentOf(from) !== parentOf(to)) throw new Error("a rename between folders is not modelled");
+    if (parentOf(from) !== parentOf(to))
+      throw new Error("a rename between folders is not modelled");
     this.#change(to, { set: [basename(to), node], drop: basename(from) });
   }
 
   #beginSync({ id, number, site }: JournalRecord & { readonly op: "sync" }): void {
     const file = this.#open.get(id);
     if (file === undefined) throw new Error("a sync of what is not open");
-    if (siteName(site, file.node) !== this.#ignored) this.#syncs.set(number, { node: file.node, seq: this.#seq });
+    if (siteName(site, file.node) !== this.#ignored)
+      this.#syncs.set(number, { node: file.node, seq: this.#seq });
   }
 
   #endSync(number: string): void {
@@ -258,10 +275,22 @@ function survivingBytes(file: FileNode, fates: Fates, random: () => number): Buf
   const fate = file.pending.length === 0 ? "kept" : fates(file);
   if (fate === "kept") return file.content(file.pending.map(({ change }) => change));
   if (fate === "lost") return file.durable;
-  if (fate === "zeros") return file.content([...file.pending.map(({ change }) => ({ at: change.at, bytes: Buffer.alloc(change.bytes.length) }))]);
-  const torn = ({ at, bytes }: Write): Write => ({ at, bytes: bytes.subarray(0, Math.floor((random() * bytes.length) / SECTOR_BYTES) * SECTOR_BYTES) });
+  if (fate === "zeros")
+    return file.content([
+      ...file.pending.map(({ change }) => ({
+        at: change.at,
+        bytes: Buffer.alloc(change.bytes.length),
+      })),
+    ]);
+  const torn = ({ at, bytes }: Write): Write => ({
+    at,
+    bytes: bytes.subarray(0, Math.floor((random() * bytes.length) / SECTOR_BYTES) * SECTOR_BYTES),
+  });
   const writes = file.pending.map(({ change }) => change);
-  if (fate === "torn") return file.content(writes.map((change, at) => (at === writes.length - 1 ? torn(change) : change)));
+  if (fate === "torn")
+    return file.content(
+      writes.map((change, at) => (at === writes.length - 1 ? torn(change) : change)),
+    );
   return file.content(writes.filter(() => random() < 0.5));
 }
 

@@ -1,7 +1,9 @@
 /**
- * Power loss. Histories of pushes and uploads run on the real process, recorded (recorder.ts) change by change. Then the disk is put back to what a crash
- * could have left at each moment, under many fates of what was not synced: every `ok` that was said is there and whole, nothing else is shown. And the same
- * with the syncs of each place in the code taken out in turn: the loss must be found, so a change that drops one fails here.
+ * Power loss. Histories of pushes and uploads run on the real process, recorded (recorder.ts)
+ * change by change. Then the disk is put back to what a crash could have left at each moment, under
+ * many fates of what was not synced: every `ok` that was said is there and whole, nothing else is
+ * shown. And the same with the syncs of each place in the code taken out in turn: the loss must be
+ * found, so a change that drops one fails here.
  */
 import { randomBytes } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
@@ -23,7 +25,10 @@ const MANY_REFS = 405;
 const SERVED_STRIDE = 120;
 const { signal } = new AbortController();
 
-/** Every fsync of the product, by the function that needs it: what is lost without it is shown below. */
+/**
+ * Every fsync of the product, by the function that needs it: what is lost without it is shown
+ * below.
+ */
 const SITES = [
   "lakefs/promised-list: PromisedWriter.finish, file",
   "lfs/hashed-spool: #hashNext, file",
@@ -53,7 +58,11 @@ const CALLS: Readonly<Record<string, number>> = {
 /** Sites whose loss was found. */
 const proven = new Set<string>();
 
-async function proveEach(t: Test, examination: Examination, wanted: readonly string[]): Promise<void> {
+async function proveEach(
+  t: Test,
+  examination: Examination,
+  wanted: readonly string[],
+): Promise<void> {
   for (const site of sitesOf(examination.journal)) {
     if (!wanted.includes(site)) continue;
     const loss = await losesWithout(examination, site);
@@ -62,7 +71,10 @@ async function proveEach(t: Test, examination: Examination, wanted: readonly str
   }
 }
 
-/** Pushes of every kind: first, thin, many refs at once and one more, a delete, two at a time, LFS, and a folder on another file system. */
+/**
+ * Pushes of every kind: first, thin, many refs at once and one more, a delete, two at a time, LFS,
+ * and a folder on another file system.
+ */
 async function everyKind(t: Test): Promise<History> {
   const history = await History.begin(t);
   const work = join(await tempFolder(t), "work");
@@ -71,14 +83,22 @@ async function everyKind(t: Test): Promise<History> {
   const first = await commit(work, "one", { "a.txt": noise, "b/c.txt": "c\n" });
   await history.push(work, "a/one", { "refs/heads/main": first });
   // Deltas against what the server has: a thin pack, to be completed.
-  const second = await commit(work, "two", { "a.txt": `${noise.slice(0, 9_000)}changed${noise.slice(9_000)}` });
+  const second = await commit(work, "two", {
+    "a.txt": `${noise.slice(0, 9_000)}changed${noise.slice(9_000)}`,
+  });
   await history.push(work, "a/one", { "refs/heads/main": second, "refs/heads/gone": first });
   await history.push(work, "a/one", { "refs/heads/gone": undefined });
   // Large enough that its pack is synced while it is indexed.
   const large = join(await tempFolder(t), "large");
   await git(["init", "-q", large]);
-  await history.push(large, "a/large", { "refs/heads/main": await commit(large, "large", { "noise.txt": randomBytes(1_200_000).toString("base64") }) });
-  const many = Object.fromEntries(Array.from({ length: MANY_REFS }, (_, n) => [`refs/tags/t${n}`, first]));
+  await history.push(large, "a/large", {
+    "refs/heads/main": await commit(large, "large", {
+      "noise.txt": randomBytes(1_200_000).toString("base64"),
+    }),
+  });
+  const many = Object.fromEntries(
+    Array.from({ length: MANY_REFS }, (_, n) => [`refs/tags/t${n}`, first]),
+  );
   await history.push(work, "a/one", many);
   const third = await commit(work, "three", { "b/c.txt": "d\n" });
   await Promise.all([
@@ -88,7 +108,10 @@ async function everyKind(t: Test): Promise<History> {
   ]);
   const content = randomBytes(3_000);
   t.ok(await history.upload("b/three", content), "an LFS object is taken");
-  const pointing = await commit(work, "pointer", { "m.bin": pointerTo(content), ".gitattributes": "*.bin filter=lfs\n" });
+  const pointing = await commit(work, "pointer", {
+    "m.bin": pointerTo(content),
+    ".gitattributes": "*.bin filter=lfs\n",
+  });
   await history.push(work, "b/three", { "refs/heads/main": pointing });
   await history.order({ act: "EXDEV", site: "linkOrCopy", once: true });
   const fourth = await commit(work, "four", { "b/c.txt": "e\n" });
@@ -98,7 +121,6 @@ async function everyKind(t: Test): Promise<History> {
   t.same(history.failedPushes(), [], "all were taken");
   return history;
 }
-
 
 t.test("every kind of push and upload", { timeout: 600_000 }, async (t) => {
   const history = await everyKind(t);
@@ -110,7 +132,11 @@ t.test("every kind of push and upload", { timeout: 600_000 }, async (t) => {
   t.comment(`${examination.journal.length} records, ${states} states`);
   t.ok(states > 100, "there was something to lose");
   t.same(problems, [], "every ok is kept, nothing else is shown");
-  await proveEach(t, examination, SITES.filter((site) => !/#settleFound|Over|Again/.test(site))); // the start's own probe comes by the first; the others need a failure
+  await proveEach(
+    t,
+    examination,
+    SITES.filter((site) => !/#settleFound|Over|Again/.test(site)),
+  ); // the start's own probe comes by the first; the others need a failure
 });
 
 /** The real server starts on it, stock git finds it whole, and the next push lands. */
@@ -118,7 +144,8 @@ async function serves(t: Test, history: History, crashed: string): Promise<void>
   const data = join(await tempFolder(t), "data");
   await cp(crashed, data, { recursive: true });
   // The journal has no changes of the database: its own writes last by what SQLite does.
-  for (const file of await readdir(history.data)) if (/^lakepack\.db(?!-shm)/.test(file)) await cp(join(history.data, file), join(data, file));
+  for (const file of await readdir(history.data))
+    if (/^lakepack\.db(?!-shm)/.test(file)) await cp(join(history.data, file), join(data, file));
   const server = await startLakepack(t, { data });
   for (const repository of history.repositories()) {
     const url = `${server.url}/${repository}.git`;
@@ -132,102 +159,152 @@ async function serves(t: Test, history: History, crashed: string): Promise<void>
   await server.stop();
 }
 
-t.test("killed between a change and its sync, started again, and then the power goes", { timeout: 300_000 }, async (t) => {
-  const history = await History.begin(t);
-  const work = join(await tempFolder(t), "work");
-  await git(["init", "-q", work]);
-  const first = await commit(work, "one", { "a.txt": "a\n" });
-  const many = Object.fromEntries(Array.from({ length: MANY_REFS }, (_, n) => [`refs/tags/t${n}`, first]));
-  for (const [site, repository, refs] of [
-    ["#makeFolder", "k/one", { "refs/heads/main": first }],
-    ["#publishFile", "k/two", { "refs/heads/main": first }],
-    ["#putNew", "k/three", many],
-    ["#replace", "k/four", { "refs/heads/main": first }],
-  ] as const) {
-    // A place, because the upkeep of another repository may come by the same code.
-    const place = await history.reserve(repository);
-    await history.order({ act: "die", site, kinds: ["sync"], once: true, ...(site === "#makeFolder" ? {} : { place }) });
-    await history.push(work, repository, refs);
-    t.notOk(history.isOrderOpen, `it died before the sync of ${site}`);
+t.test(
+  "killed between a change and its sync, started again, and then the power goes",
+  { timeout: 300_000 },
+  async (t) => {
+    const history = await History.begin(t);
+    const work = join(await tempFolder(t), "work");
+    await git(["init", "-q", work]);
+    const first = await commit(work, "one", { "a.txt": "a\n" });
+    const many = Object.fromEntries(
+      Array.from({ length: MANY_REFS }, (_, n) => [`refs/tags/t${n}`, first]),
+    );
+    for (const [site, repository, refs] of [
+      ["#makeFolder", "k/one", { "refs/heads/main": first }],
+      ["#publishFile", "k/two", { "refs/heads/main": first }],
+      ["#putNew", "k/three", many],
+      ["#replace", "k/four", { "refs/heads/main": first }],
+    ] as const) {
+      // A place, because the upkeep of another repository may come by the same code.
+      const place = await history.reserve(repository);
+      await history.order({
+        act: "die",
+        site,
+        kinds: ["sync"],
+        once: true,
+        ...(site === "#makeFolder" ? {} : { place }),
+      });
+      await history.push(work, repository, refs);
+      t.notOk(history.isOrderOpen, `it died before the sync of ${site}`);
+      await history.server.kill("SIGKILL");
+      await history.start();
+      await history.push(work, repository, refs);
+    }
+    await history.server.stop();
+    const examination = { history, journal: history.journal(), pool: await testPool(t) };
+    const { states, problems } = await examineAll(examination, 2);
+    t.comment(`${examination.journal.length} records, ${states} states`);
+    t.same(problems, [], "every ok is kept, nothing else is shown");
+    await proveEach(t, examination, ["store/disk: #settleFound, folder"]);
+  },
+);
+
+t.test(
+  "a sync fails, and what it should have written is dropped: only what was written again counts",
+  { timeout: 300_000 },
+  async (t) => {
+    const history = await History.begin(t);
+    const work = join(await tempFolder(t), "work");
+    await git(["init", "-q", work]);
+    const first = await commit(work, "one", { "a.txt": "a\n" });
+    const many = Object.fromEntries(
+      Array.from({ length: MANY_REFS }, (_, n) => [`refs/tags/t${n}`, first]),
+    );
+    // Dies with the pack's names not synced: who pushes it again finds them.
+    await history.order({ act: "die", site: "#publishFile", kinds: ["sync"], once: true, skip: 2 }); // of pack, rev and idx
+    await history.push(work, "u/over", { "refs/heads/main": first });
     await history.server.kill("SIGKILL");
     await history.start();
-    await history.push(work, repository, refs);
-  }
-  await history.server.stop();
-  const examination = { history, journal: history.journal(), pool: await testPool(t) };
-  const { states, problems } = await examineAll(examination, 2);
-  t.comment(`${examination.journal.length} records, ${states} states`);
-  t.same(problems, [], "every ok is kept, nothing else is shown");
-  await proveEach(t, examination, ["store/disk: #settleFound, folder"]);
-});
+    for (const [site, repository, refs, once] of [
+      ["none", "u/over", { "refs/heads/main": first }, true],
+      ["#makeFolder", "u/one", { "refs/heads/main": first }, true],
+      ["#publishFile", "u/two", { "refs/heads/main": first }, true],
+      ["#putNew", "u/three", many, true],
+      ["#replace", "u/four", { "refs/heads/main": first }, true],
+      ["#replace", "u/five", { "refs/heads/main": first }, false],
+    ] as const) {
+      const place = repository === "u/over" ? repository : await history.reserve(repository);
+      await history.order({
+        act: "EIO",
+        site,
+        kinds: ["sync"],
+        once,
+        ...(site === "#makeFolder" ? {} : { place }),
+      });
+      const said = await history.push(work, repository, refs);
+      if (once) t.equal(history.isOrderOpen, site === "none", `the sync of ${site} failed`);
+      else t.match(said, /outcome unknown; fetch to see/);
+      await history.withdraw();
+      await history.push(work, repository, { ...refs, "refs/heads/next": first });
+    }
+    t.same(
+      history.failedPushes().filter((key) => key.endsWith("/next")),
+      [],
+      "the next push lands",
+    );
+    await history.server.stop();
+    const examination = {
+      history,
+      journal: history.journal(),
+      pool: await testPool(t),
+      isBrief: true,
+    };
+    const { states, problems } = await examineAll(examination, 4);
+    t.comment(`${examination.journal.length} records, ${states} states`);
+    t.same(problems, [], "every ok is kept, nothing else is shown");
+    await proveEach(t, examination, [
+      "store/disk: #publishOver, folder",
+      "store/disk: #replaceAgain, folder",
+    ]);
+  },
+);
 
-t.test("a sync fails, and what it should have written is dropped: only what was written again counts", { timeout: 300_000 }, async (t) => {
-  const history = await History.begin(t);
-  const work = join(await tempFolder(t), "work");
-  await git(["init", "-q", work]);
-  const first = await commit(work, "one", { "a.txt": "a\n" });
-  const many = Object.fromEntries(Array.from({ length: MANY_REFS }, (_, n) => [`refs/tags/t${n}`, first]));
-  // Dies with the pack's names not synced: who pushes it again finds them.
-  await history.order({ act: "die", site: "#publishFile", kinds: ["sync"], once: true, skip: 2 }); // of pack, rev and idx
-  await history.push(work, "u/over", { "refs/heads/main": first });
-  await history.server.kill("SIGKILL");
-  await history.start();
-  for (const [site, repository, refs, once] of [
-    ["none", "u/over", { "refs/heads/main": first }, true],
-    ["#makeFolder", "u/one", { "refs/heads/main": first }, true],
-    ["#publishFile", "u/two", { "refs/heads/main": first }, true],
-    ["#putNew", "u/three", many, true],
-    ["#replace", "u/four", { "refs/heads/main": first }, true],
-    ["#replace", "u/five", { "refs/heads/main": first }, false],
-  ] as const) {
-    const place = repository === "u/over" ? repository : await history.reserve(repository);
-    await history.order({ act: "EIO", site, kinds: ["sync"], once, ...(site === "#makeFolder" ? {} : { place }) });
-    const said = await history.push(work, repository, refs);
-    if (once) t.equal(history.isOrderOpen, site === "none", `the sync of ${site} failed`);
-    else t.match(said, /outcome unknown; fetch to see/);
-    await history.withdraw();
-    await history.push(work, repository, { ...refs, "refs/heads/next": first });
-  }
-  t.same(history.failedPushes().filter((key) => key.endsWith("/next")), [], "the next push lands");
-  await history.server.stop();
-  const examination = { history, journal: history.journal(), pool: await testPool(t), isBrief: true };
-  const { states, problems } = await examineAll(examination, 4);
-  t.comment(`${examination.journal.length} records, ${states} states`);
-  t.same(problems, [], "every ok is kept, nothing else is shown");
-  await proveEach(t, examination, ["store/disk: #publishOver, folder", "store/disk: #replaceAgain, folder"]);
-});
-
-t.test("what is read from lakeFS: what a manifest names is whole", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
-  const lakefs = await startLakefs(t);
-  const name = "kept";
-  await lakefs.client.createRepository({ name, storage_namespace: lakefs.namespace(name), default_branch: "main" }, signal);
-  const work = join(await tempFolder(t), "work");
-  await git(["init", "-q", work]);
-  await commit(work, "one", { "README.md": "# one\n", "a/b.txt": "line\n".repeat(200) });
-  await commit(work, "two", { "README.md": "# two\n", "new.txt": "new\n" });
-  // Whoever has the writer's key believes what it has vouched for: contents are promised, and a list of them is written.
-  const shared = { LAKEPACK_SEAL_KEY: "5e".repeat(32) };
-  const writer = await startBeside(t, lakefs, shared);
-  await git(["push", "-q", `${writer.url}/lakefs/${name}.git`, "main"], { cwd: work });
-  await writer.stop();
-  const history = await History.begin(t, { ...settingsFor(lakefs), ...shared, LAKEPACK_LAKEFS_POLL_SECONDS: "0" });
-  history.include(`lakefs/${name}`);
-  const url = `${history.server.url}/lakefs/${name}.git`;
-  await git(["ls-remote", url]);
-  await git(["clone", "-q", "--filter=blob:none", url, join(await tempFolder(t), "part")]);
-  const third = await commit(work, "three", { "README.md": "# three\n" });
-  await git(["push", "-q", url, `${third}:refs/heads/main`], { cwd: work });
-  await git(["clone", "-q", url, join(await tempFolder(t), "whole")]);
-  await history.server.stop();
-  const examination: Examination = {
-    history, journal: history.journal(), pool: await testPool(t),
-    beyond: (store, prefix, manifest) => verifyRecords(store, prefix, manifest, signal),
-  };
-  const { states, problems } = await examineAll(examination, 3);
-  t.comment(`${examination.journal.length} records, ${states} states`);
-  t.same(problems, [], "in every state");
-  await proveEach(t, examination, ["lakefs/promised-list: PromisedWriter.finish, file"]);
-});
+t.test(
+  "what is read from lakeFS: what a manifest names is whole",
+  { skip: skipLakefs, timeout: 300_000 },
+  async (t) => {
+    const lakefs = await startLakefs(t);
+    const name = "kept";
+    await lakefs.client.createRepository(
+      { name, storage_namespace: lakefs.namespace(name), default_branch: "main" },
+      signal,
+    );
+    const work = join(await tempFolder(t), "work");
+    await git(["init", "-q", work]);
+    await commit(work, "one", { "README.md": "# one\n", "a/b.txt": "line\n".repeat(200) });
+    await commit(work, "two", { "README.md": "# two\n", "new.txt": "new\n" });
+    // Whoever has the writer's key believes what it has vouched for: contents are promised, and a
+    // list of them is written.
+    const shared = { LAKEPACK_SEAL_KEY: "5e".repeat(32) };
+    const writer = await startBeside(t, lakefs, shared);
+    await git(["push", "-q", `${writer.url}/lakefs/${name}.git`, "main"], { cwd: work });
+    await writer.stop();
+    const history = await History.begin(t, {
+      ...settingsFor(lakefs),
+      ...shared,
+      LAKEPACK_LAKEFS_POLL_SECONDS: "0",
+    });
+    history.include(`lakefs/${name}`);
+    const url = `${history.server.url}/lakefs/${name}.git`;
+    await git(["ls-remote", url]);
+    await git(["clone", "-q", "--filter=blob:none", url, join(await tempFolder(t), "part")]);
+    const third = await commit(work, "three", { "README.md": "# three\n" });
+    await git(["push", "-q", url, `${third}:refs/heads/main`], { cwd: work });
+    await git(["clone", "-q", url, join(await tempFolder(t), "whole")]);
+    await history.server.stop();
+    const examination: Examination = {
+      history,
+      journal: history.journal(),
+      pool: await testPool(t),
+      beyond: (store, prefix, manifest) => verifyRecords(store, prefix, manifest, signal),
+    };
+    const { states, problems } = await examineAll(examination, 3);
+    t.comment(`${examination.journal.length} records, ${states} states`);
+    t.same(problems, [], "in every state");
+    await proveEach(t, examination, ["lakefs/promised-list: PromisedWriter.finish, file"]);
+  },
+);
 
 t.test("every fsync of the product is one of those", { skip: skipLakefs }, async (t) => {
   t.same([...proven].sort(), SITES, "each is needed");
@@ -235,8 +312,12 @@ t.test("every fsync of the product is one of those", { skip: skipLakefs }, async
   const calls: Record<string, number> = {};
   for (const entry of readdirSync(join(root, "src"), { recursive: true, withFileTypes: true })) {
     if (!entry.isFile()) continue;
-    const found = readFileSync(join(entry.parentPath, entry.name), "utf8").match(/\.(data)?sync\(\)|\bf(data)?syncSync\(/g) ?? [];
-    if (found.length > 0) calls[join(entry.parentPath, entry.name).slice(join(root, "src").length + 1)] = found.length;
+    const found =
+      readFileSync(join(entry.parentPath, entry.name), "utf8").match(
+        /\.(data)?sync\(\)|\bf(data)?syncSync\(/g,
+      ) ?? [];
+    if (found.length > 0)
+      calls[join(entry.parentPath, entry.name).slice(join(root, "src").length + 1)] = found.length;
   }
   t.same(calls, CALLS, "no other is in the code");
 });

@@ -1,6 +1,7 @@
 /**
- * Loaded before lakepack (`node --import`), in its main thread and in its pool's: writes every change it makes below a folder into a journal, with the bytes,
- * in the order in which the changes came to be, and what it answered to clients between them. The product knows nothing of it.
+ * Loaded before lakepack (`node --import`), in its main thread and in its pool's: writes every
+ * change it makes below a folder into a journal, with the bytes, in the order in which the changes
+ * came to be, and what it answered to clients between them. The product knows nothing of it.
  *
  * In the environment:
  *   CRASH_JOURNAL   the journal; records are appended
@@ -37,12 +38,22 @@ function placeOf(path: unknown): string | undefined {
 }
 
 /** Functions of the product that only pass a call on. */
-const PASSING = new Set(["syncPath", "syncFile", "writeExactly", "writeAll", "DiskStore.#writing", "#syncFolderOf", "#orForget"]);
+const PASSING = new Set([
+  "syncPath",
+  "syncFile",
+  "writeExactly",
+  "writeAll",
+  "DiskStore.#writing",
+  "#syncFolderOf",
+  "#orForget",
+]);
 
 /** The function of the product that makes this call. */
 function siteOf(): string {
   for (const line of new Error().stack?.split("\n") ?? []) {
-    const [, name, file] = /at (?:async )?(\S+) \((?:file:\/\/)?\S*\/dist\/(?:src|workers)\/(\S+?)\.js:/.exec(line) ?? [];
+    const [, name, file] =
+      /at (?:async )?(\S+) \((?:file:\/\/)?\S*\/dist\/(?:src|workers)\/(\S+?)\.js:/.exec(line) ??
+      [];
     if (name !== undefined && !PASSING.has(name)) return `${file}: ${name}`;
   }
   return "unknown";
@@ -50,10 +61,15 @@ function siteOf(): string {
 
 /** One call syncs the files of a pack: each is a site of its own. */
 function ofSeveral(site: string, path = ""): string {
-  return site.endsWith(": syncFiles") ? `${site} ${/\b(idx|rev)\b/.exec(basename(path))?.[1] ?? "pack"}` : site;
+  return site.endsWith(": syncFiles")
+    ? `${site} ${/\b(idx|rev)\b/.exec(basename(path))?.[1] ?? "pack"}`
+    : site;
 }
 
-/** What shall happen at this site in place of the change: an error, the end of the process, or nothing. */
+/**
+ * What shall happen at this site in place of the change: an error, the end of the process, or
+ * nothing.
+ */
 function obey(kind: string, site: string, place: string | undefined): void {
   let order: Order;
   try {
@@ -90,10 +106,16 @@ function counted(): number {
 type Call = (...args: never[]) => unknown;
 type Change = (result: unknown, args: readonly unknown[]) => void;
 
-/** `change` is called once the call has succeeded. `places`: arguments that are paths; a call with none of them below the root is let through. */
+/**
+ * `change` is called once the call has succeeded. `places`: arguments that are paths; a call with
+ * none of them below the root is let through.
+ */
 function watched(kind: string, places: number, call: Call, change: Change): Call {
   return function (this: unknown, ...args: never[]) {
-    const inside = args.slice(0, places).map(placeOf).find((place) => place !== undefined);
+    const inside = args
+      .slice(0, places)
+      .map(placeOf)
+      .find((place) => place !== undefined);
     if (inside === undefined) return call.apply(this, args);
     const told = (result: unknown) => {
       change(result, args);
@@ -121,12 +143,24 @@ function attempt(work: () => void): unknown {
   }
 }
 
-// Names --------------------------------------------------------------------------------------------------------------
+// Names -------------------------------------------------------------------------------------------
 const CHANGES: Readonly<Record<string, { readonly places: number; readonly change: Change }>> = {
   mkdir: { places: 1, change: (_, [path]) => record({ op: "mkdir", path: placeOf(path) ?? "" }) },
-  rename: { places: 2, change: (_, [from, to]) => record({ op: "rename", path: placeOf(from) ?? "", to: placeOf(to) ?? "" }) },
-  link: { places: 2, change: (_, [from, to]) => record({ op: "link", path: placeOf(from) ?? "", to: placeOf(to) ?? "" }) },
-  copyFile: { places: 2, change: (_, [from, to]) => record({ op: "copy", path: placeOf(from) ?? "", to: placeOf(to) ?? "" }) },
+  rename: {
+    places: 2,
+    change: (_, [from, to]) =>
+      record({ op: "rename", path: placeOf(from) ?? "", to: placeOf(to) ?? "" }),
+  },
+  link: {
+    places: 2,
+    change: (_, [from, to]) =>
+      record({ op: "link", path: placeOf(from) ?? "", to: placeOf(to) ?? "" }),
+  },
+  copyFile: {
+    places: 2,
+    change: (_, [from, to]) =>
+      record({ op: "copy", path: placeOf(from) ?? "", to: placeOf(to) ?? "" }),
+  },
   unlink: { places: 1, change: (_, [path]) => record({ op: "remove", path: placeOf(path) ?? "" }) },
   rmdir: { places: 1, change: (_, [path]) => record({ op: "remove", path: placeOf(path) ?? "" }) },
   rm: { places: 1, change: (_, [path]) => record({ op: "remove", path: placeOf(path) ?? "" }) },
@@ -136,7 +170,12 @@ const REFUSED = ["writeFile", "appendFile", "truncate", "symlink", "cp", "mkdtem
 const plain = fs as unknown as Record<string, Call>;
 const later = fs.promises as unknown as Record<string, Call>;
 for (const [name, { places, change }] of Object.entries(CHANGES)) {
-  const kind = name === "unlink" || name === "rm" || name === "rmdir" ? "remove" : name === "copyFile" ? "copy" : name;
+  const kind =
+    name === "unlink" || name === "rm" || name === "rmdir"
+      ? "remove"
+      : name === "copyFile"
+        ? "copy"
+        : name;
   later[name] = watched(kind, places, later[name] as Call, change);
   plain[`${name}Sync`] = watched(kind, places, plain[`${name}Sync`] as Call, change);
 }
@@ -149,13 +188,18 @@ for (const name of REFUSED) {
 }
 
 // Looks: nothing of them is recorded, but they may be made to fail.
-const LOOKS: Readonly<Record<string, string>> = { readFile: "read", stat: "look", lstat: "look", readdir: "look" };
+const LOOKS: Readonly<Record<string, string>> = {
+  readFile: "read",
+  stat: "look",
+  lstat: "look",
+  readdir: "look",
+};
 for (const [name, kind] of Object.entries(LOOKS)) {
   later[name] = watched(kind, 1, later[name] as Call, () => undefined);
   plain[`${name}Sync`] = watched(kind, 1, plain[`${name}Sync`] as Call, () => undefined);
 }
 
-// Open files ---------------------------------------------------------------------------------------------------------
+// Open files --------------------------------------------------------------------------------------
 /** Recorded ones of this thread, by descriptor. */
 const files = new Map<number, string>();
 /** Where those are. */
@@ -165,18 +209,33 @@ function opened(file: number, path: unknown, flags: unknown): void {
   const id = nextId();
   files.set(file, id);
   paths.set(id, placeOf(path) ?? "");
-  record({ op: "open", id, path: placeOf(path) ?? "", flags: typeof flags === "string" ? flags : "r" });
+  record({
+    op: "open",
+    id,
+    path: placeOf(path) ?? "",
+    flags: typeof flags === "string" ? flags : "r",
+  });
 }
 
-later["open"] = watched("open", 1, later["open"] as Call, (handle, [path, flags]) => opened((handle as { fd: number }).fd, path, flags));
-plain["openSync"] = watched("open", 1, plain["openSync"] as Call, (file, [path, flags]) => opened(file as number, path, flags));
+later["open"] = watched("open", 1, later["open"] as Call, (handle, [path, flags]) =>
+  opened((handle as { fd: number }).fd, path, flags),
+);
+plain["openSync"] = watched("open", 1, plain["openSync"] as Call, (file, [path, flags]) =>
+  opened(file as number, path, flags),
+);
 
 /** The piece of `bytes` that was written. */
-function piece(args: readonly unknown[], written: number): { readonly bytes: Uint8Array; readonly at: number } {
+function piece(
+  args: readonly unknown[],
+  written: number,
+): { readonly bytes: Uint8Array; readonly at: number } {
   const [data, offset, , position] = args;
   const bytes = typeof data === "string" ? Buffer.from(data) : (data as Uint8Array);
   const start = typeof offset === "number" ? offset : 0;
-  return { bytes: bytes.subarray(start, start + written), at: typeof position === "number" ? position : -1 };
+  return {
+    bytes: bytes.subarray(start, start + written),
+    at: typeof position === "number" ? position : -1,
+  };
 }
 
 function wrote(id: string, { bytes, at }: ReturnType<typeof piece>): void {
@@ -184,7 +243,12 @@ function wrote(id: string, { bytes, at }: ReturnType<typeof piece>): void {
 }
 
 /** Wraps a call on an open file of this thread. */
-function onFile(kind: string, idOf: (self: unknown, args: readonly unknown[]) => string | undefined, call: Call, change: (id: string, result: unknown, args: readonly unknown[]) => void): Call {
+function onFile(
+  kind: string,
+  idOf: (self: unknown, args: readonly unknown[]) => string | undefined,
+  call: Call,
+  change: (id: string, result: unknown, args: readonly unknown[]) => void,
+): Call {
   return function (this: unknown, ...args: never[]) {
     const id = idOf(this, args);
     if (id === undefined) return call.apply(this, args);
@@ -211,12 +275,26 @@ const byDescriptor = (_: unknown, args: readonly unknown[]) => files.get(args[0]
 const ofHandle = (self: unknown) => files.get((self as { fd: number }).fd);
 const nothing = () => undefined;
 
-plain["writeSync"] = onFile("write", byDescriptor, plain["writeSync"] as Call, (id, written, [, ...args]) => wrote(id, piece(args, written as number)));
-plain["writevSync"] = onFile("write", byDescriptor, plain["writevSync"] as Call, (id, _, [, pieces, position]) =>
-  wrote(id, { bytes: Buffer.concat(pieces as Uint8Array[]), at: typeof position === "number" ? position : -1 }),
+plain["writeSync"] = onFile(
+  "write",
+  byDescriptor,
+  plain["writeSync"] as Call,
+  (id, written, [, ...args]) => wrote(id, piece(args, written as number)),
 );
-for (const name of ["fsyncSync", "fdatasyncSync"]) plain[name] = onFile("sync", byDescriptor, plain[name] as Call, nothing);
-for (const name of ["readSync", "readvSync"]) plain[name] = onFile("read", byDescriptor, plain[name] as Call, nothing);
+plain["writevSync"] = onFile(
+  "write",
+  byDescriptor,
+  plain["writevSync"] as Call,
+  (id, _, [, pieces, position]) =>
+    wrote(id, {
+      bytes: Buffer.concat(pieces as Uint8Array[]),
+      at: typeof position === "number" ? position : -1,
+    }),
+);
+for (const name of ["fsyncSync", "fdatasyncSync"])
+  plain[name] = onFile("sync", byDescriptor, plain[name] as Call, nothing);
+for (const name of ["readSync", "readvSync"])
+  plain[name] = onFile("read", byDescriptor, plain[name] as Call, nothing);
 const closeSync = plain["closeSync"] as Call;
 plain["closeSync"] = ((file: number) => {
   files.delete(file);
@@ -230,10 +308,23 @@ const asynchronous = (call: Call): Call =>
   async function (this: unknown, ...args: never[]) {
     return call.apply(this, args);
   };
-handles["write"] = asynchronous(onFile("write", ofHandle, handles["write"] as Call, (id, result, args) => wrote(id, piece(args, (result as { bytesWritten: number }).bytesWritten))));
-handles["writeFile"] = asynchronous(onFile("write", ofHandle, handles["writeFile"] as Call, (id, _, [data]) => wrote(id, { bytes: typeof data === "string" ? Buffer.from(data) : (data as Uint8Array), at: -1 })));
-for (const name of ["read", "readv"]) handles[name] = asynchronous(onFile("read", ofHandle, handles[name] as Call, nothing));
-for (const name of ["sync", "datasync"]) handles[name] = asynchronous(onFile("sync", ofHandle, handles[name] as Call, nothing));
+handles["write"] = asynchronous(
+  onFile("write", ofHandle, handles["write"] as Call, (id, result, args) =>
+    wrote(id, piece(args, (result as { bytesWritten: number }).bytesWritten)),
+  ),
+);
+handles["writeFile"] = asynchronous(
+  onFile("write", ofHandle, handles["writeFile"] as Call, (id, _, [data]) =>
+    wrote(id, {
+      bytes: typeof data === "string" ? Buffer.from(data) : (data as Uint8Array),
+      at: -1,
+    }),
+  ),
+);
+for (const name of ["read", "readv"])
+  handles[name] = asynchronous(onFile("read", ofHandle, handles[name] as Call, nothing));
+for (const name of ["sync", "datasync"])
+  handles[name] = asynchronous(onFile("sync", ofHandle, handles[name] as Call, nothing));
 const closeHandle = handles["close"] as Call;
 handles["close"] = function (this: unknown) {
   files.delete((this as { fd: number }).fd);
@@ -248,11 +339,12 @@ for (const name of ["writev", "truncate", "appendFile"]) {
 /** Streams into files: used for what is copied on, never for what is published. */
 const createWriteStream = plain["createWriteStream"] as Call;
 plain["createWriteStream"] = (...args: never[]) => {
-  if (placeOf(args[0])?.endsWith("/pack") === true) throw new Error("the recorder does not know packs written by streams");
+  if (placeOf(args[0])?.endsWith("/pack") === true)
+    throw new Error("the recorder does not know packs written by streams");
   return createWriteStream(...args);
 };
 
-// Answers ------------------------------------------------------------------------------------------------------------
+// Answers -----------------------------------------------------------------------------------------
 const ANSWER_BYTES_MAX = 1024 * 1024;
 const answers = http.ServerResponse.prototype as unknown as Record<string, Call>;
 for (const name of ["write", "end"]) {
@@ -260,8 +352,14 @@ for (const name of ["write", "end"]) {
   answers[name] = function (this: http.ServerResponse, ...args: never[]) {
     const { method = "", url = "" } = this.req;
     const body: unknown = args[0];
-    const bytes = typeof body === "string" ? Buffer.from(body) : body instanceof Uint8Array ? body : new Uint8Array(0);
-    if (method !== "GET" && bytes.length < ANSWER_BYTES_MAX) record({ op: "answer", method, url, status: this.statusCode, last: name === "end" }, bytes);
+    const bytes =
+      typeof body === "string"
+        ? Buffer.from(body)
+        : body instanceof Uint8Array
+          ? body
+          : new Uint8Array(0);
+    if (method !== "GET" && bytes.length < ANSWER_BYTES_MAX)
+      record({ op: "answer", method, url, status: this.statusCode, last: name === "end" }, bytes);
     return call.apply(this, args);
   };
 }

@@ -1,4 +1,6 @@
-/** Names and ids in the database: one live title leads to one id, ids stay, rights go with the id. */
+/**
+ * Names and ids in the database: one live title leads to one id, ids stay, rights go with the id.
+ */
 import { join } from "node:path";
 import Libsql from "libsql";
 import t, { type Test } from "tap";
@@ -9,77 +11,125 @@ import { insertUser } from "../../src/database/users.js";
 import { RepositoryTable } from "../../src/serve/repository-table.js";
 import { tempFolder } from "../interop/harness.js";
 
-async function opened(t: Test): Promise<{ readonly database: Database; readonly table: RepositoryTable }> {
+async function opened(
+  t: Test,
+): Promise<{ readonly database: Database; readonly table: RepositoryTable }> {
   const database = await Database.open(join(await tempFolder(t), "lakepack.db"));
   t.teardown(() => database.close());
   for (const name of ["ada", "bob"]) {
-    await insertUser(database, { id: `u-${name}`, name, name_key: name, is_admin: 0, created_at: "", disabled_at: null });
+    await insertUser(database, {
+      id: `u-${name}`,
+      name,
+      name_key: name,
+      is_admin: 0,
+      created_at: "",
+      disabled_at: null,
+    });
   }
   return { database, table: new RepositoryTable(database) };
 }
 
 t.test("a title leads to one id; set aside it is free, and the old id has no title", async (t) => {
   const { table } = await opened(t);
-  const [first, second] = [table.newRow({ title: "a/b", namespace: "a" }), table.newRow({ title: "a/b", namespace: "a" })];
+  const [first, second] = [
+    table.newRow({ title: "a/b", namespace: "a" }),
+    table.newRow({ title: "a/b", namespace: "a" }),
+  ];
   t.match(first.id, /^[0-9a-f]{32}$/);
   t.not(first.id, second.id);
   t.equal(await table.find("a/b"), undefined);
   t.ok(await table.insert(first));
   t.notOk(await table.insert(second), "taken");
-  t.equal((await table.find("a/b"))?.id, first.id, "what was not there is not remembered as missing");
+  t.equal(
+    (await table.find("a/b"))?.id,
+    first.id,
+    "what was not there is not remembered as missing",
+  );
   await table.setAside(first.id);
   t.equal(await table.find("a/b"), undefined);
   t.match(await table.byId(first.id), { title: null, former_title: "a/b", state: "deleted" });
   t.ok(await table.insert(second));
   t.equal((await table.find("a/b"))?.id, second.id);
   await table.markMade(first.id);
-  t.equal((await table.byId(first.id))?.state, "deleted", "a push that was under way does not bring it back");
+  t.equal(
+    (await table.byId(first.id))?.state,
+    "deleted",
+    "a push that was under way does not bring it back",
+  );
   t.notOk(await table.restore(first, { state: "made" }), "its name leads elsewhere");
   await table.setAside(second.id);
   const former = await table.former("a/b");
   t.same(new Set(former.map(({ id }) => id)), new Set([first.id, second.id]));
   t.ok(await table.restore(former.find(({ id }) => id === first.id) ?? first, { state: "made" }));
-  t.match(await table.find("a/b"), { id: first.id, state: "made", former_title: null, deleted_at: null });
+  t.match(await table.find("a/b"), {
+    id: first.id,
+    state: "made",
+    former_title: null,
+    deleted_at: null,
+  });
 });
 
-t.test("names that lead to a repository go and come with it; rights stay with the old id until they are given on", async (t) => {
-  const { database, table } = await opened(t);
-  const old = table.newRow({ title: "lakefs/demo", namespace: undefined, state: "made" });
-  await table.insert(old);
-  const name = table.newRow({ title: "ada/demo", namespace: "ada", state: "made", leadsTo: old.id, visibility: "public" });
-  await table.insert(name);
-  await putGrant(database, old.id, "u-bob", "write");
-  const fresh = table.newRow({ title: "lakefs/demo", namespace: undefined, state: "made" });
-  await table.replace(old.id, fresh);
-  t.match([await table.find("lakefs/demo"), await table.find("ada/demo")], [{ id: fresh.id, visibility: "private" }, undefined]);
-  t.same(await listGrants(database, fresh.id), []);
-  t.same(await queries.seeRepository(database, "lakefs/demo", "u-bob"), { row: await table.byId(fresh.id), grant: null });
-  await putGrant(database, fresh.id, "u-bob", "read");
-  await putGrant(database, old.id, "u-ada", "admin");
-  await table.inheritRights({ ...old, visibility: "public" }, fresh.id);
-  t.same(
-    await listGrants(database, fresh.id),
-    [
-      { name: "ada", role: "admin" },
-      { name: "bob", role: "read" },
-    ],
-    "what it was given itself stays",
-  );
-  t.equal((await table.read(fresh.id))?.visibility, "public");
-  t.match(await table.formerNamesOf(old.id), [{ former_title: "ada/demo", visibility: "public" }]);
-  await table.remove(fresh.id);
-  t.ok(await table.byId(fresh.id), "only what is set aside can be forgotten");
-  await table.remove(old.id);
-  t.same([await table.byId(old.id), await table.byId(name.id), await listGrants(database, old.id)], [undefined, undefined, []]);
-});
+t.test(
+  "names that lead to a repository go and come with it; rights stay with the old id until they are given on",
+  async (t) => {
+    const { database, table } = await opened(t);
+    const old = table.newRow({ title: "lakefs/demo", namespace: undefined, state: "made" });
+    await table.insert(old);
+    const name = table.newRow({
+      title: "ada/demo",
+      namespace: "ada",
+      state: "made",
+      leadsTo: old.id,
+      visibility: "public",
+    });
+    await table.insert(name);
+    await putGrant(database, old.id, "u-bob", "write");
+    const fresh = table.newRow({ title: "lakefs/demo", namespace: undefined, state: "made" });
+    await table.replace(old.id, fresh);
+    t.match(
+      [await table.find("lakefs/demo"), await table.find("ada/demo")],
+      [{ id: fresh.id, visibility: "private" }, undefined],
+    );
+    t.same(await listGrants(database, fresh.id), []);
+    t.same(await queries.seeRepository(database, "lakefs/demo", "u-bob"), {
+      row: await table.byId(fresh.id),
+      grant: null,
+    });
+    await putGrant(database, fresh.id, "u-bob", "read");
+    await putGrant(database, old.id, "u-ada", "admin");
+    await table.inheritRights({ ...old, visibility: "public" }, fresh.id);
+    t.same(
+      await listGrants(database, fresh.id),
+      [
+        { name: "ada", role: "admin" },
+        { name: "bob", role: "read" },
+      ],
+      "what it was given itself stays",
+    );
+    t.equal((await table.read(fresh.id))?.visibility, "public");
+    t.match(await table.formerNamesOf(old.id), [
+      { former_title: "ada/demo", visibility: "public" },
+    ]);
+    await table.remove(fresh.id);
+    t.ok(await table.byId(fresh.id), "only what is set aside can be forgotten");
+    await table.remove(old.id);
+    t.same(
+      [await table.byId(old.id), await table.byId(name.id), await listGrants(database, old.id)],
+      [undefined, undefined, []],
+    );
+  },
+);
 
 t.test("a replacement is all or nothing", async (t) => {
   const { table } = await opened(t);
   const old = table.newRow({ title: "a/b", namespace: "a", state: "made" });
   await table.insert(old);
-  await t.rejects(table.replace(old.id, { ...table.newRow({ title: "a/b", namespace: "a" }), id: old.id }), {
-    code: "database/failed",
-  });
+  await t.rejects(
+    table.replace(old.id, { ...table.newRow({ title: "a/b", namespace: "a" }), id: old.id }),
+    {
+      code: "database/failed",
+    },
+  );
   t.match(await table.find("a/b"), { id: old.id, state: "made" });
 });
 
@@ -87,16 +137,26 @@ t.test("what a hub's rule computes makes room for what is made under its name", 
   const { table } = await opened(t);
   const lake = table.newRow({ title: "lakefs/m-x", namespace: undefined, state: "made" });
   await table.insert(lake);
-  await table.insert(table.newRow({ title: "org/x", namespace: undefined, state: "made", leadsTo: lake.id, visibility: "public" }));
+  await table.insert(
+    table.newRow({
+      title: "org/x",
+      namespace: undefined,
+      state: "made",
+      leadsTo: lake.id,
+      visibility: "public",
+    }),
+  );
   const own = table.newRow({ title: "org/x", namespace: "org" });
   t.ok(await table.insert(own));
   t.match(await table.find("org/x"), { id: own.id, visibility: "private", leads_to: null });
 });
 
-t.test("a database from before ids is brought up to date; users stay, rights by name are gone", async (t) => {
-  const path = join(await tempFolder(t), "lakepack.db");
-  const file = new Libsql(path);
-  file.exec(`
+t.test(
+  "a database from before ids is brought up to date; users stay, rights by name are gone",
+  async (t) => {
+    const path = join(await tempFolder(t), "lakepack.db");
+    const file = new Libsql(path);
+    file.exec(`
     CREATE TABLE kysely_migration (name varchar(255) NOT NULL PRIMARY KEY, timestamp varchar(255) NOT NULL);
     CREATE TABLE kysely_migration_lock (id varchar(255) NOT NULL PRIMARY KEY, is_locked integer NOT NULL DEFAULT 0);
     INSERT INTO kysely_migration VALUES ('0001-users', '2026-01-01T00:00:00.000Z');
@@ -112,48 +172,56 @@ t.test("a database from before ids is brought up to date; users stay, rights by 
     INSERT INTO repositories VALUES ('ada/x', 'public', '2026-01-01');
     INSERT INTO grants VALUES ('ada/x', 'u1', 'write');
   `);
-  file.close();
-  for (const what of ["once", "and again"]) {
-    const database = await Database.open(path);
-    const table = new RepositoryTable(database);
-    t.equal(await table.find("ada/x"), undefined, `${what}: its files lay under a name`);
-    t.same(await table.all(), []);
-    await database.close();
-  }
-  const database = await Database.open(path);
-  t.teardown(() => database.close());
-  const row = new RepositoryTable(database).newRow({ title: "ada/x", namespace: "ada" });
-  t.ok(await queries.insertRepository(database, row));
-  await putGrant(database, row.id, "u1", "read");
-  t.same(await listGrants(database, row.id), [{ name: "ada", role: "read" }], "the user is who he was");
-});
-
-t.test("a database of the step before gets the column of settings, also where a crash cut that step short", async (t) => {
-  const path = join(await tempFolder(t), "lakepack.db");
-  const first = await Database.open(path);
-  const row = new RepositoryTable(first).newRow({ title: "ada/x", namespace: "ada" });
-  await new RepositoryTable(first).insert(row);
-  await first.close();
-  for (const undo of ["ALTER TABLE repositories DROP COLUMN settings", "SELECT 1"]) {
-    const file = new Libsql(path);
-    file.exec(`${undo}; DELETE FROM kysely_migration WHERE name = '0003-repository-settings'`);
     file.close();
+    for (const what of ["once", "and again"]) {
+      const database = await Database.open(path);
+      const table = new RepositoryTable(database);
+      t.equal(await table.find("ada/x"), undefined, `${what}: its files lay under a name`);
+      t.same(await table.all(), []);
+      await database.close();
+    }
     const database = await Database.open(path);
-    const table = new RepositoryTable(database);
-    t.same(await table.read(row.id), row);
-    await table.changeSettings(row.id, (before) => `${before ?? ""}{}`);
-    t.match(await table.find("ada/x"), { settings: "{}" });
-    await t.rejects(
-      table.changeSettings(row.id, () => {
-        throw new Error("no");
-      }),
+    t.teardown(() => database.close());
+    const row = new RepositoryTable(database).newRow({ title: "ada/x", namespace: "ada" });
+    t.ok(await queries.insertRepository(database, row));
+    await putGrant(database, row.id, "u1", "read");
+    t.same(
+      await listGrants(database, row.id),
+      [{ name: "ada", role: "read" }],
+      "the user is who he was",
     );
-    t.match(await table.find("ada/x"), { settings: "{}" }, "what throws changes nothing");
-    await table.changeSettings(row.id, () => null);
-    t.equal(await table.changeSettings("none", () => "{}"), false);
-    await database.close();
-  }
-});
+  },
+);
+
+t.test(
+  "a database of the step before gets the column of settings, also where a crash cut that step short",
+  async (t) => {
+    const path = join(await tempFolder(t), "lakepack.db");
+    const first = await Database.open(path);
+    const row = new RepositoryTable(first).newRow({ title: "ada/x", namespace: "ada" });
+    await new RepositoryTable(first).insert(row);
+    await first.close();
+    for (const undo of ["ALTER TABLE repositories DROP COLUMN settings", "SELECT 1"]) {
+      const file = new Libsql(path);
+      file.exec(`${undo}; DELETE FROM kysely_migration WHERE name = '0003-repository-settings'`);
+      file.close();
+      const database = await Database.open(path);
+      const table = new RepositoryTable(database);
+      t.same(await table.read(row.id), row);
+      await table.changeSettings(row.id, (before) => `${before ?? ""}{}`);
+      t.match(await table.find("ada/x"), { settings: "{}" });
+      await t.rejects(
+        table.changeSettings(row.id, () => {
+          throw new Error("no");
+        }),
+      );
+      t.match(await table.find("ada/x"), { settings: "{}" }, "what throws changes nothing");
+      await table.changeSettings(row.id, () => null);
+      t.equal(await table.changeSettings("none", () => "{}"), false);
+      await database.close();
+    }
+  },
+);
 
 t.test("repositories of a namespace are counted, those set aside are not", async (t) => {
   const database = await Database.open(join(await tempFolder(t), "lakepack.db"));

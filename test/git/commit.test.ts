@@ -2,7 +2,11 @@
 import t from "tap";
 import { CommitCursor, parseCommit } from "../../src/git/commit.js";
 
-const [TREE, ONE, TWO] = ["a1", "0b", "ff"].map((byte) => byte.repeat(20)) as [string, string, string];
+const [TREE, ONE, TWO] = ["a1", "0b", "ff"].map((byte) => byte.repeat(20)) as [
+  string,
+  string,
+  string,
+];
 const AUTHOR = "author A U Thor <a@b.c> 1 +0000";
 const bytes = (text: string) => Buffer.from(text, "latin1");
 
@@ -10,11 +14,17 @@ const bytes = (text: string) => Buffer.from(text, "latin1");
 function reference(text: string): { tree: string; parents: string[]; date: number } | undefined {
   const empty = text.indexOf("\n\n");
   const header = empty < 0 ? text : text.slice(0, empty);
-  const links = /^tree ([0-9a-f]{40})(?:\n|$)((?:parent [0-9a-f]{40}(?:\n|$))*)(?!parent )/.exec(header);
+  const links = /^tree ([0-9a-f]{40})(?:\n|$)((?:parent [0-9a-f]{40}(?:\n|$))*)(?!parent )/.exec(
+    header,
+  );
   if (links === null) return undefined;
   const line = /\ncommitter (.*)/.exec(header)?.[1] ?? "";
   const date = /^ *(\d{1,15})(?: |$)/.exec(line.slice(line.lastIndexOf(">") + 1))?.[1];
-  return { tree: links[1] as string, parents: [...(links[2] as string).matchAll(/[0-9a-f]{40}/g)].map(([oid]) => oid), date: Number(date ?? 0) };
+  return {
+    tree: links[1] as string,
+    parents: [...(links[2] as string).matchAll(/[0-9a-f]{40}/g)].map(([oid]) => oid),
+    date: Number(date ?? 0),
+  };
 }
 
 function read(text: string): ReturnType<typeof reference> {
@@ -27,7 +37,8 @@ function read(text: string): ReturnType<typeof reference> {
 }
 
 t.test("links and dates of commits as they are and as they should not be", async (t) => {
-  const whole = (committer: string, parents = "") => `tree ${TREE}\n${parents}${AUTHOR}\n${committer}\n\nmessage\ncommitter later <x> 99 +0000\n`;
+  const whole = (committer: string, parents = "") =>
+    `tree ${TREE}\n${parents}${AUTHOR}\n${committer}\n\nmessage\ncommitter later <x> 99 +0000\n`;
   const cases = [
     whole("committer C <c@d> 1700000000 +0100"),
     whole("committer C <c@d> 1700000000 +0100", `parent ${ONE}\nparent ${TWO}\n`),
@@ -70,7 +81,10 @@ t.test("ten thousand mutations of a commit are read alike", async (t) => {
     let changed = text;
     for (let change = random(3); change >= 0; change--) {
       const at = random(changed.length + 1);
-      changed = changed.slice(0, at) + (random(3) === 0 ? "" : (pieces[random(pieces.length)] as string)) + changed.slice(at + random(4));
+      changed =
+        changed.slice(0, at) +
+        (random(3) === 0 ? "" : (pieces[random(pieces.length)] as string)) +
+        changed.slice(at + random(4));
     }
     const [is, should] = [read(changed), reference(changed)];
     if (JSON.stringify(is) !== JSON.stringify(should)) t.same(is, should, JSON.stringify(changed));
@@ -81,8 +95,15 @@ t.test("ten thousand mutations of a commit are read alike", async (t) => {
 t.test("one cursor reads many, of any number of parents", async (t) => {
   const cursor = new CommitCursor();
   for (const count of [0, 3, 50, 1, 0]) {
-    cursor.read(bytes(`tree ${TREE}\n${`parent ${ONE}\n`.repeat(count)}${AUTHOR}\ncommitter C <c@d> ${count} +0000\n\n`));
+    cursor.read(
+      bytes(
+        `tree ${TREE}\n${`parent ${ONE}\n`.repeat(count)}${AUTHOR}\ncommitter C <c@d> ${count} +0000\n\n`,
+      ),
+    );
     t.match(cursor, { parentCount: count, date: count });
-    t.equal(Buffer.from(cursor.ids.subarray(0, 20 * (count + 1))).toString("hex"), TREE + ONE.repeat(count));
+    t.equal(
+      Buffer.from(cursor.ids.subarray(0, 20 * (count + 1))).toString("hex"),
+      TREE + ONE.repeat(count),
+    );
   }
 });

@@ -1,4 +1,7 @@
-/** Reading levels and skip lists: Git's ids in any case, and each thing that cannot be set refused by name. */
+/**
+ * Reading levels and skip lists: Git's ids in any case, and each thing that cannot be set refused
+ * by name.
+ */
 import { execFileSync } from "node:child_process";
 import t from "tap";
 import {
@@ -21,8 +24,15 @@ t.test("levels", async (t) => {
     badName: "error",
   });
   t.same(readFsckLevels({ missingemail: "warn" }), { missingEmail: "warn" });
-  t.same(readFsckLevels("missingEmail=warn,missingEmail=ignore"), { missingEmail: "ignore" }, "the later one counts");
-  t.equal(formatFsckLevels({ missingEmail: "ignore", badName: "warn" }), "missingEmail=ignore,badName=warn");
+  t.same(
+    readFsckLevels("missingEmail=warn,missingEmail=ignore"),
+    { missingEmail: "ignore" },
+    "the later one counts",
+  );
+  t.equal(
+    formatFsckLevels({ missingEmail: "ignore", badName: "warn" }),
+    "missingEmail=ignore,badName=warn",
+  );
 });
 
 t.test("what cannot be set is refused by name", async (t) => {
@@ -54,29 +64,50 @@ t.test("the ids are those of the git at hand", async (t) => {
   }
 });
 
-t.test("levels without a setting, ids that are protected, ids that kernels pass over", async (t) => {
-  t.equal(levelOf("missingEmail", undefined), "error");
-  t.equal(levelOf("hasDotgit", undefined), "error", "a warning of Git's, which --strict makes an error");
-  t.equal(levelOf("missingTaggerEntry", undefined), "ignore");
-  t.equal(levelOf("missingEmail", { levels: { missingEmail: "warn" }, skip: [] }), "warn");
-  for (const id of [
-    "gitmodulesUrl",
-    "gitmodulesName",
-    "gitmodulesParse",
-    "hasDot",
-    "hasDotdot",
-    "hasDotgit",
-    "nullSha1",
-    "treeNotSorted",
-    "duplicateEntries",
-  ])
-    t.equal(isProtectedId(id), true, id);
-  for (const id of ["missingEmail", "gitattributesBlob", "gitignoreSymlink", "fullPathname", "zeroPaddedFilemode"])
-    t.equal(isProtectedId(id), false, id);
-  t.same(["missingEmail", "badFilemode", "badTree", "nulInHeader"].map(canPass), [true, true, false, false]);
-  t.equal(judgesModes({ levels: { badFilemode: "error" }, skip: [] }), true);
-  t.equal(judgesModes({ levels: { badFilemode: "ignore", missingEmail: "warn" }, skip: [] }), false);
-});
+t.test(
+  "levels without a setting, ids that are protected, ids that kernels pass over",
+  async (t) => {
+    t.equal(levelOf("missingEmail", undefined), "error");
+    t.equal(
+      levelOf("hasDotgit", undefined),
+      "error",
+      "a warning of Git's, which --strict makes an error",
+    );
+    t.equal(levelOf("missingTaggerEntry", undefined), "ignore");
+    t.equal(levelOf("missingEmail", { levels: { missingEmail: "warn" }, skip: [] }), "warn");
+    for (const id of [
+      "gitmodulesUrl",
+      "gitmodulesName",
+      "gitmodulesParse",
+      "hasDot",
+      "hasDotdot",
+      "hasDotgit",
+      "nullSha1",
+      "treeNotSorted",
+      "duplicateEntries",
+    ])
+      t.equal(isProtectedId(id), true, id);
+    for (const id of [
+      "missingEmail",
+      "gitattributesBlob",
+      "gitignoreSymlink",
+      "fullPathname",
+      "zeroPaddedFilemode",
+    ])
+      t.equal(isProtectedId(id), false, id);
+    t.same(["missingEmail", "badFilemode", "badTree", "nulInHeader"].map(canPass), [
+      true,
+      true,
+      false,
+      false,
+    ]);
+    t.equal(judgesModes({ levels: { badFilemode: "error" }, skip: [] }), true);
+    t.equal(
+      judgesModes({ levels: { badFilemode: "ignore", missingEmail: "warn" }, skip: [] }),
+      false,
+    );
+  },
+);
 
 t.test("skip lists", async (t) => {
   const [a, b] = ["a".repeat(40), "0".repeat(39).concat("b")];

@@ -1,4 +1,7 @@
-/** Trees large enough to be judged in pieces: wherever the defect lies, and however the tree comes, whole or as a delta. */
+/**
+ * Trees large enough to be judged in pieces: wherever the defect lies, and however the tree comes,
+ * whole or as a delta.
+ */
 import t from "tap";
 import type { CheckMarks } from "../../src/git/fsck.js";
 import { TreeCheck } from "../../src/git/fsck-tree.js";
@@ -21,7 +24,11 @@ const TAILS: readonly (readonly [name: string, tail: Buffer, id: string | undefi
   ["a name twice", Buffer.concat([entry("100644", "g"), entry("100644", "g")]), "duplicateEntries"],
   [
     "a file and a folder of one name, apart",
-    Buffer.concat([entry("100644", "g"), entry("100644", "g.x"), entry("40000", "g", oidOf("tree", ""))]),
+    Buffer.concat([
+      entry("100644", "g"),
+      entry("100644", "g.x"),
+      entry("40000", "g", oidOf("tree", "")),
+    ]),
     "duplicateEntries",
   ],
   ["names out of order", entry("100644", "a"), "treeNotSorted"],
@@ -67,7 +74,11 @@ t.test("large trees through the ingest, whole and as deltas", { timeout: 120_000
     };
     for (const [way, entries] of Object.entries(ways)) {
       if (way === "delta" && tail.length === 0) continue;
-      t.equal(await bench.refuse(buildPack(entries)), id === undefined ? "accepted" : "pack/fsck", `${name}, ${way}`);
+      t.equal(
+        await bench.refuse(buildPack(entries)),
+        id === undefined ? "accepted" : "pack/fsck",
+        `${name}, ${way}`,
+      );
     }
   }
 });

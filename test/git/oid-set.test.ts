@@ -15,7 +15,10 @@ t.test("a set holds what was added, once, and nothing else, while it grows", asy
 
 t.test("ids that want one place, and that begin or end with zeros", async (t) => {
   const set = new OidSet();
-  const ids = Array.from({ length: 700 }, (_, at) => `${"0".repeat(32)}${String(at + 2).padStart(8, "0")}`);
+  const ids = Array.from(
+    { length: 700 },
+    (_, at) => `${"0".repeat(32)}${String(at + 2).padStart(8, "0")}`,
+  );
   ids.push(`1${"0".repeat(39)}`, `ff${"0".repeat(38)}`);
   for (const id of ids) set.add(id);
   t.ok(ids.every((id) => set.has(id)));
@@ -35,7 +38,10 @@ t.test("ids that somebody chose to have one place", async (t) => {
   const any = chosen(count, oid);
   // Equal but for four bytes, wherever those are: the first four alone decided once.
   for (const at of [0, 8, 16, 24, 32]) {
-    const took = chosen(count, (value) => `${"7".repeat(at)}${value.toString(16).padStart(8, "0")}${"7".repeat(32 - at)}`);
+    const took = chosen(
+      count,
+      (value) => `${"7".repeat(at)}${value.toString(16).padStart(8, "0")}${"7".repeat(32 - at)}`,
+    );
     t.ok(took < any * 10 + 500, `${took.toFixed(0)} ms where others take ${any.toFixed(0)} ms`);
   }
 });
@@ -43,7 +49,9 @@ t.test("ids that somebody chose to have one place", async (t) => {
 t.test("all ids, sorted", async (t) => {
   const set = new OidSet();
   t.equal(set.sorted().byteLength, 0);
-  const oids = Array.from({ length: 5_000 }, (_, at) => createHash("sha1").update(`${at}`).digest("hex"));
+  const oids = Array.from({ length: 5_000 }, (_, at) =>
+    createHash("sha1").update(`${at}`).digest("hex"),
+  );
   for (const oid of oids) set.add(oid);
   t.equal(Buffer.from(set.sorted()).toString("hex"), [...oids].sort().join(""));
 });

@@ -5,7 +5,12 @@ import { seeded } from "../random.js";
 
 /** What stock git says of a name (latin1 text, no NUL). */
 function gitAccepts(name: string): boolean {
-  return spawnSync(`git check-ref-format "$NAME"`, { shell: "/bin/sh", env: { ...process.env, NAME: name } }).status === 0;
+  return (
+    spawnSync(`git check-ref-format "$NAME"`, {
+      shell: "/bin/sh",
+      env: { ...process.env, NAME: name },
+    }).status === 0
+  );
 }
 
 const NAMES = [
@@ -68,10 +73,27 @@ t.test("the rules are those of git check-ref-format", async (t) => {
 
 t.test("random names get stock git's verdict", async (t) => {
   const random = seeded(3);
-  const pieces = ["a", "/", ".", "..", "@", "{", ".lock", "lock", "-", "~", "refs", "heads", "x", "\u00e9", "*"];
+  const pieces = [
+    "a",
+    "/",
+    ".",
+    "..",
+    "@",
+    "{",
+    ".lock",
+    "lock",
+    "-",
+    "~",
+    "refs",
+    "heads",
+    "x",
+    "\u00e9",
+    "*",
+  ];
   for (let run = 0; run < 150; run++) {
     const name = Array.from({ length: 1 + random.below(6) }, () => random.pick(pieces)).join("");
-    // A leading dash is an option to the command line; behind a prefix the name is judged by the same rules.
+    // A leading dash is an option to the command line; behind a prefix the name is judged by the
+    // same rules.
     const asked = name.startsWith("-") ? `x${name}` : name;
     t.equal(isRefName(asked), gitAccepts(asked), JSON.stringify(asked));
   }
@@ -85,7 +107,15 @@ t.test("any byte above 0x7f is fine, UTF-8 or not; NUL is not", async (t) => {
 t.test("a push may create names of two components under refs/", async (t) => {
   t.ok(isPushableRefName("refs/heads/main"));
   t.ok(isPushableRefName("refs/a/b/c"));
-  for (const name of ["refs/x", "heads/main", "HEAD", "refs/", "refs//a", "xrefs/heads/a", "refs/heads/.a"])
+  for (const name of [
+    "refs/x",
+    "heads/main",
+    "HEAD",
+    "refs/",
+    "refs//a",
+    "xrefs/heads/a",
+    "refs/heads/.a",
+  ])
     t.notOk(isPushableRefName(name), name);
 });
 
@@ -95,7 +125,13 @@ t.test("folders of a name", async (t) => {
 });
 
 t.test("directory/file conflicts follow deletes and creates of one push", async (t) => {
-  const base = ["refs/heads/a", "refs/heads/dd", "refs/heads/x/1", "refs/heads/x/2", "refs/heads/x0"].map((name) => ({ name }));
+  const base = [
+    "refs/heads/a",
+    "refs/heads/dd",
+    "refs/heads/x/1",
+    "refs/heads/x/2",
+    "refs/heads/x0",
+  ].map((name) => ({ name }));
   const names = new RefNames(base);
   t.equal(names.conflict("refs/heads/a"), undefined, "itself");
   t.equal(names.conflict("refs/heads/dd/e"), "refs/heads/dd");
@@ -119,8 +155,13 @@ t.test("directory/file conflicts follow deletes and creates of one push", async 
 t.test("random changes agree with a plain set", async (t) => {
   for (let seed = 1; seed <= 30; seed++) {
     const random = seeded(seed);
-    const name = () => Array.from({ length: 2 + random.below(3) }, () => random.pick(["a", "b", "a0", "a-"])).join("/");
-    const base = [...new Set(Array.from({ length: 20 }, name))].sort().map((each) => ({ name: each }));
+    const name = () =>
+      Array.from({ length: 2 + random.below(3) }, () => random.pick(["a", "b", "a0", "a-"])).join(
+        "/",
+      );
+    const base = [...new Set(Array.from({ length: 20 }, name))]
+      .sort()
+      .map((each) => ({ name: each }));
     const names = new RefNames(base);
     const plain = new Set(base.map((each) => each.name));
     for (let step = 0; step < 60; step++) {
@@ -134,7 +175,9 @@ t.test("random changes agree with a plain set", async (t) => {
       }
       const asked = name();
       t.equal(names.has(asked), plain.has(asked));
-      const expected = [...plain].some((other) => other.startsWith(`${asked}/`) || asked.startsWith(`${other}/`));
+      const expected = [...plain].some(
+        (other) => other.startsWith(`${asked}/`) || asked.startsWith(`${other}/`),
+      );
       t.equal(names.conflict(asked) !== undefined, expected, `seed ${seed} step ${step} ${asked}`);
     }
   }

@@ -1,19 +1,41 @@
 /**
- * Small pushes that mean much work, each in a loop beside another user's clones and pushes, on a server with one thread to spare: taken within what a
- * push may cost, or refused in words; the event loop is free, memory and disk are bounded, and nobody waits long.
+ * Small pushes that mean much work, each in a loop beside another user's clones and pushes, on a
+ * server with one thread to spare: taken within what a push may cost, or refused in words; the
+ * event loop is free, memory and disk are bounded, and nobody waits long.
  */
 import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
-import { blob, buildPack, copy, delta, type HandEntry, insert, oidOf, whole } from "../pack-builder.js";
-import { type BudgetRig, budgetRig, commitOf, type Created, entry, onEveryFrontEnd, pushPack, skipBudgets } from "./budgets-rig.js";
+import {
+  blob,
+  buildPack,
+  copy,
+  delta,
+  type HandEntry,
+  insert,
+  oidOf,
+  whole,
+} from "../pack-builder.js";
+import {
+  type BudgetRig,
+  budgetRig,
+  commitOf,
+  type Created,
+  entry,
+  onEveryFrontEnd,
+  pushPack,
+  skipBudgets,
+} from "./budgets-rig.js";
 
 const MIB = 1024 * 1024;
 const POINTER = `version https://git-lfs.github.com/spec/v1\noid sha256:${"5".repeat(64)}\nsize 12345\n`;
 
 t.setTimeout(1_200_000);
 
-/** One push, the same each round: to a repository of its own, so that nothing is known of the objects before. */
+/**
+ * One push, the same each round: to a repository of its own, so that nothing is known of the
+ * objects before.
+ */
 interface Attack {
   readonly name: string;
   readonly pack: Buffer;
@@ -24,13 +46,25 @@ interface Attack {
 }
 
 /** Ten trees within each other, each ten times in the next: ten thousand million paths. */
-function treeBomb(leaf: Buffer, rules: readonly string[] = []): { entries: HandEntry[]; tip: string } {
-  const entries: HandEntry[] = [blob(POINTER), ...rules.map((text) => blob(text)), whole("tree", leaf)];
+function treeBomb(
+  leaf: Buffer,
+  rules: readonly string[] = [],
+): { entries: HandEntry[]; tip: string } {
+  const entries: HandEntry[] = [
+    blob(POINTER),
+    ...rules.map((text) => blob(text)),
+    whole("tree", leaf),
+  ];
   let tree = leaf;
   for (let level = 0; level < 10; level++) {
-    const names = Array.from({ length: 10 }, (_, at) => entry("40000", `d${at}`, oidOf("tree", tree)));
+    const names = Array.from({ length: 10 }, (_, at) =>
+      entry("40000", `d${at}`, oidOf("tree", tree)),
+    );
     const isTop = level === 9;
-    tree = Buffer.concat([...(isTop ? rules.map((text) => entry("100644", ".gitattributes", oidOf("blob", text))) : []), ...names]);
+    tree = Buffer.concat([
+      ...(isTop ? rules.map((text) => entry("100644", ".gitattributes", oidOf("blob", text))) : []),
+      ...names,
+    ]);
     entries.push(whole("tree", tree));
   }
   const text = commitOf(oidOf("tree", tree));
@@ -49,7 +83,11 @@ function deltas(count: number, bytes: number): Buffer {
   const copies = Array.from({ length: bytes / base.length }, () => copy(0, base.length));
   const made = Array.from({ length: count }, (_, at): HandEntry => {
     const word = Buffer.from(`word ${at}`);
-    return { type: 6, base: 0, data: delta(base.length, bytes + word.length, ...copies, insert(word)) };
+    return {
+      type: 6,
+      base: 0,
+      data: delta(base.length, bytes + word.length, ...copies, insert(word)),
+    };
   });
   return buildPack([blob(base), ...made]);
 }
@@ -64,22 +102,35 @@ function ofDeltas(name: string, says: RegExp, count: number, bytes: number): Att
 function named(name: string, content: Buffer, says: RegExp, shown: string): Attack {
   const tree = entry("100644", name, oidOf("blob", content));
   const text = commitOf(oidOf("tree", tree));
-  const pack = buildPack([{ ...blob(content), level: 9 }, whole("tree", tree), whole("commit", text)]);
+  const pack = buildPack([
+    { ...blob(content), level: 9 },
+    whole("tree", tree),
+    whole("commit", text),
+  ]);
   return { name: shown, pack, refs: [[oidOf("commit", text), "refs/heads/main"]], says };
 }
 
-/** Trees whose names all look like what Git reads, made by deltas of each other: each adds an entry. */
+/**
+ * Trees whose names all look like what Git reads, made by deltas of each other: each adds an entry.
+ */
 function oddTrees(entries: number, count: number, stem: string): Attack {
   const file = blob("x");
   const id = oidOf("blob", "x");
   const base = Buffer.concat(
-    Array.from({ length: entries }, (_, at) => entry("100644", `${stem}${String(at).padStart(7, "0")}`, id)),
+    Array.from({ length: entries }, (_, at) =>
+      entry("100644", `${stem}${String(at).padStart(7, "0")}`, id),
+    ),
   );
   const copies: number[][] = [];
-  for (let at = 0; at < base.length; at += 0xffff00) copies.push(copy(at, Math.min(0xffff00, base.length - at)));
+  for (let at = 0; at < base.length; at += 0xffff00)
+    copies.push(copy(at, Math.min(0xffff00, base.length - at)));
   const made = Array.from({ length: count }, (_, at): HandEntry => {
     const last = entry("100644", `${stem}~${String(at).padStart(7, "0")}`, id);
-    return { type: 6, base: 1, data: delta(base.length, base.length + last.length, ...copies, insert(last)) };
+    return {
+      type: 6,
+      base: 1,
+      data: delta(base.length, base.length + last.length, ...copies, insert(last)),
+    };
   });
   return {
     name: `${count} trees of ${entries} names like ${JSON.stringify(stem)}`,
@@ -93,12 +144,18 @@ function oddTrees(entries: number, count: number, stem: string): Attack {
 function manyIds(trees: number, entriesEach: number): Attack {
   const noise = (at: number) => createHash("sha1").update(`${at}`).digest("hex");
   const name = (at: number) => String(at).padStart(7, "0");
-  const base = Buffer.concat(Array.from({ length: 200 }, (_, at) => entry("100644", name(at), noise(at))));
+  const base = Buffer.concat(
+    Array.from({ length: 200 }, (_, at) => entry("100644", name(at), noise(at))),
+  );
   const made = Array.from({ length: trees }, (_, tree): HandEntry => {
     const pieces: number[][] = [];
     for (let at = 0; at < entriesEach; at++) {
       const number = tree * entriesEach + at;
-      pieces.push(insert(Buffer.from(`100644 ${name(at)}\0`)), copy(number % 6_900, 10), copy(Math.imul(number, 7) % 6_900, 10));
+      pieces.push(
+        insert(Buffer.from(`100644 ${name(at)}\0`)),
+        copy(number % 6_900, 10),
+        copy(Math.imul(number, 7) % 6_900, 10),
+      );
     }
     return { type: 6, base: 0, data: delta(base.length, entriesEach * 35, pieces.flat()) };
   });
@@ -112,7 +169,10 @@ function manyIds(trees: number, entriesEach: number): Attack {
 
 /** One commit with so many parents, none of which exists. */
 function manyParents(count: number): Attack {
-  const parents = Array.from({ length: count }, (_, at) => `parent ${at.toString(16).padStart(40, "a")}\n`).join("");
+  const parents = Array.from(
+    { length: count },
+    (_, at) => `parent ${at.toString(16).padStart(40, "a")}\n`,
+  ).join("");
   const text = commitOf(oidOf("tree", ""), parents);
   return {
     name: `a commit of ${count} parents`,
@@ -130,22 +190,51 @@ function tagChain(length: number): Attack {
     entries.push(whole("tag", text));
     [oid, type] = [oidOf("tag", text), "tag"];
   }
-  return { name: `${length} tags of tags`, pack: buildPack(entries), refs: [[oid, "refs/tags/x"]], says: /tags of tags/ };
+  return {
+    name: `${length} tags of tags`,
+    pack: buildPack(entries),
+    refs: [[oid, "refs/tags/x"]],
+    says: /tags of tags/,
+  };
 }
 
 const ATTACKS: readonly (() => Attack)[] = [
-  () => ofBomb("a pointer without a file below ten levels of trees", /stand at more paths than are looked at/, []),
-  () => ofBomb("the same where the rules name other files", /stand at more paths than are looked at/, ["*.bin filter=lfs\n"]),
+  () =>
+    ofBomb(
+      "a pointer without a file below ten levels of trees",
+      /stand at more paths than are looked at/,
+      [],
+    ),
+  () =>
+    ofBomb("the same where the rules name other files", /stand at more paths than are looked at/, [
+      "*.bin filter=lfs\n",
+    ]),
   () =>
     ofBomb("the same with a thousand rules", /more paths|does not exist/, [
       Array.from({ length: 1_000 }, (_, at) => `*.${at} filter=lfs\n`).join(""),
     ]),
-  () => ofBomb("the same where all is a file of LFS", /points to a file that does not exist: d\d\/.*text/, ["* filter=lfs\n"]),
+  () =>
+    ofBomb(
+      "the same where all is a file of LFS",
+      /points to a file that does not exist: d\d\/.*text/,
+      ["* filter=lfs\n"],
+    ),
   () => ofDeltas("deltas that make 30 GB", /pack makes more work/, 2_000, 15 * MIB),
-  () => ofDeltas("deltas that make 30 GB in pieces above 16 MiB", /pack makes more work/, 1_500, 20 * MIB),
-  () => ofDeltas("deltas that make nearly as much as a small pack may", /unpack ok, ok/, 240, 4 * MIB),
-  () => ({ ...ofDeltas("the same in pieces above 16 MiB", /unpack ok, ok/, 40, 20 * MIB), disk: 256 * MIB }),
-  () => named(".gitmodules", Buffer.alloc(60 * MIB, "\n"), /gitmodulesLarge/, "a .gitmodules of 60 MB"),
+  () =>
+    ofDeltas(
+      "deltas that make 30 GB in pieces above 16 MiB",
+      /pack makes more work/,
+      1_500,
+      20 * MIB,
+    ),
+  () =>
+    ofDeltas("deltas that make nearly as much as a small pack may", /unpack ok, ok/, 240, 4 * MIB),
+  () => ({
+    ...ofDeltas("the same in pieces above 16 MiB", /unpack ok, ok/, 40, 20 * MIB),
+    disk: 256 * MIB,
+  }),
+  () =>
+    named(".gitmodules", Buffer.alloc(60 * MIB, "\n"), /gitmodulesLarge/, "a .gitmodules of 60 MB"),
   () =>
     named(
       ".gitmodules",
@@ -160,7 +249,13 @@ const ATTACKS: readonly (() => Attack)[] = [
       /unpack ok, ok/,
       "a .gitmodules of 320,000 settings",
     ),
-  () => named(".gitattributes", Buffer.alloc(60 * MIB, "a\n"), /gitattributesLarge/, "a .gitattributes of 60 MB"),
+  () =>
+    named(
+      ".gitattributes",
+      Buffer.alloc(60 * MIB, "a\n"),
+      /gitattributesLarge/,
+      "a .gitattributes of 60 MB",
+    ),
   () => oddTrees(20_000, 2_000, ".gitx"),
   () => oddTrees(20_000, 2_000, "gi7eba"),
   () => manyIds(40, 100_000),
@@ -194,12 +289,29 @@ t.test("branches that are moved aside, where that is denied", { skip: skipBudget
   const old = oidOf("commit", aside);
   const names = Array.from({ length: 400 }, (_, at) => `refs/heads/b${at}`);
   const begun: Created[] = [[tip, "refs/heads/main"], ...names.map((name): Created => [old, name])];
-  t.match(await pushPack(server, "attacks/aside", buildPack([...entries, whole("tree", other), whole("commit", aside)]), begun), /unpack ok, ok/);
+  t.match(
+    await pushPack(
+      server,
+      "attacks/aside",
+      buildPack([...entries, whole("tree", other), whole("commit", aside)]),
+      begun,
+    ),
+    /unpack ok, ok/,
+  );
   const some = names.slice(0, 40).map((name): Created => [tip, name, old]);
-  t.match(await pushPack(server, "attacks/aside", buildPack([]), some), /non-fast-forward/, "forty are looked at");
+  t.match(
+    await pushPack(server, "attacks/aside", buildPack([]), some),
+    /non-fast-forward/,
+    "forty are looked at",
+  );
   const moved = names.map((name): Created => [tip, name, old]);
-  const all = await cost(t, "four hundred branches moved aside", () => pushPack(server, "attacks/aside", buildPack([]), moved));
-  t.match(all.last, /takes more work than this server does for one push.*push fewer branches at a time/);
+  const all = await cost(t, "four hundred branches moved aside", () =>
+    pushPack(server, "attacks/aside", buildPack([]), moved),
+  );
+  t.match(
+    all.last,
+    /takes more work than this server does for one push.*push fewer branches at a time/,
+  );
 });
 
 let repositories = 0;
@@ -208,14 +320,22 @@ let repositories = 0;
 async function large(t: Test, { server }: BudgetRig): Promise<void> {
   const [many, one] = [deltas(45, 20 * MIB), deltas(1, 20 * MIB)];
   const ends: string[] = [];
-  const slow = pushPack(server, "attacks/slow", many, [[baseTip, "refs/tags/base"]]).then((said) => ends.push(`many: ${said}`));
+  const slow = pushPack(server, "attacks/slow", many, [[baseTip, "refs/tags/base"]]).then((said) =>
+    ends.push(`many: ${said}`),
+  );
   await sleep(300);
-  await pushPack(server, "attacks/quick", one, [[baseTip, "refs/tags/base"]]).then((said) => ends.push(`one: ${said}`));
+  await pushPack(server, "attacks/quick", one, [[baseTip, "refs/tags/base"]]).then((said) =>
+    ends.push(`one: ${said}`),
+  );
   await slow;
   t.match(ends, [/^one: unpack ok, ok/, /^many: unpack ok, ok/]);
 }
 
-async function run(t: Test, { server, cost }: BudgetRig, { name, pack, refs, says, ...bounds }: Attack): Promise<void> {
+async function run(
+  t: Test,
+  { server, cost }: BudgetRig,
+  { name, pack, refs, says, ...bounds }: Attack,
+): Promise<void> {
   const measured = await cost(
     t,
     `${name} (${pack.length} bytes)`,
@@ -230,7 +350,10 @@ async function names(t: Test, { server, cost }: BudgetRig): Promise<void> {
   const pack = buildPack([blob("x")]);
   const tip = oidOf("blob", "x");
   const long = (round: number, count: number, bytes: number): Created[] =>
-    Array.from({ length: count }, (_, at) => [tip, `refs/tags/${round}/${at}/${"n".repeat(bytes)}`]);
+    Array.from({ length: count }, (_, at) => [
+      tip,
+      `refs/tags/${round}/${at}/${"n".repeat(bytes)}`,
+    ]);
   const long8k = await cost(
     t,
     "six thousand names of 1,000 bytes",
@@ -249,7 +372,10 @@ async function names(t: Test, { server, cost }: BudgetRig): Promise<void> {
     },
   );
   t.match(many.last, /unpack ok, ok/);
-  const deep: Created[] = Array.from({ length: 6_000 }, (_, at) => [tip, `refs/tags/${at}${"/n".repeat(480)}`]);
+  const deep: Created[] = Array.from({ length: 6_000 }, (_, at) => [
+    tip,
+    `refs/tags/${at}${"/n".repeat(480)}`,
+  ]);
   const deepOnes = await cost(t, "six thousand names of 480 parts", (round) =>
     pushPack(server, `attacks/deep${round}`, pack, deep),
   );
@@ -268,10 +394,14 @@ async function names(t: Test, { server, cost }: BudgetRig): Promise<void> {
 
 /** Thin deltas on large stored blobs. */
 async function bases(t: Test, { server, cost }: BudgetRig): Promise<void> {
-  const stored = Array.from({ length: 12 }, (_, at) => Buffer.concat([Buffer.alloc(15 * MIB, at + 1), Buffer.from(`${at}`)]));
+  const stored = Array.from({ length: 12 }, (_, at) =>
+    Buffer.concat([Buffer.alloc(15 * MIB, at + 1), Buffer.from(`${at}`)]),
+  );
   const first = buildPack(stored.map((data) => ({ ...blob(data), level: 1 })));
   t.match(
-    await pushPack(server, "attacks/bases", first, [[oidOf("blob", stored[0] as Buffer), "refs/tags/first"]]),
+    await pushPack(server, "attacks/bases", first, [
+      [oidOf("blob", stored[0] as Buffer), "refs/tags/first"],
+    ]),
     /unpack ok, ok/,
   );
   const on = (data: Buffer, word: string): HandEntry => ({
@@ -285,7 +415,12 @@ async function bases(t: Test, { server, cost }: BudgetRig): Promise<void> {
   );
   t.match(twelve.last, /pack makes more work.*no-thin/);
   const few = buildPack(stored.slice(0, 4).map((data, at) => on(data, `few ${at}`)));
-  const tip = oidOf("blob", Buffer.concat([(stored[0] as Buffer).subarray(0, 4), Buffer.from("few 0")]));
-  const four = await cost(t, "a thin pack of 4", (round) => pushPack(server, "attacks/bases", few, [[tip, `refs/tags/f${round}`]]));
+  const tip = oidOf(
+    "blob",
+    Buffer.concat([(stored[0] as Buffer).subarray(0, 4), Buffer.from("few 0")]),
+  );
+  const four = await cost(t, "a thin pack of 4", (round) =>
+    pushPack(server, "attacks/bases", few, [[tip, `refs/tags/f${round}`]]),
+  );
   t.match(four.last, /unpack ok, ok/);
 }

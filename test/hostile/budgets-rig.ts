@@ -1,6 +1,8 @@
 /**
- * What one user's requests cost everybody else: a real server with one thread fewer than it has cores, an attack in a loop, and beside it another user who
- * clones and pushes. Measured are the longest turns of the event loop, the memory and the disk that the attack takes, and the other's waits.
+ * What one user's requests cost everybody else: a real server with one thread fewer than it has
+ * cores, an attack in a loop, and beside it another user who clones and pushes. Measured are the
+ * longest turns of the event loop, the memory and the disk that the attack takes, and the other's
+ * waits.
  */
 import { readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { readdir } from "node:fs/promises";
@@ -25,17 +27,26 @@ export const skipBudgets: false | string = process.platform === "linux" ? false 
 /** How long each attack goes on. The figures of the closing notes are of 30. */
 const SECONDS = Number(process.env["LAKEPACK_BUDGET_SECONDS"] ?? 2);
 
-/** Every attack on every front end; else those alone on both whose cost lies in what reads requests and writes answers. */
+/**
+ * Every attack on every front end; else those alone on both whose cost lies in what reads requests
+ * and writes answers.
+ */
 export const onEveryFrontEnd = process.env["LAKEPACK_BUDGET_SECONDS"] !== undefined;
 
 /** One in a thousand of fewer is the longest one. */
 const FEW_TURNS = 3_000;
 
-/** By the clock of a machine that runs other tests as well. It was minutes before there were budgets. */
+/**
+ * By the clock of a machine that runs other tests as well. It was minutes before there were
+ * budgets.
+ */
 const WAIT_MS_MAX = 10_000;
 
 export interface Cost {
-  /** Milliseconds of the longest turn of the event loop, and of that which one in a thousand is longer than. */
+  /**
+   * Milliseconds of the longest turn of the event loop, and of that which one in a thousand is
+   * longer than.
+   */
   readonly loopMax: number;
   readonly loopP999: number;
   /** Bytes of the process, above what it had before. */
@@ -51,11 +62,16 @@ export interface Cost {
 }
 
 export interface Bounds {
-  /** Bytes. Default: 224 MiB: the 200 MB that a limit may cost, and what a collector leaves for a while. */
+  /**
+   * Bytes. Default: 224 MiB: the 200 MB that a limit may cost, and what a collector leaves for a
+   * while.
+   */
   readonly memory?: number;
   /** Bytes. Default: 64 MiB. */
   readonly disk?: number;
-  /** Milliseconds of one attack, by the clock of a machine that others use as well. Default: 30 s. */
+  /**
+   * Milliseconds of one attack, by the clock of a machine that others use as well. Default: 30 s.
+   */
   readonly attack?: number;
 }
 
@@ -67,8 +83,16 @@ export interface Measured<R> {
 
 export interface BudgetRig {
   readonly server: Lakepack;
-  /** Runs the attack again and again, beside another user, and holds what it cost against the bounds. `attack`: one round of it. */
-  cost<R>(t: Test, name: string, attack: (round: number) => Promise<R>, bounds?: Bounds): Promise<Measured<R>>;
+  /**
+   * Runs the attack again and again, beside another user, and holds what it cost against the
+   * bounds. `attack`: one round of it.
+   */
+  cost<R>(
+    t: Test,
+    name: string,
+    attack: (round: number) => Promise<R>,
+    bounds?: Bounds,
+  ): Promise<Measured<R>>;
 }
 
 export async function budgetRig(
@@ -84,7 +108,11 @@ export async function budgetRig(
   });
   const other = new OtherUser(server);
   await other.begin();
-  return { server, cost: (of, name, attack, bounds = {}) => cost({ t: of, name, server, file, other, bounds }, attack) };
+  return {
+    server,
+    cost: (of, name, attack, bounds = {}) =>
+      cost({ t: of, name, server, file, other, bounds }, attack),
+  };
 }
 
 /** Environment of a server whose event loop is watched. */
@@ -156,8 +184,13 @@ function told(found: Cost): string {
   return `${loop}; ${mib(memory)}, disk ${mib(disk)}; another's clone ${ms(clone)}, push ${ms(push)}; ${attacks} of ${ms(attack)} at most`;
 }
 
-/** Milliseconds of the event loop's turns since the last call, the longest first, and how many there were. */
-export async function loopTurns(file: string): Promise<{ readonly turns: readonly number[]; readonly count: number }> {
+/**
+ * Milliseconds of the event loop's turns since the last call, the longest first, and how many there
+ * were.
+ */
+export async function loopTurns(
+  file: string,
+): Promise<{ readonly turns: readonly number[]; readonly count: number }> {
   rmSync(file, { force: true });
   for (;;) {
     await sleep(20);
@@ -170,7 +203,9 @@ export async function loopTurns(file: string): Promise<{ readonly turns: readonl
 }
 
 const memoryOf = ({ pid }: Lakepack, field: string) =>
-  Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) * 1024;
+  Number(
+    new RegExp(`${field}:\\s+(\\d+) kB`).exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1],
+  ) * 1024;
 const memoryNow = (server: Lakepack) => memoryOf(server, "VmRSS");
 const memoryPeak = (server: Lakepack) => memoryOf(server, "VmHWM");
 
@@ -196,7 +231,9 @@ class OtherUser {
   async begin(): Promise<void> {
     const entries: HandEntry[] = Array.from({ length: 20 }, (_, at) => blob(`file ${at}\n`));
     const tree = Buffer.concat(
-      entries.map(({ data }, at) => entry("100644", `file-${String(at).padStart(2, "0")}`, oidOf("blob", data))),
+      entries.map(({ data }, at) =>
+        entry("100644", `file-${String(at).padStart(2, "0")}`, oidOf("blob", data)),
+      ),
     );
     const text = `tree ${oidOf("tree", tree)}\nauthor ${WHO}\ncommitter ${WHO}\n\nm\n`;
     this.#tip = oidOf("commit", text);
@@ -232,14 +269,24 @@ class OtherUser {
 
   private async push(): Promise<void> {
     const entry = blob(`of the other user ${this.#pushes++}`);
-    const said = await pushTo(this.#server, "other/pushes", [entry], [[oidOf("blob", entry.data), `refs/tags/t${this.#pushes}`]]);
+    const said = await pushTo(
+      this.#server,
+      "other/pushes",
+      [entry],
+      [[oidOf("blob", entry.data), `refs/tags/t${this.#pushes}`]],
+    );
     if (!said.startsWith("unpack ok, ok ")) throw new Error(`the push failed: ${said}`);
   }
 }
 
 /** A tree's entry. */
 export function entry(mode: string, name: string | Buffer, oid: string): Buffer {
-  return Buffer.concat([Buffer.from(`${mode} `), Buffer.from(name as string), Buffer.of(0), Buffer.from(oid, "hex")]);
+  return Buffer.concat([
+    Buffer.from(`${mode} `),
+    Buffer.from(name as string),
+    Buffer.of(0),
+    Buffer.from(oid, "hex"),
+  ]);
 }
 
 export function commitOf(tree: string, more = ""): string {
@@ -260,12 +307,21 @@ export function pushTo(
 }
 
 /** The same of a pack that was built before. */
-export async function pushPack(server: Lakepack, repository: string, pack: Uint8Array, refs: readonly Created[]): Promise<string> {
-  const lines = refs.map(([tip, ref, old = ZERO], at) => command(old, tip, ref, at === 0 ? "report-status" : undefined));
+export async function pushPack(
+  server: Lakepack,
+  repository: string,
+  pack: Uint8Array,
+  refs: readonly Created[],
+): Promise<string> {
+  const lines = refs.map(([tip, ref, old = ZERO], at) =>
+    command(old, tip, ref, at === 0 ? "report-status" : undefined),
+  );
   const body = Buffer.concat([Buffer.from(`${lines.join("")}0000`, "latin1"), pack]);
   const type = "Content-Type: application/x-git-receive-pack-request";
   const head = `POST /${repository}.git/git-receive-pack HTTP/1.1\r\nHost: localhost\r\n${type}\r\nContent-Length: ${body.length}\r\n\r\n`;
-  const client = new RawClient(server.port).send(Buffer.concat([Buffer.from(head, "latin1"), body]));
+  const client = new RawClient(server.port).send(
+    Buffer.concat([Buffer.from(head, "latin1"), body]),
+  );
   try {
     const reply = (await client.response()).body;
     const { unpack, refs: told } = parseReport(reply);

@@ -1,7 +1,8 @@
 /**
- * Loaded into a server under test (`node --import`): how long its event loop was busy in one go. In CPU time of that thread, not by the clock: the tests
- * share their machine, and what others run is no fault of the server. Writes {"turns":[milliseconds, largest first],"count":n} to LOOP_MONITOR_FILE
- * whenever that file has been removed.
+ * Loaded into a server under test (`node --import`): how long its event loop was busy in one go. In
+ * CPU time of that thread, not by the clock: the tests share their machine, and what others run is
+ * no fault of the server. Writes {"turns":[milliseconds, largest first],"count":n} to
+ * LOOP_MONITOR_FILE whenever that file has been removed.
  */
 import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { isMainThread } from "node:worker_threads";
@@ -28,7 +29,10 @@ function watch(target: string): void {
     lookedMs = performance.now();
     if (existsSync(target)) return;
     const largest = Float64Array.from(turns).sort().reverse();
-    writeFileSync(`${target}.new`, JSON.stringify({ turns: [...largest.subarray(0, TOLD_MAX)], count: turns.length }));
+    writeFileSync(
+      `${target}.new`,
+      JSON.stringify({ turns: [...largest.subarray(0, TOLD_MAX)], count: turns.length }),
+    );
     renameSync(`${target}.new`, target);
     turns = [];
     before = cpuMs();

@@ -1,9 +1,12 @@
 /**
- * Thousands of requests that no client sends, each valid one with every line and every field of it wrong in turn (mutations.ts), on both front ends:
- * each is told what is wrong in words or answered like what it happens to be, never with nothing, never with a failure of ours; its connection stays
- * in step; what stock Git refuses is refused; no ref comes to be that stock Git would not have made; nothing is left behind.
+ * Thousands of requests that no client sends, each valid one with every line and every field of it
+ * wrong in turn (mutations.ts), on both front ends: each is told what is wrong in words or answered
+ * like what it happens to be, never with nothing, never with a failure of ours; its connection
+ * stays in step; what stock Git refuses is refused; no ref comes to be that stock Git would not
+ * have made; nothing is left behind.
  *
- * A part is sent and stock Git is asked about a part of those; with LAKEPACK_TEST_ALL=1 all are sent, and Git is asked about all: minutes.
+ * A part is sent and stock Git is asked about a part of those; with LAKEPACK_TEST_ALL=1 all are
+ * sent, and Git is asked about all: minutes.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { readdir } from "node:fs/promises";
@@ -11,7 +14,14 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { frontEnds } from "../everyday.js";
-import { commit, git, type Lakepack, startLakepack, tempFolder, tryGit } from "../interop/harness.js";
+import {
+  commit,
+  git,
+  type Lakepack,
+  startLakepack,
+  tempFolder,
+  tryGit,
+} from "../interop/harness.js";
 import { RawClient, type RawResponse } from "../transport/raw-client.js";
 import { type Attempt, mutationsOf, validRequests } from "./mutations.js";
 
@@ -29,14 +39,20 @@ async function source(t: Test) {
   const parent = await commit(work, "first", { "a.txt": "a\n" });
   const tip = await commit(work, "second", { "a.txt": "b\n" });
   await git(["branch", "old", parent], { cwd: work });
-  return { work, known: { tip, parent, blob: await git(["rev-parse", "HEAD:a.txt"], { cwd: work }) } };
+  return {
+    work,
+    known: { tip, parent, blob: await git(["rev-parse", "HEAD:a.txt"], { cwd: work }) },
+  };
 }
 
 /** Each push gets names of its own, of the same length: what one makes is in no other's way. */
 function named(attempts: readonly Attempt[]): readonly Attempt[] {
   return attempts.map((attempt, at) => {
     const own = at.toString(36).padStart(4, "0");
-    const text = attempt.body.toString("latin1").replaceAll("new-a", `a${own}`).replaceAll("new-b", `b${own}`);
+    const text = attempt.body
+      .toString("latin1")
+      .replaceAll("new-a", `a${own}`)
+      .replaceAll("new-b", `b${own}`);
     return { ...attempt, body: Buffer.from(text, "latin1") };
   });
 }
@@ -50,13 +66,21 @@ function requestOf({ service, version, body }: Attempt): Buffer {
 function isTold({ status, body }: RawResponse): boolean {
   const says = body.toString("latin1");
   if (status >= 400 && status < 500) return says.length > 0;
-  return /(^|0000|\n)[0-9a-f]{4}\x01?ERR ./.test(says) || /^(.{4}\x01)?.{4}unpack (?!ok)./s.test(says) || /[0-9a-f]{4}\x03./s.test(says) || (/ng ./.test(says) && !/[0-9a-f]{4}ok refs/.test(says));
+  return (
+    /(^|0000|\n)[0-9a-f]{4}\x01?ERR ./.test(says) ||
+    /^(.{4}\x01)?.{4}unpack (?!ok)./s.test(says) ||
+    /[0-9a-f]{4}\x03./s.test(says) ||
+    (/ng ./.test(says) && !/[0-9a-f]{4}ok refs/.test(says))
+  );
 }
 
 /** The lone flush before a large request, which has nothing for an answer. */
 const isProbe = ({ body }: Attempt) => body.toString("latin1") === "0000";
 
-/** Names that a push asks for without wanting to know what became of them: nothing is said where they came to be. */
+/**
+ * Names that a push asks for without wanting to know what became of them: nothing is said where
+ * they came to be.
+ */
 function silent({ service, body }: Attempt): readonly string[] {
   const text = body.toString("latin1");
   if (service !== "receive-pack" || /\0[^\0]*report-status/.test(text)) return [];
@@ -71,20 +95,35 @@ function figures({ pid }: Lakepack) {
 
 /** Milliseconds its event loop's thread has worked: no other load on the machine shows there. */
 function loopMs({ pid }: Lakepack): number {
-  const stat = readFileSync(`/proc/${pid}/task/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
+  const stat =
+    readFileSync(`/proc/${pid}/task/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
   return (Number(stat[11]) + Number(stat[12])) * 10;
 }
 
 /** What stock Git makes of it: refuses it, or the refs it has then. */
-async function stockVerdict(bare: string, { service, version, body }: Attempt): Promise<"refused" | "taken"> {
-  const run = await tryGit([service, "--stateless-rpc", bare], { input: body, env: { GIT_PROTOCOL: `version=${version}` } });
+async function stockVerdict(
+  bare: string,
+  { service, version, body }: Attempt,
+): Promise<"refused" | "taken"> {
+  const run = await tryGit([service, "--stateless-rpc", bare], {
+    input: body,
+    env: { GIT_PROTOCOL: `version=${version}` },
+  });
   return run.code === 0 ? "taken" : "refused";
 }
 
 async function stockRepository(t: Test, work: string): Promise<string> {
   const bare = join(await tempFolder(t), "bare.git");
   await git(["clone", "-q", "--bare", work, bare]);
-  const settings = ["uploadpack.allowFilter", "uploadpack.allowRefInWant", "uploadpack.advertiseSidebandAll", "transfer.advertiseObjectInfo", "transfer.fsckObjects", "receive.advertisePushOptions", "uploadpack.allowAnySHA1InWant"];
+  const settings = [
+    "uploadpack.allowFilter",
+    "uploadpack.allowRefInWant",
+    "uploadpack.advertiseSidebandAll",
+    "transfer.advertiseObjectInfo",
+    "transfer.fsckObjects",
+    "receive.advertisePushOptions",
+    "uploadpack.allowAnySHA1InWant",
+  ];
   for (const name of settings) await git(["config", name, "true"], { cwd: bare });
   return bare;
 }
@@ -96,7 +135,9 @@ for (const kind of frontEnds) {
     const url = `${lakepack.url}/ns/target.git`;
     await git(["push", "-q", url, "main", "old"], { cwd: work });
     const stock = await stockRepository(t, work);
-    const attempts = named(validRequests(known).flatMap(mutationsOf)).filter((_, at) => at % (SEND_EVERY[kind] ?? 1) === 0);
+    const attempts = named(validRequests(known).flatMap(mutationsOf)).filter(
+      (_, at) => at % (SEND_EVERY[kind] ?? 1) === 0,
+    );
     const before = figures(lakepack);
     let client = new RawClient(lakepack.port);
     let asked = 0;
@@ -104,7 +145,13 @@ for (const kind of frontEnds) {
     for (const [at, attempt] of attempts.entries()) {
       const { name } = attempt;
       const workedMs = loopMs(lakepack);
-      const reply = await Promise.race([client.send(requestOf(attempt)).response().catch(() => undefined), sleep(20_000, undefined)]);
+      const reply = await Promise.race([
+        client
+          .send(requestOf(attempt))
+          .response()
+          .catch(() => undefined),
+        sleep(20_000, undefined),
+      ]);
       const says = reply?.body.toString("latin1") ?? "";
       const shown = `${name}: ${reply?.status} ${JSON.stringify(says.slice(0, 100))}`;
       if (reply === undefined || !reply.whole) t.fail(`${shown}: not answered`);
@@ -124,19 +171,46 @@ for (const kind of frontEnds) {
       if (verdict === "refused" && !isTold(reply)) t.fail(`${shown}: Git refuses it`);
     }
     t.ok(attempts.length > 600, `${attempts.length} requests, ${asked} of them shown to Git`);
-    const good = await client.send(requestOf({ name: "", service: "upload-pack", version: 2, body: Buffer.from("0014command=ls-refs\n0000") })).response();
+    const good = await client
+      .send(
+        requestOf({
+          name: "",
+          service: "upload-pack",
+          version: 2,
+          body: Buffer.from("0014command=ls-refs\n0000"),
+        }),
+      )
+      .response();
     t.match(good.body.toString(), /refs\/heads\/main/, "the connection is in step at the end");
     client.close();
     await sleep(500);
     const after = figures(lakepack);
-    t.ok(after.descriptors <= before.descriptors + 40, `${before.descriptors} descriptors before, ${after.descriptors} after`);
-    t.ok(after.rss - before.rss < 300 * MIB, `grew by ${Math.round((after.rss - before.rss) / MIB)} MiB`);
+    t.ok(
+      after.descriptors <= before.descriptors + 40,
+      `${before.descriptors} descriptors before, ${after.descriptors} after`,
+    );
+    t.ok(
+      after.rss - before.rss < 300 * MIB,
+      `grew by ${Math.round((after.rss - before.rss) / MIB)} MiB`,
+    );
     t.same(await readdir(join(lakepack.data, "incoming")), []);
-    const ours = new Set((await git(["ls-remote", "--heads", url])).split("\n").map((line) => line.split("\t")[1]));
-    t.same(toBeThere.filter((ref) => !ours.has(ref)), [], `${toBeThere.length} refs of which nothing was said are there`);
+    const ours = new Set(
+      (await git(["ls-remote", "--heads", url])).split("\n").map((line) => line.split("\t")[1]),
+    );
+    t.same(
+      toBeThere.filter((ref) => !ours.has(ref)),
+      [],
+      `${toBeThere.length} refs of which nothing was said are there`,
+    );
     if (ALL && kind === frontEnds[0]) {
-      const theirs = new Set((await git(["for-each-ref", "--format=%(refname)"], { cwd: stock })).split("\n"));
-      for (const ref of ours) if (ref !== undefined && !theirs.has(ref)) t.fail(`${ref}: ${attempts[Number.parseInt(ref.slice(-4), 36)]?.name}: Git makes no such ref`);
+      const theirs = new Set(
+        (await git(["for-each-ref", "--format=%(refname)"], { cwd: stock })).split("\n"),
+      );
+      for (const ref of ours)
+        if (ref !== undefined && !theirs.has(ref))
+          t.fail(
+            `${ref}: ${attempts[Number.parseInt(ref.slice(-4), 36)]?.name}: Git makes no such ref`,
+          );
     }
   });
 }

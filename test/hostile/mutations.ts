@@ -1,6 +1,7 @@
 /**
- * Valid requests, and what becomes of each when every line and every field of it goes wrong in turn: hundreds of requests no client sends. A body
- * is a list of items: a line's text (LF and all), or "0000", "0001", "0002" for the special packets.
+ * Valid requests, and what becomes of each when every line and every field of it goes wrong in
+ * turn: hundreds of requests no client sends. A body is a list of items: a line's text (LF and
+ * all), or "0000", "0001", "0002" for the special packets.
  */
 import { deflateSync } from "node:zlib";
 import { pkt } from "../interop/raw-push.js";
@@ -29,35 +30,156 @@ export interface Attempt extends Omit<Base, "items" | "tail"> {
 
 const ZERO = "0".repeat(40);
 const NOBODY = "8".repeat(40);
-const EMPTY_PACK = Buffer.from("5041434b0000000200000000029d08823bd8a8eab510ad6ac75c823cfd3ed31e", "hex");
+const EMPTY_PACK = Buffer.from(
+  "5041434b0000000200000000029d08823bd8a8eab510ad6ac75c823cfd3ed31e",
+  "hex",
+);
 const SPECIAL = /^000[0-2]$/;
 
 /** Each as a client would send it. */
 export function validRequests({ tip, parent, blob }: Known): readonly Base[] {
-  const fetch = (name: string, ...lines: string[]): Base => ({ name: `fetch, ${name}`, service: "upload-pack", version: 2, items: ["command=fetch\n", "agent=git/2.39.5\n", "object-format=sha1\n", "0001", ...lines, "0000"] });
-  const old = (name: string, version: 0 | 1, ...items: string[]): Base => ({ name: `version ${version}, ${name}`, service: "upload-pack", version, items });
-  const push = (name: string, items: readonly string[], tail: Uint8Array = EMPTY_PACK): Base => ({ name: `push, ${name}`, service: "receive-pack", version: 0, items, tail });
+  const fetch = (name: string, ...lines: string[]): Base => ({
+    name: `fetch, ${name}`,
+    service: "upload-pack",
+    version: 2,
+    items: [
+      "command=fetch\n",
+      "agent=git/2.39.5\n",
+      "object-format=sha1\n",
+      "0001",
+      ...lines,
+      "0000",
+    ],
+  });
+  const old = (name: string, version: 0 | 1, ...items: string[]): Base => ({
+    name: `version ${version}, ${name}`,
+    service: "upload-pack",
+    version,
+    items,
+  });
+  const push = (name: string, items: readonly string[], tail: Uint8Array = EMPTY_PACK): Base => ({
+    name: `push, ${name}`,
+    service: "receive-pack",
+    version: 0,
+    items,
+    tail,
+  });
   const caps = "report-status delete-refs ofs-delta object-format=sha1 agent=git/2.39.5";
   return [
-    { name: "ls-refs", service: "upload-pack", version: 2, items: ["command=ls-refs\n", "agent=git/2.39.5\n", "object-format=sha1\n", "server-option=x\n", "0001", "peel\n", "symrefs\n", "unborn\n", "ref-prefix refs/heads/\n", "0000"] },
-    { name: "object-info", service: "upload-pack", version: 2, items: ["command=object-info\n", "object-format=sha1\n", "0001", "size\n", `oid ${blob}\n`, `oid ${tip}\n`, "0000"] },
-    fetch("of all", "thin-pack\n", "ofs-delta\n", "no-progress\n", "include-tag\n", `want ${tip}\n`, `want ${parent}\n`, "done\n"),
+    {
+      name: "ls-refs",
+      service: "upload-pack",
+      version: 2,
+      items: [
+        "command=ls-refs\n",
+        "agent=git/2.39.5\n",
+        "object-format=sha1\n",
+        "server-option=x\n",
+        "0001",
+        "peel\n",
+        "symrefs\n",
+        "unborn\n",
+        "ref-prefix refs/heads/\n",
+        "0000",
+      ],
+    },
+    {
+      name: "object-info",
+      service: "upload-pack",
+      version: 2,
+      items: [
+        "command=object-info\n",
+        "object-format=sha1\n",
+        "0001",
+        "size\n",
+        `oid ${blob}\n`,
+        `oid ${tip}\n`,
+        "0000",
+      ],
+    },
+    fetch(
+      "of all",
+      "thin-pack\n",
+      "ofs-delta\n",
+      "no-progress\n",
+      "include-tag\n",
+      `want ${tip}\n`,
+      `want ${parent}\n`,
+      "done\n",
+    ),
     fetch("with haves", "thin-pack\n", `want ${tip}\n`, `have ${parent}\n`, `have ${NOBODY}\n`),
     fetch("waiting for done", "wait-for-done\n", `want ${tip}\n`, `have ${parent}\n`),
-    fetch("shallow", `want ${tip}\n`, `shallow ${parent}\n`, "deepen 1\n", "deepen-relative\n", "done\n"),
+    fetch(
+      "shallow",
+      `want ${tip}\n`,
+      `shallow ${parent}\n`,
+      "deepen 1\n",
+      "deepen-relative\n",
+      "done\n",
+    ),
     fetch("by time", `want ${tip}\n`, "deepen-since 1600000000\n", "done\n"),
     fetch("not by ref", `want ${tip}\n`, "deepen-not refs/heads/old\n", "done\n"),
     fetch("by ref", "sideband-all\n", "want-ref refs/heads/main\n", "done\n"),
     fetch("without blobs", `want ${tip}\n`, "filter blob:none\n", "done\n"),
     fetch("with all filters", `want ${tip}\n`, "filter combine:blob:limit=1k+tree:3\n", "done\n"),
-    old("of all", 0, `want ${tip} multi_ack_detailed side-band-64k thin-pack ofs-delta agent=git/2.39.5\n`, `want ${parent}\n`, "0000", "done\n"),
-    old("with haves", 0, `want ${tip} multi_ack_detailed no-done side-band-64k\n`, "0000", `have ${parent}\n`, `have ${NOBODY}\n`, "0000"),
-    old("shallow", 0, `want ${tip} side-band-64k filter\n`, `shallow ${parent}\n`, "deepen 1\n", "filter blob:none\n", "0000", "done\n"),
-    old("by time", 1, `want ${tip} multi_ack side-band deepen-since deepen-not\n`, "deepen-since 1600000000\n", "deepen-not refs/heads/old\n", "0000", `have ${parent}\n`, "done\n"),
-    push("of two", [`${ZERO} ${tip} refs/heads/new-a\0${caps}`, `${ZERO} ${parent} refs/heads/new-b`, "0000"]),
-    push("of all or none", [`${ZERO} ${tip} refs/heads/new-a\0${caps} atomic side-band-64k quiet`, `${ZERO} ${parent} refs/heads/new-b`, "0000"]),
-    push("with options", [`${ZERO} ${tip} refs/heads/new-a\0${caps} push-options`, "0000", "reviewer=x", "0000"]),
-    push("from a shallow clone", [`shallow ${parent}`, `${ZERO} ${tip} refs/heads/new-a\0${caps}`, "0000"]),
+    old(
+      "of all",
+      0,
+      `want ${tip} multi_ack_detailed side-band-64k thin-pack ofs-delta agent=git/2.39.5\n`,
+      `want ${parent}\n`,
+      "0000",
+      "done\n",
+    ),
+    old(
+      "with haves",
+      0,
+      `want ${tip} multi_ack_detailed no-done side-band-64k\n`,
+      "0000",
+      `have ${parent}\n`,
+      `have ${NOBODY}\n`,
+      "0000",
+    ),
+    old(
+      "shallow",
+      0,
+      `want ${tip} side-band-64k filter\n`,
+      `shallow ${parent}\n`,
+      "deepen 1\n",
+      "filter blob:none\n",
+      "0000",
+      "done\n",
+    ),
+    old(
+      "by time",
+      1,
+      `want ${tip} multi_ack side-band deepen-since deepen-not\n`,
+      "deepen-since 1600000000\n",
+      "deepen-not refs/heads/old\n",
+      "0000",
+      `have ${parent}\n`,
+      "done\n",
+    ),
+    push("of two", [
+      `${ZERO} ${tip} refs/heads/new-a\0${caps}`,
+      `${ZERO} ${parent} refs/heads/new-b`,
+      "0000",
+    ]),
+    push("of all or none", [
+      `${ZERO} ${tip} refs/heads/new-a\0${caps} atomic side-band-64k quiet`,
+      `${ZERO} ${parent} refs/heads/new-b`,
+      "0000",
+    ]),
+    push("with options", [
+      `${ZERO} ${tip} refs/heads/new-a\0${caps} push-options`,
+      "0000",
+      "reviewer=x",
+      "0000",
+    ]),
+    push("from a shallow clone", [
+      `shallow ${parent}`,
+      `${ZERO} ${tip} refs/heads/new-a\0${caps}`,
+      "0000",
+    ]),
     push("of a delete", [`${parent} ${ZERO} refs/heads/new-a\0${caps}`, "0000"], Buffer.alloc(0)),
     push("of a pack", [`${ZERO} ${tip} refs/heads/new-a\0${caps}`, "0000"], onePack()),
   ];
@@ -66,7 +188,11 @@ export function validRequests({ tip, parent, blob }: Known): readonly Base[] {
 /** A pack of one blob, whose checksum is left to whoever breaks it. */
 function onePack(): Buffer {
   // Made by hand in pack-builder's tests; here it only has to be well-formed at its beginning.
-  return Buffer.concat([Buffer.from("5041434b0000000200000001", "hex"), Buffer.from([0x36]), deflateSync(Buffer.from("hello\n"))]);
+  return Buffer.concat([
+    Buffer.from("5041434b0000000200000001", "hex"),
+    Buffer.from([0x36]),
+    deflateSync(Buffer.from("hello\n")),
+  ]);
 }
 
 export function encoded(items: readonly string[]): string {
@@ -100,7 +226,9 @@ const LINES: readonly (readonly [string, (item: string) => string])[] = [
 
 function longer(item: string, by: number): string {
   const text = encoded([item]);
-  return SPECIAL.test(item) ? `000${Number(item[3]) + 5 + by}` : (Number.parseInt(text.slice(0, 4), 16) + by).toString(16).padStart(4, "0") + text.slice(4);
+  return SPECIAL.test(item)
+    ? `000${Number(item[3]) + 5 + by}`
+    : (Number.parseInt(text.slice(0, 4), 16) + by).toString(16).padStart(4, "0") + text.slice(4);
 }
 
 /** Every way in which the text of one line can be wrong. */
@@ -135,37 +263,169 @@ const OIDS: readonly (readonly [string, string])[] = [
 ];
 
 const NUMBER = /(?<=(?:deepen|since|limit=|tree:) ?)\d+/;
-const NUMBERS: readonly string[] = ["0", "-1", "-0", "+1", "1.5", "1e3", "0x10", "", " ", "NaN", "Infinity", "1 2", "99999999999999999999", "9".repeat(40), "2147483648", "\u0661"];
-
-const FILTERS: readonly string[] = [
-  "", " ", "blob", "blob:", "blob:none ", "blob:nonee", "BLOB:NONE", "blob:limit", "blob:limit=", "blob:limit=-1", "blob:limit=1x", "blob:limit=1kk", "blob:limit=0x10", "blob:limit=99999999999999999999g", "tree", "tree:", "tree:-1", "tree:x", "tree:1:2", `tree:${"9".repeat(40)}`,
-  "object:type=", "object:type=nothing", "object:type=blob,tree", "sparse:oid=", "sparse:oid=nobody", `sparse:oid=${NOBODY}`, "sparse:oid=main:none", "sparse:oid=main:../x", "sparse:path=x", "sparse:", "combine:", "combine:+", "combine:blob:none+", "combine:+blob:none", "combine:blob:none+nonsense", "combine:blob:none+%", "combine:blob:none+%zz", "combine:blob:none+~", "combine:blob:none blob:none",
-  `${"combine:".repeat(40)}blob:none`, "x".repeat(5_000), "auto", "__proto__", "constructor",
+const NUMBERS: readonly string[] = [
+  "0",
+  "-1",
+  "-0",
+  "+1",
+  "1.5",
+  "1e3",
+  "0x10",
+  "",
+  " ",
+  "NaN",
+  "Infinity",
+  "1 2",
+  "99999999999999999999",
+  "9".repeat(40),
+  "2147483648",
+  "\u0661",
 ];
 
-const REFS: readonly string[] = ["", "refs/heads/none", "refs/heads/", "main", "refs/heads/main/x", "refs/heads/../x", "refs/heads/ma\0in", "__proto__", "refs/lakefs/", `refs/heads/${"x".repeat(5_000)}`, "*", "refs/heads/*"];
+const FILTERS: readonly string[] = [
+  "",
+  " ",
+  "blob",
+  "blob:",
+  "blob:none ",
+  "blob:nonee",
+  "BLOB:NONE",
+  "blob:limit",
+  "blob:limit=",
+  "blob:limit=-1",
+  "blob:limit=1x",
+  "blob:limit=1kk",
+  "blob:limit=0x10",
+  "blob:limit=99999999999999999999g",
+  "tree",
+  "tree:",
+  "tree:-1",
+  "tree:x",
+  "tree:1:2",
+  `tree:${"9".repeat(40)}`,
+  "object:type=",
+  "object:type=nothing",
+  "object:type=blob,tree",
+  "sparse:oid=",
+  "sparse:oid=nobody",
+  `sparse:oid=${NOBODY}`,
+  "sparse:oid=main:none",
+  "sparse:oid=main:../x",
+  "sparse:path=x",
+  "sparse:",
+  "combine:",
+  "combine:+",
+  "combine:blob:none+",
+  "combine:+blob:none",
+  "combine:blob:none+nonsense",
+  "combine:blob:none+%",
+  "combine:blob:none+%zz",
+  "combine:blob:none+~",
+  "combine:blob:none blob:none",
+  `${"combine:".repeat(40)}blob:none`,
+  "x".repeat(5_000),
+  "auto",
+  "__proto__",
+  "constructor",
+];
+
+const REFS: readonly string[] = [
+  "",
+  "refs/heads/none",
+  "refs/heads/",
+  "main",
+  "refs/heads/main/x",
+  "refs/heads/../x",
+  "refs/heads/ma\0in",
+  "__proto__",
+  "refs/lakefs/",
+  `refs/heads/${"x".repeat(5_000)}`,
+  "*",
+  "refs/heads/*",
+];
 
 /** Names a push may not give. */
-const BAD_NAMES: readonly string[] = ["", " ", "HEAD", "main", "refs", "refs/", "refs/heads", "refs/heads/", "refs//x", "refs/heads//x", "refs/heads/x/", "refs/heads/.x", "refs/heads/x.", "refs/heads/x..y", "refs/heads/x.lock", "refs/heads/x.lock/y", "refs/heads/x~1", "refs/heads/x^", "refs/heads/x:y", "refs/heads/x?", "refs/heads/x*", "refs/heads/x[", "refs/heads/x\\y", "refs/heads/x y", "refs/heads/x\ty", "refs/heads/x\x7f", "refs/heads/@{x", "refs/heads/x@{1}", "@", "../refs/heads/x", "refs/../x", "refs/heads/../../x", "/refs/heads/x", "refs/lakefs/x", `refs/heads/${"x".repeat(4_100)}`, "config", "objects/x", "refs/heads/x\n", "__proto__"];
+const BAD_NAMES: readonly string[] = [
+  "",
+  " ",
+  "HEAD",
+  "main",
+  "refs",
+  "refs/",
+  "refs/heads",
+  "refs/heads/",
+  "refs//x",
+  "refs/heads//x",
+  "refs/heads/x/",
+  "refs/heads/.x",
+  "refs/heads/x.",
+  "refs/heads/x..y",
+  "refs/heads/x.lock",
+  "refs/heads/x.lock/y",
+  "refs/heads/x~1",
+  "refs/heads/x^",
+  "refs/heads/x:y",
+  "refs/heads/x?",
+  "refs/heads/x*",
+  "refs/heads/x[",
+  "refs/heads/x\\y",
+  "refs/heads/x y",
+  "refs/heads/x\ty",
+  "refs/heads/x\x7f",
+  "refs/heads/@{x",
+  "refs/heads/x@{1}",
+  "@",
+  "../refs/heads/x",
+  "refs/../x",
+  "refs/heads/../../x",
+  "/refs/heads/x",
+  "refs/lakefs/x",
+  `refs/heads/${"x".repeat(4_100)}`,
+  "config",
+  "objects/x",
+  "refs/heads/x\n",
+  "__proto__",
+];
 
-const CAPABILITIES: readonly string[] = ["object-format=sha256", "object-format=", "object-format", "object-format=SHA1", "push-cert=x", "push-cert", "object-format=sha1 object-format=sha256"];
+const CAPABILITIES: readonly string[] = [
+  "object-format=sha256",
+  "object-format=",
+  "object-format",
+  "object-format=SHA1",
+  "push-cert=x",
+  "push-cert",
+  "object-format=sha1 object-format=sha256",
+];
 
-/** Of one request: each item, each text and each field of it wrong in turn, cut everywhere, and with more behind it. */
+/**
+ * Of one request: each item, each text and each field of it wrong in turn, cut everywhere, and with
+ * more behind it.
+ */
 export function mutationsOf(base: Base): readonly Attempt[] {
   const made: Attempt[] = [];
   const add = (how: string, bytes: string, tail: Uint8Array = base.tail ?? Buffer.alloc(0)) => {
     const { service, version } = base;
-    made.push({ name: `${base.name}: ${how}`, service, version, body: Buffer.concat([Buffer.from(bytes, "latin1"), tail]) });
+    made.push({
+      name: `${base.name}: ${how}`,
+      service,
+      version,
+      body: Buffer.concat([Buffer.from(bytes, "latin1"), tail]),
+    });
   };
   const { items } = base;
-  const around = (at: number, bytes: string) => `${encoded(items.slice(0, at))}${bytes}${encoded(items.slice(at + 1))}`;
+  const around = (at: number, bytes: string) =>
+    `${encoded(items.slice(0, at))}${bytes}${encoded(items.slice(at + 1))}`;
   for (const [at, item] of items.entries()) {
     const where = `item ${at + 1}, ${JSON.stringify(item.slice(0, 24))}`;
     for (const [how, change] of LINES) add(`${where}: ${how}`, around(at, change(item)));
     add(`${where}: nothing after it`, encoded(items.slice(0, at + 1)), Buffer.alloc(0));
     add(`${where}: cut in it`, encoded(items.slice(0, at + 1)).slice(0, -2), Buffer.alloc(0));
     const next = items[at + 1];
-    if (next !== undefined) add(`${where}: behind the next`, encoded([...items.slice(0, at), next, item, ...items.slice(at + 2)]));
+    if (next !== undefined)
+      add(
+        `${where}: behind the next`,
+        encoded([...items.slice(0, at), next, item, ...items.slice(at + 2)]),
+      );
     if (SPECIAL.test(item)) continue;
     for (const [how, change] of TEXTS) add(`${where}: ${how}`, around(at, pkt(change(item))));
     for (const [how, text] of fieldsOf(item)) add(`${where}: ${how}`, around(at, pkt(text)));
@@ -173,12 +433,22 @@ export function mutationsOf(base: Base): readonly Attempt[] {
   const whole = encoded(items);
   add("nothing", "", Buffer.alloc(0));
   add("a flush before all", `0000${whole}`);
-  add("more behind its end", whole, Buffer.concat([base.tail ?? Buffer.alloc(0), Buffer.from("more")]));
-  add("a whole one behind its end", whole, Buffer.concat([base.tail ?? Buffer.alloc(0), Buffer.from(whole, "latin1")]));
+  add(
+    "more behind its end",
+    whole,
+    Buffer.concat([base.tail ?? Buffer.alloc(0), Buffer.from("more")]),
+  );
+  add(
+    "a whole one behind its end",
+    whole,
+    Buffer.concat([base.tail ?? Buffer.alloc(0), Buffer.from(whole, "latin1")]),
+  );
   if (base.tail !== undefined && base.tail.length > 0) {
-    for (const cut of [0, 1, 4, 8, 12, base.tail.length - 1]) add(`its pack cut after ${cut} bytes`, whole, base.tail.subarray(0, cut));
+    for (const cut of [0, 1, 4, 8, 12, base.tail.length - 1])
+      add(`its pack cut after ${cut} bytes`, whole, base.tail.subarray(0, cut));
     add("no pack but text", whole, Buffer.from("this is no pack"));
-    for (let at = 0; at < base.tail.length; at += 3) add(`its pack with byte ${at} another`, whole, flipped(base.tail, at));
+    for (let at = 0; at < base.tail.length; at += 3)
+      add(`its pack with byte ${at} another`, whole, flipped(base.tail, at));
   }
   return made;
 }
@@ -192,14 +462,27 @@ function flipped(bytes: Uint8Array, at: number): Buffer {
 /** A line with each of its fields another. */
 function* fieldsOf(line: string): Generator<readonly [string, string]> {
   for (const [nth, match] of [...line.matchAll(OID)].entries())
-    for (const [how, oid] of OIDS) yield [`id ${nth + 1} is ${how}`, `${line.slice(0, match.index)}${oid}${line.slice(match.index + 40)}`];
-  if (NUMBER.test(line)) for (const number of NUMBERS) yield [`the number is ${JSON.stringify(number.slice(0, 12))}`, line.replace(NUMBER, number)];
-  if (line.startsWith("filter ")) for (const filter of FILTERS) yield [`the filter is ${JSON.stringify(filter.slice(0, 30))}`, `filter ${filter}\n`];
-  if (/^(want-ref|deepen-not) /.test(line)) for (const ref of REFS) yield [`the ref is ${JSON.stringify(ref.slice(0, 30))}`, `${line.split(" ")[0]} ${ref}\n`];
+    for (const [how, oid] of OIDS)
+      yield [
+        `id ${nth + 1} is ${how}`,
+        `${line.slice(0, match.index)}${oid}${line.slice(match.index + 40)}`,
+      ];
+  if (NUMBER.test(line))
+    for (const number of NUMBERS)
+      yield [`the number is ${JSON.stringify(number.slice(0, 12))}`, line.replace(NUMBER, number)];
+  if (line.startsWith("filter "))
+    for (const filter of FILTERS)
+      yield [`the filter is ${JSON.stringify(filter.slice(0, 30))}`, `filter ${filter}\n`];
+  if (/^(want-ref|deepen-not) /.test(line))
+    for (const ref of REFS)
+      yield [`the ref is ${JSON.stringify(ref.slice(0, 30))}`, `${line.split(" ")[0]} ${ref}\n`];
   const [, ids, list] = /^([0-9a-f]{40} [0-9a-f]{40}) [^\0]*(\0.*)?$/s.exec(line) ?? [];
   if (ids === undefined) return;
-  for (const name of BAD_NAMES) yield [`the name is ${JSON.stringify(name.slice(0, 30))}`, `${ids} ${name}${list ?? ""}`];
-  if (list !== undefined) for (const capability of CAPABILITIES) yield [`it asks for ${capability}`, `${line} ${capability}`];
+  for (const name of BAD_NAMES)
+    yield [`the name is ${JSON.stringify(name.slice(0, 30))}`, `${ids} ${name}${list ?? ""}`];
+  if (list !== undefined)
+    for (const capability of CAPABILITIES)
+      yield [`it asks for ${capability}`, `${line} ${capability}`];
   if (list !== undefined) yield ["no capabilities", line.slice(0, line.indexOf("\0"))];
   if (list !== undefined) yield ["capabilities behind a space", line.replace("\0", " ")];
   if (list !== undefined) yield ["two NULs", line.replace("\0", "\0\0")];

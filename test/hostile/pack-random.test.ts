@@ -1,4 +1,7 @@
-/** Random nonsense in valid wrapping: the ingest and the plain reference agree on every pack, on the tables or on refusing it. */
+/**
+ * Random nonsense in valid wrapping: the ingest and the plain reference agree on every pack, on the
+ * tables or on refusing it.
+ */
 import t from "tap";
 import { Fault } from "../../src/base/fault.js";
 import { ingestBench, plainTables } from "../odb/ingest/harness.js";
@@ -24,7 +27,11 @@ function randomDelta(random: Random, size: number): Uint8Array {
     }
     if (random.below(60) === 0) instructions.push([random.below(256)]);
   }
-  return delta(size + (random.below(60) === 0 ? 1 : 0), result + (random.below(60) === 0 ? random.below(3) : 0), ...instructions);
+  return delta(
+    size + (random.below(60) === 0 ? 1 : 0),
+    result + (random.below(60) === 0 ? random.below(3) : 0),
+    ...instructions,
+  );
 }
 
 function randomPack(random: Random): Buffer {
@@ -41,7 +48,11 @@ function randomPack(random: Random): Buffer {
     }
     const data = randomDelta(random, sizes[base] as number);
     const known = entries[base]?.type === 3 && random.below(4) === 0;
-    entries.push(known ? { type: 7, baseOid: oidOf("blob", entries[base]?.data as Uint8Array), data } : { type: 6, base, data });
+    entries.push(
+      known
+        ? { type: 7, baseOid: oidOf("blob", entries[base]?.data as Uint8Array), data }
+        : { type: 6, base, data },
+    );
     sizes.push(resultSize(data));
   }
   return buildPack(entries);
@@ -73,13 +84,19 @@ t.test("800 random packs", { timeout: 120_000 }, async (t) => {
   for (let seed = 0; seed < 800; seed++) {
     const pack = randomPack(seeded(seed));
     const plain = await settle(() => plainTables(pack));
-    const ours = await settle(() => bench.ingest(pack, { fsck: false, memoryBytes: seed % 2 === 0 ? 0 : 2 ** 22 }));
+    const ours = await settle(() =>
+      bench.ingest(pack, { fsck: false, memoryBytes: seed % 2 === 0 ? 0 : 2 ** 22 }),
+    );
     if (typeof plain === "string" || typeof ours === "string") {
-      if (typeof plain !== typeof ours) t.fail(`seed ${seed}: plain ${typeof plain === "string" ? plain : "accepts"}, ours ${typeof ours === "string" ? ours : "accepts"}`);
+      if (typeof plain !== typeof ours)
+        t.fail(
+          `seed ${seed}: plain ${typeof plain === "string" ? plain : "accepts"}, ours ${typeof ours === "string" ? ours : "accepts"}`,
+        );
       continue;
     }
     good++;
-    if (!ours.idx.equals(plain.idx) || !ours.rev.equals(plain.rev)) t.fail(`seed ${seed}: other tables`);
+    if (!ours.idx.equals(plain.idx) || !ours.rev.equals(plain.rev))
+      t.fail(`seed ${seed}: other tables`);
   }
   t.ok(good > 100 && good < 700, `${good} good, ${800 - good} refused by both`);
 });

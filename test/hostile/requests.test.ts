@@ -1,4 +1,7 @@
-/** URLs, headers and bodies no client sends, on both front ends: a 4xx with a short plain body or a closed connection, and the next request works. */
+/**
+ * URLs, headers and bodies no client sends, on both front ends: a 4xx with a short plain body or a
+ * closed connection, and the next request works.
+ */
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -40,7 +43,8 @@ const URLS = [
 ];
 
 const NAMES = "0014command=ls-refs\n0000";
-const head = (method: string, url: string, headers = "") => `${method} ${url} HTTP/1.1\r\nHost: localhost\r\n${headers}\r\n`;
+const head = (method: string, url: string, headers = "") =>
+  `${method} ${url} HTTP/1.1\r\nHost: localhost\r\n${headers}\r\n`;
 const upload = (headers: string, body = "") =>
   `${head("POST", "/ns/target.git/git-upload-pack", `Content-Type: application/x-git-upload-pack-request\r\nGit-Protocol: version=2\r\n${headers}`)}${body}`;
 
@@ -48,18 +52,39 @@ const upload = (headers: string, body = "") =>
 const REQUESTS: readonly (readonly [string, string])[] = [
   ["two lengths", upload(`Content-Length: 24\r\nContent-Length: 5\r\n`, NAMES)],
   ["one length, twice in a list", upload(`Content-Length: 24, 5\r\n`, NAMES)],
-  ["a length beside chunks", upload(`Content-Length: 24\r\nTransfer-Encoding: chunked\r\n`, `18\r\n${NAMES}\r\n0\r\n\r\n`)],
-  ["chunks beside a length", upload(`Transfer-Encoding: chunked\r\nContent-Length: 24\r\n`, `18\r\n${NAMES}\r\n0\r\n\r\n`)],
+  [
+    "a length beside chunks",
+    upload(`Content-Length: 24\r\nTransfer-Encoding: chunked\r\n`, `18\r\n${NAMES}\r\n0\r\n\r\n`),
+  ],
+  [
+    "chunks beside a length",
+    upload(`Transfer-Encoding: chunked\r\nContent-Length: 24\r\n`, `18\r\n${NAMES}\r\n0\r\n\r\n`),
+  ],
   ["a negative length", upload("Content-Length: -5\r\n", NAMES)],
   ["a length with a sign", upload("Content-Length: +24\r\n", NAMES)],
   ["a length in hex", upload("Content-Length: 0x18\r\n", NAMES)],
   ["a length of forty digits", upload(`Content-Length: ${"9".repeat(40)}\r\n`, NAMES)],
   ["a coding nobody knows", upload("Transfer-Encoding: gzip\r\n", NAMES)],
-  ["chunked, twice", upload("Transfer-Encoding: chunked, chunked\r\n", `18\r\n${NAMES}\r\n0\r\n\r\n`)],
-  ["a chunk size that is no number", upload("Transfer-Encoding: chunked\r\n", `xyz\r\n${NAMES}\r\n0\r\n\r\n`)],
-  ["a chunk size of forty digits", upload("Transfer-Encoding: chunked\r\n", `${"f".repeat(40)}\r\n${NAMES}\r\n0\r\n\r\n`)],
-  ["a chunk longer than it says", upload("Transfer-Encoding: chunked\r\n", `5\r\n${NAMES}\r\n0\r\n\r\n`)],
-  ["a space before the colon", `POST /ns/target.git/git-upload-pack HTTP/1.1\r\nHost : localhost\r\nContent-Length: 0\r\n\r\n`],
+  [
+    "chunked, twice",
+    upload("Transfer-Encoding: chunked, chunked\r\n", `18\r\n${NAMES}\r\n0\r\n\r\n`),
+  ],
+  [
+    "a chunk size that is no number",
+    upload("Transfer-Encoding: chunked\r\n", `xyz\r\n${NAMES}\r\n0\r\n\r\n`),
+  ],
+  [
+    "a chunk size of forty digits",
+    upload("Transfer-Encoding: chunked\r\n", `${"f".repeat(40)}\r\n${NAMES}\r\n0\r\n\r\n`),
+  ],
+  [
+    "a chunk longer than it says",
+    upload("Transfer-Encoding: chunked\r\n", `5\r\n${NAMES}\r\n0\r\n\r\n`),
+  ],
+  [
+    "a space before the colon",
+    `POST /ns/target.git/git-upload-pack HTTP/1.1\r\nHost : localhost\r\nContent-Length: 0\r\n\r\n`,
+  ],
   ["no Host", "GET /ns/target.git/HEAD HTTP/1.1\r\n\r\n"],
   ["no version", "GET /ns/target.git/HEAD\r\n\r\n"],
   ["another version", "GET /ns/target.git/HEAD HTTP/9.9\r\nHost: localhost\r\n\r\n"],
@@ -70,13 +95,30 @@ const REQUESTS: readonly (readonly [string, string])[] = [
   ["too many bytes of headers", head("GET", "/ns/target.git/HEAD", `X: ${"a".repeat(20_000)}\r\n`)],
   ["a thousand headers", head("GET", "/ns/target.git/HEAD", "X-Some: value\r\n".repeat(3_000))],
   ["a method nobody knows", head("BREW", "/ns/target.git/HEAD")],
-  ["a body that is a type we do not take", head("POST", "/ns/target.git/git-upload-pack", "Content-Type: text/plain\r\nContent-Length: 0\r\n")],
+  [
+    "a body that is a type we do not take",
+    head(
+      "POST",
+      "/ns/target.git/git-upload-pack",
+      "Content-Type: text/plain\r\nContent-Length: 0\r\n",
+    ),
+  ],
   ["an encoding we do not take", upload("Content-Encoding: br\r\nContent-Length: 24\r\n", NAMES)],
   ["two encodings", upload("Content-Encoding: gzip, gzip\r\nContent-Length: 24\r\n", NAMES)],
-  ["a protocol of nonsense", head("POST", "/ns/target.git/git-upload-pack", "Content-Type: application/x-git-upload-pack-request\r\nGit-Protocol: version=99\r\nContent-Length: 4\r\n") + "0003"],
+  [
+    "a protocol of nonsense",
+    head(
+      "POST",
+      "/ns/target.git/git-upload-pack",
+      "Content-Type: application/x-git-upload-pack-request\r\nGit-Protocol: version=99\r\nContent-Length: 4\r\n",
+    ) + "0003",
+  ],
 ];
 
-/** What came back within five seconds of the last byte; undefined: the connection was closed, or nothing was said. */
+/**
+ * What came back within five seconds of the last byte; undefined: the connection was closed, or
+ * nothing was said.
+ */
 async function answerTo(client: RawClient): Promise<RawResponse | undefined> {
   return Promise.race([client.response().catch(() => undefined), sleep(5_000, undefined)]);
 }
@@ -95,9 +137,20 @@ for (const kind of ["uws", "node"]) {
       const client = new RawClient(lakepack.port).send(head("GET", path));
       const reply = await answerTo(client);
       const body = reply?.body.toString() ?? "";
-      t.ok(reply === undefined ? client.ended : reply.status >= 400 && reply.status < 500, `${path.slice(0, 60)}: ${reply?.status}`);
-      t.ok(body.length < 1_000 && !body.includes(lakepack.data) && !/at .*\.js:/.test(body), `${path.slice(0, 60)}: a short body that tells nothing of us`);
-      if (!client.ended && reply?.whole) t.equal((await client.send(head("GET", "/healthz")).response()).status, 200, "and the connection goes on");
+      t.ok(
+        reply === undefined ? client.ended : reply.status >= 400 && reply.status < 500,
+        `${path.slice(0, 60)}: ${reply?.status}`,
+      );
+      t.ok(
+        body.length < 1_000 && !body.includes(lakepack.data) && !/at .*\.js:/.test(body),
+        `${path.slice(0, 60)}: a short body that tells nothing of us`,
+      );
+      if (!client.ended && reply?.whole)
+        t.equal(
+          (await client.send(head("GET", "/healthz")).response()).status,
+          200,
+          "and the connection goes on",
+        );
       client.close();
     }
 
@@ -112,9 +165,14 @@ for (const kind of ["uws", "node"]) {
     );
     for (const { name, reply, ended } of answers) {
       const says = reply?.body.toString("latin1") ?? "";
-      const told = reply !== undefined && ((reply.status >= 400 && reply.status < 506) || /ERR ./.test(says));
-      // Nothing said and nothing closed: the front end waits for the rest of what it takes for a request, within its time for headers.
-      t.ok(told || reply === undefined, `${name}: ${reply?.status ?? (ended ? "closed" : "waits")} ${says.slice(0, 60)}`);
+      const told =
+        reply !== undefined && ((reply.status >= 400 && reply.status < 506) || /ERR ./.test(says));
+      // Nothing said and nothing closed: the front end waits for the rest of what it takes for a
+      // request, within its time for headers.
+      t.ok(
+        told || reply === undefined,
+        `${name}: ${reply?.status ?? (ended ? "closed" : "waits")} ${says.slice(0, 60)}`,
+      );
       t.notOk(reply?.status === 200 && says === "", `${name}: never an empty 200`);
       t.notMatch(says, /refs\/heads\/main/, `${name}: not answered as something else`);
     }
@@ -122,25 +180,35 @@ for (const kind of ["uws", "node"]) {
     t.same(await readdir(join(lakepack.data, "incoming")), []);
   });
 
-  t.test(`${kind}: idle connections and slow headers are ended, and keep nobody out`, { timeout: 120_000 }, async (t) => {
-    const lakepack = await startLakepack(t, { args: ["--transport", kind] });
-    const idle = Array.from({ length: 200 }, () => new RawClient(lakepack.port));
-    const slow = Array.from({ length: 50 }, () => new RawClient(lakepack.port).send("GET /healthz HTTP/1.1\r\nHost: loc"));
-    const drip = setInterval(() => {
-      for (const client of slow) client.send("x");
-    }, 2_000);
-    t.teardown(() => {
-      clearInterval(drip);
-      for (const client of [...idle, ...slow]) client.close();
-    });
-    await sleep(500);
-    const started = performance.now();
-    const client = new RawClient(lakepack.port).send(head("GET", "/healthz"));
-    t.equal((await client.response()).status, 200);
-    t.ok(performance.now() - started < 5_000, "others are answered at once");
-    client.close();
-    const open = () => [idle.filter((one) => !one.ended).length, slow.filter((one) => !one.ended).length];
-    for (let waited = 0; waited < 90 && open().some((count) => count > 0); waited++) await sleep(1_000);
-    t.same(open(), [0, 0], "none is kept for ever");
-  });
+  t.test(
+    `${kind}: idle connections and slow headers are ended, and keep nobody out`,
+    { timeout: 120_000 },
+    async (t) => {
+      const lakepack = await startLakepack(t, { args: ["--transport", kind] });
+      const idle = Array.from({ length: 200 }, () => new RawClient(lakepack.port));
+      const slow = Array.from({ length: 50 }, () =>
+        new RawClient(lakepack.port).send("GET /healthz HTTP/1.1\r\nHost: loc"),
+      );
+      const drip = setInterval(() => {
+        for (const client of slow) client.send("x");
+      }, 2_000);
+      t.teardown(() => {
+        clearInterval(drip);
+        for (const client of [...idle, ...slow]) client.close();
+      });
+      await sleep(500);
+      const started = performance.now();
+      const client = new RawClient(lakepack.port).send(head("GET", "/healthz"));
+      t.equal((await client.response()).status, 200);
+      t.ok(performance.now() - started < 5_000, "others are answered at once");
+      client.close();
+      const open = () => [
+        idle.filter((one) => !one.ended).length,
+        slow.filter((one) => !one.ended).length,
+      ];
+      for (let waited = 0; waited < 90 && open().some((count) => count > 0); waited++)
+        await sleep(1_000);
+      t.same(open(), [0, 0], "none is kept for ever");
+    },
+  );
 }

@@ -1,7 +1,8 @@
 /**
- * Clients that are slow and in good faith, on the real process, both front ends, with and without TLS, all side by side: each comes to its end with the
- * right bytes. uWebSockets.js by itself would cut all of them after some 11 s. That our own limits of idleness and of all cut those beyond them is
- * in test/conformance/transport-connections.
+ * Clients that are slow and in good faith, on the real process, both front ends, with and without
+ * TLS, all side by side: each comes to its end with the right bytes. uWebSockets.js by itself would
+ * cut all of them after some 11 s. That our own limits of idleness and of all cut those beyond them
+ * is in test/conformance/transport-connections.
  */
 import { spawnSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
@@ -10,7 +11,14 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "node:tls";
 import t, { type Test } from "tap";
-import { commit, git, type Lakepack, startLakepack, tempFolder, tryGit } from "../interop/harness.js";
+import {
+  commit,
+  git,
+  type Lakepack,
+  startLakepack,
+  tempFolder,
+  tryGit,
+} from "../interop/harness.js";
 import { pkts } from "../interop/raw-fetch.js";
 import { command, parseReport } from "../interop/raw-push.js";
 import { RawClient, type RawResponse } from "../transport/raw-client.js";
@@ -35,7 +43,21 @@ async function served(t: Test, kind: "uws" | "node", tls: boolean): Promise<Serv
   const env: Record<string, string> = { LAKEPACK_KEEP_ALIVE_SECONDS: "5" };
   if (tls) {
     const [cert, key] = [join(folder, "cert.pem"), join(folder, "key.pem")];
-    spawnSync("openssl", ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", key, "-out", cert]);
+    spawnSync("openssl", [
+      "req",
+      "-x509",
+      "-newkey",
+      "rsa:2048",
+      "-nodes",
+      "-days",
+      "2",
+      "-subj",
+      "/CN=localhost",
+      "-keyout",
+      key,
+      "-out",
+      cert,
+    ]);
     Object.assign(env, { LAKEPACK_TLS_CERT: cert, LAKEPACK_TLS_KEY: key });
   }
   const lakepack = await startLakepack(t, { args: ["--transport", kind], env });
@@ -47,16 +69,48 @@ async function served(t: Test, kind: "uws" | "node", tls: boolean): Promise<Serv
   await git(["-c", "http.sslVerify=false", "push", "-q", url, "main"], { cwd: work });
   await writeFile(join(work, "small.bin"), randomBytes(360_000));
   const young = await commit(work, "small", {});
-  const pack = (await tryGit(["pack-objects", "--stdout", "--revs", "--thin", "-q"], { cwd: work, input: `${young}\n^${tip}\n` })).stdoutBytes;
+  const pack = (
+    await tryGit(["pack-objects", "--stdout", "--revs", "--thin", "-q"], {
+      cwd: work,
+      input: `${young}\n^${tip}\n`,
+    })
+  ).stdoutBytes;
   const client = () => connectTo(lakepack, tls);
-  const fetch = post("upload-pack", Buffer.from(pkts("command=fetch", "0001", "no-progress", "ofs-delta", `want ${tip}`, "done", "0000")));
+  const fetch = post(
+    "upload-pack",
+    Buffer.from(
+      pkts("command=fetch", "0001", "no-progress", "ofs-delta", `want ${tip}`, "done", "0000"),
+    ),
+  );
   const reply = await client().send(fetch).response();
-  const push = { name: "refs/heads/slow", body: Buffer.concat([Buffer.from(`${command("0".repeat(40), young, "refs/heads/slow", "report-status")}0000`, "latin1"), pack]) };
-  return { what: `${kind}${tls ? ", TLS" : ""}`, client, sha: sha(reply), fetch: fetch.toString("latin1"), push, refs: () => git(["-c", "http.sslVerify=false", "ls-remote", url]) };
+  const push = {
+    name: "refs/heads/slow",
+    body: Buffer.concat([
+      Buffer.from(
+        `${command("0".repeat(40), young, "refs/heads/slow", "report-status")}0000`,
+        "latin1",
+      ),
+      pack,
+    ]),
+  };
+  return {
+    what: `${kind}${tls ? ", TLS" : ""}`,
+    client,
+    sha: sha(reply),
+    fetch: fetch.toString("latin1"),
+    push,
+    refs: () => git(["-c", "http.sslVerify=false", "ls-remote", url]),
+  };
 }
 
 function connectTo({ port }: Lakepack, tls: boolean): RawClient {
-  return tls ? new RawClient(port, "127.0.0.1", connect({ port, host: "127.0.0.1", rejectUnauthorized: false })) : new RawClient(port);
+  return tls
+    ? new RawClient(
+        port,
+        "127.0.0.1",
+        connect({ port, host: "127.0.0.1", rejectUnauthorized: false }),
+      )
+    : new RawClient(port);
 }
 
 function post(service: string, body: Uint8Array): Buffer {
@@ -64,7 +118,8 @@ function post(service: string, body: Uint8Array): Buffer {
   return Buffer.concat([Buffer.from(head, "latin1"), body]);
 }
 
-const sha = ({ body, whole }: RawResponse) => `${whole} ${body.length} ${createHash("sha256").update(body).digest("hex")}`;
+const sha = ({ body, whole }: RawResponse) =>
+  `${whole} ${body.length} ${createHash("sha256").update(body).digest("hex")}`;
 
 /** Reads a megabyte, nothing for a minute, then the rest. */
 async function stalls({ client, fetch }: Served): Promise<string> {
@@ -100,7 +155,9 @@ async function drips({ client, push, refs }: Served): Promise<string> {
     sender.send(bytes.subarray(at, at + 4_000));
     await sleep(Math.max(0, started + (at + 4_000) / 8 - performance.now()));
   }
-  const { unpack, refs: statuses } = parseReport((await sender.response().finally(() => sender.close())).body);
+  const { unpack, refs: statuses } = parseReport(
+    (await sender.response().finally(() => sender.close())).body,
+  );
   const landed = (await refs()).includes(push.name);
   return `unpack ${unpack}, ${statuses.join()}, ${landed ? "there" : "not there"}, ${performance.now() - started > 40_000 ? "over" : "under"} 40 s`;
 }
@@ -108,7 +165,8 @@ async function drips({ client, push, refs }: Served): Promise<string> {
 /** Two requests with a pause between them, then nothing: served, and closed in the end. */
 async function idles({ client }: Served): Promise<string> {
   const idle = client();
-  const healthz = async () => (await idle.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").response()).status;
+  const healthz = async () =>
+    (await idle.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").response()).status;
   const first = await healthz();
   await sleep(3_000);
   const second = await healthz();
@@ -117,17 +175,39 @@ async function idles({ client }: Served): Promise<string> {
   return `${first}, ${second}, ${idle.ended ? "closed" : "open"}`;
 }
 
-t.test("readers that stall or sip, senders that drip, connections that idle", { timeout: 240_000 }, async (t) => {
-  const rooms: readonly (readonly ["uws" | "node", boolean])[] = [["uws", false], ["node", false], ...(hasOpenssl ? ([["uws", true], ["node", true]] as const) : [])];
-  const all: Served[] = [];
-  for (const [kind, tls] of rooms) all.push(await served(t, kind, tls));
-  await Promise.all(
-    all.map(async (server) => {
-      const [stalled, sipped, dripped, idled] = await Promise.all([stalls(server), sips(server, 40_000), drips(server), idles(server)]);
-      t.equal(stalled, server.sha, `${server.what}: a reader that stalls for a minute`);
-      t.equal(sipped, server.sha, `${server.what}: a reader at 100 KB/s`);
-      t.equal(dripped, "unpack ok, ok refs/heads/slow, there, over 40 s", `${server.what}: a sender at 8 KB/s`);
-      t.equal(idled, "200, 200, closed", `${server.what}: an idle connection`);
-    }),
-  );
-});
+t.test(
+  "readers that stall or sip, senders that drip, connections that idle",
+  { timeout: 240_000 },
+  async (t) => {
+    const rooms: readonly (readonly ["uws" | "node", boolean])[] = [
+      ["uws", false],
+      ["node", false],
+      ...(hasOpenssl
+        ? ([
+            ["uws", true],
+            ["node", true],
+          ] as const)
+        : []),
+    ];
+    const all: Served[] = [];
+    for (const [kind, tls] of rooms) all.push(await served(t, kind, tls));
+    await Promise.all(
+      all.map(async (server) => {
+        const [stalled, sipped, dripped, idled] = await Promise.all([
+          stalls(server),
+          sips(server, 40_000),
+          drips(server),
+          idles(server),
+        ]);
+        t.equal(stalled, server.sha, `${server.what}: a reader that stalls for a minute`);
+        t.equal(sipped, server.sha, `${server.what}: a reader at 100 KB/s`);
+        t.equal(
+          dripped,
+          "unpack ok, ok refs/heads/slow, there, over 40 s",
+          `${server.what}: a sender at 8 KB/s`,
+        );
+        t.equal(idled, "200, 200, closed", `${server.what}: an idle connection`);
+      }),
+    );
+  },
+);

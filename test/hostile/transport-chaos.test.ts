@@ -1,4 +1,7 @@
-/** Clients that break off anywhere, in hundreds at once: the front end neither dies nor forgets one, and serves the next as ever. */
+/**
+ * Clients that break off anywhere, in hundreds at once: the front end neither dies nor forgets one,
+ * and serves the next as ever.
+ */
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { utf8 } from "../../src/base/bytes.js";
@@ -9,11 +12,19 @@ import { RawClient, rawRequest } from "../transport/raw-client.js";
 
 const PIECE = Buffer.alloc(100_000, 0x61);
 
-/** Does something different for every path, with waits in between so that a client can be gone at any step. */
+/**
+ * Does something different for every path, with waits in between so that a client can be gone at
+ * any step.
+ */
 async function handler(request: HttpRequest) {
   if (request.path === "/early") return { status: 403, headers: [], body: utf8("no") };
   let bytes = 0;
-  for (let chunk = await request.body.read(); chunk !== undefined; chunk = await request.body.read()) bytes += chunk.length;
+  for (
+    let chunk = await request.body.read();
+    chunk !== undefined;
+    chunk = await request.body.read()
+  )
+    bytes += chunk.length;
   if (request.path === "/wait") await sleep(20);
   if (request.path === "/fail") throw new Error("on purpose");
   return {
@@ -54,7 +65,11 @@ for (const kind of ["uws", "node"] as const) {
           open.delete(request.id);
           return { status, headers, body };
         }
-        return { status, headers, body: (sink) => body(sink).finally(() => open.delete(request.id)) };
+        return {
+          status,
+          headers,
+          body: (sink) => body(sink).finally(() => open.delete(request.id)),
+        };
       },
       times: { idleMs: 2_000, tickMs: 50 },
     });
@@ -77,7 +92,12 @@ for (const kind of ["uws", "node"] as const) {
     t.same([...open], [], `all ${seen} requests that came have ended`);
     t.ok(seen > 200, `${seen} requests came`);
     t.equal(
-      (await rawRequest(listener.port, "POST /held HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab")).body.length,
+      (
+        await rawRequest(
+          listener.port,
+          "POST /held HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab",
+        )
+      ).body.length,
       40 * PIECE.length,
     );
   });

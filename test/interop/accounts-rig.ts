@@ -1,8 +1,17 @@
-/** A lakepack whose callers sign in: users, tokens and grants made through its control socket, and git that shows them. */
+/**
+ * A lakepack whose callers sign in: users, tokens and grants made through its control socket, and
+ * git that shows them.
+ */
 import { createConnection } from "node:net";
 import { join } from "node:path";
 import type { Test } from "tap";
-import { type ControlArguments, type ControlCommand, type ControlResult, formatControlRequest, readControlAnswer } from "../../src/api/control.js";
+import {
+  type ControlArguments,
+  type ControlCommand,
+  type ControlResult,
+  formatControlRequest,
+  readControlAnswer,
+} from "../../src/api/control.js";
 import type { Role } from "../../src/auth/caller.js";
 import { type Lakepack, type LakepackOptions, startLakepack } from "./harness.js";
 
@@ -18,9 +27,14 @@ export interface Guarded extends Lakepack {
 }
 
 export async function startGuarded(t: Test, options: LakepackOptions = {}): Promise<Guarded> {
-  const server = await startLakepack(t, { ...options, env: { LAKEPACK_AUTH: "token", ...options.env } });
-  const command = <K extends ControlCommand>(name: K, given: ControlArguments<K>) => send(server.data, name, given);
-  const token = async (user: string, scope: Role = "write", expires: string | null = null) => (await command("token.create", { user, scope, label: "", expires })).token;
+  const server = await startLakepack(t, {
+    ...options,
+    env: { LAKEPACK_AUTH: "token", ...options.env },
+  });
+  const command = <K extends ControlCommand>(name: K, given: ControlArguments<K>) =>
+    send(server.data, name, given);
+  const token = async (user: string, scope: Role = "write", expires: string | null = null) =>
+    (await command("token.create", { user, scope, label: "", expires })).token;
   return {
     ...server,
     adminToken: /lpk_[a-z2-7]{32}/.exec(server.out())?.[0] ?? "",
@@ -30,11 +44,16 @@ export async function startGuarded(t: Test, options: LakepackOptions = {}): Prom
       await command("user.create", { name, admin });
       return token(name, scope ?? (admin ? "admin" : "write"));
     },
-    at: (repository, shown) => `${shown === undefined ? server.url : server.url.replace("://", `://git:${shown}@`)}/${repository}.git`,
+    at: (repository, shown) =>
+      `${shown === undefined ? server.url : server.url.replace("://", `://git:${shown}@`)}/${repository}.git`,
   };
 }
 
-function send<K extends ControlCommand>(data: string, name: K, given: ControlArguments<K>): Promise<ControlResult<K>> {
+function send<K extends ControlCommand>(
+  data: string,
+  name: K,
+  given: ControlArguments<K>,
+): Promise<ControlResult<K>> {
   return new Promise((resolve, reject) => {
     const socket = createConnection(join(data, "control.sock"));
     let answer = "";

@@ -1,12 +1,24 @@
 /**
- * A repository as pushes leave it on a real server, one pack each, thin ones completed: what clients fetch from it is what stock git's
- * server sends of the same repository in one pack.
+ * A repository as pushes leave it on a real server, one pack each, thin ones completed: what
+ * clients fetch from it is what stock git's server sends of the same repository in one pack.
  */
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { makeHistory } from "../serve/history.js";
-import { checkFsck, commit, folderOf, git, type Lakepack, objectSet, startLakepack, startStock, stockRepository, tempFolder, tryGit } from "./harness.js";
+import {
+  checkFsck,
+  commit,
+  folderOf,
+  git,
+  type Lakepack,
+  objectSet,
+  startLakepack,
+  startStock,
+  stockRepository,
+  tempFolder,
+  tryGit,
+} from "./harness.js";
 
 const REPO = "ns/history";
 
@@ -24,7 +36,10 @@ async function pushed(t: Test): Promise<Pair> {
   const loose = join(await tempFolder(t), "loose.git");
   await git(["init", "-q", "--bare", loose]);
   const tips = await git(["for-each-ref", "--format=%(objectname)"], { cwd: history });
-  const everything = await tryGit(["pack-objects", "--revs", "--stdout", "-q"], { cwd: history, input: `${tips}\n` });
+  const everything = await tryGit(["pack-objects", "--revs", "--stdout", "-q"], {
+    cwd: history,
+    input: `${tips}\n`,
+  });
   await git(["unpack-objects", "-q"], { cwd: loose, input: everything.stdoutBytes });
   for (const state of ["v1.0~9", "v1.0~6", "v1.0~5", "v1.0", "old", "right", "main"]) {
     const oid = await git(["rev-parse", `${state}^{commit}`], { cwd: history });
@@ -32,7 +47,10 @@ async function pushed(t: Test): Promise<Pair> {
   }
   await git(["fetch", "-q", `file://${history}`, "+refs/*:refs/*"], { cwd: loose });
   await git(["push", "-q", "--mirror", ours], { cwd: loose });
-  const stock = await startStock(t, ["uploadpack.allowFilter=true", "uploadpack.allowAnySHA1InWant=true"]);
+  const stock = await startStock(t, [
+    "uploadpack.allowFilter=true",
+    "uploadpack.allowAnySHA1InWant=true",
+  ]);
   await stockRepository(stock, REPO, history);
   return { lakepack, history, urls: [ours, `${stock.url}/${REPO}.git`] };
 }
@@ -52,7 +70,9 @@ const CLONES: readonly (readonly string[])[] = [
 
 t.test("clones, depths and filters", { timeout: 120_000 }, async (t) => {
   const { lakepack, urls } = await pushed(t);
-  const packs = readdirSync(join(await folderOf(lakepack.data, REPO), "git/objects/pack")).filter((name) => name.endsWith(".pack"));
+  const packs = readdirSync(join(await folderOf(lakepack.data, REPO), "git/objects/pack")).filter(
+    (name) => name.endsWith(".pack"),
+  );
   t.ok(packs.length > 4, `${packs.length} packs`);
   for (const version of [0, 2] as const)
     for (const args of CLONES) {
@@ -77,7 +97,9 @@ t.test("incremental fetches from every state", { timeout: 120_000 }, async (t) =
       const copy = join(await tempFolder(t), "copy.git");
       await git(["init", "-q", "--bare", copy]);
       const oid = await git(["rev-parse", `${state}^{commit}`], { cwd: history });
-      await git(["fetch", "-q", "--no-tags", `file://${history}`, `${oid}:refs/heads/start`], { cwd: copy });
+      await git(["fetch", "-q", "--no-tags", `file://${history}`, `${oid}:refs/heads/start`], {
+        cwd: copy,
+      });
       await git(["fetch", "-q", urls[0], "+refs/*:refs/remotes/*"], { cwd: copy, version });
       t.same(await objectSet(copy), await objectSet(history), `from ${state}, version ${version}`);
       await checkFsck(t, copy);
@@ -116,7 +138,10 @@ t.test("clients clone while others push", { timeout: 120_000 }, async (t) => {
   await pushing;
   const last = join(await tempFolder(t), "copy");
   await git(["clone", "-q", urls[0], last]);
-  t.equal(await git(["rev-parse", "HEAD"], { cwd: last }), await git(["rev-parse", "HEAD"], { cwd: work }));
+  t.equal(
+    await git(["rev-parse", "HEAD"], { cwd: last }),
+    await git(["rev-parse", "HEAD"], { cwd: work }),
+  );
 });
 
 t.test("what was made before a restart is used after it", { timeout: 60_000 }, async (t) => {

@@ -1,4 +1,7 @@
-/** Stands before a real lakeFS, passes everything on and counts; does something once the n-th answer is there, before anybody has it. */
+/**
+ * Stands before a real lakeFS, passes everything on and counts; does something once the n-th answer
+ * is there, before anybody has it.
+ */
 import { createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Test } from "tap";
@@ -9,7 +12,10 @@ export interface CountingProxy {
   readonly count: number;
   /** Calls that are under way. */
   readonly pending: number;
-  /** Counts from one again. When lakeFS has answered the `at`-th call, `instead` is run in place of passing the answer on. */
+  /**
+   * Counts from one again. When lakeFS has answered the `at`-th call, `instead` is run in place of
+   * passing the answer on.
+   */
   arm(at: number, instead: () => Promise<void>): void;
   /** "POST /…/merge/main" of the last call counted. */
   readonly last: string;
@@ -25,14 +31,29 @@ interface State {
 
 export async function startProxy(t: Test, endpoint: string): Promise<CountingProxy> {
   const target = new URL(endpoint);
-  const state: State = { count: 0, pending: 0, at: Number.POSITIVE_INFINITY, last: "", instead: async () => {} };
+  const state: State = {
+    count: 0,
+    pending: 0,
+    at: Number.POSITIVE_INFINITY,
+    last: "",
+    instead: async () => {},
+  };
   const server = createServer((asked, reply) => {
     state.pending++;
-    const onwards = request({ host: target.hostname, port: target.port, method: asked.method, path: asked.url, headers: asked.headers }, (answer) => {
-      state.count++;
-      if (state.count === state.at) void cut(asked, reply, answer, state);
-      else pass(reply, answer);
-    });
+    const onwards = request(
+      {
+        host: target.hostname,
+        port: target.port,
+        method: asked.method,
+        path: asked.url,
+        headers: asked.headers,
+      },
+      (answer) => {
+        state.count++;
+        if (state.count === state.at) void cut(asked, reply, answer, state);
+        else pass(reply, answer);
+      },
+    );
     onwards.once("close", () => state.pending--);
     onwards.on("error", () => reply.destroy());
     asked.on("error", () => onwards.destroy());
@@ -65,7 +86,12 @@ function pass(reply: ServerResponse, answer: IncomingMessage): void {
 }
 
 /** lakeFS has done it; whoever asked will never know. */
-async function cut(asked: IncomingMessage, reply: ServerResponse, answer: IncomingMessage, state: State): Promise<void> {
+async function cut(
+  asked: IncomingMessage,
+  reply: ServerResponse,
+  answer: IncomingMessage,
+  state: State,
+): Promise<void> {
   state.last = `${asked.method} ${asked.url}`;
   answer.resume();
   await state.instead();

@@ -1,7 +1,19 @@
-/** dulwich: another implementation, in Python. It asks for both side bands, sends credentials at once and wants no compression. */
+/**
+ * dulwich: another implementation, in Python. It asks for both side bands, sends credentials at
+ * once and wants no compression.
+ */
 import { join } from "node:path";
 import t from "tap";
-import { checkFsck, commit, git, makeSample, objectSet, remoteRefs, startLakepack, tempFolder } from "./harness.js";
+import {
+  checkFsck,
+  commit,
+  git,
+  makeSample,
+  objectSet,
+  remoteRefs,
+  startLakepack,
+  tempFolder,
+} from "./harness.js";
 import { python } from "./python.js";
 
 const CLONE = `
@@ -46,26 +58,30 @@ else {
     await checkFsck(t, copy);
   });
 
-  t.test("dulwich pushes: a new repository, a fast-forward, a delete", { timeout: 90_000 }, async (t) => {
-    const sample = await makeSample(t);
-    const lakepack = await startLakepack(t);
-    const url = `${lakepack.url}/ns/from-dulwich.git`;
-    await run(
-      PUSH,
-      sample,
-      url,
-      "refs/heads/main:refs/heads/main",
-      "refs/heads/side:refs/heads/side",
-      "refs/tags/v1.0:refs/tags/v1.0",
-    );
-    await commit(sample, "one more", { "new.txt": "new\n" });
-    await run(PUSH, sample, url, "refs/heads/main:refs/heads/main", ":refs/heads/side");
-    t.same(
-      (await remoteRefs(url)).filter((line) => /heads/.test(line)),
-      [`${await git(["rev-parse", "main"], { cwd: sample })}\trefs/heads/main`],
-    );
-    const copy = join(await tempFolder(t), "copy");
-    await git(["clone", "-q", "--mirror", url, copy]);
-    await checkFsck(t, copy);
-  });
+  t.test(
+    "dulwich pushes: a new repository, a fast-forward, a delete",
+    { timeout: 90_000 },
+    async (t) => {
+      const sample = await makeSample(t);
+      const lakepack = await startLakepack(t);
+      const url = `${lakepack.url}/ns/from-dulwich.git`;
+      await run(
+        PUSH,
+        sample,
+        url,
+        "refs/heads/main:refs/heads/main",
+        "refs/heads/side:refs/heads/side",
+        "refs/tags/v1.0:refs/tags/v1.0",
+      );
+      await commit(sample, "one more", { "new.txt": "new\n" });
+      await run(PUSH, sample, url, "refs/heads/main:refs/heads/main", ":refs/heads/side");
+      t.same(
+        (await remoteRefs(url)).filter((line) => /heads/.test(line)),
+        [`${await git(["rev-parse", "main"], { cwd: sample })}\trefs/heads/main`],
+      );
+      const copy = join(await tempFolder(t), "copy");
+      await git(["clone", "-q", "--mirror", url, copy]);
+      await checkFsck(t, copy);
+    },
+  );
 }

@@ -1,4 +1,7 @@
-/** The same fetch asked of lakepack and of git http-backend, in both protocols: the same answer, the same objects. */
+/**
+ * The same fetch asked of lakepack and of git http-backend, in both protocols: the same answer, the
+ * same objects.
+ */
 import t, { type Test } from "tap";
 import { git, makeSample, startLakepack, startStock, stockRepository } from "./harness.js";
 import { packFacts, pkts, rawFetch, type RawFetchReply } from "./raw-fetch.js";
@@ -11,7 +14,10 @@ async function servers(t: Test) {
   const sample = await makeSample(t);
   const lakepack = await startLakepack(t);
   await git(["push", "-q", "--mirror", `${lakepack.url}/${REPO}.git`], { cwd: sample });
-  const stock = await startStock(t, ["uploadpack.allowFilter=true", "uploadpack.allowRefInWant=true"]);
+  const stock = await startStock(t, [
+    "uploadpack.allowFilter=true",
+    "uploadpack.allowRefInWant=true",
+  ]);
   await stockRepository(stock, REPO, sample);
   const rev = (name: string) => git(["rev-parse", name], { cwd: sample });
   return { sample, lakepack, stock, rev, tip: await rev("main") };
@@ -47,18 +53,35 @@ async function sameLines(
   return [ours, theirs];
 }
 
-/** And the packs hold the same objects. Git also announces boundaries that lie behind others and are not sent: we do not. */
+/**
+ * And the packs hold the same objects. Git also announces boundaries that lie behind others and are
+ * not sent: we do not.
+ */
 async function sameAnswer(t: Test, all: Servers, version: 0 | 2, name: string, body: string) {
   const [ours, theirs] = await sameLines(t, all, version, name, body);
   const facts = await packFacts(t, ours.pack);
   t.same(facts.oids, (await packFacts(t, theirs.pack)).oids, `${name}: the same objects`);
-  const sent = theirs.lines.filter(isBoundary).filter((line) => facts.oids.includes(line.slice("shallow ".length)));
-  t.same(ours.lines.filter(isBoundary).sort(), sent.sort(), `${name}: every boundary that is sent is announced`);
+  const sent = theirs.lines
+    .filter(isBoundary)
+    .filter((line) => facts.oids.includes(line.slice("shallow ".length)));
+  t.same(
+    ours.lines.filter(isBoundary).sort(),
+    sent.sort(),
+    `${name}: every boundary that is sent is announced`,
+  );
   return { ...ours, ...facts };
 }
 
-/** A fetch without haves, in the words of either version. `capabilities` of version 0 are lines in version 2. */
-function clone(version: 0 | 2, wants: readonly string[], capabilities: readonly string[], lines: readonly string[]): string {
+/**
+ * A fetch without haves, in the words of either version. `capabilities` of version 0 are lines in
+ * version 2.
+ */
+function clone(
+  version: 0 | 2,
+  wants: readonly string[],
+  capabilities: readonly string[],
+  lines: readonly string[],
+): string {
   if (version === 2)
     return pkts(
       "command=fetch",
@@ -71,33 +94,85 @@ function clone(version: 0 | 2, wants: readonly string[], capabilities: readonly 
       "0000",
     );
   const [first = "", ...others] = wants;
-  return pkts(`want ${first} ${capabilities.join(" ")}`, ...others.map((oid) => `want ${oid}`), ...lines, "0000", "done");
+  return pkts(
+    `want ${first} ${capabilities.join(" ")}`,
+    ...others.map((oid) => `want ${oid}`),
+    ...lines,
+    "0000",
+    "done",
+  );
 }
 
 for (const version of [0, 2] as const) {
   t.test(`version ${version}: clones, whole and of single refs`, { timeout: 60_000 }, async (t) => {
     const all = await servers(t);
-    const [side, tag, light] = [await all.rev("side"), await all.rev("v1.0"), await all.rev("light")];
-    await sameAnswer(t, all, version, "all", clone(version, [all.tip, side, tag], ["ofs-delta"], []));
+    const [side, tag, light] = [
+      await all.rev("side"),
+      await all.rev("v1.0"),
+      await all.rev("light"),
+    ];
+    await sameAnswer(
+      t,
+      all,
+      version,
+      "all",
+      clone(version, [all.tip, side, tag], ["ofs-delta"], []),
+    );
     await sameAnswer(t, all, version, "a branch", clone(version, [side], ["ofs-delta"], []));
     await sameAnswer(t, all, version, "a tag", clone(version, [tag], ["ofs-delta"], []));
-    const tagged = await sameAnswer(t, all, version, "include-tag", clone(version, [light], ["ofs-delta", "include-tag"], []));
+    const tagged = await sameAnswer(
+      t,
+      all,
+      version,
+      "include-tag",
+      clone(version, [light], ["ofs-delta", "include-tag"], []),
+    );
     t.ok(tagged.oids.includes(tag));
-    const untagged = await sameAnswer(t, all, version, "without include-tag", clone(version, [light], ["ofs-delta"], []));
+    const untagged = await sameAnswer(
+      t,
+      all,
+      version,
+      "without include-tag",
+      clone(version, [light], ["ofs-delta"], []),
+    );
     t.notOk(untagged.oids.includes(tag));
-    const plain = await sameAnswer(t, all, version, "without ofs-delta", clone(version, [all.tip], [], []));
+    const plain = await sameAnswer(
+      t,
+      all,
+      version,
+      "without ofs-delta",
+      clone(version, [all.tip], [], []),
+    );
     t.notOk(plain.types.includes(6), "no ofs-delta to who does not read it");
   });
 
   t.test(`version ${version}: depths`, { timeout: 60_000 }, async (t) => {
     const all = await servers(t);
     for (const depth of [1, 2, 5, 100, 0x7fff_ffff])
-      await sameAnswer(t, all, version, `depth ${depth}`, clone(version, [all.tip], ["ofs-delta"], [`deepen ${depth}`]));
+      await sameAnswer(
+        t,
+        all,
+        version,
+        `depth ${depth}`,
+        clone(version, [all.tip], ["ofs-delta"], [`deepen ${depth}`]),
+      );
     for (const since of [1_700_000_300, 1_700_000_700, 1_700_000_850])
-      await sameAnswer(t, all, version, `since ${since}`, clone(version, [all.tip], ["ofs-delta"], [`deepen-since ${since}`]));
+      await sameAnswer(
+        t,
+        all,
+        version,
+        `since ${since}`,
+        clone(version, [all.tip], ["ofs-delta"], [`deepen-since ${since}`]),
+      );
     for (const not of ["refs/heads/side", "side", "v1.0"])
       if (not !== "v1.0")
-        await sameAnswer(t, all, version, `not ${not}`, clone(version, [all.tip], ["ofs-delta"], [`deepen-not ${not}`]));
+        await sameAnswer(
+          t,
+          all,
+          version,
+          `not ${not}`,
+          clone(version, [all.tip], ["ofs-delta"], [`deepen-not ${not}`]),
+        );
     await sameAnswer(
       t,
       all,
@@ -130,16 +205,22 @@ for (const version of [0, 2] as const) {
         all,
         version,
         filter,
-        clone(version, [all.tip, await all.rev("v1.0")], version === 0 ? ["ofs-delta", "filter"] : ["ofs-delta"], [
-          `filter ${filter}`,
-        ]),
+        clone(
+          version,
+          [all.tip, await all.rev("v1.0")],
+          version === 0 ? ["ofs-delta", "filter"] : ["ofs-delta"],
+          [`filter ${filter}`],
+        ),
       );
     await sameAnswer(
       t,
       all,
       version,
       "with a depth",
-      clone(version, [all.tip], version === 0 ? ["ofs-delta", "filter"] : ["ofs-delta"], ["deepen 2", "filter blob:none"]),
+      clone(version, [all.tip], version === 0 ? ["ofs-delta", "filter"] : ["ofs-delta"], [
+        "deepen 2",
+        "filter blob:none",
+      ]),
     );
   });
 
@@ -161,9 +242,22 @@ t.test("version 0: every acknowledgment, in every mode", { timeout: 60_000 }, as
   const all = await servers(t);
   const [near, far] = [await all.rev("main~2"), await all.rev("main~9")];
   for (const mode of ["", "multi_ack", "multi_ack_detailed", "multi_ack_detailed no-done"])
-    for (const haves of [[], [UNKNOWN], [near], [near, UNKNOWN], [UNKNOWN, near], [far, near], [near, far, UNKNOWN]])
+    for (const haves of [
+      [],
+      [UNKNOWN],
+      [near],
+      [near, UNKNOWN],
+      [UNKNOWN, near],
+      [far, near],
+      [near, far, UNKNOWN],
+    ])
       for (const end of ["0000", "done"]) {
-        const body = pkts(`want ${all.tip} ${mode}`, "0000", ...haves.map((oid) => `have ${oid}`), end);
+        const body = pkts(
+          `want ${all.tip} ${mode}`,
+          "0000",
+          ...haves.map((oid) => `have ${oid}`),
+          end,
+        );
         const [ours, theirs] = await sameLines(t, all, 0, `${mode} ${haves.length} ${end}`, body);
         t.equal(ours.pack.length > 0, theirs.pack.length > 0, "a pack where stock git sends one");
       }
@@ -172,7 +266,8 @@ t.test("version 0: every acknowledgment, in every mode", { timeout: 60_000 }, as
 t.test("version 2: acknowledgments, wait-for-done, want-ref", { timeout: 60_000 }, async (t) => {
   const all = await servers(t);
   const [near, far] = [await all.rev("main~2"), await all.rev("main~9")];
-  const fetch = (...lines: string[]) => pkts("command=fetch", "object-format=sha1", "0001", ...lines, "0000");
+  const fetch = (...lines: string[]) =>
+    pkts("command=fetch", "object-format=sha1", "0001", ...lines, "0000");
   for (const haves of [[UNKNOWN], [near], [near, UNKNOWN], [far], [far, near]])
     for (const extra of [[], ["wait-for-done"], ["done"]])
       await sameLines(
@@ -182,6 +277,18 @@ t.test("version 2: acknowledgments, wait-for-done, want-ref", { timeout: 60_000 
         `${haves.length} ${extra.join()}`,
         fetch(`want ${all.tip}`, ...haves.map((oid) => `have ${oid}`), ...extra),
       );
-  await sameLines(t, all, 2, "want-ref", fetch("want-ref refs/heads/main", "want-ref refs/tags/v1.0", "done"));
-  await sameLines(t, all, 2, "nothing wanted", fetch("wait-for-done", `have ${near}`, `have ${UNKNOWN}`));
+  await sameLines(
+    t,
+    all,
+    2,
+    "want-ref",
+    fetch("want-ref refs/heads/main", "want-ref refs/tags/v1.0", "done"),
+  );
+  await sameLines(
+    t,
+    all,
+    2,
+    "nothing wanted",
+    fetch("wait-for-done", `have ${near}`, `have ${UNKNOWN}`),
+  );
 });

@@ -1,4 +1,7 @@
-/** Levels of fsck's messages, as the server's setting: the same outcome as stock git's receive.fsck.<id>, and what is let pass comes back byte for byte. */
+/**
+ * Levels of fsck's messages, as the server's setting: the same outcome as stock git's
+ * receive.fsck.<id>, and what is let pass comes back byte for byte.
+ */
 import { join } from "node:path";
 import { writeFile } from "node:fs/promises";
 import t from "tap";
@@ -8,7 +11,9 @@ import { git, startLakepack, tempFolder } from "./harness.js";
 import { fetched, makeOdd, ODD, original, pushOdd, pushToStock } from "./odd-objects.js";
 
 t.setTimeout(600_000);
-const odd = new Map(await Promise.all(Object.keys(ODD).map(async (id) => [id, await makeOdd(t, id)] as const)));
+const odd = new Map(
+  await Promise.all(Object.keys(ODD).map(async (id) => [id, await makeOdd(t, id)] as const)),
+);
 
 for (const level of FSCK_LEVELS) {
   const theirs = new Map<string, number | null>();
@@ -18,7 +23,9 @@ for (const level of FSCK_LEVELS) {
   for (const kind of frontEnds) {
     t.test(`each id at ${level}, ${kind}`, async (t) => {
       const levels = [...odd.keys()].map((id) => `${id.toUpperCase()}=${level}`).join(",");
-      const server = await startLakepack(t, { args: ["--transport", kind, "--fsck-levels", levels] });
+      const server = await startLakepack(t, {
+        args: ["--transport", kind, "--fsck-levels", levels],
+      });
       for (const [id, one] of odd) {
         const url = `${server.url}/me/${id}.git`;
         const { code, stderr } = await pushOdd(one, url);
@@ -35,7 +42,8 @@ for (const level of FSCK_LEVELS) {
         }
         if (level === "warn") t.match(says, `warning: object ${one.object}: ${id}: `);
         if (level === "ignore") t.notMatch(says, new RegExp(id.concat(":")));
-        if (code === 0 && kind === frontEnds[0]) t.same(await fetched(t, url, one), await original(one), `${id} comes back as it was`);
+        if (code === 0 && kind === frontEnds[0])
+          t.same(await fetched(t, url, one), await original(one), `${id} comes back as it was`);
       }
     });
   }
@@ -66,10 +74,16 @@ t.test("many findings are told up to a number, in a pack of any size", async (t)
   await git(["fast-import", "--quiet"], { cwd: work, input: commits.join("\n") });
   for (let at = 0; at < 45; at++) {
     const text = `tree ${tree}\nauthor A ${at} +0000\ncommitter A <a@example.com> ${at} +0000\n\nm\n`;
-    const id = await git(["hash-object", "-w", "--literally", "-t", "commit", "--stdin"], { cwd: work, input: text });
+    const id = await git(["hash-object", "-w", "--literally", "-t", "commit", "--stdin"], {
+      cwd: work,
+      input: text,
+    });
     await git(["update-ref", `refs/heads/b${at}`, id], { cwd: work });
   }
-  const { code, stderr } = await pushOdd({ work, ref: "refs/heads/*:refs/heads/*", object: "" }, `${server.url}/me/many.git`);
+  const { code, stderr } = await pushOdd(
+    { work, ref: "refs/heads/*:refs/heads/*", object: "" },
+    `${server.url}/me/many.git`,
+  );
   t.equal(code, 0, stderr);
   t.equal(stderr.match(/warning: object/g)?.length, 20);
   t.match(stderr, /warning: and 25 more/);
@@ -81,7 +95,9 @@ t.test("a skip list: what it names is not judged, as by stock git", async (t) =>
   const lines = skipped.map((id) => `${odd.get(id)?.object.toUpperCase()} # ${id}`);
   await writeFile(file, ["# odd objects of ours", "", ...lines, "  "].join("\n"));
   for (const kind of frontEnds) {
-    const server = await startLakepack(t, { args: ["--transport", kind, "--fsck-skip-list", file] });
+    const server = await startLakepack(t, {
+      args: ["--transport", kind, "--fsck-skip-list", file],
+    });
     for (const id of [...skipped, "badName", "hasDotgit"]) {
       const one = odd.get(id);
       if (one === undefined) throw new Error(id);

@@ -2,7 +2,17 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
-import { checkFsck, git, makeSample, objectSet, remoteRefs, startStock, stockRepository, tempFolder, tryGit } from "./harness.js";
+import {
+  checkFsck,
+  git,
+  makeSample,
+  objectSet,
+  remoteRefs,
+  startStock,
+  stockRepository,
+  tempFolder,
+  tryGit,
+} from "./harness.js";
 
 t.test("stock git clones from and pushes to stock git's server behind the bridge", async (t) => {
   const sample = await makeSample(t);

@@ -1,4 +1,7 @@
-/** A real lakepack process, stock git with nobody's configuration, and stock git's own server to compare with. */
+/**
+ * A real lakepack process, stock git with nobody's configuration, and stock git's own server to
+ * compare with.
+ */
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { chmod, cp, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
@@ -21,7 +24,7 @@ export async function tempFolder(t: Pick<Test, "teardown">): Promise<string> {
   return folder;
 }
 
-// lakepack -----------------------------------------------------------------------------------------------------------
+// lakepack ----------------------------------------------------------------------------------------
 
 export interface Lakepack {
   /** "http://127.0.0.1:PORT"; https with TLS. */
@@ -47,7 +50,10 @@ export interface LakepackOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** Starts `lakepack serve` on a free port. A `git` on its PATH records that it was run, and that fails the test. */
+/**
+ * Starts `lakepack serve` on a free port. A `git` on its PATH records that it was run, and that
+ * fails the test.
+ */
 export async function startLakepack(t: Test, options: LakepackOptions = {}): Promise<Lakepack> {
   const folder = await tempFolder(t);
   const trap = join(folder, "trap");
@@ -56,9 +62,27 @@ export async function startLakepack(t: Test, options: LakepackOptions = {}): Pro
   await writeFile(join(trap, "git"), `#!/bin/sh\necho "$@" >> "${marker}"\nexit 1\n`);
   await chmod(join(trap, "git"), 0o755);
   const data = options.data ?? join(folder, "data");
-  const args = ["serve", "--listen", "127.0.0.1:0", "--data", data, "--log-level", "info", ...(options.args ?? [])];
-  const env = { PATH: `${trap}:${process.env["PATH"]}`, HOME: folder, LAKEPACK_DRAIN_SECONDS: "0", ...options.env };
-  const child = spawn(process.execPath, [MAIN, ...args], { cwd: folder, env, stdio: ["ignore", "pipe", "pipe"] });
+  const args = [
+    "serve",
+    "--listen",
+    "127.0.0.1:0",
+    "--data",
+    data,
+    "--log-level",
+    "info",
+    ...(options.args ?? []),
+  ];
+  const env = {
+    PATH: `${trap}:${process.env["PATH"]}`,
+    HOME: folder,
+    LAKEPACK_DRAIN_SECONDS: "0",
+    ...options.env,
+  };
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    cwd: folder,
+    env,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   const server = await started(child, data);
   t.teardown(async () => {
     await server.stop();
@@ -105,7 +129,10 @@ function started(child: ChildProcess, data: string): Promise<Lakepack> {
   });
 }
 
-/** Key in the store of the repository that a name leads to, "repos/<id>"; also of a lakeFS repository behind a second name. */
+/**
+ * Key in the store of the repository that a name leads to, "repos/<id>"; also of a lakeFS
+ * repository behind a second name.
+ */
 export async function prefixOf(data: string, title: string): Promise<string> {
   const database = Database.openToRead(join(data, "lakepack.db"));
   if (database === undefined) throw new Error(`no database in ${data}`);
@@ -124,21 +151,25 @@ export async function folderOf(data: string, title: string): Promise<string> {
 }
 
 /**
- * Copies the data folder of a server that has ended. Files of a connection that holds no data, SQLite's shared memory and an empty
- * log, are left out: a connection of this process that only read may take them away meanwhile, when it is collected.
+ * Copies the data folder of a server that has ended. Files of a connection that holds no data,
+ * SQLite's shared memory and an empty log, are left out: a connection of this process that only
+ * read may take them away meanwhile, when it is collected.
  */
 export async function copyData(from: string, to: string): Promise<void> {
-  const holdsData = async (path: string) => !path.endsWith(".db-shm") && !(path.endsWith(".db-wal") && (await stat(path).catch(() => ({ size: 0 }))).size === 0);
+  const holdsData = async (path: string) =>
+    !path.endsWith(".db-shm") &&
+    !(path.endsWith(".db-wal") && (await stat(path).catch(() => ({ size: 0 }))).size === 0);
   await cp(from, to, { recursive: true, filter: holdsData });
 }
 
 /** Whether the log shows this, or comes to: its lines take their own way here. */
 export async function logShows(server: Lakepack, pattern: RegExp): Promise<boolean> {
-  for (let attempt = 0; attempt < 200 && !pattern.test(server.log()); attempt++) await new Promise((wake) => setTimeout(wake, 50));
+  for (let attempt = 0; attempt < 200 && !pattern.test(server.log()); attempt++)
+    await new Promise((wake) => setTimeout(wake, 50));
   return pattern.test(server.log());
 }
 
-// stock git ----------------------------------------------------------------------------------------------------------
+// stock git ---------------------------------------------------------------------------------------
 
 export interface GitOptions {
   readonly cwd?: string;
@@ -183,7 +214,8 @@ const CLEAN_CONFIG = [
 
 /** Runs stock git to its end, whatever its exit code. */
 export async function tryGit(args: readonly string[], options: GitOptions = {}): Promise<GitRun> {
-  const version = options.version === undefined ? [] : ["-c", `protocol.version=${options.version}`];
+  const version =
+    options.version === undefined ? [] : ["-c", `protocol.version=${options.version}`];
   const child = spawn("git", [...CLEAN_CONFIG, ...version, ...args], {
     cwd: options.cwd ?? tmpdir(),
     env: { ...CLEAN_ENVIRONMENT, ...options.env },
@@ -196,19 +228,27 @@ export async function tryGit(args: readonly string[], options: GitOptions = {}):
   child.stdin.end(options.input ?? "");
   const code = await new Promise<number | null>((resolve) => child.once("close", resolve));
   const stdoutBytes = Buffer.concat(out);
-  return { code, stdoutBytes, stdout: stdoutBytes.toString(), stderr: Buffer.concat(err).toString() };
+  return {
+    code,
+    stdoutBytes,
+    stdout: stdoutBytes.toString(),
+    stderr: Buffer.concat(err).toString(),
+  };
 }
 
 /** Runs stock git, which must succeed; its output without the last newline. */
 export async function git(args: readonly string[], options: GitOptions = {}): Promise<string> {
   const run = await tryGit(args, options);
-  if (run.code !== 0) throw new Error(`git ${args.join(" ")} ended with ${run.code}:\n${run.stderr}\n${run.stdout}`);
+  if (run.code !== 0)
+    throw new Error(`git ${args.join(" ")} ended with ${run.code}:\n${run.stderr}\n${run.stdout}`);
   return run.stdout.replace(/\n$/, "");
 }
 
 /** Fails the test unless `git fsck --full --strict` has nothing at all to say. */
 export async function checkFsck(t: Test, repository: string): Promise<void> {
-  const run = await tryGit(["fsck", "--full", "--strict", "--no-progress", "--no-dangling"], { cwd: repository });
+  const run = await tryGit(["fsck", "--full", "--strict", "--no-progress", "--no-dangling"], {
+    cwd: repository,
+  });
   t.same(
     { code: run.code, says: `${run.stdout}${run.stderr}`.replace(/^notice: .*\n/gm, "") },
     { code: 0, says: "" },
@@ -218,7 +258,9 @@ export async function checkFsck(t: Test, repository: string): Promise<void> {
 
 /** Ids of every object a repository holds, sorted. */
 export async function objectSet(repository: string): Promise<string[]> {
-  const list = await git(["cat-file", "--batch-all-objects", "--batch-check=%(objectname)"], { cwd: repository });
+  const list = await git(["cat-file", "--batch-all-objects", "--batch-check=%(objectname)"], {
+    cwd: repository,
+  });
   return list === "" ? [] : list.split("\n").sort();
 }
 
@@ -228,7 +270,10 @@ export async function remoteRefs(url: string, version?: 0 | 1 | 2): Promise<stri
   return text === "" ? [] : text.split("\n");
 }
 
-/** A commit with these files (path → content; undefined: removed), dated so that later ones are later. Its id. */
+/**
+ * A commit with these files (path → content; undefined: removed), dated so that later ones are
+ * later. Its id.
+ */
 export async function commit(
   repository: string,
   message: string,
@@ -243,18 +288,25 @@ export async function commit(
     }
   }
   await git(["add", "-A"], { cwd: repository });
-  await git(["commit", "-q", "--allow-empty", "-m", message], { cwd: repository, env: await nextDate(repository) });
+  await git(["commit", "-q", "--allow-empty", "-m", message], {
+    cwd: repository,
+    env: await nextDate(repository),
+  });
   return git(["rev-parse", "HEAD"], { cwd: repository });
 }
 
 /** A minute after 1,700,000,000 for each commit there is: dates that tests can count on. */
 async function nextDate(repository: string): Promise<Record<string, string>> {
-  const count = Number((await tryGit(["rev-list", "--count", "--all"], { cwd: repository })).stdout) || 0;
+  const count =
+    Number((await tryGit(["rev-list", "--count", "--all"], { cwd: repository })).stdout) || 0;
   const date = `${1_700_000_000 + 60 * count} +0000`;
   return { GIT_AUTHOR_DATE: date, GIT_COMMITTER_DATE: date };
 }
 
-/** A repository with branches, a merge, tags of both kinds, an executable, a symlink, a submodule entry and odd names. */
+/**
+ * A repository with branches, a merge, tags of both kinds, an executable, a symlink, a submodule
+ * entry and odd names.
+ */
 export async function makeSample(t: Test): Promise<string> {
   const folder = join(await tempFolder(t), "sample");
   await git(["init", "-q", folder]);
@@ -276,7 +328,10 @@ export async function makeSample(t: Test): Promise<string> {
     ],
     { cwd: folder },
   );
-  await git(["update-index", "--add", "--cacheinfo", "160000,1234567890123456789012345678901234567890,sub"], { cwd: folder });
+  await git(
+    ["update-index", "--add", "--cacheinfo", "160000,1234567890123456789012345678901234567890,sub"],
+    { cwd: folder },
+  );
   await git(["checkout", "-q", "--", "link"], { cwd: folder });
   await mkdir(join(folder, "sub"));
   await commit(folder, "modes", {});
@@ -290,12 +345,15 @@ export async function makeSample(t: Test): Promise<string> {
   await git(["checkout", "-q", "-b", "side", "HEAD~5"], { cwd: folder });
   await commit(folder, "aside", { "side.txt": "side\n" });
   await git(["checkout", "-q", "main"], { cwd: folder });
-  await git(["merge", "-q", "--no-ff", "-m", "merge side", "side"], { cwd: folder, env: await nextDate(folder) });
+  await git(["merge", "-q", "--no-ff", "-m", "merge side", "side"], {
+    cwd: folder,
+    env: await nextDate(folder),
+  });
   await git(["tag", "-a", "-m", "tag of a tag", "v1.0-nested", "v1.0"], { cwd: folder });
   return folder;
 }
 
-// stock git's server -------------------------------------------------------------------------------------------------
+// stock git's server ------------------------------------------------------------------------------
 
 export interface StockServer {
   readonly url: string;
@@ -307,7 +365,9 @@ export interface StockServer {
 /** `git http-backend` behind a small CGI bridge: what Git itself answers. */
 export async function startStock(t: Test, config: readonly string[] = []): Promise<StockServer> {
   const root = await tempFolder(t);
-  const server = createServer((request, response) => void runBackend(root, config, request, response));
+  const server = createServer(
+    (request, response) => void runBackend(root, config, request, response),
+  );
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   t.teardown(() => {
     server.closeAllConnections();
@@ -318,14 +378,25 @@ export async function startStock(t: Test, config: readonly string[] = []): Promi
 }
 
 /** A bare repository on the stock server that pushes may change, optionally a copy of `from`. */
-export async function stockRepository(stock: StockServer, name: string, from?: string): Promise<string> {
+export async function stockRepository(
+  stock: StockServer,
+  name: string,
+  from?: string,
+): Promise<string> {
   const path = join(stock.root, `${name}.git`);
-  await git(from === undefined ? ["init", "-q", "--bare", path] : ["clone", "-q", "--mirror", from, path]);
+  await git(
+    from === undefined ? ["init", "-q", "--bare", path] : ["clone", "-q", "--mirror", from, path],
+  );
   await git(["config", "http.receivepack", "true"], { cwd: path });
   return path;
 }
 
-function runBackend(root: string, config: readonly string[], request: IncomingMessage, response: ServerResponse): void {
+function runBackend(
+  root: string,
+  config: readonly string[],
+  request: IncomingMessage,
+  response: ServerResponse,
+): void {
   const [path = "", query = ""] = (request.url ?? "").split("?");
   const optional = (name: string, header: string): Record<string, string> => {
     const value = request.headers[header];

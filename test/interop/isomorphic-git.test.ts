@@ -1,4 +1,7 @@
-/** isomorphic-git: version 0 in both directions, no User-Agent, no Accept; the client of browsers and hub web pages. */
+/**
+ * isomorphic-git: version 0 in both directions, no User-Agent, no Accept; the client of browsers
+ * and hub web pages.
+ */
 import * as fs from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -20,7 +23,12 @@ import {
   tempFolder,
 } from "./harness.js";
 
-const AUTHOR = { name: "A U Thor", email: "author@example.com", timestamp: 1_700_000_000, timezoneOffset: 0 };
+const AUTHOR = {
+  name: "A U Thor",
+  email: "author@example.com",
+  timestamp: 1_700_000_000,
+  timezoneOffset: 0,
+};
 
 /** A repository of isomorphic-git's own making. */
 async function made(t: Test): Promise<string> {
@@ -48,14 +56,31 @@ for (const kind of frontEnds) {
     const dir = await made(t);
     const url = `${lakepack.url}/web/made.git`;
     const messages: string[] = [];
-    const result = await client.push({ fs, http, dir, url, ref: "main", onMessage: (text) => void messages.push(text) });
+    const result = await client.push({
+      fs,
+      http,
+      dir,
+      url,
+      ref: "main",
+      onMessage: (text) => void messages.push(text),
+    });
     t.match(result, { ok: true, refs: { "refs/heads/main": { ok: true } } });
     t.match(messages.join(""), "created web/made");
     const next = await committed(dir, "more/deep.txt", "more\n");
     t.ok((await client.push({ fs, http, dir, url, ref: "main" })).ok, "a second push on top");
-    t.ok((await client.push({ fs, http, dir, url, ref: "main", remoteRef: "refs/heads/other" })).ok, "to another name");
-    t.same(await remoteRefs(url), [`${next}\tHEAD`, `${next}\trefs/heads/main`, `${next}\trefs/heads/other`]);
-    t.ok((await client.push({ fs, http, dir, url, remoteRef: "refs/heads/other", delete: true })).ok, "a delete");
+    t.ok(
+      (await client.push({ fs, http, dir, url, ref: "main", remoteRef: "refs/heads/other" })).ok,
+      "to another name",
+    );
+    t.same(await remoteRefs(url), [
+      `${next}\tHEAD`,
+      `${next}\trefs/heads/main`,
+      `${next}\trefs/heads/other`,
+    ]);
+    t.ok(
+      (await client.push({ fs, http, dir, url, remoteRef: "refs/heads/other", delete: true })).ok,
+      "a delete",
+    );
     const copy = join(await tempFolder(t), "copy");
     await git(["clone", "-q", url, copy]);
     await checkFsck(t, copy);
@@ -63,7 +88,9 @@ for (const kind of frontEnds) {
   });
 
   t.test(`${kind}: a refused push says which ref and why`, { timeout: 60_000 }, async (t) => {
-    const lakepack = await startLakepack(t, { args: ["--transport", kind, "--deny-non-fast-forwards", "true"] });
+    const lakepack = await startLakepack(t, {
+      args: ["--transport", kind, "--deny-non-fast-forwards", "true"],
+    });
     const url = `${lakepack.url}/web/refused.git`;
     const [first, second] = [await made(t), await made(t)];
     await client.push({ fs, http, dir: first, url, ref: "main" });
@@ -89,7 +116,10 @@ for (const kind of frontEnds) {
       const dir = join(await tempFolder(t), "whole");
       await client.clone({ fs, http, dir, url, noCheckout: true });
       await checkFsck(t, dir);
-      t.equal(await client.resolveRef({ fs, dir, ref: "refs/heads/main" }), await git(["rev-parse", "main"], { cwd: sample }));
+      t.equal(
+        await client.resolveRef({ fs, dir, ref: "refs/heads/main" }),
+        await git(["rev-parse", "main"], { cwd: sample }),
+      );
       t.same(await objectSet(dir), await objectSet(sample));
 
       const stock = await startStock(t);
@@ -100,10 +130,24 @@ for (const kind of frontEnds) {
         { ref: "side", singleBranch: true },
         { since: new Date(1_700_000_300_000), singleBranch: true },
       ]) {
-        const [ours, theirs] = [join(await tempFolder(t), "ours"), join(await tempFolder(t), "theirs")];
+        const [ours, theirs] = [
+          join(await tempFolder(t), "ours"),
+          join(await tempFolder(t), "theirs"),
+        ];
         await client.clone({ fs, http, dir: ours, url, noCheckout: true, ...options });
-        await client.clone({ fs, http, dir: theirs, url: `${stock.url}/ns/sample.git`, noCheckout: true, ...options });
-        t.same(await objectSet(ours), await objectSet(theirs), `the objects stock git sends: ${JSON.stringify(options)}`);
+        await client.clone({
+          fs,
+          http,
+          dir: theirs,
+          url: `${stock.url}/ns/sample.git`,
+          noCheckout: true,
+          ...options,
+        });
+        t.same(
+          await objectSet(ours),
+          await objectSet(theirs),
+          `the objects stock git sends: ${JSON.stringify(options)}`,
+        );
       }
 
       const next = await commit(sample, "one more", { "new.txt": "new\n" });
@@ -111,7 +155,13 @@ for (const kind of frontEnds) {
       await client.fetch({ fs, http, dir, url, ref: "main" });
       t.equal(await client.resolveRef({ fs, dir, ref: "refs/remotes/origin/main" }), next);
       await checkFsck(t, dir);
-      const refs = await client.listServerRefs({ http, url, prefix: "refs/tags/", symrefs: true, peelTags: true });
+      const refs = await client.listServerRefs({
+        http,
+        url,
+        prefix: "refs/tags/",
+        symrefs: true,
+        peelTags: true,
+      });
       t.ok(
         refs.some((ref) => ref.ref === "refs/tags/v1.0"),
         "version 2 ls-refs, the one place where it speaks it",

@@ -1,4 +1,7 @@
-/** New lakeFS commits are read before anyone asks: by polling, and at once where lakeFS' own webhook tells of them. */
+/**
+ * New lakeFS commits are read before anyone asks: by polling, and at once where lakeFS' own webhook
+ * tells of them.
+ */
 import t from "tap";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
 import { git, type Lakepack, startLakepack } from "./harness.js";
@@ -7,14 +10,26 @@ import type { Test } from "tap";
 const { signal } = new AbortController();
 const SECRET = "a webhook's secret, nobody's business";
 
-async function start(t: Test, { access }: RunningLakefs, more: Readonly<Record<string, string>>): Promise<Lakepack> {
+async function start(
+  t: Test,
+  { access }: RunningLakefs,
+  more: Readonly<Record<string, string>>,
+): Promise<Lakepack> {
   const { endpoint, accessKeyId, secretAccessKey } = access;
-  const env = { LAKEPACK_LAKEFS_ENDPOINT: endpoint, LAKEPACK_LAKEFS_ACCESS_KEY_ID: accessKeyId, LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: secretAccessKey, LAKEPACK_LAKEFS_PATIENCE_SECONDS: "1" };
+  const env = {
+    LAKEPACK_LAKEFS_ENDPOINT: endpoint,
+    LAKEPACK_LAKEFS_ACCESS_KEY_ID: accessKeyId,
+    LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: secretAccessKey,
+    LAKEPACK_LAKEFS_PATIENCE_SECONDS: "1",
+  };
   return startLakepack(t, { env: { ...env, ...more } });
 }
 
 async function create({ client, namespace }: RunningLakefs, name: string): Promise<void> {
-  await client.createRepository({ name, storage_namespace: namespace(name), default_branch: "main" }, signal);
+  await client.createRepository(
+    { name, storage_namespace: namespace(name), default_branch: "main" },
+    signal,
+  );
   await commit(client, name, "one");
 }
 
@@ -38,7 +53,11 @@ async function until(holds: () => Promise<boolean>): Promise<boolean> {
 }
 
 function post(server: Lakepack, body: string, secret?: string): Promise<Response> {
-  return fetch(`${server.url}/api/lakefs/webhook`, { method: "POST", body, headers: secret === undefined ? {} : { "X-Lakepack-Secret": secret } });
+  return fetch(`${server.url}/api/lakefs/webhook`, {
+    method: "POST",
+    body,
+    headers: secret === undefined ? {} : { "X-Lakepack-Secret": secret },
+  });
 }
 
 t.test("reading ahead", { skip: skipLakefs, timeout: 180_000 }, async (t) => {
@@ -54,26 +73,42 @@ t.test("reading ahead", { skip: skipLakefs, timeout: 180_000 }, async (t) => {
     t.ok(await until(async () => (await contentsRead(server)) === 2), "read although nobody asked");
   });
 
-  await t.test("lakeFS' webhook has a head read that nobody has asked for, and nothing is polled", async (t) => {
-    const server = await start(t, lakefs, { LAKEPACK_LAKEFS_POLL_SECONDS: "0", LAKEPACK_LAKEFS_WEBHOOK_SECRET: SECRET });
-    await create(lakefs, "hooked");
-    const action = `name: tell lakepack
+  await t.test(
+    "lakeFS' webhook has a head read that nobody has asked for, and nothing is polled",
+    async (t) => {
+      const server = await start(t, lakefs, {
+        LAKEPACK_LAKEFS_POLL_SECONDS: "0",
+        LAKEPACK_LAKEFS_WEBHOOK_SECRET: SECRET,
+      });
+      await create(lakefs, "hooked");
+      const action = `name: tell lakepack
 on: {post-commit: {}}
 hooks:
   - id: lakepack
     type: webhook
     properties: {url: "${server.url}/api/lakefs/webhook", headers: {X-Lakepack-Secret: "${SECRET}"}}
 `;
-    await client.uploadObject("hooked", "main", "_lakefs_actions/lakepack.yaml", Buffer.from(action), {}, signal);
-    await client.commit("hooked", "main", { message: "tell" }, signal);
-    t.ok(await until(async () => (await contentsRead(server)) >= 2), "both commits were read");
-    const before = await contentsRead(server);
-    await git(["ls-remote", `${server.url}/lakefs/hooked.git`]);
-    t.equal(await contentsRead(server), before, "who asks now waits for nothing");
-    await commit(client, "hooked", "three");
-    t.ok(await until(async () => (await contentsRead(server)) === before + 1), "and the next one too");
-    t.notMatch(server.log(), SECRET);
-  });
+      await client.uploadObject(
+        "hooked",
+        "main",
+        "_lakefs_actions/lakepack.yaml",
+        Buffer.from(action),
+        {},
+        signal,
+      );
+      await client.commit("hooked", "main", { message: "tell" }, signal);
+      t.ok(await until(async () => (await contentsRead(server)) >= 2), "both commits were read");
+      const before = await contentsRead(server);
+      await git(["ls-remote", `${server.url}/lakefs/hooked.git`]);
+      t.equal(await contentsRead(server), before, "who asks now waits for nothing");
+      await commit(client, "hooked", "three");
+      t.ok(
+        await until(async () => (await contentsRead(server)) === before + 1),
+        "and the next one too",
+      );
+      t.notMatch(server.log(), SECRET);
+    },
+  );
 
   await t.test("what is not lakeFS' webhook is refused", async (t) => {
     const server = await start(t, lakefs, { LAKEPACK_LAKEFS_WEBHOOK_SECRET: SECRET });
@@ -81,10 +116,18 @@ hooks:
     t.equal((await post(server, event)).status, 403, "no secret");
     t.equal((await post(server, event, `${SECRET}x`)).status, 403, "another one");
     t.equal((await post(server, "{", SECRET)).status, 400, "no JSON");
-    t.equal((await post(server, JSON.stringify({ repository_id: "../x" }), SECRET)).status, 400, "no repository's name");
+    t.equal(
+      (await post(server, JSON.stringify({ repository_id: "../x" }), SECRET)).status,
+      400,
+      "no repository's name",
+    );
     t.equal((await post(server, "x".repeat(3_000_000), SECRET)).status, 413, "too long");
     t.equal((await post(server, event, SECRET)).status, 202);
-    t.equal((await post(server, JSON.stringify({ repository_id: "no-such-repository" }), SECRET)).status, 202, "not told what exists");
+    t.equal(
+      (await post(server, JSON.stringify({ repository_id: "no-such-repository" }), SECRET)).status,
+      202,
+      "not told what exists",
+    );
     t.equal((await fetch(`${server.url}/api/lakefs/webhook`)).status, 405);
     const shut = await start(t, lakefs, {});
     t.equal((await post(shut, event, "")).status, 404, "no secret is set: there is no door");

@@ -1,6 +1,6 @@
 /**
- * A lakeFS that is away, as users of stock git see it: waited for, gone on from, and where the setting says so served
- * without.
+ * A lakeFS that is away, as users of stock git see it: waited for, gone on from, and where the
+ * setting says so served without.
  */
 import { join } from "node:path";
 import t from "tap";
@@ -16,7 +16,8 @@ t.setTimeout(240_000);
 function countPassed(proxy: LakefsProxy): Map<string, number> {
   const passed = new Map<string, number>();
   proxy.onCall = (call) => {
-    const path = kindOf(call) === "content" ? new URL(call.path, "http://x").searchParams.get("path") : null;
+    const path =
+      kindOf(call) === "content" ? new URL(call.path, "http://x").searchParams.get("path") : null;
     if (path !== null) passed.set(path, (passed.get(path) ?? 0) + 1);
     return undefined;
   };
@@ -37,7 +38,10 @@ t.test("a lakeFS that is away", { skip: skipLakefs, timeout: 240_000 }, async (t
 
   await t.test("for seconds, in the middle of a cold clone: the clone goes on", async (t) => {
     const name = await many(lakefs, 200);
-    const server = await startBeside(t, lakefs, { ...settings, LAKEPACK_LAKEFS_PATIENCE_SECONDS: "30" });
+    const server = await startBeside(t, lakefs, {
+      ...settings,
+      LAKEPACK_LAKEFS_PATIENCE_SECONDS: "30",
+    });
     const passed = countPassed(proxy);
     const note = proxy.onCall;
     let isOver = false;
@@ -80,7 +84,8 @@ t.test("a lakeFS that is away", { skip: skipLakefs, timeout: 240_000 }, async (t
       const url = `${server.url}/lakefs/${name}.git`;
       await remoteRefs(url);
       t.equal(passed.size, 0, "none is needed for the refs");
-      proxy.onCall = (call) => (passed.size >= 40 && kindOf(call) === "content" ? { as: "drop" } : note(call));
+      proxy.onCall = (call) =>
+        passed.size >= 40 && kindOf(call) === "content" ? { as: "drop" } : note(call);
       t.not((await tryGit(["clone", "-q", url, join(folder, "broken")])).code, 0);
       t.ok(passed.size >= 40 && passed.size < 100);
       proxy.onCall = note;
@@ -96,79 +101,106 @@ t.test("a lakeFS that is away", { skip: skipLakefs, timeout: 240_000 }, async (t
     },
   );
 
-  await t.test("while many clone for the first time: each server reads each content once", async (t) => {
-    const name = await many(lakefs, 60);
-    for (const servers of [1, 2]) {
-      const passed = countPassed(proxy);
-      const beside = await Promise.all(Array.from({ length: servers }, () => startBeside(t, lakefs, settings)));
-      const one = (at: number) =>
-        git(["clone", "-q", `${beside[at % servers]?.url}/lakefs/${name}.git`, join(folder, `crowd-${servers}-${at}`)]);
-      await Promise.all(Array.from({ length: 8 }, (_, at) => one(at)));
-      t.equal(passed.size, 60);
-      t.same([...new Set(passed.values())], [servers], `8 clones, ${servers === 1 ? "one server" : "two servers"}`);
-      t.equal(
-        new Set(
-          await Promise.all(
-            [0, 7].map((at) => git(["rev-parse", "HEAD"], { cwd: join(folder, `crowd-${servers}-${at}`) })),
-          ),
-        ).size,
-        1,
-      );
-      await Promise.all(beside.map((server) => server.stop()));
-    }
-  });
+  await t.test(
+    "while many clone for the first time: each server reads each content once",
+    async (t) => {
+      const name = await many(lakefs, 60);
+      for (const servers of [1, 2]) {
+        const passed = countPassed(proxy);
+        const beside = await Promise.all(
+          Array.from({ length: servers }, () => startBeside(t, lakefs, settings)),
+        );
+        const one = (at: number) =>
+          git([
+            "clone",
+            "-q",
+            `${beside[at % servers]?.url}/lakefs/${name}.git`,
+            join(folder, `crowd-${servers}-${at}`),
+          ]);
+        await Promise.all(Array.from({ length: 8 }, (_, at) => one(at)));
+        t.equal(passed.size, 60);
+        t.same(
+          [...new Set(passed.values())],
+          [servers],
+          `8 clones, ${servers === 1 ? "one server" : "two servers"}`,
+        );
+        t.equal(
+          new Set(
+            await Promise.all(
+              [0, 7].map((at) =>
+                git(["rev-parse", "HEAD"], { cwd: join(folder, `crowd-${servers}-${at}`) }),
+              ),
+            ),
+          ).size,
+          1,
+        );
+        await Promise.all(beside.map((server) => server.stop()));
+      }
+    },
+  );
   proxy.onCall = () => undefined;
 
-  await t.test("what is known is served for reading, if the setting says so, and never as new", async (t) => {
-    const name = await emptyRepository(lakefs, "stale");
-    await put(lakefs, name, "file", "one");
-    await lakefs.client.commit(name, "main", { message: "one" }, signal);
-    const more = { ...settings, LAKEPACK_LAKEFS_POLL_SECONDS: "1" };
-    const strict = await startBeside(t, lakefs, more);
-    const stale = { ...more, LAKEPACK_LAKEFS_SERVE_STALE: "true" };
-    let server = await startBeside(t, lakefs, stale);
-    let url = `${server.url}/lakefs/${name}.git`;
-    const work = join(folder, "stale");
-    await git(["clone", "-q", url, work]);
-    await git(["ls-remote", `${strict.url}/lakefs/${name}.git`]);
-    const refs = await remoteRefs(url);
+  await t.test(
+    "what is known is served for reading, if the setting says so, and never as new",
+    async (t) => {
+      const name = await emptyRepository(lakefs, "stale");
+      await put(lakefs, name, "file", "one");
+      await lakefs.client.commit(name, "main", { message: "one" }, signal);
+      const more = { ...settings, LAKEPACK_LAKEFS_POLL_SECONDS: "1" };
+      const strict = await startBeside(t, lakefs, more);
+      const stale = { ...more, LAKEPACK_LAKEFS_SERVE_STALE: "true" };
+      let server = await startBeside(t, lakefs, stale);
+      let url = `${server.url}/lakefs/${name}.git`;
+      const work = join(folder, "stale");
+      await git(["clone", "-q", url, work]);
+      await git(["ls-remote", `${strict.url}/lakefs/${name}.git`]);
+      const refs = await remoteRefs(url);
 
-    await proxy.goAway();
-    t.not((await tryGit(["ls-remote", `${strict.url}/lakefs/${name}.git`])).code, 0, "not unless it is set");
-    for (const restart of [false, true]) {
-      const { data } = server;
-      if (restart) {
-        await server.stop();
-        server = await startBeside(t, lakefs, stale, { data });
-        url = `${server.url}/lakefs/${name}.git`;
-      }
-      const what = restart ? "after a restart" : "";
-      t.same(await remoteRefs(url), refs, what);
-      const clone = join(folder, `stale-${restart}`);
-      const run = await tryGit(["clone", url, clone]);
-      t.equal(run.code, 0, run.stderr);
-      t.match(
-        run.stderr,
-        /remote: warning: lakeFS does not answer: this is what it had at 20\d\d-.*, and may be old/,
-        what,
+      await proxy.goAway();
+      t.not(
+        (await tryGit(["ls-remote", `${strict.url}/lakefs/${name}.git`])).code,
+        0,
+        "not unless it is set",
       );
-      await checkFsck(t, clone);
-      t.ok(await logShows(server, /lakeFS is away: what is known is served for reading/));
-      await git(["commit", "-q", "--allow-empty", "-m", "mine"], { cwd: work });
-      const push = await tryGit(["push", url, "HEAD:main"], { cwd: work });
-      t.not(push.code, 0);
-      t.match(push.stderr, /503|lakeFS does not answer/, "for reading only");
-    }
+      for (const restart of [false, true]) {
+        const { data } = server;
+        if (restart) {
+          await server.stop();
+          server = await startBeside(t, lakefs, stale, { data });
+          url = `${server.url}/lakefs/${name}.git`;
+        }
+        const what = restart ? "after a restart" : "";
+        t.same(await remoteRefs(url), refs, what);
+        const clone = join(folder, `stale-${restart}`);
+        const run = await tryGit(["clone", url, clone]);
+        t.equal(run.code, 0, run.stderr);
+        t.match(
+          run.stderr,
+          /remote: warning: lakeFS does not answer: this is what it had at 20\d\d-.*, and may be old/,
+          what,
+        );
+        await checkFsck(t, clone);
+        t.ok(await logShows(server, /lakeFS is away: what is known is served for reading/));
+        await git(["commit", "-q", "--allow-empty", "-m", "mine"], { cwd: work });
+        const push = await tryGit(["push", url, "HEAD:main"], { cwd: work });
+        t.not(push.code, 0);
+        t.match(push.stderr, /503|lakeFS does not answer/, "for reading only");
+      }
 
-    await proxy.comeBack();
-    await put(lakefs, name, "file", "two");
-    await lakefs.client.commit(name, "main", { message: "two" }, signal);
-    const clone = join(folder, "fresh");
-    for (let attempt = 0; attempt < 20 && (await remoteRefs(url)).join() === refs.join(); attempt++)
-      await new Promise((wake) => setTimeout(wake, 500));
-    const run = await tryGit(["clone", url, clone]);
-    t.notMatch(run.stderr, /may be old/);
-    t.equal(await git(["log", "-1", "--format=%s"], { cwd: clone }), "two");
-    t.equal((await tryGit(["push", url, "HEAD:refs/heads/back"], { cwd: clone })).code, 0);
-  });
+      await proxy.comeBack();
+      await put(lakefs, name, "file", "two");
+      await lakefs.client.commit(name, "main", { message: "two" }, signal);
+      const clone = join(folder, "fresh");
+      for (
+        let attempt = 0;
+        attempt < 20 && (await remoteRefs(url)).join() === refs.join();
+        attempt++
+      )
+        await new Promise((wake) => setTimeout(wake, 500));
+      const run = await tryGit(["clone", url, clone]);
+      t.notMatch(run.stderr, /may be old/);
+      t.equal(await git(["log", "-1", "--format=%s"], { cwd: clone }), "two");
+      t.equal((await tryGit(["push", url, "HEAD:refs/heads/back"], { cwd: clone })).code, 0);
+    },
+  );
 });

@@ -1,4 +1,7 @@
-/** Commits made in lakeFS and read one at a time, so that each comes in a pack of its own; what they take in the store, beside what stock git makes of the same. */
+/**
+ * Commits made in lakeFS and read one at a time, so that each comes in a pack of its own; what they
+ * take in the store, beside what stock git makes of the same.
+ */
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
@@ -17,11 +20,21 @@ export function filePath(at: number, folders: number): string {
 export async function commitOneByOne(
   lakefs: RunningLakefs,
   name: string,
-  commits: { readonly from: number; readonly to: number; readonly files: number; readonly folders: number },
+  commits: {
+    readonly from: number;
+    readonly to: number;
+    readonly files: number;
+    readonly folders: number;
+  },
   read: (commit: number) => Promise<void>,
 ): Promise<void> {
   for (let commit = commits.from; commit < commits.to; commit++) {
-    await put(lakefs, name, filePath((commit * 7_919) % commits.files, commits.folders), `version ${commit}\n`);
+    await put(
+      lakefs,
+      name,
+      filePath((commit * 7_919) % commits.files, commits.folders),
+      `version ${commit}\n`,
+    );
     await lakefs.client.commit(name, "main", { message: `change ${commit}` }, signal);
     await read(commit);
   }
@@ -55,7 +68,11 @@ export class StoredSide {
   }
 
   async packs(): Promise<readonly StoredPack[]> {
-    return (JSON.parse(readFileSync(join(await this.folder(), "manifest"), "utf8")) as { packs: StoredPack[] }).packs;
+    return (
+      JSON.parse(readFileSync(join(await this.folder(), "manifest"), "utf8")) as {
+        packs: StoredPack[];
+      }
+    ).packs;
   }
 
   async manifestBytes(): Promise<number> {
@@ -64,14 +81,29 @@ export class StoredSide {
 
   /** Bytes and names of what lies beside the manifest for packs. */
   async files(): Promise<{ readonly bytes: number; readonly names: readonly string[] }> {
-    const folders = [join(await this.folder(), "objects/pack"), join(await this.folder(), "lake-promised")];
-    const paths = folders.flatMap((folder) => (existsSync(folder) ? readdirSync(folder).map((name) => join(folder, name)) : []));
-    return { bytes: paths.reduce((sum, path) => sum + statSync(path).size, 0), names: paths.map((path) => path.split("/").at(-1) as string) };
+    const folders = [
+      join(await this.folder(), "objects/pack"),
+      join(await this.folder(), "lake-promised"),
+    ];
+    const paths = folders.flatMap((folder) =>
+      existsSync(folder) ? readdirSync(folder).map((name) => join(folder, name)) : [],
+    );
+    return {
+      bytes: paths.reduce((sum, path) => sum + statSync(path).size, 0),
+      names: paths.map((path) => path.split("/").at(-1) as string),
+    };
   }
 
   /** Folds what can be, and removes what nothing names. */
   async collect(): Promise<void> {
-    const done = await lakepack(["gc", `lakefs/${this.#name}`, "--grace", "0", "--data", this.#data]);
+    const done = await lakepack([
+      "gc",
+      `lakefs/${this.#name}`,
+      "--grace",
+      "0",
+      "--data",
+      this.#data,
+    ]);
     if (done.code !== 0) throw new Error(done.err);
   }
 
@@ -81,11 +113,25 @@ export class StoredSide {
   }
 }
 
-/** Bytes of trees and commits as they lie in a repository's packs; git says what it costs to store each. */
+/**
+ * Bytes of trees and commits as they lie in a repository's packs; git says what it costs to store
+ * each.
+ */
 export function historyBytes(repository: string): number {
   const format = "--batch-check=%(objecttype) %(objectsize:disk)";
-  const lines = execFileSync("git", ["-C", repository, "cat-file", "--batch-all-objects", "--unordered", format], { encoding: "utf8", maxBuffer: 1 << 30 }).trim().split("\n");
-  return lines.map((line) => line.split(" ")).reduce((sum, [type, bytes]) => sum + (type === "tree" || type === "commit" ? Number(bytes) : 0), 0);
+  const lines = execFileSync(
+    "git",
+    ["-C", repository, "cat-file", "--batch-all-objects", "--unordered", format],
+    { encoding: "utf8", maxBuffer: 1 << 30 },
+  )
+    .trim()
+    .split("\n");
+  return lines
+    .map((line) => line.split(" "))
+    .reduce(
+      (sum, [type, bytes]) => sum + (type === "tree" || type === "commit" ? Number(bytes) : 0),
+      0,
+    );
 }
 
 /** What stock git makes of a clone of `url` by its defaults; the folder it is in. */

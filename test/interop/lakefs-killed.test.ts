@@ -1,6 +1,7 @@
 /**
- * The real process, killed after its n-th lakeFS call, n from one to the last of a push: every branch and tag is the old one or the new one, another server
- * with an empty store reads it, the same server starts again on what it left, and the next push completes.
+ * The real process, killed after its n-th lakeFS call, n from one to the last of a push: every
+ * branch and tag is the old one or the new one, another server with an empty store reads it, the
+ * same server starts again on what it left, and the next push completes.
  */
 import { spawn } from "node:child_process";
 import { join } from "node:path";
@@ -9,7 +10,15 @@ import type { LakefsClient } from "../../src/lakefs/client.js";
 import { sweepWorkBranches } from "../../src/lakefs/sweep.js";
 import { TAG_MOVE_PREFIX } from "../../src/lakefs/tag-move.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
-import { checkFsck, commit, git, type Lakepack, remoteRefs, tempFolder, tryGit } from "./harness.js";
+import {
+  checkFsck,
+  commit,
+  git,
+  type Lakepack,
+  remoteRefs,
+  tempFolder,
+  tryGit,
+} from "./harness.js";
 import { isFull, strideOf } from "../everyday.js";
 import { type CountingProxy, startProxy } from "./counting-proxy.js";
 import { emptyRepository, headOf, listed, settingsFor, signal, startBeside } from "./lakefs-rig.js";
@@ -34,8 +43,16 @@ interface Scenario {
 }
 
 const SCENARIOS: Readonly<Record<string, Scenario>> = {
-  "a branch that is there moves by two commits": { before: ["main~2:refs/heads/main"], refs: ["main"], walk: strideOf(4) },
-  "a first push: two branches, a merge and an annotated tag": { before: [], refs: ["main", "side", "v1"], walk: strideOf(8) },
+  "a branch that is there moves by two commits": {
+    before: ["main~2:refs/heads/main"],
+    refs: ["main"],
+    walk: strideOf(4),
+  },
+  "a first push: two branches, a merge and an annotated tag": {
+    before: [],
+    refs: ["main", "side", "v1"],
+    walk: strideOf(8),
+  },
   // Servers believe each other's notes of a move by the seal.
   "two tags move, an annotated one and a light one": {
     before: ["main", "v1:refs/tags/v1", "main:refs/tags/light"],
@@ -70,7 +87,15 @@ class Lane {
   readonly #wanted: ReadonlyMap<string, string>;
   readonly #before: ReadonlyMap<string, string>;
 
-  constructor(t: Test, lakefs: RunningLakefs, work: string, witness: Lakepack, scenario: Scenario, wanted: ReadonlyMap<string, string>, before: ReadonlyMap<string, string>) {
+  constructor(
+    t: Test,
+    lakefs: RunningLakefs,
+    work: string,
+    witness: Lakepack,
+    scenario: Scenario,
+    wanted: ReadonlyMap<string, string>,
+    before: ReadonlyMap<string, string>,
+  ) {
     this.#t = t;
     this.#lakefs = lakefs;
     this.#work = work;
@@ -84,16 +109,27 @@ class Lane {
   async run(first: number): Promise<number> {
     const proxy = await startProxy(this.#t, this.#lakefs.access.endpoint);
     const data = join(await tempFolder(this.#t), "data");
-    const start = () => startBeside(this.#t, this.#lakefs, { ...settingsFor(this.#lakefs, proxy.endpoint), ...this.#scenario.settings }, { data });
+    const start = () =>
+      startBeside(
+        this.#t,
+        this.#lakefs,
+        { ...settingsFor(this.#lakefs, proxy.endpoint), ...this.#scenario.settings },
+        { data },
+      );
     let server = await start();
     const step = LANES * this.#scenario.walk.stride;
     for (let n = first; n <= CALLS_MAX; n += step) {
       const name = await emptyRepository(this.#lakefs, `killed-${first}`);
       const url = (of: Lakepack) => `${of.url}/lakefs/${name}.git`;
-      if (this.#scenario.before.length > 0) await git(["push", "-q", url(this.#witness), ...this.#scenario.before], { cwd: this.#work });
+      if (this.#scenario.before.length > 0)
+        await git(["push", "-q", url(this.#witness), ...this.#scenario.before], {
+          cwd: this.#work,
+        });
       const dying = server;
       proxy.arm(n, () => dying.kill("SIGKILL"));
-      const push = await tryGit(["push", "--porcelain", url(server), ...this.#scenario.refs], { cwd: this.#work });
+      const push = await tryGit(["push", "--porcelain", url(server), ...this.#scenario.refs], {
+        cwd: this.#work,
+      });
       if (proxy.count < n) {
         this.#t.equal(push.code, 0, push.stderr);
         return proxy.count;
@@ -102,7 +138,11 @@ class Lane {
       proxy.arm(Number.POSITIVE_INFINITY, async () => undefined);
       const seen = await this.#oldOrNew(url(this.#witness), push.stdout, says);
       server = await start();
-      this.#t.same(await refsOf(url(server)), seen, `${says}: the server itself, started again, sees the same`);
+      this.#t.same(
+        await refsOf(url(server)),
+        seen,
+        `${says}: the server itself, started again, sees the same`,
+      );
       await this.#completes(url(server), url(this.#witness), name, says);
     }
     throw new Error("the push makes more calls than expected");
@@ -111,10 +151,15 @@ class Lane {
   /** What a server with an empty store reads. */
   async #oldOrNew(url: string, report: string, says: string): Promise<ReadonlyMap<string, string>> {
     const seen = await refsOf(url);
-    const told = new Set([...report.matchAll(/^[ *+=-]\t[^:\n]*:(\S+)\t/gm)].map(([, name]) => name));
+    const told = new Set(
+      [...report.matchAll(/^[ *+=-]\t[^:\n]*:(\S+)\t/gm)].map(([, name]) => name),
+    );
     for (const [name, oid] of this.#wanted) {
       const before = told.has(name) ? oid : this.#before.get(name);
-      this.#t.ok(seen.get(name) === oid || seen.get(name) === before, `${says}: ${name} is old or new`);
+      this.#t.ok(
+        seen.get(name) === oid || seen.get(name) === before,
+        `${says}: ${name} is old or new`,
+      );
     }
     const extra = [...seen.keys()].filter((name) => !this.#wanted.has(name));
     this.#t.same(extra, [], `${says}: nothing else is there`);
@@ -130,12 +175,22 @@ class Lane {
     const again = await tryGit(["push", url, ...this.#scenario.refs], { cwd: this.#work });
     this.#t.equal(again.code, 0, `${says}: the next push completes ${again.stderr}`);
     this.#t.same(await refsOf(witness), this.#wanted, `${says}: all is new then, for everybody`);
-    const tree = (await git(["ls-tree", "-r", "--name-only", "main"], { cwd: this.#work })).split("\n");
-    this.#t.same((await listed(this.#lakefs, name)).map(({ path }) => path), tree, `${says}: lakeFS shows the pushed tree`);
+    const tree = (await git(["ls-tree", "-r", "--name-only", "main"], { cwd: this.#work })).split(
+      "\n",
+    );
+    this.#t.same(
+      (await listed(this.#lakefs, name)).map(({ path }) => path),
+      tree,
+      `${says}: lakeFS shows the pushed tree`,
+    );
     this.#t.match((await headOf(this.#lakefs, name)).message, /^merged/, "at a commit of the push");
     const { client } = this.#lakefs;
     await sweepWorkBranches(client, name, Date.now() + DAY_MS, signal);
-    this.#t.same(await reservedBranches(client, name), ["lakepack-mapping"], "and a sweep leaves nothing of it");
+    this.#t.same(
+      await reservedBranches(client, name),
+      ["lakepack-mapping"],
+      "and a sweep leaves nothing of it",
+    );
   }
 }
 
@@ -143,14 +198,21 @@ class Lane {
 async function reservedBranches(client: LakefsClient, name: string): Promise<string[]> {
   for (let attempt = 0; ; attempt++) {
     const ids: string[] = [];
-    for await (const { id } of client.listBranches(name, { prefix: "lakepack-", hidden: true }, signal)) ids.push(id);
+    for await (const { id } of client.listBranches(
+      name,
+      { prefix: "lakepack-", hidden: true },
+      signal,
+    ))
+      ids.push(id);
     if (attempt === 100 || !ids.some((id) => id.startsWith(TAG_MOVE_PREFIX))) return ids;
     await new Promise((wake) => setTimeout(wake, 50));
   }
 }
 
 async function refsOf(url: string): Promise<Map<string, string>> {
-  const lines = (await remoteRefs(url)).filter((line) => !line.endsWith("HEAD") && !line.endsWith("^{}"));
+  const lines = (await remoteRefs(url)).filter(
+    (line) => !line.endsWith("HEAD") && !line.endsWith("^{}"),
+  );
   return new Map(lines.map((line) => line.split("\t").reverse() as [string, string]));
 }
 
@@ -158,7 +220,9 @@ async function refsOf(url: string): Promise<Map<string, string>> {
 async function targetsOf(work: string, refspecs: readonly string[]): Promise<Map<string, string>> {
   const targets = new Map<string, string>();
   for (const spec of refspecs) {
-    const [from = "", to = `refs/${from === "v1" ? "tags" : "heads"}/${from}`] = spec.replace("+", "").split(":");
+    const [from = "", to = `refs/${from === "v1" ? "tags" : "heads"}/${from}`] = spec
+      .replace("+", "")
+      .split(":");
     targets.set(to, await git(["rev-parse", from], { cwd: work }));
   }
   return targets;
@@ -168,49 +232,74 @@ for (const [title, scenario] of Object.entries(SCENARIOS)) {
   t.test(title, { skip: skipLakefs, timeout: 600_000 }, async (t) => {
     const lakefs = await startLakefs(t);
     const work = await makeWork(t);
-    const [before, wanted] = [await targetsOf(work, scenario.before), await targetsOf(work, scenario.refs)];
+    const [before, wanted] = [
+      await targetsOf(work, scenario.before),
+      await targetsOf(work, scenario.refs),
+    ];
     const lane = async (first: number) => {
       const witness = await startBeside(t, lakefs, scenario.settings);
       return new Lane(t, lakefs, work, witness, scenario, wanted, before).run(first);
     };
-    const counts = await Promise.all(Array.from({ length: LANES }, (_, at) => lane(1 + scenario.walk.first + at * scenario.walk.stride)));
+    const counts = await Promise.all(
+      Array.from({ length: LANES }, (_, at) =>
+        lane(1 + scenario.walk.first + at * scenario.walk.stride),
+      ),
+    );
     t.comment(`the whole push makes ${counts.join(" or ")} calls`);
     t.ok(Math.min(...counts) > 15, "they were counted");
   });
 }
 
-t.test("the pusher goes away in the middle: old or new, the server cleans up after itself, the next push completes", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
-  const lakefs = await startLakefs(t);
-  const work = await makeWork(t);
-  const proxy = await startProxy(t, lakefs.access.endpoint);
-  const server = await startBeside(t, lakefs, settingsFor(lakefs, proxy.endpoint));
-  const [before, after] = [await git(["rev-parse", "main~2"], { cwd: work }), await git(["rev-parse", "main"], { cwd: work })];
-  for (let n = isFull ? 1 : 4; ; n += isFull ? 1 : 7) {
-    const name = await emptyRepository(lakefs, "left");
-    const url = `${server.url}/lakefs/${name}.git`;
-    await git(["push", "-q", url, "main~2:refs/heads/main"], { cwd: work });
-    const pusher = spawn("git", ["push", "-q", url, "main"], { cwd: work, stdio: "ignore", env: { PATH: process.env["PATH"], HOME: work } });
-    const gone = new Promise((resolve) => pusher.once("close", resolve));
-    proxy.arm(n, async () => {
-      pusher.kill("SIGKILL");
+t.test(
+  "the pusher goes away in the middle: old or new, the server cleans up after itself, the next push completes",
+  { skip: skipLakefs, timeout: 300_000 },
+  async (t) => {
+    const lakefs = await startLakefs(t);
+    const work = await makeWork(t);
+    const proxy = await startProxy(t, lakefs.access.endpoint);
+    const server = await startBeside(t, lakefs, settingsFor(lakefs, proxy.endpoint));
+    const [before, after] = [
+      await git(["rev-parse", "main~2"], { cwd: work }),
+      await git(["rev-parse", "main"], { cwd: work }),
+    ];
+    for (let n = isFull ? 1 : 4; ; n += isFull ? 1 : 7) {
+      const name = await emptyRepository(lakefs, "left");
+      const url = `${server.url}/lakefs/${name}.git`;
+      await git(["push", "-q", url, "main~2:refs/heads/main"], { cwd: work });
+      const pusher = spawn("git", ["push", "-q", url, "main"], {
+        cwd: work,
+        stdio: "ignore",
+        env: { PATH: process.env["PATH"], HOME: work },
+      });
+      const gone = new Promise((resolve) => pusher.once("close", resolve));
+      proxy.arm(n, async () => {
+        pusher.kill("SIGKILL");
+        await gone;
+      });
       await gone;
-    });
-    await gone;
-    const cut = proxy.count >= n;
-    proxy.arm(Number.POSITIVE_INFINITY, async () => undefined);
-    const seen = (await refsOf(url)).get("refs/heads/main");
-    t.ok(seen === before || seen === after, `gone after call ${n}: old or new`);
-    const again = await tryGit(["push", "-q", url, "main"], { cwd: work });
-    // What was abandoned may still have landed, and before this one.
-    if (again.code !== 0) t.match(again.stderr, /fetch first/);
-    t.equal((await refsOf(url)).get("refs/heads/main"), after);
-    t.same(await leftBehind(lakefs, proxy, name), [], "and nothing is left");
-    if (!cut) break;
-  }
-});
+      const cut = proxy.count >= n;
+      proxy.arm(Number.POSITIVE_INFINITY, async () => undefined);
+      const seen = (await refsOf(url)).get("refs/heads/main");
+      t.ok(seen === before || seen === after, `gone after call ${n}: old or new`);
+      const again = await tryGit(["push", "-q", url, "main"], { cwd: work });
+      // What was abandoned may still have landed, and before this one.
+      if (again.code !== 0) t.match(again.stderr, /fetch first/);
+      t.equal((await refsOf(url)).get("refs/heads/main"), after);
+      t.same(await leftBehind(lakefs, proxy, name), [], "and nothing is left");
+      if (!cut) break;
+    }
+  },
+);
 
-/** What is left of work branches once the server, which may still be at what was abandoned, has called lakeFS for nothing in a second; waits 30 s for there to be none. */
-async function leftBehind(lakefs: RunningLakefs, proxy: CountingProxy, name: string): Promise<string[]> {
+/**
+ * What is left of work branches once the server, which may still be at what was abandoned, has
+ * called lakeFS for nothing in a second; waits 30 s for there to be none.
+ */
+async function leftBehind(
+  lakefs: RunningLakefs,
+  proxy: CountingProxy,
+  name: string,
+): Promise<string[]> {
   let left = ["its calls did not end"];
   for (let attempt = 0, still = 0, seen = -1; attempt < 600; attempt++) {
     await new Promise((wake) => setTimeout(wake, 50));
@@ -225,6 +314,11 @@ async function leftBehind(lakefs: RunningLakefs, proxy: CountingProxy, name: str
 
 async function workBranches({ client }: RunningLakefs, name: string): Promise<string[]> {
   const ids: string[] = [];
-  for await (const { id } of client.listBranches(name, { prefix: "lakepack-work-", hidden: true }, signal)) ids.push(id);
+  for await (const { id } of client.listBranches(
+    name,
+    { prefix: "lakepack-work-", hidden: true },
+    signal,
+  ))
+    ids.push(id);
   return ids;
 }

@@ -1,4 +1,7 @@
-/** Odd objects that levels let pass, pushed to a repository in lakeFS: what lands comes back byte for byte to a server that has nothing but lakeFS. */
+/**
+ * Odd objects that levels let pass, pushed to a repository in lakeFS: what lands comes back byte
+ * for byte to a server that has nothing but lakeFS.
+ */
 import { join } from "node:path";
 import t from "tap";
 import { frontEnds } from "../everyday.js";
@@ -31,7 +34,12 @@ for (const kind of frontEnds) {
     const lakefs = await startLakefs(t, "local");
     const args = ["--transport", kind];
     const levels = IDS.map((id) => `${id}=warn`).join(",");
-    const server = await startBeside(t, lakefs, { LAKEPACK_FSCK_LEVELS: levels, LAKEPACK_LFS_MISSING_OBJECTS: "warn" }, { args });
+    const server = await startBeside(
+      t,
+      lakefs,
+      { LAKEPACK_FSCK_LEVELS: levels, LAKEPACK_LFS_MISSING_OBJECTS: "warn" },
+      { args },
+    );
     const other = await startBeside(t, lakefs, {}, { args });
     for (const id of IDS) {
       const [name, one] = [await emptyRepository(lakefs, "odd"), await makeOdd(t, id)];
@@ -43,10 +51,21 @@ for (const kind of frontEnds) {
       t.equal(code, id === STAYS ? 1 : 0, `${id}: ${stderr}`);
       if (code === 0) {
         t.same(await fetched(t, url, one), await original(one), `${id} comes back`);
-        t.same(await fetched(t, `${other.url}/lakefs/${name}.git`, one), await original(one), `${id} comes back from lakeFS alone`);
+        t.same(
+          await fetched(t, `${other.url}/lakefs/${name}.git`, one),
+          await original(one),
+          `${id} comes back from lakeFS alone`,
+        );
       } else {
-        t.match(text, /'\.gitmodules' cannot be in lakeFS: Git refuses it: disallowed submodule url/);
-        t.same([await headOf(lakefs, name), await remoteRefs(url)], [before, []], `${id}: nothing has moved: ${stderr}`);
+        t.match(
+          text,
+          /'\.gitmodules' cannot be in lakeFS: Git refuses it: disallowed submodule url/,
+        );
+        t.same(
+          [await headOf(lakefs, name), await remoteRefs(url)],
+          [before, []],
+          `${id}: nothing has moved: ${stderr}`,
+        );
       }
     }
 
@@ -57,6 +76,9 @@ for (const kind of frontEnds) {
     const name = await emptyRepository(lakefs, "pointer");
     const push = await tryGit(["push", `${server.url}/lakefs/${name}.git`, "main"], { cwd: work });
     t.match(push, { code: 1, stderr: /points to a file that does not exist: w\.bin/ });
-    t.match(push.stderr.replace(/\s+/g, " "), /lfs_missing_objects=warn does not help where the repository is in lakeFS/);
+    t.match(
+      push.stderr.replace(/\s+/g, " "),
+      /lfs_missing_objects=warn does not help where the repository is in lakeFS/,
+    );
   });
 }

@@ -1,6 +1,6 @@
 /**
- * The account that pushed is in lakeFS: as the committer, in each commit's metadata, and in what hooks are told.
- * Git's author stays what it is.
+ * The account that pushed is in lakeFS: as the committer, in each commit's metadata, and in what
+ * hooks are told. Git's author stays what it is.
  */
 import { join } from "node:path";
 import t from "tap";
@@ -36,13 +36,24 @@ t.test("who pushed is in each lakeFS commit", { skip: skipLakefs, timeout: 180_0
   const who = { "lakepack.pusher": "ada", "lakepack.author": author };
   const head = await headOf(lakefs, name);
   const before = await lakefs.client.getCommit(name, head.parents[0] as string, signal);
-  const tag = await lakefs.client.getCommit(name, (await lakefs.client.getTag(name, "v1", signal)).commit_id, signal);
+  const tag = await lakefs.client.getCommit(
+    name,
+    (await lakefs.client.getTag(name, "v1", signal)).commit_id,
+    signal,
+  );
   for (const record of [head, before, tag])
-    t.match(record, { committer: "ada", metadata: { ...who, "lakepack.author": /<.*>$/ } }, record.message);
+    t.match(
+      record,
+      { committer: "ada", metadata: { ...who, "lakepack.author": /<.*>$/ } },
+      record.message,
+    );
   t.equal(head.metadata?.["lakepack.author"], author);
 
   const told = await hooks.take();
-  t.same(new Set(told.map(({ event_type }) => event_type)), new Set(["pre-commit", "pre-merge", "post-merge"]));
+  t.same(
+    new Set(told.map(({ event_type }) => event_type)),
+    new Set(["pre-commit", "pre-merge", "post-merge"]),
+  );
   for (const { event_type, commit_metadata } of told)
     t.match(commit_metadata, { "lakepack.pusher": "ada" }, event_type);
 

@@ -1,6 +1,7 @@
 /**
- * A race at one branch: three pushers through two lakepack processes, each with a store of its own, and a writer of lakeFS's own API. What each was told is
- * held against what lakeFS and a third process with an empty store show in the end.
+ * A race at one branch: three pushers through two lakepack processes, each with a store of its own,
+ * and a writer of lakeFS's own API. What each was told is held against what lakeFS and a third
+ * process with an empty store show in the end.
  */
 import { join } from "node:path";
 import type { Test } from "tap";
@@ -47,12 +48,23 @@ interface Outcomes {
 }
 
 const MOVED = /fetch first|moved in lakeFS|uncommitted changes/;
-/** Git shows no more of it than its status where a push was not begun (the reason is in the reply's body). */
-const FAILED = /lakeFS does not answer|lakeFS failed|lakeFS asked us to slow down|try again|HTTP 503/;
+/**
+ * Git shows no more of it than its status where a push was not begun (the reason is in the reply's
+ * body).
+ */
+const FAILED =
+  /lakeFS does not answer|lakeFS failed|lakeFS asked us to slow down|try again|HTTP 503/;
 const UNKNOWN = /stopped answering while the push was landing/;
 
 class Race {
-  readonly outcomes: Outcomes = { landed: [], refused: [], unknown: [], written: [], paths: [], perhaps: [] };
+  readonly outcomes: Outcomes = {
+    landed: [],
+    refused: [],
+    unknown: [],
+    written: [],
+    paths: [],
+    perhaps: [],
+  };
   readonly #t: Test;
   readonly #lakefs: RunningLakefs;
   readonly #repository: string;
@@ -81,32 +93,48 @@ class Race {
     } else {
       refused.push(oid);
       const says = `${name}, round ${round}: a reason that says what to do`;
-      if (!MOVED.test(said) && !(this.#mayFail && FAILED.test(said))) this.#t.match(said, MOVED, says);
+      if (!MOVED.test(said) && !(this.#mayFail && FAILED.test(said)))
+        this.#t.match(said, MOVED, says);
       else this.#t.pass(says);
     }
   }
 
-  /** A writer of lakeFS's own API; what a push's merge meets of it uncommitted makes that push refused. */
+  /**
+   * A writer of lakeFS's own API; what a push's merge meets of it uncommitted makes that push
+   * refused.
+   */
   async write(round: number): Promise<void> {
     await new Promise((wake) => setTimeout(wake, (round * 37) % 300)); // another moment of the push each round
     const path = `written/${round}`;
     const { client } = this.#lakefs;
     try {
       await put(this.#lakefs, this.#repository, path, `${round}`);
-      const { id } = await client.commit(this.#repository, "main", { message: `written ${round}`, metadata: {} }, signal);
+      const { id } = await client.commit(
+        this.#repository,
+        "main",
+        { message: `written ${round}`, metadata: {} },
+        signal,
+      );
       this.outcomes.written.push(id);
       this.outcomes.paths.push(path);
     } catch (error) {
       this.outcomes.perhaps.push(path);
-      const isAway = error instanceof Fault && (error.code === "lakefs/unreachable" || error.code === "lakefs/failed");
-      if (!this.#mayFail || !isAway) this.#t.fail(`a writer of lakeFS sees no error of ours: ${(error as Fault).message}`);
+      const isAway =
+        error instanceof Fault &&
+        (error.code === "lakefs/unreachable" || error.code === "lakefs/failed");
+      if (!this.#mayFail || !isAway)
+        this.#t.fail(`a writer of lakeFS sees no error of ours: ${(error as Fault).message}`);
     }
   }
 
-  /** A writer that failed between its upload and its commit leaves a file uncommitted, and with it no push lands. */
+  /**
+   * A writer that failed between its upload and its commit leaves a file uncommitted, and with it
+   * no push lands.
+   */
   async commitWhatIsLeft(): Promise<void> {
     const { client } = this.#lakefs;
-    if ((await client.dirtyPaths(this.#repository, "main", 1, signal)).length > 0) await client.commit(this.#repository, "main", { message: "left over", metadata: {} }, signal);
+    if ((await client.dirtyPaths(this.#repository, "main", 1, signal)).length > 0)
+      await client.commit(this.#repository, "main", { message: "left over", metadata: {} }, signal);
   }
 
   async check(before: readonly string[], guarded: boolean): Promise<void> {
@@ -115,24 +143,61 @@ class Race {
     const clone = join(await tempFolder(this.#t), "clone.git");
     await git(["clone", "-q", "--bare", `${other.url}/lakefs/${this.#repository}.git`, clone]);
     await checkFsck(this.#t, clone);
-    const history = new Map((await git(["log", "--format=%H %P", "main"], { cwd: clone })).split("\n").map((line) => [line.slice(0, 40), line.slice(41)]));
-    this.#t.same(landed.filter(({ oid }) => !history.has(oid)), [], "every ok is in the history");
-    this.#t.same(landed.filter(({ oid, parent }) => history.get(oid) !== parent), [], "on the head it was made for");
-    this.#t.same(refused.filter((oid) => history.has(oid)), [], "no ng is");
-    if (guarded) this.#t.equal(await git(["rev-list", "--merges", "--count", "main"], { cwd: clone }), "0", "nothing was merged onto a moved head");
+    const history = new Map(
+      (await git(["log", "--format=%H %P", "main"], { cwd: clone }))
+        .split("\n")
+        .map((line) => [line.slice(0, 40), line.slice(41)]),
+    );
+    this.#t.same(
+      landed.filter(({ oid }) => !history.has(oid)),
+      [],
+      "every ok is in the history",
+    );
+    this.#t.same(
+      landed.filter(({ oid, parent }) => history.get(oid) !== parent),
+      [],
+      "on the head it was made for",
+    );
+    this.#t.same(
+      refused.filter((oid) => history.has(oid)),
+      [],
+      "no ng is",
+    );
+    if (guarded)
+      this.#t.equal(
+        await git(["rev-list", "--merges", "--count", "main"], { cwd: clone }),
+        "0",
+        "nothing was merged onto a moved head",
+      );
     const ids = await this.#history();
-    this.#t.same(written.filter((id) => !ids.has(id)), [], "every commit that lakeFS acknowledged is in lakeFS's history");
+    this.#t.same(
+      written.filter((id) => !ids.has(id)),
+      [],
+      "every commit that lakeFS acknowledged is in lakeFS's history",
+    );
     const files = await filesOf(this.#lakefs, this.#repository);
-    this.#t.same(paths.filter((path) => files.get(path) !== path.split("/")[1]), [], "and so is every file");
+    this.#t.same(
+      paths.filter((path) => files.get(path) !== path.split("/")[1]),
+      [],
+      "and so is every file",
+    );
     const known = new Set([...paths, ...before, ...perhaps]);
-    this.#t.same([...files.keys()].filter((path) => !known.has(path)), [], "and no other file: neither of the guard nor of a refused push");
+    this.#t.same(
+      [...files.keys()].filter((path) => !known.has(path)),
+      [],
+      "and no other file: neither of the guard nor of a refused push",
+    );
   }
 
   /** Ids of main's commits, by first parents. Whole: the log lists the same. */
   async #history(): Promise<ReadonlySet<string>> {
     const { client } = this.#lakefs;
     const ids = new Set<string>();
-    for (let { id, parents } = await headOf(this.#lakefs, this.#repository); ; { id, parents } = await client.getCommit(this.#repository, parents[0] as string, signal)) {
+    for (
+      let { id, parents } = await headOf(this.#lakefs, this.#repository);
+      ;
+      { id, parents } = await client.getCommit(this.#repository, parents[0] as string, signal)
+    ) {
       ids.add(id);
       if (parents.length === 0) break;
     }
@@ -151,7 +216,11 @@ class Race {
 }
 
 /** Runs the rounds, checks what is left, and answers what the clients were told. */
-export async function race(t: Test, lakefs: RunningLakefs, options: RaceOptions): Promise<Outcomes> {
+export async function race(
+  t: Test,
+  lakefs: RunningLakefs,
+  options: RaceOptions,
+): Promise<Outcomes> {
   const { rounds, guarded, actions = {}, settings = {}, mayFail = false } = options;
   const repository = await emptyRepository(lakefs, "race");
   const hasActions = Object.keys(actions).length > 0;
@@ -161,7 +230,11 @@ export async function race(t: Test, lakefs: RunningLakefs, options: RaceOptions)
   for (let at = 0; at < PUSHERS; at++) {
     const work = join(await tempFolder(t), "work");
     await git(["init", "-q", work]);
-    pushers.push({ name: `pusher-${at}`, work, url: `${servers[at % 2]?.url}/lakefs/${repository}.git` });
+    pushers.push({
+      name: `pusher-${at}`,
+      work,
+      url: `${servers[at % 2]?.url}/lakefs/${repository}.git`,
+    });
   }
   const [first] = pushers as [Pusher];
   if (hasActions) await git(["pull", "-q", first.url, "main"], { cwd: first.work });
@@ -177,23 +250,42 @@ export async function race(t: Test, lakefs: RunningLakefs, options: RaceOptions)
         await commit(work, `${name}, round ${round}`, { [`${name}/${round}`]: `${round}` });
       }),
     );
-    const others = [...(round % 2 === 0 ? [racing.write(round)] : []), ...(options.beside === undefined ? [] : [options.beside(round, repository)])];
+    const others = [
+      ...(round % 2 === 0 ? [racing.write(round)] : []),
+      ...(options.beside === undefined ? [] : [options.beside(round, repository)]),
+    ];
     await Promise.all([...pushers.map((pusher) => racing.push(pusher, round)), ...others]);
   }
   if (mayFail) {
     await lakefs.stop();
     await lakefs.revive();
   }
-  await racing.check(["start", ...Object.keys(actions).map((file) => `_lakefs_actions/${file}`)], guarded);
+  await racing.check(
+    ["start", ...Object.keys(actions).map((file) => `_lakefs_actions/${file}`)],
+    guarded,
+  );
   const { landed, refused, unknown, written } = racing.outcomes;
-  t.comment(`${rounds} rounds: landed ${landed.length}, refused ${refused.length}, unknown ${unknown.length}, written ${written.length}`);
-  t.same(await remoteRefs(`${servers[0]?.url}/lakefs/${repository}.git`), await remoteRefs(`${servers[1]?.url}/lakefs/${repository}.git`), "both processes agree");
+  t.comment(
+    `${rounds} rounds: landed ${landed.length}, refused ${refused.length}, unknown ${unknown.length}, written ${written.length}`,
+  );
+  t.same(
+    await remoteRefs(`${servers[0]?.url}/lakefs/${repository}.git`),
+    await remoteRefs(`${servers[1]?.url}/lakefs/${repository}.git`),
+    "both processes agree",
+  );
   if (guarded) await nothingHalfLanded(t, lakefs, repository);
   return racing.outcomes;
 }
 
-/** main is at no landing's merge and does not show the guard's file. (Where hooks do not run the merge is what has landed.) */
-async function nothingHalfLanded(t: Test, lakefs: RunningLakefs, repository: string): Promise<void> {
+/**
+ * main is at no landing's merge and does not show the guard's file. (Where hooks do not run the
+ * merge is what has landed.)
+ */
+async function nothingHalfLanded(
+  t: Test,
+  lakefs: RunningLakefs,
+  repository: string,
+): Promise<void> {
   const head = await headOf(lakefs, repository);
   t.equal(head.metadata?.[TIP_KEY], undefined, "the head is no landing's merge");
   t.notOk((await filesOf(lakefs, repository)).has(GUARD_PATH));

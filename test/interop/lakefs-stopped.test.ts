@@ -1,6 +1,7 @@
 /**
- * A first reading that is called off, since the server is stopped or the only client has gone: what was read is kept, and the next one goes on from there.
- * 2,000 files; 20,000 with `npm run test:large`.
+ * A first reading that is called off, since the server is stopped or the only client has gone: what
+ * was read is kept, and the next one goes on from there. 2,000 files; 20,000 with `npm run
+ * test:large`.
  */
 import { spawn } from "node:child_process";
 import { mkdir, writeFile } from "node:fs/promises";
@@ -59,14 +60,25 @@ async function wholeClone(t: Test, url: string): Promise<string> {
   const clone = join(await tempFolder(t), "clone.git");
   await git(["clone", "-q", "--bare", url, clone]);
   await checkFsck(t, clone);
-  return (await git(["ls-tree", "-r", "--name-only", "HEAD"], { cwd: clone })).split("\n").length.toString();
+  return (await git(["ls-tree", "-r", "--name-only", "HEAD"], { cwd: clone }))
+    .split("\n")
+    .length.toString();
 }
 
 /** A server whose data folder stays, and what it reads of contents. */
-async function scene(t: Test, lakefs: RunningLakefs): Promise<{ reads: Reads; start: () => Promise<Lakepack> }> {
+async function scene(
+  t: Test,
+  lakefs: RunningLakefs,
+): Promise<{ reads: Reads; start: () => Promise<Lakepack> }> {
   const proxy = await startProxy(t, lakefs);
   const data = join(await tempFolder(t), "data");
-  const settings = { ...settingsFor(lakefs, proxy.url), LAKEPACK_STOP_SECONDS: "0", LAKEPACK_SEAL_KEY: "5e".repeat(32), LAKEPACK_LAKEFS_POLL_SECONDS: "0", LAKEPACK_LAKEFS_REFS_WAIT_SECONDS: "600" };
+  const settings = {
+    ...settingsFor(lakefs, proxy.url),
+    LAKEPACK_STOP_SECONDS: "0",
+    LAKEPACK_SEAL_KEY: "5e".repeat(32),
+    LAKEPACK_LAKEFS_POLL_SECONDS: "0",
+    LAKEPACK_LAKEFS_REFS_WAIT_SECONDS: "600",
+  };
   return { reads: new Reads(proxy), start: () => startBeside(t, lakefs, settings, { data }) };
 }
 
@@ -111,7 +123,10 @@ t.test("a client that goes away while contents are brought for it", { ...options
   t.equal(reads.count, 0, "the list of refs needs none");
   const folder = await tempFolder(t);
   const reached = reads.reach(FILES / 2);
-  const client = spawn("git", ["clone", "-q", "--bare", url, join(folder, "left")], { stdio: "ignore", env: { PATH: process.env["PATH"], HOME: folder } });
+  const client = spawn("git", ["clone", "-q", "--bare", url, join(folder, "left")], {
+    stdio: "ignore",
+    env: { PATH: process.env["PATH"], HOME: folder },
+  });
   const gone = new Promise((resolve) => client.once("close", resolve));
   await Promise.race([reached, gone]);
   client.kill("SIGKILL");

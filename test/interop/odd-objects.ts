@@ -1,4 +1,7 @@
-/** Objects that fsck has something to say about, each in a repository of its own, and a stock server that says it by the same levels. */
+/**
+ * Objects that fsck has something to say about, each in a repository of its own, and a stock server
+ * that says it by the same levels.
+ */
 import { join } from "node:path";
 import type { Test } from "tap";
 import { git, type GitRun, tempFolder, tryGit } from "./harness.js";
@@ -27,8 +30,12 @@ class Writer {
     });
   }
 
-  tree(...entries: readonly (readonly [mode: string, name: string, oid: string])[]): Promise<string> {
-    const parts = entries.map(([mode, name, oid]) => Buffer.concat([Buffer.from(`${mode} ${name}\0`), Buffer.from(oid, "hex")]));
+  tree(
+    ...entries: readonly (readonly [mode: string, name: string, oid: string])[]
+  ): Promise<string> {
+    const parts = entries.map(([mode, name, oid]) =>
+      Buffer.concat([Buffer.from(`${mode} ${name}\0`), Buffer.from(oid, "hex")]),
+    );
     return this.write("tree", Buffer.concat(parts));
   }
 
@@ -49,11 +56,14 @@ const ofCommit =
     const tip = await writer.write("commit", text(tree));
     return { tip, object: tip };
   };
-const ident = (who: string) => ofCommit((tree) => `tree ${tree}\nauthor ${who}\ncommitter ${WHO}\n\nm\n`);
+const ident = (who: string) =>
+  ofCommit((tree) => `tree ${tree}\nauthor ${who}\ncommitter ${WHO}\n\nm\n`);
 const ofTree =
   (...entries: readonly (readonly [mode: string, name: string])[]): Make =>
   async (writer, file, tree) => {
-    const object = await writer.tree(...entries.map(([mode, name]) => [mode, name, mode.endsWith("40000") ? tree : file] as const));
+    const object = await writer.tree(
+      ...entries.map(([mode, name]) => [mode, name, mode.endsWith("40000") ? tree : file] as const),
+    );
     return { tip: await writer.commit(object), object };
   };
 const ofFile =
@@ -82,7 +92,9 @@ export const ODD: Readonly<Record<string, Make>> = {
   badDateOverflow: ident(`A <a@example.com> ${"9".repeat(30)} +0000`),
   badTimezone: ident("A <a@example.com> 1 000"),
   missingAuthor: ofCommit((tree) => `tree ${tree}\ncommitter ${WHO}\n\nm\n`),
-  multipleAuthors: ofCommit((tree) => `tree ${tree}\nauthor ${WHO}\nauthor ${WHO}\ncommitter ${WHO}\n\nm\n`),
+  multipleAuthors: ofCommit(
+    (tree) => `tree ${tree}\nauthor ${WHO}\nauthor ${WHO}\ncommitter ${WHO}\n\nm\n`,
+  ),
   missingCommitter: ofCommit((tree) => `tree ${tree}\nauthor ${WHO}\n\nm\n`),
   nulInCommit: ofCommit((tree) => `tree ${tree}\nauthor ${WHO}\ncommitter ${WHO}\n\nm\0\n`),
   zeroPaddedFilemode: ofTree(["0100644", "a"]),
@@ -93,7 +105,9 @@ export const ODD: Readonly<Record<string, Make>> = {
   gitattributesLineLength: ofFile(".gitattributes", `${"a".repeat(2_048)}\n`),
   badTagName: ofTag((commit) => `object ${commit}\ntype commit\ntag v..1\ntagger ${WHO}\n\nm\n`),
   missingTaggerEntry: ofTag((commit) => `object ${commit}\ntype commit\ntag v1\n\nm\n`),
-  extraHeaderEntry: ofTag((commit) => `object ${commit}\ntype commit\ntag v1\ntagger ${WHO}\nx y\n\nm\n`),
+  extraHeaderEntry: ofTag(
+    (commit) => `object ${commit}\ntype commit\ntag v1\ntagger ${WHO}\nx y\n\nm\n`,
+  ),
   // Protected:
   gitmodulesUrl: ofFile(".gitmodules", '[submodule "a"]\n\tpath = a\n\turl = -u\n'),
   gitmodulesParse: ofFile(".gitmodules", '[submodule "a"\n\turl = x\n'),
@@ -120,22 +134,39 @@ export function pushOdd({ work, ref }: Odd, url: string): Promise<GitRun> {
 }
 
 /** What `git receive-pack` does with it. */
-export async function pushToStock(t: Pick<Test, "teardown">, odd: Odd, config: Readonly<Record<string, string>>): Promise<GitRun> {
+export async function pushToStock(
+  t: Pick<Test, "teardown">,
+  odd: Odd,
+  config: Readonly<Record<string, string>>,
+): Promise<GitRun> {
   const bare = join(await tempFolder(t), "bare.git");
   await git(["init", "-q", "--bare", bare]);
   await git(["config", "receive.fsckObjects", "true"], { cwd: bare });
-  for (const [name, value] of Object.entries(config)) await git(["config", `receive.fsck.${name}`, value], { cwd: bare });
+  for (const [name, value] of Object.entries(config))
+    await git(["config", `receive.fsck.${name}`, value], { cwd: bare });
   return pushOdd(odd, bare);
 }
 
 /** The object as a clone has it. */
-export async function fetched(t: Pick<Test, "teardown">, url: string, { ref, object }: Odd): Promise<Buffer> {
+export async function fetched(
+  t: Pick<Test, "teardown">,
+  url: string,
+  { ref, object }: Odd,
+): Promise<Buffer> {
   const copy = join(await tempFolder(t), "copy.git");
   await git(["init", "-q", "--bare", copy]);
   await git(["fetch", "-q", url, `${ref}:${ref}`], { cwd: copy });
-  return (await tryGit(["cat-file", await git(["cat-file", "-t", object], { cwd: copy }), object], { cwd: copy })).stdoutBytes;
+  return (
+    await tryGit(["cat-file", await git(["cat-file", "-t", object], { cwd: copy }), object], {
+      cwd: copy,
+    })
+  ).stdoutBytes;
 }
 
 export async function original({ work, object }: Odd): Promise<Buffer> {
-  return (await tryGit(["cat-file", await git(["cat-file", "-t", object], { cwd: work }), object], { cwd: work })).stdoutBytes;
+  return (
+    await tryGit(["cat-file", await git(["cat-file", "-t", object], { cwd: work }), object], {
+      cwd: work,
+    })
+  ).stdoutBytes;
 }

@@ -1,14 +1,32 @@
-/** Pushes with stock git: every capability of receive-pack, and every way a ref can move or be refused. */
+/**
+ * Pushes with stock git: every capability of receive-pack, and every way a ref can move or be
+ * refused.
+ */
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { checkFsck, commit, folderOf, git, type Lakepack, makeSample, objectSet, remoteRefs, startLakepack, tempFolder, tryGit } from "./harness.js";
+import {
+  checkFsck,
+  commit,
+  folderOf,
+  git,
+  type Lakepack,
+  makeSample,
+  objectSet,
+  remoteRefs,
+  startLakepack,
+  tempFolder,
+  tryGit,
+} from "./harness.js";
 import { command, parseReport, pkt, postPush } from "./raw-push.js";
 
 const ZERO = "0".repeat(40);
 
 /** A server, a repository on it that holds the sample, and the sample. */
-async function pushed(t: Test, args: readonly string[] = []): Promise<{ server: Lakepack; url: string; work: string }> {
+async function pushed(
+  t: Test,
+  args: readonly string[] = [],
+): Promise<{ server: Lakepack; url: string; work: string }> {
   const server = await startLakepack(t, { args });
   const work = await makeSample(t);
   const url = `${server.url}/ns/name.git`;
@@ -41,8 +59,15 @@ for (const version of [0, 1, 2] as const) {
   t.test(`fast-forward, create, force and tags with protocol version ${version}`, async (t) => {
     const { url, work } = await pushed(t);
     await commit(work, "more", { "more.txt": "more\n" });
-    await git(["push", "-q", url, "main", "main:refs/heads/a/b.c-d", "v1.0", "light", "v1.0-nested"], { cwd: work, version });
-    t.same(await remoteRefs(`${url}`, version), await remoteRefs(url, 2), "every version sees the same");
+    await git(
+      ["push", "-q", url, "main", "main:refs/heads/a/b.c-d", "v1.0", "light", "v1.0-nested"],
+      { cwd: work, version },
+    );
+    t.same(
+      await remoteRefs(`${url}`, version),
+      await remoteRefs(url, 2),
+      "every version sees the same",
+    );
     const peeled = (await remoteRefs(url)).filter((line) => line.includes("^{}"));
     t.equal(peeled.length, 2, "annotated tags are peeled, one through another");
     await git(["commit", "-q", "--amend", "-m", "amended"], { cwd: work });
@@ -55,24 +80,40 @@ for (const version of [0, 1, 2] as const) {
 
 t.test("report-status", async (t) => {
   const { server, url, work } = await pushed(t);
-  const reply = await postPush(server, "/ns/name.git", [command(ZERO, await head(work), "refs/heads/new", "report-status")]);
-  t.equal(reply.body.toString("latin1"), "000eunpack ok\n0016ok refs/heads/new\n0000", "not banded where side bands were not asked for");
-  const silent = await postPush(server, "/ns/name.git", [command(ZERO, await head(work), "refs/heads/silent", "agent=x")]);
+  const reply = await postPush(server, "/ns/name.git", [
+    command(ZERO, await head(work), "refs/heads/new", "report-status"),
+  ]);
+  t.equal(
+    reply.body.toString("latin1"),
+    "000eunpack ok\n0016ok refs/heads/new\n0000",
+    "not banded where side bands were not asked for",
+  );
+  const silent = await postPush(server, "/ns/name.git", [
+    command(ZERO, await head(work), "refs/heads/silent", "agent=x"),
+  ]);
   t.equal(silent.body.length, 0, "nothing where no report was asked for");
   t.match((await remoteRefs(url)).join("\n"), /refs\/heads\/silent/);
 });
 
 t.test("report-status-v2", async (t) => {
   const { server, work } = await pushed(t);
-  const reply = await postPush(server, "/ns/name.git", [command(ZERO, await head(work), "refs/heads/v2", "report-status-v2 side-band-64k")]);
+  const reply = await postPush(server, "/ns/name.git", [
+    command(ZERO, await head(work), "refs/heads/v2", "report-status-v2 side-band-64k"),
+  ]);
   t.same(parseReport(reply.body), { unpack: "ok", refs: ["ok refs/heads/v2"] });
 });
 
 t.test("side-band-64k", async (t) => {
   const { server, work } = await pushed(t);
-  const reply = await postPush(server, "/ns/name.git", [command(ZERO, await head(work), "refs/heads/banded", "report-status side-band-64k")]);
+  const reply = await postPush(server, "/ns/name.git", [
+    command(ZERO, await head(work), "refs/heads/banded", "report-status side-band-64k"),
+  ]);
   const text = reply.body.toString("latin1");
-  t.match(text, /^[0-9a-f]{4}\x01000eunpack ok\n0019ok refs\/heads\/banded\n00000000$/, "the report inside band 1, then the outer flush");
+  t.match(
+    text,
+    /^[0-9a-f]{4}\x01000eunpack ok\n0019ok refs\/heads\/banded\n00000000$/,
+    "the report inside band 1, then the outer flush",
+  );
   t.equal(reply.headers.get("content-type"), "application/x-git-receive-pack-result");
   t.equal(reply.headers.get("content-length"), String(reply.body.length));
 });
@@ -100,7 +141,9 @@ t.test("atomic", async (t) => {
   await commit(work, "at", { "at.txt": "1\n" });
   const before = await remoteRefs(url);
   // A branch below a branch: the server refuses that one, so it must refuse both.
-  const run = await tryGit(["push", "--atomic", url, "main", "main:refs/heads/main/below"], { cwd: work });
+  const run = await tryGit(["push", "--atomic", url, "main", "main:refs/heads/main/below"], {
+    cwd: work,
+  });
   t.not(run.code, 0);
   t.match(run.stderr, /atomic push failure/);
   t.same(await remoteRefs(url), before);
@@ -111,8 +154,14 @@ t.test("atomic", async (t) => {
 t.test("ofs-delta", async (t) => {
   const { url, work } = await pushed(t);
   const big = Array.from({ length: 2_000 }, (_, n) => `line ${n}`);
-  for (let n = 0; n < 6; n++) await commit(work, `big ${n}`, { "big.txt": big.map((line, at) => (at === n * 7 ? `${line}!` : line)).join("\n") });
-  const packets = await tryGit(["push", url, "main"], { cwd: work, env: { GIT_TRACE_PACKET: "1" } });
+  for (let n = 0; n < 6; n++)
+    await commit(work, `big ${n}`, {
+      "big.txt": big.map((line, at) => (at === n * 7 ? `${line}!` : line)).join("\n"),
+    });
+  const packets = await tryGit(["push", url, "main"], {
+    cwd: work,
+    env: { GIT_TRACE_PACKET: "1" },
+  });
   t.equal(packets.code, 0);
   t.match(packets.stderr, /ofs-delta/, "advertised");
   const clone = join(await tempFolder(t), "c");
@@ -122,7 +171,10 @@ t.test("ofs-delta", async (t) => {
 
 t.test("push-options", async (t) => {
   const { server, url, work } = await pushed(t);
-  await git(["push", "-q", "-o", "ci.skip", "-o", "note=two words", url, "main:refs/heads/options"], { cwd: work });
+  await git(
+    ["push", "-q", "-o", "ci.skip", "-o", "note=two words", url, "main:refs/heads/options"],
+    { cwd: work },
+  );
   t.match((await remoteRefs(url)).join("\n"), /options/);
   const tooMany = await postPush(server, "/ns/name.git", [
     command(ZERO, await head(work), "refs/heads/no", "report-status push-options"),
@@ -135,15 +187,22 @@ t.test("push-options", async (t) => {
 t.test("object-format", async (t) => {
   const { server, work } = await pushed(t);
   const oid = await head(work);
-  const good = await postPush(server, "/ns/name.git", [command(ZERO, oid, "refs/heads/sha1", "report-status object-format=sha1")]);
+  const good = await postPush(server, "/ns/name.git", [
+    command(ZERO, oid, "refs/heads/sha1", "report-status object-format=sha1"),
+  ]);
   t.match(good.body.toString(), /ok refs\/heads\/sha1/);
-  const bad = await postPush(server, "/ns/name.git", [command(ZERO, oid, "refs/heads/x", "report-status object-format=sha256")]);
+  const bad = await postPush(server, "/ns/name.git", [
+    command(ZERO, oid, "refs/heads/x", "report-status object-format=sha256"),
+  ]);
   t.match(bad.body.toString(), /^....ERR /);
 });
 
 t.test("agent", async (t) => {
   const { url, work } = await pushed(t);
-  const run = await tryGit(["push", url, "main:refs/heads/agent"], { cwd: work, env: { GIT_TRACE_PACKET: "1" } });
+  const run = await tryGit(["push", url, "main:refs/heads/agent"], {
+    cwd: work,
+    env: { GIT_TRACE_PACKET: "1" },
+  });
   t.match(run.stderr, /agent=lakepack\/\d+\.\d+\.\d+/);
 });
 
@@ -161,26 +220,37 @@ t.test("thin packs are completed with their bases", async (t) => {
   await checkFsck(t, clone);
 });
 
-t.test("from a shallow clone: what builds on known history lands, what does not is refused", async (t) => {
-  const { url, work } = await pushed(t);
-  const shallow = join(await tempFolder(t), "shallow");
-  await git(["clone", "-q", "--depth", "1", url, shallow]);
-  const made = await commit(shallow, "on top", { "s.txt": "s\n" });
-  await git(["push", "-q", "origin", "main"], { cwd: shallow });
-  t.match((await remoteRefs(url)).join("\n"), `${made}\trefs/heads/main`);
-  const elsewhere = `${url.replace("/ns/name.git", "/ns/other.git")}`;
-  await git(["push", "-q", elsewhere, "HEAD~13:refs/heads/main"], { cwd: work });
-  const refused = await tryGit(["push", elsewhere, "main:refs/heads/cut"], { cwd: shallow });
-  t.not(refused.code, 0);
-  t.match(refused.stderr, /shallow update not allowed/);
-  t.notMatch((await remoteRefs(elsewhere)).join("\n"), /cut/);
-});
+t.test(
+  "from a shallow clone: what builds on known history lands, what does not is refused",
+  async (t) => {
+    const { url, work } = await pushed(t);
+    const shallow = join(await tempFolder(t), "shallow");
+    await git(["clone", "-q", "--depth", "1", url, shallow]);
+    const made = await commit(shallow, "on top", { "s.txt": "s\n" });
+    await git(["push", "-q", "origin", "main"], { cwd: shallow });
+    t.match((await remoteRefs(url)).join("\n"), `${made}\trefs/heads/main`);
+    const elsewhere = `${url.replace("/ns/name.git", "/ns/other.git")}`;
+    await git(["push", "-q", elsewhere, "HEAD~13:refs/heads/main"], { cwd: work });
+    const refused = await tryGit(["push", elsewhere, "main:refs/heads/cut"], { cwd: shallow });
+    t.not(refused.code, 0);
+    t.match(refused.stderr, /shallow update not allowed/);
+    t.notMatch((await remoteRefs(elsewhere)).join("\n"), /cut/);
+  },
+);
 
 t.test("settings refuse deletes and non-fast-forwards", async (t) => {
-  const { url, work } = await pushed(t, ["--deny-deletes", "true", "--deny-non-fast-forwards", "true"]);
+  const { url, work } = await pushed(t, [
+    "--deny-deletes",
+    "true",
+    "--deny-non-fast-forwards",
+    "true",
+  ]);
   t.match((await tryGit(["push", url, ":side"], { cwd: work })).stderr, /deletion prohibited/);
   await git(["commit", "-q", "--amend", "-m", "other"], { cwd: work });
-  t.match((await tryGit(["push", "--force", url, "main"], { cwd: work })).stderr, /remote rejected.*non-fast-forward/);
+  t.match(
+    (await tryGit(["push", "--force", url, "main"], { cwd: work })).stderr,
+    /remote rejected.*non-fast-forward/,
+  );
   await commit(work, "side goes on", {});
   await git(["push", "-q", url, "HEAD:refs/heads/fresh"], { cwd: work });
   await commit(work, "and on", {});
@@ -200,14 +270,42 @@ t.test("HEAD follows the first branch pushed", async (t) => {
 t.test("ref names as Git allows them; others refused one by one", async (t) => {
   const { server, url, work } = await pushed(t);
   const oid = await head(work);
-  const good = ["refs/heads/-x", "refs/heads/caf\xc3\xa9", "refs/heads/\xff\xfe", "refs/heads/a.b/c@d", `refs/heads/${"n".repeat(200)}`, "refs/notes/x", "refs/merge-requests/1/head"];
-  const bad = ["refs/heads/a..b", "refs/heads/a.lock", "refs/heads/.a", "refs/heads/a b", "refs/heads/a~1", "refs/heads/", "HEAD", "refs/x", "heads/main", "refs/heads/@{x", "refs/../escape"];
-  const lines = [...good, ...bad].map((name, at) => command(ZERO, oid, name, at === 0 ? "report-status" : undefined));
+  const good = [
+    "refs/heads/-x",
+    "refs/heads/caf\xc3\xa9",
+    "refs/heads/\xff\xfe",
+    "refs/heads/a.b/c@d",
+    `refs/heads/${"n".repeat(200)}`,
+    "refs/notes/x",
+    "refs/merge-requests/1/head",
+  ];
+  const bad = [
+    "refs/heads/a..b",
+    "refs/heads/a.lock",
+    "refs/heads/.a",
+    "refs/heads/a b",
+    "refs/heads/a~1",
+    "refs/heads/",
+    "HEAD",
+    "refs/x",
+    "heads/main",
+    "refs/heads/@{x",
+    "refs/../escape",
+  ];
+  const lines = [...good, ...bad].map((name, at) =>
+    command(ZERO, oid, name, at === 0 ? "report-status" : undefined),
+  );
   const { refs, unpack } = parseReport((await postPush(server, "/ns/name.git", lines)).body);
   t.equal(unpack, "ok");
-  t.same(refs.filter((line) => line.startsWith("ok")), good.map((name) => `ok ${name}`));
+  t.same(
+    refs.filter((line) => line.startsWith("ok")),
+    good.map((name) => `ok ${name}`),
+  );
   t.equal(refs.filter((line) => line.startsWith("ng")).length, bad.length);
-  t.match(refs.find((line) => line.includes("a..b")), "funny refname");
+  t.match(
+    refs.find((line) => line.includes("a..b")),
+    "funny refname",
+  );
   t.match((await remoteRefs(url)).join("\n"), /refs\/heads\/-x/);
 });
 
@@ -246,30 +344,56 @@ t.test("a push whose objects are not all there: unpack ok, ng for that ref", asy
   const blob = await git(["hash-object", "-w", "--stdin"], { cwd: work, input: "only here\n" });
   const tree = await git(["mktree"], { cwd: work, input: `100644 blob ${blob}\tx\n` });
   const made = await git(["commit-tree", "-m", "no blob", tree], { cwd: work });
-  const pack = (await tryGit(["pack-objects", "--stdout", "-q"], { cwd: work, input: `${made}\n${tree}\n` })).stdoutBytes;
-  const lines = [command(ZERO, made, "refs/heads/broken", "report-status"), command(ZERO, await head(work), "refs/heads/whole")];
+  const pack = (
+    await tryGit(["pack-objects", "--stdout", "-q"], { cwd: work, input: `${made}\n${tree}\n` })
+  ).stdoutBytes;
+  const lines = [
+    command(ZERO, made, "refs/heads/broken", "report-status"),
+    command(ZERO, await head(work), "refs/heads/whole"),
+  ];
   const { unpack, refs } = parseReport((await postPush(server, "/ns/name.git", lines, pack)).body);
   t.equal(unpack, "ok");
   t.match(refs, [/^ng refs\/heads\/broken missing necessary objects/, "ok refs/heads/whole"]);
 });
 
-t.test("a broken pack: unpack says why, every ref is ng, nothing is left, the connection goes on", async (t) => {
-  const { server, url, work } = await pushed(t);
-  const before = await remoteRefs(url);
-  const pack = (await tryGit(["pack-objects", "--stdout", "-q", "--revs"], { cwd: work, input: "HEAD\n" })).stdoutBytes;
-  pack[pack.length - 30] = (pack[pack.length - 30] as number) ^ 0xff;
-  const { unpack, refs } = parseReport((await postPush(server, "/ns/name.git", [command(ZERO, await head(work), "refs/heads/bad", "report-status")], pack)).body);
-  t.not(unpack, "ok");
-  t.match(refs, [/^ng refs\/heads\/bad unpacker error/]);
-  t.same(await remoteRefs(url), before);
-  t.same(await readdir(join(server.data, "incoming")), []);
-});
+t.test(
+  "a broken pack: unpack says why, every ref is ng, nothing is left, the connection goes on",
+  async (t) => {
+    const { server, url, work } = await pushed(t);
+    const before = await remoteRefs(url);
+    const pack = (
+      await tryGit(["pack-objects", "--stdout", "-q", "--revs"], { cwd: work, input: "HEAD\n" })
+    ).stdoutBytes;
+    pack[pack.length - 30] = (pack[pack.length - 30] as number) ^ 0xff;
+    const { unpack, refs } = parseReport(
+      (
+        await postPush(
+          server,
+          "/ns/name.git",
+          [command(ZERO, await head(work), "refs/heads/bad", "report-status")],
+          pack,
+        )
+      ).body,
+    );
+    t.not(unpack, "ok");
+    t.match(refs, [/^ng refs\/heads\/bad unpacker error/]);
+    t.same(await remoteRefs(url), before);
+    t.same(await readdir(join(server.data, "incoming")), []);
+  },
+);
 
 t.test("fsck refuses malformed objects with Git's message id", async (t) => {
   const { url, work } = await pushed(t);
   const blob = await git(["hash-object", "-w", "--stdin"], { cwd: work, input: "x" });
-  const tree = await git(["mktree"], { cwd: work, input: `100644 blob ${blob}\t.git\n` }).catch(() => "");
-  const bad = tree || (await git(["hash-object", "-w", "-t", "tree", "--literally", "--stdin"], { cwd: work, input: Buffer.concat([Buffer.from("100644 .git\0"), Buffer.from(blob, "hex")]) }));
+  const tree = await git(["mktree"], { cwd: work, input: `100644 blob ${blob}\t.git\n` }).catch(
+    () => "",
+  );
+  const bad =
+    tree ||
+    (await git(["hash-object", "-w", "-t", "tree", "--literally", "--stdin"], {
+      cwd: work,
+      input: Buffer.concat([Buffer.from("100644 .git\0"), Buffer.from(blob, "hex")]),
+    }));
   const made = await git(["commit-tree", "-m", "bad", bad], { cwd: work });
   await git(["update-ref", "refs/heads/evil", made], { cwd: work });
   const run = await tryGit(["push", url, "evil"], { cwd: work });
@@ -296,10 +420,16 @@ t.test("10,000 refs in one push, then one by one", async (t) => {
   const { server, url, work } = await pushed(t);
   const oid = await head(work);
   // By hand: stock git itself takes half a minute of its own CPU to match 10,000 refspecs.
-  const lines = Array.from({ length: 10_000 }, (_, n) => command(ZERO, oid, `refs/heads/many/${n}`, n === 0 ? "report-status" : undefined));
+  const lines = Array.from({ length: 10_000 }, (_, n) =>
+    command(ZERO, oid, `refs/heads/many/${n}`, n === 0 ? "report-status" : undefined),
+  );
   const { refs } = parseReport((await postPush(server, "/ns/name.git", lines)).body);
   t.equal(refs.filter((line) => line.startsWith("ok ")).length, 10_000);
-  for (const version of [0, 2] as const) t.equal((await remoteRefs(url, version)).filter((line) => line.includes("/many/")).length, 10_000);
+  for (const version of [0, 2] as const)
+    t.equal(
+      (await remoteRefs(url, version)).filter((line) => line.includes("/many/")).length,
+      10_000,
+    );
   await commit(work, "one more", {});
   await git(["push", "-q", url, "main"], { cwd: work });
   await git(["push", "-q", url, ":many/5", ":many/6"], { cwd: work });

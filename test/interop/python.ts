@@ -14,7 +14,9 @@ export interface Python {
 /** `packages`: exact versions, the first one being what they are installed for. */
 export async function python(...packages: readonly [string, ...string[]]): Promise<Python> {
   // Beside other things npm may remove.
-  const folder = fileURLToPath(new URL(`../../../node_modules/.cache/${packages[0].replace("==", "-")}`, import.meta.url));
+  const folder = fileURLToPath(
+    new URL(`../../../node_modules/.cache/${packages[0].replace("==", "-")}`, import.meta.url),
+  );
   const missing = await install(folder, packages);
   return { missing, run: (script, ...args) => run(folder, script, args) };
 }
@@ -23,15 +25,32 @@ async function install(folder: string, packages: readonly string[]): Promise<str
   if (existsSync(folder)) return undefined;
   const partial = `${folder}.${process.pid}`;
   await mkdir(partial, { recursive: true });
-  const options = ["--quiet", "--retries", "1", "--timeout", "10", "--only-binary", ":all:", "--target", partial];
-  const pip = spawnSync("python3", ["-m", "pip", "install", ...options, ...packages], { encoding: "utf8", timeout: 90_000 });
+  const options = [
+    "--quiet",
+    "--retries",
+    "1",
+    "--timeout",
+    "10",
+    "--only-binary",
+    ":all:",
+    "--target",
+    partial,
+  ];
+  const pip = spawnSync("python3", ["-m", "pip", "install", ...options, ...packages], {
+    encoding: "utf8",
+    timeout: 90_000,
+  });
   if (pip.status === 0) await rename(partial, folder).catch(() => undefined);
   await rm(partial, { recursive: true, force: true });
-  return existsSync(folder) ? undefined : `${packages[0]} cannot be installed: ${pip.error?.message ?? pip.stderr.trim().slice(0, 200)}`;
+  return existsSync(folder)
+    ? undefined
+    : `${packages[0]} cannot be installed: ${pip.error?.message ?? pip.stderr.trim().slice(0, 200)}`;
 }
 
 async function run(folder: string, script: string, args: readonly string[]): Promise<string> {
-  const child = spawn("python3", ["-c", script, ...args], { env: { PATH: process.env["PATH"] ?? "", PYTHONPATH: folder, HOME: "/nonexistent" } });
+  const child = spawn("python3", ["-c", script, ...args], {
+    env: { PATH: process.env["PATH"] ?? "", PYTHONPATH: folder, HOME: "/nonexistent" },
+  });
   let [out, err] = ["", ""];
   child.stdout.on("data", (chunk: Buffer) => {
     out += chunk.toString();

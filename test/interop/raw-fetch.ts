@@ -1,4 +1,7 @@
-/** Fetches by raw requests: says exactly what was asked, reads exactly what came, and knows what a pack holds. */
+/**
+ * Fetches by raw requests: says exactly what was asked, reads exactly what came, and knows what a
+ * pack holds.
+ */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Test } from "tap";
@@ -21,7 +24,11 @@ export interface RawFetchReply {
 /** A line each; "0000" and "0001" are flush and delim. */
 export function pkts(...lines: readonly string[]): string {
   return lines
-    .map((line) => (/^000[0-2]$/.test(line) ? line : `${(line.length + 5).toString(16).padStart(4, "0")}${line}\n`))
+    .map((line) =>
+      /^000[0-2]$/.test(line)
+        ? line
+        : `${(line.length + 5).toString(16).padStart(4, "0")}${line}\n`,
+    )
     .join("");
 }
 
@@ -30,7 +37,12 @@ export interface Endpoint {
 }
 
 /** POSTs to git-upload-pack and reads the answer in whichever form it comes. */
-export async function rawFetch(server: Endpoint, repository: string, version: 0 | 1 | 2, body: string): Promise<RawFetchReply> {
+export async function rawFetch(
+  server: Endpoint,
+  repository: string,
+  version: 0 | 1 | 2,
+  body: string,
+): Promise<RawFetchReply> {
   const head = `POST /${repository}.git/git-upload-pack HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-git-upload-pack-request\r\nGit-Protocol: version=${version}\r\nContent-Length: ${body.length}\r\n\r\n`;
   const reply = await rawRequest(server.port, Buffer.from(head + body, "latin1"));
   if (!reply.whole) throw new Error("the reply broke off");
@@ -102,19 +114,28 @@ export interface PackFacts {
 /** Indexes a pack with stock git; `onto`: a bare repository that has the bases of a thin one. */
 export async function packFacts(t: Test, pack: Buffer, onto?: string): Promise<PackFacts> {
   const folder = join(await tempFolder(t), "pack.git");
-  await git(onto === undefined ? ["init", "-q", "--bare", folder] : ["clone", "-q", "--mirror", onto, folder]);
+  await git(
+    onto === undefined
+      ? ["init", "-q", "--bare", folder]
+      : ["clone", "-q", "--mirror", onto, folder],
+  );
   const before = new Set(await objectSet(folder));
-  const said = await git(["index-pack", "--stdin", ...(onto === undefined ? ["--fsck-objects"] : ["--fix-thin"])], {
-    cwd: folder,
-    input: pack,
-  });
+  const said = await git(
+    ["index-pack", "--stdin", ...(onto === undefined ? ["--fsck-objects"] : ["--fix-thin"])],
+    {
+      cwd: folder,
+      input: pack,
+    },
+  );
   const checksum = said.split(/\s/).at(-1) ?? "";
   const path = join(folder, `objects/pack/pack-${checksum}`);
   const index = await git(["show-index"], { cwd: folder, input: await readFile(`${path}.idx`) });
   const offsets = index === "" ? [] : index.split("\n").map((line) => Number(line.split(" ")[0]));
   return {
     oids: (await objectSet(folder)).filter((oid) => !before.has(oid)),
-    types: offsets.filter((offset) => offset < pack.length - 20).map((offset) => ((pack[offset] ?? 0) >> 4) & 7),
+    types: offsets
+      .filter((offset) => offset < pack.length - 20)
+      .map((offset) => ((pack[offset] ?? 0) >> 4) & 7),
     count: pack.readUInt32BE(8),
   };
 }

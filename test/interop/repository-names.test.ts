@@ -1,4 +1,7 @@
-/** Repositories of our own by name: typed names are exact, one without a type finds the model, then the dataset, then the space. */
+/**
+ * Repositories of our own by name: typed names are exact, one without a type finds the model, then
+ * the dataset, then the space.
+ */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
@@ -29,11 +32,15 @@ t.test("names with and without a type", { timeout: 120_000 }, async (t) => {
   t.equal(await which("me/thing.git"), "spaces/me/thing", "known from the first push on");
   t.equal(await which("models/me/thing.git"), "not found", "typed names are exact");
   t.equal(await push("datasets/me/thing.git"), "created datasets/me/thing");
-  t.equal(await which("me/thing"), "datasets/me/thing.git; me/thing is several repositories, and this is the dataset; the space is at /spaces/me/thing.git");
+  t.equal(
+    await which("me/thing"),
+    "datasets/me/thing.git; me/thing is several repositories, and this is the dataset; the space is at /spaces/me/thing.git",
+  );
   t.equal(await push("me/thing.git"), undefined, "a push without a type goes to what is there");
   t.equal(await which("datasets/me/thing"), "me/thing.git");
   t.equal(await push("models/me/thing.git"), "created me/thing");
-  const several = "me/thing is several repositories, and this is the model; the dataset is at /datasets/me/thing.git, the space is at /spaces/me/thing.git";
+  const several =
+    "me/thing is several repositories, and this is the model; the dataset is at /datasets/me/thing.git, the space is at /spaces/me/thing.git";
   t.equal(await which("me/thing.git"), `models/me/thing.git; ${several}`);
   t.equal(await which("models/me/thing"), "models/me/thing.git");
   t.equal(await which("spaces/me/thing.git"), "spaces/me/thing");
@@ -41,6 +48,10 @@ t.test("names with and without a type", { timeout: 120_000 }, async (t) => {
   const said = await tryGit(["push", `${server.url}/me/thing.git`, "main"], { cwd: work });
   t.match(said.stderr, `remote: warning: ${several}`, "who pushes is told too");
   t.equal(await which("models/me/thing"), "again");
-  t.equal(await push("me/other.git"), "created me/other", "and makes a model where there is nothing");
+  t.equal(
+    await push("me/other.git"),
+    "created me/other",
+    "and makes a model where there is nothing",
+  );
   t.equal(await which("models/me/other"), "me/other.git");
 });

@@ -1,4 +1,7 @@
-/** What a repository has in place of the server's settings: who may set it, that it counts for pushes, and that it stays. */
+/**
+ * What a repository has in place of the server's settings: who may set it, that it counts for
+ * pushes, and that it stays.
+ */
 import { join } from "node:path";
 import { writeFile } from "node:fs/promises";
 import t from "tap";
@@ -10,7 +13,11 @@ import { fetched, makeOdd, type Odd, original, pushOdd } from "./odd-objects.js"
 
 t.setTimeout(300_000);
 const odd = async (id: string): Promise<Odd> => makeOdd(t, id);
-const [email, zone, dotGit] = [await odd("missingEmail"), await odd("badTimezone"), await odd("hasDotgit")];
+const [email, zone, dotGit] = [
+  await odd("missingEmail"),
+  await odd("badTimezone"),
+  await odd("hasDotgit"),
+];
 
 for (const kind of frontEnds) {
   t.test(`lakepack repo set, unset and show, with a server and without, ${kind}`, async (t) => {
@@ -53,7 +60,9 @@ for (const kind of frontEnds) {
       "a level that is stricter than the server's",
     );
 
-    const show = JSON.parse((await lakepack(["repo", "show", "me/odd", "--json", ...at])).out) as Record<string, unknown>;
+    const show = JSON.parse(
+      (await lakepack(["repo", "show", "me/odd", "--json", ...at])).out,
+    ) as Record<string, unknown>;
     t.match(show, {
       name: "me/odd",
       kind: "model",
@@ -82,12 +91,31 @@ for (const kind of frontEnds) {
       "without a server",
     );
     const again = await startLakepack(t, { data: server.data, args: ["--transport", kind] });
-    t.match(await tryGit(["push", `${again.url}/me/odd.git`, `${zone.ref}:refs/heads/again`], { cwd: zone.work }), { code: 0 });
-    t.match((await lakepack(["repo", "show", "me/odd", ...at])).out, /badTimezone=ignore\trepository/, "a restart keeps it");
-    t.match(await lakepack(["repo", "unset", "me/odd", "fsck_levels", "fsck_skip_list", ...at]), { code: 0 });
-    await git(["commit-tree", "-m", "x", await git(["hash-object", "-w", "-t", "tree", "--stdin"], { cwd: zone.work })], {
-      cwd: zone.work,
+    t.match(
+      await tryGit(["push", `${again.url}/me/odd.git`, `${zone.ref}:refs/heads/again`], {
+        cwd: zone.work,
+      }),
+      { code: 0 },
+    );
+    t.match(
+      (await lakepack(["repo", "show", "me/odd", ...at])).out,
+      /badTimezone=ignore\trepository/,
+      "a restart keeps it",
+    );
+    t.match(await lakepack(["repo", "unset", "me/odd", "fsck_levels", "fsck_skip_list", ...at]), {
+      code: 0,
     });
+    await git(
+      [
+        "commit-tree",
+        "-m",
+        "x",
+        await git(["hash-object", "-w", "-t", "tree", "--stdin"], { cwd: zone.work }),
+      ],
+      {
+        cwd: zone.work,
+      },
+    );
     t.match(await pushOdd(await odd("badTimezone"), `${again.url}/me/fresh.git`), { code: 1 });
   });
 
@@ -97,62 +125,84 @@ for (const kind of frontEnds) {
     await lakepack(["repo", "create", "me/skip", ...at]);
     const url = `${server.url}/me/skip.git`;
     t.equal((await pushOdd(email, url)).code, 1);
-    t.match(await lakepack(["repo", "set", "me/skip", `fsck_skip_list=${email.object},${"f".repeat(40)}`, ...at]), {
-      code: 0,
-      out: new RegExp(`fsck_skip_list\t${email.object}\trepository`),
-    });
+    t.match(
+      await lakepack([
+        "repo",
+        "set",
+        "me/skip",
+        `fsck_skip_list=${email.object},${"f".repeat(40)}`,
+        ...at,
+      ]),
+      {
+        code: 0,
+        out: new RegExp(`fsck_skip_list\t${email.object}\trepository`),
+      },
+    );
     t.match(await pushOdd(email, url), { code: 0 });
-    t.equal((await tryGit(["push", url, `${zone.ref}:refs/heads/b`], { cwd: zone.work })).code, 1, "others are judged");
+    t.equal(
+      (await tryGit(["push", url, `${zone.ref}:refs/heads/b`], { cwd: zone.work })).code,
+      1,
+      "others are judged",
+    );
   });
 }
 
-t.test("what cannot be set in a repository is refused by name, and nothing of the rest is set", async (t) => {
-  const server = await startLakepack(t, { args: ["--fsck-levels", "hasDotgit=warn"] });
-  const at = ["--data", server.data] as const;
-  await lakepack(["repo", "create", "me/x", ...at]);
-  for (const [given, says] of [
-    ["fsck_levels=missingEmails=warn", /fsck has no message id missingEmails/],
-    ["fsck_levels=missingEmail=loud", /missingEmail=loud.*a level is error, warn or ignore/],
-    ["fsck_levels=badTree=ignore", /badTree can only be an error/],
-    [
-      "fsck_levels=HASDOTGIT=ignore",
-      /hasDotgit=ignore.*hasDotgit protects those who fetch: only the server's own setting fsck_levels decides/,
-    ],
-    ["fsck_levels=gitmodulesUrl=warn", /gitmodulesUrl protects/],
-    ["fsck_levels=treeNotSorted=warn", /treeNotSorted protects/],
-    ["fsck_levels=duplicateEntries=warn", /duplicateEntries protects/],
-    ["fsck_levels=nullSha1=warn", /nullSha1 protects/],
-    ["fsck_skip_list=abc", /abc.*an object id is 40 hex digits/],
-    [
-      `fsck_skip_list=${Array.from({ length: 501 }, (_, at) => at.toString(16).padStart(40, "0")).join(",")}`,
-      /501 ids.*a repository can have 500/,
-    ],
-    ["lfs_missing_objects=no", /lfs_missing_objects.*no.*refuse or warn/],
-    [
-      "fsck=false",
-      /setting: fsck, reason: no such setting of a repository, allowed: fsck_levels fsck_skip_list lfs_missing_objects/,
-    ],
-  ] as const) {
-    const first = given.startsWith("lfs_") ? "fsck_levels=badName=warn" : "lfs_missing_objects=warn";
-    t.match(await lakepack(["repo", "set", "me/x", first, given, ...at]), { code: 1, out: "", err: says }, given);
-  }
-  t.notMatch((await lakepack(["repo", "show", "me/x", ...at])).out, /repository/);
-  t.match(await lakepack(["repo", "set", "me/none", "lfs_missing_objects=warn", ...at]), {
-    code: 1,
-    err: /repository not found/,
-  });
-  t.match(
-    await pushOdd(dotGit, `${server.url}/me/x.git`),
-    { code: 0, stderr: /warning: object \w+: hasDotgit/ },
-    "the server's setting decides",
-  );
-  for (const [command, words] of [
-    ["set", /gitmodules\*, hasDot\*, symlink\*/],
-    ["unset", /the server's count again/],
-    ["show", /where each\s+comes\s+from/],
-  ] as const)
-    t.match(await lakepack(["repo", command, "--help"]), { code: 0, out: words });
-});
+t.test(
+  "what cannot be set in a repository is refused by name, and nothing of the rest is set",
+  async (t) => {
+    const server = await startLakepack(t, { args: ["--fsck-levels", "hasDotgit=warn"] });
+    const at = ["--data", server.data] as const;
+    await lakepack(["repo", "create", "me/x", ...at]);
+    for (const [given, says] of [
+      ["fsck_levels=missingEmails=warn", /fsck has no message id missingEmails/],
+      ["fsck_levels=missingEmail=loud", /missingEmail=loud.*a level is error, warn or ignore/],
+      ["fsck_levels=badTree=ignore", /badTree can only be an error/],
+      [
+        "fsck_levels=HASDOTGIT=ignore",
+        /hasDotgit=ignore.*hasDotgit protects those who fetch: only the server's own setting fsck_levels decides/,
+      ],
+      ["fsck_levels=gitmodulesUrl=warn", /gitmodulesUrl protects/],
+      ["fsck_levels=treeNotSorted=warn", /treeNotSorted protects/],
+      ["fsck_levels=duplicateEntries=warn", /duplicateEntries protects/],
+      ["fsck_levels=nullSha1=warn", /nullSha1 protects/],
+      ["fsck_skip_list=abc", /abc.*an object id is 40 hex digits/],
+      [
+        `fsck_skip_list=${Array.from({ length: 501 }, (_, at) => at.toString(16).padStart(40, "0")).join(",")}`,
+        /501 ids.*a repository can have 500/,
+      ],
+      ["lfs_missing_objects=no", /lfs_missing_objects.*no.*refuse or warn/],
+      [
+        "fsck=false",
+        /setting: fsck, reason: no such setting of a repository, allowed: fsck_levels fsck_skip_list lfs_missing_objects/,
+      ],
+    ] as const) {
+      const first = given.startsWith("lfs_")
+        ? "fsck_levels=badName=warn"
+        : "lfs_missing_objects=warn";
+      t.match(
+        await lakepack(["repo", "set", "me/x", first, given, ...at]),
+        { code: 1, out: "", err: says },
+        given,
+      );
+    }
+    t.notMatch((await lakepack(["repo", "show", "me/x", ...at])).out, /repository/);
+    t.match(await lakepack(["repo", "set", "me/none", "lfs_missing_objects=warn", ...at]), {
+      code: 1,
+      err: /repository not found/,
+    });
+    t.match(
+      await pushOdd(dotGit, `${server.url}/me/x.git`),
+      { code: 0, stderr: /warning: object \w+: hasDotgit/ },
+      "the server's setting decides",
+    );
+    for (const [command, words] of [
+      ["set", /gitmodules\*, hasDot\*, symlink\*/],
+      ["unset", /the server's count again/],
+      ["show", /where each\s+comes\s+from/],
+    ] as const)
+      t.match(await lakepack(["repo", command, "--help"]), { code: 0, out: words });
+  },
+);
 
 t.test("settings that stop the start, by name", async (t) => {
   const folder = await tempFolder(t);
@@ -165,9 +215,15 @@ t.test("settings that stop the start, by name", async (t) => {
     ],
     [["--fsck-levels", "missingEmail=off"], /reason: a level is error, warn or ignore/],
     [["--fsck-levels", "nulInHeader=warn"], /nulInHeader can only be an error/],
-    [["--fsck-skip-list", skip], /name: fsck_skip_list, value: .*skip, line: 3, reason: an object id is 40 hex digits: nonsense/],
+    [
+      ["--fsck-skip-list", skip],
+      /name: fsck_skip_list, value: .*skip, line: 3, reason: an object id is 40 hex digits: nonsense/,
+    ],
     [["--fsck-skip-list", join(folder, "none")], /name: fsck_skip_list, .*ENOENT/],
-    [["--lfs-missing-objects", "ignore"], /name: lfs_missing_objects, value: ignore, allowed: refuse or warn/],
+    [
+      ["--lfs-missing-objects", "ignore"],
+      /name: lfs_missing_objects, value: ignore, allowed: refuse or warn/,
+    ],
     [["--repositories-per-user", "-1"], /name: repositories_per_user, value: -1/],
   ] as const)
     t.match(
@@ -187,7 +243,11 @@ t.test("settings that stop the start, by name", async (t) => {
 for (const kind of frontEnds) {
   t.test(`/api/repos/NAME/settings, ${kind}`, async (t) => {
     const server = await startGuarded(t, { args: ["--transport", kind] });
-    const [writer, reader, stranger] = [await server.user("bob"), await server.user("eve"), await server.user("mallory")];
+    const [writer, reader, stranger] = [
+      await server.user("bob"),
+      await server.user("eve"),
+      await server.user("mallory"),
+    ];
     const ada = await server.user("ada", { scope: "admin" });
     const weak = await server.token("ada", "write");
     const granted = await server.token("bob", "admin");
@@ -198,21 +258,37 @@ for (const kind of frontEnds) {
       const answer = await fetch(`${server.url}/api/repos/ada/x/settings`, {
         method,
         headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
-        ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
+        ...(body === undefined
+          ? {}
+          : { body: typeof body === "string" ? body : JSON.stringify(body) }),
       });
-      return { status: answer.status, body: method === "HEAD" ? {} : ((await answer.json()) as unknown) };
+      return {
+        status: answer.status,
+        body: method === "HEAD" ? {} : ((await answer.json()) as unknown),
+      };
     };
     const change = { fsck_levels: { missingEmail: "warn" }, lfs_missing_objects: "warn" };
     for (const method of ["GET", "PATCH"]) {
       const body = method === "PATCH" ? change : undefined;
       t.match(await ask(undefined, method, body), { status: 401 }, "nobody");
-      t.match(await ask(stranger, method, body), { status: 404, body: { code: "repository/missing" } }, "who may not read");
+      t.match(
+        await ask(stranger, method, body),
+        { status: 404, body: { code: "repository/missing" } },
+        "who may not read",
+      );
       for (const token of [reader, writer, weak, granted])
-        t.match(await ask(token, method, body), { status: 403, body: { code: "auth/forbidden" } }, "who may not administer");
+        t.match(
+          await ask(token, method, body),
+          { status: 403, body: { code: "auth/forbidden" } },
+          "who may not administer",
+        );
     }
     t.match(
       await ask(ada),
-      { status: 200, body: { fsck_levels: {}, lfs_missing_objects: { value: "refuse", from: "server" } } },
+      {
+        status: 200,
+        body: { fsck_levels: {}, lfs_missing_objects: { value: "refuse", from: "server" } },
+      },
       "nothing was set",
     );
     const url = server.at("ada/x", weak);
@@ -244,9 +320,18 @@ for (const kind of frontEnds) {
       ["nonsense", 400, /not JSON/],
       [`{"fsck_levels":"${"x".repeat(70_000)}"}`, 413, /more than/],
     ] as const)
-      t.match(await ask(ada, "PATCH", body), { status, body: { message: says } }, JSON.stringify(body).slice(0, 80));
-    t.match(await ask(ada), { body: { fsck_skip_list: { repository: [zone.object] } } }, "a refused change changes nothing");
-    for (const method of ["POST", "PUT", "DELETE"]) t.equal((await ask(ada, method)).status, 405, method);
+      t.match(
+        await ask(ada, "PATCH", body),
+        { status, body: { message: says } },
+        JSON.stringify(body).slice(0, 80),
+      );
+    t.match(
+      await ask(ada),
+      { body: { fsck_skip_list: { repository: [zone.object] } } },
+      "a refused change changes nothing",
+    );
+    for (const method of ["POST", "PUT", "DELETE"])
+      t.equal((await ask(ada, method)).status, 405, method);
     const other = await fetch(`${server.url}/api/repos/ada/x`, {
       method: "PATCH",
       headers: { authorization: `Bearer ${ada}` },
@@ -266,34 +351,58 @@ for (const kind of frontEnds) {
       stderr: /an LFS pointer points to a file that does not exist: w\.bin/,
     });
     await lakepack(["repo", "create", "me/lfs", "--data", server.data]);
-    t.equal((await lakepack(["repo", "set", "me/lfs", "lfs_missing_objects=warn", "--data", server.data])).code, 0);
+    t.equal(
+      (await lakepack(["repo", "set", "me/lfs", "lfs_missing_objects=warn", "--data", server.data]))
+        .code,
+      0,
+    );
     t.match(await tryGit(["push", url, "main"], { cwd: work }), {
       code: 0,
       stderr: /warning: an LFS pointer points to a file that does not exist: w\.bin/,
     });
-    const lenient = await startLakepack(t, { args: ["--transport", kind, "--lfs-missing-objects", "warn"] });
+    const lenient = await startLakepack(t, {
+      args: ["--transport", kind, "--lfs-missing-objects", "warn"],
+    });
     t.match(await tryGit(["push", `${lenient.url}/me/a.git`, "main"], { cwd: work }), {
       code: 0,
       stderr: /warning: an LFS pointer/,
     });
     await lakepack(["repo", "create", "me/strict", "--data", lenient.data]);
-    await lakepack(["repo", "set", "me/strict", "lfs_missing_objects=refuse", "--data", lenient.data]);
-    t.match(await tryGit(["push", `${lenient.url}/me/strict.git`, "main"], { cwd: work }), { code: 1 });
+    await lakepack([
+      "repo",
+      "set",
+      "me/strict",
+      "lfs_missing_objects=refuse",
+      "--data",
+      lenient.data,
+    ]);
+    t.match(await tryGit(["push", `${lenient.url}/me/strict.git`, "main"], { cwd: work }), {
+      code: 1,
+    });
   });
 
   t.test(`repositories_per_user, ${kind}`, async (t) => {
-    const server = await startGuarded(t, { args: ["--transport", kind, "--repositories-per-user", "2"] });
+    const server = await startGuarded(t, {
+      args: ["--transport", kind, "--repositories-per-user", "2"],
+    });
     const [token, boss] = [await server.user("ada"), await server.user("root2", { admin: true })];
     const work = join(await tempFolder(t), "work");
     await git(["init", "-q", work]);
     await commit(work, "first", { a: "a" });
-    const push = (name: string, shown: string) => tryGit(["push", server.at(name, shown), "main"], { cwd: work });
+    const push = (name: string, shown: string) =>
+      tryGit(["push", server.at(name, shown), "main"], { cwd: work });
     t.equal((await push("ada/one", token)).code, 0);
     await server.command("repo.create", { name: "datasets/ada/two" });
-    const full = /ada has 2 repositories, and the setting repositories_per_user allows 2: delete one/;
+    const full =
+      /ada has 2 repositories, and the setting repositories_per_user allows 2: delete one/;
     t.match(await push("ada/three", token), { code: 1, stderr: full });
-    await t.rejects(server.command("repo.create", { name: "ada/three" }), { code: "repository/too-many", message: full });
-    await t.rejects(server.command("repo.create", { name: "ada/two" }), { code: "repository/too-many" });
+    await t.rejects(server.command("repo.create", { name: "ada/three" }), {
+      code: "repository/too-many",
+      message: full,
+    });
+    await t.rejects(server.command("repo.create", { name: "ada/two" }), {
+      code: "repository/too-many",
+    });
     t.equal((await push("ada/one", token)).code, 0, "those that are there are pushed to");
     t.equal((await push("root2/one", boss)).code, 0, "another namespace");
     await server.command("repo.delete", { name: "datasets/ada/two" });
@@ -305,7 +414,14 @@ for (const kind of frontEnds) {
       stderr: /ada has 3 repositories, and the setting repositories_per_user allows 2/,
     });
     await server.stop();
-    const any = await startGuarded(t, { data: server.data, args: ["--transport", kind, "--repositories-per-user", "0"] });
-    t.equal((await tryGit(["push", any.at("ada/four", token), "main"], { cwd: work })).code, 0, "any number");
+    const any = await startGuarded(t, {
+      data: server.data,
+      args: ["--transport", kind, "--repositories-per-user", "0"],
+    });
+    t.equal(
+      (await tryGit(["push", any.at("ada/four", token), "main"], { cwd: work })).code,
+      0,
+      "any number",
+    );
   });
 }

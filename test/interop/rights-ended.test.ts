@@ -1,7 +1,6 @@
 /**
- * Rights that end while a request runs, and links that outlive them: nothing moves, nothing is kept, and why is said in words.
- * On both front ends, for
- * repositories of our own and of lakeFS.
+ * Rights that end while a request runs, and links that outlive them: nothing moves, nothing is
+ * kept, and why is said in words. On both front ends, for repositories of our own and of lakeFS.
  */
 import { createHash, randomBytes } from "node:crypto";
 import t, { type Test } from "tap";
@@ -40,7 +39,11 @@ const revoke = async ({ server }: Place, user: string) => {
 };
 
 const ENDINGS: readonly Ending[] = [
-  { what: "the token is revoked", end: revoke, says: /the right to push has ended while the push ran: .*it was revoked/ },
+  {
+    what: "the token is revoked",
+    end: revoke,
+    says: /the right to push has ended while the push ran: .*it was revoked/,
+  },
   {
     what: "the user is disabled",
     end: ({ server }, name) => server.command("user.change", { name, disabled: true }),
@@ -70,7 +73,8 @@ function placeOf(server: Guarded, name: string, work: string, oid: string): Plac
   return { server, name, work, oid, writer };
 }
 
-const refsOf = (place: Place) => git(["ls-remote", place.server.at(place.name, place.server.adminToken), "refs/heads/slow-*"]);
+const refsOf = (place: Place) =>
+  git(["ls-remote", place.server.at(place.name, place.server.adminToken), "refs/heads/slow-*"]);
 
 async function pushes(t: Test, place: Place): Promise<void> {
   for (const { what, end, says } of ENDINGS) {
@@ -107,20 +111,38 @@ interface Actions {
   readonly [action: string]: { readonly href: string } | undefined;
 }
 
-async function batch({ server, name }: Place, operation: string, token: string | undefined, object: { oid: string; size: number }) {
-  const headers = { "Content-Type": MEDIA, Accept: MEDIA, ...(token === undefined ? {} : { Authorization: `Bearer ${token}` }) };
+async function batch(
+  { server, name }: Place,
+  operation: string,
+  token: string | undefined,
+  object: { oid: string; size: number },
+) {
+  const headers = {
+    "Content-Type": MEDIA,
+    Accept: MEDIA,
+    ...(token === undefined ? {} : { Authorization: `Bearer ${token}` }),
+  };
   const reply = await fetch(`${server.url}/${name}.git/info/lfs/objects/batch`, {
     method: "POST",
     headers,
     body: JSON.stringify({ operation, transfers: ["basic"], objects: [object] }),
   });
-  const { objects } = (await reply.json()) as { objects?: readonly { actions?: Actions; error?: { code: number } }[] };
-  return { status: reply.status, error: objects?.[0]?.error?.code, actions: objects?.[0]?.actions ?? {} };
+  const { objects } = (await reply.json()) as {
+    objects?: readonly { actions?: Actions; error?: { code: number } }[];
+  };
+  return {
+    status: reply.status,
+    error: objects?.[0]?.error?.code,
+    actions: objects?.[0]?.actions ?? {},
+  };
 }
 
 function newObject() {
   const content = randomBytes(3_000);
-  return { content, object: { oid: createHash("sha256").update(content).digest("hex"), size: content.length } };
+  return {
+    content,
+    object: { oid: createHash("sha256").update(content).digest("hex"), size: content.length },
+  };
 }
 
 const hrefOf = (actions: Actions, name: string) => actions[name]?.href ?? "";
@@ -128,7 +150,12 @@ const hrefOf = (actions: Actions, name: string) => actions[name]?.href ?? "";
 async function follow(href: string, init: RequestInit = {}): Promise<readonly [number, string]> {
   const reply = await fetch(href, init);
   const text = await reply.text();
-  return [reply.status, text.startsWith('{"message"') ? (JSON.parse(text) as { message: string }).message : text.slice(0, 20)];
+  return [
+    reply.status,
+    text.startsWith('{"message"')
+      ? (JSON.parse(text) as { message: string }).message
+      : text.slice(0, 20),
+  ];
 }
 
 async function links(t: Test, place: Place): Promise<void> {
@@ -140,19 +167,43 @@ async function links(t: Test, place: Place): Promise<void> {
     const { actions: down } = await batch(place, "download", token, held.object);
     const fresh = newObject();
     const { actions: up } = await batch(place, "upload", token, fresh.object);
-    const verify = { method: "POST", headers: { "Content-Type": MEDIA }, body: JSON.stringify(held.object) };
+    const verify = {
+      method: "POST",
+      headers: { "Content-Type": MEDIA },
+      body: JSON.stringify(held.object),
+    };
     t.equal((await follow(hrefOf(first, "verify"), verify))[0], 200);
     const ours = hrefOf(down, "download").startsWith(place.server.url); // S3 blocks: signed by lakeFS, which we cannot take back
     if (ours) t.equal((await follow(hrefOf(down, "download")))[0], 200);
     await end(place, user);
     const mayRead = what.endsWith("one to read");
     const status = what.startsWith("the grant is taken") ? 404 : 403;
-    if (ours) t.equal((await follow(hrefOf(down, "download")))[0], mayRead ? 200 : status, `${what}: the link to download`);
-    const [upStatus, words] = await follow(hrefOf(up, "upload"), { method: "PUT", body: fresh.content });
+    if (ours)
+      t.equal(
+        (await follow(hrefOf(down, "download")))[0],
+        mayRead ? 200 : status,
+        `${what}: the link to download`,
+      );
+    const [upStatus, words] = await follow(hrefOf(up, "upload"), {
+      method: "PUT",
+      body: fresh.content,
+    });
     t.equal(upStatus, status, `${what}: the link to upload`);
-    t.match(words, status === 404 ? /repository not found/ : /the right behind this link has ended: ./, `${what}: in words`);
-    t.equal((await follow(hrefOf(first, "verify"), verify))[0], status, `${what}: the link to verify`);
-    t.equal((await batch(place, "download", place.server.adminToken, fresh.object)).error, 404, `${what}: nothing was kept`);
+    t.match(
+      words,
+      status === 404 ? /repository not found/ : /the right behind this link has ended: ./,
+      `${what}: in words`,
+    );
+    t.equal(
+      (await follow(hrefOf(first, "verify"), verify))[0],
+      status,
+      `${what}: the link to verify`,
+    );
+    t.equal(
+      (await batch(place, "download", place.server.adminToken, fresh.object)).error,
+      404,
+      `${what}: nothing was kept`,
+    );
   }
 }
 
@@ -173,7 +224,11 @@ async function slowUpload(t: Test, place: Place): Promise<void> {
     const reply = await client.send(content.subarray(1_000)).response();
     t.equal(reply.status, 403, `${what}: ${reply.body.toString()}`);
     t.match(reply.body.toString(), /ended/, what);
-    t.equal((await batch(place, "download", place.server.adminToken, object)).error, 404, `${what}: nothing is linked`);
+    t.equal(
+      (await batch(place, "download", place.server.adminToken, object)).error,
+      404,
+      `${what}: nothing is linked`,
+    );
   }
 }
 
@@ -191,7 +246,10 @@ async function anonymousLinks(t: Test, place: Place): Promise<void> {
   await server.command("repo.visibility", { name, visibility: "private" });
   const [status, words] = await follow(href);
   t.equal(status, 403);
-  t.match(words, /the right behind this link has ended: the repository is not open to everybody any more/);
+  t.match(
+    words,
+    /the right behind this link has ended: the repository is not open to everybody any more/,
+  );
   t.equal(
     (await fetch(href, { headers: { Authorization: `Bearer ${server.adminToken}` } })).status,
     403,
@@ -205,9 +263,17 @@ for (const kind of frontEnds) {
     const acme = await server.user("acme");
     const work = await tempFolder(t);
     await git(["init", "-q", work]);
-    const oid = await commit(work, "one", { "a.txt": "a\n".repeat(5_000), "b.bin": randomBytes(40_000).toString("hex") });
+    const oid = await commit(work, "one", {
+      "a.txt": "a\n".repeat(5_000),
+      "b.bin": randomBytes(40_000).toString("hex"),
+    });
     await git(["push", "-q", server.at("acme/model", acme), "main"], { cwd: work });
-    const place = placeOf(server, "acme/model", work, await commit(work, "two", { "c.bin": randomBytes(40_000).toString("hex") }));
+    const place = placeOf(
+      server,
+      "acme/model",
+      work,
+      await commit(work, "two", { "c.bin": randomBytes(40_000).toString("hex") }),
+    );
     t.test("slow pushes", (t) => pushes(t, place));
     t.test("links", (t) => links(t, place));
     t.test("slow uploads", (t) => slowUpload(t, place));
@@ -215,7 +281,9 @@ for (const kind of frontEnds) {
 
     t.test("deleted in the middle, and made again under its name", async (t) => {
       const refs = ["refs/heads/main"];
-      await git(["push", "-q", server.at("acme/passing", acme), `${oid}:refs/heads/first`], { cwd: work });
+      await git(["push", "-q", server.at("acme/passing", acme), `${oid}:refs/heads/first`], {
+        cwd: work,
+      });
       const gone = await slowPush(t, server, {
         ...place,
         repository: "acme/passing",
@@ -226,12 +294,22 @@ for (const kind of frontEnds) {
       t.match(gone.refs, [
         /^ng refs\/heads\/main the right to push has ended while the push ran: repository not found .*another one has its name/,
       ]);
-      await git(["push", "-q", server.at("acme/passing", acme), `${oid}:refs/heads/first`], { cwd: work });
+      await git(["push", "-q", server.at("acme/passing", acme), `${oid}:refs/heads/first`], {
+        cwd: work,
+      });
       const again = async () => {
         await server.command("repo.delete", { name: "acme/passing" });
-        await git(["push", "-q", server.at("acme/passing", acme), `${oid}:refs/heads/other`], { cwd: work });
+        await git(["push", "-q", server.at("acme/passing", acme), `${oid}:refs/heads/other`], {
+          cwd: work,
+        });
       };
-      const made = await slowPush(t, server, { ...place, repository: "acme/passing", token: acme, refs, between: again });
+      const made = await slowPush(t, server, {
+        ...place,
+        repository: "acme/passing",
+        token: acme,
+        refs,
+        between: again,
+      });
       t.match(made.refs, [/^ng refs\/heads\/main .*another one has its name now/]);
       t.equal(
         await git(["ls-remote", server.at("acme/passing", acme), "refs/*"]),
@@ -240,28 +318,35 @@ for (const kind of frontEnds) {
       );
     });
 
-    t.test("a name that is bound to a lakeFS repository or made by a command while its first push runs", async (t) => {
-      const { refs } = await slowPush(t, server, {
-        ...place,
-        repository: "acme/fresh",
-        token: acme,
-        refs: ["refs/heads/main"],
-        between: () => server.command("repo.create", { name: "acme/fresh" }),
-      });
-      t.same(refs, ["ok refs/heads/main"], "the same repository");
-      const removed = await slowPush(t, server, {
-        ...place,
-        repository: "acme/begun",
-        token: acme,
-        refs: ["refs/heads/main"],
-        between: () => server.command("repo.delete", { name: "acme/begun" }),
-      });
-      t.match(removed.refs, [/^ng refs\/heads\/main /]);
-      t.equal(
-        (await fetch(server.at("acme/begun").replace("://", "://"), { headers: { Authorization: `Bearer ${acme}` } })).status,
-        404,
-      );
-    });
+    t.test(
+      "a name that is bound to a lakeFS repository or made by a command while its first push runs",
+      async (t) => {
+        const { refs } = await slowPush(t, server, {
+          ...place,
+          repository: "acme/fresh",
+          token: acme,
+          refs: ["refs/heads/main"],
+          between: () => server.command("repo.create", { name: "acme/fresh" }),
+        });
+        t.same(refs, ["ok refs/heads/main"], "the same repository");
+        const removed = await slowPush(t, server, {
+          ...place,
+          repository: "acme/begun",
+          token: acme,
+          refs: ["refs/heads/main"],
+          between: () => server.command("repo.delete", { name: "acme/begun" }),
+        });
+        t.match(removed.refs, [/^ng refs\/heads\/main /]);
+        t.equal(
+          (
+            await fetch(server.at("acme/begun").replace("://", "://"), {
+              headers: { Authorization: `Bearer ${acme}` },
+            })
+          ).status,
+          404,
+        );
+      },
+    );
   });
 
   t.test(`a repository of lakeFS (${kind})`, { timeout: 300_000, skip: skipLakefs }, async (t) => {
@@ -272,7 +357,9 @@ for (const kind of frontEnds) {
     const server = await startGuarded(t, { args: ["--transport", kind], env: settingsFor(lakefs) });
     const work = await tempFolder(t);
     await git(["init", "-q", work]);
-    await git(["fetch", "-q", server.at(`lakefs/${name}`, server.adminToken), "main"], { cwd: work });
+    await git(["fetch", "-q", server.at(`lakefs/${name}`, server.adminToken), "main"], {
+      cwd: work,
+    });
     await git(["reset", "-q", "--hard", "FETCH_HEAD"], { cwd: work });
     const place = placeOf(
       server,
@@ -287,7 +374,8 @@ for (const kind of frontEnds) {
     t.test("it is deleted in lakeFS in the middle", async (t) => {
       const path = `/api/v1/repositories/${name}`;
       const authorization = `Basic ${Buffer.from(`${lakefs.access.accessKeyId}:${lakefs.access.secretAccessKey}`).toString("base64")}`;
-      const remove = () => fetch(`${lakefs.access.endpoint}${path}`, { method: "DELETE", headers: { authorization } });
+      const remove = () =>
+        fetch(`${lakefs.access.endpoint}${path}`, { method: "DELETE", headers: { authorization } });
       const wait = () => new Promise((wake) => setTimeout(wake, 8_000)); // lakeFS believes for seven seconds that it is there
       const report = await slowPush(t, server, {
         ...place,

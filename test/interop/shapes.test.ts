@@ -1,8 +1,21 @@
-/** Repositories of every shape, pushed and cloned by stock git in versions 0, 1 and 2: silent fsck, the same objects, the same refs. */
+/**
+ * Repositories of every shape, pushed and cloned by stock git in versions 0, 1 and 2: silent fsck,
+ * the same objects, the same refs.
+ */
 import { readlink, stat } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { checkFsck, commit, git, makeSample, objectSet, remoteRefs, startLakepack, tempFolder, tryGit } from "./harness.js";
+import {
+  checkFsck,
+  commit,
+  git,
+  makeSample,
+  objectSet,
+  remoteRefs,
+  startLakepack,
+  tempFolder,
+  tryGit,
+} from "./harness.js";
 
 const VERSIONS = [0, 1, 2] as const;
 
@@ -25,7 +38,10 @@ async function roundTrip(t: Test, repository: string): Promise<void> {
     const copy = join(await tempFolder(t), "copy.git");
     await git(["clone", "-q", "--mirror", url, copy], { version });
     await checkFsck(t, copy);
-    t.ok((await objectSet(copy)).join() === objects.join(), `version ${version}: ${objects.length} objects`);
+    t.ok(
+      (await objectSet(copy)).join() === objects.join(),
+      `version ${version}: ${objects.length} objects`,
+    );
     t.ok((await git(["for-each-ref"], { cwd: copy })) === refs, `version ${version}: every ref`);
   }
 }
@@ -63,23 +79,33 @@ t.test("100,000 files in nested folders", { timeout: 180_000 }, async (t) => {
   });
   await roundTrip(
     t,
-    await imported(t, `feature done\ncommit refs/heads/main\n${WHO} 1700000000 +0000\ndata 2\nc\n${files.join("")}done\n`),
+    await imported(
+      t,
+      `feature done\ncommit refs/heads/main\n${WHO} 1700000000 +0000\ndata 2\nc\n${files.join("")}done\n`,
+    ),
   );
 });
 
-t.test("modes, links, submodule entries, odd names, tags of tags", { timeout: 60_000 }, async (t) => {
-  const sample = await makeSample(t);
-  await roundTrip(t, sample);
-  const lakepack = await startLakepack(t);
-  const url = `${lakepack.url}/ns/modes.git`;
-  await git(["push", "-q", url, "main"], { cwd: sample });
-  const copy = join(await tempFolder(t), "copy");
-  await git(["clone", "-q", url, copy]);
-  t.ok(((await stat(join(copy, "run.sh"))).mode & 0o100) !== 0, "executable");
-  t.equal(await readlink(join(copy, "link")), "README.md");
-  t.match(await git(["ls-tree", "HEAD", "sub"], { cwd: copy }), /^160000 commit 1234567890123456789012345678901234567890\tsub$/);
-  t.equal(await git(["status", "--short"], { cwd: copy }), "");
-});
+t.test(
+  "modes, links, submodule entries, odd names, tags of tags",
+  { timeout: 60_000 },
+  async (t) => {
+    const sample = await makeSample(t);
+    await roundTrip(t, sample);
+    const lakepack = await startLakepack(t);
+    const url = `${lakepack.url}/ns/modes.git`;
+    await git(["push", "-q", url, "main"], { cwd: sample });
+    const copy = join(await tempFolder(t), "copy");
+    await git(["clone", "-q", url, copy]);
+    t.ok(((await stat(join(copy, "run.sh"))).mode & 0o100) !== 0, "executable");
+    t.equal(await readlink(join(copy, "link")), "README.md");
+    t.match(
+      await git(["ls-tree", "HEAD", "sub"], { cwd: copy }),
+      /^160000 commit 1234567890123456789012345678901234567890\tsub$/,
+    );
+    t.equal(await git(["status", "--short"], { cwd: copy }), "");
+  },
+);
 
 t.test("ref names of any bytes, and very long ones", { timeout: 60_000 }, async (t) => {
   const names = [
@@ -90,29 +116,44 @@ t.test("ref names of any bytes, and very long ones", { timeout: 60_000 }, async 
     `refs/heads/${"long-".repeat(40)}`,
     `refs/heads/${"deep/".repeat(40)}end`,
   ];
-  const script = names.map((name) => `commit ${name}\n${WHO} 1700000000 +0000\ndata 2\nc\nM 100644 inline f\ndata 1\n1\n`).join("");
+  const script = names
+    .map(
+      (name) =>
+        `commit ${name}\n${WHO} 1700000000 +0000\ndata 2\nc\nM 100644 inline f\ndata 1\n1\n`,
+    )
+    .join("");
   await roundTrip(t, await imported(t, `feature done\n${script}done\n`));
 });
 
-t.test("an empty repository: cloned, pushed to, its HEAD taken over", { timeout: 60_000 }, async (t) => {
-  const lakepack = await startLakepack(t, { args: ["--deny-delete-current", "false", "--default-branch", "trunk"] });
-  const sample = await makeSample(t);
-  for (const version of VERSIONS) {
-    const url = `${lakepack.url}/ns/empty-${version}.git`;
-    await git(["push", "-q", url, "main:refs/heads/gone"], { cwd: sample });
-    await git(["push", "-q", url, ":refs/heads/gone"], { cwd: sample });
-    t.same(await remoteRefs(url, version), []);
-    const copy = join(await tempFolder(t), "copy");
-    const run = await tryGit(["clone", url, copy], { version });
-    t.equal(run.code, 0, `version ${version}`);
-    t.match(run.stderr, /empty repository/);
-    if (version === 2)
-      t.equal(await git(["symbolic-ref", "HEAD"], { cwd: copy }), "refs/heads/gone", "version 2 tells an unborn HEAD");
-    const first = await commit(copy, "first", { file: "x\n" });
-    await git(["push", "-q", "origin", "HEAD:refs/heads/new"], { cwd: copy, version });
-    t.ok((await remoteRefs(url, version)).includes(`${first}\trefs/heads/new`));
-  }
-});
+t.test(
+  "an empty repository: cloned, pushed to, its HEAD taken over",
+  { timeout: 60_000 },
+  async (t) => {
+    const lakepack = await startLakepack(t, {
+      args: ["--deny-delete-current", "false", "--default-branch", "trunk"],
+    });
+    const sample = await makeSample(t);
+    for (const version of VERSIONS) {
+      const url = `${lakepack.url}/ns/empty-${version}.git`;
+      await git(["push", "-q", url, "main:refs/heads/gone"], { cwd: sample });
+      await git(["push", "-q", url, ":refs/heads/gone"], { cwd: sample });
+      t.same(await remoteRefs(url, version), []);
+      const copy = join(await tempFolder(t), "copy");
+      const run = await tryGit(["clone", url, copy], { version });
+      t.equal(run.code, 0, `version ${version}`);
+      t.match(run.stderr, /empty repository/);
+      if (version === 2)
+        t.equal(
+          await git(["symbolic-ref", "HEAD"], { cwd: copy }),
+          "refs/heads/gone",
+          "version 2 tells an unborn HEAD",
+        );
+      const first = await commit(copy, "first", { file: "x\n" });
+      await git(["push", "-q", "origin", "HEAD:refs/heads/new"], { cwd: copy, version });
+      t.ok((await remoteRefs(url, version)).includes(`${first}\trefs/heads/new`));
+    }
+  },
+);
 
 t.test("300 local commits the server has never seen", { timeout: 120_000 }, async (t) => {
   const lakepack = await startLakepack(t);
@@ -127,7 +168,10 @@ t.test("300 local commits the server has never seen", { timeout: 120_000 }, asyn
       (_, at) =>
         `commit refs/heads/local\n${WHO} ${1_800_000_000 + at} +0000\ndata 2\nl\n${at === 0 ? "from refs/heads/main^0\n" : ""}M 100644 inline local-${version}\ndata ${String(at).length}\n${at}\n`,
     );
-    await git(["fast-import", "--quiet", "--done"], { cwd: copy, input: `feature done\n${line.join("")}done\n` });
+    await git(["fast-import", "--quiet", "--done"], {
+      cwd: copy,
+      input: `feature done\n${line.join("")}done\n`,
+    });
     const next = await advance(upstream, version);
     await git(["push", "-q", url, "main"], { cwd: upstream });
     await git(["fetch", "-q", "origin"], { cwd: copy, version });

@@ -1,11 +1,17 @@
-/** A push that stops in the middle of its pack until told to go on: what happens meanwhile, happens to a push under way. */
+/**
+ * A push that stops in the middle of its pack until told to go on: what happens meanwhile, happens
+ * to a push under way.
+ */
 import type { Test } from "tap";
 import { RawClient } from "../transport/raw-client.js";
 import { tryGit, type Lakepack } from "./harness.js";
 import { command, parseReport } from "./raw-push.js";
 
 export interface SlowPush {
-  /** Name and report of each ref, "ok refs/heads/main" or "ng refs/heads/main why", behind "unpack ok". */
+  /**
+   * Name and report of each ref, "ok refs/heads/main" or "ng refs/heads/main why", behind "unpack
+   * ok".
+   */
   readonly unpack: string;
   readonly refs: readonly string[];
 }
@@ -28,8 +34,12 @@ export async function slowPush(
   server: Lakepack,
   { work, repository, token, refs, oid, between }: SlowPushOptions,
 ): Promise<SlowPush> {
-  const pack = (await tryGit(["pack-objects", "--revs", "--stdout", "-q"], { cwd: work, input: `${oid}\n` })).stdoutBytes;
-  const lines = refs.map((name, at) => command(ZERO, oid, name, at === 0 ? "report-status" : undefined));
+  const pack = (
+    await tryGit(["pack-objects", "--revs", "--stdout", "-q"], { cwd: work, input: `${oid}\n` })
+  ).stdoutBytes;
+  const lines = refs.map((name, at) =>
+    command(ZERO, oid, name, at === 0 ? "report-status" : undefined),
+  );
   const body = Buffer.concat([Buffer.from(`${lines.join("")}0000`, "latin1"), pack]);
   const authorization = token === undefined ? "" : `Authorization: Bearer ${token}\r\n`;
   const type = "Content-Type: application/x-git-receive-pack-request\r\n";
@@ -42,6 +52,7 @@ export async function slowPush(
   await between();
   client.send(body.subarray(half));
   const reply = await client.response();
-  if (reply.status !== 200) return { unpack: `HTTP ${reply.status} ${reply.body.toString()}`, refs: [] };
+  if (reply.status !== 200)
+    return { unpack: `HTTP ${reply.status} ${reply.body.toString()}`, refs: [] };
   return parseReport(reply.body);
 }

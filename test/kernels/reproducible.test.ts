@@ -13,7 +13,20 @@ t.test("a second build gives the same bytes", { timeout: 120_000 }, async (t) =>
   t.teardown(() => rm(folder, { recursive: true }));
   const out = join(folder, "kernels.wasm");
   const asc = join(ROOT, "node_modules/assemblyscript/bin/asc.js");
-  const build = spawnSync(process.execPath, [asc, "wasm/kernels.ts", "--config", "wasm/asconfig.json", "--target", "release", "--outFile", out], { cwd: ROOT, encoding: "utf8" });
+  const build = spawnSync(
+    process.execPath,
+    [
+      asc,
+      "wasm/kernels.ts",
+      "--config",
+      "wasm/asconfig.json",
+      "--target",
+      "release",
+      "--outFile",
+      out,
+    ],
+    { cwd: ROOT, encoding: "utf8" },
+  );
   t.equal(build.status, 0, build.stderr);
   t.ok((await readFile(out)).equals(await readFile(join(ROOT, "dist/wasm/kernels.wasm"))));
 });

@@ -1,4 +1,7 @@
-/** Claims in user metadata: when they count, what a seal is worth, and what becomes of contents that contradict it. */
+/**
+ * Claims in user metadata: when they count, what a seal is worth, and what becomes of contents that
+ * contradict it.
+ */
 import { createHash } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -20,95 +23,160 @@ import { skipLakefs, startLakefs } from "./servers.js";
 t.setTimeout(240_000);
 
 const MAIN = "refs/heads/main";
-const hex = (algorithm: string, bytes: Uint8Array) => createHash(algorithm).update(bytes).digest("hex");
+const hex = (algorithm: string, bytes: Uint8Array) =>
+  createHash(algorithm).update(bytes).digest("hex");
 const blobOf = (bytes: Uint8Array) => objectId("blob", bytes);
 const [KEY, OTHER] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
 
 t.test("one spelling for an address, whatever lakeFS shows", async (t) => {
-  for (const shown of ["data/x", "s3://bucket/ns/data/x"]) t.equal(fullAddress(shown, "s3://bucket/ns/"), "s3://bucket/ns/data/x");
+  for (const shown of ["data/x", "s3://bucket/ns/data/x"])
+    t.equal(fullAddress(shown, "s3://bucket/ns/"), "s3://bucket/ns/data/x");
   t.equal(fullAddress("s3://bucket/lfs/ab", "s3://bucket/ns"), "s3://bucket/lfs/ab");
   t.equal(fullAddress("s3://other/ns/data/x", "s3://bucket/ns"), "s3://other/ns/data/x");
-  for (const shown of ["data/x", "local:///disk/blocks/ns/data/x", "local:///disk/blocks/disk/blocks/ns/data/x"]) {
+  for (const shown of [
+    "data/x",
+    "local:///disk/blocks/ns/data/x",
+    "local:///disk/blocks/disk/blocks/ns/data/x",
+  ]) {
     t.equal(fullAddress(shown, "local://ns"), "local://ns/data/x");
   }
-  t.equal(stageableAddress("local:///disk/blocks/disk/blocks/ns/data/x", "local://ns"), "local:///disk/blocks/ns/data/x");
-  t.equal(stageableAddress("local:///disk/blocks/ns/data/x", "local://ns"), "local:///disk/blocks/ns/data/x");
+  t.equal(
+    stageableAddress("local:///disk/blocks/disk/blocks/ns/data/x", "local://ns"),
+    "local:///disk/blocks/ns/data/x",
+  );
+  t.equal(
+    stageableAddress("local:///disk/blocks/ns/data/x", "local://ns"),
+    "local:///disk/blocks/ns/data/x",
+  );
   t.equal(stageableAddress("s3://bucket/ns/data/x", "s3://bucket/ns"), "s3://bucket/ns/data/x");
 });
 
 t.test("a claim is judged by the bytes", async (t) => {
   const bytes = Buffer.from("the content");
-  const [size, checksum, sha256, blob] = [bytes.length, hex("md5", bytes), hex("sha256", bytes), blobOf(bytes)];
+  const [size, checksum, sha256, blob] = [
+    bytes.length,
+    hex("md5", bytes),
+    hex("sha256", bytes),
+    blobOf(bytes),
+  ];
   const claimOf = (id: string, sha: string | undefined, more: Record<string, string> = {}) =>
-    readClaim({
-      size,
-      checksum,
-      metadata: {
-        "lakepack-blob": bind(id, size, checksum),
-        ...(sha === undefined ? {} : { "lakepack-sha256": bind(sha, size, checksum) }),
-        ...more,
+    readClaim(
+      {
+        size,
+        checksum,
+        metadata: {
+          "lakepack-blob": bind(id, size, checksum),
+          ...(sha === undefined ? {} : { "lakepack-sha256": bind(sha, size, checksum) }),
+          ...more,
+        },
       },
-    }, parsePointer);
+      parsePointer,
+    );
   const judged = (claim: ReturnType<typeof claimOf>, is: string | "unknown" = blob) =>
-    claim === undefined ? "none" : judge(claim, { sha256, blob: is === "unknown" ? undefined : is }, size).as;
+    claim === undefined
+      ? "none"
+      : judge(claim, { sha256, blob: is === "unknown" ? undefined : is }, size).as;
   const pointer = blobOf(formatPointer({ sha256, size }));
   t.equal(judged(claimOf(blob, sha256)), "plain");
   t.equal(judged(claimOf(pointer, sha256)), "pointer");
   t.equal(judged(claimOf(pointer, undefined)), "pointer", "its SHA-256 need not be told");
   t.equal(judged(claimOf(pointer, "ab".repeat(32))), "pointer", "nor told rightly");
   t.equal(judged(claimOf("12".repeat(20), sha256)), "contradicted");
-  t.equal(judged(claimOf(blobOf(formatPointer({ sha256: "ab".repeat(32), size })), "ab".repeat(32))), "contradicted");
-  t.equal(judged(claimOf(blobOf(formatPointer({ sha256, size: size + 1 })), sha256)), "contradicted", "a pointer of another size");
-  t.equal(judged(claimOf(blob, sha256), "unknown"), "open", "the bytes' own id must be known");
-  const crlf = Buffer.from(`version https://git-lfs.github.com/spec/v1\r\noid sha256:${sha256}\r\nsize ${size}\r\n`);
-  t.same(parsePointer(crlf), { sha256, size });
-  t.equal(judged(claimOf(blobOf(crlf), sha256)), "contradicted", "without the text nobody can make it");
-  t.equal(judged(claimOf(blobOf(crlf), sha256, { "lakepack-pointer": crlf.toString("base64") })), "pointer");
-  t.equal(judged(claimOf(blobOf(crlf), "ab".repeat(32), { "lakepack-pointer": crlf.toString("base64") })), "contradicted");
   t.equal(
-    readClaim({ size, checksum, metadata: { "lakepack-blob": bind(blob, size, "another") } }, parsePointer),
+    judged(claimOf(blobOf(formatPointer({ sha256: "ab".repeat(32), size })), "ab".repeat(32))),
+    "contradicted",
+  );
+  t.equal(
+    judged(claimOf(blobOf(formatPointer({ sha256, size: size + 1 })), sha256)),
+    "contradicted",
+    "a pointer of another size",
+  );
+  t.equal(judged(claimOf(blob, sha256), "unknown"), "open", "the bytes' own id must be known");
+  const crlf = Buffer.from(
+    `version https://git-lfs.github.com/spec/v1\r\noid sha256:${sha256}\r\nsize ${size}\r\n`,
+  );
+  t.same(parsePointer(crlf), { sha256, size });
+  t.equal(
+    judged(claimOf(blobOf(crlf), sha256)),
+    "contradicted",
+    "without the text nobody can make it",
+  );
+  t.equal(
+    judged(claimOf(blobOf(crlf), sha256, { "lakepack-pointer": crlf.toString("base64") })),
+    "pointer",
+  );
+  t.equal(
+    judged(claimOf(blobOf(crlf), "ab".repeat(32), { "lakepack-pointer": crlf.toString("base64") })),
+    "contradicted",
+  );
+  t.equal(
+    readClaim(
+      { size, checksum, metadata: { "lakepack-blob": bind(blob, size, "another") } },
+      parsePointer,
+    ),
     undefined,
     "written for another content",
   );
-  t.equal(readClaim({ size, checksum, metadata: { "lakepack-blob": blob } }, parsePointer), undefined);
+  t.equal(
+    readClaim({ size, checksum, metadata: { "lakepack-blob": blob } }, parsePointer),
+    undefined,
+  );
 });
 
-t.test("a seal is about every word of its statement; several keys verify, the first signs", async (t) => {
-  const statement = {
-    kind: "plain",
-    blob: "1".repeat(40),
-    sha256: "2".repeat(64),
-    size: 3,
-    checksum: "c",
-    address: "s3://b/ns/data/x",
-  } as const;
-  const [keys, both, other, none] = [new SealKeys([KEY]), new SealKeys([OTHER, KEY]), new SealKeys([OTHER]), new SealKeys([])];
-  const seal = keys.sealContent(statement) as string;
-  t.match(seal, /^1 [0-9a-f]{16} [0-9a-f]{64}$/);
-  t.equal(keys.sealContent(statement), seal, "the same for equal content");
-  t.ok(keys.isContentSealed(seal, statement));
-  t.ok(both.isContentSealed(seal, statement));
-  t.notOk(other.isContentSealed(seal, statement));
-  t.notOk(none.isContentSealed(seal, statement));
-  t.equal(none.sealContent(statement), undefined);
-  t.not(both.sealContent(statement), seal);
-  const changes = {
-    kind: "pointer",
-    blob: "3".repeat(40),
-    sha256: "4".repeat(64),
-    size: 4,
-    checksum: "d",
-    address: "s3://b/other/data/x",
-  } as const;
-  for (const [name, value] of Object.entries(changes)) t.notOk(keys.isContentSealed(seal, { ...statement, [name]: value }), name);
-  for (const bad of [undefined, "", "1", seal.slice(1), `${seal} `, seal.toUpperCase(), `2${seal.slice(1)}`])
-    t.notOk(keys.isContentSealed(bad, statement), String(bad));
-  const listing = { namespace: "s3://b/ns", metarange: "m", mapping: "{}", tree: "1".repeat(40) };
-  const listed = keys.sealListing(listing);
-  t.ok(keys.isListingSealed(listed, listing));
-  for (const name of Object.keys(listing)) t.notOk(keys.isListingSealed(listed, { ...listing, [name]: "x" }), name);
-  t.notOk(keys.isContentSealed(listed, statement), "one kind of statement is not the other");
-});
+t.test(
+  "a seal is about every word of its statement; several keys verify, the first signs",
+  async (t) => {
+    const statement = {
+      kind: "plain",
+      blob: "1".repeat(40),
+      sha256: "2".repeat(64),
+      size: 3,
+      checksum: "c",
+      address: "s3://b/ns/data/x",
+    } as const;
+    const [keys, both, other, none] = [
+      new SealKeys([KEY]),
+      new SealKeys([OTHER, KEY]),
+      new SealKeys([OTHER]),
+      new SealKeys([]),
+    ];
+    const seal = keys.sealContent(statement) as string;
+    t.match(seal, /^1 [0-9a-f]{16} [0-9a-f]{64}$/);
+    t.equal(keys.sealContent(statement), seal, "the same for equal content");
+    t.ok(keys.isContentSealed(seal, statement));
+    t.ok(both.isContentSealed(seal, statement));
+    t.notOk(other.isContentSealed(seal, statement));
+    t.notOk(none.isContentSealed(seal, statement));
+    t.equal(none.sealContent(statement), undefined);
+    t.not(both.sealContent(statement), seal);
+    const changes = {
+      kind: "pointer",
+      blob: "3".repeat(40),
+      sha256: "4".repeat(64),
+      size: 4,
+      checksum: "d",
+      address: "s3://b/other/data/x",
+    } as const;
+    for (const [name, value] of Object.entries(changes))
+      t.notOk(keys.isContentSealed(seal, { ...statement, [name]: value }), name);
+    for (const bad of [
+      undefined,
+      "",
+      "1",
+      seal.slice(1),
+      `${seal} `,
+      seal.toUpperCase(),
+      `2${seal.slice(1)}`,
+    ])
+      t.notOk(keys.isContentSealed(bad, statement), String(bad));
+    const listing = { namespace: "s3://b/ns", metarange: "m", mapping: "{}", tree: "1".repeat(40) };
+    const listed = keys.sealListing(listing);
+    t.ok(keys.isListingSealed(listed, listing));
+    for (const name of Object.keys(listing))
+      t.notOk(keys.isListingSealed(listed, { ...listing, [name]: "x" }), name);
+    t.notOk(keys.isContentSealed(listed, statement), "one kind of statement is not the other");
+  },
+);
 
 t.test("what looks like an MD5 or a SHA-256 is compared, other strings are not", async (t) => {
   const bytes = Buffer.from("bytes");
@@ -118,9 +186,17 @@ t.test("what looks like an MD5 or a SHA-256 is compared, other strings are not",
     return digests.finish();
   };
   const facts = { sha256: hex("sha256", bytes), blob: blobOf(bytes) };
-  for (const good of [hex("md5", bytes), `sha256:${facts.sha256}`, `${"0".repeat(32)}-3`, "whatever", "", "sha256:short"])
+  for (const good of [
+    hex("md5", bytes),
+    `sha256:${facts.sha256}`,
+    `${"0".repeat(32)}-3`,
+    "whatever",
+    "",
+    "sha256:short",
+  ])
     t.same(finish(good), facts, good);
-  for (const bad of ["0".repeat(32), `sha256:${"0".repeat(64)}`]) t.throws(() => finish(bad), { code: "lakefs/damaged" });
+  for (const bad of ["0".repeat(32), `sha256:${"0".repeat(64)}`])
+    t.throws(() => finish(bad), { code: "lakefs/damaged" });
 });
 
 t.test("on the real server", { skip: skipLakefs }, async (t) => {
@@ -132,16 +208,25 @@ t.test("on the real server", { skip: skipLakefs }, async (t) => {
     await source.put({ first: "first" });
     await source.commit();
     await source.client.createBranch(source.name, { name: "feature", source: "main" }, signal);
-    await source.put(Object.fromEntries(Array.from({ length: 20 }, (_, at) => [`f/${at}`, `file ${at}`])), {
-      branch: "feature",
-      metadata: { by: "hand" },
-    });
+    await source.put(
+      Object.fromEntries(Array.from({ length: 20 }, (_, at) => [`f/${at}`, `file ${at}`])),
+      {
+        branch: "feature",
+        metadata: { by: "hand" },
+      },
+    );
     await source.commit("files", { branch: "feature" });
     await source.put({ second: "second" });
     await source.commit("second");
     const node = await openNode(t, server, pool, source.name);
     await node.refs.read();
-    await source.client.merge(source.name, "feature", "main", { message: "merged", metadata: {} }, signal);
+    await source.client.merge(
+      source.name,
+      "feature",
+      "main",
+      { message: "merged", metadata: {} },
+      signal,
+    );
     node.calls();
     await node.refs.read();
     const { readObject = 0, diff = 0 } = node.calls();
@@ -157,13 +242,27 @@ t.test("on the real server", { skip: skipLakefs }, async (t) => {
       const node = await rigNode(t, server, pool, repository);
       const work = await newWork(t);
       const large = new Random(3).bytes(2_000_000);
-      await node.push(work, [[MAIN, await work.commit("one", (folder) => writeFile(join(folder, "small"), "small"))]]);
+      await node.push(work, [
+        [MAIN, await work.commit("one", (folder) => writeFile(join(folder, "small"), "small"))],
+      ]);
       const small = work.tip();
-      await node.push(work, [["refs/heads/large", await work.commit("two", (folder) => writeFile(join(folder, "large"), large))]]);
+      await node.push(work, [
+        [
+          "refs/heads/large",
+          await work.commit("two", (folder) => writeFile(join(folder, "large"), large)),
+        ],
+      ]);
       const { commit_id: commit } = await server.client.getBranch(repository, "large", signal);
-      const { physical_address, metadata = {} } = await server.client.statObject(repository, commit, "large", signal);
+      const { physical_address, metadata = {} } = await server.client.statObject(
+        repository,
+        commit,
+        "large",
+        signal,
+      );
       t.ok(metadata["lakepack-seal"]);
-      const file = stageableAddress(physical_address, server.namespace(repository)).slice("local://".length);
+      const file = stageableAddress(physical_address, server.namespace(repository)).slice(
+        "local://".length,
+      );
       await writeFile(file, new Random(4).bytes(2_000_000));
       const reader = await openNode(t, server, pool, repository);
       t.equal((await reader.refs.read()).refs.length, 2, "a seal saves the reading");
@@ -189,45 +288,61 @@ t.test("on the real server", { skip: skipLakefs }, async (t) => {
     },
   );
 
-  await t.test("who writes to a push's work branch while it lands makes the push fail", async (t) => {
-    const repository = await newRepository(server);
-    const proxy = await startProxy(t, server);
-    const node = await rigNode(t, proxy.server, pool, repository);
-    const work = await newWork(t);
-    await server.client.createBranch(repository, { name: "elsewhere", source: "main" }, signal);
-    const { physical_address } = await server.client.uploadObject(
-      repository,
-      "elsewhere",
-      "elsewhere",
-      Buffer.from("forged"),
-      {},
-      signal,
-    );
-    let forged = 0;
-    proxy.onCall = ({ method, path }) => {
-      const branch = /branches\/(lakepack-work-[^/]+)\/commits/.exec(path)?.[1];
-      if (method !== "POST" || branch === undefined) return undefined;
-      // The same entry to lakeFS's eye, at another address.
-      const stage = async () => {
-        const seen = await server.client.statObject(repository, branch, "a", signal);
-        await server.client.stageObject(
-          repository,
-          branch,
-          "a",
-          { physical_address, checksum: seen.checksum, size_bytes: seen.size_bytes ?? 0, metadata: seen.metadata ?? {} },
-          signal,
-        );
-        forged++;
+  await t.test(
+    "who writes to a push's work branch while it lands makes the push fail",
+    async (t) => {
+      const repository = await newRepository(server);
+      const proxy = await startProxy(t, server);
+      const node = await rigNode(t, proxy.server, pool, repository);
+      const work = await newWork(t);
+      await server.client.createBranch(repository, { name: "elsewhere", source: "main" }, signal);
+      const { physical_address } = await server.client.uploadObject(
+        repository,
+        "elsewhere",
+        "elsewhere",
+        Buffer.from("forged"),
+        {},
+        signal,
+      );
+      let forged = 0;
+      proxy.onCall = ({ method, path }) => {
+        const branch = /branches\/(lakepack-work-[^/]+)\/commits/.exec(path)?.[1];
+        if (method !== "POST" || branch === undefined) return undefined;
+        // The same entry to lakeFS's eye, at another address.
+        const stage = async () => {
+          const seen = await server.client.statObject(repository, branch, "a", signal);
+          await server.client.stageObject(
+            repository,
+            branch,
+            "a",
+            {
+              physical_address,
+              checksum: seen.checksum,
+              size_bytes: seen.size_bytes ?? 0,
+              metadata: seen.metadata ?? {},
+            },
+            signal,
+          );
+          forged++;
+        };
+        void stage().catch((error: unknown) => t.comment(String(error)));
+        return { as: "late", ms: 1_000 };
       };
-      void stage().catch((error: unknown) => t.comment(String(error)));
-      return { as: "late", ms: 1_000 };
-    };
-    const [outcome] = await node.push(work, [[MAIN, await work.commit("one", (folder) => writeFile(join(folder, "a"), "honest"))]]);
-    t.ok(forged > 0);
-    t.match(outcome, { ok: false, reason: /somebody else has written to this push's work branch/ });
-    proxy.onCall = () => undefined;
-    t.match(await node.push(work, [[MAIN, work.tip()]]), [{ ok: true }]);
-    const { commit_id: head } = await server.client.getBranch(repository, "main", signal);
-    t.equal(Buffer.from(await server.client.readObject(repository, head, "a", 100, signal)).toString(), "honest");
-  });
+      const [outcome] = await node.push(work, [
+        [MAIN, await work.commit("one", (folder) => writeFile(join(folder, "a"), "honest"))],
+      ]);
+      t.ok(forged > 0);
+      t.match(outcome, {
+        ok: false,
+        reason: /somebody else has written to this push's work branch/,
+      });
+      proxy.onCall = () => undefined;
+      t.match(await node.push(work, [[MAIN, work.tip()]]), [{ ok: true }]);
+      const { commit_id: head } = await server.client.getBranch(repository, "main", signal);
+      t.equal(
+        Buffer.from(await server.client.readObject(repository, head, "a", 100, signal)).toString(),
+        "honest",
+      );
+    },
+  );
 });

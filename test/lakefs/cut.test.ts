@@ -1,6 +1,6 @@
 /**
- * Old data that lakeFS's collection has removed: what is whole is served, what is cut is the same on every server,
- * and named.
+ * Old data that lakeFS's collection has removed: what is whole is served, what is cut is the same
+ * on every server, and named.
  */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -13,7 +13,15 @@ import { LostContents } from "../../src/lakefs/lost-contents.js";
 import { LakeRecords } from "../../src/lakefs/records.js";
 import { DiskStore } from "../../src/store/disk.js";
 import { tempFolder } from "../interop/harness.js";
-import { createSource, type Node, openNode, refsOf, signal, type Source, testPool } from "./reading.js";
+import {
+  createSource,
+  type Node,
+  openNode,
+  refsOf,
+  signal,
+  type Source,
+  testPool,
+} from "./reading.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
 
 const nothing = () => undefined;
@@ -22,7 +30,8 @@ const QUIET = { error: nothing, warn: nothing, info: nothing, debug: nothing, tr
 const factsOf = (work: Promise<unknown>) =>
   work.then(
     () => ({ code: "none" }),
-    (error: unknown) => (error instanceof Fault ? { code: error.code, ...error.facts } : { code: String(error) }),
+    (error: unknown) =>
+      error instanceof Fault ? { code: error.code, ...error.facts } : { code: String(error) },
   );
 
 /** Removes what lies at a commit's path from the storage. */
@@ -37,11 +46,17 @@ async function collect(
 
 async function cutBranches({ client }: RunningLakefs, { name }: Source): Promise<string[]> {
   const found: string[] = [];
-  for await (const { id } of client.listBranches(name, { prefix: CUT_PREFIX, hidden: true }, signal)) found.push(id);
+  for await (const { id } of client.listBranches(
+    name,
+    { prefix: CUT_PREFIX, hidden: true },
+    signal,
+  ))
+    found.push(id);
   return found;
 }
 
-const subjects = async (node: Node, ref = "main") => (await node.git("log", "--format=%s", ref)).split("\n");
+const subjects = async (node: Node, ref = "main") =>
+  (await node.git("log", "--format=%s", ref)).split("\n");
 
 /** Commits "one" to "five"; `old` is the same in one and two, and another from three on. */
 async function history(server: RunningLakefs) {
@@ -72,14 +87,25 @@ for (const blocks of blockStores) {
       t.same(await subjects(node), ["four", "three"]);
       t.equal(await node.git("fsck", "--strict", "--full"), "");
       t.equal(await node.git("show", "main:dir/old"), "second");
-      t.same(node.commits.cuts, [{ commit: ids[1], path: "dir/old" }], "the nearest of those that miss it");
-      t.match(node.warnings.join("\n"), new RegExp(`data of an old lakeFS commit is gone.*${ids[1]}.*dir/old`));
+      t.same(
+        node.commits.cuts,
+        [{ commit: ids[1], path: "dir/old" }],
+        "the nearest of those that miss it",
+      );
+      t.match(
+        node.warnings.join("\n"),
+        new RegExp(`data of an old lakeFS commit is gone.*${ids[1]}.*dir/old`),
+      );
       t.same(await cutBranches(server, source), [`${CUT_PREFIX}${ids[1]}`]);
       const second = await openNode(t, server, pool, source.name);
       t.same(await refsOf(second), await refsOf(node), "another server that was not there before");
       t.same(second.commits.cuts, node.commits.cuts, "which knows where and why");
 
-      t.same(await refsOf(before), await refsOf(node), "and one that has read all of it before the data was gone");
+      t.same(
+        await refsOf(before),
+        await refsOf(node),
+        "and one that has read all of it before the data was gone",
+      );
       await commit("five", { last: "changed" });
       const now = await refsOf(node);
       t.same(await refsOf(before), now);
@@ -128,45 +154,83 @@ for (const blocks of blockStores) {
       },
     );
 
-    await t.test("cuts that somebody has written of commits whose data is there: they do not count", async (t) => {
-      const { source, ids } = await history(server);
-      const honest = await refsOf(await openNode(t, server, pool, source.name));
-      await agreeOnCut(server.client, source.name, { commit: ids[1] as string, path: "dir/old" }, signal);
-      await agreeOnCut(server.client, source.name, { commit: ids[2] as string, path: "no/such/path" }, signal);
-      const node = await openNode(t, server, pool, source.name, { cutsLookMs: 0 });
-      t.same(await subjects(node), ["four", "three", "two", "one"]);
-      t.same(await refsOf(node), honest);
-      t.same(node.commits.cuts, []);
-      t.match(node.warnings.join("\n"), /cuts the history at a commit whose data is there: it does not count/);
-    });
+    await t.test(
+      "cuts that somebody has written of commits whose data is there: they do not count",
+      async (t) => {
+        const { source, ids } = await history(server);
+        const honest = await refsOf(await openNode(t, server, pool, source.name));
+        await agreeOnCut(
+          server.client,
+          source.name,
+          { commit: ids[1] as string, path: "dir/old" },
+          signal,
+        );
+        await agreeOnCut(
+          server.client,
+          source.name,
+          { commit: ids[2] as string, path: "no/such/path" },
+          signal,
+        );
+        const node = await openNode(t, server, pool, source.name, { cutsLookMs: 0 });
+        t.same(await subjects(node), ["four", "three", "two", "one"]);
+        t.same(await refsOf(node), honest);
+        t.same(node.commits.cuts, []);
+        t.match(
+          node.warnings.join("\n"),
+          /cuts the history at a commit whose data is there: it does not count/,
+        );
+      },
+    );
 
-    await t.test("any number of branches that somebody has made: some are looked at, and that is said", async (t) => {
-      const { source, ids } = await history(server);
-      const { client } = server;
-      const { commit_id: record } = await client.getBranch(source.name, "main", signal);
-      await collect(server, source, ids[0], "dir/old");
-      await agreeOnCut(client, source.name, { commit: ids[1], path: "dir/old" }, signal);
-      for (const digit of ["0", "f"]) for (let at = 0; at < 3; at++) {
-        await client.createBranch(source.name, { name: `${CUT_PREFIX}${digit.repeat(63)}${at}`, source: record, hidden: true }, signal);
-      }
-      const open = async (cutsMax: number) => {
-        const warnings: string[] = [];
-        const log = { ...QUIET, warn: (event: string) => void warnings.push(event) };
-        const records = new LakeRecords(new DiskStore(await tempFolder(t)), "repos/a/b");
-        const cuts = new AgreedCuts({ client, repository: source.name, records, log, cutsMax, onForgotten: () => undefined });
-        await cuts.look(signal);
-        return { cuts, records, warnings: warnings.filter((text) => /more branches of cuts/.test(text)).length };
-      };
-      t.match(await open(7), { warnings: 0, cuts: { all: new Map([[ids[1], { path: "dir/old" }]]) } });
-      const few = await open(2);
-      t.same([few.warnings, few.cuts.all.size], [1, 0], "one behind them is not seen");
-      await client.deleteBranch(source.name, `${CUT_PREFIX}${ids[1]}`, signal);
-      await few.cuts.agree([{ commit: ids[1], path: "dir/old" }], signal);
-      const before = client.http.calls;
-      await few.cuts.look(signal);
-      t.same([...few.cuts.all.keys()], [ids[1]], "one of its own stays");
-      t.ok(client.http.calls - before <= 2, "and is not put there again for not being seen");
-    });
+    await t.test(
+      "any number of branches that somebody has made: some are looked at, and that is said",
+      async (t) => {
+        const { source, ids } = await history(server);
+        const { client } = server;
+        const { commit_id: record } = await client.getBranch(source.name, "main", signal);
+        await collect(server, source, ids[0], "dir/old");
+        await agreeOnCut(client, source.name, { commit: ids[1], path: "dir/old" }, signal);
+        for (const digit of ["0", "f"])
+          for (let at = 0; at < 3; at++) {
+            await client.createBranch(
+              source.name,
+              { name: `${CUT_PREFIX}${digit.repeat(63)}${at}`, source: record, hidden: true },
+              signal,
+            );
+          }
+        const open = async (cutsMax: number) => {
+          const warnings: string[] = [];
+          const log = { ...QUIET, warn: (event: string) => void warnings.push(event) };
+          const records = new LakeRecords(new DiskStore(await tempFolder(t)), "repos/a/b");
+          const cuts = new AgreedCuts({
+            client,
+            repository: source.name,
+            records,
+            log,
+            cutsMax,
+            onForgotten: () => undefined,
+          });
+          await cuts.look(signal);
+          return {
+            cuts,
+            records,
+            warnings: warnings.filter((text) => /more branches of cuts/.test(text)).length,
+          };
+        };
+        t.match(await open(7), {
+          warnings: 0,
+          cuts: { all: new Map([[ids[1], { path: "dir/old" }]]) },
+        });
+        const few = await open(2);
+        t.same([few.warnings, few.cuts.all.size], [1, 0], "one behind them is not seen");
+        await client.deleteBranch(source.name, `${CUT_PREFIX}${ids[1]}`, signal);
+        await few.cuts.agree([{ commit: ids[1], path: "dir/old" }], signal);
+        const before = client.http.calls;
+        await few.cuts.look(signal);
+        t.same([...few.cuts.all.keys()], [ids[1]], "one of its own stays");
+        t.ok(client.http.calls - before <= 2, "and is not put there again for not being seen");
+      },
+    );
 
     await t.test("what is gone is noted once, and forgotten when it is there again", async (t) => {
       const { source, ids } = await history(server);
@@ -174,12 +238,17 @@ for (const blocks of blockStores) {
       const records = new LakeRecords(new DiskStore(await tempFolder(t)), "repos/a/b");
       const warnings: string[] = [];
       const log = { ...QUIET, warn: (event: string) => void warnings.push(event) };
-      const lost = () => new LostContents({ client: server.client, repository: source.name, records, log });
+      const lost = () =>
+        new LostContents({ client: server.client, repository: source.name, records, log });
       const gone = { commit: ids[0], path: "dir/old" };
       const there = { commit: ids[3], path: "kept" };
       const notes = lost();
-      for (const facts of [gone, there, gone]) await notes.note({ code: "lakefs/gone", facts }, signal);
-      await notes.note({ code: "lakefs/unreachable", facts: { commit: ids[1], path: "more" } }, signal);
+      for (const facts of [gone, there, gone])
+        await notes.note({ code: "lakefs/gone", facts }, signal);
+      await notes.note(
+        { code: "lakefs/unreachable", facts: { commit: ids[1], path: "more" } },
+        signal,
+      );
       t.same(await records.lost(), [gone, there]);
       t.equal(warnings.length, 2);
       await lost().look(signal);
@@ -207,7 +276,15 @@ for (const blocks of blockStores) {
       await client.merge(source.name, "side", "main", { message: "merge", metadata: {} }, signal);
       await collect(server, source, gone, "gone");
       const node = await openNode(t, server, pool, source.name);
-      t.same((await subjects(node)).sort(), ["four", "main", "merge", "one", "there", "three", "two"]);
+      t.same((await subjects(node)).sort(), [
+        "four",
+        "main",
+        "merge",
+        "one",
+        "there",
+        "three",
+        "two",
+      ]);
       t.equal((await node.git("log", "-1", "--format=%p", "main")).split(" ").length, 2);
       t.same(await refsOf(node), await refsOf(await openNode(t, server, pool, source.name)));
     });

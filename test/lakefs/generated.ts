@@ -1,4 +1,7 @@
-/** lakeFS commits whose listings are generated: a real server for all else, a proxy that answers for ranges, contents and large diffs. */
+/**
+ * lakeFS commits whose listings are generated: a real server for all else, a proxy that answers for
+ * ranges, contents and large diffs.
+ */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { Test } from "tap";
@@ -38,7 +41,10 @@ export class GeneratedLake {
   /** Calls so far. */
   readonly asked = { contents: 0, listing: 0, diffs: 0 };
   readonly #listings = new Map<string, GeneratedListing>();
-  readonly #ranges = new Map<string, { readonly range: Range; readonly listing: GeneratedListing }>();
+  readonly #ranges = new Map<
+    string,
+    { readonly range: Range; readonly listing: GeneratedListing }
+  >();
 
   constructor(proxy: LakefsProxy, source: Source) {
     this.proxy = proxy;
@@ -59,20 +65,39 @@ export class GeneratedLake {
     await this.source.put({ seed: String(this.#listings.size) });
     const commit = await this.source.commit();
     this.#listings.set(commit.id, listing).set(commit.meta_range_id, listing);
-    for (const range of rangesOf(commit.meta_range_id, listing)) this.#ranges.set(range.id, { range, listing });
+    for (const range of rangesOf(commit.meta_range_id, listing))
+      this.#ranges.set(range.id, { range, listing });
     return commit;
   }
 
-  /** As `commit`, without asking lakeFS to list anything: a record of a commit that shows this listing, upon the one given; main is at it then. */
+  /**
+   * As `commit`, without asking lakeFS to list anything: a record of a commit that shows this
+   * listing, upon the one given; main is at it then.
+   */
   async record(listing: GeneratedListing, parent: LakefsCommit): Promise<LakefsCommit> {
     const { client, name } = this.source;
     const metarangeId = generatedId(`metarange ${this.#listings.size}`);
     const generation = generationAfter([parent]);
-    const facts = { committer: "ada", message: `change ${generation}`, metarangeId, creationDate: parent.creation_date + 1, parents: [parent.id], metadata: {}, generation };
+    const facts = {
+      committer: "ada",
+      message: `change ${generation}`,
+      metarangeId,
+      creationDate: parent.creation_date + 1,
+      parents: [parent.id],
+      metadata: {},
+      generation,
+    };
     const id = await writeCommitRecord(client, name, facts, signal);
     this.#listings.set(id, listing).set(metarangeId, listing);
     await client.hardReset(name, "main", id, signal);
-    return { ...parent, id, meta_range_id: metarangeId, creation_date: facts.creationDate, generation, parents: [parent.id] };
+    return {
+      ...parent,
+      id,
+      meta_range_id: metarangeId,
+      creation_date: facts.creationDate,
+      generation,
+      parents: [parent.id],
+    };
   }
 
   #answer(path: string): Mishap | undefined {
@@ -82,22 +107,37 @@ export class GeneratedLake {
     const object = /\/refs\/(\w+)\/objects\?path=[^&]*f(\d+)/.exec(path);
     if (object !== null) return this.#content(object[1] as string, Number(object[2]));
     const diff = /\/refs\/(\w+)\/diff\/(\w+)\?.*after=([^&]*)/.exec(path);
-    return diff === null ? undefined : this.#diff(diff[1] as string, diff[2] as string, decodeURIComponent(diff[3] as string));
+    return diff === null
+      ? undefined
+      : this.#diff(diff[1] as string, diff[2] as string, decodeURIComponent(diff[3] as string));
   }
 
   #metarange(id: string): Mishap | undefined {
     const listing = this.#listings.get(id);
     if (listing === undefined) return undefined;
     this.asked.listing++;
-    return answer(metarangeTable(rangesOf(id, listing).map(({ id, from, to }) => ({ id, last: pathOf(to - 1, listing.flat), count: to - from }))));
+    return answer(
+      metarangeTable(
+        rangesOf(id, listing).map(({ id, from, to }) => ({
+          id,
+          last: pathOf(to - 1, listing.flat),
+          count: to - from,
+        })),
+      ),
+    );
   }
 
   #range(id: string): Mishap | undefined {
     const known = this.#ranges.get(id);
     if (known === undefined) return undefined;
     this.asked.listing++;
-    const { range: { from, to }, listing } = known;
-    return answer(rangeTable(Array.from({ length: to - from }, (_, at) => entryOf(listing, from + at))));
+    const {
+      range: { from, to },
+      listing,
+    } = known;
+    return answer(
+      rangeTable(Array.from({ length: to - from }, (_, at) => entryOf(listing, from + at))),
+    );
   }
 
   #content(commit: string, object: number): Mishap | undefined {
@@ -115,16 +155,40 @@ export class GeneratedLake {
     const results: unknown[] = [];
     if (now.changed !== undefined) {
       const { path, checksum, size } = entryOf(now, now.changed);
-      results.push({ type: "changed", path, path_type: "object", size_bytes: size, right: { checksum, metadata: {} } });
-      return answer(Buffer.from(JSON.stringify({ pagination: { has_more: false, next_offset: path, results: 1, max_per_page: DIFF_PAGE }, results })));
+      results.push({
+        type: "changed",
+        path,
+        path_type: "object",
+        size_bytes: size,
+        right: { checksum, metadata: {} },
+      });
+      return answer(
+        Buffer.from(
+          JSON.stringify({
+            pagination: { has_more: false, next_offset: path, results: 1, max_per_page: DIFF_PAGE },
+            results,
+          }),
+        ),
+      );
     }
     let object = after === "" ? 0 : Number(after.slice(after.lastIndexOf("f") + 1)) + 1;
     for (; object < now.objects && results.length < DIFF_PAGE; object++) {
       if (before.content(object) === now.content(object)) continue;
       const { path, checksum, size } = entryOf(now, object);
-      results.push({ type: "changed", path, path_type: "object", size_bytes: size, right: { checksum, metadata: {} } });
+      results.push({
+        type: "changed",
+        path,
+        path_type: "object",
+        size_bytes: size,
+        right: { checksum, metadata: {} },
+      });
     }
-    const pagination = { has_more: object < now.objects, next_offset: pathOf(object - 1, now.flat), results: results.length, max_per_page: DIFF_PAGE };
+    const pagination = {
+      has_more: object < now.objects,
+      next_offset: pathOf(object - 1, now.flat),
+      results: results.length,
+      max_per_page: DIFF_PAGE,
+    };
     return answer(Buffer.from(JSON.stringify({ pagination, results })));
   }
 }
@@ -136,12 +200,21 @@ export interface Reading {
 }
 
 /** A real lakepack beside it, and what it takes until stock git sees `commits` commits on main. */
-export async function readGenerated(t: Test, { proxy, source }: GeneratedLake): Promise<{ readonly url: string; read(): Promise<Reading> }> {
+export async function readGenerated(
+  t: Test,
+  { proxy, source }: GeneratedLake,
+): Promise<{ readonly url: string; read(): Promise<Reading> }> {
   const { endpoint, accessKeyId, secretAccessKey } = proxy.server.access;
-  const env = { LAKEPACK_LAKEFS_ENDPOINT: endpoint, LAKEPACK_LAKEFS_ACCESS_KEY_ID: accessKeyId, LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: secretAccessKey, LAKEPACK_LAKEFS_REFS_WAIT_SECONDS: "3600" };
+  const env = {
+    LAKEPACK_LAKEFS_ENDPOINT: endpoint,
+    LAKEPACK_LAKEFS_ACCESS_KEY_ID: accessKeyId,
+    LAKEPACK_LAKEFS_SECRET_ACCESS_KEY: secretAccessKey,
+    LAKEPACK_LAKEFS_REFS_WAIT_SECONDS: "3600",
+  };
   const server = await startLakepack(t, { env, args: ["--pool-threads", "2"] });
   const url = `${server.url}/lakefs/${source.name}.git`;
-  if (!(await logShows(server, /kernels[\s\S]*kernels/))) throw new Error("its two threads have not started"); // their own memory is not the reading's
+  if (!(await logShows(server, /kernels[\s\S]*kernels/)))
+    throw new Error("its two threads have not started"); // their own memory is not the reading's
   const read = async () => {
     const watch = new RssWatch([server.pid]);
     const started = performance.now();
@@ -176,14 +249,23 @@ function answer(body: Uint8Array): Mishap {
 
 function rangesOf(metarange: string, { objects }: GeneratedListing): Range[] {
   return Array.from({ length: Math.ceil(objects / RANGE_ENTRIES) }, (_, at) => {
-    return { id: generatedId(`${metarange} ${at}`), from: at * RANGE_ENTRIES, to: Math.min((at + 1) * RANGE_ENTRIES, objects) };
+    return {
+      id: generatedId(`${metarange} ${at}`),
+      from: at * RANGE_ENTRIES,
+      to: Math.min((at + 1) * RANGE_ENTRIES, objects),
+    };
   });
 }
 
 function entryOf({ content, flat }: GeneratedListing, object: number): GeneratedEntry {
   const number = content(object);
   const data = contentOf(number);
-  return { path: pathOf(object, flat), address: `data/${generatedId(`content ${number}`)}`, size: data.length, checksum: createHash("md5").update(data).digest("hex") };
+  return {
+    path: pathOf(object, flat),
+    address: `data/${generatedId(`content ${number}`)}`,
+    size: data.length,
+    checksum: createHash("md5").update(data).digest("hex"),
+  };
 }
 
 /** In bytewise order. */
@@ -197,15 +279,24 @@ function contentOf(number: number): Buffer {
   return Buffer.from(`content ${number} of a generated listing\n`);
 }
 
-/** The listing after so many commits, each of which has changed one file of `files`, all of them in turn in no order that could be seen. */
+/**
+ * The listing after so many commits, each of which has changed one file of `files`, all of them in
+ * turn in no order that could be seen.
+ */
 export function oneFileListing(files: number, commit: number): GeneratedListing {
-  // Commit k has changed object k * STRIDE: an object's last change is found without a table of them.
+  // Commit k has changed object k * STRIDE: an object's last change is found without a table of
+  // them.
   const inverse = inverseOf(STRIDE, files);
   const content = (object: number): number => {
     const first = (object * inverse) % files || files;
     return first > commit ? object : files + first + files * Math.floor((commit - first) / files);
   };
-  return { objects: files, content, flat: true, ...(commit === 0 ? {} : { changed: (commit * STRIDE) % files }) };
+  return {
+    objects: files,
+    content,
+    flat: true,
+    ...(commit === 0 ? {} : { changed: (commit * STRIDE) % files }),
+  };
 }
 
 const STRIDE = 7_919;

@@ -1,6 +1,6 @@
 /**
- * Patterns by which lakeFS chooses branches: Go's path.Match for actions, gobwas/glob for protection. Vectors from
- * Go's own tests (src/path/match_test.go).
+ * Patterns by which lakeFS chooses branches: Go's path.Match for actions, gobwas/glob for
+ * protection. Vectors from Go's own tests (src/path/match_test.go).
  */
 import t from "tap";
 import { matchesGlob } from "../../src/lakefs/go-glob.js";
@@ -57,7 +57,8 @@ const GO: readonly (readonly [pattern: string, text: string, matches: boolean])[
 ];
 
 t.test("path.Match", async (t) => {
-  for (const [pattern, text, matches] of GO) t.equal(matchesGlob(pattern, text), matches, `'${pattern}' and '${text}'`);
+  for (const [pattern, text, matches] of GO)
+    t.equal(matchesGlob(pattern, text), matches, `'${pattern}' and '${text}'`);
 });
 
 t.test("a pattern of many stars is no work", async (t) => {

@@ -1,6 +1,6 @@
 /**
- * The proof that lakeFS runs the guard: only the guard's own refusal proves it, only a merge that succeeded that
- * hooks are disabled.
+ * The proof that lakeFS runs the guard: only the guard's own refusal proves it, only a merge that
+ * succeeded that hooks are disabled.
  */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -23,27 +23,53 @@ const FOREIGN =
 /** As older releases say it, without the event. */
 const OLDER =
   "2 errors occurred:\n\t* hook run id '0000_0000' failed on action 'policy' hook 'no': webhook request failed (status code: 503)\n\t* hook run id '0001_0000' failed on action 'lua' hook 'friday': not on a Friday\n\n";
-const isProof = ({ method, path }: Call) => method === "POST" && path.includes("/merge/lakepack-work-");
+const isProof = ({ method, path }: Call) =>
+  method === "POST" && path.includes("/merge/lakepack-work-");
 
 /** What must not be taken for a proof of anything. */
 const MISHAPS: Readonly<Record<string, Mishap>> = {
-  "another hook's refusal": { as: "answer", status: 412, body: JSON.stringify({ message: FOREIGN }) },
-  "another hook's refusal, as older releases say it": { as: "answer", status: 412, body: JSON.stringify({ message: OLDER }) },
-  "a 412 that no hook has caused": { as: "answer", status: 412, body: '{"message":"Precondition failed"}' },
+  "another hook's refusal": {
+    as: "answer",
+    status: 412,
+    body: JSON.stringify({ message: FOREIGN }),
+  },
+  "another hook's refusal, as older releases say it": {
+    as: "answer",
+    status: 412,
+    body: JSON.stringify({ message: OLDER }),
+  },
+  "a 412 that no hook has caused": {
+    as: "answer",
+    status: 412,
+    body: '{"message":"Precondition failed"}',
+  },
   "a refusal of the key": { as: "answer", status: 403, body: '{"message":"no"}' },
   "a failure": { as: "answer", status: 500, body: '{"message":"oh"}' },
   "an answer that is cut": { as: "cut", bodyBytes: 0 },
 };
 
-t.test("a hook's refusal is told from one that could not be asked, as lakeFS says it now and as it did", async (t) => {
-  const told = (text: string, call: string) => hookFault(text, { call })?.facts;
-  t.match(told(FOREIGN, "merge"), { event: "pre-merge", hook: "no", action: "policy", reason: "not on a Friday" });
-  t.match(told(OLDER, "createTag"), { event: "pre-create-tag", hook: "friday", action: "lua", reason: "not on a Friday" });
-  const [first = ""] = OLDER.split("\t* hook run id '0001");
-  t.equal(hookFault(first, { call: "merge" })?.code, "lakefs/hook-failed");
-  t.equal(told(OLDER, "getBranch"), undefined, "that runs no hooks");
-  t.equal(told("Precondition failed", "merge"), undefined);
-});
+t.test(
+  "a hook's refusal is told from one that could not be asked, as lakeFS says it now and as it did",
+  async (t) => {
+    const told = (text: string, call: string) => hookFault(text, { call })?.facts;
+    t.match(told(FOREIGN, "merge"), {
+      event: "pre-merge",
+      hook: "no",
+      action: "policy",
+      reason: "not on a Friday",
+    });
+    t.match(told(OLDER, "createTag"), {
+      event: "pre-create-tag",
+      hook: "friday",
+      action: "lua",
+      reason: "not on a Friday",
+    });
+    const [first = ""] = OLDER.split("\t* hook run id '0001");
+    t.equal(hookFault(first, { call: "merge" })?.code, "lakefs/hook-failed");
+    t.equal(told(OLDER, "getBranch"), undefined, "that runs no hooks");
+    t.equal(told("Precondition failed", "merge"), undefined);
+  },
+);
 
 interface Scene {
   readonly proof: GuardProof;
@@ -74,30 +100,37 @@ async function scene(t: Test, server: RunningLakefs): Promise<Scene> {
   return { proof, proxy, said, wait, proofs: () => proxy.calls.filter(isProof).length };
 }
 
-t.test("what is no proof is an error, and proven again once in ten seconds", { skip: skipLakefs }, async (t) => {
-  const server = await startLakefs(t);
-  for (const [what, mishap] of Object.entries(MISHAPS)) {
-    const { proof, proxy, said, wait, proofs } = await scene(t, server);
-    t.same(proof.state, { guard: "unknown" });
-    proxy.onCall = (call) => (isProof(call) ? mishap : undefined);
-    await t.rejects(proof.get(signal), { code: "lakefs/unproven" }, what);
-    t.match(proof.state, { guard: "unproven", reason: /could not be found out whether lakeFS runs hooks/ });
-    const tried = proofs();
-    wait(9_900);
-    await t.rejects(proof.get(signal), { code: "lakefs/unproven" });
-    t.equal(proofs(), tried, "not within ten seconds");
-    wait(200);
-    await t.rejects(proof.get(signal), { code: "lakefs/unproven" });
-    t.equal(proofs(), 2 * tried, "and then it is");
-    wait(10_100);
-    proxy.onCall = () => undefined;
-    t.match(await proof.get(signal), { runs: true });
-    t.same([proof.state, said.at(-1)], [{ guard: "runs" }, "lakeFS runs the guard of pushes"]);
-    wait(3_600_000);
-    await proof.get(signal);
-    t.equal(proofs(), 2 * tried + 1, "a proof holds");
-  }
-});
+t.test(
+  "what is no proof is an error, and proven again once in ten seconds",
+  { skip: skipLakefs },
+  async (t) => {
+    const server = await startLakefs(t);
+    for (const [what, mishap] of Object.entries(MISHAPS)) {
+      const { proof, proxy, said, wait, proofs } = await scene(t, server);
+      t.same(proof.state, { guard: "unknown" });
+      proxy.onCall = (call) => (isProof(call) ? mishap : undefined);
+      await t.rejects(proof.get(signal), { code: "lakefs/unproven" }, what);
+      t.match(proof.state, {
+        guard: "unproven",
+        reason: /could not be found out whether lakeFS runs hooks/,
+      });
+      const tried = proofs();
+      wait(9_900);
+      await t.rejects(proof.get(signal), { code: "lakefs/unproven" });
+      t.equal(proofs(), tried, "not within ten seconds");
+      wait(200);
+      await t.rejects(proof.get(signal), { code: "lakefs/unproven" });
+      t.equal(proofs(), 2 * tried, "and then it is");
+      wait(10_100);
+      proxy.onCall = () => undefined;
+      t.match(await proof.get(signal), { runs: true });
+      t.same([proof.state, said.at(-1)], [{ guard: "runs" }, "lakeFS runs the guard of pushes"]);
+      wait(3_600_000);
+      await proof.get(signal);
+      t.equal(proofs(), 2 * tried + 1, "a proof holds");
+    }
+  },
+);
 
 t.test("that hooks are disabled is believed for a minute", { skip: skipLakefs }, async (t) => {
   const { proof, said, wait, proofs } = await scene(
@@ -132,7 +165,9 @@ t.test(
     proxy.onCall = (call) => (isProof(call) ? MISHAPS["another hook's refusal"] : undefined);
     const source = new Source(server.client, repository);
     const before = await source.head();
-    t.match(await push("unproven"), [{ ok: false, reason: /could not be found out whether lakeFS runs hooks/ }]);
+    t.match(await push("unproven"), [
+      { ok: false, reason: /could not be found out whether lakeFS runs hooks/ },
+    ]);
     t.equal(await source.head(), before);
     t.match(node.landing.guard, { guard: "unproven" });
 

@@ -1,9 +1,20 @@
-/** The same ids however they come about: commit by commit or all at once, by pages or by raw ranges, on one node or on another. */
+/**
+ * The same ids however they come about: commit by commit or all at once, by pages or by raw ranges,
+ * on one node or on another.
+ */
 import t, { type Test } from "tap";
 import { Fault } from "../../src/base/fault.js";
 import type { ThreadPool } from "../../src/pool/pool.js";
 import { seeded } from "../random.js";
-import { createSource, type Node, openNode, refsOf, signal, type Source, testPool } from "./reading.js";
+import {
+  createSource,
+  type Node,
+  openNode,
+  refsOf,
+  signal,
+  type Source,
+  testPool,
+} from "./reading.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
 
 const MAPPING = { version: 3, threshold: 60, suffixes: ["big"] } as const;
@@ -13,10 +24,38 @@ const SHORT_HISTORIES = isLarge ? 1_000 : 200;
 const AT_ONCE = 4;
 type Chance = ReturnType<typeof seeded>;
 
-const NAMES = ["é", "z.bin", "w.big", "q r*.bin", "c.txt", ".gitattributes", "n.bin", '"', "x.txt", "new\nline", ".gitmodules"];
+const NAMES = [
+  "é",
+  "z.bin",
+  "w.big",
+  "q r*.bin",
+  "c.txt",
+  ".gitattributes",
+  "n.bin",
+  '"',
+  "x.txt",
+  "new\nline",
+  ".gitmodules",
+];
 const FOLDERS = ["a", "b", "a.x", "lib"];
 /** What cannot cross, and markers: as long as one is there, every commit is listed anew. */
-const ODD = [".git", "..", "", "a", "b", "é", "d\\e", ".", "GIT~1", "n\0l", "\ufffd", ".gitmodules/x", ".gitattributes/x", "lib", ".g\u200cit"];
+const ODD = [
+  ".git",
+  "..",
+  "",
+  "a",
+  "b",
+  "é",
+  "d\\e",
+  ".",
+  "GIT~1",
+  "n\0l",
+  "\ufffd",
+  ".gitmodules/x",
+  ".gitattributes/x",
+  "lib",
+  ".g\u200cit",
+];
 const METADATA: readonly Readonly<Record<string, string>>[] = [
   { "lakepack-mode": "100755" },
   { "lakepack-mode": "120000" },
@@ -33,20 +72,42 @@ function randomPath(random: Chance, odd: boolean): string {
 
 function randomContent(random: Chance, path: string): string {
   if (path.endsWith("/")) return "";
-  if (path.endsWith(".gitattributes")) return random.pick(["*.bin filter=lfs\n", "a/** filter=lfs -text\n*.bin -filter\n", "# nothing", ""]);
-  if (path.endsWith(".gitmodules")) return random.pick(['[submodule "a"]\n\tpath = a\n\turl = ../a\n', '[submodule "../x"]\n\tpath = -x\n', ""]);
-  return "x".repeat(random.below(5) === 0 ? 60 + random.below(40) : random.below(60)) + random.below(4);
+  if (path.endsWith(".gitattributes"))
+    return random.pick([
+      "*.bin filter=lfs\n",
+      "a/** filter=lfs -text\n*.bin -filter\n",
+      "# nothing",
+      "",
+    ]);
+  if (path.endsWith(".gitmodules"))
+    return random.pick([
+      '[submodule "a"]\n\tpath = a\n\turl = ../a\n',
+      '[submodule "../x"]\n\tpath = -x\n',
+      "",
+    ]);
+  return (
+    "x".repeat(random.below(5) === 0 ? 60 + random.below(40) : random.below(60)) + random.below(4)
+  );
 }
 
-async function randomCommit(source: Source, random: Chance, present: Set<string>, odd: boolean): Promise<void> {
+async function randomCommit(
+  source: Source,
+  random: Chance,
+  present: Set<string>,
+  odd: boolean,
+): Promise<void> {
   for (let change = 1 + random.below(4); change > 0; change--) {
     const known = [...present];
-    const path = random.below(3) > 0 || known.length === 0 ? randomPath(random, odd) : random.pick(known);
+    const path =
+      random.below(3) > 0 || known.length === 0 ? randomPath(random, odd) : random.pick(known);
     if (present.has(path) && random.below(2) === 0) {
       await source.remove([path]);
       present.delete(path);
     } else {
-      await source.put({ [path]: randomContent(random, path) }, { metadata: random.below(6) === 0 ? random.pick(METADATA) : {} });
+      await source.put(
+        { [path]: randomContent(random, path) },
+        { metadata: random.below(6) === 0 ? random.pick(METADATA) : {} },
+      );
       present.add(path);
     }
   }
@@ -62,9 +123,11 @@ async function randomMerge(source: Source, random: Chance, odd: boolean): Promis
   await source.commit("aside", { branch: side });
   await source.put({ [randomPath(random, odd)]: randomContent(random, "main") });
   await source.commit("meanwhile");
-  await client.merge(name, side, "main", { message: "merged", metadata: {} }, signal).catch((error: unknown) => {
-    if (!(error instanceof Fault && error.code === "lakefs/conflict")) throw error;
-  });
+  await client
+    .merge(name, side, "main", { message: "merged", metadata: {} }, signal)
+    .catch((error: unknown) => {
+      if (!(error instanceof Fault && error.code === "lakefs/conflict")) throw error;
+    });
 }
 
 async function tipOf(node: Node): Promise<string> {
@@ -73,12 +136,25 @@ async function tipOf(node: Node): Promise<string> {
 
 async function sameTip(t: Test, follower: Node, fresh: Node, says: string): Promise<void> {
   const [followed, listed] = [await tipOf(follower), await tipOf(fresh)];
-  if (followed !== listed) t.equal(await follower.git("ls-tree", "-rt", "main"), await fresh.git("ls-tree", "-rt", "main"), says);
+  if (followed !== listed)
+    t.equal(
+      await follower.git("ls-tree", "-rt", "main"),
+      await fresh.git("ls-tree", "-rt", "main"),
+      says,
+    );
   if (followed !== listed) t.equal(followed, listed, says);
 }
 
-/** Few commits, followed one by one; then a node comes that lists everything. Silent where all is well. */
-async function shortHistory(t: Test, server: RunningLakefs, pool: ThreadPool, seed: number): Promise<void> {
+/**
+ * Few commits, followed one by one; then a node comes that lists everything. Silent where all is
+ * well.
+ */
+async function shortHistory(
+  t: Test,
+  server: RunningLakefs,
+  pool: ThreadPool,
+  seed: number,
+): Promise<void> {
   const random = seeded(1_000 + seed);
   const odd = seed % 3 !== 0;
   const source = await createSource(server);
@@ -91,13 +167,23 @@ async function shortHistory(t: Test, server: RunningLakefs, pool: ThreadPool, se
   }
   const fresh = await openNode(t, server, pool, source.name, { pagesOnly: seed % 2 === 0 });
   await sameTip(t, follower, fresh, `seed ${seed}`);
-  if (seed % 10 === 0) t.match(await fresh.git("fsck", "--strict", "--full"), /^(dangling (tree|blob) [0-9a-f]{40}\n?)*$/, `seed ${seed}: stock git finds nothing`);
+  if (seed % 10 === 0)
+    t.match(
+      await fresh.git("fsck", "--strict", "--full"),
+      /^(dangling (tree|blob) [0-9a-f]{40}\n?)*$/,
+      `seed ${seed}: stock git finds nothing`,
+    );
   follower.close();
   fresh.close();
 }
 
 /** Compared after every commit, and after a restart. */
-async function longHistory(t: Test, server: RunningLakefs, seed: number, commits: number): Promise<void> {
+async function longHistory(
+  t: Test,
+  server: RunningLakefs,
+  seed: number,
+  commits: number,
+): Promise<void> {
   const random = seeded(seed);
   const pool = await testPool(t);
   const source = await createSource(server);
@@ -107,25 +193,42 @@ async function longHistory(t: Test, server: RunningLakefs, seed: number, commits
     await randomCommit(source, random, present, seed % 2 === 0);
     await tipOf(follower);
     // One that has just come and lists everything.
-    await sameTip(t, follower, await openNode(t, server, pool, source.name, { pagesOnly: commit % 2 === 0 }), `seed ${seed}, commit ${commit}`);
+    await sameTip(
+      t,
+      follower,
+      await openNode(t, server, pool, source.name, { pagesOnly: commit % 2 === 0 }),
+      `seed ${seed}, commit ${commit}`,
+    );
   }
   t.same(await refsOf(await follower.reopen()), await refsOf(follower), "after a restart");
-  t.match(await follower.git("fsck", "--strict", "--full"), /^(dangling (tree|blob) [0-9a-f]{40}\n?)*$/);
+  t.match(
+    await follower.git("fsck", "--strict", "--full"),
+    /^(dangling (tree|blob) [0-9a-f]{40}\n?)*$/,
+  );
 }
 
 t.setTimeout(isLarge ? 1_800_000 : 600_000);
 for (const seed of [1, 2]) {
-  t.test(`a random history, seed ${seed}`, { skip: skipLakefs, timeout: 120_000 }, async (t) => longHistory(t, await startLakefs(t), seed, 12));
+  t.test(`a random history, seed ${seed}`, { skip: skipLakefs, timeout: 120_000 }, async (t) =>
+    longHistory(t, await startLakefs(t), seed, 12),
+  );
 }
-t.test("a random history on S3 blocks", { skip: skipLakefs, timeout: 120_000 }, async (t) => longHistory(t, await startLakefs(t, "s3"), 5, 8));
+t.test("a random history on S3 blocks", { skip: skipLakefs, timeout: 120_000 }, async (t) =>
+  longHistory(t, await startLakefs(t, "s3"), 5, 8),
+);
 
-t.test(`${SHORT_HISTORIES} short random histories with odd paths`, { skip: skipLakefs, timeout: isLarge ? 1_800_000 : 600_000 }, async (t) => {
-  const server = await startLakefs(t);
-  const pool = await testPool(t);
-  let next = 0;
-  const lane = async () => {
-    for (let seed = next++; seed < SHORT_HISTORIES; seed = next++) await shortHistory(t, server, pool, seed);
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, lane));
-  t.equal(next, SHORT_HISTORIES + AT_ONCE, "all of them");
-});
+t.test(
+  `${SHORT_HISTORIES} short random histories with odd paths`,
+  { skip: skipLakefs, timeout: isLarge ? 1_800_000 : 600_000 },
+  async (t) => {
+    const server = await startLakefs(t);
+    const pool = await testPool(t);
+    let next = 0;
+    const lane = async () => {
+      for (let seed = next++; seed < SHORT_HISTORIES; seed = next++)
+        await shortHistory(t, server, pool, seed);
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, lane));
+    t.equal(next, SHORT_HISTORIES + AT_ONCE, "all of them");
+  },
+);

@@ -1,6 +1,6 @@
 /**
- * Hooks of lakeFS as an operator has them: a webhook of the test's own that is told of events and answers as the test
- * says.
+ * Hooks of lakeFS as an operator has them: a webhook of the test's own that is told of events and
+ * answers as the test says.
  */
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -29,7 +29,9 @@ export interface Hooks {
   readonly seen: SeenEvent[];
   /** Default: 200 to all. */
   answer: (event: SeenEvent) => Answer | Promise<Answer>;
-  /** What has been told since the last look, once nothing came for a moment (post-hooks run beside). */
+  /**
+   * What has been told since the last look, once nothing came for a moment (post-hooks run beside).
+   */
   take(): Promise<SeenEvent[]>;
 }
 
@@ -38,7 +40,9 @@ const QUIET_MS = 150;
 
 /** The events that this lakeFS knows: `prepare-commit` came with 1.52. */
 export async function eventsOf(server: RunningLakefs): Promise<readonly HookEvent[]> {
-  return (await isBefore(server, 52)) ? HOOK_EVENTS.filter((event) => event !== "prepare-commit") : HOOK_EVENTS;
+  return (await isBefore(server, 52))
+    ? HOOK_EVENTS.filter((event) => event !== "prepare-commit")
+    : HOOK_EVENTS;
 }
 
 export async function startHooks(t: Test): Promise<Hooks> {
@@ -61,10 +65,14 @@ export async function startHooks(t: Test): Promise<Hooks> {
   });
   const take = async () => {
     const began = Date.now();
-    while (Date.now() - Math.max(lastAt, began) < QUIET_MS) await new Promise((wake) => setTimeout(wake, 20));
+    while (Date.now() - Math.max(lastAt, began) < QUIET_MS)
+      await new Promise((wake) => setTimeout(wake, 20));
     return hooks.seen.splice(0);
   };
-  return Object.assign(hooks, { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, take });
+  return Object.assign(hooks, {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+    take,
+  });
 }
 
 function reply(response: ServerResponse, answer: Answer): void {
@@ -72,7 +80,10 @@ function reply(response: ServerResponse, answer: Answer): void {
   setTimeout(() => response.writeHead(answer.status).end(), answer.afterMs ?? 0);
 }
 
-/** An action of one webhook for each event. `branches`: the filter of those that may have one; undefined: none. */
+/**
+ * An action of one webhook for each event. `branches`: the filter of those that may have one;
+ * undefined: none.
+ */
 export function actionFile(
   name: string,
   url: string,
@@ -80,7 +91,9 @@ export function actionFile(
   branches?: readonly string[],
 ): string {
   const filter = (event: HookEvent) =>
-    branches === undefined || event.endsWith("-tag") ? "" : `\n    branches: ${JSON.stringify(branches)}`;
+    branches === undefined || event.endsWith("-tag")
+      ? ""
+      : `\n    branches: ${JSON.stringify(branches)}`;
   const on = events.map((event) => `  ${event}:${filter(event)}`).join("\n");
   return `name: ${name}\non:\n${on}\nhooks:\n  - id: ticket\n    type: webhook\n    properties:\n      url: ${url}\n      timeout: 20s\n`;
 }
@@ -98,6 +111,8 @@ export async function putActions(
 
 /** "pre-commit work", "pre-merge main": the event and what it is about, random names cut. */
 export function eventText({ event_type, branch_id, tag_id }: SeenEvent): string {
-  const about = tag_id ? `tag ${tag_id}` : (branch_id ?? "").replace(/^lakepack-(work|kept|tag)-.*/, "lakepack-$1-…");
+  const about = tag_id
+    ? `tag ${tag_id}`
+    : (branch_id ?? "").replace(/^lakepack-(work|kept|tag)-.*/, "lakepack-$1-…");
   return `${event_type} ${about}`;
 }

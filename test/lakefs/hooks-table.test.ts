@@ -1,7 +1,7 @@
 /**
- * What lakeFS's hooks are told of pushes, and what becomes of a push by their answers: {hook kind × filter × answer}
- * × {push, tag, branch, delete}. The
- * table in docs/lakefs.md is what this test has seen.
+ * What lakeFS's hooks are told of pushes, and what becomes of a push by their answers: {hook kind ×
+ * filter × answer} × {push, tag, branch, delete}. The table in docs/lakefs.md is what this test has
+ * seen.
  */
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -22,7 +22,15 @@ import { sweepWorkBranches } from "../../src/lakefs/sweep.js";
 import type { RefOutcome } from "../../src/odb/ref-store.js";
 import type { ThreadPool } from "../../src/pool/pool.js";
 import { lakefsFiles } from "../../src/serve/lfs-lakefs.js";
-import { actionFile, type Answer, eventsOf, type Hooks, putActions, type SeenEvent, startHooks } from "./hooks-rig.js";
+import {
+  actionFile,
+  type Answer,
+  eventsOf,
+  type Hooks,
+  putActions,
+  type SeenEvent,
+  startHooks,
+} from "./hooks-rig.js";
 import { newRepository, newWork, type RigNode, rigNode, type Work } from "./landing-rig.js";
 import { Source, testPool } from "./reading.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
@@ -49,7 +57,10 @@ interface Scene {
   count: number;
 }
 
-/** A repository with two commits of lakeFS's own, the second with these action files; a work tree of it. */
+/**
+ * A repository with two commits of lakeFS's own, the second with these action files; a work tree of
+ * it.
+ */
 async function scene(
   t: Test,
   server: RunningLakefs,
@@ -58,11 +69,16 @@ async function scene(
   policy: Partial<LandingPolicy> = {},
 ): Promise<Scene> {
   const source = new Source(server.client, await newRepository(server));
-  const before = Object.entries(files).map(([name, text]) => [name, withoutEvents(text, HOOKS_ON_TAGS)]);
+  const before = Object.entries(files).map(([name, text]) => [
+    name,
+    withoutEvents(text, HOOKS_ON_TAGS),
+  ]);
   await putActions(source, Object.fromEntries(before) as Record<string, string>);
   const old = await source.head();
   await putActions(source, files);
-  const node = await rigNode(t, server, pool, source.name, { policy: { allowForced: true, ...policy } });
+  const node = await rigNode(t, server, pool, source.name, {
+    policy: { allowForced: true, ...policy },
+  });
   const work = await newWork(t);
   await node.refs.read();
   work.git("fetch", "-q", await node.git("rev-parse", "--absolute-git-dir"), "main");
@@ -100,7 +116,11 @@ async function prepare(scene: Scene, operation: HookOperation): Promise<Made> {
       await client.createBranch(name, { name: id, source: "main" }, signal);
       return { ref: `refs/heads/${id}`, to: ZERO, before: head };
     default:
-      await client.createTag(name, { id, ref: operation === "moved tag" ? scene.old : "main" }, signal);
+      await client.createTag(
+        name,
+        { id, ref: operation === "moved tag" ? scene.old : "main" },
+        signal,
+      );
       return {
         ref: `refs/tags/${id}`,
         to: operation === "moved tag" ? head : ZERO,
@@ -129,12 +149,19 @@ t.test("hooks of lakeFS, and pushes", { skip: skipLakefs, timeout: 300_000 }, as
   const server = await startLakefs(t);
   const pool = await testPool(t);
   const hooks = await startHooks(t);
-  await t.test("who is told of what is the table in the documentation", (t) => table(t, server, pool, hooks));
+  await t.test("who is told of what is the table in the documentation", (t) =>
+    table(t, server, pool, hooks),
+  );
   await t.test("by each answer of each hook", (t) => answers(t, server, pool, hooks));
   await t.test("hooks that are for some branches", (t) => filters(t, server, pool, hooks));
 });
 
-async function table(t: Test, server: RunningLakefs, pool: ThreadPool, hooks: Hooks): Promise<void> {
+async function table(
+  t: Test,
+  server: RunningLakefs,
+  pool: ThreadPool,
+  hooks: Hooks,
+): Promise<void> {
   const all = await eventsOf(server);
   const files = { "all.yaml": actionFile("all", hooks.url, all) };
   const it = await scene(t, server, pool, files);
@@ -149,7 +176,12 @@ async function table(t: Test, server: RunningLakefs, pool: ThreadPool, hooks: Ho
     const { outcome } = await perform(it, made);
     t.match(outcome, { ok: true }, operation);
     const events = await hooks.take();
-    if (operation === "push") t.equal(events.length, 5 + (all.length - HOOK_EVENTS.length + 1), "events of a push, and of the proof of the guard before it");
+    if (operation === "push")
+      t.equal(
+        events.length,
+        5 + (all.length - HOOK_EVENTS.length + 1),
+        "events of a push, and of the proof of the guard before it",
+      );
     for (const event of events) {
       const row = seen[event.event_type] ?? {};
       row[operation] = [...(row[operation] ?? []), placeOf(event, made.ref)];
@@ -160,7 +192,9 @@ async function table(t: Test, server: RunningLakefs, pool: ThreadPool, hooks: Ho
   const sorted = (table: typeof seen) =>
     Object.entries(table).map(([event, row]) => [
       event,
-      ...Object.entries(row).map(([operation, places]) => `${operation}: ${[...(places ?? [])].sort().join(" ")}`),
+      ...Object.entries(row).map(
+        ([operation, places]) => `${operation}: ${[...(places ?? [])].sort().join(" ")}`,
+      ),
     ]);
   const known = Object.entries(HOOK_TABLE).filter(([event]) => all.includes(event as HookEvent));
   t.same(sorted(seen), sorted(Object.fromEntries(known) as unknown as typeof seen));
@@ -172,20 +206,32 @@ async function table(t: Test, server: RunningLakefs, pool: ThreadPool, hooks: Ho
   );
 }
 
-/** What is no push's: a head that is kept, a work branch that a crash has left, the branch of LFS objects. */
+/**
+ * What is no push's: a head that is kept, a work branch that a crash has left, the branch of LFS
+ * objects.
+ */
 async function ownAffairs(t: Test, it: Scene, hooks: Hooks): Promise<void> {
   const { source, node, work } = it;
   const { client, name } = source;
   work.git("reset", "-q", "--hard", `${it.head}~1`);
   const instead = await work.commit("instead");
   await hooks.take();
-  t.match((await perform(it, { ref: MAIN, to: instead, before: undefined })).outcome, { ok: true }, "a forced push");
-  t.same(new Set((await hooks.take()).map((event) => placeOf(event, MAIN))), new Set(["work", "target"]));
+  t.match(
+    (await perform(it, { ref: MAIN, to: instead, before: undefined })).outcome,
+    { ok: true },
+    "a forced push",
+  );
+  t.same(
+    new Set((await hooks.take()).map((event) => placeOf(event, MAIN))),
+    new Set(["work", "target"]),
+  );
   const root = new RootCommit(client, name);
   const left = "lakepack-work-1700000000-left";
   await client.createBranch(name, { name: left, source: "main", hidden: true }, signal);
   await hooks.take();
-  t.same(await sweepWorkBranches(client, name, Date.now(), signal, (await root.get(signal)).id), [left]);
+  t.same(await sweepWorkBranches(client, name, Date.now(), signal, (await root.get(signal)).id), [
+    left,
+  ]);
   const files = lakefsFiles({
     client,
     repository: name,
@@ -225,7 +271,12 @@ function isJudged(event: HookEvent, operation: HookOperation): boolean {
   return (HOOK_TABLE[event][operation]?.length ?? 0) > 0;
 }
 
-async function answers(t: Test, server: RunningLakefs, pool: ThreadPool, hooks: Hooks): Promise<void> {
+async function answers(
+  t: Test,
+  server: RunningLakefs,
+  pool: ThreadPool,
+  hooks: Hooks,
+): Promise<void> {
   const all = await eventsOf(server);
   const it = await scene(t, server, pool, { "all.yaml": actionFile("all", hooks.url, all) });
   for (const event of all.filter((name) => !name.startsWith("post-"))) {
@@ -257,7 +308,13 @@ async function answers(t: Test, server: RunningLakefs, pool: ThreadPool, hooks: 
   });
   t.match(
     bad,
-    { outcome: { ok: false, reason: /^lakeFS cannot run its hooks \((?:prepare|pre)-commit\): .*bad\.yaml/ }, now: it.head },
+    {
+      outcome: {
+        ok: false,
+        reason: /^lakeFS cannot run its hooks \((?:prepare|pre)-commit\): .*bad\.yaml/,
+      },
+      now: it.head,
+    },
     "an action that lakeFS cannot read",
   );
   for (const failure of [AWAY, "cut"] as const) await failsOnce(t, it, hooks, failure);
@@ -273,7 +330,8 @@ async function failsOnce(t: Test, it: Scene, hooks: Hooks, failure: Answer): Pro
   ] as const) {
     let asked = 0;
     const made = await prepare(it, operation);
-    hooks.answer = ({ event_type }) => (event_type === event && asked++ === 0 ? failure : { status: 200 });
+    hooks.answer = ({ event_type }) =>
+      event_type === event && asked++ === 0 ? failure : { status: 200 };
     const { outcome } = await perform(it, made);
     hooks.answer = () => ({ status: 200 });
     t.match([outcome.ok, asked], [true, 2], `${event} fails once (${JSON.stringify(failure)})`);
@@ -283,13 +341,27 @@ async function failsOnce(t: Test, it: Scene, hooks: Hooks, failure: Answer): Pro
 const PASSED_BY =
   "lakeFS checks commits to main by the hook 'ticket' (pre-commit), which a push cannot run: push another branch and merge it in lakeFS, or make it pre-merge";
 
-async function filters(t: Test, server: RunningLakefs, pool: ThreadPool, hooks: Hooks): Promise<void> {
-  const forMain = actionFile("main", hooks.url, ["pre-commit", "pre-merge"], ["ma[h-j]n", "release-*"]);
+async function filters(
+  t: Test,
+  server: RunningLakefs,
+  pool: ThreadPool,
+  hooks: Hooks,
+): Promise<void> {
+  const forMain = actionFile(
+    "main",
+    hooks.url,
+    ["pre-commit", "pre-merge"],
+    ["ma[h-j]n", "release-*"],
+  );
   const it = await scene(t, server, pool, { "main.yaml": forMain });
   await hooks.take();
   const refused = await perform(it, await prepare(it, "push"));
   t.match(refused, { outcome: { ok: false, reason: PASSED_BY }, now: it.head });
-  const release = await perform(it, { ref: "refs/heads/release-1", to: await newCommit(it), before: undefined });
+  const release = await perform(it, {
+    ref: "refs/heads/release-1",
+    to: await newCommit(it),
+    before: undefined,
+  });
   t.match(
     release.outcome,
     { ok: false, reason: PASSED_BY.replace("main", "release-1") },
@@ -325,8 +397,18 @@ async function filters(t: Test, server: RunningLakefs, pool: ThreadPool, hooks: 
   const { guard, hooks: found } = await examineHooks(server.client, it.source.name, signal);
   t.same(guard, { guard: "runs" }, "what doctor says of it");
   t.match(found, [
-    { hook: "ticket", event: "pre-commit", sees: "passed", says: /^no push can run it: .*lakefs_pre_commit=pass.*pre-merge$/ },
-    { hook: "ticket", event: "pre-merge", sees: ["target"], says: /^told of each push to a branch that is there/ },
+    {
+      hook: "ticket",
+      event: "pre-commit",
+      sees: "passed",
+      says: /^no push can run it: .*lakefs_pre_commit=pass.*pre-merge$/,
+    },
+    {
+      hook: "ticket",
+      event: "pre-merge",
+      sees: ["target"],
+      says: /^told of each push to a branch that is there/,
+    },
   ]);
 
   const lenient = await scene(t, server, pool, { "main.yaml": forMain }, { preCommit: "pass" });
@@ -337,14 +419,19 @@ async function filters(t: Test, server: RunningLakefs, pool: ThreadPool, hooks: 
     "work.yaml": actionFile("work", hooks.url, ["pre-commit"], ["*-work-*", "main"]),
   });
   await hooks.take();
-  hooks.answer = ({ commit_message }) => (/^TICKET-/.test(commit_message ?? "") ? { status: 200 } : NO);
+  hooks.answer = ({ commit_message }) =>
+    /^TICKET-/.test(commit_message ?? "") ? { status: 200 } : NO;
   const { outcome } = await perform(forWork, await prepare(forWork, "push"));
   t.match(
     outcome,
     { ok: false, reason: /refused it: 'ticket' \(pre-commit/ },
     "one that is for the work branch as well judges the push",
   );
-  const good = await perform(forWork, { ref: MAIN, to: await newCommit(forWork, "TICKET-1"), before: undefined });
+  const good = await perform(forWork, {
+    ref: MAIN,
+    to: await newCommit(forWork, "TICKET-1"),
+    before: undefined,
+  });
   t.match(good.outcome, { ok: true }, "by its message");
   const copied = await newCommit(forWork, "TICKET-2");
   const same = await forWork.work.commit("the same tree, without a ticket");
@@ -353,6 +440,8 @@ async function filters(t: Test, server: RunningLakefs, pool: ThreadPool, hooks: 
     { ok: false },
     "also a commit of a tree that is known",
   );
-  t.match((await perform(forWork, { ref: MAIN, to: copied, before: undefined })).outcome, { ok: true });
+  t.match((await perform(forWork, { ref: MAIN, to: copied, before: undefined })).outcome, {
+    ok: true,
+  });
   hooks.answer = () => ({ status: 200 });
 }

@@ -1,4 +1,7 @@
-/** The writing half on a real lakeFS: stock git makes commits and packs, a node lands them, another with an empty store reads them back. */
+/**
+ * The writing half on a real lakeFS: stock git makes commits and packs, a node lands them, another
+ * with an empty store reads them back.
+ */
 import { execFileSync } from "node:child_process";
 import { cpSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
@@ -56,11 +59,19 @@ export class Work {
   }
 
   run(args: readonly string[], input: string | Uint8Array = ""): Buffer {
-    return execFileSync("git", ["-c", "safe.directory=*", "-C", this.folder, ...args], { env: ENVIRONMENT, input, stdio: ["pipe", "pipe", "pipe"], maxBuffer: 2 ** 28 });
+    return execFileSync("git", ["-c", "safe.directory=*", "-C", this.folder, ...args], {
+      env: ENVIRONMENT,
+      input,
+      stdio: ["pipe", "pipe", "pipe"],
+      maxBuffer: 2 ** 28,
+    });
   }
 
   /** Commits what `change` does to the folder; the commit's id. */
-  async commit(message: string, change: (folder: string) => Promise<unknown> | unknown = () => undefined): Promise<string> {
+  async commit(
+    message: string,
+    change: (folder: string) => Promise<unknown> | unknown = () => undefined,
+  ): Promise<string> {
     await change(this.folder);
     this.git("add", "-A");
     this.git("commit", "-q", "--allow-empty", "-m", message);
@@ -73,8 +84,15 @@ export class Work {
 }
 
 export interface RigNode extends LakefsRepository {
-  /** As a push would: a pack of what `not` lacks, then the refs. [name, old, new] each; old undefined: what the node says. */
-  push(work: Work, changes: readonly (readonly [name: string, to: string, old?: string])[], options?: { readonly atomic?: boolean; readonly rules?: FsckRules }): Promise<readonly RefOutcome[]>;
+  /**
+   * As a push would: a pack of what `not` lacks, then the refs. [name, old, new] each; old
+   * undefined: what the node says.
+   */
+  push(
+    work: Work,
+    changes: readonly (readonly [name: string, to: string, old?: string])[],
+    options?: { readonly atomic?: boolean; readonly rules?: FsckRules },
+  ): Promise<readonly RefOutcome[]>;
   /** Objects alone, as the first half of a push: a pack of `tips`, and it stays. */
   load(work: Work, tips: readonly string[]): Promise<void>;
   git(...args: string[]): Promise<string>;
@@ -106,9 +124,13 @@ export interface Steps {
 export function watchedClient(server: RunningLakefs): { client: LakefsClient; steps: Steps } {
   const client = new LakefsClient(server.access);
   const steps: Steps = {};
-  const { http } = client as unknown as { http: Record<string, (call: LakefsCall, ...rest: unknown[]) => Promise<unknown>> };
+  const { http } = client as unknown as {
+    http: Record<string, (call: LakefsCall, ...rest: unknown[]) => Promise<unknown>>;
+  };
   for (const name of ["json", "done", "bytes"]) {
-    const real = (http[name] as (call: LakefsCall, ...rest: unknown[]) => Promise<unknown>).bind(http);
+    const real = (http[name] as (call: LakefsCall, ...rest: unknown[]) => Promise<unknown>).bind(
+      http,
+    );
     http[name] = async (call, ...rest) => {
       await steps.before?.(call);
       const answer = await real(call, ...rest);
@@ -123,7 +145,10 @@ let made = 0;
 
 export async function newRepository(server: RunningLakefs): Promise<string> {
   const name = `landing-${Date.now().toString(36)}-${made++}`;
-  await server.client.createRepository({ name, storage_namespace: server.namespace(name), default_branch: "main" }, signal);
+  await server.client.createRepository(
+    { name, storage_namespace: server.namespace(name), default_branch: "main" },
+    signal,
+  );
   return name;
 }
 
@@ -131,28 +156,70 @@ export async function newWork(t: Test): Promise<Work> {
   return new Work(await tempFolder(t));
 }
 
-export async function rigNode(t: Test, server: RunningLakefs, pool: ThreadPool, repository: string, options: RigOptions = {}): Promise<RigNode> {
+export async function rigNode(
+  t: Test,
+  server: RunningLakefs,
+  pool: ThreadPool,
+  repository: string,
+  options: RigOptions = {},
+): Promise<RigNode> {
   const folder = await tempFolder(t);
   const incoming = join(folder, "incoming");
   await mkdir(incoming, { recursive: true });
   const store = new DiskStore(join(folder, "store"));
   const manifests = new ManifestStore(store, PREFIX, "refs/heads/main");
-  const services = { store, pool, tables: new PackTables(), checks: new PackChecks(), incoming, ingest: { packBytesMax: 2 ** 40, memoryBytes: 2 ** 26 }, startIngest };
+  const services = {
+    store,
+    pool,
+    tables: new PackTables(),
+    checks: new PackChecks(),
+    incoming,
+    ingest: { packBytesMax: 2 ** 40, memoryBytes: 2 ** 26 },
+    startIngest,
+  };
   const objects = new ManifestObjects(services, manifests, PREFIX);
   const quiet = () => undefined;
-  const log: Log = { error: quiet, info: quiet, debug: quiet, trace: quiet, warn: (event, facts) => void (process.env["LANDING_LOG"] && console.error(event, facts)) };
+  const log: Log = {
+    error: quiet,
+    info: quiet,
+    debug: quiet,
+    trace: quiet,
+    warn: (event, facts) => void (process.env["LANDING_LOG"] && console.error(event, facts)),
+  };
   const calls: RigNode["calls"] = [];
   const client = options.client ?? new LakefsClient(server.access, (call) => void calls.push(call));
-  const { lfs = NO_LFS_OBJECTS, policy = { allowForced: false }, tasks = new Semaphore(1) } = options;
+  const {
+    lfs = NO_LFS_OBJECTS,
+    policy = { allowForced: false },
+    tasks = new Semaphore(1),
+  } = options;
   let landing: Landing | undefined;
   const opened = await openLakefsRepository(
     {
-      access: server.access, client, repository, store, prefix: PREFIX, pool, objects, incoming, log,
+      access: server.access,
+      client,
+      repository,
+      store,
+      prefix: PREFIX,
+      pool,
+      objects,
+      incoming,
+      log,
       manifestRefs: new ManifestRefs(manifests, store, PREFIX),
       mappingSeed: options.mappingSeed ?? DEFAULT_MAPPING,
       sealKeys: options.sealKeys ?? [SEAL_KEY],
       synthesisTasks: tasks,
-      landing: (parts) => (landing = createLanding({ ...parts, access: server.access, objects, pool, tasks, lfs, policy, log })),
+      landing: (parts) =>
+        (landing = createLanding({
+          ...parts,
+          access: server.access,
+          objects,
+          pool,
+          tasks,
+          lfs,
+          policy,
+          log,
+        })),
     },
     signal,
   );
@@ -169,14 +236,38 @@ export async function rigNode(t: Test, server: RunningLakefs, pool: ThreadPool, 
     push: async (work, changes, { atomic = false, rules } = {}) => {
       const { byName } = await opened.refs.read();
       const wanted = changes.map(([, to]) => to).filter((to) => to !== ZERO);
-      const ingest = await objects.beginIngest({ fsck: true, signal, ...(rules === undefined ? {} : { rules }) });
+      const ingest = await objects.beginIngest({
+        fsck: true,
+        signal,
+        ...(rules === undefined ? {} : { rules }),
+      });
       try {
-        await ingest.write(wanted.length === 0 ? emptyPack(work) : work.run(["pack-objects", "--revs", "--stdout", "-q"], wanted.join("\n")));
+        await ingest.write(
+          wanted.length === 0
+            ? emptyPack(work)
+            : work.run(["pack-objects", "--revs", "--stdout", "-q"], wanted.join("\n")),
+        );
         const pack = await ingest.finish();
         await objects.publish(pack);
-        const list = changes.map(([name, to, old]) => ({ name, old: old ?? byName.get(name)?.oid ?? ZERO, new: to, ...peeled(work, to) }));
+        const list = changes.map(([name, to, old]) => ({
+          name,
+          old: old ?? byName.get(name)?.oid ?? ZERO,
+          new: to,
+          ...peeled(work, to),
+        }));
         const packs = pack.objectCount === 0 ? [] : [toPackRecord(pack, "push")];
-        return await opened.refs.update(list, { atomic, denyDeletes: false, denyDeleteCurrent: true, packs, onProgress: (line) => void progress.push(line), onResult: (line) => void results.push(line) }, signal);
+        return await opened.refs.update(
+          list,
+          {
+            atomic,
+            denyDeletes: false,
+            denyDeleteCurrent: true,
+            packs,
+            onProgress: (line) => void progress.push(line),
+            onResult: (line) => void results.push(line),
+          },
+          signal,
+        );
       } finally {
         await ingest.discard();
       }
@@ -195,10 +286,19 @@ export async function rigNode(t: Test, server: RunningLakefs, pool: ThreadPool, 
     git: async (...args) => {
       await opened.refs.read();
       await opened.promised.bringAll(signal);
-      await writeDerivedFiles(store, PREFIX, (await manifests.read()).packs, await opened.refs.read());
+      await writeDerivedFiles(
+        store,
+        PREFIX,
+        (await manifests.read()).packs,
+        await opened.refs.read(),
+      );
       const copy = join(folder, `copy-${copies++}.git`);
       cpSync(join(folder, "store", PREFIX, "git"), copy, { recursive: true });
-      return execFileSync("git", ["-c", "safe.directory=*", "-C", copy, ...args], { encoding: "latin1", env: ENVIRONMENT, stdio: ["ignore", "pipe", "pipe"] }).trimEnd();
+      return execFileSync("git", ["-c", "safe.directory=*", "-C", copy, ...args], {
+        encoding: "latin1",
+        env: ENVIRONMENT,
+        stdio: ["ignore", "pipe", "pipe"],
+      }).trimEnd();
     },
   };
 }
@@ -213,8 +313,15 @@ function peeled(work: Work, oid: string): { readonly peeled?: string } {
 }
 
 /** Refs as another node with an empty store sees them, and what stock git says of it all. */
-export async function freshView(t: Test, server: RunningLakefs, pool: ThreadPool, repository: string): Promise<{ refs: Record<string, string>; fsck: string; node: RigNode }> {
+export async function freshView(
+  t: Test,
+  server: RunningLakefs,
+  pool: ThreadPool,
+  repository: string,
+): Promise<{ refs: Record<string, string>; fsck: string; node: RigNode }> {
   const node = await rigNode(t, server, pool, repository);
-  const refs = Object.fromEntries((await node.refs.read()).refs.map(({ name, oid }) => [name, oid]));
+  const refs = Object.fromEntries(
+    (await node.refs.read()).refs.map(({ name, oid }) => [name, oid]),
+  );
   return { refs, fsck: await node.git("fsck", "--strict", "--full"), node };
 }

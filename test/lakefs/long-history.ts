@@ -1,4 +1,7 @@
-/** Histories of many commits that lakeFS alone has made, in a minute: its own commits make the trees, commit records over them the rest. */
+/**
+ * Histories of many commits that lakeFS alone has made, in a minute: its own commits make the
+ * trees, commit records over them the rest.
+ */
 import { writeCommitRecord } from "../../src/lakefs/commit-record.js";
 import { lakefsCommitId } from "../../src/lakefs/commit-id.js";
 import { signal, type Source } from "./reading.js";
@@ -8,7 +11,8 @@ const STATES = 1_000;
 const AT_ONCE = 16;
 
 /**
- * Leaves main with so many commits, each of which changes one file. Says nothing of lakepack: a record has what a commit of lakeFS's own user has.
+ * Leaves main with so many commits, each of which changes one file. Says nothing of lakepack: a
+ * record has what a commit of lakeFS's own user has.
  */
 export async function makeLongHistory(source: Source, commits: number): Promise<void> {
   const { client, name } = source;
@@ -17,7 +21,11 @@ export async function makeLongHistory(source: Source, commits: number): Promise<
     await source.put({ [`d${at % 40}/f${at}.txt`]: `file ${at}\n` });
     metaranges.push((await source.commit(`file ${at}`)).meta_range_id);
   }
-  let parent = await client.getCommit(name, (await client.getBranch(name, "main", signal)).commit_id, signal);
+  let parent = await client.getCommit(
+    name,
+    (await client.getBranch(name, "main", signal)).commit_id,
+    signal,
+  );
   let records: Promise<string>[] = [];
   for (let at = metaranges.length; at < commits; at++) {
     const facts = {
@@ -29,7 +37,12 @@ export async function makeLongHistory(source: Source, commits: number): Promise<
       metadata: {},
       generation: (parent.generation ?? 0) + 1,
     };
-    parent = { ...parent, id: lakefsCommitId(facts), creation_date: facts.creationDate, generation: facts.generation };
+    parent = {
+      ...parent,
+      id: lakefsCommitId(facts),
+      creation_date: facts.creationDate,
+      generation: facts.generation,
+    };
     records.push(writeCommitRecord(client, name, facts, signal));
     if (records.length < AT_ONCE) continue;
     await Promise.all(records);

@@ -1,4 +1,7 @@
-/** The managed block as Git merges it: two branches' blocks come together without a conflict, and cover what both had. */
+/**
+ * The managed block as Git merges it: two branches' blocks come together without a conflict, and
+ * cover what both had.
+ */
 import { execFileSync, spawnSync } from "node:child_process";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -18,23 +21,49 @@ const ENV = {
   GIT_COMMITTER_NAME: "a",
   GIT_COMMITTER_EMAIL: "a@b",
 };
-/** Each of a suffix of its own: where one side drops the last file of a suffix, its line goes though the other has brought another file of it. */
-const PATHS = ["a.bin", "b.ot", "c.pt", "d.h5", "e/f.npz", "model one", "g.safetensors", "h.onnx", "z", "0.ckpt"];
+/**
+ * Each of a suffix of its own: where one side drops the last file of a suffix, its line goes though
+ * the other has brought another file of it.
+ */
+const PATHS = [
+  "a.bin",
+  "b.ot",
+  "c.pt",
+  "d.h5",
+  "e/f.npz",
+  "model one",
+  "g.safetensors",
+  "h.onnx",
+  "z",
+  "0.ckpt",
+];
 
 t.test("two branches with different blocks merge in Git without a conflict", async (t) => {
   const random = seeded(4);
   const folder = await tempFolder(t);
   const run = (...args: string[]) =>
-    execFileSync("git", args, { cwd: folder, env: ENV, stdio: ["ignore", "pipe", "pipe"] }).toString();
+    execFileSync("git", args, {
+      cwd: folder,
+      env: ENV,
+      stdio: ["ignore", "pipe", "pipe"],
+    }).toString();
   const file = join(folder, ".gitattributes");
   const blockOf = (pointers: readonly string[]) =>
-    managedBlock({ pointers: [...pointers].sort(), plain: new Map() }, () => false, DEFAULT_MAPPING);
+    managedBlock(
+      { pointers: [...pointers].sort(), plain: new Map() },
+      () => false,
+      DEFAULT_MAPPING,
+    );
   const some = () => PATHS.filter(() => random.below(2) === 0);
   execFileSync("git", ["init", "-q", "-b", "main", folder]);
   for (let round = 0; round < 12; round++) {
     run("checkout", "-q", "--orphan", `base-${round}`);
     const own = random.pick(["", "*.txt text\n", "*.txt text\n*.md text"]);
-    const [base, left, right] = [random.below(2) === 0 ? [] : some(), [...some(), "left.x"], [...some(), "right.y"]];
+    const [base, left, right] = [
+      random.below(2) === 0 ? [] : some(),
+      [...some(), "left.x"],
+      [...some(), "right.y"],
+    ];
     const commit = async (pointers: readonly string[]) => {
       const text = withBlock(utf8(own), blockOf(pointers)) ?? utf8("");
       await writeFile(file, text);
@@ -66,7 +95,8 @@ t.test("two branches with different blocks merge in Git without a conflict", asy
     // What the server makes of it next is one block, sorted, in its place.
     const next = blockOf(files);
     const again = lossyText(withBlock(merged, next) as Uint8Array);
-    if (again.split("# lakepack: begin").length !== 2 || !again.includes(next as string)) t.fail(again);
+    if (again.split("# lakepack: begin").length !== 2 || !again.includes(next as string))
+      t.fail(again);
     if (lossyText(withoutBlock(merged)).replace(/\n$/, "") !== own.replace(/\n$/, ""))
       t.fail(`${lossyText(withoutBlock(merged))} is not ${own}`);
   }

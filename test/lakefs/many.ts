@@ -24,13 +24,25 @@ export function manyContent(at: number, bytes: number, salt = ""): Buffer {
 export async function commitMany(
   client: LakefsClient,
   repository: string,
-  files: { readonly from: number; readonly to: number; readonly bytes: number; readonly salt?: string },
+  files: {
+    readonly from: number;
+    readonly to: number;
+    readonly bytes: number;
+    readonly salt?: string;
+  },
 ): Promise<LakefsCommit> {
   const { signal } = new AbortController();
   let next = files.from;
   const work = async () => {
     for (let at = next++; at < files.to; at = next++) {
-      await client.uploadObject(repository, "main", manyPath(at), manyContent(at, files.bytes, files.salt), {}, signal);
+      await client.uploadObject(
+        repository,
+        "main",
+        manyPath(at),
+        manyContent(at, files.bytes, files.salt),
+        {},
+        signal,
+      );
     }
   };
   await Promise.all(Array.from({ length: UPLOADS_AT_ONCE }, work));

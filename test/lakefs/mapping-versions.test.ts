@@ -1,7 +1,12 @@
 /** Versions of the mapping: 2 keeps its ids, 3 has vectors of its own, 1 is refused by name. */
 import { join } from "node:path";
 import t from "tap";
-import { DEFAULT_MAPPING, LINKED_MAPPING, MAPPING_BRANCH, parseNote } from "../../src/lakefs/mapping.js";
+import {
+  DEFAULT_MAPPING,
+  LINKED_MAPPING,
+  MAPPING_BRANCH,
+  parseNote,
+} from "../../src/lakefs/mapping.js";
 import { MAPPING_KEY } from "../../src/lakefs/metadata-keys.js";
 import { tempFolder } from "../interop/harness.js";
 import { newRepository } from "./landing-rig.js";
@@ -106,8 +111,15 @@ t.test("versions of the mapping", { skip: skipLakefs, timeout: 180_000 }, async 
       signal,
     );
     t.ok(branch !== null);
-    const { id } = await source.commit("mapping", { branch: "w", metadata: { [MAPPING_KEY]: old } });
-    await server.client.createBranch(source.name, { name: MAPPING_BRANCH, source: id, hidden: true }, signal);
+    const { id } = await source.commit("mapping", {
+      branch: "w",
+      metadata: { [MAPPING_KEY]: old },
+    });
+    await server.client.createBranch(
+      source.name,
+      { name: MAPPING_BRANCH, source: id, hidden: true },
+      signal,
+    );
     const refused = {
       code: "lakefs/old-mapping",
       message: /has version 1, .* not read any more: delete the branch lakepack-mapping in lakeFS/,

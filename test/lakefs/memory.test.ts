@@ -1,4 +1,7 @@
-/** Memory of reading does not follow the length of a listing. test/large has the same with a million objects. */
+/**
+ * Memory of reading does not follow the length of a listing. test/large has the same with a million
+ * objects.
+ */
 import t from "tap";
 import { LIMITS } from "../../src/base/limits.js";
 import { filesAt, GeneratedLake, readGenerated } from "./generated.js";
@@ -16,7 +19,11 @@ t.test("300,000 objects in generated ranges", { skip: skipLakefs, timeout: 240_0
   const { url, read } = await readGenerated(t, lake);
   const { rssGrowth, seconds } = await read();
   t.comment(`${Math.round(rssGrowth / MIB)} MiB, ${seconds.toFixed(1)} s`);
-  t.same(lake.asked, { contents: 2_000, listing: 7, diffs: 0 }, "identical content once; a metarange and its ranges");
+  t.same(
+    lake.asked,
+    { contents: 2_000, listing: 7, diffs: 0 },
+    "identical content once; a metarange and its ranges",
+  );
   t.ok(rssGrowth < GROWTH_MAX, `${Math.round(rssGrowth / MIB)} MiB`);
   t.equal(await filesAt(t, url), OBJECTS);
 });
@@ -29,10 +36,19 @@ t.test("more changes than are held", { skip: skipLakefs, timeout: 240_000 }, asy
   await read();
   const { contents, listing } = lake.asked;
   // Every content changes but in one of a hundred objects, which is not read again.
-  await lake.commit({ objects, content: (object) => (object % 100 === 7 ? 7 : 1_000 + (object % 100)) });
+  await lake.commit({
+    objects,
+    content: (object) => (object % 100 === 7 ? 7 : 1_000 + (object % 100)),
+  });
   await read();
   t.equal(lake.asked.contents - contents, 99);
-  t.ok(lake.asked.diffs <= LIMITS.lakefsDiffMax / 1_000 + 1, `${lake.asked.diffs} pages of the diff`);
-  t.ok(lake.asked.listing - listing <= 4 * (objects / 50_000 + 2), `${lake.asked.listing - listing} listing calls`);
+  t.ok(
+    lake.asked.diffs <= LIMITS.lakefsDiffMax / 1_000 + 1,
+    `${lake.asked.diffs} pages of the diff`,
+  );
+  t.ok(
+    lake.asked.listing - listing <= 4 * (objects / 50_000 + 2),
+    `${lake.asked.listing - listing} listing calls`,
+  );
   t.equal(await filesAt(t, url), objects);
 });

@@ -43,7 +43,18 @@ t.test("tag names keep what tag ids can hold", async (t) => {
 });
 
 t.test("what is not canonical, or no Git name, decodes to nothing", async (t) => {
-  for (const id of ["a_-61", "_-2e_-2e", "_-2f", "a_-2f", "_-2e", "a_-2elock", "a_-20b", "a_-0a", "a_-7e"]) t.equal(fromLakefsId("branch", id), undefined, id);
+  for (const id of [
+    "a_-61",
+    "_-2e_-2e",
+    "_-2f",
+    "a_-2f",
+    "_-2e",
+    "a_-2elock",
+    "a_-20b",
+    "a_-0a",
+    "a_-7e",
+  ])
+    t.equal(fromLakefsId("branch", id), undefined, id);
   for (const id of ["a~b", ".a", "a_-61"]) t.equal(fromLakefsId("tag", id), undefined, id);
 });
 
@@ -52,12 +63,16 @@ t.test("every Git name has an id of its own that leads back to it", async (t) =>
   const alphabet = ["_", "-", "2", "f", "5", "/", ".", "a", "@", "+", "\xc3\xa9", "\xff", "Z"];
   const seen: Record<LakefsRefKind, Map<string, string>> = { branch: new Map(), tag: new Map() };
   for (let round = 0; round < 20_000; round++) {
-    const name = Array.from({ length: 1 + random.below(8) }, () => alphabet[random.below(alphabet.length)]).join("");
+    const name = Array.from(
+      { length: 1 + random.below(8) },
+      () => alphabet[random.below(alphabet.length)],
+    ).join("");
     if (!isRefName(`refs/heads/${name}`)) continue;
     for (const kind of ["branch", "tag"] as const) {
       const id = toLakefsId(kind, name);
       if (kind === "branch" && !BRANCH_ID.test(id)) t.fail(`${name} → ${id}`);
-      if (fromLakefsId(kind, id) !== name) t.fail(`${kind} ${name} → ${id} → ${fromLakefsId(kind, id)}`);
+      if (fromLakefsId(kind, id) !== name)
+        t.fail(`${kind} ${name} → ${id} → ${fromLakefsId(kind, id)}`);
       if ((seen[kind].get(id) ?? name) !== name) t.fail(`${id} for two names`);
       seen[kind].set(id, name);
     }
@@ -70,5 +85,8 @@ t.test("KohakuHub's names", async (t) => {
   t.equal(kohakuHubName("model", "org/simple"), "m-org-simple-5y5a0od03l3nlvy3nlse34");
   t.equal(kohakuHubName("dataset", "org/my_data.v2"), "d-org-my-data-v2-4io4xpxz5p1c5uqvnc8l7t");
   t.equal(kohakuHubName("space", "Org/My_Space"), "s-org-my-space-90vu3u0oa8qv8i1g5cw7lq");
-  t.equal(kohakuHubName("model", "org/very-long-repository-name-with-version-v2.3.4-final"), "m-org-very-long-repository-name-with-ver-5e4x8lxmf9cbqti5kc6128");
+  t.equal(
+    kohakuHubName("model", "org/very-long-repository-name-with-version-v2.3.4-final"),
+    "m-org-very-long-repository-name-with-ver-5e4x8lxmf9cbqti5kc6128",
+  );
 });

@@ -1,4 +1,7 @@
-/** Packs of a synthesis: trees as deltas on those they came of, and what a failure leaves is a whole pack. */
+/**
+ * Packs of a synthesis: trees as deltas on those they came of, and what a failure leaves is a whole
+ * pack.
+ */
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -25,17 +28,37 @@ function outputTo(path: string, packs: readonly PackHandle[] = []): ObjectOutput
   return new ObjectOutput(path, new ObjectReader(packs, plainKernels), new TreeCache());
 }
 
-/** Ids of what stock git finds in the pack; and of its trees, how many are deltas and how long chains are. */
+/**
+ * Ids of what stock git finds in the pack; and of its trees, how many are deltas and how long
+ * chains are.
+ */
 function verified(path: string): { ids: string[]; deltas: number; longest: number } {
-  execFileSync("git", ["index-pack", path], { cwd: join(path, ".."), stdio: ["ignore", "pipe", "pipe"] });
-  const rows = execFileSync("git", ["verify-pack", "-v", path], { encoding: "latin1", maxBuffer: 1 << 26 }).split("\n").filter((line) => /^[0-9a-f]{40} /.test(line)).map((line) => line.split(/ +/));
-  return { ids: rows.map(([id]) => id as string).sort(), deltas: rows.filter((row) => row.length === 7).length, longest: Math.max(0, ...rows.map((row) => Number(row[5] ?? 0))) };
+  execFileSync("git", ["index-pack", path], {
+    cwd: join(path, ".."),
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const rows = execFileSync("git", ["verify-pack", "-v", path], {
+    encoding: "latin1",
+    maxBuffer: 1 << 26,
+  })
+    .split("\n")
+    .filter((line) => /^[0-9a-f]{40} /.test(line))
+    .map((line) => line.split(/ +/));
+  return {
+    ids: rows.map(([id]) => id as string).sort(),
+    deltas: rows.filter((row) => row.length === 7).length,
+    longest: Math.max(0, ...rows.map((row) => Number(row[5] ?? 0))),
+  };
 }
 
 /** Versions of a folder, one change after the other. */
 function* versions(seed: number, files = 200): Generator<Buffer, never, undefined> {
   const random = seeded(seed);
-  const entries = Array.from({ length: files }, (_, n) => ({ name: `f${n}`, mode: 0o100644, oid: random.oid() }));
+  const entries = Array.from({ length: files }, (_, n) => ({
+    name: `f${n}`,
+    mode: 0o100644,
+    oid: random.oid(),
+  }));
   for (;;) {
     entries[random.below(files)] = { name: "", mode: 0o100644, oid: random.oid() };
     entries.forEach((entry, n) => {
@@ -57,7 +80,10 @@ t.test("trees of a batch are deltas on each other, in short chains", async (t) =
   }
   output.finish();
   const { ids: found, deltas, longest } = verified(path);
-  t.same(found.filter((id) => ids.includes(id)), [...ids].sort());
+  t.same(
+    found.filter((id) => ids.includes(id)),
+    [...ids].sort(),
+  );
   t.equal(deltas, ids.length - 1, "one is whole");
   t.ok(longest <= LIMITS.treeDeltaDepthMax && longest < 25, `${longest}`);
 });
@@ -69,7 +95,10 @@ t.test("what a failure leaves out takes no base away", async (t) => {
   const output = outputTo(path);
   const kept: string[] = [];
   for (let commit = 0; commit < 10; commit++) {
-    kept.push(output.addTree(trees.next().value, kept.at(-1)), output.add("blob", Buffer.from(`kept ${commit}`)));
+    kept.push(
+      output.addTree(trees.next().value, kept.at(-1)),
+      output.add("blob", Buffer.from(`kept ${commit}`)),
+    );
     kept.push(kept.splice(-2, 1)[0] as string);
   }
   output.mark();
@@ -91,7 +120,8 @@ t.test("a pack with deltas that another begins with, whole or without it", async
   const first = join(folder, "first.pack");
   const output = outputTo(first);
   const ids: string[] = [];
-  for (let commit = 0; commit < 20; commit++) ids.push(output.addTree(trees.next().value, ids.at(-1)));
+  for (let commit = 0; commit < 20; commit++)
+    ids.push(output.addTree(trees.next().value, ids.at(-1)));
   output.finish();
   verified(first);
   const handle = packHandle(first);

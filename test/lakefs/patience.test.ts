@@ -1,6 +1,6 @@
 /**
- * How long a lakeFS is waited for: transfers take what they take, silence ends them, and a server that is away for a
- * moment ends nothing.
+ * How long a lakeFS is waited for: transfers take what they take, silence ends them, and a server
+ * that is away for a moment ends nothing.
  */
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -46,7 +46,8 @@ t.test("transfers and silence", { skip: skipLakefs, timeout: 120_000 }, async (t
   });
 
   await t.test("a body that is there whole, over a slow connection", async (t) => {
-    proxy.onCall = ({ method }) => (method === "POST" ? { as: "paced", bytesPerSecond: 16 * MIB } : undefined);
+    proxy.onCall = ({ method }) =>
+      method === "POST" ? { as: "paced", bytesPerSecond: 16 * MIB } : undefined;
     const body = randomBytes(40 * MIB); // more than the connection's buffers take at once
     const began = performance.now();
     t.equal(await faultOf(client.uploadObject(name, "main", "b", body, {}, signal)), "none");
@@ -55,14 +56,17 @@ t.test("transfers and silence", { skip: skipLakefs, timeout: 120_000 }, async (t
     t.equal((await client.statObject(name, "main", "b", signal)).size_bytes, body.length);
   });
 
-  await t.test("silence ends it: of the server behind the last byte, and of the client before it", async (t) => {
-    proxy.onCall = ({ method }) => (method === "POST" ? { as: "silence" } : undefined);
-    const began = performance.now();
-    t.equal(await upload(pieces(2, 100, 10), 200), "lakefs/unreachable");
-    t.ok(performance.now() - began >= SILENCE_MS);
-    proxy.onCall = () => undefined;
-    t.equal(await upload(pieces(2, 100, 2 * SILENCE_MS), 200), "lakefs/unreachable");
-  });
+  await t.test(
+    "silence ends it: of the server behind the last byte, and of the client before it",
+    async (t) => {
+      proxy.onCall = ({ method }) => (method === "POST" ? { as: "silence" } : undefined);
+      const began = performance.now();
+      t.equal(await upload(pieces(2, 100, 10), 200), "lakefs/unreachable");
+      t.ok(performance.now() - began >= SILENCE_MS);
+      proxy.onCall = () => undefined;
+      t.equal(await upload(pieces(2, 100, 2 * SILENCE_MS), 200), "lakefs/unreachable");
+    },
+  );
 });
 
 t.test("a lakeFS that is away", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
@@ -94,7 +98,10 @@ t.test("a lakeFS that is away", { skip: skipLakefs, timeout: 120_000 }, async (t
     const client = patient(3_000);
     away();
     const began = performance.now();
-    t.same(await Promise.all([head(client), head(client)]), ["lakefs/unreachable", "lakefs/unreachable"]);
+    t.same(await Promise.all([head(client), head(client)]), [
+      "lakefs/unreachable",
+      "lakefs/unreachable",
+    ]);
     t.ok(performance.now() - began >= 3_000);
     const later = performance.now();
     t.equal(await head(client), "lakefs/unreachable");
@@ -109,7 +116,10 @@ t.test("a lakeFS that is away", { skip: skipLakefs, timeout: 120_000 }, async (t
     await source.put({ a: "some text" });
     const { id } = await source.commit();
     const began = performance.now();
-    t.equal(await faultOf(client.readObject(source.name, id, "a", 100, signal)), "lakefs/unreachable");
+    t.equal(
+      await faultOf(client.readObject(source.name, id, "a", 100, signal)),
+      "lakefs/unreachable",
+    );
     t.ok(performance.now() - began < 10_000);
   });
 
@@ -141,7 +151,12 @@ t.test("a lakeFS that is away", { skip: skipLakefs, timeout: 120_000 }, async (t
     await proxy.goAway();
     setTimeout(() => void proxy.comeBack(), 2_500);
     const content = pieces(3, 1_000, 1);
-    t.equal(await faultOf(client.uploadStream(source.name, "main", "up", { bytes: 3_000, content }, signal)), "none");
+    t.equal(
+      await faultOf(
+        client.uploadStream(source.name, "main", "up", { bytes: 3_000, content }, signal),
+      ),
+      "none",
+    );
     t.equal((await client.statObject(source.name, "main", "up", signal)).size_bytes, 3_000);
     await proxy.goAway();
     await sleep(200); // until connections that were kept are known to be closed

@@ -1,6 +1,7 @@
 /**
- * Commits that lakeFS does not find by their ids for ten minutes after a cherry-pick of them: which calls are answered 404, which are not, and that a server
- * that has never read them clones them at once, with the ids and files of before.
+ * Commits that lakeFS does not find by their ids for ten minutes after a cherry-pick of them: which
+ * calls are answered 404, which are not, and that a server that has never read them clones them at
+ * once, with the ids and files of before.
  */
 import { join } from "node:path";
 import t from "tap";
@@ -16,13 +17,20 @@ import { isBefore, skipLakefs, startLakefs } from "./servers.js";
 
 t.setTimeout(180_000);
 
-const faultOf = (work: Promise<unknown>) => work.then(() => "none", (error: unknown) => (error instanceof Fault ? error.code : String(error)));
+const faultOf = (work: Promise<unknown>) =>
+  work.then(
+    () => "none",
+    (error: unknown) => (error instanceof Fault ? error.code : String(error)),
+  );
 
 t.test("after cherry-picks", { skip: skipLakefs }, async (t) => {
   const lakefs = await startLakefs(t);
   const { client } = lakefs;
   const name = "picked";
-  await client.createRepository({ name, storage_namespace: lakefs.namespace(name), default_branch: "main" }, signal);
+  await client.createRepository(
+    { name, storage_namespace: lakefs.namespace(name), default_branch: "main" },
+    signal,
+  );
   const work = join(await tempFolder(t), "work");
   await git(["init", "-q", work]);
   const writer = await startBeside(t, lakefs);
@@ -38,29 +46,72 @@ t.test("after cherry-picks", { skip: skipLakefs }, async (t) => {
   t.equal(refs, await git(["rev-parse", "main"], { cwd: work }));
   const { meta_range_id: metarange } = await client.getCommit(name, two, signal);
   await client.createBranch(name, { name: "onto", source: base }, signal);
-  const pick = (ref: string) => client.http.json({ name: "test", method: "POST", path: `/repositories/${name}/branches/onto/cherry-pick`, json: { ref }, repeatable: false, signal });
-  // The head, and two in a row: children first, as lakeFS itself does not find the parent of what it picks.
+  const pick = (ref: string) =>
+    client.http.json({
+      name: "test",
+      method: "POST",
+      path: `/repositories/${name}/branches/onto/cherry-pick`,
+      json: { ref },
+      repeatable: false,
+      signal,
+    });
+  // The head, and two in a row: children first, as lakeFS itself does not find the parent of what
+  // it picks.
   for (const id of [head, two, one]) await pick(id);
 
   await t.test("which calls lakeFS answers 404", async (t) => {
     const raw = new LakefsClient(lakefs.access);
-    const shows = { read: (ref: string) => raw.commitAt(name, ref, signal), log: (ref: string) => raw.logAt(name, ref, 3, signal) };
+    const shows = {
+      read: (ref: string) => raw.commitAt(name, ref, signal),
+      log: (ref: string) => raw.logAt(name, ref, 3, signal),
+    };
     for (const id of [one, two, head]) {
       for (const ref of [id, `${id}~0`, `${id}^0`, `${id}~1`]) {
         // What a modifier begins with is taken through the same hash.
         for (const [call, show] of Object.entries(shows)) {
           const takesNoModifier = call === "log" && ref !== id && (await isBefore(lakefs, 61));
-          t.equal(await faultOf(show(ref)), takesNoModifier ? "lakefs/bad-request" : "lakefs/missing", `${call} ${ref.slice(60)}`);
+          t.equal(
+            await faultOf(show(ref)),
+            takesNoModifier ? "lakefs/bad-request" : "lakefs/missing",
+            `${call} ${ref.slice(60)}`,
+          );
         }
       }
     }
     t.equal((await shows.read(three)).id, three, "one that was not picked is found");
-    t.equal((await shows.read(`${three}^1`)).id, two, "and leads to its parent, whose id is not hashed then");
+    t.equal(
+      (await shows.read(`${three}^1`)).id,
+      two,
+      "and leads to its parent, whose id is not hashed then",
+    );
     t.equal((await shows.read(`${three}^1^1`)).id, one);
-    t.same((await shows.log("main")).results.map(({ id }) => id), [head, three, two], "so does a branch");
-    t.equal(await faultOf(raw.http.json({ name: "ls", method: "GET", path: `/repositories/${name}/refs/${two}/objects/ls`, repeatable: true, signal })), "lakefs/missing");
-    t.equal(await faultOf(raw.readRange(name, "meta_range", metarange, 1_000_000, signal)), "none", "its tree is found by itself");
-    t.equal((await shows.read(`${three}^1`)).metadata?.["cherry-pick-origin"], two, "the mark of it");
+    t.same(
+      (await shows.log("main")).results.map(({ id }) => id),
+      [head, three, two],
+      "so does a branch",
+    );
+    t.equal(
+      await faultOf(
+        raw.http.json({
+          name: "ls",
+          method: "GET",
+          path: `/repositories/${name}/refs/${two}/objects/ls`,
+          repeatable: true,
+          signal,
+        }),
+      ),
+      "lakefs/missing",
+    );
+    t.equal(
+      await faultOf(raw.readRange(name, "meta_range", metarange, 1_000_000, signal)),
+      "none",
+      "its tree is found by itself",
+    );
+    t.equal(
+      (await shows.read(`${three}^1`)).metadata?.["cherry-pick-origin"],
+      two,
+      "the mark of it",
+    );
   });
 
   await t.test("a server that has never read them clones at once", async (t) => {
@@ -71,9 +122,19 @@ t.test("after cherry-picks", { skip: skipLakefs }, async (t) => {
     const run = await tryGit(["clone", "-q", from, clone]);
     t.equal(run.code, 0, run.stderr);
     await checkFsck(t, clone);
-    t.equal(await git(["ls-files"], { cwd: clone }), "base.txt\nhead.txt\none.txt\nthree.txt\ntwo.txt");
-    t.equal(await git(["log", "--format=%H"], { cwd: clone }), await git(["log", "--format=%H", "main"], { cwd: work }));
-    t.equal(await faultOf(new LakefsClient(lakefs.access).commitAt(name, head, signal)), "lakefs/missing", "while lakeFS still does not find them");
+    t.equal(
+      await git(["ls-files"], { cwd: clone }),
+      "base.txt\nhead.txt\none.txt\nthree.txt\ntwo.txt",
+    );
+    t.equal(
+      await git(["log", "--format=%H"], { cwd: clone }),
+      await git(["log", "--format=%H", "main"], { cwd: work }),
+    );
+    t.equal(
+      await faultOf(new LakefsClient(lakefs.access).commitAt(name, head, signal)),
+      "lakefs/missing",
+      "while lakeFS still does not find them",
+    );
   });
 
   await t.test("a push on top of such a head", async (t) => {
@@ -87,31 +148,77 @@ t.test("after cherry-picks", { skip: skipLakefs }, async (t) => {
     const fresh = () => new LakefsClient(lakefs.access);
     for (const id of [one, two, head]) {
       t.equal((await fresh().getCommit(name, id, signal)).id, id);
-      t.equal((await fresh().getCommit(name, id, signal)).metadata?.["cherry-pick-origin"], undefined, "as it was made");
+      t.equal(
+        (await fresh().getCommit(name, id, signal)).metadata?.["cherry-pick-origin"],
+        undefined,
+        "as it was made",
+      );
       const log = (await fresh().log(name, id, 2, signal)).results;
-      t.same(log.map((one) => one.id), [id, log[0]?.parents[0]]);
+      t.same(
+        log.map((one) => one.id),
+        [id, log[0]?.parents[0]],
+      );
       t.equal((await walkToRoot(fresh(), name, id, signal)).parents.length, 0);
-      t.ok((await fresh().listObjects(name, id, "", signal)).results.some(({ path }) => path === "base.txt"));
+      t.ok(
+        (await fresh().listObjects(name, id, "", signal)).results.some(
+          ({ path }) => path === "base.txt",
+        ),
+      );
       t.equal((await fresh().statObject(name, id, "base.txt", signal)).path, "base.txt");
-      t.equal(Buffer.from(await fresh().readObject(name, id, "base.txt", 100, signal)).toString(), "base\n");
+      t.equal(
+        Buffer.from(await fresh().readObject(name, id, "base.txt", 100, signal)).toString(),
+        "base\n",
+      );
     }
     const changed: string[] = [];
     for await (const { path } of fresh().diff(name, one, head, signal)) changed.push(path);
     t.same(changed, ["head.txt", "three.txt", "two.txt"]);
-    t.equal(await faultOf(fresh().statObject(name, two, "none.txt", signal)), "lakefs/missing", "what is not there is not there");
+    t.equal(
+      await faultOf(fresh().statObject(name, two, "none.txt", signal)),
+      "lakefs/missing",
+      "what is not there is not there",
+    );
     t.equal(await faultOf(fresh().getCommit(name, "ab".repeat(32), signal)), "lakefs/missing");
   });
 });
 
-t.test("metadata that a cherry-pick gave the picked commit are not taken for its own", async (t) => {
-  const facts = { committer: "c", message: "m", metarangeId: "r", creationDate: 1, parents: ["ab".repeat(32)] };
-  const commitOf = (own: Record<string, string>, shown: Record<string, string>): LakefsCommit => {
-    const id = lakefsCommitId({ ...facts, metadata: own });
-    const metadata = { ...own, ...shown, "cherry-pick-origin": id, "cherry-pick-committer": "c" };
-    return { id, parents: facts.parents, committer: "c", message: "m", creation_date: 1, meta_range_id: "r", metadata };
-  };
-  t.same(asMade(commitOf({ "lakepack.commit": "x", k: "v" }, {})).metadata, { "lakepack.commit": "x", k: "v" });
-  t.throws(() => asMade(commitOf({ "lakepack.commit": "x" }, { "lakepack.commit": "forged" })), { code: "lakefs/bad-reply" });
-  t.throws(() => asMade(commitOf({}, { "lakepack.tip": "forged" })), { code: "lakefs/bad-reply" });
-  t.same(asMade(commitOf({}, { note: "x" })).metadata, { note: "x" }, "of one that decides no id it does not matter");
-});
+t.test(
+  "metadata that a cherry-pick gave the picked commit are not taken for its own",
+  async (t) => {
+    const facts = {
+      committer: "c",
+      message: "m",
+      metarangeId: "r",
+      creationDate: 1,
+      parents: ["ab".repeat(32)],
+    };
+    const commitOf = (own: Record<string, string>, shown: Record<string, string>): LakefsCommit => {
+      const id = lakefsCommitId({ ...facts, metadata: own });
+      const metadata = { ...own, ...shown, "cherry-pick-origin": id, "cherry-pick-committer": "c" };
+      return {
+        id,
+        parents: facts.parents,
+        committer: "c",
+        message: "m",
+        creation_date: 1,
+        meta_range_id: "r",
+        metadata,
+      };
+    };
+    t.same(asMade(commitOf({ "lakepack.commit": "x", k: "v" }, {})).metadata, {
+      "lakepack.commit": "x",
+      k: "v",
+    });
+    t.throws(() => asMade(commitOf({ "lakepack.commit": "x" }, { "lakepack.commit": "forged" })), {
+      code: "lakefs/bad-reply",
+    });
+    t.throws(() => asMade(commitOf({}, { "lakepack.tip": "forged" })), {
+      code: "lakefs/bad-reply",
+    });
+    t.same(
+      asMade(commitOf({}, { note: "x" })).metadata,
+      { note: "x" },
+      "of one that decides no id it does not matter",
+    );
+  },
+);

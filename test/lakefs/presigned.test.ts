@@ -1,4 +1,7 @@
-/** Contents by addresses that the block store has signed: where it pays, and never at the price of a content. */
+/**
+ * Contents by addresses that the block store has signed: where it pays, and never at the price of a
+ * content.
+ */
 import t, { type Test } from "tap";
 import { Fault } from "../../src/base/fault.js";
 import { LakefsClient } from "../../src/lakefs/client.js";
@@ -25,7 +28,14 @@ t.test("on S3 blocks", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
   const refs = await refsOf(plain);
   const tree = await plain.git("rev-parse", "main^{tree}");
   const { listBranches: _, listTags: __, log: ___, ...calls } = plain.calls();
-  const firstStore = { readRange: 2, config: 1, listPresigned: 1, readPresigned: FILES, presignObject: 1, streamPresigned: 1 };
+  const firstStore = {
+    readRange: 2,
+    config: 1,
+    listPresigned: 1,
+    readPresigned: FILES,
+    presignObject: 1,
+    streamPresigned: 1,
+  };
   t.same(calls, firstStore, "a page is signed, and a redirect for the large one");
   await plain.git("fsck", "--strict"); // throws where something is wrong
 
@@ -43,30 +53,51 @@ t.test("on S3 blocks", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
   });
 
   const head = await source.head();
-  const other = async (t: Test, onCall: (path: string) => "refused" | "cut" | "away" | undefined) => {
+  const other = async (
+    t: Test,
+    onCall: (path: string) => "refused" | "cut" | "away" | undefined,
+  ) => {
     const blocks = await startProxy(t, server, await blocksOf(source, head));
     const proxy = await startProxy(t, server);
     blocks.onCall = ({ path }) => {
       const how = onCall(path);
-      if (how === "refused") return { as: "answer", status: 403, body: "<Error><Code>AccessDenied</Code><Detail>X-Amz-Signature</Detail></Error>" };
+      if (how === "refused")
+        return {
+          as: "answer",
+          status: 403,
+          body: "<Error><Code>AccessDenied</Code><Detail>X-Amz-Signature</Detail></Error>",
+        };
       return how === "cut" ? { as: "cut", bodyBytes: 3 } : undefined;
     };
     // lakeFS answers with addresses of the block store: here of the one in the way.
     const away = onCall("") === "away" ? "http://127.0.0.1:1" : blocks.url;
-    proxy.onCall = ({ path }) => (/objects\/ls\?.*presign=true/.test(path) ? { as: "rewrite", body: (body) => redirected(body, away) } : undefined);
+    proxy.onCall = ({ path }) =>
+      /objects\/ls\?.*presign=true/.test(path)
+        ? { as: "rewrite", body: (body) => redirected(body, away) }
+        : undefined;
     const node = await openNode(t, proxy.server, pool, source.name);
     node.calls();
     t.same((await refsOf(node)).map(nameOf), refs.map(nameOf));
     t.equal(await node.git("rev-parse", "main^{tree}"), tree, "the same content");
-    t.same(blocks.calls.filter(({ authorization }) => authorization !== undefined), [], "the block store is not given our key");
+    t.same(
+      blocks.calls.filter(({ authorization }) => authorization !== undefined),
+      [],
+      "the block store is not given our key",
+    );
     return { node, blocks, calls: node.calls() };
   };
 
-  await t.test("an address that is refused is read through the API; after some of them all are", async (t) => {
-    const { calls, blocks } = await other(t, () => "refused");
-    t.equal(calls["readObject"], FILES);
-    t.ok(blocks.calls.length >= 3 && blocks.calls.length < FILES, `${blocks.calls.length} were tried`);
-  });
+  await t.test(
+    "an address that is refused is read through the API; after some of them all are",
+    async (t) => {
+      const { calls, blocks } = await other(t, () => "refused");
+      t.equal(calls["readObject"], FILES);
+      t.ok(
+        blocks.calls.length >= 3 && blocks.calls.length < FILES,
+        `${blocks.calls.length} were tried`,
+      );
+    },
+  );
 
   await t.test("one address that has expired costs one call more", async (t) => {
     let refused = 0;
@@ -81,7 +112,8 @@ t.test("on S3 blocks", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
 
   await t.test("settings that are not for this user", async (t) => {
     const proxy = await startProxy(t, server);
-    proxy.onCall = ({ path }) => (/\/config$/.test(path) ? { as: "answer", status: 401, body: "{}" } : undefined);
+    proxy.onCall = ({ path }) =>
+      /\/config$/.test(path) ? { as: "answer", status: 401, body: "{}" } : undefined;
     const node = await openNode(t, proxy.server, pool, source.name);
     node.calls();
     await node.refs.read();
@@ -92,7 +124,11 @@ t.test("on S3 blocks", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
 
   await t.test("no fault tells a signature", async (t) => {
     const blocks = await startProxy(t, server, await blocksOf(source, head));
-    blocks.onCall = () => ({ as: "answer", status: 403, body: "<Error><Code>SignatureDoesNotMatch</Code><SignatureProvided>0123abcd</SignatureProvided></Error>" });
+    blocks.onCall = () => ({
+      as: "answer",
+      status: 403,
+      body: "<Error><Code>SignatureDoesNotMatch</Code><SignatureProvided>0123abcd</SignatureProvided></Error>",
+    });
     const told: string[] = [];
     const client = new LakefsClient(server.access, (call) => void told.push(JSON.stringify(call)));
     const address = new URL(`${blocks.url}/bucket/key?X-Amz-Signature=0123abcd`);
@@ -103,15 +139,27 @@ t.test("on S3 blocks", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
   });
 });
 
-t.test("on local blocks everything goes through the API", { skip: skipLakefs, timeout: 60_000 }, async (t) => {
-  const server = await startLakefs(t, "local");
-  const source = await createSource(server);
-  await fill(source);
-  const node = await openNode(t, server, await testPool(t), source.name);
-  node.calls();
-  await node.refs.read();
-  t.same(node.calls(), { listBranches: 2, listTags: 1, log: 1, readRange: 2, config: 1, readObject: FILES, streamObject: 1 });
-});
+t.test(
+  "on local blocks everything goes through the API",
+  { skip: skipLakefs, timeout: 60_000 },
+  async (t) => {
+    const server = await startLakefs(t, "local");
+    const source = await createSource(server);
+    await fill(source);
+    const node = await openNode(t, server, await testPool(t), source.name);
+    node.calls();
+    await node.refs.read();
+    t.same(node.calls(), {
+      listBranches: 2,
+      listTags: 1,
+      log: 1,
+      readRange: 2,
+      config: 1,
+      readObject: FILES,
+      streamObject: 1,
+    });
+  },
+);
 
 async function blocksOf(source: Source, commit: string): Promise<string> {
   return new URL(await source.client.presignObject(source.name, commit, "d0/ü&f0", signal)).origin;
@@ -121,9 +169,13 @@ function nameOf(line: string): string | undefined {
   return line.split(" ")[1];
 }
 
-/** A page whose addresses lead elsewhere. The host is signed: only a proxy that passes the right one on is believed. */
+/**
+ * A page whose addresses lead elsewhere. The host is signed: only a proxy that passes the right one
+ * on is believed.
+ */
 function redirected(body: Buffer, to: string): Buffer {
   const page = JSON.parse(body.toString()) as { results: { physical_address: string }[] };
-  for (const result of page.results) result.physical_address = result.physical_address.replace(/^http:\/\/[^/]*/, to);
+  for (const result of page.results)
+    result.physical_address = result.physical_address.replace(/^http:\/\/[^/]*/, to);
   return Buffer.from(JSON.stringify(page));
 }

@@ -1,4 +1,7 @@
-/** What is known of small contents: kept over a restart, bounded, and made again where the note is damaged. */
+/**
+ * What is known of small contents: kept over a restart, bounded, and made again where the note is
+ * damaged.
+ */
 import { createHash } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -48,18 +51,21 @@ t.test("a content counts with its own bytes at its own address, over a restart",
   t.ok(await open().has(key(0), content(0), signal));
 });
 
-t.test("of more than there is room for the older half is forgotten, and what is written can be read", async (t) => {
-  const max = LIMITS.provenContentsMax;
-  const records = new LakeRecords(new DiskStore(await tempFolder(t)), "repos/a/b");
-  const proven = new ProvenContents(records, (error) => t.fail(String(error)));
-  tell(proven, 0, 2 * max + 10);
-  t.notOk(await proven.has(key(0), content(0), signal));
-  t.ok(await proven.has(key(max), content(max), signal));
-  t.ok(await proven.has(key(2 * max + 9), content(2 * max + 9), signal));
-  await proven.save(signal);
-  const again = new ProvenContents(records, (error) => t.fail(String(error)));
-  t.ok(await again.has(key(2 * max + 9), content(2 * max + 9), signal));
-});
+t.test(
+  "of more than there is room for the older half is forgotten, and what is written can be read",
+  async (t) => {
+    const max = LIMITS.provenContentsMax;
+    const records = new LakeRecords(new DiskStore(await tempFolder(t)), "repos/a/b");
+    const proven = new ProvenContents(records, (error) => t.fail(String(error)));
+    tell(proven, 0, 2 * max + 10);
+    t.notOk(await proven.has(key(0), content(0), signal));
+    t.ok(await proven.has(key(max), content(max), signal));
+    t.ok(await proven.has(key(2 * max + 9), content(2 * max + 9), signal));
+    await proven.save(signal);
+    const again = new ProvenContents(records, (error) => t.fail(String(error)));
+    t.ok(await again.has(key(2 * max + 9), content(2 * max + 9), signal));
+  },
+);
 
 t.test("a store that takes nothing loses nothing but the note", async (t) => {
   const errors: unknown[] = [];

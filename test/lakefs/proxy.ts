@@ -1,5 +1,14 @@
-/** Stands between a node and a real server, counts what passes, and does to single calls what networks and servers do. */
-import { Agent, createServer, type IncomingMessage, request as httpRequest, type ServerResponse } from "node:http";
+/**
+ * Stands between a node and a real server, counts what passes, and does to single calls what
+ * networks and servers do.
+ */
+import {
+  Agent,
+  createServer,
+  type IncomingMessage,
+  request as httpRequest,
+  type ServerResponse,
+} from "node:http";
 import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -8,7 +17,12 @@ import type { RunningLakefs } from "./servers.js";
 
 /** What happens to a call; undefined: it passes. */
 export type Mishap =
-  | { readonly as: "answer"; readonly status: number; readonly body?: string | Uint8Array; readonly headers?: Readonly<Record<string, string>> }
+  | {
+      readonly as: "answer";
+      readonly status: number;
+      readonly body?: string | Uint8Array;
+      readonly headers?: Readonly<Record<string, string>>;
+    }
   /** The connection is cut behind so many bytes of the answer's body. */
   | { readonly as: "cut"; readonly bodyBytes: number }
   /** It passes, but the answer never comes. */
@@ -41,11 +55,19 @@ export interface LakefsProxy {
 }
 
 /** A server as seen through a proxy of its own. */
-export async function startProxy(t: Pick<Test, "teardown">, server: RunningLakefs, target = server.access.endpoint): Promise<LakefsProxy> {
+export async function startProxy(
+  t: Pick<Test, "teardown">,
+  server: RunningLakefs,
+  target = server.access.endpoint,
+): Promise<LakefsProxy> {
   const calls: Call[] = [];
   const agent = new Agent({ keepAlive: true });
   const listener = createServer((request, response) => {
-    const call = { method: request.method ?? "", path: request.url ?? "", authorization: request.headers.authorization };
+    const call = {
+      method: request.method ?? "",
+      path: request.url ?? "",
+      authorization: request.headers.authorization,
+    };
     calls.push(call);
     const mishap = proxy.onCall(call);
     if (mishap?.as === "answer") {
@@ -56,14 +78,19 @@ export async function startProxy(t: Pick<Test, "teardown">, server: RunningLakef
     if (mishap?.as === "drop") return void request.socket.destroy();
     const { method } = request;
     const headers = { ...request.headers, host: new URL(target).host }; // which is signed
-    const onward = httpRequest(new URL(call.path, target), { agent, method, headers }, (answer) => void reply(answer, response, mishap));
+    const onward = httpRequest(
+      new URL(call.path, target),
+      { agent, method, headers },
+      (answer) => void reply(answer, response, mishap),
+    );
     onward.on("error", () => response.destroy());
     response.on("close", () => void (response.writableEnded || onward.destroy()));
     if (mishap?.as === "late") setTimeout(() => request.pipe(onward), mishap.ms);
     else if (mishap?.as === "paced") paced(request, mishap.bytesPerSecond).pipe(onward);
     else request.pipe(onward);
   });
-  const listen = (port: number) => new Promise<void>((resolve) => void listener.listen(port, "127.0.0.1", resolve));
+  const listen = (port: number) =>
+    new Promise<void>((resolve) => void listener.listen(port, "127.0.0.1", resolve));
   await listen(0);
   t.teardown(() => {
     listener.close();
@@ -78,7 +105,14 @@ export async function startProxy(t: Pick<Test, "teardown">, server: RunningLakef
       listener.closeAllConnections();
     });
   const seen = { ...server, access: { ...server.access, endpoint: url } };
-  const proxy: LakefsProxy = { server: seen, url, calls, onCall: () => undefined, goAway, comeBack: () => listen(port) };
+  const proxy: LakefsProxy = {
+    server: seen,
+    url,
+    calls,
+    onCall: () => undefined,
+    goAway,
+    comeBack: () => listen(port),
+  };
   return proxy;
 }
 
@@ -92,7 +126,11 @@ function paced(request: IncomingMessage, bytesPerSecond: number): Readable {
   return Readable.from(pieces());
 }
 
-async function reply(answer: IncomingMessage, response: ServerResponse, mishap: Mishap | undefined): Promise<void> {
+async function reply(
+  answer: IncomingMessage,
+  response: ServerResponse,
+  mishap: Mishap | undefined,
+): Promise<void> {
   if (mishap?.as === "silence") return void answer.resume();
   if (mishap === undefined || mishap.as === "late" || mishap.as === "paced") {
     response.writeHead(answer.statusCode ?? 502, answer.headers);
@@ -103,12 +141,17 @@ async function reply(answer: IncomingMessage, response: ServerResponse, mishap: 
   for await (const part of answer) parts.push(part as Buffer);
   const body = Buffer.concat(parts);
   if (mishap.as === "cut") {
-    response.writeHead(answer.statusCode ?? 502, { ...answer.headers, "content-length": String(body.length) });
+    response.writeHead(answer.statusCode ?? 502, {
+      ...answer.headers,
+      "content-length": String(body.length),
+    });
     response.write(body.subarray(0, mishap.bodyBytes), () => response.destroy());
   } else if (mishap.as === "rewrite") {
     const changed = mishap.body(body);
     const { "content-length": _, "transfer-encoding": __, ...headers } = answer.headers;
-    response.writeHead(answer.statusCode ?? 502, { ...headers, "content-length": String(changed.length) }).end(changed);
+    response
+      .writeHead(answer.statusCode ?? 502, { ...headers, "content-length": String(changed.length) })
+      .end(changed);
   }
 }
 

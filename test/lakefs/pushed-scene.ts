@@ -1,4 +1,7 @@
-/** A repository of lakeFS, a node that lands in it, a working copy of stock git: what tests of mappings push and read back. */
+/**
+ * A repository of lakeFS, a node that lands in it, a working copy of stock git: what tests of
+ * mappings push and read back.
+ */
 import { createHash } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -14,7 +17,10 @@ import type { RunningLakefs } from "./servers.js";
 
 export const MAIN = "refs/heads/main";
 
-export async function write(folder: string, files: Readonly<Record<string, string>>): Promise<void> {
+export async function write(
+  folder: string,
+  files: Readonly<Record<string, string>>,
+): Promise<void> {
   for (const [path, text] of Object.entries(files)) {
     await mkdir(dirname(join(folder, path)), { recursive: true });
     await writeFile(join(folder, path), text);
@@ -68,16 +74,30 @@ export class PushedScene {
     const repository = await newRepository(server);
     const known = new Map<string, string>();
     const lfs = { address: async (oid: string) => known.get(oid) };
-    const open = (options: Parameters<typeof rigNode>[4]) => rigNode(t, server, pool, repository, options);
+    const open = (options: Parameters<typeof rigNode>[4]) =>
+      rigNode(t, server, pool, repository, options);
     const node = await open({ lfs, mappingSeed });
-    return new PushedScene(new Source(server.client, repository), node, await newWork(t), open, known);
+    return new PushedScene(
+      new Source(server.client, repository),
+      node,
+      await newWork(t),
+      open,
+      known,
+    );
   }
 
   push(rules?: FsckRules): ReturnType<RigNode["push"]> {
-    return this.node.push(this.work, [[MAIN, this.work.tip()]], rules === undefined ? {} : { rules });
+    return this.node.push(
+      this.work,
+      [[MAIN, this.work.tip()]],
+      rules === undefined ? {} : { rules },
+    );
   }
 
-  /** Pushes HEAD; servers with an empty store, with the seal key and without, must read it back. The one without. */
+  /**
+   * Pushes HEAD; servers with an empty store, with the seal key and without, must read it back. The
+   * one without.
+   */
   async lands(t: Test, says: string, rules?: FsckRules): Promise<RigNode> {
     t.same(await this.push(rules), [{ name: MAIN, ok: true }], says);
     const [signer, other] = [await this.#open({}), await this.#open({ sealKeys: [] })];
@@ -85,7 +105,11 @@ export class PushedScene {
       [signer, "with the key"],
       [other, "without it"],
     ] as const) {
-      t.equal((await node.refs.read()).byName.get(MAIN)?.oid, this.work.tip(), `${says}: reads back ${how}`);
+      t.equal(
+        (await node.refs.read()).byName.get(MAIN)?.oid,
+        this.work.tip(),
+        `${says}: reads back ${how}`,
+      );
     }
     return other;
   }
@@ -95,14 +119,23 @@ export class PushedScene {
     const { client, name } = this.source;
     const sha256 = createHash("sha256").update(bytes).digest("hex");
     const branch = `bytes-${sha256.slice(0, 8)}`;
-    await client.createBranch(name, { name: branch, source: await this.source.head(), hidden: true }, signal);
-    this.#known.set(sha256, (await client.uploadObject(name, branch, "x", bytes, {}, signal)).physical_address);
+    await client.createBranch(
+      name,
+      { name: branch, source: await this.source.head(), hidden: true },
+      signal,
+    );
+    this.#known.set(
+      sha256,
+      (await client.uploadObject(name, branch, "x", bytes, {}, signal)).physical_address,
+    );
     return sha256;
   }
 
   async lakeText(path: string): Promise<string> {
     const { client, name } = this.source;
-    return Buffer.from(await client.readObject(name, await this.source.head(), path, 10_000, signal)).toString();
+    return Buffer.from(
+      await client.readObject(name, await this.source.head(), path, 10_000, signal),
+    ).toString();
   }
 
   /** The working copy becomes what the node shows of main. */

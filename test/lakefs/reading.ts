@@ -1,4 +1,7 @@
-/** The reading half alone on a real lakeFS: a repository of lakeFS's, and nodes that make Git objects of it, each with a store of its own. */
+/**
+ * The reading half alone on a real lakeFS: a repository of lakeFS's, and nodes that make Git
+ * objects of it, each with a store of its own.
+ */
 import { execFileSync } from "node:child_process";
 import { cpSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
@@ -9,7 +12,11 @@ import { utf8 } from "../../src/base/bytes.js";
 import { loadKernels } from "../../src/cli/kernels.js";
 import { LakefsClient } from "../../src/lakefs/client.js";
 import { DEFAULT_MAPPING } from "../../src/lakefs/mapping.js";
-import { type LakefsRepository, type LakefsRepositoryOptions, openLakefsRepository } from "../../src/lakefs/repository.js";
+import {
+  type LakefsRepository,
+  type LakefsRepositoryOptions,
+  openLakefsRepository,
+} from "../../src/lakefs/repository.js";
 import type { LakefsCommit } from "../../src/lakefs/types.js";
 import type { Log } from "../../src/observe/log.js";
 import { writeDerivedFiles } from "../../src/odb/derived-files.js";
@@ -42,7 +49,10 @@ export class Source {
     this.name = name;
   }
 
-  async put(files: Readonly<Record<string, string | Uint8Array>>, options: { branch?: string; metadata?: Record<string, string> } = {}): Promise<void> {
+  async put(
+    files: Readonly<Record<string, string | Uint8Array>>,
+    options: { branch?: string; metadata?: Record<string, string> } = {},
+  ): Promise<void> {
     const { branch = "main", metadata = {} } = options;
     for (const [path, content] of Object.entries(files)) {
       const bytes = typeof content === "string" ? utf8(content) : content;
@@ -54,7 +64,10 @@ export class Source {
     return this.client.deleteObjects(this.name, branch, paths, signal);
   }
 
-  commit(message = "change", options: { branch?: string; metadata?: Record<string, string> } = {}): Promise<LakefsCommit> {
+  commit(
+    message = "change",
+    options: { branch?: string; metadata?: Record<string, string> } = {},
+  ): Promise<LakefsCommit> {
     const { branch = "main", metadata = {} } = options;
     return this.client.commit(this.name, branch, { message, metadata, allow_empty: true }, signal);
   }
@@ -71,7 +84,10 @@ let made = 0;
 
 export async function createSource(server: RunningLakefs): Promise<Source> {
   const name = `reading-${Date.now().toString(36)}-${made++}`;
-  await server.client.createRepository({ name, storage_namespace: server.namespace(name), default_branch: "main" }, signal);
+  await server.client.createRepository(
+    { name, storage_namespace: server.namespace(name), default_branch: "main" },
+    signal,
+  );
   return new Source(server.client, name);
 }
 
@@ -89,26 +105,60 @@ export interface Node extends LakefsRepository {
   reopen(): Promise<Node>;
 }
 
-export interface NodeOptions extends Partial<Pick<LakefsRepositoryOptions, "mappingSeed" | "pagesOnly" | "cutsLookMs" | "refsWaitMs" | "sealKeys">> {
+export interface NodeOptions
+  extends Partial<
+    Pick<
+      LakefsRepositoryOptions,
+      "mappingSeed" | "pagesOnly" | "cutsLookMs" | "refsWaitMs" | "sealKeys"
+    >
+  > {
   readonly folder?: string;
 }
 
-export async function openNode(t: Test, server: RunningLakefs, pool: ThreadPool, repository: string, options: NodeOptions = {}): Promise<Node> {
+export async function openNode(
+  t: Test,
+  server: RunningLakefs,
+  pool: ThreadPool,
+  repository: string,
+  options: NodeOptions = {},
+): Promise<Node> {
   const { folder = await tempFolder(t), ...more } = options;
   const incoming = join(folder, "incoming");
   await mkdir(incoming, { recursive: true });
   const prefix = "repos/a/b";
   const store = new DiskStore(join(folder, "store"));
   const manifests = new ManifestStore(store, prefix, "refs/heads/main");
-  const services = { store, pool, tables: new PackTables(), checks: new PackChecks(), incoming, ingest: { packBytesMax: 2 ** 40, memoryBytes: 2 ** 26 }, startIngest };
+  const services = {
+    store,
+    pool,
+    tables: new PackTables(),
+    checks: new PackChecks(),
+    incoming,
+    ingest: { packBytesMax: 2 ** 40, memoryBytes: 2 ** 26 },
+    startIngest,
+  };
   const objects = new ManifestObjects(services, manifests, prefix);
   const warnings: string[] = [];
   const quiet = () => undefined;
-  const log: Log = { error: quiet, info: quiet, debug: quiet, trace: quiet, warn: (event, facts) => void warnings.push(`${event} ${JSON.stringify(facts)}`) };
+  const log: Log = {
+    error: quiet,
+    info: quiet,
+    debug: quiet,
+    trace: quiet,
+    warn: (event, facts) => void warnings.push(`${event} ${JSON.stringify(facts)}`),
+  };
   const client = new LakefsClient(server.access);
   const opened = await openLakefsRepository(
     {
-      access: server.access, client, repository, store, prefix, pool, objects, incoming, log,
+      access: server.access,
+      client,
+      repository,
+      store,
+      prefix,
+      pool,
+      objects,
+      incoming,
+      log,
       manifestRefs: new ManifestRefs(manifests, store, prefix),
       mappingSeed: DEFAULT_MAPPING,
       sealKeys: [SEAL_KEY],
@@ -133,17 +183,28 @@ export async function openNode(t: Test, server: RunningLakefs, pool: ThreadPool,
     bare,
     clone: async () => {
       const [from, to] = [await bare(), join(folder, `work-${copies}`)];
-      execFileSync("git", ["clone", "-q", from, to], { env: { PATH: process.env["PATH"], HOME: "/nonexistent", GIT_LFS_SKIP_SMUDGE: "1" } });
+      execFileSync("git", ["clone", "-q", from, to], {
+        env: { PATH: process.env["PATH"], HOME: "/nonexistent", GIT_LFS_SKIP_SMUDGE: "1" },
+      });
       return to;
     },
     git: async (...args) => {
       const env = { PATH: process.env["PATH"], HOME: "/nonexistent", GIT_CONFIG_NOSYSTEM: "1" };
-      return execFileSync("git", ["-c", "safe.directory=*", "-C", await bare(), ...args], { encoding: "latin1", env, stdio: ["ignore", "pipe", "pipe"], maxBuffer: 2 ** 30 }).trimEnd();
+      return execFileSync("git", ["-c", "safe.directory=*", "-C", await bare(), ...args], {
+        encoding: "latin1",
+        env,
+        stdio: ["ignore", "pipe", "pipe"],
+        maxBuffer: 2 ** 30,
+      }).trimEnd();
     },
     calls() {
       const now: Record<string, number> = {};
       for (const [name, { calls }] of client.http.figures) now[name] = calls;
-      const since = Object.fromEntries(Object.entries(now).map(([name, calls]) => [name, calls - (before[name] ?? 0)]).filter(([, calls]) => calls !== 0));
+      const since = Object.fromEntries(
+        Object.entries(now)
+          .map(([name, calls]) => [name, calls - (before[name] ?? 0)])
+          .filter(([, calls]) => calls !== 0),
+      );
       before = now;
       return since;
     },
@@ -154,5 +215,7 @@ export async function openNode(t: Test, server: RunningLakefs, pool: ThreadPool,
 
 /** What ls-remote would print. */
 export async function refsOf(node: Node): Promise<string[]> {
-  return (await node.refs.read()).refs.map(({ name, oid, peeled }) => `${oid} ${name}${peeled === undefined ? "" : ` ^${peeled}`}`);
+  return (await node.refs.read()).refs.map(
+    ({ name, oid, peeled }) => `${oid} ${name}${peeled === undefined ? "" : ` ^${peeled}`}`,
+  );
 }

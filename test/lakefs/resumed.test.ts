@@ -1,6 +1,6 @@
 /**
- * A reading that lakeFS breaks off: what was read is kept, and the next attempt, of another process too, goes on from
- * there.
+ * A reading that lakeFS breaks off: what was read is kept, and the next attempt, of another process
+ * too, goes on from there.
  */
 import { join } from "node:path";
 import t, { type Test } from "tap";
@@ -22,7 +22,8 @@ const FILES = 300;
 const passed = new Map<string, number>();
 
 function note(call: Call): void {
-  const path = kindOf(call) === "content" ? new URL(call.path, "http://x").searchParams.get("path") : null;
+  const path =
+    kindOf(call) === "content" ? new URL(call.path, "http://x").searchParams.get("path") : null;
   if (path !== null) passed.set(path, (passed.get(path) ?? 0) + 1);
 }
 
@@ -55,31 +56,41 @@ t.test("readings that are broken off", { skip: skipLakefs, timeout: 180_000 }, a
   const server = await startLakefs(t);
   const pool = await testPool(t);
 
-  await t.test("in the middle of a commit of many files: none of those that were read is read again", async (t) => {
-    const source = await createSource(server);
-    await commitMany(server.client, source.name, { from: 0, to: FILES, bytes: 200 });
-    const proxy = await startProxy(t, server);
-    const folder = join(await tempFolder(t), "node");
-    const node = await openNode(t, impatient(proxy), pool, source.name, { folder });
-    for (const [attempt, before] of [100, 100].entries()) {
-      awayAfter(proxy, before, () => true);
-      t.equal(await faultOf(node.refs.read()), "lakefs/unreachable", `attempt ${attempt}`);
-    }
-    t.ok((node.client.http.figures.get("readObject")?.calls ?? 0) > 200, "calls of what failed are counted");
-    t.ok(passed.size >= 200 && passed.size < FILES, `${passed.size} were read`);
-    isBack(proxy);
-    const later = await node.reopen();
-    await numbered(t, later, FILES);
-    t.equal(passed.size, FILES);
-    t.same(
-      [...passed.values()].filter((times) => times > 1),
-      [],
-      "each once",
-    );
-    const other = await openNode(t, server, pool, source.name);
-    t.equal(await later.git("rev-parse", "main"), await other.git("rev-parse", "main"), "the same ids");
-    t.equal((await later.refs.read()).refs.length, 1);
-  });
+  await t.test(
+    "in the middle of a commit of many files: none of those that were read is read again",
+    async (t) => {
+      const source = await createSource(server);
+      await commitMany(server.client, source.name, { from: 0, to: FILES, bytes: 200 });
+      const proxy = await startProxy(t, server);
+      const folder = join(await tempFolder(t), "node");
+      const node = await openNode(t, impatient(proxy), pool, source.name, { folder });
+      for (const [attempt, before] of [100, 100].entries()) {
+        awayAfter(proxy, before, () => true);
+        t.equal(await faultOf(node.refs.read()), "lakefs/unreachable", `attempt ${attempt}`);
+      }
+      t.ok(
+        (node.client.http.figures.get("readObject")?.calls ?? 0) > 200,
+        "calls of what failed are counted",
+      );
+      t.ok(passed.size >= 200 && passed.size < FILES, `${passed.size} were read`);
+      isBack(proxy);
+      const later = await node.reopen();
+      await numbered(t, later, FILES);
+      t.equal(passed.size, FILES);
+      t.same(
+        [...passed.values()].filter((times) => times > 1),
+        [],
+        "each once",
+      );
+      const other = await openNode(t, server, pool, source.name);
+      t.equal(
+        await later.git("rev-parse", "main"),
+        await other.git("rev-parse", "main"),
+        "the same ids",
+      );
+      t.equal((await later.refs.read()).refs.length, 1);
+    },
+  );
 
   await t.test("in the middle of a history: commits that were done are done", async (t) => {
     const source = await createSource(server);

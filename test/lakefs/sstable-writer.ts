@@ -1,6 +1,6 @@
 /**
- * Ranges and metaranges as lakeFS writes them (src/lakefs/sstable has the format), for listings larger than a test can upload: one level of index,
- * nothing compressed.
+ * Ranges and metaranges as lakeFS writes them (src/lakefs/sstable has the format), for listings
+ * larger than a test can upload: one level of index, nothing compressed.
  */
 import { createHash } from "node:crypto";
 import { utf8 } from "../../src/base/bytes.js";
@@ -19,12 +19,32 @@ export interface GeneratedEntry {
 
 /** A range; entries in bytewise order of their paths. */
 export function rangeTable(entries: readonly GeneratedEntry[]): Buffer {
-  return table(entries.map(({ path, address, size, checksum }) => ({ key: path, value: tableValue("identity", [[1, address], [3, size], [4, checksum], [6, 1]]) })));
+  return table(
+    entries.map(({ path, address, size, checksum }) => ({
+      key: path,
+      value: tableValue("identity", [
+        [1, address],
+        [3, size],
+        [4, checksum],
+        [6, 1],
+      ]),
+    })),
+  );
 }
 
 /** A metarange: ids of ranges, what the last path of each is, and how many entries it has. */
-export function metarangeTable(ranges: readonly { readonly id: string; readonly last: string; readonly count: number }[]): Buffer {
-  return table(ranges.map(({ id, last, count }) => ({ key: last, value: tableValue(id, [[2, last], [4, count]]) })));
+export function metarangeTable(
+  ranges: readonly { readonly id: string; readonly last: string; readonly count: number }[],
+): Buffer {
+  return table(
+    ranges.map(({ id, last, count }) => ({
+      key: last,
+      value: tableValue(id, [
+        [2, last],
+        [4, count],
+      ]),
+    })),
+  );
 }
 
 /** An id as lakeFS makes them: 64 hex digits. */
@@ -71,7 +91,10 @@ function blockOf(entries: readonly { readonly key: string; readonly value: Uint8
   return Buffer.concat([...parts, restarts]);
 }
 
-function tableValue(identity: string, fields: readonly (readonly [number: number, value: string | number])[]): Buffer {
+function tableValue(
+  identity: string,
+  fields: readonly (readonly [number: number, value: string | number])[],
+): Buffer {
   const data = Buffer.concat(fields.map(([number, value]) => field(number, value)));
   const name = Buffer.from(identity, "latin1");
   return Buffer.concat([varint(name.length * 2), name, varint(data.length * 2), data]);

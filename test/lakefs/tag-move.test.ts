@@ -43,9 +43,13 @@ interface Scene {
 async function scene(t: Test, server: RunningLakefs, pool: ThreadPool): Promise<Scene> {
   const source = new Source(server.client, await newRepository(server));
   const { client, steps } = watchedClient(server);
-  const node = await rigNode(t, server, pool, source.name, { client, policy: { allowForced: true } });
+  const node = await rigNode(t, server, pool, source.name, {
+    client,
+    policy: { allowForced: true },
+  });
   const work = await newWork(t);
-  const file = (content: string) => work.commit(content, (folder) => writeFile(join(folder, "a"), content));
+  const file = (content: string) =>
+    work.commit(content, (folder) => writeFile(join(folder, "a"), content));
   const old = await file("old");
   const to = await file("new");
   t.match(
@@ -60,18 +64,40 @@ async function scene(t: Test, server: RunningLakefs, pool: ThreadPool): Promise<
 
 async function notes({ source }: Scene): Promise<string[]> {
   const ids: string[] = [];
-  for await (const { id } of source.client.listBranches(source.name, { prefix: TAG_MOVE_PREFIX }, signal)) ids.push(id);
+  for await (const { id } of source.client.listBranches(
+    source.name,
+    { prefix: TAG_MOVE_PREFIX },
+    signal,
+  ))
+    ids.push(id);
   return ids;
 }
 
 /** What a server leaves that dies while it moves the tag v1 away from a commit. */
-async function leaveNote(server: RunningLakefs, { client, name }: Source, lakeId: string, startMs: number): Promise<void> {
+async function leaveNote(
+  server: RunningLakefs,
+  { client, name }: Source,
+  lakeId: string,
+  startMs: number,
+): Promise<void> {
   const landing = { namespace: server.namespace(name), base: "v1", tip: lakeId, step: 0 };
   const seal = new SealKeys([SEAL_KEY]).sealLanding(landing) as string;
   const metadata = { "lakepack.moving": "v1", "lakepack.seal": seal };
-  const facts = { committer: "x", message: "x", metarangeId: "", creationDate: 1, parents: [lakeId], metadata, generation: 9 };
+  const facts = {
+    committer: "x",
+    message: "x",
+    metarangeId: "",
+    creationDate: 1,
+    parents: [lakeId],
+    metadata,
+    generation: 9,
+  };
   const record = await writeCommitRecord(client, name, facts, signal);
-  await client.createBranch(name, { name: `${TAG_MOVE_PREFIX}${startMs}-dead`, source: record }, signal);
+  await client.createBranch(
+    name,
+    { name: `${TAG_MOVE_PREFIX}${startMs}-dead`, source: record },
+    signal,
+  );
 }
 
 function died(): never {
@@ -84,8 +110,9 @@ t.test("moving a tag", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
 
   for (const moment of ["before", "after"] as const) {
     for (const lasting of [false, true]) {
-      await t.test(`each call fails ${moment} lakeFS has done it, ${lasting ? "and all that follow" : "once"}`, (t) =>
-        eachFails(t, server, pool, moment, lasting),
+      await t.test(
+        `each call fails ${moment} lakeFS has done it, ${lasting ? "and all that follow" : "once"}`,
+        (t) => eachFails(t, server, pool, moment, lasting),
       );
     }
   }
@@ -98,7 +125,10 @@ t.test("moving a tag", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
       const hooks = await startHooks(t);
       work.git("reset", "-q", "--hard", it.to);
       const policy = (folder: string) =>
-        writeFile(join(folder, "_lakefs_actions/tags.yaml"), actionFile("tags", hooks.url, ["pre-create-tag"]));
+        writeFile(
+          join(folder, "_lakefs_actions/tags.yaml"),
+          actionFile("tags", hooks.url, ["pre-create-tag"]),
+        );
       const judged = await work.commit("policy", async (folder) => {
         await mkdir(join(folder, "_lakefs_actions"));
         await policy(folder);
@@ -120,9 +150,15 @@ t.test("moving a tag", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
       const later = await work.commit("later");
       t.match(await node.push(work, [[MAIN, later]]), [{ ok: true }]);
       t.match(await node.push(work, [[TAG, later]]), [
-        { ok: false, reason: /'ticket' \(pre-create-tag\) might refuse the new tag in lakeFS, and the old one/ },
+        {
+          ok: false,
+          reason: /'ticket' \(pre-create-tag\) might refuse the new tag in lakeFS, and the old one/,
+        },
       ]);
-      t.same([hooks.seen.length, (await node.refs.read()).byName.get(TAG)?.oid, await notes(it)], [0, judged, []]);
+      t.same(
+        [hooks.seen.length, (await node.refs.read()).byName.get(TAG)?.oid, await notes(it)],
+        [0, judged, []],
+      );
     },
   );
 
@@ -141,7 +177,10 @@ t.test("moving a tag", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
         step: 0,
       }),
     ]) {
-      const metadata = { "lakepack.moving": "forged", ...(seal === undefined ? {} : { "lakepack.seal": seal }) };
+      const metadata = {
+        "lakepack.moving": "forged",
+        ...(seal === undefined ? {} : { "lakepack.seal": seal }),
+      };
       const facts = {
         committer: "x",
         message: "x",
@@ -161,39 +200,59 @@ t.test("moving a tag", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
     t.notOk((await node.refs.read()).byName.has("refs/tags/forged"));
   });
 
-  await t.test("what a server that died has left brings no deleted tag back, and goes where the tag has moved", async (t) => {
-    const it = await scene(t, server, pool);
-    const { source, node, work, old, to } = it;
-    const [lakeId = ""] = await node.commits.toLake(old, signal);
-    await leaveNote(server, source, lakeId, Date.now());
-    t.equal((await node.refs.read()).byName.get(TAG)?.oid, old);
-    t.equal((await notes(it)).length, 1, "it may be a move under way");
-    t.match(await node.push(work, [[TAG, "0".repeat(40), old]]), [{ ok: true }]);
-    t.same([(await node.refs.read()).byName.get(TAG), await notes(it)], [undefined, []], "deleted is deleted");
-    t.match(await node.push(work, [[TAG, to]]), [{ ok: true }]);
-    await leaveNote(server, source, lakeId, Date.now());
-    t.equal((await node.refs.read()).byName.get(TAG)?.oid, to);
-    for (let attempt = 0; attempt < 100 && (await notes(it)).length > 0; attempt++)
-      await new Promise((wake) => setTimeout(wake, 50));
-    t.same([await notes(it), (await node.refs.read()).byName.get(TAG)?.oid], [[], to], "its move has ended");
-  });
+  await t.test(
+    "what a server that died has left brings no deleted tag back, and goes where the tag has moved",
+    async (t) => {
+      const it = await scene(t, server, pool);
+      const { source, node, work, old, to } = it;
+      const [lakeId = ""] = await node.commits.toLake(old, signal);
+      await leaveNote(server, source, lakeId, Date.now());
+      t.equal((await node.refs.read()).byName.get(TAG)?.oid, old);
+      t.equal((await notes(it)).length, 1, "it may be a move under way");
+      t.match(await node.push(work, [[TAG, "0".repeat(40), old]]), [{ ok: true }]);
+      t.same(
+        [(await node.refs.read()).byName.get(TAG), await notes(it)],
+        [undefined, []],
+        "deleted is deleted",
+      );
+      t.match(await node.push(work, [[TAG, to]]), [{ ok: true }]);
+      await leaveNote(server, source, lakeId, Date.now());
+      t.equal((await node.refs.read()).byName.get(TAG)?.oid, to);
+      for (let attempt = 0; attempt < 100 && (await notes(it)).length > 0; attempt++)
+        await new Promise((wake) => setTimeout(wake, 50));
+      t.same(
+        [await notes(it), (await node.refs.read()).byName.get(TAG)?.oid],
+        [[], to],
+        "its move has ended",
+      );
+    },
+  );
 
-  await t.test("a move whose server died long ago is put back by whoever lists the refs", async (t) => {
-    const it = await scene(t, server, pool);
-    const { source, node, old } = it;
-    const { client, name } = source;
-    const namespace = server.namespace(name);
-    const seals = new SealKeys([SEAL_KEY]);
-    const [lakeId = ""] = await node.commits.toLake(old, signal);
-    await leaveNote(server, source, lakeId, 1_700_000_000_000);
-    await client.deleteTag(name, "v1", signal);
-    const mover = new TagMover({ client, repository: name, namespace, root: new RootCommit(client, name), seals });
-    t.match(await mover.find("v1", signal), { tag: "v1", old: lakeId, isLeft: true });
-    t.equal((await node.refs.read()).byName.get(TAG)?.oid, old, "it is shown at once");
-    for (let attempt = 0; attempt < 100 && (await notes(it)).length > 0; attempt++)
-      await new Promise((wake) => setTimeout(wake, 50));
-    t.same([await notes(it), (await client.getTag(name, "v1", signal)).commit_id], [[], lakeId]);
-  });
+  await t.test(
+    "a move whose server died long ago is put back by whoever lists the refs",
+    async (t) => {
+      const it = await scene(t, server, pool);
+      const { source, node, old } = it;
+      const { client, name } = source;
+      const namespace = server.namespace(name);
+      const seals = new SealKeys([SEAL_KEY]);
+      const [lakeId = ""] = await node.commits.toLake(old, signal);
+      await leaveNote(server, source, lakeId, 1_700_000_000_000);
+      await client.deleteTag(name, "v1", signal);
+      const mover = new TagMover({
+        client,
+        repository: name,
+        namespace,
+        root: new RootCommit(client, name),
+        seals,
+      });
+      t.match(await mover.find("v1", signal), { tag: "v1", old: lakeId, isLeft: true });
+      t.equal((await node.refs.read()).byName.get(TAG)?.oid, old, "it is shown at once");
+      for (let attempt = 0; attempt < 100 && (await notes(it)).length > 0; attempt++)
+        await new Promise((wake) => setTimeout(wake, 50));
+      t.same([await notes(it), (await client.getTag(name, "v1", signal)).commit_id], [[], lakeId]);
+    },
+  );
 });
 
 /** The tag is the old one or the new one, and `ok` is true; the next push lands. */
@@ -217,14 +276,17 @@ async function eachFails(
       died();
     };
     steps[moment] = failing;
-    const [outcome] = await node.push(work, [[TAG, other, at]]).catch((): { ok: boolean }[] => [{ ok: false }]);
+    const [outcome] = await node
+      .push(work, [[TAG, other, at]])
+      .catch((): { ok: boolean }[] => [{ ok: false }]);
     delete steps[moment];
     if (last === "") return t.comment(`a move makes ${call} calls that change something`);
     const { refs } = await freshView(t, server, pool, source.name);
     const seen = refs[TAG];
     t.ok(seen === at || seen === other, `${moment} call ${call} (${last}): old or new`);
     t.ok(outcome?.ok !== true || seen === other, "ok was true");
-    if (seen !== other) t.match(await node.push(work, [[TAG, other]]), [{ ok: true }], "and the next push lands");
+    if (seen !== other)
+      t.match(await node.push(work, [[TAG, other]]), [{ ok: true }], "and the next push lands");
     t.equal(
       (await source.client.getTag(source.name, "v1", signal)).commit_id,
       (await node.commits.toLake(other, signal))[0],

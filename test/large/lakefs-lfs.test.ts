@@ -1,6 +1,6 @@
 /**
- * LFS through lakeFS where it takes long or is large: an upload of 400 s, and 300 MB that are never held. Only with
- * `npm run test:large`.
+ * LFS through lakeFS where it takes long or is large: an upload of 400 s, and 300 MB that are never
+ * held. Only with `npm run test:large`.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -33,12 +33,19 @@ t.test("large files over LFS", { skip, timeout: 900_000 }, async (t) => {
       headers,
       body: JSON.stringify({ operation, objects: [object] }),
     });
-    const { objects } = (await answer.json()) as { objects: { actions?: Record<string, { href: string }> }[] };
+    const { objects } = (await answer.json()) as {
+      objects: { actions?: Record<string, { href: string }> }[];
+    };
     return objects[0]?.actions;
   };
   const put = async (object: { oid: string; size: number }, body: AsyncIterable<Uint8Array>) => {
     const href = (await actions("upload", object))?.["upload"]?.href as string;
-    const init = { method: "PUT", body, duplex: "half", headers: { "content-length": String(object.size) } };
+    const init = {
+      method: "PUT",
+      body,
+      duplex: "half",
+      headers: { "content-length": String(object.size) },
+    };
     return (await fetch(href, init as unknown as RequestInit)).status;
   };
 
@@ -70,7 +77,8 @@ t.test("large files over LFS", { skip, timeout: 900_000 }, async (t) => {
     t.equal(await put(object, pieces()), 200);
     const href = (await actions("download", object))?.["download"]?.href as string;
     const back = createHash("sha256");
-    for await (const part of (await fetch(href)).body as unknown as AsyncIterable<Uint8Array>) back.update(part);
+    for await (const part of (await fetch(href)).body as unknown as AsyncIterable<Uint8Array>)
+      back.update(part);
     t.equal(back.digest("hex"), object.oid);
     watch.stop();
     t.comment(`RSS ${Math.round(idle / MIB)} MiB before, ${Math.round(watch.peak / MIB)} at most`);

@@ -1,6 +1,6 @@
 /**
- * 20,000 commits that lakeFS alone has made: read, cloned, fetched one after the other, and read again after a restart. LONG_HISTORY: another number. Only with
- * `npm run test:large`: minutes.
+ * 20,000 commits that lakeFS alone has made: read, cloned, fetched one after the other, and read
+ * again after a restart. LONG_HISTORY: another number. Only with `npm run test:large`: minutes.
  */
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -32,12 +32,19 @@ t.test(`${COMMITS} commits of lakeFS`, { skip, timeout: 3_000_000 }, async (t) =
   t.comment(`made in ${seconds(made)}`);
   const file = join(await tempFolder(t), "loop.json");
   const data = join(await tempFolder(t), "data");
-  const env = { ...settingsFor(lakefs), LAKEPACK_LAKEFS_REFS_WAIT_SECONDS: "3600", LAKEPACK_LAKEFS_POLL_SECONDS: "3600", ...loopSettings(file) };
+  const env = {
+    ...settingsFor(lakefs),
+    LAKEPACK_LAKEFS_REFS_WAIT_SECONDS: "3600",
+    LAKEPACK_LAKEFS_POLL_SECONDS: "3600",
+    ...loopSettings(file),
+  };
   const start = () => startLakepack(t, { env, data });
   let server = await start();
   const urlOf = () => `${server.url}/lakefs/${source.name}.git`;
 
-  const tip = await measured(t, "first reading", server, file, async () => (await git(["ls-remote", urlOf(), "refs/heads/main"])).slice(0, 40));
+  const tip = await measured(t, "first reading", server, file, async () =>
+    (await git(["ls-remote", urlOf(), "refs/heads/main"])).slice(0, 40),
+  );
   const clone = join(await tempFolder(t), "clone.git");
   await measured(t, "clone", server, file, () => git(["clone", "-q", "--bare", urlOf(), clone]));
   t.equal(await git(["rev-list", "--count", "main"], { cwd: clone }), String(COMMITS));
@@ -53,16 +60,27 @@ t.test(`${COMMITS} commits of lakeFS`, { skip, timeout: 3_000_000 }, async (t) =
   });
   t.equal(await git(["rev-list", "--count", "main"], { cwd: clone }), String(COMMITS + FETCHES));
   const stored = new StoredSide(server, source.name);
-  for (let tries = 0; tries < 600 && (await stored.packs()).length >= LIMITS.foldMadePacksMin; tries++) await sleep(100);
+  for (
+    let tries = 0;
+    tries < 600 && (await stored.packs()).length >= LIMITS.foldMadePacksMin;
+    tries++
+  )
+    await sleep(100);
   const packs = (await stored.packs()).length;
-  t.comment(`${packs} live packs, manifest ${await stored.manifestBytes()} bytes, files of packs ${(await stored.files()).bytes} bytes`);
+  t.comment(
+    `${packs} live packs, manifest ${await stored.manifestBytes()} bytes, files of packs ${(await stored.files()).bytes} bytes`,
+  );
   t.ok(packs < LIMITS.foldMadePacksMin, `${packs} packs, folded without anybody asking`);
   await stored.collect();
-  t.comment(`collected: ${(await stored.packs()).length} packs, files ${(await stored.files()).bytes} bytes, trees and commits ${await stored.historyBytes()} bytes`);
+  t.comment(
+    `collected: ${(await stored.packs()).length} packs, files ${(await stored.files()).bytes} bytes, trees and commits ${await stored.historyBytes()} bytes`,
+  );
 
   await server.stop();
   server = await start();
-  const again = await measured(t, "after a restart", server, file, async () => (await git(["ls-remote", urlOf(), "refs/heads/main"])).slice(0, 40));
+  const again = await measured(t, "after a restart", server, file, async () =>
+    (await git(["ls-remote", urlOf(), "refs/heads/main"])).slice(0, 40),
+  );
   t.equal(again, await git(["rev-parse", "main"], { cwd: clone }));
   t.equal(await git(["rev-parse", `main~${FETCHES}`], { cwd: clone }), tip);
 });
@@ -70,7 +88,13 @@ t.test(`${COMMITS} commits of lakeFS`, { skip, timeout: 3_000_000 }, async (t) =
 const seconds = (since: number) => `${((performance.now() - since) / 1_000).toFixed(1)} s`;
 
 /** Runs a step, notes what it cost the server, and holds that against the bounds. */
-async function measured<R>(t: Test, name: string, server: Lakepack, file: string, step: () => Promise<R>): Promise<R> {
+async function measured<R>(
+  t: Test,
+  name: string,
+  server: Lakepack,
+  file: string,
+  step: () => Promise<R>,
+): Promise<R> {
   await loopTurns(file);
   const watch = new RssWatch([server.pid]);
   const [started, cpu] = [performance.now(), cpuSeconds([server.pid])];
@@ -79,7 +103,9 @@ async function measured<R>(t: Test, name: string, server: Lakepack, file: string
   watch.stop();
   const [longest = 0] = (await loopTurns(file)).turns;
   const mib = Math.round(watch.peak / MIB);
-  t.comment(`${name}: ${took}, ${(cpuSeconds([server.pid]) - cpu).toFixed(1)} s of CPU, at most ${mib} MiB resident, event loop ${longest.toFixed(0)} ms at most`);
+  t.comment(
+    `${name}: ${took}, ${(cpuSeconds([server.pid]) - cpu).toFixed(1)} s of CPU, at most ${mib} MiB resident, event loop ${longest.toFixed(0)} ms at most`,
+  );
   t.ok(longest <= LOOP_MS_MAX, `${name}: the event loop was free (${longest.toFixed(0)} ms)`);
   t.ok(watch.peak <= RSS_MAX, `${name}: ${mib} MiB`);
   return result;

@@ -18,12 +18,26 @@ async function soak(args: readonly string[]): Promise<string> {
   return said;
 }
 
-t.test("beside a lakeFS whose writer never rests nobody fails", { skip: isLarge ? skipLakefs : "only with npm run test:large", timeout: 600_000 }, async (t) => {
-  const said = await soak(["lakefs", "0.5"]);
-  t.match(said, /\d\d+ commits in lakeFS, \d+ clones, \d+ fetches, \d+ pushes \(\d+ were late\), 0 failures\n/);
-  t.match(said, /at the end: \d+ packs, manifest \d+ KiB, disk \d+ MiB/);
-});
+t.test(
+  "beside a lakeFS whose writer never rests nobody fails",
+  { skip: isLarge ? skipLakefs : "only with npm run test:large", timeout: 600_000 },
+  async (t) => {
+    const said = await soak(["lakefs", "0.5"]);
+    t.match(
+      said,
+      /\d\d+ commits in lakeFS, \d+ clones, \d+ fetches, \d+ pushes \(\d+ were late\), 0 failures\n/,
+    );
+    t.match(said, /at the end: \d+ packs, manifest \d+ KiB, disk \d+ MiB/);
+  },
+);
 
-t.test("clones, pushes and clients that break off", { skip: isLarge ? false : "only with npm run test:large", timeout: 600_000 }, async (t) => {
-  t.match(await soak(["0.5"]), /\d+ clones, \d+ replies read, \d+ pushes, \d+ broken off;.*0 folders left/);
-});
+t.test(
+  "clones, pushes and clients that break off",
+  { skip: isLarge ? false : "only with npm run test:large", timeout: 600_000 },
+  async (t) => {
+    t.match(
+      await soak(["0.5"]),
+      /\d+ clones, \d+ replies read, \d+ pushes, \d+ broken off;.*0 folders left/,
+    );
+  },
+);

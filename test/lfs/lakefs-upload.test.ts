@@ -1,5 +1,6 @@
 /**
- * What becomes of uploads to lakeFS whose end is not seen: what it has stored counts, and nothing else is left there.
+ * What becomes of uploads to lakeFS whose end is not seen: what it has stored counts, and nothing
+ * else is left there.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -21,24 +22,44 @@ type Facts = { sha256: string; blob: string | undefined };
 async function openStore(t: Test, server: RunningLakefs) {
   const proxy = await startProxy(t, server);
   const { name: repository } = await createSource(server);
-  const client = new LakefsClient({ ...proxy.server.access, patienceMs: 0 }, undefined, { writeWaitMs: 700 });
+  const client = new LakefsClient({ ...proxy.server.access, patienceMs: 0 }, undefined, {
+    writeWaitMs: 700,
+  });
   const hashed = new Map<string, Facts>();
   const commits = {
     hashed: async (key: string) => hashed.get(key),
     rememberHashed: async (key: string, facts: Facts) => void hashed.set(key, facts),
   };
   const namespace = server.namespace(repository);
-  const files = lakefsFiles({ client, repository, namespace, sealKeys: [SEAL_KEY], commits, root: new RootCommit(client, repository), heads: () => [] });
-  const store = new LakefsLfsStore(files, { knownObject: async () => undefined }, await testPool(t));
+  const files = lakefsFiles({
+    client,
+    repository,
+    namespace,
+    sealKeys: [SEAL_KEY],
+    commits,
+    root: new RootCommit(client, repository),
+    heads: () => [],
+  });
+  const store = new LakefsLfsStore(
+    files,
+    { knownObject: async () => undefined },
+    await testPool(t),
+  );
   const staged = async () =>
-    [...(await server.client.dirtyPaths(repository, LFS_BRANCH, 100, signal).catch(() => []))].sort();
+    [
+      ...(await server.client.dirtyPaths(repository, LFS_BRANCH, 100, signal).catch(() => [])),
+    ].sort();
   return { proxy, store, staged, repository };
 }
 
 function newObject(bytes: number) {
   const content = randomBytes(bytes);
   const oid = createHash("sha256").update(content).digest("hex");
-  return { content, object: { oid, size: bytes }, path: `lfs/${oid.slice(0, 2)}/${oid.slice(2, 4)}/${oid}` };
+  return {
+    content,
+    object: { oid, size: bytes },
+    path: `lfs/${oid.slice(0, 2)}/${oid.slice(2, 4)}/${oid}`,
+  };
 }
 
 async function upload(
@@ -72,22 +93,26 @@ t.test("uploads", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
     t.same(await staged(), [made.path]);
   });
 
-  await t.test("whose client gives up behind the last byte: the next one finds the object there", async (t) => {
-    const before = await staged();
-    const made = newObject(300_000);
-    proxy.onCall = (call) => (isUpload(call) ? { as: "late", ms: 500 } : undefined);
-    const client = new AbortController();
-    setTimeout(() => client.abort(), 200);
-    t.equal(await upload(store, made, client.signal), "base/aborted");
-    t.equal(await store.size(made.object, signal), made.object.size, "it is waited for");
-    await sleep(100);
-    t.same(await staged(), [...before, made.path].sort());
-  });
+  await t.test(
+    "whose client gives up behind the last byte: the next one finds the object there",
+    async (t) => {
+      const before = await staged();
+      const made = newObject(300_000);
+      proxy.onCall = (call) => (isUpload(call) ? { as: "late", ms: 500 } : undefined);
+      const client = new AbortController();
+      setTimeout(() => client.abort(), 200);
+      t.equal(await upload(store, made, client.signal), "base/aborted");
+      t.equal(await store.size(made.object, signal), made.object.size, "it is waited for");
+      await sleep(100);
+      t.same(await staged(), [...before, made.path].sort());
+    },
+  );
 
   await t.test("whose name is not taken: whoever asks next gives it", async (t) => {
     const before = await staged();
     const made = newObject(200_000);
-    proxy.onCall = (call) => (isNaming(call) ? { as: "answer", status: 500, body: '{"message":"no"}' } : undefined);
+    proxy.onCall = (call) =>
+      isNaming(call) ? { as: "answer", status: 500, body: '{"message":"no"}' } : undefined;
     t.equal(await upload(store, made), "lakefs/failed");
     proxy.onCall = () => undefined;
     t.equal(proxy.calls.filter(isUpload).length, 3);
@@ -112,7 +137,8 @@ t.test("uploads", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
   await t.test("whose temporary name cannot be taken away now: it is later", async (t) => {
     const before = await staged();
     const [first, second] = [newObject(1_000), newObject(1_000)];
-    proxy.onCall = ({ path }) => (path.endsWith("/objects/delete") ? { as: "answer", status: 500 } : undefined);
+    proxy.onCall = ({ path }) =>
+      path.endsWith("/objects/delete") ? { as: "answer", status: 500 } : undefined;
     t.equal(await upload(store, first), "kept");
     t.equal((await staged()).length, before.length + 2, "it is there still");
     proxy.onCall = () => undefined;
@@ -131,7 +157,12 @@ for (const blocks of blockStores) {
       const { store, repository } = await openStore(t, server);
       const [gone, kept] = [newObject(5_000), newObject(6_000)];
       for (const made of [gone, kept]) t.equal(await upload(store, made), "kept");
-      const { physical_address: address } = await server.client.statObject(repository, LFS_BRANCH, gone.path, signal);
+      const { physical_address: address } = await server.client.statObject(
+        repository,
+        LFS_BRANCH,
+        gone.path,
+        signal,
+      );
       await server.collect(address);
       const links = { transfer: () => "http://link", verify: () => "http://verify" };
       const objects = [gone.object, kept.object];
@@ -141,7 +172,10 @@ for (const blocks of blockStores) {
         links,
         signal,
       );
-      t.match(answer.objects[0], { oid: gone.object.oid, error: { code: 410, message: /gone from lakeFS's storage/ } });
+      t.match(answer.objects[0], {
+        oid: gone.object.oid,
+        error: { code: 410, message: /gone from lakeFS's storage/ },
+      });
       t.notOk(answer.objects[0]?.actions);
       t.ok(answer.objects[1]?.actions?.download, "the others are there");
       await t.rejects(

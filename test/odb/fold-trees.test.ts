@@ -1,4 +1,7 @@
-/** Trees of a fold as deltas: whatever the packs held and in whichever order they are folded, stock git finds the same objects, short chains and few whole trees. */
+/**
+ * Trees of a fold as deltas: whatever the packs held and in whichever order they are folded, stock
+ * git finds the same objects, short chains and few whole trees.
+ */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -36,7 +39,12 @@ class Packs {
   async fold(newestFirst: readonly PackHandle[]): Promise<PackHandle> {
     const path = this.#next();
     const watch = new TaskWatch(new SharedArrayBuffer(CONTROL_BYTES));
-    const { checksum } = await foldPacks(new ObjectReader(newestFirst, plainKernels), newestFirst.map((pack) => pack.checksum), path, watch);
+    const { checksum } = await foldPacks(
+      new ObjectReader(newestFirst, plainKernels),
+      newestFirst.map((pack) => pack.checksum),
+      path,
+      watch,
+    );
     const pack = this.index(path);
     if (pack.checksum !== checksum) throw new Error(`${checksum} is ${pack.checksum}`);
     return pack;
@@ -44,7 +52,10 @@ class Packs {
 
   /** Stock git takes it in, with all bases in it. */
   index(path: string): PackHandle {
-    execFileSync("git", ["index-pack", path], { cwd: this.folder, stdio: ["ignore", "pipe", "pipe"] });
+    execFileSync("git", ["index-pack", path], {
+      cwd: this.folder,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     return packHandle(path);
   }
 
@@ -62,7 +73,13 @@ interface Verified {
 }
 
 function verified({ path }: PackHandle): Verified {
-  const rows = execFileSync("git", ["verify-pack", "-v", path], { encoding: "latin1", maxBuffer: 1 << 30 }).split("\n").filter((line) => /^[0-9a-f]{40} /.test(line)).map((line) => line.split(/ +/));
+  const rows = execFileSync("git", ["verify-pack", "-v", path], {
+    encoding: "latin1",
+    maxBuffer: 1 << 30,
+  })
+    .split("\n")
+    .filter((line) => /^[0-9a-f]{40} /.test(line))
+    .map((line) => line.split(/ +/));
   const trees = rows.filter(([, type]) => type === "tree");
   const bytes = readFileSync(path);
   return {
@@ -70,7 +87,9 @@ function verified({ path }: PackHandle): Verified {
     wholeTrees: trees.filter((row) => row.length < 7).length,
     deltaTrees: trees.filter((row) => row.length === 7).length,
     longest: Math.max(0, ...trees.map((row) => Number(row[5] ?? 0))),
-    refDeltas: rows.filter((row) => (((bytes[Number(row[4])] as number) >> 4) & 7) === OBJECT_TYPE.refDelta).length,
+    refDeltas: rows.filter(
+      (row) => (((bytes[Number(row[4])] as number) >> 4) & 7) === OBJECT_TYPE.refDelta,
+    ).length,
   };
 }
 
@@ -84,9 +103,21 @@ class History {
   /** Versions of one file: some commits bring an older one back. */
   readonly #old: { readonly folder: number; readonly entry: TreeEntry }[] = [];
 
-  constructor(seed: number, { folders, files }: { readonly folders: number; readonly files: number }) {
+  constructor(
+    seed: number,
+    { folders, files }: { readonly folders: number; readonly files: number },
+  ) {
     this.#random = seeded(seed);
-    this.#folders = Array.from({ length: folders }, () => new Map(Array.from({ length: files }, (_, n) => [`file-${n}`, { name: `file-${n}`, mode: 0o100644, oid: this.#random.oid() }])));
+    this.#folders = Array.from(
+      { length: folders },
+      () =>
+        new Map(
+          Array.from({ length: files }, (_, n) => [
+            `file-${n}`,
+            { name: `file-${n}`, mode: 0o100644, oid: this.#random.oid() },
+          ]),
+        ),
+    );
   }
 
   next(): HandEntry[] {
@@ -102,14 +133,25 @@ class History {
     if (back === undefined) entries.push(content);
     files.set(name, back?.entry ?? { name, mode: 0o100644, oid: oidOf("blob", content.data) });
     const trees = this.#folders.map((each) => Buffer.from(formatTree(each.values())));
-    const root = Buffer.from(formatTree(trees.map((tree, at) => ({ name: `d${at}`, mode: 0o40000, oid: oidOf("tree", tree) }))));
+    const root = Buffer.from(
+      formatTree(
+        trees.map((tree, at) => ({ name: `d${at}`, mode: 0o40000, oid: oidOf("tree", tree) })),
+      ),
+    );
     const text = `tree ${oidOf("tree", root)}\n${this.#parents.map((parent) => `parent ${parent}\n`).join("")}author A <a@b> ${this.#at} +0000\ncommitter A <a@b> ${this.#at++} +0000\n\nchange\n`;
     this.#parents = [oidOf("commit", text)];
-    return [...entries, ...[...trees, root].map((tree) => whole("tree", tree)), whole("commit", text)].filter((entry) => this.#isNew(entry));
+    return [
+      ...entries,
+      ...[...trees, root].map((tree) => whole("tree", tree)),
+      whole("commit", text),
+    ].filter((entry) => this.#isNew(entry));
   }
 
   #isNew({ type, data }: HandEntry): boolean {
-    const id = oidOf(type === OBJECT_TYPE.tree ? "tree" : type === OBJECT_TYPE.blob ? "blob" : "commit", data);
+    const id = oidOf(
+      type === OBJECT_TYPE.tree ? "tree" : type === OBJECT_TYPE.blob ? "blob" : "commit",
+      data,
+    );
     return !this.#known.has(id) && this.#known.add(id) !== undefined;
   }
 }
@@ -125,7 +167,8 @@ t.test("packs of one commit each, folded as they come", async (t) => {
     live.unshift(pack);
     if (live.length < 30) continue;
     // Now all that are small, now all there is.
-    const folded = commit % 90 < 60 ? live.filter(({ objectCount }) => objectCount < 50) : [...live];
+    const folded =
+      commit % 90 < 60 ? live.filter(({ objectCount }) => objectCount < 50) : [...live];
     const one = await packs.fold(folded);
     for (const pack of folded) live.splice(live.indexOf(pack), 1);
     live.unshift(one);
@@ -142,31 +185,47 @@ t.test("packs of one commit each, folded as they come", async (t) => {
 t.test("long packs of many commits, folded in one go, in any order", async (t) => {
   const packs = new Packs(t);
   const history = new History(22, { folders: 10, files: 30 });
-  const batches = Array.from({ length: 40 }, () => packs.add(Array.from({ length: 12 }, () => history.next()).flat()));
-  const inTens = await Promise.all([0, 10, 20, 30].map((from) => packs.fold(batches.slice(from, from + 10).reverse())));
-  const one = verified(await packs.fold([inTens[2], inTens[0], inTens[3], inTens[1]] as PackHandle[]));
+  const batches = Array.from({ length: 40 }, () =>
+    packs.add(Array.from({ length: 12 }, () => history.next()).flat()),
+  );
+  const inTens = await Promise.all(
+    [0, 10, 20, 30].map((from) => packs.fold(batches.slice(from, from + 10).reverse())),
+  );
+  const one = verified(
+    await packs.fold([inTens[2], inTens[0], inTens[3], inTens[1]] as PackHandle[]),
+  );
   const other = verified(await packs.fold([...batches].reverse()));
   t.same(one.ids, other.ids);
   for (const { longest, wholeTrees, deltaTrees } of [one, other]) {
     t.ok(longest <= LIMITS.treeDeltaDepthMax, `${longest} deltas in a row`);
     // Of ten entries most have changed after eight commits: such a root is as short whole.
-    t.ok(wholeTrees <= 60 && deltaTrees > 700, `${wholeTrees} whole trees, ${deltaTrees} deltas; whole in the packs: ${batches.length * 11}`);
+    t.ok(
+      wholeTrees <= 60 && deltaTrees > 700,
+      `${wholeTrees} whole trees, ${deltaTrees} deltas; whole in the packs: ${batches.length * 11}`,
+    );
   }
 });
 
-t.test("packs that stock git has written, where older trees are deltas on newer ones", async (t) => {
-  const repository = createRepository();
-  t.teardown(() => repository.remove());
-  for (let file = 0; file < 120; file++) repository.write(`d${file % 3}/file${file}.txt`, `file ${file}\n`);
-  let handles: PackHandle[] = [];
-  for (let commit = 0; commit < 60; commit++) {
-    repository.write(`d${commit % 3}/file${(commit * 7) % 120}.txt`, `version ${commit}\n`);
-    repository.commit(`change ${commit}`);
-    if (commit % 6 === 5) handles = repository.packs({ incremental: true });
-  }
-  const packs = new Packs(t);
-  const { ids, longest, wholeTrees } = verified(await packs.fold(handles));
-  t.same(ids, repository.objects(["HEAD"]));
-  t.ok(longest <= LIMITS.treeDeltaDepthMax, `${longest}`);
-  t.ok(wholeTrees < handles.reduce((sum, handle) => sum + verified(handle).wholeTrees, 0), `${wholeTrees} whole trees`);
-});
+t.test(
+  "packs that stock git has written, where older trees are deltas on newer ones",
+  async (t) => {
+    const repository = createRepository();
+    t.teardown(() => repository.remove());
+    for (let file = 0; file < 120; file++)
+      repository.write(`d${file % 3}/file${file}.txt`, `file ${file}\n`);
+    let handles: PackHandle[] = [];
+    for (let commit = 0; commit < 60; commit++) {
+      repository.write(`d${commit % 3}/file${(commit * 7) % 120}.txt`, `version ${commit}\n`);
+      repository.commit(`change ${commit}`);
+      if (commit % 6 === 5) handles = repository.packs({ incremental: true });
+    }
+    const packs = new Packs(t);
+    const { ids, longest, wholeTrees } = verified(await packs.fold(handles));
+    t.same(ids, repository.objects(["HEAD"]));
+    t.ok(longest <= LIMITS.treeDeltaDepthMax, `${longest}`);
+    t.ok(
+      wholeTrees < handles.reduce((sum, handle) => sum + verified(handle).wholeTrees, 0),
+      `${wholeTrees} whole trees`,
+    );
+  },
+);

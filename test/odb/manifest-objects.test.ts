@@ -29,8 +29,20 @@ t.test("one more pack costs a look at that one alone, and its tables are read on
     return localFile(key, signal);
   };
   const tables = new PackTables();
-  const services = { store, pool, tables, checks: new PackChecks(), incoming: join(folder, "incoming"), ingest: { packBytesMax: 1e9, memoryBytes: 1e6 }, startIngest };
-  const objects = new ManifestObjects(services, new ManifestStore(store, "repos/a/b", "refs/heads/main"), "repos/a/b");
+  const services = {
+    store,
+    pool,
+    tables,
+    checks: new PackChecks(),
+    incoming: join(folder, "incoming"),
+    ingest: { packBytesMax: 1e9, memoryBytes: 1e6 },
+    startIngest,
+  };
+  const objects = new ManifestObjects(
+    services,
+    new ManifestStore(store, "repos/a/b", "refs/heads/main"),
+    "repos/a/b",
+  );
   for (let n = 1; n <= 5; n++) {
     const ingest = await objects.beginIngest({ fsck: true, signal: new AbortController().signal });
     await ingest.write(buildPack([blob(`content ${n}`)]));
@@ -41,9 +53,17 @@ t.test("one more pack costs a look at that one alone, and its tables are read on
     looked.length = 0;
     const { packs } = await objects.packs();
     t.equal(packs.length, n);
-    t.same(looked.filter((key) => !key.includes(pack.checksum)), [], "nothing is asked of the others");
+    t.same(
+      looked.filter((key) => !key.includes(pack.checksum)),
+      [],
+      "nothing is asked of the others",
+    );
     t.equal(looked.length, 3, "pack, idx and rev of the new one");
-    t.equal(packs.find(({ checksum }) => checksum === pack.checksum)?.idx, table.idx, "the table that the push's checks have read");
+    t.equal(
+      packs.find(({ checksum }) => checksum === pack.checksum)?.idx,
+      table.idx,
+      "the table that the push's checks have read",
+    );
     t.equal((await objects.packs()).packs, packs, "and nothing at all where nothing has changed");
   }
 });

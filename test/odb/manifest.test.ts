@@ -1,4 +1,7 @@
-/** What a manifest says of itself: its format, a name for emergencies, and that one which was there and is gone is no empty repository. */
+/**
+ * What a manifest says of itself: its format, a name for emergencies, and that one which was there
+ * and is gone is no empty repository.
+ */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
@@ -20,7 +23,13 @@ const faultOf = (work: () => unknown) =>
 t.test("the name is kept as a hint, and needs not be there", async (t) => {
   const named = { ...emptyManifest("refs/heads/main"), name: "ns/name" };
   t.same(decodeManifest(encodeManifest(named), "x"), named);
-  t.equal(decodeManifest(utf8('{"format":2,"revision":3,"head":"refs/heads/main","refs":{},"packs":[]}'), "x").name, undefined);
+  t.equal(
+    decodeManifest(
+      utf8('{"format":2,"revision":3,"head":"refs/heads/main","refs":{},"packs":[]}'),
+      "x",
+    ).name,
+    undefined,
+  );
 });
 
 t.test("other formats are refused by their number", async (t) => {
@@ -33,23 +42,36 @@ t.test("other formats are refused by their number", async (t) => {
   }
 });
 
-t.test("a repository that has had a manifest and has none is damaged, one that has not is empty", async (t) => {
-  const folder = await tempFolder(t);
-  const store = new DiskStore(folder);
-  const made: string[] = [];
-  const life = { name: "me/x", made: async () => void made.push("made") };
-  const first = new ManifestStore(store, "repos/x", "refs/heads/main", life);
-  t.notOk(await first.exists());
-  t.same((await first.read()).packs, []);
-  await first.update((manifest) => manifest);
-  await first.update((manifest) => manifest);
-  t.same(made, ["made"], "told once");
-  t.equal((await new ManifestStore(store, "repos/x", "refs/heads/main", { isMade: true }).read()).name, "me/x");
+t.test(
+  "a repository that has had a manifest and has none is damaged, one that has not is empty",
+  async (t) => {
+    const folder = await tempFolder(t);
+    const store = new DiskStore(folder);
+    const made: string[] = [];
+    const life = { name: "me/x", made: async () => void made.push("made") };
+    const first = new ManifestStore(store, "repos/x", "refs/heads/main", life);
+    t.notOk(await first.exists());
+    t.same((await first.read()).packs, []);
+    await first.update((manifest) => manifest);
+    await first.update((manifest) => manifest);
+    t.same(made, ["made"], "told once");
+    t.equal(
+      (await new ManifestStore(store, "repos/x", "refs/heads/main", { isMade: true }).read()).name,
+      "me/x",
+    );
 
-  await rm(join(folder, "repos/x/git/manifest"));
-  const known = new ManifestStore(store, "repos/x", "refs/heads/main", { isMade: true });
-  for (const ask of [() => known.read(), () => known.exists(), () => known.update((manifest) => manifest)]) {
-    t.match(await faultOf(ask), { code: "manifest/damaged", message: /it is missing/ });
-  }
-  t.notOk(await new ManifestStore(store, "repos/x", "refs/heads/main").exists(), "where nobody knows, it is empty");
-});
+    await rm(join(folder, "repos/x/git/manifest"));
+    const known = new ManifestStore(store, "repos/x", "refs/heads/main", { isMade: true });
+    for (const ask of [
+      () => known.read(),
+      () => known.exists(),
+      () => known.update((manifest) => manifest),
+    ]) {
+      t.match(await faultOf(ask), { code: "manifest/damaged", message: /it is missing/ });
+    }
+    t.notOk(
+      await new ManifestStore(store, "repos/x", "refs/heads/main").exists(),
+      "where nobody knows, it is empty",
+    );
+  },
+);

@@ -1,4 +1,7 @@
-/** A repository of more packs than the pool's queue has room: they are looked at some at a time, and no fetch is turned away for it. */
+/**
+ * A repository of more packs than the pool's queue has room: they are looked at some at a time, and
+ * no fetch is turned away for it.
+ */
 import t from "tap";
 import { LIMITS } from "../../src/base/limits.js";
 import { PackChecks } from "../../src/odb/pack-checks.js";
@@ -15,7 +18,10 @@ t.test("a thousand packs are checked a few at a time, once", async (t) => {
       return true;
     },
   } as unknown as Pool;
-  const packs = Array.from({ length: 1_000 }, (_, at) => ({ path: `/p/${at}`, checksum: String(at), bytes: 100 }) as unknown as PackHandle);
+  const packs = Array.from(
+    { length: 1_000 },
+    (_, at) => ({ path: `/p/${at}`, checksum: String(at), bytes: 100 }) as unknown as PackHandle,
+  );
   const checks = new PackChecks();
   const { signal } = new AbortController();
   await Promise.all([checks.check(packs, pool, signal), checks.check(packs, pool, signal)]);

@@ -10,7 +10,10 @@ function shortReads(content: Buffer, atMost: number): FileHandle & { calls: numb
       file.calls++;
       let bytesRead = 0;
       for (const view of views) {
-        const part = content.subarray(position + bytesRead, position + bytesRead + Math.min(view.length, atMost - bytesRead));
+        const part = content.subarray(
+          position + bytesRead,
+          position + bytesRead + Math.min(view.length, atMost - bytesRead),
+        );
         view.set(part);
         bytesRead += part.length;
       }
@@ -28,11 +31,17 @@ t.test("views are filled however few a read brings", async (t) => {
     t.equal(await readViews(shortReads(content, atMost), views, 2, 20), 9);
     t.equal(memory.toString(), "2345.678.9a.", `${atMost} at once`);
     memory.fill(".");
-    t.equal(await readViews(shortReads(content, atMost), views, 2, 8), 6, "not beyond the end that was asked for");
+    t.equal(
+      await readViews(shortReads(content, atMost), views, 2, 8),
+      6,
+      "not beyond the end that was asked for",
+    );
     t.equal(memory.toString(), "2345.67.....");
   }
   const plain = shortReads(content, 100);
   await readViews(plain, [Buffer.alloc(5), Buffer.alloc(5)], 0, 20);
   t.equal(plain.calls, 1, "one read where one is enough");
-  await t.rejects(readViews(shortReads(content, 100), [Buffer.alloc(50)], 0, 50), { code: "odb/damaged" });
+  await t.rejects(readViews(shortReads(content, 100), [Buffer.alloc(50)], 0, 50), {
+    code: "odb/damaged",
+  });
 });

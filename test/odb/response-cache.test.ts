@@ -1,5 +1,16 @@
-/** The response cache: one generation for all, files that outlive their eviction while they are read, nothing trusted unseen. */
-import { appendFileSync, existsSync, mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+/**
+ * The response cache: one generation for all, files that outlive their eviction while they are
+ * read, nothing trusted unseen.
+ */
+import {
+  appendFileSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
@@ -62,7 +73,11 @@ class StepMaker implements PackMaker {
 async function readAll(stream: PackStream): Promise<string> {
   const view = Buffer.alloc(7);
   let text = "";
-  for (let bytes = await stream.read([view.subarray(0, 3), view.subarray(3)], never); bytes > 0; bytes = await stream.read([view.subarray(0, 3), view.subarray(3)], never))
+  for (
+    let bytes = await stream.read([view.subarray(0, 3), view.subarray(3)], never);
+    bytes > 0;
+    bytes = await stream.read([view.subarray(0, 3), view.subarray(3)], never)
+  )
     text += view.toString("latin1", 0, bytes);
   return text;
 }
@@ -129,7 +144,12 @@ t.test("a failed generation fails every reader with its reason and is tried agai
   t.equal(maker.runs.length, 2);
 });
 
-async function put(cache: ResponseCache, maker: StepMaker, key: string, text: string): Promise<void> {
+async function put(
+  cache: ResponseCache,
+  maker: StepMaker,
+  key: string,
+  text: string,
+): Promise<void> {
   const stream = await cache.stream(key, maker, never);
   const run = maker.runs.at(-1) as Run;
   run.write(text);
@@ -138,26 +158,34 @@ async function put(cache: ResponseCache, maker: StepMaker, key: string, text: st
   await stream.close();
 }
 
-t.test("bounded by bytes: what was used longest ago goes, and stays readable for who has it open", async (t) => {
-  const path = folder(t);
-  const cache = await ResponseCache.open({ folder: path, bytesMax: 25 });
-  const maker = new StepMaker();
-  await put(cache, maker, KEY, "0123456789");
-  await put(cache, maker, OTHER, "abcdefghij");
-  const open = await cache.stream(KEY, maker, never); // now the other one is older
-  const view = Buffer.alloc(3);
-  await open.read([view], never);
-  await put(cache, maker, "c".repeat(64), "ABCDEFGHIJ");
-  await settled();
-  t.same(readdirSync(path).map((name) => name[0]).sort(), ["a", "c"]);
-  t.equal(cache.bytes, 20);
-  await put(cache, maker, "d".repeat(64), "ABCDEFGHIJKLMNOP");
-  await settled();
-  t.notOk(existsSync(join(path, `${KEY}.pack`)));
-  t.equal(await readAll(open), "3456789", "the file is gone, its bytes are not");
-  await open.close();
-  t.equal(cache.figures.evicted, 3);
-});
+t.test(
+  "bounded by bytes: what was used longest ago goes, and stays readable for who has it open",
+  async (t) => {
+    const path = folder(t);
+    const cache = await ResponseCache.open({ folder: path, bytesMax: 25 });
+    const maker = new StepMaker();
+    await put(cache, maker, KEY, "0123456789");
+    await put(cache, maker, OTHER, "abcdefghij");
+    const open = await cache.stream(KEY, maker, never); // now the other one is older
+    const view = Buffer.alloc(3);
+    await open.read([view], never);
+    await put(cache, maker, "c".repeat(64), "ABCDEFGHIJ");
+    await settled();
+    t.same(
+      readdirSync(path)
+        .map((name) => name[0])
+        .sort(),
+      ["a", "c"],
+    );
+    t.equal(cache.bytes, 20);
+    await put(cache, maker, "d".repeat(64), "ABCDEFGHIJKLMNOP");
+    await settled();
+    t.notOk(existsSync(join(path, `${KEY}.pack`)));
+    t.equal(await readAll(open), "3456789", "the file is gone, its bytes are not");
+    await open.close();
+    t.equal(cache.figures.evicted, 3);
+  },
+);
 
 t.test("a pack larger than the whole cache is sent and not kept", async (t) => {
   const path = folder(t);

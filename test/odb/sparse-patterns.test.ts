@@ -1,4 +1,6 @@
-/** Sparse patterns against what gitignore(5) says, and against git check-ignore for single names. */
+/**
+ * Sparse patterns against what gitignore(5) says, and against git check-ignore for single names.
+ */
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -33,8 +35,65 @@ t.test("slashes", async (t) => {
 });
 
 /** Every pattern against every single-component or nested path, by git check-ignore. */
-const PATTERNS = ["*", "?", "a*", "*b", "*.txt", "a?c", "[abc]", "[!abc]", "[a-c]x", "[^a]x", "[]x]", "[[:digit:]]", "a\\*", "\\a", "a**b", "**/x", "x/**", "a/**/b", "/a", "a/b", "**", "a[b", "[z-a]", "a ", "a\\ ", "*\\", "f*o*r", "[\\]]", "[a\\-z]"];
-const PATHS = ["a", "b", "x", "ax", "bx", "cx", "]", "-", "5", "a*", "ab", "abc", "axc", "a.txt", "x/a.txt", "aXXb", "x/y", "y/x", "a/b", "a/c/b", "a/c/d/b", "a ", "four", "a[b", "z", "\\"];
+const PATTERNS = [
+  "*",
+  "?",
+  "a*",
+  "*b",
+  "*.txt",
+  "a?c",
+  "[abc]",
+  "[!abc]",
+  "[a-c]x",
+  "[^a]x",
+  "[]x]",
+  "[[:digit:]]",
+  "a\\*",
+  "\\a",
+  "a**b",
+  "**/x",
+  "x/**",
+  "a/**/b",
+  "/a",
+  "a/b",
+  "**",
+  "a[b",
+  "[z-a]",
+  "a ",
+  "a\\ ",
+  "*\\",
+  "f*o*r",
+  "[\\]]",
+  "[a\\-z]",
+];
+const PATHS = [
+  "a",
+  "b",
+  "x",
+  "ax",
+  "bx",
+  "cx",
+  "]",
+  "-",
+  "5",
+  "a*",
+  "ab",
+  "abc",
+  "axc",
+  "a.txt",
+  "x/a.txt",
+  "aXXb",
+  "x/y",
+  "y/x",
+  "a/b",
+  "a/c/b",
+  "a/c/d/b",
+  "a ",
+  "four",
+  "a[b",
+  "z",
+  "\\",
+];
 
 t.test("globs as git matches them", async (t) => {
   const folder = mkdtempSync(join(tmpdir(), "lakepack-patterns-"));
@@ -42,14 +101,23 @@ t.test("globs as git matches them", async (t) => {
   execFileSync("git", ["init", "-q", folder]);
   for (const pattern of PATTERNS) {
     writeFileSync(join(folder, ".git/info/exclude"), `${pattern}\n`);
-    // -v -n: names the pattern for each path, or nothing. Parents of a path count there, so only what matches the path itself is compared.
-    const listed = spawnSync("git", ["check-ignore", "--no-index", "-v", "-n", "-z", "--stdin"], { cwd: folder, input: `${PATHS.join("\0")}\0` });
+    // -v -n: names the pattern for each path, or nothing. Parents of a path count there, so only
+    // what matches the path itself is compared.
+    const listed = spawnSync("git", ["check-ignore", "--no-index", "-v", "-n", "-z", "--stdin"], {
+      cwd: folder,
+      input: `${PATHS.join("\0")}\0`,
+    });
     const fields = listed.stdout.toString("latin1").split("\0");
     PATHS.forEach((path, at) => {
       const theirs = fields[at * 4 + 2] !== "";
       const list = parsePatterns(fromLatin1(`${pattern}\n`), budget());
-      const parents = path.split("/").map((_, depth, parts) => parts.slice(0, depth).join("/")).filter((parent) => parent !== "");
-      const ours = list.matches(path, false) === true || parents.some((parent) => list.matches(parent, true) === true);
+      const parents = path
+        .split("/")
+        .map((_, depth, parts) => parts.slice(0, depth).join("/"))
+        .filter((parent) => parent !== "");
+      const ours =
+        list.matches(path, false) === true ||
+        parents.some((parent) => list.matches(parent, true) === true);
       t.equal(ours, theirs, `${pattern} on ${path}`);
     });
   }
@@ -58,7 +126,10 @@ t.test("globs as git matches them", async (t) => {
 t.test("a glob of many stars costs no more than its length times the path's", async (t) => {
   const started = performance.now();
   t.equal(decide(`${"*a".repeat(500)}b\n`, "a".repeat(2_000)), undefined);
-  t.equal(decide(`${"**/a".repeat(300)}\n`.replaceAll("a**", "a/**"), `${"a/".repeat(600)}b`), undefined);
+  t.equal(
+    decide(`${"**/a".repeat(300)}\n`.replaceAll("a**", "a/**"), `${"a/".repeat(600)}b`),
+    undefined,
+  );
   t.ok(performance.now() - started < 2_000);
   t.throws(() => decide("x\n".repeat(100_000), "x"), { code: "wire/bad-filter" });
 });

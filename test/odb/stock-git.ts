@@ -1,6 +1,16 @@
-/** Repositories made by stock git for tests of the read side, and its answers to compare ours with. */
+/**
+ * Repositories made by stock git for tests of the read side, and its answers to compare ours with.
+ */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { PackHandle } from "../../src/pool/tasks.js";
@@ -32,7 +42,12 @@ export class StockRepository {
   gitBytes(args: readonly string[], input: string | Buffer = ""): Buffer {
     const date = `${this.#clock} +0000`;
     const env = { ...ENVIRONMENT, GIT_AUTHOR_DATE: date, GIT_COMMITTER_DATE: date };
-    return execFileSync("git", ["-C", this.path, ...args], { input, env, maxBuffer: 1 << 30, stdio: ["pipe", "pipe", "pipe"] });
+    return execFileSync("git", ["-C", this.path, ...args], {
+      input,
+      env,
+      maxBuffer: 1 << 30,
+      stdio: ["pipe", "pipe", "pipe"],
+    });
   }
 
   /** Commits all of the work tree, a minute later than the last commit. */
@@ -59,9 +74,16 @@ export class StockRepository {
     return [...new Set(lines.filter((line) => line !== ""))].sort();
   }
 
-  /** Packs everything into one pack (or, with `incremental`, what is loose into one more) and hands all packs out, newest first. */
+  /**
+   * Packs everything into one pack (or, with `incremental`, what is loose into one more) and hands
+   * all packs out, newest first.
+   */
   packs(options: { readonly incremental?: boolean } = {}): PackHandle[] {
-    this.git(options.incremental === true ? ["repack", "-q"] : ["repack", "-adq", "--window=10", "--depth=50"]);
+    this.git(
+      options.incremental === true
+        ? ["repack", "-q"]
+        : ["repack", "-adq", "--window=10", "--depth=50"],
+    );
     return packHandles(join(this.path, this.git(["rev-parse", "--git-dir"])));
   }
 
@@ -101,9 +123,13 @@ function reverse(idx: SharedArrayBuffer, count: number): Buffer {
   const offsetsAt = 1032 + count * 24;
   const offset = (position: number): number => {
     const near = view.getUint32(offsetsAt + position * 4);
-    return near < 0x80000000 ? near : Number(view.getBigUint64(offsetsAt + count * 4 + (near - 0x80000000) * 8));
+    return near < 0x80000000
+      ? near
+      : Number(view.getBigUint64(offsetsAt + count * 4 + (near - 0x80000000) * 8));
   };
-  const order = Array.from({ length: count }, (_, position) => position).sort((left, right) => offset(left) - offset(right));
+  const order = Array.from({ length: count }, (_, position) => position).sort(
+    (left, right) => offset(left) - offset(right),
+  );
   const rev = Buffer.alloc(12 + count * 4 + 40);
   rev.write("RIDX", "latin1");
   rev.writeUInt32BE(1, 4);

@@ -18,11 +18,18 @@ function serve(queue: FairQueue<string>, count: number, ms = 10): string[] {
   return order;
 }
 
-function fill(queue: FairQueue<string>, item: string, of: TaskShare, count: number, priority: Priority = "interactive"): void {
+function fill(
+  queue: FairQueue<string>,
+  item: string,
+  of: TaskShare,
+  count: number,
+  priority: Priority = "interactive",
+): void {
   for (let at = 0; at < count; at++) queue.push({ item, share: of, priority });
 }
 
-const countOf = (order: readonly string[], item: string) => order.filter((one) => one === item).length;
+const countOf = (order: readonly string[], item: string) =>
+  order.filter((one) => one === item).length;
 
 t.test("a caller who asks for everything shares with one who asks for little", async (t) => {
   const queue = new FairQueue<string>();
@@ -63,7 +70,10 @@ t.test("who was away saves nothing up", async (t) => {
   serve(queue, 100);
   fill(queue, "early", share("b", "early"), 100);
   const order = serve(queue, 40);
-  t.ok(countOf(order, "busy") >= 18, `${countOf(order, "busy")} of 40 turns stay with the busy one`);
+  t.ok(
+    countOf(order, "busy") >= 18,
+    `${countOf(order, "busy")} of 40 turns stay with the busy one`,
+  );
 });
 
 t.test("interactive before background; within one share first come, first served", async (t) => {
@@ -80,7 +90,11 @@ t.test("what is taken out leaves no trace, whatever the order", async (t) => {
   const waiting: Parameters<typeof queue.push>[0][] = [];
   for (let at = 0; at < 5_000; at++) {
     if (random.below(2) === 0) {
-      const one = { item: String(at), share: share(`r${random.below(20)}`, `c${random.below(20)}`), priority: random.pick(["interactive", "background"] as const) };
+      const one = {
+        item: String(at),
+        share: share(`r${random.below(20)}`, `c${random.below(20)}`),
+        priority: random.pick(["interactive", "background"] as const),
+      };
       waiting.push(one);
       queue.push(one);
     } else if (waiting.length > 0) {

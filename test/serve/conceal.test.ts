@@ -17,7 +17,11 @@ t.test("as a word of its own", async (t) => {
 });
 
 t.test("in the facts of a failure, which stays the same failure", async (t) => {
-  const fault = new Fault("lakefs/missing", { call: "getBranch", status: 404, reason: "no branch in shop" });
+  const fault = new Fault("lakefs/missing", {
+    call: "getBranch",
+    status: 404,
+    reason: "no branch in shop",
+  });
   const told = concealed(fault, concealing("shop"));
   t.match(told, {
     code: "lakefs/missing",

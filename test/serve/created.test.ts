@@ -1,4 +1,7 @@
-/** A first push whose repository cannot be taken note of: refused in words that git shows, with the request's id. */
+/**
+ * A first push whose repository cannot be taken note of: refused in words that git shows, with the
+ * request's id.
+ */
 import { join } from "node:path";
 import t from "tap";
 import { Fault } from "../../src/base/fault.js";
@@ -11,22 +14,68 @@ import { commit, git, tempFolder, tryGit } from "../interop/harness.js";
 
 t.test("the database fails", { timeout: 60_000 }, async (t) => {
   const lines: Readonly<Record<string, unknown>>[] = [];
-  const log = Object.fromEntries(["error", "warn", "info", "debug", "trace"].map((level) => [level, (event: string, facts = {}) => void lines.push({ level, event, ...facts })]));
+  const log = Object.fromEntries(
+    ["error", "warn", "info", "debug", "trace"].map((level) => [
+      level,
+      (event: string, facts = {}) => void lines.push({ level, event, ...facts }),
+    ]),
+  );
   const pool = { sharedBy: () => ({ checkRoom: () => undefined }) };
-  const guard = { authenticator: { identify: async () => ({ kind: "anonymous" }) }, permissions: {}, defaultVisibility: "private" } as unknown as Guard;
+  const guard = {
+    authenticator: { identify: async () => ({ kind: "anonymous" }) },
+    permissions: {},
+    defaultVisibility: "private",
+  } as unknown as Guard;
   const offer = { agent: "test", allowTipInWant: false, allowReachableInWant: false, atomic: true };
-  const server = new GitServer({ version: "test", pool, guard, offer, log, metrics: { requestEnded: () => undefined } } as unknown as ServerOptions);
-  const refs = { read: async () => ({ revision: "", head: "refs/heads/main", refs: [], byName: new Map() }) };
-  const make = async () => Promise.reject(new Fault("database/failed", { reason: "/srv/lakepack.db: disk I/O error" }));
-  server.resolve = async () => ({ id: "repos/ns/new", title: "ns/new", atomic: true, notices: [], created: true, make, refs }) as unknown as Repository;
-  const listener = await (await loadTransport("node")).listen({ host: "127.0.0.1", port: 0, handler: createRoutes(server, { loopbackOnly: true, corsOrigins: [] }) });
+  const server = new GitServer({
+    version: "test",
+    pool,
+    guard,
+    offer,
+    log,
+    metrics: { requestEnded: () => undefined },
+  } as unknown as ServerOptions);
+  const refs = {
+    read: async () => ({ revision: "", head: "refs/heads/main", refs: [], byName: new Map() }),
+  };
+  const make = async () =>
+    Promise.reject(new Fault("database/failed", { reason: "/srv/lakepack.db: disk I/O error" }));
+  server.resolve = async () =>
+    ({
+      id: "repos/ns/new",
+      title: "ns/new",
+      atomic: true,
+      notices: [],
+      created: true,
+      make,
+      refs,
+    }) as unknown as Repository;
+  const listener = await (await loadTransport("node")).listen({
+    host: "127.0.0.1",
+    port: 0,
+    handler: createRoutes(server, { loopbackOnly: true, corsOrigins: [] }),
+  });
   t.teardown(() => listener.close(0));
   const work = join(await tempFolder(t), "work");
   await git(["init", "-q", work]);
   await commit(work, "one", { "a.txt": "a\n" });
-  const { stderr } = await tryGit(["push", `http://127.0.0.1:${listener.port}/ns/new.git`, "main"], { cwd: work });
+  const { stderr } = await tryGit(
+    ["push", `http://127.0.0.1:${listener.port}/ns/new.git`, "main"],
+    { cwd: work },
+  );
   const id = /remote unpack failed: the database failed \(request ([0-9a-z-]+)\)/.exec(stderr)?.[1];
   t.ok(id, stderr);
   t.notMatch(stderr, "/srv");
-  t.match(lines.filter((line) => line["id"] === id), [{ level: "error", event: "request", outcome: "failed", fault: "database/failed", message: /disk I\/O/ }]);
+  t.match(
+    lines.filter((line) => line["id"] === id),
+    [
+      {
+        level: "error",
+        event: "request",
+        outcome: "failed",
+        fault: "database/failed",
+        message: /disk I\/O/,
+      },
+    ],
+  );
 });

@@ -1,6 +1,6 @@
 /**
- * The read side alone, in this process: bare repositories made by stock git, served by our fetch conversations over HTTP (stateless)
- * and over git:// (one connection, stateful as on SSH).
+ * The read side alone, in this process: bare repositories made by stock git, served by our fetch
+ * conversations over HTTP (stateless) and over git:// (one connection, stateful as on SSH).
  */
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
@@ -20,7 +20,11 @@ import type { Exchange, ProtocolVersion, Repository } from "../../src/serve/conv
 import { PacketInput } from "../../src/serve/packet-input.js";
 import { UNRECORDED } from "../../src/serve/request-record.js";
 import type { RequestEnd, Services } from "../../src/serve/services.js";
-import { advertiseUploadPack, type UploadPackDeps, uploadPack } from "../../src/serve/upload-pack.js";
+import {
+  advertiseUploadPack,
+  type UploadPackDeps,
+  uploadPack,
+} from "../../src/serve/upload-pack.js";
 import { createRoutes } from "../../src/transport/http-routes.js";
 import { loadTransport } from "../../src/transport/load.js";
 import { lineText } from "../../src/wire/pkt-line.js";
@@ -64,19 +68,38 @@ export interface FetchServerOptions {
   readonly transport?: "node" | "uws";
 }
 
-export async function startFetchServer(t: Test, options: FetchServerOptions = {}): Promise<FetchServer> {
+export async function startFetchServer(
+  t: Test,
+  options: FetchServerOptions = {},
+): Promise<FetchServer> {
   const folder = await mkdtemp(join(tmpdir(), "lakepack-fetch-"));
   const kernelsModule = new WebAssembly.Module(await readFile(KERNELS));
-  const pool = createPool({ kernelsModule, threads: options.threads ?? 2, ...(options.queueMax === undefined ? {} : { queueMax: options.queueMax }) });
-  const cache = await ResponseCache.open({ folder, ...(options.cacheBytes === undefined ? {} : { bytesMax: options.cacheBytes }) });
+  const pool = createPool({
+    kernelsModule,
+    threads: options.threads ?? 2,
+    ...(options.queueMax === undefined ? {} : { queueMax: options.queueMax }),
+  });
+  const cache = await ResponseCache.open({
+    folder,
+    ...(options.cacheBytes === undefined ? {} : { bytesMax: options.cacheBytes }),
+  });
   const log: LogLine[] = [];
-  const note = (level: string) => (event: string, facts: Readonly<Record<string, unknown>> = {}) => void log.push({ level, event, facts });
+  const note =
+    (level: string) =>
+    (event: string, facts: Readonly<Record<string, unknown>> = {}) =>
+      void log.push({ level, event, facts });
   const deps: UploadPackDeps = {
     pool,
     cache,
     checks: new PackChecks(),
     metrics: new Metrics("test"),
-    log: { error: note("error"), warn: note("warn"), info: note("info"), debug: note("debug"), trace: note("trace") },
+    log: {
+      error: note("error"),
+      warn: note("warn"),
+      info: note("info"),
+      debug: note("debug"),
+      trace: note("trace"),
+    },
     offer: {
       agent: "lakepack/test",
       allowTipInWant: options.allowTipInWant ?? false,
@@ -90,7 +113,10 @@ export async function startFetchServer(t: Test, options: FetchServerOptions = {}
   const listener = await (await loadTransport(options.transport ?? "node")).listen({
     host: "127.0.0.1",
     port: 0,
-    handler: createRoutes(services(deps, repositories, ended), { loopbackOnly: true, corsOrigins: [] }),
+    handler: createRoutes(services(deps, repositories, ended), {
+      loopbackOnly: true,
+      corsOrigins: [],
+    }),
   });
   const daemon = createServer((socket) => void converse(socket, deps, repositories));
   await new Promise<void>((resolve) => daemon.listen(0, "127.0.0.1", resolve));
@@ -108,11 +134,16 @@ export async function startFetchServer(t: Test, options: FetchServerOptions = {}
     pool,
     log,
     ended,
-    serve: async (name, gitDir, flags = {}) => void repositories.set(name, await stockBacked(name, gitDir, flags)),
+    serve: async (name, gitDir, flags = {}) =>
+      void repositories.set(name, await stockBacked(name, gitDir, flags)),
   };
 }
 
-function services(deps: UploadPackDeps, repositories: ReadonlyMap<string, Repository>, ended: RequestEnd[]): Services {
+function services(
+  deps: UploadPackDeps,
+  repositories: ReadonlyMap<string, Repository>,
+  ended: RequestEnd[],
+): Services {
   const found = (title: string): Repository => {
     const repository = repositories.get(title);
     if (repository === undefined) throw new Error("no such repository in this test");
@@ -131,7 +162,10 @@ function services(deps: UploadPackDeps, repositories: ReadonlyMap<string, Reposi
     receivePack: () => Promise.reject(new Error("no pushes here")),
     head: async (repository) => (await repository.refs.read()).head,
     repositories: async () => [...repositories.keys()],
-    metrics: async () => ({ contentType: deps.metrics.contentType, text: await deps.metrics.text() }),
+    metrics: async () => ({
+      contentType: deps.metrics.contentType,
+      text: await deps.metrics.text(),
+    }),
     lakefsChanged: () => undefined,
     readiness: async () => ({ warnings: [] }),
     checkServing: () => undefined,
@@ -139,8 +173,15 @@ function services(deps: UploadPackDeps, repositories: ReadonlyMap<string, Reposi
   };
 }
 
-/** One git:// connection: "git-upload-pack /ns/name.git NUL host=… NUL [NUL version=2 NUL]". gitprotocol-pack(5) "Git Transport". */
-async function converse(socket: Socket, deps: UploadPackDeps, repositories: ReadonlyMap<string, Repository>): Promise<void> {
+/**
+ * One git:// connection: "git-upload-pack /ns/name.git NUL host=… NUL [NUL version=2 NUL]".
+ * gitprotocol-pack(5) "Git Transport".
+ */
+async function converse(
+  socket: Socket,
+  deps: UploadPackDeps,
+  repositories: ReadonlyMap<string, Repository>,
+): Promise<void> {
   const abort = new AbortController();
   socket.on("close", () => abort.abort());
   socket.on("error", () => abort.abort());
@@ -153,13 +194,32 @@ async function converse(socket: Socket, deps: UploadPackDeps, repositories: Read
   };
   const packets = new PacketInput(source, 65_536);
   const first = await packets.next();
-  const [command = "", , ...extra] = first?.kind === "data" ? lineText(first.payload).split("\0") : [];
+  const [command = "", , ...extra] =
+    first?.kind === "data" ? lineText(first.payload).split("\0") : [];
   const repository = repositories.get(command.replace(/^git-upload-pack \/|\.git$/g, ""));
-  const version = Number(extra.find((part) => part.startsWith("version="))?.slice(8) ?? 0) as ProtocolVersion;
+  const version = Number(
+    extra.find((part) => part.startsWith("version="))?.slice(8) ?? 0,
+  ) as ProtocolVersion;
   if (repository === undefined) return void socket.destroy();
   const input = packets.rest();
-  const output: ByteSink = { write: (bytes) => new Promise((resolve, reject) => void socket.write(Buffer.from(bytes), (error) => (error ? reject(error) : resolve()))) };
-  const exchange: Exchange = { request: UNRECORDED, repository, version, caller: "test", stillMay: async () => undefined, stateless: false, input, output, signal: abort.signal };
+  const output: ByteSink = {
+    write: (bytes) =>
+      new Promise(
+        (resolve, reject) =>
+          void socket.write(Buffer.from(bytes), (error) => (error ? reject(error) : resolve())),
+      ),
+  };
+  const exchange: Exchange = {
+    request: UNRECORDED,
+    repository,
+    version,
+    caller: "test",
+    stillMay: async () => undefined,
+    stateless: false,
+    input,
+    output,
+    signal: abort.signal,
+  };
   try {
     await advertiseUploadPack(exchange, deps);
     await uploadPack(exchange, deps);
@@ -180,21 +240,40 @@ async function stockBacked(name: string, gitDir: string, flags: PackFlags): Prom
     origin: "push",
   }));
   const set: PackSet = { revision: packs.map(({ checksum }) => checksum).join(" "), packs };
-  return { id: `repos/${name}`, title: name, refs: fixedRefs(refs), objects: fixedObjects(set), type: "models", atomic: true, notices: [], created: false, changed: () => undefined };
+  return {
+    id: `repos/${name}`,
+    title: name,
+    refs: fixedRefs(refs),
+    objects: fixedObjects(set),
+    type: "models",
+    atomic: true,
+    notices: [],
+    created: false,
+    changed: () => undefined,
+  };
 }
 
 async function readRefs(gitDir: string): Promise<RefSnapshot> {
-  const text = await git(["for-each-ref", "--format=%(objectname) %(refname) %(*objectname)"], { cwd: gitDir });
+  const text = await git(["for-each-ref", "--format=%(objectname) %(refname) %(*objectname)"], {
+    cwd: gitDir,
+  });
   const refs: Ref[] = [];
   for (const line of text.split("\n").filter((each) => each !== "")) {
     const [oid = "", name = ""] = line.split(" ");
     // for-each-ref peels once; nested tags have to be followed to their end.
-    const peeled = line.endsWith(" ") ? undefined : await git(["rev-parse", `${name}^{}`], { cwd: gitDir });
+    const peeled = line.endsWith(" ")
+      ? undefined
+      : await git(["rev-parse", `${name}^{}`], { cwd: gitDir });
     refs.push({ name, oid, ...(peeled === undefined ? {} : { peeled }) });
   }
   refs.sort((left, right) => (left.name < right.name ? -1 : 1));
   const head = await git(["symbolic-ref", "HEAD"], { cwd: gitDir });
-  return { revision: `${head} ${text}`, head, refs, byName: new Map(refs.map((ref) => [ref.name, ref])) };
+  return {
+    revision: `${head} ${text}`,
+    head,
+    refs,
+    byName: new Map(refs.map((ref) => [ref.name, ref])),
+  };
 }
 
 function fixedRefs(snapshot: RefSnapshot): RefStore {
@@ -203,5 +282,13 @@ function fixedRefs(snapshot: RefSnapshot): RefStore {
 
 function fixedObjects(set: PackSet): ObjectDatabase {
   const readOnly = () => Promise.reject(new Error("read only"));
-  return { packs: async () => set, beginIngest: readOnly, publish: readOnly, keep: readOnly, adopt: readOnly, supersede: readOnly, keepPromise: readOnly };
+  return {
+    packs: async () => set,
+    beginIngest: readOnly,
+    publish: readOnly,
+    keep: readOnly,
+    adopt: readOnly,
+    supersede: readOnly,
+    keepPromise: readOnly,
+  };
 }

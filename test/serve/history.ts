@@ -5,9 +5,10 @@ import type { Test } from "tap";
 import { commit, git, makeSample, tempFolder, tryGit } from "../interop/harness.js";
 
 /**
- * The sample of the harness, and: folders moved and copied, equal blobs and trees at several depths, a criss-cross merge, a commit
- * dated before its parent, an orphan branch, tags of a blob and of a tree, and blobs of sparse patterns. Bare, in one pack. "old" names
- * a state 4 commits back.
+ * The sample of the harness, and: folders moved and copied, equal blobs and trees at several
+ * depths, a criss-cross merge, a commit dated before its parent, an orphan branch, tags of a blob
+ * and of a tree, and blobs of sparse patterns. Bare, in one pack. "old" names a state 4 commits
+ * back.
  */
 export async function makeHistory(t: Test): Promise<string> {
   const work = await makeSample(t);
@@ -17,7 +18,12 @@ export async function makeHistory(t: Test): Promise<string> {
     "patterns/deep": "# comment\n/a/\n!/a/b/\n*.tx?\n[!x]og.*\n",
     "patterns/nothing": "",
   });
-  await commit(work, "same content everywhere", { "one/two/three/four.txt": "same\n", "one/same.txt": "same\n", "same.txt": "same\n", "docs/read.md": "docs\n" });
+  await commit(work, "same content everywhere", {
+    "one/two/three/four.txt": "same\n",
+    "one/same.txt": "same\n",
+    "same.txt": "same\n",
+    "docs/read.md": "docs\n",
+  });
   await mkdir(join(work, "moved"), { recursive: true });
   await rename(join(work, "one/two"), join(work, "moved/two"));
   await commit(work, "a folder moves", { "moved/two/three/new.txt": "new\n" });
@@ -32,7 +38,11 @@ export async function makeHistory(t: Test): Promise<string> {
   await at("checkout", "-q", "main");
   await at("merge", "-q", "--no-ff", "-m", "both", "right", "left");
   await dated(work, "from the past", 1_600_000_000);
-  await commit(work, "newest", { "a/b/c.txt": "deeper\n", "a/copy/c.txt": "deep\n", "big.txt": "line of text\n".repeat(9_000) });
+  await commit(work, "newest", {
+    "a/b/c.txt": "deeper\n",
+    "a/copy/c.txt": "deep\n",
+    "big.txt": "line of text\n".repeat(9_000),
+  });
   await at("tag", "-a", "-m", "a blob", "blob-tag", await at("rev-parse", "HEAD:README.md"));
   await at("tag", "-a", "-m", "a tree", "tree-tag", await at("rev-parse", "HEAD:a"));
   await at("tag", "-a", "-m", "newest", "v2.0");
@@ -58,20 +68,34 @@ async function dated(work: string, message: string, seconds: number): Promise<vo
   await writeFile(join(work, "past.txt"), `${seconds}\n`);
   await git(["add", "-A"], { cwd: work });
   const date = `${seconds} +0000`;
-  await git(["commit", "-q", "-m", message], { cwd: work, env: { GIT_AUTHOR_DATE: date, GIT_COMMITTER_DATE: date } });
+  await git(["commit", "-q", "-m", message], {
+    cwd: work,
+    env: { GIT_AUTHOR_DATE: date, GIT_COMMITTER_DATE: date },
+  });
 }
 
 /**
- * The same refs, arrived in several pushes: one pack each, thin ones completed with their bases, deltas naming bases by id. The pushing
- * repository holds loose objects: out of a pack git would send old deltas again, and those point at newer objects.
+ * The same refs, arrived in several pushes: one pack each, thin ones completed with their bases,
+ * deltas naming bases by id. The pushing repository holds loose objects: out of a pack git would
+ * send old deltas again, and those point at newer objects.
  */
-export async function makePushed(t: Test, history: string, states: readonly string[]): Promise<string> {
-  const [bare, loose] = [join(await tempFolder(t), "pushed.git"), join(await tempFolder(t), "loose.git")];
+export async function makePushed(
+  t: Test,
+  history: string,
+  states: readonly string[],
+): Promise<string> {
+  const [bare, loose] = [
+    join(await tempFolder(t), "pushed.git"),
+    join(await tempFolder(t), "loose.git"),
+  ];
   await git(["init", "-q", "--bare", "-b", "main", bare]);
   await git(["config", "receive.unpackLimit", "1"], { cwd: bare });
   await git(["init", "-q", "--bare", "-b", "main", loose]);
   const tips = await git(["for-each-ref", "--format=%(objectname)"], { cwd: history });
-  const run = await tryGit(["pack-objects", "--revs", "--stdout", "-q"], { cwd: history, input: `${tips}\n` });
+  const run = await tryGit(["pack-objects", "--revs", "--stdout", "-q"], {
+    cwd: history,
+    input: `${tips}\n`,
+  });
   await git(["unpack-objects", "-q"], { cwd: loose, input: run.stdoutBytes });
   for (const state of states) {
     const oid = await git(["rev-parse", `${state}^{commit}`], { cwd: history });

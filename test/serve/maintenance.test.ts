@@ -1,4 +1,7 @@
-/** When the work that nobody waits for is done: soon after a change, once more when it is quiet, and what of it an end of the server cuts short. */
+/**
+ * When the work that nobody waits for is done: soon after a change, once more when it is quiet, and
+ * what of it an end of the server cuts short.
+ */
 import { mock } from "node:test";
 import t from "tap";
 import { LIMITS } from "../../src/base/limits.js";
@@ -35,47 +38,57 @@ t.test("work is done once, a little after the first change", async (t) => {
   t.same(done, ["first", "other", "later"]);
 });
 
-t.test("what waits for quiet waits from the last change on, and leaves alone what is planned", async (t) => {
-  const maintenance = new Maintenance(log);
-  const done: string[] = [];
-  for (let change = 0; change < 5; change++) {
-    maintenance.planQuiet("one", async () => void done.push("quiet"));
-    mock.timers.tick(LIMITS.maintenanceQuietMs - 1);
+t.test(
+  "what waits for quiet waits from the last change on, and leaves alone what is planned",
+  async (t) => {
+    const maintenance = new Maintenance(log);
+    const done: string[] = [];
+    for (let change = 0; change < 5; change++) {
+      maintenance.planQuiet("one", async () => void done.push("quiet"));
+      mock.timers.tick(LIMITS.maintenanceQuietMs - 1);
+      await settled();
+    }
+    t.same(done, []);
+    maintenance.plan("one", async () => void done.push("soon"));
+    mock.timers.tick(1);
     await settled();
-  }
-  t.same(done, []);
-  maintenance.plan("one", async () => void done.push("soon"));
-  mock.timers.tick(1);
-  await settled();
-  t.same(done, ["quiet"]);
-  mock.timers.tick(LIMITS.maintenanceDelayMs);
-  await settled();
-  t.same(done, ["quiet", "soon"], "both, one after the other");
-});
+    t.same(done, ["quiet"]);
+    mock.timers.tick(LIMITS.maintenanceDelayMs);
+    await settled();
+    t.same(done, ["quiet", "soon"], "both, one after the other");
+  },
+);
 
-t.test("a server that ends does what is planned, cuts short what can wait, and forgets what waits for quiet", async (t) => {
-  const maintenance = new Maintenance(log);
-  const done: string[] = [];
-  maintenance.planQuiet("one", async () => void done.push("quiet"));
-  maintenance.plan("one", async (signal, leaving) => {
-    done.push("derived");
-    await new Promise<void>((resolve) => (leaving.aborted ? resolve() : leaving.addEventListener("abort", () => resolve(), { once: true })));
-    done.push(signal.aborted ? "aborted" : "cut short");
-  });
-  mock.timers.tick(LIMITS.maintenanceDelayMs);
-  await settled();
-  t.same(done, ["derived"]);
-  await maintenance.stop();
-  mock.timers.tick(2 * LIMITS.maintenanceQuietMs);
-  await settled();
-  t.same(done, ["derived", "cut short"]);
-  maintenance.plan("one", async () => void done.push("too late"));
-  maintenance.planQuiet("one", async () => void done.push("too late"));
-  mock.timers.tick(2 * LIMITS.maintenanceQuietMs);
-  await settled();
-  t.same(done, ["derived", "cut short"]);
-  t.same(warned, []);
-});
+t.test(
+  "a server that ends does what is planned, cuts short what can wait, and forgets what waits for quiet",
+  async (t) => {
+    const maintenance = new Maintenance(log);
+    const done: string[] = [];
+    maintenance.planQuiet("one", async () => void done.push("quiet"));
+    maintenance.plan("one", async (signal, leaving) => {
+      done.push("derived");
+      await new Promise<void>((resolve) =>
+        leaving.aborted
+          ? resolve()
+          : leaving.addEventListener("abort", () => resolve(), { once: true }),
+      );
+      done.push(signal.aborted ? "aborted" : "cut short");
+    });
+    mock.timers.tick(LIMITS.maintenanceDelayMs);
+    await settled();
+    t.same(done, ["derived"]);
+    await maintenance.stop();
+    mock.timers.tick(2 * LIMITS.maintenanceQuietMs);
+    await settled();
+    t.same(done, ["derived", "cut short"]);
+    maintenance.plan("one", async () => void done.push("too late"));
+    maintenance.planQuiet("one", async () => void done.push("too late"));
+    mock.timers.tick(2 * LIMITS.maintenanceQuietMs);
+    await settled();
+    t.same(done, ["derived", "cut short"]);
+    t.same(warned, []);
+  },
+);
 
 t.test("who waits for work of his own has it done in turn, and hears how it ended", async (t) => {
   const maintenance = new Maintenance(log);

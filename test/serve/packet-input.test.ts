@@ -28,7 +28,8 @@ async function read(input: PacketInput, count: number): Promise<string[]> {
 
 async function drain(from: ByteSource): Promise<string> {
   let text = "";
-  for (let chunk = await from.read(); chunk !== undefined; chunk = await from.read()) text += latin1(chunk);
+  for (let chunk = await from.read(); chunk !== undefined; chunk = await from.read())
+    text += latin1(chunk);
   return text;
 }
 
@@ -48,14 +49,21 @@ t.test("packets, then the rest, wherever the stream is cut", async (t) => {
   }
 });
 
-t.test("the end between packets is an end, inside one a fault; both stay what they are", async (t) => {
-  const ended = new PacketInput(source(["0005a"]), 1_000);
-  t.same(await read(ended, 5), ["a"]);
-  t.equal(await ended.next(), undefined);
-  t.equal(await drain(ended.rest()), "");
-  for (const part of ["0", "000", "0009hell"])
-    t.equal(await faultOf(read(new PacketInput(source([part]), 1_000), 1)), "wire/truncated", part);
-});
+t.test(
+  "the end between packets is an end, inside one a fault; both stay what they are",
+  async (t) => {
+    const ended = new PacketInput(source(["0005a"]), 1_000);
+    t.same(await read(ended, 5), ["a"]);
+    t.equal(await ended.next(), undefined);
+    t.equal(await drain(ended.rest()), "");
+    for (const part of ["0", "000", "0009hell"])
+      t.equal(
+        await faultOf(read(new PacketInput(source([part]), 1_000), 1)),
+        "wire/truncated",
+        part,
+      );
+  },
+);
 
 t.test("more than the limit is refused; the rest does not count", async (t) => {
   const input = new PacketInput(source(["0009hello0009hello0009hello"]), 20);

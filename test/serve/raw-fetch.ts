@@ -19,17 +19,25 @@ export interface RawAnswer {
   readonly bytes: Uint8Array;
 }
 
-export async function post(url: string, version: 0 | 1 | 2, lines: readonly string[] | Buffer): Promise<RawAnswer> {
+export async function post(
+  url: string,
+  version: 0 | 1 | 2,
+  lines: readonly string[] | Buffer,
+): Promise<RawAnswer> {
   const response = await fetch(`${url}/git-upload-pack`, {
     method: "POST",
-    headers: { "content-type": "application/x-git-upload-pack-request", ...(version === 0 ? {} : { "git-protocol": `version=${version}` }) },
+    headers: {
+      "content-type": "application/x-git-upload-pack-request",
+      ...(version === 0 ? {} : { "git-protocol": `version=${version}` }),
+    },
     body: new Uint8Array(Buffer.isBuffer(lines) ? lines : request(lines)),
   });
   return { status: response.status, bytes: new Uint8Array(await response.arrayBuffer()) };
 }
 
 export async function advertisement(url: string, version: 0 | 1 | 2): Promise<string[]> {
-  const headers: Record<string, string> = version === 0 ? {} : { "git-protocol": `version=${version}` };
+  const headers: Record<string, string> =
+    version === 0 ? {} : { "git-protocol": `version=${version}` };
   const response = await fetch(`${url}/info/refs?service=git-upload-pack`, { headers });
   return textLines(new Uint8Array(await response.arrayBuffer())).lines;
 }
@@ -45,7 +53,10 @@ export interface Taken {
   readonly dataBytesMax: number;
 }
 
-/** Takes an answer apart; `banded`: packets after the "packfile" line, or all that start with a band byte where there is none. */
+/**
+ * Takes an answer apart; `banded`: packets after the "packfile" line, or all that start with a band
+ * byte where there is none.
+ */
 export function textLines(bytes: Uint8Array): { lines: string[]; rest: Uint8Array } {
   const lines: string[] = [];
   let at = 0;
@@ -71,7 +82,8 @@ export function takeApart(bytes: Uint8Array): Taken {
     if (read === undefined) throw new Error(`cut at ${at} of ${bytes.length}`);
     at = read.end;
     const band = read.packet.kind === "data" ? read.packet.payload[0] : undefined;
-    if (read.packet.kind !== "data" || band === undefined || band > 3) lines.push(lineOf(read.packet));
+    if (read.packet.kind !== "data" || band === undefined || band > 3)
+      lines.push(lineOf(read.packet));
     else {
       const data = read.packet.payload.subarray(1);
       if (band === 1) {
@@ -92,10 +104,20 @@ function lineOf(packet: Packet): string {
   return packet.kind === "data" ? latin1(packet.payload).replace(/\n$/, "") : packet.kind;
 }
 
-/** What stock git finds in a pack: type counts and how deltas name their bases. The pack may be thin if `base` holds the bases. */
-export function packFigures(pack: Uint8Array, base: string): { readonly objects: number; readonly ofsDeltas: number; readonly refDeltas: number } {
+/**
+ * What stock git finds in a pack: type counts and how deltas name their bases. The pack may be thin
+ * if `base` holds the bases.
+ */
+export function packFigures(
+  pack: Uint8Array,
+  base: string,
+): { readonly objects: number; readonly ofsDeltas: number; readonly refDeltas: number } {
   // index-pack proves it; the entries are counted by walking them here.
-  execFileSync("git", ["index-pack", "--stdin", "--fix-thin", "--strict"], { cwd: base, input: pack, stdio: ["pipe", "ignore", "pipe"] });
+  execFileSync("git", ["index-pack", "--stdin", "--fix-thin", "--strict"], {
+    cwd: base,
+    input: pack,
+    stdio: ["pipe", "ignore", "pipe"],
+  });
   return { objects: new DataView(pack.buffer, pack.byteOffset).getUint32(8), ...entryKinds(pack) };
 }
 
@@ -119,7 +141,8 @@ function entryKinds(pack: Uint8Array): { readonly ofsDeltas: number; readonly re
 
 /** Bytes of the zlib stream at the start of `input`. */
 function consumed(input: Uint8Array): number {
-  const { engine } = inflateSync(input, { info: true } as ZlibOptions) as unknown as { engine: { bytesWritten: number } };
+  const { engine } = inflateSync(input, { info: true } as ZlibOptions) as unknown as {
+    engine: { bytesWritten: number };
+  };
   return engine.bytesWritten;
 }
-

@@ -5,9 +5,13 @@ import { writeRefAnswer } from "../../src/serve/ref-answers.js";
 
 t.test("where it is the whole reply its length is said before, and only then", async (t) => {
   const expected: unknown[] = [];
-  const output = { write: async () => undefined, expect: (bytes: number | "large") => void expected.push(bytes) };
+  const output = {
+    write: async () => undefined,
+    expect: (bytes: number | "large") => void expected.push(bytes),
+  };
   const state = {};
-  const ask = (isWhole: boolean) => writeRefAnswer(output, state, "a", () => [Buffer.from("abc")], isWhole);
+  const ask = (isWhole: boolean) =>
+    writeRefAnswer(output, state, "a", () => [Buffer.from("abc")], isWhole);
   await ask(true);
   await ask(false);
   t.same(expected, []);
@@ -19,7 +23,9 @@ function asker(state: object) {
   let made = 0;
   const ask = async (question: string, parts: readonly string[] = ["one", "two"]) => {
     const written: string[] = [];
-    const output = { write: async (bytes: Uint8Array) => void written.push(Buffer.from(bytes).toString()) };
+    const output = {
+      write: async (bytes: Uint8Array) => void written.push(Buffer.from(bytes).toString()),
+    };
     const make = () => {
       made++;
       return parts.map((part) => Buffer.from(part));

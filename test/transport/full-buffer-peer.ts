@@ -1,4 +1,7 @@
-/** `full-buffer-peer.js uws|node chunked|sized`: sends numbered bytes to readers that dawdle, and prints which replies were not what was sent. */
+/**
+ * `full-buffer-peer.js uws|node chunked|sized`: sends numbered bytes to readers that dawdle, and
+ * prints which replies were not what was sent.
+ */
 import { connect } from "node:net";
 import { LIMITS } from "../../src/base/limits.js";
 import { loadTransport } from "../../src/transport/load.js";
@@ -19,7 +22,8 @@ const listener = await listen({
     headers: [["Content-Type", "application/octet-stream"]],
     body: async (sink) => {
       sink.expect?.(size === "sized" ? content.length : "large");
-      for (let at = 0; at < content.length; at += LIMITS.streamChunkBytes) await sink.write(content.subarray(at, at + LIMITS.streamChunkBytes));
+      for (let at = 0; at < content.length; at += LIMITS.streamChunkBytes)
+        await sink.write(content.subarray(at, at + LIMITS.streamChunkBytes));
     },
   }),
 });
@@ -73,7 +77,8 @@ async function readOnAndOn(): Promise<void> {
   while (next < REPLIES) {
     const seed = next++;
     const reply = await received(seed).catch((error: unknown) => Buffer.from(String(error)));
-    if (!reply.equals(content)) wrong.push(`reply ${seed}: ${reply.length} bytes, ${difference(reply)}`);
+    if (!reply.equals(content))
+      wrong.push(`reply ${seed}: ${reply.length} bytes, ${difference(reply)}`);
   }
 }
 

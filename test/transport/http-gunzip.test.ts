@@ -23,7 +23,8 @@ function source(bytes: Uint8Array, step: number): ByteSource & { reads: number }
 
 async function drain(body: ByteSource): Promise<Buffer> {
   const parts: Uint8Array[] = [];
-  for (let chunk = await body.read(); chunk !== undefined; chunk = await body.read()) parts.push(chunk.slice());
+  for (let chunk = await body.read(); chunk !== undefined; chunk = await body.read())
+    parts.push(chunk.slice());
   return Buffer.concat(parts);
 }
 
@@ -40,20 +41,39 @@ t.test("gzip of any size, cut at any byte", async (t) => {
     const data = random.bytes(size);
     const zipped = gzipSync(data);
     for (const step of size === 1_000 ? [1, 7, 100, zipped.length] : [4_096, zipped.length])
-      t.ok((await drain(gunzip(source(zipped, step), 10 * MIB))).equals(Buffer.from(data)), `${size} by ${step}`);
+      t.ok(
+        (await drain(gunzip(source(zipped, step), 10 * MIB))).equals(Buffer.from(data)),
+        `${size} by ${step}`,
+      );
   }
   const two = Buffer.concat([gzipSync("one "), gzipSync("two")]);
-  t.equal((await drain(gunzip(source(two, 5), 100))).toString(), "one two", "members end to end are one body. RFC 1952, 2.2");
+  t.equal(
+    (await drain(gunzip(source(two, 5), 100))).toString(),
+    "one two",
+    "members end to end are one body. RFC 1952, 2.2",
+  );
 });
 
 t.test("what is not gzip, broken or cut short is a fault", async (t) => {
   const zipped = gzipSync(seeded(6).bytes(5_000));
-  t.equal(await faultOf(drain(gunzip(source(Buffer.from("0011want ..."), 100), MIB))), "wire/bad-encoding", "plain text");
+  t.equal(
+    await faultOf(drain(gunzip(source(Buffer.from("0011want ..."), 100), MIB))),
+    "wire/bad-encoding",
+    "plain text",
+  );
   for (const length of [0, 1, 10, 2_000, zipped.length - 1])
-    t.equal(await faultOf(drain(gunzip(source(zipped.subarray(0, length), 999), MIB))), "wire/bad-encoding", `cut at ${length}`);
+    t.equal(
+      await faultOf(drain(gunzip(source(zipped.subarray(0, length), 999), MIB))),
+      "wire/bad-encoding",
+      `cut at ${length}`,
+    );
   const broken = Buffer.from(zipped);
   broken.writeUInt8((broken[broken.length - 5] ?? 0) ^ 1, broken.length - 5); // the checksum at the end
-  t.equal(await faultOf(drain(gunzip(source(broken, 999), MIB))), "wire/bad-encoding", "bad checksum");
+  t.equal(
+    await faultOf(drain(gunzip(source(broken, 999), MIB))),
+    "wire/bad-encoding",
+    "bad checksum",
+  );
 });
 
 t.test("a bomb is refused at its limit, and is not read on", async (t) => {

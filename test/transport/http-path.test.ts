@@ -72,6 +72,12 @@ t.test("what could mean something else to somebody is refused", async (t) => {
     "/%C3%BC",
   ])
     t.match(outcome(path), /^(http\/not-found|repository\/bad-name|http\/bad-request)$/, path);
-  for (const path of ["/ns/.git/HEAD", "/.ns/name/HEAD", "/ns/%C3%BC/HEAD", "/ns/a%20b/HEAD", `/ns/${"a".repeat(200)}/HEAD`])
+  for (const path of [
+    "/ns/.git/HEAD",
+    "/.ns/name/HEAD",
+    "/ns/%C3%BC/HEAD",
+    "/ns/a%20b/HEAD",
+    `/ns/${"a".repeat(200)}/HEAD`,
+  ])
     t.equal(outcome(path), "repository/bad-name", path);
 });

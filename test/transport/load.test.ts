@@ -20,23 +20,30 @@ t.test("a front end is found, and each can be asked for", async (t) => {
   t.equal((await loadTransport("node")).kind, "node");
 });
 
-t.test("where uWebSockets.js is not there, node:http serves; who insists on it is told", async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), "lakepack-load-"));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
-  for (const room of ["base", "git", "kernels", "wire", "observe", "serve", "transport"])
-    cpSync(join(SOURCES, room), join(folder, "src", room), { recursive: true });
-  writeFileSync(join(folder, "package.json"), JSON.stringify({ type: "module" }));
-  const script = `
+t.test(
+  "where uWebSockets.js is not there, node:http serves; who insists on it is told",
+  async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), "lakepack-load-"));
+    t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+    for (const room of ["base", "git", "kernels", "wire", "observe", "serve", "transport"])
+      cpSync(join(SOURCES, room), join(folder, "src", room), { recursive: true });
+    writeFileSync(join(folder, "package.json"), JSON.stringify({ type: "module" }));
+    const script = `
     import { loadTransport } from "./src/transport/load.js";
     const { kind } = await loadTransport();
     const refused = await loadTransport("uws").catch((fault) => fault.code);
     console.log(kind, refused);`;
-  const run = spawnSync(process.execPath, ["--input-type=module", "-e", script], { cwd: folder, encoding: "utf8" });
-  t.equal(run.stdout.trim(), "node settings/bad-value", run.stderr);
-});
+    const run = spawnSync(process.execPath, ["--input-type=module", "-e", script], {
+      cwd: folder,
+      encoding: "utf8",
+    });
+    t.equal(run.stdout.trim(), "node settings/bad-value", run.stderr);
+  },
+);
 
 t.test("the binary is the one that was tried", async (t) => {
-  // A repack by one person of upstream's v20.51: what it holds must not change under the same version.
+  // A repack by one person of upstream's v20.51: what it holds must not change under the same
+  // version.
   for (const [platform, expected] of Object.entries(BINARIES)) {
     const file = join(NATIVE, platform, "uws.node");
     if (!existsSync(file)) t.pass(platform, { skip: "npm has not installed this platform's part" });

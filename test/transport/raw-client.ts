@@ -41,7 +41,8 @@ export class RawClient {
   }
 
   send(bytes: string | Uint8Array): this {
-    if (!this.#ended) this.socket.write(typeof bytes === "string" ? Buffer.from(bytes, "latin1") : bytes);
+    if (!this.#ended)
+      this.socket.write(typeof bytes === "string" ? Buffer.from(bytes, "latin1") : bytes);
     return this;
   }
 
@@ -58,7 +59,8 @@ export class RawClient {
   async response(options: { readonly method?: string } = {}): Promise<RawResponse> {
     const text = await this.#until((bytes) => bytes.indexOf("\r\n\r\n"));
     const headEnd = text.indexOf("\r\n\r\n");
-    if (headEnd < 0) throw new Error(`no response, got ${JSON.stringify(text.toString("latin1").slice(0, 200))}`);
+    if (headEnd < 0)
+      throw new Error(`no response, got ${JSON.stringify(text.toString("latin1").slice(0, 200))}`);
     const [statusLine = "", ...lines] = text.subarray(0, headEnd).toString("latin1").split("\r\n");
     this.#consume(headEnd + 4);
     const headers = new Map<string, string>();
@@ -69,7 +71,8 @@ export class RawClient {
       headers.set(name, before === undefined ? value : `${before}, ${value}`);
     }
     const status = Number(statusLine.split(" ")[1]);
-    if (options.method === "HEAD" || status === 204 || status < 200) return { status, headers, body: Buffer.alloc(0), whole: true };
+    if (options.method === "HEAD" || status === 204 || status < 200)
+      return { status, headers, body: Buffer.alloc(0), whole: true };
     return { status, headers, ...(await this.#body(headers)) };
   }
 
@@ -81,7 +84,10 @@ export class RawClient {
       return { body: this.#take(this.#receivedBytes), whole: true };
     }
     while (this.#buffered < length && !this.#ended) await this.#change();
-    return { body: this.#take(Math.min(length, this.#buffered)), whole: this.#buffered >= 0 && this.#taken === length };
+    return {
+      body: this.#take(Math.min(length, this.#buffered)),
+      whole: this.#buffered >= 0 && this.#taken === length,
+    };
   }
 
   async #chunked(): Promise<{ body: Buffer; whole: boolean }> {
@@ -93,7 +99,8 @@ export class RawClient {
       const size = Number.parseInt(text.subarray(0, lineEnd).toString("latin1"), 16);
       this.#consume(lineEnd + 2);
       while (this.#buffered < size + 2 && !this.#ended) await this.#change();
-      if (this.#buffered < size + 2) return { body: Buffer.concat([...parts, this.#take(this.#buffered)]), whole: false };
+      if (this.#buffered < size + 2)
+        return { body: Buffer.concat([...parts, this.#take(this.#buffered)]), whole: false };
       const part = this.#take(size);
       this.#consume(2);
       if (size === 0) return { body: Buffer.concat(parts), whole: true };
@@ -140,7 +147,11 @@ export class RawClient {
 }
 
 /** One request on its own connection. */
-export async function rawRequest(port: number, text: string | Uint8Array, method?: string): Promise<RawResponse> {
+export async function rawRequest(
+  port: number,
+  text: string | Uint8Array,
+  method?: string,
+): Promise<RawResponse> {
   const client = new RawClient(port);
   try {
     client.send(text);

@@ -1,4 +1,7 @@
-/** Memory of a body's chunks, which a reader may give back: it is used again, and nobody else's ever is. */
+/**
+ * Memory of a body's chunks, which a reader may give back: it is used again, and nobody else's ever
+ * is.
+ */
 import { readdirSync, readlinkSync } from "node:fs";
 import t, { type Test } from "tap";
 import { LIMITS } from "../../src/base/limits.js";
@@ -60,38 +63,50 @@ function openIn(folder: string): number {
   }).length;
 }
 
-async function overflowing(t: Test): Promise<{ body: RequestBody; overflow: BodyOverflow; folder: string; chunk: (at: number) => Buffer }> {
+async function overflowing(t: Test): Promise<{
+  body: RequestBody;
+  overflow: BodyOverflow;
+  folder: string;
+  chunk: (at: number) => Buffer;
+}> {
   const folder = await tempFolder(t);
   const overflow = new BodyOverflow(folder);
   const body = new RequestBody(noFlow, overflow);
   return { body, overflow, folder, chunk: (at) => Buffer.alloc(300_000, at % 251) };
 }
 
-t.test("what comes although the front end was asked to pause waits in a file, in order", async (t) => {
-  const { body, overflow, folder, chunk } = await overflowing(t);
-  const random = seeded(7);
-  const sent: Buffer[] = [];
-  const got: Buffer[] = [];
-  const push = () => {
-    sent.push(chunk(sent.length));
-    body.push(sent.at(-1) as Buffer);
-  };
-  const read = async () => void got.push(Buffer.from((await body.read()) as Uint8Array));
-  for (let at = 0; at < 100; at++) push();
-  t.ok(overflow.bytes > 100 * 300_000 - LIMITS.bodyBurstBytesMax - 300_000, `${overflow.bytes} bytes wait in the file`);
-  t.same(readdirSync(folder), [], "which has no name");
-  t.equal(openIn(folder), 1);
-  const bytes = (parts: readonly Buffer[]) => parts.reduce((sum, { length }) => sum + length, 0);
-  for (let at = 0; at < 300; at++) {
-    const reading = read();
-    if (random.below(10) < 4 || bytes(got) === bytes(sent)) push();
-    await reading;
-  }
-  body.end();
-  for (let part = await body.read(); part !== undefined; part = await body.read()) got.push(Buffer.from(part));
-  t.ok(Buffer.concat(got).equals(Buffer.concat(sent)), `${sent.length} chunks`);
-  t.equal(openIn(folder), 0, "the file is closed when all of it is read");
-});
+t.test(
+  "what comes although the front end was asked to pause waits in a file, in order",
+  async (t) => {
+    const { body, overflow, folder, chunk } = await overflowing(t);
+    const random = seeded(7);
+    const sent: Buffer[] = [];
+    const got: Buffer[] = [];
+    const push = () => {
+      sent.push(chunk(sent.length));
+      body.push(sent.at(-1) as Buffer);
+    };
+    const read = async () => void got.push(Buffer.from((await body.read()) as Uint8Array));
+    for (let at = 0; at < 100; at++) push();
+    t.ok(
+      overflow.bytes > 100 * 300_000 - LIMITS.bodyBurstBytesMax - 300_000,
+      `${overflow.bytes} bytes wait in the file`,
+    );
+    t.same(readdirSync(folder), [], "which has no name");
+    t.equal(openIn(folder), 1);
+    const bytes = (parts: readonly Buffer[]) => parts.reduce((sum, { length }) => sum + length, 0);
+    for (let at = 0; at < 300; at++) {
+      const reading = read();
+      if (random.below(10) < 4 || bytes(got) === bytes(sent)) push();
+      await reading;
+    }
+    body.end();
+    for (let part = await body.read(); part !== undefined; part = await body.read())
+      got.push(Buffer.from(part));
+    t.ok(Buffer.concat(got).equals(Buffer.concat(sent)), `${sent.length} chunks`);
+    t.equal(openIn(folder), 0, "the file is closed when all of it is read");
+  },
+);
 
 t.test("a body that ends early leaves no file open, also in the middle of a read", async (t) => {
   for (const end of ["fail", "discard"] as const) {

@@ -1,7 +1,16 @@
 import t from "tap";
 import { concat } from "../../src/base/bytes.js";
-import { capabilityAdvertisement, refAdvertisement, serviceAnnouncement } from "../../src/wire/advertise.js";
-import { advertisedLines, bandMode, CAPABILITIES, readCapabilities } from "../../src/wire/capabilities.js";
+import {
+  capabilityAdvertisement,
+  refAdvertisement,
+  serviceAnnouncement,
+} from "../../src/wire/advertise.js";
+import {
+  advertisedLines,
+  bandMode,
+  CAPABILITIES,
+  readCapabilities,
+} from "../../src/wire/capabilities.js";
 import { A, B, C, faultOf, lines, OFFER, ZERO } from "./requests.js";
 
 const REFS = [
@@ -13,7 +22,14 @@ const REFS = [
 function advertise(options: Partial<Parameters<typeof refAdvertisement>[0]>): string[] {
   return lines(
     concat([
-      ...refAdvertisement({ service: "upload-pack", version: 0, head: "refs/heads/main", refs: REFS, offer: OFFER, ...options }),
+      ...refAdvertisement({
+        service: "upload-pack",
+        version: 0,
+        head: "refs/heads/main",
+        refs: REFS,
+        offer: OFFER,
+        ...options,
+      }),
     ]),
   );
 }
@@ -21,7 +37,13 @@ function advertise(options: Partial<Parameters<typeof refAdvertisement>[0]>): st
 t.test("refs with HEAD first, capabilities behind the first, tags peeled", async (t) => {
   const [first = "", ...rest] = advertise({});
   t.match(first, new RegExp(`^${A} HEAD\\0multi_ack thin-pack .*symref=HEAD:refs/heads/main$`));
-  t.same(rest, [`${A} refs/heads/main`, `${B} refs/heads/x\xff`, `${C} refs/tags/v1`, `${A} refs/tags/v1^{}`, "flush"]);
+  t.same(rest, [
+    `${A} refs/heads/main`,
+    `${B} refs/heads/x\xff`,
+    `${C} refs/tags/v1`,
+    `${A} refs/tags/v1^{}`,
+    "flush",
+  ]);
   t.equal(advertise({ version: 1 })[0], "version 1");
 });
 
@@ -64,32 +86,56 @@ t.test("version 2 says capabilities alone", async (t) => {
 });
 
 t.test("100,000 refs leave in pieces", async (t) => {
-  const refs = Array.from({ length: 100_000 }, (_, at) => ({ name: `refs/heads/b${String(at).padStart(6, "0")}`, oid: A }));
-  const pieces = [...refAdvertisement({ service: "upload-pack", version: 0, head: "refs/heads/none", refs, offer: OFFER })];
-  t.ok(pieces.length > 50 && pieces.every((piece) => piece.length < 128 * 1024), `${pieces.length} pieces`);
+  const refs = Array.from({ length: 100_000 }, (_, at) => ({
+    name: `refs/heads/b${String(at).padStart(6, "0")}`,
+    oid: A,
+  }));
+  const pieces = [
+    ...refAdvertisement({
+      service: "upload-pack",
+      version: 0,
+      head: "refs/heads/none",
+      refs,
+      offer: OFFER,
+    }),
+  ];
+  t.ok(
+    pieces.length > 50 && pieces.every((piece) => piece.length < 128 * 1024),
+    `${pieces.length} pieces`,
+  );
   t.equal(lines(concat(pieces)).length, 100_001);
 });
 
 t.test("settings open and close capabilities", async (t) => {
-  const [first = ""] = advertise({ offer: { ...OFFER, allowTipInWant: true, allowReachableInWant: true } });
+  const [first = ""] = advertise({
+    offer: { ...OFFER, allowTipInWant: true, allowReachableInWant: true },
+  });
   t.match(first, "allow-tip-sha1-in-want allow-reachable-sha1-in-want");
   t.notMatch(advertise({})[0], "allow-");
 });
 
-t.test("a client's list: what we know is read, what Git does not know is passed over", async (t) => {
-  const asked = readCapabilities(
-    "upload-pack",
-    " multi_ack_detailed side-band side-band-64k  agent=git/2.39.5 session-id=x made-up object-format=sha1",
-    OFFER,
-  );
-  t.equal(bandMode(asked), "side-band-64k", "dulwich asks for both");
-  t.equal(asked.get("agent"), "git/2.39.5");
-  t.equal(bandMode(readCapabilities("upload-pack", "side-band", OFFER)), "side-band");
-  t.equal(bandMode(readCapabilities("upload-pack", "", OFFER)), "none");
-});
+t.test(
+  "a client's list: what we know is read, what Git does not know is passed over",
+  async (t) => {
+    const asked = readCapabilities(
+      "upload-pack",
+      " multi_ack_detailed side-band side-band-64k  agent=git/2.39.5 session-id=x made-up object-format=sha1",
+      OFFER,
+    );
+    t.equal(bandMode(asked), "side-band-64k", "dulwich asks for both");
+    t.equal(asked.get("agent"), "git/2.39.5");
+    t.equal(bandMode(readCapabilities("upload-pack", "side-band", OFFER)), "side-band");
+    t.equal(bandMode(readCapabilities("upload-pack", "", OFFER)), "none");
+  },
+);
 
 t.test("a client's list: what was not offered is refused", async (t) => {
-  for (const list of ["object-format=sha256", "object-format", "push-cert=x", "allow-tip-sha1-in-want"])
+  for (const list of [
+    "object-format=sha256",
+    "object-format",
+    "push-cert=x",
+    "allow-tip-sha1-in-want",
+  ])
     t.equal(
       faultOf(() => readCapabilities("upload-pack", list, OFFER)),
       "wire/unknown-capability",

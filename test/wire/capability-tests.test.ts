@@ -1,10 +1,15 @@
-/** No capability is advertised without a test against a real client or server that shows it honoured. */
+/**
+ * No capability is advertised without a test against a real client or server that shows it
+ * honoured.
+ */
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import t from "tap";
 import { CAPABILITIES, SYMREF_ROW } from "../../src/wire/capabilities.js";
 
-/** Sources of the tests, not what they were compiled to: a deleted test leaves its output behind. */
+/**
+ * Sources of the tests, not what they were compiled to: a deleted test leaves its output behind.
+ */
 const TESTS = fileURLToPath(new URL("../../../test/", import.meta.url));
 
 /** Why a row's test cannot be found; undefined: it is there. */

@@ -10,7 +10,14 @@ function request(...all: string[]) {
 }
 
 function fetch(...args: string[]) {
-  const read = request("command=fetch", "agent=git/2.39.5", "object-format=sha1", "delim", ...args, "flush");
+  const read = request(
+    "command=fetch",
+    "agent=git/2.39.5",
+    "object-format=sha1",
+    "delim",
+    ...args,
+    "flush",
+  );
   if (read.command !== "fetch") throw new Error(read.command);
   const { wants, haves, shallows, ...rest } = read.arguments;
   return { ...rest, wants: [...wants], haves: [...haves], shallows: [...shallows] };
@@ -174,7 +181,11 @@ t.test("the shape of a request", async (t) => {
     [["command=object-info", "delim", "type", "flush"], "wire/bad-request"],
     [["command=object-info", "delim", "oid x", "flush"], "wire/bad-request"],
     [
-      ["command=ls-refs", ...Array.from({ length: LIMITS.serverOptionsMax + 1 }, () => "server-option=x"), "flush"],
+      [
+        "command=ls-refs",
+        ...Array.from({ length: LIMITS.serverOptionsMax + 1 }, () => "server-option=x"),
+        "flush",
+      ],
       "wire/too-much",
     ],
   ];
@@ -209,27 +220,41 @@ t.test("a flood of lines is refused at the limit", async (t) => {
 
 t.test("the answer's sections stand in order with delims between them", async (t) => {
   const refs = [{ name: "refs/heads/main", oid: A }];
-  t.same(lines(new FetchAnswer(false).acknowledgments([], false).finish().take()), ["acknowledgments", "NAK", "flush"]);
+  t.same(lines(new FetchAnswer(false).acknowledgments([], false).finish().take()), [
+    "acknowledgments",
+    "NAK",
+    "flush",
+  ]);
   t.same(lines(new FetchAnswer(false).acknowledgments([A, B], false).finish().take()), [
     "acknowledgments",
     `ACK ${A}`,
     `ACK ${B}`,
     "flush",
   ]);
-  t.same(lines(new FetchAnswer(false).acknowledgments([A], true).shallowInfo([B], [C]).wantedRefs(refs).packfile().take()), [
-    "acknowledgments",
-    `ACK ${A}`,
-    "ready",
-    "delim",
-    "shallow-info",
-    `shallow ${B}`,
-    `unshallow ${C}`,
-    "delim",
-    "wanted-refs",
-    `${A} refs/heads/main`,
-    "delim",
-    "packfile",
-  ]);
+  t.same(
+    lines(
+      new FetchAnswer(false)
+        .acknowledgments([A], true)
+        .shallowInfo([B], [C])
+        .wantedRefs(refs)
+        .packfile()
+        .take(),
+    ),
+    [
+      "acknowledgments",
+      `ACK ${A}`,
+      "ready",
+      "delim",
+      "shallow-info",
+      `shallow ${B}`,
+      `unshallow ${C}`,
+      "delim",
+      "wanted-refs",
+      `${A} refs/heads/main`,
+      "delim",
+      "packfile",
+    ],
+  );
   t.same(
     lines(new FetchAnswer(false).shallowInfo([], []).wantedRefs([]).packfile().take()),
     ["packfile"],

@@ -13,24 +13,31 @@ t.test("each kind is read", async (t) => {
   t.same(parseFilter("tree:0"), { kind: "tree", depth: 0 });
   t.same(parseFilter("tree:3"), { kind: "tree", depth: 3 });
   t.same(parseFilter("object:type=commit"), { kind: "object:type", type: "commit" });
-  t.same(parseFilter("sparse:oid=main:dir/.sparse file"), { kind: "sparse:oid", spec: "main:dir/.sparse file" });
+  t.same(parseFilter("sparse:oid=main:dir/.sparse file"), {
+    kind: "sparse:oid",
+    spec: "main:dir/.sparse file",
+  });
 });
 
-t.test("combinations are flattened, sorted, without doubles: equal filters have one text", async (t) => {
-  const same = [
-    "combine:tree:3+blob:none",
-    "combine:tree%3A3+blob%3Anone",
-    "combine:blob:none+tree:3",
-    "combine:blob:none+tree:3+blob:none",
-    "combine:combine%3Atree%3A3%2Bblob%3Anone+blob:none",
-  ];
-  for (const text of same) t.equal(formatFilter(parseFilter(text)), "combine:blob:none+tree:3", text);
-  t.same(parseFilter("combine:blob:none"), { kind: "blob:none" });
-  t.equal(
-    formatFilter(parseFilter("combine:sparse:oid=main%3aa%20b%2bc+blob:limit=1k")),
-    "combine:blob:limit=1024+sparse:oid=main:a%20b%2bc",
-  );
-});
+t.test(
+  "combinations are flattened, sorted, without doubles: equal filters have one text",
+  async (t) => {
+    const same = [
+      "combine:tree:3+blob:none",
+      "combine:tree%3A3+blob%3Anone",
+      "combine:blob:none+tree:3",
+      "combine:blob:none+tree:3+blob:none",
+      "combine:combine%3Atree%3A3%2Bblob%3Anone+blob:none",
+    ];
+    for (const text of same)
+      t.equal(formatFilter(parseFilter(text)), "combine:blob:none+tree:3", text);
+    t.same(parseFilter("combine:blob:none"), { kind: "blob:none" });
+    t.equal(
+      formatFilter(parseFilter("combine:sparse:oid=main%3aa%20b%2bc+blob:limit=1k")),
+      "combine:blob:limit=1024+sparse:oid=main:a%20b%2bc",
+    );
+  },
+);
 
 const BAD = [
   "",
@@ -91,7 +98,8 @@ t.test("stock git refuses what we refuse and takes what we write", async (t) => 
       run.stderr,
     );
   };
-  // Git takes these as filters and we do not: a lone "%" is text to it, a number wraps, an empty name fails later.
+  // Git takes these as filters and we do not: a lone "%" is text to it, a number wraps, an empty
+  // name fails later.
   const ours = new Set([
     "combine:blob%3",
     "combine:blob%zz",
@@ -100,7 +108,8 @@ t.test("stock git refuses what we refuse and takes what we write", async (t) => 
     "combine:combine:blob:none",
     "sparse:oid=",
   ]);
-  for (const text of BAD.filter((each) => !ours.has(each) && each !== "")) t.notOk(accepts(text), JSON.stringify(text));
+  for (const text of BAD.filter((each) => !ours.has(each) && each !== ""))
+    t.notOk(accepts(text), JSON.stringify(text));
   for (const text of [
     "combine:blob:limit=1024+sparse:oid=main:a%20b%2bc",
     "combine:blob:none+tree:3",
@@ -135,9 +144,12 @@ t.test("random combinations come back from their text", async (t) => {
           .toString("latin1")
           .replace(/\0/g, "x")}`,
     ])();
-  const encode = (text: string) => Array.from(text, (char) => `%${char.charCodeAt(0).toString(16).padStart(2, "0")}`).join("");
+  const encode = (text: string) =>
+    Array.from(text, (char) => `%${char.charCodeAt(0).toString(16).padStart(2, "0")}`).join("");
   for (let run = 0; run < 200; run++) {
-    const filter = parseFilter(`combine:${Array.from({ length: 1 + random.below(4) }, () => encode(simple())).join("+")}`);
+    const filter = parseFilter(
+      `combine:${Array.from({ length: 1 + random.below(4) }, () => encode(simple())).join("+")}`,
+    );
     t.same(parseFilter(formatFilter(filter)), filter);
   }
 });

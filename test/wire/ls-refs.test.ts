@@ -33,15 +33,28 @@ t.test("peel and symrefs add attributes", async (t) => {
 });
 
 t.test("prefixes choose, overlap and repeat without doubling", async (t) => {
-  t.same(ask(["ref-prefix refs/heads/"]), [`${A} refs/heads/main`, `${B} refs/heads/main-2`, `${B} refs/heads/zzz`, "flush"]);
-  t.same(ask(["ref-prefix HEAD"]), [`${A} HEAD`, "flush"]);
-  t.same(ask(["ref-prefix refs/heads/main", "ref-prefix refs/heads/", "ref-prefix refs/heads/main", "ref-prefix refs/tags/\xff"]), [
+  t.same(ask(["ref-prefix refs/heads/"]), [
     `${A} refs/heads/main`,
     `${B} refs/heads/main-2`,
     `${B} refs/heads/zzz`,
-    `${B} refs/tags/\xff`,
     "flush",
   ]);
+  t.same(ask(["ref-prefix HEAD"]), [`${A} HEAD`, "flush"]);
+  t.same(
+    ask([
+      "ref-prefix refs/heads/main",
+      "ref-prefix refs/heads/",
+      "ref-prefix refs/heads/main",
+      "ref-prefix refs/tags/\xff",
+    ]),
+    [
+      `${A} refs/heads/main`,
+      `${B} refs/heads/main-2`,
+      `${B} refs/heads/zzz`,
+      `${B} refs/tags/\xff`,
+      "flush",
+    ],
+  );
   t.same(ask(["ref-prefix nothing"]), ["flush"]);
   t.equal(ask(["ref-prefix "]).length, REFS.length + 2, "an empty prefix covers all");
 });
@@ -53,7 +66,11 @@ t.test("an unborn HEAD is told only to who asks for it with symrefs", async (t) 
   ]);
   t.same(ask(["symrefs", "ref-prefix HEAD"], "refs/heads/trunk"), ["flush"]);
   t.same(ask(["unborn", "ref-prefix HEAD"], "refs/heads/trunk"), ["flush"]);
-  t.same(ask(["unborn", "symrefs", "ref-prefix refs/"], "refs/heads/trunk", []), ["flush"], "HEAD has no prefix");
+  t.same(
+    ask(["unborn", "symrefs", "ref-prefix refs/"], "refs/heads/trunk", []),
+    ["flush"],
+    "HEAD has no prefix",
+  );
 });
 
 t.test("from 65536 prefixes on all are ignored, as Git does", async (t) => {
@@ -81,10 +98,17 @@ t.test("anything else is a fault", async (t) => {
 t.test("random prefixes agree with a plain filter", async (t) => {
   const random = seeded(21);
   for (let run = 0; run < 200; run++) {
-    const word = () => Array.from({ length: 1 + random.below(3) }, () => random.pick(["a", "b", "/", "\xff", "a/"])).join("");
-    const refs = [...new Set(Array.from({ length: 15 }, word))].sort().map((name) => ({ name, oid: A }));
+    const word = () =>
+      Array.from({ length: 1 + random.below(3) }, () =>
+        random.pick(["a", "b", "/", "\xff", "a/"]),
+      ).join("");
+    const refs = [...new Set(Array.from({ length: 15 }, word))]
+      .sort()
+      .map((name) => ({ name, oid: A }));
     const prefixes = Array.from({ length: 1 + random.below(4) }, word);
-    const expected = refs.filter((ref) => prefixes.some((prefix) => ref.name.startsWith(prefix))).map((ref) => `${A} ${ref.name}`);
+    const expected = refs
+      .filter((ref) => prefixes.some((prefix) => ref.name.startsWith(prefix)))
+      .map((ref) => `${A} ${ref.name}`);
     t.same(
       ask(
         prefixes.map((prefix) => `ref-prefix ${prefix}`),

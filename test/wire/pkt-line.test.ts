@@ -28,7 +28,8 @@ function read(...chunks: readonly Uint8Array[]): string[] {
   const packets: string[] = [];
   for (const chunk of chunks) {
     reader.push(chunk);
-    for (let next = reader.next(); next !== undefined; next = reader.next()) packets.push(text(next));
+    for (let next = reader.next(); next !== undefined; next = reader.next())
+      packets.push(text(next));
   }
   reader.finish();
   return packets;
@@ -45,7 +46,12 @@ function faultOf(work: () => unknown): string {
 }
 
 t.test("the examples of gitprotocol-common(5)", async (t) => {
-  t.same(read(bytes("0006a\n"), bytes("0005a"), bytes("000bfoobar\n"), bytes("0004")), ["a\n", "a", "foobar\n", ""]);
+  t.same(read(bytes("0006a\n"), bytes("0005a"), bytes("000bfoobar\n"), bytes("0004")), [
+    "a\n",
+    "a",
+    "foobar\n",
+    "",
+  ]);
   t.same(read(bytes("000000010002")), ["flush", "delim", "response-end"]);
   t.same(read(bytes("000Aabcdef")), ["abcdef"], "upper-case digits");
 });
@@ -53,15 +59,25 @@ t.test("the examples of gitprotocol-common(5)", async (t) => {
 t.test("a packet stream cut at any byte reads as if whole", async (t) => {
   const whole = bytes("0009hello00010005a0000");
   for (let cut = 0; cut <= whole.length; cut++)
-    t.same(read(whole.subarray(0, cut), whole.subarray(cut)), ["hello", "delim", "a", "flush"], `cut ${cut}`);
-  t.same(read(...Array.from(whole, (byte) => Uint8Array.of(byte))), ["hello", "delim", "a", "flush"], "byte by byte");
+    t.same(
+      read(whole.subarray(0, cut), whole.subarray(cut)),
+      ["hello", "delim", "a", "flush"],
+      `cut ${cut}`,
+    );
+  t.same(
+    read(...Array.from(whole, (byte) => Uint8Array.of(byte))),
+    ["hello", "delim", "a", "flush"],
+    "byte by byte",
+  );
 });
 
 t.test("random packets, randomly cut, come back", async (t) => {
   for (let seed = 1; seed <= 60; seed++) {
     const random = seeded(seed);
     const sizes = [1, 2, 5, 300, 4_000, 65_515, 65_516];
-    const payloads = Array.from({ length: 1 + random.below(8) }, () => random.bytes(random.pick(sizes)));
+    const payloads = Array.from({ length: 1 + random.below(8) }, () =>
+      random.bytes(random.pick(sizes)),
+    );
     const whole = concat(payloads.map(packet));
     const chunks: Uint8Array[] = [];
     for (let at = 0; at < whole.length; ) {
@@ -111,7 +127,10 @@ t.test("a length is no reason to allocate: memory follows what arrived", async (
     reader.push(bytes("fff0x"));
     t.equal(reader.next(), undefined);
   }
-  t.ok(process.memoryUsage().arrayBuffers - before < 8 * 1024 * 1024, "2,000 claims of 64 KiB held less than 8 MiB");
+  t.ok(
+    process.memoryUsage().arrayBuffers - before < 8 * 1024 * 1024,
+    "2,000 claims of 64 KiB held less than 8 MiB",
+  );
 });
 
 t.test("what follows the packets comes out as it lies", async (t) => {

@@ -6,7 +6,8 @@ import { PushRequestReader, reportPieces, type PushReport } from "../../src/wire
 import { A, B, faultOf, lines, OFFER, packets, take, ZERO } from "./requests.js";
 
 const read = (...all: string[]) => take(new PushRequestReader(OFFER), all);
-const caps = (list: string) => read(`${ZERO} ${A} refs/heads/x\0${list}`, "flush", "flush").capabilities;
+const caps = (list: string) =>
+  read(`${ZERO} ${A} refs/heads/x\0${list}`, "flush", "flush").capabilities;
 
 t.test("commands: create, update, delete, names of any bytes", async (t) => {
   const request = read(
@@ -54,17 +55,27 @@ t.test("malformed pushes are faults", async (t) => {
     [[""], "wire/bad-request"],
     [["shallow x"], "wire/bad-request"],
     [["delim"], "wire/bad-request"],
-    [[`${ZERO} ${A} refs/heads/x\0report-status`, `${ZERO} ${A} refs/heads/y\0atomic`], "wire/bad-request"],
+    [
+      [`${ZERO} ${A} refs/heads/x\0report-status`, `${ZERO} ${A} refs/heads/y\0atomic`],
+      "wire/bad-request",
+    ],
     [[`${ZERO} ${A} refs/heads/x\0\0report-status`], "wire/bad-request"],
     [["push-cert\0report-status"], "wire/unknown-capability"],
     [[`${ZERO} ${A} refs/heads/x\0push-cert=nonce`], "wire/unknown-capability"],
     [[`${ZERO} ${A} refs/heads/x\0object-format=sha256`], "wire/unknown-capability"],
     [[`${ZERO} ${A} refs/heads/${"x".repeat(5_000)}`], "wire/too-much"],
     [
-      [`${ZERO} ${A} refs/heads/x\0push-options`, "flush", ...Array.from({ length: LIMITS.pushOptionsMax + 1 }, () => "o")],
+      [
+        `${ZERO} ${A} refs/heads/x\0push-options`,
+        "flush",
+        ...Array.from({ length: LIMITS.pushOptionsMax + 1 }, () => "o"),
+      ],
       "wire/too-much",
     ],
-    [[`${ZERO} ${A} refs/heads/x\0push-options`, "flush", "o".repeat(40_000), "o".repeat(40_000)], "wire/too-much"],
+    [
+      [`${ZERO} ${A} refs/heads/x\0push-options`, "flush", "o".repeat(40_000), "o".repeat(40_000)],
+      "wire/too-much",
+    ],
   ];
   for (const [all, code] of bad)
     t.equal(
@@ -81,7 +92,9 @@ t.test("malformed pushes are faults", async (t) => {
     "wire/too-much",
   );
   const long = new PushRequestReader(OFFER);
-  const [big] = packets([`${ZERO} ${A} refs/heads/${"x".repeat(LIMITS.refNameBytesMax - "refs/heads/".length)}`]);
+  const [big] = packets([
+    `${ZERO} ${A} refs/heads/${"x".repeat(LIMITS.refNameBytesMax - "refs/heads/".length)}`,
+  ]);
   const fit = LIMITS.pushRefNameBytesMax / LIMITS.refNameBytesMax;
   t.equal(
     faultOf(() => {
@@ -90,12 +103,19 @@ t.test("malformed pushes are faults", async (t) => {
     "none",
     "as many bytes of names as a push may have",
   );
-  t.equal(faultOf(() => void (big && long.take(big))), "wire/too-much", "one more");
+  t.equal(
+    faultOf(() => void (big && long.take(big))),
+    "wire/too-much",
+    "one more",
+  );
 });
 
 t.test("the pack begins where the commands end, wherever the stream is cut", async (t) => {
   const line = `${ZERO} ${A} refs/heads/x\0report-status push-options`;
-  const whole = Buffer.from(`${(line.length + 4).toString(16).padStart(4, "0")}${line}00000007ab\n0000PACK-and-more`, "latin1");
+  const whole = Buffer.from(
+    `${(line.length + 4).toString(16).padStart(4, "0")}${line}00000007ab\n0000PACK-and-more`,
+    "latin1",
+  );
   for (let cut = 0; cut <= whole.length - 17; cut++) {
     const packets: PacketReader = new Reader();
     const reader = new PushRequestReader(OFFER);
@@ -115,12 +135,17 @@ t.test("the pack begins where the commands end, wherever the stream is cut", asy
   }
 });
 
-const report = (of: PushReport, capabilities: Parameters<typeof reportPieces>[1]) => concat([...reportPieces(of, capabilities)]);
+const report = (of: PushReport, capabilities: Parameters<typeof reportPieces>[1]) =>
+  concat([...reportPieces(of, capabilities)]);
 
 const REPORT = {
   unpack: "ok",
   commands: [
-    { name: "refs/heads/a\xff", ok: true, rewritten: { name: "refs/heads/b", old: A, new: B, forced: true } },
+    {
+      name: "refs/heads/a\xff",
+      ok: true,
+      rewritten: { name: "refs/heads/b", old: A, new: B, forced: true },
+    },
     { name: "refs/heads/c", ok: false, reason: "non-fast-forward\nreally" },
   ],
 } as const;
@@ -146,12 +171,19 @@ t.test("reports: version 1, version 2, banded and bare", async (t) => {
   t.equal(outer.length, 2);
   t.equal(outer[1], "flush");
   t.match(outer[0], /^\x01000eunpack ok\n.*0000$/s);
-  t.same(lines(report(REPORT, caps("side-band-64k"))), ["flush"], "nothing but the end of the stream");
+  t.same(
+    lines(report(REPORT, caps("side-band-64k"))),
+    ["flush"],
+    "nothing but the end of the stream",
+  );
   t.equal(report(REPORT, caps("")).length, 0);
 });
 
 t.test("a long report is cut into packets and reads on", async (t) => {
-  const commands = Array.from({ length: 5_000 }, (_, at) => ({ name: `refs/heads/branch-${at}`, ok: true }) as const);
+  const commands = Array.from(
+    { length: 5_000 },
+    (_, at) => ({ name: `refs/heads/branch-${at}`, ok: true }) as const,
+  );
   const reader = new Reader();
   reader.push(report({ unpack: "ok", commands }, caps("report-status side-band-64k")));
   let inner = "";
@@ -162,7 +194,10 @@ t.test("a long report is cut into packets and reads on", async (t) => {
 
 t.test("a reason is never empty nor endless, and stays UTF-8", async (t) => {
   const [unpack = "", ng = ""] = lines(
-    report({ unpack: "é\0\n", commands: [{ name: "refs/heads/x", ok: false, reason: "" }] }, caps("report-status")),
+    report(
+      { unpack: "é\0\n", commands: [{ name: "refs/heads/x", ok: false, reason: "" }] },
+      caps("report-status"),
+    ),
   );
   t.equal(Buffer.from(unpack, "latin1").toString("utf8"), "unpack é");
   t.equal(ng, "ng refs/heads/x failed");

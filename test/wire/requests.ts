@@ -3,7 +3,10 @@ import { fromLatin1 } from "../../src/base/bytes.js";
 import { Fault } from "../../src/base/fault.js";
 import { type Packet, PacketReader } from "../../src/wire/pkt-line.js";
 
-/** A request as text, a line each: "flush", "delim" and "response-end" are themselves, everything else is a pkt-line with LF. */
+/**
+ * A request as text, a line each: "flush", "delim" and "response-end" are themselves, everything
+ * else is a pkt-line with LF.
+ */
 export function packets(lines: readonly string[]): Packet[] {
   return lines.map((line) => {
     if (line === "flush" || line === "delim" || line === "response-end") return { kind: line };
@@ -12,7 +15,10 @@ export function packets(lines: readonly string[]): Packet[] {
 }
 
 /** The first answer a reader gives. */
-export function take<T>(reader: { take(packet: Packet): T | undefined }, lines: readonly string[]): T {
+export function take<T>(
+  reader: { take(packet: Packet): T | undefined },
+  lines: readonly string[],
+): T {
   for (const packet of packets(lines)) {
     const answer = reader.take(packet);
     if (answer !== undefined) return answer;
@@ -37,7 +43,11 @@ export function lines(stream: Uint8Array): string[] {
   const found: string[] = [];
   reader.push(stream);
   for (let next = reader.next(); next !== undefined; next = reader.next())
-    found.push(next.kind === "data" ? Buffer.from(next.payload).toString("latin1").replace(/\n$/, "") : next.kind);
+    found.push(
+      next.kind === "data"
+        ? Buffer.from(next.payload).toString("latin1").replace(/\n$/, "")
+        : next.kind,
+    );
   reader.finish();
   return found;
 }
@@ -46,4 +56,9 @@ export const A = "a".repeat(40);
 export const B = "b".repeat(40);
 export const C = "0123456789abcdef0123456789abcdef01234567";
 export const ZERO = "0".repeat(40);
-export const OFFER = { agent: "lakepack/test", allowTipInWant: false, allowReachableInWant: false, atomic: true };
+export const OFFER = {
+  agent: "lakepack/test",
+  allowTipInWant: false,
+  allowReachableInWant: false,
+  atomic: true,
+};

@@ -1,7 +1,13 @@
 import t from "tap";
 import { concat, fromLatin1, latin1 } from "../../src/base/bytes.js";
 import { PacketReader } from "../../src/wire/pkt-line.js";
-import { banded, bandedText, type BandMode, KEEP_ALIVE, PackFrame } from "../../src/wire/sideband.js";
+import {
+  banded,
+  bandedText,
+  type BandMode,
+  KEEP_ALIVE,
+  PackFrame,
+} from "../../src/wire/sideband.js";
 import { seeded } from "../random.js";
 
 /** Data by band, and the largest packet seen. */
@@ -40,7 +46,13 @@ t.test("without a side band there is data only", async (t) => {
 });
 
 t.test("progress and errors travel in their bands", async (t) => {
-  const stream = unband(concat([bandedText("side-band-64k", 2, "one"), KEEP_ALIVE, bandedText("side-band-64k", 3, "two")]));
+  const stream = unband(
+    concat([
+      bandedText("side-band-64k", 2, "one"),
+      KEEP_ALIVE,
+      bandedText("side-band-64k", 3, "two"),
+    ]),
+  );
   t.equal(latin1(stream.data(2)), "one");
   t.equal(latin1(stream.data(3)), "two");
   t.equal(stream.data(1).length, 0);
@@ -48,9 +60,16 @@ t.test("progress and errors travel in their bands", async (t) => {
 
 t.test("a pack read into a frame needs no copy and comes back", async (t) => {
   const random = seeded(11);
-  for (const mode of ["none", "side-band", "side-band-64k"] as const satisfies readonly BandMode[]) {
+  for (const mode of [
+    "none",
+    "side-band",
+    "side-band-64k",
+  ] as const satisfies readonly BandMode[]) {
     const frame = new PackFrame(mode);
-    t.ok(frame.capacity <= 256 * 1024 && frame.capacity > 190_000, `${mode} holds ${frame.capacity}`);
+    t.ok(
+      frame.capacity <= 256 * 1024 && frame.capacity > 190_000,
+      `${mode} holds ${frame.capacity}`,
+    );
     for (const size of [frame.capacity, 1, 995, 996, 65_515, 65_516, 100_000, 0]) {
       const data = random.bytes(size);
       const sent = frame.fill(data);
@@ -60,7 +79,8 @@ t.test("a pack read into a frame needs no copy and comes back", async (t) => {
     t.throws(() => frame.frame(frame.capacity + 1), RangeError);
     for (const bytes of [0, 1, frame.capacity, frame.capacity + 1, 5 * frame.capacity, 1_000_003]) {
       let framed = 0;
-      for (let left = bytes; left > 0; left -= frame.capacity) framed += frame.frame(Math.min(left, frame.capacity)).length;
+      for (let left = bytes; left > 0; left -= frame.capacity)
+        framed += frame.frame(Math.min(left, frame.capacity)).length;
       t.equal(frame.framedBytes(bytes), framed, `${mode}: ${bytes} bytes as they leave`);
     }
   }

@@ -1,7 +1,12 @@
 import t from "tap";
 import { concat } from "../../src/base/bytes.js";
 import { LIMITS } from "../../src/base/limits.js";
-import { AckWriter, HaveLines, shallowUpdate, UploadRequestReader } from "../../src/wire/upload-request.js";
+import {
+  AckWriter,
+  HaveLines,
+  shallowUpdate,
+  UploadRequestReader,
+} from "../../src/wire/upload-request.js";
 import { A, B, C, faultOf, lines, OFFER, packets, take } from "./requests.js";
 
 const read = (...all: string[]) => take(new UploadRequestReader(OFFER), all);
@@ -30,7 +35,11 @@ t.test("a lone flush wants nothing", async (t) => {
 });
 
 t.test("relative depth is a capability here", async (t) => {
-  t.same(read(`want ${A} deepen-relative`, "deepen 2", "flush").depth, { by: "depth", depth: 2, relative: true });
+  t.same(read(`want ${A} deepen-relative`, "deepen 2", "flush").depth, {
+    by: "depth",
+    depth: 2,
+    relative: true,
+  });
   t.same(read(`want ${A}`, "deepen 2", "flush").depth, { by: "depth", depth: 2, relative: false });
 });
 
@@ -74,7 +83,9 @@ t.test("malformed requests are faults", async (t) => {
 t.test("haves, flushes and done; nothing follows done", async (t) => {
   const haves = new HaveLines();
   t.same(
-    packets([`have ${A}`, "flush", `have ${B.toUpperCase()}`, "done"]).map((packet) => haves.take(packet)),
+    packets([`have ${A}`, "flush", `have ${B.toUpperCase()}`, "done"]).map((packet) =>
+      haves.take(packet),
+    ),
     [{ kind: "have", oid: A }, { kind: "flush" }, { kind: "have", oid: B }, { kind: "done" }],
   );
   for (const line of ["flush", `have ${A}`, "done"])
@@ -92,7 +103,17 @@ t.test("haves, flushes and done; nothing follows done", async (t) => {
 });
 
 t.test("answers", async (t) => {
-  t.equal(Buffer.from(shallowUpdate([A], [B])).toString("latin1"), `0034shallow ${A}0036unshallow ${B}0000`, "without LF, as Git: libgit2 takes no other");
+  t.equal(
+    Buffer.from(shallowUpdate([A], [B])).toString("latin1"),
+    `0034shallow ${A}0036unshallow ${B}0000`,
+    "without LF, as Git: libgit2 takes no other",
+  );
   const acks = new AckWriter().ack(A, "common").ack(B, "ready").ack(C, "continue").nak().ack(A, "");
-  t.same(lines(concat([acks.take()])), [`ACK ${A} common`, `ACK ${B} ready`, `ACK ${C} continue`, "NAK", `ACK ${A}`]);
+  t.same(lines(concat([acks.take()])), [
+    `ACK ${A} common`,
+    `ACK ${B} ready`,
+    `ACK ${C} continue`,
+    "NAK",
+    `ACK ${A}`,
+  ]);
 });

@@ -1,4 +1,7 @@
-/** Every fact about lakeFS that the bridge relies on, as a suite. Run against real servers by the files beside it. */
+/**
+ * Every fact about lakeFS that the bridge relies on, as a suite. Run against real servers by the
+ * files beside it.
+ */
 import type { Test } from "tap";
 import { utf8 } from "../../../src/base/bytes.js";
 import { Fault } from "../../../src/base/fault.js";
@@ -12,7 +15,10 @@ const { signal } = new AbortController();
 
 /** Code of the fault a call ends with, "none" if it succeeds. */
 export function faultOf(work: Promise<unknown>): Promise<string> {
-  return work.then(() => "none", (error: unknown) => (error instanceof Fault ? error.code : String(error)));
+  return work.then(
+    () => "none",
+    (error: unknown) => (error instanceof Fault ? error.code : String(error)),
+  );
 }
 
 async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
@@ -36,65 +42,146 @@ interface Fixture {
 export async function fixture(server: RunningLakefs): Promise<Fixture> {
   const { client } = server;
   const name = `contract-${Date.now().toString(36)}-${made++}`;
-  await client.createRepository({ name, storage_namespace: server.namespace(name), default_branch: "main" }, signal);
+  await client.createRepository(
+    { name, storage_namespace: server.namespace(name), default_branch: "main" },
+    signal,
+  );
   const head = async (branch: string) => (await client.getBranch(name, branch, signal)).commit_id;
   return {
     client,
     name,
     root: await head("main"),
     head,
-    put: async (branch, path, text, metadata = {}) => void (await client.uploadObject(name, branch, path, utf8(text), metadata, signal)),
-    commit: (branch, message = "change") => client.commit(name, branch, { message, allow_empty: true }, signal),
+    put: async (branch, path, text, metadata = {}) =>
+      void (await client.uploadObject(name, branch, path, utf8(text), metadata, signal)),
+    commit: (branch, message = "change") =>
+      client.commit(name, branch, { message, allow_empty: true }, signal),
   };
 }
 
 export async function lakefsContract(t: Test, server: RunningLakefs): Promise<void> {
-  await t.test("a new repository has a root commit with no parent and the empty tree", async (t) => {
-    const { client, name, root } = await fixture(server);
-    const commit = await client.getCommit(name, root, signal);
-    t.same([commit.parents, commit.meta_range_id, commit.committer], [[], "", ""]);
-    t.equal((await client.listObjects(name, root, "", signal)).results.length, 0);
-    t.equal(await faultOf(client.createRepository({ name, storage_namespace: server.namespace(`${name}-x`) }, signal)), "lakefs/conflict");
-  });
+  await t.test(
+    "a new repository has a root commit with no parent and the empty tree",
+    async (t) => {
+      const { client, name, root } = await fixture(server);
+      const commit = await client.getCommit(name, root, signal);
+      t.same([commit.parents, commit.meta_range_id, commit.committer], [[], "", ""]);
+      t.equal((await client.listObjects(name, root, "", signal)).results.length, 0);
+      t.equal(
+        await faultOf(
+          client.createRepository(
+            { name, storage_namespace: server.namespace(`${name}-x`) },
+            signal,
+          ),
+        ),
+        "lakefs/conflict",
+      );
+    },
+  );
 
-  await t.test("objects: any path, metadata with lower-case keys, read by commit id, staging does not leak", async (t) => {
-    const { client, name, put, commit } = await fixture(server);
-    const paths = ["a//b", "/a", "dir/é.txt", "plus+and space.txt", "a/b", ".git/config", "q?x=1&y#z%41"];
-    for (const path of paths) await put("main", path, path, { "lakepack-blob": "x" });
-    const first = await commit("main");
-    await put("main", "staged-only", "no");
-    const listed = (await client.listObjects(name, first.id, "", signal)).results;
-    t.same(listed.map((object) => object.path), [...paths].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))));
-    t.same(listed[0]?.metadata, { "lakepack-blob": "x" });
-    t.same(Buffer.from(await client.readObject(name, first.id, "plus+and space.txt", 100, signal)).toString(), "plus+and space.txt");
-    t.same(await client.dirtyPaths(name, "main", 1, signal), ["staged-only"]);
-    t.equal(await faultOf(client.readObject(name, first.id, "staged-only", 100, signal)), "lakefs/missing");
-  });
+  await t.test(
+    "objects: any path, metadata with lower-case keys, read by commit id, staging does not leak",
+    async (t) => {
+      const { client, name, put, commit } = await fixture(server);
+      const paths = [
+        "a//b",
+        "/a",
+        "dir/é.txt",
+        "plus+and space.txt",
+        "a/b",
+        ".git/config",
+        "q?x=1&y#z%41",
+      ];
+      for (const path of paths) await put("main", path, path, { "lakepack-blob": "x" });
+      const first = await commit("main");
+      await put("main", "staged-only", "no");
+      const listed = (await client.listObjects(name, first.id, "", signal)).results;
+      t.same(
+        listed.map((object) => object.path),
+        [...paths].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))),
+      );
+      t.same(listed[0]?.metadata, { "lakepack-blob": "x" });
+      t.same(
+        Buffer.from(
+          await client.readObject(name, first.id, "plus+and space.txt", 100, signal),
+        ).toString(),
+        "plus+and space.txt",
+      );
+      t.same(await client.dirtyPaths(name, "main", 1, signal), ["staged-only"]);
+      t.equal(
+        await faultOf(client.readObject(name, first.id, "staged-only", 100, signal)),
+        "lakefs/missing",
+      );
+    },
+  );
 
-  await t.test("a copy has an address of its own; staging takes an address as it comes back; a merge base is found between commits", async (t) => {
-    const { client, name, root, put, commit } = await fixture(server);
-    await put("main", "a", "content");
-    const first = await commit("main");
-    const namespace = server.namespace(name);
-    const there = await client.statObject(name, first.id, "a", signal);
-    const copied = await client.copyObject(name, "main", "copy", { src_ref: first.id, src_path: "a" }, signal);
-    t.same([copied.checksum, copied.size_bytes], [there.checksum, there.size_bytes]);
-    t.not(fullAddress(copied.physical_address, namespace), fullAddress(there.physical_address, namespace));
-    t.equal(await faultOf(client.copyObject(name, "main", "copy", { src_ref: first.id, src_path: "nothing" }, signal)), "lakefs/missing");
-    for (const path of ["again", "and again"]) {
-      const { physical_address } = await client.statObject(name, "main", path === "again" ? "a" : "again", signal);
-      const json = { physical_address: stageableAddress(physical_address, namespace), checksum: "any", size_bytes: 7, metadata: {} };
-      await client.stageObject(name, "main", path, json, signal);
-      const staged = await client.statObject(name, "main", path, signal);
-      t.equal(fullAddress(staged.physical_address, namespace), fullAddress(there.physical_address, namespace), `${path}: one spelling`);
-    }
-    const second = await commit("main");
-    t.equal(Buffer.from(await client.readObject(name, second.id, "and again", 100, signal)).toString(), "content");
-    t.same((await client.firstParents(name, second.id, 2, signal)).results.map(({ id }) => id), [second.id, first.id]);
-    t.equal(await client.mergeBase(name, second.id, first.id, signal), first.id);
-    t.equal(await client.mergeBase(name, first.id, second.id, signal), first.id);
-    t.equal(await client.mergeBase(name, root, second.id, signal), root);
-  });
+  await t.test(
+    "a copy has an address of its own; staging takes an address as it comes back; a merge base is found between commits",
+    async (t) => {
+      const { client, name, root, put, commit } = await fixture(server);
+      await put("main", "a", "content");
+      const first = await commit("main");
+      const namespace = server.namespace(name);
+      const there = await client.statObject(name, first.id, "a", signal);
+      const copied = await client.copyObject(
+        name,
+        "main",
+        "copy",
+        { src_ref: first.id, src_path: "a" },
+        signal,
+      );
+      t.same([copied.checksum, copied.size_bytes], [there.checksum, there.size_bytes]);
+      t.not(
+        fullAddress(copied.physical_address, namespace),
+        fullAddress(there.physical_address, namespace),
+      );
+      t.equal(
+        await faultOf(
+          client.copyObject(
+            name,
+            "main",
+            "copy",
+            { src_ref: first.id, src_path: "nothing" },
+            signal,
+          ),
+        ),
+        "lakefs/missing",
+      );
+      for (const path of ["again", "and again"]) {
+        const { physical_address } = await client.statObject(
+          name,
+          "main",
+          path === "again" ? "a" : "again",
+          signal,
+        );
+        const json = {
+          physical_address: stageableAddress(physical_address, namespace),
+          checksum: "any",
+          size_bytes: 7,
+          metadata: {},
+        };
+        await client.stageObject(name, "main", path, json, signal);
+        const staged = await client.statObject(name, "main", path, signal);
+        t.equal(
+          fullAddress(staged.physical_address, namespace),
+          fullAddress(there.physical_address, namespace),
+          `${path}: one spelling`,
+        );
+      }
+      const second = await commit("main");
+      t.equal(
+        Buffer.from(await client.readObject(name, second.id, "and again", 100, signal)).toString(),
+        "content",
+      );
+      t.same(
+        (await client.firstParents(name, second.id, 2, signal)).results.map(({ id }) => id),
+        [second.id, first.id],
+      );
+      t.equal(await client.mergeBase(name, second.id, first.id, signal), first.id);
+      t.equal(await client.mergeBase(name, first.id, second.id, signal), first.id);
+      t.equal(await client.mergeBase(name, root, second.id, signal), root);
+    },
+  );
 
   await t.test("an empty object, one range, and a range past the end", async (t) => {
     const { client, name, put, commit } = await fixture(server);
@@ -105,28 +192,52 @@ export async function lakefsContract(t: Test, server: RunningLakefs): Promise<vo
     const part = await client.streamObject(name, id, "ten", "bytes=2-4", signal);
     t.equal(part.status, 206);
     t.equal(Buffer.concat(await all(part.body)).toString(), "234");
-    t.equal(await faultOf(client.streamObject(name, id, "ten", "bytes=20-30", signal)), "lakefs/bad-request");
+    t.equal(
+      await faultOf(client.streamObject(name, id, "ten", "bytes=20-30", signal)),
+      "lakefs/bad-request",
+    );
   });
 
   await t.test("creating a branch is a test-and-set: of twenty at once one wins", async (t) => {
     const { client, name, root } = await fixture(server);
-    const results = await Promise.all(Array.from({ length: 20 }, () => faultOf(client.createBranch(name, { name: "once", source: root, hidden: true }, signal))));
+    const results = await Promise.all(
+      Array.from({ length: 20 }, () =>
+        faultOf(client.createBranch(name, { name: "once", source: root, hidden: true }, signal)),
+      ),
+    );
     t.equal(results.filter((result) => result === "none").length, 1);
     const names = (refs: LakefsRef[]) => refs.map(({ id }) => id);
-    t.same(names(await all(client.listBranches(name, {}, signal))), ["main"], "hidden branches are not listed");
+    t.same(
+      names(await all(client.listBranches(name, {}, signal))),
+      ["main"],
+      "hidden branches are not listed",
+    );
     t.same(names(await all(client.listBranches(name, { hidden: true }, signal))), ["main", "once"]);
     await client.deleteBranch(name, "once", signal);
     await client.deleteBranch(name, "once", signal);
-    t.match(await faultOf(client.deleteBranch(name, "main", signal)), /^lakefs\/(denied|failed)$/, "not the default branch (1.48 answers 500)");
+    t.match(
+      await faultOf(client.deleteBranch(name, "main", signal)),
+      /^lakefs\/(denied|failed)$/,
+      "not the default branch (1.48 answers 500)",
+    );
   });
 
   await t.test("a branch and a tag cannot share a name; tags never move", async (t) => {
     const { client, name, root, commit } = await fixture(server);
     await client.createTag(name, { id: "v1", ref: root }, signal);
-    t.equal(await faultOf(client.createBranch(name, { name: "v1", source: root }, signal)), "lakefs/conflict");
+    t.equal(
+      await faultOf(client.createBranch(name, { name: "v1", source: root }, signal)),
+      "lakefs/conflict",
+    );
     const next = await commit("main");
-    t.equal(await faultOf(client.createTag(name, { id: "v1", ref: next.id }, signal)), "lakefs/conflict");
-    t.equal(await faultOf(client.createTag(name, { id: "main", ref: root }, signal)), "lakefs/conflict");
+    t.equal(
+      await faultOf(client.createTag(name, { id: "v1", ref: next.id }, signal)),
+      "lakefs/conflict",
+    );
+    t.equal(
+      await faultOf(client.createTag(name, { id: "main", ref: root }, signal)),
+      "lakefs/conflict",
+    );
   });
 
   await t.test("refs are found by their ids and by how these begin", async (t) => {
@@ -136,46 +247,79 @@ export async function lakefsContract(t: Test, server: RunningLakefs): Promise<vo
       for await (const { id } of refs) ids.push(id);
       return ids;
     };
-    for (const id of ["v1", "v1_-2fa", "v10"]) await client.createTag(name, { id, ref: root }, signal);
-    for (const branch of ["b1", "b1_-2fa", "b10"]) await client.createBranch(name, { name: branch, source: root }, signal);
+    for (const id of ["v1", "v1_-2fa", "v10"])
+      await client.createTag(name, { id, ref: root }, signal);
+    for (const branch of ["b1", "b1_-2fa", "b10"])
+      await client.createBranch(name, { name: branch, source: root }, signal);
     t.same(await gather(client.listTags(name, { prefix: "v1_-2f" }, signal)), ["v1_-2fa"]);
     t.same(await gather(client.listBranches(name, { prefix: "b1_-2f" }, signal)), ["b1_-2fa"]);
     t.equal((await client.getTag(name, "v1_-2fa", signal)).commit_id, root);
     t.equal(await faultOf(client.getTag(name, "v2", signal)), "lakefs/missing");
     t.equal(await faultOf(client.getTag(name, "b1", signal)), "lakefs/missing");
-    t.match(await faultOf(client.getBranch(name, "a.dot", signal)), /^lakefs\/(missing|bad-request)$/);
+    t.match(
+      await faultOf(client.getBranch(name, "a.dot", signal)),
+      /^lakefs\/(missing|bad-request)$/,
+    );
   });
 
-  await t.test("a commit record sets everything, moves no branch, and being there already is no failure", async (t) => {
-    const { client, name, put, commit, head } = await fixture(server);
-    await put("main", "f", "1");
-    const real = await commit("main", "real");
-    const again = {
-      commit_id: real.id,
-      version: real.version ?? 1,
-      committer: real.committer,
-      message: real.message,
-      metarange_id: real.meta_range_id,
-      creation_date: real.creation_date,
-      parents: real.parents,
-      metadata: real.metadata ?? {},
-      generation: real.generation ?? 0,
-    };
-    await client.createCommitRecord(name, again, signal);
-    t.equal(await faultOf(client.createCommitRecord(name, { ...again, message: "other", commit_id: "0".repeat(64) }, signal)), "lakefs/bad-request", "the id is checked");
-    t.equal(await head("main"), real.id);
-  });
+  await t.test(
+    "a commit record sets everything, moves no branch, and being there already is no failure",
+    async (t) => {
+      const { client, name, put, commit, head } = await fixture(server);
+      await put("main", "f", "1");
+      const real = await commit("main", "real");
+      const again = {
+        commit_id: real.id,
+        version: real.version ?? 1,
+        committer: real.committer,
+        message: real.message,
+        metarange_id: real.meta_range_id,
+        creation_date: real.creation_date,
+        parents: real.parents,
+        metadata: real.metadata ?? {},
+        generation: real.generation ?? 0,
+      };
+      await client.createCommitRecord(name, again, signal);
+      t.equal(
+        await faultOf(
+          client.createCommitRecord(
+            name,
+            { ...again, message: "other", commit_id: "0".repeat(64) },
+            signal,
+          ),
+        ),
+        "lakefs/bad-request",
+        "the id is checked",
+      );
+      t.equal(await head("main"), real.id);
+    },
+  );
 
   await t.test("the id of a commit is what we compute", async (t) => {
     const { client, name, root, put, head } = await fixture(server);
     const check = async (id: string) => {
-      const { committer, message, meta_range_id: metarangeId, creation_date: creationDate, parents, metadata = {} } = await client.getCommit(name, id, signal);
-      t.equal(lakefsCommitId({ committer, message, metarangeId, creationDate, parents, metadata }), id);
+      const {
+        committer,
+        message,
+        meta_range_id: metarangeId,
+        creation_date: creationDate,
+        parents,
+        metadata = {},
+      } = await client.getCommit(name, id, signal);
+      t.equal(
+        lakefsCommitId({ committer, message, metarangeId, creationDate, parents, metadata }),
+        id,
+      );
     };
     await check(root);
     await put("main", "f", "1");
     const metadata = { b: "1", a: "é\u0000\r\n ", "": "x", "lakepack.commit": "A".repeat(10_000) };
-    const odd = await client.commit(name, "main", { message: "ünïcode\n\nbody ", metadata, date: 0 }, signal);
+    const odd = await client.commit(
+      name,
+      "main",
+      { message: "ünïcode\n\nbody ", metadata, date: 0 },
+      signal,
+    );
     await check(odd.id);
     await client.createBranch(name, { name: "side", source: root }, signal);
     await put("side", "g", "2");
@@ -192,7 +336,10 @@ export async function lakefsContract(t: Test, server: RunningLakefs): Promise<vo
     await commit("main");
     await client.deleteObjects(name, "main", ["a", "never"], signal);
     const { id } = await commit("main");
-    t.same((await client.listObjects(name, id, "", signal)).results.map(({ path }) => path), ["b"]);
+    t.same(
+      (await client.listObjects(name, id, "", signal)).results.map(({ path }) => path),
+      ["b"],
+    );
   });
 
   await t.test("staging by address copies nothing and keeps the client's checksum", async (t) => {
@@ -201,13 +348,22 @@ export async function lakefsContract(t: Test, server: RunningLakefs): Promise<vo
     const first = await commit("main");
     const source = await client.statObject(name, first.id, "source", signal);
     const checksum = `sha256:${"ab".repeat(32)}`;
-    await client.stageObject(name, "main", "copy", { physical_address: source.physical_address, checksum, size_bytes: 8, metadata: { k: "v" } }, signal);
+    await client.stageObject(
+      name,
+      "main",
+      "copy",
+      { physical_address: source.physical_address, checksum, size_bytes: 8, metadata: { k: "v" } },
+      signal,
+    );
     const { id } = await commit("main");
     const copy = await client.statObject(name, id, "copy", signal);
     t.same([copy.checksum, copy.size_bytes, copy.metadata], [checksum, 8, { k: "v" }]);
     // The local adapter writes a longer form of the same address.
     if (server.blocks === "s3") t.equal(copy.physical_address, source.physical_address);
-    t.equal(Buffer.from(await client.readObject(name, id, "copy", 100, signal)).toString(), "the data");
+    t.equal(
+      Buffer.from(await client.readObject(name, id, "copy", 100, signal)).toString(),
+      "the data",
+    );
   });
 
   await t.test("diff of two commits names what changed", async (t) => {
@@ -219,45 +375,77 @@ export async function lakefsContract(t: Test, server: RunningLakefs): Promise<vo
     await client.deleteObjects(name, "main", ["a"], signal);
     const second = await commit("main");
     const changes = await all(client.diff(name, first.id, second.id, signal));
-    t.same(changes.map(({ type, path }) => `${type} ${path}`), ["removed a", "changed b", "added d"]);
+    t.same(
+      changes.map(({ type, path }) => `${type} ${path}`),
+      ["removed a", "changed b", "added d"],
+    );
     t.equal((await all(client.diff(name, root, first.id, signal))).length, 3);
   });
 
-  await t.test("hard_reset evaluates its expression inside the update: a conditional move", async (t) => {
-    const { client, name, root, commit, head } = await fixture(server);
-    const first = await commit("main");
-    const second = await commit("main");
-    await client.hardReset(name, "main", "main~1", signal);
-    t.equal(await head("main"), first.id);
-    t.equal(await faultOf(client.hardReset(name, "main", "main^3", signal)), "lakefs/bad-request", "names nothing: nothing moves");
-    t.equal(await head("main"), first.id);
-    t.not(second.id, root);
-  });
+  await t.test(
+    "hard_reset evaluates its expression inside the update: a conditional move",
+    async (t) => {
+      const { client, name, root, commit, head } = await fixture(server);
+      const first = await commit("main");
+      const second = await commit("main");
+      await client.hardReset(name, "main", "main~1", signal);
+      t.equal(await head("main"), first.id);
+      t.equal(
+        await faultOf(client.hardReset(name, "main", "main^3", signal)),
+        "lakefs/bad-request",
+        "names nothing: nothing moves",
+      );
+      t.equal(await head("main"), first.id);
+      t.not(second.id, root);
+    },
+  );
 
-  await t.test("a merge onto an unmoved head gives the source's tree; hooks of the source's tree run inside the update", async (t) => {
-    const { client, name, put, commit, head } = await fixture(server);
-    await put("main", "f", "1");
-    const base = await commit("main");
-    await client.createBranch(name, { name: "work", source: base.id, hidden: true }, signal);
-    await put("work", "g", "2");
-    await put("work", "_lakefs_actions/guard.yaml", GUARD);
-    const change = await commit("work");
-    const refused = client.merge(name, change.id, "main", { message: "m", metadata: { "lakepack.base": "0".repeat(64) } }, signal);
-    t.equal(await faultOf(refused), "lakefs/refused", "the guard runs and sees the parents");
-    t.equal(await head("main"), base.id);
-    await client.merge(name, change.id, "main", { message: "m", metadata: { "lakepack.base": base.id } }, signal);
-    const landed = await client.getCommit(name, await head("main"), signal);
-    t.equal(landed.meta_range_id, change.meta_range_id);
-    t.same(landed.parents, [base.id, change.id]);
-  });
+  await t.test(
+    "a merge onto an unmoved head gives the source's tree; hooks of the source's tree run inside the update",
+    async (t) => {
+      const { client, name, put, commit, head } = await fixture(server);
+      await put("main", "f", "1");
+      const base = await commit("main");
+      await client.createBranch(name, { name: "work", source: base.id, hidden: true }, signal);
+      await put("work", "g", "2");
+      await put("work", "_lakefs_actions/guard.yaml", GUARD);
+      const change = await commit("work");
+      const refused = client.merge(
+        name,
+        change.id,
+        "main",
+        { message: "m", metadata: { "lakepack.base": "0".repeat(64) } },
+        signal,
+      );
+      t.equal(await faultOf(refused), "lakefs/refused", "the guard runs and sees the parents");
+      t.equal(await head("main"), base.id);
+      await client.merge(
+        name,
+        change.id,
+        "main",
+        { message: "m", metadata: { "lakepack.base": base.id } },
+        signal,
+      );
+      const landed = await client.getCommit(name, await head("main"), signal);
+      t.equal(landed.meta_range_id, change.meta_range_id);
+      t.same(landed.parents, [base.id, change.id]);
+    },
+  );
 
   await t.test("raw metaranges and ranges can be read", async (t) => {
     const { client, name, put, commit } = await fixture(server);
     await put("main", "f", "1");
     const { meta_range_id } = await commit("main");
     const bytes = await client.readRange(name, "meta_range", meta_range_id, 1_000_000, signal);
-    t.same(Buffer.from(bytes.subarray(-8)).toString("hex"), "f7cff485b741e288", "an SSTable's magic");
-    t.equal(await faultOf(client.readRange(name, "range", "0".repeat(64), 100, signal)), "lakefs/gone");
+    t.same(
+      Buffer.from(bytes.subarray(-8)).toString("hex"),
+      "f7cff485b741e288",
+      "an SSTable's magic",
+    );
+    t.equal(
+      await faultOf(client.readRange(name, "range", "0".repeat(64), 100, signal)),
+      "lakefs/gone",
+    );
   });
 
   await t.test("unknown things are missing, wrong keys are denied", async (t) => {

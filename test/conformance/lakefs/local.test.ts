@@ -2,4 +2,6 @@ import t from "tap";
 import { skipLakefs, startLakefs } from "../../lakefs/servers.js";
 import { lakefsContract } from "./contract.js";
 
-t.test("lakeFS with local blocks", { skip: skipLakefs, timeout: 120_000 }, async (t) => lakefsContract(t, await startLakefs(t, "local")));
+t.test("lakeFS with local blocks", { skip: skipLakefs, timeout: 120_000 }, async (t) =>
+  lakefsContract(t, await startLakefs(t, "local")),
+);

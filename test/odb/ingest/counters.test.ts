@@ -1,4 +1,7 @@
-/** What the engine promises of its inner life: work while bytes arrive, few calls out of WebAssembly, bounded memory. */
+/**
+ * What the engine promises of its inner life: work while bytes arrive, few calls out of
+ * WebAssembly, bounded memory.
+ */
 import t from "tap";
 import { setTimeout as pause } from "node:timers/promises";
 import { startIngest } from "../../../src/odb/ingest.js";
@@ -15,7 +18,16 @@ function start(onProgress?: (progress: IngestProgress) => void): Promise<Ingest>
   const more = onProgress === undefined ? {} : { onProgress };
   const folder = join(bench.folder, `counters-${number++}`);
   return startIngest(
-    { folder, packs: [], closed: new Set(), fsck: true, packBytesMax: 2 ** 40, memoryBytes: 2 ** 26, signal: new AbortController().signal, ...more },
+    {
+      folder,
+      packs: [],
+      closed: new Set(),
+      fsck: true,
+      packBytesMax: 2 ** 40,
+      memoryBytes: 2 ** 26,
+      signal: new AbortController().signal,
+      ...more,
+    },
     bench.pool,
   );
 }
@@ -41,18 +53,25 @@ t.test("10,000 objects cost fewer than 100 calls of node:crypto and node:zlib", 
   t.ok(nodeCryptoCalls + nodeZlibCalls < 100, `${nodeCryptoCalls} + ${nodeZlibCalls}`);
 });
 
-t.test("a small pack is two tasks, one of more than 64 KiB that comes in pieces is more", async (t) => {
-  for (const [objects, tasks] of [[30, 2], [300, 5]] as const) {
-    const pack = manyObjects(objects, 600);
-    const before = bench.pool.figures().completed;
-    const ingest = await start();
-    t.teardown(() => ingest.discard());
-    for (let at = 0; at < pack.length; at += 40_000) await ingest.write(pack.subarray(at, at + 40_000));
-    t.equal((await ingest.finish()).objectCount, objects);
-    const taken = bench.pool.figures().completed - before;
-    t.ok(tasks === 2 ? taken === 2 : taken >= tasks, `${pack.length} bytes: ${taken} tasks`);
-  }
-});
+t.test(
+  "a small pack is two tasks, one of more than 64 KiB that comes in pieces is more",
+  async (t) => {
+    for (const [objects, tasks] of [
+      [30, 2],
+      [300, 5],
+    ] as const) {
+      const pack = manyObjects(objects, 600);
+      const before = bench.pool.figures().completed;
+      const ingest = await start();
+      t.teardown(() => ingest.discard());
+      for (let at = 0; at < pack.length; at += 40_000)
+        await ingest.write(pack.subarray(at, at + 40_000));
+      t.equal((await ingest.finish()).objectCount, objects);
+      const taken = bench.pool.figures().completed - before;
+      t.ok(tasks === 2 ? taken === 2 : taken >= tasks, `${pack.length} bytes: ${taken} tasks`);
+    }
+  },
+);
 
 t.test("at 8 MB/s half of the objects are hashed before the last byte arrives", async (t) => {
   const random = seeded(8);
@@ -67,17 +86,27 @@ t.test("at 8 MB/s half of the objects are hashed before the last byte arrives", 
   }
   const { counters } = await ingest.finish();
   t.ok((counters["hashedBeforeEnd"] ?? 0) >= 3_000, `${counters["hashedBeforeEnd"]} of 6,000`);
-  t.ok(seen.some(({ stage, done, total }) => stage === "receiving" && done > 0 && total === 6_000), "and progress is told");
+  t.ok(
+    seen.some(({ stage, done, total }) => stage === "receiving" && done > 0 && total === 6_000),
+    "and progress is told",
+  );
 });
 
 t.test("a defect in the first bytes is told before the last", async (t) => {
-  const pack = Buffer.concat([buildPack([{ type: 5, data: Buffer.from("x") }]).subarray(0, -20), Buffer.alloc(20_000_000)]);
+  const pack = Buffer.concat([
+    buildPack([{ type: 5, data: Buffer.from("x") }]).subarray(0, -20),
+    Buffer.alloc(20_000_000),
+  ]);
   const ingest = await start();
   t.teardown(() => ingest.discard());
   let taken = 0;
-  await t.rejects(async () => {
-    for (; taken < pack.length; taken += 65_536) await ingest.write(pack.subarray(taken, taken + 65_536));
-  }, { code: "pack/bad-entry" });
+  await t.rejects(
+    async () => {
+      for (; taken < pack.length; taken += 65_536)
+        await ingest.write(pack.subarray(taken, taken + 65_536));
+    },
+    { code: "pack/bad-entry" },
+  );
   t.ok(taken < 10_000_000, `after ${taken} bytes`);
 });
 
@@ -102,5 +131,8 @@ t.test("abandoned ingests leave the pool free", async (t) => {
 t.test("twenty pushes at once through two threads", async (t) => {
   const packs = Array.from({ length: 20 }, (_, at) => manyObjects(300 + at, 500));
   const done = await Promise.all(packs.map((pack) => bench.ingest(pack, { chunk: 10_000 })));
-  t.same(done.map(({ objectCount }) => objectCount), packs.map((_, at) => 300 + at));
+  t.same(
+    done.map(({ objectCount }) => objectCount),
+    packs.map((_, at) => 300 + at),
+  );
 });

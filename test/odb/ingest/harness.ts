@@ -1,4 +1,7 @@
-/** Runs packs through the real ingest on a real pool, and asks stock git and the plain reference for their opinion. */
+/**
+ * Runs packs through the real ingest on a real pool, and asks stock git and the plain reference for
+ * their opinion.
+ */
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -41,7 +44,10 @@ const codeOf = (run: Promise<Ingested>): Promise<FaultCode | string> =>
     (error: unknown) => (error instanceof Fault ? error.code : String(error)),
   );
 
-const EMPTY_PACK = Buffer.from("5041434b0000000200000000029d08823bd8a8eab510ad6ac75c823cfd3ed31e", "hex");
+const EMPTY_PACK = Buffer.from(
+  "5041434b0000000200000000029d08823bd8a8eab510ad6ac75c823cfd3ed31e",
+  "hex",
+);
 
 export async function ingestBench(t: Test, threads = 2): Promise<IngestBench> {
   const folder = mkdtempSync(join(tmpdir(), "lakepack-ingest-"));
@@ -51,16 +57,34 @@ export async function ingestBench(t: Test, threads = 2): Promise<IngestBench> {
     rmSync(folder, { recursive: true, force: true });
   });
   let number = 0;
-  const run = async (pack: Uint8Array, { chunk = 65_536, ...options }: RunOptions): Promise<Ingested> => {
+  const run = async (
+    pack: Uint8Array,
+    { chunk = 65_536, ...options }: RunOptions,
+  ): Promise<Ingested> => {
     const incoming = join(folder, `incoming-${number++}`);
     const ingest = await startIngest(
-      { folder: incoming, packs: [], closed: new Set(), fsck: true, packBytesMax: 2 ** 40, memoryBytes: 2 ** 26, signal: new AbortController().signal, ...options },
+      {
+        folder: incoming,
+        packs: [],
+        closed: new Set(),
+        fsck: true,
+        packBytesMax: 2 ** 40,
+        memoryBytes: 2 ** 26,
+        signal: new AbortController().signal,
+        ...options,
+      },
       pool,
     );
     const take = async () => {
-      for (let at = 0; at < pack.length; at += chunk) await ingest.write(pack.subarray(at, at + chunk));
+      for (let at = 0; at < pack.length; at += chunk)
+        await ingest.write(pack.subarray(at, at + chunk));
       const done = await ingest.finish();
-      return { ...done, packBytes: readFileSync(done.packPath), idx: readFileSync(done.idxPath), rev: readFileSync(done.revPath) };
+      return {
+        ...done,
+        packBytes: readFileSync(done.packPath),
+        idx: readFileSync(done.idxPath),
+        rev: readFileSync(done.revPath),
+      };
     };
     const taken = await take().finally(() => ingest.discard());
     if (existsSync(incoming)) throw new Error("discard left its folder behind");
@@ -77,12 +101,14 @@ export async function ingestBench(t: Test, threads = 2): Promise<IngestBench> {
       if (pack.length > SMALL_BYTES) return taken;
       const inTasks = await run(pack, { ...options, smallBytes: 0 });
       for (const part of ["packBytes", "idx", "rev"] as const)
-        if (!taken[part].equals(inTasks[part])) throw new Error(`${part} is another where each pass is a task`);
+        if (!taken[part].equals(inTasks[part]))
+          throw new Error(`${part} is another where each pass is a task`);
       return taken;
     },
     async refuse(pack, options = {}) {
       const code = await codeOf(run(pack, options));
-      const inTasks = pack.length > SMALL_BYTES ? code : await codeOf(run(pack, { ...options, smallBytes: 0 }));
+      const inTasks =
+        pack.length > SMALL_BYTES ? code : await codeOf(run(pack, { ...options, smallBytes: 0 }));
       return code === inTasks ? code : `${code} in one task, ${inTasks} where each pass is one`;
     },
   };

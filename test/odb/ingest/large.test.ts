@@ -1,4 +1,7 @@
-/** Objects of several GiB and a pack beyond 4 GiB: bounded memory, 64-bit offsets. At full size with `npm run test:large`, which writes 5 GB; small otherwise. */
+/**
+ * Objects of several GiB and a pack beyond 4 GiB: bounded memory, 64-bit offsets. At full size with
+ * `npm run test:large`, which writes 5 GB; small otherwise.
+ */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -18,7 +21,10 @@ const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
 const sizes = process.env["TEST_LARGE"] ? [3 * GIB, 1.5 * GIB] : [48 * MIB, 24 * MIB];
 
-/** A zlib stream of stored blocks (RFC 1951 §3.2.4): as fast to make as to copy. `tell` hears the content. */
+/**
+ * A zlib stream of stored blocks (RFC 1951 §3.2.4): as fast to make as to copy. `tell` hears the
+ * content.
+ */
 function* streamOf(size: number, tell: (content: Uint8Array) => void): Generator<Uint8Array> {
   const content = Buffer.from(seeded(size % 1_000).bytes(65_535));
   let adler = 1;
@@ -45,7 +51,15 @@ t.setTimeout(900_000);
 t.test("blobs that fit in no memory", { timeout: 900_000 }, async (t) => {
   const bench = await ingestBench(t);
   const ingest = await startIngest(
-    { folder: join(bench.folder, "large"), packs: [], closed: new Set(), fsck: true, packBytesMax: 2 ** 40, memoryBytes: 2 ** 28, signal: new AbortController().signal },
+    {
+      folder: join(bench.folder, "large"),
+      packs: [],
+      closed: new Set(),
+      fsck: true,
+      packBytesMax: 2 ** 40,
+      memoryBytes: 2 ** 28,
+      signal: new AbortController().signal,
+    },
     bench.pool,
   );
   t.teardown(() => ingest.discard());

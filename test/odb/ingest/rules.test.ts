@@ -1,4 +1,7 @@
-/** Rules reach whatever judges: objects that stand whole, as deltas, too large for one turn, in packs cut into segments, and files read at the end. */
+/**
+ * Rules reach whatever judges: objects that stand whole, as deltas, too large for one turn, in
+ * packs cut into segments, and files read at the end.
+ */
 import { randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -21,7 +24,9 @@ const commit = (zone: string, tail = "") =>
 const [good, odd] = [commit("+0000"), commit("0000")];
 const LINES = `${"a".repeat(2_048)}\n`;
 const attributes = entry("100644", ".gitattributes", oidOf("blob", LINES));
-const huge = Buffer.concat(Array.from({ length: 40_000 }, (_, at) => entry("100644", `f${String(at).padStart(6, "0")}`)));
+const huge = Buffer.concat(
+  Array.from({ length: 40_000 }, (_, at) => entry("100644", `f${String(at).padStart(6, "0")}`)),
+);
 const padded = entry("0100644", "g");
 const beside = [blob("x"), whole("tree", "")];
 
@@ -32,9 +37,17 @@ interface Case {
 }
 
 const CASES: Readonly<Record<string, Case>> = {
-  "a commit": { entries: [...beside, whole("commit", odd)], object: oidOf("commit", odd), id: "badTimezone" },
+  "a commit": {
+    entries: [...beside, whole("commit", odd)],
+    object: oidOf("commit", odd),
+    id: "badTimezone",
+  },
   "a commit made by a delta": {
-    entries: [...beside, whole("commit", odd), { type: 6, base: 2, data: appending(Buffer.from(odd), "more") }],
+    entries: [
+      ...beside,
+      whole("commit", odd),
+      { type: 6, base: 2, data: appending(Buffer.from(odd), "more") },
+    ],
     object: oidOf("commit", `${odd}more`),
     id: "badTimezone",
   },
@@ -44,7 +57,10 @@ const CASES: Readonly<Record<string, Case>> = {
     id: "badFilemode",
   },
   "a link beside good ones": {
-    entries: [...beside, whole("tree", Buffer.concat([entry("120000", ".mailmap"), entry("120000", "z")]))],
+    entries: [
+      ...beside,
+      whole("tree", Buffer.concat([entry("120000", ".mailmap"), entry("120000", "z")])),
+    ],
     object: oidOf("tree", Buffer.concat([entry("120000", ".mailmap"), entry("120000", "z")])),
     id: "mailmapSymlink",
   },
@@ -80,14 +96,22 @@ for (const [name, { entries, object, id }] of Object.entries(CASES)) {
       "warn",
     );
     t.ok(warned.warned >= 1);
-    t.match(await bench.ingest(pack, { rules: rulesOf({ [id]: "ignore" }) }), { warnings: [], warned: 0 }, "ignore");
+    t.match(
+      await bench.ingest(pack, { rules: rulesOf({ [id]: "ignore" }) }),
+      { warnings: [], warned: 0 },
+      "ignore",
+    );
     const others = warned.warnings.map((one) => one.object);
     t.match(
       await bench.ingest(pack, { rules: rulesOf({ [id]: "error" }, others) }),
       { warnings: [], warned: 0 },
       "on the skip list",
     );
-    t.same((await bench.ingest(pack, { rules: rulesOf({ [id]: "warn" }) })).packBytes, pack, "byte for byte");
+    t.same(
+      (await bench.ingest(pack, { rules: rulesOf({ [id]: "warn" }) })).packBytes,
+      pack,
+      "byte for byte",
+    );
   });
 }
 
@@ -106,12 +130,18 @@ t.test("in segments, by several threads, each finding is told once", async (t) =
   const path = join(bench.folder, "segments.pack");
   writeFileSync(path, buildPack(entries));
   const { pool } = bench;
-  const { warnings, warned } = await indexPackFile(path, { pool, rules: rulesOf({ badTimezone: "warn" }) });
+  const { warnings, warned } = await indexPackFile(path, {
+    pool,
+    rules: rulesOf({ badTimezone: "warn" }),
+  });
   t.equal(warned, objects.length);
   t.same(warnings.map((one) => one.object).sort(), objects.sort());
-  await t.rejects(indexPackFile(path, { pool, rules: rulesOf({ badTimezone: "error" }, objects.slice(1)) }), {
-    code: "pack/fsck",
-    facts: { object: objects[0] },
-  });
+  await t.rejects(
+    indexPackFile(path, { pool, rules: rulesOf({ badTimezone: "error" }, objects.slice(1)) }),
+    {
+      code: "pack/fsck",
+      facts: { object: objects[0] },
+    },
+  );
   t.match(await indexPackFile(path, { pool, rules: rulesOf({}, objects) }), { warned: 0 });
 });

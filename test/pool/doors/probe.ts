@@ -20,7 +20,8 @@ export function bug(): never {
 /** Runs until it is told to stop or `ms` are over; how it ended. */
 export function listen({ control, ms }: Request<{ ms: number }>): string {
   const words = new Int32Array(control);
-  for (const end = Date.now() + ms; Date.now() < end; ) if (Atomics.load(words, 0) !== 0) throw new Fault("base/aborted");
+  for (const end = Date.now() + ms; Date.now() < end; )
+    if (Atomics.load(words, 0) !== 0) throw new Fault("base/aborted");
   return "ran to its end";
 }
 
@@ -45,7 +46,10 @@ export function compute({ control, ms }: Request<{ ms: number }>): string {
   return "computed";
 }
 
-/** Computes for `ms` in steps and gives up its turn where others wait: how often it did, and the longest time without a look. */
+/**
+ * Computes for `ms` in steps and gives up its turn where others wait: how often it did, and the
+ * longest time without a look.
+ */
 export async function share({ control, ms }: Request<{ ms: number }>): Promise<{ turns: number }> {
   const watch = new TaskWatch(control);
   let turns = 0;
@@ -67,7 +71,8 @@ export async function share({ control, ms }: Request<{ ms: number }>): Promise<{
 export async function away({ control, ms }: Request<{ ms: number }>): Promise<string> {
   const words = new Int32Array(control);
   await new TaskWatch(control).away(async () => {
-    for (const end = Date.now() + ms; Date.now() < end && Atomics.load(words, 0) === 0; ) await new Promise((wake) => setTimeout(wake, 5));
+    for (const end = Date.now() + ms; Date.now() < end && Atomics.load(words, 0) === 0; )
+      await new Promise((wake) => setTimeout(wake, 5));
   });
   return "came back";
 }
