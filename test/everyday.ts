@@ -26,6 +26,12 @@ export function strideOf(everyday: number): { readonly first: number; readonly s
   return isFull ? { first: 0, stride: 1 } : { first: (day + file) % everyday, stride: everyday };
 }
 
+/** Of a list every so many-th. */
+export function someOf<T>(all: readonly T[], everyday: number): readonly T[] {
+  const { first, stride } = strideOf(everyday);
+  return all.filter((_, at) => at % stride === first);
+}
+
 function sampled<T>(all: readonly T[]): readonly T[] {
   return isFull ? all : [all[(day + file) % all.length] as T];
 }

@@ -63,7 +63,7 @@ export function* moments(
  * Of each moment, how many of the fates of one against all others an ordinary day has: one in so
  * many.
  */
-const ALONE_STRIDE = isFull ? 1 : 3;
+const ALONE_STRIDE = isFull ? 1 : 6;
 
 /** Fates of what is not synced: all alike, each one alone against all others, and by chance. */
 function fatesAt(disk: LossyDisk, random: () => number, isBrief: boolean): Fates[] {

@@ -57,7 +57,7 @@ t.test("at each change of the disk", { timeout: 500_000 }, async (t) => {
   const { work, oid } = await workWith(t);
   const history = await History.begin(t);
   const states = new Set<string | undefined>();
-  const { first, stride } = strideOf(3);
+  const { first, stride } = strideOf(5);
   for (let skip = first; ; skip += stride) {
     const name = `die/at-${skip}`;
     await history.order({

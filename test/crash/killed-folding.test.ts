@@ -6,6 +6,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
+import { isFull } from "../everyday.js";
 import { LIMITS } from "../../src/base/limits.js";
 import { lakepack } from "../cli/lakepack.js";
 import { checkFsck, copyData, git, objectSet, tempFolder } from "../interop/harness.js";
@@ -14,7 +15,7 @@ import { emptyRepository, put, signal, startBeside } from "../interop/lakefs-rig
 import { skipLakefs, startLakefs } from "../lakefs/servers.js";
 import { seeded } from "../random.js";
 
-const rounds = Number(process.env["ROUNDS"] ?? 4);
+const rounds = Number(process.env["ROUNDS"] ?? (isFull ? 8 : 2));
 const chosen = Number(process.env["SEED"] ?? Date.now() % 1_000_000);
 const FILES = 300;
 /** With the first one fewer packs than are folded while lakeFS is read. */

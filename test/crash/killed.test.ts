@@ -18,7 +18,7 @@ import {
 import { isFull } from "../everyday.js";
 import { seeded } from "../random.js";
 
-const ROUNDS_EVERY_DAY = isFull ? 100 : 20;
+const ROUNDS_EVERY_DAY = isFull ? 100 : 12;
 const CLIENTS = 3;
 /** The kill comes within so many times what one push takes here. */
 const KILL_WITHIN_PUSHES = 2.5;

@@ -46,12 +46,12 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   "a branch that is there moves by two commits": {
     before: ["main~2:refs/heads/main"],
     refs: ["main"],
-    walk: strideOf(4),
+    walk: strideOf(6),
   },
   "a first push: two branches, a merge and an annotated tag": {
     before: [],
     refs: ["main", "side", "v1"],
-    walk: strideOf(8),
+    walk: strideOf(12),
   },
   // Servers believe each other's notes of a move by the seal.
   "two tags move, an annotated one and a light one": {

@@ -11,7 +11,7 @@ import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.j
 import { race } from "./lakefs-race-rig.js";
 
 const isLarge = process.env["TEST_LARGE"] !== undefined;
-const ROUNDS = isLarge ? 200 : 30;
+const ROUNDS = isLarge ? 200 : 20;
 const MINUTE_MS = 60_000;
 const options = { skip: skipLakefs, timeout: 30 * MINUTE_MS };
 
