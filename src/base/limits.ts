@@ -347,6 +347,11 @@ export const LIMITS = {
    * buffers hold. What comes then waits in a file.
    */
   bodyBurstBytesMax: 4 * MIB,
+  /**
+   * Bytes of one body that wait in that file. A client on this machine was seen to be 200 MiB ahead;
+   * one that is further ahead is told to try again, or it would decide how much disk we use.
+   */
+  bodyOverflowBytesMax: 1024 * MIB,
 
   /**
    * How long it holds what a look at readiness found: balancers ask every few seconds, and each

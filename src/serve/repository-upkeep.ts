@@ -66,8 +66,9 @@ export class RepositoryUpkeep {
   #plan(id: string, handle: Handle): void {
     const { maintenance, table, gcGraceMs } = this.#options;
     maintenance.plan(id, async (signal, leaving) => {
+      const isPushed = this.#pushed.delete(id);
       if ((await table.byId(id))?.state !== "made") return; // it was deleted meanwhile, and its files may be gone
-      if (this.#pushed.delete(id)) await this.#derive(id, handle, signal);
+      if (isPushed) await this.#derive(id, handle, signal);
       await this.#fold(id, handle, handle.fold === undefined ? {} : WHILE_READING, signal, leaving);
       if (leaving.aborted) return;
       if (this.#isDue(id)) await this.collect(id, handle, gcGraceMs, signal);

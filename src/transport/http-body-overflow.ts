@@ -8,9 +8,11 @@ import { randomBytes } from "node:crypto";
 import { closeSync, openSync, read, unlinkSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { Fault } from "../base/fault.js";
+import { LIMITS } from "../base/limits.js";
 
 export class BodyOverflow {
   readonly #folder: string;
+  readonly #bytesMax: number;
   /** Of a file without a name, so that it goes with us. */
   #file: number | undefined;
   #isClosed = false;
@@ -18,8 +20,9 @@ export class BodyOverflow {
   #start = 0;
   #end = 0;
 
-  constructor(folder: string) {
+  constructor(folder: string, bytesMax: number = LIMITS.bodyOverflowBytesMax) {
     this.#folder = folder;
+    this.#bytesMax = bytesMax;
   }
 
   /** What waits. */
@@ -27,8 +30,11 @@ export class BodyOverflow {
     return this.#end - this.#start;
   }
 
+  /** Throws "pool/saturated" where more would wait than may, "store/failed". */
   put(chunk: Uint8Array): void {
     if (this.#isClosed) return;
+    if (this.bytes + chunk.length > this.#bytesMax)
+      throw new Fault("pool/saturated", { putAside: this.bytes });
     try {
       this.#file ??= openUnnamed(this.#folder);
       for (let at = 0; at < chunk.length; )

@@ -130,3 +130,15 @@ t.test("a folder that takes nothing fails the body, and nothing else", async (t)
   };
   await t.rejects(all(), { code: "store/failed" });
 });
+
+t.test("a client that is too far ahead is told to try again, and its file goes", async (t) => {
+  const folder = await tempFolder(t);
+  const body = new RequestBody(noFlow, new BodyOverflow(folder, 100_000));
+  const inMemory = Buffer.alloc(LIMITS.bodyBurstBytesMax, 1);
+  body.push(inMemory);
+  body.push(Buffer.alloc(100_000, 2));
+  t.equal(openIn(folder), 1);
+  body.push(Buffer.alloc(1, 3));
+  await t.rejects(body.read(), { code: "pool/saturated", facts: { putAside: 100_000 } });
+  t.equal(openIn(folder), 0);
+});
