@@ -40,7 +40,7 @@ function testFiles(path) {
 }
 
 /**
- * Tests that start lakeFS (test/lakefs/servers.ts) and did not say, each time, that it was the real
+ * Tests that start lakeFS (test/support/lakefs-servers.ts) and did not say, each time, that it was the real
  * one: its id and the hash of the program.
  */
 function withoutRecord() {

@@ -5,7 +5,7 @@
 import t from "tap";
 import { bench, ROW_NAMES } from "../bench/main.js";
 import { peerIsInstalled } from "../bench/peer.js";
-import { skipLakefs } from "./lakefs/servers.js";
+import { skipLakefs } from "./support/lakefs-servers.js";
 
 const hasPeer = await peerIsInstalled();
 const needPeer = new Set(["serve", "push", "crowd", "refs", "fetch", "commits"]);

@@ -1,16 +1,16 @@
 /** Door: the tasks of an ingest (src/pool/ingest-tasks.ts). */
 import { workerData } from "node:worker_threads";
 import { threadKernels } from "../src/kernels/choose.js";
-import { conclude as runConclude } from "../src/odb/index-pack-conclude.js";
-import { large as runLarge } from "../src/odb/index-pack-large.js";
-import { resolve as runResolve } from "../src/odb/index-pack-resolve.js";
-import { link as runLink, scan as runScan, type TaskParts } from "../src/odb/index-pack-scan.js";
-import { small as runSmall } from "../src/odb/index-pack-small.js";
+import { conclude as runConclude } from "../src/odb/index-pack/conclude.js";
+import { large as runLarge } from "../src/odb/index-pack/large.js";
+import { resolve as runResolve } from "../src/odb/index-pack/resolve.js";
+import { link as runLink, scan as runScan, type TaskParts } from "../src/odb/index-pack/scan.js";
+import { small as runSmall } from "../src/odb/index-pack/small.js";
 import {
   cut as runCut,
   join as runJoin,
   segments as runSegments,
-} from "../src/odb/index-pack-segments.js";
+} from "../src/odb/index-pack/segments.js";
 import type {
   ConcludeRequest,
   CutRequest,
@@ -22,7 +22,7 @@ import type {
   SmallRequest,
 } from "../src/pool/ingest-tasks.js";
 
-export { trailer } from "../src/odb/index-pack-conclude.js";
+export { trailer } from "../src/odb/index-pack/conclude.js";
 
 const module = (workerData as { kernelsModule: WebAssembly.Module }).kernelsModule;
 const parts: TaskParts = { module, kernels: threadKernels(module) };

@@ -1,7 +1,7 @@
-/** Door: what a push adds goes from packs to lakeFS (src/lakefs/landing-work). */
+/** Door: what a push adds goes from packs to lakeFS (src/lakefs/land/work). */
 import { workerData } from "node:worker_threads";
 import { threadKernels } from "../src/kernels/choose.js";
-import { landingWork } from "../src/lakefs/landing-work.js";
+import { landingWork } from "../src/lakefs/land/work.js";
 
 const { kernelsModule } = workerData as { readonly kernelsModule: WebAssembly.Module };
 

@@ -1,7 +1,7 @@
 /** Door: Git LFS (src/lfs). */
 import { workerData } from "node:worker_threads";
 import { threadKernels } from "../src/kernels/choose.js";
-import { AttributeRules, isLfsPath } from "../src/lakefs/gitattributes.js";
+import { AttributeRules, isLfsPath } from "../src/git/gitattributes.js";
 import { pointerWork } from "../src/lfs/pushed-pointers.js";
 
 export { hashPiece as hash } from "../src/lfs/hash-piece.js";

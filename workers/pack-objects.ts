@@ -1,7 +1,7 @@
-/** Door: tasks of a fetch (src/odb/fetch-work). */
+/** Door: tasks of a fetch (src/odb/pack-objects/fetch-work). */
 import { workerData } from "node:worker_threads";
 import { threadKernels } from "../src/kernels/choose.js";
-import { fetchWork } from "../src/odb/fetch-work.js";
+import { fetchWork } from "../src/odb/pack-objects/fetch-work.js";
 
 const { kernelsModule } = workerData as { readonly kernelsModule: WebAssembly.Module };
 

@@ -1,13 +1,13 @@
 /**
- * Door: Git objects of lakeFS commits (src/lakefs/synthesize), and contents they left there
- * (src/lakefs/bring-contents, src/lakefs/promised-merge).
+ * Door: Git objects of lakeFS commits (src/lakefs/trees/synthesize), and contents they left there
+ * (src/lakefs/trees/bring-contents, src/lakefs/trees/promised-merge).
  */
 import { workerData } from "node:worker_threads";
 import { threadKernels } from "../src/kernels/choose.js";
-import { bringContents } from "../src/lakefs/bring-contents.js";
-import { mergePromised } from "../src/lakefs/promised-merge.js";
-import { reachedPromises } from "../src/lakefs/reached-promises.js";
-import { synthesizeChain } from "../src/lakefs/synthesize.js";
+import { bringContents } from "../src/lakefs/trees/bring-contents.js";
+import { mergePromised } from "../src/lakefs/trees/promised-merge.js";
+import { reachedPromises } from "../src/lakefs/trees/reached-promises.js";
+import { synthesizeChain } from "../src/lakefs/trees/synthesize.js";
 import type {
   ContentsRequest,
   MergePromisedRequest,

@@ -4,8 +4,8 @@
  */
 import { copyFile, mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { loadKernels } from "../../src/cli/kernels.js";
-import { indexPackFile } from "../../src/odb/ingest-file.js";
+import { loadKernels } from "../../src/cli/server/kernels.js";
+import { indexPackFile } from "../../src/odb/index-pack/file.js";
 import { createPool, type ThreadPool } from "../../src/pool/pool.js";
 import type { CorpusName } from "../corpus.js";
 import { git, timeGit } from "../git.js";

@@ -3,7 +3,7 @@
  * one runs is chosen at pool start.
  */
 import { deflateSync } from "node:zlib";
-import { loadKernels } from "../../src/cli/kernels.js";
+import { loadKernels } from "../../src/cli/server/kernels.js";
 import type { Kernels } from "../../src/kernels/kernels.js";
 import { plainKernels } from "../../src/kernels/plain.js";
 import { WasmKernels } from "../../src/kernels/wasm.js";

@@ -10,18 +10,18 @@ import {
   readRefs,
   repackedByGit,
   StoredSide,
-} from "../../test/interop/lakefs-folding.js";
-import { prefixOf } from "../../test/interop/harness.js";
-import { GeneratedLake, oneFileListing } from "../../test/lakefs/generated.js";
-import type { RunningLakefs } from "../../test/lakefs/servers.js";
-import { loadKernels } from "../../src/cli/kernels.js";
-import { toHandles } from "../../src/odb/fetch-pack.js";
-import { startIngest } from "../../src/odb/ingest.js";
-import { indexPackFile } from "../../src/odb/ingest-file.js";
-import { ManifestObjects } from "../../src/odb/manifest-objects.js";
-import { ManifestStore } from "../../src/odb/manifest-store.js";
-import { PackChecks } from "../../src/odb/pack-checks.js";
-import { PackTables } from "../../src/odb/pack-tables.js";
+} from "../../test/support/lakefs-folding.js";
+import { prefixOf } from "../../test/support/harness.js";
+import { GeneratedLake, oneFileListing } from "../../test/support/generated-objects.js";
+import type { RunningLakefs } from "../../test/support/lakefs-servers.js";
+import { loadKernels } from "../../src/cli/server/kernels.js";
+import { toHandles } from "../../src/odb/pack-objects/fetch-pack.js";
+import { startIngest } from "../../src/odb/index-pack/spool.js";
+import { indexPackFile } from "../../src/odb/index-pack/file.js";
+import { ManifestObjects } from "../../src/odb/manifest/objects.js";
+import { ManifestStore } from "../../src/odb/manifest/store.js";
+import { PackChecks } from "../../src/odb/packs/checks.js";
+import { PackTables } from "../../src/odb/packs/tables.js";
 import { createPool } from "../../src/pool/pool.js";
 import { DiskStore } from "../../src/store/disk.js";
 import { timeGit } from "../git.js";

@@ -6,7 +6,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { randomFillSync } from "node:crypto";
 import { closeSync, mkdirSync, openSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import type { RunningLakefs } from "../../test/lakefs/servers.js";
+import type { RunningLakefs } from "../../test/support/lakefs-servers.js";
 import { git } from "../git.js";
 import { cpuSeconds, RssWatch } from "../process.js";
 import { median, type Report } from "../report.js";

@@ -1,7 +1,7 @@
 /** The row `pool`: what 1, 2 and 4 threads make of indexing and of clones. */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { loadKernels } from "../../src/cli/kernels.js";
+import { loadKernels } from "../../src/cli/server/kernels.js";
 import { createPool } from "../../src/pool/pool.js";
 import { timeGit } from "../git.js";
 import { listTips, rawClone } from "../raw-clone.js";

@@ -4,7 +4,7 @@ import type { Role } from "../auth/caller.js";
 import type { AccessFacts, Permissions, Visibility } from "../auth/permissions.js";
 import { Fault } from "../base/fault.js";
 import type { RepositoryRow } from "../database/schema.js";
-import { isNamespace } from "../serve/repository-name.js";
+import { isNamespace } from "../serve/conversation/repository-name.js";
 
 export interface AccountServices {
   readonly accounts: Accounts;

@@ -13,7 +13,7 @@ import { ROLES } from "../auth/caller.js";
 import { asFault, Fault, type FaultRecord, isFaultCode, toRecord } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import { faultFacts, type Log } from "../observe/log.js";
-import { readRepositoryName } from "../serve/repository-name.js";
+import { readRepositoryName } from "../serve/conversation/repository-name.js";
 import type { AccountApi } from "./accounts.js";
 import type { PoolApi } from "./pool.js";
 import type { RepositoryApi } from "./repositories.js";

@@ -8,7 +8,7 @@
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { Fault } from "../base/fault.js";
-import { isLakefsRepositoryName } from "../lakefs/repository-names.js";
+import { isLakefsRepositoryName } from "../lakefs/rules/hub-names.js";
 
 export const WEBHOOK_HEADER = "x-lakepack-secret";
 

@@ -3,21 +3,21 @@
  * and commands (control.ts). Values are JSON.
  */
 import { type Caller, TRUSTED } from "../auth/caller.js";
-import type { GuardState } from "../lakefs/guard-proof.js";
+import type { GuardState } from "../lakefs/hooks/guard-proof.js";
 import type { Visibility } from "../auth/permissions.js";
 import { asFault, Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { RepositoryRow } from "../database/schema.js";
-import { concealed } from "../serve/conceal.js";
-import { findCommitIds } from "../serve/commit-ids.js";
-import type { Repository } from "../serve/conversation.js";
-import { openContext, type UploadPackDeps } from "../serve/fetch-context.js";
-import type { Wants } from "../serve/door.js";
-import type { PushPolicy } from "../serve/push-policy.js";
-import type { Repositories } from "../serve/repositories.js";
-import type { Adopted, Recovered } from "../serve/repository-removal.js";
-import { UNRECORDED } from "../serve/request-record.js";
-import type { SettingsChange } from "../serve/repository-settings.js";
+import { concealed } from "../serve/conversation/conceal.js";
+import { findCommitIds } from "../serve/fetch/commit-ids.js";
+import type { Repository } from "../serve/conversation/conversation.js";
+import { openContext, type UploadPackDeps } from "../serve/fetch/context.js";
+import type { Wants } from "../serve/repositories/door.js";
+import type { PushPolicy } from "../serve/conversation/push-policy.js";
+import type { Repositories } from "../serve/repositories/repositories.js";
+import type { Adopted, Recovered } from "../serve/repositories/removal.js";
+import { UNRECORDED } from "../serve/conversation/request-record.js";
+import type { SettingsChange } from "../serve/conversation/repository-settings.js";
 import {
   candidatesOf,
   kindOf,
@@ -25,7 +25,7 @@ import {
   type RepositoryName,
   titleOf,
   type TypedName,
-} from "../serve/repository-name.js";
+} from "../serve/conversation/repository-name.js";
 
 import { settingsFacts, type SettingsFacts } from "./repository-settings.js";
 

@@ -1,7 +1,11 @@
 /** What decides about pushes to a repository, and who has set it. */
-import type { FsckLevel } from "../git/fsck-levels.js";
-import type { PushPolicy } from "../serve/push-policy.js";
-import { type MissingObjects, policyFor, readSettingsOf } from "../serve/repository-settings.js";
+import type { FsckLevel } from "../git/fsck/levels.js";
+import type { PushPolicy } from "../serve/conversation/push-policy.js";
+import {
+  type MissingObjects,
+  policyFor,
+  readSettingsOf,
+} from "../serve/conversation/repository-settings.js";
 
 export type From = "server" | "repository";
 

@@ -2,17 +2,17 @@
 /** `lakepack`: exit code 0 is success, 1 a failure it names, 2 a wrong command line or setting. */
 import { Command, CommanderError } from "commander";
 import { asFault, Fault, type FaultCode } from "../base/fault.js";
-import { doctorCommand } from "./doctor.js";
-import { gcCommand } from "./gc.js";
-import { indexPackCommand } from "./index-pack.js";
-import { poolCommand } from "./pool.js";
-import { repoCommand } from "./repo.js";
-import { serveCommand } from "./serve.js";
-import { tokenCommand } from "./token.js";
-import { userCommand } from "./user.js";
-import { verifyCommand } from "./verify.js";
-import { VERSION } from "./version.js";
-import { sayAside } from "./say.js";
+import { doctorCommand } from "./commands/doctor.js";
+import { gcCommand } from "./commands/gc.js";
+import { indexPackCommand } from "./commands/index-pack.js";
+import { poolCommand } from "./commands/pool.js";
+import { repoCommand } from "./commands/repo.js";
+import { serveCommand } from "./commands/serve.js";
+import { tokenCommand } from "./commands/token.js";
+import { userCommand } from "./commands/user.js";
+import { verifyCommand } from "./commands/verify.js";
+import { VERSION } from "./terminal/version.js";
+import { sayAside } from "./terminal/say.js";
 
 const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;

@@ -7,7 +7,7 @@ import { asFault } from "../base/fault.js";
 import { Semaphore } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import { faultFacts, type Log } from "../observe/log.js";
-import type { LakefsRefs } from "./lakefs-refs.js";
+import type { LakefsRefs } from "./refs.js";
 
 interface Watched {
   /** lakeFS' name of it. */

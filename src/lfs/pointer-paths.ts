@@ -8,9 +8,9 @@ import { LIMITS } from "../base/limits.js";
 import { parseCommit } from "../git/commit.js";
 import type { Oid } from "../git/oid.js";
 import { TreeCursor } from "../git/tree.js";
-import { describeObject } from "../odb/connected.js";
-import type { ObjectReader } from "../odb/object-reader.js";
-import { NONE } from "../odb/object-space.js";
+import { describeObject } from "../odb/walk/connected.js";
+import type { ObjectReader } from "../odb/packs/reader.js";
+import { NONE } from "../odb/packs/numbering.js";
 import type { TaskWatch } from "../pool/control.js";
 import type { PointerPath, PointerPathsRequest, PointerPathsResult } from "../pool/lfs-tasks.js";
 

@@ -7,8 +7,8 @@
 import { parsePointer, POINTER_BYTES_MAX, POINTER_BYTES_MIN } from "../git/lfs-pointer.js";
 import { LIMITS } from "../base/limits.js";
 import type { Kernels } from "../kernels/kernels.js";
-import { ObjectReader, threadReaderCaches } from "../odb/object-reader.js";
-import { EntryHeader } from "../odb/pack-file.js";
+import { ObjectReader, threadReaderCaches } from "../odb/packs/reader.js";
+import { EntryHeader } from "../odb/packs/entries.js";
 import { TaskWatch } from "../pool/control.js";
 import type {
   FindPointersRequest,

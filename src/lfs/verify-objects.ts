@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { latin1 } from "../base/bytes.js";
 import { LIMITS } from "../base/limits.js";
-import type { Finding } from "../odb/verify.js";
+import type { Finding } from "../odb/manifest/verify.js";
 import type { Store } from "../store/store.js";
 import { objectKey } from "./own-store.js";
 

@@ -2,11 +2,11 @@
  * One repository's objects as a conversation sees them: live packs to read, an ingest to write.
  * Runs on the main thread and does nothing heavy: tasks in the pool read and write the packs.
  */
-import type { FsckRules } from "../git/fsck-levels.js";
+import type { FsckRules } from "../git/fsck/levels.js";
 import type { Oid } from "../git/oid.js";
 import type { PackHandle, Pool } from "../pool/tasks.js";
-import type { PackRecord } from "./manifest.js";
-import type { Ingest, IngestedPack, IngestProgress } from "./ingest-contract.js";
+import type { PackRecord } from "./manifest/manifest.js";
+import type { Ingest, IngestedPack, IngestProgress } from "./index-pack/contract.js";
 
 /** What the manifest records of a pack, beside where its bytes are. */
 export interface LivePack extends PackHandle {

@@ -4,7 +4,7 @@
  * "conclude" at a time, by many "resolve".
  */
 import type { FaultRecord } from "../base/fault.js";
-import type { FsckRules, FsckWarning } from "../git/fsck-levels.js";
+import type { FsckRules, FsckWarning } from "../git/fsck/levels.js";
 import type { Oid } from "../git/oid.js";
 import type { PackHandle, TaskControl } from "./tasks.js";
 

@@ -2,12 +2,12 @@
 import type { Caller } from "../auth/caller.js";
 import type { LogFacts } from "../observe/log.js";
 import type { Operation } from "../observe/metrics.js";
-import type { Exchange, Repository } from "./conversation.js";
+import type { Exchange, Repository } from "./conversation/conversation.js";
 import type { LinkHolder } from "../lfs/proof.js";
-import type { Begun, Wants } from "./door.js";
-import type { LfsService } from "./lfs.js";
+import type { Begun, Wants } from "./repositories/door.js";
+import type { LfsService } from "./lfs/lfs.js";
 import type { Ready } from "./readiness.js";
-import type { RepositoryName } from "./repository-name.js";
+import type { RepositoryName } from "./conversation/repository-name.js";
 
 export type GitService = "upload-pack" | "receive-pack";
 

@@ -1,6 +1,6 @@
 /** Chooses the HTTP front end: uWebSockets.js where its binary loads, node:http everywhere else. */
 import { Fault } from "../base/fault.js";
-import type { HttpTransport } from "./http.js";
+import type { HttpTransport } from "./http/contract.js";
 
 /**
  * `preference` "uws" insists: throws "settings/bad-value" with the reason where it does not load.
@@ -10,7 +10,7 @@ export async function loadTransport(
 ): Promise<HttpTransport> {
   if (preference !== "node") {
     try {
-      return (await import("./http-uws.js")).transport;
+      return (await import("./http/uws.js")).transport;
     } catch (error) {
       // No npm build covers every Node.js and libc; the start-up line says which front end runs.
       if (preference === "uws")
@@ -21,5 +21,5 @@ export async function loadTransport(
         );
     }
   }
-  return (await import("./http-node.js")).transport;
+  return (await import("./http/node.js")).transport;
 }

@@ -5,8 +5,8 @@
 import { mkdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
-import { git, logShows, startLakepack, tempFolder } from "../interop/harness.js";
-import { lakepack as run } from "./lakepack.js";
+import { git, logShows, startLakepack, tempFolder } from "../support/harness.js";
+import { lakepack as run } from "../support/lakepack-command.js";
 
 const TOKEN = /^lpk_[a-z2-7]{32}\n$/;
 

@@ -4,12 +4,12 @@
  */
 import type { Command } from "commander";
 import t from "tap";
-import { doctorCommand } from "../../src/cli/doctor.js";
-import { poolCommand } from "../../src/cli/pool.js";
-import { repoCommand } from "../../src/cli/repo.js";
-import { tokenCommand } from "../../src/cli/token.js";
-import { userCommand } from "../../src/cli/user.js";
-import { verifyCommand } from "../../src/cli/verify.js";
+import { doctorCommand } from "../../src/cli/commands/doctor.js";
+import { poolCommand } from "../../src/cli/commands/pool.js";
+import { repoCommand } from "../../src/cli/commands/repo.js";
+import { tokenCommand } from "../../src/cli/commands/token.js";
+import { userCommand } from "../../src/cli/commands/user.js";
+import { verifyCommand } from "../../src/cli/commands/verify.js";
 
 function leaves(command: Command): readonly Command[] {
   return command.commands.length === 0 ? [command] : command.commands.flatMap(leaves);

@@ -6,9 +6,9 @@ import { chmod, mkdir, readdir, rename, rm, stat, writeFile } from "node:fs/prom
 import { join } from "node:path";
 import Database from "libsql";
 import t from "tap";
-import { startGuarded } from "../interop/accounts-rig.js";
-import { commit, git, startLakepack, tempFolder } from "../interop/harness.js";
-import { rawRequest } from "../transport/raw-client.js";
+import { startGuarded } from "../support/accounts-rig.js";
+import { commit, git, startLakepack, tempFolder } from "../support/harness.js";
+import { rawRequest } from "../support/raw-client.js";
 
 async function modes(folder: string, name = "."): Promise<string[]> {
   const path = join(folder, name);

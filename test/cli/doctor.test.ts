@@ -5,13 +5,13 @@
 import { chmod, mkdir, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
-import { frontEnds } from "../everyday.js";
-import { checkAll } from "../../src/cli/doctor-checks.js";
-import { readSettings } from "../../src/cli/settings.js";
-import { startLakepack, tempFolder } from "../interop/harness.js";
-import { settingsFor } from "../interop/lakefs-rig.js";
-import { skipLakefs, startLakefs } from "../lakefs/servers.js";
-import { lakepack } from "./lakepack.js";
+import { frontEnds } from "../support/everyday.js";
+import { checkAll } from "../../src/cli/doctor/checks.js";
+import { readSettings } from "../../src/cli/server/settings.js";
+import { startLakepack, tempFolder } from "../support/harness.js";
+import { settingsFor } from "../support/lakefs-rig.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
+import { lakepack } from "../support/lakepack-command.js";
 
 interface Checked {
   readonly name: string;

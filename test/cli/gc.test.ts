@@ -14,8 +14,8 @@ import {
   objectSet,
   startLakepack,
   tempFolder,
-} from "../interop/harness.js";
-import { lakepack } from "./lakepack.js";
+} from "../support/harness.js";
+import { lakepack } from "../support/lakepack-command.js";
 
 t.setTimeout(240_000);
 

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
-import { frontEnds } from "../everyday.js";
+import { frontEnds } from "../support/everyday.js";
 import {
   commit,
   git,
@@ -10,9 +10,9 @@ import {
   startLakepack,
   tempFolder,
   tryGit,
-} from "../interop/harness.js";
-import { RawClient, type RawResponse, rawRequest } from "../transport/raw-client.js";
-import { lakepack as run } from "./lakepack.js";
+} from "../support/harness.js";
+import { RawClient, type RawResponse, rawRequest } from "../support/raw-client.js";
+import { lakepack as run } from "../support/lakepack-command.js";
 
 async function withHistory(t: Test, server: Lakepack): Promise<{ work: string; url: string }> {
   const work = join(await tempFolder(t), "work");

@@ -8,10 +8,10 @@ import { mkdir, readdir, rm, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import Libsql from "libsql";
 import t, { type Test } from "tap";
-import { frontEnds } from "../everyday.js";
-import { type Guarded, startGuarded } from "../interop/accounts-rig.js";
-import { commit, folderOf, git, startLakepack, tempFolder, tryGit } from "../interop/harness.js";
-import { lakepack as run } from "./lakepack.js";
+import { frontEnds } from "../support/everyday.js";
+import { type Guarded, startGuarded } from "../support/accounts-rig.js";
+import { commit, folderOf, git, startLakepack, tempFolder, tryGit } from "../support/harness.js";
+import { lakepack as run } from "../support/lakepack-command.js";
 
 t.setTimeout(600_000);
 

@@ -8,8 +8,8 @@ import { createConnection } from "node:net";
 import { join } from "node:path";
 import t from "tap";
 import { LIMITS } from "../../src/base/limits.js";
-import { commit, git, logShows, startLakepack, tempFolder, tryGit } from "../interop/harness.js";
-import { lakepack as run } from "./lakepack.js";
+import { commit, git, logShows, startLakepack, tempFolder, tryGit } from "../support/harness.js";
+import { lakepack as run } from "../support/lakepack-command.js";
 
 const lakepack = (...args: readonly string[]) => run(args);
 

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
-import { readSettings, SETTINGS } from "../../src/cli/settings.js";
+import { readSettings, SETTINGS } from "../../src/cli/server/settings.js";
 
 const NO_FILE = "lakepack.yaml"; // none lies in the folder tests run in
 

@@ -6,13 +6,13 @@ import { createHash } from "node:crypto";
 import { constants, deflateRawSync, deflateSync } from "node:zlib";
 import t, { type Test } from "tap";
 import { Fault } from "../../src/base/fault.js";
-import { loadKernels } from "../../src/cli/kernels.js";
+import { loadKernels } from "../../src/cli/server/kernels.js";
 import { ChosenKernels, describePicks } from "../../src/kernels/choose.js";
 import type { HashJob, Kernels } from "../../src/kernels/kernels.js";
 import { plainKernels } from "../../src/kernels/plain.js";
 import { WasmKernels } from "../../src/kernels/wasm.js";
-import { appending, copy, delta, insert } from "../pack-builder.js";
-import { seeded } from "../random.js";
+import { appending, copy, delta, insert } from "../support/pack-builder.js";
+import { seeded } from "../support/random.js";
 
 const wasm = new WasmKernels(await loadKernels());
 const codeOf = (work: () => unknown): string => {

@@ -2,9 +2,9 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
-import { newRepository, newWork, rigNode } from "../lakefs/landing-rig.js";
-import { testPool } from "../lakefs/reading.js";
-import { skipLakefs, startLakefs } from "../lakefs/servers.js";
+import { newRepository, newWork, rigNode } from "../support/landing-rig.js";
+import { testPool } from "../support/lakefs-reading.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 import { refStoreConformance } from "./ref-store.js";
 
 const COMMITS = 17;

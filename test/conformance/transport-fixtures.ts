@@ -8,7 +8,7 @@ import type {
   HttpReply,
   HttpTimes,
   HttpTransport,
-} from "../../src/transport/http.js";
+} from "../../src/transport/http/contract.js";
 
 export const MIB = 1024 * 1024;
 const PLAIN = [["Content-Type", "text/plain"]] as const;

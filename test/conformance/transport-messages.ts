@@ -3,8 +3,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { utf8 } from "../../src/base/bytes.js";
 import { Fault } from "../../src/base/fault.js";
-import type { HttpRequest, HttpTransport } from "../../src/transport/http.js";
-import { RawClient, rawRequest } from "../transport/raw-client.js";
+import type { HttpRequest, HttpTransport } from "../../src/transport/http/contract.js";
+import { RawClient, rawRequest } from "../support/raw-client.js";
 import {
   GET,
   MIB,

@@ -1,5 +1,5 @@
 /** What every HTTP front end must do: the same suites for uWebSockets.js and node:http. */
-import type { HttpTransport } from "../../src/transport/http.js";
+import type { HttpTransport } from "../../src/transport/http/contract.js";
 import { connectionSuite } from "./transport-connections.js";
 import { messageSuite } from "./transport-messages.js";
 

@@ -8,9 +8,9 @@ import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { MAPPING_BRANCH } from "../../src/lakefs/mapping.js";
-import { seal, SEAL_BYTES } from "../../src/lakefs/seal.js";
-import { lakepack } from "../cli/lakepack.js";
+import { MAPPING_BRANCH } from "../../src/lakefs/notes/mapping.js";
+import { seal, SEAL_BYTES } from "../../src/lakefs/read/seal.js";
+import { lakepack } from "../support/lakepack-command.js";
 import {
   checkFsck,
   commit,
@@ -21,10 +21,10 @@ import {
   logShows,
   tempFolder,
   tryGit,
-} from "../interop/harness.js";
-import { startBeside } from "../interop/lakefs-beside.js";
-import { startProxy } from "../lakefs/proxy.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
+} from "../support/harness.js";
+import { startBeside } from "../support/lakefs-beside.js";
+import { startProxy } from "../support/lakefs-proxy.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 const { signal } = new AbortController();
 t.setTimeout(600_000);

@@ -5,8 +5,8 @@
 import { readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { someOf } from "../everyday.js";
-import { lakepack } from "../cli/lakepack.js";
+import { someOf } from "../support/everyday.js";
+import { lakepack } from "../support/lakepack-command.js";
 import {
   checkFsck,
   commit,
@@ -16,7 +16,7 @@ import {
   startLakepack,
   tempFolder,
   tryGit,
-} from "../interop/harness.js";
+} from "../support/harness.js";
 
 t.setTimeout(600_000);
 

@@ -2,12 +2,12 @@
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Test } from "tap";
-import type { Manifest } from "../../src/odb/manifest.js";
-import type { Beside } from "../../src/odb/verify.js";
+import type { Manifest } from "../../src/odb/manifest/manifest.js";
+import type { Beside } from "../../src/odb/manifest/verify.js";
 import { createPool, type ThreadPool } from "../../src/pool/pool.js";
 import type { DiskStore } from "../../src/store/disk.js";
-import { isFull } from "../everyday.js";
-import { seeded } from "../random.js";
+import { isFull } from "../support/everyday.js";
+import { seeded } from "../support/random.js";
 import { Acknowledgements, digest, type History } from "./history.js";
 import type { JournalRecord } from "./journal.js";
 import { type Fate, type Fates, LossyDisk } from "./lossy-disk.js";

@@ -8,9 +8,9 @@ import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import Libsql from "libsql";
 import t, { type Test } from "tap";
-import { lakepack } from "../cli/lakepack.js";
-import { commit, folderOf, git, startLakepack, tempFolder, tryGit } from "../interop/harness.js";
-import { strideOf } from "../everyday.js";
+import { lakepack } from "../support/lakepack-command.js";
+import { commit, folderOf, git, startLakepack, tempFolder, tryGit } from "../support/harness.js";
+import { strideOf } from "../support/everyday.js";
 import { History } from "./history.js";
 
 t.setTimeout(600_000);

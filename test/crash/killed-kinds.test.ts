@@ -7,11 +7,11 @@
 import { createHash, randomBytes } from "node:crypto";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { type Guarded, startGuarded } from "../interop/accounts-rig.js";
-import { checkFsck, commit, git, tempFolder, tryGit } from "../interop/harness.js";
-import { lakefsEnvironment, seed } from "../interop/lakefs-beside.js";
-import { skipLakefs, startLakefs } from "../lakefs/servers.js";
-import { seeded } from "../random.js";
+import { type Guarded, startGuarded } from "../support/accounts-rig.js";
+import { checkFsck, commit, git, tempFolder, tryGit } from "../support/harness.js";
+import { lakefsEnvironment, seed } from "../support/lakefs-beside.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
+import { seeded } from "../support/random.js";
 
 const ROUNDS_EVERY_DAY = 8;
 /** More than a manifest holds (limits: manifestRefsMax): a snapshot and changes on top of it. */

@@ -14,9 +14,9 @@ import {
   startLakepack,
   tempFolder,
   tryGit,
-} from "../interop/harness.js";
-import { isFull } from "../everyday.js";
-import { seeded } from "../random.js";
+} from "../support/harness.js";
+import { isFull } from "../support/everyday.js";
+import { seeded } from "../support/random.js";
 
 const ROUNDS_EVERY_DAY = isFull ? 100 : 12;
 const CLIENTS = 3;

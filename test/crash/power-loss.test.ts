@@ -10,10 +10,10 @@ import { readdirSync, readFileSync } from "node:fs";
 import { cp, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { verifyRecords } from "../../src/lakefs/verify-records.js";
-import { checkFsck, commit, git, startLakepack, tempFolder } from "../interop/harness.js";
-import { settingsFor, startBeside } from "../interop/lakefs-rig.js";
-import { skipLakefs, startLakefs } from "../lakefs/servers.js";
+import { verifyRecords } from "../../src/lakefs/read/verify-records.js";
+import { checkFsck, commit, git, startLakepack, tempFolder } from "../support/harness.js";
+import { settingsFor, startBeside } from "../support/lakefs-rig.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 import { type Examination, examineAll, losesWithout, sitesOf, testPool } from "./examination.js";
 import { History, pointerTo } from "./history.js";
 

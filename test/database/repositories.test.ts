@@ -8,8 +8,8 @@ import { Database } from "../../src/database/database.js";
 import { listGrants, putGrant } from "../../src/database/grants.js";
 import * as queries from "../../src/database/repositories.js";
 import { insertUser } from "../../src/database/users.js";
-import { RepositoryTable } from "../../src/serve/repository-table.js";
-import { tempFolder } from "../interop/harness.js";
+import { RepositoryTable } from "../../src/serve/repositories/table.js";
+import { tempFolder } from "../support/harness.js";
 
 async function opened(
   t: Test,

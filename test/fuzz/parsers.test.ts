@@ -5,22 +5,22 @@
  */
 import t from "tap";
 import { Fault } from "../../src/base/fault.js";
-import { checkObject } from "../../src/git/fsck.js";
-import { readSubmodules } from "../../src/git/gitmodules.js";
-import { parsePack } from "../../src/git/pack-parser.js";
-import { resolvePack } from "../../src/git/pack-resolver.js";
+import { checkObject } from "../../src/git/fsck/fsck.js";
+import { readSubmodules } from "../../src/git/fsck/gitmodules.js";
+import { parsePack } from "../reference/pack-parser.js";
+import { resolvePack } from "../reference/pack-resolver.js";
 import { TreeCursor } from "../../src/git/tree.js";
 import { plainKernels } from "../../src/kernels/plain.js";
-import { readPath } from "../../src/transport/http-path.js";
+import { readPath } from "../../src/transport/http/path.js";
 import { CommandRequestReader } from "../../src/wire/command-request.js";
 import { parseFilter } from "../../src/wire/filter.js";
 import { PacketReader } from "../../src/wire/pkt-line.js";
 import { PushRequestReader } from "../../src/wire/push.js";
 import { HaveLines, UploadRequestReader } from "../../src/wire/upload-request.js";
-import { pkts } from "../interop/raw-fetch.js";
-import { command } from "../interop/raw-push.js";
-import { appending, blob, buildPack, whole } from "../pack-builder.js";
-import { type Random, seeded } from "../random.js";
+import { pkts } from "../support/raw-fetch.js";
+import { command } from "../support/raw-push.js";
+import { appending, blob, buildPack, whole } from "../support/pack-builder.js";
+import { type Random, seeded } from "../support/random.js";
 
 const OFFER = { agent: "test", allowTipInWant: false, allowReachableInWant: false, atomic: true };
 const ONE = "1".repeat(40);

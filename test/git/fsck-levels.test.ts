@@ -14,7 +14,7 @@ import {
   readSkipFile,
   readSkipped,
   skipTable,
-} from "../../src/git/fsck-levels.js";
+} from "../../src/git/fsck/levels.js";
 
 t.test("levels", async (t) => {
   t.same(readFsckLevels(""), {});

@@ -3,10 +3,17 @@
  * whole or as a delta.
  */
 import t from "tap";
-import type { CheckMarks } from "../../src/git/fsck.js";
-import { TreeCheck } from "../../src/git/fsck-tree.js";
-import { ingestBench } from "../odb/ingest/harness.js";
-import { appending, blob, buildPack, type HandEntry, oidOf, whole } from "../pack-builder.js";
+import type { CheckMarks } from "../../src/git/fsck/fsck.js";
+import { TreeCheck } from "../../src/git/fsck/tree.js";
+import { ingestBench } from "../support/ingest-harness.js";
+import {
+  appending,
+  blob,
+  buildPack,
+  type HandEntry,
+  oidOf,
+  whole,
+} from "../support/pack-builder.js";
 
 const FILE = oidOf("blob", "x");
 const entry = (mode: string, name: string, oid = FILE) =>

@@ -7,9 +7,9 @@ import { join } from "node:path";
 import t from "tap";
 import { Fault } from "../../src/base/fault.js";
 import type { ObjectType } from "../../src/git/oid.js";
-import { startIngest } from "../../src/odb/ingest.js";
-import { ingestBench } from "../odb/ingest/harness.js";
-import { buildPack, oidOf, whole } from "../pack-builder.js";
+import { startIngest } from "../../src/odb/index-pack/spool.js";
+import { ingestBench } from "../support/ingest-harness.js";
+import { buildPack, oidOf, whole } from "../support/pack-builder.js";
 
 const bench = await ingestBench(t);
 const bare = join(bench.folder, "bare.git");

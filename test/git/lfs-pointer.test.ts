@@ -10,8 +10,8 @@ import {
   parsePointer,
   parseSecondPointer,
 } from "../../src/git/lfs-pointer.js";
-import { tempFolder } from "../interop/harness.js";
-import { seeded } from "../random.js";
+import { tempFolder } from "../support/harness.js";
+import { seeded } from "../support/random.js";
 
 const POINTER = { sha256: "0123456789abcdef".repeat(4), size: 12_345 };
 const TEXT = `version https://git-lfs.github.com/spec/v1\noid sha256:${POINTER.sha256}\nsize 12345\n`;

@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process";
 import t from "tap";
 import { foldersOf, isPushableRefName, isRefName, RefNames } from "../../src/git/ref-name.js";
-import { seeded } from "../random.js";
+import { seeded } from "../support/random.js";
 
 /** What stock git says of a name (latin1 text, no NUL). */
 function gitAccepts(name: string): boolean {

@@ -10,10 +10,10 @@ import { LIMITS } from "../../src/base/limits.js";
 import { baseOf } from "../../src/git/delta-chain.js";
 import { OBJECT_TYPE } from "../../src/git/oid.js";
 import { treeDelta } from "../../src/git/tree-delta.js";
-import { formatTree, type TreeEntry } from "../../src/git/tree-text.js";
+import { formatTree, type TreeEntry } from "../../src/git/tree-entries.js";
 import { plainKernels } from "../../src/kernels/plain.js";
-import { buildPack, type HandEntry, oidOf, whole } from "../pack-builder.js";
-import { type Random, seeded } from "../random.js";
+import { buildPack, type HandEntry, oidOf, whole } from "../support/pack-builder.js";
+import { type Random, seeded } from "../support/random.js";
 
 const MODES = [0o100644, 0o100755, 0o120000, 0o160000, 0o40000];
 

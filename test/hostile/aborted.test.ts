@@ -17,11 +17,11 @@ import {
   startLakepack,
   tempFolder,
   tryGit,
-} from "../interop/harness.js";
-import { pkts } from "../interop/raw-fetch.js";
-import { command } from "../interop/raw-push.js";
-import { seeded } from "../random.js";
-import { RawClient, rawRequest } from "../transport/raw-client.js";
+} from "../support/harness.js";
+import { pkts } from "../support/raw-fetch.js";
+import { command } from "../support/raw-push.js";
+import { seeded } from "../support/random.js";
+import { RawClient, rawRequest } from "../support/raw-client.js";
 
 const ZERO = "0".repeat(40);
 const MIB = 1024 * 1024;

@@ -7,9 +7,9 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
-import { type Lakepack, startLakepack } from "../interop/harness.js";
-import { pkts, rawFetch } from "../interop/raw-fetch.js";
-import { command, parseReport } from "../interop/raw-push.js";
+import { type Lakepack, startLakepack } from "../support/harness.js";
+import { pkts, rawFetch } from "../support/raw-fetch.js";
+import { command, parseReport } from "../support/raw-push.js";
 import {
   blob,
   buildPack,
@@ -19,8 +19,8 @@ import {
   insert,
   oidOf,
   whole,
-} from "../pack-builder.js";
-import { RawClient, rawRequest } from "../transport/raw-client.js";
+} from "../support/pack-builder.js";
+import { RawClient, rawRequest } from "../support/raw-client.js";
 
 const ZERO = "0".repeat(40);
 const MIB = 1024 * 1024;

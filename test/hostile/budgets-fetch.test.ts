@@ -10,10 +10,10 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import t, { type Test } from "tap";
-import { commit, git, type Lakepack, startLakepack, tempFolder } from "../interop/harness.js";
-import { pkts, rawFetch } from "../interop/raw-fetch.js";
-import { RawClient, rawRequest } from "../transport/raw-client.js";
-import { budgetRig, onEveryFrontEnd, skipBudgets } from "./budgets-rig.js";
+import { commit, git, type Lakepack, startLakepack, tempFolder } from "../support/harness.js";
+import { pkts, rawFetch } from "../support/raw-fetch.js";
+import { RawClient, rawRequest } from "../support/raw-client.js";
+import { budgetRig, onEveryFrontEnd, skipBudgets } from "../support/budgets-rig.js";
 
 const KINDS = ["uws", "node"] as const;
 

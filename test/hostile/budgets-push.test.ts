@@ -15,7 +15,7 @@ import {
   insert,
   oidOf,
   whole,
-} from "../pack-builder.js";
+} from "../support/pack-builder.js";
 import {
   type BudgetRig,
   budgetRig,
@@ -25,7 +25,7 @@ import {
   onEveryFrontEnd,
   pushPack,
   skipBudgets,
-} from "./budgets-rig.js";
+} from "../support/budgets-rig.js";
 
 const MIB = 1024 * 1024;
 const POINTER = `version https://git-lfs.github.com/spec/v1\noid sha256:${"5".repeat(64)}\nsize 12345\n`;

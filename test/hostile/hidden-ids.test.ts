@@ -5,11 +5,11 @@
  */
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { frontEnds } from "../everyday.js";
-import { commit, git, type Lakepack, startLakepack, tempFolder } from "../interop/harness.js";
-import { emptyRepository, signal, startBeside } from "../interop/lakefs-rig.js";
-import { packFacts, pkts, rawFetch } from "../interop/raw-fetch.js";
-import { skipLakefs, startLakefs } from "../lakefs/servers.js";
+import { frontEnds } from "../support/everyday.js";
+import { commit, git, type Lakepack, startLakepack, tempFolder } from "../support/harness.js";
+import { emptyRepository, signal, startBeside } from "../support/lakefs-rig.js";
+import { packFacts, pkts, rawFetch } from "../support/raw-fetch.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 interface Hidden {
   /** The one branch's tip. */

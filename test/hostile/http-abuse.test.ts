@@ -16,9 +16,9 @@ import {
   startLakepack,
   tempFolder,
   tryGit,
-} from "../interop/harness.js";
-import { pkts } from "../interop/raw-fetch.js";
-import { RawClient, type RawResponse } from "../transport/raw-client.js";
+} from "../support/harness.js";
+import { pkts } from "../support/raw-fetch.js";
+import { RawClient, type RawResponse } from "../support/raw-client.js";
 
 const ZERO = "0".repeat(40);
 const MIB = 1024 * 1024;

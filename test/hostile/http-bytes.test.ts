@@ -7,8 +7,8 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
-import { commit, git, startLakepack, tempFolder } from "../interop/harness.js";
-import { RawClient, type RawResponse } from "../transport/raw-client.js";
+import { commit, git, startLakepack, tempFolder } from "../support/harness.js";
+import { RawClient, type RawResponse } from "../support/raw-client.js";
 
 /**
  * "waits": for the end of what it takes for the beginning of a request, within its time for

@@ -6,10 +6,10 @@ import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { frontEnds } from "../everyday.js";
-import { type Guarded, startGuarded } from "../interop/accounts-rig.js";
-import { commit, git, logShows, tempFolder } from "../interop/harness.js";
-import { RawClient, type RawResponse } from "../transport/raw-client.js";
+import { frontEnds } from "../support/everyday.js";
+import { type Guarded, startGuarded } from "../support/accounts-rig.js";
+import { commit, git, logShows, tempFolder } from "../support/harness.js";
+import { RawClient, type RawResponse } from "../support/raw-client.js";
 
 const MEDIA = "application/vnd.git-lfs+json";
 const CONTENT = Buffer.from("only acme's\n");

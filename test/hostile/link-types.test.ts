@@ -9,12 +9,19 @@ import { readdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
-import { frontEnds } from "../everyday.js";
-import { git, type Lakepack, startLakepack, tempFolder } from "../interop/harness.js";
-import { emptyRepository, put, signal, startBeside } from "../interop/lakefs-rig.js";
-import { command, EMPTY_PACK, parseReport, postPush } from "../interop/raw-push.js";
-import { skipLakefs, startLakefs } from "../lakefs/servers.js";
-import { appending, blob, buildPack, type HandEntry, oidOf, whole } from "../pack-builder.js";
+import { frontEnds } from "../support/everyday.js";
+import { git, type Lakepack, startLakepack, tempFolder } from "../support/harness.js";
+import { emptyRepository, put, signal, startBeside } from "../support/lakefs-rig.js";
+import { command, EMPTY_PACK, parseReport, postPush } from "../support/raw-push.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
+import {
+  appending,
+  blob,
+  buildPack,
+  type HandEntry,
+  oidOf,
+  whole,
+} from "../support/pack-builder.js";
 
 type Type = "blob" | "tree" | "commit" | "tag";
 const TYPES: readonly Type[] = ["blob", "tree", "commit", "tag"];

@@ -13,7 +13,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
-import { frontEnds } from "../everyday.js";
+import { frontEnds } from "../support/everyday.js";
 import {
   commit,
   git,
@@ -21,9 +21,9 @@ import {
   startLakepack,
   tempFolder,
   tryGit,
-} from "../interop/harness.js";
-import { RawClient, type RawResponse } from "../transport/raw-client.js";
-import { type Attempt, mutationsOf, validRequests } from "./mutations.js";
+} from "../support/harness.js";
+import { RawClient, type RawResponse } from "../support/raw-client.js";
+import { type Attempt, mutationsOf, validRequests } from "../support/mutations.js";
 
 const ALL = process.env["LAKEPACK_TEST_ALL"] === "1";
 /** Of so many one is shown to stock Git. */

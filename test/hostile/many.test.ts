@@ -3,10 +3,10 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import t, { type Test } from "tap";
-import { commit, git, type Lakepack, startLakepack, tempFolder } from "../interop/harness.js";
-import { pkts } from "../interop/raw-fetch.js";
-import { command, EMPTY_PACK } from "../interop/raw-push.js";
-import { RawClient } from "../transport/raw-client.js";
+import { commit, git, type Lakepack, startLakepack, tempFolder } from "../support/harness.js";
+import { pkts } from "../support/raw-fetch.js";
+import { command, EMPTY_PACK } from "../support/raw-push.js";
+import { RawClient } from "../support/raw-client.js";
 
 const MANY = 100_000;
 const MIB = 1024 * 1024;

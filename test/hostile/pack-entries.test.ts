@@ -7,7 +7,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { deflateRawSync, deflateSync } from "node:zlib";
 import t from "tap";
-import { ingestBench, type RunOptions } from "../odb/ingest/harness.js";
+import { ingestBench, type RunOptions } from "../support/ingest-harness.js";
 import {
   appending,
   blob,
@@ -18,7 +18,7 @@ import {
   insert,
   oidOf,
   varint,
-} from "../pack-builder.js";
+} from "../support/pack-builder.js";
 
 const bench = await ingestBench(t);
 const base = Buffer.from("a base of some length, to be copied from");

@@ -4,9 +4,17 @@
  */
 import t from "tap";
 import { Fault } from "../../src/base/fault.js";
-import { ingestBench, plainTables } from "../odb/ingest/harness.js";
-import { blob, buildPack, copy, delta, type HandEntry, insert, oidOf } from "../pack-builder.js";
-import { type Random, seeded } from "../random.js";
+import { ingestBench, plainTables } from "../support/ingest-harness.js";
+import {
+  blob,
+  buildPack,
+  copy,
+  delta,
+  type HandEntry,
+  insert,
+  oidOf,
+} from "../support/pack-builder.js";
+import { type Random, seeded } from "../support/random.js";
 
 const bench = await ingestBench(t);
 

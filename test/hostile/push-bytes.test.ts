@@ -7,7 +7,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import t, { type Test } from "tap";
-import { frontEnds } from "../everyday.js";
+import { frontEnds } from "../support/everyday.js";
 import { OBJECT_TYPE } from "../../src/git/oid.js";
 import {
   commit,
@@ -16,8 +16,8 @@ import {
   type Lakepack,
   startLakepack,
   tempFolder,
-} from "../interop/harness.js";
-import { command, EMPTY_PACK, parseReport } from "../interop/raw-push.js";
+} from "../support/harness.js";
+import { command, EMPTY_PACK, parseReport } from "../support/raw-push.js";
 import {
   appending,
   blob,
@@ -28,8 +28,8 @@ import {
   oidOf,
   varint,
   whole,
-} from "../pack-builder.js";
-import { RawClient } from "../transport/raw-client.js";
+} from "../support/pack-builder.js";
+import { RawClient } from "../support/raw-client.js";
 
 const ZERO = "0".repeat(40);
 const FLUSH = "0000";

@@ -12,8 +12,8 @@ import {
   startLakepack,
   tempFolder,
   tryGit,
-} from "../interop/harness.js";
-import { command, parseReport, postPush } from "../interop/raw-push.js";
+} from "../support/harness.js";
+import { command, parseReport, postPush } from "../support/raw-push.js";
 
 const PUSHERS = 16;
 

@@ -6,8 +6,8 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
-import { commit, git, startLakepack, tempFolder } from "../interop/harness.js";
-import { RawClient, type RawResponse } from "../transport/raw-client.js";
+import { commit, git, startLakepack, tempFolder } from "../support/harness.js";
+import { RawClient, type RawResponse } from "../support/raw-client.js";
 
 const URLS = [
   "/ns%2ftarget.git/info/refs?service=git-upload-pack",

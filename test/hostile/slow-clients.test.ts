@@ -18,10 +18,10 @@ import {
   startLakepack,
   tempFolder,
   tryGit,
-} from "../interop/harness.js";
-import { pkts } from "../interop/raw-fetch.js";
-import { command, parseReport } from "../interop/raw-push.js";
-import { RawClient, type RawResponse } from "../transport/raw-client.js";
+} from "../support/harness.js";
+import { pkts } from "../support/raw-fetch.js";
+import { command, parseReport } from "../support/raw-push.js";
+import { RawClient, type RawResponse } from "../support/raw-client.js";
 
 const MIB = 1024 * 1024;
 const STALL_MS = 60_000;

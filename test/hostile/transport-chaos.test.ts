@@ -5,10 +5,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { utf8 } from "../../src/base/bytes.js";
-import type { HttpRequest } from "../../src/transport/http.js";
+import type { HttpRequest } from "../../src/transport/http/contract.js";
 import { loadTransport } from "../../src/transport/load.js";
-import { seeded } from "../random.js";
-import { RawClient, rawRequest } from "../transport/raw-client.js";
+import { seeded } from "../support/random.js";
+import { RawClient, rawRequest } from "../support/raw-client.js";
 
 const PIECE = Buffer.alloc(100_000, 0x61);
 

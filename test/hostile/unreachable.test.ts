@@ -4,10 +4,10 @@
  */
 import { join } from "node:path";
 import t from "tap";
-import { commit, git, startLakepack, tempFolder } from "../interop/harness.js";
-import { pkts, rawFetch } from "../interop/raw-fetch.js";
-import { command, EMPTY_PACK, parseReport, postPush } from "../interop/raw-push.js";
-import { rawRequest } from "../transport/raw-client.js";
+import { commit, git, startLakepack, tempFolder } from "../support/harness.js";
+import { pkts, rawFetch } from "../support/raw-fetch.js";
+import { command, EMPTY_PACK, parseReport, postPush } from "../support/raw-push.js";
+import { rawRequest } from "../support/raw-client.js";
 
 const ZERO = "0".repeat(40);
 

@@ -5,7 +5,7 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { makeHistory } from "../serve/history.js";
+import { makeHistory } from "../support/scratch-history.js";
 import {
   checkFsck,
   commit,
@@ -18,7 +18,7 @@ import {
   stockRepository,
   tempFolder,
   tryGit,
-} from "./harness.js";
+} from "../support/harness.js";
 
 const REPO = "ns/history";
 

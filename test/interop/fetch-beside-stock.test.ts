@@ -3,8 +3,8 @@
  * same objects.
  */
 import t, { type Test } from "tap";
-import { git, makeSample, startLakepack, startStock, stockRepository } from "./harness.js";
-import { packFacts, pkts, rawFetch, type RawFetchReply } from "./raw-fetch.js";
+import { git, makeSample, startLakepack, startStock, stockRepository } from "../support/harness.js";
+import { packFacts, pkts, rawFetch, type RawFetchReply } from "../support/raw-fetch.js";
 
 const REPO = "ns/sample";
 const UNKNOWN = "1".repeat(40);

@@ -7,9 +7,9 @@ import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
-import { type RawResponse, RawClient, rawRequest } from "../transport/raw-client.js";
-import { startGuarded } from "./accounts-rig.js";
-import { commit, git, type Lakepack, startLakepack, tempFolder } from "./harness.js";
+import { type RawResponse, RawClient, rawRequest } from "../support/raw-client.js";
+import { startGuarded } from "../support/accounts-rig.js";
+import { commit, git, type Lakepack, startLakepack, tempFolder } from "../support/harness.js";
 
 const KINDS = ["uws", "node"] as const;
 const HOST = "Host: localhost\r\n";

@@ -5,10 +5,10 @@
 import { join } from "node:path";
 import { writeFile } from "node:fs/promises";
 import t from "tap";
-import { frontEnds } from "../everyday.js";
-import { FSCK_LEVELS, isProtectedId } from "../../src/git/fsck-levels.js";
-import { git, startLakepack, tempFolder } from "./harness.js";
-import { fetched, makeOdd, ODD, original, pushOdd, pushToStock } from "./odd-objects.js";
+import { frontEnds } from "../support/everyday.js";
+import { FSCK_LEVELS, isProtectedId } from "../../src/git/fsck/levels.js";
+import { git, startLakepack, tempFolder } from "../support/harness.js";
+import { fetched, makeOdd, ODD, original, pushOdd, pushToStock } from "../support/odd-objects.js";
 
 t.setTimeout(600_000);
 const odd = new Map(

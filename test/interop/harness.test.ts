@@ -12,7 +12,7 @@ import {
   stockRepository,
   tempFolder,
   tryGit,
-} from "./harness.js";
+} from "../support/harness.js";
 
 t.test("stock git clones from and pushes to stock git's server behind the bridge", async (t) => {
   const sample = await makeSample(t);

@@ -6,7 +6,7 @@ import { gzipSync } from "node:zlib";
 import t, { type Test } from "tap";
 import { loadTransport } from "../../src/transport/load.js";
 import { PacketReader } from "../../src/wire/pkt-line.js";
-import { RawClient, type RawResponse, rawRequest } from "../transport/raw-client.js";
+import { RawClient, type RawResponse, rawRequest } from "../support/raw-client.js";
 import {
   checkFsck,
   commit,
@@ -20,7 +20,7 @@ import {
   stockRepository,
   tempFolder,
   tryGit,
-} from "./harness.js";
+} from "../support/harness.js";
 
 const UPLOAD = "application/x-git-upload-pack-request";
 const RECEIVE = "application/x-git-receive-pack-request";

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import * as client from "isomorphic-git";
 import http from "isomorphic-git/http/node";
 import t, { type Test } from "tap";
-import { frontEnds } from "../everyday.js";
+import { frontEnds } from "../support/everyday.js";
 import { loadTransport } from "../../src/transport/load.js";
 import {
   checkFsck,
@@ -21,7 +21,7 @@ import {
   startStock,
   stockRepository,
   tempFolder,
-} from "./harness.js";
+} from "../support/harness.js";
 
 const AUTHOR = {
   name: "A U Thor",

@@ -3,8 +3,8 @@
  * tells of them.
  */
 import t from "tap";
-import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
-import { git, type Lakepack, startLakepack } from "./harness.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
+import { git, type Lakepack, startLakepack } from "../support/harness.js";
 import type { Test } from "tap";
 
 const { signal } = new AbortController();

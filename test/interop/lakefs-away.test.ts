@@ -4,11 +4,19 @@
  */
 import { join } from "node:path";
 import t from "tap";
-import { commitMany, manyPath } from "../lakefs/many.js";
-import { kindOf, type LakefsProxy, startProxy } from "../lakefs/proxy.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
-import { checkFsck, commit, git, logShows, remoteRefs, tempFolder, tryGit } from "./harness.js";
-import { emptyRepository, put, settingsFor, signal, startBeside } from "./lakefs-rig.js";
+import { commitMany, manyPath } from "../support/many-files.js";
+import { kindOf, type LakefsProxy, startProxy } from "../support/lakefs-proxy.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
+import {
+  checkFsck,
+  commit,
+  git,
+  logShows,
+  remoteRefs,
+  tempFolder,
+  tryGit,
+} from "../support/harness.js";
+import { emptyRepository, put, settingsFor, signal, startBeside } from "../support/lakefs-rig.js";
 
 t.setTimeout(240_000);
 

@@ -5,12 +5,12 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
-import { blockStores } from "../everyday.js";
+import { blockStores } from "../support/everyday.js";
 import { utf8 } from "../../src/base/bytes.js";
-import type { RunningLakefs } from "../lakefs/servers.js";
-import { skipLakefs, startLakefs } from "../lakefs/servers.js";
-import { checkFsck, git, remoteRefs, tempFolder, tryGit } from "./harness.js";
-import { signal, startBeside } from "./lakefs-rig.js";
+import type { RunningLakefs } from "../support/lakefs-servers.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
+import { checkFsck, git, remoteRefs, tempFolder, tryGit } from "../support/harness.js";
+import { signal, startBeside } from "../support/lakefs-rig.js";
 
 /** Large files stay pointers: here it is Git that is looked at. */
 const NO_SMUDGE = { GIT_LFS_SKIP_SMUDGE: "1" };

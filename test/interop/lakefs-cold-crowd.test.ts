@@ -7,12 +7,12 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { blockStores } from "../everyday.js";
-import { stageableAddress } from "../../src/lakefs/address.js";
-import { startProxy } from "../lakefs/proxy.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
-import { checkFsck, commit, git, type Lakepack, tempFolder } from "./harness.js";
-import { emptyRepository, put, settingsFor, signal, startBeside } from "./lakefs-rig.js";
+import { blockStores } from "../support/everyday.js";
+import { stageableAddress } from "../../src/lakefs/api/address.js";
+import { startProxy } from "../support/lakefs-proxy.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
+import { checkFsck, commit, git, type Lakepack, tempFolder } from "../support/harness.js";
+import { emptyRepository, put, settingsFor, signal, startBeside } from "../support/lakefs-rig.js";
 
 t.setTimeout(300_000);
 

@@ -6,11 +6,26 @@ import { spawnSync } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
-import { blockStores } from "../everyday.js";
-import { lakepack } from "../cli/lakepack.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
-import { checkFsck, commit, git, logShows, remoteRefs, tempFolder, tryGit } from "./harness.js";
-import { emptyRepository, headOf, put, settingsFor, signal, startBeside } from "./lakefs-rig.js";
+import { blockStores } from "../support/everyday.js";
+import { lakepack } from "../support/lakepack-command.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
+import {
+  checkFsck,
+  commit,
+  git,
+  logShows,
+  remoteRefs,
+  tempFolder,
+  tryGit,
+} from "../support/harness.js";
+import {
+  emptyRepository,
+  headOf,
+  put,
+  settingsFor,
+  signal,
+  startBeside,
+} from "../support/lakefs-rig.js";
 
 const SKIP =
   spawnSync("git", ["lfs", "version"]).status === 0 ? skipLakefs : "git-lfs is not installed";

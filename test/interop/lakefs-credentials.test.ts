@@ -6,14 +6,14 @@ import { createHash, randomBytes } from "node:crypto";
 import { chmod, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { lakepack } from "../cli/lakepack.js";
-import { actionFile, putActions, startHooks } from "../lakefs/hooks-rig.js";
-import { startProxy } from "../lakefs/proxy.js";
-import { Source } from "../lakefs/reading.js";
-import { type LakefsKey, skipLakefs, startSharedLakefs } from "../lakefs/servers.js";
-import { type Guarded, startGuarded } from "./accounts-rig.js";
-import { commit, git, remoteRefs, tempFolder, tryGit } from "./harness.js";
-import { emptyRepository, headOf, settingsFor } from "./lakefs-rig.js";
+import { lakepack } from "../support/lakepack-command.js";
+import { actionFile, putActions, startHooks } from "../support/hooks-rig.js";
+import { startProxy } from "../support/lakefs-proxy.js";
+import { Source } from "../support/lakefs-reading.js";
+import { type LakefsKey, skipLakefs, startSharedLakefs } from "../support/lakefs-servers.js";
+import { type Guarded, startGuarded } from "../support/accounts-rig.js";
+import { commit, git, remoteRefs, tempFolder, tryGit } from "../support/harness.js";
+import { emptyRepository, headOf, settingsFor } from "../support/lakefs-rig.js";
 
 t.setTimeout(240_000);
 

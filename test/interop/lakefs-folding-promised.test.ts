@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { LIMITS } from "../../src/base/limits.js";
-import { lakepack } from "../cli/lakepack.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
+import { lakepack } from "../support/lakepack-command.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 import {
   checkFsck,
   commit,
@@ -19,9 +19,9 @@ import {
   objectSet,
   tempFolder,
   tryGit,
-} from "./harness.js";
-import { readRefs, StoredSide } from "./lakefs-folding.js";
-import { emptyRepository, headOf, put, signal, startBeside } from "./lakefs-rig.js";
+} from "../support/harness.js";
+import { readRefs, StoredSide } from "../support/lakefs-folding.js";
+import { emptyRepository, headOf, put, signal, startBeside } from "../support/lakefs-rig.js";
 
 t.setTimeout(240_000);
 

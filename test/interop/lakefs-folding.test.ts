@@ -6,9 +6,9 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { LIMITS } from "../../src/base/limits.js";
-import { lakepack } from "../cli/lakepack.js";
-import { skipLakefs, startLakefs } from "../lakefs/servers.js";
-import { checkFsck, commit, git, objectSet, tempFolder } from "./harness.js";
+import { lakepack } from "../support/lakepack-command.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
+import { checkFsck, commit, git, objectSet, tempFolder } from "../support/harness.js";
 import {
   commitOneByOne,
   filePath,
@@ -16,8 +16,8 @@ import {
   readRefs,
   repackedByGit,
   StoredSide,
-} from "./lakefs-folding.js";
-import { emptyRepository, put, signal, startBeside } from "./lakefs-rig.js";
+} from "../support/lakefs-folding.js";
+import { emptyRepository, put, signal, startBeside } from "../support/lakefs-rig.js";
 
 t.setTimeout(240_000);
 

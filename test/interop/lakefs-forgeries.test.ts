@@ -10,17 +10,17 @@ import { lstat, mkdir, readFile, readlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
-import { blockStores } from "../everyday.js";
+import { blockStores } from "../support/everyday.js";
 import { Random } from "../../bench/random.js";
 import { formatPointer } from "../../src/git/lfs-pointer.js";
 import { objectId } from "../../src/git/object-id.js";
-import { writeCommitRecord } from "../../src/lakefs/commit-record.js";
-import { GUARD_FILE } from "../../src/lakefs/guard.js";
-import { GUARD_PATH } from "../../src/lakefs/metadata-keys.js";
-import { MAPPING_BRANCH } from "../../src/lakefs/mapping.js";
-import type { LakefsCommit, LakefsObject } from "../../src/lakefs/types.js";
+import { writeCommitRecord } from "../../src/lakefs/api/commit-record.js";
+import { GUARD_FILE } from "../../src/lakefs/hooks/guard.js";
+import { GUARD_PATH } from "../../src/lakefs/rules/metadata-keys.js";
+import { MAPPING_BRANCH } from "../../src/lakefs/notes/mapping.js";
+import type { LakefsCommit, LakefsObject } from "../../src/lakefs/api/types.js";
 import { LFS_BRANCH } from "../../src/lfs/lakefs-files.js";
-import { type SharedLakefs, skipLakefs, startSharedLakefs } from "../lakefs/servers.js";
+import { type SharedLakefs, skipLakefs, startSharedLakefs } from "../support/lakefs-servers.js";
 import {
   checkFsck,
   commit,
@@ -30,8 +30,15 @@ import {
   remoteRefs,
   tempFolder,
   tryGit,
-} from "./harness.js";
-import { emptyRepository, headOf, listed, settingsFor, signal, startBeside } from "./lakefs-rig.js";
+} from "../support/harness.js";
+import {
+  emptyRepository,
+  headOf,
+  listed,
+  settingsFor,
+  signal,
+  startBeside,
+} from "../support/lakefs-rig.js";
 
 t.setTimeout(600_000);
 

@@ -7,15 +7,23 @@ import { createHash, randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { blockStores } from "../everyday.js";
+import { blockStores } from "../support/everyday.js";
 import { formatPointer } from "../../src/git/lfs-pointer.js";
-import { LINKED_MAPPING } from "../../src/lakefs/mapping.js";
-import { type HubType, kohakuHubName } from "../../src/lakefs/repository-names.js";
-import { openNode, refsOf, testPool } from "../lakefs/reading.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
-import { checkFsck, commit, git, logShows, remoteRefs, tempFolder, tryGit } from "./harness.js";
-import { seed, signal, startBeside } from "./lakefs-beside.js";
-import { lakepack } from "../cli/lakepack.js";
+import { LINKED_MAPPING } from "../../src/lakefs/notes/mapping.js";
+import { type HubType, kohakuHubName } from "../../src/lakefs/rules/hub-names.js";
+import { openNode, refsOf, testPool } from "../support/lakefs-reading.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
+import {
+  checkFsck,
+  commit,
+  git,
+  logShows,
+  remoteRefs,
+  tempFolder,
+  tryGit,
+} from "../support/harness.js";
+import { seed, signal, startBeside } from "../support/lakefs-beside.js";
+import { lakepack } from "../support/lakepack-command.js";
 
 const SKIP =
   spawnSync("git", ["lfs", "version"]).status === 0 ? skipLakefs : "git-lfs is not installed";

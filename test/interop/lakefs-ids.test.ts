@@ -4,9 +4,9 @@
  */
 import { join } from "node:path";
 import t from "tap";
-import { skipLakefs, startLakefs } from "../lakefs/servers.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 import { utf8 } from "../../src/base/bytes.js";
-import { lakepack } from "../cli/lakepack.js";
+import { lakepack } from "../support/lakepack-command.js";
 import {
   commit,
   git,
@@ -15,10 +15,10 @@ import {
   startLakepack,
   tempFolder,
   tryGit,
-} from "./harness.js";
-import { lakefsEnvironment, seed, signal, startBeside } from "./lakefs-beside.js";
-import { advertised, pkts, rawFetch } from "./raw-fetch.js";
-import { command, postPush } from "./raw-push.js";
+} from "../support/harness.js";
+import { lakefsEnvironment, seed, signal, startBeside } from "../support/lakefs-beside.js";
+import { advertised, pkts, rawFetch } from "../support/raw-fetch.js";
+import { command, postPush } from "../support/raw-push.js";
 
 const ZERO = "0".repeat(40);
 

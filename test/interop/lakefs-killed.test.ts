@@ -6,10 +6,10 @@
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import type { LakefsClient } from "../../src/lakefs/client.js";
-import { sweepWorkBranches } from "../../src/lakefs/sweep.js";
-import { TAG_MOVE_PREFIX } from "../../src/lakefs/tag-move.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
+import type { LakefsClient } from "../../src/lakefs/api/client.js";
+import { sweepWorkBranches } from "../../src/lakefs/land/sweep.js";
+import { TAG_MOVE_PREFIX } from "../../src/lakefs/land/tag-move.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 import {
   checkFsck,
   commit,
@@ -18,10 +18,17 @@ import {
   remoteRefs,
   tempFolder,
   tryGit,
-} from "./harness.js";
-import { isFull, strideOf } from "../everyday.js";
-import { type CountingProxy, startProxy } from "./counting-proxy.js";
-import { emptyRepository, headOf, listed, settingsFor, signal, startBeside } from "./lakefs-rig.js";
+} from "../support/harness.js";
+import { isFull, strideOf } from "../support/everyday.js";
+import { type CountingProxy, startProxy } from "../support/counting-proxy.js";
+import {
+  emptyRepository,
+  headOf,
+  listed,
+  settingsFor,
+  signal,
+  startBeside,
+} from "../support/lakefs-rig.js";
 
 t.setTimeout(600_000);
 

@@ -8,13 +8,20 @@ import { createHash } from "node:crypto";
 import { mkdir, readFile, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { blockStores } from "../everyday.js";
+import { blockStores } from "../support/everyday.js";
 import { RssWatch } from "../../bench/process.js";
 import { Random } from "../../bench/random.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
-import { checkFsck, commit, git, remoteRefs, tempFolder, tryGit } from "./harness.js";
-import { emptyRepository, headOf, listed, put, signal, startBeside } from "./lakefs-rig.js";
-import { gatewayObject, gatewayPaths } from "./s3-gateway.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
+import { checkFsck, commit, git, remoteRefs, tempFolder, tryGit } from "../support/harness.js";
+import {
+  emptyRepository,
+  headOf,
+  listed,
+  put,
+  signal,
+  startBeside,
+} from "../support/lakefs-rig.js";
+import { gatewayObject, gatewayPaths } from "../support/s3-gateway.js";
 
 t.setTimeout(300_000);
 

@@ -8,15 +8,15 @@ import { createHash, randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { blockStores } from "../everyday.js";
-import { kohakuHubName } from "../../src/lakefs/repository-names.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
-import { startProxy } from "../lakefs/proxy.js";
-import { RawClient } from "../transport/raw-client.js";
-import { type Guarded, startGuarded } from "./accounts-rig.js";
-import { commit, folderOf, git, tempFolder, tryGit } from "./harness.js";
-import { put, settingsFor, signal } from "./lakefs-rig.js";
-import { slowPush } from "./slow-push.js";
+import { blockStores } from "../support/everyday.js";
+import { kohakuHubName } from "../../src/lakefs/rules/hub-names.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
+import { startProxy } from "../support/lakefs-proxy.js";
+import { RawClient } from "../support/raw-client.js";
+import { type Guarded, startGuarded } from "../support/accounts-rig.js";
+import { commit, folderOf, git, tempFolder, tryGit } from "../support/harness.js";
+import { put, settingsFor, signal } from "../support/lakefs-rig.js";
+import { slowPush } from "../support/slow-push.js";
 
 t.setTimeout(900_000);
 

@@ -3,12 +3,12 @@
  * API, not in a notice, not in a failure.
  */
 import t from "tap";
-import { frontEnds } from "../everyday.js";
-import { startProxy } from "../lakefs/proxy.js";
-import { skipLakefs, startLakefs } from "../lakefs/servers.js";
-import { startGuarded } from "./accounts-rig.js";
-import { commit, git, logShows, tempFolder, tryGit } from "./harness.js";
-import { put, settingsFor, signal } from "./lakefs-rig.js";
+import { frontEnds } from "../support/everyday.js";
+import { startProxy } from "../support/lakefs-proxy.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
+import { startGuarded } from "../support/accounts-rig.js";
+import { commit, git, logShows, tempFolder, tryGit } from "../support/harness.js";
+import { put, settingsFor, signal } from "../support/lakefs-rig.js";
 
 t.setTimeout(300_000);
 

@@ -4,11 +4,11 @@
  */
 import { join } from "node:path";
 import t from "tap";
-import { frontEnds } from "../everyday.js";
-import { skipLakefs, startLakefs } from "../lakefs/servers.js";
-import { commit, git, remoteRefs, tempFolder, tryGit } from "./harness.js";
-import { emptyRepository, headOf, startBeside } from "./lakefs-rig.js";
-import { fetched, makeOdd, original, pushOdd } from "./odd-objects.js";
+import { frontEnds } from "../support/everyday.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
+import { commit, git, remoteRefs, tempFolder, tryGit } from "../support/harness.js";
+import { emptyRepository, headOf, startBeside } from "../support/lakefs-rig.js";
+import { fetched, makeOdd, original, pushOdd } from "../support/odd-objects.js";
 
 const IDS = [
   "missingEmail",

@@ -5,10 +5,10 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
-import { blockStores } from "../everyday.js";
+import { blockStores } from "../support/everyday.js";
 import type { Test } from "tap";
-import { bind, BLOB_KEY } from "../../src/lakefs/metadata-keys.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
+import { bind, BLOB_KEY } from "../../src/lakefs/rules/metadata-keys.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 import {
   checkFsck,
   commit,
@@ -19,7 +19,7 @@ import {
   startLakepack,
   tempFolder,
   tryGit,
-} from "./harness.js";
+} from "../support/harness.js";
 
 const { signal } = new AbortController();
 /** All servers here have it: what one has landed the others take for what it is. */

@@ -6,12 +6,12 @@ import { createHash } from "node:crypto";
 import { chmod, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
-import { blockStores } from "../everyday.js";
+import { blockStores } from "../support/everyday.js";
 import { Random } from "../../bench/random.js";
 import { utf8 } from "../../src/base/bytes.js";
-import { skipLakefs, startLakefs } from "../lakefs/servers.js";
-import { checkFsck, commit, git, remoteRefs, tempFolder, tryGit } from "./harness.js";
-import { filesOf, headOf, listed, signal, startBeside } from "./lakefs-rig.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
+import { checkFsck, commit, git, remoteRefs, tempFolder, tryGit } from "../support/harness.js";
+import { filesOf, headOf, listed, signal, startBeside } from "../support/lakefs-rig.js";
 
 t.setTimeout(300_000);
 

@@ -4,12 +4,18 @@
  */
 import { join } from "node:path";
 import t from "tap";
-import { actionFile, putActions, startHooks } from "../lakefs/hooks-rig.js";
-import { Source } from "../lakefs/reading.js";
-import { skipLakefs, startLakefs } from "../lakefs/servers.js";
-import { startGuarded } from "./accounts-rig.js";
-import { commit, git, remoteRefs, tempFolder } from "./harness.js";
-import { emptyRepository, headOf, settingsFor, signal, startBeside } from "./lakefs-rig.js";
+import { actionFile, putActions, startHooks } from "../support/hooks-rig.js";
+import { Source } from "../support/lakefs-reading.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
+import { startGuarded } from "../support/accounts-rig.js";
+import { commit, git, remoteRefs, tempFolder } from "../support/harness.js";
+import {
+  emptyRepository,
+  headOf,
+  settingsFor,
+  signal,
+  startBeside,
+} from "../support/lakefs-rig.js";
 
 t.setTimeout(180_000);
 

@@ -5,10 +5,10 @@
  * them slow, and with a lakeFS that is killed and started again in the middle.
  */
 import t from "tap";
-import type { HookEvent } from "../../src/lakefs/actions.js";
-import { actionFile, eventsOf, startHooks } from "../lakefs/hooks-rig.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
-import { race } from "./lakefs-race-rig.js";
+import type { HookEvent } from "../../src/lakefs/hooks/actions.js";
+import { actionFile, eventsOf, startHooks } from "../support/hooks-rig.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
+import { race } from "../support/lakefs-race-rig.js";
 
 const isLarge = process.env["TEST_LARGE"] !== undefined;
 const ROUNDS = isLarge ? 200 : 20;

@@ -4,9 +4,9 @@
  */
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { blockStores } from "../everyday.js";
-import { pathOf } from "../../src/lakefs/http.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
+import { blockStores } from "../support/everyday.js";
+import { pathOf } from "../../src/lakefs/api/http.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 import {
   commit,
   git,
@@ -15,8 +15,15 @@ import {
   remoteRefs,
   tempFolder,
   tryGit,
-} from "./harness.js";
-import { emptyRepository, filesOf, headOf, put, signal, startBeside } from "./lakefs-rig.js";
+} from "../support/harness.js";
+import {
+  emptyRepository,
+  filesOf,
+  headOf,
+  put,
+  signal,
+  startBeside,
+} from "../support/lakefs-rig.js";
 
 t.setTimeout(300_000);
 

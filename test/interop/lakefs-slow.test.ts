@@ -6,9 +6,16 @@ import type { AddressInfo } from "node:net";
 import t, { type Test } from "tap";
 import { utf8 } from "../../src/base/bytes.js";
 import { Fault } from "../../src/base/fault.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
-import { git, logShows, remoteRefs, startLakepack, tempFolder, tryGit } from "./harness.js";
-import { lakefsEnvironment, seed, signal } from "./lakefs-beside.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
+import {
+  git,
+  logShows,
+  remoteRefs,
+  startLakepack,
+  tempFolder,
+  tryGit,
+} from "../support/harness.js";
+import { lakefsEnvironment, seed, signal } from "../support/lakefs-beside.js";
 
 interface Reading {
   readonly commits: number;

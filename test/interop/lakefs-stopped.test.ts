@@ -7,12 +7,12 @@ import { spawn } from "node:child_process";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { isFull } from "../everyday.js";
-import { commitMany } from "../lakefs/many.js";
-import { type Call, type LakefsProxy, type Mishap, startProxy } from "../lakefs/proxy.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
-import { checkFsck, commit, git, type Lakepack, tempFolder } from "./harness.js";
-import { emptyRepository, settingsFor, startBeside } from "./lakefs-rig.js";
+import { isFull } from "../support/everyday.js";
+import { commitMany } from "../support/many-files.js";
+import { type Call, type LakefsProxy, type Mishap, startProxy } from "../support/lakefs-proxy.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
+import { checkFsck, commit, git, type Lakepack, tempFolder } from "../support/harness.js";
+import { emptyRepository, settingsFor, startBeside } from "../support/lakefs-rig.js";
 
 const FILES = isFull ? 20_000 : 2_000;
 /** Contents that are under way when it is called off: asked for again. */

@@ -13,8 +13,8 @@ import {
   remoteRefs,
   startLakepack,
   tempFolder,
-} from "./harness.js";
-import { python } from "./python.js";
+} from "../support/harness.js";
+import { python } from "../support/python.js";
 
 const CLONE = `
 import sys, pygit2

@@ -6,12 +6,12 @@ import { execFileSync } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
-import { blockStores, frontEnds } from "../everyday.js";
-import { skipLakefs, startLakefs } from "../lakefs/servers.js";
-import { rawRequest } from "../transport/raw-client.js";
-import { startGuarded } from "./accounts-rig.js";
-import { commit, git, startLakepack, tempFolder, tryGit } from "./harness.js";
-import { emptyRepository, startBeside } from "./lakefs-rig.js";
+import { blockStores, frontEnds } from "../support/everyday.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
+import { rawRequest } from "../support/raw-client.js";
+import { startGuarded } from "../support/accounts-rig.js";
+import { commit, git, startLakepack, tempFolder, tryGit } from "../support/harness.js";
+import { emptyRepository, startBeside } from "../support/lakefs-rig.js";
 
 const get = (path: string, headers = "") =>
   `GET ${path} HTTP/1.1\r\nHost: localhost\r\n${headers}\r\n`;

@@ -5,12 +5,19 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { frontEnds } from "../everyday.js";
-import { skipLakefs, startLakefs } from "../lakefs/servers.js";
-import { RawClient } from "../transport/raw-client.js";
-import { startGuarded } from "./accounts-rig.js";
-import { commit, git, type Lakepack, startLakepack, tempFolder, tryGit } from "./harness.js";
-import { pkts } from "./raw-fetch.js";
+import { frontEnds } from "../support/everyday.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
+import { RawClient } from "../support/raw-client.js";
+import { startGuarded } from "../support/accounts-rig.js";
+import {
+  commit,
+  git,
+  type Lakepack,
+  startLakepack,
+  tempFolder,
+  tryGit,
+} from "../support/harness.js";
+import { pkts } from "../support/raw-fetch.js";
 
 type Samples = ReadonlyMap<string, number>;
 

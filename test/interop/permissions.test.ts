@@ -4,12 +4,12 @@
  */
 import { createHash } from "node:crypto";
 import t, { type Test } from "tap";
-import { frontEnds } from "../everyday.js";
-import { kohakuHubName } from "../../src/lakefs/repository-names.js";
-import { skipLakefs, startLakefs } from "../lakefs/servers.js";
-import { type Guarded, startGuarded } from "./accounts-rig.js";
-import { commit, git, tempFolder, tryGit } from "./harness.js";
-import { emptyRepository, headOf, put, settingsFor, signal } from "./lakefs-rig.js";
+import { frontEnds } from "../support/everyday.js";
+import { kohakuHubName } from "../../src/lakefs/rules/hub-names.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
+import { type Guarded, startGuarded } from "../support/accounts-rig.js";
+import { commit, git, tempFolder, tryGit } from "../support/harness.js";
+import { emptyRepository, headOf, put, settingsFor, signal } from "../support/lakefs-rig.js";
 
 const CALLERS = [
   "anonymous",

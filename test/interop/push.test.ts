@@ -17,8 +17,8 @@ import {
   startLakepack,
   tempFolder,
   tryGit,
-} from "./harness.js";
-import { command, parseReport, pkt, postPush } from "./raw-push.js";
+} from "../support/harness.js";
+import { command, parseReport, pkt, postPush } from "../support/raw-push.js";
 
 const ZERO = "0".repeat(40);
 

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
-import { skipLakefs } from "../lakefs/servers.js";
+import { skipLakefs } from "../support/lakefs-servers.js";
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 const README = await readFile(join(ROOT, "README.md"), "utf8");

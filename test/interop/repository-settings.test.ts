@@ -5,11 +5,11 @@
 import { join } from "node:path";
 import { writeFile } from "node:fs/promises";
 import t from "tap";
-import { frontEnds } from "../everyday.js";
-import { lakepack } from "../cli/lakepack.js";
-import { startGuarded } from "./accounts-rig.js";
-import { commit, git, startLakepack, tempFolder, tryGit } from "./harness.js";
-import { fetched, makeOdd, type Odd, original, pushOdd } from "./odd-objects.js";
+import { frontEnds } from "../support/everyday.js";
+import { lakepack } from "../support/lakepack-command.js";
+import { startGuarded } from "../support/accounts-rig.js";
+import { commit, git, startLakepack, tempFolder, tryGit } from "../support/harness.js";
+import { fetched, makeOdd, type Odd, original, pushOdd } from "../support/odd-objects.js";
 
 t.setTimeout(300_000);
 const odd = async (id: string): Promise<Odd> => makeOdd(t, id);

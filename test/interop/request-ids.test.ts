@@ -14,8 +14,8 @@ import {
   startLakepack,
   tempFolder,
   tryGit,
-} from "./harness.js";
-import { pkts, rawFetch } from "./raw-fetch.js";
+} from "../support/harness.js";
+import { pkts, rawFetch } from "../support/raw-fetch.js";
 
 t.setTimeout(300_000);
 

@@ -4,13 +4,13 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import t, { type Test } from "tap";
-import { frontEnds } from "../everyday.js";
-import { RawClient } from "../transport/raw-client.js";
-import { skipLakefs, startLakefs } from "../lakefs/servers.js";
-import { type Guarded, startGuarded } from "./accounts-rig.js";
-import { commit, git, tempFolder } from "./harness.js";
-import { emptyRepository, put, settingsFor, signal } from "./lakefs-rig.js";
-import { slowPush } from "./slow-push.js";
+import { frontEnds } from "../support/everyday.js";
+import { RawClient } from "../support/raw-client.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
+import { type Guarded, startGuarded } from "../support/accounts-rig.js";
+import { commit, git, tempFolder } from "../support/harness.js";
+import { emptyRepository, put, settingsFor, signal } from "../support/lakefs-rig.js";
+import { slowPush } from "../support/slow-push.js";
 
 t.setTimeout(600_000);
 

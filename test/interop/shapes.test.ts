@@ -15,7 +15,7 @@ import {
   startLakepack,
   tempFolder,
   tryGit,
-} from "./harness.js";
+} from "../support/harness.js";
 
 const VERSIONS = [0, 1, 2] as const;
 

@@ -7,9 +7,9 @@ import { randomBytes } from "node:crypto";
 import { chmod, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { frontEnds } from "../everyday.js";
-import { type Guarded, startGuarded } from "./accounts-rig.js";
-import { checkFsck, commit, git, startLakepack, tempFolder, tryGit } from "./harness.js";
+import { frontEnds } from "../support/everyday.js";
+import { type Guarded, startGuarded } from "../support/accounts-rig.js";
+import { checkFsck, commit, git, startLakepack, tempFolder, tryGit } from "../support/harness.js";
 
 const SKIP_LFS =
   spawnSync("git", ["lfs", "version"]).status === 0 ? false : "git-lfs is not installed";

@@ -9,9 +9,9 @@ import { request } from "node:https";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
-import { lakepack } from "../cli/lakepack.js";
-import { type Guarded, startGuarded } from "./accounts-rig.js";
-import { checkFsck, commit, git, tempFolder, tryGit } from "./harness.js";
+import { lakepack } from "../support/lakepack-command.js";
+import { type Guarded, startGuarded } from "../support/accounts-rig.js";
+import { checkFsck, commit, git, tempFolder, tryGit } from "../support/harness.js";
 
 const SAMPLE = fileURLToPath(new URL("../../../scripts/nginx.conf", import.meta.url));
 const runs = (program: string, arg: string) => spawnSync(program, [arg]).status === 0;

@@ -7,10 +7,17 @@ import { createHash } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
-import { skipLakefs, startLakefs } from "../lakefs/servers.js";
-import { startGuarded } from "./accounts-rig.js";
-import { lakefsEnvironment, seed, signal, startBeside } from "./lakefs-beside.js";
-import { commit, git, type Lakepack, startLakepack, tempFolder, tryGit } from "./harness.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
+import { startGuarded } from "../support/accounts-rig.js";
+import { lakefsEnvironment, seed, signal, startBeside } from "../support/lakefs-beside.js";
+import {
+  commit,
+  git,
+  type Lakepack,
+  startLakepack,
+  tempFolder,
+  tryGit,
+} from "../support/harness.js";
 
 const SKIP_LFS =
   spawnSync("git", ["lfs", "version"]).status === 0 ? false : "git-lfs is not installed";

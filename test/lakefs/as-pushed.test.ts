@@ -4,9 +4,9 @@
  */
 import { createHash } from "node:crypto";
 import t from "tap";
-import { openNode, signal, testPool } from "./reading.js";
-import { pointerForms, PushedScene, write } from "./pushed-scene.js";
-import { skipLakefs, startLakefs } from "./servers.js";
+import { openNode, signal, testPool } from "../support/lakefs-reading.js";
+import { pointerForms, PushedScene, write } from "../support/pushed-scene.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 t.setTimeout(300_000);
 

@@ -8,14 +8,21 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { latin1, utf8 } from "../../src/base/bytes.js";
-import { PassingAttributes } from "../../src/lakefs/commit-attributes.js";
-import { AttributeRules, filterOf } from "../../src/lakefs/gitattributes.js";
+import { PassingAttributes } from "../../src/lakefs/rules/commit-attributes.js";
+import { AttributeRules, filterOf } from "../../src/git/gitattributes.js";
 import { formatPointer, parsePointer } from "../../src/git/lfs-pointer.js";
-import type { LakeEntry } from "../../src/lakefs/path-rules.js";
-import { seeded } from "../random.js";
-import { freshView, newWork, rigNode } from "./landing-rig.js";
-import { createSource, openNode, refsOf, signal, type Source, testPool } from "./reading.js";
-import { skipLakefs, startLakefs } from "./servers.js";
+import type { LakeEntry } from "../../src/lakefs/rules/path-rules.js";
+import { seeded } from "../support/random.js";
+import { freshView, newWork, rigNode } from "../support/landing-rig.js";
+import {
+  createSource,
+  openNode,
+  refsOf,
+  signal,
+  type Source,
+  testPool,
+} from "../support/lakefs-reading.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 t.setTimeout(300_000);
 

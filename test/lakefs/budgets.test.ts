@@ -5,11 +5,22 @@
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { LIMITS } from "../../src/base/limits.js";
-import { commit, git, type Lakepack, startLakepack, tempFolder } from "../interop/harness.js";
-import { commitMany, manyPath } from "./many.js";
-import { kindOf, type LakefsProxy, startProxy } from "./proxy.js";
-import { createSource, openNode, signal, type Source, testPool } from "./reading.js";
-import { isBefore, type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
+import { commit, git, type Lakepack, startLakepack, tempFolder } from "../support/harness.js";
+import { commitMany, manyPath } from "../support/many-files.js";
+import { kindOf, type LakefsProxy, startProxy } from "../support/lakefs-proxy.js";
+import {
+  createSource,
+  openNode,
+  signal,
+  type Source,
+  testPool,
+} from "../support/lakefs-reading.js";
+import {
+  isBefore,
+  type RunningLakefs,
+  skipLakefs,
+  startLakefs,
+} from "../support/lakefs-servers.js";
 
 const FILES = 2_500;
 const FILE_BYTES = 200;

@@ -10,15 +10,15 @@ import { Random } from "../../bench/random.js";
 import { asFault } from "../../src/base/fault.js";
 import { formatPointer, parsePointer } from "../../src/git/lfs-pointer.js";
 import { objectId } from "../../src/git/object-id.js";
-import { fullAddress, stageableAddress } from "../../src/lakefs/address.js";
-import { judge, readClaim } from "../../src/lakefs/claim.js";
-import { SealKeys } from "../../src/lakefs/claim-seal.js";
-import { ContentDigests } from "../../src/lakefs/content-digests.js";
-import { bind } from "../../src/lakefs/metadata-keys.js";
-import { newRepository, newWork, rigNode } from "./landing-rig.js";
-import { startProxy } from "./proxy.js";
-import { createSource, openNode, signal, testPool } from "./reading.js";
-import { skipLakefs, startLakefs } from "./servers.js";
+import { fullAddress, stageableAddress } from "../../src/lakefs/api/address.js";
+import { judge, readClaim } from "../../src/lakefs/rules/claim.js";
+import { SealKeys } from "../../src/lakefs/rules/claim-seal.js";
+import { ContentDigests } from "../../src/lakefs/rules/content-digests.js";
+import { bind } from "../../src/lakefs/rules/metadata-keys.js";
+import { newRepository, newWork, rigNode } from "../support/landing-rig.js";
+import { startProxy } from "../support/lakefs-proxy.js";
+import { createSource, openNode, signal, testPool } from "../support/lakefs-reading.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 t.setTimeout(240_000);
 

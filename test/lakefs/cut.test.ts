@@ -5,14 +5,14 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
-import { blockStores } from "../everyday.js";
+import { blockStores } from "../support/everyday.js";
 import { Fault } from "../../src/base/fault.js";
-import { AgreedCuts } from "../../src/lakefs/agreed-cuts.js";
-import { agreeOnCut, CUT_PREFIX } from "../../src/lakefs/cuts.js";
-import { LostContents } from "../../src/lakefs/lost-contents.js";
-import { LakeRecords } from "../../src/lakefs/records.js";
+import { AgreedCuts } from "../../src/lakefs/read/agreed-cuts.js";
+import { agreeOnCut, CUT_PREFIX } from "../../src/lakefs/notes/cuts.js";
+import { LostContents } from "../../src/lakefs/read/lost-contents.js";
+import { LakeRecords } from "../../src/lakefs/read/records.js";
 import { DiskStore } from "../../src/store/disk.js";
-import { tempFolder } from "../interop/harness.js";
+import { tempFolder } from "../support/harness.js";
 import {
   createSource,
   type Node,
@@ -21,8 +21,8 @@ import {
   signal,
   type Source,
   testPool,
-} from "./reading.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
+} from "../support/lakefs-reading.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 const nothing = () => undefined;
 const QUIET = { error: nothing, warn: nothing, info: nothing, debug: nothing, trace: nothing };

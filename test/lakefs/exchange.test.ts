@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import type { Test } from "tap";
-import { LakefsHttp } from "../../src/lakefs/http.js";
+import { LakefsHttp } from "../../src/lakefs/api/http.js";
 
 /** A server that answers every request with `answer`; each connection serves one. */
 async function serve(t: Test, answer: (socket: Socket) => void): Promise<LakefsHttp> {

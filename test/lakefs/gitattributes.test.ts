@@ -8,9 +8,9 @@ import { dirname, join } from "node:path";
 import t from "tap";
 import { latin1, utf8 } from "../../src/base/bytes.js";
 import { WorkBudget } from "../../src/base/work-budget.js";
-import { AttributeRules, filterOf } from "../../src/lakefs/gitattributes.js";
-import { tempFolder } from "../interop/harness.js";
-import { seeded } from "../random.js";
+import { AttributeRules, filterOf } from "../../src/git/gitattributes.js";
+import { tempFolder } from "../support/harness.js";
+import { seeded } from "../support/random.js";
 
 type Chance = ReturnType<typeof seeded>;
 

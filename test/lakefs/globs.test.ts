@@ -3,8 +3,8 @@
  * protection. Vectors from Go's own tests (src/path/match_test.go).
  */
 import t from "tap";
-import { matchesGlob } from "../../src/lakefs/go-glob.js";
-import { isProtected } from "../../src/lakefs/protection.js";
+import { matchesGlob } from "../../src/lakefs/api/go-glob.js";
+import { isProtected } from "../../src/lakefs/land/protection.js";
 
 const GO: readonly (readonly [pattern: string, text: string, matches: boolean])[] = [
   ["abc", "abc", true],

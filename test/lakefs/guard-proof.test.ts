@@ -5,15 +5,15 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { LakefsClient } from "../../src/lakefs/client.js";
-import { hookFault } from "../../src/lakefs/hook-answer.js";
-import { GuardProof } from "../../src/lakefs/guard-proof.js";
-import { RootCommit } from "../../src/lakefs/root-commit.js";
-import { actionFile, putActions, startHooks } from "./hooks-rig.js";
-import { newRepository, newWork, rigNode } from "./landing-rig.js";
-import { type Call, type LakefsProxy, type Mishap, startProxy } from "./proxy.js";
-import { signal, Source, testPool } from "./reading.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
+import { LakefsClient } from "../../src/lakefs/api/client.js";
+import { hookFault } from "../../src/lakefs/api/hook-answer.js";
+import { GuardProof } from "../../src/lakefs/hooks/guard-proof.js";
+import { RootCommit } from "../../src/lakefs/notes/root-commit.js";
+import { actionFile, putActions, startHooks } from "../support/hooks-rig.js";
+import { newRepository, newWork, rigNode } from "../support/landing-rig.js";
+import { type Call, type LakefsProxy, type Mishap, startProxy } from "../support/lakefs-proxy.js";
+import { signal, Source, testPool } from "../support/lakefs-reading.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 t.setTimeout(120_000);
 

@@ -5,7 +5,7 @@
 import t, { type Test } from "tap";
 import { Fault } from "../../src/base/fault.js";
 import type { ThreadPool } from "../../src/pool/pool.js";
-import { seeded } from "../random.js";
+import { seeded } from "../support/random.js";
 import {
   createSource,
   type Node,
@@ -14,8 +14,8 @@ import {
   signal,
   type Source,
   testPool,
-} from "./reading.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
+} from "../support/lakefs-reading.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 const MAPPING = { version: 3, threshold: 60, suffixes: ["big"] } as const;
 const isLarge = process.env["TEST_LARGE"] !== undefined;

@@ -2,8 +2,8 @@
 import t, { type Test } from "tap";
 import { Fault } from "../../src/base/fault.js";
 import { objectId } from "../../src/git/object-id.js";
-import { lakefsCommitId } from "../../src/lakefs/commit-id.js";
-import type { LakefsCommit } from "../../src/lakefs/types.js";
+import { lakefsCommitId } from "../../src/lakefs/api/commit-id.js";
+import type { LakefsCommit } from "../../src/lakefs/api/types.js";
 import {
   createSource,
   type Node,
@@ -12,8 +12,8 @@ import {
   signal,
   type Source,
   testPool,
-} from "./reading.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
+} from "../support/lakefs-reading.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 t.test("history of a real lakeFS", { skip: skipLakefs, timeout: 120_000 }, async (t) =>
   suite(t, await startLakefs(t, "local")),

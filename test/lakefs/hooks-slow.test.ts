@@ -5,16 +5,16 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { LakefsClient } from "../../src/lakefs/client.js";
-import type { HttpOptions } from "../../src/lakefs/http.js";
+import { LakefsClient } from "../../src/lakefs/api/client.js";
+import type { HttpOptions } from "../../src/lakefs/api/http.js";
 import type { RefOutcome } from "../../src/odb/ref-store.js";
 import { createPool, type ThreadPool } from "../../src/pool/pool.js";
 import { Semaphore } from "../../src/base/flow.js";
-import { loadKernels } from "../../src/cli/kernels.js";
-import { actionFile, type Hooks, putActions, startHooks } from "./hooks-rig.js";
-import { newRepository, newWork, rigNode } from "./landing-rig.js";
-import { Source, testPool } from "./reading.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
+import { loadKernels } from "../../src/cli/server/kernels.js";
+import { actionFile, type Hooks, putActions, startHooks } from "../support/hooks-rig.js";
+import { newRepository, newWork, rigNode } from "../support/landing-rig.js";
+import { Source, testPool } from "../support/lakefs-reading.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 t.setTimeout(120_000);
 

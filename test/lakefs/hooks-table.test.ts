@@ -7,21 +7,21 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
-import { HOOK_EVENTS, type HookEvent } from "../../src/lakefs/actions.js";
-import { examineHooks } from "../../src/lakefs/examine-hooks.js";
+import { HOOK_EVENTS, type HookEvent } from "../../src/lakefs/hooks/actions.js";
+import { examineHooks } from "../../src/lakefs/hooks/examine-hooks.js";
 import {
   formatHookTable,
   HOOK_OPERATIONS,
   HOOK_TABLE,
   type HookOperation,
   type HookPlace,
-} from "../../src/lakefs/hook-report.js";
-import type { LandingPolicy } from "../../src/lakefs/landing.js";
-import { RootCommit } from "../../src/lakefs/root-commit.js";
-import { sweepWorkBranches } from "../../src/lakefs/sweep.js";
+} from "../../src/lakefs/hooks/hook-report.js";
+import type { LandingPolicy } from "../../src/lakefs/land/landing.js";
+import { RootCommit } from "../../src/lakefs/notes/root-commit.js";
+import { sweepWorkBranches } from "../../src/lakefs/land/sweep.js";
 import type { RefOutcome } from "../../src/odb/ref-store.js";
 import type { ThreadPool } from "../../src/pool/pool.js";
-import { lakefsFiles } from "../../src/serve/lfs-lakefs.js";
+import { lakefsFiles } from "../../src/serve/lfs/lakefs-files.js";
 import {
   actionFile,
   type Answer,
@@ -30,10 +30,16 @@ import {
   putActions,
   type SeenEvent,
   startHooks,
-} from "./hooks-rig.js";
-import { newRepository, newWork, type RigNode, rigNode, type Work } from "./landing-rig.js";
-import { Source, testPool } from "./reading.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
+} from "../support/hooks-rig.js";
+import {
+  newRepository,
+  newWork,
+  type RigNode,
+  rigNode,
+  type Work,
+} from "../support/landing-rig.js";
+import { Source, testPool } from "../support/lakefs-reading.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 t.setTimeout(300_000);
 

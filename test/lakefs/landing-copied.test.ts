@@ -6,9 +6,9 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
 import { asFault } from "../../src/base/fault.js";
-import { freshView, newRepository, newWork, rigNode } from "./landing-rig.js";
-import { signal, Source, testPool } from "./reading.js";
-import { skipLakefs, startLakefs } from "./servers.js";
+import { freshView, newRepository, newWork, rigNode } from "../support/landing-rig.js";
+import { signal, Source, testPool } from "../support/lakefs-reading.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 t.setTimeout(120_000);
 

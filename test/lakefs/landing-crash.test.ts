@@ -6,9 +6,9 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { Fault } from "../../src/base/fault.js";
-import type { LakefsCall } from "../../src/lakefs/http.js";
-import { completeLanding } from "../../src/lakefs/landing-point.js";
-import { sweepWorkBranches } from "../../src/lakefs/sweep.js";
+import type { LakefsCall } from "../../src/lakefs/api/http.js";
+import { completeLanding } from "../../src/lakefs/land/commit-point.js";
+import { sweepWorkBranches } from "../../src/lakefs/land/sweep.js";
 import type { ThreadPool } from "../../src/pool/pool.js";
 import {
   freshView,
@@ -19,9 +19,9 @@ import {
   type Steps,
   watchedClient,
   type Work,
-} from "./landing-rig.js";
-import { signal, Source, testPool } from "./reading.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
+} from "../support/landing-rig.js";
+import { signal, Source, testPool } from "../support/lakefs-reading.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 t.setTimeout(300_000);
 

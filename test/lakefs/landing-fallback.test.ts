@@ -5,10 +5,16 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
-import { proveGuard } from "../../src/lakefs/guard.js";
-import { freshView, newRepository, newWork, rigNode, watchedClient } from "./landing-rig.js";
-import { signal, Source, testPool } from "./reading.js";
-import { skipLakefs, startLakefs } from "./servers.js";
+import { proveGuard } from "../../src/lakefs/hooks/guard.js";
+import {
+  freshView,
+  newRepository,
+  newWork,
+  rigNode,
+  watchedClient,
+} from "../support/landing-rig.js";
+import { signal, Source, testPool } from "../support/lakefs-reading.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 t.setTimeout(300_000);
 

@@ -13,9 +13,9 @@ import {
   type RigNode,
   type RigOptions,
   type Work,
-} from "./landing-rig.js";
-import { signal, Source, testPool } from "./reading.js";
-import { skipLakefs, startLakefs } from "./servers.js";
+} from "../support/landing-rig.js";
+import { signal, Source, testPool } from "../support/lakefs-reading.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 t.setTimeout(300_000);
 

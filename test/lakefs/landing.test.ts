@@ -5,9 +5,14 @@
 import { chmod, mkdir, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { freshView, newRepository, newWork, rigNode } from "./landing-rig.js";
-import { createSource, signal, testPool } from "./reading.js";
-import { isBefore, type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
+import { freshView, newRepository, newWork, rigNode } from "../support/landing-rig.js";
+import { createSource, signal, testPool } from "../support/lakefs-reading.js";
+import {
+  isBefore,
+  type RunningLakefs,
+  skipLakefs,
+  startLakefs,
+} from "../support/lakefs-servers.js";
 
 t.setTimeout(300_000);
 

@@ -4,9 +4,16 @@ import { createHash, randomBytes } from "node:crypto";
 import t, { type Test } from "tap";
 import { Fault } from "../../src/base/fault.js";
 import { formatPointer } from "../../src/git/lfs-pointer.js";
-import { bind } from "../../src/lakefs/metadata-keys.js";
-import { createSource, type Node, openNode, signal, type Source, testPool } from "./reading.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
+import { bind } from "../../src/lakefs/rules/metadata-keys.js";
+import {
+  createSource,
+  type Node,
+  openNode,
+  signal,
+  type Source,
+  testPool,
+} from "../support/lakefs-reading.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 const md5 = (bytes: Uint8Array) => createHash("md5").update(bytes).digest("hex");

@@ -7,10 +7,10 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
 import { lossyText, utf8 } from "../../src/base/bytes.js";
-import { managedBlock, withBlock, withoutBlock } from "../../src/lakefs/attributes.js";
-import { DEFAULT_MAPPING } from "../../src/lakefs/mapping.js";
-import { tempFolder } from "../interop/harness.js";
-import { seeded } from "../random.js";
+import { managedBlock, withBlock, withoutBlock } from "../../src/lakefs/rules/managed-block.js";
+import { DEFAULT_MAPPING } from "../../src/lakefs/notes/mapping.js";
+import { tempFolder } from "../support/harness.js";
+import { seeded } from "../support/random.js";
 
 const ENV = {
   PATH: process.env["PATH"],

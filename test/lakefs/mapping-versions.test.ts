@@ -6,13 +6,13 @@ import {
   LINKED_MAPPING,
   MAPPING_BRANCH,
   parseNote,
-} from "../../src/lakefs/mapping.js";
-import { MAPPING_KEY } from "../../src/lakefs/metadata-keys.js";
-import { tempFolder } from "../interop/harness.js";
-import { newRepository } from "./landing-rig.js";
-import { MAIN, pointerForms, PushedScene, write } from "./pushed-scene.js";
-import { openNode, signal, Source, testPool } from "./reading.js";
-import { skipLakefs, startLakefs } from "./servers.js";
+} from "../../src/lakefs/notes/mapping.js";
+import { MAPPING_KEY } from "../../src/lakefs/rules/metadata-keys.js";
+import { tempFolder } from "../support/harness.js";
+import { newRepository } from "../support/landing-rig.js";
+import { MAIN, pointerForms, PushedScene, write } from "../support/pushed-scene.js";
+import { openNode, signal, Source, testPool } from "../support/lakefs-reading.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 t.setTimeout(180_000);
 

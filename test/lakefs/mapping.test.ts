@@ -10,11 +10,11 @@ import {
   MAPPING_BRANCH,
   openMapping,
   readMapping,
-} from "../../src/lakefs/mapping.js";
-import { MAPPING_KEY } from "../../src/lakefs/metadata-keys.js";
-import { tempFolder } from "../interop/harness.js";
-import { createSource, openNode, signal, testPool } from "./reading.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
+} from "../../src/lakefs/notes/mapping.js";
+import { MAPPING_KEY } from "../../src/lakefs/rules/metadata-keys.js";
+import { tempFolder } from "../support/harness.js";
+import { createSource, openNode, signal, testPool } from "../support/lakefs-reading.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 t.setTimeout(180_000);
 

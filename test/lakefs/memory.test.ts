@@ -4,8 +4,8 @@
  */
 import t from "tap";
 import { LIMITS } from "../../src/base/limits.js";
-import { filesAt, GeneratedLake, readGenerated } from "./generated.js";
-import { skipLakefs } from "./servers.js";
+import { filesAt, GeneratedLake, readGenerated } from "../support/generated-objects.js";
+import { skipLakefs } from "../support/lakefs-servers.js";
 
 const MIB = 1024 * 1024;
 const OBJECTS = 300_000;

@@ -14,9 +14,14 @@ import {
   type RigNode,
   rigNode,
   type Work,
-} from "./landing-rig.js";
-import { signal, Source, testPool } from "./reading.js";
-import { isBefore, type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
+} from "../support/landing-rig.js";
+import { signal, Source, testPool } from "../support/lakefs-reading.js";
+import {
+  isBefore,
+  type RunningLakefs,
+  skipLakefs,
+  startLakefs,
+} from "../support/lakefs-servers.js";
 
 t.setTimeout(300_000);
 

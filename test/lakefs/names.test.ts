@@ -1,6 +1,6 @@
 import t from "tap";
-import { fromLakefsId, type LakefsRefKind, toLakefsId } from "../../src/lakefs/ref-names.js";
-import { kohakuHubName } from "../../src/lakefs/repository-names.js";
+import { fromLakefsId, type LakefsRefKind, toLakefsId } from "../../src/lakefs/rules/ref-names.js";
+import { kohakuHubName } from "../../src/lakefs/rules/hub-names.js";
 import { isRefName } from "../../src/git/ref-name.js";
 import { latin1, utf8 } from "../../src/base/bytes.js";
 import { Random } from "../../bench/random.js";

@@ -8,14 +8,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { LIMITS } from "../../src/base/limits.js";
-import { formatTree } from "../../src/git/tree-text.js";
+import { formatTree } from "../../src/git/tree-entries.js";
 import { plainKernels } from "../../src/kernels/plain.js";
-import { ObjectOutput } from "../../src/lakefs/object-output.js";
-import { TreeCache } from "../../src/lakefs/tree-cache.js";
-import { ObjectReader } from "../../src/odb/object-reader.js";
+import { ObjectOutput } from "../../src/lakefs/trees/object-output.js";
+import { TreeCache } from "../../src/lakefs/trees/tree-cache.js";
+import { ObjectReader } from "../../src/odb/packs/reader.js";
 import type { PackHandle } from "../../src/pool/tasks.js";
-import { packHandle } from "../odb/stock-git.js";
-import { seeded } from "../random.js";
+import { packHandle } from "../support/stock-git.js";
+import { seeded } from "../support/random.js";
 
 function folderOf(t: Test): string {
   const folder = mkdtempSync(join(tmpdir(), "lakepack-output-"));

@@ -7,11 +7,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { Fault } from "../../src/base/fault.js";
 import { LIMITS } from "../../src/base/limits.js";
-import { LakefsClient } from "../../src/lakefs/client.js";
-import { unlessAway } from "../../src/lakefs/stale.js";
-import { kindOf, startProxy } from "./proxy.js";
-import { createSource, signal } from "./reading.js";
-import { skipLakefs, startLakefs } from "./servers.js";
+import { LakefsClient } from "../../src/lakefs/api/client.js";
+import { unlessAway } from "../../src/lakefs/api/stale.js";
+import { kindOf, startProxy } from "../support/lakefs-proxy.js";
+import { createSource, signal } from "../support/lakefs-reading.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 const faultOf = (work: Promise<unknown>) =>
   work.then(

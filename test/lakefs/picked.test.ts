@@ -6,14 +6,14 @@
 import { join } from "node:path";
 import t from "tap";
 import { Fault } from "../../src/base/fault.js";
-import { LakefsClient } from "../../src/lakefs/client.js";
-import { walkToRoot } from "../../src/lakefs/root-commit.js";
-import { lakefsCommitId } from "../../src/lakefs/commit-id.js";
-import { asMade } from "../../src/lakefs/lost-commits.js";
-import type { LakefsCommit } from "../../src/lakefs/types.js";
-import { checkFsck, commit, git, tempFolder, tryGit } from "../interop/harness.js";
-import { signal, startBeside } from "../interop/lakefs-beside.js";
-import { isBefore, skipLakefs, startLakefs } from "./servers.js";
+import { LakefsClient } from "../../src/lakefs/api/client.js";
+import { walkToRoot } from "../../src/lakefs/notes/root-commit.js";
+import { lakefsCommitId } from "../../src/lakefs/api/commit-id.js";
+import { asMade } from "../../src/lakefs/api/lost-commits.js";
+import type { LakefsCommit } from "../../src/lakefs/api/types.js";
+import { checkFsck, commit, git, tempFolder, tryGit } from "../support/harness.js";
+import { signal, startBeside } from "../support/lakefs-beside.js";
+import { isBefore, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 t.setTimeout(180_000);
 

@@ -4,10 +4,17 @@
  */
 import t, { type Test } from "tap";
 import { Fault } from "../../src/base/fault.js";
-import { LakefsClient } from "../../src/lakefs/client.js";
-import { startProxy } from "./proxy.js";
-import { createSource, openNode, refsOf, signal, type Source, testPool } from "./reading.js";
-import { isBefore, skipLakefs, startLakefs } from "./servers.js";
+import { LakefsClient } from "../../src/lakefs/api/client.js";
+import { startProxy } from "../support/lakefs-proxy.js";
+import {
+  createSource,
+  openNode,
+  refsOf,
+  signal,
+  type Source,
+  testPool,
+} from "../support/lakefs-reading.js";
+import { isBefore, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 const FILES = 60;
 

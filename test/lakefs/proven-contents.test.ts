@@ -7,11 +7,11 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
 import { LIMITS } from "../../src/base/limits.js";
-import { ProvenContents, ProvenNotes } from "../../src/lakefs/proven-contents.js";
-import { LakeRecords } from "../../src/lakefs/records.js";
+import { ProvenContents, ProvenNotes } from "../../src/lakefs/trees/proven-contents.js";
+import { LakeRecords } from "../../src/lakefs/read/records.js";
 import { DiskStore } from "../../src/store/disk.js";
-import { tempFolder } from "../interop/harness.js";
-import { signal } from "./reading.js";
+import { tempFolder } from "../support/harness.js";
+import { signal } from "../support/lakefs-reading.js";
 
 const hash = (text: string) => createHash("sha256").update(text).digest("hex");
 const key = (at: number) => hash(`key ${at}`);

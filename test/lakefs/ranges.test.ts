@@ -4,15 +4,22 @@
  */
 import t from "tap";
 import { Fault } from "../../src/base/fault.js";
-import { LakefsClient } from "../../src/lakefs/client.js";
-import { listChanges, listCommit } from "../../src/lakefs/listing.js";
-import type { LakeEntry } from "../../src/lakefs/path-rules.js";
-import type { LakefsCommit } from "../../src/lakefs/types.js";
-import { readMetarange, readRangeEntries } from "../../src/lakefs/ranges.js";
-import { seeded } from "../random.js";
-import { startProxy } from "./proxy.js";
-import { createSource, openNode, refsOf, signal, type Source, testPool } from "./reading.js";
-import { skipLakefs, startLakefs } from "./servers.js";
+import { LakefsClient } from "../../src/lakefs/api/client.js";
+import { listChanges, listCommit } from "../../src/lakefs/trees/listing.js";
+import type { LakeEntry } from "../../src/lakefs/rules/path-rules.js";
+import type { LakefsCommit } from "../../src/lakefs/api/types.js";
+import { readMetarange, readRangeEntries } from "../../src/lakefs/trees/ranges.js";
+import { seeded } from "../support/random.js";
+import { startProxy } from "../support/lakefs-proxy.js";
+import {
+  createSource,
+  openNode,
+  refsOf,
+  signal,
+  type Source,
+  testPool,
+} from "../support/lakefs-reading.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 const OBJECTS = 10_500;
 const STAGED_AT_ONCE = 32;

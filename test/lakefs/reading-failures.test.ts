@@ -9,9 +9,9 @@ import t from "tap";
 import { Fault } from "../../src/base/fault.js";
 import type { Log } from "../../src/observe/log.js";
 import { LakefsWatch } from "../../src/lakefs/watch.js";
-import { tempFolder } from "../interop/harness.js";
-import { createSource, openNode, refsOf, testPool } from "./reading.js";
-import { skipLakefs, startLakefs } from "./servers.js";
+import { tempFolder } from "../support/harness.js";
+import { createSource, openNode, refsOf, testPool } from "../support/lakefs-reading.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 const faultOf = (work: Promise<unknown>) =>
   work.then(

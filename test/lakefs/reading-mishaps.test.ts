@@ -7,13 +7,19 @@ import { join } from "node:path";
 import t from "tap";
 import { Fault } from "../../src/base/fault.js";
 import { LIMITS } from "../../src/base/limits.js";
-import { LakefsClient } from "../../src/lakefs/client.js";
-import { startLakepack, tempFolder, tryGit } from "../interop/harness.js";
-import { commitMany } from "./many.js";
-import { rigNode, watchedClient } from "./landing-rig.js";
-import { type Call, kindOf, type Mishap, startProxy } from "./proxy.js";
-import { createSource, openNode, signal, type Source, testPool } from "./reading.js";
-import { skipLakefs, startLakefs } from "./servers.js";
+import { LakefsClient } from "../../src/lakefs/api/client.js";
+import { startLakepack, tempFolder, tryGit } from "../support/harness.js";
+import { commitMany } from "../support/many-files.js";
+import { rigNode, watchedClient } from "../support/landing-rig.js";
+import { type Call, kindOf, type Mishap, startProxy } from "../support/lakefs-proxy.js";
+import {
+  createSource,
+  openNode,
+  signal,
+  type Source,
+  testPool,
+} from "../support/lakefs-reading.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 const faultOf = (work: Promise<unknown>) =>
   work.then(

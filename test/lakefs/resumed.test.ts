@@ -5,11 +5,11 @@
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { Fault } from "../../src/base/fault.js";
-import { commitMany } from "./many.js";
-import { type Call, kindOf, type LakefsProxy, startProxy } from "./proxy.js";
-import { createSource, type Node, openNode, testPool } from "./reading.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
-import { tempFolder } from "../interop/harness.js";
+import { commitMany } from "../support/many-files.js";
+import { type Call, kindOf, type LakefsProxy, startProxy } from "../support/lakefs-proxy.js";
+import { createSource, type Node, openNode, testPool } from "../support/lakefs-reading.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
+import { tempFolder } from "../support/harness.js";
 
 const faultOf = (work: Promise<unknown>) =>
   work.then(

@@ -1,7 +1,7 @@
 /** Git objects of a real lakeFS, read by stock git. */
 import t, { type Test } from "tap";
-import { createSource, openNode, refsOf, testPool } from "./reading.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
+import { createSource, openNode, refsOf, testPool } from "../support/lakefs-reading.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 t.test("on local blocks", { skip: skipLakefs }, async (t) =>
   reading(t, await startLakefs(t, "local")),

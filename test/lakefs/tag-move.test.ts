@@ -3,12 +3,12 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { Fault } from "../../src/base/fault.js";
-import { SealKeys } from "../../src/lakefs/claim-seal.js";
-import { writeCommitRecord } from "../../src/lakefs/commit-record.js";
-import { RootCommit } from "../../src/lakefs/root-commit.js";
-import { TAG_MOVE_PREFIX, TagMover } from "../../src/lakefs/tag-move.js";
+import { SealKeys } from "../../src/lakefs/rules/claim-seal.js";
+import { writeCommitRecord } from "../../src/lakefs/api/commit-record.js";
+import { RootCommit } from "../../src/lakefs/notes/root-commit.js";
+import { TAG_MOVE_PREFIX, TagMover } from "../../src/lakefs/land/tag-move.js";
 import type { ThreadPool } from "../../src/pool/pool.js";
-import { actionFile, startHooks } from "./hooks-rig.js";
+import { actionFile, startHooks } from "../support/hooks-rig.js";
 import {
   freshView,
   newRepository,
@@ -18,9 +18,9 @@ import {
   type Steps,
   watchedClient,
   type Work,
-} from "./landing-rig.js";
-import { SEAL_KEY, signal, Source, testPool } from "./reading.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
+} from "../support/landing-rig.js";
+import { SEAL_KEY, signal, Source, testPool } from "../support/lakefs-reading.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 t.setTimeout(300_000);
 

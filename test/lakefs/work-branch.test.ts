@@ -4,14 +4,14 @@
  */
 import t, { type Test } from "tap";
 import { Fault } from "../../src/base/fault.js";
-import { LakefsClient } from "../../src/lakefs/client.js";
-import { GuardProof } from "../../src/lakefs/guard-proof.js";
-import { RootCommit } from "../../src/lakefs/root-commit.js";
-import { onWorkBranch, WORK_PREFIX } from "../../src/lakefs/work-branch.js";
-import { newRepository } from "./landing-rig.js";
-import { type Call, type LakefsProxy, startProxy } from "./proxy.js";
-import { signal, Source } from "./reading.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "./servers.js";
+import { LakefsClient } from "../../src/lakefs/api/client.js";
+import { GuardProof } from "../../src/lakefs/hooks/guard-proof.js";
+import { RootCommit } from "../../src/lakefs/notes/root-commit.js";
+import { onWorkBranch, WORK_PREFIX } from "../../src/lakefs/api/work-branch.js";
+import { newRepository } from "../support/landing-rig.js";
+import { type Call, type LakefsProxy, startProxy } from "../support/lakefs-proxy.js";
+import { signal, Source } from "../support/lakefs-reading.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 const isMaking = ({ method, path }: Call) => method === "POST" && path.endsWith("/branches");
 const isRemoving = ({ method, path }: Call) =>

@@ -10,11 +10,11 @@ import t from "tap";
 import { cpuSeconds } from "../../bench/process.js";
 import { clonesBeside, readOneByOne } from "../../bench/rows/lakefs-folding.js";
 import { LIMITS } from "../../src/base/limits.js";
-import { checkFsck, git, tempFolder } from "../interop/harness.js";
-import { historyBytes, repackedByGit, StoredSide } from "../interop/lakefs-folding.js";
-import { startBeside } from "../interop/lakefs-rig.js";
-import { GeneratedLake } from "../lakefs/generated.js";
-import { skipLakefs } from "../lakefs/servers.js";
+import { checkFsck, git, tempFolder } from "../support/harness.js";
+import { historyBytes, repackedByGit, StoredSide } from "../support/lakefs-folding.js";
+import { startBeside } from "../support/lakefs-rig.js";
+import { GeneratedLake } from "../support/generated-objects.js";
+import { skipLakefs } from "../support/lakefs-servers.js";
 
 const commits = Number(process.env["COMMITS"] ?? 10_000);
 const files = Number(process.env["FILES"] ?? 1_000);

@@ -6,9 +6,9 @@ import { createHash, randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { rssBytes, RssWatch } from "../../bench/process.js";
-import { startLakepack } from "../interop/harness.js";
-import { emptyRepository, settingsFor } from "../interop/lakefs-rig.js";
-import { skipLakefs, startLakefs } from "../lakefs/servers.js";
+import { startLakepack } from "../support/harness.js";
+import { emptyRepository, settingsFor } from "../support/lakefs-rig.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 const MIB = 1024 * 1024;
 const MEDIA_TYPE = "application/vnd.git-lfs+json";

@@ -6,9 +6,9 @@ import { join } from "node:path";
 import t from "tap";
 import { RssWatch } from "../../bench/process.js";
 import { Random } from "../../bench/random.js";
-import { commit, git, tempFolder } from "../interop/harness.js";
-import { emptyRepository, headOf, signal, startBeside } from "../interop/lakefs-rig.js";
-import { skipLakefs, startLakefs } from "../lakefs/servers.js";
+import { commit, git, tempFolder } from "../support/harness.js";
+import { emptyRepository, headOf, signal, startBeside } from "../support/lakefs-rig.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 const MIB = 1024 * 1024;
 const FILE_BYTES = 2_048 * MIB;

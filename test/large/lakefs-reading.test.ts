@@ -4,11 +4,11 @@
  */
 import t from "tap";
 import { RssWatch } from "../../bench/process.js";
-import { git, startLakepack } from "../interop/harness.js";
-import { filesAt, GeneratedLake, readGenerated } from "../lakefs/generated.js";
-import { commitMany } from "../lakefs/many.js";
-import { createSource } from "../lakefs/reading.js";
-import { skipLakefs, startLakefs } from "../lakefs/servers.js";
+import { git, startLakepack } from "../support/harness.js";
+import { filesAt, GeneratedLake, readGenerated } from "../support/generated-objects.js";
+import { commitMany } from "../support/many-files.js";
+import { createSource } from "../support/lakefs-reading.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 const MIB = 1024 * 1024;
 const OBJECTS = 1_000_000;

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import t from "tap";
-import { skipLakefs } from "../lakefs/servers.js";
+import { skipLakefs } from "../support/lakefs-servers.js";
 
 const SOAK = fileURLToPath(new URL("../../bench/soak.js", import.meta.url));
 const isLarge = process.env["TEST_LARGE"] !== undefined;

@@ -4,7 +4,7 @@ import { readdir } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { type Lakepack, startLakepack } from "../interop/harness.js";
+import { type Lakepack, startLakepack } from "../support/harness.js";
 
 const MEDIA = "application/vnd.git-lfs+json";
 
@@ -89,7 +89,7 @@ async function setUp(t: Test, args: readonly string[] = []) {
 
 /** A repository comes into being by a push of one commit. */
 async function makeRepository(t: Test, server: Lakepack, name: string): Promise<void> {
-  const { commit, git, tempFolder } = await import("../interop/harness.js");
+  const { commit, git, tempFolder } = await import("../support/harness.js");
   const folder = await tempFolder(t);
   await git(["init", "-q", folder]);
   await commit(folder, "one", { "a.txt": "a\n" });

@@ -1,13 +1,13 @@
 /** LFS objects in a real lakeFS, over local and S3 blocks. */
 import { createHash, randomBytes } from "node:crypto";
 import t, { type Test } from "tap";
-import { blockStores } from "../everyday.js";
-import { RootCommit } from "../../src/lakefs/root-commit.js";
+import { blockStores } from "../support/everyday.js";
+import { RootCommit } from "../../src/lakefs/notes/root-commit.js";
 import { type KnownObject, LFS_BRANCH } from "../../src/lfs/lakefs-files.js";
 import { LakefsLfsStore } from "../../src/lfs/lakefs-store.js";
-import { lakefsFiles } from "../../src/serve/lfs-lakefs.js";
-import { createSource, SEAL_KEY, signal, testPool } from "../lakefs/reading.js";
-import { skipLakefs, startLakefs } from "../lakefs/servers.js";
+import { lakefsFiles } from "../../src/serve/lfs/lakefs-files.js";
+import { createSource, SEAL_KEY, signal, testPool } from "../support/lakefs-reading.js";
+import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 const CHUNK = 60_000;
 

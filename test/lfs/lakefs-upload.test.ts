@@ -5,16 +5,16 @@
 import { createHash, randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
-import { blockStores } from "../everyday.js";
-import { LakefsClient } from "../../src/lakefs/client.js";
-import { RootCommit } from "../../src/lakefs/root-commit.js";
+import { blockStores } from "../support/everyday.js";
+import { LakefsClient } from "../../src/lakefs/api/client.js";
+import { RootCommit } from "../../src/lakefs/notes/root-commit.js";
 import { answerBatch } from "../../src/lfs/batch.js";
 import { LFS_BRANCH } from "../../src/lfs/lakefs-files.js";
 import { LakefsLfsStore } from "../../src/lfs/lakefs-store.js";
-import { lakefsFiles } from "../../src/serve/lfs-lakefs.js";
-import { type Call, startProxy } from "../lakefs/proxy.js";
-import { createSource, SEAL_KEY, signal, testPool } from "../lakefs/reading.js";
-import { type RunningLakefs, skipLakefs, startLakefs } from "../lakefs/servers.js";
+import { lakefsFiles } from "../../src/serve/lfs/lakefs-files.js";
+import { type Call, startProxy } from "../support/lakefs-proxy.js";
+import { createSource, SEAL_KEY, signal, testPool } from "../support/lakefs-reading.js";
+import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 type Facts = { sha256: string; blob: string | undefined };
 

@@ -3,7 +3,7 @@
  * is in use stays; it is bounded.
  */
 import t from "tap";
-import { BaseCache } from "../../src/odb/base-cache.js";
+import { BaseCache } from "../../src/odb/packs/base-cache.js";
 import type { ObjectType } from "../../src/git/oid.js";
 
 const TYPES: readonly ObjectType[] = ["commit", "tree", "blob", "tag"];

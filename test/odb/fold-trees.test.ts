@@ -9,15 +9,15 @@ import { join } from "node:path";
 import t, { type Test } from "tap";
 import { LIMITS } from "../../src/base/limits.js";
 import { OBJECT_TYPE } from "../../src/git/oid.js";
-import { formatTree, type TreeEntry } from "../../src/git/tree-text.js";
+import { formatTree, type TreeEntry } from "../../src/git/tree-entries.js";
 import { plainKernels } from "../../src/kernels/plain.js";
-import { foldPacks } from "../../src/odb/fold.js";
-import { ObjectReader } from "../../src/odb/object-reader.js";
+import { foldPacks } from "../../src/odb/pack-objects/fold.js";
+import { ObjectReader } from "../../src/odb/packs/reader.js";
 import { CONTROL_BYTES, TaskWatch } from "../../src/pool/control.js";
 import type { PackHandle } from "../../src/pool/tasks.js";
-import { blob, buildPack, type HandEntry, oidOf, whole } from "../pack-builder.js";
-import { type Random, seeded } from "../random.js";
-import { createRepository, packHandle } from "./stock-git.js";
+import { blob, buildPack, type HandEntry, oidOf, whole } from "../support/pack-builder.js";
+import { type Random, seeded } from "../support/random.js";
+import { createRepository, packHandle } from "../support/stock-git.js";
 
 class Packs {
   readonly folder: string;

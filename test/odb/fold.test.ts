@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { LIMITS } from "../../src/base/limits.js";
-import { choosePacks } from "../../src/odb/fold.js";
+import { choosePacks } from "../../src/odb/pack-objects/fold.js";
 import type { LivePack } from "../../src/odb/object-database.js";
 import {
   checkFsck,
@@ -15,8 +15,8 @@ import {
   objectSet,
   startLakepack,
   tempFolder,
-} from "../interop/harness.js";
-import { lakepack } from "../cli/lakepack.js";
+} from "../support/harness.js";
+import { lakepack } from "../support/lakepack-command.js";
 
 function pack(objectCount: number, more: Partial<LivePack> = {}): LivePack {
   const none = new SharedArrayBuffer(0);

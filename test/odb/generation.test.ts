@@ -21,16 +21,16 @@ import { EntryHead, readEntryHead } from "../../src/git/pack-entry.js";
 import type { PackPlan } from "../../src/git/pack-plan.js";
 import { PackWriter, writeBaseDistance, writeTypeAndSize } from "../../src/git/pack-writer.js";
 import { plainKernels } from "../../src/kernels/plain.js";
-import { DeflateBoard } from "../../src/odb/deflate-board.js";
-import { batchPath, readBatch, writeBatch } from "../../src/odb/deflate-file.js";
-import { generatePack } from "../../src/odb/generation.js";
-import { ObjectReader } from "../../src/odb/object-reader.js";
-import { planPack } from "../../src/odb/plan.js";
-import { walkObjects } from "../../src/odb/walk.js";
+import { DeflateBoard } from "../../src/odb/pack-objects/shared-deflate.js";
+import { batchPath, readBatch, writeBatch } from "../../src/odb/pack-objects/deflate-batch.js";
+import { generatePack } from "../../src/odb/pack-objects/generation.js";
+import { ObjectReader } from "../../src/odb/packs/reader.js";
+import { planPack } from "../../src/odb/pack-objects/plan.js";
+import { walkObjects } from "../../src/odb/walk/walk.js";
 import { CONTROL_BYTES, TaskWatch } from "../../src/pool/control.js";
 import type { WalkRequest } from "../../src/pool/fetch-tasks.js";
 import type { PackHandle } from "../../src/pool/tasks.js";
-import { createRepository, type StockRepository } from "./stock-git.js";
+import { createRepository, type StockRepository } from "../support/stock-git.js";
 
 const idle = () => new TaskWatch(new SharedArrayBuffer(CONTROL_BYTES));
 
@@ -273,7 +273,7 @@ t.test("an object that is missing is said to be, not left out", async (t) => {
   const others = repository.objects(["HEAD"]).filter((oid) => oid !== blob);
   const path = join(folder(t), "pack");
   const name = repository.git(["pack-objects", "-q", path], `${others.join("\n")}\n`);
-  const { packHandle } = await import("./stock-git.js");
+  const { packHandle } = await import("../support/stock-git.js");
   const packs = [packHandle(`${path}-${name}.pack`)];
   const head = repository.git(["rev-parse", "HEAD"]);
   const fault = await make(t, packs, { wants: [head] }).then(

@@ -3,15 +3,15 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
-import { loadKernels } from "../../src/cli/kernels.js";
-import { startIngest } from "../../src/odb/ingest.js";
-import { ManifestObjects } from "../../src/odb/manifest-objects.js";
-import { ManifestStore } from "../../src/odb/manifest-store.js";
-import { PackChecks } from "../../src/odb/pack-checks.js";
-import { PackTables } from "../../src/odb/pack-tables.js";
+import { loadKernels } from "../../src/cli/server/kernels.js";
+import { startIngest } from "../../src/odb/index-pack/spool.js";
+import { ManifestObjects } from "../../src/odb/manifest/objects.js";
+import { ManifestStore } from "../../src/odb/manifest/store.js";
+import { PackChecks } from "../../src/odb/packs/checks.js";
+import { PackTables } from "../../src/odb/packs/tables.js";
 import { createPool } from "../../src/pool/pool.js";
 import { DiskStore } from "../../src/store/disk.js";
-import { blob, buildPack } from "../pack-builder.js";
+import { blob, buildPack } from "../support/pack-builder.js";
 
 t.test("one more pack costs a look at that one alone, and its tables are read once", async (t) => {
   const folder = await mkdtemp(join(tmpdir(), "lakepack-objects-"));

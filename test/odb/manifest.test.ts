@@ -7,10 +7,10 @@ import { join } from "node:path";
 import t from "tap";
 import { utf8 } from "../../src/base/bytes.js";
 import { asFault } from "../../src/base/fault.js";
-import { decodeManifest, emptyManifest, encodeManifest } from "../../src/odb/manifest.js";
-import { ManifestStore } from "../../src/odb/manifest-store.js";
+import { decodeManifest, emptyManifest, encodeManifest } from "../../src/odb/manifest/manifest.js";
+import { ManifestStore } from "../../src/odb/manifest/store.js";
 import { DiskStore } from "../../src/store/disk.js";
-import { tempFolder } from "../interop/harness.js";
+import { tempFolder } from "../support/harness.js";
 
 const faultOf = (work: () => unknown) =>
   Promise.resolve()

@@ -18,11 +18,11 @@ import { PackWriter } from "../../src/git/pack-writer.js";
 import type { Kernels } from "../../src/kernels/kernels.js";
 import { plainKernels } from "../../src/kernels/plain.js";
 import { WasmKernels } from "../../src/kernels/wasm.js";
-import { createReaderCaches, ObjectReader } from "../../src/odb/object-reader.js";
-import { NONE } from "../../src/odb/object-space.js";
-import { PackLookup } from "../../src/odb/pack-lookup.js";
+import { createReaderCaches, ObjectReader } from "../../src/odb/packs/reader.js";
+import { NONE } from "../../src/odb/packs/numbering.js";
+import { PackLookup } from "../../src/odb/packs/lookup.js";
 import type { PackHandle } from "../../src/pool/tasks.js";
-import { createRepository, packHandle, type StockRepository } from "./stock-git.js";
+import { createRepository, packHandle, type StockRepository } from "../support/stock-git.js";
 
 const KERNELS: readonly Kernels[] = [
   plainKernels,

@@ -4,7 +4,7 @@
  */
 import t from "tap";
 import { LIMITS } from "../../src/base/limits.js";
-import { PackChecks } from "../../src/odb/pack-checks.js";
+import { PackChecks } from "../../src/odb/packs/checks.js";
 import type { PackHandle, Pool } from "../../src/pool/tasks.js";
 
 t.test("a thousand packs are checked a few at a time, once", async (t) => {

@@ -1,6 +1,6 @@
 import type { FileHandle } from "node:fs/promises";
 import t from "tap";
-import { readViews } from "../../src/odb/pack-stream.js";
+import { readViews } from "../../src/odb/pack-objects/pack-stream.js";
 
 /** A file whose reads bring at most `atMost` bytes each. */
 function shortReads(content: Buffer, atMost: number): FileHandle & { calls: number } {

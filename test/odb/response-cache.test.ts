@@ -15,8 +15,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { Fault } from "../../src/base/fault.js";
-import type { PackStream } from "../../src/odb/pack-stream.js";
-import { type Growth, type PackMaker, ResponseCache } from "../../src/odb/response-cache.js";
+import type { PackStream } from "../../src/odb/pack-objects/pack-stream.js";
+import {
+  type Growth,
+  type PackMaker,
+  ResponseCache,
+} from "../../src/odb/pack-objects/response-cache.js";
 
 const KEY = "a".repeat(64);
 const OTHER = "b".repeat(64);

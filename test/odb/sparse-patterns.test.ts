@@ -8,7 +8,7 @@ import { join } from "node:path";
 import t from "tap";
 import { fromLatin1 } from "../../src/base/bytes.js";
 import { WorkBudget } from "../../src/base/work-budget.js";
-import { parsePatterns } from "../../src/odb/sparse-patterns.js";
+import { parsePatterns } from "../../src/git/sparse-patterns.js";
 
 const budget = () => new WorkBudget(1e9, "steps", "fetch/filter-work");
 

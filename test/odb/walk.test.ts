@@ -4,17 +4,17 @@
  */
 import t, { type Test } from "tap";
 import { plainKernels } from "../../src/kernels/plain.js";
-import { ObjectReader } from "../../src/odb/object-reader.js";
-import { allReachCommon } from "../../src/odb/negotiate.js";
-import { NONE } from "../../src/odb/object-space.js";
-import { MARK } from "../../src/odb/commit-walk.js";
-import { findReachable, isReachable } from "../../src/odb/reachable.js";
-import { isCheaperThanTrees } from "../../src/odb/stored-types.js";
-import { walkObjects } from "../../src/odb/walk.js";
+import { ObjectReader } from "../../src/odb/packs/reader.js";
+import { allReachCommon } from "../../src/odb/walk/negotiate.js";
+import { NONE } from "../../src/odb/packs/numbering.js";
+import { MARK } from "../../src/odb/walk/commit-walk.js";
+import { findReachable, isReachable } from "../../src/odb/walk/reachable.js";
+import { isCheaperThanTrees } from "../../src/odb/packs/types.js";
+import { walkObjects } from "../../src/odb/walk/walk.js";
 import { CONTROL_BYTES, TaskWatch } from "../../src/pool/control.js";
 import type { ReachableBits, WalkRequest } from "../../src/pool/fetch-tasks.js";
 import type { PackHandle } from "../../src/pool/tasks.js";
-import { createRepository, type StockRepository } from "./stock-git.js";
+import { createRepository, type StockRepository } from "../support/stock-git.js";
 
 const watch = () => new TaskWatch(new SharedArrayBuffer(CONTROL_BYTES));
 

@@ -1,7 +1,7 @@
 import { setMaxListeners } from "node:events";
 import t, { type Test } from "tap";
 import { Fault } from "../../src/base/fault.js";
-import { loadKernels } from "../../src/cli/kernels.js";
+import { loadKernels } from "../../src/cli/server/kernels.js";
 import { createPool, type PoolOptions, type ThreadPool } from "../../src/pool/pool.js";
 import type { RunOptions } from "../../src/pool/tasks.js";
 

@@ -2,7 +2,7 @@
 import t, { type Test } from "tap";
 import { Fault } from "../../src/base/fault.js";
 import { LIMITS } from "../../src/base/limits.js";
-import { loadKernels } from "../../src/cli/kernels.js";
+import { loadKernels } from "../../src/cli/server/kernels.js";
 import { createPool, type PoolOptions, type ThreadPool } from "../../src/pool/pool.js";
 import type { RunOptions } from "../../src/pool/tasks.js";
 

@@ -1,7 +1,7 @@
 /** A name is cut where it stands as a word, and nowhere else. */
 import t from "tap";
 import { Fault } from "../../src/base/fault.js";
-import { concealed, concealing } from "../../src/serve/conceal.js";
+import { concealed, concealing } from "../../src/serve/conversation/conceal.js";
 
 t.test("as a word of its own", async (t) => {
   const conceal = concealing("shop");

@@ -5,12 +5,12 @@
 import { join } from "node:path";
 import t from "tap";
 import { Fault } from "../../src/base/fault.js";
-import type { Guard } from "../../src/serve/door.js";
-import type { Repository } from "../../src/serve/conversation.js";
-import { GitServer, type ServerOptions } from "../../src/serve/server.js";
-import { createRoutes } from "../../src/transport/http-routes.js";
+import type { Guard } from "../../src/serve/repositories/door.js";
+import type { Repository } from "../../src/serve/conversation/conversation.js";
+import { GitServer, type ServerOptions } from "../../src/serve/git-server.js";
+import { createRoutes } from "../../src/transport/http/routes.js";
 import { loadTransport } from "../../src/transport/load.js";
-import { commit, git, tempFolder, tryGit } from "../interop/harness.js";
+import { commit, git, tempFolder, tryGit } from "../support/harness.js";
 
 t.test("the database fails", { timeout: 60_000 }, async (t) => {
   const lines: Readonly<Record<string, unknown>>[] = [];

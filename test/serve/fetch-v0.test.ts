@@ -4,10 +4,20 @@
  */
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { advertisement, packFigures, post, takeApart, textLines } from "./raw-fetch.js";
-import { type FetchServer, type FetchServerOptions, startFetchServer } from "./fetch-server.js";
-import { makeHistory, makePushed } from "./history.js";
-import { checkFsck, git, objectSet, tempFolder, tryGit } from "../interop/harness.js";
+import {
+  advertisement,
+  packFigures,
+  post,
+  takeApart,
+  textLines,
+} from "../support/scripted-client.js";
+import {
+  type FetchServer,
+  type FetchServerOptions,
+  startFetchServer,
+} from "../support/fetch-server.js";
+import { makeHistory, makePushed } from "../support/scratch-history.js";
+import { checkFsck, git, objectSet, tempFolder, tryGit } from "../support/harness.js";
 
 interface Served {
   readonly server: FetchServer;

@@ -1,10 +1,16 @@
 /** Each capability of version 2, in one process, by raw requests where git hides the answer. */
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { type FetchServer, startFetchServer } from "./fetch-server.js";
-import { makeHistory } from "./history.js";
-import { advertisement, packFigures, post, takeApart, textLines } from "./raw-fetch.js";
-import { checkFsck, git, tempFolder, tryGit } from "../interop/harness.js";
+import { type FetchServer, startFetchServer } from "../support/fetch-server.js";
+import { makeHistory } from "../support/scratch-history.js";
+import {
+  advertisement,
+  packFigures,
+  post,
+  takeApart,
+  textLines,
+} from "../support/scripted-client.js";
+import { checkFsck, git, tempFolder, tryGit } from "../support/harness.js";
 
 interface Served {
   readonly server: FetchServer;

@@ -4,9 +4,9 @@
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { checkFsck, commit, git, objectSet, tempFolder } from "../interop/harness.js";
-import { type FetchServer, startFetchServer } from "./fetch-server.js";
-import { makeHistory, makePushed, toBare } from "./history.js";
+import { checkFsck, commit, git, objectSet, tempFolder } from "../support/harness.js";
+import { type FetchServer, startFetchServer } from "../support/fetch-server.js";
+import { makeHistory, makePushed, toBare } from "../support/scratch-history.js";
 
 /**
  * Objects that Git packs for a client that has `haves`: count of a thin pack made with the options

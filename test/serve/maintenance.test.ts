@@ -6,7 +6,7 @@ import { mock } from "node:test";
 import t from "tap";
 import { LIMITS } from "../../src/base/limits.js";
 import type { Log } from "../../src/observe/log.js";
-import { Maintenance } from "../../src/serve/maintenance.js";
+import { Maintenance } from "../../src/serve/repositories/maintenance.js";
 
 const warned: unknown[] = [];
 const log = { warn: (...said: unknown[]) => void warned.push(said) } as unknown as Log;

@@ -11,9 +11,9 @@ import {
   stockRepository,
   tempFolder,
   tryGit,
-} from "../interop/harness.js";
-import { type FetchServer, startFetchServer } from "./fetch-server.js";
-import { makeHistory } from "./history.js";
+} from "../support/harness.js";
+import { type FetchServer, startFetchServer } from "../support/fetch-server.js";
+import { makeHistory } from "../support/scratch-history.js";
 
 interface Pair {
   readonly ours: FetchServer;

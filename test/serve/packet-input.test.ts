@@ -2,7 +2,7 @@ import t from "tap";
 import { latin1 } from "../../src/base/bytes.js";
 import { Fault } from "../../src/base/fault.js";
 import type { ByteSource } from "../../src/base/flow.js";
-import { PacketInput } from "../../src/serve/packet-input.js";
+import { PacketInput } from "../../src/serve/conversation/packet-input.js";
 
 /** A source of these chunks; `failure` comes in place of the end. */
 function source(chunks: readonly string[], failure?: unknown): ByteSource {

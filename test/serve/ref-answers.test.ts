@@ -1,7 +1,7 @@
 /** Answers that list refs are made once per state of the refs and question, within bounds. */
 import t from "tap";
 import { LIMITS } from "../../src/base/limits.js";
-import { writeRefAnswer } from "../../src/serve/ref-answers.js";
+import { writeRefAnswer } from "../../src/serve/fetch/ref-answers.js";
 
 t.test("where it is the whole reply its length is said before, and only then", async (t) => {
   const expected: unknown[] = [];

@@ -3,14 +3,14 @@
  * little waiting is still taken.
  */
 import t from "tap";
-import { loadKernels } from "../../src/cli/kernels.js";
+import { loadKernels } from "../../src/cli/server/kernels.js";
 import { createLog } from "../../src/observe/log.js";
 import { createPool } from "../../src/pool/pool.js";
-import type { Repository } from "../../src/serve/conversation.js";
-import { GitServer, type ServerOptions } from "../../src/serve/server.js";
-import { createRoutes } from "../../src/transport/http-routes.js";
+import type { Repository } from "../../src/serve/conversation/conversation.js";
+import { GitServer, type ServerOptions } from "../../src/serve/git-server.js";
+import { createRoutes } from "../../src/transport/http/routes.js";
 import { loadTransport } from "../../src/transport/load.js";
-import { RawClient } from "../transport/raw-client.js";
+import { RawClient } from "../support/raw-client.js";
 
 const doors = new URL("../pool/doors/", import.meta.url).href;
 

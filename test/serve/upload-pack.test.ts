@@ -10,15 +10,19 @@ import t, { type Test } from "tap";
 import { Fault } from "../../src/base/fault.js";
 import { type ByteSink, sleep } from "../../src/base/flow.js";
 import { LIMITS } from "../../src/base/limits.js";
-import { CachedPack } from "../../src/odb/cached-pack.js";
-import { type PackNews, type PackStream, StoredPackStream } from "../../src/odb/pack-stream.js";
-import { fatalPacket, sendPack } from "../../src/serve/pack-reply.js";
-import { tell } from "../../src/serve/request-record.js";
-import { checkFsck, commit, git, objectSet, tempFolder, tryGit } from "../interop/harness.js";
-import { seeded } from "../random.js";
-import { type FetchServer, startFetchServer } from "./fetch-server.js";
-import { makeHistory, toBare } from "./history.js";
-import { packFigures, post, request, takeApart, textLines } from "./raw-fetch.js";
+import { CachedPack } from "../../src/odb/pack-objects/cached-pack.js";
+import {
+  type PackNews,
+  type PackStream,
+  StoredPackStream,
+} from "../../src/odb/pack-objects/pack-stream.js";
+import { fatalPacket, sendPack } from "../../src/serve/fetch/pack-reply.js";
+import { tell } from "../../src/serve/conversation/request-record.js";
+import { checkFsck, commit, git, objectSet, tempFolder, tryGit } from "../support/harness.js";
+import { seeded } from "../support/random.js";
+import { type FetchServer, startFetchServer } from "../support/fetch-server.js";
+import { makeHistory, toBare } from "../support/scratch-history.js";
+import { packFigures, post, request, takeApart, textLines } from "../support/scripted-client.js";
 
 const history = makeHistory(t);
 

@@ -6,10 +6,10 @@ import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
-import type { HttpHandler } from "../../src/transport/http.js";
-import { transport as node } from "../../src/transport/http-node.js";
-import { transport as uws } from "../../src/transport/http-uws.js";
-import { tempFolder } from "../interop/harness.js";
+import type { HttpHandler } from "../../src/transport/http/contract.js";
+import { transport as node } from "../../src/transport/http/node.js";
+import { transport as uws } from "../../src/transport/http/uws.js";
+import { tempFolder } from "../support/harness.js";
 
 const MIB = 1024 * 1024;
 const PIECES = 120;

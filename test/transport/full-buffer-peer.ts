@@ -5,7 +5,7 @@
 import { connect } from "node:net";
 import { LIMITS } from "../../src/base/limits.js";
 import { loadTransport } from "../../src/transport/load.js";
-import { seeded } from "../random.js";
+import { seeded } from "../support/random.js";
 
 const REPLIES = 150;
 const AT_ONCE = 8;

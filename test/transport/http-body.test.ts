@@ -2,8 +2,8 @@ import t from "tap";
 import { concat, latin1, utf8 } from "../../src/base/bytes.js";
 import type { ByteSink } from "../../src/base/flow.js";
 import { LIMITS } from "../../src/base/limits.js";
-import type { HttpRequest } from "../../src/transport/http.js";
-import { answer, HoldBudget, type RawReply } from "../../src/transport/http-body.js";
+import type { HttpRequest } from "../../src/transport/http/contract.js";
+import { answer, HoldBudget, type RawReply } from "../../src/transport/http/body.js";
 
 /** Records what leaves. */
 class FakeReply implements RawReply {

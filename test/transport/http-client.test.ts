@@ -1,7 +1,7 @@
 /** Whose word counts for where a request comes from. */
 import t from "tap";
-import { Clients } from "../../src/transport/http-client.js";
-import type { HttpRequest } from "../../src/transport/http.js";
+import { Clients } from "../../src/transport/http/client.js";
+import type { HttpRequest } from "../../src/transport/http/contract.js";
 
 function request(remote: string, headers: Readonly<Record<string, string>>): HttpRequest {
   const all: Record<string, string> = { host: "inner:8080", ...headers };

@@ -2,8 +2,8 @@ import { gzipSync } from "node:zlib";
 import t from "tap";
 import { Fault } from "../../src/base/fault.js";
 import type { ByteSource } from "../../src/base/flow.js";
-import { gunzip } from "../../src/transport/http-gunzip.js";
-import { seeded } from "../random.js";
+import { gunzip } from "../../src/transport/http/gunzip.js";
+import { seeded } from "../support/random.js";
 
 const MIB = 1024 * 1024;
 

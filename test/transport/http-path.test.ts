@@ -1,6 +1,6 @@
 import t from "tap";
 import { Fault } from "../../src/base/fault.js";
-import { readPath } from "../../src/transport/http-path.js";
+import { readPath } from "../../src/transport/http/path.js";
 
 function outcome(path: string): string {
   try {

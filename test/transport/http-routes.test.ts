@@ -5,20 +5,20 @@ import type { RepositoryApi } from "../../src/api/repositories.js";
 import { latin1, utf8 } from "../../src/base/bytes.js";
 import { type Caller, TRUSTED } from "../../src/auth/caller.js";
 import { Fault } from "../../src/base/fault.js";
-import type { Exchange, Repository } from "../../src/serve/conversation.js";
-import type { Wants } from "../../src/serve/door.js";
-import { tell } from "../../src/serve/request-record.js";
-import { type RepositoryName, titleOf } from "../../src/serve/repository-name.js";
-import type { LfsService } from "../../src/serve/lfs.js";
+import type { Exchange, Repository } from "../../src/serve/conversation/conversation.js";
+import type { Wants } from "../../src/serve/repositories/door.js";
+import { tell } from "../../src/serve/conversation/request-record.js";
+import { type RepositoryName, titleOf } from "../../src/serve/conversation/repository-name.js";
+import type { LfsService } from "../../src/serve/lfs/lfs.js";
 import type { RequestEnd, Services } from "../../src/serve/services.js";
-import { answer, HoldBudget } from "../../src/transport/http-body.js";
+import { answer, HoldBudget } from "../../src/transport/http/body.js";
 import {
   createRoutes,
   protocolVersion,
   type RouteOptions,
-} from "../../src/transport/http-routes.js";
+} from "../../src/transport/http/routes.js";
 import { loadTransport } from "../../src/transport/load.js";
-import { type RawResponse, rawRequest } from "./raw-client.js";
+import { type RawResponse, rawRequest } from "../support/raw-client.js";
 
 const NO_CACHE = {
   expires: "Fri, 01 Jan 1980 00:00:00 GMT",

@@ -5,10 +5,10 @@
 import { readdirSync, readlinkSync } from "node:fs";
 import t, { type Test } from "tap";
 import { LIMITS } from "../../src/base/limits.js";
-import { BodyOverflow } from "../../src/transport/http-body-overflow.js";
-import { tempFolder } from "../interop/harness.js";
-import { seeded } from "../random.js";
-import { RequestBody } from "../../src/transport/http-request-body.js";
+import { BodyOverflow } from "../../src/transport/http/body-overflow.js";
+import { tempFolder } from "../support/harness.js";
+import { seeded } from "../support/random.js";
+import { RequestBody } from "../../src/transport/http/request-body.js";
 
 const noFlow = { pause: () => undefined, resume: () => undefined };
 

@@ -11,7 +11,7 @@ import {
   CAPABILITIES,
   readCapabilities,
 } from "../../src/wire/capabilities.js";
-import { A, B, C, faultOf, lines, OFFER, ZERO } from "./requests.js";
+import { A, B, C, faultOf, lines, OFFER, ZERO } from "../support/wire-requests.js";
 
 const REFS = [
   { name: "refs/heads/main", oid: A },

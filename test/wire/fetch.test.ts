@@ -3,7 +3,7 @@ import { LIMITS } from "../../src/base/limits.js";
 import { CommandRequestReader } from "../../src/wire/command-request.js";
 import { FetchAnswer } from "../../src/wire/fetch.js";
 import { objectInfoAnswer } from "../../src/wire/object-info.js";
-import { A, B, C, faultOf, lines, take } from "./requests.js";
+import { A, B, C, faultOf, lines, take } from "../support/wire-requests.js";
 
 function request(...all: string[]) {
   return take(new CommandRequestReader(), all);

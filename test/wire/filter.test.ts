@@ -1,8 +1,8 @@
 import { spawnSync } from "node:child_process";
 import t from "tap";
 import { formatFilter, parseFilter } from "../../src/wire/filter.js";
-import { seeded } from "../random.js";
-import { faultOf } from "./requests.js";
+import { seeded } from "../support/random.js";
+import { faultOf } from "../support/wire-requests.js";
 
 t.test("each kind is read", async (t) => {
   t.same(parseFilter("blob:none"), { kind: "blob:none" });

@@ -2,8 +2,8 @@ import t from "tap";
 import { concat } from "../../src/base/bytes.js";
 import { LIMITS } from "../../src/base/limits.js";
 import { LsRefsArguments, lsRefsAnswer } from "../../src/wire/ls-refs.js";
-import { seeded } from "../random.js";
-import { A, B, C, faultOf, lines } from "./requests.js";
+import { seeded } from "../support/random.js";
+import { A, B, C, faultOf, lines } from "../support/wire-requests.js";
 
 const REFS = [
   { name: "refs/heads/main", oid: A },

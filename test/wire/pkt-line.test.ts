@@ -13,7 +13,7 @@ import {
   readPacket,
   RESPONSE_END,
 } from "../../src/wire/pkt-line.js";
-import { seeded } from "../random.js";
+import { seeded } from "../support/random.js";
 
 const bytes = fromLatin1;
 

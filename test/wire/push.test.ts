@@ -3,7 +3,7 @@ import { concat, latin1 } from "../../src/base/bytes.js";
 import { LIMITS } from "../../src/base/limits.js";
 import { type PacketReader, PacketReader as Reader } from "../../src/wire/pkt-line.js";
 import { PushRequestReader, reportPieces, type PushReport } from "../../src/wire/push.js";
-import { A, B, faultOf, lines, OFFER, packets, take, ZERO } from "./requests.js";
+import { A, B, faultOf, lines, OFFER, packets, take, ZERO } from "../support/wire-requests.js";
 
 const read = (...all: string[]) => take(new PushRequestReader(OFFER), all);
 const caps = (list: string) =>

@@ -8,7 +8,7 @@ import {
   KEEP_ALIVE,
   PackFrame,
 } from "../../src/wire/sideband.js";
-import { seeded } from "../random.js";
+import { seeded } from "../support/random.js";
 
 /** Data by band, and the largest packet seen. */
 function unband(stream: Uint8Array) {

@@ -7,7 +7,7 @@ import {
   shallowUpdate,
   UploadRequestReader,
 } from "../../src/wire/upload-request.js";
-import { A, B, C, faultOf, lines, OFFER, packets, take } from "./requests.js";
+import { A, B, C, faultOf, lines, OFFER, packets, take } from "../support/wire-requests.js";
 
 const read = (...all: string[]) => take(new UploadRequestReader(OFFER), all);
 const first = `want ${A} multi_ack_detailed no-done side-band-64k thin-pack ofs-delta deepen-since deepen-not agent=git/2.39.5`;

@@ -5,11 +5,11 @@
 import type { Test } from "tap";
 import { utf8 } from "../../../src/base/bytes.js";
 import { Fault } from "../../../src/base/fault.js";
-import { fullAddress, stageableAddress } from "../../../src/lakefs/address.js";
-import type { LakefsClient } from "../../../src/lakefs/client.js";
-import { lakefsCommitId } from "../../../src/lakefs/commit-id.js";
-import type { LakefsCommit, LakefsRef } from "../../../src/lakefs/types.js";
-import type { RunningLakefs } from "../../lakefs/servers.js";
+import { fullAddress, stageableAddress } from "../../../src/lakefs/api/address.js";
+import type { LakefsClient } from "../../../src/lakefs/api/client.js";
+import { lakefsCommitId } from "../../../src/lakefs/api/commit-id.js";
+import type { LakefsCommit, LakefsRef } from "../../../src/lakefs/api/types.js";
+import type { RunningLakefs } from "../../support/lakefs-servers.js";
 
 const { signal } = new AbortController();
 

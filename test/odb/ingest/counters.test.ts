@@ -4,12 +4,12 @@
  */
 import t from "tap";
 import { setTimeout as pause } from "node:timers/promises";
-import { startIngest } from "../../../src/odb/ingest.js";
-import type { Ingest, IngestProgress } from "../../../src/odb/ingest-contract.js";
+import { startIngest } from "../../../src/odb/index-pack/spool.js";
+import type { Ingest, IngestProgress } from "../../../src/odb/index-pack/contract.js";
 import { join } from "node:path";
-import { appending, blob, buildPack, type HandEntry } from "../../pack-builder.js";
-import { seeded } from "../../random.js";
-import { ingestBench } from "./harness.js";
+import { appending, blob, buildPack, type HandEntry } from "../../support/pack-builder.js";
+import { seeded } from "../../support/random.js";
+import { ingestBench } from "../../support/ingest-harness.js";
 
 const bench = await ingestBench(t);
 let number = 0;

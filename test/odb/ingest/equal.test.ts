@@ -1,9 +1,17 @@
 /** What ingest writes is what stock git and the plain reference write, for packs of every make. */
 import t, { type Test } from "tap";
-import { appending, blob, buildPack, delta, insert, oidOf, whole } from "../../pack-builder.js";
-import { type Random, seeded } from "../../random.js";
-import { createRepository, type StockRepository } from "../stock-git.js";
-import { gitIndex, ingestBench, plainTables } from "./harness.js";
+import {
+  appending,
+  blob,
+  buildPack,
+  delta,
+  insert,
+  oidOf,
+  whole,
+} from "../../support/pack-builder.js";
+import { type Random, seeded } from "../../support/random.js";
+import { createRepository, type StockRepository } from "../../support/stock-git.js";
+import { gitIndex, ingestBench, plainTables } from "../../support/ingest-harness.js";
 
 const bench = await ingestBench(t);
 

@@ -7,11 +7,18 @@ import { join } from "node:path";
 import { deflateSync } from "node:zlib";
 import t, { type Test } from "tap";
 import { Fault } from "../../../src/base/fault.js";
-import { indexPackFile } from "../../../src/odb/ingest-file.js";
-import type { IngestedPack } from "../../../src/odb/ingest-contract.js";
-import { appending, blob, buildPack, type HandEntry, oidOf, whole } from "../../pack-builder.js";
-import { seeded } from "../../random.js";
-import { ingestBench, plainTables } from "./harness.js";
+import { indexPackFile } from "../../../src/odb/index-pack/file.js";
+import type { IngestedPack } from "../../../src/odb/index-pack/contract.js";
+import {
+  appending,
+  blob,
+  buildPack,
+  type HandEntry,
+  oidOf,
+  whole,
+} from "../../support/pack-builder.js";
+import { seeded } from "../../support/random.js";
+import { ingestBench, plainTables } from "../../support/ingest-harness.js";
 
 const bench = await ingestBench(t, 3);
 let number = 0;

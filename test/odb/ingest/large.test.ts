@@ -10,11 +10,11 @@ import { setImmediate as turn } from "node:timers/promises";
 import { deflateSync } from "node:zlib";
 import t from "tap";
 import { writeTypeAndSize } from "../../../src/git/pack-writer.js";
-import { loadKernels } from "../../../src/cli/kernels.js";
+import { loadKernels } from "../../../src/cli/server/kernels.js";
 import { WasmKernels } from "../../../src/kernels/wasm.js";
-import { startIngest } from "../../../src/odb/ingest.js";
-import { seeded } from "../../random.js";
-import { ingestBench } from "./harness.js";
+import { startIngest } from "../../../src/odb/index-pack/spool.js";
+import { seeded } from "../../support/random.js";
+import { ingestBench } from "../../support/ingest-harness.js";
 
 const kernels = new WasmKernels(await loadKernels());
 const MIB = 1024 * 1024;

@@ -6,11 +6,18 @@ import { randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
-import type { FsckRules } from "../../../src/git/fsck-levels.js";
-import { readSkipped, skipTable } from "../../../src/git/fsck-levels.js";
-import { indexPackFile } from "../../../src/odb/ingest-file.js";
-import { appending, blob, buildPack, type HandEntry, oidOf, whole } from "../../pack-builder.js";
-import { ingestBench } from "./harness.js";
+import type { FsckRules } from "../../../src/git/fsck/levels.js";
+import { readSkipped, skipTable } from "../../../src/git/fsck/levels.js";
+import { indexPackFile } from "../../../src/odb/index-pack/file.js";
+import {
+  appending,
+  blob,
+  buildPack,
+  type HandEntry,
+  oidOf,
+  whole,
+} from "../../support/pack-builder.js";
+import { ingestBench } from "../../support/ingest-harness.js";
 
 t.setTimeout(120_000);
 const bench = await ingestBench(t);

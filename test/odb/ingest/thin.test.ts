@@ -3,9 +3,17 @@ import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
-import { appending, blob, buildPack, copy, delta, oidOf, whole } from "../../pack-builder.js";
-import { createRepository, packHandle } from "../stock-git.js";
-import { gitIndex, ingestBench, plainTables } from "./harness.js";
+import {
+  appending,
+  blob,
+  buildPack,
+  copy,
+  delta,
+  oidOf,
+  whole,
+} from "../../support/pack-builder.js";
+import { createRepository, packHandle } from "../../support/stock-git.js";
+import { gitIndex, ingestBench, plainTables } from "../../support/ingest-harness.js";
 
 const bench = await ingestBench(t);
 

@@ -1,0 +1,177 @@
+/**
+ * What `lakepack verify` does: holds what is stored against its checksums. Reads only, in a process
+ * of its own and without the lock: beside a running server, or where no server starts.
+ */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { Fault } from "../../base/fault.js";
+import { verifyRecords } from "../../lakefs/read/verify-records.js";
+import { verifyLfsObjects } from "../../lfs/verify-objects.js";
+import { type Finding, verifyRepository } from "../../odb/manifest/verify.js";
+import { createPool, type ThreadPool } from "../../pool/pool.js";
+import { Database } from "../../database/database.js";
+import { allRepositories } from "../../database/repositories.js";
+import type { RepositoryRow } from "../../database/schema.js";
+import {
+  candidatesOf,
+  readRepositoryName,
+  storePrefix,
+  titleOf,
+} from "../../serve/conversation/repository-name.js";
+import { storedRepositories } from "../../serve/repositories/stored.js";
+import { DiskStore } from "../../store/disk.js";
+import { databasePath } from "../terminal/accounts.js";
+import { UNNAMED_ADVICE } from "../doctor/repositories.js";
+import { loadKernels } from "../server/kernels.js";
+import type { Settings } from "../server/settings.js";
+import { say, sayJson } from "../terminal/say.js";
+
+interface Report {
+  /** Of one that no name leads to: its prefix in the store. */
+  readonly name: string;
+  readonly refs: number;
+  readonly packs: number;
+  readonly objects: number;
+  readonly lfs_objects: number;
+  readonly findings: readonly Finding[];
+}
+
+/** A repository to be checked. */
+interface Checked {
+  readonly name: string;
+  readonly prefix: string;
+  /** It has had a manifest. */
+  readonly isMade: boolean;
+}
+
+/**
+ * Checks these repositories, or all where none is named, and prints what it finds. Throws
+ * "verify/damaged" where something is, "repository/missing".
+ */
+export async function verifyStored(
+  settings: Settings,
+  names: readonly string[],
+  json: boolean,
+): Promise<void> {
+  const store = new DiskStore(resolve(settings.data));
+  const rows = await readRows(settings);
+  const checked =
+    names.length === 0 ? await allOf(rows) : names.map((name) => checkedOf(rows, name));
+  const reports: Report[] = names.length === 0 ? await unnamed(store, rows) : [];
+  const folder = await mkdtemp(join(tmpdir(), "lakepack-verify-"));
+  const pool = createPool({
+    kernelsModule: await loadKernels(),
+    ...(settings.pool_threads === "auto" ? {} : { threads: settings.pool_threads }),
+  });
+  let damaged = 0;
+  const print = (report: Report) => {
+    if (report.findings.length > 0) damaged++;
+    void (json ? sayJson(report) : say(describe(report)));
+  };
+  try {
+    for (const report of reports) print(report);
+    for (const one of checked) print(await verifyOne({ store, pool, folder, ...one }));
+    const count = checked.length + reports.length;
+    if (damaged > 0) throw new Fault("verify/damaged", { damaged, checked: count });
+    if (!json && count === 0) void say(`there is no repository in ${resolve(settings.data)}\n`);
+  } finally {
+    await pool.close();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+interface Place extends Checked {
+  readonly store: DiskStore;
+  readonly pool: ThreadPool;
+  readonly folder: string;
+}
+
+async function verifyOne({ store, pool, name, prefix, isMade, folder }: Place): Promise<Report> {
+  const { signal } = new AbortController();
+  const beside = {
+    beside: (manifest: Parameters<typeof verifyRecords>[2]) =>
+      verifyRecords(store, prefix, manifest, signal),
+  };
+  const own = await mkdtemp(join(folder, "repository-"));
+  const { refs, packs, objects, findings } = await verifyRepository({
+    store,
+    pool,
+    prefix,
+    isMade,
+    folder: own,
+    signal,
+    ...beside,
+  });
+  await rm(own, { recursive: true });
+  const lfs = await verifyLfsObjects(store, prefix, signal);
+  return {
+    name,
+    refs,
+    packs,
+    objects,
+    lfs_objects: lfs.objects,
+    findings: [...findings, ...lfs.findings],
+  };
+}
+
+/** Rows of all repositories; none where there is no database. */
+async function readRows(settings: Settings): Promise<readonly RepositoryRow[]> {
+  const database = Database.openToRead(databasePath(settings));
+  if (database === undefined) return [];
+  try {
+    return await allRepositories(database);
+  } finally {
+    await database.close();
+  }
+}
+
+/** Those that have files: no second names, and none that nothing was pushed to yet. */
+async function allOf(rows: readonly RepositoryRow[]): Promise<Checked[]> {
+  const held = rows.filter(({ state, leads_to: target }) => state === "made" && target === null);
+  return held.flatMap(({ id, title }) =>
+    title === null ? [] : [{ name: title, prefix: storePrefix(id), isMade: true }],
+  );
+}
+
+/** Throws "repository/missing". */
+function checkedOf(rows: readonly RepositoryRow[], text: string): Checked {
+  const asked = readRepositoryName(text);
+  for (const name of candidatesOf(asked)) {
+    const row = rows.find(({ title }) => title === titleOf(name));
+    const held = row?.leads_to == null ? row : rows.find(({ id }) => id === row.leads_to);
+    if (held !== undefined)
+      return { name: titleOf(name), prefix: storePrefix(held.id), isMade: held.state === "made" };
+  }
+  throw new Fault("repository/missing", { name: titleOf(asked) });
+}
+
+/** What lies in the store and stands in no row. */
+async function unnamed(store: DiskStore, rows: readonly RepositoryRow[]): Promise<Report[]> {
+  const known = new Set(rows.map(({ id }) => id));
+  const unknown = (await storedRepositories(store)).filter(({ id }) => !known.has(id));
+  return unknown.map(({ id }) => {
+    const finding = {
+      file: storePrefix(id),
+      problem: "the database knows no repository of this id",
+      advice: UNNAMED_ADVICE,
+    };
+    return {
+      name: storePrefix(id),
+      refs: 0,
+      packs: 0,
+      objects: 0,
+      lfs_objects: 0,
+      findings: [finding],
+    };
+  });
+}
+
+function describe({ name, refs, packs, objects, lfs_objects: lfs, findings }: Report): string {
+  const size = `${refs} refs, ${packs} packs, ${objects} objects${lfs > 0 ? `, ${lfs} LFS objects` : ""}`;
+  if (findings.length === 0) return `${name}: good (${size})\n`;
+  const lines = findings.map(
+    ({ file, problem, advice }) => `  ${file}: ${problem}\n    what to do: ${advice}\n`,
+  );
+  return `${name}: DAMAGED (${size})\n${lines.join("")}`;
+}

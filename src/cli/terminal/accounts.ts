@@ -1,0 +1,78 @@
+/**
+ * The database of one data folder, and what stands on it: users, permissions, names of
+ * repositories.
+ */
+import { randomBytes } from "node:crypto";
+import { join, resolve } from "node:path";
+import type { AccountServices } from "../../api/accounts.js";
+import { Accounts } from "../../auth/accounts.js";
+import { Authenticator } from "../../auth/authenticator.js";
+import { Permissions } from "../../auth/permissions.js";
+import { Database } from "../../database/database.js";
+import { keepSecret } from "../../database/secrets.js";
+import { faultFacts, type Log } from "../../observe/log.js";
+import type { Guard } from "../../serve/repositories/door.js";
+import type { Settings } from "../server/settings.js";
+
+const DATABASE_NAME = "lakepack.db";
+const LINK_KEY_BYTES = 32;
+const SEAL_KEY_BYTES = 32;
+
+export function databasePath({ database, data }: Settings): string {
+  return database === "" ? join(resolve(data), DATABASE_NAME) : resolve(database);
+}
+
+export interface OpenedAccounts extends AccountServices {
+  readonly database: Database;
+}
+
+/** Throws "database/failed". */
+export async function openAccounts(settings: Settings, log: Log): Promise<OpenedAccounts> {
+  const database = await Database.open(databasePath(settings));
+  const accounts = new Accounts(database, Date.now, (fault) =>
+    log.warn("a token's last use could not be noted", faultFacts(fault)),
+  );
+  return { database, accounts, permissions: new Permissions(database, accounts) };
+}
+
+/** Undefined with `auth: none`. */
+export function guardOf(
+  settings: Settings,
+  { accounts, permissions }: OpenedAccounts,
+): Guard | undefined {
+  if (settings.auth === "none") return undefined;
+  return {
+    authenticator: new Authenticator(accounts),
+    permissions,
+    defaultVisibility: settings.default_visibility,
+    deniedStatus: settings.denied_status,
+  };
+}
+
+/**
+ * What links of Git LFS are signed with. Kept in the database, so that uploads under way survive a
+ * restart and several servers on one database take one another's links.
+ */
+export async function linkKey({ database }: OpenedAccounts): Promise<Uint8Array> {
+  return Buffer.from(
+    await keepSecret(database, "lfs-links", randomBytes(LINK_KEY_BYTES).toString("hex")),
+    "hex",
+  );
+}
+
+/**
+ * What seals in lakeFS are made and verified with (lakefs/claim-seal.ts): the setting's keys, and
+ * the database's own, with `auth: none` too. Whoever has no key of another server reads and hashes
+ * what that one has vouched for.
+ */
+export async function sealKeys(
+  { seal_key: given }: Settings,
+  { database }: OpenedAccounts,
+): Promise<readonly Uint8Array[]> {
+  const own = await keepSecret(
+    database,
+    "lakefs-seals",
+    randomBytes(SEAL_KEY_BYTES).toString("hex"),
+  );
+  return [...given, Buffer.from(own, "hex")];
+}

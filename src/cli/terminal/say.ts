@@ -1,0 +1,25 @@
+/**
+ * Writes to the person at the terminal, and to programs that read it: the only place of the
+ * commands that does (test/layers).
+ */
+import { printable, printableJson } from "../../base/printable.js";
+
+/**
+ * Writes text that a person reads; names in it may be others'. Resolves once the system has taken
+ * it.
+ */
+export function say(text: string): Promise<void> {
+  return new Promise((resolve) => process.stdout.write(printable(text), () => resolve()));
+}
+
+/** Writes one line of JSON. */
+export function sayJson(value: unknown): Promise<void> {
+  return new Promise((resolve) =>
+    process.stdout.write(`${printableJson(JSON.stringify(value))}\n`, () => resolve()),
+  );
+}
+
+/** Writes what is no result: failures and notes. */
+export function sayAside(text: string): void {
+  process.stderr.write(printable(text));
+}

@@ -1,0 +1,900 @@
+/**
+ * The calls of lakeFS that the bridge makes, typed. Facts about each stand where they matter;
+ * test/conformance/lakefs re-checks them against a real server. Always read by full commit id: a
+ * branch's name would show its uncommitted staging.
+ */
+import { Fault } from "../../base/fault.js";
+import { LIMITS } from "../../base/limits.js";
+import { asMade, LostCommits } from "./lost-commits.js";
+import { type HttpOptions, type LakefsAccess, LakefsHttp, type OnCall, pathOf } from "./http.js";
+import type {
+  LakefsCommit,
+  LakefsCommitRecord,
+  LakefsConfig,
+  LakefsDifference,
+  LakefsObject,
+  LakefsPage,
+  LakefsRef,
+  LakefsRepository,
+  LakefsStage,
+} from "./types.js";
+
+/** Prefix of the headers that become an object's user metadata; lakeFS lower-cases the keys. */
+const METADATA_HEADER = "x-lakefs-meta-";
+
+export interface MergeRequest {
+  readonly message: string;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+export interface DeleteFailure {
+  readonly path?: string;
+  readonly status_code: number;
+  readonly message: string;
+}
+
+export interface StreamedUpload {
+  /** Bytes that `content` gives, exactly. */
+  readonly bytes: number;
+  readonly content: AsyncIterable<Uint8Array>;
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly repeatable?: boolean;
+}
+
+/** Content type of every upload: lakeFS counts it into what an entry is. */
+export const UPLOAD_TYPE = "application/octet-stream";
+
+interface LogQuery {
+  readonly amount: number;
+  readonly first_parent?: boolean;
+}
+
+export class LakefsClient {
+  readonly http: LakefsHttp;
+  /** Commits that lakeFS does not find by their ids for a while. */
+  readonly lost: LostCommits;
+
+  constructor(access: LakefsAccess | LakefsHttp, onCall?: OnCall, options?: HttpOptions) {
+    this.http = access instanceof LakefsHttp ? access : new LakefsHttp(access, onCall, options);
+    this.lost = new LostCommits(this);
+  }
+
+  /** With another key; its calls are counted and traced as this one's. */
+  withAccess(access: LakefsAccess): LakefsClient {
+    return new LakefsClient(this.http.withAccess(access));
+  }
+
+  config(signal: AbortSignal): Promise<LakefsConfig> {
+    return this.http.json({
+      name: "config",
+      method: "GET",
+      path: "/config",
+      repeatable: true,
+      signal,
+    });
+  }
+
+  // repositories ----------------------------------------------------------------------------------
+
+  /**
+   * "lakefs/missing" where there is none of this name; "lakefs/deleting" while lakeFS deletes it.
+   */
+  getRepository(repository: string, signal: AbortSignal): Promise<LakefsRepository> {
+    const call = {
+      name: "getRepository",
+      method: "GET",
+      path: `/repositories${pathOf(repository)}`,
+      repeatable: true,
+      signal,
+    } as const;
+    return this.http.json<LakefsRepository>(call).catch((error: unknown) => {
+      throw error instanceof Fault && error.code === "lakefs/gone"
+        ? new Fault("lakefs/deleting", { repository }, error)
+        : error;
+    });
+  }
+
+  listRepositories(after: string, signal: AbortSignal): Promise<LakefsPage<LakefsRepository>> {
+    const query = { after, amount: LIMITS.lakefsPageMax };
+    return this.http.json({
+      name: "listRepositories",
+      method: "GET",
+      path: "/repositories",
+      query,
+      repeatable: true,
+      signal,
+    });
+  }
+
+  createRepository(
+    json: { name: string; storage_namespace: string; default_branch?: string },
+    signal: AbortSignal,
+  ): Promise<LakefsRepository> {
+    return this.http.json({
+      name: "createRepository",
+      method: "POST",
+      path: "/repositories",
+      json,
+      repeatable: false,
+      signal,
+    });
+  }
+
+  // branches and tags -----------------------------------------------------------------------------
+
+  /** Every branch, hidden ones if asked for. */
+  listBranches(
+    repository: string,
+    options: { prefix?: string; hidden?: boolean },
+    signal: AbortSignal,
+  ): AsyncGenerator<LakefsRef> {
+    const { prefix, hidden } = options;
+    return this.#pages(
+      "listBranches",
+      `/repositories${pathOf(repository)}/branches`,
+      { prefix, show_hidden: hidden },
+      signal,
+    );
+  }
+
+  getBranch(repository: string, branch: string, signal: AbortSignal): Promise<LakefsRef> {
+    return this.http.json({
+      name: "getBranch",
+      method: "GET",
+      path: branchPath(repository, branch),
+      repeatable: true,
+      signal,
+    });
+  }
+
+  /**
+   * An atomic test-and-set: "lakefs/conflict" where the branch exists. `source`: any ref
+   * expression.
+   */
+  createBranch(
+    repository: string,
+    json: { name: string; source: string; hidden?: boolean },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const path = `/repositories${pathOf(repository)}/branches`;
+    const make = ([source = json.source]: readonly string[]) =>
+      this.http.done({
+        name: "createBranch",
+        method: "POST",
+        path,
+        json: { ...json, source },
+        repeatable: false,
+        runsHooks: true,
+        signal,
+      });
+    return this.#reading(repository, [json.source], signal, make);
+  }
+
+  /** Absent is success. No expected head can be given. */
+  async deleteBranch(repository: string, branch: string, signal: AbortSignal): Promise<void> {
+    await this.http
+      .done({
+        name: "deleteBranch",
+        method: "DELETE",
+        path: branchPath(repository, branch),
+        repeatable: true,
+        runsHooks: true,
+        signal,
+      })
+      .catch(passOver("lakefs/missing"));
+  }
+
+  /**
+   * Moves a branch to what `ref` names, which is evaluated inside the atomic branch update: with an
+   * expression over the branch itself (`B^2^7^1`) a conditional move. "lakefs/bad-request" where it
+   * names nothing.
+   */
+  hardReset(repository: string, branch: string, ref: string, signal: AbortSignal): Promise<void> {
+    const path = `${branchPath(repository, branch)}/hard_reset`;
+    return this.#reading(repository, [ref], signal, ([to = ref]) =>
+      this.http.done({
+        name: "hardReset",
+        method: "PUT",
+        path,
+        query: { ref: to },
+        repeatable: false,
+        signal,
+      }),
+    );
+  }
+
+  listTags(
+    repository: string,
+    { prefix }: { prefix?: string },
+    signal: AbortSignal,
+  ): AsyncGenerator<LakefsRef> {
+    return this.#pages("listTags", `/repositories${pathOf(repository)}/tags`, { prefix }, signal);
+  }
+
+  getTag(repository: string, tag: string, signal: AbortSignal): Promise<LakefsRef> {
+    return this.http.json({
+      name: "getTag",
+      method: "GET",
+      path: `/repositories${pathOf(repository)}/tags${pathOf(tag)}`,
+      repeatable: true,
+      signal,
+    });
+  }
+
+  /** "lakefs/conflict" where it exists: tags never move. */
+  createTag(
+    repository: string,
+    json: { id: string; ref: string },
+    signal: AbortSignal,
+  ): Promise<LakefsRef> {
+    const path = `/repositories${pathOf(repository)}/tags`;
+    return this.http.json({
+      name: "createTag",
+      method: "POST",
+      path,
+      json,
+      repeatable: false,
+      runsHooks: true,
+      signal,
+    });
+  }
+
+  async deleteTag(repository: string, tag: string, signal: AbortSignal): Promise<void> {
+    const path = `/repositories${pathOf(repository)}/tags${pathOf(tag)}`;
+    await this.http
+      .done({
+        name: "deleteTag",
+        method: "DELETE",
+        path,
+        repeatable: true,
+        runsHooks: true,
+        signal,
+      })
+      .catch(passOver("lakefs/missing"));
+  }
+
+  /**
+   * Patterns of protected branches: uploads, commits and resets there are refused, merges are not.
+   */
+  async branchProtection(repository: string, signal: AbortSignal): Promise<readonly string[]> {
+    const path = `/repositories${pathOf(repository)}/settings/branch_protection`;
+    const rules = await this.http.json<readonly { pattern: string }[]>({
+      name: "branchProtection",
+      method: "GET",
+      path,
+      repeatable: true,
+      signal,
+    });
+    return rules.map(({ pattern }) => pattern);
+  }
+
+  // commits ---------------------------------------------------------------------------------------
+
+  async getCommit(repository: string, id: string, signal: AbortSignal): Promise<LakefsCommit> {
+    return asMade(
+      await this.#reading(repository, [id], signal, ([ref = id]) =>
+        this.commitAt(repository, ref, signal),
+      ),
+    );
+  }
+
+  /** As `getCommit`, by just this name, with whatever lakeFS shows. */
+  commitAt(repository: string, ref: string, signal: AbortSignal): Promise<LakefsCommit> {
+    return this.http.json({
+      name: "getCommit",
+      method: "GET",
+      path: `/repositories${pathOf(repository)}/commits${pathOf(ref)}`,
+      repeatable: true,
+      signal,
+    });
+  }
+
+  /**
+   * One page of history from `id`, ordered by date (not topologically); `id` itself comes first. A
+   * missing parent makes it "lakefs/missing".
+   */
+  async log(
+    repository: string,
+    id: string,
+    amount: number,
+    signal: AbortSignal,
+  ): Promise<LakefsPage<LakefsCommit>> {
+    const page = await this.#logOf(repository, id, { amount }, signal);
+    return { ...page, results: page.results.map(asMade) };
+  }
+
+  /** `id` and its first parents, nearest first. */
+  firstParents(
+    repository: string,
+    id: string,
+    amount: number,
+    signal: AbortSignal,
+  ): Promise<LakefsPage<LakefsCommit>> {
+    return this.#logOf(repository, id, { amount, first_parent: true }, signal);
+  }
+
+  /** As `log`, by just this name, with whatever lakeFS shows. */
+  logAt(
+    repository: string,
+    ref: string,
+    amount: number,
+    signal: AbortSignal,
+  ): Promise<LakefsPage<LakefsCommit>> {
+    return this.#logBy(repository, ref, { amount }, signal);
+  }
+
+  #logBy(
+    repository: string,
+    ref: string,
+    query: LogQuery,
+    signal: AbortSignal,
+  ): Promise<LakefsPage<LakefsCommit>> {
+    const path = `/repositories${pathOf(repository)}/refs${pathOf(ref)}/commits`;
+    return this.http.json({
+      name: "log",
+      method: "GET",
+      path,
+      query: { ...query },
+      repeatable: true,
+      signal,
+    });
+  }
+
+  /**
+   * Before 1.61 lakeFS takes no expression here, which another way to a lost commit is: then the
+   * commit by itself, and the log of its first parent.
+   */
+  #logOf(
+    repository: string,
+    id: string,
+    query: LogQuery,
+    signal: AbortSignal,
+  ): Promise<LakefsPage<LakefsCommit>> {
+    return this.#reading(repository, [id], signal, async ([ref = id]) => {
+      try {
+        return await this.#logBy(repository, ref, query, signal);
+      } catch (error) {
+        if (ref === id || !(error instanceof Fault && error.code === "lakefs/bad-request"))
+          throw error;
+        const one = await this.commitAt(repository, ref, signal);
+        const [parent] = one.parents;
+        if (parent === undefined || query.amount === 1)
+          return {
+            pagination: { has_more: parent !== undefined, next_offset: id },
+            results: [one],
+          };
+        const rest = await this.#logOf(
+          repository,
+          parent,
+          { ...query, amount: query.amount - 1 },
+          signal,
+        );
+        return { ...rest, results: [one, ...rest.results] };
+      }
+    });
+  }
+
+  /** Commits what is staged on a branch. */
+  commit(
+    repository: string,
+    branch: string,
+    json: {
+      message: string;
+      metadata?: Readonly<Record<string, string>>;
+      date?: number;
+      allow_empty?: boolean;
+    },
+    signal: AbortSignal,
+  ): Promise<LakefsCommit> {
+    const path = `${branchPath(repository, branch)}/commits`;
+    return this.http.json({
+      name: "commit",
+      method: "POST",
+      path,
+      json,
+      repeatable: false,
+      runsHooks: true,
+      signal,
+    });
+  }
+
+  /**
+   * A commit record: tree, parents and all else as given; no branch moves. Being there already is
+   * success.
+   */
+  async createCommitRecord(
+    repository: string,
+    json: LakefsCommitRecord,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const path = `/repositories${pathOf(repository)}/commits`;
+    await this.http
+      .done({ name: "createCommitRecord", method: "POST", path, json, repeatable: true, signal })
+      .catch(passOver("lakefs/conflict"));
+  }
+
+  /**
+   * Merges a ref or commit id into a branch. "lakefs/refused": a hook said no; "lakefs/conflict";
+   * "lakefs/bad-request": dirty or nothing to do.
+   */
+  merge(
+    repository: string,
+    source: string,
+    branch: string,
+    { message, metadata }: MergeRequest,
+    signal: AbortSignal,
+  ): Promise<{ readonly reference: string }> {
+    const path = `/repositories${pathOf(repository)}/refs${pathOf(source)}/merge${pathOf(branch)}`;
+    const json = { message, metadata, allow_empty: true };
+    return this.http.json({
+      name: "merge",
+      method: "POST",
+      path,
+      json,
+      repeatable: false,
+      runsHooks: true,
+      signal,
+    });
+  }
+
+  /**
+   * Where the histories of two commits part. "lakefs/missing": nowhere, or one of them is not
+   * there.
+   */
+  async mergeBase(
+    repository: string,
+    left: string,
+    right: string,
+    signal: AbortSignal,
+  ): Promise<string> {
+    const found = await this.#reading(
+      repository,
+      [left, right],
+      signal,
+      ([from = left, to = right]) =>
+        this.http.json<{ readonly base_commit_id: string }>({
+          name: "mergeBase",
+          method: "GET",
+          path: `/repositories${pathOf(repository)}/refs${pathOf(from)}/merge${pathOf(to)}`,
+          repeatable: true,
+          signal,
+        }),
+    );
+    return found.base_commit_id;
+  }
+
+  // objects ---------------------------------------------------------------------------------------
+
+  /**
+   * One page of the objects at a commit, ordered bytewise by path; `after`: exclusive; `prefix`: of
+   * those whose path begins so.
+   */
+  listObjects(
+    repository: string,
+    commit: string,
+    after: string,
+    signal: AbortSignal,
+    prefix?: string,
+  ): Promise<LakefsPage<LakefsObject>> {
+    const query = { after, amount: LIMITS.lakefsPageMax, presign: false, prefix };
+    return this.#reading(repository, [commit], signal, ([ref = commit]) =>
+      this.http.json({
+        name: "listObjects",
+        method: "GET",
+        path: `${objectPath(repository, ref)}/ls`,
+        query,
+        repeatable: true,
+        signal,
+      }),
+    );
+  }
+
+  /**
+   * As `listObjects` with the `amount` objects behind `after`, each with an address that can be
+   * read for some minutes in place of the one where it lies. lakeFS signs them at 0.06 ms each;
+   * where it cannot the call fails.
+   */
+  listPresigned(
+    repository: string,
+    commit: string,
+    after: string,
+    amount: number,
+    signal: AbortSignal,
+  ): Promise<LakefsPage<LakefsObject>> {
+    const query = { after, amount, presign: true, user_metadata: false };
+    return this.#reading(repository, [commit], signal, ([ref = commit]) =>
+      this.http.json({
+        name: "listPresigned",
+        method: "GET",
+        path: `${objectPath(repository, ref)}/ls`,
+        query,
+        repeatable: true,
+        signal,
+      }),
+    );
+  }
+
+  statObject(
+    repository: string,
+    commit: string,
+    object: string,
+    signal: AbortSignal,
+  ): Promise<LakefsObject> {
+    return this.#reading(repository, [commit], signal, ([ref = commit]) =>
+      this.http.json({
+        name: "statObject",
+        method: "GET",
+        path: `${objectPath(repository, ref)}/stat`,
+        query: { path: object, presign: false },
+        repeatable: true,
+        signal,
+      }),
+    );
+  }
+
+  /** Whole content of at most `bytesMax`. "lakefs/gone": listed, but its data is not there. */
+  readObject(
+    repository: string,
+    commit: string,
+    object: string,
+    bytesMax: number,
+    signal: AbortSignal,
+  ): Promise<Uint8Array> {
+    return this.#reading(repository, [commit], signal, ([ref = commit]) =>
+      this.http.bytes(
+        {
+          name: "readObject",
+          method: "GET",
+          path: objectPath(repository, ref),
+          query: { path: object },
+          repeatable: true,
+          signal,
+        },
+        bytesMax,
+      ),
+    );
+  }
+
+  /** Content as it arrives, from `range` ("bytes=0-99") if given. */
+  streamObject(
+    repository: string,
+    commit: string,
+    object: string,
+    range: string | undefined,
+    signal: AbortSignal,
+  ): ReturnType<LakefsHttp["stream"]> {
+    const headers = range === undefined ? {} : { range };
+    return this.#reading(repository, [commit], signal, ([ref = commit]) =>
+      this.http.stream({
+        name: "streamObject",
+        method: "GET",
+        path: objectPath(repository, ref),
+        query: { path: object },
+        headers,
+        repeatable: true,
+        signal,
+      }),
+    );
+  }
+
+  /**
+   * An address of the block store where the content can be read for some minutes.
+   * "lakefs/bad-request": it has none to give.
+   */
+  presignObject(
+    repository: string,
+    commit: string,
+    object: string,
+    signal: AbortSignal,
+  ): Promise<string> {
+    const query = { path: object, presign: true };
+    return this.#reading(repository, [commit], signal, ([ref = commit]) =>
+      this.http.location({
+        name: "presignObject",
+        method: "GET",
+        path: objectPath(repository, ref),
+        query,
+        repeatable: true,
+        signal,
+      }),
+    );
+  }
+
+  /**
+   * As `readObject`, from an address that lakeFS has signed. "lakefs/denied": it has expired. Not
+   * repeated: `readObject` is the other way.
+   */
+  readPresigned(address: URL, bytesMax: number, signal: AbortSignal): Promise<Uint8Array> {
+    return this.http.bytes(
+      {
+        name: "readPresigned",
+        method: "GET",
+        path: address.pathname,
+        presigned: address,
+        repeatable: false,
+        signal,
+      },
+      bytesMax,
+    );
+  }
+
+  /** As `streamObject`, from an address that lakeFS has signed. */
+  streamPresigned(
+    address: URL,
+    range: string | undefined,
+    signal: AbortSignal,
+  ): ReturnType<LakefsHttp["stream"]> {
+    const headers = range === undefined ? {} : { range };
+    return this.http.stream({
+      name: "streamPresigned",
+      method: "GET",
+      path: address.pathname,
+      presigned: address,
+      headers,
+      repeatable: false,
+      signal,
+    });
+  }
+
+  /** Uploads content to a branch's staging. Repeating it is harmless. */
+  uploadObject(
+    repository: string,
+    branch: string,
+    object: string,
+    body: Uint8Array,
+    metadata: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<LakefsObject> {
+    const path = `${branchPath(repository, branch)}/objects`;
+    const headers = uploadHeaders(metadata);
+    return this.http.json({
+      name: "uploadObject",
+      method: "POST",
+      path,
+      query: { path: object },
+      body,
+      headers,
+      repeatable: true,
+      signal,
+    });
+  }
+
+  /**
+   * Uploads content that arrives over time; lakeFS stages nothing of a body that ends early. Once,
+   * as its bytes are gone then, unless `repeatable` says that `content` can be iterated again.
+   */
+  uploadStream(
+    repository: string,
+    branch: string,
+    object: string,
+    upload: StreamedUpload,
+    signal: AbortSignal,
+  ): Promise<LakefsObject> {
+    const path = `${branchPath(repository, branch)}/objects`;
+    const headers = uploadHeaders(upload.metadata ?? {});
+    return this.http.json({
+      name: "uploadStream",
+      method: "POST",
+      path,
+      query: { path: object },
+      upload,
+      headers,
+      repeatable: upload.repeatable ?? false,
+      signal,
+    });
+  }
+
+  /**
+   * Stages an entry for an object that is in the block store already: no copy, and nothing is
+   * checked.
+   */
+  stageObject(
+    repository: string,
+    branch: string,
+    object: string,
+    json: LakefsStage,
+    signal: AbortSignal,
+  ): Promise<LakefsObject> {
+    const path = `${branchPath(repository, branch)}/objects`;
+    return this.http.json({
+      name: "stageObject",
+      method: "PUT",
+      path,
+      query: { path: object },
+      json,
+      repeatable: true,
+      signal,
+    });
+  }
+
+  /**
+   * Copies an object's data to a new address, under a branch's path. "lakefs/gone": it is not there
+   * any more.
+   */
+  copyObject(
+    repository: string,
+    branch: string,
+    object: string,
+    json: { readonly src_ref: string; readonly src_path: string },
+    signal: AbortSignal,
+  ): Promise<LakefsObject> {
+    const path = `${branchPath(repository, branch)}/objects/copy`;
+    return this.http.json({
+      name: "copyObject",
+      method: "POST",
+      path,
+      query: { dest_path: object },
+      json,
+      repeatable: true,
+      signal,
+    });
+  }
+
+  /**
+   * At most `lakefsDeletePathsMax` paths; one that is not there is no failure. lakeFS answers 200
+   * even where some fail: these throw.
+   */
+  async deleteObjects(
+    repository: string,
+    branch: string,
+    paths: readonly string[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const path = `${branchPath(repository, branch)}/objects/delete`;
+    const call = {
+      name: "deleteObjects",
+      method: "POST" as const,
+      path,
+      json: { paths },
+      repeatable: true,
+      signal,
+    };
+    const { errors } = await this.http.json<{ readonly errors?: readonly DeleteFailure[] }>(call);
+    const first = errors?.[0];
+    if (first !== undefined) {
+      throw new Fault("lakefs/failed", {
+        call: call.name,
+        path: first.path,
+        status: first.status_code,
+        reason: first.message,
+        failures: errors?.length,
+      });
+    }
+  }
+
+  /**
+   * Differences from `left` to `right` (both full commit ids), page by page, in path order, with
+   * checksum and metadata of what is new.
+   */
+  diff(
+    repository: string,
+    left: string,
+    right: string,
+    signal: AbortSignal,
+    prefix?: string,
+  ): AsyncGenerator<LakefsDifference> {
+    const path = ([from = left, to = right]: readonly string[]) =>
+      `/repositories${pathOf(repository)}/refs${pathOf(from)}/diff${pathOf(to)}`;
+    return this.#pages(
+      "diff",
+      path,
+      { type: "two_dot", include_right_stats: true, prefix },
+      signal,
+      { repository, commits: [left, right] },
+    );
+  }
+
+  /** The first `amount` uncommitted changes of a branch. */
+  async dirtyPaths(
+    repository: string,
+    branch: string,
+    amount: number,
+    signal: AbortSignal,
+  ): Promise<readonly string[]> {
+    const path = `${branchPath(repository, branch)}/diff`;
+    const page = await this.http.json<LakefsPage<LakefsDifference>>({
+      name: "dirtyPaths",
+      method: "GET",
+      path,
+      query: { amount },
+      repeatable: true,
+      signal,
+    });
+    return page.results.map((difference) => difference.path);
+  }
+
+  /**
+   * A raw range or metarange (an SSTable). "lakefs/gone": unknown id; "lakefs/denied": not for this
+   * user.
+   */
+  readRange(
+    repository: string,
+    type: "range" | "meta_range",
+    id: string,
+    bytesMax: number,
+    signal: AbortSignal,
+  ): Promise<Uint8Array> {
+    const path = `/repositories${pathOf(repository)}/metadata/object/${type}${pathOf(id)}`;
+    return this.http.bytes(
+      { name: "readRange", method: "GET", path, repeatable: true, signal },
+      bytesMax,
+    );
+  }
+
+  /**
+   * A call by full commit ids that changes nothing where it is answered 404: lakeFS may not find
+   * them for a while, and then other names of the same commits are used.
+   */
+  async #reading<T>(
+    repository: string,
+    commits: readonly string[],
+    signal: AbortSignal,
+    call: (refs: readonly string[]) => Promise<T>,
+  ): Promise<T> {
+    const names = () => commits.map((commit) => this.lost.wayTo(repository, commit));
+    try {
+      return await call(names());
+    } catch (error) {
+      if (!(error instanceof Fault && error.code === "lakefs/missing")) throw error;
+      let found = false;
+      for (const commit of commits)
+        found = (await this.lost.find(repository, commit, signal)) || found;
+      if (!found) throw error;
+      return call(names());
+    }
+  }
+
+  async *#pages<T>(
+    name: string,
+    path: string | ((refs: readonly string[]) => string),
+    query: Readonly<Record<string, string | boolean | undefined>>,
+    signal: AbortSignal,
+    {
+      repository,
+      commits,
+    }: { readonly repository: string; readonly commits: readonly string[] } = {
+      repository: "",
+      commits: [],
+    },
+  ): AsyncGenerator<T, void, undefined> {
+    let after = "";
+    for (;;) {
+      const page = await this.#reading(repository, commits, signal, (refs) =>
+        this.http.json<LakefsPage<T>>({
+          name,
+          method: "GET",
+          path: typeof path === "string" ? path : path(refs),
+          query: { ...query, after, amount: LIMITS.lakefsPageMax },
+          repeatable: true,
+          signal,
+        }),
+      );
+      yield* page.results;
+      if (!page.pagination.has_more) return;
+      if (page.pagination.next_offset <= after)
+        throw new Fault("lakefs/bad-reply", { call: name, reason: "a page that does not go on" });
+      after = page.pagination.next_offset;
+    }
+  }
+}
+
+function objectPath(repository: string, commit: string): string {
+  return `/repositories${pathOf(repository)}/refs${pathOf(commit)}/objects`;
+}
+
+function uploadHeaders(metadata: Readonly<Record<string, string>>): Record<string, string> {
+  const headers: Record<string, string> = { "Content-Type": UPLOAD_TYPE };
+  for (const [key, value] of Object.entries(metadata)) headers[METADATA_HEADER + key] = value;
+  return headers;
+}
+
+function branchPath(repository: string, branch: string): string {
+  return `/repositories${pathOf(repository)}/branches${pathOf(branch)}`;
+}
+
+/** For what is as good as success. */
+function passOver(code: string): (error: unknown) => void {
+  return (error) => {
+    if (!(error instanceof Fault && error.code === code)) throw error;
+  };
+}

@@ -1,0 +1,124 @@
+/**
+ * Hidden branches that live as long as a piece of work. What a crash leaves of them the sweeper
+ * finds, by the time in their names.
+ *
+ * lakeFS reads the hooks of a branch's beginning and end from the commit it is at then. The
+ * repository's first commit has no file, so a branch that begins and ends there is nobody's event:
+ * moving it in between (a reset) is none either.
+ */
+import { randomBytes } from "node:crypto";
+import { asFault } from "../../base/fault.js";
+import { checkAborted, orAbort } from "../../base/flow.js";
+import type { LakefsClient } from "./client.js";
+import { RESERVED_BRANCH_PREFIX } from "../rules/ref-names.js";
+
+export const WORK_PREFIX = `${RESERVED_BRANCH_PREFIX}work-`;
+const CLEAN_UP_MS = 10_000;
+
+/** A hidden branch of one piece of work's own. */
+export interface WorkBranch {
+  readonly name: string;
+  /** Seconds since 1970. */
+  readonly startTime: number;
+  /**
+   * Where it goes before it is taken away: the repository's first commit, so that no hook is told.
+   * Undefined: nowhere.
+   */
+  endsAt?: string | undefined;
+}
+
+export interface WorkBranchOptions {
+  readonly client: LakefsClient;
+  readonly repository: string;
+  /** Where the branch starts: any ref expression. */
+  readonly source: string;
+  /** The repository's first commit: then no hook is told of the branch's beginning and end. */
+  readonly root?: string | undefined;
+  /** Default: a new one. */
+  readonly branch?: WorkBranch;
+  /** The caller's: an abort ends the waiting, and the branch goes all the same. */
+  readonly signal: AbortSignal;
+  /** Told of a branch that could not be taken away: the sweeper will. */
+  readonly onLeft?: (name: string, error: unknown) => void;
+}
+
+export function newWorkBranch(): WorkBranch {
+  const startTime = Math.floor(Date.now() / 1_000);
+  return { name: `${WORK_PREFIX}${startTime}-${randomBytes(6).toString("hex")}`, startTime };
+}
+
+/** Makes a branch, runs `work` on it and takes it away, however `work` ends. */
+export async function onWorkBranch<T>(
+  options: WorkBranchOptions,
+  work: (branch: WorkBranch) => Promise<T>,
+): Promise<T> {
+  const { client, repository, source, root, signal, onLeft } = options;
+  checkAborted(signal);
+  const branch = options.branch ?? newWorkBranch();
+  branch.endsAt ??= root;
+  // Without the caller's signal: a call that is given up may still make the branch, and after its
+  // removal was asked for.
+  const making = new AbortController().signal;
+  const made = client.createBranch(
+    repository,
+    { name: branch.name, source: root ?? source, hidden: true },
+    making,
+  );
+  try {
+    await orAbort(made, signal);
+    if (root !== undefined && source !== root)
+      await client.hardReset(repository, branch.name, source, signal);
+    return await work(branch);
+  } finally {
+    // Also where lakeFS gave no answer: it may have made the branch.
+    const gone = made
+      .catch(() => undefined)
+      .then(() =>
+        removeQuietly(
+          client,
+          repository,
+          branch.name,
+          branch.endsAt,
+          AbortSignal.timeout(CLEAN_UP_MS),
+        ),
+      )
+      .catch((error: unknown) => onLeft?.(branch.name, error));
+    if (!signal.aborted) await gone;
+  }
+}
+
+/**
+ * A new hidden branch at `source`, of which no hook is told. `root`: the repository's first commit.
+ * Throws "lakefs/conflict".
+ */
+export async function createQuietly(
+  client: LakefsClient,
+  repository: string,
+  { name, source, root }: { readonly name: string; readonly source: string; readonly root: string },
+  signal: AbortSignal,
+): Promise<void> {
+  await client.createBranch(repository, { name, source: root, hidden: true }, signal);
+  if (source !== root) await client.hardReset(repository, name, source, signal);
+}
+
+/**
+ * Takes a hidden branch away; no hook is told where `root`, the repository's first commit, is
+ * given. Absent is success.
+ */
+export async function removeQuietly(
+  client: LakefsClient,
+  repository: string,
+  name: string,
+  root: string | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  // Where it cannot be moved (it is gone, or protected) hooks may be told of its end.
+  if (root !== undefined) await client.hardReset(repository, name, root, signal).catch(orThrow);
+  await client.deleteBranch(repository, name, signal);
+}
+
+function orThrow(error: unknown): void {
+  const { code } = asFault(error);
+  if (code !== "lakefs/missing" && code !== "lakefs/denied" && code !== "lakefs/bad-request")
+    throw error;
+}

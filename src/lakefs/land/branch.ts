@@ -1,0 +1,306 @@
+/** One branch lands: moved, made or deleted. Each `land` answers why not, undefined when it has. */
+import { randomBytes } from "node:crypto";
+import { Fault } from "../../base/fault.js";
+import { ZERO_OID } from "../../git/oid.js";
+import type { PushedCommit } from "../../pool/landing-tasks.js";
+import type { RefChange, RefUpdateOptions } from "../../odb/ref-store.js";
+import type { Guard } from "../hooks/guard.js";
+import { guardedTree } from "./guarded-tree.js";
+import { askingTwice } from "../hooks/hook-again.js";
+import type { Base, Landed, Lander, WorkPlace } from "./commits.js";
+import { createSurely } from "./create-ref.js";
+import { completeLanding, dirtyReason, moveBranch } from "./commit-point.js";
+import { isProtected } from "./protection.js";
+import { nameClash } from "./ref-clash.js";
+import { RESERVED_BRANCH_PREFIX, toLakefsId } from "../rules/ref-names.js";
+import type { LakefsCommit } from "../api/types.js";
+import { createQuietly, type WorkBranch } from "../api/work-branch.js";
+
+const DIRTY_NAMED = 3;
+export const FORCED_REFUSAL =
+  "this server does not take commits away from a branch (setting lakefs_forced_pushes)";
+
+export class BranchLanding {
+  readonly #lander: Lander;
+  readonly #short: string;
+  readonly #branch: string;
+  readonly #change: RefChange;
+  readonly #options: RefUpdateOptions;
+  readonly #signal: AbortSignal;
+  #isForced = false;
+
+  /** `short`: its name behind refs/heads/. */
+  constructor(
+    lander: Lander,
+    short: string,
+    change: RefChange,
+    options: RefUpdateOptions,
+    signal: AbortSignal,
+  ) {
+    this.#lander = lander;
+    this.#short = short;
+    this.#branch = toLakefsId("branch", short);
+    this.#change = change;
+    this.#options = options;
+    this.#signal = signal;
+  }
+
+  async land(): Promise<string | undefined> {
+    if (this.#branch.startsWith(RESERVED_BRANCH_PREFIX))
+      return `branches named ${RESERVED_BRANCH_PREFIX}… are lakepack's own`;
+    const head = await this.#head();
+    if (this.#change.new === ZERO_OID) return this.#delete(head);
+    if (head === undefined) return this.#create();
+    return this.#update(head);
+  }
+
+  // What is there ---------------------------------------------------------------------------------
+
+  /** The branch's head and its Git side; a landing that somebody left half done is completed. */
+  async #head(): Promise<Base | undefined> {
+    const { client, repository, commits } = this.#lander.options;
+    for (;;) {
+      const branch = await client
+        .getBranch(repository, this.#branch, this.#signal)
+        .catch(missingIsUndefined);
+      if (branch === undefined) return undefined;
+      const commit = await client.getCommit(repository, branch.commit_id, this.#signal);
+      if (
+        await completeLanding(
+          client,
+          repository,
+          this.#branch,
+          commit,
+          this.#lander.isSealed,
+          this.#signal,
+        )
+      )
+        continue;
+      const git = (await commits.resolve([commit.id], this.#signal)).get(commit.id);
+      return { commit, git };
+    }
+  }
+
+  #staleReason(head: Base | undefined): string | undefined {
+    const current = head?.git?.commit ?? ZERO_OID;
+    if (current === this.#change.old) return undefined;
+    if (current === ZERO_OID) return "the branch does not exist any more; fetch first";
+    return this.#change.old === ZERO_OID
+      ? "the branch already exists; fetch first"
+      : `the branch moved in lakeFS (to ${current}); fetch first`;
+  }
+
+  // Deleting --------------------------------------------------------------------------------------
+
+  /** lakeFS has no conditional delete: the check of the old id is advisory. */
+  async #delete(head: Base | undefined): Promise<string | undefined> {
+    const { client, repository, defaultBranch, log } = this.#lander.options;
+    if (head === undefined) return "the branch does not exist any more; fetch first";
+    if (this.#options.denyDeletes) return "deletion prohibited";
+    if (this.#branch === defaultBranch) return "lakeFS does not delete the default branch";
+    const stale = this.#staleReason(head);
+    if (stale !== undefined) return stale;
+    await this.#options.stillMay?.();
+    await askingTwice(
+      () => client.deleteBranch(repository, this.#branch, this.#signal),
+      this.#signal,
+    );
+    log.info("a branch was deleted in lakeFS", {
+      repository,
+      branch: this.#branch,
+      head: head.commit.id,
+    });
+    return undefined;
+  }
+
+  // Making ----------------------------------------------------------------------------------------
+
+  async #create(): Promise<string | undefined> {
+    if (this.#change.old !== ZERO_OID) return this.#staleReason(undefined);
+    const { client, repository } = this.#lander.options;
+    const clash = await nameClash(client, repository, this.#change.name, this.#signal);
+    if (clash !== undefined) return clash;
+    const target = { id: this.#branch, short: this.#short };
+    const tip = await this.#lander.commitIn(this.#change.new, this.#options, this.#signal, target);
+    await this.#options.stillMay?.();
+    const ref = {
+      target: tip,
+      create: () =>
+        client.createBranch(repository, { name: this.#branch, source: tip }, this.#signal),
+      find: async () =>
+        (await client.getBranch(repository, this.#branch, this.#signal).catch(missingIsUndefined))
+          ?.commit_id,
+    };
+    const made = await createSurely(ref, this.#signal);
+    if (!made) return "the branch already exists in lakeFS; fetch first";
+    this.#say(tip);
+    return undefined;
+  }
+
+  // Moving ----------------------------------------------------------------------------------------
+
+  async #update(head: Base): Promise<string | undefined> {
+    if (head.git?.commit === this.#change.new) return undefined;
+    const stale = this.#staleReason(head);
+    if (stale !== undefined) return stale;
+    const protection = await this.#lander.reader.branchProtection(
+      this.#lander.options.repository,
+      this.#signal,
+    );
+    const reason = await this.#refusal(protection);
+    if (reason !== undefined) return reason;
+    this.#isForced = await this.#isForcedFrom(head);
+    if (this.#isForced && !this.#lander.options.policy.allowForced)
+      return `non-fast-forward: ${FORCED_REFUSAL}`;
+    const news = await this.#lander.newCommits(
+      this.#change.new,
+      head.git === undefined ? [] : [head.git.commit],
+      this.#signal,
+    );
+    return news.length === 0 ? this.#moveToKnown(head) : this.#moveToNew(head, news, protection);
+  }
+
+  /** What lakeFS would not, or not in time, refuse by itself. Cheap and advisory. */
+  async #refusal(protection: readonly string[]): Promise<string | undefined> {
+    const { client, repository } = this.#lander.options;
+    if (isProtected(this.#branch, protection))
+      return "the branch is protected in lakeFS; push to another one and merge it there";
+    const dirty = await client.dirtyPaths(repository, this.#branch, DIRTY_NAMED, this.#signal);
+    return dirty.length === 0 ? undefined : dirtyReason(dirty);
+  }
+
+  async #isForcedFrom(head: Base): Promise<boolean> {
+    if (head.git === undefined) return false;
+    const pairs = [{ old: head.git.commit, new: this.#change.new }];
+    const [forward] = await this.#lander.options.pool.run(
+      "receive-pack/ancestor",
+      { packs: await this.#lander.packs(this.#signal), pairs },
+      { signal: this.#signal },
+    );
+    return forward !== true;
+  }
+
+  /** A forced push takes commits out of the branch; they stay under a name that is never swept. */
+  async #keep(commit: LakefsCommit): Promise<void> {
+    const { client, repository } = this.#lander.options;
+    const name = `${RESERVED_BRANCH_PREFIX}kept-${Math.floor(Date.now() / 1_000)}-${randomBytes(6).toString("hex")}`;
+    const root = (await this.#lander.root.get(this.#signal)).id;
+    await createQuietly(client, repository, { name, source: commit.id, root }, this.#signal);
+  }
+
+  /** To a commit that lakeFS has: nothing is committed, so no hook on commits is passed by. */
+  async #moveToKnown({ commit: base }: Base): Promise<string | undefined> {
+    const { client, repository } = this.#lander.options;
+    const tip = await client.getCommit(
+      repository,
+      await this.#lander.lakeIdOf(this.#change.new, undefined, this.#signal),
+      this.#signal,
+    );
+    const place = await this.#lander.workPlace(tip, this.#options, this.#signal, undefined, []);
+    return this.#lander.onWorkBranch(place, tip.id, this.#signal, async () => {
+      const guard = await this.#lander.guard.get(this.#signal);
+      return this.#moveWith(
+        base,
+        { tip, touchesHooks: true, headMetarange: tip.meta_range_id },
+        place,
+        guard,
+      );
+    });
+  }
+
+  async #moveToNew(
+    head: Base,
+    news: readonly PushedCommit[],
+    protection: readonly string[],
+  ): Promise<string | undefined> {
+    const target = { id: this.#branch, short: this.#short };
+    const place = await this.#lander.workPlace(
+      head.commit,
+      this.#options,
+      this.#signal,
+      target,
+      protection,
+    );
+    return this.#lander.onWorkBranch(place, head.commit.id, this.#signal, async () => {
+      const guard = await this.#lander.guard.get(this.#signal);
+      const landed = await this.#lander.writeCommits(
+        head,
+        place,
+        news,
+        this.#options,
+        this.#signal,
+      );
+      return this.#moveWith(head.commit, landed, place, guard);
+    });
+  }
+
+  async #moveWith(
+    base: LakefsCommit,
+    landed: Landed,
+    place: WorkPlace,
+    guard: Guard,
+  ): Promise<string | undefined> {
+    const guardedMetarange = await guardedTree({
+      ...landed,
+      lander: this.#lander,
+      place,
+      base,
+      guard,
+      signal: this.#signal,
+    });
+    if (this.#isForced) await this.#keep(base);
+    return this.#move(base, landed.tip, place.branch, guardedMetarange, guard.runs);
+  }
+
+  async #move(
+    base: LakefsCommit,
+    tip: LakefsCommit,
+    { startTime: pushTime }: WorkBranch,
+    guardedMetarange: string,
+    guarded: boolean,
+  ): Promise<string | undefined> {
+    const { client, repository } = this.#lander.options;
+    await this.#options.stillMay?.();
+    // Not the pusher's signal: once begun, it must be known how it ended.
+    const signal = new AbortController().signal;
+    const root = (await this.#lander.root.get(signal)).id;
+    const { committer } = tip;
+    const seal = (step: number) => this.#lander.sealLanding(base.id, tip.id, step);
+    const { pusher } = this.#options;
+    const point = {
+      client,
+      repository,
+      branch: this.#branch,
+      base,
+      root,
+      tip,
+      guardedMetarange,
+      guarded,
+      committer,
+      pusher,
+      pushTime,
+      seal,
+      signal,
+    };
+    const outcome = await moveBranch(point);
+    if (!outcome.landed) return outcome.reason;
+    if (outcome.note !== undefined) {
+      this.#options.onResult?.(outcome.note);
+      this.#lander.guard.forget();
+    }
+    this.#say(outcome.head);
+    return undefined;
+  }
+
+  /** Both ids of the new head. */
+  #say(lakeId: string): void {
+    this.#options.onResult?.(
+      `${this.#change.name}: ${this.#change.new} is lakeFS commit ${lakeId}`,
+    );
+  }
+}
+
+function missingIsUndefined(error: unknown): undefined {
+  if (error instanceof Fault && error.code === "lakefs/missing") return undefined;
+  throw error;
+}

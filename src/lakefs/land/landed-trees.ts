@@ -1,0 +1,162 @@
+/**
+ * The main thread's part of the trees of a push (build-trees.ts): starts the task, answers what it
+ * asks, and tells the pusher how far it is.
+ */
+import { MessageChannel, type MessagePort } from "node:worker_threads";
+import { asFault } from "../../base/fault.js";
+import { LIMITS } from "../../base/limits.js";
+import type { RefUpdateOptions } from "../../odb/ref-store.js";
+import type {
+  BuildTreesResult,
+  LandingAnswer,
+  LandingNews,
+  PushedCommit,
+} from "../../pool/landing-tasks.js";
+import type { HashedContent } from "../../pool/synthesize-tasks.js";
+import type { PackHandle } from "../../pool/tasks.js";
+import type { Base, WorkPlace } from "./commits.js";
+import type { LandingOptions } from "./landing.js";
+import { GUARD_PATH, PADDING_KEY } from "../rules/metadata-keys.js";
+
+export interface TreesToLand {
+  readonly base: Base;
+  /** Somebody has built on a landing's merge before it was reset. */
+  readonly hasGuard: boolean;
+  readonly place: WorkPlace;
+  /** In the order to be made. */
+  readonly commits: readonly PushedCommit[];
+  readonly packs: readonly PackHandle[];
+  readonly onProgress: RefUpdateOptions["onProgress"];
+  /** The account that pushes. */
+  readonly pusher: string | undefined;
+}
+
+export async function landTrees(
+  options: LandingOptions,
+  trees: TreesToLand,
+  signal: AbortSignal,
+): Promise<BuildTreesResult> {
+  const { pool, tasks, access, client, repository, namespace, sealKeys, heads, policy, mapping } =
+    options;
+  const {
+    base,
+    hasGuard,
+    place: { branch: work, judged },
+    commits,
+    packs,
+    onProgress,
+    pusher,
+  } = trees;
+  const hidden = await hiddenIn(options, base, signal);
+  // The guard of that merge goes no further.
+  if (hasGuard) await client.deleteObjects(repository, work.name, [GUARD_PATH], signal);
+  const { port1, port2 } = new MessageChannel();
+  const say = (done: number, files: number, total: number) =>
+    onProgress?.(landingLine(done, commits.length, files, total), done === commits.length);
+  listen(options, port1, commits.length, say, signal);
+  const request = {
+    access,
+    repository,
+    namespace,
+    sealKeys,
+    heads: heads().slice(0, LIMITS.landingTwinHeadsMax),
+    workBranch: work.name,
+    baseCommit: base.commit.id,
+    isBaseHead: heads().some(({ lakeId }) => lakeId === base.commit.id),
+    baseMetarange: hasGuard ? "" : base.commit.meta_range_id,
+    baseTree: base.git?.tree,
+    isBasePadded: base.commit.metadata?.[PADDING_KEY] !== undefined,
+    hidden,
+    mapping: { ...mapping, namespace },
+    packs,
+    commits: commits.map(({ oid, tree }) => ({ oid, tree })),
+    plainFileBytesMax: policy.plainFileBytesMax ?? LIMITS.plainFileBytesMax,
+    pusher,
+    judged,
+    port: port2,
+  };
+  try {
+    const built = await tasks.run(
+      () =>
+        pool.run("landing/buildTrees", request, {
+          signal,
+          transfer: [port2],
+          onAway: (isAway) => (isAway ? tasks.lend() : tasks.takeBack()),
+        }),
+      signal,
+    );
+    client.http.add(built.figures);
+    // Said here: the thread's last message may come after its result.
+    say(commits.length, built.files, built.files);
+    await options.commits.proven.save(signal);
+    return built;
+  } finally {
+    port1.close();
+  }
+}
+
+/** Undefined: more than are named, or nobody knows. */
+async function hiddenIn(
+  { commits }: LandingOptions,
+  { commit, git }: Base,
+  signal: AbortSignal,
+): Promise<readonly string[] | undefined> {
+  if (git === undefined) return [];
+  const state = await commits.listing(commit.id, signal);
+  return state?.refused === state?.refusals.length ? state?.refusals : undefined;
+}
+
+/** Answers a task's questions. */
+function listen(
+  options: LandingOptions,
+  port: MessagePort,
+  total: number,
+  say: (commits: number, files: number, filesTotal: number) => void,
+  signal: AbortSignal,
+): void {
+  const { commits, lfs } = options;
+  port.on("message", (news: LandingNews) => {
+    if (news.kind === "progress")
+      return news.commits < total ? say(news.commits, news.files, news.filesTotal) : undefined;
+    if (news.kind === "hashed") return void remember(options, news.key, news.facts, signal);
+    if (news.kind === "proven") return commits.proven.add(news.ids);
+    const { question } = news;
+    if (news.kind === "heard")
+      return port.postMessage({ question, isSo: true } satisfies LandingAnswer);
+    const answer: Promise<LandingAnswer> =
+      news.kind === "lfs"
+        ? lfs.address(news.sha256, news.size, signal).then((address) => ({ question, address }))
+        : commits.proves(news.key, news.sha256, signal).then((isSo) => ({ question, isSo }));
+    void answer.then(
+      (found) => port.postMessage(found),
+      (error: unknown) =>
+        port.postMessage({ question, failure: asFault(error).message } satisfies LandingAnswer),
+    );
+  });
+}
+
+/** What is not remembered is read once more by whoever needs it. */
+async function remember(
+  { commits, log, repository }: LandingOptions,
+  key: string,
+  facts: HashedContent,
+  signal: AbortSignal,
+): Promise<void> {
+  await commits.rememberHashed(key, facts, signal).catch((error: unknown) =>
+    log.debug("hashes of a content are not remembered", {
+      repository,
+      reason: asFault(error).message,
+    }),
+  );
+}
+
+/** "Landing 3/20 in lakeFS, 1,200/5,000 files": commits and files, done and in all. */
+function landingLine(
+  commits: number,
+  commitsTotal: number,
+  files: number,
+  filesTotal: number,
+): string {
+  const text = (count: number) => count.toLocaleString("en-US");
+  return `Landing ${text(commits)}/${text(commitsTotal)} in lakeFS, ${text(files)}/${text(filesTotal)} files`;
+}

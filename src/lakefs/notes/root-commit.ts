@@ -1,0 +1,79 @@
+/**
+ * The commit a lakeFS repository began with: it has no parent. Looked for once, from the mapping's
+ * commit, which is near it in time.
+ */
+import { Fault } from "../../base/fault.js";
+import { LIMITS } from "../../base/limits.js";
+import type { LakefsClient } from "../api/client.js";
+import { MAPPING_BRANCH } from "../rules/ref-names.js";
+import type { LakefsCommit } from "../api/types.js";
+
+export class RootCommit {
+  readonly #client: LakefsClient;
+  readonly #repository: string;
+  #found: LakefsCommit | undefined;
+
+  constructor(client: LakefsClient, repository: string) {
+    this.#client = client;
+    this.#repository = repository;
+  }
+
+  async get(signal: AbortSignal): Promise<LakefsCommit> {
+    this.#found ??= await this.#look(signal);
+    return this.#found;
+  }
+
+  /** The default branch's head where somebody has taken the mapping's branch away. */
+  async #start(signal: AbortSignal): Promise<string> {
+    try {
+      return (await this.#client.getBranch(this.#repository, MAPPING_BRANCH, signal)).commit_id;
+    } catch (error) {
+      if (!(error instanceof Fault && error.code === "lakefs/missing")) throw error;
+    }
+    const { default_branch: branch } = await this.#client.getRepository(this.#repository, signal);
+    return (await this.#client.getBranch(this.#repository, branch, signal)).commit_id;
+  }
+
+  async #look(signal: AbortSignal): Promise<LakefsCommit> {
+    return walkToRoot(this.#client, this.#repository, await this.#start(signal), signal);
+  }
+}
+
+/** Whether a repository may have begun with this commit. */
+export function isFirstCommit({ parents, meta_range_id: metarange }: LakefsCommit): boolean {
+  return parents.length === 0 && metarange === "";
+}
+
+/**
+ * The first commit that a commit's history leads to: a call for each thousand commits. Throws
+ * "lakefs/bad-reply" where it leads to none.
+ */
+export async function walkToRoot(
+  client: LakefsClient,
+  repository: string,
+  from: string,
+  signal: AbortSignal,
+): Promise<LakefsCommit> {
+  let id = from;
+  let generation = Number.POSITIVE_INFINITY;
+  for (;;) {
+    const { results } = await client.log(repository, id, LIMITS.lakefsLogPage, signal);
+    const root = results.find(isFirstCommit);
+    if (root !== undefined) return root;
+    // A page is ordered by date; its deepest commit is where to go on.
+    const [first, ...others] = results;
+    if (first === undefined)
+      throw new Fault("lakefs/bad-reply", { call: "log", reason: "no commit is to be found" });
+    const deepest = others.reduce(
+      (left, right) => ((right.generation ?? 0) < (left.generation ?? 0) ? right : left),
+      first,
+    );
+    if ((deepest.generation ?? 0) >= generation)
+      throw new Fault("lakefs/bad-reply", {
+        call: "log",
+        reason: "no first commit is to be found",
+      });
+    generation = deepest.generation ?? 0;
+    id = deepest.id;
+  }
+}

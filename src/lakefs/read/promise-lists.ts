@@ -1,0 +1,53 @@
+/** What packs promise, as a fold of them asks for it (odb/fold.ts). */
+import { randomBytes } from "node:crypto";
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { OID_BYTES } from "../../git/oid.js";
+import type { PromiseLists } from "../../odb/pack-objects/fold.js";
+import type { LivePack } from "../../odb/object-database.js";
+import type { PackHandle, Pool } from "../../pool/tasks.js";
+import { promisedIds } from "./promised-blobs.js";
+import type { LakeRecords } from "./records.js";
+
+export interface StoredListsOptions {
+  readonly records: LakeRecords;
+  readonly pool: Pool;
+  readonly incoming: string;
+}
+
+export class StoredLists implements PromiseLists {
+  readonly #options: StoredListsOptions;
+
+  constructor(options: StoredListsOptions) {
+    this.#options = options;
+  }
+
+  ids(packs: readonly LivePack[], signal: AbortSignal): Promise<readonly SharedArrayBuffer[]> {
+    return promisedIds(this.#options.records, packs, signal);
+  }
+
+  async merge(packs: readonly LivePack[], by: PackHandle, signal: AbortSignal): Promise<number> {
+    const { records, pool, incoming } = this.#options;
+    // Oldest first: a content is looked for where it was first.
+    const lists = await Promise.all(
+      [...packs]
+        .reverse()
+        .map(({ checksum, promised = 0 }) => records.promisedList(checksum, promised, signal)),
+    );
+    const folder = join(incoming, randomBytes(12).toString("hex"));
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    try {
+      const path = join(folder, "promised");
+      const made = await pool.run(
+        "synthesize/merge",
+        { lists, by, path },
+        { signal, priority: "background" },
+      );
+      if (made === undefined) return 0;
+      await records.putPromised(by.checksum, path, made, signal);
+      return made.ids.byteLength / OID_BYTES;
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+}

@@ -1,0 +1,347 @@
+/**
+ * Objects of a repository that lives in our own store: packs under its prefix, listed by its
+ * manifest.
+ */
+import { randomBytes } from "node:crypto";
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { Fault } from "../../base/fault.js";
+import { Semaphore } from "../../base/flow.js";
+import { LIMITS } from "../../base/limits.js";
+import type { PackHandle, Pool } from "../../pool/tasks.js";
+import type { Store } from "../../store/store.js";
+import { toHandles } from "../pack-objects/fetch-pack.js";
+import { choosePacks, type FoldChoice, type PromiseLists } from "../pack-objects/fold.js";
+import { indexPackFile } from "../index-pack/file.js";
+import type { Ingest, IngestedPack, IngestOptions } from "../index-pack/contract.js";
+import type { Manifest, PackRecord } from "./manifest.js";
+import type { ManifestStore } from "./store.js";
+import type {
+  AdoptedPack,
+  BeginIngestOptions,
+  LivePack,
+  ObjectDatabase,
+  PackSet,
+} from "../object-database.js";
+import type { PackChecks } from "../packs/checks.js";
+import { loadTable, type PackTables } from "../packs/tables.js";
+
+/** What all repositories of a server share. */
+export interface ObjectServices {
+  readonly store: Store;
+  readonly pool: Pool;
+  readonly tables: PackTables;
+  readonly checks: PackChecks;
+  /** Folder for ingests under way, on the store's file system where the store is a disk. */
+  readonly incoming: string;
+  readonly ingest: IngestSettings;
+  readonly startIngest: (options: IngestOptions, pool: Pool) => Promise<Ingest>;
+}
+
+export interface IngestSettings {
+  readonly packBytesMax: number;
+  readonly memoryBytes: number;
+}
+
+export interface FoldOptions extends Omit<FoldChoice, "promising"> {
+  /** Undefined: packs that promise blobs stay as they are. */
+  readonly promises?: PromiseLists | undefined;
+}
+
+export class ManifestObjects implements ObjectDatabase {
+  readonly #services: ObjectServices;
+  readonly #manifests: ManifestStore;
+  readonly #prefix: string;
+  readonly #onAdopted: () => void;
+  readonly #folding = new Semaphore(1);
+  #latest: { readonly packs: Manifest["packs"]; readonly set: PackSet } | undefined;
+
+  /** `onAdopted` is told when a pack has become live by itself. */
+  constructor(
+    services: ObjectServices,
+    manifests: ManifestStore,
+    prefix: string,
+    onAdopted: () => void = () => undefined,
+  ) {
+    this.#onAdopted = onAdopted;
+    this.#services = services;
+    this.#manifests = manifests;
+    this.#prefix = prefix;
+  }
+
+  async packs(signal?: AbortSignal): Promise<PackSet> {
+    const { packs } = await this.#manifests.read(signal);
+    if (this.#latest !== undefined && samePacks(this.#latest.packs, packs)) return this.#latest.set;
+    const known = new Map(
+      this.#latest?.packs.map((record, at) => [record, this.#latest?.set.packs[at] as LivePack]),
+    );
+    const live = await Promise.all(
+      packs.map((record) => known.get(record) ?? this.#livePack(record, signal)),
+    );
+    const set = { revision: packs.map(({ checksum }) => checksum).join(" "), packs: live };
+    this.#latest = { packs, set };
+    return set;
+  }
+
+  async beginIngest({
+    pool = this.#services.pool,
+    ...options
+  }: BeginIngestOptions): Promise<Ingest> {
+    const { packs } = await this.packs(options.signal);
+    const { startIngest, incoming, ingest } = this.#services;
+    const folder = join(incoming, randomBytes(12).toString("hex"));
+    const closed = new Set(packs.filter((pack) => pack.closed).map(({ checksum }) => checksum));
+    return startIngest({ ...options, ...ingest, folder, packs, closed }, pool);
+  }
+
+  async publish(pack: IngestedPack, signal?: AbortSignal): Promise<void> {
+    const { store, checks } = this.#services;
+    // The index last: whoever finds it finds all of the pack.
+    await Promise.all([
+      store.publish(this.#key(pack.checksum, "pack"), pack.packPath, signal),
+      store.publish(this.#key(pack.checksum, "rev"), pack.revPath, signal),
+    ]);
+    await store.publish(this.#key(pack.checksum, "idx"), pack.idxPath, signal);
+    checks.trust(await store.localFile(this.#key(pack.checksum, "pack"), signal));
+  }
+
+  async keep(packs: readonly PackRecord[], signal?: AbortSignal): Promise<void> {
+    await this.#manifests.update((manifest) => {
+      const live = new Set(manifest.packs.map(({ checksum }) => checksum));
+      const fresh = packs.filter(({ checksum }) => !live.has(checksum));
+      return fresh.length === 0 ? undefined : { ...manifest, packs: [...fresh, ...manifest.packs] };
+    }, signal);
+  }
+
+  async adopt(
+    pack: IngestedPack,
+    { origin, promised }: AdoptedPack,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    await this.publish(pack, signal);
+    await this.keep([toPackRecord(pack, origin, promised)], signal);
+    this.#onAdopted();
+  }
+
+  async supersede(
+    checksum: string,
+    by: IngestedPack,
+    { origin, promised }: AdoptedPack,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    await this.publish(by, signal);
+    const record = toPackRecord(by, origin, promised);
+    await this.#manifests.update((manifest) => {
+      const others = manifest.packs.filter(
+        (pack) => pack.checksum !== record.checksum || pack.checksum === checksum,
+      );
+      if (manifest.packs.some((pack) => pack.checksum === checksum))
+        return {
+          ...manifest,
+          packs: others.map((pack) => (pack.checksum === checksum ? record : pack)),
+        };
+      // It was folded meanwhile: what has come beside it is as good beside the pack that took its
+      // place.
+      return others.length < manifest.packs.length
+        ? undefined
+        : { ...manifest, packs: [record, ...manifest.packs] };
+    }, signal);
+    this.#onAdopted();
+  }
+
+  async keepPromise(checksum: string, signal?: AbortSignal): Promise<void> {
+    await this.#manifests.update((manifest) => {
+      if (!manifest.packs.some((pack) => pack.checksum === checksum && pack.promised !== undefined))
+        return undefined;
+      return {
+        ...manifest,
+        packs: manifest.packs.map(({ promised, ...pack }) =>
+          pack.checksum === checksum || promised === undefined ? pack : { ...pack, promised },
+        ),
+      };
+    }, signal);
+  }
+
+  /**
+   * Makes many small packs one; how many it were. 0: they are few. Readers that have begun keep the
+   * old files. One at a time.
+   */
+  fold(signal: AbortSignal, options: FoldOptions = {}): Promise<number> {
+    return this.#folding.run(() => this.#fold(signal, options), signal);
+  }
+
+  async #fold(signal: AbortSignal, { promises, ...choice }: FoldOptions): Promise<number> {
+    const { packs } = await this.packs(signal);
+    const folded = choosePacks(packs, { ...choice, promising: promises !== undefined });
+    if (folded.length === 0) return 0;
+    const folder = join(this.#services.incoming, randomBytes(12).toString("hex"));
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    try {
+      // Newest first, as they stand in the manifest.
+      const inOrder = packs.filter((one) => folded.includes(one));
+      const others = packs.filter((one) => !folded.includes(one));
+      const { pack, handle } = await this.#foldInto(
+        folder,
+        inOrder,
+        others,
+        (await promises?.ids(packs, signal)) ?? [],
+        signal,
+      );
+      const promising = folded.filter(({ promised }) => promised !== undefined);
+      const promised =
+        promising.length === 0 ? 0 : await promises?.merge(promising, handle, signal);
+      await this.publish(pack, signal);
+      const origin = folded.every((one) => one.origin === "synthesized") ? "synthesized" : "repack";
+      await this.#replace(folded, toPackRecord(pack, origin, promised), signal);
+      return folded.length;
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+
+  /** The one pack, indexed and checked, and still in `folder`. */
+  async #foldInto(
+    folder: string,
+    folded: readonly LivePack[],
+    others: readonly LivePack[],
+    promised: readonly SharedArrayBuffer[],
+    signal: AbortSignal,
+  ): Promise<{ readonly pack: IngestedPack; readonly handle: PackHandle }> {
+    const { pool, ingest } = this.#services;
+    const memoryBytes = Math.min(ingest.memoryBytes, LIMITS.foldMemoryBytes);
+    const [path, idxPath, revPath] = [
+      join(folder, "pack"),
+      join(folder, "idx"),
+      join(folder, "rev"),
+    ];
+    const background = { signal, priority: "background" } as const;
+    const { checksum } = await pool.run(
+      "pack-objects/fold",
+      { packs: toHandles(folded), path },
+      background,
+    );
+    const closed = new Set(others.filter((pack) => pack.closed).map((pack) => pack.checksum));
+    // What stands in it was checked when it came in; here it is only counted and followed. Nobody
+    // may reach an object whose link leads to another type (it waited for what came later as
+    // something else): one pack with it is not closed, so that a push that would is looked at.
+    const how = { fsck: false, stored: true, sync: true, memoryBytes } as const;
+    const pack = await indexPackFile(path, {
+      pool,
+      folder,
+      idxPath,
+      revPath,
+      ...how,
+      packs: toHandles(others),
+      closed,
+      promised,
+      signal,
+    });
+    const { objectCount, bytes, types } = pack;
+    const handle = {
+      checksum,
+      path,
+      objectCount,
+      bytes,
+      ...(await loadTable({ checksum, objectCount, idxPath, revPath, types })),
+    };
+    await pool.run("pack-objects/holds", { packs: toHandles(folded), by: handle }, background);
+    if (!pack.closed && folded.every((one) => one.closed))
+      throw new Fault("odb/missing", { pack: checksum, oid: pack.openLinks[0] });
+    return { pack, handle };
+  }
+
+  /**
+   * The new pack stands where the newest of the old ones did. Nothing happens where one of them is
+   * not live any more.
+   */
+  #replace(
+    folded: readonly LivePack[],
+    record: PackRecord,
+    signal: AbortSignal,
+  ): Promise<Manifest> {
+    const gone = new Set(folded.map(({ checksum }) => checksum));
+    return this.#manifests.update((manifest) => {
+      const at = manifest.packs.findIndex(({ checksum }) => gone.has(checksum));
+      const rest = manifest.packs.filter(
+        ({ checksum }) => !gone.has(checksum) && checksum !== record.checksum,
+      );
+      if (manifest.packs.filter(({ checksum }) => gone.has(checksum)).length !== gone.size)
+        return undefined;
+      return { ...manifest, packs: [...rest.slice(0, at), record, ...rest.slice(at)] };
+    }, signal);
+  }
+
+  async #livePack(record: PackRecord, signal: AbortSignal | undefined): Promise<LivePack> {
+    const { store, tables } = this.#services;
+    const [path, idxPath, revPath] = await Promise.all([
+      store.localFile(this.#key(record.checksum, "pack"), signal),
+      store.localFile(this.#key(record.checksum, "idx"), signal),
+      store.localFile(this.#key(record.checksum, "rev"), signal),
+    ]);
+    const {
+      checksum,
+      bytes,
+      objects: objectCount,
+      closed,
+      selfContained,
+      tips,
+      origin,
+      promised,
+    } = record;
+    const table = await tables.load({ checksum, objectCount, idxPath, revPath }, signal);
+    return {
+      checksum,
+      path,
+      bytes,
+      objectCount,
+      ...table,
+      closed,
+      selfContained,
+      tips,
+      origin,
+      promised,
+    };
+  }
+
+  #key(checksum: string, extension: string): string {
+    return `${this.#prefix}/git/objects/pack/pack-${checksum}.${extension}`;
+  }
+}
+
+function samePacks(left: Manifest["packs"], right: Manifest["packs"]): boolean {
+  return (
+    left === right ||
+    (left.length === right.length &&
+      left.every(
+        (pack, at) =>
+          pack.checksum === right[at]?.checksum && pack.promised === right[at]?.promised,
+      ))
+  );
+}
+
+/** What the manifest keeps of a pack that an ingest has finished. */
+export function toPackRecord(
+  pack: IngestedPack,
+  origin: PackRecord["origin"],
+  promised = 0,
+): PackRecord {
+  const { checksum, bytes, objectCount: objects, closed, selfContained, tips } = pack;
+  const record = {
+    checksum,
+    bytes,
+    objects,
+    origin,
+    closed,
+    selfContained,
+    ...(keepTips(tips) ? { tips: [...tips] } : {}),
+  };
+  return promised === 0 ? record : { ...record, promised };
+}
+
+/**
+ * With too many tips the manifest, rewritten by every push, would grow: such a pack is served
+ * through the response cache.
+ */
+function keepTips(tips: readonly string[] | undefined): tips is readonly string[] {
+  return tips !== undefined && tips.length <= LIMITS.manifestTipsMax;
+}

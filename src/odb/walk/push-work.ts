@@ -1,0 +1,60 @@
+/** The tasks of a push as a pool thread runs them: requests in (pool/push-tasks), results out. */
+import type { Kernels } from "../../kernels/kernels.js";
+import { TaskWatch } from "../../pool/control.js";
+import type { ObjectSummary, PushTasks, Unconnected } from "../../pool/push-tasks.js";
+import type { PackHandle } from "../../pool/tasks.js";
+import { AncestorWalks, ConnectivityWalk, describeObject } from "./connected.js";
+import { ObjectReader, threadReaderCaches } from "../packs/reader.js";
+import { ObjectSpace } from "../packs/numbering.js";
+import { PackLookup } from "../packs/lookup.js";
+
+type Result<K extends keyof PushTasks> = PushTasks[K]["result"];
+type Work<K extends keyof PushTasks> = (
+  request: PushTasks[K]["request"],
+) => Result<K> | Promise<Result<K>>;
+
+export interface PushWork {
+  readonly describe: Work<"receive-pack/describe">;
+  readonly connected: Work<"receive-pack/connected">;
+  readonly ancestor: Work<"receive-pack/ancestor">;
+}
+
+export function pushWork(kernels: Kernels): PushWork {
+  const open = (packs: readonly PackHandle[]) =>
+    new ObjectReader(packs, kernels, threadReaderCaches());
+  return {
+    async describe({ packs, oids, control }) {
+      const reader = open(packs);
+      const watch = new TaskWatch(control);
+      const found: (ObjectSummary | undefined)[] = [];
+      for (const oid of oids) {
+        watch.step();
+        if (watch.shouldYield()) await watch.turn();
+        found.push(describeObject(reader, oid));
+      }
+      return found;
+    },
+    async connected({ packs, closed, tips, promised = [], control }) {
+      const complete = new ObjectSpace(
+        packs
+          .filter(({ checksum }) => closed.includes(checksum))
+          .map((pack) => ({ lookup: new PackLookup(pack) })),
+      );
+      const walk = new ConnectivityWalk(
+        open(packs),
+        complete,
+        new TaskWatch(control),
+        promised.map((ids) => new Uint8Array(ids)),
+      );
+      const found: (Unconnected | undefined)[] = [];
+      for (const tip of tips) found.push(await walk.below(tip));
+      return found;
+    },
+    async ancestor({ packs, pairs, control }) {
+      const walks = new AncestorWalks(open(packs), new TaskWatch(control));
+      const found: boolean[] = [];
+      for (const pair of pairs) found.push(await walks.isAncestor(pair.old, pair.new));
+      return found;
+    },
+  };
+}

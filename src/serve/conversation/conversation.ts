@@ -1,0 +1,113 @@
+/** What every conversation (fetch, push, advertisement) is given, whatever carries it. */
+import type { Fault } from "../../base/fault.js";
+import type { ByteSink, ByteSource } from "../../base/flow.js";
+import type { Role } from "../../auth/caller.js";
+import type { Visibility } from "../../auth/permissions.js";
+import type { LakefsClient } from "../../lakefs/api/client.js";
+import type { WantedCommits } from "../../lakefs/read/promised-blobs.js";
+import type { GuardState } from "../../lakefs/hooks/guard-proof.js";
+import type { LakefsCommitMap } from "../../lakefs/read/commit-map.js";
+import type { UncrossedPaths } from "../../lakefs/read/uncrossed.js";
+import type { Oid } from "../../git/oid.js";
+import type { LfsStore } from "../../lfs/store.js";
+import type { ObjectDatabase } from "../../odb/object-database.js";
+import type { RefStore } from "../../odb/ref-store.js";
+import type { Conceal } from "./conceal.js";
+import type { RepositoryType } from "./repository-name.js";
+import type { RepositorySettings } from "./repository-settings.js";
+import type { RequestRecord } from "./request-record.js";
+
+/** The other side of a repository whose branches and tags are in lakeFS. */
+export interface LakefsSide {
+  /** lakeFS's name of it. */
+  readonly repository: string;
+  /** Full Git name of its default branch. */
+  readonly head: string;
+  readonly client: LakefsClient;
+  readonly commits: LakefsCommitMap;
+  readonly uncrossed: UncrossedPaths;
+  /** What is known of the guard that keeps pushes from landing on a moved branch. */
+  guard(): GuardState;
+  /** Refs that are not in the list because their commits cannot be read. */
+  unreadable(): readonly { readonly name: string; readonly fault: Fault }[];
+}
+
+/** Contents of blobs that lakeFS still has alone, their ids being known. */
+export interface PromisedContents {
+  /** Of what is being brought. */
+  readonly progress: { readonly blobs: number; readonly total: number };
+  /** Whatever can be brought. */
+  bringAll(signal: AbortSignal): Promise<void>;
+  /** What these commits reach: all of it, or a Fault. */
+  bringFor(commits: WantedCommits, signal: AbortSignal): Promise<void>;
+  /** Those of these ids that are promised. */
+  bring(oids: readonly Oid[], signal: AbortSignal): Promise<void>;
+  /** Waits until nothing is brought any more. */
+  settled(signal: AbortSignal): Promise<void>;
+}
+
+export interface Repository {
+  /**
+   * Store prefix and cache identity, "repos/<id>": of no other repository, whatever it is called
+   * and whenever it is there.
+   */
+  readonly id: string;
+  readonly type: RepositoryType;
+  /** For people: "ns/name". */
+  readonly title: string;
+  /** Of whoever asked. */
+  readonly role?: Role;
+  /** What is set for it, as the database has it now. */
+  readonly settings?: () => Promise<RepositorySettings>;
+  readonly refs: RefStore;
+  readonly objects: ObjectDatabase;
+  /** Whether its refs can move together, all or none. lakeFS has no such call. */
+  readonly atomic: boolean;
+  /** Undefined: its branches and tags are ours. */
+  readonly lakefs?: LakefsSide | undefined;
+  /**
+   * Cuts lakeFS's name of it, which is not for this caller, from what he is told. Undefined: there
+   * is nothing to hide.
+   */
+  readonly conceal?: Conceal | undefined;
+  /**
+   * What whoever fetches or pushes should be told about the name that was asked for, a line each.
+   */
+  readonly notices: readonly string[];
+  /** Nothing is there yet, and this request makes it: the pusher is told. */
+  readonly created: boolean;
+  /** Notes it before anything of it is stored. Present where `created`. Throws "store/conflict". */
+  readonly make?: (visibility: Visibility) => Promise<void>;
+  /** Where its LFS objects are, if not in our own store. */
+  readonly lfs?: LfsStore | undefined;
+  /** Brings what packs name and do not hold (LivePack.promised). Undefined: they never do. */
+  readonly promised?: PromisedContents | undefined;
+  /** To be called after refs or packs have changed: plans the upkeep that follows. */
+  readonly changed: () => void;
+}
+
+/** Protocol version the client asked for (Git-Protocol header, GIT_PROTOCOL variable). */
+export type ProtocolVersion = 0 | 1 | 2;
+
+export interface Exchange {
+  readonly request: RequestRecord;
+  readonly repository: Repository;
+  readonly version: ProtocolVersion;
+  /**
+   * Who asks, for his fair part of the pool (auth/caller `shareOf`): a user, or where nobody says
+   * who he is the address he comes from.
+   */
+  readonly caller: string;
+  /** The account that asks; undefined: nobody is asked who they are, or it has none. */
+  readonly account?: string | undefined;
+  /**
+   * Asked before anything moves that a long request has prepared: throws "push/no-longer" where the
+   * caller may not do it any more.
+   */
+  readonly stillMay: () => Promise<void>;
+  /** Over HTTP every request stands alone: no state is kept between them. False on SSH. */
+  readonly stateless: boolean;
+  readonly input: ByteSource;
+  readonly output: ByteSink;
+  readonly signal: AbortSignal;
+}

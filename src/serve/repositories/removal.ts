@@ -1,0 +1,242 @@
+/**
+ * How repositories go. A row is set aside first: its name is free at once, for a repository with
+ * another id, and nothing leads to it any more. Its files go after the grace, when whoever had
+ * begun to read is done; the row last, so that a crash in between is made good by the next look.
+ */
+import { asFault, Fault } from "../../base/fault.js";
+import { LIMITS } from "../../base/limits.js";
+import type { RepositoryRow } from "../../database/schema.js";
+import { removeLinks } from "../../lfs/remove-links.js";
+import type { Log } from "../../observe/log.js";
+import { MANIFEST_NAME, ManifestStore } from "../../odb/manifest/store.js";
+import type { Amount, Store } from "../../store/store.js";
+import {
+  candidatesOf,
+  ownerOf,
+  readRepositoryName,
+  type RepositoryName,
+  storePrefix,
+  titleOf,
+  type TypedName,
+} from "../conversation/repository-name.js";
+import type { RepositoryTable } from "./table.js";
+import { storedRepositories } from "./stored.js";
+
+export interface RemovalOptions {
+  readonly table: RepositoryTable;
+  readonly store: Store;
+  /** Whoever has it open lets go of it. */
+  readonly onSetAside: (id: string) => void;
+  readonly log: Log;
+}
+
+/** What became of a set-aside repository. */
+export interface Adopted {
+  readonly name: string;
+  /**
+   * "restored": it has its name again. "inherited": the one that has its name now got its
+   * visibility, grants and other names.
+   */
+  readonly outcome: "restored" | "inherited";
+  /** Other names that lead to it again. */
+  readonly names: readonly string[];
+  /** Other names that lead elsewhere by now, and stay there. */
+  readonly taken: readonly string[];
+}
+
+/** A repository of the store that no name led to. */
+export interface Recovered {
+  readonly id: string;
+  /** What its manifest says it was called; null: nothing that can be read. */
+  readonly name: string | null;
+  /** Why it has no name still; null: it has that one again. */
+  readonly reason: string | null;
+}
+
+export class RepositoryRemoval {
+  readonly #options: RemovalOptions;
+
+  constructor(options: RemovalOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Sets aside what a name leads to; of a second name, only the name. Whether lakeFS answers makes
+   * no difference. Throws "repository/missing".
+   */
+  async setAside(asked: RepositoryName): Promise<string> {
+    const { table, onSetAside, log } = this.#options;
+    for (const name of candidatesOf(asked)) {
+      const row = await table.find(titleOf(name));
+      if (row === undefined) continue;
+      await table.setAside(row.id);
+      onSetAside(row.id);
+      log.info("a repository is set aside", { name: titleOf(name), id: row.id });
+      return titleOf(name);
+    }
+    throw new Fault("repository/missing", { name: titleOf(asked) });
+  }
+
+  /**
+   * Removes all that had this name and are set aside, at once. Throws "repository/not-set-aside".
+   */
+  async forget(
+    asked: RepositoryName,
+    signal: AbortSignal,
+  ): Promise<{ readonly name: string; readonly repositories: number; readonly removed: Amount }> {
+    const { title, rows } = await this.#former(asked);
+    return { name: title, repositories: rows.length, removed: await this.#remove(rows, 0, signal) };
+  }
+
+  /** Removes those set aside longer than `graceMs` ago. */
+  async collect(
+    graceMs: number,
+    signal: AbortSignal,
+  ): Promise<{ readonly repositories: number; readonly removed: Amount }> {
+    const rows = await this.#options.table.setAsideBefore(Date.now() - graceMs);
+    return { repositories: rows.length, removed: await this.#remove(rows, graceMs, signal) };
+  }
+
+  /**
+   * Gives the one that was set aside last its name again, or where that leads to another one by
+   * now, gives that one its visibility, grants and other names. Throws "repository/not-set-aside",
+   * "repository/gone" where a second name's repository is gone.
+   */
+  async adopt(asked: RepositoryName, signal: AbortSignal): Promise<Adopted> {
+    const { table } = this.#options;
+    const { title, rows } = await this.#former(asked);
+    const [old] = rows as [RepositoryRow];
+    const heir = await table.find(title);
+    if (heir !== undefined) {
+      await table.inheritRights(old, heir.id);
+      return { name: title, outcome: "inherited", ...(await this.#adoptNames(old.id, heir.id)) };
+    }
+    await table.restore(
+      old,
+      old.leads_to === null
+        ? { state: await this.#stateOf(old, signal) }
+        : { state: "made", leads_to: await this.#targetOf(old) },
+    );
+    return { name: title, outcome: "restored", ...(await this.#adoptNames(old.id, old.id)) };
+  }
+
+  /**
+   * Gives repositories of the store that no row stands for the names that their manifests hint at,
+   * private: where the database was lost. Those that came from lakeFS stay without: nothing tells
+   * whether lakeFS still means the same ones, and it has all that is in them but refs beyond
+   * branches and tags.
+   */
+  async recover(signal: AbortSignal): Promise<readonly Recovered[]> {
+    const { table, store } = this.#options;
+    const known = new Set((await table.all()).map(({ id }) => id));
+    const recovered: Recovered[] = [];
+    for (const { id } of await storedRepositories(store, signal)) {
+      if (!known.has(id)) recovered.push(await this.#recoverOne(id, signal));
+    }
+    return recovered;
+  }
+
+  async #recoverOne(id: string, signal: AbortSignal): Promise<Recovered> {
+    const { table, store } = this.#options;
+    const failed = (name: string | null, reason: string) => ({ id, name, reason });
+    const manifest = await new ManifestStore(store, storePrefix(id), "refs/heads/main", {
+      isMade: true,
+    })
+      .read(signal)
+      .catch(asFault);
+    if (manifest instanceof Fault) return failed(null, manifest.message);
+    const name = manifest.name ?? null;
+    const typed = name === null ? undefined : readableName(name);
+    if (name === null || typed === undefined) return failed(name, "its manifest tells no name");
+    if (typed.type === "lakefs")
+      return failed(name, "it came from lakeFS, and is read again from there");
+    const row = { ...table.newRow({ title: name, namespace: ownerOf(typed), state: "made" }), id };
+    return (await table.insert(row))
+      ? { id, name, reason: null }
+      : failed(name, "another repository has this name");
+  }
+
+  async #adoptNames(from: string, to: string): Promise<Pick<Adopted, "names" | "taken">> {
+    const names: string[] = [];
+    const taken: string[] = [];
+    for (const row of await this.#options.table.formerNamesOf(from)) {
+      const given = await this.#options.table.restore(row, { state: "made", leads_to: to });
+      (given ? names : taken).push(row.former_title ?? row.id);
+    }
+    return { names, taken };
+  }
+
+  async #stateOf({ id }: RepositoryRow, signal: AbortSignal): Promise<RepositoryRow["state"]> {
+    return (await this.#options.store.size(`${storePrefix(id)}/${MANIFEST_NAME}`, signal)) ===
+      undefined
+      ? "making"
+      : "made";
+  }
+
+  /**
+   * What a second name is to lead to: what it led to, or what has the name of that now. Throws
+   * "repository/gone".
+   */
+  async #targetOf({ leads_to: id, former_title: name }: RepositoryRow): Promise<string> {
+    const { table } = this.#options;
+    const target = await table.byId(id as string);
+    const now =
+      target?.title === null && target.former_title !== null
+        ? await table.find(target.former_title)
+        : target;
+    if (now === undefined) throw new Fault("repository/gone", { name: name ?? undefined });
+    return now.id;
+  }
+
+  async #former(
+    asked: RepositoryName,
+  ): Promise<{ readonly title: string; readonly rows: readonly RepositoryRow[] }> {
+    for (const name of candidatesOf(asked)) {
+      const rows = await this.#options.table.former(titleOf(name));
+      if (rows.length > 0) return { title: titleOf(name), rows };
+    }
+    throw new Fault("repository/not-set-aside", { name: titleOf(asked) });
+  }
+
+  async #remove(
+    rows: readonly RepositoryRow[],
+    graceMs: number,
+    signal: AbortSignal,
+  ): Promise<Amount> {
+    const { table, store, log } = this.#options;
+    const removed = { files: 0, bytes: 0 };
+    const prefixes = rows
+      .filter(({ leads_to: target }) => target === null)
+      .map(({ id }) => storePrefix(id));
+    const add = ({ files, bytes }: Amount) => {
+      removed.files += files;
+      removed.bytes += bytes;
+    };
+    if (prefixes.length > 0)
+      add(
+        await removeLinks(
+          store,
+          prefixes,
+          Date.now() - Math.max(graceMs, LIMITS.lfsUnlinkedMs),
+          signal,
+        ),
+      );
+    for (const prefix of prefixes) add(await store.deleteAll(`${prefix}/`, signal));
+    for (const { id } of rows) await table.remove(id);
+    if (rows.length > 0)
+      log.info("repositories that were set aside are removed", {
+        repositories: rows.length,
+        ...removed,
+      });
+    return removed;
+  }
+}
+
+/** Undefined: nothing can be called so. */
+function readableName(text: string): TypedName | undefined {
+  try {
+    return candidatesOf(readRepositoryName(text))[0];
+  } catch {
+    return undefined; // said by the caller
+  }
+}
