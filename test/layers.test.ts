@@ -31,6 +31,21 @@ const RANKS: Readonly<Record<string, number>> = {
   transport: 12,
   cli: 13,
 };
+/**
+ * Folders of a room, lowest first: a file imports from its own folder or one before it. "" is the
+ * room itself. A room that is not listed has no folders.
+ */
+const FOLDERS: Readonly<Record<string, readonly string[]>> = {
+  git: ["", "fsck"],
+  odb: ["packs", "walk", "index-pack", "", "pack-objects", "manifest"],
+  lakefs: ["api", "rules", "notes", "hooks", "trees", "read", "land", ""],
+  serve: ["conversation", "lfs", "repositories", "fetch", "push", ""],
+  transport: ["http", ""],
+  cli: ["server", "terminal", "doctor", "commands", ""],
+};
+/** More files than that nobody takes in at a glance. */
+const FOLDER_FILES_MAX = 25;
+
 /** workers/ are doors: they may reach up to lakefs. */
 const WORKERS_RANK = 9.5;
 
@@ -79,6 +94,15 @@ function importsOf(file: string): Import[] {
   }));
 }
 
+/** Folder of a file in its room: "src/odb/walk/walk.ts" is in "walk". */
+function folderOf(file: string): string {
+  return file.split("/").slice(2, -1).join("/");
+}
+
+function place(file: string, target: string): string {
+  return relative(ROOT, resolve(join(ROOT, dirname(file)), target));
+}
+
 function rank(room: string): number {
   return room === "workers" ? WORKERS_RANK : (RANKS[room] ?? Number.NaN);
 }
@@ -86,10 +110,44 @@ function rank(room: string): number {
 /** Why an import is not allowed; undefined: it is. */
 function complaint({ file, room, target }: Import): string | undefined {
   if (!target.startsWith(".")) return packageComplaint(file, room, target);
-  const place = relative(ROOT, resolve(join(ROOT, dirname(file)), target));
-  const other = roomOf(place);
-  if (other === room || rank(other) < rank(room)) return undefined;
+  const imported = place(file, target);
+  const other = roomOf(imported);
+  if (other === room) return folderComplaint(file, imported);
+  if (rank(other) < rank(room)) return undefined;
   return `${file} (${room}) imports ${target} (${other})`;
+}
+
+function folderComplaint(file: string, imported: string): string | undefined {
+  const folders = FOLDERS[roomOf(file)] ?? [""];
+  const from = folders.indexOf(folderOf(file));
+  const to = folders.indexOf(folderOf(imported));
+  return from < 0 || to < 0 || to > from ? `${file} imports ${imported}` : undefined;
+}
+
+/** Files that import each other, through others or not: one line for each circle. Types count. */
+function circles(graph: ReadonlyMap<string, readonly string[]>): string[] {
+  // Tarjan's algorithm: strongly connected components.
+  const index = new Map<string, number>();
+  const low = new Map<string, number>();
+  const stack: string[] = [];
+  const found: string[] = [];
+  const visit = (file: string): void => {
+    const own = index.size;
+    index.set(file, own);
+    low.set(file, own);
+    stack.push(file);
+    for (const next of graph.get(file) ?? []) {
+      if (!graph.has(next)) continue;
+      if (!index.has(next)) visit(next);
+      if (stack.includes(next))
+        low.set(file, Math.min(low.get(file) as number, low.get(next) as number));
+    }
+    if (low.get(file) !== own) return;
+    const circle = stack.splice(stack.indexOf(file));
+    if (circle.length > 1) found.push(circle.sort().join(" "));
+  };
+  for (const file of graph.keys()) if (!index.has(file)) visit(file);
+  return found;
 }
 
 function packageComplaint(file: string, room: string, target: string): string | undefined {
@@ -129,6 +187,47 @@ t.test("the check sees what it must refuse", async (t) => {
     "nobody starts processes",
   );
   t.ok(complaint({ file: "src/git/x.ts", room: "git", target: "node:fs" }), "a pure room does I/O");
+  t.ok(
+    complaint({ file: "src/odb/packs/x.ts", room: "odb", target: "../walk/walk.js" }),
+    "a lower folder imports a higher one",
+  );
+  t.ok(
+    complaint({ file: "src/odb/new/x.ts", room: "odb", target: "../packs/reader.js" }),
+    "a folder that is not listed",
+  );
+});
+
+t.test("no files import each other in a circle, types included", async (t) => {
+  const graph = new Map(
+    files.map((file) => [
+      file,
+      importsOf(file)
+        .filter(({ target }) => target.startsWith("."))
+        .map(({ target }) => place(file, target).replace(/\.js$/, ".ts")),
+    ]),
+  );
+  t.same(circles(graph), []);
+  t.same(
+    circles(
+      new Map([
+        ["a", ["b"]],
+        ["b", ["c"]],
+        ["c", ["b", "d"]],
+        ["d", []],
+      ]),
+    ),
+    ["b c"],
+    "the check sees one",
+  );
+});
+
+t.test(`no folder holds more than ${FOLDER_FILES_MAX} files`, async (t) => {
+  const counts = new Map<string, number>();
+  for (const file of files) counts.set(dirname(file), (counts.get(dirname(file)) ?? 0) + 1);
+  t.same(
+    [...counts].filter(([, count]) => count > FOLDER_FILES_MAX),
+    [],
+  );
 });
 
 t.test("every file belongs to a room", async (t) => {

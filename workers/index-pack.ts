@@ -20,7 +20,7 @@ import type {
   ScanRequest,
   SegmentsRequest,
   SmallRequest,
-} from "../src/pool/ingest-tasks.js";
+} from "../src/odb/index-pack/tasks.js";
 
 export { trailer } from "../src/odb/index-pack/conclude.js";
 

@@ -13,7 +13,7 @@ import type {
   MergePromisedRequest,
   ReachedRequest,
   SynthesizeRequest,
-} from "../src/pool/synthesize-tasks.js";
+} from "../src/lakefs/trees/tasks.js";
 
 const kernels = threadKernels(
   (workerData as { readonly kernelsModule: WebAssembly.Module }).kernelsModule,

@@ -15,7 +15,7 @@ import { prefixOf } from "../../test/support/harness.js";
 import { GeneratedLake, oneFileListing } from "../../test/support/generated-objects.js";
 import type { RunningLakefs } from "../../test/support/lakefs-servers.js";
 import { loadKernels } from "../../src/cli/server/kernels.js";
-import { toHandles } from "../../src/odb/pack-objects/fetch-pack.js";
+import { toHandles } from "../../src/odb/packs/handle.js";
 import { startIngest } from "../../src/odb/index-pack/spool.js";
 import { indexPackFile } from "../../src/odb/index-pack/file.js";
 import { ManifestObjects } from "../../src/odb/manifest/objects.js";
@@ -28,6 +28,7 @@ import { timeGit } from "../git.js";
 import { cpuSeconds } from "../process.js";
 import { median, type Report } from "../report.js";
 import type { BenchServer } from "../server.js";
+import { foldTask } from "../../src/odb/pack-objects/tasks.js";
 
 export interface FoldingRig {
   readonly report: Report;
@@ -207,7 +208,7 @@ async function makeOne(data: string, name: string): Promise<void> {
     );
     const { packs } = await objects.packs();
     const path = join(folder, "all.pack");
-    await pool.run("pack-objects/fold", { packs: toHandles(packs), path });
+    await pool.run(foldTask, { packs: toHandles(packs), path });
     const made = await indexPackFile(path, { pool, fsck: false });
     for (const { checksum } of packs) await objects.supersede(checksum, made, { origin: "repack" });
   } finally {

@@ -11,7 +11,7 @@ import { serveCommand } from "./commands/serve.js";
 import { tokenCommand } from "./commands/token.js";
 import { userCommand } from "./commands/user.js";
 import { verifyCommand } from "./commands/verify.js";
-import { VERSION } from "./terminal/version.js";
+import { VERSION } from "./server/version.js";
 import { sayAside } from "./terminal/say.js";
 
 const EXIT_FAILURE = 1;

@@ -18,17 +18,13 @@ import type {
   RefUpdateOptions,
 } from "../odb/ref-store.js";
 import { foldersOf } from "../git/ref-name.js";
-import type { LandedHead } from "../pool/landing-tasks.js";
+import type { LandedHead } from "./land/tasks.js";
 import type { LakefsClient } from "./api/client.js";
 import { type LakefsCommitMap, progressFacts } from "./read/commit-map.js";
 import { isContentFault } from "./rules/content-fault.js";
 import type { Landing } from "./land/contract.js";
-import {
-  fromLakefsId,
-  type LakefsRefKind,
-  RESERVED_BRANCH_PREFIX,
-  splitRefName,
-} from "./rules/ref-names.js";
+import { fromLakefsId, type LakefsRefKind, splitRefName } from "./rules/ref-names.js";
+import { RESERVED_BRANCH_PREFIX } from "./api/hidden-branches.js";
 import type { StoredLakeRecord } from "./read/records.js";
 import { unlessAway } from "./api/stale.js";
 import { TAG_MOVE_PREFIX } from "./land/tag-move.js";

@@ -4,8 +4,7 @@ import type { Semaphore } from "../base/flow.js";
 import { faultFacts, type Log } from "../observe/log.js";
 import type { ObjectDatabase } from "../odb/object-database.js";
 import type { RefStore } from "../odb/ref-store.js";
-import type { LandedHead } from "../pool/landing-tasks.js";
-import type { Pool } from "../pool/tasks.js";
+import type { Pool } from "../pool/task.js";
 import type { Store } from "../store/store.js";
 import { LakefsClient } from "./api/client.js";
 import type { GuardState } from "./hooks/guard-proof.js";
@@ -13,7 +12,7 @@ import { LakefsCommitMap } from "./read/commit-map.js";
 import type { Mapping } from "./rules/contract.js";
 import type { LakefsAccess } from "./api/http.js";
 import { LakefsRefs, type StaleRefs, type UnservedRef } from "./refs.js";
-import { type Landing, refusingLanding } from "./land/contract.js";
+import { type Landing, type LandingParts, refusingLanding } from "./land/contract.js";
 import { formatMapping, isSameMapping, openMappingRecord, repairMapping } from "./notes/mapping.js";
 import { PromisedBlobs } from "./read/promised-blobs.js";
 import { StoredLists } from "./read/promise-lists.js";
@@ -56,20 +55,6 @@ export interface LakefsRepositoryOptions {
   /** For tests. */
   readonly pagesOnly?: boolean;
   readonly cutsLookMs?: number;
-}
-
-export interface LandingParts {
-  readonly client: LakefsClient;
-  readonly repository: string;
-  /** lakeFS's storage namespace of it. */
-  readonly namespace: string;
-  readonly sealKeys: readonly Uint8Array[];
-  readonly mapping: Mapping;
-  readonly commits: LakefsCommitMap;
-  readonly root: RootCommit;
-  readonly defaultBranch: string;
-  /** Commits that branches were at when the refs were last read. */
-  heads(): readonly LandedHead[];
 }
 
 export interface LakefsRepository {

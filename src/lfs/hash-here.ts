@@ -6,7 +6,7 @@
  */
 import { createHash, type Hash } from "node:crypto";
 import { LIMITS } from "../base/limits.js";
-import type { Pool } from "../pool/tasks.js";
+import type { Pool } from "../pool/task.js";
 import { HashedStream } from "./hashed-stream.js";
 
 export interface UploadHash {

@@ -10,7 +10,7 @@ import { createSHA256 } from "hash-wasm";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import { TaskWatch } from "../pool/control.js";
-import type { HashPiece, HashPieceRequest, HashPieceResult } from "../pool/lfs-tasks.js";
+import type { HashPiece, HashPieceRequest, HashPieceResult } from "./tasks.js";
 
 /**
  * One for the thread: tasks run one after another, and nothing here waits in the middle of a piece.

@@ -8,8 +8,9 @@ import { type FileHandle, mkdir, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
-import type { Pool } from "../pool/tasks.js";
+import type { Pool } from "../pool/task.js";
 import type { LfsObject } from "./store.js";
+import { hashTask } from "./tasks.js";
 
 export interface SpoolServices {
   readonly pool: Pool;
@@ -79,7 +80,7 @@ export class HashedSpool {
     };
     this.#asked = this.#bytes;
     const hashed = this.#services.pool
-      .run("lfs/hash", request, { signal: this.#signal })
+      .run(hashTask, request, { signal: this.#signal })
       .then((result) => {
         if ("sha256" in result) this.#sha256 = result.sha256;
         else this.#state = result.state;

@@ -3,7 +3,8 @@
  * while the other is hashed.
  */
 import { LIMITS } from "../base/limits.js";
-import type { Pool } from "../pool/tasks.js";
+import type { Pool } from "../pool/task.js";
+import { hashTask } from "./tasks.js";
 
 export class HashedStream {
   readonly #pool: Pool;
@@ -45,7 +46,7 @@ export class HashedStream {
     await this.#hashing;
     const memory = this.#filling;
     const request = { piece: { memory, length: this.#filled }, state: this.#state, last };
-    this.#hashing = this.#pool.run("lfs/hash", request, { signal: this.#signal }).then((result) => {
+    this.#hashing = this.#pool.run(hashTask, request, { signal: this.#signal }).then((result) => {
       if ("sha256" in result) this.#sha256 = result.sha256;
       else this.#state = result.state;
     });

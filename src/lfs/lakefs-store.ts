@@ -20,7 +20,7 @@ import { LRUCache } from "lru-cache";
 import { Fault } from "../base/fault.js";
 import { orAbort, within } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
-import type { Pool } from "../pool/tasks.js";
+import type { Pool } from "../pool/task.js";
 import {
   type HashedFile,
   INCOMING_FOLDER,

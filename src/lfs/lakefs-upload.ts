@@ -7,7 +7,7 @@ import { randomBytes } from "node:crypto";
 import { Fault } from "../base/fault.js";
 import { BoundedQueue, orAbort, sleep } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
-import type { Pool } from "../pool/tasks.js";
+import type { Pool } from "../pool/task.js";
 import { type UploadHash, uploadHash } from "./hash-here.js";
 import { INCOMING_FOLDER, type LakefsFile, type LakefsFiles, LFS_BRANCH } from "./lakefs-files.js";
 import type { LfsObject, LfsUpload } from "./store.js";

@@ -12,7 +12,7 @@ import { describeObject } from "../odb/walk/connected.js";
 import type { ObjectReader } from "../odb/packs/reader.js";
 import { NONE } from "../odb/packs/numbering.js";
 import type { TaskWatch } from "../pool/control.js";
-import type { PointerPath, PointerPathsRequest, PointerPathsResult } from "../pool/lfs-tasks.js";
+import type { PointerPath, PointerPathsRequest, PointerPathsResult } from "./tasks.js";
 
 /**
  * Reads a .gitattributes file and answers for paths below its folder; `isLfs` climbs the folders.

@@ -14,9 +14,11 @@ import type {
   FindPointersRequest,
   FindPointersResult,
   FoundPointer,
-  LfsTasks,
-} from "../pool/lfs-tasks.js";
+  pointerPathsTask,
+  pointersTask,
+} from "./tasks.js";
 import { type AttributeReading, PointerPaths } from "./pointer-paths.js";
+import type { Work } from "../pool/task.js";
 
 /**
  * Instructions of a delta that makes a pointer: all of it inserted, and two sizes and some
@@ -24,13 +26,9 @@ import { type AttributeReading, PointerPaths } from "./pointer-paths.js";
  */
 const DELTA_BYTES_MAX = POINTER_BYTES_MAX + 32;
 
-type Work<K extends keyof LfsTasks> = (
-  request: LfsTasks[K]["request"],
-) => Promise<LfsTasks[K]["result"]>;
-
 export interface PointerWork {
-  readonly pointers: Work<"lfs/pointers">;
-  readonly paths: Work<"lfs/paths">;
+  readonly pointers: Work<typeof pointersTask>;
+  readonly paths: Work<typeof pointerPathsTask>;
 }
 
 export function pointerWork<R>(kernels: Kernels, attributes: AttributeReading<R>): PointerWork {

@@ -3,7 +3,7 @@
  * and the lakeFS repository itself (lakefs-store.ts). `size` is the one existence test: batch,
  * verify and push all ask it.
  */
-import type { Pool } from "../pool/tasks.js";
+import type { Pool } from "../pool/task.js";
 
 /** An object as clients name it: the SHA-256 of its content in lower-case hex, and its bytes. */
 export interface LfsObject {

@@ -4,8 +4,9 @@
  */
 import type { FsckRules } from "../git/fsck/levels.js";
 import type { Oid } from "../git/oid.js";
-import type { PackHandle, Pool } from "../pool/tasks.js";
-import type { PackRecord } from "./manifest/manifest.js";
+import type { Pool } from "../pool/task.js";
+import type { PackHandle } from "./packs/handle.js";
+import type { PackRecord } from "./pack-record.js";
 import type { Ingest, IngestedPack, IngestProgress } from "./index-pack/contract.js";
 
 /** What the manifest records of a pack, beside where its bytes are. */

@@ -4,7 +4,7 @@
  */
 import type { Fault } from "../base/fault.js";
 import type { Oid } from "../git/oid.js";
-import type { PackRecord } from "./manifest/manifest.js";
+import type { PackRecord } from "./pack-record.js";
 
 export interface Ref {
   /** Full name ("refs/heads/main"), one UTF-16 unit per byte (base/bytes `latin1`). */

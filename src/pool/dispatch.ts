@@ -6,10 +6,10 @@
 import { workerData } from "node:worker_threads";
 import { asFault, type FaultRecord, toRecord } from "../base/fault.js";
 import { CONTROL_BEAT } from "./control.js";
-import type { TaskControl, TaskName } from "./tasks.js";
+import type { TaskControl } from "./task.js";
 
 export interface DispatchRequest {
-  readonly name: TaskName;
+  readonly name: string;
   readonly request: TaskControl;
 }
 

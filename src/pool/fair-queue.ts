@@ -11,7 +11,7 @@
  * Who comes new starts at what the last one served had had (start-time fair queueing), so nobody
  * saves up a right to all threads.
  */
-import type { Priority, TaskShare } from "./tasks.js";
+import type { Priority, TaskShare } from "./task.js";
 
 /**
  * Milliseconds a task is taken to cost while it runs: a thread that is given away counts before it

@@ -12,7 +12,7 @@ import { sleep } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { PauseMessage } from "./control.js";
 import type { DispatchReply, DispatchRequest } from "./dispatch.js";
-import type { TransferList } from "./tasks.js";
+import type { TransferList } from "./task.js";
 
 const CODE = fileURLToPath(new URL("./dispatch.js", import.meta.url));
 

@@ -12,16 +12,15 @@ import { FairQueue, type Waiting } from "./fair-queue.js";
 import { Lane, type LaneData } from "./lane.js";
 import { type RunPlace, TaskRun } from "./task-run.js";
 import {
+  type Asked,
   OWN_SHARE,
   type Pool,
   type Priority,
   type RunOptions,
+  type Task,
   type TaskControl,
-  type TaskName,
-  type TaskRequest,
-  type TaskResult,
   type TaskShare,
-} from "./tasks.js";
+} from "./task.js";
 
 export interface PoolOptions {
   /** Threads; default: one a core, at least two so that one long task does not stop all others. */
@@ -113,12 +112,12 @@ export class ThreadPool implements Pool {
     return this.#lanes.size;
   }
 
-  run<K extends TaskName>(
-    name: K,
-    request: TaskRequest<K>,
+  run<Request extends TaskControl, Result>(
+    task: Task<Request, Result>,
+    request: Asked<Request>,
     options: RunOptions = {},
-  ): Promise<TaskResult<K>> {
-    return this.runFor(OWN_SHARE, name, request, options);
+  ): Promise<Result> {
+    return this.runFor(OWN_SHARE, task, request, options);
   }
 
   sharedBy(share: TaskShare): Pool {
@@ -130,12 +129,12 @@ export class ThreadPool implements Pool {
       throw new Fault("pool/saturated", { queued: this.#queue.size });
   }
 
-  async runFor<K extends TaskName>(
+  async runFor<Request extends TaskControl, Result>(
     share: TaskShare,
-    name: K,
-    request: TaskRequest<K>,
+    task: Task<Request, Result>,
+    request: Asked<Request>,
     options: RunOptions = {},
-  ): Promise<TaskResult<K>> {
+  ): Promise<Result> {
     const { signal, priority = "interactive", transfer } = options;
     checkAborted(signal);
     const asked = performance.now();
@@ -143,10 +142,10 @@ export class ThreadPool implements Pool {
     this.#count(priority, performance.now() - asked);
     const run = this.#begin({ id: ++this.#lastRun, lane, share, priority }, options);
     try {
-      return await execute<K>(
+      return await execute<Result>(
         lane,
         run,
-        { name, request: { ...request, control: run.control } as TaskControl },
+        { name: task.name, request: { ...request, control: run.control } as TaskControl },
         options.signal,
         transfer,
       );
@@ -417,12 +416,12 @@ class SharedPool implements Pool {
     return this.#pool.threads;
   }
 
-  run<K extends TaskName>(
-    name: K,
-    request: TaskRequest<K>,
+  run<Request extends TaskControl, Result>(
+    task: Task<Request, Result>,
+    request: Asked<Request>,
     options: RunOptions = {},
-  ): Promise<TaskResult<K>> {
-    return this.#pool.runFor(this.#share, name, request, options);
+  ): Promise<Result> {
+    return this.#pool.runFor(this.#share, task, request, options);
   }
 
   sharedBy(share: TaskShare): Pool {
@@ -434,17 +433,17 @@ class SharedPool implements Pool {
   }
 }
 
-async function execute<K extends TaskName>(
+async function execute<Result>(
   lane: Lane,
   run: TaskRun,
   task: DispatchRequest,
   signal: AbortSignal | undefined,
   transfer: RunOptions["transfer"],
-): Promise<TaskResult<K>> {
+): Promise<Result> {
   try {
     const reply = await lane.run(task, run.force.signal, transfer);
     if ("failure" in reply) throw rebuild(reply);
-    return reply.value as TaskResult<K>;
+    return reply.value as Result;
   } catch (error) {
     if (error instanceof Fault) throw error;
     if (run.hung) throw new Fault("pool/worker-hung", { task: task.name }, error);

@@ -15,7 +15,7 @@ import {
   CONTROL_TURN,
 } from "./control.js";
 import type { Lane } from "./lane.js";
-import type { Priority, RunOptions, TaskShare } from "./tasks.js";
+import type { Priority, RunOptions, TaskShare } from "./task.js";
 
 export interface RunPlace {
   readonly id: number;

@@ -5,7 +5,7 @@ import { faultFacts, type Log } from "../observe/log.js";
 import type { LinkHolder } from "../lfs/proof.js";
 import type { Metrics, Outcome } from "../observe/metrics.js";
 import type { PackTables } from "../odb/packs/tables.js";
-import type { Pool } from "../pool/tasks.js";
+import type { Pool } from "../pool/task.js";
 import { refAdvertisement } from "../wire/advertise.js";
 import type { Offer } from "../wire/capabilities.js";
 import { errorPacket } from "../wire/pkt-line.js";

@@ -15,7 +15,7 @@ import { ManifestRefs } from "../../src/odb/manifest/refs.js";
 import { ManifestStore } from "../../src/odb/manifest/store.js";
 import { type Beside, type Finding, verifyRepository } from "../../src/odb/manifest/verify.js";
 import type { Manifest } from "../../src/odb/manifest/manifest.js";
-import type { Pool } from "../../src/pool/tasks.js";
+import type { Pool } from "../../src/pool/task.js";
 import { storePrefix } from "../../src/serve/conversation/repository-name.js";
 import { DiskStore } from "../../src/store/disk.js";
 import { type Lakepack, prefixOf, startLakepack, tempFolder, tryGit } from "../support/harness.js";

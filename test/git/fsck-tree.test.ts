@@ -3,7 +3,7 @@
  * whole or as a delta.
  */
 import t from "tap";
-import type { CheckMarks } from "../../src/git/fsck/fsck.js";
+import type { CheckMarks } from "../../src/git/fsck/refusal.js";
 import { TreeCheck } from "../../src/git/fsck/tree.js";
 import { ingestBench } from "../support/ingest-harness.js";
 import {

@@ -13,7 +13,7 @@ import { plainKernels } from "../../src/kernels/plain.js";
 import { ObjectOutput } from "../../src/lakefs/trees/object-output.js";
 import { TreeCache } from "../../src/lakefs/trees/tree-cache.js";
 import { ObjectReader } from "../../src/odb/packs/reader.js";
-import type { PackHandle } from "../../src/pool/tasks.js";
+import type { PackHandle } from "../../src/odb/packs/handle.js";
 import { packHandle } from "../support/stock-git.js";
 import { seeded } from "../support/random.js";
 

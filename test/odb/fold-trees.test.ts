@@ -14,7 +14,7 @@ import { plainKernels } from "../../src/kernels/plain.js";
 import { foldPacks } from "../../src/odb/pack-objects/fold.js";
 import { ObjectReader } from "../../src/odb/packs/reader.js";
 import { CONTROL_BYTES, TaskWatch } from "../../src/pool/control.js";
-import type { PackHandle } from "../../src/pool/tasks.js";
+import type { PackHandle } from "../../src/odb/packs/handle.js";
 import { blob, buildPack, type HandEntry, oidOf, whole } from "../support/pack-builder.js";
 import { type Random, seeded } from "../support/random.js";
 import { createRepository, packHandle } from "../support/stock-git.js";

@@ -28,8 +28,8 @@ import { ObjectReader } from "../../src/odb/packs/reader.js";
 import { planPack } from "../../src/odb/pack-objects/plan.js";
 import { walkObjects } from "../../src/odb/walk/walk.js";
 import { CONTROL_BYTES, TaskWatch } from "../../src/pool/control.js";
-import type { WalkRequest } from "../../src/pool/fetch-tasks.js";
-import type { PackHandle } from "../../src/pool/tasks.js";
+import type { WalkRequest } from "../../src/odb/walk/tasks.js";
+import type { PackHandle } from "../../src/odb/packs/handle.js";
 import { createRepository, type StockRepository } from "../support/stock-git.js";
 
 const idle = () => new TaskWatch(new SharedArrayBuffer(CONTROL_BYTES));

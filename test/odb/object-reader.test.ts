@@ -21,7 +21,7 @@ import { WasmKernels } from "../../src/kernels/wasm.js";
 import { createReaderCaches, ObjectReader } from "../../src/odb/packs/reader.js";
 import { NONE } from "../../src/odb/packs/numbering.js";
 import { PackLookup } from "../../src/odb/packs/lookup.js";
-import type { PackHandle } from "../../src/pool/tasks.js";
+import type { PackHandle } from "../../src/odb/packs/handle.js";
 import { createRepository, packHandle, type StockRepository } from "../support/stock-git.js";
 
 const KERNELS: readonly Kernels[] = [

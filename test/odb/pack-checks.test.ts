@@ -5,7 +5,8 @@
 import t from "tap";
 import { LIMITS } from "../../src/base/limits.js";
 import { PackChecks } from "../../src/odb/packs/checks.js";
-import type { PackHandle, Pool } from "../../src/pool/tasks.js";
+import type { Pool } from "../../src/pool/task.js";
+import type { PackHandle } from "../../src/odb/packs/handle.js";
 
 t.test("a thousand packs are checked a few at a time, once", async (t) => {
   let [running, most, runs] = [0, 0, 0];

@@ -12,8 +12,8 @@ import { findReachable, isReachable } from "../../src/odb/walk/reachable.js";
 import { isCheaperThanTrees } from "../../src/odb/packs/types.js";
 import { walkObjects } from "../../src/odb/walk/walk.js";
 import { CONTROL_BYTES, TaskWatch } from "../../src/pool/control.js";
-import type { ReachableBits, WalkRequest } from "../../src/pool/fetch-tasks.js";
-import type { PackHandle } from "../../src/pool/tasks.js";
+import type { ReachableBits, WalkRequest } from "../../src/odb/walk/tasks.js";
+import type { PackHandle } from "../../src/odb/packs/handle.js";
 import { createRepository, type StockRepository } from "../support/stock-git.js";
 
 const watch = () => new TaskWatch(new SharedArrayBuffer(CONTROL_BYTES));

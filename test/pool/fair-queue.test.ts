@@ -1,6 +1,6 @@
 import t from "tap";
 import { FairQueue } from "../../src/pool/fair-queue.js";
-import type { Priority, TaskShare } from "../../src/pool/tasks.js";
+import type { Priority, TaskShare } from "../../src/pool/task.js";
 import { seeded } from "../support/random.js";
 
 const share = (repository: string, caller: string): TaskShare => ({ repository, caller });

@@ -3,7 +3,8 @@ import t, { type Test } from "tap";
 import { Fault } from "../../src/base/fault.js";
 import { loadKernels } from "../../src/cli/server/kernels.js";
 import { createPool, type PoolOptions, type ThreadPool } from "../../src/pool/pool.js";
-import type { RunOptions } from "../../src/pool/tasks.js";
+import { task } from "../../src/pool/task.js";
+import type { RunOptions } from "../../src/pool/task.js";
 
 const doors = new URL("./doors/", import.meta.url).href;
 const kernelsModule = await loadKernels();
@@ -13,15 +14,15 @@ function pool(
   t: Test,
   options: Partial<PoolOptions> = {},
 ): {
-  run: (task: string, request?: object, options?: RunOptions) => Promise<unknown>;
+  run: (name: string, request?: object, options?: RunOptions) => Promise<unknown>;
   pool: ThreadPool;
 } {
   const threads = createPool({ kernelsModule, threads: 2, doors, ...options });
   t.teardown(() => threads.close());
   return {
     pool: threads,
-    run: (task, request = {}, runOptions = {}) =>
-      threads.run(`probe/${task}` as never, request as never, runOptions),
+    run: (name, request = {}, runOptions = {}) =>
+      threads.run(task(`probe/${name}`), request as never, runOptions),
   };
 }
 
@@ -118,7 +119,7 @@ t.test("who asks for much does not keep others waiting, nor fill the queue for t
     const shared = threads.sharedBy({ repository, caller });
     return {
       shared,
-      run: (task: string, request = {}) => shared.run(`probe/${task}` as never, request as never),
+      run: (name: string, request = {}) => shared.run(task(`probe/${name}`), request as never),
     };
   };
   const greedy = of("one", "greedy");

@@ -4,7 +4,8 @@ import { Fault } from "../../src/base/fault.js";
 import { LIMITS } from "../../src/base/limits.js";
 import { loadKernels } from "../../src/cli/server/kernels.js";
 import { createPool, type PoolOptions, type ThreadPool } from "../../src/pool/pool.js";
-import type { RunOptions } from "../../src/pool/tasks.js";
+import { task } from "../../src/pool/task.js";
+import type { RunOptions } from "../../src/pool/task.js";
 
 const doors = new URL("./doors/", import.meta.url).href;
 const kernelsModule = await loadKernels();
@@ -19,8 +20,8 @@ const codeOf = (error: unknown) => (error instanceof Fault ? error.code : String
 
 const sharedRun = (threads: ThreadPool, repository: string) => {
   const pool = threads.sharedBy({ repository, caller: repository });
-  return (task: string, request = {}, options: RunOptions = {}) =>
-    pool.run(`probe/${task}` as never, request as never, options) as Promise<unknown>;
+  return (name: string, request = {}, options: RunOptions = {}) =>
+    pool.run(task(`probe/${name}`), request as never, options) as Promise<unknown>;
 };
 
 t.test(

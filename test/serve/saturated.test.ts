@@ -3,6 +3,7 @@
  * little waiting is still taken.
  */
 import t from "tap";
+import { task } from "../../src/pool/task.js";
 import { loadKernels } from "../../src/cli/server/kernels.js";
 import { createLog } from "../../src/observe/log.js";
 import { createPool } from "../../src/pool/pool.js";
@@ -59,7 +60,7 @@ for (const kind of ["uws", "node"] as const) {
     };
     const crowd = pool.sharedBy({ repository: "ns/crowded", caller: "somebody" });
     const tasks = Array.from({ length: 4 }, () =>
-      crowd.run("probe/listen" as never, { ms: 1_000 } as never),
+      crowd.run(task("probe/listen"), { ms: 1_000 } as never),
     );
     const refused = await push("crowded");
     t.match(
@@ -73,7 +74,7 @@ for (const kind of ["uws", "node"] as const) {
     tasks.push(
       pool
         .sharedBy({ repository: "ns/third", caller: "third" })
-        .run("probe/listen" as never, { ms: 10 } as never),
+        .run(task("probe/listen"), { ms: 10 } as never),
     );
     t.equal((await push("other")).status, 503, "until the queue is full");
     await Promise.all(tasks);

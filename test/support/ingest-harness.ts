@@ -16,6 +16,7 @@ import { plainKernels } from "../../src/kernels/plain.js";
 import { startIngest } from "../../src/odb/index-pack/spool.js";
 import type { IngestedPack, IngestOptions } from "../../src/odb/index-pack/contract.js";
 import { createPool, type ThreadPool } from "../../src/pool/pool.js";
+import { calibrateTask } from "../../src/pool/calibrate.js";
 
 export interface IngestBench {
   readonly folder: string;
@@ -91,7 +92,7 @@ export async function ingestBench(t: Test, threads = 2): Promise<IngestBench> {
     return taken;
   };
   // Threads load their code now: what they take for that is not an ingest's memory.
-  await Promise.all(Array.from({ length: threads }, () => pool.run("hash/calibrate", {})));
+  await Promise.all(Array.from({ length: threads }, () => pool.run(calibrateTask, {})));
   await Promise.all(Array.from({ length: 2 * threads }, () => run(EMPTY_PACK, {})));
   return {
     folder,

@@ -9,12 +9,8 @@ import { join } from "node:path";
 import type { Test } from "tap";
 import { Semaphore } from "../../src/base/flow.js";
 import type { LfsObjects, Mapping } from "../../src/lakefs/rules/contract.js";
-import {
-  createLanding,
-  type LandingPolicy,
-  NO_LFS_OBJECTS,
-} from "../../src/lakefs/land/landing.js";
-import type { Landing } from "../../src/lakefs/land/contract.js";
+import { createLanding, NO_LFS_OBJECTS } from "../../src/lakefs/land/landing.js";
+import type { Landing, LandingPolicy } from "../../src/lakefs/land/contract.js";
 import { DEFAULT_MAPPING } from "../../src/lakefs/notes/mapping.js";
 import { type LakefsRepository, openLakefsRepository } from "../../src/lakefs/repository.js";
 import type { FsckRules } from "../../src/git/fsck/levels.js";

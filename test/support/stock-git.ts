@@ -13,7 +13,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import type { PackHandle } from "../../src/pool/tasks.js";
+import type { PackHandle } from "../../src/odb/packs/handle.js";
 
 /** A fixed clock and identity, so that ids are the same in every run. */
 const ENVIRONMENT = {

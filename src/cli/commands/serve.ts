@@ -4,7 +4,7 @@ import { sleep } from "../../base/flow.js";
 import { createLog } from "../../observe/log.js";
 import { readSettings, SETTINGS, type Settings } from "../server/settings.js";
 import type { RunningServer } from "../server/server.js";
-import { VERSION } from "../terminal/version.js";
+import { VERSION } from "../server/version.js";
 import { say } from "../terminal/say.js";
 
 export function serveCommand(): Command {

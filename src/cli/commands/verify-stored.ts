@@ -21,7 +21,7 @@ import {
 } from "../../serve/conversation/repository-name.js";
 import { storedRepositories } from "../../serve/repositories/stored.js";
 import { DiskStore } from "../../store/disk.js";
-import { databasePath } from "../terminal/accounts.js";
+import { databasePath } from "../server/accounts.js";
 import { UNNAMED_ADVICE } from "../doctor/repositories.js";
 import { loadKernels } from "../server/kernels.js";
 import type { Settings } from "../server/settings.js";

@@ -9,29 +9,13 @@ import { LIMITS } from "../../base/limits.js";
 import { LakefsClient } from "../../lakefs/api/client.js";
 import { DiskStore } from "../../store/disk.js";
 import { probeStore } from "../../store/probe.js";
-import { databasePath } from "../terminal/accounts.js";
+import { databasePath } from "../server/accounts.js";
 import { checkHistories } from "./histories.js";
 import { checkRepositories } from "./repositories.js";
 import { checkFrontEnd } from "./front-end.js";
 import { checkTogether } from "../server/server.js";
 import type { Settings } from "../server/settings.js";
-
-export interface Check {
-  readonly name:
-    | "settings"
-    | "data"
-    | "permissions"
-    | "disk"
-    | "repositories"
-    | "clock"
-    | "front end"
-    | "lakefs"
-    | "history";
-  readonly good: boolean;
-  readonly found: string;
-  /** What to do; only where it is not good. */
-  readonly advice?: string;
-}
+import type { Check } from "./check.js";
 
 /**
  * Never rejects: what cannot be found out is a finding. Writes a probe of one byte, and removes it.

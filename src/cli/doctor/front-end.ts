@@ -5,7 +5,7 @@
 import { connect } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { LIMITS } from "../../base/limits.js";
-import type { Check } from "./checks.js";
+import type { Check } from "./check.js";
 import type { Settings } from "../server/settings.js";
 
 const ADVICE =

@@ -9,8 +9,8 @@ import { allRepositories } from "../../database/repositories.js";
 import { LakeRecords } from "../../lakefs/read/records.js";
 import { storePrefix } from "../../serve/conversation/repository-name.js";
 import { DiskStore } from "../../store/disk.js";
-import { databasePath } from "../terminal/accounts.js";
-import type { Check } from "./checks.js";
+import { databasePath } from "../server/accounts.js";
+import type { Check } from "./check.js";
 import type { Settings } from "../server/settings.js";
 
 const ADVICE =

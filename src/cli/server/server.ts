@@ -44,19 +44,14 @@ import {
 } from "../../transport/http/client.js";
 import { createRoutes } from "../../transport/http/routes.js";
 import { loadTransport } from "../../transport/load.js";
-import {
-  guardOf,
-  linkKey,
-  openAccounts,
-  type OpenedAccounts,
-  sealKeys,
-} from "../terminal/accounts.js";
+import { guardOf, linkKey, openAccounts, type OpenedAccounts, sealKeys } from "./accounts.js";
 import { readTls, type TlsFiles } from "../../transport/http/tls.js";
 import { readSkipListFile } from "./fsck-skip-list.js";
 import { readCredentialsFile } from "./lakefs-credentials.js";
 import { loadKernels } from "./kernels.js";
 import type { Settings } from "./settings.js";
-import { VERSION } from "../terminal/version.js";
+import { VERSION } from "./version.js";
+import { calibrateTask } from "../../pool/calibrate.js";
 
 export interface RunningServer {
   readonly url: string;
@@ -377,7 +372,7 @@ async function lakefsSettings(
 /** Threads time their kernels once, and before the first push has to wait for it. */
 async function warm(pool: ThreadPool, log: Log): Promise<void> {
   const calibrations = Array.from({ length: pool.threads }, () =>
-    pool.run("hash/calibrate", {}, { priority: "background" }),
+    pool.run(calibrateTask, {}, { priority: "background" }),
   );
   for (const one of await Promise.allSettled(calibrations)) {
     if (one.status === "fulfilled") log.info("kernels", { picks: one.value.picks });

@@ -8,19 +8,8 @@ import { checkCommit, checkTag } from "./header-lines.js";
 import { type Report, STRICT } from "./levels.js";
 import { TreeCheck } from "./tree.js";
 import { readSubmodules, submoduleRefusal } from "./gitmodules.js";
-import type { ObjectType, Oid } from "../oid.js";
-
-/** Why an object is refused: Git's message id, and a sentence. */
-export interface Refusal {
-  readonly id: string;
-  readonly text: string;
-}
-
-/** Blobs that must be looked at because of what a tree calls them. */
-export interface CheckMarks {
-  gitmodules: Oid[];
-  gitattributes: Oid[];
-}
+import type { ObjectType } from "../oid.js";
+import type { CheckMarks, Refusal } from "./refusal.js";
 
 /** First reason to refuse the object; undefined: it passes. `marks` takes note of special files. */
 export function checkObject(

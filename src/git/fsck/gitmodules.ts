@@ -4,7 +4,7 @@
  */
 import { latin1 } from "../../base/bytes.js";
 import { LIMITS } from "../../base/limits.js";
-import type { Refusal } from "./fsck.js";
+import type { Refusal } from "./refusal.js";
 import { type Report, STRICT } from "./levels.js";
 
 export interface SubmoduleSetting {

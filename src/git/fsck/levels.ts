@@ -10,7 +10,7 @@
 import { createHash } from "node:crypto";
 import { LIMITS } from "../../base/limits.js";
 import { holdsId } from "../sorted-ids.js";
-import type { Refusal } from "./fsck.js";
+import type { Refusal } from "./refusal.js";
 import { OID_BYTES, type ObjectType, type Oid, oidBytes } from "../oid.js";
 
 export type FsckLevel = "error" | "warn" | "ignore";

@@ -8,7 +8,7 @@ import {
   isSpecialName,
   isSuspiciousStart,
 } from "./protected-names.js";
-import type { CheckMarks, Refusal } from "./fsck.js";
+import type { CheckMarks, Refusal } from "./refusal.js";
 import { type Report, STRICT } from "./levels.js";
 import { OID_BYTES, oidAt } from "../oid.js";
 

@@ -15,7 +15,7 @@
  * webhook.go, airflow.go; test/lakefs/hooks holds it against the server.
  */
 import { Fault, type FaultFacts } from "../../base/fault.js";
-import { GUARD_ACTION } from "../rules/metadata-keys.js";
+import { GUARD_ACTION } from "./hidden-branches.js";
 
 const ABORTED = /([a-z]+(?:-[a-z]+)+) hook aborted, run id '[^']*': ([\s\S]*)/;
 const ABORTED_ONCE = /^\d+ errors? occurred:\s+\* (?:hook run id '|parsing file )/;

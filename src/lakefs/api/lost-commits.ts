@@ -10,11 +10,9 @@
  */
 import { asFault, Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
-import type { LakefsClient } from "./client.js";
 import { lakefsCommitId } from "./commit-id.js";
-import type { LakefsCommit } from "./types.js";
-import { MAPPING_BRANCH } from "../rules/ref-names.js";
-import { newWorkBranch } from "./work-branch.js";
+import type { LakefsCommit, LakefsPage, LakefsRef } from "./types.js";
+import { MAPPING_BRANCH, newWorkBranch } from "./hidden-branches.js";
 
 const COMMIT_ID = /^[0-9a-f]{64}$/;
 const ORIGIN_KEY = "cherry-pick-origin";
@@ -25,8 +23,37 @@ const COMMITTER_KEY = "cherry-pick-committer";
 /** Expressions that lead to commits, by full id. */
 export type Ways = Readonly<Record<string, string>>;
 
+/** The calls that finding them takes; LakefsClient has them. */
+export interface FindingCalls {
+  commitAt(repository: string, ref: string, signal: AbortSignal): Promise<LakefsCommit>;
+  logAt(
+    repository: string,
+    ref: string,
+    amount: number,
+    signal: AbortSignal,
+  ): Promise<LakefsPage<LakefsCommit>>;
+  listBranches(
+    repository: string,
+    options: { prefix?: string; hidden?: boolean },
+    signal: AbortSignal,
+  ): AsyncIterable<LakefsRef>;
+  listTags(
+    repository: string,
+    options: { prefix?: string },
+    signal: AbortSignal,
+  ): AsyncIterable<LakefsRef>;
+  getBranch(repository: string, branch: string, signal: AbortSignal): Promise<LakefsRef>;
+  createBranch(
+    repository: string,
+    branch: { name: string; source: string; hidden?: boolean },
+    signal: AbortSignal,
+  ): Promise<void>;
+  hardReset(repository: string, branch: string, ref: string, signal: AbortSignal): Promise<void>;
+  deleteBranch(repository: string, branch: string, signal: AbortSignal): Promise<void>;
+}
+
 export class LostCommits {
-  readonly #client: LakefsClient;
+  readonly #client: FindingCalls;
   /** By repository, then id. */
   readonly #ways = new Map<string, Map<string, string>>();
   /**
@@ -35,7 +62,7 @@ export class LostCommits {
    */
   readonly #gone = new Map<string, number>();
 
-  constructor(client: LakefsClient) {
+  constructor(client: FindingCalls) {
     this.#client = client;
   }
 

@@ -6,26 +6,12 @@
  * repository's first commit has no file, so a branch that begins and ends there is nobody's event:
  * moving it in between (a reset) is none either.
  */
-import { randomBytes } from "node:crypto";
 import { asFault } from "../../base/fault.js";
 import { checkAborted, orAbort } from "../../base/flow.js";
 import type { LakefsClient } from "./client.js";
-import { RESERVED_BRANCH_PREFIX } from "../rules/ref-names.js";
+import { newWorkBranch, type WorkBranch } from "./hidden-branches.js";
 
-export const WORK_PREFIX = `${RESERVED_BRANCH_PREFIX}work-`;
 const CLEAN_UP_MS = 10_000;
-
-/** A hidden branch of one piece of work's own. */
-export interface WorkBranch {
-  readonly name: string;
-  /** Seconds since 1970. */
-  readonly startTime: number;
-  /**
-   * Where it goes before it is taken away: the repository's first commit, so that no hook is told.
-   * Undefined: nowhere.
-   */
-  endsAt?: string | undefined;
-}
 
 export interface WorkBranchOptions {
   readonly client: LakefsClient;
@@ -40,11 +26,6 @@ export interface WorkBranchOptions {
   readonly signal: AbortSignal;
   /** Told of a branch that could not be taken away: the sweeper will. */
   readonly onLeft?: (name: string, error: unknown) => void;
-}
-
-export function newWorkBranch(): WorkBranch {
-  const startTime = Math.floor(Date.now() / 1_000);
-  return { name: `${WORK_PREFIX}${startTime}-${randomBytes(6).toString("hex")}`, startTime };
 }
 
 /** Makes a branch, runs `work` on it and takes it away, however `work` ends. */

@@ -12,7 +12,8 @@
 import { utf8 } from "../../base/bytes.js";
 import { asFault, type Fault } from "../../base/fault.js";
 import type { LakefsClient } from "../api/client.js";
-import { BASE_KEY, GUARD_ACTION, GUARD_PATH } from "../rules/metadata-keys.js";
+import { BASE_KEY, GUARD_PATH } from "../rules/metadata-keys.js";
+import { GUARD_ACTION } from "../api/hidden-branches.js";
 import { onWorkBranch } from "../api/work-branch.js";
 
 /** What the hook says; how its refusal is told from that of an operator's hook. */

@@ -4,7 +4,7 @@
  * pushes on a real server and holds the table against what it was told.
  */
 import { HOOK_EVENTS, type HookEvent, isFor, type OperatorHook } from "./actions.js";
-import { newWorkBranch } from "../api/work-branch.js";
+import { newWorkBranch } from "../api/hidden-branches.js";
 
 /**
  * What a person does. `branch`: a new one with new commits; `reading`: clones, fetches, and the

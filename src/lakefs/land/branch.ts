@@ -2,26 +2,29 @@
 import { randomBytes } from "node:crypto";
 import { Fault } from "../../base/fault.js";
 import { ZERO_OID } from "../../git/oid.js";
-import type { PushedCommit } from "../../pool/landing-tasks.js";
+import type { PushedCommit } from "./tasks.js";
 import type { RefChange, RefUpdateOptions } from "../../odb/ref-store.js";
 import type { Guard } from "../hooks/guard.js";
 import { guardedTree } from "./guarded-tree.js";
 import { askingTwice } from "../hooks/hook-again.js";
-import type { Base, Landed, Lander, WorkPlace } from "./commits.js";
+import type { CommitWriter } from "./commits.js";
+import type { Base, Landed, WorkPlace } from "./work-place.js";
 import { createSurely } from "./create-ref.js";
 import { completeLanding, dirtyReason, moveBranch } from "./commit-point.js";
 import { isProtected } from "./protection.js";
 import { nameClash } from "./ref-clash.js";
-import { RESERVED_BRANCH_PREFIX, toLakefsId } from "../rules/ref-names.js";
+import { toLakefsId } from "../rules/ref-names.js";
+import { RESERVED_BRANCH_PREFIX, type WorkBranch } from "../api/hidden-branches.js";
 import type { LakefsCommit } from "../api/types.js";
-import { createQuietly, type WorkBranch } from "../api/work-branch.js";
+import { createQuietly } from "../api/work-branch.js";
+import { ancestorTask } from "../../odb/walk/tasks.js";
 
 const DIRTY_NAMED = 3;
 export const FORCED_REFUSAL =
   "this server does not take commits away from a branch (setting lakefs_forced_pushes)";
 
 export class BranchLanding {
-  readonly #lander: Lander;
+  readonly #writer: CommitWriter;
   readonly #short: string;
   readonly #branch: string;
   readonly #change: RefChange;
@@ -31,13 +34,13 @@ export class BranchLanding {
 
   /** `short`: its name behind refs/heads/. */
   constructor(
-    lander: Lander,
+    writer: CommitWriter,
     short: string,
     change: RefChange,
     options: RefUpdateOptions,
     signal: AbortSignal,
   ) {
-    this.#lander = lander;
+    this.#writer = writer;
     this.#short = short;
     this.#branch = toLakefsId("branch", short);
     this.#change = change;
@@ -58,7 +61,7 @@ export class BranchLanding {
 
   /** The branch's head and its Git side; a landing that somebody left half done is completed. */
   async #head(): Promise<Base | undefined> {
-    const { client, repository, commits } = this.#lander.options;
+    const { client, repository, commits } = this.#writer.options;
     for (;;) {
       const branch = await client
         .getBranch(repository, this.#branch, this.#signal)
@@ -71,7 +74,7 @@ export class BranchLanding {
           repository,
           this.#branch,
           commit,
-          this.#lander.isSealed,
+          this.#writer.isSealed,
           this.#signal,
         )
       )
@@ -94,7 +97,7 @@ export class BranchLanding {
 
   /** lakeFS has no conditional delete: the check of the old id is advisory. */
   async #delete(head: Base | undefined): Promise<string | undefined> {
-    const { client, repository, defaultBranch, log } = this.#lander.options;
+    const { client, repository, defaultBranch, log } = this.#writer.options;
     if (head === undefined) return "the branch does not exist any more; fetch first";
     if (this.#options.denyDeletes) return "deletion prohibited";
     if (this.#branch === defaultBranch) return "lakeFS does not delete the default branch";
@@ -117,11 +120,11 @@ export class BranchLanding {
 
   async #create(): Promise<string | undefined> {
     if (this.#change.old !== ZERO_OID) return this.#staleReason(undefined);
-    const { client, repository } = this.#lander.options;
+    const { client, repository } = this.#writer.options;
     const clash = await nameClash(client, repository, this.#change.name, this.#signal);
     if (clash !== undefined) return clash;
     const target = { id: this.#branch, short: this.#short };
-    const tip = await this.#lander.commitIn(this.#change.new, this.#options, this.#signal, target);
+    const tip = await this.#writer.commitIn(this.#change.new, this.#options, this.#signal, target);
     await this.#options.stillMay?.();
     const ref = {
       target: tip,
@@ -143,16 +146,16 @@ export class BranchLanding {
     if (head.git?.commit === this.#change.new) return undefined;
     const stale = this.#staleReason(head);
     if (stale !== undefined) return stale;
-    const protection = await this.#lander.reader.branchProtection(
-      this.#lander.options.repository,
+    const protection = await this.#writer.reader.branchProtection(
+      this.#writer.options.repository,
       this.#signal,
     );
     const reason = await this.#refusal(protection);
     if (reason !== undefined) return reason;
     this.#isForced = await this.#isForcedFrom(head);
-    if (this.#isForced && !this.#lander.options.policy.allowForced)
+    if (this.#isForced && !this.#writer.options.policy.allowForced)
       return `non-fast-forward: ${FORCED_REFUSAL}`;
-    const news = await this.#lander.newCommits(
+    const news = await this.#writer.newCommits(
       this.#change.new,
       head.git === undefined ? [] : [head.git.commit],
       this.#signal,
@@ -162,7 +165,7 @@ export class BranchLanding {
 
   /** What lakeFS would not, or not in time, refuse by itself. Cheap and advisory. */
   async #refusal(protection: readonly string[]): Promise<string | undefined> {
-    const { client, repository } = this.#lander.options;
+    const { client, repository } = this.#writer.options;
     if (isProtected(this.#branch, protection))
       return "the branch is protected in lakeFS; push to another one and merge it there";
     const dirty = await client.dirtyPaths(repository, this.#branch, DIRTY_NAMED, this.#signal);
@@ -172,9 +175,9 @@ export class BranchLanding {
   async #isForcedFrom(head: Base): Promise<boolean> {
     if (head.git === undefined) return false;
     const pairs = [{ old: head.git.commit, new: this.#change.new }];
-    const [forward] = await this.#lander.options.pool.run(
-      "receive-pack/ancestor",
-      { packs: await this.#lander.packs(this.#signal), pairs },
+    const [forward] = await this.#writer.options.pool.run(
+      ancestorTask,
+      { packs: await this.#writer.packs(this.#signal), pairs },
       { signal: this.#signal },
     );
     return forward !== true;
@@ -182,23 +185,23 @@ export class BranchLanding {
 
   /** A forced push takes commits out of the branch; they stay under a name that is never swept. */
   async #keep(commit: LakefsCommit): Promise<void> {
-    const { client, repository } = this.#lander.options;
+    const { client, repository } = this.#writer.options;
     const name = `${RESERVED_BRANCH_PREFIX}kept-${Math.floor(Date.now() / 1_000)}-${randomBytes(6).toString("hex")}`;
-    const root = (await this.#lander.root.get(this.#signal)).id;
+    const root = (await this.#writer.root.get(this.#signal)).id;
     await createQuietly(client, repository, { name, source: commit.id, root }, this.#signal);
   }
 
   /** To a commit that lakeFS has: nothing is committed, so no hook on commits is passed by. */
   async #moveToKnown({ commit: base }: Base): Promise<string | undefined> {
-    const { client, repository } = this.#lander.options;
+    const { client, repository } = this.#writer.options;
     const tip = await client.getCommit(
       repository,
-      await this.#lander.lakeIdOf(this.#change.new, undefined, this.#signal),
+      await this.#writer.lakeIdOf(this.#change.new, undefined, this.#signal),
       this.#signal,
     );
-    const place = await this.#lander.workPlace(tip, this.#options, this.#signal, undefined, []);
-    return this.#lander.onWorkBranch(place, tip.id, this.#signal, async () => {
-      const guard = await this.#lander.guard.get(this.#signal);
+    const place = await this.#writer.workPlace(tip, this.#options, this.#signal, undefined, []);
+    return this.#writer.onWorkBranch(place, tip.id, this.#signal, async () => {
+      const guard = await this.#writer.guard.get(this.#signal);
       return this.#moveWith(
         base,
         { tip, touchesHooks: true, headMetarange: tip.meta_range_id },
@@ -214,16 +217,16 @@ export class BranchLanding {
     protection: readonly string[],
   ): Promise<string | undefined> {
     const target = { id: this.#branch, short: this.#short };
-    const place = await this.#lander.workPlace(
+    const place = await this.#writer.workPlace(
       head.commit,
       this.#options,
       this.#signal,
       target,
       protection,
     );
-    return this.#lander.onWorkBranch(place, head.commit.id, this.#signal, async () => {
-      const guard = await this.#lander.guard.get(this.#signal);
-      const landed = await this.#lander.writeCommits(
+    return this.#writer.onWorkBranch(place, head.commit.id, this.#signal, async () => {
+      const guard = await this.#writer.guard.get(this.#signal);
+      const landed = await this.#writer.writeCommits(
         head,
         place,
         news,
@@ -242,7 +245,7 @@ export class BranchLanding {
   ): Promise<string | undefined> {
     const guardedMetarange = await guardedTree({
       ...landed,
-      lander: this.#lander,
+      writer: this.#writer,
       place,
       base,
       guard,
@@ -259,13 +262,13 @@ export class BranchLanding {
     guardedMetarange: string,
     guarded: boolean,
   ): Promise<string | undefined> {
-    const { client, repository } = this.#lander.options;
+    const { client, repository } = this.#writer.options;
     await this.#options.stillMay?.();
     // Not the pusher's signal: once begun, it must be known how it ended.
     const signal = new AbortController().signal;
-    const root = (await this.#lander.root.get(signal)).id;
+    const root = (await this.#writer.root.get(signal)).id;
     const { committer } = tip;
-    const seal = (step: number) => this.#lander.sealLanding(base.id, tip.id, step);
+    const seal = (step: number) => this.#writer.sealLanding(base.id, tip.id, step);
     const { pusher } = this.#options;
     const point = {
       client,
@@ -286,7 +289,7 @@ export class BranchLanding {
     if (!outcome.landed) return outcome.reason;
     if (outcome.note !== undefined) {
       this.#options.onResult?.(outcome.note);
-      this.#lander.guard.forget();
+      this.#writer.guard.forget();
     }
     this.#say(outcome.head);
     return undefined;

@@ -15,13 +15,8 @@ import type { Oid } from "../../git/oid.js";
 import { parseTree } from "../../git/tree-entries.js";
 import type { ObjectReader } from "../../odb/packs/reader.js";
 import { TaskWatch } from "../../pool/control.js";
-import type {
-  BuildTreesRequest,
-  BuildTreesResult,
-  LandingAnswer,
-  LandingNews,
-} from "../../pool/landing-tasks.js";
-import type { HashedContent } from "../../pool/synthesize-tasks.js";
+import type { BuildTreesRequest, BuildTreesResult, LandingAnswer, LandingNews } from "./tasks.js";
+import type { HashedContent } from "../trees/tasks.js";
 import { withoutBlock } from "../rules/managed-block.js";
 import { SealKeys } from "../rules/claim-seal.js";
 import { LakefsClient } from "../api/client.js";

@@ -33,6 +33,7 @@ import {
   TIP_KEY,
 } from "../rules/metadata-keys.js";
 import type { LakefsCommit } from "../api/types.js";
+import { isForward } from "../api/is-forward.js";
 
 export interface LandingPoint {
   readonly client: LakefsClient;
@@ -342,22 +343,6 @@ export type IsSealed = (
   seal: string | undefined,
   landing: Omit<LandingStatement, "namespace">,
 ) => boolean;
-
-/** Whether the branch gains commits by it and loses none. */
-export async function isForward(
-  client: LakefsClient,
-  repository: string,
-  base: string,
-  tip: string,
-  signal: AbortSignal,
-): Promise<boolean> {
-  return (await client.mergeBase(repository, tip, base, signal).catch(missingIsUndefined)) === base;
-}
-
-function missingIsUndefined(error: unknown): undefined {
-  if (error instanceof Fault && error.code === "lakefs/missing") return undefined;
-  throw error;
-}
 
 function missingIsFalse(error: unknown): false {
   if (error instanceof Fault && error.code === "lakefs/missing") return false;

@@ -7,9 +7,15 @@ import { asFault, Fault, type FaultFacts } from "../../base/fault.js";
 import { Semaphore } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import type { Oid } from "../../git/oid.js";
-import type { BuildTreesResult, PushedCommit } from "../../pool/landing-tasks.js";
+import {
+  type BuildTreesResult,
+  type PushedCommit,
+  differenceTask,
+  newCommitsTask,
+  rawObjectsTask,
+} from "./tasks.js";
 import type { RefUpdateOptions } from "../../odb/ref-store.js";
-import type { PackHandle } from "../../pool/tasks.js";
+import type { PackHandle } from "../../odb/packs/handle.js";
 import { ActionsReader } from "../hooks/actions.js";
 import { SealKeys } from "../rules/claim-seal.js";
 import type { LakefsClient } from "../api/client.js";
@@ -27,7 +33,8 @@ import { textRefusal } from "../rules/commit-text.js";
 import { committerOf, describeCommit } from "../rules/described-commit.js";
 import { GuardProof } from "../hooks/guard-proof.js";
 import type { IsSealed } from "./commit-point.js";
-import type { LandingOptions } from "./landing.js";
+import type { LandingOptions } from "./contract.js";
+import { newWorkBranch, type WorkBranch } from "../api/hidden-branches.js";
 import { landTrees } from "./landed-trees.js";
 import { formatMapping } from "../notes/mapping.js";
 import { COMMIT_KEY, COMMIT_SEAL_KEY, PADDING_KEY } from "../rules/metadata-keys.js";
@@ -35,40 +42,8 @@ import { isProtected } from "./protection.js";
 import type { RootCommit } from "../notes/root-commit.js";
 import { TagMover } from "./tag-move.js";
 import type { LakefsCommit } from "../api/types.js";
-import { newWorkBranch, onWorkBranch, type WorkBranch } from "../api/work-branch.js";
-
-/** Where a push starts from. */
-export interface Base {
-  readonly commit: LakefsCommit;
-  /** Undefined: it is nothing in Git. */
-  readonly git: { readonly commit: Oid; readonly tree: Oid } | undefined;
-}
-
-export interface Landed {
-  readonly tip: LakefsCommit;
-  readonly touchesHooks: boolean;
-  /** What the work branch's head has. */
-  readonly headMetarange: string;
-}
-
-/** A branch that a push is for. */
-export interface TargetBranch {
-  /** lakeFS's name of it. */
-  readonly id: string;
-  /** Git's, behind refs/heads/. */
-  readonly short: string;
-}
-
-/** Where a push's commits are made. */
-export interface WorkPlace {
-  readonly branch: WorkBranch;
-  /** The repository's first commit, where hooks would be told of the branch's beginning and end. */
-  readonly root: string | undefined;
-  /** Hooks judge commits to the branch. */
-  readonly judged: boolean;
-  /** Fewer hooks are told of a commit to it than of a merge into it. */
-  readonly commitIsQuieter: boolean;
-}
+import { onWorkBranch } from "../api/work-branch.js";
+import type { Base, Landed, TargetBranch, WorkPlace } from "./work-place.js";
 
 interface PushFacts {
   /** Seconds since 1970. */
@@ -96,7 +71,7 @@ const RECORDS_AT_ONCE = 16;
 /** Raw commits fetched from a thread in one message. */
 const RAW_BATCH = 100;
 
-export class Lander {
+export class CommitWriter {
   readonly options: LandingOptions;
   /** With the server's key: of what lakeFS shows not everybody who may push. */
   readonly reader: LakefsClient;
@@ -110,7 +85,7 @@ export class Lander {
    * `server`: of the server's own key, where this one works with a person's. What both know is
    * shared, and looked after with the server's.
    */
-  constructor(options: LandingOptions, server?: Lander) {
+  constructor(options: LandingOptions, server?: CommitWriter) {
     this.options = options;
     this.reader = server?.reader ?? options.client;
     this.#seals = new SealKeys(options.sealKeys);
@@ -156,7 +131,7 @@ export class Lander {
     const packs = await this.packs(signal);
     for (let max = FIRST_WALK; ; max *= 4) {
       const found = await pool.run(
-        "landing/newCommits",
+        newCommitsTask,
         { packs, tip, known: [...stops], max: Math.min(max, commitsMax + 1) },
         { signal },
       );
@@ -329,7 +304,7 @@ export class Lander {
     for (let start = 0; start < commits.length; start += RAW_BATCH) {
       const batch = commits.slice(start, start + RAW_BATCH);
       const raws = await pool.run(
-        "landing/rawObjects",
+        rawObjectsTask,
         { packs, oids: batch.map(({ oid }) => oid) },
         { signal },
       );
@@ -442,7 +417,7 @@ export class Lander {
   ): Promise<FaultFacts> {
     const { pool, commits, mapping } = this.options;
     const packs = await this.packs(signal);
-    const [raw] = await pool.run("landing/rawObjects", { packs, oids: [oid] }, { signal });
+    const [raw] = await pool.run(rawObjectsTask, { packs, oids: [oid] }, { signal });
     const odd = raw && textRefusal("commit", raw, mapping);
     if (odd !== undefined) {
       const rule =
@@ -454,7 +429,7 @@ export class Lander {
     const state = await commits.listing(lakeId, signal);
     if (state === undefined) return { reason: `commit ${oid} would read back differently` };
     const { path, reason } = await pool.run(
-      "landing/difference",
+      differenceTask,
       { packs, pushed: tree, read: state.listing },
       { signal },
     );

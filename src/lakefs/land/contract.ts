@@ -3,6 +3,18 @@ import type { GuardState } from "../hooks/guard-proof.js";
 import type { MovingTag } from "./tag-move.js";
 import type { LakefsRef } from "../api/types.js";
 import type { RefChange, RefOutcome, RefUpdateOptions } from "../../odb/ref-store.js";
+import type { Log } from "../../observe/log.js";
+import type { Pool } from "../../pool/task.js";
+import type { Semaphore } from "../../base/flow.js";
+import type { ObjectDatabase } from "../../odb/object-database.js";
+import type { LakefsClient } from "../api/client.js";
+import type { LakefsCredentials } from "../api/credentials.js";
+import type { LakefsAccess } from "../api/http.js";
+import type { PreCommitPolicy } from "../hooks/commit-hooks.js";
+import type { RootCommit } from "../notes/root-commit.js";
+import type { LakefsCommitMap } from "../read/commit-map.js";
+import type { Mapping, LfsObjects } from "../rules/contract.js";
+import type { LandedHead } from "./tasks.js";
 
 /** Moves lakeFS branches and tags: an outcome per change, in order; `ok` is durable. */
 export interface Landing {
@@ -35,6 +47,48 @@ export interface Landing {
    * died before the last step. Idempotent, and harmless beside a landing under way.
    */
   complete(branch: string, lakeId: string, signal: AbortSignal): Promise<void>;
+}
+
+/** What of the reading half a landing works with. */
+export interface LandingParts {
+  readonly client: LakefsClient;
+  readonly repository: string;
+  /** lakeFS's storage namespace of it. */
+  readonly namespace: string;
+  readonly sealKeys: readonly Uint8Array[];
+  readonly mapping: Mapping;
+  readonly commits: LakefsCommitMap;
+  readonly root: RootCommit;
+  readonly defaultBranch: string;
+  /** Commits that branches were at when the refs were last read. */
+  heads(): readonly LandedHead[];
+}
+
+export interface LandingPolicy {
+  /**
+   * Whether a push may take commits away from a branch; the old head is then kept under
+   * `lakepack-kept-…`.
+   */
+  readonly allowForced: boolean;
+  /** About hooks on commits that a push passes by; default: it is refused. */
+  readonly preCommit?: PreCommitPolicy;
+  /** Commits of one push; default: LIMITS.landingCommitsMax. */
+  readonly commitsMax?: number;
+  /** Bytes of a file that is no LFS pointer; default: LIMITS.plainFileBytesMax. */
+  readonly plainFileBytesMax?: number;
+}
+
+export interface LandingOptions extends LandingParts {
+  readonly access: LakefsAccess;
+  readonly objects: ObjectDatabase;
+  readonly pool: Pool;
+  /** Threads that the bridge may hold at once, shared with synthesis. */
+  readonly tasks: Semaphore;
+  readonly lfs: LfsObjects;
+  readonly policy: LandingPolicy;
+  /** Keys by who pushes; default: the server's own for everybody. */
+  readonly credentials?: LakefsCredentials | undefined;
+  readonly log: Log;
 }
 
 /** For repositories that are read-only, whoever pushes. */

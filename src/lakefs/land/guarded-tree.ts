@@ -5,16 +5,17 @@
 import { asFault } from "../../base/fault.js";
 import { stageableAddress } from "../api/address.js";
 import { GUARD_FILE, type Guard } from "../hooks/guard.js";
-import type { Lander, WorkPlace } from "./commits.js";
+import type { CommitWriter } from "./commits.js";
+import type { WorkPlace } from "./work-place.js";
 import { GUARD_PATH, HOOKS_FOLDER } from "../rules/metadata-keys.js";
 import type { LakefsCommit, LakefsObject } from "../api/types.js";
-import type { WorkBranch } from "../api/work-branch.js";
+import type { WorkBranch } from "../api/hidden-branches.js";
 
 /** Tries of a merge whose answer is lost. */
 const MERGES_MAX = 4;
 
 export interface GuardedTreeOptions {
-  readonly lander: Lander;
+  readonly writer: CommitWriter;
   /** The tree of its branch's head is `headMetarange`. */
   readonly place: WorkPlace;
   readonly headMetarange: string;
@@ -28,8 +29,8 @@ export interface GuardedTreeOptions {
 
 /** Its metarange. */
 export async function guardedTree(options: GuardedTreeOptions): Promise<string> {
-  const { lander, place, headMetarange, tip, touchesHooks, guard, signal } = options;
-  const { client, repository } = lander.options;
+  const { writer, place, headMetarange, tip, touchesHooks, guard, signal } = options;
+  const { client, repository } = writer.options;
   if (!guard.runs) return tip.meta_range_id;
   const { branch: work, commitIsQuieter } = place;
   if (headMetarange !== tip.meta_range_id)
@@ -43,7 +44,7 @@ export async function guardedTree(options: GuardedTreeOptions): Promise<string> 
     // There is another guard (of a landing somebody has built on), or ours has been collected.
     if (code !== "lakefs/conflict" && code !== "lakefs/missing" && code !== "lakefs/gone")
       throw error;
-    lander.guard.forget();
+    writer.guard.forget();
     return commitGuard(options, undefined);
   }
 }
@@ -53,13 +54,13 @@ export async function guardedTree(options: GuardedTreeOptions): Promise<string> 
  * where the answer was lost it is made again from the tip.
  */
 async function mergeGuard({
-  lander,
+  writer,
   place: { branch: work },
   tip,
   guard,
   signal,
 }: GuardedTreeOptions): Promise<string> {
-  const { client, repository } = lander.options;
+  const { client, repository } = writer.options;
   const { message, metadata = {} } = tip;
   for (let attempt = 1; ; attempt++) {
     try {
@@ -82,14 +83,14 @@ async function mergeGuard({
 
 /** By a commit, of which hooks for every branch are told: it says what the tip says. */
 async function commitGuard(
-  { lander, place: { branch: work }, tip, signal }: GuardedTreeOptions,
+  { writer, place: { branch: work }, tip, signal }: GuardedTreeOptions,
   hooks: Hooks | undefined,
 ): Promise<string> {
-  const { client, repository } = lander.options;
-  if (hooks !== undefined) await restoreHooks(lander, work, hooks, signal);
+  const { client, repository } = writer.options;
+  if (hooks !== undefined) await restoreHooks(writer, work, hooks, signal);
   await client.uploadObject(repository, work.name, GUARD_PATH, GUARD_FILE, {}, signal);
   const { message, metadata = {} } = tip;
-  return (await lander.commitOn(work, { message, metadata }, signal)).meta_range_id;
+  return (await writer.commitOn(work, { message, metadata }, signal)).meta_range_id;
 }
 
 interface Hooks {
@@ -99,14 +100,14 @@ interface Hooks {
 
 /** Hooks of base and tip, where they differ. */
 async function changedHooks({
-  lander,
+  writer,
   base,
   tip,
   signal,
 }: GuardedTreeOptions): Promise<Hooks | undefined> {
   const [before, now] = [
-    await hooksAt(lander, base.id, signal),
-    await hooksAt(lander, tip.id, signal),
+    await hooksAt(writer, base.id, signal),
+    await hooksAt(writer, tip.id, signal),
   ];
   const text = (hooks: readonly LakefsObject[]) =>
     JSON.stringify(
@@ -116,12 +117,12 @@ async function changedHooks({
 }
 
 async function restoreHooks(
-  lander: Lander,
+  writer: CommitWriter,
   work: WorkBranch,
   { before, now }: Hooks,
   signal: AbortSignal,
 ): Promise<void> {
-  const { client, repository, namespace } = lander.options;
+  const { client, repository, namespace } = writer.options;
   const kept = new Set(before.map(({ path }) => path));
   const gone = now.map(({ path }) => path).filter((path) => !kept.has(path));
   if (gone.length > 0) await client.deleteObjects(repository, work.name, gone, signal);
@@ -147,11 +148,11 @@ async function restoreHooks(
 
 /** The first page of them: nobody has a thousand. */
 async function hooksAt(
-  lander: Lander,
+  writer: CommitWriter,
   commit: string,
   signal: AbortSignal,
 ): Promise<readonly LakefsObject[]> {
-  const { client, repository } = lander.options;
+  const { client, repository } = writer.options;
   const { results } = await client.listObjects(
     repository,
     commit,

@@ -6,16 +6,17 @@ import { MessageChannel, type MessagePort } from "node:worker_threads";
 import { asFault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import type { RefUpdateOptions } from "../../odb/ref-store.js";
-import type {
-  BuildTreesResult,
-  LandingAnswer,
-  LandingNews,
-  PushedCommit,
-} from "../../pool/landing-tasks.js";
-import type { HashedContent } from "../../pool/synthesize-tasks.js";
-import type { PackHandle } from "../../pool/tasks.js";
-import type { Base, WorkPlace } from "./commits.js";
-import type { LandingOptions } from "./landing.js";
+import {
+  type BuildTreesResult,
+  type LandingAnswer,
+  type LandingNews,
+  type PushedCommit,
+  buildTreesTask,
+} from "./tasks.js";
+import type { HashedContent } from "../trees/tasks.js";
+import type { PackHandle } from "../../odb/packs/handle.js";
+import type { Base, WorkPlace } from "./work-place.js";
+import type { LandingOptions } from "./contract.js";
 import { GUARD_PATH, PADDING_KEY } from "../rules/metadata-keys.js";
 
 export interface TreesToLand {
@@ -78,7 +79,7 @@ export async function landTrees(
   try {
     const built = await tasks.run(
       () =>
-        pool.run("landing/buildTrees", request, {
+        pool.run(buildTreesTask, request, {
           signal,
           transfer: [port2],
           onAway: (isAway) => (isAway ? tasks.lend() : tasks.takeBack()),

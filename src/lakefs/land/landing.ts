@@ -10,57 +10,22 @@
 import { setMaxListeners } from "node:events";
 import { LRUCache } from "lru-cache";
 import { asFault, Fault, toldText } from "../../base/fault.js";
-import type { Semaphore } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import { ZERO_OID } from "../../git/oid.js";
-import type { Log } from "../../observe/log.js";
-import type { ObjectDatabase } from "../../odb/object-database.js";
 import type { RefChange, RefOutcome, RefUpdateOptions } from "../../odb/ref-store.js";
-import type { Pool } from "../../pool/tasks.js";
 import type { LakefsClient } from "../api/client.js";
-import type { PreCommitPolicy } from "../hooks/commit-hooks.js";
 import type { LfsObjects } from "../rules/contract.js";
 import type { GuardState } from "../hooks/guard-proof.js";
 import { refusalText } from "../api/hook-answer.js";
-import type { LakefsCredentials } from "../api/credentials.js";
-import type { LakefsAccess } from "../api/http.js";
 import { BranchLanding } from "./branch.js";
-import type { Landing } from "./contract.js";
+import type { Landing, LandingOptions } from "./contract.js";
 import { completeLanding } from "./commit-point.js";
 import { TagLanding } from "./tag.js";
-import { Lander } from "./commits.js";
+import { CommitWriter } from "./commits.js";
 import { splitRefName } from "../rules/ref-names.js";
-import type { LandingParts } from "../repository.js";
 import { Sweeper } from "./sweep.js";
 import type { MovingTag } from "./tag-move.js";
 import type { LakefsRef } from "../api/types.js";
-
-export interface LandingPolicy {
-  /**
-   * Whether a push may take commits away from a branch; the old head is then kept under
-   * `lakepack-kept-…`.
-   */
-  readonly allowForced: boolean;
-  /** About hooks on commits that a push passes by; default: it is refused. */
-  readonly preCommit?: PreCommitPolicy;
-  /** Commits of one push; default: LIMITS.landingCommitsMax. */
-  readonly commitsMax?: number;
-  /** Bytes of a file that is no LFS pointer; default: LIMITS.plainFileBytesMax. */
-  readonly plainFileBytesMax?: number;
-}
-
-export interface LandingOptions extends LandingParts {
-  readonly access: LakefsAccess;
-  readonly objects: ObjectDatabase;
-  readonly pool: Pool;
-  /** Threads that the bridge may hold at once, shared with synthesis. */
-  readonly tasks: Semaphore;
-  readonly lfs: LfsObjects;
-  readonly policy: LandingPolicy;
-  /** Keys by who pushes; default: the server's own for everybody. */
-  readonly credentials?: LakefsCredentials | undefined;
-  readonly log: Log;
-}
 
 /** No LFS object is known: pushes of pointers are refused. */
 export const NO_LFS_OBJECTS: LfsObjects = { address: async () => undefined };
@@ -72,14 +37,14 @@ export function createLanding(options: LandingOptions): Landing {
 class LakefsLanding implements Landing {
   readonly #options: LandingOptions;
   /** With the server's own key. */
-  readonly #lander: Lander;
+  readonly #writer: CommitWriter;
   /** By key id, those that work with a person's. */
-  readonly #personal = new LRUCache<string, Lander>({ max: LIMITS.lakefsKeysHeldMax });
+  readonly #personal = new LRUCache<string, CommitWriter>({ max: LIMITS.lakefsKeysHeldMax });
   readonly #sweeper: Sweeper;
 
   constructor(options: LandingOptions) {
     this.#options = options;
-    this.#lander = new Lander(options);
+    this.#writer = new CommitWriter(options);
     this.#sweeper = new Sweeper(options);
   }
 
@@ -98,11 +63,11 @@ class LakefsLanding implements Landing {
       return changes.map(({ name }) => refusal(name, "the repository is read-only in lakeFS"));
     }
     await this.#options.objects.keep(options.packs ?? [], signal);
-    const lander = this.#landerFor(options.pusher);
+    const writer = this.#writerFor(options.pusher);
     const outcomes = new Map<RefChange, RefOutcome>();
     // Deletes first, as they may make room for others.
     for (const change of [...changes].sort((left, right) => rank(left) - rank(right)))
-      outcomes.set(change, await this.#landOne(lander, change, options, signal));
+      outcomes.set(change, await this.#landOne(writer, change, options, signal));
     this.#sweeper.start();
     return changes.map((change) => outcomes.get(change) as RefOutcome);
   }
@@ -115,7 +80,7 @@ class LakefsLanding implements Landing {
       repository,
       branch,
       head,
-      this.#lander.isSealed,
+      this.#writer.isSealed,
       signal,
     );
     if (completed)
@@ -123,15 +88,15 @@ class LakefsLanding implements Landing {
   }
 
   get guard(): GuardState {
-    return this.#lander.guard.state;
+    return this.#writer.guard.state;
   }
 
   moving(branches: readonly LakefsRef[], signal: AbortSignal): Promise<readonly MovingTag[]> {
-    return this.#lander.tagMover.moving(branches, signal);
+    return this.#writer.tagMover.moving(branches, signal);
   }
 
   async settle(move: MovingTag, signal: AbortSignal): Promise<void> {
-    if (await this.#lander.tagMover.settle(move, signal))
+    if (await this.#writer.tagMover.settle(move, signal))
       this.#options.log.info("a tag whose move was not finished was put back", {
         repository: this.#options.repository,
         tag: move.tag,
@@ -139,7 +104,7 @@ class LakefsLanding implements Landing {
   }
 
   forget(move: MovingTag, signal: AbortSignal): Promise<void> {
-    return this.#lander.tagMover.done(move, signal);
+    return this.#writer.tagMover.done(move, signal);
   }
 
   get #client(): LakefsClient {
@@ -147,23 +112,23 @@ class LakefsLanding implements Landing {
   }
 
   /** Throws "lakefs/no-credentials". */
-  #landerFor(pusher: string | undefined): Lander {
+  #writerFor(pusher: string | undefined): CommitWriter {
     const { credentials, client, repository } = this.#options;
     const access = credentials?.accessFor(pusher, repository);
-    if (access === undefined) return this.#lander;
+    if (access === undefined) return this.#writer;
     const key = `${access.endpoint} ${access.accessKeyId}`;
     const known = this.#personal.get(key);
     if (known !== undefined) return known;
-    const lander = new Lander(
+    const writer = new CommitWriter(
       { ...this.#options, access, client: client.withAccess(access) },
-      this.#lander,
+      this.#writer,
     );
-    this.#personal.set(key, lander);
-    return lander;
+    this.#personal.set(key, writer);
+    return writer;
   }
 
   async #landOne(
-    lander: Lander,
+    writer: CommitWriter,
     change: RefChange,
     options: RefUpdateOptions,
     signal: AbortSignal,
@@ -174,7 +139,7 @@ class LakefsLanding implements Landing {
       if (ref === undefined)
         throw new Fault("base/internal", { reason: "neither a branch nor a tag", ref: name });
       const landing = ref.kind === "branch" ? BranchLanding : TagLanding;
-      const reason = await new landing(lander, ref.short, change, options, signal).land();
+      const reason = await new landing(writer, ref.short, change, options, signal).land();
       return reason === undefined ? { name, ok: true } : refusal(name, reason);
     } catch (error) {
       const fault = asFault(error);

@@ -5,13 +5,8 @@
 import { Fault } from "../../base/fault.js";
 import { foldersOf } from "../../git/ref-name.js";
 import type { LakefsClient } from "../api/client.js";
-import {
-  fromLakefsId,
-  type LakefsRefKind,
-  RESERVED_BRANCH_PREFIX,
-  splitRefName,
-  toLakefsId,
-} from "../rules/ref-names.js";
+import { fromLakefsId, type LakefsRefKind, splitRefName, toLakefsId } from "../rules/ref-names.js";
+import { RESERVED_BRANCH_PREFIX } from "../api/hidden-branches.js";
 import type { LakefsRef } from "../api/types.js";
 
 /**

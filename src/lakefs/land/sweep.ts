@@ -8,7 +8,8 @@ import type { Log } from "../../observe/log.js";
 import type { LakefsClient } from "../api/client.js";
 import type { LfsObjects } from "../rules/contract.js";
 import type { RootCommit } from "../notes/root-commit.js";
-import { removeQuietly, WORK_PREFIX } from "../api/work-branch.js";
+import { removeQuietly } from "../api/work-branch.js";
+import { WORK_PREFIX } from "../api/hidden-branches.js";
 
 const WORK_NAME = /^lakepack-work-(\d{1,12})-/;
 const SWEEP_EVERY_MS = 3_600_000;

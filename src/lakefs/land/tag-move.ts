@@ -25,7 +25,7 @@ import { askingTwice } from "../hooks/hook-again.js";
 import { createSurely } from "./create-ref.js";
 import { COMMIT_SEAL_KEY, MOVING_KEY } from "../rules/metadata-keys.js";
 import { findRef } from "./ref-clash.js";
-import { RESERVED_BRANCH_PREFIX } from "../rules/ref-names.js";
+import { RESERVED_BRANCH_PREFIX } from "../api/hidden-branches.js";
 import type { RootCommit } from "../notes/root-commit.js";
 import type { LakefsRef } from "../api/types.js";
 

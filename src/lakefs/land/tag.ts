@@ -11,13 +11,15 @@ import { generationAfter, writeCommitRecord } from "../api/commit-record.js";
 import { textRefusal } from "../rules/commit-text.js";
 import { committerOf, describeTag } from "../rules/described-commit.js";
 import { askingTwice } from "../hooks/hook-again.js";
-import type { Lander } from "./commits.js";
+import type { CommitWriter } from "./commits.js";
 import { createSurely } from "./create-ref.js";
 import { TAG_KEY } from "../rules/metadata-keys.js";
 import { findRef, nameClash } from "./ref-clash.js";
 import { toLakefsId } from "../rules/ref-names.js";
 import type { MovingTag } from "./tag-move.js";
 import type { LakefsRef } from "../api/types.js";
+import { describeTask } from "../../odb/walk/tasks.js";
+import { rawObjectsTask } from "./tasks.js";
 
 const MOVE_REFUSAL =
   "the tag already exists, and this server does not move tags (setting lakefs_forced_pushes)";
@@ -30,7 +32,7 @@ function unsureText({ id }: OperatorHook): string {
 }
 
 export class TagLanding {
-  readonly #lander: Lander;
+  readonly #writer: CommitWriter;
   readonly #tag: string;
   readonly #change: RefChange;
   readonly #options: RefUpdateOptions;
@@ -38,13 +40,13 @@ export class TagLanding {
 
   /** `short`: its name behind refs/tags/. */
   constructor(
-    lander: Lander,
+    writer: CommitWriter,
     short: string,
     change: RefChange,
     options: RefUpdateOptions,
     signal: AbortSignal,
   ) {
-    this.#lander = lander;
+    this.#writer = writer;
     this.#tag = toLakefsId("tag", short);
     this.#change = change;
     this.#options = options;
@@ -52,7 +54,7 @@ export class TagLanding {
   }
 
   async land(): Promise<string | undefined> {
-    const { client, repository, policy } = this.#lander.options;
+    const { client, repository, policy } = this.#writer.options;
     const { there, move } = await this.#current();
     const current = there === undefined ? ZERO_OID : await this.#gitIdOf(there);
     if (current === this.#change.new) return undefined;
@@ -75,7 +77,7 @@ export class TagLanding {
     await this.#options.stillMay?.();
     const reason = await this.#create(target);
     if (move !== undefined && reason === undefined)
-      await this.#lander.tagMover.done(move, this.#signal);
+      await this.#writer.tagMover.done(move, this.#signal);
     return reason;
   }
 
@@ -86,18 +88,18 @@ export class TagLanding {
     const there = await this.#find();
     // Who makes a tag from nothing need not ask: there was none, or git would know it.
     if (there !== undefined || this.#change.old === ZERO_OID) return { there };
-    const move = await this.#lander.tagMover.find(this.#tag, this.#signal);
+    const move = await this.#writer.tagMover.find(this.#tag, this.#signal);
     return move === undefined ? { there } : { there: { id: this.#tag, commit_id: move.old }, move };
   }
 
   async #delete(move: MovingTag | undefined): Promise<string | undefined> {
-    const { client, repository } = this.#lander.options;
+    const { client, repository } = this.#writer.options;
     if (this.#options.denyDeletes) return "deletion prohibited";
     await this.#options.stillMay?.();
     if (move === undefined)
       await askingTwice(() => client.deleteTag(repository, this.#tag, this.#signal), this.#signal);
-    const note = move ?? (await this.#lander.tagMover.find(this.#tag, this.#signal)); // left by a server that has died
-    if (note !== undefined) await this.#lander.tagMover.done(note, this.#signal);
+    const note = move ?? (await this.#writer.tagMover.find(this.#tag, this.#signal)); // left by a server that has died
+    if (note !== undefined) await this.#writer.tagMover.done(note, this.#signal);
     return undefined;
   }
 
@@ -105,7 +107,7 @@ export class TagLanding {
     const unsure = await this.#unsureHook(old, target);
     if (unsure !== undefined) return unsureText(unsure);
     await this.#options.stillMay?.();
-    const made = await this.#lander.tagMover.move(this.#tag, old, target);
+    const made = await this.#writer.tagMover.move(this.#tag, old, target);
     if (!made) return "the tag already exists in lakeFS; fetch first";
     this.#say(target);
     return undefined;
@@ -117,8 +119,8 @@ export class TagLanding {
    */
   async #unsureHook(old: string, target: string): Promise<OperatorHook | undefined> {
     const [before, after] = [
-      await this.#lander.actions.at(old, this.#signal),
-      await this.#lander.actions.at(target, this.#signal),
+      await this.#writer.actions.at(old, this.#signal),
+      await this.#writer.actions.at(target, this.#signal),
     ];
     const onTags = ({ hooks }: CommitActions) =>
       hooks.find(({ event }) => event === "pre-create-tag");
@@ -126,7 +128,7 @@ export class TagLanding {
   }
 
   async #create(ref: string): Promise<string | undefined> {
-    const { client, repository } = this.#lander.options;
+    const { client, repository } = this.#writer.options;
     const create = () => client.createTag(repository, { id: this.#tag, ref }, this.#signal);
     const find = async () => (await this.#find())?.commit_id;
     const made = await createSurely({ target: ref, create, find }, this.#signal);
@@ -140,12 +142,12 @@ export class TagLanding {
   }
 
   #find(): Promise<LakefsRef | undefined> {
-    const { client, repository } = this.#lander.options;
+    const { client, repository } = this.#writer.options;
     return findRef(client, repository, "tag", this.#tag, this.#signal);
   }
 
   async #gitIdOf({ commit_id }: LakefsRef): Promise<Oid> {
-    const record = (await this.#lander.options.commits.resolve([commit_id], this.#signal)).get(
+    const record = (await this.#writer.options.commits.resolve([commit_id], this.#signal)).get(
       commit_id,
     );
     return record?.tag ?? record?.commit ?? ZERO_OID;
@@ -153,9 +155,9 @@ export class TagLanding {
 
   async #lightTarget(): Promise<string | { readonly refusal: string }> {
     const oid = this.#change.new;
-    const packs = await this.#lander.packs(this.#signal);
-    const [summary] = await this.#lander.options.pool.run(
-      "receive-pack/describe",
+    const packs = await this.#writer.packs(this.#signal);
+    const [summary] = await this.#writer.options.pool.run(
+      describeTask,
       { packs, oids: [oid] },
       { signal: this.#signal },
     );
@@ -163,15 +165,15 @@ export class TagLanding {
       return {
         refusal: `lakeFS has tags of commits only, and this is a ${summary?.type ?? "missing object"}`,
       };
-    return this.#lander.commitIn(oid, this.#options, this.#signal);
+    return this.#writer.commitIn(oid, this.#options, this.#signal);
   }
 
   /** The record that stands for an annotated tag of `commit`, read back as that tag. */
   async #record(commit: Oid): Promise<string | { readonly refusal: string }> {
-    const { client, repository, pool, commits, mapping } = this.#lander.options;
+    const { client, repository, pool, commits, mapping } = this.#writer.options;
     const [raw] = await pool.run(
-      "landing/rawObjects",
-      { packs: await this.#lander.packs(this.#signal), oids: [this.#change.new] },
+      rawObjectsTask,
+      { packs: await this.#writer.packs(this.#signal), oids: [this.#change.new] },
       { signal: this.#signal },
     );
     const link = parseTag(raw as Uint8Array);
@@ -181,7 +183,7 @@ export class TagLanding {
       };
     const parent = await client.getCommit(
       repository,
-      await this.#lander.commitIn(commit, this.#options, this.#signal),
+      await this.#writer.commitIn(commit, this.#options, this.#signal),
       this.#signal,
     );
     const description = describeTag(lossyText(raw as Uint8Array));

@@ -11,7 +11,7 @@ import { MODE_TREE } from "../../git/tree.js";
 import { parseTree, type TreeEntry } from "../../git/tree-entries.js";
 import type { ObjectReader } from "../../odb/packs/reader.js";
 import { NONE } from "../../odb/packs/numbering.js";
-import type { LandedHead } from "../../pool/landing-tasks.js";
+import type { LandedHead } from "./tasks.js";
 import type { LakefsClient } from "../api/client.js";
 import type { LakefsObject } from "../api/types.js";
 

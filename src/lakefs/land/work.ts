@@ -1,29 +1,29 @@
 /**
- * The tasks of a landing as a pool thread runs them: requests in (pool/landing-tasks), results out.
+ * The tasks of a landing as a pool thread runs them: requests in (tasks.ts), results out.
  */
 import { parseCommit } from "../../git/commit.js";
 import type { Kernels } from "../../kernels/kernels.js";
 import { ObjectReader, threadReaderCaches } from "../../odb/packs/reader.js";
 import { TaskWatch } from "../../pool/control.js";
 import type {
-  LandingTasks,
   NewCommitsRequest,
   NewCommitsResult,
   PushedCommit,
-} from "../../pool/landing-tasks.js";
-import type { PackHandle } from "../../pool/tasks.js";
+  buildTreesTask,
+  differenceTask,
+  newCommitsTask,
+  rawObjectsTask,
+} from "./tasks.js";
+import type { PackHandle } from "../../odb/packs/handle.js";
 import { buildTrees } from "./build-trees.js";
 import { explainDifference } from "./tree-difference.js";
-
-type Work<K extends keyof LandingTasks> = (
-  request: LandingTasks[K]["request"],
-) => LandingTasks[K]["result"] | Promise<LandingTasks[K]["result"]>;
+import type { Work } from "../../pool/task.js";
 
 export interface LandingWork {
-  readonly newCommits: Work<"landing/newCommits">;
-  readonly buildTrees: Work<"landing/buildTrees">;
-  readonly rawObjects: Work<"landing/rawObjects">;
-  readonly difference: Work<"landing/difference">;
+  readonly newCommits: Work<typeof newCommitsTask>;
+  readonly buildTrees: Work<typeof buildTreesTask>;
+  readonly rawObjects: Work<typeof rawObjectsTask>;
+  readonly difference: Work<typeof differenceTask>;
 }
 
 export function landingWork(kernels: Kernels): LandingWork {

@@ -20,7 +20,7 @@ import { Fault } from "../../base/fault.js";
 import type { LakefsClient } from "../api/client.js";
 import { generationAfter, writeCommitRecord } from "../api/commit-record.js";
 import { CUT_KEY } from "../rules/metadata-keys.js";
-import { RESERVED_BRANCH_PREFIX } from "../rules/ref-names.js";
+import { RESERVED_BRANCH_PREFIX } from "../api/hidden-branches.js";
 import { RootCommit } from "./root-commit.js";
 
 export const CUT_PREFIX = `${RESERVED_BRANCH_PREFIX}cut-`;

@@ -12,7 +12,7 @@ import type { LakefsClient } from "../api/client.js";
 import type { LinkedMapping, Mapping, SizeMapping } from "../rules/contract.js";
 import { generationAfter, writeCommitRecord } from "../api/commit-record.js";
 import { MAPPING_KEY } from "../rules/metadata-keys.js";
-import { MAPPING_BRANCH } from "../rules/ref-names.js";
+import { MAPPING_BRANCH } from "../api/hidden-branches.js";
 import { walkToRoot } from "./root-commit.js";
 import type { LakefsCommit, LakefsPage } from "../api/types.js";
 import { removeQuietly } from "../api/work-branch.js";

@@ -5,7 +5,7 @@
 import { Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import type { LakefsClient } from "../api/client.js";
-import { MAPPING_BRANCH } from "../rules/ref-names.js";
+import { MAPPING_BRANCH } from "../api/hidden-branches.js";
 import type { LakefsCommit } from "../api/types.js";
 
 export class RootCommit {

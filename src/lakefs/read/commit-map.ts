@@ -12,23 +12,24 @@ import { Semaphore } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import { OID_BYTES, type Oid } from "../../git/oid.js";
 import { type Log, faultFacts } from "../../observe/log.js";
-import { toHandles } from "../../odb/pack-objects/fetch-pack.js";
+import { toHandles } from "../../odb/packs/handle.js";
 import type { IngestedPack } from "../../odb/index-pack/contract.js";
 import { indexPackFile } from "../../odb/index-pack/file.js";
 import type { LivePack, ObjectDatabase } from "../../odb/object-database.js";
-import type {
-  FilesRead,
-  HashedContent,
-  ListingState,
-  PromisedIds,
-  SynthesisAnswer,
-  SynthesisFailure,
-  SynthesisNews,
-  SynthesizedCommit,
-  SynthesizeItem,
-  SynthesizeResult,
-} from "../../pool/synthesize-tasks.js";
-import type { Pool } from "../../pool/tasks.js";
+import {
+  type FilesRead,
+  type HashedContent,
+  type ListingState,
+  type PromisedIds,
+  type SynthesisAnswer,
+  type SynthesisFailure,
+  type SynthesisNews,
+  type SynthesizedCommit,
+  type SynthesizeItem,
+  type SynthesizeResult,
+  synthesizeTask,
+} from "../trees/tasks.js";
+import type { Pool } from "../../pool/task.js";
 import type { LakefsClient } from "../api/client.js";
 import { AgreedCuts } from "./agreed-cuts.js";
 import { READ_RULES } from "../rules/commit-text.js";
@@ -42,6 +43,7 @@ import { PADDING_KEY } from "../rules/metadata-keys.js";
 import { promisedIds } from "./promised-blobs.js";
 import { ProvenContents } from "../trees/proven-contents.js";
 import type { LakeRecords, PointerPlace, StoredLakeRecord } from "./records.js";
+import { connectedTask } from "../../odb/walk/tasks.js";
 
 export interface CommitMapOptions {
   readonly access: LakefsAccess;
@@ -523,7 +525,7 @@ export class LakefsCommitMap implements CommitMap {
       if (record !== undefined) tips.add(record.tag ?? record.commit);
     }
     const missing = await pool.run(
-      "receive-pack/connected",
+      connectedTask,
       { packs: toHandles(packs), closed: [], tips: [...tips], promised },
       { signal, priority: "background" },
     );
@@ -578,7 +580,7 @@ export class LakefsCommitMap implements CommitMap {
         pagesOnly: pagesOnly ?? false,
       };
       const result = await leaving.telling(port1, () =>
-        pool.run("synthesize/chain", request, {
+        pool.run(synthesizeTask, request, {
           signal,
           priority: "background",
           transfer: [port2],

@@ -23,7 +23,8 @@ import {
   type LakeEntry,
   pathRefusal,
 } from "../rules/path-rules.js";
-import { fromLakefsId, type LakefsRefKind, RESERVED_BRANCH_PREFIX } from "../rules/ref-names.js";
+import { fromLakefsId, type LakefsRefKind } from "../rules/ref-names.js";
+import { RESERVED_BRANCH_PREFIX } from "../api/hidden-branches.js";
 
 export interface RefFinding {
   readonly kind: LakefsRefKind;

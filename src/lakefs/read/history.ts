@@ -6,7 +6,7 @@
 import { Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import type { LakefsClient } from "../api/client.js";
-import { isForward } from "../land/commit-point.js";
+import { isForward } from "../api/is-forward.js";
 import { BASE_KEY, GUARD_PATH, HOOKS_FOLDER, TIP_KEY } from "../rules/metadata-keys.js";
 import type { LakefsCommit } from "../api/types.js";
 

@@ -6,7 +6,7 @@
 import { setMaxListeners } from "node:events";
 import type { MessagePort } from "node:worker_threads";
 import { LIMITS } from "../../base/limits.js";
-import type { SynthesisAnswer } from "../../pool/synthesize-tasks.js";
+import type { SynthesisAnswer } from "../trees/tasks.js";
 
 export class LeavingOff {
   /** Aborted when the moment is over. */

@@ -4,7 +4,7 @@
  * heads miss data too is cut nowhere.
  */
 import { Fault } from "../../base/fault.js";
-import type { SynthesizedCommit } from "../../pool/synthesize-tasks.js";
+import type { SynthesizedCommit } from "../trees/tasks.js";
 import type { AgreedCuts } from "./agreed-cuts.js";
 import type { LakefsClient } from "../api/client.js";
 import { type Cut, isGone } from "../notes/cuts.js";

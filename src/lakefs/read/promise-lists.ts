@@ -5,9 +5,11 @@ import { join } from "node:path";
 import { OID_BYTES } from "../../git/oid.js";
 import type { PromiseLists } from "../../odb/pack-objects/fold.js";
 import type { LivePack } from "../../odb/object-database.js";
-import type { PackHandle, Pool } from "../../pool/tasks.js";
+import type { Pool } from "../../pool/task.js";
+import type { PackHandle } from "../../odb/packs/handle.js";
 import { promisedIds } from "./promised-blobs.js";
 import type { LakeRecords } from "./records.js";
+import { mergePromisedTask } from "../trees/tasks.js";
 
 export interface StoredListsOptions {
   readonly records: LakeRecords;
@@ -39,7 +41,7 @@ export class StoredLists implements PromiseLists {
     try {
       const path = join(folder, "promised");
       const made = await pool.run(
-        "synthesize/merge",
+        mergePromisedTask,
         { lists, by, path },
         { signal, priority: "background" },
       );

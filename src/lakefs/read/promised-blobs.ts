@@ -16,13 +16,19 @@ import { LIMITS } from "../../base/limits.js";
 import { OID_BYTES, type Oid } from "../../git/oid.js";
 import { OidSet } from "../../git/oid-set.js";
 import type { Log } from "../../observe/log.js";
-import { toHandles } from "../../odb/pack-objects/fetch-pack.js";
+import { toHandles } from "../../odb/packs/handle.js";
 import { indexPackFile } from "../../odb/index-pack/file.js";
 import type { IngestedPack } from "../../odb/index-pack/contract.js";
 import type { LivePack, ObjectDatabase } from "../../odb/object-database.js";
 import { holdsId } from "../../git/sorted-ids.js";
-import type { PromisedIds, SynthesisAnswer, SynthesisNews } from "../../pool/synthesize-tasks.js";
-import type { Pool } from "../../pool/tasks.js";
+import {
+  type PromisedIds,
+  type SynthesisAnswer,
+  type SynthesisNews,
+  contentsTask,
+  reachedTask,
+} from "../trees/tasks.js";
+import type { Pool } from "../../pool/task.js";
 import type { LakefsClient } from "../api/client.js";
 import { READ_RULES } from "../rules/commit-text.js";
 import { LostContents } from "./lost-contents.js";
@@ -185,7 +191,7 @@ export class PromisedBlobs {
     const { packs } = await objects.packs(signal);
     const promised = await promisedIds(records, packs, signal);
     const { ids } = await pool.run(
-      "synthesize/reached",
+      reachedTask,
       { packs: toHandles(packs), promised, ...commits },
       { signal },
     );
@@ -325,7 +331,7 @@ export class PromisedBlobs {
         port: port2,
       };
       const result = await leaving.telling(port1, () =>
-        pool.run("synthesize/contents", request, { signal, transfer: [port2] }),
+        pool.run(contentsTask, request, { signal, transfer: [port2] }),
       );
       this.#progress = { ...this.#progress, blobs: before + result.blobs };
       return result;

@@ -41,13 +41,14 @@ import type {
   PromisedIds,
   PromisedListFile,
   SynthesizedCommit,
-} from "../../pool/synthesize-tasks.js";
+} from "../trees/tasks.js";
 import type { Store } from "../../store/store.js";
 import type { LakeRecord } from "../rules/contract.js";
 import type { Cut } from "../notes/cuts.js";
 import { KEPT_BYTES_MAX } from "../trees/kept-contents.js";
 import { formatNote, type MappingRecord, parseNote } from "../notes/mapping.js";
 import { SEAL_BYTES, seal, unseal } from "./seal.js";
+import { damagedList } from "../trees/promised-list.js";
 
 const OID = z.string().regex(/^[0-9a-f]{40}$/);
 const RECORD = z.object({
@@ -558,22 +559,6 @@ export class LakeRecords {
       throw new Fault("odb/damaged", { file: key, reason: "it cannot be decoded" }, error);
     }
   }
-}
-
-/** Adds to what is damaged or missing whose list it is. */
-export function damagedList(pack: string, error: unknown): unknown {
-  if (!(error instanceof Fault) || (error.code !== "odb/damaged" && error.code !== "store/missing"))
-    return error;
-  const file = String(error.facts.file ?? error.facts.key);
-  return new Fault(
-    "odb/damaged",
-    {
-      file,
-      reason: error.code === "store/missing" ? "it is missing" : error.facts.reason,
-      promisedOf: pack,
-    },
-    error,
-  );
 }
 
 /** Undefined: it is none. */

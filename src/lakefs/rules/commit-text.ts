@@ -18,7 +18,7 @@ import { strictText, utf8 } from "../../base/bytes.js";
 import { Fault } from "../../base/fault.js";
 import { type CommitLinks, parseCommit } from "../../git/commit.js";
 import { checkAuthor, checkCommit, checkTag } from "../../git/fsck/header-lines.js";
-import type { Refusal } from "../../git/fsck/fsck.js";
+import type { Refusal } from "../../git/fsck/refusal.js";
 import { canPass, type FsckRules, type Report, STRICT } from "../../git/fsck/levels.js";
 import type { Oid } from "../../git/oid.js";
 import { parseTag } from "../../git/tag.js";

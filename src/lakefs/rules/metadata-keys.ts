@@ -62,8 +62,6 @@ export const METADATA_KEYS = {
 export const HOOKS_FOLDER = "_lakefs_actions/";
 /** The guard's constant file: part of landings only, never of a Git tree. */
 export const GUARD_PATH = "_lakefs_actions/lakepack-guard.yaml";
-/** Its name as an action. */
-export const GUARD_ACTION = "lakepack guard";
 
 /** lakectl's conventions. */
 export const POSIX_KEY = "::lakefs::posix-permissions";

@@ -16,11 +16,6 @@ import { isRefName } from "../../git/ref-name.js";
 
 export type LakefsRefKind = "branch" | "tag";
 
-/** Branches of ours (work, mapping, kept heads): never refs. */
-export const RESERVED_BRANCH_PREFIX = "lakepack-";
-/** Of them the one whose first record is the mapping (mapping.ts). */
-export const MAPPING_BRANCH = `${RESERVED_BRANCH_PREFIX}mapping`;
-
 const BRANCH_BYTE = /[0-9A-Za-z_-]/;
 /**
  * What a tag id may hold of ASCII, beside what Git forbids anyway; "~" is legal there but in no Git

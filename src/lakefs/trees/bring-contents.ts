@@ -10,7 +10,7 @@ import { oidBytes } from "../../git/oid.js";
 import type { Kernels } from "../../kernels/kernels.js";
 import { ObjectReader, threadReaderCaches } from "../../odb/packs/reader.js";
 import { holdsId } from "../../git/sorted-ids.js";
-import type { ContentsRequest, ContentsResult } from "../../pool/synthesize-tasks.js";
+import type { ContentsRequest, ContentsResult } from "./tasks.js";
 import { LakefsClient } from "../api/client.js";
 import { SealKeys } from "../rules/claim-seal.js";
 import { isContentFault } from "../rules/content-fault.js";

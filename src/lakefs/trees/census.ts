@@ -3,7 +3,7 @@
  * from commit to commit.
  */
 import { LIMITS } from "../../base/limits.js";
-import type { ListingState } from "../../pool/synthesize-tasks.js";
+import type { ListingState } from "./tasks.js";
 import { finalSuffix, type PointerCensus } from "../rules/managed-block.js";
 
 export class Census {

@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import type { MessagePort } from "node:worker_threads";
 import { Fault } from "../../base/fault.js";
-import type { RecallAnswer, SynthesisAnswer, SynthesisNews } from "../../pool/synthesize-tasks.js";
+import type { RecallAnswer, SynthesisAnswer, SynthesisNews } from "./tasks.js";
 import { fullAddress } from "../api/address.js";
 import type { LakeEntry } from "../rules/path-rules.js";
 import { ProvenNotes } from "./proven-contents.js";

@@ -26,7 +26,7 @@ import {
 import { treeDelta } from "../../git/tree-delta.js";
 import type { ObjectReader } from "../../odb/packs/reader.js";
 import { NONE } from "../../odb/packs/numbering.js";
-import type { PackHandle } from "../../pool/tasks.js";
+import type { PackHandle } from "../../odb/packs/handle.js";
 import { writeExactly } from "../../odb/index-pack/write-exactly.js";
 import type { TreeCache } from "./tree-cache.js";
 

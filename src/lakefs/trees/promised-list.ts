@@ -15,8 +15,7 @@ import { LIMITS } from "../../base/limits.js";
 import type { Oid } from "../../git/oid.js";
 import { OidSet } from "../../git/oid-set.js";
 import { writeExactly } from "../../odb/index-pack/write-exactly.js";
-import type { PromisedIds, PromisedListFile } from "../../pool/synthesize-tasks.js";
-import { damagedList } from "../read/records.js";
+import type { PromisedIds, PromisedListFile } from "./tasks.js";
 
 export interface PromisedBlob {
   readonly oid: Oid;
@@ -213,4 +212,20 @@ function* linesOf(path: string): Generator<string, void, undefined> {
   } finally {
     closeSync(file);
   }
+}
+
+/** Adds to what is damaged or missing whose list it is. */
+export function damagedList(pack: string, error: unknown): unknown {
+  if (!(error instanceof Fault) || (error.code !== "odb/damaged" && error.code !== "store/missing"))
+    return error;
+  const file = String(error.facts.file ?? error.facts.key);
+  return new Fault(
+    "odb/damaged",
+    {
+      file,
+      reason: error.code === "store/missing" ? "it is missing" : error.facts.reason,
+      promisedOf: pack,
+    },
+    error,
+  );
 }

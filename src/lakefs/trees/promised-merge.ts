@@ -1,7 +1,7 @@
 /** Lists of promised blobs of packs that are folded become one, in a pool thread. */
 import { TaskWatch } from "../../pool/control.js";
 import { PackLookup } from "../../odb/packs/lookup.js";
-import type { MergePromisedRequest, PromisedIds } from "../../pool/synthesize-tasks.js";
+import type { MergePromisedRequest, PromisedIds } from "./tasks.js";
 import { PromisedWriter, readPromised } from "./promised-list.js";
 
 /** Each blob once, as the first list has it. Throws as `readPromised`. */

@@ -14,7 +14,7 @@ import { ObjectReader, threadReaderCaches } from "../../odb/packs/reader.js";
 import { NONE } from "../../odb/packs/numbering.js";
 import { holdsId } from "../../git/sorted-ids.js";
 import { TaskWatch } from "../../pool/control.js";
-import type { ReachedRequest, ReachedResult } from "../../pool/synthesize-tasks.js";
+import type { ReachedRequest, ReachedResult } from "./tasks.js";
 
 export function reachedPromises(
   { packs, promised, wants, haves, clientShallow, shallow, control }: ReachedRequest,

@@ -20,7 +20,7 @@ import type {
   SynthesizeItem,
   SynthesizeRequest,
   SynthesizeResult,
-} from "../../pool/synthesize-tasks.js";
+} from "./tasks.js";
 import { Census } from "./census.js";
 import { LakefsClient } from "../api/client.js";
 import { locate, locateThere } from "./locate.js";

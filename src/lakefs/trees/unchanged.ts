@@ -3,7 +3,7 @@
  * read again.
  */
 import type { Oid } from "../../git/oid.js";
-import type { ListingState } from "../../pool/synthesize-tasks.js";
+import type { ListingState } from "./tasks.js";
 import { Census } from "./census.js";
 import type { LakeChange } from "./listing.js";
 import {

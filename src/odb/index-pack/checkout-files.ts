@@ -5,14 +5,15 @@
 import { readFileSync } from "node:fs";
 import { Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
-import { checkGitattributes, type Refusal } from "../../git/fsck/fsck.js";
+import { checkGitattributes } from "../../git/fsck/fsck.js";
+import type { Refusal } from "../../git/fsck/refusal.js";
 import type { Report } from "../../git/fsck/levels.js";
 import { readSubmodules, submoduleRefusal } from "../../git/fsck/gitmodules.js";
 import { type Oid, oidAt, oidBytes } from "../../git/oid.js";
 import type { Kernels } from "../../kernels/kernels.js";
 import { TaskWatch } from "../../pool/control.js";
-import type { ConcludeRequest } from "../../pool/ingest-tasks.js";
-import type { PackHandle } from "../../pool/tasks.js";
+import type { ConcludeRequest } from "./tasks.js";
+import type { PackHandle } from "../packs/handle.js";
 import type { Session } from "./session.js";
 import { createReaderCaches, ObjectReader } from "../packs/reader.js";
 import { NONE } from "../packs/numbering.js";

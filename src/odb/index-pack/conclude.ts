@@ -12,12 +12,7 @@ import { OBJECT_TYPE, type ObjectType, type Oid, oidAt, oidBytes } from "../../g
 import { ENTRY_HEADER_BYTES_MAX, writeTypeAndSize } from "../../git/pack-writer.js";
 import type { Kernels } from "../../kernels/kernels.js";
 import { TaskWatch } from "../../pool/control.js";
-import type {
-  ConcludeRequest,
-  ConcludeResult,
-  TrailerRequest,
-  TrailerResult,
-} from "../../pool/ingest-tasks.js";
+import type { ConcludeRequest, ConcludeResult, TrailerRequest, TrailerResult } from "./tasks.js";
 import { isBase, readExactly, type TaskParts } from "./scan.js";
 import { Session } from "./session.js";
 import { ObjectReader, threadReaderCaches } from "../packs/reader.js";

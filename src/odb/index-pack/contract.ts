@@ -4,7 +4,7 @@
  */
 import type { FsckRules, FsckWarning } from "../../git/fsck/levels.js";
 import type { Oid, ObjectType } from "../../git/oid.js";
-import type { PackHandle } from "../../pool/tasks.js";
+import type { PackHandle } from "../packs/handle.js";
 
 export interface IngestOptions {
   /** Private folder of this ingest, made by it (`incoming/<random>`) and removed by `discard`. */

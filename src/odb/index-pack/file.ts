@@ -7,7 +7,8 @@ import { mkdir, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { LIMITS } from "../../base/limits.js";
 import type { FsckRules } from "../../git/fsck/levels.js";
-import type { PackHandle, Pool } from "../../pool/tasks.js";
+import type { Pool } from "../../pool/task.js";
+import type { PackHandle } from "../packs/handle.js";
 import type { IngestedPack, IngestProgress } from "./contract.js";
 import { PackIndexing } from "./passes.js";
 

@@ -10,9 +10,9 @@ import { LIMITS } from "../../base/limits.js";
 import { OBJECT_TYPE, type ObjectType, typeName } from "../../git/oid.js";
 import type { Kernels } from "../../kernels/kernels.js";
 import { TaskWatch } from "../../pool/control.js";
-import type { IngestMarks, ResolveRequest } from "../../pool/ingest-tasks.js";
+import type { IngestMarks, ResolveRequest } from "./tasks.js";
 import { isBase, type TaskParts } from "./scan.js";
-import { type PackRecord, Session } from "./session.js";
+import { type EntryRecord, Session } from "./session.js";
 import { Content, ContentWriter, MEMORY_BYTES_MAX } from "./object-content.js";
 import { ObjectReader, threadReaderCaches } from "../packs/reader.js";
 
@@ -145,7 +145,7 @@ class LargeObjects {
   }
 
   /** Commits, trees and tags are checked and walked like all others. */
-  async #check(node: number, record: PackRecord, content: Content): Promise<void> {
+  async #check(node: number, record: EntryRecord, content: Content): Promise<void> {
     if (record.type === OBJECT_TYPE.blob) return;
     if (content.size > LIMITS.parsedObjectBytesMax)
       throw new Fault("pack/too-large", this.#session.facts(node));
@@ -229,7 +229,7 @@ class LargeObjects {
     }
   }
 
-  #external({ id }: PackRecord): Content {
+  #external({ id }: EntryRecord): Content {
     const { data } = new ObjectReader(
       this.#request.packs,
       this.#calls,

@@ -5,7 +5,7 @@
  */
 import { OBJECT_TYPE, type ObjectType, type Oid, oidAt, typeName } from "../../git/oid.js";
 import type { TaskWatch } from "../../pool/control.js";
-import type { ConcludeRequest } from "../../pool/ingest-tasks.js";
+import type { ConcludeRequest } from "./tasks.js";
 import type { ObjectReader } from "../packs/reader.js";
 import { PackLookup } from "../packs/lookup.js";
 import { holdsId } from "../../git/sorted-ids.js";

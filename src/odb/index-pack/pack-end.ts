@@ -1,6 +1,6 @@
 /** Where a pack must end: its checksum behind the last entry, and nothing behind that. */
 import { Fault } from "../../base/fault.js";
-import type { ScanResult } from "../../pool/ingest-tasks.js";
+import type { ScanResult } from "./tasks.js";
 
 const CHECKSUM_BYTES = 20;
 

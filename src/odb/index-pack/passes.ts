@@ -7,17 +7,26 @@ import { checkAborted, sleep } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import type { FsckWarning } from "../../git/fsck/levels.js";
 import { resolvedDeltas } from "../../kernels/module.js";
-import type {
-  IngestMarks,
-  IngestTasks,
-  LinkResult,
-  ResolveResult,
-  ScanResult,
-  SegmentResult,
-  SessionSettings,
-  TrailerResult,
-} from "../../pool/ingest-tasks.js";
-import type { Pool, TaskRequest, TaskResult } from "../../pool/tasks.js";
+import {
+  type IngestMarks,
+  type LinkResult,
+  type ResolveResult,
+  type ScanResult,
+  type SegmentResult,
+  type SessionSettings,
+  type TrailerResult,
+  concludeTask,
+  cutTask,
+  joinTask,
+  largeTask,
+  linkTask,
+  resolveTask,
+  scanTask,
+  segmentsTask,
+  smallTask,
+  trailerTask,
+} from "./tasks.js";
+import type { Pool, Asked, Task, TaskControl } from "../../pool/task.js";
 import type { IngestedPack, IngestOptions, IngestProgress } from "./contract.js";
 import { returnMemory, takeMemory } from "./memories.js";
 import { checkEnd, refuseExcess } from "./pack-end.js";
@@ -96,7 +105,7 @@ export class PackIndexing {
     if (!final && this.#scan !== undefined) refuseExcess(this.#scan, to);
     const { path } = this.#options;
     const session = this.#session;
-    const result = await this.#run("index-pack/scan", {
+    const result = await this.#run(scanTask, {
       memory: this.#memory,
       path,
       to,
@@ -124,7 +133,7 @@ export class PackIndexing {
     const from = this.#scan?.position ?? 0;
     if (threads < 2 || bytes - from < SEGMENTED_BYTES_MIN || this.#scan?.inside) return false;
     const common = { memory: this.#memory, path: this.#options.path, bytes };
-    const { session, starts, stops } = await this.#run("index-pack/cut", {
+    const { session, starts, stops } = await this.#run(cutTask, {
       ...common,
       from,
       parts: Math.min(threads * PARTS_A_THREAD, PARTS_MAX),
@@ -134,13 +143,13 @@ export class PackIndexing {
     if (starts.length < 2) return false;
     const next = new SharedArrayBuffer(4);
     const tasks = Array.from({ length: threads }, () =>
-      this.#run("index-pack/segments", { ...common, starts, stops, next }),
+      this.#run(segmentsTask, { ...common, starts, stops, next }),
     );
     const results = (await allOrFirst(tasks)).flat();
     const chain = followChain(results, from, bytes - CHECKSUM_BYTES);
     for (const { marks } of chain) this.#take(marks);
     const dropped = results.filter((one) => !chain.includes(one)).map(({ linkSet }) => linkSet);
-    this.#scan = await this.#run("index-pack/join", {
+    this.#scan = await this.#run(joinTask, {
       memory: this.#memory,
       bytes,
       chain: chain.map(({ segment }) => segment),
@@ -174,8 +183,8 @@ export class PackIndexing {
       memory,
       options: { path, packs, memoryBytes },
     } = { memory: this.#memory, options: this.#options };
-    const trailer = this.#run("index-pack/trailer", { path, bytes: scan.position });
-    const linked = this.#run("index-pack/link", { memory, path, packs, keepBytes: memoryBytes });
+    const trailer = this.#run(trailerTask, { path, bytes: scan.position });
+    const linked = this.#run(linkTask, { memory, path, packs, keepBytes: memoryBytes });
     return this.#both(
       trailer,
       linked.then((result) => this.#resolveAll(result)),
@@ -186,7 +195,7 @@ export class PackIndexing {
   async #passSmall(bytes: number): Promise<[TrailerResult, LinkResult]> {
     const { path, folder, packs, memoryBytes } = this.#options;
     const request = { memory: this.#memory, path, folder, packs };
-    const { scanned, checked, linked, resolved } = await this.#run("index-pack/small", {
+    const { scanned, checked, linked, resolved } = await this.#run(smallTask, {
       ...request,
       bytes,
       session: this.#session,
@@ -238,7 +247,7 @@ export class PackIndexing {
       });
     }, RESOLVING_MS);
     const tasks = Array.from({ length: threads }, async () => {
-      const result: ResolveResult = await this.#run("index-pack/resolve", request, signal);
+      const result: ResolveResult = await this.#run(resolveTask, request, signal);
       this.#take(result.marks);
       large.count = Math.max(large.count, result.large);
       if (result.over) queued.abort(new Fault("base/aborted"));
@@ -256,7 +265,7 @@ export class PackIndexing {
   async #resolveLarge(count: number, { deltas }: LinkResult): Promise<void> {
     const { path, folder, packs } = this.#options;
     const request = { memory: this.#memory, path, folder, packs };
-    if (count > 0) this.#take(await this.#run("index-pack/large", request));
+    if (count > 0) this.#take(await this.#run(largeTask, request));
     this.#progress({ stage: "resolving", done: deltas, total: deltas, bytes: 0 });
   }
 
@@ -267,7 +276,7 @@ export class PackIndexing {
   ): Promise<Omit<IngestedPack, "folder">> {
     const { path, idxPath, revPath, fsck, stored = false, packs, closed, promised } = this.#options;
     this.#progress({ stage: "connectivity", done: 0, total: 0, bytes: 0 });
-    const { counters, marks, ...pack } = await this.#run("index-pack/conclude", {
+    const { counters, marks, ...pack } = await this.#run(concludeTask, {
       memory: this.#memory,
       path,
       idxPath,
@@ -307,32 +316,32 @@ export class PackIndexing {
     else returnMemory(this.#memory);
   }
 
-  #run<K extends keyof IngestTasks>(
-    name: K,
-    request: TaskRequest<K>,
+  #run<Request extends TaskControl, Result>(
+    task: Task<Request, Result>,
+    request: Asked<Request>,
     signal = this.#signal,
-  ): Promise<TaskResult<K>> {
-    const task = this.#runPatiently(name, request, signal);
-    this.#running.add(task);
-    const done = () => this.#running.delete(task);
+  ): Promise<Result> {
+    const running = this.#runPatiently(task, request, signal);
+    this.#running.add(running);
+    const done = () => this.#running.delete(running);
     const started = Date.now();
-    task.then(done, (error: unknown) => {
+    running.then(done, (error: unknown) => {
       this.#killed ||= wasKilled(error, started);
       done();
     });
-    return task;
+    return running;
   }
 
   /** The first pass may be told "busy"; once bytes were taken, later ones wait for their turn. */
-  async #runPatiently<K extends keyof IngestTasks>(
-    name: K,
-    request: TaskRequest<K>,
+  async #runPatiently<Request extends TaskControl, Result>(
+    task: Task<Request, Result>,
+    request: Asked<Request>,
     signal: AbortSignal,
-  ): Promise<TaskResult<K>> {
+  ): Promise<Result> {
     for (let tries = 1; ; tries++) {
       checkAborted(signal);
       try {
-        return await this.#pool.run(name, this.#ruled(request), { signal });
+        return await this.#pool.run(task, this.#ruled(request), { signal });
       } catch (error) {
         const full = error instanceof Fault && error.code === "pool/saturated";
         if (!full || this.#scanTasks === 0 || tries === FULL_POOL_TRIES) throw error;

@@ -11,7 +11,7 @@ import { OBJECT_TYPE } from "../../git/oid.js";
 import { CODE } from "../../kernels/codes.js";
 import type { Kernels } from "../../kernels/kernels.js";
 import { TaskWatch } from "../../pool/control.js";
-import type { ResolveRequest, ResolveResult } from "../../pool/ingest-tasks.js";
+import type { ResolveRequest, ResolveResult } from "./tasks.js";
 import type { TaskParts } from "./scan.js";
 import { Session } from "./session.js";
 import { ObjectReader, threadReaderCaches } from "../packs/reader.js";

@@ -9,7 +9,7 @@ import { OBJECT_TYPE, oidBytes } from "../../git/oid.js";
 import { CODE } from "../../kernels/codes.js";
 import type { Kernels } from "../../kernels/kernels.js";
 import { TaskWatch } from "../../pool/control.js";
-import type { LinkRequest, LinkResult, ScanRequest, ScanResult } from "../../pool/ingest-tasks.js";
+import type { LinkRequest, LinkResult, ScanRequest, ScanResult } from "./tasks.js";
 import { Session } from "./session.js";
 import { ObjectReader, threadReaderCaches } from "../packs/reader.js";
 

@@ -13,7 +13,7 @@ import type {
   ScanResult,
   SegmentResult,
   SegmentsRequest,
-} from "../../pool/ingest-tasks.js";
+} from "./tasks.js";
 import {
   openOrResume,
   readExactly,

@@ -5,7 +5,8 @@
 import { randomBytes } from "node:crypto";
 import { asFault, Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
-import { checkObject, type Refusal } from "../../git/fsck/fsck.js";
+import { checkObject } from "../../git/fsck/fsck.js";
+import type { Refusal } from "../../git/fsck/refusal.js";
 import {
   type FsckRules,
   type FsckWarning,
@@ -19,7 +20,7 @@ import { type ObjectType, type Oid, oidAt, typeName } from "../../git/oid.js";
 import { CODE, faultOfCode } from "../../kernels/codes.js";
 import { attach, type Host, type IngestModule, prepareMemory } from "../../kernels/module.js";
 import type { TaskWatch } from "../../pool/control.js";
-import type { IngestMarks, SessionSettings } from "../../pool/ingest-tasks.js";
+import type { IngestMarks, SessionSettings } from "./tasks.js";
 
 /** wasm/records.ts has the layout. */
 const RECORD = {
@@ -222,9 +223,9 @@ export class Session {
       : { entry: record, offset: one.offset };
   }
 
-  record(index: number): PackRecord {
+  record(index: number): EntryRecord {
     const at = this.kernels.recordAt(index);
-    return new PackRecord(this.view(at, RECORD_BYTES), at);
+    return new EntryRecord(this.view(at, RECORD_BYTES), at);
   }
 
   /** Tells the other threads to stop. */
@@ -281,7 +282,7 @@ interface DeferredTree {
 }
 
 /** One record, read and written in place. */
-export class PackRecord {
+export class EntryRecord {
   readonly at: number;
   readonly #view: DataView;
 

@@ -1,7 +1,7 @@
 /**
  * The passes over a small pack in one task, instead of one hand-over to another thread for each.
  */
-import type { SmallRequest, SmallResult } from "../../pool/ingest-tasks.js";
+import type { SmallRequest, SmallResult } from "./tasks.js";
 import { trailer } from "./conclude.js";
 import { resolve } from "./resolve.js";
 import { link, scan, type TaskParts } from "./scan.js";

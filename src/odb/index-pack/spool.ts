@@ -6,7 +6,7 @@ import { type FileHandle, mkdir, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Fault } from "../../base/fault.js";
 import { checkAborted } from "../../base/flow.js";
-import type { Pool } from "../../pool/tasks.js";
+import type { Pool } from "../../pool/task.js";
 import type { Ingest, IngestedPack, IngestOptions } from "./contract.js";
 import { PackIndexing } from "./passes.js";
 

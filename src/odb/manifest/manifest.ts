@@ -16,6 +16,7 @@ import { createHash } from "node:crypto";
 import { z } from "zod";
 import { strictText, utf8 } from "../../base/bytes.js";
 import { Fault } from "../../base/fault.js";
+import type { PackRecord } from "../pack-record.js";
 
 /** 1 lay under its name, and could stand for a lakeFS repository. */
 const FORMAT = 2;
@@ -58,8 +59,9 @@ const MANIFEST = z.object({
 });
 
 export type RefValue = z.infer<typeof REF_VALUE>;
-export type PackRecord = Readonly<z.infer<typeof PACK>>;
-export type Manifest = Readonly<z.infer<typeof MANIFEST>>;
+export type Manifest = Readonly<Omit<z.infer<typeof MANIFEST>, "packs">> & {
+  readonly packs: readonly PackRecord[];
+};
 
 /** What a repository is before its first push. */
 export function emptyManifest(head: string): Manifest {

@@ -8,13 +8,14 @@ import { join } from "node:path";
 import { Fault } from "../../base/fault.js";
 import { Semaphore } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
-import type { PackHandle, Pool } from "../../pool/tasks.js";
+import type { Pool } from "../../pool/task.js";
+import { type PackHandle, toHandles } from "../packs/handle.js";
 import type { Store } from "../../store/store.js";
-import { toHandles } from "../pack-objects/fetch-pack.js";
 import { choosePacks, type FoldChoice, type PromiseLists } from "../pack-objects/fold.js";
 import { indexPackFile } from "../index-pack/file.js";
 import type { Ingest, IngestedPack, IngestOptions } from "../index-pack/contract.js";
-import type { Manifest, PackRecord } from "./manifest.js";
+import type { Manifest } from "./manifest.js";
+import type { PackRecord } from "../pack-record.js";
 import type { ManifestStore } from "./store.js";
 import type {
   AdoptedPack,
@@ -25,6 +26,7 @@ import type {
 } from "../object-database.js";
 import type { PackChecks } from "../packs/checks.js";
 import { loadTable, type PackTables } from "../packs/tables.js";
+import { foldTask, holdsTask } from "../pack-objects/tasks.js";
 
 /** What all repositories of a server share. */
 export interface ObjectServices {
@@ -215,11 +217,7 @@ export class ManifestObjects implements ObjectDatabase {
       join(folder, "rev"),
     ];
     const background = { signal, priority: "background" } as const;
-    const { checksum } = await pool.run(
-      "pack-objects/fold",
-      { packs: toHandles(folded), path },
-      background,
-    );
+    const { checksum } = await pool.run(foldTask, { packs: toHandles(folded), path }, background);
     const closed = new Set(others.filter((pack) => pack.closed).map((pack) => pack.checksum));
     // What stands in it was checked when it came in; here it is only counted and followed. Nobody
     // may reach an object whose link leads to another type (it waited for what came later as
@@ -244,7 +242,7 @@ export class ManifestObjects implements ObjectDatabase {
       bytes,
       ...(await loadTable({ checksum, objectCount, idxPath, revPath, types })),
     };
-    await pool.run("pack-objects/holds", { packs: toHandles(folded), by: handle }, background);
+    await pool.run(holdsTask, { packs: toHandles(folded), by: handle }, background);
     if (!pack.closed && folded.every((one) => one.closed))
       throw new Fault("odb/missing", { pack: checksum, oid: pack.openLinks[0] });
     return { pack, handle };

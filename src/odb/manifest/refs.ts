@@ -8,7 +8,8 @@ import { LIMITS } from "../../base/limits.js";
 import { distinct, filtered, joined, sha256 } from "../../base/long-lists.js";
 import { ZERO_OID } from "../../git/oid.js";
 import type { Store } from "../../store/store.js";
-import type { Manifest, PackRecord, RefValue } from "./manifest.js";
+import type { Manifest, RefValue } from "./manifest.js";
+import type { PackRecord } from "../pack-record.js";
 import type { ManifestStore } from "./store.js";
 import { compareRefs, RefTable } from "./ref-table.js";
 import type {

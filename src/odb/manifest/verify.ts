@@ -8,15 +8,18 @@ import { join } from "node:path";
 import { asFault, Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import type { Oid } from "../../git/oid.js";
-import type { PackHandle, Pool } from "../../pool/tasks.js";
+import type { Pool } from "../../pool/task.js";
+import type { PackHandle } from "../packs/handle.js";
 import type { Store } from "../../store/store.js";
 import { indexPackFile } from "../index-pack/file.js";
 import type { IngestedPack } from "../index-pack/contract.js";
-import type { Manifest, PackRecord } from "./manifest.js";
+import type { Manifest } from "./manifest.js";
+import type { PackRecord } from "../pack-record.js";
 import { ManifestRefs } from "./refs.js";
 import { ManifestStore } from "./store.js";
 import { loadTable } from "../packs/tables.js";
 import type { Ref } from "../ref-store.js";
+import { connectedTask } from "../walk/tasks.js";
 
 export interface VerifyOptions {
   readonly store: Store;
@@ -209,7 +212,7 @@ class Verification {
     const { pool, prefix, signal } = this.#options;
     const tips = [...new Set([...refs.map(({ oid }) => oid), ...more])];
     const missing = await pool.run(
-      "receive-pack/connected",
+      connectedTask,
       { packs, closed: [], tips, promised },
       { signal },
     );

@@ -5,7 +5,7 @@
 import { type FileHandle, rm } from "node:fs/promises";
 import { Fault } from "../../base/fault.js";
 import { checkAborted, orAbort } from "../../base/flow.js";
-import type { PlanFigures } from "../../pool/fetch-tasks.js";
+import type { PlanFigures } from "./tasks.js";
 import { openForReading, type PackNews, type PackStream, readViews } from "./pack-stream.js";
 
 export class CachedPack implements PackNews {

@@ -2,12 +2,17 @@
  * One batch of deflated objects on its way from the thread that made it to the thread that writes
  * the pack.
  *
- *   per object: u32 type | u32 compressed bytes | f64 inflated bytes | zlib stream          in the machine's byte order
+ *   per object: u32 type | u32 compressed bytes | f64 inflated bytes | zlib stream          little-endian
  */
 import { closeSync, openSync, readSync, rmSync, writevSync } from "node:fs";
 import { Fault } from "../../base/fault.js";
 import { OBJECT_TYPE, type ObjectType, typeName } from "../../git/oid.js";
-import type { DeflatedObject } from "./shared-deflate.js";
+
+export interface DeflatedObject {
+  readonly type: ObjectType;
+  readonly size: number;
+  readonly compressed: Uint8Array;
+}
 
 const HEAD_BYTES = 16;
 

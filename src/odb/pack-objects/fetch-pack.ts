@@ -8,8 +8,10 @@ import { Turns } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import { distinct } from "../../base/long-lists.js";
 import type { Oid } from "../../git/oid.js";
-import type { GenerateResult, GenerationNews, WalkRequest } from "../../pool/fetch-tasks.js";
-import type { PackHandle, Pool } from "../../pool/tasks.js";
+import { type GenerateResult, generateTask, type GenerationNews, helpTask } from "./tasks.js";
+import type { WalkRequest } from "../walk/tasks.js";
+import { type PackHandle, toHandles } from "../packs/handle.js";
+import type { Pool } from "../../pool/task.js";
 import type { LivePack } from "../object-database.js";
 import type { PackChecks } from "../packs/checks.js";
 import { PackLookup } from "../packs/lookup.js";
@@ -17,6 +19,7 @@ import { type PackStream, StoredPackStream } from "./pack-stream.js";
 import type { Growth, PackMaker, ResponseCache } from "./response-cache.js";
 import { type PackRequest, responseKey } from "./response-key.js";
 import { sizeLimitOf, withSizeLimit } from "../walk/size-limits.js";
+import { checkPackTask } from "../packs/tasks.js";
 
 export interface FetchPackInput {
   readonly repositoryId: string;
@@ -112,7 +115,7 @@ async function coversExactly(
 function packMaker({ packs, request, pool, onGenerated }: FetchPackInput): PackMaker {
   const handles = toHandles(packs);
   return {
-    check: (path, signal) => pool.run("pack-objects/check", { path }, { signal }),
+    check: (path, signal) => pool.run(checkPackTask, { path }, { signal }),
     async generate(path, growth, signal) {
       const result = await generate(pool, handles, toWalk(request, packs), {
         request,
@@ -124,19 +127,6 @@ function packMaker({ packs, request, pool, onGenerated }: FetchPackInput): PackM
       return result;
     },
   };
-}
-
-/** Only what tasks need: a live pack has lists that would be copied to the thread. */
-export function toHandles(packs: readonly LivePack[]): PackHandle[] {
-  return packs.map(({ checksum, path, bytes, objectCount, idx, rev, types }) => ({
-    checksum,
-    path,
-    bytes,
-    objectCount,
-    idx,
-    rev,
-    ...(types === undefined ? {} : { types }),
-  }));
 }
 
 interface GenerateInput {
@@ -165,7 +155,7 @@ async function generate(
   try {
     const { thin, ofsDelta } = request;
     const message = { packs, walk, thin, ofsDelta, path, port: port2 };
-    return await pool.run("pack-objects/generate", message, { signal, transfer: [port2] });
+    return await pool.run(generateTask, message, { signal, transfer: [port2] });
   } finally {
     port1.close();
     done.abort(); // helpers that still wait for a thread
@@ -187,7 +177,7 @@ function askForHelp(
   const helpers = Math.min(pool.threads - 1, Math.floor(batches));
   return Array.from({ length: helpers }, () =>
     pool
-      .run("pack-objects/help", { packs, board }, { signal, priority: "background" })
+      .run(helpTask, { packs, board }, { signal, priority: "background" })
       .catch((error: unknown) => asFault(error)),
   );
 }

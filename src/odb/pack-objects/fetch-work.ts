@@ -1,4 +1,4 @@
-/** The tasks of a fetch as a pool thread runs them: requests in (pool/fetch-tasks), results out. */
+/** The tasks of a fetch as a pool thread runs them: requests in (tasks.ts), results out. */
 import { createHash } from "node:crypto";
 import { closeSync, openSync, readSync } from "node:fs";
 import type { Oid } from "../../git/oid.js";
@@ -8,13 +8,19 @@ import type { Kernels } from "../../kernels/kernels.js";
 import { LIMITS } from "../../base/limits.js";
 import { TaskWatch } from "../../pool/control.js";
 import type {
+  foldTask,
   GenerateRequest,
   GenerateResult,
+  generateTask,
   GenerationNews,
-  PacksRequest,
+  helpTask,
+  holdsTask,
   PlanFigures,
-} from "../../pool/fetch-tasks.js";
-import type { TaskControl, Tasks } from "../../pool/tasks.js";
+  resolvePathTask,
+  sizesTask,
+} from "./tasks.js";
+import type { PacksRequest } from "../packs/handle.js";
+import type { TaskControl, Work } from "../../pool/task.js";
 import { Commits, peel } from "../walk/commits.js";
 import { DeflateBoard } from "./shared-deflate.js";
 import { checkHolds, foldPacks } from "./fold.js";
@@ -26,24 +32,21 @@ import { planPack } from "./plan.js";
 import { findReachable } from "../walk/reachable.js";
 import { findBoundary } from "../walk/shallow.js";
 import { walkObjects } from "../walk/walk.js";
-
-/** A task as the door exports it. */
-export type Work<K extends keyof Tasks> = (
-  request: Tasks[K]["request"],
-) => Tasks[K]["result"] | Promise<Tasks[K]["result"]>;
+import type { deepenTask, negotiateTask, reachableTask } from "../walk/tasks.js";
+import type { checkPackTask } from "../packs/tasks.js";
 
 /** The tasks of a fetch over one thread's kernels. */
 export interface FetchWork {
-  readonly generate: Work<"pack-objects/generate">;
-  readonly help: Work<"pack-objects/help">;
-  readonly negotiate: Work<"pack-objects/negotiate">;
-  readonly deepen: Work<"pack-objects/deepen">;
-  readonly reachable: Work<"pack-objects/reachable">;
-  readonly sizes: Work<"pack-objects/sizes">;
-  readonly resolve: Work<"pack-objects/resolve">;
-  readonly check: Work<"pack-objects/check">;
-  readonly fold: Work<"pack-objects/fold">;
-  readonly holds: Work<"pack-objects/holds">;
+  readonly generate: Work<typeof generateTask>;
+  readonly help: Work<typeof helpTask>;
+  readonly negotiate: Work<typeof negotiateTask>;
+  readonly deepen: Work<typeof deepenTask>;
+  readonly reachable: Work<typeof reachableTask>;
+  readonly sizes: Work<typeof sizesTask>;
+  readonly resolve: Work<typeof resolvePathTask>;
+  readonly check: Work<typeof checkPackTask>;
+  readonly fold: Work<typeof foldTask>;
+  readonly holds: Work<typeof holdsTask>;
 }
 
 export function fetchWork(kernels: Kernels): FetchWork {

@@ -10,8 +10,8 @@
 import { LIMITS } from "../../base/limits.js";
 import { Fault } from "../../base/fault.js";
 import type { TaskWatch } from "../../pool/control.js";
-import type { FoldedPack } from "../../pool/fetch-tasks.js";
-import type { PackHandle } from "../../pool/tasks.js";
+import type { FoldedPack } from "./tasks.js";
+import type { PackHandle } from "../packs/handle.js";
 import { markAll } from "../walk/whole-store.js";
 import { generatePack } from "./generation.js";
 import { planTreeDeltas } from "./fold-trees.js";

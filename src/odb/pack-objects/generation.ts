@@ -13,7 +13,8 @@ import { type PackPlan, PLACE } from "../../git/pack-plan.js";
 import { PackWriter } from "../../git/pack-writer.js";
 import { treeDelta } from "../../git/tree-delta.js";
 import type { TaskWatch } from "../../pool/control.js";
-import { DeflateBoard, deflateEntry, type DeflatedObject } from "./shared-deflate.js";
+import { DeflateBoard, deflateEntry } from "./shared-deflate.js";
+import type { DeflatedObject } from "./deflate-batch.js";
 import type { ObjectReader } from "../packs/reader.js";
 import { EntryHeader, type PackFile } from "../packs/entries.js";
 

@@ -5,7 +5,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { Fault } from "../../base/fault.js";
 import { checkAborted } from "../../base/flow.js";
-import type { PlanFigures } from "../../pool/fetch-tasks.js";
+import type { PlanFigures } from "./tasks.js";
 
 /** How far a pack is. */
 export interface PackNews {

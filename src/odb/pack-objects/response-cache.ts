@@ -15,7 +15,7 @@ import { basename, join } from "node:path";
 import { asFault, Fault } from "../../base/fault.js";
 import { SingleFlight } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
-import type { PlanFigures } from "../../pool/fetch-tasks.js";
+import type { PlanFigures } from "./tasks.js";
 import { CachedPack } from "./cached-pack.js";
 import type { PackStream } from "./pack-stream.js";
 import { SizeLimits } from "../walk/size-limits.js";

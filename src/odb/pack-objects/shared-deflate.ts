@@ -12,10 +12,15 @@
  */
 import { deflateSync } from "node:zlib";
 import { LIMITS } from "../../base/limits.js";
-import type { ObjectType } from "../../git/oid.js";
 import type { TaskWatch } from "../../pool/control.js";
-import type { BoardMessage } from "../../pool/fetch-tasks.js";
-import { batchPath, readBatch, removeBatch, writeBatch } from "./deflate-batch.js";
+import type { BoardMessage } from "./tasks.js";
+import {
+  batchPath,
+  readBatch,
+  removeBatch,
+  writeBatch,
+  type DeflatedObject,
+} from "./deflate-batch.js";
 import type { ObjectReader } from "../packs/reader.js";
 import type { PackFile } from "../packs/entries.js";
 
@@ -24,12 +29,6 @@ const HEAD_WORDS = 1;
 const WORDS_PER_BATCH = 2;
 
 const STATE = { free: 0, claimed: 1, done: 2, failed: 3 } as const;
-
-export interface DeflatedObject {
-  readonly type: ObjectType;
-  readonly size: number;
-  readonly compressed: Uint8Array;
-}
 
 /** Reads an object and deflates it: the same bytes on every thread. */
 export function deflateEntry(reader: ObjectReader, pack: number, offset: number): DeflatedObject {

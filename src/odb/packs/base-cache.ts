@@ -5,7 +5,7 @@
  */
 import { LIMITS } from "../../base/limits.js";
 import { OBJECT_TYPE, typeName, type ObjectType } from "../../git/oid.js";
-import type { StoredObject } from "./reader.js";
+import type { StoredObject } from "./stored-object.js";
 
 /**
  * What an object takes of the ring on average, its place in the tables aside; where there are more

@@ -5,7 +5,7 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
-import type { PackHandle } from "../../pool/tasks.js";
+import type { PackHandle } from "./handle.js";
 import { unopened } from "./unopened.js";
 
 /** Open files by path, the one unused longest closed first. */

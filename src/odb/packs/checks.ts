@@ -7,7 +7,9 @@ import { LRUCache } from "lru-cache";
 import { asFault, Fault } from "../../base/fault.js";
 import { Semaphore, SingleFlight } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
-import type { PackHandle, Pool } from "../../pool/tasks.js";
+import type { Pool } from "../../pool/task.js";
+import type { PackHandle } from "./handle.js";
+import { checkPackTask } from "./tasks.js";
 
 export class PackChecks {
   /** By path: whether it is whole. */
@@ -52,7 +54,7 @@ export class PackChecks {
   #run(path: string, pool: Pool, signal?: AbortSignal): Promise<boolean> {
     const work = async (shared: AbortSignal) => {
       const good = await this.#turns.run(
-        () => pool.run("pack-objects/check", { path }, { signal: shared }),
+        () => pool.run(checkPackTask, { path }, { signal: shared }),
         shared,
       );
       this.#known.set(path, good);

@@ -11,7 +11,7 @@ import { LIMITS } from "../../base/limits.js";
 import { OBJECT_TYPE, OID_BYTES } from "../../git/oid.js";
 import { EntryHead, readEntryHead } from "../../git/pack-entry.js";
 import type { Kernels } from "../../kernels/kernels.js";
-import type { PackHandle } from "../../pool/tasks.js";
+import type { PackHandle } from "./handle.js";
 import type { Block, BlockCache } from "./block-cache.js";
 import { PackLookup } from "./lookup.js";
 

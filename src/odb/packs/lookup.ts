@@ -13,7 +13,7 @@
  */
 import { Fault } from "../../base/fault.js";
 import { OID_BYTES, type Oid } from "../../git/oid.js";
-import type { PackHandle } from "../../pool/tasks.js";
+import type { PackHandle } from "./handle.js";
 
 const IDX_SIGNATURE = 0xff744f63;
 const IDX_VERSION = 2;

@@ -11,7 +11,7 @@
  */
 import { Fault } from "../../base/fault.js";
 import type { Oid } from "../../git/oid.js";
-import type { PackHandle } from "../../pool/tasks.js";
+import type { PackHandle } from "./handle.js";
 import type { PackLookup } from "./lookup.js";
 
 /** No object. */

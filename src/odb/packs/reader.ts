@@ -7,17 +7,13 @@ import { Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import { OBJECT_TYPE, type ObjectType, type Oid, typeName } from "../../git/oid.js";
 import type { Kernels } from "../../kernels/kernels.js";
-import type { PackHandle } from "../../pool/tasks.js";
+import type { PackHandle } from "./handle.js";
 import { BaseCache } from "./base-cache.js";
 import { BlockCache } from "./block-cache.js";
 import { inSpaceOrder, NONE, ObjectSpace } from "./numbering.js";
 import { EntryHeader, PackFile } from "./entries.js";
 import type { PackLookup } from "./lookup.js";
-
-export interface StoredObject {
-  readonly type: ObjectType;
-  readonly data: Uint8Array;
-}
+import type { StoredObject } from "./stored-object.js";
 
 /**
  * Compressed bytes that yield a delta's two leading numbers in all but made-up cases: the tables of

@@ -10,7 +10,7 @@ import { Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import { WorkBudget } from "../../base/work-budget.js";
 import type { TaskWatch } from "../../pool/control.js";
-import type { ObjectSummary, Unconnected } from "../../pool/push-tasks.js";
+import type { ObjectSummary, Unconnected } from "./tasks.js";
 import { Commits } from "./commits.js";
 import { DateQueue } from "./date-queue.js";
 import type { ObjectReader } from "../packs/reader.js";

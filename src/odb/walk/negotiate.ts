@@ -3,7 +3,7 @@
  * may a server say "ready" (gitprotocol-v2(5) "acknowledgments", gitprotocol-pack(5) "multi_ack").
  */
 import type { TaskWatch } from "../../pool/control.js";
-import type { CommonAncestry } from "../../pool/fetch-tasks.js";
+import type { CommonAncestry } from "./tasks.js";
 import { Commits, type CommitNode, knownCommits } from "./commits.js";
 import type { ObjectReader } from "../packs/reader.js";
 import { NONE } from "../packs/numbering.js";

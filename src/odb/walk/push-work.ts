@@ -1,22 +1,24 @@
-/** The tasks of a push as a pool thread runs them: requests in (pool/push-tasks), results out. */
+/** The tasks of a push as a pool thread runs them: requests in (tasks.ts), results out. */
 import type { Kernels } from "../../kernels/kernels.js";
 import { TaskWatch } from "../../pool/control.js";
-import type { ObjectSummary, PushTasks, Unconnected } from "../../pool/push-tasks.js";
-import type { PackHandle } from "../../pool/tasks.js";
+import type {
+  ObjectSummary,
+  Unconnected,
+  ancestorTask,
+  connectedTask,
+  describeTask,
+} from "./tasks.js";
+import type { PackHandle } from "../packs/handle.js";
 import { AncestorWalks, ConnectivityWalk, describeObject } from "./connected.js";
 import { ObjectReader, threadReaderCaches } from "../packs/reader.js";
 import { ObjectSpace } from "../packs/numbering.js";
 import { PackLookup } from "../packs/lookup.js";
-
-type Result<K extends keyof PushTasks> = PushTasks[K]["result"];
-type Work<K extends keyof PushTasks> = (
-  request: PushTasks[K]["request"],
-) => Result<K> | Promise<Result<K>>;
+import type { Work } from "../../pool/task.js";
 
 export interface PushWork {
-  readonly describe: Work<"receive-pack/describe">;
-  readonly connected: Work<"receive-pack/connected">;
-  readonly ancestor: Work<"receive-pack/ancestor">;
+  readonly describe: Work<typeof describeTask>;
+  readonly connected: Work<typeof connectedTask>;
+  readonly ancestor: Work<typeof ancestorTask>;
 }
 
 export function pushWork(kernels: Kernels): PushWork {

@@ -10,7 +10,7 @@ import { Fault } from "../../base/fault.js";
 import type { Oid } from "../../git/oid.js";
 import { TreeCursor } from "../../git/tree.js";
 import type { TaskWatch } from "../../pool/control.js";
-import type { ReachableBits } from "../../pool/fetch-tasks.js";
+import type { ReachableBits } from "./tasks.js";
 import { Commits, peel } from "./commits.js";
 import { coversAll, type PackTips } from "./whole-store.js";
 import type { ObjectReader } from "../packs/reader.js";

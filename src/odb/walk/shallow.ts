@@ -7,7 +7,7 @@
  */
 import { Fault } from "../../base/fault.js";
 import type { TaskWatch } from "../../pool/control.js";
-import type { Boundary, DeepenBy, DeepenRequest } from "../../pool/fetch-tasks.js";
+import type { Boundary, DeepenBy, DeepenRequest } from "./tasks.js";
 import { INFINITE_DEPTH } from "../../wire/depth.js";
 import { walkCommits } from "./commit-walk.js";
 import { Commits, knownCommits } from "./commits.js";

@@ -10,7 +10,7 @@ import { Fault } from "../../base/fault.js";
 import { OBJECT_TYPE, type Oid } from "../../git/oid.js";
 import { TreeCursor } from "../../git/tree.js";
 import type { TaskWatch } from "../../pool/control.js";
-import type { WalkRequest } from "../../pool/fetch-tasks.js";
+import type { WalkRequest } from "./tasks.js";
 import { LIMITS } from "../../base/limits.js";
 import { WorkBudget } from "../../base/work-budget.js";
 import type { Filter } from "../../wire/filter.js";

@@ -14,6 +14,8 @@ import { isOid, type Oid } from "../../git/oid.js";
 import type { Ref } from "../../odb/ref-store.js";
 import type { FetchContext } from "./context.js";
 import { visibleOf } from "./wants.js";
+import { describeTask } from "../../odb/walk/tasks.js";
+import { resolvePathTask } from "../../odb/pack-objects/tasks.js";
 
 const LAKEFS_ID = /^[0-9a-f]{64}$/;
 const LAKEFS_REFS = "refs/lakefs/";
@@ -47,18 +49,10 @@ export async function findCommitIds(
   )
     return undefined;
   const { deps, handles: packs, repository, signal } = context;
-  const [summary] = await deps.pool.run(
-    "receive-pack/describe",
-    { packs, oids: [git] },
-    { signal },
-  );
+  const [summary] = await deps.pool.run(describeTask, { packs, oids: [git] }, { signal });
   const commit = summary?.peeled ?? git;
   if (summary === undefined || (summary.peeledType ?? summary.type) !== "commit") return undefined;
-  const tree = await deps.pool.run(
-    "pack-objects/resolve",
-    { packs, oid: commit, path: "" },
-    { signal },
-  );
+  const tree = await deps.pool.run(resolvePathTask, { packs, oid: commit, path: "" }, { signal });
   if (tree === undefined) return undefined;
   const lakefsIds = [...((await repository.lakefs?.commits.toLake(git, signal)) ?? [])].sort();
   const lakefs = LAKEFS_ID.test(id) ? id : lakefsIds[0];

@@ -8,11 +8,18 @@ import { distinct } from "../../base/long-lists.js";
 import { isOid, type Oid } from "../../git/oid.js";
 import type { PackRequest } from "../../odb/pack-objects/response-key.js";
 import type { Ref, RefSnapshot } from "../../odb/ref-store.js";
-import type { Boundary, DeepenBy, TagRef } from "../../pool/fetch-tasks.js";
+import { resolvePathTask } from "../../odb/pack-objects/tasks.js";
 import type { DepthRequest } from "../../wire/depth.js";
 import type { Filter } from "../../wire/filter.js";
 import type { FetchContext } from "./context.js";
 import { visibleOf } from "./wants.js";
+import {
+  type Boundary,
+  type DeepenBy,
+  deepenTask,
+  negotiateTask,
+  type TagRef,
+} from "../../odb/walk/tasks.js";
 
 const NO_BOUNDARY: Boundary = { shallow: [], unshallow: [], parents: [] };
 
@@ -29,7 +36,7 @@ export function resolveBoundary(
   if (depth === undefined) return Promise.resolve(NO_BOUNDARY);
   const { deps, handles: packs, signal } = context;
   return deps.pool.run(
-    "pack-objects/deepen",
+    deepenTask,
     { packs, wants, clientShallow, depth: resolveDepth(context.refs, depth) },
     { signal },
   );
@@ -114,11 +121,7 @@ async function resolveSpec(context: FetchContext, spec: string): Promise<Oid | u
       );
   if (oid === undefined) return undefined;
   const { deps, handles: packs, signal } = context;
-  return deps.pool.run(
-    "pack-objects/resolve",
-    { packs, oid, path: spec.slice(colon + 1) },
-    { signal },
-  );
+  return deps.pool.run(resolvePathTask, { packs, oid, path: spec.slice(colon + 1) }, { signal });
 }
 
 /** What of a fetch is decided already. */
@@ -171,5 +174,5 @@ export async function isReady(
 ): Promise<boolean> {
   if (common.length === 0) return false;
   const { deps, handles: packs, signal } = context;
-  return deps.pool.run("pack-objects/negotiate", { packs, wants, common, shallow }, { signal });
+  return deps.pool.run(negotiateTask, { packs, wants, common, shallow }, { signal });
 }

@@ -11,8 +11,8 @@ import type { LivePack } from "../../odb/object-database.js";
 import { PackLookup } from "../../odb/packs/lookup.js";
 import { isReachable } from "../../odb/walk/reachable.js";
 import type { RefSnapshot, RefStore } from "../../odb/ref-store.js";
-import type { ReachableBits } from "../../pool/fetch-tasks.js";
 import type { FetchContext } from "./context.js";
+import { type ReachableBits, reachableTask } from "../../odb/walk/tasks.js";
 
 /** What was found for one repository, at one state of its refs and packs. */
 interface Known {
@@ -198,7 +198,7 @@ async function find(
     ...(closedTips && { closedTips }),
     ...(kept === undefined || !isWhole || kept.promises || promises ? {} : { before: kept.bits }),
   };
-  const bits = await deps.pool.run("pack-objects/reachable", request, { signal });
+  const bits = await deps.pool.run(reachableTask, request, { signal });
   const known = { state, promises, bits };
   knownOf.set(repository.refs, known);
   return known;

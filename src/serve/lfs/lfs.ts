@@ -11,7 +11,7 @@ import {
 } from "../../lfs/batch.js";
 import type { LinkHolder, LinkProofs, LinkPurpose } from "../../lfs/proof.js";
 import type { LfsObject, LfsStore } from "../../lfs/store.js";
-import type { Pool } from "../../pool/tasks.js";
+import type { Pool } from "../../pool/task.js";
 import type { Repository } from "../conversation/conversation.js";
 import { type RepositoryName, titleOf } from "../conversation/repository-name.js";
 

@@ -6,10 +6,17 @@ import { distinct } from "../../base/long-lists.js";
 import { type Oid, ZERO_OID } from "../../git/oid.js";
 import type { IngestedPack } from "../../odb/index-pack/contract.js";
 import type { PackTables } from "../../odb/packs/tables.js";
-import { toHandles } from "../../odb/pack-objects/fetch-pack.js";
+import { type PackHandle, toHandles } from "../../odb/packs/handle.js";
 import type { LivePack } from "../../odb/object-database.js";
-import type { DescribeResult, ObjectSummary, Unconnected } from "../../pool/push-tasks.js";
-import type { PackHandle, Pool } from "../../pool/tasks.js";
+import {
+  type DescribeResult,
+  type ObjectSummary,
+  type Unconnected,
+  ancestorTask,
+  connectedTask,
+  describeTask,
+} from "../../odb/walk/tasks.js";
+import type { Pool } from "../../pool/task.js";
 import type { PushRequest } from "../../wire/push.js";
 import type { Repository } from "../conversation/conversation.js";
 import type { LfsService } from "../lfs/lfs.js";
@@ -85,7 +92,7 @@ async function describe(
   const found = new Map<Oid, ObjectSummary | undefined>();
   for (let at = 0; at < each.length; at += DESCRIBED_AT_ONCE) {
     const part = each.slice(at, at + DESCRIBED_AT_ONCE);
-    const summaries = await pool.run("receive-pack/describe", { packs, oids: part }, { signal });
+    const summaries = await pool.run(describeTask, { packs, oids: part }, { signal });
     part.forEach((oid, index) => void found.set(oid, summaries[index]));
   }
   return oids.map((oid) => found.get(oid));
@@ -129,11 +136,7 @@ function unconnected(
   tips: readonly string[],
 ): Promise<readonly (Unconnected | undefined)[]> {
   if (packs.every(({ checksum }) => closed.includes(checksum))) return Promise.resolve([]);
-  return input.pool.run(
-    "receive-pack/connected",
-    { packs, closed, tips },
-    { signal: input.signal },
-  );
+  return input.pool.run(connectedTask, { packs, closed, tips }, { signal: input.signal });
 }
 
 function judge(
@@ -178,7 +181,7 @@ async function refuseNonFastForwards(
     old: request.commands[at]?.old as string,
     new: request.commands[at]?.new as string,
   }));
-  const forward = await pool.run("receive-pack/ancestor", { packs, pairs }, { signal });
+  const forward = await pool.run(ancestorTask, { packs, pairs }, { signal });
   moved.forEach((at, index) => {
     if (forward[index] !== true) checks[at] = { refusal: "non-fast-forward" };
   });

@@ -8,8 +8,14 @@ import { Semaphore } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import type { Oid } from "../../git/oid.js";
 import type { LfsStore } from "../../lfs/store.js";
-import type { FindPointersResult, FoundPointer } from "../../pool/lfs-tasks.js";
-import type { PackHandle, Pool } from "../../pool/tasks.js";
+import {
+  type FindPointersResult,
+  type FoundPointer,
+  pointerPathsTask,
+  pointersTask,
+} from "../../lfs/tasks.js";
+import type { Pool } from "../../pool/task.js";
+import type { PackHandle } from "../../odb/packs/handle.js";
 
 export interface PointerCheckInput {
   readonly pool: Pool;
@@ -37,7 +43,7 @@ export async function refusePointers(input: PointerCheckInput): Promise<Readonly
   const { pool, packs, pushed, store, signal } = input;
   for (let from: number | undefined = 0; from !== undefined; ) {
     const { found, next }: FindPointersResult = await pool.run(
-      "lfs/pointers",
+      pointersTask,
       { packs, pushed, from },
       { signal },
     );
@@ -74,7 +80,7 @@ async function refusalsOf(
 ): Promise<ReadonlyMap<Oid, string>> {
   const blobs = missing.map(({ blob }) => blob);
   const { paths: offenders, exhausted } = await pool.run(
-    "lfs/paths",
+    pointerPathsTask,
     { packs, pushed, tips, blobs },
     { signal },
   );

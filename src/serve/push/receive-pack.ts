@@ -16,7 +16,7 @@ import type { Ingest, IngestedPack } from "../../odb/index-pack/contract.js";
 import { toPackRecord } from "../../odb/manifest/objects.js";
 import type { RefChange, RefOutcome } from "../../odb/ref-store.js";
 import type { PackTables } from "../../odb/packs/tables.js";
-import type { Pool } from "../../pool/tasks.js";
+import type { Pool } from "../../pool/task.js";
 import type { Offer } from "../../wire/capabilities.js";
 import { errorPacket, FLUSH, oneLine } from "../../wire/pkt-line.js";
 import {

@@ -1,7 +1,7 @@
 /** Tasks that misbehave, for the pool's own tests. */
 import { Fault } from "../../../src/base/fault.js";
 import { TaskWatch } from "../../../src/pool/control.js";
-import type { TaskControl } from "../../../src/pool/tasks.js";
+import type { TaskControl } from "../../../src/pool/task.js";
 
 type Request<T = unknown> = TaskControl & T;
 

@@ -1,6 +1,6 @@
 /**
- * What pool threads can be asked to do: each task's request and result. Requests and results are
- * small messages (paths, ranges, numbers) and SharedArrayBuffers; bulk data moves as files.
+ * Tasks of pool threads, as those see them who ask for one. Each room declares its tasks where they
+ * are done (`task`), with their requests and results: small messages (paths, ranges, numbers) and SharedArrayBuffers; bulk data moves as files.
  *
  * Every request carries `control`: Int32 words shared with the caller (control.ts), the first set
  * to 1 when the caller has gone. Tasks look at it by TaskWatch at least every 10 ms of work, which
@@ -8,57 +8,35 @@
  * ms also asks `watch.shouldYield()` and gives up its turn (`watch.turn()`) where others wait.
  */
 import type { TransferListItem } from "node:worker_threads";
-import type { FetchTasks } from "./fetch-tasks.js";
-import type { IngestTasks } from "./ingest-tasks.js";
-import type { LandingTasks } from "./landing-tasks.js";
-import type { LfsTasks } from "./lfs-tasks.js";
-import type { PushTasks } from "./push-tasks.js";
-import type { SynthesizeTasks } from "./synthesize-tasks.js";
-
-/** One live pack as tasks see it. Cheap to post: the tables are shared, not copied. */
-export interface PackHandle {
-  /**
-   * SHA-1 of the pack's content, hex: its name in `pack-<checksum>.pack` and its identity in
-   * caches.
-   */
-  readonly checksum: string;
-  /** Local file of the pack. */
-  readonly path: string;
-  readonly bytes: number;
-  readonly objectCount: number;
-  /** The whole .idx (version 2) in shared memory. */
-  readonly idx: SharedArrayBuffer;
-  /** The whole .rev: positions in pack order. */
-  readonly rev: SharedArrayBuffer;
-  /**
-   * OBJECT_TYPE of each object by position, 0 while nobody has looked: threads fill it in. Absent:
-   * every look reads the pack.
-   */
-  readonly types?: SharedArrayBuffer;
-}
 
 export interface TaskControl {
   readonly control: SharedArrayBuffer;
 }
 
+declare const TYPES: unique symbol;
+
 /**
- * Task name → request and result. Each room that adds a task declares its types in its own file in
- * this folder.
+ * A kind of task: what a thread is asked, and what it answers. The types are of the declaration
+ * alone; across threads goes the name, "door/function" (dispatch.ts).
  */
-export interface Tasks
-  extends FetchTasks,
-    IngestTasks,
-    LandingTasks,
-    LfsTasks,
-    PushTasks,
-    SynthesizeTasks {
-  "hash/calibrate": { request: TaskControl; result: { readonly picks: string } };
+export interface Task<Request extends TaskControl, Result> {
+  readonly name: string;
+  readonly [TYPES]?: (request: Request) => Result;
 }
 
-export type TaskName = keyof Tasks;
+/** Declares a task. The file workers/`door`.ts exports its function. */
+export function task<Request extends TaskControl, Result>(name: string): Task<Request, Result> {
+  return { name };
+}
+
+/** What does a task in a thread. */
+export type Work<T> =
+  T extends Task<infer Request, infer Result>
+    ? (request: Request) => Result | Promise<Result>
+    : never;
+
 /** What a caller passes; the pool adds `control`. */
-export type TaskRequest<K extends TaskName> = Omit<Tasks[K]["request"], "control">;
-export type TaskResult<K extends TaskName> = Tasks[K]["result"];
+export type Asked<Request extends TaskControl> = Omit<Request, "control">;
 
 export type Priority = "interactive" | "background";
 
@@ -91,11 +69,11 @@ export interface RunOptions {
 export interface Pool {
   /** May change at run time. */
   readonly threads: number;
-  run<K extends TaskName>(
-    name: K,
-    request: TaskRequest<K>,
+  run<Request extends TaskControl, Result>(
+    task: Task<Request, Result>,
+    request: Asked<Request>,
     options?: RunOptions,
-  ): Promise<TaskResult<K>>;
+  ): Promise<Result>;
   /** The same threads, all tasks counted for `share`. */
   sharedBy(share: TaskShare): Pool;
   /**

@@ -1,6 +1,7 @@
 /** Tasks of Git LFS. */
 import type { Oid } from "../git/oid.js";
-import type { PackHandle, TaskControl } from "./tasks.js";
+import type { PackHandle } from "../odb/packs/handle.js";
+import { task, type TaskControl } from "../pool/task.js";
 
 /**
  * Bytes [start, end) of a file, or the first `length` of shared memory that nobody writes to
@@ -65,8 +66,6 @@ export interface PointerPathsResult {
   readonly exhausted: boolean;
 }
 
-export interface LfsTasks {
-  "lfs/hash": { request: HashPieceRequest; result: HashPieceResult };
-  "lfs/pointers": { request: FindPointersRequest; result: FindPointersResult };
-  "lfs/paths": { request: PointerPathsRequest; result: PointerPathsResult };
-}
+export const hashTask = task<HashPieceRequest, HashPieceResult>("lfs/hash");
+export const pointersTask = task<FindPointersRequest, FindPointersResult>("lfs/pointers");
+export const pointerPathsTask = task<PointerPathsRequest, PointerPathsResult>("lfs/paths");

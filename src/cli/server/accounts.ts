@@ -12,7 +12,7 @@ import { Database } from "../../database/database.js";
 import { keepSecret } from "../../database/secrets.js";
 import { faultFacts, type Log } from "../../observe/log.js";
 import type { Guard } from "../../serve/repositories/door.js";
-import type { Settings } from "../server/settings.js";
+import type { Settings } from "./settings.js";
 
 const DATABASE_NAME = "lakepack.db";
 const LINK_KEY_BYTES = 32;

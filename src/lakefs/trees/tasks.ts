@@ -1,8 +1,10 @@
 /** Tasks of the lakeFS bridge's reading half: Git objects are made of lakeFS commits. */
 import type { MessagePort } from "node:worker_threads";
-import type { FaultCode, FaultRecord } from "../base/fault.js";
-import type { Oid } from "../git/oid.js";
-import type { PackHandle, TaskControl } from "./tasks.js";
+import type { FaultCode, FaultRecord } from "../../base/fault.js";
+import type { Oid } from "../../git/oid.js";
+import type { PackHandle } from "../../odb/packs/handle.js";
+import { task, type TaskControl } from "../../pool/task.js";
+import type { LakefsAccess } from "../api/http.js";
 
 /** A lakeFS commit as its API gives it. */
 export interface SourceCommit {
@@ -56,11 +58,7 @@ export interface SynthesizeItem {
 }
 
 export interface SynthesizeRequest extends TaskControl {
-  readonly access: {
-    readonly endpoint: string;
-    readonly accessKeyId: string;
-    readonly secretAccessKey: string;
-  };
+  readonly access: LakefsAccess;
   /**
    * How commits are reached that lakeFS does not find by their ids (lakefs/lost-commits.ts):
    * expressions by id.
@@ -281,10 +279,10 @@ export interface MergePromisedRequest extends TaskControl {
   readonly path: string;
 }
 
-export interface SynthesizeTasks {
-  /** Undefined: nothing is promised any more, and no list was written. */
-  "synthesize/merge": { request: MergePromisedRequest; result: PromisedIds | undefined };
-  "synthesize/reached": { request: ReachedRequest; result: ReachedResult };
-  "synthesize/contents": { request: ContentsRequest; result: ContentsResult };
-  "synthesize/chain": { request: SynthesizeRequest; result: SynthesizeResult };
-}
+/** Merges lists of promises; undefined: nothing is promised any more, and no list was written. */
+export const mergePromisedTask = task<MergePromisedRequest, PromisedIds | undefined>(
+  "synthesize/merge",
+);
+export const reachedTask = task<ReachedRequest, ReachedResult>("synthesize/reached");
+export const contentsTask = task<ContentsRequest, ContentsResult>("synthesize/contents");
+export const synthesizeTask = task<SynthesizeRequest, SynthesizeResult>("synthesize/chain");

@@ -3,9 +3,11 @@
  * lakeFS.
  */
 import type { MessagePort } from "node:worker_threads";
-import type { Oid } from "../git/oid.js";
-import type { HashedContent, LakefsFigures, SynthesizeRequest } from "./synthesize-tasks.js";
-import type { PackHandle, TaskControl } from "./tasks.js";
+import type { Oid } from "../../git/oid.js";
+import type { HashedContent, LakefsFigures, SynthesizeRequest } from "../trees/tasks.js";
+import type { PackHandle } from "../../odb/packs/handle.js";
+import { task, type TaskControl } from "../../pool/task.js";
+import type { LakefsAccess } from "../api/http.js";
 
 export interface PushedCommit {
   readonly oid: Oid;
@@ -30,11 +32,7 @@ export interface NewCommitsResult {
 }
 
 export interface BuildTreesRequest extends TaskControl {
-  readonly access: {
-    readonly endpoint: string;
-    readonly accessKeyId: string;
-    readonly secretAccessKey: string;
-  };
+  readonly access: LakefsAccess;
   readonly repository: string;
   /** lakeFS's storage namespace of it. */
   readonly namespace: string;
@@ -133,21 +131,21 @@ export interface BuildTreesResult {
   readonly figures: LakefsFigures;
 }
 
-export interface LandingTasks {
-  "landing/newCommits": { request: NewCommitsRequest; result: NewCommitsResult };
-  "landing/buildTrees": { request: BuildTreesRequest; result: BuildTreesResult };
-  /** Whole commits or tags, one an id, in order: few at a time. */
-  "landing/rawObjects": {
-    request: TaskControl & { readonly packs: readonly PackHandle[]; readonly oids: readonly Oid[] };
-    result: readonly Uint8Array[];
-  };
-  /** Why a pushed tree is not what lakeFS shows. */
-  "landing/difference": {
-    request: TaskControl & {
-      readonly packs: readonly PackHandle[];
-      readonly pushed: Oid;
-      readonly read: Oid;
-    };
-    result: { readonly path: string | undefined; readonly reason: string };
-  };
-}
+export const newCommitsTask = task<NewCommitsRequest, NewCommitsResult>("landing/newCommits");
+export const buildTreesTask = task<BuildTreesRequest, BuildTreesResult>("landing/buildTrees");
+
+/** Reads whole commits or tags, one an id, in order: few at a time. */
+export const rawObjectsTask = task<
+  TaskControl & { readonly packs: readonly PackHandle[]; readonly oids: readonly Oid[] },
+  readonly Uint8Array[]
+>("landing/rawObjects");
+
+/** Says why a pushed tree is not what lakeFS shows. */
+export const differenceTask = task<
+  TaskControl & {
+    readonly packs: readonly PackHandle[];
+    readonly pushed: Oid;
+    readonly read: Oid;
+  },
+  { readonly path: string | undefined; readonly reason: string }
+>("landing/difference");

@@ -3,10 +3,11 @@
  * the next slice and none is held while a client drips bytes. `memory` is used by one "scan" or
  * "conclude" at a time, by many "resolve".
  */
-import type { FaultRecord } from "../base/fault.js";
-import type { FsckRules, FsckWarning } from "../git/fsck/levels.js";
-import type { Oid } from "../git/oid.js";
-import type { PackHandle, TaskControl } from "./tasks.js";
+import type { FaultRecord } from "../../base/fault.js";
+import type { FsckRules, FsckWarning } from "../../git/fsck/levels.js";
+import type { Oid } from "../../git/oid.js";
+import { task, type TaskControl } from "../../pool/task.js";
+import type { PackHandle } from "../packs/handle.js";
 
 /** A task that may judge objects. */
 export interface Judging extends TaskControl {
@@ -214,15 +215,13 @@ export interface ConcludeResult {
   readonly counters: Readonly<Record<string, number>>;
 }
 
-export interface IngestTasks {
-  "index-pack/scan": { request: ScanRequest; result: ScanResult };
-  "index-pack/cut": { request: CutRequest; result: CutResult };
-  "index-pack/segments": { request: SegmentsRequest; result: readonly SegmentResult[] };
-  "index-pack/join": { request: JoinRequest; result: ScanResult };
-  "index-pack/link": { request: LinkRequest; result: LinkResult };
-  "index-pack/resolve": { request: ResolveRequest; result: ResolveResult };
-  "index-pack/large": { request: ResolveRequest; result: IngestMarks };
-  "index-pack/trailer": { request: TrailerRequest; result: TrailerResult };
-  "index-pack/small": { request: SmallRequest; result: SmallResult };
-  "index-pack/conclude": { request: ConcludeRequest; result: ConcludeResult };
-}
+export const scanTask = task<ScanRequest, ScanResult>("index-pack/scan");
+export const cutTask = task<CutRequest, CutResult>("index-pack/cut");
+export const segmentsTask = task<SegmentsRequest, readonly SegmentResult[]>("index-pack/segments");
+export const joinTask = task<JoinRequest, ScanResult>("index-pack/join");
+export const linkTask = task<LinkRequest, LinkResult>("index-pack/link");
+export const resolveTask = task<ResolveRequest, ResolveResult>("index-pack/resolve");
+export const largeTask = task<ResolveRequest, IngestMarks>("index-pack/large");
+export const trailerTask = task<TrailerRequest, TrailerResult>("index-pack/trailer");
+export const smallTask = task<SmallRequest, SmallResult>("index-pack/small");
+export const concludeTask = task<ConcludeRequest, ConcludeResult>("index-pack/conclude");

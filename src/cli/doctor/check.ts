@@ -1,0 +1,17 @@
+/** A finding of `lakepack doctor`. */
+export interface Check {
+  readonly name:
+    | "settings"
+    | "data"
+    | "permissions"
+    | "disk"
+    | "repositories"
+    | "clock"
+    | "front end"
+    | "lakefs"
+    | "history";
+  readonly good: boolean;
+  readonly found: string;
+  /** What to do; only where it is not good. */
+  readonly advice?: string;
+}

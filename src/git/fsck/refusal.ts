@@ -1,0 +1,14 @@
+/** What checks of objects share. */
+import type { Oid } from "../oid.js";
+
+/** Why an object is refused: Git's message id, and a sentence. */
+export interface Refusal {
+  readonly id: string;
+  readonly text: string;
+}
+
+/** Blobs that must be looked at because of what a tree calls them. */
+export interface CheckMarks {
+  gitmodules: Oid[];
+  gitattributes: Oid[];
+}

@@ -1,0 +1,20 @@
+/** One pack of a repository, as its manifest lists it. */
+import type { Oid } from "../git/oid.js";
+
+export interface PackRecord {
+  /** SHA-1 of the pack, hex: its name. */
+  readonly checksum: string;
+  readonly bytes: number;
+  readonly objects: number;
+  readonly origin: "push" | "synthesized" | "repack";
+  /** All that its objects link to is in it or in packs before it. */
+  readonly closed: boolean;
+  /** All that its objects link to is in it. */
+  readonly selfContained: boolean;
+  /** Objects nothing in the pack links to; absent: too many to keep. */
+  readonly tips?: readonly Oid[] | undefined;
+  /**
+   * Blobs its trees name that are still only in lakeFS, each with a known id. Absent: none.
+   */
+  readonly promised?: number | undefined;
+}
