@@ -15,7 +15,7 @@ import { putGrant } from "../../src/database/grants.js";
 import { insertUser } from "../../src/database/users.js";
 import type { RepositoryRow } from "../../src/database/schema.js";
 import { RepositoryTable } from "../../src/serve/repositories/table.js";
-import { tempFolder } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 const ANYBODY: Viewer = { userId: undefined, namespace: undefined };
 const ADA: Viewer = { userId: "u-ada", namespace: "ada" };
