@@ -12,7 +12,7 @@ import { ManifestRefs } from "../../src/odb/manifest/refs.js";
 import { ManifestStore } from "../../src/odb/manifest/store.js";
 import { PackChecks } from "../../src/odb/packs/checks.js";
 import { PackTables } from "../../src/odb/packs/tables.js";
-import { ZERO_OID } from "../../src/git/oid.js";
+import { type ObjectType, ZERO_OID } from "../../src/git/oid.js";
 import type { Repository } from "../../src/serve/conversation/conversation.js";
 import { DiskStore } from "../../src/store/disk.js";
 import { type InlinePool, inlinePool } from "./inline-pool.js";
@@ -103,14 +103,21 @@ export interface HandObject {
   readonly entry: HandEntry;
 }
 
-export function aBlob(text: string): HandObject {
-  return { oid: oidOf("blob", text), entry: whole("blob", text) };
+function handObject(type: ObjectType, data: string | Uint8Array): HandObject {
+  return { oid: oidOf(type, data), entry: whole(type, data) };
 }
 
-/** A tree of one file. */
-export function aTree(name: string, { oid }: HandObject): HandObject {
-  const data = Buffer.concat([Buffer.from(`100644 ${name}\0`), Buffer.from(oid, "hex")]);
-  return { oid: oidOf("tree", data), entry: whole("tree", data) };
+export function aBlob(text: string): HandObject {
+  return handObject("blob", text);
+}
+
+/** A tree of files; names must be in Git's order. */
+export function aTree(files: Readonly<Record<string, HandObject>>): HandObject {
+  const entries = Object.entries(files).flatMap(([name, { oid }]) => [
+    Buffer.from(`100644 ${name}\0`),
+    Buffer.from(oid, "hex"),
+  ]);
+  return handObject("tree", Buffer.concat(entries));
 }
 
 const WHO = "A U Thor <author@example.com> 1700000000 +0000";
@@ -126,13 +133,12 @@ export function aCommit(
     `author ${WHO}`,
     `committer ${WHO}`,
   ];
-  const data = `${lines.join("\n")}\n\n${message}\n`;
-  return { oid: oidOf("commit", data), entry: whole("commit", data) };
+  return handObject("commit", `${lines.join("\n")}\n\n${message}\n`);
 }
 
-export function aTag(name: string, type: string, { oid }: HandObject): HandObject {
-  const data = `object ${oid}\ntype ${type}\ntag ${name}\ntagger ${WHO}\n\n${name}\n`;
-  return { oid: oidOf("tag", data), entry: whole("tag", data) };
+export function aTag(name: string, type: ObjectType, { oid }: HandObject): HandObject {
+  const head = `object ${oid}\ntype ${type}\ntag ${name}\ntagger ${WHO}`;
+  return handObject("tag", `${head}\n\n${name}\n`);
 }
 
 /** A commit with a tree and a file of its own: `objects` are all three. */
@@ -141,7 +147,7 @@ export function aHistory(
   ...parents: readonly HandObject[]
 ): { readonly commit: HandObject; readonly objects: readonly HandEntry[] } {
   const file = aBlob(`content of ${message}\n`);
-  const tree = aTree("file", file);
+  const tree = aTree({ file });
   const commit = aCommit(message, tree, ...parents);
   return { commit, objects: [commit.entry, tree.entry, file.entry] };
 }
