@@ -13,7 +13,7 @@ export const EXPECT_TAG: u32 = 16;
 export const EXPECT: u32 = 30;
 export const IS_GITMODULES: u32 = 32;
 export const IS_GITATTRIBUTES: u32 = 64;
-const ENTRY_BYTES: usize = 24;
+export const ENTRY_BYTES: usize = 24;
 const FIRST_SLOTS: u32 = 4096;
 
 // A set: {table, slots - 1, entries, last id's place}.

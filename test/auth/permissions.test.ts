@@ -98,6 +98,14 @@ t.test("the most of owner, grant and public, at most what the token allows", asy
   }
 });
 
+t.test("a grant counts for more than being public", async (t) => {
+  const { permissions, caller, row } = await scene(t);
+  const open = await row("ada/open", "ada");
+  await permissions.setVisibility(open, "public");
+  await permissions.grant(open, "bob", "write");
+  t.equal((await permissions.look(await caller("bob"), "ada/open")).role("ada"), "write");
+});
+
 t.test("nobody's namespace has no owner, only administrators and grants", async (t) => {
   const { permissions, caller, row } = await scene(t);
   const demo = await row("lakefs/demo", undefined);

@@ -18,7 +18,7 @@ import {
   type OwnRepository,
   ownRepository,
 } from "../support/own-repository.js";
-import { buildPack, type HandEntry } from "../support/pack-builder.js";
+import { buildPack, oidOf } from "../support/pack-builder.js";
 import { command, EMPTY_PACK, parseReport, pkt } from "../support/raw-push.js";
 
 const CAPABILITIES = "report-status side-band-64k object-format=sha1 agent=git/test";
@@ -261,19 +261,26 @@ t.test("a pack that is none refuses all, publishes nothing, and is read to its e
   }
 });
 
-t.test("a finding of fsck says who may let it pass", async (t) => {
-  const { own } = await scene(t);
+/** A commit whose date begins with a zero, with all it needs: the id of it and the pack. */
+function paddedDate(): { readonly oid: string; readonly pack: Buffer } {
   const file = aBlob("content\n");
   const tree = aTree({ file });
-  const good = aCommit("bad", tree);
-  const text = Buffer.from(good.entry.data)
-    .toString()
-    .replace(/1700000000/, "01700000000");
-  const entry: HandEntry = { ...good.entry, data: Buffer.from(text) };
-  const pack = buildPack([entry, tree.entry, file.entry]);
-  const lines = [command(ZERO_OID, good.oid, "refs/heads/new", CAPABILITIES)];
+  const { entry } = aCommit("bad", tree);
+  const data = Buffer.from(entry.data).toString().replaceAll("1700000000", "01700000000");
+  const pack = buildPack([{ ...entry, data: Buffer.from(data) }, tree.entry, file.entry]);
+  return { oid: oidOf("commit", data), pack };
+}
+
+t.test("a finding of fsck says who may let it pass, and is told where it passes", async (t) => {
+  const { own } = await scene(t);
+  const { oid, pack } = paddedDate();
+  const lines = [command(ZERO_OID, oid, "refs/heads/new", CAPABILITIES)];
   const { unpack } = await push(own, lines, { pack });
   t.match(unpack, /zeroPaddedDate.*lakepack repo set ada\/demo fsck_levels=zeroPaddedDate=warn/);
+  const settings = async () => ({ fsck_levels: { zeroPaddedDate: "warn" } }) as const;
+  const { refs, raw } = await push(own, lines, { pack, parts: { settings } });
+  t.same(refs, ["ok refs/heads/new"]);
+  t.match(raw, new RegExp(`\x02warning: object ${oid}: zeroPaddedDate`));
 });
 
 t.test("more than the drain's limit is not listened to", async (t) => {
@@ -336,7 +343,13 @@ t.test("a right that ended meanwhile moves nothing", async (t) => {
     const stillMay = async () => {
       if (asked++ >= asksBefore) throw new Fault("push/no-longer", { reason: "revoked" });
     };
-    const { unpack, refs, failed } = await push(own, lines, { pack, exchange: { stillMay } });
+    let published = 0;
+    const objects = but<ObjectDatabase>(own.repository.objects, {
+      publish: async () => void published++,
+    });
+    const options = { pack, parts: { objects }, exchange: { stillMay } };
+    const { unpack, refs, failed } = await push(own, lines, options);
+    t.equal(published, asksBefore, "nor is anything published by then");
     t.equal(unpack, "ok");
     t.match(refs, [/^ng refs\/heads\/main ./]);
     t.same(failed, ["push/no-longer"]);
@@ -405,9 +418,9 @@ t.test("notices are said, and quiet keeps progress away but not the result", asy
     const lines = [command(one.oid, two.oid, "refs/heads/main", capabilities)];
     return (await push(own, lines, { pack, parts })).raw;
   };
-  t.match(await said(CAPABILITIES), /it has moved[^]*half way[^]*look at this/);
+  t.match(await said(CAPABILITIES), /it has moved.*half way.*look at this/s);
   const still = await said(quiet);
-  t.match(still, /it has moved[^]*look at this/);
+  t.match(still, /it has moved.*look at this/s);
   t.notMatch(still, /half way/);
 });
 

@@ -10,6 +10,7 @@ import {
 import { checkWants, Sight, visibleOf } from "../../src/serve/fetch/wants.js";
 import {
   aBlob,
+  aCommit,
   aHistory,
   aTag,
   aTree,
@@ -123,6 +124,22 @@ t.test(
     await own.store(more.objects);
     t.equal(await refused(checkWants(await open(), [more.commit.oid], false)), more.commit.oid);
     t.equal(walks(), 3, "a pack has come");
+  },
+);
+
+t.test(
+  "what a pack names in another is walked to, though all of the first is reached",
+  async (t) => {
+    const { own, hidden, open } = await scene(t);
+    const file = aBlob("in the first pack\n");
+    const tree = aTree({ file });
+    await own.store([file.entry, tree.entry, ...aHistory("hidden too").objects]);
+    const commit = aCommit("in the second", tree);
+    const second = await own.store([commit.entry]);
+    t.ok(second.closed && !second.selfContained);
+    await own.point("refs/heads/second", commit.oid);
+    t.equal(await refused(checkWants(await open(), [file.oid], false)), undefined);
+    t.equal(await refused(checkWants(await open(), [hidden.oid], false)), hidden.oid);
   },
 );
 
