@@ -1,5 +1,5 @@
-// Builds everything into dist/: WebAssembly kernels first, the constants they share with their callers
-// (src/kernels/abi.ts), then TypeScript. Skips the kernels when
+// Builds everything into dist/: WebAssembly kernels first, the constants they share with their
+// callers (src/kernels/abi.ts), then TypeScript. Skips the kernels when
 // they are newer than their sources. `--if-needed` skips all when dist/ is newer than every source
 // (used by `npm start`).
 import { spawnSync } from "node:child_process";

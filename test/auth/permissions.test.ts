@@ -1,4 +1,4 @@
-/** Who may what where: callers by what is granted, public and owned, and what their tokens allow. */
+/** What each caller may in a repository: owned, granted or public, and what the token allows. */
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { Accounts } from "../../src/auth/accounts.js";
