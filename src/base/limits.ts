@@ -223,7 +223,7 @@ export const LIMITS = {
   ingestWorkMin: 1 * GIB,
   ingestWorkPerPackByte: 8_192,
   /**
-   * What a byte costs that the slower checks look at: odd trees (fsck-tree.ts: 30 ns a byte),
+   * What a byte costs that the slower checks look at: odd trees (fsck/tree.ts: 30 ns a byte),
    * .gitmodules and .gitattributes.
    */
   ingestJudgedWork: 32,
@@ -348,7 +348,7 @@ export const LIMITS = {
    */
   bodyBurstBytesMax: 4 * MIB,
   /**
-   * Bytes of one body that wait in that file. A client on this machine was seen to be 200 MiB ahead;
+   * Bytes of one body that wait in that file. A client on this machine was seen 200 MiB ahead;
    * one that is further ahead is told to try again, or it would decide how much disk we use.
    */
   bodyOverflowBytesMax: 1024 * MIB,
@@ -445,7 +445,7 @@ export const LIMITS = {
   landingCommitsMax: 10_000,
   /**
    * Parents of one pushed commit. The largest merge known has 66 (Linux); the commit point counts
-   * on it (lakefs/landing-point.ts).
+   * on it (land/commit-point.ts).
    */
   landingParentsMax: 127,
   /**

@@ -67,7 +67,7 @@ export interface RepositoriesTable {
   readonly leads_to: string | null;
   /**
    * lakeFS's name of it. The four below say which repository of that name it is
-   * (lakefs/identity.ts).
+   * (lakefs/notes/identity.ts).
    */
   readonly lakefs: string | null;
   readonly lakefs_created_at: string | null;
@@ -75,8 +75,8 @@ export interface RepositoriesTable {
   /** Id of its first commit; null: it could not be found. */
   readonly lakefs_root: string | null;
   /**
-   * What is set for it in place of the server's settings, as JSON (serve/repository-settings.ts);
-   * null: nothing.
+   * What is set for it in place of the server's settings, as JSON
+   * (conversation/repository-settings.ts); null: nothing.
    */
   readonly settings: string | null;
 }

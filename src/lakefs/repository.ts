@@ -57,7 +57,7 @@ export interface LakefsRepositoryOptions {
   readonly cutsLookMs?: number;
 }
 
-export interface LakefsRepository {
+export interface OpenLakefsRepository {
   readonly client: LakefsClient;
   readonly mapping: Mapping;
   readonly refs: LakefsRefs;
@@ -75,7 +75,7 @@ export interface LakefsRepository {
 export async function openLakefsRepository(
   options: LakefsRepositoryOptions,
   signal: AbortSignal,
-): Promise<LakefsRepository> {
+): Promise<OpenLakefsRepository> {
   const {
     access,
     repository,

@@ -22,7 +22,7 @@ function npm(args: readonly string[], cwd: string): string {
   return stdout;
 }
 
-/** Links of the installed documents that lead to no file, as "README.md: docs/x.md". */
+/** Links of the installed documents that lead to no file, as "document: link". */
 async function brokenLinks(folder: string): Promise<string[]> {
   const broken: string[] = [];
   const documents = (await readdir(folder, { recursive: true })).filter((name) =>

@@ -13,7 +13,7 @@ import { loadKernels } from "../../src/cli/server/kernels.js";
 import { LakefsClient } from "../../src/lakefs/api/client.js";
 import { DEFAULT_MAPPING } from "../../src/lakefs/notes/mapping.js";
 import {
-  type LakefsRepository,
+  type OpenLakefsRepository,
   type LakefsRepositoryOptions,
   openLakefsRepository,
 } from "../../src/lakefs/repository.js";
@@ -91,7 +91,7 @@ export async function createSource(server: RunningLakefs): Promise<Source> {
   return new Source(server.client, name);
 }
 
-export interface Node extends LakefsRepository {
+export interface Node extends OpenLakefsRepository {
   /** A bare repository for stock git: a copy of what is stored now. */
   bare(): Promise<string>;
   /** A work tree of a fresh copy's HEAD. */

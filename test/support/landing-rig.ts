@@ -9,10 +9,10 @@ import { join } from "node:path";
 import type { Test } from "tap";
 import { Semaphore } from "../../src/base/flow.js";
 import type { LfsObjects, Mapping } from "../../src/lakefs/rules/contract.js";
-import { createLanding, NO_LFS_OBJECTS } from "../../src/lakefs/land/landing.js";
+import { createLanding } from "../../src/lakefs/land/landing.js";
 import type { Landing, LandingPolicy } from "../../src/lakefs/land/contract.js";
 import { DEFAULT_MAPPING } from "../../src/lakefs/notes/mapping.js";
-import { type LakefsRepository, openLakefsRepository } from "../../src/lakefs/repository.js";
+import { type OpenLakefsRepository, openLakefsRepository } from "../../src/lakefs/repository.js";
 import type { FsckRules } from "../../src/git/fsck/levels.js";
 import { LakefsClient } from "../../src/lakefs/api/client.js";
 import type { LakefsCall } from "../../src/lakefs/api/http.js";
@@ -30,6 +30,9 @@ import { DiskStore } from "../../src/store/disk.js";
 import { tempFolder } from "./temp-folder.js";
 import { SEAL_KEY, signal } from "./lakefs-reading.js";
 import type { RunningLakefs } from "./lakefs-servers.js";
+
+/** No LFS object is known: pushes of pointers are refused. */
+const NO_LFS_OBJECTS: LfsObjects = { address: async () => undefined };
 
 const ZERO = "0".repeat(40);
 const PREFIX = "repos/a/b";
@@ -83,7 +86,7 @@ export class Work {
   }
 }
 
-export interface RigNode extends LakefsRepository {
+export interface RigNode extends OpenLakefsRepository {
   /**
    * As a push would: a pack of what `not` lacks, then the refs. [name, old, new] each; old
    * undefined: what the node says.
