@@ -32,8 +32,7 @@ export class Glob {
   readonly literal: string | undefined;
   readonly #steps: readonly Step[];
   /**
-   * What each text that matches begins and ends with, and how many slashes it has where no "**" may
-   * take some: most texts are told apart by these.
+   *    * Beginning and end of each text that matches, and its number of slashes where no "**" may take some: most texts are told apart by these.
    */
   readonly #prefix: string;
   readonly #suffix: string;
@@ -61,7 +60,7 @@ export class Glob {
     this.#next = new Int32Array(steps.length + 1);
   }
 
-  /** Whether the whole of `text` matches. `budget` is spent by places looked at. */
+  /** Returns whether the whole of `text` matches. `budget` is spent by places looked at. */
   matches(text: string, budget?: WorkBudget): boolean {
     if (this.literal !== undefined) return text === this.literal;
     budget?.spend(1);

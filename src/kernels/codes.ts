@@ -1,5 +1,5 @@
 /**
- * What kernels answer instead of throwing, and the fault each stands for. The numbers stand in
+ * Answers of kernels in place of exceptions, and the fault each stands for. The numbers stand in
  * wasm/errors.ts too.
  */
 import type { FaultCode } from "../base/fault.js";

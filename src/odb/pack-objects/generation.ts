@@ -76,7 +76,7 @@ class Generation {
   readonly #writer: PackWriter;
   readonly #options: GenerationOptions;
   readonly #header = new EntryHeader();
-  /** Where each row's entry starts in the new pack; 0: it is still to come. */
+  /** Offsets of each row's entry in the new pack; 0: it is still to come. */
   readonly #placed: Float64Array;
   readonly #wholes: Iterator<DeflatedObject>;
   readonly #board: DeflateBoard | undefined;
@@ -149,8 +149,7 @@ class Generation {
   }
 
   /**
-   * How far `row` stands behind its base; 0: the base comes later, or is not in this pack, or the
-   * client does not read distances.
+   *    * Returns how far `row` stands behind its base; 0: the base comes later, or is not in this pack, or the client does not read distances.
    */
   #distance(row: number, base: number): number {
     const there = base < 0 || !this.#options.ofsDelta ? 0 : (this.#placed[base] as number);

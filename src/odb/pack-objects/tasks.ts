@@ -26,7 +26,8 @@ export interface GenerateRequest extends PacksRequest {
 }
 
 /**
- * What the generating thread tells on its way; the newest of a kind makes the older ones worthless.
+ * Messages of the generating thread on its way; the newest of a kind makes the older ones
+ * worthless.
  */
 export type GenerationNews =
   /** Objects found so far. */
@@ -55,8 +56,7 @@ export interface GenerateResult {
   readonly bytes: number;
   readonly plan: PlanFigures;
   /**
-   * Of a filter by size: the largest blob it kept (-1: none) and the smallest it refused (Infinity:
-   * none).
+   *    * Bounds of a filter by size: the largest blob it kept (-1: none) and the smallest it refused (Infinity: none).
    */
   readonly sizes: { readonly keptMax: number; readonly refusedMin: number };
   readonly walkMs: number;

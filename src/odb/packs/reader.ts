@@ -25,7 +25,7 @@ const DELTA_HEAD_BYTES = 1_024;
 /** Steps of a chain that are only followed: as long as Git makes chains. */
 const LINKS_UNNOTED = 64;
 
-/** What one thread keeps between tasks. */
+/** Caches that one thread keeps between tasks. */
 export interface ReaderCaches {
   readonly blocks: BlockCache;
   readonly bases: BaseCache;
@@ -152,7 +152,7 @@ export class ObjectReader {
   }
 
   /**
-   * Where the base of the delta under `header` lies. A ref-delta's is looked for in its own pack
+   *    * Finds the base of the delta under `header`. A ref-delta's is looked for in its own pack
    * first: stored packs are never thin.
    */
   #baseOf(pack: PackFile, header: EntryHeader): Link {

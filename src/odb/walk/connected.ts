@@ -158,7 +158,7 @@ export class AncestorWalks {
   }
 
   /**
-   * Whether `old` is among the ancestors of `young`. The newest are looked at first: a branch that
+   *    * Returns whether `old` is among the ancestors of `young`. The newest are looked at first: a branch that
    * goes on costs its new commits, one that does not costs all of its history. Throws
    * "push/history-work" once all walks together have taken more than the limit.
    */

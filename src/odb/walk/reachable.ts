@@ -1,6 +1,6 @@
 /**
- * Which objects are reachable from refs: one bit an object and pack. With it a wanted id is checked
- * by a look-up.
+ * Marks the objects that are reachable from refs: one bit an object and pack. With it a wanted id
+ * is checked by a look-up.
  *
  * Commits are walked first. A pack whose tips (objects that nothing else in it links to) are all
  * reachable is reachable as a whole: one push of everything costs the commits and nothing more.
@@ -21,7 +21,7 @@ export interface ReachableInput {
   readonly tips: readonly Oid[];
   readonly packTips: Readonly<Record<string, readonly Oid[]>>;
   readonly before?: ReachableBits;
-  /** Where every pack is closed: the tips of each, by checksum. */
+  /** Tips of each pack by checksum, where every pack is closed. */
   readonly closedTips?: PackTips;
   /** Blobs may be missing: lakeFS still has them alone. */
   readonly promises: boolean;
@@ -193,7 +193,10 @@ class ReachableWalk {
   }
 }
 
-/** Whether any of the packs has the object under `oid` marked. `bits` are in the packs' order. */
+/**
+ * Returns whether any of the packs has the object under `oid` marked. `bits` are in the packs'
+ * order.
+ */
 export function isReachable(
   packs: readonly { readonly lookup: PackLookup }[],
   bits: readonly Uint8Array[],
