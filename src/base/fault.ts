@@ -540,8 +540,8 @@ function because({ reason, offset }: FaultFacts): string {
 }
 
 /**
- * What a client may read in place of a protocol's answer: facts of our own failures stay in the
- * log.
+ * Returns the text that a client may read in place of a protocol's answer: facts of our own
+ * failures stay in the log.
  */
 export function clientText({ row, message }: Fault): string {
   return row.http >= 500 && row.text === undefined ? row.says : message;
@@ -565,7 +565,7 @@ function describe(code: FaultCode, facts: FaultFacts): string {
   return `${FAULTS[code].says} (${known.map(([name, value]) => `${name}: ${value}`).join(", ")})`;
 }
 
-/** What a Fault looks like in a message between threads: structured clone drops a class. */
+/** A Fault in a message between threads: structured clone drops a class. */
 export interface FaultRecord {
   readonly fault: FaultCode;
   readonly facts: FaultFacts;

@@ -56,7 +56,7 @@ import { calibrateTask } from "../../pool/calibrate.js";
 export interface RunningServer {
   readonly url: string;
   readonly kind: "uws" | "node";
-  /** Which lakeFS is there and whether it answers; undefined: none is set. */
+  /** Tells which lakeFS is there and whether it answers; undefined: none is set. */
   readonly lakefs: string | undefined;
   /**
    * An administrator's token, where this is the first start with `auth: token` and there was no
@@ -83,8 +83,8 @@ export async function startServer(settings: Settings, log: Log): Promise<Running
 }
 
 /**
- * What no setting shows by itself: which of them go together, and whether the files they name can
- * be used. Throws "settings/bad-value".
+ * Checks faults that no setting shows by itself: settings that do not go together, and files that
+ * cannot be used. Throws "settings/bad-value".
  */
 export async function checkTogether(settings: Settings): Promise<void> {
   checkListen(settings);
@@ -500,7 +500,10 @@ async function makePrivate(data: string): Promise<void> {
     await chmod(join(data, name), 0o600).catch(() => undefined);
 }
 
-/** What a crash left of pushes under way: nobody was told `ok`, nothing points there. */
+/**
+ * Removes the leftovers of pushes that a crash interrupted: nobody was told `ok`, nothing points
+ * there.
+ */
 async function emptyFolder(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true });
   for (const name of await readdir(folder))
