@@ -1,6 +1,6 @@
 /**
- * Chooses which older version of a tree it becomes a delta of. Versions of one path are a list;
- * the newest as the base of the next makes the shortest deltas, and chains that are as long as the
+ * Chooses which older version of a tree it becomes a delta of. Versions of one path are a list; the
+ * newest as the base of the next makes the shortest deltas, and chains that are as long as the
  * history. So versions count like a number in base 8: at every eighth place a version steps back to
  * the one eight before, at every 64th to the one 64 before, and so on. A history of 8^n versions
  * has chains of 7n at most, and a delta is some four changes long on average.

@@ -41,7 +41,8 @@ export class PatternList {
   }
 
   /**
-   *    * Returns whether the last pattern that matches includes `path` (latin1, no "/" around) or excludes it; undefined if none matches.
+   * Returns whether the last pattern that matches includes `path` (latin1, no "/" around) or
+   * excludes it; undefined if none matches.
    */
   matches(path: string, isFolder: boolean): boolean | undefined {
     const name = path.slice(path.lastIndexOf("/") + 1);

@@ -65,7 +65,8 @@ export class TaskWatch {
   }
 
   /**
-   *    * Returns whether another caller's or repository's task waits for this thread and this one has had its time slice. Ask it at least every 100 ms of work.
+   * Returns whether another caller's or repository's task waits for this thread and this one has
+   * had its time slice. Ask it at least every 100 ms of work.
    */
   shouldYield(): boolean {
     if (Atomics.load(this.#words, CONTROL_OTHERS) <= 0) return false;

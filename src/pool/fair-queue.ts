@@ -68,7 +68,8 @@ export class FairQueue<T> {
   }
 
   /**
-   *    * Returns how many tasks of others would go before one of this share and priority: those that have not begun, for whatever thread.
+   * Returns how many tasks of others would go before one of this share and priority: those that
+   * have not begun, for whatever thread.
    */
   waitingBeside(share: TaskShare, priority: Priority): number {
     const key = pairKey(share);

@@ -1,6 +1,7 @@
 /**
  * Tasks of pool threads, as those see them who ask for one. Each room declares its tasks where they
- * are done (`task`), with their requests and results: small messages (paths, ranges, numbers) and SharedArrayBuffers; bulk data moves as files.
+ * are done (`task`), with their requests and results: small messages (paths, ranges, numbers) and
+ * SharedArrayBuffers; bulk data moves as files.
  *
  * Every request carries `control`: Int32 words shared with the caller (control.ts), the first set
  * to 1 when the caller has gone. Tasks look at it by TaskWatch at least every 10 ms of work, which

@@ -42,7 +42,8 @@ export class DiskStore implements Store {
   /** Folders that are there, durably, or on their way to it. */
   readonly #folders = new Map<string, Promise<void>>();
   /**
-   *    * Number of failed syncs of each folder: each may have dropped what others had changed in it meanwhile.
+   * Number of failed syncs of each folder: each may have dropped what others had changed in it
+   * meanwhile.
    */
   readonly #failedSyncs = new Map<string, number>();
   /**
@@ -344,8 +345,8 @@ export class DiskStore implements Store {
   }
 
   /**
-   *    * Makes a file that is there already count for the caller as if it had put it. Whoever did may have died before its
-   * sync, or its sync may have failed.
+   * Makes a file that is there already count for the caller as if it had put it. Whoever did may
+   * have died before its sync, or its sync may have failed.
    */
   async #settleFound(path: string): Promise<void> {
     const since = this.#failures(path);

@@ -93,7 +93,8 @@ export class PackFrame {
   }
 
   /**
-   *    * Returns the bytes for the wire when the first `dataBytes` of the views are filled: a view, valid until they are filled again.
+   * Returns the bytes for the wire when the first `dataBytes` of the views are filled: a view,
+   * valid until they are filled again.
    */
   frame(dataBytes: number): Uint8Array {
     if (dataBytes > this.capacity)

@@ -13,7 +13,8 @@ interface SpecialName {
   /** With its leading dot. */
   readonly long: Uint8Array;
   /**
-   *    * Beginning of the 8.3 name: six letters before "~1" to "~4", from the fifth clash on two letters and a hash.
+   * Beginning of the 8.3 name: six letters before "~1" to "~4", from the fifth clash on two letters
+   * and a hash.
    */
   readonly short: Uint8Array;
   readonly hashed: Uint8Array;

@@ -21,8 +21,8 @@ export interface IngestOptions {
   readonly promised?: readonly SharedArrayBuffer[];
   readonly fsck: boolean;
   /**
-   *    * Levels of the findings: some refuse, others are only told. Default: as Git judges by itself. Means nothing
-   * without `fsck`.
+   * Levels of the findings: some refuse, others are only told. Default: as Git judges by itself.
+   * Means nothing without `fsck`.
    */
   readonly rules?: FsckRules | undefined;
   /**

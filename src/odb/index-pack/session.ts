@@ -111,7 +111,8 @@ export class Session {
   }
 
   /**
-   *    * Returns the checks that kernels leave to the host (wasm/layout.ts, CHECKS): none, those of what is not plain, or modes and links as well.
+   * Returns the checks that kernels leave to the host (wasm/layout.ts, CHECKS): none, those of what
+   * is not plain, or modes and links as well.
    */
   #depth(fsck: boolean): number {
     if (!fsck) return 0;
@@ -124,8 +125,8 @@ export class Session {
   }
 
   /**
-   *    * Makes the Report that takes the findings about one object. `object` is asked for its id only where rules
-   * are set.
+   * Makes the Report that takes the findings about one object. `object` is asked for its id only
+   * where rules are set.
    */
   reportOn(object: () => Oid): Report {
     return reportBy(this.#rules, object, (warning) => {

@@ -34,8 +34,8 @@ export interface VerifyOptions {
   readonly folder: string;
   readonly signal: AbortSignal;
   /**
-   *    * Returns the files that somebody else keeps of this repository; called once the manifest is known. Default:
-   * nothing.
+   * Returns the files that somebody else keeps of this repository; called once the manifest is
+   * known. Default: nothing.
    */
   readonly beside?: (manifest: Manifest) => Promise<Beside>;
 }
@@ -129,8 +129,8 @@ class Verification {
   }
 
   /**
-   *    * Returns the result of `work`, or undefined with a finding. Only what says something about the repository
-   * is one.
+   * Returns the result of `work`, or undefined with a finding. Only what says something about the
+   * repository is one.
    */
   async #attempt<T>(file: string, advice: string, work: () => Promise<T>): Promise<T | undefined> {
     try {

@@ -149,7 +149,8 @@ class Generation {
   }
 
   /**
-   *    * Returns how far `row` stands behind its base; 0: the base comes later, or is not in this pack, or the client does not read distances.
+   * Returns how far `row` stands behind its base; 0: the base comes later, or is not in this pack,
+   * or the client does not read distances.
    */
   #distance(row: number, base: number): number {
     const there = base < 0 || !this.#options.ofsDelta ? 0 : (this.#placed[base] as number);

@@ -20,7 +20,8 @@ export interface PackRequest {
   /** The client's boundary as it told it. */
   readonly clientShallow: readonly Oid[];
   /**
-   *    * The outcome of deepening: new boundary commits, old ones that are none any more, and the parents of those.
+   * The outcome of deepening: new boundary commits, old ones that are none any more, and the
+   * parents of those.
    */
   readonly shallow: readonly Oid[];
   readonly unshallow: readonly Oid[];

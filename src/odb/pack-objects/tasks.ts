@@ -56,7 +56,8 @@ export interface GenerateResult {
   readonly bytes: number;
   readonly plan: PlanFigures;
   /**
-   *    * Bounds of a filter by size: the largest blob it kept (-1: none) and the smallest it refused (Infinity: none).
+   * Bounds of a filter by size: the largest blob it kept (-1: none) and the smallest it refused
+   * (Infinity: none).
    */
   readonly sizes: { readonly keptMax: number; readonly refusedMin: number };
   readonly walkMs: number;

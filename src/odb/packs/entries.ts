@@ -3,8 +3,8 @@
  *
  *   entry = head (git/pack-entry) | zlib stream
  *
- * What is read here was checked when it was ingested, so anything odd is
- * damage ("odb/damaged"), not a client's mistake.
+ * What is read here was checked when it was ingested, so anything odd is damage ("odb/damaged"),
+ * not a client's mistake.
  */
 import { Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";

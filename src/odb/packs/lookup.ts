@@ -183,7 +183,8 @@ export class PackLookup {
   }
 
   /**
-   *    * Returns the offsets of all entries, in pack order, and the end of the last one: for callers who ask about many. Throws "odb/damaged".
+   * Returns the offsets of all entries, in pack order, and the end of the last one: for callers who
+   * ask about many. Throws "odb/damaged".
    */
   offsets(): Float64Array {
     if (this.#offsets !== undefined) return this.#offsets;

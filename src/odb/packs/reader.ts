@@ -152,8 +152,8 @@ export class ObjectReader {
   }
 
   /**
-   *    * Finds the base of the delta under `header`. A ref-delta's is looked for in its own pack
-   * first: stored packs are never thin.
+   * Finds the base of the delta under `header`. A ref-delta's is looked for in its own pack first:
+   * stored packs are never thin.
    */
   #baseOf(pack: PackFile, header: EntryHeader): Link {
     if (header.type === OBJECT_TYPE.ofsDelta)

@@ -158,8 +158,8 @@ export class AncestorWalks {
   }
 
   /**
-   *    * Returns whether `old` is among the ancestors of `young`. The newest are looked at first: a branch that
-   * goes on costs its new commits, one that does not costs all of its history. Throws
+   * Returns whether `old` is among the ancestors of `young`. The newest are looked at first: a
+   * branch that goes on costs its new commits, one that does not costs all of its history. Throws
    * "push/history-work" once all walks together have taken more than the limit.
    */
   async isAncestor(old: Oid, young: Oid): Promise<boolean> {

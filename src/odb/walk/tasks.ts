@@ -45,7 +45,8 @@ export type ConnectedResult = readonly (Unconnected | undefined)[];
 export interface AncestorRequest extends TaskControl {
   readonly packs: readonly PackHandle[];
   /**
-   *    * Pairs to compare: is `old` an ancestor of `new` (or the same), each peeled to a commit? The answer for other types is no.
+   * Pairs to compare: is `old` an ancestor of `new` (or the same), each peeled to a commit? The
+   * answer for other types is no.
    */
   readonly pairs: readonly { readonly old: Oid; readonly new: Oid }[];
 }
@@ -64,7 +65,7 @@ export interface WalkRequest {
   /** Annotated tags that come along if what they point at is sent. */
   readonly tags: readonly TagRef[];
   /**
-   *    * Tips of each pack by checksum, where every pack is closed. Lets a clone of everything do
+   * Tips of each pack by checksum, where every pack is closed. Lets a clone of everything do
    * without reading trees.
    */
   readonly packTips?: Readonly<Record<string, readonly Oid[]>>;

@@ -1,6 +1,6 @@
 /**
- * Finds the objects that a fetch is to bring: everything reachable from the wants and not from
- * the haves, shallow boundaries and filter applied. Runs in a pool thread.
+ * Finds the objects that a fetch is to bring: everything reachable from the wants and not from the
+ * haves, shallow boundaries and filter applied. Runs in a pool thread.
  *
  * Order of work: commits by date (commit-walk), then the boundary's trees against ours
  * (tree-edges), then trees and blobs. Nothing recurses. What the other side is known to have stays
@@ -102,7 +102,8 @@ class ObjectWalk {
   }
 
   /**
-   *    * Returns whether the answer is all that is stored, or all but blobs in a store where those are found without a walk.
+   * Returns whether the answer is all that is stored, or all but blobs in a store where those are
+   * found without a walk.
    */
   async #isAll(): Promise<boolean> {
     const { wants, haves, shallow, filter, packTips } = this.#request;
