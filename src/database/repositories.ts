@@ -271,8 +271,8 @@ export interface ListedRow {
 }
 
 /**
- * By title, those behind `after` that have been made: at most `count`. Costs at most three times as
- * many rows.
+ * By title, those behind `after` that have been made: at most `count`. Reads along an index, three
+ * times as many rows at most, and all that was granted to the viewer.
  */
 export async function listRepositories(
   database: Database,

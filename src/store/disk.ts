@@ -10,6 +10,7 @@
  * again, here and where a name is found that may be an earlier failure's.
  */
 import { randomBytes } from "node:crypto";
+import type { Dirent } from "node:fs";
 import * as files from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { Fault, asFault } from "../base/fault.js";
@@ -136,6 +137,15 @@ export class DiskStore implements Store {
       const bytes = await this.size(key, signal);
       if (bytes !== undefined) yield { key, bytes };
     }
+  }
+
+  async names(prefix: StoreKey, signal?: AbortSignal): Promise<readonly string[]> {
+    checkAborted(signal);
+    const entries = await this.#entries(this.#path(prefix.replace(/\/$/, "")), prefix);
+    return entries
+      .filter((entry) => entry.isDirectory() || !entry.name.startsWith(TEMPORARY_PREFIX))
+      .map((entry) => (entry.isDirectory() ? `${entry.name}/` : entry.name))
+      .sort();
   }
 
   async delete(key: StoreKey, signal?: AbortSignal): Promise<void> {
@@ -474,13 +484,7 @@ export class DiskStore implements Store {
     const pending = [{ folder, prefix }];
     for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
       checkAborted(signal);
-      const entries = await files
-        .readdir(next.folder, { withFileTypes: true })
-        .catch((error: unknown) => {
-          if (isAbsent(error)) return [];
-          throw storeFault(error, prefix);
-        });
-      for (const entry of entries) {
+      for (const entry of await this.#entries(next.folder, prefix)) {
         const key = next.prefix + entry.name;
         if (entry.isDirectory())
           pending.push({ folder: join(next.folder, entry.name), prefix: `${key}/` });
@@ -490,6 +494,16 @@ export class DiskStore implements Store {
       }
     }
     return { keys, temporaries };
+  }
+
+  /** None where the folder is not there. */
+  async #entries(folder: string, prefix: string): Promise<readonly Dirent[]> {
+    try {
+      return await files.readdir(folder, { withFileTypes: true });
+    } catch (error) {
+      if (isAbsent(error)) return [];
+      throw storeFault(error, prefix);
+    }
   }
 }
 

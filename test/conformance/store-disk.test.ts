@@ -28,6 +28,7 @@ t.test("what writes that died have left goes once it is old, and nothing else", 
     await writeFile(join(folder, name), "left");
   for (const name of ["s/a/1", "s/2", "s/a/~tmp-old", "s/~tmp-old", "other/~tmp-old"])
     await utimes(join(folder, name), then, then);
+  t.same(await store.names("s/"), ["2", "a/"], "they have no name");
   t.same(await store.sweep("s/", Date.now() - 50_000), { files: 2, bytes: 8 });
   t.same((await readdir(folder, { recursive: true })).sort(), [
     "other",

@@ -27,7 +27,7 @@ import { LakefsLook } from "../../serve/repositories/lakefs-look.js";
 import { LfsService } from "../../serve/lfs/lfs.js";
 import { Maintenance } from "../../serve/repositories/maintenance.js";
 import { type LakefsSettings, Repositories } from "../../serve/repositories/repositories.js";
-import type { Guard } from "../../serve/repositories/door.js";
+import { Door, type Guard } from "../../serve/repositories/door.js";
 import type { PushPolicy } from "../../serve/conversation/push-policy.js";
 import { Readiness } from "../../serve/readiness.js";
 import { RepositoryTable } from "../../serve/repositories/table.js";
@@ -148,6 +148,7 @@ export interface OpenedData {
   /** Absolute. */
   readonly data: string;
   readonly server: GitServer;
+  readonly door: Door;
   readonly api: RepositoryApi;
   readonly accounts: AccountApi;
   readonly opened: OpenedAccounts;
@@ -238,6 +239,7 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
       close,
       metrics,
       server: assembled.server,
+      door: assembled.door,
       api: assembled.api,
       accounts,
       opened: database,
@@ -286,7 +288,7 @@ async function serveData(settings: Settings, opened: OpenedData, log: Log): Prom
 
 async function listen(
   settings: Settings,
-  { server, api, metrics }: OpenedData,
+  { server, door, api, metrics }: OpenedData,
 ): Promise<HttpListener> {
   // Read by uWebSockets.js when it is loaded.
   process.env["UWS_HTTP_MAX_HEADERS_SIZE"] ??= String(LIMITS.headersBytesMax);
@@ -295,7 +297,7 @@ async function listen(
   );
   metrics.servedBy(transport.kind);
   const tls = tlsFiles(settings);
-  const handler = createRoutes(server, {
+  const handler = createRoutes(server, door, {
     loopbackOnly: settings.auth === "none",
     clients: clientOptions(settings),
     corsOrigins: settings.cors_origins,
@@ -397,6 +399,7 @@ interface Parts {
 
 interface Assembled {
   readonly server: GitServer;
+  readonly door: Door;
   readonly api: RepositoryApi;
   readonly repositories: Repositories;
 }
@@ -455,10 +458,11 @@ function assemble(settings: Settings, parts: Parts): Assembled {
     log,
   });
   const fetch = { pool, cache, checks, offer, log, metrics, allowAnyWant: settings.allow_any_want };
+  const door = new Door(repositories, guard);
   const server = new GitServer({
     version: VERSION,
     repositories,
-    guard,
+    door,
     pool,
     tables,
     log,
@@ -479,12 +483,12 @@ function assemble(settings: Settings, parts: Parts): Assembled {
     }),
   });
   const api = new RepositoryApi({
-    resolve: (name, caller, wants, signal) => server.resolve(name, caller, wants, signal),
+    door,
     repositories,
     policy,
     fetch,
   });
-  return { server, api, repositories };
+  return { server, door, api, repositories };
 }
 
 /**

@@ -9,7 +9,7 @@ import type { LogFacts } from "../../observe/log.js";
 import type { Operation } from "../../observe/metrics.js";
 import { type Conceal, concealed } from "../../serve/conversation/conceal.js";
 import type { RequestRecord } from "../../serve/conversation/request-record.js";
-import type { RequestEnd } from "../../serve/services.js";
+import type { RequestEnd } from "../../serve/git-server.js";
 import type { HttpReply, HttpRequest } from "./contract.js";
 import type { Target } from "./path.js";
 
