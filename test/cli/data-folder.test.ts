@@ -7,7 +7,8 @@ import { join } from "node:path";
 import Database from "libsql";
 import t from "tap";
 import { startGuarded } from "../support/accounts-rig.js";
-import { commit, git, startLakepack, tempFolder } from "../support/harness.js";
+import { commit, git, startLakepack } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { rawRequest } from "../support/raw-client.js";
 
 async function modes(folder: string, name = "."): Promise<string[]> {

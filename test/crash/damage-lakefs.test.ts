@@ -19,9 +19,9 @@ import {
   git,
   type Lakepack,
   logShows,
-  tempFolder,
   tryGit,
 } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { startBeside } from "../support/lakefs-beside.js";
 import { startProxy } from "../support/lakefs-proxy.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";

@@ -14,9 +14,9 @@ import {
   folderOf,
   git,
   startLakepack,
-  tempFolder,
   tryGit,
 } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 t.setTimeout(600_000);
 

@@ -18,7 +18,8 @@ import type { Manifest } from "../../src/odb/manifest/manifest.js";
 import type { Pool } from "../../src/pool/task.js";
 import { storePrefix } from "../../src/serve/conversation/repository-name.js";
 import { DiskStore } from "../../src/store/disk.js";
-import { type Lakepack, prefixOf, startLakepack, tempFolder, tryGit } from "../support/harness.js";
+import { type Lakepack, prefixOf, startLakepack, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { type JournalRecord, type Order, readJournal } from "./journal.js";
 
 const RECORDER = pathToFileURL(join(import.meta.dirname, "recorder.js")).href;

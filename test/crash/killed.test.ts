@@ -12,9 +12,9 @@ import {
   git,
   type Lakepack,
   startLakepack,
-  tempFolder,
   tryGit,
 } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { isFull } from "../support/everyday.js";
 import { seeded } from "../support/random.js";
 

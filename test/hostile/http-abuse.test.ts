@@ -14,9 +14,9 @@ import {
   type Lakepack,
   remoteRefs,
   startLakepack,
-  tempFolder,
   tryGit,
 } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { pkts } from "../support/raw-fetch.js";
 import { RawClient, type RawResponse } from "../support/raw-client.js";
 

@@ -9,14 +9,8 @@ import { gzipSync } from "node:zlib";
 import t, { type Test } from "tap";
 import { frontEnds } from "../support/everyday.js";
 import { OBJECT_TYPE } from "../../src/git/oid.js";
-import {
-  commit,
-  folderOf,
-  git,
-  type Lakepack,
-  startLakepack,
-  tempFolder,
-} from "../support/harness.js";
+import { commit, folderOf, git, type Lakepack, startLakepack } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { command, EMPTY_PACK, parseReport } from "../support/raw-push.js";
 import {
   appending,

@@ -4,7 +4,8 @@
  */
 import { join } from "node:path";
 import t from "tap";
-import { commit, git, startLakepack, tempFolder } from "../support/harness.js";
+import { commit, git, startLakepack } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { pkts, rawFetch } from "../support/raw-fetch.js";
 import { command, EMPTY_PACK, parseReport, postPush } from "../support/raw-push.js";
 import { rawRequest } from "../support/raw-client.js";

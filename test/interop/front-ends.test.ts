@@ -9,7 +9,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { type RawResponse, RawClient, rawRequest } from "../support/raw-client.js";
 import { startGuarded } from "../support/accounts-rig.js";
-import { commit, git, type Lakepack, startLakepack, tempFolder } from "../support/harness.js";
+import { commit, git, type Lakepack, startLakepack } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 const KINDS = ["uws", "node"] as const;
 const HOST = "Host: localhost\r\n";

@@ -18,9 +18,9 @@ import {
   startLakepack,
   startStock,
   stockRepository,
-  tempFolder,
   tryGit,
 } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 const UPLOAD = "application/x-git-upload-pack-request";
 const RECEIVE = "application/x-git-receive-pack-request";

@@ -7,15 +7,8 @@ import t from "tap";
 import { commitMany, manyPath } from "../support/many-files.js";
 import { kindOf, type LakefsProxy, startProxy } from "../support/lakefs-proxy.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
-import {
-  checkFsck,
-  commit,
-  git,
-  logShows,
-  remoteRefs,
-  tempFolder,
-  tryGit,
-} from "../support/harness.js";
+import { checkFsck, commit, git, logShows, remoteRefs, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { emptyRepository, put, settingsFor, signal, startBeside } from "../support/lakefs-rig.js";
 
 t.setTimeout(240_000);

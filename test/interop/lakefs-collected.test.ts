@@ -9,15 +9,8 @@ import t from "tap";
 import { blockStores } from "../support/everyday.js";
 import { lakepack } from "../support/lakepack-command.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
-import {
-  checkFsck,
-  commit,
-  git,
-  logShows,
-  remoteRefs,
-  tempFolder,
-  tryGit,
-} from "../support/harness.js";
+import { checkFsck, commit, git, logShows, remoteRefs, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import {
   emptyRepository,
   headOf,

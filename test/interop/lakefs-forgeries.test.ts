@@ -28,9 +28,9 @@ import {
   type Lakepack,
   logShows,
   remoteRefs,
-  tempFolder,
   tryGit,
 } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import {
   emptyRepository,
   headOf,

@@ -13,9 +13,9 @@ import {
   type Lakepack,
   remoteRefs,
   startLakepack,
-  tempFolder,
   tryGit,
 } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { lakefsEnvironment, seed, signal, startBeside } from "../support/lakefs-beside.js";
 import { advertised, pkts, rawFetch } from "../support/raw-fetch.js";
 import { command, postPush } from "../support/raw-push.js";

@@ -10,15 +10,8 @@ import type { LakefsClient } from "../../src/lakefs/api/client.js";
 import { sweepWorkBranches } from "../../src/lakefs/land/sweep.js";
 import { TAG_MOVE_PREFIX } from "../../src/lakefs/land/tag-move.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
-import {
-  checkFsck,
-  commit,
-  git,
-  type Lakepack,
-  remoteRefs,
-  tempFolder,
-  tryGit,
-} from "../support/harness.js";
+import { checkFsck, commit, git, type Lakepack, remoteRefs, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { isFull, strideOf } from "../support/everyday.js";
 import { type CountingProxy, startProxy } from "../support/counting-proxy.js";
 import {

@@ -14,7 +14,8 @@ import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-s
 import { startProxy } from "../support/lakefs-proxy.js";
 import { RawClient } from "../support/raw-client.js";
 import { type Guarded, startGuarded } from "../support/accounts-rig.js";
-import { commit, folderOf, git, tempFolder, tryGit } from "../support/harness.js";
+import { commit, folderOf, git, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { put, settingsFor, signal } from "../support/lakefs-rig.js";
 import { slowPush } from "../support/slow-push.js";
 

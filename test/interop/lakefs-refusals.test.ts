@@ -7,15 +7,8 @@ import t, { type Test } from "tap";
 import { blockStores } from "../support/everyday.js";
 import { pathOf } from "../../src/lakefs/api/http.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
-import {
-  commit,
-  git,
-  type GitRun,
-  type Lakepack,
-  remoteRefs,
-  tempFolder,
-  tryGit,
-} from "../support/harness.js";
+import { commit, git, type GitRun, type Lakepack, remoteRefs, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import {
   emptyRepository,
   filesOf,

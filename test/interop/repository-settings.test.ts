@@ -8,7 +8,8 @@ import t from "tap";
 import { frontEnds } from "../support/everyday.js";
 import { lakepack } from "../support/lakepack-command.js";
 import { startGuarded } from "../support/accounts-rig.js";
-import { commit, git, startLakepack, tempFolder, tryGit } from "../support/harness.js";
+import { commit, git, startLakepack, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { fetched, makeOdd, type Odd, original, pushOdd } from "../support/odd-objects.js";
 
 t.setTimeout(300_000);

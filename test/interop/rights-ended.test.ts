@@ -8,7 +8,8 @@ import { frontEnds } from "../support/everyday.js";
 import { RawClient } from "../support/raw-client.js";
 import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 import { type Guarded, startGuarded } from "../support/accounts-rig.js";
-import { commit, git, tempFolder } from "../support/harness.js";
+import { commit, git } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { emptyRepository, put, settingsFor, signal } from "../support/lakefs-rig.js";
 import { slowPush } from "../support/slow-push.js";
 

@@ -5,7 +5,8 @@
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { LIMITS } from "../../src/base/limits.js";
-import { commit, git, type Lakepack, startLakepack, tempFolder } from "../support/harness.js";
+import { commit, git, type Lakepack, startLakepack } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { commitMany, manyPath } from "../support/many-files.js";
 import { kindOf, type LakefsProxy, startProxy } from "../support/lakefs-proxy.js";
 import {

@@ -9,7 +9,7 @@ import t from "tap";
 import { Fault } from "../../src/base/fault.js";
 import type { Log } from "../../src/observe/log.js";
 import { LakefsWatch } from "../../src/lakefs/watch.js";
-import { tempFolder } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { createSource, openNode, refsOf, testPool } from "../support/lakefs-reading.js";
 import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 

@@ -24,7 +24,7 @@ import {
 import { storedRepositories } from "../../src/serve/repositories/stored.js";
 import { RepositoryTable } from "../../src/serve/repositories/table.js";
 import { DiskStore } from "../../src/store/disk.js";
-import { tempFolder } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 const ANYBODY: Viewer = { userId: undefined, namespace: undefined };
 const ADA: Viewer = { userId: "u-ada", namespace: "ada" };

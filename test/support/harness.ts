@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { chmod, cp, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, cp, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -14,15 +14,9 @@ import type { Test } from "tap";
 import { Database } from "../../src/database/database.js";
 import { findRepository } from "../../src/database/repositories.js";
 import { storePrefix } from "../../src/serve/conversation/repository-name.js";
+import { tempFolder } from "./temp-folder.js";
 
 const MAIN = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
-
-/** A folder of this test, removed after it. */
-export async function tempFolder(t: Pick<Test, "teardown">): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), "lakepack-test-"));
-  t.teardown(() => rm(folder, { recursive: true, force: true, maxRetries: 3 }));
-  return folder;
-}
 
 // lakepack ----------------------------------------------------------------------------------------
 

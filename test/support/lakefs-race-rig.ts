@@ -10,7 +10,8 @@ import { GUARD_PATH, TIP_KEY } from "../../src/lakefs/rules/metadata-keys.js";
 import { putActions } from "./hooks-rig.js";
 import { Source } from "./lakefs-reading.js";
 import type { RunningLakefs } from "./lakefs-servers.js";
-import { checkFsck, commit, git, remoteRefs, tempFolder, tryGit } from "./harness.js";
+import { checkFsck, commit, git, remoteRefs, tryGit } from "./harness.js";
+import { tempFolder } from "./temp-folder.js";
 import { emptyRepository, filesOf, headOf, put, signal, startBeside } from "./lakefs-rig.js";
 
 const PUSHERS = 3;

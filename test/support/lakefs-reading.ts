@@ -31,7 +31,7 @@ import { PackChecks } from "../../src/odb/packs/checks.js";
 import { PackTables } from "../../src/odb/packs/tables.js";
 import { createPool, type ThreadPool } from "../../src/pool/pool.js";
 import { DiskStore } from "../../src/store/disk.js";
-import { tempFolder } from "./harness.js";
+import { tempFolder } from "./temp-folder.js";
 import type { RunningLakefs } from "./lakefs-servers.js";
 
 export const { signal } = new AbortController();

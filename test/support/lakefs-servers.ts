@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import type { Test } from "tap";
 import { LakefsClient } from "../../src/lakefs/api/client.js";
 import type { LakefsAccess } from "../../src/lakefs/api/http.js";
-import { tempFolder } from "./harness.js";
+import { tempFolder } from "./temp-folder.js";
 
 type Environment = Readonly<Record<string, string>>;
 export interface LakefsKey {

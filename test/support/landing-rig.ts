@@ -32,7 +32,7 @@ import { PackTables } from "../../src/odb/packs/tables.js";
 import type { RefOutcome } from "../../src/odb/ref-store.js";
 import type { ThreadPool } from "../../src/pool/pool.js";
 import { DiskStore } from "../../src/store/disk.js";
-import { tempFolder } from "./harness.js";
+import { tempFolder } from "./temp-folder.js";
 import { SEAL_KEY, signal } from "./lakefs-reading.js";
 import type { RunningLakefs } from "./lakefs-servers.js";
 

@@ -4,7 +4,8 @@
  */
 import { join } from "node:path";
 import type { Test } from "tap";
-import { git, type GitRun, tempFolder, tryGit } from "./harness.js";
+import { git, type GitRun, tryGit } from "./harness.js";
+import { tempFolder } from "./temp-folder.js";
 
 const WHO = "A <a@example.com> 1600000000 +0000";
 

@@ -7,7 +7,8 @@ import { join } from "node:path";
 import type { Test } from "tap";
 import { readPacket } from "../../src/wire/pkt-line.js";
 import { rawRequest } from "./raw-client.js";
-import { git, objectSet, tempFolder } from "./harness.js";
+import { git, objectSet } from "./harness.js";
+import { tempFolder } from "./temp-folder.js";
 
 export interface RawFetchReply {
   readonly status: number;

@@ -9,7 +9,7 @@ import t from "tap";
 import type { HttpHandler } from "../../src/transport/http/contract.js";
 import { transport as node } from "../../src/transport/http/node.js";
 import { transport as uws } from "../../src/transport/http/uws.js";
-import { tempFolder } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 const MIB = 1024 * 1024;
 const PIECES = 120;
