@@ -1,6 +1,6 @@
 // Builds everything into dist/: WebAssembly kernels first, then TypeScript. Skips the kernels when
 // they are newer than their sources. `--if-needed` skips all when dist/ is newer than every source
-// (used by `npm start`).
+// (used by `npm start`); `--kernels` builds the kernels alone (used by `npm run pack`).
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -43,6 +43,7 @@ if (!upToDate(kernels, newest("wasm"))) {
     "release",
   ]);
 }
+if (process.argv.includes("--kernels")) process.exit(0);
 const sources = ["src", "workers", "test", "bench"].map(newest);
 if (!process.argv.includes("--if-needed") || !upToDate(stamp, config, ...sources))
   run("typescript/bin/tsc", ["-p", "."]);

@@ -260,7 +260,7 @@ async function serveData(settings: Settings, opened: OpenedData, log: Log): Prom
     log,
   });
   try {
-    const listener = await listen(settings, opened);
+    const listener = await listen(settings, opened, log);
     const host = listener.host.includes(":") ? `[${listener.host}]` : listener.host;
     return {
       url: `${settings.tls_cert === "" ? "http" : "https"}://${host}:${listener.port}`,
@@ -289,12 +289,16 @@ async function serveData(settings: Settings, opened: OpenedData, log: Log): Prom
 async function listen(
   settings: Settings,
   { server, door, api, metrics }: OpenedData,
+  log: Log,
 ): Promise<HttpListener> {
   // Read by uWebSockets.js when it is loaded.
   process.env["UWS_HTTP_MAX_HEADERS_SIZE"] ??= String(LIMITS.headersBytesMax);
-  const transport = await loadTransport(
-    settings.transport === "auto" ? undefined : settings.transport,
-  );
+  const transport = await loadTransport(settings.transport, {
+    passedOver: ({ kind, reason }) =>
+      log[kind === "changed" ? "warn" : "info"]("node:http serves in place of uWebSockets.js", {
+        reason,
+      }),
+  });
   metrics.servedBy(transport.kind);
   const tls = tlsFiles(settings);
   const handler = createRoutes(server, door, {

@@ -356,6 +356,9 @@ export type Settings = {
   readonly [K in SettingName]: (typeof SETTINGS)[K] extends Setting<infer T> ? T : never;
 };
 
+/** Variables by name, as in process.env. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
 /** Settings as somebody gave them; values as written. */
 export type Given = Readonly<Record<string, unknown>>;
 
@@ -367,14 +370,18 @@ const SETTINGS_FILE = "lakepack.yaml";
 /** Reads file, environment and command line. Throws "settings/bad-value". */
 export function readSettings(
   flags: Given,
-  environment: NodeJS.ProcessEnv,
+  environment: Environment,
   file: string = SETTINGS_FILE,
 ): Settings {
-  const given = {
+  return checkSettings({
     ...fromFile(file, file !== SETTINGS_FILE),
     ...fromEnvironment(environment),
     ...flags,
-  };
+  });
+}
+
+/** Reads values as written, with defaults for those that are absent. Throws "settings/bad-value". */
+export function checkSettings(given: Given): Settings {
   const settings: Record<string, unknown> = {};
   for (const name of Object.keys(given)) if (!Object.hasOwn(SETTINGS, name)) throw unknown(name);
   for (const [name, { schema, fallback, allowed }] of Object.entries(SETTINGS)) {
@@ -459,7 +466,7 @@ function readYaml(text: string, file: string): unknown {
   }
 }
 
-function fromEnvironment(environment: NodeJS.ProcessEnv): Given {
+function fromEnvironment(environment: Environment): Given {
   const given: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(environment)) {
     if (name.startsWith(ENVIRONMENT_PREFIX))
