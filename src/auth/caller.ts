@@ -46,11 +46,11 @@ export function shareOf(caller: Caller, source: string): string {
 }
 
 /** Returns whether `role` is at least `wanted`; undefined is less than any. */
-export function includes(role: Role | undefined, wanted: Role): boolean {
+export function roleIncludes(role: Role | undefined, wanted: Role): boolean {
   return role !== undefined && ROLES.indexOf(role) >= ROLES.indexOf(wanted);
 }
 
 /** The lesser of two. */
 export function atMost(role: Role, limit: Role): Role {
-  return includes(limit, role) ? role : limit;
+  return roleIncludes(limit, role) ? role : limit;
 }

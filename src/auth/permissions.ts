@@ -13,7 +13,7 @@ import { seeRepository, updateRepository, type Viewer } from "../database/reposi
 import type { RepositoryRow } from "../database/schema.js";
 import { Fault } from "../base/fault.js";
 import type { Accounts } from "./accounts.js";
-import { atMost, type Caller, includes, type Role, type SignedIn } from "./caller.js";
+import { atMost, type Caller, roleIncludes, type Role, type SignedIn } from "./caller.js";
 
 export type Visibility = "public" | "private";
 
@@ -60,7 +60,9 @@ export class Permissions {
   /** Returns whether a push may make a repository in this namespace. */
   mayCreate(caller: Caller, namespace: string | undefined): boolean {
     if (caller.kind === "trusted") return true;
-    return caller.kind === "user" && isOwner(caller, namespace) && includes(caller.scope, "write");
+    return (
+      caller.kind === "user" && isOwner(caller, namespace) && roleIncludes(caller.scope, "write")
+    );
   }
 
   /** Returns the viewer whose list of repositories a caller sees; undefined: all of it. */

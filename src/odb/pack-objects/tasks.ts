@@ -6,7 +6,7 @@ import type { PackHandle, PacksRequest } from "../packs/handle.js";
 import type { WalkRequest } from "../walk/tasks.js";
 
 /** Objects to be deflated that threads share (odb/deflate-board). */
-export interface BoardMessage {
+export interface SharedDeflateMessage {
   /** Two doubles an object: index of its pack in the space's order, offset of its entry. */
   readonly entries: SharedArrayBuffer;
   readonly words: SharedArrayBuffer;
@@ -36,7 +36,7 @@ export type GenerationNews =
   /** The file's first `bytes` are final. */
   | { readonly kind: "written"; readonly bytes: number; readonly objects: number }
   /** Others may help. */
-  | { readonly kind: "board"; readonly board: BoardMessage };
+  | { readonly kind: "board"; readonly board: SharedDeflateMessage };
 
 export interface PlanFigures {
   readonly objects: number;
@@ -76,7 +76,7 @@ export interface FoldedPack {
 export const generateTask = task<GenerateRequest, GenerateResult>("pack-objects/generate");
 
 /** Deflates batches of somebody else's pack; answers how many. */
-export const helpTask = task<PacksRequest & { readonly board: BoardMessage }, number>(
+export const helpTask = task<PacksRequest & { readonly board: SharedDeflateMessage }, number>(
   "pack-objects/help",
 );
 

@@ -10,7 +10,7 @@ import type { Kernels } from "../../kernels/kernels.js";
 import type { PackHandle } from "./handle.js";
 import { BaseCache } from "./base-cache.js";
 import { BlockCache } from "./block-cache.js";
-import { inSpaceOrder, NONE, ObjectSpace } from "./numbering.js";
+import { inSpaceOrder, NONE, ObjectNumbers } from "./numbering.js";
 import { EntryHeader, PackFile } from "./entries.js";
 import type { PackLookup } from "./lookup.js";
 import type { StoredObject } from "./stored-object.js";
@@ -51,7 +51,7 @@ export function threadReaderCaches(): ReaderCaches {
 }
 
 export class ObjectReader {
-  readonly space: ObjectSpace<PackFile>;
+  readonly space: ObjectNumbers<PackFile>;
   readonly #bases: BaseCache;
   readonly #kernels: Kernels;
   readonly #header = new EntryHeader();
@@ -63,7 +63,7 @@ export class ObjectReader {
     kernels: Kernels,
     caches: ReaderCaches = createReaderCaches(),
   ) {
-    this.space = new ObjectSpace(
+    this.space = new ObjectNumbers(
       inSpaceOrder(packs).map((pack) => new PackFile(pack, caches.blocks, kernels)),
     );
     this.#bases = caches.bases;

@@ -12,7 +12,7 @@ import { TreeCursor } from "../../git/tree.js";
 import type { TaskWatch } from "../../pool/control.js";
 import type { ReachableBits } from "./tasks.js";
 import { Commits, peel } from "./commits.js";
-import { coversAll, type PackTips } from "./whole-store.js";
+import { wantsReachEverything, type PackTips } from "./whole-store.js";
 import type { ObjectReader } from "../packs/reader.js";
 import { NONE } from "../packs/numbering.js";
 import type { PackLookup } from "../packs/lookup.js";
@@ -45,7 +45,10 @@ export async function findReachable(
   const walk = new ReachableWalk(reader, packTips, promises, watch);
   // Where no branch was ever deleted or moved aside the refs reach all that is stored: a walk back
   // to the oldest tip of a pack shows it.
-  if (closedTips !== undefined && (await coversAll(new Commits(reader), tips, closedTips, watch)))
+  if (
+    closedTips !== undefined &&
+    (await wantsReachEverything(new Commits(reader), tips, closedTips, watch))
+  )
     walk.fill();
   else await walk.run(tips);
   return walk.bits(tips);

@@ -16,7 +16,7 @@ import { WorkBudget } from "../../base/work-budget.js";
 import type { Filter } from "../../wire/filter.js";
 import { MARK, walkCommits, type WalkedCommits } from "./commit-walk.js";
 import { type CommitNode, Commits, peel } from "./commits.js";
-import { coversAll, markAll } from "./whole-store.js";
+import { wantsReachEverything, markAll } from "./whole-store.js";
 import { FilteredWalk } from "./filtered-walk.js";
 import { createFilter, type SparseBlobs } from "./filter.js";
 import type { ObjectReader } from "../packs/reader.js";
@@ -110,7 +110,7 @@ class ObjectWalk {
     if (packTips === undefined || haves.length > 0 || shallow.length > 0) return false;
     if (filter !== undefined && (filter.kind !== "blob:none" || !isCheaperThanTrees(this.#reader)))
       return false;
-    return coversAll(this.#commits, wants, packTips, this.#watch);
+    return wantsReachEverything(this.#commits, wants, packTips, this.#watch);
   }
 
   async #sendStored(): Promise<void> {

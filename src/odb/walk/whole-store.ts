@@ -22,7 +22,7 @@ export type PackTips = Readonly<Record<string, readonly Oid[]>>;
  * Returns whether the wants reach everything that is stored. Commits are walked only as far back
  * as the oldest tip, newest first.
  */
-export async function coversAll(
+export async function wantsReachEverything(
   commits: Commits,
   wants: readonly Oid[],
   packTips: PackTips,
