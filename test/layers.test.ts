@@ -30,6 +30,7 @@ const RANKS: Readonly<Record<string, number>> = {
   api: 11,
   transport: 12,
   cli: 13,
+  library: 14,
 };
 /**
  * Folders of a room, lowest first: a file imports from its own folder or one before it. "" is the

@@ -101,7 +101,7 @@ export function sortSymbols(lengths: usize, count: u32): u32 {
   return sum;
 }
 
-/** What is left of the code space after all lengths: 0 complete, negative over-subscribed. */
+/** Returns the rest of the code space after all lengths: 0 complete, negative over-subscribed. */
 export function spaceLeft(): i32 {
   let left: i32 = 1;
   for (let length: usize = 1; length < 16; length++) {

@@ -108,7 +108,7 @@ export function inflateWhole(start: usize, end: usize, target: usize, size: u32)
   return inflateWhole_(start, end, target, size);
 }
 
-/** Where the last inflate stopped reading. */
+/** Returns where the last inflate stopped reading. */
 export function inputEnd(): usize {
   return input;
 }
@@ -195,7 +195,10 @@ export {
 export { checkObject, walkObject } from "./check";
 export { recordAt, makeRecord };
 
-/** What may grow with the pack's bytes: inflated data that is kept, and places of link sets. */
+/**
+ * Sets the limits of what may grow with the pack's bytes: inflated data that is kept, and places of
+ * link sets.
+ */
 export function setRoom(keepMax: u32, linkSlotsMax: u32): void {
   const most = load<u32>(KEEP_SETTING);
   store<u32>(KEEP_MAX, keepMax < most ? keepMax : most);

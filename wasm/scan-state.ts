@@ -35,7 +35,7 @@ export const S_BYTES: usize = 128;
 /** Entries above this are taken in pieces: whole ones must fit in the window and in a room. */
 export const WHOLE_BYTES: u64 = 512 << 10;
 
-/** Where the state of the scan lies that this instance works on. */
+/** Address of the scan's state that this instance works on. */
 export let state: usize = SCAN;
 
 /** The scan this instance works on from now on. */

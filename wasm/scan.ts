@@ -123,7 +123,7 @@ export function scan(start: usize, end: usize, final: bool): i32 {
   return answer;
 }
 
-/** What the later passes read of a whole pack's scan. */
+/** Publishes what the later passes read of a whole pack's scan. */
 function publish(): void {
   store<u32>(RECORD_COUNT, load<u32>(state, S_COUNT));
   store<u32>(RECORD_CLAIM, load<u32>(state, S_CLAIM));
@@ -165,7 +165,10 @@ function scanSome(start: usize, end: usize, final: bool): i32 {
   return OK;
 }
 
-/** Whether a segment has come to where another one starts. One it ran past was a wrong guess. */
+/**
+ * Returns whether a segment has come to where another one starts. One it ran past was a wrong
+ * guess.
+ */
 function atStop(): bool {
   let stop: usize = load<u32>(state, STOPS);
   if (stop == 0 || load<u32>(state, IN_LARGE) != 0) return false;

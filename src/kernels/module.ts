@@ -5,8 +5,8 @@
 import { LAYOUT } from "./abi.js";
 
 /**
- * What an ingest's kernels ask of their host (wasm/host.ts). Offsets are numbers: packs outgrow 32
- * bits.
+ * Functions that an ingest's kernels call in their host (wasm/host.ts). Offsets are numbers:
+ * packs outgrow 32 bits.
  */
 export interface Host {
   /** Reads `length` bytes of the pack at `offset` to `to`; how many came. */

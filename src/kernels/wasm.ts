@@ -180,7 +180,10 @@ export class WasmKernels implements Kernels {
   }
 }
 
-/** Where the batch that starts at `first` ends: bounded in jobs and bytes, at least one object. */
+/**
+ * Returns where the batch that starts at `first` ends: bounded in jobs and bytes, at least one
+ * object.
+ */
 function batchEnd(objects: readonly HashJob[], first: number): number {
   let bytes = 0;
   let end = first;

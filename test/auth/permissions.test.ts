@@ -6,7 +6,7 @@ import {
   ANONYMOUS,
   atMost,
   type Caller,
-  includes,
+  roleIncludes,
   type Role,
   type SignedIn,
   TRUSTED,
@@ -53,7 +53,7 @@ t.test("roles include those before them", async (t) => {
   for (const [has, role] of roles.entries())
     for (const [asked, wanted] of roles.entries())
       if (wanted !== undefined)
-        t.equal(includes(role, wanted), has >= asked, `${role} for ${wanted}`);
+        t.equal(roleIncludes(role, wanted), has >= asked, `${role} for ${wanted}`);
   t.same(
     [atMost("admin", "read"), atMost("read", "admin"), atMost("write", "write")],
     ["read", "read", "write"],

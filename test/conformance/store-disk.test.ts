@@ -29,6 +29,7 @@ t.test("what writes that died have left goes once it is old, and nothing else", 
     await writeFile(join(folder, name), "left");
   for (const name of ["s/a/1", "s/2", "s/a/~tmp-old", "s/~tmp-old", "other/~tmp-old"])
     await utimes(join(folder, name), then, then);
+  t.same(await store.names("s/"), ["2", "a/"], "they have no name");
   await utimes(join(folder, "s/~tmp-new"), later, later);
   t.same(await store.sweep("s/", 1_500_000), { files: 2, bytes: 8 });
   t.same((await readdir(folder, { recursive: true })).sort(), [

@@ -142,6 +142,19 @@ export async function storeConformance(t: Test, make: () => Promise<Store>): Pro
     for await (const entry of store.list("none/")) t.fail(`listed ${entry.key}`);
   });
 
+  await t.test(
+    "names are those directly below a prefix, sorted, folders with a slash",
+    async (t) => {
+      const store = await make();
+      for (const key of ["n/b", "n/a/2", "n/a/1", "n/a-b/c/d", "n-other/x", "m"])
+        await store.putIfAbsent(key, utf8(key));
+      t.same(await store.names("n/"), ["a-b/", "a/", "b"]);
+      t.same(await store.names("n/a/"), ["1", "2"]);
+      t.same(await store.names("none/"), []);
+      t.equal(await faultOf(store.names("n/", AbortSignal.abort())), "base/aborted");
+    },
+  );
+
   await t.test("delete is idempotent", async (t) => {
     const store = await make();
     await store.putIfAbsent("d", utf8("d"));

@@ -245,7 +245,7 @@ async function ownAffairs(t: Test, it: Scene, hooks: Hooks): Promise<void> {
     sealKeys: [],
     commits: node.commits,
     root,
-    heads: () => [],
+    heads: { latest: [] },
   });
   const bytes = Buffer.from("large");
   const content = (async function* () {

@@ -38,7 +38,7 @@ async function openStore(t: Test, server: RunningLakefs) {
     sealKeys: [SEAL_KEY],
     commits,
     root: new RootCommit(client, repository),
-    heads: () => [],
+    heads: { latest: [] },
   });
   const store = new LakefsLfsStore(
     files,

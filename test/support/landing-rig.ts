@@ -12,7 +12,12 @@ import type { LfsObjects, Mapping } from "../../src/lakefs/rules/contract.js";
 import { createLanding } from "../../src/lakefs/land/landing.js";
 import type { Landing, LandingPolicy } from "../../src/lakefs/land/contract.js";
 import { DEFAULT_MAPPING } from "../../src/lakefs/notes/mapping.js";
-import { type OpenLakefsRepository, openLakefsRepository } from "../../src/lakefs/repository.js";
+import {
+  type LakefsReading,
+  openLakefsReading,
+  openLakefsRefs,
+} from "../../src/lakefs/repository.js";
+import type { LakefsRefs } from "../../src/lakefs/refs.js";
 import type { FsckRules } from "../../src/git/fsck/levels.js";
 import { LakefsClient } from "../../src/lakefs/api/client.js";
 import type { LakefsCall } from "../../src/lakefs/api/http.js";
@@ -86,7 +91,8 @@ export class Work {
   }
 }
 
-export interface RigNode extends OpenLakefsRepository {
+export interface RigNode extends LakefsReading {
+  readonly refs: LakefsRefs;
   /**
    * As a push would: a pack of what `not` lacks, then the refs. [name, old, new] each; old
    * undefined: what the node says.
@@ -196,43 +202,35 @@ export async function rigNode(
     policy = { allowForced: false },
     tasks = new Semaphore(1),
   } = options;
-  let landing: Landing | undefined;
-  const opened = await openLakefsRepository(
+  const { access } = server;
+  const parts = { client, access, pool, objects, log };
+  const reading = await openLakefsReading(
     {
-      access: server.access,
-      client,
+      ...parts,
       repository,
       store,
       prefix: PREFIX,
-      pool,
-      objects,
       incoming,
-      log,
-      manifestRefs: new ManifestRefs(manifests, store, PREFIX),
       mappingSeed: options.mappingSeed ?? DEFAULT_MAPPING,
       sealKeys: options.sealKeys ?? [SEAL_KEY],
       synthesisTasks: tasks,
-      landing: (parts) =>
-        (landing = createLanding({
-          ...parts,
-          access: server.access,
-          objects,
-          pool,
-          tasks,
-          lfs,
-          policy,
-          log,
-        })),
     },
     signal,
   );
-  t.teardown(() => opened.close());
+  const landing = createLanding({ ...reading, ...parts, tasks, lfs, policy });
+  const refs = openLakefsRefs(reading, {
+    manifestRefs: new ManifestRefs(manifests, store, PREFIX),
+    landing,
+    log,
+  });
+  const opened = { ...reading, refs };
+  t.teardown(() => refs.close());
   const progress: string[] = [];
   const results: string[] = [];
   let copies = 0;
   return {
     ...opened,
-    landing: landing as unknown as Landing,
+    landing,
     progress,
     results,
     calls,

@@ -119,7 +119,9 @@ function shared(path: string): SharedArrayBuffer {
   return copy;
 }
 
-/** What a look costs, whom it keeps waiting, and what becomes of what it finds. */
+/**
+ * The rules of one kind of look: its cost, whom it keeps waiting, and what becomes of its findings.
+ */
 interface Looking {
   readonly report: Report;
   readonly watch: TaskWatch;

@@ -186,7 +186,7 @@ class Conclusion {
     });
   }
 
-  /** What an appended base links to counts as what the pack needs: it is one of its objects now. */
+  /** Counts the links of an appended base among the pack's needs: it is one of its objects now. */
   #walk(type: ObjectType, data: Uint8Array): void {
     const { kernels } = this.#session;
     if (data.length + ROOM_SLACK_BYTES > this.#room.bytes) {
@@ -298,7 +298,7 @@ class Conclusion {
     return Array.from({ length: count }, (_, tip) => oidAt(bytes, tip * 20));
   }
 
-  /** What was done, for metrics, tests and the bench. */
+  /** Returns counts of the work done, for metrics, tests and the bench. */
   #counters(): Record<string, number> {
     const { kernels, memory } = this.#session;
     return {

@@ -19,7 +19,7 @@ const LINKS_PER_LOOK = 1_024;
 export interface WrongLink {
   readonly object: Oid;
   readonly expected: ObjectType;
-  /** What it is; of one that nobody has, what else it is linked to as. */
+  /** Type of the object; of one that nobody has, the other type it is linked to as. */
   readonly found: ObjectType;
 }
 

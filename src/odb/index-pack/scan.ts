@@ -96,7 +96,10 @@ async function scanSpool(
   session.checkLinks();
 }
 
-/** Why the spool ended too early: fewer objects than promised, or in the middle of one. */
+/**
+ * Makes the fault of a spool that ended too early: fewer objects than promised, or in the middle of
+ * one.
+ */
 function cutFault({ kernels }: Session, bytes: number): Fault {
   const left = bytes - kernels.scanPosition();
   const counts = { objects: kernels.recordCount(), promised: kernels.recordClaim() };

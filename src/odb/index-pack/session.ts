@@ -27,14 +27,14 @@ import type { IngestMarks, SessionSettings } from "./tasks.js";
 const DEFERRED_BYTES_MIN = 1024 * 1024;
 const PIECE_BYTES = 1024 * 1024;
 
-/** What a host can do for the kernels beyond judging. */
+/** Functions of a host beyond judging. */
 export type HostParts = Partial<Omit<Host, "judge">>;
 
 export interface SessionParts {
   readonly host?: HostParts;
   /** The memory is a new one and becomes an ingest's. */
   readonly settings?: SessionSettings;
-  /** How objects are judged, where it is not as Git does by itself. */
+  /** Rules for judging objects; absent: as Git does by itself. */
   readonly rules?: FsckRules | undefined;
 }
 
@@ -97,22 +97,22 @@ export class Session {
   }
 
   /**
-   * What kernels leave to the host (wasm/layout.ts, CHECKS): nothing, what is not plain, modes and
-   * links that are as well.
+   * Returns the checks that kernels leave to the host (wasm/layout.ts, CHECKS): none, those of what
+   * is not plain, or modes and links as well.
    */
   #depth(fsck: boolean): number {
     if (!fsck) return 0;
     return this.#rules !== undefined && judgesModes(this.#rules) ? 2 : 1;
   }
 
-  /** What judging brought up beside refusals. */
+  /** Findings of the judging beside refusals. */
   get marks(): IngestMarks {
     return this.#marks;
   }
 
   /**
-   * What a check of one object says to what it finds. `object` is asked for its id only where rules
-   * are set.
+   * Makes the Report that takes the findings about one object. `object` is asked for its id only
+   * where rules are set.
    */
   reportOn(object: () => Oid): Report {
     return reportBy(this.#rules, object, (warning) => {
@@ -200,7 +200,7 @@ export class Session {
     throw new Fault(fault, this.facts(this.kernels.faultRecord()));
   }
 
-  /** What a message says of a record. */
+  /** Returns the facts that a message tells of a record. */
   facts(record: number): Record<string, string | number> {
     if (record >= this.kernels.recordCount()) return { entry: record };
     const one = this.record(record);
@@ -343,7 +343,7 @@ export class EntryRecord {
     this.#view.setUint8(RECORD.R_STATE, this.#view.getUint8(RECORD.R_STATE) | RECORD.KNOWN);
   }
 
-  /** Where its id lies in the memory. */
+  /** Address of its id in the memory. */
   get idAt(): number {
     return this.at + RECORD.R_ID;
   }
