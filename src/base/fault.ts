@@ -167,7 +167,7 @@ export const FAULTS = {
     retry: true,
     says: "the disk failed while this was made durable: outcome unknown; fetch to see whether it has landed",
     text: ({ reason }) =>
-      `the disk failed when this was to last (${String(reason)}): outcome unknown; fetch to see whether it has landed`,
+      `the disk failed while this was made durable (${String(reason)}): outcome unknown; fetch to see whether it has landed`,
   },
   "store/unsettled": {
     http: 503,

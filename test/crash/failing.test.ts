@@ -345,7 +345,9 @@ t.test(
       const said = await history.push(work, repository, { "refs/heads/main": second });
       t.match(
         said,
-        new RegExp(`\\[remote rejected\\].*the disk failed when this was made durable \\(${act}`),
+        new RegExp(
+          `\\[remote rejected\\].*the disk failed while this was made durable\\: outcome unknown \\(${act}`,
+        ),
       );
       t.match(said, UNKNOWN);
       await history.order({ act, kinds: ["sync"], once: false });
@@ -353,13 +355,13 @@ t.test(
       t.not(refused.code, 0, "what may not last is not shown");
       t.match(
         refused.stderr,
-        /the disk failed when this was written \(E[A-Z]+.*\); it so it is not shown yet/,
+        /the disk failed when this was written \(E[A-Z]+.*\), so it is not shown yet/,
       );
       const push = await tryGit(
         ["push", `${history.server.url}/${repository}.git`, `${first}:refs/heads/other`],
         { cwd: work },
       );
-      t.match(push.stderr, /it so it is not shown yet/, "nor built upon");
+      t.match(push.stderr, /so it is not shown yet/, "nor built upon");
       await history.withdraw();
       t.match(
         await git(["ls-remote", `${history.server.url}/${repository}.git`, "refs/heads/main"]),
