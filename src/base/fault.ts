@@ -174,7 +174,7 @@ export const FAULTS = {
     retry: true,
     says: "the disk failed when this was written, so it is not shown yet; try again",
     text: ({ reason }) =>
-      `the disk failed when this was written (${String(reason)}); it is not shown before it is sure to last; try again`,
+      `the disk failed when this was written (${String(reason)}), so it is not shown yet; try again`,
   },
   "store/bad-key": { http: 400, retry: false, says: "this is no storage key" },
   "store/locked": { http: 500, retry: false, says: "another lakepack serves this data folder" },
