@@ -1,6 +1,6 @@
-// Finds the unit tests: a test is one if neither it nor anything of test/ and bench/ that it imports
-// names a way to start a process, a server, a thread or the pool, or reads a clock. So nobody keeps a
-// list: a test that begins to use the harness leaves the unit run by itself.
+// Finds the unit tests: a test is one if neither it nor anything of test/ and bench/ that it
+// imports names a way to start a process, a server, a thread or the pool, or reads a clock. So
+// nobody keeps a list: a test that begins to use the harness leaves the unit run by itself.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { root } from "./install.mjs";

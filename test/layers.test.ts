@@ -62,7 +62,7 @@ const OWNERS: readonly (readonly [pattern: RegExp, rooms: readonly string[]])[] 
 /** Choosing kernels is timing them: the one clock in a pure room. */
 const TIMES_KERNELS = "src/kernels/choose.ts";
 const PURE_ROOMS = new Set(["base", "kernels", "git", "wire"]);
-/** What a pure room may take from Node.js: arithmetic on bytes, no I/O. */
+/** Packages of Node.js that a pure room may use: arithmetic on bytes, no I/O. */
 const PURE_PACKAGES = /^node:(crypto|zlib|buffer)$|^hash-wasm$/;
 
 interface Import {
@@ -108,7 +108,7 @@ function rank(room: string): number {
   return room === "workers" ? WORKERS_RANK : (RANKS[room] ?? Number.NaN);
 }
 
-/** Why an import is not allowed; undefined: it is. */
+/** Returns the reason why an import is not allowed; undefined: it is. */
 function complaint({ file, room, target }: Import): string | undefined {
   if (!target.startsWith(".")) return packageComplaint(file, room, target);
   const imported = place(file, target);

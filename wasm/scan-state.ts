@@ -28,7 +28,8 @@ export const S_DELTAS: usize = 104;
 export const S_REF_DELTAS: usize = 108;
 export const S_UNCHECKED: usize = 112;
 export const S_UNWALKED: usize = 116;
-export const STOPS: usize = 120; // u64s, ascending: a segment ends where its position equals one; 0: none
+// u64s, ascending: a segment ends where its position equals one; 0: none
+export const STOPS: usize = 120;
 export const S_BYTES: usize = 128;
 
 /** Entries above this are taken in pieces: whole ones must fit in the window and in a room. */

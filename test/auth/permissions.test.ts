@@ -1,4 +1,4 @@
-/** Who may what where: callers by what is granted, public and owned, and what their tokens allow. */
+/** What each caller may in a repository: owned, granted or public, and what the token allows. */
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { Accounts } from "../../src/auth/accounts.js";
@@ -96,6 +96,14 @@ t.test("the most of owner, grant and public, at most what the token allows", asy
     t.equal(look.role("ada"), role, `${JSON.stringify(who)} in ${title}`);
     t.equal(look.row?.title, title === "ada/absent" ? undefined : title);
   }
+});
+
+t.test("a grant counts for more than being public", async (t) => {
+  const { permissions, caller, row } = await scene(t);
+  const open = await row("ada/open", "ada");
+  await permissions.setVisibility(open, "public");
+  await permissions.grant(open, "bob", "write");
+  t.equal((await permissions.look(await caller("bob"), "ada/open")).role("ada"), "write");
 });
 
 t.test("nobody's namespace has no owner, only administrators and grants", async (t) => {

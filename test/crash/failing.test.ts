@@ -21,7 +21,9 @@ t.setTimeout(1_200_000);
 
 const ZERO = "0".repeat(40);
 
-/** What one push changes on the disk, by kind, function and, where that does several, file. */
+/**
+ * Changes that one push makes on the disk, by kind, function and, where that does several, file.
+ */
 const CHANGES: readonly (readonly [kind: string, site: string, place?: string])[] = [
   ["mkdir", "startIngest"],
   ["open", "startIngest"],
@@ -137,7 +139,7 @@ t.test("one change fails: a reason or an ok, and the next push lands", async (t)
 
 // Every single operation --------------------------------------------------------------------------
 
-/** What a client is told of a disk that fails. */
+/** Text for the client of a disk that fails. */
 const REASON = /the disk is full|storage failed|the disk failed/;
 const UNKNOWN = /outcome unknown; fetch to see/;
 /** Lets everything through, and counts it. */
@@ -147,7 +149,7 @@ interface Chain {
   readonly work: string;
   /** Oldest first. */
   readonly commits: readonly string[];
-  /** What the commit of that number adds to the one before it. */
+  /** Makes the pack of what the commit of that number adds to the one before it. */
   pack(number: number): Promise<Buffer>;
 }
 
@@ -169,7 +171,7 @@ async function chainOf(t: Test, length: number): Promise<Chain> {
   return { work, commits, pack };
 }
 
-/** What a raw push came to: "" is an ok, anything else what the client reads. */
+/** Pushes raw; returns "" for an ok, else the text for the client. */
 async function rawPush(
   history: History,
   repository: string,
@@ -201,7 +203,7 @@ async function shown(
   return new RegExp(`([0-9a-f]{40}) ${name}\n`).exec(await answer.text())?.[1];
 }
 
-/** How many operations `work` makes. */
+/** Counts the operations that `work` makes. */
 async function operations(history: History, work: () => Promise<unknown>): Promise<number> {
   await history.order(COUNTING);
   await work();

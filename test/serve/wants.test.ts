@@ -1,4 +1,4 @@
-/** Whether a client may have what it names: tips, what they reach, and nothing else. */
+/** A client may have tips and objects they reach, and nothing else. */
 import t, { type Test } from "tap";
 import { ZERO_OID } from "../../src/git/oid.js";
 import { UNRECORDED } from "../../src/serve/conversation/request-record.js";
@@ -10,6 +10,7 @@ import {
 import { checkWants, Sight, visibleOf } from "../../src/serve/fetch/wants.js";
 import {
   aBlob,
+  aCommit,
   aHistory,
   aTag,
   aTree,
@@ -26,7 +27,7 @@ interface Scene {
   /** Commits on main, oldest first. */
   readonly one: HandObject;
   readonly two: HandObject;
-  /** Of `one`. */
+  /** Tree of `one`. */
   readonly tree: HandObject;
   readonly file: HandObject;
   /** An annotated tag of `one`. */
@@ -123,6 +124,22 @@ t.test(
     await own.store(more.objects);
     t.equal(await refused(checkWants(await open(), [more.commit.oid], false)), more.commit.oid);
     t.equal(walks(), 3, "a pack has come");
+  },
+);
+
+t.test(
+  "what a pack names in another is walked to, though all of the first is reached",
+  async (t) => {
+    const { own, hidden, open } = await scene(t);
+    const file = aBlob("in the first pack\n");
+    const tree = aTree({ file });
+    await own.store([file.entry, tree.entry, ...aHistory("hidden too").objects]);
+    const commit = aCommit("in the second", tree);
+    const second = await own.store([commit.entry]);
+    t.ok(second.closed && !second.selfContained);
+    await own.point("refs/heads/second", commit.oid);
+    t.equal(await refused(checkWants(await open(), [file.oid], false)), undefined);
+    t.equal(await refused(checkWants(await open(), [hidden.oid], false)), hidden.oid);
   },
 );
 

@@ -16,7 +16,8 @@ import type { ConcludeRequest, ConcludeResult, TrailerRequest, TrailerResult } f
 import { isBase, readExactly, type TaskParts } from "./scan.js";
 import { Session } from "./session.js";
 import { ObjectReader, threadReaderCaches } from "../packs/reader.js";
-import { LINK_BYTES, OutwardLinks, type WrongLink, wrongTypes } from "./outward-links.js";
+import { LINK } from "../../kernels/abi.js";
+import { OutwardLinks, type WrongLink, wrongTypes } from "./outward-links.js";
 import { checkSpecials } from "./checkout-files.js";
 import { writeExactly } from "./write-exactly.js";
 
@@ -247,7 +248,10 @@ class Conclusion {
     const { stored, fsck } = this.#request;
     this.#session.check(kernels.sweepLinks());
     const outward = new OutwardLinks(this.#request, () => this.#reader, this.#watch);
-    const links = this.#session.view(kernels.openLinks(), kernels.openLinkCount() * LINK_BYTES);
+    const links = this.#session.view(
+      kernels.openLinks(),
+      kernels.openLinkCount() * LINK.ENTRY_BYTES,
+    );
     const { open, wrong = this.#wrongInside() } = await outward.follow(links);
     if (wrong !== undefined && !stored) throw new Fault("pack/link-type", { ...wrong });
     const own = { checksum: this.#checksum, bytes: this.#bytes };

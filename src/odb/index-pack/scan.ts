@@ -6,6 +6,7 @@ import { closeSync, openSync, readSync } from "node:fs";
 import { Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import { OBJECT_TYPE, oidBytes } from "../../git/oid.js";
+import { RECORD } from "../../kernels/abi.js";
 import { CODE } from "../../kernels/codes.js";
 import type { Kernels } from "../../kernels/kernels.js";
 import { TaskWatch } from "../../pool/control.js";
@@ -20,7 +21,6 @@ import { ObjectReader, threadReaderCaches } from "../packs/reader.js";
 export const WINDOW_BYTES = 1024 * 1024;
 /** Readable bytes behind the window: kernels look ahead. */
 export const WINDOW_SLACK_BYTES = 64;
-const NO_BASE = 0xffffffff;
 
 export interface TaskParts {
   readonly module: WebAssembly.Module;
@@ -242,5 +242,5 @@ function addExternal(session: Session, number: number, { type, size, id, data }:
 
 /** True where `base` is a record number. */
 export function isBase(base: number): boolean {
-  return base !== NO_BASE;
+  return base !== RECORD.NONE;
 }
