@@ -301,6 +301,7 @@ function fixedObjects(set: PackSet): ObjectDatabase {
     publish: readOnly,
     keep: readOnly,
     adopt: readOnly,
+    makePack: readOnly,
     supersede: readOnly,
     keepPromise: readOnly,
   };
