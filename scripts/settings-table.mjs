@@ -14,7 +14,9 @@ const rows = Object.entries(SETTINGS).map(
   ([name, { about, allowed, fallback }]) =>
     `| \`${name}\` | ${fallback === "" ? "none" : `\`${fallback}\``} | ${cell(about)} | ${cell(allowed)} |`,
 );
-const table = ["| Setting | Default | What it says | Allowed |", "|---|---|---|---|", ...rows].join("\n");
+const table = ["| Setting | Default | What it says | Allowed |", "|---|---|---|---|", ...rows].join(
+  "\n",
+);
 
 const text = readFileSync(file, "utf8");
 const from = text.indexOf(BEGIN);
@@ -23,6 +25,8 @@ if (from < 0 || to < from) throw new Error(`docs/operating.md lacks ${BEGIN} …
 const wanted = `${text.slice(0, from + BEGIN.length)}\n${table}\n${text.slice(to)}`;
 if (!process.argv.includes("--check")) writeFileSync(file, wanted);
 else if (wanted !== text) {
-  console.error("docs/operating.md: the table of settings is not that of the code: run node scripts/settings-table.mjs");
+  console.error(
+    "docs/operating.md: the table of settings is not that of the code: run node scripts/settings-table.mjs",
+  );
   process.exit(1);
 }
