@@ -21,13 +21,13 @@ export type BandMode = "none" | "side-band" | "side-band-64k";
 export type Band = 1 | 2 | 3;
 
 /** Pkt-line length and band byte. */
-export const BAND_HEADER_BYTES = 5;
+const BAND_HEADER_BYTES = 5;
 
 /** An empty data packet: says "still here" on a quiet stream. Git sends it every five seconds. */
 export const KEEP_ALIVE: Uint8Array = fromLatin1("0005\x01");
 
 /** Data bytes of one packet. */
-export function bandDataBytesMax(mode: Exclude<BandMode, "none">): number {
+function bandDataBytesMax(mode: Exclude<BandMode, "none">): number {
   return mode === "side-band-64k" ? LIMITS.sideband64kDataBytesMax : LIMITS.sidebandDataBytesMax;
 }
 
