@@ -30,6 +30,7 @@ const RANKS: Readonly<Record<string, number>> = {
   api: 11,
   transport: 12,
   cli: 13,
+  library: 14,
 };
 /**
  * Folders of a room, lowest first: a file imports from its own folder or one before it. "" is the
@@ -61,7 +62,7 @@ const OWNERS: readonly (readonly [pattern: RegExp, rooms: readonly string[]])[] 
 /** Choosing kernels is timing them: the one clock in a pure room. */
 const TIMES_KERNELS = "src/kernels/choose.ts";
 const PURE_ROOMS = new Set(["base", "kernels", "git", "wire"]);
-/** What a pure room may take from Node.js: arithmetic on bytes, no I/O. */
+/** Packages of Node.js that a pure room may use: arithmetic on bytes, no I/O. */
 const PURE_PACKAGES = /^node:(crypto|zlib|buffer)$|^hash-wasm$/;
 
 /**
@@ -126,7 +127,7 @@ function rank(room: string): number {
   return room === "workers" ? WORKERS_RANK : (RANKS[room] ?? Number.NaN);
 }
 
-/** Why an import is not allowed; undefined: it is. */
+/** Returns the reason why an import is not allowed; undefined: it is. */
 function complaint({ file, room, target }: Import): string | undefined {
   if (!target.startsWith(".")) return packageComplaint(file, room, target);
   const imported = place(file, target);

@@ -1,6 +1,6 @@
 /**
- * What can be asked and done about repositories, whoever asks: the JSON API (transport/http-api)
- * and commands (control.ts). Values are JSON.
+ * Answers and changes repositories for the JSON API (transport/http/api) and commands (control.ts).
+ * Values are JSON.
  */
 import { type Caller, TRUSTED } from "../auth/caller.js";
 import type { GuardState } from "../lakefs/hooks/guard-proof.js";
@@ -39,7 +39,7 @@ export interface RepositoryFacts {
   /** Full name HEAD points at. */
   readonly head: string;
   /**
-   * How far the lakeFS commits that are being read now are; all 0: none are. null: not over lakeFS.
+   * Progress of the lakeFS commits that are being read now; all 0: none are. null: not over lakeFS.
    */
   readonly reading: {
     readonly commits: number;
@@ -56,8 +56,8 @@ export interface RepositoryDescription extends RepositoryFacts {
   readonly created_at: string;
   readonly settings: SettingsFacts;
   /**
-   * What is known of the guard that keeps pushes from landing on a moved lakeFS branch; null: not
-   * over lakeFS.
+   * State of the guard that keeps pushes from landing on a moved lakeFS branch; null: not over
+   * lakeFS.
    */
   readonly guard: GuardState["guard"] | null;
 }
@@ -96,10 +96,10 @@ export interface ListedRepository {
   readonly lakefs: string | null;
 }
 
-/** Who asks. */
+/** The caller of a request. */
 export interface Asking {
   readonly caller: Caller;
-  /** Whose part of the pool it is (auth/caller `shareOf`). */
+  /** The caller's part of the pool (auth/caller `shareOf`). */
   readonly share: string;
 }
 
@@ -168,7 +168,7 @@ export class RepositoryApi {
   }
 
   /**
-   * What decides about pushes to it, for who administers it. Throws "repository/missing",
+   * Returns the settings of pushes to it, for those who administer it. Throws "repository/missing",
    * "auth/required", "auth/forbidden".
    */
   async settings(

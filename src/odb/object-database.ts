@@ -9,7 +9,7 @@ import type { PackHandle } from "./packs/handle.js";
 import type { PackRecord } from "./pack-record.js";
 import type { Ingest, IngestedPack, IngestOptions, IngestProgress } from "./index-pack/contract.js";
 
-/** What the manifest records of a pack, beside where its bytes are. */
+/** A pack as the manifest records it, and where its bytes are. */
 export interface LivePack extends PackHandle {
   readonly closed: boolean;
   readonly selfContained: boolean;
@@ -23,7 +23,7 @@ export interface LivePack extends PackHandle {
   readonly promised?: number | undefined;
 }
 
-/** What is known of a pack beside what its ingest found. */
+/** Facts about a pack beside those its ingest found. */
 export interface AdoptedPack {
   readonly origin: LivePack["origin"];
   readonly promised?: number;
@@ -37,7 +37,7 @@ export interface PackSet {
 }
 
 export interface BeginIngestOptions {
-  /** Whose part of the pool the work is; the repository's own where nobody is named. */
+  /** The pool to work in, as the part of one caller; default: the repository's own. */
   readonly pool?: Pool;
   readonly fsck: boolean;
   /** As in IngestOptions. */

@@ -43,7 +43,7 @@ export class DiskStore implements Store {
   /** Folders that are there, durably, or on their way to it. */
   readonly #folders = new Map<string, Promise<void>>();
   /**
-   * How many syncs of a folder have failed: each may have dropped what others had changed in it
+   * Number of failed syncs of each folder: each may have dropped what others had changed in it
    * meanwhile.
    */
   readonly #failedSyncs = new Map<string, number>();
@@ -287,7 +287,7 @@ export class DiskStore implements Store {
     this.#unsettled.delete(path);
   }
 
-  /** Whether this is what is there now, or nobody can tell. */
+  /** Returns whether these bytes are there now, or nobody can tell. */
   async #mayHold(path: string, bytes: Uint8Array): Promise<boolean> {
     const there = await this.#readIfThere(path, bytes.length).catch(() => bytes);
     return there !== undefined && (await tagOf(there)) === (await tagOf(bytes));
@@ -328,7 +328,7 @@ export class DiskStore implements Store {
     await this.#orForget(path, this.#syncFolderOf(path, since));
   }
 
-  /** Where the sync of a new name fails it goes again, lest somebody take it for durable. */
+  /** Removes a new name again where its sync fails, lest somebody take it for durable. */
   async #orForget(path: string, sync: Promise<void>): Promise<void> {
     try {
       await sync;
@@ -355,8 +355,8 @@ export class DiskStore implements Store {
   }
 
   /**
-   * What is there counts for the caller as if it had put it. Whoever did may have died before its
-   * sync, or its sync may have failed.
+   * Makes a file that is there already count for the caller as if it had put it. Whoever did may
+   * have died before its sync, or its sync may have failed.
    */
   async #settleFound(path: string): Promise<void> {
     const since = this.#failures(path);

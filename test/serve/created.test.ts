@@ -11,7 +11,8 @@ import type { Repository } from "../../src/serve/conversation/conversation.js";
 import { GitServer, type ServerOptions } from "../../src/serve/git-server.js";
 import { createRoutes } from "../../src/transport/http/routes.js";
 import { loadTransport } from "../../src/transport/load.js";
-import { commit, git, tempFolder, tryGit } from "../support/harness.js";
+import { commit, git, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 t.test("the database fails", { timeout: 60_000 }, async (t) => {
   const lines: Readonly<Record<string, unknown>>[] = [];

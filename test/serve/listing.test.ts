@@ -24,7 +24,7 @@ import {
 import { storedRepositories } from "../../src/serve/repositories/stored.js";
 import { RepositoryTable } from "../../src/serve/repositories/table.js";
 import { DiskStore } from "../../src/store/disk.js";
-import { tempFolder } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 const ANYBODY: Viewer = { userId: undefined, namespace: undefined };
 const ADA: Viewer = { userId: "u-ada", namespace: "ada" };
@@ -157,7 +157,7 @@ function counted<T extends object>(target: T, calls: Map<string, number>, prefix
   });
 }
 
-/** What a server answers a list from, with `count` repositories, each second one in lakeFS. */
+/** Makes a list's sources, with `count` repositories, each second one in lakeFS. */
 async function listingOf(t: Test, count: number) {
   const folder = await tempFolder(t);
   const database = await Database.open(join(folder, "lakepack.db"));

@@ -59,7 +59,7 @@ export interface FetchServer {
   serve(name: string, gitDir: string, flags?: PackFlags): Promise<void>;
 }
 
-/** What the manifest would say of the packs. */
+/** Flags that the manifest would have of the packs. */
 export interface PackFlags {
   readonly selfContained?: boolean;
   readonly tips?: readonly string[];

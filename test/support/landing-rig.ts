@@ -32,7 +32,7 @@ import { PackTables } from "../../src/odb/packs/tables.js";
 import type { RefOutcome } from "../../src/odb/ref-store.js";
 import type { ThreadPool } from "../../src/pool/pool.js";
 import { DiskStore } from "../../src/store/disk.js";
-import { tempFolder } from "./harness.js";
+import { tempFolder } from "./temp-folder.js";
 import { SEAL_KEY, signal } from "./lakefs-reading.js";
 import type { RunningLakefs } from "./lakefs-servers.js";
 
@@ -104,7 +104,7 @@ export interface RigNode extends LakefsReading {
   git(...args: string[]): Promise<string>;
   readonly landing: Landing;
   readonly progress: string[];
-  /** What pushers were told of results. */
+  /** Results as pushers were told of them. */
   readonly results: string[];
   /** Calls of the main thread. */
   readonly calls: { name: string; method: string; path: string }[];
@@ -120,7 +120,7 @@ export interface RigOptions {
   readonly mappingSeed?: Mapping;
 }
 
-/** What happens around a call of the main thread. */
+/** Steps around a call of the main thread. */
 export interface Steps {
   before?(call: LakefsCall): Promise<void> | void;
   after?(call: LakefsCall): Promise<void> | void;

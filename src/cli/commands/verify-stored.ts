@@ -1,6 +1,6 @@
 /**
- * What `lakepack verify` does: holds what is stored against its checksums. Reads only, in a process
- * of its own and without the lock: beside a running server, or where no server starts.
+ * Does the work of `lakepack verify`: holds everything stored against its checksums. Reads only, in
+ * a process of its own and without the lock: beside a running server, or where no server starts.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -32,7 +32,7 @@ import type { Settings } from "../server/settings.js";
 import { say, sayJson } from "../terminal/say.js";
 
 interface Report {
-  /** Of one that no name leads to: its prefix in the store. */
+  /** Name; for one that no name leads to, its prefix in the store. */
   readonly name: string;
   readonly refs: number;
   readonly packs: number;
@@ -120,7 +120,7 @@ async function verifyOne({ store, pool, name, prefix, isMade, folder }: Place): 
 
 interface ToVerify {
   readonly checked: readonly Checked[];
-  /** Of what lies in the store and stands in no row. */
+  /** Reports of what lies in the store and stands in no row. */
   readonly reports: readonly Report[];
 }
 
@@ -169,7 +169,7 @@ async function checkedOf(database: Database | undefined, text: string): Promise<
   throw new Fault("repository/missing", { name: titleOf(asked) });
 }
 
-/** What lies in the store and stands in no row. */
+/** Reports repositories that lie in the store and stand in no row. */
 async function unnamed(store: DiskStore, rows: readonly RepositoryRow[]): Promise<Report[]> {
   const known = new Set(rows.map(({ id }) => id));
   const unknown = (await storedRepositories(store)).filter(({ id }) => !known.has(id));

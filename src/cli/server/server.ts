@@ -58,7 +58,7 @@ import { calibrateTask } from "../../pool/calibrate.js";
 export interface RunningServer {
   readonly url: string;
   readonly kind: "uws" | "node";
-  /** Which lakeFS is there and whether it answers; undefined: none is set. */
+  /** Tells which lakeFS is there and whether it answers; undefined: none is set. */
   readonly lakefs: string | undefined;
   /**
    * An administrator's token, where this is the first start with `auth: token` and there was no
@@ -85,8 +85,8 @@ export async function startServer(settings: Settings, log: Log): Promise<Running
 }
 
 /**
- * What no setting shows by itself: which of them go together, and whether the files they name can
- * be used. Throws "settings/bad-value".
+ * Checks faults that no setting shows by itself: settings that do not go together, and files that
+ * cannot be used. Throws "settings/bad-value".
  */
 export async function checkTogether(settings: Settings): Promise<void> {
   checkListen(settings);
@@ -262,7 +262,7 @@ async function serveData(settings: Settings, opened: OpenedData, log: Log): Prom
     log,
   });
   try {
-    const listener = await listen(settings, opened);
+    const listener = await listen(settings, opened, log);
     const host = listener.host.includes(":") ? `[${listener.host}]` : listener.host;
     return {
       url: `${settings.tls_cert === "" ? "http" : "https"}://${host}:${listener.port}`,
@@ -291,12 +291,16 @@ async function serveData(settings: Settings, opened: OpenedData, log: Log): Prom
 async function listen(
   settings: Settings,
   { server, door, api, metrics }: OpenedData,
+  log: Log,
 ): Promise<HttpListener> {
   // Read by uWebSockets.js when it is loaded.
   process.env["UWS_HTTP_MAX_HEADERS_SIZE"] ??= String(LIMITS.headersBytesMax);
-  const transport = await loadTransport(
-    settings.transport === "auto" ? undefined : settings.transport,
-  );
+  const transport = await loadTransport(settings.transport, {
+    passedOver: ({ kind, reason }) =>
+      log[kind === "changed" ? "warn" : "info"]("node:http serves in place of uWebSockets.js", {
+        reason,
+      }),
+  });
   metrics.servedBy(transport.kind);
   const tls = tlsFiles(settings);
   const handler = createRoutes(server, door, {
@@ -516,7 +520,10 @@ async function makePrivate(data: string): Promise<void> {
     await chmod(join(data, name), 0o600).catch(() => undefined);
 }
 
-/** What a crash left of pushes under way: nobody was told `ok`, nothing points there. */
+/**
+ * Removes the leftovers of pushes that a crash interrupted: nobody was told `ok`, nothing points
+ * there.
+ */
 async function emptyFolder(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true });
   for (const name of await readdir(folder))

@@ -274,7 +274,7 @@ export const SETTINGS = {
   lakefs_patience_seconds: setting(
     count(3_600),
     String(LIMITS.lakefsPatienceMs / 1_000),
-    "0 to 3600",
+    "1 to 3600",
     "how long a lakeFS that is away is waited for in the middle of a request",
   ),
   lakefs_serve_stale: setting(
@@ -356,7 +356,10 @@ export type Settings = {
   readonly [K in SettingName]: (typeof SETTINGS)[K] extends Setting<infer T> ? T : never;
 };
 
-/** What was said about settings and where; values as written. */
+/** Variables by name, as in process.env. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Settings as somebody gave them; values as written. */
 export type Given = Readonly<Record<string, unknown>>;
 
 /** Settings whose values are shown to nobody. */
@@ -367,14 +370,18 @@ const SETTINGS_FILE = "lakepack.yaml";
 /** Reads file, environment and command line. Throws "settings/bad-value". */
 export function readSettings(
   flags: Given,
-  environment: NodeJS.ProcessEnv,
+  environment: Environment,
   file: string = SETTINGS_FILE,
 ): Settings {
-  const given = {
+  return checkSettings({
     ...fromFile(file, file !== SETTINGS_FILE),
     ...fromEnvironment(environment),
     ...flags,
-  };
+  });
+}
+
+/** Reads values as written, with defaults for those that are absent. Throws "settings/bad-value". */
+export function checkSettings(given: Given): Settings {
   const settings: Record<string, unknown> = {};
   for (const name of Object.keys(given)) if (!Object.hasOwn(SETTINGS, name)) throw unknown(name);
   for (const [name, { schema, fallback, allowed }] of Object.entries(SETTINGS)) {
@@ -443,8 +450,8 @@ function fromFile(file: string, required: boolean): Given {
 }
 
 /**
- * What the parser says of a broken file quotes the line, which may hold a secret: only the place is
- * told.
+ * Reads YAML; of a broken file only the place is told, as the parser quotes the line, which may
+ * hold a secret.
  */
 function readYaml(text: string, file: string): unknown {
   try {
@@ -459,7 +466,7 @@ function readYaml(text: string, file: string): unknown {
   }
 }
 
-function fromEnvironment(environment: NodeJS.ProcessEnv): Given {
+function fromEnvironment(environment: Environment): Given {
   const given: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(environment)) {
     if (name.startsWith(ENVIRONMENT_PREFIX))

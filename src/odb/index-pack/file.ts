@@ -35,7 +35,7 @@ export interface IndexFileOptions {
   readonly closed?: ReadonlySet<string>;
   /** As in IngestOptions. */
   readonly promised?: readonly SharedArrayBuffer[];
-  /** Whether the pack is synced to disk, as idx and rev are. Default: false. */
+  /** True if the pack is to be synced to disk, as idx and rev are. Default: false. */
   readonly sync?: boolean;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: IngestProgress) => void;

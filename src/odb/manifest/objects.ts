@@ -30,7 +30,7 @@ import type { PackChecks } from "../packs/checks.js";
 import { loadTable, type PackTables } from "../packs/tables.js";
 import { foldTask, holdsTask } from "../pack-objects/tasks.js";
 
-/** What all repositories of a server share. */
+/** Parts that all repositories of a server share. */
 export interface ObjectServices {
   readonly store: Store;
   readonly pool: Pool;
@@ -312,7 +312,7 @@ function samePacks(left: Manifest["packs"], right: Manifest["packs"]): boolean {
   );
 }
 
-/** What the manifest keeps of a pack that an ingest has finished. */
+/** Makes the manifest's line of a pack that an ingest has finished. */
 export function toPackRecord(
   pack: IngestedPack,
   origin: PackRecord["origin"],

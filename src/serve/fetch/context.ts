@@ -9,7 +9,7 @@ import type { Log } from "../../observe/log.js";
 import type { Metrics } from "../../observe/metrics.js";
 import { type PackHandle, toHandles } from "../../odb/packs/handle.js";
 import type { LivePack } from "../../odb/object-database.js";
-import { NONE, ObjectSpace, inSpaceOrder } from "../../odb/packs/numbering.js";
+import { NONE, ObjectNumbers, inSpaceOrder } from "../../odb/packs/numbering.js";
 import { PackLookup } from "../../odb/packs/lookup.js";
 import type { RefSnapshot } from "../../odb/ref-store.js";
 import type { PackChecks } from "../../odb/packs/checks.js";
@@ -106,7 +106,7 @@ export async function contextOf({
 }: Omit<FetchContext, "packs" | "handles" | "has">): Promise<FetchContext> {
   const { packs } = await repository.objects.packs(signal);
   checkAborted(signal);
-  let space: ObjectSpace | undefined;
+  let space: ObjectNumbers | undefined;
   return {
     deps,
     request,
@@ -117,7 +117,7 @@ export async function contextOf({
     handles: toHandles(packs),
     signal,
     has(oid) {
-      space ??= new ObjectSpace(
+      space ??= new ObjectNumbers(
         inSpaceOrder(packs).map((pack) => ({ lookup: new PackLookup(pack) })),
         FEW_LOOKUPS_BITS,
       );

@@ -12,7 +12,7 @@
  * Rights end while requests run: `stillMay` asks all of it again, for the same caller as he is now.
  * A link of LFS says who got it, and is worth what he is.
  */
-import { ANONYMOUS, type Caller, includes, TRUSTED } from "../../auth/caller.js";
+import { ANONYMOUS, type Caller, roleIncludes, TRUSTED } from "../../auth/caller.js";
 import type { Authenticator } from "../../auth/authenticator.js";
 import type { Permissions, Visibility } from "../../auth/permissions.js";
 import { asFault, Fault } from "../../base/fault.js";
@@ -79,7 +79,7 @@ export class Door {
       const repository = await this.#repositories.resolve(name, wants === "write", signal, asker);
       if (
         wants === "admin" &&
-        !(repository.role !== undefined && includes(repository.role, "admin"))
+        !(repository.role !== undefined && roleIncludes(repository.role, "admin"))
       )
         throw new Fault("auth/forbidden", {
           name: titleOf(name),

@@ -1,6 +1,6 @@
 /** Makes repositories: by a command, or by the first push to a name. */
 import { LRUCache } from "lru-cache";
-import { includes } from "../../auth/caller.js";
+import { roleIncludes } from "../../auth/caller.js";
 import type { Visibility } from "../../auth/permissions.js";
 import { Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
@@ -97,7 +97,7 @@ export class RepositoryMaker {
     const role = look.role(namespace);
     if (role === undefined) throw missing;
     if (!asker.mayCreate(namespace))
-      throw includes(role, "write") ? missing : new Fault("auth/forbidden", { name: title });
+      throw roleIncludes(role, "write") ? missing : new Fault("auth/forbidden", { name: title });
     const begun = look.row?.state === "making" ? look.row : undefined;
     const row =
       begun ?? this.#pending.get(title) ?? this.#options.table.newRow({ title, namespace });

@@ -3,7 +3,7 @@
  * make (make.ts), keep open (handles.ts), list (table.ts), remove (removal.ts) and look after them
  * (upkeep.ts).
  */
-import { includes } from "../../auth/caller.js";
+import { roleIncludes } from "../../auth/caller.js";
 import type { Visibility } from "../../auth/permissions.js";
 import { asFault, Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
@@ -133,7 +133,7 @@ export class Repositories {
     const how = { toPush, asker, signal };
     const there = await this.#finder.find(asked, how);
     const { name, row, handle, role } = there ?? (await this.#maker.toBeMade(asked, how));
-    if (toPush && !includes(role, "write"))
+    if (toPush && !roleIncludes(role, "write"))
       throw new Fault("auth/forbidden", { name: titleOf(name) });
     if (toPush && handle.lakefs !== undefined && this.#finder.isHub)
       throw new Fault("repository/read-only", { name: titleOf(name) });

@@ -1,5 +1,5 @@
 /**
- * What one request came to: who asked, its bytes, its time and how it ended, told once when its
+ * The account of one request: who asked, its bytes, its time and how it ended, told once when its
  * last byte is written or it failed.
  */
 import { type Caller, nameOf } from "../../auth/caller.js";
@@ -65,7 +65,7 @@ export class RequestAccount implements RequestRecord {
     this.#noted = { ...this.#noted, ...facts };
   }
 
-  /** Who it turned out to be. */
+  /** Notes the caller. */
   identified(caller: Caller): Caller {
     this.#caller = caller;
     return caller;
@@ -130,7 +130,7 @@ export class RequestAccount implements RequestRecord {
   }
 }
 
-/** What a request is for, as metrics name it. */
+/** Returns the purpose of a request, as metrics name it. */
 export function operationOf(target: Target): Operation {
   switch (target.kind) {
     case "home":

@@ -1,5 +1,5 @@
 /**
- * Which request leads to which conversation, and what HTTP has to say about it.
+ * Routes: finds the conversation that a request leads to, and says what HTTP has to say about it.
  * Source: gitprotocol-http(5); where it leaves something open, what `git http-backend` does.
  */
 import { checkWebhookSecret, WEBHOOK_HEADER, webhookRepository } from "../../api/lakefs-webhook.js";
@@ -35,7 +35,7 @@ import { operationOf, RequestAccount } from "./request-account.js";
 export interface RouteOptions {
   /** Serve this machine only, and no proxy. */
   readonly loopbackOnly: boolean;
-  /** How clients reach us; absent: directly, without TLS. */
+  /** Ways that clients reach us; absent: directly, without TLS. */
   readonly clients?: ClientOptions;
   /**
    * Origins of web pages that may call the Git routes, as browsers spell them
@@ -51,7 +51,7 @@ export interface RouteOptions {
   readonly hstsSeconds?: number;
   /** Undefined: there is nothing below /api/repos. */
   readonly api?: RepositoryApi;
-  /** What lakeFS' webhooks must show; empty or absent: there are none. */
+  /** Secret that lakeFS' webhooks must show; empty or absent: there are none. */
   readonly webhookSecret?: string;
 }
 
@@ -70,7 +70,7 @@ interface Admitted {
   readonly repository: Repository;
   readonly caller: Caller;
   readonly wants: Wants;
-  /** Whose part of the pool it is. */
+  /** The part of the pool it counts to. */
   readonly share: string;
 }
 
@@ -454,8 +454,8 @@ function allow(request: HttpRequest, methods: readonly string[]): void {
 }
 
 /**
- * Whether Go's tool asks where a module's repository is: it adds this to the page's address.
- * go.dev/ref/mod, "Finding a repository for a module path".
+ * Returns whether Go's tool asks where a module's repository is: it adds this to the page's
+ * address. go.dev/ref/mod, "Finding a repository for a module path".
  */
 function isGoGet({ method, query }: HttpRequest): boolean {
   return method === "GET" && new URLSearchParams(query).get("go-get") === "1";
