@@ -27,7 +27,7 @@ const BAND_HEADER_BYTES = 5;
 export const KEEP_ALIVE: Uint8Array = fromLatin1("0005\x01");
 
 /** Data bytes of one packet. */
-function bandDataBytesMax(mode: Exclude<BandMode, "none">): number {
+export function bandDataBytesMax(mode: Exclude<BandMode, "none">): number {
   return mode === "side-band-64k" ? LIMITS.sideband64kDataBytesMax : LIMITS.sidebandDataBytesMax;
 }
 

@@ -1,5 +1,4 @@
 import { join } from "node:path";
-import { MessageChannel, type MessagePort } from "node:worker_threads";
 import { LRUCache } from "lru-cache";
 import { asFault, Fault } from "../../base/fault.js";
 import { Semaphore } from "../../base/flow.js";
@@ -14,14 +13,16 @@ import {
   type HashedContent,
   type ListingState,
   type PromisedIds,
-  type SynthesisAnswer,
   type SynthesisFailure,
   type SynthesisNews,
+  type SynthesisQuestions,
+  type SynthesisWord,
   type SynthesizedCommit,
   type SynthesizeItem,
   type SynthesizeResult,
   synthesizeTask,
 } from "../trees/tasks.js";
+import { type ServedPort, servePort } from "../../pool/port.js";
 import type { Pool } from "../../pool/task.js";
 import type { LakefsClient } from "../api/client.js";
 import { AgreedCuts } from "./agreed-cuts.js";
@@ -546,20 +547,15 @@ export class LakefsCommitMap {
     const { access, client, repository, namespace, sealKeys, mapping, pool, pagesOnly } =
       this.#options;
     const [known, kept] = [await this.#parentsOf(items, signal), await this.#kept(signal)];
-    const { port1, port2 } = new MessageChannel();
     const before = this.#progress;
-    const told = this.#listen(
-      port1,
-      ({ commits, objects, files }) => {
-        this.#progress = {
-          ...before,
-          commits: before.commits + commits,
-          objects: before.objects + objects,
-          files,
-        };
-      },
-      signal,
-    );
+    const { served, settled } = this.#serve(({ commits, objects, files }) => {
+      this.#progress = {
+        ...before,
+        commits: before.commits + commits,
+        objects: before.objects + objects,
+        files,
+      };
+    }, signal);
     try {
       const request = {
         access,
@@ -574,21 +570,21 @@ export class LakefsCommitMap {
         kept,
         path,
         promisedPath,
-        port: port2,
+        port: served.port,
         pagesOnly: pagesOnly ?? false,
       };
-      const result = await leaving.telling(port1, () =>
+      const result = await leaving.telling(served, () =>
         pool.run(synthesizeTask, request, {
           signal,
           priority: "background",
-          transfer: [port2],
+          transfer: [served.port],
         }),
       );
-      await told.settled();
+      await settled();
       this.#progress = { ...before, objects: before.objects + result.objects };
       return result;
     } finally {
-      port1.close();
+      served.close();
     }
   }
 
@@ -664,12 +660,11 @@ export class LakefsCommitMap {
     return this.#options.records.putContent(key, facts, signal);
   }
 
-  /** Answers a task's questions. */
-  #listen(
-    port: MessagePort,
+  /** Hears a task's news and answers its questions. `settled`: what it told is kept. */
+  #serve(
     onProgress: (news: SynthesisNews & { readonly kind: "progress" }) => void,
     signal: AbortSignal,
-  ): { settled(): Promise<void> } {
+  ): { readonly served: ServedPort<SynthesisWord>; settled(): Promise<void> } {
     const { records } = this.#options;
     const writes: Promise<void>[] = [];
     let failure: unknown;
@@ -677,7 +672,7 @@ export class LakefsCommitMap {
     const fail = (error: unknown) => {
       failure ??= error;
     };
-    port.on("message", (news: SynthesisNews) => {
+    const onNews = (news: SynthesisNews) => {
       switch (news.kind) {
         case "progress":
           return onProgress(news);
@@ -689,20 +684,16 @@ export class LakefsCommitMap {
           return this.proven.add(news.ids);
         case "unconfirmed":
           return unconfirmed++ < UNCONFIRMED_NAMED ? this.#tellUnconfirmed(news) : undefined;
-        case "recall": {
-          // What cannot be recalled is computed again.
-          const recalled = Promise.all(
-            news.keys.map((key) => records.content(key, signal).catch(() => undefined)),
-          );
-          return void recalled.then((values) =>
-            port.postMessage({ question: news.question, values } satisfies SynthesisAnswer),
-          );
-        }
-        case "contents":
-          return;
       }
-    });
+    };
+    // What cannot be recalled is computed again.
+    const recall = (keys: readonly string[]) =>
+      Promise.all(keys.map((key) => records.content(key, signal).catch(() => undefined)));
     return {
+      served: servePort<SynthesisNews, SynthesisQuestions, SynthesisWord>({
+        onNews,
+        answers: { recall },
+      }),
       async settled() {
         await Promise.all(writes);
         if (failure !== undefined) throw failure;
