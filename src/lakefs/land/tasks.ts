@@ -81,31 +81,6 @@ export type LandingNews =
       readonly files: number;
       readonly filesTotal: number;
     }
-<<<<<<< HEAD
-  /** Where do the bytes of this LFS object lie? One LandingAnswer follows. */
-  | {
-      readonly kind: "lfs";
-      readonly question: number;
-      readonly sha256: string;
-      readonly size: number;
-    }
-  /**
-   * Has one of us found the content with this key (trees/hash-memory.ts) to have these bytes? One
-   * LandingAnswer follows.
-   */
-  | {
-      readonly kind: "proves";
-      readonly question: number;
-      readonly key: string;
-      readonly sha256: string;
-    }
-  /**
-   * Has all been heard that was told before? One LandingAnswer follows: a task's result overtakes
-   * its messages.
-   */
-  | { readonly kind: "heard"; readonly question: number }
-=======
->>>>>>> knots
   /** What was uploaded under this key: to be remembered. */
   | { readonly kind: "hashed"; readonly key: string; readonly facts: HashedContent }
   /** The same of small contents: ids of trees/proven-contents.ts. */
