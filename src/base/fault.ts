@@ -167,14 +167,14 @@ export const FAULTS = {
     retry: true,
     says: "the disk failed while this was made durable: outcome unknown; fetch to see whether it has landed",
     text: ({ reason }) =>
-      `the disk failed when this was to last (${String(reason)}): outcome unknown; fetch to see whether it has landed`,
+      `the disk failed while this was made durable (${String(reason)}): outcome unknown; fetch to see whether it has landed`,
   },
   "store/unsettled": {
     http: 503,
     retry: true,
     says: "the disk failed when this was written, so it is not shown yet; try again",
     text: ({ reason }) =>
-      `the disk failed when this was written (${String(reason)}); it is not shown before it is sure to last; try again`,
+      `the disk failed when this was written (${String(reason)}), so it is not shown yet; try again`,
   },
   "store/bad-key": { http: 400, retry: false, says: "this is no storage key" },
   "store/locked": { http: 500, retry: false, says: "another lakepack serves this data folder" },

@@ -29,7 +29,7 @@ const FAULT_OF_ANSWER: Readonly<Record<FaultAnswer, FaultCode>> = {
   REFUSED: "pack/fsck",
 };
 
-const FAULT_OF_CODE = new Map<number, FaultCode>(
+const FAULT_OF_CODE: ReadonlyMap<number, FaultCode> = new Map(
   Object.entries(FAULT_OF_ANSWER).map(([answer, fault]) => [ANSWER[answer as FaultAnswer], fault]),
 );
 

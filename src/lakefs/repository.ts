@@ -103,7 +103,6 @@ export async function openLakefsReading(
     records,
     objects,
     pool,
-    incoming,
     log,
     tasks: options.synthesisTasks,
   };

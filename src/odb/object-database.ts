@@ -7,7 +7,7 @@ import type { Oid } from "../git/oid.js";
 import type { Pool } from "../pool/task.js";
 import type { PackHandle } from "./packs/handle.js";
 import type { PackRecord } from "./pack-record.js";
-import type { Ingest, IngestedPack, IngestProgress } from "./index-pack/contract.js";
+import type { Ingest, IngestedPack, IngestOptions, IngestProgress } from "./index-pack/contract.js";
 
 /** A pack as the manifest records it, and where its bytes are. */
 export interface LivePack extends PackHandle {
@@ -46,10 +46,35 @@ export interface BeginIngestOptions {
   readonly onProgress?: (progress: IngestProgress) => void;
 }
 
+/** A pack that is being made from what the server has, not from a push. */
+export interface PackDraft {
+  /** A folder of its own, empty at first: all in it goes when the draft ends. */
+  readonly folder: string;
+  /** Where the pack is to be written. */
+  readonly path: string;
+  /** Checks and indexes what lies at `path`, and syncs it. Throws "pack/…". */
+  index(how: IndexDraftOptions): Promise<IngestedPack>;
+}
+
+export interface IndexDraftOptions extends Pick<IngestOptions, "promised" | "rules"> {
+  /** Live packs that its links may lead into. */
+  readonly packs: readonly LivePack[];
+  /** Default: true. */
+  readonly fsck?: boolean;
+  /** As in IngestOptions. Default: false. */
+  readonly stored?: boolean;
+  readonly memoryBytes?: number;
+}
+
 export interface ObjectDatabase {
   /** The live packs as last committed, their tables loaded. */
   packs(signal?: AbortSignal): Promise<PackSet>;
   beginIngest(options: BeginIngestOptions): Promise<Ingest>;
+  /**
+   * Makes a pack: `build` writes, indexes and adopts it. Whatever it did not adopt is gone when
+   * this settles, also where it throws or `signal` aborts.
+   */
+  makePack<T>(build: (draft: PackDraft) => Promise<T>, signal: AbortSignal): Promise<T>;
   /** Moves a finished pack to where it lasts (durable, still unreachable). Idempotent. */
   publish(pack: IngestedPack, signal?: AbortSignal): Promise<void>;
   /**

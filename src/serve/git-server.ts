@@ -18,7 +18,6 @@ import type { LfsService } from "./lfs/lfs.js";
 import type { PushPolicy } from "./conversation/push-policy.js";
 import type { Readiness, Ready } from "./readiness.js";
 import { receivePack } from "./push/receive-pack.js";
-import { writeRefAnswer } from "./fetch/ref-answers.js";
 import type { Repositories } from "./repositories/repositories.js";
 import { tell } from "./conversation/request-record.js";
 import { tracedExchange } from "./conversation/packet-trace.js";
@@ -107,8 +106,11 @@ export class GitServer {
     const version = exchange.version === 1 ? 1 : 0;
     // There is no version 2 push: who asks for it gets version 0, as from Git.
     const offer = this.#offerOf(exchange.repository);
-    await writeRefAnswer(exchange.output, listing, `receive-pack ${version}`, () =>
-      refAdvertisement({ ...listing, service: "receive-pack", version, offer }),
+    await this.#options.fetch.answers.write(
+      exchange.output,
+      listing,
+      `receive-pack ${version}`,
+      () => refAdvertisement({ ...listing, service: "receive-pack", version, offer }),
     );
   }
 

@@ -1,7 +1,7 @@
 /**
- * The contract of storage: named immutable-or-swapped blobs under "/"-separated keys. `DiskStore`
- * implements it; whoever implements it passes test/conformance/store.ts. Keys are validated
- * (`checkKey`), nothing outside the store's root is reachable.
+ * The contract of storage: named immutable-or-swapped blobs under "/"-separated keys. Every
+ * implementation passes test/conformance/store. Keys are validated (`checkKey`), nothing outside
+ * the store's root is reachable.
  */
 
 /**

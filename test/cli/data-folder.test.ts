@@ -56,7 +56,7 @@ const ready = async (port: number) => {
   );
   return `${status} ${body.toString()}`;
 };
-/** What was found holds for five seconds. */
+/** Waits until a finding, which holds for five seconds, is made anew. */
 const later = () => new Promise((wake) => setTimeout(wake, 5_200));
 
 t.test(

@@ -1,5 +1,5 @@
 /**
- * What every store owes (src/store/store.ts). Called by each implementation's test with a fresh,
+ * Contract suite of stores (src/store/store.ts). Called by each implementation's test with a fresh,
  * empty store.
  */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";

@@ -38,7 +38,7 @@ interface Actor {
 class RefsActor implements Actor {
   readonly #work: string;
   readonly #commits: readonly string[];
-  /** What all tags point at; undefined: none is there. */
+  /** The object that all tags point at; undefined: none is there. */
   #told: string | undefined;
   #tried: (string | undefined)[] = [];
 

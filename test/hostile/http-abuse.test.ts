@@ -1,6 +1,6 @@
 /**
- * What keeps a Git server busy for ever or fills its memory, tried on a real process: it answers,
- * frees everything, and serves others.
+ * Requests that keep a Git server busy for ever or fill its memory, tried on a real process: it
+ * answers, frees everything, and serves others.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { readdir } from "node:fs/promises";

@@ -336,7 +336,7 @@ interface Outcome {
   readonly reply: RawResponse | undefined;
   readonly ended: boolean;
   /**
-   * What a plain request on the same connection got; undefined: there was no connection, or no
+   * Answer to a plain request on the same connection; undefined: there was no connection, or no
    * answer.
    */
   readonly next: string | undefined;
@@ -364,8 +364,8 @@ async function outcomeOf(port: number, bytes: string): Promise<Outcome> {
 }
 
 /**
- * Of a request whose body is not over the next one is part of it; of several at once the next
- * answer is the second's.
+ * Cases without a next answer: of a request whose body is not over the next one is part of it; of
+ * several at once the next answer is the second's.
  */
 const NO_NEXT = /wrap|overflow|chunk max|chunk short|pipelined|smuggle/;
 

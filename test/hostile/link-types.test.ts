@@ -121,7 +121,7 @@ async function push(
   return `unpack ${unpack}, ${refs.join()}`;
 }
 
-/** What stock git says to the same bytes. */
+/** Sends the same bytes to stock git. */
 function pushToStock(repository: string, entries: readonly HandEntry[]): string {
   const { lines, pack } = bodyOf(entries);
   const input = Buffer.concat([Buffer.from(`${lines.join("")}0000`, "latin1"), pack]);

@@ -31,9 +31,9 @@ const WHO = "A <a@example.com> 1700000000 +0000";
 
 interface Case {
   readonly name: string;
-  /** What follows the commands. */
+  /** Bytes behind the commands. */
   readonly pack: Uint8Array;
-  /** What the client reads of the pack, or of its ref. */
+  /** Text that the client reads of the pack, or of its ref. */
   readonly says: RegExp;
   /** New id of the ref; the pack's commit unless said. */
   readonly tip?: string;

@@ -117,7 +117,7 @@ const REQUESTS: readonly (readonly [string, string])[] = [
 ];
 
 /**
- * What came back within five seconds of the last byte; undefined: the connection was closed, or
+ * Returns the answer within five seconds of the last byte; undefined: the connection was closed, or
  * nothing was said.
  */
 async function answerTo(client: RawClient): Promise<RawResponse | undefined> {

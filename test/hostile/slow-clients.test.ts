@@ -24,7 +24,7 @@ const hasOpenssl = spawnSync("openssl", ["version"]).status === 0;
 interface Served {
   readonly what: string;
   readonly client: () => RawClient;
-  /** Of the answer to FETCH. */
+  /** SHA-1 of the answer to FETCH. */
   readonly sha: string;
   readonly fetch: string;
   readonly push: { readonly name: string; readonly body: Buffer };

@@ -1,6 +1,6 @@
 /**
- * What no ref leads to any more is stored still, and nobody gets at it by naming it: not by an id,
- * not by the ref's old name, in no version, by no detour.
+ * Objects that no ref leads to any more are stored still, and nobody gets at them by naming them:
+ * not by an id, not by the ref's old name, in no version, by no detour.
  */
 import { join } from "node:path";
 import t from "tap";

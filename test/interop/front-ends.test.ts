@@ -1,6 +1,6 @@
 /**
- * What each front end answers by itself and how it keeps connections: uWebSockets.js refuses in
- * compiled code what node:http serves. README says the same; whoever changes one of them changes
+ * Answers that each front end gives by itself, and how it keeps connections: uWebSockets.js refuses
+ * in compiled code what node:http serves. README says the same; whoever changes one of them changes
  * both.
  */
 import { spawnSync } from "node:child_process";

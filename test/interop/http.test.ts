@@ -82,8 +82,8 @@ async function startBoth(t: Test, kind: string) {
 }
 
 /**
- * What of an answer must be the same as stock git's. Of HEAD it says nothing about caching; we say
- * that refs move.
+ * Returns the part of an answer that must be the same as stock git's. Of HEAD it says nothing about
+ * caching; we say that refs move.
  */
 function shape({ status, headers, body }: RawResponse) {
   const git = headers.get("content-type")?.startsWith("application/x-git-") === true;

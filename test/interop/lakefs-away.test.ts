@@ -13,7 +13,7 @@ import { emptyRepository, put, settingsFor, signal, startBeside } from "../suppo
 
 t.setTimeout(240_000);
 
-/** How often each content was asked for and given. */
+/** Counts how often each content was asked for and given. */
 function countPassed(proxy: LakefsProxy): Map<string, number> {
   const passed = new Map<string, number>();
   proxy.onCall = (call) => {

@@ -1,6 +1,6 @@
 /**
- * What stock git and git-lfs get of a lakeFS whose collection has removed data of old commits, and
- * what they, the log and doctor are told.
+ * Stock git and git-lfs on a lakeFS whose collection has removed data of old commits: what they,
+ * the log and doctor are told.
  */
 import { spawnSync } from "node:child_process";
 import { readFile } from "node:fs/promises";

@@ -112,7 +112,7 @@ interface Stage {
   readonly name: string;
   readonly rita: string;
   readonly acme: string;
-  /** What the old one showed. */
+  /** Refs of the old one. */
   readonly refs: string;
   readonly notes: string;
   /** A link to its large file; "": signed by lakeFS. */
@@ -168,7 +168,7 @@ async function stage(
   };
 }
 
-/** What everybody sees of another one under the name. */
+/** Checks that everybody sees another repository under the name. */
 async function checkAfresh(
   t: Test,
   { server, name, rita, acme, refs, notes, link }: Stage,

@@ -1,6 +1,6 @@
 /**
- * What lakeFS calls a repository is told to nobody who may not read it by that name: not by the
- * API, not in a notice, not in a failure.
+ * lakeFS's name of a repository is told to nobody who may not read it by that name: not by the API,
+ * not in a notice, not in a failure.
  */
 import t from "tap";
 import { frontEnds } from "../support/everyday.js";

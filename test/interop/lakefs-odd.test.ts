@@ -27,7 +27,7 @@ const IDS = [
   "badTagName",
   "gitmodulesUrl",
 ];
-/** What Git itself reads at each checkout stays in lakeFS, whatever a level says. */
+/** Files that Git itself reads at each checkout stay in lakeFS, whatever a level says. */
 const STAYS = "gitmodulesUrl";
 
 for (const kind of frontEnds) {

@@ -1,6 +1,6 @@
 /**
- * What does not land in lakeFS, and the sentence that stock git shows the person who pushed: what
- * it was and what to do.
+ * Pushes that do not land in lakeFS, and the sentence that stock git shows the pusher: what it was
+ * and what to do.
  */
 import { join } from "node:path";
 import t, { type Test } from "tap";

@@ -19,7 +19,7 @@ interface Reading {
 
 interface Gate {
   readonly endpoint: string;
-  /** How often each content was asked for, by its path in lakeFS. */
+  /** Counts of reads of each content, by its path in lakeFS. */
   readonly reads: ReadonlyMap<string, number>;
   open(): void;
 }

@@ -1,6 +1,6 @@
 /**
- * What a person reads when something is not as they thought: the rule, what they typed, and what to
- * do.
+ * Messages for a person when something is not as they thought: the rule, what they typed, and what
+ * to do.
  */
 import { execFileSync } from "node:child_process";
 import { writeFile } from "node:fs/promises";

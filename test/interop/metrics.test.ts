@@ -1,7 +1,4 @@
-/**
- * What /metrics tells of real traffic: counts that agree with what was done, and no names of
- * repositories.
- */
+/** /metrics on real traffic: counts that agree with what was done, and no names of repositories. */
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";

@@ -1,5 +1,5 @@
 /**
- * Who may what: every caller times every operation, as one table, on a real server beside a real
+ * Permissions: every caller times every operation, as one table, on a real server beside a real
  * lakeFS.
  */
 import { createHash } from "node:crypto";

@@ -1,6 +1,6 @@
 /**
- * What a repository has in place of the server's settings: who may set it, that it counts for
- * pushes, and that it stays.
+ * Settings of a repository in place of the server's: who may set them, that they count for pushes,
+ * and that they stay.
  */
 import { join } from "node:path";
 import { writeFile } from "node:fs/promises";

@@ -23,14 +23,14 @@ interface Place {
   readonly name: string;
   readonly work: string;
   readonly oid: string;
-  /** Who owns nothing and was granted to write. */
+  /** Makes a user who owns nothing and was granted to write. */
   readonly writer: () => Promise<{ readonly user: string; readonly token: string }>;
 }
 
 interface Ending {
   readonly what: string;
   readonly end: (place: Place, user: string) => Promise<unknown>;
-  /** What the pusher reads. */
+  /** Text that the pusher reads. */
   readonly says: RegExp;
 }
 

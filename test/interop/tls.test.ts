@@ -96,7 +96,7 @@ async function checkGit(t: Test, url: string, token: string, ca: string): Promis
   );
 }
 
-/** Where a batch sends the upload of an object. */
+/** Returns where a batch sends the upload of an object. */
 function uploadLink(url: string, token: string, ca: Buffer): Promise<string> {
   const body = JSON.stringify({
     operation: "upload",

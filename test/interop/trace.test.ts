@@ -125,7 +125,7 @@ t.test(
   },
 );
 
-/** What lets anybody in, as it might be written: the token, and the header it came in. */
+/** Spellings of what lets anybody in: the token, and the header it came in. */
 const shapesOf = (token: string) => [
   token,
   ...["git", "x", ""].map((user) => Buffer.from(`${user}:${token}`).toString("base64")),

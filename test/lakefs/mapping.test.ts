@@ -1,6 +1,6 @@
 /**
- * Whose word counts for object ids: the mapping record in lakeFS, on every node and for ever, also
- * where it cannot be written or got lost.
+ * The mapping record in lakeFS decides about object ids, on every node and for ever, also where it
+ * cannot be written or got lost.
  */
 import { join } from "node:path";
 import t from "tap";
@@ -18,7 +18,7 @@ import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-s
 
 t.setTimeout(180_000);
 
-/** What no node has by default: everything above ten bytes is a pointer. */
+/** A mapping that no node has by default: everything above ten bytes is a pointer. */
 const ODD = { version: 3, threshold: 10, suffixes: ["bin"] } as const;
 const faultOf = (work: Promise<unknown>) =>
   work.then(

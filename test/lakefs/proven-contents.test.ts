@@ -1,6 +1,5 @@
 /**
- * What is known of small contents: kept over a restart, bounded, and made again where the note is
- * damaged.
+ * Memory of small contents: kept over a restart, bounded, and made again where the note is damaged.
  */
 import { createHash } from "node:crypto";
 import { writeFile } from "node:fs/promises";

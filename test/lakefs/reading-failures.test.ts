@@ -1,6 +1,6 @@
 /**
- * What goes wrong while a lakeFS is read: never an empty repository, never a missing file, and the
- * next attempt goes on.
+ * Failures while a lakeFS is read: never an empty repository, never a missing file, and the next
+ * attempt goes on.
  */
 import { execFileSync } from "node:child_process";
 import { mkdir, readdir, writeFile } from "node:fs/promises";

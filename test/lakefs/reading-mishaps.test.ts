@@ -1,6 +1,6 @@
 /**
- * What networks and servers do to single calls: what may be tried again is, within a bound; then a
- * fault, never another tree.
+ * Mishaps of networks and servers in single calls: repeatable ones are repeated, within a bound;
+ * then a fault, never another tree.
  */
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";

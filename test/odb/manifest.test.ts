@@ -1,6 +1,6 @@
 /**
- * What a manifest says of itself: its format, a name for emergencies, and that one which was there
- * and is gone is no empty repository.
+ * Manifests: their format, a name for emergencies, and that one which was there and is gone is no
+ * empty repository.
  */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";

@@ -157,7 +157,7 @@ function counted<T extends object>(target: T, calls: Map<string, number>, prefix
   });
 }
 
-/** What a server answers a list from, with `count` repositories, each second one in lakeFS. */
+/** Makes a list's sources, with `count` repositories, each second one in lakeFS. */
 async function listingOf(t: Test, count: number) {
   const folder = await tempFolder(t);
   const database = await Database.open(join(folder, "lakepack.db"));

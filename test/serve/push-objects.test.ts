@@ -33,7 +33,7 @@ const POLICY = {
 
 type Command = readonly [name: string, next: string, old?: string];
 
-/** What is asked about these commands, more or less of it replaced. */
+/** Makes the input for these commands, with parts of it replaced. */
 function inputOf(
   { repository, pool, tables }: OwnRepository,
   pack: IngestedPack | undefined,

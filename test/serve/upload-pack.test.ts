@@ -1,6 +1,6 @@
 /**
- * What a fetch does when something is not as it should be: who may have what, busy servers,
- * failures on the way, clients that go.
+ * Fetches when something is not as it should be: who may have what, busy servers, failures on the
+ * way, clients that go.
  */
 import { createHash } from "node:crypto";
 import { chmodSync, readdirSync, statSync, truncateSync, writeFileSync } from "node:fs";

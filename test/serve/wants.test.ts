@@ -1,4 +1,4 @@
-/** Whether a client may have what it names: tips, what they reach, and nothing else. */
+/** A client may have tips and objects they reach, and nothing else. */
 import t, { type Test } from "tap";
 import { ZERO_OID } from "../../src/git/oid.js";
 import { UNRECORDED } from "../../src/serve/conversation/request-record.js";
@@ -19,6 +19,7 @@ import {
   type OwnRepository,
   ownRepository,
 } from "../support/own-repository.js";
+import { Reached } from "../../src/serve/fetch/reached.js";
 
 const ABSENT = "f".repeat(40);
 
@@ -27,7 +28,7 @@ interface Scene {
   /** Commits on main, oldest first. */
   readonly one: HandObject;
   readonly two: HandObject;
-  /** Of `one`. */
+  /** Tree of `one`. */
   readonly tree: HandObject;
   readonly file: HandObject;
   /** An annotated tag of `one`. */
@@ -48,6 +49,7 @@ async function scene(t: Test): Promise<Scene> {
   await own.point("refs/tags/v1", tag.oid, one.commit.oid);
   const file = aBlob("content of one\n");
   const { repository, pool } = own;
+  const reached = new Reached();
   return {
     own,
     one: one.commit,
@@ -57,7 +59,7 @@ async function scene(t: Test): Promise<Scene> {
     tag,
     hidden: hidden.commit,
     open(more = {}, signal = NEVER) {
-      const deps = { pool, allowAnyWant: false, ...more } as UploadPackDeps;
+      const deps = { pool, reached, allowAnyWant: false, ...more } as UploadPackDeps;
       return openContext({ request: UNRECORDED, repository, signal, stateless: true }, deps);
     },
   };

@@ -1,8 +1,8 @@
 /**
- * What one user's requests cost everybody else: a real server with one thread fewer than it has
- * cores, an attack in a loop, and beside it another user who clones and pushes. Measured are the
- * longest turns of the event loop, the memory and the disk that the attack takes, and the other's
- * waits.
+ * Measures what one user's requests cost everybody else: a real server with one thread fewer than
+ * it has cores, an attack in a loop, and beside it another user who clones and pushes. Measured are
+ * the longest turns of the event loop, the memory and the disk that the attack takes, and the
+ * other's waits.
  */
 import { readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { readdir } from "node:fs/promises";
@@ -24,9 +24,9 @@ const MIB = 1024 * 1024;
 const ZERO = "0".repeat(40);
 const WHO = "A <a@example.com> 1700000000 +0000";
 
-/** Why these tests are skipped; false: they run. */
+/** Reason why these tests are skipped; false: they run. */
 export const skipBudgets: false | string = process.platform === "linux" ? false : "reads /proc";
-/** How long each attack goes on. The figures of the closing notes are of 30. */
+/** Seconds that each attack goes on. The figures of the closing notes are of 30. */
 const SECONDS = Number(process.env["LAKEPACK_BUDGET_SECONDS"] ?? 2);
 
 /**
@@ -91,7 +91,7 @@ export interface Bounds {
 
 export interface Measured<R> {
   readonly cost: Cost;
-  /** What the last round answered. */
+  /** Answer of the last round. */
   readonly last: R;
 }
 

@@ -30,6 +30,8 @@ import {
   type UploadPackDeps,
   uploadPack,
 } from "../../src/serve/fetch/upload-pack.js";
+import { Reached } from "../../src/serve/fetch/reached.js";
+import { RefAnswers } from "../../src/serve/fetch/ref-answers.js";
 import { createRoutes } from "../../src/transport/http/routes.js";
 import { loadTransport } from "../../src/transport/load.js";
 import { lineText } from "../../src/wire/pkt-line.js";
@@ -57,7 +59,7 @@ export interface FetchServer {
   serve(name: string, gitDir: string, flags?: PackFlags): Promise<void>;
 }
 
-/** What the manifest would say of the packs. */
+/** Flags that the manifest would have of the packs. */
 export interface PackFlags {
   readonly selfContained?: boolean;
   readonly tips?: readonly string[];
@@ -97,6 +99,8 @@ export async function startFetchServer(
     pool,
     cache,
     checks: new PackChecks(),
+    answers: new RefAnswers(),
+    reached: new Reached(),
     metrics: new Metrics("test"),
     log: {
       error: note("error"),
@@ -297,6 +301,7 @@ function fixedObjects(set: PackSet): ObjectDatabase {
     publish: readOnly,
     keep: readOnly,
     adopt: readOnly,
+    makePack: readOnly,
     supersede: readOnly,
     keepPromise: readOnly,
   };

@@ -156,7 +156,7 @@ export async function copyData(from: string, to: string): Promise<void> {
   await cp(from, to, { recursive: true, filter: holdsData });
 }
 
-/** Whether the log shows this, or comes to: its lines take their own way here. */
+/** Returns whether the log shows this, or comes to: its lines take their own way here. */
 export async function logShows(server: Lakepack, pattern: RegExp): Promise<boolean> {
   for (let attempt = 0; attempt < 200 && !pattern.test(server.log()); attempt++)
     await new Promise((wake) => setTimeout(wake, 50));

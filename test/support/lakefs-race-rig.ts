@@ -22,7 +22,7 @@ export interface RaceOptions {
   readonly guarded: boolean;
   /** The operator's. */
   readonly actions?: Readonly<Record<string, string>>;
-  /** Of the two processes. */
+  /** Settings of the two processes. */
   readonly settings?: Readonly<Record<string, string>>;
   /** Beside the pushes of a round. */
   readonly beside?: (round: number, repository: string) => Promise<void>;

@@ -223,14 +223,14 @@ export async function openNode(
   };
 }
 
-/** What ls-remote would print. */
+/** Returns what ls-remote would print. */
 export async function refsOf(node: Node): Promise<string[]> {
   return (await node.refs.read()).refs.map(
     ({ name, oid, peeled }) => `${oid} ${name}${peeled === undefined ? "" : ` ^${peeled}`}`,
   );
 }
 
-/** Of nodes that only read, whoever pushes. */
+/** Makes the landing of nodes that only read, whoever pushes. */
 function refusingLanding(reason: string): Landing {
   const guard = { guard: "unknown" } as const;
   const nothing = async () => undefined;

@@ -107,7 +107,7 @@ export interface RigNode extends LakefsReading {
   git(...args: string[]): Promise<string>;
   readonly landing: Landing;
   readonly progress: string[];
-  /** What pushers were told of results. */
+  /** Results as pushers were told of them. */
   readonly results: string[];
   /** Calls of the main thread. */
   readonly calls: { name: string; method: string; path: string }[];
@@ -123,7 +123,7 @@ export interface RigOptions {
   readonly mappingSeed?: Mapping;
 }
 
-/** What happens around a call of the main thread. */
+/** Steps around a call of the main thread. */
 export interface Steps {
   before?(call: LakefsCall): Promise<void> | void;
   after?(call: LakefsCall): Promise<void> | void;

@@ -134,7 +134,7 @@ export function pushOdd({ work, ref }: Odd, url: string): Promise<GitRun> {
   return tryGit(["push", url, ref], { cwd: work });
 }
 
-/** What `git receive-pack` does with it. */
+/** Pushes to stock `git receive-pack`. */
 export async function pushToStock(
   t: Pick<Test, "teardown">,
   odd: Odd,

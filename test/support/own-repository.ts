@@ -23,7 +23,7 @@ export interface OwnRepository {
   readonly repository: Repository;
   readonly pool: InlinePool;
   readonly tables: PackTables;
-  /** How often it was told that refs or packs have changed. */
+  /** Count of notices that refs or packs have changed. */
   readonly changes: { count: number };
   /** Takes a pack in, without making it live. */
   ingest(entries: readonly HandEntry[]): Promise<IngestedPack>;

@@ -104,7 +104,7 @@ function readReply(body: Buffer): Omit<RawFetchReply, "status"> {
 }
 
 export interface PackFacts {
-  /** What the repository holds with the pack, less what it held before; sorted. */
+  /** Ids that the repository holds with the pack, less those it held before; sorted. */
   readonly oids: readonly string[];
   /** Type numbers of the entries as they lie in the pack sent: 1 to 4, 6 ofs-delta, 7 ref-delta. */
   readonly types: readonly number[];

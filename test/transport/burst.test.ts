@@ -13,7 +13,7 @@ import { tempFolder } from "../support/temp-folder.js";
 
 const MIB = 1024 * 1024;
 const PIECES = 120;
-/** What waits, and what the collector has not taken yet. */
+/** Bytes that wait, or that the collector has not taken yet. */
 const HELD_MAX = 48 * MIB;
 
 /** A process of its own: one in ours would send nothing while we read. */

@@ -42,10 +42,10 @@ class FakeServices implements RoutedServer, RouteDoor {
   readonly version = "9.9.9";
   readonly ends: RequestEnd[] = [];
   readonly changed: string[] = [];
-  /** Whose part of the pool was asked for. */
+  /** Parts of the pool that were asked for. */
   readonly shares: string[] = [];
   caller: Caller = TRUSTED;
-  /** Of every link. */
+  /** Holder of every link. */
   holder = "";
   readonly lfs = {
     admit: () => this.holder,

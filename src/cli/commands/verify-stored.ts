@@ -120,7 +120,7 @@ async function verifyOne({ store, pool, name, prefix, isMade, folder }: Place): 
 
 interface ToVerify {
   readonly checked: readonly Checked[];
-  /** Of what lies in the store and stands in no row. */
+  /** Reports of what lies in the store and stands in no row. */
   readonly reports: readonly Report[];
 }
 

@@ -31,6 +31,8 @@ import { Door, type Guard } from "../../serve/repositories/door.js";
 import type { PushPolicy } from "../../serve/conversation/push-policy.js";
 import { Readiness } from "../../serve/readiness.js";
 import { RepositoryTable } from "../../serve/repositories/table.js";
+import { Reached } from "../../serve/fetch/reached.js";
+import { RefAnswers } from "../../serve/fetch/ref-answers.js";
 import { GitServer } from "../../serve/git-server.js";
 import { DiskStore, makeRoot } from "../../store/disk.js";
 import { probeStore } from "../../store/probe.js";
@@ -69,7 +71,7 @@ export interface RunningServer {
   stop(graceMs: number): Promise<void>;
 }
 
-const LOOPBACK = new Set(["127.0.0.1", "::1", "localhost"]);
+const LOOPBACK: ReadonlySet<string> = new Set(["127.0.0.1", "::1", "localhost"]);
 
 export async function startServer(settings: Settings, log: Log): Promise<RunningServer> {
   await checkTogether(settings);
@@ -461,7 +463,17 @@ function assemble(settings: Settings, parts: Parts): Assembled {
     gcGraceMs: settings.gc_grace_hours * 3_600_000,
     log,
   });
-  const fetch = { pool, cache, checks, offer, log, metrics, allowAnyWant: settings.allow_any_want };
+  const fetch = {
+    pool,
+    cache,
+    checks,
+    answers: new RefAnswers(),
+    reached: new Reached(),
+    offer,
+    log,
+    metrics,
+    allowAnyWant: settings.allow_any_want,
+  };
   const door = new Door(repositories, guard);
   const server = new GitServer({
     version: VERSION,

@@ -274,7 +274,7 @@ export const SETTINGS = {
   lakefs_patience_seconds: setting(
     count(3_600),
     String(LIMITS.lakefsPatienceMs / 1_000),
-    "0 to 3600",
+    "1 to 3600",
     "how long a lakeFS that is away is waited for in the middle of a request",
   ),
   lakefs_serve_stale: setting(

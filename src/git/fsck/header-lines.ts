@@ -9,7 +9,7 @@ import { type Report, STRICT } from "./levels.js";
 import { isRefName } from "../ref-name.js";
 
 const OID_LINE = /^[0-9a-fA-F]{40}\n/;
-const TYPES = new Set(["commit", "tree", "blob", "tag"]);
+const TYPES: ReadonlySet<string> = new Set(["commit", "tree", "blob", "tag"]);
 /** The largest time Git's 64-bit clock holds. */
 const TIME_MAX = 2n ** 63n - 1n;
 

@@ -54,6 +54,7 @@ class ExchangeTimeout extends Error {
   readonly code = "ETIMEDOUT";
 }
 
+/** Of this thread. */
 let agents: { readonly calls: Agent; readonly streams: Agent } | undefined;
 
 const require = createRequire(import.meta.url);
@@ -61,8 +62,8 @@ const require = createRequire(import.meta.url);
 /**
  * Connections are shared by everything a thread asks of one origin; idle ones keep no process
  * alive. Streams have their own, as many as there are: each is some client's request, which is
- * bounded elsewhere, and slow ones must not keep calls waiting. The package is loaded with the first
- * of them: a server without lakeFS starts 80 ms sooner.
+ * bounded elsewhere, and slow ones must not keep calls waiting. The package is loaded with the
+ * first of them: a server without lakeFS starts 80 ms sooner.
  */
 function threadAgents(): NonNullable<typeof agents> {
   const connect = { timeout: LIMITS.lakefsConnectMs };

@@ -5,10 +5,8 @@
  * is gone, or has other bytes than were promised) fails whoever needs it, by name, and nobody else:
  * it may stand on another branch, and anybody may have written that.
  */
-import { createHash, randomBytes } from "node:crypto";
-import { mkdir, rm } from "node:fs/promises";
+import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { MessageChannel } from "node:worker_threads";
 import { LRUCache } from "lru-cache";
 import { asFault, Fault } from "../../base/fault.js";
 import { Semaphore, SingleFlight } from "../../base/flow.js";
@@ -17,17 +15,18 @@ import { OID_BYTES, type Oid } from "../../git/oid.js";
 import { OidSet } from "../../git/oid-set.js";
 import type { Log } from "../../observe/log.js";
 import { toHandles } from "../../odb/packs/handle.js";
-import { indexPackFile } from "../../odb/index-pack/file.js";
 import type { IngestedPack } from "../../odb/index-pack/contract.js";
-import type { LivePack, ObjectDatabase } from "../../odb/object-database.js";
+import type { LivePack, PackDraft, ObjectDatabase } from "../../odb/object-database.js";
 import { holdsId } from "../../git/sorted-ids.js";
 import {
   type PromisedIds,
-  type SynthesisAnswer,
   type SynthesisNews,
+  type SynthesisQuestions,
+  type SynthesisWord,
   contentsTask,
   reachedTask,
 } from "../trees/tasks.js";
+import { servePort } from "../../pool/port.js";
 import type { Pool } from "../../pool/task.js";
 import type { LakefsClient } from "../api/client.js";
 import { READ_RULES } from "../rules/commit-text.js";
@@ -47,7 +46,6 @@ export interface PromisedBlobsOptions {
   readonly pool: Pool;
   /** Tasks of the bridge at once, over all repositories. */
   readonly tasks: Semaphore;
-  readonly incoming: string;
   readonly log: Log;
   /** Has the commits of a pack made anew whose list cannot be believed. */
   readonly remake: (pack: string, signal: AbortSignal) => Promise<void>;
@@ -216,51 +214,53 @@ export class PromisedBlobs {
   }
 
   async #run(errand: Errand, asked: AbortSignal): Promise<void> {
-    const { incoming, tasks, client, log, repository } = this.#options;
+    const { objects, log, repository } = this.#options;
     const say = () =>
       log.info("reading contents from lakeFS", {
         repository,
         files: `${this.#progress.blobs}/${this.#progress.total}`,
       });
     const telling = setInterval(say, LIMITS.lakefsProgressLogMs).unref();
-    const folder = join(incoming, randomBytes(12).toString("hex"));
-    await mkdir(folder, { recursive: true });
     const leaving = new LeavingOff(asked);
-    const signal = leaving.over;
     try {
-      const path = join(folder, "pack");
-      const leftPath = errand.isLenient ? join(folder, "left") : undefined;
-      const { blobs, left, failure, figures } = await tasks.run(
-        () => this.#read(errand, path, leftPath, leaving),
-        asked,
-      );
-      client.http.add(figures);
-      if (failure !== undefined) {
-        await this.#lost.note({ code: failure.fault, facts: failure.facts }, signal);
-        // What was read need not be read again.
-        if (blobs > 0)
-          await this.#options.objects.adopt(
-            await this.#index(path, folder, signal),
-            { origin: "synthesized" },
-            signal,
-          );
-        throw new Fault(failure.fault, failure.facts);
-      }
-      if (left === undefined) await this.#lost.look(signal);
-      if (blobs > 0)
-        await this.#adopt(
-          errand,
-          await this.#index(path, folder, signal),
-          left && { ids: left, path: leftPath as string },
-          signal,
-        );
-      else if (errand.wanted === undefined && left === undefined)
-        await this.#options.objects.keepPromise(errand.pack.checksum, signal);
+      await objects.makePack((draft) => this.#fill(draft, errand, asked, leaving), leaving.over);
     } finally {
       clearInterval(telling);
       leaving.end();
-      await rm(folder, { recursive: true, force: true });
     }
+  }
+
+  async #fill(
+    draft: PackDraft,
+    errand: Errand,
+    asked: AbortSignal,
+    leaving: LeavingOff,
+  ): Promise<void> {
+    const { tasks, client, objects } = this.#options;
+    const signal = leaving.over;
+    const leftPath = errand.isLenient ? join(draft.folder, "left") : undefined;
+    const { blobs, left, failure, figures } = await tasks.run(
+      () => this.#read(errand, draft.path, leftPath, leaving),
+      asked,
+    );
+    client.http.add(figures);
+    if (failure !== undefined) {
+      await this.#lost.note({ code: failure.fault, facts: failure.facts }, signal);
+      // What was read need not be read again.
+      if (blobs > 0)
+        await objects.adopt(await this.#index(draft, signal), { origin: "synthesized" }, signal);
+      throw new Fault(failure.fault, failure.facts);
+    }
+    if (left === undefined) await this.#lost.look(signal);
+    if (blobs > 0)
+      await this.#adopt(
+        errand,
+        await this.#index(draft, signal),
+        left && { ids: left, path: leftPath as string },
+        signal,
+      );
+    else if (errand.wanted === undefined && left === undefined)
+      await objects.keepPromise(errand.pack.checksum, signal);
   }
 
   async #adopt(
@@ -294,27 +294,24 @@ export class PromisedBlobs {
     const list = await records.promisedList(pack.checksum, pack.promised ?? 0, signal);
     const packs = toHandles((await objects.packs(signal)).packs);
     const base = wanted === undefined ? toHandles([pack])[0] : undefined;
-    const { port1, port2 } = new MessageChannel();
     const before = this.#progress.blobs;
     let left = 0;
-    port1.on("message", (news: SynthesisNews) => {
-      if (news.kind === "recall")
-        port1.postMessage({
-          question: news.question,
-          values: news.keys.map(() => undefined),
-        } satisfies SynthesisAnswer);
-      else if (news.kind === "contents")
-        this.#progress = { ...this.#progress, blobs: before + news.blobs };
-      else if (news.kind === "left" && left++ < LEFT_NAMED) {
-        const { commit, path: file, code, reason } = news;
-        void this.#lost.note({ code, facts: { commit, path: file } }, signal);
-        log.warn("a content in lakeFS cannot be read; only who needs it is refused", {
-          repository,
-          commit,
-          path: file,
-          reason,
-        });
-      }
+    const served = servePort<SynthesisNews, SynthesisQuestions, SynthesisWord>({
+      onNews: (news) => {
+        if (news.kind === "contents")
+          this.#progress = { ...this.#progress, blobs: before + news.blobs };
+        else if (news.kind === "left" && left++ < LEFT_NAMED) {
+          const { commit, path: file, code, reason } = news;
+          void this.#lost.note({ code, facts: { commit, path: file } }, signal);
+          log.warn("a content in lakeFS cannot be read; only who needs it is refused", {
+            repository,
+            commit,
+            path: file,
+            reason,
+          });
+        }
+      },
+      answers: { recall: (keys) => keys.map(() => undefined) },
     });
     try {
       const request = {
@@ -328,33 +325,23 @@ export class PromisedBlobs {
         leftPath,
         base,
         path,
-        port: port2,
+        port: served.port,
       };
-      const result = await leaving.telling(port1, () =>
-        pool.run(contentsTask, request, { signal, transfer: [port2] }),
+      const result = await leaving.telling(served, () =>
+        pool.run(contentsTask, request, { signal, transfer: [served.port] }),
       );
       this.#progress = { ...this.#progress, blobs: before + result.blobs };
       return result;
     } finally {
-      port1.close();
+      served.close();
     }
   }
 
-  async #index(path: string, folder: string, signal: AbortSignal): Promise<IngestedPack> {
-    const { objects, pool, records } = this.#options;
+  async #index(draft: PackDraft, signal: AbortSignal): Promise<IngestedPack> {
+    const { objects, records } = this.#options;
     const { packs } = await objects.packs(signal);
-    const closed = new Set(packs.filter((pack) => pack.closed).map(({ checksum }) => checksum));
     const promised = await promisedIds(records, packs, signal);
-    return indexPackFile(path, {
-      pool,
-      packs: toHandles(packs),
-      closed,
-      sync: true,
-      folder,
-      signal,
-      promised,
-      rules: READ_RULES,
-    });
+    return draft.index({ packs, promised, rules: READ_RULES });
   }
 }
 

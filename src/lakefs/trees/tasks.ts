@@ -93,7 +93,7 @@ export interface SynthesizeRequest extends TaskControl {
    * Contents that an attempt before has read, whose blobs are in `packs` (trees/kept-contents.ts).
    */
   readonly kept: Uint8Array;
-  /** Gives SynthesisNews, takes SynthesisAnswers. */
+  /** A TaskPort of SynthesisNews, SynthesisQuestions and SynthesisWord. */
   readonly port: MessagePort;
   /** Never read raw ranges. For tests: both ways must give the same. */
   readonly pagesOnly?: boolean;
@@ -140,9 +140,16 @@ export type SynthesisNews =
       readonly path: string;
       readonly claimed: Oid;
       readonly is: Oid;
-    }
-  /** What is remembered under these keys? One SynthesisAnswer follows. */
-  | { readonly kind: "recall"; readonly question: number; readonly keys: readonly string[] };
+    };
+
+/** What a task asks while it reads contents. */
+export type SynthesisQuestions = {
+  /** What is remembered under each key, in order. */
+  recall(keys: readonly string[]): readonly (HashedContent | undefined)[];
+};
+
+/** Nobody waits any more: the task ends with what it has. */
+export type SynthesisWord = "leave off";
 
 export interface FilesRead {
   readonly done: number;
@@ -155,15 +162,6 @@ export interface HashedContent {
   /** Undefined: it was not computed. */
   readonly blob: Oid | undefined;
 }
-
-export interface RecallAnswer {
-  readonly question: number;
-  /** One a key, in order. */
-  readonly values: readonly (HashedContent | undefined)[];
-}
-
-/** `leaveOff`: nobody waits any more; the task ends with what it has. */
-export type SynthesisAnswer = RecallAnswer | { readonly leaveOff: true };
 
 /** Calls and bytes by the name of the call. */
 export type LakefsFigures = Readonly<
@@ -238,7 +236,7 @@ export interface ContentsRequest extends TaskControl {
    * Pack file to write; it must not exist. None is written where every wanted blob is in a pack.
    */
   readonly path: string;
-  /** Gives SynthesisNews of kinds "contents", "left" and "recall", takes SynthesisAnswers. */
+  /** As of a synthesis; its news are of kinds "contents" and "left". */
   readonly port: MessagePort;
 }
 

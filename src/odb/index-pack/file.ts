@@ -19,7 +19,7 @@ export interface IndexFileOptions {
   /** Default: true. */
   readonly fsck?: boolean;
   /** As in IngestOptions. */
-  readonly rules?: FsckRules;
+  readonly rules?: FsckRules | undefined;
   /** As in IngestOptions. */
   readonly stored?: boolean;
   /** For temporary files, where objects outgrow memory; default: the pack's own folder. */

@@ -18,6 +18,8 @@ import type { Pool } from "../../pool/task.js";
 import type { Offer } from "../../wire/capabilities.js";
 import type { Filter } from "../../wire/filter.js";
 import type { Exchange, Repository } from "../conversation/conversation.js";
+import type { Reached } from "./reached.js";
+import type { RefAnswers } from "./ref-answers.js";
 import type { RequestRecord } from "../conversation/request-record.js";
 
 /** A fetch asks for its wants and haves here, some hundred ids; the walks are elsewhere. */
@@ -27,6 +29,8 @@ export interface UploadPackDeps {
   readonly pool: Pool;
   readonly cache: ResponseCache;
   readonly checks: PackChecks;
+  readonly answers: RefAnswers;
+  readonly reached: Reached;
   readonly offer: Offer;
   readonly log: Log;
   readonly metrics: Metrics;
