@@ -27,6 +27,9 @@ const RANKS: Readonly<Record<string, number>> = {
   lfs: 9,
   auth: 9,
   serve: 10,
+  // To come: events told to others, and the server as a client of others' Git servers.
+  webhooks: 10,
+  client: 10,
   api: 11,
   transport: 12,
   cli: 13,
@@ -41,7 +44,10 @@ const FOLDERS: Readonly<Record<string, readonly string[]>> = {
   odb: ["packs", "walk", "index-pack", "", "pack-objects", "manifest"],
   lakefs: ["api", "rules", "notes", "hooks", "trees", "read", "land", ""],
   serve: ["conversation", "lfs", "repositories", "fetch", "push", ""],
-  transport: ["http", ""],
+  // To come: repositories in object storage, and blocks of them on the local disk.
+  store: ["", "s3", "cache"],
+  // To come: Git over SSH.
+  transport: ["http", "ssh", ""],
   cli: ["server", "terminal", "doctor", "commands", ""],
 };
 /** More files than that nobody takes in at a glance. */
@@ -57,7 +63,7 @@ const OWNERS: readonly (readonly [pattern: RegExp, rooms: readonly string[]])[] 
   [/^@aws-sdk\//, ["store"]],
   [/^(libsql|kysely|pg)$/, ["database"]],
   [/^undici$/, ["lakefs"]],
-  [/^(node:)?child_process$/, []],
+  [/^(node:)?child_process$/, ["client"]],
 ];
 /** Choosing kernels is timing them: the one clock in a pure room. */
 const TIMES_KERNELS = "src/kernels/choose.ts";
