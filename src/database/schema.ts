@@ -1,7 +1,7 @@
 /**
  * The tables, as every dialect has them: text, integer, nothing of one database's own. Times are
- * ISO 8601 in UTC with milliseconds (they sort as text), flags 0 or 1, ids random text. What a row
- * means is said here once; migrations.ts has how it came to be.
+ * ISO 8601 in UTC with milliseconds (they sort as text), flags 0 or 1, ids random text. The meaning
+ * of a row is said here once; migrations.ts has how it came to be.
  */
 import type { Insertable, Selectable } from "kysely";
 

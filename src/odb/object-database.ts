@@ -71,7 +71,7 @@ export interface ObjectDatabase {
   packs(signal?: AbortSignal): Promise<PackSet>;
   beginIngest(options: BeginIngestOptions): Promise<Ingest>;
   /**
-   * Makes a pack: `build` writes, indexes and adopts it. Whatever it did not adopt is gone when
+   * Makes a pack: `build` writes, indexes and adopts it. All that it did not adopt is gone when
    * this settles, also where it throws or `signal` aborts.
    */
   makePack<T>(build: (draft: PackDraft) => Promise<T>, signal: AbortSignal): Promise<T>;
