@@ -3,6 +3,7 @@
  * test/conformance/lakefs re-checks them against a real server. Always read by full commit id: a
  * branch's name would show its uncommitted staging.
  */
+import { unlessMissing } from "./missing.js";
 import { Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import { asMade, LostCommits } from "./lost-commits.js";
@@ -94,6 +95,11 @@ export class LakefsClient {
     });
   }
 
+  /** Undefined where there is none of this name. Throws "lakefs/deleting". */
+  findRepository(repository: string, signal: AbortSignal): Promise<LakefsRepository | undefined> {
+    return unlessMissing(this.getRepository(repository, signal));
+  }
+
   listRepositories(after: string, signal: AbortSignal): Promise<LakefsPage<LakefsRepository>> {
     const query = { after, amount: LIMITS.lakefsPageMax };
     return this.http.json({
@@ -147,6 +153,15 @@ export class LakefsClient {
     });
   }
 
+  /** Undefined where there is none of this name. */
+  findBranch(
+    repository: string,
+    branch: string,
+    signal: AbortSignal,
+  ): Promise<LakefsRef | undefined> {
+    return unlessMissing(this.getBranch(repository, branch, signal));
+  }
+
   /**
    * An atomic test-and-set: "lakefs/conflict" where the branch exists. `source`: any ref
    * expression.
@@ -172,16 +187,16 @@ export class LakefsClient {
 
   /** Absent is success. No expected head can be given. */
   async deleteBranch(repository: string, branch: string, signal: AbortSignal): Promise<void> {
-    await this.http
-      .done({
+    await unlessMissing(
+      this.http.done({
         name: "deleteBranch",
         method: "DELETE",
         path: branchPath(repository, branch),
         repeatable: true,
         runsHooks: true,
         signal,
-      })
-      .catch(passOver("lakefs/missing"));
+      }),
+    );
   }
 
   /**
@@ -241,16 +256,16 @@ export class LakefsClient {
 
   async deleteTag(repository: string, tag: string, signal: AbortSignal): Promise<void> {
     const path = `/repositories${pathOf(repository)}/tags${pathOf(tag)}`;
-    await this.http
-      .done({
+    await unlessMissing(
+      this.http.done({
         name: "deleteTag",
         method: "DELETE",
         path,
         repeatable: true,
         runsHooks: true,
         signal,
-      })
-      .catch(passOver("lakefs/missing"));
+      }),
+    );
   }
 
   /**
@@ -287,6 +302,15 @@ export class LakefsClient {
       repeatable: true,
       signal,
     });
+  }
+
+  /** As `commitAt`; undefined where there is none of this name. */
+  findCommitAt(
+    repository: string,
+    ref: string,
+    signal: AbortSignal,
+  ): Promise<LakefsCommit | undefined> {
+    return unlessMissing(this.commitAt(repository, ref, signal));
   }
 
   /**
@@ -410,7 +434,9 @@ export class LakefsClient {
     const path = `/repositories${pathOf(repository)}/commits`;
     await this.http
       .done({ name: "createCommitRecord", method: "POST", path, json, repeatable: true, signal })
-      .catch(passOver("lakefs/conflict"));
+      .catch((error: unknown) => {
+        if (!(error instanceof Fault && error.code === "lakefs/conflict")) throw error;
+      });
   }
 
   /**
@@ -437,30 +463,23 @@ export class LakefsClient {
     });
   }
 
-  /**
-   * Where the histories of two commits part. "lakefs/missing": nowhere, or one of them is not
-   * there.
-   */
-  async mergeBase(
+  /** Where the histories of two commits part; undefined: nowhere, or one of them is not there. */
+  async findMergeBase(
     repository: string,
     left: string,
     right: string,
     signal: AbortSignal,
-  ): Promise<string> {
-    const found = await this.#reading(
-      repository,
-      [left, right],
-      signal,
-      ([from = left, to = right]) =>
-        this.http.json<{ readonly base_commit_id: string }>({
-          name: "mergeBase",
-          method: "GET",
-          path: `/repositories${pathOf(repository)}/refs${pathOf(from)}/merge${pathOf(to)}`,
-          repeatable: true,
-          signal,
-        }),
-    );
-    return found.base_commit_id;
+  ): Promise<string | undefined> {
+    const call = ([from = left, to = right]: readonly string[]) =>
+      this.http.json<{ readonly base_commit_id: string }>({
+        name: "mergeBase",
+        method: "GET",
+        path: `/repositories${pathOf(repository)}/refs${pathOf(from)}/merge${pathOf(to)}`,
+        repeatable: true,
+        signal,
+      });
+    const found = await unlessMissing(this.#reading(repository, [left, right], signal, call));
+    return found?.base_commit_id;
   }
 
   // objects ---------------------------------------------------------------------------------------
@@ -530,6 +549,16 @@ export class LakefsClient {
         signal,
       }),
     );
+  }
+
+  /** As `statObject`; undefined where there is no such object, or no such commit. */
+  findObject(
+    repository: string,
+    commit: string,
+    object: string,
+    signal: AbortSignal,
+  ): Promise<LakefsObject | undefined> {
+    return unlessMissing(this.statObject(repository, commit, object, signal));
   }
 
   /** Whole content of at most `bytesMax`. "lakefs/gone": listed, but its data is not there. */
@@ -890,11 +919,4 @@ function uploadHeaders(metadata: Readonly<Record<string, string>>): Record<strin
 
 function branchPath(repository: string, branch: string): string {
   return `/repositories${pathOf(repository)}/branches${pathOf(branch)}`;
-}
-
-/** For what is as good as success. */
-function passOver(code: string): (error: unknown) => void {
-  return (error) => {
-    if (!(error instanceof Fault && error.code === code)) throw error;
-  };
 }

@@ -8,6 +8,7 @@
  * Source: lakeFS v1.86, pkg/graveler (CherryPick: `commit.Metadata = commitRecord.Metadata`) and
  * pkg/graveler/ref (revResolveCommit); test/lakefs/picked shows it.
  */
+import { unlessMissing } from "./missing.js";
 import { asFault, Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import { lakefsCommitId } from "./commit-id.js";
@@ -107,7 +108,7 @@ export class LostCommits {
   }
 
   async #isFound(repository: string, id: string, signal: AbortSignal): Promise<boolean> {
-    return (await orMissing(this.#client.commitAt(repository, id, signal))) !== undefined;
+    return (await unlessMissing(this.#client.commitAt(repository, id, signal))) !== undefined;
   }
 
   async #search(repository: string, id: string, signal: AbortSignal): Promise<string | undefined> {
@@ -121,7 +122,7 @@ export class LostCommits {
       if (tag.commit_id === id) return this.#pinned(repository, tag.id, id, signal);
     }
     for (const name of names) {
-      const log = await orMissing(
+      const log = await unlessMissing(
         this.#client.logAt(repository, name, LIMITS.lakefsLogPage, signal),
       );
       const through = log && wayThrough(log.results, id);
@@ -142,7 +143,7 @@ export class LostCommits {
     signal: AbortSignal,
   ): Promise<void> {
     const first = `${MAPPING_BRANCH}^1`;
-    const made = await orMissing(
+    const made = await unlessMissing(
       this.#client
         .createBranch(repository, { name, source: first, hidden: true }, signal)
         .then(() => true),
@@ -231,13 +232,4 @@ export function asMade(commit: LakefsCommit): LakefsCommit {
     });
   }
   return { ...commit, metadata };
-}
-
-async function orMissing<T>(work: Promise<T>): Promise<T | undefined> {
-  try {
-    return await work;
-  } catch (error) {
-    if (error instanceof Fault && error.code === "lakefs/missing") return undefined;
-    throw error;
-  }
 }

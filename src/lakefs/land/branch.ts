@@ -1,6 +1,5 @@
 /** One branch lands: moved, made or deleted. Each `land` answers why not, undefined when it has. */
 import { randomBytes } from "node:crypto";
-import { Fault } from "../../base/fault.js";
 import { ZERO_OID } from "../../git/oid.js";
 import type { PushedCommit } from "./tasks.js";
 import type { RefChange, RefUpdateOptions } from "../../odb/ref-store.js";
@@ -63,9 +62,7 @@ export class BranchLanding {
   async #head(): Promise<Base | undefined> {
     const { client, repository, commits } = this.#writer.options;
     for (;;) {
-      const branch = await client
-        .getBranch(repository, this.#branch, this.#signal)
-        .catch(missingIsUndefined);
+      const branch = await client.findBranch(repository, this.#branch, this.#signal);
       if (branch === undefined) return undefined;
       const commit = await client.getCommit(repository, branch.commit_id, this.#signal);
       if (
@@ -131,8 +128,7 @@ export class BranchLanding {
       create: () =>
         client.createBranch(repository, { name: this.#branch, source: tip }, this.#signal),
       find: async () =>
-        (await client.getBranch(repository, this.#branch, this.#signal).catch(missingIsUndefined))
-          ?.commit_id,
+        (await client.findBranch(repository, this.#branch, this.#signal))?.commit_id,
     };
     const made = await createSurely(ref, this.#signal);
     if (!made) return "the branch already exists in lakeFS; fetch first";
@@ -301,9 +297,4 @@ export class BranchLanding {
       `${this.#change.name}: ${this.#change.new} is lakeFS commit ${lakeId}`,
     );
   }
-}
-
-function missingIsUndefined(error: unknown): undefined {
-  if (error instanceof Fault && error.code === "lakefs/missing") return undefined;
-  throw error;
 }

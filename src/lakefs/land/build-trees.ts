@@ -304,20 +304,17 @@ class TreeFactory {
     if (number === undefined || number < 0 || this.#reader.type(number) !== "blob") return "shown";
     const file = this.#reader.readAs("blob", number);
     if (withoutBlock(file) === file) return "shown";
-    try {
-      const { checksum, size_bytes } = await this.#client.statObject(
-        repository,
-        baseCommit,
-        ATTRIBUTES_PATH,
-        this.#signal,
-      );
-      return size_bytes === file.length && checksum === createHash("md5").update(file).digest("hex")
-        ? "shown"
-        : "other";
-    } catch (error) {
-      if (error instanceof Fault && error.code === "lakefs/missing") return "absent";
-      throw error;
-    }
+    const there = await this.#client.findObject(
+      repository,
+      baseCommit,
+      ATTRIBUTES_PATH,
+      this.#signal,
+    );
+    if (there === undefined) return "absent";
+    const isSame =
+      there.size_bytes === file.length &&
+      there.checksum === createHash("md5").update(file).digest("hex");
+    return isSame ? "shown" : "other";
   }
 
   /**

@@ -229,18 +229,14 @@ async function outcome(point: LandingPoint): ReturnType<typeof whereItIs> {
  */
 async function whereItIs(point: LandingPoint): Promise<"unmoved" | "stale" | LakefsCommit> {
   const { client, repository, branch, base, tip, signal } = point;
-  let id: string;
-  try {
-    id = (await client.getBranch(repository, branch, signal)).commit_id;
-  } catch (error) {
-    if (error instanceof Fault && error.code === "lakefs/missing") return "stale";
-    throw error;
-  }
+  const there = await client.findBranch(repository, branch, signal);
+  if (there === undefined) return "stale";
+  let id: string | undefined = there.commit_id;
   if (id === base.id) return "unmoved";
   for (let looked = 0; looked < FIRST_PARENTS_MAX && id !== undefined && id !== base.id; looked++) {
     const commit = await client.getCommit(repository, id, signal);
     if (commit.id === tip.id || commit.metadata?.[TIP_KEY] === tip.id) return commit;
-    id = commit.parents[0] as string;
+    id = commit.parents[0];
   }
   return "stale";
 }
@@ -332,10 +328,8 @@ export async function completeLanding(
     !(await isForward(client, repository, base, tip, signal))
   )
     return false;
-  const guarded = await client
-    .statObject(repository, head.id, GUARD_PATH, signal)
-    .then(() => true, missingIsFalse);
-  return guarded && resetToTip(client, repository, branch, step, signal);
+  const guard = await client.findObject(repository, head.id, GUARD_PATH, signal);
+  return guard !== undefined && resetToTip(client, repository, branch, step, signal);
 }
 
 /** Whether one of us has sealed this landing. */
@@ -343,8 +337,3 @@ export type IsSealed = (
   seal: string | undefined,
   landing: Omit<LandingStatement, "namespace">,
 ) => boolean;
-
-function missingIsFalse(error: unknown): false {
-  if (error instanceof Fault && error.code === "lakefs/missing") return false;
-  throw error;
-}

@@ -55,7 +55,7 @@ export async function rootOf(
       parents: [],
       metadata: {},
     });
-    const commit = await client.commitAt(facts.id, id, signal).catch(missingIsUndefined);
+    const commit = await client.findCommitAt(facts.id, id, signal);
     if (commit !== undefined && isFirstCommit(commit)) return { id, isOwn: true };
   }
   return { id: await historicRoot(client, facts, signal), isOwn: false };
@@ -67,7 +67,7 @@ async function historicRoot(
   { id: repository, default_branch: branch }: LakefsRepository,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const there = await client.getBranch(repository, branch, signal).catch(missingIsUndefined);
+  const there = await client.findBranch(repository, branch, signal);
   if (there === undefined) throw new Fault("lakefs/unsettled", { branch });
   try {
     return (await walkToRoot(client, repository, there.commit_id, signal)).id;
@@ -79,9 +79,4 @@ async function historicRoot(
       return undefined;
     throw error;
   }
-}
-
-function missingIsUndefined(error: unknown): undefined {
-  if (error instanceof Fault && error.code === "lakefs/missing") return undefined;
-  throw error;
 }

@@ -104,9 +104,7 @@ async function readMappingRecord(
   signal: AbortSignal,
   known?: MappingRecord,
 ): Promise<MappingRecord | undefined> {
-  const branch = await client
-    .getBranch(repository, MAPPING_BRANCH, signal)
-    .catch(missingIsUndefined);
+  const branch = await client.findBranch(repository, MAPPING_BRANCH, signal);
   if (branch === undefined) return undefined;
   if (known !== undefined && known.commit === branch.commit_id) return known;
   const first = await firstRecord(client, repository, branch.commit_id, signal, known?.commit);
@@ -269,9 +267,4 @@ async function firstCommit(
     (await client.getBranch(repository, branch, signal)).commit_id,
     signal,
   );
-}
-
-function missingIsUndefined(error: unknown): undefined {
-  if (error instanceof Fault && error.code === "lakefs/missing") return undefined;
-  throw error;
 }

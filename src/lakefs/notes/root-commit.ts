@@ -25,11 +25,8 @@ export class RootCommit {
 
   /** The default branch's head where somebody has taken the mapping's branch away. */
   async #start(signal: AbortSignal): Promise<string> {
-    try {
-      return (await this.#client.getBranch(this.#repository, MAPPING_BRANCH, signal)).commit_id;
-    } catch (error) {
-      if (!(error instanceof Fault && error.code === "lakefs/missing")) throw error;
-    }
+    const marked = await this.#client.findBranch(this.#repository, MAPPING_BRANCH, signal);
+    if (marked !== undefined) return marked.commit_id;
     const { default_branch: branch } = await this.#client.getRepository(this.#repository, signal);
     return (await this.#client.getBranch(this.#repository, branch, signal)).commit_id;
   }

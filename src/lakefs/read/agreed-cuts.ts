@@ -2,6 +2,7 @@
  * The cuts of one repository as this server knows them: noted beside its records, compared with
  * lakeFS's, and followed where another server was first.
  */
+import { unlessMissing } from "../api/missing.js";
 import { LRUCache } from "lru-cache";
 import { asFault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
@@ -135,8 +136,10 @@ export class AgreedCuts {
   async #believed(found: Listed, signal: AbortSignal): Promise<Cut | undefined> {
     const { client, repository, log } = this.#options;
     const cut = await readCut(client, repository, found, signal);
-    if (cut.path !== "" && (await isGone(client, repository, cut, signal).catch(missingIsFalse)))
-      return cut;
+    // A commit or path that is not there at all is no data that was collected.
+    const isBelieved =
+      cut.path !== "" && (await unlessMissing(isGone(client, repository, cut, signal))) === true;
+    if (isBelieved) return cut;
     this.#disbelieved.set(found.commit, found.record);
     log.warn(
       "a record in lakeFS cuts the history at a commit whose data is there: it does not count",
@@ -188,12 +191,6 @@ export class AgreedCuts {
       });
     });
   }
-}
-
-/** A commit or path that is not there at all is no data that was collected. */
-function missingIsFalse(error: unknown): boolean {
-  if (asFault(error).code !== "lakefs/missing") throw error;
-  return false;
 }
 
 const TOLD =

@@ -1,4 +1,5 @@
 /** What LFS asks of a lakeFS repository (lfs/lakefs-store), over the lakeFS API. */
+import { unlessMissing } from "../../lakefs/api/missing.js";
 import { LRUCache } from "lru-cache";
 import { Fault } from "../../base/fault.js";
 import { SingleFlight } from "../../base/flow.js";
@@ -51,7 +52,7 @@ export function lakefsFiles({
     return presigns;
   };
   const statObject = (ref: string, path: string, signal: AbortSignal) =>
-    client.statObject(repository, ref, path, signal).catch(missingIsUndefined);
+    client.findObject(repository, ref, path, signal);
   const toFile = ({
     physical_address,
     checksum,
@@ -191,7 +192,7 @@ async function ensureBranch(
   root: LakefsFilesOptions["root"],
   signal: AbortSignal,
 ): Promise<void> {
-  const there = await client.getBranch(repository, branch, signal).catch(missingIsUndefined);
+  const there = await client.findBranch(repository, branch, signal);
   if (there !== undefined) return;
   const source = (await root.get(signal)).id;
   await client
@@ -215,9 +216,7 @@ async function* olderFiles(
   signal: AbortSignal,
 ): AsyncGenerator<string, void, undefined> {
   for (let after = folder; ; ) {
-    const page = await client
-      .listObjects(repository, branch, after, signal)
-      .catch(missingIsUndefined);
+    const page = await unlessMissing(client.listObjects(repository, branch, after, signal));
     for (const { path, mtime } of page?.results ?? []) {
       if (!path.startsWith(folder)) return;
       if (mtime * 1_000 < beforeMs) yield path;
@@ -237,10 +236,5 @@ function goneForLfs(error: unknown): never {
 function goneIsUndefined(error: unknown): undefined {
   if (error instanceof Fault && (error.code === "lakefs/gone" || error.code === "lakefs/missing"))
     return undefined;
-  throw error;
-}
-
-function missingIsUndefined(error: unknown): undefined {
-  if (error instanceof Fault && error.code === "lakefs/missing") return undefined;
   throw error;
 }

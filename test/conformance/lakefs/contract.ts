@@ -177,9 +177,9 @@ export async function lakefsContract(t: Test, server: RunningLakefs): Promise<vo
         (await client.firstParents(name, second.id, 2, signal)).results.map(({ id }) => id),
         [second.id, first.id],
       );
-      t.equal(await client.mergeBase(name, second.id, first.id, signal), first.id);
-      t.equal(await client.mergeBase(name, first.id, second.id, signal), first.id);
-      t.equal(await client.mergeBase(name, root, second.id, signal), root);
+      t.equal(await client.findMergeBase(name, second.id, first.id, signal), first.id);
+      t.equal(await client.findMergeBase(name, first.id, second.id, signal), first.id);
+      t.equal(await client.findMergeBase(name, root, second.id, signal), root);
     },
   );
 
