@@ -1,16 +1,54 @@
-/** README's first session, run from README's own text with what a newcomer has: Node.js and Git. */
+/**
+ * The sessions that README.md and docs/ print, run from their own text with what a newcomer has:
+ * Node.js and Git. Each has a name behind its fence (```sh users); one without a name, or that no
+ * test here runs, fails. The tables that are made from code and figures are compared, too.
+ */
 import { spawn, spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { readdirSync, readFileSync } from "node:fs";
+import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
 import { skipLakefs } from "../support/lakefs-servers.js";
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
-const README = await readFile(join(ROOT, "README.md"), "utf8");
+const DOCUMENTS = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "bench/README.md"].concat(
+  readdirSync(join(ROOT, "docs"), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".md"))
+    .map((name) => `docs/${name}`),
+);
+
+interface Session {
+  readonly document: string;
+  /** What stands behind the fence: "sh users". */
+  readonly title: string;
+  readonly text: string;
+}
+
+const SESSIONS: readonly Session[] = DOCUMENTS.flatMap((document) =>
+  [
+    ...readFileSync(join(ROOT, document), "utf8").matchAll(
+      /^```((?:sh|bash|js|ts)\b.*)\n([\s\S]*?)^```$/gm,
+    ),
+  ].map(([, title = "", text = ""]) => ({ document, title, text })),
+);
+const asked = new Set<string>();
+
+/** The texts of all sessions of that title; each title that is asked for here is run. */
+function sessions(title: string): readonly string[] {
+  asked.add(title);
+  return SESSIONS.filter((one) => one.title === title).map(({ text }) => text);
+}
+
+/** The one session of that title. */
+function session(title: string): string {
+  const [text, ...others] = sessions(title);
+  if (text === undefined || others.length > 0) throw new Error(`not one session "${title}"`);
+  return text;
+}
 
 function freePort(): Promise<number> {
   return new Promise((resolve) => {
@@ -21,48 +59,65 @@ function freePort(): Promise<number> {
   });
 }
 
-/** `npm start -- --listen … --data …`, resolved when it says where it serves; what it printed. */
+interface Started {
+  readonly printed: string;
+  stop(): Promise<void>;
+}
+
+/**
+ * Runs `command`, a session that ends in `npm start`, on another address and data folder; resolved
+ * when it says where it serves.
+ */
 async function start(
   t: Test,
-  port: number,
-  data: string,
-  more: Readonly<Record<string, string>> = {},
-): Promise<string> {
-  const args = ["start", "--", "--listen", `127.0.0.1:${port}`, "--data", data];
-  const child = spawn("npm", args, {
-    cwd: ROOT,
-    env: { ...process.env, ...more },
-    stdio: ["ignore", "pipe", "ignore"],
-    detached: true,
-  });
-  t.teardown(async () => {
-    const ended = new Promise((resolve) => child.once("close", resolve));
-    process.kill(-(child.pid as number), "SIGTERM"); // the group we made: npm and what it started
+  command: string,
+  { port, data, env = {} }: { port: number; data: string; env?: Readonly<Record<string, string>> },
+): Promise<Started> {
+  const options = `-- --listen 127.0.0.1:${port} --data ${data}`;
+  const child = spawn(
+    "bash",
+    ["-e", "-c", command.replace(/npm start\n$/, `npm start ${options}\n`)],
+    {
+      cwd: ROOT,
+      env: { ...process.env, ...env },
+      stdio: ["ignore", "pipe", "ignore"],
+      detached: true,
+    },
+  );
+  const ended = new Promise((resolve) => child.once("close", resolve));
+  const stop = async () => {
+    try {
+      process.kill(-(child.pid as number), "SIGINT"); // the group we made: npm and what it started
+    } catch {
+      // it has ended
+    }
     await ended;
-  });
+  };
+  t.teardown(stop);
   let printed = "";
-  for await (const chunk of child.stdout) {
+  child.stdout.on("data", (chunk) => {
     printed += String(chunk);
-    if (/git clone \S+/.test(printed)) return printed;
-  }
-  throw new Error(`npm start ended: ${printed}`);
+  });
+  for (const until = Date.now() + 120_000; Date.now() < until; await sleep(50))
+    if (/git clone \S+/.test(printed)) return { printed, stop };
+  throw new Error(`npm start does not serve: ${printed}`);
 }
 
 t.test("the first session works as printed", { timeout: 180_000 }, async (t) => {
   const folder = await mkdtemp(join(tmpdir(), "lakepack-readme-"));
   t.teardown(() => rm(folder, { recursive: true, force: true }));
   const port = await freePort();
-  const printed = await start(t, port, join(folder, "data"));
+  const data = join(folder, "data");
+  const { printed, stop } = await start(t, session("sh start"), { port, data });
   t.match(
     printed,
     new RegExp(`lakepack \\d+\\.\\d+\\.\\d+ serving http://127.0.0.1:${port} \\((uws|node)\\)`),
   );
   t.match(printed, /git push .*HEAD:main/, "it says what to type next");
 
-  const session = /```sh session\n([\s\S]*?)```/.exec(README)?.[1];
-  t.ok(session, "README has its session");
-  t.ok((session ?? "").trim().split("\n").length <= 10, "ten lines");
-  const script = (session as string).replaceAll("127.0.0.1:8080", `127.0.0.1:${port}`);
+  const first = session("sh session");
+  t.ok(first.trim().split("\n").length <= 10, "ten lines");
+  const script = first.replaceAll("127.0.0.1:8080", `127.0.0.1:${port}`);
   const env = { PATH: process.env["PATH"], HOME: folder, GIT_CONFIG_NOSYSTEM: "1" };
   const shell = spawnSync("bash", ["-e", "-c", script], { cwd: folder, env, encoding: "utf8" });
   t.equal(shell.status, 0, shell.stderr);
@@ -76,7 +131,28 @@ t.test("the first session works as printed", { timeout: 180_000 }, async (t) => 
   });
   t.equal(fsck.status, 0);
   t.equal(fsck.stdout + fsck.stderr.replace(/^Checking.*$/gm, "").trim(), "", "a silent fsck");
+
+  // As docs/operating.md says: stop, copy without what can be left out, look at it.
+  await stop();
+  const restored = join(folder, "restored");
+  const isKept = (path: string) => !/\/(cache|incoming|lock|control\.sock)$/.test(path);
+  await cp(data, restored, { recursive: true, filter: isKept });
+  const looked = spawnSync(
+    "bash",
+    ["-e", "-c", here(session("sh restore")).replaceAll("RESTORED", restored)],
+    { cwd: folder, env, encoding: "utf8" },
+  );
+  t.equal(looked.status, 0, looked.stdout + looked.stderr);
+  const [id] = readdirSync(join(restored, "repos"));
+  const head = ["--git-dir", join(restored, "repos", id as string, "git"), "log", "--format=%s"];
+  const log = spawnSync("git", head, { env, encoding: "utf8" });
+  t.equal(log.stdout, "First commit\n", "stock Git reads what is stored");
 });
+
+/** Commands of a clone, run from another folder. */
+function here(script: string): string {
+  return script.replaceAll("dist/src/cli", join(ROOT, "dist/src/cli"));
+}
 
 t.test(
   "the session with lakeFS works as printed",
@@ -86,10 +162,8 @@ t.test(
     t.teardown(() => rm(folder, { recursive: true, force: true }));
     const port = await freePort();
     const first = await threePorts();
-    const block = (name: string) => {
-      const text = new RegExp(`\`\`\`sh ${name}\n([\\s\\S]*?)\`\`\``).exec(README)?.[1];
-      t.ok(text, `README has "${name}"`);
-      return (text as string)
+    const block = (title: string) => {
+      return session(title)
         .replaceAll("127.0.0.1:8080", `127.0.0.1:${port}`)
         .replaceAll("127.0.0.1:8100", `127.0.0.1:${first}`)
         .replaceAll("../demo", join(folder, "demo"));
@@ -103,7 +177,7 @@ t.test(
     };
     const run = (script: string) =>
       spawnSync("bash", ["-e", "-c", script], { cwd: ROOT, env, encoding: "utf8" });
-    const setup = block("lakefs");
+    const setup = block("sh lakefs");
     t.teardown(() => run(`node scripts/servers.mjs stop ${folder}/servers`));
     const started = run(
       setup
@@ -118,12 +192,12 @@ t.test(
       ]),
     ) as Record<string, string>;
     t.equal(Object.keys(settings).length, 3);
-    await start(t, port, join(folder, "data"), settings);
-    const session = run(block("lakefs session"));
-    t.equal(session.status, 0, session.stderr);
-    t.match(session.stderr, /remote: refs\/heads\/main: [0-9a-f]{40} is lakeFS commit/);
-    t.match(session.stdout, /First commit/, "lakeFS's log");
-    t.match(session.stdout, /# Demo/, "the file in lakeFS");
+    await start(t, session("sh start"), { port, data: join(folder, "data"), env: settings });
+    const ran = run(block("sh lakefs session"));
+    t.equal(ran.status, 0, ran.stderr);
+    t.match(ran.stderr, /remote: refs\/heads\/main: [0-9a-f]{40} is lakeFS commit/);
+    t.match(ran.stdout, /First commit/, "lakeFS's log");
+    t.match(ran.stdout, /# Demo/, "the file in lakeFS");
     const pids = (await readFile(join(folder, "servers/pids"), "utf8")).split("\n").map(Number);
     t.equal(pids.filter(runs).length, 5);
     run(`node scripts/servers.mjs stop ${folder}/servers`);
@@ -164,13 +238,10 @@ t.test("the commands for users and tokens work as printed", { timeout: 180_000 }
   const port = await freePort();
   const data = join(folder, "data");
   t.match(
-    await start(t, port, data, { LAKEPACK_AUTH: "token" }),
+    (await start(t, session("sh token-start"), { port, data })).printed,
     /shown this once:\n {2}lpk_[a-z2-7]{32}\n/,
   );
-  const commands = /```sh users\n([\s\S]*?)```/.exec(README)?.[1] ?? "";
-  const script = commands
-    .replaceAll("127.0.0.1:8080", `127.0.0.1:${port}`)
-    .replace("dist/src", join(ROOT, "dist/src"));
+  const script = here(session("sh users")).replaceAll("127.0.0.1:8080", `127.0.0.1:${port}`);
   const env = {
     PATH: process.env["PATH"],
     HOME: folder,
@@ -185,4 +256,48 @@ t.test("the commands for users and tokens work as printed", { timeout: 180_000 }
     /created ada\ncreated ada\/my-model\nada\/my-model\tprivate\ncreated bob\nada\/my-model\tprivate\nbob\twrite\n/,
   );
   t.match(shell.stdout, /\tada\twrite\tlaptop\tused 20.*\texpires 20.*\n$/);
+
+  const settings = spawnSync("bash", ["-e", "-c", here(session("sh repository-settings"))], {
+    cwd: folder,
+    env,
+    encoding: "utf8",
+  });
+  t.equal(settings.status, 0, settings.stderr);
+  t.match(settings.stdout, /missingEmail=ignore/);
+});
+
+t.test("the examples of docs/library.md print what their comments say", async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "lakepack-readme-"));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const examples = sessions("js library");
+  t.ok(examples.length >= 3);
+  for (const example of examples) {
+    const { stdout, stderr } = spawnSync(
+      process.execPath,
+      ["--input-type=module", "-e", example.replace("./library-data", join(folder, "data"))],
+      { cwd: ROOT, encoding: "utf8" }, // the package finds itself by its name
+    );
+    const promised = [...example.matchAll(/console\.log\(.*\); \/\/ (.*)$/gm)].map(
+      ([, line]) => line,
+    );
+    t.ok(promised.length > 0);
+    t.same(stdout.trim().split("\n").slice(-promised.length), promised, stderr);
+  }
+});
+
+for (const script of ["settings-table", "bench-page"])
+  t.test(`the tables that scripts/${script}.mjs makes are up to date`, async (t) => {
+    const check = spawnSync(process.execPath, [join(ROOT, `scripts/${script}.mjs`), "--check"], {
+      encoding: "utf8",
+    });
+    t.equal(check.status, 0, check.stderr);
+  });
+
+t.test("every session that a document prints is run here", { skip: skipLakefs }, async (t) => {
+  t.same(
+    SESSIONS.filter(({ title }) => !asked.has(title)).map(
+      ({ document, title }) => `${document}: ${title}`,
+    ),
+    [],
+  );
 });

@@ -38,7 +38,7 @@ export interface BuildTreesRequest extends TaskControl {
   /** lakeFS's storage namespace of it. */
   readonly namespace: string;
   readonly mapping: SynthesizeRequest["mapping"];
-  /** Keys of seals (lakefs/claim-seal.ts). */
+  /** Keys of seals (rules/claim-seal.ts). */
   readonly sealKeys: readonly Uint8Array[];
   /**
    * Commits that branches are at, and their trees: what is there already is staged as it is there.
@@ -52,7 +52,7 @@ export interface BuildTreesRequest extends TaskControl {
   readonly isBaseHead: boolean;
   /** Tree that Git shows of the base; undefined: it is nothing in Git. */
   readonly baseTree: Oid | undefined;
-  /** Whether modes in it begin with zeroes (lakefs/padded-modes.ts). */
+  /** Whether modes in it begin with zeroes (rules/padded-modes.ts). */
   readonly isBasePadded: boolean;
   /**
    * Objects of the base that Git was not shown, as lines that begin with "path: "; undefined: there
@@ -83,7 +83,7 @@ export type LandingNews =
     }
   /** What was uploaded under this key: to be remembered. */
   | { readonly kind: "hashed"; readonly key: string; readonly facts: HashedContent }
-  /** The same of small contents: ids of lakefs/proven-contents.ts. */
+  /** The same of small contents: ids of trees/proven-contents.ts. */
   | { readonly kind: "proven"; readonly ids: Uint8Array };
 
 /** What a task asks while it builds trees. */

@@ -28,7 +28,7 @@ import type { LakefsClient } from "../api/client.js";
 import { AgreedCuts } from "./agreed-cuts.js";
 import { READ_RULES } from "../rules/commit-text.js";
 import type { Cut } from "../notes/cuts.js";
-import type { CommitMap, CommitPair, LakeRecord, PathMapping } from "../rules/contract.js";
+import type { CommitPair, LakeRecord, PathMapping } from "../rules/contract.js";
 import { History, type HistoryStep } from "./history.js";
 import type { LakefsAccess } from "../api/http.js";
 import { LeavingOff } from "./leave-off.js";
@@ -84,7 +84,8 @@ const UNCONFIRMED_NAMED = 10;
 
 const IDLE: SynthesisProgress = { commits: 0, total: 0, objects: 0 };
 
-export class LakefsCommitMap implements CommitMap {
+/** Finds commits known on both sides, and makes the Git commits that are not known yet. */
+export class LakefsCommitMap {
   readonly #options: CommitMapOptions;
   // By size and not by `max`, for which 5 MB would be set aside each, in every repository.
   readonly #known = new LRUCache<string, StoredLakeRecord>({
@@ -132,6 +133,7 @@ export class LakefsCommitMap implements CommitMap {
     return this.#progress;
   }
 
+  /** Git ids of these lakeFS commits, synthesizing what is not known yet. */
   async toGit(
     lakeIds: readonly string[],
     signal: AbortSignal,
@@ -175,10 +177,15 @@ export class LakefsCommitMap implements CommitMap {
     return this.#find(lakeId, signal);
   }
 
+  /**
+   * Finds the lakeFS ids whose Git commit is this one: usually one, several after merges made by
+   * lakeFS, none where it is not known here.
+   */
   async toLake(commit: Oid, signal: AbortSignal): Promise<readonly string[]> {
     return this.#options.records.byGit(commit, signal);
   }
 
+  /** Notes what a landing has made: both ids are then known without reading them back. */
   async remember(pairs: readonly LakeRecord[], signal: AbortSignal): Promise<void> {
     await this.#options.records.put(pairs, signal);
     for (const pair of pairs) this.#known.set(pair.lakeId, pair);

@@ -60,14 +60,14 @@ export interface SynthesizeItem {
 export interface SynthesizeRequest extends TaskControl {
   readonly access: LakefsAccess;
   /**
-   * How commits are reached that lakeFS does not find by their ids (lakefs/lost-commits.ts):
+   * How commits are reached that lakeFS does not find by their ids (api/lost-commits.ts):
    * expressions by id.
    */
   readonly ways: Readonly<Record<string, string>>;
   readonly repository: string;
   /** lakeFS's storage namespace of it. */
   readonly namespace: string;
-  /** Keys of seals (lakefs/claim-seal.ts). */
+  /** Keys of seals (rules/claim-seal.ts). */
   readonly sealKeys: readonly Uint8Array[];
   /** Which files are pointers: lakefs/contract.ts. */
   readonly mapping:
@@ -86,11 +86,11 @@ export interface SynthesizeRequest extends TaskControl {
   readonly path: string;
   /**
    * File for the list of blobs whose ids are known and whose contents were not read
-   * (lakefs/promised-list.ts).
+   * (trees/promised-list.ts).
    */
   readonly promisedPath: string;
   /**
-   * Contents that an attempt before has read, whose blobs are in `packs` (lakefs/kept-contents.ts).
+   * Contents that an attempt before has read, whose blobs are in `packs` (trees/kept-contents.ts).
    */
   readonly kept: Uint8Array;
   /** A TaskPort of SynthesisNews, SynthesisQuestions and SynthesisWord. */
@@ -119,7 +119,7 @@ export type SynthesisNews =
     }
   /** A content was hashed: to be remembered durably. */
   | { readonly kind: "hashed"; readonly key: string; readonly facts: HashedContent }
-  /** Small contents were hashed: ids of lakefs/proven-contents.ts. */
+  /** Small contents were hashed: ids of trees/proven-contents.ts. */
   | { readonly kind: "proven"; readonly ids: Uint8Array }
   /**
    * A file that Git sees as a pointer, and where its bytes can be read: to be found by its SHA-256.
@@ -156,7 +156,7 @@ export interface FilesRead {
   readonly total: number;
 }
 
-/** Hashes of a content's bytes (lakefs/claim.ts). */
+/** Hashes of a content's bytes (rules/claim.ts). */
 export interface HashedContent {
   readonly sha256: string;
   /** Undefined: it was not computed. */

@@ -76,7 +76,7 @@ async function openCached(input: FetchPackInput): Promise<PackStream> {
  * A stored pack that is exactly what is asked for: nothing in it links out of it, the wants are in
  * it and cover its tips, and nothing limits the answer.
  */
-export async function findAsItLies(
+async function findAsItLies(
   packs: readonly LivePack[],
   request: PackRequest,
   signal?: AbortSignal,
