@@ -16,7 +16,6 @@ import type { LakefsObject } from "../api/types.js";
 
 export interface TwinSource {
   readonly client: LakefsClient;
-  readonly repository: string;
   readonly signal: AbortSignal;
 }
 
@@ -44,10 +43,10 @@ export class Twins {
     if (path === ATTRIBUTES_PATH) return undefined;
     const head = this.#heads.find(({ tree }) => this.#isAt(tree, path, mode, blob));
     if (head === undefined) return undefined;
-    const { client, repository, signal } = this.#source;
+    const { client, signal } = this.#source;
     // Missing: that branch has gone meanwhile.
     const name = lossyText(fromLatin1(path));
-    const entry = await client.findObject(repository, head.lakeId, name, signal);
+    const entry = await client.findObject(head.lakeId, name, signal);
     return entry?.size_bytes === undefined ? undefined : { ...entry, size_bytes: entry.size_bytes };
   }
 

@@ -107,8 +107,8 @@ async function readPage(
   wanted: ReadonlySet<string>,
   found: Map<string, LakefsObject>,
 ): Promise<string | undefined> {
-  const { client, repository, signal } = source;
-  const { results } = await client.listObjects(repository, commit, justBefore(first), signal);
+  const { client, signal } = source;
+  const { results } = await client.listObjects(commit, justBefore(first), signal);
   let last: string | undefined;
   for (const object of results) {
     last = latin1(utf8(object.path));
@@ -124,11 +124,11 @@ function justBefore(path: string): string {
 }
 
 function stat(
-  { client, repository, signal }: ListingSource,
+  { client, signal }: ListingSource,
   commit: string,
   path: string,
 ): Promise<LakefsObject> {
-  return client.statObject(repository, commit, lossyText(fromLatin1(path)), signal);
+  return client.statObject(commit, lossyText(fromLatin1(path)), signal);
 }
 
 function toEntries(objects: ReadonlyMap<string, LakefsObject>): Map<string, LakeEntry> {

@@ -8,7 +8,7 @@ import { Fault } from "../../base/fault.js";
 import { Semaphore } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import type { RepositoryRow } from "../../database/schema.js";
-import type { LakefsClient } from "../../lakefs/api/client.js";
+import type { LakefsServer } from "../../lakefs/api/client.js";
 import { isLakefsRepositoryName } from "../../lakefs/rules/hub-names.js";
 import { rootOf } from "../../lakefs/notes/identity.js";
 import { unlessAway } from "../../lakefs/api/stale.js";
@@ -18,7 +18,7 @@ import { lakefsName, titleOf } from "../conversation/repository-name.js";
 import type { LakefsColumns, RepositoryTable } from "./table.js";
 
 export interface LakefsRowsOptions {
-  readonly client: LakefsClient;
+  readonly client: LakefsServer;
   readonly table: RepositoryTable;
   /** How long an answer of lakeFS is believed where nothing is written. */
   readonly believedMs: number;
