@@ -32,7 +32,6 @@ import type { LakefsRef } from "./api/types.js";
 
 export interface LakefsRefsOptions {
   readonly client: LakefsClient;
-  readonly repository: string;
   readonly defaultBranch: string;
   readonly commits: LakefsCommitMap;
   readonly manifestRefs: RefStore;
@@ -288,18 +287,18 @@ export class LakefsRefs implements RefStore {
   }
 
   async #listHeads(signal: AbortSignal): Promise<Head[]> {
-    const { client, repository, defaultBranch } = this.#options;
+    const { client, defaultBranch } = this.#options;
     const heads: Head[] = [];
     const moves: LakefsRef[] = [];
     const tags = new Map<string, string>();
     let isWhole = false;
-    for await (const branch of client.listBranches(repository, {}, signal)) {
+    for await (const branch of client.listBranches({}, signal)) {
       isWhole ||= branch.id === defaultBranch;
       if (branch.id.startsWith(TAG_MOVE_PREFIX)) moves.push(branch);
       this.#take(heads, "branch", branch.id, branch.commit_id);
     }
     if (!isWhole) await this.#explainGap(signal);
-    for await (const { id, commit_id } of client.listTags(repository, {}, signal)) {
+    for await (const { id, commit_id } of client.listTags({}, signal)) {
       tags.set(id, commit_id);
       this.#take(heads, "tag", id, commit_id);
     }

@@ -8,7 +8,7 @@ import { faultFacts, type Log } from "../observe/log.js";
 import type { ObjectDatabase } from "../odb/object-database.js";
 import type { Pool } from "../pool/task.js";
 import type { Store } from "../store/store.js";
-import { LakefsClient } from "./api/client.js";
+import type { LakefsClient } from "./api/client.js";
 import { BranchHeads } from "./read/branch-heads.js";
 import { LakefsCommitMap } from "./read/commit-map.js";
 import type { Mapping } from "./rules/contract.js";
@@ -23,10 +23,7 @@ import { unlessAway } from "./api/stale.js";
 
 export interface LakefsReadingOptions {
   readonly access: LakefsAccess;
-  /** Default: one made from `access`. */
-  readonly client?: LakefsClient;
-  /** lakeFS's name of it. */
-  readonly repository: string;
+  readonly client: LakefsClient;
   readonly store: Store;
   /** Where its Git side lives in the store ("repos/…", without "/git"). */
   readonly prefix: string;
@@ -55,7 +52,6 @@ export interface LakefsReadingOptions {
 /** What is read of one lakeFS repository. */
 export interface LakefsReading {
   readonly client: LakefsClient;
-  readonly repository: string;
   /** lakeFS's storage namespace of it. */
   readonly namespace: string;
   readonly defaultBranch: string;
@@ -76,18 +72,7 @@ export async function openLakefsReading(
   options: LakefsReadingOptions,
   signal: AbortSignal,
 ): Promise<LakefsReading> {
-  const {
-    access,
-    repository,
-    store,
-    prefix,
-    pool,
-    objects,
-    incoming,
-    log,
-    sealKeys = [],
-  } = options;
-  const client = options.client ?? new LakefsClient(access);
+  const { access, client, store, prefix, pool, objects, incoming, log, sealKeys = [] } = options;
   const records = new LakeRecords(store, prefix);
   const { defaultBranch, namespace, mapping, isStale } = await factsOf(
     client,
@@ -98,7 +83,6 @@ export async function openLakefsReading(
   const shared = {
     access,
     client,
-    repository,
     namespace,
     records,
     objects,
@@ -121,7 +105,6 @@ export async function openLakefsReading(
       : undefined;
   return {
     client,
-    repository,
     namespace,
     defaultBranch,
     sealKeys,
@@ -129,7 +112,7 @@ export async function openLakefsReading(
     commits,
     promised,
     lists: new StoredLists({ records, pool, incoming }),
-    root: new RootCommit(client, repository),
+    root: new RootCommit(client),
     heads: new BranchHeads(),
     stale,
   };
@@ -142,21 +125,29 @@ export interface LakefsRefsWishes
 
 /** Refs of what `reading` reads, whose pushes land by `landing`. */
 export function openLakefsRefs(
-  { client, repository, defaultBranch, commits, heads, stale }: LakefsReading,
+  { client, defaultBranch, commits, heads, stale }: LakefsReading,
   { log, ...wishes }: LakefsRefsWishes,
 ): LakefsRefs {
   return new LakefsRefs({
     ...wishes,
     client,
-    repository,
     defaultBranch,
     commits,
     branchHeads: heads,
     stale,
     onUnserved: ({ kind, id, reason }) =>
-      log.warn("a ref of lakeFS is not served", { repository, kind, id, reason }),
+      log.warn("a ref of lakeFS is not served", {
+        repository: client.repository,
+        kind,
+        id,
+        reason,
+      }),
     onIncomplete: (branch, { message: reason }) =>
-      log.debug("a half-landed push is not completed", { repository, branch, reason }),
+      log.debug("a half-landed push is not completed", {
+        repository: client.repository,
+        branch,
+        reason,
+      }),
   });
 }
 
@@ -180,7 +171,7 @@ async function factsOf(
 ): Promise<Facts> {
   const now = async (asking: AbortSignal): Promise<Facts> => {
     const { default_branch: defaultBranch, storage_namespace: namespace } =
-      await client.getRepository(options.repository, asking);
+      await client.getRepository(asking);
     return {
       defaultBranch,
       namespace,
@@ -205,9 +196,10 @@ async function factsOf(
 function staleRefs(
   records: LakeRecords,
   facts: Omit<Facts, "mapping">,
-  { repository, log, onBack }: LakefsReadingOptions,
+  { client, log, onBack }: LakefsReadingOptions,
 ): StaleRefs {
   const { defaultBranch, namespace, isStale } = facts;
+  const { repository } = client;
   let isChecked = !isStale;
   return {
     async known(signal) {
@@ -251,9 +243,10 @@ function staleRefs(
 async function agreedMapping(
   client: LakefsClient,
   records: LakeRecords,
-  { repository, mappingSeed, log }: LakefsReadingOptions,
+  { mappingSeed, log }: LakefsReadingOptions,
   signal: AbortSignal,
 ): Promise<Mapping> {
+  const { repository } = client;
   const before = await records.mapping(signal).catch((error: unknown) => {
     const fault = asFault(error);
     if (fault.code !== "odb/damaged") throw fault;
@@ -263,21 +256,17 @@ async function agreedMapping(
     });
     return undefined;
   });
-  const now = await openMappingRecord(
-    client,
-    repository,
-    before?.mapping ?? mappingSeed,
-    signal,
-    before,
-  ).catch((error: unknown) => {
-    // It is there, and is no mapping any more: with a note, that is another mapping.
-    if (before === undefined || asFault(error).code !== "lakefs/bad-reply") throw error;
-    throw new Fault(
-      "lakefs/remapped",
-      { repository, before: formatMapping(before.mapping), now: "none that can be read" },
-      error,
-    );
-  });
+  const now = await openMappingRecord(client, before?.mapping ?? mappingSeed, signal, before).catch(
+    (error: unknown) => {
+      // It is there, and is no mapping any more: with a note, that is another mapping.
+      if (before === undefined || asFault(error).code !== "lakefs/bad-reply") throw error;
+      throw new Fault(
+        "lakefs/remapped",
+        { repository, before: formatMapping(before.mapping), now: "none that can be read" },
+        error,
+      );
+    },
+  );
   if (before !== undefined && !isSameMapping(before.mapping, now.mapping)) {
     throw new Fault("lakefs/remapped", {
       repository,
@@ -297,13 +286,12 @@ export async function repairNotedMapping(
   client: LakefsClient,
   store: Store,
   prefix: string,
-  repository: string,
   signal: AbortSignal,
 ): Promise<{ readonly mapping: string; readonly commit: string | undefined }> {
   const records = new LakeRecords(store, prefix);
   const noted = await records.mapping(signal);
-  if (noted === undefined) throw new Fault("lakefs/unmapped", { repository });
-  const repaired = await repairMapping(client, repository, noted.mapping, signal);
+  if (noted === undefined) throw new Fault("lakefs/unmapped", { repository: client.repository });
+  const repaired = await repairMapping(client, noted.mapping, signal);
   await records.putMapping(repaired, signal);
   return { mapping: formatMapping(repaired.mapping), commit: repaired.commit };
 }

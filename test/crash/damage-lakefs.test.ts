@@ -73,8 +73,8 @@ async function readOnce(t: Test): Promise<Read> {
       signal,
     );
     await git(["push", "-q", `${writer.url}/lakefs/${name}.git`, "main"], { cwd: work });
-    await lakefs.client.uploadObject(name, "main", "large.bin", LARGE, {}, signal);
-    await lakefs.client.commit(name, "main", { message: "native" }, signal);
+    await lakefs.client.in(name).uploadObject("main", "large.bin", LARGE, {}, signal);
+    await lakefs.client.in(name).commit("main", { message: "native" }, signal);
     refs.set(name, await git(["ls-remote", `${reader.url}/lakefs/${name}.git`]));
   }
   await writer.stop();
@@ -289,7 +289,7 @@ t.test(
     await change(await filesOf(data, "list"), withoutLastLine);
     await change(await filesOf(data, "lake"), flip(0.5));
     const proxy = await startProxy(t, read.lakefs);
-    const mapping = (await read.lakefs.client.getBranch(KEPT, MAPPING_BRANCH, signal)).commit_id;
+    const mapping = (await read.lakefs.client.in(KEPT).getBranch(MAPPING_BRANCH, signal)).commit_id;
     proxy.onCall = ({ path }) =>
       /\/commits/.test(path) && !path.includes(mapping)
         ? { as: "answer", status: 404, body: '{"message":"not found"}' }

@@ -41,6 +41,7 @@ export async function seed(
     signal,
   );
   for (const [path, text] of Object.entries(files))
-    await client.uploadObject(name, "main", path, utf8(text), {}, signal);
-  return (await client.commit(name, "main", { message: "seeded", allow_empty: true }, signal)).id;
+    await client.in(name).uploadObject("main", path, utf8(text), {}, signal);
+  return (await client.in(name).commit("main", { message: "seeded", allow_empty: true }, signal))
+    .id;
 }

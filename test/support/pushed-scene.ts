@@ -119,14 +119,12 @@ export class PushedScene {
     const { client, name } = this.source;
     const sha256 = createHash("sha256").update(bytes).digest("hex");
     const branch = `bytes-${sha256.slice(0, 8)}`;
-    await client.createBranch(
-      name,
-      { name: branch, source: await this.source.head(), hidden: true },
-      signal,
-    );
+    await client
+      .in(name)
+      .createBranch({ name: branch, source: await this.source.head(), hidden: true }, signal);
     this.#known.set(
       sha256,
-      (await client.uploadObject(name, branch, "x", bytes, {}, signal)).physical_address,
+      (await client.in(name).uploadObject(branch, "x", bytes, {}, signal)).physical_address,
     );
     return sha256;
   }
@@ -134,7 +132,7 @@ export class PushedScene {
   async lakeText(path: string): Promise<string> {
     const { client, name } = this.source;
     return Buffer.from(
-      await client.readObject(name, await this.source.head(), path, 10_000, signal),
+      await client.in(name).readObject(await this.source.head(), path, 10_000, signal),
     ).toString();
   }
 

@@ -110,14 +110,12 @@ export interface CommitActions {
  */
 export class ActionsReader {
   readonly #client: LakefsClient;
-  readonly #repository: string;
   readonly #known = new LRUCache<string, CommitActions>({ max: LIMITS.actionCommitsMax });
   /** By address and checksum: most commits have the files of their parent. */
   readonly #files = new LRUCache<string, readonly OperatorHook[]>({ max: LIMITS.actionFilesMax });
 
-  constructor(client: LakefsClient, repository: string) {
+  constructor(client: LakefsClient) {
     this.#client = client;
-    this.#repository = repository;
   }
 
   /** Throws "lakefs/unread-hooks". */
@@ -126,7 +124,6 @@ export class ActionsReader {
     if (known !== undefined) return known;
     const hooks: OperatorHook[] = [];
     const { results, pagination } = await this.#client.listObjects(
-      this.#repository,
       commit,
       HOOKS_FOLDER,
       signal,
@@ -158,13 +155,7 @@ export class ActionsReader {
   /** A file whose data is gone holds no hook that could run: lakeFS fails by itself then. */
   async #read(commit: string, path: string, signal: AbortSignal): Promise<readonly OperatorHook[]> {
     try {
-      const bytes = await this.#client.readObject(
-        this.#repository,
-        commit,
-        path,
-        LIMITS.actionFileBytesMax,
-        signal,
-      );
+      const bytes = await this.#client.readObject(commit, path, LIMITS.actionFileBytesMax, signal);
       return parseAction(lossyText(bytes));
     } catch (error) {
       if (asFault(error).code === "lakefs/gone") return [];

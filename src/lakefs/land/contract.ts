@@ -66,7 +66,6 @@ export interface LandingPolicy {
 export interface LandingOptions {
   readonly access: LakefsAccess;
   readonly client: LakefsClient;
-  readonly repository: string;
   /** lakeFS's storage namespace of it. */
   readonly namespace: string;
   readonly sealKeys: readonly Uint8Array[];

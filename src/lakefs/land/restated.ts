@@ -33,7 +33,6 @@ import type { LakefsObject } from "../api/types.js";
 
 export interface RestatePlace {
   readonly client: LakefsClient;
-  readonly repository: string;
   readonly namespace: string;
   /** Where it is staged, and the commit there whose tree is the one before. */
   readonly branch: string;
@@ -189,13 +188,9 @@ async function restateSome(
   files: readonly Kept[],
   staged: Map<string, string>,
 ): Promise<void> {
-  const { client, repository, commit, signal } = place;
+  const { client, commit, signal } = place;
   const paths = files.map(({ path }) => path);
-  const objects = await locateObjects(
-    { client, repository, signal, pagesOnly: true },
-    commit,
-    paths,
-  );
+  const objects = await locateObjects({ client, signal, pagesOnly: true }, commit, paths);
   const turns = new Semaphore(LIMITS.landingUploadsMax);
   await Promise.all(
     files.map((file) =>
@@ -209,7 +204,7 @@ async function restateSome(
 
 async function restateOne(
   reader: ObjectReader,
-  { client, repository, namespace, branch, signal }: RestatePlace,
+  { client, namespace, branch, signal }: RestatePlace,
   { path, oid }: Kept,
   {
     physical_address: address,
@@ -237,7 +232,7 @@ async function restateOne(
     metadata: { ...others, ...bound },
     ...(content_type === undefined ? {} : { content_type }),
   };
-  await client.stageObject(repository, branch, name, json, signal);
+  await client.stageObject(branch, name, json, signal);
   staged.set(path, contentKey({ address, checksum, size }, namespace) as string);
 }
 

@@ -45,7 +45,6 @@ import type { LakefsObject } from "../api/types.js";
 
 export interface StagePlace {
   readonly client: LakefsClient;
-  readonly repository: string;
   /** lakeFS's storage namespace. */
   readonly namespace: string;
   readonly mapping: PathMapping;
@@ -186,7 +185,7 @@ export class Stage {
     number: number,
     size: number,
   ): Promise<void> {
-    const { client, repository, branch, signal } = this.#place;
+    const { client, branch, signal } = this.#place;
     const [md5, sha256] = [createHash("md5"), createHash("sha256")];
     for await (const piece of readStream(this.#reader, number)) {
       checkAborted(signal);
@@ -198,7 +197,6 @@ export class Stage {
     };
     const upload = (metadata: Readonly<Record<string, string>>) =>
       client.uploadStream(
-        repository,
         branch,
         lakePath(path),
         { bytes: size, content, metadata, repeatable: true },
@@ -302,8 +300,8 @@ export class Stage {
     data: Uint8Array,
     metadata: Readonly<Record<string, string>>,
   ): Promise<LakefsObject> {
-    const { client, repository, branch, signal } = this.#place;
-    return client.uploadObject(repository, branch, lakePath(path), data, metadata, signal);
+    const { client, branch, signal } = this.#place;
+    return client.uploadObject(branch, lakePath(path), data, metadata, signal);
   }
 
   /** lakeFS shows the real bytes; they are not copied. */
@@ -394,7 +392,7 @@ export class Stage {
 
   /** Stages the same entry; `facts`: of what was uploaded for it just now. */
   async #stageAs(path: string, entry: StagedObject, facts?: ContentFacts): Promise<void> {
-    const { client, repository, namespace, branch, signal } = this.#place;
+    const { client, namespace, branch, signal } = this.#place;
     const { physical_address, checksum, size_bytes, metadata = {}, content_type } = entry;
     const json = {
       physical_address: stageableAddress(physical_address, namespace),
@@ -403,7 +401,7 @@ export class Stage {
       metadata,
       ...(content_type === undefined ? {} : { content_type }),
     };
-    await client.stageObject(repository, branch, lakePath(path), json, signal);
+    await client.stageObject(branch, lakePath(path), json, signal);
     this.#note(path, { physical_address, checksum, size: size_bytes }, facts);
   }
 
@@ -452,8 +450,8 @@ export class Stage {
 
   async #delete(): Promise<void> {
     if (this.#deletes.length === 0) return;
-    const { client, repository, branch, signal } = this.#place;
-    await client.deleteObjects(repository, branch, this.#deletes, signal);
+    const { client, branch, signal } = this.#place;
+    await client.deleteObjects(branch, this.#deletes, signal);
     this.files += this.#deletes.length;
     this.#deletes = [];
     this.#onFile(this.files);

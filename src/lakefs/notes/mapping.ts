@@ -55,20 +55,19 @@ export interface MappingRecord {
  */
 export async function openMappingRecord(
   client: LakefsClient,
-  repository: string,
   seed: Mapping,
   signal: AbortSignal,
   known?: MappingRecord,
 ): Promise<MappingRecord> {
-  const there = await readMappingRecord(client, repository, signal, known);
+  const there = await readMappingRecord(client, signal, known);
   if (there !== undefined) return there;
-  if ((await client.getRepository(repository, signal)).read_only === true)
+  if ((await client.getRepository(signal)).read_only === true)
     return { mapping: DEFAULT_MAPPING, commit: undefined };
-  await seedMapping(client, repository, seed, signal);
-  const seeded = await readMappingRecord(client, repository, signal);
+  await seedMapping(client, seed, signal);
+  const seeded = await readMappingRecord(client, signal);
   if (seeded === undefined)
     throw new Fault("lakefs/bad-reply", {
-      repository,
+      repository: client.repository,
       reason: `the branch ${MAPPING_BRANCH} is gone again`,
     });
   return seeded;
@@ -77,10 +76,9 @@ export async function openMappingRecord(
 /** The mapping as it is; undefined: there is none yet. Throws as `readMappingRecord`. */
 export async function readMapping(
   client: LakefsClient,
-  repository: string,
   signal: AbortSignal,
 ): Promise<Mapping | undefined> {
-  return (await readMappingRecord(client, repository, signal))?.mapping;
+  return (await readMappingRecord(client, signal))?.mapping;
 }
 
 /**
@@ -90,24 +88,25 @@ export async function readMapping(
  */
 async function readMappingRecord(
   client: LakefsClient,
-  repository: string,
   signal: AbortSignal,
   known?: MappingRecord,
 ): Promise<MappingRecord | undefined> {
-  const branch = await client
-    .getBranch(repository, MAPPING_BRANCH, signal)
-    .catch(missingIsUndefined);
+  const branch = await client.findBranch(MAPPING_BRANCH, signal);
   if (branch === undefined) return undefined;
   if (known !== undefined && known.commit === branch.commit_id) return known;
-  const first = await firstRecord(client, repository, branch.commit_id, signal, known?.commit);
+  const first = await firstRecord(client, branch.commit_id, signal, known?.commit);
   if (known !== undefined && first?.id === known.commit) return known;
   const value = parseJson(first?.metadata?.[MAPPING_KEY]);
   const parsed = MAPPING.safeParse(value);
   if (first !== undefined && parsed.success) return { mapping: parsed.data, commit: first.id };
   if (OLD_VERSION.safeParse(value).success)
-    throw new Fault("lakefs/old-mapping", { repository, branch: MAPPING_BRANCH, version: 1 });
+    throw new Fault("lakefs/old-mapping", {
+      repository: client.repository,
+      branch: MAPPING_BRANCH,
+      version: 1,
+    });
   throw new Fault("lakefs/bad-reply", {
-    repository,
+    repository: client.repository,
     branch: MAPPING_BRANCH,
     reason: "it holds no mapping that this version knows",
   });
@@ -119,7 +118,6 @@ async function readMappingRecord(
  */
 async function firstRecord(
   client: LakefsClient,
-  repository: string,
   head: string,
   signal: AbortSignal,
   known: string | undefined,
@@ -129,20 +127,24 @@ async function firstRecord(
   for (let pages = 0; id !== undefined; pages++) {
     if (pages === LIMITS.mappingPagesMax) {
       throw new Fault("lakefs/bad-reply", {
-        repository,
+        repository: client.repository,
         branch: MAPPING_BRANCH,
         reason: "more has been committed there than is looked through",
         commits: pages * LIMITS.mappingPage,
       });
     }
     const { results }: LakefsPage<LakefsCommit> = await client
-      .firstParents(repository, id, LIMITS.mappingPage, signal)
+      .firstParents(id, LIMITS.mappingPage, signal)
       .catch((error: unknown) => {
         // The repository is there: "missing" would say that it is not.
         throw error instanceof Fault && error.code === "lakefs/missing"
           ? new Fault(
               "lakefs/bad-reply",
-              { repository, branch: MAPPING_BRANCH, reason: "its commit is not found" },
+              {
+                repository: client.repository,
+                branch: MAPPING_BRANCH,
+                reason: "its commit is not found",
+              },
               error,
             )
           : error;
@@ -159,21 +161,14 @@ async function firstRecord(
 /** Puts a mapping back that lakeFS has another one in place of: the branch is made anew. */
 export async function repairMapping(
   client: LakefsClient,
-  repository: string,
   mapping: Mapping,
   signal: AbortSignal,
 ): Promise<MappingRecord> {
-  await removeQuietly(
-    client,
-    repository,
-    MAPPING_BRANCH,
-    (await firstCommit(client, repository, signal)).id,
-    signal,
-  );
-  const repaired = await openMappingRecord(client, repository, mapping, signal);
+  await removeQuietly(client, MAPPING_BRANCH, (await firstCommit(client, signal)).id, signal);
+  const repaired = await openMappingRecord(client, mapping, signal);
   if (isSameMapping(repaired.mapping, mapping)) return repaired;
   throw new Fault("lakefs/remapped", {
-    repository,
+    repository: client.repository,
     before: formatMapping(mapping),
     now: formatMapping(repaired.mapping),
   });
@@ -225,11 +220,10 @@ function parseJson(text: string | undefined): unknown {
  */
 async function seedMapping(
   client: LakefsClient,
-  repository: string,
   seed: Mapping,
   signal: AbortSignal,
 ): Promise<void> {
-  const root = await firstCommit(client, repository, signal);
+  const root = await firstCommit(client, signal);
   const facts = {
     committer: "lakepack",
     message: "The mapping between lakeFS and Git",
@@ -239,29 +233,15 @@ async function seedMapping(
     metadata: { [MAPPING_KEY]: JSON.stringify(seed) },
     generation: generationAfter([root]),
   };
-  const record = await writeCommitRecord(client, repository, facts, signal);
+  const record = await writeCommitRecord(client, facts, signal);
   await client
-    .createBranch(repository, { name: MAPPING_BRANCH, source: record, hidden: true }, signal)
+    .createBranch({ name: MAPPING_BRANCH, source: record, hidden: true }, signal)
     .catch((error: unknown) => {
       if (!(error instanceof Fault && error.code === "lakefs/conflict")) throw error; // another node was first
     });
 }
 
-async function firstCommit(
-  client: LakefsClient,
-  repository: string,
-  signal: AbortSignal,
-): Promise<LakefsCommit> {
-  const { default_branch: branch } = await client.getRepository(repository, signal);
-  return walkToRoot(
-    client,
-    repository,
-    (await client.getBranch(repository, branch, signal)).commit_id,
-    signal,
-  );
-}
-
-function missingIsUndefined(error: unknown): undefined {
-  if (error instanceof Fault && error.code === "lakefs/missing") return undefined;
-  throw error;
+async function firstCommit(client: LakefsClient, signal: AbortSignal): Promise<LakefsCommit> {
+  const { default_branch: branch } = await client.getRepository(signal);
+  return walkToRoot(client, (await client.getBranch(branch, signal)).commit_id, signal);
 }

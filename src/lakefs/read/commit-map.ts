@@ -42,7 +42,6 @@ import { connectedTask } from "../../odb/walk/tasks.js";
 export interface CommitMapOptions {
   readonly access: LakefsAccess;
   readonly client: LakefsClient;
-  readonly repository: string;
   /** lakeFS's storage namespace of it. */
   readonly namespace: string;
   /** Keys of seals. */
@@ -111,17 +110,17 @@ export class LakefsCommitMap {
     this.#options = options;
     this.proven = new ProvenContents(options.records, (error) =>
       options.log.debug("which small contents are known is not kept", {
-        repository: options.repository,
+        repository: options.client.repository,
         reason: asFault(error).message,
       }),
     );
-    const { client, repository, records, log, cutsLookMs: lookMs } = options;
+    const { client, records, log, cutsLookMs: lookMs } = options;
     const onForgotten = () => {
       this.#known.clear();
       this.#nothing.clear();
     };
-    this.#cuts = new AgreedCuts({ client, repository, records, log, lookMs, onForgotten });
-    this.#lost = new LostData({ client, repository, cuts: this.#cuts });
+    this.#cuts = new AgreedCuts({ client, records, log, lookMs, onForgotten });
+    this.#lost = new LostData({ client, cuts: this.#cuts });
   }
 
   /** Commits that are cut from Git's history, with a path of each whose data is gone. */
@@ -222,7 +221,7 @@ export class LakefsCommitMap {
       if (fault.code !== "odb/damaged") throw error;
       this.#known.delete(lakeId);
       this.#options.log.warn("a record of a lakeFS commit is damaged; it is made again", {
-        repository: this.#options.repository,
+        repository: this.#options.client.repository,
         ...faultFacts(fault),
       });
       return undefined;
@@ -241,11 +240,11 @@ export class LakefsCommitMap {
    * it. Which ones that are shows as they are read, oldest first; heads are never left out.
    */
   async #synthesize(heads: readonly string[], signal: AbortSignal): Promise<void> {
-    const { client, repository } = this.#options;
+    const { client } = this.#options;
     if (this.#cuts.isDue({ first: true })) await this.#cuts.look(signal);
-    const lost = new LostData({ client, repository, cuts: this.#cuts });
+    const lost = new LostData({ client, cuts: this.#cuts });
     this.#lost = lost;
-    const history = new History(client, repository, signal);
+    const history = new History(client, signal);
     for (;;) {
       const isKnown = async (id: string) => lost.has(id) || this.#isKnown(id, signal);
       const steps = await history.plan(heads, isKnown, (id) => this.#nothing.set(id, true));
@@ -260,10 +259,14 @@ export class LakefsCommitMap {
   }
 
   async #synthesizeSteps(steps: readonly HistoryStep[], signal: AbortSignal): Promise<void> {
-    const { repository, log } = this.#options;
+    const { client, log } = this.#options;
     this.#progress = { commits: 0, total: steps.length, objects: 0 };
     const telling = setInterval(
-      () => log.info("reading lakeFS", { repository, ...progressFacts(this.#progress) }),
+      () =>
+        log.info("reading lakeFS", {
+          repository: client.repository,
+          ...progressFacts(this.#progress),
+        }),
       LIMITS.lakefsProgressLogMs,
     ).unref();
     try {
@@ -276,9 +279,12 @@ export class LakefsCommitMap {
           commits: commits + (run.as === "alias" ? 1 : run.steps.length),
         };
       }
-      log.info("lakeFS was read", { repository, ...progressFacts(this.#progress) });
+      log.info("lakeFS was read", {
+        repository: client.repository,
+        ...progressFacts(this.#progress),
+      });
     } catch (error) {
-      const facts = { repository, ...progressFacts(this.#progress) };
+      const facts = { repository: client.repository, ...progressFacts(this.#progress) };
       if (signal.aborted) log.info("reading lakeFS was called off", facts);
       else log.warn("synthesis failed", { ...facts, ...faultFacts(asFault(error)) });
       throw error;
@@ -434,16 +440,16 @@ export class LakefsCommitMap {
   }
 
   async #remake(checksum: string, signal: AbortSignal): Promise<void> {
-    const { client, repository, records, objects, log } = this.#options;
+    const { client, records, objects, log } = this.#options;
     const old = (await objects.packs(signal)).packs.find((pack) => pack.checksum === checksum);
     if (old?.promised === undefined) return; // somebody has seen to it
     const found = await this.#commitsOf(checksum, signal);
     log.warn("a list of contents that are still in lakeFS is damaged; its commits are read again", {
-      repository,
+      repository: client.repository,
       pack: checksum,
       commits: found.size,
     });
-    const history = new History(client, repository, signal);
+    const history = new History(client, signal);
     const steps = await history.plan(
       [...found],
       async (id) => this.#lost.has(id) || (!found.has(id) && (await this.#isKnown(id, signal))),
@@ -476,7 +482,7 @@ export class LakefsCommitMap {
     await this.#checkWhole(without, signal);
     if (without !== undefined) await objects.keepPromise(without, signal);
     log.info("a list of contents that are still in lakeFS was made again", {
-      repository,
+      repository: client.repository,
       pack: checksum,
     });
   }
@@ -544,8 +550,7 @@ export class LakefsCommitMap {
     leaving: LeavingOff,
   ): Promise<SynthesizeResult> {
     const signal = leaving.over;
-    const { access, client, repository, namespace, sealKeys, mapping, pool, pagesOnly } =
-      this.#options;
+    const { access, client, namespace, sealKeys, mapping, pool, pagesOnly } = this.#options;
     const [known, kept] = [await this.#parentsOf(items, signal), await this.#kept(signal)];
     const before = this.#progress;
     const { served, settled } = this.#serve(({ commits, objects, files }) => {
@@ -559,8 +564,8 @@ export class LakefsCommitMap {
     try {
       const request = {
         access,
-        ways: client.lost.ways(repository),
-        repository,
+        ways: client.server.lost.ways(client.repository),
+        repository: client.repository,
         namespace,
         sealKeys,
         mapping,
@@ -621,12 +626,8 @@ export class LakefsCommitMap {
     signal: AbortSignal,
   ): Promise<ListingState | undefined> {
     if (record.alias === true || record.tag !== undefined) return undefined;
-    const { client, repository } = this.#options;
-    const { meta_range_id: metarange, metadata } = await client.getCommit(
-      repository,
-      record.lakeId,
-      signal,
-    );
+    const { client } = this.#options;
+    const { meta_range_id: metarange, metadata } = await client.getCommit(record.lakeId, signal);
     if (metadata?.[PADDING_KEY] !== undefined) return undefined; // its tree is not the listing's
     return { metarange, listing: record.tree, refused: 0, refusals: [], census: undefined };
   }
@@ -708,10 +709,10 @@ export class LakefsCommitMap {
     claimed,
     is,
   }: SynthesisNews & { readonly kind: "unconfirmed" }): void {
-    const { log, repository } = this.#options;
+    const { log, client } = this.#options;
     log.warn(
       "user metadata in lakeFS claim a blob id that the content does not confirm; they are ignored",
-      { repository, commit, path, claimed, is },
+      { repository: client.repository, commit, path, claimed, is },
     );
   }
 

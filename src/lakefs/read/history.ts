@@ -22,14 +22,12 @@ const FIRST_ROWS = 16;
 
 export class History {
   readonly #client: LakefsClient;
-  readonly #repository: string;
   readonly #signal: AbortSignal;
   readonly #sources = new Map<string, LakefsCommit>();
   #rows = FIRST_ROWS;
 
-  constructor(client: LakefsClient, repository: string, signal: AbortSignal) {
+  constructor(client: LakefsClient, signal: AbortSignal) {
     this.#client = client;
-    this.#repository = repository;
     this.#signal = signal;
   }
 
@@ -91,7 +89,7 @@ export class History {
    * merge of both: no forger takes a branch's commits out of Git.
    */
   #isForward(base: string, tip: string): Promise<boolean> {
-    return isForward(this.#client, this.#repository, base, tip, this.#signal);
+    return isForward(this.#client, base, tip, this.#signal);
   }
 
   /**
@@ -100,18 +98,12 @@ export class History {
    */
   async #showsTip(merge: string, base: string, tip: string): Promise<boolean> {
     let hooks = false;
-    for await (const { path } of this.#client.diff(this.#repository, tip, merge, this.#signal)) {
+    for await (const { path } of this.#client.diff(tip, merge, this.#signal)) {
       if (!path.startsWith(HOOKS_FOLDER)) return false;
       hooks ||= path !== GUARD_PATH;
     }
     if (!hooks) return true;
-    for await (const { path } of this.#client.diff(
-      this.#repository,
-      base,
-      merge,
-      this.#signal,
-      HOOKS_FOLDER,
-    ))
+    for await (const { path } of this.#client.diff(base, merge, this.#signal, HOOKS_FOLDER))
       if (path !== GUARD_PATH) return false;
     return true;
   }
@@ -150,7 +142,7 @@ export class History {
     const rows = this.#rows;
     this.#rows = Math.min(rows * 4, LIMITS.lakefsLogPage);
     try {
-      return (await this.#client.log(this.#repository, id, rows, this.#signal)).results;
+      return (await this.#client.log(id, rows, this.#signal)).results;
     } catch (error) {
       // One missing ancestor makes a whole log missing, and many large commits a reply that is too
       // long to take.
@@ -162,7 +154,7 @@ export class History {
       )
         throw error;
       this.#rows = FIRST_ROWS;
-      return [await this.#client.getCommit(this.#repository, id, this.#signal)];
+      return [await this.#client.getCommit(id, this.#signal)];
     }
   }
 }

@@ -12,7 +12,6 @@ import type { HistoryStep } from "./history.js";
 
 export interface LostDataOptions {
   readonly client: LakefsClient;
-  readonly repository: string;
   readonly cuts: AgreedCuts;
 }
 
@@ -70,12 +69,12 @@ export class LostData {
     commits: readonly SynthesizedCommit[],
     signal: AbortSignal,
   ): Promise<void> {
-    const { client, repository, cuts } = this.#options;
+    const { client, cuts } = this.#options;
     const made = new Set(commits.map(({ lakeId }) => lakeId));
     const parents = steps.flatMap((step) => (made.has(step.source.id) ? step.parents : []));
     const needed = [...new Set(parents)].flatMap((id) => this.#lost.get(id) ?? []);
     for (const cut of needed) {
-      if (await isGone(client, repository, cut, signal)) continue;
+      if (await isGone(client, cut, signal)) continue;
       throw new Fault("lakefs/failed", {
         ...cut,
         reason: "its data was gone a moment ago and is there again",
@@ -100,8 +99,8 @@ export class LostData {
 
   /** Undefined: it is not told, and found out by whoever reads it. */
   #addressAt(commit: string, path: string, signal: AbortSignal): Promise<string | undefined> {
-    const { client, repository } = this.#options;
-    return client.statObject(repository, commit, path, signal).then(
+    const { client } = this.#options;
+    return client.statObject(commit, path, signal).then(
       ({ physical_address: address }) => address,
       () => undefined,
     );

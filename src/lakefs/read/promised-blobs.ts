@@ -38,7 +38,6 @@ import type { LakeRecords } from "./records.js";
 export interface PromisedBlobsOptions {
   readonly access: LakefsAccess;
   readonly client: LakefsClient;
-  readonly repository: string;
   /** lakeFS's storage namespace of it. */
   readonly namespace: string;
   readonly records: LakeRecords;
@@ -214,10 +213,10 @@ export class PromisedBlobs {
   }
 
   async #run(errand: Errand, asked: AbortSignal): Promise<void> {
-    const { objects, log, repository } = this.#options;
+    const { objects, log, client } = this.#options;
     const say = () =>
       log.info("reading contents from lakeFS", {
-        repository,
+        repository: client.repository,
         files: `${this.#progress.blobs}/${this.#progress.total}`,
       });
     const telling = setInterval(say, LIMITS.lakefsProgressLogMs).unref();
@@ -290,7 +289,7 @@ export class PromisedBlobs {
     leaving: LeavingOff,
   ) {
     const signal = leaving.over;
-    const { access, client, repository, namespace, records, objects, pool, log } = this.#options;
+    const { access, client, namespace, records, objects, pool, log } = this.#options;
     const list = await records.promisedList(pack.checksum, pack.promised ?? 0, signal);
     const packs = toHandles((await objects.packs(signal)).packs);
     const base = wanted === undefined ? toHandles([pack])[0] : undefined;
@@ -304,7 +303,7 @@ export class PromisedBlobs {
           const { commit, path: file, code, reason } = news;
           void this.#lost.note({ code, facts: { commit, path: file } }, signal);
           log.warn("a content in lakeFS cannot be read; only who needs it is refused", {
-            repository,
+            repository: client.repository,
             commit,
             path: file,
             reason,
@@ -316,8 +315,8 @@ export class PromisedBlobs {
     try {
       const request = {
         access,
-        ways: client.lost.ways(repository),
-        repository,
+        ways: client.server.lost.ways(client.repository),
+        repository: client.repository,
         namespace,
         packs,
         list,

@@ -19,15 +19,13 @@ const NOBODY_KNOWS = "nobody knows";
 
 export class UncrossedPaths {
   readonly #client: LakefsClient;
-  readonly #repository: string;
   readonly #commits: LakefsCommitMap;
   readonly #known = new LRUCache<string, Uncrossed | typeof NOBODY_KNOWS>({
     max: LIMITS.lakefsUncrossedMax,
   });
 
-  constructor(client: LakefsClient, repository: string, commits: LakefsCommitMap) {
+  constructor(client: LakefsClient, commits: LakefsCommitMap) {
     this.#client = client;
-    this.#repository = repository;
     this.#commits = commits;
   }
 
@@ -52,12 +50,7 @@ export class UncrossedPaths {
 
   /** Along first parents, as one page of the log shows them. */
   async #ofAncestor(lakeId: string, signal: AbortSignal): Promise<Uncrossed | undefined> {
-    const { results } = await this.#client.log(
-      this.#repository,
-      lakeId,
-      LIMITS.lakefsUncrossedLog,
-      signal,
-    );
+    const { results } = await this.#client.log(lakeId, LIMITS.lakefsUncrossedLog, signal);
     const parents = new Map(results.map(({ id, parents: [first] }) => [id, first]));
     for (let id = parents.get(lakeId); id !== undefined; id = parents.get(id)) {
       const found = await this.#recorded(id, signal);

@@ -22,7 +22,7 @@ import type {
   SynthesizeResult,
 } from "./tasks.js";
 import { Census } from "./census.js";
-import { LakefsClient } from "../api/client.js";
+import { LakefsServer } from "../api/client.js";
 import { locate, locateThere } from "./locate.js";
 import { SealKeys } from "../rules/claim-seal.js";
 import {
@@ -79,12 +79,11 @@ export async function synthesizeChain(
 ): Promise<SynthesizeResult> {
   const memory = new HashMemory(request.port as MessagePort);
   const abort = watchedSignal(request.control, memory.leftOff);
-  const client = new LakefsClient(request.access);
-  client.lost.know(request.repository, request.ways);
-  const { repository, namespace, sealKeys, pagesOnly = false } = request;
+  const client = new LakefsServer(request.access).in(request.repository);
+  client.server.lost.know(request.repository, request.ways);
+  const { namespace, sealKeys, pagesOnly = false } = request;
   const source = {
     client,
-    repository,
     namespace,
     seals: new SealKeys(sealKeys),
     signal: abort.signal,

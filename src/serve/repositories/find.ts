@@ -230,9 +230,7 @@ export class RepositoryFinder {
     const repository = hubName(name);
     const known = this.#looked.get(repository);
     if (known !== undefined) return known;
-    const there = await lakefs.client
-      .getRepository(repository, signal)
-      .then(() => true, missingIsFalse);
+    const there = (await lakefs.client.findRepository(repository, signal)) !== undefined;
     this.#looked.set(repository, there);
     return there;
   }
@@ -243,9 +241,4 @@ function hubName({ type, namespace, name }: TypedName): string {
   if (kind === "lakefs")
     throw new Fault("base/internal", { reason: "a name of lakeFS's own is not computed" });
   return kohakuHubName(kind, `${namespace}/${name}`);
-}
-
-function missingIsFalse(error: unknown): false {
-  if (error instanceof Fault && error.code === "lakefs/missing") return false;
-  throw error;
 }

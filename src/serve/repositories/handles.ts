@@ -8,7 +8,7 @@ import { Semaphore, SingleFlight } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import type { RepositoryRow } from "../../database/schema.js";
 import type { Mapping } from "../../lakefs/rules/contract.js";
-import type { LakefsClient } from "../../lakefs/api/client.js";
+import type { LakefsServer } from "../../lakefs/api/client.js";
 import type { LakefsCredentials } from "../../lakefs/api/credentials.js";
 import type { LakefsAccess } from "../../lakefs/api/http.js";
 import type { LakefsRefs } from "../../lakefs/refs.js";
@@ -55,7 +55,7 @@ export type Naming = "identity" | "kohakuhub";
 export interface LakefsSettings {
   readonly access: LakefsAccess;
   /** The one client of this server: it counts every call, those of pool threads too. */
-  readonly client: LakefsClient;
+  readonly client: LakefsServer;
   readonly naming: Naming;
   /** Keys of seals: the first signs, all verify. */
   readonly sealKeys: readonly Uint8Array[];
@@ -201,13 +201,14 @@ export class RepositoryHandles {
       if (handle !== undefined) this.#options.onRead(id, handle);
     };
     const objects = new ManifestObjects({ ...services, pool }, manifests, prefix, onAdopted);
-    const { access, client, mappingSeed, sealKeys, serveStale, credentials } = lakefs;
+    const { access, mappingSeed, sealKeys, serveStale, credentials } = lakefs;
+    const client = lakefs.client.in(repository);
     const tasks = this.#synthesisTasks;
     const onBack = () =>
       this.drop(id, new Fault("lakefs/unreachable", { reason: "it was away until a moment ago" }));
     const parts = { access, client, sealKeys, log, store, pool, incoming, objects };
     const reading = await openLakefsReading(
-      { ...parts, mappingSeed, synthesisTasks: tasks, repository, prefix, serveStale, onBack },
+      { ...parts, mappingSeed, synthesisTasks: tasks, prefix, serveStale, onBack },
       signal,
     );
     const { commits, promised, lists, defaultBranch } = reading;
@@ -243,7 +244,7 @@ export class RepositoryHandles {
       head: `refs/heads/${fromLakefsId("branch", defaultBranch) ?? "main"}`,
       client,
       commits,
-      uncrossed: new UncrossedPaths(client, repository, commits),
+      uncrossed: new UncrossedPaths(client, commits),
       guard: () => landing.guard,
       unreadable: () => refs.unreadable,
     };

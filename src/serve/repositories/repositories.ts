@@ -217,10 +217,9 @@ export class Repositories {
     const row = await lakefsRow(this.#lakefsRows, repository, signal);
     const { lakefs, services } = this.#options;
     return repairNotedMapping(
-      (lakefs as LakefsSettings).client,
+      (lakefs as LakefsSettings).client.in(repository),
       services.store,
       storePrefix(row.id),
-      repository,
       signal,
     );
   }
