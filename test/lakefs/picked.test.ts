@@ -13,7 +13,7 @@ import { asMade } from "../../src/lakefs/api/lost-commits.js";
 import type { LakefsCommit } from "../../src/lakefs/api/types.js";
 import { checkFsck, commit, git, tryGit } from "../support/harness.js";
 import { tempFolder } from "../support/temp-folder.js";
-import { signal, startBeside } from "../support/lakefs-beside.js";
+import { signal, startBeside } from "../support/lakefs-rig.js";
 import { isBefore, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 t.setTimeout(180_000);

@@ -9,13 +9,13 @@
  * hook in there would be passed by.
  */
 import { LRUCache } from "lru-cache";
-import { parse } from "yaml";
 import { z } from "zod";
 import { lossyText } from "../../base/bytes.js";
 import { asFault, Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import type { LakefsClient } from "../api/client.js";
 import { matchesGlob } from "../api/go-glob.js";
+import { parseYaml } from "../api/yaml.js";
 import { GUARD_PATH, HOOKS_FOLDER } from "../rules/metadata-keys.js";
 
 export const HOOK_EVENTS = [
@@ -55,7 +55,7 @@ const ACTION = z.object({
  * "lakefs/unread-hooks".
  */
 function parseAction(text: string): readonly OperatorHook[] {
-  const action = ACTION.safeParse(parseYaml(text)).data;
+  const action = ACTION.safeParse(readYaml(text)).data;
   if (action === undefined) return [];
   const { name, on, hooks } = action;
   return Object.entries(on).flatMap(([event, filter]) => {
@@ -69,10 +69,14 @@ function parseAction(text: string): readonly OperatorHook[] {
   });
 }
 
-function parseYaml(text: string): unknown {
+function readYaml(text: string): unknown {
   try {
     // As Go's yaml.v3 does: "<<" merges. Few aliases, or a small file becomes a large one.
-    return parse(text, { merge: true, maxAliasCount: LIMITS.actionAliasesMax, logLevel: "silent" });
+    return parseYaml(text, {
+      merge: true,
+      maxAliasCount: LIMITS.actionAliasesMax,
+      logLevel: "silent",
+    });
   } catch (error) {
     if (error instanceof ReferenceError)
       throw new Fault("lakefs/unread-hooks", { reason: "one has too many aliases" }, error);

@@ -90,7 +90,9 @@ export type LandingNews =
 export type LandingQuestions = {
   /** Where the bytes of an LFS object lie. */
   address(sha256: string, size: number): string | undefined;
-  /** Whether one of us has found the content with this key (lakefs/trees/hash-memory.ts) to be so. */
+  /**
+   * Whether one of us has found the content with this key (lakefs/trees/hash-memory.ts) to be so.
+   */
   proves(key: string, sha256: string): boolean;
 };
 
