@@ -89,7 +89,7 @@ function drawn(
   return `<polyline points="${path}" fill="none" stroke="${colour}" stroke-width="2"/>${dots}${mark}${label}`;
 }
 
-/** What is watched over time. */
+/** Figures that are watched over time. */
 export interface Timeline {
   readonly title: string;
   readonly unit: string;

@@ -3,7 +3,7 @@
  */
 import { createHash } from "node:crypto";
 
-/** What is wrong with it; undefined: nothing. */
+/** Returns the fault in a reply, or undefined if it is right. */
 export function faultIn(reply: Buffer): string | undefined {
   const data: Buffer[] = [];
   for (let at = 0; at < reply.length; ) {

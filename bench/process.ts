@@ -1,6 +1,6 @@
 /**
- * What a process tree has used, from /proc (Linux). CPU of ended children counts once their parent
- * has waited for them.
+ * Reads the CPU and memory that a process tree has used, from /proc (Linux). CPU of ended children
+ * counts once their parent has waited for them.
  */
 import { readdirSync, readFileSync } from "node:fs";
 

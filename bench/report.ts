@@ -1,9 +1,9 @@
-/** How figures are printed: ours, the peer's, the ratio and the bar it is held to. */
+/** One printed line: our figure, the peer's, the ratio and the bar it is held to. */
 export interface Figure {
   readonly row: string;
   readonly ours: number;
   readonly peer?: number;
-  /** Who the peer is; "git" if absent. */
+  /** Name of the peer; "git" if absent. */
   readonly peerName?: string;
   readonly unit: string;
   /** Largest ratio (with a peer) or value (without) that meets the bar; absent: for information. */

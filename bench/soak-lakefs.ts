@@ -21,7 +21,7 @@ const WRITE_EVERY_MS = 300;
 /** The writer's files, one changed by each commit. */
 const FILES = 400;
 const FILE_BYTES = 2_000;
-/** What may be told apart from noise. */
+/** Growth that may be told apart from noise. */
 const GROWTH_MAX = 1.15;
 const DESCRIPTORS_SLACK = 20;
 
@@ -188,7 +188,7 @@ async function push({ url, folder, until, counts }: Soak): Promise<void> {
   }
 }
 
-/** What a fresh clone has is what lakeFS has. */
+/** Checks that a fresh clone has all that lakeFS has. */
 async function checkWhole({ url, folder, counts, source }: Soak): Promise<void> {
   const path = join(folder, "whole.git");
   await timeGit(["clone", "-q", "--mirror", url, path], tmpdir());

@@ -26,7 +26,7 @@ interface Sample {
 }
 
 const EVERY_MS = 10_000;
-/** What may be told apart from noise. */
+/** Growth that may be told apart from noise. */
 const GROWTH_MAX = 1.1;
 const DESCRIPTORS_SLACK = 20;
 
@@ -61,7 +61,7 @@ async function main(
 
 type Counts = { clones: number; read: number; pushes: number; broken: number };
 
-/** Where everybody goes now. */
+/** The server that everybody goes to now. */
 type Target = { url: string };
 
 async function push(

@@ -1,10 +1,12 @@
-// Builds everything into dist/: WebAssembly kernels first, then TypeScript. Skips the kernels when
+// Builds everything into dist/: WebAssembly kernels first, the constants they share with their
+// callers (src/kernels/abi.ts), then TypeScript. Skips the kernels when
 // they are newer than their sources. `--if-needed` skips all when dist/ is newer than every source
 // (used by `npm start`); `--kernels` builds the kernels alone (used by `npm run pack`).
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { writeAbi } from "./abi.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const kernels = join(root, "dist/wasm/kernels.wasm");
@@ -43,6 +45,7 @@ if (!upToDate(kernels, newest("wasm"))) {
     "release",
   ]);
 }
+writeAbi();
 if (process.argv.includes("--kernels")) process.exit(0);
 const sources = ["src", "workers", "test", "bench"].map(newest);
 if (!process.argv.includes("--if-needed") || !upToDate(stamp, config, ...sources))

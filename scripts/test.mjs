@@ -40,8 +40,8 @@ function testFiles(path) {
 }
 
 /**
- * Tests that start lakeFS (test/support/lakefs-servers.ts) and did not say, each time, that it was the real
- * one: its id and the hash of the program.
+ * Tests that start lakeFS (test/support/lakefs-servers.ts) and did not say, each time, that it was
+ * the real one: its id and the hash of the program.
  */
 function withoutRecord() {
   const starts = (name) => readFileSync(join(root, name), "utf8").includes("startLakefs(");

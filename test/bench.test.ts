@@ -11,7 +11,7 @@ import { skipLakefs } from "./support/lakefs-servers.js";
 
 const hasPeer = await peerIsInstalled();
 const needPeer = new Set(["serve", "push", "crowd", "refs", "fetch", "commits"]);
-/** Why a row cannot run here. */
+/** Returns the reason why a row cannot run here. */
 function skipOf(row: string): false | string {
   if (row === "lakefs") return skipLakefs;
   return needPeer.has(row) && !hasPeer ? "nginx and fcgiwrap are not installed" : false;

@@ -62,8 +62,27 @@ const OWNERS: readonly (readonly [pattern: RegExp, rooms: readonly string[]])[] 
 /** Choosing kernels is timing them: the one clock in a pure room. */
 const TIMES_KERNELS = "src/kernels/choose.ts";
 const PURE_ROOMS = new Set(["base", "kernels", "git", "wire"]);
-/** What a pure room may take from Node.js: arithmetic on bytes, no I/O. */
+/** Packages of Node.js that a pure room may use: arithmetic on bytes, no I/O. */
 const PURE_PACKAGES = /^node:(crypto|zlib|buffer)$|^hash-wasm$/;
+
+/**
+ * Modules that hold something which changes, and why each may. All other state is in a field of
+ * something that a server makes: two of them in one process do not meet, and a test starts afresh.
+ */
+const MODULE_STATE: Readonly<Record<string, string>> = {
+  "src/kernels/choose.ts": "a thread's kernels, timed once for all who use them there",
+  "src/odb/index-pack/memories.ts": "shared memories that nobody gives back to the system",
+  "src/odb/packs/reader.ts": "a pool thread's caches: tasks meet in nothing but their module",
+  "src/lakefs/trees/tree-cache.ts": "a pool thread's cache, as above",
+  "src/lakefs/rules/commit-attributes.ts": "a pool thread's cache, of a pure function",
+  "src/lakefs/api/exchange.ts": "a thread's connections, shared by all clients there",
+  "src/lakefs/api/http.ts": "a thread's way to tell of its calls",
+  "src/lfs/hash-here.ts": "how much hashing one event loop bears: there is one a thread",
+  "src/transport/http/request-id.ts": "a counter: ids are unique in the process",
+};
+/** Classes whose instances change; of a Map or a Set, unless its type says that it does not. */
+const CHANGING =
+  /^(?:export )?const \w+(: [^=]+)? = new (?:Map|Set|WeakMap|WeakSet|LRUCache|Semaphore|SingleFlight|FinalizationRegistry|BroadcastChannel|AbortController)\b/;
 
 interface Import {
   readonly file: string;
@@ -108,7 +127,7 @@ function rank(room: string): number {
   return room === "workers" ? WORKERS_RANK : (RANKS[room] ?? Number.NaN);
 }
 
-/** Why an import is not allowed; undefined: it is. */
+/** Returns the reason why an import is not allowed; undefined: it is. */
 function complaint({ file, room, target }: Import): string | undefined {
   if (!target.startsWith(".")) return packageComplaint(file, room, target);
   const imported = place(file, target);
@@ -158,6 +177,23 @@ function packageComplaint(file: string, room: string, target: string): string | 
   if (PURE_ROOMS.has(room) && !PURE_PACKAGES.test(target))
     return `${file} (${room}, pure) names ${target}`;
   return undefined;
+}
+
+/** Names of types that are read-only maps or sets: "type Macros = ReadonlyMap<…>". */
+function readonlyAliases(texts: readonly string[]): ReadonlySet<string> {
+  const found = texts.flatMap((text) => [...text.matchAll(/type (\w+) = Readonly(?:Map|Set)</g)]);
+  return new Set(found.map(([, name]) => name as string));
+}
+
+/** Lines at the top level that declare something which changes. */
+function moduleState(text: string, aliases: ReadonlySet<string>): string[] {
+  return text.split("\n").filter((line) => {
+    if (/^(?:export )?(?:let|var) /.test(line)) return true;
+    if (/^(?:export )?const \w+(?:: (?!readonly )[^=]+\[\])? = \[\];/.test(line)) return true;
+    const match = CHANGING.exec(line);
+    const type = match?.[1]?.slice(2).trim() ?? "";
+    return match !== null && !type.startsWith("Readonly") && !aliases.has(type);
+  });
 }
 
 /** Ways to wait are what these files are. */
@@ -258,3 +294,25 @@ t.test(
     t.same(offences, []);
   },
 );
+
+t.test("modules hold nothing that changes, but for a few that say why", async (t) => {
+  const texts = files.map((file) => readFileSync(join(ROOT, file), "utf8"));
+  const aliases = readonlyAliases(texts);
+  const found = files.filter((_, at) => moduleState(texts[at] as string, aliases).length > 0);
+  t.same(found.sort(), Object.keys(MODULE_STATE).sort());
+  const caught = [
+    "let count = 0;",
+    "export let last: string | undefined;",
+    "const known = new Map<string, number>();",
+    "const kept = new LRUCache<string, Row>({",
+    "const flights = new SingleFlight<string, Known>();",
+    "const waiting: string[] = [];",
+  ];
+  const passed = [
+    "const NAMES: ReadonlySet<string> = new Set([",
+    "const NO_MACROS: Macros = new Map();",
+    "const NONE: readonly string[] = [];",
+    "  let inside = 0;",
+  ];
+  t.same(moduleState([...caught, ...passed].join("\n"), new Set(["Macros"])), caught);
+});

@@ -4,7 +4,15 @@
 // gitformat-signature(5), gitcore-tutorial(7).
 import { CHECKS, UNWALKED } from "./layout";
 import { judge } from "./host";
-import { EXPECT_BLOB, EXPECT_COMMIT, EXPECT_TAG, EXPECT_TREE, IS_GITATTRIBUTES, IS_GITMODULES, addLink } from "./links";
+import {
+  EXPECT_BLOB,
+  EXPECT_COMMIT,
+  EXPECT_TAG,
+  EXPECT_TREE,
+  IS_GITATTRIBUTES,
+  IS_GITMODULES,
+  addLink,
+} from "./links";
 
 // Modes as they stand in a tree with their space, little-endian.
 const MODE_FILE: u64 = 0x20343436303031; // "100644 "
@@ -72,7 +80,9 @@ function scanName(name: usize, end: usize): bool {
   while (at < end) {
     const block = v128.load(at);
     const zeros = i8x16.bitmask(i8x16.eq(block, i8x16.splat(0)));
-    const odd = i8x16.bitmask(v128.or(i8x16.eq(block, i8x16.splat(0x2f)), i8x16.eq(block, i8x16.splat(0x5c))));
+    const odd = i8x16.bitmask(
+      v128.or(i8x16.eq(block, i8x16.splat(0x2f)), i8x16.eq(block, i8x16.splat(0x5c))),
+    );
     const high = i8x16.bitmask(block);
     if (zeros == 0) {
       if (odd) nameOdd = true;
@@ -104,7 +114,12 @@ function checkTree(data: usize, size: usize): bool {
     let tree = false;
     let link: u32 = EXPECT_BLOB;
     const seven = head & SEVEN;
-    if (seven == MODE_FILE || seven == MODE_EXECUTABLE || seven == MODE_SYMLINK || seven == MODE_GROUP_FILE) {
+    if (
+      seven == MODE_FILE ||
+      seven == MODE_EXECUTABLE ||
+      seven == MODE_SYMLINK ||
+      seven == MODE_GROUP_FILE
+    ) {
       if (isDeep && (seven == MODE_SYMLINK || seven == MODE_GROUP_FILE)) return false;
       at += 7;
     } else if ((head & SIX) == MODE_TREE) {
@@ -156,26 +171,41 @@ function specialName(name: usize, length: usize, first: u32): u32 {
     if (length == 4) return SUSPICIOUS;
     const fifth: u32 = load<u8>(name, 4);
     if (fifth == 0x69 || fifth == 0x68 || fifth == 0x6b) return 0; // .gitignore, .github, .gitkeep
-    if (length == 11 && load<u64>(name) == 0x75646f6d7469672e && load<u32>(name + 7) == 0x73656c75) return IS_GITMODULES;
-    if (length == 14 && load<u64>(name) == 0x727474617469672e && load<u64>(name + 6) == 0x7365747562697274) return IS_GITATTRIBUTES;
+    if (length == 11 && load<u64>(name) == 0x75646f6d7469672e && load<u32>(name + 7) == 0x73656c75)
+      return IS_GITMODULES;
+    if (
+      length == 14 &&
+      load<u64>(name) == 0x727474617469672e &&
+      load<u64>(name + 6) == 0x7365747562697274
+    )
+      return IS_GITATTRIBUTES;
     return SUSPICIOUS;
   }
   if (first == 0x67 || first == 0x47) {
     if (nameHigh) return SUSPICIOUS;
     if (length < 5 || (load<u8>(name, 1) | 0x20) != 0x69) return 0;
-    for (let at: usize = 2; at < length; at++) if (load<u8>(name + at) == 0x7e) return SUSPICIOUS; // git~1, gitmod~1, gi7eba~1
+    // git~1, gitmod~1, gi7eba~1
+    for (let at: usize = 2; at < length; at++) if (load<u8>(name + at) == 0x7e) return SUSPICIOUS;
     return 0;
   }
   // An 8.3 name after so many clashes that only "~" and a number are left.
   if (first == 0x7e) return length >= 8 && <u32>load<u8>(name, 1) - 0x31 < 9 ? SUSPICIOUS : 0;
-  return first == 0xe2 || first == 0xef ? SUSPICIOUS : 0; // code points that HFS+ ignores start with these
+  // code points that HFS+ ignores start with these
+  return first == 0xe2 || first == 0xef ? SUSPICIOUS : 0;
 }
 
 /**
  * Trees sort as if folder names ended in "/"; a file and a folder may not share a name, however far
  * apart.
  */
-function inOrder(left: usize, leftLength: usize, leftTree: bool, right: usize, rightLength: usize, rightTree: bool): bool {
+function inOrder(
+  left: usize,
+  leftLength: usize,
+  leftTree: bool,
+  right: usize,
+  rightLength: usize,
+  rightTree: bool,
+): bool {
   const shared = leftLength < rightLength ? leftLength : rightLength;
   let at: usize = 0;
   while (at + 8 <= shared && load<u64>(left + at) == load<u64>(right + at)) at += 8;
@@ -197,7 +227,7 @@ function inOrder(left: usize, leftLength: usize, leftTree: bool, right: usize, r
 
 function pushCandidate(name: usize, length: usize): bool {
   if (candidateCount == CANDIDATES_MAX) return false;
-  const slot = candidates + (<usize>candidateCount << 3);
+  const slot = candidates + ((<usize>candidateCount) << 3);
   store<u32>(slot, <u32>name);
   store<u32>(slot, <u32>length, 4);
   candidateCount++;
@@ -210,7 +240,7 @@ function pushCandidate(name: usize, length: usize): bool {
  */
 function checkCandidates(name: usize, length: usize): bool {
   while (candidateCount > 0) {
-    const slot = candidates + (<usize>(candidateCount - 1) << 3);
+    const slot = candidates + ((<usize>(candidateCount - 1)) << 3);
     const other: usize = load<u32>(slot);
     const otherLength: usize = load<u32>(slot, 4);
     if (otherLength <= length && memory.compare(other, name, otherLength) == 0) {
@@ -281,7 +311,13 @@ const FIVE: u64 = 0xffffffffff;
 
 function checkCommit(data: usize, size: usize): bool {
   const end = data + size;
-  if (size < 46 || (load<u64>(data) & FIVE) != TREE_ || load<u8>(data, 45) != 0x0a || !readHex(data + 5)) return false;
+  if (
+    size < 46 ||
+    (load<u64>(data) & FIVE) != TREE_ ||
+    load<u8>(data, 45) != 0x0a ||
+    !readHex(data + 5)
+  )
+    return false;
   addLink(idScratch, EXPECT_TREE);
   let at = data + 46;
   while (end - at >= 48 && (load<u64>(at) & SEVEN) == PARENT_) {
@@ -311,7 +347,14 @@ function checkIdent(start: usize, end: usize): usize {
     if (byte == 0x3c || byte == 0x3e || byte == 0x0a || byte == 0) break;
     at++;
   }
-  if (at >= end || byte != 0x3c || at - start < 2 || load<u8>(at - 1) != 0x20 || load<u8>(start) == 0x20) return 0;
+  if (
+    at >= end ||
+    byte != 0x3c ||
+    at - start < 2 ||
+    load<u8>(at - 1) != 0x20 ||
+    load<u8>(start) == 0x20
+  )
+    return 0;
   at++;
   while (at < end) {
     byte = load<u8>(at);
@@ -362,10 +405,18 @@ function walkHeaders(data: usize, size: usize, type: u32): bool {
     return true;
   }
   // "object " id "\ntype " …
-  if (size < 57 || (load<u64>(data) & SEVEN) != 0x207463656a626f || !readHex(data + 7)) return false;
+  if (size < 57 || (load<u64>(data) & SEVEN) != 0x207463656a626f || !readHex(data + 7))
+    return false;
   if (load<u32>(data, 48) != 0x65707974) return false; // "type"
   const word = load<u32>(data, 53);
-  const expect: u32 = word == 0x6d6d6f63 ? EXPECT_COMMIT : word == 0x65657274 ? EXPECT_TREE : word == 0x626f6c62 ? EXPECT_BLOB : EXPECT_TAG;
+  const expect: u32 =
+    word == 0x6d6d6f63
+      ? EXPECT_COMMIT
+      : word == 0x65657274
+        ? EXPECT_TREE
+        : word == 0x626f6c62
+          ? EXPECT_BLOB
+          : EXPECT_TAG;
   addLink(idScratch, expect);
   return true;
 }

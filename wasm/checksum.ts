@@ -12,7 +12,10 @@ export function prepareCrc(): void {
   for (let slice: u32 = 1; slice < 16; slice++) {
     for (let byte: u32 = 0; byte < 256; byte++) {
       const before = load<u32>(CRC_TABLES + ((slice - 1) << 10) + (byte << 2));
-      store<u32>(CRC_TABLES + (slice << 10) + (byte << 2), (before >>> 8) ^ load<u32>(CRC_TABLES + ((before & 255) << 2)));
+      store<u32>(
+        CRC_TABLES + (slice << 10) + (byte << 2),
+        (before >>> 8) ^ load<u32>(CRC_TABLES + ((before & 255) << 2)),
+      );
     }
   }
 }
@@ -32,10 +35,23 @@ export function crc32(start: usize, length: usize, seed: u32): u32 {
     const b = load<u32>(start, 4);
     const c = load<u32>(start, 8);
     const d = load<u32>(start, 12);
-    crc = slice(a, 0, 15) ^ slice(a, 8, 14) ^ slice(a, 16, 13) ^ slice(a, 24, 12)
-      ^ slice(b, 0, 11) ^ slice(b, 8, 10) ^ slice(b, 16, 9) ^ slice(b, 24, 8)
-      ^ slice(c, 0, 7) ^ slice(c, 8, 6) ^ slice(c, 16, 5) ^ slice(c, 24, 4)
-      ^ slice(d, 0, 3) ^ slice(d, 8, 2) ^ slice(d, 16, 1) ^ slice(d, 24, 0);
+    crc =
+      slice(a, 0, 15) ^
+      slice(a, 8, 14) ^
+      slice(a, 16, 13) ^
+      slice(a, 24, 12) ^
+      slice(b, 0, 11) ^
+      slice(b, 8, 10) ^
+      slice(b, 16, 9) ^
+      slice(b, 24, 8) ^
+      slice(c, 0, 7) ^
+      slice(c, 8, 6) ^
+      slice(c, 16, 5) ^
+      slice(c, 24, 4) ^
+      slice(d, 0, 3) ^
+      slice(d, 8, 2) ^
+      slice(d, 16, 1) ^
+      slice(d, 24, 0);
     start += 16;
   }
   while (start < end) {
@@ -52,7 +68,12 @@ const RUN: usize = 5552 & ~15;
 // @ts-ignore: decorator
 @inline
 function sumLanes(v: v128): u32 {
-  return i32x4.extract_lane(v, 0) + i32x4.extract_lane(v, 1) + i32x4.extract_lane(v, 2) + i32x4.extract_lane(v, 3);
+  return (
+    i32x4.extract_lane(v, 0) +
+    i32x4.extract_lane(v, 1) +
+    i32x4.extract_lane(v, 2) +
+    i32x4.extract_lane(v, 3)
+  );
 }
 
 /** Continues `seed` (1 at the start) over `length` bytes. */
@@ -77,7 +98,10 @@ export function adler32(start: usize, length: usize, seed: u32): u32 {
       const high = i16x8.extend_high_i8x16_u(block);
       before = i32x4.add(before, sums);
       sums = i32x4.add(sums, i32x4.dot_i16x8_s(i16x8.add(low, high), ones));
-      weighted = i32x4.add(weighted, i32x4.add(i32x4.dot_i16x8_s(low, highWeights), i32x4.dot_i16x8_s(high, lowWeights)));
+      weighted = i32x4.add(
+        weighted,
+        i32x4.add(i32x4.dot_i16x8_s(low, highWeights), i32x4.dot_i16x8_s(high, lowWeights)),
+      );
       start += 16;
     }
     a += sumLanes(sums);

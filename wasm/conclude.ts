@@ -2,9 +2,27 @@
 // "Version 2 pack-*.idx files", "pack-*.rev files have the format".
 import { DUPLICATE, OK, OUT_OF_MEMORY } from "./errors";
 import {
-  CHECKS, FAULT_RECORD, LINK_CONFLICT, LINK_EXPECTED, LINK_SETS, LINK_SETS_MAX, LINK_SET_LIST, RECORD_COUNT, allocate,
+  CHECKS,
+  FAULT_RECORD,
+  LINK_CONFLICT,
+  LINK_EXPECTED,
+  LINK_SETS,
+  LINK_SETS_MAX,
+  LINK_SET_LIST,
+  RECORD_COUNT,
+  allocate,
 } from "./layout";
-import { LINKED, R_CRC, R_ID, R_OFFSET, R_STATE, R_TYPE, compareIds, recordAt, sameId } from "./records";
+import {
+  LINKED,
+  R_CRC,
+  R_ID,
+  R_OFFSET,
+  R_STATE,
+  R_TYPE,
+  compareIds,
+  recordAt,
+  sameId,
+} from "./records";
 import { EXPECT, IS_GITATTRIBUTES, IS_GITMODULES } from "./links";
 
 const BUCKETS: usize = 65536;
@@ -18,7 +36,7 @@ let bucketStarts: usize = 0; // first place in `order` of each first-two-bytes v
 // @ts-ignore: decorator
 @inline
 function idAt(place: u32): usize {
-  return recordAt(load<u32>(order + (<usize>place << 2))) + R_ID;
+  return recordAt(load<u32>(order + ((<usize>place) << 2))) + R_ID;
 }
 
 // @ts-ignore: decorator
@@ -30,7 +48,7 @@ function firstTwo(id: usize): usize {
 /** Sorts record numbers by id. DUPLICATE (with fsck): two records have one id. */
 export function sortRecords(): i32 {
   const count = load<u32>(RECORD_COUNT);
-  order = allocate((<usize>count << 2) + 4);
+  order = allocate(((<usize>count) << 2) + 4);
   bucketStarts = allocate((BUCKETS + 2) << 2);
   if (order == 0 || bucketStarts == 0) return OUT_OF_MEMORY;
   const starts = bucketStarts;
@@ -40,12 +58,15 @@ export function sortRecords(): i32 {
     store<u32>(slot, load<u32>(slot, 8) + 1, 8);
   }
   for (let bucket: usize = 1; bucket <= BUCKETS + 1; bucket++) {
-    store<u32>(starts + (bucket << 2), load<u32>(starts + (bucket << 2)) + load<u32>(starts + ((bucket - 1) << 2)));
+    store<u32>(
+      starts + (bucket << 2),
+      load<u32>(starts + (bucket << 2)) + load<u32>(starts + ((bucket - 1) << 2)),
+    );
   }
   for (let index: u32 = 0; index < count; index++) {
     const slot = starts + (firstTwo(recordAt(index) + R_ID) << 2);
     const place = load<u32>(slot, 4);
-    store<u32>(order + (<usize>place << 2), index);
+    store<u32>(order + ((<usize>place) << 2), index);
     store<u32>(slot, place + 1, 4);
   }
   for (let bucket: usize = 0; bucket < BUCKETS; bucket++) {
@@ -54,7 +75,7 @@ export function sortRecords(): i32 {
   if (load<u32>(CHECKS) == 0) return OK;
   for (let place: u32 = 1; place < count; place++) {
     if (!sameId(idAt(place - 1), idAt(place))) continue;
-    store<u32>(FAULT_RECORD, load<u32>(order + (<usize>place << 2)));
+    store<u32>(FAULT_RECORD, load<u32>(order + ((<usize>place) << 2)));
     return DUPLICATE;
   }
   return OK;
@@ -66,14 +87,14 @@ function sortRange(first: u32, end: u32): void {
     return;
   }
   for (let at = first + 1; at < end; at++) {
-    const index = load<u32>(order + (<usize>at << 2));
+    const index = load<u32>(order + ((<usize>at) << 2));
     const id = recordAt(index) + R_ID;
     let to = at;
     while (to > first && compareIds(idAt(to - 1), id) > 0) {
-      store<u32>(order + (<usize>to << 2), load<u32>(order + (<usize>(to - 1) << 2)));
+      store<u32>(order + ((<usize>to) << 2), load<u32>(order + ((<usize>(to - 1)) << 2)));
       to--;
     }
-    store<u32>(order + (<usize>to << 2), index);
+    store<u32>(order + ((<usize>to) << 2), index);
   }
 }
 
@@ -102,9 +123,9 @@ function sink(first: u32, start: u32, count: u32): void {
 }
 
 function swapPlaces(left: u32, right: u32): void {
-  const kept = load<u32>(order + (<usize>left << 2));
-  store<u32>(order + (<usize>left << 2), load<u32>(order + (<usize>right << 2)));
-  store<u32>(order + (<usize>right << 2), kept);
+  const kept = load<u32>(order + ((<usize>left) << 2));
+  store<u32>(order + ((<usize>left) << 2), load<u32>(order + ((<usize>right) << 2)));
+  store<u32>(order + ((<usize>right) << 2), kept);
 }
 
 /** Number of the record with this id, -1 if there is none. Only once the records are sorted. */
@@ -115,7 +136,7 @@ export function findRecord(id: usize): i32 {
   while (low < high) {
     const middle = (low + high) >>> 1;
     const found = compareIds(idAt(middle), id);
-    if (found == 0) return load<u32>(order + (<usize>middle << 2));
+    if (found == 0) return load<u32>(order + ((<usize>middle) << 2));
     if (found < 0) low = middle + 1;
     else high = middle;
   }
@@ -133,8 +154,9 @@ export function tableBytesEnd(): usize {
 export function writeIdx(): usize {
   const count = load<u32>(RECORD_COUNT);
   let large: u32 = 0;
-  for (let index: u32 = 0; index < count; index++) if (load<u64>(recordAt(index), R_OFFSET) >= SMALL_OFFSET_END) large++;
-  const start = allocate(8 + 1024 + <usize>count * 28 + (<usize>large << 3) + 64);
+  for (let index: u32 = 0; index < count; index++)
+    if (load<u64>(recordAt(index), R_OFFSET) >= SMALL_OFFSET_END) large++;
+  const start = allocate(8 + 1024 + <usize>count * 28 + ((<usize>large) << 3) + 64);
   if (start == 0) return 0;
   store<u32>(start, 0x634f74ff); // "\377tOc"
   store<u32>(start, bswap<u32>(2), 4);
@@ -144,23 +166,23 @@ export function writeIdx(): usize {
   }
   const ids = fan + 1024;
   const crcs = ids + <usize>count * 20;
-  const offsets = crcs + (<usize>count << 2);
-  const larges = offsets + (<usize>count << 2);
+  const offsets = crcs + ((<usize>count) << 2);
+  const larges = offsets + ((<usize>count) << 2);
   large = 0;
   for (let place: u32 = 0; place < count; place++) {
-    const record = recordAt(load<u32>(order + (<usize>place << 2)));
+    const record = recordAt(load<u32>(order + ((<usize>place) << 2)));
     memory.copy(ids + <usize>place * 20, record + R_ID, 20);
-    store<u32>(crcs + (<usize>place << 2), bswap<u32>(load<u32>(record, R_CRC)));
+    store<u32>(crcs + ((<usize>place) << 2), bswap<u32>(load<u32>(record, R_CRC)));
     const offset = load<u64>(record, R_OFFSET);
     if (offset < SMALL_OFFSET_END) {
-      store<u32>(offsets + (<usize>place << 2), bswap<u32>(<u32>offset));
+      store<u32>(offsets + ((<usize>place) << 2), bswap<u32>(<u32>offset));
     } else {
-      store<u32>(offsets + (<usize>place << 2), bswap<u32>(0x80000000 | large));
-      store<u64>(larges + (<usize>large << 3), bswap<u64>(offset));
+      store<u32>(offsets + ((<usize>place) << 2), bswap<u32>(0x80000000 | large));
+      store<u64>(larges + ((<usize>large) << 3), bswap<u64>(offset));
       large++;
     }
   }
-  tableEnd = larges + (<usize>large << 3);
+  tableEnd = larges + ((<usize>large) << 3);
   return start;
 }
 
@@ -170,15 +192,18 @@ export function writeIdx(): usize {
  */
 export function writeRev(): usize {
   const count = load<u32>(RECORD_COUNT);
-  const start = allocate(12 + (<usize>count << 2) + 64);
+  const start = allocate(12 + ((<usize>count) << 2) + 64);
   if (start == 0) return 0;
   store<u32>(start, 0x58444952);
   store<u32>(start, bswap<u32>(1), 4);
   store<u32>(start, bswap<u32>(1), 8);
   for (let place: u32 = 0; place < count; place++) {
-    store<u32>(start + 12 + (<usize>load<u32>(order + (<usize>place << 2)) << 2), bswap<u32>(place));
+    store<u32>(
+      start + 12 + ((<usize>load<u32>(order + ((<usize>place) << 2))) << 2),
+      bswap<u32>(place),
+    );
   }
-  tableEnd = start + 12 + (<usize>count << 2);
+  tableEnd = start + 12 + ((<usize>count) << 2);
   return start;
 }
 
@@ -217,7 +242,7 @@ export function sweepLinks(): i32 {
   if (sets > LINK_SETS_MAX) sets = LINK_SETS_MAX;
   openCount = openRoom = specialCount = specialRoom = 0;
   for (let number: u32 = 0; number < sets; number++) {
-    const set: usize = load<u32>(<usize>load<u32>(LINK_SET_LIST) + (<usize>number << 2));
+    const set: usize = load<u32>(<usize>load<u32>(LINK_SET_LIST) + ((<usize>number) << 2));
     if (set == 0) continue;
     const table: usize = load<u32>(set);
     const slots = load<u32>(set, 4) + 1;
@@ -263,7 +288,7 @@ function markLinked(index: u32, flags: u32): bool {
   const record = recordAt(index);
   store<u8>(record, load<u8>(record, R_STATE) | LINKED, R_STATE);
   const expected = flags & EXPECT;
-  if (expected & ~(<u32>1 << load<u8>(record, R_TYPE)) && load<u32>(LINK_CONFLICT) == 0) {
+  if (expected & ~((<u32>1) << load<u8>(record, R_TYPE)) && load<u32>(LINK_CONFLICT) == 0) {
     store<u32>(LINK_CONFLICT, index + 1);
     store<u32>(LINK_EXPECTED, expected);
   }
@@ -274,7 +299,7 @@ function markLinked(index: u32, flags: u32): bool {
 export function writeTypes(to: usize): void {
   const count = load<u32>(RECORD_COUNT);
   for (let place: u32 = 0; place < count; place++) {
-    store<u8>(to + place, load<u8>(recordAt(load<u32>(order + (<usize>place << 2))), R_TYPE));
+    store<u8>(to + place, load<u8>(recordAt(load<u32>(order + ((<usize>place) << 2))), R_TYPE));
   }
 }
 
@@ -286,7 +311,7 @@ export function writeTips(to: usize, max: u32): u32 {
   const count = load<u32>(RECORD_COUNT);
   let found: u32 = 0;
   for (let place: u32 = 0; place < count; place++) {
-    const record = recordAt(load<u32>(order + (<usize>place << 2)));
+    const record = recordAt(load<u32>(order + ((<usize>place) << 2)));
     if (load<u8>(record, R_STATE) & LINKED) continue;
     if (found < max) memory.copy(to + <usize>found * 20, record + R_ID, 20);
     found++;

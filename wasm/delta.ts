@@ -58,12 +58,12 @@ export function applyDelta(base: usize, baseSize: usize, end: usize, target: usi
       let from: usize = 0;
       let size: usize = 0;
       if (op & 0x01) from = load<u8>(at++);
-      if (op & 0x02) from |= <usize>load<u8>(at++) << 8;
-      if (op & 0x04) from |= <usize>load<u8>(at++) << 16;
-      if (op & 0x08) from |= <usize>load<u8>(at++) << 24;
+      if (op & 0x02) from |= (<usize>load<u8>(at++)) << 8;
+      if (op & 0x04) from |= (<usize>load<u8>(at++)) << 16;
+      if (op & 0x08) from |= (<usize>load<u8>(at++)) << 24;
       if (op & 0x10) size = load<u8>(at++);
-      if (op & 0x20) size |= <usize>load<u8>(at++) << 8;
-      if (op & 0x40) size |= <usize>load<u8>(at++) << 16;
+      if (op & 0x20) size |= (<usize>load<u8>(at++)) << 8;
+      if (op & 0x40) size |= (<usize>load<u8>(at++)) << 16;
       if (size == 0) size = 0x10000;
       if (at > end) return BAD_DELTA; // the arguments ran past the delta
       if (from > baseSize || size > baseSize - from) return BAD_DELTA;

@@ -1,5 +1,5 @@
-// What kernels answer instead of throwing. src/kernels/codes.ts turns them into faults: keep both
-// in step.
+// What kernels answer instead of throwing. src/kernels/codes.ts turns them into faults; it has the
+// numbers from here (scripts/abi.mjs).
 export const OK: i32 = 0;
 export const NEED_MORE: i32 = 1; // the input ends before the stream does
 export const OUTPUT_FULL: i32 = 2; // resumable inflate only: take the output and call again

@@ -42,7 +42,7 @@ export function writeHeader(end: usize, type: u32, size: u64): usize {
  */
 export function pad(start: usize, length: usize, total: u64): u32 {
   const blocks = <u32>((length + 9 + 63) >> 6);
-  const end = start + (<usize>blocks << 6);
+  const end = start + ((<usize>blocks) << 6);
   store<u8>(start + length, 0x80);
   memory.fill(start + length + 1, 0, end - 8 - (start + length + 1));
   store<u64>(end - 8, bswap<u64>(total << 3));
@@ -50,7 +50,14 @@ export function pad(start: usize, length: usize, total: u64): u32 {
 }
 
 /** Frames `size` bytes at `data` and writes a job of sha1.ts. */
-export function frame(job: usize, type: u32, data: usize, size: usize, digest: usize, mark: u32): void {
+export function frame(
+  job: usize,
+  type: u32,
+  data: usize,
+  size: usize,
+  digest: usize,
+  mark: u32,
+): void {
   const start = writeHeader(data, type, size);
   const length = data + size - start;
   store<u32>(job, <u32>start);

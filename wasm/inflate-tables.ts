@@ -17,8 +17,10 @@ export const DISTANCE_BITS: u32 = 8;
 const PRECODE_BITS: u32 = 7;
 
 // Scratch of one stream: tables and what the header of a dynamic block is read into.
-export const LITERAL_TABLE: usize = 0; // 1334 entries at most (enough for 286 symbols, root 10), room for 2048
-export const DISTANCE_TABLE: usize = 8192; // 402 entries at most (30 symbols, root 8), room for 1024
+// 1334 entries at most (enough for 286 symbols, root 10), room for 2048
+export const LITERAL_TABLE: usize = 0;
+// 402 entries at most (30 symbols, root 8), room for 1024
+export const DISTANCE_TABLE: usize = 8192;
 export const LENGTHS: usize = 12288; // 320 code lengths and overshoot of the last repeat
 const SORTED: usize = 12800; // symbols by length, u16
 const COUNTS: usize = 13440; // u16 of each length, then offsets
@@ -37,7 +39,8 @@ export function setScratch(at: usize): void {
  * without code bits.
  */
 export function prepareInflate(spare: usize): void {
-  for (let symbol: u32 = 0; symbol < 256; symbol++) store<u32>(LITERAL_SYMBOLS + (symbol << 2), LITERAL | (symbol << 16));
+  for (let symbol: u32 = 0; symbol < 256; symbol++)
+    store<u32>(LITERAL_SYMBOLS + (symbol << 2), LITERAL | (symbol << 16));
   store<u32>(LITERAL_SYMBOLS + (256 << 2), EXCEPTION | BLOCK_END);
   let base: u32 = 3;
   for (let symbol: u32 = 257; symbol < 285; symbol++) {
@@ -98,7 +101,7 @@ export function sortSymbols(lengths: usize, count: u32): u32 {
   return sum;
 }
 
-/** What is left of the code space after all lengths: 0 complete, negative over-subscribed. */
+/** Returns the rest of the code space after all lengths: 0 complete, negative over-subscribed. */
 export function spaceLeft(): i32 {
   let left: i32 = 1;
   for (let length: usize = 1; length < 16; length++) {
@@ -122,15 +125,23 @@ function nextCode(code: u32, length: u32): u32 {
  * behind the root. A code of one symbol with one bit is legal (RFC 1951 §3.2.7), so is no code at
  * all: nothing may then use it.
  */
-export function buildTable(table: usize, rootBits: u32, room: u32, lengths: usize, count: u32, symbols: usize): bool {
+export function buildTable(
+  table: usize,
+  rootBits: u32,
+  room: u32,
+  lengths: usize,
+  count: u32,
+  symbols: usize,
+): bool {
   const used = sortSymbols(lengths, count);
   const counts = scratch + COUNTS;
   const left = spaceLeft();
   if (left != 0) {
     if (left < 0 || used > 1 || (used == 1 && load<u16>(counts, 2) != 1)) return false;
-    for (let at: usize = 0; at < 1 << rootBits; at++) store<u32>(table + (at << 2), EXCEPTION | NO_CODE);
+    for (let at: usize = 0; at < 1 << rootBits; at++)
+      store<u32>(table + (at << 2), EXCEPTION | NO_CODE);
     if (used == 1) {
-      const entry = entryOf(load<u32>(symbols + (<usize>load<u16>(scratch + SORTED) << 2)), 1);
+      const entry = entryOf(load<u32>(symbols + ((<usize>load<u16>(scratch + SORTED)) << 2)), 1);
       for (let at: usize = 0; at < 1 << rootBits; at += 2) store<u32>(table + (at << 2), entry);
     }
     return true;
@@ -147,16 +158,20 @@ export function buildTable(table: usize, rootBits: u32, room: u32, lengths: usiz
       memory.copy(table + (size << 2), table, size << 2);
       size <<= 1;
       length++;
-      left0 = load<u16>(counts + (<usize>length << 1));
+      left0 = load<u16>(counts + ((<usize>length) << 1));
     }
     if (left0 == 0) break;
-    store<u32>(table + (<usize>code << 2), entryOf(load<u32>(symbols + (<usize>load<u16>(sorted) << 2)), length));
+    store<u32>(
+      table + ((<usize>code) << 2),
+      entryOf(load<u32>(symbols + ((<usize>load<u16>(sorted)) << 2)), length),
+    );
     sorted += 2;
     left0--;
     const following = nextCode(code, length);
-    if (following == 0 && code == (<u32>1 << length) - 1) {
+    if (following == 0 && code == ((<u32>1) << length) - 1) {
       // The last code: what is left of the root is copies.
-      for (; length < rootBits; length++, size <<= 1) memory.copy(table + (size << 2), table, size << 2);
+      for (; length < rootBits; length++, size <<= 1)
+        memory.copy(table + (size << 2), table, size << 2);
       return true;
     }
     code = following;
@@ -168,7 +183,14 @@ export function buildTable(table: usize, rootBits: u32, room: u32, lengths: usiz
  * Second-level tables for the codes longer than the root; `code` is the first of them, as a
  * root-length prefix.
  */
-function buildSecond(table: usize, rootBits: u32, room: u32, first: u32, sortedAt: usize, symbols: usize): bool {
+function buildSecond(
+  table: usize,
+  rootBits: u32,
+  room: u32,
+  first: u32,
+  sortedAt: usize,
+  symbols: usize,
+): bool {
   const counts = scratch + COUNTS;
   const rootMask: u32 = (1 << rootBits) - 1;
   let sorted = sortedAt;
@@ -179,7 +201,7 @@ function buildSecond(table: usize, rootBits: u32, room: u32, first: u32, sortedA
   let subBits: u32 = 0;
   let start: u32 = 0;
   while (length < 16) {
-    let left: u32 = load<u16>(counts + (<usize>length << 1));
+    let left: u32 = load<u16>(counts + ((<usize>length) << 1));
     for (; left > 0; left--) {
       if ((code & rootMask) != prefix) {
         prefix = code & rootMask;
@@ -187,18 +209,25 @@ function buildSecond(table: usize, rootBits: u32, room: u32, first: u32, sortedA
         // As many bits as the codes with this prefix need: grow until they fill the table.
         subBits = length - rootBits;
         let filled: u32 = left;
-        while (filled < <u32>1 << subBits && subBits + rootBits < 15) {
+        while (filled < (<u32>1) << subBits && subBits + rootBits < 15) {
           subBits++;
-          filled = (filled << 1) + load<u16>(counts + (<usize>(subBits + rootBits) << 1));
+          filled = (filled << 1) + load<u16>(counts + ((<usize>(subBits + rootBits)) << 1));
         }
         next = start + (1 << subBits);
         if (next > room) return false;
-        store<u32>(table + (<usize>prefix << 2), (start << 16) | EXCEPTION | (subBits << 8) | rootBits);
+        store<u32>(
+          table + ((<usize>prefix) << 2),
+          (start << 16) | EXCEPTION | (subBits << 8) | rootBits,
+        );
       }
-      const entry = entryOf(load<u32>(symbols + (<usize>load<u16>(sorted) << 2)), length - rootBits);
+      const entry = entryOf(
+        load<u32>(symbols + ((<usize>load<u16>(sorted)) << 2)),
+        length - rootBits,
+      );
       sorted += 2;
       const step: u32 = 1 << (length - rootBits);
-      for (let at = code >>> rootBits; at < <u32>1 << subBits; at += step) store<u32>(table + (<usize>(start + at) << 2), entry);
+      for (let at = code >>> rootBits; at < (<u32>1) << subBits; at += step)
+        store<u32>(table + ((<usize>(start + at)) << 2), entry);
       code = nextCode(code, length);
     }
     length++;
@@ -219,10 +248,11 @@ export function fillPrecode(table: usize): void {
   let sorted = scratch + SORTED;
   let code: u32 = 0;
   for (let length: u32 = 1; length <= PRECODE_BITS; length++) {
-    for (let left: u32 = load<u16>(scratch + COUNTS + (<usize>length << 1)); left > 0; left--) {
-      const entry = (<u32>load<u16>(sorted) << 8) | length;
+    for (let left: u32 = load<u16>(scratch + COUNTS + ((<usize>length) << 1)); left > 0; left--) {
+      const entry = ((<u32>load<u16>(sorted)) << 8) | length;
       sorted += 2;
-      for (let at = code; at < 128; at += 1 << length) store<u32>(table + (<usize>at << 2), entry);
+      for (let at = code; at < 128; at += 1 << length)
+        store<u32>(table + ((<usize>at) << 2), entry);
       code = nextCode(code, length);
     }
   }

@@ -8,8 +8,21 @@ import { BAD_ZLIB, NEED_MORE, OK, OUTPUT_FULL, SIZE_MISMATCH } from "./errors";
 import { DISTANCE_SYMBOLS, FIXED_DISTANCES, FIXED_LITERALS, LITERAL_SYMBOLS } from "./layout";
 import { adler32 } from "./checksum";
 import {
-  BLOCK_END, DISTANCE_BITS, DISTANCE_TABLE, EXCEPTION, LENGTHS, LITERAL, LITERAL_BITS, LITERAL_TABLE, NO_CODE, PRECODE_TABLE, buildTable, fillPrecode,
-  scratch, sortSymbols, spaceLeft,
+  BLOCK_END,
+  DISTANCE_BITS,
+  DISTANCE_TABLE,
+  EXCEPTION,
+  LENGTHS,
+  LITERAL,
+  LITERAL_BITS,
+  LITERAL_TABLE,
+  NO_CODE,
+  PRECODE_TABLE,
+  buildTable,
+  fillPrecode,
+  scratch,
+  sortSymbols,
+  spaceLeft,
 } from "./inflate-tables";
 
 export { SCRATCH_BYTES, prepareInflate, setScratch } from "./inflate-tables";
@@ -36,7 +49,7 @@ export let output: usize = 0;
 // @ts-ignore: decorator
 @inline
 function refill(): void {
-  bits |= load<u64>(input) << <u64>bitCount;
+  bits |= load<u64>(input) << (<u64>bitCount);
   input += (63 - bitCount) >>> 3;
   bitCount |= 56;
 }
@@ -54,7 +67,7 @@ function take(count: u32): u32 {
 function giveBack(): void {
   input -= bitCount >>> 3;
   bitCount &= 7;
-  bits &= (<u64>1 << <u64>bitCount) - 1;
+  bits &= ((<u64>1) << (<u64>bitCount)) - 1;
 }
 
 // Order in which the lengths of the precode stand (RFC 1951 §3.2.7): 16 17 18 0 8 7 9 6 10 5 11 4,
@@ -120,8 +133,19 @@ function readDynamic(end: usize): i32 {
   literals = scratch + LITERAL_TABLE;
   distances = scratch + DISTANCE_TABLE;
   // Distances first: their lengths stand behind the literals', nothing overwrites them.
-  if (!buildTable(distances, DISTANCE_BITS, 1024, lengths + literalCount, distanceCount, DISTANCE_SYMBOLS)) return BAD_ZLIB;
-  if (!buildTable(literals, LITERAL_BITS, 2048, lengths, literalCount, LITERAL_SYMBOLS)) return BAD_ZLIB;
+  if (
+    !buildTable(
+      distances,
+      DISTANCE_BITS,
+      1024,
+      lengths + literalCount,
+      distanceCount,
+      DISTANCE_SYMBOLS,
+    )
+  )
+    return BAD_ZLIB;
+  if (!buildTable(literals, LITERAL_BITS, 2048, lengths, literalCount, LITERAL_SYMBOLS))
+    return BAD_ZLIB;
   return OK;
 }
 
@@ -177,9 +201,15 @@ function readCodes(floor: usize, pause: usize, limit: usize, stop: usize): i32 {
   let count: u32 = bitCount;
   let answer: i32 = OK;
   while (true) {
-    if (at > stop) { answer = NEED_MORE; break; }
-    if (out > pause) { answer = out > limit ? SIZE_MISMATCH : OUTPUT_FULL; break; }
-    word |= load<u64>(at) << <u64>count;
+    if (at > stop) {
+      answer = NEED_MORE;
+      break;
+    }
+    if (out > pause) {
+      answer = out > limit ? SIZE_MISMATCH : OUTPUT_FULL;
+      break;
+    }
+    word |= load<u64>(at) << (<u64>count);
     at += (63 - count) >>> 3;
     count |= 56;
     let entry = load<u32>(literalTable + ((<usize>word & 1023) << 2));
@@ -206,7 +236,7 @@ function readCodes(floor: usize, pause: usize, limit: usize, stop: usize): i32 {
         word >>= <u64>(entry & 63);
         count -= entry & 63;
         const sub = (entry >>> 16) + (<u32>word & ((1 << ((entry >>> 8) & 15)) - 1));
-        entry = load<u32>(literalTable + (<usize>sub << 2));
+        entry = load<u32>(literalTable + ((<usize>sub) << 2));
       }
       if (entry & LITERAL) {
         word >>= <u64>(entry & 63);
@@ -222,10 +252,11 @@ function readCodes(floor: usize, pause: usize, limit: usize, stop: usize): i32 {
       }
     }
     const lengthBits = entry & 63;
-    const length = (entry >>> 16) + ((<u32>word & ((1 << lengthBits) - 1)) >>> ((entry >>> 8) & 15));
+    const length =
+      (entry >>> 16) + ((<u32>word & ((1 << lengthBits) - 1)) >>> ((entry >>> 8) & 15));
     word >>= <u64>lengthBits;
     count -= lengthBits;
-    word |= load<u64>(at) << <u64>count;
+    word |= load<u64>(at) << (<u64>count);
     at += (63 - count) >>> 3;
     count |= 56;
     entry = load<u32>(distanceTable + ((<usize>word & 255) << 2));
@@ -234,16 +265,26 @@ function readCodes(floor: usize, pause: usize, limit: usize, stop: usize): i32 {
         word >>= <u64>(entry & 63);
         count -= entry & 63;
         const sub = (entry >>> 16) + (<u32>word & ((1 << ((entry >>> 8) & 15)) - 1));
-        entry = load<u32>(distanceTable + (<usize>sub << 2));
+        entry = load<u32>(distanceTable + ((<usize>sub) << 2));
       }
-      if (entry & EXCEPTION) { answer = BAD_ZLIB; break; }
+      if (entry & EXCEPTION) {
+        answer = BAD_ZLIB;
+        break;
+      }
     }
     const distanceBits = entry & 63;
-    const distance = (entry >>> 16) + ((<u32>word & ((1 << distanceBits) - 1)) >>> ((entry >>> 8) & 15));
+    const distance =
+      (entry >>> 16) + ((<u32>word & ((1 << distanceBits) - 1)) >>> ((entry >>> 8) & 15));
     word >>= <u64>distanceBits;
     count -= distanceBits;
-    if (<usize>distance > out - floor) { answer = BAD_ZLIB; break; }
-    if (out > limit || <usize>length > limit - out) { answer = SIZE_MISMATCH; break; }
+    if (<usize>distance > out - floor) {
+      answer = BAD_ZLIB;
+      break;
+    }
+    if (out > limit || <usize>length > limit - out) {
+      answer = SIZE_MISMATCH;
+      break;
+    }
     copyMatch(out, distance, length);
     out += length;
   }
@@ -267,7 +308,7 @@ function readBlockHeader(end: usize): i32 {
     bitCount = 0;
     if (input + 4 > end) return NEED_MORE;
     const size = load<u16>(input);
-    if (size != (<u16>~load<u16>(input, 2))) return BAD_ZLIB;
+    if (size != <u16>~load<u16>(input, 2)) return BAD_ZLIB;
     input += 4;
     storedLeft = size;
     mode = IN_STORED;
@@ -307,7 +348,9 @@ function readStored(pause: usize, limit: usize, end: usize): i32 {
 function goodHeader(at: usize): bool {
   const method: u32 = load<u8>(at);
   const flags: u32 = load<u8>(at, 1);
-  return (method & 15) == 8 && method >>> 4 <= 7 && ((method << 8) | flags) % 31 == 0 && !(flags & 0x20);
+  return (
+    (method & 15) == 8 && method >>> 4 <= 7 && ((method << 8) | flags) % 31 == 0 && !(flags & 0x20)
+  );
 }
 
 /**
@@ -325,7 +368,10 @@ export function inflateWhole(start: usize, end: usize, target: usize, size: usiz
   do {
     let answer = readBlockHeader(end);
     if (answer == OK) {
-      answer = mode == IN_STORED ? readStored(limit, limit, end) : readCodes(target, limit, limit, end + 8);
+      answer =
+        mode == IN_STORED
+          ? readStored(limit, limit, end)
+          : readCodes(target, limit, limit, end + 8);
     }
     if (answer != OK) {
       // Too much output counts once its bits are known to be real; a bad code may owe itself to
@@ -344,7 +390,8 @@ export function inflateWhole(start: usize, end: usize, target: usize, size: usiz
 }
 
 // Resumable ---------------------------------------------------------------------------------------
-// State of 64 bytes: bits u64, bit count, mode, last, bytes left of a stored block, adler, zlib header read, fixed tables.
+// State of 64 bytes: bits u64, bit count, mode, last, bytes left of a stored block, adler, zlib
+// header read, fixed tables.
 // The stream's tables stay in its own scratch, which must be set again with the state.
 
 export function startResumable(state: usize): void {
@@ -381,7 +428,15 @@ const HEADER_BYTES_MAX: usize = 600;
  * `end`. Answers OK (stream ended, checksum good), NEED_MORE (call again from `input`), OUTPUT_FULL
  * (take what lies before `output`, call again).
  */
-export function inflateSome(state: usize, start: usize, end: usize, target: usize, limit: usize, floor: usize, final: bool): i32 {
+export function inflateSome(
+  state: usize,
+  start: usize,
+  end: usize,
+  target: usize,
+  limit: usize,
+  floor: usize,
+  final: bool,
+): i32 {
   input = start;
   output = target;
   loadState(state);

@@ -28,7 +28,8 @@ export const REF_DELTAS: usize = SESSION + 20;
 export const DELTAS: usize = SESSION + 24;
 export const KEPT: usize = SESSION + 28; // bytes of chunks that hold inflated data
 export const KEEP_MAX: usize = SESSION + 32; // budget for them
-export const CHECKS: usize = SESSION + 36; // 0: fsck off; 1: on; 2: so that the host sees every odd mode and every symbolic link
+// 0: fsck off; 1: on; 2: so that the host sees every odd mode and every symbolic link
+export const CHECKS: usize = SESSION + 36;
 export const FAULT_CODE: usize = SESSION + 40;
 export const FAULT_RECORD: usize = SESSION + 44;
 export const HASHED: usize = SESSION + 48; // objects whose id is known
@@ -40,7 +41,8 @@ export const FAMILY_HEAVY: usize = SESSION + 68; // families handed out one by o
 export const FAMILIES: usize = SESSION + 72; // record numbers
 export const CHILD_STARTS: usize = SESSION + 76; // nodes + 1 positions in CHILDREN
 export const CHILDREN: usize = SESSION + 80; // record numbers of deltas, grouped by base
-export const WAITING: usize = SESSION + 84; // table of ref-deltas whose base is not known yet; 0: none wait
+// table of ref-deltas whose base is not known yet; 0: none wait
+export const WAITING: usize = SESSION + 84;
 export const WAITING_MASK: usize = SESSION + 88;
 export const SIBLINGS: usize = SESSION + 92; // next ref-delta that waits for the same base
 export const NODES: usize = SESSION + 96; // records and externals
@@ -49,7 +51,8 @@ export const LARGE_COUNT: usize = SESSION + 104;
 export const LINK_SETS: usize = SESSION + 108; // link sets made so far, at most LINK_SETS_MAX
 export const LINK_SET_LIST: usize = SESSION + 112;
 export const SHA_CALLS: usize = SESSION + 116;
-export const LINK_CONFLICT: usize = SESSION + 120; // record whose type is not what a link says; 0: none (number + 1)
+// record whose type is not what a link says; 0: none (number + 1)
+export const LINK_CONFLICT: usize = SESSION + 120;
 export const UNWALKED: usize = SESSION + 124;
 // Limits, 64-bit (base/limits.ts says why).
 export const PARSED_MAX: usize = SESSION + 128; // bytes of a commit, tree or tag
@@ -58,23 +61,29 @@ export const RESULT_MAX: usize = SESSION + 144; // bytes of what a delta makes
 export const HELD_MAX: usize = SESSION + 152; // bytes of an object held in memory
 export const CHAIN_MAX: usize = SESSION + 160; // links of a chain, 32-bit
 export const OBJECTS_MAX: usize = SESSION + 164; // 32-bit
-export const SEED: usize = SESSION + 168; // three random odd 64-bit numbers: hash tables must not be predictable
-export const PACK_END: usize = SESSION + 192; // offset of the trailer, 64-bit, once all entries are seen
+// three random odd 64-bit numbers: hash tables must not be predictable
+export const SEED: usize = SESSION + 168;
+// offset of the trailer, 64-bit, once all entries are seen
+export const PACK_END: usize = SESSION + 192;
 export const WAITING_COUNT: usize = SESSION + 200;
-export const LOOSE: usize = SESSION + 204; // ref-deltas whose base is no whole object of this pack: list of record numbers
+// ref-deltas whose base is no whole object of this pack: list of record numbers
+export const LOOSE: usize = SESSION + 204;
 export const LOOSE_COUNT: usize = SESSION + 208;
 export const EXTERNALS: usize = SESSION + 212;
 export const UNCHECKED_COUNT: usize = SESSION + 216;
 export const RESOLVING: usize = SESSION + 220; // threads inside pass 2
-export const CRYPTO_CALLS: usize = SESSION + 224; // calls the hosts made into node:crypto, and node:zlib
+// calls the hosts made into node:crypto, and node:zlib
+export const CRYPTO_CALLS: usize = SESSION + 224;
 export const ZLIB_CALLS: usize = SESSION + 228;
 export const LINK_EXPECTED: usize = SESSION + 232; // flags of the links to it, see links.ts
 export const LINK_SLOTS: usize = SESSION + 236; // places of all link sets made so far
 export const LINK_SLOTS_MAX: usize = SESSION + 240;
 export const KEEP_SETTING: usize = SESSION + 244; // what KEEP_MAX may grow to
-export const WORK: usize = SESSION + 248; // 64-bit: what this pack has cost, in bytes made (index-pack-session.ts)
+// 64-bit: what this pack has cost, in bytes made (session.ts)
+export const WORK: usize = SESSION + 248;
 export const SCAN: usize = SESSION + 256; // state of pass 1, see scan.ts
-export const IS_STORED: usize = SESSION + 512; // 1: what lies in the pack was taken in before, and may cost what it costs
+// 1: what lies in the pack was taken in before, and may cost what it costs
+export const IS_STORED: usize = SESSION + 512;
 export const LINK_SETS_MAX: u32 = 256;
 
 /**

@@ -3,11 +3,41 @@
 // so that the heaviest start first.
 import { BAD_ENTRY, OK, OUT_OF_MEMORY } from "./errors";
 import {
-  CHILDREN, CHILD_STARTS, DELTAS, EXTERNALS, FAMILIES, FAMILY_COUNT, FAMILY_HEAVY, FAMILY_NEXT, FAULT_RECORD, LARGE_LIST, LOOSE, LOOSE_COUNT, NODES,
-  RECORD_COUNT, REF_DELTAS, SIBLINGS, WAITING, WAITING_COUNT, WAITING_MASK, WORK, allocate,
+  CHILDREN,
+  CHILD_STARTS,
+  DELTAS,
+  EXTERNALS,
+  FAMILIES,
+  FAMILY_COUNT,
+  FAMILY_HEAVY,
+  FAMILY_NEXT,
+  FAULT_RECORD,
+  LARGE_LIST,
+  LOOSE,
+  LOOSE_COUNT,
+  NODES,
+  RECORD_COUNT,
+  REF_DELTAS,
+  SIBLINGS,
+  WAITING,
+  WAITING_COUNT,
+  WAITING_MASK,
+  WORK,
+  allocate,
 } from "./layout";
 import {
-  NONE, R_BASE, R_ENTRY_TYPE, R_ID, R_OFFSET, R_RESULT, R_SIZE, R_TYPE, R_WEIGHT, makeRecord, recordAt, sameId,
+  NONE,
+  R_BASE,
+  R_ENTRY_TYPE,
+  R_ID,
+  R_OFFSET,
+  R_RESULT,
+  R_SIZE,
+  R_TYPE,
+  R_WEIGHT,
+  makeRecord,
+  recordAt,
+  sameId,
 } from "./records";
 import { hashId } from "./links";
 
@@ -65,18 +95,18 @@ function findOffset(offset: u64, below: u32): u32 {
 
 function linkRefs(count: u32): i32 {
   let slots: u32 = 16;
-  while (slots < (count << 1)) slots <<= 1;
-  const table = allocate(<usize>slots << 2);
-  const loose = allocate((<usize>load<u32>(REF_DELTAS) << 2) + 4);
+  while (slots < count << 1) slots <<= 1;
+  const table = allocate((<usize>slots) << 2);
+  const loose = allocate(((<usize>load<u32>(REF_DELTAS)) << 2) + 4);
   if (table == 0 || loose == 0) return OUT_OF_MEMORY;
-  memory.fill(table, 0, <usize>slots << 2);
+  memory.fill(table, 0, (<usize>slots) << 2);
   store<u32>(LOOSE, <u32>loose);
   for (let index: u32 = 0; index < count; index++) {
     const record = recordAt(index);
     if (load<u8>(record, R_ENTRY_TYPE) >= 6) continue;
     let slot = hashId(record + R_ID) & (slots - 1);
-    while (load<u32>(table + (<usize>slot << 2)) != 0) slot = (slot + 1) & (slots - 1);
-    store<u32>(table + (<usize>slot << 2), index + 1);
+    while (load<u32>(table + ((<usize>slot) << 2)) != 0) slot = (slot + 1) & (slots - 1);
+    store<u32>(table + ((<usize>slot) << 2), index + 1);
   }
   let left: u32 = 0;
   for (let index: u32 = 0; index < count; index++) {
@@ -84,12 +114,12 @@ function linkRefs(count: u32): i32 {
     if (load<u8>(record, R_ENTRY_TYPE) != 7) continue;
     let slot = hashId(record + R_ID) & (slots - 1);
     let found: u32 = 0;
-    while ((found = load<u32>(table + (<usize>slot << 2))) != 0) {
+    while ((found = load<u32>(table + ((<usize>slot) << 2))) != 0) {
       if (sameId(recordAt(found - 1) + R_ID, record + R_ID)) break;
       slot = (slot + 1) & (slots - 1);
     }
     if (found != 0) store<u32>(record, found - 1, R_BASE);
-    else store<u32>(loose + (<usize>(left++) << 2), index);
+    else store<u32>(loose + ((left++ as usize) << 2), index);
   }
   store<u32>(LOOSE_COUNT, left);
   return OK;
@@ -120,9 +150,9 @@ export function linkChildren(): i32 {
   const nodes = count + load<u32>(EXTERNALS);
   store<u32>(NODES, nodes);
   const starts = allocate((<usize>nodes + 2) << 2);
-  const children = allocate((<usize>load<u32>(DELTAS) << 2) + 4);
-  const families = allocate(<usize>nodes << 2);
-  const large = allocate(<usize>nodes << 2);
+  const children = allocate(((<usize>load<u32>(DELTAS)) << 2) + 4);
+  const families = allocate((<usize>nodes) << 2);
+  const large = allocate((<usize>nodes) << 2);
   if (starts == 0 || children == 0 || families == 0 || large == 0) return OUT_OF_MEMORY;
   store<u32>(CHILD_STARTS, <u32>starts);
   store<u32>(CHILDREN, <u32>children);
@@ -139,19 +169,23 @@ function fillChildren(count: u32, nodes: u32, starts: usize, children: usize): v
   memory.fill(starts, 0, (<usize>nodes + 2) << 2);
   for (let index: u32 = 0; index < count; index++) {
     const base = load<u32>(recordAt(index), R_BASE);
-    if (base != NONE) store<u32>(starts + (<usize>base << 2), load<u32>(starts + (<usize>base << 2), 8) + 1, 8);
+    if (base != NONE)
+      store<u32>(starts + ((<usize>base) << 2), load<u32>(starts + ((<usize>base) << 2), 8) + 1, 8);
   }
   for (let node: usize = 1; node <= <usize>nodes + 1; node++) {
-    store<u32>(starts + (node << 2), load<u32>(starts + (node << 2)) + load<u32>(starts + ((node - 1) << 2)));
+    store<u32>(
+      starts + (node << 2),
+      load<u32>(starts + (node << 2)) + load<u32>(starts + ((node - 1) << 2)),
+    );
   }
   // starts[i + 1] is the first place of node i here and the first of node i + 1 when all are
   // placed.
   for (let index: u32 = 0; index < count; index++) {
     const base = load<u32>(recordAt(index), R_BASE);
     if (base == NONE) continue;
-    const slot = starts + (<usize>base << 2);
+    const slot = starts + ((<usize>base) << 2);
     const place = load<u32>(slot, 4);
-    store<u32>(children + (<usize>place << 2), index);
+    store<u32>(children + ((<usize>place) << 2), index);
     store<u32>(slot, place + 1, 4);
   }
 }
@@ -165,12 +199,12 @@ function fillWaiting(count: u32): bool {
   let slots: u32 = 16;
   while (slots < looseCount << 1) slots <<= 1;
   const table = allocate(<usize>slots * 24);
-  const siblings = allocate(<usize>count << 2);
+  const siblings = allocate((<usize>count) << 2);
   if (table == 0 || siblings == 0) return false;
   memory.fill(table, 0, <usize>slots * 24);
   let waiting: u32 = 0;
   for (let at: u32 = 0; at < looseCount; at++) {
-    const index = load<u32>(loose + (<usize>at << 2));
+    const index = load<u32>(loose + ((<usize>at) << 2));
     const record = recordAt(index);
     if (load<u32>(record, R_BASE) != NONE) continue; // an external
     let slot = hashId(record + R_ID) & (slots - 1);
@@ -179,7 +213,7 @@ function fillWaiting(count: u32): bool {
       const head = load<u32>(entry, 20);
       if (head == 0 || sameId(entry, record + R_ID)) {
         if (head == 0) memory.copy(entry, record + R_ID, 20);
-        store<u32>(siblings + (<usize>index << 2), head);
+        store<u32>(siblings + ((<usize>index) << 2), head);
         store<u32>(entry, index + 1, 20);
         break;
       }
@@ -242,20 +276,22 @@ function orderFamilies(nodes: u32, starts: usize, families: usize, total: u64): 
   // Heavy ones first; their order follows.
   for (let turn = 0; turn < 2; turn++) {
     for (let node: u32 = 0; node < nodes; node++) {
-      const at = starts + (<usize>node << 2);
+      const at = starts + ((<usize>node) << 2);
       if (load<u32>(at) == load<u32>(at, 4)) continue;
       const record = recordAt(node);
       if (load<u8>(record, R_ENTRY_TYPE) >= 6) continue;
-      if ((load<u32>(record, R_WEIGHT) >= limit) == (turn == 0)) store<u32>(families + (<usize>(found++) << 2), node);
+      if (load<u32>(record, R_WEIGHT) >= limit == (turn == 0))
+        store<u32>(families + ((found++ as usize) << 2), node);
     }
     if (turn == 0) heavy = found;
   }
   for (let first: u32 = 0; first < heavy; first++) {
     let best = first;
-    for (let other = first + 1; other < heavy; other++) if (weightOf(families, other) > weightOf(families, best)) best = other;
-    const node = load<u32>(families + (<usize>best << 2));
-    store<u32>(families + (<usize>best << 2), load<u32>(families + (<usize>first << 2)));
-    store<u32>(families + (<usize>first << 2), node);
+    for (let other = first + 1; other < heavy; other++)
+      if (weightOf(families, other) > weightOf(families, best)) best = other;
+    const node = load<u32>(families + ((<usize>best) << 2));
+    store<u32>(families + ((<usize>best) << 2), load<u32>(families + ((<usize>first) << 2)));
+    store<u32>(families + ((<usize>first) << 2), node);
   }
   store<u32>(FAMILY_HEAVY, heavy);
   store<u32>(FAMILY_COUNT, found);
@@ -265,5 +301,5 @@ function orderFamilies(nodes: u32, starts: usize, families: usize, total: u64): 
 // @ts-ignore: decorator
 @inline
 function weightOf(families: usize, at: u32): u32 {
-  return load<u32>(recordAt(load<u32>(families + (<usize>at << 2))), R_WEIGHT);
+  return load<u32>(recordAt(load<u32>(families + ((<usize>at) << 2))), R_WEIGHT);
 }

@@ -1,7 +1,15 @@
 // Sets of object ids that objects link to: one for pass 1, one for each thread that resolves.
 // Entries of 24 bytes {id, flags}; flags 0 is a free place. All 20 bytes go into the hash with a
 // random seed: the ids in a tree are whatever its author wrote.
-import { LINK_SETS, LINK_SETS_MAX, LINK_SET_LIST, LINK_SLOTS, LINK_SLOTS_MAX, SEED, allocate } from "./layout";
+import {
+  LINK_SETS,
+  LINK_SETS_MAX,
+  LINK_SET_LIST,
+  LINK_SLOTS,
+  LINK_SLOTS_MAX,
+  SEED,
+  allocate,
+} from "./layout";
 import { sameId } from "./records";
 
 /** Flags: 1 << type for the type the link expects, and what the entry's name makes of it. */
@@ -13,7 +21,7 @@ export const EXPECT_TAG: u32 = 16;
 export const EXPECT: u32 = 30;
 export const IS_GITMODULES: u32 = 32;
 export const IS_GITATTRIBUTES: u32 = 64;
-const ENTRY_BYTES: usize = 24;
+export const ENTRY_BYTES: usize = 24;
 const FIRST_SLOTS: u32 = 4096;
 
 // A set: {table, slots - 1, entries, last id's place}.
@@ -23,7 +31,10 @@ let currentNumber: u32 = 0;
 // @ts-ignore: decorator
 @inline
 export function hashId(id: usize): u32 {
-  const mixed = load<u64>(id) * load<u64>(SEED) ^ load<u64>(id, 8) * load<u64>(SEED, 8) ^ <u64>load<u32>(id, 16) * load<u64>(SEED, 16);
+  const mixed =
+    (load<u64>(id) * load<u64>(SEED)) ^
+    (load<u64>(id, 8) * load<u64>(SEED, 8)) ^
+    (<u64>load<u32>(id, 16) * load<u64>(SEED, 16));
   return <u32>(mixed >> 32);
 }
 
@@ -37,7 +48,7 @@ export function openLinkSet(): bool {
   store<u32>(set, FIRST_SLOTS - 1, 4);
   store<u32>(set, 0, 8);
   memory.fill(set + 64, 0, <usize>FIRST_SLOTS * ENTRY_BYTES);
-  store<u32>(<usize>load<u32>(LINK_SET_LIST) + (<usize>number << 2), <u32>set);
+  store<u32>(<usize>load<u32>(LINK_SET_LIST) + ((<usize>number) << 2), <u32>set);
   current = set;
   currentNumber = number;
   return true;
@@ -50,7 +61,7 @@ export function currentLinkSet(): u32 {
 
 /** A set nobody shall believe. */
 export function dropLinkSet(number: u32): void {
-  store<u32>(<usize>load<u32>(LINK_SET_LIST) + (<usize>number << 2), 0);
+  store<u32>(<usize>load<u32>(LINK_SET_LIST) + ((<usize>number) << 2), 0);
 }
 
 /** Goes on with the first set, that of pass 1. */

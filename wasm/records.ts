@@ -45,24 +45,25 @@ export function useRecords(at: usize): void {
 
 /** A new, empty directory; 0: no memory. */
 export function makeDirectory(): usize {
-  const blocks: u32 = (load<u32>(OBJECTS_MAX) >>> (BLOCK_SHIFT - 1)) + 2; // twice the objects: externals come on top
-  const at = allocate(<usize>blocks << 2);
-  if (at != 0) memory.fill(at, 0, <usize>blocks << 2);
+  // twice the objects: externals come on top
+  const blocks: u32 = (load<u32>(OBJECTS_MAX) >>> (BLOCK_SHIFT - 1)) + 2;
+  const at = allocate((<usize>blocks) << 2);
+  if (at != 0) memory.fill(at, 0, (<usize>blocks) << 2);
   return at;
 }
 
 // @ts-ignore: decorator
 @inline
 export function recordAt(index: u32): usize {
-  const block: usize = load<u32>(directory + (<usize>(index >>> BLOCK_SHIFT) << 2));
-  return block + (<usize>(index & BLOCK_MASK) << 6);
+  const block: usize = load<u32>(directory + ((<usize>(index >>> BLOCK_SHIFT)) << 2));
+  return block + ((<usize>(index & BLOCK_MASK)) << 6);
 }
 
 /** A cleared record; its block is made if it is the first of it. 0: no memory. */
 export function makeRecord(index: u32): usize {
-  const slot = directory + (<usize>(index >>> BLOCK_SHIFT) << 2);
+  const slot = directory + ((<usize>(index >>> BLOCK_SHIFT)) << 2);
   if (load<u32>(slot) == 0) {
-    const block = allocate(<usize>RECORD_BYTES << BLOCK_SHIFT);
+    const block = allocate((<usize>RECORD_BYTES) << BLOCK_SHIFT);
     if (block == 0) return 0;
     store<u32>(slot, <u32>block);
   }
@@ -74,7 +75,11 @@ export function makeRecord(index: u32): usize {
 // @ts-ignore: decorator
 @inline
 export function sameId(left: usize, right: usize): bool {
-  return load<u64>(left) == load<u64>(right) && load<u64>(left, 8) == load<u64>(right, 8) && load<u32>(left, 16) == load<u32>(right, 16);
+  return (
+    load<u64>(left) == load<u64>(right) &&
+    load<u64>(left, 8) == load<u64>(right, 8) &&
+    load<u32>(left, 16) == load<u32>(right, 16)
+  );
 }
 
 /** Order of two ids, bytewise: negative, zero, positive. */

@@ -4,14 +4,51 @@
 //
 //   arena   [ frame data | frame data | … | results that wait to be hashed | free ]
 import {
-  BAD_DELTA, BASE_MISSING, CHAIN_TOO_LONG, OK, OUT_OF_MEMORY, READ_FAILED, REFUSED, YIELD,
+  BAD_DELTA,
+  BASE_MISSING,
+  CHAIN_TOO_LONG,
+  OK,
+  OUT_OF_MEMORY,
+  READ_FAILED,
+  REFUSED,
+  YIELD,
 } from "./errors";
 import {
-  CHAIN_MAX, CHILDREN, CHILD_STARTS, FAMILIES, FAMILY_COUNT, FAMILY_HEAVY, FAMILY_NEXT, FAULT_CODE, FAULT_RECORD, HASHED, HELD_MAX, LARGE_COUNT,
-  LARGE_LIST, PACK_END, RECORD_COUNT, REINFLATED, RESOLVED, SHA_CALLS, SIBLINGS, WAITING, allocate,
+  CHAIN_MAX,
+  CHILDREN,
+  CHILD_STARTS,
+  FAMILIES,
+  FAMILY_COUNT,
+  FAMILY_HEAVY,
+  FAMILY_NEXT,
+  FAULT_CODE,
+  FAULT_RECORD,
+  HASHED,
+  HELD_MAX,
+  LARGE_COUNT,
+  LARGE_LIST,
+  PACK_END,
+  RECORD_COUNT,
+  REINFLATED,
+  RESOLVED,
+  SHA_CALLS,
+  SIBLINGS,
+  WAITING,
+  allocate,
 } from "./layout";
 import {
-  KNOWN, R_BASE, R_DATA, R_ENTRY_TYPE, R_HEADER, R_ID, R_OFFSET, R_RESULT, R_SIZE, R_STATE, R_TYPE, recordAt,
+  KNOWN,
+  R_BASE,
+  R_DATA,
+  R_ENTRY_TYPE,
+  R_HEADER,
+  R_ID,
+  R_OFFSET,
+  R_RESULT,
+  R_SIZE,
+  R_STATE,
+  R_TYPE,
+  recordAt,
 } from "./records";
 import { FRAME_AFTER, FRAME_BEFORE, frame } from "./frame";
 import { inflateWhole } from "./inflate";
@@ -66,7 +103,7 @@ export function openResolve(arenaBytes: u32): bool {
   const frames = <usize>(load<u32>(CHAIN_MAX) + 2) * FRAME_SIZE;
   arenaStart = allocate(arenaBytes);
   stack = allocate(frames);
-  jobs = allocate(<usize>JOBS_MAX << 4);
+  jobs = allocate((<usize>JOBS_MAX) << 4);
   windowAt = allocate(WINDOW_BYTES + 64);
   if (arenaStart == 0 || stack == 0 || jobs == 0 || windowAt == 0) return false;
   arenaEnd = arenaStart + arenaBytes;
@@ -129,7 +166,8 @@ function ensure(bytes: usize): bool {
 function liveEnd(): usize {
   for (let at = depth; at > 0; at--) {
     const one = stack + <usize>(at - 1) * FRAME_SIZE;
-    if (load<u32>(one, F_PLACE) == IN_ARENA) return behind(<usize>load<u32>(one, F_DATA), load<u32>(one, F_SIZE));
+    if (load<u32>(one, F_PLACE) == IN_ARENA)
+      return behind(<usize>load<u32>(one, F_DATA), load<u32>(one, F_SIZE));
   }
   return arenaStart;
 }
@@ -201,7 +239,8 @@ function frameData(top: usize): usize {
 function flush(): void {
   if (jobCount == 0) return;
   hashJobs(jobs, jobCount);
-  for (let job: u32 = 0; job < jobCount; job++) store<u8>(recordAt(load<u32>(jobs + (<usize>job << 4), 12)), KNOWN, R_STATE);
+  for (let job: u32 = 0; job < jobCount; job++)
+    store<u8>(recordAt(load<u32>(jobs + ((<usize>job) << 4), 12)), KNOWN, R_STATE);
   atomic.add<u32>(HASHED, jobCount);
   atomic.add<u32>(RESOLVED, jobCount);
   atomic.add<u32>(SHA_CALLS, 1);
@@ -225,7 +264,7 @@ function nextFamily(): i32 {
       return BASE_MISSING;
     }
   }
-  const node = load<u32>(<usize>load<u32>(FAMILIES) + (<usize>(familyNext++) << 2));
+  const node = load<u32>(<usize>load<u32>(FAMILIES) + ((familyNext++ as usize) << 2));
   const record = recordAt(node);
   currentNode = node;
   const size64 = load<u64>(record, R_SIZE);
@@ -253,7 +292,7 @@ function nextFamily(): i32 {
 
 function push(node: u32, data: usize, size: usize, place: u32, chain: u32, waiting: u32): void {
   const one = stack + <usize>depth * FRAME_SIZE;
-  const starts = <usize>load<u32>(CHILD_STARTS) + (<usize>node << 2);
+  const starts = <usize>load<u32>(CHILD_STARTS) + ((<usize>node) << 2);
   store<u32>(one, node, F_NODE);
   store<u32>(one, <u32>data, F_DATA);
   store<u32>(one, <u32>size, F_SIZE);
@@ -270,24 +309,29 @@ function nextChild(top: usize): u32 {
   const next = load<u32>(top, F_NEXT);
   if (next < load<u32>(top, F_END)) {
     store<u32>(top, next + 1, F_NEXT);
-    return load<u32>(<usize>load<u32>(CHILDREN) + (<usize>next << 2)) + 1;
+    return load<u32>(<usize>load<u32>(CHILDREN) + ((<usize>next) << 2)) + 1;
   }
   const waiting = load<u32>(top, F_WAITING);
-  if (waiting != 0) store<u32>(top, load<u32>(<usize>load<u32>(SIBLINGS) + (<usize>(waiting - 1) << 2)), F_WAITING);
+  if (waiting != 0)
+    store<u32>(
+      top,
+      load<u32>(<usize>load<u32>(SIBLINGS) + ((<usize>(waiting - 1)) << 2)),
+      F_WAITING,
+    );
   return waiting;
 }
 
 // @ts-ignore: decorator
 @inline
 function hasChildren(node: u32): bool {
-  const starts = <usize>load<u32>(CHILD_STARTS) + (<usize>node << 2);
+  const starts = <usize>load<u32>(CHILD_STARTS) + ((<usize>node) << 2);
   return load<u32>(starts) != load<u32>(starts, 4);
 }
 
 /** Leaves a node to the slow path, with all that is made from it. */
 function addLarge(node: u32): i32 {
   const at = atomic.add<u32>(LARGE_COUNT, 1);
-  store<u32>(<usize>load<u32>(LARGE_LIST) + (<usize>at << 2), node);
+  store<u32>(<usize>load<u32>(LARGE_LIST) + ((<usize>at) << 2), node);
   return OK;
 }
 
@@ -319,7 +363,8 @@ function resolveChild(top: usize, node: u32): i32 {
     if (answer != OK) return answer;
   }
   let answer = readDeltaHeader(delta, delta + deltaSize);
-  if (answer == OK) answer = applyDelta(frameData(top), load<u32>(top, F_SIZE), delta + deltaSize, data);
+  if (answer == OK)
+    answer = applyDelta(frameData(top), load<u32>(top, F_SIZE), delta + deltaSize, data);
   if (answer != OK) return answer < 16 ? BAD_DELTA : answer;
   arenaAt = end;
   lastResult = resultSize;
@@ -327,10 +372,17 @@ function resolveChild(top: usize, node: u32): i32 {
 }
 
 /** Queues a result to be hashed, looks at it, and goes down to its children. */
-function takeResult(top: usize, node: u32, record: usize, data: usize, size: usize, chain: u32): i32 {
+function takeResult(
+  top: usize,
+  node: u32,
+  record: usize,
+  data: usize,
+  size: usize,
+  chain: u32,
+): i32 {
   const type: u32 = load<u8>(recordAt(load<u32>(top, F_NODE)), R_TYPE);
   store<u8>(record, <u8>type, R_TYPE);
-  frame(jobs + (<usize>jobCount << 4), type, data, size, record + R_ID, node);
+  frame(jobs + ((<usize>jobCount) << 4), type, data, size, record + R_ID, node);
   jobCount++;
   jobBytes += size;
   if (!checkObject(node, type, data, size)) return REFUSED;
@@ -353,7 +405,9 @@ function takeResult(top: usize, node: u32, record: usize, data: usize, size: usi
 // @ts-ignore: decorator
 @inline
 function entryEnd(node: u32): u64 {
-  return node + 1 < load<u32>(RECORD_COUNT) ? load<u64>(recordAt(node + 1), R_OFFSET) : load<u64>(PACK_END);
+  return node + 1 < load<u32>(RECORD_COUNT)
+    ? load<u64>(recordAt(node + 1), R_OFFSET)
+    : load<u64>(PACK_END);
 }
 
 function isLong(node: u32): bool {

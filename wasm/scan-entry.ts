@@ -1,7 +1,18 @@
 // One entry's header, and the record made of it. gitformat-pack(5) "Pack file entry".
 import { BAD_DELTA, BAD_ENTRY, BAD_VARINT, NEED_MORE, OK, TOO_LARGE } from "./errors";
 import { DELTA_MAX, PARSED_MAX, RESULT_MAX } from "./layout";
-import { NONE, R_BASE, R_ENTRY_TYPE, R_HEADER, R_ID, R_OFFSET, R_RESULT, R_SIZE, R_TYPE, makeRecord } from "./records";
+import {
+  NONE,
+  R_BASE,
+  R_ENTRY_TYPE,
+  R_HEADER,
+  R_ID,
+  R_OFFSET,
+  R_RESULT,
+  R_SIZE,
+  R_TYPE,
+  makeRecord,
+} from "./records";
 import { S_COUNT, S_DELTAS, S_REF_DELTAS, state } from "./scan-state";
 import { deltaResultSize, readDeltaHeader } from "./delta";
 
@@ -39,9 +50,10 @@ export function readHeader(at: usize, end: usize, offset: u64): i32 {
     let distance: u64 = byte & 0x7f;
     while (byte & 0x80) {
       if (at >= stop) return NEED_MORE;
-      if (distance > <u64>1 << 55) return BAD_VARINT;
+      if (distance > (<u64>1) << 55) return BAD_VARINT;
       byte = load<u8>(at++);
-      distance = ((distance + 1) << 7) | (byte & 0x7f); // the addition leaves no distance two spellings
+      // the addition leaves no distance two spellings
+      distance = ((distance + 1) << 7) | (byte & 0x7f);
     }
     if (distance == 0 || distance > offset - HEADER_BYTES) return BAD_ENTRY;
     baseDistance = distance;
@@ -56,7 +68,8 @@ export function readHeader(at: usize, end: usize, offset: u64): i32 {
 
 /** Refuses what is too large before anything is inflated. */
 export function checkSize(): i32 {
-  const max = entryType >= 6 ? load<u64>(DELTA_MAX) : entryType == 3 ? <u64>1 << 53 : load<u64>(PARSED_MAX);
+  const max =
+    entryType >= 6 ? load<u64>(DELTA_MAX) : entryType == 3 ? (<u64>1) << 53 : load<u64>(PARSED_MAX);
   return entrySize > max ? TOO_LARGE : OK;
 }
 

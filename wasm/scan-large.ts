@@ -3,15 +3,45 @@
 // inflate and SHA-1 need to go on lies in memory.
 import { BAD_DELTA, NEED_MORE, OK, OUTPUT_FULL, OUT_OF_MEMORY, SIZE_MISMATCH } from "./errors";
 import { HASHED, allocate } from "./layout";
-import { KNOWN, R_CRC, R_ENTRY_TYPE, R_FLAGS, R_ID, R_SIZE, R_STATE, UNCHECKED, recordAt } from "./records";
+import {
+  KNOWN,
+  R_CRC,
+  R_ENTRY_TYPE,
+  R_FLAGS,
+  R_ID,
+  R_SIZE,
+  R_STATE,
+  UNCHECKED,
+  recordAt,
+} from "./records";
 import { pad, writeHeader } from "./frame";
-import { SCRATCH_BYTES, STATE_BYTES, inflateSome, input, output, setScratch, startResumable } from "./inflate";
+import {
+  SCRATCH_BYTES,
+  STATE_BYTES,
+  inflateSome,
+  input,
+  output,
+  setScratch,
+  startResumable,
+} from "./inflate";
 import { continueStream, endStream, startStream } from "./sha1";
 import { crc32 } from "./checksum";
 import { checkDelta, dataStart, entrySize, entryType, fillRecord } from "./scan-entry";
 import {
-  IN_LARGE, LARGE_HASH_AT, LARGE_MESSAGE, LARGE_RECORD, LARGE_ROOM, LARGE_STATE, LARGE_TARGET, LARGE_TOTAL, POSITION, S_COUNT, S_UNCHECKED, WHOLE_BYTES,
-  WHOLE_MAX, state,
+  IN_LARGE,
+  LARGE_HASH_AT,
+  LARGE_MESSAGE,
+  LARGE_RECORD,
+  LARGE_ROOM,
+  LARGE_STATE,
+  LARGE_TARGET,
+  LARGE_TOTAL,
+  POSITION,
+  S_COUNT,
+  S_UNCHECKED,
+  WHOLE_BYTES,
+  WHOLE_MAX,
+  state,
 } from "./scan-state";
 
 const HISTORY: usize = 32 << 10;
@@ -73,7 +103,15 @@ export function goOnLarge(at: usize, end: usize, final: bool): i32 {
   const total = load<u64>(state, LARGE_TOTAL);
   const before: usize = total < HISTORY ? <usize>total : HISTORY;
   setScratch(stream + LARGE_SCRATCH);
-  const answer = inflateSome(stream, at, end, target, room + HISTORY + FRESH, target - before, final);
+  const answer = inflateSome(
+    stream,
+    at,
+    end,
+    target,
+    room + HISTORY + FRESH,
+    target - before,
+    final,
+  );
   setScratch(ownScratch);
   largeMade = output - target;
   store<u32>(record, crc32(at, input - at, load<u32>(record, R_CRC)), R_CRC);
@@ -98,7 +136,7 @@ function turnRoom(stream: usize, room: usize, whole: bool): void {
     const from: usize = load<u32>(state, LARGE_HASH_AT);
     const blocks = <u32>((made - from) >> 6);
     continueStream(stream + SHA_STATE, from, blocks);
-    store<u32>(state, <u32>(from + (<usize>blocks << 6)), LARGE_HASH_AT);
+    store<u32>(state, <u32>(from + ((<usize>blocks) << 6)), LARGE_HASH_AT);
   }
   const move = room + HISTORY + (FRESH >> 1);
   if (made < move) {
@@ -106,7 +144,11 @@ function turnRoom(stream: usize, room: usize, whole: bool): void {
     return;
   }
   memory.copy(room, made - HISTORY, HISTORY);
-  store<u32>(state, <u32>(room + HISTORY) - (<u32>made - load<u32>(state, LARGE_HASH_AT)), LARGE_HASH_AT);
+  store<u32>(
+    state,
+    <u32>(room + HISTORY) - (<u32>made - load<u32>(state, LARGE_HASH_AT)),
+    LARGE_HASH_AT,
+  );
   store<u32>(state, <u32>(room + HISTORY), LARGE_TARGET);
 }
 
@@ -115,7 +157,11 @@ function endLarge(record: usize, stream: usize, whole: bool): i32 {
   if (load<u64>(state, LARGE_TOTAL) != load<u64>(record, R_SIZE)) return SIZE_MISMATCH;
   if (!whole) return load<u64>(state, LARGE_TOTAL) == 0 ? BAD_DELTA : OK;
   const from: usize = load<u32>(state, LARGE_HASH_AT);
-  continueStream(stream + SHA_STATE, from, pad(from, output - from, load<u64>(state, LARGE_MESSAGE)));
+  continueStream(
+    stream + SHA_STATE,
+    from,
+    pad(from, output - from, load<u64>(state, LARGE_MESSAGE)),
+  );
   endStream(stream + SHA_STATE, record + R_ID);
   store<u8>(record, KNOWN, R_STATE);
   atomic.add<u32>(HASHED, 1);

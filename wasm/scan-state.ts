@@ -28,13 +28,14 @@ export const S_DELTAS: usize = 104;
 export const S_REF_DELTAS: usize = 108;
 export const S_UNCHECKED: usize = 112;
 export const S_UNWALKED: usize = 116;
-export const STOPS: usize = 120; // u64s, ascending: a segment ends where its position equals one; 0: none
+// u64s, ascending: a segment ends where its position equals one; 0: none
+export const STOPS: usize = 120;
 export const S_BYTES: usize = 128;
 
 /** Entries above this are taken in pieces: whole ones must fit in the window and in a room. */
 export const WHOLE_BYTES: u64 = 512 << 10;
 
-/** Where the state of the scan lies that this instance works on. */
+/** Address of the scan's state that this instance works on. */
 export let state: usize = SCAN;
 
 /** The scan this instance works on from now on. */

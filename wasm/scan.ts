@@ -4,7 +4,20 @@
 // took the last. gitformat-pack(5) "Pack file entry".
 import { BAD_SIGNATURE, NEED_MORE, OK, OUT_OF_MEMORY, REFUSED, TOO_LARGE, YIELD } from "./errors";
 import {
-  DELTAS, FAULT_RECORD, HASHED, KEEP_MAX, KEPT, OBJECTS_MAX, PACK_END, RECORD_CLAIM, RECORD_COUNT, REF_DELTAS, SCAN, SHA_CALLS, UNCHECKED_COUNT, allocate,
+  DELTAS,
+  FAULT_RECORD,
+  HASHED,
+  KEEP_MAX,
+  KEPT,
+  OBJECTS_MAX,
+  PACK_END,
+  RECORD_CLAIM,
+  RECORD_COUNT,
+  REF_DELTAS,
+  SCAN,
+  SHA_CALLS,
+  UNCHECKED_COUNT,
+  allocate,
 } from "./layout";
 import { KNOWN, R_CRC, R_DATA, R_ID, R_STATE, recordAt } from "./records";
 import { FRAME_AFTER, FRAME_BEFORE, frame } from "./frame";
@@ -13,12 +26,39 @@ import { hashJobs } from "./sha1";
 import { crc32 } from "./checksum";
 import { checkObject } from "./check";
 import {
-  ENTRY_HEADER_MAX, HEADER_BYTES, checkDelta, checkSize, dataStart, entrySize, entryType, fillRecord, readHeader,
+  ENTRY_HEADER_MAX,
+  HEADER_BYTES,
+  checkDelta,
+  checkSize,
+  dataStart,
+  entrySize,
+  entryType,
+  fillRecord,
+  readHeader,
 } from "./scan-entry";
 import { goOnLarge, largeMade, startLarge } from "./scan-large";
 import {
-  IN_LARGE, JOBS, JOB_BYTES, JOB_COUNT, KEEPING, PHASE, POSITION, RING, ROOM_AT, ROOM_END, STOPS, S_BYTES, S_CLAIM, S_COUNT, S_DELTAS, S_REF_DELTAS,
-  S_UNCHECKED, WHOLE_BYTES, WHOLE_MAX, state, useScan,
+  IN_LARGE,
+  JOBS,
+  JOB_BYTES,
+  JOB_COUNT,
+  KEEPING,
+  PHASE,
+  POSITION,
+  RING,
+  ROOM_AT,
+  ROOM_END,
+  STOPS,
+  S_BYTES,
+  S_CLAIM,
+  S_COUNT,
+  S_DELTAS,
+  S_REF_DELTAS,
+  S_UNCHECKED,
+  WHOLE_BYTES,
+  WHOLE_MAX,
+  state,
+  useScan,
 } from "./scan-state";
 
 const JOBS_MAX: u32 = 2048;
@@ -30,7 +70,7 @@ const SLICE_OUTPUT: u64 = 8 << 20;
 export function prepareScan(at: usize): bool {
   useScan(at);
   memory.fill(at, 0, S_BYTES);
-  const jobs = allocate(<usize>JOBS_MAX << 4);
+  const jobs = allocate((<usize>JOBS_MAX) << 4);
   if (jobs == 0) return false;
   store<u32>(state, <u32>jobs, JOBS);
   store<u64>(state, WHOLE_BYTES, WHOLE_MAX);
@@ -83,7 +123,7 @@ export function scan(start: usize, end: usize, final: bool): i32 {
   return answer;
 }
 
-/** What the later passes read of a whole pack's scan. */
+/** Publishes what the later passes read of a whole pack's scan. */
 function publish(): void {
   store<u32>(RECORD_COUNT, load<u32>(state, S_COUNT));
   store<u32>(RECORD_CLAIM, load<u32>(state, S_CLAIM));
@@ -115,7 +155,8 @@ function scanSome(start: usize, end: usize, final: bool): i32 {
     const answer = large ? goOnLarge(at, end, final) : scanEntry(at, end, final);
     at += <usize>(load<u64>(state, POSITION) - before);
     if (answer != OK) {
-      if (answer >= BAD_SIGNATURE && load<u32>(FAULT_RECORD) == 0) store<u32>(FAULT_RECORD, load<u32>(state, S_COUNT));
+      if (answer >= BAD_SIGNATURE && load<u32>(FAULT_RECORD) == 0)
+        store<u32>(FAULT_RECORD, load<u32>(state, S_COUNT));
       return answer;
     }
     made += large ? largeMade : lastMade;
@@ -124,7 +165,10 @@ function scanSome(start: usize, end: usize, final: bool): i32 {
   return OK;
 }
 
-/** Whether a segment has come to where another one starts. One it ran past was a wrong guess. */
+/**
+ * Returns whether a segment has come to where another one starts. One it ran past was a wrong
+ * guess.
+ */
 function atStop(): bool {
   let stop: usize = load<u32>(state, STOPS);
   if (stop == 0 || load<u32>(state, IN_LARGE) != 0) return false;
@@ -235,7 +279,14 @@ function keepWhole(record: usize, data: usize, size: usize): i32 {
   const index = load<u32>(state, S_COUNT) - 1;
   if (load<u32>(state, KEEPING) != 0) store<u32>(record, <u32>data, R_DATA);
   const count = load<u32>(state, JOB_COUNT);
-  frame(<usize>load<u32>(state, JOBS) + (<usize>count << 4), entryType, data, size, record + R_ID, index);
+  frame(
+    <usize>load<u32>(state, JOBS) + ((<usize>count) << 4),
+    entryType,
+    data,
+    size,
+    record + R_ID,
+    index,
+  );
   store<u32>(state, count + 1, JOB_COUNT);
   const bytes = load<u32>(state, JOB_BYTES) + <u32>size;
   store<u32>(state, bytes, JOB_BYTES);
@@ -256,10 +307,12 @@ export function flushScan(): void {
   if (count == 0) return;
   const jobs: usize = load<u32>(state, JOBS);
   hashJobs(jobs, count);
-  for (let job: u32 = 0; job < count; job++) store<u8>(recordAt(load<u32>(jobs + (<usize>job << 4), 12)), KNOWN, R_STATE);
+  for (let job: u32 = 0; job < count; job++)
+    store<u8>(recordAt(load<u32>(jobs + ((<usize>job) << 4), 12)), KNOWN, R_STATE);
   store<u32>(state, 0, JOB_COUNT);
   store<u32>(state, 0, JOB_BYTES);
   atomic.add<u32>(HASHED, count);
   atomic.add<u32>(SHA_CALLS, 1);
-  if (load<u32>(state, KEEPING) == 0 && load<u32>(state, RING) != 0) store<u32>(state, load<u32>(state, RING), ROOM_AT);
+  if (load<u32>(state, KEEPING) == 0 && load<u32>(state, RING) != 0)
+    store<u32>(state, load<u32>(state, RING), ROOM_AT);
 }

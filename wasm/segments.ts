@@ -36,7 +36,13 @@ export function findGuess(start: usize, end: usize): usize {
   let work: usize = 0;
   for (let at = start; at + 32 < end && work < PROBE_WORK_MAX; at++) {
     const first: u32 = load<u8>(at);
-    if ((first & 15) != 8 || first > 0x78 || ((first << 8) | load<u8>(at, 1)) % 31 != 0 || load<u8>(at, 1) & 0x20) continue;
+    if (
+      (first & 15) != 8 ||
+      first > 0x78 ||
+      ((first << 8) | load<u8>(at, 1)) % 31 != 0 ||
+      load<u8>(at, 1) & 0x20
+    )
+      continue;
     startResumable(state);
     if (inflateSome(state, at, end, room, room + PROBE_BYTES, room, false) == OK) return input;
     work += 256 + (output - room);

@@ -72,9 +72,17 @@ function loadWords(p0: usize, p1: usize, p2: usize, p3: usize): void {
     const d = i8x16.shuffle(r2, r3, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
     const to = w + (at << 2);
     v128.store(to, i8x16.shuffle(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23));
-    v128.store(to, i8x16.shuffle(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31), 16);
+    v128.store(
+      to,
+      i8x16.shuffle(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31),
+      16,
+    );
     v128.store(to, i8x16.shuffle(c, d, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23), 32);
-    v128.store(to, i8x16.shuffle(c, d, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31), 48);
+    v128.store(
+      to,
+      i8x16.shuffle(c, d, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31),
+      48,
+    );
   }
 }
 
@@ -82,7 +90,10 @@ function loadWords(p0: usize, p1: usize, p2: usize, p3: usize): void {
 // @ts-ignore: decorator
 @inline
 function expand(w: usize): void {
-  const mixed = v128.xor(v128.xor(v128.load(w - 48), v128.load(w - 128)), v128.xor(v128.load(w - 224), v128.load(w - 256)));
+  const mixed = v128.xor(
+    v128.xor(v128.load(w - 48), v128.load(w - 128)),
+    v128.xor(v128.load(w - 224), v128.load(w - 256)),
+  );
   v128.store(w, left(mixed, 1));
 }
 
@@ -217,7 +228,10 @@ let se: u32 = 0;
 // @ts-ignore: decorator
 @inline
 function word(w: usize): u32 {
-  const value = rotl<u32>(load<u32>(w - 12) ^ load<u32>(w - 32) ^ load<u32>(w - 56) ^ load<u32>(w - 64), 1);
+  const value = rotl<u32>(
+    load<u32>(w - 12) ^ load<u32>(w - 32) ^ load<u32>(w - 56) ^ load<u32>(w - 64),
+    1,
+  );
   store<u32>(w, value);
   return value;
 }
@@ -226,7 +240,8 @@ function word(w: usize): u32 {
 function compressOne(message: usize, blocks: u32): void {
   const w = schedule;
   for (; blocks > 0; blocks--) {
-    for (let at: usize = 0; at < 64; at += 4) store<u32>(w + at, bswap<u32>(load<u32>(message + at)));
+    for (let at: usize = 0; at < 64; at += 4)
+      store<u32>(w + at, bswap<u32>(load<u32>(message + at)));
     message += 64;
     let a = sa;
     let b = sb;
@@ -355,10 +370,14 @@ export function endStream(state: usize, to: usize): void {
 @inline
 function withLane(v: v128, lane: u32, value: u32): v128 {
   switch (lane) {
-    case 0: return i32x4.replace_lane(v, 0, value);
-    case 1: return i32x4.replace_lane(v, 1, value);
-    case 2: return i32x4.replace_lane(v, 2, value);
-    default: return i32x4.replace_lane(v, 3, value);
+    case 0:
+      return i32x4.replace_lane(v, 0, value);
+    case 1:
+      return i32x4.replace_lane(v, 1, value);
+    case 2:
+      return i32x4.replace_lane(v, 2, value);
+    default:
+      return i32x4.replace_lane(v, 3, value);
   }
 }
 
@@ -366,10 +385,14 @@ function withLane(v: v128, lane: u32, value: u32): v128 {
 @inline
 function laneOf(v: v128, lane: u32): u32 {
   switch (lane) {
-    case 0: return i32x4.extract_lane(v, 0);
-    case 1: return i32x4.extract_lane(v, 1);
-    case 2: return i32x4.extract_lane(v, 2);
-    default: return i32x4.extract_lane(v, 3);
+    case 0:
+      return i32x4.extract_lane(v, 0);
+    case 1:
+      return i32x4.extract_lane(v, 1);
+    case 2:
+      return i32x4.extract_lane(v, 2);
+    default:
+      return i32x4.extract_lane(v, 3);
   }
 }
 
@@ -398,16 +421,49 @@ export function hashJobs(jobs: usize, count: u32): void {
     hashOne(load<u32>(jobs), load<u32>(jobs, 4), load<u32>(jobs, 8));
     return;
   }
-  let m0: u32 = 0, m1: u32 = 0, m2: u32 = 0, m3: u32 = 0; // next block of each lane
-  let n0: u32 = 0, n1: u32 = 0, n2: u32 = 0, n3: u32 = 0; // blocks left, 0: the lane is dead
-  let o0: u32 = 0, o1: u32 = 0, o2: u32 = 0, o3: u32 = 0; // where the digest goes
+  let m0: u32 = 0,
+    m1: u32 = 0,
+    m2: u32 = 0,
+    m3: u32 = 0; // next block of each lane
+  let n0: u32 = 0,
+    n1: u32 = 0,
+    n2: u32 = 0,
+    n3: u32 = 0; // blocks left, 0: the lane is dead
+  let o0: u32 = 0,
+    o1: u32 = 0,
+    o2: u32 = 0,
+    o3: u32 = 0; // where the digest goes
   let at = jobs;
-  const end = jobs + (<usize>count << 4);
+  const end = jobs + ((<usize>count) << 4);
   while (true) {
-    if (n0 == 0 && at < end) { m0 = load<u32>(at); n0 = load<u32>(at, 4); o0 = load<u32>(at, 8); at += 16; loadLane(0); }
-    if (n1 == 0 && at < end) { m1 = load<u32>(at); n1 = load<u32>(at, 4); o1 = load<u32>(at, 8); at += 16; loadLane(1); }
-    if (n2 == 0 && at < end) { m2 = load<u32>(at); n2 = load<u32>(at, 4); o2 = load<u32>(at, 8); at += 16; loadLane(2); }
-    if (n3 == 0 && at < end) { m3 = load<u32>(at); n3 = load<u32>(at, 4); o3 = load<u32>(at, 8); at += 16; loadLane(3); }
+    if (n0 == 0 && at < end) {
+      m0 = load<u32>(at);
+      n0 = load<u32>(at, 4);
+      o0 = load<u32>(at, 8);
+      at += 16;
+      loadLane(0);
+    }
+    if (n1 == 0 && at < end) {
+      m1 = load<u32>(at);
+      n1 = load<u32>(at, 4);
+      o1 = load<u32>(at, 8);
+      at += 16;
+      loadLane(1);
+    }
+    if (n2 == 0 && at < end) {
+      m2 = load<u32>(at);
+      n2 = load<u32>(at, 4);
+      o2 = load<u32>(at, 8);
+      at += 16;
+      loadLane(2);
+    }
+    if (n3 == 0 && at < end) {
+      m3 = load<u32>(at);
+      n3 = load<u32>(at, 4);
+      o3 = load<u32>(at, 8);
+      at += 16;
+      loadLane(3);
+    }
     const live = u32(n0 != 0) + u32(n1 != 0) + u32(n2 != 0) + u32(n3 != 0);
     if (live == 0) return;
     if (live == 1) {
@@ -419,15 +475,55 @@ export function hashJobs(jobs: usize, count: u32): void {
     }
     let run: u32 = 0xffffffff;
     let shared: u32 = 0; // dead lanes read a live lane's message
-    if (n0) { run = n0; shared = m0; }
-    if (n1) { if (n1 < run) run = n1; shared = m1; }
-    if (n2) { if (n2 < run) run = n2; shared = m2; }
-    if (n3) { if (n3 < run) run = n3; shared = m3; }
+    if (n0) {
+      run = n0;
+      shared = m0;
+    }
+    if (n1) {
+      if (n1 < run) run = n1;
+      shared = m1;
+    }
+    if (n2) {
+      if (n2 < run) run = n2;
+      shared = m2;
+    }
+    if (n3) {
+      if (n3 < run) run = n3;
+      shared = m3;
+    }
     compressLanes(n0 ? m0 : shared, n1 ? m1 : shared, n2 ? m2 : shared, n3 ? m3 : shared, run);
     const bytes = run << 6;
-    if (n0) { n0 -= run; m0 += bytes; if (n0 == 0) { takeLane(0); storeDigest(o0); } }
-    if (n1) { n1 -= run; m1 += bytes; if (n1 == 0) { takeLane(1); storeDigest(o1); } }
-    if (n2) { n2 -= run; m2 += bytes; if (n2 == 0) { takeLane(2); storeDigest(o2); } }
-    if (n3) { n3 -= run; m3 += bytes; if (n3 == 0) { takeLane(3); storeDigest(o3); } }
+    if (n0) {
+      n0 -= run;
+      m0 += bytes;
+      if (n0 == 0) {
+        takeLane(0);
+        storeDigest(o0);
+      }
+    }
+    if (n1) {
+      n1 -= run;
+      m1 += bytes;
+      if (n1 == 0) {
+        takeLane(1);
+        storeDigest(o1);
+      }
+    }
+    if (n2) {
+      n2 -= run;
+      m2 += bytes;
+      if (n2 == 0) {
+        takeLane(2);
+        storeDigest(o2);
+      }
+    }
+    if (n3) {
+      n3 -= run;
+      m3 += bytes;
+      if (n3 == 0) {
+        takeLane(3);
+        storeDigest(o3);
+      }
+    }
   }
 }

@@ -1,4 +1,4 @@
-/** What every row is given. */
+/** The parameters that every row is given. */
 import type { CorpusName, Scale } from "../corpus.js";
 import type { Peer } from "../peer.js";
 import type { Report } from "../report.js";

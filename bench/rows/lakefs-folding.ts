@@ -1,7 +1,7 @@
 /**
- * Of the row `lakefs`: one-file commits that are made in lakeFS and read one at a time, each into a
- * pack of its own. What they come to in the store beside what stock git makes of the same, and what
- * a clone costs beside one of a single pack.
+ * Part of the row `lakefs`: one-file commits that are made in lakeFS and read one at a time, each
+ * into a pack of its own. What they come to in the store beside what stock git makes of the same,
+ * and what a clone costs beside one of a single pack.
  */
 import { cpSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -124,7 +124,7 @@ export async function readOneByOne(
 }
 
 export interface ClonesBesideOptions {
-  /** Of a server that has ended. */
+  /** Data folder of a server that has ended. */
   readonly data: string;
   readonly name: string;
   /** For a copy of it, and clones. */

@@ -1,5 +1,5 @@
 /**
- * Of the row `lakefs`: one large file by Git LFS through lakepack into lakeFS and back, beside
+ * Part of the row `lakefs`: one large file by Git LFS through lakepack into lakeFS and back, beside
  * lakectl's own upload and download of it.
  */
 import { spawn, spawnSync } from "node:child_process";

@@ -33,14 +33,14 @@ const MOVED_TINY = 50;
 const CHART = fileURLToPath(new URL("../../../bench/lakefs.svg", import.meta.url));
 const { signal } = new AbortController();
 
-/** What one operation cost. */
+/** The cost of one operation. */
 interface Cost {
   readonly seconds: number;
   readonly calls: number;
   readonly listing: number;
   readonly contents: number;
   readonly bytes: number;
-  /** Of lakepack; 0 for lakectl. */
+  /** CPU seconds of lakepack; 0 for lakectl. */
   readonly cpu: number;
   readonly rssGrowth: number;
 }

@@ -1,4 +1,4 @@
-/** What commands ask and do about users, tokens and who may what. Values are JSON. */
+/** Answers commands about users, tokens and permissions. Values are JSON. */
 import type { Accounts, TokenFacts, TokenWish, UserFacts } from "../auth/accounts.js";
 import type { Role } from "../auth/caller.js";
 import type { AccessFacts, Permissions, Visibility } from "../auth/permissions.js";
@@ -35,7 +35,7 @@ export class AccountApi {
     return this.#accounts.users(after);
   }
 
-  /** What is undefined stays as it is. Throws "user/missing". */
+  /** Changes a user; undefined properties stay as they are. Throws "user/missing". */
   async changeUser(
     name: string,
     change: { readonly disabled?: boolean | undefined; readonly admin?: boolean | undefined },

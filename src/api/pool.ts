@@ -3,7 +3,7 @@ import type { PoolFigures, PoolSize } from "../pool/pool.js";
 
 export interface PoolApiOptions {
   readonly pool: { figures(): PoolFigures; resize(size: PoolSize): void };
-  /** Who counts on the number of threads is told. */
+  /** Tells those who count on the number of threads. */
   readonly resized: () => void;
 }
 
@@ -37,7 +37,7 @@ export class PoolApi {
     return { threads, queue, running, waiting, completed, replaced };
   }
 
-  /** What is left out stays. No task is dropped. */
+  /** Changes the pool; absent numbers stay. No task is dropped. */
   set({ threads, queue }: { readonly threads?: number; readonly queue?: number }): PoolView {
     const { pool, resized } = this.#options;
     const now = pool.figures();

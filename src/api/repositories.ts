@@ -1,6 +1,6 @@
 /**
- * What can be asked and done about repositories, whoever asks: the JSON API (transport/http-api)
- * and commands (control.ts). Values are JSON.
+ * Answers and changes repositories for the JSON API (transport/http/api) and commands (control.ts).
+ * Values are JSON.
  */
 import { type Caller, TRUSTED } from "../auth/caller.js";
 import type { GuardState } from "../lakefs/hooks/guard-proof.js";
@@ -10,9 +10,8 @@ import { LIMITS } from "../base/limits.js";
 import type { RepositoryRow } from "../database/schema.js";
 import { concealed } from "../serve/conversation/conceal.js";
 import { findCommitIds } from "../serve/fetch/commit-ids.js";
-import type { Repository } from "../serve/conversation/conversation.js";
 import { openContext, type UploadPackDeps } from "../serve/fetch/context.js";
-import type { Wants } from "../serve/repositories/door.js";
+import type { Door } from "../serve/repositories/door.js";
 import type { PushPolicy } from "../serve/conversation/push-policy.js";
 import type { Repositories } from "../serve/repositories/repositories.js";
 import type { Adopted, Recovered } from "../serve/repositories/removal.js";
@@ -40,7 +39,7 @@ export interface RepositoryFacts {
   /** Full name HEAD points at. */
   readonly head: string;
   /**
-   * How far the lakeFS commits that are being read now are; all 0: none are. null: not over lakeFS.
+   * Progress of the lakeFS commits that are being read now; all 0: none are. null: not over lakeFS.
    */
   readonly reading: {
     readonly commits: number;
@@ -57,8 +56,8 @@ export interface RepositoryDescription extends RepositoryFacts {
   readonly created_at: string;
   readonly settings: SettingsFacts;
   /**
-   * What is known of the guard that keeps pushes from landing on a moved lakeFS branch; null: not
-   * over lakeFS.
+   * State of the guard that keeps pushes from landing on a moved lakeFS branch; null: not over
+   * lakeFS.
    */
   readonly guard: GuardState["guard"] | null;
 }
@@ -97,10 +96,10 @@ export interface ListedRepository {
   readonly lakefs: string | null;
 }
 
-/** Who asks. */
+/** The caller of a request. */
 export interface Asking {
   readonly caller: Caller;
-  /** Whose part of the pool it is (auth/caller `shareOf`). */
+  /** The caller's part of the pool (auth/caller `shareOf`). */
   readonly share: string;
 }
 
@@ -109,12 +108,7 @@ const COMMAND: Asking = { caller: TRUSTED, share: "command" };
 
 export interface RepositoryApiOptions {
   /** The door of the Git routes: what may be seen is decided there. */
-  readonly resolve: (
-    name: RepositoryName,
-    caller: Caller,
-    wants: Wants,
-    signal: AbortSignal,
-  ) => Promise<Repository>;
+  readonly door: Pick<Door, "resolve">;
   readonly repositories: Repositories;
   /** The server's own. */
   readonly policy: PushPolicy;
@@ -134,7 +128,7 @@ export class RepositoryApi {
     signal: AbortSignal,
     { caller }: Asking = COMMAND,
   ): Promise<RepositoryFacts> {
-    const { title, type, lakefs, refs, conceal } = await this.#options.resolve(
+    const { title, type, lakefs, refs, conceal } = await this.#options.door.resolve(
       name,
       caller,
       "read",
@@ -159,7 +153,7 @@ export class RepositoryApi {
       await this.settings(name, signal),
       await repositories.rightsOf(name, false, signal),
     ];
-    const repository = await this.#options.resolve(name, COMMAND.caller, "read", signal);
+    const repository = await this.#options.door.resolve(name, COMMAND.caller, "read", signal);
     const { id, state, created_at } = await repositories.rowOf(repository);
     const guard = repository.lakefs?.guard().guard ?? null;
     return {
@@ -174,7 +168,7 @@ export class RepositoryApi {
   }
 
   /**
-   * What decides about pushes to it, for who administers it. Throws "repository/missing",
+   * Returns the settings of pushes to it, for those who administer it. Throws "repository/missing",
    * "auth/required", "auth/forbidden".
    */
   async settings(
@@ -182,7 +176,7 @@ export class RepositoryApi {
     signal: AbortSignal,
     { caller }: Asking = COMMAND,
   ): Promise<SettingsFacts> {
-    const repository = await this.#options.resolve(name, caller, "admin", signal);
+    const repository = await this.#options.door.resolve(name, caller, "admin", signal);
     return settingsFacts(this.#options.policy, await this.#options.repositories.rowOf(repository));
   }
 
@@ -196,7 +190,7 @@ export class RepositoryApi {
     signal: AbortSignal,
     { caller }: Asking = COMMAND,
   ): Promise<SettingsFacts> {
-    const repository = await this.#options.resolve(name, caller, "admin", signal);
+    const repository = await this.#options.door.resolve(name, caller, "admin", signal);
     await this.#options.repositories.changeSettings(repository, change);
     return settingsFacts(this.#options.policy, await this.#options.repositories.rowOf(repository));
   }
@@ -220,7 +214,7 @@ export class RepositoryApi {
     signal: AbortSignal,
     { caller, share }: Asking = COMMAND,
   ): Promise<CommitFacts> {
-    const repository = await this.#options.resolve(name, caller, "read", signal);
+    const repository = await this.#options.door.resolve(name, caller, "read", signal);
     const { fetch } = this.#options;
     const deps = {
       ...fetch,

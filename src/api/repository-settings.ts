@@ -1,4 +1,4 @@
-/** What decides about pushes to a repository, and who has set it. */
+/** The settings of pushes to a repository, and who has set each. */
 import type { FsckLevel } from "../git/fsck/levels.js";
 import type { PushPolicy } from "../serve/conversation/push-policy.js";
 import {
@@ -20,7 +20,7 @@ export interface SettingsFacts {
   /** By message id: those that are not as Git has them. */
   readonly fsck_levels: Readonly<Record<string, Sourced<FsckLevel>>>;
   readonly fsck_skip_list: {
-    /** How many ids the server's file has. */
+    /** Number of ids that the server's file has. */
     readonly server: number;
     readonly repository: readonly string[];
   };

@@ -43,7 +43,7 @@ export interface TokenWish {
   readonly expires: string | null;
 }
 
-/** What lets the first administrator in. */
+/** The token that lets the first administrator in. */
 export interface FirstToken {
   readonly token: string;
   /**
@@ -53,7 +53,7 @@ export interface FirstToken {
   shown(): Promise<void>;
 }
 
-/** Who `bootstrap` makes. */
+/** Name of the user that `bootstrap` makes. */
 const FIRST_ADMIN = "admin";
 const ID_BYTES = 8;
 
@@ -136,8 +136,8 @@ export class Accounts {
   }
 
   /**
-   * Where there is no user at all, or a start that made the first one died before it could show its
-   * token: an administrator's token, made now.
+   * Makes an administrator's token where there is no user at all, or where a start that made the
+   * first one died before it could show its token.
    */
   async bootstrap(): Promise<FirstToken | undefined> {
     const unseen = await findUnseen(this.#database);
@@ -157,8 +157,8 @@ export class Accounts {
   }
 
   /**
-   * Whose token this is; undefined: nobody's, ever. Throws "auth/failed" where it was one and is
-   * none any more.
+   * Finds whose token this is; undefined if it never was anybody's. Throws "auth/failed" where it
+   * was one and is none any more.
    */
   async signIn(token: string): Promise<SignedIn | undefined> {
     const hash = tokenHash(token);
@@ -174,8 +174,8 @@ export class Accounts {
   }
 
   /**
-   * Who a token stands for now, by its id: for what was begun with it. Throws "auth/failed" where
-   * it stands for nobody any more.
+   * Finds the user a token stands for now, by its id: for work that was begun with it. Throws
+   * "auth/failed" where it stands for nobody any more.
    */
   async signedInBy(tokenId: string): Promise<SignedIn> {
     const row = await findTokenById(this.#database, tokenId);

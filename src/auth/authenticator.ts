@@ -38,7 +38,7 @@ export class Authenticator {
     return caller.kind === "user" ? this.#accounts.signedInBy(caller.token) : caller;
   }
 
-  /** Whom a token's id stands for. Throws "auth/failed". */
+  /** Finds the caller that a token's id stands for. Throws "auth/failed". */
   bearerOf(tokenId: string): Promise<Caller> {
     return this.#accounts.signedInBy(tokenId);
   }

@@ -1,6 +1,9 @@
-/** Who asks, as every room above sees it. */
+/** The caller of a request, as every room above sees it. */
 
-/** What a token may at most, and what a user may in a repository: each includes those before it. */
+/**
+ * Roles: the most that a token allows, and that a user has in a repository. Each includes those
+ * before it.
+ */
 export const ROLES = ["read", "write", "admin"] as const;
 export type Role = (typeof ROLES)[number];
 
@@ -16,7 +19,7 @@ export interface SignedIn {
   readonly isAdmin: boolean;
   /** Id of the token that was shown: it names it, and is no secret. */
   readonly token: string;
-  /** Of that token. */
+  /** Scope of that token. */
   readonly scope: Role;
 }
 
@@ -35,19 +38,19 @@ export function accountOf(caller: Caller): string | undefined {
 }
 
 /**
- * Whose part of the pool it is: a user's, from wherever; or that of the address somebody comes from
- * who does not say who he is. No user is called as an address is.
+ * Returns the part of the pool that a caller's work counts to: a user's, from wherever; or that of
+ * the address, for callers without a name. No user is called as an address is.
  */
 export function shareOf(caller: Caller, source: string): string {
   return caller.kind === "user" ? `user ${caller.id}` : `address ${source}`;
 }
 
-/** Whether `role` is at least `wanted`; nobody's role is less than any. */
-export function includes(role: Role | undefined, wanted: Role): boolean {
+/** Returns whether `role` is at least `wanted`; undefined is less than any. */
+export function roleIncludes(role: Role | undefined, wanted: Role): boolean {
   return role !== undefined && ROLES.indexOf(role) >= ROLES.indexOf(wanted);
 }
 
 /** The lesser of two. */
 export function atMost(role: Role, limit: Role): Role {
-  return includes(limit, role) ? role : limit;
+  return roleIncludes(limit, role) ? role : limit;
 }

@@ -1,6 +1,6 @@
 /**
- * What an Authorization header shows: a token, as Bearer, or in Basic as the password or as the
- * user name (`https://user:token@host`, `https://token@host`). RFC 7617 and RFC 6750.
+ * Reads an Authorization header: a token, as Bearer, or in Basic as the password or as the user
+ * name (`https://user:token@host`, `https://token@host`). RFC 7617 and RFC 6750.
  */
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";

@@ -20,7 +20,7 @@ export class FailedLogins {
     ttl: LIMITS.failedLoginForgetMs,
   });
 
-  /** How many are remembered. */
+  /** Number of sources that are remembered. */
   get sources(): number {
     return this.#sources.size;
   }

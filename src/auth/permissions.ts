@@ -1,5 +1,5 @@
 /**
- * Who may what in which repository: asked here for Git, LFS and the API alike.
+ * Permissions: decides who may do what in a repository, here for Git, LFS and the API alike.
  *
  * A user's role is the most of: administrator (everywhere), owner (the namespace of the user's
  * name, but never lakeFS's own names), what was granted, and reading where it is public; then at
@@ -13,17 +13,17 @@ import { seeRepository, updateRepository, type Viewer } from "../database/reposi
 import type { RepositoryRow } from "../database/schema.js";
 import { Fault } from "../base/fault.js";
 import type { Accounts } from "./accounts.js";
-import { atMost, type Caller, includes, type Role, type SignedIn } from "./caller.js";
+import { atMost, type Caller, roleIncludes, type Role, type SignedIn } from "./caller.js";
 
 export type Visibility = "public" | "private";
 
-/** What a name leads to, and what somebody may there. */
+/** The repository that a name leads to, and the roles there. */
 export interface Look {
   /** Undefined: nothing is there. */
   readonly row: RepositoryRow | undefined;
   /**
-   * What a caller may; undefined: not even read. `namespace`: whose name makes somebody its owner;
-   * undefined: nobody's.
+   * Returns the caller's role; undefined: may not even read. `namespace`: whose name makes somebody
+   * its owner; undefined: nobody's.
    */
   role(namespace: string | undefined): Role | undefined;
 }
@@ -57,13 +57,15 @@ export class Permissions {
     };
   }
 
-  /** Whether a push may make a repository in this namespace. */
+  /** Returns whether a push may make a repository in this namespace. */
   mayCreate(caller: Caller, namespace: string | undefined): boolean {
     if (caller.kind === "trusted") return true;
-    return caller.kind === "user" && isOwner(caller, namespace) && includes(caller.scope, "write");
+    return (
+      caller.kind === "user" && isOwner(caller, namespace) && roleIncludes(caller.scope, "write")
+    );
   }
 
-  /** Whose list of repositories a caller sees; undefined: all of it. */
+  /** Returns the viewer whose list of repositories a caller sees; undefined: all of it. */
   viewerFor(caller: Caller): Viewer | undefined {
     if (caller.kind === "trusted") return undefined;
     if (caller.kind === "anonymous") return { userId: undefined, namespace: undefined };

@@ -105,7 +105,7 @@ export const FAULTS = {
   "pack/link-type": {
     http: 422,
     retry: false,
-    says: "an object is linked to as what it is not",
+    says: "an object is not of the type that a link to it says",
     text: ({ object, expected, found }) =>
       `object ${object}: expected type ${expected}, found ${found}`,
   },
@@ -139,9 +139,9 @@ export const FAULTS = {
   "push/history-work": {
     http: 422,
     retry: false,
-    says: "whether these branches go on from where they were takes more work than this server does for one push; push fewer branches at a time",
+    says: "checking that these branches only gain commits takes more work than this server does for one push; push fewer branches at a time",
     text: ({ limit, unit }) =>
-      `whether these branches go on from where they were takes more work than this server does for one push (over ${grouped(limit)} ${String(unit)}); push fewer branches at a time`,
+      `checking that these branches only gain commits takes more work than this server does for one push (over ${grouped(limit)} ${String(unit)}); push fewer branches at a time`,
   },
   "fetch/crowded-out": {
     http: 503,
@@ -165,16 +165,16 @@ export const FAULTS = {
   "store/unknown-outcome": {
     http: 503,
     retry: true,
-    says: "the disk failed when this was to last: outcome unknown; fetch to see whether it has landed",
+    says: "the disk failed while this was made durable: outcome unknown; fetch to see whether it has landed",
     text: ({ reason }) =>
-      `the disk failed when this was to last (${String(reason)}): outcome unknown; fetch to see whether it has landed`,
+      `the disk failed while this was made durable (${String(reason)}): outcome unknown; fetch to see whether it has landed`,
   },
   "store/unsettled": {
     http: 503,
     retry: true,
-    says: "the disk failed when this was written; it is not shown before it is sure to last; try again",
+    says: "the disk failed when this was written, so it is not shown yet; try again",
     text: ({ reason }) =>
-      `the disk failed when this was written (${String(reason)}); it is not shown before it is sure to last; try again`,
+      `the disk failed when this was written (${String(reason)}), so it is not shown yet; try again`,
   },
   "store/bad-key": { http: 400, retry: false, says: "this is no storage key" },
   "store/locked": { http: 500, retry: false, says: "another lakepack serves this data folder" },
@@ -270,7 +270,7 @@ export const FAULTS = {
   "lakefs/remapped": {
     http: 500,
     retry: false,
-    says: "the mapping of this lakeFS repository is another one than this server has read it by",
+    says: "the mapping of this lakeFS repository is not the one by which this server has read it",
     text: ({ repository, before, now }) =>
       `the mapping of the lakeFS repository ${String(repository)} is another one than this server has read it by (before: ${String(before)}, now: ${String(now)}): the same commits would get other ids. ` +
       `To put the old one back: lakepack doctor --lakefs ${String(repository)} --repair-mapping. If the new one is meant, lakepack repo delete lakefs/… sets aside what was read, and the next request reads it anew`,
@@ -426,7 +426,7 @@ export const FAULTS = {
     retry: false,
     says: "this is not a request this server understands",
   },
-  "http/denied": { http: 403, retry: false, says: "the secret is missing or is another one" },
+  "http/denied": { http: 403, retry: false, says: "the secret is missing or wrong" },
   "http/not-found": { http: 404, retry: false, says: "nothing is here" },
 
   // auth: who asks, and what they may. A 401 carries WWW-Authenticate (transport/http-fault).
@@ -456,7 +456,7 @@ export const FAULTS = {
   "user/bad-name": {
     http: 400,
     retry: false,
-    says: "a user cannot be called so: letters, digits, . _ - and no word our URLs need",
+    says: "this cannot be a user name: letters, digits, . _ - are allowed, and no word that our URLs need",
   },
   "token/missing": {
     http: 404,
@@ -540,8 +540,8 @@ function because({ reason, offset }: FaultFacts): string {
 }
 
 /**
- * What a client may read in place of a protocol's answer: facts of our own failures stay in the
- * log.
+ * Returns the text that a client may read in place of a protocol's answer: facts of our own
+ * failures stay in the log.
  */
 export function clientText({ row, message }: Fault): string {
   return row.http >= 500 && row.text === undefined ? row.says : message;
@@ -565,7 +565,7 @@ function describe(code: FaultCode, facts: FaultFacts): string {
   return `${FAULTS[code].says} (${known.map(([name, value]) => `${name}: ${value}`).join(", ")})`;
 }
 
-/** What a Fault looks like in a message between threads: structured clone drops a class. */
+/** A Fault in a message between threads: structured clone drops a class. */
 export interface FaultRecord {
   readonly fault: FaultCode;
   readonly facts: FaultFacts;

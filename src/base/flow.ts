@@ -98,7 +98,7 @@ export class Turns {
     this.#signal = signal;
   }
 
-  /** Whether this turn has taken `LIMITS.turnMs`. Costs some ten nanoseconds. */
+  /** True once this turn has taken `LIMITS.turnMs`. Costs some ten nanoseconds. */
   get isDue(): boolean {
     return performance.now() - this.#startedMs >= LIMITS.turnMs;
   }

@@ -42,7 +42,7 @@ export const LIMITS = {
    * for seldom.
    */
   refAnswerBytesMax: 4 * MIB,
-  /** What is asked, as a key: a clone names three prefixes. */
+  /** Bytes of a question as a key: a clone names three prefixes. */
   refQuestionBytesMax: 1 * KIB,
   /**
    * Commands of one push. 10,000 refs in a mirror push is the largest we promise; ten times that is
@@ -208,28 +208,28 @@ export const LIMITS = {
    */
   ingestMemoryBytes: 256 * MIB,
   /**
-   * Of that, what a pack may have whatever its size, and for each of its bytes: text packs 1 to 10,
-   * and zlib could 1 to 1,000.
+   * The part of that which a pack may have whatever its size, and for each of its bytes: text packs
+   * 1 to 10, and zlib could 1 to 1,000.
    */
   ingestMemoryBytesMin: 32 * MIB,
   ingestMemoryPerPackByte: 64,
   /**
-   * What taking in one pack may cost, in bytes that deltas make (copied, hashed and looked at at 1
-   * GB/s), and the same for each byte of the pack. The floor is a second of one thread. A delta of
-   * some bytes can make 16 MB: 155 KB of them made 30 GB. Whole histories of public repositories
-   * make 5 to 30 bytes a byte of their pack, emacsmirror/epkgs 471: 17,000 trees of 4,000 entries
-   * each, 6 % of this.
+   * Cost of taking in one pack, in bytes that deltas make (copied, hashed and looked at at 1 GB/s),
+   * and the same for each byte of the pack. The floor is a second of one thread. A delta of some
+   * bytes can make 16 MB: 155 KB of them made 30 GB. Whole histories of public repositories make 5
+   * to 30 bytes a byte of their pack, emacsmirror/epkgs 471: 17,000 trees of 4,000 entries each, 6
+   * % of this.
    */
   ingestWorkMin: 1 * GIB,
   ingestWorkPerPackByte: 8_192,
   /**
-   * What a byte costs that the slower checks look at: odd trees (fsck-tree.ts: 30 ns a byte),
+   * Cost of a byte that the slower checks look at: odd trees (fsck/tree.ts: 30 ns a byte),
    * .gitmodules and .gitattributes.
    */
   ingestJudgedWork: 32,
   /**
-   * What a byte of a thin pack's base costs, which is read twice and deflated again: bases of 128
-   * MiB for the smallest pack.
+   * Cost of a byte of a thin pack's base, which is read twice and deflated again: bases of 128 MiB
+   * for the smallest pack.
    */
   ingestBaseWork: 8,
   /**
@@ -287,8 +287,8 @@ export const LIMITS = {
   /** Quiet stretch after which a keep-alive packet is sent. Git: upload-pack.keepAlive, 5 s. */
   keepAliveMs: 5_000,
   /**
-   * How often a connection that waits is paused and resumed so that the front end does not cut it
-   * (11 s, measured).
+   * Milliseconds after which a connection that waits is paused and resumed so that the front end
+   * does not cut it (11 s, measured).
    */
   connectionClockResetMs: 4_000,
   /** A client that neither sends nor takes a byte for this long is cut. */
@@ -316,8 +316,8 @@ export const LIMITS = {
    */
   requestSilentMs: 24 * 3_600_000,
   /**
-   * How long a body may come on behind its reply, to be dropped: nobody reads it, so nothing else
-   * bounds it. 5 GB at 100 KB/s is 14 hours.
+   * Milliseconds that a body may come on behind its reply, to be dropped: nobody reads it, so
+   * nothing else bounds it. 5 GB at 100 KB/s is 14 hours.
    */
   unreadBodyMs: 24 * 3_600_000,
   /**
@@ -336,8 +336,8 @@ export const LIMITS = {
    */
   headersMs: 12_000,
   /**
-   * How long one request works through its own lines before others have their turn of the event
-   * loop. Ten requests that do so at once stay within 50 ms; a turn costs some microseconds.
+   * Milliseconds that one request works through its own lines before others have their turn of the
+   * event loop. Ten requests that do so at once stay within 50 ms; a turn costs some microseconds.
    */
   turnMs: 4,
   /** Bytes of a body spooled in memory before the reader is asked to wait. */
@@ -354,8 +354,8 @@ export const LIMITS = {
   bodyOverflowBytesMax: 1024 * MIB,
 
   /**
-   * How long it holds what a look at readiness found: balancers ask every few seconds, and each
-   * look is a durable write.
+   * Milliseconds that a look at readiness holds: balancers ask every few seconds, and each look is
+   * a durable write.
    */
   readyLookMs: 5_000,
   /** A write that takes longer is one that does not work: balancers give up after some seconds. */
@@ -371,8 +371,8 @@ export const LIMITS = {
   /** Characters of one argument: a name is at most three components of 96. */
   controlTextMax: 300,
   /**
-   * How long a command line waits for a server that holds the lock but does not listen yet, or not
-   * any more.
+   * Milliseconds that a command line waits for a server that holds the lock but does not listen
+   * yet, or not any more.
    */
   controlWaitMs: 5_000,
 
@@ -385,8 +385,7 @@ export const LIMITS = {
   /** Characters of a token's label. */
   tokenLabelMax: 100,
   /**
-   * How exact a token's last use is kept: a durable write costs milliseconds, and CI asks all the
-   * time.
+   * Exactness of a token's last use: a durable write costs milliseconds, and CI asks all the time.
    */
   tokenUsedStepMs: 60_000,
   /**
@@ -420,7 +419,7 @@ export const LIMITS = {
    * ten times too busy.
    */
   taskHangMs: 300_000,
-  /** How often running tasks are looked at. */
+  /** Milliseconds between two looks at running tasks. */
   taskLookMs: 5_000,
   /**
    * A task that has run so long gives its thread to another's that waits. With a look every 100 ms
@@ -482,11 +481,11 @@ export const LIMITS = {
    */
   provenContentsMax: 100_000,
   /**
-   * How long their table stays in memory, up to 12 MB a repository, after the last push that looked
-   * into it.
+   * Milliseconds that their table stays in memory, up to 12 MB a repository, after the last push
+   * that looked into it.
    */
   provenTableKeptMs: 60_000,
-  /** Of them, those told in one message of a thread: 5 KB. */
+  /** Number of them told in one message of a thread: 5 KB. */
   provenNotesMax: 256,
   /** Bytes of an object's path in lakeFS. */
   lakefsPathBytesMax: 1_024,
@@ -527,15 +526,15 @@ export const LIMITS = {
    */
   hookAgainMs: 1_000,
   /**
-   * How long a failed proof that the guard runs stands before another is tried: pushes that wait
+   * Milliseconds that a failed proof of the guard stands before another is tried: pushes that wait
    * for it must not each try one.
    */
   guardProofAgainMs: 10_000,
-  /** How long it is believed that hooks are disabled in lakeFS: an operator may enable them. */
+  /** Milliseconds that hooks are believed to be disabled in lakeFS: an operator may enable them. */
   guardDisabledMs: 60_000,
   /**
-   * How long one guard's commit is used: lakeFS's collection takes what no branch leads to, after a
-   * day at the earliest.
+   * Milliseconds that one guard's commit is used: lakeFS's collection takes what no branch leads
+   * to, after a day at the earliest.
    */
   guardCommitMs: 12 * 3_600_000,
   /**
@@ -572,14 +571,14 @@ export const LIMITS = {
    */
   lakefsWaitMs: 60_000,
   /**
-   * How long a lakeFS that is away is waited for, unless a setting says otherwise: one that
-   * restarts takes some ten seconds.
+   * Milliseconds that a lakeFS that is away is waited for, unless a setting says otherwise: one
+   * that restarts takes some ten seconds.
    */
   lakefsPatienceMs: 45_000,
   lakefsConnectMs: 10_000,
   /**
-   * How long a reading that is called off may take to keep what it has: below the ten seconds after
-   * which many a supervisor kills.
+   * Milliseconds that a reading that is called off may take to keep what it has: below the ten
+   * seconds after which many a supervisor kills.
    */
   lakefsLeaveOffMs: 8_000,
   /**
@@ -644,8 +643,8 @@ export const LIMITS = {
   lakefsUnreadableMax: 1_000,
   lakefsUnreadableMs: 60_000,
   /**
-   * How long lakeFS must be away before what is known is served in its place, where a setting lets
-   * us, and how often that is looked at.
+   * Milliseconds that lakeFS must be away before what is known is served in its place, where a
+   * setting lets us, and between two looks at that.
    */
   lakefsStaleAfterMs: 5_000,
   lakefsStaleLookMs: 1_000,
@@ -654,7 +653,10 @@ export const LIMITS = {
    * each.
    */
   lakeServedBytesMax: 64 * MIB,
-  /** How often a server asks which commits others have cut from a repository's history: a call. */
+  /**
+   * Milliseconds between two questions for the commits that others have cut from a repository's
+   * history: a call.
+   */
   lakefsCutsLookMs: 60_000,
   /** Milliseconds until a commit that lakeFS does not find in any way is looked for again. */
   lakefsLostLookMs: 30_000,
@@ -727,7 +729,9 @@ export const LIMITS = {
   promisedPacksMax: 16,
   /** Commits whose both ids are kept in memory: 300 bytes each. */
   lakePairsMax: 200_000,
-  /** How long a request for refs waits for synthesis: a proxy's usual patience is longer. */
+  /**
+   * Milliseconds that a request for refs waits for synthesis: a proxy's usual patience is longer.
+   */
   lakefsRefsWaitMs: 120_000,
   /**
    * Refs of single lakeFS commits (refs/lakefs/<id>) that one request may name: a record's look-up
@@ -742,9 +746,12 @@ export const LIMITS = {
    * Commits of a repository whose uncrossed paths are kept in memory: ten paths of 1 KiB at most.
    */
   lakefsUncrossedMax: 64,
-  /** How long it is believed whether lakeFS has a repository, where only a warning hangs on it. */
+  /**
+   * Milliseconds that it is believed whether lakeFS has a repository, where only a warning hangs on
+   * it.
+   */
   lakefsLookMs: 10_000,
-  /** How often the log tells how far a long synthesis is. */
+  /** Milliseconds between two lines of the log on a long synthesis. */
   lakefsProgressLogMs: 10_000,
   /** Distance of two looks at the heads of a repository nobody asks for. */
   lakefsPollMs: 10_000,
@@ -790,11 +797,11 @@ export const LIMITS = {
   lfsStoredLooksMax: 3,
   lfsStoredLookMs: 1_000,
   /**
-   * How long a client that asks for an object waits for an upload of it that has all its bytes:
-   * git-lfs gives up after 30 s.
+   * Milliseconds that a client that asks for an object waits for an upload of it that has all its
+   * bytes: git-lfs gives up after 30 s.
    */
   lfsSettleMs: 20_000,
-  /** How long the end of an upload waits until its temporary name is gone. */
+  /** Milliseconds that the end of an upload waits until its temporary name is gone. */
   lfsClearMs: 2_000,
   /**
    * Uploads that are whole and wait for their name, or whose temporary name is still to be taken
@@ -823,7 +830,7 @@ export const LIMITS = {
   pointerStepsMax: 1_000_000,
   /** Pointers looked for at once: 300 bytes each in a message between threads. */
   pointersAtOnce: 10_000,
-  /** How long a link of a batch's reply is good. Presigned ones of lakeFS live 900 s. */
+  /** Seconds that a link of a batch's reply is good. Presigned ones of lakeFS live 900 s. */
   lfsLinkSeconds: 800,
 
   // doctor ----------------------------------------------------------------------------------------
@@ -833,7 +840,7 @@ export const LIMITS = {
    */
   diskFreeBytesMin: 1 * GIB,
   diskFreeFilesMin: 10_000,
-  /** How long doctor waits for an answer of the front end, or through a proxy. */
+  /** Milliseconds that doctor waits for an answer of the front end, or through a proxy. */
   doctorProbeMs: 5_000,
   /** A dozen syncs: more than this on a local disk means that something is wrong with it. */
   diskProbeMsMax: 2_000,
@@ -931,7 +938,7 @@ export const LIMITS = {
    * whole takes about as long.
    */
   deflateStallMs: 3_000,
-  /** How often a thread that waits looks at its control word. */
+  /** Milliseconds between two looks of a waiting thread at its control word. */
   controlLookMs: 10,
   /** Objects a walk finds between two reports of its progress: some milliseconds of work. */
   walkProgressObjects: 4_096,

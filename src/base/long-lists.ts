@@ -1,7 +1,6 @@
 /**
- * What is done to a list whose length a client chooses, without holding the event loop: a set of
- * 290,000 ids takes a quarter of a second to build and a third to sort. Short lists are done in one
- * go.
+ * Work on a list whose length a client chooses, without holding the event loop: a set of 290,000
+ * ids takes a quarter of a second to build and a third to sort. Short lists are done in one go.
  */
 import { createHash } from "node:crypto";
 import type { Turns } from "./flow.js";

@@ -2,9 +2,10 @@
 import { fromLatin1, strictText } from "./bytes.js";
 
 /**
- * What a terminal or an editor acts on instead of showing it: C0 without tab and line ends, DEL, C1
- * (an 8-bit terminal takes U+009B for the beginning of an escape sequence), separators of lines,
- * and marks that turn the direction of what follows. ECMA-48; Unicode 15, "Bidi_Control".
+ * Characters that a terminal or an editor acts on instead of showing them: C0 without tab and line
+ * ends, DEL, C1 (an 8-bit terminal takes U+009B for the beginning of an escape sequence),
+ * separators of lines, and marks that turn the direction of the text behind them. ECMA-48; Unicode
+ * 15, "Bidi_Control".
  */
 const ACTED_ON = /[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g;
 const BYTES_ABOVE_ASCII = /^(?=.*[\x80-\xff])[\x00-\xff]*$/s;

@@ -1,7 +1,7 @@
 /**
- * What a secret looks like, wherever it stands and however it is spelt. Nothing tells a secret to
- * the log; this is for those that come in a place meant for something else, such as a token in a
- * URL's path.
+ * Recognises secrets in a text, wherever they stand and however they are spelt. Nothing tells a
+ * secret to the log; this is for those that come in a place meant for something else, such as a
+ * token in a URL's path.
  */
 
 /**
@@ -27,10 +27,7 @@ const CREDENTIALS = "\\b(basic|bearer|remoteauth)(?:\\s|%20|\\+)+[A-Za-z0-9+/._~
 /** User and password before a host. RFC 3986, 3.2.1. */
 const USER_INFO = '((?::|%3a)(?:/|%2f){2})[^\\s/?#"\\\\@]+(?=@|%40)';
 const EQUALS = spelled("=", "3d");
-/**
- * What an address is signed with: a block store's, and that of our links to LFS objects
- * (lfs/proof).
- */
+/** Signature of an address: a block store's, and that of our links to LFS objects (lfs/proof). */
 const SIGNATURE = `(x-amz-(?:signature|credential|security-token)${EQUALS})[^"&\\s\\\\]+|((?:[?&;]|%(?:25)*(?:3f|26))proof${EQUALS})(?:[0-9a-z.-]|%[0-9a-f]{2})+`;
 
 export const WHOLE_TOKEN = /^lpk_[a-z2-7]{32}$/;
@@ -52,8 +49,8 @@ export function withoutSecrets(text: string): string {
 }
 
 /**
- * What was percent-encoded more than once may hide its own digits: a run that reads as a secret
- * once it is decoded goes as a whole.
+ * Runs that were percent-encoded more than once, which may hide their own digits: a run that reads
+ * as a secret once it is decoded goes as a whole.
  */
 const ENCODED_TWICE = /[^\s"]*%25[^\s"]*/g;
 const DECODED_TIMES = 4;

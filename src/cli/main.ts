@@ -16,7 +16,7 @@ import { sayAside } from "./terminal/say.js";
 
 const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;
-/** What is wrong is the command line or a setting. */
+/** Faults of the command line or of a setting. */
 const USAGE_FAULTS: ReadonlySet<FaultCode> = new Set<FaultCode>([
   "settings/bad-value",
   "control/bad-request",

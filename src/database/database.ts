@@ -92,7 +92,7 @@ function failed(error: unknown, facts: { readonly path?: string } = {}): Fault {
       );
 }
 
-/** Whether a write failed because a row of that key is there already. */
+/** Returns whether a write failed because a row of that key is there already. */
 export function isDuplicate(error: unknown): boolean {
   const code = (error as { readonly code?: unknown } | undefined)?.code;
   return typeof code === "string" && /^SQLITE_CONSTRAINT(_UNIQUE|_PRIMARYKEY)?$/.test(code);

@@ -1,5 +1,5 @@
 /**
- * How the schema came to be, step by step. A step that was released is never changed: a later one
+ * The steps by which the schema came to be. A step that was released is never changed: a later one
  * corrects it. A step that a crash cut short runs again, since not every database takes a change of
  * its schema back: each must pass over what it has done.
  */

@@ -77,7 +77,7 @@ export async function updateRepository(
   );
 }
 
-/** How many repositories a namespace has: those that are set aside do not count. */
+/** Counts the repositories of a namespace: those that are set aside do not count. */
 export async function countRepositories(database: Database, namespace: string): Promise<number> {
   const counted = await database.query((db) =>
     db
@@ -91,8 +91,8 @@ export async function countRepositories(database: Database, namespace: string): 
 }
 
 /**
- * What `change` makes of what is set, in one step; what it throws changes nothing. False: there is
- * no such row.
+ * Replaces the settings by the result of `change`, in one step; an exception of it changes nothing.
+ * False: there is no such row.
  */
 export function changeSettings(
   database: Database,
@@ -256,7 +256,7 @@ export function listNamesOf(database: Database, id: string): Promise<RepositoryR
 
 // Lists -------------------------------------------------------------------------------------------
 
-/** Who looks at a list: undefined may see all. */
+/** The viewer of a list: undefined may see all. */
 export interface Viewer {
   /** Undefined: nobody who is signed in. */
   readonly userId: string | undefined;
@@ -271,8 +271,8 @@ export interface ListedRow {
 }
 
 /**
- * By title, those behind `after` that have been made: at most `count`. Costs at most three times as
- * many rows.
+ * By title, those behind `after` that have been made: at most `count`. Reads along an index, three
+ * times as many rows at most, and all that was granted to the viewer.
  */
 export async function listRepositories(
   database: Database,

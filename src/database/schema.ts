@@ -47,7 +47,7 @@ export interface RepositoriesTable {
   /** The title it had before it was set aside. */
   readonly former_title: string | null;
   /**
-   * Whose name makes somebody its owner; null: nobody's, because lakeFS or a hub's rule gave the
+   * Namespace whose user is its owner; null: nobody is, because lakeFS or a hub's rule gave the
    * name.
    */
   readonly namespace: string | null;
@@ -75,8 +75,8 @@ export interface RepositoriesTable {
   /** Id of its first commit; null: it could not be found. */
   readonly lakefs_root: string | null;
   /**
-   * What is set for it in place of the server's settings, as JSON (serve/repository-settings.ts);
-   * null: nothing.
+   * Settings of its own in place of the server's, as JSON
+   * (serve/conversation/repository-settings.ts); null: none.
    */
   readonly settings: string | null;
 }

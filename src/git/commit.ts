@@ -112,7 +112,7 @@ function committerDate(data: Uint8Array, start: number): number {
   return 0;
 }
 
-/** Of the committer line's text, [start, end). */
+/** Returns the date in the committer line's text, [start, end). */
 function dateIn(data: Uint8Array, start: number, end: number): number {
   const angle = data.lastIndexOf(ANGLE, end - 1);
   let at = angle < start ? start : angle + 1;

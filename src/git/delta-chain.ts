@@ -1,9 +1,9 @@
 /**
- * Which older version of a tree it becomes a delta of. Versions of one path are a list; the newest
- * as the base of the next makes the shortest deltas, and chains that are as long as the history. So
- * versions count like a number in base 8: at every eighth place a version steps back to the one
- * eight before, at every 64th to the one 64 before, and so on. A history of 8^n versions has chains
- * of 7n at most, and a delta is some four changes long on average.
+ * Chooses which older version of a tree it becomes a delta of. Versions of one path are a list; the
+ * newest as the base of the next makes the shortest deltas, and chains that are as long as the
+ * history. So versions count like a number in base 8: at every eighth place a version steps back to
+ * the one eight before, at every 64th to the one 64 before, and so on. A history of 8^n versions
+ * has chains of 7n at most, and a delta is some four changes long on average.
  *
  *   place   0 ← 1 ← 2 … ← 7      0 ← 8 ← 9 …      0 ← 8 ← 16 …      0 ← 64
  *
@@ -16,7 +16,7 @@ import { LIMITS } from "../base/limits.js";
 export interface Versions {
   /** -1: there is none. */
   readonly previous: ArrayLike<number>;
-  /** How many come before it on its list. */
+  /** Number of versions that come before it on its list. */
   readonly place: ArrayLike<number>;
   /**
    * Deltas to be applied until it is whole. Above `treeDeltaDepthMax`: it is no base for anything.
@@ -24,7 +24,7 @@ export interface Versions {
   readonly depth: ArrayLike<number>;
 }
 
-/** What hangs on a version that looks for its base; nothing hangs on a new one. */
+/** Versions that hang on one that looks for its base; nothing hangs on a new one. */
 export interface Hanging {
   readonly count: number;
   /** Deltas from there to the last of them. */

@@ -1,5 +1,5 @@
 /**
- * What .gitattributes files say of `filter`, the one attribute that makes a file an LFS object.
+ * Reads `filter` out of .gitattributes files, the one attribute that makes a file an LFS object.
  *
  *   <pattern> <attribute>…         attribute: name (set), -name (unset), !name (unspecified),
  *                                  name=value
@@ -47,7 +47,7 @@ const LITERAL = /^[^*?[\\]+$/;
  * The lines of one file. Of which folder it is, and of which macros there are, who asks must know.
  */
 export class AttributeRules {
-  /** What its macros bring, where it is the root's. */
+  /** Attributes its macros set, where it is the root's file. */
   readonly macros: Macros;
   readonly #lines: readonly Line[];
   #compiled: { readonly macros: Macros; readonly rules: Compiled } | undefined;
@@ -72,7 +72,7 @@ export class AttributeRules {
   }
 }
 
-/** What is known so far of one path's attributes: of `filter`, and of macros that lead to it. */
+/** The attributes of one path as far as they are known: `filter`, and macros that lead to it. */
 class Values {
   readonly macros: Macros;
   readonly #known = new Map<string, State["value"]>();
@@ -210,7 +210,7 @@ function leadingNames(macros: Macros): ReadonlySet<string> {
 /** The rules of a folder's own file ("" the root, "a/b"); undefined: it has none. */
 export type RulesOf = (folder: string) => AttributeRules | undefined;
 
-/** What a path's attributes say of `filter`. Throws the budget's fault. */
+/** Returns the value of `filter` that a path's attributes give. Throws the budget's fault. */
 export function filterOf(path: string, rulesOf: RulesOf, budget?: WorkBudget): Filter {
   const values = new Values(rulesOf("")?.macros ?? NO_MACROS);
   for (let cut = path.lastIndexOf("/"); ; cut = path.lastIndexOf("/", cut - 1)) {
@@ -219,7 +219,7 @@ export function filterOf(path: string, rulesOf: RulesOf, budget?: WorkBudget): F
   }
 }
 
-/** Whether `filter=lfs` holds for `path`. */
+/** Returns whether `filter=lfs` holds for `path`. */
 export function isLfsPath(path: string, rulesOf: RulesOf, budget?: WorkBudget): boolean {
   return filterOf(path, rulesOf, budget) === "lfs";
 }

@@ -1,7 +1,8 @@
 /**
  * Globs as gitignore(5) has them, over latin1 text.
  *
- *   *  anything but "/"     ?  one such     **  between slashes or ends: any folders     [a-z]  [!a-z]  [[:alpha:]]  \\x
+ * anything but "/"     ?  one such     **  between slashes or ends: any folders     [a-z]  [!a-z]
+ * [[:alpha:]]  \\x
  *
  * Matching keeps the set of all places in the glob that the text so far can have led to: at most
  * the glob's length, for each character once. Going back over a glob of many stars would take
@@ -32,8 +33,8 @@ export class Glob {
   readonly literal: string | undefined;
   readonly #steps: readonly Step[];
   /**
-   * What each text that matches begins and ends with, and how many slashes it has where no "**" may
-   * take some: most texts are told apart by these.
+   * Beginning and end of each text that matches, and its number of slashes where no "**" may take
+   * some: most texts are told apart by these.
    */
   readonly #prefix: string;
   readonly #suffix: string;
@@ -61,7 +62,7 @@ export class Glob {
     this.#next = new Int32Array(steps.length + 1);
   }
 
-  /** Whether the whole of `text` matches. `budget` is spent by places looked at. */
+  /** Returns whether the whole of `text` matches. `budget` is spent by places looked at. */
   matches(text: string, budget?: WorkBudget): boolean {
     if (this.literal !== undefined) return text === this.literal;
     budget?.spend(1);

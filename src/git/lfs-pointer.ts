@@ -50,7 +50,7 @@ const SPACE =
   "(?:[\\t-\\r ]|\\xc2[\\x85\\xa0]|\\xe1\\x9a\\x80|\\xe2\\x80[\\x80-\\x8a\\xa8\\xa9\\xaf]|\\xe2\\x81\\x9f|\\xe3\\x80\\x80)";
 const LEADING_SPACE = new RegExp(`^${SPACE}+`);
 const TRAILING_SPACE = new RegExp(`${SPACE}+$`);
-/** What each pointer begins with: most files are told apart by it. */
+/** Beginning of every pointer: most files are told apart by it. */
 const BEGINNING = new RegExp(`^${SPACE}*(?:version |ext-)`);
 
 export function isSha256(text: string): boolean {
@@ -98,8 +98,8 @@ function splitLine(line: string): Line | "blank" | undefined {
 }
 
 /**
- * Whether each has an object, and a priority that no other has. Of a line that comes twice the last
- * counts.
+ * Returns whether each has an object, and a priority that no other has. Of a line that comes
+ * twice the last counts.
  */
 function areExtensions(extensions: ReadonlyMap<string, string>): boolean {
   const priorities = new Set(

@@ -55,7 +55,7 @@ export class OidSet {
     return ids.buffer as SharedArrayBuffer;
   }
 
-  /** Whether it was not there. */
+  /** Puts the id in its place; returns whether it was not there. */
   #put(): boolean {
     const at = this.#find();
     if (!this.#isFree(at)) return false;
@@ -63,7 +63,7 @@ export class OidSet {
     return true;
   }
 
-  /** Where the wanted id is, or would be. */
+  /** Returns the place where the wanted id is, or would be. */
   #find(): number {
     const { length } = this.#slots;
     const slots = length / OID_BYTES;

@@ -1,5 +1,5 @@
 /**
- * What stands before the zlib stream of a pack entry.
+ * The head of a pack entry, before its zlib stream.
  *
  *   type and size   1 bit "more", 3 bits type, 4 bits size; then 7 bits a byte, low bits first
  *   ofs-delta       distance back to the base: 7 bits a byte, high bits first, one added before
@@ -18,7 +18,7 @@ export class EntryHead {
   type = 0;
   /** Inflated bytes of the entry: the object, or the delta. */
   size = 0;
-  /** Where in the bytes the zlib stream starts. */
+  /** Offset of the zlib stream in the bytes. */
   end = 0;
   /** ofs-delta: where in the pack its base starts. */
   baseOffset = 0;

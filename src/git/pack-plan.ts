@@ -1,10 +1,10 @@
 /**
- * What a pack to be sent will hold, and how each object gets into it: decided before the first byte
- * is written, obeyed by the writer. One row an object, in typed arrays: 26 bytes a row, whatever
- * the number.
+ * The plan of a pack to be sent: its objects, and how each gets into it. It is made before the
+ * first byte is written, and the writer obeys it. One row an object, in typed arrays: 26 bytes a
+ * row, whatever the number.
  */
 
-/** How an object gets into the pack. */
+/** Ways an object gets into the pack. */
 export const PLACE = {
   /** The stored entry holds it whole: its bytes are copied. */
   reuse: 0,

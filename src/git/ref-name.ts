@@ -11,16 +11,16 @@ const FORBIDDEN = /[\x00-\x20\x7f~^:?*[\\]|\.\.|@\{/;
 const LOCK = ".lock";
 
 /**
- * Whether `git check-ref-format <name>` accepts it: at least two components (rule 2). "HEAD" alone
- * is none. "refs/heads/-x" and non-UTF-8 bytes are legal.
+ * Returns whether `git check-ref-format <name>` accepts the name: at least two components (rule
+ * 2). "HEAD" alone is none. "refs/heads/-x" and non-UTF-8 bytes are legal.
  */
 export function isRefName(name: string): boolean {
   return name.includes("/") && isWellFormed(name);
 }
 
 /**
- * Whether a push may create it: under "refs/", and what follows is itself a name of two components
- * or more. Git's receive-pack calls the others "funny refname" ("refs/x" among them).
+ * Returns whether a push may create the ref: under "refs/", and the rest is itself a name of two
+ * components or more. Git's receive-pack calls the others "funny refname" ("refs/x" among them).
  */
 export function isPushableRefName(name: string): boolean {
   return name.startsWith("refs/") && isRefName(name.slice("refs/".length));
@@ -118,7 +118,7 @@ export class RefNames {
     return this.#base[lowerBound(this.#base, name)]?.name === name;
   }
 
-  /** How many base names lie beneath the folder: "0" follows "/" in ASCII. */
+  /** Returns how many base names lie beneath the folder: "0" follows "/" in ASCII. */
   #baseBeneath(folder: string): number {
     return lowerBound(this.#base, `${folder}0`) - lowerBound(this.#base, `${folder}/`);
   }

@@ -1,7 +1,7 @@
 /** Look-ups in a table of ids: sorted, 20 bytes each. */
 import { OID_BYTES } from "./oid.js";
 
-/** Whether `sorted` holds the one at `at` of `bytes`. */
+/** Returns whether `sorted` holds the id at `at` of `bytes`. */
 export function holdsId(sorted: Uint8Array, bytes: Uint8Array, at: number): boolean {
   let low = 0;
   let high = sorted.length / OID_BYTES;

@@ -41,8 +41,8 @@ export class PatternList {
   }
 
   /**
-   * Whether the last pattern that matches includes or excludes `path` (latin1, no "/" around);
-   * undefined: none matches.
+   * Returns whether the last pattern that matches includes `path` (latin1, no "/" around) or
+   * excludes it; undefined if none matches.
    */
   matches(path: string, isFolder: boolean): boolean | undefined {
     const name = path.slice(path.lastIndexOf("/") + 1);

@@ -13,7 +13,7 @@ import { TreeMerge } from "./tree-merge.js";
 
 const COPY = 0x80;
 const COPY_BYTES_MAX = 0xffffff;
-/** Where a copy's size bits begin. */
+/** First bit that says a copy's size. */
 const COPY_SIZE_BIT = 0x10;
 const INSERT_BYTES_MAX = 127;
 /** An instruction to copy takes up to 8 bytes: below, the bytes themselves are as short. */

@@ -4,7 +4,7 @@
  */
 import { OID_BYTES } from "./oid.js";
 
-/** What the walk is at. */
+/** Kind of the step that the walk is at. */
 export type Step =
   /** Bytes that both have: whole entries. */
   | "same"
@@ -27,10 +27,10 @@ const SLASH = 0x2f;
  */
 export class TreeMerge {
   step: Step = "same";
-  /** Where in the older and in the newer tree the step's bytes start. */
+  /** Offsets in the older and in the newer tree where the step's bytes start. */
   from = 0;
   to = 0;
-  /** How many bytes they are, in the tree or trees that have them. */
+  /** Number of these bytes, in the tree or trees that have them. */
   bytes = 0;
   /** "changed": bytes before the id. */
   head = 0;

@@ -14,7 +14,7 @@ export const MODE_TYPE = 0o170000;
 export const MODE_TREE = 0o040000;
 export const MODE_GITLINK = 0o160000;
 
-/** Whether an entry of this mode is a folder, whatever its other bits. */
+/** Returns whether an entry of this mode is a folder, whatever its other bits. */
 export function isTreeMode(mode: number): boolean {
   return (mode & MODE_TYPE) === MODE_TREE;
 }
@@ -31,7 +31,7 @@ export class TreeCursor {
   /** Its name: bytes [nameStart, nameEnd) of `data`. */
   nameStart = 0;
   nameEnd = 0;
-  /** Where its 20 bytes of object id start in `data`. */
+  /** Offset in `data` of its 20 bytes of object id. */
   oidAt = 0;
   readonly data: Uint8Array;
   #at = 0;

@@ -1,6 +1,6 @@
 /**
- * Which kernels run: both sets are timed once by each thread, and the faster one is taken per call
- * and size. On a CPU with SHA extensions node:crypto wins for one large object, WebAssembly's four
+ * Choice of kernels: each thread times both sets once, and takes the faster one per call and
+ * size. On a CPU with SHA extensions node:crypto wins for one large object, WebAssembly's four
  * lanes for everything small; without them the lanes win throughout (0.5 GB/s against 2 GB/s of one
  * stream here, 1.4 GB/s of four).
  */
@@ -11,9 +11,9 @@ import { WasmKernels } from "./wasm.js";
 
 /** Sizes in bytes from which the plain set is taken; Infinity: never. */
 export interface Picks {
-  /** Of an object hashed alone. */
+  /** Nanoseconds a byte of an object hashed alone. */
   readonly hashOne: number;
-  /** Of the objects of a batch, on average. */
+  /** The same of the objects of a batch, on average. */
   readonly hashMany: number;
   readonly inflate: number;
   readonly crc32: number;
@@ -27,6 +27,7 @@ const TIMED_BYTES = 128 * 1024;
 const TURNS = 3;
 const BATCH = 4;
 
+/** Of this thread. */
 let chosen: ChosenKernels | undefined;
 
 /** This thread's kernels: timed on the first call (some 40 ms). */

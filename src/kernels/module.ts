@@ -2,10 +2,11 @@
  * The WebAssembly module: its exports, its memories, its instances. Built from wasm/ by
  * scripts/build.mjs.
  */
+import { LAYOUT } from "./abi.js";
 
 /**
- * What an ingest's kernels ask of their host (wasm/host.ts). Offsets are numbers: packs outgrow 32
- * bits.
+ * Functions that an ingest's kernels call in their host (wasm/host.ts). Offsets are numbers:
+ * packs outgrow 32 bits.
  */
 export interface Host {
   /** Reads `length` bytes of the pack at `offset` to `to`; how many came. */
@@ -156,14 +157,11 @@ export function emptyMemory(): WebAssembly.Memory {
 }
 
 /**
- * wasm/layout.ts RESOLVED: the one word of an ingest's header that is read without an instance, to
- * tell how far it is.
+ * Deltas of an ingest that are resolved by now, whatever thread does it. Read from the one word of
+ * an ingest's header that needs no instance.
  */
-const RESOLVED_AT = 1024 + 56;
-
-/** Deltas of an ingest that are resolved by now, whatever thread does it. */
 export function resolvedDeltas(memory: WebAssembly.Memory): number {
-  return Atomics.load(new Int32Array(memory.buffer, RESOLVED_AT, 1), 0) >>> 0;
+  return Atomics.load(new Int32Array(memory.buffer, LAYOUT.RESOLVED, 1), 0) >>> 0;
 }
 
 /** Fills the constant tables of `memory` and clears its header. */

@@ -3,14 +3,15 @@
  * buffers.
  */
 import { Fault } from "../base/fault.js";
+import { FRAME } from "./abi.js";
 import { CODE, faultOfCode } from "./codes.js";
 import type { HashJob, Inflated, Kernels } from "./kernels.js";
 import { attach, newMemory, type Module } from "./module.js";
 
 const TYPE_NUMBER = { commit: 1, tree: 2, blob: 3, tag: 4 } as const;
-/** Free bytes before and behind data that is framed or written with overshoot: wasm/frame.ts. */
-const BEFORE = 32;
-const AFTER = 128;
+/** Free bytes before and behind data that is framed or written with overshoot. */
+const BEFORE = FRAME.FRAME_BEFORE;
+const AFTER = FRAME.FRAME_AFTER + 32;
 const JOB_BYTES = 16;
 const DIGEST_BYTES = 20;
 /**
@@ -179,7 +180,10 @@ export class WasmKernels implements Kernels {
   }
 }
 
-/** Where the batch that starts at `first` ends: bounded in jobs and bytes, at least one object. */
+/**
+ * Returns where the batch that starts at `first` ends: bounded in jobs and bytes, at least one
+ * object.
+ */
 function batchEnd(objects: readonly HashJob[], first: number): number {
   let bytes = 0;
   let end = first;

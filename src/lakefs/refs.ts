@@ -18,7 +18,7 @@ import type {
   RefUpdateOptions,
 } from "../odb/ref-store.js";
 import { foldersOf } from "../git/ref-name.js";
-import type { LandedHead } from "./land/tasks.js";
+import type { BranchHeads } from "./read/branch-heads.js";
 import type { LakefsClient } from "./api/client.js";
 import { type LakefsCommitMap, progressFacts } from "./read/commit-map.js";
 import { isContentFault } from "./rules/content-fault.js";
@@ -37,6 +37,8 @@ export interface LakefsRefsOptions {
   readonly commits: LakefsCommitMap;
   readonly manifestRefs: RefStore;
   readonly landing: Landing;
+  /** Told which commits branches are at. */
+  readonly branchHeads: BranchHeads;
   /**
    * Throws where lakeFS's name leads to another repository by now, or to none. `fresh`: whatever
    * was said a moment ago. Default: it never does.
@@ -94,18 +96,12 @@ export class LakefsRefs implements RefStore {
     max: LIMITS.lakefsUnreadableMax,
     ttl: LIMITS.lakefsUnreadableMs,
   });
-  #latestHeads: readonly LandedHead[] = [];
   /** Stops what goes on after its request has given up. */
   readonly #closed = new AbortController();
 
   constructor(options: LakefsRefsOptions) {
     this.#options = options;
     setMaxListeners(0, this.#closed.signal); // every record that waits to be written listens
-  }
-
-  /** Commits that branches were at when they were last read; empty before that. */
-  get latestHeads(): readonly LandedHead[] {
-    return this.#latestHeads;
   }
 
   /** Refs that were left out of the last list because their commits cannot be read. */
@@ -157,7 +153,7 @@ export class LakefsRefs implements RefStore {
       return fault === undefined ? [] : [{ name, fault }];
     });
     this.#completeLandings(heads, records);
-    this.#latestHeads = heads.flatMap(({ kind, lakeId }) => {
+    this.#options.branchHeads.latest = heads.flatMap(({ kind, lakeId }) => {
       const tree = kind === "branch" ? records.get(lakeId)?.tree : undefined;
       return tree === undefined ? [] : [{ lakeId, tree }];
     });

@@ -1,18 +1,19 @@
-/** Puts the reading half together for one lakeFS repository. */
+/**
+ * Opens one lakeFS repository, in this order: what is read of it, the landing of pushes, which works
+ * with that, and the refs, which need both.
+ */
 import { asFault, Fault } from "../base/fault.js";
 import type { Semaphore } from "../base/flow.js";
 import { faultFacts, type Log } from "../observe/log.js";
 import type { ObjectDatabase } from "../odb/object-database.js";
-import type { RefStore } from "../odb/ref-store.js";
 import type { Pool } from "../pool/task.js";
 import type { Store } from "../store/store.js";
 import { LakefsClient } from "./api/client.js";
-import type { GuardState } from "./hooks/guard-proof.js";
+import { BranchHeads } from "./read/branch-heads.js";
 import { LakefsCommitMap } from "./read/commit-map.js";
 import type { Mapping } from "./rules/contract.js";
 import type { LakefsAccess } from "./api/http.js";
-import { LakefsRefs, type StaleRefs, type UnservedRef } from "./refs.js";
-import { type Landing, type LandingParts, refusingLanding } from "./land/contract.js";
+import { LakefsRefs, type LakefsRefsOptions, type StaleRefs } from "./refs.js";
 import { formatMapping, isSameMapping, openMappingRecord, repairMapping } from "./notes/mapping.js";
 import { PromisedBlobs } from "./read/promised-blobs.js";
 import { StoredLists } from "./read/promise-lists.js";
@@ -20,7 +21,7 @@ import { LakeRecords } from "./read/records.js";
 import { RootCommit } from "./notes/root-commit.js";
 import { unlessAway } from "./api/stale.js";
 
-export interface LakefsRepositoryOptions {
+export interface LakefsReadingOptions {
   readonly access: LakefsAccess;
   /** Default: one made from `access`. */
   readonly client?: LakefsClient;
@@ -31,7 +32,6 @@ export interface LakefsRepositoryOptions {
   readonly prefix: string;
   readonly pool: Pool;
   readonly objects: ObjectDatabase;
-  readonly manifestRefs: RefStore;
   /** Keys of seals: the first signs, all verify. Default: none. */
   readonly sealKeys?: readonly Uint8Array[];
   /** What the settings say; it counts only where lakeFS holds no mapping yet. */
@@ -43,39 +43,39 @@ export interface LakefsRepositoryOptions {
    */
   readonly synthesisTasks: Semaphore;
   readonly log: Log;
-  /** Made with what it needs of this half; default: every push is refused. */
-  readonly landing?: (parts: LandingParts) => Landing;
-  readonly refsWaitMs?: number;
   /** While lakeFS is away, what is known is served for reading. */
   readonly serveStale?: boolean;
   /** Told when a repository that was opened without lakeFS can be opened with it. */
   readonly onBack?: () => void;
-  /** Throws where lakeFS's name leads to another repository by now (LakefsRefsOptions). */
-  readonly confirm?: (fresh: boolean, signal: AbortSignal) => Promise<void>;
   /** For tests. */
   readonly pagesOnly?: boolean;
   readonly cutsLookMs?: number;
 }
 
-export interface LakefsRepository {
+/** What is read of one lakeFS repository. */
+export interface LakefsReading {
   readonly client: LakefsClient;
+  readonly repository: string;
+  /** lakeFS's storage namespace of it. */
+  readonly namespace: string;
+  readonly defaultBranch: string;
+  readonly sealKeys: readonly Uint8Array[];
   readonly mapping: Mapping;
-  readonly refs: LakefsRefs;
   readonly commits: LakefsCommitMap;
   readonly promised: PromisedBlobs;
   /** Lists of what packs promise, for who folds the packs. */
   readonly lists: StoredLists;
-  readonly defaultBranch: string;
-  /** What is known of the guard of pushes. */
-  guard(): GuardState;
-  close(): void;
+  readonly root: RootCommit;
+  readonly heads: BranchHeads;
+  /** What to serve while lakeFS is away; undefined: nothing. */
+  readonly stale: StaleRefs | undefined;
 }
 
 /** Throws "lakefs/missing" where lakeFS has no such repository. */
-export async function openLakefsRepository(
-  options: LakefsRepositoryOptions,
+export async function openLakefsReading(
+  options: LakefsReadingOptions,
   signal: AbortSignal,
-): Promise<LakefsRepository> {
+): Promise<LakefsReading> {
   const {
     access,
     repository,
@@ -83,7 +83,6 @@ export async function openLakefsRepository(
     prefix,
     pool,
     objects,
-    manifestRefs,
     incoming,
     log,
     sealKeys = [],
@@ -96,83 +95,69 @@ export async function openLakefsRepository(
     options,
     signal,
   );
-  const commits = new LakefsCommitMap({
+  const shared = {
     access,
     client,
     repository,
     namespace,
-    sealKeys,
     records,
     objects,
     pool,
-    incoming,
     log,
-    mapping: { ...mapping, namespace },
     tasks: options.synthesisTasks,
+  };
+  const commits = new LakefsCommitMap({
+    ...shared,
+    sealKeys,
+    mapping: { ...mapping, namespace },
     pagesOnly: options.pagesOnly ?? false,
     cutsLookMs: options.cutsLookMs,
   });
   const remake = (pack: string, ending: AbortSignal) => commits.remake(pack, ending);
-  const promised = new PromisedBlobs({
-    access,
+  const promised = new PromisedBlobs({ ...shared, remake });
+  const stale =
+    options.serveStale === true
+      ? staleRefs(records, { defaultBranch, namespace, isStale }, options)
+      : undefined;
+  return {
     client,
     repository,
     namespace,
-    records,
-    objects,
-    pool,
-    incoming,
-    log,
-    tasks: options.synthesisTasks,
-    remake,
-  });
-  const heads = () => refs.latestHeads;
-  const root = new RootCommit(client, repository);
-  const landing =
-    options.landing?.({
-      client,
-      repository,
-      namespace,
-      sealKeys,
-      mapping,
-      commits,
-      root,
-      defaultBranch,
-      heads,
-    }) ?? refusingLanding("pushing to lakeFS is not possible yet");
-  const onUnserved = ({ kind, id, reason }: UnservedRef) =>
-    log.warn("a ref of lakeFS is not served", { repository, kind, id, reason });
-  const onIncomplete = (branch: string, fault: Fault) =>
-    log.debug("a half-landed push is not completed", { repository, branch, reason: fault.message });
-  const refs: LakefsRefs = new LakefsRefs({
+    defaultBranch,
+    sealKeys,
+    mapping,
+    commits,
+    promised,
+    lists: new StoredLists({ records, pool, incoming }),
+    root: new RootCommit(client, repository),
+    heads: new BranchHeads(),
+    stale,
+  };
+}
+
+export interface LakefsRefsWishes
+  extends Pick<LakefsRefsOptions, "manifestRefs" | "landing" | "confirm" | "waitMs"> {
+  readonly log: Log;
+}
+
+/** Refs of what `reading` reads, whose pushes land by `landing`. */
+export function openLakefsRefs(
+  { client, repository, defaultBranch, commits, heads, stale }: LakefsReading,
+  { log, ...wishes }: LakefsRefsWishes,
+): LakefsRefs {
+  return new LakefsRefs({
+    ...wishes,
     client,
     repository,
     defaultBranch,
     commits,
-    manifestRefs,
-    landing,
-    onUnserved,
-    onIncomplete,
-    ...(options.refsWaitMs === undefined ? {} : { waitMs: options.refsWaitMs }),
-    ...(options.confirm === undefined ? {} : { confirm: options.confirm }),
-    stale:
-      options.serveStale === true
-        ? staleRefs(records, { defaultBranch, namespace, isStale }, options)
-        : undefined,
+    branchHeads: heads,
+    stale,
+    onUnserved: ({ kind, id, reason }) =>
+      log.warn("a ref of lakeFS is not served", { repository, kind, id, reason }),
+    onIncomplete: (branch, { message: reason }) =>
+      log.debug("a half-landed push is not completed", { repository, branch, reason }),
   });
-  const guard = () => landing.guard;
-  const lists = new StoredLists({ records, pool, incoming });
-  return {
-    client,
-    mapping,
-    refs,
-    commits,
-    promised,
-    lists,
-    defaultBranch,
-    guard,
-    close: () => refs.close(),
-  };
 }
 
 interface Facts {
@@ -190,7 +175,7 @@ interface Facts {
 async function factsOf(
   client: LakefsClient,
   records: LakeRecords,
-  options: LakefsRepositoryOptions,
+  options: LakefsReadingOptions,
   signal: AbortSignal,
 ): Promise<Facts> {
   const now = async (asking: AbortSignal): Promise<Facts> => {
@@ -220,7 +205,7 @@ async function factsOf(
 function staleRefs(
   records: LakeRecords,
   facts: Omit<Facts, "mapping">,
-  { repository, log, onBack }: LakefsRepositoryOptions,
+  { repository, log, onBack }: LakefsReadingOptions,
 ): StaleRefs {
   const { defaultBranch, namespace, isStale } = facts;
   let isChecked = !isStale;
@@ -266,7 +251,7 @@ function staleRefs(
 async function agreedMapping(
   client: LakefsClient,
   records: LakeRecords,
-  { repository, mappingSeed, log }: LakefsRepositoryOptions,
+  { repository, mappingSeed, log }: LakefsReadingOptions,
   signal: AbortSignal,
 ): Promise<Mapping> {
   const before = await records.mapping(signal).catch((error: unknown) => {

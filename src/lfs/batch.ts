@@ -83,7 +83,7 @@ function readObject(value: unknown): LfsObject {
   return { oid, size };
 }
 
-/** What is wrong with an object as named; undefined: nothing. */
+/** Returns the fault of an object as named, or undefined if there is none. */
 export function complaint({ oid, size }: LfsObject): string | undefined {
   if (!isSha256(oid)) return "the oid is not a SHA-256 in 64 lower-case hex digits";
   if (!Number.isSafeInteger(size) || size < 0) return "the size is not a number of bytes";

@@ -17,7 +17,7 @@ export interface UploadHash {
   close(): void;
 }
 
-/** Uploads of this process that are hashed here. */
+/** Uploads that are hashed here, on the event loop that all of this thread share. */
 let hashedHere = 0;
 
 /** `size`: all that will come. */

@@ -1,4 +1,4 @@
-/** What LFS asks of a lakeFS repository; serve/lfs-lakefs implements it. */
+/** The contract of LFS with a lakeFS repository; serve/lfs/lakefs-files implements it. */
 /** The hidden branch and commits of one lakeFS repository. */
 export interface LakefsFiles {
   /** Undefined where there is no such file, or no such ref. */
@@ -27,8 +27,8 @@ export interface LakefsFiles {
   /** Gives a name to bytes that are there and have been hashed: it is sealed, and remembered. */
   stage(branch: string, path: string, file: HashedFile, signal: AbortSignal): Promise<void>;
   /**
-   * Where the bytes of a commit's file lie, if a branch's head has the same ones there: others may
-   * be collected at any time.
+   * Finds the bytes of a commit's file, if a branch's head has the same ones there: others may be
+   * collected at any time.
    */
   atHead(commit: string, path: string, signal: AbortSignal): Promise<string | undefined>;
   /**

@@ -83,8 +83,8 @@ export class LakefsLfsStore implements LfsStore {
   }
 
   /**
-   * Where the object's bytes lie, an address that lakeFS can stage; undefined: not here with this
-   * size. Never one that only old commits name: such bytes are copied, as a collection may be
+   * Returns the address of the object's bytes, one that lakeFS can stage; undefined: not here with
+   * this size. Never one that only old commits name: such bytes are copied, as a collection may be
    * taking them.
    */
   async address(oid: string, size: number, signal: AbortSignal): Promise<string | undefined> {
@@ -145,8 +145,8 @@ export class LakefsLfsStore implements LfsStore {
   }
 
   /**
-   * What comes in is stored and named by whoever uploads it; what is left over is taken away by the
-   * server.
+   * Begins an upload: its bytes are stored and named by whoever uploads it, leftovers are removed
+   * by the server.
    */
   async beginUpload(
     object: LfsObject,
@@ -170,7 +170,7 @@ export class LakefsLfsStore implements LfsStore {
     work.then(over, over);
   }
 
-  /** What is all but there, is; or it is not known, after some seconds. */
+  /** Waits some seconds for an upload that is all but there. */
   async #settled(oid: string, signal: AbortSignal): Promise<void> {
     const work = this.#settling.get(oid)?.catch(() => undefined);
     if (work !== undefined) await orAbort(within(work, LIMITS.lfsSettleMs), signal);
@@ -204,7 +204,7 @@ export class LakefsLfsStore implements LfsStore {
     return within(gone, LIMITS.lfsClearMs);
   }
 
-  /** Of too many the sweeper finds the others. */
+  /** Leaves leftovers to be removed later; beyond a limit the sweeper finds them. */
   #leave(incoming: string): void {
     if (this.#left.size < LIMITS.lfsUnnamedMax) this.#left.add(incoming);
   }
@@ -234,7 +234,7 @@ export class LakefsLfsStore implements LfsStore {
     return swept;
   }
 
-  /** Where its bytes are, of which one of us knows the hash. */
+  /** Finds its bytes where one of us knows their hash. */
   async #proven(oid: string, signal: AbortSignal): Promise<Found | undefined> {
     const path = objectPath(oid);
     const file = await this.#files.stat(LFS_BRANCH, path, signal);

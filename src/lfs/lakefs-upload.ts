@@ -15,7 +15,7 @@ import type { LfsObject, LfsUpload } from "./store.js";
 /** Chunks between the client and lakeFS, each at most 512 KiB. */
 const CHUNKS_BETWEEN_MAX = 6;
 
-/** What the store does for its uploads. */
+/** The part of the store that ends uploads. */
 export interface UploadSettling {
   /** Gives proven bytes their name. */
   name(object: LfsObject, file: LakefsFile, incoming: string): Promise<void>;

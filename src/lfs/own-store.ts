@@ -26,7 +26,7 @@ export function objectKey(oid: string): StoreKey {
 
 export const LINKS_FOLDER = "lfs/links/";
 
-/** Where the links of one repository are; `repository`: its prefix in the store. */
+/** Returns the folder of one repository's links; `repository`: its prefix in the store. */
 export function linksFolder(repository: string): StoreKey {
   return `${LINKS_FOLDER}${repository}/`;
 }

@@ -1,8 +1,8 @@
 /**
- * Where pointers without an object stand in the commits of a push, and whether .gitattributes make
- * them LFS files there. A tree is looked through once, whatever names it; paths are followed only
- * where something that is looked for lies below. What all that may cost is bounded: ten trees
- * within each other, ten entries each, are ten thousand million paths.
+ * Finds the paths of pointers without an object in the commits of a push, where .gitattributes make
+ * them LFS files. A tree is looked through once, whatever names it; paths are followed only where
+ * something that is looked for lies below. What all that may cost is bounded: ten trees within each
+ * other, ten entries each, are ten thousand million paths.
  */
 import { LIMITS } from "../base/limits.js";
 import { parseCommit } from "../git/commit.js";
@@ -23,7 +23,7 @@ export interface AttributeReading<R> {
   readonly isLfs: (path: string, rulesOf: (folder: string) => R | undefined) => boolean;
 }
 
-/** What is known of an object, by its number. */
+/** Knowledge of an object, by its number. */
 const [UNKNOWN, NOTHING, HOLDS, WANTED] = [0, 1, 2, 3];
 const LF = 0x0a;
 /** Bytes of trees kept on the way back up; those of the rest are read again. */
@@ -146,8 +146,8 @@ export class PointerPaths<R> {
 
   // What lies below -------------------------------------------------------------------------------
   /**
-   * Whether anything that is looked for lies in this tree or below. Post-order on an explicit
-   * stack, each tree once.
+   * Returns whether anything that is looked for lies in this tree or below. Post-order on an
+   * explicit stack, each tree once.
    */
   async #holds(root: number): Promise<boolean> {
     const stack: Frame[] =

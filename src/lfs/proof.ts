@@ -18,8 +18,8 @@ import type { LfsObject } from "./store.js";
 export type LinkPurpose = "download" | "upload" | "verify";
 
 /**
- * Whom a link was given to: the id of the token that was shown, or one of the two below, which no
- * token has. Hex.
+ * The holder of a link: the id of the token that was shown, or one of the two below, which no token
+ * has. Hex.
  */
 export type LinkHolder = string;
 /** Nobody who signed in. */
@@ -27,7 +27,7 @@ export const ANONYMOUS_HOLDER: LinkHolder = "0";
 /** Nobody was asked (`auth: none`). */
 export const TRUSTED_HOLDER: LinkHolder = "1";
 
-/** What an address says before its repository is looked up. */
+/** The claims of an address before its repository is looked up. */
 export interface LinkAddress extends LfsObject {
   readonly purpose: LinkPurpose;
   /** The repository's name as it was asked for: its title. */
@@ -64,7 +64,8 @@ export class LinkProofs {
   }
 
   /**
-   * Whether such a link was ever made, and is still good: whom it was given to. Throws "lfs/proof".
+   * Checks that such a link was made and is still good; returns whom it was given to. Throws
+   * "lfs/proof".
    */
   checkAddress(proof: string | null, address: LinkAddress): LinkHolder {
     const { forAddress, ...given } = readProof(proof);

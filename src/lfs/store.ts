@@ -1,7 +1,7 @@
 /**
- * Where one repository's LFS objects are kept. Two implementations: our own store (own-store.ts)
- * and the lakeFS repository itself (lakefs-store.ts). `size` is the one existence test: batch,
- * verify and push all ask it.
+ * The store of one repository's LFS objects. Two implementations: our own store (own-store.ts) and
+ * the lakeFS repository itself (lakefs-store.ts). `size` is the one existence test: batch, verify
+ * and push all ask it.
  */
 import type { Pool } from "../pool/task.js";
 
@@ -45,7 +45,7 @@ export interface LfsStore {
   beginUpload(object: LfsObject, signal: AbortSignal, uploader?: Uploader): Promise<LfsUpload>;
 }
 
-/** Who uploads. */
+/** The caller of an upload. */
 export interface Uploader {
   /** The account; undefined: nobody was asked. */
   readonly account: string | undefined;

@@ -13,7 +13,7 @@ export type HashPiece =
 
 export interface HashPieceRequest extends TaskControl {
   readonly piece: HashPiece;
-  /** What the piece before left; undefined: this is the first. */
+  /** State that the piece before left; undefined: this is the first. */
   readonly state: Uint8Array | undefined;
   readonly last: boolean;
 }
@@ -33,7 +33,7 @@ export interface FindPointersRequest extends TaskControl {
 
 export interface FindPointersResult {
   readonly found: readonly FoundPointer[];
-  /** Where to go on; undefined: that was all. */
+  /** Place to go on from; undefined: that was all. */
   readonly next: number | undefined;
 }
 
@@ -51,7 +51,7 @@ export interface PointerPathsRequest extends TaskControl {
   readonly blobs: readonly Oid[];
 }
 
-/** Where one of the blobs stands in a pushed commit whose .gitattributes give it to LFS. */
+/** A path of one of the blobs in a pushed commit whose .gitattributes give it to LFS. */
 export interface PointerPath {
   readonly tip: Oid;
   readonly blob: Oid;

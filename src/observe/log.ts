@@ -11,7 +11,7 @@ export type LogLevel = "silent" | "error" | "warn" | "info" | "debug" | "trace";
 export type LogFacts = Readonly<Record<string, unknown>>;
 
 export interface Log {
-  /** Whether `trace` is heard: what it would be told need not be made otherwise. */
+  /** True if `trace` is heard: its lines need not be made otherwise. */
   readonly tracing?: boolean;
   error(event: string, facts?: LogFacts): void;
   warn(event: string, facts?: LogFacts): void;

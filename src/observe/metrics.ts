@@ -1,11 +1,11 @@
 /**
- * What `/metrics` shows, in Prometheus' text format. Counters that others keep (the pool, the
+ * Figures of `/metrics`, in Prometheus' text format. Counters that others keep (the pool, the
  * cache, lakeFS' clients) are read when somebody asks. Names of repositories, users and paths are
  * never labels: their number has no bound, and they are nobody else's business.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 
-/** What a request was for: one word a route. */
+/** Purpose of a request: one word a route. */
 export type Operation =
   | "page"
   | "probe"
@@ -22,8 +22,8 @@ export type Operation =
   | "none";
 
 /**
- * How it ended: `refused` is the client's affair (4xx), `failed` ours (5xx), `aborted` means the
- * client had gone.
+ * End of a request: `refused` is the client's affair (4xx), `failed` ours (5xx), `aborted` means
+ * the client had gone.
  */
 export type Outcome = "ok" | "refused" | "failed" | "aborted";
 
@@ -31,7 +31,7 @@ export interface RequestFigures {
   readonly operation: Operation;
   readonly outcome: Outcome;
   readonly seconds: number;
-  /** Of the bodies, as they went over the wire. */
+  /** Bytes of the bodies, as they went over the wire. */
   readonly bytesIn: number;
   readonly bytesOut: number;
 }
@@ -46,7 +46,7 @@ export interface MetricSources {
     readonly replaced: number;
     readonly completed: number;
     readonly waitMsMax: number;
-    /** Of all tasks that have ended. */
+    /** Milliseconds of all tasks that have ended. */
     readonly runMs: number;
   };
   readonly cache: () => {
@@ -145,7 +145,7 @@ export class Metrics {
     this.#packBytes.inc({ source }, bytes);
   }
 
-  /** Which HTTP front end runs: "uws" or "node". */
+  /** Notes the HTTP front end that runs: "uws" or "node". */
   servedBy(kind: string): void {
     new Gauge({
       name: "lakepack_transport",

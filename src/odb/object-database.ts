@@ -7,9 +7,9 @@ import type { Oid } from "../git/oid.js";
 import type { Pool } from "../pool/task.js";
 import type { PackHandle } from "./packs/handle.js";
 import type { PackRecord } from "./pack-record.js";
-import type { Ingest, IngestedPack, IngestProgress } from "./index-pack/contract.js";
+import type { Ingest, IngestedPack, IngestOptions, IngestProgress } from "./index-pack/contract.js";
 
-/** What the manifest records of a pack, beside where its bytes are. */
+/** A pack as the manifest records it, and where its bytes are. */
 export interface LivePack extends PackHandle {
   readonly closed: boolean;
   readonly selfContained: boolean;
@@ -23,7 +23,7 @@ export interface LivePack extends PackHandle {
   readonly promised?: number | undefined;
 }
 
-/** What is known of a pack beside what its ingest found. */
+/** Facts about a pack beside those its ingest found. */
 export interface AdoptedPack {
   readonly origin: LivePack["origin"];
   readonly promised?: number;
@@ -37,7 +37,7 @@ export interface PackSet {
 }
 
 export interface BeginIngestOptions {
-  /** Whose part of the pool the work is; the repository's own where nobody is named. */
+  /** The pool to work in, as the part of one caller; default: the repository's own. */
   readonly pool?: Pool;
   readonly fsck: boolean;
   /** As in IngestOptions. */
@@ -46,10 +46,35 @@ export interface BeginIngestOptions {
   readonly onProgress?: (progress: IngestProgress) => void;
 }
 
+/** A pack that is being made from what the server has, not from a push. */
+export interface PackDraft {
+  /** A folder of its own, empty at first: all in it goes when the draft ends. */
+  readonly folder: string;
+  /** Where the pack is to be written. */
+  readonly path: string;
+  /** Checks and indexes what lies at `path`, and syncs it. Throws "pack/…". */
+  index(how: IndexDraftOptions): Promise<IngestedPack>;
+}
+
+export interface IndexDraftOptions extends Pick<IngestOptions, "promised" | "rules"> {
+  /** Live packs that its links may lead into. */
+  readonly packs: readonly LivePack[];
+  /** Default: true. */
+  readonly fsck?: boolean;
+  /** As in IngestOptions. Default: false. */
+  readonly stored?: boolean;
+  readonly memoryBytes?: number;
+}
+
 export interface ObjectDatabase {
   /** The live packs as last committed, their tables loaded. */
   packs(signal?: AbortSignal): Promise<PackSet>;
   beginIngest(options: BeginIngestOptions): Promise<Ingest>;
+  /**
+   * Makes a pack: `build` writes, indexes and adopts it. Whatever it did not adopt is gone when this
+   * settles, also where it throws or `signal` aborts.
+   */
+  makePack<T>(build: (draft: PackDraft) => Promise<T>, signal: AbortSignal): Promise<T>;
   /** Moves a finished pack to where it lasts (durable, still unreachable). Idempotent. */
   publish(pack: IngestedPack, signal?: AbortSignal): Promise<void>;
   /**

@@ -10,7 +10,7 @@ export interface Ref {
   /** Full name ("refs/heads/main"), one UTF-16 unit per byte (base/bytes `latin1`). */
   readonly name: string;
   readonly oid: Oid;
-  /** What an annotated tag finally points at; absent where `oid` is no tag. */
+  /** The object an annotated tag finally points at; absent where `oid` is no tag. */
   readonly peeled?: Oid;
 }
 
@@ -39,8 +39,8 @@ export interface RefChange {
 }
 
 /**
- * What became of one change: `ng` carries the reason the client reads, and for the log what failed
- * where it is not that the change was refused.
+ * The outcome of one change: `ng` carries the reason the client reads, and for the log the
+ * failure where the change was not refused.
  */
 export type RefOutcome =
   | { readonly name: string; readonly ok: true }

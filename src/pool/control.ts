@@ -18,7 +18,7 @@ import { LIMITS } from "../base/limits.js";
 /** Words of `control`: 0 the caller has gone, 1 counts the task's signs of life. */
 export const CONTROL_ABORT = 0;
 export const CONTROL_BEAT = 1;
-/** How many tasks of others wait for this thread. */
+/** Word that counts the tasks of others that wait for this thread. */
 export const CONTROL_OTHERS = 2;
 /** 1: the task has given up its turn; the pool sets it to 0, and notifies. */
 export const CONTROL_TURN = 3;
@@ -29,8 +29,8 @@ export const CONTROL_RUN = 5;
 export const CONTROL_BYTES = 24;
 
 /**
- * What a thread tells the pool: the task of this number gives up its turn and waits for the next
- * one, or will not want one for a while.
+ * Message of a thread to the pool: the task of this number gives up its turn and waits for the
+ * next one, or will not want one for a while.
  */
 export type PauseMessage = { readonly paused: number } | { readonly away: number };
 
@@ -65,8 +65,8 @@ export class TaskWatch {
   }
 
   /**
-   * Whether another caller's or repository's task waits for this thread and this one has had its
-   * time slice. Ask it at least every 100 ms of work.
+   * Returns whether another caller's or repository's task waits for this thread and this one has
+   * had its time slice. Ask it at least every 100 ms of work.
    */
   shouldYield(): boolean {
     if (Atomics.load(this.#words, CONTROL_OTHERS) <= 0) return false;

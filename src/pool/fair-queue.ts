@@ -31,14 +31,14 @@ export interface Waiting<T> {
   readonly on?: object | undefined;
 }
 
-/** What waits for one pair of repository and caller, in order of arrival. */
+/** Tasks that wait for one pair of repository and caller, in order of arrival. */
 interface Pair<T> {
   readonly share: TaskShare;
   readonly fresh: Set<Waiting<T>>;
   readonly paused: Set<Waiting<T>>;
 }
 
-/** What one repository or one caller has had. */
+/** Thread time that one repository or one caller has had. */
 interface Account {
   servedMs: number;
   waiting: number;
@@ -54,7 +54,7 @@ export class FairQueue<T> {
   };
   readonly #accounts = new Map<string, Account>();
   readonly #fresh: Record<Priority, number> = { interactive: 0, background: 0 };
-  /** What those who are served now have had. */
+  /** Thread time that those who are served now have had. */
   #floorMs = 0;
 
   /** Tasks that have not begun. */
@@ -68,8 +68,8 @@ export class FairQueue<T> {
   }
 
   /**
-   * How many of others wait that would go before a task of this share and priority: those that have
-   * not begun, for whatever thread.
+   * Returns how many tasks of others would go before one of this share and priority: those that
+   * have not begun, for whatever thread.
    */
   waitingBeside(share: TaskShare, priority: Priority): number {
     const key = pairKey(share);

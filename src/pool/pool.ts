@@ -52,7 +52,7 @@ export interface PoolFigures extends PoolSize {
   readonly waitMsMean: number;
   readonly waitMsMax: number;
   readonly runMsMean: number;
-  /** Of all tasks that have ended. */
+  /** Milliseconds of all tasks that have ended. */
   readonly runMs: number;
   /** Threads that died, hung, or did not listen to an abort, and have a successor. */
   readonly replaced: number;

@@ -1,6 +1,7 @@
 /**
  * Tasks of pool threads, as those see them who ask for one. Each room declares its tasks where they
- * are done (`task`), with their requests and results: small messages (paths, ranges, numbers) and SharedArrayBuffers; bulk data moves as files.
+ * are done (`task`), with their requests and results: small messages (paths, ranges, numbers) and
+ * SharedArrayBuffers; bulk data moves as files.
  *
  * Every request carries `control`: Int32 words shared with the caller (control.ts), the first set
  * to 1 when the caller has gone. Tasks look at it by TaskWatch at least every 10 ms of work, which
@@ -29,24 +30,26 @@ export function task<Request extends TaskControl, Result>(name: string): Task<Re
   return { name };
 }
 
-/** What does a task in a thread. */
+/** The function that does a task in a thread. */
 export type Work<T> =
   T extends Task<infer Request, infer Result>
     ? (request: Request) => Result | Promise<Result>
     : never;
 
-/** What a caller passes; the pool adds `control`. */
+/** The request as a caller passes it; the pool adds `control`. */
 export type Asked<Request extends TaskControl> = Omit<Request, "control">;
 
 export type Priority = "interactive" | "background";
 
 export type TransferList = readonly TransferListItem[];
 
-/** Whom a task is for: each gets its fair part of the threads and of the queue. */
+/**
+ * The repository and caller a task is for: each gets its fair part of the threads and of the queue.
+ */
 export interface TaskShare {
   /** Store prefix of the repository. */
   readonly repository: string;
-  /** Who asks: a user, or where nobody says who he is an address. */
+  /** The user who asks, or his address where nobody says who he is. */
   readonly caller: string;
 }
 

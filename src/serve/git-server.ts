@@ -1,41 +1,60 @@
-/** The conversations of one server, behind what the transports ask for (services.ts). */
+/**
+ * The conversations of one server: the routes call this, and the door to the repositories beside it
+ * (repositories/door.ts), and nothing else.
+ */
 import type { Caller } from "../auth/caller.js";
 import { asFault, Fault } from "../base/fault.js";
-import { faultFacts, type Log } from "../observe/log.js";
-import type { LinkHolder } from "../lfs/proof.js";
-import type { Metrics, Outcome } from "../observe/metrics.js";
+import { faultFacts, type Log, type LogFacts } from "../observe/log.js";
+import type { Metrics, Operation, Outcome } from "../observe/metrics.js";
 import type { PackTables } from "../odb/packs/tables.js";
 import type { Pool } from "../pool/task.js";
 import { refAdvertisement } from "../wire/advertise.js";
 import type { Offer } from "../wire/capabilities.js";
 import { errorPacket } from "../wire/pkt-line.js";
 import type { Exchange, Repository } from "./conversation/conversation.js";
-import {
-  type Begun,
-  checkAdministrator,
-  isAdministrator,
-  Door,
-  type Guard,
-  type Wants,
-} from "./repositories/door.js";
+import { checkAdministrator, type Door, isAdministrator } from "./repositories/door.js";
 import type { LakefsLook } from "./repositories/lakefs-look.js";
 import type { LfsService } from "./lfs/lfs.js";
 import type { PushPolicy } from "./conversation/push-policy.js";
 import type { Readiness, Ready } from "./readiness.js";
 import { receivePack } from "./push/receive-pack.js";
-import { writeRefAnswer } from "./fetch/ref-answers.js";
 import type { Repositories } from "./repositories/repositories.js";
-import type { RepositoryName } from "./conversation/repository-name.js";
 import { tell } from "./conversation/request-record.js";
-import type { GitService, RequestEnd, Services } from "./services.js";
 import { tracedExchange } from "./conversation/packet-trace.js";
 import { advertiseUploadPack, type UploadPackDeps, uploadPack } from "./fetch/upload-pack.js";
 
+export type GitService = "upload-pack" | "receive-pack";
+
+export interface RequestEnd {
+  readonly id: string;
+  readonly method: string;
+  /** Without the query. */
+  readonly path: string;
+  readonly remote: string;
+  /**
+   * Who asked: "user ada"; "anonymous"; undefined: nobody was asked (`auth: none`, a health check,
+   * a link).
+   */
+  readonly caller: string | undefined;
+  readonly operation: Operation;
+  /**
+   * As decided; a reply cut later, or one that tells of a failure in the protocol, keeps it and has
+   * a failure.
+   */
+  readonly status: number;
+  readonly milliseconds: number;
+  /** Of the bodies as they went over the wire. */
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  readonly failure: unknown;
+  /** What those who answered added for the log. */
+  readonly noted: LogFacts;
+}
+
 export interface ServerOptions {
   readonly version: string;
-  readonly repositories: Repositories;
-  /** Undefined: nobody is asked who they are. */
-  readonly guard?: Guard | undefined;
+  readonly repositories: Pick<Repositories, "lakefsChanged">;
+  readonly door: Pick<Door, "created">;
   readonly pool: Pool;
   readonly tables: PackTables;
   readonly policy: PushPolicy;
@@ -50,67 +69,24 @@ export interface ServerOptions {
   readonly lakefs?: Pick<LakefsLook, "endpoint" | "look"> | undefined;
 }
 
-export class GitServer implements Services {
+export class GitServer {
+  /** "0.1.0", for the pages a browser sees. */
   readonly version: string;
+  /** Undefined: Git LFS is not offered. */
   readonly lfs: LfsService | undefined;
   readonly #options: ServerOptions;
-  readonly #door: Door;
   #phase: "serving" | "draining" | "stopping" = "serving";
 
   constructor(options: ServerOptions) {
     this.version = options.version;
     this.lfs = options.lfs;
     this.#options = options;
-    this.#door = new Door(options.repositories, options.guard);
-  }
-
-  identify(
-    authorization: string | undefined,
-    source: string,
-    signal: AbortSignal,
-  ): Promise<Caller> {
-    return this.#door.identify(authorization, source, signal);
-  }
-
-  resolve(
-    name: RepositoryName,
-    caller: Caller,
-    wants: Wants,
-    signal: AbortSignal,
-  ): Promise<Repository> {
-    return this.#door.resolve(name, caller, wants, signal);
-  }
-
-  bearerOf(holder: LinkHolder): Promise<Caller> {
-    return this.#door.bearerOf(holder);
-  }
-
-  resolveLinked(
-    name: RepositoryName,
-    bearer: Caller,
-    wants: Wants,
-    signal: AbortSignal,
-  ): Promise<Repository> {
-    return this.#door.resolveLinked(name, bearer, wants, signal);
-  }
-
-  /** Throws "push/no-longer", and as they are failures to find out. */
-  async stillMay(begun: Begun, signal: AbortSignal): Promise<void> {
-    try {
-      await this.#door.recheck(begun, signal);
-    } catch (error) {
-      const fault = asFault(error);
-      throw isEnded(fault) ? new Fault("push/no-longer", { reason: fault.message }, fault) : fault;
-    }
-  }
-
-  created(repository: Repository): Promise<void> {
-    return this.#door.created(repository);
   }
 
   /**
-   * What lakeFS still has to be read for is said in the protocol, in its promised form; other
-   * faults before the first byte become a status.
+   * Writes the first words of a service: refs in versions 0 and 1, capabilities in version 2. Not
+   * the `# service=` line: that is HTTP's. What lakeFS still has to be read for is said in the
+   * protocol, in its promised form; other faults before the first byte become a status.
    */
   async advertise(given: Exchange, service: GitService): Promise<void> {
     const exchange = tracedExchange(given, service, this.#options.log);
@@ -130,21 +106,30 @@ export class GitServer implements Services {
     const version = exchange.version === 1 ? 1 : 0;
     // There is no version 2 push: who asks for it gets version 0, as from Git.
     const offer = this.#offerOf(exchange.repository);
-    await writeRefAnswer(exchange.output, listing, `receive-pack ${version}`, () =>
-      refAdvertisement({ ...listing, service: "receive-pack", version, offer }),
+    await this.#options.fetch.answers.write(
+      exchange.output,
+      listing,
+      `receive-pack ${version}`,
+      () => refAdvertisement({ ...listing, service: "receive-pack", version, offer }),
     );
   }
 
+  /**
+   * Reads a request from `exchange.input` (inflated already) and answers it, in whichever version.
+   * Once it has written something, what goes wrong is told in the protocol (band 3 or ERR); what it
+   * throws then cuts the connection.
+   */
   uploadPack(exchange: Exchange): Promise<void> {
     const traced = tracedExchange(exchange, "upload-pack", this.#options.log);
     return uploadPack(traced, { ...this.#options.fetch, pool: this.#poolFor(exchange) });
   }
 
+  /** As `uploadPack`. */
   async receivePack(exchange: Exchange): Promise<void> {
     const pool = this.#poolFor(exchange);
     pool.checkRoom(); // the client is told to come again before it has sent its pack
     const traced = tracedExchange(exchange, "receive-pack", this.#options.log);
-    const created = (repository: Repository) => this.#door.created(repository);
+    const created = (repository: Repository) => this.#options.door.created(repository);
     return receivePack(traced, {
       ...this.#options,
       pool,
@@ -162,10 +147,15 @@ export class GitServer implements Services {
     return { ...offer, atomic: offer.atomic && atomic };
   }
 
+  /** Full name HEAD points at. */
   async head(repository: Repository, signal: AbortSignal): Promise<string> {
     return (await repository.refs.read(signal)).head;
   }
 
+  /**
+   * Which lakeFS is there and whether it answers, a line; its address for administrators alone.
+   * Undefined: none is set.
+   */
   async lakefs(caller: Caller): Promise<string | undefined> {
     const { lakefs } = this.#options;
     if (lakefs === undefined) return undefined;
@@ -173,16 +163,14 @@ export class GitServer implements Services {
     return isAdministrator(caller) ? `${says}: ${lakefs.endpoint}` : says;
   }
 
-  repositories(count: number, caller: Caller): Promise<readonly string[]> {
-    return this.#door.list("", count, caller);
-  }
-
+  /** Whether requests should come here. */
   async readiness(): Promise<Ready> {
     return this.#phase === "serving"
       ? this.#options.readiness.look()
       : { refusal: this.#phase, warnings: [] };
   }
 
+  /** Throws "server/stopping" where no new request is taken any more. */
   checkServing(): void {
     if (this.#phase === "stopping") throw new Fault("server/stopping");
   }
@@ -200,16 +188,19 @@ export class GitServer implements Services {
     this.#phase = "stopping";
   }
 
+  /** lakeFS has told of a change: its heads are read, before anyone asks. Returns at once. */
   lakefsChanged(lakefsRepository: string): void {
     this.#options.repositories.lakefsChanged(lakefsRepository);
   }
 
+  /** What `/metrics` answers. Throws "auth/required", "auth/forbidden". */
   async metrics(caller: Caller): Promise<{ readonly contentType: string; readonly text: string }> {
     checkAdministrator(caller);
     const { metrics } = this.#options;
     return { contentType: metrics.contentType, text: await metrics.text() };
   }
 
+  /** A request has ended; for log and metrics. */
   ended(entry: RequestEnd): void {
     const { failure, noted, ...line } = entry;
     const { log, metrics } = this.#options;
@@ -237,15 +228,8 @@ export class GitServer implements Services {
   }
 }
 
-/** Whether a right has ended, or what it was a right to. */
-function isEnded({ code }: Fault): boolean {
-  return (
-    code.startsWith("auth/") ||
-    code.startsWith("repository/") ||
-    code === "lakefs/replaced" ||
-    code === "lakefs/missing"
-  );
-}
+/** What the routes ask of it. */
+export type RoutedServer = Omit<GitServer, "drain" | "stop">;
 
 function outcomeOf({ status, failure }: RequestEnd): Outcome {
   const code = failure === undefined ? status : asFault(failure).row.http;

@@ -10,6 +10,7 @@
  * again, here and where a name is found that may be an earlier failure's.
  */
 import { randomBytes } from "node:crypto";
+import type { Dirent } from "node:fs";
 import * as files from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { Fault, asFault } from "../base/fault.js";
@@ -42,7 +43,7 @@ export class DiskStore implements Store {
   /** Folders that are there, durably, or on their way to it. */
   readonly #folders = new Map<string, Promise<void>>();
   /**
-   * How many syncs of a folder have failed: each may have dropped what others had changed in it
+   * Number of failed syncs of each folder: each may have dropped what others had changed in it
    * meanwhile.
    */
   readonly #failedSyncs = new Map<string, number>();
@@ -136,6 +137,15 @@ export class DiskStore implements Store {
       const bytes = await this.size(key, signal);
       if (bytes !== undefined) yield { key, bytes };
     }
+  }
+
+  async names(prefix: StoreKey, signal?: AbortSignal): Promise<readonly string[]> {
+    checkAborted(signal);
+    const entries = await this.#entries(this.#path(prefix.replace(/\/$/, "")), prefix);
+    return entries
+      .filter((entry) => entry.isDirectory() || !entry.name.startsWith(TEMPORARY_PREFIX))
+      .map((entry) => (entry.isDirectory() ? `${entry.name}/` : entry.name))
+      .sort();
   }
 
   async delete(key: StoreKey, signal?: AbortSignal): Promise<void> {
@@ -277,7 +287,7 @@ export class DiskStore implements Store {
     this.#unsettled.delete(path);
   }
 
-  /** Whether this is what is there now, or nobody can tell. */
+  /** Returns whether these bytes are there now, or nobody can tell. */
   async #mayHold(path: string, bytes: Uint8Array): Promise<boolean> {
     const there = await this.#readIfThere(path, bytes.length).catch(() => bytes);
     return there !== undefined && (await tagOf(there)) === (await tagOf(bytes));
@@ -318,7 +328,7 @@ export class DiskStore implements Store {
     await this.#orForget(path, this.#syncFolderOf(path, since));
   }
 
-  /** Where the sync of a new name fails it goes again, lest somebody take it for durable. */
+  /** Removes a new name again where its sync fails, lest somebody take it for durable. */
   async #orForget(path: string, sync: Promise<void>): Promise<void> {
     try {
       await sync;
@@ -345,8 +355,8 @@ export class DiskStore implements Store {
   }
 
   /**
-   * What is there counts for the caller as if it had put it. Whoever did may have died before its
-   * sync, or its sync may have failed.
+   * Makes a file that is there already count for the caller as if it had put it. Whoever did may
+   * have died before its sync, or its sync may have failed.
    */
   async #settleFound(path: string): Promise<void> {
     const since = this.#failures(path);
@@ -474,13 +484,7 @@ export class DiskStore implements Store {
     const pending = [{ folder, prefix }];
     for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
       checkAborted(signal);
-      const entries = await files
-        .readdir(next.folder, { withFileTypes: true })
-        .catch((error: unknown) => {
-          if (isAbsent(error)) return [];
-          throw storeFault(error, prefix);
-        });
-      for (const entry of entries) {
+      for (const entry of await this.#entries(next.folder, prefix)) {
         const key = next.prefix + entry.name;
         if (entry.isDirectory())
           pending.push({ folder: join(next.folder, entry.name), prefix: `${key}/` });
@@ -490,6 +494,16 @@ export class DiskStore implements Store {
       }
     }
     return { keys, temporaries };
+  }
+
+  /** None where the folder is not there. */
+  async #entries(folder: string, prefix: string): Promise<readonly Dirent[]> {
+    try {
+      return await files.readdir(folder, { withFileTypes: true });
+    } catch (error) {
+      if (isAbsent(error)) return [];
+      throw storeFault(error, prefix);
+    }
   }
 }
 

@@ -67,6 +67,12 @@ export interface Store {
   /** Every key below `prefix` (which ends in "/"), in bytewise order. */
   list(prefix: StoreKey, signal?: AbortSignal): AsyncIterable<StoreEntry>;
 
+  /**
+   * Names directly below `prefix` (which ends in "/"), in bytewise order: "b" of a key, "a/" of all
+   * keys below a folder, which may be empty. Costs in proportion to them, whatever lies below.
+   */
+  names(prefix: StoreKey, signal?: AbortSignal): Promise<readonly string[]>;
+
   /** Removes; absent is success. */
   delete(key: StoreKey, signal?: AbortSignal): Promise<void>;
 

@@ -53,7 +53,7 @@ export async function refuseBinary(file?: string): Promise<BinaryRefusal | undef
   }
 }
 
-/** Where uWebSockets.js's own `require` finds the binary of this platform. */
+/** Returns the file where uWebSockets.js's own `require` finds the binary of this platform. */
 function findBinary(): string {
   const library = createRequire(import.meta.url).resolve("uWebSockets.js");
   return createRequire(library).resolve(`@uwsjs/${UWS_PLATFORM}/uws.node`);

@@ -1,5 +1,5 @@
 /**
- * What a server says first: refs and capabilities in versions 0 and 1, capabilities alone in
+ * The first message of a server: refs and capabilities in versions 0 and 1, capabilities alone in
  * version 2.
  *
  *   [version 1 LF] <oid> HEAD NUL <capabilities> LF, <oid> <name> LF, <oid> <name>^{} LF …,
@@ -17,7 +17,7 @@ export interface AdvertisedRef {
   /** Full name, latin1 text. */
   readonly name: string;
   readonly oid: Oid;
-  /** What an annotated tag finally points at. */
+  /** The object an annotated tag finally points at. */
   readonly peeled?: Oid;
 }
 

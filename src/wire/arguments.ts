@@ -1,6 +1,6 @@
 /**
- * What the lines of every request have in common: "<key> <value>", object ids, numbers, a bound on
- * how many.
+ * Reads what the lines of every request have in common: "<key> <value>", object ids, numbers, a
+ * bound on how many.
  */
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";

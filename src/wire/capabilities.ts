@@ -10,12 +10,12 @@ import { LIMITS } from "../base/limits.js";
 import type { BandMode } from "./sideband.js";
 
 /**
- * Who advertises: the two services of versions 0 and 1, and version 2 (fetches only; there is no
+ * Services that advertise: the two of versions 0 and 1, and version 2 (fetches only; there is no
  * version 2 push).
  */
 export type Advertiser = "upload-pack" | "receive-pack" | "v2";
 
-/** What may differ between servers and repositories. */
+/** Capabilities that may differ between servers and repositories. */
 export interface Offer {
   /** "lakepack/<version>". */
   readonly agent: string;
@@ -150,7 +150,7 @@ export function advertisedLines(offer: Offer): readonly string[] {
   return [...lines.values()];
 }
 
-/** What a client asked for, by name; true where it gave no value. */
+/** Capabilities that a client asked for, by name; true where it gave no value. */
 export type ClientCapabilities = ReadonlyMap<string, string | true>;
 
 /**

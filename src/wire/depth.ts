@@ -1,6 +1,6 @@
 /**
- * How much history a client wants: `deepen`, `deepen-since`, `deepen-not`, `deepen-relative`, and
- * where its own ends (`shallow`). The same in all versions. gitprotocol-pack(5) "depth-request";
+ * The depth a client wants: `deepen`, `deepen-since`, `deepen-not`, `deepen-relative`, and where
+ * its own history ends (`shallow`). The same in all versions. gitprotocol-pack(5) "depth-request";
  * gitprotocol-v2(5) "fetch".
  */
 import { Fault } from "../base/fault.js";
@@ -20,7 +20,7 @@ export type DepthRequest =
       readonly not: readonly string[];
     };
 
-/** What `git fetch --unshallow` asks for. Git: INFINITE_DEPTH. */
+/** The depth that `git fetch --unshallow` asks for. Git: INFINITE_DEPTH. */
 export const INFINITE_DEPTH = 0x7fff_ffff;
 
 /** Gathers a request's depth lines. */

@@ -182,7 +182,7 @@ export class FetchAnswer {
     return this;
   }
 
-  /** What each want-ref is now. Left out when none was asked for. */
+  /** Adds the present id of each want-ref. Left out when none was asked for. */
   wantedRefs(refs: readonly { readonly name: string; readonly oid: Oid }[]): this {
     if (refs.length === 0) return this;
     this.#section("wanted-refs");
@@ -201,7 +201,7 @@ export class FetchAnswer {
     return this;
   }
 
-  /** What was written since the last call. */
+  /** Returns the bytes written since the last call. */
   take(): Uint8Array {
     return this.#writer.take();
   }

@@ -92,7 +92,7 @@ function bad(text: string, reason: string): Fault {
   return new Fault("wire/bad-filter", { filter: shown(text), reason });
 }
 
-/** Of limits of one kind only the smallest means something. */
+/** Keeps the smallest limit of each kind: the others mean nothing. */
 function tightest(parts: readonly SimpleFilter[]): readonly SimpleFilter[] {
   const bytes = Math.min(
     ...parts.map((part) =>

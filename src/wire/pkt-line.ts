@@ -18,7 +18,7 @@ export type Packet =
 
 export interface PacketRead {
   readonly packet: Packet;
-  /** Where the next packet starts. */
+  /** Offset where the next packet starts. */
   readonly end: number;
 }
 

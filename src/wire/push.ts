@@ -37,7 +37,7 @@ export interface PushRequest {
   readonly shallows: readonly Oid[];
   /** Latin1 text, in order. */
   readonly options: readonly string[];
-  /** Whether a pack follows: it does unless every command deletes. */
+  /** True if a pack follows: it does unless every command deletes. */
   readonly packFollows: boolean;
 }
 
@@ -172,7 +172,7 @@ class SameIds {
   }
 }
 
-/** What the client learns of one command. */
+/** The outcome of one command, as the client learns it. */
 export type CommandStatus =
   | {
       readonly name: string;
@@ -181,7 +181,9 @@ export type CommandStatus =
     }
   | { readonly name: string; readonly ok: false; readonly reason: string };
 
-/** Where the server did something else than asked for. gitprotocol-pack(5) "option-line". */
+/**
+ * A ref for which the server did something else than asked for. gitprotocol-pack(5) "option-line".
+ */
 export interface RewrittenRef {
   readonly name?: string;
   readonly old?: Oid;

@@ -13,7 +13,10 @@ import { LIMITS } from "../base/limits.js";
 import { printable } from "../base/printable.js";
 import { lengthDigits } from "./pkt-line.js";
 
-/** What the client asked for. "none": the raw pack, and no place for progress or errors. */
+/**
+ * The side band that the client asked for. "none": the raw pack, and no place for progress or
+ * errors.
+ */
 export type BandMode = "none" | "side-band" | "side-band-64k";
 export type Band = 1 | 2 | 3;
 
@@ -66,7 +69,7 @@ function bandHeader(band: Band, dataBytes: number): Uint8Array {
  * stream and reused.
  */
 export class PackFrame {
-  /** Where the data goes, in order. All full but the last one filled. */
+  /** Places for the data, in order. All full but the last one filled. */
   readonly views: readonly Uint8Array[];
   /** Data bytes that fit. */
   readonly capacity: number;
@@ -90,8 +93,8 @@ export class PackFrame {
   }
 
   /**
-   * What goes on the wire when the first `dataBytes` of the views are filled: a view, valid until
-   * they are filled again.
+   * Returns the bytes for the wire when the first `dataBytes` of the views are filled: a view,
+   * valid until they are filled again.
    */
   frame(dataBytes: number): Uint8Array {
     if (dataBytes > this.capacity)

@@ -86,7 +86,7 @@ export class UploadRequestReader {
   }
 }
 
-/** What one packet of the negotiation said. */
+/** The content of one packet of the negotiation. */
 export type HaveLine =
   | { readonly kind: "have"; readonly oid: Oid }
   | { readonly kind: "flush" }
@@ -126,7 +126,7 @@ export function shallowUpdate(shallows: readonly Oid[], unshallows: readonly Oid
 }
 
 /**
- * How an id is acknowledged: "continue" with multi_ack, "common" and "ready" with
+ * The word that acknowledges an id: "continue" with multi_ack, "common" and "ready" with
  * multi_ack_detailed, bare otherwise and last.
  */
 export type AckStatus = "continue" | "common" | "ready" | "";

@@ -147,11 +147,9 @@ t.test("a failed queue fails both sides at once", async (t) => {
 
 t.test("sleep ends early with its signal", async (t) => {
   const abort = new AbortController();
-  const start = performance.now();
-  const sleeping = sleep(60_000, abort.signal).catch(codeOf);
+  const sleeping = sleep(2_000_000_000, abort.signal).catch(codeOf);
   abort.abort();
   t.equal(await sleeping, "base/aborted");
-  t.ok(performance.now() - start < 5_000);
 });
 
 t.test(

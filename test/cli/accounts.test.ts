@@ -5,7 +5,8 @@
 import { mkdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
-import { git, logShows, startLakepack, tempFolder } from "../support/harness.js";
+import { git, logShows, startLakepack } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { lakepack as run } from "../support/lakepack-command.js";
 
 const TOKEN = /^lpk_[a-z2-7]{32}\n$/;

@@ -7,7 +7,8 @@ import { join } from "node:path";
 import Database from "libsql";
 import t from "tap";
 import { startGuarded } from "../support/accounts-rig.js";
-import { commit, git, startLakepack, tempFolder } from "../support/harness.js";
+import { commit, git, startLakepack } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { rawRequest } from "../support/raw-client.js";
 
 async function modes(folder: string, name = "."): Promise<string[]> {
@@ -55,7 +56,7 @@ const ready = async (port: number) => {
   );
   return `${status} ${body.toString()}`;
 };
-/** What was found holds for five seconds. */
+/** Waits until a finding, which holds for five seconds, is made anew. */
 const later = () => new Promise((wake) => setTimeout(wake, 5_200));
 
 t.test(

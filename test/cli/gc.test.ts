@@ -13,8 +13,8 @@ import {
   logShows,
   objectSet,
   startLakepack,
-  tempFolder,
 } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { lakepack } from "../support/lakepack-command.js";
 
 t.setTimeout(240_000);

@@ -3,14 +3,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { frontEnds } from "../support/everyday.js";
-import {
-  commit,
-  git,
-  type Lakepack,
-  startLakepack,
-  tempFolder,
-  tryGit,
-} from "../support/harness.js";
+import { commit, git, type Lakepack, startLakepack, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { RawClient, type RawResponse, rawRequest } from "../support/raw-client.js";
 import { lakepack as run } from "../support/lakepack-command.js";
 

@@ -10,7 +10,8 @@ import Libsql from "libsql";
 import t, { type Test } from "tap";
 import { frontEnds } from "../support/everyday.js";
 import { type Guarded, startGuarded } from "../support/accounts-rig.js";
-import { commit, folderOf, git, startLakepack, tempFolder, tryGit } from "../support/harness.js";
+import { commit, folderOf, git, startLakepack, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { lakepack as run } from "../support/lakepack-command.js";
 
 t.setTimeout(600_000);

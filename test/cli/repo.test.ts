@@ -8,7 +8,8 @@ import { createConnection } from "node:net";
 import { join } from "node:path";
 import t from "tap";
 import { LIMITS } from "../../src/base/limits.js";
-import { commit, git, logShows, startLakepack, tempFolder, tryGit } from "../support/harness.js";
+import { commit, git, logShows, startLakepack, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { lakepack as run } from "../support/lakepack-command.js";
 
 const lakepack = (...args: readonly string[]) => run(args);

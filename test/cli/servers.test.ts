@@ -8,7 +8,7 @@ import { createServer } from "node:net";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
-import { tempFolder } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 const SCRIPT = fileURLToPath(new URL("../../../scripts/servers.mjs", import.meta.url));
 const { programFolder, programPath } = (await import(SCRIPT)) as {

@@ -1,4 +1,4 @@
-/** What every ref store owes (src/odb/ref-store.ts). Called by each implementation's test. */
+/** Contract suite of ref stores (src/odb/ref-store.ts). Called by each implementation's test. */
 import type { Test } from "tap";
 import { ZERO_OID } from "../../src/git/oid.js";
 import type { RefChange, RefOutcome, RefStore, RefUpdateOptions } from "../../src/odb/ref-store.js";
@@ -18,13 +18,13 @@ export function create(name: string, id: string): RefChange {
   return { name, old: ZERO_OID, new: id };
 }
 
-/** Where implementations may differ, and what they need to be tested. */
+/** Points where implementations may differ, and parts they need to be tested. */
 export interface RefStoreTraits {
   /** Object ids to point refs at: from 1 to 17 in one line of history; for `scale` any number. */
   readonly oid: (n: number) => string;
   /** An annotated tag and what it peels to. */
   readonly tag: { readonly oid: string; readonly peeled: string };
-  /** What an atomic push of several refs is told, one of which cannot land. */
+  /** Answer to an atomic push of several refs, one of which cannot land. */
   readonly atomic: RegExp;
   /**
    * HEAD stays at the first branch that is pushed; otherwise it is the first by name as long as the

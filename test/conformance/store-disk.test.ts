@@ -23,12 +23,15 @@ t.test("what writes that died have left goes once it is old, and nothing else", 
   const folder = await freshFolder();
   const store = new DiskStore(folder);
   for (const key of ["s/a/1", "s/2", "other/3"]) await store.putIfAbsent(key, utf8("kept"));
-  const then = new Date(Date.now() - 100_000);
+  const then = new Date(1_000_000);
+  const later = new Date(2_000_000);
   for (const name of ["s/a/~tmp-old", "s/~tmp-old", "s/~tmp-new", "other/~tmp-old"])
     await writeFile(join(folder, name), "left");
   for (const name of ["s/a/1", "s/2", "s/a/~tmp-old", "s/~tmp-old", "other/~tmp-old"])
     await utimes(join(folder, name), then, then);
-  t.same(await store.sweep("s/", Date.now() - 50_000), { files: 2, bytes: 8 });
+  t.same(await store.names("s/"), ["2", "a/"], "they have no name");
+  await utimes(join(folder, "s/~tmp-new"), later, later);
+  t.same(await store.sweep("s/", 1_500_000), { files: 2, bytes: 8 });
   t.same((await readdir(folder, { recursive: true })).sort(), [
     "other",
     "other/3",
@@ -39,7 +42,7 @@ t.test("what writes that died have left goes once it is old, and nothing else", 
     "s/a/1",
     "s/~tmp-new",
   ]);
-  t.same(await store.sweep("absent/", Date.now()), { files: 0, bytes: 0 });
+  t.same(await store.sweep("absent/", 3_000_000), { files: 0, bytes: 0 });
 });
 
 t.test("a refused or failed write leaves no temporary file behind", async (t) => {

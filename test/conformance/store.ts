@@ -1,5 +1,5 @@
 /**
- * What every store owes (src/store/store.ts). Called by each implementation's test with a fresh,
+ * Contract suite of stores (src/store/store.ts). Called by each implementation's test with a fresh,
  * empty store.
  */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -141,6 +141,19 @@ export async function storeConformance(t: Test, make: () => Promise<Store>): Pro
     t.same(keys, ["l/a/1 5", "l/a/2 5", "l/b 3"]);
     for await (const entry of store.list("none/")) t.fail(`listed ${entry.key}`);
   });
+
+  await t.test(
+    "names are those directly below a prefix, sorted, folders with a slash",
+    async (t) => {
+      const store = await make();
+      for (const key of ["n/b", "n/a/2", "n/a/1", "n/a-b/c/d", "n-other/x", "m"])
+        await store.putIfAbsent(key, utf8(key));
+      t.same(await store.names("n/"), ["a-b/", "a/", "b"]);
+      t.same(await store.names("n/a/"), ["1", "2"]);
+      t.same(await store.names("none/"), []);
+      t.equal(await faultOf(store.names("n/", AbortSignal.abort())), "base/aborted");
+    },
+  );
 
   await t.test("delete is idempotent", async (t) => {
     const store = await make();

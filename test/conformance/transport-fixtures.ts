@@ -1,4 +1,4 @@
-/** What the transport suites ask with. */
+/** Shared fixtures of the transport suites. */
 import { createHash } from "node:crypto";
 import type { ByteSink, ByteSource } from "../../src/base/flow.js";
 import type {

@@ -1,4 +1,4 @@
-/** What every HTTP front end must do: the same suites for uWebSockets.js and node:http. */
+/** Contract suite of HTTP front ends: the same for uWebSockets.js and node:http. */
 import type { HttpTransport } from "../../src/transport/http/contract.js";
 import { connectionSuite } from "./transport-connections.js";
 import { messageSuite } from "./transport-messages.js";

@@ -1,5 +1,5 @@
 /**
- * What is kept of a lakeFS repository beside its packs, changed on disk: records of commits, lists
+ * Changes on disk what is kept of a lakeFS repository beside its packs: records of commits, lists
  * of contents that are still in lakeFS, checksums of large files. All of it is found out by its
  * checksum, named by verify, and made again from lakeFS by the server that needs it: the same ids,
  * a whole clone, a word in the log.
@@ -19,9 +19,9 @@ import {
   git,
   type Lakepack,
   logShows,
-  tempFolder,
   tryGit,
 } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { startBeside } from "../support/lakefs-beside.js";
 import { startProxy } from "../support/lakefs-proxy.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
@@ -29,7 +29,7 @@ import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-s
 const { signal } = new AbortController();
 t.setTimeout(600_000);
 
-/** What the one server has landed the other takes for what it is, unread. */
+/** Key that two servers share: one takes for true, unread, what the other has landed. */
 const SEAL_KEY = "5e".repeat(32);
 
 const LARGE = Buffer.alloc(1_500_000, "a large file of lakeFS's\n");

@@ -14,21 +14,21 @@ import {
   folderOf,
   git,
   startLakepack,
-  tempFolder,
   tryGit,
 } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 t.setTimeout(600_000);
 
 const MANY_REFS = 405;
 
 interface Case {
-  /** Which file, of those in the repository's git folder. */
+  /** The file, among those in the repository's git folder. */
   readonly file: RegExp;
   readonly damage: (path: string) => Promise<void>;
-  /** What `git clone` reads. */
+  /** Text that `git clone` shows. */
   readonly says: RegExp;
-  /** What verify says of that file. */
+  /** Text of verify about that file. */
   readonly problem: RegExp;
   /** A part of what verify tells to do. */
   readonly advice: RegExp;

@@ -59,10 +59,7 @@ export function* moments(
   yield { disk, acknowledged, isAnswered: true, at: journal.length };
 }
 
-/**
- * Of each moment, how many of the fates of one against all others an ordinary day has: one in so
- * many.
- */
+/** Share of the fates of one against all others that an ordinary day looks at, of each moment. */
 const ALONE_STRIDE = isFull ? 1 : 6;
 
 /** Fates of what is not synced: all alike, each one alone against all others, and by chance. */
@@ -122,8 +119,8 @@ export async function examineAll(
 }
 
 /**
- * What a crash right after an answer is found to have lost, with this site's syncs taken out;
- * undefined: nothing.
+ * Returns what a crash right after an answer is found to have lost, with this site's syncs taken
+ * out; undefined: nothing.
  */
 export async function losesWithout(
   { history, journal, pool, beyond }: Examination,

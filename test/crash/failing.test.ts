@@ -8,7 +8,8 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { lakepack } from "../support/lakepack-command.js";
-import { checkFsck, commit, git, tempFolder, tryGit } from "../support/harness.js";
+import { checkFsck, commit, git, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { pkts, rawFetch, type RawFetchReply } from "../support/raw-fetch.js";
 import { command, EMPTY_PACK, parseReport, postPush } from "../support/raw-push.js";
 import { seeded } from "../support/random.js";
@@ -20,7 +21,9 @@ t.setTimeout(1_200_000);
 
 const ZERO = "0".repeat(40);
 
-/** What one push changes on the disk, by kind, function and, where that does several, file. */
+/**
+ * Changes that one push makes on the disk, by kind, function and, where that does several, file.
+ */
 const CHANGES: readonly (readonly [kind: string, site: string, place?: string])[] = [
   ["mkdir", "startIngest"],
   ["open", "startIngest"],
@@ -45,7 +48,7 @@ const CHANGES: readonly (readonly [kind: string, site: string, place?: string])[
  * A larger pack is synced while it is indexed: the last, because all pushes behind it bring this
  * too.
  */
-const EARLY_SYNC: (typeof CHANGES)[number] = ["sync", "ingest: #sync"];
+const EARLY_SYNC: (typeof CHANGES)[number] = ["sync", "index-pack/spool: #sync"];
 const NOISE = Buffer.from(seeded(1).bytes(1_200_000)).toString("base64");
 
 async function begun(
@@ -136,7 +139,7 @@ t.test("one change fails: a reason or an ok, and the next push lands", async (t)
 
 // Every single operation --------------------------------------------------------------------------
 
-/** What a client is told of a disk that fails. */
+/** Text for the client of a disk that fails. */
 const REASON = /the disk is full|storage failed|the disk failed/;
 const UNKNOWN = /outcome unknown; fetch to see/;
 /** Lets everything through, and counts it. */
@@ -146,7 +149,7 @@ interface Chain {
   readonly work: string;
   /** Oldest first. */
   readonly commits: readonly string[];
-  /** What the commit of that number adds to the one before it. */
+  /** Makes the pack of what the commit of that number adds to the one before it. */
   pack(number: number): Promise<Buffer>;
 }
 
@@ -168,7 +171,7 @@ async function chainOf(t: Test, length: number): Promise<Chain> {
   return { work, commits, pack };
 }
 
-/** What a raw push came to: "" is an ok, anything else what the client reads. */
+/** Pushes raw; returns "" for an ok, else the text for the client. */
 async function rawPush(
   history: History,
   repository: string,
@@ -200,7 +203,7 @@ async function shown(
   return new RegExp(`([0-9a-f]{40}) ${name}\n`).exec(await answer.text())?.[1];
 }
 
-/** How many operations `work` makes. */
+/** Counts the operations that `work` makes. */
 async function operations(history: History, work: () => Promise<unknown>): Promise<number> {
   await history.order(COUNTING);
   await work();
@@ -344,7 +347,7 @@ t.test(
       const said = await history.push(work, repository, { "refs/heads/main": second });
       t.match(
         said,
-        new RegExp(`\\[remote rejected\\].*the disk failed when this was to last \\(${act}`),
+        new RegExp(`\\[remote rejected\\].*the disk failed while this was made durable \\(${act}`),
       );
       t.match(said, UNKNOWN);
       await history.order({ act, kinds: ["sync"], once: false });
@@ -352,13 +355,13 @@ t.test(
       t.not(refused.code, 0, "what may not last is not shown");
       t.match(
         refused.stderr,
-        /the disk failed when this was written \(E[A-Z]+.*\); it is not shown before it is sure to last/,
+        /the disk failed when this was written \(E[A-Z]+.*\), so it is not shown yet/,
       );
       const push = await tryGit(
         ["push", `${history.server.url}/${repository}.git`, `${first}:refs/heads/other`],
         { cwd: work },
       );
-      t.match(push.stderr, /it is not shown before it is sure to last/, "nor built upon");
+      t.match(push.stderr, /so it is not shown yet/, "nor built upon");
       await history.withdraw();
       t.match(
         await git(["ls-remote", `${history.server.url}/${repository}.git`, "refs/heads/main"]),

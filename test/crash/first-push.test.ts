@@ -9,7 +9,8 @@ import { join } from "node:path";
 import Libsql from "libsql";
 import t, { type Test } from "tap";
 import { lakepack } from "../support/lakepack-command.js";
-import { commit, folderOf, git, startLakepack, tempFolder, tryGit } from "../support/harness.js";
+import { commit, folderOf, git, startLakepack, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { strideOf } from "../support/everyday.js";
 import { History } from "./history.js";
 

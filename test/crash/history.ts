@@ -18,7 +18,8 @@ import type { Manifest } from "../../src/odb/manifest/manifest.js";
 import type { Pool } from "../../src/pool/task.js";
 import { storePrefix } from "../../src/serve/conversation/repository-name.js";
 import { DiskStore } from "../../src/store/disk.js";
-import { type Lakepack, prefixOf, startLakepack, tempFolder, tryGit } from "../support/harness.js";
+import { type Lakepack, prefixOf, startLakepack, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { type JournalRecord, type Order, readJournal } from "./journal.js";
 
 const RECORDER = pathToFileURL(join(import.meta.dirname, "recorder.js")).href;
@@ -37,12 +38,12 @@ interface Attempt {
 }
 
 /**
- * What was said to be done before some moment: how many `ok` of each ref ("ns/name
- * refs/heads/main"), and which LFS objects.
+ * Acknowledgements before some moment: how many `ok` of each ref ("ns/name refs/heads/main"), and
+ * which LFS objects.
  */
 export interface Acknowledged {
   readonly refs: ReadonlyMap<string, number>;
-  /** How many refusals of each ref. */
+  /** Number of refusals of each ref. */
   readonly refusals: ReadonlyMap<string, number>;
   readonly lfs: ReadonlySet<string>;
 }
@@ -99,7 +100,7 @@ export class History {
     await writeFile(join(this.folder, "order"), JSON.stringify(order));
   }
 
-  /** How many operations have come by an order that lets some through. */
+  /** Number of operations that an order has let through. */
   get counted(): number {
     return existsSync(join(this.folder, "order.count"))
       ? statSync(join(this.folder, "order.count")).size
@@ -142,8 +143,8 @@ export class History {
   }
 
   /**
-   * Where a repository that nobody has pushed to yet will lie: its row is made as a first push
-   * makes it.
+   * Returns where a repository that nobody has pushed to yet will lie: its row is made as a first
+   * push makes it.
    */
   async reserve(repository: string): Promise<string> {
     const id = randomBytes(16).toString("hex");
@@ -208,7 +209,7 @@ export class History {
     return readJournal(readFileSync(join(this.folder, "journal")));
   }
 
-  /** What is wrong with `data` after a crash, if by then this was acknowledged. */
+  /** Returns the faults of `data` after a crash, if by then this was acknowledged. */
   async problems(
     data: string,
     acknowledged: Acknowledged,
@@ -323,7 +324,7 @@ export class Acknowledgements implements Acknowledged {
   readonly refusals = new Map<string, number>();
   readonly lfs = new Set<string>();
 
-  /** Whether this record acknowledges something. */
+  /** Takes a record; returns whether it acknowledges something. */
   take(record: JournalRecord): boolean {
     if (record.op !== "answer") return false;
     const pushed = /^\/([^?]+)\.git\/git-receive-pack/.exec(record.url)?.[1];
@@ -351,7 +352,7 @@ export function pointerTo(content: Uint8Array): string {
   return `version https://git-lfs.github.com/spec/v1\noid sha256:${createHash("sha256").update(content).digest("hex")}\nsize ${content.length}\n`;
 }
 
-/** Of all names and contents below a folder. */
+/** Makes a digest of all names and contents below a folder. */
 export async function digest(folder: string): Promise<string> {
   const hash = createHash("sha1");
   const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);

@@ -25,7 +25,7 @@ export type Head =
 
 export type JournalRecord = Head & { readonly bytes: Buffer };
 
-/** What a recorded process shall do at a place instead of a change. */
+/** An order to a recorded process: what to do at a place instead of a change. */
 export interface Order {
   /** An error code as the system's, or the end of the process. */
   readonly act: "ENOSPC" | "EIO" | "EXDEV" | "die";

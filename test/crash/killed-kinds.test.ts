@@ -8,7 +8,8 @@ import { createHash, randomBytes } from "node:crypto";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { type Guarded, startGuarded } from "../support/accounts-rig.js";
-import { checkFsck, commit, git, tempFolder, tryGit } from "../support/harness.js";
+import { checkFsck, commit, git, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { lakefsEnvironment, seed } from "../support/lakefs-beside.js";
 import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 import { seeded } from "../support/random.js";
@@ -37,7 +38,7 @@ interface Actor {
 class RefsActor implements Actor {
   readonly #work: string;
   readonly #commits: readonly string[];
-  /** What all tags point at; undefined: none is there. */
+  /** The object that all tags point at; undefined: none is there. */
   #told: string | undefined;
   #tried: (string | undefined)[] = [];
 

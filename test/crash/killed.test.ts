@@ -12,9 +12,9 @@ import {
   git,
   type Lakepack,
   startLakepack,
-  tempFolder,
   tryGit,
 } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { isFull } from "../support/everyday.js";
 import { seeded } from "../support/random.js";
 
@@ -54,7 +54,7 @@ class Client {
     while (await this.push(url));
   }
 
-  /** Whether it was reported ok. */
+  /** Pushes; returns whether it was reported ok. */
   async push(url: string): Promise<boolean> {
     const oid = await commit(this.work, `${this.branch} ${this.#count++}`, {
       [`${this.branch}.txt`]: `${this.#count}\n`.repeat(50),

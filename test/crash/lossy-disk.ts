@@ -23,7 +23,7 @@ interface Pending<T> {
 
 export class FileNode {
   readonly label: string;
-  /** What is read now, whether or not it will last. */
+  /** Content that is read now, whether or not it will last. */
   shown: Buffer = Buffer.alloc(0);
   durable: Buffer = Buffer.alloc(0);
   pending: Pending<Write>[] = [];
@@ -37,7 +37,7 @@ export class FileNode {
     this.shown = written(this.shown, [change]);
   }
 
-  /** What a crash leaves that keeps these writes. */
+  /** Returns the content after a crash that keeps these writes. */
   content(kept: readonly Write[]): Buffer {
     return written(this.durable, kept);
   }
@@ -65,7 +65,7 @@ function written(start: Buffer, writes: readonly Write[]): Buffer {
 
 export class FolderNode {
   readonly label: string;
-  /** What is listed now, whether or not it will last. */
+  /** Names that are listed now, whether or not they will last. */
   readonly shown = new Map<string, Node>();
   durable = new Map<string, Node>();
   pending: Pending<NameChange>[] = [];
@@ -79,7 +79,7 @@ export class FolderNode {
     applyTo(this.shown, change);
   }
 
-  /** What a crash leaves that keeps these changes. */
+  /** Returns the names after a crash that keeps these changes. */
   entries(kept: readonly NameChange[]): Map<string, Node> {
     const names = new Map(this.durable);
     for (const change of kept) applyTo(names, change);
@@ -106,7 +106,7 @@ function applyTo(names: Map<string, Node>, { set, drop }: NameChange): void {
 type Node = FileNode | FolderNode;
 
 /**
- * What a crash leaves of what is not synced of one file or folder: all, nothing, or what the
+ * Fate of the unsynced part of one file or folder in a crash: all is kept, nothing, or what the
  * function says for each change.
  */
 export type Fate = "kept" | "lost" | "zeros" | "torn" | "some";

@@ -11,7 +11,8 @@ import { cp, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { verifyRecords } from "../../src/lakefs/read/verify-records.js";
-import { checkFsck, commit, git, startLakepack, tempFolder } from "../support/harness.js";
+import { checkFsck, commit, git, startLakepack } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { settingsFor, startBeside } from "../support/lakefs-rig.js";
 import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 import { type Examination, examineAll, losesWithout, sitesOf, testPool } from "./examination.js";
@@ -30,12 +31,12 @@ const { signal } = new AbortController();
  * below.
  */
 const SITES = [
-  "lakefs/promised-list: PromisedWriter.finish, file",
+  "lakefs/trees/promised-list: PromisedWriter.finish, file",
   "lfs/hashed-spool: #hashNext, file",
-  "odb/ingest: #sync, file",
-  "odb/sync-files: syncFiles idx, file",
-  "odb/sync-files: syncFiles pack, file",
-  "odb/sync-files: syncFiles rev, file",
+  "odb/index-pack/spool: #sync, file",
+  "odb/index-pack/sync-files: syncFiles idx, file",
+  "odb/index-pack/sync-files: syncFiles pack, file",
+  "odb/index-pack/sync-files: syncFiles rev, file",
   "store/disk: #copyAcross, file",
   "store/disk: #makeFolder, folder",
   "store/disk: #publishFile, folder",
@@ -49,10 +50,10 @@ const SITES = [
 ];
 /** The calls behind them, a file: one that no history here reaches is noticed too. */
 const CALLS: Readonly<Record<string, number>> = {
-  "lakefs/promised-list.ts": 1,
+  "lakefs/trees/promised-list.ts": 1,
   "lfs/hashed-spool.ts": 1,
-  "odb/ingest.ts": 1,
-  "odb/sync-files.ts": 1,
+  "odb/index-pack/spool.ts": 1,
+  "odb/index-pack/sync-files.ts": 1,
   "store/disk.ts": 2,
 };
 /** Sites whose loss was found. */
@@ -302,7 +303,7 @@ t.test(
     const { states, problems } = await examineAll(examination, 3);
     t.comment(`${examination.journal.length} records, ${states} states`);
     t.same(problems, [], "in every state");
-    await proveEach(t, examination, ["lakefs/promised-list: PromisedWriter.finish, file"]);
+    await proveEach(t, examination, ["lakefs/trees/promised-list: PromisedWriter.finish, file"]);
   },
 );
 

@@ -67,7 +67,7 @@ function ofSeveral(site: string, path = ""): string {
 }
 
 /**
- * What shall happen at this site in place of the change: an error, the end of the process, or
+ * Obeys the order for this site in place of the change: an error, the end of the process, or
  * nothing.
  */
 function obey(kind: string, site: string, place: string | undefined): void {
@@ -92,7 +92,7 @@ function obey(kind: string, site: string, place: string | undefined): void {
   throw Object.assign(new Error(`${order.act}: ordered by the test`), { code: order.act });
 }
 
-/** How many changes have come by since the order was given, this one with them, in all threads. */
+/** Counts the changes since the order was given, this one with them, in all threads. */
 function counted(): number {
   const counter = openSync(`${orders}.count`, "a");
   try {
@@ -202,7 +202,7 @@ for (const [name, kind] of Object.entries(LOOKS)) {
 // Open files --------------------------------------------------------------------------------------
 /** Recorded ones of this thread, by descriptor. */
 const files = new Map<number, string>();
-/** Where those are. */
+/** Paths of open files. */
 const paths = new Map<string, string>();
 
 function opened(file: number, path: unknown, flags: unknown): void {

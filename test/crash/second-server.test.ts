@@ -8,7 +8,8 @@ import { mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
-import { commit, git, prefixOf, startLakepack, tempFolder } from "../support/harness.js";
+import { commit, git, prefixOf, startLakepack } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 t.setTimeout(180_000);
 

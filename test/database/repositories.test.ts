@@ -9,7 +9,7 @@ import { listGrants, putGrant } from "../../src/database/grants.js";
 import * as queries from "../../src/database/repositories.js";
 import { insertUser } from "../../src/database/users.js";
 import { RepositoryTable } from "../../src/serve/repositories/table.js";
-import { tempFolder } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 async function opened(
   t: Test,

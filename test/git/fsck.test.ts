@@ -236,7 +236,7 @@ for (const name of [
   ];
 }
 
-/** Where the git at hand is older than the rule: since 2.41 a date must start with a digit. */
+/** Rules that are newer than the git at hand may be: since 2.41 a date must start with a digit. */
 const STRICTER: Readonly<Record<string, string>> = {
   "two spaces before date": "badDate",
   // Git takes the low 16 bits: one tree, two meanings.

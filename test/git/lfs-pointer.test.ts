@@ -10,7 +10,7 @@ import {
   parsePointer,
   parseSecondPointer,
 } from "../../src/git/lfs-pointer.js";
-import { tempFolder } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { seeded } from "../support/random.js";
 
 const POINTER = { sha256: "0123456789abcdef".repeat(4), size: 12_345 };

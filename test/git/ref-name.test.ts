@@ -3,7 +3,7 @@ import t from "tap";
 import { foldersOf, isPushableRefName, isRefName, RefNames } from "../../src/git/ref-name.js";
 import { seeded } from "../support/random.js";
 
-/** What stock git says of a name (latin1 text, no NUL). */
+/** Asks stock git about a name (latin1 text, no NUL). */
 function gitAccepts(name: string): boolean {
   return (
     spawnSync(`git check-ref-format "$NAME"`, {

@@ -15,9 +15,9 @@ import {
   git,
   type Lakepack,
   startLakepack,
-  tempFolder,
   tryGit,
 } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { pkts } from "../support/raw-fetch.js";
 import { command } from "../support/raw-push.js";
 import { seeded } from "../support/random.js";

@@ -10,10 +10,11 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import t, { type Test } from "tap";
-import { commit, git, type Lakepack, startLakepack, tempFolder } from "../support/harness.js";
+import { commit, git, type Lakepack, startLakepack } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { pkts, rawFetch } from "../support/raw-fetch.js";
 import { RawClient, rawRequest } from "../support/raw-client.js";
-import { budgetRig, onEveryFrontEnd, skipBudgets } from "../support/budgets-rig.js";
+import { budgetRig, onEveryFrontEnd, skipBudgets, timeFor } from "../support/budgets-rig.js";
 
 const KINDS = ["uws", "node"] as const;
 
@@ -73,7 +74,7 @@ const fetchWith = async (server: Lakepack, name: string, ...lines: string[]) => 
 for (const kind of onEveryFrontEnd ? KINDS : (["uws"] as const)) {
   t.test(
     `filters over a folder of ten that are one, ten levels deep, ${kind}`,
-    { skip: skipBudgets, timeout: 240_000 },
+    { skip: skipBudgets, timeout: timeFor(8, 200) },
     async (t) => {
       const { server, cost } = await budgetRig(t, kind);
       const globs = `${"**/".repeat(3_000)}x\n`;
@@ -115,7 +116,7 @@ for (const kind of onEveryFrontEnd ? KINDS : (["uws"] as const)) {
 
   t.test(
     `a fetch between two bombs, ${kind}`,
-    { skip: skipBudgets, timeout: 120_000 },
+    { skip: skipBudgets, timeout: timeFor(2, 200) },
     async (t) => {
       const { server, cost } = await budgetRig(t, kind);
       const work = join(await tempFolder(t), "work");
@@ -168,7 +169,7 @@ for (const kind of onEveryFrontEnd ? KINDS : (["uws"] as const)) {
 for (const kind of KINDS) {
   t.test(
     `290,000 lines of wants, haves, shallows and object-info, ${kind}`,
-    { skip: skipBudgets, timeout: 240_000 },
+    { skip: skipBudgets, timeout: timeFor(10, 200) },
     async (t) => {
       const { server, cost } = await budgetRig(t, kind);
       const count = 60_000;
@@ -229,7 +230,7 @@ for (const kind of KINDS) {
 
   t.test(
     `packs that have gone from the cache while slow readers hold them, ${kind}`,
-    { skip: skipBudgets, timeout: 240_000 },
+    { skip: skipBudgets, timeout: timeFor(4, 200) },
     async (t) => {
       const server = await startLakepack(t, {
         args: ["--transport", kind, "--cache-bytes", "20m"],

@@ -6,7 +6,8 @@
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { frontEnds } from "../support/everyday.js";
-import { commit, git, type Lakepack, startLakepack, tempFolder } from "../support/harness.js";
+import { commit, git, type Lakepack, startLakepack } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { emptyRepository, signal, startBeside } from "../support/lakefs-rig.js";
 import { packFacts, pkts, rawFetch } from "../support/raw-fetch.js";
 import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";

@@ -7,7 +7,8 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
-import { commit, git, startLakepack, tempFolder } from "../support/harness.js";
+import { commit, git, startLakepack } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { RawClient, type RawResponse } from "../support/raw-client.js";
 
 /**
@@ -335,7 +336,7 @@ interface Outcome {
   readonly reply: RawResponse | undefined;
   readonly ended: boolean;
   /**
-   * What a plain request on the same connection got; undefined: there was no connection, or no
+   * Answer to a plain request on the same connection; undefined: there was no connection, or no
    * answer.
    */
   readonly next: string | undefined;
@@ -363,8 +364,8 @@ async function outcomeOf(port: number, bytes: string): Promise<Outcome> {
 }
 
 /**
- * Of a request whose body is not over the next one is part of it; of several at once the next
- * answer is the second's.
+ * Cases without a next answer: of a request whose body is not over the next one is part of it; of
+ * several at once the next answer is the second's.
  */
 const NO_NEXT = /wrap|overflow|chunk max|chunk short|pipelined|smuggle/;
 

@@ -8,7 +8,8 @@ import { join } from "node:path";
 import t, { type Test } from "tap";
 import { frontEnds } from "../support/everyday.js";
 import { type Guarded, startGuarded } from "../support/accounts-rig.js";
-import { commit, git, logShows, tempFolder } from "../support/harness.js";
+import { commit, git, logShows } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { RawClient, type RawResponse } from "../support/raw-client.js";
 
 const MEDIA = "application/vnd.git-lfs+json";

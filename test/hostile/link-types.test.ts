@@ -10,7 +10,8 @@ import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { frontEnds } from "../support/everyday.js";
-import { git, type Lakepack, startLakepack, tempFolder } from "../support/harness.js";
+import { git, type Lakepack, startLakepack } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { emptyRepository, put, signal, startBeside } from "../support/lakefs-rig.js";
 import { command, EMPTY_PACK, parseReport, postPush } from "../support/raw-push.js";
 import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
@@ -120,7 +121,7 @@ async function push(
   return `unpack ${unpack}, ${refs.join()}`;
 }
 
-/** What stock git says to the same bytes. */
+/** Sends the same bytes to stock git. */
 function pushToStock(repository: string, entries: readonly HandEntry[]): string {
   const { lines, pack } = bodyOf(entries);
   const input = Buffer.concat([Buffer.from(`${lines.join("")}0000`, "latin1"), pack]);

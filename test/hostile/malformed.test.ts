@@ -14,21 +14,15 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { frontEnds } from "../support/everyday.js";
-import {
-  commit,
-  git,
-  type Lakepack,
-  startLakepack,
-  tempFolder,
-  tryGit,
-} from "../support/harness.js";
+import { commit, git, type Lakepack, startLakepack, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { RawClient, type RawResponse } from "../support/raw-client.js";
 import { type Attempt, mutationsOf, validRequests } from "../support/mutations.js";
 
 const ALL = process.env["LAKEPACK_TEST_ALL"] === "1";
-/** Of so many one is shown to stock Git. */
+/** One of so many is shown to stock Git. */
 const ASK_EVERY = ALL ? 1 : 17;
-/** Of so many one is sent: what a body says is read by the same code behind both front ends. */
+/** One of so many is sent: a body is read by the same code behind both front ends. */
 const SEND_EVERY: Readonly<Record<string, number>> = ALL ? {} : { uws: 2, node: 9 };
 const MIB = 1024 * 1024;
 const onLinux = process.platform === "linux" ? false : "reads /proc";
@@ -100,7 +94,7 @@ function loopMs({ pid }: Lakepack): number {
   return (Number(stat[11]) + Number(stat[12])) * 10;
 }
 
-/** What stock Git makes of it: refuses it, or the refs it has then. */
+/** Returns stock Git's verdict: it refuses, or the refs it has then. */
 async function stockVerdict(
   bare: string,
   { service, version, body }: Attempt,

@@ -9,14 +9,8 @@ import { gzipSync } from "node:zlib";
 import t, { type Test } from "tap";
 import { frontEnds } from "../support/everyday.js";
 import { OBJECT_TYPE } from "../../src/git/oid.js";
-import {
-  commit,
-  folderOf,
-  git,
-  type Lakepack,
-  startLakepack,
-  tempFolder,
-} from "../support/harness.js";
+import { commit, folderOf, git, type Lakepack, startLakepack } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { command, EMPTY_PACK, parseReport } from "../support/raw-push.js";
 import {
   appending,
@@ -37,9 +31,9 @@ const WHO = "A <a@example.com> 1700000000 +0000";
 
 interface Case {
   readonly name: string;
-  /** What follows the commands. */
+  /** Bytes behind the commands. */
   readonly pack: Uint8Array;
-  /** What the client reads of the pack, or of its ref. */
+  /** Text that the client reads of the pack, or of its ref. */
   readonly says: RegExp;
   /** New id of the ref; the pack's commit unless said. */
   readonly tip?: string;

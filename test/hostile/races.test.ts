@@ -4,15 +4,8 @@
  */
 import { join } from "node:path";
 import t from "tap";
-import {
-  checkFsck,
-  commit,
-  git,
-  remoteRefs,
-  startLakepack,
-  tempFolder,
-  tryGit,
-} from "../support/harness.js";
+import { checkFsck, commit, git, remoteRefs, startLakepack, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { command, parseReport, postPush } from "../support/raw-push.js";
 
 const PUSHERS = 16;

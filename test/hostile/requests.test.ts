@@ -6,7 +6,8 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
-import { commit, git, startLakepack, tempFolder } from "../support/harness.js";
+import { commit, git, startLakepack } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { RawClient, type RawResponse } from "../support/raw-client.js";
 
 const URLS = [
@@ -116,7 +117,7 @@ const REQUESTS: readonly (readonly [string, string])[] = [
 ];
 
 /**
- * What came back within five seconds of the last byte; undefined: the connection was closed, or
+ * Returns the answer within five seconds of the last byte; undefined: the connection was closed, or
  * nothing was said.
  */
 async function answerTo(client: RawClient): Promise<RawResponse | undefined> {

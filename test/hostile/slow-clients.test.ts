@@ -11,14 +11,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "node:tls";
 import t, { type Test } from "tap";
-import {
-  commit,
-  git,
-  type Lakepack,
-  startLakepack,
-  tempFolder,
-  tryGit,
-} from "../support/harness.js";
+import { commit, git, type Lakepack, startLakepack, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { pkts } from "../support/raw-fetch.js";
 import { command, parseReport } from "../support/raw-push.js";
 import { RawClient, type RawResponse } from "../support/raw-client.js";
@@ -30,7 +24,7 @@ const hasOpenssl = spawnSync("openssl", ["version"]).status === 0;
 interface Served {
   readonly what: string;
   readonly client: () => RawClient;
-  /** Of the answer to FETCH. */
+  /** SHA-1 of the answer to FETCH. */
   readonly sha: string;
   readonly fetch: string;
   readonly push: { readonly name: string; readonly body: Buffer };

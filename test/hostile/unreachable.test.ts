@@ -1,10 +1,11 @@
 /**
- * What no ref leads to any more is stored still, and nobody gets at it by naming it: not by an id,
- * not by the ref's old name, in no version, by no detour.
+ * Objects that no ref leads to any more are stored still, and nobody gets at them by naming them:
+ * not by an id, not by the ref's old name, in no version, by no detour.
  */
 import { join } from "node:path";
 import t from "tap";
-import { commit, git, startLakepack, tempFolder } from "../support/harness.js";
+import { commit, git, startLakepack } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { pkts, rawFetch } from "../support/raw-fetch.js";
 import { command, EMPTY_PACK, parseReport, postPush } from "../support/raw-push.js";
 import { rawRequest } from "../support/raw-client.js";

@@ -16,9 +16,9 @@ import {
   startLakepack,
   startStock,
   stockRepository,
-  tempFolder,
   tryGit,
 } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 const REPO = "ns/history";
 

@@ -1,6 +1,6 @@
 /**
- * What each front end answers by itself and how it keeps connections: uWebSockets.js refuses in
- * compiled code what node:http serves. README says the same; whoever changes one of them changes
+ * Answers that each front end gives by itself, and how it keeps connections: uWebSockets.js refuses
+ * in compiled code what node:http serves. README says the same; whoever changes one of them changes
  * both.
  */
 import { spawnSync } from "node:child_process";
@@ -9,7 +9,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { type RawResponse, RawClient, rawRequest } from "../support/raw-client.js";
 import { startGuarded } from "../support/accounts-rig.js";
-import { commit, git, type Lakepack, startLakepack, tempFolder } from "../support/harness.js";
+import { commit, git, type Lakepack, startLakepack } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 const KINDS = ["uws", "node"] as const;
 const HOST = "Host: localhost\r\n";

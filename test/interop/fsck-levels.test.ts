@@ -7,7 +7,8 @@ import { writeFile } from "node:fs/promises";
 import t from "tap";
 import { frontEnds } from "../support/everyday.js";
 import { FSCK_LEVELS, isProtectedId } from "../../src/git/fsck/levels.js";
-import { git, startLakepack, tempFolder } from "../support/harness.js";
+import { git, startLakepack } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { fetched, makeOdd, ODD, original, pushOdd, pushToStock } from "../support/odd-objects.js";
 
 t.setTimeout(600_000);

@@ -10,9 +10,9 @@ import {
   remoteRefs,
   startStock,
   stockRepository,
-  tempFolder,
   tryGit,
 } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 t.test("stock git clones from and pushes to stock git's server behind the bridge", async (t) => {
   const sample = await makeSample(t);

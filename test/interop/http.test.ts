@@ -18,9 +18,9 @@ import {
   startLakepack,
   startStock,
   stockRepository,
-  tempFolder,
   tryGit,
 } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 const UPLOAD = "application/x-git-upload-pack-request";
 const RECEIVE = "application/x-git-receive-pack-request";
@@ -82,8 +82,8 @@ async function startBoth(t: Test, kind: string) {
 }
 
 /**
- * What of an answer must be the same as stock git's. Of HEAD it says nothing about caching; we say
- * that refs move.
+ * Returns the part of an answer that must be the same as stock git's. Of HEAD it says nothing about
+ * caching; we say that refs move.
  */
 function shape({ status, headers, body }: RawResponse) {
   const git = headers.get("content-type")?.startsWith("application/x-git-") === true;

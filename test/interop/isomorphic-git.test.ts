@@ -20,8 +20,8 @@ import {
   startLakepack,
   startStock,
   stockRepository,
-  tempFolder,
 } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 const AUTHOR = {
   name: "A U Thor",

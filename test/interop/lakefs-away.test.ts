@@ -7,20 +7,13 @@ import t from "tap";
 import { commitMany, manyPath } from "../support/many-files.js";
 import { kindOf, type LakefsProxy, startProxy } from "../support/lakefs-proxy.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
-import {
-  checkFsck,
-  commit,
-  git,
-  logShows,
-  remoteRefs,
-  tempFolder,
-  tryGit,
-} from "../support/harness.js";
+import { checkFsck, commit, git, logShows, remoteRefs, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { emptyRepository, put, settingsFor, signal, startBeside } from "../support/lakefs-rig.js";
 
 t.setTimeout(240_000);
 
-/** How often each content was asked for and given. */
+/** Counts how often each content was asked for and given. */
 function countPassed(proxy: LakefsProxy): Map<string, number> {
   const passed = new Map<string, number>();
   proxy.onCall = (call) => {

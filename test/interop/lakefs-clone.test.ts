@@ -9,7 +9,8 @@ import { blockStores } from "../support/everyday.js";
 import { utf8 } from "../../src/base/bytes.js";
 import type { RunningLakefs } from "../support/lakefs-servers.js";
 import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
-import { checkFsck, git, remoteRefs, tempFolder, tryGit } from "../support/harness.js";
+import { checkFsck, git, remoteRefs, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { signal, startBeside } from "../support/lakefs-rig.js";
 
 /** Large files stay pointers: here it is Git that is looked at. */

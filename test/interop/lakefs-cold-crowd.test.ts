@@ -11,7 +11,8 @@ import { blockStores } from "../support/everyday.js";
 import { stageableAddress } from "../../src/lakefs/api/address.js";
 import { startProxy } from "../support/lakefs-proxy.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
-import { checkFsck, commit, git, type Lakepack, tempFolder } from "../support/harness.js";
+import { checkFsck, commit, git, type Lakepack } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { emptyRepository, put, settingsFor, signal, startBeside } from "../support/lakefs-rig.js";
 
 t.setTimeout(300_000);

@@ -1,6 +1,6 @@
 /**
- * What stock git and git-lfs get of a lakeFS whose collection has removed data of old commits, and
- * what they, the log and doctor are told.
+ * Stock git and git-lfs on a lakeFS whose collection has removed data of old commits: what they,
+ * the log and doctor are told.
  */
 import { spawnSync } from "node:child_process";
 import { readFile } from "node:fs/promises";
@@ -9,15 +9,8 @@ import t from "tap";
 import { blockStores } from "../support/everyday.js";
 import { lakepack } from "../support/lakepack-command.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
-import {
-  checkFsck,
-  commit,
-  git,
-  logShows,
-  remoteRefs,
-  tempFolder,
-  tryGit,
-} from "../support/harness.js";
+import { checkFsck, commit, git, logShows, remoteRefs, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import {
   emptyRepository,
   headOf,

@@ -12,7 +12,8 @@ import { startProxy } from "../support/lakefs-proxy.js";
 import { Source } from "../support/lakefs-reading.js";
 import { type LakefsKey, skipLakefs, startSharedLakefs } from "../support/lakefs-servers.js";
 import { type Guarded, startGuarded } from "../support/accounts-rig.js";
-import { commit, git, remoteRefs, tempFolder, tryGit } from "../support/harness.js";
+import { commit, git, remoteRefs, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { emptyRepository, headOf, settingsFor } from "../support/lakefs-rig.js";
 
 t.setTimeout(240_000);

@@ -17,9 +17,9 @@ import {
   type Lakepack,
   logShows,
   objectSet,
-  tempFolder,
   tryGit,
 } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { readRefs, StoredSide } from "../support/lakefs-folding.js";
 import { emptyRepository, headOf, put, signal, startBeside } from "../support/lakefs-rig.js";
 

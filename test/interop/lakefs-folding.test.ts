@@ -8,7 +8,8 @@ import t from "tap";
 import { LIMITS } from "../../src/base/limits.js";
 import { lakepack } from "../support/lakepack-command.js";
 import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
-import { checkFsck, commit, git, objectSet, tempFolder } from "../support/harness.js";
+import { checkFsck, commit, git, objectSet } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import {
   commitOneByOne,
   filePath,

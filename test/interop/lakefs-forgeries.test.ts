@@ -28,9 +28,9 @@ import {
   type Lakepack,
   logShows,
   remoteRefs,
-  tempFolder,
   tryGit,
 } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import {
   emptyRepository,
   headOf,
@@ -54,7 +54,7 @@ const blobOf = (bytes: Uint8Array) => objectId("blob", bytes);
 const bound = (id: string, bytes: Uint8Array, checksum = md5(bytes)) =>
   `${id} ${bytes.length} ${checksum}`;
 
-/** What a landing would write of plain bytes, but for the seal. */
+/** Makes the claim that a landing would write of plain bytes, but for the seal. */
 const plainClaim = (bytes: Uint8Array) => ({
   "lakepack-blob": bound(blobOf(bytes), bytes),
   "lakepack-sha256": bound(sha256(bytes), bytes),

@@ -13,15 +13,8 @@ import { LINKED_MAPPING } from "../../src/lakefs/notes/mapping.js";
 import { type HubType, kohakuHubName } from "../../src/lakefs/rules/hub-names.js";
 import { openNode, refsOf, testPool } from "../support/lakefs-reading.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
-import {
-  checkFsck,
-  commit,
-  git,
-  logShows,
-  remoteRefs,
-  tempFolder,
-  tryGit,
-} from "../support/harness.js";
+import { checkFsck, commit, git, logShows, remoteRefs, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { seed, signal, startBeside } from "../support/lakefs-beside.js";
 import { lakepack } from "../support/lakepack-command.js";
 

@@ -1,6 +1,6 @@
 /**
- * What stock git and people are told of a lakeFS repository: what it cannot do, both ids of its
- * commits, what of it is not in Git.
+ * Limits of a lakeFS repository as stock git and people are told of them: both ids of its commits,
+ * and what of it is not in Git.
  */
 import { join } from "node:path";
 import t from "tap";
@@ -13,9 +13,9 @@ import {
   type Lakepack,
   remoteRefs,
   startLakepack,
-  tempFolder,
   tryGit,
 } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { lakefsEnvironment, seed, signal, startBeside } from "../support/lakefs-beside.js";
 import { advertised, pkts, rawFetch } from "../support/raw-fetch.js";
 import { command, postPush } from "../support/raw-push.js";

@@ -10,15 +10,8 @@ import type { LakefsClient } from "../../src/lakefs/api/client.js";
 import { sweepWorkBranches } from "../../src/lakefs/land/sweep.js";
 import { TAG_MOVE_PREFIX } from "../../src/lakefs/land/tag-move.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
-import {
-  checkFsck,
-  commit,
-  git,
-  type Lakepack,
-  remoteRefs,
-  tempFolder,
-  tryGit,
-} from "../support/harness.js";
+import { checkFsck, commit, git, type Lakepack, remoteRefs, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { isFull, strideOf } from "../support/everyday.js";
 import { type CountingProxy, startProxy } from "../support/counting-proxy.js";
 import {
@@ -39,11 +32,11 @@ const LANES = 2;
 const DAY_MS = 25 * 3_600_000;
 
 interface Scenario {
-  /** What is there before, pushed by a server that lives. */
+  /** Refs pushed before by a server that lives. */
   readonly before: readonly string[];
-  /** What the killed server is to push. */
+  /** Refs that the killed server is to push. */
   readonly refs: readonly string[];
-  /** Which n on an ordinary day. */
+  /** The steps of an ordinary day. */
   readonly walk: { readonly first: number; readonly stride: number };
   /** Settings of all servers. */
   readonly settings?: Readonly<Record<string, string>>;
@@ -155,7 +148,7 @@ class Lane {
     throw new Error("the push makes more calls than expected");
   }
 
-  /** What a server with an empty store reads. */
+  /** Reads with a server with an empty store. */
   async #oldOrNew(url: string, report: string, says: string): Promise<ReadonlyMap<string, string>> {
     const seen = await refsOf(url);
     const told = new Set(
@@ -299,7 +292,7 @@ t.test(
 );
 
 /**
- * What is left of work branches once the server, which may still be at what was abandoned, has
+ * Returns the work branches left once the server, which may still be at what was abandoned, has
  * called lakeFS for nothing in a second; waits 30 s for there to be none.
  */
 async function leftBehind(

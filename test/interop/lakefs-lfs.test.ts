@@ -12,7 +12,8 @@ import { blockStores } from "../support/everyday.js";
 import { RssWatch } from "../../bench/process.js";
 import { Random } from "../../bench/random.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
-import { checkFsck, commit, git, remoteRefs, tempFolder, tryGit } from "../support/harness.js";
+import { checkFsck, commit, git, remoteRefs, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import {
   emptyRepository,
   headOf,

@@ -14,7 +14,8 @@ import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-s
 import { startProxy } from "../support/lakefs-proxy.js";
 import { RawClient } from "../support/raw-client.js";
 import { type Guarded, startGuarded } from "../support/accounts-rig.js";
-import { commit, folderOf, git, tempFolder, tryGit } from "../support/harness.js";
+import { commit, folderOf, git, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { put, settingsFor, signal } from "../support/lakefs-rig.js";
 import { slowPush } from "../support/slow-push.js";
 
@@ -111,7 +112,7 @@ interface Stage {
   readonly name: string;
   readonly rita: string;
   readonly acme: string;
-  /** What the old one showed. */
+  /** Refs of the old one. */
   readonly refs: string;
   readonly notes: string;
   /** A link to its large file; "": signed by lakeFS. */
@@ -167,7 +168,7 @@ async function stage(
   };
 }
 
-/** What everybody sees of another one under the name. */
+/** Checks that everybody sees another repository under the name. */
 async function checkAfresh(
   t: Test,
   { server, name, rita, acme, refs, notes, link }: Stage,

@@ -1,13 +1,14 @@
 /**
- * What lakeFS calls a repository is told to nobody who may not read it by that name: not by the
- * API, not in a notice, not in a failure.
+ * lakeFS's name of a repository is told to nobody who may not read it by that name: not by the API,
+ * not in a notice, not in a failure.
  */
 import t from "tap";
 import { frontEnds } from "../support/everyday.js";
 import { startProxy } from "../support/lakefs-proxy.js";
 import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 import { startGuarded } from "../support/accounts-rig.js";
-import { commit, git, logShows, tempFolder, tryGit } from "../support/harness.js";
+import { commit, git, logShows, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { put, settingsFor, signal } from "../support/lakefs-rig.js";
 
 t.setTimeout(300_000);

@@ -6,7 +6,8 @@ import { join } from "node:path";
 import t from "tap";
 import { frontEnds } from "../support/everyday.js";
 import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
-import { commit, git, remoteRefs, tempFolder, tryGit } from "../support/harness.js";
+import { commit, git, remoteRefs, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { emptyRepository, headOf, startBeside } from "../support/lakefs-rig.js";
 import { fetched, makeOdd, original, pushOdd } from "../support/odd-objects.js";
 
@@ -26,7 +27,7 @@ const IDS = [
   "badTagName",
   "gitmodulesUrl",
 ];
-/** What Git itself reads at each checkout stays in lakeFS, whatever a level says. */
+/** Files that Git itself reads at each checkout stay in lakeFS, whatever a level says. */
 const STAYS = "gitmodulesUrl";
 
 for (const kind of frontEnds) {

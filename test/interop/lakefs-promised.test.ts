@@ -17,9 +17,9 @@ import {
   type Lakepack,
   logShows,
   startLakepack,
-  tempFolder,
   tryGit,
 } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 const { signal } = new AbortController();
 /** All servers here have it: what one has landed the others take for what it is. */

@@ -10,7 +10,8 @@ import { blockStores } from "../support/everyday.js";
 import { Random } from "../../bench/random.js";
 import { utf8 } from "../../src/base/bytes.js";
 import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
-import { checkFsck, commit, git, remoteRefs, tempFolder, tryGit } from "../support/harness.js";
+import { checkFsck, commit, git, remoteRefs, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { filesOf, headOf, listed, signal, startBeside } from "../support/lakefs-rig.js";
 
 t.setTimeout(300_000);

@@ -8,7 +8,8 @@ import { actionFile, putActions, startHooks } from "../support/hooks-rig.js";
 import { Source } from "../support/lakefs-reading.js";
 import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 import { startGuarded } from "../support/accounts-rig.js";
-import { commit, git, remoteRefs, tempFolder } from "../support/harness.js";
+import { commit, git, remoteRefs } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import {
   emptyRepository,
   headOf,

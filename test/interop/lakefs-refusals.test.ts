@@ -1,21 +1,14 @@
 /**
- * What does not land in lakeFS, and the sentence that stock git shows the person who pushed: what
- * it was and what to do.
+ * Pushes that do not land in lakeFS, and the sentence that stock git shows the pusher: what it was
+ * and what to do.
  */
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { blockStores } from "../support/everyday.js";
 import { pathOf } from "../../src/lakefs/api/http.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
-import {
-  commit,
-  git,
-  type GitRun,
-  type Lakepack,
-  remoteRefs,
-  tempFolder,
-  tryGit,
-} from "../support/harness.js";
+import { commit, git, type GitRun, type Lakepack, remoteRefs, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import {
   emptyRepository,
   filesOf,

@@ -7,14 +7,8 @@ import t, { type Test } from "tap";
 import { utf8 } from "../../src/base/bytes.js";
 import { Fault } from "../../src/base/fault.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
-import {
-  git,
-  logShows,
-  remoteRefs,
-  startLakepack,
-  tempFolder,
-  tryGit,
-} from "../support/harness.js";
+import { git, logShows, remoteRefs, startLakepack, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { lakefsEnvironment, seed, signal } from "../support/lakefs-beside.js";
 
 interface Reading {
@@ -25,7 +19,7 @@ interface Reading {
 
 interface Gate {
   readonly endpoint: string;
-  /** How often each content was asked for, by its path in lakeFS. */
+  /** Counts of reads of each content, by its path in lakeFS. */
   readonly reads: ReadonlyMap<string, number>;
   open(): void;
 }

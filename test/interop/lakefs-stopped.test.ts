@@ -11,7 +11,8 @@ import { isFull } from "../support/everyday.js";
 import { commitMany } from "../support/many-files.js";
 import { type Call, type LakefsProxy, type Mishap, startProxy } from "../support/lakefs-proxy.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
-import { checkFsck, commit, git, type Lakepack, tempFolder } from "../support/harness.js";
+import { checkFsck, commit, git, type Lakepack } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { emptyRepository, settingsFor, startBeside } from "../support/lakefs-rig.js";
 
 const FILES = isFull ? 20_000 : 2_000;

@@ -4,7 +4,8 @@ import { randomBytes } from "node:crypto";
 import { appendFile, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { commit, git, type GitRun, startLakepack, tempFolder, tryGit } from "../support/harness.js";
+import { commit, git, type GitRun, startLakepack, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 const SKIP = spawnSync("git", ["lfs", "version"]).status === 0 ? false : "git-lfs is not installed";
 const FILTER = [

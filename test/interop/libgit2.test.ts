@@ -12,8 +12,8 @@ import {
   objectSet,
   remoteRefs,
   startLakepack,
-  tempFolder,
 } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { python } from "../support/python.js";
 
 const CLONE = `

@@ -1,6 +1,6 @@
 /**
- * What a person reads when something is not as they thought: the rule, what they typed, and what to
- * do.
+ * Messages for a person when something is not as they thought: the rule, what they typed, and what
+ * to do.
  */
 import { execFileSync } from "node:child_process";
 import { writeFile } from "node:fs/promises";
@@ -10,7 +10,8 @@ import { blockStores, frontEnds } from "../support/everyday.js";
 import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 import { rawRequest } from "../support/raw-client.js";
 import { startGuarded } from "../support/accounts-rig.js";
-import { commit, git, startLakepack, tempFolder, tryGit } from "../support/harness.js";
+import { commit, git, startLakepack, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { emptyRepository, startBeside } from "../support/lakefs-rig.js";
 
 const get = (path: string, headers = "") =>

@@ -1,7 +1,4 @@
-/**
- * What /metrics tells of real traffic: counts that agree with what was done, and no names of
- * repositories.
- */
+/** /metrics on real traffic: counts that agree with what was done, and no names of repositories. */
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
@@ -9,14 +6,8 @@ import { frontEnds } from "../support/everyday.js";
 import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 import { RawClient } from "../support/raw-client.js";
 import { startGuarded } from "../support/accounts-rig.js";
-import {
-  commit,
-  git,
-  type Lakepack,
-  startLakepack,
-  tempFolder,
-  tryGit,
-} from "../support/harness.js";
+import { commit, git, type Lakepack, startLakepack, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { pkts } from "../support/raw-fetch.js";
 
 type Samples = ReadonlyMap<string, number>;

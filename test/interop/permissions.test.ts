@@ -1,5 +1,5 @@
 /**
- * Who may what: every caller times every operation, as one table, on a real server beside a real
+ * Permissions: every caller times every operation, as one table, on a real server beside a real
  * lakeFS.
  */
 import { createHash } from "node:crypto";
@@ -8,7 +8,8 @@ import { frontEnds } from "../support/everyday.js";
 import { kohakuHubName } from "../../src/lakefs/rules/hub-names.js";
 import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 import { type Guarded, startGuarded } from "../support/accounts-rig.js";
-import { commit, git, tempFolder, tryGit } from "../support/harness.js";
+import { commit, git, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { emptyRepository, headOf, put, settingsFor, signal } from "../support/lakefs-rig.js";
 
 const CALLERS = [

@@ -15,9 +15,9 @@ import {
   objectSet,
   remoteRefs,
   startLakepack,
-  tempFolder,
   tryGit,
 } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { command, parseReport, pkt, postPush } from "../support/raw-push.js";
 
 const ZERO = "0".repeat(40);

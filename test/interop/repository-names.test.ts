@@ -5,7 +5,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
-import { commit, git, startLakepack, tempFolder, tryGit } from "../support/harness.js";
+import { commit, git, startLakepack, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 t.test("names with and without a type", { timeout: 120_000 }, async (t) => {
   const server = await startLakepack(t);

@@ -1,6 +1,6 @@
 /**
- * What a repository has in place of the server's settings: who may set it, that it counts for
- * pushes, and that it stays.
+ * Settings of a repository in place of the server's: who may set them, that they count for pushes,
+ * and that they stay.
  */
 import { join } from "node:path";
 import { writeFile } from "node:fs/promises";
@@ -8,7 +8,8 @@ import t from "tap";
 import { frontEnds } from "../support/everyday.js";
 import { lakepack } from "../support/lakepack-command.js";
 import { startGuarded } from "../support/accounts-rig.js";
-import { commit, git, startLakepack, tempFolder, tryGit } from "../support/harness.js";
+import { commit, git, startLakepack, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { fetched, makeOdd, type Odd, original, pushOdd } from "../support/odd-objects.js";
 
 t.setTimeout(300_000);

@@ -6,15 +6,8 @@ import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { History } from "../crash/history.js";
-import {
-  commit,
-  folderOf,
-  git,
-  type Lakepack,
-  startLakepack,
-  tempFolder,
-  tryGit,
-} from "../support/harness.js";
+import { commit, folderOf, git, type Lakepack, startLakepack, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { pkts, rawFetch } from "../support/raw-fetch.js";
 
 t.setTimeout(300_000);

@@ -8,7 +8,8 @@ import { frontEnds } from "../support/everyday.js";
 import { RawClient } from "../support/raw-client.js";
 import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 import { type Guarded, startGuarded } from "../support/accounts-rig.js";
-import { commit, git, tempFolder } from "../support/harness.js";
+import { commit, git } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { emptyRepository, put, settingsFor, signal } from "../support/lakefs-rig.js";
 import { slowPush } from "../support/slow-push.js";
 
@@ -22,14 +23,14 @@ interface Place {
   readonly name: string;
   readonly work: string;
   readonly oid: string;
-  /** Who owns nothing and was granted to write. */
+  /** Makes a user who owns nothing and was granted to write. */
   readonly writer: () => Promise<{ readonly user: string; readonly token: string }>;
 }
 
 interface Ending {
   readonly what: string;
   readonly end: (place: Place, user: string) => Promise<unknown>;
-  /** What the pusher reads. */
+  /** Text that the pusher reads. */
   readonly says: RegExp;
 }
 

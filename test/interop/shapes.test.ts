@@ -13,9 +13,9 @@ import {
   objectSet,
   remoteRefs,
   startLakepack,
-  tempFolder,
   tryGit,
 } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 const VERSIONS = [0, 1, 2] as const;
 

@@ -9,7 +9,8 @@ import { join } from "node:path";
 import t, { type Test } from "tap";
 import { frontEnds } from "../support/everyday.js";
 import { type Guarded, startGuarded } from "../support/accounts-rig.js";
-import { checkFsck, commit, git, startLakepack, tempFolder, tryGit } from "../support/harness.js";
+import { checkFsck, commit, git, startLakepack, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 const SKIP_LFS =
   spawnSync("git", ["lfs", "version"]).status === 0 ? false : "git-lfs is not installed";

@@ -11,7 +11,8 @@ import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
 import { lakepack } from "../support/lakepack-command.js";
 import { type Guarded, startGuarded } from "../support/accounts-rig.js";
-import { checkFsck, commit, git, tempFolder, tryGit } from "../support/harness.js";
+import { checkFsck, commit, git, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 const SAMPLE = fileURLToPath(new URL("../../../scripts/nginx.conf", import.meta.url));
 const runs = (program: string, arg: string) => spawnSync(program, [arg]).status === 0;
@@ -95,7 +96,7 @@ async function checkGit(t: Test, url: string, token: string, ca: string): Promis
   );
 }
 
-/** Where a batch sends the upload of an object. */
+/** Returns where a batch sends the upload of an object. */
 function uploadLink(url: string, token: string, ca: Buffer): Promise<string> {
   const body = JSON.stringify({
     operation: "upload",

@@ -10,14 +10,8 @@ import t from "tap";
 import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 import { startGuarded } from "../support/accounts-rig.js";
 import { lakefsEnvironment, seed, signal, startBeside } from "../support/lakefs-beside.js";
-import {
-  commit,
-  git,
-  type Lakepack,
-  startLakepack,
-  tempFolder,
-  tryGit,
-} from "../support/harness.js";
+import { commit, git, type Lakepack, startLakepack, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 const SKIP_LFS =
   spawnSync("git", ["lfs", "version"]).status === 0 ? false : "git-lfs is not installed";
@@ -131,7 +125,7 @@ t.test(
   },
 );
 
-/** What lets anybody in, as it might be written: the token, and the header it came in. */
+/** Spellings of what lets anybody in: the token, and the header it came in. */
 const shapesOf = (token: string) => [
   token,
   ...["git", "x", ""].map((user) => Buffer.from(`${user}:${token}`).toString("base64")),

@@ -1,6 +1,6 @@
 /**
- * What mapping 3 keeps as it was pushed: pointers in every form that git-lfs reads, modes of files
- * and folders, old commits; and what it leaves in lakeFS and names.
+ * Mapping 3 keeps as it was pushed: pointers in every form that git-lfs reads, modes of files and
+ * folders, old commits; it leaves the rest in lakeFS and names it.
  */
 import { createHash } from "node:crypto";
 import t from "tap";

@@ -1,11 +1,12 @@
 /**
- * What each operation may cost in calls of lakeFS, counted on the wire between a real lakepack and
- * a real lakeFS, with stock git in front.
+ * Cost of each operation in calls of lakeFS, counted on the wire between a real lakepack and a real
+ * lakeFS, with stock git in front.
  */
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { LIMITS } from "../../src/base/limits.js";
-import { commit, git, type Lakepack, startLakepack, tempFolder } from "../support/harness.js";
+import { commit, git, type Lakepack, startLakepack } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { commitMany, manyPath } from "../support/many-files.js";
 import { kindOf, type LakefsProxy, startProxy } from "../support/lakefs-proxy.js";
 import {
@@ -25,7 +26,7 @@ import {
 const FILES = 2_500;
 const FILE_BYTES = 200;
 /**
- * What a conversation may cost besides: refs, once or twice, with room for a session's first
+ * Calls that a conversation may make besides: refs, once or twice, with room for a session's first
  * contact.
  */
 const CONSTANT = 12;

@@ -12,7 +12,7 @@ import { agreeOnCut, CUT_PREFIX } from "../../src/lakefs/notes/cuts.js";
 import { LostContents } from "../../src/lakefs/read/lost-contents.js";
 import { LakeRecords } from "../../src/lakefs/read/records.js";
 import { DiskStore } from "../../src/store/disk.js";
-import { tempFolder } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import {
   createSource,
   type Node,

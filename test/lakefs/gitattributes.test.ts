@@ -9,7 +9,7 @@ import t from "tap";
 import { latin1, utf8 } from "../../src/base/bytes.js";
 import { WorkBudget } from "../../src/base/work-budget.js";
 import { AttributeRules, filterOf } from "../../src/git/gitattributes.js";
-import { tempFolder } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { seeded } from "../support/random.js";
 
 type Chance = ReturnType<typeof seeded>;

@@ -26,7 +26,7 @@ const OLDER =
 const isProof = ({ method, path }: Call) =>
   method === "POST" && path.includes("/merge/lakepack-work-");
 
-/** What must not be taken for a proof of anything. */
+/** Mishaps that must not be taken for a proof of anything. */
 const MISHAPS: Readonly<Record<string, Mishap>> = {
   "another hook's refusal": {
     as: "answer",

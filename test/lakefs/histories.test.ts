@@ -38,7 +38,7 @@ const NAMES = [
   ".gitmodules",
 ];
 const FOLDERS = ["a", "b", "a.x", "lib"];
-/** What cannot cross, and markers: as long as one is there, every commit is listed anew. */
+/** Paths that cannot cross, and markers: as long as one is there, every commit is listed anew. */
 const ODD = [
   ".git",
   "..",

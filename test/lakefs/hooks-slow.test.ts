@@ -22,7 +22,7 @@ const MAIN = "refs/heads/main";
 
 interface Slow {
   readonly hookTakesMs: number;
-  /** Of lakeFS for it. */
+  /** Timeout of lakeFS for it. */
   readonly timeout?: string;
   readonly http: HttpOptions;
 }

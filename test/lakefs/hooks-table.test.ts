@@ -1,7 +1,6 @@
 /**
- * What lakeFS's hooks are told of pushes, and what becomes of a push by their answers: {hook kind ×
- * filter × answer} × {push, tag, branch, delete}. The table in docs/lakefs.md is what this test has
- * seen.
+ * lakeFS's hooks and pushes, and the outcome of a push by their answers: {hook kind × filter ×
+ * answer} × {push, tag, branch, delete}. The table in docs/lakefs.md is what this test has seen.
  */
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -58,7 +57,7 @@ interface Scene {
   readonly work: Work;
   /** A commit without a hook that could refuse a tag. */
   readonly old: string;
-  /** What main is at, in Git. */
+  /** Commit of main in Git. */
   head: string;
   count: number;
 }
@@ -106,7 +105,7 @@ async function newCommit(scene: Scene, message = "pushed", path?: string): Promi
 
 type Made = { readonly ref: string; readonly to: string; readonly before: string | undefined };
 
-/** What a person does, made ready: what is to be deleted or moved is there. */
+/** Prepares a person's operation: objects to delete or move are there. */
 async function prepare(scene: Scene, operation: HookOperation): Promise<Made> {
   const { source, work, head } = scene;
   const { client, name } = source;
@@ -213,8 +212,8 @@ async function table(
 }
 
 /**
- * What is no push's: a head that is kept, a work branch that a crash has left, the branch of LFS
- * objects.
+ * Affairs of our own that are no push's: a head that is kept, a work branch that a crash has left,
+ * the branch of LFS objects.
  */
 async function ownAffairs(t: Test, it: Scene, hooks: Hooks): Promise<void> {
   const { source, node, work } = it;
@@ -245,7 +244,7 @@ async function ownAffairs(t: Test, it: Scene, hooks: Hooks): Promise<void> {
     sealKeys: [],
     commits: node.commits,
     root,
-    heads: () => [],
+    heads: { latest: [] },
   });
   const bytes = Buffer.from("large");
   const content = (async function* () {
@@ -272,7 +271,7 @@ function saysWhatWasPushed(
   t.equal(raw.trimEnd(), work.git("cat-file", "commit", oid), `${event}: the commit`);
 }
 
-/** Which operations a hook that says no keeps from happening. */
+/** Returns whether a hook that says no keeps this operation from happening. */
 function isJudged(event: HookEvent, operation: HookOperation): boolean {
   return (HOOK_TABLE[event][operation]?.length ?? 0) > 0;
 }

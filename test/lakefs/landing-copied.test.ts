@@ -1,6 +1,6 @@
 /**
- * What lakeFS itself makes of pushed commits carries their metadata along: it is the pushed commit
- * only where tree and parents are its own.
+ * Commits that lakeFS itself makes of pushed ones carry their metadata along: one is the pushed
+ * commit only where tree and parents are its own.
  */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";

@@ -8,7 +8,7 @@ import {
   parseNote,
 } from "../../src/lakefs/notes/mapping.js";
 import { MAPPING_KEY } from "../../src/lakefs/rules/metadata-keys.js";
-import { tempFolder } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { newRepository } from "../support/landing-rig.js";
 import { MAIN, pointerForms, PushedScene, write } from "../support/pushed-scene.js";
 import { openNode, signal, Source, testPool } from "../support/lakefs-reading.js";

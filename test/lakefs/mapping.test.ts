@@ -1,6 +1,6 @@
 /**
- * Whose word counts for object ids: the mapping record in lakeFS, on every node and for ever, also
- * where it cannot be written or got lost.
+ * The mapping record in lakeFS decides about object ids, on every node and for ever, also where it
+ * cannot be written or got lost.
  */
 import { join } from "node:path";
 import t from "tap";
@@ -12,13 +12,13 @@ import {
   readMapping,
 } from "../../src/lakefs/notes/mapping.js";
 import { MAPPING_KEY } from "../../src/lakefs/rules/metadata-keys.js";
-import { tempFolder } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { createSource, openNode, signal, testPool } from "../support/lakefs-reading.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 t.setTimeout(180_000);
 
-/** What no node has by default: everything above ten bytes is a pointer. */
+/** A mapping that no node has by default: everything above ten bytes is a pointer. */
 const ODD = { version: 3, threshold: 10, suffixes: ["bin"] } as const;
 const faultOf = (work: Promise<unknown>) =>
   work.then(

@@ -1,6 +1,6 @@
 /**
- * How long a lakeFS is waited for: transfers take what they take, silence ends them, and a server
- * that is away for a moment ends nothing.
+ * Patience with lakeFS: transfers take their time, silence ends them, and a server that is away for
+ * a moment ends nothing.
  */
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";

@@ -11,7 +11,8 @@ import { walkToRoot } from "../../src/lakefs/notes/root-commit.js";
 import { lakefsCommitId } from "../../src/lakefs/api/commit-id.js";
 import { asMade } from "../../src/lakefs/api/lost-commits.js";
 import type { LakefsCommit } from "../../src/lakefs/api/types.js";
-import { checkFsck, commit, git, tempFolder, tryGit } from "../support/harness.js";
+import { checkFsck, commit, git, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { signal, startBeside } from "../support/lakefs-beside.js";
 import { isBefore, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 

@@ -1,6 +1,5 @@
 /**
- * What is known of small contents: kept over a restart, bounded, and made again where the note is
- * damaged.
+ * Memory of small contents: kept over a restart, bounded, and made again where the note is damaged.
  */
 import { createHash } from "node:crypto";
 import { writeFile } from "node:fs/promises";
@@ -10,7 +9,7 @@ import { LIMITS } from "../../src/base/limits.js";
 import { ProvenContents, ProvenNotes } from "../../src/lakefs/trees/proven-contents.js";
 import { LakeRecords } from "../../src/lakefs/read/records.js";
 import { DiskStore } from "../../src/store/disk.js";
-import { tempFolder } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { signal } from "../support/lakefs-reading.js";
 
 const hash = (text: string) => createHash("sha256").update(text).digest("hex");

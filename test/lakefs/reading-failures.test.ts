@@ -1,6 +1,6 @@
 /**
- * What goes wrong while a lakeFS is read: never an empty repository, never a missing file, and the
- * next attempt goes on.
+ * Failures while a lakeFS is read: never an empty repository, never a missing file, and the next
+ * attempt goes on.
  */
 import { execFileSync } from "node:child_process";
 import { mkdir, readdir, writeFile } from "node:fs/promises";
@@ -9,7 +9,7 @@ import t from "tap";
 import { Fault } from "../../src/base/fault.js";
 import type { Log } from "../../src/observe/log.js";
 import { LakefsWatch } from "../../src/lakefs/watch.js";
-import { tempFolder } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { createSource, openNode, refsOf, testPool } from "../support/lakefs-reading.js";
 import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 

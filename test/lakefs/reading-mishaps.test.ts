@@ -1,6 +1,6 @@
 /**
- * What networks and servers do to single calls: what may be tried again is, within a bound; then a
- * fault, never another tree.
+ * Mishaps of networks and servers in single calls: repeatable ones are repeated, within a bound;
+ * then a fault, never another tree.
  */
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
@@ -8,7 +8,8 @@ import t from "tap";
 import { Fault } from "../../src/base/fault.js";
 import { LIMITS } from "../../src/base/limits.js";
 import { LakefsClient } from "../../src/lakefs/api/client.js";
-import { startLakepack, tempFolder, tryGit } from "../support/harness.js";
+import { startLakepack, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { commitMany } from "../support/many-files.js";
 import { rigNode, watchedClient } from "../support/landing-rig.js";
 import { type Call, kindOf, type Mishap, startProxy } from "../support/lakefs-proxy.js";

@@ -9,7 +9,7 @@ import { commitMany } from "../support/many-files.js";
 import { type Call, kindOf, type LakefsProxy, startProxy } from "../support/lakefs-proxy.js";
 import { createSource, type Node, openNode, testPool } from "../support/lakefs-reading.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
-import { tempFolder } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 const faultOf = (work: Promise<unknown>) =>
   work.then(

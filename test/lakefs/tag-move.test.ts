@@ -73,7 +73,7 @@ async function notes({ source }: Scene): Promise<string[]> {
   return ids;
 }
 
-/** What a server leaves that dies while it moves the tag v1 away from a commit. */
+/** Leaves what a server leaves that dies while it moves the tag v1 away from a commit. */
 async function leaveNote(
   server: RunningLakefs,
   { client, name }: Source,

@@ -14,7 +14,7 @@ const MIB = 1024 * 1024;
 const MEDIA_TYPE = "application/vnd.git-lfs+json";
 /** Beyond what a whole call was once allowed. */
 const SLOW_MS = 400_000;
-/** What a server may have while a large file passes; an idle one has some 140 MiB. */
+/** Memory of a server while a large file passes; an idle one has some 140 MiB. */
 const RSS_MAX = 200 * MIB;
 
 const skip = process.env["TEST_LARGE"] === undefined ? "only with npm run test:large" : skipLakefs;

@@ -6,7 +6,8 @@ import { join } from "node:path";
 import t from "tap";
 import { RssWatch } from "../../bench/process.js";
 import { Random } from "../../bench/random.js";
-import { commit, git, tempFolder } from "../support/harness.js";
+import { commit, git } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { emptyRepository, headOf, signal, startBeside } from "../support/lakefs-rig.js";
 import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 

@@ -9,7 +9,8 @@ import { join } from "node:path";
 import t from "tap";
 import { RssWatch } from "../../bench/process.js";
 import { Random } from "../../bench/random.js";
-import { folderOf, git, startLakepack, tempFolder } from "../support/harness.js";
+import { folderOf, git, startLakepack } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;

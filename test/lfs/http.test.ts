@@ -5,6 +5,7 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { type Lakepack, startLakepack } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 const MEDIA = "application/vnd.git-lfs+json";
 
@@ -89,7 +90,7 @@ async function setUp(t: Test, args: readonly string[] = []) {
 
 /** A repository comes into being by a push of one commit. */
 async function makeRepository(t: Test, server: Lakepack, name: string): Promise<void> {
-  const { commit, git, tempFolder } = await import("../support/harness.js");
+  const { commit, git } = await import("../support/harness.js");
   const folder = await tempFolder(t);
   await git(["init", "-q", folder]);
   await commit(folder, "one", { "a.txt": "a\n" });

@@ -57,7 +57,11 @@ async function setUp(t: Test, blocks: "local" | "s3") {
     sealKeys: [SEAL_KEY],
     commits,
     root: new RootCommit(server.client, source.name),
-    heads: () => latest,
+    heads: {
+      get latest() {
+        return latest;
+      },
+    },
   });
   const store = new LakefsLfsStore(
     files,

@@ -1,6 +1,6 @@
 /**
- * What becomes of uploads to lakeFS whose end is not seen: what it has stored counts, and nothing
- * else is left there.
+ * Uploads to lakeFS whose end is not seen: bytes it has stored count, and nothing else is left
+ * there.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -38,7 +38,7 @@ async function openStore(t: Test, server: RunningLakefs) {
     sealKeys: [SEAL_KEY],
     commits,
     root: new RootCommit(client, repository),
-    heads: () => [],
+    heads: { latest: [] },
   });
   const store = new LakefsLfsStore(
     files,

@@ -1,6 +1,4 @@
-/**
- * What must not stand in a log does not, even where it came in a place meant for something else.
- */
+/** Secrets do not stand in a log, even where they came in a place meant for something else. */
 import { spawnSync } from "node:child_process";
 import t from "tap";
 

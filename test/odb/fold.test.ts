@@ -14,8 +14,8 @@ import {
   type Lakepack,
   objectSet,
   startLakepack,
-  tempFolder,
 } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { lakepack } from "../support/lakepack-command.js";
 
 function pack(objectCount: number, more: Partial<LivePack> = {}): LivePack {

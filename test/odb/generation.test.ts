@@ -21,7 +21,7 @@ import { EntryHead, readEntryHead } from "../../src/git/pack-entry.js";
 import type { PackPlan } from "../../src/git/pack-plan.js";
 import { PackWriter, writeBaseDistance, writeTypeAndSize } from "../../src/git/pack-writer.js";
 import { plainKernels } from "../../src/kernels/plain.js";
-import { DeflateBoard } from "../../src/odb/pack-objects/shared-deflate.js";
+import { SharedDeflate } from "../../src/odb/pack-objects/shared-deflate.js";
 import { batchPath, readBatch, writeBatch } from "../../src/odb/pack-objects/deflate-batch.js";
 import { generatePack } from "../../src/odb/pack-objects/generation.js";
 import { ObjectReader } from "../../src/odb/packs/reader.js";
@@ -86,7 +86,7 @@ interface Made {
 interface MakeOptions {
   readonly thin?: boolean;
   readonly ofsDelta?: boolean;
-  readonly onBoard?: (board: DeflateBoard) => void;
+  readonly onBoard?: (board: SharedDeflate) => void;
   readonly watch?: TaskWatch;
 }
 
@@ -207,7 +207,7 @@ t.test("the bytes are the same with and without help", async (t) => {
   const helped = await make(t, packs, walk, {
     onBoard: (board) => {
       // Another thread's view of the same board, run here: it takes everything there is.
-      const helper = new DeflateBoard(board.message);
+      const helper = new SharedDeflate(board.message);
       const reader = new ObjectReader(packs, plainKernels);
       let batches = 0;
       while (helper.help(reader, idle())) batches++;
@@ -228,7 +228,7 @@ t.test("a helper that fails leaves its batch to the writer", async (t) => {
       new Int32Array(aborted)[0] = 1;
       t.throws(
         () =>
-          new DeflateBoard(board.message).help(
+          new SharedDeflate(board.message).help(
             new ObjectReader(packs, plainKernels),
             new TaskWatch(aborted),
           ),

@@ -1,6 +1,6 @@
 /**
- * What a manifest says of itself: its format, a name for emergencies, and that one which was there
- * and is gone is no empty repository.
+ * Manifests: their format, a name for emergencies, and that one which was there and is gone is no
+ * empty repository.
  */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ import { asFault } from "../../src/base/fault.js";
 import { decodeManifest, emptyManifest, encodeManifest } from "../../src/odb/manifest/manifest.js";
 import { ManifestStore } from "../../src/odb/manifest/store.js";
 import { DiskStore } from "../../src/store/disk.js";
-import { tempFolder } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 const faultOf = (work: () => unknown) =>
   Promise.resolve()

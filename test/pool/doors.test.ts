@@ -23,7 +23,7 @@ const declared = filesBelow(SRC).flatMap((file) =>
   })),
 );
 
-/** What the doors export, asked in a thread, as they expect one. */
+/** Asks the doors for their exports, in a thread, as they expect one. */
 function exportsOfDoors(): Promise<Readonly<Record<string, readonly string[]>>> {
   const code = `
     const { parentPort, workerData } = require("node:worker_threads");

@@ -17,7 +17,7 @@ export interface PackEntry {
   /** ref-delta: its base. */
   readonly baseOid: Oid | undefined;
   readonly offset: number;
-  /** Where the next entry starts. */
+  /** Offset where the next entry starts. */
   readonly next: number;
   /** CRC-32 of the entry as it lies in the pack. */
   readonly crc: number;

@@ -5,12 +5,14 @@
 import { join } from "node:path";
 import t from "tap";
 import { Fault } from "../../src/base/fault.js";
-import type { Guard } from "../../src/serve/repositories/door.js";
+import { ANONYMOUS } from "../../src/auth/caller.js";
+import type { RouteDoor } from "../../src/serve/repositories/door.js";
 import type { Repository } from "../../src/serve/conversation/conversation.js";
 import { GitServer, type ServerOptions } from "../../src/serve/git-server.js";
 import { createRoutes } from "../../src/transport/http/routes.js";
 import { loadTransport } from "../../src/transport/load.js";
-import { commit, git, tempFolder, tryGit } from "../support/harness.js";
+import { commit, git, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 t.test("the database fails", { timeout: 60_000 }, async (t) => {
   const lines: Readonly<Record<string, unknown>>[] = [];
@@ -21,16 +23,13 @@ t.test("the database fails", { timeout: 60_000 }, async (t) => {
     ]),
   );
   const pool = { sharedBy: () => ({ checkRoom: () => undefined }) };
-  const guard = {
-    authenticator: { identify: async () => ({ kind: "anonymous" }) },
-    permissions: {},
-    defaultVisibility: "private",
-  } as unknown as Guard;
   const offer = { agent: "test", allowTipInWant: false, allowReachableInWant: false, atomic: true };
+  const make = async () =>
+    Promise.reject(new Fault("database/failed", { reason: "/srv/lakepack.db: disk I/O error" }));
   const server = new GitServer({
     version: "test",
     pool,
-    guard,
+    door: { created: make },
     offer,
     log,
     metrics: { requestEnded: () => undefined },
@@ -38,22 +37,20 @@ t.test("the database fails", { timeout: 60_000 }, async (t) => {
   const refs = {
     read: async () => ({ revision: "", head: "refs/heads/main", refs: [], byName: new Map() }),
   };
-  const make = async () =>
-    Promise.reject(new Fault("database/failed", { reason: "/srv/lakepack.db: disk I/O error" }));
-  server.resolve = async () =>
+  const resolve = async () =>
     ({
       id: "repos/ns/new",
       title: "ns/new",
       atomic: true,
       notices: [],
       created: true,
-      make,
       refs,
     }) as unknown as Repository;
+  const door = { identify: async () => ANONYMOUS, resolve } as unknown as RouteDoor;
   const listener = await (await loadTransport("node")).listen({
     host: "127.0.0.1",
     port: 0,
-    handler: createRoutes(server, { loopbackOnly: true, corsOrigins: [] }),
+    handler: createRoutes(server, door, { loopbackOnly: true, corsOrigins: [] }),
   });
   t.teardown(() => listener.close(0));
   const work = join(await tempFolder(t), "work");

@@ -17,7 +17,8 @@ import {
   startFetchServer,
 } from "../support/fetch-server.js";
 import { makeHistory, makePushed } from "../support/scratch-history.js";
-import { checkFsck, git, objectSet, tempFolder, tryGit } from "../support/harness.js";
+import { checkFsck, git, objectSet, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 interface Served {
   readonly server: FetchServer;

@@ -10,7 +10,8 @@ import {
   takeApart,
   textLines,
 } from "../support/scripted-client.js";
-import { checkFsck, git, tempFolder, tryGit } from "../support/harness.js";
+import { checkFsck, git, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 interface Served {
   readonly server: FetchServer;

@@ -4,7 +4,8 @@
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { checkFsck, commit, git, objectSet, tempFolder } from "../support/harness.js";
+import { checkFsck, commit, git, objectSet } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { type FetchServer, startFetchServer } from "../support/fetch-server.js";
 import { makeHistory, makePushed, toBare } from "../support/scratch-history.js";
 

@@ -4,6 +4,9 @@
  */
 import { join } from "node:path";
 import t, { type Test } from "tap";
+import { RepositoryApi, type RepositoryApiOptions } from "../../src/api/repositories.js";
+import { utf8 } from "../../src/base/bytes.js";
+import { LIMITS } from "../../src/base/limits.js";
 import { Database } from "../../src/database/database.js";
 import {
   insertRepository,
@@ -14,8 +17,14 @@ import {
 import { putGrant } from "../../src/database/grants.js";
 import { insertUser } from "../../src/database/users.js";
 import type { RepositoryRow } from "../../src/database/schema.js";
+import {
+  Repositories,
+  type RepositoriesOptions,
+} from "../../src/serve/repositories/repositories.js";
+import { storedRepositories } from "../../src/serve/repositories/stored.js";
 import { RepositoryTable } from "../../src/serve/repositories/table.js";
-import { tempFolder } from "../support/harness.js";
+import { DiskStore } from "../../src/store/disk.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 const ANYBODY: Viewer = { userId: undefined, namespace: undefined };
 const ADA: Viewer = { userId: "u-ada", namespace: "ada" };
@@ -132,3 +141,105 @@ t.test(
       t.ok(ms < 10 * (few[at] as number) + 2, `${ms} ms after ${few[at]} ms`);
   },
 );
+
+/** The same object, which counts calls of its methods by name. */
+function counted<T extends object>(target: T, calls: Map<string, number>, prefix: string): T {
+  return new Proxy(target, {
+    get(object, name) {
+      const value: unknown = Reflect.get(object, name, object);
+      if (typeof value !== "function") return value;
+      return (...given: unknown[]) => {
+        const key = `${prefix}.${String(name)}`;
+        calls.set(key, (calls.get(key) ?? 0) + 1);
+        return Reflect.apply(value, object, given);
+      };
+    },
+  });
+}
+
+/** Makes a list's sources, with `count` repositories, each second one in lakeFS. */
+async function listingOf(t: Test, count: number) {
+  const folder = await tempFolder(t);
+  const database = await Database.open(join(folder, "lakepack.db"));
+  t.teardown(() => database.close());
+  const store = new DiskStore(folder);
+  const made = new RepositoryTable(database);
+  await database.transaction(async (db) => {
+    for (let at = 0; at < count; at++) {
+      const name = `n${String(at).padStart(6, "0")}`;
+      const lakefs = {
+        lakefs: name,
+        lakefs_created_at: "",
+        lakefs_namespace: "",
+        lakefs_root: null,
+      };
+      const named =
+        at % 2 === 0
+          ? { title: `ns/${name}`, namespace: "ns" }
+          : { title: `lakefs/${name}`, namespace: undefined, lakefs };
+      await db
+        .insertInto("repositories")
+        .values(made.newRow({ ...named, state: "made" }))
+        .execute();
+    }
+  });
+  const calls = new Map<string, number>();
+  const refused = new Proxy(
+    {},
+    {
+      get: (_, name) => () => {
+        throw new Error(`lakeFS is asked: ${String(name)}`);
+      },
+    },
+  );
+  const repositories = new Repositories({
+    services: { store: counted(store, calls, "store"), pool: { threads: 1 } },
+    table: new RepositoryTable(counted(database, calls, "database")),
+    lakefs: { client: counted(refused, calls, "lakefs"), naming: "identity", pollMs: 0 },
+    log: {},
+  } as unknown as RepositoriesOptions);
+  t.teardown(() => repositories.close());
+  return { repositories, calls };
+}
+
+t.test("a page asks as often of 5,000 repositories as of 50, and only the database", async (t) => {
+  for (const count of [50, 5_000]) {
+    const { repositories, calls } = await listingOf(t, count);
+    const asker = (viewer: Viewer | undefined) =>
+      ({ viewer }) as unknown as Parameters<Repositories["list"]>[2];
+    const page = await repositories.list("", 50, asker(undefined));
+    t.equal(page.length, 50);
+    t.equal(page.filter(({ lakefs }) => lakefs !== null).length, count === 50 ? 25 : 50);
+    t.same([...calls], [["database.query", 1]], `of ${count}`);
+    await repositories.list("", 50, asker(ADA));
+    t.same([...calls], [["database.query", 2]], `of ${count}, for who sees some`);
+    const api = new RepositoryApi({ repositories } as unknown as RepositoryApiOptions);
+    const listed = await api.list("");
+    t.equal(listed.length, Math.min(count, LIMITS.listedPageMax));
+    t.same([...calls], [["database.query", 3]], `of ${count}, for a command`);
+  }
+});
+
+t.test("what the store has of repositories costs nothing for their files", async (t) => {
+  const store = new DiskStore(await tempFolder(t));
+  const calls = new Map<string, number>();
+  const asked = async () => {
+    calls.clear();
+    const found = await storedRepositories(counted(store, calls, "store"));
+    return { found, calls: [...calls] };
+  };
+  for (const id of ["a", "b"]) await store.putIfAbsent(`repos/${id}/git/manifest`, utf8("{}"));
+  await store.putIfAbsent("repos/old/name/pack", utf8("P"));
+  await store.putIfAbsent("repos/notes", utf8("an operator's"));
+  await store.putIfAbsent("repos/empty/git/x", utf8(""));
+  await store.delete("repos/empty/git/x");
+  const before = await asked();
+  t.same(before.found, [
+    { id: "a", hasManifest: true },
+    { id: "b", hasManifest: true },
+    { id: "notes", hasManifest: false },
+    { id: "old", hasManifest: false },
+  ]);
+  for (let at = 0; at < 50; at++) await store.putIfAbsent(`repos/a/git/objects/${at}`, utf8("P"));
+  t.same(await asked(), before);
+});

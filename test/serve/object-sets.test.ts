@@ -9,9 +9,9 @@ import {
   objectSet,
   startStock,
   stockRepository,
-  tempFolder,
   tryGit,
 } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { type FetchServer, startFetchServer } from "../support/fetch-server.js";
 import { makeHistory } from "../support/scratch-history.js";
 

@@ -1,7 +1,9 @@
 /** Answers that list refs are made once per state of the refs and question, within bounds. */
 import t from "tap";
 import { LIMITS } from "../../src/base/limits.js";
-import { writeRefAnswer } from "../../src/serve/fetch/ref-answers.js";
+import { RefAnswers } from "../../src/serve/fetch/ref-answers.js";
+
+const answers = new RefAnswers();
 
 t.test("where it is the whole reply its length is said before, and only then", async (t) => {
   const expected: unknown[] = [];
@@ -11,7 +13,7 @@ t.test("where it is the whole reply its length is said before, and only then", a
   };
   const state = {};
   const ask = (isWhole: boolean) =>
-    writeRefAnswer(output, state, "a", () => [Buffer.from("abc")], isWhole);
+    answers.write(output, state, "a", () => [Buffer.from("abc")], isWhole);
   await ask(true);
   await ask(false);
   t.same(expected, []);
@@ -30,7 +32,7 @@ function asker(state: object) {
       made++;
       return parts.map((part) => Buffer.from(part));
     };
-    await writeRefAnswer(output, state, question, make);
+    await answers.write(output, state, question, make);
     return written.join("");
   };
   return { ask, made: () => made };

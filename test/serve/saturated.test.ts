@@ -8,6 +8,8 @@ import { loadKernels } from "../../src/cli/server/kernels.js";
 import { createLog } from "../../src/observe/log.js";
 import { createPool } from "../../src/pool/pool.js";
 import type { Repository } from "../../src/serve/conversation/conversation.js";
+import { TRUSTED } from "../../src/auth/caller.js";
+import type { RouteDoor } from "../../src/serve/repositories/door.js";
 import { GitServer, type ServerOptions } from "../../src/serve/git-server.js";
 import { createRoutes } from "../../src/transport/http/routes.js";
 import { loadTransport } from "../../src/transport/load.js";
@@ -38,17 +40,18 @@ for (const kind of ["uws", "node"] as const) {
       metrics: { requestEnded: () => undefined },
     } as unknown as ServerOptions;
     const server = new GitServer(options);
-    server.resolve = async ({ namespace, name }) =>
+    const resolve: RouteDoor["resolve"] = async ({ namespace, name }) =>
       ({
         id: `${namespace}/${name}`,
         title: name,
         atomic: true,
         notices: [],
       }) as unknown as Repository;
+    const door = { identify: async () => TRUSTED, resolve } as unknown as RouteDoor;
     const listener = await transport.listen({
       host: "127.0.0.1",
       port: 0,
-      handler: createRoutes(server, { loopbackOnly: true, corsOrigins: [] }),
+      handler: createRoutes(server, door, { loopbackOnly: true, corsOrigins: [] }),
     });
     t.teardown(() => listener.close(0));
     const push = async (name: string) => {

@@ -1,6 +1,6 @@
 /**
- * What a fetch does when something is not as it should be: who may have what, busy servers,
- * failures on the way, clients that go.
+ * Fetches when something is not as it should be: who may have what, busy servers, failures on the
+ * way, clients that go.
  */
 import { createHash } from "node:crypto";
 import { chmodSync, readdirSync, statSync, truncateSync, writeFileSync } from "node:fs";
@@ -18,7 +18,8 @@ import {
 } from "../../src/odb/pack-objects/pack-stream.js";
 import { fatalPacket, sendPack } from "../../src/serve/fetch/pack-reply.js";
 import { tell } from "../../src/serve/conversation/request-record.js";
-import { checkFsck, commit, git, objectSet, tempFolder, tryGit } from "../support/harness.js";
+import { checkFsck, commit, git, objectSet, tryGit } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { seeded } from "../support/random.js";
 import { type FetchServer, startFetchServer } from "../support/fetch-server.js";
 import { makeHistory, toBare } from "../support/scratch-history.js";

@@ -16,7 +16,7 @@ import type { Role } from "../../src/auth/caller.js";
 import { type Lakepack, type LakepackOptions, startLakepack } from "./harness.js";
 
 export interface Guarded extends Lakepack {
-  /** Of the administrator that the first start makes. */
+  /** Token of the administrator that the first start makes. */
   readonly adminToken: string;
   command<K extends ControlCommand>(name: K, given: ControlArguments<K>): Promise<ControlResult<K>>;
   /** A new user's token. */

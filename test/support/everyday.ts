@@ -1,6 +1,6 @@
 /**
- * What an ordinary run leaves to the full one (`npm run test:large`): of a matrix it takes one
- * column, of a long walk every so many-th step. Which ones that are changes from day to day and
+ * Chooses what an ordinary run leaves to the full one (`npm run test:large`): of a matrix it takes
+ * one column, of a long walk every so many-th step. Which ones that are changes from day to day and
  * from file to file, so that each has its turn. TEST_DAY=N runs what day N runs.
  */
 import { basename } from "node:path";
@@ -21,12 +21,12 @@ export const frontEnds: readonly ("uws" | "node")[] = sampled(["uws", "node"]);
 /** The block stores of lakeFS that a test runs on whose subject is not one of them. */
 export const blockStores: readonly ("local" | "s3")[] = sampled(["local", "s3"]);
 
-/** Of a walk's steps those from `first` on, `stride` apart. */
+/** Returns a walk's steps from `first` on, `stride` apart. */
 export function strideOf(everyday: number): { readonly first: number; readonly stride: number } {
   return isFull ? { first: 0, stride: 1 } : { first: (day + file) % everyday, stride: everyday };
 }
 
-/** Of a list every so many-th. */
+/** Returns every so many-th of a list. */
 export function someOf<T>(all: readonly T[], everyday: number): readonly T[] {
   const { first, stride } = strideOf(everyday);
   return all.filter((_, at) => at % stride === first);

@@ -23,12 +23,15 @@ import type {
 } from "../../src/serve/conversation/conversation.js";
 import { PacketInput } from "../../src/serve/conversation/packet-input.js";
 import { UNRECORDED } from "../../src/serve/conversation/request-record.js";
-import type { RequestEnd, Services } from "../../src/serve/services.js";
+import type { RequestEnd, RoutedServer } from "../../src/serve/git-server.js";
+import type { RouteDoor } from "../../src/serve/repositories/door.js";
 import {
   advertiseUploadPack,
   type UploadPackDeps,
   uploadPack,
 } from "../../src/serve/fetch/upload-pack.js";
+import { Reached } from "../../src/serve/fetch/reached.js";
+import { RefAnswers } from "../../src/serve/fetch/ref-answers.js";
 import { createRoutes } from "../../src/transport/http/routes.js";
 import { loadTransport } from "../../src/transport/load.js";
 import { lineText } from "../../src/wire/pkt-line.js";
@@ -56,7 +59,7 @@ export interface FetchServer {
   serve(name: string, gitDir: string, flags?: PackFlags): Promise<void>;
 }
 
-/** What the manifest would say of the packs. */
+/** Flags that the manifest would have of the packs. */
 export interface PackFlags {
   readonly selfContained?: boolean;
   readonly tips?: readonly string[];
@@ -96,6 +99,8 @@ export async function startFetchServer(
     pool,
     cache,
     checks: new PackChecks(),
+    answers: new RefAnswers(),
+    reached: new Reached(),
     metrics: new Metrics("test"),
     log: {
       error: note("error"),
@@ -117,7 +122,7 @@ export async function startFetchServer(
   const listener = await (await loadTransport(options.transport ?? "node")).listen({
     host: "127.0.0.1",
     port: 0,
-    handler: createRoutes(services(deps, repositories, ended), {
+    handler: createRoutes(served(deps, ended), openDoor(repositories), {
       loopbackOnly: true,
       corsOrigins: [],
     }),
@@ -143,29 +148,33 @@ export async function startFetchServer(
   };
 }
 
-function services(
-  deps: UploadPackDeps,
-  repositories: ReadonlyMap<string, Repository>,
-  ended: RequestEnd[],
-): Services {
+/** Whoever comes may all. */
+function openDoor(repositories: ReadonlyMap<string, Repository>): RouteDoor {
   const found = (title: string): Repository => {
     const repository = repositories.get(title);
     if (repository === undefined) throw new Error("no such repository in this test");
     return repository;
   };
   return {
-    version: "test",
     identify: async () => TRUSTED,
     resolve: async ({ namespace, name }) => found(`${namespace}/${name}`),
     resolveLinked: async ({ namespace, name }) => found(`${namespace}/${name}`),
     bearerOf: async () => TRUSTED,
     stillMay: async () => undefined,
     created: async () => undefined,
+    list: async () => [...repositories.keys()],
+  };
+}
+
+function served(deps: UploadPackDeps, ended: RequestEnd[]): RoutedServer {
+  return {
+    version: "test",
+    lfs: undefined,
+    lakefs: async () => undefined,
     advertise: (exchange) => advertiseUploadPack(exchange, deps),
     uploadPack: (exchange) => uploadPack(exchange, deps),
     receivePack: () => Promise.reject(new Error("no pushes here")),
     head: async (repository) => (await repository.refs.read()).head,
-    repositories: async () => [...repositories.keys()],
     metrics: async () => ({
       contentType: deps.metrics.contentType,
       text: await deps.metrics.text(),
@@ -292,6 +301,7 @@ function fixedObjects(set: PackSet): ObjectDatabase {
     publish: readOnly,
     keep: readOnly,
     adopt: readOnly,
+    makePack: readOnly,
     supersede: readOnly,
     keepPromise: readOnly,
   };

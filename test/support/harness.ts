@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { chmod, cp, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, cp, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -14,15 +14,9 @@ import type { Test } from "tap";
 import { Database } from "../../src/database/database.js";
 import { findRepository } from "../../src/database/repositories.js";
 import { storePrefix } from "../../src/serve/conversation/repository-name.js";
+import { tempFolder } from "./temp-folder.js";
 
 const MAIN = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
-
-/** A folder of this test, removed after it. */
-export async function tempFolder(t: Pick<Test, "teardown">): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), "lakepack-test-"));
-  t.teardown(() => rm(folder, { recursive: true, force: true, maxRetries: 3 }));
-  return folder;
-}
 
 // lakepack ----------------------------------------------------------------------------------------
 
@@ -162,7 +156,7 @@ export async function copyData(from: string, to: string): Promise<void> {
   await cp(from, to, { recursive: true, filter: holdsData });
 }
 
-/** Whether the log shows this, or comes to: its lines take their own way here. */
+/** Returns whether the log shows this, or comes to: its lines take their own way here. */
 export async function logShows(server: Lakepack, pattern: RegExp): Promise<boolean> {
   for (let attempt = 0; attempt < 200 && !pattern.test(server.log()); attempt++)
     await new Promise((wake) => setTimeout(wake, 50));

@@ -30,7 +30,7 @@ export interface Hooks {
   /** Default: 200 to all. */
   answer: (event: SeenEvent) => Answer | Promise<Answer>;
   /**
-   * What has been told since the last look, once nothing came for a moment (post-hooks run beside).
+   * Returns the events since the last look, once nothing came for a moment (post-hooks run beside).
    */
   take(): Promise<SeenEvent[]>;
 }

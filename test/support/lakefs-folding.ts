@@ -134,7 +134,7 @@ export function historyBytes(repository: string): number {
     );
 }
 
-/** What stock git makes of a clone of `url` by its defaults; the folder it is in. */
+/** Repacks a clone of `url` with stock git's defaults; returns the folder it is in. */
 export async function repackedByGit(url: string, folder: string): Promise<string> {
   await git(["clone", "-q", "--mirror", url, folder]);
   await git(["repack", "-adfq"], { cwd: folder });

@@ -15,7 +15,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Test } from "tap";
 import type { RunningLakefs } from "./lakefs-servers.js";
 
-/** What happens to a call; undefined: it passes. */
+/** Fate of a call; undefined: it passes. */
 export type Mishap =
   | {
       readonly as: "answer";
@@ -155,7 +155,7 @@ async function reply(
   }
 }
 
-/** What a call asks for, by its address alone. */
+/** Returns the kind of a call, by its address alone. */
 export function kindOf({ method, path }: Call): "listing" | "content" | "other" {
   if (/\/objects\/ls\?|\/metadata\/object\//.test(path)) return "listing";
   return method === "GET" && /\/refs\/[^/]+\/objects\?/.test(path) ? "content" : "other";

@@ -10,7 +10,8 @@ import { GUARD_PATH, TIP_KEY } from "../../src/lakefs/rules/metadata-keys.js";
 import { putActions } from "./hooks-rig.js";
 import { Source } from "./lakefs-reading.js";
 import type { RunningLakefs } from "./lakefs-servers.js";
-import { checkFsck, commit, git, remoteRefs, tempFolder, tryGit } from "./harness.js";
+import { checkFsck, commit, git, remoteRefs, tryGit } from "./harness.js";
+import { tempFolder } from "./temp-folder.js";
 import { emptyRepository, filesOf, headOf, put, signal, startBeside } from "./lakefs-rig.js";
 
 const PUSHERS = 3;
@@ -21,7 +22,7 @@ export interface RaceOptions {
   readonly guarded: boolean;
   /** The operator's. */
   readonly actions?: Readonly<Record<string, string>>;
-  /** Of the two processes. */
+  /** Settings of the two processes. */
   readonly settings?: Readonly<Record<string, string>>;
   /** Beside the pushes of a round. */
   readonly beside?: (round: number, repository: string) => Promise<void>;

@@ -13,10 +13,13 @@ import { loadKernels } from "../../src/cli/server/kernels.js";
 import { LakefsClient } from "../../src/lakefs/api/client.js";
 import { DEFAULT_MAPPING } from "../../src/lakefs/notes/mapping.js";
 import {
-  type LakefsRepository,
-  type LakefsRepositoryOptions,
-  openLakefsRepository,
+  type LakefsReading,
+  type LakefsReadingOptions,
+  openLakefsReading,
+  openLakefsRefs,
 } from "../../src/lakefs/repository.js";
+import type { LakefsRefs } from "../../src/lakefs/refs.js";
+import type { Landing } from "../../src/lakefs/land/contract.js";
 import type { LakefsCommit } from "../../src/lakefs/api/types.js";
 import type { Log } from "../../src/observe/log.js";
 import { writeDerivedFiles } from "../../src/odb/manifest/stock-git-files.js";
@@ -28,7 +31,7 @@ import { PackChecks } from "../../src/odb/packs/checks.js";
 import { PackTables } from "../../src/odb/packs/tables.js";
 import { createPool, type ThreadPool } from "../../src/pool/pool.js";
 import { DiskStore } from "../../src/store/disk.js";
-import { tempFolder } from "./harness.js";
+import { tempFolder } from "./temp-folder.js";
 import type { RunningLakefs } from "./lakefs-servers.js";
 
 export const { signal } = new AbortController();
@@ -91,7 +94,9 @@ export async function createSource(server: RunningLakefs): Promise<Source> {
   return new Source(server.client, name);
 }
 
-export interface Node extends LakefsRepository {
+export interface Node extends LakefsReading {
+  readonly refs: LakefsRefs;
+  close(): void;
   /** A bare repository for stock git: a copy of what is stored now. */
   bare(): Promise<string>;
   /** A work tree of a fresh copy's HEAD. */
@@ -107,11 +112,9 @@ export interface Node extends LakefsRepository {
 
 export interface NodeOptions
   extends Partial<
-    Pick<
-      LakefsRepositoryOptions,
-      "mappingSeed" | "pagesOnly" | "cutsLookMs" | "refsWaitMs" | "sealKeys"
-    >
+    Pick<LakefsReadingOptions, "mappingSeed" | "pagesOnly" | "cutsLookMs" | "sealKeys">
   > {
+  readonly refsWaitMs?: number;
   readonly folder?: string;
 }
 
@@ -148,7 +151,8 @@ export async function openNode(
     warn: (event, facts) => void warnings.push(`${event} ${JSON.stringify(facts)}`),
   };
   const client = new LakefsClient(server.access);
-  const opened = await openLakefsRepository(
+  const { refsWaitMs, ...wishes } = more;
+  const reading = await openLakefsReading(
     {
       access: server.access,
       client,
@@ -159,15 +163,21 @@ export async function openNode(
       objects,
       incoming,
       log,
-      manifestRefs: new ManifestRefs(manifests, store, prefix),
       mappingSeed: DEFAULT_MAPPING,
       sealKeys: [SEAL_KEY],
       synthesisTasks: new Semaphore(1),
-      ...more,
+      ...wishes,
     },
     signal,
   );
-  t.teardown(() => opened.close());
+  const refs = openLakefsRefs(reading, {
+    manifestRefs: new ManifestRefs(manifests, store, prefix),
+    landing: refusingLanding("these nodes only read"),
+    ...(refsWaitMs === undefined ? {} : { waitMs: refsWaitMs }),
+    log,
+  });
+  t.teardown(() => refs.close());
+  const opened = { ...reading, refs, close: () => refs.close() };
   let copies = 0;
   const bare = async () => {
     const refs = await opened.refs.read();
@@ -213,9 +223,23 @@ export async function openNode(
   };
 }
 
-/** What ls-remote would print. */
+/** Returns what ls-remote would print. */
 export async function refsOf(node: Node): Promise<string[]> {
   return (await node.refs.read()).refs.map(
     ({ name, oid, peeled }) => `${oid} ${name}${peeled === undefined ? "" : ` ^${peeled}`}`,
   );
+}
+
+/** Makes the landing of nodes that only read, whoever pushes. */
+function refusingLanding(reason: string): Landing {
+  const guard = { guard: "unknown" } as const;
+  const nothing = async () => undefined;
+  return {
+    guard,
+    update: async (changes) => changes.map(({ name }) => ({ name, ok: false, reason })),
+    moving: async () => [],
+    settle: nothing,
+    forget: nothing,
+    complete: nothing,
+  };
 }

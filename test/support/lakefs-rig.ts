@@ -74,7 +74,7 @@ export async function headOf(
   );
 }
 
-/** What lakeFS has at the head of a branch, in its own order. */
+/** Lists the head of a branch as lakeFS does, in its own order. */
 export async function listed(
   lakefs: RunningLakefs,
   repository: string,

@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import type { Test } from "tap";
 import { LakefsClient } from "../../src/lakefs/api/client.js";
 import type { LakefsAccess } from "../../src/lakefs/api/http.js";
-import { tempFolder } from "./harness.js";
+import { tempFolder } from "./temp-folder.js";
 
 type Environment = Readonly<Record<string, string>>;
 export interface LakefsKey {
@@ -40,7 +40,7 @@ export const skipLakefs: false | string = script.isBuilt()
   ? false
   : "lakeFS is not built: node scripts/servers.mjs build";
 
-/** What ends the servers: a test, or the bench. */
+/** Ends the servers: a test, or the bench. */
 export type Teardown = Pick<Test, "teardown"> & Partial<Pick<Test, "comment">>;
 
 export interface RunningLakefs {
@@ -134,8 +134,8 @@ export async function startLakefs(
 }
 
 /**
- * Whether it is an older release than 1.`minor`. One that was built from the Go module does not say
- * which it is: it is the pinned one.
+ * Returns whether it is an older release than 1.`minor`. One that was built from the Go module does
+ * not say which it is: it is the pinned one.
  */
 export async function isBefore({ client }: RunningLakefs, minor: number): Promise<boolean> {
   const { version_config: config } = await client.config(new AbortController().signal);
@@ -172,9 +172,9 @@ export async function startSharedLakefs(
 }
 
 /**
- * What the test ran on, as a comment of its output: the installation's id, as the server says it,
- * and the program that really runs under its process id. `npm test -- --complete` fails where a
- * lakeFS test leaves no such line.
+ * Records the server that the test ran on, as a comment of its output: the installation's id, as
+ * the server says it, and the program that really runs under its process id. `npm test --
+ * --complete` fails where a lakeFS test leaves no such line.
  */
 async function recordServer(
   t: Teardown,

@@ -12,7 +12,12 @@ import type { LfsObjects, Mapping } from "../../src/lakefs/rules/contract.js";
 import { createLanding, NO_LFS_OBJECTS } from "../../src/lakefs/land/landing.js";
 import type { Landing, LandingPolicy } from "../../src/lakefs/land/contract.js";
 import { DEFAULT_MAPPING } from "../../src/lakefs/notes/mapping.js";
-import { type LakefsRepository, openLakefsRepository } from "../../src/lakefs/repository.js";
+import {
+  type LakefsReading,
+  openLakefsReading,
+  openLakefsRefs,
+} from "../../src/lakefs/repository.js";
+import type { LakefsRefs } from "../../src/lakefs/refs.js";
 import type { FsckRules } from "../../src/git/fsck/levels.js";
 import { LakefsClient } from "../../src/lakefs/api/client.js";
 import type { LakefsCall } from "../../src/lakefs/api/http.js";
@@ -27,7 +32,7 @@ import { PackTables } from "../../src/odb/packs/tables.js";
 import type { RefOutcome } from "../../src/odb/ref-store.js";
 import type { ThreadPool } from "../../src/pool/pool.js";
 import { DiskStore } from "../../src/store/disk.js";
-import { tempFolder } from "./harness.js";
+import { tempFolder } from "./temp-folder.js";
 import { SEAL_KEY, signal } from "./lakefs-reading.js";
 import type { RunningLakefs } from "./lakefs-servers.js";
 
@@ -83,7 +88,8 @@ export class Work {
   }
 }
 
-export interface RigNode extends LakefsRepository {
+export interface RigNode extends LakefsReading {
+  readonly refs: LakefsRefs;
   /**
    * As a push would: a pack of what `not` lacks, then the refs. [name, old, new] each; old
    * undefined: what the node says.
@@ -98,7 +104,7 @@ export interface RigNode extends LakefsRepository {
   git(...args: string[]): Promise<string>;
   readonly landing: Landing;
   readonly progress: string[];
-  /** What pushers were told of results. */
+  /** Results as pushers were told of them. */
   readonly results: string[];
   /** Calls of the main thread. */
   readonly calls: { name: string; method: string; path: string }[];
@@ -114,7 +120,7 @@ export interface RigOptions {
   readonly mappingSeed?: Mapping;
 }
 
-/** What happens around a call of the main thread. */
+/** Steps around a call of the main thread. */
 export interface Steps {
   before?(call: LakefsCall): Promise<void> | void;
   after?(call: LakefsCall): Promise<void> | void;
@@ -193,43 +199,35 @@ export async function rigNode(
     policy = { allowForced: false },
     tasks = new Semaphore(1),
   } = options;
-  let landing: Landing | undefined;
-  const opened = await openLakefsRepository(
+  const { access } = server;
+  const parts = { client, access, pool, objects, log };
+  const reading = await openLakefsReading(
     {
-      access: server.access,
-      client,
+      ...parts,
       repository,
       store,
       prefix: PREFIX,
-      pool,
-      objects,
       incoming,
-      log,
-      manifestRefs: new ManifestRefs(manifests, store, PREFIX),
       mappingSeed: options.mappingSeed ?? DEFAULT_MAPPING,
       sealKeys: options.sealKeys ?? [SEAL_KEY],
       synthesisTasks: tasks,
-      landing: (parts) =>
-        (landing = createLanding({
-          ...parts,
-          access: server.access,
-          objects,
-          pool,
-          tasks,
-          lfs,
-          policy,
-          log,
-        })),
     },
     signal,
   );
-  t.teardown(() => opened.close());
+  const landing = createLanding({ ...reading, ...parts, tasks, lfs, policy });
+  const refs = openLakefsRefs(reading, {
+    manifestRefs: new ManifestRefs(manifests, store, PREFIX),
+    landing,
+    log,
+  });
+  const opened = { ...reading, refs };
+  t.teardown(() => refs.close());
   const progress: string[] = [];
   const results: string[] = [];
   let copies = 0;
   return {
     ...opened,
-    landing: landing as unknown as Landing,
+    landing,
     progress,
     results,
     calls,

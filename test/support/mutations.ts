@@ -6,7 +6,7 @@
 import { deflateSync } from "node:zlib";
 import { pkt } from "./raw-push.js";
 
-/** What is there to be asked for. */
+/** Names and ids that can be asked for. */
 export interface Known {
   /** Tip of main, and its parent. */
   readonly tip: string;
@@ -20,7 +20,7 @@ export interface Base {
   readonly service: "upload-pack" | "receive-pack";
   readonly version: 0 | 1 | 2;
   readonly items: readonly string[];
-  /** What follows the last flush. */
+  /** Bytes behind the last flush. */
   readonly tail?: Uint8Array;
 }
 
@@ -398,8 +398,8 @@ const CAPABILITIES: readonly string[] = [
 ];
 
 /**
- * Of one request: each item, each text and each field of it wrong in turn, cut everywhere, and with
- * more behind it.
+ * Makes mutations of one request: each item, each text and each field of it wrong in turn, cut
+ * everywhere, and with more behind it.
  */
 export function mutationsOf(base: Base): readonly Attempt[] {
   const made: Attempt[] = [];

@@ -4,7 +4,8 @@
  */
 import { join } from "node:path";
 import type { Test } from "tap";
-import { git, type GitRun, tempFolder, tryGit } from "./harness.js";
+import { git, type GitRun, tryGit } from "./harness.js";
+import { tempFolder } from "./temp-folder.js";
 
 const WHO = "A <a@example.com> 1600000000 +0000";
 
@@ -133,7 +134,7 @@ export function pushOdd({ work, ref }: Odd, url: string): Promise<GitRun> {
   return tryGit(["push", url, ref], { cwd: work });
 }
 
-/** What `git receive-pack` does with it. */
+/** Pushes to stock `git receive-pack`. */
 export async function pushToStock(
   t: Pick<Test, "teardown">,
   odd: Odd,

@@ -9,7 +9,7 @@ export interface HandEntry {
   readonly type: number;
   /** Object, or delta. */
   readonly data: Uint8Array;
-  /** What the header says, where it is not the data's length. */
+  /** Size in the header, where it is not the data's length. */
   readonly size?: number;
   /** ofs-delta: number of the entry it is based on, or a distance. */
   readonly base?: number;

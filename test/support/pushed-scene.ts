@@ -48,7 +48,7 @@ export class PushedScene {
   readonly node: RigNode;
   readonly work: Work;
   readonly #open: (options: Parameters<typeof rigNode>[4]) => Promise<RigNode>;
-  /** Where the bytes of LFS objects lie, by their SHA-256. */
+  /** Addresses of LFS objects' bytes, by their SHA-256. */
   readonly #known: Map<string, string>;
 
   private constructor(

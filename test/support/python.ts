@@ -5,7 +5,7 @@ import { mkdir, rename, rm } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 
 export interface Python {
-  /** Why the package is not there; undefined: it is. */
+  /** Reason why the package is not there; undefined: it is. */
   readonly missing: string | undefined;
   /** Runs a script; what it printed. Throws with what it said when it fails. */
   run(script: string, ...args: readonly string[]): Promise<string>;

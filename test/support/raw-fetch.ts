@@ -7,7 +7,8 @@ import { join } from "node:path";
 import type { Test } from "tap";
 import { readPacket } from "../../src/wire/pkt-line.js";
 import { rawRequest } from "./raw-client.js";
-import { git, objectSet, tempFolder } from "./harness.js";
+import { git, objectSet } from "./harness.js";
+import { tempFolder } from "./temp-folder.js";
 
 export interface RawFetchReply {
   readonly status: number;
@@ -103,7 +104,7 @@ function readReply(body: Buffer): Omit<RawFetchReply, "status"> {
 }
 
 export interface PackFacts {
-  /** What the repository holds with the pack, less what it held before; sorted. */
+  /** Ids that the repository holds with the pack, less those it held before; sorted. */
   readonly oids: readonly string[];
   /** Type numbers of the entries as they lie in the pack sent: 1 to 4, 6 ofs-delta, 7 ref-delta. */
   readonly types: readonly number[];

@@ -2,7 +2,8 @@
 import { mkdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Test } from "tap";
-import { commit, git, makeSample, tempFolder, tryGit } from "./harness.js";
+import { commit, git, makeSample, tryGit } from "./harness.js";
+import { tempFolder } from "./temp-folder.js";
 
 /**
  * The sample of the harness, and: folders moved and copied, equal blobs and trees at several

@@ -42,7 +42,7 @@ export async function advertisement(url: string, version: 0 | 1 | 2): Promise<st
   return textLines(new Uint8Array(await response.arrayBuffer())).lines;
 }
 
-/** What an answer holds: its lines up to the pack, the bands after. */
+/** The parts of an answer: its lines up to the pack, the bands after. */
 export interface Taken {
   /** Text lines without LF; "flush", "delim". */
   readonly lines: string[];
@@ -105,8 +105,8 @@ function lineOf(packet: Packet): string {
 }
 
 /**
- * What stock git finds in a pack: type counts and how deltas name their bases. The pack may be thin
- * if `base` holds the bases.
+ * Asks stock git about a pack: type counts and how deltas name their bases. The pack may be thin if
+ * `base` holds the bases.
  */
 export function packFigures(
   pack: Uint8Array,

@@ -9,11 +9,11 @@ import t from "tap";
 import type { HttpHandler } from "../../src/transport/http/contract.js";
 import { transport as node } from "../../src/transport/http/node.js";
 import { transport as uws } from "../../src/transport/http/uws.js";
-import { tempFolder } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 
 const MIB = 1024 * 1024;
 const PIECES = 120;
-/** What waits, and what the collector has not taken yet. */
+/** Bytes that wait, or that the collector has not taken yet. */
 const HELD_MAX = 48 * MIB;
 
 /** A process of its own: one in ours would send nothing while we read. */

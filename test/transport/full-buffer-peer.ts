@@ -82,7 +82,7 @@ async function readOnAndOn(): Promise<void> {
   }
 }
 
-/** Where it differs first, and with what. */
+/** Returns where it differs first, and with what. */
 function difference(reply: Buffer): string {
   let at = 0;
   while (at < reply.length && reply[at] === content[at]) at++;

@@ -1,4 +1,4 @@
-/** Whose word counts for where a request comes from. */
+/** Headers that count for where a request comes from. */
 import t from "tap";
 import { Clients } from "../../src/transport/http/client.js";
 import type { HttpRequest } from "../../src/transport/http/contract.js";

@@ -6,11 +6,11 @@ import { latin1, utf8 } from "../../src/base/bytes.js";
 import { type Caller, TRUSTED } from "../../src/auth/caller.js";
 import { Fault } from "../../src/base/fault.js";
 import type { Exchange, Repository } from "../../src/serve/conversation/conversation.js";
-import type { Wants } from "../../src/serve/repositories/door.js";
+import type { RouteDoor, Wants } from "../../src/serve/repositories/door.js";
 import { tell } from "../../src/serve/conversation/request-record.js";
 import { type RepositoryName, titleOf } from "../../src/serve/conversation/repository-name.js";
 import type { LfsService } from "../../src/serve/lfs/lfs.js";
-import type { RequestEnd, Services } from "../../src/serve/services.js";
+import type { RequestEnd, RoutedServer } from "../../src/serve/git-server.js";
 import { answer, HoldBudget } from "../../src/transport/http/body.js";
 import {
   createRoutes,
@@ -37,14 +37,15 @@ async function readAll(exchange: Exchange): Promise<string> {
   return text;
 }
 
-class FakeServices implements Services {
+/** Server and door. */
+class FakeServices implements RoutedServer, RouteDoor {
   readonly version = "9.9.9";
   readonly ends: RequestEnd[] = [];
   readonly changed: string[] = [];
-  /** Whose part of the pool was asked for. */
+  /** Parts of the pool that were asked for. */
   readonly shares: string[] = [];
   caller: Caller = TRUSTED;
-  /** Of every link. */
+  /** Holder of every link. */
   holder = "";
   readonly lfs = {
     admit: () => this.holder,
@@ -110,7 +111,10 @@ class FakeServices implements Services {
   async head(): Promise<string> {
     return "refs/heads/trunk";
   }
-  async repositories(count: number): Promise<readonly string[]> {
+  async lakefs(): Promise<string | undefined> {
+    return undefined;
+  }
+  async list(_after: string, count: number): Promise<readonly string[]> {
     return this.titles.slice(0, count);
   }
   async readiness() {
@@ -162,7 +166,11 @@ for (const kind of ["uws", "node"] as const) {
   t.test(kind, async (t) => {
     const start = async (options: Partial<RouteOptions> = {}) => {
       const services = new FakeServices();
-      const handler = createRoutes(services, { loopbackOnly: true, corsOrigins: [], ...options });
+      const handler = createRoutes(services, services, {
+        loopbackOnly: true,
+        corsOrigins: [],
+        ...options,
+      });
       const { port, close } = await transport.listen({ host: "127.0.0.1", port: 0, handler });
       t.teardown(() => close(0));
       const ask = (path: string, options: Ask = {}): Promise<RawResponse> =>
@@ -602,10 +610,15 @@ for (const kind of ["uws", "node"] as const) {
           said += latin1(bytes);
         },
       };
-      await answer(createRoutes(services, { loopbackOnly: true, corsOrigins: [] }), request, raw, {
-        budget: new HoldBudget(),
-        holdMs: 1_000,
-      });
+      await answer(
+        createRoutes(services, services, { loopbackOnly: true, corsOrigins: [] }),
+        request,
+        raw,
+        {
+          budget: new HoldBudget(),
+          holdMs: 1_000,
+        },
+      );
       t.match(services.ends, [
         { id: "r9", status: 400, remote: "192.0.2.7", failure: { code: "http/bad-request" } },
       ]);

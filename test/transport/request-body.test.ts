@@ -6,7 +6,7 @@ import { readdirSync, readlinkSync } from "node:fs";
 import t, { type Test } from "tap";
 import { LIMITS } from "../../src/base/limits.js";
 import { BodyOverflow } from "../../src/transport/http/body-overflow.js";
-import { tempFolder } from "../support/harness.js";
+import { tempFolder } from "../support/temp-folder.js";
 import { seeded } from "../support/random.js";
 import { RequestBody } from "../../src/transport/http/request-body.js";
 

@@ -12,7 +12,7 @@ import { CAPABILITIES, SYMREF_ROW } from "../../src/wire/capabilities.js";
  */
 const TESTS = fileURLToPath(new URL("../../../test/", import.meta.url));
 
-/** Why a row's test cannot be found; undefined: it is there. */
+/** Returns the reason why a row's test cannot be found; undefined: it is there. */
 function complaint(test: string): string | undefined {
   const [file = "", name = ""] = test.split(" › ");
   if (!existsSync(`${TESTS}${file}`)) return `${test}: no such file`;

@@ -82,7 +82,9 @@ async function gc(names: readonly string[], options: Options): Promise<void> {
   }
 }
 
-/** What was deleted, or set aside because lakeFS has another repository of its name. */
+/**
+ * Deletes or sets aside repositories where lakeFS has another one of their name, and tells which.
+ */
 async function collectSetAside(settings: Settings, options: Options): Promise<void> {
   const done = await control(settings, "repo.collectSetAside", {
     grace_hours: options.grace ?? settings.gc_grace_hours,

@@ -1,6 +1,6 @@
 /**
- * What `lakepack verify` does: holds what is stored against its checksums. Reads only, in a process
- * of its own and without the lock: beside a running server, or where no server starts.
+ * Does the work of `lakepack verify`: holds everything stored against its checksums. Reads only, in
+ * a process of its own and without the lock: beside a running server, or where no server starts.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -11,7 +11,11 @@ import { verifyLfsObjects } from "../../lfs/verify-objects.js";
 import { type Finding, verifyRepository } from "../../odb/manifest/verify.js";
 import { createPool, type ThreadPool } from "../../pool/pool.js";
 import { Database } from "../../database/database.js";
-import { allRepositories } from "../../database/repositories.js";
+import {
+  allRepositories,
+  findRepository,
+  findRepositoryById,
+} from "../../database/repositories.js";
 import type { RepositoryRow } from "../../database/schema.js";
 import {
   candidatesOf,
@@ -28,7 +32,7 @@ import type { Settings } from "../server/settings.js";
 import { say, sayJson } from "../terminal/say.js";
 
 interface Report {
-  /** Of one that no name leads to: its prefix in the store. */
+  /** Name; for one that no name leads to, its prefix in the store. */
   readonly name: string;
   readonly refs: number;
   readonly packs: number;
@@ -55,10 +59,9 @@ export async function verifyStored(
   json: boolean,
 ): Promise<void> {
   const store = new DiskStore(resolve(settings.data));
-  const rows = await readRows(settings);
-  const checked =
-    names.length === 0 ? await allOf(rows) : names.map((name) => checkedOf(rows, name));
-  const reports: Report[] = names.length === 0 ? await unnamed(store, rows) : [];
+  const { checked, reports } = await reading(settings, (database) =>
+    names.length === 0 ? all(store, database) : named(database, names),
+  );
   const folder = await mkdtemp(join(tmpdir(), "lakepack-verify-"));
   const pool = createPool({
     kernelsModule: await loadKernels(),
@@ -115,38 +118,58 @@ async function verifyOne({ store, pool, name, prefix, isMade, folder }: Place): 
   };
 }
 
-/** Rows of all repositories; none where there is no database. */
-async function readRows(settings: Settings): Promise<readonly RepositoryRow[]> {
+interface ToVerify {
+  readonly checked: readonly Checked[];
+  /** Reports of what lies in the store and stands in no row. */
+  readonly reports: readonly Report[];
+}
+
+/** `work` on the database, beside whoever owns it; undefined where there is none. */
+async function reading<T>(
+  settings: Settings,
+  work: (database: Database | undefined) => Promise<T>,
+): Promise<T> {
   const database = Database.openToRead(databasePath(settings));
-  if (database === undefined) return [];
   try {
-    return await allRepositories(database);
+    return await work(database);
   } finally {
-    await database.close();
+    await database?.close();
   }
 }
 
 /** Those that have files: no second names, and none that nothing was pushed to yet. */
-async function allOf(rows: readonly RepositoryRow[]): Promise<Checked[]> {
+async function all(store: DiskStore, database: Database | undefined): Promise<ToVerify> {
+  const rows = database === undefined ? [] : await allRepositories(database);
   const held = rows.filter(({ state, leads_to: target }) => state === "made" && target === null);
-  return held.flatMap(({ id, title }) =>
+  const checked = held.flatMap(({ id, title }) =>
     title === null ? [] : [{ name: title, prefix: storePrefix(id), isMade: true }],
   );
+  return { checked, reports: await unnamed(store, rows) };
 }
 
 /** Throws "repository/missing". */
-function checkedOf(rows: readonly RepositoryRow[], text: string): Checked {
+async function named(database: Database | undefined, names: readonly string[]): Promise<ToVerify> {
+  const checked: Checked[] = [];
+  for (const name of names) checked.push(await checkedOf(database, name));
+  return { checked, reports: [] };
+}
+
+async function checkedOf(database: Database | undefined, text: string): Promise<Checked> {
   const asked = readRepositoryName(text);
   for (const name of candidatesOf(asked)) {
-    const row = rows.find(({ title }) => title === titleOf(name));
-    const held = row?.leads_to == null ? row : rows.find(({ id }) => id === row.leads_to);
+    const row = database && (await findRepository(database, titleOf(name)));
+    const target = row?.leads_to ?? undefined;
+    const held =
+      database === undefined || target === undefined
+        ? row
+        : await findRepositoryById(database, target);
     if (held !== undefined)
       return { name: titleOf(name), prefix: storePrefix(held.id), isMade: held.state === "made" };
   }
   throw new Fault("repository/missing", { name: titleOf(asked) });
 }
 
-/** What lies in the store and stands in no row. */
+/** Reports repositories that lie in the store and stand in no row. */
 async function unnamed(store: DiskStore, rows: readonly RepositoryRow[]): Promise<Report[]> {
   const known = new Set(rows.map(({ id }) => id));
   const unknown = (await storedRepositories(store)).filter(({ id }) => !known.has(id));

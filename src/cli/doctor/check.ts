@@ -12,6 +12,6 @@ export interface Check {
     | "history";
   readonly good: boolean;
   readonly found: string;
-  /** What to do; only where it is not good. */
+  /** Advice for the operator; only where it is not good. */
   readonly advice?: string;
 }

@@ -1,6 +1,6 @@
 /**
- * What `lakepack doctor` looks at beside one lakeFS repository: each check says what it found, and
- * what to do where that is not good.
+ * Checks of `lakepack doctor` beside one lakeFS repository: each says what it found, and what to do
+ * where that is not good.
  */
 import { access, constants, stat, statfs } from "node:fs/promises";
 import { join, resolve } from "node:path";

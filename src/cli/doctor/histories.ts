@@ -1,5 +1,5 @@
 /**
- * Whether histories of lakeFS repositories are whole in Git, as this data folder has noted it:
+ * Checks that histories of lakeFS repositories are whole in Git, as this data folder has noted it:
  * lakeFS is not asked.
  */
 import { resolve } from "node:path";

@@ -1,6 +1,6 @@
 /**
- * Whether database and store tell the same of repositories: one that no row stands for is served to
- * nobody, one whose manifest is gone is damaged.
+ * Checks that database and store tell the same of repositories: one that no row stands for is
+ * served to nobody, one whose manifest is gone is damaged.
  */
 import { resolve } from "node:path";
 import { asFault } from "../../base/fault.js";
@@ -17,7 +17,7 @@ export const UNNAMED_ADVICE =
   "lakepack repo recover gives it the name that its manifest tells; what must not come back is removed by hand";
 const GONE_ADVICE =
   "restore git/manifest of these from a backup, or give them up with lakepack repo delete";
-/** Of each kind, in one line. */
+/** Names shown of each kind, in one line. */
 const NAMED_MAX = 5;
 
 /** Never rejects. */

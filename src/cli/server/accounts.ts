@@ -50,8 +50,8 @@ export function guardOf(
 }
 
 /**
- * What links of Git LFS are signed with. Kept in the database, so that uploads under way survive a
- * restart and several servers on one database take one another's links.
+ * Returns the key that links of Git LFS are signed with. Kept in the database, so that uploads
+ * under way survive a restart and several servers on one database take one another's links.
  */
 export async function linkKey({ database }: OpenedAccounts): Promise<Uint8Array> {
   return Buffer.from(
@@ -61,9 +61,9 @@ export async function linkKey({ database }: OpenedAccounts): Promise<Uint8Array>
 }
 
 /**
- * What seals in lakeFS are made and verified with (lakefs/claim-seal.ts): the setting's keys, and
- * the database's own, with `auth: none` too. Whoever has no key of another server reads and hashes
- * what that one has vouched for.
+ * Returns the keys that seals in lakeFS are made and verified with (lakefs/rules/claim-seal.ts):
+ * the setting's keys, and the database's own, with `auth: none` too. Whoever has no key of another
+ * server reads and hashes what that one has vouched for.
  */
 export async function sealKeys(
   { seal_key: given }: Settings,

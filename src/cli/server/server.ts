@@ -27,10 +27,12 @@ import { LakefsLook } from "../../serve/repositories/lakefs-look.js";
 import { LfsService } from "../../serve/lfs/lfs.js";
 import { Maintenance } from "../../serve/repositories/maintenance.js";
 import { type LakefsSettings, Repositories } from "../../serve/repositories/repositories.js";
-import type { Guard } from "../../serve/repositories/door.js";
+import { Door, type Guard } from "../../serve/repositories/door.js";
 import type { PushPolicy } from "../../serve/conversation/push-policy.js";
 import { Readiness } from "../../serve/readiness.js";
 import { RepositoryTable } from "../../serve/repositories/table.js";
+import { Reached } from "../../serve/fetch/reached.js";
+import { RefAnswers } from "../../serve/fetch/ref-answers.js";
 import { GitServer } from "../../serve/git-server.js";
 import { DiskStore, makeRoot } from "../../store/disk.js";
 import { probeStore } from "../../store/probe.js";
@@ -56,7 +58,7 @@ import { calibrateTask } from "../../pool/calibrate.js";
 export interface RunningServer {
   readonly url: string;
   readonly kind: "uws" | "node";
-  /** Which lakeFS is there and whether it answers; undefined: none is set. */
+  /** Tells which lakeFS is there and whether it answers; undefined: none is set. */
   readonly lakefs: string | undefined;
   /**
    * An administrator's token, where this is the first start with `auth: token` and there was no
@@ -69,7 +71,7 @@ export interface RunningServer {
   stop(graceMs: number): Promise<void>;
 }
 
-const LOOPBACK = new Set(["127.0.0.1", "::1", "localhost"]);
+const LOOPBACK: ReadonlySet<string> = new Set(["127.0.0.1", "::1", "localhost"]);
 
 export async function startServer(settings: Settings, log: Log): Promise<RunningServer> {
   await checkTogether(settings);
@@ -83,8 +85,8 @@ export async function startServer(settings: Settings, log: Log): Promise<Running
 }
 
 /**
- * What no setting shows by itself: which of them go together, and whether the files they name can
- * be used. Throws "settings/bad-value".
+ * Checks faults that no setting shows by itself: settings that do not go together, and files that
+ * cannot be used. Throws "settings/bad-value".
  */
 export async function checkTogether(settings: Settings): Promise<void> {
   checkListen(settings);
@@ -148,6 +150,7 @@ export interface OpenedData {
   /** Absolute. */
   readonly data: string;
   readonly server: GitServer;
+  readonly door: Door;
   readonly api: RepositoryApi;
   readonly accounts: AccountApi;
   readonly opened: OpenedAccounts;
@@ -238,6 +241,7 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
       close,
       metrics,
       server: assembled.server,
+      door: assembled.door,
       api: assembled.api,
       accounts,
       opened: database,
@@ -286,7 +290,7 @@ async function serveData(settings: Settings, opened: OpenedData, log: Log): Prom
 
 async function listen(
   settings: Settings,
-  { server, api, metrics }: OpenedData,
+  { server, door, api, metrics }: OpenedData,
   log: Log,
 ): Promise<HttpListener> {
   // Read by uWebSockets.js when it is loaded.
@@ -299,7 +303,7 @@ async function listen(
   });
   metrics.servedBy(transport.kind);
   const tls = tlsFiles(settings);
-  const handler = createRoutes(server, {
+  const handler = createRoutes(server, door, {
     loopbackOnly: settings.auth === "none",
     clients: clientOptions(settings),
     corsOrigins: settings.cors_origins,
@@ -401,6 +405,7 @@ interface Parts {
 
 interface Assembled {
   readonly server: GitServer;
+  readonly door: Door;
   readonly api: RepositoryApi;
   readonly repositories: Repositories;
 }
@@ -458,11 +463,22 @@ function assemble(settings: Settings, parts: Parts): Assembled {
     gcGraceMs: settings.gc_grace_hours * 3_600_000,
     log,
   });
-  const fetch = { pool, cache, checks, offer, log, metrics, allowAnyWant: settings.allow_any_want };
+  const fetch = {
+    pool,
+    cache,
+    checks,
+    answers: new RefAnswers(),
+    reached: new Reached(),
+    offer,
+    log,
+    metrics,
+    allowAnyWant: settings.allow_any_want,
+  };
+  const door = new Door(repositories, guard);
   const server = new GitServer({
     version: VERSION,
     repositories,
-    guard,
+    door,
     pool,
     tables,
     log,
@@ -483,12 +499,12 @@ function assemble(settings: Settings, parts: Parts): Assembled {
     }),
   });
   const api = new RepositoryApi({
-    resolve: (name, caller, wants, signal) => server.resolve(name, caller, wants, signal),
+    door,
     repositories,
     policy,
     fetch,
   });
-  return { server, api, repositories };
+  return { server, door, api, repositories };
 }
 
 /**
@@ -504,7 +520,10 @@ async function makePrivate(data: string): Promise<void> {
     await chmod(join(data, name), 0o600).catch(() => undefined);
 }
 
-/** What a crash left of pushes under way: nobody was told `ok`, nothing points there. */
+/**
+ * Removes the leftovers of pushes that a crash interrupted: nobody was told `ok`, nothing points
+ * there.
+ */
 async function emptyFolder(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true });
   for (const name of await readdir(folder))

@@ -359,7 +359,7 @@ export type Settings = {
 /** Variables by name, as in process.env. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** What was said about settings and where; values as written. */
+/** Settings as somebody gave them; values as written. */
 export type Given = Readonly<Record<string, unknown>>;
 
 /** Settings whose values are shown to nobody. */
@@ -450,8 +450,8 @@ function fromFile(file: string, required: boolean): Given {
 }
 
 /**
- * What the parser says of a broken file quotes the line, which may hold a secret: only the place is
- * told.
+ * Reads YAML; of a broken file only the place is told, as the parser quotes the line, which may
+ * hold a secret.
  */
 function readYaml(text: string, file: string): unknown {
   try {

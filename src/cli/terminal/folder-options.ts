@@ -1,6 +1,6 @@
 /**
- * What a command needs to know of the settings of the server it goes to: where its data folder is.
- * The rest is read as `serve` reads it.
+ * The settings of a server that a command needs: where its data folder is. The rest is read as
+ * `serve` reads it.
  */
 import type { Command } from "commander";
 import { readSettings, SETTINGS, type Settings } from "../server/settings.js";

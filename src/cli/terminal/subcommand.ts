@@ -1,4 +1,4 @@
-/** What the commands on a data folder have in common: options, pages, and how a result is said. */
+/** Shared parts of the commands on a data folder: options, pages, and how a result is said. */
 import { Command } from "commander";
 import { LIMITS } from "../../base/limits.js";
 import { type FolderOptions, withFolderOptions } from "./folder-options.js";

@@ -1,8 +1,8 @@
 /**
- * What makes an object unfit to be taken in: Git's own checks under Git's message ids, as
- * `receive.fsckObjects=true` applies them (index-pack --strict). What becomes of each finding the
- * caller's Report decides (fsck-levels.ts). Source: git-fsck(1) "FSCK MESSAGES"; verdicts compared
- * with stock git in test/git/fsck.
+ * Finds the faults that make an object unfit to be taken in: Git's own checks under Git's message
+ * ids, as `receive.fsckObjects=true` applies them (index-pack --strict). What becomes of each
+ * finding the caller's Report decides (fsck-levels.ts). Source: git-fsck(1) "FSCK MESSAGES";
+ * verdicts compared with stock git in test/git/fsck.
  */
 import { checkCommit, checkTag } from "./header-lines.js";
 import { type Report, STRICT } from "./levels.js";

@@ -115,7 +115,7 @@ const ESCAPES: Readonly<Record<string, string>> = {
 
 const [LINE_FEED, QUOTE, BACKSLASH, HASH, SEMICOLON] = [0x0a, 0x22, 0x5c, 0x23, 0x3b];
 
-/** Where the next character stands that is not plain. */
+/** Returns the place of the next character that is not plain. */
 function plainEnd(text: string, start: number): number {
   let at = start;
   for (; at < text.length; at++) {
@@ -227,7 +227,10 @@ function hasLineFeed(url: string): boolean {
   return url.includes("\n") || /%0a/i.test(url);
 }
 
-/** What Git can normalise: a scheme, a host, a port that is a number, complete percent escapes. */
+/**
+ * Returns whether Git can normalise the address: a scheme, a host, a port that is a number,
+ * complete percent escapes.
+ */
 function isHttpUrl(url: string): boolean {
   const match = /^[a-z][a-z0-9+.-]*:\/\/(?:[^@/?#]*@)?([^:/?#]*)(?::([0-9]*))?(?:[/?#]|$)/is.exec(
     url,

@@ -9,11 +9,11 @@ import { type Report, STRICT } from "./levels.js";
 import { isRefName } from "../ref-name.js";
 
 const OID_LINE = /^[0-9a-fA-F]{40}\n/;
-const TYPES = new Set(["commit", "tree", "blob", "tag"]);
+const TYPES: ReadonlySet<string> = new Set(["commit", "tree", "blob", "tag"]);
 /** The largest time Git's 64-bit clock holds. */
 const TIME_MAX = 2n ** 63n - 1n;
 
-/** What is left to read of an object, as latin1 text. */
+/** The unread rest of an object, as latin1 text. */
 interface Rest {
   text: string;
 }
@@ -34,12 +34,12 @@ export function checkCommit(data: Uint8Array, report: Report = STRICT): Refusal 
     : undefined;
 }
 
-/** What follows "author " on its line, by Git's own severities. */
+/** Checks the text behind "author " on its line, by Git's own severities. */
 export function checkAuthor(line: string): Refusal | undefined {
   return checkIdent({ text: `${line}\n` }, STRICT);
 }
 
-/** What these say no level lets pass: what follows is not looked at. */
+/** Checks the lines whose faults no level lets pass: the rest is then not looked at. */
 function checkLinks(rest: Rest, report: Report): Refusal | undefined {
   if (!skip(rest, "tree ")) return report("missingTree", "invalid format - expected 'tree' line");
   if (!skipOid(rest)) return report("badTreeSha1", "invalid 'tree' line format - bad sha1");

@@ -1,8 +1,8 @@
 /**
- * What becomes of each of fsck's messages: Git's ids with Git's severities, and the levels that a
- * server or a repository sets in their place. As with `index-pack --strict`, a warning of Git's is
- * an error where nothing else is set. Remarks (Git: INFO) refuse nothing, and are told only where
- * they are set to `warn`.
+ * Levels of fsck's messages: Git's ids with Git's severities, and the levels that a server or a
+ * repository sets in their place. As with `index-pack --strict`, a warning of Git's is an error
+ * where nothing else is set. Remarks (Git: INFO) refuse nothing, and are told only where they are
+ * set to `warn`.
  *
  * Sources: git-fsck(1) "FSCK MESSAGES", git-config(1) receive.fsck.<msg-id>; fsck.h of Git 2.39 has
  * the table.
@@ -19,10 +19,7 @@ export const FSCK_LEVELS: readonly FsckLevel[] = ["error", "warn", "ignore"];
 /** By Git's spelling of an id. */
 export type FsckLevels = Readonly<Record<string, FsckLevel>>;
 
-/**
- * How a push is judged, where it is not as Git judges by itself: goes to the threads with each
- * task.
- */
+/** * Levels that differ from Git's own; they go to the threads with each task. */
 export interface FsckRules {
   readonly levels: FsckLevels;
   /** Tables of ids, each sorted, 20 bytes each: objects that are not judged. */
@@ -75,7 +72,7 @@ export function isProtectedId(id: string): boolean {
   return PROTECTED.test(id);
 }
 
-/** Whether a level can let it pass. */
+/** Returns whether a level can let the message pass. */
 export function canPass(id: string): boolean {
   const severity = SEVERITIES.get(id);
   return severity === "error" || severity === "info";
@@ -99,8 +96,8 @@ export function levelOf(id: string, rules: FsckRules | undefined): FsckLevel {
 
 // Judging -----------------------------------------------------------------------------------------
 /**
- * What a check says to each thing it finds; a Refusal is handed back where the object is refused
- * for it, and the check ends.
+ * Takes one finding of a check; hands a Refusal back where the object is refused for it, and the
+ * check ends.
  */
 export type Report = (id: string, text: string) => Refusal | undefined;
 
@@ -138,7 +135,7 @@ function isSkipped({ skip }: FsckRules, object: Oid): boolean {
 }
 
 // Reading what was set ----------------------------------------------------------------------------
-/** What cannot be set, by name. */
+/** A message whose level cannot be set, by name. */
 export interface Unsettable {
   readonly value: string;
   readonly reason: string;

@@ -13,8 +13,8 @@ interface SpecialName {
   /** With its leading dot. */
   readonly long: Uint8Array;
   /**
-   * What an 8.3 name begins with: six letters before "~1" to "~4", from the fifth clash on two
-   * letters and a hash.
+   * Beginning of the 8.3 name: six letters before "~1" to "~4", from the fifth clash on two letters
+   * and a hash.
    */
   readonly short: Uint8Array;
   readonly hashed: Uint8Array;
@@ -36,8 +36,8 @@ const [DOT, SPACE, SLASH, COLON, BACKSLASH, TILDE, ZERO] = [
 const SHORT_BYTES = 8;
 
 /**
- * Whether a name could be any of these: others need no closer look. Backslashes are the caller's to
- * look for.
+ * Returns whether a name could be any of these: others need no closer look. Backslashes are the
+ * caller's to look for.
  */
 export function isSuspiciousStart(first: number): boolean {
   return (
@@ -50,7 +50,7 @@ export function isSuspiciousStart(first: number): boolean {
   );
 }
 
-/** Whether some file system takes this name for ".git". */
+/** Returns whether some file system takes this name for ".git". */
 export function isDotGit(name: Uint8Array): boolean {
   return isOnHfs(name, DOT_GIT) || isNtfsDotGit(name, 0);
 }
@@ -62,7 +62,7 @@ export function hasBackslashDotGit(name: Uint8Array): boolean {
   return false;
 }
 
-/** Whether some file system takes this name for the name of that file. */
+/** Returns whether some file system takes this name for the name of that file. */
 export function isSpecialName(name: Uint8Array, file: SpecialFile): boolean {
   const special = SPECIAL[file];
   if (isOnHfs(name, special.long)) return true;
@@ -72,8 +72,8 @@ export function isSpecialName(name: Uint8Array, file: SpecialFile): boolean {
 
 // HFS+ --------------------------------------------------------------------------------------------
 /**
- * Whether HFS+ takes the name for `target`: without ignored code points, case aside. What is not
- * UTF-8 ends the name.
+ * Returns whether HFS+ takes the name for `target`: without ignored code points, case aside. What
+ * is not UTF-8 ends the name.
  */
 function isOnHfs(name: Uint8Array, target: Uint8Array): boolean {
   let matched = 0;
@@ -139,7 +139,7 @@ function isNtfsDotGit(name: Uint8Array, from: number): boolean {
   return at === name.length || name[at] === COLON || name[at] === SLASH || name[at] === BACKSLASH;
 }
 
-/** Where the rest behind one of a special file's names begins; -1: it is none. */
+/** Returns where the rest behind one of a special file's names begins; -1 if it is none. */
 function behindSpecial(name: Uint8Array, { long, short, hashed }: SpecialName): number {
   if (startsWith(name, 0, long)) return long.length;
   if (

@@ -1,7 +1,7 @@
-/** What checks of objects share. */
+/** Types that the checks of objects share. */
 import type { Oid } from "../oid.js";
 
-/** Why an object is refused: Git's message id, and a sentence. */
+/** The reason to refuse an object: Git's message id, and a sentence. */
 export interface Refusal {
   readonly id: string;
   readonly text: string;

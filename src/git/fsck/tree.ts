@@ -22,7 +22,7 @@ const [SPACE, DOT, SLASH, BACKSLASH, ZERO_DIGIT] = [0x20, 0x2e, 0x2f, 0x5c, 0x30
 const MODE_DIGITS_MAX = 7;
 
 /** The modes that Git writes; others it reads as one of them. */
-const MODES = new Set([0o100644, 0o100755, 0o120000, 0o040000, 0o160000]);
+const MODES: ReadonlySet<number> = new Set([0o100644, 0o100755, 0o120000, 0o040000, 0o160000]);
 
 /** A name as it lies in the tree. */
 interface Name {

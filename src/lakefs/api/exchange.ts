@@ -53,6 +53,7 @@ export class ExchangeTimeout extends Error {
   readonly code = "ETIMEDOUT";
 }
 
+/** Of this thread. */
 let agents: { readonly calls: Agent; readonly streams: Agent } | undefined;
 
 /**

@@ -1,7 +1,7 @@
 /**
  * Go's `path.Match`, by which lakeFS holds a branch against the patterns of an action:
  *
- *   *        any characters but "/"          ?         one character but "/"
+ *        any characters but "/"          ?         one character but "/"
  *   [a-z]    one of a class                  [^a-z]    one that is not of it
  *   \x       x itself
  *

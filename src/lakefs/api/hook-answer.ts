@@ -3,7 +3,7 @@
  * be asked. Both come as status 412 with one text:
  *
  *   pre-merge hook aborted, run id 'x': 1 error occurred:
- *     * hook run id '0000_0000' failed on action 'policy' hook 'ticket': action failed: webhook
+ * hook run id '0000_0000' failed on action 'policy' hook 'ticket': action failed: webhook
  *       request failed
  *     (status code: 403)
  *

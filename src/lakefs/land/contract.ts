@@ -12,9 +12,9 @@ import type { LakefsCredentials } from "../api/credentials.js";
 import type { LakefsAccess } from "../api/http.js";
 import type { PreCommitPolicy } from "../hooks/commit-hooks.js";
 import type { RootCommit } from "../notes/root-commit.js";
+import type { BranchHeads } from "../read/branch-heads.js";
 import type { LakefsCommitMap } from "../read/commit-map.js";
 import type { Mapping, LfsObjects } from "../rules/contract.js";
-import type { LandedHead } from "./tasks.js";
 
 /** Moves lakeFS branches and tags: an outcome per change, in order; `ok` is durable. */
 export interface Landing {
@@ -49,21 +49,6 @@ export interface Landing {
   complete(branch: string, lakeId: string, signal: AbortSignal): Promise<void>;
 }
 
-/** What of the reading half a landing works with. */
-export interface LandingParts {
-  readonly client: LakefsClient;
-  readonly repository: string;
-  /** lakeFS's storage namespace of it. */
-  readonly namespace: string;
-  readonly sealKeys: readonly Uint8Array[];
-  readonly mapping: Mapping;
-  readonly commits: LakefsCommitMap;
-  readonly root: RootCommit;
-  readonly defaultBranch: string;
-  /** Commits that branches were at when the refs were last read. */
-  heads(): readonly LandedHead[];
-}
-
 export interface LandingPolicy {
   /**
    * Whether a push may take commits away from a branch; the old head is then kept under
@@ -78,8 +63,18 @@ export interface LandingPolicy {
   readonly plainFileBytesMax?: number;
 }
 
-export interface LandingOptions extends LandingParts {
+export interface LandingOptions {
   readonly access: LakefsAccess;
+  readonly client: LakefsClient;
+  readonly repository: string;
+  /** lakeFS's storage namespace of it. */
+  readonly namespace: string;
+  readonly sealKeys: readonly Uint8Array[];
+  readonly mapping: Mapping;
+  readonly commits: LakefsCommitMap;
+  readonly root: RootCommit;
+  readonly defaultBranch: string;
+  readonly heads: Pick<BranchHeads, "latest">;
   readonly objects: ObjectDatabase;
   readonly pool: Pool;
   /** Threads that the bridge may hold at once, shared with synthesis. */
@@ -89,18 +84,4 @@ export interface LandingOptions extends LandingParts {
   /** Keys by who pushes; default: the server's own for everybody. */
   readonly credentials?: LakefsCredentials | undefined;
   readonly log: Log;
-}
-
-/** For repositories that are read-only, whoever pushes. */
-export function refusingLanding(reason: string): Landing {
-  const guard = { guard: "unknown" } as const;
-  const nothing = async () => undefined;
-  return {
-    guard,
-    update: async (changes) => changes.map(({ name }) => ({ name, ok: false, reason })),
-    moving: async () => [],
-    settle: nothing,
-    forget: nothing,
-    complete: nothing,
-  };
 }

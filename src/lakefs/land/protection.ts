@@ -2,7 +2,7 @@
  * lakeFS's branch protection: glob patterns over branch ids. Merges pass it in lakeFS, so a push
  * must ask for itself.
  *
- *   *  ?         as in a shell           [a-z]  [!a-z]     one character of a class, or not of it
+ * ?         as in a shell           [a-z]  [!a-z]     one character of a class, or not of it
  *   {a,b}        either; may be nested   \x                x itself
  *
  * Source: github.com/gobwas/glob, as lakeFS 1.86 compiles patterns: without separators. A branch id

@@ -2,6 +2,7 @@
  * Tasks of the lakeFS bridge's writing half: what a push adds is read out of packs and staged in
  * lakeFS.
  */
+import type { BranchHead } from "../read/branch-heads.js";
 import type { MessagePort } from "node:worker_threads";
 import type { Oid } from "../../git/oid.js";
 import type { HashedContent, LakefsFigures, SynthesizeRequest } from "../trees/tasks.js";
@@ -42,7 +43,7 @@ export interface BuildTreesRequest extends TaskControl {
   /**
    * Commits that branches are at, and their trees: what is there already is staged as it is there.
    */
-  readonly heads: readonly LandedHead[];
+  readonly heads: readonly BranchHead[];
   /** Hidden branch at `baseCommit`, this push's own. */
   readonly workBranch: string;
   readonly baseCommit: string;
@@ -71,12 +72,6 @@ export interface BuildTreesRequest extends TaskControl {
   readonly judged: boolean;
   /** Gives LandingNews, takes LandingAnswers. */
   readonly port: MessagePort;
-}
-
-/** A branch's commit in lakeFS, and its Git tree. */
-export interface LandedHead {
-  readonly lakeId: string;
-  readonly tree: Oid;
 }
 
 export type LandingNews =

@@ -11,7 +11,7 @@ import { MODE_TREE } from "../../git/tree.js";
 import { parseTree, type TreeEntry } from "../../git/tree-entries.js";
 import type { ObjectReader } from "../../odb/packs/reader.js";
 import { NONE } from "../../odb/packs/numbering.js";
-import type { LandedHead } from "./tasks.js";
+import type { BranchHead } from "../read/branch-heads.js";
 import type { LakefsClient } from "../api/client.js";
 import type { LakefsObject } from "../api/types.js";
 
@@ -31,10 +31,10 @@ const TREES_MAX = 256;
 export class Twins {
   readonly #reader: ObjectReader;
   readonly #source: TwinSource;
-  readonly #heads: readonly LandedHead[];
+  readonly #heads: readonly BranchHead[];
   readonly #trees = new Map<Oid, ReadonlyMap<string, TreeEntry>>();
 
-  constructor(reader: ObjectReader, source: TwinSource, heads: readonly LandedHead[]) {
+  constructor(reader: ObjectReader, source: TwinSource, heads: readonly BranchHead[]) {
     this.#reader = reader;
     this.#source = source;
     this.#heads = [...new Map(heads.map((head) => [head.tree, head])).values()];

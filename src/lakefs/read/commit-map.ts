@@ -1,9 +1,3 @@
-/**
- * Commits known on both sides, on the main thread: looks up, and has the pool synthesize what is
- * not known yet.
- */
-import { randomBytes } from "node:crypto";
-import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { MessageChannel, type MessagePort } from "node:worker_threads";
 import { LRUCache } from "lru-cache";
@@ -14,8 +8,7 @@ import { OID_BYTES, type Oid } from "../../git/oid.js";
 import { type Log, faultFacts } from "../../observe/log.js";
 import { toHandles } from "../../odb/packs/handle.js";
 import type { IngestedPack } from "../../odb/index-pack/contract.js";
-import { indexPackFile } from "../../odb/index-pack/file.js";
-import type { LivePack, ObjectDatabase } from "../../odb/object-database.js";
+import type { LivePack, PackDraft, ObjectDatabase } from "../../odb/object-database.js";
 import {
   type FilesRead,
   type HashedContent,
@@ -60,7 +53,6 @@ export interface CommitMapOptions {
   /** Synthesis tasks at once, over all repositories: at most one less than the pool has threads. */
   readonly tasks: Semaphore;
   /** Folder for packs under way. */
-  readonly incoming: string;
   readonly log: Log;
   /** For tests: never raw ranges. */
   readonly pagesOnly?: boolean;
@@ -362,65 +354,64 @@ export class LakefsCommitMap implements CommitMap {
     asked: AbortSignal,
     use: (made: Made, signal: AbortSignal) => Promise<void>,
   ): Promise<void> {
-    const { tasks, incoming, objects, records } = this.#options;
-    const folder = join(incoming, randomBytes(12).toString("hex"));
-    await mkdir(folder, { recursive: true });
     const leaving = new LeavingOff(asked);
     const signal = leaving.over;
     try {
-      const items = steps.map(({ source, parents }) => ({
-        source,
-        parents: parents.filter((id) => !this.#nothing.has(id) && !this.#lost.has(id)),
-      }));
-      const path = join(folder, "pack");
-      const promisedPath = join(folder, "promised");
-      const present = async () =>
-        (await objects.packs(signal)).packs.filter(({ checksum }) => checksum !== without);
-      const result = await tasks.run(
-        async () => this.#run(items, await present(), path, promisedPath, leaving),
-        asked,
-      );
-      this.#options.client.http.add(result.figures);
-      const { commits, failure, promised: own } = result;
-      const made =
-        result.objects === 0
-          ? undefined
-          : await this.#index(path, folder, own, await present(), signal);
-      if (made !== undefined && own !== undefined)
-        await records.putPromised(made.checksum, promisedPath, own, signal);
-      await use({ pack: made, commits, promised: own, failure }, signal);
+      const failure = await this.#options.objects.makePack(async (draft) => {
+        const made = await this.#draft(draft, steps, without, asked, leaving);
+        await use(made, signal);
+        return made.failure;
+      }, signal);
       await this.proven.save(signal);
       if (failure !== undefined) throw new Fault(failure.fault, failure.facts);
     } finally {
       leaving.end();
-      await rm(folder, { recursive: true, force: true });
     }
   }
 
-  #index(
-    path: string,
-    folder: string,
+  async #draft(
+    draft: PackDraft,
+    steps: readonly CommitStep[],
+    without: string | undefined,
+    asked: AbortSignal,
+    leaving: LeavingOff,
+  ): Promise<Made> {
+    const { tasks, objects, records, client } = this.#options;
+    const signal = leaving.over;
+    const items = steps.map(({ source, parents }) => ({
+      source,
+      parents: parents.filter((id) => !this.#nothing.has(id) && !this.#lost.has(id)),
+    }));
+    const promisedPath = join(draft.folder, "promised");
+    const present = async () =>
+      (await objects.packs(signal)).packs.filter(({ checksum }) => checksum !== without);
+    const result = await tasks.run(
+      async () => this.#run(items, await present(), draft.path, promisedPath, leaving),
+      asked,
+    );
+    client.http.add(result.figures);
+    const { commits, failure, promised } = result;
+    const pack =
+      result.objects === 0
+        ? undefined
+        : await this.#index(draft, promised, await present(), signal);
+    if (pack !== undefined && promised !== undefined)
+      await records.putPromised(pack.checksum, promisedPath, promised, signal);
+    return { pack, commits, promised, failure };
+  }
+
+  async #index(
+    draft: PackDraft,
     own: PromisedIds | undefined,
     packs: readonly LivePack[],
     signal: AbortSignal,
   ): Promise<IngestedPack> {
-    const { pool, records, mapping } = this.#options;
+    const { records, mapping } = this.#options;
     const rules = mapping.version < 3 ? {} : { rules: READ_RULES };
-    const closed = new Set(packs.filter((pack) => pack.closed).map((pack) => pack.checksum));
-    return promisedIds(records, packs, signal).then((others) => {
-      // A new tree may name what an older pack has promised.
-      const promised = [...(own === undefined ? [] : [own.ids]), ...others];
-      return indexPackFile(path, {
-        pool,
-        packs: toHandles(packs),
-        closed,
-        sync: true,
-        folder,
-        signal,
-        promised,
-        ...rules,
-      });
-    });
+    const others = await promisedIds(records, packs, signal);
+    // A new tree may name what an older pack has promised.
+    const promised = [...(own === undefined ? [] : [own.ids]), ...others];
+    return draft.index({ packs, promised, ...rules });
   }
 
   // Making again ----------------------------------------------------------------------------------

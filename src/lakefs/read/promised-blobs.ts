@@ -5,8 +5,7 @@
  * is gone, or has other bytes than were promised) fails whoever needs it, by name, and nobody else:
  * it may stand on another branch, and anybody may have written that.
  */
-import { createHash, randomBytes } from "node:crypto";
-import { mkdir, rm } from "node:fs/promises";
+import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { MessageChannel } from "node:worker_threads";
 import { LRUCache } from "lru-cache";
@@ -17,9 +16,8 @@ import { OID_BYTES, type Oid } from "../../git/oid.js";
 import { OidSet } from "../../git/oid-set.js";
 import type { Log } from "../../observe/log.js";
 import { toHandles } from "../../odb/packs/handle.js";
-import { indexPackFile } from "../../odb/index-pack/file.js";
 import type { IngestedPack } from "../../odb/index-pack/contract.js";
-import type { LivePack, ObjectDatabase } from "../../odb/object-database.js";
+import type { LivePack, PackDraft, ObjectDatabase } from "../../odb/object-database.js";
 import { holdsId } from "../../git/sorted-ids.js";
 import {
   type PromisedIds,
@@ -47,7 +45,6 @@ export interface PromisedBlobsOptions {
   readonly pool: Pool;
   /** Tasks of the bridge at once, over all repositories. */
   readonly tasks: Semaphore;
-  readonly incoming: string;
   readonly log: Log;
   /** Has the commits of a pack made anew whose list cannot be believed. */
   readonly remake: (pack: string, signal: AbortSignal) => Promise<void>;
@@ -216,51 +213,53 @@ export class PromisedBlobs {
   }
 
   async #run(errand: Errand, asked: AbortSignal): Promise<void> {
-    const { incoming, tasks, client, log, repository } = this.#options;
+    const { objects, log, repository } = this.#options;
     const say = () =>
       log.info("reading contents from lakeFS", {
         repository,
         files: `${this.#progress.blobs}/${this.#progress.total}`,
       });
     const telling = setInterval(say, LIMITS.lakefsProgressLogMs).unref();
-    const folder = join(incoming, randomBytes(12).toString("hex"));
-    await mkdir(folder, { recursive: true });
     const leaving = new LeavingOff(asked);
-    const signal = leaving.over;
     try {
-      const path = join(folder, "pack");
-      const leftPath = errand.isLenient ? join(folder, "left") : undefined;
-      const { blobs, left, failure, figures } = await tasks.run(
-        () => this.#read(errand, path, leftPath, leaving),
-        asked,
-      );
-      client.http.add(figures);
-      if (failure !== undefined) {
-        await this.#lost.note({ code: failure.fault, facts: failure.facts }, signal);
-        // What was read need not be read again.
-        if (blobs > 0)
-          await this.#options.objects.adopt(
-            await this.#index(path, folder, signal),
-            { origin: "synthesized" },
-            signal,
-          );
-        throw new Fault(failure.fault, failure.facts);
-      }
-      if (left === undefined) await this.#lost.look(signal);
-      if (blobs > 0)
-        await this.#adopt(
-          errand,
-          await this.#index(path, folder, signal),
-          left && { ids: left, path: leftPath as string },
-          signal,
-        );
-      else if (errand.wanted === undefined && left === undefined)
-        await this.#options.objects.keepPromise(errand.pack.checksum, signal);
+      await objects.makePack((draft) => this.#fill(draft, errand, asked, leaving), leaving.over);
     } finally {
       clearInterval(telling);
       leaving.end();
-      await rm(folder, { recursive: true, force: true });
     }
+  }
+
+  async #fill(
+    draft: PackDraft,
+    errand: Errand,
+    asked: AbortSignal,
+    leaving: LeavingOff,
+  ): Promise<void> {
+    const { tasks, client, objects } = this.#options;
+    const signal = leaving.over;
+    const leftPath = errand.isLenient ? join(draft.folder, "left") : undefined;
+    const { blobs, left, failure, figures } = await tasks.run(
+      () => this.#read(errand, draft.path, leftPath, leaving),
+      asked,
+    );
+    client.http.add(figures);
+    if (failure !== undefined) {
+      await this.#lost.note({ code: failure.fault, facts: failure.facts }, signal);
+      // What was read need not be read again.
+      if (blobs > 0)
+        await objects.adopt(await this.#index(draft, signal), { origin: "synthesized" }, signal);
+      throw new Fault(failure.fault, failure.facts);
+    }
+    if (left === undefined) await this.#lost.look(signal);
+    if (blobs > 0)
+      await this.#adopt(
+        errand,
+        await this.#index(draft, signal),
+        left && { ids: left, path: leftPath as string },
+        signal,
+      );
+    else if (errand.wanted === undefined && left === undefined)
+      await objects.keepPromise(errand.pack.checksum, signal);
   }
 
   async #adopt(
@@ -340,21 +339,11 @@ export class PromisedBlobs {
     }
   }
 
-  async #index(path: string, folder: string, signal: AbortSignal): Promise<IngestedPack> {
-    const { objects, pool, records } = this.#options;
+  async #index(draft: PackDraft, signal: AbortSignal): Promise<IngestedPack> {
+    const { objects, records } = this.#options;
     const { packs } = await objects.packs(signal);
-    const closed = new Set(packs.filter((pack) => pack.closed).map(({ checksum }) => checksum));
     const promised = await promisedIds(records, packs, signal);
-    return indexPackFile(path, {
-      pool,
-      packs: toHandles(packs),
-      closed,
-      sync: true,
-      folder,
-      signal,
-      promised,
-      rules: READ_RULES,
-    });
+    return draft.index({ packs, promised, rules: READ_RULES });
   }
 }
 

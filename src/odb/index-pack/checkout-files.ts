@@ -12,6 +12,7 @@ import { readSubmodules, submoduleRefusal } from "../../git/fsck/gitmodules.js";
 import { type Oid, oidAt, oidBytes } from "../../git/oid.js";
 import type { Kernels } from "../../kernels/kernels.js";
 import { TaskWatch } from "../../pool/control.js";
+import { LINK } from "../../kernels/abi.js";
 import type { ConcludeRequest } from "./tasks.js";
 import type { PackHandle } from "../packs/handle.js";
 import type { Session } from "./session.js";
@@ -19,10 +20,6 @@ import { createReaderCaches, ObjectReader } from "../packs/reader.js";
 import { NONE } from "../packs/numbering.js";
 import { holdsId } from "../../git/sorted-ids.js";
 
-/** wasm/links.ts: entries {id, flags} and two of the flags. */
-const LINK_BYTES = 24;
-const IS_GITMODULES = 32;
-const IS_GITATTRIBUTES = 64;
 /** Settings read between two looks at the control word. */
 const SETTINGS_PER_LOOK = 1_024;
 /** Bases of a few small files. */
@@ -91,12 +88,12 @@ function collect(session: Session, { marks }: ConcludeRequest): Map<Oid, number>
   const add = (oid: Oid, flags: number) => names.set(oid, (names.get(oid) ?? 0) | flags);
   const { kernels } = session;
   const count = kernels.specialLinkCount();
-  const list = session.view(kernels.specialLinks(), count * LINK_BYTES);
+  const list = session.view(kernels.specialLinks(), count * LINK.ENTRY_BYTES);
   const words = new DataView(list.buffer, list.byteOffset, list.length);
-  for (let at = 0; at < list.length; at += LINK_BYTES)
+  for (let at = 0; at < list.length; at += LINK.ENTRY_BYTES)
     add(oidAt(list, at), words.getUint32(at + 20, true));
-  for (const oid of marks.gitmodules) add(oid, IS_GITMODULES);
-  for (const oid of marks.gitattributes) add(oid, IS_GITATTRIBUTES);
+  for (const oid of marks.gitmodules) add(oid, LINK.IS_GITMODULES);
+  for (const oid of marks.gitattributes) add(oid, LINK.IS_GITATTRIBUTES);
   return names;
 }
 
@@ -122,7 +119,9 @@ function shared(path: string): SharedArrayBuffer {
   return copy;
 }
 
-/** What a look costs, whom it keeps waiting, and what becomes of what it finds. */
+/**
+ * The rules of one kind of look: its cost, whom it keeps waiting, and what becomes of its findings.
+ */
 interface Looking {
   readonly report: Report;
   readonly watch: TaskWatch;
@@ -135,9 +134,9 @@ async function judge(
   flags: number,
   looking: Looking,
 ): Promise<Refusal | undefined> {
-  const isModules = (flags & IS_GITMODULES) !== 0;
+  const isModules = (flags & LINK.IS_GITMODULES) !== 0;
   const refusal = isModules ? await judgeFile(readers, oid, "gitmodules", looking) : undefined;
-  if (refusal !== undefined || (flags & IS_GITATTRIBUTES) === 0) return refusal;
+  if (refusal !== undefined || (flags & LINK.IS_GITATTRIBUTES) === 0) return refusal;
   return judgeFile(readers, oid, "gitattributes", looking);
 }
 

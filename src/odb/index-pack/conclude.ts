@@ -16,7 +16,8 @@ import type { ConcludeRequest, ConcludeResult, TrailerRequest, TrailerResult } f
 import { isBase, readExactly, type TaskParts } from "./scan.js";
 import { Session } from "./session.js";
 import { ObjectReader, threadReaderCaches } from "../packs/reader.js";
-import { LINK_BYTES, OutwardLinks, type WrongLink, wrongTypes } from "./outward-links.js";
+import { LINK } from "../../kernels/abi.js";
+import { OutwardLinks, type WrongLink, wrongTypes } from "./outward-links.js";
 import { checkSpecials } from "./checkout-files.js";
 import { writeExactly } from "./write-exactly.js";
 
@@ -185,7 +186,7 @@ class Conclusion {
     });
   }
 
-  /** What an appended base links to counts as what the pack needs: it is one of its objects now. */
+  /** Counts the links of an appended base among the pack's needs: it is one of its objects now. */
   #walk(type: ObjectType, data: Uint8Array): void {
     const { kernels } = this.#session;
     if (data.length + ROOM_SLACK_BYTES > this.#room.bytes) {
@@ -247,7 +248,10 @@ class Conclusion {
     const { stored, fsck } = this.#request;
     this.#session.check(kernels.sweepLinks());
     const outward = new OutwardLinks(this.#request, () => this.#reader, this.#watch);
-    const links = this.#session.view(kernels.openLinks(), kernels.openLinkCount() * LINK_BYTES);
+    const links = this.#session.view(
+      kernels.openLinks(),
+      kernels.openLinkCount() * LINK.ENTRY_BYTES,
+    );
     const { open, wrong = this.#wrongInside() } = await outward.follow(links);
     if (wrong !== undefined && !stored) throw new Fault("pack/link-type", { ...wrong });
     const own = { checksum: this.#checksum, bytes: this.#bytes };
@@ -294,7 +298,7 @@ class Conclusion {
     return Array.from({ length: count }, (_, tip) => oidAt(bytes, tip * 20));
   }
 
-  /** What was done, for metrics, tests and the bench. */
+  /** Returns counts of the work done, for metrics, tests and the bench. */
   #counters(): Record<string, number> {
     const { kernels, memory } = this.#session;
     return {

@@ -1,6 +1,7 @@
 /**
- * What receive-pack needs of ingest: bytes of a pack go in as they arrive, an indexed and fsck'ed
- * pack in a private folder comes out. Nothing is visible to readers until `publish`.
+ * The contract of ingest that receive-pack works with: bytes of a pack go in as they arrive, an
+ * indexed and fsck'ed pack in a private folder comes out. Nothing is visible to readers until
+ * `publish`.
  */
 import type { FsckRules, FsckWarning } from "../../git/fsck/levels.js";
 import type { Oid, ObjectType } from "../../git/oid.js";
@@ -20,8 +21,8 @@ export interface IngestOptions {
   readonly promised?: readonly SharedArrayBuffer[];
   readonly fsck: boolean;
   /**
-   * Which findings refuse and which are only told; default: as Git judges by itself. Means nothing
-   * without `fsck`.
+   * Levels of the findings: some refuse, others are only told. Default: as Git judges by itself.
+   * Means nothing without `fsck`.
    */
   readonly rules?: FsckRules | undefined;
   /**
@@ -77,7 +78,7 @@ export interface IngestedPack {
    * walked, or are missing).
    */
   readonly openLinks: readonly Oid[];
-  /** What was let pass by the rules and is to be told: the first `fsckWarningsMax` of `warned`. */
+  /** Findings that the rules let pass, to be told: the first `fsckWarningsMax` of `warned`. */
   readonly warnings: readonly FsckWarning[];
   readonly warned: number;
   /** Counters for metrics, tests and the bench. */

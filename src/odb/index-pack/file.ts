@@ -19,7 +19,7 @@ export interface IndexFileOptions {
   /** Default: true. */
   readonly fsck?: boolean;
   /** As in IngestOptions. */
-  readonly rules?: FsckRules;
+  readonly rules?: FsckRules | undefined;
   /** As in IngestOptions. */
   readonly stored?: boolean;
   /** For temporary files, where objects outgrow memory; default: the pack's own folder. */
@@ -35,7 +35,7 @@ export interface IndexFileOptions {
   readonly closed?: ReadonlySet<string>;
   /** As in IngestOptions. */
   readonly promised?: readonly SharedArrayBuffer[];
-  /** Whether the pack is synced to disk, as idx and rev are. Default: false. */
+  /** True if the pack is to be synced to disk, as idx and rev are. Default: false. */
   readonly sync?: boolean;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: IngestProgress) => void;

@@ -4,23 +4,22 @@
  * each id with the types it is linked to as (wasm/links.ts).
  */
 import { OBJECT_TYPE, type ObjectType, type Oid, oidAt, typeName } from "../../git/oid.js";
+import { LINK } from "../../kernels/abi.js";
 import type { TaskWatch } from "../../pool/control.js";
 import type { ConcludeRequest } from "./tasks.js";
 import type { ObjectReader } from "../packs/reader.js";
 import { PackLookup } from "../packs/lookup.js";
 import { holdsId } from "../../git/sorted-ids.js";
 
-/** wasm/links.ts: entries {id, flags} and the flags 1 << type. */
-export const LINK_BYTES = 24;
+/** Of an entry {id, flags}; the flags are 1 << type. */
 const FLAGS_AT = 20;
-const EXPECT = 30;
 const OPEN_LINKS_MAX = 100;
 const LINKS_PER_LOOK = 1_024;
 
 export interface WrongLink {
   readonly object: Oid;
   readonly expected: ObjectType;
-  /** What it is; of one that nobody has, what else it is linked to as. */
+  /** Type of the object; of one that nobody has, the other type it is linked to as. */
   readonly found: ObjectType;
 }
 
@@ -67,12 +66,12 @@ export class OutwardLinks {
   async follow(bytes: Uint8Array): Promise<OutwardResult> {
     const words = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     const open = new Set<Oid>(); // several threads may have met the same link
-    for (let at = 0; at < bytes.length; at += LINK_BYTES) {
-      if ((at / LINK_BYTES) % LINKS_PER_LOOK === 0) {
+    for (let at = 0; at < bytes.length; at += LINK.ENTRY_BYTES) {
+      if ((at / LINK.ENTRY_BYTES) % LINKS_PER_LOOK === 0) {
         this.#watch.check();
         if (this.#watch.shouldYield()) await this.#watch.turn();
       }
-      const expected = words.getUint32(at + FLAGS_AT, true) & EXPECT;
+      const expected = words.getUint32(at + FLAGS_AT, true) & LINK.EXPECT;
       const { type, isClosed } = this.#look(bytes, at);
       if (!isClosed && open.size < OPEN_LINKS_MAX) open.add(oidAt(bytes, at));
       const wrong = wrongLink(expected, type);
@@ -132,5 +131,5 @@ export function firstType(flags: number): ObjectType {
 
 /** A link's flags against the type of the object it leads to. Undefined: they agree. */
 export function wrongTypes(flags: number, type: number): Omit<WrongLink, "object"> | undefined {
-  return wrongLink(flags & EXPECT, type);
+  return wrongLink(flags & LINK.EXPECT, type);
 }

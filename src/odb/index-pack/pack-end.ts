@@ -1,4 +1,4 @@
-/** Where a pack must end: its checksum behind the last entry, and nothing behind that. */
+/** Checks the end of a pack: its checksum stands behind the last entry, and nothing behind that. */
 import { Fault } from "../../base/fault.js";
 import type { ScanResult } from "./tasks.js";
 

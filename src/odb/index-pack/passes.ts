@@ -43,7 +43,7 @@ export interface IndexingOptions extends Omit<IngestOptions, "packBytesMax"> {
 /** After this long a thread that was ended writes no more. */
 const KILLED_MS = 10_000;
 const PROGRESS_MS = 100;
-/** How often pass 2 tells how far it is. */
+/** Milliseconds between two reports of pass 2 on its progress. */
 const RESOLVING_MS = 250;
 /**
  * A pass that finds the pool full asks again: the client has sent its pack, and others' requests
@@ -261,7 +261,7 @@ export class PackIndexing {
     return link;
   }
 
-  /** What pass 2 has left over, and its end. */
+  /** Resolves the objects that pass 2 has left over, and ends it. */
   async #resolveLarge(count: number, { deltas }: LinkResult): Promise<void> {
     const { path, folder, packs } = this.#options;
     const request = { memory: this.#memory, path, folder, packs };
@@ -375,9 +375,9 @@ export class PackIndexing {
 }
 
 /**
- * Whether a task may have been ended with its thread: it never answered (a fault that came back as
- * a message has no cause), and long enough after its start for the pool to have lost patience. One
- * that was taken out of the queue did not run at all.
+ * Returns whether a task may have been ended with its thread: it never answered (a fault that
+ * came back as a message has no cause), and long enough after its start for the pool to have lost
+ * patience. One that was taken out of the queue did not run at all.
  */
 function wasKilled(error: unknown, started: number): boolean {
   if (!(error instanceof Fault)) return true;

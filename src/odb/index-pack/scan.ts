@@ -6,6 +6,7 @@ import { closeSync, openSync, readSync } from "node:fs";
 import { Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import { OBJECT_TYPE, oidBytes } from "../../git/oid.js";
+import { RECORD } from "../../kernels/abi.js";
 import { CODE } from "../../kernels/codes.js";
 import type { Kernels } from "../../kernels/kernels.js";
 import { TaskWatch } from "../../pool/control.js";
@@ -20,7 +21,6 @@ import { ObjectReader, threadReaderCaches } from "../packs/reader.js";
 export const WINDOW_BYTES = 1024 * 1024;
 /** Readable bytes behind the window: kernels look ahead. */
 export const WINDOW_SLACK_BYTES = 64;
-const NO_BASE = 0xffffffff;
 
 export interface TaskParts {
   readonly module: WebAssembly.Module;
@@ -96,7 +96,10 @@ async function scanSpool(
   session.checkLinks();
 }
 
-/** Why the spool ended too early: fewer objects than promised, or in the middle of one. */
+/**
+ * Makes the fault of a spool that ended too early: fewer objects than promised, or in the middle of
+ * one.
+ */
 function cutFault({ kernels }: Session, bytes: number): Fault {
   const left = bytes - kernels.scanPosition();
   const counts = { objects: kernels.recordCount(), promised: kernels.recordClaim() };
@@ -239,5 +242,5 @@ function addExternal(session: Session, number: number, { type, size, id, data }:
 
 /** True where `base` is a record number. */
 export function isBase(base: number): boolean {
-  return base !== NO_BASE;
+  return base !== RECORD.NONE;
 }

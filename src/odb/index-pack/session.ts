@@ -17,38 +17,24 @@ import {
 } from "../../git/fsck/levels.js";
 import { TreeCheck } from "../../git/fsck/tree.js";
 import { type ObjectType, type Oid, oidAt, typeName } from "../../git/oid.js";
+import { RECORD } from "../../kernels/abi.js";
 import { CODE, faultOfCode } from "../../kernels/codes.js";
 import { attach, type Host, type IngestModule, prepareMemory } from "../../kernels/module.js";
 import type { TaskWatch } from "../../pool/control.js";
 import type { IngestMarks, SessionSettings } from "./tasks.js";
 
-/** wasm/records.ts has the layout. */
-const RECORD = {
-  offset: 0,
-  size: 8,
-  id: 20,
-  base: 44,
-  entryType: 48,
-  type: 49,
-  header: 50,
-  flags: 51,
-  state: 60,
-} as const;
-const RECORD_BYTES = 64;
-const STATE_KNOWN = 1;
-
 /** A tree above this is judged in pieces, once the kernel has come back: some milliseconds each. */
 const DEFERRED_BYTES_MIN = 1024 * 1024;
 const PIECE_BYTES = 1024 * 1024;
 
-/** What a host can do for the kernels beyond judging. */
+/** Functions of a host beyond judging. */
 export type HostParts = Partial<Omit<Host, "judge">>;
 
 export interface SessionParts {
   readonly host?: HostParts;
   /** The memory is a new one and becomes an ingest's. */
   readonly settings?: SessionSettings;
-  /** How objects are judged, where it is not as Git does by itself. */
+  /** Rules for judging objects; absent: as Git does by itself. */
   readonly rules?: FsckRules | undefined;
 }
 
@@ -111,22 +97,22 @@ export class Session {
   }
 
   /**
-   * What kernels leave to the host (wasm/layout.ts, CHECKS): nothing, what is not plain, modes and
-   * links that are as well.
+   * Returns the checks that kernels leave to the host (wasm/layout.ts, CHECKS): none, those of what
+   * is not plain, or modes and links as well.
    */
   #depth(fsck: boolean): number {
     if (!fsck) return 0;
     return this.#rules !== undefined && judgesModes(this.#rules) ? 2 : 1;
   }
 
-  /** What judging brought up beside refusals. */
+  /** Findings of the judging beside refusals. */
   get marks(): IngestMarks {
     return this.#marks;
   }
 
   /**
-   * What a check of one object says to what it finds. `object` is asked for its id only where rules
-   * are set.
+   * Makes the Report that takes the findings about one object. `object` is asked for its id only
+   * where rules are set.
    */
   reportOn(object: () => Oid): Report {
     return reportBy(this.#rules, object, (warning) => {
@@ -214,7 +200,7 @@ export class Session {
     throw new Fault(fault, this.facts(this.kernels.faultRecord()));
   }
 
-  /** What a message says of a record. */
+  /** Returns the facts that a message tells of a record. */
   facts(record: number): Record<string, string | number> {
     if (record >= this.kernels.recordCount()) return { entry: record };
     const one = this.record(record);
@@ -225,7 +211,7 @@ export class Session {
 
   record(index: number): EntryRecord {
     const at = this.kernels.recordAt(index);
-    return new EntryRecord(this.view(at, RECORD_BYTES), at);
+    return new EntryRecord(this.view(at, RECORD.RECORD_BYTES), at);
   }
 
   /** Tells the other threads to stop. */
@@ -293,45 +279,45 @@ export class EntryRecord {
   }
 
   get offset(): number {
-    return Number(this.#view.getBigUint64(RECORD.offset, true));
+    return Number(this.#view.getBigUint64(RECORD.R_OFFSET, true));
   }
 
   set offset(offset: number) {
-    this.#view.setBigUint64(RECORD.offset, BigInt(offset), true);
+    this.#view.setBigUint64(RECORD.R_OFFSET, BigInt(offset), true);
   }
 
   /** Inflated bytes of the entry. */
   get size(): number {
-    return Number(this.#view.getBigUint64(RECORD.size, true));
+    return Number(this.#view.getBigUint64(RECORD.R_SIZE, true));
   }
 
   /** Base record, 0xffffffff where there is none or it is not known. */
   get base(): number {
-    return this.#view.getUint32(RECORD.base, true);
+    return this.#view.getUint32(RECORD.R_BASE, true);
   }
 
   get isDelta(): boolean {
-    return this.#view.getUint8(RECORD.entryType) >= 6;
+    return this.#view.getUint8(RECORD.R_ENTRY_TYPE) >= 6;
   }
 
   get isRefDelta(): boolean {
-    return this.#view.getUint8(RECORD.entryType) === 7;
+    return this.#view.getUint8(RECORD.R_ENTRY_TYPE) === 7;
   }
 
   get type(): number {
-    return this.#view.getUint8(RECORD.type);
+    return this.#view.getUint8(RECORD.R_TYPE);
   }
 
   set type(type: number) {
-    this.#view.setUint8(RECORD.type, type);
+    this.#view.setUint8(RECORD.R_TYPE, type);
   }
 
   get headerBytes(): number {
-    return this.#view.getUint8(RECORD.header);
+    return this.#view.getUint8(RECORD.R_HEADER);
   }
 
   set headerBytes(bytes: number) {
-    this.#view.setUint8(RECORD.header, bytes);
+    this.#view.setUint8(RECORD.R_HEADER, bytes);
   }
 
   set crc(crc: number) {
@@ -339,26 +325,26 @@ export class EntryRecord {
   }
 
   get unchecked(): boolean {
-    return (this.#view.getUint8(RECORD.flags) & 1) !== 0;
+    return (this.#view.getUint8(RECORD.R_FLAGS) & RECORD.UNCHECKED) !== 0;
   }
 
   /** Its id is known. */
   get known(): boolean {
-    return (this.#view.getUint8(RECORD.state) & STATE_KNOWN) !== 0;
+    return (this.#view.getUint8(RECORD.R_STATE) & RECORD.KNOWN) !== 0;
   }
 
   /** Its id; while it is not known, of a ref-delta the base's. */
   get id(): Oid {
-    return oidAt(new Uint8Array(this.#view.buffer, this.at + RECORD.id, 20), 0);
+    return oidAt(new Uint8Array(this.#view.buffer, this.at + RECORD.R_ID, 20), 0);
   }
 
   setId(id: Uint8Array): void {
-    new Uint8Array(this.#view.buffer, this.at + RECORD.id, 20).set(id);
-    this.#view.setUint8(RECORD.state, this.#view.getUint8(RECORD.state) | STATE_KNOWN);
+    new Uint8Array(this.#view.buffer, this.at + RECORD.R_ID, 20).set(id);
+    this.#view.setUint8(RECORD.R_STATE, this.#view.getUint8(RECORD.R_STATE) | RECORD.KNOWN);
   }
 
-  /** Where its id lies in the memory. */
+  /** Address of its id in the memory. */
   get idAt(): number {
-    return this.at + RECORD.id;
+    return this.at + RECORD.R_ID;
   }
 }

@@ -51,8 +51,8 @@ export interface ScanResult {
 }
 
 /**
- * What judging objects brought up beside refusals: ids that a tree calls by a name only fsck.ts
- * recognises, and what was let pass.
+ * Findings of the judging beside refusals: ids that a tree calls by a name only fsck.ts
+ * recognises, and faults that were let pass.
  */
 export interface IngestMarks {
   readonly gitmodules: readonly Oid[];
@@ -67,7 +67,7 @@ export interface CutRequest extends Judging {
   readonly path: string;
   /** Bytes of the whole pack, its checksum included. */
   readonly bytes: number;
-  /** Where an entry surely starts: everything before it was scanned. 0: nothing was. */
+  /** Offset where an entry surely starts: everything before it was scanned. 0: nothing was. */
   readonly from: number;
   readonly parts: number;
   /** As in ScanRequest. */
@@ -78,7 +78,7 @@ export interface CutResult {
   readonly session: number;
   /** Offsets where entries probably start, ascending; the first is `from`. */
   readonly starts: readonly number[];
-  /** Where the kernels find them. */
+  /** Address where the kernels find them. */
   readonly stops: number;
 }
 
@@ -96,7 +96,7 @@ export interface SegmentResult {
   readonly segment: number;
   readonly linkSet: number;
   readonly start: number;
-  /** Where it met another segment's start, or the pack's end. */
+  /** Offset where it met another segment's start, or the pack's end. */
   readonly landed: number;
   readonly marks: IngestMarks;
   readonly failure: FaultRecord | undefined;
@@ -112,7 +112,7 @@ export interface JoinRequest extends TaskControl {
 export interface LinkRequest extends Judging {
   readonly memory: WebAssembly.Memory;
   readonly path: string;
-  /** Where bases of a thin pack are looked for. */
+  /** Packs in which bases of a thin pack are looked for. */
   readonly packs: readonly PackHandle[];
   /** Bytes of such bases that may be kept in memory. */
   readonly keepBytes: number;
@@ -162,14 +162,14 @@ export interface SmallRequest extends Judging {
   /** For temporary files, where objects outgrow memory. */
   readonly folder: string;
   readonly packs: readonly PackHandle[];
-  /** Of the whole pack, its checksum included. */
+  /** Bytes of the whole pack, its checksum included. */
   readonly bytes: number;
   readonly session: SessionSettings | number;
   /** As in LinkRequest. */
   readonly keepBytes: number;
 }
 
-/** What the tasks it stands for would have answered. */
+/** The answers of all the tasks it stands for. */
 export interface SmallResult {
   readonly scanned: ScanResult;
   readonly checked: TrailerResult;
@@ -210,7 +210,7 @@ export interface ConcludeResult {
   readonly tips: readonly Oid[] | undefined;
   readonly openLinks: readonly Oid[];
   readonly types: SharedArrayBuffer;
-  /** Of the files that are looked at last. */
+  /** Findings about the files that are looked at last. */
   readonly marks: IngestMarks;
   readonly counters: Readonly<Record<string, number>>;
 }

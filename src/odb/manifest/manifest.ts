@@ -63,7 +63,7 @@ export type Manifest = Readonly<Omit<z.infer<typeof MANIFEST>, "packs">> & {
   readonly packs: readonly PackRecord[];
 };
 
-/** What a repository is before its first push. */
+/** Makes the manifest of a repository before its first push. */
 export function emptyManifest(head: string): Manifest {
   return { format: FORMAT, revision: 0, head, refs: {}, packs: [] };
 }
@@ -73,7 +73,7 @@ export function encodeManifest(manifest: Manifest): Uint8Array {
   return utf8(`${body},\n "check": "${checkOf(body)}"${END}\n`);
 }
 
-/** How the body ends, indented by one. */
+/** End of the body, indented by one. */
 const END = "\n}";
 const CHECK = /,\n "check": "([0-9a-f]{64})"\n\}\n$/;
 

@@ -6,7 +6,7 @@ import { randomBytes } from "node:crypto";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Fault } from "../../base/fault.js";
-import { Semaphore } from "../../base/flow.js";
+import { checkAborted, Semaphore } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import type { Pool } from "../../pool/task.js";
 import { type PackHandle, toHandles } from "../packs/handle.js";
@@ -20,15 +20,17 @@ import type { ManifestStore } from "./store.js";
 import type {
   AdoptedPack,
   BeginIngestOptions,
+  IndexDraftOptions,
   LivePack,
   ObjectDatabase,
+  PackDraft,
   PackSet,
 } from "../object-database.js";
 import type { PackChecks } from "../packs/checks.js";
 import { loadTable, type PackTables } from "../packs/tables.js";
 import { foldTask, holdsTask } from "../pack-objects/tasks.js";
 
-/** What all repositories of a server share. */
+/** Parts that all repositories of a server share. */
 export interface ObjectServices {
   readonly store: Store;
   readonly pool: Pool;
@@ -94,6 +96,24 @@ export class ManifestObjects implements ObjectDatabase {
     const folder = join(incoming, randomBytes(12).toString("hex"));
     const closed = new Set(packs.filter((pack) => pack.closed).map(({ checksum }) => checksum));
     return startIngest({ ...options, ...ingest, folder, packs, closed }, pool);
+  }
+
+  async makePack<T>(build: (draft: PackDraft) => Promise<T>, signal: AbortSignal): Promise<T> {
+    const { incoming, pool } = this.#services;
+    checkAborted(signal);
+    const folder = join(incoming, randomBytes(12).toString("hex"));
+    const path = join(folder, "pack");
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const index = ({ packs, ...how }: IndexDraftOptions) => {
+      const closed = new Set(packs.filter((pack) => pack.closed).map(({ checksum }) => checksum));
+      const beside = { packs: toHandles(packs), closed };
+      return indexPackFile(path, { ...how, ...beside, pool, folder, sync: true, signal });
+    };
+    try {
+      return await build({ folder, path, index });
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
   }
 
   async publish(pack: IngestedPack, signal?: AbortSignal): Promise<void> {
@@ -176,19 +196,12 @@ export class ManifestObjects implements ObjectDatabase {
     const { packs } = await this.packs(signal);
     const folded = choosePacks(packs, { ...choice, promising: promises !== undefined });
     if (folded.length === 0) return 0;
-    const folder = join(this.#services.incoming, randomBytes(12).toString("hex"));
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    try {
+    return this.makePack(async (draft) => {
       // Newest first, as they stand in the manifest.
       const inOrder = packs.filter((one) => folded.includes(one));
       const others = packs.filter((one) => !folded.includes(one));
-      const { pack, handle } = await this.#foldInto(
-        folder,
-        inOrder,
-        others,
-        (await promises?.ids(packs, signal)) ?? [],
-        signal,
-      );
+      const ids = (await promises?.ids(packs, signal)) ?? [];
+      const { pack, handle } = await this.#foldInto(draft, inOrder, others, ids, signal);
       const promising = folded.filter(({ promised }) => promised !== undefined);
       const promised =
         promising.length === 0 ? 0 : await promises?.merge(promising, handle, signal);
@@ -196,14 +209,12 @@ export class ManifestObjects implements ObjectDatabase {
       const origin = folded.every((one) => one.origin === "synthesized") ? "synthesized" : "repack";
       await this.#replace(folded, toPackRecord(pack, origin, promised), signal);
       return folded.length;
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
+    }, signal);
   }
 
-  /** The one pack, indexed and checked, and still in `folder`. */
+  /** The one pack, indexed and checked, and still in the draft's folder. */
   async #foldInto(
-    folder: string,
+    { path, index }: PackDraft,
     folded: readonly LivePack[],
     others: readonly LivePack[],
     promised: readonly SharedArrayBuffer[],
@@ -211,30 +222,14 @@ export class ManifestObjects implements ObjectDatabase {
   ): Promise<{ readonly pack: IngestedPack; readonly handle: PackHandle }> {
     const { pool, ingest } = this.#services;
     const memoryBytes = Math.min(ingest.memoryBytes, LIMITS.foldMemoryBytes);
-    const [path, idxPath, revPath] = [
-      join(folder, "pack"),
-      join(folder, "idx"),
-      join(folder, "rev"),
-    ];
     const background = { signal, priority: "background" } as const;
     const { checksum } = await pool.run(foldTask, { packs: toHandles(folded), path }, background);
-    const closed = new Set(others.filter((pack) => pack.closed).map((pack) => pack.checksum));
     // What stands in it was checked when it came in; here it is only counted and followed. Nobody
     // may reach an object whose link leads to another type (it waited for what came later as
     // something else): one pack with it is not closed, so that a push that would is looked at.
-    const how = { fsck: false, stored: true, sync: true, memoryBytes } as const;
-    const pack = await indexPackFile(path, {
-      pool,
-      folder,
-      idxPath,
-      revPath,
-      ...how,
-      packs: toHandles(others),
-      closed,
-      promised,
-      signal,
-    });
-    const { objectCount, bytes, types } = pack;
+    const how = { fsck: false, stored: true, memoryBytes } as const;
+    const pack = await index({ ...how, packs: others, promised });
+    const { objectCount, bytes, types, idxPath, revPath } = pack;
     const handle = {
       checksum,
       path,
@@ -317,7 +312,7 @@ function samePacks(left: Manifest["packs"], right: Manifest["packs"]): boolean {
   );
 }
 
-/** What the manifest keeps of a pack that an ingest has finished. */
+/** Makes the manifest's line of a pack that an ingest has finished. */
 export function toPackRecord(
   pack: IngestedPack,
   origin: PackRecord["origin"],

@@ -14,7 +14,7 @@ export class RefTable {
   readonly #changed = new Map<string, Ref | undefined>();
   readonly #names: RefNames;
   #size: number;
-  /** Of all names; summed when it is first asked for. */
+  /** Bytes of all names; summed when they are first asked for. */
   #nameBytes: number | undefined;
 
   /** `sorted`: bytewise by name, unchanged while the table is in use. */

@@ -184,7 +184,7 @@ function lineOf({ oid, peeled, name }: Ref): string {
   return `${oid}${peeled === undefined ? "" : ` ${peeled}`}\t${name}\n`;
 }
 
-/** Whether so many changes go on standing in the manifest, on top of their snapshot. */
+/** Returns whether so many changes go on standing in the manifest, on top of their snapshot. */
 function stays(changes: Readonly<Record<string, RefValue | null>>, table: RefTable): boolean {
   const names = Object.keys(changes);
   if (names.length <= LIMITS.snapshotChangesMax) return true;
@@ -229,7 +229,7 @@ function rank(change: RefChange | undefined): number {
   return change?.new === ZERO_OID ? 0 : 1;
 }
 
-/** Why a change cannot be made; undefined: it can. */
+/** Returns the reason why a change cannot be made, or undefined if it can. */
 function refusal(
   table: RefTable,
   head: string,

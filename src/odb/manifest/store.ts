@@ -14,9 +14,9 @@ import {
 /** Below a repository's prefix in the store. */
 export const MANIFEST_NAME = "git/manifest";
 
-/** What is known of a repository beside its store. */
+/** Facts about a repository that stand beside its store. */
 export interface ManifestLife {
-  /** What it is called: stands in the manifest as a hint. */
+  /** Its name: stands in the manifest as a hint. */
   readonly name?: string;
   /**
    * It has had a manifest, so that without one it is damaged and not empty. Default: nobody knows.

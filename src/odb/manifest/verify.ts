@@ -34,8 +34,8 @@ export interface VerifyOptions {
   readonly folder: string;
   readonly signal: AbortSignal;
   /**
-   * What somebody else keeps of this repository, asked for once the manifest is known. Default:
-   * nothing.
+   * Returns the files that somebody else keeps of this repository; called once the manifest is
+   * known. Default: nothing.
    */
   readonly beside?: (manifest: Manifest) => Promise<Beside>;
 }
@@ -129,8 +129,8 @@ class Verification {
   }
 
   /**
-   * What `work` makes, or undefined with a finding. Only what says something about the repository
-   * is one.
+   * Returns the result of `work`, or undefined with a finding. Only what says something about the
+   * repository is one.
    */
   async #attempt<T>(file: string, advice: string, work: () => Promise<T>): Promise<T | undefined> {
     try {
@@ -232,14 +232,14 @@ class Verification {
 }
 
 /**
- * Whether a failure says something about what is stored; others (a full disk, an abort) are no
- * finding.
+ * Returns whether a failure says something about what is stored; others (a full disk, an abort)
+ * are no finding.
  */
 export function isDamage({ code }: Fault): boolean {
   return /^(pack|odb|manifest)\/|^store\/missing$|^wire\/too-much$/.test(code);
 }
 
-/** Where two files first differ, in bytes; undefined: nowhere. */
+/** Returns the first byte in which two files differ, or undefined if they are equal. */
 async function firstDifference(left: string, right: string): Promise<number | undefined> {
   const [one, other] = [await open(left, "r"), await open(right, "r")];
   try {

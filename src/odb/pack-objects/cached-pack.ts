@@ -15,7 +15,7 @@ export class CachedPack implements PackNews {
   objects = 0;
   bytes = 0;
   whole = false;
-  /** Whether the checksum holds; undefined: nobody has looked yet. */
+  /** True if the checksum holds; undefined: nobody has looked yet. */
   checked: boolean | undefined;
   readonly #abort = new AbortController();
   #failure: Fault | undefined;
@@ -81,7 +81,7 @@ export class CachedPack implements PackNews {
     this.#onFreed = undefined;
   }
 
-  /** Whether anybody reads it. */
+  /** True while anybody reads it. */
   get isRead(): boolean {
     return this.#readers.size > 0;
   }
@@ -112,7 +112,7 @@ export class CachedPack implements PackNews {
     return this.#file;
   }
 
-  /** Whether the file is there and as long as it was. */
+  /** Returns whether the file is there and as long as it was. */
   async hasLength(): Promise<boolean> {
     try {
       return (await (await this.file()).stat()).size === this.bytes;

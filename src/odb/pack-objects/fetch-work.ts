@@ -22,7 +22,7 @@ import type {
 import type { PacksRequest } from "../packs/handle.js";
 import type { TaskControl, Work } from "../../pool/task.js";
 import { Commits, peel } from "../walk/commits.js";
-import { DeflateBoard } from "./shared-deflate.js";
+import { SharedDeflate } from "./shared-deflate.js";
 import { checkHolds, foldPacks } from "./fold.js";
 import { generatePack } from "./generation.js";
 import { allReachCommon } from "../walk/negotiate.js";
@@ -58,7 +58,7 @@ export function fetchWork(kernels: Kernels): FetchWork {
     generate: (request) => generate(request, ...open(request)),
     async help(request) {
       const [reader, watch] = open(request);
-      const board = new DeflateBoard(request.board);
+      const board = new SharedDeflate(request.board);
       let batches = 0;
       for (; board.help(reader, watch); batches++) if (watch.shouldYield()) await watch.turn();
       return batches;

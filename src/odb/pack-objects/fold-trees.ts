@@ -1,8 +1,8 @@
 /**
- * Which trees of a fold become deltas. Trees that came into different packs are stored whole,
- * however little they differ; here a commit's tree is held beside its first parent's, folder by
- * folder, and what is stored whole gets the base that git/delta-chain says. Deltas that are stored
- * already stay as they are.
+ * Chooses the trees of a fold that become deltas. Trees that came into different packs are stored
+ * whole, however little they differ; here a commit's tree is held beside its first parent's, folder
+ * by folder, and what is stored whole gets the base that git/delta-chain says. Deltas that are
+ * stored already stay as they are.
  */
 import { LIMITS } from "../../base/limits.js";
 import { parseCommit } from "../../git/commit.js";
@@ -21,7 +21,7 @@ const WAITS = 0;
 const UNDER_WAY = 1;
 const DONE = 2;
 
-/** Of all rows of the plan, none of which leaves its base out. */
+/** Plans deltas for all rows of the plan, none of which leaves its base out. */
 export async function planTreeDeltas(
   reader: ObjectReader,
   plan: PackPlan,
@@ -62,7 +62,7 @@ class FoldedTrees {
     readonly depth: Uint8Array;
   } & Versions;
   readonly #state: Uint8Array;
-  /** What hangs on a row by stored deltas. */
+  /** Number of objects that hang on a row by stored deltas. */
   readonly #count: Uint32Array;
   readonly #height: Uint8Array;
   /** Pairs of the commit that is looked at. */

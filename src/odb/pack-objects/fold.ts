@@ -45,7 +45,7 @@ export interface FoldChoice {
   readonly promising?: boolean;
 }
 
-/** Which packs to make one; none: there are few enough. */
+/** Chooses the packs to make one of; none if there are few enough. */
 export function choosePacks(
   packs: readonly LivePack[],
   { fewest = LIMITS.foldPacksMin, byBytes = false, promising = false }: FoldChoice = {},
@@ -63,7 +63,7 @@ export function choosePacks(
   return [];
 }
 
-/** Whether all of it was made from lakeFS. */
+/** Returns whether all of the pack was made from lakeFS. */
 function isMade({ origin }: LivePack): boolean {
   return origin === "synthesized";
 }

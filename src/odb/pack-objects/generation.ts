@@ -13,7 +13,7 @@ import { type PackPlan, PLACE } from "../../git/pack-plan.js";
 import { PackWriter } from "../../git/pack-writer.js";
 import { treeDelta } from "../../git/tree-delta.js";
 import type { TaskWatch } from "../../pool/control.js";
-import { DeflateBoard, deflateEntry } from "./shared-deflate.js";
+import { SharedDeflate, deflateEntry } from "./shared-deflate.js";
 import type { DeflatedObject } from "./deflate-batch.js";
 import type { ObjectReader } from "../packs/reader.js";
 import { EntryHeader, type PackFile } from "../packs/entries.js";
@@ -27,7 +27,7 @@ export interface GenerationOptions {
   /** Bytes of the file that are final: readers may follow up to here. */
   readonly onWritten: (bytes: number, rows: number) => void;
   /** There is work worth sharing. */
-  readonly onBoard: (board: DeflateBoard) => void;
+  readonly onBoard: (board: SharedDeflate) => void;
 }
 
 export interface GeneratedPack {
@@ -76,10 +76,10 @@ class Generation {
   readonly #writer: PackWriter;
   readonly #options: GenerationOptions;
   readonly #header = new EntryHeader();
-  /** Where each row's entry starts in the new pack; 0: it is still to come. */
+  /** Offsets of each row's entry in the new pack; 0: it is still to come. */
   readonly #placed: Float64Array;
   readonly #wholes: Iterator<DeflatedObject>;
-  readonly #board: DeflateBoard | undefined;
+  readonly #board: SharedDeflate | undefined;
   /** Stored bytes waiting to be copied as one range. */
   #runPack = -1;
   #runStart = 0;
@@ -149,8 +149,8 @@ class Generation {
   }
 
   /**
-   * How far `row` stands behind its base; 0: the base comes later, or is not in this pack, or the
-   * client does not read distances.
+   * Returns how far `row` stands behind its base; 0: the base comes later, or is not in this pack,
+   * or the client does not read distances.
    */
   #distance(row: number, base: number): number {
     const there = base < 0 || !this.#options.ofsDelta ? 0 : (this.#placed[base] as number);
@@ -224,8 +224,8 @@ class Generation {
   }
 
   /** Many rows to be made whole: others may help. */
-  #openBoard(rows: Uint32Array): DeflateBoard {
-    const board = DeflateBoard.create(rows.length, this.#options.path);
+  #openBoard(rows: Uint32Array): SharedDeflate {
+    const board = SharedDeflate.create(rows.length, this.#options.path);
     rows.forEach((row, at) => {
       board.set(at, this.#plan.pack[row] as number, this.#plan.start[row] as number);
     });
@@ -233,7 +233,7 @@ class Generation {
     return board;
   }
 
-  *#taken(board: DeflateBoard): Generator<DeflatedObject> {
+  *#taken(board: SharedDeflate): Generator<DeflatedObject> {
     for (let batch = 0; batch < board.batches; batch++)
       yield* board.take(this.#reader, batch, this.#options.watch);
   }

@@ -7,7 +7,7 @@ import { Fault } from "../../base/fault.js";
 import { checkAborted } from "../../base/flow.js";
 import type { PlanFigures } from "./tasks.js";
 
-/** How far a pack is. */
+/** Progress of a pack. */
 export interface PackNews {
   /** Objects found so far. */
   readonly found: number;
@@ -28,7 +28,7 @@ export interface PackStream {
    * first; how many, 0 at the pack's end. Throws what stopped the generation.
    */
   read(views: readonly Uint8Array[], signal: AbortSignal): Promise<number>;
-  /** What stopped the generation, if something has. */
+  /** Returns the fault that stopped the generation, if one has. */
   failure(): Fault | undefined;
   close(): Promise<void>;
 }

@@ -26,11 +26,11 @@ export interface ResponseCacheOptions {
   readonly bytesMax?: number;
 }
 
-/** What makes and checks packs: the pool, behind functions so that tests can stand in. */
+/** Makes and checks packs: the pool, behind functions so that tests can stand in. */
 export interface PackMaker {
   /** Writes the pack to `path` and reports as it grows. Its end is the pack's. */
   generate(path: string, growth: Growth, signal: AbortSignal): Promise<{ readonly bytes: number }>;
-  /** Whether the file at `path` is a whole pack. */
+  /** Returns whether the file at `path` is a whole pack. */
   check(path: string, signal: AbortSignal): Promise<boolean>;
 }
 
@@ -52,7 +52,7 @@ export class ResponseCache {
   /** Gone from the cache, and read by somebody yet; the one gone last is last. */
   readonly #lingering = new Set<CachedPack>();
   #bytes = 0;
-  /** Which limits of blob sizes come to the same pack. */
+  /** Limits of blob sizes that come to the same pack. */
   readonly sizeLimits = new SizeLimits();
   /** For metrics and tests. */
   readonly figures = { hits: 0, shared: 0, generated: 0, evicted: 0, rejected: 0, ended: 0 };

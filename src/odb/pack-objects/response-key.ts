@@ -15,12 +15,12 @@ const FORMAT_VERSION = 1;
 export interface PackRequest {
   /** Want-refs resolved. */
   readonly wants: readonly Oid[];
-  /** What the client has and we know. */
+  /** Objects that the client has and we know. */
   readonly common: readonly Oid[];
   /** The client's boundary as it told it. */
   readonly clientShallow: readonly Oid[];
   /**
-   * What deepening makes of it: new boundary commits, old ones that are none any more, and the
+   * The outcome of deepening: new boundary commits, old ones that are none any more, and the
    * parents of those.
    */
   readonly shallow: readonly Oid[];

@@ -13,7 +13,7 @@
 import { deflateSync } from "node:zlib";
 import { LIMITS } from "../../base/limits.js";
 import type { TaskWatch } from "../../pool/control.js";
-import type { BoardMessage } from "./tasks.js";
+import type { SharedDeflateMessage } from "./tasks.js";
 import {
   batchPath,
   readBatch,
@@ -36,15 +36,15 @@ export function deflateEntry(reader: ObjectReader, pack: number, offset: number)
   return { type, size: data.length, compressed: deflateSync(data, { level: LIMITS.deflateLevel }) };
 }
 
-export class DeflateBoard {
-  readonly message: BoardMessage;
+export class SharedDeflate {
+  readonly message: SharedDeflateMessage;
   readonly count: number;
   readonly batches: number;
   readonly #entries: Float64Array;
   readonly #words: Int32Array;
   #claimFrom = 0;
 
-  constructor(message: BoardMessage) {
+  constructor(message: SharedDeflateMessage) {
     this.message = message;
     this.#entries = new Float64Array(message.entries);
     this.#words = new Int32Array(message.words);
@@ -53,9 +53,9 @@ export class DeflateBoard {
   }
 
   /** A board for `count` objects; the caller fills it with `set`. */
-  static create(count: number, path: string): DeflateBoard {
+  static create(count: number, path: string): SharedDeflate {
     const words = HEAD_WORDS + batchesOf(count) * WORDS_PER_BATCH;
-    return new DeflateBoard({
+    return new SharedDeflate({
       entries: new SharedArrayBuffer(count * 16),
       words: new SharedArrayBuffer(words * 4),
       path,

@@ -6,7 +6,7 @@ import type { PackHandle, PacksRequest } from "../packs/handle.js";
 import type { WalkRequest } from "../walk/tasks.js";
 
 /** Objects to be deflated that threads share (odb/deflate-board). */
-export interface BoardMessage {
+export interface SharedDeflateMessage {
   /** Two doubles an object: index of its pack in the space's order, offset of its entry. */
   readonly entries: SharedArrayBuffer;
   readonly words: SharedArrayBuffer;
@@ -26,7 +26,8 @@ export interface GenerateRequest extends PacksRequest {
 }
 
 /**
- * What the generating thread tells on its way; the newest of a kind makes the older ones worthless.
+ * Messages of the generating thread on its way; the newest of a kind makes the older ones
+ * worthless.
  */
 export type GenerationNews =
   /** Objects found so far. */
@@ -35,7 +36,7 @@ export type GenerationNews =
   /** The file's first `bytes` are final. */
   | { readonly kind: "written"; readonly bytes: number; readonly objects: number }
   /** Others may help. */
-  | { readonly kind: "board"; readonly board: BoardMessage };
+  | { readonly kind: "board"; readonly board: SharedDeflateMessage };
 
 export interface PlanFigures {
   readonly objects: number;
@@ -55,8 +56,8 @@ export interface GenerateResult {
   readonly bytes: number;
   readonly plan: PlanFigures;
   /**
-   * Of a filter by size: the largest blob it kept (-1: none) and the smallest it refused (Infinity:
-   * none).
+   * Bounds of a filter by size: the largest blob it kept (-1: none) and the smallest it refused
+   * (Infinity: none).
    */
   readonly sizes: { readonly keptMax: number; readonly refusedMin: number };
   readonly walkMs: number;
@@ -75,7 +76,7 @@ export interface FoldedPack {
 export const generateTask = task<GenerateRequest, GenerateResult>("pack-objects/generate");
 
 /** Deflates batches of somebody else's pack; answers how many. */
-export const helpTask = task<PacksRequest & { readonly board: BoardMessage }, number>(
+export const helpTask = task<PacksRequest & { readonly board: SharedDeflateMessage }, number>(
   "pack-objects/help",
 );
 

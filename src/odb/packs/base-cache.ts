@@ -8,7 +8,7 @@ import { OBJECT_TYPE, typeName, type ObjectType } from "../../git/oid.js";
 import type { StoredObject } from "./stored-object.js";
 
 /**
- * What an object takes of the ring on average, its place in the tables aside; where there are more
+ * Bytes of the ring for an object on average, its place in the tables aside; where there are more
  * smaller ones, some room stays unused.
  */
 const OBJECT_BYTES = 192;
@@ -125,7 +125,7 @@ class Ring {
     this.#writeAt = start + data.length;
   }
 
-  /** Where `length` bytes in a row may be written, and a free place; what is kept there goes. */
+  /** Finds room for `length` bytes in a row, and a free place; records that were kept there go. */
   #makeRoom(length: number): number {
     if (this.#end - this.#first === this.#places) this.#dropFirst();
     let start = this.#writeAt;
@@ -152,7 +152,7 @@ class Ring {
     this.#first++;
   }
 
-  /** Whether as many records are newer as older. */
+  /** Returns whether as many records are newer as older. */
   #isOld(place: number): boolean {
     const age = (((this.#end - 1 - place) % this.#places) + this.#places) % this.#places;
     return age > (this.#end - this.#first) / 2;

@@ -1,7 +1,8 @@
 /**
- * Which stored packs are known to be whole. A pack that this process has indexed itself is; one
- * that it found on disk is hashed once, when it is first read for a client: a bit that has flipped
- * meanwhile is then named by us, and not found out by the client at the end of its download.
+ * Remembers which stored packs are known to be whole. A pack that this process has indexed itself
+ * is; one that it found on disk is hashed once, when it is first read for a client: a bit that has
+ * flipped meanwhile is then named by us, and not found out by the client at the end of its
+ * download.
  */
 import { LRUCache } from "lru-cache";
 import { asFault, Fault } from "../../base/fault.js";

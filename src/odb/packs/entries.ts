@@ -3,8 +3,8 @@
  *
  *   entry = head (git/pack-entry) | zlib stream
  *
- * What is read here was checked when it was ingested, so anything odd is
- * damage ("odb/damaged"), not a client's mistake.
+ * What is read here was checked when it was ingested, so anything odd is damage ("odb/damaged"),
+ * not a client's mistake.
  */
 import { Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
@@ -19,15 +19,15 @@ import { PackLookup } from "./lookup.js";
 const ENTRY_HEADER_BYTES_MAX = 32;
 const CHECKSUM_BYTES = 20;
 /**
- * What zlib adds to data that does not compress: 2 + 4 around it and 5 a stored block, or a little
- * more from other writers.
+ * Bytes that zlib adds to data that does not compress: 2 + 4 around it and 5 a stored block, or a
+ * little more from other writers.
  */
 const ZLIB_SLACK_BYTES = 64;
 
-/** What stands before an entry's zlib stream. Reused between reads: copy what must last. */
+/** The bytes before an entry's zlib stream. Reused between reads: copy what must last. */
 export class EntryHeader extends EntryHead {
   offset = 0;
-  /** Where the zlib stream starts in the pack. */
+  /** Offset of the zlib stream in the pack. */
   dataAt = 0;
   /** ref-delta: the base's id. */
   readonly baseOid = new Uint8Array(OID_BYTES);
@@ -88,7 +88,7 @@ export class PackFile {
     }
   }
 
-  /** What is a client's mistake in a pushed pack is damage in a stored one. */
+  /** Turns a client's mistake in a pushed pack into damage of a stored one. */
   #asDamage(offset: number, error: unknown): unknown {
     return error instanceof Fault && error.code.startsWith("pack/")
       ? this.damaged(offset, error.message)
@@ -131,7 +131,7 @@ export class PackFile {
     return new Fault("odb/damaged", { pack: this.handle.checksum, offset, reason });
   }
 
-  /** Where in the view returned last the asked byte stands. */
+  /** Offset of the asked byte in the view returned last. */
   #viewAt = 0;
 
   /**

@@ -1,6 +1,6 @@
 /**
- * Where an object lies in one pack: look-ups in an .idx (version 2) and a .rev that sit in shared
- * memory. Pure reads, usable on any thread.
+ * Finds where an object lies in one pack: look-ups in an .idx (version 2) and a .rev that sit in
+ * shared memory. Pure reads, usable on any thread.
  *
  *   idx   ff 74 4f 63 | 00000002 | fanout 256 × u32 | ids n × 20 | CRC-32 n × u32 | offsets n × u32
  *         | far offsets m × u64 | 2 × SHA-1
@@ -114,7 +114,7 @@ export class PackLookup {
     return 0;
   }
 
-  /** Whether the object at `position` has the id at `at` in `bytes`. */
+  /** Returns whether the object at `position` has the id at `at` in `bytes`. */
   isAt(position: number, bytes: Uint8Array, at: number): boolean {
     const ids = this.#ids;
     const start = IDS_AT + position * OID_BYTES;
@@ -138,7 +138,7 @@ export class PackLookup {
     return Buffer.from(this.handle.idx, IDS_AT + position * OID_BYTES, OID_BYTES);
   }
 
-  /** Where the entry starts in the pack. Throws "odb/damaged". */
+  /** Returns the offset of the entry in the pack. Throws "odb/damaged". */
   offset(position: number): number {
     const near = this.#idx.getUint32(this.#offsetsAt + position * 4);
     const offset = near < FAR ? near : this.#farOffset(near - FAR);
@@ -183,8 +183,8 @@ export class PackLookup {
   }
 
   /**
-   * Where the entries start, in pack order, and then where the last one ends: for who asks about
-   * many. Throws "odb/damaged".
+   * Returns the offsets of all entries, in pack order, and the end of the last one: for callers who
+   * ask about many. Throws "odb/damaged".
    */
   offsets(): Float64Array {
     if (this.#offsets !== undefined) return this.#offsets;
@@ -200,7 +200,7 @@ export class PackLookup {
     return this.positionAt(this.rankOf(offset));
   }
 
-  /** Where the entry at `rank` ends: where the next starts, or the pack's trailer. */
+  /** Returns the end of the entry at `rank`: where the next starts, or the pack's trailer. */
   endAt(rank: number): number {
     return rank + 1 < this.count
       ? this.offset(this.positionAt(rank + 1))

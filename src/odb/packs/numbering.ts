@@ -23,7 +23,7 @@ export const NONE = -1;
  */
 const RECENT_BITS_MAX = 18;
 
-export class ObjectSpace<
+export class ObjectNumbers<
   P extends { readonly lookup: PackLookup } = { readonly lookup: PackLookup },
 > {
   /** In the space's order. */

@@ -10,7 +10,7 @@ import type { Kernels } from "../../kernels/kernels.js";
 import type { PackHandle } from "./handle.js";
 import { BaseCache } from "./base-cache.js";
 import { BlockCache } from "./block-cache.js";
-import { inSpaceOrder, NONE, ObjectSpace } from "./numbering.js";
+import { inSpaceOrder, NONE, ObjectNumbers } from "./numbering.js";
 import { EntryHeader, PackFile } from "./entries.js";
 import type { PackLookup } from "./lookup.js";
 import type { StoredObject } from "./stored-object.js";
@@ -25,7 +25,7 @@ const DELTA_HEAD_BYTES = 1_024;
 /** Steps of a chain that are only followed: as long as Git makes chains. */
 const LINKS_UNNOTED = 64;
 
-/** What one thread keeps between tasks. */
+/** Caches that one thread keeps between tasks. */
 export interface ReaderCaches {
   readonly blocks: BlockCache;
   readonly bases: BaseCache;
@@ -36,6 +36,7 @@ export function createReaderCaches(basesBytes?: number): ReaderCaches {
   return { blocks: new BlockCache(), bases: new BaseCache(basesBytes) };
 }
 
+/** Of this thread: tasks of a pool thread share nothing but its modules. */
 let kept: ReaderCaches | undefined;
 
 /**
@@ -51,7 +52,7 @@ export function threadReaderCaches(): ReaderCaches {
 }
 
 export class ObjectReader {
-  readonly space: ObjectSpace<PackFile>;
+  readonly space: ObjectNumbers<PackFile>;
   readonly #bases: BaseCache;
   readonly #kernels: Kernels;
   readonly #header = new EntryHeader();
@@ -63,7 +64,7 @@ export class ObjectReader {
     kernels: Kernels,
     caches: ReaderCaches = createReaderCaches(),
   ) {
-    this.space = new ObjectSpace(
+    this.space = new ObjectNumbers(
       inSpaceOrder(packs).map((pack) => new PackFile(pack, caches.blocks, kernels)),
     );
     this.#bases = caches.bases;
@@ -152,8 +153,8 @@ export class ObjectReader {
   }
 
   /**
-   * Where the base of the delta under `header` lies. A ref-delta's is looked for in its own pack
-   * first: stored packs are never thin.
+   * Finds the base of the delta under `header`. A ref-delta's is looked for in its own pack first:
+   * stored packs are never thin.
    */
   #baseOf(pack: PackFile, header: EntryHeader): Link {
     if (header.type === OBJECT_TYPE.ofsDelta)

@@ -36,7 +36,7 @@ export interface PackFiles {
   readonly objectCount: number;
   readonly idxPath: string;
   readonly revPath: string;
-  /** What the ingest of the pack has found out; default: nothing is known. */
+  /** Types that the ingest of the pack has found; default: none is known. */
   readonly types?: SharedArrayBuffer | undefined;
 }
 

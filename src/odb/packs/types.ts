@@ -19,8 +19,8 @@ const HEADS_PER_TREE = 20;
 const HEADS_PER_KIB = 0.5;
 
 /**
- * Whether reading all heads is less work than reading all trees: not where a few trees name large
- * or many blobs.
+ * Returns whether reading all heads is less work than reading all trees: not where a few trees
+ * name large or many blobs.
  */
 export function isCheaperThanTrees(reader: ObjectReader): boolean {
   let [heads, trees] = [0, 0];

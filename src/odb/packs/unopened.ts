@@ -1,6 +1,6 @@
 /**
- * What it means that a stored file cannot be opened. Only that it is not there says something about
- * the file: everything else says it about the machine just now.
+ * Tells why a stored file cannot be opened. Only that it is not there says something about the
+ * file: everything else says it about the machine just now.
  */
 import { asFault, Fault } from "../../base/fault.js";
 

@@ -77,7 +77,7 @@ export class Commits {
   }
 }
 
-/** What an id leads to through any number of tags. */
+/** The object an id leads to through any number of tags. */
 export interface Peeled {
   /** Tag objects on the way, outermost first. */
   readonly tags: readonly number[];

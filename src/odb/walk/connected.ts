@@ -14,7 +14,7 @@ import type { ObjectSummary, Unconnected } from "./tasks.js";
 import { Commits } from "./commits.js";
 import { DateQueue } from "./date-queue.js";
 import type { ObjectReader } from "../packs/reader.js";
-import { NONE, type ObjectSpace } from "../packs/numbering.js";
+import { NONE, type ObjectNumbers } from "../packs/numbering.js";
 import { holdsId } from "../../git/sorted-ids.js";
 
 /**
@@ -45,7 +45,7 @@ export function describeObject(reader: ObjectReader, oid: Oid): ObjectSummary | 
  */
 export class ConnectivityWalk {
   readonly #reader: ObjectReader;
-  readonly #closed: ObjectSpace;
+  readonly #closed: ObjectNumbers;
   readonly #watch: TaskWatch;
   readonly #promised: readonly Uint8Array[];
   /** Per object number: walked, or waiting for it. */
@@ -57,7 +57,7 @@ export class ConnectivityWalk {
   /** `promised`: tables of ids (sorted-ids.ts) that may be missing. */
   constructor(
     reader: ObjectReader,
-    closed: ObjectSpace,
+    closed: ObjectNumbers,
     watch: TaskWatch,
     promised: readonly Uint8Array[] = [],
   ) {
@@ -158,8 +158,8 @@ export class AncestorWalks {
   }
 
   /**
-   * Whether `old` is among the ancestors of `young`. The newest are looked at first: a branch that
-   * goes on costs its new commits, one that does not costs all of its history. Throws
+   * Returns whether `old` is among the ancestors of `young`. The newest are looked at first: a
+   * branch that goes on costs its new commits, one that does not costs all of its history. Throws
    * "push/history-work" once all walks together have taken more than the limit.
    */
   async isAncestor(old: Oid, young: Oid): Promise<boolean> {

@@ -33,11 +33,11 @@ export interface ObjectFilter {
 /** A pattern list for each `sparse:oid`, by its spec: the caller has found the blob. */
 export type SparseBlobs = ReadonlyMap<string, number>;
 
-/** What filters are made of. */
+/** The parts that filters are made of. */
 export interface FilterParts {
   readonly reader: ObjectReader;
   readonly sparse: SparseBlobs;
-  /** Of the matching of patterns, for all parts of the filter together. */
+  /** Budget of pattern matching, for all parts of the filter together. */
   readonly budget: WorkBudget;
   /** Judges sizes for `blob:limit`. */
   readonly limit: SizeLimit;
@@ -154,7 +154,7 @@ class TypeFilter implements ObjectFilter {
 }
 
 interface Folder {
-  /** What holds for names no pattern speaks of. */
+  /** The answer for names no pattern speaks of. */
   readonly matches: boolean;
   /** Something in it was left out, and might be wanted under another path. */
   leftOut: boolean;

@@ -1,6 +1,7 @@
 /**
- * Whether a fetch can stop asking for haves: every want has an ancestor the client has. Only then
- * may a server say "ready" (gitprotocol-v2(5) "acknowledgments", gitprotocol-pack(5) "multi_ack").
+ * Decides when a fetch can stop asking for haves: every want has an ancestor the client has. Only
+ * then may a server say "ready" (gitprotocol-v2(5) "acknowledgments", gitprotocol-pack(5)
+ * "multi_ack").
  */
 import type { TaskWatch } from "../../pool/control.js";
 import type { CommonAncestry } from "./tasks.js";

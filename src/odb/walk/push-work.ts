@@ -11,7 +11,7 @@ import type {
 import type { PackHandle } from "../packs/handle.js";
 import { AncestorWalks, ConnectivityWalk, describeObject } from "./connected.js";
 import { ObjectReader, threadReaderCaches } from "../packs/reader.js";
-import { ObjectSpace } from "../packs/numbering.js";
+import { ObjectNumbers } from "../packs/numbering.js";
 import { PackLookup } from "../packs/lookup.js";
 import type { Work } from "../../pool/task.js";
 
@@ -37,7 +37,7 @@ export function pushWork(kernels: Kernels): PushWork {
       return found;
     },
     async connected({ packs, closed, tips, promised = [], control }) {
-      const complete = new ObjectSpace(
+      const complete = new ObjectNumbers(
         packs
           .filter(({ checksum }) => closed.includes(checksum))
           .map((pack) => ({ lookup: new PackLookup(pack) })),

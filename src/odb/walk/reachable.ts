@@ -1,6 +1,6 @@
 /**
- * Which objects are reachable from refs: one bit an object and pack. With it a wanted id is checked
- * by a look-up.
+ * Marks the objects that are reachable from refs: one bit an object and pack. With it a wanted id
+ * is checked by a look-up.
  *
  * Commits are walked first. A pack whose tips (objects that nothing else in it links to) are all
  * reachable is reachable as a whole: one push of everything costs the commits and nothing more.
@@ -12,7 +12,7 @@ import { TreeCursor } from "../../git/tree.js";
 import type { TaskWatch } from "../../pool/control.js";
 import type { ReachableBits } from "./tasks.js";
 import { Commits, peel } from "./commits.js";
-import { coversAll, type PackTips } from "./whole-store.js";
+import { wantsReachEverything, type PackTips } from "./whole-store.js";
 import type { ObjectReader } from "../packs/reader.js";
 import { NONE } from "../packs/numbering.js";
 import type { PackLookup } from "../packs/lookup.js";
@@ -21,7 +21,7 @@ export interface ReachableInput {
   readonly tips: readonly Oid[];
   readonly packTips: Readonly<Record<string, readonly Oid[]>>;
   readonly before?: ReachableBits;
-  /** Where every pack is closed: the tips of each, by checksum. */
+  /** Tips of each pack by checksum, where every pack is closed. */
   readonly closedTips?: PackTips;
   /** Blobs may be missing: lakeFS still has them alone. */
   readonly promises: boolean;
@@ -45,7 +45,10 @@ export async function findReachable(
   const walk = new ReachableWalk(reader, packTips, promises, watch);
   // Where no branch was ever deleted or moved aside the refs reach all that is stored: a walk back
   // to the oldest tip of a pack shows it.
-  if (closedTips !== undefined && (await coversAll(new Commits(reader), tips, closedTips, watch)))
+  if (
+    closedTips !== undefined &&
+    (await wantsReachEverything(new Commits(reader), tips, closedTips, watch))
+  )
     walk.fill();
   else await walk.run(tips);
   return walk.bits(tips);
@@ -193,7 +196,10 @@ class ReachableWalk {
   }
 }
 
-/** Whether any of the packs has the object under `oid` marked. `bits` are in the packs' order. */
+/**
+ * Returns whether any of the packs has the object under `oid` marked. `bits` are in the packs'
+ * order.
+ */
 export function isReachable(
   packs: readonly { readonly lookup: PackLookup }[],
   bits: readonly Uint8Array[],

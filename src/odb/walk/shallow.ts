@@ -1,6 +1,6 @@
 /**
- * Where a shallow fetch ends: which commits become the client's boundary, and which of its old ones
- * are none any more.
+ * Finds where a shallow fetch ends: the commits that become the client's boundary, and which of its
+ * old ones are none any more.
  *
  * Source: gitprotocol-pack(5) "shallow-update"; git-fetch-pack(1) "--depth", "--shallow-since",
  * "--shallow-exclude", "--deepen-relative".

@@ -8,7 +8,7 @@ import { LRUCache } from "lru-cache";
 import { LIMITS } from "../../base/limits.js";
 import type { Filter } from "../../wire/filter.js";
 
-/** What a walk has seen of sizes: all below a limit were kept, all others refused. */
+/** Blob sizes that a walk has seen: all below a limit were kept, all others refused. */
 export interface SizeBounds {
   /** Largest size kept; -1: none was. */
   readonly keptMax: number;

@@ -10,7 +10,7 @@ import type { PackHandle, PacksRequest } from "../packs/handle.js";
 export interface ObjectSummary {
   readonly oid: Oid;
   readonly type: ObjectType;
-  /** Of a tag: what it finally points at, through tags of tags. */
+  /** Of a tag: the object it finally points at, through tags of tags. */
   readonly peeled?: Oid;
   readonly peeledType?: ObjectType;
 }
@@ -45,15 +45,15 @@ export type ConnectedResult = readonly (Unconnected | undefined)[];
 export interface AncestorRequest extends TaskControl {
   readonly packs: readonly PackHandle[];
   /**
-   * Whether `old` is an ancestor of `new` (or the same), each peeled to a commit; a pair of other
-   * types is no.
+   * Pairs to compare: is `old` an ancestor of `new` (or the same), each peeled to a commit? The
+   * answer for other types is no.
    */
   readonly pairs: readonly { readonly old: Oid; readonly new: Oid }[];
 }
 
 export type AncestorResult = readonly boolean[];
 
-/** What a pack is to bring, all of it checked and resolved. */
+/** The request for a pack, all of it checked and resolved. */
 export interface WalkRequest {
   readonly wants: readonly Oid[];
   /** Objects the client has with all they reach; those that are not here are passed over. */
@@ -65,7 +65,7 @@ export interface WalkRequest {
   /** Annotated tags that come along if what they point at is sent. */
   readonly tags: readonly TagRef[];
   /**
-   * Where every pack is closed: the tips of each, by checksum. Lets a clone of everything do
+   * Tips of each pack by checksum, where every pack is closed. Lets a clone of everything do
    * without reading trees.
    */
   readonly packTips?: Readonly<Record<string, readonly Oid[]>>;
@@ -106,16 +106,16 @@ export interface Boundary {
 }
 
 export interface ReachableRequest extends PacksRequest {
-  /** What refs point at. */
+  /** Objects that refs point at. */
   readonly tips: readonly Oid[];
   /**
    * Objects that no other object of their pack links to, by checksum: where all of them are
    * reachable, the whole pack is.
    */
   readonly packTips: Readonly<Record<string, readonly Oid[]>>;
-  /** What was found before, for older packs or older tips. */
+  /** Bits found before, for older packs or older tips. */
   readonly before?: ReachableBits;
-  /** Where every pack is closed: the tips of each, by checksum. */
+  /** Tips of each pack by checksum, where every pack is closed. */
   readonly closedTips?: Readonly<Record<string, readonly Oid[]>>;
   /** Blobs may be missing: lakeFS still has them alone. */
   readonly promises: boolean;
@@ -127,7 +127,7 @@ export interface ReachableBits {
   readonly packs: readonly { readonly checksum: string; readonly bits: SharedArrayBuffer }[];
 }
 
-/** Whether every want has an ancestor among the common. */
+/** Answers whether every want has an ancestor among the common. */
 export const negotiateTask = task<PacksRequest & CommonAncestry, boolean>("pack-objects/negotiate");
 export const deepenTask = task<PacksRequest & DeepenRequest, Boundary>("pack-objects/deepen");
 export const reachableTask = task<ReachableRequest, ReachableBits>("pack-objects/reachable");

@@ -1,7 +1,7 @@
 /**
- * What the other side has of trees and blobs: everything in the trees of its commits at the
- * boundary. Those trees are not read whole. They are compared with the trees to be sent, path by
- * path, and only where both sides have something at a path is it read: so the cost follows the
+ * Finds the trees and blobs that the other side has: everything in the trees of its commits at
+ * the boundary. Those trees are not read whole. They are compared with the trees to be sent, path
+ * by path, and only where both sides have something at a path is it read: so the cost follows the
  * change, not the size of the tree. A folder that moved is sent again; Git's own sparse walk
  * (git-config(1) "pack.useSparse") decides the same way.
  */

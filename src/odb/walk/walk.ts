@@ -1,6 +1,6 @@
 /**
- * Which objects a fetch is to bring: everything reachable from the wants and not from the haves,
- * shallow boundaries and filter applied. Runs in a pool thread.
+ * Finds the objects that a fetch is to bring: everything reachable from the wants and not from the
+ * haves, shallow boundaries and filter applied. Runs in a pool thread.
  *
  * Order of work: commits by date (commit-walk), then the boundary's trees against ours
  * (tree-edges), then trees and blobs. Nothing recurses. What the other side is known to have stays
@@ -16,7 +16,7 @@ import { WorkBudget } from "../../base/work-budget.js";
 import type { Filter } from "../../wire/filter.js";
 import { MARK, walkCommits, type WalkedCommits } from "./commit-walk.js";
 import { type CommitNode, Commits, peel } from "./commits.js";
-import { coversAll, markAll } from "./whole-store.js";
+import { wantsReachEverything, markAll } from "./whole-store.js";
 import { FilteredWalk } from "./filtered-walk.js";
 import { createFilter, type SparseBlobs } from "./filter.js";
 import type { ObjectReader } from "../packs/reader.js";
@@ -35,7 +35,7 @@ export interface WalkedObjects {
    * look through `marks`.
    */
   readonly few: readonly number[] | undefined;
-  /** Of a filter by size: what it has seen. */
+  /** Of a filter by size: the sizes it has seen. */
   readonly sizes?: SizeBounds;
 }
 
@@ -55,7 +55,7 @@ export function walkObjects(
   return new ObjectWalk(reader, request, watch, onFound).run();
 }
 
-/** Where a walk starts: the wants and haves, peeled and sorted by type. */
+/** The starts of a walk: the wants and haves, peeled and sorted by type. */
 interface Starts {
   readonly tags: readonly number[];
   readonly commits: readonly number[];
@@ -102,15 +102,15 @@ class ObjectWalk {
   }
 
   /**
-   * Whether the answer is all that is stored, or all but blobs in a store where those are found
-   * without a walk.
+   * Returns whether the answer is all that is stored, or all but blobs in a store where those are
+   * found without a walk.
    */
   async #isAll(): Promise<boolean> {
     const { wants, haves, shallow, filter, packTips } = this.#request;
     if (packTips === undefined || haves.length > 0 || shallow.length > 0) return false;
     if (filter !== undefined && (filter.kind !== "blob:none" || !isCheaperThanTrees(this.#reader)))
       return false;
-    return coversAll(this.#commits, wants, packTips, this.#watch);
+    return wantsReachEverything(this.#commits, wants, packTips, this.#watch);
   }
 
   async #sendStored(): Promise<void> {

@@ -19,10 +19,10 @@ import { NONE } from "../packs/numbering.js";
 export type PackTips = Readonly<Record<string, readonly Oid[]>>;
 
 /**
- * Whether the wants reach everything that is stored. Commits are walked only as far back as the
- * oldest tip, newest first.
+ * Returns whether the wants reach everything that is stored. Commits are walked only as far back
+ * as the oldest tip, newest first.
  */
-export async function coversAll(
+export async function wantsReachEverything(
   commits: Commits,
   wants: readonly Oid[],
   packTips: PackTips,
@@ -79,7 +79,10 @@ async function meet(
   return met;
 }
 
-/** Whether every pack is: as long as one more turns out to be, others may follow. */
+/**
+ * Fixed point: a pack is covered when all its tips are reached or lie in a covered pack. Repeats
+ * until nothing changes.
+ */
 function isCovered(
   reader: ObjectReader,
   tips: readonly (readonly number[])[],
@@ -101,7 +104,10 @@ function isCovered(
   return open.size === 0;
 }
 
-/** Which objects of the pack at `at` of the space to leave out, by their position in it. */
+/**
+ * Returns a test of the objects to leave out of the pack at `at` of the numbering, by their
+ * position in it.
+ */
 export type LeavesOut = (at: number) => Promise<(position: number) => boolean>;
 
 /**

@@ -29,7 +29,7 @@ const LAKEFS_NAMESPACE = "lakefs";
 const COMPONENT = /^[0-9A-Za-z_][0-9A-Za-z._-]{0,95}$/;
 
 /** First path components that mean something else in our URLs, so no namespace may be called so. */
-const RESERVED = new Set([
+const RESERVED: ReadonlySet<string> = new Set([
   "models",
   "datasets",
   "spaces",

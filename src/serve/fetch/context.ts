@@ -9,7 +9,7 @@ import type { Log } from "../../observe/log.js";
 import type { Metrics } from "../../observe/metrics.js";
 import { type PackHandle, toHandles } from "../../odb/packs/handle.js";
 import type { LivePack } from "../../odb/object-database.js";
-import { NONE, ObjectSpace, inSpaceOrder } from "../../odb/packs/numbering.js";
+import { NONE, ObjectNumbers, inSpaceOrder } from "../../odb/packs/numbering.js";
 import { PackLookup } from "../../odb/packs/lookup.js";
 import type { RefSnapshot } from "../../odb/ref-store.js";
 import type { PackChecks } from "../../odb/packs/checks.js";
@@ -18,6 +18,8 @@ import type { Pool } from "../../pool/task.js";
 import type { Offer } from "../../wire/capabilities.js";
 import type { Filter } from "../../wire/filter.js";
 import type { Exchange, Repository } from "../conversation/conversation.js";
+import type { Reached } from "./reached.js";
+import type { RefAnswers } from "./ref-answers.js";
 import type { RequestRecord } from "../conversation/request-record.js";
 
 /** A fetch asks for its wants and haves here, some hundred ids; the walks are elsewhere. */
@@ -27,6 +29,8 @@ export interface UploadPackDeps {
   readonly pool: Pool;
   readonly cache: ResponseCache;
   readonly checks: PackChecks;
+  readonly answers: RefAnswers;
+  readonly reached: Reached;
   readonly offer: Offer;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -102,7 +106,7 @@ export async function contextOf({
 }: Omit<FetchContext, "packs" | "handles" | "has">): Promise<FetchContext> {
   const { packs } = await repository.objects.packs(signal);
   checkAborted(signal);
-  let space: ObjectSpace | undefined;
+  let space: ObjectNumbers | undefined;
   return {
     deps,
     request,
@@ -113,7 +117,7 @@ export async function contextOf({
     handles: toHandles(packs),
     signal,
     has(oid) {
-      space ??= new ObjectSpace(
+      space ??= new ObjectNumbers(
         inSpaceOrder(packs).map((pack) => ({ lookup: new PackLookup(pack) })),
         FEW_LOOKUPS_BITS,
       );

@@ -3,7 +3,6 @@ import { type LsRefsRequest, lsRefsAnswer, type RefListing } from "../../wire/ls
 import { findLakefsRefs, isLakefsRef } from "./commit-ids.js";
 import type { Exchange } from "../conversation/conversation.js";
 import { openContext, type UploadPackDeps } from "./context.js";
-import { writeRefAnswer } from "./ref-answers.js";
 
 export async function listRefs(
   exchange: Exchange,
@@ -16,7 +15,7 @@ export async function listRefs(
     named.length > 0
       ? await withLakefsRefs(exchange, deps, named)
       : await repository.refs.read(signal);
-  await writeRefAnswer(
+  await deps.answers.write(
     output,
     listing,
     questionOf(request),

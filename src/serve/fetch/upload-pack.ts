@@ -16,7 +16,6 @@ import { fetchVersion2 } from "./v2.js";
 import { listRefs } from "./ls-refs.js";
 import { answerObjectInfo } from "./object-info.js";
 import { PacketInput } from "../conversation/packet-input.js";
-import { writeRefAnswer } from "./ref-answers.js";
 import { tell } from "../conversation/request-record.js";
 import { TrackedSink } from "../conversation/tracked-sink.js";
 
@@ -27,7 +26,7 @@ export async function advertiseUploadPack(exchange: Exchange, deps: UploadPackDe
   const { output, repository, version, signal } = exchange;
   if (version === 2) return output.write(capabilityAdvertisement(deps.offer));
   const listing = await repository.refs.read(signal);
-  await writeRefAnswer(output, listing, `upload-pack ${version}`, () =>
+  await deps.answers.write(output, listing, `upload-pack ${version}`, () =>
     refAdvertisement({ ...listing, service: "upload-pack", version, offer: deps.offer }),
   );
 }

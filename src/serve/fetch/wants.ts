@@ -3,31 +3,12 @@
  * Git's own server lets version 2 clients name anything; we do not, unless a setting says so.
  */
 import { Fault } from "../../base/fault.js";
-import { orAbort, SingleFlight, Turns } from "../../base/flow.js";
-import { distinct, filtered } from "../../base/long-lists.js";
+import { Turns } from "../../base/flow.js";
+import { filtered } from "../../base/long-lists.js";
 import type { Oid } from "../../git/oid.js";
-import { closedPackTips } from "../../odb/pack-objects/fetch-pack.js";
-import type { LivePack } from "../../odb/object-database.js";
-import { PackLookup } from "../../odb/packs/lookup.js";
 import { isReachable } from "../../odb/walk/reachable.js";
-import type { RefSnapshot, RefStore } from "../../odb/ref-store.js";
 import type { FetchContext } from "./context.js";
-import { type ReachableBits, reachableTask } from "../../odb/walk/tasks.js";
-
-/** What was found for one repository, at one state of its refs and packs. */
-interface Known {
-  readonly state: string;
-  /**
-   * Found while blobs were still only in lakeFS: those brought since are not among the bits, so
-   * nothing is built on them.
-   */
-  readonly promises: boolean;
-  readonly bits: ReachableBits;
-}
-
-const tipsOf = new WeakMap<RefSnapshot, Promise<ReadonlySet<Oid>>>();
-const knownOf = new WeakMap<RefStore, Known>();
-const flights = new SingleFlight<string, Known>();
+import type { ReachedPacks } from "./reached.js";
 
 /**
  * Throws "odb/not-our-ref" for the first id that may not be had. `tipsOnly`: reachable is not
@@ -63,7 +44,7 @@ export async function checkWants(
 export class Sight {
   readonly #context: FetchContext;
   readonly #tips: ReadonlySet<Oid>;
-  #bits: PackBits | undefined;
+  #reached: ReachedPacks | undefined;
 
   private constructor(context: FetchContext, tips: ReadonlySet<Oid>) {
     this.#context = context;
@@ -82,13 +63,14 @@ export class Sight {
   sees(oid: Oid): boolean | Promise<boolean> {
     if (!this.#context.has(oid)) return false;
     if (this.#tips.has(oid) || this.#context.deps.allowAnyWant) return true;
-    return this.#bits === undefined
+    return this.#reached === undefined
       ? this.#count(oid)
-      : isReachable(this.#bits.packs, this.#bits.bits, oid);
+      : isReachable(this.#reached.packs, this.#reached.bits, oid);
   }
 
   async #count(oid: Oid): Promise<boolean> {
-    this.#bits = await reachable(this.#context);
+    const { deps, ...source } = this.#context;
+    this.#reached = await deps.reached.packs({ ...source, pool: deps.pool });
     return this.sees(oid);
   }
 }
@@ -112,94 +94,6 @@ function notOurs(oid: Oid): Fault {
   return new Fault("odb/not-our-ref", { oid });
 }
 
-/** What refs point at, and what their tags do: found once for all who ask about the same refs. */
-function visibleTips({ refs, signal }: FetchContext): Promise<ReadonlySet<Oid>> {
-  let tips = tipsOf.get(refs);
-  if (tips === undefined) {
-    tips = findTips(refs);
-    tipsOf.set(refs, tips);
-  }
-  return orAbort(tips, signal);
-}
-
-async function findTips({ refs }: RefSnapshot): Promise<ReadonlySet<Oid>> {
-  const turns = new Turns();
-  const tips = new Set<Oid>();
-  for (const { oid, peeled } of refs) {
-    if (turns.isDue) await turns.next();
-    tips.add(oid);
-    if (peeled !== undefined) tips.add(peeled);
-  }
-  return tips;
-}
-
-interface PackBits {
-  readonly packs: readonly { readonly lookup: PackLookup }[];
-  readonly bits: readonly Uint8Array[];
-}
-
-/**
- * The bits for the refs and packs of this context: kept, extended from what was kept, or found anew
- * in a pool thread.
- */
-async function reachable(context: FetchContext): Promise<PackBits> {
-  const { repository, refs, packs } = context;
-  const state = `${refs.revision} ${packs.map(({ checksum }) => checksum).join(" ")}`;
-  const kept = knownOf.get(repository.refs);
-  const known =
-    kept?.state === state
-      ? kept
-      : await flights.run(
-          `${repository.id} ${state}`,
-          (signal) => find(context, state, kept, signal),
-          context.signal,
-        );
-  const byChecksum = new Map(
-    known.bits.packs.map(({ checksum, bits }) => [checksum, new Uint8Array(bits)]),
-  );
-  const found = packs.flatMap((pack) => {
-    const bits = byChecksum.get(pack.checksum);
-    return bits === undefined ? [] : [{ lookup: new PackLookup(pack), bits }];
-  });
-  return { packs: found, bits: found.map(({ bits }) => bits) };
-}
-
-async function find(
-  { repository, refs, packs, handles, deps }: FetchContext,
-  state: string,
-  kept: Known | undefined,
-  signal: AbortSignal,
-): Promise<Known> {
-  const tips = [
-    ...(await distinct(
-      refs.refs.map(({ oid }) => oid),
-      new Turns(signal),
-    )),
-  ];
-  // Only where nothing leads out of a pack does its being reachable as a whole say all: what
-  // another's trees name elsewhere must be walked to.
-  const whole = packs.filter(
-    ({ selfContained, tips: own }: LivePack) => selfContained && own !== undefined,
-  );
-  const packTips = Object.fromEntries(
-    whole.map(({ checksum, tips: own }) => [checksum, own ?? []]),
-  );
-  const promises = packs.some(({ promised }) => promised !== undefined);
-  // Bits of a pack that is gone are no one's: what only they covered would not be walked to again.
-  const isWhole = kept?.bits.packs.every((before) =>
-    packs.some(({ checksum }) => checksum === before.checksum),
-  );
-  const closedTips = closedPackTips(packs);
-  const request = {
-    packs: handles,
-    tips,
-    packTips,
-    promises,
-    ...(closedTips && { closedTips }),
-    ...(kept === undefined || !isWhole || kept.promises || promises ? {} : { before: kept.bits }),
-  };
-  const bits = await deps.pool.run(reachableTask, request, { signal });
-  const known = { state, promises, bits };
-  knownOf.set(repository.refs, known);
-  return known;
+function visibleTips({ deps, refs, signal }: FetchContext): Promise<ReadonlySet<Oid>> {
+  return deps.reached.tips(refs, signal);
 }

@@ -29,7 +29,7 @@ export interface LakefsFilesOptions {
   /** Its first commit. */
   readonly root: Pick<RootCommit, "get">;
   /** Commits that branches are at. */
-  heads(): readonly { readonly lakeId: string }[];
+  readonly heads: { readonly latest: readonly { readonly lakeId: string }[] };
 }
 
 export function lakefsFiles({
@@ -127,7 +127,7 @@ export function lakefsFiles({
     async atHead(commit, path, signal) {
       const object = await statObject(commit, path, signal);
       if (object === undefined) return undefined;
-      const others = heads().slice(0, LIMITS.lfsHeadLooksMax);
+      const others = heads.latest.slice(0, LIMITS.lfsHeadLooksMax);
       if (others.some(({ lakeId }) => lakeId === commit)) return toFile(object).address;
       for (const { lakeId } of others) {
         if ((await statObject(lakeId, path, signal))?.physical_address === object.physical_address)

@@ -9,10 +9,10 @@
  * What may not be read is not looked up either (serve/repositories), so that the time an answer
  * takes tells no more than its words.
  *
- * Rights end while requests run: `recheck` asks all of it again, for the same caller as he is now.
+ * Rights end while requests run: `stillMay` asks all of it again, for the same caller as he is now.
  * A link of LFS says who got it, and is worth what he is.
  */
-import { ANONYMOUS, type Caller, includes, TRUSTED } from "../../auth/caller.js";
+import { ANONYMOUS, type Caller, roleIncludes, TRUSTED } from "../../auth/caller.js";
 import type { Authenticator } from "../../auth/authenticator.js";
 import type { Permissions, Visibility } from "../../auth/permissions.js";
 import { asFault, Fault } from "../../base/fault.js";
@@ -50,6 +50,10 @@ export class Door {
     this.#guard = guard;
   }
 
+  /**
+   * Who shows these credentials. `source`: the address it comes from. Throws "auth/failed",
+   * "auth/throttled".
+   */
   async identify(
     authorization: string | undefined,
     source: string,
@@ -60,7 +64,10 @@ export class Door {
       : this.#guard.authenticator.identify(authorization, source, signal);
   }
 
-  /** Throws "auth/required", "auth/forbidden", "repository/missing", "repository/read-only". */
+  /**
+   * Throws "auth/required", "auth/forbidden", "repository/missing", "repository/read-only"; to
+   * write, a repository that the caller may make by a push is not missing.
+   */
   async resolve(
     name: RepositoryName,
     caller: Caller,
@@ -72,7 +79,7 @@ export class Door {
       const repository = await this.#repositories.resolve(name, wants === "write", signal, asker);
       if (
         wants === "admin" &&
-        !(repository.role !== undefined && includes(repository.role, "admin"))
+        !(repository.role !== undefined && roleIncludes(repository.role, "admin"))
       )
         throw new Fault("auth/forbidden", {
           name: titleOf(name),
@@ -117,10 +124,19 @@ export class Door {
   }
 
   /**
-   * Whether a caller may still do what he began. Throws why not: "auth/…", "repository/…",
-   * "lakefs/…".
+   * Whether a caller may still do what he began. Throws "push/no-longer" where he may not, and as
+   * they are failures to find out.
    */
-  async recheck({ name, caller, repository, wants }: Begun, signal: AbortSignal): Promise<void> {
+  async stillMay(begun: Begun, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#recheck(begun, signal);
+    } catch (error) {
+      const fault = asFault(error);
+      throw isEnded(fault) ? new Fault("push/no-longer", { reason: fault.message }, fault) : fault;
+    }
+  }
+
+  async #recheck({ name, caller, repository, wants }: Begun, signal: AbortSignal): Promise<void> {
     const now = this.#guard === undefined ? caller : await this.#guard.authenticator.again(caller);
     const { id } = await this.#repositories.resolve(
       name,
@@ -183,6 +199,19 @@ export class Door {
       throw error;
     }
   }
+}
+
+/** What the routes ask of the door. */
+export type RouteDoor = Omit<Door, never>;
+
+/** Whether a right has ended, or what it was a right to. */
+function isEnded({ code }: Fault): boolean {
+  return (
+    code.startsWith("auth/") ||
+    code.startsWith("repository/") ||
+    code === "lakefs/replaced" ||
+    code === "lakefs/missing"
+  );
 }
 
 /** Throws "auth/required", "auth/forbidden" unless the caller may all there is. */

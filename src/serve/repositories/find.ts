@@ -1,9 +1,7 @@
-/**
- * From a name to the repository that it leads to for whoever asks, or that a push of his may make.
- */
+/** From a name to the repository that it leads to for whoever asks. */
 import { LRUCache } from "lru-cache";
-import { includes, type Role } from "../../auth/caller.js";
-import type { Look, Visibility } from "../../auth/permissions.js";
+import type { Role } from "../../auth/caller.js";
+import type { Look } from "../../auth/permissions.js";
 import { asFault, Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import type { Viewer } from "../../database/repositories.js";
@@ -63,10 +61,6 @@ export interface Asked {
 export interface FinderOptions {
   readonly table: RepositoryTable;
   readonly handles: RepositoryHandles;
-  /** A push to a name that does not exist makes the repository. */
-  readonly createOnPush: boolean;
-  /** Repositories of one namespace; 0: any number. */
-  readonly perNamespaceMax: number;
   /** Undefined: no lakeFS is set. */
   readonly lakefs: LakefsSettings | undefined;
   readonly lakefsRows: LakefsRows | undefined;
@@ -74,11 +68,6 @@ export interface FinderOptions {
 
 export class RepositoryFinder {
   readonly #options: FinderOptions;
-  /**
-   * Rows of repositories that pushes under way will make, by title: those that come meanwhile make
-   * the same one.
-   */
-  readonly #pending = new LRUCache<string, RepositoryRow>({ max: LIMITS.repositoryHandlesMax });
   /** Whether lakeFS has a repository, for warnings. */
   readonly #looked = new LRUCache<string, boolean>({
     max: LIMITS.repositoryHandlesMax,
@@ -213,60 +202,6 @@ export class RepositoryFinder {
     if (type === "lakefs") return undefined;
     const { role } = await asker.look(titleOf(lakefsName(repository)));
     return role(undefined) === undefined ? concealing(repository) : undefined;
-  }
-
-  /**
-   * Throws "repository/missing" unless a push may make it, "auth/forbidden" where its owner shows
-   * too weak a token. A hub makes its repositories itself.
-   */
-  async toBeMade(asked: RepositoryName, { toPush, asker }: Asked): Promise<Found> {
-    const [name] = candidatesOf(asked) as [TypedName];
-    const missing = new Fault("repository/missing", { name: titleOf(asked) });
-    if (!toPush || !this.#options.createOnPush || name.type === "lakefs" || this.isHub)
-      throw missing;
-    const [title, namespace] = [titleOf(name), ownerOf(name)];
-    const look = await asker.look(title);
-    const role = look.role(namespace);
-    if (role === undefined) throw missing;
-    if (!asker.mayCreate(namespace))
-      throw includes(role, "write") ? missing : new Fault("auth/forbidden", { name: title });
-    const begun = look.row?.state === "making" ? look.row : undefined;
-    const row =
-      begun ?? this.#pending.get(title) ?? this.#options.table.newRow({ title, namespace });
-    if (begun === undefined) this.#pending.set(title, row);
-    return { name, row, named: row, handle: this.#options.handles.own(row), role };
-  }
-
-  /**
-   * Throws "repository/too-many" where a namespace may have no further repository. Two at once may
-   * make one more.
-   */
-  async checkRoom({ namespace }: { readonly namespace: string | null | undefined }): Promise<void> {
-    const { table, perNamespaceMax: max } = this.#options;
-    const repositories = max === 0 || namespace == null ? 0 : await table.count(namespace);
-    if (repositories >= max && max > 0)
-      throw new Fault("repository/too-many", {
-        namespace: namespace ?? "",
-        repositories,
-        repositories_per_user: max,
-      });
-  }
-
-  /**
-   * Notes a repository that a push makes, before anything of it is stored. Throws
-   * "repository/too-many", and "store/conflict" where the name has gone to another one meanwhile.
-   */
-  async make(
-    row: RepositoryRow,
-    visibility: Visibility,
-    { isAdministrator = false }: Asker,
-  ): Promise<void> {
-    const { table } = this.#options;
-    const title = row.title as string;
-    if (!isAdministrator && (await table.find(title))?.id !== row.id) await this.checkRoom(row);
-    if (!(await table.insert({ ...row, visibility })) && (await table.find(title))?.id !== row.id)
-      throw new Fault("store/conflict", { name: title });
-    this.#pending.delete(title);
   }
 
   /** Which other repositories a name without a type could have meant. */

@@ -13,11 +13,11 @@ import type { LakefsCredentials } from "../../lakefs/api/credentials.js";
 import type { LakefsAccess } from "../../lakefs/api/http.js";
 import type { LakefsRefs } from "../../lakefs/refs.js";
 import { createLanding } from "../../lakefs/land/landing.js";
-import type { LandingParts, LandingPolicy } from "../../lakefs/land/contract.js";
+import type { LandingPolicy } from "../../lakefs/land/contract.js";
 import { UncrossedPaths } from "../../lakefs/read/uncrossed.js";
 import { LakefsLfsStore } from "../../lfs/lakefs-store.js";
 import type { LfsStore } from "../../lfs/store.js";
-import { openLakefsRepository } from "../../lakefs/repository.js";
+import { openLakefsReading, openLakefsRefs } from "../../lakefs/repository.js";
 import { fromLakefsId } from "../../lakefs/rules/ref-names.js";
 import { LakefsWatch } from "../../lakefs/watch.js";
 import { faultFacts, type Log } from "../../observe/log.js";
@@ -201,66 +201,50 @@ export class RepositoryHandles {
       if (handle !== undefined) this.#options.onRead(id, handle);
     };
     const objects = new ManifestObjects({ ...services, pool }, manifests, prefix, onAdopted);
-    const { access, client, mappingSeed, sealKeys } = lakefs;
-    const synthesisTasks = this.#synthesisTasks;
-    let lfs: LakefsLfsStore | undefined;
-    const landing = (made: LandingParts) => {
-      // What was pushed by git-lfs lies in the lakeFS repository itself; what lakeFS had before is
-      // found by what was read.
-      const files = lakefsFiles(made);
-      lfs = new LakefsLfsStore(
-        files,
-        made.commits,
-        pool,
-        personalFiles(made, files, lakefs.credentials),
-      );
-      return createLanding({
-        ...made,
-        access,
-        objects,
-        pool,
-        log,
-        lfs,
-        tasks: synthesisTasks,
-        policy: lakefs.landing,
-        credentials: lakefs.credentials,
-      });
-    };
-    const manifestRefs = new ManifestRefs(manifests, store, prefix);
-    const parts = {
-      access,
-      client,
-      mappingSeed,
-      sealKeys,
-      log,
-      store,
-      pool,
-      incoming,
-      objects,
-      manifestRefs,
-      synthesisTasks,
-      landing,
-      repository,
-      prefix,
-    };
-    const waits = lakefs.refsWaitMs === undefined ? {} : { refsWaitMs: lakefs.refsWaitMs };
+    const { access, client, mappingSeed, sealKeys, serveStale, credentials } = lakefs;
+    const tasks = this.#synthesisTasks;
     const onBack = () =>
       this.drop(id, new Fault("lakefs/unreachable", { reason: "it was away until a moment ago" }));
-    const confirmed = (fresh: boolean, asking: AbortSignal) =>
-      confirm(repository, id, fresh, asking);
-    const { refs, commits, promised, lists, defaultBranch, guard } = await openLakefsRepository(
-      { ...parts, ...waits, confirm: confirmed, serveStale: lakefs.serveStale, onBack },
+    const parts = { access, client, sealKeys, log, store, pool, incoming, objects };
+    const reading = await openLakefsReading(
+      { ...parts, mappingSeed, synthesisTasks: tasks, repository, prefix, serveStale, onBack },
       signal,
     );
-    const head = `refs/heads/${fromLakefsId("branch", defaultBranch) ?? "main"}`;
-    const uncrossed = new UncrossedPaths(client, repository, commits);
+    const { commits, promised, lists, defaultBranch } = reading;
+    // What was pushed by git-lfs lies in the lakeFS repository itself; what lakeFS had before is
+    // found by what was read.
+    const files = lakefsFiles(reading);
+    const lfs = new LakefsLfsStore(
+      files,
+      commits,
+      pool,
+      personalFiles(reading, files, credentials),
+    );
+    const landing = createLanding({
+      ...reading,
+      access,
+      objects,
+      pool,
+      log,
+      lfs,
+      tasks,
+      policy: lakefs.landing,
+      credentials,
+    });
+    const refs = openLakefsRefs(reading, {
+      manifestRefs: new ManifestRefs(manifests, store, prefix),
+      landing,
+      confirm: (fresh, asking) => confirm(repository, id, fresh, asking),
+      ...(lakefs.refsWaitMs === undefined ? {} : { waitMs: lakefs.refsWaitMs }),
+      log,
+    });
     const side = {
       repository,
-      head,
+      head: `refs/heads/${fromLakefsId("branch", defaultBranch) ?? "main"}`,
       client,
       commits,
-      uncrossed,
-      guard,
+      uncrossed: new UncrossedPaths(client, repository, commits),
+      guard: () => landing.guard,
       unreadable: () => refs.unreadable,
     };
     const fold = (choice: FoldChoice, folding: AbortSignal) =>

@@ -9,6 +9,7 @@ import { Semaphore } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import type { RepositoryRow } from "../../database/schema.js";
 import type { LakefsClient } from "../../lakefs/api/client.js";
+import { isLakefsRepositoryName } from "../../lakefs/rules/hub-names.js";
 import { rootOf } from "../../lakefs/notes/identity.js";
 import { unlessAway } from "../../lakefs/api/stale.js";
 import type { LakefsRepository } from "../../lakefs/api/types.js";
@@ -147,6 +148,23 @@ export class LakefsRows {
     );
     return fresh;
   }
+}
+
+/**
+ * The row of a lakeFS repository, asked afresh. `rows` undefined: no lakeFS is set. Throws
+ * "lakefs/unset", "lakefs/missing".
+ */
+export async function lakefsRow(
+  rows: LakefsRows | undefined,
+  repository: string,
+  signal: AbortSignal,
+): Promise<RepositoryRow> {
+  if (rows === undefined) throw new Fault("lakefs/unset", { repository });
+  const row = isLakefsRepositoryName(repository)
+    ? await rows.current(repository, true, signal)
+    : undefined;
+  if (row === undefined) throw new Fault("lakefs/missing", { repository });
+  return row;
 }
 
 function isSame(row: RepositoryRow, facts: LakefsRepository): boolean {

@@ -1,25 +1,27 @@
-/** Resolves a name to everything a conversation needs, makes repositories and lists them. */
-import { includes } from "../../auth/caller.js";
+/**
+ * What conversations and commands ask about repositories: a face over the parts that find (find.ts),
+ * make (make.ts), keep open (handles.ts), list (table.ts), remove (removal.ts) and look after them
+ * (upkeep.ts).
+ */
+import { roleIncludes } from "../../auth/caller.js";
 import type { Visibility } from "../../auth/permissions.js";
 import { asFault, Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import type { ListedRow } from "../../database/repositories.js";
 import type { RepositoryRow } from "../../database/schema.js";
 import { repairNotedMapping } from "../../lakefs/repository.js";
-import { isLakefsRepositoryName } from "../../lakefs/rules/hub-names.js";
 import { faultFacts, type Log } from "../../observe/log.js";
 import type { Collected } from "../../odb/manifest/collect.js";
 import type { ObjectServices } from "../../odb/manifest/objects.js";
 import type { Amount } from "../../store/store.js";
 import type { Repository } from "../conversation/conversation.js";
-import { LakefsRows } from "./lakefs-rows.js";
+import { lakefsRow, LakefsRows } from "./lakefs-rows.js";
+import { RepositoryMaker } from "./make.js";
 import type { Maintenance } from "./maintenance.js";
 import { type Asker, type Found, RepositoryFinder } from "./find.js";
 import { type Handle, type LakefsSettings, RepositoryHandles } from "./handles.js";
 import {
-  candidatesOf,
   lakefsName,
-  ownerOf,
   type RepositoryName,
   idOfPrefix,
   storePrefix,
@@ -62,6 +64,7 @@ export class Repositories {
   readonly #options: RepositoriesOptions;
   readonly #handles: RepositoryHandles;
   readonly #finder: RepositoryFinder;
+  readonly #maker: RepositoryMaker;
   readonly #upkeep: RepositoryUpkeep;
   readonly #lakefsRows: LakefsRows | undefined;
   readonly #mayAll: Asker;
@@ -95,13 +98,12 @@ export class Repositories {
       log,
     });
     const { createOnPush, perNamespaceMax = 0 } = options;
-    const places = { createOnPush, perNamespaceMax };
-    this.#finder = new RepositoryFinder({
-      table,
-      handles: this.#handles,
-      ...places,
-      lakefs,
-      lakefsRows: this.#lakefsRows,
+    const parts = { table, handles: this.#handles, lakefsRows: this.#lakefsRows };
+    this.#finder = new RepositoryFinder({ ...parts, lakefs });
+    this.#maker = new RepositoryMaker({
+      ...parts,
+      createOnPush: createOnPush && !this.#finder.isHub,
+      perNamespaceMax,
     });
     this.removal = new RepositoryRemoval({
       table,
@@ -130,8 +132,8 @@ export class Repositories {
   ): Promise<Repository> {
     const how = { toPush, asker, signal };
     const there = await this.#finder.find(asked, how);
-    const { name, row, handle, role } = there ?? (await this.#finder.toBeMade(asked, how));
-    if (toPush && !includes(role, "write"))
+    const { name, row, handle, role } = there ?? (await this.#maker.toBeMade(asked, how));
+    if (toPush && !roleIncludes(role, "write"))
       throw new Fault("auth/forbidden", { name: titleOf(name) });
     if (toPush && handle.lakefs !== undefined && this.#finder.isHub)
       throw new Fault("repository/read-only", { name: titleOf(name) });
@@ -146,7 +148,7 @@ export class Repositories {
       there === undefined
         ? {
             created: true,
-            make: (visibility: Visibility) => this.#finder.make(row, visibility, asker),
+            make: (visibility: Visibility) => this.#maker.make(row, visibility, asker),
           }
         : { created: false };
     return {
@@ -166,46 +168,6 @@ export class Repositories {
       changed,
       ...made,
     };
-  }
-
-  /**
-   * Makes an empty repository, or with `lakefs` another name of that lakeFS repository. A name
-   * without a type makes a model. Throws "repository/exists", "repository/bad-name",
-   * "repository/too-many", "lakefs/unset", "lakefs/missing".
-   */
-  async create(
-    asked: RepositoryName,
-    lakefs: string | undefined,
-    visibility: Visibility,
-    signal: AbortSignal,
-  ): Promise<TypedName> {
-    const [name] = candidatesOf(asked) as [TypedName];
-    if (name.type === "lakefs")
-      throw new Fault("repository/bad-name", {
-        name: titleOf(name),
-        reason: "the names below lakefs/ are lakeFS's own",
-      });
-    const place = { title: titleOf(name), namespace: ownerOf(name), visibility } as const;
-    const target = lakefs === undefined ? undefined : await this.#lakefsRow(lakefs, signal);
-    const { table } = this.#options;
-    if (target !== undefined) {
-      await this.#clearMaking(place.title, signal);
-      await this.#finder.checkRoom(place);
-      if (!(await table.insert(table.newRow({ ...place, state: "made", leadsTo: target.id }))))
-        throw new Fault("repository/exists", { name: place.title });
-      return name;
-    }
-    const begun = await table.find(place.title);
-    const row = begun?.state === "making" ? begun : table.newRow(place);
-    if (begun === undefined) await this.#finder.checkRoom(place);
-    if (row === begun) await table.update(row.id, { visibility });
-    else if (!(await table.insert(row)))
-      throw new Fault("repository/exists", { name: place.title });
-    await this.#handles.own(row).manifests.update((manifest) => {
-      if (manifest.revision > 0) throw new Fault("repository/exists", { name: place.title });
-      return manifest;
-    }, signal);
-    return name;
   }
 
   /**
@@ -252,7 +214,7 @@ export class Repositories {
     repository: string,
     signal: AbortSignal,
   ): Promise<{ readonly mapping: string; readonly commit: string | undefined }> {
-    const row = await this.#lakefsRow(repository, signal);
+    const row = await lakefsRow(this.#lakefsRows, repository, signal);
     const { lakefs, services } = this.#options;
     return repairNotedMapping(
       (lakefs as LakefsSettings).client,
@@ -261,28 +223,6 @@ export class Repositories {
       repository,
       signal,
     );
-  }
-
-  /** Throws "lakefs/unset", "lakefs/missing". */
-  async #lakefsRow(repository: string, signal: AbortSignal): Promise<RepositoryRow> {
-    if (this.#lakefsRows === undefined) throw new Fault("lakefs/unset", { repository });
-    const row = isLakefsRepositoryName(repository)
-      ? await this.#lakefsRows.current(repository, true, signal)
-      : undefined;
-    if (row === undefined) throw new Fault("lakefs/missing", { repository });
-    return row;
-  }
-
-  /**
-   * Sets aside what a push has begun under a name and not yet made: the push is refused when it
-   * comes to move refs.
-   */
-  async #clearMaking(title: string, signal: AbortSignal): Promise<void> {
-    const { table } = this.#options;
-    const row = await table.find(title);
-    if (row?.state !== "making" || (await this.#handles.own(row).manifests.exists(signal))) return;
-    await table.setAside(row.id);
-    this.#handles.drop(row.id);
   }
 
   /** Repositories behind the title `after` that the asker may read, by title: the first `count`. */
@@ -311,6 +251,16 @@ export class Repositories {
           ...faultFacts(asFault(error)),
         }),
     );
+  }
+
+  /** As RepositoryMaker.create. */
+  create(
+    asked: RepositoryName,
+    lakefs: string | undefined,
+    visibility: Visibility,
+    signal: AbortSignal,
+  ): Promise<TypedName> {
+    return this.#maker.create(asked, lakefs, visibility, signal);
   }
 
   /** Ends what runs in the background. */

@@ -12,16 +12,26 @@ const FOLDER = storePrefix("");
 
 /**
  * By id. What lies there under something that is no id (repositories of older versions, an
- * operator's files) is named by its first folder.
+ * operator's files) is named by its first folder. Asks the store once or twice a repository, however
+ * many files it has.
  */
 export async function storedRepositories(
   store: Store,
   signal?: AbortSignal,
 ): Promise<readonly StoredRepository[]> {
-  const found = new Map<string, boolean>();
-  for await (const { key } of store.list(FOLDER, signal)) {
-    const [id = "", ...rest] = key.slice(FOLDER.length).split("/");
-    found.set(id, found.get(id) === true || rest.join("/") === MANIFEST_NAME);
+  const found: StoredRepository[] = [];
+  for (const name of await store.names(FOLDER, signal)) {
+    const id = name.replace(/\/$/, "");
+    const manifest = `${FOLDER}${id}/${MANIFEST_NAME}`;
+    const hasManifest = id !== name && (await store.size(manifest, signal)) !== undefined;
+    if (hasManifest || id === name || (await hasFiles(store, `${FOLDER}${name}`, signal)))
+      found.push({ id, hasManifest });
   }
-  return [...found].map(([id, hasManifest]) => ({ id, hasManifest }));
+  return found;
+}
+
+/** A push that ended before it stored anything has left its folders alone. */
+async function hasFiles(store: Store, prefix: string, signal?: AbortSignal): Promise<boolean> {
+  for await (const _ of store.list(prefix, signal)) return true;
+  return false;
 }

@@ -36,7 +36,7 @@ export interface ApiRoute {
   readonly api: RepositoryApi;
   readonly name: RepositoryName;
   readonly asking: Asking;
-  /** What follows the name, "" if nothing. */
+  /** The path behind the name, "" if there is none. */
   readonly file: string;
   /** "GET", "HEAD"; of SETTINGS_FILE also "PATCH", whose body it is. */
   readonly method: string;
@@ -62,7 +62,7 @@ export async function apiReply(route: ApiRoute): Promise<HttpReply> {
   return json(await api.commit(name, id, signal, asking));
 }
 
-/** Who may not change them is not listened to. */
+/** Answers settings; callers who may not change them are refused before the body is read. */
 async function settings({
   api,
   name,

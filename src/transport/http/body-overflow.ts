@@ -1,8 +1,8 @@
 /**
- * What of a request's body finds no place in memory: uWebSockets.js reads a socket again as long as
- * its buffer of 512 KiB is filled, whether it was asked to pause or not [20.51, seen as 200 MB of
- * one upload in memory]. So a client that is faster than we copy would decide how much we hold.
- * Written at once, because no other turn comes in between.
+ * A file for the bytes of a request's body that find no place in memory: uWebSockets.js reads a
+ * socket again as long as its buffer of 512 KiB is filled, whether it was asked to pause or not
+ * [20.51, seen as 200 MB of one upload in memory]. So a client that is faster than we copy would
+ * decide how much we hold. Written at once, because no other turn comes in between.
  */
 import { randomBytes } from "node:crypto";
 import { closeSync, openSync, read, unlinkSync, writeSync } from "node:fs";
@@ -13,7 +13,7 @@ import { LIMITS } from "../../base/limits.js";
 export class BodyOverflow {
   readonly #folder: string;
   readonly #bytesMax: number;
-  /** Of a file without a name, so that it goes with us. */
+  /** Descriptor of a file without a name, so that it goes with us. */
   #file: number | undefined;
   #isClosed = false;
   #isReading = false;
@@ -25,7 +25,7 @@ export class BodyOverflow {
     this.#bytesMax = bytesMax;
   }
 
-  /** What waits. */
+  /** Bytes that wait. */
   get bytes(): number {
     return this.#end - this.#start;
   }

@@ -1,5 +1,5 @@
 /**
- * How a reply leaves. Small ones carry Content-Length, because libgit2, wasm-git and CORS proxies
+ * Sends replies. Small ones carry Content-Length, because libgit2, wasm-git and CORS proxies
  * mishandle short chunked ones; so a reply of unknown size is held back until it is whole, or 8 MiB
  * of it are there, or a second has passed, or all held replies together are too much. From then on
  * it is chunked.
@@ -18,8 +18,8 @@ export interface ReplyHead {
 }
 
 /**
- * What becomes of the connection. "close": it ends with this reply, which is one write long.
- * "think": the client's next request may take long to come (HttpReply `clientThinks`).
+ * The future of the connection. "close": it ends with this reply, which is one write long. "think":
+ * the client's next request may take long to come (HttpReply `clientThinks`).
  */
 export type Then = "keep" | "think" | "close";
 
@@ -138,7 +138,7 @@ async function sendBytes(reply: HttpReply, raw: RawReply, then: Then = "keep"): 
   await raw.end();
 }
 
-/** What a body writer writes to. */
+/** The sink of a body writer. */
 class ReplySink implements ByteSink {
   readonly #head: HttpReply;
   readonly #raw: RawReply;
@@ -151,7 +151,7 @@ class ReplySink implements ByteSink {
   #total: number | undefined;
   #written = 0;
   #begun = false;
-  /** What was held, on its way; writes wait for it. */
+  /** Held bytes on their way; writes wait for it. */
   #leaving: Promise<void> | undefined;
 
   constructor(head: HttpReply, raw: RawReply, { budget, holdMs }: ReplyOptions) {

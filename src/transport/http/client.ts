@@ -1,8 +1,8 @@
 /**
- * Where a request comes from and how its client spells us, through proxies that are trusted to say
- * so (Forwarded, RFC 7239, and X-Forwarded-*). Nobody else's word counts. Where both kinds of
- * header stand and disagree, one of them came from the client through a proxy that knows only the
- * other: neither is believed.
+ * Finds where a request comes from and how its client spells us, through proxies that are trusted
+ * to say so (Forwarded, RFC 7239, and X-Forwarded-*). Nobody else's word counts. Where both kinds
+ * of header stand and disagree, one of them came from the client through a proxy that knows only
+ * the other: neither is believed.
  */
 import { BlockList, isIP, isIPv6 } from "node:net";
 import { Fault } from "../../base/fault.js";
@@ -13,7 +13,8 @@ export interface ClientOptions {
   /** Addresses and networks ("10.0.0.0/8") of proxies. */
   readonly trustedProxies: readonly string[];
   /**
-   * How clients spell us, whatever a request says: "https://hub.example"; "" : as the request says.
+   * Spelling of our address for clients, whatever a request says: "https://hub.example"; "" : as
+   * the request says.
    */
   readonly publicUrl: string;
   /** We speak TLS ourselves. */
@@ -24,7 +25,8 @@ export interface Client {
   /** Its address as text. */
   readonly address: string;
   /**
-   * What belongs together when logins fail: an IPv4 address, the first 64 bits of an IPv6 address.
+   * Source of failed logins that count together: an IPv4 address, the first 64 bits of an IPv6
+   * address.
    */
   readonly source: string;
   /** "https://hub.example", for the lines and links it is given. */

@@ -12,7 +12,7 @@ export interface HttpRequest {
   readonly method: string;
   /** Path as sent: not decoded, without the query. */
   readonly path: string;
-  /** What follows "?", not decoded; "" if none. */
+  /** The query behind "?", not decoded; "" if there is none. */
   readonly query: string;
   /** Value of a header by lower-case name; several are joined by ", ". */
   header(name: string): string | undefined;
@@ -79,21 +79,22 @@ export interface HttpListenOptions {
   /** Absent: any number of connections from anywhere. */
   readonly connections?: ConnectionLimit;
   /**
-   * How long a connection is kept between two requests, where the front end lets us say: node:http.
+   * Milliseconds that a connection is kept between two requests, where the front end lets us say:
+   * node:http.
    */
   readonly keepAliveMs?: number;
-  /** Where a body is put aside that comes faster than it is read. Absent: the system's folder. */
+  /** Folder for bodies that come faster than they are read. Absent: the system's folder. */
   readonly overflowFolder?: string;
 }
 
 export interface ConnectionLimit {
-  /** Of one address at once. */
+  /** Connections of one address at once. */
   readonly max: number;
   /** Addresses that stand for many: proxies that are trusted. */
   readonly exempts: (address: string) => boolean;
 }
 
-/** How long a connection may do what, in milliseconds; LIMITS has each with its reason. */
+/** Times of a connection, in milliseconds; LIMITS has each with its reason. */
 export interface HttpTimes {
   /** A client that neither sends nor takes a byte while we wait for it is cut. */
   readonly idleMs: number;
@@ -111,7 +112,7 @@ export interface HttpTimes {
   readonly rateBytesMin: number;
   /** The same of a body that we wait for. */
   readonly bodyRateBytesMin: number;
-  /** How often connections are looked after. */
+  /** Milliseconds between two looks at connections. */
   readonly tickMs: number;
 }
 

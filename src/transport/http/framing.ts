@@ -1,6 +1,6 @@
 /**
- * Where a request's body ends must have one answer: what a proxy before us took for it is what we
- * take. RFC 9112, 6.3.
+ * Checks that a request's body has one end: a proxy before us must have seen the same one. RFC
+ * 9112, 6.3.
  */
 import { Fault } from "../../base/fault.js";
 import type { HttpRequest } from "./contract.js";
@@ -18,7 +18,7 @@ export function checkFraming(request: Pick<HttpRequest, "header">): void {
     throw ambiguous("Transfer-Encoding");
 }
 
-/** Whether nobody can say where the request ends. */
+/** Returns whether nobody can say where the request ends. */
 export function isAmbiguous(request: Pick<HttpRequest, "header">): boolean {
   try {
     checkFraming(request);

@@ -1,7 +1,7 @@
 /**
- * Who may talk to a server without authentication: this machine, directly. A web page elsewhere, a
- * name that merely resolves to this machine (DNS rebinding) or a proxy that was set up in front of
- * it must not get in by accident.
+ * Decides who may talk to a server without authentication: this machine, directly. A web page
+ * elsewhere, a name that merely resolves to this machine (DNS rebinding) or a proxy that was set up
+ * in front of it must not get in by accident.
  */
 import { Fault } from "../../base/fault.js";
 import type { HttpRequest } from "./contract.js";
@@ -25,8 +25,8 @@ export function checkLoopback(request: HttpRequest, origins: readonly string[]):
 const HOST = /^(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(:[0-9]{1,5})?$/;
 
 /**
- * Whether this names a host, with or without a port, and nothing else: it goes into links and
- * pages.
+ * Returns whether the text names a host, with or without a port, and nothing else: it goes into
+ * links and pages.
  */
 export function isHost(text: string): boolean {
   return HOST.test(text);
@@ -39,7 +39,7 @@ export function checkHost(request: HttpRequest): void {
     throw new Fault("http/bad-request", { header: "Host", reason: "it names no host, or several" });
 }
 
-/** Whether a proxy says that it passed the request on. */
+/** Returns whether a proxy says that it passed the request on. */
 export function isForwarded(request: HttpRequest): boolean {
   return forwardingHeader(request) !== undefined;
 }
@@ -51,9 +51,9 @@ function forwardingHeader(request: HttpRequest): string | undefined {
 }
 
 /**
- * What proxies, balancers and networks of them put on a request that they pass on. One that says
- * nothing of itself cannot be told from this machine. RFC 9110, 7.6.3 (Via); RFC 7239; RFC 8586
- * (CDN-Loop); the manuals of nginx, Envoy, Akamai, Fastly and the like.
+ * Headers that proxies, balancers and networks of them put on a request that they pass on. One that
+ * says nothing of itself cannot be told from this machine. RFC 9110, 7.6.3 (Via); RFC 7239; RFC
+ * 8586 (CDN-Loop); the manuals of nginx, Envoy, Akamai, Fastly and the like.
  */
 const PROXY_HEADERS: ReadonlySet<string> = new Set([
   "forwarded",
@@ -109,7 +109,7 @@ export function corsHeaders(
 }
 
 /**
- * What a browser wants to hear before it sends a Git request: methods and the headers Git clients
+ * Headers that a browser needs before it sends a Git request: methods and the headers Git clients
  * set.
  */
 export const PREFLIGHT: readonly (readonly [string, string])[] = [

@@ -32,23 +32,23 @@ export interface LfsRoute {
   readonly base: string;
   /** The repository's name in the address. */
   readonly name: RepositoryName;
-  /** What follows `info/lfs/`. */
+  /** The path behind `info/lfs/`. */
   readonly file: string;
   readonly lfs: LfsService;
   /** The repository for the caller of a batch, whose credentials count. */
   readonly resolve: (wants: Wants) => Promise<Repository>;
-  /** Whom the links of that batch are given to. */
+  /** Returns the holder that the links of that batch are given to. */
   readonly holder: () => Promise<LinkHolder>;
   /** The repository for a link, which carries its own proof, and whom it was given to. */
   readonly resolveLinked: (holder: LinkHolder, wants: Wants) => Promise<Linked>;
 }
 
-/** What a link leads to. */
+/** The target of a link. */
 export interface Linked {
   readonly repository: Repository;
-  /** Whose part of the pool hashes an upload. */
+  /** The part of the pool that hashes an upload. */
   readonly share: string;
-  /** Who the link was given to; undefined: nobody was asked. */
+  /** The account that the link was given to; undefined: nobody was asked. */
   readonly account: string | undefined;
   /** Throws where the link's holder may not do it any more. */
   readonly stillMay: () => Promise<void>;

@@ -91,14 +91,14 @@ async function listen({
   });
 }
 
-/** Who is being answered on which connection, for what node:http cannot make a request of. */
+/** Replies under way, by connection: for faults that node:http cannot make a request of. */
 class Running {
   readonly #exchanges = new WeakMap<Duplex, NodeExchange>();
   readonly #broken = new WeakSet<Duplex>();
   readonly #ended = new WeakSet<Duplex>();
 
   /**
-   * Whether a request that nobody can tell the end of came before this one on its connection; takes
+   * Returns whether a request without a certain end came before this one on its connection; takes
    * note where this is one.
    */
   isLast(message: IncomingMessage): boolean {

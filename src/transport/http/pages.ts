@@ -11,7 +11,7 @@ export interface HomePage {
   /** "http://127.0.0.1:8080". */
   readonly base: string;
   readonly repositories: readonly string[];
-  /** Which lakeFS is there and whether it answers. */
+  /** Tells which lakeFS is there and whether it answers. */
   readonly lakefs?: string | undefined;
   /** There are more than these. */
   readonly more: boolean;
@@ -38,7 +38,7 @@ export function homePage(
 }
 
 /**
- * What stands before every path where clients reach us below one: "/git" of
+ * Returns the path that stands before all others where clients reach us below one: "/git" of
  * "https://hub.example/git".
  */
 function pathOf(base: string): string {
@@ -54,8 +54,8 @@ export function repositoryPage(request: HttpRequest, base: string, title: string
 }
 
 /**
- * What Go's tool looks for. Made of the name alone and the same whether anything is there, so that
- * it tells nobody what is.
+ * Makes the page that Go's tool looks for. Made of the name alone and the same whether anything is
+ * there, so that it tells nobody what is.
  */
 export function goGetPage(base: string, title: string): HttpReply {
   const address = `${base}/${title}`;

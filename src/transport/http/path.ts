@@ -1,4 +1,4 @@
-/** What a URL's path means. */
+/** Takes a URL's path apart. */
 import { Fault } from "../../base/fault.js";
 import {
   badName,
@@ -41,8 +41,8 @@ export function readPath(path: string): Target {
 }
 
 /**
- * What stands before a file that Git and its helpers ask a repository for: the name as it was
- * typed. Undefined: no such file.
+ * Returns the name as it was typed, before a file that Git and its helpers ask a repository for.
+ * Undefined: no such file.
  */
 function nameBefore(parts: readonly string[]): readonly string[] | undefined {
   const lfs = parts.findIndex((part, at) => part === "info" && parts[at + 1] === "lfs");

@@ -1,5 +1,5 @@
 /**
- * What one request came to: who asked, its bytes, its time and how it ended, told once when its
+ * The account of one request: who asked, its bytes, its time and how it ended, told once when its
  * last byte is written or it failed.
  */
 import { type Caller, nameOf } from "../../auth/caller.js";
@@ -9,7 +9,7 @@ import type { LogFacts } from "../../observe/log.js";
 import type { Operation } from "../../observe/metrics.js";
 import { type Conceal, concealed } from "../../serve/conversation/conceal.js";
 import type { RequestRecord } from "../../serve/conversation/request-record.js";
-import type { RequestEnd } from "../../serve/services.js";
+import type { RequestEnd } from "../../serve/git-server.js";
 import type { HttpReply, HttpRequest } from "./contract.js";
 import type { Target } from "./path.js";
 
@@ -65,7 +65,7 @@ export class RequestAccount implements RequestRecord {
     this.#noted = { ...this.#noted, ...facts };
   }
 
-  /** Who it turned out to be. */
+  /** Notes the caller. */
   identified(caller: Caller): Caller {
     this.#caller = caller;
     return caller;
@@ -130,7 +130,7 @@ export class RequestAccount implements RequestRecord {
   }
 }
 
-/** What a request is for, as metrics name it. */
+/** Returns the purpose of a request, as metrics name it. */
 export function operationOf(target: Target): Operation {
   switch (target.kind) {
     case "home":

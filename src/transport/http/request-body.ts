@@ -3,7 +3,7 @@ import type { ByteSource } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import type { BodyOverflow } from "./body-overflow.js";
 
-/** How the socket is asked to wait. */
+/** Pauses and resumes the socket of a body. */
 export interface BodyFlow {
   pause(): void;
   resume(): void;
@@ -16,7 +16,7 @@ interface Reader {
 
 /** The most that a front end has at a time: memory that is given back fits every chunk to come. */
 const CHUNK_BYTES = 512 * 1024;
-/** Of a body whose chunks are given back, kept for those to come. */
+/** Number of chunks given back of a body that are kept for those to come. */
 const FREE_MAX = 12;
 
 /**
@@ -29,7 +29,7 @@ export class RequestBody implements ByteSource {
   readonly #overflow: BodyOverflow | undefined;
   /** Memory of chunks that were given back. */
   readonly #free: ArrayBuffer[] = [];
-  /** Of chunks that were made here: no other memory may come back. */
+  /** Memory of chunks that were made here: no other may come back. */
   readonly #own = new WeakSet<ArrayBufferLike>();
   #isRecycling = false;
   #chunks: Uint8Array[] = [];
@@ -61,8 +61,8 @@ export class RequestBody implements ByteSource {
   }
 
   /**
-   * What is pushed now is written to a file before `push` returns, so that it need be nobody's own
-   * memory.
+   * True if a chunk pushed now is written to a file before `push` returns, so that it need be
+   * nobody's own memory.
    */
   get putsAside(): boolean {
     if (this.#overflow === undefined || this.#reader !== undefined) return false;
@@ -85,7 +85,8 @@ export class RequestBody implements ByteSource {
   }
 
   /**
-   * What is too small, made before the first came back, gives its place to what comes back later.
+   * Finds a kept chunk that is large enough; smaller ones, made before the first came back, give
+   * their place to those that come back later.
    */
   #fitting(bytes: number): ArrayBuffer | undefined {
     const at = this.#free.findIndex(({ byteLength }) => byteLength >= bytes);
@@ -112,7 +113,7 @@ export class RequestBody implements ByteSource {
   }
 
   /**
-   * What waits in the file comes behind all that waits in memory, so what comes now goes behind it.
+   * Writes a chunk to the file where others wait there: it comes behind all that waits in memory.
    */
   #put(chunk: Uint8Array, overflow: BodyOverflow): void {
     try {

@@ -1,5 +1,5 @@
 /**
- * Which request leads to which conversation, and what HTTP has to say about it.
+ * Routes: finds the conversation that a request leads to, and says what HTTP has to say about it.
  * Source: gitprotocol-http(5); where it leaves something open, what `git http-backend` does.
  */
 import { checkWebhookSecret, WEBHOOK_HEADER, webhookRepository } from "../../api/lakefs-webhook.js";
@@ -16,9 +16,9 @@ import type {
   ProtocolVersion,
   Repository,
 } from "../../serve/conversation/conversation.js";
-import { holderOf, type Wants } from "../../serve/repositories/door.js";
+import { holderOf, type RouteDoor, type Wants } from "../../serve/repositories/door.js";
 import { type RepositoryName, titleOf } from "../../serve/conversation/repository-name.js";
-import type { GitService, Services } from "../../serve/services.js";
+import type { GitService, RoutedServer } from "../../serve/git-server.js";
 import { serviceAnnouncement } from "../../wire/advertise.js";
 import type { HttpHandler, HttpReply, HttpRequest } from "./contract.js";
 import { type Client, type ClientOptions, Clients } from "./client.js";
@@ -35,7 +35,7 @@ import { operationOf, RequestAccount } from "./request-account.js";
 export interface RouteOptions {
   /** Serve this machine only, and no proxy. */
   readonly loopbackOnly: boolean;
-  /** How clients reach us; absent: directly, without TLS. */
+  /** Ways that clients reach us; absent: directly, without TLS. */
   readonly clients?: ClientOptions;
   /**
    * Origins of web pages that may call the Git routes, as browsers spell them
@@ -51,7 +51,7 @@ export interface RouteOptions {
   readonly hstsSeconds?: number;
   /** Undefined: there is nothing below /api/repos. */
   readonly api?: RepositoryApi;
-  /** What lakeFS' webhooks must show; empty or absent: there are none. */
+  /** Secret that lakeFS' webhooks must show; empty or absent: there are none. */
   readonly webhookSecret?: string;
 }
 
@@ -70,14 +70,19 @@ interface Admitted {
   readonly repository: Repository;
   readonly caller: Caller;
   readonly wants: Wants;
-  /** Whose part of the pool it is. */
+  /** The part of the pool it counts to. */
   readonly share: string;
 }
 
 type Headers = readonly (readonly [string, string])[];
 
-export function createRoutes(services: Services, options: RouteOptions): HttpHandler {
-  const routes = new Routes(services, options);
+/** `door`: who may pass to which repository. `server`: what is said behind it. */
+export function createRoutes(
+  server: RoutedServer,
+  door: RouteDoor,
+  options: RouteOptions,
+): HttpHandler {
+  const routes = new Routes(server, door, options);
   return Object.assign((request: HttpRequest) => routes.handle(request), {
     refused: (request: HttpRequest, reply: HttpReply, fault: unknown) =>
       routes.refused(request, reply, fault),
@@ -85,12 +90,14 @@ export function createRoutes(services: Services, options: RouteOptions): HttpHan
 }
 
 class Routes {
-  readonly #services: Services;
+  readonly #server: RoutedServer;
+  readonly #door: RouteDoor;
   readonly #options: RouteOptions;
   readonly #clients: Clients;
 
-  constructor(services: Services, options: RouteOptions) {
-    this.#services = services;
+  constructor(server: RoutedServer, door: RouteDoor, options: RouteOptions) {
+    this.#server = server;
+    this.#door = door;
     this.#options = options;
     this.#clients = new Clients(
       options.clients ?? { trustedProxies: [], publicUrl: "", tls: false },
@@ -100,7 +107,7 @@ class Routes {
   /** Log and metrics hear of a request that the front end has refused by itself. */
   refused(request: HttpRequest, reply: HttpReply, fault: unknown): void {
     new RequestAccount(request, this.#clients.of(request).address, (entry) =>
-      this.#services.ended(entry),
+      this.#server.ended(entry),
     ).watch(reply, fault);
   }
 
@@ -108,7 +115,7 @@ class Routes {
     const request = withPlainPath(asSent);
     const client = this.#clients.of(request);
     const account = new RequestAccount(request, client.address, (entry) =>
-      this.#services.ended(entry),
+      this.#server.ended(entry),
     );
     const always = [
       ...corsHeaders(request, this.#options.corsOrigins),
@@ -137,7 +144,7 @@ class Routes {
     checkHost(request);
     const target = readPath(request.path);
     account.operation = operationOf(target);
-    if (target.kind === "repository" || target.kind === "api") this.#services.checkServing();
+    if (target.kind === "repository" || target.kind === "api") this.#server.checkServing();
     switch (target.kind) {
       case "home":
         allow(request, READ);
@@ -165,7 +172,7 @@ class Routes {
   /** Once a route needs to know. */
   async #caller({ request, client, account }: Asked): Promise<Caller> {
     return account.identified(
-      await this.#services.identify(request.header("authorization"), client.source, request.signal),
+      await this.#door.identify(request.header("authorization"), client.source, request.signal),
     );
   }
 
@@ -176,12 +183,7 @@ class Routes {
   /** The repository, for a caller who may. */
   async #admit(asked: AskedRepository, wants: Wants): Promise<Admitted> {
     const caller = await this.#caller(asked);
-    const repository = await this.#services.resolve(
-      asked.name,
-      caller,
-      wants,
-      asked.request.signal,
-    );
+    const repository = await this.#door.resolve(asked.name, caller, wants, asked.request.signal);
     asked.account.note({ repository: repository.title });
     asked.account.conceal = repository.conceal;
     return { repository, caller, wants, share: shareOf(caller, asked.client.source) };
@@ -190,12 +192,12 @@ class Routes {
   async #home(asked: Asked): Promise<HttpReply> {
     const { request, client } = asked;
     const caller = await this.#caller(asked);
-    const found = await this.#services.repositories(LIMITS.listedRepositoriesMax + 1, caller);
-    const lakefs = await this.#services.lakefs?.(caller);
+    const found = await this.#door.list("", LIMITS.listedRepositoriesMax + 1, caller);
+    const lakefs = await this.#server.lakefs(caller);
     const repositories = found.slice(0, LIMITS.listedRepositoriesMax);
     const more = found.length > repositories.length;
     return homePage(request, {
-      version: this.#services.version,
+      version: this.#server.version,
       base: client.base,
       repositories,
       lakefs,
@@ -204,7 +206,7 @@ class Routes {
   }
 
   async #ready(): Promise<HttpReply> {
-    const { refusal, warnings } = await this.#services.readiness();
+    const { refusal, warnings } = await this.#server.readiness();
     const first = refusal === undefined ? "ready" : `not ready: ${refusal}`;
     return plain(
       refusal === undefined ? 200 : 503,
@@ -215,7 +217,7 @@ class Routes {
   /** For administrators, and for whatever collects them on this very machine. */
   async #metrics(asked: Asked): Promise<HttpReply> {
     const isLocal = asked.client.isLocal && asked.request.header("authorization") === undefined;
-    const { contentType, text } = await this.#services.metrics(
+    const { contentType, text } = await this.#server.metrics(
       isLocal ? TRUSTED : await this.#caller(asked),
     );
     return { status: 200, headers: [["Content-Type", contentType], ...NO_CACHE], body: utf8(text) };
@@ -225,7 +227,7 @@ class Routes {
   async #lakefsWebhook(request: HttpRequest): Promise<HttpReply> {
     checkWebhookSecret(this.#options.webhookSecret ?? "", request.header(WEBHOOK_HEADER));
     const repository = webhookRepository(await readJsonBody(request.body, LIMITS.webhookBytesMax));
-    this.#services.lakefsChanged(repository);
+    this.#server.lakefsChanged(repository);
     return plain(202, "taken note of\n");
   }
 
@@ -275,7 +277,7 @@ class Routes {
 
   async #head(asked: AskedRepository): Promise<HttpReply> {
     const repository = await this.#resolve(asked, "read");
-    return plain(200, `ref: ${await this.#services.head(repository, asked.request.signal)}\n`);
+    return plain(200, `ref: ${await this.#server.head(repository, asked.request.signal)}\n`);
   }
 
   async #infoRefs(asked: AskedRepository): Promise<HttpReply> {
@@ -293,7 +295,7 @@ class Routes {
         // http-backend leaves the line out whenever version 2 is asked for, even of receive-pack,
         // which then speaks version 0.
         if (version !== 2) await output.write(serviceAnnouncement(service));
-        await this.#services.advertise(
+        await this.#server.advertise(
           this.#exchange(asked, admitted, { version, input: request.body, output }),
           service,
         );
@@ -311,23 +313,19 @@ class Routes {
     const isGzip = isGzipped(request);
     const admitted = await this.#admit(asked, wantsOf(service));
     const version = protocolVersion(request.header("git-protocol"));
-    const converse =
-      service === "upload-pack" ? this.#services.uploadPack : this.#services.receivePack;
+    const converse = service === "upload-pack" ? this.#server.uploadPack : this.#server.receivePack;
     return {
       status: 200,
       headers: [["Content-Type", `application/x-git-${service}-result`], ...NO_CACHE],
       body: (output) =>
         inflated(request.body, isGzip, this.#inflatedBytesMax(service), (input) =>
-          converse.call(
-            this.#services,
-            this.#exchange(asked, admitted, { version, input, output }),
-          ),
+          converse.call(this.#server, this.#exchange(asked, admitted, { version, input, output })),
         ),
     };
   }
 
   async #lfs(asked: AskedRepository, file: string): Promise<HttpReply> {
-    const { lfs } = this.#services;
+    const { lfs } = this.#server;
     if (lfs === undefined) throw new Fault("http/not-found");
     const { request, client, name } = asked;
     // What a batch is for stands in its body, and so does which right it needs. Who has none at all
@@ -355,14 +353,14 @@ class Routes {
     holder: LinkHolder,
     wants: Wants,
   ): Promise<Linked> {
-    const services = this.#services;
-    const caller = account.identified(await services.bearerOf(holder));
-    const repository = await services.resolveLinked(name, caller, wants, request.signal);
+    const door = this.#door;
+    const caller = account.identified(await door.bearerOf(holder));
+    const repository = await door.resolveLinked(name, caller, wants, request.signal);
     account.note({ repository: repository.title });
     account.conceal = repository.conceal;
     const stillMay = async () => {
-      await services.stillMay({ name, caller, repository, wants }, request.signal);
-      await services.created(repository); // its objects must find it again, whatever becomes of the push that follows
+      await door.stillMay({ name, caller, repository, wants }, request.signal);
+      await door.created(repository); // its objects must find it again, whatever becomes of the push that follows
     };
     return {
       repository,
@@ -383,7 +381,7 @@ class Routes {
     wires: Wires,
   ): Exchange {
     const { signal } = request;
-    const stillMay = () => this.#services.stillMay({ name, caller, repository, wants }, signal);
+    const stillMay = () => this.#door.stillMay({ name, caller, repository, wants }, signal);
     return {
       request: account,
       repository,
@@ -456,8 +454,8 @@ function allow(request: HttpRequest, methods: readonly string[]): void {
 }
 
 /**
- * Whether Go's tool asks where a module's repository is: it adds this to the page's address.
- * go.dev/ref/mod, "Finding a repository for a module path".
+ * Returns whether Go's tool asks where a module's repository is: it adds this to the page's
+ * address. go.dev/ref/mod, "Finding a repository for a module path".
  */
 function isGoGet({ method, query }: HttpRequest): boolean {
   return method === "GET" && new URLSearchParams(query).get("go-get") === "1";

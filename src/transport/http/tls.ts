@@ -7,7 +7,7 @@ import { createSecureContext } from "node:tls";
 import { Fault } from "../../base/fault.js";
 
 /**
- * What TLS 1.2 may use: keys that are made anew for each connection, so that a stolen certificate's
+ * Ciphers of TLS 1.2: keys that are made anew for each connection, so that a stolen certificate's
  * key opens no recorded one, and ciphers that seal what they hide (no CBC). RFC 9325, 4.2. TLS 1.3
  * has nothing else.
  */

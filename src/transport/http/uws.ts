@@ -147,9 +147,9 @@ class UwsExchange implements RawReply, Watched {
   /** Starts the answer. */
   #onFirst: (() => void) | undefined;
   /**
-   * Where this request ends is not sure: by its headers, or because its chunks are read laxly. It
-   * is answered outside the parser's callbacks, for as long as an answer is due uWebSockets.js cuts
-   * the connection at the next request instead of executing it.
+   * True if the end of this request is not sure: by its headers, or because its chunks are read
+   * laxly. It is answered outside the parser's callbacks, for as long as an answer is due
+   * uWebSockets.js cuts the connection at the next request instead of executing it.
    */
   readonly #isLastRequest: boolean;
   #waitingSinceMs: number | undefined;

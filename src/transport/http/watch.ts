@@ -36,8 +36,8 @@ export const DEFAULT_TIMES: HttpTimes = {
 };
 
 /**
- * How bytes pass in one direction: how many had when the client was waited for first, and for how
- * long it was since.
+ * Progress in one direction: the bytes when the client was waited for first, and the time it was
+ * since.
  */
 interface Pace {
   bytes: number;

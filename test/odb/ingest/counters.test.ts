@@ -1,5 +1,5 @@
 /**
- * What the engine promises of its inner life: work while bytes arrive, few calls out of
+ * Promises of the engine about its inner life: work while bytes arrive, few calls out of
  * WebAssembly, bounded memory.
  */
 import t from "tap";

@@ -1,4 +1,4 @@
-/** What ingest writes is what stock git and the plain reference write, for packs of every make. */
+/** Ingest writes the same as stock git and the plain reference, for packs of every make. */
 import t, { type Test } from "tap";
 import {
   appending,

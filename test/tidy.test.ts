@@ -1,0 +1,233 @@
+/**
+ * What neither compiler nor linter looks at: width where the formatter does not reach, exports that
+ * nobody uses, names in comments that lead nowhere, two types of one name in a room, settings
+ * without a word in the documents, and numbers that two languages share.
+ */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import t from "tap";
+import { SETTINGS } from "../src/cli/server/settings.js";
+
+const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../..");
+const WIDTH = 100;
+
+function filesBelow(folder: string, ending: string): string[] {
+  return readdirSync(join(ROOT, folder), { withFileTypes: true }).flatMap((entry) => {
+    const path = `${folder}/${entry.name}`;
+    if (entry.isDirectory()) return filesBelow(path, ending);
+    return path.endsWith(ending) ? [path] : [];
+  });
+}
+
+const texts = new Map<string, string>();
+
+function textOf(file: string): string {
+  const text = texts.get(file) ?? readFileSync(join(ROOT, file), "utf8");
+  texts.set(file, text);
+  return text;
+}
+
+const sources = ["src", "workers", "bench"].flatMap((folder) => filesBelow(folder, ".ts"));
+const scripts = filesBelow("scripts", ".mjs");
+const kernels = filesBelow("wasm", ".ts");
+const tests = filesBelow("test", ".ts");
+const documents = ["README.md", "ARCHITECTURE.md", ...filesBelow("docs", ".md")];
+
+// Width -------------------------------------------------------------------------------------------
+/** Lines of a file over the width, as "file:line". */
+function wideLines(file: string, lines: readonly string[]): string[] {
+  return lines.flatMap((line, at) => (line.length > WIDTH ? [`${file}:${at + 1}`] : []));
+}
+
+/** The lines of a document's code blocks, empty ones in place of all others. */
+function codeLines(text: string): string[] {
+  let isCode = false;
+  return text.split("\n").map((line) => {
+    if (/^\s*```/.test(line)) isCode = !isCode;
+    return isCode ? line : "";
+  });
+}
+
+/** Comment lines; a line of code is the formatter's. */
+function commentLines(text: string): string[] {
+  return text.split("\n").map((line) => (/^\s*(\/\/|\/?\*)/.test(line) ? line : ""));
+}
+
+t.test(`kernels, comments and code in documents have ${WIDTH} columns`, async (t) => {
+  const wide = [
+    ...kernels.flatMap((file) => wideLines(file, textOf(file).split("\n"))),
+    ...[...sources, ...tests, ...scripts].flatMap((file) =>
+      wideLines(file, commentLines(textOf(file))),
+    ),
+    ...documents.flatMap((file) => wideLines(file, codeLines(textOf(file)))),
+  ];
+  t.same(wide, []);
+  t.same(wideLines("f", ["x".repeat(100), "x".repeat(101)]), ["f:2"], "the check sees one");
+});
+
+// Exports -----------------------------------------------------------------------------------------
+/** What a file imports by name: "file name" for each, "file *" for a namespace. */
+function importsOf(file: string): string[] {
+  const found = textOf(file).matchAll(
+    /(?:import|export)\s+(?:type\s+)?(\{[^}]*\}|\*(?:\s+as\s+\w+)?)\s+from\s+"(\.[^"]+)"|import\(\s*"(\.[^"]+)"/g,
+  );
+  return [...found].flatMap(([, names, from, dynamic]) => {
+    const target = relative(
+      ROOT,
+      resolve(join(ROOT, dirname(file)), (from ?? dynamic) as string),
+    ).replace(/\.js$/, ".ts");
+    if (names === undefined || names.startsWith("*")) return [`${target} *`];
+    return names
+      .slice(1, -1)
+      .split(",")
+      .map(
+        (name) =>
+          name
+            .trim()
+            .replace(/^type\s+/, "")
+            .split(/\s+as\s+/)[0] as string,
+      )
+      .filter(Boolean)
+      .map((name) => `${target} ${name}`);
+  });
+}
+
+interface Export {
+  readonly name: string;
+  readonly isType: boolean;
+}
+
+function exportsOf(file: string): Export[] {
+  const found = textOf(file).matchAll(
+    /^export\s+(?:declare\s+)?(?:abstract\s+)?(?:async\s+)?(const|let|function\*?|class|interface|type)\s+(\w+)/gm,
+  );
+  return [...found].map(([, kind, name]) => ({
+    name: name as string,
+    isType: kind === "interface" || kind === "type",
+  }));
+}
+
+/**
+ * Exports that only tests use, each with its reason.
+ */
+const FOR_TESTS: ReadonlySet<string> = new Set([]);
+
+t.test("every export of src is used by another file that is no test", async (t) => {
+  const used = new Set([...sources].flatMap(importsOf));
+  const dead = sources
+    .filter((file) => file.startsWith("src/"))
+    .flatMap((file) =>
+      exportsOf(file)
+        .filter(({ name, isType }) => {
+          if (used.has(`${file} ${name}`) || used.has(`${file} *`)) return false;
+          // A type may be exported because something exported is made of it.
+          const inFile = textOf(file).match(new RegExp(`\\b${name}\\b`, "g"))?.length ?? 0;
+          return !isType || inFile < 2;
+        })
+        .map(({ name }) => `${file} ${name}`),
+    );
+  t.same(
+    dead.filter((one) => !FOR_TESTS.has(one)),
+    [],
+  );
+  t.same(
+    [...FOR_TESTS].filter((one) => !dead.includes(one)),
+    [],
+    "none is listed for nothing",
+  );
+});
+
+t.test("one exported type of a name in a room", async (t) => {
+  const places = new Map<string, string[]>();
+  for (const file of sources.filter((file) => file.startsWith("src/")))
+    for (const { name, isType } of exportsOf(file)) {
+      const isClass = new RegExp(`^export (abstract )?class ${name}\\b`, "m").test(textOf(file));
+      if (!isType && !isClass) continue;
+      const key = `${file.split("/")[1]} ${name}`;
+      places.set(key, [...(places.get(key) ?? []), file]);
+    }
+  t.same(
+    [...places].filter(([, files]) => files.length > 1),
+    [],
+  );
+});
+
+// Names in comments -------------------------------------------------------------------------------
+/** Comments of a source file, one text. */
+function commentsOf(text: string): string {
+  return [...text.matchAll(/\/\*[\s\S]*?\*\/|(?<=^|\s)\/\/.*$/gm)]
+    .map(([comment]) => comment)
+    .join("\n");
+}
+
+/** Names of files in a text: with a folder, or by themselves ("walk.ts"). */
+function filesNamed(text: string): string[] {
+  const named = text.matchAll(
+    /(?<![\w./<>-])((?:[\w-]+\/)*[\w-]+(?:\.test)?\.(?:ts|mjs|md))(?![\w-])/g,
+  );
+  return [...named].map(([, name]) => name as string);
+}
+
+const everything = [
+  ...sources,
+  ...scripts,
+  ...kernels,
+  ...tests,
+  ...documents,
+  ...filesBelow("docs", ".md"),
+];
+
+/** Whether a name in a comment leads to a file: a path's end that is there. */
+function leadsSomewhere(name: string): boolean {
+  return existsSync(join(ROOT, name)) || everything.some((file) => file.endsWith(`/${name}`));
+}
+
+/** Names of files that are not ours, in comments about others' code or formats. */
+const OTHERS_FILES: ReadonlySet<string> = new Set([]);
+
+t.test("files named in comments are there", async (t) => {
+  const wrong = [...sources, ...scripts, ...kernels, ...tests].flatMap((file) =>
+    filesNamed(commentsOf(textOf(file)))
+      .filter((name) => !leadsSomewhere(name) && !OTHERS_FILES.has(name))
+      .map((name) => `${file}: ${name}`),
+  );
+  t.same(wrong, []);
+  t.same(
+    filesNamed("see odb/walk.ts, (pack.test.ts) and x/y.mjs; not v1.tsx").filter(
+      (name) => !leadsSomewhere(name),
+    ),
+    ["odb/walk.ts", "pack.test.ts", "x/y.mjs"],
+    "the check sees them",
+  );
+});
+
+t.test("functions named in comments with their file are in it", async (t) => {
+  const wrong = [...sources, ...scripts, ...kernels, ...tests].flatMap((file) => {
+    const comments = commentsOf(textOf(file));
+    const named = comments.matchAll(/([\w/-]+\.(?:ts|mjs))(?: → |, `|'s `)(\w+)/g);
+    return [...named].flatMap(([all, where = "", name = ""]) => {
+      const target = everything.find((one) => one === where || one.endsWith(`/${where}`));
+      return target !== undefined && new RegExp(`\\b${name}\\b`).test(textOf(target))
+        ? []
+        : [`${file}: ${all}`];
+    });
+  });
+  t.same(wrong, []);
+});
+
+// Documents and numbers ---------------------------------------------------------------------------
+t.test("every setting is in the documents", async (t) => {
+  const all = documents.map(textOf).join("\n");
+  t.same(
+    Object.keys(SETTINGS).filter((name) => !new RegExp(`\\b${name}\\b`).test(all)),
+    [],
+  );
+});
+
+t.test("the constants that kernels and their callers share are those of wasm/", async (t) => {
+  const { abiText } = (await import(pathToFileURL(join(ROOT, "scripts/abi.mjs")).href)) as {
+    readonly abiText: () => string;
+  };
+  t.equal(textOf("src/kernels/abi.ts"), abiText());
+});
