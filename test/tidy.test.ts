@@ -32,7 +32,10 @@ const sources = ["src", "workers", "bench"].flatMap((folder) => filesBelow(folde
 const scripts = filesBelow("scripts", ".mjs");
 const kernels = filesBelow("wasm", ".ts");
 const tests = filesBelow("test", ".ts");
-const documents = ["README.md", "ARCHITECTURE.md", ...filesBelow("docs", ".md")];
+const documents = [
+  ...["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "bench/README.md"],
+  ...filesBelow("docs", ".md"),
+];
 
 // Width -------------------------------------------------------------------------------------------
 /** Lines of a file over the width, as "file:line". */
