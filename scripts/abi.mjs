@@ -1,6 +1,6 @@
 // Makes src/kernels/abi.ts of the constants in wasm/ that both sides of a kernel call rely on, so
-// that they stand in one place. scripts/build.mjs runs it; test/tidy.test.ts holds the result against
-// wasm/.
+// that they stand in one place. scripts/build.mjs runs it; test/tidy.test.ts holds the result
+// against wasm/.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "./install.mjs";

@@ -142,7 +142,7 @@ ${bars.join("\n")}
 /** `text` with the tables between its markers made anew. */
 function filled(text, make) {
   return text.replaceAll(
-    new RegExp(`<!-- bench: ((?!end)\\w+) -->\n[^]*?${END}`, "g"),
+    new RegExp(`<!-- bench: ((?!end)\\w+) -->\n[\\s\\S]*?${END}`, "g"),
     (_, name) => `<!-- bench: ${name} -->\n\n${make(name)}\n\n${END}`,
   );
 }

@@ -1,9 +1,9 @@
 // Adds to package-lock.json every optional platform package that a registry did not serve when the
 // lock was written: `npm ci` of npm 11 refuses a lock that lacks one of them, and `npm install`
-// writes such a lock without a word. Then it asks the registry for the integrity of each package that
-// has none, and takes packages out that the registry does not serve: a package without integrity
-// could be replaced unnoticed. Run after each change of dependencies; `--check` only says whether
-// something is missing, and asks nobody.
+// writes such a lock without a word. Then it asks the registry for the integrity of each package
+// that has none, and takes packages out that the registry does not serve: a package without
+// integrity could be replaced unnoticed. Run after each change of dependencies; `--check` only says
+// whether something is missing, and asks nobody.
 import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -70,8 +70,8 @@ function published(name, version) {
 }
 
 /**
- * Takes a package out of the lock, and its name from who lists it there: `npm ci` goes by the lock's
- * lists and not by those of the packages. On its platform the parent then does without it.
+ * Takes a package out of the lock, and its name from who lists it there: `npm ci` goes by the
+ * lock's lists and not by those of the packages. On its platform the parent then does without it.
  */
 function leaveOut(path, name) {
   delete lock.packages[path];

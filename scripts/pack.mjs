@@ -3,10 +3,10 @@
 // nothing of a developer's dist/ gets into it.
 //
 // npm runs no script before `npm pack` where install scripts are off (.npmrc), so a bare `npm pack`
-// would pack whatever lies in dist/, in a fresh clone nothing. Two things refuse it: `pack-destination`
-// in .npmrc names a folder that cannot be there, whose name npm then shows; and where scripts are on,
-// `prepack` runs this file with --bare. `npm publish` is refused by `private`, which the packed
-// package.json is without.
+// would pack whatever lies in dist/, in a fresh clone nothing. Two things refuse it:
+// `pack-destination` in .npmrc names a folder that cannot be there, whose name npm then shows; and
+// where scripts are on, `prepack` runs this file with --bare. `npm publish` is refused by
+// `private`, which the packed package.json is without.
 import { spawnSync } from "node:child_process";
 import {
   cpSync,

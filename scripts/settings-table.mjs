@@ -1,5 +1,5 @@
-// Writes the table of settings in docs/operating.md from src/cli/server/settings.ts, between its two
-// markers. `--check` writes nothing and fails where the table differs. Needs a build.
+// Writes the table of settings in docs/operating.md from src/cli/server/settings.ts, between its
+// two markers. `--check` writes nothing and fails where the table differs. Needs a build.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { SETTINGS } from "../dist/src/cli/server/settings.js";

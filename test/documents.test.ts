@@ -26,7 +26,7 @@ const files = ["src", "workers", "wasm", "bench", "scripts", "test", "packaging"
 );
 const textOf = (file: string): string => readFileSync(join(ROOT, file), "utf8");
 /** Without what stands in code blocks. */
-const proseOf = (file: string): string => textOf(file).replace(/^```[^]*?^```$/gm, "");
+const proseOf = (file: string): string => textOf(file).replace(/^```[\s\S]*?^```$/gm, "");
 
 /** Anchors as GitHub makes them of headings: "Who did it" is #who-did-it. */
 function anchorsOf(file: string): Set<string> {

@@ -1,7 +1,7 @@
 // Commits, trees and tags as they pass by: their links go into the link set, and what is not beyond
-// doubt goes to the host, where src/git/fsck/fsck.ts decides with Git's rules. This file only ever says
-// "surely good" or "look at it": it has no rules of its own. Sources: git-fsck(1) "FSCK MESSAGES",
-// gitformat-signature(5), gitcore-tutorial(7).
+// doubt goes to the host, where src/git/fsck/fsck.ts decides with Git's rules. This file only ever
+// says "surely good" or "look at it": it has no rules of its own. Sources: git-fsck(1) "FSCK
+// MESSAGES", gitformat-signature(5), gitcore-tutorial(7).
 import { CHECKS, UNWALKED } from "./layout";
 import { judge } from "./host";
 import {

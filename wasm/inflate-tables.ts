@@ -1,11 +1,9 @@
 // Tables of the inflate kernel (RFC 1951 §3.2): canonical codes become a root table and, for long
 // codes, second-level ones.
 //
-// Entry of 32 bits:
-//   literal     1 | byte << 16 | code bits
-//   length      0 | base << 16 | code bits << 8 | code and extra bits          base of a length or a distance
-//   exceptional   payload << 16 | EXCEPTION | flags | … : end of block, no such code, or a
-//                 second-level table
+// Entry of 32 bits: literal     1 | byte << 16 | code bits length      0 | base << 16 | code bits
+// << 8 | code and extra bits          base of a length or a distance exceptional   payload << 16 |
+// EXCEPTION | flags | … : end of block, no such code, or a second-level table
 import { DISTANCE_SYMBOLS, FIXED_DISTANCES, FIXED_LITERALS, LITERAL_SYMBOLS } from "./layout";
 
 export const LITERAL: u32 = 0x80000000;

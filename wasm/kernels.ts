@@ -1,5 +1,5 @@
 // The module: instances share what `prepare` wrote. See src/kernels/wasm.ts (small calls) and
-// src/odb/index-pack.ts (ingest).
+// src/odb/index-pack/session.ts (ingest).
 import {
   CHAIN_MAX,
   CHECKS,
@@ -45,7 +45,6 @@ import {
   TOP,
   UNCHECKED_COUNT,
   UNWALKED,
-  WAITING_COUNT,
   WORK,
   ZLIB_CALLS,
   allocate,
@@ -264,9 +263,6 @@ export function loose(): usize {
 }
 export function looseCount(): u32 {
   return load<u32>(LOOSE_COUNT);
-}
-export function waitingCount(): u32 {
-  return load<u32>(WAITING_COUNT);
 }
 export function largeList(): usize {
   return load<u32>(LARGE_LIST);

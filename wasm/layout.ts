@@ -65,7 +65,6 @@ export const OBJECTS_MAX: usize = SESSION + 164; // 32-bit
 export const SEED: usize = SESSION + 168;
 // offset of the trailer, 64-bit, once all entries are seen
 export const PACK_END: usize = SESSION + 192;
-export const WAITING_COUNT: usize = SESSION + 200;
 // ref-deltas whose base is no whole object of this pack: list of record numbers
 export const LOOSE: usize = SESSION + 204;
 export const LOOSE_COUNT: usize = SESSION + 208;

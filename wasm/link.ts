@@ -20,7 +20,6 @@ import {
   REF_DELTAS,
   SIBLINGS,
   WAITING,
-  WAITING_COUNT,
   WAITING_MASK,
   WORK,
   allocate,
@@ -223,7 +222,6 @@ function fillWaiting(count: u32): bool {
   }
   store<u32>(SIBLINGS, <u32>siblings);
   store<u32>(WAITING_MASK, slots - 1);
-  store<u32>(WAITING_COUNT, waiting);
   if (waiting != 0) store<u32>(WAITING, <u32>table);
   return true;
 }

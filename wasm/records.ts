@@ -2,12 +2,11 @@
 // from elsewhere (externals of a thin pack). In blocks that are made as entries are seen: the count
 // in a pack's header is a claim.
 //
-//   0 offset u64      16 crc u32      40 data, 0: not kept    48 entry type u8     52 result size u32 (deltas)
-//   8 size u64        20 id, 20 B     44 base record          49 final type u8     56 weight u32
-//     of the entry       (see below)                          50 header length u8  60 state u8: hashed, linked…
-//                                                             51 flags u8
-// Before a delta is resolved `id` holds what names its base: the base's offset (u64) or its object
-// id.
+// 0 offset u64      16 crc u32      40 data, 0: not kept    48 entry type u8     52 result size u32
+// (deltas) 8 size u64        20 id, 20 B     44 base record          49 final type u8     56 weight
+// u32 of the entry       (see below)                          50 header length u8  60 state u8:
+// hashed, linked… 51 flags u8 Before a delta is resolved `id` holds what names its base: the base's
+// offset (u64) or its object id.
 import { OBJECTS_MAX, allocate } from "./layout";
 
 export const R_OFFSET: usize = 0;

@@ -1,4 +1,4 @@
-/** Door: the tasks of an ingest (src/pool/ingest-tasks.ts). */
+/** Door: the tasks of an ingest (src/odb/index-pack/tasks.ts). */
 import { workerData } from "node:worker_threads";
 import { threadKernels } from "../src/kernels/choose.js";
 import { conclude as runConclude } from "../src/odb/index-pack/conclude.js";

@@ -43,7 +43,7 @@ const role = z.enum(ROLES);
 const visibility = z.enum(["public", "private"]);
 const after = z.string().max(LIMITS.controlTextMax);
 
-export const COMMANDS = {
+const COMMANDS = {
   "repo.create": command(
     z.strictObject({ name: text, lakefs: text.optional(), visibility: visibility.optional() }),
     ({ repositories }, { name, lakefs, visibility: seen = "private" }, signal) =>

@@ -89,7 +89,3 @@ export function concat(parts: readonly Uint8Array[]): Uint8Array {
 export function compareBytes(left: Uint8Array, right: Uint8Array): number {
   return Buffer.compare(left, right);
 }
-
-export function equalBytes(left: Uint8Array, right: Uint8Array): boolean {
-  return left.length === right.length && Buffer.compare(left, right) === 0;
-}

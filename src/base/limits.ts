@@ -348,7 +348,7 @@ export const LIMITS = {
    */
   bodyBurstBytesMax: 4 * MIB,
   /**
-   * Bytes of one body that wait in that file. A client on this machine was seen to be 200 MiB ahead;
+   * Bytes of one body that wait in that file. A client on this machine was seen 200 MiB ahead;
    * one that is further ahead is told to try again, or it would decide how much disk we use.
    */
   bodyOverflowBytesMax: 1024 * MIB,
@@ -444,7 +444,7 @@ export const LIMITS = {
   landingCommitsMax: 10_000,
   /**
    * Parents of one pushed commit. The largest merge known has 66 (Linux); the commit point counts
-   * on it (lakefs/landing-point.ts).
+   * on it (land/commit-point.ts).
    */
   landingParentsMax: 127,
   /**

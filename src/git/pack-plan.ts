@@ -27,8 +27,6 @@ export const PLACE = {
   made: 4,
 } as const;
 
-export type Place = (typeof PLACE)[keyof typeof PLACE];
-
 export class PackPlan {
   readonly count: number;
   /** Index of the stored pack, rising. */

@@ -114,7 +114,6 @@ export interface IngestModule extends Module {
   faultRecord(): number;
   loose(): number;
   looseCount(): number;
-  waitingCount(): number;
   siblingAt(record: number): number;
   familyCount(): number;
   largeList(): number;

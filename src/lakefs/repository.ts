@@ -1,6 +1,6 @@
 /**
- * Opens one lakeFS repository, in this order: what is read of it, the landing of pushes, which works
- * with that, and the refs, which need both.
+ * Opens one lakeFS repository, in this order: what is read of it, the landing of pushes, which
+ * works with that, and the refs, which need both.
  */
 import { asFault, Fault } from "../base/fault.js";
 import type { Semaphore } from "../base/flow.js";

@@ -37,15 +37,18 @@ export interface Served {
   readonly firstToken: { readonly token: string; shown(): Promise<void> } | undefined;
   /** First phase of the end: `/readyz` says no, and requests are still served. */
   drain(): void;
-  /** Second phase: takes no new request, gives running ones `graceMs`, and gives the data folder back. */
+  /**
+   * Second phase: takes no new request, gives running ones `graceMs`, and gives the data folder
+   * back.
+   */
   stop(graceMs: number): Promise<void>;
 }
 
 /**
  * Starts a server and resolves when it listens. It owns its data folder until `stop` has resolved,
  * logs to standard error and runs worker threads. Sets the environment variable
- * UWS_HTTP_MAX_HEADERS_SIZE where it is not set. Throws a `Fault`: "settings/bad-value" for a setting
- * that is unknown or wrong, "store/locked" while another process has the data folder.
+ * UWS_HTTP_MAX_HEADERS_SIZE where it is not set. Throws a `Fault`: "settings/bad-value" for a
+ * setting that is unknown or wrong, "store/locked" while another process has the data folder.
  */
 export async function serve(settings: ServeSettings = {}): Promise<Served> {
   const checked = checkSettings(settings);

@@ -71,8 +71,8 @@ export interface ObjectDatabase {
   packs(signal?: AbortSignal): Promise<PackSet>;
   beginIngest(options: BeginIngestOptions): Promise<Ingest>;
   /**
-   * Makes a pack: `build` writes, indexes and adopts it. Whatever it did not adopt is gone when this
-   * settles, also where it throws or `signal` aborts.
+   * Makes a pack: `build` writes, indexes and adopts it. Whatever it did not adopt is gone when
+   * this settles, also where it throws or `signal` aborts.
    */
   makePack<T>(build: (draft: PackDraft) => Promise<T>, signal: AbortSignal): Promise<T>;
   /** Moves a finished pack to where it lasts (durable, still unreachable). Idempotent. */

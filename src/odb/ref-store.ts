@@ -1,6 +1,6 @@
 /**
  * The contract of refs: a snapshot to read and a compare-and-swap to move them. Two implementations
- * share one conformance suite: the manifest (manifest-refs.ts) and, later, the lakeFS landing.
+ * share one conformance suite: the manifest (manifest/refs.ts) and lakeFS (lakefs/refs.ts).
  */
 import type { Fault } from "../base/fault.js";
 import type { Oid } from "../git/oid.js";

@@ -1,6 +1,6 @@
 /**
- * The contract of storage: named immutable-or-swapped blobs under "/"-separated keys. Disk and S3
- * implement it and pass test/conformance/store. Keys are validated (`checkKey`), nothing outside
+ * The contract of storage: named immutable-or-swapped blobs under "/"-separated keys. Every
+ * implementation passes test/conformance/store. Keys are validated (`checkKey`), nothing outside
  * the store's root is reachable.
  */
 

@@ -1,6 +1,6 @@
 /**
- * Chooses the HTTP front end: uWebSockets.js where its binary is the pinned one and loads, node:http
- * everywhere else.
+ * Chooses the HTTP front end: uWebSockets.js where its binary is the pinned one and loads,
+ * node:http everywhere else.
  */
 import { Fault } from "../base/fault.js";
 import type { HttpTransport } from "./http/contract.js";
@@ -14,8 +14,8 @@ export interface LoadOptions {
 }
 
 /**
- * Returns a front end. `preference` "uws" insists: throws "settings/bad-value" with the reason where
- * uWebSockets.js must not or cannot be loaded.
+ * Returns a front end. `preference` "uws" insists: throws "settings/bad-value" with the reason
+ * where uWebSockets.js must not or cannot be loaded.
  */
 export async function loadTransport(
   preference: "auto" | "uws" | "node" = "auto",

@@ -1,13 +1,15 @@
 /**
  * Holds the compiled part of uWebSockets.js against a pinned SHA-256 before it is loaded. The npm
- * packages @uwsjs/* are one person's republish of upstream's v20.51: a changed binary under the same
- * version, or one that was replaced on disk, is not loaded.
+ * packages @uwsjs/* are one person's republish of upstream's v20.51: a changed binary under the
+ * same version, or one that was replaced on disk, is not loaded.
  */
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 
-/** SHA-256 of uws.node in @uwsjs/<platform>@20.51.4, by platform, processor and Node.js's version. */
+/**
+ * SHA-256 of uws.node in @uwsjs/<platform>@20.51.4, by platform, processor and Node.js's version.
+ */
 export const UWS_BINARIES: Readonly<Record<string, string>> = {
   "linux-x64-20": "4d482084b665c225892917ee0e9b9572d89eaa6f3dc200ff5e536293d3456c89",
   "linux-x64-22": "f687e7c3666b5cca9d355184bbf07bb0550f5ba0d3ffd453248ccfec552dde6c",
@@ -18,7 +20,9 @@ export const UWS_BINARIES: Readonly<Record<string, string>> = {
 export const UWS_PLATFORM: string = `${process.platform}-${process.arch}-${process.versions.node.split(".")[0]}`;
 
 export interface BinaryRefusal {
-  /** "changed": there is a binary, and it is not the pinned one. "absent": there is none to load. */
+  /**
+   * "changed": there is a binary, and it is not the pinned one. "absent": there is none to load.
+   */
   readonly kind: "absent" | "changed";
   /** A sentence without its full stop: what is wrong and what to do. */
   readonly reason: string;

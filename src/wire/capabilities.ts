@@ -203,9 +203,3 @@ export function bandMode(asked: ClientCapabilities): BandMode {
   if (asked.has("side-band-64k")) return "side-band-64k";
   return asked.has("side-band") ? "side-band" : "none";
 }
-
-/** The client's name and version, for logs only. */
-export function clientAgent(asked: ClientCapabilities): string | undefined {
-  const agent = asked.get("agent");
-  return typeof agent === "string" ? agent.slice(0, LIMITS.messageNameBytesMax) : undefined;
-}

@@ -182,11 +182,6 @@ export function packet(payload: Uint8Array): Uint8Array {
   return concat([fromLatin1(lengthDigits(payload.length)), payload]);
 }
 
-/** One line: latin1 text, LF added. */
-export function linePacket(text: string): Uint8Array {
-  return fromLatin1(`${lengthDigits(text.length + 1)}${text}\n`);
-}
-
 /**
  * `ERR <reason>`, which ends any conversation. Control characters become spaces, long texts are
  * cut. gitprotocol-pack(5) "error-line".

@@ -21,7 +21,7 @@ export type BandMode = "none" | "side-band" | "side-band-64k";
 export type Band = 1 | 2 | 3;
 
 /** Pkt-line length and band byte. */
-export const BAND_HEADER_BYTES = 5;
+const BAND_HEADER_BYTES = 5;
 
 /** An empty data packet: says "still here" on a quiet stream. Git sends it every five seconds. */
 export const KEEP_ALIVE: Uint8Array = fromLatin1("0005\x01");

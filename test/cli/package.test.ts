@@ -58,7 +58,7 @@ async function linkDependencies(folder: string): Promise<void> {
   }
 }
 
-/** Links of the installed documents that lead to no file, as "README.md: docs/x.md". */
+/** Links of the installed documents that lead to no file, as "document: link". */
 async function brokenLinks(folder: string): Promise<string[]> {
   const broken: string[] = [];
   const documents = (await readdir(folder, { recursive: true })).filter((name) =>

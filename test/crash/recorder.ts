@@ -6,7 +6,7 @@
  * In the environment:
  *   CRASH_JOURNAL   the journal; records are appended
  *   CRASH_ROOT      what is recorded
- *   CRASH_ORDERS    a file with one order (orders.ts), looked at before each change
+ *   CRASH_ORDERS    a file with one order (journal.ts), looked at before each change
  *
  * A change of a kind it does not know is refused, so that nothing goes unrecorded.
  */

@@ -658,7 +658,7 @@ for (const blocks of blockStores) {
         ).results.at(-1) as { id: string };
         const step = 128;
         /**
-         * As `landing-point.ts` does it: tip, road, signpost, merge. `shows`: the tree that the
+         * As `commit-point.ts` does it: tip, road, signpost, merge. `shows`: the tree that the
          * merge gets.
          */
         const forge = async (

@@ -31,7 +31,7 @@ interface Session {
 const SESSIONS: readonly Session[] = DOCUMENTS.flatMap((document) =>
   [
     ...readFileSync(join(ROOT, document), "utf8").matchAll(
-      /^```((?:sh|bash|js|ts)\b.*)\n([^]*?)^```$/gm,
+      /^```((?:sh|bash|js|ts)\b.*)\n([\s\S]*?)^```$/gm,
     ),
   ].map(([, title = "", text = ""]) => ({ document, title, text })),
 );

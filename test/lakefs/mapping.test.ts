@@ -8,7 +8,7 @@ import { Fault } from "../../src/base/fault.js";
 import {
   DEFAULT_MAPPING,
   MAPPING_BRANCH,
-  openMapping,
+  openMappingRecord,
   readMapping,
 } from "../../src/lakefs/notes/mapping.js";
 import { MAPPING_KEY } from "../../src/lakefs/rules/metadata-keys.js";
@@ -163,7 +163,7 @@ t.test("mappings on the real server", { skip: skipLakefs }, async (t) => {
       t.same(second.mapping, DEFAULT_MAPPING);
       t.same((await second.refs.read()).refs, refs);
       t.same(
-        await openMapping(client, source.name, ODD, signal),
+        (await openMappingRecord(client, source.name, ODD, signal)).mapping,
         DEFAULT_MAPPING,
         "and so for all others",
       );

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import type { Test } from "tap";
 import { Semaphore } from "../../src/base/flow.js";
 import type { LfsObjects, Mapping } from "../../src/lakefs/rules/contract.js";
-import { createLanding, NO_LFS_OBJECTS } from "../../src/lakefs/land/landing.js";
+import { createLanding } from "../../src/lakefs/land/landing.js";
 import type { Landing, LandingPolicy } from "../../src/lakefs/land/contract.js";
 import { DEFAULT_MAPPING } from "../../src/lakefs/notes/mapping.js";
 import {
@@ -35,6 +35,9 @@ import { DiskStore } from "../../src/store/disk.js";
 import { tempFolder } from "./temp-folder.js";
 import { SEAL_KEY, signal } from "./lakefs-reading.js";
 import type { RunningLakefs } from "./lakefs-servers.js";
+
+/** No LFS object is known: pushes of pointers are refused. */
+const NO_LFS_OBJECTS: LfsObjects = { address: async () => undefined };
 
 const ZERO = "0".repeat(40);
 const PREFIX = "repos/a/b";

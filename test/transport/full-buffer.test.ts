@@ -1,7 +1,7 @@
 /**
  * Replies to readers that are slower than the server, where the system takes little at once and is
  * often exactly full: a network of its own whose send buffers are 16 KiB. There the defect of
- * uWebSockets.js 20.51 that http-uws.ts goes round shows in most chunked replies; with the buffers
+ * uWebSockets.js 20.51 that uws.ts goes round shows in most chunked replies; with the buffers
  * of an everyday system in one of some thousands.
  */
 import { execFile, spawnSync } from "node:child_process";

@@ -380,7 +380,9 @@ export function readSettings(
   });
 }
 
-/** Reads values as written, with defaults for those that are absent. Throws "settings/bad-value". */
+/**
+ * Reads values as written, with defaults for those that are absent. Throws "settings/bad-value".
+ */
 export function checkSettings(given: Given): Settings {
   const settings: Record<string, unknown> = {};
   for (const name of Object.keys(given)) if (!Object.hasOwn(SETTINGS, name)) throw unknown(name);

@@ -1,7 +1,7 @@
 /**
  * Finds the faults that make an object unfit to be taken in: Git's own checks under Git's message
  * ids, as `receive.fsckObjects=true` applies them (index-pack --strict). What becomes of each
- * finding the caller's Report decides (fsck-levels.ts). Source: git-fsck(1) "FSCK MESSAGES";
+ * finding the caller's Report decides (levels.ts). Source: git-fsck(1) "FSCK MESSAGES";
  * verdicts compared with stock git in test/git/fsck.
  */
 import { checkCommit, checkTag } from "./header-lines.js";

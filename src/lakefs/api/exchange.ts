@@ -49,7 +49,7 @@ const FAILURE_BYTES_MAX = 64 * 1024;
 /** A body longer than it may be. */
 export class BodyTooLong extends Error {}
 /** An exchange in which nothing passed for too long. */
-export class ExchangeTimeout extends Error {
+class ExchangeTimeout extends Error {
   readonly code = "ETIMEDOUT";
 }
 

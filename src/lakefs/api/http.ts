@@ -439,7 +439,7 @@ export function isAway({ code, facts }: Fault): boolean {
 }
 
 /** Twice as long each time, up to a bound, or as long as the server asks for. */
-export function waitBefore(attempt: number, { facts }: Fault): number {
+function waitBefore(attempt: number, { facts }: Fault): number {
   const asked = Number(facts["retryAfterSeconds"] ?? 0) * 1_000;
   const ours = Math.min(LIMITS.lakefsRetryMs * 2 ** (attempt - 1), LIMITS.lakefsRetryMsMax);
   return Math.max(ours, Math.min(asked, LIMITS.lakefsRetryAfterMsMax));

@@ -54,7 +54,7 @@ const ACTION = z.object({
  * Hooks of an action file, event by event in its order; none where it is no action. Throws
  * "lakefs/unread-hooks".
  */
-export function parseAction(text: string): readonly OperatorHook[] {
+function parseAction(text: string): readonly OperatorHook[] {
   const action = ACTION.safeParse(parseYaml(text)).data;
   if (action === undefined) return [];
   const { name, on, hooks } = action;

@@ -17,7 +17,7 @@ import { GUARD_ACTION } from "../api/hidden-branches.js";
 import { onWorkBranch } from "../api/work-branch.js";
 
 /** What the hook says; how its refusal is told from that of an operator's hook. */
-export const GUARD_REFUSAL = "lakepack: the branch has moved";
+const GUARD_REFUSAL = "lakepack: the branch has moved";
 
 export const GUARD_FILE: Uint8Array = utf8(`name: ${GUARD_ACTION}
 description: refuses a merge made by lakepack for a head that is not there any more

@@ -20,7 +20,7 @@ import { createQuietly } from "../api/work-branch.js";
 import { ancestorTask } from "../../odb/walk/tasks.js";
 
 const DIRTY_NAMED = 3;
-export const FORCED_REFUSAL =
+const FORCED_REFUSAL =
   "this server does not take commits away from a branch (setting lakefs_forced_pushes)";
 
 export class BranchLanding {

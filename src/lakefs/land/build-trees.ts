@@ -7,7 +7,7 @@
 import { createHash } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { MessagePort } from "node:worker_threads";
-import { Fault } from "../../base/fault.js";
+import { asFault, Fault } from "../../base/fault.js";
 import { fromLatin1, lossyText } from "../../base/bytes.js";
 import { checkAborted } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
@@ -15,7 +15,13 @@ import type { Oid } from "../../git/oid.js";
 import { parseTree } from "../../git/tree-entries.js";
 import type { ObjectReader } from "../../odb/packs/reader.js";
 import { TaskWatch } from "../../pool/control.js";
-import type { BuildTreesRequest, BuildTreesResult, LandingAnswer, LandingNews } from "./tasks.js";
+import { TaskPort } from "../../pool/port.js";
+import type {
+  BuildTreesRequest,
+  BuildTreesResult,
+  LandingNews,
+  LandingQuestions,
+} from "./tasks.js";
 import type { HashedContent } from "../trees/tasks.js";
 import { withoutBlock } from "../rules/managed-block.js";
 import { SealKeys } from "../rules/claim-seal.js";
@@ -358,45 +364,25 @@ function otherThan(own: OwnAttributes): OtherPath | undefined {
   return own === "shown" ? undefined : { path: ATTRIBUTES_PATH, isThere: own === "other" };
 }
 
-type Answered = Extract<LandingAnswer, { address: unknown } | { isSo: unknown }>;
-
-/** The main thread's end of the port. */
+/** The main thread, which keeps what this task finds out and knows what it does not. */
 class MainThread implements LandingMemory {
-  readonly #port: MessagePort;
-  readonly #open = new Map<
-    number,
-    { resolve(answer: Answered): void; reject(error: Fault): void }
-  >();
+  readonly #port: TaskPort<LandingNews, LandingQuestions>;
   readonly #proven = new ProvenNotes((ids) => this.tell({ kind: "proven", ids }));
-  #asked = 0;
 
   constructor(port: MessagePort) {
-    this.#port = port;
-    port.on("message", (answer: LandingAnswer) => {
-      const waiter = this.#open.get(answer.question);
-      this.#open.delete(answer.question);
-      if ("failure" in answer)
-        waiter?.reject(new Fault("lakefs/failed", { reason: answer.failure }));
-      else waiter?.resolve(answer);
-    });
-    // The main side has gone: without this the task would wait for ever.
-    port.on("close", () => {
-      for (const { reject } of this.#open.values()) reject(new Fault("base/aborted"));
-    });
+    this.#port = new TaskPort(port);
   }
 
   tell(news: LandingNews): void {
-    this.#port.postMessage(news);
+    this.#port.tell(news);
   }
 
-  async addressOf(sha256: string, size: number): Promise<string | undefined> {
-    const answer = await this.#ask((question) => ({ kind: "lfs", question, sha256, size }));
-    return "address" in answer ? answer.address : undefined;
+  addressOf(sha256: string, size: number): Promise<string | undefined> {
+    return this.#asking(() => this.#port.ask("address", sha256, size));
   }
 
-  async proves(key: string, sha256: string): Promise<boolean> {
-    const answer = await this.#ask((question) => ({ kind: "proves", question, key, sha256 }));
-    return "isSo" in answer && answer.isSo;
+  proves(key: string, sha256: string): Promise<boolean> {
+    return this.#asking(() => this.#port.ask("proves", key, sha256));
   }
 
   remember(key: string, size: number, facts: HashedContent): void {
@@ -405,16 +391,18 @@ class MainThread implements LandingMemory {
     else this.#proven.add(key, facts.sha256);
   }
 
-  async heard(): Promise<void> {
-    await this.#ask((question) => ({ kind: "heard", question }));
+  heard(): Promise<void> {
+    return this.#asking(() => this.#port.heard());
   }
 
-  #ask(newsOf: (question: number) => LandingNews): Promise<Answered> {
-    this.#proven.flush(); // what was told before is heard before
-    const question = this.#asked++;
-    return new Promise((resolve, reject) => {
-      this.#open.set(question, { resolve, reject });
-      this.tell(newsOf(question));
+  /** What was told before is heard before. Throws "lakefs/failed", "base/aborted". */
+  async #asking<T>(ask: () => Promise<T>): Promise<T> {
+    this.#proven.flush();
+    return ask().catch((error: unknown) => {
+      const fault = asFault(error);
+      throw fault.code === "base/aborted"
+        ? fault
+        : new Fault("lakefs/failed", { reason: fault.message }, fault);
     });
   }
 }

@@ -278,7 +278,7 @@ async function finish(
  * Moves the branch from the merge to its tip if the merge is still the head. Idempotent; false:
  * somebody has built on the merge.
  */
-export async function resetToTip(
+async function resetToTip(
   client: LakefsClient,
   repository: string,
   branch: string,

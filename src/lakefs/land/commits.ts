@@ -485,7 +485,7 @@ function parentsFirst(commits: readonly PushedCommit[]): readonly PushedCommit[]
   return order;
 }
 
-/** The commit point counts on it (landing-point.ts). */
+/** The commit point counts on it (commit-point.ts). */
 function checkParents(commit: PushedCommit): PushedCommit {
   if (commit.parents.length <= LIMITS.landingParentsMax) return commit;
   throw new Fault("lakefs/unmappable", {

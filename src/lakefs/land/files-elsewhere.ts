@@ -43,11 +43,7 @@ export async function filesElsewhere(
 }
 
 /** A path in the tree before for each blob that comes to a path where it was not. */
-export function pathsElsewhere(
-  reader: ObjectReader,
-  before: Oid,
-  next: Oid,
-): ReadonlyMap<Oid, string> {
+function pathsElsewhere(reader: ObjectReader, before: Oid, next: Oid): ReadonlyMap<Oid, string> {
   const { blobs, trees } = broughtBy(reader, before, next);
   const paths = new Map<Oid, string>();
   if (blobs.size === 0) return paths;

@@ -2,17 +2,17 @@
  * The main thread's part of the trees of a push (build-trees.ts): starts the task, answers what it
  * asks, and tells the pusher how far it is.
  */
-import { MessageChannel, type MessagePort } from "node:worker_threads";
 import { asFault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import type { RefUpdateOptions } from "../../odb/ref-store.js";
 import {
   type BuildTreesResult,
-  type LandingAnswer,
   type LandingNews,
+  type LandingQuestions,
   type PushedCommit,
   buildTreesTask,
 } from "./tasks.js";
+import { type ServedPort, servePort } from "../../pool/port.js";
 import type { HashedContent } from "../trees/tasks.js";
 import type { PackHandle } from "../../odb/packs/handle.js";
 import type { Base, WorkPlace } from "./work-place.js";
@@ -51,10 +51,9 @@ export async function landTrees(
   const hidden = await hiddenIn(options, base, signal);
   // The guard of that merge goes no further.
   if (hasGuard) await client.deleteObjects(repository, work.name, [GUARD_PATH], signal);
-  const { port1, port2 } = new MessageChannel();
   const say = (done: number, files: number, total: number) =>
     onProgress?.(landingLine(done, commits.length, files, total), done === commits.length);
-  listen(options, port1, commits.length, say, signal);
+  const served = serve(options, commits.length, say, signal);
   const request = {
     access,
     repository,
@@ -74,14 +73,14 @@ export async function landTrees(
     plainFileBytesMax: policy.plainFileBytesMax ?? LIMITS.plainFileBytesMax,
     pusher,
     judged,
-    port: port2,
+    port: served.port,
   };
   try {
     const built = await tasks.run(
       () =>
         pool.run(buildTreesTask, request, {
           signal,
-          transfer: [port2],
+          transfer: [served.port],
           onAway: (isAway) => (isAway ? tasks.lend() : tasks.takeBack()),
         }),
       signal,
@@ -92,7 +91,7 @@ export async function landTrees(
     await options.commits.proven.save(signal);
     return built;
   } finally {
-    port1.close();
+    served.close();
   }
 }
 
@@ -107,32 +106,24 @@ async function hiddenIn(
   return state?.refused === state?.refusals.length ? state?.refusals : undefined;
 }
 
-/** Answers a task's questions. */
-function listen(
+/** Hears a task's news and answers its questions. */
+function serve(
   options: LandingOptions,
-  port: MessagePort,
   total: number,
   say: (commits: number, files: number, filesTotal: number) => void,
   signal: AbortSignal,
-): void {
+): ServedPort<never> {
   const { commits, lfs } = options;
-  port.on("message", (news: LandingNews) => {
-    if (news.kind === "progress")
-      return news.commits < total ? say(news.commits, news.files, news.filesTotal) : undefined;
-    if (news.kind === "hashed") return void remember(options, news.key, news.facts, signal);
-    if (news.kind === "proven") return commits.proven.add(news.ids);
-    const { question } = news;
-    if (news.kind === "heard")
-      return port.postMessage({ question, isSo: true } satisfies LandingAnswer);
-    const answer: Promise<LandingAnswer> =
-      news.kind === "lfs"
-        ? lfs.address(news.sha256, news.size, signal).then((address) => ({ question, address }))
-        : commits.proves(news.key, news.sha256, signal).then((isSo) => ({ question, isSo }));
-    void answer.then(
-      (found) => port.postMessage(found),
-      (error: unknown) =>
-        port.postMessage({ question, failure: asFault(error).message } satisfies LandingAnswer),
-    );
+  return servePort<LandingNews, LandingQuestions>({
+    onNews: (news) => {
+      if (news.kind === "hashed") return void remember(options, news.key, news.facts, signal);
+      if (news.kind === "proven") return commits.proven.add(news.ids);
+      if (news.commits < total) say(news.commits, news.files, news.filesTotal);
+    },
+    answers: {
+      address: (sha256, size) => lfs.address(sha256, size, signal),
+      proves: (key, sha256) => commits.proves(key, sha256, signal),
+    },
   });
 }
 

@@ -1,7 +1,7 @@
 /**
  * The writing half of the bridge: `git push` makes lakeFS commits. Objects are stored first; then
  * each change of a ref lands by itself, as lakeFS has no transaction over several. A branch moves
- * by the guarded landing (landing-point.ts), a new one appears with one call.
+ * by the guarded landing (commit-point.ts), a new one appears with one call.
  *
  * What runs where: packs are read, blobs hashed and uploaded in a pool thread (build-trees.ts),
  * because contents are many bytes; records, checks and the commit point are few small calls and run
@@ -14,7 +14,6 @@ import { LIMITS } from "../../base/limits.js";
 import { ZERO_OID } from "../../git/oid.js";
 import type { RefChange, RefOutcome, RefUpdateOptions } from "../../odb/ref-store.js";
 import type { LakefsClient } from "../api/client.js";
-import type { LfsObjects } from "../rules/contract.js";
 import type { GuardState } from "../hooks/guard-proof.js";
 import { refusalText } from "../api/hook-answer.js";
 import { BranchLanding } from "./branch.js";
@@ -26,9 +25,6 @@ import { splitRefName } from "../rules/ref-names.js";
 import { Sweeper } from "./sweep.js";
 import type { MovingTag } from "./tag-move.js";
 import type { LakefsRef } from "../api/types.js";
-
-/** No LFS object is known: pushes of pointers are refused. */
-export const NO_LFS_OBJECTS: LfsObjects = { address: async () => undefined };
 
 export function createLanding(options: LandingOptions): Landing {
   return new LakefsLanding(options);

@@ -38,7 +38,7 @@ export interface BuildTreesRequest extends TaskControl {
   /** lakeFS's storage namespace of it. */
   readonly namespace: string;
   readonly mapping: SynthesizeRequest["mapping"];
-  /** Keys of seals (lakefs/claim-seal.ts). */
+  /** Keys of seals (rules/claim-seal.ts). */
   readonly sealKeys: readonly Uint8Array[];
   /**
    * Commits that branches are at, and their trees: what is there already is staged as it is there.
@@ -52,7 +52,7 @@ export interface BuildTreesRequest extends TaskControl {
   readonly isBaseHead: boolean;
   /** Tree that Git shows of the base; undefined: it is nothing in Git. */
   readonly baseTree: Oid | undefined;
-  /** Whether modes in it begin with zeroes (lakefs/padded-modes.ts). */
+  /** Whether modes in it begin with zeroes (rules/padded-modes.ts). */
   readonly isBasePadded: boolean;
   /**
    * Objects of the base that Git was not shown, as lines that begin with "path: "; undefined: there
@@ -70,7 +70,7 @@ export interface BuildTreesRequest extends TaskControl {
    * tree is known.
    */
   readonly judged: boolean;
-  /** Gives LandingNews, takes LandingAnswers. */
+  /** A TaskPort of LandingNews and LandingQuestions. */
   readonly port: MessagePort;
 }
 
@@ -81,37 +81,18 @@ export type LandingNews =
       readonly files: number;
       readonly filesTotal: number;
     }
-  /** Where do the bytes of this LFS object lie? One LandingAnswer follows. */
-  | {
-      readonly kind: "lfs";
-      readonly question: number;
-      readonly sha256: string;
-      readonly size: number;
-    }
-  /**
-   * Has one of us found the content with this key (lakefs/hash-memory.ts) to have these bytes? One
-   * LandingAnswer follows.
-   */
-  | {
-      readonly kind: "proves";
-      readonly question: number;
-      readonly key: string;
-      readonly sha256: string;
-    }
-  /**
-   * Has all been heard that was told before? One LandingAnswer follows: a task's result overtakes
-   * its messages.
-   */
-  | { readonly kind: "heard"; readonly question: number }
   /** What was uploaded under this key: to be remembered. */
   | { readonly kind: "hashed"; readonly key: string; readonly facts: HashedContent }
-  /** The same of small contents: ids of lakefs/proven-contents.ts. */
+  /** The same of small contents: ids of trees/proven-contents.ts. */
   | { readonly kind: "proven"; readonly ids: Uint8Array };
 
-export type LandingAnswer =
-  | { readonly question: number; readonly address: string | undefined }
-  | { readonly question: number; readonly isSo: boolean }
-  | { readonly question: number; readonly failure: string };
+/** What a task asks while it builds trees. */
+export type LandingQuestions = {
+  /** Where the bytes of an LFS object lie. */
+  address(sha256: string, size: number): string | undefined;
+  /** Whether one of us has found the content with this key (lakefs/trees/hash-memory.ts) to be so. */
+  proves(key: string, sha256: string): boolean;
+};
 
 export interface BuildTreesResult {
   /** One a commit, in order. Each holds what was staged, at the very addresses. */

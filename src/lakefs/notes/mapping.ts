@@ -74,16 +74,6 @@ export async function openMappingRecord(
   return seeded;
 }
 
-/** As `openMappingRecord`, the mapping alone. */
-export async function openMapping(
-  client: LakefsClient,
-  repository: string,
-  seed: Mapping,
-  signal: AbortSignal,
-): Promise<Mapping> {
-  return (await openMappingRecord(client, repository, seed, signal)).mapping;
-}
-
 /** The mapping as it is; undefined: there is none yet. Throws as `readMappingRecord`. */
 export async function readMapping(
   client: LakefsClient,

@@ -1,5 +1,4 @@
 import { join } from "node:path";
-import { MessageChannel, type MessagePort } from "node:worker_threads";
 import { LRUCache } from "lru-cache";
 import { asFault, Fault } from "../../base/fault.js";
 import { Semaphore } from "../../base/flow.js";
@@ -14,20 +13,22 @@ import {
   type HashedContent,
   type ListingState,
   type PromisedIds,
-  type SynthesisAnswer,
   type SynthesisFailure,
   type SynthesisNews,
+  type SynthesisQuestions,
+  type SynthesisWord,
   type SynthesizedCommit,
   type SynthesizeItem,
   type SynthesizeResult,
   synthesizeTask,
 } from "../trees/tasks.js";
+import { type ServedPort, servePort } from "../../pool/port.js";
 import type { Pool } from "../../pool/task.js";
 import type { LakefsClient } from "../api/client.js";
 import { AgreedCuts } from "./agreed-cuts.js";
 import { READ_RULES } from "../rules/commit-text.js";
 import type { Cut } from "../notes/cuts.js";
-import type { CommitMap, CommitPair, LakeRecord, PathMapping } from "../rules/contract.js";
+import type { CommitPair, LakeRecord, PathMapping } from "../rules/contract.js";
 import { History, type HistoryStep } from "./history.js";
 import type { LakefsAccess } from "../api/http.js";
 import { LeavingOff } from "./leave-off.js";
@@ -83,7 +84,8 @@ const UNCONFIRMED_NAMED = 10;
 
 const IDLE: SynthesisProgress = { commits: 0, total: 0, objects: 0 };
 
-export class LakefsCommitMap implements CommitMap {
+/** Finds commits known on both sides, and makes the Git commits that are not known yet. */
+export class LakefsCommitMap {
   readonly #options: CommitMapOptions;
   // By size and not by `max`, for which 5 MB would be set aside each, in every repository.
   readonly #known = new LRUCache<string, StoredLakeRecord>({
@@ -131,6 +133,7 @@ export class LakefsCommitMap implements CommitMap {
     return this.#progress;
   }
 
+  /** Git ids of these lakeFS commits, synthesizing what is not known yet. */
   async toGit(
     lakeIds: readonly string[],
     signal: AbortSignal,
@@ -174,10 +177,15 @@ export class LakefsCommitMap implements CommitMap {
     return this.#find(lakeId, signal);
   }
 
+  /**
+   * Finds the lakeFS ids whose Git commit is this one: usually one, several after merges made by
+   * lakeFS, none where it is not known here.
+   */
   async toLake(commit: Oid, signal: AbortSignal): Promise<readonly string[]> {
     return this.#options.records.byGit(commit, signal);
   }
 
+  /** Notes what a landing has made: both ids are then known without reading them back. */
   async remember(pairs: readonly LakeRecord[], signal: AbortSignal): Promise<void> {
     await this.#options.records.put(pairs, signal);
     for (const pair of pairs) this.#known.set(pair.lakeId, pair);
@@ -539,20 +547,15 @@ export class LakefsCommitMap implements CommitMap {
     const { access, client, repository, namespace, sealKeys, mapping, pool, pagesOnly } =
       this.#options;
     const [known, kept] = [await this.#parentsOf(items, signal), await this.#kept(signal)];
-    const { port1, port2 } = new MessageChannel();
     const before = this.#progress;
-    const told = this.#listen(
-      port1,
-      ({ commits, objects, files }) => {
-        this.#progress = {
-          ...before,
-          commits: before.commits + commits,
-          objects: before.objects + objects,
-          files,
-        };
-      },
-      signal,
-    );
+    const { served, settled } = this.#serve(({ commits, objects, files }) => {
+      this.#progress = {
+        ...before,
+        commits: before.commits + commits,
+        objects: before.objects + objects,
+        files,
+      };
+    }, signal);
     try {
       const request = {
         access,
@@ -567,21 +570,21 @@ export class LakefsCommitMap implements CommitMap {
         kept,
         path,
         promisedPath,
-        port: port2,
+        port: served.port,
         pagesOnly: pagesOnly ?? false,
       };
-      const result = await leaving.telling(port1, () =>
+      const result = await leaving.telling(served, () =>
         pool.run(synthesizeTask, request, {
           signal,
           priority: "background",
-          transfer: [port2],
+          transfer: [served.port],
         }),
       );
-      await told.settled();
+      await settled();
       this.#progress = { ...before, objects: before.objects + result.objects };
       return result;
     } finally {
-      port1.close();
+      served.close();
     }
   }
 
@@ -657,12 +660,11 @@ export class LakefsCommitMap implements CommitMap {
     return this.#options.records.putContent(key, facts, signal);
   }
 
-  /** Answers a task's questions. */
-  #listen(
-    port: MessagePort,
+  /** Hears a task's news and answers its questions. `settled`: what it told is kept. */
+  #serve(
     onProgress: (news: SynthesisNews & { readonly kind: "progress" }) => void,
     signal: AbortSignal,
-  ): { settled(): Promise<void> } {
+  ): { readonly served: ServedPort<SynthesisWord>; settled(): Promise<void> } {
     const { records } = this.#options;
     const writes: Promise<void>[] = [];
     let failure: unknown;
@@ -670,7 +672,7 @@ export class LakefsCommitMap implements CommitMap {
     const fail = (error: unknown) => {
       failure ??= error;
     };
-    port.on("message", (news: SynthesisNews) => {
+    const onNews = (news: SynthesisNews) => {
       switch (news.kind) {
         case "progress":
           return onProgress(news);
@@ -682,20 +684,16 @@ export class LakefsCommitMap implements CommitMap {
           return this.proven.add(news.ids);
         case "unconfirmed":
           return unconfirmed++ < UNCONFIRMED_NAMED ? this.#tellUnconfirmed(news) : undefined;
-        case "recall": {
-          // What cannot be recalled is computed again.
-          const recalled = Promise.all(
-            news.keys.map((key) => records.content(key, signal).catch(() => undefined)),
-          );
-          return void recalled.then((values) =>
-            port.postMessage({ question: news.question, values } satisfies SynthesisAnswer),
-          );
-        }
-        case "contents":
-          return;
       }
-    });
+    };
+    // What cannot be recalled is computed again.
+    const recall = (keys: readonly string[]) =>
+      Promise.all(keys.map((key) => records.content(key, signal).catch(() => undefined)));
     return {
+      served: servePort<SynthesisNews, SynthesisQuestions, SynthesisWord>({
+        onNews,
+        answers: { recall },
+      }),
       async settled() {
         await Promise.all(writes);
         if (failure !== undefined) throw failure;

@@ -168,7 +168,7 @@ export class History {
 }
 
 /** The commit every lakeFS repository begins with: there is no Git commit for it. */
-export function isEmptyRoot({ parents, meta_range_id }: LakefsCommit): boolean {
+function isEmptyRoot({ parents, meta_range_id }: LakefsCommit): boolean {
   return parents.length === 0 && meta_range_id === "";
 }
 

@@ -4,9 +4,9 @@
  * and ends with what it has; what does not end in that moment is thrown away.
  */
 import { setMaxListeners } from "node:events";
-import type { MessagePort } from "node:worker_threads";
 import { LIMITS } from "../../base/limits.js";
-import type { SynthesisAnswer } from "../trees/tasks.js";
+import type { ServedPort } from "../../pool/port.js";
+import type { SynthesisWord } from "../trees/tasks.js";
 
 export class LeavingOff {
   /** Aborted when the moment is over. */
@@ -25,8 +25,11 @@ export class LeavingOff {
   }
 
   /** Runs a task that listens on the other end of `port` (HashMemory). */
-  async telling<T>(port: MessagePort, task: () => Promise<T>): Promise<T> {
-    const tell = () => port.postMessage({ leaveOff: true } satisfies SynthesisAnswer);
+  async telling<T>(
+    port: Pick<ServedPort<SynthesisWord>, "say">,
+    task: () => Promise<T>,
+  ): Promise<T> {
+    const tell = () => port.say("leave off");
     if (this.#asked.aborted) tell();
     else this.#asked.addEventListener("abort", tell, { once: true });
     try {

@@ -7,7 +7,6 @@
  */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { MessageChannel } from "node:worker_threads";
 import { LRUCache } from "lru-cache";
 import { asFault, Fault } from "../../base/fault.js";
 import { Semaphore, SingleFlight } from "../../base/flow.js";
@@ -21,11 +20,13 @@ import type { LivePack, PackDraft, ObjectDatabase } from "../../odb/object-datab
 import { holdsId } from "../../git/sorted-ids.js";
 import {
   type PromisedIds,
-  type SynthesisAnswer,
   type SynthesisNews,
+  type SynthesisQuestions,
+  type SynthesisWord,
   contentsTask,
   reachedTask,
 } from "../trees/tasks.js";
+import { servePort } from "../../pool/port.js";
 import type { Pool } from "../../pool/task.js";
 import type { LakefsClient } from "../api/client.js";
 import { READ_RULES } from "../rules/commit-text.js";
@@ -293,27 +294,24 @@ export class PromisedBlobs {
     const list = await records.promisedList(pack.checksum, pack.promised ?? 0, signal);
     const packs = toHandles((await objects.packs(signal)).packs);
     const base = wanted === undefined ? toHandles([pack])[0] : undefined;
-    const { port1, port2 } = new MessageChannel();
     const before = this.#progress.blobs;
     let left = 0;
-    port1.on("message", (news: SynthesisNews) => {
-      if (news.kind === "recall")
-        port1.postMessage({
-          question: news.question,
-          values: news.keys.map(() => undefined),
-        } satisfies SynthesisAnswer);
-      else if (news.kind === "contents")
-        this.#progress = { ...this.#progress, blobs: before + news.blobs };
-      else if (news.kind === "left" && left++ < LEFT_NAMED) {
-        const { commit, path: file, code, reason } = news;
-        void this.#lost.note({ code, facts: { commit, path: file } }, signal);
-        log.warn("a content in lakeFS cannot be read; only who needs it is refused", {
-          repository,
-          commit,
-          path: file,
-          reason,
-        });
-      }
+    const served = servePort<SynthesisNews, SynthesisQuestions, SynthesisWord>({
+      onNews: (news) => {
+        if (news.kind === "contents")
+          this.#progress = { ...this.#progress, blobs: before + news.blobs };
+        else if (news.kind === "left" && left++ < LEFT_NAMED) {
+          const { commit, path: file, code, reason } = news;
+          void this.#lost.note({ code, facts: { commit, path: file } }, signal);
+          log.warn("a content in lakeFS cannot be read; only who needs it is refused", {
+            repository,
+            commit,
+            path: file,
+            reason,
+          });
+        }
+      },
+      answers: { recall: (keys) => keys.map(() => undefined) },
     });
     try {
       const request = {
@@ -327,15 +325,15 @@ export class PromisedBlobs {
         leftPath,
         base,
         path,
-        port: port2,
+        port: served.port,
       };
-      const result = await leaving.telling(port1, () =>
-        pool.run(contentsTask, request, { signal, transfer: [port2] }),
+      const result = await leaving.telling(served, () =>
+        pool.run(contentsTask, request, { signal, transfer: [served.port] }),
       );
       this.#progress = { ...this.#progress, blobs: before + result.blobs };
       return result;
     } finally {
-      port1.close();
+      served.close();
     }
   }
 

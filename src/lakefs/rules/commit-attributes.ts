@@ -28,7 +28,7 @@ const parsedRules = new LRUCache<string, AttributeRules>({
 });
 
 /** The lines of a file, as this thread has them parsed. */
-export function rulesOfFile(
+function rulesOfFile(
   folder: string,
   oid: Oid,
   text: Uint8Array,

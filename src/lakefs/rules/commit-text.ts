@@ -32,7 +32,7 @@ type Version = Pick<Mapping, "version">;
 
 /**
  * What no level lets pass: everything else may have been pushed, and is read back as it was
- * (fsck-levels.ts).
+ * (git/fsck/levels.ts).
  */
 const UNREADABLE: Report = (id, text) => (canPass(id) ? undefined : { id, text });
 

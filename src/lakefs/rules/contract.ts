@@ -62,24 +62,6 @@ export interface LakeRecord extends CommitPair {
 }
 
 /**
- * Finds commits known on both sides. Implemented by the reading half, used by landing and by `repo
- * resolve`.
- */
-export interface CommitMap {
-  /** Git ids of these lakeFS commits, synthesizing what is not known yet. */
-  toGit(lakeIds: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<string, CommitPair>>;
-  /**
-   * lakeFS ids whose Git commit is this one; usually one, several after merges made by lakeFS.
-   * Empty: not known here.
-   */
-  toLake(commit: Oid, signal: AbortSignal): Promise<readonly string[]>;
-  /**
-   * To be called when a landing has made them: both ids are then known without reading them back.
-   */
-  remember(pairs: readonly LakeRecord[], signal: AbortSignal): Promise<void>;
-}
-
-/**
  * Which LFS objects this repository has. serve/ hands it in: lakefs/ and lfs/ do not know each
  * other.
  */

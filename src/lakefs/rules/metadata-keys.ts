@@ -49,15 +49,6 @@ export const PUSHER_KEY = "lakepack.pusher";
 export const AUTHOR_KEY = "lakepack.author";
 export const CUT_KEY = "lakepack.cut";
 
-export const METADATA_KEYS = {
-  commit: COMMIT_KEY,
-  tag: TAG_KEY,
-  base: BASE_KEY,
-  tip: TIP_KEY,
-  step: STEP_KEY,
-  mapping: MAPPING_KEY,
-} as const;
-
 /** Where lakeFS looks for hooks. */
 export const HOOKS_FOLDER = "_lakefs_actions/";
 /** The guard's constant file: part of landings only, never of a Git tree. */

@@ -233,7 +233,7 @@ function linkedSha256(
  * namespace; on local blocks pages show the file's path on lakeFS's disk, in which the namespace is
  * a part.
  */
-export function isLinked(address: string, namespace: string): boolean {
+function isLinked(address: string, namespace: string): boolean {
   if (!address.includes("://")) return false;
   const own = `${namespace.replace(/\/+$/, "")}/data/`;
   if (address.startsWith(own)) return false;

@@ -5,7 +5,8 @@
 import { createHash } from "node:crypto";
 import type { MessagePort } from "node:worker_threads";
 import { Fault } from "../../base/fault.js";
-import type { RecallAnswer, SynthesisAnswer, SynthesisNews } from "./tasks.js";
+import { TaskPort } from "../../pool/port.js";
+import type { HashedContent, SynthesisNews, SynthesisQuestions, SynthesisWord } from "./tasks.js";
 import { fullAddress } from "../api/address.js";
 import type { LakeEntry } from "../rules/path-rules.js";
 import { ProvenNotes } from "./proven-contents.js";
@@ -24,29 +25,13 @@ export function contentKey(
     .digest("hex");
 }
 
-interface Question {
-  readonly resolve: (values: RecallAnswer["values"]) => void;
-  readonly reject: (fault: Fault) => void;
-}
-
 export class HashMemory {
-  readonly #port: MessagePort;
-  readonly #open = new Map<number, Question>();
+  readonly #port: TaskPort<SynthesisNews, SynthesisQuestions, SynthesisWord>;
   readonly #proven = new ProvenNotes((ids) => this.tell({ kind: "proven", ids }));
   readonly #leftOff = new AbortController();
-  #asked = 0;
 
   constructor(port: MessagePort) {
-    this.#port = port;
-    port.on("message", (answer: SynthesisAnswer) => {
-      if ("leaveOff" in answer) return this.#leftOff.abort(new Fault("base/aborted"));
-      this.#open.get(answer.question)?.resolve(answer.values);
-      this.#open.delete(answer.question);
-    });
-    // The main side has gone: without this the task would wait for ever.
-    port.on("close", () => {
-      for (const { reject } of this.#open.values()) reject(new Fault("base/aborted"));
-    });
+    this.#port = new TaskPort(port, () => this.#leftOff.abort(new Fault("base/aborted")));
   }
 
   /** Aborted when the task is to end with what it has. */
@@ -55,7 +40,7 @@ export class HashMemory {
   }
 
   tell(news: SynthesisNews): void {
-    this.#port.postMessage(news);
+    this.#port.tell(news);
   }
 
   /** A small content has these bytes. */
@@ -64,8 +49,8 @@ export class HashMemory {
   }
 
   /** What is remembered under each key. */
-  recall(keys: readonly string[]): Promise<RecallAnswer["values"]> {
-    return keys.length === 0 ? Promise.resolve([]) : this.#ask(keys);
+  async recall(keys: readonly string[]): Promise<readonly (HashedContent | undefined)[]> {
+    return keys.length === 0 ? [] : this.#port.ask("recall", keys);
   }
 
   /**
@@ -74,14 +59,6 @@ export class HashMemory {
    */
   async heard(): Promise<void> {
     this.#proven.flush();
-    await this.#ask([]);
-  }
-
-  #ask(keys: readonly string[]): Promise<RecallAnswer["values"]> {
-    const question = this.#asked++;
-    return new Promise((resolve, reject) => {
-      this.#open.set(question, { resolve, reject });
-      this.tell({ kind: "recall", question, keys });
-    });
+    await this.#port.heard();
   }
 }

@@ -31,7 +31,7 @@ export interface ProvenRecords {
 }
 
 /** That the content with this key has these bytes. */
-export function provenId(key: string, sha256: string): Buffer {
+function provenId(key: string, sha256: string): Buffer {
   return createHash("sha256").update(`${key} ${sha256}`).digest().subarray(0, OID_BYTES);
 }
 

@@ -60,14 +60,14 @@ export interface SynthesizeItem {
 export interface SynthesizeRequest extends TaskControl {
   readonly access: LakefsAccess;
   /**
-   * How commits are reached that lakeFS does not find by their ids (lakefs/lost-commits.ts):
+   * How commits are reached that lakeFS does not find by their ids (api/lost-commits.ts):
    * expressions by id.
    */
   readonly ways: Readonly<Record<string, string>>;
   readonly repository: string;
   /** lakeFS's storage namespace of it. */
   readonly namespace: string;
-  /** Keys of seals (lakefs/claim-seal.ts). */
+  /** Keys of seals (rules/claim-seal.ts). */
   readonly sealKeys: readonly Uint8Array[];
   /** Which files are pointers: lakefs/contract.ts. */
   readonly mapping:
@@ -86,14 +86,14 @@ export interface SynthesizeRequest extends TaskControl {
   readonly path: string;
   /**
    * File for the list of blobs whose ids are known and whose contents were not read
-   * (lakefs/promised-list.ts).
+   * (trees/promised-list.ts).
    */
   readonly promisedPath: string;
   /**
-   * Contents that an attempt before has read, whose blobs are in `packs` (lakefs/kept-contents.ts).
+   * Contents that an attempt before has read, whose blobs are in `packs` (trees/kept-contents.ts).
    */
   readonly kept: Uint8Array;
-  /** Gives SynthesisNews, takes SynthesisAnswers. */
+  /** A TaskPort of SynthesisNews, SynthesisQuestions and SynthesisWord. */
   readonly port: MessagePort;
   /** Never read raw ranges. For tests: both ways must give the same. */
   readonly pagesOnly?: boolean;
@@ -119,7 +119,7 @@ export type SynthesisNews =
     }
   /** A content was hashed: to be remembered durably. */
   | { readonly kind: "hashed"; readonly key: string; readonly facts: HashedContent }
-  /** Small contents were hashed: ids of lakefs/proven-contents.ts. */
+  /** Small contents were hashed: ids of trees/proven-contents.ts. */
   | { readonly kind: "proven"; readonly ids: Uint8Array }
   /**
    * A file that Git sees as a pointer, and where its bytes can be read: to be found by its SHA-256.
@@ -140,30 +140,28 @@ export type SynthesisNews =
       readonly path: string;
       readonly claimed: Oid;
       readonly is: Oid;
-    }
-  /** What is remembered under these keys? One SynthesisAnswer follows. */
-  | { readonly kind: "recall"; readonly question: number; readonly keys: readonly string[] };
+    };
+
+/** What a task asks while it reads contents. */
+export type SynthesisQuestions = {
+  /** What is remembered under each key, in order. */
+  recall(keys: readonly string[]): readonly (HashedContent | undefined)[];
+};
+
+/** Nobody waits any more: the task ends with what it has. */
+export type SynthesisWord = "leave off";
 
 export interface FilesRead {
   readonly done: number;
   readonly total: number;
 }
 
-/** Hashes of a content's bytes (lakefs/claim.ts). */
+/** Hashes of a content's bytes (rules/claim.ts). */
 export interface HashedContent {
   readonly sha256: string;
   /** Undefined: it was not computed. */
   readonly blob: Oid | undefined;
 }
-
-export interface RecallAnswer {
-  readonly question: number;
-  /** One a key, in order. */
-  readonly values: readonly (HashedContent | undefined)[];
-}
-
-/** `leaveOff`: nobody waits any more; the task ends with what it has. */
-export type SynthesisAnswer = RecallAnswer | { readonly leaveOff: true };
 
 /** Calls and bytes by the name of the call. */
 export type LakefsFigures = Readonly<
@@ -238,7 +236,7 @@ export interface ContentsRequest extends TaskControl {
    * Pack file to write; it must not exist. None is written where every wanted blob is in a pack.
    */
   readonly path: string;
-  /** Gives SynthesisNews of kinds "contents", "left" and "recall", takes SynthesisAnswers. */
+  /** As of a synthesis; its news are of kinds "contents" and "left". */
   readonly port: MessagePort;
 }
 

@@ -163,7 +163,7 @@ async function judgeFile(
     : checkGitattributes(data, report);
 }
 
-/** git/fsck.ts → checkGitmodules, a file of a million settings in turns. */
+/** git/fsck/fsck.ts → checkGitmodules, a file of a million settings in turns. */
 async function checkSubmodules(
   data: Uint8Array,
   watch: TaskWatch,

@@ -4,7 +4,7 @@
  * `publish`.
  */
 import type { FsckRules, FsckWarning } from "../../git/fsck/levels.js";
-import type { Oid, ObjectType } from "../../git/oid.js";
+import type { Oid } from "../../git/oid.js";
 import type { PackHandle } from "../packs/handle.js";
 
 export interface IngestOptions {
@@ -83,15 +83,6 @@ export interface IngestedPack {
   readonly warned: number;
   /** Counters for metrics, tests and the bench. */
   readonly counters: Readonly<Record<string, number>>;
-}
-
-export interface ObjectSummary {
-  readonly oid: Oid;
-  readonly type: ObjectType;
-  readonly size: number;
-  /** Final target of a tag and its type; absent otherwise. */
-  readonly peeled?: Oid;
-  readonly peeledType?: ObjectType;
 }
 
 /** One running ingest. */

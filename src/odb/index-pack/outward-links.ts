@@ -125,7 +125,7 @@ function wrongLink(
 }
 
 /** The first type that these flags of a link name. */
-export function firstType(flags: number): ObjectType {
+function firstType(flags: number): ObjectType {
   return typeName(31 - Math.clz32(flags & -flags)) as ObjectType;
 }
 

@@ -11,7 +11,7 @@ import type { PackHandle } from "../packs/handle.js";
 
 /** A task that may judge objects. */
 export interface Judging extends TaskControl {
-  /** Undefined: as Git judges by itself. Put in by ingest-passes.ts. */
+  /** Undefined: as Git judges by itself. Put in by passes.ts. */
   readonly rules?: FsckRules | undefined;
 }
 

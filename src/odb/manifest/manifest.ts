@@ -23,7 +23,7 @@ const FORMAT = 2;
 
 const OID = z.string().regex(/^[0-9a-f]{40}$/);
 /**
- * Below "git/": lists of what packs promise, "<checksum>" and "<checksum>.ids" (lakefs/records.ts).
+ * Below "git/": lists of what packs promise, "<checksum>" and "<checksum>.ids" (read/records.ts).
  */
 export const PROMISED_FOLDER = "lake-promised";
 
@@ -41,7 +41,7 @@ const PACK = z.object({
   tips: z.array(OID).optional(),
   /**
    * Blobs its trees name that are still only in lakeFS, each with a known id
-   * (lakefs/promised-list.ts says where). Absent: none.
+   * (trees/promised-list.ts says where). Absent: none.
    */
   promised: z.number().int().positive().optional(),
 });

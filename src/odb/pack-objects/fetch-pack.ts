@@ -2,7 +2,6 @@
  * From a resolved fetch to the stream of its pack: as it lies in the store, out of the response
  * cache, or made in the pool.
  */
-import { MessageChannel } from "node:worker_threads";
 import { asFault } from "../../base/fault.js";
 import { Turns } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
@@ -11,6 +10,7 @@ import type { Oid } from "../../git/oid.js";
 import { type GenerateResult, generateTask, type GenerationNews, helpTask } from "./tasks.js";
 import type { WalkRequest } from "../walk/tasks.js";
 import { type PackHandle, toHandles } from "../packs/handle.js";
+import { servePort } from "../../pool/port.js";
 import type { Pool } from "../../pool/task.js";
 import type { LivePack } from "../object-database.js";
 import type { PackChecks } from "../packs/checks.js";
@@ -76,7 +76,7 @@ async function openCached(input: FetchPackInput): Promise<PackStream> {
  * A stored pack that is exactly what is asked for: nothing in it links out of it, the wants are in
  * it and cover its tips, and nothing limits the answer.
  */
-export async function findAsItLies(
+async function findAsItLies(
   packs: readonly LivePack[],
   request: PackRequest,
   signal?: AbortSignal,
@@ -142,22 +142,22 @@ async function generate(
   walk: WalkRequest,
   { request, path, growth, signal }: GenerateInput,
 ): Promise<GenerateResult> {
-  const { port1, port2 } = new MessageChannel();
   const helping: Promise<unknown>[] = [];
   const done = new AbortController();
-  port1.on("message", (news: GenerationNews) => {
+  const onNews = (news: GenerationNews): void => {
     if (news.kind === "found") growth.foundMore(news.objects);
     else if (news.kind === "planned") growth.planned(news.plan);
     else if (news.kind === "written") growth.written(news.bytes, news.objects);
     else
       helping.push(...askForHelp(pool, packs, news.board, AbortSignal.any([signal, done.signal])));
-  });
+  };
+  const { port, close } = servePort<GenerationNews>({ onNews, answers: {} });
   try {
     const { thin, ofsDelta } = request;
-    const message = { packs, walk, thin, ofsDelta, path, port: port2 };
-    return await pool.run(generateTask, message, { signal, transfer: [port2] });
+    const message = { packs, walk, thin, ofsDelta, path, port };
+    return await pool.run(generateTask, message, { signal, transfer: [port] });
   } finally {
-    port1.close();
+    close();
     done.abort(); // helpers that still wait for a thread
     await Promise.allSettled(helping);
   }

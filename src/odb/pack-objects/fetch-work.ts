@@ -20,6 +20,7 @@ import type {
   sizesTask,
 } from "./tasks.js";
 import type { PacksRequest } from "../packs/handle.js";
+import { TaskPort } from "../../pool/port.js";
 import type { TaskControl, Work } from "../../pool/task.js";
 import { Commits, peel } from "../walk/commits.js";
 import { SharedDeflate } from "./shared-deflate.js";
@@ -102,8 +103,8 @@ async function generate(
   reader: ObjectReader,
   watch: TaskWatch,
 ): Promise<GenerateResult> {
-  const { port } = request;
-  const tell = (news: GenerationNews): void => port.postMessage(news);
+  const port = new TaskPort<GenerationNews>(request.port);
+  const tell = (news: GenerationNews): void => port.tell(news);
   try {
     const started = performance.now();
     const walked = await walkObjects(reader, request.walk, watch, (objects) =>

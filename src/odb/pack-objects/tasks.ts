@@ -92,7 +92,7 @@ export const resolvePathTask = task<
   Oid | undefined
 >("pack-objects/resolve");
 
-/** Writes all objects of the packs, which come newest first, into one file, which must not exist. */
+/** Writes all objects of the packs (newest first) into one file, which must not exist. */
 export const foldTask = task<PacksRequest & { readonly path: string }, FoldedPack>(
   "pack-objects/fold",
 );

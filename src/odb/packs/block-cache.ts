@@ -9,7 +9,7 @@ import type { PackHandle } from "./handle.js";
 import { unopened } from "./unopened.js";
 
 /** Open files by path, the one unused longest closed first. */
-export class OpenFiles {
+class OpenFiles {
   readonly #files = new Map<string, number>();
   #filesMax: number;
 

@@ -36,10 +36,6 @@ export class Commits {
     this.#shallow = shallow;
   }
 
-  isCut(number: number): boolean {
-    return this.#shallow.has(number);
-  }
-
   /** The commit as it is stored. Throws "odb/bad-object" where object `number` is none. */
   node(number: number): CommitNode {
     const held = this.#nodes.get(number);

@@ -1,13 +1,13 @@
 /**
  * Names of repositories: what a URL may say. Where a name leads, the database says
- * (repository-table.ts).
+ * (repositories/table.ts).
  */
 import { Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import { isLakefsRepositoryName } from "../../lakefs/rules/hub-names.js";
 
 /** What a hub's repository can be, in the order in which a name without a type is looked for. */
-export const HUB_TYPES = ["models", "datasets", "spaces"] as const;
+const HUB_TYPES = ["models", "datasets", "spaces"] as const;
 export type HubRepositoryType = (typeof HUB_TYPES)[number];
 export type RepositoryType = HubRepositoryType | "lakefs";
 
@@ -46,7 +46,7 @@ const RESERVED: ReadonlySet<string> = new Set([
  * Checks the parts of a URL. Throws "repository/bad-name", which reads as "not found": nothing can
  * be under such a name.
  */
-export function checkRepositoryName(
+function checkRepositoryName(
   type: HubRepositoryType | "untyped",
   namespace: string,
   name: string,

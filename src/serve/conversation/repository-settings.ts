@@ -1,7 +1,7 @@
 /**
  * Settings that a repository can have in place of the server's. They stand in its row as JSON, only
  * those that were set; who administers the repository sets them. What protects those who fetch
- * (git/fsck-levels.ts, `isProtectedId`) is not theirs to lower.
+ * (git/fsck/levels.ts, `isProtectedId`) is not theirs to lower.
  */
 import { Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
@@ -19,7 +19,7 @@ import {
 import type { Oid } from "../../git/oid.js";
 import type { PushPolicy } from "./push-policy.js";
 
-export const MISSING_OBJECTS = ["refuse", "warn"] as const;
+const MISSING_OBJECTS = ["refuse", "warn"] as const;
 /** What becomes of a push whose LFS pointers have no object here. */
 export type MissingObjects = (typeof MISSING_OBJECTS)[number];
 

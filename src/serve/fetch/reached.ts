@@ -1,7 +1,7 @@
 /**
  * Remembers what the refs of repositories reach, for as long as refs and packs are what they were:
- * marks of the objects (one bit each, as of a reachability bitmap), found in a pool thread, once for
- * all who ask at one time, and from the marks of the state before where those still hold.
+ * marks of the objects (one bit each, as of a reachability bitmap), found in a pool thread, once
+ * for all who ask at one time, and from the marks of the state before where those still hold.
  */
 import { orAbort, SingleFlight, Turns } from "../../base/flow.js";
 import { distinct } from "../../base/long-lists.js";

@@ -12,8 +12,8 @@ const FOLDER = storePrefix("");
 
 /**
  * By id. What lies there under something that is no id (repositories of older versions, an
- * operator's files) is named by its first folder. Asks the store once or twice a repository, however
- * many files it has.
+ * operator's files) is named by its first folder. Asks the store once or twice a repository,
+ * however many files it has.
  */
 export async function storedRepositories(
   store: Store,

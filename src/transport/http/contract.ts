@@ -1,6 +1,6 @@
 /**
  * The contract of the HTTP front end: what a request looks like to the routes and how a reply
- * leaves. http-uws.ts (uWebSockets.js) and http-node.ts (node:http) implement it and pass
+ * leaves. uws.ts (uWebSockets.js) and node.ts (node:http) implement it and pass
  * test/conformance/transport.
  */
 import type { ByteSink, ByteSource } from "../../base/flow.js";
