@@ -55,8 +55,8 @@ export interface RowResult {
 }
 
 /**
- * Runs rows; the report. A row that throws is FAILED and the others go on. `results`: the folder for
- * <row>.json, made if it is not there.
+ * Runs rows; the report. A row that throws is FAILED and the others go on. `results` is the folder
+ * for <row>.json, made if it is not there.
  */
 export async function bench(
   names: readonly string[],
