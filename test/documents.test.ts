@@ -110,6 +110,26 @@ t.test("tests and folders that documents name are there", async (t) => {
   t.same(wrong, []);
 });
 
+/** Sentences that begin with a relative clause: the reader has to hold it before the verb comes. */
+function clausesFirst(text: string): string[] {
+  const found = text.matchAll(
+    /(?:^|[.:;] |^\s*- |\| )((?:What|Who|Whoever|Whether|Whose)\s[^.\n]*)/gm,
+  );
+  return [...found]
+    .map(([, sentence = ""]) => sentence)
+    .filter((sentence) => !/\?$/.test(sentence));
+}
+
+t.test("no sentence begins with a relative clause", async (t) => {
+  for (const file of documents) {
+    const prose = proseOf(file).replace(/^#+ .*$/gm, "");
+    t.same(clausesFirst(prose.replace(/([^\n])\n(?=[^\n|#-])/g, "$1 ")), [], file);
+  }
+  t.same(clausesFirst("Yes. Who has none is not listened to. No."), [
+    "Who has none is not listened to",
+  ]);
+});
+
 t.test("each decision has its five parts, and stands in the list", async (t) => {
   const list = textOf("docs/decisions/README.md");
   const decisions = documents.filter((file) => /decisions\/\d{4}-/.test(file)).sort();
