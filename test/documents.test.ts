@@ -6,7 +6,17 @@ import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { Command } from "commander";
 import t from "tap";
+import { doctorCommand } from "../src/cli/commands/doctor.js";
+import { gcCommand } from "../src/cli/commands/gc.js";
+import { indexPackCommand } from "../src/cli/commands/index-pack.js";
+import { poolCommand } from "../src/cli/commands/pool.js";
+import { repoCommand } from "../src/cli/commands/repo.js";
+import { serveCommand } from "../src/cli/commands/serve.js";
+import { tokenCommand } from "../src/cli/commands/token.js";
+import { userCommand } from "../src/cli/commands/user.js";
+import { verifyCommand } from "../src/cli/commands/verify.js";
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../..");
 
@@ -108,6 +118,59 @@ t.test("tests and folders that documents name are there", async (t) => {
       .map((path) => `${file}: ${path}`),
   );
   t.same(wrong, []);
+});
+
+const commands: ReadonlyMap<string, Command> = new Map(
+  [
+    serveCommand(),
+    userCommand(),
+    tokenCommand(),
+    repoCommand(),
+    poolCommand(),
+    doctorCommand(),
+    verifyCommand(),
+    gcCommand(),
+    indexPackCommand(),
+  ].map((command) => [command.name(), command]),
+);
+
+/** Undefined if the command line names a command and options that are there, else what is not. */
+function unknownPart(line: string): string | undefined {
+  const [name = "", second = "", ...rest] = line.split(/\s+/);
+  const command = commands.get(name);
+  if (command === undefined) return name;
+  const sub = command.commands.find((one) => one.name() === second);
+  if (command.commands.length > 0 && sub === undefined && /^[a-z]/.test(second)) return second;
+  const known = (sub ?? command).options.map(({ long }) => long);
+  return [second, ...rest]
+    .filter((word) => /^--[a-z]/.test(word) && word !== "--help" && word !== "--json")
+    .find((option) => !known.includes(option));
+}
+
+t.test("commands, options and metrics that documents name are there", async (t) => {
+  const metrics = textOf("src/observe/metrics.ts");
+  for (const file of documents) {
+    const text = textOf(file);
+    const code = [...text.matchAll(/^```sh[\s\S]*?^```$/gm)].join("\n");
+    const lines = [
+      ...proseOf(file).matchAll(/`lakepack ([a-z][^`]*)`/g),
+      ...code.matchAll(/(?:^|\$\()lakepack ([a-z][^\n#)]*)/gm),
+    ].map(([, line = ""]) => line.trim());
+    t.same(lines.map(unknownPart).filter(Boolean), [], file);
+    t.same(
+      [...text.matchAll(/`(lakepack_\w+)/g)]
+        .map(([, name = ""]) => name)
+        .filter((name) => !metrics.includes(`"${name}"`)),
+      [],
+      file,
+    );
+  }
+  t.same(["repo adopt a/b", "repo adapt a/b", "gc --al", "nothing"].map(unknownPart), [
+    undefined,
+    "adapt",
+    "--al",
+    "nothing",
+  ]);
 });
 
 /** Sentences that begin with a relative clause: the reader has to hold it before the verb comes. */
