@@ -33,10 +33,7 @@ const scripts = filesBelow("scripts", ".mjs");
 const kernels = filesBelow("wasm", ".ts");
 const tests = filesBelow("test", ".ts");
 const documents = [
-  "README.md",
-  "CONTRIBUTING.md",
-  "CHANGELOG.md",
-  "SECURITY.md",
+  ...["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "bench/README.md"],
   ...filesBelow("docs", ".md"),
 ];
 
