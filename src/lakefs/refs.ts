@@ -47,14 +47,16 @@ export interface LakefsRefsOptions {
   readonly onUnserved: (ref: UnservedRef) => void;
   /** Told of a half-landed push that could not be completed now. */
   readonly onIncomplete: (branch: string, fault: Fault) => void;
-  /** What to serve while lakeFS is away. Undefined: nothing. */
+  /** Serves refs while lakeFS is away. Undefined: nothing. */
   readonly stale?: StaleRefs | undefined;
-  /** How long `read` waits for synthesis, which goes on. Default: LIMITS.lakefsRefsWaitMs. */
+  /**
+   * Milliseconds that `read` waits for synthesis, which goes on. Default: LIMITS.lakefsRefsWaitMs.
+   */
   readonly waitMs?: number;
 }
 
 export interface StaleRefs {
-  /** What was served last, by this process or one before. */
+  /** Returns the refs served last, by this process or one before. */
   known(signal: AbortSignal): Promise<RefSnapshot | undefined>;
   /** Told of each list that differs from the one before. */
   note(snapshot: RefSnapshot): Promise<void>;

@@ -25,13 +25,13 @@ export interface LakefsReadingOptions {
   readonly access: LakefsAccess;
   readonly client: LakefsClient;
   readonly store: Store;
-  /** Where its Git side lives in the store ("repos/…", without "/git"). */
+  /** Prefix of its Git side in the store ("repos/…", without "/git"). */
   readonly prefix: string;
   readonly pool: Pool;
   readonly objects: ObjectDatabase;
   /** Keys of seals: the first signs, all verify. Default: none. */
   readonly sealKeys?: readonly Uint8Array[];
-  /** What the settings say; it counts only where lakeFS holds no mapping yet. */
+  /** The mapping of the settings; it counts only where lakeFS holds none yet. */
   readonly mappingSeed: Mapping;
   readonly incoming: string;
   /**
@@ -160,8 +160,8 @@ interface Facts {
 }
 
 /**
- * What a repository is opened by: asked of lakeFS, or while that is away and it may be, what was
- * noted.
+ * Returns the facts that open a repository: asked of lakeFS, or as noted while lakeFS is away and
+ * may be.
  */
 async function factsOf(
   client: LakefsClient,
@@ -236,9 +236,9 @@ function staleRefs(
 }
 
 /**
- * What lakeFS says, and what this server has read the repository by before: they must not differ,
- * or the same commits would get other ids. Where lakeFS has lost its record, what was true before
- * is written again, whatever the settings say now. Throws "lakefs/remapped".
+ * Returns the mapping on which lakeFS and this server's own record agree: they must not differ, or
+ * the same commits would get other ids. Where lakeFS has lost its record, what was true before is
+ * written again, whatever the settings say now. Throws "lakefs/remapped".
  */
 async function agreedMapping(
   client: LakefsClient,

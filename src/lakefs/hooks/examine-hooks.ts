@@ -1,6 +1,6 @@
 /**
- * What a lakeFS repository's hooks are told of pushes, and whether lakeFS runs the guard. Leaves
- * nothing behind but the guard's commit, which no branch leads to.
+ * Examines what a lakeFS repository's hooks are told of pushes, and whether lakeFS runs the guard.
+ * Leaves nothing behind but the guard's commit, which no branch leads to.
  */
 import { ActionsReader } from "./actions.js";
 import type { LakefsClient } from "../api/client.js";

@@ -1,6 +1,6 @@
 /**
- * Whether the guard runs in a repository: proven by each process before its first landing there,
- * and again where that is not certain any more.
+ * Proves that the guard runs in a repository: each process does before its first landing there, and
+ * again where that is not certain any more.
  */
 import { asFault, Fault } from "../../base/fault.js";
 import { SingleFlight } from "../../base/flow.js";

@@ -54,7 +54,7 @@ export interface LandingPoint {
   readonly committer: string;
   /** The account that pushes; undefined where nobody is asked. */
   readonly pusher?: string | undefined;
-  /** What lets another server with the key complete it, wherever it leads. */
+  /** Makes the seal that lets another server with the key complete it, wherever it leads. */
   readonly seal: (step: number) => string | undefined;
   /** Seconds since 1970. */
   readonly pushTime: number;
@@ -174,7 +174,7 @@ async function mergeSignpost(
   }
 }
 
-/** Why lakeFS said no, where that is certain; undefined: it must be looked at. */
+/** Returns lakeFS's reason to refuse, where that is certain; undefined: it must be looked at. */
 function refusalOf(fault: Fault): string | undefined {
   if (fault.code === "lakefs/refused") return isGuardRefusal(fault) ? MOVED : refusalText(fault);
   if (fault.code === "lakefs/conflict") return MOVED;
@@ -316,7 +316,7 @@ export async function completeLanding(
   return guard !== undefined && resetToTip(client, branch, step, signal);
 }
 
-/** Whether one of us has sealed this landing. */
+/** Tells whether one of us has sealed this landing. */
 export type IsSealed = (
   seal: string | undefined,
   landing: Omit<LandingStatement, "namespace">,

@@ -1,6 +1,6 @@
 /**
- * What landings of branches and tags share: which commits are new, their trees and records in
- * lakeFS, and that they read back as they were pushed.
+ * Shared work of landings of branches and tags: finds the new commits, makes their trees and
+ * records in lakeFS, and checks that they read back as they were pushed.
  */
 import { lossyText } from "../../base/bytes.js";
 import { asFault, Fault, type FaultFacts } from "../../base/fault.js";
@@ -82,7 +82,7 @@ export class CommitWriter {
   readonly #seals: SealKeys;
 
   /**
-   * `server`: of the server's own key, where this one works with a person's. What both know is
+   * `server`: of the server's own key, where this one works with a person's. Knowledge of both is
    * shared, and looked after with the server's.
    */
   constructor(options: LandingOptions, server?: CommitWriter) {

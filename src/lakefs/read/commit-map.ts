@@ -60,12 +60,12 @@ export interface CommitMapOptions {
   readonly cutsLookMs?: number | undefined;
 }
 
-/** How far the synthesis under way is; all zero: none is. */
+/** Progress of the synthesis under way; all zero: none is. */
 export interface SynthesisProgress {
   readonly commits: number;
   readonly total: number;
   readonly objects: number;
-  /** Of the commit that is being read, where it is known how many it has. */
+  /** Files of the commit that is being read, where it is known how many it has. */
   readonly files?: FilesRead | undefined;
 }
 
@@ -103,7 +103,7 @@ export class LakefsCommitMap {
   readonly #cuts: AgreedCuts;
   /** Small contents whose bytes are known. */
   readonly proven: ProvenContents;
-  /** Of the synthesis under way. */
+  /** Lost data of the synthesis under way. */
   #lost: LostData;
 
   constructor(options: CommitMapOptions) {
@@ -171,7 +171,7 @@ export class LakefsCommitMap {
     return this.#turn.run(async () => undefined, signal);
   }
 
-  /** What this commit became, if it has been read; nothing is read now. */
+  /** Returns the record of this commit, if it has been read; nothing is read now. */
   known(lakeId: string, signal: AbortSignal): Promise<StoredLakeRecord | undefined> {
     return this.#find(lakeId, signal);
   }
@@ -191,8 +191,8 @@ export class LakefsCommitMap {
   }
 
   /**
-   * What is known of a commit's listing, paths that could not cross among it. Undefined: it was not
-   * read here.
+   * Returns the listing state of a commit, paths that could not cross among it. Undefined: it was
+   * not read here.
    */
   async listing(lakeId: string, signal: AbortSignal): Promise<ListingState | undefined> {
     return (await this.#stored(lakeId, signal))?.state;
@@ -228,7 +228,7 @@ export class LakefsCommitMap {
     }
   }
 
-  /** What a record knows of its tree stays in storage: only its ids are held. */
+  /** Holds a record's ids; its tree's state stays in storage. */
   #hold({ state: _, ...ids }: StoredLakeRecord): void {
     this.#known.set(ids.lakeId, ids);
   }
@@ -340,7 +340,7 @@ export class LakefsCommitMap {
     );
   }
 
-  /** What failed attempts have read is in commits by now. */
+  /** Drops the contents that failed attempts have read: they are in commits by now. */
   async dropKept(signal: AbortSignal): Promise<void> {
     if (!this.#hasKept) return;
     await this.#options.records.putKept(new Uint8Array(0), signal);
@@ -358,8 +358,8 @@ export class LakefsCommitMap {
   }
 
   /**
-   * What these commits come to, beside all packs but `without`; what becomes of it is `use`'s to
-   * say, before its files go. Where it fails in the middle, `use` is given what was done before,
+   * Makes the objects of these commits, beside all packs but `without`; `use` decides about the
+   * result before its files go. Where it fails in the middle, `use` is given what was done before,
    * and the failure is thrown then.
    */
   async #make(
@@ -594,8 +594,8 @@ export class LakefsCommitMap {
   }
 
   /**
-   * What is known of the parents that are not among the items themselves, the trees' states with
-   * it.
+   * Returns the records of the parents that are not among the items themselves, the trees' states
+   * with them.
    */
   async #parentsOf(
     items: readonly SynthesizeItem[],
@@ -618,8 +618,8 @@ export class LakefsCommitMap {
   }
 
   /**
-   * Of a commit that a landing made here: its listing's tree is its tree, which landing has
-   * checked. Undefined: a landing's merge, or a tag.
+   * Returns the state of a commit that a landing made here: its listing's tree is its tree, which
+   * landing has checked. Undefined: a landing's merge, or a tag.
    */
   async #landedState(
     record: StoredLakeRecord,
@@ -632,14 +632,14 @@ export class LakefsCommitMap {
     return { metarange, listing: record.tree, refused: 0, refusals: [], census: undefined };
   }
 
-  /** Where lakeFS has the bytes of a file that Git sees as a pointer. */
+  /** Returns where lakeFS has the bytes of a file that Git sees as a pointer. */
   knownObject(sha256: string, signal: AbortSignal): Promise<PointerPlace | undefined> {
     return this.#options.records.pointer(sha256, signal);
   }
 
   /**
-   * What is known of a content that lies at this address: `contentKey` has the key. What cannot be
-   * recalled is found out again.
+   * Returns the hashes known of a content that lies at this address: `contentKey` has the key.
+   * Contents that cannot be recalled are hashed again.
    */
   hashed(key: string, signal: AbortSignal): Promise<HashedContent | undefined> {
     return this.#options.records.content(key, signal).catch((error: unknown) => {
@@ -648,7 +648,7 @@ export class LakefsCommitMap {
     });
   }
 
-  /** Whether one of us has found the content with this key to have these bytes. */
+  /** Returns whether one of us has found the content with this key to have these bytes. */
   async proves(key: string, sha256: string, signal: AbortSignal): Promise<boolean> {
     return (
       (await this.proven.has(key, sha256, signal)) ||
@@ -722,13 +722,13 @@ export class LakefsCommitMap {
   }
 }
 
-/** What some commits came to. */
+/** The result of some commits. */
 interface Made {
   /** Indexed, not yet published; undefined: there was nothing new. */
   readonly pack: IngestedPack | undefined;
   readonly commits: readonly SynthesizedCommit[];
   readonly promised: PromisedIds | undefined;
-  /** What comes behind these commits could not be made. */
+  /** The failure that kept the commits behind these from being made. */
   readonly failure: SynthesisFailure | undefined;
 }
 

@@ -1,7 +1,7 @@
 /**
  * Files of pushed commits whose data lakeFS's collection has removed. Their blob ids are known, so
  * that the commits stay what they are, but nobody can have those files from here any more: a clone
- * that needs them is refused, by name. What was found is noted, so that an operator hears of it
+ * that needs them is refused, by name. Findings are noted, so that an operator hears of them
  * (`lakepack doctor`) and not the next person alone.
  */
 import { asFault, type Fault } from "../../base/fault.js";

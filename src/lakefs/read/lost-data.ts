@@ -26,7 +26,7 @@ export class LostData {
     this.#options = options;
   }
 
-  /** Whether a commit is nothing in Git for that. */
+  /** Returns whether a commit is nothing in Git for that. */
   has(id: string): boolean {
     return this.#options.cuts.all.has(id) || this.#lost.has(id);
   }

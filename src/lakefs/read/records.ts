@@ -1,7 +1,7 @@
 /**
- * What was found out about lakeFS commits, durably, under the repository's prefix. Each is put if
- * absent and never changes, unless it is found damaged: all of it can be made again from lakeFS.
- * "Sealed": under a checksum (seal.ts).
+ * Durable records of lakeFS commits, under the repository's prefix. Each is put if absent and never
+ * changes, unless it is found damaged: all of it can be made again from lakeFS. "Sealed": under a
+ * checksum (seal.ts).
  *
  *   git/lake/<lakeFS commit id>            what that commit became: msgpackr, sealed
  *   git/lake-mapping                       the mapping all of this was made by, and its record in
@@ -118,7 +118,7 @@ const SERVED = z.object({
   /** Name, id, and of an annotated tag what it peels to. */
   refs: z.array(z.tuple([z.string(), OID]).or(z.tuple([z.string(), OID, OID]))),
 });
-/** What a lakeFS repository was when it was last listed. */
+/** The state of a lakeFS repository when it was last listed. */
 export type Served = z.infer<typeof SERVED>;
 const CUTS_NAME = "lake-cuts";
 const LOST_NAME = "lake-lost";
@@ -239,7 +239,7 @@ export class LakeRecords {
     return this.#replace(MAPPING_NAME, utf8(formatNote(record)), signal);
   }
 
-  /** What was served last; undefined: nothing is noted, or it is damaged. */
+  /** Returns the state served last; undefined: nothing is noted, or it is damaged. */
   async served(signal?: AbortSignal): Promise<Served | undefined> {
     const bytes = await this.#readUnlessDamaged(SERVED_NAME, LIMITS.lakeServedBytesMax, signal);
     return bytes === undefined ? undefined : SERVED.safeParse(jsonOf(bytes)).data;
@@ -338,7 +338,10 @@ export class LakeRecords {
     return { sha256: parsed.data.sha256, blob: parsed.data.blob };
   }
 
-  /** What has only its SHA-256 and is hashed once more for its blob id keeps both. */
+  /**
+   * Keeps a content's hashes; one that has only its SHA-256 and is hashed once more for its blob id
+   * keeps both.
+   */
   putContent(name: string, { sha256, blob }: HashedContent, signal?: AbortSignal): Promise<void> {
     const there = async () => {
       const known = await this.content(name, signal);
@@ -353,7 +356,8 @@ export class LakeRecords {
   }
 
   /**
-   * Where a pointer's bytes are; undefined: no commit read so far shows it. Throws "odb/damaged".
+   * Returns where a pointer's bytes are; undefined: no commit read so far shows it. Throws
+   * "odb/damaged".
    */
   async pointer(sha256: string, signal?: AbortSignal): Promise<PointerPlace | undefined> {
     const key = this.#key(`lake-lfs/${sha256}`);
@@ -387,7 +391,7 @@ export class LakeRecords {
     );
   }
 
-  /** What is kept beside the records of commits, to be read one by one. */
+  /** Reads the files kept beside the records of commits, one by one. */
   async *besides(
     signal?: AbortSignal,
   ): AsyncGenerator<
@@ -443,7 +447,7 @@ export class LakeRecords {
     return ids;
   }
 
-  /** That list: a local file, and what it must hold. Throws as `promisedIds`. */
+  /** Returns that list: a local file, and the count it must hold. Throws as `promisedIds`. */
   async promisedList(pack: string, count: number, signal?: AbortSignal): Promise<PromisedListFile> {
     const body = await this.#promised(pack, count, signal);
     const check =
@@ -485,7 +489,7 @@ export class LakeRecords {
     return `${this.#prefix}/${name}`;
   }
 
-  /** What is under a key, without its seal. */
+  /** Reads the bytes under a key, without their seal. */
   async #read(
     key: string,
     bodyBytesMax: number,

@@ -1,6 +1,6 @@
 /**
- * What a lakeFS repository keeps beside its packs, held against itself: records of commits, and
- * lists of blobs that are still in lakeFS.
+ * Holds the files that a lakeFS repository keeps beside its packs against themselves: records of
+ * commits, and lists of blobs that are still in lakeFS.
  */
 import { asFault, Fault } from "../../base/fault.js";
 import type { Oid } from "../../git/oid.js";

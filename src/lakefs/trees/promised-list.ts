@@ -77,7 +77,7 @@ export class PromisedWriter {
     if (this.#ids.size === 0) this.discard();
   }
 
-  /** What was listed; undefined, and no file, where there is nothing. */
+  /** Ends the list; returns undefined, and leaves no file, where there is nothing. */
   finish(): PromisedIds | undefined {
     if (this.#ids.size === 0) return undefined;
     this.#flush();

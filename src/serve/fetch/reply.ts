@@ -42,8 +42,8 @@ export async function replyWithPack(
 }
 
 /**
- * Finds the pack or has it begun. What fails at once (no thread to be had) fails here, before a
- * word is said.
+ * Finds the pack or has it begun. A failure at once (no thread to be had) fails here, before a word
+ * is said.
  */
 async function openPack(context: FetchContext, request: PackRequest): Promise<PackStream> {
   const { deps, repository, request: asked, packs, signal } = context;

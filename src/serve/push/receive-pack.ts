@@ -106,8 +106,8 @@ async function endProbe(
 }
 
 /**
- * The report. Who asked for none hears nothing of success, as from Git, but does of a refusal:
- * nothing would mean success. gitprotocol-capabilities(5) "report-status".
+ * The report. A client that asked for none hears nothing of success, as from Git, but does of a
+ * refusal: nothing would mean success. gitprotocol-capabilities(5) "report-status".
  */
 function answerOf(
   report: PushReport,
@@ -122,7 +122,7 @@ function answerOf(
     : [fatalAnswer(bandMode, refusal)];
 }
 
-/** Why not all was done; undefined: it was. */
+/** Returns the reason why not all was done; undefined: it was. */
 function refusalOf({ unpack, commands }: PushReport): string | undefined {
   if (unpack !== "ok") return unpack;
   for (const command of commands)
@@ -264,8 +264,8 @@ class Push {
   }
 
   /**
-   * Why nothing moves any more; undefined: the pusher may still do what he began. Whoever cannot
-   * find that out moves nothing either.
+   * Returns the reason why nothing moves any more; undefined: the pusher may still do what he
+   * began. Where that cannot be found out nothing moves either.
    */
   async #ended(): Promise<{ readonly reason: string; readonly fault: Fault } | undefined> {
     try {

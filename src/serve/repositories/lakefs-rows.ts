@@ -1,7 +1,7 @@
 /**
- * Which row a lakeFS repository's name leads to now. lakeFS is asked, because it lets a name be
- * used again: a repository that is another one than before gets a row of its own, and what was
- * known of the old one is set aside, private, together with the names that led to it.
+ * Finds the row that a lakeFS repository's name leads to now. lakeFS is asked, because it lets a
+ * name be used again: a repository that is another one than before gets a row of its own, and what
+ * was known of the old one is set aside, private, together with the names that led to it.
  */
 import { LRUCache } from "lru-cache";
 import { Fault } from "../../base/fault.js";
@@ -20,7 +20,7 @@ import type { LakefsColumns, RepositoryTable } from "./table.js";
 export interface LakefsRowsOptions {
   readonly client: LakefsServer;
   readonly table: RepositoryTable;
-  /** How long an answer of lakeFS is believed where nothing is written. */
+  /** Milliseconds that an answer of lakeFS is believed where nothing is written. */
   readonly believedMs: number;
   /** While lakeFS is away, what is known is believed where nothing is written. */
   readonly serveStale: boolean;
