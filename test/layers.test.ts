@@ -43,7 +43,7 @@ const RANKS: Readonly<Record<string, number>> = {
 const FOLDERS: Readonly<Record<string, readonly string[]>> = {
   git: ["", "fsck"],
   odb: ["packs", "walk", "index-pack", "", "pack-objects", "manifest"],
-  lakefs: ["api", "rules", "notes", "hooks", "trees", "read", "land", ""],
+  lakefs: ["api", "rules", "agreed", "hooks", "trees", "read", "land", ""],
   serve: ["conversation", "lfs", "repositories", "fetch", "push", ""],
   // To come: repositories in object storage, and blocks of them on the local disk.
   store: ["", "s3", "cache"],

@@ -144,7 +144,7 @@ const FOR_TESTS: ReadonlySet<string> = new Set([
   "src/transport/uws-binary.ts UWS_PLATFORM",
   // Formats that tests write and we only read.
   "src/lakefs/api/sstable.ts crc32c",
-  "src/lakefs/notes/cuts.ts CUT_PREFIX",
+  "src/lakefs/agreed/cuts.ts CUT_PREFIX",
 ]);
 
 /** src/library is what the package exports; its own test holds the set of names. */

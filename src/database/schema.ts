@@ -67,7 +67,7 @@ export interface RepositoriesTable {
   readonly leads_to: string | null;
   /**
    * lakeFS's name of it. The four below say which repository of that name it is
-   * (lakefs/notes/identity.ts).
+   * (lakefs/agreed/identity.ts).
    */
   readonly lakefs: string | null;
   readonly lakefs_created_at: string | null;

@@ -14,11 +14,16 @@ import { LakefsCommitMap } from "./read/commit-map.js";
 import type { Mapping } from "./rules/contract.js";
 import type { LakefsAccess } from "./api/http.js";
 import { LakefsRefs, type LakefsRefsOptions, type StaleRefs } from "./refs.js";
-import { formatMapping, isSameMapping, openMappingRecord, repairMapping } from "./notes/mapping.js";
+import {
+  formatMapping,
+  isSameMapping,
+  openMappingRecord,
+  repairMapping,
+} from "./agreed/mapping.js";
 import { PromisedBlobs } from "./read/promised-blobs.js";
 import { StoredLists } from "./read/promise-lists.js";
-import { LakeRecords } from "./read/records.js";
-import { RootCommit } from "./notes/root-commit.js";
+import { LakeNotes } from "./read/lake-notes.js";
+import { RootCommit } from "./agreed/root-commit.js";
 import { unlessAway } from "./api/stale.js";
 
 export interface LakefsReadingOptions {
@@ -73,7 +78,7 @@ export async function openLakefsReading(
   signal: AbortSignal,
 ): Promise<LakefsReading> {
   const { access, client, store, prefix, pool, objects, incoming, log, sealKeys = [] } = options;
-  const records = new LakeRecords(store, prefix);
+  const records = new LakeNotes(store, prefix);
   const { defaultBranch, namespace, mapping, isStale } = await factsOf(
     client,
     records,
@@ -165,7 +170,7 @@ interface Facts {
  */
 async function factsOf(
   client: LakefsClient,
-  records: LakeRecords,
+  records: LakeNotes,
   options: LakefsReadingOptions,
   signal: AbortSignal,
 ): Promise<Facts> {
@@ -194,7 +199,7 @@ async function factsOf(
 }
 
 function staleRefs(
-  records: LakeRecords,
+  records: LakeNotes,
   facts: Omit<Facts, "mapping">,
   { client, log, onBack }: LakefsReadingOptions,
 ): StaleRefs {
@@ -242,7 +247,7 @@ function staleRefs(
  */
 async function agreedMapping(
   client: LakefsClient,
-  records: LakeRecords,
+  records: LakeNotes,
   { mappingSeed, log }: LakefsReadingOptions,
   signal: AbortSignal,
 ): Promise<Mapping> {
@@ -288,7 +293,7 @@ export async function repairNotedMapping(
   prefix: string,
   signal: AbortSignal,
 ): Promise<{ readonly mapping: string; readonly commit: string | undefined }> {
-  const records = new LakeRecords(store, prefix);
+  const records = new LakeNotes(store, prefix);
   const noted = await records.mapping(signal);
   if (noted === undefined) throw new Fault("lakefs/unmapped", { repository: client.repository });
   const repaired = await repairMapping(client, noted.mapping, signal);

@@ -8,7 +8,7 @@ import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { MAPPING_BRANCH } from "../../src/lakefs/notes/mapping.js";
+import { MAPPING_BRANCH } from "../../src/lakefs/agreed/mapping.js";
 import { seal, SEAL_BYTES } from "../../src/lakefs/read/seal.js";
 import { lakepack } from "../support/lakepack-command.js";
 import {

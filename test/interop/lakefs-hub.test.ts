@@ -9,7 +9,7 @@ import { join } from "node:path";
 import t, { type Test } from "tap";
 import { blockStores } from "../support/everyday.js";
 import { formatPointer } from "../../src/git/lfs-pointer.js";
-import { LINKED_MAPPING } from "../../src/lakefs/notes/mapping.js";
+import { LINKED_MAPPING } from "../../src/lakefs/agreed/mapping.js";
 import { type HubType, kohakuHubName } from "../../src/lakefs/rules/hub-names.js";
 import { openNode, refsOf, testPool } from "../support/lakefs-reading.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";

@@ -6,7 +6,7 @@ import { randomBytes } from "node:crypto";
 
 /** Branches of ours (work, mapping, kept heads): never refs. */
 export const RESERVED_BRANCH_PREFIX = "lakepack-";
-/** The one of them whose first record is the mapping (notes/mapping.ts). */
+/** The one of them whose first record is the mapping (agreed/mapping.ts). */
 export const MAPPING_BRANCH = `${RESERVED_BRANCH_PREFIX}mapping`;
 export const WORK_PREFIX = `${RESERVED_BRANCH_PREFIX}work-`;
 

@@ -6,7 +6,7 @@ import { ActionsReader } from "./actions.js";
 import type { LakefsClient } from "../api/client.js";
 import { GuardProof, type GuardState } from "./guard-proof.js";
 import { type HookFinding, reportHooks } from "./hook-report.js";
-import { RootCommit } from "../notes/root-commit.js";
+import { RootCommit } from "../agreed/root-commit.js";
 
 export interface HookExamination {
   /** Tried just now. */

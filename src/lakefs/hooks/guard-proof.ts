@@ -8,7 +8,7 @@ import { LIMITS } from "../../base/limits.js";
 import type { Log } from "../../observe/log.js";
 import type { LakefsClient } from "../api/client.js";
 import { type Guard, proveGuard } from "./guard.js";
-import type { RootCommit } from "../notes/root-commit.js";
+import type { RootCommit } from "../agreed/root-commit.js";
 
 export interface GuardProofOptions {
   readonly client: LakefsClient;

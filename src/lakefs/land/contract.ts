@@ -11,7 +11,7 @@ import type { LakefsClient } from "../api/client.js";
 import type { LakefsCredentials } from "../api/credentials.js";
 import type { LakefsAccess } from "../api/http.js";
 import type { PreCommitPolicy } from "../hooks/commit-hooks.js";
-import type { RootCommit } from "../notes/root-commit.js";
+import type { RootCommit } from "../agreed/root-commit.js";
 import type { BranchHeads } from "../read/branch-heads.js";
 import type { LakefsCommitMap } from "../read/commit-map.js";
 import type { Mapping, LfsObjects } from "../rules/contract.js";

@@ -26,7 +26,7 @@ import { createSurely } from "./create-ref.js";
 import { COMMIT_SEAL_KEY, MOVING_KEY } from "../rules/metadata-keys.js";
 import { findRef } from "./ref-clash.js";
 import { RESERVED_BRANCH_PREFIX } from "../api/hidden-branches.js";
-import type { RootCommit } from "../notes/root-commit.js";
+import type { RootCommit } from "../agreed/root-commit.js";
 import type { LakefsRef } from "../api/types.js";
 
 export const TAG_MOVE_PREFIX = `${RESERVED_BRANCH_PREFIX}tag-`;

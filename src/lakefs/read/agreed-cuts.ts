@@ -8,12 +8,12 @@ import { asFault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import { faultFacts, type Log } from "../../observe/log.js";
 import type { LakefsClient } from "../api/client.js";
-import { agreeOnCut, type Cut, isGone, listCuts, readCut } from "../notes/cuts.js";
-import type { LakeRecords } from "./records.js";
+import { agreeOnCut, type Cut, isGone, listCuts, readCut } from "../agreed/cuts.js";
+import type { LakeNotes } from "./lake-notes.js";
 
 export interface AgreedCutsOptions {
   readonly client: LakefsClient;
-  readonly records: LakeRecords;
+  readonly records: LakeNotes;
   readonly log: Log;
   /** Default: `lakefsCutsLookMs`. */
   readonly lookMs?: number | undefined;

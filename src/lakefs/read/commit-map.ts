@@ -27,8 +27,8 @@ import type { Pool } from "../../pool/task.js";
 import type { LakefsClient } from "../api/client.js";
 import { AgreedCuts } from "./agreed-cuts.js";
 import { READ_RULES } from "../rules/commit-text.js";
-import type { Cut } from "../notes/cuts.js";
-import type { CommitPair, LakeRecord, PathMapping } from "../rules/contract.js";
+import type { Cut } from "../agreed/cuts.js";
+import type { CommitPair, LakeNote, PathMapping } from "../rules/contract.js";
 import { History, type HistoryStep } from "./history.js";
 import type { LakefsAccess } from "../api/http.js";
 import { LeavingOff } from "./leave-off.js";
@@ -36,7 +36,7 @@ import { LostData } from "./lost-data.js";
 import { PADDING_KEY } from "../rules/metadata-keys.js";
 import { promisedIds } from "./promised-blobs.js";
 import { ProvenContents } from "../trees/proven-contents.js";
-import type { LakeRecords, PointerPlace, StoredLakeRecord } from "./records.js";
+import type { LakeNotes, PointerPlace, StoredLakeNote } from "./lake-notes.js";
 import { connectedTask } from "../../odb/walk/tasks.js";
 
 export interface CommitMapOptions {
@@ -47,7 +47,7 @@ export interface CommitMapOptions {
   /** Keys of seals. */
   readonly sealKeys: readonly Uint8Array[];
   readonly mapping: PathMapping;
-  readonly records: LakeRecords;
+  readonly records: LakeNotes;
   readonly objects: ObjectDatabase;
   readonly pool: Pool;
   /** Synthesis tasks at once, over all repositories: at most one less than the pool has threads. */
@@ -87,7 +87,7 @@ const IDLE: SynthesisProgress = { commits: 0, total: 0, objects: 0 };
 export class LakefsCommitMap {
   readonly #options: CommitMapOptions;
   // By size and not by `max`, for which 5 MB would be set aside each, in every repository.
-  readonly #known = new LRUCache<string, StoredLakeRecord>({
+  readonly #known = new LRUCache<string, StoredLakeNote>({
     maxSize: LIMITS.lakePairsMax,
     sizeCalculation: () => 1,
   });
@@ -147,7 +147,7 @@ export class LakefsCommitMap {
   async resolve(
     lakeIds: readonly string[],
     signal: AbortSignal,
-  ): Promise<ReadonlyMap<string, StoredLakeRecord>> {
+  ): Promise<ReadonlyMap<string, StoredLakeNote>> {
     await this.#cuts.load(signal);
     // What another server has cut meanwhile; not behind a synthesis.
     if (this.#cuts.isDue({ first: false }) && this.#turn.idle)
@@ -158,7 +158,7 @@ export class LakefsCommitMap {
     for (const id of new Set(lakeIds)) if (!(await this.#isKnown(id, signal))) unknown.add(id);
     if (unknown.size > 0)
       await this.#turn.run(() => this.#synthesize([...unknown], signal), signal);
-    const found = new Map<string, StoredLakeRecord>();
+    const found = new Map<string, StoredLakeNote>();
     for (const id of lakeIds) {
       const record = await this.#find(id, signal);
       if (record !== undefined) found.set(id, record);
@@ -172,7 +172,7 @@ export class LakefsCommitMap {
   }
 
   /** Returns the record of this commit, if it has been read; nothing is read now. */
-  known(lakeId: string, signal: AbortSignal): Promise<StoredLakeRecord | undefined> {
+  known(lakeId: string, signal: AbortSignal): Promise<StoredLakeNote | undefined> {
     return this.#find(lakeId, signal);
   }
 
@@ -185,7 +185,7 @@ export class LakefsCommitMap {
   }
 
   /** Notes what a landing has made: both ids are then known without reading them back. */
-  async remember(pairs: readonly LakeRecord[], signal: AbortSignal): Promise<void> {
+  async remember(pairs: readonly LakeNote[], signal: AbortSignal): Promise<void> {
     await this.#options.records.put(pairs, signal);
     for (const pair of pairs) this.#known.set(pair.lakeId, pair);
   }
@@ -202,7 +202,7 @@ export class LakefsCommitMap {
     return this.#nothing.has(lakeId) || (await this.#find(lakeId, signal)) !== undefined;
   }
 
-  async #find(lakeId: string, signal: AbortSignal): Promise<StoredLakeRecord | undefined> {
+  async #find(lakeId: string, signal: AbortSignal): Promise<StoredLakeNote | undefined> {
     const held = this.#known.get(lakeId);
     if (held !== undefined || this.#nothing.has(lakeId)) return held;
     const record = await this.#stored(lakeId, signal);
@@ -213,7 +213,7 @@ export class LakefsCommitMap {
   /**
    * A record is derived data: a damaged one counts as none, and what is made again takes its place.
    */
-  async #stored(lakeId: string, signal: AbortSignal): Promise<StoredLakeRecord | undefined> {
+  async #stored(lakeId: string, signal: AbortSignal): Promise<StoredLakeNote | undefined> {
     try {
       return await this.#options.records.get(lakeId, signal);
     } catch (error) {
@@ -229,7 +229,7 @@ export class LakefsCommitMap {
   }
 
   /** Holds a record's ids; its tree's state stays in storage. */
-  #hold({ state: _, ...ids }: StoredLakeRecord): void {
+  #hold({ state: _, ...ids }: StoredLakeNote): void {
     this.#known.set(ids.lakeId, ids);
   }
 
@@ -622,7 +622,7 @@ export class LakefsCommitMap {
    * landing has checked. Undefined: a landing's merge, or a tag.
    */
   async #landedState(
-    record: StoredLakeRecord,
+    record: StoredLakeNote,
     signal: AbortSignal,
   ): Promise<ListingState | undefined> {
     if (record.alias === true || record.tag !== undefined) return undefined;
@@ -716,7 +716,7 @@ export class LakefsCommitMap {
     );
   }
 
-  async #store(records: readonly StoredLakeRecord[], signal: AbortSignal): Promise<void> {
+  async #store(records: readonly StoredLakeNote[], signal: AbortSignal): Promise<void> {
     await this.#options.records.put(records, signal);
     for (const record of records) this.#hold(record);
   }
@@ -739,7 +739,7 @@ function countOf(promised: PromisedIds | undefined): number {
 function toRecords(
   commits: readonly SynthesizedCommit[],
   pack: IngestedPack | undefined,
-): StoredLakeRecord[] {
+): StoredLakeNote[] {
   return commits.map((commit) => ({ version: 2 as const, pack: pack?.checksum, ...commit }));
 }
 

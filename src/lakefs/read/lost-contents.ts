@@ -8,12 +8,12 @@ import { asFault, type Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import type { Log } from "../../observe/log.js";
 import type { LakefsClient } from "../api/client.js";
-import { type Cut, isGone } from "../notes/cuts.js";
-import type { LakeRecords } from "./records.js";
+import { type Cut, isGone } from "../agreed/cuts.js";
+import type { LakeNotes } from "./lake-notes.js";
 
 export interface LostContentsOptions {
   readonly client: LakefsClient;
-  readonly records: LakeRecords;
+  readonly records: LakeNotes;
   readonly log: Log;
 }
 

@@ -7,7 +7,7 @@ import { Fault } from "../../base/fault.js";
 import type { SynthesizedCommit } from "../trees/tasks.js";
 import type { AgreedCuts } from "./agreed-cuts.js";
 import type { LakefsClient } from "../api/client.js";
-import { type Cut, isGone } from "../notes/cuts.js";
+import { type Cut, isGone } from "../agreed/cuts.js";
 import type { HistoryStep } from "./history.js";
 
 export interface LostDataOptions {

@@ -33,14 +33,14 @@ import { READ_RULES } from "../rules/commit-text.js";
 import { LostContents } from "./lost-contents.js";
 import type { LakefsAccess } from "../api/http.js";
 import { LeavingOff } from "./leave-off.js";
-import type { LakeRecords } from "./records.js";
+import type { LakeNotes } from "./lake-notes.js";
 
 export interface PromisedBlobsOptions {
   readonly access: LakefsAccess;
   readonly client: LakefsClient;
   /** lakeFS's storage namespace of it. */
   readonly namespace: string;
-  readonly records: LakeRecords;
+  readonly records: LakeNotes;
   readonly objects: ObjectDatabase;
   readonly pool: Pool;
   /** Tasks of the bridge at once, over all repositories. */
@@ -358,7 +358,7 @@ function countIn(ids: Uint8Array, table: Uint8Array): number {
 
 /** Returns what live packs still promise: a table of ids each. */
 export function promisedIds(
-  records: LakeRecords,
+  records: LakeNotes,
   packs: readonly LivePack[],
   signal: AbortSignal,
 ): Promise<SharedArrayBuffer[]> {

@@ -52,7 +52,7 @@ export interface CommitPair {
 }
 
 /** The durable record git/lake/<lakeFS commit id> (msgpackr, put if absent, never changes). */
-export interface LakeRecord extends CommitPair {
+export interface LakeNote extends CommitPair {
   readonly version: 2;
   /** Pack the commit's new objects are in; undefined: it added none. */
   readonly pack: string | undefined;

@@ -1,6 +1,6 @@
 /**
  * Hashes of contents, found once: asked for and told over a port, kept durably by the main side
- * (read/records.ts).
+ * (read/lake-notes.ts).
  */
 import { createHash } from "node:crypto";
 import type { MessagePort } from "node:worker_threads";

@@ -1,7 +1,7 @@
 /**
  * Contents whose bytes one of us has hashed or sent, at the address where they lie: so that a push
  * which brings such a file to another path need not send it again. Of large contents the hashes
- * themselves are kept (records.ts); this is the little that small ones need, one id a content:
+ * themselves are kept (read/lake-notes.ts); this is the little that small ones need, one id a content:
  *
  *   the first 20 bytes of SHA-256("<content key> <SHA-256 of the bytes>"); hash-memory.ts has the
  *   key

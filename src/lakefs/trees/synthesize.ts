@@ -44,7 +44,7 @@ import {
 import type { Filter } from "../../git/gitattributes.js";
 import { HashMemory } from "./hash-memory.js";
 import { type LakeChange, listChanges, listCommit, listCompared, type Side } from "./listing.js";
-import { formatMapping } from "../notes/mapping.js";
+import { formatMapping } from "../agreed/mapping.js";
 import { COMMIT_SEAL_KEY, PADDING_KEY } from "../rules/metadata-keys.js";
 import { ObjectOutput } from "./object-output.js";
 import { padTree } from "../rules/padded-modes.js";

@@ -17,7 +17,7 @@ import type { LakefsCommitMap } from "../../lakefs/read/commit-map.js";
 import { contentKey } from "../../lakefs/trees/hash-memory.js";
 import { fileMetadata } from "../../lakefs/rules/object-metadata.js";
 import { FILE_MODE } from "../../lakefs/rules/path-rules.js";
-import type { RootCommit } from "../../lakefs/notes/root-commit.js";
+import type { RootCommit } from "../../lakefs/agreed/root-commit.js";
 import type { LakefsObject } from "../../lakefs/api/types.js";
 import type { LakefsFile, LakefsFiles } from "../../lfs/lakefs-files.js";
 

@@ -13,7 +13,7 @@ import { checkAborted, Turns } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import { ZERO_OID } from "../../git/oid.js";
 import type { Ingest, IngestedPack } from "../../odb/index-pack/contract.js";
-import { toPackRecord } from "../../odb/manifest/objects.js";
+import { toPackLine } from "../../odb/manifest/objects.js";
 import type { RefChange, RefOutcome } from "../../odb/ref-store.js";
 import type { PackTables } from "../../odb/packs/tables.js";
 import type { Pool } from "../../pool/task.js";
@@ -284,7 +284,7 @@ class Push {
   ): Promise<Map<string, RefOutcome>> {
     const { repository, signal } = this.#exchange;
     const { denyDeletes, denyDeleteCurrent } = this.#policy;
-    const packs = pack === undefined ? [] : [toPackRecord(pack, "push")];
+    const packs = pack === undefined ? [] : [toPackLine(pack, "push")];
     const onProgress = (line: string, done: boolean) => this.#progress.report(line, done);
     const onResult = (line: string) => this.#progress.say(line);
     const stillMay = () => this.#exchange.stillMay();

@@ -10,7 +10,7 @@ import { LIMITS } from "../../base/limits.js";
 import type { RepositoryRow } from "../../database/schema.js";
 import type { LakefsServer } from "../../lakefs/api/client.js";
 import { isLakefsRepositoryName } from "../../lakefs/rules/hub-names.js";
-import { rootOf } from "../../lakefs/notes/identity.js";
+import { rootOf } from "../../lakefs/agreed/identity.js";
 import { unlessAway } from "../../lakefs/api/stale.js";
 import type { LakefsRepository } from "../../lakefs/api/types.js";
 import type { Log } from "../../observe/log.js";

@@ -43,10 +43,10 @@ import type {
   SynthesizedCommit,
 } from "../trees/tasks.js";
 import type { Store } from "../../store/store.js";
-import type { LakeRecord } from "../rules/contract.js";
-import type { Cut } from "../notes/cuts.js";
+import type { LakeNote } from "../rules/contract.js";
+import type { Cut } from "../agreed/cuts.js";
 import { KEPT_BYTES_MAX } from "../trees/kept-contents.js";
-import { formatNote, type MappingRecord, parseNote } from "../notes/mapping.js";
+import { formatNote, type MappingRecord, parseNote } from "../agreed/mapping.js";
 import { SEAL_BYTES, seal, unseal } from "./seal.js";
 import { damagedList } from "../trees/promised-list.js";
 
@@ -94,8 +94,8 @@ const CONTENT = z.object({ version: z.literal(1), sha256: SHA256, blob: OID.opti
 /**
  * A record with what synthesis knows beyond both ids. A landing's has neither `tag` nor `state`.
  */
-export interface StoredLakeRecord
-  extends LakeRecord,
+export interface StoredLakeNote
+  extends LakeNote,
     Partial<Pick<SynthesizedCommit, "tag" | "state">> {
   /** A landing's merge under its tip's ids: its own tree may differ. */
   readonly alias?: true;
@@ -132,7 +132,7 @@ const CONTENT_BYTES = 512;
 /** A path of at most 1,024 bytes, an id, a number. */
 const POINTER_BYTES = 4_096;
 
-export class LakeRecords {
+export class LakeNotes {
   readonly #store: Store;
   readonly #prefix: string;
   readonly #packr = new Packr({ useRecords: false });
@@ -144,7 +144,7 @@ export class LakeRecords {
   }
 
   /** Throws "odb/damaged": a record that cannot be read is not the same as none. */
-  async get(lakeId: string, signal?: AbortSignal): Promise<StoredLakeRecord | undefined> {
+  async get(lakeId: string, signal?: AbortSignal): Promise<StoredLakeNote | undefined> {
     const key = this.#key(`lake/${lakeId}`);
     const bytes = await this.#read(key, LIMITS.lakeRecordBytesMax, signal);
     if (bytes === undefined) return undefined;
@@ -179,13 +179,13 @@ export class LakeRecords {
    * Durable when it resolves. The way back is written first: who finds the record finds that too. A
    * damaged record is replaced.
    */
-  async put(records: readonly StoredLakeRecord[], signal?: AbortSignal): Promise<void> {
+  async put(records: readonly StoredLakeNote[], signal?: AbortSignal): Promise<void> {
     await Promise.all(
       records.map((record) => this.#writes.run(() => this.#putOne(record, signal), signal)),
     );
   }
 
-  async #putOne(record: StoredLakeRecord, signal: AbortSignal | undefined): Promise<void> {
+  async #putOne(record: StoredLakeNote, signal: AbortSignal | undefined): Promise<void> {
     await this.#putIfAbsent(
       `lake-by-git/${record.tag ?? record.commit}/${record.lakeId}`,
       utf8(record.lakeId),
@@ -200,8 +200,8 @@ export class LakeRecords {
   }
 
   /** Replaces records that are there: their commits were made anew, into other packs. */
-  async replace(records: readonly StoredLakeRecord[], signal?: AbortSignal): Promise<void> {
-    const one = (record: StoredLakeRecord) => {
+  async replace(records: readonly StoredLakeNote[], signal?: AbortSignal): Promise<void> {
+    const one = (record: StoredLakeNote) => {
       const key = this.#key(`lake/${record.lakeId}`);
       return this.#store.put(key, seal(key, this.#packr.pack(record)), signal);
     };
