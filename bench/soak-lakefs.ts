@@ -114,11 +114,9 @@ async function noteFailure(counts: Counts, who: string, work: () => Promise<void
  * own otherwise.
  */
 async function write({ source, until, counts }: Soak): Promise<void> {
-  await source.client.createBranch(
-    source.name,
-    { name: "writer", source: "main" },
-    new AbortController().signal,
-  );
+  await source.client
+    .in(source.name)
+    .createBranch({ name: "writer", source: "main" }, new AbortController().signal);
   for (let at = 0; Date.now() < until; at++) {
     const started = Date.now();
     await noteFailure(counts, "the writer", async () => {

@@ -6,6 +6,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import t from "tap";
+import ts from "typescript";
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../..");
 
@@ -27,6 +28,9 @@ const RANKS: Readonly<Record<string, number>> = {
   lfs: 9,
   auth: 9,
   serve: 10,
+  // To come: events told to others, and the server as a client of others' Git servers.
+  webhooks: 10,
+  client: 10,
   api: 11,
   transport: 12,
   cli: 13,
@@ -39,9 +43,12 @@ const RANKS: Readonly<Record<string, number>> = {
 const FOLDERS: Readonly<Record<string, readonly string[]>> = {
   git: ["", "fsck"],
   odb: ["packs", "walk", "index-pack", "", "pack-objects", "manifest"],
-  lakefs: ["api", "rules", "notes", "hooks", "trees", "read", "land", ""],
+  lakefs: ["api", "rules", "agreed", "hooks", "trees", "read", "land", ""],
   serve: ["conversation", "lfs", "repositories", "fetch", "push", ""],
-  transport: ["http", ""],
+  // To come: repositories in object storage, and blocks of them on the local disk.
+  store: ["", "s3", "cache"],
+  // To come: Git over SSH.
+  transport: ["http", "ssh", ""],
   cli: ["server", "terminal", "doctor", "commands", ""],
 };
 /** More files than that nobody takes in at a glance. */
@@ -57,7 +64,7 @@ const OWNERS: readonly (readonly [pattern: RegExp, rooms: readonly string[]])[] 
   [/^@aws-sdk\//, ["store"]],
   [/^(libsql|kysely|pg)$/, ["database"]],
   [/^undici$/, ["lakefs"]],
-  [/^(node:)?child_process$/, []],
+  [/^(node:)?child_process$/, ["client"]],
 ];
 /** Choosing kernels is timing them: the one clock in a pure room. */
 const TIMES_KERNELS = "src/kernels/choose.ts";
@@ -83,6 +90,24 @@ const MODULE_STATE: Readonly<Record<string, string>> = {
 /** Classes whose instances change; of a Map or a Set, unless its type says that it does not. */
 const CHANGING =
   /^(?:export )?const \w+(: [^=]+)? = new (?:Map|Set|WeakMap|WeakSet|LRUCache|Semaphore|SingleFlight|FinalizationRegistry|BroadcastChannel|AbortController)\b/;
+
+/**
+ * Files that spread a list into a call's arguments, and why it is short. Some 125,000 arguments
+ * overflow the stack, and the length of a list that comes from a pack or a request is its sender's
+ * to choose: such lists are gone through.
+ */
+const SPREADING: Readonly<Record<string, string>> = {
+  "src/cli/doctor/checks.ts": "the checks of one kind",
+  "src/cli/terminal/subcommand.ts": "a page: LIMITS.listedPageMax",
+  "src/lakefs/api/commit-record.ts": "parents of a pushed commit: LIMITS.landingParentsMax",
+  "src/lakefs/hooks/actions.ts": "hooks of a file: LIMITS.actionFileBytesMax",
+  "src/odb/index-pack/passes.ts": "LIMITS.fsckWarningsMax",
+  "src/odb/pack-objects/fetch-pack.ts": "the pool's threads",
+  "src/odb/pack-objects/fetch-work.ts": "a pair",
+  "src/pool/fair-queue.ts": "whose share it is: two",
+  "src/pool/port.ts": "what our own calls give",
+  "src/wire/filter.ts": "parts of a filter: LIMITS.filterBytesMax",
+};
 
 interface Import {
   readonly file: string;
@@ -194,6 +219,20 @@ function moduleState(text: string, aliases: ReadonlySet<string>): string[] {
     const type = match?.[1]?.slice(2).trim() ?? "";
     return match !== null && !type.startsWith("Readonly") && !aliases.has(type);
   });
+}
+
+/** Lines on which a call's arguments have a spread list. */
+function spreads(text: string): number[] {
+  const source = ts.createSourceFile("x.ts", text, ts.ScriptTarget.Latest);
+  const found: number[] = [];
+  const visit = (node: ts.Node): void => {
+    const isCall = ts.isCallExpression(node) || ts.isNewExpression(node);
+    if (isCall && node.arguments?.some(ts.isSpreadElement) === true)
+      found.push(source.getLineAndCharacterOfPosition(node.getStart(source)).line + 1);
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return found;
 }
 
 /** Ways to wait are what these files are. */
@@ -315,4 +354,12 @@ t.test("modules hold nothing that changes, but for a few that say why", async (t
     "  let inside = 0;",
   ];
   t.same(moduleState([...caught, ...passed].join("\n"), new Set(["Macros"])), caught);
+});
+
+t.test("no list whose length somebody else chooses is spread into a call", async (t) => {
+  const found = files.filter((file) => spreads(readFileSync(join(ROOT, file), "utf8")).length > 0);
+  t.same(found.sort(), Object.keys(SPREADING).sort());
+  const text = "all.push(\n  ...list,\n);\nnew Set([...list]);\nnew Row(...list);";
+  t.same(spreads(text), [1, 5], "calls and constructors, not the list of one that is made");
+  t.throws(() => [].push(...(Array(1_000_000) as never[])), RangeError, "what it is about");
 });

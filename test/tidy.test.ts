@@ -33,10 +33,7 @@ const scripts = filesBelow("scripts", ".mjs");
 const kernels = filesBelow("wasm", ".ts");
 const tests = filesBelow("test", ".ts");
 const documents = [
-  "README.md",
-  "CONTRIBUTING.md",
-  "CHANGELOG.md",
-  "SECURITY.md",
+  ...["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "bench/README.md"],
   ...filesBelow("docs", ".md"),
 ];
 
@@ -147,7 +144,7 @@ const FOR_TESTS: ReadonlySet<string> = new Set([
   "src/transport/uws-binary.ts UWS_PLATFORM",
   // Formats that tests write and we only read.
   "src/lakefs/api/sstable.ts crc32c",
-  "src/lakefs/notes/cuts.ts CUT_PREFIX",
+  "src/lakefs/agreed/cuts.ts CUT_PREFIX",
 ]);
 
 /** src/library is what the package exports; its own test holds the set of names. */

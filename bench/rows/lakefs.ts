@@ -110,9 +110,10 @@ async function sizeRows(
     { name, storage_namespace: lakefs.namespace(name), default_branch: "main" },
     signal,
   );
-  await commitMany(lakefs.client, name, { from: 0, to: objects, bytes: FILE_BYTES });
+  await commitMany(lakefs.client.in(name), { from: 0, to: objects, bytes: FILE_BYTES });
   const add = (operation: string, cost: Cost): Cost => {
-    report.note(
+    report.cost(
+      { objects, operation, ...cost },
       `  ${objects.toLocaleString("en").padStart(7)} ${operation.padEnd(22)} ${lineOf(cost)}`,
     );
     costs.set(operation, [...(costs.get(operation) ?? []), [objects, cost]]);
@@ -126,7 +127,7 @@ async function sizeRows(
   const clone = async (operation: string): Promise<Cost> =>
     add(operation, await cloneOnce(rig, server, name));
   const second = await clone("second clone");
-  await commitMany(lakefs.client, name, { from: 0, to: 10, bytes: FILE_BYTES, salt: "changed" });
+  await commitMany(lakefs.client.in(name), { from: 0, to: 10, bytes: FILE_BYTES, salt: "changed" });
   const changed = await clone("after 10 files changed");
   await server.stop();
   server = await startBeside(rig, server.data);
@@ -313,15 +314,15 @@ async function largeFileRow(rig: Rig): Promise<void> {
     { name, storage_namespace: lakefs.namespace(name), default_branch: "main" },
     signal,
   );
-  await commitMany(lakefs.client, name, { from: 0, to: 99, bytes: FILE_BYTES });
+  await commitMany(lakefs.client.in(name), { from: 0, to: 99, bytes: FILE_BYTES });
   const size_bytes = 10_000_000_000;
   const stage = {
     physical_address: `${lakefs.outside}weights`,
     checksum: `sha256:${"5a".repeat(32)}`,
     size_bytes,
   };
-  await lakefs.client.stageObject(name, "main", "weights.safetensors", stage, signal);
-  await lakefs.client.commit(name, "main", { message: "10 GB" }, signal);
+  await lakefs.client.in(name).stageObject("main", "weights.safetensors", stage, signal);
+  await lakefs.client.in(name).commit("main", { message: "10 GB" }, signal);
   const server = await startBeside(rig, join(rig.folder, "data-large"));
   try {
     const cost = await measured(rig, server, () =>

@@ -8,33 +8,35 @@ import { faultFacts, type Log } from "../observe/log.js";
 import type { ObjectDatabase } from "../odb/object-database.js";
 import type { Pool } from "../pool/task.js";
 import type { Store } from "../store/store.js";
-import { LakefsClient } from "./api/client.js";
+import type { LakefsClient } from "./api/client.js";
 import { BranchHeads } from "./read/branch-heads.js";
 import { LakefsCommitMap } from "./read/commit-map.js";
 import type { Mapping } from "./rules/contract.js";
 import type { LakefsAccess } from "./api/http.js";
 import { LakefsRefs, type LakefsRefsOptions, type StaleRefs } from "./refs.js";
-import { formatMapping, isSameMapping, openMappingRecord, repairMapping } from "./notes/mapping.js";
+import {
+  formatMapping,
+  isSameMapping,
+  openMappingRecord,
+  repairMapping,
+} from "./agreed/mapping.js";
 import { PromisedBlobs } from "./read/promised-blobs.js";
 import { StoredLists } from "./read/promise-lists.js";
-import { LakeRecords } from "./read/records.js";
-import { RootCommit } from "./notes/root-commit.js";
+import { LakeNotes } from "./read/lake-notes.js";
+import { RootCommit } from "./agreed/root-commit.js";
 import { unlessAway } from "./api/stale.js";
 
 export interface LakefsReadingOptions {
   readonly access: LakefsAccess;
-  /** Default: one made from `access`. */
-  readonly client?: LakefsClient;
-  /** lakeFS's name of it. */
-  readonly repository: string;
+  readonly client: LakefsClient;
   readonly store: Store;
-  /** Where its Git side lives in the store ("repos/…", without "/git"). */
+  /** Prefix of its Git side in the store ("repos/…", without "/git"). */
   readonly prefix: string;
   readonly pool: Pool;
   readonly objects: ObjectDatabase;
   /** Keys of seals: the first signs, all verify. Default: none. */
   readonly sealKeys?: readonly Uint8Array[];
-  /** What the settings say; it counts only where lakeFS holds no mapping yet. */
+  /** The mapping of the settings; it counts only where lakeFS holds none yet. */
   readonly mappingSeed: Mapping;
   readonly incoming: string;
   /**
@@ -55,7 +57,6 @@ export interface LakefsReadingOptions {
 /** What is read of one lakeFS repository. */
 export interface LakefsReading {
   readonly client: LakefsClient;
-  readonly repository: string;
   /** lakeFS's storage namespace of it. */
   readonly namespace: string;
   readonly defaultBranch: string;
@@ -76,19 +77,8 @@ export async function openLakefsReading(
   options: LakefsReadingOptions,
   signal: AbortSignal,
 ): Promise<LakefsReading> {
-  const {
-    access,
-    repository,
-    store,
-    prefix,
-    pool,
-    objects,
-    incoming,
-    log,
-    sealKeys = [],
-  } = options;
-  const client = options.client ?? new LakefsClient(access);
-  const records = new LakeRecords(store, prefix);
+  const { access, client, store, prefix, pool, objects, incoming, log, sealKeys = [] } = options;
+  const records = new LakeNotes(store, prefix);
   const { defaultBranch, namespace, mapping, isStale } = await factsOf(
     client,
     records,
@@ -98,7 +88,6 @@ export async function openLakefsReading(
   const shared = {
     access,
     client,
-    repository,
     namespace,
     records,
     objects,
@@ -121,7 +110,6 @@ export async function openLakefsReading(
       : undefined;
   return {
     client,
-    repository,
     namespace,
     defaultBranch,
     sealKeys,
@@ -129,7 +117,7 @@ export async function openLakefsReading(
     commits,
     promised,
     lists: new StoredLists({ records, pool, incoming }),
-    root: new RootCommit(client, repository),
+    root: new RootCommit(client),
     heads: new BranchHeads(),
     stale,
   };
@@ -142,21 +130,29 @@ export interface LakefsRefsWishes
 
 /** Refs of what `reading` reads, whose pushes land by `landing`. */
 export function openLakefsRefs(
-  { client, repository, defaultBranch, commits, heads, stale }: LakefsReading,
+  { client, defaultBranch, commits, heads, stale }: LakefsReading,
   { log, ...wishes }: LakefsRefsWishes,
 ): LakefsRefs {
   return new LakefsRefs({
     ...wishes,
     client,
-    repository,
     defaultBranch,
     commits,
     branchHeads: heads,
     stale,
     onUnserved: ({ kind, id, reason }) =>
-      log.warn("a ref of lakeFS is not served", { repository, kind, id, reason }),
+      log.warn("a ref of lakeFS is not served", {
+        repository: client.repository,
+        kind,
+        id,
+        reason,
+      }),
     onIncomplete: (branch, { message: reason }) =>
-      log.debug("a half-landed push is not completed", { repository, branch, reason }),
+      log.debug("a half-landed push is not completed", {
+        repository: client.repository,
+        branch,
+        reason,
+      }),
   });
 }
 
@@ -169,18 +165,18 @@ interface Facts {
 }
 
 /**
- * What a repository is opened by: asked of lakeFS, or while that is away and it may be, what was
- * noted.
+ * Returns the facts that open a repository: asked of lakeFS, or as noted while lakeFS is away and
+ * may be.
  */
 async function factsOf(
   client: LakefsClient,
-  records: LakeRecords,
+  records: LakeNotes,
   options: LakefsReadingOptions,
   signal: AbortSignal,
 ): Promise<Facts> {
   const now = async (asking: AbortSignal): Promise<Facts> => {
     const { default_branch: defaultBranch, storage_namespace: namespace } =
-      await client.getRepository(options.repository, asking);
+      await client.getRepository(asking);
     return {
       defaultBranch,
       namespace,
@@ -203,11 +199,12 @@ async function factsOf(
 }
 
 function staleRefs(
-  records: LakeRecords,
+  records: LakeNotes,
   facts: Omit<Facts, "mapping">,
-  { repository, log, onBack }: LakefsReadingOptions,
+  { client, log, onBack }: LakefsReadingOptions,
 ): StaleRefs {
   const { defaultBranch, namespace, isStale } = facts;
+  const { repository } = client;
   let isChecked = !isStale;
   return {
     async known(signal) {
@@ -244,16 +241,17 @@ function staleRefs(
 }
 
 /**
- * What lakeFS says, and what this server has read the repository by before: they must not differ,
- * or the same commits would get other ids. Where lakeFS has lost its record, what was true before
- * is written again, whatever the settings say now. Throws "lakefs/remapped".
+ * Returns the mapping on which lakeFS and this server's own record agree: they must not differ, or
+ * the same commits would get other ids. Where lakeFS has lost its record, what was true before is
+ * written again, whatever the settings say now. Throws "lakefs/remapped".
  */
 async function agreedMapping(
   client: LakefsClient,
-  records: LakeRecords,
-  { repository, mappingSeed, log }: LakefsReadingOptions,
+  records: LakeNotes,
+  { mappingSeed, log }: LakefsReadingOptions,
   signal: AbortSignal,
 ): Promise<Mapping> {
+  const { repository } = client;
   const before = await records.mapping(signal).catch((error: unknown) => {
     const fault = asFault(error);
     if (fault.code !== "odb/damaged") throw fault;
@@ -263,21 +261,17 @@ async function agreedMapping(
     });
     return undefined;
   });
-  const now = await openMappingRecord(
-    client,
-    repository,
-    before?.mapping ?? mappingSeed,
-    signal,
-    before,
-  ).catch((error: unknown) => {
-    // It is there, and is no mapping any more: with a note, that is another mapping.
-    if (before === undefined || asFault(error).code !== "lakefs/bad-reply") throw error;
-    throw new Fault(
-      "lakefs/remapped",
-      { repository, before: formatMapping(before.mapping), now: "none that can be read" },
-      error,
-    );
-  });
+  const now = await openMappingRecord(client, before?.mapping ?? mappingSeed, signal, before).catch(
+    (error: unknown) => {
+      // It is there, and is no mapping any more: with a note, that is another mapping.
+      if (before === undefined || asFault(error).code !== "lakefs/bad-reply") throw error;
+      throw new Fault(
+        "lakefs/remapped",
+        { repository, before: formatMapping(before.mapping), now: "none that can be read" },
+        error,
+      );
+    },
+  );
   if (before !== undefined && !isSameMapping(before.mapping, now.mapping)) {
     throw new Fault("lakefs/remapped", {
       repository,
@@ -297,13 +291,12 @@ export async function repairNotedMapping(
   client: LakefsClient,
   store: Store,
   prefix: string,
-  repository: string,
   signal: AbortSignal,
 ): Promise<{ readonly mapping: string; readonly commit: string | undefined }> {
-  const records = new LakeRecords(store, prefix);
+  const records = new LakeNotes(store, prefix);
   const noted = await records.mapping(signal);
-  if (noted === undefined) throw new Fault("lakefs/unmapped", { repository });
-  const repaired = await repairMapping(client, repository, noted.mapping, signal);
+  if (noted === undefined) throw new Fault("lakefs/unmapped", { repository: client.repository });
+  const repaired = await repairMapping(client, noted.mapping, signal);
   await records.putMapping(repaired, signal);
   return { mapping: formatMapping(repaired.mapping), commit: repaired.commit };
 }

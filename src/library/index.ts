@@ -1,6 +1,6 @@
 /**
- * `lakepack`: the server inside another program. What this file exports is held by
- * test/library.test; docs/library.md says what may be relied on.
+ * `lakepack`: the server inside another program. Its exports are held by test/library.test;
+ * docs/library.md says what may be relied on.
  */
 import { checkSettings, type SettingName } from "../cli/server/settings.js";
 import { createLog } from "../observe/log.js";

@@ -58,7 +58,7 @@ export interface ServerOptions {
   readonly pool: Pool;
   readonly tables: PackTables;
   readonly policy: PushPolicy;
-  /** What is offered where the repository itself does not forbid it. */
+  /** Capabilities offered where the repository itself does not forbid them. */
   readonly offer: Offer;
   readonly log: Log;
   readonly fetch: UploadPackDeps;
@@ -85,8 +85,8 @@ export class GitServer {
 
   /**
    * Writes the first words of a service: refs in versions 0 and 1, capabilities in version 2. Not
-   * the `# service=` line: that is HTTP's. What lakeFS still has to be read for is said in the
-   * protocol, in its promised form; other faults before the first byte become a status.
+   * the `# service=` line: that is HTTP's. A reading of lakeFS that is still to be done is told in
+   * the protocol, in its promised form; other faults before the first byte become a status.
    */
   async advertise(given: Exchange, service: GitService): Promise<void> {
     const exchange = tracedExchange(given, service, this.#options.log);

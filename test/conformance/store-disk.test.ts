@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm, utimes, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, rm, truncate, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
@@ -52,4 +52,17 @@ t.test("a refused or failed write leaves no temporary file behind", async (t) =>
   await faultOf(store.putIfAbsent("k/a", utf8("2")));
   await faultOf(store.putIfMatch("k/a", utf8("3"), "stale"));
   t.same(await readdir(join(folder, "k")), ["a"]);
+});
+
+t.test("a file that is too large is refused by its size, before any of it is read", async (t) => {
+  const folder = await freshFolder();
+  const store = new DiskStore(folder);
+  await writeFile(join(folder, "manifest"), "");
+  await truncate(join(folder, "manifest"), 2 ** 40); // a hole: takes no space, and nobody can hold it
+  const reading = store.get("manifest", 1_000);
+  await t.rejects(reading, {
+    code: "store/oversized",
+    row: { http: 500 },
+    facts: { bytes: 2 ** 40, bytesMax: 1_000 },
+  });
 });

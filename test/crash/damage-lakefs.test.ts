@@ -8,7 +8,7 @@ import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { MAPPING_BRANCH } from "../../src/lakefs/notes/mapping.js";
+import { MAPPING_BRANCH } from "../../src/lakefs/agreed/mapping.js";
 import { seal, SEAL_BYTES } from "../../src/lakefs/read/seal.js";
 import { lakepack } from "../support/lakepack-command.js";
 import {
@@ -73,8 +73,8 @@ async function readOnce(t: Test): Promise<Read> {
       signal,
     );
     await git(["push", "-q", `${writer.url}/lakefs/${name}.git`, "main"], { cwd: work });
-    await lakefs.client.uploadObject(name, "main", "large.bin", LARGE, {}, signal);
-    await lakefs.client.commit(name, "main", { message: "native" }, signal);
+    await lakefs.client.in(name).uploadObject("main", "large.bin", LARGE, {}, signal);
+    await lakefs.client.in(name).commit("main", { message: "native" }, signal);
     refs.set(name, await git(["ls-remote", `${reader.url}/lakefs/${name}.git`]));
   }
   await writer.stop();
@@ -287,7 +287,7 @@ t.test(
     await change(await filesOf(data, "list"), withoutLastLine);
     await change(await filesOf(data, "lake"), flip(0.5));
     const proxy = await startProxy(t, read.lakefs);
-    const mapping = (await read.lakefs.client.getBranch(KEPT, MAPPING_BRANCH, signal)).commit_id;
+    const mapping = (await read.lakefs.client.in(KEPT).getBranch(MAPPING_BRANCH, signal)).commit_id;
     proxy.onCall = ({ path }) =>
       /\/commits/.test(path) && !path.includes(mapping)
         ? { as: "answer", status: 404, body: '{"message":"not found"}' }

@@ -30,7 +30,7 @@ t.test(`${rounds} rounds, seed ${chosen}`, { skip: skipLakefs }, async (t) => {
   await Promise.all(
     Array.from({ length: FILES }, (_, at) => put(lakefs, name, filePath(at, 0), `file ${at}\n`)),
   );
-  await lakefs.client.commit(name, "main", { message: "all" }, signal);
+  await lakefs.client.in(name).commit("main", { message: "all" }, signal);
   const env = { LAKEPACK_LAKEFS_POLL_SECONDS: "0" };
   const first = await startBeside(t, lakefs, env);
   await readRefs(first, name);

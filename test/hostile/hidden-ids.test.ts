@@ -179,7 +179,7 @@ t.test("a branch deleted in lakeFS", { skip: skipLakefs, timeout: 120_000 }, asy
   await check(t, server, `lakefs/${repository}`, byGit);
   const other = await emptyRepository(lakefs, "hidden");
   const byLakefs = await hide(t, `${server.url}/lakefs/${other}.git`, () =>
-    lakefs.client.deleteBranch(other, "secret", signal),
+    lakefs.client.in(other).deleteBranch("secret", signal),
   );
   await check(t, server, `lakefs/${other}`, byLakefs);
 });

@@ -396,7 +396,7 @@ t.test(
       await put(lakefs, name, "folder/file", "of lakeFS\n");
       const evil = '[submodule "../x"]\n\tpath = x\n\turl = x\n';
       await put(lakefs, name, "evil", evil);
-      await lakefs.client.commit(name, "main", { message: "by lakeFS" }, signal);
+      await lakefs.client.in(name).commit("main", { message: "by lakeFS" }, signal);
       const path = `/lakefs/${name}.git`;
       const work = join(await tempFolder(t), "work");
       await git(["clone", "-q", `${server.url}${path}`, work]);

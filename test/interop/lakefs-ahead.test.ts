@@ -34,8 +34,8 @@ async function create({ client, namespace }: RunningLakefs, name: string): Promi
 }
 
 async function commit(client: RunningLakefs["client"], name: string, text: string): Promise<void> {
-  await client.uploadObject(name, "main", `${text}.txt`, Buffer.from(text), {}, signal);
-  await client.commit(name, "main", { message: text }, signal);
+  await client.in(name).uploadObject("main", `${text}.txt`, Buffer.from(text), {}, signal);
+  await client.in(name).commit("main", { message: text }, signal);
 }
 
 /** Contents read from lakeFS so far, as the server counts them. */
@@ -88,15 +88,10 @@ hooks:
     type: webhook
     properties: {url: "${server.url}/api/lakefs/webhook", headers: {X-Lakepack-Secret: "${SECRET}"}}
 `;
-      await client.uploadObject(
-        "hooked",
-        "main",
-        "_lakefs_actions/lakepack.yaml",
-        Buffer.from(action),
-        {},
-        signal,
-      );
-      await client.commit("hooked", "main", { message: "tell" }, signal);
+      await client
+        .in("hooked")
+        .uploadObject("main", "_lakefs_actions/lakepack.yaml", Buffer.from(action), {}, signal);
+      await client.in("hooked").commit("main", { message: "tell" }, signal);
       t.ok(await until(async () => (await contentsRead(server)) >= 2), "both commits were read");
       const before = await contentsRead(server);
       await git(["ls-remote", `${server.url}/lakefs/hooked.git`]);

@@ -27,7 +27,7 @@ function countPassed(proxy: LakefsProxy): Map<string, number> {
 
 async function many(lakefs: RunningLakefs, files: number): Promise<string> {
   const name = await emptyRepository(lakefs, "many");
-  await commitMany(lakefs.client, name, { from: 0, to: files, bytes: 200 });
+  await commitMany(lakefs.client.in(name), { from: 0, to: files, bytes: 200 });
   return name;
 }
 
@@ -146,7 +146,7 @@ t.test("a lakeFS that is away", { skip: skipLakefs, timeout: 240_000 }, async (t
     async (t) => {
       const name = await emptyRepository(lakefs, "stale");
       await put(lakefs, name, "file", "one");
-      await lakefs.client.commit(name, "main", { message: "one" }, signal);
+      await lakefs.client.in(name).commit("main", { message: "one" }, signal);
       const more = { ...settings, LAKEPACK_LAKEFS_POLL_SECONDS: "1" };
       const strict = await startBeside(t, lakefs, more);
       const stale = { ...more, LAKEPACK_LAKEFS_SERVE_STALE: "true" };
@@ -190,7 +190,7 @@ t.test("a lakeFS that is away", { skip: skipLakefs, timeout: 240_000 }, async (t
 
       await proxy.comeBack();
       await put(lakefs, name, "file", "two");
-      await lakefs.client.commit(name, "main", { message: "two" }, signal);
+      await lakefs.client.in(name).commit("main", { message: "two" }, signal);
       const clone = join(folder, "fresh");
       for (
         let attempt = 0;

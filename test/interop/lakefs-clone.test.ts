@@ -24,30 +24,24 @@ async function seed(lakefs: RunningLakefs, name: string): Promise<void> {
     signal,
   );
   const put = (branch: string, path: string, text: string) =>
-    client.uploadObject(name, branch, path, utf8(text), {}, signal);
+    client.in(name).uploadObject(branch, path, utf8(text), {}, signal);
   await put("main", "README.md", "# seeded\n");
   await put("main", "data/nested/deep/file.txt", "deep\n");
   await put("main", "café.txt", "names\n");
-  const first = await client.commit(name, "main", { message: "first" }, signal);
-  await client.createBranch(name, { name: "feature_-2fone", source: first.id }, signal);
+  const first = await client.in(name).commit("main", { message: "first" }, signal);
+  await client.in(name).createBranch({ name: "feature_-2fone", source: first.id }, signal);
   await put("feature_-2fone", "feature.txt", "feature\n");
-  const side = await client.commit(
-    name,
-    "feature_-2fone",
-    { message: "on the side", metadata: { key: "value" } },
-    signal,
-  );
-  await client.uploadObject(
-    name,
-    "main",
-    "weights.safetensors",
-    new Uint8Array(1_200_000).fill(7),
-    {},
-    signal,
-  );
-  await client.commit(name, "main", { message: "weights" }, signal);
-  await client.merge(name, side.id, "main", { message: "merged in lakeFS", metadata: {} }, signal);
-  await client.createTag(name, { id: "v1.0", ref: first.id }, signal);
+  const side = await client
+    .in(name)
+    .commit("feature_-2fone", { message: "on the side", metadata: { key: "value" } }, signal);
+  await client
+    .in(name)
+    .uploadObject("main", "weights.safetensors", new Uint8Array(1_200_000).fill(7), {}, signal);
+  await client.in(name).commit("main", { message: "weights" }, signal);
+  await client
+    .in(name)
+    .merge(side.id, "main", { message: "merged in lakeFS", metadata: {} }, signal);
+  await client.in(name).createTag({ id: "v1.0", ref: first.id }, signal);
   await put("main", "staged-only.txt", "must not leak\n");
 }
 
@@ -121,16 +115,11 @@ for (const blocks of blockStores) {
         const copy = join(folder, "copy");
         await git(["clone", "-q", `${fresh.url}/lakefs/seeded.git`, copy], { env: NO_SMUDGE });
         const before = await git(["rev-parse", "HEAD"], { cwd: copy });
-        await client.deleteObjects("seeded", "main", ["staged-only.txt", "café.txt"], signal);
-        await client.uploadObject(
-          "seeded",
-          "main",
-          "data/nested/deep/file.txt",
-          utf8("changed\n"),
-          {},
-          signal,
-        );
-        await client.commit("seeded", "main", { message: "more" }, signal);
+        await client.in("seeded").deleteObjects("main", ["staged-only.txt", "café.txt"], signal);
+        await client
+          .in("seeded")
+          .uploadObject("main", "data/nested/deep/file.txt", utf8("changed\n"), {}, signal);
+        await client.in("seeded").commit("main", { message: "more" }, signal);
         await git(["pull", "-q", "--ff-only"], { cwd: copy, env: NO_SMUDGE });
         t.equal(await git(["rev-parse", "HEAD~1"], { cwd: copy }), before);
         t.equal(

@@ -37,12 +37,9 @@ async function madeInLakefs(lakefs: RunningLakefs): Promise<Repository> {
   const name = await emptyRepository(lakefs, "made");
   for (let at = 0; at < FILES; at++) await put(lakefs, name, `d${at % 5}/f${at}`, `file ${at}\n`);
   await put(lakefs, name, "same-1", "the same\n");
-  const { physical_address, checksum, size_bytes } = await lakefs.client.statObject(
-    name,
-    "main",
-    "same-1",
-    signal,
-  );
+  const { physical_address, checksum, size_bytes } = await lakefs.client
+    .in(name)
+    .statObject("main", "same-1", signal);
   // Its bytes uploaded again would be another object, of which only their reading tells that they
   // are the same.
   const json = {
@@ -51,11 +48,11 @@ async function madeInLakefs(lakefs: RunningLakefs): Promise<Repository> {
     size_bytes: size_bytes ?? 0,
     metadata: {},
   };
-  await lakefs.client.stageObject(name, "main", "same-2", json, signal);
+  await lakefs.client.in(name).stageObject("main", "same-2", json, signal);
   await put(lakefs, name, "large.bin", randomBytes(1_500_000));
-  await lakefs.client.commit(name, "main", { message: "one", metadata: {} }, signal);
+  await lakefs.client.in(name).commit("main", { message: "one", metadata: {} }, signal);
   await put(lakefs, name, "d0/f0", "changed\n");
-  await lakefs.client.commit(name, "main", { message: "two", metadata: {} }, signal);
+  await lakefs.client.in(name).commit("main", { message: "two", metadata: {} }, signal);
   return { name, contents: FILES + 3 };
 }
 

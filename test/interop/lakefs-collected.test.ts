@@ -30,7 +30,7 @@ async function collect(
   path: string,
 ): Promise<void> {
   await lakefs.collect(
-    (await lakefs.client.statObject(repository, ref, path, signal)).physical_address,
+    (await lakefs.client.in(repository).statObject(ref, path, signal)).physical_address,
   );
 }
 
@@ -44,7 +44,7 @@ t.test("collected data", { skip: skipLakefs, timeout: 180_000 }, async (t) => {
     const ids: string[] = [];
     for (const text of ["one", "two", "three"]) {
       await put(lakefs, name, "dir/text", text);
-      ids.push((await lakefs.client.commit(name, "main", { message: text }, signal)).id);
+      ids.push((await lakefs.client.in(name).commit("main", { message: text }, signal)).id);
     }
     await collect(lakefs, name, ids[1] as string, "dir/text");
     const server = await startBeside(t, lakefs);
@@ -164,7 +164,7 @@ for (const blocks of blockStores) {
       const name = await emptyRepository(lakefs, "large");
       await put(lakefs, name, "gone.bin", Buffer.alloc(2_000_000, 1));
       await put(lakefs, name, "here.bin", Buffer.alloc(2_000_000, 2));
-      await lakefs.client.commit(name, "main", { message: "large" }, signal);
+      await lakefs.client.in(name).commit("main", { message: "large" }, signal);
       const server = await startBeside(t, lakefs);
       const url = `${server.url}/lakefs/${name}.git`;
       const work = join(await tempFolder(t), "work");

@@ -161,20 +161,14 @@ t.test("pushes with the pusher's key", { skip: skipLakefs, timeout: 240_000 }, a
       });
       await git(["push", "-q", at("ada"), "large"], { cwd: work });
       await git(["switch", "-q", "main"], { cwd: work });
-      const { commit_id: head } = await lakefs.client.getBranch(
-        name,
-        "large",
-        new AbortController().signal,
-      );
+      const { commit_id: head } = await lakefs.client
+        .in(name)
+        .getBranch("large", new AbortController().signal);
       t.ok(
         content.equals(
-          await lakefs.client.readObject(
-            name,
-            head,
-            "w.bin",
-            content.length,
-            new AbortController().signal,
-          ),
+          await lakefs.client
+            .in(name)
+            .readObject(head, "w.bin", content.length, new AbortController().signal),
         ),
       );
       const refusing = await startGuarded(t, {

@@ -163,7 +163,7 @@ t.test(
       await damage((await lists(met))[0] as string);
       const server = await startBeside(t, lakefs, ENV, { data: folding });
       await put(lakefs, name, "native.txt", "native\n");
-      await lakefs.client.commit(name, "main", { message: "native" }, signal);
+      await lakefs.client.in(name).commit("main", { message: "native" }, signal);
       await readRefs(server, name);
       t.equal((await met.packs()).length, 2);
       await met.collect();
@@ -195,7 +195,7 @@ t.test(
     await commit(work, "two", { "a.txt": "two\n" });
     await push(writer);
     await lakefs.collect(
-      (await lakefs.client.statObject(name, old, "a.txt", signal)).physical_address,
+      (await lakefs.client.in(name).statObject(old, "a.txt", signal)).physical_address,
     );
     const first = await startBeside(t, lakefs, ENV);
     await readRefs(first, name);

@@ -36,7 +36,7 @@ for (const [kind, folders] of [
         put(lakefs, name, filePath(at, folders), `file ${at}\n`),
       ),
     );
-    await lakefs.client.commit(name, "main", { message: "all" }, signal);
+    await lakefs.client.in(name).commit("main", { message: "all" }, signal);
     const server = await startBeside(t, lakefs, { LAKEPACK_LAKEFS_POLL_SECONDS: "0" });
     const url = `${server.url}/lakefs/${name}.git`;
     const early = join(await tempFolder(t), "early");
@@ -124,7 +124,7 @@ t.test(
       });
       await git(["push", "-q", "origin", "main"], { cwd: work });
       await put(lakefs, name, `d/native-${round}.txt`, `${round}\n`);
-      await lakefs.client.commit(name, "main", { message: `native ${round}` }, signal);
+      await lakefs.client.in(name).commit("main", { message: `native ${round}` }, signal);
       await git(["pull", "-q", "--ff-only", "origin", "main"], { cwd: work });
     }
     const stored = new StoredSide(server, name);

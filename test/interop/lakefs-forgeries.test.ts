@@ -17,7 +17,7 @@ import { objectId } from "../../src/git/object-id.js";
 import { writeCommitRecord } from "../../src/lakefs/api/commit-record.js";
 import { GUARD_FILE } from "../../src/lakefs/hooks/guard.js";
 import { GUARD_PATH } from "../../src/lakefs/rules/metadata-keys.js";
-import { MAPPING_BRANCH } from "../../src/lakefs/notes/mapping.js";
+import { MAPPING_BRANCH } from "../../src/lakefs/agreed/mapping.js";
 import type { LakefsCommit, LakefsObject } from "../../src/lakefs/api/types.js";
 import { LFS_BRANCH } from "../../src/lfs/lakefs-files.js";
 import { type SharedLakefs, skipLakefs, startSharedLakefs } from "../support/lakefs-servers.js";
@@ -89,13 +89,10 @@ async function write(
   metadata: Record<string, string> = {},
 ): Promise<void> {
   for (const [path, file] of Object.entries(files))
-    await writer.uploadObject(name, branch, path, file.bytes, file.metadata, signal);
-  await writer.commit(
-    name,
-    branch,
-    { message: "by the writer", metadata, allow_empty: true },
-    signal,
-  );
+    await writer.in(name).uploadObject(branch, path, file.bytes, file.metadata, signal);
+  await writer
+    .in(name)
+    .commit(branch, { message: "by the writer", metadata, allow_empty: true }, signal);
 }
 
 const start = (
@@ -184,13 +181,9 @@ async function checkAlike(
   for (const { path, size_bytes = 0 } of await listed(lakefs, name)) {
     if (path === ".gitattributes") continue;
     const there = Buffer.from(
-      await lakefs.client.readObject(
-        name,
-        (await headOf(lakefs, name)).id,
-        path,
-        size_bytes,
-        signal,
-      ),
+      await lakefs.client
+        .in(name)
+        .readObject((await headOf(lakefs, name)).id, path, size_bytes, signal),
     );
     const at = join(copy, path);
     const here = (await lstat(at)).isSymbolicLink()
@@ -385,15 +378,10 @@ for (const blocks of blockStores) {
         await write(lakefs, name, "main", {
           "trap.bin": { bytes: forged, metadata: pointerClaim(forged, oid) },
         });
-        await writer.createBranch(name, { name: "trap", source: "main" }, signal);
-        const { physical_address } = await writer.uploadObject(
-          name,
-          "trap",
-          "other.bin",
-          forged,
-          {},
-          signal,
-        );
+        await writer.in(name).createBranch({ name: "trap", source: "main" }, signal);
+        const { physical_address } = await writer
+          .in(name)
+          .uploadObject("trap", "other.bin", forged, {}, signal);
         const entry = { physical_address, checksum: `sha256:${oid}`, size_bytes: forged.length };
         const metadata = {
           "lakepack-sha256": bound(oid, forged, `sha256:${oid}`),
@@ -405,15 +393,17 @@ for (const blocks of blockStores) {
           "lakepack-address": physical_address,
         };
         await writer
-          .createBranch(name, { name: LFS_BRANCH, source: "main", hidden: true } as never, signal)
+          .in(name)
+          .createBranch({ name: LFS_BRANCH, source: "main", hidden: true } as never, signal)
           .catch(() => undefined);
-        await writer.stageObject(
-          name,
-          LFS_BRANCH,
-          `lfs/${oid.slice(0, 2)}/${oid.slice(2, 4)}/${oid}`,
-          { ...entry, metadata },
-          signal,
-        );
+        await writer
+          .in(name)
+          .stageObject(
+            LFS_BRANCH,
+            `lfs/${oid.slice(0, 2)}/${oid.slice(2, 4)}/${oid}`,
+            { ...entry, metadata },
+            signal,
+          );
         for (const [what, server] of Object.entries({
           "with the key": signer,
           "without it": await start(t, lakefs),
@@ -432,18 +422,14 @@ for (const blocks of blockStores) {
           const push = await tryGit(["push", urlOf(server, name), `HEAD:${branch}`], { cwd: work });
           t.equal(push.code, 0, push.stderr);
           const { id } = await headOf(lakefs, name, branch);
-          const there = await lakefs.client.readObject(
-            name,
-            id,
-            `${branch}/model.bin`,
-            real.length,
-            signal,
-          );
+          const there = await lakefs.client
+            .in(name)
+            .readObject(id, `${branch}/model.bin`, real.length, signal);
           t.equal(sha256(there), oid, `${what}: lakeFS shows the pusher's bytes`);
         }
         // The branch whose checksum is a lie is refused by itself, by name.
-        await writer.stageObject(name, "trap", "other.bin", { ...entry, metadata: {} }, signal);
-        await writer.commit(name, "trap", { message: "trap" }, signal);
+        await writer.in(name).stageObject("trap", "other.bin", { ...entry, metadata: {} }, signal);
+        await writer.in(name).commit("trap", { message: "trap" }, signal);
         const fresh = await start(t, lakefs, KEY);
         t.notOk(
           (await remoteRefs(urlOf(fresh, name))).some((line) => line.includes("refs/heads/trap")),
@@ -476,16 +462,11 @@ for (const blocks of blockStores) {
           new Random(32).bytes(300_000),
           Buffer.from("by lakeFS's own tools\n"),
         ];
-        await writer.uploadObject(
-          name,
-          "native",
-          "native.txt",
-          native,
-          { author: "somebody" },
-          signal,
-        );
-        await writer.uploadObject(name, "native", "native.bin", large, {}, signal);
-        await writer.commit(name, "native", { message: "native" }, signal);
+        await writer
+          .in(name)
+          .uploadObject("native", "native.txt", native, { author: "somebody" }, signal);
+        await writer.in(name).uploadObject("native", "native.bin", large, {}, signal);
+        await writer.in(name).commit("native", { message: "native" }, signal);
         for (const branch of ["left", "right"]) {
           await git(["checkout", "-q", "-B", branch, "main"], { cwd: work });
           await writeFile(join(work, "large.txt"), large);
@@ -524,13 +505,9 @@ for (const blocks of blockStores) {
           t.same(left.get(path)?.metadata, natives.get(path)?.metadata, `${path}, as it was there`);
         for (const source of ["right", "native"])
           await t.resolves(
-            writer.merge(
-              name,
-              source,
-              "left",
-              { message: `merge ${source}`, metadata: {} },
-              signal,
-            ),
+            writer
+              .in(name)
+              .merge(source, "left", { message: `merge ${source}`, metadata: {} }, signal),
             `${source} merges`,
           );
         await checkAlike(t, lakefs, name, {
@@ -569,16 +546,14 @@ for (const blocks of blockStores) {
         await again.stop();
         // The branch itself made anew, with another mapping as its first record.
         const { id: root } = (
-          await lakefs.client.firstParents(name, (await headOf(lakefs, name)).id, 100, signal)
+          await lakefs.client.in(name).firstParents((await headOf(lakefs, name)).id, 100, signal)
         ).results.at(-1) as {
           id: string;
         };
-        await writer.deleteBranch(name, MAPPING_BRANCH, signal);
-        await writer.createBranch(
-          name,
-          { name: MAPPING_BRANCH, source: root, hidden: true },
-          signal,
-        );
+        await writer.in(name).deleteBranch(MAPPING_BRANCH, signal);
+        await writer
+          .in(name)
+          .createBranch({ name: MAPPING_BRANCH, source: root, hidden: true }, signal);
         await write(lakefs, name, MAPPING_BRANCH, {}, odd);
         const refused = await start(t, lakefs, KEY, {}, before.data);
         const clone = await tryGit(["ls-remote", urlOf(refused, name)]);
@@ -654,7 +629,7 @@ for (const blocks of blockStores) {
         await git(["push", "-q", urlOf(signer, name), "main"], { cwd: work });
         const base = await headOf(lakefs, name);
         const { id: root } = (
-          await lakefs.client.firstParents(name, base.id, 100, signal)
+          await lakefs.client.in(name).firstParents(base.id, 100, signal)
         ).results.at(-1) as { id: string };
         const step = 128;
         /**
@@ -676,8 +651,7 @@ for (const blocks of blockStores) {
             generation: 9,
           };
           const tip = await writeCommitRecord(
-            writer,
-            name,
+            writer.in(name),
             {
               ...facts,
               metarangeId: tipOf.meta_range_id,
@@ -687,14 +661,12 @@ for (const blocks of blockStores) {
             signal,
           );
           const road = await writeCommitRecord(
-            writer,
-            name,
+            writer.in(name),
             { ...facts, metarangeId: tipOf.meta_range_id, parents: [tip] },
             signal,
           );
           const signpost = await writeCommitRecord(
-            writer,
-            name,
+            writer.in(name),
             {
               ...facts,
               metarangeId: shows,
@@ -708,7 +680,7 @@ for (const blocks of blockStores) {
             "lakepack.step": String(step),
           };
           return (
-            await writer.merge(name, signpost, branch, { message: "landing", metadata }, signal)
+            await writer.in(name).merge(signpost, branch, { message: "landing", metadata }, signal)
           ).reference;
         };
         const withGuard = async (
@@ -716,13 +688,13 @@ for (const blocks of blockStores) {
           source: string,
           more: Record<string, string>,
         ): Promise<string> => {
-          await writer.createBranch(name, { name: branch, source, hidden: true }, signal);
+          await writer.in(name).createBranch({ name: branch, source, hidden: true }, signal);
           for (const [path, text] of Object.entries({
             [GUARD_PATH]: Buffer.from(GUARD_FILE).toString(),
             ...more,
           }))
-            await writer.uploadObject(name, branch, path, Buffer.from(text), {}, signal);
-          return (await writer.commit(name, branch, { message: "tree" }, signal)).meta_range_id;
+            await writer.in(name).uploadObject(branch, path, Buffer.from(text), {}, signal);
+          return (await writer.in(name).commit(branch, { message: "tree" }, signal)).meta_range_id;
         };
         // Back to the older commit's tree, as a commit that has nothing to do with the head.
         const back = await forge("main", base, older, await withGuard("w1", older.id, {}), [root]);
@@ -755,7 +727,7 @@ for (const blocks of blockStores) {
         t.equal((await headOf(lakefs, name)).id, back, "and nobody has moved it for the forger");
         // Forward, but with other bytes in the merge than in the commit that it names.
         const now = await headOf(lakefs, name);
-        await writer.createBranch(name, { name: "other", source: now.id }, signal);
+        await writer.in(name).createBranch({ name: "other", source: now.id }, signal);
         const swapped = await forge(
           "other",
           now,
@@ -783,36 +755,33 @@ for (const blocks of blockStores) {
           Buffer.from("the first bytes\n"),
           Buffer.from("other bytes now\n"),
         ];
-        const { physical_address } = await lakefs.client.uploadObject(
-          name,
-          "main",
-          "seed",
-          after,
-          {},
-          signal,
-        );
+        const { physical_address } = await lakefs.client
+          .in(name)
+          .uploadObject("main", "seed", after, {}, signal);
         await write(lakefs, name, "main", { good: { bytes: before, metadata: {} } });
-        await writer.createBranch(name, { name: "bad", source: "main" }, signal);
+        await writer.in(name).createBranch({ name: "bad", source: "main" }, signal);
         for (const [path, checksum] of [
           ["as-md5", md5(before)],
           ["as-sha256", `sha256:${sha256(before)}`],
         ] as const) {
-          await writer.stageObject(
-            name,
+          await writer
+            .in(name)
+            .stageObject(
+              "bad",
+              path,
+              { physical_address, checksum, size_bytes: after.length },
+              signal,
+            );
+        }
+        await writer
+          .in(name)
+          .stageObject(
             "bad",
-            path,
-            { physical_address, checksum, size_bytes: after.length },
+            "etag",
+            { physical_address, checksum: `${md5(before)}-2`, size_bytes: after.length },
             signal,
           );
-        }
-        await writer.stageObject(
-          name,
-          "bad",
-          "etag",
-          { physical_address, checksum: `${md5(before)}-2`, size_bytes: after.length },
-          signal,
-        );
-        await writer.commit(name, "bad", { message: "imported" }, signal);
+        await writer.in(name).commit("bad", { message: "imported" }, signal);
         const server = await start(t, lakefs);
         t.same(
           (await remoteRefs(urlOf(server, name))).map((line) => line.split("\t")[1]),
@@ -826,17 +795,18 @@ for (const blocks of blockStores) {
           (await tryGit(["push", "-q", urlOf(server, name), "HEAD:main"], { cwd: copy })).code,
           0,
         );
-        await writer.deleteObjects(name, "bad", ["as-md5", "as-sha256"], signal);
-        await writer.commit(name, "bad", { message: "without them" }, signal);
-        await writer.createBranch(name, { name: "mended", source: "main" }, signal);
-        await writer.stageObject(
-          name,
-          "mended",
-          "etag",
-          { physical_address, checksum: `${md5(before)}-2`, size_bytes: after.length },
-          signal,
-        );
-        await writer.commit(name, "mended", { message: "an ETag of parts" }, signal);
+        await writer.in(name).deleteObjects("bad", ["as-md5", "as-sha256"], signal);
+        await writer.in(name).commit("bad", { message: "without them" }, signal);
+        await writer.in(name).createBranch({ name: "mended", source: "main" }, signal);
+        await writer
+          .in(name)
+          .stageObject(
+            "mended",
+            "etag",
+            { physical_address, checksum: `${md5(before)}-2`, size_bytes: after.length },
+            signal,
+          );
+        await writer.in(name).commit("mended", { message: "an ETag of parts" }, signal);
         t.ok(
           (await remoteRefs(urlOf(server, name))).some((line) =>
             line.endsWith("refs/heads/mended"),

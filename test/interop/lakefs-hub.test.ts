@@ -9,7 +9,7 @@ import { join } from "node:path";
 import t, { type Test } from "tap";
 import { blockStores } from "../support/everyday.js";
 import { formatPointer } from "../../src/git/lfs-pointer.js";
-import { LINKED_MAPPING } from "../../src/lakefs/notes/mapping.js";
+import { LINKED_MAPPING } from "../../src/lakefs/agreed/mapping.js";
 import { type HubType, kohakuHubName } from "../../src/lakefs/rules/hub-names.js";
 import { openNode, refsOf, testPool } from "../support/lakefs-reading.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
@@ -138,11 +138,9 @@ t.test("which repository a name means", { skip: SKIP, timeout: 180_000 }, async 
         /not found/,
       );
       const branches = [];
-      for await (const { id } of lakefs.client.listBranches(
-        kohakuHubName("model", "org/both"),
-        { hidden: true },
-        signal,
-      ))
+      for await (const { id } of lakefs.client
+        .in(kohakuHubName("model", "org/both"))
+        .listBranches({ hidden: true }, signal))
         branches.push(id);
       t.same(branches.sort(), ["lakepack-mapping", "main"], "nothing but the mapping was written");
     },
@@ -164,42 +162,33 @@ async function linked(t: Test, lakefs: RunningLakefs): Promise<void> {
   const first = randomBytes(300_000);
   await seed(lakefs, "elsewhere", {});
   await seed(lakefs, name, { "README.md": "# weights\n" });
-  await client.uploadObject(name, "main", "large-and-plain.bin", plain, {}, signal);
+  await client.in(name).uploadObject("main", "large-and-plain.bin", plain, {}, signal);
   const stage = (path: string, physical_address: string, bytes: Uint8Array) =>
-    client.stageObject(
-      name,
-      "main",
-      path,
-      { physical_address, checksum: `sha256:${sha256(bytes)}`, size_bytes: bytes.length },
-      signal,
-    );
+    client
+      .in(name)
+      .stageObject(
+        "main",
+        path,
+        { physical_address, checksum: `sha256:${sha256(bytes)}`, size_bytes: bytes.length },
+        signal,
+      );
   /**
    * As the hub does: the bytes lie outside of the repository's data, the listing says their
    * SHA-256.
    */
   const link = async (path: string, bytes: Uint8Array) => {
-    const { physical_address } = await client.uploadObject(
-      "elsewhere",
-      "main",
-      path,
-      bytes,
-      {},
-      signal,
-    );
+    const { physical_address } = await client
+      .in("elsewhere")
+      .uploadObject("main", path, bytes, {}, signal);
     await stage(path, physical_address, bytes);
   };
   await link("model.safetensors", first);
   await link("small.txt", Buffer.from("small, and linked\n"));
-  const own = await client.uploadObject(
-    name,
-    "main",
-    "own.txt",
-    Buffer.from("own data\n"),
-    {},
-    signal,
-  );
+  const own = await client
+    .in(name)
+    .uploadObject("main", "own.txt", Buffer.from("own data\n"), {}, signal);
   await stage("own-again.txt", own.physical_address, Buffer.from("own data\n"));
-  await client.commit(name, "main", { message: "linked" }, signal);
+  await client.in(name).commit("main", { message: "linked" }, signal);
 
   const hub = await startBeside(t, lakefs, HUB);
   const folder = await tempFolder(t);
@@ -232,15 +221,10 @@ async function linked(t: Test, lakefs: RunningLakefs): Promise<void> {
       const second = randomBytes(200_000);
       await link("model.safetensors", second);
       await link("more.safetensors", randomBytes(100_000));
-      await client.uploadObject(
-        name,
-        "main",
-        "small.txt",
-        Buffer.from("small and no longer linked\n"),
-        {},
-        signal,
-      );
-      await client.commit(name, "main", { message: "changed" }, signal);
+      await client
+        .in(name)
+        .uploadObject("main", "small.txt", Buffer.from("small and no longer linked\n"), {}, signal);
+      await client.in(name).commit("main", { message: "changed" }, signal);
       const warm = await remoteRefs(url);
       await git(["pull", "-q", "--ff-only"], { cwd: clone });
       t.ok(
@@ -265,11 +249,9 @@ async function linked(t: Test, lakefs: RunningLakefs): Promise<void> {
         "pages and ranges",
       );
       t.same(refs, [`${warm[0]?.split("\t")[0]} refs/heads/main`]);
-      const { metadata } = await client.getCommit(
-        name,
-        (await client.getBranch(name, "lakepack-mapping", signal)).commit_id,
-        signal,
-      );
+      const { metadata } = await client
+        .in(name)
+        .getCommit((await client.in(name).getBranch("lakepack-mapping", signal)).commit_id, signal);
       t.same(JSON.parse(metadata?.["lakepack.mapping"] ?? ""), LINKED_MAPPING);
     },
   );
@@ -317,9 +299,8 @@ async function linked(t: Test, lakefs: RunningLakefs): Promise<void> {
 
   await t.test("a mapping of an unknown version is refused, not guessed at", async (t) => {
     await seed(lakefs, "from-the-future", { "a.txt": "a\n" });
-    await client.createBranch("from-the-future", { name: "work", source: "main" }, signal);
-    const { id } = await client.commit(
-      "from-the-future",
+    await client.in("from-the-future").createBranch({ name: "work", source: "main" }, signal);
+    const { id } = await client.in("from-the-future").commit(
       "work",
       {
         message: "m",
@@ -328,7 +309,9 @@ async function linked(t: Test, lakefs: RunningLakefs): Promise<void> {
       },
       signal,
     );
-    await client.createBranch("from-the-future", { name: "lakepack-mapping", source: id }, signal);
+    await client
+      .in("from-the-future")
+      .createBranch({ name: "lakepack-mapping", source: id }, signal);
     const run = await tryGit(
       ["clone", `${hub.url}/lakefs/from-the-future.git`, join(folder, "future")],
       { env: NO_SMUDGE },

@@ -57,7 +57,7 @@ t.test("a lakeFS repository, told of", { skip: skipLakefs, timeout: 180_000 }, a
         /^[0-9a-f]{4}ERR a capability or argument was not advertised \(name: atomic\)/,
       );
       t.equal(
-        (await client.listBranches("demo", {}, signal).next()).value?.id,
+        (await client.in("demo").listBranches({}, signal).next()).value?.id,
         "main",
         "no branch was made",
       );
@@ -68,9 +68,9 @@ t.test("a lakeFS repository, told of", { skip: skipLakefs, timeout: 180_000 }, a
   await t.test(
     "refs/lakefs/<id>: any commit that a branch or tag leads to, listed nowhere",
     async (t) => {
-      const old = (await client.getBranch("demo", "main", signal)).commit_id;
-      await client.uploadObject("demo", "main", "second.txt", utf8("2\n"), {}, signal);
-      const head = (await client.commit("demo", "main", { message: "second" }, signal)).id;
+      const old = (await client.in("demo").getBranch("main", signal)).commit_id;
+      await client.in("demo").uploadObject("main", "second.txt", utf8("2\n"), {}, signal);
+      const head = (await client.in("demo").commit("main", { message: "second" }, signal)).id;
       const clone = join(folder, "ids");
       await git(["init", "-q", clone]);
       const fresh = await startBeside(t, lakefs);
@@ -103,20 +103,21 @@ t.test("a lakeFS repository, told of", { skip: skipLakefs, timeout: 180_000 }, a
       );
       t.same(prefix.lines, ["flush"], "only by its full name");
 
-      await client.createBranch(
-        "demo",
-        { name: "lakepack-hidden", source: head, hidden: true },
-        signal,
-      );
-      await client.uploadObject("demo", "lakepack-hidden", "secret.txt", utf8("s\n"), {}, signal);
-      const hidden = (await client.commit("demo", "lakepack-hidden", { message: "hidden" }, signal))
-        .id;
-      await client.createBranch("demo", { name: "short-lived", source: head }, signal);
-      await client.uploadObject("demo", "short-lived", "gone.txt", utf8("g\n"), {}, signal);
-      const gone = (await client.commit("demo", "short-lived", { message: "gone" }, signal)).id;
+      await client
+        .in("demo")
+        .createBranch({ name: "lakepack-hidden", source: head, hidden: true }, signal);
+      await client
+        .in("demo")
+        .uploadObject("lakepack-hidden", "secret.txt", utf8("s\n"), {}, signal);
+      const hidden = (
+        await client.in("demo").commit("lakepack-hidden", { message: "hidden" }, signal)
+      ).id;
+      await client.in("demo").createBranch({ name: "short-lived", source: head }, signal);
+      await client.in("demo").uploadObject("short-lived", "gone.txt", utf8("g\n"), {}, signal);
+      const gone = (await client.in("demo").commit("short-lived", { message: "gone" }, signal)).id;
       await git(["fetch", "-q", from, `refs/lakefs/${gone}`], { cwd: clone, version: 2 });
       const goneGit = await git(["rev-parse", "FETCH_HEAD"], { cwd: clone });
-      await client.deleteBranch("demo", "short-lived", signal);
+      await client.in("demo").deleteBranch("short-lived", signal);
       for (const [why, id] of Object.entries({
         "on our hidden branch only": hidden,
         "its branch was deleted": gone,
@@ -177,7 +178,7 @@ t.test("a lakeFS repository, told of", { skip: skipLakefs, timeout: 180_000 }, a
       const pushed = await commit(work, "pushed", { "pushed.txt": "p\n" });
       await git(["tag", "-a", "-m", "annotated", "v1"], { cwd: work });
       await git(["push", "-q", "origin", "main", "v1"], { cwd: work });
-      const lakeHead = (await client.getBranch("demo", "main", signal)).commit_id;
+      const lakeHead = (await client.in("demo").getBranch("main", signal)).commit_id;
       const get = async (server: Lakepack, path: string) =>
         (await (await fetch(`${server.url}/api/repos/lakefs/demo${path}`)).json()) as Record<
           string,
@@ -195,7 +196,8 @@ t.test("a lakeFS repository, told of", { skip: skipLakefs, timeout: 180_000 }, a
         t.match(await get(each, `/commits/${lakeHead}`), both);
       }
       const tag = await git(["rev-parse", "v1"], { cwd: work });
-      const record = (await client.listTags("demo", {}, signal).next()).value?.commit_id as string;
+      const record = (await client.in("demo").listTags({}, signal).next()).value
+        ?.commit_id as string;
       t.match(await get(cold, `/commits/${record}`), {
         git: tag,
         type: "tag",
@@ -299,7 +301,7 @@ t.test(
       "sub/.gitmodules": '[submodule "a"]\n\tpath = a\n\turl = -bad\n',
       "esc\u001b[31m/.git": "e",
     });
-    await client.createBranch("odd", { name: "a_-41b", source: "main" }, signal);
+    await client.in("odd").createBranch({ name: "a_-41b", source: "main" }, signal);
     const server = await startBeside(t, lakefs);
     const url = `${server.url}/lakefs/odd.git`;
     const folder = await tempFolder(t);

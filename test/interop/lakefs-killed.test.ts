@@ -6,7 +6,7 @@
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import type { LakefsClient } from "../../src/lakefs/api/client.js";
+import type { LakefsServer } from "../../src/lakefs/api/client.js";
 import { sweepWorkBranches } from "../../src/lakefs/land/sweep.js";
 import { TAG_MOVE_PREFIX } from "../../src/lakefs/land/tag-move.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
@@ -185,7 +185,7 @@ class Lane {
     );
     this.#t.match((await headOf(this.#lakefs, name)).message, /^merged/, "at a commit of the push");
     const { client } = this.#lakefs;
-    await sweepWorkBranches(client, name, Date.now() + DAY_MS, signal);
+    await sweepWorkBranches(client.in(name), Date.now() + DAY_MS, signal);
     this.#t.same(
       await reservedBranches(client, name),
       ["lakepack-mapping"],
@@ -195,14 +195,12 @@ class Lane {
 }
 
 /** The list of refs takes the note of a tag's move away beside its answer: that is waited for. */
-async function reservedBranches(client: LakefsClient, name: string): Promise<string[]> {
+async function reservedBranches(client: LakefsServer, name: string): Promise<string[]> {
   for (let attempt = 0; ; attempt++) {
     const ids: string[] = [];
-    for await (const { id } of client.listBranches(
-      name,
-      { prefix: "lakepack-", hidden: true },
-      signal,
-    ))
+    for await (const { id } of client
+      .in(name)
+      .listBranches({ prefix: "lakepack-", hidden: true }, signal))
       ids.push(id);
     if (attempt === 100 || !ids.some((id) => id.startsWith(TAG_MOVE_PREFIX))) return ids;
     await new Promise((wake) => setTimeout(wake, 50));
@@ -314,11 +312,9 @@ async function leftBehind(
 
 async function workBranches({ client }: RunningLakefs, name: string): Promise<string[]> {
   const ids: string[] = [];
-  for await (const { id } of client.listBranches(
-    name,
-    { prefix: "lakepack-work-", hidden: true },
-    signal,
-  ))
+  for await (const { id } of client
+    .in(name)
+    .listBranches({ prefix: "lakepack-work-", hidden: true }, signal))
     ids.push(id);
   return ids;
 }

@@ -116,19 +116,15 @@ for (const blocks of blockStores) {
           "the API",
         );
         t.equal(
-          (await lakefs.client.statObject("model", id, "weights/more.safetensors", signal))
+          (await lakefs.client.in("model").statObject(id, "weights/more.safetensors", signal))
             .checksum,
           `sha256:${sha256(more)}`,
         );
         t.equal(
           sha256(
-            await lakefs.client.readObject(
-              "model",
-              id,
-              "weights/more.safetensors",
-              3_000_000,
-              signal,
-            ),
+            await lakefs.client
+              .in("model")
+              .readObject(id, "weights/more.safetensors", 3_000_000, signal),
           ),
           sha256(more),
         );
@@ -161,7 +157,7 @@ for (const blocks of blockStores) {
       async (t) => {
         const attributes = await git(["show", "HEAD:.gitattributes"], { cwd: work });
         await put(lakefs, "model", "late.safetensors", weights.subarray(0, 2_000_000));
-        await lakefs.client.commit("model", "main", { message: "late" }, signal);
+        await lakefs.client.in("model").commit("main", { message: "late" }, signal);
         const before = await git(["rev-parse", "HEAD"], { cwd: work });
         await git(["pull", "-q", "--ff-only", "origin", "main"], { cwd: work });
         t.equal(
@@ -193,7 +189,7 @@ for (const blocks of blockStores) {
         };
         for (const [path, content] of Object.entries(files))
           await put(lakefs, "model", path, content);
-        await lakefs.client.commit("model", "main", { message: "small" }, signal);
+        await lakefs.client.in("model").commit("main", { message: "small" }, signal);
         await git(["pull", "-q", "--ff-only", "origin", "main"], { cwd: work });
         t.match(
           await git(["show", "HEAD:sets/small.bin"], { cwd: work }),
@@ -257,7 +253,7 @@ for (const blocks of blockStores) {
         const { id } = await headOf(lakefs, "model");
         for (const path of Object.keys(odd))
           t.same(
-            Buffer.from(await lakefs.client.readObject("model", id, path, 1_000, signal)),
+            Buffer.from(await lakefs.client.in("model").readObject(id, path, 1_000, signal)),
             content,
             path,
           );
@@ -290,14 +286,15 @@ t.test(
     const size = 10_000_000_000;
     const oid = "ab".repeat(32);
     const address = `s3://lakefs/lfs/ab/ab/${oid}`;
-    await lakefs.client.stageObject(
-      name,
-      "main",
-      "huge.safetensors",
-      { physical_address: address, checksum: `sha256:${oid}`, size_bytes: size },
-      signal,
-    );
-    await lakefs.client.commit(name, "main", { message: "huge" }, signal);
+    await lakefs.client
+      .in(name)
+      .stageObject(
+        "main",
+        "huge.safetensors",
+        { physical_address: address, checksum: `sha256:${oid}`, size_bytes: size },
+        signal,
+      );
+    await lakefs.client.in(name).commit("main", { message: "huge" }, signal);
     const server = await startBeside(t, lakefs);
     const watch = new RssWatch([server.pid]);
     const started = performance.now();

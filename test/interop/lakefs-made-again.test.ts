@@ -71,7 +71,7 @@ async function make(
   for (const [path, content] of Object.entries(files))
     await put(lakefs, name, path, content, branch);
   if (Object.keys(files).length > 0)
-    await lakefs.client.commit(name, branch, { message: "files" }, signal);
+    await lakefs.client.in(name).commit(branch, { message: "files" }, signal);
   return namespace;
 }
 
@@ -407,7 +407,7 @@ t.test(
     const { server, name, rita, refs } = await stage(t, lakefs);
     const mirror = join(await tempFolder(t), "mirror");
     await git(["clone", "-q", "--mirror", server.at(`lakefs/${name}`, rita), mirror]);
-    const { storage_namespace: namespace } = await lakefs.client.getRepository(name, signal);
+    const { storage_namespace: namespace } = await lakefs.client.in(name).getRepository(signal);
     const dumped = await dump(lakefs, name);
     await remove(lakefs, name);
     await new Promise((wake) => setTimeout(wake, 1_200));
@@ -499,7 +499,7 @@ t.test("made again while a push runs", { skip: skipLakefs, timeout: 300_000 }, a
   const token = server.adminToken;
   const branches = async () => {
     const found: string[] = [];
-    for await (const { id } of lakefs.client.listBranches(name, { hidden: true }, signal))
+    for await (const { id } of lakefs.client.in(name).listBranches({ hidden: true }, signal))
       if (!id.startsWith("lakepack-")) found.push(id);
     return found;
   };
@@ -624,14 +624,15 @@ t.test("made again while a push runs", { skip: skipLakefs, timeout: 300_000 }, a
       t.not(push.code, 0, push.stderr);
       t.comment(push.stderr);
       const files = (
-        await lakefs.client.listObjects(
-          name,
-          (
-            await lakefs.client.getBranch(name, "main", signal)
-          ).commit_id,
-          "",
-          signal,
-        )
+        await lakefs.client
+          .in(name)
+          .listObjects(
+            (
+              await lakefs.client.in(name).getBranch("main", signal)
+            ).commit_id,
+            "",
+            signal,
+          )
       ).results;
       t.same(files, [], "nothing landed in the new one");
       t.same(await branches(), ["main"]);

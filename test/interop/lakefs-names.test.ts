@@ -33,7 +33,7 @@ for (const kind of frontEnds) {
       );
       await put(lakefs, NAME, "a.txt", "a\n");
       for (let at = 0; at < 12; at++) await put(lakefs, NAME, `a//${at}`, "not in Git\n");
-      await lakefs.client.commit(NAME, "main", { message: "one" }, signal);
+      await lakefs.client.in(NAME).commit("main", { message: "one" }, signal);
       const server = await startGuarded(t, {
         args: ["--transport", kind],
         env: settingsFor(lakefs, proxy.url),

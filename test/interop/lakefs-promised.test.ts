@@ -149,15 +149,10 @@ for (const blocks of blockStores) {
       await t.test("filters by size, and commits made in lakeFS meanwhile", async (t) => {
         const server = await start(t, lakefs);
         await git(["ls-remote", urlOf(server)]);
-        await lakefs.client.uploadObject(
-          name,
-          "main",
-          "a/native.txt",
-          Buffer.from("native\n"),
-          {},
-          signal,
-        );
-        await lakefs.client.commit(name, "main", { message: "native" }, signal);
+        await lakefs.client
+          .in(name)
+          .uploadObject("main", "a/native.txt", Buffer.from("native\n"), {}, signal);
+        await lakefs.client.in(name).commit("main", { message: "native" }, signal);
         await git(["ls-remote", urlOf(server)]);
         t.equal(await contentsRead(server), 1, "only what has no recorded id");
         t.same(
@@ -204,23 +199,19 @@ t.test(
       { name: "forged", storage_namespace: lakefs.namespace("forged"), default_branch: "main" },
       signal,
     );
-    const { checksum } = await client.uploadObject(
-      "forged",
-      "main",
-      "good.txt",
-      Buffer.from("good\n"),
-      {},
-      signal,
-    );
-    await client.uploadObject(
-      "forged",
-      "main",
-      "dir/good.txt",
-      Buffer.from("good\n"),
-      { [BLOB_KEY]: bind("12".repeat(20), 5, checksum) },
-      signal,
-    );
-    await client.commit("forged", "main", { message: "forged" }, signal);
+    const { checksum } = await client
+      .in("forged")
+      .uploadObject("main", "good.txt", Buffer.from("good\n"), {}, signal);
+    await client
+      .in("forged")
+      .uploadObject(
+        "main",
+        "dir/good.txt",
+        Buffer.from("good\n"),
+        { [BLOB_KEY]: bind("12".repeat(20), 5, checksum) },
+        signal,
+      );
+    await client.in("forged").commit("main", { message: "forged" }, signal);
     const server = await start(t, lakefs);
     const url = `${server.url}/lakefs/forged.git`;
     t.match(await git(["ls-remote", url]), /^[0-9a-f]{40}\tHEAD/);

@@ -61,8 +61,8 @@ for (const blocks of blockStores) {
               ["run.sh", "#!/bin/sh\n"],
             ],
           );
-          const { commit_id } = await client.getBranch(name, "main", signal);
-          const log = (await client.log(name, commit_id, 10, signal)).results;
+          const { commit_id } = await client.in(name).getBranch("main", signal);
+          const log = (await client.in(name).log(commit_id, 10, signal)).results;
           t.same(
             log.map(({ message }) => message.split("\n")[0]),
             ["three", "two", "one", "Repository created"],
@@ -116,8 +116,10 @@ for (const blocks of blockStores) {
       await t.test(
         "a commit made in lakeFS is a child on the next fetch; a stale push is refused and nothing is lost",
         async (t) => {
-          await client.uploadObject(name, "main", "from-lakefs.txt", utf8("theirs\n"), {}, signal);
-          await client.commit(name, "main", { message: "made in lakeFS" }, signal);
+          await client
+            .in(name)
+            .uploadObject("main", "from-lakefs.txt", utf8("theirs\n"), {}, signal);
+          await client.in(name).commit("main", { message: "made in lakeFS" }, signal);
           await commit(work, "mine", { "mine.txt": "mine\n" });
           const stale = await tryGit(["push", url, "main"], { cwd: work });
           t.not(stale.code, 0);
@@ -164,7 +166,7 @@ for (const blocks of blockStores) {
             ["text.csv", longer],
           ] as const) {
             t.equal(
-              sha256(await client.readObject(name, id, path, 50_000_000, signal)),
+              sha256(await client.in(name).readObject(id, path, 50_000_000, signal)),
               sha256(content),
               `lakeFS has ${path}`,
             );

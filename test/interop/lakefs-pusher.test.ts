@@ -42,12 +42,10 @@ t.test("who pushed is in each lakeFS commit", { skip: skipLakefs, timeout: 180_0
   const author = await git(["log", "-1", "--format=%an <%ae>"], { cwd: work });
   const who = { "lakepack.pusher": "ada", "lakepack.author": author };
   const head = await headOf(lakefs, name);
-  const before = await lakefs.client.getCommit(name, head.parents[0] as string, signal);
-  const tag = await lakefs.client.getCommit(
-    name,
-    (await lakefs.client.getTag(name, "v1", signal)).commit_id,
-    signal,
-  );
+  const before = await lakefs.client.in(name).getCommit(head.parents[0] as string, signal);
+  const tag = await lakefs.client
+    .in(name)
+    .getCommit((await lakefs.client.in(name).getTag("v1", signal)).commit_id, signal);
   for (const record of [head, before, tag])
     t.match(
       record,

@@ -90,10 +90,10 @@ function otherRefs({
 }: RunningLakefs): (round: number, repository: string) => Promise<void> {
   const { signal } = new AbortController();
   return async (round, repository) => {
-    await client.createBranch(repository, { name: `aside-${round}`, source: "main" }, signal);
-    await client.createTag(repository, { id: `t${round}`, ref: `aside-${round}` }, signal);
-    await client.deleteTag(repository, `t${round}`, signal);
-    await client.deleteBranch(repository, `aside-${round}`, signal);
+    await client.in(repository).createBranch({ name: `aside-${round}`, source: "main" }, signal);
+    await client.in(repository).createTag({ id: `t${round}`, ref: `aside-${round}` }, signal);
+    await client.in(repository).deleteTag(`t${round}`, signal);
+    await client.in(repository).deleteBranch(`aside-${round}`, signal);
   };
 }
 

@@ -80,7 +80,7 @@ async function conversations(t: Test, lakefs: RunningLakefs, server: Lakepack): 
     async (t) => {
       const at = await scene(t, lakefs, server);
       await put(lakefs, at.name, "theirs", "theirs");
-      await client.commit(at.name, "main", { message: "by lakeFS" }, signal);
+      await client.in(at.name).commit("main", { message: "by lakeFS" }, signal);
       await commit(at.work, "second", { a: "2" });
       await refusedIn(t, at, ["main"], /fetch first/);
       await refusedIn(
@@ -112,11 +112,9 @@ async function conversations(t: Test, lakefs: RunningLakefs, server: Lakepack): 
         `${await git(["rev-parse", "HEAD"], { cwd: at.work })}\trefs/heads/main`,
       );
       const kept: string[] = [];
-      for await (const ref of client.listBranches(
-        at.name,
-        { prefix: "lakepack-kept-", hidden: true },
-        signal,
-      ))
+      for await (const ref of client
+        .in(at.name)
+        .listBranches({ prefix: "lakepack-kept-", hidden: true }, signal))
         kept.push(ref.commit_id);
       t.same(kept, [old.id]);
     },
@@ -235,7 +233,7 @@ async function conversations(t: Test, lakefs: RunningLakefs, server: Lakepack): 
   await t.test("a hook of the operator's, in its own words", async (t) => {
     const at = await scene(t, lakefs, server);
     await put(lakefs, at.name, "_lakefs_actions/policy.yaml", HOOK);
-    await client.commit(at.name, "main", { message: "a policy" }, signal);
+    await client.in(at.name).commit("main", { message: "a policy" }, signal);
     await git(["pull", "-q", "--rebase", at.url, "main"], { cwd: at.work });
     await commit(at.work, "second", { a: "2" });
     await refusedIn(t, at, ["main"], /a hook in lakeFS refused it: .*not on a Friday/);

@@ -84,8 +84,8 @@ t.test(
       Object.fromEntries(Array.from({ length: 20 }, (_, at) => [`folder/${at}`, `${at}\n`])),
     );
     for (const file of ["second", "third"]) {
-      await client.uploadObject("slow", "main", file, utf8(`${file}\n`), {}, signal);
-      await client.commit("slow", "main", { message: file }, signal);
+      await client.in("slow").uploadObject("main", file, utf8(`${file}\n`), {}, signal);
+      await client.in("slow").commit("main", { message: file }, signal);
     }
     const gate = await startGate(t, lakefs, "third");
     const server = await startLakepack(t, {

@@ -86,7 +86,7 @@ async function scene(
 t.test("a server that is stopped in the middle of its first reading", { ...options }, async (t) => {
   const lakefs = await startLakefs(t, "local");
   const name = await emptyRepository(lakefs, "stopped");
-  await commitMany(lakefs.client, name, { from: 0, to: FILES, bytes: 200 });
+  await commitMany(lakefs.client.in(name), { from: 0, to: FILES, bytes: 200 });
   const { reads, start } = await scene(t, lakefs);
   for (const part of [0.3, 0.6]) {
     const server = await start();

@@ -291,8 +291,8 @@ t.test(
       { name: "counted", storage_namespace: lakefs.namespace("counted"), default_branch: "main" },
       signal,
     );
-    await lakefs.client.uploadObject("counted", "main", "a.txt", Buffer.from("a\n"), {}, signal);
-    await lakefs.client.commit("counted", "main", { message: "one" }, signal);
+    await lakefs.client.in("counted").uploadObject("main", "a.txt", Buffer.from("a\n"), {}, signal);
+    await lakefs.client.in("counted").commit("main", { message: "one" }, signal);
     const { endpoint, accessKeyId, secretAccessKey } = lakefs.access;
     const server = await startLakepack(t, {
       env: {

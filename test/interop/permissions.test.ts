@@ -370,7 +370,7 @@ t.test(
     const lakefs = await startLakefs(t);
     const name = await emptyRepository(lakefs, "guarded");
     await put(lakefs, name, "a.txt", "a\n");
-    await lakefs.client.commit(name, "main", { message: "one" }, signal);
+    await lakefs.client.in(name).commit("main", { message: "one" }, signal);
     const { id } = await headOf(lakefs, name);
     const server = await startGuarded(t, { env: settingsFor(lakefs) });
     const tokens = await callers(server);

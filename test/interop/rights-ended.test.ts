@@ -354,7 +354,7 @@ for (const kind of frontEnds) {
     const lakefs = await startLakefs(t);
     const name = await emptyRepository(lakefs, "ended");
     await put(lakefs, name, "a.txt", "a\n");
-    await lakefs.client.commit(name, "main", { message: "one" }, signal);
+    await lakefs.client.in(name).commit("main", { message: "one" }, signal);
     const server = await startGuarded(t, { args: ["--transport", kind], env: settingsFor(lakefs) });
     const work = await tempFolder(t);
     await git(["init", "-q", work]);

@@ -76,15 +76,10 @@ t.test(
   async (t) => {
     const lakefs = await startLakefs(t, "s3");
     await seed(lakefs, "traced", { "a.txt": "a\n" });
-    await lakefs.client.uploadObject(
-      "traced",
-      "main",
-      "large.bin",
-      Buffer.alloc(3_000_000, 1),
-      {},
-      signal,
-    );
-    await lakefs.client.commit("traced", "main", { message: "large" }, signal);
+    await lakefs.client
+      .in("traced")
+      .uploadObject("main", "large.bin", Buffer.alloc(3_000_000, 1), {}, signal);
+    await lakefs.client.in("traced").commit("main", { message: "large" }, signal);
     const server = await startBeside(t, lakefs, {}, { args: ["--log-level", "trace"] });
     const folder = await tempFolder(t);
     const clone = join(folder, "clone");
@@ -138,15 +133,10 @@ t.test(
   async (t) => {
     const lakefs = await startLakefs(t, "s3");
     await seed(lakefs, "secrets", { "a.txt": "a\n" });
-    await lakefs.client.uploadObject(
-      "secrets",
-      "main",
-      "large.bin",
-      Buffer.alloc(3_000_000, 1),
-      {},
-      signal,
-    );
-    await lakefs.client.commit("secrets", "main", { message: "large" }, signal);
+    await lakefs.client
+      .in("secrets")
+      .uploadObject("main", "large.bin", Buffer.alloc(3_000_000, 1), {}, signal);
+    await lakefs.client.in("secrets").commit("main", { message: "large" }, signal);
     const hook = "a-secret-that-lakefs-shows";
     const server = await startGuarded(t, {
       args: ["--log-level", "trace"],

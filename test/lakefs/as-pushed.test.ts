@@ -44,7 +44,8 @@ t.test("as pushed", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
       for (const path of Object.keys(forms)) {
         t.equal(await scene.lakeText(path), bytes.toString(), path);
         t.equal(
-          (await server.client.statObject(source.name, await source.head(), path, signal)).checksum,
+          (await server.client.in(source.name).statObject(await source.head(), path, signal))
+            .checksum,
           `sha256:${sha256}`,
         );
       }
@@ -107,12 +108,9 @@ t.test("as pushed", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
         ),
       );
       await scene.lands(t, "100664 and 100775");
-      const head = await server.client.statObject(
-        source.name,
-        await source.head(),
-        "README",
-        signal,
-      );
+      const head = await server.client
+        .in(source.name)
+        .statObject(await source.head(), "README", signal);
       t.equal(head.metadata?.["lakepack-mode"], "100664");
       const inner = tree(
         ["040000", "deep", tree(["100644", "y", blob("y\n")])],
@@ -139,7 +137,7 @@ t.test("as pushed", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
       } as const;
       await scene.lands(t, "zeroes before the modes of folders", rules);
       t.match(
-        (await server.client.getCommit(source.name, await source.head(), signal)).metadata?.[
+        (await server.client.in(source.name).getCommit(await source.head(), signal)).metadata?.[
           "lakepack.padding"
         ],
         /^1 .{4,40}$/,
@@ -308,7 +306,7 @@ t.test("as pushed", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
       await work.commit("picked", (folder) => write(folder, { picked: "picked" }));
       t.match(await scene.push(), [{ ok: true }]);
       const picked = await source.head();
-      await server.client.createBranch(source.name, { name: "onto", source: base }, signal);
+      await server.client.in(source.name).createBranch({ name: "onto", source: base }, signal);
       await source.put({ "in-between": "x" }, { branch: "onto" });
       await source.commit("in between", { branch: "onto" });
       await server.client.http.json({

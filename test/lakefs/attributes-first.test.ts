@@ -232,13 +232,9 @@ t.test("attributes before size", { skip: skipLakefs, timeout: 300_000 }, async (
       t.equal(`${await last.git("show", "main:large.dat")}\n`, pointerTo(Buffer.from(large)));
       t.equal(
         Buffer.from(
-          await server.client.readObject(
-            source.name,
-            await source.head(),
-            "large.dat",
-            1_000,
-            signal,
-          ),
+          await server.client
+            .in(source.name)
+            .readObject(await source.head(), "large.dat", 1_000, signal),
         ).toString(),
         large,
         "lakeFS shows the real bytes",
@@ -301,11 +297,9 @@ t.test("attributes before size", { skip: skipLakefs, timeout: 300_000 }, async (
     const source = await createSource(server);
     await source.put({ "raw.bin": "raw" });
     await source.commit("native");
-    await server.client.createBranch(
-      source.name,
-      { name: "other", source: await source.head() },
-      signal,
-    );
+    await server.client
+      .in(source.name)
+      .createBranch({ name: "other", source: await source.head() }, signal);
     const node = await landing(t, source);
     const work = await newWork(t);
     work.git("fetch", "-q", await node.git("rev-parse", "--absolute-git-dir"), "main");
@@ -359,11 +353,9 @@ t.test("attributes before size", { skip: skipLakefs, timeout: 300_000 }, async (
     const source = await createSource(server);
     await source.put({ fine: "fine" });
     await source.commit();
-    await server.client.createBranch(
-      source.name,
-      { name: "fine", source: await source.head() },
-      signal,
-    );
+    await server.client
+      .in(source.name)
+      .createBranch({ name: "fine", source: await source.head() }, signal);
     const lines = Array.from(
       { length: 4_000 },
       (_, at) => `${"*a".repeat(200)}*c*${at}* filter=lfs\n`,

@@ -59,7 +59,7 @@ t.test("calls of clones and pushes", { skip: skipLakefs, timeout: 240_000 }, asy
   const lakefs = await startLakefs(t, "local");
   const proxy = await startProxy(t, lakefs);
   const source = await createSource(lakefs);
-  await commitMany(lakefs.client, source.name, { from: 0, to: FILES, bytes: FILE_BYTES });
+  await commitMany(lakefs.client.in(source.name), { from: 0, to: FILES, bytes: FILE_BYTES });
   const folder = await tempFolder(t);
   const first = await start(t, proxy);
   const url = `${first.url}/lakefs/${source.name}.git`;
@@ -95,7 +95,7 @@ t.test("calls of clones and pushes", { skip: skipLakefs, timeout: 240_000 }, asy
       content: 0,
       all: 6,
     });
-    await commitMany(lakefs.client, source.name, {
+    await commitMany(lakefs.client.in(source.name), {
       from: 100,
       to: 120,
       bytes: FILE_BYTES,
@@ -157,7 +157,7 @@ t.test("calls of clones and pushes", { skip: skipLakefs, timeout: 240_000 }, asy
       content: 0,
       all: 2 * CONSTANT,
     });
-    await commitMany(lakefs.client, source.name, {
+    await commitMany(lakefs.client.in(source.name), {
       from: 200,
       to: 205,
       bytes: FILE_BYTES,
@@ -206,7 +206,7 @@ async function byName(t: Test, server: RunningLakefs): Promise<void> {
   const pool = await testPool(t);
   const files = 1_100;
   const source = await createSource(server);
-  await commitMany(server.client, source.name, { from: 0, to: files, bytes: 100 });
+  await commitMany(server.client.in(source.name), { from: 0, to: files, bytes: 100 });
   const contents =
     server.blocks === "s3"
       ? { config: 1, listPresigned: 2, readPresigned: files }
@@ -271,15 +271,16 @@ async function stageCopies(source: Source): Promise<void> {
     physical_address,
     checksum,
     size_bytes = 0,
-  } = await client.statObject(name, "main", "seed", signal);
+  } = await client.in(name).statObject("main", "seed", signal);
   const stage = (at: number) =>
-    client.stageObject(
-      name,
-      "main",
-      `copy${at}`,
-      { physical_address, checksum, size_bytes, metadata: {} },
-      signal,
-    );
+    client
+      .in(name)
+      .stageObject(
+        "main",
+        `copy${at}`,
+        { physical_address, checksum, size_bytes, metadata: {} },
+        signal,
+      );
   await Promise.all(Array.from({ length: 50 }, (_, at) => stage(at)));
   await source.commit();
 }

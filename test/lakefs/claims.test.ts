@@ -207,7 +207,7 @@ t.test("on the real server", { skip: skipLakefs }, async (t) => {
     const source = await createSource(server);
     await source.put({ first: "first" });
     await source.commit();
-    await source.client.createBranch(source.name, { name: "feature", source: "main" }, signal);
+    await source.client.in(source.name).createBranch({ name: "feature", source: "main" }, signal);
     await source.put(
       Object.fromEntries(Array.from({ length: 20 }, (_, at) => [`f/${at}`, `file ${at}`])),
       {
@@ -220,13 +220,9 @@ t.test("on the real server", { skip: skipLakefs }, async (t) => {
     await source.commit("second");
     const node = await openNode(t, server, pool, source.name);
     await node.refs.read();
-    await source.client.merge(
-      source.name,
-      "feature",
-      "main",
-      { message: "merged", metadata: {} },
-      signal,
-    );
+    await source.client
+      .in(source.name)
+      .merge("feature", "main", { message: "merged", metadata: {} }, signal);
     node.calls();
     await node.refs.read();
     const { readObject = 0, diff = 0 } = node.calls();
@@ -252,13 +248,10 @@ t.test("on the real server", { skip: skipLakefs }, async (t) => {
           await work.commit("two", (folder) => writeFile(join(folder, "large"), large)),
         ],
       ]);
-      const { commit_id: commit } = await server.client.getBranch(repository, "large", signal);
-      const { physical_address, metadata = {} } = await server.client.statObject(
-        repository,
-        commit,
-        "large",
-        signal,
-      );
+      const { commit_id: commit } = await server.client.in(repository).getBranch("large", signal);
+      const { physical_address, metadata = {} } = await server.client
+        .in(repository)
+        .statObject(commit, "large", signal);
       t.ok(metadata["lakepack-seal"]);
       const file = stageableAddress(physical_address, server.namespace(repository)).slice(
         "local://".length,
@@ -295,24 +288,20 @@ t.test("on the real server", { skip: skipLakefs }, async (t) => {
       const proxy = await startProxy(t, server);
       const node = await rigNode(t, proxy.server, pool, repository);
       const work = await newWork(t);
-      await server.client.createBranch(repository, { name: "elsewhere", source: "main" }, signal);
-      const { physical_address } = await server.client.uploadObject(
-        repository,
-        "elsewhere",
-        "elsewhere",
-        Buffer.from("forged"),
-        {},
-        signal,
-      );
+      await server.client
+        .in(repository)
+        .createBranch({ name: "elsewhere", source: "main" }, signal);
+      const { physical_address } = await server.client
+        .in(repository)
+        .uploadObject("elsewhere", "elsewhere", Buffer.from("forged"), {}, signal);
       let forged = 0;
       proxy.onCall = ({ method, path }) => {
         const branch = /branches\/(lakepack-work-[^/]+)\/commits/.exec(path)?.[1];
         if (method !== "POST" || branch === undefined) return undefined;
         // The same entry to lakeFS's eye, at another address.
         const stage = async () => {
-          const seen = await server.client.statObject(repository, branch, "a", signal);
-          await server.client.stageObject(
-            repository,
+          const seen = await server.client.in(repository).statObject(branch, "a", signal);
+          await server.client.in(repository).stageObject(
             branch,
             "a",
             {
@@ -338,9 +327,11 @@ t.test("on the real server", { skip: skipLakefs }, async (t) => {
       });
       proxy.onCall = () => undefined;
       t.match(await node.push(work, [[MAIN, work.tip()]]), [{ ok: true }]);
-      const { commit_id: head } = await server.client.getBranch(repository, "main", signal);
+      const { commit_id: head } = await server.client.in(repository).getBranch("main", signal);
       t.equal(
-        Buffer.from(await server.client.readObject(repository, head, "a", 100, signal)).toString(),
+        Buffer.from(
+          await server.client.in(repository).readObject(head, "a", 100, signal),
+        ).toString(),
         "honest",
       );
     },

@@ -8,9 +8,9 @@ import t from "tap";
 import { blockStores } from "../support/everyday.js";
 import { Fault } from "../../src/base/fault.js";
 import { AgreedCuts } from "../../src/lakefs/read/agreed-cuts.js";
-import { agreeOnCut, CUT_PREFIX } from "../../src/lakefs/notes/cuts.js";
+import { agreeOnCut, CUT_PREFIX } from "../../src/lakefs/agreed/cuts.js";
 import { LostContents } from "../../src/lakefs/read/lost-contents.js";
-import { LakeRecords } from "../../src/lakefs/read/records.js";
+import { LakeNotes } from "../../src/lakefs/read/lake-notes.js";
 import { DiskStore } from "../../src/store/disk.js";
 import { tempFolder } from "../support/temp-folder.js";
 import {
@@ -41,16 +41,14 @@ async function collect(
   commit: string,
   path: string,
 ): Promise<void> {
-  await remove((await client.statObject(name, commit, path, signal)).physical_address);
+  await remove((await client.in(name).statObject(commit, path, signal)).physical_address);
 }
 
 async function cutBranches({ client }: RunningLakefs, { name }: Source): Promise<string[]> {
   const found: string[] = [];
-  for await (const { id } of client.listBranches(
-    name,
-    { prefix: CUT_PREFIX, hidden: true },
-    signal,
-  ))
+  for await (const { id } of client
+    .in(name)
+    .listBranches({ prefix: CUT_PREFIX, hidden: true }, signal))
     found.push(id);
   return found;
 }
@@ -126,8 +124,8 @@ for (const blocks of blockStores) {
       async (t) => {
         const { source, ids } = await history(server);
         const { client } = server;
-        await client.createTag(source.name, { id: "v1", ref: ids[1] }, signal);
-        await client.createBranch(source.name, { name: "other", source: "main" }, signal);
+        await client.in(source.name).createTag({ id: "v1", ref: ids[1] }, signal);
+        await client.in(source.name).createBranch({ name: "other", source: "main" }, signal);
         await source.put({ bad: "bad" }, { branch: "other" });
         const { id: bad } = await source.commit("bad", { branch: "other" });
         await collect(server, source, ids[0], "dir/old");
@@ -160,14 +158,12 @@ for (const blocks of blockStores) {
         const { source, ids } = await history(server);
         const honest = await refsOf(await openNode(t, server, pool, source.name));
         await agreeOnCut(
-          server.client,
-          source.name,
+          server.client.in(source.name),
           { commit: ids[1] as string, path: "dir/old" },
           signal,
         );
         await agreeOnCut(
-          server.client,
-          source.name,
+          server.client.in(source.name),
           { commit: ids[2] as string, path: "no/such/path" },
           signal,
         );
@@ -187,24 +183,24 @@ for (const blocks of blockStores) {
       async (t) => {
         const { source, ids } = await history(server);
         const { client } = server;
-        const { commit_id: record } = await client.getBranch(source.name, "main", signal);
+        const { commit_id: record } = await client.in(source.name).getBranch("main", signal);
         await collect(server, source, ids[0], "dir/old");
-        await agreeOnCut(client, source.name, { commit: ids[1], path: "dir/old" }, signal);
+        await agreeOnCut(client.in(source.name), { commit: ids[1], path: "dir/old" }, signal);
         for (const digit of ["0", "f"])
           for (let at = 0; at < 3; at++) {
-            await client.createBranch(
-              source.name,
-              { name: `${CUT_PREFIX}${digit.repeat(63)}${at}`, source: record, hidden: true },
-              signal,
-            );
+            await client
+              .in(source.name)
+              .createBranch(
+                { name: `${CUT_PREFIX}${digit.repeat(63)}${at}`, source: record, hidden: true },
+                signal,
+              );
           }
         const open = async (cutsMax: number) => {
           const warnings: string[] = [];
           const log = { ...QUIET, warn: (event: string) => void warnings.push(event) };
-          const records = new LakeRecords(new DiskStore(await tempFolder(t)), "repos/a/b");
+          const records = new LakeNotes(new DiskStore(await tempFolder(t)), "repos/a/b");
           const cuts = new AgreedCuts({
-            client,
-            repository: source.name,
+            client: client.in(source.name),
             records,
             log,
             cutsMax,
@@ -223,7 +219,7 @@ for (const blocks of blockStores) {
         });
         const few = await open(2);
         t.same([few.warnings, few.cuts.all.size], [1, 0], "one behind them is not seen");
-        await client.deleteBranch(source.name, `${CUT_PREFIX}${ids[1]}`, signal);
+        await client.in(source.name).deleteBranch(`${CUT_PREFIX}${ids[1]}`, signal);
         await few.cuts.agree([{ commit: ids[1], path: "dir/old" }], signal);
         const before = client.http.calls;
         await few.cuts.look(signal);
@@ -235,11 +231,10 @@ for (const blocks of blockStores) {
     await t.test("what is gone is noted once, and forgotten when it is there again", async (t) => {
       const { source, ids } = await history(server);
       await collect(server, source, ids[0], "dir/old");
-      const records = new LakeRecords(new DiskStore(await tempFolder(t)), "repos/a/b");
+      const records = new LakeNotes(new DiskStore(await tempFolder(t)), "repos/a/b");
       const warnings: string[] = [];
       const log = { ...QUIET, warn: (event: string) => void warnings.push(event) };
-      const lost = () =>
-        new LostContents({ client: server.client, repository: source.name, records, log });
+      const lost = () => new LostContents({ client: server.client.in(source.name), records, log });
       const gone = { commit: ids[0], path: "dir/old" };
       const there = { commit: ids[3], path: "kept" };
       const notes = lost();
@@ -266,14 +261,16 @@ for (const blocks of blockStores) {
     await t.test("of one side of a merge: the other stays", async (t) => {
       const { source, ids } = await history(server);
       const { client } = server;
-      await client.createBranch(source.name, { name: "side", source: ids[3] }, signal);
+      await client.in(source.name).createBranch({ name: "side", source: ids[3] }, signal);
       await source.put({ gone: "gone" }, { branch: "side" });
       const { id: gone } = await source.commit("gone", { branch: "side" });
       await source.put({ gone: "there again" }, { branch: "side" });
       await source.commit("there", { branch: "side" });
       await source.put({ main: "main" });
       await source.commit("main");
-      await client.merge(source.name, "side", "main", { message: "merge", metadata: {} }, signal);
+      await client
+        .in(source.name)
+        .merge("side", "main", { message: "merge", metadata: {} }, signal);
       await collect(server, source, gone, "gone");
       const node = await openNode(t, server, pool, source.name);
       t.same((await subjects(node)).sort(), [

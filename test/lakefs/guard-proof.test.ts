@@ -5,10 +5,10 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { LakefsClient } from "../../src/lakefs/api/client.js";
+import { LakefsServer } from "../../src/lakefs/api/client.js";
 import { hookFault } from "../../src/lakefs/api/hook-answer.js";
 import { GuardProof } from "../../src/lakefs/hooks/guard-proof.js";
-import { RootCommit } from "../../src/lakefs/notes/root-commit.js";
+import { RootCommit } from "../../src/lakefs/agreed/root-commit.js";
 import { actionFile, putActions, startHooks } from "../support/hooks-rig.js";
 import { newRepository, newWork, rigNode } from "../support/landing-rig.js";
 import { type Call, type LakefsProxy, type Mishap, startProxy } from "../support/lakefs-proxy.js";
@@ -83,14 +83,13 @@ interface Scene {
 async function scene(t: Test, server: RunningLakefs): Promise<Scene> {
   const repository = await newRepository(server);
   const proxy = await startProxy(t, server);
-  const client = new LakefsClient(proxy.server.access);
+  const client = new LakefsServer(proxy.server.access).in(repository);
   const said: string[] = [];
   let now = 1_000;
   const say = (event: string) => void said.push(event);
   const proof = new GuardProof({
     client,
-    repository,
-    root: new RootCommit(client, repository),
+    root: new RootCommit(client),
     log: { info: say, warn: say },
     nowMs: () => now,
   });
@@ -155,7 +154,7 @@ t.test(
     const repository = await newRepository(server);
     const proxy = await startProxy(t, server);
     const node = await rigNode(t, server, await testPool(t), repository, {
-      client: new LakefsClient(proxy.server.access),
+      client: new LakefsServer(proxy.server.access),
     });
     const work = await newWork(t);
     const push = async (content: string) => {
@@ -186,7 +185,7 @@ t.test(
     hooks.answer = () => ({ status: 200 });
     t.match(await other.push(work, [[MAIN, tip]]), [{ ok: true }]);
     t.equal(
-      (await server.client.getCommit(repository, await source.head(), signal)).parents.length,
+      (await server.client.in(repository).getCommit(await source.head(), signal)).parents.length,
       1,
       "by the guarded way: the commit itself is the head",
     );

@@ -118,13 +118,14 @@ async function randomCommit(
 async function randomMerge(source: Source, random: Chance, odd: boolean): Promise<void> {
   const { client, name } = source;
   const side = `side-${random.below(1_000_000)}`;
-  await client.createBranch(name, { name: side, source: await source.head() }, signal);
+  await client.in(name).createBranch({ name: side, source: await source.head() }, signal);
   await source.put({ [randomPath(random, odd)]: randomContent(random, "side") }, { branch: side });
   await source.commit("aside", { branch: side });
   await source.put({ [randomPath(random, odd)]: randomContent(random, "main") });
   await source.commit("meanwhile");
   await client
-    .merge(name, side, "main", { message: "merged", metadata: {} }, signal)
+    .in(name)
+    .merge(side, "main", { message: "merged", metadata: {} }, signal)
     .catch((error: unknown) => {
       if (!(error instanceof Fault && error.code === "lakefs/conflict")) throw error;
     });

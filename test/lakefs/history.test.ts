@@ -56,14 +56,14 @@ async function record(
     metadata,
     generation: 5,
   };
-  await source.client.createCommitRecord(source.name, json, signal);
+  await source.client.in(source.name).createCommitRecord(json, signal);
   return commit_id;
 }
 
 const branch = (source: Source, name: string, from: string) =>
-  source.client.createBranch(source.name, { name, source: from }, signal);
+  source.client.in(source.name).createBranch({ name, source: from }, signal);
 const tag = (source: Source, id: string, ref: string) =>
-  source.client.createTag(source.name, { id, ref }, signal);
+  source.client.in(source.name).createTag({ id, ref }, signal);
 
 async function suite(t: Test, server: RunningLakefs): Promise<void> {
   const pool = await testPool(t);
@@ -80,21 +80,15 @@ async function suite(t: Test, server: RunningLakefs): Promise<void> {
       await source.commit("two", { branch: "feature_-2fx_-2e1" });
       await source.put({ c: "3" });
       await source.commit("three");
-      await source.client.merge(
-        source.name,
-        "feature_-2fx_-2e1",
-        "main",
-        { message: "merged", metadata: {} },
-        signal,
-      );
+      await source.client
+        .in(source.name)
+        .merge("feature_-2fx_-2e1", "main", { message: "merged", metadata: {} }, signal);
       await tag(source, "v1.0", first.id);
       await tag(source, "release~1", first.id);
       await branch(source, "feature", first.id);
-      await source.client.createBranch(
-        source.name,
-        { name: "hidden", source: first.id, hidden: true },
-        signal,
-      );
+      await source.client
+        .in(source.name)
+        .createBranch({ name: "hidden", source: first.id, hidden: true }, signal);
       const node = await open(source);
       t.same(
         (await node.refs.read()).refs.map(({ name }) => name),
@@ -199,11 +193,9 @@ async function suite(t: Test, server: RunningLakefs): Promise<void> {
       const root = await source.head();
       await source.put({ a: "1" });
       const base = await source.commit("base");
-      await source.client.createBranch(
-        source.name,
-        { name: "work", source: base.id, hidden: true },
-        signal,
-      );
+      await source.client
+        .in(source.name)
+        .createBranch({ name: "work", source: base.id, hidden: true }, signal);
       await source.put({ b: "2" }, { branch: "work" });
       const pushed = await source.commit("pushed", { branch: "work" });
       await source.put({ "_lakefs_actions/lakepack-guard.yaml": HARMLESS }, { branch: "work" });
@@ -213,22 +205,14 @@ async function suite(t: Test, server: RunningLakefs): Promise<void> {
       const signpost = await record(source, { tree: guarded, parents: [base.id, root, last] });
       const metadata = { "lakepack.base": base.id, "lakepack.tip": tip, "lakepack.step": "3" };
       await branch(source, "same", base.id);
-      await source.client.merge(
-        source.name,
-        signpost,
-        "same",
-        { message: "landing", metadata },
-        signal,
-      );
+      await source.client
+        .in(source.name)
+        .merge(signpost, "same", { message: "landing", metadata }, signal);
       await source.put({ c: "3" });
       await source.commit("rival");
-      await source.client.merge(
-        source.name,
-        signpost,
-        "main",
-        { message: "landing", metadata },
-        signal,
-      );
+      await source.client
+        .in(source.name)
+        .merge(signpost, "main", { message: "landing", metadata }, signal);
       await source.put({ d: "4" }, { branch: "same" });
       await branch(source, "tip", tip);
       await branch(source, "alias", await source.head("same"));
@@ -301,8 +285,7 @@ async function suite(t: Test, server: RunningLakefs): Promise<void> {
       "Lakefs-Commit: fake",
     ];
     for (const [at, message] of odd.entries()) {
-      await source.client.commit(
-        source.name,
+      await source.client.in(source.name).commit(
         "main",
         {
           message: message === "" ? " " : message,
@@ -339,7 +322,7 @@ async function suite(t: Test, server: RunningLakefs): Promise<void> {
     });
     t.same(later.mapping, nodes[0]?.mapping);
     const branches: string[] = [];
-    for await (const { id } of source.client.listBranches(source.name, { hidden: true }, signal))
+    for await (const { id } of source.client.in(source.name).listBranches({ hidden: true }, signal))
       branches.push(id);
     t.same(branches, ["lakepack-mapping", "main"], "no scratch branch is left");
   });

@@ -5,7 +5,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { LakefsClient } from "../../src/lakefs/api/client.js";
+import { LakefsServer } from "../../src/lakefs/api/client.js";
 import type { HttpOptions } from "../../src/lakefs/api/http.js";
 import type { RefOutcome } from "../../src/odb/ref-store.js";
 import { createPool, type ThreadPool } from "../../src/pool/pool.js";
@@ -43,7 +43,7 @@ async function pushPast(
     "slow.yaml": actionFile("slow", hooks.url, ["pre-merge"]).replace("20s", timeout),
   });
   const node = await rigNode(t, server, pool, source.name, {
-    client: new LakefsClient(server.access, undefined, http),
+    client: new LakefsServer(server.access, undefined, http),
   });
   const work = await newWork(t);
   await node.refs.read();

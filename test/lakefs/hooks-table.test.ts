@@ -16,7 +16,7 @@ import {
   type HookPlace,
 } from "../../src/lakefs/hooks/hook-report.js";
 import type { LandingPolicy } from "../../src/lakefs/land/contract.js";
-import { RootCommit } from "../../src/lakefs/notes/root-commit.js";
+import { RootCommit } from "../../src/lakefs/agreed/root-commit.js";
 import { sweepWorkBranches } from "../../src/lakefs/land/sweep.js";
 import type { RefOutcome } from "../../src/odb/ref-store.js";
 import type { ThreadPool } from "../../src/pool/pool.js";
@@ -118,14 +118,12 @@ async function prepare(scene: Scene, operation: HookOperation): Promise<Made> {
     case "tag":
       return { ref: `refs/tags/${id}`, to: await newCommit(scene), before: undefined };
     case "deleted branch":
-      await client.createBranch(name, { name: id, source: "main" }, signal);
+      await client.in(name).createBranch({ name: id, source: "main" }, signal);
       return { ref: `refs/heads/${id}`, to: ZERO, before: head };
     default:
-      await client.createTag(
-        name,
-        { id, ref: operation === "moved tag" ? scene.old : "main" },
-        signal,
-      );
+      await client
+        .in(name)
+        .createTag({ id, ref: operation === "moved tag" ? scene.old : "main" }, signal);
       return {
         ref: `refs/tags/${id}`,
         to: operation === "moved tag" ? head : ZERO,
@@ -230,16 +228,16 @@ async function ownAffairs(t: Test, it: Scene, hooks: Hooks): Promise<void> {
     new Set((await hooks.take()).map((event) => placeOf(event, MAIN))),
     new Set(["work", "target"]),
   );
-  const root = new RootCommit(client, name);
+  const root = new RootCommit(client.in(name));
   const left = "lakepack-work-1700000000-left";
-  await client.createBranch(name, { name: left, source: "main", hidden: true }, signal);
+  await client.in(name).createBranch({ name: left, source: "main", hidden: true }, signal);
   await hooks.take();
-  t.same(await sweepWorkBranches(client, name, Date.now(), signal, (await root.get(signal)).id), [
-    left,
-  ]);
+  t.same(
+    await sweepWorkBranches(client.in(name), Date.now(), signal, (await root.get(signal)).id),
+    [left],
+  );
   const files = lakefsFiles({
-    client,
-    repository: name,
+    client: client.in(name),
     namespace: "",
     sealKeys: [],
     commits: node.commits,
@@ -399,7 +397,7 @@ async function filters(
     ],
   );
 
-  const { guard, hooks: found } = await examineHooks(server.client, it.source.name, signal);
+  const { guard, hooks: found } = await examineHooks(server.client.in(it.source.name), signal);
   t.same(guard, { guard: "runs" }, "what doctor says of it");
   t.match(found, [
     {

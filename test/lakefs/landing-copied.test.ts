@@ -63,10 +63,10 @@ t.test(
     const pushed = await file("picked");
     t.match(await node.push(work, [[MAIN, pushed]]), [{ ok: true }]);
     const picked = await source.head();
-    const { metadata = {} } = await server.client.getCommit(repository, picked, signal);
+    const { metadata = {} } = await server.client.in(repository).getCommit(picked, signal);
 
     for (const name of ["pick", "pick-same", "squash", "copy"])
-      await server.client.createBranch(repository, { name, source: base }, signal);
+      await server.client.in(repository).createBranch({ name, source: base }, signal);
     await source.put({ other: "tree" }, { branch: "copy" });
     await source.commit("copied metadata", { branch: "copy", metadata });
     await call(`/refs/${picked}/merge/squash`, {

@@ -183,13 +183,15 @@ t.test(
     delete steps.before;
     t.match(node.results.at(-1), new RegExp(`${second} is lakeFS commit ${merge}`));
     const listed = async (id: string) =>
-      (await server.client.listObjects(repository, id, "", signal)).results.map(({ path }) => path);
+      (await server.client.in(repository).listObjects(id, "", signal)).results.map(
+        ({ path }) => path,
+      );
     t.same(await listed(merge), ["_lakefs_actions/lakepack-guard.yaml", "a"], "half of it");
     const reader = await rigNode(t, server, pool, repository);
     t.equal((await reader.refs.read()).byName.get(MAIN)?.oid, second, "Git sees it whole at once");
     const head = await headBeyond(server, repository, merge);
     t.same(await listed(head), ["a"], "and lakeFS soon");
-    t.equal((await server.client.getCommit(repository, head, signal)).message, "second");
+    t.equal((await server.client.in(repository).getCommit(head, signal)).message, "second");
     t.match(await reader.push(work, [["refs/heads/new", second]]), [{ ok: true }]);
     t.equal(
       await new Source(server.client, repository).head("new"),
@@ -234,18 +236,17 @@ t.test(
     steps.before = ({ name }) => (name === "hardReset" ? died() : undefined);
     t.match(await node.push(work, [[MAIN, second]]), [{ ok: true }]);
     const source = new Source(server.client, repository);
-    const merge = await server.client.getCommit(repository, await source.head(), signal);
+    const merge = await server.client.in(repository).getCommit(await source.head(), signal);
     const { metadata = {}, parents } = merge;
     const copied = await source.commit("a commit with a landing's metadata", { metadata });
     t.equal(
-      await completeLanding(server.client, repository, "main", copied, () => false, signal),
+      await completeLanding(server.client.in(repository), "main", copied, () => false, signal),
       false,
       "copied metadata",
     );
     t.equal(
       await completeLanding(
-        server.client,
-        repository,
+        server.client.in(repository),
         "main",
         { ...merge, metadata: { ...metadata, "lakepack.tip": parents[0] as string } },
         () => false,
@@ -256,8 +257,7 @@ t.test(
     );
     t.equal(
       await completeLanding(
-        server.client,
-        repository,
+        server.client.in(repository),
         "main",
         { ...merge, metadata: { ...metadata, "lakepack.step": "3" } },
         () => false,
@@ -267,7 +267,7 @@ t.test(
       "another step",
     );
     t.equal(
-      await completeLanding(server.client, repository, "main", merge, () => false, signal),
+      await completeLanding(server.client.in(repository), "main", merge, () => false, signal),
       false,
       "somebody has built on it",
     );
@@ -313,12 +313,9 @@ t.test(
         ]),
         [{ ok: true }],
       );
-      const { results } = await server.client.listObjects(
-        repository,
-        await source.head(),
-        "",
-        signal,
-      );
+      const { results } = await server.client
+        .in(repository)
+        .listObjects(await source.head(), "", signal);
       t.same(
         results.map(({ path }) => path),
         ["a", "c", "theirs"],
@@ -353,14 +350,14 @@ t.test(
       `lakepack-kept-${seconds - 90_000}-c`,
     ];
     for (const name of names)
-      await server.client.createBranch(repository, { name, source: "main", hidden: true }, signal);
-    t.same(await sweepWorkBranches(server.client, repository, nowMs, signal), [names[0]]);
+      await server.client
+        .in(repository)
+        .createBranch({ name, source: "main", hidden: true }, signal);
+    t.same(await sweepWorkBranches(server.client.in(repository), nowMs, signal), [names[0]]);
 
-    await server.client.createBranch(
-      repository,
-      { name: names[0] as string, source: "main", hidden: true },
-      signal,
-    );
+    await server.client
+      .in(repository)
+      .createBranch({ name: names[0] as string, source: "main", hidden: true }, signal);
     let sweptLfs = 0;
     const lfs = { address: async () => undefined, sweep: async () => ++sweptLfs };
     const node = await rigNode(t, server, await testPool(t), repository, { lfs });
@@ -368,11 +365,9 @@ t.test(
     t.match(await node.push(work, [[MAIN, await work.commit("first")]]), [{ ok: true }]);
     const left = async () => {
       const ids: string[] = [];
-      for await (const { id } of server.client.listBranches(
-        repository,
-        { prefix: "lakepack-work-", hidden: true },
-        signal,
-      ))
+      for await (const { id } of server.client
+        .in(repository)
+        .listBranches({ prefix: "lakepack-work-", hidden: true }, signal))
         ids.push(id);
       return ids;
     };

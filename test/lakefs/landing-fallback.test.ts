@@ -32,14 +32,15 @@ t.test(
       const server = await startLakefs(t, "local", settings);
       const source = new Source(server.client, await newRepository(server));
       const guard = await proveGuard({
-        client: server.client,
-        repository: source.name,
+        client: source.client.in(source.name),
         root: await source.head(),
         signal,
       });
       t.equal(guard.runs, runs);
       const left: string[] = [];
-      for await (const { id } of server.client.listBranches(source.name, { hidden: true }, signal))
+      for await (const { id } of server.client
+        .in(source.name)
+        .listBranches({ hidden: true }, signal))
         left.push(id);
       t.same(left, ["main"], "and leaves nothing");
     }
@@ -64,14 +65,12 @@ t.test(
         t.same(await node.push(work, [[MAIN, tip]]), [{ name: MAIN, ok: true }]);
         t.same((await freshView(t, server, pool, repository)).refs, { [MAIN]: tip });
       }
-      const head = await server.client.getCommit(
-        repository,
-        await new Source(server.client, repository).head(),
-        signal,
-      );
+      const head = await server.client
+        .in(repository)
+        .getCommit(await new Source(server.client, repository).head(), signal);
       t.equal(head.parents.length, 2, "the merge stays");
       t.same(
-        (await server.client.listObjects(repository, head.id, "", signal)).results.map(
+        (await server.client.in(repository).listObjects(head.id, "", signal)).results.map(
           ({ path }) => path,
         ),
         ["a"],

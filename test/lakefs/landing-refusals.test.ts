@@ -88,40 +88,31 @@ t.test("refusals", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
       t.match(await node.push(work, [[MAIN, second]]), [
         { ok: false, reason: /LFS objects are not on the server \(d\/x\.bin\)/ },
       ]);
-      await server.client.createBranch(
-        source.name,
-        { name: "upload", source: await source.head(), hidden: true },
-        signal,
-      );
+      await server.client
+        .in(source.name)
+        .createBranch({ name: "upload", source: await source.head(), hidden: true }, signal);
       known.set(
         sha256,
         (
-          await server.client.uploadObject(
-            source.name,
-            "upload",
-            "x",
-            Buffer.from("test"),
-            {},
-            signal,
-          )
+          await server.client
+            .in(source.name)
+            .uploadObject("upload", "x", Buffer.from("test"), {}, signal)
         ).physical_address,
       );
       t.same(await node.push(work, [[MAIN, second]]), [{ name: MAIN, ok: true }]);
       t.equal(
         Buffer.from(
-          await server.client.readObject(source.name, await source.head(), "d/x.bin", 100, signal),
+          await server.client
+            .in(source.name)
+            .readObject(await source.head(), "d/x.bin", 100, signal),
         ).toString(),
         "test",
       );
       t.equal(
         Buffer.from(
-          await server.client.readObject(
-            source.name,
-            await source.head(),
-            "looks-like.txt",
-            1000,
-            signal,
-          ),
+          await server.client
+            .in(source.name)
+            .readObject(await source.head(), "looks-like.txt", 1000, signal),
         ).toString(),
         pointer,
       );
@@ -146,11 +137,9 @@ t.test("refusals", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
     );
     t.same((await freshView(t, server, pool, source.name)).refs, { [MAIN]: first });
     const kept: string[] = [];
-    for await (const ref of server.client.listBranches(
-      source.name,
-      { prefix: "lakepack-kept-", hidden: true },
-      signal,
-    ))
+    for await (const ref of server.client
+      .in(source.name)
+      .listBranches({ prefix: "lakepack-kept-", hidden: true }, signal))
       kept.push(ref.commit_id);
     t.ok(kept.includes(before) && kept.length === 2);
   });

@@ -130,11 +130,9 @@ t.test("shapes", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
       await lands(t, "an octopus below");
       await file(work, "after");
       await lands(t, "and on top of it");
-      const head = await server.client.getCommit(
-        repository,
-        await new Source(server.client, repository).head(),
-        signal,
-      );
+      const head = await server.client
+        .in(repository)
+        .getCommit(await new Source(server.client, repository).head(), signal);
       t.equal(head.message, "after");
       const parents = Array.from({ length: 128 }, (_, at) =>
         work
@@ -176,13 +174,9 @@ t.test("shapes", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
     t.match(await node.push(work, [["refs/heads/topic", work.tip()]]), [{ ok: true }]);
     await source.put({ more: "more" });
     await source.commit("more");
-    await server.client.merge(
-      repository,
-      "topic",
-      "main",
-      { message: "lakeFS merges git", metadata: {} },
-      signal,
-    );
+    await server.client
+      .in(repository)
+      .merge("topic", "main", { message: "lakeFS merges git", metadata: {} }, signal);
     const view = await freshView(t, server, pool, repository);
     t.equal(
       await view.node.git("rev-parse", "main^2"),
@@ -203,11 +197,9 @@ t.test("shapes", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
     async (t) => {
       const { repository, node, work } = await scene(t);
       const source = new Source(server.client, repository);
-      await server.client.createBranch(
-        repository,
-        { name: "second", source: await source.head() },
-        signal,
-      );
+      await server.client
+        .in(repository)
+        .createBranch({ name: "second", source: await source.head() }, signal);
       const oid = await file(work, "first");
       t.same((await node.refs.read()).refs, [], "unborn");
       t.same(await node.push(work, [["refs/heads/second", oid]]), [
@@ -303,12 +295,9 @@ t.test("shapes", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
       await lands(t, "the empty tree");
       t.same(
         (
-          await server.client.listObjects(
-            repository,
-            await new Source(server.client, repository).head(),
-            "",
-            signal,
-          )
+          await server.client
+            .in(repository)
+            .listObjects(await new Source(server.client, repository).head(), "", signal)
         ).results,
         [],
       );

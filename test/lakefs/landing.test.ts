@@ -49,10 +49,10 @@ async function landing(t: Test, server: RunningLakefs): Promise<void> {
     t.same(view.refs, { [MAIN]: second });
     t.equal(view.fsck, "");
     t.equal(await view.node.git("rev-list", "--count", "main"), "2");
-    const head = await server.client.getBranch(repository, "main", signal);
-    const commit = await server.client.getCommit(repository, head.commit_id, signal);
+    const head = await server.client.in(repository).getBranch("main", signal);
+    const commit = await server.client.in(repository).getCommit(head.commit_id, signal);
     t.same([commit.message, commit.committer], ["second", "A U Thor <author@example.com>"]);
-    const listed = (await server.client.listObjects(repository, head.commit_id, "", signal))
+    const listed = (await server.client.in(repository).listObjects(head.commit_id, "", signal))
       .results;
     t.same(
       listed.map(({ path }) => path),
@@ -73,7 +73,7 @@ async function landing(t: Test, server: RunningLakefs): Promise<void> {
       "Landing 1/1 in lakeFS, 1/1 files",
     ]);
     const branches = [];
-    for await (const { id } of server.client.listBranches(repository, { hidden: true }, signal))
+    for await (const { id } of server.client.in(repository).listBranches({ hidden: true }, signal))
       branches.push(id);
     t.same(branches, ["lakepack-mapping", "main"], "work branches are gone");
   });
@@ -254,8 +254,9 @@ async function landing(t: Test, server: RunningLakefs): Promise<void> {
       await work.commit("a change", (folder) => writeFile(join(folder, "small.txt"), "changed"));
       t.same(await node.push(work, [[MAIN, work.tip()]]), [{ name: MAIN, ok: true }]);
       t.same((await freshView(t, server, pool, source.name)).refs, { [MAIN]: work.tip() });
-      const listed = (await server.client.listObjects(source.name, await source.head(), "", signal))
-        .results;
+      const listed = (
+        await server.client.in(source.name).listObjects(await source.head(), "", signal)
+      ).results;
       t.same(
         listed.map(({ path, size_bytes }) => [path, size_bytes]),
         [

@@ -147,19 +147,13 @@ async function suite(t: Test, server: RunningLakefs): Promise<void> {
       t.equal(await node.git("rev-parse", "main:b.bin"), blobId(pointer));
       t.equal(await node.git("rev-parse", "main:c.bin"), blobId(pointer));
       // Another line of history lists the same files anew.
-      await source.client.createBranch(
-        source.name,
-        { name: "other", source: await firstCommit(source) },
-        signal,
-      );
+      await source.client
+        .in(source.name)
+        .createBranch({ name: "other", source: await firstCommit(source) }, signal);
       await node.refs.read();
-      await source.client.stageObject(
-        source.name,
-        "other",
-        "copy.bin",
-        await stageOf(source, "a.bin"),
-        signal,
-      );
+      await source.client
+        .in(source.name)
+        .stageObject("other", "copy.bin", await stageOf(source, "a.bin"), signal);
       await source.commit("copied", { branch: "other" });
       node.calls();
       await node.refs.read();
@@ -194,35 +188,38 @@ async function suite(t: Test, server: RunningLakefs): Promise<void> {
       const cases: Record<string, (source: Source) => Promise<unknown>> = {
         "not those that lakeFS has recorded": async (source) => {
           await source.commit();
-          await source.client.stageObject(
-            source.name,
-            "main",
-            "dir/bad",
-            { ...(await stageOf(source, "fine")), checksum: md5(content) },
-            signal,
-          );
+          await source.client
+            .in(source.name)
+            .stageObject(
+              "main",
+              "dir/bad",
+              { ...(await stageOf(source, "fine")), checksum: md5(content) },
+              signal,
+            );
         },
         "gone from its storage": async (source) => {
           await source.commit();
           const real = await stageOf(source, "fine");
-          await source.client.stageObject(
-            source.name,
-            "main",
-            "dir/bad",
-            { ...real, physical_address: `${real.physical_address}-not` },
-            signal,
-          );
+          await source.client
+            .in(source.name)
+            .stageObject(
+              "main",
+              "dir/bad",
+              { ...real, physical_address: `${real.physical_address}-not` },
+              signal,
+            );
         },
         size: async (source) => {
           await source.put({ "dir/good": content });
           await source.commit();
-          await source.client.stageObject(
-            source.name,
-            "main",
-            "dir/bad",
-            { ...(await stageOf(source, "dir/good")), size_bytes: 500 },
-            signal,
-          );
+          await source.client
+            .in(source.name)
+            .stageObject(
+              "main",
+              "dir/bad",
+              { ...(await stageOf(source, "dir/good")), size_bytes: 500 },
+              signal,
+            );
         },
       };
       for (const [says, spoil] of Object.entries(cases)) {
@@ -260,7 +257,7 @@ async function dangling(node: { git(...args: string[]): Promise<string> }): Prom
 }
 
 async function firstCommit(source: Source): Promise<string> {
-  const log = await source.client.log(source.name, await source.head(), 10, signal);
+  const log = await source.client.in(source.name).log(await source.head(), 10, signal);
   return log.results.at(-1)?.id as string;
 }
 
@@ -269,6 +266,6 @@ async function stageOf(source: Source, path: string) {
     physical_address,
     checksum,
     size_bytes = 0,
-  } = await source.client.statObject(source.name, await source.head(), path, signal);
+  } = await source.client.in(source.name).statObject(await source.head(), path, signal);
   return { physical_address, checksum, size_bytes };
 }

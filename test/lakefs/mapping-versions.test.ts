@@ -6,7 +6,7 @@ import {
   LINKED_MAPPING,
   MAPPING_BRANCH,
   parseNote,
-} from "../../src/lakefs/notes/mapping.js";
+} from "../../src/lakefs/agreed/mapping.js";
 import { MAPPING_KEY } from "../../src/lakefs/rules/metadata-keys.js";
 import { tempFolder } from "../support/temp-folder.js";
 import { newRepository } from "../support/landing-rig.js";
@@ -105,21 +105,17 @@ t.test("versions of the mapping", { skip: skipLakefs, timeout: 180_000 }, async 
   await t.test("mapping 1 is refused by name, in lakeFS and in a server's note", async (t) => {
     const source = new Source(server.client, await newRepository(server));
     const old = JSON.stringify({ version: 1, threshold: 1_000_000, suffixes: [] });
-    const branch = await server.client.createBranch(
-      source.name,
-      { name: "w", source: await source.head(), hidden: true },
-      signal,
-    );
+    const branch = await server.client
+      .in(source.name)
+      .createBranch({ name: "w", source: await source.head(), hidden: true }, signal);
     t.ok(branch !== null);
     const { id } = await source.commit("mapping", {
       branch: "w",
       metadata: { [MAPPING_KEY]: old },
     });
-    await server.client.createBranch(
-      source.name,
-      { name: MAPPING_BRANCH, source: id, hidden: true },
-      signal,
-    );
+    await server.client
+      .in(source.name)
+      .createBranch({ name: MAPPING_BRANCH, source: id, hidden: true }, signal);
     const refused = {
       code: "lakefs/old-mapping",
       message: /has version 1, .* not read any more: delete the branch lakepack-mapping in lakeFS/,
@@ -127,7 +123,7 @@ t.test("versions of the mapping", { skip: skipLakefs, timeout: 180_000 }, async 
     const folder = join(await tempFolder(t), "node");
     await t.rejects(openNode(t, server, pool, source.name, { folder }), refused);
     t.throws(() => parseNote(JSON.stringify({ version: 2, mapping: JSON.parse(old) })), refused);
-    await server.client.deleteBranch(source.name, MAPPING_BRANCH, signal);
+    await server.client.in(source.name).deleteBranch(MAPPING_BRANCH, signal);
     t.same(
       (await openNode(t, server, pool, source.name, { folder })).mapping,
       DEFAULT_MAPPING,

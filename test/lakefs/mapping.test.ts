@@ -10,7 +10,7 @@ import {
   MAPPING_BRANCH,
   openMappingRecord,
   readMapping,
-} from "../../src/lakefs/notes/mapping.js";
+} from "../../src/lakefs/agreed/mapping.js";
 import { MAPPING_KEY } from "../../src/lakefs/rules/metadata-keys.js";
 import { tempFolder } from "../support/temp-folder.js";
 import { createSource, openNode, signal, testPool } from "../support/lakefs-reading.js";
@@ -67,7 +67,7 @@ t.test("mappings on the real server", { skip: skipLakefs }, async (t) => {
       const refs = (await odd.refs.read()).refs;
       t.ok(refs.length > 0);
       t.same(refs, (await plain.refs.read()).refs, "the same ids");
-      t.equal(await readMapping(client, name, signal), undefined, "nothing was written");
+      t.equal(await readMapping(client.in(name), signal), undefined, "nothing was written");
       for (const method of ["PUT", "POST"] as const) {
         t.not(
           await faultOf(
@@ -93,7 +93,7 @@ t.test("mappings on the real server", { skip: skipLakefs }, async (t) => {
         ),
         /^lakefs\/conflict/,
       );
-      t.equal((await client.getRepository(name, signal)).read_only, true);
+      t.equal((await client.in(name).getRepository(signal)).read_only, true);
     },
   );
 
@@ -158,12 +158,12 @@ t.test("mappings on the real server", { skip: skipLakefs }, async (t) => {
       const folder = join(await tempFolder(t), "node");
       const first = await openNode(t, server, pool, source.name, { folder });
       const refs = (await first.refs.read()).refs;
-      await client.deleteBranch(source.name, MAPPING_BRANCH, signal);
+      await client.in(source.name).deleteBranch(MAPPING_BRANCH, signal);
       const second = await openNode(t, server, pool, source.name, { folder, mappingSeed: ODD });
       t.same(second.mapping, DEFAULT_MAPPING);
       t.same((await second.refs.read()).refs, refs);
       t.same(
-        (await openMappingRecord(client, source.name, ODD, signal)).mapping,
+        (await openMappingRecord(client.in(source.name), ODD, signal)).mapping,
         DEFAULT_MAPPING,
         "and so for all others",
       );

@@ -84,11 +84,11 @@ async function isWhole(
   const { refs, fsck, node } = await freshView(t, server, pool, repository);
   t.same([refs[MAIN], fsck], [work.tip(), ""]);
   t.equal(await node.git("ls-tree", "-r", "main"), work.git("ls-tree", "-r", "HEAD"));
-  const { commit_id: head } = await server.client.getBranch(repository, "main", signal);
+  const { commit_id: head } = await server.client.in(repository).getBranch("main", signal);
   for (const path of paths) {
     const bytes = await readFile(join(work.folder, path));
     t.ok(
-      bytes.equals(await server.client.readObject(repository, head, path, bytes.length, signal)),
+      bytes.equals(await server.client.in(repository).readObject(head, path, bytes.length, signal)),
       `lakeFS has the bytes of ${path}`,
     );
   }
@@ -180,28 +180,26 @@ async function moved(t: Test, server: RunningLakefs, files: number): Promise<voi
       // An entry that says it is the true one, at other bytes; what looks like an MD5 would be
       // compared with them.
       await source.put({ evil: "the fals one\n" });
-      const { physical_address } = await server.client.statObject(
-        repository,
-        "main",
-        "evil",
-        signal,
-      );
+      const { physical_address } = await server.client
+        .in(repository)
+        .statObject("main", "evil", signal);
       const {
         size_bytes = 0,
         checksum: md5,
         metadata: true_ = {},
-      } = await server.client.statObject(repository, "main", "old/one", signal);
+      } = await server.client.in(repository).statObject("main", "old/one", signal);
       const checksum = "0123-2";
       const metadata = Object.fromEntries(
         Object.entries(true_).map(([name, value]) => [name, value.replace(md5, checksum)]),
       );
-      await server.client.stageObject(
-        repository,
-        "main",
-        "old/one",
-        { physical_address, checksum, size_bytes, metadata },
-        signal,
-      );
+      await server.client
+        .in(repository)
+        .stageObject(
+          "main",
+          "old/one",
+          { physical_address, checksum, size_bytes, metadata },
+          signal,
+        );
       // Other bytes with the name of a blob that is to come.
       const wanted = await work.commit("wanted", (folder) =>
         writeFile(join(folder, "wanted"), "wanted bytes\n"),
@@ -209,7 +207,7 @@ async function moved(t: Test, server: RunningLakefs, files: number): Promise<voi
       const blob = work.git("rev-parse", `${wanted}:wanted`);
       work.git("reset", "-q", "--hard", "HEAD~1");
       await source.put({ claimed: "other bytes.\n" });
-      const other = await server.client.statObject(repository, "main", "claimed", signal);
+      const other = await server.client.in(repository).statObject("main", "claimed", signal);
       await source.put(
         { claimed: "other bytes.\n" },
         {
@@ -233,7 +231,7 @@ async function moved(t: Test, server: RunningLakefs, files: number): Promise<voi
         writeFile(join(folder, "harmless"), "nothing to see\n"),
       );
       await push(t, node, work);
-      const forged = await server.client.statObject(repository, "main", "old/one", signal);
+      const forged = await server.client.in(repository).statObject("main", "old/one", signal);
       t.equal(forged.checksum, checksum, "lakeFS says that it is the true one");
       await work.commit("renamed", async (folder) => {
         await rename(join(folder, "old"), join(folder, "new"));

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { Fault } from "../../src/base/fault.js";
 import { LIMITS } from "../../src/base/limits.js";
-import { LakefsClient } from "../../src/lakefs/api/client.js";
+import { LakefsServer } from "../../src/lakefs/api/client.js";
 import { unlessAway } from "../../src/lakefs/api/stale.js";
 import { kindOf, startProxy } from "../support/lakefs-proxy.js";
 import { createSource, signal } from "../support/lakefs-reading.js";
@@ -32,12 +32,12 @@ t.test("transfers and silence", { skip: skipLakefs, timeout: 120_000 }, async (t
   const server = await startLakefs(t);
   const { name } = await createSource(server);
   const proxy = await startProxy(t, server);
-  const client = new LakefsClient({ ...proxy.server.access, patienceMs: 0 }, undefined, {
+  const client = new LakefsServer({ ...proxy.server.access, patienceMs: 0 }, undefined, {
     waitMs: SILENCE_MS,
     writeWaitMs: SILENCE_MS,
   });
   const upload = (content: AsyncIterable<Uint8Array>, bytes: number) =>
-    faultOf(client.uploadStream(name, "main", "a", { bytes, content }, signal));
+    faultOf(client.in(name).uploadStream("main", "a", { bytes, content }, signal));
 
   await t.test("an upload that moves may take any time", async (t) => {
     const began = performance.now();
@@ -50,10 +50,10 @@ t.test("transfers and silence", { skip: skipLakefs, timeout: 120_000 }, async (t
       method === "POST" ? { as: "paced", bytesPerSecond: 16 * MIB } : undefined;
     const body = randomBytes(40 * MIB); // more than the connection's buffers take at once
     const began = performance.now();
-    t.equal(await faultOf(client.uploadObject(name, "main", "b", body, {}, signal)), "none");
+    t.equal(await faultOf(client.in(name).uploadObject("main", "b", body, {}, signal)), "none");
     t.ok(performance.now() - began > 3 * SILENCE_MS);
     proxy.onCall = () => undefined;
-    t.equal((await client.statObject(name, "main", "b", signal)).size_bytes, body.length);
+    t.equal((await client.in(name).statObject("main", "b", signal)).size_bytes, body.length);
   });
 
   await t.test(
@@ -73,8 +73,8 @@ t.test("a lakeFS that is away", { skip: skipLakefs, timeout: 120_000 }, async (t
   const server = await startLakefs(t);
   const source = await createSource(server);
   const proxy = await startProxy(t, server);
-  const patient = (patienceMs: number) => new LakefsClient({ ...proxy.server.access, patienceMs });
-  const head = (client: LakefsClient) => faultOf(client.getBranch(source.name, "main", signal));
+  const patient = (patienceMs: number) => new LakefsServer({ ...proxy.server.access, patienceMs });
+  const head = (client: LakefsServer) => faultOf(client.in(source.name).getBranch("main", signal));
   const away = () => {
     proxy.onCall = () => ({ as: "drop" });
   };
@@ -117,7 +117,7 @@ t.test("a lakeFS that is away", { skip: skipLakefs, timeout: 120_000 }, async (t
     const { id } = await source.commit();
     const began = performance.now();
     t.equal(
-      await faultOf(client.readObject(source.name, id, "a", 100, signal)),
+      await faultOf(client.in(source.name).readObject(id, "a", 100, signal)),
       "lakefs/unreachable",
     );
     t.ok(performance.now() - began < 10_000);
@@ -130,7 +130,7 @@ t.test("a lakeFS that is away", { skip: skipLakefs, timeout: 120_000 }, async (t
     const ask = (known: string | undefined) =>
       unlessAway(
         client.http,
-        async (asking) => (await client.getBranch(source.name, "main", asking)).id,
+        async (asking) => (await client.in(source.name).getBranch("main", asking)).id,
         async () => known,
         signal,
       );
@@ -153,28 +153,28 @@ t.test("a lakeFS that is away", { skip: skipLakefs, timeout: 120_000 }, async (t
     const content = pieces(3, 1_000, 1);
     t.equal(
       await faultOf(
-        client.uploadStream(source.name, "main", "up", { bytes: 3_000, content }, signal),
+        client.in(source.name).uploadStream("main", "up", { bytes: 3_000, content }, signal),
       ),
       "none",
     );
-    t.equal((await client.statObject(source.name, "main", "up", signal)).size_bytes, 3_000);
+    t.equal((await client.in(source.name).statObject("main", "up", signal)).size_bytes, 3_000);
     await proxy.goAway();
     await sleep(200); // until connections that were kept are known to be closed
     setTimeout(() => void proxy.comeBack(), 1_000);
     const branch = { name: "made", source: "main" };
     t.equal(
-      await faultOf(client.createBranch(source.name, branch, signal)),
+      await faultOf(client.in(source.name).createBranch(branch, signal)),
       "none",
       "what never left may be sent again",
     );
     proxy.onCall = ({ method }) => (method === "POST" ? { as: "drop" } : undefined);
     t.equal(
-      await faultOf(client.createBranch(source.name, { ...branch, name: "other" }, signal)),
+      await faultOf(client.in(source.name).createBranch({ ...branch, name: "other" }, signal)),
       "lakefs/unreachable",
     );
     const bytes = { bytes: 3_000, content: pieces(3, 1_000, 1) };
     t.equal(
-      await faultOf(client.uploadStream(source.name, "main", "up", bytes, signal)),
+      await faultOf(client.in(source.name).uploadStream("main", "up", bytes, signal)),
       "lakefs/unreachable",
       "once it has begun",
     );

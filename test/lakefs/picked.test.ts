@@ -6,8 +6,8 @@
 import { join } from "node:path";
 import t from "tap";
 import { Fault } from "../../src/base/fault.js";
-import { LakefsClient } from "../../src/lakefs/api/client.js";
-import { walkToRoot } from "../../src/lakefs/notes/root-commit.js";
+import { LakefsServer } from "../../src/lakefs/api/client.js";
+import { walkToRoot } from "../../src/lakefs/agreed/root-commit.js";
 import { lakefsCommitId } from "../../src/lakefs/api/commit-id.js";
 import { asMade } from "../../src/lakefs/api/lost-commits.js";
 import type { LakefsCommit } from "../../src/lakefs/api/types.js";
@@ -40,13 +40,13 @@ t.test("after cherry-picks", { skip: skipLakefs }, async (t) => {
   for (const count of ["base", "one", "two", "three", "head"]) {
     await commit(work, count, { [`${count}.txt`]: `${count}\n` });
     await git(["push", "-q", url, "main"], { cwd: work });
-    lakeIds.push((await client.getBranch(name, "main", signal)).commit_id);
+    lakeIds.push((await client.in(name).getBranch("main", signal)).commit_id);
   }
   const [base, one, two, three, head] = lakeIds as [string, string, string, string, string];
   const refs = (await git(["ls-remote", url, "main"])).slice(0, 40);
   t.equal(refs, await git(["rev-parse", "main"], { cwd: work }));
-  const { meta_range_id: metarange } = await client.getCommit(name, two, signal);
-  await client.createBranch(name, { name: "onto", source: base }, signal);
+  const { meta_range_id: metarange } = await client.in(name).getCommit(two, signal);
+  await client.in(name).createBranch({ name: "onto", source: base }, signal);
   const pick = (ref: string) =>
     client.http.json({
       name: "test",
@@ -61,10 +61,10 @@ t.test("after cherry-picks", { skip: skipLakefs }, async (t) => {
   for (const id of [head, two, one]) await pick(id);
 
   await t.test("which calls lakeFS answers 404", async (t) => {
-    const raw = new LakefsClient(lakefs.access);
+    const raw = new LakefsServer(lakefs.access);
     const shows = {
-      read: (ref: string) => raw.commitAt(name, ref, signal),
-      log: (ref: string) => raw.logAt(name, ref, 3, signal),
+      read: (ref: string) => raw.in(name).commitAt(ref, signal),
+      log: (ref: string) => raw.in(name).logAt(ref, 3, signal),
     };
     for (const id of [one, two, head]) {
       for (const ref of [id, `${id}~0`, `${id}^0`, `${id}~1`]) {
@@ -104,7 +104,7 @@ t.test("after cherry-picks", { skip: skipLakefs }, async (t) => {
       "lakefs/missing",
     );
     t.equal(
-      await faultOf(raw.readRange(name, "meta_range", metarange, 1_000_000, signal)),
+      await faultOf(raw.in(name).readRange("meta_range", metarange, 1_000_000, signal)),
       "none",
       "its tree is found by itself",
     );
@@ -132,7 +132,7 @@ t.test("after cherry-picks", { skip: skipLakefs }, async (t) => {
       await git(["log", "--format=%H", "main"], { cwd: work }),
     );
     t.equal(
-      await faultOf(new LakefsClient(lakefs.access).commitAt(name, head, signal)),
+      await faultOf(new LakefsServer(lakefs.access).in(name).commitAt(head, signal)),
       "lakefs/missing",
       "while lakeFS still does not find them",
     );
@@ -146,40 +146,40 @@ t.test("after cherry-picks", { skip: skipLakefs }, async (t) => {
   });
 
   await t.test("every read by a full id finds another way", async (t) => {
-    const fresh = () => new LakefsClient(lakefs.access);
+    const fresh = () => new LakefsServer(lakefs.access);
     for (const id of [one, two, head]) {
-      t.equal((await fresh().getCommit(name, id, signal)).id, id);
+      t.equal((await fresh().in(name).getCommit(id, signal)).id, id);
       t.equal(
-        (await fresh().getCommit(name, id, signal)).metadata?.["cherry-pick-origin"],
+        (await fresh().in(name).getCommit(id, signal)).metadata?.["cherry-pick-origin"],
         undefined,
         "as it was made",
       );
-      const log = (await fresh().log(name, id, 2, signal)).results;
+      const log = (await fresh().in(name).log(id, 2, signal)).results;
       t.same(
         log.map((one) => one.id),
         [id, log[0]?.parents[0]],
       );
-      t.equal((await walkToRoot(fresh(), name, id, signal)).parents.length, 0);
+      t.equal((await walkToRoot(fresh().in(name), id, signal)).parents.length, 0);
       t.ok(
-        (await fresh().listObjects(name, id, "", signal)).results.some(
+        (await fresh().in(name).listObjects(id, "", signal)).results.some(
           ({ path }) => path === "base.txt",
         ),
       );
-      t.equal((await fresh().statObject(name, id, "base.txt", signal)).path, "base.txt");
+      t.equal((await fresh().in(name).statObject(id, "base.txt", signal)).path, "base.txt");
       t.equal(
-        Buffer.from(await fresh().readObject(name, id, "base.txt", 100, signal)).toString(),
+        Buffer.from(await fresh().in(name).readObject(id, "base.txt", 100, signal)).toString(),
         "base\n",
       );
     }
     const changed: string[] = [];
-    for await (const { path } of fresh().diff(name, one, head, signal)) changed.push(path);
+    for await (const { path } of fresh().in(name).diff(one, head, signal)) changed.push(path);
     t.same(changed, ["head.txt", "three.txt", "two.txt"]);
     t.equal(
-      await faultOf(fresh().statObject(name, two, "none.txt", signal)),
+      await faultOf(fresh().in(name).statObject(two, "none.txt", signal)),
       "lakefs/missing",
       "what is not there is not there",
     );
-    t.equal(await faultOf(fresh().getCommit(name, "ab".repeat(32), signal)), "lakefs/missing");
+    t.equal(await faultOf(fresh().in(name).getCommit("ab".repeat(32), signal)), "lakefs/missing");
   });
 });
 

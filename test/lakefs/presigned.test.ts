@@ -4,7 +4,7 @@
  */
 import t, { type Test } from "tap";
 import { Fault } from "../../src/base/fault.js";
-import { LakefsClient } from "../../src/lakefs/api/client.js";
+import { LakefsServer } from "../../src/lakefs/api/client.js";
 import { startProxy } from "../support/lakefs-proxy.js";
 import {
   createSource,
@@ -137,7 +137,10 @@ t.test("on S3 blocks", { skip: skipLakefs, timeout: 120_000 }, async (t) => {
       body: "<Error><Code>SignatureDoesNotMatch</Code><SignatureProvided>0123abcd</SignatureProvided></Error>",
     });
     const told: string[] = [];
-    const client = new LakefsClient(server.access, (call) => void told.push(JSON.stringify(call)));
+    const client = new LakefsServer(
+      server.access,
+      (call) => void told.push(JSON.stringify(call)),
+    ).in("any");
     const address = new URL(`${blocks.url}/bucket/key?X-Amz-Signature=0123abcd`);
     const fault = await client.readPresigned(address, 100, signal).catch((error: unknown) => error);
     t.ok(fault instanceof Fault && fault.code === "lakefs/denied");
@@ -169,7 +172,8 @@ t.test(
 );
 
 async function blocksOf(source: Source, commit: string): Promise<string> {
-  return new URL(await source.client.presignObject(source.name, commit, "d0/ü&f0", signal)).origin;
+  return new URL(await source.client.in(source.name).presignObject(commit, "d0/ü&f0", signal))
+    .origin;
 }
 
 function nameOf(line: string): string | undefined {

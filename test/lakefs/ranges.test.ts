@@ -4,7 +4,7 @@
  */
 import t from "tap";
 import { Fault } from "../../src/base/fault.js";
-import { LakefsClient } from "../../src/lakefs/api/client.js";
+import { LakefsServer } from "../../src/lakefs/api/client.js";
 import { listChanges, listCommit } from "../../src/lakefs/trees/listing.js";
 import type { LakeEntry } from "../../src/lakefs/rules/path-rules.js";
 import type { LakefsCommit } from "../../src/lakefs/api/types.js";
@@ -32,7 +32,7 @@ async function listed(
 ): Promise<LakeEntry[]> {
   const entries: LakeEntry[] = [];
   for await (const batch of listCommit(
-    { client: source.client, repository: source.name, signal, pagesOnly },
+    { client: source.client.in(source.name), signal, pagesOnly },
     commit,
     metarange,
   ))
@@ -52,19 +52,15 @@ async function stageMany(source: Source, count: number): Promise<void> {
     physical_address,
     checksum,
     size_bytes = 0,
-  } = await source.client.statObject(source.name, id, "seed", signal);
+  } = await source.client.in(source.name).statObject(id, "seed", signal);
   let next = 0;
   const work = async () => {
     for (let at = next++; at < count; at = next++) {
       const path = `d${at % 97}/${"x".repeat(at % 40)}${at}`;
       const metadata = at % 5 === 0 ? { [`key-${at % 3}`]: "é".repeat(at % 30), b: "" } : {};
-      await source.client.stageObject(
-        source.name,
-        "main",
-        path,
-        { physical_address, checksum, size_bytes, metadata },
-        signal,
-      );
+      await source.client
+        .in(source.name)
+        .stageObject("main", path, { physical_address, checksum, size_bytes, metadata }, signal);
     }
   };
   await Promise.all(Array.from({ length: STAGED_AT_ONCE }, work));
@@ -97,8 +93,8 @@ t.test(
       );
     proxy.onCall = ({ path }) =>
       path.includes("/diff/") ? { as: "rewrite", body: older } : undefined;
-    const changes = async (client: LakefsClient, left: LakefsCommit, right: LakefsCommit) => {
-      const listing = { client, repository: source.name, signal, pagesOnly: false };
+    const changes = async (client: LakefsServer, left: LakefsCommit, right: LakefsCommit) => {
+      const listing = { client: client.in(source.name), signal, pagesOnly: false };
       const found = await listChanges(
         listing,
         { id: left.id, metarange: left.meta_range_id },
@@ -112,7 +108,7 @@ t.test(
       [first, second, 20],
       [second, third, 100],
     ] as const) {
-      const client = new LakefsClient(proxy.server.access);
+      const client = new LakefsServer(proxy.server.access);
       t.same(await changes(client, left, right), await changes(server.client, left, right));
       t.equal(client.http.figures.get("statObject")?.calls, stats);
     }
@@ -138,22 +134,14 @@ t.test("ranges and pages of a real lakeFS", { skip: skipLakefs, timeout: 120_000
   });
 
   await t.test("a damaged range is never read as another", async (t) => {
-    const commit = await source.client.getCommit(source.name, await source.head(), signal);
-    const meta = await source.client.readRange(
-      source.name,
-      "meta_range",
-      commit.meta_range_id,
-      2 ** 20,
-      signal,
-    );
+    const commit = await source.client.in(source.name).getCommit(await source.head(), signal);
+    const meta = await source.client
+      .in(source.name)
+      .readRange("meta_range", commit.meta_range_id, 2 ** 20, signal);
     const [range] = [...readMetarange(meta)];
-    const table = await source.client.readRange(
-      source.name,
-      "range",
-      range?.id ?? "",
-      2 ** 20,
-      signal,
-    );
+    const table = await source.client
+      .in(source.name)
+      .readRange("range", range?.id ?? "", 2 ** 20, signal);
     const whole = JSON.stringify([...readRangeEntries(table)].map(shape));
     const random = seeded(3);
     for (let round = 0; round < 3_000; round++) {

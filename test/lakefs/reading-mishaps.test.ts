@@ -7,7 +7,7 @@ import { join } from "node:path";
 import t from "tap";
 import { Fault } from "../../src/base/fault.js";
 import { LIMITS } from "../../src/base/limits.js";
-import { LakefsClient } from "../../src/lakefs/api/client.js";
+import { LakefsServer } from "../../src/lakefs/api/client.js";
 import { startLakepack, tryGit } from "../support/harness.js";
 import { tempFolder } from "../support/temp-folder.js";
 import { commitMany } from "../support/many-files.js";
@@ -129,7 +129,7 @@ t.test("single calls that fail", { skip: skipLakefs, timeout: 240_000 }, async (
 
   await t.test("what is denied or missing is not asked again", async (t) => {
     const proxy = await startProxy(t, server);
-    const client = new LakefsClient(proxy.server.access);
+    const client = new LakefsServer(proxy.server.access);
     for (const [status, code] of [
       [401, "lakefs/denied"],
       [403, "lakefs/denied"],
@@ -138,25 +138,25 @@ t.test("single calls that fail", { skip: skipLakefs, timeout: 240_000 }, async (
     ] as const) {
       proxy.onCall = () => ({ as: "answer", status, body: '{"message":"no"}' });
       proxy.calls.length = 0;
-      t.equal(await faultOf(client.getBranch(source.name, "main", signal)), code);
+      t.equal(await faultOf(client.in(source.name).getBranch("main", signal)), code);
       t.equal(proxy.calls.length, 1);
     }
   });
 
   await t.test("a write whose answer is lost is not sent twice, unless it sets", async (t) => {
     const proxy = await startProxy(t, server);
-    const client = new LakefsClient(proxy.server.access);
+    const client = new LakefsServer(proxy.server.access);
     proxy.onCall = ({ method }) => (method === "POST" ? { as: "cut", bodyBytes: 1 } : undefined);
     t.equal(
       await faultOf(
-        client.commit(source.name, "main", { message: "x", allow_empty: true }, signal),
+        client.in(source.name).commit("main", { message: "x", allow_empty: true }, signal),
       ),
       "lakefs/unreachable",
     );
     t.equal(proxy.calls.length, 1);
     t.equal(
       await faultOf(
-        client.uploadObject(source.name, "main", "again", Buffer.from("a"), {}, signal),
+        client.in(source.name).uploadObject("main", "again", Buffer.from("a"), {}, signal),
       ),
       "lakefs/unreachable",
     );
@@ -168,12 +168,15 @@ t.test("single calls that fail", { skip: skipLakefs, timeout: 240_000 }, async (
     async (t) => {
       const proxy = await startProxy(t, server);
       proxy.onCall = () => ({ as: "silence" });
-      const client = new LakefsClient(proxy.server.access, undefined, { waitMs: 200 });
-      t.equal(await faultOf(client.getBranch(source.name, "main", signal)), "lakefs/unreachable");
+      const client = new LakefsServer(proxy.server.access, undefined, { waitMs: 200 });
+      t.equal(
+        await faultOf(client.in(source.name).getBranch("main", signal)),
+        "lakefs/unreachable",
+      );
       t.equal(proxy.calls.length, LIMITS.lakefsTriesMax);
       const leave = new AbortController();
-      const patient = new LakefsClient(proxy.server.access);
-      const waiting = faultOf(patient.getBranch(source.name, "main", leave.signal));
+      const patient = new LakefsServer(proxy.server.access);
+      const waiting = faultOf(patient.in(source.name).getBranch("main", leave.signal));
       setTimeout(() => leave.abort(), 100);
       t.equal(await waiting, "base/aborted");
     },
@@ -250,7 +253,7 @@ t.test(
   async (t) => {
     const server = await startLakefs(t);
     const source = await createSource(server);
-    await commitMany(server.client, source.name, { from: 0, to: 320, bytes: 50 });
+    await commitMany(server.client.in(source.name), { from: 0, to: 320, bytes: 50 });
     const proxy = await startProxy(t, server);
     const node = await openNode(t, proxy.server, await testPool(t), source.name);
     proxy.onCall = (call) => (kindOf(call) === "content" ? { as: "late", ms: 100 } : undefined);

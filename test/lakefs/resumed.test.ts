@@ -60,7 +60,7 @@ t.test("readings that are broken off", { skip: skipLakefs, timeout: 180_000 }, a
     "in the middle of a commit of many files: none of those that were read is read again",
     async (t) => {
       const source = await createSource(server);
-      await commitMany(server.client, source.name, { from: 0, to: FILES, bytes: 200 });
+      await commitMany(server.client.in(source.name), { from: 0, to: FILES, bytes: 200 });
       const proxy = await startProxy(t, server);
       const folder = join(await tempFolder(t), "node");
       const node = await openNode(t, impatient(proxy), pool, source.name, { folder });

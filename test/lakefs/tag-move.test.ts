@@ -5,7 +5,7 @@ import t, { type Test } from "tap";
 import { Fault } from "../../src/base/fault.js";
 import { SealKeys } from "../../src/lakefs/rules/claim-seal.js";
 import { writeCommitRecord } from "../../src/lakefs/api/commit-record.js";
-import { RootCommit } from "../../src/lakefs/notes/root-commit.js";
+import { RootCommit } from "../../src/lakefs/agreed/root-commit.js";
 import { TAG_MOVE_PREFIX, TagMover } from "../../src/lakefs/land/tag-move.js";
 import type { ThreadPool } from "../../src/pool/pool.js";
 import { actionFile, startHooks } from "../support/hooks-rig.js";
@@ -64,11 +64,9 @@ async function scene(t: Test, server: RunningLakefs, pool: ThreadPool): Promise<
 
 async function notes({ source }: Scene): Promise<string[]> {
   const ids: string[] = [];
-  for await (const { id } of source.client.listBranches(
-    source.name,
-    { prefix: TAG_MOVE_PREFIX },
-    signal,
-  ))
+  for await (const { id } of source.client
+    .in(source.name)
+    .listBranches({ prefix: TAG_MOVE_PREFIX }, signal))
     ids.push(id);
   return ids;
 }
@@ -92,12 +90,10 @@ async function leaveNote(
     metadata,
     generation: 9,
   };
-  const record = await writeCommitRecord(client, name, facts, signal);
-  await client.createBranch(
-    name,
-    { name: `${TAG_MOVE_PREFIX}${startMs}-dead`, source: record },
-    signal,
-  );
+  const record = await writeCommitRecord(client.in(name), facts, signal);
+  await client
+    .in(name)
+    .createBranch({ name: `${TAG_MOVE_PREFIX}${startMs}-dead`, source: record }, signal);
 }
 
 function died(): never {
@@ -140,7 +136,7 @@ t.test("moving a tag", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
       ]);
       t.equal((await node.refs.read()).byName.get(TAG)?.oid, old);
       t.equal(
-        (await source.client.getTag(source.name, "v1", signal)).commit_id,
+        (await source.client.in(source.name).getTag("v1", signal)).commit_id,
         (await node.commits.toLake(old, signal))[0],
         "in lakeFS too",
       );
@@ -165,7 +161,7 @@ t.test("moving a tag", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
   await t.test("notes of others are nobody's word", async (t) => {
     const it = await scene(t, server, pool);
     const { source, node, old } = it;
-    const root = new RootCommit(source.client, source.name);
+    const root = new RootCommit(source.client.in(source.name));
     const [lakeId = ""] = await node.commits.toLake(old, signal);
     const { id: parent, meta_range_id: metarangeId } = await root.get(signal);
     for (const seal of [
@@ -190,12 +186,13 @@ t.test("moving a tag", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
         metadata,
         generation: 9,
       };
-      const record = await writeCommitRecord(source.client, source.name, facts, signal);
-      await source.client.createBranch(
-        source.name,
-        { name: `${TAG_MOVE_PREFIX}1-${seal === undefined ? "a" : "b"}`, source: record },
-        signal,
-      );
+      const record = await writeCommitRecord(source.client.in(source.name), facts, signal);
+      await source.client
+        .in(source.name)
+        .createBranch(
+          { name: `${TAG_MOVE_PREFIX}1-${seal === undefined ? "a" : "b"}`, source: record },
+          signal,
+        );
     }
     t.notOk((await node.refs.read()).byName.has("refs/tags/forged"));
   });
@@ -238,19 +235,21 @@ t.test("moving a tag", { skip: skipLakefs, timeout: 300_000 }, async (t) => {
       const seals = new SealKeys([SEAL_KEY]);
       const [lakeId = ""] = await node.commits.toLake(old, signal);
       await leaveNote(server, source, lakeId, 1_700_000_000_000);
-      await client.deleteTag(name, "v1", signal);
+      await client.in(name).deleteTag("v1", signal);
       const mover = new TagMover({
-        client,
-        repository: name,
+        client: client.in(name),
         namespace,
-        root: new RootCommit(client, name),
+        root: new RootCommit(client.in(name)),
         seals,
       });
       t.match(await mover.find("v1", signal), { tag: "v1", old: lakeId, isLeft: true });
       t.equal((await node.refs.read()).byName.get(TAG)?.oid, old, "it is shown at once");
       for (let attempt = 0; attempt < 100 && (await notes(it)).length > 0; attempt++)
         await new Promise((wake) => setTimeout(wake, 50));
-      t.same([await notes(it), (await client.getTag(name, "v1", signal)).commit_id], [[], lakeId]);
+      t.same(
+        [await notes(it), (await client.in(name).getTag("v1", signal)).commit_id],
+        [[], lakeId],
+      );
     },
   );
 });
@@ -288,7 +287,7 @@ async function eachFails(
     if (seen !== other)
       t.match(await node.push(work, [[TAG, other]]), [{ ok: true }], "and the next push lands");
     t.equal(
-      (await source.client.getTag(source.name, "v1", signal)).commit_id,
+      (await source.client.in(source.name).getTag("v1", signal)).commit_id,
       (await node.commits.toLake(other, signal))[0],
     );
     [at, other] = [other, at];

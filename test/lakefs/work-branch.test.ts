@@ -4,9 +4,9 @@
  */
 import t, { type Test } from "tap";
 import { Fault } from "../../src/base/fault.js";
-import { LakefsClient } from "../../src/lakefs/api/client.js";
+import { type LakefsClient, LakefsServer } from "../../src/lakefs/api/client.js";
 import { GuardProof } from "../../src/lakefs/hooks/guard-proof.js";
-import { RootCommit } from "../../src/lakefs/notes/root-commit.js";
+import { RootCommit } from "../../src/lakefs/agreed/root-commit.js";
 import { onWorkBranch } from "../../src/lakefs/api/work-branch.js";
 import { WORK_PREFIX } from "../../src/lakefs/api/hidden-branches.js";
 import { newRepository } from "../support/landing-rig.js";
@@ -34,18 +34,16 @@ async function scene(t: Test): Promise<Scene> {
     server,
     repository,
     proxy,
-    client: new LakefsClient(proxy.server.access),
+    client: new LakefsServer(proxy.server.access).in(repository),
     source: await new Source(server.client, repository).head(),
   };
 }
 
 async function branchesOf({ server, repository }: Scene): Promise<string[]> {
   const ids: string[] = [];
-  for await (const { id } of server.client.listBranches(
-    repository,
-    { prefix: WORK_PREFIX, hidden: true },
-    signal,
-  ))
+  for await (const { id } of server.client
+    .in(repository)
+    .listBranches({ prefix: WORK_PREFIX, hidden: true }, signal))
     ids.push(id);
   return ids;
 }
@@ -67,8 +65,8 @@ t.test(
   { skip: skipLakefs, timeout: 60_000 },
   async (t) => {
     const it = await scene(t);
-    const { repository, client, source } = it;
-    const options = { client, repository, source, signal };
+    const { client, source } = it;
+    const options = { client, source, signal };
     const seen = await onWorkBranch(options, async ({ name }) => [name, ...(await branchesOf(it))]);
     t.equal(seen.length, 2);
     t.equal(seen[0], seen[1]);
@@ -84,7 +82,7 @@ t.test(
   { skip: skipLakefs, timeout: 60_000 },
   async (t) => {
     const it = await scene(t);
-    const { repository, proxy, client, source } = it;
+    const { proxy, client, source } = it;
     const abort = new AbortController();
     proxy.onCall = (call) => {
       if (!isMaking(call)) return undefined;
@@ -92,7 +90,7 @@ t.test(
       return { as: "late", ms: 500 };
     };
     let worked = false;
-    const work = onWorkBranch({ client, repository, source, signal: abort.signal }, async () => {
+    const work = onWorkBranch({ client, source, signal: abort.signal }, async () => {
       worked = true;
     });
     await t.rejects(work, { code: "base/aborted" });
@@ -110,10 +108,10 @@ t.test(
   { skip: skipLakefs, timeout: 60_000 },
   async (t) => {
     const it = await scene(t);
-    const { repository, proxy, client, source } = it;
+    const { proxy, client, source } = it;
     proxy.onCall = (call) => (isMaking(call) ? { as: "cut", bodyBytes: 1 } : undefined);
     await t.rejects(
-      onWorkBranch({ client, repository, source, signal }, async () => undefined),
+      onWorkBranch({ client, source, signal }, async () => undefined),
       { code: "lakefs/unreachable" },
     );
     t.equal(proxy.calls.filter(isMaking).length, 1);
@@ -121,12 +119,11 @@ t.test(
   },
 );
 
-function proofOf({ client, repository }: Scene): GuardProof {
+function proofOf({ client }: Scene): GuardProof {
   const quiet = { info: () => undefined, warn: () => undefined };
   return new GuardProof({
     client,
-    repository,
-    root: new RootCommit(client, repository),
+    root: new RootCommit(client),
     log: quiet,
   });
 }

@@ -37,7 +37,7 @@ t.test(
 t.test("100,000 objects of a real lakeFS", { skip, timeout: 900_000 }, async (t) => {
   const lakefs = await startLakefs(t);
   const source = await createSource(lakefs);
-  await commitMany(lakefs.client, source.name, { from: 0, to: 100_000, bytes: 300 });
+  await commitMany(lakefs.client.in(source.name), { from: 0, to: 100_000, bytes: 300 });
   const { endpoint, accessKeyId, secretAccessKey } = lakefs.access;
   const env = {
     LAKEPACK_LAKEFS_ENDPOINT: endpoint,

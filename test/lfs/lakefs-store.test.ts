@@ -2,7 +2,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import t, { type Test } from "tap";
 import { blockStores } from "../support/everyday.js";
-import { RootCommit } from "../../src/lakefs/notes/root-commit.js";
+import { RootCommit } from "../../src/lakefs/agreed/root-commit.js";
 import { type KnownObject, LFS_BRANCH } from "../../src/lfs/lakefs-files.js";
 import { LakefsLfsStore } from "../../src/lfs/lakefs-store.js";
 import { lakefsFiles } from "../../src/serve/lfs/lakefs-files.js";
@@ -51,12 +51,11 @@ async function setUp(t: Test, blocks: "local" | "s3") {
   };
   const latest: { lakeId: string }[] = [];
   const files = lakefsFiles({
-    client: server.client,
-    repository: source.name,
+    client: server.client.in(source.name),
     namespace: server.namespace(source.name),
     sealKeys: [SEAL_KEY],
     commits,
-    root: new RootCommit(server.client, source.name),
+    root: new RootCommit(server.client.in(source.name)),
     heads: {
       get latest() {
         return latest;
@@ -69,7 +68,7 @@ async function setUp(t: Test, blocks: "local" | "s3") {
     await testPool(t),
   );
   const staged = async () =>
-    (await server.client.dirtyPaths(source.name, LFS_BRANCH, 100, signal)).map((path) => path);
+    (await server.client.in(source.name).dirtyPaths(LFS_BRANCH, 100, signal)).map((path) => path);
   return { server, source, known, hashed, latest, store, staged };
 }
 
@@ -109,21 +108,18 @@ for (const blocks of blockStores) {
         undefined,
         "another size is another object",
       );
-      await server.client.stageObject(
-        source.name,
-        "main",
-        "model.bin",
-        { physical_address: address, checksum: "x", size_bytes: object.size },
-        signal,
-      );
+      await server.client
+        .in(source.name)
+        .stageObject(
+          "main",
+          "model.bin",
+          { physical_address: address, checksum: "x", size_bytes: object.size },
+          signal,
+        );
       const { id } = await source.commit();
-      const seen = await server.client.readObject(
-        source.name,
-        id,
-        "model.bin",
-        object.size,
-        signal,
-      );
+      const seen = await server.client
+        .in(source.name)
+        .readObject(id, "model.bin", object.size, signal);
       t.ok(Buffer.from(seen).equals(content), "lakeFS shows the real bytes");
     },
   );
@@ -170,7 +166,7 @@ t.test(
     t.same((await staged()).sort(), ["lfs/incoming/readme", "lfs/incoming-not/x", named].sort());
     t.ok((await readAll(store.read(object, 0, object.size, signal))).equals(content));
     t.equal(
-      (await server.client.listObjects(source.name, LFS_BRANCH, "", signal)).results.length,
+      (await server.client.in(source.name).listObjects(LFS_BRANCH, "", signal)).results.length,
       3,
     );
   },
@@ -188,11 +184,9 @@ t.test(
       [`lfs/${object.oid.slice(0, 2)}/${object.oid.slice(2, 4)}/${object.oid}`]: "forged",
     });
     const { id } = await source.commit();
-    await server.client.createBranch(
-      source.name,
-      { name: LFS_BRANCH, source: "main", hidden: true },
-      signal,
-    );
+    await server.client
+      .in(source.name)
+      .createBranch({ name: LFS_BRANCH, source: "main", hidden: true }, signal);
     t.equal(await store.size(object, signal), undefined);
     known.set(object.oid, { commit: id, path: "a/b.bin", size: content.length, proven: false });
     t.equal(
@@ -207,7 +201,7 @@ t.test(
     t.ok((await readAll(store.read(object, 10, 20, signal))).equals(content.subarray(10, 20)));
     t.equal(
       await store.address(object.oid, object.size, signal),
-      (await server.client.statObject(source.name, id, "a/b.bin", signal)).physical_address,
+      (await server.client.in(source.name).statObject(id, "a/b.bin", signal)).physical_address,
     );
 
     await source.remove(["a/b.bin"]);
@@ -215,7 +209,7 @@ t.test(
     const copied = await store.address(object.oid, object.size, signal);
     t.not(
       copied,
-      (await server.client.statObject(source.name, id, "a/b.bin", signal)).physical_address,
+      (await server.client.in(source.name).statObject(id, "a/b.bin", signal)).physical_address,
       "what only an old commit names is copied",
     );
     t.ok(
@@ -237,20 +231,13 @@ for (const blocks of blockStores) {
       const { server, source, hashed, store } = await setUp(t, blocks);
       const [content, forged] = [randomBytes(5_000), randomBytes(5_000)];
       const object = objectOf(content);
-      await server.client.createBranch(
-        source.name,
-        { name: LFS_BRANCH, source: "main", hidden: true },
-        signal,
-      );
+      await server.client
+        .in(source.name)
+        .createBranch({ name: LFS_BRANCH, source: "main", hidden: true }, signal);
       const path = `lfs/${object.oid.slice(0, 2)}/${object.oid.slice(2, 4)}/${object.oid}`;
-      const { physical_address } = await server.client.uploadObject(
-        source.name,
-        LFS_BRANCH,
-        path,
-        forged,
-        {},
-        signal,
-      );
+      const { physical_address } = await server.client
+        .in(source.name)
+        .uploadObject(LFS_BRANCH, path, forged, {}, signal);
       const entry = {
         physical_address,
         checksum: `sha256:${object.oid}`,
@@ -266,39 +253,27 @@ for (const blocks of blockStores) {
           "lakepack-seal": `1 ${"0".repeat(16)} ${"0".repeat(64)}`,
         },
       ]) {
-        await server.client.stageObject(
-          source.name,
-          LFS_BRANCH,
-          path,
-          { ...entry, metadata },
-          signal,
-        );
+        await server.client
+          .in(source.name)
+          .stageObject(LFS_BRANCH, path, { ...entry, metadata }, signal);
         t.equal(await store.size(object, signal), undefined);
         t.equal(await store.address(object.oid, object.size, signal), undefined);
       }
       t.equal(await upload(store, object, content), "kept");
       t.equal(await store.size(object, signal), content.length);
-      const { metadata: sealed = {} } = await server.client.statObject(
-        source.name,
-        LFS_BRANCH,
-        path,
-        signal,
-      );
+      const { metadata: sealed = {} } = await server.client
+        .in(source.name)
+        .statObject(LFS_BRANCH, path, signal);
       hashed.clear();
       t.equal(await store.size(object, signal), content.length, "its seal alone proves it");
-      await server.client.stageObject(
-        source.name,
-        LFS_BRANCH,
-        path,
-        { ...entry, metadata: sealed },
-        signal,
-      );
+      await server.client
+        .in(source.name)
+        .stageObject(LFS_BRANCH, path, { ...entry, metadata: sealed }, signal);
       t.equal(await store.size(object, signal), undefined, "a seal is about one address");
       t.equal(await upload(store, object, content), "kept");
-      const good = await server.client.statObject(source.name, LFS_BRANCH, path, signal);
+      const good = await server.client.in(source.name).statObject(LFS_BRANCH, path, signal);
       const address = (await store.address(object.oid, object.size, signal)) as string;
-      await server.client.stageObject(
-        source.name,
+      await server.client.in(source.name).stageObject(
         LFS_BRANCH,
         path,
         {

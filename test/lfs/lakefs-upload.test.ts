@@ -6,8 +6,8 @@ import { createHash, randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { blockStores } from "../support/everyday.js";
-import { LakefsClient } from "../../src/lakefs/api/client.js";
-import { RootCommit } from "../../src/lakefs/notes/root-commit.js";
+import { LakefsServer } from "../../src/lakefs/api/client.js";
+import { RootCommit } from "../../src/lakefs/agreed/root-commit.js";
 import { answerBatch } from "../../src/lfs/batch.js";
 import { LFS_BRANCH } from "../../src/lfs/lakefs-files.js";
 import { LakefsLfsStore } from "../../src/lfs/lakefs-store.js";
@@ -22,7 +22,7 @@ type Facts = { sha256: string; blob: string | undefined };
 async function openStore(t: Test, server: RunningLakefs) {
   const proxy = await startProxy(t, server);
   const { name: repository } = await createSource(server);
-  const client = new LakefsClient({ ...proxy.server.access, patienceMs: 0 }, undefined, {
+  const client = new LakefsServer({ ...proxy.server.access, patienceMs: 0 }, undefined, {
     writeWaitMs: 700,
   });
   const hashed = new Map<string, Facts>();
@@ -32,12 +32,11 @@ async function openStore(t: Test, server: RunningLakefs) {
   };
   const namespace = server.namespace(repository);
   const files = lakefsFiles({
-    client,
-    repository,
+    client: client.in(repository),
     namespace,
     sealKeys: [SEAL_KEY],
     commits,
-    root: new RootCommit(client, repository),
+    root: new RootCommit(client.in(repository)),
     heads: { latest: [] },
   });
   const store = new LakefsLfsStore(
@@ -47,7 +46,10 @@ async function openStore(t: Test, server: RunningLakefs) {
   );
   const staged = async () =>
     [
-      ...(await server.client.dirtyPaths(repository, LFS_BRANCH, 100, signal).catch(() => [])),
+      ...(await server.client
+        .in(repository)
+        .dirtyPaths(LFS_BRANCH, 100, signal)
+        .catch(() => [])),
     ].sort();
   return { proxy, store, staged, repository };
 }
@@ -157,12 +159,9 @@ for (const blocks of blockStores) {
       const { store, repository } = await openStore(t, server);
       const [gone, kept] = [newObject(5_000), newObject(6_000)];
       for (const made of [gone, kept]) t.equal(await upload(store, made), "kept");
-      const { physical_address: address } = await server.client.statObject(
-        repository,
-        LFS_BRANCH,
-        gone.path,
-        signal,
-      );
+      const { physical_address: address } = await server.client
+        .in(repository)
+        .statObject(LFS_BRANCH, gone.path, signal);
       await server.collect(address);
       const links = { transfer: () => "http://link", verify: () => "http://verify" };
       const objects = [gone.object, kept.object];

@@ -88,9 +88,9 @@ export class GeneratedLake {
       metadata: {},
       generation,
     };
-    const id = await writeCommitRecord(client, name, facts, signal);
+    const id = await writeCommitRecord(client.in(name), facts, signal);
     this.#listings.set(id, listing).set(metarangeId, listing);
-    await client.hardReset(name, "main", id, signal);
+    await client.in(name).hardReset("main", id, signal);
     return {
       ...parent,
       id,

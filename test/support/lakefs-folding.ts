@@ -35,7 +35,7 @@ export async function commitOneByOne(
       filePath((commit * 7_919) % commits.files, commits.folders),
       `version ${commit}\n`,
     );
-    await lakefs.client.commit(name, "main", { message: `change ${commit}` }, signal);
+    await lakefs.client.in(name).commit("main", { message: `change ${commit}` }, signal);
     await read(commit);
   }
 }

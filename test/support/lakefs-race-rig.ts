@@ -110,12 +110,9 @@ class Race {
     const { client } = this.#lakefs;
     try {
       await put(this.#lakefs, this.#repository, path, `${round}`);
-      const { id } = await client.commit(
-        this.#repository,
-        "main",
-        { message: `written ${round}`, metadata: {} },
-        signal,
-      );
+      const { id } = await client
+        .in(this.#repository)
+        .commit("main", { message: `written ${round}`, metadata: {} }, signal);
       this.outcomes.written.push(id);
       this.outcomes.paths.push(path);
     } catch (error) {
@@ -134,8 +131,10 @@ class Race {
    */
   async commitWhatIsLeft(): Promise<void> {
     const { client } = this.#lakefs;
-    if ((await client.dirtyPaths(this.#repository, "main", 1, signal)).length > 0)
-      await client.commit(this.#repository, "main", { message: "left over", metadata: {} }, signal);
+    if ((await client.in(this.#repository).dirtyPaths("main", 1, signal)).length > 0)
+      await client
+        .in(this.#repository)
+        .commit("main", { message: "left over", metadata: {} }, signal);
   }
 
   async check(before: readonly string[], guarded: boolean): Promise<void> {
@@ -197,7 +196,7 @@ class Race {
     for (
       let { id, parents } = await headOf(this.#lakefs, this.#repository);
       ;
-      { id, parents } = await client.getCommit(this.#repository, parents[0] as string, signal)
+      { id, parents } = await client.in(this.#repository).getCommit(parents[0] as string, signal)
     ) {
       ids.add(id);
       if (parents.length === 0) break;
@@ -206,7 +205,7 @@ class Race {
     const logged = new Set<string>();
     let after = head;
     while (after !== "") {
-      const { results } = await client.firstParents(this.#repository, after, 500, signal);
+      const { results } = await client.in(this.#repository).firstParents(after, 500, signal);
       for (const { id } of results) logged.add(id);
       const last = results.at(-1);
       after = last === undefined || last.parents.length === 0 || last.id === after ? "" : last.id;

@@ -10,8 +10,8 @@ import type { Test } from "tap";
 import { Semaphore } from "../../src/base/flow.js";
 import { utf8 } from "../../src/base/bytes.js";
 import { loadKernels } from "../../src/cli/server/kernels.js";
-import { LakefsClient } from "../../src/lakefs/api/client.js";
-import { DEFAULT_MAPPING } from "../../src/lakefs/notes/mapping.js";
+import { LakefsServer } from "../../src/lakefs/api/client.js";
+import { DEFAULT_MAPPING } from "../../src/lakefs/agreed/mapping.js";
 import {
   type LakefsReading,
   type LakefsReadingOptions,
@@ -44,10 +44,10 @@ export async function testPool(t: Test): Promise<ThreadPool> {
 }
 
 export class Source {
-  readonly client: LakefsClient;
+  readonly client: LakefsServer;
   readonly name: string;
 
-  constructor(client: LakefsClient, name: string) {
+  constructor(client: LakefsServer, name: string) {
     this.client = client;
     this.name = name;
   }
@@ -59,12 +59,12 @@ export class Source {
     const { branch = "main", metadata = {} } = options;
     for (const [path, content] of Object.entries(files)) {
       const bytes = typeof content === "string" ? utf8(content) : content;
-      await this.client.uploadObject(this.name, branch, path, bytes, metadata, signal);
+      await this.client.in(this.name).uploadObject(branch, path, bytes, metadata, signal);
     }
   }
 
   remove(paths: readonly string[], branch = "main"): Promise<void> {
-    return this.client.deleteObjects(this.name, branch, paths, signal);
+    return this.client.in(this.name).deleteObjects(branch, paths, signal);
   }
 
   commit(
@@ -72,11 +72,13 @@ export class Source {
     options: { branch?: string; metadata?: Record<string, string> } = {},
   ): Promise<LakefsCommit> {
     const { branch = "main", metadata = {} } = options;
-    return this.client.commit(this.name, branch, { message, metadata, allow_empty: true }, signal);
+    return this.client
+      .in(this.name)
+      .commit(branch, { message, metadata, allow_empty: true }, signal);
   }
 
   async head(branch = "main"): Promise<string> {
-    return (await this.client.getBranch(this.name, branch, signal)).commit_id;
+    return (await this.client.in(this.name).getBranch(branch, signal)).commit_id;
   }
 }
 
@@ -150,13 +152,12 @@ export async function openNode(
     trace: quiet,
     warn: (event, facts) => void warnings.push(`${event} ${JSON.stringify(facts)}`),
   };
-  const client = new LakefsClient(server.access);
+  const client = new LakefsServer(server.access);
   const { refsWaitMs, ...wishes } = more;
   const reading = await openLakefsReading(
     {
       access: server.access,
-      client,
-      repository,
+      client: client.in(repository),
       store,
       prefix,
       pool,

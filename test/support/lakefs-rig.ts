@@ -59,8 +59,9 @@ export async function seed(
     signal,
   );
   for (const [path, text] of Object.entries(files))
-    await client.uploadObject(name, "main", path, utf8(text), {}, signal);
-  return (await client.commit(name, "main", { message: "seeded", allow_empty: true }, signal)).id;
+    await client.in(name).uploadObject("main", path, utf8(text), {}, signal);
+  return (await client.in(name).commit("main", { message: "seeded", allow_empty: true }, signal))
+    .id;
 }
 
 export async function put(
@@ -70,14 +71,9 @@ export async function put(
   content: string | Uint8Array,
   branch = "main",
 ): Promise<void> {
-  await lakefs.client.uploadObject(
-    repository,
-    branch,
-    path,
-    typeof content === "string" ? utf8(content) : content,
-    {},
-    signal,
-  );
+  await lakefs.client
+    .in(repository)
+    .uploadObject(branch, path, typeof content === "string" ? utf8(content) : content, {}, signal);
 }
 
 export async function headOf(
@@ -85,11 +81,9 @@ export async function headOf(
   repository: string,
   branch = "main",
 ): Promise<LakefsCommit> {
-  return client.getCommit(
-    repository,
-    (await client.getBranch(repository, branch, signal)).commit_id,
-    signal,
-  );
+  return client
+    .in(repository)
+    .getCommit((await client.in(repository).getBranch(branch, signal)).commit_id, signal);
 }
 
 /** Lists the head of a branch as lakeFS does, in its own order. */
@@ -99,7 +93,7 @@ export async function listed(
   branch = "main",
 ): Promise<readonly LakefsObject[]> {
   const { id } = await headOf(lakefs, repository, branch);
-  return (await lakefs.client.listObjects(repository, id, "", signal)).results;
+  return (await lakefs.client.in(repository).listObjects(id, "", signal)).results;
 }
 
 /** Path → content. */
@@ -111,7 +105,9 @@ export async function filesOf(
   const { id } = await headOf(lakefs, repository, branch);
   const objects = await listed(lakefs, repository, branch);
   const contents = await Promise.all(
-    objects.map(({ path }) => lakefs.client.readObject(repository, id, path, 10_000_000, signal)),
+    objects.map(({ path }) =>
+      lakefs.client.in(repository).readObject(id, path, 10_000_000, signal),
+    ),
   );
   return new Map(
     objects.map(({ path }, at) => [path, Buffer.from(contents[at] as Uint8Array).toString()]),

@@ -8,7 +8,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Test } from "tap";
-import { LakefsClient } from "../../src/lakefs/api/client.js";
+import { LakefsServer } from "../../src/lakefs/api/client.js";
 import type { LakefsAccess } from "../../src/lakefs/api/http.js";
 import { tempFolder } from "./temp-folder.js";
 
@@ -45,7 +45,7 @@ export type Teardown = Pick<Test, "teardown"> & Partial<Pick<Test, "comment">>;
 
 export interface RunningLakefs {
   readonly access: LakefsAccess;
-  readonly client: LakefsClient;
+  readonly client: LakefsServer;
   readonly blocks: "local" | "s3";
   /** A storage namespace nobody has used. */
   namespace(name: string): string;
@@ -113,7 +113,7 @@ export async function startLakefs(
   };
   return {
     access,
-    client: new LakefsClient(access),
+    client: new LakefsServer(access),
     blocks,
     outside: blocks === "s3" ? "s3://lakefs/outside/" : `local://${folder}/external/`,
     namespace: (name) => (blocks === "s3" ? `s3://lakefs/${name}` : `local://${name}`),
@@ -145,7 +145,7 @@ export async function isBefore({ client }: RunningLakefs, minor: number): Promis
 
 export interface SharedLakefs extends RunningLakefs {
   /** A second user, who may read and write objects, branches and commits, and nothing else. */
-  readonly writer: LakefsClient;
+  readonly writer: LakefsServer;
   /** A new user of one of lakeFS's groups. */
   user(name: string, group: "Writers" | "Readers"): Promise<LakefsKey>;
 }
@@ -167,7 +167,7 @@ export async function startSharedLakefs(
   return {
     ...lakefs,
     user,
-    writer: new LakefsClient({ endpoint, ...(await script.createWriter(endpoint, "writer")) }),
+    writer: new LakefsServer({ endpoint, ...(await script.createWriter(endpoint, "writer")) }),
   };
 }
 

@@ -11,7 +11,7 @@ import { Semaphore } from "../../src/base/flow.js";
 import type { LfsObjects, Mapping } from "../../src/lakefs/rules/contract.js";
 import { createLanding } from "../../src/lakefs/land/landing.js";
 import type { Landing, LandingPolicy } from "../../src/lakefs/land/contract.js";
-import { DEFAULT_MAPPING } from "../../src/lakefs/notes/mapping.js";
+import { DEFAULT_MAPPING } from "../../src/lakefs/agreed/mapping.js";
 import {
   type LakefsReading,
   openLakefsReading,
@@ -19,12 +19,12 @@ import {
 } from "../../src/lakefs/repository.js";
 import type { LakefsRefs } from "../../src/lakefs/refs.js";
 import type { FsckRules } from "../../src/git/fsck/levels.js";
-import { LakefsClient } from "../../src/lakefs/api/client.js";
+import { LakefsServer } from "../../src/lakefs/api/client.js";
 import type { LakefsCall } from "../../src/lakefs/api/http.js";
 import type { Log } from "../../src/observe/log.js";
 import { writeDerivedFiles } from "../../src/odb/manifest/stock-git-files.js";
 import { startIngest } from "../../src/odb/index-pack/spool.js";
-import { ManifestObjects, toPackRecord } from "../../src/odb/manifest/objects.js";
+import { ManifestObjects, toPackLine } from "../../src/odb/manifest/objects.js";
 import { ManifestRefs } from "../../src/odb/manifest/refs.js";
 import { ManifestStore } from "../../src/odb/manifest/store.js";
 import { PackChecks } from "../../src/odb/packs/checks.js";
@@ -116,7 +116,7 @@ export interface RigNode extends LakefsReading {
 export interface RigOptions {
   /** Default: its own, of one permit. */
   readonly tasks?: Semaphore;
-  readonly client?: LakefsClient;
+  readonly client?: LakefsServer;
   readonly lfs?: LfsObjects;
   readonly policy?: LandingPolicy;
   readonly sealKeys?: readonly Uint8Array[];
@@ -130,8 +130,8 @@ export interface Steps {
 }
 
 /** A client whose calls are watched; `steps` may be set later. */
-export function watchedClient(server: RunningLakefs): { client: LakefsClient; steps: Steps } {
-  const client = new LakefsClient(server.access);
+export function watchedClient(server: RunningLakefs): { client: LakefsServer; steps: Steps } {
+  const client = new LakefsServer(server.access);
   const steps: Steps = {};
   const { http } = client as unknown as {
     http: Record<string, (call: LakefsCall, ...rest: unknown[]) => Promise<unknown>>;
@@ -196,7 +196,8 @@ export async function rigNode(
     warn: (event, facts) => void (process.env["LANDING_LOG"] && console.error(event, facts)),
   };
   const calls: RigNode["calls"] = [];
-  const client = options.client ?? new LakefsClient(server.access, (call) => void calls.push(call));
+  const lakefs = options.client ?? new LakefsServer(server.access, (call) => void calls.push(call));
+  const client = lakefs.in(repository);
   const {
     lfs = NO_LFS_OBJECTS,
     policy = { allowForced: false },
@@ -207,7 +208,6 @@ export async function rigNode(
   const reading = await openLakefsReading(
     {
       ...parts,
-      repository,
       store,
       prefix: PREFIX,
       incoming,
@@ -256,7 +256,7 @@ export async function rigNode(
           new: to,
           ...peeled(work, to),
         }));
-        const packs = pack.objectCount === 0 ? [] : [toPackRecord(pack, "push")];
+        const packs = pack.objectCount === 0 ? [] : [toPackLine(pack, "push")];
         return await opened.refs.update(
           list,
           {
@@ -279,7 +279,7 @@ export async function rigNode(
         await ingest.write(work.run(["pack-objects", "--revs", "--stdout", "-q"], tips.join("\n")));
         const pack = await ingest.finish();
         await objects.publish(pack);
-        await objects.keep([toPackRecord(pack, "push")], signal);
+        await objects.keep([toPackLine(pack, "push")], signal);
       } finally {
         await ingest.discard();
       }

@@ -21,11 +21,9 @@ export async function makeLongHistory(source: Source, commits: number): Promise<
     await source.put({ [`d${at % 40}/f${at}.txt`]: `file ${at}\n` });
     metaranges.push((await source.commit(`file ${at}`)).meta_range_id);
   }
-  let parent = await client.getCommit(
-    name,
-    (await client.getBranch(name, "main", signal)).commit_id,
-    signal,
-  );
+  let parent = await client
+    .in(name)
+    .getCommit((await client.in(name).getBranch("main", signal)).commit_id, signal);
   let records: Promise<string>[] = [];
   for (let at = metaranges.length; at < commits; at++) {
     const facts = {
@@ -43,13 +41,13 @@ export async function makeLongHistory(source: Source, commits: number): Promise<
       creation_date: facts.creationDate,
       generation: facts.generation,
     };
-    records.push(writeCommitRecord(client, name, facts, signal));
+    records.push(writeCommitRecord(client.in(name), facts, signal));
     if (records.length < AT_ONCE) continue;
     await Promise.all(records);
     records = [];
   }
   await Promise.all(records);
-  await client.hardReset(name, "main", parent.id, signal);
+  await client.in(name).hardReset("main", parent.id, signal);
 }
 
 /** Back and forth over so many trees: each differs from the one before by a file. */

@@ -23,7 +23,6 @@ export function manyContent(at: number, bytes: number, salt = ""): Buffer {
 /** Uploads files and commits them to main. */
 export async function commitMany(
   client: LakefsClient,
-  repository: string,
   files: {
     readonly from: number;
     readonly to: number;
@@ -36,7 +35,6 @@ export async function commitMany(
   const work = async () => {
     for (let at = next++; at < files.to; at = next++) {
       await client.uploadObject(
-        repository,
         "main",
         manyPath(at),
         manyContent(at, files.bytes, files.salt),
@@ -46,5 +44,5 @@ export async function commitMany(
     }
   };
   await Promise.all(Array.from({ length: UPLOADS_AT_ONCE }, work));
-  return client.commit(repository, "main", { message: `${files.to - files.from} files` }, signal);
+  return client.commit("main", { message: `${files.to - files.from} files` }, signal);
 }

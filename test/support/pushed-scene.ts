@@ -9,7 +9,7 @@ import type { Test } from "tap";
 import type { FsckRules } from "../../src/git/fsck/levels.js";
 import { formatPointer } from "../../src/git/lfs-pointer.js";
 import type { Mapping } from "../../src/lakefs/rules/contract.js";
-import { DEFAULT_MAPPING } from "../../src/lakefs/notes/mapping.js";
+import { DEFAULT_MAPPING } from "../../src/lakefs/agreed/mapping.js";
 import type { ThreadPool } from "../../src/pool/pool.js";
 import { newRepository, newWork, type RigNode, rigNode, type Work } from "./landing-rig.js";
 import { signal, Source } from "./lakefs-reading.js";
@@ -119,14 +119,12 @@ export class PushedScene {
     const { client, name } = this.source;
     const sha256 = createHash("sha256").update(bytes).digest("hex");
     const branch = `bytes-${sha256.slice(0, 8)}`;
-    await client.createBranch(
-      name,
-      { name: branch, source: await this.source.head(), hidden: true },
-      signal,
-    );
+    await client
+      .in(name)
+      .createBranch({ name: branch, source: await this.source.head(), hidden: true }, signal);
     this.#known.set(
       sha256,
-      (await client.uploadObject(name, branch, "x", bytes, {}, signal)).physical_address,
+      (await client.in(name).uploadObject(branch, "x", bytes, {}, signal)).physical_address,
     );
     return sha256;
   }
@@ -134,7 +132,7 @@ export class PushedScene {
   async lakeText(path: string): Promise<string> {
     const { client, name } = this.source;
     return Buffer.from(
-      await client.readObject(name, await this.source.head(), path, 10_000, signal),
+      await client.in(name).readObject(await this.source.head(), path, 10_000, signal),
     ).toString();
   }
 

@@ -74,15 +74,16 @@ async function examine(options: Options, repository: string): Promise<void> {
     lakefs_secret_access_key: secretAccessKey,
   } = folderSettings(options);
   if (endpoint === "") throw new Fault("lakefs/unset", { repository });
-  const [{ LakefsClient }, { examineRepository }, { examineHooks }] = await Promise.all([
+  const [{ LakefsServer }, { examineRepository }, { examineHooks }] = await Promise.all([
     import("../../lakefs/api/client.js"),
     import("../../lakefs/read/examine.js"),
     import("../../lakefs/hooks/examine-hooks.js"),
   ]);
-  const client = new LakefsClient({ endpoint, accessKeyId, secretAccessKey, patienceMs: 0 });
+  const access = { endpoint, accessKeyId, secretAccessKey, patienceMs: 0 };
+  const client = new LakefsServer(access).in(repository);
   const { signal } = new AbortController();
-  const found = await examineRepository({ client, repository, signal, pagesOnly: false });
-  const hooks = await examineHooks(client, repository, signal);
+  const found = await examineRepository({ client, signal, pagesOnly: false });
+  const hooks = await examineHooks(client, signal);
   await (options.json === true
     ? sayJson({ ...found, ...hooks })
     : say(report(found) + reportHooks(hooks)));

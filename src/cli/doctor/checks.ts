@@ -6,7 +6,7 @@ import { access, constants, stat, statfs } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { asFault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
-import { LakefsClient } from "../../lakefs/api/client.js";
+import { LakefsServer } from "../../lakefs/api/client.js";
 import { DiskStore } from "../../store/disk.js";
 import { probeStore } from "../../store/probe.js";
 import { databasePath } from "../server/accounts.js";
@@ -191,7 +191,7 @@ async function checkLakefs(
   signal: AbortSignal,
 ): Promise<Check> {
   try {
-    const client = new LakefsClient({ endpoint, accessKeyId, secretAccessKey, patienceMs: 0 });
+    const client = new LakefsServer({ endpoint, accessKeyId, secretAccessKey, patienceMs: 0 });
     const { results } = await client.listRepositories(
       "",
       AbortSignal.any([signal, AbortSignal.timeout(LIMITS.lakefsWaitMs)]),

@@ -11,9 +11,9 @@ import { LIMITS } from "../../base/limits.js";
 import { lockDataFolder } from "../../database/data-lock.js";
 import { probeWrite } from "../../database/write-probe.js";
 import { TRUSTED } from "../../auth/caller.js";
-import { LakefsClient } from "../../lakefs/api/client.js";
+import { LakefsServer } from "../../lakefs/api/client.js";
 import { hearCalls, type LakefsAccess, type OnCall } from "../../lakefs/api/http.js";
-import { LINKED_MAPPING } from "../../lakefs/notes/mapping.js";
+import { LINKED_MAPPING } from "../../lakefs/agreed/mapping.js";
 import { OwnLfsStore } from "../../lfs/own-store.js";
 import { LinkProofs } from "../../lfs/proof.js";
 import type { Log } from "../../observe/log.js";
@@ -356,7 +356,7 @@ async function lakefsSettings(
   if (access.trace) hearCalls(onCall);
   return {
     access,
-    client: new LakefsClient(access, access.trace ? onCall : undefined),
+    client: new LakefsServer(access, access.trace ? onCall : undefined),
     pollMs: settings.lakefs_poll_seconds * 1_000,
     serveStale: settings.lakefs_serve_stale,
     naming: settings.naming,

@@ -3,6 +3,7 @@
  * test/conformance/lakefs re-checks them against a real server. Always read by full commit id: a
  * branch's name would show its uncommitted staging.
  */
+import { unlessMissing } from "./missing.js";
 import { Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import { asMade, LostCommits } from "./lost-commits.js";
@@ -49,7 +50,8 @@ interface LogQuery {
   readonly first_parent?: boolean;
 }
 
-export class LakefsClient {
+/** A lakeFS, asked with one key: what concerns no repository, or finds one. */
+export class LakefsServer {
   readonly http: LakefsHttp;
   /** Commits that lakeFS does not find by their ids for a while. */
   readonly lost: LostCommits;
@@ -60,8 +62,13 @@ export class LakefsClient {
   }
 
   /** With another key; its calls are counted and traced as this one's. */
-  withAccess(access: LakefsAccess): LakefsClient {
-    return new LakefsClient(this.http.withAccess(access));
+  withAccess(access: LakefsAccess): LakefsServer {
+    return new LakefsServer(this.http.withAccess(access));
+  }
+
+  /** The calls of one repository, whether it is there or not. */
+  in(repository: string): LakefsClient {
+    return new LakefsClient(this, repository);
   }
 
   config(signal: AbortSignal): Promise<LakefsConfig> {
@@ -94,6 +101,11 @@ export class LakefsClient {
     });
   }
 
+  /** Undefined where there is none of this name. Throws "lakefs/deleting". */
+  findRepository(repository: string, signal: AbortSignal): Promise<LakefsRepository | undefined> {
+    return unlessMissing(this.getRepository(repository, signal));
+  }
+
   listRepositories(after: string, signal: AbortSignal): Promise<LakefsPage<LakefsRepository>> {
     const query = { after, amount: LIMITS.lakefsPageMax };
     return this.http.json({
@@ -119,32 +131,62 @@ export class LakefsClient {
       signal,
     });
   }
+}
+
+/** One repository of a lakeFS. */
+export class LakefsClient {
+  readonly server: LakefsServer;
+  /** lakeFS's name of it. */
+  readonly repository: string;
+
+  constructor(server: LakefsServer, repository: string) {
+    this.server = server;
+    this.repository = repository;
+  }
+
+  get http(): LakefsHttp {
+    return this.server.http;
+  }
+
+  /** With another key; its calls are counted and traced as this one's. */
+  withAccess(access: LakefsAccess): LakefsClient {
+    return this.server.withAccess(access).in(this.repository);
+  }
+
+  /** "lakefs/missing" where it is not there; "lakefs/deleting" while lakeFS deletes it. */
+  getRepository(signal: AbortSignal): Promise<LakefsRepository> {
+    return this.server.getRepository(this.repository, signal);
+  }
 
   // branches and tags -----------------------------------------------------------------------------
 
   /** Every branch, hidden ones if asked for. */
   listBranches(
-    repository: string,
     options: { prefix?: string; hidden?: boolean },
     signal: AbortSignal,
   ): AsyncGenerator<LakefsRef> {
     const { prefix, hidden } = options;
     return this.#pages(
       "listBranches",
-      `/repositories${pathOf(repository)}/branches`,
+      `/repositories${pathOf(this.repository)}/branches`,
       { prefix, show_hidden: hidden },
       signal,
     );
   }
 
-  getBranch(repository: string, branch: string, signal: AbortSignal): Promise<LakefsRef> {
+  getBranch(branch: string, signal: AbortSignal): Promise<LakefsRef> {
     return this.http.json({
       name: "getBranch",
       method: "GET",
-      path: branchPath(repository, branch),
+      path: branchPath(this.repository, branch),
       repeatable: true,
       signal,
     });
+  }
+
+  /** Undefined where there is none of this name. */
+  findBranch(branch: string, signal: AbortSignal): Promise<LakefsRef | undefined> {
+    return unlessMissing(this.getBranch(branch, signal));
   }
 
   /**
@@ -152,11 +194,10 @@ export class LakefsClient {
    * expression.
    */
   createBranch(
-    repository: string,
     json: { name: string; source: string; hidden?: boolean },
     signal: AbortSignal,
   ): Promise<void> {
-    const path = `/repositories${pathOf(repository)}/branches`;
+    const path = `/repositories${pathOf(this.repository)}/branches`;
     const make = ([source = json.source]: readonly string[]) =>
       this.http.done({
         name: "createBranch",
@@ -167,21 +208,21 @@ export class LakefsClient {
         runsHooks: true,
         signal,
       });
-    return this.#reading(repository, [json.source], signal, make);
+    return this.#reading([json.source], signal, make);
   }
 
   /** Absent is success. No expected head can be given. */
-  async deleteBranch(repository: string, branch: string, signal: AbortSignal): Promise<void> {
-    await this.http
-      .done({
+  async deleteBranch(branch: string, signal: AbortSignal): Promise<void> {
+    await unlessMissing(
+      this.http.done({
         name: "deleteBranch",
         method: "DELETE",
-        path: branchPath(repository, branch),
+        path: branchPath(this.repository, branch),
         repeatable: true,
         runsHooks: true,
         signal,
-      })
-      .catch(passOver("lakefs/missing"));
+      }),
+    );
   }
 
   /**
@@ -189,9 +230,9 @@ export class LakefsClient {
    * expression over the branch itself (`B^2^7^1`) a conditional move. "lakefs/bad-request" where it
    * names nothing.
    */
-  hardReset(repository: string, branch: string, ref: string, signal: AbortSignal): Promise<void> {
-    const path = `${branchPath(repository, branch)}/hard_reset`;
-    return this.#reading(repository, [ref], signal, ([to = ref]) =>
+  hardReset(branch: string, ref: string, signal: AbortSignal): Promise<void> {
+    const path = `${branchPath(this.repository, branch)}/hard_reset`;
+    return this.#reading([ref], signal, ([to = ref]) =>
       this.http.done({
         name: "hardReset",
         method: "PUT",
@@ -203,31 +244,28 @@ export class LakefsClient {
     );
   }
 
-  listTags(
-    repository: string,
-    { prefix }: { prefix?: string },
-    signal: AbortSignal,
-  ): AsyncGenerator<LakefsRef> {
-    return this.#pages("listTags", `/repositories${pathOf(repository)}/tags`, { prefix }, signal);
+  listTags({ prefix }: { prefix?: string }, signal: AbortSignal): AsyncGenerator<LakefsRef> {
+    return this.#pages(
+      "listTags",
+      `/repositories${pathOf(this.repository)}/tags`,
+      { prefix },
+      signal,
+    );
   }
 
-  getTag(repository: string, tag: string, signal: AbortSignal): Promise<LakefsRef> {
+  getTag(tag: string, signal: AbortSignal): Promise<LakefsRef> {
     return this.http.json({
       name: "getTag",
       method: "GET",
-      path: `/repositories${pathOf(repository)}/tags${pathOf(tag)}`,
+      path: `/repositories${pathOf(this.repository)}/tags${pathOf(tag)}`,
       repeatable: true,
       signal,
     });
   }
 
   /** "lakefs/conflict" where it exists: tags never move. */
-  createTag(
-    repository: string,
-    json: { id: string; ref: string },
-    signal: AbortSignal,
-  ): Promise<LakefsRef> {
-    const path = `/repositories${pathOf(repository)}/tags`;
+  createTag(json: { id: string; ref: string }, signal: AbortSignal): Promise<LakefsRef> {
+    const path = `/repositories${pathOf(this.repository)}/tags`;
     return this.http.json({
       name: "createTag",
       method: "POST",
@@ -239,25 +277,25 @@ export class LakefsClient {
     });
   }
 
-  async deleteTag(repository: string, tag: string, signal: AbortSignal): Promise<void> {
-    const path = `/repositories${pathOf(repository)}/tags${pathOf(tag)}`;
-    await this.http
-      .done({
+  async deleteTag(tag: string, signal: AbortSignal): Promise<void> {
+    const path = `/repositories${pathOf(this.repository)}/tags${pathOf(tag)}`;
+    await unlessMissing(
+      this.http.done({
         name: "deleteTag",
         method: "DELETE",
         path,
         repeatable: true,
         runsHooks: true,
         signal,
-      })
-      .catch(passOver("lakefs/missing"));
+      }),
+    );
   }
 
   /**
    * Patterns of protected branches: uploads, commits and resets there are refused, merges are not.
    */
-  async branchProtection(repository: string, signal: AbortSignal): Promise<readonly string[]> {
-    const path = `/repositories${pathOf(repository)}/settings/branch_protection`;
+  async branchProtection(signal: AbortSignal): Promise<readonly string[]> {
+    const path = `/repositories${pathOf(this.repository)}/settings/branch_protection`;
     const rules = await this.http.json<readonly { pattern: string }[]>({
       name: "branchProtection",
       method: "GET",
@@ -270,66 +308,47 @@ export class LakefsClient {
 
   // commits ---------------------------------------------------------------------------------------
 
-  async getCommit(repository: string, id: string, signal: AbortSignal): Promise<LakefsCommit> {
-    return asMade(
-      await this.#reading(repository, [id], signal, ([ref = id]) =>
-        this.commitAt(repository, ref, signal),
-      ),
-    );
+  async getCommit(id: string, signal: AbortSignal): Promise<LakefsCommit> {
+    return asMade(await this.#reading([id], signal, ([ref = id]) => this.commitAt(ref, signal)));
   }
 
   /** As `getCommit`, by just this name, with whatever lakeFS shows. */
-  commitAt(repository: string, ref: string, signal: AbortSignal): Promise<LakefsCommit> {
+  commitAt(ref: string, signal: AbortSignal): Promise<LakefsCommit> {
     return this.http.json({
       name: "getCommit",
       method: "GET",
-      path: `/repositories${pathOf(repository)}/commits${pathOf(ref)}`,
+      path: `/repositories${pathOf(this.repository)}/commits${pathOf(ref)}`,
       repeatable: true,
       signal,
     });
+  }
+
+  /** As `commitAt`; undefined where there is none of this name. */
+  findCommitAt(ref: string, signal: AbortSignal): Promise<LakefsCommit | undefined> {
+    return unlessMissing(this.commitAt(ref, signal));
   }
 
   /**
    * One page of history from `id`, ordered by date (not topologically); `id` itself comes first. A
    * missing parent makes it "lakefs/missing".
    */
-  async log(
-    repository: string,
-    id: string,
-    amount: number,
-    signal: AbortSignal,
-  ): Promise<LakefsPage<LakefsCommit>> {
-    const page = await this.#logOf(repository, id, { amount }, signal);
+  async log(id: string, amount: number, signal: AbortSignal): Promise<LakefsPage<LakefsCommit>> {
+    const page = await this.#logOf(id, { amount }, signal);
     return { ...page, results: page.results.map(asMade) };
   }
 
   /** `id` and its first parents, nearest first. */
-  firstParents(
-    repository: string,
-    id: string,
-    amount: number,
-    signal: AbortSignal,
-  ): Promise<LakefsPage<LakefsCommit>> {
-    return this.#logOf(repository, id, { amount, first_parent: true }, signal);
+  firstParents(id: string, amount: number, signal: AbortSignal): Promise<LakefsPage<LakefsCommit>> {
+    return this.#logOf(id, { amount, first_parent: true }, signal);
   }
 
   /** As `log`, by just this name, with whatever lakeFS shows. */
-  logAt(
-    repository: string,
-    ref: string,
-    amount: number,
-    signal: AbortSignal,
-  ): Promise<LakefsPage<LakefsCommit>> {
-    return this.#logBy(repository, ref, { amount }, signal);
+  logAt(ref: string, amount: number, signal: AbortSignal): Promise<LakefsPage<LakefsCommit>> {
+    return this.#logBy(ref, { amount }, signal);
   }
 
-  #logBy(
-    repository: string,
-    ref: string,
-    query: LogQuery,
-    signal: AbortSignal,
-  ): Promise<LakefsPage<LakefsCommit>> {
-    const path = `/repositories${pathOf(repository)}/refs${pathOf(ref)}/commits`;
+  #logBy(ref: string, query: LogQuery, signal: AbortSignal): Promise<LakefsPage<LakefsCommit>> {
+    const path = `/repositories${pathOf(this.repository)}/refs${pathOf(ref)}/commits`;
     return this.http.json({
       name: "log",
       method: "GET",
@@ -344,31 +363,21 @@ export class LakefsClient {
    * Before 1.61 lakeFS takes no expression here, which another way to a lost commit is: then the
    * commit by itself, and the log of its first parent.
    */
-  #logOf(
-    repository: string,
-    id: string,
-    query: LogQuery,
-    signal: AbortSignal,
-  ): Promise<LakefsPage<LakefsCommit>> {
-    return this.#reading(repository, [id], signal, async ([ref = id]) => {
+  #logOf(id: string, query: LogQuery, signal: AbortSignal): Promise<LakefsPage<LakefsCommit>> {
+    return this.#reading([id], signal, async ([ref = id]) => {
       try {
-        return await this.#logBy(repository, ref, query, signal);
+        return await this.#logBy(ref, query, signal);
       } catch (error) {
         if (ref === id || !(error instanceof Fault && error.code === "lakefs/bad-request"))
           throw error;
-        const one = await this.commitAt(repository, ref, signal);
+        const one = await this.commitAt(ref, signal);
         const [parent] = one.parents;
         if (parent === undefined || query.amount === 1)
           return {
             pagination: { has_more: parent !== undefined, next_offset: id },
             results: [one],
           };
-        const rest = await this.#logOf(
-          repository,
-          parent,
-          { ...query, amount: query.amount - 1 },
-          signal,
-        );
+        const rest = await this.#logOf(parent, { ...query, amount: query.amount - 1 }, signal);
         return { ...rest, results: [one, ...rest.results] };
       }
     });
@@ -376,7 +385,6 @@ export class LakefsClient {
 
   /** Commits what is staged on a branch. */
   commit(
-    repository: string,
     branch: string,
     json: {
       message: string;
@@ -386,7 +394,7 @@ export class LakefsClient {
     },
     signal: AbortSignal,
   ): Promise<LakefsCommit> {
-    const path = `${branchPath(repository, branch)}/commits`;
+    const path = `${branchPath(this.repository, branch)}/commits`;
     return this.http.json({
       name: "commit",
       method: "POST",
@@ -402,15 +410,13 @@ export class LakefsClient {
    * A commit record: tree, parents and all else as given; no branch moves. Being there already is
    * success.
    */
-  async createCommitRecord(
-    repository: string,
-    json: LakefsCommitRecord,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const path = `/repositories${pathOf(repository)}/commits`;
+  async createCommitRecord(json: LakefsCommitRecord, signal: AbortSignal): Promise<void> {
+    const path = `/repositories${pathOf(this.repository)}/commits`;
     await this.http
       .done({ name: "createCommitRecord", method: "POST", path, json, repeatable: true, signal })
-      .catch(passOver("lakefs/conflict"));
+      .catch((error: unknown) => {
+        if (!(error instanceof Fault && error.code === "lakefs/conflict")) throw error;
+      });
   }
 
   /**
@@ -418,13 +424,12 @@ export class LakefsClient {
    * "lakefs/bad-request": dirty or nothing to do.
    */
   merge(
-    repository: string,
     source: string,
     branch: string,
     { message, metadata }: MergeRequest,
     signal: AbortSignal,
   ): Promise<{ readonly reference: string }> {
-    const path = `/repositories${pathOf(repository)}/refs${pathOf(source)}/merge${pathOf(branch)}`;
+    const path = `/repositories${pathOf(this.repository)}/refs${pathOf(source)}/merge${pathOf(branch)}`;
     const json = { message, metadata, allow_empty: true };
     return this.http.json({
       name: "merge",
@@ -437,30 +442,22 @@ export class LakefsClient {
     });
   }
 
-  /**
-   * Where the histories of two commits part. "lakefs/missing": nowhere, or one of them is not
-   * there.
-   */
-  async mergeBase(
-    repository: string,
+  /** Where the histories of two commits part; undefined: nowhere, or one of them is not there. */
+  async findMergeBase(
     left: string,
     right: string,
     signal: AbortSignal,
-  ): Promise<string> {
-    const found = await this.#reading(
-      repository,
-      [left, right],
-      signal,
-      ([from = left, to = right]) =>
-        this.http.json<{ readonly base_commit_id: string }>({
-          name: "mergeBase",
-          method: "GET",
-          path: `/repositories${pathOf(repository)}/refs${pathOf(from)}/merge${pathOf(to)}`,
-          repeatable: true,
-          signal,
-        }),
-    );
-    return found.base_commit_id;
+  ): Promise<string | undefined> {
+    const call = ([from = left, to = right]: readonly string[]) =>
+      this.http.json<{ readonly base_commit_id: string }>({
+        name: "mergeBase",
+        method: "GET",
+        path: `/repositories${pathOf(this.repository)}/refs${pathOf(from)}/merge${pathOf(to)}`,
+        repeatable: true,
+        signal,
+      });
+    const found = await unlessMissing(this.#reading([left, right], signal, call));
+    return found?.base_commit_id;
   }
 
   // objects ---------------------------------------------------------------------------------------
@@ -470,18 +467,17 @@ export class LakefsClient {
    * those whose path begins so.
    */
   listObjects(
-    repository: string,
     commit: string,
     after: string,
     signal: AbortSignal,
     prefix?: string,
   ): Promise<LakefsPage<LakefsObject>> {
     const query = { after, amount: LIMITS.lakefsPageMax, presign: false, prefix };
-    return this.#reading(repository, [commit], signal, ([ref = commit]) =>
+    return this.#reading([commit], signal, ([ref = commit]) =>
       this.http.json({
         name: "listObjects",
         method: "GET",
-        path: `${objectPath(repository, ref)}/ls`,
+        path: `${objectPath(this.repository, ref)}/ls`,
         query,
         repeatable: true,
         signal,
@@ -495,18 +491,17 @@ export class LakefsClient {
    * where it cannot the call fails.
    */
   listPresigned(
-    repository: string,
     commit: string,
     after: string,
     amount: number,
     signal: AbortSignal,
   ): Promise<LakefsPage<LakefsObject>> {
     const query = { after, amount, presign: true, user_metadata: false };
-    return this.#reading(repository, [commit], signal, ([ref = commit]) =>
+    return this.#reading([commit], signal, ([ref = commit]) =>
       this.http.json({
         name: "listPresigned",
         method: "GET",
-        path: `${objectPath(repository, ref)}/ls`,
+        path: `${objectPath(this.repository, ref)}/ls`,
         query,
         repeatable: true,
         signal,
@@ -514,17 +509,12 @@ export class LakefsClient {
     );
   }
 
-  statObject(
-    repository: string,
-    commit: string,
-    object: string,
-    signal: AbortSignal,
-  ): Promise<LakefsObject> {
-    return this.#reading(repository, [commit], signal, ([ref = commit]) =>
+  statObject(commit: string, object: string, signal: AbortSignal): Promise<LakefsObject> {
+    return this.#reading([commit], signal, ([ref = commit]) =>
       this.http.json({
         name: "statObject",
         method: "GET",
-        path: `${objectPath(repository, ref)}/stat`,
+        path: `${objectPath(this.repository, ref)}/stat`,
         query: { path: object, presign: false },
         repeatable: true,
         signal,
@@ -532,20 +522,28 @@ export class LakefsClient {
     );
   }
 
+  /** As `statObject`; undefined where there is no such object, or no such commit. */
+  findObject(
+    commit: string,
+    object: string,
+    signal: AbortSignal,
+  ): Promise<LakefsObject | undefined> {
+    return unlessMissing(this.statObject(commit, object, signal));
+  }
+
   /** Whole content of at most `bytesMax`. "lakefs/gone": listed, but its data is not there. */
   readObject(
-    repository: string,
     commit: string,
     object: string,
     bytesMax: number,
     signal: AbortSignal,
   ): Promise<Uint8Array> {
-    return this.#reading(repository, [commit], signal, ([ref = commit]) =>
+    return this.#reading([commit], signal, ([ref = commit]) =>
       this.http.bytes(
         {
           name: "readObject",
           method: "GET",
-          path: objectPath(repository, ref),
+          path: objectPath(this.repository, ref),
           query: { path: object },
           repeatable: true,
           signal,
@@ -557,18 +555,17 @@ export class LakefsClient {
 
   /** Content as it arrives, from `range` ("bytes=0-99") if given. */
   streamObject(
-    repository: string,
     commit: string,
     object: string,
     range: string | undefined,
     signal: AbortSignal,
   ): ReturnType<LakefsHttp["stream"]> {
     const headers = range === undefined ? {} : { range };
-    return this.#reading(repository, [commit], signal, ([ref = commit]) =>
+    return this.#reading([commit], signal, ([ref = commit]) =>
       this.http.stream({
         name: "streamObject",
         method: "GET",
-        path: objectPath(repository, ref),
+        path: objectPath(this.repository, ref),
         query: { path: object },
         headers,
         repeatable: true,
@@ -581,18 +578,13 @@ export class LakefsClient {
    * An address of the block store where the content can be read for some minutes.
    * "lakefs/bad-request": it has none to give.
    */
-  presignObject(
-    repository: string,
-    commit: string,
-    object: string,
-    signal: AbortSignal,
-  ): Promise<string> {
+  presignObject(commit: string, object: string, signal: AbortSignal): Promise<string> {
     const query = { path: object, presign: true };
-    return this.#reading(repository, [commit], signal, ([ref = commit]) =>
+    return this.#reading([commit], signal, ([ref = commit]) =>
       this.http.location({
         name: "presignObject",
         method: "GET",
-        path: objectPath(repository, ref),
+        path: objectPath(this.repository, ref),
         query,
         repeatable: true,
         signal,
@@ -638,14 +630,13 @@ export class LakefsClient {
 
   /** Uploads content to a branch's staging. Repeating it is harmless. */
   uploadObject(
-    repository: string,
     branch: string,
     object: string,
     body: Uint8Array,
     metadata: Readonly<Record<string, string>>,
     signal: AbortSignal,
   ): Promise<LakefsObject> {
-    const path = `${branchPath(repository, branch)}/objects`;
+    const path = `${branchPath(this.repository, branch)}/objects`;
     const headers = uploadHeaders(metadata);
     return this.http.json({
       name: "uploadObject",
@@ -664,13 +655,12 @@ export class LakefsClient {
    * as its bytes are gone then, unless `repeatable` says that `content` can be iterated again.
    */
   uploadStream(
-    repository: string,
     branch: string,
     object: string,
     upload: StreamedUpload,
     signal: AbortSignal,
   ): Promise<LakefsObject> {
-    const path = `${branchPath(repository, branch)}/objects`;
+    const path = `${branchPath(this.repository, branch)}/objects`;
     const headers = uploadHeaders(upload.metadata ?? {});
     return this.http.json({
       name: "uploadStream",
@@ -689,13 +679,12 @@ export class LakefsClient {
    * checked.
    */
   stageObject(
-    repository: string,
     branch: string,
     object: string,
     json: LakefsStage,
     signal: AbortSignal,
   ): Promise<LakefsObject> {
-    const path = `${branchPath(repository, branch)}/objects`;
+    const path = `${branchPath(this.repository, branch)}/objects`;
     return this.http.json({
       name: "stageObject",
       method: "PUT",
@@ -712,13 +701,12 @@ export class LakefsClient {
    * any more.
    */
   copyObject(
-    repository: string,
     branch: string,
     object: string,
     json: { readonly src_ref: string; readonly src_path: string },
     signal: AbortSignal,
   ): Promise<LakefsObject> {
-    const path = `${branchPath(repository, branch)}/objects/copy`;
+    const path = `${branchPath(this.repository, branch)}/objects/copy`;
     return this.http.json({
       name: "copyObject",
       method: "POST",
@@ -735,12 +723,11 @@ export class LakefsClient {
    * even where some fail: these throw.
    */
   async deleteObjects(
-    repository: string,
     branch: string,
     paths: readonly string[],
     signal: AbortSignal,
   ): Promise<void> {
-    const path = `${branchPath(repository, branch)}/objects/delete`;
+    const path = `${branchPath(this.repository, branch)}/objects/delete`;
     const call = {
       name: "deleteObjects",
       method: "POST" as const,
@@ -767,31 +754,29 @@ export class LakefsClient {
    * checksum and metadata of what is new.
    */
   diff(
-    repository: string,
     left: string,
     right: string,
     signal: AbortSignal,
     prefix?: string,
   ): AsyncGenerator<LakefsDifference> {
     const path = ([from = left, to = right]: readonly string[]) =>
-      `/repositories${pathOf(repository)}/refs${pathOf(from)}/diff${pathOf(to)}`;
+      `/repositories${pathOf(this.repository)}/refs${pathOf(from)}/diff${pathOf(to)}`;
     return this.#pages(
       "diff",
       path,
       { type: "two_dot", include_right_stats: true, prefix },
       signal,
-      { repository, commits: [left, right] },
+      [left, right],
     );
   }
 
   /** The first `amount` uncommitted changes of a branch. */
   async dirtyPaths(
-    repository: string,
     branch: string,
     amount: number,
     signal: AbortSignal,
   ): Promise<readonly string[]> {
-    const path = `${branchPath(repository, branch)}/diff`;
+    const path = `${branchPath(this.repository, branch)}/diff`;
     const page = await this.http.json<LakefsPage<LakefsDifference>>({
       name: "dirtyPaths",
       method: "GET",
@@ -808,13 +793,12 @@ export class LakefsClient {
    * user.
    */
   readRange(
-    repository: string,
     type: "range" | "meta_range",
     id: string,
     bytesMax: number,
     signal: AbortSignal,
   ): Promise<Uint8Array> {
-    const path = `/repositories${pathOf(repository)}/metadata/object/${type}${pathOf(id)}`;
+    const path = `/repositories${pathOf(this.repository)}/metadata/object/${type}${pathOf(id)}`;
     return this.http.bytes(
       { name: "readRange", method: "GET", path, repeatable: true, signal },
       bytesMax,
@@ -826,19 +810,18 @@ export class LakefsClient {
    * them for a while, and then other names of the same commits are used.
    */
   async #reading<T>(
-    repository: string,
     commits: readonly string[],
     signal: AbortSignal,
     call: (refs: readonly string[]) => Promise<T>,
   ): Promise<T> {
-    const names = () => commits.map((commit) => this.lost.wayTo(repository, commit));
+    const names = () => commits.map((commit) => this.server.lost.wayTo(this.repository, commit));
     try {
       return await call(names());
     } catch (error) {
       if (!(error instanceof Fault && error.code === "lakefs/missing")) throw error;
       let found = false;
       for (const commit of commits)
-        found = (await this.lost.find(repository, commit, signal)) || found;
+        found = (await this.server.lost.find(this.repository, commit, signal)) || found;
       if (!found) throw error;
       return call(names());
     }
@@ -849,17 +832,11 @@ export class LakefsClient {
     path: string | ((refs: readonly string[]) => string),
     query: Readonly<Record<string, string | boolean | undefined>>,
     signal: AbortSignal,
-    {
-      repository,
-      commits,
-    }: { readonly repository: string; readonly commits: readonly string[] } = {
-      repository: "",
-      commits: [],
-    },
+    commits: readonly string[] = [],
   ): AsyncGenerator<T, void, undefined> {
     let after = "";
     for (;;) {
-      const page = await this.#reading(repository, commits, signal, (refs) =>
+      const page = await this.#reading(commits, signal, (refs) =>
         this.http.json<LakefsPage<T>>({
           name,
           method: "GET",
@@ -890,11 +867,4 @@ function uploadHeaders(metadata: Readonly<Record<string, string>>): Record<strin
 
 function branchPath(repository: string, branch: string): string {
   return `/repositories${pathOf(repository)}/branches${pathOf(branch)}`;
-}
-
-/** For what is as good as success. */
-function passOver(code: string): (error: unknown) => void {
-  return (error) => {
-    if (!(error instanceof Fault && error.code === code)) throw error;
-  };
 }

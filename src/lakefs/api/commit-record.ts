@@ -14,13 +14,11 @@ export interface RecordFacts extends CommitFacts {
 /** Makes the record, or finds that it is there; its id. */
 export async function writeCommitRecord(
   client: LakefsClient,
-  repository: string,
   facts: RecordFacts,
   signal: AbortSignal,
 ): Promise<string> {
   const id = lakefsCommitId(facts);
   await client.createCommitRecord(
-    repository,
     {
       commit_id: id,
       version: COMMIT_VERSION,

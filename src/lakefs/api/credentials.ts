@@ -1,7 +1,7 @@
 /**
  * Keys of lakeFS by who pushes and where to: with them lakeFS's own permissions and its log of
- * calls see the person. What is no push's (reading ahead, the proof of the guard, completing and
- * sweeping what crashes left) is done with the server's own key.
+ * calls see the person. Work that is no push's (reading ahead, the proof of the guard, completing
+ * and sweeping what crashes left) is done with the server's own key.
  */
 import { z } from "zod";
 import { Fault } from "../../base/fault.js";

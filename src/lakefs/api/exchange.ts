@@ -15,7 +15,7 @@ export interface ExchangeRequest {
   readonly path: string;
   readonly method: Dispatcher.HttpMethod;
   readonly headers: Readonly<Record<string, string>>;
-  /** What arrives over time needs a Content-Length, which it must keep. */
+  /** Bytes, or content that arrives over time, which needs a Content-Length and must keep it. */
   readonly body?: Uint8Array | AsyncIterable<Uint8Array>;
   readonly signal: AbortSignal;
   /**
@@ -36,7 +36,7 @@ export interface ReplyHead {
 }
 
 export interface WholeReply extends ReplyHead {
-  /** Of a failure (status 400 and more) the beginning. */
+  /** The body; of a failure (status 400 and more) its beginning. */
   readonly body: Uint8Array;
 }
 
@@ -44,7 +44,7 @@ export interface StreamedReply extends ReplyHead {
   readonly body: AsyncIterable<Uint8Array>;
 }
 
-/** What a failure may say, whatever else may be said. */
+/** Bytes of a failure's text that are read, whatever else may be said. */
 const FAILURE_BYTES_MAX = 64 * 1024;
 
 /** A body longer than it may be. */
@@ -258,7 +258,7 @@ class WholeExchange implements Dispatcher.DispatchHandlers {
     );
   }
 
-  /** What a failure says goes on for too long: what came is enough. */
+  /** Ends a failure's text that goes on for too long: the part that came is enough. */
   #cut(): void {
     this.#done();
     this.#abort?.(new BodyTooLong());

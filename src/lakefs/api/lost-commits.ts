@@ -8,6 +8,7 @@
  * Source: lakeFS v1.86, pkg/graveler (CherryPick: `commit.Metadata = commitRecord.Metadata`) and
  * pkg/graveler/ref (revResolveCommit); test/lakefs/picked shows it.
  */
+import { unlessMissing } from "./missing.js";
 import { asFault, Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import { lakefsCommitId } from "./commit-id.js";
@@ -16,44 +17,38 @@ import { MAPPING_BRANCH, newWorkBranch } from "./hidden-branches.js";
 
 const COMMIT_ID = /^[0-9a-f]{64}$/;
 const ORIGIN_KEY = "cherry-pick-origin";
-/** Of metadata that object ids depend on (metadata-keys.ts). */
+/** Prefix of metadata that object ids depend on (rules/metadata-keys.ts). */
 const OUR_KEYS = "lakepack.";
 const COMMITTER_KEY = "cherry-pick-committer";
 
 /** Expressions that lead to commits, by full id. */
 export type Ways = Readonly<Record<string, string>>;
 
-/** The calls that finding them takes; LakefsClient has them. */
+/** The calls of a repository that finding them takes; LakefsClient has them. */
 export interface FindingCalls {
-  commitAt(repository: string, ref: string, signal: AbortSignal): Promise<LakefsCommit>;
-  logAt(
-    repository: string,
-    ref: string,
-    amount: number,
-    signal: AbortSignal,
-  ): Promise<LakefsPage<LakefsCommit>>;
+  commitAt(ref: string, signal: AbortSignal): Promise<LakefsCommit>;
+  logAt(ref: string, amount: number, signal: AbortSignal): Promise<LakefsPage<LakefsCommit>>;
   listBranches(
-    repository: string,
     options: { prefix?: string; hidden?: boolean },
     signal: AbortSignal,
   ): AsyncIterable<LakefsRef>;
-  listTags(
-    repository: string,
-    options: { prefix?: string },
-    signal: AbortSignal,
-  ): AsyncIterable<LakefsRef>;
-  getBranch(repository: string, branch: string, signal: AbortSignal): Promise<LakefsRef>;
+  listTags(options: { prefix?: string }, signal: AbortSignal): AsyncIterable<LakefsRef>;
+  getBranch(branch: string, signal: AbortSignal): Promise<LakefsRef>;
   createBranch(
-    repository: string,
     branch: { name: string; source: string; hidden?: boolean },
     signal: AbortSignal,
   ): Promise<void>;
-  hardReset(repository: string, branch: string, ref: string, signal: AbortSignal): Promise<void>;
-  deleteBranch(repository: string, branch: string, signal: AbortSignal): Promise<void>;
+  hardReset(branch: string, ref: string, signal: AbortSignal): Promise<void>;
+  deleteBranch(branch: string, signal: AbortSignal): Promise<void>;
+}
+
+/** LakefsServer. */
+export interface FindingServer {
+  in(repository: string): FindingCalls;
 }
 
 export class LostCommits {
-  readonly #client: FindingCalls;
+  readonly #server: FindingServer;
   /** By repository, then id. */
   readonly #ways = new Map<string, Map<string, string>>();
   /**
@@ -62,8 +57,8 @@ export class LostCommits {
    */
   readonly #gone = new Map<string, number>();
 
-  constructor(client: FindingCalls) {
-    this.#client = client;
+  constructor(server: FindingServer) {
+    this.#server = server;
   }
 
   /** For another thread's client. */
@@ -75,12 +70,12 @@ export class LostCommits {
     for (const [id, way] of Object.entries(ways)) this.#remember(repository, id, way);
   }
 
-  /** What to name in a call: mostly the id. */
+  /** Returns the expression to name in a call: mostly the id. */
   wayTo(repository: string, ref: string): string {
     return this.#ways.get(repository)?.get(ref) ?? ref;
   }
 
-  /** Whether a call that was answered 404 may be made again, by another way. */
+  /** Returns whether a call that was answered 404 may be made again, by another way. */
   async find(repository: string, ref: string, signal: AbortSignal): Promise<boolean> {
     if (
       !COMMIT_ID.test(ref) ||
@@ -107,22 +102,22 @@ export class LostCommits {
   }
 
   async #isFound(repository: string, id: string, signal: AbortSignal): Promise<boolean> {
-    return (await orMissing(this.#client.commitAt(repository, id, signal))) !== undefined;
+    return (await unlessMissing(this.#server.in(repository).commitAt(id, signal))) !== undefined;
   }
 
   async #search(repository: string, id: string, signal: AbortSignal): Promise<string | undefined> {
     const names: string[] = [];
-    for await (const branch of this.#client.listBranches(repository, { hidden: true }, signal)) {
+    for await (const branch of this.#server.in(repository).listBranches({ hidden: true }, signal)) {
       if (branch.commit_id === id) return this.#pinned(repository, branch.id, id, signal);
       names.push(branch.id);
       if (names.length === LIMITS.lakefsLostBranchesMax) break;
     }
-    for await (const tag of this.#client.listTags(repository, {}, signal)) {
+    for await (const tag of this.#server.in(repository).listTags({}, signal)) {
       if (tag.commit_id === id) return this.#pinned(repository, tag.id, id, signal);
     }
     for (const name of names) {
-      const log = await orMissing(
-        this.#client.logAt(repository, name, LIMITS.lakefsLogPage, signal),
+      const log = await unlessMissing(
+        this.#server.in(repository).logAt(name, LIMITS.lakefsLogPage, signal),
       );
       const through = log && wayThrough(log.results, id);
       if (through === undefined) continue;
@@ -142,13 +137,14 @@ export class LostCommits {
     signal: AbortSignal,
   ): Promise<void> {
     const first = `${MAPPING_BRANCH}^1`;
-    const made = await orMissing(
-      this.#client
-        .createBranch(repository, { name, source: first, hidden: true }, signal)
+    const made = await unlessMissing(
+      this.#server
+        .in(repository)
+        .createBranch({ name, source: first, hidden: true }, signal)
         .then(() => true),
     );
-    if (made === true) await this.#client.hardReset(repository, name, source, signal);
-    else await this.#client.createBranch(repository, { name, source, hidden: true }, signal);
+    if (made === true) await this.#server.in(repository).hardReset(name, source, signal);
+    else await this.#server.in(repository).createBranch({ name, source, hidden: true }, signal);
   }
 
   /**
@@ -170,17 +166,17 @@ export class LostCommits {
         return undefined;
       throw error;
     }
-    const { commit_id: there } = await this.#client.getBranch(repository, name, signal);
+    const { commit_id: there } = await this.#server.in(repository).getBranch(name, signal);
     if (there === id) return name;
-    await this.#client.deleteBranch(repository, name, signal); // it has moved meanwhile
+    await this.#server.in(repository).deleteBranch(name, signal); // it has moved meanwhile
     return undefined;
   }
 }
 
 /**
- * How a log leads to a commit: from its child, or, where lakeFS does not find that by its id
- * either, from the child's, and so on. `isLost`: it is the log's first commit where this ends, and
- * that is lost as well.
+ * Finds the way from a log to a commit: from its child, or, where lakeFS does not find that by its
+ * id either, from the child's, and so on. `isLost`: it is the log's first commit where this ends,
+ * and that is lost as well.
  */
 function wayThrough(
   log: readonly LakefsCommit[],
@@ -231,13 +227,4 @@ export function asMade(commit: LakefsCommit): LakefsCommit {
     });
   }
   return { ...commit, metadata };
-}
-
-async function orMissing<T>(work: Promise<T>): Promise<T | undefined> {
-  try {
-    return await work;
-  } catch (error) {
-    if (error instanceof Fault && error.code === "lakefs/missing") return undefined;
-    throw error;
-  }
 }

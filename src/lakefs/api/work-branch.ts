@@ -1,6 +1,6 @@
 /**
- * Hidden branches that live as long as a piece of work. What a crash leaves of them the sweeper
- * finds, by the time in their names.
+ * Hidden branches that live as long as a piece of work. The sweeper finds those that a crash
+ * leaves, by the time in their names.
  *
  * lakeFS reads the hooks of a branch's beginning and end from the commit it is at then. The
  * repository's first commit has no file, so a branch that begins and ends there is nobody's event:
@@ -15,8 +15,7 @@ const CLEAN_UP_MS = 10_000;
 
 export interface WorkBranchOptions {
   readonly client: LakefsClient;
-  readonly repository: string;
-  /** Where the branch starts: any ref expression. */
+  /** Start of the branch: any ref expression. */
   readonly source: string;
   /** The repository's first commit: then no hook is told of the branch's beginning and end. */
   readonly root?: string | undefined;
@@ -33,7 +32,7 @@ export async function onWorkBranch<T>(
   options: WorkBranchOptions,
   work: (branch: WorkBranch) => Promise<T>,
 ): Promise<T> {
-  const { client, repository, source, root, signal, onLeft } = options;
+  const { client, source, root, signal, onLeft } = options;
   checkAborted(signal);
   const branch = options.branch ?? newWorkBranch();
   branch.endsAt ??= root;
@@ -41,27 +40,19 @@ export async function onWorkBranch<T>(
   // removal was asked for.
   const making = new AbortController().signal;
   const made = client.createBranch(
-    repository,
     { name: branch.name, source: root ?? source, hidden: true },
     making,
   );
   try {
     await orAbort(made, signal);
-    if (root !== undefined && source !== root)
-      await client.hardReset(repository, branch.name, source, signal);
+    if (root !== undefined && source !== root) await client.hardReset(branch.name, source, signal);
     return await work(branch);
   } finally {
     // Also where lakeFS gave no answer: it may have made the branch.
     const gone = made
       .catch(() => undefined)
       .then(() =>
-        removeQuietly(
-          client,
-          repository,
-          branch.name,
-          branch.endsAt,
-          AbortSignal.timeout(CLEAN_UP_MS),
-        ),
+        removeQuietly(client, branch.name, branch.endsAt, AbortSignal.timeout(CLEAN_UP_MS)),
       )
       .catch((error: unknown) => onLeft?.(branch.name, error));
     if (!signal.aborted) await gone;
@@ -74,12 +65,11 @@ export async function onWorkBranch<T>(
  */
 export async function createQuietly(
   client: LakefsClient,
-  repository: string,
   { name, source, root }: { readonly name: string; readonly source: string; readonly root: string },
   signal: AbortSignal,
 ): Promise<void> {
-  await client.createBranch(repository, { name, source: root, hidden: true }, signal);
-  if (source !== root) await client.hardReset(repository, name, source, signal);
+  await client.createBranch({ name, source: root, hidden: true }, signal);
+  if (source !== root) await client.hardReset(name, source, signal);
 }
 
 /**
@@ -88,14 +78,13 @@ export async function createQuietly(
  */
 export async function removeQuietly(
   client: LakefsClient,
-  repository: string,
   name: string,
   root: string | undefined,
   signal: AbortSignal,
 ): Promise<void> {
   // Where it cannot be moved (it is gone, or protected) hooks may be told of its end.
-  if (root !== undefined) await client.hardReset(repository, name, root, signal).catch(orThrow);
-  await client.deleteBranch(repository, name, signal);
+  if (root !== undefined) await client.hardReset(name, root, signal).catch(orThrow);
+  await client.deleteBranch(name, signal);
 }
 
 function orThrow(error: unknown): void {

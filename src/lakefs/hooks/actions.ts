@@ -4,9 +4,9 @@
  * `on` names its events, and each event may be for some branches only.
  *
  * Source: lakeFS 1.86, pkg/actions/action.go (Match), pkg/catalog/actions_source.go (list). A file
- * that lakeFS cannot read fails every event there by itself; here it counts as holding no hook.
- * What we do not look into though lakeFS would, too many files or one too large, is an error: a
- * hook in there would be passed by.
+ * that lakeFS cannot read fails every event there by itself; here it counts as holding no hook. Too
+ * many files or one too large, which lakeFS would look into and we do not, are an error: a hook in
+ * there would be passed by.
  */
 import { LRUCache } from "lru-cache";
 import { z } from "zod";
@@ -88,7 +88,9 @@ function isHookEvent(event: string): event is HookEvent {
   return (HOOK_EVENTS as readonly string[]).includes(event);
 }
 
-/** Whether lakeFS runs the hook for its event at a branch; events of tags have no branch. */
+/**
+ * Returns whether lakeFS runs the hook for its event at a branch; events of tags have no branch.
+ */
 export function isFor({ branches }: OperatorHook, branch: string): boolean {
   return branches.length === 0 || branches.some((pattern) => matchesGlob(pattern, branch));
 }
@@ -110,18 +112,16 @@ export interface CommitActions {
 }
 
 /**
- * What the commits' actions of one repository say. A commit's never change, so they are read once.
+ * Reads the actions of one repository's commits. A commit's never change, so they are read once.
  */
 export class ActionsReader {
   readonly #client: LakefsClient;
-  readonly #repository: string;
   readonly #known = new LRUCache<string, CommitActions>({ max: LIMITS.actionCommitsMax });
   /** By address and checksum: most commits have the files of their parent. */
   readonly #files = new LRUCache<string, readonly OperatorHook[]>({ max: LIMITS.actionFilesMax });
 
-  constructor(client: LakefsClient, repository: string) {
+  constructor(client: LakefsClient) {
     this.#client = client;
-    this.#repository = repository;
   }
 
   /** Throws "lakefs/unread-hooks". */
@@ -130,7 +130,6 @@ export class ActionsReader {
     if (known !== undefined) return known;
     const hooks: OperatorHook[] = [];
     const { results, pagination } = await this.#client.listObjects(
-      this.#repository,
       commit,
       HOOKS_FOLDER,
       signal,
@@ -162,13 +161,7 @@ export class ActionsReader {
   /** A file whose data is gone holds no hook that could run: lakeFS fails by itself then. */
   async #read(commit: string, path: string, signal: AbortSignal): Promise<readonly OperatorHook[]> {
     try {
-      const bytes = await this.#client.readObject(
-        this.#repository,
-        commit,
-        path,
-        LIMITS.actionFileBytesMax,
-        signal,
-      );
+      const bytes = await this.#client.readObject(commit, path, LIMITS.actionFileBytesMax, signal);
       return parseAction(lossyText(bytes));
     } catch (error) {
       if (asFault(error).code === "lakefs/gone") return [];

@@ -18,7 +18,6 @@ export interface StagedCommit {
 /** Hooks for every branch are told of it. */
 export async function commitStaged(
   client: LakefsClient,
-  repository: string,
   branch: string,
   { message, metadata }: StagedCommit,
   signal: AbortSignal,
@@ -26,7 +25,7 @@ export async function commitStaged(
   for (let attempt = 1; ; attempt++) {
     try {
       const json = { message, metadata, allow_empty: true };
-      return await askingTwice(() => client.commit(repository, branch, json, signal), signal);
+      return await askingTwice(() => client.commit(branch, json, signal), signal);
     } catch (error) {
       const fault = asFault(error);
       const isLost =

@@ -1,12 +1,12 @@
 /**
- * What a lakeFS repository's hooks are told of pushes, and whether lakeFS runs the guard. Leaves
- * nothing behind but the guard's commit, which no branch leads to.
+ * Examines what a lakeFS repository's hooks are told of pushes, and whether lakeFS runs the guard.
+ * Leaves nothing behind but the guard's commit, which no branch leads to.
  */
 import { ActionsReader } from "./actions.js";
 import type { LakefsClient } from "../api/client.js";
 import { GuardProof, type GuardState } from "./guard-proof.js";
 import { type HookFinding, reportHooks } from "./hook-report.js";
-import { RootCommit } from "../notes/root-commit.js";
+import { RootCommit } from "../agreed/root-commit.js";
 
 export interface HookExamination {
   /** Tried just now. */
@@ -19,15 +19,11 @@ export interface HookExamination {
 /** Throws "lakefs/missing". */
 export async function examineHooks(
   client: LakefsClient,
-  repository: string,
   signal: AbortSignal,
 ): Promise<HookExamination> {
-  const { default_branch: branch, read_only: isReadOnly } = await client.getRepository(
-    repository,
-    signal,
-  );
-  const { commit_id: head } = await client.getBranch(repository, branch, signal);
-  const hooks = reportHooks((await new ActionsReader(client, repository).at(head, signal)).hooks);
+  const { default_branch: branch, read_only: isReadOnly } = await client.getRepository(signal);
+  const { commit_id: head } = await client.getBranch(branch, signal);
+  const hooks = reportHooks((await new ActionsReader(client).at(head, signal)).hooks);
   if (isReadOnly === true)
     return {
       guard: { guard: "unknown", reason: "the repository is read-only in lakeFS" },
@@ -37,8 +33,7 @@ export async function examineHooks(
   const quiet = { info: () => undefined, warn: () => undefined };
   const proof = new GuardProof({
     client,
-    repository,
-    root: new RootCommit(client, repository),
+    root: new RootCommit(client),
     log: quiet,
   });
   await proof.get(signal).catch(() => undefined); // its state says why not

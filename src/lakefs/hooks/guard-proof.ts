@@ -1,6 +1,6 @@
 /**
- * Whether the guard runs in a repository: proven by each process before its first landing there,
- * and again where that is not certain any more.
+ * Proves that the guard runs in a repository: each process does before its first landing there, and
+ * again where that is not certain any more.
  */
 import { asFault, Fault } from "../../base/fault.js";
 import { SingleFlight } from "../../base/flow.js";
@@ -8,11 +8,10 @@ import { LIMITS } from "../../base/limits.js";
 import type { Log } from "../../observe/log.js";
 import type { LakefsClient } from "../api/client.js";
 import { type Guard, proveGuard } from "./guard.js";
-import type { RootCommit } from "../notes/root-commit.js";
+import type { RootCommit } from "../agreed/root-commit.js";
 
 export interface GuardProofOptions {
   readonly client: LakefsClient;
-  readonly repository: string;
   readonly root: Pick<RootCommit, "get">;
   readonly log: Pick<Log, "info" | "warn">;
   /** For tests. Default: the clock. */
@@ -63,11 +62,10 @@ export class GuardProof {
   }
 
   async #prove(signal: AbortSignal): Promise<Guard> {
-    const { client, repository, root, log } = this.#options;
+    const { client, root, log } = this.#options;
     try {
       const guard = await proveGuard({
         client,
-        repository,
         root: (await root.get(signal)).id,
         signal,
       });
@@ -77,22 +75,27 @@ export class GuardProof {
         guard,
         until: this.#nowMs() + (guard.runs ? LIMITS.guardCommitMs : LIMITS.guardDisabledMs),
       };
-      if (guard.runs) log.info("lakeFS runs the guard of pushes", { repository });
+      if (guard.runs)
+        log.info("lakeFS runs the guard of pushes", { repository: client.repository });
       else if (state !== "disabled")
         log.warn(
           "hooks are disabled in lakeFS: a push that races with a writer is merged with what was there",
           {
-            repository,
+            repository: client.repository,
           },
         );
       return guard;
     } catch (error) {
       const cause = asFault(error);
       if (cause.code === "base/aborted") throw cause;
-      const fault = new Fault("lakefs/unproven", { repository, reason: cause.message }, cause);
+      const fault = new Fault(
+        "lakefs/unproven",
+        { repository: client.repository, reason: cause.message },
+        cause,
+      );
       this.#failed = { fault, until: this.#nowMs() + LIMITS.guardProofAgainMs };
       log.warn("it is not proven that lakeFS runs the guard of pushes; none lands until it is", {
-        repository,
+        repository: client.repository,
         reason: fault.message,
       });
       throw fault;

@@ -16,7 +16,7 @@ import { BASE_KEY, GUARD_PATH } from "../rules/metadata-keys.js";
 import { GUARD_ACTION } from "../api/hidden-branches.js";
 import { onWorkBranch } from "../api/work-branch.js";
 
-/** What the hook says; how its refusal is told from that of an operator's hook. */
+/** Text of the hook; tells its refusal from that of an operator's hook. */
 const GUARD_REFUSAL = "lakepack: the branch has moved";
 
 export const GUARD_FILE: Uint8Array = utf8(`name: ${GUARD_ACTION}
@@ -38,7 +38,6 @@ const NOBODY = "0".repeat(64);
 
 export interface GuardPlace {
   readonly client: LakefsClient;
-  readonly repository: string;
   /** Its first commit. */
   readonly root: string;
   readonly signal: AbortSignal;
@@ -56,17 +55,15 @@ export interface Guard {
  * succeeds where hooks are disabled. Leaves nothing behind but the commit. Throws every other
  * answer: somebody else's refusal says nothing of the guard.
  */
-export function proveGuard({ client, repository, root, signal }: GuardPlace): Promise<Guard> {
-  return onWorkBranch({ client, repository, source: root, root, signal }, async ({ name }) => {
-    await client.uploadObject(repository, name, GUARD_PATH, GUARD_FILE, {}, signal);
+export function proveGuard({ client, root, signal }: GuardPlace): Promise<Guard> {
+  return onWorkBranch({ client, source: root, root, signal }, async ({ name }) => {
+    await client.uploadObject(name, GUARD_PATH, GUARD_FILE, {}, signal);
     const { id: commit } = await client.commit(
-      repository,
       name,
       { message: "lakepack: guard", allow_empty: true },
       signal,
     );
     const merged = client.merge(
-      repository,
       commit,
       name,
       { message: "lakepack: must be refused", metadata: { [BASE_KEY]: NOBODY } },

@@ -1,6 +1,5 @@
 /** One branch lands: moved, made or deleted. Each `land` answers why not, undefined when it has. */
 import { randomBytes } from "node:crypto";
-import { Fault } from "../../base/fault.js";
 import { ZERO_OID } from "../../git/oid.js";
 import type { PushedCommit } from "./tasks.js";
 import type { RefChange, RefUpdateOptions } from "../../odb/ref-store.js";
@@ -61,23 +60,12 @@ export class BranchLanding {
 
   /** The branch's head and its Git side; a landing that somebody left half done is completed. */
   async #head(): Promise<Base | undefined> {
-    const { client, repository, commits } = this.#writer.options;
+    const { client, commits } = this.#writer.options;
     for (;;) {
-      const branch = await client
-        .getBranch(repository, this.#branch, this.#signal)
-        .catch(missingIsUndefined);
+      const branch = await client.findBranch(this.#branch, this.#signal);
       if (branch === undefined) return undefined;
-      const commit = await client.getCommit(repository, branch.commit_id, this.#signal);
-      if (
-        await completeLanding(
-          client,
-          repository,
-          this.#branch,
-          commit,
-          this.#writer.isSealed,
-          this.#signal,
-        )
-      )
+      const commit = await client.getCommit(branch.commit_id, this.#signal);
+      if (await completeLanding(client, this.#branch, commit, this.#writer.isSealed, this.#signal))
         continue;
       const git = (await commits.resolve([commit.id], this.#signal)).get(commit.id);
       return { commit, git };
@@ -97,19 +85,16 @@ export class BranchLanding {
 
   /** lakeFS has no conditional delete: the check of the old id is advisory. */
   async #delete(head: Base | undefined): Promise<string | undefined> {
-    const { client, repository, defaultBranch, log } = this.#writer.options;
+    const { client, defaultBranch, log } = this.#writer.options;
     if (head === undefined) return "the branch does not exist any more; fetch first";
     if (this.#options.denyDeletes) return "deletion prohibited";
     if (this.#branch === defaultBranch) return "lakeFS does not delete the default branch";
     const stale = this.#staleReason(head);
     if (stale !== undefined) return stale;
     await this.#options.stillMay?.();
-    await askingTwice(
-      () => client.deleteBranch(repository, this.#branch, this.#signal),
-      this.#signal,
-    );
+    await askingTwice(() => client.deleteBranch(this.#branch, this.#signal), this.#signal);
     log.info("a branch was deleted in lakeFS", {
-      repository,
+      repository: client.repository,
       branch: this.#branch,
       head: head.commit.id,
     });
@@ -120,19 +105,16 @@ export class BranchLanding {
 
   async #create(): Promise<string | undefined> {
     if (this.#change.old !== ZERO_OID) return this.#staleReason(undefined);
-    const { client, repository } = this.#writer.options;
-    const clash = await nameClash(client, repository, this.#change.name, this.#signal);
+    const { client } = this.#writer.options;
+    const clash = await nameClash(client, this.#change.name, this.#signal);
     if (clash !== undefined) return clash;
     const target = { id: this.#branch, short: this.#short };
     const tip = await this.#writer.commitIn(this.#change.new, this.#options, this.#signal, target);
     await this.#options.stillMay?.();
     const ref = {
       target: tip,
-      create: () =>
-        client.createBranch(repository, { name: this.#branch, source: tip }, this.#signal),
-      find: async () =>
-        (await client.getBranch(repository, this.#branch, this.#signal).catch(missingIsUndefined))
-          ?.commit_id,
+      create: () => client.createBranch({ name: this.#branch, source: tip }, this.#signal),
+      find: async () => (await client.findBranch(this.#branch, this.#signal))?.commit_id,
     };
     const made = await createSurely(ref, this.#signal);
     if (!made) return "the branch already exists in lakeFS; fetch first";
@@ -146,10 +128,7 @@ export class BranchLanding {
     if (head.git?.commit === this.#change.new) return undefined;
     const stale = this.#staleReason(head);
     if (stale !== undefined) return stale;
-    const protection = await this.#writer.reader.branchProtection(
-      this.#writer.options.repository,
-      this.#signal,
-    );
+    const protection = await this.#writer.reader.branchProtection(this.#signal);
     const reason = await this.#refusal(protection);
     if (reason !== undefined) return reason;
     this.#isForced = await this.#isForcedFrom(head);
@@ -163,12 +142,12 @@ export class BranchLanding {
     return news.length === 0 ? this.#moveToKnown(head) : this.#moveToNew(head, news, protection);
   }
 
-  /** What lakeFS would not, or not in time, refuse by itself. Cheap and advisory. */
+  /** Refuses what lakeFS would not, or not in time, refuse by itself. Cheap and advisory. */
   async #refusal(protection: readonly string[]): Promise<string | undefined> {
-    const { client, repository } = this.#writer.options;
+    const { client } = this.#writer.options;
     if (isProtected(this.#branch, protection))
       return "the branch is protected in lakeFS; push to another one and merge it there";
-    const dirty = await client.dirtyPaths(repository, this.#branch, DIRTY_NAMED, this.#signal);
+    const dirty = await client.dirtyPaths(this.#branch, DIRTY_NAMED, this.#signal);
     return dirty.length === 0 ? undefined : dirtyReason(dirty);
   }
 
@@ -185,17 +164,16 @@ export class BranchLanding {
 
   /** A forced push takes commits out of the branch; they stay under a name that is never swept. */
   async #keep(commit: LakefsCommit): Promise<void> {
-    const { client, repository } = this.#writer.options;
+    const { client } = this.#writer.options;
     const name = `${RESERVED_BRANCH_PREFIX}kept-${Math.floor(Date.now() / 1_000)}-${randomBytes(6).toString("hex")}`;
     const root = (await this.#writer.root.get(this.#signal)).id;
-    await createQuietly(client, repository, { name, source: commit.id, root }, this.#signal);
+    await createQuietly(client, { name, source: commit.id, root }, this.#signal);
   }
 
   /** To a commit that lakeFS has: nothing is committed, so no hook on commits is passed by. */
   async #moveToKnown({ commit: base }: Base): Promise<string | undefined> {
-    const { client, repository } = this.#writer.options;
+    const { client } = this.#writer.options;
     const tip = await client.getCommit(
-      repository,
       await this.#writer.lakeIdOf(this.#change.new, undefined, this.#signal),
       this.#signal,
     );
@@ -262,7 +240,7 @@ export class BranchLanding {
     guardedMetarange: string,
     guarded: boolean,
   ): Promise<string | undefined> {
-    const { client, repository } = this.#writer.options;
+    const { client } = this.#writer.options;
     await this.#options.stillMay?.();
     // Not the pusher's signal: once begun, it must be known how it ended.
     const signal = new AbortController().signal;
@@ -272,7 +250,6 @@ export class BranchLanding {
     const { pusher } = this.#options;
     const point = {
       client,
-      repository,
       branch: this.#branch,
       base,
       root,
@@ -301,9 +278,4 @@ export class BranchLanding {
       `${this.#change.name}: ${this.#change.new} is lakeFS commit ${lakeId}`,
     );
   }
-}
-
-function missingIsUndefined(error: unknown): undefined {
-  if (error instanceof Fault && error.code === "lakefs/missing") return undefined;
-  throw error;
 }

@@ -25,7 +25,7 @@ import type {
 import type { HashedContent } from "../trees/tasks.js";
 import { withoutBlock } from "../rules/managed-block.js";
 import { SealKeys } from "../rules/claim-seal.js";
-import { LakefsClient } from "../api/client.js";
+import { type LakefsClient, LakefsServer } from "../api/client.js";
 import { commitStaged } from "../hooks/commit-staged.js";
 import { committerOf, describeCommit } from "../rules/described-commit.js";
 import { contentKey } from "../trees/hash-memory.js";
@@ -51,7 +51,7 @@ export async function buildTrees(
   request: BuildTreesRequest,
 ): Promise<BuildTreesResult> {
   const abort = watchedSignal(request.control);
-  const client = new LakefsClient(request.access);
+  const client = new LakefsServer(request.access).in(request.repository);
   const port = new MainThread(request.port);
   try {
     return await new TreeFactory(reader, client, request, port, abort.signal).build();
@@ -61,14 +61,14 @@ export async function buildTrees(
   }
 }
 
-/** Whether lakeFS has of the root's .gitattributes what Git shows, something else, or nothing. */
+/** The root's .gitattributes in lakeFS: the one that Git shows, something else, or nothing. */
 type OwnAttributes = "shown" | "other" | "absent";
 
-/** How far the work branch is. */
+/** Progress of the work branch. */
 interface BuildState {
   own: OwnAttributes;
   readonly filesTotal: number;
-  /** What it has, as Git shows it; undefined: nothing that Git has. */
+  /** Its tree, as Git shows it; undefined: nothing that Git has. */
   tree: Oid | undefined;
   headMetarange: string;
   touchesHooks: boolean;
@@ -89,7 +89,7 @@ class TreeFactory {
   #last: string;
   /** When it was last told how far this is. */
   #toldMs = 0;
-  /** What the work branch has had: a tree, and the commit it was at then. */
+  /** Trees that the work branch has had, each with the commit it was at then. */
   readonly #made = new Map<Oid, Pick<LakefsCommit, "id" | "meta_range_id">>();
 
   constructor(
@@ -108,11 +108,7 @@ class TreeFactory {
     this.#seals = new SealKeys(request.sealKeys);
     this.#last = request.baseCommit;
     this.#paddings = new Paddings((oid) => reader.readAs("tree", reader.space.need(oid)));
-    this.#twins = new Twins(
-      reader,
-      { client, repository: request.repository, signal },
-      request.heads,
-    );
+    this.#twins = new Twins(reader, { client, signal }, request.heads);
   }
 
   async build(): Promise<BuildTreesResult> {
@@ -163,9 +159,8 @@ class TreeFactory {
     const before = this.#made.get(tree);
     if (before === undefined) return undefined;
     if (!this.#request.judged && !state.touchesHooks) return before.meta_range_id;
-    const { repository, workBranch } = this.#request;
-    if (state.tree !== tree)
-      await this.#client.hardReset(repository, workBranch, before.id, this.#signal);
+    const { workBranch } = this.#request;
+    if (state.tree !== tree) await this.#client.hardReset(workBranch, before.id, this.#signal);
     const { id, meta_range_id: metarange } = await this.#commit(oid);
     this.#last = id;
     state.tree = tree;
@@ -206,7 +201,6 @@ class TreeFactory {
     onFile: (files: number) => void,
   ): Promise<Stage> {
     const {
-      repository,
       namespace,
       workBranch: branch,
       plainFileBytesMax,
@@ -216,7 +210,7 @@ class TreeFactory {
       baseTree,
     } = this.#request;
     const [client, signal, twins] = [this.#client, this.#signal, this.#twins];
-    const source = { client, repository, signal, pagesOnly: true };
+    const source = { client, signal, pagesOnly: true };
     if (hidden?.length !== 0)
       await checkHidden(
         this.#reader,
@@ -229,7 +223,6 @@ class TreeFactory {
       : NOTHING_ELSEWHERE;
     const place = {
       client,
-      repository,
       namespace,
       mapping,
       seals: this.#seals,
@@ -244,7 +237,7 @@ class TreeFactory {
     if (mapping.version < 3 || before === undefined) return stage;
     const restated = await restate(
       this.#reader,
-      { client, repository, namespace, branch, commit: this.#last, signal },
+      { client, namespace, branch, commit: this.#last, signal },
       saidOtherwise(this.#reader, before, next),
     );
     for (const [path, key] of restated) stage.staged.set(path, key);
@@ -252,7 +245,8 @@ class TreeFactory {
   }
 
   /**
-   * Whether lakeFS's collection spares what the work branch's commit names: a branch leads to it.
+   * Returns whether lakeFS's collection spares what the work branch's commit names: a branch leads
+   * to it.
    */
   #isAlive(): boolean {
     const { baseCommit, isBaseHead } = this.#request;
@@ -291,11 +285,11 @@ class TreeFactory {
   }
 
   /**
-   * What Git shows of the root's .gitattributes may hold a block that lakeFS does not have: then
-   * lakeFS says what it has.
+   * Asks lakeFS for the root's .gitattributes where Git's may hold a block that lakeFS does not
+   * have.
    */
   async #ownAttributes(): Promise<OwnAttributes> {
-    const { baseTree, repository, baseCommit } = this.#request;
+    const { baseTree, baseCommit } = this.#request;
     if (baseTree === undefined) return "shown";
     const entry = parseTree(this.#reader.readAs("tree", this.#reader.space.need(baseTree))).get(
       ATTRIBUTES_PATH,
@@ -304,20 +298,12 @@ class TreeFactory {
     if (number === undefined || number < 0 || this.#reader.type(number) !== "blob") return "shown";
     const file = this.#reader.readAs("blob", number);
     if (withoutBlock(file) === file) return "shown";
-    try {
-      const { checksum, size_bytes } = await this.#client.statObject(
-        repository,
-        baseCommit,
-        ATTRIBUTES_PATH,
-        this.#signal,
-      );
-      return size_bytes === file.length && checksum === createHash("md5").update(file).digest("hex")
-        ? "shown"
-        : "other";
-    } catch (error) {
-      if (error instanceof Fault && error.code === "lakefs/missing") return "absent";
-      throw error;
-    }
+    const there = await this.#client.findObject(baseCommit, ATTRIBUTES_PATH, this.#signal);
+    if (there === undefined) return "absent";
+    const isSame =
+      there.size_bytes === file.length &&
+      there.checksum === createHash("md5").update(file).digest("hex");
+    return isSame ? "shown" : "other";
   }
 
   /**
@@ -325,8 +311,8 @@ class TreeFactory {
    * to be sealed and pushed would be theirs.
    */
   async #check(commit: string, staged: ReadonlyMap<string, string>): Promise<void> {
-    const { repository, namespace } = this.#request;
-    const source = { client: this.#client, repository, signal: this.#signal, pagesOnly: true };
+    const { namespace } = this.#request;
+    const source = { client: this.#client, signal: this.#signal, pagesOnly: true };
     const found = await locate(source, commit, [...staged.keys()]);
     for (const [path, key] of staged) {
       const entry = found.get(path);
@@ -340,7 +326,7 @@ class TreeFactory {
 
   /** It says what the pushed commit says: hooks for every branch judge it. */
   async #commit(oid: Oid): Promise<LakefsCommit> {
-    const { repository, workBranch, pusher } = this.#request;
+    const { workBranch, pusher } = this.#request;
     const raw = this.#reader.readAs("commit", this.#reader.space.need(oid));
     const description = describeCommit(lossyText(raw));
     const metadata = {
@@ -350,7 +336,6 @@ class TreeFactory {
     const commit = () =>
       commitStaged(
         this.#client,
-        repository,
         workBranch,
         { message: description.message, metadata },
         this.#signal,

@@ -35,9 +35,8 @@ import {
 import type { LakefsCommit } from "../api/types.js";
 import { isForward } from "../api/is-forward.js";
 
-export interface LandingPoint {
+export interface MoveRequest {
   readonly client: LakefsClient;
-  readonly repository: string;
   readonly branch: string;
   /** Head the branch must still have. */
   readonly base: LakefsCommit;
@@ -55,14 +54,14 @@ export interface LandingPoint {
   readonly committer: string;
   /** The account that pushes; undefined where nobody is asked. */
   readonly pusher?: string | undefined;
-  /** What lets another server with the key complete it, wherever it leads. */
+  /** Makes the seal that lets another server with the key complete it, wherever it leads. */
   readonly seal: (step: number) => string | undefined;
   /** Seconds since 1970. */
   readonly pushTime: number;
   readonly signal: AbortSignal;
 }
 
-export type LandingOutcome =
+export type MoveOutcome =
   /**
    * The branch is at the tip; `head` is it, or the merge commit somebody has built on meanwhile.
    */
@@ -83,19 +82,18 @@ const OUTCOME_WAITS_MS = [500, 1_000, 2_000, 4_000, 8_000] as const;
 const MOVED = "the branch moved in lakeFS meanwhile; fetch first";
 
 /** Lands. Throws only what leaves the outcome unknown after every means to find it out is used. */
-export async function moveBranch(point: LandingPoint): Promise<LandingOutcome> {
+export async function moveBranch(point: MoveRequest): Promise<MoveOutcome> {
   const step = randomInt(STEP_MIN, STEP_MAX + 1);
   const signpost = await writeSignpost(point, step);
   return mergeSignpost(point, signpost, step);
 }
 
-async function writeSignpost(point: LandingPoint, step: number): Promise<string> {
-  const { client, repository, base, root, tip, committer, pushTime: creationDate, signal } = point;
+async function writeSignpost(point: MoveRequest, step: number): Promise<string> {
+  const { client, base, root, tip, committer, pushTime: creationDate, signal } = point;
   const generation = (tip.generation ?? 0) + 1;
   const common = { committer, creationDate, metadata: {} };
   const road = await writeCommitRecord(
     client,
-    repository,
     {
       ...common,
       message: "lakepack: road",
@@ -113,15 +111,15 @@ async function writeSignpost(point: LandingPoint, step: number): Promise<string>
     parents,
     generation: generation + 1,
   };
-  return writeCommitRecord(client, repository, facts, signal);
+  return writeCommitRecord(client, facts, signal);
 }
 
 async function mergeSignpost(
-  point: LandingPoint,
+  point: MoveRequest,
   signpost: string,
   step: number,
-): Promise<LandingOutcome> {
-  const { client, repository, branch, base, tip, signal } = point;
+): Promise<MoveOutcome> {
+  const { client, branch, base, tip, signal } = point;
   const seal = point.seal(step);
   const metadata = {
     [BASE_KEY]: base.id,
@@ -137,10 +135,10 @@ async function mergeSignpost(
   for (let attempt = 1; ; attempt++) {
     try {
       const { reference } = await askingTwice(
-        () => client.merge(repository, signpost, branch, { message, metadata }, signal),
+        () => client.merge(signpost, branch, { message, metadata }, signal),
         signal,
       );
-      return await finish(point, await client.getCommit(repository, reference, signal), step);
+      return await finish(point, await client.getCommit(reference, signal), step);
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
       const refusal = refusalOf(error);
@@ -176,7 +174,7 @@ async function mergeSignpost(
   }
 }
 
-/** Why lakeFS said no, where that is certain; undefined: it must be looked at. */
+/** Returns lakeFS's reason to refuse, where that is certain; undefined: it must be looked at. */
 function refusalOf(fault: Fault): string | undefined {
   if (fault.code === "lakefs/refused") return isGuardRefusal(fault) ? MOVED : refusalText(fault);
   if (fault.code === "lakefs/conflict") return MOVED;
@@ -185,13 +183,8 @@ function refusalOf(fault: Fault): string | undefined {
   return undefined;
 }
 
-async function badMergeReason({
-  client,
-  repository,
-  branch,
-  signal,
-}: LandingPoint): Promise<string> {
-  const paths = await client.dirtyPaths(repository, branch, 3, signal);
+async function badMergeReason({ client, branch, signal }: MoveRequest): Promise<string> {
+  const paths = await client.dirtyPaths(branch, 3, signal);
   return paths.length === 0
     ? "lakeFS refused the merge without saying why; try again"
     : dirtyReason(paths);
@@ -206,7 +199,7 @@ export function dirtyReason(paths: readonly string[]): string {
 }
 
 /** As `whereItIs`, from a lakeFS that may be away for a while. Throws "lakefs/unknown-outcome". */
-async function outcome(point: LandingPoint): ReturnType<typeof whereItIs> {
+async function outcome(point: MoveRequest): ReturnType<typeof whereItIs> {
   for (let attempt = 0; ; attempt++) {
     try {
       return await whereItIs(point);
@@ -227,20 +220,16 @@ async function outcome(point: LandingPoint): ReturnType<typeof whereItIs> {
  * After an answer that says nothing: the head, or a first parent of it down to the base, is the tip
  * or a merge that names it.
  */
-async function whereItIs(point: LandingPoint): Promise<"unmoved" | "stale" | LakefsCommit> {
-  const { client, repository, branch, base, tip, signal } = point;
-  let id: string;
-  try {
-    id = (await client.getBranch(repository, branch, signal)).commit_id;
-  } catch (error) {
-    if (error instanceof Fault && error.code === "lakefs/missing") return "stale";
-    throw error;
-  }
+async function whereItIs(point: MoveRequest): Promise<"unmoved" | "stale" | LakefsCommit> {
+  const { client, branch, base, tip, signal } = point;
+  const there = await client.findBranch(branch, signal);
+  if (there === undefined) return "stale";
+  let id: string | undefined = there.commit_id;
   if (id === base.id) return "unmoved";
   for (let looked = 0; looked < FIRST_PARENTS_MAX && id !== undefined && id !== base.id; looked++) {
-    const commit = await client.getCommit(repository, id, signal);
+    const commit = await client.getCommit(id, signal);
     if (commit.id === tip.id || commit.metadata?.[TIP_KEY] === tip.id) return commit;
-    id = commit.parents[0] as string;
+    id = commit.parents[0];
   }
   return "stale";
 }
@@ -249,11 +238,7 @@ async function whereItIs(point: LandingPoint): Promise<"unmoved" | "stale" | Lak
 const FIRST_PARENTS_MAX = 1_000;
 
 /** The merge is there. Unless it went beside a moved head, the branch goes on to the tip itself. */
-async function finish(
-  point: LandingPoint,
-  merge: LakefsCommit,
-  step: number,
-): Promise<LandingOutcome> {
+async function finish(point: MoveRequest, merge: LakefsCommit, step: number): Promise<MoveOutcome> {
   if (merge.parents[0] !== point.base.id) {
     const note =
       "the branch had moved, and hooks are disabled in lakeFS: the push was merged with what was there";
@@ -261,13 +246,7 @@ async function finish(
   }
   if (!point.guarded) return { landed: true, head: merge.id };
   // It has landed, whatever becomes of this last step: whoever sees the merge next repeats it.
-  const moved = await resetToTip(
-    point.client,
-    point.repository,
-    point.branch,
-    step,
-    point.signal,
-  ).catch(() => false);
+  const moved = await resetToTip(point.client, point.branch, step, point.signal).catch(() => false);
   if (moved) return { landed: true, head: point.tip.id };
   // Somebody has completed it before us, or has built on the merge.
   const seen = await whereItIs(point).catch(() => merge);
@@ -280,13 +259,12 @@ async function finish(
  */
 async function resetToTip(
   client: LakefsClient,
-  repository: string,
   branch: string,
   step: number,
   signal: AbortSignal,
 ): Promise<boolean> {
   try {
-    await client.hardReset(repository, branch, `${branch}^2^${step}^1`, signal);
+    await client.hardReset(branch, `${branch}^2^${step}^1`, signal);
     return true;
   } catch (error) {
     if (
@@ -306,7 +284,6 @@ async function resetToTip(
  */
 export async function completeLanding(
   client: LakefsClient,
-  repository: string,
   branch: string,
   head: LakefsCommit,
   isSealed: IsSealed,
@@ -324,27 +301,19 @@ export async function completeLanding(
   )
     return false;
   if (!Number.isInteger(step) || step < STEP_MIN || step > STEP_MAX) return false;
-  const road = (await client.getCommit(repository, signpost, signal)).parents[step - 1];
-  if (road === undefined || (await client.getCommit(repository, road, signal)).parents[0] !== tip)
-    return false;
+  const road = (await client.getCommit(signpost, signal)).parents[step - 1];
+  if (road === undefined || (await client.getCommit(road, signal)).parents[0] !== tip) return false;
   if (
     !isSealed(metadata[COMMIT_SEAL_KEY], { base, tip, step }) &&
-    !(await isForward(client, repository, base, tip, signal))
+    !(await isForward(client, base, tip, signal))
   )
     return false;
-  const guarded = await client
-    .statObject(repository, head.id, GUARD_PATH, signal)
-    .then(() => true, missingIsFalse);
-  return guarded && resetToTip(client, repository, branch, step, signal);
+  const guard = await client.findObject(head.id, GUARD_PATH, signal);
+  return guard !== undefined && resetToTip(client, branch, step, signal);
 }
 
-/** Whether one of us has sealed this landing. */
+/** Tells whether one of us has sealed this landing. */
 export type IsSealed = (
   seal: string | undefined,
   landing: Omit<LandingStatement, "namespace">,
 ) => boolean;
-
-function missingIsFalse(error: unknown): false {
-  if (error instanceof Fault && error.code === "lakefs/missing") return false;
-  throw error;
-}

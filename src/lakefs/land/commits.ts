@@ -1,6 +1,6 @@
 /**
- * What landings of branches and tags share: which commits are new, their trees and records in
- * lakeFS, and that they read back as they were pushed.
+ * Shared work of landings of branches and tags: finds the new commits, makes their trees and
+ * records in lakeFS, and checks that they read back as they were pushed.
  */
 import { lossyText } from "../../base/bytes.js";
 import { asFault, Fault, type FaultFacts } from "../../base/fault.js";
@@ -36,10 +36,10 @@ import type { IsSealed } from "./commit-point.js";
 import type { LandingOptions } from "./contract.js";
 import { newWorkBranch, type WorkBranch } from "../api/hidden-branches.js";
 import { landTrees } from "./landed-trees.js";
-import { formatMapping } from "../notes/mapping.js";
+import { formatMapping } from "../agreed/mapping.js";
 import { COMMIT_KEY, COMMIT_SEAL_KEY, PADDING_KEY } from "../rules/metadata-keys.js";
 import { isProtected } from "./protection.js";
-import type { RootCommit } from "../notes/root-commit.js";
+import type { RootCommit } from "../agreed/root-commit.js";
 import { TagMover } from "./tag-move.js";
 import type { LakefsCommit } from "../api/types.js";
 import { onWorkBranch } from "../api/work-branch.js";
@@ -82,7 +82,7 @@ export class CommitWriter {
   readonly #seals: SealKeys;
 
   /**
-   * `server`: of the server's own key, where this one works with a person's. What both know is
+   * `server`: of the server's own key, where this one works with a person's. Knowledge of both is
    * shared, and looked after with the server's.
    */
   constructor(options: LandingOptions, server?: CommitWriter) {
@@ -92,7 +92,7 @@ export class CommitWriter {
     this.root = options.root;
     this.guard = server?.guard ?? new GuardProof(options);
     this.tagMover = new TagMover({ ...options, seals: this.#seals });
-    this.actions = server?.actions ?? new ActionsReader(options.client, options.repository);
+    this.actions = server?.actions ?? new ActionsReader(options.client);
   }
 
   sealLanding(base: string, tip: string, step: number): string | undefined {
@@ -195,15 +195,11 @@ export class CommitWriter {
    * first.
    */
   async #baseFor(news: readonly PushedCommit[], signal: AbortSignal): Promise<Base> {
-    const { client, repository, commits } = this.options;
+    const { client, commits } = this.options;
     const own = new Set(news.map(({ oid }) => oid));
     const parent = news.flatMap(({ parents }) => parents).find((oid) => !own.has(oid));
     if (parent === undefined) return { commit: await this.root.get(signal), git: undefined };
-    const commit = await client.getCommit(
-      repository,
-      await this.lakeIdOf(parent, undefined, signal),
-      signal,
-    );
+    const commit = await client.getCommit(await this.lakeIdOf(parent, undefined, signal), signal);
     return { commit, git: (await commits.resolve([commit.id], signal)).get(commit.id) };
   }
 
@@ -220,11 +216,11 @@ export class CommitWriter {
     target?: TargetBranch,
     protection?: readonly string[],
   ): Promise<WorkPlace> {
-    const { repository, policy } = this.options;
+    const { policy } = this.options;
     const branch = newWorkBranch();
     const [{ hooks }, patterns] = await Promise.all([
       this.actions.at(source.id, signal),
-      protection ?? this.reader.branchProtection(repository, signal),
+      protection ?? this.reader.branchProtection(signal),
     ]);
     const missed = target && passedBy(hooks, target.id, branch.name);
     if (target !== undefined && missed !== undefined) {
@@ -249,15 +245,15 @@ export class CommitWriter {
     signal: AbortSignal,
     work: () => Promise<T>,
   ): Promise<T> {
-    const { client, repository, log } = this.options;
+    const { client, log } = this.options;
     const onLeft = (name: string, error: unknown) =>
       log.debug("a work branch stays behind", { branch: name, reason: asFault(error).message });
-    return onWorkBranch({ client, repository, source, root, branch, signal, onLeft }, work);
+    return onWorkBranch({ client, source, root, branch, signal, onLeft }, work);
   }
 
   /** Commits what is staged on a push's work branch. */
   commitOn({ name }: WorkBranch, commit: StagedCommit, signal: AbortSignal): Promise<LakefsCommit> {
-    return commitStaged(this.options.client, this.options.repository, name, commit, signal);
+    return commitStaged(this.options.client, name, commit, signal);
   }
 
   /** Trees and records of `commits`, the last being the tip, checked by reading them back. */
@@ -298,7 +294,7 @@ export class CommitWriter {
     signal: AbortSignal,
   ): Promise<readonly LakefsCommit[]> {
     const { metaranges, paddings } = built;
-    const { client, repository, pool } = this.options;
+    const { client, pool } = this.options;
     const turns = new Semaphore(RECORDS_AT_ONCE);
     const made = new Map<Oid, LakefsCommit>();
     for (let start = 0; start < commits.length; start += RAW_BATCH) {
@@ -317,7 +313,7 @@ export class CommitWriter {
           pusher,
         });
         made.set(commit.oid, asCommit(facts));
-        writes.push(turns.run(() => writeCommitRecord(client, repository, facts, signal), signal));
+        writes.push(turns.run(() => writeCommitRecord(client, facts, signal), signal));
       }
       await Promise.all(writes);
     }
@@ -372,14 +368,14 @@ export class CommitWriter {
     made: ReadonlyMap<Oid, LakefsCommit>,
     signal: AbortSignal,
   ): Promise<readonly LakefsCommit[]> {
-    const { client, repository } = this.options;
+    const { client } = this.options;
     if (parents.length === 0) return [await this.root.get(signal)];
     return Promise.all(
       parents.map(async (parent) => {
         const own = made.get(parent);
         if (own !== undefined) return own;
         const id = await this.lakeIdOf(parent, base, signal);
-        return id === base.commit.id ? base.commit : client.getCommit(repository, id, signal);
+        return id === base.commit.id ? base.commit : client.getCommit(id, signal);
       }),
     );
   }

@@ -30,11 +30,10 @@ export interface GuardedTreeOptions {
 /** Its metarange. */
 export async function guardedTree(options: GuardedTreeOptions): Promise<string> {
   const { writer, place, headMetarange, tip, touchesHooks, guard, signal } = options;
-  const { client, repository } = writer.options;
+  const { client } = writer.options;
   if (!guard.runs) return tip.meta_range_id;
   const { branch: work, commitIsQuieter } = place;
-  if (headMetarange !== tip.meta_range_id)
-    await client.hardReset(repository, work.name, tip.id, signal);
+  if (headMetarange !== tip.meta_range_id) await client.hardReset(work.name, tip.id, signal);
   const hooks = touchesHooks ? await changedHooks(options) : undefined;
   if (hooks !== undefined || commitIsQuieter) return commitGuard(options, hooks);
   try {
@@ -60,23 +59,22 @@ async function mergeGuard({
   guard,
   signal,
 }: GuardedTreeOptions): Promise<string> {
-  const { client, repository } = writer.options;
+  const { client } = writer.options;
   const { message, metadata = {} } = tip;
   for (let attempt = 1; ; attempt++) {
     try {
       const { reference } = await client.merge(
-        repository,
         guard.commit,
         work.name,
         { message, metadata },
         signal,
       );
-      return (await client.getCommit(repository, reference, signal)).meta_range_id;
+      return (await client.getCommit(reference, signal)).meta_range_id;
     } catch (error) {
       const { code } = asFault(error);
       if (attempt === MERGES_MAX || (code !== "lakefs/unreachable" && code !== "lakefs/failed"))
         throw error;
-      await client.hardReset(repository, work.name, tip.id, signal);
+      await client.hardReset(work.name, tip.id, signal);
     }
   }
 }
@@ -86,9 +84,9 @@ async function commitGuard(
   { writer, place: { branch: work }, tip, signal }: GuardedTreeOptions,
   hooks: Hooks | undefined,
 ): Promise<string> {
-  const { client, repository } = writer.options;
+  const { client } = writer.options;
   if (hooks !== undefined) await restoreHooks(writer, work, hooks, signal);
-  await client.uploadObject(repository, work.name, GUARD_PATH, GUARD_FILE, {}, signal);
+  await client.uploadObject(work.name, GUARD_PATH, GUARD_FILE, {}, signal);
   const { message, metadata = {} } = tip;
   return (await writer.commitOn(work, { message, metadata }, signal)).meta_range_id;
 }
@@ -122,10 +120,10 @@ async function restoreHooks(
   { before, now }: Hooks,
   signal: AbortSignal,
 ): Promise<void> {
-  const { client, repository, namespace } = writer.options;
+  const { client, namespace } = writer.options;
   const kept = new Set(before.map(({ path }) => path));
   const gone = now.map(({ path }) => path).filter((path) => !kept.has(path));
-  if (gone.length > 0) await client.deleteObjects(repository, work.name, gone, signal);
+  if (gone.length > 0) await client.deleteObjects(work.name, gone, signal);
   for (const {
     path,
     physical_address,
@@ -142,7 +140,7 @@ async function restoreHooks(
       metadata,
       ...type,
     };
-    await client.stageObject(repository, work.name, path, json, signal);
+    await client.stageObject(work.name, path, json, signal);
   }
 }
 
@@ -152,13 +150,7 @@ async function hooksAt(
   commit: string,
   signal: AbortSignal,
 ): Promise<readonly LakefsObject[]> {
-  const { client, repository } = writer.options;
-  const { results } = await client.listObjects(
-    repository,
-    commit,
-    HOOKS_FOLDER,
-    signal,
-    HOOKS_FOLDER,
-  );
+  const { client } = writer.options;
+  const { results } = await client.listObjects(commit, HOOKS_FOLDER, signal, HOOKS_FOLDER);
   return results.filter(({ path }) => path !== GUARD_PATH);
 }

@@ -37,8 +37,7 @@ export async function landTrees(
   trees: TreesToLand,
   signal: AbortSignal,
 ): Promise<BuildTreesResult> {
-  const { pool, tasks, access, client, repository, namespace, sealKeys, heads, policy, mapping } =
-    options;
+  const { pool, tasks, access, client, namespace, sealKeys, heads, policy, mapping } = options;
   const {
     base,
     hasGuard,
@@ -50,13 +49,13 @@ export async function landTrees(
   } = trees;
   const hidden = await hiddenIn(options, base, signal);
   // The guard of that merge goes no further.
-  if (hasGuard) await client.deleteObjects(repository, work.name, [GUARD_PATH], signal);
+  if (hasGuard) await client.deleteObjects(work.name, [GUARD_PATH], signal);
   const say = (done: number, files: number, total: number) =>
     onProgress?.(landingLine(done, commits.length, files, total), done === commits.length);
   const served = serve(options, commits.length, say, signal);
   const request = {
     access,
-    repository,
+    repository: client.repository,
     namespace,
     sealKeys,
     heads: heads.latest.slice(0, LIMITS.landingTwinHeadsMax),
@@ -127,16 +126,16 @@ function serve(
   });
 }
 
-/** What is not remembered is read once more by whoever needs it. */
+/** Remembers what was landed; the rest is read once more by whoever needs it. */
 async function remember(
-  { commits, log, repository }: LandingOptions,
+  { commits, log, client }: LandingOptions,
   key: string,
   facts: HashedContent,
   signal: AbortSignal,
 ): Promise<void> {
   await commits.rememberHashed(key, facts, signal).catch((error: unknown) =>
     log.debug("hashes of a content are not remembered", {
-      repository,
+      repository: client.repository,
       reason: asFault(error).message,
     }),
   );

@@ -55,7 +55,7 @@ class LakefsLanding implements Landing {
       return changes.map(({ name }) =>
         refusal(name, "lakeFS cannot move several refs at once; push without --atomic"),
       );
-    if ((await this.#client.getRepository(this.#options.repository, signal)).read_only === true) {
+    if ((await this.#client.getRepository(signal)).read_only === true) {
       return changes.map(({ name }) => refusal(name, "the repository is read-only in lakeFS"));
     }
     await this.#options.objects.keep(options.packs ?? [], signal);
@@ -69,18 +69,21 @@ class LakefsLanding implements Landing {
   }
 
   async complete(branch: string, lakeId: string, signal: AbortSignal): Promise<void> {
-    const { repository, log } = this.#options;
-    const head = await this.#client.getCommit(repository, lakeId, signal);
+    const { client, log } = this.#options;
+    const head = await this.#client.getCommit(lakeId, signal);
     const completed = await completeLanding(
       this.#client,
-      repository,
       branch,
       head,
       this.#writer.isSealed,
       signal,
     );
     if (completed)
-      log.info("a half-landed push was completed", { repository, branch, merge: lakeId });
+      log.info("a half-landed push was completed", {
+        repository: client.repository,
+        branch,
+        merge: lakeId,
+      });
   }
 
   get guard(): GuardState {
@@ -94,7 +97,7 @@ class LakefsLanding implements Landing {
   async settle(move: MovingTag, signal: AbortSignal): Promise<void> {
     if (await this.#writer.tagMover.settle(move, signal))
       this.#options.log.info("a tag whose move was not finished was put back", {
-        repository: this.#options.repository,
+        repository: this.#options.client.repository,
         tag: move.tag,
       });
   }
@@ -109,8 +112,8 @@ class LakefsLanding implements Landing {
 
   /** Throws "lakefs/no-credentials". */
   #writerFor(pusher: string | undefined): CommitWriter {
-    const { credentials, client, repository } = this.#options;
-    const access = credentials?.accessFor(pusher, repository);
+    const { credentials, client } = this.#options;
+    const access = credentials?.accessFor(pusher, client.repository);
     if (access === undefined) return this.#writer;
     const key = `${access.endpoint} ${access.accessKeyId}`;
     const known = this.#personal.get(key);
@@ -153,7 +156,7 @@ function rank(change: RefChange): number {
   return change.new === ZERO_OID ? 0 : 1;
 }
 
-/** What the pusher reads of a failure. */
+/** Returns the pusher's text of a failure. */
 function sentence(fault: Fault): string {
   const { path, reason } = fault.facts;
   if (fault.code === "lakefs/unmappable" && reason !== undefined)

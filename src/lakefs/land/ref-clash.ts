@@ -1,6 +1,6 @@
 /**
- * Why a new ref cannot be beside those that are there. A few look-ups by name: a push may bring
- * thousands of refs, and a repository have as many.
+ * Finds why a new ref cannot be beside those that are there. A few look-ups by name: a push may
+ * bring thousands of refs, and a repository have as many.
  */
 import { Fault } from "../../base/fault.js";
 import { foldersOf } from "../../git/ref-name.js";
@@ -15,7 +15,6 @@ import type { LakefsRef } from "../api/types.js";
  */
 export async function nameClash(
   client: LakefsClient,
-  repository: string,
   name: string,
   signal: AbortSignal,
 ): Promise<string | undefined> {
@@ -24,11 +23,10 @@ export async function nameClash(
   const { kind, short } = ref;
   const id = toLakefsId(kind, short);
   const other = kind === "branch" ? "tag" : "branch";
-  if ((await findRef(client, repository, other, id, signal)) !== undefined)
+  if ((await findRef(client, other, id, signal)) !== undefined)
     return `lakeFS cannot have a branch and a tag of one name, and there is a ${other} '${short}'`;
   const beside =
-    (await parentOf(client, repository, kind, short, signal)) ??
-    (await childOf(client, repository, kind, short, signal));
+    (await parentOf(client, kind, short, signal)) ?? (await childOf(client, kind, short, signal));
   return beside === undefined
     ? undefined
     : `cannot be beside '${beside}': one would be the folder of the other`;
@@ -37,15 +35,12 @@ export async function nameClash(
 /** A ref by its lakeFS id; undefined: there is none, or none can be of that kind. */
 export async function findRef(
   client: LakefsClient,
-  repository: string,
   kind: LakefsRefKind,
   id: string,
   signal: AbortSignal,
 ): Promise<LakefsRef | undefined> {
   try {
-    return await (kind === "branch"
-      ? client.getBranch(repository, id, signal)
-      : client.getTag(repository, id, signal));
+    return await (kind === "branch" ? client.getBranch(id, signal) : client.getTag(id, signal));
   } catch (error) {
     if (
       error instanceof Fault &&
@@ -59,13 +54,12 @@ export async function findRef(
 /** A ref that has the name of a folder `short` would be in. */
 async function parentOf(
   client: LakefsClient,
-  repository: string,
   kind: LakefsRefKind,
   short: string,
   signal: AbortSignal,
 ): Promise<string | undefined> {
   for (const folder of foldersOf(short)) {
-    const found = await findRef(client, repository, kind, toLakefsId(kind, folder), signal);
+    const found = await findRef(client, kind, toLakefsId(kind, folder), signal);
     if (found !== undefined && isServed(kind, found.id)) return folder;
   }
   return undefined;
@@ -74,7 +68,6 @@ async function parentOf(
 /** A ref that would be in the folder `short`. */
 async function childOf(
   client: LakefsClient,
-  repository: string,
   kind: LakefsRefKind,
   short: string,
   signal: AbortSignal,
@@ -83,9 +76,7 @@ async function childOf(
   const isAscii = /^[\x00-\x7f]*$/.test(short);
   const options = isAscii ? { prefix: toLakefsId(kind, `${short}/`) } : {};
   const listed =
-    kind === "branch"
-      ? client.listBranches(repository, options, signal)
-      : client.listTags(repository, options, signal);
+    kind === "branch" ? client.listBranches(options, signal) : client.listTags(options, signal);
   for await (const { id } of listed) {
     const child = isServed(kind, id) ? fromLakefsId(kind, id) : undefined;
     if (child?.startsWith(`${short}/`)) return child;

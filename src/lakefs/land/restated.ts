@@ -33,9 +33,8 @@ import type { LakefsObject } from "../api/types.js";
 
 export interface RestatePlace {
   readonly client: LakefsClient;
-  readonly repository: string;
   readonly namespace: string;
-  /** Where it is staged, and the commit there whose tree is the one before. */
+  /** The branch where it is staged, and the commit there whose tree is the one before. */
   readonly branch: string;
   readonly commit: string;
   readonly signal: AbortSignal;
@@ -189,13 +188,9 @@ async function restateSome(
   files: readonly Kept[],
   staged: Map<string, string>,
 ): Promise<void> {
-  const { client, repository, commit, signal } = place;
+  const { client, commit, signal } = place;
   const paths = files.map(({ path }) => path);
-  const objects = await locateObjects(
-    { client, repository, signal, pagesOnly: true },
-    commit,
-    paths,
-  );
+  const objects = await locateObjects({ client, signal, pagesOnly: true }, commit, paths);
   const turns = new Semaphore(LIMITS.landingUploadsMax);
   await Promise.all(
     files.map((file) =>
@@ -209,7 +204,7 @@ async function restateSome(
 
 async function restateOne(
   reader: ObjectReader,
-  { client, repository, namespace, branch, signal }: RestatePlace,
+  { client, namespace, branch, signal }: RestatePlace,
   { path, oid }: Kept,
   {
     physical_address: address,
@@ -237,13 +232,13 @@ async function restateOne(
     metadata: { ...others, ...bound },
     ...(content_type === undefined ? {} : { content_type }),
   };
-  await client.stageObject(repository, branch, name, json, signal);
+  await client.stageObject(branch, name, json, signal);
   staged.set(path, contentKey({ address, checksum, size }, namespace) as string);
 }
 
 /**
- * Of a file of `size` bytes that is this blob in Git, or its pointer; undefined: the blob is still
- * in lakeFS alone, or large.
+ * Returns the SHA-256 of a file of `size` bytes that is this blob in Git, or its pointer;
+ * undefined: the blob is still in lakeFS alone, or large.
  */
 function sha256Of(reader: ObjectReader, oid: Oid, size: number): string | undefined {
   const number = reader.locate(oid);

@@ -45,7 +45,6 @@ import type { LakefsObject } from "../api/types.js";
 
 export interface StagePlace {
   readonly client: LakefsClient;
-  readonly repository: string;
   /** lakeFS's storage namespace. */
   readonly namespace: string;
   readonly mapping: PathMapping;
@@ -53,16 +52,16 @@ export interface StagePlace {
   readonly twins: Twins;
   readonly elsewhere: FilesElsewhere;
   readonly branch: string;
-  /** Of a file that is no LFS pointer. */
+  /** Bytes of a file that is no LFS pointer. */
   readonly plainFileBytesMax: number;
   readonly signal: AbortSignal;
 }
 
-/** What the server knows of contents. */
+/** The server's knowledge of contents. */
 export interface LandingMemory {
-  /** Where an LFS object's bytes lie; undefined: not here. */
+  /** Returns the address of an LFS object's bytes; undefined: not here. */
   addressOf(sha256: string, size: number): Promise<string | undefined>;
-  /** Whether one of us has found the content with this key to have these bytes. */
+  /** Returns whether one of us has found the content with this key to have these bytes. */
   proves(key: string, sha256: string): Promise<boolean>;
   remember(key: string, size: number, facts: ContentFacts): void;
 }
@@ -89,7 +88,7 @@ export class Stage {
   #wake: () => void = () => undefined;
   readonly #rules = new Map<string, AttributeRules | undefined>();
   readonly #budget = attributeBudget();
-  /** What attributes say without the managed block: by that the tree is read back. */
+  /** Attributes without the managed block: by those the tree is read back. */
   readonly #said: SaidOf;
   readonly #missing: string[] = [];
   #missingCount = 0;
@@ -186,7 +185,7 @@ export class Stage {
     number: number,
     size: number,
   ): Promise<void> {
-    const { client, repository, branch, signal } = this.#place;
+    const { client, branch, signal } = this.#place;
     const [md5, sha256] = [createHash("md5"), createHash("sha256")];
     for await (const piece of readStream(this.#reader, number)) {
       checkAborted(signal);
@@ -198,7 +197,6 @@ export class Stage {
     };
     const upload = (metadata: Readonly<Record<string, string>>) =>
       client.uploadStream(
-        repository,
         branch,
         lakePath(path),
         { bytes: size, content, metadata, repeatable: true },
@@ -215,8 +213,8 @@ export class Stage {
 
   /**
    * Uploads a file, unless a branch has it at this path: then it becomes the same entry, or lakeFS
-   * would take a merge of both for a conflict. What the commit before has at another path keeps its
-   * bytes where they lie.
+   * would take a merge of both for a conflict. Contents that the commit before has at another path
+   * keep their bytes where they lie.
    */
   async #plainFile(
     path: string,
@@ -302,8 +300,8 @@ export class Stage {
     data: Uint8Array,
     metadata: Readonly<Record<string, string>>,
   ): Promise<LakefsObject> {
-    const { client, repository, branch, signal } = this.#place;
-    return client.uploadObject(repository, branch, lakePath(path), data, metadata, signal);
+    const { client, branch, signal } = this.#place;
+    return client.uploadObject(branch, lakePath(path), data, metadata, signal);
   }
 
   /** lakeFS shows the real bytes; they are not copied. */
@@ -352,7 +350,10 @@ export class Stage {
     });
   }
 
-  /** What a branch has at the path, if it reads as this kind under the pushed attributes, too. */
+  /**
+   * Returns a branch's entry at the path, if it reads as this kind under the pushed attributes,
+   * too.
+   */
   async #twin(
     kind: "plain" | "pointer",
     path: string,
@@ -368,7 +369,9 @@ export class Stage {
     return stands ? twin : undefined;
   }
 
-  /** Whether one of us has hashed what an entry names: its seal says so, or what we remember. */
+  /**
+   * Returns whether one of us has hashed the bytes an entry names: its seal says so, or our memory.
+   */
   async #isProven(
     entry: Omit<StagedObject, "content_type">,
     kind: "plain" | "pointer",
@@ -394,7 +397,7 @@ export class Stage {
 
   /** Stages the same entry; `facts`: of what was uploaded for it just now. */
   async #stageAs(path: string, entry: StagedObject, facts?: ContentFacts): Promise<void> {
-    const { client, repository, namespace, branch, signal } = this.#place;
+    const { client, namespace, branch, signal } = this.#place;
     const { physical_address, checksum, size_bytes, metadata = {}, content_type } = entry;
     const json = {
       physical_address: stageableAddress(physical_address, namespace),
@@ -403,7 +406,7 @@ export class Stage {
       metadata,
       ...(content_type === undefined ? {} : { content_type }),
     };
-    await client.stageObject(repository, branch, lakePath(path), json, signal);
+    await client.stageObject(branch, lakePath(path), json, signal);
     this.#note(path, { physical_address, checksum, size: size_bytes }, facts);
   }
 
@@ -452,8 +455,8 @@ export class Stage {
 
   async #delete(): Promise<void> {
     if (this.#deletes.length === 0) return;
-    const { client, repository, branch, signal } = this.#place;
-    await client.deleteObjects(repository, branch, this.#deletes, signal);
+    const { client, branch, signal } = this.#place;
+    await client.deleteObjects(branch, this.#deletes, signal);
     this.files += this.#deletes.length;
     this.#deletes = [];
     this.#onFile(this.files);
@@ -506,7 +509,7 @@ function keptMode(mode: number, { version }: PathMapping): number {
   return (mode & EXECUTABLE_BITS) === 0 ? FILE_MODE.plain : FILE_MODE.executable;
 }
 
-/** Whether an upload with these metadata comes to the same entry. */
+/** Returns whether an upload with these metadata comes to the same entry. */
 function isSameEntry(
   { metadata = {}, content_type }: StagedObject,
   own: Readonly<Record<string, string>>,

@@ -7,7 +7,7 @@ import { LIMITS } from "../../base/limits.js";
 import type { Log } from "../../observe/log.js";
 import type { LakefsClient } from "../api/client.js";
 import type { LfsObjects } from "../rules/contract.js";
-import type { RootCommit } from "../notes/root-commit.js";
+import type { RootCommit } from "../agreed/root-commit.js";
 import { removeQuietly } from "../api/work-branch.js";
 import { WORK_PREFIX } from "../api/hidden-branches.js";
 
@@ -17,21 +17,16 @@ const SWEEP_EVERY_MS = 3_600_000;
 /** Deletes them; their names. `root`: the repository's first commit, so that no hook is told. */
 export async function sweepWorkBranches(
   client: LakefsClient,
-  repository: string,
   nowMs: number,
   signal: AbortSignal,
   root?: string,
 ): Promise<string[]> {
   const swept: string[] = [];
-  for await (const { id } of client.listBranches(
-    repository,
-    { prefix: WORK_PREFIX, hidden: true },
-    signal,
-  )) {
+  for await (const { id } of client.listBranches({ prefix: WORK_PREFIX, hidden: true }, signal)) {
     const started = WORK_NAME.exec(id)?.[1];
     if (started === undefined || nowMs - Number(started) * 1_000 < LIMITS.landingLeftoverMs)
       continue;
-    await removeQuietly(client, repository, id, root, signal);
+    await removeQuietly(client, id, root, signal);
     swept.push(id);
   }
   return swept;
@@ -39,7 +34,6 @@ export async function sweepWorkBranches(
 
 export interface SweeperOptions {
   readonly client: LakefsClient;
-  readonly repository: string;
   readonly lfs: LfsObjects;
   readonly root: Pick<RootCommit, "get">;
   readonly log: Log;
@@ -48,16 +42,14 @@ export interface SweeperOptions {
 /** Sweeps a repository that is pushed to, at most once an hour, in the background. */
 export class Sweeper {
   readonly #client: LakefsClient;
-  readonly #repository: string;
   readonly #lfs: LfsObjects;
   readonly #root: Pick<RootCommit, "get">;
   readonly #log: Log;
   #sweptAt = Number.NEGATIVE_INFINITY;
 
-  constructor({ client, repository, lfs, root, log }: SweeperOptions) {
+  constructor({ client, lfs, root, log }: SweeperOptions) {
     this.#root = root;
     this.#client = client;
-    this.#repository = repository;
     this.#lfs = lfs;
     this.#log = log;
   }
@@ -66,7 +58,7 @@ export class Sweeper {
     const now = Date.now();
     if (now - this.#sweptAt < SWEEP_EVERY_MS) return;
     this.#sweptAt = now;
-    const repository = this.#repository;
+    const { repository } = this.#client;
     this.#sweep(now, new AbortController().signal).then(
       (swept) =>
         (swept.branches > 0 || swept.uploads > 0) &&
@@ -84,15 +76,7 @@ export class Sweeper {
     signal: AbortSignal,
   ): Promise<{ readonly branches: number; readonly uploads: number }> {
     const branches = (
-      await sweepWorkBranches(
-        this.#client,
-        this.#repository,
-        nowMs,
-        signal,
-        (
-          await this.#root.get(signal)
-        ).id,
-      )
+      await sweepWorkBranches(this.#client, nowMs, signal, (await this.#root.get(signal)).id)
     ).length;
     return { branches, uploads: (await this.#lfs.sweep?.(nowMs, signal)) ?? 0 };
   }

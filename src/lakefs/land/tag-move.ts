@@ -9,7 +9,7 @@
  *   create   the new tag; refused or failed: the old one is made again, then the note goes
  *   done     the note goes
  *
- * A list of refs shows a tag that is noted and missing where it was. Whoever meets a note that is
+ * A list of refs shows a tag that is noted and missing where it was. Any server that meets a note
  * older than any move puts the tag back and takes the note away; a note whose tag is elsewhere by
  * now is taken away at once, and so is one of a tag that a push deletes: it would bring the tag
  * back. The note has no file, so no hook is told of it; it is no hidden branch, so that every list
@@ -26,7 +26,7 @@ import { createSurely } from "./create-ref.js";
 import { COMMIT_SEAL_KEY, MOVING_KEY } from "../rules/metadata-keys.js";
 import { findRef } from "./ref-clash.js";
 import { RESERVED_BRANCH_PREFIX } from "../api/hidden-branches.js";
-import type { RootCommit } from "../notes/root-commit.js";
+import type { RootCommit } from "../agreed/root-commit.js";
 import type { LakefsRef } from "../api/types.js";
 
 export const TAG_MOVE_PREFIX = `${RESERVED_BRANCH_PREFIX}tag-`;
@@ -46,7 +46,6 @@ export interface MovingTag {
 
 export interface TagMoverOptions {
   readonly client: LakefsClient;
-  readonly repository: string;
   readonly namespace: string;
   readonly root: Pick<RootCommit, "get">;
   readonly seals: Pick<SealKeys, "sealLanding" | "isLandingSealed">;
@@ -60,7 +59,7 @@ export class TagMover {
   }
 
   /**
-   * Of branches those that note a move, each tag's last one: what is before it is left over from a
+   * Returns the branches that note a move, each tag's last one: earlier ones are left over from a
    * crash, and the tag has been elsewhere since.
    */
   async moving(branches: readonly LakefsRef[], signal: AbortSignal): Promise<readonly MovingTag[]> {
@@ -81,8 +80,8 @@ export class TagMover {
    * back.
    */
   async settle(move: MovingTag, signal: AbortSignal): Promise<boolean> {
-    const { client, repository } = this.#options;
-    const isMissing = (await findRef(client, repository, "tag", move.tag, signal)) === undefined;
+    const { client } = this.#options;
+    const isMissing = (await findRef(client, "tag", move.tag, signal)) === undefined;
     if (isMissing) await this.#create(move.tag, move.old, signal);
     await this.done(move, signal);
     return isMissing;
@@ -90,19 +89,19 @@ export class TagMover {
 
   /** Takes a note away, and those before it. */
   async done({ tag, note, startMs }: MovingTag, signal: AbortSignal): Promise<void> {
-    const { client, repository } = this.#options;
+    const { client } = this.#options;
     const all = await this.#read(await this.#notes(signal), signal);
     const before = all.filter(
       (other) => other.tag === tag && other.startMs <= startMs && other.note !== note,
     );
-    for (const other of before) await client.deleteBranch(repository, other.note, signal);
-    await client.deleteBranch(repository, note, signal);
+    for (const other of before) await client.deleteBranch(other.note, signal);
+    await client.deleteBranch(note, signal);
   }
 
   async #notes(signal: AbortSignal): Promise<readonly LakefsRef[]> {
-    const { client, repository } = this.#options;
+    const { client } = this.#options;
     const notes: LakefsRef[] = [];
-    for await (const branch of client.listBranches(repository, { prefix: TAG_MOVE_PREFIX }, signal))
+    for await (const branch of client.listBranches({ prefix: TAG_MOVE_PREFIX }, signal))
       notes.push(branch);
     return notes;
   }
@@ -112,12 +111,12 @@ export class TagMover {
    * our key.
    */
   async #read(branches: readonly LakefsRef[], signal: AbortSignal): Promise<readonly MovingTag[]> {
-    const { client, repository, namespace, seals } = this.#options;
+    const { client, namespace, seals } = this.#options;
     const found: MovingTag[] = [];
     for (const { id: note, commit_id } of branches.slice(0, LIMITS.tagMovesMax)) {
       const startMs = Number(NOTE_NAME.exec(note)?.[1]);
       if (Number.isNaN(startMs)) continue;
-      const { metadata = {}, parents } = await client.getCommit(repository, commit_id, signal);
+      const { metadata = {}, parents } = await client.getCommit(commit_id, signal);
       const [old] = parents;
       const tag = metadata[MOVING_KEY];
       if (tag === undefined || old === undefined) continue;
@@ -141,14 +140,14 @@ export class TagMover {
    * an end.
    */
   async move(tag: string, old: string, to: string): Promise<boolean> {
-    const { client, repository } = this.#options;
+    const { client } = this.#options;
     const signal = AbortSignal.timeout(2 * LIMITS.lakefsHookMs);
     const move = await this.#note(tag, old, signal);
     try {
       // As late as can be: lakeFS deletes whatever is there.
-      if ((await findRef(client, repository, "tag", tag, signal))?.commit_id !== old)
+      if ((await findRef(client, "tag", tag, signal))?.commit_id !== old)
         return await this.#ends(move, false, signal);
-      await askingTwice(() => client.deleteTag(repository, tag, signal), signal);
+      await askingTwice(() => client.deleteTag(tag, signal), signal);
       return await this.#ends(move, await this.#create(tag, to, signal), signal);
     } catch (error) {
       await this.settle(move, signal).catch((cause: unknown) => {
@@ -167,27 +166,23 @@ export class TagMover {
   }
 
   #create(tag: string, ref: string, signal: AbortSignal): Promise<boolean> {
-    const { client, repository } = this.#options;
-    const create = () => client.createTag(repository, { id: tag, ref }, signal);
-    const find = async () => (await findRef(client, repository, "tag", tag, signal))?.commit_id;
+    const { client } = this.#options;
+    const create = () => client.createTag({ id: tag, ref }, signal);
+    const find = async () => (await findRef(client, "tag", tag, signal))?.commit_id;
     return createSurely({ target: ref, create, find }, signal);
   }
 
   async #note(tag: string, old: string, signal: AbortSignal): Promise<MovingTag> {
-    const { client, repository, namespace, root, seals } = this.#options;
+    const { client, namespace, root, seals } = this.#options;
     const seal = seals.sealLanding({ namespace, base: tag, tip: old, step: 0 });
     if (seal === undefined)
       throw new Fault("base/internal", {
         reason: "a tag is moved by servers with a seal key only",
       });
-    const [first, parent] = await Promise.all([
-      root.get(signal),
-      client.getCommit(repository, old, signal),
-    ]);
+    const [first, parent] = await Promise.all([root.get(signal), client.getCommit(old, signal)]);
     const startMs = Date.now();
     const record = await writeCommitRecord(
       client,
-      repository,
       {
         committer: "lakepack",
         message: `A tag is being moved: ${tag}`,
@@ -200,7 +195,7 @@ export class TagMover {
       signal,
     );
     const note = `${TAG_MOVE_PREFIX}${startMs}-${randomBytes(6).toString("hex")}`;
-    await client.createBranch(repository, { name: note, source: record }, signal);
+    await client.createBranch({ name: note, source: record }, signal);
     return { note, tag, old, startMs, isLeft: false };
   }
 }

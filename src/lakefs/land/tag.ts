@@ -54,7 +54,7 @@ export class TagLanding {
   }
 
   async land(): Promise<string | undefined> {
-    const { client, repository, policy } = this.#writer.options;
+    const { client, policy } = this.#writer.options;
     const { there, move } = await this.#current();
     const current = there === undefined ? ZERO_OID : await this.#gitIdOf(there);
     if (current === this.#change.new) return undefined;
@@ -65,7 +65,7 @@ export class TagLanding {
     if (this.#change.new === ZERO_OID) return this.#delete(move);
     if (there !== undefined && !policy.allowForced) return MOVE_REFUSAL;
     if (there === undefined) {
-      const clash = await nameClash(client, repository, this.#change.name, this.#signal);
+      const clash = await nameClash(client, this.#change.name, this.#signal);
       if (clash !== undefined) return clash;
     }
     const target =
@@ -81,9 +81,7 @@ export class TagLanding {
     return reason;
   }
 
-  /**
-   * Where the tag is; one that somebody is moving, or has not finished to move, is where it was.
-   */
+  /** Finds the tag; one that somebody is moving, or has not finished to move, is where it was. */
   async #current(): Promise<{ readonly there: LakefsRef | undefined; readonly move?: MovingTag }> {
     const there = await this.#find();
     // Who makes a tag from nothing need not ask: there was none, or git would know it.
@@ -93,11 +91,11 @@ export class TagLanding {
   }
 
   async #delete(move: MovingTag | undefined): Promise<string | undefined> {
-    const { client, repository } = this.#writer.options;
+    const { client } = this.#writer.options;
     if (this.#options.denyDeletes) return "deletion prohibited";
     await this.#options.stillMay?.();
     if (move === undefined)
-      await askingTwice(() => client.deleteTag(repository, this.#tag, this.#signal), this.#signal);
+      await askingTwice(() => client.deleteTag(this.#tag, this.#signal), this.#signal);
     const note = move ?? (await this.#writer.tagMover.find(this.#tag, this.#signal)); // left by a server that has died
     if (note !== undefined) await this.#writer.tagMover.done(note, this.#signal);
     return undefined;
@@ -128,8 +126,8 @@ export class TagLanding {
   }
 
   async #create(ref: string): Promise<string | undefined> {
-    const { client, repository } = this.#writer.options;
-    const create = () => client.createTag(repository, { id: this.#tag, ref }, this.#signal);
+    const { client } = this.#writer.options;
+    const create = () => client.createTag({ id: this.#tag, ref }, this.#signal);
     const find = async () => (await this.#find())?.commit_id;
     const made = await createSurely({ target: ref, create, find }, this.#signal);
     if (!made) return "the tag already exists in lakeFS; fetch first";
@@ -142,8 +140,8 @@ export class TagLanding {
   }
 
   #find(): Promise<LakefsRef | undefined> {
-    const { client, repository } = this.#writer.options;
-    return findRef(client, repository, "tag", this.#tag, this.#signal);
+    const { client } = this.#writer.options;
+    return findRef(client, "tag", this.#tag, this.#signal);
   }
 
   async #gitIdOf({ commit_id }: LakefsRef): Promise<Oid> {
@@ -170,7 +168,7 @@ export class TagLanding {
 
   /** The record that stands for an annotated tag of `commit`, read back as that tag. */
   async #record(commit: Oid): Promise<string | { readonly refusal: string }> {
-    const { client, repository, pool, commits, mapping } = this.#writer.options;
+    const { client, pool, commits, mapping } = this.#writer.options;
     const [raw] = await pool.run(
       rawObjectsTask,
       { packs: await this.#writer.packs(this.#signal), oids: [this.#change.new] },
@@ -182,7 +180,6 @@ export class TagLanding {
         refusal: `lakeFS has tags of commits only, and this is a tag of a ${link.targetType}`,
       };
     const parent = await client.getCommit(
-      repository,
       await this.#writer.commitIn(commit, this.#options, this.#signal),
       this.#signal,
     );
@@ -200,7 +197,7 @@ export class TagLanding {
       metadata,
       generation: generationAfter([parent]),
     };
-    const id = await writeCommitRecord(client, repository, facts, this.#signal);
+    const id = await writeCommitRecord(client, facts, this.#signal);
     const read = (await commits.resolve([id], this.#signal)).get(id);
     if (read?.tag === this.#change.new) return id;
     const odd = textRefusal("tag", raw as Uint8Array, mapping);

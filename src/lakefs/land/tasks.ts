@@ -81,7 +81,7 @@ export type LandingNews =
       readonly files: number;
       readonly filesTotal: number;
     }
-  /** What was uploaded under this key: to be remembered. */
+  /** Tells the hashes uploaded under this key: to be remembered. */
   | { readonly kind: "hashed"; readonly key: string; readonly facts: HashedContent }
   /** The same of small contents: ids of trees/proven-contents.ts. */
   | { readonly kind: "proven"; readonly ids: Uint8Array };
@@ -99,7 +99,7 @@ export type LandingQuestions = {
 export interface BuildTreesResult {
   /** One a commit, in order. Each holds what was staged, at the very addresses. */
   readonly metaranges: readonly string[];
-  /** What the work branch's head has in the end. */
+  /** Metarange of the work branch's head in the end. */
   readonly headMetarange: string;
   /** One a commit, in order: the zeroes before modes of its tree; undefined: there are none. */
   readonly paddings: readonly (string | undefined)[];

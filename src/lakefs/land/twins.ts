@@ -5,7 +5,6 @@
  * what older commits alone name may be collected at any time.
  */
 import { fromLatin1, lossyText } from "../../base/bytes.js";
-import { Fault } from "../../base/fault.js";
 import type { Oid } from "../../git/oid.js";
 import { MODE_TREE } from "../../git/tree.js";
 import { parseTree, type TreeEntry } from "../../git/tree-entries.js";
@@ -17,7 +16,6 @@ import type { LakefsObject } from "../api/types.js";
 
 export interface TwinSource {
   readonly client: LakefsClient;
-  readonly repository: string;
   readonly signal: AbortSignal;
 }
 
@@ -45,21 +43,11 @@ export class Twins {
     if (path === ATTRIBUTES_PATH) return undefined;
     const head = this.#heads.find(({ tree }) => this.#isAt(tree, path, mode, blob));
     if (head === undefined) return undefined;
-    const { client, repository, signal } = this.#source;
-    try {
-      const entry = await client.statObject(
-        repository,
-        head.lakeId,
-        lossyText(fromLatin1(path)),
-        signal,
-      );
-      return entry.size_bytes === undefined
-        ? undefined
-        : { ...entry, size_bytes: entry.size_bytes };
-    } catch (error) {
-      if (error instanceof Fault && error.code === "lakefs/missing") return undefined; // that branch has gone meanwhile
-      throw error;
-    }
+    const { client, signal } = this.#source;
+    // Missing: that branch has gone meanwhile.
+    const name = lossyText(fromLatin1(path));
+    const entry = await client.findObject(head.lakeId, name, signal);
+    return entry?.size_bytes === undefined ? undefined : { ...entry, size_bytes: entry.size_bytes };
   }
 
   #isAt(root: Oid, path: string, mode: number, blob: Oid): boolean {

@@ -2,18 +2,18 @@
  * The cuts of one repository as this server knows them: noted beside its records, compared with
  * lakeFS's, and followed where another server was first.
  */
+import { unlessMissing } from "../api/missing.js";
 import { LRUCache } from "lru-cache";
 import { asFault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import { faultFacts, type Log } from "../../observe/log.js";
 import type { LakefsClient } from "../api/client.js";
-import { agreeOnCut, type Cut, isGone, listCuts, readCut } from "../notes/cuts.js";
-import type { LakeRecords } from "./records.js";
+import { agreeOnCut, type Cut, isGone, listCuts, readCut } from "../agreed/cuts.js";
+import type { LakeNotes } from "./lake-notes.js";
 
 export interface AgreedCutsOptions {
   readonly client: LakefsClient;
-  readonly repository: string;
-  readonly records: LakeRecords;
+  readonly records: LakeNotes;
   readonly log: Log;
   /** Default: `lakefsCutsLookMs`. */
   readonly lookMs?: number | undefined;
@@ -52,7 +52,7 @@ export class AgreedCuts {
     return this.#cuts ?? new Map();
   }
 
-  /** Whether lakeFS was not asked for a while. `first`: or never by this process. */
+  /** Returns whether lakeFS was not asked for a while. `first`: or never by this process. */
   isDue({ first }: { readonly first: boolean }): boolean {
     const now = performance.now();
     this.#openedMs ??= now;
@@ -60,17 +60,17 @@ export class AgreedCuts {
     return now - since >= (this.#options.lookMs ?? LIMITS.lakefsCutsLookMs);
   }
 
-  /** What this server has noted before; lakeFS is not asked. */
+  /** Reads the cuts that this server has noted before; lakeFS is not asked. */
   async load(signal: AbortSignal): Promise<void> {
     if (this.#cuts !== undefined) return;
-    const { records, log, repository } = this.#options;
+    const { records, log, client } = this.#options;
     try {
       this.#cuts = new Map((await records.cuts(signal)).map((cut) => [cut.commit, cut]));
     } catch (error) {
       const fault = asFault(error);
       if (fault.code !== "odb/damaged") throw fault;
       log.warn("the note of what is cut from a history is damaged; it is made again", {
-        repository,
+        repository: client.repository,
         ...faultFacts(fault),
       });
       this.#cuts = new Map();
@@ -84,7 +84,7 @@ export class AgreedCuts {
    * branch away.
    */
   async look(signal: AbortSignal): Promise<void> {
-    const { repository, log } = this.#options;
+    const { client, log } = this.#options;
     const fresh: Cut[] = [];
     let looked = 0;
     await this.load(signal);
@@ -99,26 +99,27 @@ export class AgreedCuts {
     const isMissing = ({ commit }: Cut) => !all.has(commit) && (end === undefined || commit <= end);
     for (const cut of this.all.values()) if (isMissing(cut)) await this.#restore(cut, signal);
     if (fresh.length > 0) await this.#take(fresh, signal);
-    for (const cut of fresh) log.warn(TOLD, { repository, ...cut });
+    for (const cut of fresh) log.warn(TOLD, { repository: client.repository, ...cut });
     this.#lookedMs = performance.now();
   }
 
   /**
-   * What lakeFS lists, by commit; `end`: the last that was listed, where there are more than are
-   * looked at. A cut behind it is followed all the same by who finds that data gone, as making its
-   * branch is a test-and-set; a server that has read that data before goes on with it.
+   * Returns the cuts that lakeFS lists, by commit; `end`: the last that was listed, where there are
+   * more than are looked at. A cut behind it is followed all the same by who finds that data gone,
+   * as making its branch is a test-and-set; a server that has read that data before goes on with
+   * it.
    */
   async #listed(
     signal: AbortSignal,
   ): Promise<{ readonly found: ReadonlyMap<string, Listed>; readonly end: string | undefined }> {
-    const { client, repository, log, cutsMax = LIMITS.lakefsCutsMax } = this.#options;
+    const { client, log, cutsMax = LIMITS.lakefsCutsMax } = this.#options;
     const found = new Map<string, Listed>();
     let last: string | undefined;
-    for await (const one of listCuts(client, repository, signal)) {
+    for await (const one of listCuts(client, signal)) {
       if (found.size === cutsMax) {
         log.warn(
           "a lakeFS repository has more branches of cuts than are looked at; delete those lakepack-cut- branches that no lakepack has made",
-          { repository, looked: cutsMax },
+          { repository: client.repository, looked: cutsMax },
         );
         return { found, end: last };
       }
@@ -133,35 +134,37 @@ export class AgreedCuts {
    * names.
    */
   async #believed(found: Listed, signal: AbortSignal): Promise<Cut | undefined> {
-    const { client, repository, log } = this.#options;
-    const cut = await readCut(client, repository, found, signal);
-    if (cut.path !== "" && (await isGone(client, repository, cut, signal).catch(missingIsFalse)))
-      return cut;
+    const { client, log } = this.#options;
+    const cut = await readCut(client, found, signal);
+    // A commit or path that is not there at all is no data that was collected.
+    const isBelieved =
+      cut.path !== "" && (await unlessMissing(isGone(client, cut, signal))) === true;
+    if (isBelieved) return cut;
     this.#disbelieved.set(found.commit, found.record);
     log.warn(
       "a record in lakeFS cuts the history at a commit whose data is there: it does not count",
-      { repository, ...cut },
+      { repository: client.repository, ...cut },
     );
     return undefined;
   }
 
   /** Agrees on cuts that this server needs: in lakeFS first, then here. */
   async agree(cuts: readonly Cut[], signal: AbortSignal): Promise<void> {
-    const { client, repository, log } = this.#options;
-    for (const cut of cuts) await agreeOnCut(client, repository, cut, signal);
+    const { client, log } = this.#options;
+    for (const cut of cuts) await agreeOnCut(client, cut, signal);
     await this.#note(cuts, signal);
-    for (const cut of cuts) log.warn(TOLD, { repository, ...cut });
+    for (const cut of cuts) log.warn(TOLD, { repository: client.repository, ...cut });
   }
 
   async #take(fresh: readonly Cut[], signal: AbortSignal): Promise<void> {
-    const { records, onForgotten, log, repository } = this.#options;
+    const { records, onForgotten, log, client } = this.#options;
     const known = await Promise.all(
       fresh.map(({ commit }) => records.get(commit, signal).catch(() => true)),
     );
     if (known.some((record) => record !== undefined)) {
       log.warn(
         "a commit that this server has read was cut by another; the repository is read anew",
-        { repository },
+        { repository: client.repository },
       );
       // Before the note: a crash in between forgets once more.
       await records.forgetCommits(signal);
@@ -177,23 +180,17 @@ export class AgreedCuts {
     this.#cuts = all;
   }
 
-  /** Where lakeFS does not let us, it stays as it is here. */
+  /** Notes the cut in lakeFS again; where lakeFS does not let us, it stays as it is here. */
   async #restore(cut: Cut, signal: AbortSignal): Promise<void> {
-    const { client, repository, log } = this.#options;
-    await agreeOnCut(client, repository, cut, signal).catch((error: unknown) => {
+    const { client, log } = this.#options;
+    await agreeOnCut(client, cut, signal).catch((error: unknown) => {
       log.warn("a cut of the history is missing in lakeFS and cannot be put back", {
-        repository,
+        repository: client.repository,
         ...cut,
         reason: asFault(error).message,
       });
     });
   }
-}
-
-/** A commit or path that is not there at all is no data that was collected. */
-function missingIsFalse(error: unknown): boolean {
-  if (asFault(error).code !== "lakefs/missing") throw error;
-  return false;
 }
 
 const TOLD =

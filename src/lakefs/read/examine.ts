@@ -9,13 +9,13 @@ import { checkGitattributes, checkGitmodules } from "../../git/fsck/fsck.js";
 import { parsePointer, POINTER_BYTES_MAX } from "../../git/lfs-pointer.js";
 import { objectId } from "../../git/object-id.js";
 import { type AttributesFile, PassingAttributes } from "../rules/commit-attributes.js";
-import { type Cut, listCuts, readCut } from "../notes/cuts.js";
+import { type Cut, listCuts, readCut } from "../agreed/cuts.js";
 import { POINTER_CONTENT, specialKind } from "../rules/file-to-resolve.js";
 import type { PathMapping } from "../rules/contract.js";
 import type { Filter } from "../../git/gitattributes.js";
 import { listCommit, type ListingSource } from "../trees/listing.js";
 import { locateThere } from "../trees/locate.js";
-import { DEFAULT_MAPPING, readMapping } from "../notes/mapping.js";
+import { DEFAULT_MAPPING, readMapping } from "../agreed/mapping.js";
 import {
   type Crossing,
   crossing,
@@ -57,9 +57,9 @@ export interface Examination {
 
 /** All heads of a repository, each commit once. Throws "lakefs/missing". */
 export async function examineRepository(source: ListingSource): Promise<Examination> {
-  const { client, repository, signal } = source;
-  const { storage_namespace: namespace } = await client.getRepository(repository, signal);
-  const mapping = (await readMapping(client, repository, signal)) ?? DEFAULT_MAPPING;
+  const { client, signal } = source;
+  const { storage_namespace: namespace } = await client.getRepository(signal);
+  const mapping = (await readMapping(client, signal)) ?? DEFAULT_MAPPING;
   const { heads, refs } = await findHeads(source);
   const commits: CommitFinding[] = [];
   for (const [lakeId, names] of heads) {
@@ -67,9 +67,9 @@ export async function examineRepository(source: ListingSource): Promise<Examinat
     if (paths.length > 0) commits.push({ lakeId, refs: names, paths });
   }
   const cuts: Cut[] = [];
-  for await (const found of listCuts(client, repository, signal)) {
+  for await (const found of listCuts(client, signal)) {
     if (cuts.length === LIMITS.lakefsCutsMax) break; // whoever may make branches may make any number
-    cuts.push(await readCut(client, repository, found, signal));
+    cuts.push(await readCut(client, found, signal));
   }
   return { refs, commits, cuts, examined: heads.size };
 }
@@ -84,14 +84,13 @@ interface Head {
 
 async function findHeads({
   client,
-  repository,
   signal,
 }: ListingSource): Promise<{ heads: Map<string, string[]>; refs: RefFinding[] }> {
   const found: Head[] = [];
   const refs: RefFinding[] = [];
   const lists = {
-    branch: client.listBranches(repository, {}, signal),
-    tag: client.listTags(repository, {}, signal),
+    branch: client.listBranches({}, signal),
+    tag: client.listTags({}, signal),
   } as const;
   for (const kind of ["branch", "tag"] as const) {
     for await (const { id, commit_id: lakeId } of lists[kind]) {
@@ -128,8 +127,8 @@ export async function examineCommit(
   lakeId: string,
   mapping: PathMapping,
 ): Promise<PathFinding[]> {
-  const { client, repository, signal } = source;
-  const { meta_range_id: metarange } = await client.getCommit(repository, lakeId, signal);
+  const { client, signal } = source;
+  const { meta_range_id: metarange } = await client.getCommit(lakeId, signal);
   const findings: PathFinding[] = [];
   const crossed: string[] = [];
   const attributes = attributesOf(source, lakeId, mapping);
@@ -156,7 +155,7 @@ function attributesOf(
   lakeId: string,
   mapping: PathMapping,
 ): PassingAttributes {
-  const { client, repository, signal } = source;
+  const { client, signal } = source;
   const read = async (entry: LakeEntry): Promise<AttributesFile> => {
     const how = crossing(entry, mapping, undefined);
     if (
@@ -166,13 +165,7 @@ function attributesOf(
       entry.size > LIMITS.specialFileBytesMax
     )
       return undefined;
-    const text = await client.readObject(
-      repository,
-      lakeId,
-      readable(entry.path),
-      entry.size,
-      signal,
-    );
+    const text = await client.readObject(lakeId, readable(entry.path), entry.size, signal);
     return checkGitattributes(text) === undefined
       ? { oid: objectId("blob", text), text }
       : undefined;
@@ -197,7 +190,7 @@ function attributesOf(
  * held are not looked into, as in synthesis.
  */
 async function contentRefusal(
-  { client, repository, signal }: ListingSource,
+  { client, signal }: ListingSource,
   lakeId: string,
   entry: LakeEntry,
   how: Crossing,
@@ -206,24 +199,12 @@ async function contentRefusal(
   if (how.pointer) {
     if (how.claim !== undefined || how.linked !== undefined || entry.size > POINTER_BYTES_MAX)
       return undefined;
-    const text = await client.readObject(
-      repository,
-      lakeId,
-      readable(entry.path),
-      entry.size,
-      signal,
-    );
+    const text = await client.readObject(lakeId, readable(entry.path), entry.size, signal);
     return parsePointer(text) && POINTER_CONTENT;
   }
   const special = specialKind({ entry, crossing: how, unchanged: undefined });
   if (special === undefined) return undefined;
-  const data = await client.readObject(
-    repository,
-    lakeId,
-    readable(entry.path),
-    entry.size,
-    signal,
-  );
+  const data = await client.readObject(lakeId, readable(entry.path), entry.size, signal);
   const refusal = special === "gitmodules" ? checkGitmodules(data) : checkGitattributes(data);
   return refusal && `Git refuses it: ${refusal.text}`;
 }

@@ -1,5 +1,5 @@
 /**
- * What has to be synthesized for a head, oldest first. lakeFS's log is ordered by date, not
+ * Finds the commits to synthesize for a head, oldest first. lakeFS's log is ordered by date, not
  * topologically, and a further page of it costs a walk from its start: so it is read from the head,
  * and again from each commit that it has not shown. Few rows at first: mostly one commit is new.
  */
@@ -10,7 +10,7 @@ import { isForward } from "../api/is-forward.js";
 import { BASE_KEY, GUARD_PATH, HOOKS_FOLDER, TIP_KEY } from "../rules/metadata-keys.js";
 import type { LakefsCommit } from "../api/types.js";
 
-/** What a commit is in Git. */
+/** A commit's part in Git. */
 export type HistoryStep =
   /** A commit whose Git parents are these lakeFS commits, in order. */
   | { readonly as: "commit"; readonly source: LakefsCommit; readonly parents: readonly string[] }
@@ -22,14 +22,12 @@ const FIRST_ROWS = 16;
 
 export class History {
   readonly #client: LakefsClient;
-  readonly #repository: string;
   readonly #signal: AbortSignal;
   readonly #sources = new Map<string, LakefsCommit>();
   #rows = FIRST_ROWS;
 
-  constructor(client: LakefsClient, repository: string, signal: AbortSignal) {
+  constructor(client: LakefsClient, signal: AbortSignal) {
     this.#client = client;
-    this.#repository = repository;
     this.#signal = signal;
   }
 
@@ -91,27 +89,21 @@ export class History {
    * merge of both: no forger takes a branch's commits out of Git.
    */
   #isForward(base: string, tip: string): Promise<boolean> {
-    return isForward(this.#client, this.#repository, base, tip, this.#signal);
+    return isForward(this.#client, base, tip, this.#signal);
   }
 
   /**
-   * Whether lakeFS shows at a landing's merge what the tip has: but for the guard, and for hooks,
-   * which are still those of the base.
+   * Returns whether lakeFS shows at a landing's merge what the tip has: but for the guard, and for
+   * hooks, which are still those of the base.
    */
   async #showsTip(merge: string, base: string, tip: string): Promise<boolean> {
     let hooks = false;
-    for await (const { path } of this.#client.diff(this.#repository, tip, merge, this.#signal)) {
+    for await (const { path } of this.#client.diff(tip, merge, this.#signal)) {
       if (!path.startsWith(HOOKS_FOLDER)) return false;
       hooks ||= path !== GUARD_PATH;
     }
     if (!hooks) return true;
-    for await (const { path } of this.#client.diff(
-      this.#repository,
-      base,
-      merge,
-      this.#signal,
-      HOOKS_FOLDER,
-    ))
+    for await (const { path } of this.#client.diff(base, merge, this.#signal, HOOKS_FOLDER))
       if (path !== GUARD_PATH) return false;
     return true;
   }
@@ -150,7 +142,7 @@ export class History {
     const rows = this.#rows;
     this.#rows = Math.min(rows * 4, LIMITS.lakefsLogPage);
     try {
-      return (await this.#client.log(this.#repository, id, rows, this.#signal)).results;
+      return (await this.#client.log(id, rows, this.#signal)).results;
     } catch (error) {
       // One missing ancestor makes a whole log missing, and many large commits a reply that is too
       // long to take.
@@ -162,7 +154,7 @@ export class History {
       )
         throw error;
       this.#rows = FIRST_ROWS;
-      return [await this.#client.getCommit(this.#repository, id, this.#signal)];
+      return [await this.#client.getCommit(id, this.#signal)];
     }
   }
 }

@@ -1,20 +1,19 @@
 /**
  * Files of pushed commits whose data lakeFS's collection has removed. Their blob ids are known, so
  * that the commits stay what they are, but nobody can have those files from here any more: a clone
- * that needs them is refused, by name. What was found is noted, so that an operator hears of it
+ * that needs them is refused, by name. Findings are noted, so that an operator hears of them
  * (`lakepack doctor`) and not the next person alone.
  */
 import { asFault, type Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import type { Log } from "../../observe/log.js";
 import type { LakefsClient } from "../api/client.js";
-import { type Cut, isGone } from "../notes/cuts.js";
-import type { LakeRecords } from "./records.js";
+import { type Cut, isGone } from "../agreed/cuts.js";
+import type { LakeNotes } from "./lake-notes.js";
 
 export interface LostContentsOptions {
   readonly client: LakefsClient;
-  readonly repository: string;
-  readonly records: LakeRecords;
+  readonly records: LakeNotes;
   readonly log: Log;
 }
 
@@ -46,12 +45,12 @@ export class LostContents {
     const nowMs = performance.now();
     if (nowMs - this.#lookedMs < LIMITS.lakefsLostLookMs) return;
     this.#lookedMs = nowMs;
-    const { client, repository } = this.#options;
+    const { client } = this.#options;
     await this.#change(async (known) => {
       const left: Cut[] = [];
       // What cannot be asked now stays noted.
       for (const cut of known)
-        if (await isGone(client, repository, cut, signal).catch(() => true)) left.push(cut);
+        if (await isGone(client, cut, signal).catch(() => true)) left.push(cut);
       return left;
     }, signal);
   }
@@ -60,7 +59,7 @@ export class LostContents {
     next: (known: readonly Cut[]) => readonly Cut[] | Promise<readonly Cut[]>,
     signal: AbortSignal,
   ): Promise<void> {
-    const { records, log, repository } = this.#options;
+    const { records, log, client } = this.#options;
     try {
       // A damaged note is made again.
       const known = await records.lost(signal).catch((error: unknown) => {
@@ -70,9 +69,13 @@ export class LostContents {
       const now = await next(known);
       if (now.length === known.length) return;
       await records.putLost(now, signal);
-      for (const cut of now) if (!isIn(known, cut)) log.warn(TOLD, { repository, ...cut });
+      for (const cut of now)
+        if (!isIn(known, cut)) log.warn(TOLD, { repository: client.repository, ...cut });
     } catch (error) {
-      log.debug("what is gone is not noted", { repository, reason: asFault(error).message });
+      log.debug("what is gone is not noted", {
+        repository: client.repository,
+        reason: asFault(error).message,
+      });
     }
   }
 }

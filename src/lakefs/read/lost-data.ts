@@ -7,12 +7,11 @@ import { Fault } from "../../base/fault.js";
 import type { SynthesizedCommit } from "../trees/tasks.js";
 import type { AgreedCuts } from "./agreed-cuts.js";
 import type { LakefsClient } from "../api/client.js";
-import { type Cut, isGone } from "../notes/cuts.js";
+import { type Cut, isGone } from "../agreed/cuts.js";
 import type { HistoryStep } from "./history.js";
 
 export interface LostDataOptions {
   readonly client: LakefsClient;
-  readonly repository: string;
   readonly cuts: AgreedCuts;
 }
 
@@ -27,7 +26,7 @@ export class LostData {
     this.#options = options;
   }
 
-  /** Whether a commit is nothing in Git for that. */
+  /** Returns whether a commit is nothing in Git for that. */
   has(id: string): boolean {
     return this.#options.cuts.all.has(id) || this.#lost.has(id);
   }
@@ -70,12 +69,12 @@ export class LostData {
     commits: readonly SynthesizedCommit[],
     signal: AbortSignal,
   ): Promise<void> {
-    const { client, repository, cuts } = this.#options;
+    const { client, cuts } = this.#options;
     const made = new Set(commits.map(({ lakeId }) => lakeId));
     const parents = steps.flatMap((step) => (made.has(step.source.id) ? step.parents : []));
     const needed = [...new Set(parents)].flatMap((id) => this.#lost.get(id) ?? []);
     for (const cut of needed) {
-      if (await isGone(client, repository, cut, signal)) continue;
+      if (await isGone(client, cut, signal)) continue;
       throw new Fault("lakefs/failed", {
         ...cut,
         reason: "its data was gone a moment ago and is there again",
@@ -100,8 +99,8 @@ export class LostData {
 
   /** Undefined: it is not told, and found out by whoever reads it. */
   #addressAt(commit: string, path: string, signal: AbortSignal): Promise<string | undefined> {
-    const { client, repository } = this.#options;
-    return client.statObject(repository, commit, path, signal).then(
+    const { client } = this.#options;
+    return client.statObject(commit, path, signal).then(
       ({ physical_address: address }) => address,
       () => undefined,
     );

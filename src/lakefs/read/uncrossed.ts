@@ -1,6 +1,6 @@
 /**
- * What of a lakeFS commit could not be in Git: a count and the first paths, as its reading found
- * them (synthesize.ts).
+ * The part of a lakeFS commit that could not be in Git: a count and the first paths, as its reading
+ * found them (trees/synthesize.ts).
  */
 import { LRUCache } from "lru-cache";
 import { LIMITS } from "../../base/limits.js";
@@ -19,22 +19,20 @@ const NOBODY_KNOWS = "nobody knows";
 
 export class UncrossedPaths {
   readonly #client: LakefsClient;
-  readonly #repository: string;
   readonly #commits: LakefsCommitMap;
   readonly #known = new LRUCache<string, Uncrossed | typeof NOBODY_KNOWS>({
     max: LIMITS.lakefsUncrossedMax,
   });
 
-  constructor(client: LakefsClient, repository: string, commits: LakefsCommitMap) {
+  constructor(client: LakefsClient, commits: LakefsCommitMap) {
     this.#client = client;
-    this.#repository = repository;
     this.#commits = commits;
   }
 
   /**
-   * Of this commit, or of the nearest ancestor that was read: a commit that a push made here was
-   * not, and a push leaves alone what Git cannot see. Undefined: none of `lakefsUncrossedLog`
-   * ancestors was read.
+   * Returns that of this commit, or of the nearest ancestor that was read: a commit that a push
+   * made here was not, and a push leaves alone what Git cannot see. Undefined: none of
+   * `lakefsUncrossedLog` ancestors was read.
    */
   async of(lakeId: string, signal: AbortSignal): Promise<Uncrossed | undefined> {
     const held = this.#known.get(lakeId);
@@ -52,12 +50,7 @@ export class UncrossedPaths {
 
   /** Along first parents, as one page of the log shows them. */
   async #ofAncestor(lakeId: string, signal: AbortSignal): Promise<Uncrossed | undefined> {
-    const { results } = await this.#client.log(
-      this.#repository,
-      lakeId,
-      LIMITS.lakefsUncrossedLog,
-      signal,
-    );
+    const { results } = await this.#client.log(lakeId, LIMITS.lakefsUncrossedLog, signal);
     const parents = new Map(results.map(({ id, parents: [first] }) => [id, first]));
     for (let id = parents.get(lakeId); id !== undefined; id = parents.get(id)) {
       const found = await this.#recorded(id, signal);

@@ -11,7 +11,7 @@ import type { Kernels } from "../../kernels/kernels.js";
 import { ObjectReader, threadReaderCaches } from "../../odb/packs/reader.js";
 import { holdsId } from "../../git/sorted-ids.js";
 import type { ContentsRequest, ContentsResult } from "./tasks.js";
-import { LakefsClient } from "../api/client.js";
+import { LakefsServer } from "../api/client.js";
 import { SealKeys } from "../rules/claim-seal.js";
 import { isContentFault } from "../rules/content-fault.js";
 import { Contents } from "./contents.js";
@@ -39,12 +39,11 @@ export async function bringContents(
     threadTreeCache(),
   );
   const left = request.leftPath === undefined ? undefined : new PromisedWriter(request.leftPath);
-  const client = new LakefsClient(request.access);
-  client.lost.know(request.repository, request.ways);
-  const { repository, namespace } = request;
+  const client = new LakefsServer(request.access).in(request.repository);
+  client.server.lost.know(request.repository, request.ways);
+  const { namespace } = request;
   const source = {
     client,
-    repository,
     namespace,
     seals: new SealKeys([]),
     signal: abort.signal,
@@ -95,8 +94,8 @@ async function resolveAll(contents: Contents, batch: readonly PromisedBlob[]): P
 }
 
 /**
- * Halves what fails until it is known which contents it is; how many. What has been read meanwhile
- * is not read again.
+ * Halves what fails until it is known which contents it is; how many. Contents that have been read
+ * meanwhile are not read again.
  */
 async function resolveSome(
   newContents: () => Contents,
@@ -134,7 +133,7 @@ function* wantedBlobs(
   }
 }
 
-/** Of one commit each. */
+/** Yields batches of one commit each. */
 function* inBatches(
   blobs: Iterable<PromisedBlob>,
 ): Generator<readonly PromisedBlob[], void, undefined> {

@@ -12,7 +12,6 @@ import type { LakefsDifference, LakefsObject } from "../api/types.js";
 
 export interface ListingSource {
   readonly client: LakefsClient;
-  readonly repository: string;
   readonly signal: AbortSignal;
   readonly pagesOnly: boolean;
   /** Is told how many entries a listing has, where that is known before they are read. */
@@ -74,31 +73,23 @@ async function* ofRanges(
 }
 
 async function readRanges(
-  { client, repository, signal }: ListingSource,
+  { client, signal }: ListingSource,
   metarange: string,
 ): Promise<RangeSummary[]> {
   if (metarange === "") return [];
   return [
     ...readMetarange(
-      await client.readRange(
-        repository,
-        "meta_range",
-        metarange,
-        LIMITS.lakefsRangeBytesMax,
-        signal,
-      ),
+      await client.readRange("meta_range", metarange, LIMITS.lakefsRangeBytesMax, signal),
     ),
   ];
 }
 
 async function readEntries(
-  { client, repository, signal }: ListingSource,
+  { client, signal }: ListingSource,
   range: RangeSummary,
 ): Promise<Iterable<LakeEntry>> {
   return counted(
-    readRangeEntries(
-      await client.readRange(repository, "range", range.id, LIMITS.lakefsRangeBytesMax, signal),
-    ),
+    readRangeEntries(await client.readRange("range", range.id, LIMITS.lakefsRangeBytesMax, signal)),
     range,
   );
 }
@@ -118,12 +109,12 @@ function* counted(
 }
 
 async function* byPages(
-  { client, repository, signal }: ListingSource,
+  { client, signal }: ListingSource,
   commit: string,
   last: string,
 ): AsyncGenerator<readonly LakeEntry[], void, undefined> {
   for (let after = strictText(fromLatin1(last)) ?? ""; ; ) {
-    const page = await client.listObjects(repository, commit, after, signal);
+    const page = await client.listObjects(commit, after, signal);
     yield page.results.map(toEntry);
     if (!page.pagination.has_more) return;
     if (page.pagination.next_offset === after || page.results.length === 0) {
@@ -166,7 +157,7 @@ export interface Side {
 }
 
 /**
- * What changed from `left` to `right`, in path order; undefined: too much to be held
+ * Returns the changes from `left` to `right`, in path order; undefined: too many to be held
  * (`listCompared` is the way then). lakeFS's diff tells of a small change in one call; of a large
  * one the ranges that differ tell in fewer, and with addresses.
  */
@@ -293,7 +284,9 @@ class Cursor {
   }
 }
 
-/** Whether an entry is no other one, as lakeFS's diff sees it: the address does not count. */
+/**
+ * Returns whether two entries are the same, as lakeFS's diff sees them: the address does not count.
+ */
 function isSame(left: LakeEntry, right: LakeEntry): boolean {
   if (left.size !== right.size || left.checksum !== right.checksum) return false;
   const names = Object.keys(left.metadata);
@@ -310,8 +303,8 @@ async function* byDiff(
   right: string,
   asked: { count: number },
 ): AsyncGenerator<LakeChange, void, undefined> {
-  const { client, repository, signal } = source;
-  for await (const change of client.diff(repository, left, right, signal)) {
+  const { client, signal } = source;
+  for await (const change of client.diff(left, right, signal)) {
     const path = latin1(utf8(change.path));
     if (change.type === "removed") yield { path, entry: undefined };
     else if (change.type !== "added" && change.type !== "changed")
@@ -321,7 +314,7 @@ async function* byDiff(
       if (told === undefined) asked.count++;
       yield {
         path,
-        entry: told ?? toEntry(await client.statObject(repository, right, change.path, signal)),
+        entry: told ?? toEntry(await client.statObject(right, change.path, signal)),
       };
     }
   }

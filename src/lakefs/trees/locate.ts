@@ -1,9 +1,9 @@
 /**
- * Where single objects of a commit lie, which a diff does not tell: one call for each of a few,
- * pages of the listing for many that are near one another.
+ * Finds single objects of a commit, which a diff does not tell: one call for each of a few, pages
+ * of the listing for many that are near one another.
  */
+import { unlessMissing } from "../api/missing.js";
 import { fromLatin1, latin1, lossyText, utf8 } from "../../base/bytes.js";
-import { Fault } from "../../base/fault.js";
 import { Semaphore } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import { type ListingSource, toEntry } from "./listing.js";
@@ -71,9 +71,7 @@ export async function locateThere(
 ): Promise<LakeEntry[]> {
   const turns = new Semaphore(LIMITS.lakefsReadsMax);
   const objects = await Promise.all(
-    paths.map((path) =>
-      turns.run(() => stat(source, commit, path).catch(missingIsUndefined), source.signal),
-    ),
+    paths.map((path) => turns.run(() => unlessMissing(stat(source, commit, path)), source.signal)),
   );
   return objects.filter((object) => object !== undefined).map(toEntry);
 }
@@ -109,8 +107,8 @@ async function readPage(
   wanted: ReadonlySet<string>,
   found: Map<string, LakefsObject>,
 ): Promise<string | undefined> {
-  const { client, repository, signal } = source;
-  const { results } = await client.listObjects(repository, commit, justBefore(first), signal);
+  const { client, signal } = source;
+  const { results } = await client.listObjects(commit, justBefore(first), signal);
   let last: string | undefined;
   for (const object of results) {
     last = latin1(utf8(object.path));
@@ -126,18 +124,13 @@ function justBefore(path: string): string {
 }
 
 function stat(
-  { client, repository, signal }: ListingSource,
+  { client, signal }: ListingSource,
   commit: string,
   path: string,
 ): Promise<LakefsObject> {
-  return client.statObject(repository, commit, lossyText(fromLatin1(path)), signal);
+  return client.statObject(commit, lossyText(fromLatin1(path)), signal);
 }
 
 function toEntries(objects: ReadonlyMap<string, LakefsObject>): Map<string, LakeEntry> {
   return new Map([...objects].map(([path, object]) => [path, toEntry(object)]));
-}
-
-function missingIsUndefined(error: unknown): undefined {
-  if (error instanceof Fault && error.code === "lakefs/missing") return undefined;
-  throw error;
 }

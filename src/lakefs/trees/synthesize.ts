@@ -22,7 +22,7 @@ import type {
   SynthesizeResult,
 } from "./tasks.js";
 import { Census } from "./census.js";
-import { LakefsClient } from "../api/client.js";
+import { LakefsServer } from "../api/client.js";
 import { locate, locateThere } from "./locate.js";
 import { SealKeys } from "../rules/claim-seal.js";
 import {
@@ -44,7 +44,7 @@ import {
 import type { Filter } from "../../git/gitattributes.js";
 import { HashMemory } from "./hash-memory.js";
 import { type LakeChange, listChanges, listCommit, listCompared, type Side } from "./listing.js";
-import { formatMapping } from "../notes/mapping.js";
+import { formatMapping } from "../agreed/mapping.js";
 import { COMMIT_SEAL_KEY, PADDING_KEY } from "../rules/metadata-keys.js";
 import { ObjectOutput } from "./object-output.js";
 import { padTree } from "../rules/padded-modes.js";
@@ -79,12 +79,11 @@ export async function synthesizeChain(
 ): Promise<SynthesizeResult> {
   const memory = new HashMemory(request.port as MessagePort);
   const abort = watchedSignal(request.control, memory.leftOff);
-  const client = new LakefsClient(request.access);
-  client.lost.know(request.repository, request.ways);
-  const { repository, namespace, sealKeys, pagesOnly = false } = request;
+  const client = new LakefsServer(request.access).in(request.repository);
+  client.server.lost.know(request.repository, request.ways);
+  const { namespace, sealKeys, pagesOnly = false } = request;
   const source = {
     client,
-    repository,
     namespace,
     seals: new SealKeys(sealKeys),
     signal: abort.signal,
@@ -120,7 +119,7 @@ interface Attempt {
 
 /**
  * Undefined: a seal does not fit what its commit holds, and all has to be made again without it.
- * What was promised meanwhile rested on that seal.
+ * Promises made meanwhile rested on that seal.
  */
 async function synthesizeOnce(
   request: SynthesizeRequest,
@@ -175,7 +174,7 @@ async function synthesizeOnce(
   }
 }
 
-/** What a listing comes to. */
+/** The result of a listing. */
 interface Listed {
   readonly tree: Oid;
   readonly refusals: { count: number; readonly first: string[] };
@@ -212,8 +211,8 @@ class Chain {
   }
 
   /**
-   * How far the listing is that is being read, and of how many files; undefined: it is short, or
-   * nobody knows.
+   * Progress of the listing that is being read, and its files; undefined: it is short, or nobody
+   * knows.
    */
   get files(): { readonly done: number; readonly total: number } | undefined {
     return this.#files;
@@ -374,8 +373,8 @@ class Chain {
   }
 
   /**
-   * What a merge has brought is mostly what its other parent has, and known: one call more, and its
-   * files are not read a second time.
+   * Finds the parent that a merge has brought most from: one call more, and its files are not read
+   * a second time.
    */
   async #mergedFrom(
     other: { readonly id: string; readonly state: ListingState } | undefined,
@@ -436,7 +435,7 @@ class Chain {
     return { ...listed, tree };
   }
 
-  /** What the attributes of a known tree say. */
+  /** Returns the attributes of a known tree. */
   #saidIn({ listing, census }: ListingState): SaidOf {
     if (this.#mapping.version < 3) return NOTHING_SAID;
     const pointers = Census.of(census);
@@ -526,7 +525,7 @@ class Chain {
     return { tree: builder.finish(), refusals, census };
   }
 
-  /** What Git reads of .gitattributes files. One that it refuses is no part of the tree. */
+  /** Reads .gitattributes files as Git does. One that it refuses is no part of the tree. */
   async #readAttributes(
     commit: string,
     entries: readonly LakeEntry[],
@@ -544,7 +543,7 @@ class Chain {
     });
   }
 
-  /** What each entry is in the tree; undefined: nothing. */
+  /** Resolves each entry to its form in the tree; undefined: nothing. */
   async #resolve(
     commit: string,
     placed: readonly Placed[],

@@ -17,10 +17,7 @@ export interface SourceCommit {
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
-/**
- * What is known of a commit's tree: lets its children follow the change instead of listing
- * everything.
- */
+/** State of a commit's tree: lets its children follow the change instead of listing everything. */
 export interface ListingState {
   readonly metarange: string;
   /** The tree of the listing, before any managed block. */
@@ -37,7 +34,7 @@ export interface ListingState {
     | undefined;
 }
 
-/** What became of a commit. */
+/** The Git side of a commit. */
 export interface SynthesizedCommit {
   readonly lakeId: string;
   readonly commit: Oid;
@@ -69,7 +66,7 @@ export interface SynthesizeRequest extends TaskControl {
   readonly namespace: string;
   /** Keys of seals (rules/claim-seal.ts). */
   readonly sealKeys: readonly Uint8Array[];
-  /** Which files are pointers: lakefs/contract.ts. */
+  /** Mapping: which files are pointers (rules/contract.ts). */
   readonly mapping:
     | {
         readonly version: 3;
@@ -220,11 +217,11 @@ export interface ContentsRequest extends TaskControl {
   readonly packs: readonly PackHandle[];
   /** The list to go by. */
   readonly list: PromisedListFile;
-  /** Of it: sorted ids, 20 bytes each; undefined: all. */
+  /** The wanted ids of it, sorted, 20 bytes each; undefined: all. */
   readonly wanted: SharedArrayBuffer | undefined;
   /**
-   * What cannot be brought is left out and stays promised, in a list at this path. Undefined: it
-   * fails all.
+   * Path of a list of contents that cannot be brought: they are left out and stay promised.
+   * Undefined: it fails all.
    */
   readonly leftPath: string | undefined;
   /**
@@ -243,20 +240,20 @@ export interface ContentsRequest extends TaskControl {
 export interface ContentsResult {
   /** Blobs that were read. */
   readonly blobs: number;
-  /** What could not be brought; undefined: nothing, and no list was written. */
+  /** Contents that could not be brought; undefined: none, and no list was written. */
   readonly left: PromisedIds | undefined;
   /** The pack has what was read before it, without `base`, and nothing was left out. */
   readonly failure: FaultRecord | undefined;
   readonly figures: LakefsFigures;
 }
 
-/** Which promised blobs do some commits reach? */
+/** Asks which promised blobs some commits reach. */
 export interface ReachedRequest extends TaskControl {
   readonly packs: readonly PackHandle[];
   /** Tables of promised ids, each sorted, 20 bytes each. */
   readonly promised: readonly SharedArrayBuffer[];
   readonly wants: readonly Oid[];
-  /** What the client has, with all below down to its boundary. */
+  /** Commits that the client has, with all below down to its boundary. */
   readonly haves: readonly Oid[];
   readonly clientShallow: readonly Oid[];
   /** Commits whose parents the client will not have. */
@@ -268,10 +265,10 @@ export interface ReachedResult {
   readonly ids: SharedArrayBuffer;
 }
 
-/** What packs promise, in one list for the pack that they were folded into. */
+/** Lists of what packs promise, to become one for the pack that they were folded into. */
 export interface MergePromisedRequest extends TaskControl {
   readonly lists: readonly PromisedListFile[];
-  /** What it holds is promised no more. */
+  /** The pack whose objects are promised no more. */
   readonly by: PackHandle;
   /** List to write; it must not exist. */
   readonly path: string;

@@ -5,53 +5,46 @@
 import { asFault, Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import type { WantedCommits } from "../../lakefs/read/promised-blobs.js";
-import type { PackStream } from "../../odb/pack-objects/pack-stream.js";
 import type { PackRequest } from "../../odb/pack-objects/response-key.js";
 import type { PromisedContents } from "../conversation/conversation.js";
 import { contextOf, type FetchContext, isPromising } from "./context.js";
-import { openPack, replyWithPack } from "./reply.js";
-import { fatalPacket, type PackReplyOptions } from "./pack-reply.js";
+import type { PackReplyOptions } from "./pack-reply.js";
 import { PushProgress } from "../conversation/progress.js";
-import { tell } from "../conversation/request-record.js";
 
 /**
- * Whether contents must be brought before this can be answered: a clone without blobs does without.
+ * Returns whether contents must be brought before this can be answered: a clone without blobs does
+ * without.
  */
 export function needsContents(context: FetchContext, { filter }: PackRequest): boolean {
   return filter?.kind !== "blob:none" && isPromising(context);
 }
 
 /**
- * Sends the pack once its contents are here. What goes wrong on the way is told in band 3: the head
- * of the answer has left.
+ * Brings what the pack needs, while the client reads how far it is, and opens the context anew.
+ * Throws "lakefs/…".
  */
-export async function replyWhenBrought(
+export async function bringContents(
   context: FetchContext,
   request: PackRequest,
-  options: PackReplyOptions,
-): Promise<void> {
-  const { repository, signal } = context;
-  const progress = new PushProgress(options.output, options.mode, options.quiet);
-  let stream: PackStream;
+  { output, mode, quiet, signal }: PackReplyOptions,
+): Promise<FetchContext> {
+  const { promised } = context.repository;
+  if (promised === undefined) return context;
+  const progress = new PushProgress(output, mode, quiet);
   try {
-    const { promised } = repository;
-    if (promised !== undefined)
-      await telling(
-        promised,
-        (line, done) => progress.report(line, done),
-        () => promised.bringFor(commitsOf(request), signal),
-      );
+    await telling(
+      promised,
+      (line, done) => progress.report(line, done),
+      () => promised.bringFor(commitsOf(request), signal),
+    );
     await progress.settle();
-    stream = await openPack(await contextOf(context), request);
+    return await contextOf(context);
   } catch (error) {
-    const fault = withWay(asFault(error), repository);
-    if (signal.aborted || options.mode === "none") throw fault;
-    await progress.settle();
-    return options.output.write(fatalPacket(options.mode, tell(context.request, fault)));
+    if (!signal.aborted) await progress.settle(); // what is said next is said behind it
+    throw withWay(asFault(error), context.repository);
   } finally {
     progress.stop();
   }
-  return replyWithPack(context, stream, options);
 }
 
 /** Old data that lakeFS's collection has removed keeps nobody from the newest commits. */
@@ -64,7 +57,7 @@ function withWay(fault: Fault, { lakefs }: FetchContext["repository"]): Fault {
   );
 }
 
-/** What the answer is made of: of the client's own commits nothing is needed. */
+/** Returns the commits that the answer is made of: of the client's own nothing is needed. */
 function commitsOf({
   wants,
   unshallowParents,

@@ -3,15 +3,49 @@ import { asFault } from "../../base/fault.js";
 import { openFetchPack } from "../../odb/pack-objects/fetch-pack.js";
 import { type PackStream, StoredPackStream } from "../../odb/pack-objects/pack-stream.js";
 import type { PackRequest } from "../../odb/pack-objects/response-key.js";
+import { bringContents, needsContents } from "./bring-contents.js";
 import type { FetchContext } from "./context.js";
 import { fatalPacket, type PackReplyOptions, sendPack } from "./pack-reply.js";
 import { tell } from "../conversation/request-record.js";
 
+export interface ReplyOptions extends PackReplyOptions {
+  /** What is to be said before the pack; undefined: it has been said, and something has. */
+  readonly head: Uint8Array | undefined;
+}
+
 /**
- * Finds the pack or has it begun. What fails at once (no thread to be had) fails here, before a
- * word is said.
+ * Answers a fetch with its pack, whose contents are brought before where lakeFS has them alone.
+ * Throws what is known before a word is said; later failures go to the client in band 3, or cut the
+ * connection where there are no bands.
  */
-export async function openPack(context: FetchContext, request: PackRequest): Promise<PackStream> {
+export async function replyWithPack(
+  context: FetchContext,
+  request: PackRequest,
+  { head, ...options }: ReplyOptions,
+): Promise<void> {
+  const mustBring = needsContents(context, request);
+  const early = head === undefined || mustBring ? undefined : await openPack(context, request);
+  try {
+    if (head !== undefined) await options.output.write(head);
+  } catch (error) {
+    await early?.close();
+    throw error;
+  }
+  try {
+    const ready = mustBring ? await bringContents(context, request, options) : context;
+    await send(context, early ?? (await openPack(ready, request)), options);
+  } catch (error) {
+    const fault = asFault(error);
+    if (context.signal.aborted || options.mode === "none") throw fault;
+    await options.output.write(fatalPacket(options.mode, tell(context.request, fault)));
+  }
+}
+
+/**
+ * Finds the pack or has it begun. A failure at once (no thread to be had) fails here, before a word
+ * is said.
+ */
+async function openPack(context: FetchContext, request: PackRequest): Promise<PackStream> {
   const { deps, repository, request: asked, packs, signal } = context;
   const stream = await openFetchPack({
     repositoryId: repository.id,
@@ -36,54 +70,19 @@ export async function openPack(context: FetchContext, request: PackRequest): Pro
   throw failure;
 }
 
-/**
- * As `openPack` and `replyWithPack`, where acknowledgements have been sent already: then a failure
- * can only be told in band 3.
- */
-export async function replyAfterAcks(
-  context: FetchContext,
-  request: PackRequest,
-  options: PackReplyOptions,
-): Promise<void> {
-  const { signal } = context;
-  let stream: PackStream;
-  try {
-    stream = await openPack(context, request);
-  } catch (error) {
-    const fault = asFault(error);
-    if (signal.aborted || options.mode === "none") throw fault;
-    await options.output.write(fatalPacket(options.mode, tell(context.request, fault)));
-    return;
-  }
-  await replyWithPack(context, stream, options);
-}
-
-/**
- * Sends the pack; a failure on the way goes to the client in band 3, or cuts the connection where
- * there are no bands.
- */
-export async function replyWithPack(
-  context: FetchContext,
+async function send(
+  { deps, repository, request }: FetchContext,
   stream: PackStream,
   options: PackReplyOptions,
 ): Promise<void> {
-  const { deps, repository, signal } = context;
   const source = stream instanceof StoredPackStream ? "stored" : "cache";
   try {
     const sent = await sendPack(stream, {
       ...options,
       onSent: (bytes) => deps.metrics.packSent(source, bytes),
     });
-    context.request.note({ objects: sent.objects, packBytes: sent.bytes });
-    deps.log.debug("pack sent", {
-      request: context.request.id,
-      repository: repository.title,
-      ...sent,
-    });
-  } catch (error) {
-    const fault = asFault(error);
-    if (signal.aborted || options.mode === "none") throw fault;
-    await options.output.write(fatalPacket(options.mode, tell(context.request, fault)));
+    request.note({ objects: sent.objects, packBytes: sent.bytes });
+    deps.log.debug("pack sent", { request: request.id, repository: repository.title, ...sent });
   } finally {
     await stream.close();
   }

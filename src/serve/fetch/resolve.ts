@@ -24,8 +24,8 @@ import {
 const NO_BOUNDARY: Boundary = { shallow: [], unshallow: [], parents: [] };
 
 /**
- * Where the client's history is to end. Wants have been checked. Throws "wire/bad-request" for a
- * `deepen-not` that is no ref.
+ * Finds where the client's history is to end. Wants have been checked. Throws "wire/bad-request"
+ * for a `deepen-not` that is no ref.
  */
 export function resolveBoundary(
   context: FetchContext,
@@ -47,7 +47,7 @@ function resolveDepth(refs: RefSnapshot, depth: DepthRequest): DeepenBy {
   return { ...depth, not: depth.not.map((name) => expandRef(refs, name)) };
 }
 
-/** Where Git looks for a short name, in this order. gitrevisions(7) "<refname>". */
+/** Places where Git looks for a short name, in this order. gitrevisions(7) "<refname>". */
 const RULES: readonly ((name: string) => string)[] = [
   (name) => name,
   (name) => `refs/${name}`,
@@ -124,29 +124,23 @@ async function resolveSpec(context: FetchContext, spec: string): Promise<Oid | u
   return deps.pool.run(resolvePathTask, { packs, oid, path: spec.slice(colon + 1) }, { signal });
 }
 
-/** What of a fetch is decided already. */
-export interface ResolvedFetch {
-  readonly wants: readonly Oid[];
-  readonly common: readonly Oid[];
-  readonly clientShallow: readonly Oid[];
-  readonly boundary: Boundary;
-  readonly filter: Filter | undefined;
-  readonly thin: boolean;
-  readonly ofsDelta: boolean;
-  readonly includeTag: boolean;
-}
+/**
+ * What of a pack's request the client's words decide; where its history ends is found from them.
+ */
+export type AskedPack = Omit<PackRequest, "shallow" | "unshallow" | "unshallowParents" | "tags">;
 
-export async function toPackRequest(
+/** The request of a pack: of `asked`, what can be had, with the tags that come along. */
+export async function packRequest(
   context: FetchContext,
-  fetch: ResolvedFetch,
+  asked: AskedPack,
+  { shallow, unshallow, parents: unshallowParents }: Boundary,
+  includeTag: boolean,
 ): Promise<PackRequest> {
-  const { boundary, includeTag, ...rest } = fetch;
-  const { shallow, unshallow, parents: unshallowParents } = boundary;
-  const tags = includeTag ? await tagsBeside(context, rest.wants) : [];
+  const tags = includeTag ? await tagsBeside(context, asked.wants) : [];
   // Without common ground a pack cannot be thin, and with a filter nobody knows which bases the
   // client was spared: then who can read thin packs gets the same as who cannot.
-  const thin = rest.thin && rest.common.length > 0 && rest.filter === undefined;
-  return { ...rest, thin, shallow, unshallow, unshallowParents, tags };
+  const thin = asked.thin && asked.common.length > 0 && asked.filter === undefined;
+  return { ...asked, thin, shallow, unshallow, unshallowParents, tags };
 }
 
 /** Annotated tags that are not asked for by themselves. */
@@ -165,7 +159,9 @@ async function tagsBeside(
   return tags;
 }
 
-/** Whether every want has an ancestor among the common ids: then nothing more need be asked. */
+/**
+ * Returns whether every want has an ancestor among the common ids: then nothing more need be asked.
+ */
 export async function isReady(
   context: FetchContext,
   wants: readonly Oid[],

@@ -16,12 +16,11 @@ import {
   type UploadRequest,
   UploadRequestReader,
 } from "../../wire/upload-request.js";
-import { needsContents, replyWhenBrought } from "./bring-contents.js";
 import type { Exchange } from "../conversation/conversation.js";
 import { type FetchContext, openContext, type UploadPackDeps } from "./context.js";
 import { fetchNotices } from "./notices.js";
-import { replyAfterAcks } from "./reply.js";
-import { isReady, resolveBoundary, resolveFilter, toPackRequest } from "./resolve.js";
+import { replyWithPack } from "./reply.js";
+import { isReady, resolveBoundary, resolveFilter, packRequest } from "./resolve.js";
 import { PacketInput } from "../conversation/packet-input.js";
 import { checkWants, Sight, visibleOf } from "./wants.js";
 
@@ -48,31 +47,18 @@ export async function fetchVersion0(exchange: Exchange, deps: UploadPackDeps): P
   ).run(packets);
   if (common === undefined) return;
   const { capabilities } = request;
-  const [thin, ofsDelta, includeTag] = [
-    capabilities.has("thin-pack"),
-    capabilities.has("ofs-delta"),
-    capabilities.has("include-tag"),
-  ];
+  const [thin, ofsDelta] = [capabilities.has("thin-pack"), capabilities.has("ofs-delta")];
+  const asked = { wants, common, clientShallow, filter, thin, ofsDelta };
   const notices = await fetchNotices(context, wants, common);
-  const pack = await toPackRequest(context, {
-    wants,
-    common,
-    clientShallow,
-    boundary,
-    filter,
-    thin,
-    ofsDelta,
-    includeTag,
-  });
-  const options = {
+  const pack = await packRequest(context, asked, boundary, capabilities.has("include-tag"));
+  await replyWithPack(context, pack, {
+    head: undefined, // acknowledgments have been sent
     mode: bandMode(capabilities),
     quiet: capabilities.has("no-progress"),
     notices,
     output: exchange.output,
     signal: exchange.signal,
-  };
-  if (needsContents(context, pack)) return replyWhenBrought(context, pack, options);
-  await replyAfterAcks(context, pack, options);
+  });
 }
 
 /**
@@ -96,7 +82,7 @@ async function readRequest(
   return undefined;
 }
 
-/** Of its shallows those that the client may name. */
+/** A request with those shallows that the client may name. */
 type CheckedRequest = UploadRequest & { readonly shallows: readonly Oid[] };
 
 type AckMode = "single" | "multi" | "detailed";
@@ -138,7 +124,8 @@ class Negotiation {
   }
 
   /**
-   * What both sides have, once a pack is to follow; undefined where this request ends without one.
+   * Returns the ids that both sides have, once a pack is to follow; undefined where this request
+   * ends without one.
    */
   async run(packets: PacketInput): Promise<readonly Oid[] | undefined> {
     const lines = new HaveLines();

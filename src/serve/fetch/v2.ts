@@ -4,16 +4,14 @@ import { type ByteSink, Turns } from "../../base/flow.js";
 import { distinct } from "../../base/long-lists.js";
 import type { Oid } from "../../git/oid.js";
 import { FetchAnswer, type FetchRequest } from "../../wire/fetch.js";
-import { needsContents, replyWhenBrought } from "./bring-contents.js";
 import { findLakefsRefs } from "./commit-ids.js";
 import type { FetchContext } from "./context.js";
 import { fetchNotices } from "./notices.js";
-import { openPack, replyWithPack } from "./reply.js";
-import { findRef, isReady, resolveBoundary, resolveFilter, toPackRequest } from "./resolve.js";
-import type { PackReplyOptions } from "./pack-reply.js";
+import { replyWithPack } from "./reply.js";
+import { findRef, isReady, resolveBoundary, resolveFilter, packRequest } from "./resolve.js";
 import { checkWants, visibleOf } from "./wants.js";
 
-/** Of its shallows those that the client may name. */
+/** A request with those shallows that the client may name. */
 type CheckedRequest = FetchRequest & { readonly shallows: readonly Oid[] };
 
 interface WantedRef {
@@ -40,41 +38,21 @@ export async function fetchVersion2(
   const boundary = await resolveBoundary(context, wants, clientShallow, request.depth);
   const filter = await resolveFilter(context, request.filter);
   const { thinPack: thin, ofsDelta, includeTag } = request;
+  const asked = { wants, common, clientShallow, filter, thin, ofsDelta };
   const notices = await fetchNotices(context, wants, common);
-  const pack = await toPackRequest(context, {
-    wants,
-    common,
-    clientShallow,
-    boundary,
-    filter,
-    thin,
-    ofsDelta,
-    includeTag,
-  });
-  const options: PackReplyOptions = {
+  const pack = await packRequest(context, asked, boundary, includeTag);
+  await replyWithPack(context, pack, {
+    head: answer
+      .shallowInfo(boundary.shallow, boundary.unshallow)
+      .wantedRefs(wantedRefs)
+      .packfile()
+      .take(),
     mode: "side-band-64k",
     quiet: request.noProgress,
     notices,
     output,
     signal: context.signal,
-  };
-  const head = answer
-    .shallowInfo(boundary.shallow, boundary.unshallow)
-    .wantedRefs(wantedRefs)
-    .packfile()
-    .take();
-  if (needsContents(context, pack)) {
-    await output.write(head);
-    return replyWhenBrought(context, pack, options);
-  }
-  const stream = await openPack(context, pack);
-  try {
-    await output.write(head);
-  } catch (error) {
-    await stream.close();
-    throw error;
-  }
-  await replyWithPack(context, stream, options);
+  });
 }
 
 /** Writes the acknowledgments where they are due; true when a pack follows. */

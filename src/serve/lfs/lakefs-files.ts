@@ -1,4 +1,7 @@
-/** What LFS asks of a lakeFS repository (lfs/lakefs-store), over the lakeFS API. */
+/**
+ * Implements the contract of LFS with a lakeFS repository (lfs/lakefs-store), over the lakeFS API.
+ */
+import { unlessMissing } from "../../lakefs/api/missing.js";
 import { LRUCache } from "lru-cache";
 import { Fault } from "../../base/fault.js";
 import { SingleFlight } from "../../base/flow.js";
@@ -14,17 +17,16 @@ import type { LakefsCommitMap } from "../../lakefs/read/commit-map.js";
 import { contentKey } from "../../lakefs/trees/hash-memory.js";
 import { fileMetadata } from "../../lakefs/rules/object-metadata.js";
 import { FILE_MODE } from "../../lakefs/rules/path-rules.js";
-import type { RootCommit } from "../../lakefs/notes/root-commit.js";
+import type { RootCommit } from "../../lakefs/agreed/root-commit.js";
 import type { LakefsObject } from "../../lakefs/api/types.js";
 import type { LakefsFile, LakefsFiles } from "../../lfs/lakefs-files.js";
 
 export interface LakefsFilesOptions {
   readonly client: LakefsClient;
-  readonly repository: string;
   /** lakeFS's storage namespace. */
   readonly namespace: string;
   readonly sealKeys: readonly Uint8Array[];
-  /** What is remembered of contents. */
+  /** Memory of contents. */
   readonly commits: Pick<LakefsCommitMap, "hashed" | "rememberHashed">;
   /** Its first commit. */
   readonly root: Pick<RootCommit, "get">;
@@ -34,7 +36,6 @@ export interface LakefsFilesOptions {
 
 export function lakefsFiles({
   client,
-  repository,
   namespace,
   sealKeys,
   commits,
@@ -45,13 +46,13 @@ export function lakefsFiles({
   const seals = new SealKeys(sealKeys);
   let presigns: boolean | undefined;
   const ask = async (signal: AbortSignal) =>
-    (await client.config(signal)).storage_config?.pre_sign_support === true;
+    (await client.server.config(signal)).storage_config?.pre_sign_support === true;
   const canPresign = async (signal: AbortSignal) => {
     presigns ??= await asking.run("config", ask, signal);
     return presigns;
   };
   const statObject = (ref: string, path: string, signal: AbortSignal) =>
-    client.statObject(repository, ref, path, signal).catch(missingIsUndefined);
+    client.findObject(ref, path, signal);
   const toFile = ({
     physical_address,
     checksum,
@@ -86,17 +87,17 @@ export function lakefsFiles({
       return object && { ...toFile(object), proven: await provenHash(object, signal) };
     },
     presigned: async (ref, path, signal) =>
-      (await canPresign(signal)) ? client.presignObject(repository, ref, path, signal) : undefined,
+      (await canPresign(signal)) ? client.presignObject(ref, path, signal) : undefined,
     async *read(ref, path, start, end, signal) {
       const { body } = await client
-        .streamObject(repository, ref, path, `bytes=${start}-${end - 1}`, signal)
+        .streamObject(ref, path, `bytes=${start}-${end - 1}`, signal)
         .catch(goneForLfs);
       yield* body;
     },
     async upload(branch, path, size, body, signal) {
-      await ensureBranch(client, repository, branch, root, signal);
+      await ensureBranch(client, branch, root, signal);
       return toFile(
-        await client.uploadStream(repository, branch, path, { bytes: size, content: body }, signal),
+        await client.uploadStream(branch, path, { bytes: size, content: body }, signal),
       );
     },
     async stage(branch, path, { address, size, sha256 }, signal) {
@@ -117,7 +118,6 @@ export function lakefsFiles({
         signal,
       );
       await client.stageObject(
-        repository,
         branch,
         path,
         { physical_address: address, checksum: content.checksum, size_bytes: size, metadata },
@@ -136,15 +136,15 @@ export function lakefsFiles({
       return undefined;
     },
     async copy({ commit, path: from }, branch, path, signal) {
-      await ensureBranch(client, repository, branch, root, signal);
+      await ensureBranch(client, branch, root, signal);
       const object = await client
-        .copyObject(repository, branch, path, { src_ref: commit, src_path: from }, signal)
+        .copyObject(branch, path, { src_ref: commit, src_path: from }, signal)
         .catch(goneIsUndefined);
       return object && toFile(object);
     },
     older: (branch, folder, beforeMs, signal) =>
-      olderFiles(client, { repository, branch, folder, beforeMs }, signal),
-    remove: (branch, path, signal) => client.deleteObjects(repository, branch, [path], signal),
+      olderFiles(client, { repository: client.repository, branch, folder, beforeMs }, signal),
+    remove: (branch, path, signal) => client.deleteObjects(branch, [path], signal),
   };
 }
 
@@ -156,7 +156,7 @@ export function personalFiles(
 ): (account: string | undefined) => LakefsFiles {
   const known = new LRUCache<string, LakefsFiles>({ max: LIMITS.lakefsKeysHeldMax });
   return (account) => {
-    const access = credentials?.accessFor(account, options.repository);
+    const access = credentials?.accessFor(account, options.client.repository);
     if (access === undefined) return server;
     const key = `${access.endpoint} ${access.accessKeyId}`;
     const files =
@@ -167,7 +167,9 @@ export function personalFiles(
   };
 }
 
-/** What lakeFS refuses to a person is the person's matter, and no failure of this server. */
+/**
+ * Turns lakeFS's refusals of a person into the person's matter: they are no failure of this server.
+ */
 function deniedForLfs(files: LakefsFiles): LakefsFiles {
   const told = (error: unknown): never => {
     if (!(error instanceof Fault && error.code === "lakefs/denied")) throw error;
@@ -186,16 +188,15 @@ function deniedForLfs(files: LakefsFiles): LakefsFiles {
  */
 async function ensureBranch(
   client: LakefsClient,
-  repository: string,
   branch: string,
   root: LakefsFilesOptions["root"],
   signal: AbortSignal,
 ): Promise<void> {
-  const there = await client.getBranch(repository, branch, signal).catch(missingIsUndefined);
+  const there = await client.findBranch(branch, signal);
   if (there !== undefined) return;
   const source = (await root.get(signal)).id;
   await client
-    .createBranch(repository, { name: branch, source, hidden: true }, signal)
+    .createBranch({ name: branch, source, hidden: true }, signal)
     .catch((error: unknown) => {
       if (!(error instanceof Fault && error.code === "lakefs/conflict")) throw error; // another was first
     });
@@ -211,13 +212,11 @@ interface OlderFiles {
 /** By the branch's name: what is only staged counts as well. */
 async function* olderFiles(
   client: LakefsClient,
-  { repository, branch, folder, beforeMs }: OlderFiles,
+  { branch, folder, beforeMs }: OlderFiles,
   signal: AbortSignal,
 ): AsyncGenerator<string, void, undefined> {
   for (let after = folder; ; ) {
-    const page = await client
-      .listObjects(repository, branch, after, signal)
-      .catch(missingIsUndefined);
+    const page = await unlessMissing(client.listObjects(branch, after, signal));
     for (const { path, mtime } of page?.results ?? []) {
       if (!path.startsWith(folder)) return;
       if (mtime * 1_000 < beforeMs) yield path;
@@ -237,10 +236,5 @@ function goneForLfs(error: unknown): never {
 function goneIsUndefined(error: unknown): undefined {
   if (error instanceof Fault && (error.code === "lakefs/gone" || error.code === "lakefs/missing"))
     return undefined;
-  throw error;
-}
-
-function missingIsUndefined(error: unknown): undefined {
-  if (error instanceof Fault && error.code === "lakefs/missing") return undefined;
   throw error;
 }

@@ -1,6 +1,6 @@
 /**
- * What a repository's conversations work on, put together once and kept while it is used: one
- * handle for each id.
+ * Handles: the parts that a repository's conversations work on, put together once and kept while
+ * they are used, one handle for each id.
  */
 import { LRUCache } from "lru-cache";
 import { asFault, Fault } from "../../base/fault.js";
@@ -8,7 +8,7 @@ import { Semaphore, SingleFlight } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import type { RepositoryRow } from "../../database/schema.js";
 import type { Mapping } from "../../lakefs/rules/contract.js";
-import type { LakefsClient } from "../../lakefs/api/client.js";
+import type { LakefsServer } from "../../lakefs/api/client.js";
 import type { LakefsCredentials } from "../../lakefs/api/credentials.js";
 import type { LakefsAccess } from "../../lakefs/api/http.js";
 import type { LakefsRefs } from "../../lakefs/refs.js";
@@ -35,10 +35,10 @@ export interface Handle {
   readonly manifests: ManifestStore;
   readonly refs: RefStore;
   readonly objects: ManifestObjects;
-  /** Where its LFS objects are; undefined: in our own store. */
+  /** The store of its LFS objects; undefined: our own. */
   readonly lfs?: LfsStore | undefined;
   readonly lakefs?: LakefsSide | undefined;
-  /** Of a lakeFS repository: read ahead of requests. */
+  /** Refs of a lakeFS repository that are read ahead of requests. */
   readonly watched?: LakefsRefs;
   readonly promised?: PromisedContents;
   /** Folds packs of a lakeFS repository (as ManifestObjects.fold), with what they promise. */
@@ -46,20 +46,23 @@ export interface Handle {
 }
 
 /**
- * How lakeFS repositories are named here. "identity": /lakefs/<repository> only. "kohakuhub": also
- * by the name a KohakuHub gave them, and none of them can be pushed to, under whichever name: a
- * push would be missing in the hub's tables.
+ * Names of lakeFS repositories here. "identity": /lakefs/<repository> only. "kohakuhub": also by
+ * the name a KohakuHub gave them, and none of them can be pushed to, under whichever name: a push
+ * would be missing in the hub's tables.
  */
 export type Naming = "identity" | "kohakuhub";
 
 export interface LakefsSettings {
   readonly access: LakefsAccess;
   /** The one client of this server: it counts every call, those of pool threads too. */
-  readonly client: LakefsClient;
+  readonly client: LakefsServer;
   readonly naming: Naming;
   /** Keys of seals: the first signs, all verify. */
   readonly sealKeys: readonly Uint8Array[];
-  /** How long a list of refs waits for what lakeFS has new; undefined: LIMITS.lakefsRefsWaitMs. */
+  /**
+   * Milliseconds that a list of refs waits for what lakeFS has new; undefined:
+   * LIMITS.lakefsRefsWaitMs.
+   */
   readonly refsWaitMs?: number;
   readonly mappingSeed: Mapping;
   readonly landing: LandingPolicy;
@@ -75,7 +78,7 @@ export interface LakefsSettings {
 export interface HandlesOptions {
   readonly services: ObjectServices;
   readonly table: RepositoryTable;
-  /** Where HEAD points in a repository that has no branch yet. */
+  /** Target of HEAD in a repository that has no branch yet. */
   readonly defaultBranch: string;
   readonly lakefs: LakefsSettings | undefined;
   /**
@@ -119,7 +122,7 @@ export class RepositoryHandles {
     this.#watch = lakefs && new LakefsWatch(lakefs.log, lakefs.pollMs);
   }
 
-  /** Of a repository that is, or may come to be, in our own store. */
+  /** Returns the handle of a repository that is, or may come to be, in our own store. */
   own(row: RepositoryRow): Handle {
     const alive = this.#alive.get(row.id)?.deref();
     if (alive !== undefined) return alive;
@@ -135,8 +138,8 @@ export class RepositoryHandles {
   }
 
   /**
-   * Of a lakeFS repository. Opening asks lakeFS: once for all who come meanwhile. Throws
-   * "lakefs/missing".
+   * Returns the handle of a lakeFS repository. Opening asks lakeFS: once for all who come
+   * meanwhile. Throws "lakefs/missing".
    */
   async lakefs(row: RepositoryRow, signal: AbortSignal): Promise<Handle> {
     return (
@@ -201,13 +204,14 @@ export class RepositoryHandles {
       if (handle !== undefined) this.#options.onRead(id, handle);
     };
     const objects = new ManifestObjects({ ...services, pool }, manifests, prefix, onAdopted);
-    const { access, client, mappingSeed, sealKeys, serveStale, credentials } = lakefs;
+    const { access, mappingSeed, sealKeys, serveStale, credentials } = lakefs;
+    const client = lakefs.client.in(repository);
     const tasks = this.#synthesisTasks;
     const onBack = () =>
       this.drop(id, new Fault("lakefs/unreachable", { reason: "it was away until a moment ago" }));
     const parts = { access, client, sealKeys, log, store, pool, incoming, objects };
     const reading = await openLakefsReading(
-      { ...parts, mappingSeed, synthesisTasks: tasks, repository, prefix, serveStale, onBack },
+      { ...parts, mappingSeed, synthesisTasks: tasks, prefix, serveStale, onBack },
       signal,
     );
     const { commits, promised, lists, defaultBranch } = reading;
@@ -243,7 +247,7 @@ export class RepositoryHandles {
       head: `refs/heads/${fromLakefsId("branch", defaultBranch) ?? "main"}`,
       client,
       commits,
-      uncrossed: new UncrossedPaths(client, repository, commits),
+      uncrossed: new UncrossedPaths(client, commits),
       guard: () => landing.guard,
       unreadable: () => refs.unreadable,
     };

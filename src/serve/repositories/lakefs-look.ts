@@ -1,11 +1,11 @@
 /**
- * Which lakeFS stands behind this server and whether it answers, in a line for people: asked at
- * most once in some seconds, for all who look.
+ * Tells in a line for people which lakeFS stands behind this server and whether it answers: asked
+ * at most once in some seconds, for all who look.
  */
 import { asFault } from "../../base/fault.js";
 import { orAbort, SingleFlight } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
-import { LakefsClient } from "../../lakefs/api/client.js";
+import { LakefsServer } from "../../lakefs/api/client.js";
 import type { LakefsAccess } from "../../lakefs/api/http.js";
 
 export interface LakefsSeen {
@@ -20,13 +20,13 @@ export class LakefsLook {
    * One of its own: what people look at is no part of the calls that are counted, nor of whether
    * lakeFS is away.
    */
-  readonly #client: LakefsClient;
+  readonly #client: LakefsServer;
   readonly #looking = new SingleFlight<"look", LakefsSeen>();
   #found: { readonly atMs: number; readonly seen: LakefsSeen } | undefined;
 
   constructor(access: LakefsAccess) {
     this.endpoint = access.endpoint;
-    this.#client = new LakefsClient({ ...access, patienceMs: 0 });
+    this.#client = new LakefsServer({ ...access, patienceMs: 0 });
   }
 
   /** Never rejects. */

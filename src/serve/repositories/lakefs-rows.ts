@@ -1,16 +1,16 @@
 /**
- * Which row a lakeFS repository's name leads to now. lakeFS is asked, because it lets a name be
- * used again: a repository that is another one than before gets a row of its own, and what was
- * known of the old one is set aside, private, together with the names that led to it.
+ * Finds the row that a lakeFS repository's name leads to now. lakeFS is asked, because it lets a
+ * name be used again: a repository that is another one than before gets a row of its own, and what
+ * was known of the old one is set aside, private, together with the names that led to it.
  */
 import { LRUCache } from "lru-cache";
 import { Fault } from "../../base/fault.js";
 import { Semaphore } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import type { RepositoryRow } from "../../database/schema.js";
-import type { LakefsClient } from "../../lakefs/api/client.js";
+import type { LakefsServer } from "../../lakefs/api/client.js";
 import { isLakefsRepositoryName } from "../../lakefs/rules/hub-names.js";
-import { rootOf } from "../../lakefs/notes/identity.js";
+import { rootOf } from "../../lakefs/agreed/identity.js";
 import { unlessAway } from "../../lakefs/api/stale.js";
 import type { LakefsRepository } from "../../lakefs/api/types.js";
 import type { Log } from "../../observe/log.js";
@@ -18,9 +18,9 @@ import { lakefsName, titleOf } from "../conversation/repository-name.js";
 import type { LakefsColumns, RepositoryTable } from "./table.js";
 
 export interface LakefsRowsOptions {
-  readonly client: LakefsClient;
+  readonly client: LakefsServer;
   readonly table: RepositoryTable;
-  /** How long an answer of lakeFS is believed where nothing is written. */
+  /** Milliseconds that an answer of lakeFS is believed where nothing is written. */
   readonly believedMs: number;
   /** While lakeFS is away, what is known is believed where nothing is written. */
   readonly serveStale: boolean;
@@ -64,8 +64,7 @@ export class LakefsRows {
       askedMs - (this.#askedMs.get(known.id) ?? Number.NEGATIVE_INFINITY) < believedMs
     )
       return known;
-    const ask = (asking: AbortSignal) =>
-      client.getRepository(repository, asking).catch(missingIsUndefined);
+    const ask = (asking: AbortSignal) => client.findRepository(repository, asking);
     const isBelieved = this.#options.serveStale && !fresh && known !== undefined;
     const facts = isBelieved
       ? await unlessAway<LakefsRepository | undefined | "away">(
@@ -110,7 +109,7 @@ export class LakefsRows {
     const title = titleOf(lakefsName(repository));
     const [known, facts] = [
       await table.find(title),
-      await client.getRepository(repository, signal).catch(missingIsUndefined),
+      await client.findRepository(repository, signal),
     ];
     if (facts === undefined) return undefined;
     if (known !== undefined && isSame(known, facts)) return known;
@@ -184,9 +183,4 @@ function columnsOf(facts: LakefsRepository, root: string | undefined): LakefsCol
 
 function timeOf({ creation_date: seconds }: LakefsRepository): string {
   return new Date(seconds * 1_000).toISOString();
-}
-
-function missingIsUndefined(error: unknown): undefined {
-  if (error instanceof Fault && error.code === "lakefs/missing") return undefined;
-  throw error;
 }

@@ -45,14 +45,15 @@ export interface RepositoriesOptions {
   readonly services: ObjectServices;
   readonly table: RepositoryTable;
   readonly maintenance: Maintenance;
-  /** Where HEAD points in a repository that has no branch yet. */
+  /** Target of HEAD in a repository that has no branch yet. */
   readonly defaultBranch: string;
   /** A push to a name that does not exist makes the repository. */
   readonly createOnPush: boolean;
   /** Repositories of one namespace; 0 or absent: any number. */
   readonly perNamespaceMax?: number;
   /**
-   * How long nothing must have named a file, or a repository be set aside, before it is removed.
+   * Milliseconds that nothing must have named a file, or a repository be set aside, before it is
+   * removed.
    */
   readonly gcGraceMs: number;
   readonly log: Log;
@@ -217,10 +218,9 @@ export class Repositories {
     const row = await lakefsRow(this.#lakefsRows, repository, signal);
     const { lakefs, services } = this.#options;
     return repairNotedMapping(
-      (lakefs as LakefsSettings).client,
+      (lakefs as LakefsSettings).client.in(repository),
       services.store,
       storePrefix(row.id),
-      repository,
       signal,
     );
   }

@@ -45,8 +45,8 @@ export class RepositoryTable {
   readonly #now: () => number;
   /**
    * Rows by title and by id, for callers who may see all. Every write here empties it, and no other
-   * process writes. Who may see a row is written elsewhere (auth/permissions): `visibility` is not
-   * to be read from here.
+   * process writes. The right to see a row is written elsewhere (auth/permissions): `visibility` is
+   * not to be read from here.
    */
   readonly #known = new LRUCache<string, { readonly row: RepositoryRow | undefined }>({
     max: ROWS_EACH * LIMITS.repositoryHandlesMax,
@@ -114,8 +114,8 @@ export class RepositoryTable {
   }
 
   /**
-   * Stores a row. False: its title leads to another one. What was noted of a name that a hub's rule
-   * computes makes room.
+   * Stores a row. False: its title leads to another one. Notes about a name that a hub's rule
+   * computes make room.
    */
   async insert(row: RepositoryRow): Promise<boolean> {
     return this.#writing(async () => {

@@ -6,7 +6,7 @@ import type { Test } from "tap";
 import { utf8 } from "../../../src/base/bytes.js";
 import { Fault } from "../../../src/base/fault.js";
 import { fullAddress, stageableAddress } from "../../../src/lakefs/api/address.js";
-import type { LakefsClient } from "../../../src/lakefs/api/client.js";
+import type { LakefsServer } from "../../../src/lakefs/api/client.js";
 import { lakefsCommitId } from "../../../src/lakefs/api/commit-id.js";
 import type { LakefsCommit, LakefsRef } from "../../../src/lakefs/api/types.js";
 import type { RunningLakefs } from "../../support/lakefs-servers.js";
@@ -30,7 +30,7 @@ async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
 let made = 0;
 
 interface Fixture {
-  readonly client: LakefsClient;
+  readonly client: LakefsServer;
   readonly name: string;
   /** Id of the repository's first commit. */
   readonly root: string;
@@ -46,16 +46,17 @@ export async function fixture(server: RunningLakefs): Promise<Fixture> {
     { name, storage_namespace: server.namespace(name), default_branch: "main" },
     signal,
   );
-  const head = async (branch: string) => (await client.getBranch(name, branch, signal)).commit_id;
+  const head = async (branch: string) =>
+    (await client.in(name).getBranch(branch, signal)).commit_id;
   return {
     client,
     name,
     root: await head("main"),
     head,
     put: async (branch, path, text, metadata = {}) =>
-      void (await client.uploadObject(name, branch, path, utf8(text), metadata, signal)),
+      void (await client.in(name).uploadObject(branch, path, utf8(text), metadata, signal)),
     commit: (branch, message = "change") =>
-      client.commit(name, branch, { message, allow_empty: true }, signal),
+      client.in(name).commit(branch, { message, allow_empty: true }, signal),
   };
 }
 
@@ -64,9 +65,9 @@ export async function lakefsContract(t: Test, server: RunningLakefs): Promise<vo
     "a new repository has a root commit with no parent and the empty tree",
     async (t) => {
       const { client, name, root } = await fixture(server);
-      const commit = await client.getCommit(name, root, signal);
+      const commit = await client.in(name).getCommit(root, signal);
       t.same([commit.parents, commit.meta_range_id, commit.committer], [[], "", ""]);
-      t.equal((await client.listObjects(name, root, "", signal)).results.length, 0);
+      t.equal((await client.in(name).listObjects(root, "", signal)).results.length, 0);
       t.equal(
         await faultOf(
           client.createRepository(
@@ -95,7 +96,7 @@ export async function lakefsContract(t: Test, server: RunningLakefs): Promise<vo
       for (const path of paths) await put("main", path, path, { "lakepack-blob": "x" });
       const first = await commit("main");
       await put("main", "staged-only", "no");
-      const listed = (await client.listObjects(name, first.id, "", signal)).results;
+      const listed = (await client.in(name).listObjects(first.id, "", signal)).results;
       t.same(
         listed.map((object) => object.path),
         [...paths].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))),
@@ -103,13 +104,13 @@ export async function lakefsContract(t: Test, server: RunningLakefs): Promise<vo
       t.same(listed[0]?.metadata, { "lakepack-blob": "x" });
       t.same(
         Buffer.from(
-          await client.readObject(name, first.id, "plus+and space.txt", 100, signal),
+          await client.in(name).readObject(first.id, "plus+and space.txt", 100, signal),
         ).toString(),
         "plus+and space.txt",
       );
-      t.same(await client.dirtyPaths(name, "main", 1, signal), ["staged-only"]);
+      t.same(await client.in(name).dirtyPaths("main", 1, signal), ["staged-only"]);
       t.equal(
-        await faultOf(client.readObject(name, first.id, "staged-only", 100, signal)),
+        await faultOf(client.in(name).readObject(first.id, "staged-only", 100, signal)),
         "lakefs/missing",
       );
     },
@@ -122,14 +123,10 @@ export async function lakefsContract(t: Test, server: RunningLakefs): Promise<vo
       await put("main", "a", "content");
       const first = await commit("main");
       const namespace = server.namespace(name);
-      const there = await client.statObject(name, first.id, "a", signal);
-      const copied = await client.copyObject(
-        name,
-        "main",
-        "copy",
-        { src_ref: first.id, src_path: "a" },
-        signal,
-      );
+      const there = await client.in(name).statObject(first.id, "a", signal);
+      const copied = await client
+        .in(name)
+        .copyObject("main", "copy", { src_ref: first.id, src_path: "a" }, signal);
       t.same([copied.checksum, copied.size_bytes], [there.checksum, there.size_bytes]);
       t.not(
         fullAddress(copied.physical_address, namespace),
@@ -137,31 +134,24 @@ export async function lakefsContract(t: Test, server: RunningLakefs): Promise<vo
       );
       t.equal(
         await faultOf(
-          client.copyObject(
-            name,
-            "main",
-            "copy",
-            { src_ref: first.id, src_path: "nothing" },
-            signal,
-          ),
+          client
+            .in(name)
+            .copyObject("main", "copy", { src_ref: first.id, src_path: "nothing" }, signal),
         ),
         "lakefs/missing",
       );
       for (const path of ["again", "and again"]) {
-        const { physical_address } = await client.statObject(
-          name,
-          "main",
-          path === "again" ? "a" : "again",
-          signal,
-        );
+        const { physical_address } = await client
+          .in(name)
+          .statObject("main", path === "again" ? "a" : "again", signal);
         const json = {
           physical_address: stageableAddress(physical_address, namespace),
           checksum: "any",
           size_bytes: 7,
           metadata: {},
         };
-        await client.stageObject(name, "main", path, json, signal);
-        const staged = await client.statObject(name, "main", path, signal);
+        await client.in(name).stageObject("main", path, json, signal);
+        const staged = await client.in(name).statObject("main", path, signal);
         t.equal(
           fullAddress(staged.physical_address, namespace),
           fullAddress(there.physical_address, namespace),
@@ -170,16 +160,18 @@ export async function lakefsContract(t: Test, server: RunningLakefs): Promise<vo
       }
       const second = await commit("main");
       t.equal(
-        Buffer.from(await client.readObject(name, second.id, "and again", 100, signal)).toString(),
+        Buffer.from(
+          await client.in(name).readObject(second.id, "and again", 100, signal),
+        ).toString(),
         "content",
       );
       t.same(
-        (await client.firstParents(name, second.id, 2, signal)).results.map(({ id }) => id),
+        (await client.in(name).firstParents(second.id, 2, signal)).results.map(({ id }) => id),
         [second.id, first.id],
       );
-      t.equal(await client.mergeBase(name, second.id, first.id, signal), first.id);
-      t.equal(await client.mergeBase(name, first.id, second.id, signal), first.id);
-      t.equal(await client.mergeBase(name, root, second.id, signal), root);
+      t.equal(await client.in(name).findMergeBase(second.id, first.id, signal), first.id);
+      t.equal(await client.in(name).findMergeBase(first.id, second.id, signal), first.id);
+      t.equal(await client.in(name).findMergeBase(root, second.id, signal), root);
     },
   );
 
@@ -188,12 +180,12 @@ export async function lakefsContract(t: Test, server: RunningLakefs): Promise<vo
     await put("main", "empty", "");
     await put("main", "ten", "0123456789");
     const { id } = await commit("main");
-    t.equal((await client.readObject(name, id, "empty", 10, signal)).length, 0);
-    const part = await client.streamObject(name, id, "ten", "bytes=2-4", signal);
+    t.equal((await client.in(name).readObject(id, "empty", 10, signal)).length, 0);
+    const part = await client.in(name).streamObject(id, "ten", "bytes=2-4", signal);
     t.equal(part.status, 206);
     t.equal(Buffer.concat(await all(part.body)).toString(), "234");
     t.equal(
-      await faultOf(client.streamObject(name, id, "ten", "bytes=20-30", signal)),
+      await faultOf(client.in(name).streamObject(id, "ten", "bytes=20-30", signal)),
       "lakefs/bad-request",
     );
   });
@@ -202,21 +194,24 @@ export async function lakefsContract(t: Test, server: RunningLakefs): Promise<vo
     const { client, name, root } = await fixture(server);
     const results = await Promise.all(
       Array.from({ length: 20 }, () =>
-        faultOf(client.createBranch(name, { name: "once", source: root, hidden: true }, signal)),
+        faultOf(client.in(name).createBranch({ name: "once", source: root, hidden: true }, signal)),
       ),
     );
     t.equal(results.filter((result) => result === "none").length, 1);
     const names = (refs: LakefsRef[]) => refs.map(({ id }) => id);
     t.same(
-      names(await all(client.listBranches(name, {}, signal))),
+      names(await all(client.in(name).listBranches({}, signal))),
       ["main"],
       "hidden branches are not listed",
     );
-    t.same(names(await all(client.listBranches(name, { hidden: true }, signal))), ["main", "once"]);
-    await client.deleteBranch(name, "once", signal);
-    await client.deleteBranch(name, "once", signal);
+    t.same(names(await all(client.in(name).listBranches({ hidden: true }, signal))), [
+      "main",
+      "once",
+    ]);
+    await client.in(name).deleteBranch("once", signal);
+    await client.in(name).deleteBranch("once", signal);
     t.match(
-      await faultOf(client.deleteBranch(name, "main", signal)),
+      await faultOf(client.in(name).deleteBranch("main", signal)),
       /^lakefs\/(denied|failed)$/,
       "not the default branch (1.48 answers 500)",
     );
@@ -224,18 +219,18 @@ export async function lakefsContract(t: Test, server: RunningLakefs): Promise<vo
 
   await t.test("a branch and a tag cannot share a name; tags never move", async (t) => {
     const { client, name, root, commit } = await fixture(server);
-    await client.createTag(name, { id: "v1", ref: root }, signal);
+    await client.in(name).createTag({ id: "v1", ref: root }, signal);
     t.equal(
-      await faultOf(client.createBranch(name, { name: "v1", source: root }, signal)),
+      await faultOf(client.in(name).createBranch({ name: "v1", source: root }, signal)),
       "lakefs/conflict",
     );
     const next = await commit("main");
     t.equal(
-      await faultOf(client.createTag(name, { id: "v1", ref: next.id }, signal)),
+      await faultOf(client.in(name).createTag({ id: "v1", ref: next.id }, signal)),
       "lakefs/conflict",
     );
     t.equal(
-      await faultOf(client.createTag(name, { id: "main", ref: root }, signal)),
+      await faultOf(client.in(name).createTag({ id: "main", ref: root }, signal)),
       "lakefs/conflict",
     );
   });
@@ -248,16 +243,16 @@ export async function lakefsContract(t: Test, server: RunningLakefs): Promise<vo
       return ids;
     };
     for (const id of ["v1", "v1_-2fa", "v10"])
-      await client.createTag(name, { id, ref: root }, signal);
+      await client.in(name).createTag({ id, ref: root }, signal);
     for (const branch of ["b1", "b1_-2fa", "b10"])
-      await client.createBranch(name, { name: branch, source: root }, signal);
-    t.same(await gather(client.listTags(name, { prefix: "v1_-2f" }, signal)), ["v1_-2fa"]);
-    t.same(await gather(client.listBranches(name, { prefix: "b1_-2f" }, signal)), ["b1_-2fa"]);
-    t.equal((await client.getTag(name, "v1_-2fa", signal)).commit_id, root);
-    t.equal(await faultOf(client.getTag(name, "v2", signal)), "lakefs/missing");
-    t.equal(await faultOf(client.getTag(name, "b1", signal)), "lakefs/missing");
+      await client.in(name).createBranch({ name: branch, source: root }, signal);
+    t.same(await gather(client.in(name).listTags({ prefix: "v1_-2f" }, signal)), ["v1_-2fa"]);
+    t.same(await gather(client.in(name).listBranches({ prefix: "b1_-2f" }, signal)), ["b1_-2fa"]);
+    t.equal((await client.in(name).getTag("v1_-2fa", signal)).commit_id, root);
+    t.equal(await faultOf(client.in(name).getTag("v2", signal)), "lakefs/missing");
+    t.equal(await faultOf(client.in(name).getTag("b1", signal)), "lakefs/missing");
     t.match(
-      await faultOf(client.getBranch(name, "a.dot", signal)),
+      await faultOf(client.in(name).getBranch("a.dot", signal)),
       /^lakefs\/(missing|bad-request)$/,
     );
   });
@@ -279,14 +274,12 @@ export async function lakefsContract(t: Test, server: RunningLakefs): Promise<vo
         metadata: real.metadata ?? {},
         generation: real.generation ?? 0,
       };
-      await client.createCommitRecord(name, again, signal);
+      await client.in(name).createCommitRecord(again, signal);
       t.equal(
         await faultOf(
-          client.createCommitRecord(
-            name,
-            { ...again, message: "other", commit_id: "0".repeat(64) },
-            signal,
-          ),
+          client
+            .in(name)
+            .createCommitRecord({ ...again, message: "other", commit_id: "0".repeat(64) }, signal),
         ),
         "lakefs/bad-request",
         "the id is checked",
@@ -305,7 +298,7 @@ export async function lakefsContract(t: Test, server: RunningLakefs): Promise<vo
         creation_date: creationDate,
         parents,
         metadata = {},
-      } = await client.getCommit(name, id, signal);
+      } = await client.in(name).getCommit(id, signal);
       t.equal(
         lakefsCommitId({ committer, message, metarangeId, creationDate, parents, metadata }),
         id,
@@ -314,18 +307,17 @@ export async function lakefsContract(t: Test, server: RunningLakefs): Promise<vo
     await check(root);
     await put("main", "f", "1");
     const metadata = { b: "1", a: "é\u0000\r\n ", "": "x", "lakepack.commit": "A".repeat(10_000) };
-    const odd = await client.commit(
-      name,
-      "main",
-      { message: "ünïcode\n\nbody ", metadata, date: 0 },
-      signal,
-    );
+    const odd = await client
+      .in(name)
+      .commit("main", { message: "ünïcode\n\nbody ", metadata, date: 0 }, signal);
     await check(odd.id);
-    await client.createBranch(name, { name: "side", source: root }, signal);
+    await client.in(name).createBranch({ name: "side", source: root }, signal);
     await put("side", "g", "2");
-    const side = await client.commit(name, "side", { message: "side", date: -5 }, signal);
+    const side = await client.in(name).commit("side", { message: "side", date: -5 }, signal);
     await check(side.id);
-    await client.merge(name, side.id, "main", { message: "merge", metadata: { k: "v" } }, signal);
+    await client
+      .in(name)
+      .merge(side.id, "main", { message: "merge", metadata: { k: "v" } }, signal);
     await check(await head("main"));
   });
 
@@ -334,10 +326,10 @@ export async function lakefsContract(t: Test, server: RunningLakefs): Promise<vo
     await put("main", "a", "1");
     await put("main", "b", "1");
     await commit("main");
-    await client.deleteObjects(name, "main", ["a", "never"], signal);
+    await client.in(name).deleteObjects("main", ["a", "never"], signal);
     const { id } = await commit("main");
     t.same(
-      (await client.listObjects(name, id, "", signal)).results.map(({ path }) => path),
+      (await client.in(name).listObjects(id, "", signal)).results.map(({ path }) => path),
       ["b"],
     );
   });
@@ -346,22 +338,26 @@ export async function lakefsContract(t: Test, server: RunningLakefs): Promise<vo
     const { client, name, put, commit } = await fixture(server);
     await put("main", "source", "the data");
     const first = await commit("main");
-    const source = await client.statObject(name, first.id, "source", signal);
+    const source = await client.in(name).statObject(first.id, "source", signal);
     const checksum = `sha256:${"ab".repeat(32)}`;
-    await client.stageObject(
-      name,
+    await client.in(name).stageObject(
       "main",
       "copy",
-      { physical_address: source.physical_address, checksum, size_bytes: 8, metadata: { k: "v" } },
+      {
+        physical_address: source.physical_address,
+        checksum,
+        size_bytes: 8,
+        metadata: { k: "v" },
+      },
       signal,
     );
     const { id } = await commit("main");
-    const copy = await client.statObject(name, id, "copy", signal);
+    const copy = await client.in(name).statObject(id, "copy", signal);
     t.same([copy.checksum, copy.size_bytes, copy.metadata], [checksum, 8, { k: "v" }]);
     // The local adapter writes a longer form of the same address.
     if (server.blocks === "s3") t.equal(copy.physical_address, source.physical_address);
     t.equal(
-      Buffer.from(await client.readObject(name, id, "copy", 100, signal)).toString(),
+      Buffer.from(await client.in(name).readObject(id, "copy", 100, signal)).toString(),
       "the data",
     );
   });
@@ -372,14 +368,14 @@ export async function lakefsContract(t: Test, server: RunningLakefs): Promise<vo
     const first = await commit("main");
     await put("main", "b", "changed");
     await put("main", "d", "new");
-    await client.deleteObjects(name, "main", ["a"], signal);
+    await client.in(name).deleteObjects("main", ["a"], signal);
     const second = await commit("main");
-    const changes = await all(client.diff(name, first.id, second.id, signal));
+    const changes = await all(client.in(name).diff(first.id, second.id, signal));
     t.same(
       changes.map(({ type, path }) => `${type} ${path}`),
       ["removed a", "changed b", "added d"],
     );
-    t.equal((await all(client.diff(name, root, first.id, signal))).length, 3);
+    t.equal((await all(client.in(name).diff(root, first.id, signal))).length, 3);
   });
 
   await t.test(
@@ -388,10 +384,10 @@ export async function lakefsContract(t: Test, server: RunningLakefs): Promise<vo
       const { client, name, root, commit, head } = await fixture(server);
       const first = await commit("main");
       const second = await commit("main");
-      await client.hardReset(name, "main", "main~1", signal);
+      await client.in(name).hardReset("main", "main~1", signal);
       t.equal(await head("main"), first.id);
       t.equal(
-        await faultOf(client.hardReset(name, "main", "main^3", signal)),
+        await faultOf(client.in(name).hardReset("main", "main^3", signal)),
         "lakefs/bad-request",
         "names nothing: nothing moves",
       );
@@ -406,27 +402,24 @@ export async function lakefsContract(t: Test, server: RunningLakefs): Promise<vo
       const { client, name, put, commit, head } = await fixture(server);
       await put("main", "f", "1");
       const base = await commit("main");
-      await client.createBranch(name, { name: "work", source: base.id, hidden: true }, signal);
+      await client.in(name).createBranch({ name: "work", source: base.id, hidden: true }, signal);
       await put("work", "g", "2");
       await put("work", "_lakefs_actions/guard.yaml", GUARD);
       const change = await commit("work");
-      const refused = client.merge(
-        name,
-        change.id,
-        "main",
-        { message: "m", metadata: { "lakepack.base": "0".repeat(64) } },
-        signal,
-      );
+      const refused = client
+        .in(name)
+        .merge(
+          change.id,
+          "main",
+          { message: "m", metadata: { "lakepack.base": "0".repeat(64) } },
+          signal,
+        );
       t.equal(await faultOf(refused), "lakefs/refused", "the guard runs and sees the parents");
       t.equal(await head("main"), base.id);
-      await client.merge(
-        name,
-        change.id,
-        "main",
-        { message: "m", metadata: { "lakepack.base": base.id } },
-        signal,
-      );
-      const landed = await client.getCommit(name, await head("main"), signal);
+      await client
+        .in(name)
+        .merge(change.id, "main", { message: "m", metadata: { "lakepack.base": base.id } }, signal);
+      const landed = await client.in(name).getCommit(await head("main"), signal);
       t.equal(landed.meta_range_id, change.meta_range_id);
       t.same(landed.parents, [base.id, change.id]);
     },
@@ -436,23 +429,23 @@ export async function lakefsContract(t: Test, server: RunningLakefs): Promise<vo
     const { client, name, put, commit } = await fixture(server);
     await put("main", "f", "1");
     const { meta_range_id } = await commit("main");
-    const bytes = await client.readRange(name, "meta_range", meta_range_id, 1_000_000, signal);
+    const bytes = await client.in(name).readRange("meta_range", meta_range_id, 1_000_000, signal);
     t.same(
       Buffer.from(bytes.subarray(-8)).toString("hex"),
       "f7cff485b741e288",
       "an SSTable's magic",
     );
     t.equal(
-      await faultOf(client.readRange(name, "range", "0".repeat(64), 100, signal)),
+      await faultOf(client.in(name).readRange("range", "0".repeat(64), 100, signal)),
       "lakefs/gone",
     );
   });
 
   await t.test("unknown things are missing, wrong keys are denied", async (t) => {
     const { client, name } = await fixture(server);
-    t.equal(await faultOf(client.getRepository("no-such-repository", signal)), "lakefs/missing");
-    t.equal(await faultOf(client.getBranch(name, "none", signal)), "lakefs/missing");
-    t.equal(await faultOf(client.getCommit(name, "0".repeat(64), signal)), "lakefs/missing");
+    t.equal(await faultOf(client.in("no-such-repository").getRepository(signal)), "lakefs/missing");
+    t.equal(await faultOf(client.in(name).getBranch("none", signal)), "lakefs/missing");
+    t.equal(await faultOf(client.in(name).getCommit("0".repeat(64), signal)), "lakefs/missing");
   });
 }
 

@@ -1,6 +1,6 @@
 /**
- * Which lakeFS repository a name stands for. lakeFS lets a name be used again, and neither its API
- * nor any id of ours tells it by itself.
+ * Finds which lakeFS repository a name stands for. lakeFS lets a name be used again, and neither
+ * its API nor any id of ours tells it by itself.
  *
  * A repository is the same as long as its creation date and storage namespace are. Where one has
  * changed, its first commit decides: a repository restored from a dump has the first commit it had
@@ -9,13 +9,13 @@
  * that lakeFS says of them is equal, their first commits too.
  */
 import { Fault } from "../../base/fault.js";
-import type { LakefsClient } from "../api/client.js";
+import type { LakefsClient, LakefsServer } from "../api/client.js";
 import { lakefsCommitId } from "../api/commit-id.js";
 import { isFirstCommit, walkToRoot } from "./root-commit.js";
 import type { LakefsRepository } from "../api/types.js";
 
 /**
- * What lakeFS calls the first commit of each repository. Source: lakeFS v1.86, pkg/graveler
+ * Message of each repository's first commit in lakeFS. Source: lakeFS v1.86, pkg/graveler
  * (FirstCommitMsg).
  */
 const FIRST_MESSAGE = "Repository created";
@@ -41,10 +41,11 @@ export interface Root {
  * commits could make a history that leads to another repository's first commit.
  */
 export async function rootOf(
-  client: LakefsClient,
+  server: LakefsServer,
   facts: LakefsRepository,
   signal: AbortSignal,
 ): Promise<Root> {
+  const client = server.in(facts.id);
   for (const seconds of FIRST_COMMIT_SECONDS) {
     const creationDate = facts.creation_date + seconds;
     const id = lakefsCommitId({
@@ -55,7 +56,7 @@ export async function rootOf(
       parents: [],
       metadata: {},
     });
-    const commit = await client.commitAt(facts.id, id, signal).catch(missingIsUndefined);
+    const commit = await client.findCommitAt(id, signal);
     if (commit !== undefined && isFirstCommit(commit)) return { id, isOwn: true };
   }
   return { id: await historicRoot(client, facts, signal), isOwn: false };
@@ -64,13 +65,13 @@ export async function rootOf(
 /** As history leads to it from the default branch. */
 async function historicRoot(
   client: LakefsClient,
-  { id: repository, default_branch: branch }: LakefsRepository,
+  { default_branch: branch }: LakefsRepository,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const there = await client.getBranch(repository, branch, signal).catch(missingIsUndefined);
+  const there = await client.findBranch(branch, signal);
   if (there === undefined) throw new Fault("lakefs/unsettled", { branch });
   try {
-    return (await walkToRoot(client, repository, there.commit_id, signal)).id;
+    return (await walkToRoot(client, there.commit_id, signal)).id;
   } catch (error) {
     if (
       error instanceof Fault &&
@@ -79,9 +80,4 @@ async function historicRoot(
       return undefined;
     throw error;
   }
-}
-
-function missingIsUndefined(error: unknown): undefined {
-  if (error instanceof Fault && error.code === "lakefs/missing") return undefined;
-  throw error;
 }

@@ -10,12 +10,10 @@ import type { LakefsCommit } from "../api/types.js";
 
 export class RootCommit {
   readonly #client: LakefsClient;
-  readonly #repository: string;
   #found: LakefsCommit | undefined;
 
-  constructor(client: LakefsClient, repository: string) {
+  constructor(client: LakefsClient) {
     this.#client = client;
-    this.#repository = repository;
   }
 
   async get(signal: AbortSignal): Promise<LakefsCommit> {
@@ -25,21 +23,18 @@ export class RootCommit {
 
   /** The default branch's head where somebody has taken the mapping's branch away. */
   async #start(signal: AbortSignal): Promise<string> {
-    try {
-      return (await this.#client.getBranch(this.#repository, MAPPING_BRANCH, signal)).commit_id;
-    } catch (error) {
-      if (!(error instanceof Fault && error.code === "lakefs/missing")) throw error;
-    }
-    const { default_branch: branch } = await this.#client.getRepository(this.#repository, signal);
-    return (await this.#client.getBranch(this.#repository, branch, signal)).commit_id;
+    const marked = await this.#client.findBranch(MAPPING_BRANCH, signal);
+    if (marked !== undefined) return marked.commit_id;
+    const { default_branch: branch } = await this.#client.getRepository(signal);
+    return (await this.#client.getBranch(branch, signal)).commit_id;
   }
 
   async #look(signal: AbortSignal): Promise<LakefsCommit> {
-    return walkToRoot(this.#client, this.#repository, await this.#start(signal), signal);
+    return walkToRoot(this.#client, await this.#start(signal), signal);
   }
 }
 
-/** Whether a repository may have begun with this commit. */
+/** Returns whether a repository may have begun with this commit. */
 export function isFirstCommit({ parents, meta_range_id: metarange }: LakefsCommit): boolean {
   return parents.length === 0 && metarange === "";
 }
@@ -50,14 +45,13 @@ export function isFirstCommit({ parents, meta_range_id: metarange }: LakefsCommi
  */
 export async function walkToRoot(
   client: LakefsClient,
-  repository: string,
   from: string,
   signal: AbortSignal,
 ): Promise<LakefsCommit> {
   let id = from;
   let generation = Number.POSITIVE_INFINITY;
   for (;;) {
-    const { results } = await client.log(repository, id, LIMITS.lakefsLogPage, signal);
+    const { results } = await client.log(id, LIMITS.lakefsLogPage, signal);
     const root = results.find(isFirstCommit);
     if (root !== undefined) return root;
     // A page is ordered by date; its deepest commit is where to go on.

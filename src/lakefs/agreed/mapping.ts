@@ -2,8 +2,8 @@
  * The mapping: what decides, beside lakeFS's own data, how its commits look in Git. It is data of
  * the lakeFS repository, not configuration: on first contact the settings' values become the
  * metadata of a commit under the hidden branch `lakepack-mapping`. Making a branch is an atomic
- * test-and-set there, so of several nodes one wins, and all read back what it wrote. What is read
- * rules for ever: the first record of the branch, whatever is committed there later.
+ * test-and-set there, so of several nodes one wins, and all read back what it wrote. The record
+ * that is read rules for ever: the first one of the branch, whatever is committed there later.
  */
 import { z } from "zod";
 import { Fault } from "../../base/fault.js";
@@ -19,10 +19,10 @@ import { removeQuietly } from "../api/work-branch.js";
 
 export { MAPPING_BRANCH };
 
-/** What a repository that nobody has configured gets. */
+/** The mapping of a repository that nobody has configured. */
 export const DEFAULT_MAPPING: SizeMapping = { version: 3, threshold: 1_000_000, suffixes: [] };
 
-/** What a KohakuHub's repository gets. */
+/** The mapping of a KohakuHub's repository. */
 export const LINKED_MAPPING: LinkedMapping = { version: 2, pointers: "linked" };
 
 const MAPPING = z.discriminatedUnion("version", [
@@ -34,7 +34,7 @@ const MAPPING = z.discriminatedUnion("version", [
   z.object({ version: z.literal(2), pointers: z.literal("linked") }),
 ]);
 
-/** Of a lakepack before any release. */
+/** The mapping of a lakepack before any release. */
 const OLD_VERSION = z.object({ version: z.literal(1) });
 
 /**
@@ -55,20 +55,19 @@ export interface MappingRecord {
  */
 export async function openMappingRecord(
   client: LakefsClient,
-  repository: string,
   seed: Mapping,
   signal: AbortSignal,
   known?: MappingRecord,
 ): Promise<MappingRecord> {
-  const there = await readMappingRecord(client, repository, signal, known);
+  const there = await readMappingRecord(client, signal, known);
   if (there !== undefined) return there;
-  if ((await client.getRepository(repository, signal)).read_only === true)
+  if ((await client.getRepository(signal)).read_only === true)
     return { mapping: DEFAULT_MAPPING, commit: undefined };
-  await seedMapping(client, repository, seed, signal);
-  const seeded = await readMappingRecord(client, repository, signal);
+  await seedMapping(client, seed, signal);
+  const seeded = await readMappingRecord(client, signal);
   if (seeded === undefined)
     throw new Fault("lakefs/bad-reply", {
-      repository,
+      repository: client.repository,
       reason: `the branch ${MAPPING_BRANCH} is gone again`,
     });
   return seeded;
@@ -77,10 +76,9 @@ export async function openMappingRecord(
 /** The mapping as it is; undefined: there is none yet. Throws as `readMappingRecord`. */
 export async function readMapping(
   client: LakefsClient,
-  repository: string,
   signal: AbortSignal,
 ): Promise<Mapping | undefined> {
-  return (await readMappingRecord(client, repository, signal))?.mapping;
+  return (await readMappingRecord(client, signal))?.mapping;
 }
 
 /**
@@ -90,24 +88,25 @@ export async function readMapping(
  */
 async function readMappingRecord(
   client: LakefsClient,
-  repository: string,
   signal: AbortSignal,
   known?: MappingRecord,
 ): Promise<MappingRecord | undefined> {
-  const branch = await client
-    .getBranch(repository, MAPPING_BRANCH, signal)
-    .catch(missingIsUndefined);
+  const branch = await client.findBranch(MAPPING_BRANCH, signal);
   if (branch === undefined) return undefined;
   if (known !== undefined && known.commit === branch.commit_id) return known;
-  const first = await firstRecord(client, repository, branch.commit_id, signal, known?.commit);
+  const first = await firstRecord(client, branch.commit_id, signal, known?.commit);
   if (known !== undefined && first?.id === known.commit) return known;
   const value = parseJson(first?.metadata?.[MAPPING_KEY]);
   const parsed = MAPPING.safeParse(value);
   if (first !== undefined && parsed.success) return { mapping: parsed.data, commit: first.id };
   if (OLD_VERSION.safeParse(value).success)
-    throw new Fault("lakefs/old-mapping", { repository, branch: MAPPING_BRANCH, version: 1 });
+    throw new Fault("lakefs/old-mapping", {
+      repository: client.repository,
+      branch: MAPPING_BRANCH,
+      version: 1,
+    });
   throw new Fault("lakefs/bad-reply", {
-    repository,
+    repository: client.repository,
     branch: MAPPING_BRANCH,
     reason: "it holds no mapping that this version knows",
   });
@@ -119,7 +118,6 @@ async function readMappingRecord(
  */
 async function firstRecord(
   client: LakefsClient,
-  repository: string,
   head: string,
   signal: AbortSignal,
   known: string | undefined,
@@ -129,20 +127,24 @@ async function firstRecord(
   for (let pages = 0; id !== undefined; pages++) {
     if (pages === LIMITS.mappingPagesMax) {
       throw new Fault("lakefs/bad-reply", {
-        repository,
+        repository: client.repository,
         branch: MAPPING_BRANCH,
         reason: "more has been committed there than is looked through",
         commits: pages * LIMITS.mappingPage,
       });
     }
     const { results }: LakefsPage<LakefsCommit> = await client
-      .firstParents(repository, id, LIMITS.mappingPage, signal)
+      .firstParents(id, LIMITS.mappingPage, signal)
       .catch((error: unknown) => {
         // The repository is there: "missing" would say that it is not.
         throw error instanceof Fault && error.code === "lakefs/missing"
           ? new Fault(
               "lakefs/bad-reply",
-              { repository, branch: MAPPING_BRANCH, reason: "its commit is not found" },
+              {
+                repository: client.repository,
+                branch: MAPPING_BRANCH,
+                reason: "its commit is not found",
+              },
               error,
             )
           : error;
@@ -159,21 +161,14 @@ async function firstRecord(
 /** Puts a mapping back that lakeFS has another one in place of: the branch is made anew. */
 export async function repairMapping(
   client: LakefsClient,
-  repository: string,
   mapping: Mapping,
   signal: AbortSignal,
 ): Promise<MappingRecord> {
-  await removeQuietly(
-    client,
-    repository,
-    MAPPING_BRANCH,
-    (await firstCommit(client, repository, signal)).id,
-    signal,
-  );
-  const repaired = await openMappingRecord(client, repository, mapping, signal);
+  await removeQuietly(client, MAPPING_BRANCH, (await firstCommit(client, signal)).id, signal);
+  const repaired = await openMappingRecord(client, mapping, signal);
   if (isSameMapping(repaired.mapping, mapping)) return repaired;
   throw new Fault("lakefs/remapped", {
-    repository,
+    repository: client.repository,
     before: formatMapping(mapping),
     now: formatMapping(repaired.mapping),
   });
@@ -201,7 +196,7 @@ export function parseNote(text: string): MappingRecord | undefined {
   return note && { mapping: note.mapping, commit: note.commit };
 }
 
-/** Whether two mappings make the same ids. */
+/** Returns whether two mappings make the same ids. */
 export function isSameMapping(left: Mapping, right: Mapping): boolean {
   return formatMapping(left) === formatMapping(right);
 }
@@ -225,11 +220,10 @@ function parseJson(text: string | undefined): unknown {
  */
 async function seedMapping(
   client: LakefsClient,
-  repository: string,
   seed: Mapping,
   signal: AbortSignal,
 ): Promise<void> {
-  const root = await firstCommit(client, repository, signal);
+  const root = await firstCommit(client, signal);
   const facts = {
     committer: "lakepack",
     message: "The mapping between lakeFS and Git",
@@ -239,29 +233,15 @@ async function seedMapping(
     metadata: { [MAPPING_KEY]: JSON.stringify(seed) },
     generation: generationAfter([root]),
   };
-  const record = await writeCommitRecord(client, repository, facts, signal);
+  const record = await writeCommitRecord(client, facts, signal);
   await client
-    .createBranch(repository, { name: MAPPING_BRANCH, source: record, hidden: true }, signal)
+    .createBranch({ name: MAPPING_BRANCH, source: record, hidden: true }, signal)
     .catch((error: unknown) => {
       if (!(error instanceof Fault && error.code === "lakefs/conflict")) throw error; // another node was first
     });
 }
 
-async function firstCommit(
-  client: LakefsClient,
-  repository: string,
-  signal: AbortSignal,
-): Promise<LakefsCommit> {
-  const { default_branch: branch } = await client.getRepository(repository, signal);
-  return walkToRoot(
-    client,
-    repository,
-    (await client.getBranch(repository, branch, signal)).commit_id,
-    signal,
-  );
-}
-
-function missingIsUndefined(error: unknown): undefined {
-  if (error instanceof Fault && error.code === "lakefs/missing") return undefined;
-  throw error;
+async function firstCommit(client: LakefsClient, signal: AbortSignal): Promise<LakefsCommit> {
+  const { default_branch: branch } = await client.getRepository(signal);
+  return walkToRoot(client, (await client.getBranch(branch, signal)).commit_id, signal);
 }

@@ -1,9 +1,9 @@
 /**
- * Where Git's history of a lakeFS repository begins anew. lakeFS's garbage collection removes the
- * data of old commits and leaves the commits: one that misses a file, whose blob id nobody knows,
- * cannot be in Git. It is cut then, with all that only it leads to, and its children have no
- * parent. That decides their ids, so it is agreed once, in lakeFS itself, for all servers and
- * whatever becomes of the data:
+ * Cuts: commits where Git's history of a lakeFS repository begins anew. lakeFS's garbage collection
+ * removes the data of old commits and leaves the commits: one that misses a file, whose blob id
+ * nobody knows, cannot be in Git. It is cut then, with all that only it leads to, and its children
+ * have no parent. That decides their ids, so it is agreed once, in lakeFS itself, for all servers
+ * and whatever becomes of the data:
  *
  *   lakepack-cut-<lakeFS commit id>   a hidden branch at a commit record below the first commit,
  *                                     with the metadata
@@ -40,11 +40,9 @@ const RECORD = z.object({ version: z.literal(1), commit: z.string(), path: z.str
  */
 export async function* listCuts(
   client: LakefsClient,
-  repository: string,
   signal: AbortSignal,
 ): AsyncGenerator<{ readonly commit: string; readonly record: string }, void, undefined> {
   for await (const { id, commit_id: record } of client.listBranches(
-    repository,
     { prefix: CUT_PREFIX, hidden: true },
     signal,
   )) {
@@ -59,11 +57,10 @@ export async function* listCuts(
  */
 export async function readCut(
   client: LakefsClient,
-  repository: string,
   { commit, record }: { readonly commit: string; readonly record: string },
   signal: AbortSignal,
 ): Promise<Cut> {
-  const { metadata } = await client.getCommit(repository, record, signal);
+  const { metadata } = await client.getCommit(record, signal);
   const parsed = RECORD.safeParse(parseJson(metadata?.[CUT_KEY]));
   return { commit, path: parsed.success ? parsed.data.path : "" };
 }
@@ -71,12 +68,11 @@ export async function readCut(
 /** Cuts a commit, for all servers and for ever. Being cut already is success. */
 export async function agreeOnCut(
   client: LakefsClient,
-  repository: string,
   cut: Cut,
   signal: AbortSignal,
 ): Promise<void> {
-  const root = await new RootCommit(client, repository).get(signal);
-  const { creation_date: creationDate } = await client.getCommit(repository, cut.commit, signal);
+  const root = await new RootCommit(client).get(signal);
+  const { creation_date: creationDate } = await client.getCommit(cut.commit, signal);
   const metadata = { [CUT_KEY]: JSON.stringify({ version: 1, ...cut }) };
   const facts = {
     committer: "",
@@ -87,28 +83,25 @@ export async function agreeOnCut(
     metadata,
     generation: generationAfter([root]),
   };
-  const source = await writeCommitRecord(client, repository, facts, signal);
+  const source = await writeCommitRecord(client, facts, signal);
   const name = `${CUT_PREFIX}${cut.commit}`;
-  await client
-    .createBranch(repository, { name, source, hidden: true }, signal)
-    .catch((error: unknown) => {
-      if (!(error instanceof Fault && error.code === "lakefs/conflict")) throw error; // another server was first
-    });
+  await client.createBranch({ name, source, hidden: true }, signal).catch((error: unknown) => {
+    if (!(error instanceof Fault && error.code === "lakefs/conflict")) throw error; // another server was first
+  });
 }
 
 /**
- * Whether lakeFS still says that this path's data is gone, and of no repository that it is
+ * Returns whether lakeFS still says that this path's data is gone, and of no repository that it is
  * deleting.
  */
 export async function isGone(
   client: LakefsClient,
-  repository: string,
   { commit, path }: Cut,
   signal: AbortSignal,
 ): Promise<boolean> {
-  await client.getRepository(repository, signal);
+  await client.getRepository(signal);
   try {
-    const { body } = await client.streamObject(repository, commit, path, "bytes=0-0", signal);
+    const { body } = await client.streamObject(commit, path, "bytes=0-0", signal);
     for await (const _ of body) break;
     return false;
   } catch (error) {
