@@ -11,6 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import t, { type Test } from "tap";
 import { commit, git, type Lakepack, startLakepack } from "../support/harness.js";
+import { frontEnds } from "../support/everyday.js";
 import { tempFolder } from "../support/temp-folder.js";
 import { pkts, rawFetch } from "../support/raw-fetch.js";
 import { RawClient, rawRequest } from "../support/raw-client.js";
@@ -166,7 +167,8 @@ for (const kind of onEveryFrontEnd ? KINDS : (["uws"] as const)) {
   );
 }
 
-for (const kind of KINDS) {
+// One front end on an ordinary day, the other one the next.
+for (const kind of onEveryFrontEnd ? KINDS : frontEnds) {
   t.test(
     `290,000 lines of wants, haves, shallows and object-info, ${kind}`,
     { skip: skipBudgets, timeout: timeFor(10, 200) },
