@@ -48,7 +48,7 @@ export interface RowResult {
   readonly command: string;
   /** ISO 8601, the day. */
   readonly date: string;
-  /** Of the sources; "" where they are in no Git repository. */
+  /** Commit of the sources; "" where they are in no Git repository. */
   readonly commit: string;
   readonly machine: string;
   readonly entries: readonly Entry[];

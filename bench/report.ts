@@ -10,13 +10,13 @@ export interface Figure {
   readonly bar?: number;
 }
 
-/** What one operation on a lakeFS repository cost. */
+/** The cost of one operation on a lakeFS repository. */
 export interface OperationCost {
   /** Objects in the repository. */
   readonly objects: number;
   readonly operation: string;
   readonly seconds: number;
-  /** Of lakeFS, by its own count. */
+  /** Calls of lakeFS, by its own count. */
   readonly calls: number;
   readonly listing: number;
   readonly contents: number;
@@ -39,7 +39,7 @@ export class Report {
   readonly #lines: { readonly text: string; readonly failed: boolean }[] = [];
   #entries: Entry[] = [];
 
-  /** What was told since the last call: of one row, where it is called after each. */
+  /** Returns the entries since the last call: those of one row, where it is called after each. */
   takeEntries(): readonly Entry[] {
     const entries = this.#entries;
     this.#entries = [];

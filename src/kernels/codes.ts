@@ -1,4 +1,4 @@
-/** What kernels answer instead of throwing, and the fault each stands for. */
+/** Answers of kernels in place of exceptions, and the fault each stands for. */
 import type { FaultCode } from "../base/fault.js";
 import { ANSWER } from "./abi.js";
 

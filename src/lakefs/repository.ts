@@ -54,7 +54,7 @@ export interface LakefsReadingOptions {
   readonly cutsLookMs?: number;
 }
 
-/** What is read of one lakeFS repository. */
+/** The reading half of one lakeFS repository. */
 export interface LakefsReading {
   readonly client: LakefsClient;
   /** lakeFS's storage namespace of it. */
@@ -68,7 +68,7 @@ export interface LakefsReading {
   readonly lists: StoredLists;
   readonly root: RootCommit;
   readonly heads: BranchHeads;
-  /** What to serve while lakeFS is away; undefined: nothing. */
+  /** Refs to serve while lakeFS is away; undefined: none. */
   readonly stale: StaleRefs | undefined;
 }
 

@@ -26,7 +26,7 @@ export type ServeSettings = { readonly [K in SettingName]?: SettingValue };
 
 /** A server that runs in this process. */
 export interface Served {
-  /** Where it listens, without a slash at the end: "http://127.0.0.1:8080". */
+  /** Address of the server, without a slash at the end: "http://127.0.0.1:8080". */
   readonly url: string;
   /** The HTTP front end: uWebSockets.js or node:http. */
   readonly transport: "uws" | "node";

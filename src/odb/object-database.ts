@@ -50,7 +50,7 @@ export interface BeginIngestOptions {
 export interface PackDraft {
   /** A folder of its own, empty at first: all in it goes when the draft ends. */
   readonly folder: string;
-  /** Where the pack is to be written. */
+  /** Path of the pack to write. */
   readonly path: string;
   /** Checks and indexes what lies at `path`, and syncs it. Throws "pack/…". */
   index(how: IndexDraftOptions): Promise<IngestedPack>;

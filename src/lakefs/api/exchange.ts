@@ -54,7 +54,7 @@ class ExchangeTimeout extends Error {
   readonly code = "ETIMEDOUT";
 }
 
-/** Of this thread. */
+/** Agents of this thread. */
 let agents: { readonly calls: Agent; readonly streams: Agent } | undefined;
 
 const require = createRequire(import.meta.url);

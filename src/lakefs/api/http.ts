@@ -102,7 +102,7 @@ const STATUS_FAULTS: Readonly<Record<number, FaultCode>> = {
   503: "lakefs/throttled",
 };
 const CALLS_CHANNEL = "lakepack lakefs calls";
-/** Of this thread, opened by the first call that is told of. */
+/** Channel of this thread, opened by the first call that is told of. */
 let calls: BroadcastChannel | undefined;
 
 const tellCall: OnCall = (call) => {

@@ -380,7 +380,7 @@ class MainThread implements LandingMemory {
     return this.#asking(() => this.#port.heard());
   }
 
-  /** What was told before is heard before. Throws "lakefs/failed", "base/aborted". */
+  /** Asks once all that was told before is heard. Throws "lakefs/failed", "base/aborted". */
   async #asking<T>(ask: () => Promise<T>): Promise<T> {
     this.#proven.flush();
     return ask().catch((error: unknown) => {

@@ -1,4 +1,4 @@
-/** What packs promise, as a fold of them asks for it (pack-objects/fold.ts). */
+/** Lists of what packs promise, as a fold of them asks for it (pack-objects/fold.ts). */
 import { randomBytes } from "node:crypto";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";

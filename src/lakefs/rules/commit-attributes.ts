@@ -21,7 +21,7 @@ export function attributeBudget(): WorkBudget {
   return new WorkBudget(LIMITS.attributeStepsBase, "steps", "lakefs/too-many-attributes");
 }
 
-/** Of this thread, by content: whoever reads a file again finds its rules parsed. */
+/** Rules of this thread, by content: whoever reads a file again finds its rules parsed. */
 const parsedRules = new LRUCache<string, AttributeRules>({
   maxSize: LIMITS.attributeRulesBytes,
   sizeCalculation: (_, key) => Number(key.slice(0, key.indexOf(" "))) + 1,

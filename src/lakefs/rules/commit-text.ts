@@ -31,7 +31,7 @@ const DATE_MAX = 2 ** 32 - 1;
 type Version = Pick<Mapping, "version">;
 
 /**
- * What no level lets pass: everything else may have been pushed, and is read back as it was
+ * Refuses what no level lets pass: everything else may have been pushed, and is read back as it was
  * (git/fsck/levels.ts).
  */
 const UNREADABLE: Report = (id, text) => (canPass(id) ? undefined : { id, text });

@@ -57,8 +57,7 @@ export interface SynthesizeItem {
 export interface SynthesizeRequest extends TaskControl {
   readonly access: LakefsAccess;
   /**
-   * How commits are reached that lakeFS does not find by their ids (api/lost-commits.ts):
-   * expressions by id.
+   * Expressions, by id, for commits that lakeFS does not find by their ids (api/lost-commits.ts).
    */
   readonly ways: Readonly<Record<string, string>>;
   readonly repository: string;
@@ -139,9 +138,9 @@ export type SynthesisNews =
       readonly is: Oid;
     };
 
-/** What a task asks while it reads contents. */
+/** Questions of a task while it reads contents. */
 export type SynthesisQuestions = {
-  /** What is remembered under each key, in order. */
+  /** Returns the values remembered under each key, in order. */
   recall(keys: readonly string[]): readonly (HashedContent | undefined)[];
 };
 

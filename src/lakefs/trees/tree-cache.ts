@@ -72,7 +72,7 @@ export class TreeCache {
   }
 }
 
-/** Of this thread: tasks of a pool thread share nothing but its modules. */
+/** Cache of this thread: tasks of a pool thread share nothing but its modules. */
 let kept: TreeCache | undefined;
 
 /** This thread's cache. */

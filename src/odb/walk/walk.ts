@@ -35,7 +35,7 @@ export interface WalkedObjects {
    * look through `marks`.
    */
   readonly few: readonly number[] | undefined;
-  /** Of a filter by size: the sizes it has seen. */
+  /** For a filter by size, the sizes it has seen. */
   readonly sizes?: SizeBounds;
 }
 

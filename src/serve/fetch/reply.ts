@@ -9,7 +9,7 @@ import { fatalPacket, type PackReplyOptions, sendPack } from "./pack-reply.js";
 import { tell } from "../conversation/request-record.js";
 
 export interface ReplyOptions extends PackReplyOptions {
-  /** What is to be said before the pack; undefined: it has been said, and something has. */
+  /** Bytes to be said before the pack; undefined: they have been said. */
   readonly head: Uint8Array | undefined;
 }
 

@@ -125,7 +125,8 @@ async function resolveSpec(context: FetchContext, spec: string): Promise<Oid | u
 }
 
 /**
- * What of a pack's request the client's words decide; where its history ends is found from them.
+ * The part of a pack's request that the client's words decide; where its history ends is found from
+ * them.
  */
 export type AskedPack = Omit<PackRequest, "shallow" | "unshallow" | "unshallowParents" | "tags">;
 

@@ -51,8 +51,8 @@ export class Door {
   }
 
   /**
-   * Who shows these credentials. `source`: the address it comes from. Throws "auth/failed",
-   * "auth/throttled".
+   * Finds the caller who shows these credentials. `source`: the address it comes from. Throws
+   * "auth/failed", "auth/throttled".
    */
   async identify(
     authorization: string | undefined,
@@ -201,10 +201,10 @@ export class Door {
   }
 }
 
-/** What the routes ask of the door. */
+/** The part of the door that the routes use. */
 export type RouteDoor = Omit<Door, never>;
 
-/** Whether a right has ended, or what it was a right to. */
+/** Returns whether a right has ended, or its object has. */
 function isEnded({ code }: Fault): boolean {
   return (
     code.startsWith("auth/") ||

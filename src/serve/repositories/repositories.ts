@@ -1,7 +1,7 @@
 /**
- * What conversations and commands ask about repositories: a face over the parts that find
- * (find.ts), make (make.ts), keep open (handles.ts), list (table.ts), remove (removal.ts) and look
- * after them (upkeep.ts).
+ * Answers conversations and commands about repositories: a face over the parts that find (find.ts),
+ * make (make.ts), keep open (handles.ts), list (table.ts), remove (removal.ts) and look after them
+ * (upkeep.ts).
  */
 import { roleIncludes } from "../../auth/caller.js";
 import type { Visibility } from "../../auth/permissions.js";

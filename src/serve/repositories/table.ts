@@ -17,7 +17,7 @@ const ID_BYTES = 16;
  */
 const ROWS_EACH = 4;
 
-/** What is known of a new row. */
+/** Facts of a new row. */
 export interface NewRepository {
   readonly title: string;
   /** Undefined: nobody owns it. */
@@ -136,7 +136,7 @@ export class RepositoryTable {
     return this.#writing(() => queries.changeSettings(this.#database, id, change));
   }
 
-  /** How many repositories a namespace has. */
+  /** Counts the repositories of a namespace. */
   count(namespace: string): Promise<number> {
     return queries.countRepositories(this.#database, namespace);
   }
@@ -210,7 +210,7 @@ export class RepositoryTable {
   }
 }
 
-/** Whether a row only holds the rights of a name that a hub's rule computes. */
+/** Returns whether a row only holds the rights of a name that a hub's rule computes. */
 export function isComputed({ namespace, leads_to: target }: RepositoryRow): boolean {
   return namespace === null && target !== null;
 }
