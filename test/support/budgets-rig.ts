@@ -13,6 +13,7 @@ import { fileURLToPath } from "node:url";
 import type { Test } from "tap";
 import { LIMITS } from "../../src/base/limits.js";
 import { type Lakepack, startLakepack } from "./harness.js";
+import { isFull } from "./everyday.js";
 import { tempFolder } from "./temp-folder.js";
 import { pkts, rawFetch } from "./raw-fetch.js";
 import { command, parseReport } from "./raw-push.js";
@@ -26,8 +27,11 @@ const WHO = "A <a@example.com> 1700000000 +0000";
 
 /** Reason why these tests are skipped; false: they run. */
 export const skipBudgets: false | string = process.platform === "linux" ? false : "reads /proc";
-/** Seconds that each attack goes on. The figures of the closing notes are of 30. */
-const SECONDS = Number(process.env["LAKEPACK_BUDGET_SECONDS"] ?? 2);
+/**
+ * Seconds that each attack goes on, and at least one whole attack. The figures of the closing notes
+ * are of 30.
+ */
+const SECONDS = Number(process.env["LAKEPACK_BUDGET_SECONDS"] ?? (isFull ? 5 : 1));
 
 /**
  * Every attack on every front end; else those alone on both whose cost lies in what reads requests
