@@ -1,15 +1,18 @@
 /**
  * `npm run bench [-- row …]`: figures beside stock git in the same run. `--tiny` runs everything
- * small, as the tests do. Exit code 1 if a row missed its bar or could not be measured.
+ * small, as the tests do. `--json FOLDER` writes each row's result to FOLDER/<row>.json; a full run
+ * writes to bench/results without being told, of which scripts/bench-page.mjs makes the tables of
+ * bench/README.md. Exit code 1 if a row missed its bar or could not be measured.
  */
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { availableParallelism, cpus, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 import { type CorpusName, makeCorpus, type Scale } from "./corpus.js";
 import { git } from "./git.js";
 import { peerIsInstalled, startPeer } from "./peer.js";
-import { Report } from "./report.js";
+import { type Entry, Report } from "./report.js";
 import { commitsRows } from "./rows/commits.js";
 import type { BenchContext } from "./rows/context.js";
 import { crowdRows } from "./rows/crowd.js";
@@ -37,9 +40,29 @@ const ROWS: Readonly<Record<string, (context: BenchContext) => Promise<void>>> =
 export const ROW_NAMES: readonly string[] = Object.keys(ROWS);
 
 const PEER_PORT = 8_990;
+const SOURCES = fileURLToPath(new URL("../../", import.meta.url));
 
-/** Runs rows; the report. A row that throws is FAILED and the others go on. */
-export async function bench(names: readonly string[], scale: Scale): Promise<Report> {
+/** A row's result, as it lies in bench/results: two of different commits can be compared. */
+export interface RowResult {
+  readonly row: string;
+  readonly command: string;
+  /** ISO 8601, the day. */
+  readonly date: string;
+  /** Commit of the sources; "" where they are in no Git repository. */
+  readonly commit: string;
+  readonly machine: string;
+  readonly entries: readonly Entry[];
+}
+
+/**
+ * Runs rows; the report. A row that throws is FAILED and the others go on. `results` is the folder
+ * for <row>.json, made if it is not there.
+ */
+export async function bench(
+  names: readonly string[],
+  scale: Scale,
+  results?: string,
+): Promise<Report> {
   const report = new Report();
   const folder = await mkdtemp(join(process.env["BENCH_FOLDER"] ?? tmpdir(), "lakepack-bench-"));
   const peer = (await peerIsInstalled())
@@ -51,9 +74,9 @@ export async function bench(names: readonly string[], scale: Scale): Promise<Rep
     corpora.set(name, made);
     return made;
   };
-  report.note(
-    `node ${process.version}, ${git(["--version"], folder).trim()}, ${availableParallelism()} × ${cpus()[0]?.model}, ${Math.round(totalmem() / 2 ** 30)} GiB`,
-  );
+  const machine = `node ${process.version}, ${git(["--version"], folder).trim()}, ${availableParallelism()} × ${cpus()[0]?.model}, ${Math.round(totalmem() / 2 ** 30)} GiB`;
+  report.note(machine);
+  report.takeEntries();
   try {
     for (const name of names) {
       const row = ROWS[name];
@@ -62,6 +85,9 @@ export async function bench(names: readonly string[], scale: Scale): Promise<Rep
         await row({ scale, report, folder, peer, corpus }).catch((error: unknown) =>
           report.fail(name, String(error)),
         );
+      const entries = report.takeEntries();
+      if (results !== undefined && row !== undefined)
+        await writeResult(results, { ...describe(name), machine, entries });
     }
   } finally {
     await peer?.stop();
@@ -70,12 +96,37 @@ export async function bench(names: readonly string[], scale: Scale): Promise<Rep
   return report;
 }
 
+function describe(row: string): Pick<RowResult, "row" | "command" | "date" | "commit"> {
+  return {
+    row,
+    command: `npm run bench -- ${row}`,
+    date: new Date().toISOString().slice(0, 10),
+    commit: commitOf(SOURCES),
+  };
+}
+
+function commitOf(folder: string): string {
+  try {
+    return git(["rev-parse", "HEAD"], folder).trim();
+  } catch {
+    return "";
+  }
+}
+
+async function writeResult(folder: string, result: RowResult): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, `${result.row}.json`), `${JSON.stringify(result, null, 2)}\n`);
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const args = process.argv.slice(2);
-  const names = args.filter((arg) => !arg.startsWith("--"));
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { tiny: { type: "boolean" }, json: { type: "string" } },
+  });
   const report = await bench(
-    names.length > 0 ? names : ROW_NAMES,
-    args.includes("--tiny") ? "tiny" : "full",
+    positionals.length > 0 ? positionals : ROW_NAMES,
+    values.tiny ? "tiny" : "full",
+    values.json ?? (values.tiny ? undefined : join(SOURCES, "bench/results")),
   );
   process.exitCode = report.failures > 0 ? 1 : 0;
 }

@@ -10,10 +10,44 @@ export interface Figure {
   readonly bar?: number;
 }
 
+/** The cost of one operation on a lakeFS repository. */
+export interface OperationCost {
+  /** Objects in the repository. */
+  readonly objects: number;
+  readonly operation: string;
+  readonly seconds: number;
+  /** Calls of lakeFS, by its own count. */
+  readonly calls: number;
+  readonly listing: number;
+  readonly contents: number;
+  /** Between lakeFS and whoever asked it. */
+  readonly bytes: number;
+  /** Seconds of CPU of lakepack; 0 for lakectl. */
+  readonly cpu: number;
+  /** Bytes. */
+  readonly rssGrowth: number;
+}
+
+/** One line of a row's result, as bench/results/<row>.json keeps it. */
+export type Entry =
+  | { readonly figure: Figure }
+  | { readonly cost: OperationCost }
+  | { readonly failed: { readonly row: string; readonly reason: string } }
+  | { readonly note: string };
+
 export class Report {
   readonly #lines: { readonly text: string; readonly failed: boolean }[] = [];
+  #entries: Entry[] = [];
+
+  /** Returns the entries since the last call: those of one row, where it is called after each. */
+  takeEntries(): readonly Entry[] {
+    const entries = this.#entries;
+    this.#entries = [];
+    return entries;
+  }
 
   add(figure: Figure): void {
+    this.#entries.push({ figure });
     const ratio = figure.peer === undefined ? figure.ours : figure.ours / figure.peer;
     const failed = figure.bar !== undefined && !(ratio <= figure.bar);
     const against =
@@ -30,10 +64,22 @@ export class Report {
 
   /** A row that could not be measured: never silently left out. */
   fail(row: string, reason: string): void {
+    this.#entries.push({ failed: { row, reason } });
     this.#say(`${row.padEnd(46)} FAILED: ${reason}`, true);
   }
 
   note(text: string): void {
+    this.#entries.push({ note: text.trim() });
+    this.#print(text);
+  }
+
+  /** `text` is how it is printed. */
+  cost(cost: OperationCost, text: string): void {
+    this.#entries.push({ cost });
+    this.#print(text);
+  }
+
+  #print(text: string): void {
     process.stdout.write(`${text}\n`);
   }
 

@@ -14,7 +14,7 @@ const rows = Object.entries(SETTINGS).map(
   ([name, { about, allowed, fallback }]) =>
     `| \`${name}\` | ${fallback === "" ? "none" : `\`${fallback}\``} | ${cell(about)} | ${cell(allowed)} |`,
 );
-const table = ["| Setting | Default | What it says | Allowed |", "|---|---|---|---|", ...rows].join(
+const table = ["| Setting | Default | Meaning | Allowed |", "|---|---|---|---|", ...rows].join(
   "\n",
 );
 

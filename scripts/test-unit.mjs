@@ -1,12 +1,12 @@
 // `npm run test:unit [-- files]`: installs and builds if need be, runs the unit tests (see
 // unit-tests.mjs), each in a process of its own, and prints how much of each room they ran.
 // The last line reads "N passed, N failed in N s". `--list` prints their names only.
-import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { coverageOf } from "./coverage.mjs";
-import { install, root, run } from "./install.mjs";
+import { install, run } from "./install.mjs";
+import { runFiles } from "./run-files.mjs";
 import { unitTests } from "./unit-tests.mjs";
 
 /** A test that waits for what never comes ends here. */
@@ -28,59 +28,24 @@ if (others.length > 0) {
 install();
 run("scripts/build.mjs");
 
+const compiled = (file) => join("dist", file.replace(/\.ts$/, ".js"));
 const coverage = mkdtempSync(join(tmpdir(), "lakepack-coverage-"));
 process.on("exit", () => rmSync(coverage, { recursive: true, force: true }));
 
-/** Runs one file; answers what it said and how long it took. */
-function runFile(file) {
-  const started = performance.now();
-  const child = spawn(
-    process.execPath,
-    ["--no-warnings", join("dist", file.replace(/\.ts$/, ".js"))],
-    {
-      cwd: root,
-      env: { ...process.env, NODE_V8_COVERAGE: coverage, TAP_TIMEOUT: String(FILE_SECONDS) },
-      stdio: ["ignore", "pipe", "pipe"],
-    },
-  );
-  let output = "";
-  const hear = (chunk) => {
-    output += chunk;
-  };
-  child.stdout.setEncoding("utf8").on("data", hear);
-  child.stderr.setEncoding("utf8").on("data", hear);
-  const limit = setTimeout(() => child.kill("SIGKILL"), 2 * FILE_SECONDS * 1_000);
-  return new Promise((resolve) => {
-    child.on("close", (status, signal) => {
-      clearTimeout(limit);
-      const seconds = (performance.now() - started) / 1_000;
-      resolve({ file, output, seconds, status: signal ?? status });
-    });
-  });
-}
-
-/** Runs all files, as many at once as there are cores. */
-async function runAll() {
-  const waiting = [...tests];
-  const results = [];
-  const worker = async () => {
-    for (let file = waiting.shift(); file !== undefined; file = waiting.shift())
-      results.push(await runFile(file));
-  };
-  await Promise.all(Array.from({ length: availableParallelism() }, worker));
-  return results;
-}
-
 const started = performance.now();
-const results = await runAll();
+const results = await runFiles(tests.map(compiled), availableParallelism(), {
+  seconds: FILE_SECONDS,
+  env: { NODE_V8_COVERAGE: coverage },
+  args: ["--no-warnings"],
+});
 const seconds = ((performance.now() - started) / 1_000).toFixed(1);
 
 const lines = results.flatMap(({ output }) => output.split("\n"));
 const passed = lines.filter((line) => /^ok \d/.test(line) && !/# SKIP/i.test(line)).length;
 const failing = results.filter(({ status }) => status !== 0);
 const failed = lines.filter((line) => /^not ok \d/.test(line)).length;
-for (const { file, output, status } of failing)
-  console.log(`FAILED: ${file} (exit ${status})\n${output}`);
+for (const { file, output, errors, status } of failing)
+  console.log(`FAILED: ${file} (exit ${status})\n${output}\n${errors}`);
 
 results.sort((a, b) => b.seconds - a.seconds);
 console.log(`${results.length} files; the slowest:`);

@@ -2,11 +2,11 @@
 // can run, says what was skipped. The last line reads "N passed, N failed, N skipped". `--large`
 // runs the sizes too big for every day (test/large) as well; with `--complete` a skipped test is a
 // failed run, and so is a lakeFS test without the record of the real server it ran on.
-import { spawn, spawnSync } from "node:child_process";
-import { once } from "node:events";
+import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { install, root, run } from "./install.mjs";
+import { runFiles, tapLines } from "./run-files.mjs";
 import { isBuilt, programHash, programPath } from "./servers.mjs";
 
 const args = process.argv.slice(2).filter((arg) => !arg.startsWith("--"));
@@ -162,32 +162,19 @@ for (const file of files) {
 }
 // More at once than there are cores: most of the time a test waits for a process to start or a disk
 // to sync.
-const runs = await Promise.all([runTap("waiting", 1), runTap("working", 3)]);
-runs.push(await runTap("alone", 1));
+const runs = await Promise.all([runGroup("waiting", 1), runGroup("working", 3)]);
+runs.push(await runGroup("alone", 1));
 const lines = runs.flatMap((run) => run.lines);
 
 /** Runs the files of a group, `jobs` at a time, and answers what they said. */
-async function runTap(group, jobs) {
-  if (groups[group].length === 0) return { good: true, lines: [] };
-  const output = join(root, `dist/${group}.tap`);
-  const tap = spawn(
-    process.execPath,
-    [
-      join(root, "node_modules/tap/dist/esm/run.mjs"),
-      "run",
-      "--reporter=terse",
-      `--output-file=${output}`,
-      `--jobs=${jobs}`,
-      ...(large ? ["--timeout=3600"] : []),
-      ...groups[group],
-    ],
-    { cwd: root, stdio: "inherit", env: { ...process.env, ...(large ? { TEST_LARGE: "1" } : {}) } },
-  );
-  const [status] = await once(tap, "close");
-  return {
-    good: status === 0,
-    lines: existsSync(output) ? readFileSync(output, "utf8").split("\n") : [],
-  };
+async function runGroup(group, jobs) {
+  const options = large ? { seconds: 3_600, env: { TEST_LARGE: "1" } } : { seconds: 600 };
+  const results = await runFiles(groups[group], jobs, options, ({ file, status }) => {
+    if (status !== 0) console.log(`failed: ${file} (exit ${status}); more at the end`);
+  });
+  const lines = tapLines(results);
+  writeFileSync(join(root, `dist/${group}.tap`), lines.join("\n"));
+  return { good: results.every(({ status }) => status === 0), lines };
 }
 
 // One level in: the named tests of each file.

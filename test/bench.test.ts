@@ -2,8 +2,10 @@
  * The bench at its smallest, so that it cannot rot: every row runs, and none is FAILED where its
  * peer is installed.
  */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import t from "tap";
-import { bench, ROW_NAMES } from "../bench/main.js";
+import { bench, ROW_NAMES, type RowResult } from "../bench/main.js";
 import { peerIsInstalled } from "../bench/peer.js";
 import { skipLakefs } from "./support/lakefs-servers.js";
 
@@ -17,8 +19,15 @@ function skipOf(row: string): false | string {
 
 for (const row of ROW_NAMES) {
   t.test(`row ${row}`, { timeout: 120_000, skip: skipOf(row) }, async (t) => {
-    const report = await bench([row], "tiny");
+    const folder = t.testdir();
+    const report = await bench([row], "tiny", folder);
     t.equal(report.failures, 0);
+    const result = JSON.parse(await readFile(join(folder, `${row}.json`), "utf8")) as RowResult;
+    t.match(result, { row, date: /^\d{4}-\d\d-\d\d$/, machine: /^node v/ });
+    t.ok(
+      result.entries.some((entry) => "figure" in entry),
+      "its figures are in the file",
+    );
   });
 }
 

@@ -28,6 +28,9 @@ const RANKS: Readonly<Record<string, number>> = {
   lfs: 9,
   auth: 9,
   serve: 10,
+  // To come: events told to others, and the server as a client of others' Git servers.
+  webhooks: 10,
+  client: 10,
   api: 11,
   transport: 12,
   cli: 13,
@@ -40,9 +43,12 @@ const RANKS: Readonly<Record<string, number>> = {
 const FOLDERS: Readonly<Record<string, readonly string[]>> = {
   git: ["", "fsck"],
   odb: ["packs", "walk", "index-pack", "", "pack-objects", "manifest"],
-  lakefs: ["api", "rules", "notes", "hooks", "trees", "read", "land", ""],
+  lakefs: ["api", "rules", "agreed", "hooks", "trees", "read", "land", ""],
   serve: ["conversation", "lfs", "repositories", "fetch", "push", ""],
-  transport: ["http", ""],
+  // To come: repositories in object storage, and blocks of them on the local disk.
+  store: ["", "s3", "cache"],
+  // To come: Git over SSH.
+  transport: ["http", "ssh", ""],
   cli: ["server", "terminal", "doctor", "commands", ""],
 };
 /** More files than that nobody takes in at a glance. */
@@ -58,7 +64,7 @@ const OWNERS: readonly (readonly [pattern: RegExp, rooms: readonly string[]])[] 
   [/^@aws-sdk\//, ["store"]],
   [/^(libsql|kysely|pg)$/, ["database"]],
   [/^undici$/, ["lakefs"]],
-  [/^(node:)?child_process$/, []],
+  [/^(node:)?child_process$/, ["client"]],
 ];
 /** Choosing kernels is timing them: the one clock in a pure room. */
 const TIMES_KERNELS = "src/kernels/choose.ts";
@@ -124,7 +130,7 @@ function roomOf(file: string): string {
 function importsOf(file: string): Import[] {
   const text = readFileSync(join(ROOT, file), "utf8");
   const found = text.matchAll(
-    /(?:^|\n)\s*(?:import|export)\s[^;]*?from\s+"([^"]+)"|import\(\s*"([^"]+)"\s*\)|(?:^|\n)import\s+"([^"]+)"/g,
+    /(?:^|\n)\s*(?:import|export)\s[^;]*?from\s+"([^"]+)"|(?:import|require)\(\s*"([^"]+)"\s*\)|(?:^|\n)import\s+"([^"]+)"/g,
   );
   return [...found].map((match) => ({
     file,

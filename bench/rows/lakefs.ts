@@ -112,7 +112,8 @@ async function sizeRows(
   );
   await commitMany(lakefs.client.in(name), { from: 0, to: objects, bytes: FILE_BYTES });
   const add = (operation: string, cost: Cost): Cost => {
-    report.note(
+    report.cost(
+      { objects, operation, ...cost },
       `  ${objects.toLocaleString("en").padStart(7)} ${operation.padEnd(22)} ${lineOf(cost)}`,
     );
     costs.set(operation, [...(costs.get(operation) ?? []), [objects, cost]]);

@@ -1,7 +1,7 @@
 /**
  * Slows guessing down without locking anybody out: only logins that failed wait, one behind the
  * other per source, so whoever has a real token is never kept waiting by others at the same
- * address. What was a token once (expired, revoked) is no guess and does not come here.
+ * address. A token that has ended (expired, revoked) is no guess and does not come here.
  */
 import { LRUCache } from "lru-cache";
 import { Fault } from "../base/fault.js";

@@ -3,8 +3,8 @@
  *
  * A user's role is the most of: administrator (everywhere), owner (the namespace of the user's
  * name, but never lakeFS's own names), what was granted, and reading where it is public; then at
- * most what the token's scope allows. What has no row is private: what lakeFS has under its own
- * names, and what a hub's rule computes is opened by nobody but an administrator. Rights belong to
+ * most what the token's scope allows. A repository without a row is private: lakeFS's own names,
+ * and names that a hub's rule computes, are opened by nobody but an administrator. Rights belong to
  * a repository's id: one that gets its name later starts with none.
  */
 import type { Database } from "../database/database.js";

@@ -344,7 +344,7 @@ export const LIMITS = {
   bodyBufferBytesMax: 1 * MIB,
   /**
    * The same of a front end that reads on although it was asked to pause: as much as a socket's own
-   * buffers hold. What comes then waits in a file.
+   * buffers hold. Bytes that come then wait in a file.
    */
   bodyBurstBytesMax: 4 * MIB,
   /**

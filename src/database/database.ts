@@ -6,16 +6,17 @@
  */
 import { existsSync } from "node:fs";
 import { open } from "node:fs/promises";
-import { Kysely, Migrator, SqliteDialect } from "kysely";
+import type { Kysely as KyselyOf } from "kysely";
 import Libsql from "libsql";
 import { Fault } from "../base/fault.js";
+import { Kysely, Migrator, SqliteDialect } from "./kysely.js";
 import { MIGRATIONS } from "./migrations.js";
 import type { Schema } from "./schema.js";
 
 export class Database {
-  readonly #db: Kysely<Schema>;
+  readonly #db: KyselyOf<Schema>;
 
-  private constructor(db: Kysely<Schema>) {
+  private constructor(db: KyselyOf<Schema>) {
     this.#db = db;
   }
 
@@ -54,7 +55,7 @@ export class Database {
   }
 
   /** Queries; what they throw that is no Fault becomes "database/failed". */
-  async query<T>(work: (db: Kysely<Schema>) => Promise<T>): Promise<T> {
+  async query<T>(work: (db: KyselyOf<Schema>) => Promise<T>): Promise<T> {
     try {
       return await work(this.#db);
     } catch (error) {
@@ -63,7 +64,7 @@ export class Database {
   }
 
   /** The same, all or nothing. */
-  transaction<T>(work: (db: Kysely<Schema>) => Promise<T>): Promise<T> {
+  transaction<T>(work: (db: KyselyOf<Schema>) => Promise<T>): Promise<T> {
     return this.query((db) => db.transaction().execute(work));
   }
 
@@ -72,7 +73,7 @@ export class Database {
   }
 }
 
-async function migrate(db: Kysely<Schema>): Promise<void> {
+async function migrate(db: KyselyOf<Schema>): Promise<void> {
   const { error } = await new Migrator({
     db,
     provider: { getMigrations: async () => ({ ...MIGRATIONS }) },

@@ -1,6 +1,7 @@
 /** Queries on `repositories`: names, what they lead to, and who may see them. */
-import { type Kysely, sql } from "kysely";
+import type { Kysely } from "kysely";
 import { type Database, isDuplicate } from "./database.js";
+import { sql } from "./kysely.js";
 import type { GrantRole, RepositoryRow, Schema } from "./schema.js";
 
 export interface Seen {

@@ -1,7 +1,7 @@
 /**
  * The tables, as every dialect has them: text, integer, nothing of one database's own. Times are
- * ISO 8601 in UTC with milliseconds (they sort as text), flags 0 or 1, ids random text. What a row
- * means is said here once; migrations.ts has how it came to be.
+ * ISO 8601 in UTC with milliseconds (they sort as text), flags 0 or 1, ids random text. The meaning
+ * of a row is said here once; migrations.ts has how it came to be.
  */
 import type { Insertable, Selectable } from "kysely";
 
@@ -67,7 +67,7 @@ export interface RepositoriesTable {
   readonly leads_to: string | null;
   /**
    * lakeFS's name of it. The four below say which repository of that name it is
-   * (lakefs/notes/identity.ts).
+   * (lakefs/agreed/identity.ts).
    */
   readonly lakefs: string | null;
   readonly lakefs_created_at: string | null;

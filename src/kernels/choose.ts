@@ -27,7 +27,7 @@ const TIMED_BYTES = 128 * 1024;
 const TURNS = 3;
 const BATCH = 4;
 
-/** Of this thread. */
+/** The choice of this thread. */
 let chosen: ChosenKernels | undefined;
 
 /** This thread's kernels: timed on the first call (some 40 ms). */

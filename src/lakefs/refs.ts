@@ -25,7 +25,7 @@ import { isContentFault } from "./rules/content-fault.js";
 import type { Landing } from "./land/contract.js";
 import { fromLakefsId, type LakefsRefKind, splitRefName } from "./rules/ref-names.js";
 import { RESERVED_BRANCH_PREFIX } from "./api/hidden-branches.js";
-import type { StoredLakeRecord } from "./read/records.js";
+import type { StoredLakeNote } from "./read/lake-notes.js";
 import { unlessAway } from "./api/stale.js";
 import { TAG_MOVE_PREFIX } from "./land/tag-move.js";
 import type { LakefsRef } from "./api/types.js";
@@ -47,14 +47,16 @@ export interface LakefsRefsOptions {
   readonly onUnserved: (ref: UnservedRef) => void;
   /** Told of a half-landed push that could not be completed now. */
   readonly onIncomplete: (branch: string, fault: Fault) => void;
-  /** What to serve while lakeFS is away. Undefined: nothing. */
+  /** Serves refs while lakeFS is away. Undefined: nothing. */
   readonly stale?: StaleRefs | undefined;
-  /** How long `read` waits for synthesis, which goes on. Default: LIMITS.lakefsRefsWaitMs. */
+  /**
+   * Milliseconds that `read` waits for synthesis, which goes on. Default: LIMITS.lakefsRefsWaitMs.
+   */
   readonly waitMs?: number;
 }
 
 export interface StaleRefs {
-  /** What was served last, by this process or one before. */
+  /** Returns the refs served last, by this process or one before. */
   known(signal: AbortSignal): Promise<RefSnapshot | undefined>;
   /** Told of each list that differs from the one before. */
   note(snapshot: RefSnapshot): Promise<void>;
@@ -187,7 +189,7 @@ export class LakefsRefs implements RefStore {
    * A landing's merge at a head is half a landing: its Git side is whole already, so nobody waits
    * for the other to follow. Tried once for each.
    */
-  #completeLandings(heads: readonly Head[], records: ReadonlyMap<string, StoredLakeRecord>): void {
+  #completeLandings(heads: readonly Head[], records: ReadonlyMap<string, StoredLakeNote>): void {
     for (const { kind, id, lakeId } of heads) {
       if (
         kind !== "branch" ||
@@ -207,7 +209,7 @@ export class LakefsRefs implements RefStore {
   async #resolve(
     lakeIds: readonly string[],
     signal: AbortSignal,
-  ): Promise<ReadonlyMap<string, StoredLakeRecord>> {
+  ): Promise<ReadonlyMap<string, StoredLakeNote>> {
     const { commits, waitMs = LIMITS.lakefsRefsWaitMs } = this.#options;
     const work = this.#resolveReadable(lakeIds, this.#closed.signal);
     const timeout = new AbortController();
@@ -229,7 +231,7 @@ export class LakefsRefs implements RefStore {
   async #resolveReadable(
     lakeIds: readonly string[],
     signal: AbortSignal,
-  ): Promise<ReadonlyMap<string, StoredLakeRecord>> {
+  ): Promise<ReadonlyMap<string, StoredLakeNote>> {
     const { commits } = this.#options;
     const ids = [...new Set(lakeIds)];
     let readable = ids.filter((id) => !this.#failed.has(id));
@@ -244,7 +246,7 @@ export class LakefsRefs implements RefStore {
     } catch (error) {
       if (!isContentFault(asFault(error))) throw error;
     }
-    const found = new Map<string, StoredLakeRecord>();
+    const found = new Map<string, StoredLakeNote>();
     for (const id of readable) {
       try {
         for (const [lakeId, record] of await commits.resolve([id], signal))
@@ -394,7 +396,7 @@ function headAmong(refs: readonly Ref[], usual: string): string {
 }
 
 /** Nothing where the commit maps to nothing: the ref is unborn. */
-function toRef(name: string, record: StoredLakeRecord | undefined): Ref[] {
+function toRef(name: string, record: StoredLakeNote | undefined): Ref[] {
   if (record === undefined) return [];
   const { tag, commit } = record;
   if (tag === undefined) return [{ name, oid: commit }];

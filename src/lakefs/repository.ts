@@ -14,24 +14,29 @@ import { LakefsCommitMap } from "./read/commit-map.js";
 import type { Mapping } from "./rules/contract.js";
 import type { LakefsAccess } from "./api/http.js";
 import { LakefsRefs, type LakefsRefsOptions, type StaleRefs } from "./refs.js";
-import { formatMapping, isSameMapping, openMappingRecord, repairMapping } from "./notes/mapping.js";
+import {
+  formatMapping,
+  isSameMapping,
+  openMappingRecord,
+  repairMapping,
+} from "./agreed/mapping.js";
 import { PromisedBlobs } from "./read/promised-blobs.js";
 import { StoredLists } from "./read/promise-lists.js";
-import { LakeRecords } from "./read/records.js";
-import { RootCommit } from "./notes/root-commit.js";
+import { LakeNotes } from "./read/lake-notes.js";
+import { RootCommit } from "./agreed/root-commit.js";
 import { unlessAway } from "./api/stale.js";
 
 export interface LakefsReadingOptions {
   readonly access: LakefsAccess;
   readonly client: LakefsClient;
   readonly store: Store;
-  /** Where its Git side lives in the store ("repos/…", without "/git"). */
+  /** Prefix of its Git side in the store ("repos/…", without "/git"). */
   readonly prefix: string;
   readonly pool: Pool;
   readonly objects: ObjectDatabase;
   /** Keys of seals: the first signs, all verify. Default: none. */
   readonly sealKeys?: readonly Uint8Array[];
-  /** What the settings say; it counts only where lakeFS holds no mapping yet. */
+  /** The mapping of the settings; it counts only where lakeFS holds none yet. */
   readonly mappingSeed: Mapping;
   readonly incoming: string;
   /**
@@ -49,7 +54,7 @@ export interface LakefsReadingOptions {
   readonly cutsLookMs?: number;
 }
 
-/** What is read of one lakeFS repository. */
+/** The reading half of one lakeFS repository. */
 export interface LakefsReading {
   readonly client: LakefsClient;
   /** lakeFS's storage namespace of it. */
@@ -63,7 +68,7 @@ export interface LakefsReading {
   readonly lists: StoredLists;
   readonly root: RootCommit;
   readonly heads: BranchHeads;
-  /** What to serve while lakeFS is away; undefined: nothing. */
+  /** Refs to serve while lakeFS is away; undefined: none. */
   readonly stale: StaleRefs | undefined;
 }
 
@@ -73,7 +78,7 @@ export async function openLakefsReading(
   signal: AbortSignal,
 ): Promise<LakefsReading> {
   const { access, client, store, prefix, pool, objects, incoming, log, sealKeys = [] } = options;
-  const records = new LakeRecords(store, prefix);
+  const records = new LakeNotes(store, prefix);
   const { defaultBranch, namespace, mapping, isStale } = await factsOf(
     client,
     records,
@@ -160,12 +165,12 @@ interface Facts {
 }
 
 /**
- * What a repository is opened by: asked of lakeFS, or while that is away and it may be, what was
- * noted.
+ * Returns the facts that open a repository: asked of lakeFS, or as noted while lakeFS is away and
+ * may be.
  */
 async function factsOf(
   client: LakefsClient,
-  records: LakeRecords,
+  records: LakeNotes,
   options: LakefsReadingOptions,
   signal: AbortSignal,
 ): Promise<Facts> {
@@ -194,7 +199,7 @@ async function factsOf(
 }
 
 function staleRefs(
-  records: LakeRecords,
+  records: LakeNotes,
   facts: Omit<Facts, "mapping">,
   { client, log, onBack }: LakefsReadingOptions,
 ): StaleRefs {
@@ -236,13 +241,13 @@ function staleRefs(
 }
 
 /**
- * What lakeFS says, and what this server has read the repository by before: they must not differ,
- * or the same commits would get other ids. Where lakeFS has lost its record, what was true before
- * is written again, whatever the settings say now. Throws "lakefs/remapped".
+ * Returns the mapping on which lakeFS and this server's own record agree: they must not differ, or
+ * the same commits would get other ids. Where lakeFS has lost its record, what was true before is
+ * written again, whatever the settings say now. Throws "lakefs/remapped".
  */
 async function agreedMapping(
   client: LakefsClient,
-  records: LakeRecords,
+  records: LakeNotes,
   { mappingSeed, log }: LakefsReadingOptions,
   signal: AbortSignal,
 ): Promise<Mapping> {
@@ -288,7 +293,7 @@ export async function repairNotedMapping(
   prefix: string,
   signal: AbortSignal,
 ): Promise<{ readonly mapping: string; readonly commit: string | undefined }> {
-  const records = new LakeRecords(store, prefix);
+  const records = new LakeNotes(store, prefix);
   const noted = await records.mapping(signal);
   if (noted === undefined) throw new Fault("lakefs/unmapped", { repository: client.repository });
   const repaired = await repairMapping(client, noted.mapping, signal);

@@ -47,8 +47,8 @@ export interface BatchLinks {
 const HASHES: ReadonlySet<unknown> = new Set([undefined, null, "", "sha256", "sha_256"]);
 
 /**
- * Reads a request. Throws "lfs/bad-batch", "lfs/too-large". What is wrong with one object only is
- * answered with that object.
+ * Reads a request. Throws "lfs/bad-batch", "lfs/too-large". A fault of one object only is answered
+ * with that object.
  */
 export function readBatchRequest(body: unknown): BatchRequest {
   const {

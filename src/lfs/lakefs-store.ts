@@ -12,8 +12,8 @@
  *
  * Whoever may write in lakeFS may write this branch, any checksum and any metadata. So an object is
  * here only where its bytes are proven: one of us has hashed them, and remembers it or has sealed
- * it. What only somebody's word stands for is not here for uploads, pushes and verify; a download
- * may read it, because its client hashes.
+ * it. An object that only somebody's word stands for is not here for uploads, pushes and verify; a
+ * download may read it, because its client hashes.
  */
 import { randomBytes } from "node:crypto";
 import { LRUCache } from "lru-cache";

@@ -1,7 +1,7 @@
 /**
  * Finds the paths of pointers without an object in the commits of a push, where .gitattributes make
  * them LFS files. A tree is looked through once, whatever names it; paths are followed only where
- * something that is looked for lies below. What all that may cost is bounded: ten trees within each
+ * something that is looked for lies below. The cost of all that is bounded: ten trees within each
  * other, ten entries each, are ten thousand million paths.
  */
 import { LIMITS } from "../base/limits.js";

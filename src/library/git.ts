@@ -1,6 +1,6 @@
 /**
  * `lakepack/git`: Git's formats as functions on bytes. Nothing here does I/O, waits, or keeps state
- * between calls. Object ids are SHA-1 as 40 lower-case hex digits. What is no valid format throws a
+ * between calls. Object ids are SHA-1 as 40 lower-case hex digits. Bytes of no valid format throw a
  * `Fault` whose `code` says which rule was broken. docs/library.md has examples.
  */
 export { type CommitLinks, parseCommit } from "../git/commit.js";

@@ -1,6 +1,6 @@
 /**
- * `lakepack`: the server inside another program. What this file exports is held by
- * test/library.test; docs/library.md says what may be relied on.
+ * `lakepack`: the server inside another program. Its exports are held by test/library.test;
+ * docs/library.md says what may be relied on.
  */
 import { checkSettings, type SettingName } from "../cli/server/settings.js";
 import { createLog } from "../observe/log.js";
@@ -26,7 +26,7 @@ export type ServeSettings = { readonly [K in SettingName]?: SettingValue };
 
 /** A server that runs in this process. */
 export interface Served {
-  /** Where it listens, without a slash at the end: "http://127.0.0.1:8080". */
+  /** Address of the server, without a slash at the end: "http://127.0.0.1:8080". */
   readonly url: string;
   /** The HTTP front end: uWebSockets.js or node:http. */
   readonly transport: "uws" | "node";

@@ -6,7 +6,7 @@ import type { FsckRules } from "../git/fsck/levels.js";
 import type { Oid } from "../git/oid.js";
 import type { Pool } from "../pool/task.js";
 import type { PackHandle } from "./packs/handle.js";
-import type { PackRecord } from "./pack-record.js";
+import type { PackLine } from "./pack-line.js";
 import type { Ingest, IngestedPack, IngestOptions, IngestProgress } from "./index-pack/contract.js";
 
 /** A pack as the manifest records it, and where its bytes are. */
@@ -50,7 +50,7 @@ export interface BeginIngestOptions {
 export interface PackDraft {
   /** A folder of its own, empty at first: all in it goes when the draft ends. */
   readonly folder: string;
-  /** Where the pack is to be written. */
+  /** Path of the pack to write. */
   readonly path: string;
   /** Checks and indexes what lies at `path`, and syncs it. Throws "pack/…". */
   index(how: IndexDraftOptions): Promise<IngestedPack>;
@@ -71,7 +71,7 @@ export interface ObjectDatabase {
   packs(signal?: AbortSignal): Promise<PackSet>;
   beginIngest(options: BeginIngestOptions): Promise<Ingest>;
   /**
-   * Makes a pack: `build` writes, indexes and adopts it. Whatever it did not adopt is gone when
+   * Makes a pack: `build` writes, indexes and adopts it. All that it did not adopt is gone when
    * this settles, also where it throws or `signal` aborts.
    */
   makePack<T>(build: (draft: PackDraft) => Promise<T>, signal: AbortSignal): Promise<T>;
@@ -81,7 +81,7 @@ export interface ObjectDatabase {
    * Makes published packs live, before any ref needs them: where refs are kept elsewhere (lakeFS).
    * Idempotent.
    */
-  keep(packs: readonly PackRecord[], signal?: AbortSignal): Promise<void>;
+  keep(packs: readonly PackLine[], signal?: AbortSignal): Promise<void>;
   /**
    * Publishes a pack and makes it live by itself, before any ref needs it: what was synthesized.
    * Idempotent.

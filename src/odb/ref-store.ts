@@ -4,7 +4,7 @@
  */
 import type { Fault } from "../base/fault.js";
 import type { Oid } from "../git/oid.js";
-import type { PackRecord } from "./pack-record.js";
+import type { PackLine } from "./pack-line.js";
 
 export interface Ref {
   /** Full name ("refs/heads/main"), one UTF-16 unit per byte (base/bytes `latin1`). */
@@ -56,7 +56,7 @@ export interface RefUpdateOptions {
   readonly denyDeletes: boolean;
   readonly denyDeleteCurrent: boolean;
   /** Published packs that become live in the same commit point; not if no change lands. */
-  readonly packs?: readonly PackRecord[];
+  readonly packs?: readonly PackLine[];
   /** Asked before refs move, as late as can be: throws where the pusher may not any more. */
   readonly stillMay?: () => Promise<void>;
   /** The account that moves them; undefined where nobody is asked who they are. */

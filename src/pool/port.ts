@@ -10,7 +10,7 @@
 import { MessageChannel, type MessagePort } from "node:worker_threads";
 import { asFault, Fault, type FaultRecord, toRecord } from "../base/fault.js";
 
-/** What may be asked, by kind: what is given, and what is answered. All of it can be cloned. */
+/** Questions by kind: arguments and answers. All of it can be cloned. */
 export type Questions = Readonly<Record<string, (...given: never[]) => unknown>>;
 
 /** Nothing is asked. */
@@ -90,7 +90,7 @@ export class TaskPort<News, Q extends Questions = NoQuestions, Word = never> {
   }
 }
 
-/** How a runner hears and answers its task. */
+/** A runner's side of the port: hears and answers its task. */
 export interface PortService<News, Q extends Questions> {
   readonly onNews: (news: News) => void;
   readonly answers: {

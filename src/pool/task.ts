@@ -5,8 +5,9 @@
  *
  * Every request carries `control`: Int32 words shared with the caller (control.ts), the first set
  * to 1 when the caller has gone. Tasks look at it by TaskWatch at least every 10 ms of work, which
- * also shows that they live, and then throw Fault "base/aborted". What computes for longer than 100
- * ms also asks `watch.shouldYield()` and gives up its turn (`watch.turn()`) where others wait.
+ * also shows that they live, and then throw Fault "base/aborted". A task that computes for longer
+ * than 100 ms also asks `watch.shouldYield()` and gives up its turn (`watch.turn()`) where others
+ * wait.
  */
 import type { TransferListItem } from "node:worker_threads";
 

@@ -32,7 +32,7 @@ export interface RequestEnd {
   readonly path: string;
   readonly remote: string;
   /**
-   * Who asked: "user ada"; "anonymous"; undefined: nobody was asked (`auth: none`, a health check,
+   * The caller: "user ada"; "anonymous"; undefined: nobody was asked (`auth: none`, a health check,
    * a link).
    */
   readonly caller: string | undefined;
@@ -43,11 +43,11 @@ export interface RequestEnd {
    */
   readonly status: number;
   readonly milliseconds: number;
-  /** Of the bodies as they went over the wire. */
+  /** Bytes of the bodies as they went over the wire. */
   readonly bytesIn: number;
   readonly bytesOut: number;
   readonly failure: unknown;
-  /** What those who answered added for the log. */
+  /** Facts for the log from those who answered. */
   readonly noted: LogFacts;
 }
 
@@ -58,7 +58,7 @@ export interface ServerOptions {
   readonly pool: Pool;
   readonly tables: PackTables;
   readonly policy: PushPolicy;
-  /** What is offered where the repository itself does not forbid it. */
+  /** Capabilities offered where the repository itself does not forbid them. */
   readonly offer: Offer;
   readonly log: Log;
   readonly fetch: UploadPackDeps;
@@ -85,8 +85,8 @@ export class GitServer {
 
   /**
    * Writes the first words of a service: refs in versions 0 and 1, capabilities in version 2. Not
-   * the `# service=` line: that is HTTP's. What lakeFS still has to be read for is said in the
-   * protocol, in its promised form; other faults before the first byte become a status.
+   * the `# service=` line: that is HTTP's. A reading of lakeFS that is still to be done is told in
+   * the protocol, in its promised form; other faults before the first byte become a status.
    */
   async advertise(given: Exchange, service: GitService): Promise<void> {
     const exchange = tracedExchange(given, service, this.#options.log);
@@ -153,8 +153,8 @@ export class GitServer {
   }
 
   /**
-   * Which lakeFS is there and whether it answers, a line; its address for administrators alone.
-   * Undefined: none is set.
+   * Tells in a line which lakeFS is there and whether it answers; its address for administrators
+   * alone. Undefined: none is set.
    */
   async lakefs(caller: Caller): Promise<string | undefined> {
     const { lakefs } = this.#options;
@@ -163,7 +163,7 @@ export class GitServer {
     return isAdministrator(caller) ? `${says}: ${lakefs.endpoint}` : says;
   }
 
-  /** Whether requests should come here. */
+  /** Tells whether requests should come here. */
   async readiness(): Promise<Ready> {
     return this.#phase === "serving"
       ? this.#options.readiness.look()
@@ -193,7 +193,7 @@ export class GitServer {
     this.#options.repositories.lakefsChanged(lakefsRepository);
   }
 
-  /** What `/metrics` answers. Throws "auth/required", "auth/forbidden". */
+  /** Answers `/metrics`. Throws "auth/required", "auth/forbidden". */
   async metrics(caller: Caller): Promise<{ readonly contentType: string; readonly text: string }> {
     checkAdministrator(caller);
     const { metrics } = this.#options;
@@ -228,7 +228,7 @@ export class GitServer {
   }
 }
 
-/** What the routes ask of it. */
+/** The part of the server that the routes use. */
 export type RoutedServer = Omit<GitServer, "drain" | "stop">;
 
 function outcomeOf({ status, failure }: RequestEnd): Outcome {

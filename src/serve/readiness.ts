@@ -9,9 +9,9 @@ import { orAbort, SingleFlight } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 
 export interface Ready {
-  /** Why not; undefined: ready. */
+  /** Reason why not; undefined: ready. */
   readonly refusal?: string;
-  /** What an operator should know though it is. */
+  /** Warnings for the operator although it is. */
   readonly warnings: readonly string[];
 }
 

@@ -355,7 +355,7 @@ export class DiskStore implements Store {
   }
 
   /**
-   * Makes a file that is there already count for the caller as if it had put it. Whoever did may
+   * Makes a file that is there already count for the caller as if it had put it. Its writer may
    * have died before its sync, or its sync may have failed.
    */
   async #settleFound(path: string): Promise<void> {

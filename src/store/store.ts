@@ -58,8 +58,8 @@ export interface Store {
   put(key: StoreKey, bytes: Uint8Array, signal?: AbortSignal): Promise<void>;
 
   /**
-   * Publishes a finished local file under `key`, durably, and leaves the file where it is. Who
-   * wrote it has synced its bytes: beside other work, and with no second sync here. The same size
+   * Publishes a finished local file under `key`, durably, and leaves the file where it is. Its
+   * writer has synced its bytes: beside other work, and with no second sync here. The same size
    * already there is success: callers publish only under names made of a checksum.
    */
   publish(key: StoreKey, path: string, signal?: AbortSignal): Promise<void>;

@@ -8,7 +8,7 @@ import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { MAPPING_BRANCH } from "../../src/lakefs/notes/mapping.js";
+import { MAPPING_BRANCH } from "../../src/lakefs/agreed/mapping.js";
 import { seal, SEAL_BYTES } from "../../src/lakefs/read/seal.js";
 import { lakepack } from "../support/lakepack-command.js";
 import {
@@ -22,7 +22,7 @@ import {
   tryGit,
 } from "../support/harness.js";
 import { tempFolder } from "../support/temp-folder.js";
-import { startBeside } from "../support/lakefs-beside.js";
+import { startBeside } from "../support/lakefs-rig.js";
 import { startProxy } from "../support/lakefs-proxy.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
@@ -63,7 +63,7 @@ async function readOnce(t: Test): Promise<Read> {
   });
   for (const count of ["two", "three", "four", "five"])
     await commit(work, count, { "README.md": `# ${count}\n` });
-  const writer = await startBeside(t, lakefs, { env: { LAKEPACK_SEAL_KEY: SEAL_KEY } });
+  const writer = await startBeside(t, lakefs, { LAKEPACK_SEAL_KEY: SEAL_KEY });
   const data = join(folder, "data");
   const reader = await start(t, { lakefs, data });
   const refs = new Map<string, string>();
@@ -83,10 +83,8 @@ async function readOnce(t: Test): Promise<Read> {
 }
 
 function start(t: Test, { lakefs, data }: Pick<Read, "lakefs" | "data">): Promise<Lakepack> {
-  return startBeside(t, lakefs, {
-    data,
-    env: { LAKEPACK_LAKEFS_POLL_SECONDS: "0", LAKEPACK_SEAL_KEY: SEAL_KEY },
-  });
+  const env = { LAKEPACK_LAKEFS_POLL_SECONDS: "0", LAKEPACK_SEAL_KEY: SEAL_KEY };
+  return startBeside(t, lakefs, env, { data });
 }
 
 const rootOf = async (data: string, name = KEPT) =>

@@ -10,7 +10,7 @@ import t, { type Test } from "tap";
 import { type Guarded, startGuarded } from "../support/accounts-rig.js";
 import { checkFsck, commit, git, tryGit } from "../support/harness.js";
 import { tempFolder } from "../support/temp-folder.js";
-import { lakefsEnvironment, seed } from "../support/lakefs-beside.js";
+import { settingsFor, seed } from "../support/lakefs-rig.js";
 import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 import { seeded } from "../support/random.js";
 
@@ -224,7 +224,7 @@ t.test(`${rounds} rounds, seed ${chosen}`, async (t) => {
   ];
   const lakefs = skipLakefs === false ? await startLakefs(t) : undefined;
   if (lakefs !== undefined) await seed(lakefs, "bound", { "README.md": "# bound\n" });
-  const env = lakefs === undefined ? {} : lakefsEnvironment(lakefs);
+  const env = lakefs === undefined ? {} : settingsFor(lakefs);
   const actors: readonly Actor[] = [
     new RefsActor(work, commits),
     new LfsActor(),

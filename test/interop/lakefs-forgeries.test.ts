@@ -17,7 +17,7 @@ import { objectId } from "../../src/git/object-id.js";
 import { writeCommitRecord } from "../../src/lakefs/api/commit-record.js";
 import { GUARD_FILE } from "../../src/lakefs/hooks/guard.js";
 import { GUARD_PATH } from "../../src/lakefs/rules/metadata-keys.js";
-import { MAPPING_BRANCH } from "../../src/lakefs/notes/mapping.js";
+import { MAPPING_BRANCH } from "../../src/lakefs/agreed/mapping.js";
 import type { LakefsCommit, LakefsObject } from "../../src/lakefs/api/types.js";
 import { LFS_BRANCH } from "../../src/lfs/lakefs-files.js";
 import { type SharedLakefs, skipLakefs, startSharedLakefs } from "../support/lakefs-servers.js";

@@ -9,18 +9,18 @@ import { join } from "node:path";
 import t, { type Test } from "tap";
 import { blockStores } from "../support/everyday.js";
 import { formatPointer } from "../../src/git/lfs-pointer.js";
-import { LINKED_MAPPING } from "../../src/lakefs/notes/mapping.js";
+import { LINKED_MAPPING } from "../../src/lakefs/agreed/mapping.js";
 import { type HubType, kohakuHubName } from "../../src/lakefs/rules/hub-names.js";
 import { openNode, refsOf, testPool } from "../support/lakefs-reading.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 import { checkFsck, commit, git, logShows, remoteRefs, tryGit } from "../support/harness.js";
 import { tempFolder } from "../support/temp-folder.js";
-import { seed, signal, startBeside } from "../support/lakefs-beside.js";
+import { seed, signal, startBeside } from "../support/lakefs-rig.js";
 import { lakepack } from "../support/lakepack-command.js";
 
 const SKIP =
   spawnSync("git", ["lfs", "version"]).status === 0 ? skipLakefs : "git-lfs is not installed";
-const HUB = { env: { LAKEPACK_NAMING: "kohakuhub" } };
+const HUB = { LAKEPACK_NAMING: "kohakuhub" };
 const NO_SMUDGE = { GIT_LFS_SKIP_SMUDGE: "1" };
 const FILTERS = [
   "filter.lfs.clean=git-lfs clean -- %f",
@@ -233,7 +233,8 @@ async function linked(t: Test, lakefs: RunningLakefs): Promise<void> {
       );
       t.equal(await git(["show", "HEAD:small.txt"], { cwd: clone }), "small and no longer linked");
       const other = await startBeside(t, lakefs, {
-        env: { LAKEPACK_LFS_THRESHOLD: "10", LAKEPACK_POOL_THREADS: "1" },
+        LAKEPACK_LFS_THRESHOLD: "10",
+        LAKEPACK_POOL_THREADS: "1",
       });
       t.same(
         await remoteRefs(`${other.url}/lakefs/${name}.git`),

@@ -16,7 +16,7 @@ import {
   tryGit,
 } from "../support/harness.js";
 import { tempFolder } from "../support/temp-folder.js";
-import { lakefsEnvironment, seed, signal, startBeside } from "../support/lakefs-beside.js";
+import { settingsFor, seed, signal, startBeside } from "../support/lakefs-rig.js";
 import { advertised, pkts, rawFetch } from "../support/raw-fetch.js";
 import { command, postPush } from "../support/raw-push.js";
 
@@ -264,7 +264,7 @@ t.test("a lakeFS repository, told of", { skip: skipLakefs, timeout: 180_000 }, a
       );
       // Another process with the same store.
       await server.stop();
-      const again = await startBeside(t, lakefs, { data: server.data });
+      const again = await startBeside(t, lakefs, {}, { data: server.data });
       t.same(
         await remoteRefs(`${again.url}/datasets/team/bound.git`),
         await remoteRefs(`${again.url}/lakefs/demo.git`),
@@ -340,7 +340,7 @@ t.test(
 
     await t.test("lakepack doctor --lakefs", async (t) => {
       const GUARD = "the guard of pushes runs: no push lands on a branch that has moved";
-      const all = await lakepack(["doctor", "--lakefs", "odd"], lakefsEnvironment(lakefs));
+      const all = await lakepack(["doctor", "--lakefs", "odd"], settingsFor(lakefs));
       t.equal(all.code, 0, all.err);
       for (let at = 0; at < 11; at++) t.match(all.out, `\n  odd//${at}: a part of it is empty\n`);
       t.match(all.out, "branch a_-41b is not served: Git cannot have this name");
@@ -357,15 +357,15 @@ t.test(
       t.match(all.out, /\n {2}sub\/.gitmodules: Git refuses it: /);
       t.match(all.out, '\n  "esc\\u001b[31m/.git": ');
       const json = JSON.parse(
-        (await lakepack(["doctor", "--lakefs", "odd", "--json"], lakefsEnvironment(lakefs))).out,
+        (await lakepack(["doctor", "--lakefs", "odd", "--json"], settingsFor(lakefs))).out,
       ) as { commits: { paths: unknown[] }[] };
       t.equal(json.commits[0]?.paths.length, 16);
-      t.same(await lakepack(["doctor", "--lakefs", "clean"], lakefsEnvironment(lakefs)), {
+      t.same(await lakepack(["doctor", "--lakefs", "clean"], settingsFor(lakefs)), {
         code: 0,
         out: `all of 1 head can be in Git\n${GUARD}\nno hooks at the head of main\n`,
         err: "",
       });
-      t.match(await lakepack(["doctor", "--lakefs", "no-such"], lakefsEnvironment(lakefs)), {
+      t.match(await lakepack(["doctor", "--lakefs", "no-such"], settingsFor(lakefs)), {
         code: 1,
         err: /lakeFS has no such thing/,
       });

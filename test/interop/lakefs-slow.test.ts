@@ -9,7 +9,7 @@ import { Fault } from "../../src/base/fault.js";
 import { type RunningLakefs, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 import { git, logShows, remoteRefs, startLakepack, tryGit } from "../support/harness.js";
 import { tempFolder } from "../support/temp-folder.js";
-import { lakefsEnvironment, seed, signal } from "../support/lakefs-beside.js";
+import { settingsFor, seed, signal } from "../support/lakefs-rig.js";
 
 interface Reading {
   readonly commits: number;
@@ -89,7 +89,7 @@ t.test(
     }
     const gate = await startGate(t, lakefs, "third");
     const server = await startLakepack(t, {
-      env: { ...lakefsEnvironment(lakefs, gate.endpoint), LAKEPACK_LAKEFS_REFS_WAIT_SECONDS: "1" },
+      env: { ...settingsFor(lakefs, gate.endpoint), LAKEPACK_LAKEFS_REFS_WAIT_SECONDS: "1" },
     });
     const url = `${server.url}/lakefs/slow.git`;
 
@@ -177,7 +177,7 @@ t.test(
     );
     const gate = await startGate(t, lakefs, "f1020");
     const server = await startLakepack(t, {
-      env: { ...lakefsEnvironment(lakefs, gate.endpoint), LAKEPACK_LAKEFS_REFS_WAIT_SECONDS: "1" },
+      env: { ...settingsFor(lakefs, gate.endpoint), LAKEPACK_LAKEFS_REFS_WAIT_SECONDS: "1" },
     });
     t.match(
       server.out(),
@@ -203,7 +203,7 @@ t.test(
     await lakefs.stop();
     await new Promise((wake) => setTimeout(wake, 5_100)); // what was seen holds for five seconds
     t.match(await home(), /lakeFS does not answer: http/);
-    const beside = await startLakepack(t, { env: lakefsEnvironment(lakefs) });
+    const beside = await startLakepack(t, { env: settingsFor(lakefs) });
     t.match(beside.out(), /^lakeFS does not answer: http/m);
   },
 );

@@ -1,7 +1,7 @@
 /**
  * The sessions that README.md and docs/ print, run from their own text with what a newcomer has:
  * Node.js and Git. Each has a name behind its fence (```sh users); one without a name, or that no
- * test here runs, fails. The tables that are made from code and figures are compared, too.
+ * test here runs, fails.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
@@ -284,14 +284,6 @@ t.test("the examples of docs/library.md print what their comments say", async (t
     t.same(stdout.trim().split("\n").slice(-promised.length), promised, stderr);
   }
 });
-
-for (const script of ["settings-table", "bench-page"])
-  t.test(`the tables that scripts/${script}.mjs makes are up to date`, async (t) => {
-    const check = spawnSync(process.execPath, [join(ROOT, `scripts/${script}.mjs`), "--check"], {
-      encoding: "utf8",
-    });
-    t.equal(check.status, 0, check.stderr);
-  });
 
 t.test("every session that a document prints is run here", { skip: skipLakefs }, async (t) => {
   t.same(

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import t from "tap";
 import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 import { startGuarded } from "../support/accounts-rig.js";
-import { lakefsEnvironment, seed, signal, startBeside } from "../support/lakefs-beside.js";
+import { settingsFor, seed, signal, startBeside } from "../support/lakefs-rig.js";
 import { commit, git, type Lakepack, startLakepack, tryGit } from "../support/harness.js";
 import { tempFolder } from "../support/temp-folder.js";
 
@@ -80,7 +80,7 @@ t.test(
       .in("traced")
       .uploadObject("main", "large.bin", Buffer.alloc(3_000_000, 1), {}, signal);
     await lakefs.client.in("traced").commit("main", { message: "large" }, signal);
-    const server = await startBeside(t, lakefs, { args: ["--log-level", "trace"] });
+    const server = await startBeside(t, lakefs, {}, { args: ["--log-level", "trace"] });
     const folder = await tempFolder(t);
     const clone = join(folder, "clone");
     const url = `${server.url}/lakefs/traced.git`;
@@ -140,7 +140,7 @@ t.test(
     const hook = "a-secret-that-lakefs-shows";
     const server = await startGuarded(t, {
       args: ["--log-level", "trace"],
-      env: { ...lakefsEnvironment(lakefs), LAKEPACK_LAKEFS_WEBHOOK_SECRET: hook },
+      env: { ...settingsFor(lakefs), LAKEPACK_LAKEFS_WEBHOOK_SECRET: hook },
     });
     const [owner, revoked] = [await server.user("acme"), await server.token("acme", "admin")];
     await server.command("token.revoke", {

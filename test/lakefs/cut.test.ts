@@ -8,9 +8,9 @@ import t from "tap";
 import { blockStores } from "../support/everyday.js";
 import { Fault } from "../../src/base/fault.js";
 import { AgreedCuts } from "../../src/lakefs/read/agreed-cuts.js";
-import { agreeOnCut, CUT_PREFIX } from "../../src/lakefs/notes/cuts.js";
+import { agreeOnCut, CUT_PREFIX } from "../../src/lakefs/agreed/cuts.js";
 import { LostContents } from "../../src/lakefs/read/lost-contents.js";
-import { LakeRecords } from "../../src/lakefs/read/records.js";
+import { LakeNotes } from "../../src/lakefs/read/lake-notes.js";
 import { DiskStore } from "../../src/store/disk.js";
 import { tempFolder } from "../support/temp-folder.js";
 import {
@@ -198,7 +198,7 @@ for (const blocks of blockStores) {
         const open = async (cutsMax: number) => {
           const warnings: string[] = [];
           const log = { ...QUIET, warn: (event: string) => void warnings.push(event) };
-          const records = new LakeRecords(new DiskStore(await tempFolder(t)), "repos/a/b");
+          const records = new LakeNotes(new DiskStore(await tempFolder(t)), "repos/a/b");
           const cuts = new AgreedCuts({
             client: client.in(source.name),
             records,
@@ -231,7 +231,7 @@ for (const blocks of blockStores) {
     await t.test("what is gone is noted once, and forgotten when it is there again", async (t) => {
       const { source, ids } = await history(server);
       await collect(server, source, ids[0], "dir/old");
-      const records = new LakeRecords(new DiskStore(await tempFolder(t)), "repos/a/b");
+      const records = new LakeNotes(new DiskStore(await tempFolder(t)), "repos/a/b");
       const warnings: string[] = [];
       const log = { ...QUIET, warn: (event: string) => void warnings.push(event) };
       const lost = () => new LostContents({ client: server.client.in(source.name), records, log });

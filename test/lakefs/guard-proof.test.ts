@@ -8,7 +8,7 @@ import t, { type Test } from "tap";
 import { LakefsServer } from "../../src/lakefs/api/client.js";
 import { hookFault } from "../../src/lakefs/api/hook-answer.js";
 import { GuardProof } from "../../src/lakefs/hooks/guard-proof.js";
-import { RootCommit } from "../../src/lakefs/notes/root-commit.js";
+import { RootCommit } from "../../src/lakefs/agreed/root-commit.js";
 import { actionFile, putActions, startHooks } from "../support/hooks-rig.js";
 import { newRepository, newWork, rigNode } from "../support/landing-rig.js";
 import { type Call, type LakefsProxy, type Mishap, startProxy } from "../support/lakefs-proxy.js";

@@ -16,7 +16,7 @@ import {
   type HookPlace,
 } from "../../src/lakefs/hooks/hook-report.js";
 import type { LandingPolicy } from "../../src/lakefs/land/contract.js";
-import { RootCommit } from "../../src/lakefs/notes/root-commit.js";
+import { RootCommit } from "../../src/lakefs/agreed/root-commit.js";
 import { sweepWorkBranches } from "../../src/lakefs/land/sweep.js";
 import type { RefOutcome } from "../../src/odb/ref-store.js";
 import type { ThreadPool } from "../../src/pool/pool.js";

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import t from "tap";
 import { lossyText, utf8 } from "../../src/base/bytes.js";
 import { managedBlock, withBlock, withoutBlock } from "../../src/lakefs/rules/managed-block.js";
-import { DEFAULT_MAPPING } from "../../src/lakefs/notes/mapping.js";
+import { DEFAULT_MAPPING } from "../../src/lakefs/agreed/mapping.js";
 import { tempFolder } from "../support/temp-folder.js";
 import { seeded } from "../support/random.js";
 

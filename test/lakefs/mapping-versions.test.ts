@@ -6,7 +6,7 @@ import {
   LINKED_MAPPING,
   MAPPING_BRANCH,
   parseNote,
-} from "../../src/lakefs/notes/mapping.js";
+} from "../../src/lakefs/agreed/mapping.js";
 import { MAPPING_KEY } from "../../src/lakefs/rules/metadata-keys.js";
 import { tempFolder } from "../support/temp-folder.js";
 import { newRepository } from "../support/landing-rig.js";

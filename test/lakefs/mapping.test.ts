@@ -10,7 +10,7 @@ import {
   MAPPING_BRANCH,
   openMappingRecord,
   readMapping,
-} from "../../src/lakefs/notes/mapping.js";
+} from "../../src/lakefs/agreed/mapping.js";
 import { MAPPING_KEY } from "../../src/lakefs/rules/metadata-keys.js";
 import { tempFolder } from "../support/temp-folder.js";
 import { createSource, openNode, signal, testPool } from "../support/lakefs-reading.js";

@@ -7,13 +7,13 @@ import { join } from "node:path";
 import t from "tap";
 import { Fault } from "../../src/base/fault.js";
 import { LakefsServer } from "../../src/lakefs/api/client.js";
-import { walkToRoot } from "../../src/lakefs/notes/root-commit.js";
+import { walkToRoot } from "../../src/lakefs/agreed/root-commit.js";
 import { lakefsCommitId } from "../../src/lakefs/api/commit-id.js";
 import { asMade } from "../../src/lakefs/api/lost-commits.js";
 import type { LakefsCommit } from "../../src/lakefs/api/types.js";
 import { checkFsck, commit, git, tryGit } from "../support/harness.js";
 import { tempFolder } from "../support/temp-folder.js";
-import { signal, startBeside } from "../support/lakefs-beside.js";
+import { signal, startBeside } from "../support/lakefs-rig.js";
 import { isBefore, skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 
 t.setTimeout(180_000);

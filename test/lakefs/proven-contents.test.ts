@@ -7,7 +7,7 @@ import { join } from "node:path";
 import t from "tap";
 import { LIMITS } from "../../src/base/limits.js";
 import { ProvenContents, ProvenNotes } from "../../src/lakefs/trees/proven-contents.js";
-import { LakeRecords } from "../../src/lakefs/read/records.js";
+import { LakeNotes } from "../../src/lakefs/read/lake-notes.js";
 import { DiskStore } from "../../src/store/disk.js";
 import { tempFolder } from "../support/temp-folder.js";
 import { signal } from "../support/lakefs-reading.js";
@@ -24,7 +24,7 @@ function tell(proven: ProvenContents, from: number, to: number): void {
 
 t.test("a content counts with its own bytes at its own address, over a restart", async (t) => {
   const folder = await tempFolder(t);
-  const records = new LakeRecords(new DiskStore(folder), "repos/a/b");
+  const records = new LakeNotes(new DiskStore(folder), "repos/a/b");
   const open = () => new ProvenContents(records, (error) => t.fail(String(error)));
   const first = open();
   tell(first, 0, 700);
@@ -54,7 +54,7 @@ t.test(
   "of more than there is room for the older half is forgotten, and what is written can be read",
   async (t) => {
     const max = LIMITS.provenContentsMax;
-    const records = new LakeRecords(new DiskStore(await tempFolder(t)), "repos/a/b");
+    const records = new LakeNotes(new DiskStore(await tempFolder(t)), "repos/a/b");
     const proven = new ProvenContents(records, (error) => t.fail(String(error)));
     tell(proven, 0, 2 * max + 10);
     t.notOk(await proven.has(key(0), content(0), signal));

@@ -5,7 +5,7 @@ import t, { type Test } from "tap";
 import { Fault } from "../../src/base/fault.js";
 import { SealKeys } from "../../src/lakefs/rules/claim-seal.js";
 import { writeCommitRecord } from "../../src/lakefs/api/commit-record.js";
-import { RootCommit } from "../../src/lakefs/notes/root-commit.js";
+import { RootCommit } from "../../src/lakefs/agreed/root-commit.js";
 import { TAG_MOVE_PREFIX, TagMover } from "../../src/lakefs/land/tag-move.js";
 import type { ThreadPool } from "../../src/pool/pool.js";
 import { actionFile, startHooks } from "../support/hooks-rig.js";

@@ -6,7 +6,7 @@ import t, { type Test } from "tap";
 import { Fault } from "../../src/base/fault.js";
 import { type LakefsClient, LakefsServer } from "../../src/lakefs/api/client.js";
 import { GuardProof } from "../../src/lakefs/hooks/guard-proof.js";
-import { RootCommit } from "../../src/lakefs/notes/root-commit.js";
+import { RootCommit } from "../../src/lakefs/agreed/root-commit.js";
 import { onWorkBranch } from "../../src/lakefs/api/work-branch.js";
 import { WORK_PREFIX } from "../../src/lakefs/api/hidden-branches.js";
 import { newRepository } from "../support/landing-rig.js";

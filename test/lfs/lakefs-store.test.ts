@@ -2,7 +2,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import t, { type Test } from "tap";
 import { blockStores } from "../support/everyday.js";
-import { RootCommit } from "../../src/lakefs/notes/root-commit.js";
+import { RootCommit } from "../../src/lakefs/agreed/root-commit.js";
 import { type KnownObject, LFS_BRANCH } from "../../src/lfs/lakefs-files.js";
 import { LakefsLfsStore } from "../../src/lfs/lakefs-store.js";
 import { lakefsFiles } from "../../src/serve/lfs/lakefs-files.js";

@@ -11,7 +11,9 @@ const TYPES: readonly ObjectType[] = ["commit", "tree", "blob", "tag"];
 /** Content that tells its key. */
 function contentOf(slot: number, offset: number, length: number): Uint8Array {
   const seed = Math.imul(slot + 1, 0x9e3779b1) ^ Math.imul(Math.floor(offset / 8), 0x85ebca6b);
-  return Uint8Array.from({ length }, (_, at) => (seed >>> (at % 24)) + at);
+  const content = new Uint8Array(length); // `from` with a function costs ten times as much
+  for (let at = 0; at < length; at++) content[at] = (seed >>> (at % 24)) + at;
+  return content;
 }
 
 t.test(

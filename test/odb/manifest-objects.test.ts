@@ -3,23 +3,19 @@ import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import t, { type Test } from "tap";
-import { loadKernels } from "../../src/cli/server/kernels.js";
 import { startIngest } from "../../src/odb/index-pack/spool.js";
 import { ManifestObjects } from "../../src/odb/manifest/objects.js";
 import { ManifestStore } from "../../src/odb/manifest/store.js";
 import { PackChecks } from "../../src/odb/packs/checks.js";
 import { PackTables } from "../../src/odb/packs/tables.js";
-import { createPool } from "../../src/pool/pool.js";
 import { DiskStore } from "../../src/store/disk.js";
+import { inlinePool } from "../support/inline-pool.js";
 import { blob, buildPack } from "../support/pack-builder.js";
 
 async function opened(t: Test) {
   const folder = await mkdtemp(join(tmpdir(), "lakepack-objects-"));
-  const pool = createPool({ threads: 1, kernelsModule: await loadKernels() });
-  t.teardown(async () => {
-    await pool.close();
-    await rm(folder, { recursive: true, force: true });
-  });
+  const pool = await inlinePool();
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
   await mkdir(join(folder, "data"));
   const store = new DiskStore(join(folder, "data"));
   const tables = new PackTables();

@@ -1,4 +1,7 @@
-/** Questions and answers between a task and its runner: each gets its own, and nobody waits for ever. */
+/**
+ * Questions and answers between a task and its runner: each gets its own, and nobody waits for
+ * ever.
+ */
 import t from "tap";
 import { Fault } from "../../src/base/fault.js";
 import { servePort, TaskPort } from "../../src/pool/port.js";

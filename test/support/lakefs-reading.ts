@@ -11,7 +11,7 @@ import { Semaphore } from "../../src/base/flow.js";
 import { utf8 } from "../../src/base/bytes.js";
 import { loadKernels } from "../../src/cli/server/kernels.js";
 import { LakefsServer } from "../../src/lakefs/api/client.js";
-import { DEFAULT_MAPPING } from "../../src/lakefs/notes/mapping.js";
+import { DEFAULT_MAPPING } from "../../src/lakefs/agreed/mapping.js";
 import {
   type LakefsReading,
   type LakefsReadingOptions,

@@ -45,6 +45,25 @@ export async function emptyRepository(lakefs: RunningLakefs, stem: string): Prom
   return name;
 }
 
+/**
+ * A new repository of lakeFS with these files (path → content) in one commit on main; the commit's
+ * lakeFS id.
+ */
+export async function seed(
+  { client, namespace }: RunningLakefs,
+  name: string,
+  files: Readonly<Record<string, string>>,
+): Promise<string> {
+  await client.createRepository(
+    { name, storage_namespace: namespace(name), default_branch: "main" },
+    signal,
+  );
+  for (const [path, text] of Object.entries(files))
+    await client.in(name).uploadObject("main", path, utf8(text), {}, signal);
+  return (await client.in(name).commit("main", { message: "seeded", allow_empty: true }, signal))
+    .id;
+}
+
 export async function put(
   lakefs: RunningLakefs,
   repository: string,

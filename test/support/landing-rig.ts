@@ -11,7 +11,7 @@ import { Semaphore } from "../../src/base/flow.js";
 import type { LfsObjects, Mapping } from "../../src/lakefs/rules/contract.js";
 import { createLanding } from "../../src/lakefs/land/landing.js";
 import type { Landing, LandingPolicy } from "../../src/lakefs/land/contract.js";
-import { DEFAULT_MAPPING } from "../../src/lakefs/notes/mapping.js";
+import { DEFAULT_MAPPING } from "../../src/lakefs/agreed/mapping.js";
 import {
   type LakefsReading,
   openLakefsReading,
@@ -24,7 +24,7 @@ import type { LakefsCall } from "../../src/lakefs/api/http.js";
 import type { Log } from "../../src/observe/log.js";
 import { writeDerivedFiles } from "../../src/odb/manifest/stock-git-files.js";
 import { startIngest } from "../../src/odb/index-pack/spool.js";
-import { ManifestObjects, toPackRecord } from "../../src/odb/manifest/objects.js";
+import { ManifestObjects, toPackLine } from "../../src/odb/manifest/objects.js";
 import { ManifestRefs } from "../../src/odb/manifest/refs.js";
 import { ManifestStore } from "../../src/odb/manifest/store.js";
 import { PackChecks } from "../../src/odb/packs/checks.js";
@@ -256,7 +256,7 @@ export async function rigNode(
           new: to,
           ...peeled(work, to),
         }));
-        const packs = pack.objectCount === 0 ? [] : [toPackRecord(pack, "push")];
+        const packs = pack.objectCount === 0 ? [] : [toPackLine(pack, "push")];
         return await opened.refs.update(
           list,
           {
@@ -279,7 +279,7 @@ export async function rigNode(
         await ingest.write(work.run(["pack-objects", "--revs", "--stdout", "-q"], tips.join("\n")));
         const pack = await ingest.finish();
         await objects.publish(pack);
-        await objects.keep([toPackRecord(pack, "push")], signal);
+        await objects.keep([toPackLine(pack, "push")], signal);
       } finally {
         await ingest.discard();
       }

@@ -9,7 +9,7 @@ import type { Test } from "tap";
 import type { FsckRules } from "../../src/git/fsck/levels.js";
 import { formatPointer } from "../../src/git/lfs-pointer.js";
 import type { Mapping } from "../../src/lakefs/rules/contract.js";
-import { DEFAULT_MAPPING } from "../../src/lakefs/notes/mapping.js";
+import { DEFAULT_MAPPING } from "../../src/lakefs/agreed/mapping.js";
 import type { ThreadPool } from "../../src/pool/pool.js";
 import { newRepository, newWork, type RigNode, rigNode, type Work } from "./landing-rig.js";
 import { signal, Source } from "./lakefs-reading.js";

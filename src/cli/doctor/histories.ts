@@ -6,7 +6,7 @@ import { resolve } from "node:path";
 import { asFault } from "../../base/fault.js";
 import { Database } from "../../database/database.js";
 import { allRepositories } from "../../database/repositories.js";
-import { LakeRecords } from "../../lakefs/read/records.js";
+import { LakeNotes } from "../../lakefs/read/lake-notes.js";
 import { storePrefix } from "../../serve/conversation/repository-name.js";
 import { DiskStore } from "../../store/disk.js";
 import { databasePath } from "../server/accounts.js";
@@ -52,7 +52,7 @@ async function noted(settings: Settings): Promise<string[]> {
   const found: string[] = [];
   for (const { id, lakefs, title } of rows) {
     if (lakefs === null || title === null) continue;
-    const records = new LakeRecords(store, storePrefix(id));
+    const records = new LakeNotes(store, storePrefix(id));
     for (const { commit, path } of await records.cuts())
       found.push(`${lakefs}: cut at lakeFS commit ${commit.slice(0, 12)} (${path})`);
     for (const { commit, path } of await records.lost())

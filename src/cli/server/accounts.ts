@@ -62,8 +62,8 @@ export async function linkKey({ database }: OpenedAccounts): Promise<Uint8Array>
 
 /**
  * Returns the keys that seals in lakeFS are made and verified with (lakefs/rules/claim-seal.ts):
- * the setting's keys, and the database's own, with `auth: none` too. Whoever has no key of another
- * server reads and hashes what that one has vouched for.
+ * the setting's keys, and the database's own, with `auth: none` too. A server without another one's
+ * key reads and hashes what that one has vouched for.
  */
 export async function sealKeys(
   { seal_key: given }: Settings,

@@ -13,7 +13,7 @@ import { probeWrite } from "../../database/write-probe.js";
 import { TRUSTED } from "../../auth/caller.js";
 import { LakefsServer } from "../../lakefs/api/client.js";
 import { hearCalls, type LakefsAccess, type OnCall } from "../../lakefs/api/http.js";
-import { LINKED_MAPPING } from "../../lakefs/notes/mapping.js";
+import { LINKED_MAPPING } from "../../lakefs/agreed/mapping.js";
 import { OwnLfsStore } from "../../lfs/own-store.js";
 import { LinkProofs } from "../../lfs/proof.js";
 import type { Log } from "../../observe/log.js";

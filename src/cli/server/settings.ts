@@ -4,11 +4,11 @@
  * stops the start and says its name, its value and what is allowed.
  */
 import { readFileSync } from "node:fs";
-import { parse } from "yaml";
 import { z } from "zod";
 import { Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import { isUnsettable, readFsckLevels } from "../../git/fsck/levels.js";
+import { parseYaml } from "../../lakefs/api/yaml.js";
 
 const SIZE = /^(\d+)([kmgt]?)$/i;
 const SIZE_UNITS: Readonly<Record<string, number>> = {
@@ -457,7 +457,7 @@ function fromFile(file: string, required: boolean): Given {
  */
 function readYaml(text: string, file: string): unknown {
   try {
-    return parse(text) ?? {};
+    return parseYaml(text) ?? {};
   } catch (error) {
     const line = (error as { linePos?: readonly { line: number }[] }).linePos?.[0]?.line;
     throw new Fault(

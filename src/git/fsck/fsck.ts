@@ -1,8 +1,8 @@
 /**
  * Finds the faults that make an object unfit to be taken in: Git's own checks under Git's message
- * ids, as `receive.fsckObjects=true` applies them (index-pack --strict). What becomes of each
- * finding the caller's Report decides (levels.ts). Source: git-fsck(1) "FSCK MESSAGES";
- * verdicts compared with stock git in test/git/fsck.
+ * ids, as `receive.fsckObjects=true` applies them (index-pack --strict). The caller's Report
+ * decides about each finding (levels.ts). Source: git-fsck(1) "FSCK MESSAGES"; verdicts compared
+ * with stock git in test/git/fsck.
  */
 import { checkCommit, checkTag } from "./header-lines.js";
 import { type Report, STRICT } from "./levels.js";
@@ -32,8 +32,8 @@ export function checkObject(
 
 // Special blobs -----------------------------------------------------------------------------------
 /**
- * A blob that some tree calls .gitmodules. What is no config at all is only worth a remark to Git
- * (gitmodulesParse, INFO).
+ * A blob that some tree calls .gitmodules. A text that is no config at all is only worth a remark
+ * to Git (gitmodulesParse, INFO).
  */
 export function checkGitmodules(data: Uint8Array, report: Report = STRICT): Refusal | undefined {
   for (const setting of readSubmodules(data)) {

@@ -72,8 +72,8 @@ export function isSpecialName(name: Uint8Array, file: SpecialFile): boolean {
 
 // HFS+ --------------------------------------------------------------------------------------------
 /**
- * Returns whether HFS+ takes the name for `target`: without ignored code points, case aside. What
- * is not UTF-8 ends the name.
+ * Returns whether HFS+ takes the name for `target`: without ignored code points, case aside. Bytes
+ * that are not UTF-8 end the name.
  */
 function isOnHfs(name: Uint8Array, target: Uint8Array): boolean {
   let matched = 0;

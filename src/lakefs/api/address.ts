@@ -34,10 +34,10 @@ export function stageableAddress(address: string, namespace: string): string {
 }
 
 /**
- * Where the part behind "<namespace>/data/" begins in an address of local blocks. Known limit, of
- * local blocks alone: which folder of lakeFS's disk comes before is not compared, because nothing
- * tells it; in a folder outside (allowed_external_prefixes) a path that ends alike would count the
- * same.
+ * Returns where the part behind "<namespace>/data/" begins in an address of local blocks. Known
+ * limit, of local blocks alone: which folder of lakeFS's disk comes before is not compared, because
+ * nothing tells it; in a folder outside (allowed_external_prefixes) a path that ends alike would
+ * count the same.
  */
 function localDataAt(address: string, own: string): number | undefined {
   if (!own.startsWith(LOCAL) || !address.startsWith(LOCAL)) return undefined;

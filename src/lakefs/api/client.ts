@@ -442,7 +442,10 @@ export class LakefsClient {
     });
   }
 
-  /** Where the histories of two commits part; undefined: nowhere, or one of them is not there. */
+  /**
+   * Returns the commit where the histories of two commits part; undefined: nowhere, or one of them
+   * is not there.
+   */
   async findMergeBase(
     left: string,
     right: string,

@@ -1,14 +1,14 @@
 /**
  * Keys of lakeFS by who pushes and where to: with them lakeFS's own permissions and its log of
- * calls see the person. What is no push's (reading ahead, the proof of the guard, completing and
- * sweeping what crashes left) is done with the server's own key.
+ * calls see the person. Work that is no push's (reading ahead, the proof of the guard, completing
+ * and sweeping what crashes left) is done with the server's own key.
  */
-import { parse } from "yaml";
 import { z } from "zod";
 import { Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import { matchesGlob } from "./go-glob.js";
 import type { LakefsAccess } from "./http.js";
+import { parseYaml } from "./yaml.js";
 
 const ENTRY = z
   .strictObject({
@@ -42,7 +42,7 @@ export function readCredentials(
 ): readonly CredentialEntry[] | { readonly reason: string } {
   let value: unknown;
   try {
-    value = parse(text, { logLevel: "silent", maxAliasCount: LIMITS.actionAliasesMax });
+    value = parseYaml(text, { logLevel: "silent", maxAliasCount: LIMITS.actionAliasesMax });
   } catch {
     return { reason: "it is no YAML" }; // its message would quote the line
   }

@@ -12,8 +12,8 @@
 type Term = "*" | ((char: string) => boolean);
 
 /**
- * Whether all of `text` is what `pattern` says. Takes at most the product of their lengths. `not`:
- * what a class begins with that is to be left out.
+ * Returns whether `pattern` matches all of `text`. Takes at most the product of their lengths.
+ * `not`: what a class begins with that is to be left out.
  */
 export function matchesGlob(pattern: string, text: string, not: "^" | "!" = "^"): boolean {
   const terms = readTerms([...pattern], not);

@@ -6,7 +6,7 @@ import { randomBytes } from "node:crypto";
 
 /** Branches of ours (work, mapping, kept heads): never refs. */
 export const RESERVED_BRANCH_PREFIX = "lakepack-";
-/** Of them the one whose first record is the mapping (mapping.ts). */
+/** The one of them whose first record is the mapping (agreed/mapping.ts). */
 export const MAPPING_BRANCH = `${RESERVED_BRANCH_PREFIX}mapping`;
 export const WORK_PREFIX = `${RESERVED_BRANCH_PREFIX}work-`;
 
@@ -19,8 +19,8 @@ export interface WorkBranch {
   /** Seconds since 1970. */
   readonly startTime: number;
   /**
-   * Where it goes before it is taken away: the repository's first commit, so that no hook is told.
-   * Undefined: nowhere.
+   * The commit that the branch is moved to before it is taken away: the repository's first one, so
+   * that no hook is told. Undefined: nowhere.
    */
   endsAt?: string | undefined;
 }

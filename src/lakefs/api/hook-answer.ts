@@ -1,6 +1,6 @@
 /**
- * What lakeFS says where a hook kept it from doing something: one hook said no, another could not
- * be asked. Both come as status 412 with one text:
+ * Reads lakeFS's answer where a hook kept it from doing something: one hook said no, another could
+ * not be asked. Both come as status 412 with one text:
  *
  *   pre-merge hook aborted, run id 'x': 1 error occurred:
  * hook run id '0000_0000' failed on action 'policy' hook 'ticket': action failed: webhook
@@ -82,7 +82,7 @@ function abortedBy(
   return { event: ABORTED_ONCE.test(says) ? EVENT_OF_CALL[call] : undefined, text: says };
 }
 
-/** What the pusher reads of "lakefs/refused": a hook in its own words, or why lakeFS would not. */
+/** Returns the pusher's text of "lakefs/refused": a hook in its own words, or lakeFS's reason. */
 export function refusalText({ facts }: Fault): string {
   const { hook, action, event, reason } = facts;
   if (hook !== undefined)
@@ -91,8 +91,8 @@ export function refusalText({ facts }: Fault): string {
 }
 
 /**
- * Whether a hook that could not be asked is worth another try at once: not one that took all of its
- * time.
+ * Returns whether a hook that could not be asked is worth another try at once: not one that took
+ * all of its time.
  */
 export function isWorthAnotherTry({ code, facts }: Fault): boolean {
   return (

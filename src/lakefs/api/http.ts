@@ -24,7 +24,7 @@ export interface LakefsAccess {
   readonly secretAccessKey: string;
   /** Pool threads tell of each of their calls, on the channel that `hearCalls` listens to. */
   readonly trace?: boolean;
-  /** How long a lakeFS that is away is waited for. Default: `lakefsPatienceMs`. */
+  /** Milliseconds that a lakeFS that is away is waited for. Default: `lakefsPatienceMs`. */
   readonly patienceMs?: number;
 }
 
@@ -49,8 +49,8 @@ export interface LakefsCall {
   readonly upload?: { readonly bytes: number; readonly content: AsyncIterable<Uint8Array> };
   readonly headers?: Readonly<Record<string, string>>;
   /**
-   * Whether a lost answer or a failure may simply be tried again. Reads are; so are writes that set
-   * rather than add.
+   * True if the call may simply be made again when its answer was lost or it failed. Reads are; so
+   * are writes that set rather than add.
    */
   readonly repeatable: boolean;
   /**
@@ -85,7 +85,7 @@ export interface HttpOptions {
   readonly writeWaitMs?: number;
   /** The same where hooks run before it. Default: `lakefsHookMs`. */
   readonly hookMs?: number;
-  /** Where its calls count; default: its own. */
+  /** Counts of its calls; default: its own. */
   readonly figures?: Map<string, CallFigures>;
 }
 
@@ -102,7 +102,7 @@ const STATUS_FAULTS: Readonly<Record<number, FaultCode>> = {
   503: "lakefs/throttled",
 };
 const CALLS_CHANNEL = "lakepack lakefs calls";
-/** Of this thread, opened by the first call that is told of. */
+/** Channel of this thread, opened by the first call that is told of. */
 let calls: BroadcastChannel | undefined;
 
 const tellCall: OnCall = (call) => {
@@ -121,9 +121,9 @@ export function hearCalls(onCall: OnCall): { close(): void } {
 }
 
 const MESSAGE_BYTES_MAX = 64 * 1024;
-/** Of it, what is told: a hook may say what it likes. */
+/** Characters of it that are told: a hook may say what it likes. */
 const REASON_CHARS_MAX = 4_096;
-/** What a contended branch answers with status 500: nothing happened, it may be tried again. */
+/** Text of status 500 from a contended branch: nothing happened, it may be tried again. */
 const CONTENDED = "predicate failed";
 
 /** Parts of a path, each encoded: repository, ref and ids may hold anything. */
@@ -225,7 +225,7 @@ export class LakefsHttp {
     return (await this.#retrying(call, () => this.#whole(call, bytesMax))).body;
   }
 
-  /** Where a redirect leads: it is not followed. */
+  /** Returns the target of a redirect, which is not followed. */
   async location(call: LakefsCall): Promise<string> {
     const { status, header } = await this.#retrying(call, () =>
       this.#whole(call, LIMITS.lakefsReplyBytesMax),
@@ -262,7 +262,7 @@ export class LakefsHttp {
   }
 
   /**
-   * What fails for a moment is tried a few times; a lakeFS that is away is waited for, by all calls
+   * Tries again: what fails for a moment a few times; for a lakeFS that is away all calls wait
    * together and once.
    */
   async #retrying<T>(call: LakefsCall, work: () => Promise<T>): Promise<T> {
@@ -290,8 +290,8 @@ export class LakefsHttp {
   }
 
   /**
-   * Whether lakeFS is away, and not for too long. A call that has failed since `sinceMs` waits no
-   * longer for one that others reach.
+   * Returns whether lakeFS is away, and not for too long. A call that has failed since `sinceMs`
+   * waits no longer for one that others reach.
    */
   #waits(fault: Fault, sinceMs: number): boolean {
     if (!isAway(fault) || this.#answered.has(fault)) {
@@ -426,13 +426,16 @@ export function isTimeout({ code, facts }: Fault): boolean {
   );
 }
 
-/** Of calls that never left, so that nothing of them was done. */
+/** Codes of calls that never left, so that nothing of them was done. */
 const NOT_SENT: ReadonlySet<unknown> = new Set(["ECONNREFUSED", "UND_ERR_CONNECT_TIMEOUT"]);
 
 /** Statuses of a proxy whose lakeFS is away. */
 const AWAY_STATUSES: ReadonlySet<unknown> = new Set([502, 504]);
 
-/** Whether lakeFS, or the way to it, is away or overloaded: nothing of the call itself is wrong. */
+/**
+ * Returns whether lakeFS, or the way to it, is away or overloaded: nothing of the call itself is
+ * wrong.
+ */
 export function isAway({ code, facts }: Fault): boolean {
   if (code === "lakefs/unreachable" || code === "lakefs/throttled") return true;
   return code === "lakefs/failed" && AWAY_STATUSES.has(facts["status"]);
@@ -461,7 +464,7 @@ function statusFault(call: LakefsCall, { status, body, header }: WholeReply): Fa
   return hookFault(says, known) ?? new Fault(code, { ...known, ...facts });
 }
 
-/** What a failed stream says, as far as its reason goes. */
+/** Reads the beginning of a failed stream, where its reason stands. */
 async function firstBytes(body: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   let length = 0;

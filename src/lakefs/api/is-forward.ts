@@ -1,6 +1,6 @@
 import type { LakefsClient } from "./client.js";
 
-/** Whether a branch at `base` that moves to `tip` gains commits and loses none. */
+/** Returns whether a branch at `base` that moves to `tip` gains commits and loses none. */
 export async function isForward(
   client: LakefsClient,
   base: string,

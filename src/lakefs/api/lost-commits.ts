@@ -17,7 +17,7 @@ import { MAPPING_BRANCH, newWorkBranch } from "./hidden-branches.js";
 
 const COMMIT_ID = /^[0-9a-f]{64}$/;
 const ORIGIN_KEY = "cherry-pick-origin";
-/** Of metadata that object ids depend on (metadata-keys.ts). */
+/** Prefix of metadata that object ids depend on (rules/metadata-keys.ts). */
 const OUR_KEYS = "lakepack.";
 const COMMITTER_KEY = "cherry-pick-committer";
 
@@ -70,12 +70,12 @@ export class LostCommits {
     for (const [id, way] of Object.entries(ways)) this.#remember(repository, id, way);
   }
 
-  /** What to name in a call: mostly the id. */
+  /** Returns the expression to name in a call: mostly the id. */
   wayTo(repository: string, ref: string): string {
     return this.#ways.get(repository)?.get(ref) ?? ref;
   }
 
-  /** Whether a call that was answered 404 may be made again, by another way. */
+  /** Returns whether a call that was answered 404 may be made again, by another way. */
   async find(repository: string, ref: string, signal: AbortSignal): Promise<boolean> {
     if (
       !COMMIT_ID.test(ref) ||
@@ -174,9 +174,9 @@ export class LostCommits {
 }
 
 /**
- * How a log leads to a commit: from its child, or, where lakeFS does not find that by its id
- * either, from the child's, and so on. `isLost`: it is the log's first commit where this ends, and
- * that is lost as well.
+ * Finds the way from a log to a commit: from its child, or, where lakeFS does not find that by its
+ * id either, from the child's, and so on. `isLost`: it is the log's first commit where this ends,
+ * and that is lost as well.
  */
 function wayThrough(
   log: readonly LakefsCommit[],

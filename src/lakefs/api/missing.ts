@@ -1,4 +1,4 @@
-/** What lakeFS does not have, told apart from what it could not answer. */
+/** Tells what lakeFS does not have apart from what it could not answer. */
 import { Fault } from "../../base/fault.js";
 
 /** Undefined where lakeFS has no such thing; throws all other failures. */

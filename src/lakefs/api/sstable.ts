@@ -8,11 +8,11 @@
  *                                         4 bytes masked CRC-32C of block and that byte
  *   block  = entries (varint shared, varint unshared, varint value length, key tail, value),
  *          restart offsets u32 LE, their count
- *   a key  = user key and 8 bytes;  an index value = the handle of a block;  two levels of index where
- *            rocksdb.block.based.table.index.type is 2 (always from 10,000 entries on)
+ *   a key  = user key and 8 bytes;  an index value = the handle of a block;  two levels of index
+ *            where rocksdb.block.based.table.index.type is 2 (always from 10,000 entries on)
  *
  * Source: RocksDB's wiki "BlockBasedTable Format"; the checks against real ranges are in
- * test/lakefs/sstable.
+ * test/lakefs/ranges.test.ts.
  */
 import { compareBytes, latin1 } from "../../base/bytes.js";
 import { bad, readVarint, unsnappy } from "./snappy.js";

@@ -1,15 +1,15 @@
 /**
- * What is done while lakeFS is away, where the setting `lakefs_serve_stale` lets us: nobody waits
- * for long for what is known already.
+ * Serves what is known already while lakeFS is away, where the setting `lakefs_serve_stale` lets
+ * us: nobody waits long for it.
  */
 import { asFault, Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import { isAway, type LakefsHttp } from "./http.js";
 
 /**
- * What `work` comes to; or what is known, once lakeFS has been away for some seconds, or fails
- * `work` by being away. Where nothing is known (`known` resolves to undefined) `work` has all of
- * its time.
+ * Returns the result of `work`; or what is known, once lakeFS has been away for some seconds, or
+ * fails `work` by being away. Where nothing is known (`known` resolves to undefined) `work` has all
+ * of its time.
  */
 export async function unlessAway<T>(
   http: LakefsHttp,

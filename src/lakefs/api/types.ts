@@ -1,4 +1,7 @@
-/** What lakeFS says, as far as we read it. Source: lakeFS's OpenAPI file (v1.84 to v1.86). */
+/**
+ * Types of lakeFS's answers, as far as we read them. Source: lakeFS's OpenAPI file (v1.84 to
+ * v1.86).
+ */
 
 export interface LakefsRepository {
   readonly id: string;
@@ -45,7 +48,7 @@ export interface LakefsDifference {
   readonly path: string;
   readonly path_type: string;
   readonly size_bytes?: number;
-  /** Of what was added or changed, where it was asked for. */
+  /** The entry of an added or changed object, where it was asked for. */
   readonly right?: {
     readonly checksum: string;
     readonly metadata?: Readonly<Record<string, string>>;

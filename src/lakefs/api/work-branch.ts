@@ -1,6 +1,6 @@
 /**
- * Hidden branches that live as long as a piece of work. What a crash leaves of them the sweeper
- * finds, by the time in their names.
+ * Hidden branches that live as long as a piece of work. The sweeper finds those that a crash
+ * leaves, by the time in their names.
  *
  * lakeFS reads the hooks of a branch's beginning and end from the commit it is at then. The
  * repository's first commit has no file, so a branch that begins and ends there is nobody's event:
@@ -15,7 +15,7 @@ const CLEAN_UP_MS = 10_000;
 
 export interface WorkBranchOptions {
   readonly client: LakefsClient;
-  /** Where the branch starts: any ref expression. */
+  /** Start of the branch: any ref expression. */
   readonly source: string;
   /** The repository's first commit: then no hook is told of the branch's beginning and end. */
   readonly root?: string | undefined;

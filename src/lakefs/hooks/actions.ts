@@ -4,18 +4,18 @@
  * `on` names its events, and each event may be for some branches only.
  *
  * Source: lakeFS 1.86, pkg/actions/action.go (Match), pkg/catalog/actions_source.go (list). A file
- * that lakeFS cannot read fails every event there by itself; here it counts as holding no hook.
- * What we do not look into though lakeFS would, too many files or one too large, is an error: a
- * hook in there would be passed by.
+ * that lakeFS cannot read fails every event there by itself; here it counts as holding no hook. Too
+ * many files or one too large, which lakeFS would look into and we do not, are an error: a hook in
+ * there would be passed by.
  */
 import { LRUCache } from "lru-cache";
-import { parse } from "yaml";
 import { z } from "zod";
 import { lossyText } from "../../base/bytes.js";
 import { asFault, Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import type { LakefsClient } from "../api/client.js";
 import { matchesGlob } from "../api/go-glob.js";
+import { parseYaml } from "../api/yaml.js";
 import { GUARD_PATH, HOOKS_FOLDER } from "../rules/metadata-keys.js";
 
 export const HOOK_EVENTS = [
@@ -55,7 +55,7 @@ const ACTION = z.object({
  * "lakefs/unread-hooks".
  */
 function parseAction(text: string): readonly OperatorHook[] {
-  const action = ACTION.safeParse(parseYaml(text)).data;
+  const action = ACTION.safeParse(readYaml(text)).data;
   if (action === undefined) return [];
   const { name, on, hooks } = action;
   return Object.entries(on).flatMap(([event, filter]) => {
@@ -69,10 +69,14 @@ function parseAction(text: string): readonly OperatorHook[] {
   });
 }
 
-function parseYaml(text: string): unknown {
+function readYaml(text: string): unknown {
   try {
     // As Go's yaml.v3 does: "<<" merges. Few aliases, or a small file becomes a large one.
-    return parse(text, { merge: true, maxAliasCount: LIMITS.actionAliasesMax, logLevel: "silent" });
+    return parseYaml(text, {
+      merge: true,
+      maxAliasCount: LIMITS.actionAliasesMax,
+      logLevel: "silent",
+    });
   } catch (error) {
     if (error instanceof ReferenceError)
       throw new Fault("lakefs/unread-hooks", { reason: "one has too many aliases" }, error);
@@ -84,7 +88,9 @@ function isHookEvent(event: string): event is HookEvent {
   return (HOOK_EVENTS as readonly string[]).includes(event);
 }
 
-/** Whether lakeFS runs the hook for its event at a branch; events of tags have no branch. */
+/**
+ * Returns whether lakeFS runs the hook for its event at a branch; events of tags have no branch.
+ */
 export function isFor({ branches }: OperatorHook, branch: string): boolean {
   return branches.length === 0 || branches.some((pattern) => matchesGlob(pattern, branch));
 }
@@ -106,7 +112,7 @@ export interface CommitActions {
 }
 
 /**
- * What the commits' actions of one repository say. A commit's never change, so they are read once.
+ * Reads the actions of one repository's commits. A commit's never change, so they are read once.
  */
 export class ActionsReader {
   readonly #client: LakefsClient;

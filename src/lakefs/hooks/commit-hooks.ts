@@ -6,7 +6,7 @@
  */
 import { hooksFor, type HookEvent, type OperatorHook } from "./actions.js";
 
-/** What a push does about a hook that it would pass by: `refuse`, or `pass` with a warning. */
+/** Choice about a hook that a push would pass by: `refuse`, or `pass` with a warning. */
 export type PreCommitPolicy = "refuse" | "pass";
 
 const COMMIT_EVENTS: readonly HookEvent[] = ["prepare-commit", "pre-commit"];
@@ -35,17 +35,20 @@ export function passedByText({ id, event }: OperatorHook, branch: string): strin
   );
 }
 
-/** How many hooks are told of a commit to the work branch. */
+/** Counts the hooks that are told of a commit to the work branch. */
 export function hooksOnCommits(hooks: readonly OperatorHook[], workBranch: string): number {
   return hooksFor(hooks, [...COMMIT_EVENTS, "post-commit"], workBranch).length;
 }
 
-/** How many are told of the guard's merge into it: those before a merge are the guard's own. */
+/**
+ * Counts the hooks that are told of the guard's merge into it: those before a merge are the guard's
+ * own.
+ */
 export function hooksBehindMerges(hooks: readonly OperatorHook[], workBranch: string): number {
   return hooksFor(hooks, ["post-merge"], workBranch).length;
 }
 
-/** Whether a hook would be told of the work branch's beginning or end. */
+/** Returns whether a hook would be told of the work branch's beginning or end. */
 export function tellsOfBranch(hooks: readonly OperatorHook[], workBranch: string): boolean {
   return hooksFor(hooks, BRANCH_EVENTS, workBranch).length > 0;
 }

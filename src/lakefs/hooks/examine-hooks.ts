@@ -1,12 +1,12 @@
 /**
- * What a lakeFS repository's hooks are told of pushes, and whether lakeFS runs the guard. Leaves
- * nothing behind but the guard's commit, which no branch leads to.
+ * Examines what a lakeFS repository's hooks are told of pushes, and whether lakeFS runs the guard.
+ * Leaves nothing behind but the guard's commit, which no branch leads to.
  */
 import { ActionsReader } from "./actions.js";
 import type { LakefsClient } from "../api/client.js";
 import { GuardProof, type GuardState } from "./guard-proof.js";
 import { type HookFinding, reportHooks } from "./hook-report.js";
-import { RootCommit } from "../notes/root-commit.js";
+import { RootCommit } from "../agreed/root-commit.js";
 
 export interface HookExamination {
   /** Tried just now. */

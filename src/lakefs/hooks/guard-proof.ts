@@ -1,6 +1,6 @@
 /**
- * Whether the guard runs in a repository: proven by each process before its first landing there,
- * and again where that is not certain any more.
+ * Proves that the guard runs in a repository: each process does before its first landing there, and
+ * again where that is not certain any more.
  */
 import { asFault, Fault } from "../../base/fault.js";
 import { SingleFlight } from "../../base/flow.js";
@@ -8,7 +8,7 @@ import { LIMITS } from "../../base/limits.js";
 import type { Log } from "../../observe/log.js";
 import type { LakefsClient } from "../api/client.js";
 import { type Guard, proveGuard } from "./guard.js";
-import type { RootCommit } from "../notes/root-commit.js";
+import type { RootCommit } from "../agreed/root-commit.js";
 
 export interface GuardProofOptions {
   readonly client: LakefsClient;

@@ -16,7 +16,7 @@ import { BASE_KEY, GUARD_PATH } from "../rules/metadata-keys.js";
 import { GUARD_ACTION } from "../api/hidden-branches.js";
 import { onWorkBranch } from "../api/work-branch.js";
 
-/** What the hook says; how its refusal is told from that of an operator's hook. */
+/** Text of the hook; tells its refusal from that of an operator's hook. */
 const GUARD_REFUSAL = "lakepack: the branch has moved";
 
 export const GUARD_FILE: Uint8Array = utf8(`name: ${GUARD_ACTION}

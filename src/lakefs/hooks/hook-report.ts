@@ -1,13 +1,13 @@
 /**
- * Which hook of lakeFS is told of what lakepack does: the table of the documentation, and what
- * doctor says of a repository's own actions. The test (test/lakefs/hooks-table) makes each of these
- * pushes on a real server and holds the table against what it was told.
+ * Reports which hook of lakeFS is told of what lakepack does: the table of the documentation, and
+ * doctor's findings on a repository's own actions. The test (test/lakefs/hooks-table) makes each of
+ * these pushes on a real server and holds the table against what it was told.
  */
 import { HOOK_EVENTS, type HookEvent, isFor, type OperatorHook } from "./actions.js";
 import { newWorkBranch } from "../api/hidden-branches.js";
 
 /**
- * What a person does. `branch`: a new one with new commits; `reading`: clones, fetches, and the
+ * Operations of a person. `branch`: a new one with new commits; `reading`: clones, fetches, and the
  * first contact with a repository.
  */
 export const HOOK_OPERATIONS = [
@@ -81,12 +81,12 @@ export interface HookFinding {
   readonly event: HookEvent;
   /** Patterns of its branches; empty: all. */
   readonly branches: readonly string[];
-  /** What it is told of a push; `passed`: commits to its branches are never made by one. */
+  /** Places where it is told of a push; `passed`: commits to its branches are never made by one. */
   readonly sees: readonly HookPlace[] | "passed";
   readonly says: string;
 }
 
-/** What becomes of each hook of a repository in pushes. */
+/** Reports the part of each hook of a repository in pushes. */
 export function reportHooks(hooks: readonly OperatorHook[]): readonly HookFinding[] {
   const work = newWorkBranch().name;
   return hooks.map((hook) => {

@@ -142,7 +142,7 @@ export class BranchLanding {
     return news.length === 0 ? this.#moveToKnown(head) : this.#moveToNew(head, news, protection);
   }
 
-  /** What lakeFS would not, or not in time, refuse by itself. Cheap and advisory. */
+  /** Refuses what lakeFS would not, or not in time, refuse by itself. Cheap and advisory. */
   async #refusal(protection: readonly string[]): Promise<string | undefined> {
     const { client } = this.#writer.options;
     if (isProtected(this.#branch, protection))

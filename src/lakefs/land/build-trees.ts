@@ -61,14 +61,14 @@ export async function buildTrees(
   }
 }
 
-/** Whether lakeFS has of the root's .gitattributes what Git shows, something else, or nothing. */
+/** The root's .gitattributes in lakeFS: the one that Git shows, something else, or nothing. */
 type OwnAttributes = "shown" | "other" | "absent";
 
-/** How far the work branch is. */
+/** Progress of the work branch. */
 interface BuildState {
   own: OwnAttributes;
   readonly filesTotal: number;
-  /** What it has, as Git shows it; undefined: nothing that Git has. */
+  /** Its tree, as Git shows it; undefined: nothing that Git has. */
   tree: Oid | undefined;
   headMetarange: string;
   touchesHooks: boolean;
@@ -89,7 +89,7 @@ class TreeFactory {
   #last: string;
   /** When it was last told how far this is. */
   #toldMs = 0;
-  /** What the work branch has had: a tree, and the commit it was at then. */
+  /** Trees that the work branch has had, each with the commit it was at then. */
   readonly #made = new Map<Oid, Pick<LakefsCommit, "id" | "meta_range_id">>();
 
   constructor(
@@ -245,7 +245,8 @@ class TreeFactory {
   }
 
   /**
-   * Whether lakeFS's collection spares what the work branch's commit names: a branch leads to it.
+   * Returns whether lakeFS's collection spares what the work branch's commit names: a branch leads
+   * to it.
    */
   #isAlive(): boolean {
     const { baseCommit, isBaseHead } = this.#request;
@@ -284,8 +285,8 @@ class TreeFactory {
   }
 
   /**
-   * What Git shows of the root's .gitattributes may hold a block that lakeFS does not have: then
-   * lakeFS says what it has.
+   * Asks lakeFS for the root's .gitattributes where Git's may hold a block that lakeFS does not
+   * have.
    */
   async #ownAttributes(): Promise<OwnAttributes> {
     const { baseTree, baseCommit } = this.#request;
@@ -379,7 +380,7 @@ class MainThread implements LandingMemory {
     return this.#asking(() => this.#port.heard());
   }
 
-  /** What was told before is heard before. Throws "lakefs/failed", "base/aborted". */
+  /** Asks once all that was told before is heard. Throws "lakefs/failed", "base/aborted". */
   async #asking<T>(ask: () => Promise<T>): Promise<T> {
     this.#proven.flush();
     return ask().catch((error: unknown) => {

@@ -35,7 +35,7 @@ import {
 import type { LakefsCommit } from "../api/types.js";
 import { isForward } from "../api/is-forward.js";
 
-export interface LandingPoint {
+export interface MoveRequest {
   readonly client: LakefsClient;
   readonly branch: string;
   /** Head the branch must still have. */
@@ -54,14 +54,14 @@ export interface LandingPoint {
   readonly committer: string;
   /** The account that pushes; undefined where nobody is asked. */
   readonly pusher?: string | undefined;
-  /** What lets another server with the key complete it, wherever it leads. */
+  /** Makes the seal that lets another server with the key complete it, wherever it leads. */
   readonly seal: (step: number) => string | undefined;
   /** Seconds since 1970. */
   readonly pushTime: number;
   readonly signal: AbortSignal;
 }
 
-export type LandingOutcome =
+export type MoveOutcome =
   /**
    * The branch is at the tip; `head` is it, or the merge commit somebody has built on meanwhile.
    */
@@ -82,13 +82,13 @@ const OUTCOME_WAITS_MS = [500, 1_000, 2_000, 4_000, 8_000] as const;
 const MOVED = "the branch moved in lakeFS meanwhile; fetch first";
 
 /** Lands. Throws only what leaves the outcome unknown after every means to find it out is used. */
-export async function moveBranch(point: LandingPoint): Promise<LandingOutcome> {
+export async function moveBranch(point: MoveRequest): Promise<MoveOutcome> {
   const step = randomInt(STEP_MIN, STEP_MAX + 1);
   const signpost = await writeSignpost(point, step);
   return mergeSignpost(point, signpost, step);
 }
 
-async function writeSignpost(point: LandingPoint, step: number): Promise<string> {
+async function writeSignpost(point: MoveRequest, step: number): Promise<string> {
   const { client, base, root, tip, committer, pushTime: creationDate, signal } = point;
   const generation = (tip.generation ?? 0) + 1;
   const common = { committer, creationDate, metadata: {} };
@@ -115,10 +115,10 @@ async function writeSignpost(point: LandingPoint, step: number): Promise<string>
 }
 
 async function mergeSignpost(
-  point: LandingPoint,
+  point: MoveRequest,
   signpost: string,
   step: number,
-): Promise<LandingOutcome> {
+): Promise<MoveOutcome> {
   const { client, branch, base, tip, signal } = point;
   const seal = point.seal(step);
   const metadata = {
@@ -174,7 +174,7 @@ async function mergeSignpost(
   }
 }
 
-/** Why lakeFS said no, where that is certain; undefined: it must be looked at. */
+/** Returns lakeFS's reason to refuse, where that is certain; undefined: it must be looked at. */
 function refusalOf(fault: Fault): string | undefined {
   if (fault.code === "lakefs/refused") return isGuardRefusal(fault) ? MOVED : refusalText(fault);
   if (fault.code === "lakefs/conflict") return MOVED;
@@ -183,7 +183,7 @@ function refusalOf(fault: Fault): string | undefined {
   return undefined;
 }
 
-async function badMergeReason({ client, branch, signal }: LandingPoint): Promise<string> {
+async function badMergeReason({ client, branch, signal }: MoveRequest): Promise<string> {
   const paths = await client.dirtyPaths(branch, 3, signal);
   return paths.length === 0
     ? "lakeFS refused the merge without saying why; try again"
@@ -199,7 +199,7 @@ export function dirtyReason(paths: readonly string[]): string {
 }
 
 /** As `whereItIs`, from a lakeFS that may be away for a while. Throws "lakefs/unknown-outcome". */
-async function outcome(point: LandingPoint): ReturnType<typeof whereItIs> {
+async function outcome(point: MoveRequest): ReturnType<typeof whereItIs> {
   for (let attempt = 0; ; attempt++) {
     try {
       return await whereItIs(point);
@@ -220,7 +220,7 @@ async function outcome(point: LandingPoint): ReturnType<typeof whereItIs> {
  * After an answer that says nothing: the head, or a first parent of it down to the base, is the tip
  * or a merge that names it.
  */
-async function whereItIs(point: LandingPoint): Promise<"unmoved" | "stale" | LakefsCommit> {
+async function whereItIs(point: MoveRequest): Promise<"unmoved" | "stale" | LakefsCommit> {
   const { client, branch, base, tip, signal } = point;
   const there = await client.findBranch(branch, signal);
   if (there === undefined) return "stale";
@@ -238,11 +238,7 @@ async function whereItIs(point: LandingPoint): Promise<"unmoved" | "stale" | Lak
 const FIRST_PARENTS_MAX = 1_000;
 
 /** The merge is there. Unless it went beside a moved head, the branch goes on to the tip itself. */
-async function finish(
-  point: LandingPoint,
-  merge: LakefsCommit,
-  step: number,
-): Promise<LandingOutcome> {
+async function finish(point: MoveRequest, merge: LakefsCommit, step: number): Promise<MoveOutcome> {
   if (merge.parents[0] !== point.base.id) {
     const note =
       "the branch had moved, and hooks are disabled in lakeFS: the push was merged with what was there";
@@ -316,7 +312,7 @@ export async function completeLanding(
   return guard !== undefined && resetToTip(client, branch, step, signal);
 }
 
-/** Whether one of us has sealed this landing. */
+/** Tells whether one of us has sealed this landing. */
 export type IsSealed = (
   seal: string | undefined,
   landing: Omit<LandingStatement, "namespace">,

@@ -1,6 +1,6 @@
 /**
- * What landings of branches and tags share: which commits are new, their trees and records in
- * lakeFS, and that they read back as they were pushed.
+ * Shared work of landings of branches and tags: finds the new commits, makes their trees and
+ * records in lakeFS, and checks that they read back as they were pushed.
  */
 import { lossyText } from "../../base/bytes.js";
 import { asFault, Fault, type FaultFacts } from "../../base/fault.js";
@@ -36,10 +36,10 @@ import type { IsSealed } from "./commit-point.js";
 import type { LandingOptions } from "./contract.js";
 import { newWorkBranch, type WorkBranch } from "../api/hidden-branches.js";
 import { landTrees } from "./landed-trees.js";
-import { formatMapping } from "../notes/mapping.js";
+import { formatMapping } from "../agreed/mapping.js";
 import { COMMIT_KEY, COMMIT_SEAL_KEY, PADDING_KEY } from "../rules/metadata-keys.js";
 import { isProtected } from "./protection.js";
-import type { RootCommit } from "../notes/root-commit.js";
+import type { RootCommit } from "../agreed/root-commit.js";
 import { TagMover } from "./tag-move.js";
 import type { LakefsCommit } from "../api/types.js";
 import { onWorkBranch } from "../api/work-branch.js";
@@ -82,7 +82,7 @@ export class CommitWriter {
   readonly #seals: SealKeys;
 
   /**
-   * `server`: of the server's own key, where this one works with a person's. What both know is
+   * `server`: of the server's own key, where this one works with a person's. Knowledge of both is
    * shared, and looked after with the server's.
    */
   constructor(options: LandingOptions, server?: CommitWriter) {

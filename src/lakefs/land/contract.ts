@@ -1,4 +1,4 @@
-/** What the refs of a lakeFS repository need of the writing half. */
+/** The contract between the refs of a lakeFS repository and the writing half. */
 import type { GuardState } from "../hooks/guard-proof.js";
 import type { MovingTag } from "./tag-move.js";
 import type { LakefsRef } from "../api/types.js";
@@ -11,7 +11,7 @@ import type { LakefsClient } from "../api/client.js";
 import type { LakefsCredentials } from "../api/credentials.js";
 import type { LakefsAccess } from "../api/http.js";
 import type { PreCommitPolicy } from "../hooks/commit-hooks.js";
-import type { RootCommit } from "../notes/root-commit.js";
+import type { RootCommit } from "../agreed/root-commit.js";
 import type { BranchHeads } from "../read/branch-heads.js";
 import type { LakefsCommitMap } from "../read/commit-map.js";
 import type { Mapping, LfsObjects } from "../rules/contract.js";
@@ -24,11 +24,11 @@ export interface Landing {
     signal?: AbortSignal,
   ): Promise<readonly RefOutcome[]>;
 
-  /** What is known of the guard that keeps pushes from landing on a moved head. */
+  /** State of the guard that keeps pushes from landing on a moved head. */
   readonly guard: GuardState;
 
   /**
-   * Of branches (`lakepack-tag-…`) the moves of tags that they note: such a tag is where it was
+   * Returns the moves of tags that branches (`lakepack-tag-…`) note: such a tag is where it was
    * while it is missing.
    */
   moving(branches: readonly LakefsRef[], signal: AbortSignal): Promise<readonly MovingTag[]>;
@@ -51,7 +51,7 @@ export interface Landing {
 
 export interface LandingPolicy {
   /**
-   * Whether a push may take commits away from a branch; the old head is then kept under
+   * True if a push may take commits away from a branch; the old head is then kept under
    * `lakepack-kept-…`.
    */
   readonly allowForced: boolean;

@@ -14,7 +14,7 @@ import { locateSome } from "../trees/locate.js";
 import type { LakeEntry } from "../rules/path-rules.js";
 import { differingFolders } from "./tree-difference.js";
 
-/** What lakeFS has of such files, by blob. Nothing proves yet that it is the blob. */
+/** Entries of such files in lakeFS, by blob. Nothing proves yet that it is the blob. */
 export type FilesElsewhere = ReadonlyMap<Oid, LakeEntry>;
 
 export const NOTHING_ELSEWHERE: FilesElsewhere = new Map();

@@ -1,7 +1,7 @@
 /**
  * Objects that lakeFS has and Git was not shown, in the way of a push: a file beside a folder of
- * its name, or one that Git refuses. What is written at such a path would overwrite what the pusher
- * has never seen, and where the folder goes the file would come to light.
+ * its name, or one that Git refuses. A write at such a path would overwrite what the pusher has
+ * never seen, and where the folder goes the file would come to light.
  */
 import { fromLatin1, lossyText } from "../../base/bytes.js";
 import { Fault } from "../../base/fault.js";

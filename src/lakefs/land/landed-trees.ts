@@ -126,7 +126,7 @@ function serve(
   });
 }
 
-/** What is not remembered is read once more by whoever needs it. */
+/** Remembers what was landed; the rest is read once more by whoever needs it. */
 async function remember(
   { commits, log, client }: LandingOptions,
   key: string,

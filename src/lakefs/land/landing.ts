@@ -156,7 +156,7 @@ function rank(change: RefChange): number {
   return change.new === ZERO_OID ? 0 : 1;
 }
 
-/** What the pusher reads of a failure. */
+/** Returns the pusher's text of a failure. */
 function sentence(fault: Fault): string {
   const { path, reason } = fault.facts;
   if (fault.code === "lakefs/unmappable" && reason !== undefined)

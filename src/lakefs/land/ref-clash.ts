@@ -1,6 +1,6 @@
 /**
- * Why a new ref cannot be beside those that are there. A few look-ups by name: a push may bring
- * thousands of refs, and a repository have as many.
+ * Finds why a new ref cannot be beside those that are there. A few look-ups by name: a push may
+ * bring thousands of refs, and a repository have as many.
  */
 import { Fault } from "../../base/fault.js";
 import { foldersOf } from "../../git/ref-name.js";

@@ -34,7 +34,7 @@ import type { LakefsObject } from "../api/types.js";
 export interface RestatePlace {
   readonly client: LakefsClient;
   readonly namespace: string;
-  /** Where it is staged, and the commit there whose tree is the one before. */
+  /** The branch where it is staged, and the commit there whose tree is the one before. */
   readonly branch: string;
   readonly commit: string;
   readonly signal: AbortSignal;
@@ -237,8 +237,8 @@ async function restateOne(
 }
 
 /**
- * Of a file of `size` bytes that is this blob in Git, or its pointer; undefined: the blob is still
- * in lakeFS alone, or large.
+ * Returns the SHA-256 of a file of `size` bytes that is this blob in Git, or its pointer;
+ * undefined: the blob is still in lakeFS alone, or large.
  */
 function sha256Of(reader: ObjectReader, oid: Oid, size: number): string | undefined {
   const number = reader.locate(oid);

@@ -52,16 +52,16 @@ export interface StagePlace {
   readonly twins: Twins;
   readonly elsewhere: FilesElsewhere;
   readonly branch: string;
-  /** Of a file that is no LFS pointer. */
+  /** Bytes of a file that is no LFS pointer. */
   readonly plainFileBytesMax: number;
   readonly signal: AbortSignal;
 }
 
-/** What the server knows of contents. */
+/** The server's knowledge of contents. */
 export interface LandingMemory {
-  /** Where an LFS object's bytes lie; undefined: not here. */
+  /** Returns the address of an LFS object's bytes; undefined: not here. */
   addressOf(sha256: string, size: number): Promise<string | undefined>;
-  /** Whether one of us has found the content with this key to have these bytes. */
+  /** Returns whether one of us has found the content with this key to have these bytes. */
   proves(key: string, sha256: string): Promise<boolean>;
   remember(key: string, size: number, facts: ContentFacts): void;
 }
@@ -88,7 +88,7 @@ export class Stage {
   #wake: () => void = () => undefined;
   readonly #rules = new Map<string, AttributeRules | undefined>();
   readonly #budget = attributeBudget();
-  /** What attributes say without the managed block: by that the tree is read back. */
+  /** Attributes without the managed block: by those the tree is read back. */
   readonly #said: SaidOf;
   readonly #missing: string[] = [];
   #missingCount = 0;
@@ -213,8 +213,8 @@ export class Stage {
 
   /**
    * Uploads a file, unless a branch has it at this path: then it becomes the same entry, or lakeFS
-   * would take a merge of both for a conflict. What the commit before has at another path keeps its
-   * bytes where they lie.
+   * would take a merge of both for a conflict. Contents that the commit before has at another path
+   * keep their bytes where they lie.
    */
   async #plainFile(
     path: string,
@@ -350,7 +350,10 @@ export class Stage {
     });
   }
 
-  /** What a branch has at the path, if it reads as this kind under the pushed attributes, too. */
+  /**
+   * Returns a branch's entry at the path, if it reads as this kind under the pushed attributes,
+   * too.
+   */
   async #twin(
     kind: "plain" | "pointer",
     path: string,
@@ -366,7 +369,9 @@ export class Stage {
     return stands ? twin : undefined;
   }
 
-  /** Whether one of us has hashed what an entry names: its seal says so, or what we remember. */
+  /**
+   * Returns whether one of us has hashed the bytes an entry names: its seal says so, or our memory.
+   */
   async #isProven(
     entry: Omit<StagedObject, "content_type">,
     kind: "plain" | "pointer",
@@ -504,7 +509,7 @@ function keptMode(mode: number, { version }: PathMapping): number {
   return (mode & EXECUTABLE_BITS) === 0 ? FILE_MODE.plain : FILE_MODE.executable;
 }
 
-/** Whether an upload with these metadata comes to the same entry. */
+/** Returns whether an upload with these metadata comes to the same entry. */
 function isSameEntry(
   { metadata = {}, content_type }: StagedObject,
   own: Readonly<Record<string, string>>,

@@ -1,6 +1,6 @@
 /**
- * What one tree's staging changes on a work branch: the difference to the tree before it, and what
- * lakeFS has at a path otherwise than that tree says.
+ * The changes that staging one tree makes on a work branch: the difference to the tree before it,
+ * and paths that lakeFS has otherwise than that tree says.
  */
 import type { Oid } from "../../git/oid.js";
 import { isTreeMode } from "../../git/tree.js";

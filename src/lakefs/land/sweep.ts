@@ -7,7 +7,7 @@ import { LIMITS } from "../../base/limits.js";
 import type { Log } from "../../observe/log.js";
 import type { LakefsClient } from "../api/client.js";
 import type { LfsObjects } from "../rules/contract.js";
-import type { RootCommit } from "../notes/root-commit.js";
+import type { RootCommit } from "../agreed/root-commit.js";
 import { removeQuietly } from "../api/work-branch.js";
 import { WORK_PREFIX } from "../api/hidden-branches.js";
 

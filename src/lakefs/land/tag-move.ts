@@ -9,7 +9,7 @@
  *   create   the new tag; refused or failed: the old one is made again, then the note goes
  *   done     the note goes
  *
- * A list of refs shows a tag that is noted and missing where it was. Whoever meets a note that is
+ * A list of refs shows a tag that is noted and missing where it was. Any server that meets a note
  * older than any move puts the tag back and takes the note away; a note whose tag is elsewhere by
  * now is taken away at once, and so is one of a tag that a push deletes: it would bring the tag
  * back. The note has no file, so no hook is told of it; it is no hidden branch, so that every list
@@ -26,7 +26,7 @@ import { createSurely } from "./create-ref.js";
 import { COMMIT_SEAL_KEY, MOVING_KEY } from "../rules/metadata-keys.js";
 import { findRef } from "./ref-clash.js";
 import { RESERVED_BRANCH_PREFIX } from "../api/hidden-branches.js";
-import type { RootCommit } from "../notes/root-commit.js";
+import type { RootCommit } from "../agreed/root-commit.js";
 import type { LakefsRef } from "../api/types.js";
 
 export const TAG_MOVE_PREFIX = `${RESERVED_BRANCH_PREFIX}tag-`;
@@ -59,7 +59,7 @@ export class TagMover {
   }
 
   /**
-   * Of branches those that note a move, each tag's last one: what is before it is left over from a
+   * Returns the branches that note a move, each tag's last one: earlier ones are left over from a
    * crash, and the tag has been elsewhere since.
    */
   async moving(branches: readonly LakefsRef[], signal: AbortSignal): Promise<readonly MovingTag[]> {

@@ -81,9 +81,7 @@ export class TagLanding {
     return reason;
   }
 
-  /**
-   * Where the tag is; one that somebody is moving, or has not finished to move, is where it was.
-   */
+  /** Finds the tag; one that somebody is moving, or has not finished to move, is where it was. */
   async #current(): Promise<{ readonly there: LakefsRef | undefined; readonly move?: MovingTag }> {
     const there = await this.#find();
     // Who makes a tag from nothing need not ask: there was none, or git would know it.

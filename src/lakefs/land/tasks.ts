@@ -52,7 +52,7 @@ export interface BuildTreesRequest extends TaskControl {
   readonly isBaseHead: boolean;
   /** Tree that Git shows of the base; undefined: it is nothing in Git. */
   readonly baseTree: Oid | undefined;
-  /** Whether modes in it begin with zeroes (rules/padded-modes.ts). */
+  /** True if modes in it begin with zeroes (rules/padded-modes.ts). */
   readonly isBasePadded: boolean;
   /**
    * Objects of the base that Git was not shown, as lines that begin with "path: "; undefined: there
@@ -81,23 +81,26 @@ export type LandingNews =
       readonly files: number;
       readonly filesTotal: number;
     }
-  /** What was uploaded under this key: to be remembered. */
+  /** Tells the hashes uploaded under this key: to be remembered. */
   | { readonly kind: "hashed"; readonly key: string; readonly facts: HashedContent }
   /** The same of small contents: ids of trees/proven-contents.ts. */
   | { readonly kind: "proven"; readonly ids: Uint8Array };
 
-/** What a task asks while it builds trees. */
+/** Questions of a task while it builds trees. */
 export type LandingQuestions = {
-  /** Where the bytes of an LFS object lie. */
+  /** Returns the address of an LFS object's bytes. */
   address(sha256: string, size: number): string | undefined;
-  /** Whether one of us has found the content with this key (lakefs/trees/hash-memory.ts) to be so. */
+  /**
+   * Returns whether one of us has found the content with this key (lakefs/trees/hash-memory.ts) to
+   * be so.
+   */
   proves(key: string, sha256: string): boolean;
 };
 
 export interface BuildTreesResult {
   /** One a commit, in order. Each holds what was staged, at the very addresses. */
   readonly metaranges: readonly string[];
-  /** What the work branch's head has in the end. */
+  /** Metarange of the work branch's head in the end. */
   readonly headMetarange: string;
   /** One a commit, in order: the zeroes before modes of its tree; undefined: there are none. */
   readonly paddings: readonly (string | undefined)[];

@@ -1,4 +1,4 @@
-/** What differs between two Git trees, file by file: equal folders are not read. */
+/** Finds the differences between two Git trees, file by file: equal folders are not read. */
 import { fromLatin1, lossyText } from "../../base/bytes.js";
 import { Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
@@ -95,7 +95,7 @@ function treeOf(entry: TreeEntry | undefined): Oid | undefined {
   return entry !== undefined && isTreeMode(entry.mode) ? entry.oid : undefined;
 }
 
-/** Where a pushed tree and what lakeFS shows of it part, and why. */
+/** The place where a pushed tree and lakeFS's part, and the reason. */
 export interface Difference {
   readonly path: string | undefined;
   readonly reason: string;

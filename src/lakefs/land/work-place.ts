@@ -1,9 +1,9 @@
-/** Where a push starts from, where its commits are made, and what comes of it. */
+/** The start of a push, the place where its commits are made, and its result. */
 import type { Oid } from "../../git/oid.js";
 import type { WorkBranch } from "../api/hidden-branches.js";
 import type { LakefsCommit } from "../api/types.js";
 
-/** Where a push starts from. */
+/** The start of a push. */
 export interface Base {
   readonly commit: LakefsCommit;
   /** Undefined: it is nothing in Git. */
@@ -13,7 +13,7 @@ export interface Base {
 export interface Landed {
   readonly tip: LakefsCommit;
   readonly touchesHooks: boolean;
-  /** What the work branch's head has. */
+  /** Metarange of the work branch's head. */
   readonly headMetarange: string;
 }
 
@@ -25,7 +25,7 @@ export interface TargetBranch {
   readonly short: string;
 }
 
-/** Where a push's commits are made. */
+/** The place where a push's commits are made. */
 export interface WorkPlace {
   readonly branch: WorkBranch;
   /** The repository's first commit, where hooks would be told of the branch's beginning and end. */

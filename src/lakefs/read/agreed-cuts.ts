@@ -8,12 +8,12 @@ import { asFault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import { faultFacts, type Log } from "../../observe/log.js";
 import type { LakefsClient } from "../api/client.js";
-import { agreeOnCut, type Cut, isGone, listCuts, readCut } from "../notes/cuts.js";
-import type { LakeRecords } from "./records.js";
+import { agreeOnCut, type Cut, isGone, listCuts, readCut } from "../agreed/cuts.js";
+import type { LakeNotes } from "./lake-notes.js";
 
 export interface AgreedCutsOptions {
   readonly client: LakefsClient;
-  readonly records: LakeRecords;
+  readonly records: LakeNotes;
   readonly log: Log;
   /** Default: `lakefsCutsLookMs`. */
   readonly lookMs?: number | undefined;
@@ -52,7 +52,7 @@ export class AgreedCuts {
     return this.#cuts ?? new Map();
   }
 
-  /** Whether lakeFS was not asked for a while. `first`: or never by this process. */
+  /** Returns whether lakeFS was not asked for a while. `first`: or never by this process. */
   isDue({ first }: { readonly first: boolean }): boolean {
     const now = performance.now();
     this.#openedMs ??= now;
@@ -60,7 +60,7 @@ export class AgreedCuts {
     return now - since >= (this.#options.lookMs ?? LIMITS.lakefsCutsLookMs);
   }
 
-  /** What this server has noted before; lakeFS is not asked. */
+  /** Reads the cuts that this server has noted before; lakeFS is not asked. */
   async load(signal: AbortSignal): Promise<void> {
     if (this.#cuts !== undefined) return;
     const { records, log, client } = this.#options;
@@ -104,9 +104,10 @@ export class AgreedCuts {
   }
 
   /**
-   * What lakeFS lists, by commit; `end`: the last that was listed, where there are more than are
-   * looked at. A cut behind it is followed all the same by who finds that data gone, as making its
-   * branch is a test-and-set; a server that has read that data before goes on with it.
+   * Returns the cuts that lakeFS lists, by commit; `end`: the last that was listed, where there are
+   * more than are looked at. A cut behind it is followed all the same by who finds that data gone,
+   * as making its branch is a test-and-set; a server that has read that data before goes on with
+   * it.
    */
   async #listed(
     signal: AbortSignal,
@@ -179,7 +180,7 @@ export class AgreedCuts {
     this.#cuts = all;
   }
 
-  /** Where lakeFS does not let us, it stays as it is here. */
+  /** Notes the cut in lakeFS again; where lakeFS does not let us, it stays as it is here. */
   async #restore(cut: Cut, signal: AbortSignal): Promise<void> {
     const { client, log } = this.#options;
     await agreeOnCut(client, cut, signal).catch((error: unknown) => {

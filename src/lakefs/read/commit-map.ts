@@ -27,8 +27,8 @@ import type { Pool } from "../../pool/task.js";
 import type { LakefsClient } from "../api/client.js";
 import { AgreedCuts } from "./agreed-cuts.js";
 import { READ_RULES } from "../rules/commit-text.js";
-import type { Cut } from "../notes/cuts.js";
-import type { CommitPair, LakeRecord, PathMapping } from "../rules/contract.js";
+import type { Cut } from "../agreed/cuts.js";
+import type { CommitPair, LakeNote, PathMapping } from "../rules/contract.js";
 import { History, type HistoryStep } from "./history.js";
 import type { LakefsAccess } from "../api/http.js";
 import { LeavingOff } from "./leave-off.js";
@@ -36,7 +36,7 @@ import { LostData } from "./lost-data.js";
 import { PADDING_KEY } from "../rules/metadata-keys.js";
 import { promisedIds } from "./promised-blobs.js";
 import { ProvenContents } from "../trees/proven-contents.js";
-import type { LakeRecords, PointerPlace, StoredLakeRecord } from "./records.js";
+import type { LakeNotes, PointerPlace, StoredLakeNote } from "./lake-notes.js";
 import { connectedTask } from "../../odb/walk/tasks.js";
 
 export interface CommitMapOptions {
@@ -47,7 +47,7 @@ export interface CommitMapOptions {
   /** Keys of seals. */
   readonly sealKeys: readonly Uint8Array[];
   readonly mapping: PathMapping;
-  readonly records: LakeRecords;
+  readonly records: LakeNotes;
   readonly objects: ObjectDatabase;
   readonly pool: Pool;
   /** Synthesis tasks at once, over all repositories: at most one less than the pool has threads. */
@@ -60,12 +60,12 @@ export interface CommitMapOptions {
   readonly cutsLookMs?: number | undefined;
 }
 
-/** How far the synthesis under way is; all zero: none is. */
+/** Progress of the synthesis under way; all zero: none is. */
 export interface SynthesisProgress {
   readonly commits: number;
   readonly total: number;
   readonly objects: number;
-  /** Of the commit that is being read, where it is known how many it has. */
+  /** Files of the commit that is being read, where it is known how many it has. */
   readonly files?: FilesRead | undefined;
 }
 
@@ -87,7 +87,7 @@ const IDLE: SynthesisProgress = { commits: 0, total: 0, objects: 0 };
 export class LakefsCommitMap {
   readonly #options: CommitMapOptions;
   // By size and not by `max`, for which 5 MB would be set aside each, in every repository.
-  readonly #known = new LRUCache<string, StoredLakeRecord>({
+  readonly #known = new LRUCache<string, StoredLakeNote>({
     maxSize: LIMITS.lakePairsMax,
     sizeCalculation: () => 1,
   });
@@ -103,7 +103,7 @@ export class LakefsCommitMap {
   readonly #cuts: AgreedCuts;
   /** Small contents whose bytes are known. */
   readonly proven: ProvenContents;
-  /** Of the synthesis under way. */
+  /** Lost data of the synthesis under way. */
   #lost: LostData;
 
   constructor(options: CommitMapOptions) {
@@ -147,7 +147,7 @@ export class LakefsCommitMap {
   async resolve(
     lakeIds: readonly string[],
     signal: AbortSignal,
-  ): Promise<ReadonlyMap<string, StoredLakeRecord>> {
+  ): Promise<ReadonlyMap<string, StoredLakeNote>> {
     await this.#cuts.load(signal);
     // What another server has cut meanwhile; not behind a synthesis.
     if (this.#cuts.isDue({ first: false }) && this.#turn.idle)
@@ -158,7 +158,7 @@ export class LakefsCommitMap {
     for (const id of new Set(lakeIds)) if (!(await this.#isKnown(id, signal))) unknown.add(id);
     if (unknown.size > 0)
       await this.#turn.run(() => this.#synthesize([...unknown], signal), signal);
-    const found = new Map<string, StoredLakeRecord>();
+    const found = new Map<string, StoredLakeNote>();
     for (const id of lakeIds) {
       const record = await this.#find(id, signal);
       if (record !== undefined) found.set(id, record);
@@ -171,8 +171,8 @@ export class LakefsCommitMap {
     return this.#turn.run(async () => undefined, signal);
   }
 
-  /** What this commit became, if it has been read; nothing is read now. */
-  known(lakeId: string, signal: AbortSignal): Promise<StoredLakeRecord | undefined> {
+  /** Returns the record of this commit, if it has been read; nothing is read now. */
+  known(lakeId: string, signal: AbortSignal): Promise<StoredLakeNote | undefined> {
     return this.#find(lakeId, signal);
   }
 
@@ -185,14 +185,14 @@ export class LakefsCommitMap {
   }
 
   /** Notes what a landing has made: both ids are then known without reading them back. */
-  async remember(pairs: readonly LakeRecord[], signal: AbortSignal): Promise<void> {
+  async remember(pairs: readonly LakeNote[], signal: AbortSignal): Promise<void> {
     await this.#options.records.put(pairs, signal);
     for (const pair of pairs) this.#known.set(pair.lakeId, pair);
   }
 
   /**
-   * What is known of a commit's listing, paths that could not cross among it. Undefined: it was not
-   * read here.
+   * Returns the listing state of a commit, paths that could not cross among it. Undefined: it was
+   * not read here.
    */
   async listing(lakeId: string, signal: AbortSignal): Promise<ListingState | undefined> {
     return (await this.#stored(lakeId, signal))?.state;
@@ -202,7 +202,7 @@ export class LakefsCommitMap {
     return this.#nothing.has(lakeId) || (await this.#find(lakeId, signal)) !== undefined;
   }
 
-  async #find(lakeId: string, signal: AbortSignal): Promise<StoredLakeRecord | undefined> {
+  async #find(lakeId: string, signal: AbortSignal): Promise<StoredLakeNote | undefined> {
     const held = this.#known.get(lakeId);
     if (held !== undefined || this.#nothing.has(lakeId)) return held;
     const record = await this.#stored(lakeId, signal);
@@ -213,7 +213,7 @@ export class LakefsCommitMap {
   /**
    * A record is derived data: a damaged one counts as none, and what is made again takes its place.
    */
-  async #stored(lakeId: string, signal: AbortSignal): Promise<StoredLakeRecord | undefined> {
+  async #stored(lakeId: string, signal: AbortSignal): Promise<StoredLakeNote | undefined> {
     try {
       return await this.#options.records.get(lakeId, signal);
     } catch (error) {
@@ -228,8 +228,8 @@ export class LakefsCommitMap {
     }
   }
 
-  /** What a record knows of its tree stays in storage: only its ids are held. */
-  #hold({ state: _, ...ids }: StoredLakeRecord): void {
+  /** Holds a record's ids; its tree's state stays in storage. */
+  #hold({ state: _, ...ids }: StoredLakeNote): void {
     this.#known.set(ids.lakeId, ids);
   }
 
@@ -340,7 +340,7 @@ export class LakefsCommitMap {
     );
   }
 
-  /** What failed attempts have read is in commits by now. */
+  /** Drops the contents that failed attempts have read: they are in commits by now. */
   async dropKept(signal: AbortSignal): Promise<void> {
     if (!this.#hasKept) return;
     await this.#options.records.putKept(new Uint8Array(0), signal);
@@ -358,8 +358,8 @@ export class LakefsCommitMap {
   }
 
   /**
-   * What these commits come to, beside all packs but `without`; what becomes of it is `use`'s to
-   * say, before its files go. Where it fails in the middle, `use` is given what was done before,
+   * Makes the objects of these commits, beside all packs but `without`; `use` decides about the
+   * result before its files go. Where it fails in the middle, `use` is given what was done before,
    * and the failure is thrown then.
    */
   async #make(
@@ -594,8 +594,8 @@ export class LakefsCommitMap {
   }
 
   /**
-   * What is known of the parents that are not among the items themselves, the trees' states with
-   * it.
+   * Returns the records of the parents that are not among the items themselves, the trees' states
+   * with them.
    */
   async #parentsOf(
     items: readonly SynthesizeItem[],
@@ -618,11 +618,11 @@ export class LakefsCommitMap {
   }
 
   /**
-   * Of a commit that a landing made here: its listing's tree is its tree, which landing has
-   * checked. Undefined: a landing's merge, or a tag.
+   * Returns the state of a commit that a landing made here: its listing's tree is its tree, which
+   * landing has checked. Undefined: a landing's merge, or a tag.
    */
   async #landedState(
-    record: StoredLakeRecord,
+    record: StoredLakeNote,
     signal: AbortSignal,
   ): Promise<ListingState | undefined> {
     if (record.alias === true || record.tag !== undefined) return undefined;
@@ -632,14 +632,14 @@ export class LakefsCommitMap {
     return { metarange, listing: record.tree, refused: 0, refusals: [], census: undefined };
   }
 
-  /** Where lakeFS has the bytes of a file that Git sees as a pointer. */
+  /** Returns where lakeFS has the bytes of a file that Git sees as a pointer. */
   knownObject(sha256: string, signal: AbortSignal): Promise<PointerPlace | undefined> {
     return this.#options.records.pointer(sha256, signal);
   }
 
   /**
-   * What is known of a content that lies at this address: `contentKey` has the key. What cannot be
-   * recalled is found out again.
+   * Returns the hashes known of a content that lies at this address: `contentKey` has the key.
+   * Contents that cannot be recalled are hashed again.
    */
   hashed(key: string, signal: AbortSignal): Promise<HashedContent | undefined> {
     return this.#options.records.content(key, signal).catch((error: unknown) => {
@@ -648,7 +648,7 @@ export class LakefsCommitMap {
     });
   }
 
-  /** Whether one of us has found the content with this key to have these bytes. */
+  /** Returns whether one of us has found the content with this key to have these bytes. */
   async proves(key: string, sha256: string, signal: AbortSignal): Promise<boolean> {
     return (
       (await this.proven.has(key, sha256, signal)) ||
@@ -716,19 +716,19 @@ export class LakefsCommitMap {
     );
   }
 
-  async #store(records: readonly StoredLakeRecord[], signal: AbortSignal): Promise<void> {
+  async #store(records: readonly StoredLakeNote[], signal: AbortSignal): Promise<void> {
     await this.#options.records.put(records, signal);
     for (const record of records) this.#hold(record);
   }
 }
 
-/** What some commits came to. */
+/** The result of some commits. */
 interface Made {
   /** Indexed, not yet published; undefined: there was nothing new. */
   readonly pack: IngestedPack | undefined;
   readonly commits: readonly SynthesizedCommit[];
   readonly promised: PromisedIds | undefined;
-  /** What comes behind these commits could not be made. */
+  /** The failure that kept the commits behind these from being made. */
   readonly failure: SynthesisFailure | undefined;
 }
 
@@ -739,7 +739,7 @@ function countOf(promised: PromisedIds | undefined): number {
 function toRecords(
   commits: readonly SynthesizedCommit[],
   pack: IngestedPack | undefined,
-): StoredLakeRecord[] {
+): StoredLakeNote[] {
   return commits.map((commit) => ({ version: 2 as const, pack: pack?.checksum, ...commit }));
 }
 

@@ -9,13 +9,13 @@ import { checkGitattributes, checkGitmodules } from "../../git/fsck/fsck.js";
 import { parsePointer, POINTER_BYTES_MAX } from "../../git/lfs-pointer.js";
 import { objectId } from "../../git/object-id.js";
 import { type AttributesFile, PassingAttributes } from "../rules/commit-attributes.js";
-import { type Cut, listCuts, readCut } from "../notes/cuts.js";
+import { type Cut, listCuts, readCut } from "../agreed/cuts.js";
 import { POINTER_CONTENT, specialKind } from "../rules/file-to-resolve.js";
 import type { PathMapping } from "../rules/contract.js";
 import type { Filter } from "../../git/gitattributes.js";
 import { listCommit, type ListingSource } from "../trees/listing.js";
 import { locateThere } from "../trees/locate.js";
-import { DEFAULT_MAPPING, readMapping } from "../notes/mapping.js";
+import { DEFAULT_MAPPING, readMapping } from "../agreed/mapping.js";
 import {
   type Crossing,
   crossing,

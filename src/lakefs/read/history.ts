@@ -1,5 +1,5 @@
 /**
- * What has to be synthesized for a head, oldest first. lakeFS's log is ordered by date, not
+ * Finds the commits to synthesize for a head, oldest first. lakeFS's log is ordered by date, not
  * topologically, and a further page of it costs a walk from its start: so it is read from the head,
  * and again from each commit that it has not shown. Few rows at first: mostly one commit is new.
  */
@@ -10,7 +10,7 @@ import { isForward } from "../api/is-forward.js";
 import { BASE_KEY, GUARD_PATH, HOOKS_FOLDER, TIP_KEY } from "../rules/metadata-keys.js";
 import type { LakefsCommit } from "../api/types.js";
 
-/** What a commit is in Git. */
+/** A commit's part in Git. */
 export type HistoryStep =
   /** A commit whose Git parents are these lakeFS commits, in order. */
   | { readonly as: "commit"; readonly source: LakefsCommit; readonly parents: readonly string[] }
@@ -93,8 +93,8 @@ export class History {
   }
 
   /**
-   * Whether lakeFS shows at a landing's merge what the tip has: but for the guard, and for hooks,
-   * which are still those of the base.
+   * Returns whether lakeFS shows at a landing's merge what the tip has: but for the guard, and for
+   * hooks, which are still those of the base.
    */
   async #showsTip(merge: string, base: string, tip: string): Promise<boolean> {
     let hooks = false;

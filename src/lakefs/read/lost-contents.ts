@@ -1,19 +1,19 @@
 /**
  * Files of pushed commits whose data lakeFS's collection has removed. Their blob ids are known, so
  * that the commits stay what they are, but nobody can have those files from here any more: a clone
- * that needs them is refused, by name. What was found is noted, so that an operator hears of it
+ * that needs them is refused, by name. Findings are noted, so that an operator hears of them
  * (`lakepack doctor`) and not the next person alone.
  */
 import { asFault, type Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import type { Log } from "../../observe/log.js";
 import type { LakefsClient } from "../api/client.js";
-import { type Cut, isGone } from "../notes/cuts.js";
-import type { LakeRecords } from "./records.js";
+import { type Cut, isGone } from "../agreed/cuts.js";
+import type { LakeNotes } from "./lake-notes.js";
 
 export interface LostContentsOptions {
   readonly client: LakefsClient;
-  readonly records: LakeRecords;
+  readonly records: LakeNotes;
   readonly log: Log;
 }
 

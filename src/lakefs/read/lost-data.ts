@@ -7,7 +7,7 @@ import { Fault } from "../../base/fault.js";
 import type { SynthesizedCommit } from "../trees/tasks.js";
 import type { AgreedCuts } from "./agreed-cuts.js";
 import type { LakefsClient } from "../api/client.js";
-import { type Cut, isGone } from "../notes/cuts.js";
+import { type Cut, isGone } from "../agreed/cuts.js";
 import type { HistoryStep } from "./history.js";
 
 export interface LostDataOptions {
@@ -26,7 +26,7 @@ export class LostData {
     this.#options = options;
   }
 
-  /** Whether a commit is nothing in Git for that. */
+  /** Returns whether a commit is nothing in Git for that. */
   has(id: string): boolean {
     return this.#options.cuts.all.has(id) || this.#lost.has(id);
   }

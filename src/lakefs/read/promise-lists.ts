@@ -1,4 +1,4 @@
-/** What packs promise, as a fold of them asks for it (pack-objects/fold.ts). */
+/** Lists of what packs promise, as a fold of them asks for it (pack-objects/fold.ts). */
 import { randomBytes } from "node:crypto";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -8,11 +8,11 @@ import type { LivePack } from "../../odb/object-database.js";
 import type { Pool } from "../../pool/task.js";
 import type { PackHandle } from "../../odb/packs/handle.js";
 import { promisedIds } from "./promised-blobs.js";
-import type { LakeRecords } from "./records.js";
+import type { LakeNotes } from "./lake-notes.js";
 import { mergePromisedTask } from "../trees/tasks.js";
 
 export interface StoredListsOptions {
-  readonly records: LakeRecords;
+  readonly records: LakeNotes;
   readonly pool: Pool;
   readonly incoming: string;
 }

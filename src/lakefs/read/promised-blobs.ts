@@ -1,9 +1,9 @@
 /**
  * Brings what synthesis has left in lakeFS: contents of files whose blob ids were known. Refs and
  * `--filter=blob:none` do without them; any other fetch has those brought that its commits reach, a
- * fetch that asks for some by id has these, and a push whatever can be brought. What cannot be (it
- * is gone, or has other bytes than were promised) fails whoever needs it, by name, and nobody else:
- * it may stand on another branch, and anybody may have written that.
+ * fetch that asks for some by id has these, and a push whatever can be brought. A content that
+ * cannot be brought (it is gone, or has other bytes than were promised) fails those who need it, by
+ * name, and nobody else: it may stand on another branch, and anybody may have written that.
  */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
@@ -33,14 +33,14 @@ import { READ_RULES } from "../rules/commit-text.js";
 import { LostContents } from "./lost-contents.js";
 import type { LakefsAccess } from "../api/http.js";
 import { LeavingOff } from "./leave-off.js";
-import type { LakeRecords } from "./records.js";
+import type { LakeNotes } from "./lake-notes.js";
 
 export interface PromisedBlobsOptions {
   readonly access: LakefsAccess;
   readonly client: LakefsClient;
   /** lakeFS's storage namespace of it. */
   readonly namespace: string;
-  readonly records: LakeRecords;
+  readonly records: LakeNotes;
   readonly objects: ObjectDatabase;
   readonly pool: Pool;
   /** Tasks of the bridge at once, over all repositories. */
@@ -56,12 +56,12 @@ export interface BringProgress {
   readonly total: number;
 }
 
-/** What one run of the task is to bring. */
+/** The task of one run: the contents to bring. */
 interface Errand {
   readonly pack: LivePack;
   /** Sorted ids, 20 bytes each. Undefined: all, and the new pack takes the place of `pack`. */
   readonly wanted: SharedArrayBuffer | undefined;
-  /** What cannot be brought is passed over, and stays promised. */
+  /** True if contents that cannot be brought are passed over, and stay promised. */
   readonly isLenient: boolean;
 }
 
@@ -102,7 +102,9 @@ export class PromisedBlobs {
     return this.#turn.run(async () => undefined, signal);
   }
 
-  /** All that can be brought becomes part of the packs. Who comes meanwhile waits for the same. */
+  /**
+   * All that can be brought becomes part of the packs. Others who come meanwhile wait for the same.
+   */
   bringAll(signal: AbortSignal): Promise<void> {
     return this.#flights.run(
       "all",
@@ -111,7 +113,10 @@ export class PromisedBlobs {
     );
   }
 
-  /** Of these ids, those that are promised. The others are nobody's promise: they stay missing. */
+  /**
+   * Brings those of these ids that are promised. The others are nobody's promise: they stay
+   * missing.
+   */
   async bring(oids: readonly Oid[], signal: AbortSignal): Promise<void> {
     if (this.#smallPacks >= LIMITS.promisedPacksMax) await this.bringAll(signal);
     const wanted = new OidSet();
@@ -125,7 +130,7 @@ export class PromisedBlobs {
     );
   }
 
-  /** What these commits reach. */
+  /** Brings what these commits reach. */
   async bringFor(commits: WantedCommits, signal: AbortSignal): Promise<void> {
     const promising = (await this.#promisingPacks(signal)).map(({ checksum }) => checksum).sort();
     const lists = [commits.wants, commits.haves, commits.clientShallow, commits.shallow].map(
@@ -344,16 +349,16 @@ export class PromisedBlobs {
   }
 }
 
-/** How many of these ids are in the other table. */
+/** Counts the ids that are in the other table. */
 function countIn(ids: Uint8Array, table: Uint8Array): number {
   let count = 0;
   for (let at = 0; at < ids.length; at += OID_BYTES) if (holdsId(table, ids, at)) count++;
   return count;
 }
 
-/** What live packs still promise: a table of ids each. */
+/** Returns what live packs still promise: a table of ids each. */
 export function promisedIds(
-  records: LakeRecords,
+  records: LakeNotes,
   packs: readonly LivePack[],
   signal: AbortSignal,
 ): Promise<SharedArrayBuffer[]> {

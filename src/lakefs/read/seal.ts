@@ -13,7 +13,7 @@ import { Fault } from "../../base/fault.js";
 const WORDS = utf8("lakepack sealed ");
 const HEAD = utf8("lakepack sealed 1\n");
 const HASH_BYTES = 32;
-/** What a seal adds. */
+/** Bytes that a seal adds. */
 export const SEAL_BYTES = HEAD.length + HASH_BYTES;
 
 export function seal(key: string, body: Uint8Array): Uint8Array {

@@ -1,6 +1,6 @@
 /**
- * What of a lakeFS commit could not be in Git: a count and the first paths, as its reading found
- * them (synthesize.ts).
+ * The part of a lakeFS commit that could not be in Git: a count and the first paths, as its reading
+ * found them (trees/synthesize.ts).
  */
 import { LRUCache } from "lru-cache";
 import { LIMITS } from "../../base/limits.js";
@@ -30,9 +30,9 @@ export class UncrossedPaths {
   }
 
   /**
-   * Of this commit, or of the nearest ancestor that was read: a commit that a push made here was
-   * not, and a push leaves alone what Git cannot see. Undefined: none of `lakefsUncrossedLog`
-   * ancestors was read.
+   * Returns that of this commit, or of the nearest ancestor that was read: a commit that a push
+   * made here was not, and a push leaves alone what Git cannot see. Undefined: none of
+   * `lakefsUncrossedLog` ancestors was read.
    */
   async of(lakeId: string, signal: AbortSignal): Promise<Uncrossed | undefined> {
     const held = this.#known.get(lakeId);

@@ -1,6 +1,6 @@
 /**
- * What a lakeFS repository keeps beside its packs, held against itself: records of commits, and
- * lists of blobs that are still in lakeFS.
+ * Holds the files that a lakeFS repository keeps beside its packs against themselves: records of
+ * commits, and lists of blobs that are still in lakeFS.
  */
 import { asFault, Fault } from "../../base/fault.js";
 import type { Oid } from "../../git/oid.js";
@@ -9,7 +9,7 @@ import type { Manifest } from "../../odb/manifest/manifest.js";
 import { type Beside, type Finding, isDamage } from "../../odb/manifest/verify.js";
 import type { Store } from "../../store/store.js";
 import { readPromised } from "../trees/promised-list.js";
-import { LakeRecords } from "./records.js";
+import { LakeNotes } from "./lake-notes.js";
 
 const ADVICE = {
   lake: "nothing has to be done: a server that has lakeFS makes this file again when it needs it, and says so in its log",
@@ -27,7 +27,7 @@ export async function verifyRecords(
   { packs }: Manifest,
   signal: AbortSignal,
 ): Promise<Beside> {
-  const records = new LakeRecords(store, prefix);
+  const records = new LakeNotes(store, prefix);
   const findings: Finding[] = [];
   const attempt = async <T>(
     name: string,
@@ -71,7 +71,7 @@ export async function verifyRecords(
 
 /** The ids of one list, which the list itself must say too. */
 async function promisedOf(
-  records: LakeRecords,
+  records: LakeNotes,
   pack: string,
   count: number,
   signal: AbortSignal,

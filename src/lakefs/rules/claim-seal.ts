@@ -12,7 +12,7 @@
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 import type { Oid } from "../../git/oid.js";
 
-/** What one content is in Git. */
+/** The form of one content in Git. */
 export interface ContentStatement {
   /** `plain`: the blob is the content; `pointer`: its Git LFS pointer. */
   readonly kind: "plain" | "pointer";
@@ -26,7 +26,7 @@ export interface ContentStatement {
 }
 
 /**
- * What a whole listing is in Git. A metarange's id is a hash over all of its entries, their
+ * The form of a whole listing in Git. A metarange's id is a hash over all of its entries, their
  * addresses among them.
  */
 export interface ListingStatement {

@@ -1,9 +1,9 @@
 /**
- * Claims: what an object's user metadata say it is in Git. Whoever may write in lakeFS may write
- * them, so a claim counts only where the content confirms it: its blob id is that of the bytes, or
- * of a pointer text whose oid and size are those of the bytes. A seal (claim-seal.ts) saves the
- * reading. A claim that the content does not confirm is no claim: the mapping's rules decide then,
- * as if it were not there.
+ * Claims: what an object's user metadata say it is in Git. Anybody who may write in lakeFS may
+ * write them, so a claim counts only where the content confirms it: its blob id is that of the
+ * bytes, or of a pointer text whose oid and size are those of the bytes. A seal (claim-seal.ts)
+ * saves the reading. A claim that the content does not confirm is no claim: the mapping's rules
+ * decide then, as if it were not there.
  */
 import {
   formatPointer,
@@ -33,14 +33,14 @@ export interface Claim {
   readonly seal: string | undefined;
 }
 
-/** What was found out about a content by reading it. */
+/** Facts about a content that were found by reading it. */
 export interface ContentFacts {
   readonly sha256: string;
   /** Blob id of the bytes; undefined: it was not computed. */
   readonly blob: Oid | undefined;
 }
 
-/** What a claim comes to beside the facts. */
+/** The outcome of a claim beside the facts. */
 export type Judgement =
   | { readonly as: "plain" }
   | { readonly as: "pointer"; readonly text: Uint8Array }
@@ -54,7 +54,7 @@ interface Described {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** Which texts are pointers: parsePointer, or under mapping 2 parseSecondPointer. */
+/** Reads pointers: parsePointer, or under mapping 2 parseSecondPointer. */
 export type ReadsPointer = (text: Uint8Array) => LfsPointer | undefined;
 
 /** The claim of an entry; undefined: it makes none, or one for another content. */
@@ -102,7 +102,7 @@ function exactPointer(
     : undefined;
 }
 
-/** Whether the content is what the claim says. */
+/** Judges whether the content is what the claim says. */
 export function judge(
   { blob, pointer, sha256 }: Claim,
   facts: ContentFacts,

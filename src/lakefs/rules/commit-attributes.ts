@@ -1,7 +1,7 @@
 /**
- * What a commit's own .gitattributes say of its files, in any folder: by its tree, where that is
- * known, or while its listing passes, before its tree is made. Without the managed block: that
- * follows from what is decided here.
+ * Reads a commit's own .gitattributes, in any folder: by its tree, where that is known, or while
+ * its listing passes, before its tree is made. Without the managed block: that follows from what is
+ * decided here.
  */
 import { LRUCache } from "lru-cache";
 import { LIMITS } from "../../base/limits.js";
@@ -11,17 +11,17 @@ import { withoutBlock } from "./managed-block.js";
 import { AttributeRules, type Filter, filterOf } from "../../git/gitattributes.js";
 import { ATTRIBUTES_NAME, baseName, type LakeEntry } from "./path-rules.js";
 
-/** What they say of one path. Throws "lakefs/too-many-attributes". */
+/** Returns the `filter` of one path. Throws "lakefs/too-many-attributes". */
 export type SaidOf = (path: string) => Filter;
 
 export const NOTHING_SAID: SaidOf = () => undefined;
 
-/** Of one commit. Each path that is asked for raises it. */
+/** Makes the budget of one commit. Each path that is asked for raises it. */
 export function attributeBudget(): WorkBudget {
   return new WorkBudget(LIMITS.attributeStepsBase, "steps", "lakefs/too-many-attributes");
 }
 
-/** Of this thread, by content: whoever reads a file again finds its rules parsed. */
+/** Rules of this thread, by content: whoever reads a file again finds its rules parsed. */
 const parsedRules = new LRUCache<string, AttributeRules>({
   maxSize: LIMITS.attributeRulesBytes,
   sizeCalculation: (_, key) => Number(key.slice(0, key.indexOf(" "))) + 1,

@@ -31,16 +31,16 @@ const DATE_MAX = 2 ** 32 - 1;
 type Version = Pick<Mapping, "version">;
 
 /**
- * What no level lets pass: everything else may have been pushed, and is read back as it was
+ * Refuses what no level lets pass: everything else may have been pushed, and is read back as it was
  * (git/fsck/levels.ts).
  */
 const UNREADABLE: Report = (id, text) => (canPass(id) ? undefined : { id, text });
 
 /**
- * How packs of what was read are judged by mapping 3: texts of commits and tags, and zeroes before
- * modes, may be as odd as some level has let them in. Whoever writes in lakeFS can make such a
- * commit as well, which then only clients refuse that check what they fetch (transfer.fsckObjects):
- * no key may decide an id.
+ * Rules by which mapping 3 judges packs that were read: texts of commits and tags, and zeroes
+ * before modes, may be as odd as some level has let them in. Anybody who writes in lakeFS can make
+ * such a commit as well, which then only clients refuse that check what they fetch
+ * (transfer.fsckObjects): no key may decide an id.
  */
 export const READ_RULES: FsckRules = {
   skip: [],
@@ -155,7 +155,7 @@ function parsed<T>(parse: () => T): T | undefined {
   }
 }
 
-/** Why the text of a commit or tag is not believed; undefined: it is. */
+/** Returns the reason not to believe the text of a commit or tag; undefined: it is believed. */
 export function textRefusal(
   type: "commit" | "tag",
   raw: Uint8Array,

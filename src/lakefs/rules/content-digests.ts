@@ -3,11 +3,11 @@
  * what lakeFS recorded of it.
  *
  * lakeFS's checksum is an MD5 where it took the bytes itself, "sha256:<hex>" where a hub or a
- * landing linked them, and for imported objects the store's ETag. What looks like a plain MD5 or
- * SHA-256 is compared: an object that was overwritten in the store would else be two histories on
- * two servers. Other strings (ETags of multipart uploads, "…-16") tell nothing and are not
- * compared. Known limit: S3 gives objects encrypted with SSE-KMS or SSE-C an ETag that looks like
- * an MD5 and is none; such an object is refused where it was imported. Import it by copying it
+ * landing linked them, and for imported objects the store's ETag. A checksum that looks like a
+ * plain MD5 or SHA-256 is compared: an object that was overwritten in the store would else be two
+ * histories on two servers. Other strings (ETags of multipart uploads, "…-16") tell nothing and are
+ * not compared. Known limit: S3 gives objects encrypted with SSE-KMS or SSE-C an ETag that looks
+ * like an MD5 and is none; such an object is refused where it was imported. Import it by copying it
  * (lakectl fs upload), or leave it out.
  */
 import { createHash, type Hash } from "node:crypto";

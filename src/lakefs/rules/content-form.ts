@@ -1,4 +1,4 @@
-/** What a content is in Git, a file or the bytes of a pointer, once its hashes are known. */
+/** Finds a content's form in Git, a file or the bytes of a pointer, once its hashes are known. */
 import { formatPointer, POINTER_BYTES_MAX } from "../../git/lfs-pointer.js";
 import { type Claim, type ContentFacts, judge } from "./claim.js";
 import type { FileToResolve } from "./file-to-resolve.js";
@@ -39,8 +39,8 @@ export function formOf(
 }
 
 /**
- * Whether a file that the rules make a pointer may hold a pointer's text: git-lfs would take it for
- * the pointer itself.
+ * Returns whether a file that the rules make a pointer may hold a pointer's text: git-lfs would
+ * take it for the pointer itself.
  */
 export function mustBeSeen({ size }: LakeEntry, form: Form): boolean {
   return form.as === "pointer" && form.byRule === true && size <= POINTER_BYTES_MAX;

@@ -1,7 +1,7 @@
 /**
- * What the two halves of the lakeFS bridge share: reading (synthesize) makes Git objects of lakeFS
- * commits, landing makes lakeFS commits of Git objects. Both must agree to the byte, so the rules
- * stand in one place each and both halves import them.
+ * The contract between the two halves of the lakeFS bridge: reading (trees/synthesize) makes Git
+ * objects of lakeFS commits, landing makes lakeFS commits of Git objects. Both must agree to the
+ * byte, so the rules stand in one place each and both halves import them.
  */
 import type { Oid } from "../../git/oid.js";
 
@@ -13,10 +13,10 @@ import type { Oid } from "../../git/oid.js";
 export type Mapping = SizeMapping | LinkedMapping;
 
 /**
- * What .gitattributes say, and else large files and those of some suffixes. Version 3 is also that
- * commits, modes and pointers are kept as they were pushed, that no component is too long for a
- * file system, and the managed block's second form. Version 1, which was this one without all that,
- * is not read any more.
+ * Pointers by .gitattributes, and else large files and those of some suffixes. Version 3 is also
+ * that commits, modes and pointers are kept as they were pushed, that no component is too long for
+ * a file system, and the managed block's second form. Version 1, which was this one without all
+ * that, is not read any more.
  */
 export interface SizeMapping {
   readonly version: 3;
@@ -29,9 +29,9 @@ export interface SizeMapping {
 }
 
 /**
- * What a hub has linked: files whose address lies outside the repository's own data (lakeFS's type
- * FULL) and whose checksum is `sha256:…`. A version of its own, because a node that only knows the
- * first would read over the field and make other ids.
+ * Pointers by a hub's links: files whose address lies outside the repository's own data (lakeFS's
+ * type FULL) and whose checksum is `sha256:…`. A version of its own, because a node that only knows
+ * the first would read over the field and make other ids.
  */
 export interface LinkedMapping {
   readonly version: 2;
@@ -51,24 +51,20 @@ export interface CommitPair {
   readonly tree: Oid;
 }
 
-/**
- * What the durable record git/lake/<lakeFS commit id> holds (msgpackr, put if absent, never
- * changes).
- */
-export interface LakeRecord extends CommitPair {
+/** The durable record git/lake/<lakeFS commit id> (msgpackr, put if absent, never changes). */
+export interface LakeNote extends CommitPair {
   readonly version: 2;
   /** Pack the commit's new objects are in; undefined: it added none. */
   readonly pack: string | undefined;
 }
 
 /**
- * Which LFS objects this repository has. serve/ hands it in: lakefs/ and lfs/ do not know each
- * other.
+ * The LFS objects of this repository. serve/ hands it in: lakefs/ and lfs/ do not know each other.
  */
 export interface LfsObjects {
   /**
-   * Where the object's bytes lie for `stageObject` (a physical address lakeFS can read), undefined:
-   * not here.
+   * Returns the address of the object's bytes for `stageObject` (a physical address lakeFS can
+   * read); undefined: not here.
    */
   address(oid: string, size: number, signal: AbortSignal): Promise<string | undefined>;
 

@@ -1,5 +1,5 @@
 /**
- * What lakeFS shows of a Git commit or tag: its message and who made it. The raw object has it all
+ * Describes a Git commit or tag in lakeFS: its message and who made it. The raw object has it all
  * exactly; this is for people.
  */
 import { AUTHOR_KEY, PUSHER_KEY } from "./metadata-keys.js";
@@ -10,8 +10,8 @@ export interface Description {
 }
 
 /**
- * Who lakeFS shows: the account that pushed it where there is one, else the author; `metadata` says
- * the rest.
+ * Returns the committer that lakeFS shows: the account that pushed it where there is one, else the
+ * author; `metadata` says the rest.
  */
 export function committerOf(
   { committer }: Description,

@@ -14,12 +14,12 @@ export interface FileToResolve {
   readonly unchanged: Oid | undefined;
 }
 
-/** Whether the entry's id alone does not say if it was plain or a pointer. */
+/** Returns whether the entry's id alone does not say if it was plain or a pointer. */
 export function isOpenClaim(claim: Claim | undefined, unchanged: Oid): boolean {
   return claim !== undefined && claim.blob === unchanged && claim.sha256 === undefined;
 }
 
-/** Whether what was found out about a content before may be remembered. */
+/** Returns whether facts found about a content before may be remembered. */
 export function isRecalled(
   { entry, crossing: { claim, pointer, linked }, unchanged }: FileToResolve,
   believed: boolean,
@@ -36,7 +36,7 @@ export function isRecalled(
   );
 }
 
-/** Whether a seal may save the reading. */
+/** Returns whether a seal may save the reading. */
 export function isSealable(
   { crossing: { claim }, unchanged }: FileToResolve,
   believed: boolean,
@@ -44,14 +44,16 @@ export function isSealable(
   return claim?.seal !== undefined && unchanged === undefined && !believed;
 }
 
-/** Whether the content is most likely that of a pointer, and so passes without being kept. */
+/**
+ * Returns whether the content is most likely that of a pointer, and so passes without being kept.
+ */
 export function isHashed({ entry, crossing: { claim, pointer } }: FileToResolve): boolean {
   return claim === undefined
     ? pointer && entry.size > POINTER_BYTES_MAX
     : claim.pointer !== undefined;
 }
 
-/** Why such a file stays in lakeFS. */
+/** The reason why such a file stays in lakeFS. */
 export const POINTER_CONTENT =
   "its content is the text of a Git LFS pointer, which git-lfs does not take for a file's";
 
@@ -59,7 +61,7 @@ export function isLarge({ entry }: FileToResolve): boolean {
   return entry.size > LIMITS.lakefsHeldBytesMax;
 }
 
-/** Whether Git itself reads this file, and so refuses some contents. */
+/** Returns the kind of a file that Git itself reads, and so refuses some contents. */
 export function specialKind({
   entry,
   crossing: { mode },

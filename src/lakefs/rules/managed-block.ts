@@ -32,8 +32,8 @@ const ATTRIBUTES = " filter=lfs diff=lfs merge=lfs -text";
 const PLAIN_SUFFIX = /^[0-9A-Za-z_+-]+$/;
 
 /**
- * What must be known of a tree's files to write the block: of each commit it is kept, so that the
- * next one needs no listing.
+ * Counts of a tree's files that the block is written from: they are kept of each commit, so that
+ * the next one needs no listing.
  */
 export interface PointerCensus {
   /** Paths of all pointers, sorted bytewise (latin1 text). */
@@ -42,7 +42,7 @@ export interface PointerCensus {
   readonly plain: ReadonlyMap<string, number>;
 }
 
-/** What follows the last "." of a name; undefined: nothing does. */
+/** Returns the text behind the last "." of a name; undefined: there is none. */
 export function finalSuffix(path: string): string | undefined {
   const name = baseName(path);
   const dot = name.lastIndexOf(".");

@@ -49,7 +49,7 @@ export const PUSHER_KEY = "lakepack.pusher";
 export const AUTHOR_KEY = "lakepack.author";
 export const CUT_KEY = "lakepack.cut";
 
-/** Where lakeFS looks for hooks. */
+/** Folder where lakeFS looks for hooks. */
 export const HOOKS_FOLDER = "_lakefs_actions/";
 /** The guard's constant file: part of landings only, never of a Git tree. */
 export const GUARD_PATH = "_lakefs_actions/lakepack-guard.yaml";

@@ -11,7 +11,7 @@ import {
 } from "./metadata-keys.js";
 import { FILE_MODE } from "./path-rules.js";
 
-/** What lakeFS will show of the object. */
+/** The content as lakeFS will show it. */
 export interface WrittenContent {
   readonly size: number;
   readonly checksum: string;
@@ -19,10 +19,10 @@ export interface WrittenContent {
 }
 
 /**
- * Of a file or a symlink. `blob`: its id in Git, of an LFS object its pointer's. The same bytes
- * have the same metadata: lakeFS counts them into what an entry is, and a seal, which is about an
- * address, would else make two branches conflict that have brought one file. So only what is staged
- * at an address that others reuse is sealed.
+ * Makes the metadata of a file or a symlink. `blob`: its id in Git, of an LFS object its pointer's.
+ * The same bytes have the same metadata: lakeFS counts them into what an entry is, and a seal,
+ * which is about an address, would else make two branches conflict that have brought one file. So
+ * only what is staged at an address that others reuse is sealed.
  */
 export function fileMetadata(
   mode: number,
@@ -45,7 +45,7 @@ export function fileMetadata(
   };
 }
 
-/** Of a submodule, which is zero bytes. */
+/** Makes the metadata of a submodule, which is zero bytes. */
 export function gitlinkMetadata(commit: Oid): Record<string, string> {
   return { [MODE_KEY]: FILE_MODE.gitlink.toString(8), [GITLINK_KEY]: commit };
 }

@@ -1,6 +1,6 @@
 /**
- * What of a lakeFS listing can be in a Git tree, and as what. Pure: the same listing gives the same
- * answer on every node, read by pages or by raw ranges.
+ * Rules of paths: decides what of a lakeFS listing can be in a Git tree, and as what. Pure: the
+ * same listing gives the same answer on every node, read by pages or by raw ranges.
  *
  * Cannot cross (they stay in lakeFS and are reported): empty, "." and ".." components; what some
  * file system takes for ".git"; NUL; paths and symlink targets that are not UTF-8 or hold U+FFFD
@@ -27,7 +27,7 @@ export interface LakeEntry {
   readonly path: string;
   readonly size: number;
   readonly checksum: string;
-  /** Where its bytes lie; undefined: not told (diffs). Never opened by us. */
+  /** Address of its bytes; undefined: not told (diffs). Never opened by us. */
   readonly address: string | undefined;
   readonly metadata: Readonly<Record<string, string>>;
 }
@@ -39,12 +39,12 @@ export const FILE_MODE = {
   gitlink: 0o160000,
 } as const;
 
-/** What an entry is in Git. */
+/** The form of an entry in Git. */
 export type Crossing =
   | {
       readonly as: "file";
       readonly mode: number;
-      /** Whether the mapping's rules make it a pointer, if no claim decides. */
+      /** True if the mapping's rules make it a pointer, where no claim decides. */
       readonly pointer: boolean;
       /**
        * SHA-256 that a hub's link tells of a pointer. It decides the id; whether the bytes are
@@ -89,7 +89,7 @@ export function crossing(entry: LakeEntry, mapping: PathMapping, filter: Filter)
   return file(entry, mode, mapping, filter);
 }
 
-/** Why Git cannot have this path; undefined: it can. */
+/** Returns the reason why Git cannot have this path; undefined: it can. */
 export function pathRefusal(
   path: string,
   { version }: Pick<Mapping, "version">,
@@ -144,8 +144,8 @@ function modeOf({ size, metadata }: LakeEntry, mapping: Mapping): number {
 const MODE = /^[1-7][0-7]{0,5}$/;
 
 /**
- * Whether Git takes an entry of this mode for a file: 100664 and the like, of Git's first weeks and
- * of other tools.
+ * Returns whether Git takes an entry of this mode for a file: 100664 and the like, of Git's first
+ * weeks and of other tools.
  */
 export function isFileMode(mode: number): boolean {
   const type = mode & MODE_TYPE;
@@ -216,8 +216,8 @@ function isFiltered(
 }
 
 /**
- * What a hub's link says of the bytes: a SHA-256 as the checksum, at an address outside of the
- * repository's own data. What lies within is hashed.
+ * Returns the SHA-256 of a hub's link: the checksum of bytes at an address outside of the
+ * repository's own data. Bytes within are hashed.
  */
 function linkedSha256(
   { address, checksum }: LakeEntry,
@@ -228,7 +228,7 @@ function linkedSha256(
 }
 
 /**
- * Whether an address is one outside of the repository's own data, which lies below
+ * Returns whether an address is outside of the repository's own data, which lies below
  * "<namespace>/data/". Pages show whole addresses, raw ranges those of own data without the
  * namespace; on local blocks pages show the file's path on lakeFS's disk, in which the namespace is
  * a part.

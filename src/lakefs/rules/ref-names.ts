@@ -18,8 +18,8 @@ export type LakefsRefKind = "branch" | "tag";
 
 const BRANCH_BYTE = /[0-9A-Za-z_-]/;
 /**
- * What a tag id may hold of ASCII, beside what Git forbids anyway; "~" is legal there but in no Git
- * name.
+ * ASCII bytes that a tag id may hold, beside those that Git forbids anyway; "~" is legal there but
+ * in no Git name.
  */
 const TAG_BYTE = /[!-.0-9;-@A-Z\]_`a-}]/;
 const ESCAPE_TAIL = /^-[0-9a-f]{2}/;

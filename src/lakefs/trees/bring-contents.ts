@@ -94,8 +94,8 @@ async function resolveAll(contents: Contents, batch: readonly PromisedBlob[]): P
 }
 
 /**
- * Halves what fails until it is known which contents it is; how many. What has been read meanwhile
- * is not read again.
+ * Halves what fails until it is known which contents it is; how many. Contents that have been read
+ * meanwhile are not read again.
  */
 async function resolveSome(
   newContents: () => Contents,
@@ -133,7 +133,7 @@ function* wantedBlobs(
   }
 }
 
-/** Of one commit each. */
+/** Yields batches of one commit each. */
 function* inBatches(
   blobs: Iterable<PromisedBlob>,
 ): Generator<readonly PromisedBlob[], void, undefined> {

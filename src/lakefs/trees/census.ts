@@ -1,6 +1,6 @@
 /**
- * Which files of a tree are pointers, and how many are not, by suffix (commit-attributes.ts):
- * followed from commit to commit.
+ * Counts the files of a tree that are pointers, and those that are not, by suffix
+ * (commit-attributes.ts): followed from commit to commit.
  */
 import { LIMITS } from "../../base/limits.js";
 import type { ListingState } from "./tasks.js";

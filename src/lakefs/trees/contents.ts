@@ -55,15 +55,15 @@ export type ResolvedFile =
   | { readonly oid: Oid; readonly pointer: boolean }
   | { readonly refused: string };
 
-/** Where files come from. */
+/** The source of files. */
 export interface Circumstances {
-  /** Where they stand in the commit's listing, if that is where they come from. */
+  /** Their window in the commit's listing, if that is where they come from. */
   readonly window?: Window | undefined;
   /** Their commit is sealed: claims hold, as the whole tree will show. */
   readonly believed?: boolean;
 }
 
-/** What is still to be done for a file. */
+/** The work left for a file. */
 type Plan =
   | { readonly done: ResolvedFile }
   /** Its blob is known and must be here. */
@@ -107,7 +107,10 @@ export class Contents {
     this.#reader = new ContentReader(source);
   }
 
-  /** What the next attempt need not read again, once the output's blobs are in a pack. */
+  /**
+   * Returns the contents that the next attempt need not read again, once the output's blobs are in
+   * a pack.
+   */
   kept(): Uint8Array {
     return formatKept(this.#known.entries(), (blob) => this.#output.has(blob));
   }
@@ -193,7 +196,7 @@ export class Contents {
     };
   }
 
-  /** What the same entry was in a tree that is known. */
+  /** Plans an entry as the same one was in a tree that is known. */
   #asBefore(commit: string, file: FileToResolve, unchanged: Oid): Plan {
     const { claim, pointer } = file.crossing;
     const isPointer = claim?.blob === unchanged ? claim.pointer !== undefined : pointer;
@@ -330,9 +333,9 @@ export class Contents {
   }
 
   /**
-   * What a file whose content is gone says it is. That nothing confirms; but where all claims of a
-   * commit come to the tree of the pushed commit that it carries, that is what it was, and nobody
-   * can read anything else there any more.
+   * Takes a file whose content is gone for what its claim says. That nothing confirms; but where
+   * all claims of a commit come to the tree of the pushed commit that it carries, that is what it
+   * was, and nobody can read anything else there any more.
    */
   #claimed(commit: string, file: FileToResolve): ResolvedFile | undefined {
     const { entry, crossing } = file;
@@ -421,7 +424,10 @@ export class Contents {
     return { oid: this.#output.add("blob", data, special !== undefined), pointer: false };
   }
 
-  /** What stays in no pack, and what is large, is not read a second time to be known. */
+  /**
+   * Remembers contents that are in a pack and small: the others are not read a second time to be
+   * known.
+   */
   #remember(entry: LakeEntry, facts: ContentFacts, form: Form): void {
     const key = this.#keyOf(entry);
     if (key === undefined) return;

@@ -1,6 +1,6 @@
 /**
- * What contents hash to, found out once: asked for and told over a port, kept durably by the main
- * side (records.ts).
+ * Hashes of contents, found once: asked for and told over a port, kept durably by the main side
+ * (read/lake-notes.ts).
  */
 import { createHash } from "node:crypto";
 import type { MessagePort } from "node:worker_threads";
@@ -48,7 +48,7 @@ export class HashMemory {
     this.#proven.add(key, sha256);
   }
 
-  /** What is remembered under each key. */
+  /** Returns the values remembered under each key. */
   async recall(keys: readonly string[]): Promise<readonly (HashedContent | undefined)[]> {
     return keys.length === 0 ? [] : this.#port.ask("recall", keys);
   }

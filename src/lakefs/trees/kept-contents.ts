@@ -13,7 +13,7 @@ import type { ContentFacts } from "../rules/claim.js";
 const HASH_BYTES = 32;
 const ROW_BYTES = 2 * HASH_BYTES + OID_BYTES;
 const KEY_DIGITS = 2 * HASH_BYTES;
-/** Of the largest table. */
+/** Bytes of the largest table. */
 export const KEPT_BYTES_MAX = LIMITS.lakefsContentsMax * ROW_BYTES;
 
 /** `known`: facts by content key, or by blob id; of the latter nothing is kept. */

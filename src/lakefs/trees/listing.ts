@@ -157,7 +157,7 @@ export interface Side {
 }
 
 /**
- * What changed from `left` to `right`, in path order; undefined: too much to be held
+ * Returns the changes from `left` to `right`, in path order; undefined: too many to be held
  * (`listCompared` is the way then). lakeFS's diff tells of a small change in one call; of a large
  * one the ranges that differ tell in fewer, and with addresses.
  */
@@ -284,7 +284,9 @@ class Cursor {
   }
 }
 
-/** Whether an entry is no other one, as lakeFS's diff sees it: the address does not count. */
+/**
+ * Returns whether two entries are the same, as lakeFS's diff sees them: the address does not count.
+ */
 function isSame(left: LakeEntry, right: LakeEntry): boolean {
   if (left.size !== right.size || left.checksum !== right.checksum) return false;
   const names = Object.keys(left.metadata);

@@ -1,6 +1,6 @@
 /**
- * Where single objects of a commit lie, which a diff does not tell: one call for each of a few,
- * pages of the listing for many that are near one another.
+ * Finds single objects of a commit, which a diff does not tell: one call for each of a few, pages
+ * of the listing for many that are near one another.
  */
 import { unlessMissing } from "../api/missing.js";
 import { fromLatin1, latin1, lossyText, utf8 } from "../../base/bytes.js";

@@ -1,7 +1,7 @@
 /**
  * New objects of one synthesis, on their way into a pack. A pack says first how many objects it
- * holds, so entries are gathered in a file beside it and copied behind the header at the end. What
- * live packs hold is not written again.
+ * holds, so entries are gathered in a file beside it and copied behind the header at the end.
+ * Objects that live packs hold are not written again.
  *
  * A tree that came of another one written here is a delta on it or on one before that
  * (git/delta-chain). One that came of a tree in a live pack is written whole: a stored pack has all
@@ -49,11 +49,11 @@ export class ObjectOutput {
   readonly #buffer = Buffer.allocUnsafe(BUFFER_BYTES);
   #filled = 0;
   #file: number | undefined;
-  /** Of the file, without what is gathered. */
+  /** Bytes of the file, without those gathered in memory. */
   #length = 0;
   #spools = 0;
   #copied = 0;
-  /** What a failure does not leave in the pack: entries since `mark` that are no blobs. */
+  /** Entries since `mark` that are no blobs: a failure does not leave them in the pack. */
   #begun: Begun = { objects: 0, spans: [] };
 
   constructor(path: string, reader: ObjectReader, trees: TreeCache) {
@@ -82,7 +82,7 @@ export class ObjectOutput {
     this.#begun = { objects: 0, spans: [] };
   }
 
-  /** Whether a pack, or this output, has it. */
+  /** Returns whether a pack, or this output, has the object. */
   has(oid: Oid): boolean {
     return this.#written.has(oid) || this.#reader.locate(oid) !== NONE;
   }
@@ -119,7 +119,7 @@ export class ObjectOutput {
     return oid;
   }
 
-  /** Whether `readBlob` would find it. */
+  /** Returns whether `readBlob` would find it. */
   canRead(oid: Oid): boolean {
     return this.#kept.has(oid) || this.#reader.locate(oid) !== NONE;
   }
@@ -224,7 +224,7 @@ export class ObjectOutput {
     rmSync(this.#entriesPath, { force: true });
   }
 
-  /** Where the next entry begins. */
+  /** Offset where the next entry begins. */
   get #end(): number {
     return this.#length + this.#filled;
   }

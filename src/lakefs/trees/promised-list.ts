@@ -6,7 +6,7 @@
  *   ["<lakeFS commit id>"]                     those that follow are at this commit
  *   ["<blob id>",<size in bytes>,"<path>"]     one character per byte of the path
  *
- * Its checksum stands with its ids (records.ts): a list that lost a line would lose a file.
+ * Its checksum stands with its ids (read/lake-notes.ts): a list that lost a line would lose a file.
  */
 import { createHash } from "node:crypto";
 import { closeSync, fdatasyncSync, ftruncateSync, openSync, readSync, rmSync } from "node:fs";
@@ -77,7 +77,7 @@ export class PromisedWriter {
     if (this.#ids.size === 0) this.discard();
   }
 
-  /** What was listed; undefined, and no file, where there is nothing. */
+  /** Ends the list; returns undefined, and leaves no file, where there is nothing. */
   finish(): PromisedIds | undefined {
     if (this.#ids.size === 0) return undefined;
     this.#flush();

@@ -1,13 +1,13 @@
 /**
  * Contents whose bytes one of us has hashed or sent, at the address where they lie: so that a push
  * which brings such a file to another path need not send it again. Of large contents the hashes
- * themselves are kept (records.ts); this is the little that small ones need, one id a content:
+ * themselves are kept (read/lake-notes.ts); this is the little that small ones need, one id a content:
  *
  *   the first 20 bytes of SHA-256("<content key> <SHA-256 of the bytes>"); hash-memory.ts has the
  *   key
  *
  * Two halves: what is new goes into the younger one, and when that is full the older one is
- * forgotten. What is forgotten, or was never told, is sent again: nothing is wrong then.
+ * forgotten. An id that is forgotten, or was never told, is sent again: nothing is wrong then.
  */
 import { createHash } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
@@ -24,13 +24,13 @@ const WRITTEN_MIN = 500;
 /** Ids added in one turn of the event loop: some milliseconds. */
 const TURN_IDS = 2_000;
 
-/** What is kept durably: ids, 20 bytes each. */
+/** Ids that are kept durably, 20 bytes each. */
 export interface ProvenRecords {
   proven(signal: AbortSignal): Promise<Uint8Array>;
   putProven(ids: Uint8Array, signal: AbortSignal): Promise<void>;
 }
 
-/** That the content with this key has these bytes. */
+/** Makes the id that says: the content with this key has these bytes. */
 function provenId(key: string, sha256: string): Buffer {
   return createHash("sha256").update(`${key} ${sha256}`).digest().subarray(0, OID_BYTES);
 }
@@ -104,7 +104,7 @@ export class ProvenContents {
   #fresh = new Table();
   /** On its way into the table. */
   #written: Table | undefined;
-  /** What is written; undefined: nobody has asked for a while. */
+  /** The table; undefined: nobody has asked for a while. */
   #table: Table | undefined;
   /** Ids in it when it was last looked at. */
   #size = 0;

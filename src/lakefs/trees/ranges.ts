@@ -1,11 +1,14 @@
 /**
- * What lakeFS keeps in its tables. A value is: zigzag varint length, identity; zigzag varint
- * length, data (protobuf).
+ * Reads the tables in which lakeFS keeps commits' contents. A value is: zigzag varint length,
+ * identity; zigzag varint length, data (protobuf).
  *
- *   metarange   key: the range's last path    identity: the range's id in hex    data: 1 min key, 2 max key, 3 estimated size, 4 count
- *   range       key: the path                 data: 1 address, 2 time, 3 size, 4 checksum, 5 metadata (map), 6 address type (1 relative, 2 full), 7 type
+ *   metarange   key: the range's last path; identity: the range's id in hex
+ *               data: 1 min key, 2 max key, 3 estimated size, 4 count
+ *   range       key: the path
+ *               data: 1 address, 2 time, 3 size, 4 checksum, 5 metadata (map),
+ *                     6 address type (1 relative, 2 full), 7 type
  *
- * Source: lakeFS, catalog.proto and graveler's committed ranges (v1.86); test/lakefs/sstable
+ * Source: lakeFS, catalog.proto and graveler's committed ranges (v1.86); test/lakefs/ranges.test.ts
  * compares with pages.
  */
 import { latin1, lossyText, strictText } from "../../base/bytes.js";

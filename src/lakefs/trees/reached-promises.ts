@@ -1,8 +1,8 @@
 /**
- * Which promised blobs some commits reach, in a pool thread: a fetch needs the contents of what it
- * asks for, and of nothing else. Looks through more than a fetch would send, never less: what the
- * client's commits have in common with the wanted ones is left out only where that is cheap to
- * tell.
+ * Finds the promised blobs that some commits reach, in a pool thread: a fetch needs the contents of
+ * what it asks for, and of nothing else. Looks through more than a fetch would send, never less:
+ * what the client's commits have in common with the wanted ones is left out only where that is
+ * cheap to tell.
  */
 import { parseCommit } from "../../git/commit.js";
 import { type Oid, oidBytes } from "../../git/oid.js";
@@ -67,8 +67,8 @@ class PromiseWalk {
   }
 
   /**
-   * `goesOn`: whether a commit's parents are walked to. What is wanted may be anything; only tips
-   * are known to be.
+   * `goesOn`: whether a commit's parents are walked to. The wanted may be anything; only tips are
+   * known to be.
    */
   #commits(
     tips: readonly Oid[],

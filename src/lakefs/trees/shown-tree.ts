@@ -1,4 +1,7 @@
-/** What Git is shown of a listing: its tree with the managed block in the root's .gitattributes. */
+/**
+ * Makes the tree that Git is shown of a listing, with the managed block in the root's
+ * .gitattributes.
+ */
 import { formatTree, parseTree } from "../../git/tree-entries.js";
 import type { Oid } from "../../git/oid.js";
 import { managedBlock, withBlock } from "../rules/managed-block.js";

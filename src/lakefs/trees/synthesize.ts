@@ -44,7 +44,7 @@ import {
 import type { Filter } from "../../git/gitattributes.js";
 import { HashMemory } from "./hash-memory.js";
 import { type LakeChange, listChanges, listCommit, listCompared, type Side } from "./listing.js";
-import { formatMapping } from "../notes/mapping.js";
+import { formatMapping } from "../agreed/mapping.js";
 import { COMMIT_SEAL_KEY, PADDING_KEY } from "../rules/metadata-keys.js";
 import { ObjectOutput } from "./object-output.js";
 import { padTree } from "../rules/padded-modes.js";
@@ -119,7 +119,7 @@ interface Attempt {
 
 /**
  * Undefined: a seal does not fit what its commit holds, and all has to be made again without it.
- * What was promised meanwhile rested on that seal.
+ * Promises made meanwhile rested on that seal.
  */
 async function synthesizeOnce(
   request: SynthesizeRequest,
@@ -174,7 +174,7 @@ async function synthesizeOnce(
   }
 }
 
-/** What a listing comes to. */
+/** The result of a listing. */
 interface Listed {
   readonly tree: Oid;
   readonly refusals: { count: number; readonly first: string[] };
@@ -211,8 +211,8 @@ class Chain {
   }
 
   /**
-   * How far the listing is that is being read, and of how many files; undefined: it is short, or
-   * nobody knows.
+   * Progress of the listing that is being read, and its files; undefined: it is short, or nobody
+   * knows.
    */
   get files(): { readonly done: number; readonly total: number } | undefined {
     return this.#files;
@@ -373,8 +373,8 @@ class Chain {
   }
 
   /**
-   * What a merge has brought is mostly what its other parent has, and known: one call more, and its
-   * files are not read a second time.
+   * Finds the parent that a merge has brought most from: one call more, and its files are not read
+   * a second time.
    */
   async #mergedFrom(
     other: { readonly id: string; readonly state: ListingState } | undefined,
@@ -435,7 +435,7 @@ class Chain {
     return { ...listed, tree };
   }
 
-  /** What the attributes of a known tree say. */
+  /** Returns the attributes of a known tree. */
   #saidIn({ listing, census }: ListingState): SaidOf {
     if (this.#mapping.version < 3) return NOTHING_SAID;
     const pointers = Census.of(census);
@@ -525,7 +525,7 @@ class Chain {
     return { tree: builder.finish(), refusals, census };
   }
 
-  /** What Git reads of .gitattributes files. One that it refuses is no part of the tree. */
+  /** Reads .gitattributes files as Git does. One that it refuses is no part of the tree. */
   async #readAttributes(
     commit: string,
     entries: readonly LakeEntry[],
@@ -543,7 +543,7 @@ class Chain {
     });
   }
 
-  /** What each entry is in the tree; undefined: nothing. */
+  /** Resolves each entry to its form in the tree; undefined: nothing. */
   async #resolve(
     commit: string,
     placed: readonly Placed[],

@@ -17,10 +17,7 @@ export interface SourceCommit {
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
-/**
- * What is known of a commit's tree: lets its children follow the change instead of listing
- * everything.
- */
+/** State of a commit's tree: lets its children follow the change instead of listing everything. */
 export interface ListingState {
   readonly metarange: string;
   /** The tree of the listing, before any managed block. */
@@ -37,7 +34,7 @@ export interface ListingState {
     | undefined;
 }
 
-/** What became of a commit. */
+/** The Git side of a commit. */
 export interface SynthesizedCommit {
   readonly lakeId: string;
   readonly commit: Oid;
@@ -60,8 +57,7 @@ export interface SynthesizeItem {
 export interface SynthesizeRequest extends TaskControl {
   readonly access: LakefsAccess;
   /**
-   * How commits are reached that lakeFS does not find by their ids (api/lost-commits.ts):
-   * expressions by id.
+   * Expressions, by id, for commits that lakeFS does not find by their ids (api/lost-commits.ts).
    */
   readonly ways: Readonly<Record<string, string>>;
   readonly repository: string;
@@ -69,7 +65,7 @@ export interface SynthesizeRequest extends TaskControl {
   readonly namespace: string;
   /** Keys of seals (rules/claim-seal.ts). */
   readonly sealKeys: readonly Uint8Array[];
-  /** Which files are pointers: lakefs/contract.ts. */
+  /** Mapping: which files are pointers (rules/contract.ts). */
   readonly mapping:
     | {
         readonly version: 3;
@@ -142,9 +138,9 @@ export type SynthesisNews =
       readonly is: Oid;
     };
 
-/** What a task asks while it reads contents. */
+/** Questions of a task while it reads contents. */
 export type SynthesisQuestions = {
-  /** What is remembered under each key, in order. */
+  /** Returns the values remembered under each key, in order. */
   recall(keys: readonly string[]): readonly (HashedContent | undefined)[];
 };
 
@@ -220,11 +216,11 @@ export interface ContentsRequest extends TaskControl {
   readonly packs: readonly PackHandle[];
   /** The list to go by. */
   readonly list: PromisedListFile;
-  /** Of it: sorted ids, 20 bytes each; undefined: all. */
+  /** The wanted ids of it, sorted, 20 bytes each; undefined: all. */
   readonly wanted: SharedArrayBuffer | undefined;
   /**
-   * What cannot be brought is left out and stays promised, in a list at this path. Undefined: it
-   * fails all.
+   * Path of a list of contents that cannot be brought: they are left out and stay promised.
+   * Undefined: it fails all.
    */
   readonly leftPath: string | undefined;
   /**
@@ -243,20 +239,20 @@ export interface ContentsRequest extends TaskControl {
 export interface ContentsResult {
   /** Blobs that were read. */
   readonly blobs: number;
-  /** What could not be brought; undefined: nothing, and no list was written. */
+  /** Contents that could not be brought; undefined: none, and no list was written. */
   readonly left: PromisedIds | undefined;
   /** The pack has what was read before it, without `base`, and nothing was left out. */
   readonly failure: FaultRecord | undefined;
   readonly figures: LakefsFigures;
 }
 
-/** Which promised blobs do some commits reach? */
+/** Asks which promised blobs some commits reach. */
 export interface ReachedRequest extends TaskControl {
   readonly packs: readonly PackHandle[];
   /** Tables of promised ids, each sorted, 20 bytes each. */
   readonly promised: readonly SharedArrayBuffer[];
   readonly wants: readonly Oid[];
-  /** What the client has, with all below down to its boundary. */
+  /** Commits that the client has, with all below down to its boundary. */
   readonly haves: readonly Oid[];
   readonly clientShallow: readonly Oid[];
   /** Commits whose parents the client will not have. */
@@ -268,10 +264,10 @@ export interface ReachedResult {
   readonly ids: SharedArrayBuffer;
 }
 
-/** What packs promise, in one list for the pack that they were folded into. */
+/** Lists of what packs promise, to become one for the pack that they were folded into. */
 export interface MergePromisedRequest extends TaskControl {
   readonly lists: readonly PromisedListFile[];
-  /** What it holds is promised no more. */
+  /** The pack whose objects are promised no more. */
   readonly by: PackHandle;
   /** List to write; it must not exist. */
   readonly path: string;

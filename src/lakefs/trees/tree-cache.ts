@@ -1,7 +1,7 @@
 /**
  * Trees of synthesized commits in a thread's memory: least recently used lakeFS commits go first. A
  * commit's entry holds the trees that were made or read for it; a tree that several commits share
- * is held once, as long as one of them is here. What is not here is read from the packs.
+ * is held once, as long as one of them is here. A tree that is not here is read from the packs.
  */
 import { LRUCache } from "lru-cache";
 import { LIMITS } from "../../base/limits.js";
@@ -72,7 +72,7 @@ export class TreeCache {
   }
 }
 
-/** Of this thread: tasks of a pool thread share nothing but its modules. */
+/** Cache of this thread: tasks of a pool thread share nothing but its modules. */
 let kept: TreeCache | undefined;
 
 /** This thread's cache. */

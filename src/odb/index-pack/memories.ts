@@ -12,7 +12,7 @@ import { emptyMemory } from "../../kernels/module.js";
  */
 const KEPT_BYTES_MAX = 512 * 1024 * 1024;
 
-/** Of the process: whoever ingests next takes one, whichever server it is for. */
+/** Memories of the process: the next ingest takes one, whichever server it is for. */
 const free: WebAssembly.Memory[] = [];
 
 /**

@@ -11,7 +11,7 @@ import type { ObjectReader } from "../packs/reader.js";
 import { PackLookup } from "../packs/lookup.js";
 import { holdsId } from "../../git/sorted-ids.js";
 
-/** Of an entry {id, flags}; the flags are 1 << type. */
+/** Place of the flags in an entry {id, flags}; the flags are 1 << type. */
 const FLAGS_AT = 20;
 const OPEN_LINKS_MAX = 100;
 const LINKS_PER_LOOK = 1_024;

@@ -16,14 +16,14 @@ import { createHash } from "node:crypto";
 import { z } from "zod";
 import { strictText, utf8 } from "../../base/bytes.js";
 import { Fault } from "../../base/fault.js";
-import type { PackRecord } from "../pack-record.js";
+import type { PackLine } from "../pack-line.js";
 
 /** 1 lay under its name, and could stand for a lakeFS repository. */
 const FORMAT = 2;
 
 const OID = z.string().regex(/^[0-9a-f]{40}$/);
 /**
- * Below "git/": lists of what packs promise, "<checksum>" and "<checksum>.ids" (read/records.ts).
+ * Below "git/": lists of what packs promise, "<checksum>" and "<checksum>.ids" (read/lake-notes.ts).
  */
 export const PROMISED_FOLDER = "lake-promised";
 
@@ -60,7 +60,7 @@ const MANIFEST = z.object({
 
 export type RefValue = z.infer<typeof REF_VALUE>;
 export type Manifest = Readonly<Omit<z.infer<typeof MANIFEST>, "packs">> & {
-  readonly packs: readonly PackRecord[];
+  readonly packs: readonly PackLine[];
 };
 
 /** Makes the manifest of a repository before its first push. */

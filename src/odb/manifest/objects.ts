@@ -15,7 +15,7 @@ import { choosePacks, type FoldChoice, type PromiseLists } from "../pack-objects
 import { indexPackFile } from "../index-pack/file.js";
 import type { Ingest, IngestedPack, IngestOptions } from "../index-pack/contract.js";
 import type { Manifest } from "./manifest.js";
-import type { PackRecord } from "../pack-record.js";
+import type { PackLine } from "../pack-line.js";
 import type { ManifestStore } from "./store.js";
 import type {
   AdoptedPack,
@@ -127,7 +127,7 @@ export class ManifestObjects implements ObjectDatabase {
     checks.trust(await store.localFile(this.#key(pack.checksum, "pack"), signal));
   }
 
-  async keep(packs: readonly PackRecord[], signal?: AbortSignal): Promise<void> {
+  async keep(packs: readonly PackLine[], signal?: AbortSignal): Promise<void> {
     await this.#manifests.update((manifest) => {
       const live = new Set(manifest.packs.map(({ checksum }) => checksum));
       const fresh = packs.filter(({ checksum }) => !live.has(checksum));
@@ -141,7 +141,7 @@ export class ManifestObjects implements ObjectDatabase {
     signal?: AbortSignal,
   ): Promise<void> {
     await this.publish(pack, signal);
-    await this.keep([toPackRecord(pack, origin, promised)], signal);
+    await this.keep([toPackLine(pack, origin, promised)], signal);
     this.#onAdopted();
   }
 
@@ -152,7 +152,7 @@ export class ManifestObjects implements ObjectDatabase {
     signal?: AbortSignal,
   ): Promise<void> {
     await this.publish(by, signal);
-    const record = toPackRecord(by, origin, promised);
+    const record = toPackLine(by, origin, promised);
     await this.#manifests.update((manifest) => {
       const others = manifest.packs.filter(
         (pack) => pack.checksum !== record.checksum || pack.checksum === checksum,
@@ -207,7 +207,7 @@ export class ManifestObjects implements ObjectDatabase {
         promising.length === 0 ? 0 : await promises?.merge(promising, handle, signal);
       await this.publish(pack, signal);
       const origin = folded.every((one) => one.origin === "synthesized") ? "synthesized" : "repack";
-      await this.#replace(folded, toPackRecord(pack, origin, promised), signal);
+      await this.#replace(folded, toPackLine(pack, origin, promised), signal);
       return folded.length;
     }, signal);
   }
@@ -247,11 +247,7 @@ export class ManifestObjects implements ObjectDatabase {
    * The new pack stands where the newest of the old ones did. Nothing happens where one of them is
    * not live any more.
    */
-  #replace(
-    folded: readonly LivePack[],
-    record: PackRecord,
-    signal: AbortSignal,
-  ): Promise<Manifest> {
+  #replace(folded: readonly LivePack[], record: PackLine, signal: AbortSignal): Promise<Manifest> {
     const gone = new Set(folded.map(({ checksum }) => checksum));
     return this.#manifests.update((manifest) => {
       const at = manifest.packs.findIndex(({ checksum }) => gone.has(checksum));
@@ -264,7 +260,7 @@ export class ManifestObjects implements ObjectDatabase {
     }, signal);
   }
 
-  async #livePack(record: PackRecord, signal: AbortSignal | undefined): Promise<LivePack> {
+  async #livePack(record: PackLine, signal: AbortSignal | undefined): Promise<LivePack> {
     const { store, tables } = this.#services;
     const [path, idxPath, revPath] = await Promise.all([
       store.localFile(this.#key(record.checksum, "pack"), signal),
@@ -313,11 +309,7 @@ function samePacks(left: Manifest["packs"], right: Manifest["packs"]): boolean {
 }
 
 /** Makes the manifest's line of a pack that an ingest has finished. */
-export function toPackRecord(
-  pack: IngestedPack,
-  origin: PackRecord["origin"],
-  promised = 0,
-): PackRecord {
+export function toPackLine(pack: IngestedPack, origin: PackLine["origin"], promised = 0): PackLine {
   const { checksum, bytes, objectCount: objects, closed, selfContained, tips } = pack;
   const record = {
     checksum,

@@ -1,7 +1,7 @@
 /**
  * Refs while they change: a sorted base that is never copied, the changes on top, and the
- * directory/file clashes of both. What a push costs here follows its commands; only the snapshot it
- * ends with is as large as the refs.
+ * directory/file clashes of both. The cost of a push here follows its commands; only the snapshot
+ * it ends with is as large as the refs.
  */
 import type { Turns } from "../../base/flow.js";
 import { filtered, merge, sorted } from "../../base/long-lists.js";

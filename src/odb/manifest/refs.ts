@@ -9,7 +9,7 @@ import { distinct, filtered, joined, sha256 } from "../../base/long-lists.js";
 import { ZERO_OID } from "../../git/oid.js";
 import type { Store } from "../../store/store.js";
 import type { Manifest, RefValue } from "./manifest.js";
-import type { PackRecord } from "../pack-record.js";
+import type { PackLine } from "../pack-line.js";
 import type { ManifestStore } from "./store.js";
 import { compareRefs, RefTable } from "./ref-table.js";
 import type {
@@ -296,7 +296,7 @@ function isBranch(name: string): boolean {
   return name.startsWith("refs/heads/");
 }
 
-function addPacks(packs: readonly PackRecord[], added: readonly PackRecord[]): PackRecord[] {
+function addPacks(packs: readonly PackLine[], added: readonly PackLine[]): PackLine[] {
   const present = new Set(packs.map(({ checksum }) => checksum));
   return [...added.filter(({ checksum }) => !present.has(checksum)), ...packs];
 }

@@ -14,7 +14,7 @@ import type { Store } from "../../store/store.js";
 import { indexPackFile } from "../index-pack/file.js";
 import type { IngestedPack } from "../index-pack/contract.js";
 import type { Manifest } from "./manifest.js";
-import type { PackRecord } from "../pack-record.js";
+import type { PackLine } from "../pack-line.js";
 import { ManifestRefs } from "./refs.js";
 import { ManifestStore } from "./store.js";
 import { loadTable } from "../packs/tables.js";
@@ -143,7 +143,7 @@ class Verification {
     }
   }
 
-  async #pack(record: PackRecord): Promise<PackHandle | undefined> {
+  async #pack(record: PackLine): Promise<PackHandle | undefined> {
     const { store, signal } = this.#options;
     const { checksum, bytes, objects: objectCount } = record;
     const key = (extension: string) =>
@@ -166,7 +166,7 @@ class Verification {
   /**
    * Every object inflated and hashed, every delta applied: what ingest does with a pack that comes.
    */
-  async #indexAnew(path: string, { checksum, bytes, objects }: PackRecord): Promise<IngestedPack> {
+  async #indexAnew(path: string, { checksum, bytes, objects }: PackLine): Promise<IngestedPack> {
     const { pool, folder, signal } = this.#options;
     const { size } = await stat(path);
     if (size !== bytes)

@@ -5,9 +5,10 @@
  *   <folder>/<key>.pack            whole; the key is 64 hex digits (response-key)
  *   <folder>/<key>.<random>.part   growing, or left by a crash: removed at the start
  *
- * Bounded by bytes, the one used longest ago goes first, and those nobody reads before others. What
- * has gone and is still read counts too: past the bound once more the slowest readers are ended.
- * What was there before a restart is hashed once on first use; its length is compared each time.
+ * Bounded by bytes, the one used longest ago goes first, and those nobody reads before others. A
+ * pack that has gone and is still read counts too: past the bound once more the slowest readers are
+ * ended. A pack that was there before a restart is hashed once on first use; its length is compared
+ * each time.
  */
 import { randomBytes } from "node:crypto";
 import { mkdir, readdir, rename, rm, stat, writeFile } from "node:fs/promises";

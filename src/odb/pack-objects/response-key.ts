@@ -1,6 +1,6 @@
 /**
  * The name of a generated pack: a digest of everything that decides its content, and of nothing
- * else. Who asks is no part of it; whether they may is decided before.
+ * else. The caller is no part of it; whether he may have it is decided before.
  */
 import { createHash } from "node:crypto";
 import { Turns } from "../../base/flow.js";

@@ -53,8 +53,8 @@ function lowOf(offset: number): number {
 
 /**
  * Data in a ring of bytes, and a ring of records that tell where; records are found by their key in
- * buckets of chained ones. The oldest record's data is what is written over next. What is asked for
- * in the older half is written anew, so that what is in use stays.
+ * buckets of chained ones. The oldest record's data is what is written over next. A record that is
+ * asked for in the older half is written anew, so that what is in use stays.
  */
 class Ring {
   readonly #bytes: Uint8Array;

@@ -36,7 +36,7 @@ export function createReaderCaches(basesBytes?: number): ReaderCaches {
   return { blocks: new BlockCache(), bases: new BaseCache(basesBytes) };
 }
 
-/** Of this thread: tasks of a pool thread share nothing but its modules. */
+/** Caches of this thread: tasks of a pool thread share nothing but its modules. */
 let kept: ReaderCaches | undefined;
 
 /**

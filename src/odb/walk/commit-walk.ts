@@ -3,8 +3,8 @@
  * difference: the walk ends when everything waiting is known to be uninteresting.
  *
  * Clocks are not to be trusted: a child may be dated before its parent. So the walk goes on for a
- * few commits after it looks done, and what is marked uninteresting late is taken out again. What
- * slips through costs bytes, never correctness.
+ * few commits after it looks done, and what is marked uninteresting late is taken out again. An
+ * object that slips through costs bytes, never correctness.
  */
 import type { TaskWatch } from "../../pool/control.js";
 import { DateQueue } from "./date-queue.js";

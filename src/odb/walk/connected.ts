@@ -39,7 +39,7 @@ export function describeObject(reader: ObjectReader, oid: Oid): ObjectSummary | 
 }
 
 /**
- * Looks below tips for objects that are not here. What is in a closed pack is complete and not
+ * Looks below tips for objects that are not here. An object in a closed pack is complete and not
  * looked into; everything else is read once, with an explicit stack. Marks are kept between tips: a
  * part found complete is not walked again.
  */
@@ -94,8 +94,9 @@ export class ConnectivityWalk {
 
   /**
    * Looks at one link, to the id at `at` of `bytes`; what lies below is still to be walked. Each
-   * object waits once, and blobs never: a tree may name one a million times. What came later than a
-   * link to it may be of another type, in a closed pack too: so each link's type is compared.
+   * object waits once, and blobs never: a tree may name one a million times. An object that came
+   * later than a link to it may be of another type, in a closed pack too: so each link's type is
+   * compared.
    */
   #follow(
     bytes: Uint8Array,

@@ -161,9 +161,9 @@ interface Folder {
 }
 
 /**
- * sparse:oid: blobs whose path the patterns match; trees always. What becomes of a tree under a
- * path hangs on nothing else, so it is looked into once under each: the trees of a history cost no
- * more than one of them and its changes.
+ * sparse:oid: blobs whose path the patterns match; trees always. The outcome of a tree under a path
+ * hangs on nothing else, so it is looked into once under each: the trees of a history cost no more
+ * than one of them and its changes.
  */
 class SparseFilter implements ObjectFilter {
   readonly #patterns: PatternList;

@@ -3,8 +3,8 @@
  * is checked by a look-up.
  *
  * Commits are walked first. A pack whose tips (objects that nothing else in it links to) are all
- * reachable is reachable as a whole: one push of everything costs the commits and nothing more.
- * What is left is walked tree by tree.
+ * reachable is reachable as a whole: one push of everything costs the commits and nothing more. The
+ * rest is walked tree by tree.
  */
 import { Fault } from "../../base/fault.js";
 import type { Oid } from "../../git/oid.js";

@@ -10,7 +10,7 @@ import type { PackHandle, PacksRequest } from "../packs/handle.js";
 export interface ObjectSummary {
   readonly oid: Oid;
   readonly type: ObjectType;
-  /** Of a tag: the object it finally points at, through tags of tags. */
+  /** For a tag, the object it finally points at, through tags of tags. */
   readonly peeled?: Oid;
   readonly peeledType?: ObjectType;
 }

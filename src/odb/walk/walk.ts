@@ -3,8 +3,8 @@
  * haves, shallow boundaries and filter applied. Runs in a pool thread.
  *
  * Order of work: commits by date (commit-walk), then the boundary's trees against ours
- * (tree-edges), then trees and blobs. Nothing recurses. What the other side is known to have stays
- * marked, for thin packs.
+ * (tree-edges), then trees and blobs. Nothing recurses. Objects that the other side is known to
+ * have stay marked, for thin packs.
  */
 import { Fault } from "../../base/fault.js";
 import { OBJECT_TYPE, type Oid } from "../../git/oid.js";
@@ -35,7 +35,7 @@ export interface WalkedObjects {
    * look through `marks`.
    */
   readonly few: readonly number[] | undefined;
-  /** Of a filter by size: the sizes it has seen. */
+  /** For a filter by size, the sizes it has seen. */
   readonly sizes?: SizeBounds;
 }
 

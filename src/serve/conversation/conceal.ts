@@ -1,6 +1,6 @@
 /**
- * What lakeFS calls a repository is not for everybody who may read it under another name: it is cut
- * from all that such a caller is told.
+ * Conceals lakeFS's name of a repository, which is not for everybody who may read it under another
+ * name: it is cut from all that such a caller is told.
  */
 import { Fault } from "../../base/fault.js";
 

@@ -1,4 +1,4 @@
-/** What every conversation (fetch, push, advertisement) is given, whatever carries it. */
+/** The contract of every conversation (fetch, push, advertisement), whatever carries it. */
 import type { Fault } from "../../base/fault.js";
 import type { ByteSink, ByteSource } from "../../base/flow.js";
 import type { Role } from "../../auth/caller.js";
@@ -26,7 +26,7 @@ export interface LakefsSide {
   readonly client: LakefsClient;
   readonly commits: LakefsCommitMap;
   readonly uncrossed: UncrossedPaths;
-  /** What is known of the guard that keeps pushes from landing on a moved branch. */
+  /** Returns the state of the guard that keeps pushes from landing on a moved branch. */
   guard(): GuardState;
   /** Refs that are not in the list because their commits cannot be read. */
   unreadable(): readonly { readonly name: string; readonly fault: Fault }[];
@@ -34,11 +34,11 @@ export interface LakefsSide {
 
 /** Contents of blobs that lakeFS still has alone, their ids being known. */
 export interface PromisedContents {
-  /** Of what is being brought. */
+  /** Progress of what is being brought. */
   readonly progress: { readonly blobs: number; readonly total: number };
   /** Whatever can be brought. */
   bringAll(signal: AbortSignal): Promise<void>;
-  /** What these commits reach: all of it, or a Fault. */
+  /** Brings what these commits reach: all of it, or a Fault. */
   bringFor(commits: WantedCommits, signal: AbortSignal): Promise<void>;
   /** Those of these ids that are promised. */
   bring(oids: readonly Oid[], signal: AbortSignal): Promise<void>;
@@ -55,13 +55,13 @@ export interface Repository {
   readonly type: RepositoryType;
   /** For people: "ns/name". */
   readonly title: string;
-  /** Of whoever asked. */
+  /** Role of the caller. */
   readonly role?: Role;
-  /** What is set for it, as the database has it now. */
+  /** Reads the settings of the repository, as the database has them now. */
   readonly settings?: () => Promise<RepositorySettings>;
   readonly refs: RefStore;
   readonly objects: ObjectDatabase;
-  /** Whether its refs can move together, all or none. lakeFS has no such call. */
+  /** True if its refs can move together, all or none. lakeFS has no such call. */
   readonly atomic: boolean;
   /** Undefined: its branches and tags are ours. */
   readonly lakefs?: LakefsSide | undefined;
@@ -70,15 +70,13 @@ export interface Repository {
    * is nothing to hide.
    */
   readonly conceal?: Conceal | undefined;
-  /**
-   * What whoever fetches or pushes should be told about the name that was asked for, a line each.
-   */
+  /** Lines for those who fetch or push, about the name that was asked for. */
   readonly notices: readonly string[];
   /** Nothing is there yet, and this request makes it: the pusher is told. */
   readonly created: boolean;
   /** Notes it before anything of it is stored. Present where `created`. Throws "store/conflict". */
   readonly make?: (visibility: Visibility) => Promise<void>;
-  /** Where its LFS objects are, if not in our own store. */
+  /** The store of its LFS objects, if not our own. */
   readonly lfs?: LfsStore | undefined;
   /** Brings what packs name and do not hold (LivePack.promised). Undefined: they never do. */
   readonly promised?: PromisedContents | undefined;
@@ -94,8 +92,8 @@ export interface Exchange {
   readonly repository: Repository;
   readonly version: ProtocolVersion;
   /**
-   * Who asks, for his fair part of the pool (auth/caller `shareOf`): a user, or where nobody says
-   * who he is the address he comes from.
+   * The caller, for his fair part of the pool (auth/caller `shareOf`): a user, or the address of
+   * one without a name.
    */
   readonly caller: string;
   /** The account that asks; undefined: nobody is asked who they are, or it has none. */

@@ -16,7 +16,7 @@ export class PacketInput {
   readonly #turns = new Turns();
 
   /**
-   * `bytesMax`: of all packets together; more is "wire/too-much". What `rest` hands on does not
+   * `bytesMax`: of all packets together; more is "wire/too-much". Bytes that `rest` hands on do not
    * count.
    */
   constructor(source: ByteSource, bytesMax: number) {

@@ -1,7 +1,7 @@
 /**
  * At log level `trace`: every pkt-line of a conversation, both ways, as Git's own GIT_TRACE_PACKET
- * shows them. Packs are counted, not shown. What is traced carries no credentials: those are
- * HTTP's, and HTTP's headers are not traced.
+ * shows them. Packs are counted, not shown. A trace carries no credentials: those are HTTP's, and
+ * HTTP's headers are not traced.
  */
 import type { ByteSink, ByteSource } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
@@ -51,7 +51,8 @@ function tracedSink(sink: ByteSink, trace: PacketTrace): ByteSink {
 }
 
 /**
- * Reads along. What is no pkt-line any more (a pack, a broken request) is counted from there on.
+ * Reads along. Bytes that are no pkt-line any more (a pack, a broken request) are counted from
+ * there on.
  */
 class PacketTrace {
   readonly #say: (text: string) => void;

@@ -1,6 +1,4 @@
-/**
- * What a person sees while a push is worked on: progress on band 2, keep-alives on a quiet stream.
- */
+/** Shows a person the progress of a push on band 2; sends keep-alives on a quiet stream. */
 import type { ByteSink } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import type { IngestProgress } from "../../odb/index-pack/contract.js";
@@ -53,7 +51,7 @@ export class PushProgress {
     this.#write(done ? `${figures}, done.\n` : `${figures}\r`);
   }
 
-  /** What those who move refs tell of their work; `done`: the last line about its subject. */
+  /** Passes on a line from those who move refs; `done`: it is the last one about its subject. */
   report(line: string, done: boolean): void {
     const now = Date.now();
     if (this.#quiet || (!done && now - this.#saidAt < PROGRESS_EVERY_MS)) return;

@@ -1,4 +1,4 @@
-/** What a push may do to a ref before anything is stored: the checks that need no object. */
+/** Checks the changes of refs that need no object, before anything is stored. */
 import { Turns } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import type { FsckLevels } from "../../git/fsck/levels.js";

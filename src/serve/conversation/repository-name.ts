@@ -6,7 +6,7 @@ import { Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import { isLakefsRepositoryName } from "../../lakefs/rules/hub-names.js";
 
-/** What a hub's repository can be, in the order in which a name without a type is looked for. */
+/** Types of a hub's repository, in the order in which a name without a type is looked for. */
 const HUB_TYPES = ["models", "datasets", "spaces"] as const;
 export type HubRepositoryType = (typeof HUB_TYPES)[number];
 export type RepositoryType = HubRepositoryType | "lakefs";
@@ -18,7 +18,10 @@ export interface TypedName {
   readonly name: string;
 }
 
-/** What was asked for. "untyped" is the model of that name, else the dataset, else the space. */
+/**
+ * A repository's name as it was asked for. "untyped" is the model of that name, else the dataset,
+ * else the space.
+ */
 export interface RepositoryName {
   readonly type: RepositoryType | "untyped";
   readonly namespace: string;
@@ -73,8 +76,8 @@ export function badName(typed: string, reason?: string): Fault {
 }
 
 /**
- * Why so many parts are no name; undefined: they may be one. Of three, the first says what the
- * repository is.
+ * Returns the reason why so many parts are no name; undefined: they may be one. Of three, the first
+ * says what the repository is.
  */
 export function complaintOfParts(parts: readonly string[]): string | undefined {
   if (parts.length < 2) return "it has no namespace: a name is namespace/name";
@@ -138,7 +141,9 @@ export function lakefsName(repository: string): TypedName {
   return { type: "lakefs", namespace: LAKEFS_NAMESPACE, name: repository };
 }
 
-/** Where a repository lies in the store, whatever its names are. The one place that knows. */
+/**
+ * Returns the place of a repository in the store, whatever its names are. The one place that knows.
+ */
 export function storePrefix(id: string): string {
   return `repos/${id}`;
 }
@@ -149,14 +154,14 @@ export function idOfPrefix(prefix: string): string {
 }
 
 /**
- * Whose name makes somebody the owner of what stands under this name here; undefined: lakeFS's own
+ * Returns the name of the user who owns what stands under this name here; undefined: lakeFS's own
  * names are nobody's.
  */
 export function ownerOf({ type, namespace }: TypedName): string | undefined {
   return type === "lakefs" ? undefined : namespace;
 }
 
-/** Whether a user may be called so: the name is a namespace too. */
+/** Returns whether a user may be called so: the name is a namespace too. */
 export function isNamespace(text: string): boolean {
   return isComponent(text) && !RESERVED.has(text.toLowerCase());
 }
@@ -168,7 +173,7 @@ export function titleOf({ type, namespace, name }: RepositoryName): string {
     : `${namespace}/${name}`;
 }
 
-/** What it is, in one word. */
+/** Returns the repository's type in one word. */
 export function kindOf(type: RepositoryType): "model" | "dataset" | "space" | "lakefs" {
   return type === "lakefs" ? type : KINDS[type];
 }

@@ -1,7 +1,7 @@
 /**
  * Settings that a repository can have in place of the server's. They stand in its row as JSON, only
- * those that were set; who administers the repository sets them. What protects those who fetch
- * (git/fsck/levels.ts, `isProtectedId`) is not theirs to lower.
+ * those that were set; who administers the repository sets them. Levels that protect those who
+ * fetch (git/fsck/levels.ts, `isProtectedId`) are not theirs to lower.
  */
 import { Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
@@ -20,7 +20,7 @@ import type { Oid } from "../../git/oid.js";
 import type { PushPolicy } from "./push-policy.js";
 
 const MISSING_OBJECTS = ["refuse", "warn"] as const;
-/** What becomes of a push whose LFS pointers have no object here. */
+/** Choice about a push whose LFS pointers have no object here. */
 export type MissingObjects = (typeof MISSING_OBJECTS)[number];
 
 export interface RepositorySettings {
@@ -30,7 +30,7 @@ export interface RepositorySettings {
   readonly lfs_missing_objects?: MissingObjects;
 }
 
-/** What a push to one repository is held against. */
+/** The policy that a push to one repository is held against. */
 export interface EffectivePolicy extends PushPolicy {
   /** Undefined: fsck judges as Git does by itself. */
   readonly rules: FsckRules | undefined;

@@ -1,7 +1,7 @@
 /**
- * What one request has to say of itself beside its answer. A failure inside the protocol stands
- * under a status that says 200: the client reads the row's words and the request's id here, and by
- * the same call log and metrics learn of it, so that none of them is told without the others.
+ * Notes about one request beside its answer. A failure inside the protocol stands under a status
+ * that says 200: the client reads the row's words and the request's id here, and by the same call
+ * log and metrics learn of it, so that none of them is told without the others.
  */
 import { type Fault, type FaultCode, toldText } from "../../base/fault.js";
 import type { LogFacts } from "../../observe/log.js";

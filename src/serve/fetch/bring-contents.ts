@@ -12,7 +12,8 @@ import type { PackReplyOptions } from "./pack-reply.js";
 import { PushProgress } from "../conversation/progress.js";
 
 /**
- * Whether contents must be brought before this can be answered: a clone without blobs does without.
+ * Returns whether contents must be brought before this can be answered: a clone without blobs does
+ * without.
  */
 export function needsContents(context: FetchContext, { filter }: PackRequest): boolean {
   return filter?.kind !== "blob:none" && isPromising(context);
@@ -56,7 +57,7 @@ function withWay(fault: Fault, { lakefs }: FetchContext["repository"]): Fault {
   );
 }
 
-/** What the answer is made of: of the client's own commits nothing is needed. */
+/** Returns the commits that the answer is made of: of the client's own nothing is needed. */
 function commitsOf({
   wants,
   unshallowParents,

@@ -59,7 +59,7 @@ export async function findCommitIds(
   return { git, type: summary.type === "tag" ? "tag" : "commit", commit, tree, lakefs, lakefsIds };
 }
 
-/** Whether a ref's name is that of a lakeFS commit: "refs/lakefs/<64 hex digits>". */
+/** Returns whether a ref's name is that of a lakeFS commit: "refs/lakefs/<64 hex digits>". */
 export function isLakefsRef(name: string): boolean {
   return name.startsWith(LAKEFS_REFS) && LAKEFS_ID.test(name.slice(LAKEFS_REFS.length));
 }
@@ -90,7 +90,9 @@ export async function findLakefsRefs(
   return new Map(found.filter(({ oid }) => visible.has(oid)).map((ref) => [ref.name, ref]));
 }
 
-/** What a lakeFS commit became: a commit, or the annotated tag its record stands for. */
+/**
+ * Returns the Git object of a lakeFS commit: a commit, or the annotated tag its record stands for.
+ */
 async function gitObject(
   { repository, signal }: FetchContext,
   lakeId: string,

@@ -1,6 +1,5 @@
 /**
- * What one fetch is answered from: refs and packs as they are now, and what the server was told to
- * allow.
+ * The context of one fetch: refs and packs as they are now, and what the server was told to allow.
  */
 import { checkAborted, Turns } from "../../base/flow.js";
 import { filtered } from "../../base/long-lists.js";
@@ -50,7 +49,7 @@ export interface FetchContext {
   /** For tasks. */
   readonly handles: readonly PackHandle[];
   readonly signal: AbortSignal;
-  /** Whether any pack holds it: a look-up. */
+  /** Returns whether any pack holds the object: a look-up. */
   has(oid: Oid): boolean;
 }
 
@@ -87,7 +86,7 @@ function readsBlob(filter: Filter | undefined): boolean {
   );
 }
 
-/** Whether some contents are still in lakeFS alone. */
+/** Returns whether some contents are still in lakeFS alone. */
 export function isPromising({
   packs,
   repository,

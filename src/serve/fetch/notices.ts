@@ -1,6 +1,6 @@
 /**
- * What a fetch is told on band 2 beside its progress: which repository a name has led to, and what
- * of lakeFS is not in what it gets.
+ * Notices of a fetch on band 2 beside its progress: which repository a name has led to, and what of
+ * lakeFS is not in the answer.
  */
 import { asFault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
@@ -51,8 +51,8 @@ export async function fetchNotices(
 }
 
 /**
- * Of the first wanted commit that has any, the default branch's before others: branches of one
- * repository mostly share them.
+ * Returns the uncrossed paths of the first wanted commit that has any, the default branch's before
+ * others: branches of one repository mostly share them.
  */
 async function firstUncrossed(
   { repository, refs, signal }: FetchContext,
@@ -80,7 +80,7 @@ function staleLines({ refs: { staleSinceMs } }: FetchContext): string[] {
   ];
 }
 
-/** Where the history begins that a clone gets. */
+/** Tells where the history begins that a clone gets. */
 function cutLines(repository: Repository): string[] {
   const cuts = repository.lakefs?.commits.cuts ?? [];
   const lines = cuts

@@ -22,7 +22,7 @@ export interface PackReplyOptions {
   readonly onSent?: (bytes: number) => void;
 }
 
-/** What was sent. */
+/** Figures of the sent pack. */
 export interface PackSent {
   readonly bytes: number;
   readonly objects: number;
@@ -86,8 +86,8 @@ class PackReply {
   }
 
   /**
-   * Where all of a larger pack is there before any of it leaves, the reply says how long it will
-   * be: HTTP need not copy what it would hold back.
+   * Says the reply's length where all of a larger pack is there before any of it leaves: HTTP need
+   * not copy what it would hold back.
    */
   #expectWhole(): void {
     const { news } = this.#stream;
@@ -96,7 +96,7 @@ class PackReply {
     this.#options.output.expect?.(this.#frame.framedBytes(news.bytes) + this.#ending.length);
   }
 
-  /** What follows the pack. */
+  /** Returns the bytes behind the pack. */
   #end(): Uint8Array {
     const report = this.#text(this.#progress.last(this.#stream.news, this.#objects));
     return this.#options.mode === "none" ? report : concat([report, FLUSH]);
@@ -146,7 +146,7 @@ class PackReply {
   }
 }
 
-/** What `reading` brings, or TICK when it is time to say something. */
+/** Returns the result of `reading`, or TICK when it is time to say something. */
 async function orTick(reading: Promise<number>): Promise<number | typeof TICK> {
   let timer: NodeJS.Timeout | undefined;
   const tick = new Promise<typeof TICK>((resolve) => {

@@ -1,4 +1,4 @@
-/** What a person reads while a pack is made and sent, in Git's own words. */
+/** Progress lines for a person while a pack is made and sent, in Git's own words. */
 import type { PackNews } from "../../odb/pack-objects/pack-stream.js";
 
 export class FetchProgress {
@@ -14,7 +14,7 @@ export class FetchProgress {
     return `Enumerating objects: ${news.found}\r`;
   }
 
-  /** What closes the report of a pack of `count` objects. */
+  /** Returns the line that closes the report of a pack of `count` objects. */
   last(news: PackNews, count: number): string {
     const before = this.#counted ? "" : this.#count(count);
     const { plan } = news;

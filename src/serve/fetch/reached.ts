@@ -19,7 +19,7 @@ export interface ReachSource {
   readonly repository: { readonly id: string; readonly refs: RefStore };
   readonly refs: RefSnapshot;
   readonly packs: readonly LivePack[];
-  /** Of `packs`, for tasks. */
+  /** Handles of `packs`, for tasks. */
   readonly handles: readonly PackHandle[];
   readonly pool: Pool;
   readonly signal: AbortSignal;
@@ -27,11 +27,11 @@ export interface ReachSource {
 
 export interface ReachedPacks {
   readonly packs: readonly { readonly lookup: PackLookup }[];
-  /** Of each of `packs`, a bit for each object in the order of its index. */
+  /** Bits of each of `packs`, one for each object in the order of its index. */
   readonly bits: readonly Uint8Array[];
 }
 
-/** What was found for one repository, at one state of its refs and packs. */
+/** Bits of one repository, at one state of its refs and packs. */
 interface Known {
   readonly state: string;
   /**

@@ -8,7 +8,7 @@ import { concat } from "../../base/bytes.js";
 import { type ByteSink, Turns } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 
-/** What a state of the refs is told by: a snapshot is one object as long as nothing has changed. */
+/** Identity of a state of the refs: a snapshot is one object as long as nothing has changed. */
 type RefState = object;
 
 export class RefAnswers {

@@ -9,7 +9,7 @@ import { fatalPacket, type PackReplyOptions, sendPack } from "./pack-reply.js";
 import { tell } from "../conversation/request-record.js";
 
 export interface ReplyOptions extends PackReplyOptions {
-  /** What is to be said before the pack; undefined: it has been said, and something has. */
+  /** Bytes to be said before the pack; undefined: they have been said. */
   readonly head: Uint8Array | undefined;
 }
 
@@ -42,8 +42,8 @@ export async function replyWithPack(
 }
 
 /**
- * Finds the pack or has it begun. What fails at once (no thread to be had) fails here, before a
- * word is said.
+ * Finds the pack or has it begun. A failure at once (no thread to be had) fails here, before a word
+ * is said.
  */
 async function openPack(context: FetchContext, request: PackRequest): Promise<PackStream> {
   const { deps, repository, request: asked, packs, signal } = context;

@@ -24,8 +24,8 @@ import {
 const NO_BOUNDARY: Boundary = { shallow: [], unshallow: [], parents: [] };
 
 /**
- * Where the client's history is to end. Wants have been checked. Throws "wire/bad-request" for a
- * `deepen-not` that is no ref.
+ * Finds where the client's history is to end. Wants have been checked. Throws "wire/bad-request"
+ * for a `deepen-not` that is no ref.
  */
 export function resolveBoundary(
   context: FetchContext,
@@ -47,7 +47,7 @@ function resolveDepth(refs: RefSnapshot, depth: DepthRequest): DeepenBy {
   return { ...depth, not: depth.not.map((name) => expandRef(refs, name)) };
 }
 
-/** Where Git looks for a short name, in this order. gitrevisions(7) "<refname>". */
+/** Places where Git looks for a short name, in this order. gitrevisions(7) "<refname>". */
 const RULES: readonly ((name: string) => string)[] = [
   (name) => name,
   (name) => `refs/${name}`,
@@ -124,7 +124,10 @@ async function resolveSpec(context: FetchContext, spec: string): Promise<Oid | u
   return deps.pool.run(resolvePathTask, { packs, oid, path: spec.slice(colon + 1) }, { signal });
 }
 
-/** What of a pack's request the client's words decide; where its history ends is found from them. */
+/**
+ * The part of a pack's request that the client's words decide; where its history ends is found from
+ * them.
+ */
 export type AskedPack = Omit<PackRequest, "shallow" | "unshallow" | "unshallowParents" | "tags">;
 
 /** The request of a pack: of `asked`, what can be had, with the tags that come along. */
@@ -157,7 +160,9 @@ async function tagsBeside(
   return tags;
 }
 
-/** Whether every want has an ancestor among the common ids: then nothing more need be asked. */
+/**
+ * Returns whether every want has an ancestor among the common ids: then nothing more need be asked.
+ */
 export async function isReady(
   context: FetchContext,
   wants: readonly Oid[],

@@ -33,8 +33,8 @@ export async function advertiseUploadPack(exchange: Exchange, deps: UploadPackDe
 
 /**
  * Reads a request and answers it; on a connection that stays open, one request of version 2 after
- * another. What is wrong with a request is told as `ERR`. Throws what must become a status (the
- * server is busy) or cut the connection (the client is gone).
+ * another. A fault of a request is told as `ERR`. Throws what must become a status (the server is
+ * busy) or cut the connection (the client is gone).
  */
 export async function uploadPack(exchange: Exchange, deps: UploadPackDeps): Promise<void> {
   const output = new TrackedSink(exchange.output);

@@ -82,7 +82,7 @@ async function readRequest(
   return undefined;
 }
 
-/** Of its shallows those that the client may name. */
+/** A request with those shallows that the client may name. */
 type CheckedRequest = UploadRequest & { readonly shallows: readonly Oid[] };
 
 type AckMode = "single" | "multi" | "detailed";
@@ -124,7 +124,8 @@ class Negotiation {
   }
 
   /**
-   * What both sides have, once a pack is to follow; undefined where this request ends without one.
+   * Returns the ids that both sides have, once a pack is to follow; undefined where this request
+   * ends without one.
    */
   async run(packets: PacketInput): Promise<readonly Oid[] | undefined> {
     const lines = new HaveLines();

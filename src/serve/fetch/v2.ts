@@ -11,7 +11,7 @@ import { replyWithPack } from "./reply.js";
 import { findRef, isReady, resolveBoundary, resolveFilter, packRequest } from "./resolve.js";
 import { checkWants, visibleOf } from "./wants.js";
 
-/** Of its shallows those that the client may name. */
+/** A request with those shallows that the client may name. */
 type CheckedRequest = FetchRequest & { readonly shallows: readonly Oid[] };
 
 interface WantedRef {

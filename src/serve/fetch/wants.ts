@@ -1,6 +1,6 @@
 /**
- * Whether a client may have what it names: tips of refs it can see and what is reachable from them.
- * Git's own server lets version 2 clients name anything; we do not, unless a setting says so.
+ * Checks that a client may have what it names: tips of refs it can see and objects reachable from
+ * them. Git's own server lets version 2 clients name anything; we do not, unless a setting says so.
  */
 import { Fault } from "../../base/fault.js";
 import { Turns } from "../../base/flow.js";
@@ -37,8 +37,8 @@ export async function checkWants(
 }
 
 /**
- * Tells for one id after the other whether the client may see it. What it may not see counts as
- * unknown wherever it is named: a have that is confirmed tells that we hold it, and a boundary
+ * Tells for one id after the other whether the client may see it. An id that it may not see counts
+ * as unknown wherever it is named: a have that is confirmed tells that we hold it, and a boundary
  * below a hidden commit would make its history part of the answer.
  */
 export class Sight {
@@ -75,7 +75,9 @@ export class Sight {
   }
 }
 
-/** Of these ids, in order and each once, those that are here and that the client may see. */
+/**
+ * Returns those of these ids, in order and each once, that are here and that the client may see.
+ */
 export async function visibleOf(
   context: FetchContext,
   oids: Iterable<Oid>,

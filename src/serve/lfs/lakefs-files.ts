@@ -1,4 +1,6 @@
-/** What LFS asks of a lakeFS repository (lfs/lakefs-store), over the lakeFS API. */
+/**
+ * Implements the contract of LFS with a lakeFS repository (lfs/lakefs-store), over the lakeFS API.
+ */
 import { unlessMissing } from "../../lakefs/api/missing.js";
 import { LRUCache } from "lru-cache";
 import { Fault } from "../../base/fault.js";
@@ -15,7 +17,7 @@ import type { LakefsCommitMap } from "../../lakefs/read/commit-map.js";
 import { contentKey } from "../../lakefs/trees/hash-memory.js";
 import { fileMetadata } from "../../lakefs/rules/object-metadata.js";
 import { FILE_MODE } from "../../lakefs/rules/path-rules.js";
-import type { RootCommit } from "../../lakefs/notes/root-commit.js";
+import type { RootCommit } from "../../lakefs/agreed/root-commit.js";
 import type { LakefsObject } from "../../lakefs/api/types.js";
 import type { LakefsFile, LakefsFiles } from "../../lfs/lakefs-files.js";
 
@@ -24,7 +26,7 @@ export interface LakefsFilesOptions {
   /** lakeFS's storage namespace. */
   readonly namespace: string;
   readonly sealKeys: readonly Uint8Array[];
-  /** What is remembered of contents. */
+  /** Memory of contents. */
   readonly commits: Pick<LakefsCommitMap, "hashed" | "rememberHashed">;
   /** Its first commit. */
   readonly root: Pick<RootCommit, "get">;
@@ -165,7 +167,9 @@ export function personalFiles(
   };
 }
 
-/** What lakeFS refuses to a person is the person's matter, and no failure of this server. */
+/**
+ * Turns lakeFS's refusals of a person into the person's matter: they are no failure of this server.
+ */
 function deniedForLfs(files: LakefsFiles): LakefsFiles {
   const told = (error: unknown): never => {
     if (!(error instanceof Fault && error.code === "lakefs/denied")) throw error;

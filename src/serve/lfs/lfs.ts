@@ -17,7 +17,7 @@ import { type RepositoryName, titleOf } from "../conversation/repository-name.js
 
 export interface LfsOptions {
   readonly proofs: LinkProofs;
-  /** Where a repository's objects are. */
+  /** Returns the store of a repository's objects. */
   readonly storeOf: (repository: Repository) => LfsStore;
   /** Hashes uploads. */
   readonly pool: Pool;
@@ -40,7 +40,7 @@ export interface LinkCall extends LinkAsked {
 }
 
 export interface BatchCall {
-  /** Whom the links are given to. */
+  /** The holder that the links are given to. */
   readonly holder: LinkHolder;
   /** The name in its address. */
   readonly asked: RepositoryName;
@@ -60,12 +60,15 @@ export class LfsService {
     this.#options = options;
   }
 
-  /** Where a repository's objects are: the same answer for batch, verify and push. */
+  /** Returns the store of a repository's objects: the same answer for batch, verify and push. */
   storeOf(repository: Repository): LfsStore {
     return this.#options.storeOf(repository);
   }
 
-  /** What a batch is for, so that the caller knows which right it needs. Throws "lfs/bad-batch". */
+  /**
+   * Returns the operation of a batch, so that the caller knows which right it needs. Throws
+   * "lfs/bad-batch".
+   */
   operation(body: unknown): LfsOperation {
     return readBatchRequest(body).operation;
   }
@@ -88,7 +91,7 @@ export class LfsService {
   }
 
   /**
-   * Whether a link was made here at all, from its address alone: whom it was given to. Throws
+   * Checks by its address alone that a link was made here; returns whom it was given to. Throws
    * "lfs/proof", "http/bad-request".
    */
   admit({ asked, object, proof }: LinkAsked, purpose: LinkPurpose): LinkHolder {

@@ -1,4 +1,7 @@
-/** What a pusher is told of fsck: what was let pass, and what can be done about what was not. */
+/**
+ * Lines about fsck for the pusher: findings that were let pass, and ways out of those that were
+ * not.
+ */
 import { Fault } from "../../base/fault.js";
 import { canPass, isProtectedId } from "../../git/fsck/levels.js";
 import type { IngestedPack } from "../../odb/index-pack/contract.js";

@@ -1,4 +1,4 @@
-/** What the objects of a push say about its commands: types, connectivity, fast-forwards. */
+/** Checks the objects of a push against its commands: types, connectivity, fast-forwards. */
 import { setImmediate } from "node:timers/promises";
 import { Fault } from "../../base/fault.js";
 import { Turns } from "../../base/flow.js";
@@ -43,7 +43,7 @@ export interface ObjectCheckInput {
   /** Commands already refused need no look. */
   readonly refused: readonly (string | undefined)[];
   readonly pool: Pool;
-  /** Of the pushed pack too: once it is live, they need not be read again. */
+  /** Tables of packs, of the pushed one too: once it is live, they need not be read again. */
   readonly tables: PackTables;
   readonly policy: PushPolicy;
   /** Tells the pusher of what is let pass. */
@@ -82,7 +82,7 @@ export async function checkObjects(input: ObjectCheckInput): Promise<readonly Ob
   return checks;
 }
 
-/** What each id is, in order. Each is looked at once: most commands of a large push name few. */
+/** Describes each id, in order. Each is looked at once: most commands of a large push name few. */
 async function describe(
   { pool, signal }: ObjectCheckInput,
   packs: readonly PackHandle[],

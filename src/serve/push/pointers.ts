@@ -56,8 +56,7 @@ export async function refusePointers(input: PointerCheckInput): Promise<Readonly
 }
 
 /**
- * What is left of refusals where pointers without objects may pass: nothing, but the first of them
- * are told.
+ * Turns refusals into lines where pointers without objects may pass: the first of them are told.
  */
 function passed(
   { lenience, warn }: PointerCheckInput,

@@ -13,7 +13,7 @@ import { checkAborted, Turns } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import { ZERO_OID } from "../../git/oid.js";
 import type { Ingest, IngestedPack } from "../../odb/index-pack/contract.js";
-import { toPackRecord } from "../../odb/manifest/objects.js";
+import { toPackLine } from "../../odb/manifest/objects.js";
 import type { RefChange, RefOutcome } from "../../odb/ref-store.js";
 import type { PackTables } from "../../odb/packs/tables.js";
 import type { Pool } from "../../pool/task.js";
@@ -106,8 +106,8 @@ async function endProbe(
 }
 
 /**
- * The report. Who asked for none hears nothing of success, as from Git, but does of a refusal:
- * nothing would mean success. gitprotocol-capabilities(5) "report-status".
+ * The report. A client that asked for none hears nothing of success, as from Git, but does of a
+ * refusal: nothing would mean success. gitprotocol-capabilities(5) "report-status".
  */
 function answerOf(
   report: PushReport,
@@ -122,7 +122,7 @@ function answerOf(
     : [fatalAnswer(bandMode, refusal)];
 }
 
-/** Why not all was done; undefined: it was. */
+/** Returns the reason why not all was done; undefined: it was. */
 function refusalOf({ unpack, commands }: PushReport): string | undefined {
   if (unpack !== "ok") return unpack;
   for (const command of commands)
@@ -264,8 +264,8 @@ class Push {
   }
 
   /**
-   * Why nothing moves any more; undefined: the pusher may still do what he began. Whoever cannot
-   * find that out moves nothing either.
+   * Returns the reason why nothing moves any more; undefined: the pusher may still do what he
+   * began. Where that cannot be found out nothing moves either.
    */
   async #ended(): Promise<{ readonly reason: string; readonly fault: Fault } | undefined> {
     try {
@@ -284,7 +284,7 @@ class Push {
   ): Promise<Map<string, RefOutcome>> {
     const { repository, signal } = this.#exchange;
     const { denyDeletes, denyDeleteCurrent } = this.#policy;
-    const packs = pack === undefined ? [] : [toPackRecord(pack, "push")];
+    const packs = pack === undefined ? [] : [toPackLine(pack, "push")];
     const onProgress = (line: string, done: boolean) => this.#progress.report(line, done);
     const onResult = (line: string) => this.#progress.say(line);
     const stillMay = () => this.#exchange.stillMay();

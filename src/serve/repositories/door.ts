@@ -23,7 +23,7 @@ import { type RepositoryName, titleOf } from "../conversation/repository-name.js
 
 export type Wants = "read" | "write" | "admin";
 
-/** What a caller has begun. */
+/** A caller's work that has begun. */
 export interface Begun {
   readonly name: RepositoryName;
   readonly caller: Caller;
@@ -35,9 +35,9 @@ export interface Begun {
 export interface Guard {
   readonly authenticator: Authenticator;
   readonly permissions: Permissions;
-  /** Of a repository that a push makes. */
+  /** Visibility of a repository that a push makes. */
   readonly defaultVisibility: Visibility;
-  /** What somebody signed in is told of what is not for them. */
+  /** Status for callers with a name who ask for what is not for them. */
   readonly deniedStatus: 403 | 404;
 }
 
@@ -51,8 +51,8 @@ export class Door {
   }
 
   /**
-   * Who shows these credentials. `source`: the address it comes from. Throws "auth/failed",
-   * "auth/throttled".
+   * Finds the caller who shows these credentials. `source`: the address it comes from. Throws
+   * "auth/failed", "auth/throttled".
    */
   async identify(
     authorization: string | undefined,
@@ -91,7 +91,7 @@ export class Door {
     }
   }
 
-  /** Who a link was given to, as he is now. Throws "lfs/link-ended", "lfs/proof". */
+  /** Returns the present caller of a link's holder. Throws "lfs/link-ended", "lfs/proof". */
   async bearerOf(holder: LinkHolder): Promise<Caller> {
     const isOpen = this.#guard === undefined;
     if (isOpen || holder === TRUSTED_HOLDER) {
@@ -124,8 +124,8 @@ export class Door {
   }
 
   /**
-   * Whether a caller may still do what he began. Throws "push/no-longer" where he may not, and as
-   * they are failures to find out.
+   * Checks that a caller may still do what he began. Throws "push/no-longer" where he may not, and
+   * as they are failures to find out.
    */
   async stillMay(begun: Begun, signal: AbortSignal): Promise<void> {
     try {
@@ -201,10 +201,10 @@ export class Door {
   }
 }
 
-/** What the routes ask of the door. */
+/** The part of the door that the routes use. */
 export type RouteDoor = Omit<Door, never>;
 
-/** Whether a right has ended, or what it was a right to. */
+/** Returns whether a right has ended, or its object has. */
 function isEnded({ code }: Fault): boolean {
   return (
     code.startsWith("auth/") ||
@@ -228,15 +228,14 @@ export function isAdministrator(caller: Caller): boolean {
   );
 }
 
-/** Whom a link that a caller asks for is given to. */
+/** Returns the holder of a link that a caller asks for. */
 export function holderOf(caller: Caller): LinkHolder {
   if (caller.kind === "user") return caller.token;
   return caller.kind === "anonymous" ? ANONYMOUS_HOLDER : TRUSTED_HOLDER;
 }
 
 /**
- * What a link's user is told: where rights have ended, that the link has; other failures as they
- * are.
+ * Tells a link's user that the link has ended, where rights have; other failures stay as they are.
  */
 function linkEnded(fault: Fault): Fault {
   if (fault.code === "auth/required")

@@ -21,7 +21,7 @@ import {
 } from "../conversation/repository-name.js";
 import { isComputed, type RepositoryTable } from "./table.js";
 
-/** What a name leads to. */
+/** The repository that a name leads to. */
 export interface Found {
   readonly name: TypedName;
   /**
@@ -34,13 +34,13 @@ export interface Found {
    */
   readonly named: RepositoryRow | undefined;
   readonly handle: Handle;
-  /** Of the one who asks. */
+  /** Role of the caller. */
   readonly role: Role;
 }
 
 /**
- * What the one who asks may. What may not even be read is passed over as if it were not there, and
- * nothing is looked up for it.
+ * Rights of the caller. A repository that may not even be read is passed over as if it were not
+ * there, and nothing is looked up for it.
  */
 export interface Asker {
   look(title: string): Promise<Look>;
@@ -51,7 +51,7 @@ export interface Asker {
   readonly viewer: Viewer | undefined;
 }
 
-/** What is asked for, and how sure it must be. */
+/** The question, and how sure its answer must be. */
 export interface Asked {
   readonly toPush: boolean;
   readonly asker: Asker;
@@ -68,7 +68,7 @@ export interface FinderOptions {
 
 export class RepositoryFinder {
   readonly #options: FinderOptions;
-  /** Whether lakeFS has a repository, for warnings. */
+  /** Answers of lakeFS about the existence of repositories, for warnings. */
   readonly #looked = new LRUCache<string, boolean>({
     max: LIMITS.repositoryHandlesMax,
     ttl: LIMITS.lakefsLookMs,
@@ -83,7 +83,7 @@ export class RepositoryFinder {
     return this.#options.lakefs?.naming === "kohakuhub";
   }
 
-  /** What a name leads to: the first of those it may mean that exists. */
+  /** Finds what a name leads to: the first of those it may mean that exists. */
   async find(asked: RepositoryName, how: Asked): Promise<Found | undefined> {
     for (const name of candidatesOf(asked)) {
       const found = await this.#findTyped(name, how);
@@ -92,7 +92,10 @@ export class RepositoryFinder {
     return undefined;
   }
 
-  /** What stands in our store under this very name comes before what the hub's rule computes. */
+  /**
+   * Finds a name with a type: a repository of our store under this very name comes before what the
+   * hub's rule computes.
+   */
   async #findTyped(name: TypedName, how: Asked): Promise<Found | undefined> {
     const look = await how.asker.look(titleOf(name));
     if (name.type === "lakefs") return this.#findGiven(name, name.name, look, how);
@@ -191,8 +194,8 @@ export class RepositoryFinder {
   }
 
   /**
-   * What lakeFS calls it is for those who may read it by that name. Undefined: there is nothing to
-   * hide.
+   * Returns how to conceal lakeFS's name from callers who may not read it by that name. Undefined:
+   * there is nothing to hide.
    */
   async conceal(
     { type }: TypedName,
@@ -204,7 +207,7 @@ export class RepositoryFinder {
     return role(undefined) === undefined ? concealing(repository) : undefined;
   }
 
-  /** Which other repositories a name without a type could have meant. */
+  /** Returns the other repositories that a name without a type could have meant. */
   async ambiguities(found: TypedName, how: Asked): Promise<string[]> {
     const candidates = candidatesOf({ ...found, type: "untyped" });
     const others = candidates.slice(candidates.findIndex(({ type }) => type === found.type) + 1);

@@ -1,6 +1,6 @@
 /**
- * What a repository's conversations work on, put together once and kept while it is used: one
- * handle for each id.
+ * Handles: the parts that a repository's conversations work on, put together once and kept while
+ * they are used, one handle for each id.
  */
 import { LRUCache } from "lru-cache";
 import { asFault, Fault } from "../../base/fault.js";
@@ -35,10 +35,10 @@ export interface Handle {
   readonly manifests: ManifestStore;
   readonly refs: RefStore;
   readonly objects: ManifestObjects;
-  /** Where its LFS objects are; undefined: in our own store. */
+  /** The store of its LFS objects; undefined: our own. */
   readonly lfs?: LfsStore | undefined;
   readonly lakefs?: LakefsSide | undefined;
-  /** Of a lakeFS repository: read ahead of requests. */
+  /** Refs of a lakeFS repository that are read ahead of requests. */
   readonly watched?: LakefsRefs;
   readonly promised?: PromisedContents;
   /** Folds packs of a lakeFS repository (as ManifestObjects.fold), with what they promise. */
@@ -46,9 +46,9 @@ export interface Handle {
 }
 
 /**
- * How lakeFS repositories are named here. "identity": /lakefs/<repository> only. "kohakuhub": also
- * by the name a KohakuHub gave them, and none of them can be pushed to, under whichever name: a
- * push would be missing in the hub's tables.
+ * Names of lakeFS repositories here. "identity": /lakefs/<repository> only. "kohakuhub": also by
+ * the name a KohakuHub gave them, and none of them can be pushed to, under whichever name: a push
+ * would be missing in the hub's tables.
  */
 export type Naming = "identity" | "kohakuhub";
 
@@ -59,7 +59,10 @@ export interface LakefsSettings {
   readonly naming: Naming;
   /** Keys of seals: the first signs, all verify. */
   readonly sealKeys: readonly Uint8Array[];
-  /** How long a list of refs waits for what lakeFS has new; undefined: LIMITS.lakefsRefsWaitMs. */
+  /**
+   * Milliseconds that a list of refs waits for what lakeFS has new; undefined:
+   * LIMITS.lakefsRefsWaitMs.
+   */
   readonly refsWaitMs?: number;
   readonly mappingSeed: Mapping;
   readonly landing: LandingPolicy;
@@ -75,7 +78,7 @@ export interface LakefsSettings {
 export interface HandlesOptions {
   readonly services: ObjectServices;
   readonly table: RepositoryTable;
-  /** Where HEAD points in a repository that has no branch yet. */
+  /** Target of HEAD in a repository that has no branch yet. */
   readonly defaultBranch: string;
   readonly lakefs: LakefsSettings | undefined;
   /**
@@ -119,7 +122,7 @@ export class RepositoryHandles {
     this.#watch = lakefs && new LakefsWatch(lakefs.log, lakefs.pollMs);
   }
 
-  /** Of a repository that is, or may come to be, in our own store. */
+  /** Returns the handle of a repository that is, or may come to be, in our own store. */
   own(row: RepositoryRow): Handle {
     const alive = this.#alive.get(row.id)?.deref();
     if (alive !== undefined) return alive;
@@ -135,8 +138,8 @@ export class RepositoryHandles {
   }
 
   /**
-   * Of a lakeFS repository. Opening asks lakeFS: once for all who come meanwhile. Throws
-   * "lakefs/missing".
+   * Returns the handle of a lakeFS repository. Opening asks lakeFS: once for all who come
+   * meanwhile. Throws "lakefs/missing".
    */
   async lakefs(row: RepositoryRow, signal: AbortSignal): Promise<Handle> {
     return (

@@ -1,6 +1,6 @@
 /**
- * Which lakeFS stands behind this server and whether it answers, in a line for people: asked at
- * most once in some seconds, for all who look.
+ * Tells in a line for people which lakeFS stands behind this server and whether it answers: asked
+ * at most once in some seconds, for all who look.
  */
 import { asFault } from "../../base/fault.js";
 import { orAbort, SingleFlight } from "../../base/flow.js";

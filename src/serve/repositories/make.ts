@@ -23,7 +23,7 @@ export interface MakerOptions {
   /** Undefined: no lakeFS is set. */
   readonly lakefsRows: LakefsRows | undefined;
   /**
-   * Whether a push to a name that does not exist makes the repository. A hub makes its repositories
+   * True if a push to a name that does not exist makes the repository. A hub makes its repositories
    * itself.
    */
   readonly createOnPush: boolean;

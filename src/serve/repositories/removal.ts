@@ -1,5 +1,5 @@
 /**
- * How repositories go. A row is set aside first: its name is free at once, for a repository with
+ * Removes repositories. A row is set aside first: its name is free at once, for a repository with
  * another id, and nothing leads to it any more. Its files go after the grace, when whoever had
  * begun to read is done; the row last, so that a crash in between is made good by the next look.
  */
@@ -30,7 +30,7 @@ export interface RemovalOptions {
   readonly log: Log;
 }
 
-/** What became of a set-aside repository. */
+/** The outcome of a set-aside repository. */
 export interface Adopted {
   readonly name: string;
   /**
@@ -47,9 +47,9 @@ export interface Adopted {
 /** A repository of the store that no name led to. */
 export interface Recovered {
   readonly id: string;
-  /** What its manifest says it was called; null: nothing that can be read. */
+  /** Its name by its manifest; null: nothing that can be read. */
   readonly name: string | null;
-  /** Why it has no name still; null: it has that one again. */
+  /** Reason why it has no name still; null: it has that one again. */
   readonly reason: string | null;
 }
 
@@ -174,8 +174,8 @@ export class RepositoryRemoval {
   }
 
   /**
-   * What a second name is to lead to: what it led to, or what has the name of that now. Throws
-   * "repository/gone".
+   * Returns the target of a second name: the repository it led to, or the one that has its name
+   * now. Throws "repository/gone".
    */
   async #targetOf({ leads_to: id, former_title: name }: RepositoryRow): Promise<string> {
     const { table } = this.#options;

@@ -1,7 +1,7 @@
 /**
- * What conversations and commands ask about repositories: a face over the parts that find
- * (find.ts), make (make.ts), keep open (handles.ts), list (table.ts), remove (removal.ts) and look
- * after them (upkeep.ts).
+ * Answers conversations and commands about repositories: a face over the parts that find (find.ts),
+ * make (make.ts), keep open (handles.ts), list (table.ts), remove (removal.ts) and look after them
+ * (upkeep.ts).
  */
 import { roleIncludes } from "../../auth/caller.js";
 import type { Visibility } from "../../auth/permissions.js";
@@ -45,14 +45,15 @@ export interface RepositoriesOptions {
   readonly services: ObjectServices;
   readonly table: RepositoryTable;
   readonly maintenance: Maintenance;
-  /** Where HEAD points in a repository that has no branch yet. */
+  /** Target of HEAD in a repository that has no branch yet. */
   readonly defaultBranch: string;
   /** A push to a name that does not exist makes the repository. */
   readonly createOnPush: boolean;
   /** Repositories of one namespace; 0 or absent: any number. */
   readonly perNamespaceMax?: number;
   /**
-   * How long nothing must have named a file, or a repository be set aside, before it is removed.
+   * Milliseconds that nothing must have named a file, or a repository be set aside, before it is
+   * removed.
    */
   readonly gcGraceMs: number;
   readonly log: Log;

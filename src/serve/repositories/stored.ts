@@ -1,4 +1,4 @@
-/** What the store has of repositories, whatever the database says of them. */
+/** Reads the store's repositories, whatever the database says of them. */
 import { MANIFEST_NAME } from "../../odb/manifest/store.js";
 import type { Store } from "../../store/store.js";
 import { storePrefix } from "../conversation/repository-name.js";
@@ -11,9 +11,8 @@ export interface StoredRepository {
 const FOLDER = storePrefix("");
 
 /**
- * By id. What lies there under something that is no id (repositories of older versions, an
- * operator's files) is named by its first folder. Asks the store once or twice a repository,
- * however many files it has.
+ * By id. A folder that is no id (repositories of older versions, an operator's files) is named by
+ * its first part. Asks the store once or twice a repository, however many files it has.
  */
 export async function storedRepositories(
   store: Store,

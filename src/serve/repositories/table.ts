@@ -17,7 +17,7 @@ const ID_BYTES = 16;
  */
 const ROWS_EACH = 4;
 
-/** What is known of a new row. */
+/** Facts of a new row. */
 export interface NewRepository {
   readonly title: string;
   /** Undefined: nobody owns it. */
@@ -45,8 +45,8 @@ export class RepositoryTable {
   readonly #now: () => number;
   /**
    * Rows by title and by id, for callers who may see all. Every write here empties it, and no other
-   * process writes. Who may see a row is written elsewhere (auth/permissions): `visibility` is not
-   * to be read from here.
+   * process writes. The right to see a row is written elsewhere (auth/permissions): `visibility` is
+   * not to be read from here.
    */
   readonly #known = new LRUCache<string, { readonly row: RepositoryRow | undefined }>({
     max: ROWS_EACH * LIMITS.repositoryHandlesMax,
@@ -114,8 +114,8 @@ export class RepositoryTable {
   }
 
   /**
-   * Stores a row. False: its title leads to another one. What was noted of a name that a hub's rule
-   * computes makes room.
+   * Stores a row. False: its title leads to another one. Notes about a name that a hub's rule
+   * computes make room.
    */
   async insert(row: RepositoryRow): Promise<boolean> {
     return this.#writing(async () => {
@@ -136,7 +136,7 @@ export class RepositoryTable {
     return this.#writing(() => queries.changeSettings(this.#database, id, change));
   }
 
-  /** How many repositories a namespace has. */
+  /** Counts the repositories of a namespace. */
   count(namespace: string): Promise<number> {
     return queries.countRepositories(this.#database, namespace);
   }
@@ -210,7 +210,7 @@ export class RepositoryTable {
   }
 }
 
-/** Whether a row only holds the rights of a name that a hub's rule computes. */
+/** Returns whether a row only holds the rights of a name that a hub's rule computes. */
 export function isComputed({ namespace, leads_to: target }: RepositoryRow): boolean {
   return namespace === null && target !== null;
 }

@@ -1,5 +1,5 @@
 /**
- * What is done for a repository after its pushes and after lakeFS was read, and for those that were
+ * Looks after a repository after its pushes and after lakeFS was read, and after those that were
  * set aside: derived files, folding, collection.
  */
 import { LRUCache } from "lru-cache";
@@ -25,8 +25,8 @@ export interface UpkeepOptions {
 }
 
 /**
- * Of packs made from lakeFS, while more come and when nothing else happens: each has whole trees
- * that the others have as well.
+ * Choice of packs made from lakeFS, while more come and when nothing else happens: each has whole
+ * trees that the others have as well.
  */
 const WHILE_READING: FoldChoice = { fewest: LIMITS.foldMadePacksMin };
 export const THOROUGHLY: FoldChoice = { fewest: 2, byBytes: true };

@@ -37,9 +37,9 @@ export interface HttpReply {
    */
   readonly headers: readonly (readonly [name: string, value: string])[];
   /**
-   * Bytes, or a writer that streams; it runs once, after the head is decided. What it throws before
-   * the head has left becomes an error reply; after that it cuts the connection, so that nobody
-   * takes a part for the whole.
+   * Bytes, or a writer that streams; it runs once, after the head is decided. An exception of it
+   * before the head has left becomes an error reply; after that it cuts the connection, so that
+   * nobody takes a part for the whole.
    */
   readonly body: Uint8Array | ((sink: ByteSink) => Promise<void>);
   /**

@@ -20,8 +20,9 @@ export const NO_CACHE: readonly (readonly [string, string])[] = [
 export const CHALLENGE = 'Basic realm="lakepack", charset="UTF-8"';
 
 /**
- * The status the failure's row names, its text and the request's id. What is ours alone (a path, a
- * stack) is not said. Parts of the request may be in it: no browser is to take them for a page.
+ * The status the failure's row names, its text and the request's id. Facts that are ours alone (a
+ * path, a stack) are not said. Parts of the request may be in it: no browser is to take them for a
+ * page.
  */
 export function faultReply(error: unknown, requestId: string): HttpReply {
   const fault = asFault(error);

@@ -260,11 +260,11 @@ class UwsExchange implements RawReply, Watched {
   }
 
   /**
-   * In pieces, of which each is on its way before the next is offered. What the system did not take
-   * at once lies in uWebSockets.js's memory and moves on only with the next write ("writable" says
-   * there is room, not that the memory is empty), so the last bytes are offered one by one until a
-   * write says that nothing waits. After `end` it would be too late: a client that stalls then is
-   * cut after 11 s, with a part to come.
+   * In pieces, of which each is on its way before the next is offered. Bytes that the system did
+   * not take at once lie in uWebSockets.js's memory and move on only with the next write
+   * ("writable" says there is room, not that the memory is empty), so the last bytes are offered
+   * one by one until a write says that nothing waits. After `end` it would be too late: a client
+   * that stalls then is cut after 11 s, with a part to come.
    */
   async #writeChunks(bytes: Uint8Array): Promise<void> {
     await nextTurn();

@@ -1,6 +1,6 @@
 /**
- * Which lakeFS repository a name stands for. lakeFS lets a name be used again, and neither its API
- * nor any id of ours tells it by itself.
+ * Finds which lakeFS repository a name stands for. lakeFS lets a name be used again, and neither
+ * its API nor any id of ours tells it by itself.
  *
  * A repository is the same as long as its creation date and storage namespace are. Where one has
  * changed, its first commit decides: a repository restored from a dump has the first commit it had
@@ -15,7 +15,7 @@ import { isFirstCommit, walkToRoot } from "./root-commit.js";
 import type { LakefsRepository } from "../api/types.js";
 
 /**
- * What lakeFS calls the first commit of each repository. Source: lakeFS v1.86, pkg/graveler
+ * Message of each repository's first commit in lakeFS. Source: lakeFS v1.86, pkg/graveler
  * (FirstCommitMsg).
  */
 const FIRST_MESSAGE = "Repository created";

@@ -1,7 +1,7 @@
 /**
- * What was found out about lakeFS commits, durably, under the repository's prefix. Each is put if
- * absent and never changes, unless it is found damaged: all of it can be made again from lakeFS.
- * "Sealed": under a checksum (seal.ts).
+ * Durable records of lakeFS commits, under the repository's prefix. Each is put if absent and never
+ * changes, unless it is found damaged: all of it can be made again from lakeFS. "Sealed": under a
+ * checksum (seal.ts).
  *
  *   git/lake/<lakeFS commit id>            what that commit became: msgpackr, sealed
  *   git/lake-mapping                       the mapping all of this was made by, and its record in
@@ -43,10 +43,10 @@ import type {
   SynthesizedCommit,
 } from "../trees/tasks.js";
 import type { Store } from "../../store/store.js";
-import type { LakeRecord } from "../rules/contract.js";
-import type { Cut } from "../notes/cuts.js";
+import type { LakeNote } from "../rules/contract.js";
+import type { Cut } from "../agreed/cuts.js";
 import { KEPT_BYTES_MAX } from "../trees/kept-contents.js";
-import { formatNote, type MappingRecord, parseNote } from "../notes/mapping.js";
+import { formatNote, type MappingRecord, parseNote } from "../agreed/mapping.js";
 import { SEAL_BYTES, seal, unseal } from "./seal.js";
 import { damagedList } from "../trees/promised-list.js";
 
@@ -94,8 +94,8 @@ const CONTENT = z.object({ version: z.literal(1), sha256: SHA256, blob: OID.opti
 /**
  * A record with what synthesis knows beyond both ids. A landing's has neither `tag` nor `state`.
  */
-export interface StoredLakeRecord
-  extends LakeRecord,
+export interface StoredLakeNote
+  extends LakeNote,
     Partial<Pick<SynthesizedCommit, "tag" | "state">> {
   /** A landing's merge under its tip's ids: its own tree may differ. */
   readonly alias?: true;
@@ -118,7 +118,7 @@ const SERVED = z.object({
   /** Name, id, and of an annotated tag what it peels to. */
   refs: z.array(z.tuple([z.string(), OID]).or(z.tuple([z.string(), OID, OID]))),
 });
-/** What a lakeFS repository was when it was last listed. */
+/** The state of a lakeFS repository when it was last listed. */
 export type Served = z.infer<typeof SERVED>;
 const CUTS_NAME = "lake-cuts";
 const LOST_NAME = "lake-lost";
@@ -132,7 +132,7 @@ const CONTENT_BYTES = 512;
 /** A path of at most 1,024 bytes, an id, a number. */
 const POINTER_BYTES = 4_096;
 
-export class LakeRecords {
+export class LakeNotes {
   readonly #store: Store;
   readonly #prefix: string;
   readonly #packr = new Packr({ useRecords: false });
@@ -144,7 +144,7 @@ export class LakeRecords {
   }
 
   /** Throws "odb/damaged": a record that cannot be read is not the same as none. */
-  async get(lakeId: string, signal?: AbortSignal): Promise<StoredLakeRecord | undefined> {
+  async get(lakeId: string, signal?: AbortSignal): Promise<StoredLakeNote | undefined> {
     const key = this.#key(`lake/${lakeId}`);
     const bytes = await this.#read(key, LIMITS.lakeRecordBytesMax, signal);
     if (bytes === undefined) return undefined;
@@ -179,13 +179,13 @@ export class LakeRecords {
    * Durable when it resolves. The way back is written first: who finds the record finds that too. A
    * damaged record is replaced.
    */
-  async put(records: readonly StoredLakeRecord[], signal?: AbortSignal): Promise<void> {
+  async put(records: readonly StoredLakeNote[], signal?: AbortSignal): Promise<void> {
     await Promise.all(
       records.map((record) => this.#writes.run(() => this.#putOne(record, signal), signal)),
     );
   }
 
-  async #putOne(record: StoredLakeRecord, signal: AbortSignal | undefined): Promise<void> {
+  async #putOne(record: StoredLakeNote, signal: AbortSignal | undefined): Promise<void> {
     await this.#putIfAbsent(
       `lake-by-git/${record.tag ?? record.commit}/${record.lakeId}`,
       utf8(record.lakeId),
@@ -200,8 +200,8 @@ export class LakeRecords {
   }
 
   /** Replaces records that are there: their commits were made anew, into other packs. */
-  async replace(records: readonly StoredLakeRecord[], signal?: AbortSignal): Promise<void> {
-    const one = (record: StoredLakeRecord) => {
+  async replace(records: readonly StoredLakeNote[], signal?: AbortSignal): Promise<void> {
+    const one = (record: StoredLakeNote) => {
       const key = this.#key(`lake/${record.lakeId}`);
       return this.#store.put(key, seal(key, this.#packr.pack(record)), signal);
     };
@@ -239,7 +239,7 @@ export class LakeRecords {
     return this.#replace(MAPPING_NAME, utf8(formatNote(record)), signal);
   }
 
-  /** What was served last; undefined: nothing is noted, or it is damaged. */
+  /** Returns the state served last; undefined: nothing is noted, or it is damaged. */
   async served(signal?: AbortSignal): Promise<Served | undefined> {
     const bytes = await this.#readUnlessDamaged(SERVED_NAME, LIMITS.lakeServedBytesMax, signal);
     return bytes === undefined ? undefined : SERVED.safeParse(jsonOf(bytes)).data;
@@ -338,7 +338,10 @@ export class LakeRecords {
     return { sha256: parsed.data.sha256, blob: parsed.data.blob };
   }
 
-  /** What has only its SHA-256 and is hashed once more for its blob id keeps both. */
+  /**
+   * Keeps a content's hashes; one that has only its SHA-256 and is hashed once more for its blob id
+   * keeps both.
+   */
   putContent(name: string, { sha256, blob }: HashedContent, signal?: AbortSignal): Promise<void> {
     const there = async () => {
       const known = await this.content(name, signal);
@@ -353,7 +356,8 @@ export class LakeRecords {
   }
 
   /**
-   * Where a pointer's bytes are; undefined: no commit read so far shows it. Throws "odb/damaged".
+   * Returns where a pointer's bytes are; undefined: no commit read so far shows it. Throws
+   * "odb/damaged".
    */
   async pointer(sha256: string, signal?: AbortSignal): Promise<PointerPlace | undefined> {
     const key = this.#key(`lake-lfs/${sha256}`);
@@ -387,7 +391,7 @@ export class LakeRecords {
     );
   }
 
-  /** What is kept beside the records of commits, to be read one by one. */
+  /** Reads the files kept beside the records of commits, one by one. */
   async *besides(
     signal?: AbortSignal,
   ): AsyncGenerator<
@@ -443,7 +447,7 @@ export class LakeRecords {
     return ids;
   }
 
-  /** That list: a local file, and what it must hold. Throws as `promisedIds`. */
+  /** Returns that list: a local file, and the count it must hold. Throws as `promisedIds`. */
   async promisedList(pack: string, count: number, signal?: AbortSignal): Promise<PromisedListFile> {
     const body = await this.#promised(pack, count, signal);
     const check =
@@ -485,7 +489,7 @@ export class LakeRecords {
     return `${this.#prefix}/${name}`;
   }
 
-  /** What is under a key, without its seal. */
+  /** Reads the bytes under a key, without their seal. */
   async #read(
     key: string,
     bodyBytesMax: number,

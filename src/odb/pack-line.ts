@@ -1,7 +1,7 @@
 /** One pack of a repository, as its manifest lists it. */
 import type { Oid } from "../git/oid.js";
 
-export interface PackRecord {
+export interface PackLine {
   /** SHA-1 of the pack, hex: its name. */
   readonly checksum: string;
   readonly bytes: number;

@@ -34,7 +34,7 @@ export class RootCommit {
   }
 }
 
-/** Whether a repository may have begun with this commit. */
+/** Returns whether a repository may have begun with this commit. */
 export function isFirstCommit({ parents, meta_range_id: metarange }: LakefsCommit): boolean {
   return parents.length === 0 && metarange === "";
 }

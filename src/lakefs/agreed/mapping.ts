@@ -2,8 +2,8 @@
  * The mapping: what decides, beside lakeFS's own data, how its commits look in Git. It is data of
  * the lakeFS repository, not configuration: on first contact the settings' values become the
  * metadata of a commit under the hidden branch `lakepack-mapping`. Making a branch is an atomic
- * test-and-set there, so of several nodes one wins, and all read back what it wrote. What is read
- * rules for ever: the first record of the branch, whatever is committed there later.
+ * test-and-set there, so of several nodes one wins, and all read back what it wrote. The record
+ * that is read rules for ever: the first one of the branch, whatever is committed there later.
  */
 import { z } from "zod";
 import { Fault } from "../../base/fault.js";
@@ -19,10 +19,10 @@ import { removeQuietly } from "../api/work-branch.js";
 
 export { MAPPING_BRANCH };
 
-/** What a repository that nobody has configured gets. */
+/** The mapping of a repository that nobody has configured. */
 export const DEFAULT_MAPPING: SizeMapping = { version: 3, threshold: 1_000_000, suffixes: [] };
 
-/** What a KohakuHub's repository gets. */
+/** The mapping of a KohakuHub's repository. */
 export const LINKED_MAPPING: LinkedMapping = { version: 2, pointers: "linked" };
 
 const MAPPING = z.discriminatedUnion("version", [
@@ -34,7 +34,7 @@ const MAPPING = z.discriminatedUnion("version", [
   z.object({ version: z.literal(2), pointers: z.literal("linked") }),
 ]);
 
-/** Of a lakepack before any release. */
+/** The mapping of a lakepack before any release. */
 const OLD_VERSION = z.object({ version: z.literal(1) });
 
 /**
@@ -196,7 +196,7 @@ export function parseNote(text: string): MappingRecord | undefined {
   return note && { mapping: note.mapping, commit: note.commit };
 }
 
-/** Whether two mappings make the same ids. */
+/** Returns whether two mappings make the same ids. */
 export function isSameMapping(left: Mapping, right: Mapping): boolean {
   return formatMapping(left) === formatMapping(right);
 }

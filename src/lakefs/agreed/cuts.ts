@@ -1,9 +1,9 @@
 /**
- * Where Git's history of a lakeFS repository begins anew. lakeFS's garbage collection removes the
- * data of old commits and leaves the commits: one that misses a file, whose blob id nobody knows,
- * cannot be in Git. It is cut then, with all that only it leads to, and its children have no
- * parent. That decides their ids, so it is agreed once, in lakeFS itself, for all servers and
- * whatever becomes of the data:
+ * Cuts: commits where Git's history of a lakeFS repository begins anew. lakeFS's garbage collection
+ * removes the data of old commits and leaves the commits: one that misses a file, whose blob id
+ * nobody knows, cannot be in Git. It is cut then, with all that only it leads to, and its children
+ * have no parent. That decides their ids, so it is agreed once, in lakeFS itself, for all servers
+ * and whatever becomes of the data:
  *
  *   lakepack-cut-<lakeFS commit id>   a hidden branch at a commit record below the first commit,
  *                                     with the metadata
@@ -91,7 +91,7 @@ export async function agreeOnCut(
 }
 
 /**
- * Whether lakeFS still says that this path's data is gone, and of no repository that it is
+ * Returns whether lakeFS still says that this path's data is gone, and of no repository that it is
  * deleting.
  */
 export async function isGone(
