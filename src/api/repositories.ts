@@ -135,7 +135,7 @@ export class RepositoryApi {
       signal,
     );
     const head = lakefs?.head ?? (await refs.read(signal)).head; // what may fail here is our own
-    const known = lakefs !== undefined && conceal === undefined ? lakefs.repository : null;
+    const known = lakefs !== undefined && conceal === undefined ? lakefs.client.repository : null;
     return {
       name: title,
       kind: kindOf(type),

@@ -12,7 +12,7 @@ import { tokenCommand } from "./commands/token.js";
 import { userCommand } from "./commands/user.js";
 import { verifyCommand } from "./commands/verify.js";
 import { VERSION } from "./server/version.js";
-import { sayAside } from "./terminal/say.js";
+import { letReadersGo, sayAside } from "./terminal/say.js";
 
 const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;
@@ -54,4 +54,5 @@ async function main(): Promise<number> {
   }
 }
 
+letReadersGo();
 process.exitCode = await main();

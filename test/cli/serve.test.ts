@@ -117,3 +117,13 @@ t.test("SIGTERM ends it cleanly", async (t) => {
   child.kill("SIGTERM");
   t.same(await ended, { code: 0, signal: null });
 });
+
+t.test("a reader that goes before the end is no failure", async (t) => {
+  const { stderr, status } = spawnSync(
+    "sh",
+    ["-c", '"$0" "$1" --help | true; "$0" "$1" --help | head -1', process.execPath, MAIN],
+    { encoding: "utf8" },
+  );
+  t.equal(status, 0);
+  t.equal(stderr, "");
+});

@@ -5,7 +5,7 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
-import { control } from "../terminal/control.js";
+import { control, controlling } from "../terminal/control.js";
 import { folderSettings } from "../terminal/folder-options.js";
 import type { Settings } from "../server/settings.js";
 import { allPages, print, subcommand, type SubcommandOptions } from "../terminal/subcommand.js";
@@ -56,9 +56,11 @@ async function gc(names: readonly string[], options: Options): Promise<void> {
   const all =
     options.all === true
       ? (
-          await allPages(
-            (after) => control(settings, "repo.list", { after }),
-            ({ name }) => name,
+          await controlling(settings, (send) =>
+            allPages(
+              (after) => send("repo.list", { after }),
+              ({ name }) => name,
+            ),
           )
         )
           .filter(({ lakefs }) => lakefs === null)

@@ -9,7 +9,7 @@ import type { SettingsFacts } from "../../api/repository-settings.js";
 import type { AccessFacts, Visibility } from "../../auth/permissions.js";
 import { Fault } from "../../base/fault.js";
 import type { Recovered } from "../../serve/repositories/removal.js";
-import { control } from "../terminal/control.js";
+import { control, controlling } from "../terminal/control.js";
 import { folderSettings } from "../terminal/folder-options.js";
 import { allPages, print, subcommand, type SubcommandOptions } from "../terminal/subcommand.js";
 
@@ -75,9 +75,11 @@ function listCommand(): Command {
     "List the repositories in the store, and which lakeFS repository a name stands for.",
   ).action(async (options: SubcommandOptions) => {
     const settings = folderSettings(options);
-    const all = await allPages(
-      (after) => control(settings, "repo.list", { after }),
-      ({ name }) => name,
+    const all = await controlling(settings, (send) =>
+      allPages(
+        (after) => send("repo.list", { after }),
+        ({ name }) => name,
+      ),
     );
     const lines = all.map(
       ({ name, kind, lakefs }) => `${name}\t${kind}${lakefs === null ? "" : `\t${lakefs}`}`,

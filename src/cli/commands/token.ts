@@ -2,7 +2,7 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import type { TokenFacts } from "../../auth/accounts.js";
 import { type Role, ROLES } from "../../auth/caller.js";
-import { control } from "../terminal/control.js";
+import { control, controlling } from "../terminal/control.js";
 import { folderSettings } from "../terminal/folder-options.js";
 import { allPages, print, subcommand, type SubcommandOptions } from "../terminal/subcommand.js";
 
@@ -61,10 +61,11 @@ function listCommand(): Command {
     .argument("[user]", "of this user only")
     .action(async (user: string | undefined, options: SubcommandOptions) => {
       const settings = folderSettings(options);
-      const tokens = await allPages(
-        (after) =>
-          control(settings, "token.list", { ...(user === undefined ? {} : { user }), after }),
-        ({ id }) => id,
+      const tokens = await controlling(settings, (send) =>
+        allPages(
+          (after) => send("token.list", { ...(user === undefined ? {} : { user }), after }),
+          ({ id }) => id,
+        ),
       );
       print(options, tokens, tokens.map(line).join("\n"));
     });

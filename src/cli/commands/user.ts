@@ -4,7 +4,7 @@
  */
 import { Command } from "commander";
 import type { UserFacts } from "../../auth/accounts.js";
-import { control } from "../terminal/control.js";
+import { control, controlling } from "../terminal/control.js";
 import { folderSettings } from "../terminal/folder-options.js";
 import { allPages, print, subcommand, type SubcommandOptions } from "../terminal/subcommand.js";
 
@@ -42,9 +42,11 @@ function createCommand(): Command {
 function listCommand(): Command {
   return subcommand("list", "List the users.").action(async (options: SubcommandOptions) => {
     const settings = folderSettings(options);
-    const users = await allPages(
-      (after) => control(settings, "user.list", { after }),
-      ({ name }) => name,
+    const users = await controlling(settings, (send) =>
+      allPages(
+        (after) => send("user.list", { after }),
+        ({ name }) => name,
+      ),
     );
     print(options, users, users.map(line).join("\n"));
   });

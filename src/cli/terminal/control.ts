@@ -8,6 +8,7 @@ import {
   type ControlArguments,
   type ControlCommand,
   type ControlResult,
+  type ControlServices,
   formatControlRequest,
   readControlAnswer,
   runControl,
@@ -22,46 +23,81 @@ import type { Settings } from "../server/settings.js";
 /** Between two looks for a server that starts or stops. */
 const LOOK_MS = 100;
 
+/** Sends one command and answers its result. */
+export type Ask = <K extends ControlCommand>(
+  name: K,
+  given: ControlArguments<K>,
+) => Promise<ControlResult<K>>;
+
 /**
  * Throws what the command throws, "store/locked" where somebody has the folder and does not listen.
  */
-export async function control<K extends ControlCommand>(
+export function control<K extends ControlCommand>(
   settings: Settings,
   name: K,
   given: ControlArguments<K>,
 ): Promise<ControlResult<K>> {
+  return controlling(settings, (send) => send(name, given));
+}
+
+/**
+ * As `control`, for several commands: where no server runs, the folder is opened once for all of
+ * them, and nobody else's meanwhile.
+ */
+export async function controlling<T>(
+  settings: Settings,
+  work: (send: Ask) => Promise<T>,
+): Promise<T> {
   const giveUpAt = Date.now() + LIMITS.controlWaitMs;
   for (;;) {
     const socket = await connected(settings.data);
-    if (socket !== undefined) return ask(socket, name, given);
-    try {
-      return await runHere(settings, name, given);
-    } catch (error) {
-      // A server that is about to listen, or has just stopped listening, holds the lock.
-      if (!(error instanceof Fault && error.code === "store/locked") || Date.now() > giveUpAt)
-        throw error;
-      await sleep(LOOK_MS);
-    }
+    if (socket !== undefined) return work(sending(settings, socket));
+    const opened = await openHere(settings, Date.now() > giveUpAt);
+    if (opened !== undefined) return workHere(opened, work);
+    await sleep(LOOK_MS);
   }
 }
 
-async function runHere<K extends ControlCommand>(
-  settings: Settings,
-  name: K,
-  given: ControlArguments<K>,
-): Promise<ControlResult<K>> {
+/** The first command goes over `socket`; a connection carries one. */
+function sending(settings: Settings, socket: Socket): Ask {
+  let first: Socket | undefined = socket;
+  return (name, given) => {
+    const own = first;
+    first = undefined;
+    return own === undefined ? control(settings, name, given) : ask(own, name, given);
+  };
+}
+
+interface OpenedHere {
+  readonly services: ControlServices;
+  close(): Promise<void>;
+}
+
+/**
+ * Undefined: somebody has the folder, and it is not the `last` look. A server that is about to
+ * listen, or has just stopped listening, holds the lock.
+ */
+async function openHere(settings: Settings, last: boolean): Promise<OpenedHere | undefined> {
   const log = createLog(settings.log_level === "info" ? "warn" : settings.log_level); // a person reads this terminal
   const { openData } = await import("../server/server.js"); // all of the engine: not needed where a server runs
-  const opened = await openData(settings, log);
   try {
-    return await runControl(
-      { repositories: opened.api, accounts: opened.accounts, log },
-      name,
-      given,
-      new AbortController().signal,
-    );
+    const { api, accounts, close } = await openData(settings, log);
+    return { services: { repositories: api, accounts, log }, close };
+  } catch (error) {
+    if (last || !(error instanceof Fault && error.code === "store/locked")) throw error;
+    return undefined;
+  }
+}
+
+async function workHere<T>(
+  { services, close }: OpenedHere,
+  work: (send: Ask) => Promise<T>,
+): Promise<T> {
+  const { signal } = new AbortController();
+  try {
+    return await work((name, given) => runControl(services, name, given, signal));
   } finally {
-    await opened.close();
+    await close();
   }
 }
 

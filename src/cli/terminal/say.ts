@@ -23,3 +23,14 @@ export function sayJson(value: unknown): Promise<void> {
 export function sayAside(text: string): void {
   process.stderr.write(printable(text));
 }
+
+/**
+ * Lets a reader go before the end (`lakepack repo list | head`): what a command does goes on, and
+ * nobody is told of the closed pipe. Other failures of the terminal are thrown as they are.
+ */
+export function letReadersGo(): void {
+  for (const stream of [process.stdout, process.stderr])
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE") throw error;
+    });
+}

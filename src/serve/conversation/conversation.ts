@@ -19,10 +19,9 @@ import type { RequestRecord } from "./request-record.js";
 
 /** The other side of a repository whose branches and tags are in lakeFS. */
 export interface LakefsSide {
-  /** lakeFS's name of it. */
-  readonly repository: string;
   /** Full Git name of its default branch. */
   readonly head: string;
+  /** Of the repository, under lakeFS's name of it. */
   readonly client: LakefsClient;
   readonly commits: LakefsCommitMap;
   readonly uncrossed: UncrossedPaths;

@@ -99,7 +99,7 @@ function cutLines(repository: Repository): string[] {
 
 /** lakeFS's name of a repository, as this caller may hear it. */
 function nameFor({ conceal, lakefs }: Repository): string {
-  return conceal === undefined ? (lakefs?.repository ?? "") : "with its name in lakeFS";
+  return conceal === undefined ? (lakefs?.client.repository ?? "") : "with its name in lakeFS";
 }
 
 function uncrossedLines(repository: Repository, { lakeId, count, first }: Uncrossed): string[] {

@@ -152,7 +152,7 @@ export class RepositoryHandles {
   use(id: string, handle: Handle): void {
     const { lakefs, watched } = handle;
     if (lakefs !== undefined && watched !== undefined && !this.#recent.has(id))
-      this.#watch?.add(id, lakefs.repository, watched);
+      this.#watch?.add(id, lakefs.client.repository, watched);
     this.#recent.set(id, handle);
   }
 
@@ -243,7 +243,6 @@ export class RepositoryHandles {
       log,
     });
     const side = {
-      repository,
       head: `refs/heads/${fromLakefsId("branch", defaultBranch) ?? "main"}`,
       client,
       commits,
