@@ -120,9 +120,13 @@ for (const kind of ["uws", "node"]) {
       const before = await figures(lakepack);
       for (let count = 0; count < 10; count++) await round();
       let after = await figures(lakepack);
+      const incoming = () => readdir(join(lakepack.data, "incoming"));
       for (
         let wait = 0;
-        wait < 40 && (after.tasks > 0 || after.descriptors > before.descriptors + 4);
+        wait < 40 &&
+        (after.tasks > 0 ||
+          after.descriptors > before.descriptors + 4 ||
+          (await incoming()).length > 0);
         wait++
       ) {
         await sleep(250);
@@ -138,7 +142,7 @@ for (const kind of ["uws", "node"]) {
         after.rss - before.rss < 200 * MIB,
         `grew by ${Math.round((after.rss - before.rss) / MIB)} MiB`,
       );
-      t.same(await readdir(join(lakepack.data, "incoming")), [], "nothing incoming");
+      t.same(await incoming(), [], "nothing incoming");
       const leftovers = (await readdir(join(lakepack.data, "cache"), { recursive: true })).filter(
         (name) => !/\.(pack|json)$|^[^.]*$/.test(name),
       );

@@ -9,6 +9,7 @@ import { ANONYMOUS } from "../../src/auth/caller.js";
 import type { RouteDoor } from "../../src/serve/repositories/door.js";
 import type { Repository } from "../../src/serve/conversation/conversation.js";
 import { GitServer, type ServerOptions } from "../../src/serve/git-server.js";
+import { RefAnswers } from "../../src/serve/fetch/ref-answers.js";
 import { createRoutes } from "../../src/transport/http/routes.js";
 import { loadTransport } from "../../src/transport/load.js";
 import { commit, git, tryGit } from "../support/harness.js";
@@ -31,6 +32,7 @@ t.test("the database fails", { timeout: 60_000 }, async (t) => {
     pool,
     door: { created: make },
     offer,
+    fetch: { answers: new RefAnswers() },
     log,
     metrics: { requestEnded: () => undefined },
   } as unknown as ServerOptions);
