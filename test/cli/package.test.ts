@@ -37,10 +37,21 @@ function run(program: string, args: readonly string[], cwd: string): Ran {
   return spawnSync(program, [...args], { cwd, env, encoding: "utf8", timeout: 300_000 });
 }
 
-/** The files that Git has or would take in, and nothing that is built. */
+/** Folders of a checkout that are no sources. */
+const NO_SOURCES: ReadonlySet<string> = new Set([".git", "node_modules", "dist", "data"]);
+
+/**
+ * Copies the files that Git has or would take in, and nothing that is built. Sources that are in no
+ * Git repository (an archive) are taken as they lie there.
+ */
 async function cloneSources(folder: string): Promise<void> {
   const listed = run("git", ["ls-files", "--cached", "--others", "--exclude-standard"], ROOT);
-  if (listed.status !== 0) throw new Error(listed.stderr);
+  if (listed.status !== 0) {
+    for (const name of await readdir(ROOT))
+      if (!NO_SOURCES.has(name))
+        await cp(join(ROOT, name), join(folder, name), { recursive: true });
+    return;
+  }
   for (const name of listed.stdout.split("\n").filter(Boolean))
     if (existsSync(join(ROOT, name))) await cp(join(ROOT, name), join(folder, name));
 }
