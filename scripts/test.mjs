@@ -1,8 +1,7 @@
 // `npm test [-- files or folders]`: installs and builds if need be, runs every test this machine
 // can run, says what was skipped. The last line reads "N passed, N failed, N skipped". `--large`
-// runs the sizes too big for every day (test/large) as well; with `--complete`, as continuous
-// integration calls it, the files that take minutes run too, a skipped test is a failed run, and so
-// is a lakeFS test without the record of the real server it ran on.
+// runs the sizes too big for every day (test/large) as well; with `--complete` a skipped test is a
+// failed run, and so is a lakeFS test without the record of the real server it ran on.
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
@@ -118,24 +117,8 @@ const found = wanted
   .flatMap((path) => testFiles(join(root, "dist", path)))
   .filter(hasSource)
   .map((file) => relative(root, file));
-const nameOf = (file) => relative(join("dist", "test"), file).replace(/\.test\.js$/, "");
-/** Files that take minutes each: left to `--complete`, `--large` and to those who name them. */
-const MINUTES = new Set([
-  "bench",
-  "cli/package",
-  "crash/failing",
-  "crash/killed",
-  "crash/power-loss",
-  "hostile/budgets-fetch",
-  "hostile/budgets-push",
-  "hostile/slow-clients",
-]);
-const isLeftOut = (file) => !complete && !large && args.length === 0 && MINUTES.has(nameOf(file));
-const files = found.filter((file) => (large || !isLarge(file)) && !isLeftOut(file));
-if (!large && found.some(isLarge)) console.log("not run: test/large (npm run test:large)");
-const leftOut = found.filter(isLeftOut);
-if (leftOut.length > 0)
-  console.log(`not run: ${leftOut.map(nameOf).join(", ")} (npm test -- --complete runs them)`);
+const files = found.filter((file) => large || !isLarge(file));
+if (files.length < found.length) console.log("not run: test/large (npm run test:large)");
 /** Files that measure this machine's memory or time: by themselves, when the others are done. */
 const ALONE = new Set([
   "hostile/budgets-fetch",
@@ -174,7 +157,7 @@ const tidy = isTidy();
 
 const groups = { waiting: [], working: [], alone: [] };
 for (const file of files) {
-  const name = nameOf(file);
+  const name = relative(join("dist", "test"), file).replace(/\.test\.js$/, "");
   groups[ALONE.has(name) ? "alone" : WAITING.has(name) ? "waiting" : "working"].push(file);
 }
 // More at once than there are cores: most of the time a test waits for a process to start or a disk

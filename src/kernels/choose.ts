@@ -11,9 +11,9 @@ import { WasmKernels } from "./wasm.js";
 
 /** Sizes in bytes from which the plain set is taken; Infinity: never. */
 export interface Picks {
-  /** Nanoseconds a byte of an object hashed alone. */
+  /** Size of an object hashed alone. */
   readonly hashOne: number;
-  /** The same of the objects of a batch, on average. */
+  /** Size of the objects of a batch, on average. */
   readonly hashMany: number;
   readonly inflate: number;
   readonly crc32: number;

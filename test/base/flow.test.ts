@@ -145,7 +145,7 @@ t.test("a failed queue fails both sides at once", async (t) => {
   t.equal(await queue.shift().catch(codeOf), "store/failed");
 });
 
-t.test("sleep ends early with its signal", async (t) => {
+t.test("sleep ends early with its signal", { timeout: 5_000 }, async (t) => {
   const abort = new AbortController();
   const sleeping = sleep(2_000_000_000, abort.signal).catch(codeOf);
   abort.abort();

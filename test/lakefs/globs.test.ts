@@ -61,9 +61,11 @@ t.test("path.Match", async (t) => {
     t.equal(matchesGlob(pattern, text), matches, `'${pattern}' and '${text}'`);
 });
 
-t.test("a pattern of many stars ends before the time limit of a test", async (t) => {
+t.test("a pattern of many stars is no work", async (t) => {
+  const began = performance.now();
   t.notOk(matchesGlob("*a".repeat(1_000), `${"a".repeat(999)}b`));
   t.notOk(isProtected("a".repeat(200), ["{a*,a*}".repeat(20)]));
+  t.ok(performance.now() - began < 2_000);
 });
 
 t.test("branch protection", async (t) => {

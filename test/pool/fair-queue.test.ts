@@ -109,13 +109,15 @@ t.test("what is taken out leaves no trace, whatever the order", async (t) => {
   t.equal(queue.waitingOf(share("r1", "c1")), 0);
 });
 
-t.test("100,000 callers end before the time limit of a test", async (t) => {
+t.test("100,000 callers cost little each", async (t) => {
+  const started = performance.now();
   const queue = new FairQueue<string>();
   for (let at = 0; at < 100_000; at++) {
     fill(queue, "x", share("r", `c${at}`), 1);
     serve(queue, 1);
   }
   t.equal(queue.size, 0);
+  t.ok(performance.now() - started < 10_000);
 });
 
 t.test("a paused task waits for its own thread, and before its pair's others", async (t) => {

@@ -11,7 +11,6 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { Test } from "tap";
-import { LIMITS } from "../../src/base/limits.js";
 import { type Lakepack, startLakepack } from "./harness.js";
 import { isFull } from "./everyday.js";
 import { tempFolder } from "./temp-folder.js";
@@ -31,7 +30,7 @@ export const skipBudgets: false | string = process.platform === "linux" ? false 
  * Seconds that each attack goes on, and at least one whole attack. The figures of the closing notes
  * are of 30.
  */
-const SECONDS = Number(process.env["LAKEPACK_BUDGET_SECONDS"] ?? (isFull ? 5 : 1));
+const SECONDS = Number(process.env["LAKEPACK_BUDGET_SECONDS"] ?? (isFull ? 5 : 2));
 
 /**
  * Every attack on every front end; else those alone on both whose cost lies in what reads requests
@@ -40,12 +39,10 @@ const SECONDS = Number(process.env["LAKEPACK_BUDGET_SECONDS"] ?? (isFull ? 5 : 1
 export const onEveryFrontEnd = process.env["LAKEPACK_BUDGET_SECONDS"] !== undefined;
 
 /**
- * Bytes of memory that one attack may take. What a request may take at its limit is 200 MB; a
- * collector leaves some of it for a while. Long runs also fill what the server's one thread keeps
- * between tasks, whoever asks: that is bounded by itself.
+ * Bytes of memory that one attack may take: the 200 MB that a limit may cost, and what a collector
+ * leaves for a while.
  */
-const MEMORY_MAX =
-  224 * MIB + (SECONDS > 5 ? LIMITS.packBlockCacheBytes + LIMITS.deltaBaseCacheBytes : 0);
+const MEMORY_MAX = 224 * MIB;
 
 /** Milliseconds for a test of so many attacks, beside `beside` seconds for what is around them. */
 export function timeFor(attacks: number, beside = 60): number {

@@ -425,8 +425,8 @@ export class Contents {
   }
 
   /**
-   * Remembers contents that are in a pack and small: the others are not read a second time to be
-   * known.
+   * Remembers the hashes of a content: one that stays in no pack, or is large, need not be read a
+   * second time to be known.
    */
   #remember(entry: LakeEntry, facts: ContentFacts, form: Form): void {
     const key = this.#keyOf(entry);

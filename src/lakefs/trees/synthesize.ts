@@ -373,8 +373,8 @@ class Chain {
   }
 
   /**
-   * Finds the parent that a merge has brought most from: one call more, and its files are not read
-   * a second time.
+   * Finds the files that a merge has taken over unchanged from its other parent, whose tree is
+   * known: one call more, and they are not read a second time.
    */
   async #mergedFrom(
     other: { readonly id: string; readonly state: ListingState } | undefined,
