@@ -259,6 +259,24 @@ t.test("functions named in comments with their file are in it", async (t) => {
 });
 
 // Documents and numbers ---------------------------------------------------------------------------
+// Failures ----------------------------------------------------------------------------------------
+/**
+ * Why work was called off is lost where a fault is made anew: of a record (fromRecord does it, and
+ * failureUnder adds the reason), or for a signal that has its reason (checkAborted, failureUnder).
+ */
+function reasonsLost(text: string): number {
+  const byHand = /new Fault\(\w+(\.\w+)*\.fault, /g;
+  const forSignal = /\.aborted\) (throw|return) new Fault\("base\/aborted"/g;
+  return (text.match(byHand) ?? []).length + (text.match(forSignal) ?? []).length;
+}
+
+t.test("no reason of an abort is lost", async (t) => {
+  const wrong = sources.filter((file) => reasonsLost(textOf(file)) > 0);
+  t.same(wrong, []);
+  t.equal(reasonsLost("throw new Fault(made.failure.fault, made.failure.facts)"), 1);
+  t.equal(reasonsLost('if (signal?.aborted) throw new Fault("base/aborted", {}, error)'), 1);
+});
+
 t.test("every setting is in the documents", async (t) => {
   const all = documents.map(textOf).join("\n");
   const missing = Object.keys(SETTINGS).filter((name) => !new RegExp(`\\b${name}\\b`).test(all));

@@ -18,6 +18,12 @@ export interface FaultRow {
 export const FAULTS = {
   // base
   "base/aborted": { http: 499, retry: true, says: "the request was abandoned" },
+  /** The other end of "base/aborted": told where whoever asked is still there. */
+  "base/called-off": {
+    http: 503,
+    retry: true,
+    says: "the server gave up the work for this request; ask again",
+  },
   "base/timeout": { http: 504, retry: true, says: "it took too long" },
   "base/internal": {
     http: 500,
@@ -573,6 +579,11 @@ export interface FaultRecord {
 
 export function toRecord(fault: Fault): FaultRecord {
   return { fault: fault.code, facts: fault.facts };
+}
+
+/** The fault that a record was made of. */
+export function fromRecord({ fault, facts }: FaultRecord): Fault {
+  return new Fault(fault, facts);
 }
 
 export function isFaultCode(code: unknown): code is FaultCode {

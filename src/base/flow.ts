@@ -1,7 +1,7 @@
 /**
  * Bounded, abortable ways to wait. Every wait takes a signal; an abort frees what the waiter held.
  */
-import { Fault } from "./fault.js";
+import { asFault, Fault } from "./fault.js";
 import { LIMITS } from "./limits.js";
 
 /**
@@ -39,6 +39,25 @@ export interface ByteSink {
 /** Throws "base/aborted" if `signal` is. */
 export function checkAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw abortFault(signal);
+}
+
+/**
+ * Returns the failure of work that ran under `signal`. Where it says no more than that it was
+ * abandoned, that is why `signal` was aborted.
+ */
+export function failureUnder(signal: AbortSignal | undefined, error: unknown): Fault {
+  const fault = asFault(error);
+  return signal?.aborted && fault.code === "base/aborted" ? abortFault(signal) : fault;
+}
+
+/**
+ * Returns the failure as it is told to whom `signal` belongs: nobody who is still there has
+ * abandoned anything.
+ */
+export function failureToTell(signal: AbortSignal, error: unknown): Fault {
+  const fault = asFault(error);
+  if (signal.aborted || fault.code !== "base/aborted") return fault;
+  return new Fault("base/called-off", fault.facts, fault);
 }
 
 function abortFault(signal: AbortSignal): Fault {

@@ -3,8 +3,8 @@
  * front of them. Both can change while it works.
  */
 import { availableParallelism } from "node:os";
-import { Fault } from "../base/fault.js";
-import { checkAborted, orAbort } from "../base/flow.js";
+import { Fault, fromRecord } from "../base/fault.js";
+import { checkAborted, failureUnder, orAbort } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { PauseMessage } from "./control.js";
 import type { DispatchFailure, DispatchRequest } from "./dispatch.js";
@@ -442,18 +442,18 @@ async function execute<Result>(
 ): Promise<Result> {
   try {
     const reply = await lane.run(task, run.force.signal, transfer);
-    if ("failure" in reply) throw rebuild(reply);
+    if ("failure" in reply) throw failureUnder(signal, rebuild(reply));
     return reply.value as Result;
   } catch (error) {
     if (error instanceof Fault) throw error;
     if (run.hung) throw new Fault("pool/worker-hung", { task: task.name }, error);
-    if (signal?.aborted) throw new Fault("base/aborted", {}, error);
+    if (signal?.aborted) throw failureUnder(signal, new Fault("base/aborted", {}, error));
     throw new Fault("pool/worker-died", { task: task.name }, error);
   }
 }
 
 function rebuild(reply: DispatchFailure): Fault {
-  const fault = new Fault(reply.failure.fault, reply.failure.facts);
+  const fault = fromRecord(reply.failure);
   if (reply.stack !== undefined) fault.stack = reply.stack;
   return fault;
 }

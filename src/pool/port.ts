@@ -8,7 +8,7 @@
  *                   { word }                     is not answered
  */
 import { MessageChannel, type MessagePort } from "node:worker_threads";
-import { asFault, Fault, type FaultRecord, toRecord } from "../base/fault.js";
+import { asFault, Fault, type FaultRecord, fromRecord, toRecord } from "../base/fault.js";
 
 /** Questions by kind: arguments and answers. All of it can be cloned. */
 export type Questions = Readonly<Record<string, (...given: never[]) => unknown>>;
@@ -44,8 +44,7 @@ export class TaskPort<News, Q extends Questions = NoQuestions, Word = never> {
       if ("word" in message) return onWord(message.word as Word);
       const waiting = this.#waiting.get(message.question);
       this.#waiting.delete(message.question);
-      if ("failure" in message)
-        waiting?.reject(new Fault(message.failure.fault, message.failure.facts));
+      if ("failure" in message) waiting?.reject(fromRecord(message.failure));
       else waiting?.resolve(message.value);
     });
     // The runner has gone: without this the task would wait for ever.

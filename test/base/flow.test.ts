@@ -2,6 +2,8 @@ import t from "tap";
 import { Fault } from "../../src/base/fault.js";
 import {
   BoundedQueue,
+  failureToTell,
+  failureUnder,
   lookAhead,
   orAbort,
   Semaphore,
@@ -23,6 +25,18 @@ t.test("orAbort ends with the signal, and listens to it no longer than it waits"
   const reason = new AbortController();
   reason.abort(new Fault("base/timeout"));
   t.equal(await orAbort(never, reason.signal).catch(codeOf), "base/timeout", "the reason is kept");
+});
+
+t.test("a failure of abandoned work: why, and what is told to who is still there", async (t) => {
+  const gone = new Fault("base/aborted");
+  const abort = new AbortController();
+  t.equal(failureUnder(abort.signal, gone), gone, "not aborted: as it is");
+  t.equal(failureToTell(abort.signal, gone).code, "base/called-off");
+  abort.abort(new Fault("lakefs/replaced"));
+  t.equal(failureUnder(abort.signal, gone).code, "lakefs/replaced");
+  t.equal(failureUnder(abort.signal, new Fault("store/failed")).code, "store/failed");
+  t.equal(failureUnder(undefined, gone), gone);
+  t.equal(failureToTell(abort.signal, gone), gone, "nobody reads it");
 });
 
 t.test("a semaphore lets in as many as it has permits, in order", async (t) => {

@@ -206,8 +206,9 @@ t.test(
     const server = await startLakefs(t);
     const source = await createSource(server);
     await fill(source);
+    const pool = await testPool(t);
     const { client, steps } = watchedClient(server);
-    const node = await rigNode(t, server, await testPool(t), source.name, { client });
+    const node = await rigNode(t, server, pool, source.name, { client });
     const held = new Promise<void>((resolve) => {
       steps.before = ({ name }) => {
         if (name === "log") resolve();
@@ -218,6 +219,29 @@ t.test(
     await held;
     node.refs.close(new Fault("lakefs/replaced"));
     t.equal(await waiting, "lakefs/replaced");
+
+    // Whichever call of its own, or of its task, it waits for, and in whatever state.
+    const seen: Record<string, number> = {};
+    const proxy = await startProxy(t, server);
+    for (const is of CALLS.map(([, is]) => is))
+      for (const close of ["at once", "while lakeFS answers", "after the answer"]) {
+        const one = await openNode(t, proxy.server, pool, source.name);
+        const begun = new Promise<void>((resolve) => {
+          proxy.onCall = (call) => {
+            if (!is(call)) return undefined;
+            resolve();
+            return close === "at once" ? undefined : { as: "late", ms: 300 };
+          };
+        });
+        const reading = faultOf(one.refs.read(signal));
+        await begun;
+        if (close === "after the answer") await new Promise((wake) => setTimeout(wake, 300));
+        one.refs.close(new Fault("lakefs/replaced"));
+        const code = await reading;
+        seen[code] = (seen[code] ?? 0) + 1;
+        t.ok(["none", "lakefs/replaced"].includes(code), `${code}: closed ${close}`);
+      }
+    t.ok((seen["lakefs/replaced"] ?? 0) >= CALLS.length, JSON.stringify(seen));
   },
 );
 

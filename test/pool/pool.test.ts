@@ -56,6 +56,10 @@ t.test("a running task hears an abort, and its thread lives on", async (t) => {
   setTimeout(() => abort.abort(), 100);
   const start = performance.now();
   t.equal(await running, "base/aborted");
+  const why = new AbortController();
+  const told = run("listen", { ms: 20_000 }, { signal: why.signal }).catch(codeOf);
+  setTimeout(() => why.abort(new Fault("lakefs/replaced")), 100);
+  t.equal(await told, "lakefs/replaced", "and the caller reads why it was aborted");
   t.ok(performance.now() - start < 4_000, "it was asked, not ended");
   t.equal(await run("echo", { value: 1 }), 1);
 });

@@ -98,6 +98,7 @@ class FakeServices implements RoutedServer, RouteDoor {
           ),
         ),
       );
+    if (text === "given up") throw new Fault("base/aborted");
     if (text === "fail") throw new Fault("odb/not-our-ref", { oid: "x" });
     if (text === "0000") return;
     await exchange.output.write(
@@ -177,6 +178,18 @@ for (const kind of ["uws", "node"] as const) {
         rawRequest(port, requestText(path, options), options.method);
       return { services, ask };
     };
+
+    t.test("work that was given up is told as such to who is still there", async (t) => {
+      const { services, ask } = await start();
+      const response = await ask("/ns/real.git/git-upload-pack", {
+        method: "POST",
+        headers: UPLOAD,
+        body: "given up",
+      });
+      t.equal(response.status, 503);
+      t.match(response.body.toString(), /gave up the work for this request; ask again/);
+      t.match(services.ends, [{ failure: { code: "base/aborted" } }]);
+    });
 
     t.test("info/refs: service line, version, content type, no caching", async (t) => {
       const { ask } = await start();

@@ -5,7 +5,7 @@
 import { BroadcastChannel } from "node:worker_threads";
 import { lossyText } from "../../base/bytes.js";
 import { Fault, type FaultCode } from "../../base/fault.js";
-import { checkAborted, sleep } from "../../base/flow.js";
+import { checkAborted, failureUnder, sleep } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import { hookFault } from "./hook-answer.js";
 import {
@@ -400,7 +400,7 @@ export class LakefsHttp {
 
   #toFault(call: LakefsCall, error: unknown): Fault {
     if (error instanceof Fault) return error;
-    if (call.signal.aborted) return new Fault("base/aborted", {}, error);
+    if (call.signal.aborted) return failureUnder(call.signal, new Fault("base/aborted", {}, error));
     if (error instanceof BodyTooLong)
       return new Fault("lakefs/bad-reply", { call: call.name, reason: "longer than it may be" });
     const { code, message, name } = error as { code?: string; message?: string; name?: string };

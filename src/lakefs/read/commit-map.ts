@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { LRUCache } from "lru-cache";
-import { asFault, Fault } from "../../base/fault.js";
-import { Semaphore } from "../../base/flow.js";
+import { asFault, Fault, fromRecord } from "../../base/fault.js";
+import { failureUnder, Semaphore } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import { OID_BYTES, type Oid } from "../../git/oid.js";
 import { type Log, faultFacts } from "../../observe/log.js";
@@ -377,7 +377,7 @@ export class LakefsCommitMap {
         return made.failure;
       }, signal);
       await this.proven.save(signal);
-      if (failure !== undefined) throw new Fault(failure.fault, failure.facts);
+      if (failure !== undefined) throw failureUnder(asked, fromRecord(failure));
     } finally {
       leaving.end();
     }

@@ -8,8 +8,8 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { LRUCache } from "lru-cache";
-import { asFault, Fault } from "../../base/fault.js";
-import { Semaphore, SingleFlight } from "../../base/flow.js";
+import { asFault, fromRecord } from "../../base/fault.js";
+import { failureUnder, Semaphore, SingleFlight } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import { OID_BYTES, type Oid } from "../../git/oid.js";
 import { OidSet } from "../../git/oid-set.js";
@@ -253,7 +253,7 @@ export class PromisedBlobs {
       // What was read need not be read again.
       if (blobs > 0)
         await objects.adopt(await this.#index(draft, signal), { origin: "synthesized" }, signal);
-      throw new Fault(failure.fault, failure.facts);
+      throw failureUnder(asked, fromRecord(failure));
     }
     if (left === undefined) await this.#lost.look(signal);
     if (blobs > 0)

@@ -2,7 +2,7 @@
  * The passes over one pack file, in order, as tasks of the pool: what a push and `lakepack
  * index-pack` share.
  */
-import { Fault } from "../../base/fault.js";
+import { Fault, fromRecord } from "../../base/fault.js";
 import { checkAborted, sleep } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import type { FsckWarning } from "../../git/fsck/levels.js";
@@ -427,7 +427,7 @@ function followChain(
   for (let at = from; at !== end; ) {
     const one = byStart.get(at);
     if (one === undefined) throw new Fault("pack/truncated", { offset: at });
-    if (one.failure !== undefined) throw new Fault(one.failure.fault, one.failure.facts);
+    if (one.failure !== undefined) throw fromRecord(one.failure);
     chain.push(one);
     at = one.landed;
   }

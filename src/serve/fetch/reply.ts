@@ -1,5 +1,5 @@
 /** The last part of every fetch: the pack, or why there is none. */
-import { asFault } from "../../base/fault.js";
+import { failureToTell } from "../../base/flow.js";
 import { openFetchPack } from "../../odb/pack-objects/fetch-pack.js";
 import { type PackStream, StoredPackStream } from "../../odb/pack-objects/pack-stream.js";
 import type { PackRequest } from "../../odb/pack-objects/response-key.js";
@@ -35,7 +35,7 @@ export async function replyWithPack(
     const ready = mustBring ? await bringContents(context, request, options) : context;
     await send(context, early ?? (await openPack(ready, request)), options);
   } catch (error) {
-    const fault = asFault(error);
+    const fault = failureToTell(context.signal, error);
     if (context.signal.aborted || options.mode === "none") throw fault;
     await options.output.write(fatalPacket(options.mode, tell(context.request, fault)));
   }

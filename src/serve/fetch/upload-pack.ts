@@ -4,7 +4,8 @@
  *
  * Source: gitprotocol-pack(5), gitprotocol-v2(5).
  */
-import { asFault, Fault } from "../../base/fault.js";
+import { Fault } from "../../base/fault.js";
+import { failureToTell } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import { capabilityAdvertisement, refAdvertisement } from "../../wire/advertise.js";
 import { type CommandRequest, CommandRequestReader } from "../../wire/command-request.js";
@@ -43,8 +44,8 @@ export async function uploadPack(exchange: Exchange, deps: UploadPackDeps): Prom
     if (exchange.version === 2) await serveCommands(tracked, deps);
     else await fetchVersion0(tracked, deps);
   } catch (error) {
-    const fault = asFault(error);
-    if (exchange.signal.aborted || fault.code === "base/aborted") throw fault;
+    const fault = failureToTell(exchange.signal, error);
+    if (exchange.signal.aborted) throw fault;
     if (fault.code === "pool/saturated" && output.bytes === 0) throw fault; // 503: come again
     await output.write(errorPacket(tell(exchange.request, fault)));
   }

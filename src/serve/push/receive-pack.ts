@@ -9,7 +9,7 @@
 import { setImmediate } from "node:timers/promises";
 import { concat } from "../../base/bytes.js";
 import { asFault, clientText, Fault } from "../../base/fault.js";
-import { checkAborted, Turns } from "../../base/flow.js";
+import { checkAborted, failureToTell, Turns } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import { ZERO_OID } from "../../git/oid.js";
 import type { Ingest, IngestedPack } from "../../odb/index-pack/contract.js";
@@ -66,8 +66,8 @@ export async function receivePack(
     request = await readRequest(input, reader);
     if (request.commands.length === 0) return await endProbe(request, input, exchange.stateless);
   } catch (error) {
-    const fault = asFault(error);
-    if (fault.code === "base/aborted") throw fault;
+    const fault = failureToTell(exchange.signal, error);
+    if (exchange.signal.aborted) throw fault;
     await exchange.output.write(fatalAnswer(reader.bandMode, tell(exchange.request, fault)));
     return;
   }
@@ -179,7 +179,10 @@ class Push {
       this.#tellRefusals(outcomes);
       return { unpack: "ok", commands: outcomes };
     } catch (error) {
-      const fault = withWayOut(asFault(error), this.#exchange.repository);
+      const fault = withWayOut(
+        failureToTell(this.#exchange.signal, error),
+        this.#exchange.repository,
+      );
       if (this.#exchange.signal.aborted) throw fault;
       const reason = tell(this.#exchange.request, fault);
       await drain(input);
@@ -273,7 +276,7 @@ class Push {
       return undefined;
     } catch (error) {
       if (this.#exchange.signal.aborted) throw error;
-      const fault = asFault(error);
+      const fault = failureToTell(this.#exchange.signal, error);
       return { reason: clientText(fault), fault };
     }
   }
@@ -301,7 +304,7 @@ class Push {
     };
     const outcomes = await repository.refs
       .update(changes, options, signal)
-      .catch((error: unknown) => refusedAll(changes, asFault(error)));
+      .catch((error: unknown) => refusedAll(changes, failureToTell(signal, error)));
     const turns = new Turns(signal);
     const byName = new Map<string, RefOutcome>();
     for (const outcome of outcomes) {

@@ -4,7 +4,7 @@
  */
 import { type Caller, nameOf } from "../../auth/caller.js";
 import { asFault, type Fault } from "../../base/fault.js";
-import type { ByteSink } from "../../base/flow.js";
+import { type ByteSink, failureToTell } from "../../base/flow.js";
 import type { LogFacts } from "../../observe/log.js";
 import type { Operation } from "../../observe/metrics.js";
 import { type Conceal, concealed } from "../../serve/conversation/conceal.js";
@@ -85,7 +85,7 @@ export class RequestAccount implements RequestRecord {
         this.#end(reply.status, failure);
       } catch (error) {
         this.#end(asFault(error).row.http, error);
-        throw this.conceal === undefined ? error : concealed(asFault(error), this.conceal);
+        throw concealed(failureToTell(this.request.signal, error), this.conceal);
       }
     };
     return { ...reply, body: counted };

@@ -5,8 +5,8 @@
 import { checkWebhookSecret, WEBHOOK_HEADER, webhookRepository } from "../../api/lakefs-webhook.js";
 import { accountOf, type Caller, shareOf, TRUSTED } from "../../auth/caller.js";
 import { utf8 } from "../../base/bytes.js";
-import { asFault, Fault } from "../../base/fault.js";
-import type { ByteSink, ByteSource } from "../../base/flow.js";
+import { Fault } from "../../base/fault.js";
+import { type ByteSink, type ByteSource, failureToTell } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import type { RepositoryApi } from "../../api/repositories.js";
 import type { LinkHolder } from "../../lfs/proof.js";
@@ -125,7 +125,10 @@ class Routes {
       const reply = await this.#route({ request: account.request, client, account });
       return account.watch({ ...reply, headers: [...reply.headers, ...always] });
     } catch (error) {
-      const reply = failureReply(request, concealed(asFault(error), account.conceal));
+      const reply = failureReply(
+        request,
+        concealed(failureToTell(request.signal, error), account.conceal),
+      );
       return account.watch({ ...reply, headers: [...reply.headers, ...always] }, error);
     }
   }
