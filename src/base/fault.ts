@@ -188,6 +188,11 @@ export const FAULTS = {
   // refs
   "ref/bad-name": { http: 422, retry: false, says: "not a ref name Git accepts" },
   "ref/stale": { http: 409, retry: true, says: "the ref moved meanwhile; fetch first" },
+  "manifest/dropped": {
+    http: 503,
+    retry: true,
+    says: "files that were sent waited so long for their refs that they were given up; push again",
+  },
   "manifest/damaged": {
     http: 500,
     retry: false,

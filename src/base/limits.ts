@@ -161,6 +161,21 @@ export const LIMITS = {
    * won.
    */
   swapAttemptsMax: 32,
+  /** First pause between two attempts, milliseconds, and the longest: a write to an object store. */
+  swapPauseMs: 5,
+  swapPauseMsMax: 500,
+  /** Changes of one manifest that are written together: each may hold 10,000 refs. */
+  swapGroupMax: 64,
+  /**
+   * Packs of one repository that were published and are not named yet: pushes under way. Of one
+   * that is forgotten it is looked whether it is there.
+   */
+  publicationsKnownMax: 1_000,
+  /**
+   * So long after its files were published a pack is named without a look whether they are there:
+   * far less than any grace after which what nothing names is removed.
+   */
+  publicationTrustMs: 300_000,
 
   // packs -----------------------------------------------------------------------------------------
   /**

@@ -11,6 +11,8 @@ import type { Ingest, IngestedPack, IngestOptions, IngestProgress } from "./inde
 
 /** A pack as the manifest records it, and where its bytes are. */
 export interface LivePack extends PackHandle {
+  /** As in PackLine. */
+  readonly name: string;
   readonly closed: boolean;
   readonly selfContained: boolean;
   /** Objects no other object of this pack links to, sorted; undefined: too many to keep. */

@@ -65,6 +65,16 @@ export class DiskStore implements Store {
     return { bytes, tag: await tagOf(bytes) };
   }
 
+  async getIfChanged(
+    key: StoreKey,
+    tag: StoreTag,
+    bytesMax: number,
+    signal?: AbortSignal,
+  ): Promise<Stored | "unchanged" | undefined> {
+    const stored = await this.get(key, bytesMax, signal);
+    return stored?.tag === tag ? "unchanged" : stored;
+  }
+
   async readRange(
     key: StoreKey,
     start: number,
@@ -174,13 +184,6 @@ export class DiskStore implements Store {
         throw storeFault(error, prefix);
       });
     return removed;
-  }
-
-  async touch(key: StoreKey, signal?: AbortSignal): Promise<void> {
-    await this.#exclusively(key, signal, async () => {
-      const now = new Date();
-      await files.utimes(this.#path(key), now, now).catch(passOverAbsent);
-    });
   }
 
   /**

@@ -37,6 +37,14 @@ export interface Store {
    */
   get(key: StoreKey, bytesMax: number, signal?: AbortSignal): Promise<Stored | undefined>;
 
+  /** As `get`; "unchanged" where the content is still the one that `tag` names. */
+  getIfChanged(
+    key: StoreKey,
+    tag: StoreTag,
+    bytesMax: number,
+    signal?: AbortSignal,
+  ): Promise<Stored | "unchanged" | undefined>;
+
   /** Bytes [start, end) of one blob: exactly that many, or a Fault. Throws "store/missing". */
   readRange(key: StoreKey, start: number, end: number, signal?: AbortSignal): Promise<Uint8Array>;
 
@@ -82,12 +90,9 @@ export interface Store {
    */
   deleteAll(prefix: StoreKey, signal?: AbortSignal): Promise<Amount>;
 
-  /** As if it had been written just now (`deleteOlder`); absent is success. */
-  touch(key: StoreKey, signal?: AbortSignal): Promise<void>;
-
   /**
-   * Removes what was written, published and touched before `beforeMs` (since 1970), and is not
-   * being written: whether it has. Absent is success.
+   * Removes what was written and published before `beforeMs` (since 1970), and is not being
+   * written: whether it has. Absent is success.
    */
   deleteOlder(key: StoreKey, beforeMs: number, signal?: AbortSignal): Promise<boolean>;
 

@@ -163,40 +163,30 @@ export async function storeConformance(t: Test, make: () => Promise<Store>): Pro
     t.equal(await store.size("d"), undefined);
   });
 
-  await t.test(
-    "what is older goes, and what was written, published or touched since stays",
-    async (t) => {
-      const store = await make();
-      const file = await finishedFile(t);
-      const keys = ["o/old", "o/published", "o/touched"];
-      for (const key of keys) await store.putIfAbsent(key, utf8("content"));
-      t.notOk(await store.deleteOlder("o/old", Date.now() - 60_000), "nothing is as old as that");
-      await new Promise((wake) => setTimeout(wake, 1_100)); // coarser clocks than ours
-      const between = Date.now() - 500;
-      await store.publish("o/published", file);
-      await store.touch("o/touched");
-      await store.touch("o/absent");
-      t.same(await Promise.all(keys.map((key) => store.deleteOlder(key, between))), [
-        true,
-        false,
-        false,
-      ]);
-      t.same(await Promise.all([...keys, "o/absent"].map((key) => store.size(key))), [
-        undefined,
-        7,
-        7,
-        undefined,
-      ]);
-      t.ok(await store.deleteOlder("o/absent", between), "absent is success");
-      const both = await Promise.all([
-        store.publish("o/touched", file),
-        store.deleteOlder("o/touched", Date.now() + 60_000),
-        store.publish("o/touched", file),
-      ]);
-      t.ok(both[1]);
-      t.equal(await store.size("o/touched"), 7, "what is published again is there");
-    },
-  );
+  await t.test("what is older goes, and what was written or published since stays", async (t) => {
+    const store = await make();
+    const file = await finishedFile(t);
+    const keys = ["o/old", "o/published"];
+    for (const key of keys) await store.putIfAbsent(key, utf8("content"));
+    t.notOk(await store.deleteOlder("o/old", Date.now() - 60_000), "nothing is as old as that");
+    await new Promise((wake) => setTimeout(wake, 1_100)); // coarser clocks than ours
+    const between = Date.now() - 500;
+    await store.publish("o/published", file);
+    t.same(await Promise.all(keys.map((key) => store.deleteOlder(key, between))), [true, false]);
+    t.same(await Promise.all([...keys, "o/absent"].map((key) => store.size(key))), [
+      undefined,
+      7,
+      undefined,
+    ]);
+    t.ok(await store.deleteOlder("o/absent", between), "absent is success");
+    const both = await Promise.all([
+      store.publish("o/published", file),
+      store.deleteOlder("o/published", Date.now() + 60_000),
+      store.publish("o/published", file),
+    ]);
+    t.ok(both[1]);
+    t.equal(await store.size("o/published"), 7, "what is published again is there");
+  });
 
   await t.test(
     "all below a prefix goes, counted, and nothing else; absent is success",

@@ -32,6 +32,11 @@ import { foldTask, holdsTask } from "../pack-objects/tasks.js";
 
 /** Parts that all repositories of a server share. */
 export interface ObjectServices {
+  /**
+   * Refs are read from the manifest before packs are: those that it named then will do, and it is
+   * not asked for again. Default: false.
+   */
+  readonly isLed?: boolean;
   readonly store: Store;
   readonly pool: Pool;
   readonly tables: PackTables;
@@ -74,8 +79,13 @@ export class ManifestObjects implements ObjectDatabase {
   }
 
   async packs(signal?: AbortSignal): Promise<PackSet> {
-    const { packs } = await this.#manifests.read(signal);
-    if (this.#latest !== undefined && samePacks(this.#latest.packs, packs)) return this.#latest.set;
+    const { packs } = await (this.#services.isLed === true
+      ? this.#manifests.seen(signal)
+      : this.#manifests.read(signal));
+    if (this.#latest !== undefined && samePacks(this.#latest.packs, packs)) {
+      await this.#holdLocal(packs, signal);
+      return this.#latest.set;
+    }
     const known = new Map(
       this.#latest?.packs.map((record, at) => [record, this.#latest?.set.packs[at] as LivePack]),
     );
@@ -85,6 +95,13 @@ export class ManifestObjects implements ObjectDatabase {
     const set = { revision: packs.map(({ checksum }) => checksum).join(" "), packs: live };
     this.#latest = { packs, set };
     return set;
+  }
+
+  /** Keeps the local copies of a store's packs where they are: an object store's may be dropped. */
+  async #holdLocal(packs: readonly PackLine[], signal: AbortSignal | undefined): Promise<void> {
+    const { store } = this.#services;
+    if (store.kind === "disk") return;
+    await Promise.all(packs.map((pack) => store.localFile(this.#key(pack, "pack"), signal)));
   }
 
   async beginIngest({
@@ -118,13 +135,13 @@ export class ManifestObjects implements ObjectDatabase {
 
   async publish(pack: IngestedPack, signal?: AbortSignal): Promise<void> {
     const { store, checks } = this.#services;
-    // The index last: whoever finds it finds all of the pack.
+    this.#manifests.published(pack.name);
     await Promise.all([
-      store.publish(this.#key(pack.checksum, "pack"), pack.packPath, signal),
-      store.publish(this.#key(pack.checksum, "rev"), pack.revPath, signal),
+      store.publish(this.#key(pack, "pack"), pack.packPath, signal),
+      store.publish(this.#key(pack, "rev"), pack.revPath, signal),
+      store.publish(this.#key(pack, "idx"), pack.idxPath, signal),
     ]);
-    await store.publish(this.#key(pack.checksum, "idx"), pack.idxPath, signal);
-    checks.trust(await store.localFile(this.#key(pack.checksum, "pack"), signal));
+    checks.trust(await store.localFile(this.#key(pack, "pack"), signal));
   }
 
   async keep(packs: readonly PackLine[], signal?: AbortSignal): Promise<void> {
@@ -204,7 +221,9 @@ export class ManifestObjects implements ObjectDatabase {
       const { pack, handle } = await this.#foldInto(draft, inOrder, others, ids, signal);
       const promising = folded.filter(({ promised }) => promised !== undefined);
       const promised =
-        promising.length === 0 ? 0 : await promises?.merge(promising, handle, signal);
+        promising.length === 0
+          ? 0
+          : await promises?.merge(promising, { name: pack.name, handle }, signal);
       await this.publish(pack, signal);
       const origin = folded.every((one) => one.origin === "synthesized") ? "synthesized" : "repack";
       await this.#replace(folded, toPackLine(pack, origin, promised), signal);
@@ -263,12 +282,13 @@ export class ManifestObjects implements ObjectDatabase {
   async #livePack(record: PackLine, signal: AbortSignal | undefined): Promise<LivePack> {
     const { store, tables } = this.#services;
     const [path, idxPath, revPath] = await Promise.all([
-      store.localFile(this.#key(record.checksum, "pack"), signal),
-      store.localFile(this.#key(record.checksum, "idx"), signal),
-      store.localFile(this.#key(record.checksum, "rev"), signal),
+      store.localFile(this.#key(record, "pack"), signal),
+      store.localFile(this.#key(record, "idx"), signal),
+      store.localFile(this.#key(record, "rev"), signal),
     ]);
     const {
       checksum,
+      name,
       bytes,
       objects: objectCount,
       closed,
@@ -280,6 +300,7 @@ export class ManifestObjects implements ObjectDatabase {
     const table = await tables.load({ checksum, objectCount, idxPath, revPath }, signal);
     return {
       checksum,
+      name,
       path,
       bytes,
       objectCount,
@@ -292,8 +313,8 @@ export class ManifestObjects implements ObjectDatabase {
     };
   }
 
-  #key(checksum: string, extension: string): string {
-    return `${this.#prefix}/git/objects/pack/pack-${checksum}.${extension}`;
+  #key({ name }: Pick<PackLine, "name">, extension: string): string {
+    return `${this.#prefix}/git/objects/pack/pack-${name}.${extension}`;
   }
 }
 
@@ -302,17 +323,17 @@ function samePacks(left: Manifest["packs"], right: Manifest["packs"]): boolean {
     left === right ||
     (left.length === right.length &&
       left.every(
-        (pack, at) =>
-          pack.checksum === right[at]?.checksum && pack.promised === right[at]?.promised,
+        (pack, at) => pack.name === right[at]?.name && pack.promised === right[at]?.promised,
       ))
   );
 }
 
 /** Makes the manifest's line of a pack that an ingest has finished. */
 export function toPackLine(pack: IngestedPack, origin: PackLine["origin"], promised = 0): PackLine {
-  const { checksum, bytes, objectCount: objects, closed, selfContained, tips } = pack;
+  const { checksum, name, bytes, objectCount: objects, closed, selfContained, tips } = pack;
   const record = {
     checksum,
+    name,
     bytes,
     objects,
     origin,

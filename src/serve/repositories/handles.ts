@@ -133,7 +133,7 @@ export class RepositoryHandles {
     return this.#remember(row.id, {
       manifests,
       refs,
-      objects: new ManifestObjects(services, manifests, prefix),
+      objects: new ManifestObjects({ ...services, isLed: true }, manifests, prefix),
     });
   }
 
