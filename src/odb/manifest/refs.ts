@@ -50,7 +50,11 @@ export class ManifestRefs implements RefStore {
   async #make(manifest: Manifest): Promise<RefSnapshot> {
     try {
       const table = await this.#table(manifest, undefined);
-      const snapshot = await table.snapshot(String(manifest.revision), manifest.head, new Turns());
+      const snapshot = await table.snapshot(
+        `${manifest.revision} ${manifest.nonce}`,
+        manifest.head,
+        new Turns(),
+      );
       // Unless a newer one is being made meanwhile.
       if (this.#making?.manifest === manifest) this.#latest = { manifest, snapshot };
       return snapshot;

@@ -31,11 +31,18 @@ export interface ManifestLife {
   readonly isMade?: boolean;
   /** Told once the first manifest is durable. Never rejects. */
   readonly made?: () => Promise<void>;
+  /**
+   * Milliseconds for which what was seen is read without asking an object store whether it still
+   * is so. Default: 0.
+   */
+  readonly freshMs?: number;
 }
 
 interface Held {
   readonly manifest: Manifest;
   readonly tag: StoreTag | undefined;
+  /** When the store last said that it is so, by the clock of this process. */
+  readonly seenMs: number;
 }
 
 /** Makes another manifest of one; undefined leaves it alone. */
@@ -83,6 +90,9 @@ export class ManifestStore {
   }
 
   async read(signal?: AbortSignal): Promise<Manifest> {
+    const { freshMs = 0 } = this.#life;
+    const held = this.#held;
+    if (held !== undefined && performance.now() - held.seenMs < freshMs) return held.manifest;
     return (await this.#current(signal)).manifest;
   }
 
@@ -230,8 +240,9 @@ export class ManifestStore {
   async #swap(manifest: Manifest, tag: StoreTag | undefined): Promise<boolean> {
     try {
       // Without a request's signal: once begun, whether it landed must be known.
+      const seenMs = performance.now();
       const written = await this.#store.putIfMatch(this.#key, encodeManifest(manifest), tag);
-      this.#held = { manifest, tag: written };
+      this.#held = { manifest, tag: written, seenMs };
       for (const { name } of manifest.packs) this.#published.delete(name);
       return true;
     } catch (error) {
@@ -244,19 +255,24 @@ export class ManifestStore {
   async #current(signal: AbortSignal | undefined): Promise<Held> {
     const held = this.#held;
     if (held !== undefined && this.#store.kind === "disk") return held;
+    const seenMs = performance.now();
     const stored =
       held?.tag === undefined
         ? await this.#store.get(this.#key, LIMITS.manifestBytesMax, signal)
         : await this.#store.getIfChanged(this.#key, held.tag, LIMITS.manifestBytesMax, signal);
-    if (stored === "unchanged") return held as Held;
+    if (stored === "unchanged") return this.#see({ ...(held as Held), seenMs }, held);
     if (stored === undefined && this.#isMade)
       throw new Fault("manifest/damaged", { manifest: this.#key, reason: "it is missing" });
     const found =
       stored === undefined
-        ? { manifest: emptyManifest(this.#defaultHead), tag: undefined }
-        : { manifest: decodeManifest(stored.bytes, this.#key), tag: stored.tag };
-    // Beside what was seen meanwhile, an answer that was long on its way is no news.
-    const meanwhile = this.#held === held ? undefined : this.#held;
+        ? { manifest: emptyManifest(this.#defaultHead), tag: undefined, seenMs }
+        : { manifest: decodeManifest(stored.bytes, this.#key), tag: stored.tag, seenMs };
+    return this.#see(found, held);
+  }
+
+  /** Holds what was found, unless something newer was seen since `before` was held. */
+  #see(found: Held, before: Held | undefined): Held {
+    const meanwhile = this.#held === before ? undefined : this.#held;
     if (meanwhile !== undefined && meanwhile.manifest.revision > found.manifest.revision)
       return meanwhile;
     this.#held = found;
