@@ -183,6 +183,11 @@ export const FAULTS = {
       `the disk failed when this was written (${String(reason)}), so it is not shown yet; try again`,
   },
   "store/bad-key": { http: 400, retry: false, says: "this is no storage key" },
+  "store/claimed": {
+    http: 500,
+    retry: false,
+    says: "the store belongs to the servers of another database: give this server that database (database), or a prefix of its own (store); who has moved the repositories to a new database removes the object `installation` there",
+  },
   "store/locked": { http: 500, retry: false, says: "another lakepack serves this data folder" },
 
   // refs
@@ -534,8 +539,8 @@ function filesOf(files: FaultFacts[string]): string {
 }
 
 /**
- * A file's name without its folders, which are the server's own; of a pack that is known by its
- * checksum alone, its name.
+ * A file's name without its folders, which are the server's own; of a pack, by
+ * the name of its publication.
  */
 function damagedFile({ file, pack }: FaultFacts): string {
   if (typeof pack === "string")

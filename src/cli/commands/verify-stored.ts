@@ -4,7 +4,7 @@
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { Fault } from "../../base/fault.js";
 import { verifyRecords } from "../../lakefs/read/verify-records.js";
 import { verifyLfsObjects } from "../../lfs/verify-objects.js";
@@ -24,7 +24,8 @@ import {
   titleOf,
 } from "../../serve/conversation/repository-name.js";
 import { storedRepositories } from "../../serve/repositories/stored.js";
-import { DiskStore } from "../../store/disk.js";
+import type { Store } from "../../store/store.js";
+import { placeOf, withStore } from "../server/store.js";
 import { databasePath } from "../server/accounts.js";
 import { UNNAMED_ADVICE } from "../doctor/repositories.js";
 import { loadKernels } from "../server/kernels.js";
@@ -58,7 +59,15 @@ export async function verifyStored(
   names: readonly string[],
   json: boolean,
 ): Promise<void> {
-  const store = new DiskStore(resolve(settings.data));
+  await withStore(settings, (store) => verifyIn(store, settings, names, json));
+}
+
+async function verifyIn(
+  store: Store,
+  settings: Settings,
+  names: readonly string[],
+  json: boolean,
+): Promise<void> {
   const { checked, reports } = await reading(settings, (database) =>
     names.length === 0 ? all(store, database) : named(database, names),
   );
@@ -77,7 +86,7 @@ export async function verifyStored(
     for (const one of checked) print(await verifyOne({ store, pool, folder, ...one }));
     const count = checked.length + reports.length;
     if (damaged > 0) throw new Fault("verify/damaged", { damaged, checked: count });
-    if (!json && count === 0) void say(`there is no repository in ${resolve(settings.data)}\n`);
+    if (!json && count === 0) void say(`there is no repository in ${placeOf(settings)}\n`);
   } finally {
     await pool.close();
     await rm(folder, { recursive: true, force: true });
@@ -85,7 +94,7 @@ export async function verifyStored(
 }
 
 interface Place extends Checked {
-  readonly store: DiskStore;
+  readonly store: Store;
   readonly pool: ThreadPool;
   readonly folder: string;
 }
@@ -138,7 +147,7 @@ async function reading<T>(
 }
 
 /** Those that have files: no second names, and none that nothing was pushed to yet. */
-async function all(store: DiskStore, database: Database | undefined): Promise<ToVerify> {
+async function all(store: Store, database: Database | undefined): Promise<ToVerify> {
   const rows = database === undefined ? [] : await allRepositories(database);
   const held = rows.filter(({ state, leads_to: target }) => state === "made" && target === null);
   const checked = held.flatMap(({ id, title }) =>
@@ -170,7 +179,7 @@ async function checkedOf(database: Database | undefined, text: string): Promise<
 }
 
 /** Reports repositories that lie in the store and stand in no row. */
-async function unnamed(store: DiskStore, rows: readonly RepositoryRow[]): Promise<Report[]> {
+async function unnamed(store: Store, rows: readonly RepositoryRow[]): Promise<Report[]> {
   const known = new Set(rows.map(({ id }) => id));
   const unknown = (await storedRepositories(store)).filter(({ id }) => !known.has(id));
   return unknown.map(({ id }) => {

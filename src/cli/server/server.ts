@@ -34,8 +34,9 @@ import { RepositoryTable } from "../../serve/repositories/table.js";
 import { Reached } from "../../serve/fetch/reached.js";
 import { RefAnswers } from "../../serve/fetch/ref-answers.js";
 import { GitServer } from "../../serve/git-server.js";
-import { DiskStore, makeRoot } from "../../store/disk.js";
-import { probeStore } from "../../store/probe.js";
+import { claimStore } from "../../store/claim.js";
+import { makeRoot } from "../../store/disk.js";
+import type { Store } from "../../store/store.js";
 import { listenControl } from "../../transport/control-socket.js";
 import type { ConnectionLimit, HttpListener } from "../../transport/http/contract.js";
 import {
@@ -46,11 +47,12 @@ import {
 } from "../../transport/http/client.js";
 import { createRoutes } from "../../transport/http/routes.js";
 import { loadTransport } from "../../transport/load.js";
-import { guardOf, linkKey, openAccounts, type OpenedAccounts, sealKeys } from "./accounts.js";
+import { guardOf, installationId, linkKey, openAccounts, type OpenedAccounts, sealKeys } from "./accounts.js";
 import { readTls, type TlsFiles } from "../../transport/http/tls.js";
 import { readSkipListFile } from "./fsck-skip-list.js";
 import { readCredentialsFile } from "./lakefs-credentials.js";
 import { loadKernels } from "./kernels.js";
+import { type OpenedStore, openStore, proveStore } from "./store.js";
 import type { Settings } from "./settings.js";
 import { VERSION } from "./version.js";
 import { calibrateTask } from "../../pool/calibrate.js";
@@ -178,24 +180,28 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
   const maintenance = new Maintenance(log);
   let database: OpenedAccounts | undefined;
   let repositories: Repositories | undefined;
+  let kept: OpenedStore | undefined;
   const close = async () => {
     await repositories?.close();
     await maintenance.stop();
     await pool.close();
     await database?.database.close();
+    kept?.close();
     lock.release();
   };
   try {
     const incoming = join(data, "incoming");
     await emptyFolder(incoming);
-    const store = new DiskStore(data);
-    await probeStore(store);
+    kept = await openStore(settings);
+    await proveStore(kept);
+    const { store, figures } = kept;
     const cache = await ResponseCache.open({
       folder: join(data, "cache"),
       bytesMax: settings.cache_bytes,
     });
     const opened = await openAccounts(settings, log);
     database = opened;
+    if (store.kind === "s3") await claimStore(store, await installationId(database));
     const lakefs =
       settings.lakefs_endpoint === ""
         ? undefined
@@ -204,6 +210,7 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
       pool: () => pool.figures(),
       cache: () => cache,
       lakefs: () => lakefs?.client.http.figures ?? new Map(),
+      store: () => figures?.() ?? new Map(),
     });
     const table = new RepositoryTable(opened.database);
     const probeDatabase = () => probeWrite(opened.database);
@@ -389,7 +396,7 @@ async function warm(pool: ThreadPool, log: Log): Promise<void> {
 
 interface Parts {
   readonly incoming: string;
-  readonly store: DiskStore;
+  readonly store: Store;
   readonly cache: ResponseCache;
   readonly pool: ThreadPool;
   readonly log: Log;
@@ -461,6 +468,7 @@ function assemble(settings: Settings, parts: Parts): Assembled {
     createOnPush: settings.create_on_push,
     perNamespaceMax: settings.repositories_per_user,
     gcGraceMs: settings.gc_grace_hours * 3_600_000,
+    manifestFreshMs: settings.manifest_fresh_ms,
     log,
   });
   const fetch = {

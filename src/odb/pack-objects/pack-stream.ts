@@ -101,12 +101,17 @@ export class StoredPackStream implements PackStream {
     readonly bytes: number;
     readonly objectCount: number;
     readonly checksum: string;
+    readonly name?: string;
   }): Promise<StoredPackStream> {
     const file = await openForReading(pack.path);
     const { size } = await file.stat();
     if (size !== pack.bytes) {
       await file.close();
-      throw new Fault("odb/damaged", { pack: pack.checksum, bytes: size, expected: pack.bytes });
+      throw new Fault("odb/damaged", {
+        pack: pack.name ?? pack.checksum,
+        bytes: size,
+        expected: pack.bytes,
+      });
     }
     const { objectCount: objects, bytes } = pack;
     return new StoredPackStream(file, {

@@ -3,11 +3,10 @@ import type { TaskControl } from "../../pool/task.js";
 
 /** One live pack as tasks see it. Cheap to post: the tables are shared, not copied. */
 export interface PackHandle {
-  /**
-   * SHA-1 of the pack's content, hex: its name in `pack-<checksum>.pack` and its identity in
-   * caches.
-   */
+  /** SHA-1 of the pack's content, hex: its identity in caches. */
   readonly checksum: string;
+  /** As in PackLine: its file's name, for messages. Absent: it is not published. */
+  readonly name?: string;
   /** Local file of the pack. */
   readonly path: string;
   readonly bytes: number;
@@ -29,8 +28,9 @@ export interface PacksRequest extends TaskControl {
 
 /** Makes handles of packs: a live pack has lists besides, which would be copied to the thread. */
 export function toHandles(packs: readonly PackHandle[]): PackHandle[] {
-  return packs.map(({ checksum, path, bytes, objectCount, idx, rev, types }) => ({
+  return packs.map(({ checksum, name, path, bytes, objectCount, idx, rev, types }) => ({
     checksum,
+    ...(name === undefined ? {} : { name }),
     path,
     bytes,
     objectCount,

@@ -56,6 +56,8 @@ export interface RepositoriesOptions {
    * removed.
    */
   readonly gcGraceMs: number;
+  /** As ManifestLife's `freshMs`. Default: 0. */
+  readonly manifestFreshMs?: number;
   readonly log: Log;
   /** Undefined: no lakeFS is set, and `lakefs/*` does not exist. */
   readonly lakefs?: LakefsSettings;
@@ -93,6 +95,7 @@ export class Repositories {
       services,
       table,
       defaultBranch: options.defaultBranch,
+      manifestFreshMs: options.manifestFreshMs ?? 0,
       lakefs,
       confirm,
       onRead,
