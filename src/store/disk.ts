@@ -65,6 +65,16 @@ export class DiskStore implements Store {
     return { bytes, tag: await tagOf(bytes) };
   }
 
+  async getIfChanged(
+    key: StoreKey,
+    tag: StoreTag,
+    bytesMax: number,
+    signal?: AbortSignal,
+  ): Promise<Stored | "unchanged" | undefined> {
+    const stored = await this.get(key, bytesMax, signal);
+    return stored?.tag === tag ? "unchanged" : stored;
+  }
+
   async readRange(
     key: StoreKey,
     start: number,

@@ -37,16 +37,35 @@ export interface Store {
    */
   get(key: StoreKey, bytesMax: number, signal?: AbortSignal): Promise<Stored | undefined>;
 
+  /**
+   * The same of what may have changed since `tag` was seen; "unchanged" where it has not, which
+   * costs no transfer of its bytes.
+   */
+  getIfChanged(
+    key: StoreKey,
+    tag: StoreTag,
+    bytesMax: number,
+    signal?: AbortSignal,
+  ): Promise<Stored | "unchanged" | undefined>;
+
   /** Bytes [start, end) of one blob: exactly that many, or a Fault. Throws "store/missing". */
   readRange(key: StoreKey, start: number, end: number, signal?: AbortSignal): Promise<Uint8Array>;
 
   /** Size in bytes, undefined where there is nothing. */
   size(key: StoreKey, signal?: AbortSignal): Promise<number | undefined>;
 
-  /** Stores `bytes` durably if nothing is there. Throws "store/exists". */
+  /**
+   * Stores `bytes` durably if nothing is there. Keys that are put so are never replaced. Throws
+   * "store/exists", and "store/unknown-outcome" where nobody can tell whether it has landed. An
+   * aborted call of this or the next may land all the same.
+   */
   putIfAbsent(key: StoreKey, bytes: Uint8Array, signal?: AbortSignal): Promise<StoreTag>;
 
-  /** Replaces durably what `tag` names (undefined: nothing is there). Throws "store/conflict". */
+  /**
+   * Replaces durably what `tag` names (undefined: nothing is there). Throws "store/conflict", which
+   * says that these bytes were never there, or "store/unknown-outcome". Bytes that are put so must
+   * never repeat under a key: equal ones have equal tags.
+   */
   putIfMatch(
     key: StoreKey,
     bytes: Uint8Array,
