@@ -848,6 +848,68 @@ export const LIMITS = {
   /** Seconds that a link of a batch's reply is good. Presigned ones of lakeFS live 900 s. */
   lfsLinkSeconds: 800,
 
+  // object storage --------------------------------------------------------------------------------
+  /** Milliseconds until a connection is there: a machine far away answers within one second. */
+  s3ConnectMs: 5_000,
+  /**
+   * Silence in milliseconds that ends a request, in the middle of a body too: storage that is alive
+   * begins to answer within a second or two. The whole of a transfer has no limit.
+   */
+  s3SilenceMs: 15_000,
+  /**
+   * The same for the completion of an upload in parts, which may copy them: AWS speaks of minutes.
+   */
+  s3CompletionMs: 600_000,
+  /**
+   * Milliseconds within which a call is tried again, and tries of it: three silent ones, or a
+   * restart of a few seconds. Clients of Git wait for longer.
+   */
+  s3PatienceMs: 45_000,
+  s3TriesMax: 8,
+  /** Milliseconds before the second try at most; doubled from try to try, half of it by chance. */
+  s3RetryMs: 100,
+  s3RetryMsMax: 4_000,
+  /** The same where storage asked to slow down and did not say for how long. */
+  s3ThrottledMs: 500,
+  /** Connections to object storage: blocks of packs are read beside each other; the SDK has 50. */
+  s3SocketsMax: 64,
+  /** Bytes from which on a file is uploaded in parts: one round trip instead of three below. */
+  s3PutBytesMax: 16 * MIB,
+  /** Bytes of a part unless the file has too many: half a second at 20 MB/s. S3: 5 MiB or more. */
+  s3PartBytes: 8 * MIB,
+  /** S3's own limit. */
+  s3PartsMax: 10_000,
+  /** Bytes of a part at most, which are held in memory: 640 GB a file. */
+  s3PartBytesMax: 64 * MIB,
+  /** Parts of one file in flight, and bodies of files of the whole store: each is in memory. */
+  s3PartsInFlightMax: 4,
+  s3BodiesInFlightMax: 8,
+  /** Keys of one page of a list, and of one deletion: S3's own limit. */
+  s3PageKeysMax: 1_000,
+  /** Dead uploads of one sweep: 200 bytes each in memory, two requests. */
+  s3SweepMax: 10_000,
+  /** Names directly below one prefix: 100 bytes each in memory. A folder of packs has thousands. */
+  storeNamesMax: 1_000_000,
+  /** Milliseconds that a look at conditional writes under contention takes at start. */
+  s3ProbeMs: 2_500,
+  /** Replacements of one object by which it looks: a round trip or two each. */
+  s3ProbeReplacementsMax: 240,
+
+  // local copies of what lies in object storage ---------------------------------------------------
+  /**
+   * Milliseconds that a path stays good after it was asked for: a task that opens it may wait that
+   * long for its thread.
+   */
+  localFileHoldMs: 30_000,
+  /** Milliseconds that a copy waits for room: until what was asked for before may go. */
+  localFileRoomMs: 45_000,
+  /** Bytes of one request for a part of a copy, and such requests in flight: held in memory. */
+  localFileRangeBytes: 8 * MIB,
+  localFileRangesMax: 4,
+  localFileRangesAllMax: 8,
+  /** Copies kept: 300 bytes each in memory. */
+  localFilesMax: 200_000,
+
   // doctor ----------------------------------------------------------------------------------------
   /**
    * Free bytes and files below which doctor warns: a push of a usual model, and the files of a

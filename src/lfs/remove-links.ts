@@ -25,7 +25,10 @@ export async function removeLinks(
     if (!folders.some((folder) => key.startsWith(folder))) oids.delete(oidOf(key));
   for (const oid of oids) {
     const bytes = await store.size(objectKey(oid), signal);
-    if (bytes === undefined || !(await store.deleteOlder(objectKey(oid), beforeMs, signal)))
+    if (
+      bytes === undefined ||
+      (await store.deleteOlder?.(objectKey(oid), beforeMs, signal)) !== true
+    )
       continue;
     removed.files++;
     removed.bytes += bytes;

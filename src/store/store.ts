@@ -37,7 +37,10 @@ export interface Store {
    */
   get(key: StoreKey, bytesMax: number, signal?: AbortSignal): Promise<Stored | undefined>;
 
-  /** As `get`; "unchanged" where the content is still the one that `tag` names. */
+  /**
+   * The same of what may have changed since `tag` was seen; "unchanged" where it has not, which
+   * costs no transfer of its bytes.
+   */
   getIfChanged(
     key: StoreKey,
     tag: StoreTag,
@@ -51,10 +54,18 @@ export interface Store {
   /** Size in bytes, undefined where there is nothing. */
   size(key: StoreKey, signal?: AbortSignal): Promise<number | undefined>;
 
-  /** Stores `bytes` durably if nothing is there. Throws "store/exists". */
+  /**
+   * Stores `bytes` durably if nothing is there. Keys that are put so are never replaced. Throws
+   * "store/exists", and "store/unknown-outcome" where nobody can tell whether it has landed. An
+   * aborted call of this or the next may land all the same.
+   */
   putIfAbsent(key: StoreKey, bytes: Uint8Array, signal?: AbortSignal): Promise<StoreTag>;
 
-  /** Replaces durably what `tag` names (undefined: nothing is there). Throws "store/conflict". */
+  /**
+   * Replaces durably what `tag` names (undefined: nothing is there). Throws "store/conflict", which
+   * says that these bytes were never there, or "store/unknown-outcome". Bytes that are put so must
+   * never repeat under a key: equal ones have equal tags.
+   */
   putIfMatch(
     key: StoreKey,
     bytes: Uint8Array,
@@ -94,7 +105,7 @@ export interface Store {
    * Removes what was written and published before `beforeMs` (since 1970), and is not being
    * written: whether it has. Absent is success.
    */
-  deleteOlder(key: StoreKey, beforeMs: number, signal?: AbortSignal): Promise<boolean>;
+  deleteOlder?(key: StoreKey, beforeMs: number, signal?: AbortSignal): Promise<boolean>;
 
   /**
    * Removes what writes below `prefix` (which ends in "/") that died before `beforeMs` have left:

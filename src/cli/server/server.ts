@@ -47,7 +47,14 @@ import {
 } from "../../transport/http/client.js";
 import { createRoutes } from "../../transport/http/routes.js";
 import { loadTransport } from "../../transport/load.js";
-import { guardOf, installationId, linkKey, openAccounts, type OpenedAccounts, sealKeys } from "./accounts.js";
+import {
+  guardOf,
+  installationId,
+  linkKey,
+  openAccounts,
+  type OpenedAccounts,
+  sealKeys,
+} from "./accounts.js";
 import { readTls, type TlsFiles } from "../../transport/http/tls.js";
 import { readSkipListFile } from "./fsck-skip-list.js";
 import { readCredentialsFile } from "./lakefs-credentials.js";
