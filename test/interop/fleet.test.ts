@@ -2,7 +2,7 @@
  * Several nodes on one bucket and one database: what one has acknowledged every other one serves at
  * once, and no race, crash or outage loses it. A real S3 server, a real PostgreSQL, stock git.
  */
-import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { cp, readdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
@@ -11,6 +11,13 @@ import { Ledger, Pusher, skipFleet, startFleet, storeCalls } from "../support/fl
 import { tempFolder } from "../support/temp-folder.js";
 
 t.setTimeout(600_000);
+
+/** Folder of the repository for which files of stock git were made; undefined: of none so far. */
+async function derived(folder: string): Promise<string | undefined> {
+  const names = await readdir(folder, { recursive: true });
+  const head = names.find((name) => name.endsWith("/git/HEAD"));
+  return head && join(folder, dirname(head));
+}
 
 t.test("a push on one node is there on the other at once", { skip: skipFleet }, async (t) => {
   const fleet = await startFleet(t);
@@ -54,17 +61,10 @@ t.test("a push on one node is there on the other at once", { skip: skipFleet }, 
 
   await t.test("the prefix copied to a disk is a repository that stock git takes", async (t) => {
     const folder = await tempFolder(t);
-    let root = "";
-    for (let attempt = 0; ; attempt++) {
-      for (const [key, bytes] of await fleet.objects()) {
-        if (!key.startsWith("repos/")) continue;
-        if (key.endsWith("/git/HEAD")) root = dirname(join(folder, key));
-        await mkdir(dirname(join(folder, key)), { recursive: true });
-        await writeFile(join(folder, key), bytes);
-      }
-      if (root !== "" || attempt === 50) break;
-      await sleep(200); // derived files come a moment after the push
-    }
+    for (let attempt = 0; attempt < 50 && !(await derived(fleet.folder)); attempt++)
+      await sleep(200); // a moment after the push
+    await cp(fleet.folder, folder, { recursive: true });
+    const root = (await derived(folder)) as string;
     await checkFsck(t, root);
     const copy = join(await tempFolder(t), "copy");
     await git(["clone", "-q", "--mirror", root, copy]);

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import type { Test } from "tap";
 import { git, type Lakepack, startLakepack, tryGit } from "./harness.js";
 import { postgresDatabase, skipPostgres } from "./postgres.js";
-import { skipS3, startS3 } from "./s3-server.js";
+import { skipS3, startS3Server } from "./s3-server.js";
 import { tempFolder } from "./temp-folder.js";
 
 export const skipFleet: false | string = skipS3 || skipPostgres;
@@ -25,8 +25,8 @@ export interface Fleet {
   readonly line: Line;
   /** Settings of a node, without its data folder. */
   readonly env: Readonly<Record<string, string>>;
-  /** The bucket's objects, keys without the prefix, and their bytes. */
-  objects(): Promise<ReadonlyMap<string, Buffer>>;
+  /** Where the object store keeps the objects below the prefix: files, by their keys. */
+  readonly folder: string;
   /** One more node. `data`: an existing folder. */
   node(data?: string): Promise<Lakepack>;
 }
@@ -35,20 +35,20 @@ export async function startFleet(
   t: Test,
   more: Readonly<Record<string, string>> = {},
 ): Promise<Fleet> {
-  const s3 = await startS3(t);
+  const s3 = await startS3Server(t);
   const line = await startLine(t, s3.endpoint);
   const env = {
     LAKEPACK_STORE: `s3://${s3.bucket}/fleet`,
     LAKEPACK_S3_ENDPOINT: line.endpoint,
     LAKEPACK_DATABASE: await postgresDatabase(),
-    AWS_ACCESS_KEY_ID: s3.accessKeyId,
-    AWS_SECRET_ACCESS_KEY: s3.secretAccessKey,
+    AWS_ACCESS_KEY_ID: s3.credentials.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: s3.credentials.secretAccessKey,
     ...more,
   };
   return {
     line,
     env,
-    objects: () => s3.objects("fleet/"),
+    folder: join(s3.folder, "fleet"),
     node: (data) => startLakepack(t, { env, ...(data === undefined ? {} : { data }) }),
   };
 }

@@ -82,26 +82,33 @@ export class ManifestObjects implements ObjectDatabase {
     const { packs } = await (this.#services.isLed === true
       ? this.#manifests.seen(signal)
       : this.#manifests.read(signal));
-    if (this.#latest !== undefined && samePacks(this.#latest.packs, packs)) {
-      await this.#holdLocal(packs, signal);
-      return this.#latest.set;
-    }
-    const known = new Map(
-      this.#latest?.packs.map((record, at) => [record, this.#latest?.set.packs[at] as LivePack]),
-    );
+    const latest = this.#latest;
+    const isSame = latest !== undefined && samePacks(latest.packs, packs);
+    if (isSame && this.#services.store.kind === "disk") return latest.set;
+    const known = new Map(latest?.set.packs.map((pack) => [pack.name, pack]));
     const live = await Promise.all(
-      packs.map((record) => known.get(record) ?? this.#livePack(record, signal)),
+      packs.map((line) => {
+        const one = known.get(line.name);
+        return one === undefined ? this.#livePack(line, signal) : this.#again(one, line, signal);
+      }),
     );
+    if (isSame && live.every((pack, at) => pack === latest.set.packs[at])) return latest.set;
     const set = { revision: packs.map(({ checksum }) => checksum).join(" "), packs: live };
     this.#latest = { packs, set };
     return set;
   }
 
-  /** Keeps the local copies of a store's packs where they are: an object store's may be dropped. */
-  async #holdLocal(packs: readonly PackLine[], signal: AbortSignal | undefined): Promise<void> {
+  /**
+   * A pack that is known, as its line is now and with a path that is good now: the local copy of an
+   * object store's pack may have been dropped meanwhile, and made anew under another name.
+   */
+  async #again(pack: LivePack, line: PackLine, signal: AbortSignal | undefined): Promise<LivePack> {
     const { store } = this.#services;
-    if (store.kind === "disk") return;
-    await Promise.all(packs.map((pack) => store.localFile(this.#key(pack, "pack"), signal)));
+    const path =
+      store.kind === "disk" ? pack.path : await store.localFile(this.#key(line, "pack"), signal);
+    return path === pack.path && pack.promised === line.promised
+      ? pack
+      : { ...pack, path, promised: line.promised };
   }
 
   async beginIngest({
