@@ -906,6 +906,15 @@ export const LIMITS = {
   /** Bytes of one request for a part of a copy, and such requests in flight: held in memory. */
   localFileRangeBytes: 8 * MIB,
   localFileRangesMax: 4,
+  /**
+   * Bytes up to which an object is copied whole before it is read: one or two round trips more. A
+   * larger one is copied as it is read.
+   */
+  localFileWholeBytesMax: 32 * MIB,
+  /** Blocks of `localFileRangeBytes` that are fetched ahead of who reads one after another. */
+  localFileAheadBlocks: 3,
+  /** Milliseconds that a thread waits for such a block: longer than a call is tried again. */
+  blockWaitMs: 60_000,
   localFileRangesAllMax: 8,
   /** Copies kept: 300 bytes each in memory. */
   localFilesMax: 200_000,

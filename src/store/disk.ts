@@ -17,6 +17,7 @@ import { Fault, asFault } from "../base/fault.js";
 import { checkAborted, Semaphore, Turns } from "../base/flow.js";
 import { sha256 } from "../base/long-lists.js";
 import { LIMITS } from "../base/limits.js";
+import type { LocalCopy } from "./blocks.js";
 import { checkKey } from "./key.js";
 import type { Amount, Store, Stored, StoreEntry, StoreKey, StoreTag } from "./store.js";
 
@@ -224,6 +225,10 @@ export class DiskStore implements Store {
   async localFile(key: StoreKey, signal?: AbortSignal): Promise<string> {
     if ((await this.size(key, signal)) === undefined) throw new Fault("store/missing", { key });
     return this.#path(key);
+  }
+
+  async localCopy(key: StoreKey, _bytes: number, signal?: AbortSignal): Promise<LocalCopy> {
+    return { path: await this.localFile(key, signal) };
   }
 
   #path(key: StoreKey): string {

@@ -4,6 +4,8 @@
  * the store's root is reachable.
  */
 
+import type { LocalCopy } from "./blocks.js";
+
 /**
  * "/"-separated, 1 to 1,000 bytes, components of [0-9A-Za-z._~@=+-] (not "." or ".."). Made with
  * `checkKey`.
@@ -118,4 +120,10 @@ export interface Store {
    * Throws "store/missing".
    */
   localFile(key: StoreKey, signal?: AbortSignal): Promise<string>;
+
+  /**
+   * The same of a large content that never changes: a copy that comes as it is read. `bytes`: its
+   * size. Throws "store/missing".
+   */
+  localCopy(key: StoreKey, bytes: number, signal?: AbortSignal): Promise<LocalCopy>;
 }

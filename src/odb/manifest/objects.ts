@@ -10,6 +10,7 @@ import { checkAborted, Semaphore } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import type { Pool } from "../../pool/task.js";
 import { type PackHandle, toHandles } from "../packs/handle.js";
+import type { LocalCopy } from "../../store/blocks.js";
 import type { Store } from "../../store/store.js";
 import { choosePacks, type FoldChoice, type PromiseLists } from "../pack-objects/fold.js";
 import { indexPackFile } from "../index-pack/file.js";
@@ -104,11 +105,13 @@ export class ManifestObjects implements ObjectDatabase {
    */
   async #again(pack: LivePack, line: PackLine, signal: AbortSignal | undefined): Promise<LivePack> {
     const { store } = this.#services;
-    const path =
-      store.kind === "disk" ? pack.path : await store.localFile(this.#key(line, "pack"), signal);
-    return path === pack.path && pack.promised === line.promised
-      ? pack
-      : { ...pack, path, promised: line.promised };
+    const copy =
+      store.kind === "disk"
+        ? pack
+        : await store.localCopy(this.#key(line, "pack"), line.bytes, signal);
+    if (copy.path === pack.path && pack.promised === line.promised) return pack;
+    const { blocks: _, bring: __, ...rest } = pack;
+    return { ...rest, ...placeOf(copy), promised: line.promised };
   }
 
   async beginIngest({
@@ -148,7 +151,11 @@ export class ManifestObjects implements ObjectDatabase {
       store.publish(this.#key(pack, "rev"), pack.revPath, signal),
       store.publish(this.#key(pack, "idx"), pack.idxPath, signal),
     ]);
-    checks.trust(await store.localFile(this.#key(pack, "pack"), signal));
+    // A copy that cannot be kept here is no failure of the push: it is made when it is read.
+    const copy = await store
+      .localCopy(this.#key(pack, "pack"), pack.bytes, signal)
+      .catch(() => undefined);
+    if (copy !== undefined && copy.blocks === undefined) checks.trust(copy.path);
   }
 
   async keep(packs: readonly PackLine[], signal?: AbortSignal): Promise<void> {
@@ -288,8 +295,8 @@ export class ManifestObjects implements ObjectDatabase {
 
   async #livePack(record: PackLine, signal: AbortSignal | undefined): Promise<LivePack> {
     const { store, tables } = this.#services;
-    const [path, idxPath, revPath] = await Promise.all([
-      store.localFile(this.#key(record, "pack"), signal),
+    const [copy, idxPath, revPath] = await Promise.all([
+      store.localCopy(this.#key(record, "pack"), record.bytes, signal),
       store.localFile(this.#key(record, "idx"), signal),
       store.localFile(this.#key(record, "rev"), signal),
     ]);
@@ -308,7 +315,7 @@ export class ManifestObjects implements ObjectDatabase {
     return {
       checksum,
       name,
-      path,
+      ...placeOf(copy),
       bytes,
       objectCount,
       ...table,
@@ -323,6 +330,10 @@ export class ManifestObjects implements ObjectDatabase {
   #key({ name }: Pick<PackLine, "name">, extension: string): string {
     return `${this.#prefix}/git/objects/pack/pack-${name}.${extension}`;
   }
+}
+
+function placeOf({ path, blocks, bring }: LocalCopy): LocalCopy {
+  return { path, ...(blocks && { blocks }), ...(bring && { bring }) };
 }
 
 function samePacks(left: Manifest["packs"], right: Manifest["packs"]): boolean {

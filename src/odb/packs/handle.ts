@@ -1,4 +1,5 @@
 /** Packs as tasks see them. */
+import type { CopyBlocks } from "../../store/blocks.js";
 import type { TaskControl } from "../../pool/task.js";
 
 /** One live pack as tasks see it. Cheap to post: the tables are shared, not copied. */
@@ -9,6 +10,8 @@ export interface PackHandle {
   readonly name?: string;
   /** Local file of the pack. */
   readonly path: string;
+  /** Absent: all of the file is there. Whoever reads it in a thread waits for its blocks. */
+  readonly blocks?: CopyBlocks;
   readonly bytes: number;
   readonly objectCount: number;
   /** The whole .idx (version 2) in shared memory. */
@@ -28,9 +31,10 @@ export interface PacksRequest extends TaskControl {
 
 /** Makes handles of packs: a live pack has lists besides, which would be copied to the thread. */
 export function toHandles(packs: readonly PackHandle[]): PackHandle[] {
-  return packs.map(({ checksum, name, path, bytes, objectCount, idx, rev, types }) => ({
+  return packs.map(({ checksum, name, path, blocks, bytes, objectCount, idx, rev, types }) => ({
     checksum,
     ...(name === undefined ? {} : { name }),
+    ...(blocks === undefined ? {} : { blocks }),
     path,
     bytes,
     objectCount,
