@@ -201,25 +201,30 @@ export class Metrics {
       "kind",
       () => [["pack", cache().bytesMade]],
     );
-    this.#calls("lakefs", "call", "lakeFS", lakefs);
-    this.#calls("store", "operation", "object storage", store);
+    this.#calls(lakefs, "call", {
+      calls: ["lakepack_lakefs_calls_total", "Calls to lakeFS, repeats included."],
+      retries: ["lakepack_lakefs_retries_total", "Calls to lakeFS that were repeated."],
+      bytesIn: ["lakepack_lakefs_bytes_in_total", "Bytes of lakeFS' replies."],
+      bytesOut: ["lakepack_lakefs_bytes_out_total", "Bytes sent to lakeFS."],
+    });
+    this.#calls(store, "operation", {
+      calls: ["lakepack_store_calls_total", "Requests to object storage, repeats included."],
+      retries: ["lakepack_store_retries_total", "Requests to object storage that were repeated."],
+      bytesIn: ["lakepack_store_bytes_in_total", "Bytes of object storage's replies."],
+      bytesOut: ["lakepack_store_bytes_out_total", "Bytes sent to object storage."],
+    });
   }
 
   /** Calls to another server, by kind. */
   #calls(
-    family: string,
-    label: string,
-    server: string,
     read: () => ReadonlyMap<string, CallCounts>,
+    label: string,
+    counters: Readonly<Record<keyof CallCounts, readonly [name: string, help: string]>>,
   ): void {
-    const counters = (name: string, help: string, count: (one: CallCounts) => number) =>
-      this.#counters(`lakepack_${family}_${name}_total`, help, label, () =>
-        [...read()].map(([kind, one]) => [kind, count(one)]),
+    for (const [count, [name, help]] of Object.entries(counters))
+      this.#counters(name, help, label, () =>
+        [...read()].map(([kind, one]) => [kind, one[count as keyof CallCounts]]),
       );
-    counters("calls", `Calls to ${server}, repeats included.`, ({ calls }) => calls);
-    counters("retries", `Calls to ${server} that were repeated.`, ({ retries }) => retries);
-    counters("bytes_in", `Bytes of replies of ${server}.`, ({ bytesIn }) => bytesIn);
-    counters("bytes_out", `Bytes sent to ${server}.`, ({ bytesOut }) => bytesOut);
   }
 
   text(): Promise<string> {
