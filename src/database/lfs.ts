@@ -98,25 +98,22 @@ export async function announce(
  * Makes an announced publication live, and links a repository to it. False, and nothing is done:
  * another one of the object is live, or this one was dropped meanwhile.
  */
-export function linkToAnnounced(
+export async function linkToAnnounced(
   database: Database,
   repositoryId: string,
   published: Publication,
   at: string,
 ): Promise<boolean> {
-  const inOne = async (db: Kysely<Schema>) => {
-    if (!(await change(db, published, "announced", { state: "live" }))) return false;
-    await putLink(db, repositoryId, published, at);
-    return true;
-  };
-  return database.query(async (db) => {
-    try {
-      return await db.transaction().execute(inOne);
-    } catch (error) {
-      if (isDuplicate(error)) return false;
-      throw error;
-    }
-  });
+  try {
+    return await database.transaction(async (db) => {
+      if (!(await change(db, published, "announced", { state: "live" }))) return false;
+      await putLink(db, repositoryId, published, at);
+      return true;
+    });
+  } catch (error) {
+    if (isDuplicate(error)) return false; // the index of live ones allows one
+    throw error;
+  }
 }
 
 /** Drops what was announced and is not needed. One that is live stays. */

@@ -256,7 +256,7 @@ export class History {
   ): Promise<string[]> {
     const lost: string[] = [];
     if (acknowledged.size === 0) return lost;
-    const database = Database.openToRead(join(this.data, "lakepack.db"));
+    const database = await Database.openToRead(join(this.data, "lakepack.db"));
     if (database === undefined) return [...acknowledged];
     try {
       for (const key of acknowledged) {
