@@ -156,3 +156,28 @@ t.test("each look goes along an index", async (t) => {
     t.notMatch(plan.join("; "), /SCAN|TEMP B-TREE/, sql);
   }
 });
+
+t.test(
+  "a link made beside the removal of the last one leads to what is live, or is none",
+  async (t) => {
+    const database = await opened(t);
+    let made = 0;
+    for (let round = 0; round < 200; round++) {
+      const oid = round.toString(16).padStart(64, "0");
+      await shown(database, "a", object("p", oid));
+      const [live, removed] = await Promise.all([
+        queries.linkToLive(database, "b", oid, T2),
+        queries.unlink(database, "a", 9, T2),
+      ]);
+      if (live !== undefined) made++;
+      t.equal(removed.dropped.length, live === undefined ? 1 : 0, `round ${round}`);
+      const [next] = await Promise.all([
+        shown(database, "c", object("q", oid)),
+        queries.unlink(database, "b", 9, T2),
+      ]);
+      t.same(await queries.findLinked(database, "c", oid), next ? object("q", oid) : undefined);
+      await queries.unlink(database, "c", 9, T2);
+    }
+    t.comment(`${made} of 200 came first`);
+  },
+);
