@@ -845,6 +845,28 @@ export const LIMITS = {
   pointerStepsMax: 1_000_000,
   /** Pointers looked for at once: 300 bytes each in a message between threads. */
   pointersAtOnce: 10_000,
+  /**
+   * Names under which one upload is published, one after the other, where what it met was dropped
+   * in between. Each needs a collection in the same milliseconds.
+   */
+  lfsPublicationsMax: 5,
+  /**
+   * Links taken away in one transaction, or taken in from the layout before: some 20 ms of SQLite,
+   * which the event loop waits for.
+   */
+  lfsLinksAtOnce: 100,
+  /** Objects that are listed in one query: 200 bytes each. */
+  lfsListedAtOnce: 500,
+  /**
+   * A name that was announced and never linked to is given up after this: a day is longer than any
+   * upload to the store takes. Links of a repository that nobody came to push to go after it too.
+   */
+  lfsUnfinishedMs: 86_400_000,
+  /**
+   * An id that was promised to the first push of a name, and that LFS objects are linked to
+   * meanwhile, is good for so long: half of the time after which its links go.
+   */
+  lfsPromisedIdMs: 43_200_000,
   /** Seconds that a link of a batch's reply is good. Presigned ones of lakeFS live 900 s. */
   lfsLinkSeconds: 800,
 
@@ -1030,11 +1052,6 @@ export const LIMITS = {
   walkProgressObjects: 4_096,
   /** A year: the most `gc_grace_hours` may be. */
   gcGraceHoursMax: 8_760,
-  /**
-   * An LFS object that no repository links to goes when it is older than this: an upload writes it
-   * some milliseconds before its link.
-   */
-  lfsUnlinkedMs: 60_000,
   /**
    * A repository that is pushed to is looked through for files that nothing names at most so often.
    */

@@ -95,6 +95,7 @@ function failed(error: unknown, facts: { readonly path?: string } = {}): Fault {
 
 /** Returns whether a write failed because a row of that key is there already. */
 export function isDuplicate(error: unknown): boolean {
+  if (error instanceof Fault) return isDuplicate(error.cause);
   const code = (error as { readonly code?: unknown } | undefined)?.code;
   return typeof code === "string" && /^SQLITE_CONSTRAINT(_UNIQUE|_PRIMARYKEY)?$/.test(code);
 }

@@ -4,11 +4,13 @@
  * its schema back: each must pass over what it has done.
  */
 import type { Kysely, Migration } from "kysely";
+import { sql } from "./kysely.js";
 
 export const MIGRATIONS: Readonly<Record<string, Migration>> = {
   "0001-users": { up: users },
   "0002-repository-ids": { up: repositoryIds },
   "0003-repository-settings": { up: repositorySettings },
+  "0004-lfs-links": { up: lfsLinks },
 };
 
 async function users(db: Kysely<unknown>): Promise<void> {
@@ -130,6 +132,50 @@ async function repositoryIds(db: Kysely<unknown>): Promise<void> {
 async function repositorySettings(db: Kysely<unknown>): Promise<void> {
   if ((await columnsOf(db, "repositories", "settings")).length > 0) return;
   await db.schema.alterTable("repositories").addColumn("settings", "text").execute();
+}
+
+async function lfsLinks(db: Kysely<unknown>): Promise<void> {
+  const { schema } = db;
+  await schema
+    .createTable("lfs_objects")
+    .ifNotExists()
+    .addColumn("oid", "text", (column) => column.notNull())
+    .addColumn("publication", "text", (column) => column.notNull())
+    .addColumn("bytes", "bigint", (column) => column.notNull())
+    .addColumn("state", "text", (column) => column.notNull())
+    .addColumn("created_at", "text", (column) => column.notNull())
+    .addColumn("dropped_at", "text")
+    .addPrimaryKeyConstraint("lfs_objects_by_name", ["oid", "publication"])
+    .execute();
+  await schema
+    .createIndex("lfs_objects_live")
+    .ifNotExists()
+    .unique()
+    .on("lfs_objects")
+    .column("oid")
+    .where(sql.ref("state"), "=", "live")
+    .execute();
+  await schema
+    .createIndex("lfs_objects_state")
+    .ifNotExists()
+    .on("lfs_objects")
+    .columns(["state", "dropped_at"])
+    .execute();
+  await schema
+    .createTable("lfs_links")
+    .ifNotExists()
+    .addColumn("repository_id", "text", (column) => column.notNull())
+    .addColumn("oid", "text", (column) => column.notNull())
+    .addColumn("publication", "text", (column) => column.notNull())
+    .addColumn("created_at", "text", (column) => column.notNull())
+    .addPrimaryKeyConstraint("lfs_links_by_repository", ["repository_id", "oid"])
+    .execute();
+  await schema
+    .createIndex("lfs_links_oid")
+    .ifNotExists()
+    .on("lfs_links")
+    .columns(["oid", "publication"])
+    .execute();
 }
 
 /** The columns of this name that a table has: one or none. */

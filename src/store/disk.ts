@@ -187,20 +187,6 @@ export class DiskStore implements Store {
     return removed;
   }
 
-  /**
-   * No publication of the same name is under way meanwhile, and one that has ended has made the
-   * file anew.
-   */
-  deleteOlder(key: StoreKey, beforeMs: number, signal?: AbortSignal): Promise<boolean> {
-    return this.#exclusively(key, signal, async () => {
-      const path = this.#path(key);
-      const found = await files.stat(path).catch(passOverAbsent);
-      if (found !== undefined && found.mtimeMs >= beforeMs) return false;
-      await files.unlink(path).catch(passOverAbsent);
-      return true;
-    });
-  }
-
   async sweep(prefix: StoreKey, beforeMs: number, signal?: AbortSignal): Promise<Amount> {
     const swept = { files: 0, bytes: 0 };
     const { temporaries } = await this.#collect(
@@ -544,11 +530,6 @@ async function sizeOf(path: string): Promise<number | undefined> {
 
 function tagOf(bytes: Uint8Array): Promise<StoreTag> {
   return sha256(bytes, new Turns());
-}
-
-function passOverAbsent(error: unknown): undefined {
-  if (!isAbsent(error)) throw error;
-  return undefined;
 }
 
 function isAbsent(error: unknown): boolean {

@@ -104,12 +104,6 @@ export interface Store {
   deleteAll(prefix: StoreKey, signal?: AbortSignal): Promise<Amount>;
 
   /**
-   * Removes what was written and published before `beforeMs` (since 1970), and is not being
-   * written: whether it has. Absent is success.
-   */
-  deleteOlder?(key: StoreKey, beforeMs: number, signal?: AbortSignal): Promise<boolean>;
-
-  /**
    * Removes what writes below `prefix` (which ends in "/") that died before `beforeMs` have left:
    * nothing that a key names.
    */

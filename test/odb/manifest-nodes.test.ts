@@ -151,7 +151,7 @@ t.test("a collection that sleeps before its DELETE removes nothing that is wante
   await bucket.putIfAbsent(packKey(old), utf8("one"));
   await here.update(withPack(old));
   await here.update((manifest) => ({ ...manifest, packs: [] }));
-  let wake = () => undefined as void;
+  let wake: () => void = () => undefined;
   const asleep = new Promise<void>((resolve) => (wake = resolve));
   const remove = bucket.delete.bind(bucket);
   const reached = new Promise<void>((resolve) => {

@@ -45,9 +45,11 @@ interface Report {
 /** A repository to be checked. */
 interface Checked {
   readonly name: string;
-  readonly prefix: string;
+  readonly id: string;
   /** It has had a manifest. */
   readonly isMade: boolean;
+  /** The database that it stands in. */
+  readonly database: Database;
 }
 
 /**
@@ -59,18 +61,25 @@ export async function verifyStored(
   names: readonly string[],
   json: boolean,
 ): Promise<void> {
-  await withStore(settings, (store) => verifyIn(store, settings, names, json));
+  await withStore(settings, (store) =>
+    reading(settings, (database) => verifyWith({ settings, store, database }, names, json)),
+  );
 }
 
-async function verifyIn(
-  store: Store,
-  settings: Settings,
+interface Places {
+  readonly settings: Settings;
+  readonly store: Store;
+  readonly database: Database | undefined;
+}
+
+async function verifyWith(
+  { settings, store, database }: Places,
   names: readonly string[],
   json: boolean,
 ): Promise<void> {
-  const { checked, reports } = await reading(settings, (database) =>
-    names.length === 0 ? all(store, database) : named(database, names),
-  );
+  const { checked, reports } = await (names.length === 0
+    ? all(store, database)
+    : named(database, names));
   const folder = await mkdtemp(join(tmpdir(), "lakepack-verify-"));
   const pool = createPool({
     kernelsModule: await loadKernels(),
@@ -99,7 +108,9 @@ interface Place extends Checked {
   readonly folder: string;
 }
 
-async function verifyOne({ store, pool, name, prefix, isMade, folder }: Place): Promise<Report> {
+async function verifyOne(place: Place): Promise<Report> {
+  const { store, pool, name, id, isMade, folder } = place;
+  const prefix = storePrefix(id);
   const { signal } = new AbortController();
   const beside = {
     beside: (manifest: Parameters<typeof verifyRecords>[2]) =>
@@ -116,7 +127,7 @@ async function verifyOne({ store, pool, name, prefix, isMade, folder }: Place): 
     ...beside,
   });
   await rm(own, { recursive: true });
-  const lfs = await verifyLfsObjects(store, prefix, signal);
+  const lfs = await verifyLfsObjects(place, id, signal);
   return {
     name,
     refs,
@@ -148,10 +159,11 @@ async function reading<T>(
 
 /** Those that have files: no second names, and none that nothing was pushed to yet. */
 async function all(store: Store, database: Database | undefined): Promise<ToVerify> {
-  const rows = database === undefined ? [] : await allRepositories(database);
+  if (database === undefined) return { checked: [], reports: await unnamed(store, []) };
+  const rows = await allRepositories(database);
   const held = rows.filter(({ state, leads_to: target }) => state === "made" && target === null);
   const checked = held.flatMap(({ id, title }) =>
-    title === null ? [] : [{ name: title, prefix: storePrefix(id), isMade: true }],
+    title === null ? [] : [{ name: title, id, isMade: true, database }],
   );
   return { checked, reports: await unnamed(store, rows) };
 }
@@ -165,15 +177,13 @@ async function named(database: Database | undefined, names: readonly string[]): 
 
 async function checkedOf(database: Database | undefined, text: string): Promise<Checked> {
   const asked = readRepositoryName(text);
+  if (database === undefined) throw new Fault("repository/missing", { name: titleOf(asked) });
   for (const name of candidatesOf(asked)) {
-    const row = database && (await findRepository(database, titleOf(name)));
+    const row = await findRepository(database, titleOf(name));
     const target = row?.leads_to ?? undefined;
-    const held =
-      database === undefined || target === undefined
-        ? row
-        : await findRepositoryById(database, target);
+    const held = target === undefined ? row : await findRepositoryById(database, target);
     if (held !== undefined)
-      return { name: titleOf(name), prefix: storePrefix(held.id), isMade: held.state === "made" };
+      return { name: titleOf(name), id: held.id, isMade: held.state === "made", database };
   }
   throw new Fault("repository/missing", { name: titleOf(asked) });
 }

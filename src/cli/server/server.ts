@@ -9,11 +9,13 @@ import { utf8 } from "../../base/bytes.js";
 import { Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import { lockDataFolder } from "../../database/data-lock.js";
+import type { Database } from "../../database/database.js";
 import { probeWrite } from "../../database/write-probe.js";
 import { TRUSTED } from "../../auth/caller.js";
 import { LakefsServer } from "../../lakefs/api/client.js";
 import { hearCalls, type LakefsAccess, type OnCall } from "../../lakefs/api/http.js";
 import { LINKED_MAPPING } from "../../lakefs/agreed/mapping.js";
+import { takeInFormerLinks } from "../../lfs/former-links.js";
 import { OwnLfsStore } from "../../lfs/own-store.js";
 import { LinkProofs } from "../../lfs/proof.js";
 import type { Log } from "../../observe/log.js";
@@ -30,6 +32,7 @@ import { type LakefsSettings, Repositories } from "../../serve/repositories/repo
 import { Door, type Guard } from "../../serve/repositories/door.js";
 import type { PushPolicy } from "../../serve/conversation/push-policy.js";
 import { Readiness } from "../../serve/readiness.js";
+import { idOfPrefix } from "../../serve/conversation/repository-name.js";
 import { RepositoryTable } from "../../serve/repositories/table.js";
 import { Reached } from "../../serve/fetch/reached.js";
 import { RefAnswers } from "../../serve/fetch/ref-answers.js";
@@ -209,6 +212,9 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
     const opened = await openAccounts(settings, log);
     database = opened;
     if (store.kind === "s3") await claimStore(store, await installationId(database));
+    const places = { store, database: opened.database };
+    const links = await takeInFormerLinks(places, new AbortController().signal);
+    if (links > 0) log.info("links of Git LFS are in the database now", { links });
     const lakefs =
       settings.lakefs_endpoint === ""
         ? undefined
@@ -223,8 +229,9 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
     const probeDatabase = () => probeWrite(opened.database);
     const identity = {
       table,
-      guard: guardOf(settings, database),
-      linkKey: await linkKey(database),
+      database: opened.database,
+      guard: guardOf(settings, opened),
+      linkKey: await linkKey(opened),
       probeDatabase,
       fsckSkip,
     };
@@ -411,6 +418,7 @@ interface Parts {
   readonly metrics: Metrics;
   readonly lakefs: LakefsSettings | undefined;
   readonly table: RepositoryTable;
+  readonly database: Database;
   readonly guard: Guard | undefined;
   readonly linkKey: Uint8Array;
   readonly probeDatabase: () => Promise<void>;
@@ -435,6 +443,7 @@ function assemble(settings: Settings, parts: Parts): Assembled {
     metrics,
     lakefs,
     table,
+    database,
     guard,
     linkKey,
     probeDatabase,
@@ -469,6 +478,7 @@ function assemble(settings: Settings, parts: Parts): Assembled {
       startIngest,
     },
     table,
+    database,
     maintenance,
     ...(lakefs === undefined ? {} : { lakefs }),
     defaultBranch: settings.default_branch,
@@ -499,7 +509,8 @@ function assemble(settings: Settings, parts: Parts): Assembled {
     log,
     lfs: new LfsService({
       proofs: new LinkProofs(linkKey),
-      storeOf: ({ id, lfs }) => lfs ?? new OwnLfsStore({ store, pool, incoming }, id),
+      storeOf: ({ id, lfs }) =>
+        lfs ?? new OwnLfsStore({ store, database, pool, incoming }, idOfPrefix(id)),
       pool,
     }),
     offer,

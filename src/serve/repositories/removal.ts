@@ -4,9 +4,9 @@
  * begun to read is done; the row last, so that a crash in between is made good by the next look.
  */
 import { asFault, Fault } from "../../base/fault.js";
-import { LIMITS } from "../../base/limits.js";
 import type { RepositoryRow } from "../../database/schema.js";
-import { removeLinks } from "../../lfs/remove-links.js";
+import type { Database } from "../../database/database.js";
+import { deleteDropped, dropStrays, removeLinks } from "../../lfs/remove-links.js";
 import type { Log } from "../../observe/log.js";
 import { MANIFEST_NAME, ManifestStore } from "../../odb/manifest/store.js";
 import type { Amount, Store } from "../../store/store.js";
@@ -25,6 +25,7 @@ import { storedRepositories } from "./stored.js";
 export interface RemovalOptions {
   readonly table: RepositoryTable;
   readonly store: Store;
+  readonly database: Database;
   /** Whoever has it open lets go of it. */
   readonly onSetAside: (id: string) => void;
   readonly log: Log;
@@ -88,13 +89,33 @@ export class RepositoryRemoval {
     return { name: title, repositories: rows.length, removed: await this.#remove(rows, 0, signal) };
   }
 
-  /** Removes those set aside longer than `graceMs` ago. */
+  /**
+   * Removes those set aside longer than `graceMs` ago, and LFS objects dropped longer ago.
+   */
   async collect(
     graceMs: number,
     signal: AbortSignal,
   ): Promise<{ readonly repositories: number; readonly removed: Amount }> {
     const rows = await this.#options.table.setAsideBefore(Date.now() - graceMs);
-    return { repositories: rows.length, removed: await this.#remove(rows, graceMs, signal) };
+    const removed = await this.#remove(rows, graceMs, signal);
+    return {
+      repositories: rows.length,
+      removed: sum(removed, await deleteDropped(this.#options, graceMs, signal)),
+    };
+  }
+
+  /**
+   * Drops LFS objects that nothing leads to, which `collect` then removes. Looks through the whole
+   * store; where that has repositories that no row stands for, a database was lost, and every
+   * object may be one of theirs: its files stay.
+   */
+  async dropStrays(graceMs: number, signal: AbortSignal): Promise<void> {
+    const { table, store, log } = this.#options;
+    const known = new Set((await table.all()).map(({ id }) => id));
+    const stored = await storedRepositories(store, signal);
+    const inStore = stored.every(({ id, hasManifest }) => !hasManifest || known.has(id));
+    if (!inStore) log.warn("files of LFS stay: the store has repositories that no name leads to");
+    await dropStrays(this.#options, { graceMs, inStore }, signal);
   }
 
   /**
@@ -204,24 +225,12 @@ export class RepositoryRemoval {
     signal: AbortSignal,
   ): Promise<Amount> {
     const { table, store, log } = this.#options;
-    const removed = { files: 0, bytes: 0 };
-    const prefixes = rows
-      .filter(({ leads_to: target }) => target === null)
-      .map(({ id }) => storePrefix(id));
-    const add = ({ files, bytes }: Amount) => {
-      removed.files += files;
-      removed.bytes += bytes;
-    };
-    if (prefixes.length > 0)
-      add(
-        await removeLinks(
-          store,
-          prefixes,
-          Date.now() - Math.max(graceMs, LIMITS.lfsUnlinkedMs),
-          signal,
-        ),
-      );
-    for (const prefix of prefixes) add(await store.deleteAll(`${prefix}/`, signal));
+    let removed: Amount = { files: 0, bytes: 0 };
+    for (const { id } of rows.filter(({ leads_to: target }) => target === null)) {
+      const objects = await removeLinks(this.#options, id, graceMs === 0, signal);
+      const files = await store.deleteAll(`${storePrefix(id)}/`, signal);
+      removed = sum(removed, sum(objects, files));
+    }
     for (const { id } of rows) await table.remove(id);
     if (rows.length > 0)
       log.info("repositories that were set aside are removed", {
@@ -230,6 +239,10 @@ export class RepositoryRemoval {
       });
     return removed;
   }
+}
+
+function sum(one: Amount, other: Amount): Amount {
+  return { files: one.files + other.files, bytes: one.bytes + other.bytes };
 }
 
 /** Undefined: nothing can be called so. */

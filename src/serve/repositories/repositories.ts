@@ -7,6 +7,7 @@ import { roleIncludes } from "../../auth/caller.js";
 import type { Visibility } from "../../auth/permissions.js";
 import { asFault, Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
+import type { Database } from "../../database/database.js";
 import type { ListedRow } from "../../database/repositories.js";
 import type { RepositoryRow } from "../../database/schema.js";
 import { repairNotedMapping } from "../../lakefs/repository.js";
@@ -44,6 +45,7 @@ export type { LakefsSettings, Naming } from "./handles.js";
 export interface RepositoriesOptions {
   readonly services: ObjectServices;
   readonly table: RepositoryTable;
+  readonly database: Database;
   readonly maintenance: Maintenance;
   /** Target of HEAD in a repository that has no branch yet. */
   readonly defaultBranch: string;
@@ -112,6 +114,7 @@ export class Repositories {
     this.removal = new RepositoryRemoval({
       table,
       store: services.store,
+      database: options.database,
       onSetAside: onChanged,
       log,
     });
@@ -284,11 +287,15 @@ export class Repositories {
     });
   }
 
-  /** Removes repositories that were set aside longer than the grace period ago. */
-  collectSetAside(
+  /**
+   * Removes repositories that were set aside longer than the grace period ago, and LFS objects that
+   * nothing leads to.
+   */
+  async collectSetAside(
     graceMs: number,
     signal: AbortSignal,
   ): Promise<{ readonly repositories: number; readonly removed: Amount }> {
+    await this.removal.dropStrays(graceMs, signal);
     return this.removal.collect(graceMs, signal);
   }
 
