@@ -4,6 +4,7 @@
  * its schema back: each must pass over what it has done.
  */
 import type { Kysely, Migration } from "kysely";
+import { tablesOf } from "./tables.js";
 
 export const MIGRATIONS: Readonly<Record<string, Migration>> = {
   "0001-users": { up: users },
@@ -138,8 +139,7 @@ async function columnsOf(
   table: string,
   column: string,
 ): Promise<readonly unknown[]> {
-  const tables = await db.introspection.getTables();
-  return tables
+  return (await tablesOf(db))
     .filter(({ name }) => name === table)
     .flatMap(({ columns }) => columns.filter(({ name }) => name === column));
 }

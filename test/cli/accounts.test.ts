@@ -226,6 +226,6 @@ t.test(
         .execute(),
     );
     await database.close();
-    await t.rejects(Database.open(path), { code: "database/failed", message: /9999-later/ });
+    await t.rejects(Database.open(path), { code: "database/newer", message: /9999-later/ });
   },
 );

@@ -25,7 +25,7 @@ import {
 } from "../../serve/conversation/repository-name.js";
 import { storedRepositories } from "../../serve/repositories/stored.js";
 import { DiskStore } from "../../store/disk.js";
-import { databasePath } from "../server/accounts.js";
+import { databasePlace } from "../server/accounts.js";
 import { UNNAMED_ADVICE } from "../doctor/repositories.js";
 import { loadKernels } from "../server/kernels.js";
 import type { Settings } from "../server/settings.js";
@@ -129,7 +129,7 @@ async function reading<T>(
   settings: Settings,
   work: (database: Database | undefined) => Promise<T>,
 ): Promise<T> {
-  const database = Database.openToRead(databasePath(settings));
+  const database = await Database.openToRead(databasePlace(settings));
   try {
     return await work(database);
   } finally {

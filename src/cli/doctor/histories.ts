@@ -9,7 +9,7 @@ import { allRepositories } from "../../database/repositories.js";
 import { LakeNotes } from "../../lakefs/read/lake-notes.js";
 import { storePrefix } from "../../serve/conversation/repository-name.js";
 import { DiskStore } from "../../store/disk.js";
-import { databasePath } from "../server/accounts.js";
+import { databasePlace } from "../server/accounts.js";
 import type { Check } from "./check.js";
 import type { Settings } from "../server/settings.js";
 
@@ -45,7 +45,7 @@ export async function checkHistories(settings: Settings): Promise<Check> {
 
 /** "repository: cut at lakeFS commit … (path)", "repository: data of pushed commit …". */
 async function noted(settings: Settings): Promise<string[]> {
-  const database = Database.openToRead(databasePath(settings));
+  const database = await Database.openToRead(databasePlace(settings));
   const rows =
     database === undefined ? [] : await allRepositories(database).finally(() => database.close());
   const store = new DiskStore(resolve(settings.data));
