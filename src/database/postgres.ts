@@ -16,7 +16,7 @@ import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { Engine } from "./engine.js";
 import { Kysely, PostgresDialect, sql } from "./kysely.js";
-import { postgresFault } from "./postgres-faults.js";
+import { isLost, postgresFault } from "./postgres-faults.js";
 import { transact } from "./postgres-transaction.js";
 import { type PostgresAddress, readPostgresUrl } from "./postgres-url.js";
 import type { Schema } from "./schema.js";
@@ -155,11 +155,18 @@ async function connected(pool: Pool, answerMs: number): Promise<PostgresPoolClie
   const { waitingCount: waiting } = pool;
   if (waiting >= LIMITS.databaseWaitingMax) throw new Fault("database/busy", { waiting });
   const client = await pool.connect();
-  const query = (text: string, values: readonly unknown[]) =>
-    endingAfter(client, answerMs, () => client.query(text, [...values]));
+  let isBroken = false; // told so by the server, it may still look alive when it is given back
+  const query = async (text: string, values: readonly unknown[]) => {
+    try {
+      return await endingAfter(client, answerMs, () => client.query(text, [...values]));
+    } catch (error) {
+      isBroken ||= isLost(error);
+      throw error;
+    }
+  };
   return {
     query: query as unknown as PostgresPoolClient["query"],
-    release: () => client.release(),
+    release: () => client.release(isBroken),
   };
 }
 
