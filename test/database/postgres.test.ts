@@ -5,7 +5,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
-import { Fault } from "../../src/base/fault.js";
+import type { Fault } from "../../src/base/fault.js";
 import { Database } from "../../src/database/database.js";
 import { sql } from "../../src/database/kysely.js";
 import { MIGRATIONS } from "../../src/database/migrations.js";
