@@ -11,7 +11,7 @@ import { sql } from "../../src/database/kysely.js";
 import { MIGRATIONS } from "../../src/database/migrations.js";
 import * as queries from "../../src/database/repositories.js";
 import { keepSecret } from "../../src/database/secrets.js";
-import { findUser, insertUser } from "../../src/database/users.js";
+import { findUser, insertUser, listUsers } from "../../src/database/users.js";
 import { RepositoryTable } from "../../src/serve/repositories/table.js";
 import { onBoth, placeAt } from "../support/databases.js";
 import { Postgres, postgres, postgresDatabase, skipPostgres } from "../support/postgres.js";
@@ -143,6 +143,41 @@ t.test("somebody else's tables are left alone", onPostgres, async (t) => {
   await insertUser(database, ada());
   const others = await server.sql("select count(*)::int as n from other.repositories", url);
   t.same(others, [{ n: 0 }], "another schema is another program's");
+});
+
+t.test("lists are in order bytewise, whatever the database's language", onPostgres, async (t) => {
+  const english = "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US' LOCALE 'C'";
+  const url = await (await postgres()).database(english);
+  const [first] = await (await postgres()).sql("select 'a_b' < 'a1' as is_english", url);
+  t.same(first, { is_english: true });
+  const database = await open(t, url);
+  const names = ["a_b", "a1", "a-b", "ab", "aa"];
+  for (const name of names) await insertUser(database, ada(name));
+  const listed = [
+    ...(await listUsers(database, "", 2)),
+    ...(await listUsers(database, "a1", 10)),
+  ].map(({ name }) => name);
+  t.same(listed, names.toSorted());
+  const table = new RepositoryTable(database);
+  for (const [at, name] of names.entries())
+    await table.insert(
+      table.newRow({
+        title: `ada/${name}`,
+        namespace: "ada",
+        state: "made",
+        visibility: at % 2 === 0 ? "public" : "private",
+      }),
+    );
+  const pages: string[] = [];
+  for (let after = ""; pages.length < 10; after = pages.at(-1) ?? "") {
+    const page = await table.list(after, 2, { userId: undefined, namespace: "ada" });
+    if (page.length === 0) break;
+    pages.push(...page.map(({ title }) => title));
+  }
+  t.same(
+    pages,
+    names.toSorted().map((name) => `ada/${name}`),
+  );
 });
 
 t.test("opened to read nothing is made and nothing written", onPostgres, async (t) => {
