@@ -534,6 +534,44 @@ export const FAULTS = {
 
   // database
   "database/failed": { http: 503, retry: true, says: "the database failed" },
+  "database/unreachable": { http: 503, retry: true, says: "the database does not answer" },
+  "database/busy": {
+    http: 503,
+    retry: true,
+    says: "the database has no connection free; try again in a moment",
+  },
+  "database/timeout": { http: 503, retry: true, says: "the database took too long" },
+  "database/refused": {
+    http: 503,
+    retry: true,
+    says: "the database does not let this server in: see user, password and name in the setting database",
+  },
+  "database/untrusted": {
+    http: 503,
+    retry: true,
+    says: "the connection to the database cannot be secured: see sslmode in the setting database, and database_ca",
+  },
+  /** Neither committed nor not, as far as anybody can tell: repeating it may do it twice. */
+  "database/unknown-outcome": {
+    http: 503,
+    retry: false,
+    says: "the database was lost while it kept a change, and whether it was kept is not known; look before you repeat it",
+  },
+  "database/newer": {
+    http: 503,
+    retry: false,
+    says: "a newer lakepack has changed this database; use that one, or a copy from before",
+  },
+  "database/foreign": {
+    http: 503,
+    retry: false,
+    says: "this database holds tables of another program; give lakepack one of its own",
+  },
+  "database/bad-text": {
+    http: 400,
+    retry: false,
+    says: "a text holds a character that the database cannot keep",
+  },
 
   // control: commands to a running server
   "control/bad-request": {

@@ -421,6 +421,39 @@ export const LIMITS = {
   /** Sources that are remembered: 200 bytes each. Of more, the longest quiet is forgotten. */
   failedLoginSourcesMax: 10_000,
 
+  // database --------------------------------------------------------------------------------------
+  /** Connections of one node to PostgreSQL: each query holds one for a millisecond. */
+  databaseConnections: 10,
+  /** The same as a setting; PostgreSQL takes 100 of all nodes unless it is told. */
+  databaseConnectionsMax: 1_000,
+  /** Queries that wait for a connection: a second's work of ten of them. */
+  databaseWaitingMax: 5_000,
+  /** Until a connection is made, or one is free: clients wait no longer than for a page. */
+  databaseConnectMs: 5_000,
+  /** One statement; ours take milliseconds, and wait for others' row locks. */
+  databaseStatementMs: 10_000,
+  /** A server that has ended no statement so long after it should have is gone. */
+  databaseLateMs: 5_000,
+  /** A connection that nobody uses is given back after so long. */
+  databaseIdleMs: 60_000,
+  /** Quiet until the system asks whether the other end is there: proxies forget after minutes. */
+  databaseKeepAliveMs: 30_000,
+  /** One step of a change of the schema, or the wait for another node that makes it. */
+  databaseMigrateMs: 600_000,
+  /** Runs of one transaction that others keep from being kept: two that meet need two. */
+  databaseAttemptsMax: 8,
+  /** Pause before the next run, times its number, times chance. */
+  databaseRetryMs: 20,
+  /** Until it is given up to find out what became of a COMMIT whose connection died. */
+  databaseOutcomeMs: 10_000,
+  /** Between two looks for that. */
+  databaseOutcomeLookMs: 100,
+  /**
+   * A node that has made the first token shows it within a moment: from here on it is taken for
+   * dead, and another node makes one.
+   */
+  firstTokenShownMs: 60_000,
+
   // pool ------------------------------------------------------------------------------------------
   /** Tasks waiting for a thread; above this the answer is 503 before any work. */
   poolQueueMax: 256,

@@ -26,7 +26,7 @@ export async function deleteGrant(
   repositoryId: string,
   userId: string,
 ): Promise<boolean> {
-  const [result] = await database.query((db) =>
+  const [result] = await database.transaction((db) =>
     db
       .deleteFrom("grants")
       .where("repository_id", "=", repositoryId)

@@ -3,8 +3,9 @@
  * corrects it. A step that a crash cut short runs again, since not every database takes a change of
  * its schema back: each must pass over what it has done.
  */
-import type { Kysely, Migration } from "kysely";
+import type { Kysely, Migration, RawBuilder } from "kysely";
 import { sql } from "./kysely.js";
+import { isPostgres, tablesOf } from "./tables.js";
 
 export const MIGRATIONS: Readonly<Record<string, Migration>> = {
   "0001-users": { up: users },
@@ -15,57 +16,58 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
 
 async function users(db: Kysely<unknown>): Promise<void> {
   const { schema } = db;
+  const text = textOf(db);
   await schema
     .createTable("users")
     .ifNotExists()
-    .addColumn("id", "text", (column) => column.primaryKey())
-    .addColumn("name", "text", (column) => column.notNull())
-    .addColumn("name_key", "text", (column) => column.notNull().unique())
+    .addColumn("id", text, (column) => column.primaryKey())
+    .addColumn("name", text, (column) => column.notNull())
+    .addColumn("name_key", text, (column) => column.notNull().unique())
     .addColumn("is_admin", "integer", (column) => column.notNull())
-    .addColumn("created_at", "text", (column) => column.notNull())
-    .addColumn("disabled_at", "text")
+    .addColumn("created_at", text, (column) => column.notNull())
+    .addColumn("disabled_at", text)
     .execute();
   await schema
     .createTable("tokens")
     .ifNotExists()
-    .addColumn("id", "text", (column) => column.primaryKey())
-    .addColumn("user_id", "text", (column) =>
+    .addColumn("id", text, (column) => column.primaryKey())
+    .addColumn("user_id", text, (column) =>
       column.notNull().references("users.id").onDelete("cascade"),
     )
-    .addColumn("label", "text", (column) => column.notNull())
-    .addColumn("hash", "text", (column) => column.notNull().unique())
-    .addColumn("scope", "text", (column) => column.notNull())
-    .addColumn("created_at", "text", (column) => column.notNull())
-    .addColumn("expires_at", "text")
-    .addColumn("last_used_at", "text")
-    .addColumn("revoked_at", "text")
+    .addColumn("label", text, (column) => column.notNull())
+    .addColumn("hash", text, (column) => column.notNull().unique())
+    .addColumn("scope", text, (column) => column.notNull())
+    .addColumn("created_at", text, (column) => column.notNull())
+    .addColumn("expires_at", text)
+    .addColumn("last_used_at", text)
+    .addColumn("revoked_at", text)
     .execute();
   await schema.createIndex("tokens_user").ifNotExists().on("tokens").column("user_id").execute();
   await schema
     .createTable("repositories")
     .ifNotExists()
-    .addColumn("name", "text", (column) => column.primaryKey())
-    .addColumn("visibility", "text", (column) => column.notNull())
-    .addColumn("created_at", "text", (column) => column.notNull())
+    .addColumn("name", text, (column) => column.primaryKey())
+    .addColumn("visibility", text, (column) => column.notNull())
+    .addColumn("created_at", text, (column) => column.notNull())
     .execute();
   await schema
     .createTable("grants")
     .ifNotExists()
-    .addColumn("repository", "text", (column) =>
+    .addColumn("repository", text, (column) =>
       column.notNull().references("repositories.name").onDelete("cascade"),
     )
-    .addColumn("user_id", "text", (column) =>
+    .addColumn("user_id", text, (column) =>
       column.notNull().references("users.id").onDelete("cascade"),
     )
-    .addColumn("role", "text", (column) => column.notNull())
+    .addColumn("role", text, (column) => column.notNull())
     .addPrimaryKeyConstraint("grants_primary", ["repository", "user_id"])
     .execute();
   await schema.createIndex("grants_user").ifNotExists().on("grants").column("user_id").execute();
   await schema
     .createTable("secrets")
     .ifNotExists()
-    .addColumn("name", "text", (column) => column.primaryKey())
-    .addColumn("value", "text", (column) => column.notNull())
+    .addColumn("name", text, (column) => column.primaryKey())
+    .addColumn("value", text, (column) => column.notNull())
     .execute();
 }
 
@@ -74,6 +76,7 @@ async function users(db: Kysely<unknown>): Promise<void> {
  */
 async function repositoryIds(db: Kysely<unknown>): Promise<void> {
   const { schema } = db;
+  const text = textOf(db);
   const { length: old } = await columnsOf(db, "repositories", "name");
   if (old > 0) {
     await schema.dropTable("grants").ifExists().execute();
@@ -82,21 +85,21 @@ async function repositoryIds(db: Kysely<unknown>): Promise<void> {
   await schema
     .createTable("repositories")
     .ifNotExists()
-    .addColumn("id", "text", (column) => column.primaryKey())
-    .addColumn("title", "text", (column) => column.unique())
-    .addColumn("former_title", "text")
-    .addColumn("namespace", "text")
-    .addColumn("visibility", "text", (column) => column.notNull())
-    .addColumn("created_at", "text", (column) => column.notNull())
-    .addColumn("state", "text", (column) => column.notNull())
-    .addColumn("deleted_at", "text")
-    .addColumn("leads_to", "text", (column) =>
+    .addColumn("id", text, (column) => column.primaryKey())
+    .addColumn("title", text, (column) => column.unique())
+    .addColumn("former_title", text)
+    .addColumn("namespace", text)
+    .addColumn("visibility", text, (column) => column.notNull())
+    .addColumn("created_at", text, (column) => column.notNull())
+    .addColumn("state", text, (column) => column.notNull())
+    .addColumn("deleted_at", text)
+    .addColumn("leads_to", text, (column) =>
       column.references("repositories.id").onDelete("cascade"),
     )
-    .addColumn("lakefs", "text")
-    .addColumn("lakefs_created_at", "text")
-    .addColumn("lakefs_namespace", "text")
-    .addColumn("lakefs_root", "text")
+    .addColumn("lakefs", text)
+    .addColumn("lakefs_created_at", text)
+    .addColumn("lakefs_namespace", text)
+    .addColumn("lakefs_root", text)
     .execute();
   for (const column of ["visibility", "namespace"]) {
     await schema
@@ -117,13 +120,13 @@ async function repositoryIds(db: Kysely<unknown>): Promise<void> {
   await schema
     .createTable("grants")
     .ifNotExists()
-    .addColumn("repository_id", "text", (column) =>
+    .addColumn("repository_id", text, (column) =>
       column.notNull().references("repositories.id").onDelete("cascade"),
     )
-    .addColumn("user_id", "text", (column) =>
+    .addColumn("user_id", text, (column) =>
       column.notNull().references("users.id").onDelete("cascade"),
     )
-    .addColumn("role", "text", (column) => column.notNull())
+    .addColumn("role", text, (column) => column.notNull())
     .addPrimaryKeyConstraint("grants_by_repository", ["repository_id", "user_id"])
     .execute();
   await schema.createIndex("grants_user_id").ifNotExists().on("grants").column("user_id").execute();
@@ -131,20 +134,29 @@ async function repositoryIds(db: Kysely<unknown>): Promise<void> {
 
 async function repositorySettings(db: Kysely<unknown>): Promise<void> {
   if ((await columnsOf(db, "repositories", "settings")).length > 0) return;
-  await db.schema.alterTable("repositories").addColumn("settings", "text").execute();
+  await db.schema.alterTable("repositories").addColumn("settings", textOf(db)).execute();
+}
+
+/**
+ * Returns the type of text, which is in order bytewise everywhere: PostgreSQL would take the order
+ * of the language that the database was made with.
+ */
+function textOf(db: Kysely<unknown>): "text" | RawBuilder<string> {
+  return isPostgres(db) ? sql<string>`text collate "C"` : "text";
 }
 
 async function lfsLinks(db: Kysely<unknown>): Promise<void> {
   const { schema } = db;
+  const text = textOf(db);
   await schema
     .createTable("lfs_objects")
     .ifNotExists()
-    .addColumn("oid", "text", (column) => column.notNull())
-    .addColumn("publication", "text", (column) => column.notNull())
+    .addColumn("oid", text, (column) => column.notNull())
+    .addColumn("publication", text, (column) => column.notNull())
     .addColumn("bytes", "bigint", (column) => column.notNull())
-    .addColumn("state", "text", (column) => column.notNull())
-    .addColumn("created_at", "text", (column) => column.notNull())
-    .addColumn("dropped_at", "text")
+    .addColumn("state", text, (column) => column.notNull())
+    .addColumn("created_at", text, (column) => column.notNull())
+    .addColumn("dropped_at", text)
     .addPrimaryKeyConstraint("lfs_objects_by_name", ["oid", "publication"])
     .execute();
   await schema
@@ -164,10 +176,10 @@ async function lfsLinks(db: Kysely<unknown>): Promise<void> {
   await schema
     .createTable("lfs_links")
     .ifNotExists()
-    .addColumn("repository_id", "text", (column) => column.notNull())
-    .addColumn("oid", "text", (column) => column.notNull())
-    .addColumn("publication", "text", (column) => column.notNull())
-    .addColumn("created_at", "text", (column) => column.notNull())
+    .addColumn("repository_id", text, (column) => column.notNull())
+    .addColumn("oid", text, (column) => column.notNull())
+    .addColumn("publication", text, (column) => column.notNull())
+    .addColumn("created_at", text, (column) => column.notNull())
     .addPrimaryKeyConstraint("lfs_links_by_repository", ["repository_id", "oid"])
     .execute();
   await schema
@@ -184,8 +196,7 @@ async function columnsOf(
   table: string,
   column: string,
 ): Promise<readonly unknown[]> {
-  const tables = await db.introspection.getTables();
-  return tables
+  return (await tablesOf(db))
     .filter(({ name }) => name === table)
     .flatMap(({ columns }) => columns.filter(({ name }) => name === column));
 }

@@ -9,7 +9,7 @@ import { utf8 } from "../../src/base/bytes.js";
 import { LIMITS } from "../../src/base/limits.js";
 import { Database } from "../../src/database/database.js";
 import {
-  insertRepository,
+  insertWithin,
   listRepositories,
   setAside,
   type Viewer,
@@ -54,7 +54,7 @@ async function filled(t: Test): Promise<Filled> {
       ...table.newRow({ title, namespace: title.split("/").at(-2), state: "made" }),
       ...more,
     };
-    await insertRepository(database, made);
+    await insertWithin(database, made, 0);
     return made;
   };
   return { database, row };

@@ -94,10 +94,10 @@ export class Postgres {
     await rm(this.folder, { recursive: true, force: true, maxRetries: 3 });
   }
 
-  /** URL of a database that nobody has used. */
-  async database(): Promise<string> {
+  /** URL of a database that nobody has used. `more`: how it is made, in SQL. */
+  async database(more = ""): Promise<string> {
     const name = `test_${randomBytes(6).toString("hex")}`;
-    await this.sql(`CREATE DATABASE ${name}`);
+    await this.sql(`CREATE DATABASE ${name} ${more}`);
     return script.postgresUrl(this.port, name);
   }
 

@@ -26,7 +26,7 @@ import {
 import { storedRepositories } from "../../serve/repositories/stored.js";
 import type { Store } from "../../store/store.js";
 import { placeOf, withStore } from "../server/store.js";
-import { databasePath } from "../server/accounts.js";
+import { databasePlace } from "../server/accounts.js";
 import { UNNAMED_ADVICE } from "../doctor/repositories.js";
 import { loadKernels } from "../server/kernels.js";
 import type { Settings } from "../server/settings.js";
@@ -149,7 +149,7 @@ async function reading<T>(
   settings: Settings,
   work: (database: Database | undefined) => Promise<T>,
 ): Promise<T> {
-  const database = Database.openToRead(databasePath(settings));
+  const database = await Database.openToRead(databasePlace(settings));
   try {
     return await work(database);
   } finally {

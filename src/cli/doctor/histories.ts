@@ -10,7 +10,7 @@ import { storePrefix } from "../../serve/conversation/repository-name.js";
 import type { RepositoryRow } from "../../database/schema.js";
 import type { Store } from "../../store/store.js";
 import { withStore } from "../server/store.js";
-import { databasePath } from "../server/accounts.js";
+import { databasePlace } from "../server/accounts.js";
 import type { Check } from "./check.js";
 import type { Settings } from "../server/settings.js";
 
@@ -46,7 +46,7 @@ export async function checkHistories(settings: Settings): Promise<Check> {
 
 /** "repository: cut at lakeFS commit … (path)", "repository: data of pushed commit …". */
 async function noted(settings: Settings): Promise<string[]> {
-  const database = Database.openToRead(databasePath(settings));
+  const database = await Database.openToRead(databasePlace(settings));
   const rows =
     database === undefined ? [] : await allRepositories(database).finally(() => database.close());
   return withStore(settings, (store) => notedIn(store, rows));

@@ -8,7 +8,7 @@ import { allRepositories } from "../../database/repositories.js";
 import { storePrefix } from "../../serve/conversation/repository-name.js";
 import { storedRepositories } from "../../serve/repositories/stored.js";
 import { withStore } from "../server/store.js";
-import { databasePath } from "../server/accounts.js";
+import { databasePlace } from "../server/accounts.js";
 import type { Check } from "./check.js";
 import type { Settings } from "../server/settings.js";
 
@@ -34,7 +34,7 @@ export async function checkRepositories(settings: Settings): Promise<Check> {
 }
 
 async function compare(settings: Settings): Promise<Check> {
-  const database = Database.openToRead(databasePath(settings));
+  const database = await Database.openToRead(databasePlace(settings));
   const rows =
     database === undefined ? [] : await allRepositories(database).finally(() => database.close());
   const stored = new Map(

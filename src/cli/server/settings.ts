@@ -7,6 +7,7 @@ import { readFileSync } from "node:fs";
 import { z } from "zod";
 import { Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
+import { isPostgresUrl, readPostgresUrl } from "../../database/postgres-url.js";
 import { isUnsettable, readFsckLevels } from "../../git/fsck/levels.js";
 import { isKey } from "../../store/key.js";
 import { parseYaml } from "../../lakefs/api/yaml.js";
@@ -117,10 +118,22 @@ export const SETTINGS = {
     "whether callers sign in, with tokens that `lakepack token` makes",
   ),
   database: setting(
-    z.string().refine((text) => !/^postgres(ql)?:/.test(text)),
+    z.string().refine((text) => !isPostgresUrl(text) || readPostgresUrl(text) !== undefined),
     "",
-    "a file's path; empty for lakepack.db in the data folder",
-    "users, tokens and permissions (SQLite)",
+    "a file's path; empty for lakepack.db in the data folder; or postgres://user:password@host:port/name, with ?sslmode=disable, require or verify-full",
+    "users, tokens, permissions and names of repositories: SQLite, or PostgreSQL, which several servers may share; its password is never logged",
+  ),
+  database_ca: setting(
+    z.string(),
+    "",
+    "a PEM file, or empty for those that the system trusts",
+    "with PostgreSQL over TLS: who signs its certificate",
+  ),
+  database_connections: setting(
+    count(LIMITS.databaseConnectionsMax),
+    String(LIMITS.databaseConnections),
+    `1 to ${LIMITS.databaseConnectionsMax}`,
+    "with PostgreSQL: connections of this server at most",
   ),
   default_visibility: setting(
     z.enum(["private", "public"]),
@@ -458,7 +471,7 @@ export function checkSettings(given: Given): Settings {
       const reason = toldReason(parsed.error);
       throw new Fault("settings/bad-value", {
         name,
-        value: SECRET.test(name) ? "not shown" : shown(value),
+        value: isSecret(name, value) ? "not shown" : shown(value),
         reason,
         allowed,
       });
@@ -466,6 +479,11 @@ export function checkSettings(given: Given): Settings {
     settings[name] = parsed.data;
   }
   return settings as Settings;
+}
+
+/** An address of a database may hold a password, also where it cannot be read. */
+function isSecret(name: string, value: unknown): boolean {
+  return SECRET.test(name) || (name === "database" && isPostgresUrl(shown(value)));
 }
 
 function toldReason({ issues }: z.ZodError): string | undefined {
