@@ -1,20 +1,15 @@
 /** LFS objects in the database: announced, live, dropped, gone, and no way back. */
 import { join } from "node:path";
 import Libsql from "libsql";
-import t, { type Test } from "tap";
+import t from "tap";
 import { Database } from "../../src/database/database.js";
 import * as queries from "../../src/database/lfs.js";
 import { RepositoryTable } from "../../src/serve/repositories/table.js";
+import { onBoth } from "../support/databases.js";
 import { tempFolder } from "../support/temp-folder.js";
 
 const OID = "ab".repeat(32);
 const [T1, T2, T3] = ["2026-01-01", "2026-01-02", "2026-01-03"] as const;
-
-async function opened(t: Test): Promise<Database> {
-  const database = await Database.open(join(await tempFolder(t), "lakepack.db"));
-  t.teardown(() => database.close());
-  return database;
-}
 
 function object(publication: string, oid = OID, bytes = 5): queries.PublishedObject {
   return { oid, publication, bytes };
@@ -25,8 +20,8 @@ async function shown(database: Database, repository: string, one: queries.Publis
   return queries.linkToAnnounced(database, repository, one, T1);
 }
 
-t.test("an announced object is nobody's before it is linked to", async (t) => {
-  const database = await opened(t);
+onBoth("an announced object is nobody's before it is linked to", async (t, open) => {
+  const database = await open();
   await queries.announce(database, object("p1"), T1);
   t.equal(await queries.findLinked(database, "a", OID), undefined);
   t.equal(await queries.linkToLive(database, "b", OID, T1), undefined);
@@ -37,10 +32,10 @@ t.test("an announced object is nobody's before it is linked to", async (t) => {
   t.same(await queries.findLinked(database, "b", OID), object("p1"));
 });
 
-t.test(
+onBoth(
   "one publication of an object is live: the second is not, and changes nothing",
-  async (t) => {
-    const database = await opened(t);
+  async (t, open) => {
+    const database = await open();
     t.ok(await shown(database, "a", object("p1")));
     t.notOk(await shown(database, "b", object("p2")));
     t.equal(await queries.findLinked(database, "b", OID), undefined);
@@ -52,48 +47,54 @@ t.test(
   },
 );
 
-t.test("links are taken away by pages, and only what nothing links to is dropped", async (t) => {
-  const database = await opened(t);
-  const oids = Array.from({ length: 5 }, (_, n) => `${n}`.repeat(64));
-  for (const oid of oids) await shown(database, "a", object("p", oid));
-  await queries.linkToLive(database, "b", oids[1] as string, T1);
-  t.same(
-    (await queries.listLinked(database, "a", oids[1] as string, 2)).map(({ oid }) => oid),
-    oids.slice(2, 4),
-  );
-  const first = await queries.unlink(database, "a", 3, T2);
-  t.equal(first.links, 3);
-  t.same(
-    first.dropped.map(({ oid }) => oid),
-    [oids[0], oids[2]],
-  );
-  t.match(await queries.unlink(database, "a", 3, T2), { links: 2, dropped: { length: 2 } });
-  t.same(await queries.unlink(database, "a", 3, T2), { links: 0, dropped: [] });
-  t.same(await queries.findLinked(database, "b", oids[1] as string), object("p", oids[1]));
-  t.equal(await queries.linkToLive(database, "c", oids[0] as string, T2), undefined);
-  t.same(await queries.listDropped(database, T1, 9), [], "dropped later than that");
-  t.equal((await queries.listDropped(database, T2, 3)).length, 3);
-  const gone = object("p", oids[0]);
-  t.ok(await queries.forgetDropped(database, gone));
-  t.notOk(await queries.forgetDropped(database, gone), "another has done so");
-  t.notOk(await queries.forgetDropped(database, object("p", oids[1])), "a live one has its row");
-});
+onBoth(
+  "links are taken away by pages, and only what nothing links to is dropped",
+  async (t, open) => {
+    const database = await open();
+    const oids = Array.from({ length: 5 }, (_, n) => `${n}`.repeat(64));
+    for (const oid of oids) await shown(database, "a", object("p", oid));
+    await queries.linkToLive(database, "b", oids[1] as string, T1);
+    t.same(
+      (await queries.listLinked(database, "a", oids[1] as string, 2)).map(({ oid }) => oid),
+      oids.slice(2, 4),
+    );
+    const first = await queries.unlink(database, "a", 3, T2);
+    t.equal(first.links, 3);
+    t.same(
+      first.dropped.map(({ oid }) => oid),
+      [oids[0], oids[2]],
+    );
+    t.match(await queries.unlink(database, "a", 3, T2), { links: 2, dropped: { length: 2 } });
+    t.same(await queries.unlink(database, "a", 3, T2), { links: 0, dropped: [] });
+    t.same(await queries.findLinked(database, "b", oids[1] as string), object("p", oids[1]));
+    t.equal(await queries.linkToLive(database, "c", oids[0] as string, T2), undefined);
+    t.same(await queries.listDropped(database, T1, 9), [], "dropped later than that");
+    t.equal((await queries.listDropped(database, T2, 3)).length, 3);
+    const gone = object("p", oids[0]);
+    t.ok(await queries.forgetDropped(database, gone));
+    t.notOk(await queries.forgetDropped(database, gone), "another has done so");
+    t.notOk(await queries.forgetDropped(database, object("p", oids[1])), "a live one has its row");
+  },
+);
 
-t.test("what was announced and never linked to is given up; what became live stays", async (t) => {
-  const database = await opened(t);
-  await queries.announce(database, object("old"), T1);
-  await queries.announce(database, object("young"), T3);
-  await shown(database, "a", object("live", "cd".repeat(32)));
-  await queries.dropUnfinished(database, T2, T3);
-  t.same(await queries.listDropped(database, T3, 9), [object("old")]);
-  t.notOk(await queries.linkToAnnounced(database, "a", object("old"), T3));
-  t.ok(await queries.linkToAnnounced(database, "a", object("young"), T3));
-});
+onBoth(
+  "what was announced and never linked to is given up; what became live stays",
+  async (t, open) => {
+    const database = await open();
+    await queries.announce(database, object("old"), T1);
+    await queries.announce(database, object("young"), T3);
+    await shown(database, "a", object("live", "cd".repeat(32)));
+    await queries.dropUnfinished(database, T2, T3);
+    t.same(await queries.listDropped(database, T3, 9), [object("old")]);
+    t.notOk(await queries.linkToAnnounced(database, "a", object("old"), T3));
+    t.ok(await queries.linkToAnnounced(database, "a", object("young"), T3));
+  },
+);
 
-t.test(
+onBoth(
   "ids that nobody came to push to: by their latest link, and never one with a row",
-  async (t) => {
-    const database = await opened(t);
+  async (t, open) => {
+    const database = await open();
     const row = new RepositoryTable(database).newRow({ title: "a/b", namespace: "a" });
     await new RepositoryTable(database).insert(row);
     const young = object("p", "cd".repeat(32));
@@ -109,8 +110,8 @@ t.test(
   },
 );
 
-t.test("what lies in the store without a row is noted as dropped, once", async (t) => {
-  const database = await opened(t);
+onBoth("what lies in the store without a row is noted as dropped, once", async (t, open) => {
+  const database = await open();
   await shown(database, "a", object("p"));
   const found = [object("p"), object(""), object("q")];
   const unknown = await queries.withoutRow(database, found);
@@ -125,18 +126,23 @@ t.test("what lies in the store without a row is noted as dropped, once", async (
   );
 });
 
-t.test("links of the layout before are taken in, and again, and beside a live one", async (t) => {
-  const database = await opened(t);
-  const other = object("", "cd".repeat(32), 7);
-  for (const _ of [1, 2]) await queries.takeInLinks(database, "a", [object(""), other], T1);
-  t.same(await queries.listLinked(database, "a", "", 9), [object(""), other]);
-  await shown(database, "b", object("p", "ef".repeat(32)));
-  await queries.takeInLinks(database, "a", [object("", "ef".repeat(32))], T1);
-  t.match(await queries.findLinked(database, "a", "ef".repeat(32)), { publication: "p" });
-  await queries.unlink(database, "a", 1, T2);
-  await t.rejects(queries.takeInLinks(database, "c", [object("")], T3), { code: "store/conflict" });
-  t.same(await queries.listLinked(database, "c", "", 9), [], "all of it or nothing");
-});
+onBoth(
+  "links of the layout before are taken in, and again, and beside a live one",
+  async (t, open) => {
+    const database = await open();
+    const other = object("", "cd".repeat(32), 7);
+    for (const _ of [1, 2]) await queries.takeInLinks(database, "a", [object(""), other], T1);
+    t.same(await queries.listLinked(database, "a", "", 9), [object(""), other]);
+    await shown(database, "b", object("p", "ef".repeat(32)));
+    await queries.takeInLinks(database, "a", [object("", "ef".repeat(32))], T1);
+    t.match(await queries.findLinked(database, "a", "ef".repeat(32)), { publication: "p" });
+    await queries.unlink(database, "a", 1, T2);
+    await t.rejects(queries.takeInLinks(database, "c", [object("")], T3), {
+      code: "store/conflict",
+    });
+    t.same(await queries.listLinked(database, "c", "", 9), [], "all of it or nothing");
+  },
+);
 
 t.test("each look goes along an index", async (t) => {
   const path = join(await tempFolder(t), "lakepack.db");
@@ -157,10 +163,10 @@ t.test("each look goes along an index", async (t) => {
   }
 });
 
-t.test(
+onBoth(
   "a link made beside the removal of the last one leads to what is live, or is none",
-  async (t) => {
-    const database = await opened(t);
+  async (t, open) => {
+    const database = await open();
     let made = 0;
     for (let round = 0; round < 200; round++) {
       const oid = round.toString(16).padStart(64, "0");

@@ -171,7 +171,12 @@ t.test("the object store goes away for a while", { skip: skipFleet }, async (t) 
   fleet.line.mend();
   t.ok(await pusher.push(url), "back by itself");
   await ledger.check(t, url);
-  t.equal((await fetch(`${node.url}/readyz`)).status, 200);
+  let ready = 0;
+  for (let attempt = 0; attempt < 50 && ready !== 200; attempt++) {
+    await sleep(200); // it looks once in a few seconds
+    ready = (await fetch(`${node.url}/readyz`)).status;
+  }
+  t.equal(ready, 200);
   t.same(
     (await readdir(join(node.data, "incoming"))).filter((name) => !name.startsWith(".")),
     [],
