@@ -12,6 +12,7 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
   "0002-repository-ids": { up: repositoryIds },
   "0003-repository-settings": { up: repositorySettings },
   "0004-lfs-links": { up: lfsLinks },
+  "0005-grant-titles": { up: grantTitles },
 };
 
 async function users(db: Kysely<unknown>): Promise<void> {
@@ -187,6 +188,21 @@ async function lfsLinks(db: Kysely<unknown>): Promise<void> {
     .ifNotExists()
     .on("lfs_links")
     .columns(["oid", "publication"])
+    .execute();
+}
+
+async function grantTitles(db: Kysely<unknown>): Promise<void> {
+  if ((await columnsOf(db, "grants", "title")).length === 0)
+    await db.schema.alterTable("grants").addColumn("title", textOf(db)).execute();
+  await sql`update grants set title = (
+    select coalesce(repositories.title, repositories.former_title) from repositories
+    where repositories.id = grants.repository_id
+      and (repositories.namespace is not null or repositories.lakefs is not null))`.execute(db);
+  await db.schema
+    .createIndex("grants_user_title")
+    .ifNotExists()
+    .on("grants")
+    .columns(["user_id", "title"])
     .execute();
 }
 

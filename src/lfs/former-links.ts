@@ -28,7 +28,7 @@ export async function takeInFormerLinks(
   for (const name of await places.store.names(LINKS_FOLDER, signal)) {
     const id = name.replace(/\/$/, "");
     links += await takeInOf(places, id, signal);
-    await places.store.deleteAll(folderOf(id), signal);
+    await places.store.deleteAll(linksOf(id), signal);
   }
   return links;
 }
@@ -59,7 +59,7 @@ export async function* formerLinks(
   id: string,
   signal: AbortSignal,
 ): AsyncGenerator<PublishedObject, void, undefined> {
-  for await (const { key } of store.list(folderOf(id), signal)) {
+  for await (const { key } of store.list(linksOf(id), signal)) {
     const oid = key.slice(key.lastIndexOf("/") + 1);
     yield { oid, publication: "", bytes: await bytesOf(store, key, oid, signal) };
   }
@@ -78,6 +78,6 @@ async function bytesOf(
   return (await store.size(objectKey({ oid, publication: "" }), signal)) ?? 0;
 }
 
-function folderOf(id: string): StoreKey {
+function linksOf(id: string): StoreKey {
   return `${LINKS_FOLDER}${id}/`;
 }

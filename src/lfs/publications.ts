@@ -29,6 +29,6 @@ export function readName(folder: StoreKey, name: string): Publication | undefine
   return oid === undefined || folderOf(oid) !== folder ? undefined : { oid, publication };
 }
 
-function folderOf(oid: string): StoreKey {
+export function folderOf(oid: string): StoreKey {
   return `${LFS_FOLDER}${oid.slice(0, 2)}/${oid.slice(2, 4)}/`;
 }

@@ -58,18 +58,17 @@ export async function deleteDropped(
 
 /**
  * Drops what no repository can come to: links of ids that nobody pushed to for `graceMs`, a day at
- * least, and with `inStore` files that no row stands for, of a layout or a database before.
+ * least, and files that no row stands for, of a layout or a database before.
  */
 export async function dropStrays(
   places: OwnLfsPlaces,
-  { graceMs, inStore }: { readonly graceMs: number; readonly inStore: boolean },
+  graceMs: number,
   signal: AbortSignal,
 ): Promise<void> {
   const before = isoTime(Math.max(graceMs, LIMITS.lfsUnfinishedMs));
   const page = () => listUnmade(places.database, before, LIMITS.lfsListedAtOnce);
   for (let ids = await page(); ids.length > 0; ids = await page())
     for (const id of ids) await removeLinks(places, id, false, signal);
-  if (!inStore) return;
   for await (const folder of foldersOf(places, signal)) await dropStraysIn(places, folder, signal);
 }
 

@@ -23,7 +23,7 @@ export async function verifyLfsObjects(
 ): Promise<VerifiedLfs> {
   const findings: Finding[] = [];
   let objects = 0;
-  for await (const object of linksOf(places, repositoryId, signal)) {
+  for await (const object of objectsOf(places, repositoryId, signal)) {
     objects++;
     const problem = await problemOf(places.store, object, signal);
     if (problem !== undefined) findings.push({ file: objectKey(object), problem, advice: ADVICE });
@@ -32,7 +32,7 @@ export async function verifyLfsObjects(
 }
 
 /** Those of the layout before too: a data folder that was not served since has no others. */
-async function* linksOf(
+async function* objectsOf(
   { store, database }: OwnLfsPlaces,
   repositoryId: string,
   signal: AbortSignal,

@@ -257,6 +257,43 @@ t.test(
   },
 );
 
+t.test(
+  "a lost database: nothing of LFS goes before repositories are recovered, and then each has its objects",
+  { skip: SKIP },
+  async (t) => {
+    const first = await startLakepack(t);
+    const { data } = first;
+    const lakepack = (...args: string[]) => runLakepack([...args, "--data", data]);
+    const work = await lfsRepository(t, `${first.url}/me/model.git`);
+    for (const name of ["a.bin", "b.bin"]) await writeFile(join(work, name), randomBytes(9_000));
+    await commit(work, "two", {});
+    t.equal((await push(work)).code, 0);
+    await rm(join(work, "b.bin"));
+    await commit(work, "one", {});
+    t.equal((await push(work)).code, 0);
+    const other = await tryGit(["push", `${first.url}/me/other.git`, "main"], { cwd: work });
+    t.equal(other.code, 0, other.stderr);
+    await first.stop();
+    for (const file of await readdir(data))
+      if (file.startsWith("lakepack.db")) await rm(join(data, file));
+
+    t.match(await lakepack("gc", "--all", "--grace", "0"), { code: 0, out: "" });
+    t.equal((await filesBelow(join(data, "lfs"))).length, 2, "all of it stays");
+    const recovered = await lakepack("repo", "recover", "--json");
+    t.match(JSON.parse(recovered.out), [
+      { name: /^me\/(model|other)$/, reason: null, lfsObjects: 2 },
+      { name: /^me\/(model|other)$/, reason: null, lfsObjects: 2 },
+    ]);
+    t.match(await lakepack("gc", "--all", "--grace", "0"), { code: 0 });
+    t.match((await lakepack("verify", "--all")).out, /(good .*2 LFS objects\)\n.*){2}/);
+    const server = await startLakepack(t, { data });
+    const copy = join(await tempFolder(t), "copy");
+    await git([...CLONE, `${server.url}/me/other.git`, copy]);
+    const [here, there] = [join(work, "a.bin"), join(copy, "a.bin")];
+    t.ok((await readFile(there)).equals(await readFile(here)));
+  },
+);
+
 /** Puts the objects and links of a repository where the version before had them. */
 async function asBefore(data: string, prefix: string): Promise<void> {
   const entries = await readdir(join(data, "lfs"), { recursive: true, withFileTypes: true });

@@ -11,8 +11,10 @@ import type { Database } from "../../database/database.js";
 import type { ListedRow } from "../../database/repositories.js";
 import type { RepositoryRow } from "../../database/schema.js";
 import { repairNotedMapping } from "../../lakefs/repository.js";
+import { relinkObjects } from "../../lfs/relink.js";
 import { faultFacts, type Log } from "../../observe/log.js";
 import type { Collected } from "../../odb/manifest/collect.js";
+import { toHandles } from "../../odb/packs/handle.js";
 import type { ObjectServices } from "../../odb/manifest/objects.js";
 import type { Amount } from "../../store/store.js";
 import type { Repository } from "../conversation/conversation.js";
@@ -115,6 +117,7 @@ export class Repositories {
       table,
       store: services.store,
       database: options.database,
+      relink: (row, signal) => this.#relink(row, signal),
       onSetAside: onChanged,
       log,
     });
@@ -297,6 +300,12 @@ export class Repositories {
   ): Promise<{ readonly repositories: number; readonly removed: Amount }> {
     await this.removal.dropStrays(graceMs, signal);
     return this.removal.collect(graceMs, signal);
+  }
+
+  async #relink(row: RepositoryRow, signal: AbortSignal): Promise<number> {
+    const { services, database } = this.#options;
+    const { packs } = await this.#handles.own(row).objects.packs(signal);
+    return relinkObjects({ ...services, database }, row.id, toHandles(packs), signal);
   }
 
   /** For who may see all. Throws "repository/missing". */
