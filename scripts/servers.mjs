@@ -339,11 +339,24 @@ async function postgresAnswers(port, server, folder) {
   throw new Error(`PostgreSQL does not answer at port ${port}`);
 }
 
+/** Why it cannot run on data in this folder; undefined: it can. */
+function whyNoPostgres(folder) {
+  if (postgresFolder() === undefined) return "not installed (Debian: apt install postgresql)";
+  const reach = [...UNPRIVILEGED, "test", "-x", folder];
+  if (process.getuid?.() !== 0 || spawnSync(reach[0], reach.slice(1)).status === 0)
+    return undefined;
+  return `not started: it does not run as root, and nobody else can reach ${folder}`;
+}
+
+/** Its URL, or why it was not started. */
 async function startPostgres(begin, folder) {
+  const reason = whyNoPostgres(folder);
+  if (reason !== undefined) return reason;
   const place = join(folder, "postgres");
   if (!existsSync(join(place, "data"))) preparePostgres(place);
   const command = postgresCommand("postgres", postgresArguments(PORT + 5, place));
   await postgresAnswers(PORT + 5, begin("postgres", command, {}, "SIGINT"), folder);
+  return postgresUrl(PORT + 5);
 }
 
 const PORTS = 6;
@@ -405,8 +418,7 @@ async function startAll(folder, started) {
   await Promise.all(
     health.map(([port, what]) => answers(`http://127.0.0.1:${port}/_health`, what)),
   );
-  const hasPostgres = postgresFolder() !== undefined;
-  if (hasPostgres) await startPostgres(begin, folder);
+  const postgres = await startPostgres(begin, folder);
   const file = join(folder, "writer.json");
   if (!existsSync(file))
     writeFileSync(
@@ -418,7 +430,7 @@ async function startAll(folder, started) {
 lakeFS, S3 blocks      http://127.0.0.1:${PORT + 2}   (bucket lakefs)
 lakeFS, several users  http://127.0.0.1:${PORT + 3}   (a user "writer": ${writer.accessKeyId} ${writer.secretAccessKey})
 S3 server              http://127.0.0.1:${PORT + 1}
-PostgreSQL             ${hasPostgres ? postgresUrl(PORT + 5) : "not installed (Debian: apt install postgresql)"}
+PostgreSQL             ${postgres}
 access key ${ACCESS_KEY}
 secret key ${SECRET_KEY}`);
 }

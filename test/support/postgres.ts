@@ -94,6 +94,11 @@ export class Postgres {
     await rm(this.folder, { recursive: true, force: true, maxRetries: 3 });
   }
 
+  /** URL of its superuser. */
+  get url(): string {
+    return script.postgresUrl(this.port);
+  }
+
   /** URL of a database that nobody has used. `more`: how it is made, in SQL. */
   async database(more = ""): Promise<string> {
     const name = `test_${randomBytes(6).toString("hex")}`;
@@ -102,7 +107,7 @@ export class Postgres {
   }
 
   /** Rows of one statement, on a connection of its own. */
-  async sql(text: string, url: string = script.postgresUrl(this.port)): Promise<unknown[]> {
+  async sql(text: string, url: string = this.url): Promise<unknown[]> {
     const client = new Client({ connectionString: url });
     await client.connect();
     try {
