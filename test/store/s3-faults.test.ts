@@ -32,7 +32,7 @@ import { tempFolder } from "../support/temp-folder.js";
 const BYTES_MAX = 1_000_000;
 const MIB = 1024 * 1024;
 const SILENCE_MS = 400;
-const PATIENCE_MS = 2_500;
+const PATIENCE_MS = 1_800;
 
 interface Scene {
   readonly server: RunningS3;
@@ -61,7 +61,6 @@ async function scene(t: Test, more: Partial<S3Options> = {}): Promise<Scene> {
   };
   return { server, proxy, store, other, options, deal };
 }
-
 
 function textOf(stored: { readonly bytes: Uint8Array } | undefined): string {
   return Buffer.from(stored?.bytes ?? []).toString();

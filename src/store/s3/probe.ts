@@ -115,43 +115,82 @@ async function putIfAbsent({ store, prefix, signal }: Bench): Promise<string> {
 const PROBE_BYTES_MAX = 10_000;
 const WRITERS = 8;
 
-/** Contents seen by their tags: never two of one tag. */
-type Seen = Map<StoreTag, string>;
+const READERS = 8;
 
 /** A counter that several replace: each replacement that was acknowledged must be in it. */
-async function replaceIfUnchanged(bench: Bench): Promise<string> {
-  const { store, signal } = bench;
-  const key = `${bench.prefix}counter`;
-  const seen: Seen = new Map();
-  const counted = { done: 0, untilMs: performance.now() + LIMITS.s3ProbeMs };
-  seen.set(await store.putIfMatch(key, numbered(0), undefined, signal), lossyText(numbered(0)));
-  await all(Array.from({ length: WRITERS }, () => count(bench, key, counted, seen)));
-  const last = await store.get(key, PROBE_BYTES_MAX, signal);
-  const kept = numberIn(lossyText(last?.bytes ?? utf8("")));
-  must(kept === counted.done, `${counted.done - kept} of ${counted.done} updates were lost`);
-  return `${counted.done} updates by ${WRITERS} writers, none lost`;
+async function replaceIfUnchanged({ store, prefix, signal }: Bench): Promise<string> {
+  const counter = new Counter(store, `${prefix}counter`, signal);
+  await counter.begin();
+  await all([
+    ...Array.from({ length: WRITERS }, () => counter.count()),
+    ...Array.from({ length: READERS }, () => counter.watch()),
+  ]);
+  const lost = counter.done - numberIn(await counter.read());
+  must(lost === 0, `${lost} of ${counter.done} updates were lost`);
+  return `${counter.done} updates by ${WRITERS} writers, none lost`;
 }
 
-async function count(
-  { store, signal }: Bench,
-  key: string,
-  counted: { done: number; readonly untilMs: number },
-  seen: Seen,
-): Promise<void> {
-  while (counted.done < LIMITS.s3ProbeReplacementsMax && performance.now() < counted.untilMs) {
-    checkAborted(signal);
-    const found = await store.get(key, PROBE_BYTES_MAX, signal);
-    must(found !== undefined, "an object was gone while it was replaced");
-    if (found === undefined) return;
+class Counter {
+  readonly #store: S3Store;
+  readonly #key: string;
+  readonly #signal: AbortSignal | undefined;
+  readonly #untilMs = performance.now() + LIMITS.s3ProbeMs;
+  /** Contents by their tags: never two of one tag. */
+  readonly #seen = new Map<StoreTag, string>();
+  /** Replacements that were acknowledged. */
+  done = 0;
+
+  constructor(store: S3Store, key: string, signal: AbortSignal | undefined) {
+    this.#store = store;
+    this.#key = key;
+    this.#signal = signal;
+  }
+
+  async begin(): Promise<void> {
+    const bytes = numbered(0);
+    const tag = await this.#store.putIfMatch(this.#key, bytes, undefined, this.#signal);
+    this.#note(tag, lossyText(bytes));
+  }
+
+  /** Adds one, again and again. */
+  async count(): Promise<void> {
+    while (this.#goesOn()) await this.#replace(await this.#get());
+  }
+
+  /** Only looks: so a reply is the likelier to be made while the object is replaced. */
+  async watch(): Promise<void> {
+    while (this.#goesOn()) await this.read();
+  }
+
+  async read(): Promise<string> {
+    return (await this.#get()).text;
+  }
+
+  #goesOn(): boolean {
+    checkAborted(this.#signal);
+    return this.done < LIMITS.s3ProbeReplacementsMax && performance.now() < this.#untilMs;
+  }
+
+  async #get(): Promise<{ readonly tag: StoreTag; readonly text: string }> {
+    const found = await this.#store.get(this.#key, PROBE_BYTES_MAX, this.#signal);
+    if (found === undefined) throw new Unfit("an object was gone while it was replaced");
     const text = lossyText(found.bytes);
-    must(
-      (seen.get(found.tag) ?? text) === text,
-      "one content was answered with the tag of another",
-    );
-    seen.set(found.tag, text);
+    this.#note(found.tag, text);
+    return { tag: found.tag, text };
+  }
+
+  async #replace({ tag, text }: { readonly tag: StoreTag; readonly text: string }): Promise<void> {
     const bytes = numbered(numberIn(text) + 1);
-    const outcome = await outcomeOf(store.putIfMatch(key, bytes, found.tag, signal));
-    if (outcome === "done") counted.done++;
+    const write = this.#store.putIfMatch(this.#key, bytes, tag, this.#signal);
+    if ((await outcomeOf(write)) === "refused") return;
+    this.done++;
+    this.#note(await write, lossyText(bytes));
+  }
+
+  #note(tag: StoreTag, text: string): void {
+    const known = this.#seen.get(tag) ?? text;
+    must(known === text, "one content was answered with the tag of another");
+    this.#seen.set(tag, text);
   }
 }
 
