@@ -948,7 +948,7 @@ export const LIMITS = {
   /** Milliseconds that a look at conditional writes under contention takes at start. */
   s3ProbeMs: 2_500,
   /** Replacements of one object by which it looks: a round trip or two each. */
-  s3ProbeReplacementsMax: 240,
+  s3ProbeReplacementsMax: 400,
 
   // local copies of what lies in object storage ---------------------------------------------------
   /**

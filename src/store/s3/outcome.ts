@@ -92,12 +92,21 @@ const REFUSED: Readonly<Record<string, FaultCode>> = {
   SignatureDoesNotMatch: "store/bad-signature",
   InvalidAccessKeyId: "store/bad-credentials",
   ExpiredToken: "store/bad-credentials",
+  XAdminUserNotFound: "store/bad-credentials", // versitygw, with 404
   InvalidToken: "store/bad-credentials",
   PermanentRedirect: "store/wrong-region",
   TemporaryRedirect: "store/wrong-region",
   AuthorizationHeaderMalformed: "store/wrong-region",
   IllegalLocationConstraintException: "store/wrong-region",
 };
+
+/** Names with 404; the last two are of HEAD, whose answer has none. */
+const MISSING: ReadonlySet<string> = new Set([
+  "NoSuchKey",
+  "NoSuchUpload",
+  "NotFound",
+  "UnknownError",
+]);
 
 function outcomeOfAnswer(error: SdkError, status: number, asked: Asked): Outcome {
   const { name = "" } = error;
@@ -108,7 +117,7 @@ function outcomeOfAnswer(error: SdkError, status: number, asked: Asked): Outcome
   if (undone !== undefined) return { as: "undone", fault: fault(undone), ...waitOf(error) };
   const refused = Object.hasOwn(REFUSED, name) ? REFUSED[name] : undefined;
   if (refused !== undefined) return { as: "refused", fault: fault(refused) };
-  if (status === 404) return { as: "missing" };
+  if (status === 404 && MISSING.has(name)) return { as: "missing" };
   if (status === 304) return { as: "unchanged" };
   if (status === 412) return { as: "precondition" };
   if (status === 416) return { as: "beyond" };

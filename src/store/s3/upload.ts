@@ -2,7 +2,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import type { CompletedPart } from "@aws-sdk/client-s3";
 import { asFault, Fault } from "../../base/fault.js";
-import { checkAborted, type Semaphore } from "../../base/flow.js";
+import { checkAborted, type Semaphore, sleep } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import { type ObjectPlace, tagOf } from "./read.js";
 import type { Answer } from "./requests.js";
@@ -39,17 +39,18 @@ export async function uploadParts(
 ): Promise<Uploaded> {
   const partBytes = partBytesOf(upload);
   const created = await create(upload, signal);
-  let isComplete = false;
+  let end: "cut" | "refused" | "complete" = "cut";
   try {
     const parts = await withFile(upload, (file) =>
       sendParts({ ...upload, id: created.id, partBytes, file }, signal),
     );
     const answer = await complete(upload, created.id, parts, signal);
-    isComplete = answer.as === "ok";
-    return isComplete ? "done" : "there";
+    end = answer.as === "ok" ? "complete" : "refused";
+    return answer.as === "ok" ? "done" : "there";
   } finally {
+    if (end === "cut") await abandonSurely(upload, created.id);
+    if (end === "refused") await abandon(upload, created.id);
     if (created.mayBeSeveral) await abandonAll(upload);
-    else if (!isComplete) await abandon(upload, created.id);
   }
 }
 
@@ -178,19 +179,39 @@ function complete(
   );
 }
 
-/** What cannot be removed now is removed by a sweep. Nobody's abort keeps it from being tried. */
-async function abandon({ requests, bucket, key }: ObjectPlace, id: string): Promise<void> {
-  await requests
+/** Milliseconds until a part is looked for that was under way when its upload was removed. */
+const PART_SETTLES_MS = 200;
+const ABANDONS_MAX = 5;
+
+/**
+ * Removes an upload with parts that may be under way yet: such a part may be kept all the same, so
+ * it is removed until there is none.
+ */
+async function abandonSurely(place: ObjectPlace, id: string): Promise<void> {
+  for (let at = 0; at < ABANDONS_MAX && (await abandon(place, id)) === "done"; at++)
+    await sleep(PART_SETTLES_MS);
+}
+
+/**
+ * Removes an upload. What cannot be removed now is removed by a sweep. Nobody's abort keeps it from
+ * being tried.
+ */
+async function abandon(
+  { requests, bucket, key }: ObjectPlace,
+  id: string,
+): Promise<"done" | "missing"> {
+  const input = { Bucket: bucket, Key: key, UploadId: id };
+  const answer = await requests
     .ask(
       {
         operation: "AbortMultipartUpload",
         key,
-        send: (api, options) =>
-          api.abortMultipartUpload({ Bucket: bucket, Key: key, UploadId: id }, options),
+        send: (api, options) => api.abortMultipartUpload(input, options),
       },
       undefined,
     )
     .catch(() => undefined);
+  return answer?.as === "ok" ? "done" : "missing";
 }
 
 /** Removes all uploads of one key: a publication's name is its own, so they are all ours. */
