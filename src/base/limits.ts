@@ -945,6 +945,14 @@ export const LIMITS = {
   s3SweepMax: 10_000,
   /** Names directly below one prefix: 100 bytes each in memory. A folder of packs has thousands. */
   storeNamesMax: 1_000_000,
+  /**
+   * Times that an object is read again whose content and tag are not one another's: each needs a
+   * replacement in that very moment. Milliseconds before the second, doubled from one to the next.
+   */
+  s3MisfitsMax: 8,
+  s3MisfitMs: 5,
+  /** Part of such answers, under contention, from which on storage is not fit: most have none. */
+  s3MisfitsPart: 0.02,
   /** Milliseconds that a look at conditional writes under contention takes at start. */
   s3ProbeMs: 2_500,
   /** Replacements of one object by which it looks: a round trip or two each. */

@@ -58,6 +58,8 @@ export interface RepositoriesTable {
    * "deleted": set aside.
    */
   readonly state: "making" | "made" | "deleted";
+  /** Its place in the store; null: "repos/<id>". */
+  readonly prefix: string | null;
   /** When it was set aside. */
   readonly deleted_at: string | null;
   /**
