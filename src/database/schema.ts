@@ -113,7 +113,10 @@ export interface LfsObjectsTable {
 
 /** Proof that a repository has an LFS object: only of one that is live. */
 export interface LfsLinksTable {
-  /** No foreign key: objects are uploaded before the push that makes a repository. */
+  /**
+   * No foreign key: who recovers a repository links before its row is back. One that an upload made
+   * while its repository went is found by its id, which has no row.
+   */
   readonly repository_id: string;
   readonly oid: string;
   readonly publication: string;
