@@ -86,8 +86,8 @@ export interface GrantsTable {
   readonly user_id: string;
   readonly role: "read" | "write" | "admin";
   /**
-   * Title of the repository, the former one while that is set aside: what a user's grants are listed
-   * by. It stays as long as the id. Null: one that is not listed, because a hub's rule computes it.
+   * Title of the repository, the former one while that is set aside: a user's grants are listed by
+   * it. It stays as long as the id. Null: one that is not listed, because a hub's rule computes it.
    */
   readonly title: string | null;
 }
