@@ -887,19 +887,14 @@ export const LIMITS = {
    * Links taken away in one transaction, or taken in from the layout before: some 20 ms of SQLite,
    * which the event loop waits for.
    */
-  lfsLinksAtOnce: 100,
+  lfsLinksAtOnce: 50,
   /** Objects that are listed in one query: 200 bytes each. */
   lfsListedAtOnce: 500,
   /**
    * A name that was announced and never linked to is given up after this: a day is longer than any
-   * upload to the store takes. Links of a repository that nobody came to push to go after it too.
+   * upload to the store takes. So are links of an id that no row stands for.
    */
   lfsUnfinishedMs: 86_400_000,
-  /**
-   * An id that was promised to the first push of a name, and that LFS objects are linked to
-   * meanwhile, is good for so long: half of the time after which its links go.
-   */
-  lfsPromisedIdMs: 43_200_000,
   /** Seconds that a link of a batch's reply is good. Presigned ones of lakeFS live 900 s. */
   lfsLinkSeconds: 800,
 
