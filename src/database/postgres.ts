@@ -97,7 +97,7 @@ async function poolConfig(
     keepAlive: true,
     keepAliveInitialDelayMillis: LIMITS.databaseKeepAliveMs,
     statement_timeout: statementMs,
-    idle_in_transaction_session_timeout: statementMs,
+    idle_in_transaction_session_timeout: LIMITS.databaseIdleTransactionMs,
     ...(isReading ? { options: "-c default_transaction_read_only=on" } : {}),
   };
 }
