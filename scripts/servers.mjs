@@ -247,6 +247,18 @@ export function s3Blocks(port) {
   };
 }
 
+/**
+ * Arguments of an S3 server over a folder whose folders are its buckets. It keeps metadata in
+ * extended attributes, or in a sidecar folder: there it answers one content with the tag of another
+ * while they change, so that conditional writes lose updates. lakeFS makes none of those.
+ */
+export function s3Arguments(port, data, sidecar) {
+  const listen = ["--port", `127.0.0.1:${port}`, "--quiet"];
+  return sidecar === undefined
+    ? [...listen, "--keep-alive", "posix", data]
+    : [...listen, "posix", "--sidecar", sidecar, data];
+}
+
 // PostgreSQL --------------------------------------------------------------------------------------
 export const POSTGRES_USER = "lakepack";
 export const POSTGRES_PASSWORD = "for-tests-only";
@@ -380,15 +392,7 @@ async function startAll(folder, started) {
     [programPath("lakefs"), "run"],
     lakefsEnvironment(PORT, join(folder, "local"), localBlocks(join(folder, "local"))),
   );
-  const s3 = [
-    "--port",
-    `127.0.0.1:${PORT + 1}`,
-    "--quiet",
-    "posix",
-    "--sidecar",
-    join(folder, "s3/sidecar"),
-    join(folder, "s3/data"),
-  ];
+  const s3 = s3Arguments(PORT + 1, join(folder, "s3/data"), join(folder, "s3/sidecar"));
   begin("versitygw", [programPath("versitygw"), ...s3], {
     ROOT_ACCESS_KEY: ACCESS_KEY,
     ROOT_SECRET_KEY: SECRET_KEY,

@@ -171,9 +171,9 @@ export const FAULTS = {
   "store/unknown-outcome": {
     http: 503,
     retry: true,
-    says: "the disk failed while this was made durable: outcome unknown; fetch to see whether it has landed",
-    text: ({ reason }) =>
-      `the disk failed while this was made durable (${String(reason)}): outcome unknown; fetch to see whether it has landed`,
+    says: "storage failed while this was made durable: outcome unknown; fetch to see whether it has landed",
+    text: ({ storage, reason }) =>
+      `${String(storage ?? "the disk")} failed while this was made durable (${String(reason)}): outcome unknown; fetch to see whether it has landed`,
   },
   "store/unsettled": {
     http: 503,
@@ -182,12 +182,73 @@ export const FAULTS = {
     text: ({ reason }) =>
       `the disk failed when this was written (${String(reason)}), so it is not shown yet; try again`,
   },
+  "store/unreachable": { http: 503, retry: true, says: "object storage does not answer" },
+  "store/no-bucket": {
+    http: 500,
+    retry: false,
+    says: "object storage has no such bucket: make it, or correct its name in the settings",
+  },
+  "store/denied": {
+    http: 500,
+    retry: false,
+    says: "object storage does not let this server do that: its credentials need to list the bucket and to read, write and delete objects and multipart uploads below the prefix",
+  },
+  "store/bad-credentials": {
+    http: 500,
+    retry: false,
+    says: "object storage does not know these credentials, or they have expired; give this server new ones",
+  },
+  "store/bad-signature": {
+    http: 500,
+    retry: false,
+    says: "object storage refuses our signature: the secret key is wrong, or a proxy in between changes requests",
+  },
+  "store/clock-skew": {
+    http: 500,
+    retry: true,
+    says: "the clocks of this machine and of object storage differ too much: set this machine's",
+  },
+  "store/wrong-region": {
+    http: 500,
+    retry: false,
+    says: "the bucket is in another region or at another endpoint; correct the settings",
+  },
+  "store/untrusted": {
+    http: 500,
+    retry: false,
+    says: "the certificate of object storage is not trusted: name its authority's file in the settings",
+  },
+  "store/refused": { http: 500, retry: false, says: "object storage refused the request" },
+  "store/unfit": {
+    http: 500,
+    retry: false,
+    says: "this object storage cannot hold repositories",
+    text: ({ rows }) =>
+      `this object storage cannot hold repositories, as it does not honour: ${String(rows)}`,
+  },
+  "store/no-local-file": {
+    http: 503,
+    retry: true,
+    says: "the local cache of object storage cannot take a file",
+    text: ({ reason }) =>
+      `the local cache of object storage cannot take a file (${String(reason)})`,
+  },
   "store/bad-key": { http: 400, retry: false, says: "this is no storage key" },
+  "store/claimed": {
+    http: 500,
+    retry: false,
+    says: "the store belongs to the servers of another database: give this server that database (database), or a prefix of its own (store); who has moved the repositories to a new database removes the object `installation` there",
+  },
   "store/locked": { http: 500, retry: false, says: "another lakepack serves this data folder" },
 
   // refs
   "ref/bad-name": { http: 422, retry: false, says: "not a ref name Git accepts" },
   "ref/stale": { http: 409, retry: true, says: "the ref moved meanwhile; fetch first" },
+  "manifest/dropped": {
+    http: 503,
+    retry: true,
+    says: "files that were sent waited so long for their refs that they were given up; push again",
+  },
   "manifest/damaged": {
     http: 500,
     retry: false,
@@ -567,8 +628,8 @@ function filesOf(files: FaultFacts[string]): string {
 }
 
 /**
- * A file's name without its folders, which are the server's own; of a pack that is known by its
- * checksum alone, its name.
+ * A file's name without its folders, which are the server's own; of a pack, by
+ * the name of its publication.
  */
 function damagedFile({ file, pack }: FaultFacts): string {
   if (typeof pack === "string")

@@ -161,6 +161,21 @@ export const LIMITS = {
    * won.
    */
   swapAttemptsMax: 32,
+  /** First pause between two attempts, milliseconds, and the longest: a write to an object store. */
+  swapPauseMs: 5,
+  swapPauseMsMax: 500,
+  /** Changes of one manifest that are written together: each may hold 10,000 refs. */
+  swapGroupMax: 64,
+  /**
+   * Packs of one repository that were published and are not named yet: pushes under way. Of one
+   * that is forgotten it is looked whether it is there.
+   */
+  publicationsKnownMax: 1_000,
+  /**
+   * So long after its files were published a pack is named without a look whether they are there:
+   * far less than any grace after which what nothing names is removed.
+   */
+  publicationTrustMs: 300_000,
 
   // packs -----------------------------------------------------------------------------------------
   /**
@@ -868,8 +883,101 @@ export const LIMITS = {
   pointerStepsMax: 1_000_000,
   /** Pointers looked for at once: 300 bytes each in a message between threads. */
   pointersAtOnce: 10_000,
+  /**
+   * Names under which one upload is published, one after the other, where what it met was dropped
+   * in between. Each needs a collection in the same milliseconds.
+   */
+  lfsPublicationsMax: 5,
+  /**
+   * Links taken away in one transaction, or taken in from the layout before: some 20 ms of SQLite,
+   * which the event loop waits for.
+   */
+  lfsLinksAtOnce: 100,
+  /** Objects that are listed in one query: 200 bytes each. */
+  lfsListedAtOnce: 500,
+  /**
+   * A name that was announced and never linked to is given up after this: a day is longer than any
+   * upload to the store takes. Links of a repository that nobody came to push to go after it too.
+   */
+  lfsUnfinishedMs: 86_400_000,
+  /**
+   * An id that was promised to the first push of a name, and that LFS objects are linked to
+   * meanwhile, is good for so long: half of the time after which its links go.
+   */
+  lfsPromisedIdMs: 43_200_000,
   /** Seconds that a link of a batch's reply is good. Presigned ones of lakeFS live 900 s. */
   lfsLinkSeconds: 800,
+
+  // object storage --------------------------------------------------------------------------------
+  /** Milliseconds until a connection is there: a machine far away answers within one second. */
+  s3ConnectMs: 5_000,
+  /**
+   * Silence in milliseconds that ends a request, in the middle of a body too: storage that is alive
+   * begins to answer within a second or two. The whole of a transfer has no limit.
+   */
+  s3SilenceMs: 15_000,
+  /**
+   * The same for the completion of an upload in parts, which may copy them: AWS speaks of minutes.
+   */
+  s3CompletionMs: 600_000,
+  /**
+   * Milliseconds within which a call is tried again, and tries of it: three silent ones, or a
+   * restart of a few seconds. Clients of Git wait for longer.
+   */
+  s3PatienceMs: 45_000,
+  s3TriesMax: 8,
+  /** Milliseconds before the second try at most; doubled from try to try, half of it by chance. */
+  s3RetryMs: 100,
+  s3RetryMsMax: 4_000,
+  /** The same where storage asked to slow down and did not say for how long. */
+  s3ThrottledMs: 500,
+  /** Connections to object storage: blocks of packs are read beside each other; the SDK has 50. */
+  s3SocketsMax: 64,
+  /** Bytes from which on a file is uploaded in parts: one round trip instead of three below. */
+  s3PutBytesMax: 16 * MIB,
+  /** Bytes of a part unless the file has too many: half a second at 20 MB/s. S3: 5 MiB or more. */
+  s3PartBytes: 8 * MIB,
+  /** S3's own limit. */
+  s3PartsMax: 10_000,
+  /** Bytes of a part at most, which are held in memory: 640 GB a file. */
+  s3PartBytesMax: 64 * MIB,
+  /** Parts of one file in flight, and bodies of files of the whole store: each is in memory. */
+  s3PartsInFlightMax: 4,
+  s3BodiesInFlightMax: 8,
+  /** Keys of one page of a list, and of one deletion: S3's own limit. */
+  s3PageKeysMax: 1_000,
+  /** Dead uploads of one sweep: 200 bytes each in memory, two requests. */
+  s3SweepMax: 10_000,
+  /** Names directly below one prefix: 100 bytes each in memory. A folder of packs has thousands. */
+  storeNamesMax: 1_000_000,
+  /** Milliseconds that a look at conditional writes under contention takes at start. */
+  s3ProbeMs: 2_500,
+  /** Replacements of one object by which it looks: a round trip or two each. */
+  s3ProbeReplacementsMax: 400,
+
+  // local copies of what lies in object storage ---------------------------------------------------
+  /**
+   * Milliseconds that a path stays good after it was asked for: a task that opens it may wait that
+   * long for its thread.
+   */
+  localFileHoldMs: 30_000,
+  /** Milliseconds that a copy waits for room: until what was asked for before may go. */
+  localFileRoomMs: 45_000,
+  /** Bytes of one request for a part of a copy, and such requests in flight: held in memory. */
+  localFileRangeBytes: 8 * MIB,
+  localFileRangesMax: 4,
+  /**
+   * Bytes up to which an object is copied whole before it is read: one or two round trips more. A
+   * larger one is copied as it is read.
+   */
+  localFileWholeBytesMax: 32 * MIB,
+  /** Blocks of `localFileRangeBytes` that are fetched ahead of who reads one after another. */
+  localFileAheadBlocks: 3,
+  /** Milliseconds that a thread waits for such a block: longer than a call is tried again. */
+  blockWaitMs: 60_000,
+  localFileRangesAllMax: 8,
+  /** Copies kept: 300 bytes each in memory. */
+  localFilesMax: 200_000,
 
   // doctor ----------------------------------------------------------------------------------------
   /**
@@ -982,11 +1090,6 @@ export const LIMITS = {
   walkProgressObjects: 4_096,
   /** A year: the most `gc_grace_hours` may be. */
   gcGraceHoursMax: 8_760,
-  /**
-   * An LFS object that no repository links to goes when it is older than this: an upload writes it
-   * some milliseconds before its link.
-   */
-  lfsUnlinkedMs: 60_000,
   /**
    * A repository that is pushed to is looked through for files that nothing names at most so often.
    */

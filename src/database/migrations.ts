@@ -11,6 +11,8 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
   "0001-users": { up: users },
   "0002-repository-ids": { up: repositoryIds },
   "0003-repository-settings": { up: repositorySettings },
+  "0004-lfs-links": { up: lfsLinks },
+  "0005-grant-titles": { up: grantTitles },
 };
 
 async function users(db: Kysely<unknown>): Promise<void> {
@@ -142,6 +144,66 @@ async function repositorySettings(db: Kysely<unknown>): Promise<void> {
  */
 function textOf(db: Kysely<unknown>): "text" | RawBuilder<string> {
   return isPostgres(db) ? sql<string>`text collate "C"` : "text";
+}
+
+async function lfsLinks(db: Kysely<unknown>): Promise<void> {
+  const { schema } = db;
+  const text = textOf(db);
+  await schema
+    .createTable("lfs_objects")
+    .ifNotExists()
+    .addColumn("oid", text, (column) => column.notNull())
+    .addColumn("publication", text, (column) => column.notNull())
+    .addColumn("bytes", "bigint", (column) => column.notNull())
+    .addColumn("state", text, (column) => column.notNull())
+    .addColumn("created_at", text, (column) => column.notNull())
+    .addColumn("dropped_at", text)
+    .addPrimaryKeyConstraint("lfs_objects_by_name", ["oid", "publication"])
+    .execute();
+  await schema
+    .createIndex("lfs_objects_live")
+    .ifNotExists()
+    .unique()
+    .on("lfs_objects")
+    .column("oid")
+    .where(sql.ref("state"), "=", "live")
+    .execute();
+  await schema
+    .createIndex("lfs_objects_state")
+    .ifNotExists()
+    .on("lfs_objects")
+    .columns(["state", "dropped_at"])
+    .execute();
+  await schema
+    .createTable("lfs_links")
+    .ifNotExists()
+    .addColumn("repository_id", text, (column) => column.notNull())
+    .addColumn("oid", text, (column) => column.notNull())
+    .addColumn("publication", text, (column) => column.notNull())
+    .addColumn("created_at", text, (column) => column.notNull())
+    .addPrimaryKeyConstraint("lfs_links_by_repository", ["repository_id", "oid"])
+    .execute();
+  await schema
+    .createIndex("lfs_links_oid")
+    .ifNotExists()
+    .on("lfs_links")
+    .columns(["oid", "publication"])
+    .execute();
+}
+
+async function grantTitles(db: Kysely<unknown>): Promise<void> {
+  if ((await columnsOf(db, "grants", "title")).length === 0)
+    await db.schema.alterTable("grants").addColumn("title", textOf(db)).execute();
+  await sql`update grants set title = (
+    select coalesce(repositories.title, repositories.former_title) from repositories
+    where repositories.id = grants.repository_id
+      and (repositories.namespace is not null or repositories.lakefs is not null))`.execute(db);
+  await db.schema
+    .createIndex("grants_user_title")
+    .ifNotExists()
+    .on("grants")
+    .columns(["user_id", "title"])
+    .execute();
 }
 
 /** The columns of this name that a table has: one or none. */

@@ -3,6 +3,7 @@ import type { Kysely } from "kysely";
 import { type Database, isDuplicate } from "./database.js";
 import { sql } from "./kysely.js";
 import { lockName } from "./name-lock.js";
+import { isListed, listedTitle } from "./grants.js";
 import type { GrantRole, RepositoryRow, Schema } from "./schema.js";
 
 export interface Seen {
@@ -250,11 +251,16 @@ export async function inheritRights(
       .execute();
     const granted = db
       .selectFrom("grants")
-      .select([sql<string>`${to}`.as("repository_id"), "user_id", "role"])
+      .select([
+        sql<string>`${to}`.as("repository_id"),
+        "user_id",
+        "role",
+        listedTitle(db, to).as("title"),
+      ])
       .where("repository_id", "=", from.id);
     await db
       .insertInto("grants")
-      .columns(["repository_id", "user_id", "role"])
+      .columns(["repository_id", "user_id", "role", "title"])
       .expression(granted)
       .onConflict((conflict) => conflict.columns(["repository_id", "user_id"]).doNothing())
       .execute();
@@ -291,8 +297,8 @@ export interface ListedRow {
 }
 
 /**
- * By title, those behind `after` that have been made: at most `count`. Reads along an index, three
- * times as many rows at most, and all that was granted to the viewer.
+ * By title, those behind `after` that have been made: at most `count`. Reads along indexes, three
+ * times as many rows at most, and what is set aside between them.
  */
 export async function listRepositories(
   database: Database,
@@ -310,25 +316,21 @@ export async function listRepositories(
           "repositories.title",
           sql<string | null>`coalesce(repositories.lakefs, target.lakefs)`.as("lakefs"),
         ])
-        .where("repositories.title", ">", after)
         .where("repositories.state", "=", "made")
-        // Not what a hub's rule computes: it may be computed no more.
-        .where((where) =>
-          where.or([
-            where("repositories.namespace", "is not", null),
-            where("repositories.lakefs", "is not", null),
-          ]),
-        )
-        .orderBy("repositories.title")
+        .where(isListed)
         .limit(count);
-    if (viewer === undefined) return named(await rows().execute());
-    const parts = [await rows().where("repositories.visibility", "=", "public").execute()];
+    const titled = () =>
+      rows().where("repositories.title", ">", after).orderBy("repositories.title");
+    if (viewer === undefined) return named(await titled().execute());
+    const parts = [await titled().where("repositories.visibility", "=", "public").execute()];
     if (viewer.namespace !== undefined)
-      parts.push(await rows().where("repositories.namespace", "=", viewer.namespace).execute());
+      parts.push(await titled().where("repositories.namespace", "=", viewer.namespace).execute());
     if (viewer.userId !== undefined) {
       const granted = rows()
         .innerJoin("grants", "grants.repository_id", "repositories.id")
-        .where("grants.user_id", "=", viewer.userId);
+        .where("grants.user_id", "=", viewer.userId)
+        .where("grants.title", ">", after)
+        .orderBy("grants.title");
       parts.push(await granted.execute());
     }
     const merged = new Map(named(parts.flat()).map((row) => [row.title, row]));

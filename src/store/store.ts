@@ -4,6 +4,8 @@
  * the store's root is reachable.
  */
 
+import type { LocalCopy } from "./blocks.js";
+
 /**
  * "/"-separated, 1 to 1,000 bytes, components of [0-9A-Za-z._~@=+-] (not "." or ".."). Made with
  * `checkKey`.
@@ -37,16 +39,35 @@ export interface Store {
    */
   get(key: StoreKey, bytesMax: number, signal?: AbortSignal): Promise<Stored | undefined>;
 
+  /**
+   * The same of what may have changed since `tag` was seen; "unchanged" where it has not, which
+   * costs no transfer of its bytes.
+   */
+  getIfChanged(
+    key: StoreKey,
+    tag: StoreTag,
+    bytesMax: number,
+    signal?: AbortSignal,
+  ): Promise<Stored | "unchanged" | undefined>;
+
   /** Bytes [start, end) of one blob: exactly that many, or a Fault. Throws "store/missing". */
   readRange(key: StoreKey, start: number, end: number, signal?: AbortSignal): Promise<Uint8Array>;
 
   /** Size in bytes, undefined where there is nothing. */
   size(key: StoreKey, signal?: AbortSignal): Promise<number | undefined>;
 
-  /** Stores `bytes` durably if nothing is there. Throws "store/exists". */
+  /**
+   * Stores `bytes` durably if nothing is there. Keys that are put so are never replaced. Throws
+   * "store/exists", and "store/unknown-outcome" where nobody can tell whether it has landed. An
+   * aborted call of this or the next may land all the same.
+   */
   putIfAbsent(key: StoreKey, bytes: Uint8Array, signal?: AbortSignal): Promise<StoreTag>;
 
-  /** Replaces durably what `tag` names (undefined: nothing is there). Throws "store/conflict". */
+  /**
+   * Replaces durably what `tag` names (undefined: nothing is there). Throws "store/conflict", which
+   * says that these bytes were never there, or "store/unknown-outcome". Bytes that are put so must
+   * never repeat under a key: equal ones have equal tags.
+   */
   putIfMatch(
     key: StoreKey,
     bytes: Uint8Array,
@@ -82,15 +103,6 @@ export interface Store {
    */
   deleteAll(prefix: StoreKey, signal?: AbortSignal): Promise<Amount>;
 
-  /** As if it had been written just now (`deleteOlder`); absent is success. */
-  touch(key: StoreKey, signal?: AbortSignal): Promise<void>;
-
-  /**
-   * Removes what was written, published and touched before `beforeMs` (since 1970), and is not
-   * being written: whether it has. Absent is success.
-   */
-  deleteOlder(key: StoreKey, beforeMs: number, signal?: AbortSignal): Promise<boolean>;
-
   /**
    * Removes what writes below `prefix` (which ends in "/") that died before `beforeMs` have left:
    * nothing that a key names.
@@ -102,4 +114,10 @@ export interface Store {
    * Throws "store/missing".
    */
   localFile(key: StoreKey, signal?: AbortSignal): Promise<string>;
+
+  /**
+   * The same of a large content that never changes: a copy that comes as it is read. `bytes`: its
+   * size. Throws "store/missing".
+   */
+  localCopy(key: StoreKey, bytes: number, signal?: AbortSignal): Promise<LocalCopy>;
 }

@@ -2,7 +2,7 @@
  * Contract suite of stores (src/store/store.ts). Called by each implementation's test with a fresh,
  * empty store.
  */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Test } from "tap";
@@ -30,7 +30,10 @@ async function finishedFile(t: Test, content = "content"): Promise<string> {
   return file;
 }
 
-export async function storeConformance(t: Test, make: () => Promise<Store>): Promise<void> {
+export async function storeConformance(
+  t: Test,
+  make: () => Promise<Omit<Store, "touch" | "deleteOlder">>,
+): Promise<void> {
   await t.test("what is put is what is got, with a tag", async (t) => {
     const store = await make();
     const tag = await store.putIfAbsent("a/b/c", utf8("hello"));
@@ -48,6 +51,28 @@ export async function storeConformance(t: Test, make: () => Promise<Store>): Pro
     t.equal(await faultOf(store.localFile("nothing")), "store/missing");
     await store.putIfAbsent("empty", new Uint8Array(0));
     t.equal((await store.get("empty", BYTES_MAX))?.bytes.length, 0);
+  });
+
+  await t.test("what has not changed is told without its bytes", async (t) => {
+    const store = await make();
+    const first = await store.putIfMatch("c", utf8("1"), undefined);
+    t.equal(await store.getIfChanged("c", first, BYTES_MAX), "unchanged");
+    const second = await store.putIfMatch("c", utf8("22"), first);
+    t.same(await store.getIfChanged("c", first, BYTES_MAX), await store.get("c", BYTES_MAX));
+    t.equal(await store.getIfChanged("c", second, BYTES_MAX), "unchanged");
+    t.equal(await faultOf(store.getIfChanged("c", first, 1)), "store/oversized");
+    await store.delete("c");
+    t.equal(await store.getIfChanged("c", second, BYTES_MAX), undefined);
+  });
+
+  await t.test("a local file holds what the key does, of any size", async (t) => {
+    const store = await make();
+    for (const size of [0, 1, 9 * 1024 * 1024 + 1]) {
+      const bytes = Buffer.alloc(size, "0123456789");
+      await store.putIfAbsent(`local/${size}`, bytes);
+      const there = await readFile(await store.localFile(`local/${size}`));
+      t.ok(there.equals(bytes), `${size} bytes`);
+    }
   });
 
   await t.test("put-if-absent has one winner among many", async (t) => {
@@ -132,6 +157,12 @@ export async function storeConformance(t: Test, make: () => Promise<Store>): Pro
     );
   });
 
+  await t.test("what is published is at once a local file too", async (t) => {
+    const store = await make();
+    await store.publish("packs/p2", await finishedFile(t));
+    t.equal(await readFile(await store.localFile("packs/p2"), "utf8"), "content");
+  });
+
   await t.test("list names everything below a prefix, sorted, and nothing else", async (t) => {
     const store = await make();
     for (const key of ["l/b", "l/a/2", "l/a/1", "l-other/x", "m"])
@@ -162,41 +193,6 @@ export async function storeConformance(t: Test, make: () => Promise<Store>): Pro
     await store.delete("d");
     t.equal(await store.size("d"), undefined);
   });
-
-  await t.test(
-    "what is older goes, and what was written, published or touched since stays",
-    async (t) => {
-      const store = await make();
-      const file = await finishedFile(t);
-      const keys = ["o/old", "o/published", "o/touched"];
-      for (const key of keys) await store.putIfAbsent(key, utf8("content"));
-      t.notOk(await store.deleteOlder("o/old", Date.now() - 60_000), "nothing is as old as that");
-      await new Promise((wake) => setTimeout(wake, 1_100)); // coarser clocks than ours
-      const between = Date.now() - 500;
-      await store.publish("o/published", file);
-      await store.touch("o/touched");
-      await store.touch("o/absent");
-      t.same(await Promise.all(keys.map((key) => store.deleteOlder(key, between))), [
-        true,
-        false,
-        false,
-      ]);
-      t.same(await Promise.all([...keys, "o/absent"].map((key) => store.size(key))), [
-        undefined,
-        7,
-        7,
-        undefined,
-      ]);
-      t.ok(await store.deleteOlder("o/absent", between), "absent is success");
-      const both = await Promise.all([
-        store.publish("o/touched", file),
-        store.deleteOlder("o/touched", Date.now() + 60_000),
-        store.publish("o/touched", file),
-      ]);
-      t.ok(both[1]);
-      t.equal(await store.size("o/touched"), 7, "what is published again is there");
-    },
-  );
 
   await t.test(
     "all below a prefix goes, counted, and nothing else; absent is success",

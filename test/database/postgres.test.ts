@@ -318,6 +318,11 @@ t.test(
     await server.sql("drop trigger slow on users", direct);
 
     runs = 0;
+    proxy.breakAt("begin", "before");
+    await insert("dead");
+    t.same([runs, (await users()).length], [1, 5], "a connection that was dead already");
+
+    runs = 0;
     const restarted = new Promise<void>((resolve, reject) => {
       proxy.breakAt("commit", "before", () => {
         server

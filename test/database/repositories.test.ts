@@ -206,7 +206,7 @@ t.test(
     await first.close();
     for (const undo of ["ALTER TABLE repositories DROP COLUMN settings", "SELECT 1"]) {
       const file = new Libsql(path);
-      file.exec(`${undo}; DELETE FROM kysely_migration WHERE name = '0003-repository-settings'`);
+      file.exec(`${undo}; DELETE FROM kysely_migration WHERE name >= '0003'`);
       file.close();
       const database = await Database.open(path);
       const table = new RepositoryTable(database);

@@ -12,7 +12,7 @@ import { LakefsServer } from "../../src/lakefs/api/client.js";
 import type { LakefsAccess } from "../../src/lakefs/api/http.js";
 import { tempFolder } from "./temp-folder.js";
 
-type Environment = Readonly<Record<string, string>>;
+export type Environment = Readonly<Record<string, string>>;
 export interface LakefsKey {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
@@ -27,6 +27,7 @@ interface ServersScript {
   lakefsEnvironment(port: number, folder: string, blocks: Environment): Environment;
   localBlocks(folder: string): Environment;
   s3Blocks(port: number): Environment;
+  s3Arguments(port: number, data: string, sidecar?: string): readonly string[];
   aclEnvironment(port: number, folder: string): Environment;
   severalUsers(aclPort: number): Environment;
   createWriter(endpoint: string, name: string, group?: string): Promise<LakefsKey>;
@@ -67,7 +68,8 @@ export interface RunningLakefs {
   revive(): Promise<void>;
 }
 
-function freePort(): Promise<number> {
+/** A port of loopback that nobody listens on now. */
+export function freePort(): Promise<number> {
   return new Promise((resolve) => {
     const server = createServer().listen(0, "127.0.0.1", () => {
       const { port } = server.address() as { port: number };
@@ -193,15 +195,7 @@ async function startS3(t: Teardown, folder: string): Promise<number> {
   const port = await freePort();
   await mkdir(join(folder, "s3-data/lakefs"), { recursive: true });
   await mkdir(join(folder, "sidecar"), { recursive: true });
-  const args = [
-    "--port",
-    `127.0.0.1:${port}`,
-    "--quiet",
-    "posix",
-    "--sidecar",
-    join(folder, "sidecar"),
-    join(folder, "s3-data"),
-  ];
+  const args = script.s3Arguments(port, join(folder, "s3-data"), join(folder, "sidecar"));
   const child = start(t, "versitygw", args, {
     ROOT_ACCESS_KEY: script.ACCESS_KEY,
     ROOT_SECRET_KEY: script.SECRET_KEY,
@@ -210,7 +204,8 @@ async function startS3(t: Teardown, folder: string): Promise<number> {
   return port;
 }
 
-function start(
+/** Starts one of the built programs; it ends with the test. */
+export function start(
   t: Teardown,
   program: string,
   args: readonly string[],
@@ -224,14 +219,16 @@ function start(
   return child;
 }
 
-async function end(child: ChildProcess, signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
+/** Ends a program and waits for its end. */
+export async function end(child: ChildProcess, signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const ended = new Promise((resolve) => child.once("close", resolve));
   child.kill(signal);
   await ended;
 }
 
-async function answers(url: string, child: ChildProcess): Promise<void> {
+/** Waits until a server answers. Throws where its program ends first. */
+export async function answers(url: string, child: ChildProcess): Promise<void> {
   for (let attempt = 0; attempt < 300; attempt++) {
     if (child.exitCode !== null) throw new Error(`${url}: the server ended with ${child.exitCode}`);
     const response = await fetch(url).catch(() => undefined);

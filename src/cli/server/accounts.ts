@@ -16,6 +16,7 @@ import type { Settings } from "./settings.js";
 const DATABASE_NAME = "lakepack.db";
 const LINK_KEY_BYTES = 32;
 const SEAL_KEY_BYTES = 32;
+const INSTALLATION_BYTES = 16;
 
 /** Returns the absolute path of a file, or PostgreSQL. */
 export function databasePlace(settings: Settings): DatabasePlace {
@@ -63,6 +64,11 @@ export async function linkKey({ database }: OpenedAccounts): Promise<Uint8Array>
     await keepSecret(database, "lfs-links", randomBytes(LINK_KEY_BYTES).toString("hex")),
     "hex",
   );
+}
+
+/** Returns what tells this database's servers from those of another: claimStore. */
+export function installationId({ database }: OpenedAccounts): Promise<string> {
+  return keepSecret(database, "installation", randomBytes(INSTALLATION_BYTES).toString("hex"));
 }
 
 /**

@@ -9,6 +9,7 @@ import { Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import { isPostgresUrl, readPostgresUrl } from "../../database/postgres-url.js";
 import { isUnsettable, readFsckLevels } from "../../git/fsck/levels.js";
+import { isKey } from "../../store/key.js";
 import { parseYaml } from "../../lakefs/api/yaml.js";
 
 const SIZE = /^(\d+)([kmgt]?)$/i;
@@ -42,6 +43,17 @@ const list = z.union([
   ),
 ]);
 
+/** "s3://bucket/prefix": the prefix may be empty, and is a key of the store (store/key.ts). */
+const BUCKET = /^s3:\/\/([0-9a-z][0-9a-z.-]{1,61}[0-9a-z])(?:\/([0-9A-Za-z._~@=+/-]*))?$/;
+const bucket = z
+  .string()
+  .regex(BUCKET)
+  .transform((text): Bucket => {
+    const [, name = "", prefix = ""] = BUCKET.exec(text) ?? [];
+    return { bucket: name, prefix: prefix.replace(/\/+$/, "") };
+  })
+  .refine(({ prefix }) => prefix === "" || isKey(prefix));
+
 /** The reason of an issue of this kind is told. */
 const TOLD = { told: true } as const;
 
@@ -66,6 +78,12 @@ const keys = list.transform((texts, context) =>
 export interface Address {
   readonly host: string;
   readonly port: number;
+}
+
+export interface Bucket {
+  readonly bucket: string;
+  /** Without a "/" at its ends. */
+  readonly prefix: string;
 }
 
 interface Setting<T> {
@@ -172,7 +190,54 @@ export const SETTINGS = {
     "0 (any number) to 1000000",
     "connections of one address at once, trusted proxies aside",
   ),
-  store: setting(z.enum(["disk"]), "disk", "disk", "where repositories are kept"),
+  store: setting(
+    z.union([z.literal("disk"), bucket]),
+    "disk",
+    "disk (the data folder) or s3://bucket/prefix",
+    "where repositories are kept",
+  ),
+  s3_endpoint: setting(
+    z.union([z.literal(""), z.url({ protocol: /^https?$/ })]),
+    "",
+    "an http or https URL, or empty for AWS",
+    "with store s3://…: the object store's address",
+  ),
+  s3_region: setting(
+    z.string().regex(/^[0-9A-Za-z-]*$/),
+    "",
+    "a region, or empty for what the AWS SDK finds (AWS_REGION, ~/.aws/config), else us-east-1",
+    "with store s3://…: requests are signed for it",
+  ),
+  s3_path_style: setting(
+    z.union([z.literal("auto"), flag]),
+    "auto",
+    "auto (true where s3_endpoint is set), true or false",
+    "with store s3://…: the bucket stands in the path and not in the host's name",
+  ),
+  s3_ca: setting(
+    z.string(),
+    "",
+    "a PEM file, or empty for the system's",
+    "with store s3://…: certificate authorities that the object store's certificate may be of",
+  ),
+  s3_timeout_seconds: setting(
+    count(3_600),
+    String(LIMITS.s3SilenceMs / 1_000),
+    "1 to 3600",
+    "with store s3://…: how long the object store may be silent in the middle of a request",
+  ),
+  store_cache_bytes: setting(
+    size,
+    "32g",
+    "bytes, with k, m, g or t",
+    "with store s3://…: copies of packs and their tables kept on this machine's disk",
+  ),
+  manifest_fresh_ms: setting(
+    z.coerce.number().int().min(0).max(60_000),
+    "0",
+    "0 (never) to 60000",
+    "with store s3://…: so long a repository's refs are served without asking the object store whether another server has changed them",
+  ),
   transport: setting(
     z.enum(["auto", "uws", "node"]),
     "auto",
