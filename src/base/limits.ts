@@ -432,6 +432,11 @@ export const LIMITS = {
   databaseConnectMs: 5_000,
   /** One statement; ours take milliseconds, and wait for others' row locks. */
   databaseStatementMs: 10_000,
+  /**
+   * A transaction whose process has fallen asleep: shorter than a statement, so that who waits for
+   * its locks gets them in time.
+   */
+  databaseIdleTransactionMs: 5_000,
   /** A server that has ended no statement so long after it should have is gone. */
   databaseLateMs: 5_000,
   /** A connection that nobody uses is given back after so long. */

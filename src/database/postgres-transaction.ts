@@ -48,15 +48,18 @@ async function transactOnce<T>(db: Kysely<Schema>, work: Work<T>): Promise<T> {
     return await db.connection().execute((own) => beginToEnd(own, work, progress));
   } catch (error) {
     if (isRaced(error)) throw new NotKept("raced", { cause: error });
-    const { begun, done } = progress;
-    if (begun === undefined || !isLost(error)) throw error;
-    if (done !== undefined && (await wasKept(db, begun, error))) return done.result;
+    const { isConnected, begun, done } = progress;
+    if (isConnected !== true || !isLost(error)) throw error;
+    const isOpen = begun !== undefined && done !== undefined;
+    if (isOpen && (await wasKept(db, begun, error))) return done.result;
     throw new NotKept("lost", { cause: error });
   }
 }
 
 /** How far a transaction came. */
 interface Progress<T> {
+  /** It had a connection, which may have been dead before it began. */
+  isConnected?: true;
   begun?: TransactionId;
   /** COMMIT is all that is left. */
   done?: { readonly result: T };
@@ -67,6 +70,7 @@ async function beginToEnd<T>(
   work: Work<T>,
   progress: Progress<T>,
 ): Promise<T> {
+  progress.isConnected = true;
   await sql`begin`.execute(own);
   try {
     progress.begun = await readId(own);
@@ -92,16 +96,13 @@ async function readId(db: Kysely<Schema>): Promise<TransactionId> {
 async function wasKept(db: Kysely<Schema>, of: TransactionId, cause: unknown): Promise<boolean> {
   const giveUpAt = Date.now() + LIMITS.databaseOutcomeMs;
   while (Date.now() < giveUpAt) {
-    const status = await statusOf(db, of).catch((error: unknown) => {
-      if (isLost(error)) return "away";
-      throw unknownOutcome(error);
-    });
+    const status = await statusOf(db, of).catch(() => "away"); // asked again, as long as there is time
     if (status === "committed") return true;
     if (status === "aborted") return false;
     if (status === undefined) break;
-    await sleep(LIMITS.databaseOutcomeLookMs); // the server has not noticed yet, or is away
+    await sleep(LIMITS.databaseOutcomeLookMs); // the server may not have noticed yet
   }
-  throw unknownOutcome(cause);
+  throw new Fault("database/unknown-outcome", {}, cause);
 }
 
 /** "committed", "aborted", "in progress"; undefined: it can be told no more. */
@@ -113,8 +114,4 @@ async function statusOf(
     select case when pg_postmaster_start_time()::text = ${started}
       then pg_xact_status(${id}::xid8) end as status`.execute(db);
   return rows[0]?.status ?? undefined;
-}
-
-function unknownOutcome(cause: unknown): Fault {
-  return new Fault("database/unknown-outcome", {}, cause);
 }

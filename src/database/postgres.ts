@@ -97,7 +97,7 @@ async function poolConfig(
     keepAlive: true,
     keepAliveInitialDelayMillis: LIMITS.databaseKeepAliveMs,
     statement_timeout: statementMs,
-    idle_in_transaction_session_timeout: statementMs,
+    idle_in_transaction_session_timeout: LIMITS.databaseIdleTransactionMs,
     ...(isReading ? { options: "-c default_transaction_read_only=on" } : {}),
   };
 }
@@ -143,10 +143,9 @@ function createPool(config: PoolConfig, { answerMs, onLost }: PoolEnds): Postgre
       oid === BIGINT ? safeInteger : types.getTypeParser(oid, format as "text"),
   };
   const pool = new Pool({ ...config, types: typed as typeof types });
-  const lost = (error: Error) => onLost(postgresFault(error));
-  // An error that nobody hears ends the process: of a connection that waits, and of one in use.
-  pool.on("error", lost);
-  pool.on("connect", (client) => client.on("error", lost));
+  // An error that nobody hears ends the process. The pool repeats those of connections that wait.
+  pool.on("error", () => undefined);
+  pool.on("connect", (client) => client.on("error", (error) => onLost(postgresFault(error))));
   return { connect: () => connected(pool, answerMs), end: () => pool.end() };
 }
 

@@ -149,7 +149,7 @@ export async function markMade(database: Database, id: string): Promise<void> {
 
 /** Takes its name, and the names that lead to it, away. */
 export async function setAside(database: Database, id: string, at: string): Promise<void> {
-  await database.query((db) => setAsideIn(db, id, at));
+  await database.transaction((db) => setAsideIn(db, id, at));
 }
 
 /**

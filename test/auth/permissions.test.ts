@@ -1,6 +1,5 @@
 /** What each caller may in a repository: owned, granted or public, and what the token allows. */
-import { join } from "node:path";
-import t, { type Test } from "tap";
+import t from "tap";
 import { Accounts } from "../../src/auth/accounts.js";
 import {
   ANONYMOUS,
@@ -12,10 +11,10 @@ import {
   TRUSTED,
 } from "../../src/auth/caller.js";
 import { Permissions } from "../../src/auth/permissions.js";
-import { Database } from "../../src/database/database.js";
+import type { Database } from "../../src/database/database.js";
 import type { RepositoryRow } from "../../src/database/schema.js";
 import { RepositoryTable } from "../../src/serve/repositories/table.js";
-import { tempFolder } from "../support/temp-folder.js";
+import { onBoth } from "../support/databases.js";
 
 const NOW = () => 1_700_000_000_000;
 
@@ -27,9 +26,7 @@ interface Scene {
   row(title: string, namespace: string | undefined): Promise<RepositoryRow>;
 }
 
-async function scene(t: Test): Promise<Scene> {
-  const database = await Database.open(join(await tempFolder(t), "lakepack.db"));
-  t.teardown(() => database.close());
+async function scene(database: Database): Promise<Scene> {
   const accounts = new Accounts(database, NOW);
   for (const name of ["ada", "bob", "root"]) await accounts.createUser(name, name === "root");
   const table = new RepositoryTable(database);
@@ -60,8 +57,8 @@ t.test("roles include those before them", async (t) => {
   );
 });
 
-t.test("the most of owner, grant and public, at most what the token allows", async (t) => {
-  const { permissions, caller, row } = await scene(t);
+onBoth("the most of owner, grant and public, at most what the token allows", async (t, opened) => {
+  const { permissions, caller, row } = await scene(await opened());
   const open = await row("ada/open", "ada");
   const closed = await row("ada/closed", "ada");
   await permissions.setVisibility(open, "public");
@@ -98,16 +95,16 @@ t.test("the most of owner, grant and public, at most what the token allows", asy
   }
 });
 
-t.test("a grant counts for more than being public", async (t) => {
-  const { permissions, caller, row } = await scene(t);
+onBoth("a grant counts for more than being public", async (t, opened) => {
+  const { permissions, caller, row } = await scene(await opened());
   const open = await row("ada/open", "ada");
   await permissions.setVisibility(open, "public");
   await permissions.grant(open, "bob", "write");
   t.equal((await permissions.look(await caller("bob"), "ada/open")).role("ada"), "write");
 });
 
-t.test("nobody's namespace has no owner, only administrators and grants", async (t) => {
-  const { permissions, caller, row } = await scene(t);
+onBoth("nobody's namespace has no owner, only administrators and grants", async (t, opened) => {
+  const { permissions, caller, row } = await scene(await opened());
   const demo = await row("lakefs/demo", undefined);
   await permissions.setVisibility(demo, "private");
   const roles = async (who: Caller) => (await permissions.look(who, "lakefs/demo")).role(undefined);
@@ -117,15 +114,18 @@ t.test("nobody's namespace has no owner, only administrators and grants", async 
   t.equal(await roles(await caller("ada")), "read");
 });
 
-t.test("a name is owned as it is spelled, and nobody owns the name of a prefix", async (t) => {
-  const { permissions, caller } = await scene(t);
-  const ada = await caller("ada");
-  for (const namespace of ["Ada", "ada2", "ad", "", "ada/x"])
-    t.notOk(permissions.mayCreate(ada, namespace), namespace);
-});
+onBoth(
+  "a name is owned as it is spelled, and nobody owns the name of a prefix",
+  async (t, opened) => {
+    const { permissions, caller } = await scene(await opened());
+    const ada = await caller("ada");
+    for (const namespace of ["Ada", "ada2", "ad", "", "ada/x"])
+      t.notOk(permissions.mayCreate(ada, namespace), namespace);
+  },
+);
 
-t.test("who may make a repository by a push", async (t) => {
-  const { permissions, caller } = await scene(t);
+onBoth("who may make a repository by a push", async (t, opened) => {
+  const { permissions, caller } = await scene(await opened());
   const cases: readonly (readonly [who: Caller, namespace: string | undefined, may: boolean])[] = [
     [TRUSTED, "ada", true],
     [TRUSTED, undefined, true],
@@ -144,8 +144,8 @@ t.test("who may make a repository by a push", async (t) => {
     t.equal(permissions.mayCreate(who, namespace), may, `${JSON.stringify(who)} in ${namespace}`);
 });
 
-t.test("whose list a caller sees", async (t) => {
-  const { permissions, caller } = await scene(t);
+onBoth("whose list a caller sees", async (t, opened) => {
+  const { permissions, caller } = await scene(await opened());
   const ada = await caller("ada");
   t.equal(permissions.viewerFor(TRUSTED), undefined);
   t.equal(permissions.viewerFor(await caller("root")), undefined);
@@ -153,28 +153,31 @@ t.test("whose list a caller sees", async (t) => {
   t.same(permissions.viewerFor(ada), { userId: ada.id, namespace: "ada" });
 });
 
-t.test("grants are given once a user, replaced, listed by name and taken away", async (t) => {
-  const { permissions, row } = await scene(t);
-  const open = await row("ada/open", "ada");
-  const other = await row("ada/other", "ada");
-  await permissions.grant(open, "root", "read");
-  await permissions.grant(open, "BOB", "read");
-  await permissions.grant(open, "bob", "admin");
-  t.same(await permissions.grants(open), [
-    { user: "bob", role: "admin" },
-    { user: "root", role: "read" },
-  ]);
-  t.same(await permissions.grants(other), []);
-  await t.rejects(permissions.grant(open, "nobody", "read"), { code: "user/missing" });
-  await t.rejects(permissions.revoke(open, "nobody"), { code: "user/missing" });
-  await t.rejects(permissions.revoke(other, "bob"), { code: "grant/missing" });
-  await permissions.revoke(open, "bob");
-  await t.rejects(permissions.revoke(open, "bob"), { code: "grant/missing" });
-  t.same(await permissions.grants(open), [{ user: "root", role: "read" }]);
-});
+onBoth(
+  "grants are given once a user, replaced, listed by name and taken away",
+  async (t, opened) => {
+    const { permissions, row } = await scene(await opened());
+    const open = await row("ada/open", "ada");
+    const other = await row("ada/other", "ada");
+    await permissions.grant(open, "root", "read");
+    await permissions.grant(open, "BOB", "read");
+    await permissions.grant(open, "bob", "admin");
+    t.same(await permissions.grants(open), [
+      { user: "bob", role: "admin" },
+      { user: "root", role: "read" },
+    ]);
+    t.same(await permissions.grants(other), []);
+    await t.rejects(permissions.grant(open, "nobody", "read"), { code: "user/missing" });
+    await t.rejects(permissions.revoke(open, "nobody"), { code: "user/missing" });
+    await t.rejects(permissions.revoke(other, "bob"), { code: "grant/missing" });
+    await permissions.revoke(open, "bob");
+    await t.rejects(permissions.revoke(open, "bob"), { code: "grant/missing" });
+    t.same(await permissions.grants(open), [{ user: "root", role: "read" }]);
+  },
+);
 
-t.test("rights stay with the id: who gets the name later starts with none", async (t) => {
-  const { permissions, table, caller, row } = await scene(t);
+onBoth("rights stay with the id: who gets the name later starts with none", async (t, opened) => {
+  const { permissions, table, caller, row } = await scene(await opened());
   const bob = await caller("bob");
   const first = await row("ada/demo", "ada");
   await permissions.grant(first, "bob", "write");

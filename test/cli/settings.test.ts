@@ -22,6 +22,26 @@ t.test("every default is allowed by its own setting", async (t) => {
   t.equal(settings.cache_bytes, 4 * 1024 ** 3);
 });
 
+t.test("an address of a database that cannot be is refused, and not shown", async (t) => {
+  const database = "postgres://ada:sesame@db.example.com/hub?sslmode=verify-full";
+  t.equal(readSettings({ database }, {}).database, database);
+  for (const wrong of [
+    `${database}&x=y`,
+    "postgres://ada:sesame@db.example.com:port/hub",
+    "mysql://ada:sesame@db.example.com/hub",
+    "POSTGRES://ada:sesame@",
+    "postgress://ada:sesame@db.example.com/hub",
+  ]) {
+    const said = refusal(() => readSettings({ database: wrong }, {}));
+    t.match(said, /name: database, value: not shown, allowed: a file's path; .*postgres:/, wrong);
+    t.notMatch(said, /sesame/);
+  }
+  t.match(
+    refusal(() => readSettings({ database_connections: "0" }, {})),
+    /1 to 1000/,
+  );
+});
+
 t.test("the command line beats the environment, which beats the file", async (t) => {
   const folder = await mkdtemp(join(tmpdir(), "lakepack-settings-"));
   t.teardown(() => rm(folder, { recursive: true }));

@@ -5,6 +5,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
+import { Accounts } from "../../src/auth/accounts.js";
 import type { Fault } from "../../src/base/fault.js";
 import { Database } from "../../src/database/database.js";
 import { sql } from "../../src/database/kysely.js";
@@ -194,6 +195,26 @@ t.test("opened to read nothing is made and nothing written", onPostgres, async (
   t.equal(await findUser(owner, "bob"), undefined);
 });
 
+t.test(
+  "a first token that is not shown yet is another node's affair for a minute",
+  onPostgres,
+  async (t) => {
+    const url = await postgresDatabase();
+    const started = Date.now();
+    const at = (database: Database, ms: number) => new Accounts(database, () => started + ms);
+    const [one, two] = [await open(t, url), await open(t, url)];
+    const first = await at(one, 0).bootstrap();
+    t.match(first?.token, /^lpk_/);
+    t.equal(await at(two, 59_000).bootstrap(), undefined, "it may be about to show it");
+    const second = await at(two, 61_000).bootstrap();
+    t.match(second?.token, /^lpk_/);
+    await first?.shown();
+    t.equal(await at(one, 0).signIn(first?.token ?? ""), undefined, "its place was taken");
+    t.match(await at(one, 0).signIn(second?.token ?? ""), { name: "admin" });
+    t.equal(await at(one, 200_000).bootstrap(), undefined, "it was used, so somebody has seen it");
+  },
+);
+
 // Outages -----------------------------------------------------------------------------------------
 t.test("an outage is told in words, and over when it is over", onPostgres, async (t) => {
   const server = await Postgres.start();
@@ -295,6 +316,11 @@ t.test(
     clearTimeout(cutting);
     t.same([runs, (await users()).length], [1, 4], "still under way: waited for");
     await server.sql("drop trigger slow on users", direct);
+
+    runs = 0;
+    proxy.breakAt("begin", "before");
+    await insert("dead");
+    t.same([runs, (await users()).length], [1, 5], "a connection that was dead already");
 
     runs = 0;
     const restarted = new Promise<void>((resolve, reject) => {

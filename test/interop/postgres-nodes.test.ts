@@ -8,6 +8,7 @@ import { join } from "node:path";
 import t, { type Test } from "tap";
 import { type Guarded, startGuarded } from "../support/accounts-rig.js";
 import { commit, git, logShows, startLakepack, tryGit } from "../support/harness.js";
+import { slowPush } from "../support/slow-push.js";
 import { lakepack } from "../support/lakepack-command.js";
 import { Postgres, postgresDatabase, skipPostgres } from "../support/postgres.js";
 import { tempFolder } from "../support/temp-folder.js";
@@ -128,6 +129,46 @@ t.test("a namespace has room for as many as may be, whoever makes them", onPostg
   t.equal(outcomes.filter((outcome) => outcome === "made").length, 3);
   t.equal(outcomes.filter((outcome) => outcome === "repository/too-many").length, 5);
 });
+
+t.test(
+  "a push under way: its right ends by the other node, or the database goes away",
+  onPostgres,
+  async (t) => {
+    const server = await Postgres.start();
+    t.teardown(() => server.remove());
+    const env = { LAKEPACK_DATABASE: await server.database() };
+    const [a, b] = [await startGuarded(t, { env }), await startGuarded(t, { env })];
+    const ada = await a.user("ada");
+    const work = await tempFolder(t);
+    await git(["init", "-q", "-b", "main", work]);
+    const oid = await commit(work, "one", { "a.bin": randomBytes(40_000).toString("hex") });
+    await git(["-C", work, "push", "-q", a.at("ada/x", ada), "main"]);
+    const during = async (user: string, between: () => Promise<unknown>) =>
+      slowPush(t, a, {
+        work,
+        repository: "ada/x",
+        token: await a.token(user),
+        refs: [`refs/heads/${user}`],
+        oid,
+        between,
+      });
+    await b.user("bob");
+    await b.command("repo.grant", { name: "ada/x", user: "bob", role: "write" });
+    const ended = await during("bob", () =>
+      b.command("repo.grant", { name: "ada/x", user: "bob", role: null }),
+    );
+    t.match(ended.refs, [/^ng refs\/heads\/bob .*ended while the push ran: repository not found/]);
+    const away = await during("ada", () => server.stop());
+    t.match(away.refs, [/^ng refs\/heads\/ada .*the database does not answer/]);
+    await server.resume();
+    t.equal(
+      await git(["ls-remote", a.at("ada/x", ada), "refs/heads/*"]),
+      `${oid}\trefs/heads/main`,
+      "nothing moved",
+    );
+    t.match(await during("ada", async () => undefined), { refs: ["ok refs/heads/ada"] });
+  },
+);
 
 t.test("a link of Git LFS from one node leads through the other", onPostgres, async (t) => {
   const { a, b } = await startNodes(t);

@@ -27,6 +27,7 @@ import {
 import { storedRepositories } from "../../src/serve/repositories/stored.js";
 import { RepositoryTable } from "../../src/serve/repositories/table.js";
 import { DiskStore } from "../../src/store/disk.js";
+import { onBoth } from "../support/databases.js";
 import { tempFolder } from "../support/temp-folder.js";
 
 const ANYBODY: Viewer = { userId: undefined, namespace: undefined };
@@ -41,6 +42,10 @@ interface Filled {
 async function filled(t: Test, path?: string): Promise<Filled> {
   const database = await Database.open(path ?? join(await tempFolder(t), "lakepack.db"));
   t.teardown(() => database.close());
+  return fill(database);
+}
+
+async function fill(database: Database): Promise<Filled> {
   const table = new RepositoryTable(database);
   for (const name of ["ada", "bob"]) {
     await insertUser(database, {
@@ -66,8 +71,8 @@ async function filled(t: Test, path?: string): Promise<Filled> {
 const titles = async ({ database }: Filled, viewer: Viewer | undefined, after = "", count = 10) =>
   (await listRepositories(database, after, count, viewer)).map(({ title }) => title);
 
-t.test("each sees what he may, by title, once", async (t) => {
-  const place = await filled(t);
+onBoth("each sees what he may, by title, once", async (t, open) => {
+  const place = await fill(await open());
   await place.row("ada/private");
   await place.row("ada/public", { visibility: "public" });
   const { id } = await place.row("bob/granted");
@@ -179,21 +184,24 @@ t.test("a page of 20,000 grants costs about what one of 50 does, wherever it beg
     t.ok(ms < 5 * (few[at] as number) + 2, `${ms} ms after ${few[at]} ms`);
 });
 
-t.test("a grant is listed by what its repository is called, however it came about", async (t) => {
-  const place = await filled(t);
-  const { database } = place;
-  const old = await place.row("bob/model");
-  await putGrant(database, old.id, "u-ada", "read");
-  await setAside(database, old.id, "2026-01-01");
-  t.same(await titles(place, ADA), []);
-  await putGrant(database, old.id, "u-ada", "write"); // of what is set aside: for when it is back
-  await restoreRepository(database, old.id, { state: "made" });
-  t.same(await titles(place, ADA), ["bob/model"]);
-  await setAside(database, old.id, "2026-01-02");
-  const heir = await place.row("bob/model");
-  await inheritRights(database, old, heir.id);
-  t.same(await titles(place, ADA), ["bob/model"], "inherited");
-});
+onBoth(
+  "a grant is listed by what its repository is called, however it came about",
+  async (t, open) => {
+    const place = await fill(await open());
+    const { database } = place;
+    const old = await place.row("bob/model");
+    await putGrant(database, old.id, "u-ada", "read");
+    await setAside(database, old.id, "2026-01-01");
+    t.same(await titles(place, ADA), []);
+    await putGrant(database, old.id, "u-ada", "write"); // of what is set aside: for when it is back
+    await restoreRepository(database, old.id, { state: "made" });
+    t.same(await titles(place, ADA), ["bob/model"]);
+    await setAside(database, old.id, "2026-01-02");
+    const heir = await place.row("bob/model");
+    await inheritRights(database, old, heir.id);
+    t.same(await titles(place, ADA), ["bob/model"], "inherited");
+  },
+);
 
 t.test("grants of the schema before get their titles", async (t) => {
   const path = join(await tempFolder(t), "lakepack.db");

@@ -124,7 +124,7 @@ export const SETTINGS = {
     "whether callers sign in, with tokens that `lakepack token` makes",
   ),
   database: setting(
-    z.string().refine((text) => !isPostgresUrl(text) || readPostgresUrl(text) !== undefined),
+    z.string().refine((text) => !isAddress(text) || readPostgresUrl(text) !== undefined),
     "",
     "a file's path; empty for lakepack.db in the data folder; or postgres://user:password@host:port/name, with ?sslmode=disable, require or verify-full",
     "users, tokens, permissions and names of repositories: SQLite, or PostgreSQL, which several servers may share; its password is never logged",
@@ -495,7 +495,12 @@ export function checkSettings(given: Given): Settings {
 
 /** An address of a database may hold a password, also where it cannot be read. */
 function isSecret(name: string, value: unknown): boolean {
-  return SECRET.test(name) || (name === "database" && isPostgresUrl(shown(value)));
+  return SECRET.test(name) || (name === "database" && isAddress(shown(value)));
+}
+
+/** No file is called so. */
+function isAddress(text: string): boolean {
+  return isPostgresUrl(text) || text.includes("://");
 }
 
 function toldReason({ issues }: z.ZodError): string | undefined {
