@@ -1,14 +1,16 @@
 // The real servers that tests and tries run against: lakeFS (local blocks, and S3 blocks) and an S3
-// server (versitygw), pinned by scripts/servers/go.mod and built by Go's own tool. Loopback only.
+// server (versitygw), pinned by scripts/servers/go.mod and built by Go's own tool, and PostgreSQL as
+// the system has it. Loopback only.
 //
 //   node scripts/servers.mjs build          builds them once (10 minutes on two cores), kept in
 //                                           ~/.cache/lakepack/servers/<go.sum's hash>
 //   node scripts/servers.mjs start [DIR]    starts lakeFS on 8100 (local blocks), an S3 server on
 //                                           8101, a second lakeFS on 8102 (S3 blocks) and one for
 //                                           several users on 8103 (local blocks, with lakeFS's
-//                                           access control server on 8104); data and process ids
-//                                           in DIR (./data-servers); SERVERS_PORT: another first
-//                                           port than 8100
+//                                           access control server on 8104), and where it is
+//                                           installed PostgreSQL on 8105; data and process ids in
+//                                           DIR (./data-servers); SERVERS_PORT: another first port
+//                                           than 8100
 //   node scripts/servers.mjs lakectl ARG…   runs lakectl, with the key, against the first of them
 //   node scripts/servers.mjs stop [DIR]     ends what `start` started, by process id
 //   node scripts/servers.mjs path           where the programs are; exit code 1 if they are not
@@ -20,9 +22,11 @@
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -30,7 +34,7 @@ import {
 } from "node:fs";
 import { createServer } from "node:net";
 import { homedir } from "node:os";
-import { basename, join, resolve } from "node:path";
+import { basename, delimiter, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { root } from "./install.mjs";
 
@@ -101,14 +105,14 @@ function tools() {
   return [...lines].map(([, path]) => path);
 }
 
-function run(name, args, env, folder) {
+function run(name, [program, ...args], env, folder) {
   const log = openSync(join(folder, `${name}.log`), "a");
-  const child = spawn(programPath(args[0]), args.slice(1), {
+  const child = spawn(program, args, {
     env: { PATH: process.env.PATH, HOME: folder, ...env },
     stdio: ["ignore", log, log],
     detached: true,
   });
-  const started = { name, pid: child.pid, ended: undefined };
+  const started = { name, pid: child.pid, ended: undefined, signal: undefined };
   child.on("error", (error) => {
     started.ended = error.message;
   });
@@ -255,7 +259,107 @@ export function s3Arguments(port, data, sidecar) {
     : [...listen, "posix", "--sidecar", sidecar, data];
 }
 
-const PORTS = 5;
+// PostgreSQL --------------------------------------------------------------------------------------
+export const POSTGRES_USER = "lakepack";
+export const POSTGRES_PASSWORD = "for-tests-only";
+/** It refuses to run as root. */
+const UNPRIVILEGED = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"];
+const DEBIAN = "/usr/lib/postgresql";
+
+/** Folder of its programs: that of PATH, or Debian's newest; undefined: it is not installed. */
+export function postgresFolder() {
+  const versions = existsSync(DEBIAN)
+    ? readdirSync(DEBIAN).sort((a, b) => Number(b) - Number(a))
+    : [];
+  const folders = [
+    ...(process.env.PATH ?? "").split(delimiter),
+    ...versions.map((version) => join(DEBIAN, version, "bin")),
+  ];
+  return folders.find((folder) =>
+    ["initdb", "postgres", "pg_isready"].every((name) => existsSync(join(folder, name))),
+  );
+}
+
+/** A program of PostgreSQL with its arguments, as somebody who is not root. */
+export function postgresCommand(name, args) {
+  const command = [join(postgresFolder(), name), ...args];
+  return process.getuid?.() === 0 ? [...UNPRIVILEGED, ...command] : command;
+}
+
+function runToEnd([program, ...args], env = {}) {
+  const { status, stderr } = spawnSync(program, args, {
+    env: { PATH: process.env.PATH, ...env },
+    encoding: "utf8",
+  });
+  if (status !== 0) throw new Error(`${basename(program)} ${args.join(" ")}: ${stderr}`);
+}
+
+/**
+ * Makes a cluster in `folder`/data: UTF-8, bytewise order, one superuser with a password. Whoever
+ * runs it must be able to reach `folder`, which becomes theirs.
+ */
+export function preparePostgres(folder) {
+  mkdirSync(folder, { recursive: true });
+  const words = join(folder, "password");
+  writeFileSync(words, POSTGRES_PASSWORD);
+  if (process.getuid?.() === 0) {
+    chmodSync(folder, 0o755);
+    runToEnd(["chown", "-R", "nobody:nogroup", folder]);
+  }
+  const options = ["-U", POSTGRES_USER, `--pwfile=${words}`, "-A", "scram-sha-256"];
+  const place = ["-D", join(folder, "data"), "-E", "UTF8", "--locale=C", "--no-sync"];
+  runToEnd(postgresCommand("initdb", [...place, ...options]));
+}
+
+/** Arguments of the server on a prepared folder. */
+export function postgresArguments(port, folder) {
+  return ["-D", join(folder, "data"), "-p", String(port), "-k", folder, "-h", "127.0.0.1"];
+}
+
+export function postgresUrl(port, database = "postgres") {
+  return `postgres://${POSTGRES_USER}:${POSTGRES_PASSWORD}@127.0.0.1:${port}/${database}`;
+}
+
+/** Returns whether it takes connections. */
+export function isPostgresReady(port) {
+  const args = ["-q", "-t", "1", "-h", "127.0.0.1", "-p", String(port)];
+  return spawnSync(join(postgresFolder(), "pg_isready"), args).status === 0;
+}
+
+/** Waits for that. Throws where it ends meanwhile. */
+async function postgresAnswers(port, server, folder) {
+  for (let attempt = 0; attempt < 150; attempt++) {
+    if (server.ended !== undefined)
+      throw new Error(
+        `${server.name} has ended (${server.ended}): see ${join(folder, `${server.name}.log`)}`,
+      );
+    if (isPostgresReady(port)) return;
+    await sleep(100);
+  }
+  throw new Error(`PostgreSQL does not answer at port ${port}`);
+}
+
+/** Why it cannot run on data in this folder; undefined: it can. */
+function whyNoPostgres(folder) {
+  if (postgresFolder() === undefined) return "not installed (Debian: apt install postgresql)";
+  const reach = [...UNPRIVILEGED, "test", "-x", folder];
+  if (process.getuid?.() !== 0 || spawnSync(reach[0], reach.slice(1)).status === 0)
+    return undefined;
+  return `not started: it does not run as root, and nobody else can reach ${folder}`;
+}
+
+/** Its URL, or why it was not started. */
+async function startPostgres(begin, folder) {
+  const reason = whyNoPostgres(folder);
+  if (reason !== undefined) return reason;
+  const place = join(folder, "postgres");
+  if (!existsSync(join(place, "data"))) preparePostgres(place);
+  const command = postgresCommand("postgres", postgresArguments(PORT + 5, place));
+  await postgresAnswers(PORT + 5, begin("postgres", command, {}, "SIGINT"), folder);
+  return postgresUrl(PORT + 5);
+}
+
+const PORTS = 6;
 /** The first of them. */
 const PORT = Number(process.env.SERVERS_PORT ?? 8100);
 
@@ -274,32 +378,36 @@ async function start(folder) {
 }
 
 async function startAll(folder, started) {
-  const begin = (name, args, env) => {
-    started.push(run(name, args, env, folder));
-    writeFileSync(join(folder, "pids"), started.map(({ pid }) => pid).join("\n"));
+  const begin = (name, command, env, signal = "SIGTERM") => {
+    const server = run(name, command, env, folder);
+    server.signal = signal;
+    started.push(server);
+    const lines = started.map(({ pid, signal: ends }) => `${pid} ${ends}`);
+    writeFileSync(join(folder, "pids"), lines.join("\n"));
+    return server;
   };
   const answers = (url, what) => until(url, what, started, folder);
   begin(
     "lakefs-local",
-    ["lakefs", "run"],
+    [programPath("lakefs"), "run"],
     lakefsEnvironment(PORT, join(folder, "local"), localBlocks(join(folder, "local"))),
   );
   const s3 = s3Arguments(PORT + 1, join(folder, "s3/data"), join(folder, "s3/sidecar"));
-  begin("versitygw", ["versitygw", ...s3], {
+  begin("versitygw", [programPath("versitygw"), ...s3], {
     ROOT_ACCESS_KEY: ACCESS_KEY,
     ROOT_SECRET_KEY: SECRET_KEY,
   });
-  begin("acl", ["acl", "run"], aclEnvironment(PORT + 4, join(folder, "shared")));
+  begin("acl", [programPath("acl"), "run"], aclEnvironment(PORT + 4, join(folder, "shared")));
   await answers(`http://127.0.0.1:${PORT + 1}/`, "the S3 server");
   await answers(`http://127.0.0.1:${PORT + 4}/_health`, "the access control server");
   const shared = {
     ...lakefsEnvironment(PORT + 3, join(folder, "shared"), localBlocks(join(folder, "shared"))),
     ...severalUsers(PORT + 4),
   };
-  begin("lakefs-shared", ["lakefs", "run"], shared);
+  begin("lakefs-shared", [programPath("lakefs"), "run"], shared);
   begin(
     "lakefs-s3",
-    ["lakefs", "run"],
+    [programPath("lakefs"), "run"],
     lakefsEnvironment(PORT + 2, join(folder, "on-s3"), s3Blocks(PORT + 1)),
   );
   const health = [
@@ -310,6 +418,7 @@ async function startAll(folder, started) {
   await Promise.all(
     health.map(([port, what]) => answers(`http://127.0.0.1:${port}/_health`, what)),
   );
+  const postgres = await startPostgres(begin, folder);
   const file = join(folder, "writer.json");
   if (!existsSync(file))
     writeFileSync(
@@ -321,6 +430,7 @@ async function startAll(folder, started) {
 lakeFS, S3 blocks      http://127.0.0.1:${PORT + 2}   (bucket lakefs)
 lakeFS, several users  http://127.0.0.1:${PORT + 3}   (a user "writer": ${writer.accessKeyId} ${writer.secretAccessKey})
 S3 server              http://127.0.0.1:${PORT + 1}
+PostgreSQL             ${postgres}
 access key ${ACCESS_KEY}
 secret key ${SECRET_KEY}`);
 }
@@ -347,8 +457,11 @@ const STOP_MS = 5_000;
 async function stop(folder) {
   const file = join(folder, "pids");
   if (!existsSync(file)) return;
-  const pids = readFileSync(file, "utf8").split("\n").map(Number);
-  for (const pid of pids) signal(pid, "SIGTERM");
+  const lines = readFileSync(file, "utf8").split("\n");
+  const servers = lines.map((line) => line.split(" "));
+  const pids = servers.map(([pid]) => Number(pid));
+  // PostgreSQL waits for its clients on SIGTERM, and ends them on SIGINT.
+  for (const [pid, ends] of servers) signal(Number(pid), ends ?? "SIGTERM");
   for (
     const deadline = Date.now() + STOP_MS;
     Date.now() < deadline && pids.some((pid) => signal(pid, 0));

@@ -55,6 +55,7 @@ export interface FirstToken {
 
 /** Name of the user that `bootstrap` makes. */
 const FIRST_ADMIN = "admin";
+const FIRST_WISH: TokenWish = { scope: "admin", label: "first start", expires: null };
 const ID_BYTES = 8;
 
 export class Accounts {
@@ -141,19 +142,34 @@ export class Accounts {
    */
   async bootstrap(): Promise<FirstToken | undefined> {
     const unseen = await findUnseen(this.#database);
-    const wasSeen =
-      unseen !== undefined && (unseen.last_used_at !== null || unseen.revoked_at !== null);
-    if (wasSeen) await forgetUnseen(this.#database);
-    if (wasSeen || (unseen === undefined && (await hasUsers(this.#database)))) return undefined;
+    if (unseen === undefined) return this.#makeFirst();
+    const wasSeen = unseen.last_used_at !== null || unseen.revoked_at !== null;
+    if (wasSeen) await forgetUnseen(this.#database, unseen.id);
+    return wasSeen || this.#isOthers(unseen) ? undefined : this.#makeInPlaceOf(unseen);
+  }
+
+  async #makeFirst(): Promise<FirstToken | undefined> {
+    if (await hasUsers(this.#database)) return undefined;
     const user = this.#newUser(FIRST_ADMIN, true);
-    const { token, row } = this.#newToken(unseen?.user_id ?? user.id, {
-      scope: "admin",
-      label: "first start",
-      expires: null,
-    });
-    if (unseen === undefined) await insertFirst(this.#database, user, row);
-    else await replaceUnseen(this.#database, unseen.id, row);
-    return { token, shown: () => forgetUnseen(this.#database) };
+    const { token, row } = this.#newToken(user.id, FIRST_WISH);
+    const isMade = await insertFirst(this.#database, user, row);
+    return isMade ? this.#unseen(token, row) : undefined;
+  }
+
+  /** Returns whether another node that shares the database may be about to show this token. */
+  #isOthers({ created_at: made }: TokenRow): boolean {
+    const ageMs = this.#now() - Date.parse(made);
+    return this.#database.isShared && ageMs < LIMITS.firstTokenShownMs;
+  }
+
+  async #makeInPlaceOf({ id, user_id: userId }: TokenRow): Promise<FirstToken | undefined> {
+    const { token, row } = this.#newToken(userId, FIRST_WISH);
+    const isMade = await replaceUnseen(this.#database, id, row);
+    return isMade ? this.#unseen(token, row) : undefined;
+  }
+
+  #unseen(token: string, { id }: TokenRow): FirstToken {
+    return { token, shown: () => forgetUnseen(this.#database, id) };
   }
 
   /**
@@ -221,9 +237,9 @@ export class Accounts {
     name: string,
     change: Partial<Pick<UserRow, "is_admin" | "disabled_at">>,
   ): Promise<UserFacts> {
-    const user = await this.user(name);
-    await updateUser(this.#database, user.id, change);
-    return userFacts({ ...user, ...change });
+    const user = await updateUser(this.#database, name, change);
+    if (user === undefined) throw new Fault("user/missing", { name });
+    return userFacts(user);
   }
 
   #newUser(name: string, isAdmin: boolean): UserRow {

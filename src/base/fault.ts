@@ -234,11 +234,21 @@ export const FAULTS = {
       `the local cache of object storage cannot take a file (${String(reason)})`,
   },
   "store/bad-key": { http: 400, retry: false, says: "this is no storage key" },
+  "store/claimed": {
+    http: 500,
+    retry: false,
+    says: "the store belongs to the servers of another database: give this server that database (database), or a prefix of its own (store); who has moved the repositories to a new database removes the object `installation` there",
+  },
   "store/locked": { http: 500, retry: false, says: "another lakepack serves this data folder" },
 
   // refs
   "ref/bad-name": { http: 422, retry: false, says: "not a ref name Git accepts" },
   "ref/stale": { http: 409, retry: true, says: "the ref moved meanwhile; fetch first" },
+  "manifest/dropped": {
+    http: 503,
+    retry: true,
+    says: "files that were sent waited so long for their refs that they were given up; push again",
+  },
   "manifest/damaged": {
     http: 500,
     retry: false,
@@ -524,6 +534,44 @@ export const FAULTS = {
 
   // database
   "database/failed": { http: 503, retry: true, says: "the database failed" },
+  "database/unreachable": { http: 503, retry: true, says: "the database does not answer" },
+  "database/busy": {
+    http: 503,
+    retry: true,
+    says: "the database has no connection free; try again in a moment",
+  },
+  "database/timeout": { http: 503, retry: true, says: "the database took too long" },
+  "database/refused": {
+    http: 503,
+    retry: true,
+    says: "the database does not let this server in: see user, password and name in the setting database",
+  },
+  "database/untrusted": {
+    http: 503,
+    retry: true,
+    says: "the connection to the database cannot be secured: see sslmode in the setting database, and database_ca",
+  },
+  /** Neither committed nor not, as far as anybody can tell: repeating it may do it twice. */
+  "database/unknown-outcome": {
+    http: 503,
+    retry: false,
+    says: "the database was lost while it kept a change, and whether it was kept is not known; look before you repeat it",
+  },
+  "database/newer": {
+    http: 503,
+    retry: false,
+    says: "a newer lakepack has changed this database; use that one, or a copy from before",
+  },
+  "database/foreign": {
+    http: 503,
+    retry: false,
+    says: "this database holds tables of another program; give lakepack one of its own",
+  },
+  "database/bad-text": {
+    http: 400,
+    retry: false,
+    says: "a text holds a character that the database cannot keep",
+  },
 
   // control: commands to a running server
   "control/bad-request": {
@@ -580,8 +628,8 @@ function filesOf(files: FaultFacts[string]): string {
 }
 
 /**
- * A file's name without its folders, which are the server's own; of a pack that is known by its
- * checksum alone, its name.
+ * A file's name without its folders, which are the server's own; of a pack, by
+ * the name of its publication.
  */
 function damagedFile({ file, pack }: FaultFacts): string {
   if (typeof pack === "string")

@@ -161,6 +161,21 @@ export const LIMITS = {
    * won.
    */
   swapAttemptsMax: 32,
+  /** First pause between two attempts, milliseconds, and the longest: a write to an object store. */
+  swapPauseMs: 5,
+  swapPauseMsMax: 500,
+  /** Changes of one manifest that are written together: each may hold 10,000 refs. */
+  swapGroupMax: 64,
+  /**
+   * Packs of one repository that were published and are not named yet: pushes under way. Of one
+   * that is forgotten it is looked whether it is there.
+   */
+  publicationsKnownMax: 1_000,
+  /**
+   * So long after its files were published a pack is named without a look whether they are there:
+   * far less than any grace after which what nothing names is removed.
+   */
+  publicationTrustMs: 300_000,
 
   // packs -----------------------------------------------------------------------------------------
   /**
@@ -405,6 +420,39 @@ export const LIMITS = {
   failedLoginForgetMs: 15 * 60_000,
   /** Sources that are remembered: 200 bytes each. Of more, the longest quiet is forgotten. */
   failedLoginSourcesMax: 10_000,
+
+  // database --------------------------------------------------------------------------------------
+  /** Connections of one node to PostgreSQL: each query holds one for a millisecond. */
+  databaseConnections: 10,
+  /** The same as a setting; PostgreSQL takes 100 of all nodes unless it is told. */
+  databaseConnectionsMax: 1_000,
+  /** Queries that wait for a connection: a second's work of ten of them. */
+  databaseWaitingMax: 5_000,
+  /** Until a connection is made, or one is free: clients wait no longer than for a page. */
+  databaseConnectMs: 5_000,
+  /** One statement; ours take milliseconds, and wait for others' row locks. */
+  databaseStatementMs: 10_000,
+  /** A server that has ended no statement so long after it should have is gone. */
+  databaseLateMs: 5_000,
+  /** A connection that nobody uses is given back after so long. */
+  databaseIdleMs: 60_000,
+  /** Quiet until the system asks whether the other end is there: proxies forget after minutes. */
+  databaseKeepAliveMs: 30_000,
+  /** One step of a change of the schema, or the wait for another node that makes it. */
+  databaseMigrateMs: 600_000,
+  /** Runs of one transaction that others keep from being kept: two that meet need two. */
+  databaseAttemptsMax: 8,
+  /** Pause before the next run, times its number, times chance. */
+  databaseRetryMs: 20,
+  /** Until it is given up to find out what became of a COMMIT whose connection died. */
+  databaseOutcomeMs: 10_000,
+  /** Between two looks for that. */
+  databaseOutcomeLookMs: 100,
+  /**
+   * A node that has made the first token shows it within a moment: from here on it is taken for
+   * dead, and another node makes one.
+   */
+  firstTokenShownMs: 60_000,
 
   // pool ------------------------------------------------------------------------------------------
   /** Tasks waiting for a thread; above this the answer is 503 before any work. */
@@ -830,6 +878,28 @@ export const LIMITS = {
   pointerStepsMax: 1_000_000,
   /** Pointers looked for at once: 300 bytes each in a message between threads. */
   pointersAtOnce: 10_000,
+  /**
+   * Names under which one upload is published, one after the other, where what it met was dropped
+   * in between. Each needs a collection in the same milliseconds.
+   */
+  lfsPublicationsMax: 5,
+  /**
+   * Links taken away in one transaction, or taken in from the layout before: some 20 ms of SQLite,
+   * which the event loop waits for.
+   */
+  lfsLinksAtOnce: 100,
+  /** Objects that are listed in one query: 200 bytes each. */
+  lfsListedAtOnce: 500,
+  /**
+   * A name that was announced and never linked to is given up after this: a day is longer than any
+   * upload to the store takes. Links of a repository that nobody came to push to go after it too.
+   */
+  lfsUnfinishedMs: 86_400_000,
+  /**
+   * An id that was promised to the first push of a name, and that LFS objects are linked to
+   * meanwhile, is good for so long: half of the time after which its links go.
+   */
+  lfsPromisedIdMs: 43_200_000,
   /** Seconds that a link of a batch's reply is good. Presigned ones of lakeFS live 900 s. */
   lfsLinkSeconds: 800,
 
@@ -891,6 +961,15 @@ export const LIMITS = {
   /** Bytes of one request for a part of a copy, and such requests in flight: held in memory. */
   localFileRangeBytes: 8 * MIB,
   localFileRangesMax: 4,
+  /**
+   * Bytes up to which an object is copied whole before it is read: one or two round trips more. A
+   * larger one is copied as it is read.
+   */
+  localFileWholeBytesMax: 32 * MIB,
+  /** Blocks of `localFileRangeBytes` that are fetched ahead of who reads one after another. */
+  localFileAheadBlocks: 3,
+  /** Milliseconds that a thread waits for such a block: longer than a call is tried again. */
+  blockWaitMs: 60_000,
   localFileRangesAllMax: 8,
   /** Copies kept: 300 bytes each in memory. */
   localFilesMax: 200_000,
@@ -1006,11 +1085,6 @@ export const LIMITS = {
   walkProgressObjects: 4_096,
   /** A year: the most `gc_grace_hours` may be. */
   gcGraceHoursMax: 8_760,
-  /**
-   * An LFS object that no repository links to goes when it is older than this: an upload writes it
-   * some milliseconds before its link.
-   */
-  lfsUnlinkedMs: 60_000,
   /**
    * A repository that is pushed to is looked through for files that nothing names at most so often.
    */

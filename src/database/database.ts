@@ -1,100 +1,141 @@
 /**
- * The database of one server: users, tokens, who may what. SQLite in a file of its own, opened by
- * the one process that owns the data folder. Its calls are synchronous under their promises: a
- * query costs some 0.1 ms, a durable write some milliseconds, and writes are commands of people or
- * at most one a minute and token, so neither gets a thread.
+ * The database of one server, or of a fleet: users, tokens, who may what, names of repositories.
+ * SQLite in a file, or PostgreSQL; the same schema and the same queries.
  */
-import { existsSync } from "node:fs";
-import { open } from "node:fs/promises";
-import type { Kysely as KyselyOf } from "kysely";
-import Libsql from "libsql";
 import { Fault } from "../base/fault.js";
-import { Kysely, Migrator, SqliteDialect } from "./kysely.js";
-import { MIGRATIONS } from "./migrations.js";
-import type { Schema } from "./schema.js";
+import { LIMITS } from "../base/limits.js";
+import type { Engine, Work } from "./engine.js";
+import { historyOf, migrate } from "./migrate.js";
+import { checkServer, openPostgres, type PostgresPlace } from "./postgres.js";
+import { placeOf } from "./postgres-url.js";
+import { openSqlite, openSqliteToRead, sqliteFault } from "./sqlite.js";
+
+/** A file's path, or PostgreSQL. */
+export type DatabasePlace = string | PostgresPlace;
 
 export class Database {
-  readonly #db: KyselyOf<Schema>;
+  readonly #engine: Engine;
 
-  private constructor(db: KyselyOf<Schema>) {
-    this.#db = db;
+  private constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  /** Other processes may write it while it is open: nothing of it is to be remembered. */
+  get isShared(): boolean {
+    return this.#engine.isShared;
   }
 
   /**
-   * Opens the file, makes it where it is not there, for its owner only, and brings its schema up to
-   * date. Throws "database/failed".
+   * Opens it, a file is made where it is not there, and brings its schema up to date. Throws
+   * "database/…" with the place in its facts, never with a password.
    */
-  static async open(path: string): Promise<Database> {
+  static async open(place: DatabasePlace): Promise<Database> {
     try {
-      await (await open(path, "a", 0o600)).close(); // SQLite gives its other files the same rights
-      const file = new Libsql(path);
-      file.exec(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000",
-      );
-      const db = new Kysely<Schema>({ dialect: new SqliteDialect({ database: file }) });
-      await migrate(db);
-      return new Database(db);
+      if (typeof place === "string") {
+        const engine = await openSqlite(place);
+        await closingOnFailure(engine, () => migrate(engine.db));
+        return new Database(engine);
+      }
+      await migratePostgres(place);
+      return new Database(await openPostgres(place));
     } catch (error) {
-      throw failed(error, { path });
+      throw failedAt(place, error);
     }
   }
 
   /**
-   * As it is, beside whoever owns it: nothing is written. Undefined: there is none. Throws
-   * "database/failed".
+   * As it is, beside whoever owns it: nothing is written. Undefined: there is none, or nothing in
+   * it. Throws as `open`.
    */
-  static openToRead(path: string): Database | undefined {
-    if (!existsSync(path)) return undefined;
+  static async openToRead(place: DatabasePlace): Promise<Database | undefined> {
     try {
-      const file = new Libsql(path);
-      file.exec("PRAGMA query_only = ON; PRAGMA busy_timeout = 5000");
-      return new Database(new Kysely<Schema>({ dialect: new SqliteDialect({ database: file }) }));
+      if (typeof place === "string") {
+        const engine = openSqliteToRead(place);
+        return engine && new Database(engine);
+      }
+      const engine = await openPostgres({ ...place, connections: 1 }, { isReading: true });
+      const done = await closingOnFailure(engine, () => historyOf(engine.db));
+      if (done !== undefined) return new Database(engine);
+      await engine.db.destroy();
+      return undefined;
     } catch (error) {
-      throw failed(error, { path });
+      throw failedAt(place, error);
     }
   }
 
-  /** Queries; what they throw that is no Fault becomes "database/failed". */
-  async query<T>(work: (db: KyselyOf<Schema>) => Promise<T>): Promise<T> {
-    try {
-      return await work(this.#db);
-    } catch (error) {
-      throw failed(error);
-    }
+  /** Asks which database it is: "SQLite 3.45.1". Throws as `query`. */
+  version(): Promise<string> {
+    return this.#asFaults(() => this.#engine.version());
   }
 
-  /** The same, all or nothing. */
-  transaction<T>(work: (db: KyselyOf<Schema>) => Promise<T>): Promise<T> {
-    return this.query((db) => db.transaction().execute(work));
+  /** Queries; what they throw that is no Fault becomes "database/…". */
+  query<T>(work: Work<T>): Promise<T> {
+    return this.#asFaults(() => work(this.#engine.db));
+  }
+
+  /**
+   * The same, all or nothing. The work may run more than once, and does nothing but query. Throws
+   * "database/unknown-outcome" where it cannot be found out whether it was kept.
+   */
+  transaction<T>(work: Work<T>): Promise<T> {
+    return this.#asFaults(() => this.#engine.transaction(work));
   }
 
   async close(): Promise<void> {
-    await this.#db.destroy();
+    await this.#engine.db.destroy();
+  }
+
+  async #asFaults<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw this.#engine.faultOf(error);
+    }
   }
 }
 
-async function migrate(db: KyselyOf<Schema>): Promise<void> {
-  const { error } = await new Migrator({
-    db,
-    provider: { getMigrations: async () => ({ ...MIGRATIONS }) },
-  }).migrateToLatest();
-  if (error === undefined) return;
-  await db.destroy();
-  throw error;
+/** On connections of its own, whose statements may take as long as a change of the schema does. */
+async function migratePostgres(place: PostgresPlace): Promise<void> {
+  const engine = await openPostgres(
+    { ...place, connections: MIGRATING_CONNECTIONS },
+    { statementMs: LIMITS.databaseMigrateMs },
+  );
+  try {
+    await checkServer(engine);
+    await migrate(engine.db);
+  } catch (error) {
+    throw engine.faultOf(error);
+  } finally {
+    await engine.db.destroy();
+  }
 }
 
-function failed(error: unknown, facts: { readonly path?: string } = {}): Fault {
-  return error instanceof Fault
-    ? error
-    : new Fault(
-        "database/failed",
-        { ...facts, reason: error instanceof Error ? error.message : String(error) },
-        error,
-      );
+/** One has the lock and the transaction; what is looked up beside them has another. */
+const MIGRATING_CONNECTIONS = 2;
+
+async function closingOnFailure<T>({ db, faultOf }: Engine, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    await db.destroy();
+    throw faultOf(error);
+  }
+}
+
+function failedAt(place: DatabasePlace, error: unknown): Fault {
+  const fault = sqliteFault(error);
+  return new Fault(fault.code, { ...factsOf(place), ...fault.facts }, fault.cause ?? fault);
+}
+
+function factsOf(place: DatabasePlace): { path: string } | { database: string } {
+  if (typeof place === "string") return { path: place };
+  return { database: placeOf(place.url) };
 }
 
 /** Returns whether a write failed because a row of that key is there already. */
 export function isDuplicate(error: unknown): boolean {
-  const code = (error as { readonly code?: unknown } | undefined)?.code;
-  return typeof code === "string" && /^SQLITE_CONSTRAINT(_UNIQUE|_PRIMARYKEY)?$/.test(code);
+  const { code } = (error ?? {}) as { readonly code?: unknown };
+  const duplicate = /^(SQLITE_CONSTRAINT(_UNIQUE|_PRIMARYKEY)?|23505)$/;
+  if (error instanceof Fault) return isDuplicate(error.cause);
+  return typeof code === "string" && duplicate.test(code);
 }

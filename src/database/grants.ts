@@ -1,6 +1,7 @@
 /** Queries on `grants`: who was given a role where. */
+import type { ExpressionBuilder, Kysely } from "kysely";
 import type { Database } from "./database.js";
-import type { GrantRole } from "./schema.js";
+import type { GrantRole, Schema } from "./schema.js";
 
 export async function putGrant(
   database: Database,
@@ -8,16 +9,37 @@ export async function putGrant(
   userId: string,
   role: GrantRole,
 ): Promise<void> {
-  const grant = { repository_id: repositoryId, user_id: userId, role };
   await database.query((db) =>
     db
       .insertInto("grants")
-      .values(grant)
+      .values({
+        repository_id: repositoryId,
+        user_id: userId,
+        role,
+        title: listedTitle(db, repositoryId),
+      })
       .onConflict((conflict) =>
         conflict.columns(["repository_id", "user_id"]).doUpdateSet({ role }),
       )
       .execute(),
   );
+}
+
+/** The title by which grants of a repository are listed. */
+export function listedTitle(db: Kysely<Schema>, repositoryId: string) {
+  return db
+    .selectFrom("repositories")
+    .select((select) => select.fn.coalesce("title", "former_title").as("title"))
+    .where("id", "=", repositoryId)
+    .where(isListed);
+}
+
+/** Not what a hub's rule computes: it may be computed no more. */
+export function isListed(where: ExpressionBuilder<Schema, "repositories">) {
+  return where.or([
+    where("repositories.namespace", "is not", null),
+    where("repositories.lakefs", "is not", null),
+  ]);
 }
 
 /** False: there was none. */
@@ -26,7 +48,7 @@ export async function deleteGrant(
   repositoryId: string,
   userId: string,
 ): Promise<boolean> {
-  const [result] = await database.query((db) =>
+  const [result] = await database.transaction((db) =>
     db
       .deleteFrom("grants")
       .where("repository_id", "=", repositoryId)

@@ -6,5 +6,5 @@ import { createRequire } from "node:module";
 
 const require = createRequire(import.meta.url);
 
-export const { Kysely, Migrator, SqliteDialect, sql } =
+export const { Kysely, Migrator, PostgresAdapter, PostgresDialect, SqliteDialect, sql } =
   require("kysely") as typeof import("kysely");

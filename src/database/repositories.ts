@@ -2,6 +2,8 @@
 import type { Kysely } from "kysely";
 import { type Database, isDuplicate } from "./database.js";
 import { sql } from "./kysely.js";
+import { lockName } from "./name-lock.js";
+import { isListed, listedTitle } from "./grants.js";
 import type { GrantRole, RepositoryRow, Schema } from "./schema.js";
 
 export interface Seen {
@@ -55,17 +57,32 @@ export async function seeRepository(
   return { row, grant };
 }
 
-/** False: its title leads to another one already. */
-export function insertRepository(database: Database, row: RepositoryRow): Promise<boolean> {
-  return database.query(async (db) => {
-    try {
+/**
+ * Inserts a row where its namespace has room: `max` repositories, 0: any number. Of several at once
+ * none is one too many. Returns how many the namespace has, where that is too many.
+ */
+export async function insertWithin(
+  database: Database,
+  row: RepositoryRow,
+  max: number,
+): Promise<"inserted" | "taken" | number> {
+  try {
+    return await database.transaction(async (db) => {
+      const count = max === 0 || row.namespace === null ? 0 : await countLocked(db, row.namespace);
+      if (max > 0 && count >= max) return count;
       await db.insertInto("repositories").values(row).execute();
-      return true;
-    } catch (error) {
-      if (isDuplicate(error)) return false;
-      throw error;
-    }
-  });
+      return "inserted";
+    });
+  } catch (error) {
+    if (isDuplicate(error)) return "taken";
+    throw error;
+  }
+}
+
+/** Nobody else inserts into this namespace before the transaction ends. */
+async function countLocked(db: Kysely<Schema>, namespace: string): Promise<number> {
+  await lockName(db, `namespace ${namespace}`);
+  return countIn(db, namespace);
 }
 
 export async function updateRepository(
@@ -78,16 +95,14 @@ export async function updateRepository(
   );
 }
 
-/** Counts the repositories of a namespace: those that are set aside do not count. */
-export async function countRepositories(database: Database, namespace: string): Promise<number> {
-  const counted = await database.query((db) =>
-    db
-      .selectFrom("repositories")
-      .select((select) => select.fn.countAll().as("count"))
-      .where("namespace", "=", namespace)
-      .where("state", "<>", "deleted")
-      .executeTakeFirstOrThrow(),
-  );
+/** Those that are set aside do not count. */
+async function countIn(db: Kysely<Schema>, namespace: string): Promise<number> {
+  const counted = await db
+    .selectFrom("repositories")
+    .select((select) => select.fn.countAll().as("count"))
+    .where("namespace", "=", namespace)
+    .where("state", "<>", "deleted")
+    .executeTakeFirstOrThrow();
   return Number(counted.count);
 }
 
@@ -101,10 +116,12 @@ export function changeSettings(
   change: (before: string | null) => string | null,
 ): Promise<boolean> {
   return database.transaction(async (db) => {
+    // Written before it is read: so the row is this transaction's until it ends, in every dialect.
     const row = await db
-      .selectFrom("repositories")
-      .select("settings")
+      .updateTable("repositories")
+      .set((set) => ({ settings: set.ref("settings") }))
       .where("id", "=", id)
+      .returning("settings")
       .executeTakeFirst();
     if (row === undefined) return false;
     await db
@@ -132,29 +149,35 @@ export async function markMade(database: Database, id: string): Promise<void> {
 
 /** Takes its name, and the names that lead to it, away. */
 export async function setAside(database: Database, id: string, at: string): Promise<void> {
-  await database.transaction((db) => setAsideIn(db, id, at));
+  await database.query((db) => setAsideIn(db, id, at));
 }
 
-/** The same, and puts another in its place, which takes the name. */
-export async function replaceRepository(
+/**
+ * The same, and puts another in its place, which takes the name. False: it was set aside before, by
+ * somebody else.
+ */
+export function replaceRepository(
   database: Database,
   id: string,
   at: string,
   by: RepositoryRow,
-): Promise<void> {
-  await database.transaction(async (db) => {
-    await setAsideIn(db, id, at);
+): Promise<boolean> {
+  return database.transaction(async (db) => {
+    if ((await setAsideIn(db, id, at)) === 0n) return false;
     await db.insertInto("repositories").values(by).execute();
+    return true;
   });
 }
 
-async function setAsideIn(db: Kysely<Schema>, id: string, at: string): Promise<void> {
-  await db
+/** Returns how many rows it set aside. */
+async function setAsideIn(db: Kysely<Schema>, id: string, at: string): Promise<bigint> {
+  const [result] = await db
     .updateTable("repositories")
     .set({ former_title: sql<string>`title`, title: null, state: "deleted", deleted_at: at })
     .where((where) => where.or([where("id", "=", id), where("leads_to", "=", id)]))
     .where("state", "<>", "deleted")
     .execute();
+  return result?.numUpdatedRows ?? 0n;
 }
 
 /** Those that had this name, the one set aside last first. */
@@ -190,26 +213,26 @@ export async function deleteRepository(database: Database, id: string): Promise<
 }
 
 /** Gives a set-aside row its name back. False: the name leads to another one by now. */
-export function restoreRepository(
+export async function restoreRepository(
   database: Database,
   id: string,
   change: Partial<RepositoryRow>,
 ): Promise<boolean> {
-  return database.query(async (db) => {
-    try {
-      const named = { title: sql<string>`former_title`, former_title: null, deleted_at: null };
-      const [result] = await db
+  const named = { title: sql<string>`former_title`, former_title: null, deleted_at: null };
+  try {
+    const [result] = await database.transaction((db) =>
+      db
         .updateTable("repositories")
         .set({ ...change, ...named })
         .where("id", "=", id)
         .where("state", "=", "deleted")
-        .execute();
-      return (result?.numUpdatedRows ?? 0n) > 0n;
-    } catch (error) {
-      if (isDuplicate(error)) return false;
-      throw error;
-    }
-  });
+        .execute(),
+    );
+    return (result?.numUpdatedRows ?? 0n) > 0n;
+  } catch (error) {
+    if (isDuplicate(error)) return false;
+    throw error;
+  }
 }
 
 /**
@@ -226,19 +249,21 @@ export async function inheritRights(
       .set({ visibility: from.visibility })
       .where("id", "=", to)
       .execute();
-    const grants = await db
+    const granted = db
       .selectFrom("grants")
-      .selectAll()
-      .where("repository_id", "=", from.id)
+      .select([
+        sql<string>`${to}`.as("repository_id"),
+        "user_id",
+        "role",
+        listedTitle(db, to).as("title"),
+      ])
+      .where("repository_id", "=", from.id);
+    await db
+      .insertInto("grants")
+      .columns(["repository_id", "user_id", "role", "title"])
+      .expression(granted)
+      .onConflict((conflict) => conflict.columns(["repository_id", "user_id"]).doNothing())
       .execute();
-    for (const { user_id, role } of grants) {
-      const grant = { repository_id: to, user_id, role };
-      await db
-        .insertInto("grants")
-        .values(grant)
-        .onConflict((conflict) => conflict.columns(["repository_id", "user_id"]).doNothing())
-        .execute();
-    }
   });
 }
 
@@ -272,8 +297,8 @@ export interface ListedRow {
 }
 
 /**
- * By title, those behind `after` that have been made: at most `count`. Reads along an index, three
- * times as many rows at most, and all that was granted to the viewer.
+ * By title, those behind `after` that have been made: at most `count`. Reads along indexes, three
+ * times as many rows at most, and what is set aside between them.
  */
 export async function listRepositories(
   database: Database,
@@ -291,25 +316,21 @@ export async function listRepositories(
           "repositories.title",
           sql<string | null>`coalesce(repositories.lakefs, target.lakefs)`.as("lakefs"),
         ])
-        .where("repositories.title", ">", after)
         .where("repositories.state", "=", "made")
-        // Not what a hub's rule computes: it may be computed no more.
-        .where((where) =>
-          where.or([
-            where("repositories.namespace", "is not", null),
-            where("repositories.lakefs", "is not", null),
-          ]),
-        )
-        .orderBy("repositories.title")
+        .where(isListed)
         .limit(count);
-    if (viewer === undefined) return named(await rows().execute());
-    const parts = [await rows().where("repositories.visibility", "=", "public").execute()];
+    const titled = () =>
+      rows().where("repositories.title", ">", after).orderBy("repositories.title");
+    if (viewer === undefined) return named(await titled().execute());
+    const parts = [await titled().where("repositories.visibility", "=", "public").execute()];
     if (viewer.namespace !== undefined)
-      parts.push(await rows().where("repositories.namespace", "=", viewer.namespace).execute());
+      parts.push(await titled().where("repositories.namespace", "=", viewer.namespace).execute());
     if (viewer.userId !== undefined) {
       const granted = rows()
         .innerJoin("grants", "grants.repository_id", "repositories.id")
-        .where("grants.user_id", "=", viewer.userId);
+        .where("grants.user_id", "=", viewer.userId)
+        .where("grants.title", ">", after)
+        .orderBy("grants.title");
       parts.push(await granted.execute());
     }
     const merged = new Map(named(parts.flat()).map((row) => [row.title, row]));

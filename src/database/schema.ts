@@ -85,6 +85,39 @@ export interface GrantsTable {
   readonly repository_id: string;
   readonly user_id: string;
   readonly role: "read" | "write" | "admin";
+  /**
+   * Title of the repository, the former one while that is set aside: what a user's grants are listed
+   * by. It stays as long as the id. Null: one that is not listed, because a hub's rule computes it.
+   */
+  readonly title: string | null;
+}
+
+/**
+ * Bytes of an LFS object in our own store. Each publication has a name of its own: an object that
+ * is dropped and brought again lies under another one, so that a late delete meets nothing.
+ */
+export interface LfsObjectsTable {
+  /** SHA-256 of the bytes, hex. */
+  readonly oid: string;
+  /** 128 random bits, hex, never used again; "" before publications had names. */
+  readonly publication: string;
+  readonly bytes: number;
+  /**
+   * "announced": its bytes are on their way. "live": it is linked to; at most one of an oid.
+   * "dropped": nothing links to it, nothing ever will, and its bytes go. Never back.
+   */
+  readonly state: "announced" | "live" | "dropped";
+  readonly created_at: string;
+  readonly dropped_at: string | null;
+}
+
+/** Proof that a repository has an LFS object: only of one that is live. */
+export interface LfsLinksTable {
+  /** No foreign key: objects are uploaded before the push that makes a repository. */
+  readonly repository_id: string;
+  readonly oid: string;
+  readonly publication: string;
+  readonly created_at: string;
 }
 
 /** Keys that all processes on one database share. */
@@ -99,6 +132,8 @@ export interface Schema {
   readonly tokens: TokensTable;
   readonly repositories: RepositoriesTable;
   readonly grants: GrantsTable;
+  readonly lfs_objects: LfsObjectsTable;
+  readonly lfs_links: LfsLinksTable;
   readonly secrets: SecretsTable;
 }
 

@@ -8,7 +8,7 @@ export interface OwnedToken extends TokenRow, Pick<UserRow, "is_admin" | "disabl
 }
 
 export async function insertToken(database: Database, row: NewToken): Promise<void> {
-  await database.query((db) => db.insertInto("tokens").values(row).execute());
+  await database.transaction((db) => db.insertInto("tokens").values(row).execute());
 }
 
 export function findToken(database: Database, hash: string): Promise<OwnedToken | undefined> {
@@ -34,7 +34,7 @@ export function listTokens(
 
 /** False: there is no token of this id that was not revoked before. */
 export async function revokeToken(database: Database, id: string, at: string): Promise<boolean> {
-  const [result] = await database.query((db) =>
+  const [result] = await database.transaction((db) =>
     db
       .updateTable("tokens")
       .set({ revoked_at: at })

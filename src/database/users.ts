@@ -4,15 +4,13 @@ import { type Database, isDuplicate } from "./database.js";
 import type { UserRow } from "./schema.js";
 
 /** Throws "user/exists". */
-export function insertUser(database: Database, row: UserRow): Promise<void> {
-  return database.query(async (db) => {
-    try {
-      await db.insertInto("users").values(row).execute();
-    } catch (error) {
-      if (isDuplicate(error)) throw new Fault("user/exists", { name: row.name });
-      throw error;
-    }
-  });
+export async function insertUser(database: Database, row: UserRow): Promise<void> {
+  try {
+    await database.transaction((db) => db.insertInto("users").values(row).execute());
+  } catch (error) {
+    if (isDuplicate(error)) throw new Fault("user/exists", { name: row.name });
+    throw error;
+  }
 }
 
 /** Names are found whatever their case. */
@@ -47,10 +45,18 @@ export async function hasUsers(database: Database): Promise<boolean> {
   );
 }
 
-export async function updateUser(
+/** Returns the user as he is then. Undefined: there is none of this name. */
+export function updateUser(
   database: Database,
-  id: string,
+  name: string,
   change: Partial<Pick<UserRow, "is_admin" | "disabled_at">>,
-): Promise<void> {
-  await database.query((db) => db.updateTable("users").set(change).where("id", "=", id).execute());
+): Promise<UserRow | undefined> {
+  return database.query((db) =>
+    db
+      .updateTable("users")
+      .set(change)
+      .where("name_key", "=", name.toLowerCase())
+      .returningAll()
+      .executeTakeFirst(),
+  );
 }

@@ -1,50 +1,45 @@
 /**
- * LFS objects in our own store:
- *
- *   lfs/ab/cd/<oid>                   the bytes, shared by all repositories
- *   lfs/links/<repository>/ab/<oid>   proof that this repository has it: its size in decimal
- *
- * <repository> is its prefix in the store ("repos/<id>"): a repository that gets the name of
- * another has none of its objects. Somebody who names an object that only another repository has
- * must bring its bytes: knowing an oid proves nothing.
+ * LFS objects in our own store. The bytes are shared by all repositories (publications.ts has their
+ * names); who has which is a link in the database. Somebody who names an object that only another
+ * repository has must bring its bytes: knowing an oid proves nothing.
  */
-import { utf8 } from "../base/bytes.js";
 import { Fault } from "../base/fault.js";
 import { checkAborted } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
-import type { Store, StoreKey } from "../store/store.js";
+import type { Database } from "../database/database.js";
+import {
+  announce,
+  dropAnnounced,
+  findLinked,
+  linkToAnnounced,
+  linkToLive,
+  type Publication,
+} from "../database/lfs.js";
+import type { Store } from "../store/store.js";
 import { HashedSpool, type SpoolServices } from "./hashed-spool.js";
+import { newPublication, objectKey } from "./publications.js";
 import type { LfsObject, LfsStore, LfsUpload, Uploader } from "./store.js";
 
-export interface OwnLfsServices extends SpoolServices {
+export interface OwnLfsPlaces {
   readonly store: Store;
-}
-
-export function objectKey(oid: string): StoreKey {
-  return `lfs/${oid.slice(0, 2)}/${oid.slice(2, 4)}/${oid}`;
-}
-
-export const LINKS_FOLDER = "lfs/links/";
-
-/** Returns the folder of one repository's links; `repository`: its prefix in the store. */
-export function linksFolder(repository: string): StoreKey {
-  return `${LINKS_FOLDER}${repository}/`;
+  readonly database: Database;
 }
 
 export class OwnLfsStore implements LfsStore {
-  readonly #services: OwnLfsServices;
-  readonly #repository: string;
+  readonly #services: OwnLfsPlaces & SpoolServices;
+  readonly #repositoryId: string;
 
-  /** `repository`: its prefix in the store ("repos/<id>"). */
-  constructor(services: OwnLfsServices, repository: string) {
+  constructor(services: OwnLfsPlaces & SpoolServices, repositoryId: string) {
     this.#services = services;
-    this.#repository = repository;
+    this.#repositoryId = repositoryId;
   }
 
+  /** Asks the store too: an object whose bytes were lost is not here, and may be brought again. */
   async size({ oid }: LfsObject, signal: AbortSignal): Promise<number | undefined> {
-    const { store } = this.#services;
-    if ((await store.size(this.#linkKey(oid), signal)) === undefined) return undefined;
-    return store.size(objectKey(oid), signal);
+    const { store, database } = this.#services;
+    checkAborted(signal);
+    const linked = await findLinked(database, this.#repositoryId, oid);
+    return linked && store.size(objectKey(linked), signal);
   }
 
   async link(): Promise<undefined> {
@@ -52,19 +47,17 @@ export class OwnLfsStore implements LfsStore {
   }
 
   async *read(
-    { oid }: LfsObject,
+    { oid, size }: LfsObject,
     start: number,
     end: number,
     signal: AbortSignal,
   ): AsyncGenerator<Uint8Array, void, undefined> {
-    for (let at = start; at < end; at += LIMITS.streamChunkBytes) {
-      yield await this.#services.store.readRange(
-        objectKey(oid),
-        at,
-        Math.min(at + LIMITS.streamChunkBytes, end),
-        signal,
-      );
-    }
+    const { store, database } = this.#services;
+    const linked = await findLinked(database, this.#repositoryId, oid);
+    if (linked === undefined) throw new Fault("lfs/missing", { oid, size });
+    const key = objectKey(linked);
+    for (let at = start; at < end; at += LIMITS.streamChunkBytes)
+      yield await store.readRange(key, at, Math.min(at + LIMITS.streamChunkBytes, end), signal);
   }
 
   async beginUpload(
@@ -87,18 +80,46 @@ export class OwnLfsStore implements LfsStore {
   }
 
   /**
-   * The bytes first, then the link that shows them. From here on an abort stops nothing: it would
-   * be half done.
+   * Links to what is there, or publishes the bytes and links to them. From here on an abort stops
+   * nothing: it would be half done. Throws "store/conflict" where what it met was dropped each
+   * time.
    */
-  async #keep({ oid, size }: LfsObject, path: string): Promise<void> {
-    const { store } = this.#services;
-    await store.publish(objectKey(oid), path);
-    await store.putIfAbsent(this.#linkKey(oid), utf8(String(size))).catch((error: unknown) => {
-      if (!(error instanceof Fault && error.code === "store/exists")) throw error;
-    });
+  async #keep(object: LfsObject, path: string): Promise<void> {
+    for (let attempt = 0; attempt < LIMITS.lfsPublicationsMax; attempt++) {
+      const { database } = this.#services;
+      const live = await linkToLive(database, this.#repositoryId, object.oid, now());
+      if (live !== undefined) return this.#mend(object, live, path);
+      if (await this.#publish(object, path)) return;
+    }
+    throw new Fault("store/conflict", { oid: object.oid });
   }
 
-  #linkKey(oid: string): StoreKey {
-    return `${linksFolder(this.#repository)}${oid.slice(0, 2)}/${oid}`;
+  /**
+   * The name first, then the bytes, then the link that shows them: a crash in between leaves a row
+   * that tells what is to be removed. False: another publication of the object is live by now, or
+   * this one was dropped before it was.
+   */
+  async #publish({ oid, size: bytes }: LfsObject, path: string): Promise<boolean> {
+    const { store, database } = this.#services;
+    const published = { oid, publication: newPublication() };
+    await announce(database, { ...published, bytes }, now());
+    await store.publish(objectKey(published), path);
+    if (await linkToAnnounced(database, this.#repositoryId, published, now())) return true;
+    await dropAnnounced(database, published, now());
+    return false;
   }
+
+  /** Brings back bytes that the store has lost: what is linked to is not deleted meanwhile. */
+  async #mend({ size }: LfsObject, live: Publication, path: string): Promise<void> {
+    const { store } = this.#services;
+    const key = objectKey(live);
+    const there = await store.size(key);
+    if (there === size) return;
+    if (there !== undefined) await store.delete(key);
+    await store.publish(key, path);
+  }
+}
+
+function now(): string {
+  return new Date().toISOString();
 }

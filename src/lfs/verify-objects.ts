@@ -1,53 +1,70 @@
 /** LFS objects in our own store that a repository has: each there, of its size, and hashed. */
 import { createHash } from "node:crypto";
-import { latin1 } from "../base/bytes.js";
 import { LIMITS } from "../base/limits.js";
+import { type PublishedObject, hasLfsTables, listLinked } from "../database/lfs.js";
 import type { Finding } from "../odb/manifest/verify.js";
 import type { Store } from "../store/store.js";
-import { objectKey } from "./own-store.js";
+import { formerLinks } from "./former-links.js";
+import type { OwnLfsPlaces } from "./own-store.js";
+import { objectKey } from "./publications.js";
 
-const ADVICE = "restore this file from a backup or another copy: its name is its SHA-256";
-/** Digits of the largest size. */
-const LINK_BYTES_MAX = 20;
+const ADVICE =
+  "restore this file from a backup or another copy (its SHA-256 is the 64 digits its name begins with), or run where its bytes are: git lfs push --all";
 
 export interface VerifiedLfs {
   readonly objects: number;
   readonly findings: readonly Finding[];
 }
 
-/** `repository`: its prefix in the store. */
 export async function verifyLfsObjects(
-  store: Store,
-  repository: string,
+  places: OwnLfsPlaces,
+  repositoryId: string,
   signal: AbortSignal,
 ): Promise<VerifiedLfs> {
   const findings: Finding[] = [];
   let objects = 0;
-  for await (const { key: link } of store.list(`lfs/links/${repository}/`, signal)) {
+  for await (const object of objectsOf(places, repositoryId, signal)) {
     objects++;
-    const key = objectKey(link.slice(link.lastIndexOf("/") + 1));
-    const problem = await problemOf(store, link, key, signal);
-    if (problem !== undefined) findings.push({ file: key, problem, advice: ADVICE });
+    const problem = await problemOf(places.store, object, signal);
+    if (problem !== undefined) findings.push({ file: objectKey(object), problem, advice: ADVICE });
   }
   return { objects, findings };
 }
 
+/** Those of the layout before too: a data folder that was not served since has no others. */
+async function* objectsOf(
+  { store, database }: OwnLfsPlaces,
+  repositoryId: string,
+  signal: AbortSignal,
+): AsyncGenerator<PublishedObject, void, undefined> {
+  if (await hasLfsTables(database)) {
+    const page = (after: string) =>
+      listLinked(database, repositoryId, after, LIMITS.lfsListedAtOnce);
+    for (let found = await page(""); found.length > 0; found = await page(lastOf(found)))
+      yield* found;
+  }
+  yield* formerLinks(store, repositoryId, signal);
+}
+
+function lastOf(found: readonly PublishedObject[]): string {
+  return found.at(-1)?.oid ?? "";
+}
+
 async function problemOf(
   store: Store,
-  link: string,
-  key: string,
+  object: PublishedObject,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const stored = await store.get(link, LINK_BYTES_MAX, signal);
+  const { oid, bytes } = object;
+  const key = objectKey(object);
   const size = await store.size(key, signal);
   if (size === undefined) return "missing";
-  if (stored === undefined || latin1(stored.bytes) !== String(size))
-    return `it has ${size} bytes, and ${link} says ${stored === undefined ? "nothing" : latin1(stored.bytes)}`;
+  if (bytes !== size) return `it has ${size} bytes, and the link to it says ${bytes}`;
   const hash = createHash("sha256");
   for (let at = 0; at < size; at += LIMITS.streamChunkBytes) {
     hash.update(
       await store.readRange(key, at, Math.min(size, at + LIMITS.streamChunkBytes), signal),
     );
   }
-  return key.endsWith(`/${hash.digest("hex")}`) ? undefined : "its SHA-256 is not its name";
+  return hash.digest("hex") === oid ? undefined : "its SHA-256 is not its name";
 }

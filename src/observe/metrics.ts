@@ -36,6 +36,14 @@ export interface RequestFigures {
   readonly bytesOut: number;
 }
 
+/** Calls of one kind to another server. */
+export interface CallCounts {
+  readonly calls: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  readonly retries: number;
+}
+
 /** Figures kept elsewhere. Counts only ever grow. */
 export interface MetricSources {
   readonly pool: () => {
@@ -57,15 +65,9 @@ export interface MetricSources {
     readonly bytesMade: number;
   };
   /** By name of the call. */
-  readonly lakefs: () => ReadonlyMap<
-    string,
-    {
-      readonly calls: number;
-      readonly bytesIn: number;
-      readonly bytesOut: number;
-      readonly retries: number;
-    }
-  >;
+  readonly lakefs: () => ReadonlyMap<string, CallCounts>;
+  /** By operation of an object store. */
+  readonly store: () => ReadonlyMap<string, CallCounts>;
 }
 
 /** Seconds. From a warm ls-refs to a first clone of a large repository. */
@@ -156,7 +158,7 @@ export class Metrics {
   }
 
   /** To be called once. */
-  watch({ pool, cache, lakefs }: MetricSources): void {
+  watch({ pool, cache, lakefs, store }: MetricSources): void {
     this.#gauge("lakepack_pool_threads", "Worker threads.", () => pool().threads);
     this.#gauge("lakepack_pool_running", "Threads that have a task.", () => pool().running);
     this.#gauge("lakepack_pool_queued", "Tasks that wait for a thread.", () => pool().queued);
@@ -199,25 +201,30 @@ export class Metrics {
       "kind",
       () => [["pack", cache().bytesMade]],
     );
-    const calls = () => [...lakefs()];
-    this.#counters(
-      "lakepack_lakefs_calls_total",
-      "Calls to lakeFS, repeats included.",
-      "call",
-      () => calls().map(([name, one]) => [name, one.calls]),
-    );
-    this.#counters(
-      "lakepack_lakefs_retries_total",
-      "Calls to lakeFS that were repeated.",
-      "call",
-      () => calls().map(([name, one]) => [name, one.retries]),
-    );
-    this.#counters("lakepack_lakefs_bytes_in_total", "Bytes of lakeFS' replies.", "call", () =>
-      calls().map(([name, one]) => [name, one.bytesIn]),
-    );
-    this.#counters("lakepack_lakefs_bytes_out_total", "Bytes sent to lakeFS.", "call", () =>
-      calls().map(([name, one]) => [name, one.bytesOut]),
-    );
+    this.#calls(lakefs, "call", {
+      calls: ["lakepack_lakefs_calls_total", "Calls to lakeFS, repeats included."],
+      retries: ["lakepack_lakefs_retries_total", "Calls to lakeFS that were repeated."],
+      bytesIn: ["lakepack_lakefs_bytes_in_total", "Bytes of lakeFS' replies."],
+      bytesOut: ["lakepack_lakefs_bytes_out_total", "Bytes sent to lakeFS."],
+    });
+    this.#calls(store, "operation", {
+      calls: ["lakepack_store_calls_total", "Requests to object storage, repeats included."],
+      retries: ["lakepack_store_retries_total", "Requests to object storage that were repeated."],
+      bytesIn: ["lakepack_store_bytes_in_total", "Bytes of object storage's replies."],
+      bytesOut: ["lakepack_store_bytes_out_total", "Bytes sent to object storage."],
+    });
+  }
+
+  /** Calls to another server, by kind. */
+  #calls(
+    read: () => ReadonlyMap<string, CallCounts>,
+    label: string,
+    counters: Readonly<Record<keyof CallCounts, readonly [name: string, help: string]>>,
+  ): void {
+    for (const [count, [name, help]] of Object.entries(counters))
+      this.#counters(name, help, label, () =>
+        [...read()].map(([kind, one]) => [kind, one[count as keyof CallCounts]]),
+      );
   }
 
   text(): Promise<string> {

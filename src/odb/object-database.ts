@@ -5,12 +5,15 @@
 import type { FsckRules } from "../git/fsck/levels.js";
 import type { Oid } from "../git/oid.js";
 import type { Pool } from "../pool/task.js";
+import type { LocalCopy } from "../store/blocks.js";
 import type { PackHandle } from "./packs/handle.js";
 import type { PackLine } from "./pack-line.js";
 import type { Ingest, IngestedPack, IngestOptions, IngestProgress } from "./index-pack/contract.js";
 
 /** A pack as the manifest records it, and where its bytes are. */
 export interface LivePack extends PackHandle {
+  /** As in PackLine. */
+  readonly name: string;
   readonly closed: boolean;
   readonly selfContained: boolean;
   /** Objects no other object of this pack links to, sorted; undefined: too many to keep. */
@@ -21,6 +24,8 @@ export interface LivePack extends PackHandle {
    * contents brings them first.
    */
   readonly promised?: number | undefined;
+  /** As in LocalCopy. */
+  readonly bring?: NonNullable<LocalCopy["bring"]>;
 }
 
 /** Facts about a pack beside those its ingest found. */

@@ -2,8 +2,13 @@
 import type { Oid } from "../git/oid.js";
 
 export interface PackLine {
-  /** SHA-1 of the pack, hex: its name. */
+  /** SHA-1 of the pack, hex: what it holds. */
   readonly checksum: string;
+  /**
+   * 40 hex digits of this publication of it: its files are `pack-<name>.pack`, `.idx` and `.rev`.
+   * No other publication has the same, so that a file that was dropped is never wanted again.
+   */
+  readonly name: string;
   readonly bytes: number;
   readonly objects: number;
   readonly origin: "push" | "synthesized" | "repack";
@@ -18,3 +23,6 @@ export interface PackLine {
    */
   readonly promised?: number | undefined;
 }
+
+/** Tells a pack apart: by what it holds, and by where that lies. */
+export type PackName = Pick<PackLine, "checksum" | "name">;

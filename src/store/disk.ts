@@ -17,6 +17,7 @@ import { Fault, asFault } from "../base/fault.js";
 import { checkAborted, Semaphore, Turns } from "../base/flow.js";
 import { sha256 } from "../base/long-lists.js";
 import { LIMITS } from "../base/limits.js";
+import type { LocalCopy } from "./blocks.js";
 import { checkKey } from "./key.js";
 import type { Amount, Store, Stored, StoreEntry, StoreKey, StoreTag } from "./store.js";
 
@@ -186,27 +187,6 @@ export class DiskStore implements Store {
     return removed;
   }
 
-  async touch(key: StoreKey, signal?: AbortSignal): Promise<void> {
-    await this.#exclusively(key, signal, async () => {
-      const now = new Date();
-      await files.utimes(this.#path(key), now, now).catch(passOverAbsent);
-    });
-  }
-
-  /**
-   * No publication of the same name is under way meanwhile, and one that has ended has made the
-   * file anew.
-   */
-  deleteOlder(key: StoreKey, beforeMs: number, signal?: AbortSignal): Promise<boolean> {
-    return this.#exclusively(key, signal, async () => {
-      const path = this.#path(key);
-      const found = await files.stat(path).catch(passOverAbsent);
-      if (found !== undefined && found.mtimeMs >= beforeMs) return false;
-      await files.unlink(path).catch(passOverAbsent);
-      return true;
-    });
-  }
-
   async sweep(prefix: StoreKey, beforeMs: number, signal?: AbortSignal): Promise<Amount> {
     const swept = { files: 0, bytes: 0 };
     const { temporaries } = await this.#collect(
@@ -231,6 +211,10 @@ export class DiskStore implements Store {
   async localFile(key: StoreKey, signal?: AbortSignal): Promise<string> {
     if ((await this.size(key, signal)) === undefined) throw new Fault("store/missing", { key });
     return this.#path(key);
+  }
+
+  async localCopy(key: StoreKey, _bytes: number, signal?: AbortSignal): Promise<LocalCopy> {
+    return { path: await this.localFile(key, signal) };
   }
 
   #path(key: StoreKey): string {
@@ -546,11 +530,6 @@ async function sizeOf(path: string): Promise<number | undefined> {
 
 function tagOf(bytes: Uint8Array): Promise<StoreTag> {
   return sha256(bytes, new Turns());
-}
-
-function passOverAbsent(error: unknown): undefined {
-  if (!isAbsent(error)) throw error;
-  return undefined;
 }
 
 function isAbsent(error: unknown): boolean {

@@ -10,10 +10,12 @@ const COMPONENT = /^[0-9A-Za-z._~@=+-]+$/;
  * the root has a key.
  */
 export function checkKey(key: string): StoreKey {
-  if (key.length === 0 || key.length > KEY_BYTES_MAX || !key.split("/").every(isComponent)) {
-    throw new Fault("store/bad-key", { key: JSON.stringify(key.slice(0, 100)) });
-  }
+  if (!isKey(key)) throw new Fault("store/bad-key", { key: JSON.stringify(key.slice(0, 100)) });
   return key;
+}
+
+export function isKey(key: string): boolean {
+  return key.length > 0 && key.length <= KEY_BYTES_MAX && key.split("/").every(isComponent);
 }
 
 export function isComponent(component: string): boolean {

@@ -4,6 +4,8 @@
  * the store's root is reachable.
  */
 
+import type { LocalCopy } from "./blocks.js";
+
 /**
  * "/"-separated, 1 to 1,000 bytes, components of [0-9A-Za-z._~@=+-] (not "." or ".."). Made with
  * `checkKey`.
@@ -101,15 +103,6 @@ export interface Store {
    */
   deleteAll(prefix: StoreKey, signal?: AbortSignal): Promise<Amount>;
 
-  /** As if it had been written just now (`deleteOlder`); absent is success. */
-  touch(key: StoreKey, signal?: AbortSignal): Promise<void>;
-
-  /**
-   * Removes what was written, published and touched before `beforeMs` (since 1970), and is not
-   * being written: whether it has. Absent is success.
-   */
-  deleteOlder(key: StoreKey, beforeMs: number, signal?: AbortSignal): Promise<boolean>;
-
   /**
    * Removes what writes below `prefix` (which ends in "/") that died before `beforeMs` have left:
    * nothing that a key names.
@@ -121,4 +114,10 @@ export interface Store {
    * Throws "store/missing".
    */
   localFile(key: StoreKey, signal?: AbortSignal): Promise<string>;
+
+  /**
+   * The same of a large content that never changes: a copy that comes as it is read. `bytes`: its
+   * size. Throws "store/missing".
+   */
+  localCopy(key: StoreKey, bytes: number, signal?: AbortSignal): Promise<LocalCopy>;
 }

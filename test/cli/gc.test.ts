@@ -1,5 +1,5 @@
 /** Files that nothing names any more go after their grace period, and nothing else does. */
-import { readdir, readFile, utimes } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
@@ -22,8 +22,10 @@ t.setTimeout(240_000);
 const HOUR_MS = 3_600_000;
 
 interface Named {
-  readonly packs: { readonly checksum: string }[];
+  readonly packs: { readonly name: string }[];
   readonly snapshot?: { readonly key: string };
+  readonly unnamed: Readonly<Record<string, string>>;
+  readonly dropped: Readonly<Record<string, string>>;
 }
 
 class Place {
@@ -46,15 +48,25 @@ class Place {
     const { packs, snapshot } = await this.manifest();
     const all = (await readdir(join(await folderOf(this.data, this.#name), "git", folder))).sort();
     const isNamed = (name: string) =>
-      packs.some(({ checksum }) => name.includes(checksum)) ||
-      snapshot?.key.endsWith(`/${name}`) === true;
+      packs.some((pack) => name.includes(pack.name)) || snapshot?.key.endsWith(`/${name}`) === true;
     return { named: all.filter(isNamed), unnamed: all.filter((name) => !isNamed(name)) };
   }
 
-  async age(folder: string, names: readonly string[], hours: number): Promise<void> {
-    const then = new Date(Date.now() - hours * HOUR_MS);
-    const path = join(await folderOf(this.data, this.#name), "git", folder);
-    for (const name of names) await utimes(join(path, name), then, then);
+  /** As if so many hours more had passed for all that is on its way out. No server runs. */
+  async age(hours: number): Promise<void> {
+    const earlier = (times: Named["unnamed"]) =>
+      Object.fromEntries(
+        Object.entries(times).map(([stem, since]) => [
+          stem,
+          new Date(Date.parse(since) - hours * HOUR_MS).toISOString(),
+        ]),
+      );
+    const { check: _, ...manifest } = (await this.manifest()) as Named & { readonly check: string };
+    const { unnamed, dropped } = manifest;
+    await writeFile(
+      join(await folderOf(this.data, this.#name), "git/manifest"),
+      JSON.stringify({ ...manifest, unnamed: earlier(unnamed), dropped: earlier(dropped) }),
+    );
   }
 
   gc(...args: string[]): ReturnType<typeof lakepack> {
@@ -69,16 +81,12 @@ async function pushes(work: string, url: string, from: number, to: number): Prom
   }
 }
 
-/**
- * A repository whose pushes have been made one pack; the pushed packs had lain there for a month.
- */
+/** A repository whose pushes have been made one pack. */
 async function foldedPlace(t: Test, server: Lakepack, work: string): Promise<Place> {
   await git(["init", "-q", "-b", "main", work]);
   const place = new Place(server, "ns/many");
   const url = `${server.url}/ns/many.git`;
-  await pushes(work, url, 0, LIMITS.foldPacksMin - 1);
-  await place.age("objects/pack", (await place.files("objects/pack")).named, 30 * 24);
-  await pushes(work, url, LIMITS.foldPacksMin - 1, LIMITS.foldPacksMin + 1);
+  await pushes(work, url, 0, LIMITS.foldPacksMin + 1);
   for (
     let attempt = 0;
     attempt < 300 && (await place.manifest()).packs.length >= LIMITS.foldPacksMin - 1;
@@ -91,8 +99,8 @@ async function foldedPlace(t: Test, server: Lakepack, work: string): Promise<Pla
 
 t.test("packs that were made one with others go a day after that, and not before", async (t) => {
   const work = join(await tempFolder(t), "work");
-  const server = await startLakepack(t);
-  const place = await foldedPlace(t, server, work);
+  const first = await startLakepack(t);
+  const place = await foldedPlace(t, first, work);
   const { unnamed } = await place.files("objects/pack");
   t.ok(
     unnamed.length >= (3 * LIMITS.foldPacksMin) / 2,
@@ -107,8 +115,9 @@ t.test("packs that were made one with others go a day after that, and not before
     "who began to read by the old manifest still finds them",
   );
 
-  await place.age("objects/pack", unnamed, 25);
-  await place.age("objects/pack", (await place.files("objects/pack")).named, 400 * 24);
+  await first.stop();
+  await place.age(25);
+  const server = await startLakepack(t, { data: first.data });
   const late = await place.gc("--all", "--json");
   t.equal(late.code, 0, late.err);
   t.match(JSON.parse(late.out), {
@@ -136,7 +145,7 @@ t.test("a server does it by itself after a push", async (t) => {
   const first = await startLakepack(t);
   const place = await foldedPlace(t, first, work);
   await first.stop();
-  await place.age("objects/pack", (await place.files("objects/pack")).unnamed, 3);
+  await place.age(3);
   const patient = await startLakepack(t, { data: first.data });
   await pushes(work, `${patient.url}/ns/many.git`, 100, 101);
   await patient.stop();
@@ -173,7 +182,6 @@ t.test("an old list of refs goes, without a server too; the refs stay", async (t
   };
   await tags(0, LIMITS.manifestRefsMax + 1);
   const [first] = (await place.files("snapshots")).named;
-  await place.age("snapshots", [first as string], 100);
   await tags(LIMITS.manifestRefsMax + 1, LIMITS.manifestRefsMax + LIMITS.snapshotChangesMax + 2);
   t.same((await place.files("snapshots")).unnamed, [first]);
   await server.stop();
@@ -202,4 +210,29 @@ t.test("what is wrong on the command line is said", async (t) => {
   t.equal(missing.code, 1);
   t.match(missing.err, /ns\/none/);
   t.same(await place.gc("--all"), { code: 0, out: "", err: "" });
+});
+
+t.test("a push that failed behind its publication: two periods, and no sooner", async (t) => {
+  const work = join(await tempFolder(t), "work");
+  await git(["init", "-q", "-b", "main", work]);
+  let server = await startLakepack(t);
+  const place = new Place(server, "ns/one");
+  await pushes(work, `${server.url}/ns/one.git`, 0, 1);
+  await server.stop();
+  const left = `pack-${"ab".repeat(20)}.pack`;
+  const folder = join(await folderOf(server.data, "ns/one"), "git/objects/pack");
+  await writeFile(join(folder, left), "what a crash has left");
+  const removed = async () =>
+    JSON.parse((await place.gc("ns/one", "--json")).out) as Record<string, number>;
+  for (const step of ["found", "dropped"]) {
+    t.match(await removed(), { removed_files: 0, waiting_files: 1 }, step);
+    t.match(await removed(), { removed_files: 0, waiting_files: 1 }, "and no sooner");
+    await place.age(25);
+  }
+  t.match(await removed(), { removed_files: 1, waiting_files: 0 });
+  const { unnamed, dropped } = await place.manifest();
+  t.same([unnamed, dropped], [{}, {}], "nothing is kept of it");
+  t.notOk((await readdir(folder)).includes(left));
+  server = await startLakepack(t, { data: server.data });
+  await pushes(work, `${server.url}/ns/one.git`, 1, 2);
 });

@@ -4,7 +4,7 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, readdir, rm, utimes, writeFile } from "node:fs/promises";
+import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import Libsql from "libsql";
 import t, { type Test } from "tap";
@@ -204,8 +204,10 @@ t.test(
       oid: createHash("sha256").update(content).digest("hex"),
     }));
     if (shared === undefined || own === undefined) throw new Error("two contents");
-    const lfs = ({ oid }: { oid: string }) =>
-      join(server.data, "lfs", oid.slice(0, 2), oid.slice(2, 4), oid);
+    const lies = async ({ oid }: { oid: string }) =>
+      (await readdir(join(server.data, "lfs", oid.slice(0, 2), oid.slice(2, 4)))).some((name) =>
+        name.startsWith(oid),
+      );
     for (const [name, ...contents] of [
       ["acme/gone", shared, own],
       ["acme/stays", shared],
@@ -242,15 +244,14 @@ t.test(
       "not within the grace",
     );
     t.ok(existsSync(folder));
-    const old = new Date(Date.now() - 3_600_000);
-    for (const content of [shared, own]) await utimes(lfs(content), old, old);
+    t.ok(await lies(own));
     t.match(await lakepack("gc", "--all", "--grace", "0"), {
       code: 0,
       out: /^1 deleted repositories: \d+ files \(\d+ bytes\) removed\n/,
     });
     t.notOk(existsSync(folder));
-    t.notOk(existsSync(lfs(own)), "an object that it alone had");
-    t.ok(existsSync(lfs(shared)), "one that another repository has");
+    t.notOk(await lies(own), "an object that it alone had");
+    t.ok(await lies(shared), "one that another repository has");
     t.match(await lakepack("repo", "adopt", "acme/gone"), {
       code: 1,
       err: /no repository that had this name is set aside/,

@@ -101,10 +101,10 @@ const CASES: Readonly<Record<string, Case>> = {
     advice: /packed-refs/,
   },
   "a bit of the ref snapshot flips": {
-    file: /snapshots\/[0-9a-f]+$/,
+    file: /snapshots\/[0-9a-f.]+$/,
     damage: flip(0.5),
-    says: /git\/snapshots\/[0-9a-f]{64}/,
-    problem: /snapshots\/[0-9a-f]{64}: /,
+    says: /git\/snapshots\/[0-9a-f]{64}\.[0-9a-f]{16}/,
+    problem: /snapshots\/[0-9a-f]{64}\.[0-9a-f]{16}: /,
     advice: /packed-refs/,
   },
 };

@@ -9,6 +9,8 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import Libsql from "libsql";
 import type { Test } from "tap";
+import { Database } from "../../src/database/database.js";
+import type { SpoolServices } from "../../src/lfs/hashed-spool.js";
 import { OwnLfsStore } from "../../src/lfs/own-store.js";
 import { verifyLfsObjects } from "../../src/lfs/verify-objects.js";
 import { ManifestRefs } from "../../src/odb/manifest/refs.js";
@@ -16,7 +18,7 @@ import { ManifestStore } from "../../src/odb/manifest/store.js";
 import { type Beside, type Finding, verifyRepository } from "../../src/odb/manifest/verify.js";
 import type { Manifest } from "../../src/odb/manifest/manifest.js";
 import type { Pool } from "../../src/pool/task.js";
-import { storePrefix } from "../../src/serve/conversation/repository-name.js";
+import { idOfPrefix, storePrefix } from "../../src/serve/conversation/repository-name.js";
 import { DiskStore } from "../../src/store/disk.js";
 import { type Lakepack, prefixOf, startLakepack, tryGit } from "../support/harness.js";
 import { tempFolder } from "../support/temp-folder.js";
@@ -233,29 +235,47 @@ export class History {
           (await verifyRepository({ store, pool, prefix, folder, signal, ...besideIt })).findings;
         this.#verified.set(state, findings);
         found.push(...findings.map(({ file, problem }) => `${file}: ${problem}`));
-        found.push(
-          ...(await verifyLfsObjects(store, prefix, signal)).findings.map(
-            ({ file, problem }) => `${file}: ${problem}`,
-          ),
-        );
         if (findings.length === 0)
           found.push(...(await this.#wrongRefs(store, repository, acknowledged)));
       } catch (error) {
         found.push(`${repository}: ${(error as Error).message}`);
       }
     }
-    const shown = new Set<string>();
-    for (const key of acknowledged.lfs) {
-      const [repository, oid = ""] = key.split(" ");
-      const lfs = new OwnLfsStore(
-        { store, pool, incoming: folder },
-        await this.#prefixOf(repository ?? ""),
-      );
-      if ((await lfs.size({ oid, size: 0 }, signal)) === undefined)
-        shown.add(`LFS object ${oid} of ${repository} is gone`);
-    }
+    found.push(...(await this.#lostObjects({ store, pool, incoming: folder }, acknowledged)));
     await rm(folder, { recursive: true, force: true });
-    return [...found, ...shown];
+    return found;
+  }
+
+  /**
+   * Returns acknowledged LFS objects that are gone or damaged. Links are those of the database of
+   * the folder that was served, whose own changes the journal does not have.
+   */
+  async #lostObjects(
+    services: { readonly store: DiskStore } & SpoolServices,
+    { lfs: acknowledged }: Acknowledged,
+  ): Promise<string[]> {
+    const lost: string[] = [];
+    if (acknowledged.size === 0) return lost;
+    const database = await Database.openToRead(join(this.data, "lakepack.db"));
+    if (database === undefined) return [...acknowledged];
+    try {
+      for (const key of acknowledged) {
+        const [repository = "", oid = ""] = key.split(" ");
+        const id = idOfPrefix(await this.#prefixOf(repository));
+        const lfs = new OwnLfsStore({ ...services, database }, id);
+        if ((await lfs.size({ oid, size: 0 }, signal)) === undefined)
+          lost.push(`LFS object ${oid} of ${repository} is gone`);
+        const { findings } = await verifyLfsObjects({ ...services, database }, id, signal);
+        lost.push(
+          ...findings
+            .filter(({ file }) => file.includes(oid))
+            .map(({ file, problem }) => `${file}: ${problem}`),
+        );
+      }
+    } finally {
+      await database.close();
+    }
+    return lost;
   }
 
   /**

@@ -74,7 +74,7 @@ t.test(`${rounds} rounds, seed ${chosen}`, { skip: skipLakefs }, async (t) => {
     const packs = await stored.packs();
     t.equal(packs.length, 1, "the next fold completes");
     t.same(
-      (await stored.files()).names.filter((file) => !file.includes(packs[0]?.checksum as string)),
+      (await stored.files()).names.filter((file) => !file.includes(packs[0]?.name as string)),
       [],
       "nothing is left of others",
     );

@@ -2,7 +2,7 @@
 import { stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import Libsql from "libsql";
-import t, { type Test } from "tap";
+import t from "tap";
 import { Fault } from "../../src/base/fault.js";
 import { lockDataFolder } from "../../src/database/data-lock.js";
 import { Database } from "../../src/database/database.js";
@@ -17,13 +17,8 @@ import { keepSecret } from "../../src/database/secrets.js";
 import * as tokens from "../../src/database/tokens.js";
 import * as users from "../../src/database/users.js";
 import { probeWrite } from "../../src/database/write-probe.js";
+import { onBoth } from "../support/databases.js";
 import { tempFolder } from "../support/temp-folder.js";
-
-async function opened(t: Test): Promise<Database> {
-  const database = await Database.open(join(await tempFolder(t), "lakepack.db"));
-  t.teardown(() => database.close());
-  return database;
-}
 
 function user(name: string, more: Partial<UserRow> = {}): UserRow {
   const name_key = name.toLowerCase();
@@ -58,10 +53,10 @@ t.test("a file that is no database is a fault that names it", async (t) => {
 
 t.test("opened to read nothing is made and nothing written", async (t) => {
   const path = join(await tempFolder(t), "lakepack.db");
-  t.equal(Database.openToRead(path), undefined);
+  t.equal(await Database.openToRead(path), undefined);
   await t.rejects(stat(path), { code: "ENOENT" });
   const owner = await Database.open(path);
-  const reader = Database.openToRead(path) as Database;
+  const reader = (await Database.openToRead(path)) as Database;
   t.teardown(() => Promise.all([owner.close(), reader.close()]));
   await users.insertUser(owner, user("ada"));
   t.match(await users.findUser(reader, "ada"), { id: "u-ada" });
@@ -113,8 +108,8 @@ t.test("a step that a crash cut short runs again", async (t) => {
   await users.insertUser(database, user("ada"));
 });
 
-t.test("what a transaction throws undoes it, and a Fault stays itself", async (t) => {
-  const database = await opened(t);
+onBoth("what a transaction throws undoes it, and a Fault stays itself", async (t, open) => {
+  const database = await open();
   const work = database.transaction(async (db) => {
     await db.insertInto("users").values(user("ada")).execute();
     throw new Fault("user/missing", { name: "x" });
@@ -133,20 +128,23 @@ t.test("one process owns a data folder until it lets go", async (t) => {
   lockDataFolder(folder).release();
 });
 
-t.test("the probe writes, and says where nothing can be written", async (t) => {
-  const database = await opened(t);
+onBoth("the probe writes", async (t, open) => {
+  const database = await open();
   await probeWrite(database);
-  await probeWrite(database);
+  await t.resolves(probeWrite(database), "and again");
+});
+
+t.test("the probe says where nothing can be written", async (t) => {
   const path = join(await tempFolder(t), "read.db");
   await (await Database.open(path)).close();
-  const reader = Database.openToRead(path) as Database;
+  const reader = (await Database.openToRead(path)) as Database;
   t.teardown(() => reader.close());
   await t.rejects(probeWrite(reader), { code: "database/failed" });
 });
 
 // Users -------------------------------------------------------------------------------------------
-t.test("a user's name is taken whatever its case", async (t) => {
-  const database = await opened(t);
+onBoth("a user's name is taken whatever its case", async (t, open) => {
+  const database = await open();
   t.notOk(await users.hasUsers(database));
   await users.insertUser(database, user("Ada"));
   t.ok(await users.hasUsers(database));
@@ -155,12 +153,14 @@ t.test("a user's name is taken whatever its case", async (t) => {
   });
   t.match(await users.findUser(database, "ADA"), { id: "u-Ada", name: "Ada" });
   t.equal(await users.findUser(database, "ad"), undefined);
-  await users.updateUser(database, "u-Ada", { is_admin: 1, disabled_at: "now" });
+  const change = { is_admin: 1, disabled_at: "now" };
+  t.match(await users.updateUser(database, "ADA", change), { id: "u-Ada", ...change });
+  t.equal(await users.updateUser(database, "eve", change), undefined);
   t.match(await users.findUser(database, "ada"), { is_admin: 1, disabled_at: "now" });
 });
 
-t.test("users are listed by name, page after page", async (t) => {
-  const database = await opened(t);
+onBoth("users are listed by name, page after page", async (t, open) => {
+  const database = await open();
   for (const name of ["bob", "Ada", "eve", "Dan"]) await users.insertUser(database, user(name));
   const names = async (after: string, count: number) =>
     (await users.listUsers(database, after, count)).map(({ name }) => name);
@@ -171,8 +171,8 @@ t.test("users are listed by name, page after page", async (t) => {
 });
 
 // Tokens ------------------------------------------------------------------------------------------
-t.test("a token is found by its hash and its id, with whose it is", async (t) => {
-  const database = await opened(t);
+onBoth("a token is found by its hash and its id, with whose it is", async (t, open) => {
+  const database = await open();
   await users.insertUser(database, user("ada", { is_admin: 1, disabled_at: "then" }));
   await tokens.insertToken(database, token("1", "ada", { scope: "write" }));
   const whose = { id: "1", scope: "write", user_name: "ada", is_admin: 1, disabled_at: "then" };
@@ -182,8 +182,8 @@ t.test("a token is found by its hash and its id, with whose it is", async (t) =>
   t.equal(await tokens.findTokenById(database, "hash of 1"), undefined);
 });
 
-t.test("a token of nobody, or of a hash that is there, is refused", async (t) => {
-  const database = await opened(t);
+onBoth("a token of nobody, or of a hash that is there, is refused", async (t, open) => {
+  const database = await open();
   await users.insertUser(database, user("ada"));
   const refused = { code: "database/failed" };
   await t.rejects(tokens.insertToken(database, token("1", "nobody")), refused);
@@ -192,8 +192,8 @@ t.test("a token of nobody, or of a hash that is there, is refused", async (t) =>
   await t.rejects(tokens.insertToken(database, twin), refused);
 });
 
-t.test("a token is revoked once, and its use is noted", async (t) => {
-  const database = await opened(t);
+onBoth("a token is revoked once, and its use is noted", async (t, open) => {
+  const database = await open();
   await users.insertUser(database, user("ada"));
   await tokens.insertToken(database, token("1", "ada"));
   await tokens.touchToken(database, "1", "used");
@@ -203,8 +203,8 @@ t.test("a token is revoked once, and its use is noted", async (t) => {
   t.match(await tokens.findTokenById(database, "1"), { revoked_at: "now", last_used_at: "used" });
 });
 
-t.test("tokens are listed by id, of one user or of all", async (t) => {
-  const database = await opened(t);
+onBoth("tokens are listed by id, of one user or of all", async (t, open) => {
+  const database = await open();
   for (const name of ["ada", "bob"]) await users.insertUser(database, user(name));
   for (const [id, owner] of [
     ["3", "ada"],
@@ -221,24 +221,31 @@ t.test("tokens are listed by id, of one user or of all", async (t) => {
 });
 
 // Secrets -----------------------------------------------------------------------------------------
-t.test("a secret keeps its first value", async (t) => {
-  const database = await opened(t);
+onBoth("a secret keeps its first value", async (t, open) => {
+  const database = await open();
   t.equal(await keepSecret(database, "key", "aa"), "aa");
   t.equal(await keepSecret(database, "key", "bb"), "aa");
   t.equal(await keepSecret(database, "other", "bb"), "bb");
 });
 
-t.test("the first token is made whole or not at all, replaced unseen, and forgotten", async (t) => {
-  const database = await opened(t);
-  t.equal(await findUnseen(database), undefined);
-  await t.rejects(insertFirst(database, user("admin"), token("1", "somebody else")));
-  t.notOk(await users.hasUsers(database), "no user without the token");
-  await insertFirst(database, user("admin"), token("1", "admin"));
-  t.match(await findUnseen(database), { id: "1" });
-  await replaceUnseen(database, "1", token("2", "admin"));
-  t.match(await findUnseen(database), { id: "2" });
-  t.equal(await tokens.findTokenById(database, "1"), undefined, "what nobody saw is gone");
-  await forgetUnseen(database);
-  t.equal(await findUnseen(database), undefined);
-  t.match(await tokens.findTokenById(database, "2"), { user_name: "admin" });
-});
+onBoth(
+  "the first token is made whole or not at all, replaced unseen, and forgotten",
+  async (t, open) => {
+    const database = await open();
+    t.equal(await findUnseen(database), undefined);
+    await t.rejects(insertFirst(database, user("admin"), token("1", "somebody else")));
+    t.notOk(await users.hasUsers(database), "no user without the token");
+    t.ok(await insertFirst(database, user("admin"), token("1", "admin")));
+    t.notOk(await insertFirst(database, user("eve"), token("9", "eve")), "there is a user");
+    t.match(await findUnseen(database), { id: "1" });
+    t.ok(await replaceUnseen(database, "1", token("2", "admin")));
+    t.notOk(await replaceUnseen(database, "1", token("3", "admin")), "somebody else was first");
+    t.match(await findUnseen(database), { id: "2" });
+    t.equal(await tokens.findTokenById(database, "1"), undefined, "what nobody saw is gone");
+    await forgetUnseen(database, "1");
+    t.match(await findUnseen(database), { id: "2" }, "another's token was shown, not this one");
+    await forgetUnseen(database, "2");
+    t.equal(await findUnseen(database), undefined);
+    t.match(await tokens.findTokenById(database, "2"), { user_name: "admin" });
+  },
+);

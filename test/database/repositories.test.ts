@@ -3,19 +3,19 @@
  */
 import { join } from "node:path";
 import Libsql from "libsql";
-import t, { type Test } from "tap";
+import t from "tap";
 import { Database } from "../../src/database/database.js";
 import { listGrants, putGrant } from "../../src/database/grants.js";
 import * as queries from "../../src/database/repositories.js";
 import { insertUser } from "../../src/database/users.js";
 import { RepositoryTable } from "../../src/serve/repositories/table.js";
+import { onBoth, type OpenDatabase } from "../support/databases.js";
 import { tempFolder } from "../support/temp-folder.js";
 
-async function opened(
-  t: Test,
+async function tableIn(
+  open: OpenDatabase,
 ): Promise<{ readonly database: Database; readonly table: RepositoryTable }> {
-  const database = await Database.open(join(await tempFolder(t), "lakepack.db"));
-  t.teardown(() => database.close());
+  const database = await open();
   for (const name of ["ada", "bob"]) {
     await insertUser(database, {
       id: `u-${name}`,
@@ -29,50 +29,53 @@ async function opened(
   return { database, table: new RepositoryTable(database) };
 }
 
-t.test("a title leads to one id; set aside it is free, and the old id has no title", async (t) => {
-  const { table } = await opened(t);
-  const [first, second] = [
-    table.newRow({ title: "a/b", namespace: "a" }),
-    table.newRow({ title: "a/b", namespace: "a" }),
-  ];
-  t.match(first.id, /^[0-9a-f]{32}$/);
-  t.not(first.id, second.id);
-  t.equal(await table.find("a/b"), undefined);
-  t.ok(await table.insert(first));
-  t.notOk(await table.insert(second), "taken");
-  t.equal(
-    (await table.find("a/b"))?.id,
-    first.id,
-    "what was not there is not remembered as missing",
-  );
-  await table.setAside(first.id);
-  t.equal(await table.find("a/b"), undefined);
-  t.match(await table.byId(first.id), { title: null, former_title: "a/b", state: "deleted" });
-  t.ok(await table.insert(second));
-  t.equal((await table.find("a/b"))?.id, second.id);
-  await table.markMade(first.id);
-  t.equal(
-    (await table.byId(first.id))?.state,
-    "deleted",
-    "a push that was under way does not bring it back",
-  );
-  t.notOk(await table.restore(first, { state: "made" }), "its name leads elsewhere");
-  await table.setAside(second.id);
-  const former = await table.former("a/b");
-  t.same(new Set(former.map(({ id }) => id)), new Set([first.id, second.id]));
-  t.ok(await table.restore(former.find(({ id }) => id === first.id) ?? first, { state: "made" }));
-  t.match(await table.find("a/b"), {
-    id: first.id,
-    state: "made",
-    former_title: null,
-    deleted_at: null,
-  });
-});
+onBoth(
+  "a title leads to one id; set aside it is free, and the old id has no title",
+  async (t, open) => {
+    const { table } = await tableIn(open);
+    const [first, second] = [
+      table.newRow({ title: "a/b", namespace: "a" }),
+      table.newRow({ title: "a/b", namespace: "a" }),
+    ];
+    t.match(first.id, /^[0-9a-f]{32}$/);
+    t.not(first.id, second.id);
+    t.equal(await table.find("a/b"), undefined);
+    t.ok(await table.insert(first));
+    t.notOk(await table.insert(second), "taken");
+    t.equal(
+      (await table.find("a/b"))?.id,
+      first.id,
+      "what was not there is not remembered as missing",
+    );
+    await table.setAside(first.id);
+    t.equal(await table.find("a/b"), undefined);
+    t.match(await table.byId(first.id), { title: null, former_title: "a/b", state: "deleted" });
+    t.ok(await table.insert(second));
+    t.equal((await table.find("a/b"))?.id, second.id);
+    await table.markMade(first.id);
+    t.equal(
+      (await table.byId(first.id))?.state,
+      "deleted",
+      "a push that was under way does not bring it back",
+    );
+    t.notOk(await table.restore(first, { state: "made" }), "its name leads elsewhere");
+    await table.setAside(second.id);
+    const former = await table.former("a/b");
+    t.same(new Set(former.map(({ id }) => id)), new Set([first.id, second.id]));
+    t.ok(await table.restore(former.find(({ id }) => id === first.id) ?? first, { state: "made" }));
+    t.match(await table.find("a/b"), {
+      id: first.id,
+      state: "made",
+      former_title: null,
+      deleted_at: null,
+    });
+  },
+);
 
-t.test(
+onBoth(
   "names that lead to a repository go and come with it; rights stay with the old id until they are given on",
-  async (t) => {
-    const { database, table } = await opened(t);
+  async (t, open) => {
+    const { database, table } = await tableIn(open);
     const old = table.newRow({ title: "lakefs/demo", namespace: undefined, state: "made" });
     await table.insert(old);
     const name = table.newRow({
@@ -120,8 +123,8 @@ t.test(
   },
 );
 
-t.test("a replacement is all or nothing", async (t) => {
-  const { table } = await opened(t);
+onBoth("a replacement is all or nothing", async (t, open) => {
+  const { table } = await tableIn(open);
   const old = table.newRow({ title: "a/b", namespace: "a", state: "made" });
   await table.insert(old);
   await t.rejects(
@@ -133,8 +136,8 @@ t.test("a replacement is all or nothing", async (t) => {
   t.match(await table.find("a/b"), { id: old.id, state: "made" });
 });
 
-t.test("what a hub's rule computes makes room for what is made under its name", async (t) => {
-  const { table } = await opened(t);
+onBoth("what a hub's rule computes makes room for what is made under its name", async (t, open) => {
+  const { table } = await tableIn(open);
   const lake = table.newRow({ title: "lakefs/m-x", namespace: undefined, state: "made" });
   await table.insert(lake);
   await table.insert(
@@ -183,7 +186,7 @@ t.test(
     const database = await Database.open(path);
     t.teardown(() => database.close());
     const row = new RepositoryTable(database).newRow({ title: "ada/x", namespace: "ada" });
-    t.ok(await queries.insertRepository(database, row));
+    t.ok(await queries.insertWithin(database, row, 0));
     await putGrant(database, row.id, "u1", "read");
     t.same(
       await listGrants(database, row.id),
@@ -203,7 +206,7 @@ t.test(
     await first.close();
     for (const undo of ["ALTER TABLE repositories DROP COLUMN settings", "SELECT 1"]) {
       const file = new Libsql(path);
-      file.exec(`${undo}; DELETE FROM kysely_migration WHERE name = '0003-repository-settings'`);
+      file.exec(`${undo}; DELETE FROM kysely_migration WHERE name >= '0003'`);
       file.close();
       const database = await Database.open(path);
       const table = new RepositoryTable(database);
@@ -223,15 +226,36 @@ t.test(
   },
 );
 
-t.test("repositories of a namespace are counted, those set aside are not", async (t) => {
-  const database = await Database.open(join(await tempFolder(t), "lakepack.db"));
-  const table = new RepositoryTable(database);
-  const rows = ["ada/a", "ada/b", "datasets/ada/a", "bob/a"].map((title) =>
-    table.newRow({ title, namespace: title.split("/").at(-2) }),
-  );
-  for (const row of rows) await table.insert(row);
-  t.same(await Promise.all(["ada", "bob", "eve"].map((name) => table.count(name))), [3, 1, 0]);
+onBoth("a namespace has room for so many, those set aside aside", async (t, open) => {
+  const { table } = await tableIn(open);
+  const row = (title: string) => table.newRow({ title, namespace: title.split("/").at(-2) });
+  const rows = ["ada/a", "ada/b", "datasets/ada/a", "bob/a"].map(row);
+  for (const one of rows) t.equal(await table.insertWithin(one, 3), "inserted");
+  t.equal(await table.insertWithin(row("ada/c"), 3), 3);
+  t.equal(await table.insertWithin(row("bob/a"), 3), "taken");
+  t.equal(await table.insertWithin(row("eve/c"), 3), "inserted");
   await table.setAside((rows[0] as (typeof rows)[0]).id);
-  t.equal(await table.count("ada"), 2);
-  await database.close();
+  t.equal(await table.insertWithin(row("ada/c"), 3), "inserted");
+  t.equal(await table.insertWithin(row("ada/d"), 0), "inserted", "any number");
+});
+
+onBoth("of many who make repositories at once, none is one too many", async (t, open) => {
+  const { table } = await tableIn(open);
+  const rows = Array.from({ length: 20 }, (_, at) =>
+    table.newRow({ title: `ada/${at}`, namespace: "ada" }),
+  );
+  const outcomes = await Promise.all(rows.map((row) => table.insertWithin(row, 5)));
+  t.equal(outcomes.filter((outcome) => outcome === "inserted").length, 5);
+  t.equal(outcomes.filter((outcome) => outcome === 5).length, 15);
+  t.equal((await table.all()).length, 5);
+});
+
+onBoth("of two who replace a repository one does it, and the other hears so", async (t, open) => {
+  const { table } = await tableIn(open);
+  const old = table.newRow({ title: "lakefs/x", namespace: undefined, state: "made" });
+  await table.insert(old);
+  const rows = [0, 1].map(() => table.newRow({ title: "lakefs/x", namespace: undefined }));
+  const done = await Promise.all(rows.map((row) => table.replace(old.id, row)));
+  t.same(new Set(done), new Set([true, false]));
+  t.equal((await table.find("lakefs/x"))?.id, rows[done.indexOf(true)]?.id);
 });

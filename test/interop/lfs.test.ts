@@ -1,13 +1,27 @@
 /** Stock git-lfs against a real server. */
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { appendFile, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import {
+  appendFile,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from "node:fs/promises";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import Libsql from "libsql";
 import t, { type Test } from "tap";
-import { commit, git, type GitRun, startLakepack, tryGit } from "../support/harness.js";
+import { commit, git, type GitRun, prefixOf, startLakepack, tryGit } from "../support/harness.js";
+import { lakepack as runLakepack } from "../support/lakepack-command.js";
 import { tempFolder } from "../support/temp-folder.js";
 
 const SKIP = spawnSync("git", ["lfs", "version"]).status === 0 ? false : "git-lfs is not installed";
+const MAIN = fileURLToPath(new URL("../../src/cli/main.js", import.meta.url));
 const FILTER = [
   "-c",
   "filter.lfs.process=git-lfs filter-process",
@@ -164,3 +178,144 @@ t.test("locks are not offered, and git-lfs goes on without", { skip: SKIP }, asy
   const locked = await tryGit(["lfs", "lock", "a.bin"], { cwd: work });
   t.not(locked.code, 0);
 });
+
+t.test(
+  "an object stays while a repository has it, comes back with one that was deleted, and goes with the last",
+  { skip: SKIP },
+  async (t) => {
+    const server = await startLakepack(t);
+    const lakepack = async (...args: string[]) => {
+      const run = await runLakepack([...args, "--data", server.data]);
+      t.equal(run.code, 0, `${args.join(" ")}: ${run.err}`);
+      return run.out;
+    };
+    const objects = () => filesBelow(join(server.data, "lfs"));
+    const clones = async (name: string) => {
+      const copy = join(await tempFolder(t), "copy");
+      const cloned = await tryGit([...CLONE, `${server.url}/me/${name}.git`, copy]);
+      if (cloned.code !== 0) return cloned.stderr;
+      return (await readFile(join(copy, "a.bin"))).equals(await readFile(join(work, "a.bin")));
+    };
+    const work = await lfsRepository(t, `${server.url}/me/first.git`);
+    await writeLarge(join(work, "a.bin"), 3);
+    await commit(work, "one", {});
+    t.equal((await push(work)).code, 0);
+    t.equal((await tryGit(["push", `${server.url}/me/second.git`, "main"], { cwd: work })).code, 0);
+    const [first] = await objects();
+    t.same(await objects(), [first], "stored once");
+
+    await lakepack("repo", "delete", "me/first", "--yes");
+    t.match(await clones("first"), /not found/);
+    await lakepack("gc", "--all");
+    await lakepack("repo", "adopt", "me/first");
+    t.equal(await clones("first"), true, "within the grace all of it comes back");
+
+    await lakepack("repo", "delete", "me/first", "--yes");
+    t.match(await lakepack("gc", "--all", "--grace", "0"), /^1 deleted repositories: /);
+    t.equal(await clones("second"), true, "the second has what the first had");
+    await lakepack("repo", "delete", "me/second", "--yes");
+    t.match(await lakepack("gc", "--all", "--grace", "0"), /^1 deleted repositories: /);
+    t.same(await objects(), [], "nobody has it");
+
+    const again = await tryGit(["push", `${server.url}/me/third.git`, "main"], { cwd: work });
+    t.equal(again.code, 0, again.stderr);
+    t.equal(await clones("third"), true);
+    const [third, ...more] = await objects();
+    t.not(third, first, "a name of its own");
+    t.same(more, []);
+    t.match(await lakepack("verify", "me/third"), /good .*1 LFS objects/);
+    t.equal(await lakepack("gc", "--all", "--grace", "0"), "me/third: 0 files (0 bytes) removed\n");
+    t.equal(await clones("third"), true);
+  },
+);
+
+t.test(
+  "a data folder of the layout before is served as it was, killed in its first start too",
+  { skip: SKIP },
+  async (t) => {
+    const first = await startLakepack(t);
+    const work = await lfsRepository(t, `${first.url}/me/model.git`);
+    for (let n = 0; n < 30; n++) await writeFile(join(work, `${n}.bin`), randomBytes(2_000 + n));
+    await commit(work, "thirty", {});
+    t.equal((await push(work)).code, 0);
+    const { data } = first;
+    const prefix = await prefixOf(data, "me/model");
+    await first.stop();
+    await asBefore(data, prefix);
+    t.match((await runLakepack(["verify", "--all", "--data", data])).out, /good .*30 LFS objects/);
+
+    for (let delayMs = 250; delayMs <= 550; delayMs += 75) await killedAfter(data, delayMs);
+    const server = await startLakepack(t, { data });
+    const copy = join(await tempFolder(t), "copy");
+    await git([...CLONE, `${server.url}/me/model.git`, copy]);
+    for (let n = 0; n < 30; n++) {
+      const name = `${n}.bin`;
+      t.ok((await readFile(join(copy, name))).equals(await readFile(join(work, name))), name);
+    }
+    t.match((await runLakepack(["verify", "--all", "--data", data])).out, /good .*30 LFS objects/);
+    t.notOk(existsSync(join(data, "lfs/links", prefix)), "its links are in the database");
+  },
+);
+
+t.test(
+  "a lost database: nothing of LFS goes before repositories are recovered, and then each has its objects",
+  { skip: SKIP },
+  async (t) => {
+    const first = await startLakepack(t);
+    const { data } = first;
+    const lakepack = (...args: string[]) => runLakepack([...args, "--data", data]);
+    const work = await lfsRepository(t, `${first.url}/me/model.git`);
+    for (const name of ["a.bin", "b.bin"]) await writeFile(join(work, name), randomBytes(9_000));
+    await commit(work, "two", {});
+    t.equal((await push(work)).code, 0);
+    await rm(join(work, "b.bin"));
+    await commit(work, "one", {});
+    t.equal((await push(work)).code, 0);
+    const other = await tryGit(["push", `${first.url}/me/other.git`, "main"], { cwd: work });
+    t.equal(other.code, 0, other.stderr);
+    await first.stop();
+    for (const file of await readdir(data))
+      if (file.startsWith("lakepack.db")) await rm(join(data, file));
+
+    t.match(await lakepack("gc", "--all", "--grace", "0"), { code: 0, out: "" });
+    t.equal((await filesBelow(join(data, "lfs"))).length, 2, "all of it stays");
+    const recovered = await lakepack("repo", "recover", "--json");
+    t.match(JSON.parse(recovered.out), [
+      { name: /^me\/(model|other)$/, reason: null, lfsObjects: 2 },
+      { name: /^me\/(model|other)$/, reason: null, lfsObjects: 2 },
+    ]);
+    t.match(await lakepack("gc", "--all", "--grace", "0"), { code: 0 });
+    t.match((await lakepack("verify", "--all")).out, /(good .*2 LFS objects\)\n.*){2}/);
+    const server = await startLakepack(t, { data });
+    const copy = join(await tempFolder(t), "copy");
+    await git([...CLONE, `${server.url}/me/other.git`, copy]);
+    const [here, there] = [join(work, "a.bin"), join(copy, "a.bin")];
+    t.ok((await readFile(there)).equals(await readFile(here)));
+  },
+);
+
+/** Puts the objects and links of a repository where the version before had them. */
+async function asBefore(data: string, prefix: string): Promise<void> {
+  const entries = await readdir(join(data, "lfs"), { recursive: true, withFileTypes: true });
+  for (const { name, parentPath } of entries.filter((entry) => entry.isFile())) {
+    const [oid = ""] = name.split("-");
+    await rename(join(parentPath, name), join(parentPath, oid));
+    const links = join(data, "lfs/links", prefix, oid.slice(0, 2));
+    await mkdir(links, { recursive: true });
+    await writeFile(join(links, oid), String((await stat(join(parentPath, oid))).size));
+  }
+  const database = new Libsql(join(data, "lakepack.db"));
+  database.exec(
+    "DROP TABLE lfs_links; DROP TABLE lfs_objects; DELETE FROM kysely_migration WHERE name >= '0004'",
+  );
+  database.close();
+}
+
+/** Starts a server, and kills it as a machine that loses its power would. */
+async function killedAfter(data: string, delayMs: number): Promise<void> {
+  const args = [MAIN, "serve", "--data", data, "--listen", "127.0.0.1:0"];
+  const child = spawn(process.execPath, args, { stdio: "ignore" });
+  const ended = new Promise((resolve) => child.once("close", resolve));
+  setTimeout(() => child.kill("SIGKILL"), delayMs);
+  await ended;
+}

@@ -5,13 +5,14 @@
  */
 import { spawn, spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
-import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
+import { chmod, cp, mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
+import { postgres, skipPostgres } from "../support/postgres.js";
 import { skipLakefs } from "../support/lakefs-servers.js";
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
@@ -160,6 +161,7 @@ t.test(
   async (t) => {
     const folder = await mkdtemp(join(tmpdir(), "lakepack-readme-"));
     t.teardown(() => rm(folder, { recursive: true, force: true }));
+    await chmod(folder, 0o711); // PostgreSQL does not run as root
     const port = await freePort();
     const first = await threePorts();
     const block = (title: string) => {
@@ -198,8 +200,10 @@ t.test(
     t.match(ran.stderr, /remote: refs\/heads\/main: [0-9a-f]{40} is lakeFS commit/);
     t.match(ran.stdout, /First commit/, "lakeFS's log");
     t.match(ran.stdout, /# Demo/, "the file in lakeFS");
-    const pids = (await readFile(join(folder, "servers/pids"), "utf8")).split("\n").map(Number);
-    t.equal(pids.filter(runs).length, 5);
+    const pids = (await readFile(join(folder, "servers/pids"), "utf8"))
+      .split("\n")
+      .map((line) => Number.parseInt(line, 10));
+    t.equal(pids.filter(runs).length, skipPostgres === false ? 6 : 5);
     run(`node scripts/servers.mjs stop ${folder}/servers`);
     t.same(pids.filter(runs), [], "and all of them end");
   },
@@ -266,6 +270,20 @@ t.test("the commands for users and tokens work as printed", { timeout: 180_000 }
   t.match(settings.stdout, /missingEmail=ignore/);
 });
 
+t.test("PostgreSQL from nothing works as printed", { skip: skipPostgres }, async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "lakepack-readme-"));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const { url } = await postgres();
+  const script = here(session("sh postgres"))
+    .replace("postgres://postgres@127.0.0.1:5432/postgres", url)
+    .replaceAll("127.0.0.1:5432", new URL(url).host);
+  const env = { PATH: process.env["PATH"], HOME: folder, LAKEPACK_DATA: join(folder, "data") };
+  const shell = spawnSync("bash", ["-e", "-c", script], { cwd: folder, env, encoding: "utf8" });
+  t.match(shell.stdout, /CREATE ROLE\nCREATE DATABASE\ncreated ada\tadministrator\n/, shell.stderr);
+  t.match(shell.stdout, /^good {2}database: PostgreSQL \d+\S* at 127\.0\.0\.1:\d+\/hub$/m);
+  t.notMatch(shell.stdout + shell.stderr, /CHANGE-ME/);
+});
+
 t.test("the examples of docs/library.md print what their comments say", async (t) => {
   const folder = await mkdtemp(join(tmpdir(), "lakepack-readme-"));
   t.teardown(() => rm(folder, { recursive: true, force: true }));
@@ -285,11 +303,15 @@ t.test("the examples of docs/library.md print what their comments say", async (t
   }
 });
 
-t.test("every session that a document prints is run here", { skip: skipLakefs }, async (t) => {
-  t.same(
-    SESSIONS.filter(({ title }) => !asked.has(title)).map(
-      ({ document, title }) => `${document}: ${title}`,
-    ),
-    [],
-  );
-});
+t.test(
+  "every session that a document prints is run here",
+  { skip: skipLakefs || skipPostgres },
+  async (t) => {
+    t.same(
+      SESSIONS.filter(({ title }) => !asked.has(title)).map(
+        ({ document, title }) => `${document}: ${title}`,
+      ),
+      [],
+    );
+  },
+);

@@ -22,6 +22,7 @@ function pack(objectCount: number, more: Partial<LivePack> = {}): LivePack {
   const none = new SharedArrayBuffer(0);
   return {
     checksum: objectCount.toString(16).padStart(40, "0"),
+    name: objectCount.toString(16).padStart(40, "0"),
     path: "",
     bytes: 100 * objectCount,
     objectCount,

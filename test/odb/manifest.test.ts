@@ -32,12 +32,28 @@ t.test("the name is kept as a hint, and needs not be there", async (t) => {
   );
 });
 
+t.test("format 2 is read: files called by their checksums, nothing on its way out", async (t) => {
+  const [one, other] = ["1".repeat(40), "2".repeat(40)];
+  const pack = { bytes: 1, objects: 1, origin: "push", closed: true, selfContained: true };
+  const old = {
+    format: 2,
+    revision: 3,
+    head: "refs/heads/main",
+    refs: { "refs/heads/main": one },
+    packs: [{ checksum: other, ...pack }],
+  };
+  const read = decodeManifest(utf8(JSON.stringify(old)), "x");
+  t.match(read, { format: 3, revision: 3, packs: [{ checksum: other, name: other }] });
+  t.same([read.unnamed, read.dropped], [{}, {}]);
+  t.same(decodeManifest(encodeManifest(read), "x"), read);
+});
+
 t.test("other formats are refused by their number", async (t) => {
-  for (const format of [1, 3]) {
+  for (const format of [1, 4]) {
     const text = `{"format":${format},"revision":3,"head":"refs/heads/main","refs":{},"packs":[]}`;
     t.match(await faultOf(() => decodeManifest(utf8(text), "x")), {
       code: "manifest/damaged",
-      message: new RegExp(`its format is ${format}, and this version reads 2 only`),
+      message: new RegExp(`its format is ${format}, and this version reads 2 and 3`),
     });
   }
 });

@@ -247,6 +247,7 @@ async function stockBacked(name: string, gitDir: string, flags: PackFlags): Prom
   const refs = await readRefs(gitDir);
   const packs: LivePack[] = packHandles(gitDir).map((handle) => ({
     ...handle,
+    name: handle.checksum,
     closed: true,
     selfContained: flags.selfContained ?? false,
     tips: flags.tips,

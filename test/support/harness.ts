@@ -128,7 +128,7 @@ function started(child: ChildProcess, data: string): Promise<Lakepack> {
  * repository behind a second name.
  */
 export async function prefixOf(data: string, title: string): Promise<string> {
-  const database = Database.openToRead(join(data, "lakepack.db"));
+  const database = await Database.openToRead(join(data, "lakepack.db"));
   if (database === undefined) throw new Error(`no database in ${data}`);
   try {
     const row = await findRepository(database, title);

@@ -49,6 +49,7 @@ export async function readRefs({ url }: Pick<Lakepack, "url">, name: string): Pr
 
 export interface StoredPack {
   readonly checksum: string;
+  readonly name: string;
   readonly objects: number;
   readonly origin: string;
   readonly promised?: number;

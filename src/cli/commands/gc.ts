@@ -91,7 +91,7 @@ async function collectSetAside(settings: Settings, options: Options): Promise<vo
   const done = await control(settings, "repo.collectSetAside", {
     grace_hours: options.grace ?? settings.gc_grace_hours,
   });
-  if (done.repositories === 0) return;
+  if (done.repositories === 0 && done.removed_files === 0) return;
   print(
     options,
     done,

@@ -320,8 +320,9 @@ function recoverCommand(): Command {
     });
 }
 
-function recoveredLine({ id, name, reason }: Recovered): string {
-  if (reason === null) return `${name}\t${id}`;
+function recoveredLine({ id, name, reason, lfsObjects }: Recovered): string {
+  if (reason === null)
+    return `${name}\t${id}${lfsObjects === null ? "\tits LFS objects are not linked: see the log" : ""}`;
   return `${id}\tnot recovered: ${reason}${name === null ? "" : ` (${name})`}`;
 }
 

@@ -4,7 +4,7 @@
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { Fault } from "../../base/fault.js";
 import { verifyRecords } from "../../lakefs/read/verify-records.js";
 import { verifyLfsObjects } from "../../lfs/verify-objects.js";
@@ -24,8 +24,9 @@ import {
   titleOf,
 } from "../../serve/conversation/repository-name.js";
 import { storedRepositories } from "../../serve/repositories/stored.js";
-import { DiskStore } from "../../store/disk.js";
-import { databasePath } from "../server/accounts.js";
+import type { Store } from "../../store/store.js";
+import { placeOf, withStore } from "../server/store.js";
+import { databasePlace } from "../server/accounts.js";
 import { UNNAMED_ADVICE } from "../doctor/repositories.js";
 import { loadKernels } from "../server/kernels.js";
 import type { Settings } from "../server/settings.js";
@@ -44,9 +45,11 @@ interface Report {
 /** A repository to be checked. */
 interface Checked {
   readonly name: string;
-  readonly prefix: string;
+  readonly id: string;
   /** It has had a manifest. */
   readonly isMade: boolean;
+  /** The database that it stands in. */
+  readonly database: Database;
 }
 
 /**
@@ -58,10 +61,25 @@ export async function verifyStored(
   names: readonly string[],
   json: boolean,
 ): Promise<void> {
-  const store = new DiskStore(resolve(settings.data));
-  const { checked, reports } = await reading(settings, (database) =>
-    names.length === 0 ? all(store, database) : named(database, names),
+  await withStore(settings, (store) =>
+    reading(settings, (database) => verifyWith({ settings, store, database }, names, json)),
   );
+}
+
+interface Places {
+  readonly settings: Settings;
+  readonly store: Store;
+  readonly database: Database | undefined;
+}
+
+async function verifyWith(
+  { settings, store, database }: Places,
+  names: readonly string[],
+  json: boolean,
+): Promise<void> {
+  const { checked, reports } = await (names.length === 0
+    ? all(store, database)
+    : named(database, names));
   const folder = await mkdtemp(join(tmpdir(), "lakepack-verify-"));
   const pool = createPool({
     kernelsModule: await loadKernels(),
@@ -77,7 +95,7 @@ export async function verifyStored(
     for (const one of checked) print(await verifyOne({ store, pool, folder, ...one }));
     const count = checked.length + reports.length;
     if (damaged > 0) throw new Fault("verify/damaged", { damaged, checked: count });
-    if (!json && count === 0) void say(`there is no repository in ${resolve(settings.data)}\n`);
+    if (!json && count === 0) void say(`there is no repository in ${placeOf(settings)}\n`);
   } finally {
     await pool.close();
     await rm(folder, { recursive: true, force: true });
@@ -85,12 +103,14 @@ export async function verifyStored(
 }
 
 interface Place extends Checked {
-  readonly store: DiskStore;
+  readonly store: Store;
   readonly pool: ThreadPool;
   readonly folder: string;
 }
 
-async function verifyOne({ store, pool, name, prefix, isMade, folder }: Place): Promise<Report> {
+async function verifyOne(place: Place): Promise<Report> {
+  const { store, pool, name, id, isMade, folder } = place;
+  const prefix = storePrefix(id);
   const { signal } = new AbortController();
   const beside = {
     beside: (manifest: Parameters<typeof verifyRecords>[2]) =>
@@ -107,7 +127,7 @@ async function verifyOne({ store, pool, name, prefix, isMade, folder }: Place): 
     ...beside,
   });
   await rm(own, { recursive: true });
-  const lfs = await verifyLfsObjects(store, prefix, signal);
+  const lfs = await verifyLfsObjects(place, id, signal);
   return {
     name,
     refs,
@@ -129,7 +149,7 @@ async function reading<T>(
   settings: Settings,
   work: (database: Database | undefined) => Promise<T>,
 ): Promise<T> {
-  const database = Database.openToRead(databasePath(settings));
+  const database = await Database.openToRead(databasePlace(settings));
   try {
     return await work(database);
   } finally {
@@ -138,11 +158,12 @@ async function reading<T>(
 }
 
 /** Those that have files: no second names, and none that nothing was pushed to yet. */
-async function all(store: DiskStore, database: Database | undefined): Promise<ToVerify> {
-  const rows = database === undefined ? [] : await allRepositories(database);
+async function all(store: Store, database: Database | undefined): Promise<ToVerify> {
+  if (database === undefined) return { checked: [], reports: await unnamed(store, []) };
+  const rows = await allRepositories(database);
   const held = rows.filter(({ state, leads_to: target }) => state === "made" && target === null);
   const checked = held.flatMap(({ id, title }) =>
-    title === null ? [] : [{ name: title, prefix: storePrefix(id), isMade: true }],
+    title === null ? [] : [{ name: title, id, isMade: true, database }],
   );
   return { checked, reports: await unnamed(store, rows) };
 }
@@ -156,21 +177,19 @@ async function named(database: Database | undefined, names: readonly string[]): 
 
 async function checkedOf(database: Database | undefined, text: string): Promise<Checked> {
   const asked = readRepositoryName(text);
+  if (database === undefined) throw new Fault("repository/missing", { name: titleOf(asked) });
   for (const name of candidatesOf(asked)) {
-    const row = database && (await findRepository(database, titleOf(name)));
+    const row = await findRepository(database, titleOf(name));
     const target = row?.leads_to ?? undefined;
-    const held =
-      database === undefined || target === undefined
-        ? row
-        : await findRepositoryById(database, target);
+    const held = target === undefined ? row : await findRepositoryById(database, target);
     if (held !== undefined)
-      return { name: titleOf(name), prefix: storePrefix(held.id), isMade: held.state === "made" };
+      return { name: titleOf(name), id: held.id, isMade: held.state === "made", database };
   }
   throw new Fault("repository/missing", { name: titleOf(asked) });
 }
 
 /** Reports repositories that lie in the store and stand in no row. */
-async function unnamed(store: DiskStore, rows: readonly RepositoryRow[]): Promise<Report[]> {
+async function unnamed(store: Store, rows: readonly RepositoryRow[]): Promise<Report[]> {
   const known = new Set(rows.map(({ id }) => id));
   const unknown = (await storedRepositories(store)).filter(({ id }) => !known.has(id));
   return unknown.map(({ id }) => {

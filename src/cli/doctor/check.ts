@@ -5,6 +5,7 @@ export interface Check {
     | "data"
     | "permissions"
     | "disk"
+    | "database"
     | "repositories"
     | "clock"
     | "front end"

@@ -6,10 +6,12 @@ import { access, constants, stat, statfs } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { asFault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
+import { Database } from "../../database/database.js";
+import { placeOf } from "../../database/postgres-url.js";
 import { LakefsServer } from "../../lakefs/api/client.js";
 import { DiskStore } from "../../store/disk.js";
 import { probeStore } from "../../store/probe.js";
-import { databasePath } from "../server/accounts.js";
+import { databasePlace } from "../server/accounts.js";
 import { checkHistories } from "./histories.js";
 import { checkRepositories } from "./repositories.js";
 import { checkFrontEnd } from "./front-end.js";
@@ -31,6 +33,7 @@ export async function checkAll(settings: Settings, signal: AbortSignal): Promise
       await checkRoom(data),
       await checkWrites(data, signal),
     );
+  checks.push(await checkDatabase(settings));
   if (folder.good) checks.push(await checkRepositories(settings));
   checks.push(...(await checkClock(settings, data)));
   const frontEnd = await checkFrontEnd(settings);
@@ -75,6 +78,9 @@ async function checkFolder(data: string): Promise<Check> {
   }
 }
 
+const DATABASE_ADVICE =
+  "see whether it runs and can be reached from here, and the settings database and database_ca";
+
 /** Folders of the data folder, all of which the server reads and writes. */
 const FOLDERS = [".", "repos", "lfs", "incoming", "cache"];
 
@@ -98,18 +104,38 @@ async function checkPermissions(settings: Settings, data: string): Promise<Check
       `${data} is open to other users of this machine`,
       `chmod 700 ${data}, or start the server as its owner: it does that`,
     );
-  const database = databasePath(settings);
-  const others = await stat(database).then(
-    (file) => file.mode & 0o077,
-    () => 0,
-  ); // made when it is needed
+  const database = databasePlace(settings);
+  const others = typeof database === "string" ? await othersOf(database) : 0;
   if (others !== 0)
     return bad(
       "permissions",
-      `${database} is open to other users of this machine`,
-      `chmod 600 ${database}: the hashes of tokens and the key of LFS links are in it`,
+      `${String(database)} is open to other users of this machine`,
+      `chmod 600 ${String(database)}: the hashes of tokens and the key of LFS links are in it`,
     );
   return good("permissions", "the folders can be read and written");
+}
+
+/** Rights of others in a file; none where it is not there: it is made when it is needed. */
+async function othersOf(file: string): Promise<number> {
+  return stat(file).then(
+    ({ mode }) => mode & 0o077,
+    () => 0,
+  );
+}
+
+/** A database that nothing was done in yet is good: the first start makes its tables. */
+async function checkDatabase(settings: Settings): Promise<Check> {
+  const place = databasePlace(settings);
+  const where = typeof place === "string" ? place : placeOf(place.url);
+  try {
+    const database = await Database.openToRead(place);
+    if (database === undefined)
+      return good("database", `${where}: nothing in it yet; lakepack serve makes what it needs`);
+    const version = await database.version().finally(() => database.close());
+    return good("database", `${version} at ${where}`);
+  } catch (error) {
+    return bad("database", `${where}: ${asFault(error).message}`, DATABASE_ADVICE);
+  }
 }
 
 async function checkRoom(data: string): Promise<Check> {

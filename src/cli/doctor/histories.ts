@@ -2,14 +2,15 @@
  * Checks that histories of lakeFS repositories are whole in Git, as this data folder has noted it:
  * lakeFS is not asked.
  */
-import { resolve } from "node:path";
 import { asFault } from "../../base/fault.js";
 import { Database } from "../../database/database.js";
 import { allRepositories } from "../../database/repositories.js";
 import { LakeNotes } from "../../lakefs/read/lake-notes.js";
 import { storePrefix } from "../../serve/conversation/repository-name.js";
-import { DiskStore } from "../../store/disk.js";
-import { databasePath } from "../server/accounts.js";
+import type { RepositoryRow } from "../../database/schema.js";
+import type { Store } from "../../store/store.js";
+import { withStore } from "../server/store.js";
+import { databasePlace } from "../server/accounts.js";
 import type { Check } from "./check.js";
 import type { Settings } from "../server/settings.js";
 
@@ -45,10 +46,13 @@ export async function checkHistories(settings: Settings): Promise<Check> {
 
 /** "repository: cut at lakeFS commit … (path)", "repository: data of pushed commit …". */
 async function noted(settings: Settings): Promise<string[]> {
-  const database = Database.openToRead(databasePath(settings));
+  const database = await Database.openToRead(databasePlace(settings));
   const rows =
     database === undefined ? [] : await allRepositories(database).finally(() => database.close());
-  const store = new DiskStore(resolve(settings.data));
+  return withStore(settings, (store) => notedIn(store, rows));
+}
+
+async function notedIn(store: Store, rows: readonly RepositoryRow[]): Promise<string[]> {
   const found: string[] = [];
   for (const { id, lakefs, title } of rows) {
     if (lakefs === null || title === null) continue;

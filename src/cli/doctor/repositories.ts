@@ -2,14 +2,13 @@
  * Checks that database and store tell the same of repositories: one that no row stands for is
  * served to nobody, one whose manifest is gone is damaged.
  */
-import { resolve } from "node:path";
 import { asFault } from "../../base/fault.js";
 import { Database } from "../../database/database.js";
 import { allRepositories } from "../../database/repositories.js";
 import { storePrefix } from "../../serve/conversation/repository-name.js";
 import { storedRepositories } from "../../serve/repositories/stored.js";
-import { DiskStore } from "../../store/disk.js";
-import { databasePath } from "../server/accounts.js";
+import { withStore } from "../server/store.js";
+import { databasePlace } from "../server/accounts.js";
 import type { Check } from "./check.js";
 import type { Settings } from "../server/settings.js";
 
@@ -35,11 +34,11 @@ export async function checkRepositories(settings: Settings): Promise<Check> {
 }
 
 async function compare(settings: Settings): Promise<Check> {
-  const database = Database.openToRead(databasePath(settings));
+  const database = await Database.openToRead(databasePlace(settings));
   const rows =
     database === undefined ? [] : await allRepositories(database).finally(() => database.close());
   const stored = new Map(
-    (await storedRepositories(new DiskStore(resolve(settings.data)))).map((one) => [one.id, one]),
+    (await withStore(settings, storedRepositories)).map((one) => [one.id, one]),
   );
   const known = new Set(rows.map(({ id }) => id));
   const unnamed = [...stored.keys()].filter((id) => !known.has(id)).map(storePrefix);

@@ -1,14 +1,13 @@
-/**
- * The database of one data folder, and what stands on it: users, permissions, names of
- * repositories.
- */
+/** The database of a server, and what stands on it: users, permissions, names of repositories. */
 import { randomBytes } from "node:crypto";
 import { join, resolve } from "node:path";
 import type { AccountServices } from "../../api/accounts.js";
 import { Accounts } from "../../auth/accounts.js";
 import { Authenticator } from "../../auth/authenticator.js";
 import { Permissions } from "../../auth/permissions.js";
-import { Database } from "../../database/database.js";
+import { Database, type DatabasePlace } from "../../database/database.js";
+import { isPostgresUrl } from "../../database/postgres-url.js";
+import type { Fault } from "../../base/fault.js";
 import { keepSecret } from "../../database/secrets.js";
 import { faultFacts, type Log } from "../../observe/log.js";
 import type { Guard } from "../../serve/repositories/door.js";
@@ -17,8 +16,12 @@ import type { Settings } from "./settings.js";
 const DATABASE_NAME = "lakepack.db";
 const LINK_KEY_BYTES = 32;
 const SEAL_KEY_BYTES = 32;
+const INSTALLATION_BYTES = 16;
 
-export function databasePath({ database, data }: Settings): string {
+/** Returns the absolute path of a file, or PostgreSQL. */
+export function databasePlace(settings: Settings): DatabasePlace {
+  const { database, data, database_ca: caFile, database_connections: connections } = settings;
+  if (isPostgresUrl(database)) return { url: database, caFile, connections };
   return database === "" ? join(resolve(data), DATABASE_NAME) : resolve(database);
 }
 
@@ -26,9 +29,12 @@ export interface OpenedAccounts extends AccountServices {
   readonly database: Database;
 }
 
-/** Throws "database/failed". */
+/** Throws "database/…". */
 export async function openAccounts(settings: Settings, log: Log): Promise<OpenedAccounts> {
-  const database = await Database.open(databasePath(settings));
+  const place = databasePlace(settings);
+  const onLost = (fault: Fault) =>
+    log.warn("a connection to the database was lost", faultFacts(fault));
+  const database = await Database.open(typeof place === "string" ? place : { ...place, onLost });
   const accounts = new Accounts(database, Date.now, (fault) =>
     log.warn("a token's last use could not be noted", faultFacts(fault)),
   );
@@ -58,6 +64,11 @@ export async function linkKey({ database }: OpenedAccounts): Promise<Uint8Array>
     await keepSecret(database, "lfs-links", randomBytes(LINK_KEY_BYTES).toString("hex")),
     "hex",
   );
+}
+
+/** Returns what tells this database's servers from those of another: claimStore. */
+export function installationId({ database }: OpenedAccounts): Promise<string> {
+  return keepSecret(database, "installation", randomBytes(INSTALLATION_BYTES).toString("hex"));
 }
 
 /**

@@ -9,11 +9,13 @@ import { utf8 } from "../../base/bytes.js";
 import { Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import { lockDataFolder } from "../../database/data-lock.js";
+import type { Database } from "../../database/database.js";
 import { probeWrite } from "../../database/write-probe.js";
 import { TRUSTED } from "../../auth/caller.js";
 import { LakefsServer } from "../../lakefs/api/client.js";
 import { hearCalls, type LakefsAccess, type OnCall } from "../../lakefs/api/http.js";
 import { LINKED_MAPPING } from "../../lakefs/agreed/mapping.js";
+import { takeInFormerLinks } from "../../lfs/former-links.js";
 import { OwnLfsStore } from "../../lfs/own-store.js";
 import { LinkProofs } from "../../lfs/proof.js";
 import type { Log } from "../../observe/log.js";
@@ -30,12 +32,14 @@ import { type LakefsSettings, Repositories } from "../../serve/repositories/repo
 import { Door, type Guard } from "../../serve/repositories/door.js";
 import type { PushPolicy } from "../../serve/conversation/push-policy.js";
 import { Readiness } from "../../serve/readiness.js";
+import { idOfPrefix } from "../../serve/conversation/repository-name.js";
 import { RepositoryTable } from "../../serve/repositories/table.js";
 import { Reached } from "../../serve/fetch/reached.js";
 import { RefAnswers } from "../../serve/fetch/ref-answers.js";
 import { GitServer } from "../../serve/git-server.js";
-import { DiskStore, makeRoot } from "../../store/disk.js";
-import { probeStore } from "../../store/probe.js";
+import { claimStore } from "../../store/claim.js";
+import { makeRoot } from "../../store/disk.js";
+import type { Store } from "../../store/store.js";
 import { listenControl } from "../../transport/control-socket.js";
 import type { ConnectionLimit, HttpListener } from "../../transport/http/contract.js";
 import {
@@ -46,11 +50,19 @@ import {
 } from "../../transport/http/client.js";
 import { createRoutes } from "../../transport/http/routes.js";
 import { loadTransport } from "../../transport/load.js";
-import { guardOf, linkKey, openAccounts, type OpenedAccounts, sealKeys } from "./accounts.js";
+import {
+  guardOf,
+  installationId,
+  linkKey,
+  openAccounts,
+  type OpenedAccounts,
+  sealKeys,
+} from "./accounts.js";
 import { readTls, type TlsFiles } from "../../transport/http/tls.js";
 import { readSkipListFile } from "./fsck-skip-list.js";
 import { readCredentialsFile } from "./lakefs-credentials.js";
 import { loadKernels } from "./kernels.js";
+import { type OpenedStore, openStore, proveStore } from "./store.js";
 import type { Settings } from "./settings.js";
 import { VERSION } from "./version.js";
 import { calibrateTask } from "../../pool/calibrate.js";
@@ -178,24 +190,31 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
   const maintenance = new Maintenance(log);
   let database: OpenedAccounts | undefined;
   let repositories: Repositories | undefined;
+  let kept: OpenedStore | undefined;
   const close = async () => {
     await repositories?.close();
     await maintenance.stop();
     await pool.close();
     await database?.database.close();
+    kept?.close();
     lock.release();
   };
   try {
     const incoming = join(data, "incoming");
     await emptyFolder(incoming);
-    const store = new DiskStore(data);
-    await probeStore(store);
+    kept = await openStore(settings);
+    await proveStore(kept);
+    const { store, figures } = kept;
     const cache = await ResponseCache.open({
       folder: join(data, "cache"),
       bytesMax: settings.cache_bytes,
     });
     const opened = await openAccounts(settings, log);
     database = opened;
+    if (store.kind === "s3") await claimStore(store, await installationId(database));
+    const places = { store, database: opened.database };
+    const links = await takeInFormerLinks(places, new AbortController().signal);
+    if (links > 0) log.info("links of Git LFS are in the database now", { links });
     const lakefs =
       settings.lakefs_endpoint === ""
         ? undefined
@@ -204,13 +223,15 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
       pool: () => pool.figures(),
       cache: () => cache,
       lakefs: () => lakefs?.client.http.figures ?? new Map(),
+      store: () => figures?.() ?? new Map(),
     });
     const table = new RepositoryTable(opened.database);
     const probeDatabase = () => probeWrite(opened.database);
     const identity = {
       table,
-      guard: guardOf(settings, database),
-      linkKey: await linkKey(database),
+      database: opened.database,
+      guard: guardOf(settings, opened),
+      linkKey: await linkKey(opened),
       probeDatabase,
       fsckSkip,
     };
@@ -389,7 +410,7 @@ async function warm(pool: ThreadPool, log: Log): Promise<void> {
 
 interface Parts {
   readonly incoming: string;
-  readonly store: DiskStore;
+  readonly store: Store;
   readonly cache: ResponseCache;
   readonly pool: ThreadPool;
   readonly log: Log;
@@ -397,6 +418,7 @@ interface Parts {
   readonly metrics: Metrics;
   readonly lakefs: LakefsSettings | undefined;
   readonly table: RepositoryTable;
+  readonly database: Database;
   readonly guard: Guard | undefined;
   readonly linkKey: Uint8Array;
   readonly probeDatabase: () => Promise<void>;
@@ -421,6 +443,7 @@ function assemble(settings: Settings, parts: Parts): Assembled {
     metrics,
     lakefs,
     table,
+    database,
     guard,
     linkKey,
     probeDatabase,
@@ -455,12 +478,14 @@ function assemble(settings: Settings, parts: Parts): Assembled {
       startIngest,
     },
     table,
+    database,
     maintenance,
     ...(lakefs === undefined ? {} : { lakefs }),
     defaultBranch: settings.default_branch,
     createOnPush: settings.create_on_push,
     perNamespaceMax: settings.repositories_per_user,
     gcGraceMs: settings.gc_grace_hours * 3_600_000,
+    manifestFreshMs: settings.manifest_fresh_ms,
     log,
   });
   const fetch = {
@@ -484,7 +509,8 @@ function assemble(settings: Settings, parts: Parts): Assembled {
     log,
     lfs: new LfsService({
       proofs: new LinkProofs(linkKey),
-      storeOf: ({ id, lfs }) => lfs ?? new OwnLfsStore({ store, pool, incoming }, id),
+      storeOf: ({ id, lfs }) =>
+        lfs ?? new OwnLfsStore({ store, database, pool, incoming }, idOfPrefix(id)),
       pool,
     }),
     offer,

@@ -7,7 +7,9 @@ import { readFileSync } from "node:fs";
 import { z } from "zod";
 import { Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
+import { isPostgresUrl, readPostgresUrl } from "../../database/postgres-url.js";
 import { isUnsettable, readFsckLevels } from "../../git/fsck/levels.js";
+import { isKey } from "../../store/key.js";
 import { parseYaml } from "../../lakefs/api/yaml.js";
 
 const SIZE = /^(\d+)([kmgt]?)$/i;
@@ -41,6 +43,17 @@ const list = z.union([
   ),
 ]);
 
+/** "s3://bucket/prefix": the prefix may be empty, and is a key of the store (store/key.ts). */
+const BUCKET = /^s3:\/\/([0-9a-z][0-9a-z.-]{1,61}[0-9a-z])(?:\/([0-9A-Za-z._~@=+/-]*))?$/;
+const bucket = z
+  .string()
+  .regex(BUCKET)
+  .transform((text): Bucket => {
+    const [, name = "", prefix = ""] = BUCKET.exec(text) ?? [];
+    return { bucket: name, prefix: prefix.replace(/\/+$/, "") };
+  })
+  .refine(({ prefix }) => prefix === "" || isKey(prefix));
+
 /** The reason of an issue of this kind is told. */
 const TOLD = { told: true } as const;
 
@@ -65,6 +78,12 @@ const keys = list.transform((texts, context) =>
 export interface Address {
   readonly host: string;
   readonly port: number;
+}
+
+export interface Bucket {
+  readonly bucket: string;
+  /** Without a "/" at its ends. */
+  readonly prefix: string;
 }
 
 interface Setting<T> {
@@ -99,10 +118,22 @@ export const SETTINGS = {
     "whether callers sign in, with tokens that `lakepack token` makes",
   ),
   database: setting(
-    z.string().refine((text) => !/^postgres(ql)?:/.test(text)),
+    z.string().refine((text) => !isPostgresUrl(text) || readPostgresUrl(text) !== undefined),
     "",
-    "a file's path; empty for lakepack.db in the data folder",
-    "users, tokens and permissions (SQLite)",
+    "a file's path; empty for lakepack.db in the data folder; or postgres://user:password@host:port/name, with ?sslmode=disable, require or verify-full",
+    "users, tokens, permissions and names of repositories: SQLite, or PostgreSQL, which several servers may share; its password is never logged",
+  ),
+  database_ca: setting(
+    z.string(),
+    "",
+    "a PEM file, or empty for those that the system trusts",
+    "with PostgreSQL over TLS: who signs its certificate",
+  ),
+  database_connections: setting(
+    count(LIMITS.databaseConnectionsMax),
+    String(LIMITS.databaseConnections),
+    `1 to ${LIMITS.databaseConnectionsMax}`,
+    "with PostgreSQL: connections of this server at most",
   ),
   default_visibility: setting(
     z.enum(["private", "public"]),
@@ -159,7 +190,54 @@ export const SETTINGS = {
     "0 (any number) to 1000000",
     "connections of one address at once, trusted proxies aside",
   ),
-  store: setting(z.enum(["disk"]), "disk", "disk", "where repositories are kept"),
+  store: setting(
+    z.union([z.literal("disk"), bucket]),
+    "disk",
+    "disk (the data folder) or s3://bucket/prefix",
+    "where repositories are kept",
+  ),
+  s3_endpoint: setting(
+    z.union([z.literal(""), z.url({ protocol: /^https?$/ })]),
+    "",
+    "an http or https URL, or empty for AWS",
+    "with store s3://…: the object store's address",
+  ),
+  s3_region: setting(
+    z.string().regex(/^[0-9A-Za-z-]*$/),
+    "",
+    "a region, or empty for what the AWS SDK finds (AWS_REGION, ~/.aws/config), else us-east-1",
+    "with store s3://…: requests are signed for it",
+  ),
+  s3_path_style: setting(
+    z.union([z.literal("auto"), flag]),
+    "auto",
+    "auto (true where s3_endpoint is set), true or false",
+    "with store s3://…: the bucket stands in the path and not in the host's name",
+  ),
+  s3_ca: setting(
+    z.string(),
+    "",
+    "a PEM file, or empty for the system's",
+    "with store s3://…: certificate authorities that the object store's certificate may be of",
+  ),
+  s3_timeout_seconds: setting(
+    count(3_600),
+    String(LIMITS.s3SilenceMs / 1_000),
+    "1 to 3600",
+    "with store s3://…: how long the object store may be silent in the middle of a request",
+  ),
+  store_cache_bytes: setting(
+    size,
+    "32g",
+    "bytes, with k, m, g or t",
+    "with store s3://…: copies of packs and their tables kept on this machine's disk",
+  ),
+  manifest_fresh_ms: setting(
+    z.coerce.number().int().min(0).max(60_000),
+    "0",
+    "0 (never) to 60000",
+    "with store s3://…: so long a repository's refs are served without asking the object store whether another server has changed them",
+  ),
   transport: setting(
     z.enum(["auto", "uws", "node"]),
     "auto",
@@ -393,7 +471,7 @@ export function checkSettings(given: Given): Settings {
       const reason = toldReason(parsed.error);
       throw new Fault("settings/bad-value", {
         name,
-        value: SECRET.test(name) ? "not shown" : shown(value),
+        value: isSecret(name, value) ? "not shown" : shown(value),
         reason,
         allowed,
       });
@@ -401,6 +479,11 @@ export function checkSettings(given: Given): Settings {
     settings[name] = parsed.data;
   }
   return settings as Settings;
+}
+
+/** An address of a database may hold a password, also where it cannot be read. */
+function isSecret(name: string, value: unknown): boolean {
+  return SECRET.test(name) || (name === "database" && isPostgresUrl(shown(value)));
 }
 
 function toldReason({ issues }: z.ZodError): string | undefined {

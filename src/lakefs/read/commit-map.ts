@@ -410,7 +410,7 @@ export class LakefsCommitMap {
         ? undefined
         : await this.#index(draft, promised, await present(), signal);
     if (pack !== undefined && promised !== undefined)
-      await records.putPromised(pack.checksum, promisedPath, promised, signal);
+      await records.putPromised(pack, promisedPath, promised, signal);
     return { pack, commits, promised, failure };
   }
 

@@ -36,6 +36,7 @@ import { Semaphore } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import { OID_BYTES, type Oid } from "../../git/oid.js";
 import { PROMISED_FOLDER } from "../../odb/manifest/manifest.js";
+import type { PackName } from "../../odb/pack-line.js";
 import type {
   HashedContent,
   PromisedIds,
@@ -418,7 +419,7 @@ export class LakeNotes {
    * be called before the pack is live.
    */
   async putPromised(
-    pack: string,
+    pack: PackName,
     listPath: string,
     { ids, check }: PromisedIds,
     signal?: AbortSignal,
@@ -439,7 +440,11 @@ export class LakeNotes {
    * The ids of that list: sorted, 20 bytes each, `count` of them. Throws "odb/damaged" with the
    * fact `promisedOf`, the pack.
    */
-  async promisedIds(pack: string, count: number, signal?: AbortSignal): Promise<SharedArrayBuffer> {
+  async promisedIds(
+    pack: PackName,
+    count: number,
+    signal?: AbortSignal,
+  ): Promise<SharedArrayBuffer> {
     const body = await this.#promised(pack, count, signal);
     const own = body.subarray(body.length - count * OID_BYTES);
     const ids = new SharedArrayBuffer(own.length);
@@ -448,20 +453,24 @@ export class LakeNotes {
   }
 
   /** Returns that list: a local file, and the count it must hold. Throws as `promisedIds`. */
-  async promisedList(pack: string, count: number, signal?: AbortSignal): Promise<PromisedListFile> {
+  async promisedList(
+    pack: PackName,
+    count: number,
+    signal?: AbortSignal,
+  ): Promise<PromisedListFile> {
     const body = await this.#promised(pack, count, signal);
     const check =
       body.length === count * OID_BYTES ? undefined : toHex(body.subarray(0, SHA256_BYTES));
     const path = await this.#store
       .localFile(this.#promisedKey(pack), signal)
       .catch((error: unknown) => {
-        throw damagedList(pack, error);
+        throw damagedList(pack.checksum, error);
       });
-    return { path, pack, count, check };
+    return { path, pack: pack.checksum, count, check };
   }
 
   async #promised(
-    pack: string,
+    pack: PackName,
     count: number,
     signal: AbortSignal | undefined,
   ): Promise<Uint8Array> {
@@ -477,12 +486,12 @@ export class LakeNotes {
         });
       return body;
     } catch (error) {
-      throw damagedList(pack, error);
+      throw damagedList(pack.checksum, error);
     }
   }
 
-  #promisedKey(pack: string): string {
-    return this.#key(`${PROMISED_FOLDER}/${pack}`);
+  #promisedKey({ name }: PackName): string {
+    return this.#key(`${PROMISED_FOLDER}/${name}`);
   }
 
   #key(name: string): string {

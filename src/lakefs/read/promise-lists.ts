@@ -3,10 +3,9 @@ import { randomBytes } from "node:crypto";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { OID_BYTES } from "../../git/oid.js";
-import type { PromiseLists } from "../../odb/pack-objects/fold.js";
+import type { MergedPack, PromiseLists } from "../../odb/pack-objects/fold.js";
 import type { LivePack } from "../../odb/object-database.js";
 import type { Pool } from "../../pool/task.js";
-import type { PackHandle } from "../../odb/packs/handle.js";
 import { promisedIds } from "./promised-blobs.js";
 import type { LakeNotes } from "./lake-notes.js";
 import { mergePromisedTask } from "../trees/tasks.js";
@@ -28,13 +27,15 @@ export class StoredLists implements PromiseLists {
     return promisedIds(this.#options.records, packs, signal);
   }
 
-  async merge(packs: readonly LivePack[], by: PackHandle, signal: AbortSignal): Promise<number> {
+  async merge(
+    packs: readonly LivePack[],
+    { name, handle: by }: MergedPack,
+    signal: AbortSignal,
+  ): Promise<number> {
     const { records, pool, incoming } = this.#options;
     // Oldest first: a content is looked for where it was first.
     const lists = await Promise.all(
-      [...packs]
-        .reverse()
-        .map(({ checksum, promised = 0 }) => records.promisedList(checksum, promised, signal)),
+      [...packs].reverse().map((pack) => records.promisedList(pack, pack.promised ?? 0, signal)),
     );
     const folder = join(incoming, randomBytes(12).toString("hex"));
     await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -46,7 +47,7 @@ export class StoredLists implements PromiseLists {
         { signal, priority: "background" },
       );
       if (made === undefined) return 0;
-      await records.putPromised(by.checksum, path, made, signal);
+      await records.putPromised({ checksum: by.checksum, name }, path, made, signal);
       return made.ids.byteLength / OID_BYTES;
     } finally {
       await rm(folder, { recursive: true, force: true });

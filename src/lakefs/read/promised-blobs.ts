@@ -200,9 +200,7 @@ export class PromisedBlobs {
     this.#progress = { blobs: 0, total: ids.byteLength / OID_BYTES };
     const reached = new Uint8Array(ids);
     for (const pack of (await this.#promisingPacks(signal)).reverse()) {
-      const own = new Uint8Array(
-        await records.promisedIds(pack.checksum, pack.promised ?? 0, signal),
-      );
+      const own = new Uint8Array(await records.promisedIds(pack, pack.promised ?? 0, signal));
       const count = countIn(own, reached);
       if (count > 0)
         await this.#run(
@@ -275,7 +273,7 @@ export class PromisedBlobs {
   ): Promise<void> {
     const { objects, records } = this.#options;
     if (wanted === undefined) {
-      if (left !== undefined) await records.putPromised(made.checksum, left.path, left.ids, signal);
+      if (left !== undefined) await records.putPromised(made, left.path, left.ids, signal);
       return objects.supersede(
         pack.checksum,
         made,
@@ -295,7 +293,7 @@ export class PromisedBlobs {
   ) {
     const signal = leaving.over;
     const { access, client, namespace, records, objects, pool, log } = this.#options;
-    const list = await records.promisedList(pack.checksum, pack.promised ?? 0, signal);
+    const list = await records.promisedList(pack, pack.promised ?? 0, signal);
     const packs = toHandles((await objects.packs(signal)).packs);
     const base = wanted === undefined ? toHandles([pack])[0] : undefined;
     const before = this.#progress.blobs;
@@ -362,10 +360,10 @@ export function promisedIds(
   packs: readonly LivePack[],
   signal: AbortSignal,
 ): Promise<SharedArrayBuffer[]> {
-  const promising = packs.flatMap(({ checksum, promised }) =>
-    promised === undefined ? [] : [{ checksum, promised }],
+  const promising = packs.flatMap((pack) =>
+    pack.promised === undefined ? [] : [{ pack, promised: pack.promised }],
   );
   return Promise.all(
-    promising.map(({ checksum, promised }) => records.promisedIds(checksum, promised, signal)),
+    promising.map(({ pack, promised }) => records.promisedIds(pack, promised, signal)),
   );
 }

@@ -7,6 +7,7 @@ import type { Oid } from "../../git/oid.js";
 import { OidSet } from "../../git/oid-set.js";
 import type { Manifest } from "../../odb/manifest/manifest.js";
 import { type Beside, type Finding, isDamage } from "../../odb/manifest/verify.js";
+import type { PackName } from "../../odb/pack-line.js";
 import type { Store } from "../../store/store.js";
 import { readPromised } from "../trees/promised-list.js";
 import { LakeNotes } from "./lake-notes.js";
@@ -59,10 +60,11 @@ export async function verifyRecords(
   for await (const { key, kind, read } of records.besides(signal))
     await attempt(key, ADVICE[kind], read);
   const promised: SharedArrayBuffer[] = [];
-  for (const { checksum, promised: count } of packs) {
+  for (const pack of packs) {
+    const { name, promised: count } = pack;
     if (count === undefined) continue;
-    const ids = await attempt(`${prefix}/git/lake-promised/${checksum}`, ADVICE.promised, () =>
-      promisedOf(records, checksum, count, signal),
+    const ids = await attempt(`${prefix}/git/lake-promised/${name}`, ADVICE.promised, () =>
+      promisedOf(records, pack, count, signal),
     );
     if (ids !== undefined) promised.push(ids);
   }
@@ -72,7 +74,7 @@ export async function verifyRecords(
 /** The ids of one list, which the list itself must say too. */
 async function promisedOf(
   records: LakeNotes,
-  pack: string,
+  pack: PackName,
   count: number,
   signal: AbortSignal,
 ): Promise<SharedArrayBuffer> {

@@ -52,6 +52,8 @@ export interface IngestProgress {
 
 export interface IngestedPack {
   readonly checksum: string;
+  /** Random, 40 hex digits: the name it is published by, which no other publication has. */
+  readonly name: string;
   readonly folder: string;
   /** Files inside `folder`, each fsynced: pack, idx (v2), rev. */
   readonly packPath: string;

@@ -2,6 +2,7 @@
  * The passes over one pack file, in order, as tasks of the pool: what a push and `lakepack
  * index-pack` share.
  */
+import { randomBytes } from "node:crypto";
 import { Fault, fromRecord } from "../../base/fault.js";
 import { checkAborted, sleep } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
@@ -52,6 +53,7 @@ const RESOLVING_MS = 250;
 const FULL_POOL_MS = 100;
 const FULL_POOL_TRIES = 300;
 const CHECKSUM_BYTES = 20;
+const PACK_NAME_BYTES = 20;
 /** Families below which one thread does them all: a second one would cost more to start. */
 const PARALLEL_FAMILIES_MIN = 64;
 
@@ -297,6 +299,7 @@ export class PackIndexing {
       ...pack,
       warnings,
       warned,
+      name: randomBytes(PACK_NAME_BYTES).toString("hex"),
       packPath: path,
       idxPath,
       revPath,

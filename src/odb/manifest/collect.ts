@@ -1,12 +1,19 @@
 /**
  * Removes a repository's files that its manifest does not name: packs that were folded into
- * another, with their lists of promised blobs, what failed pushes have published, ref snapshots of
- * earlier states, what writes that died have left. Only after a grace period, counted from when
- * they were written or were last named: who began to read by an older manifest still finds them,
- * and a push that has published its pack has not named it yet.
+ * another, with their lists of promised blobs, packs of pushes that failed, ref snapshots of
+ * earlier states, leftovers of writes that died. Several nodes may do it at once beside pushes, and
+ * any of them may sleep for hours between two of its steps. So it is a protocol, whose steps are
+ * writes of the manifest:
+ *
+ *   unnamed   found in the store and named by nothing: a push that is about to name it still may
+ *   dropped   named no more, or unnamed for a grace period: no manifest will name it again
+ *   deleted   dropped for a grace period: who began to read by an older manifest is done
+ *
+ * A push that comes too late finds its pack dropped, or gone, and is refused (ManifestStore). No
+ * name is used twice, so a DELETE that is late by hours hits nothing that anybody wants.
  */
-import type { Amount, Store } from "../../store/store.js";
-import { PROMISED_FOLDER } from "./manifest.js";
+import type { Amount, Store, StoreEntry } from "../../store/store.js";
+import { type Manifest, PROMISED_FOLDER, snapshotStem, stemsOf } from "./manifest.js";
 import type { ManifestStore } from "./store.js";
 
 export interface CollectOptions {
@@ -19,36 +26,102 @@ export interface CollectOptions {
 
 export interface Collected {
   readonly removed: Amount;
-  /** Named by nothing, and younger than the grace period. */
+  /** Named by nothing, and not yet as long as they must be. */
   readonly waiting: Amount;
 }
 
-const PACK_FILE = /\/pack-([0-9a-f]{40})\.(?:pack|idx|rev)$/;
+/** Files of the store by the stem that they share. */
+type Found = ReadonlyMap<string, readonly StoreEntry[]>;
+
+const PACK_FILE = /\/(pack-[0-9a-f]{40})\.(?:pack|idx|rev)$/;
 const PROMISED_FILE = /\/([0-9a-f]{40})(?:\.ids)?$/;
 
 export async function collectFiles(
   { store, manifests, prefix, graceMs }: CollectOptions,
   signal: AbortSignal,
 ): Promise<Collected> {
-  const beforeMs = Date.now() - graceMs;
-  const removed = { ...(await store.sweep(`${prefix}/git/`, beforeMs, signal)) };
+  const begunMs = Date.now();
+  const removed = { ...(await store.sweep(`${prefix}/git/`, begunMs - graceMs, signal)) };
+  const found = await filesBelow(store, `${prefix}/git`, signal);
+  const isOver = (since: string | undefined) =>
+    since !== undefined && Date.parse(since) <= Date.now() - graceMs;
+  const manifest = await manifests.update((before) => mark(before, found, isOver), signal);
   const waiting = { files: 0, bytes: 0 };
-  const { packs, snapshot } = await manifests.read(signal);
-  const named = new Set(packs.map(({ checksum }) => checksum));
-  const collect = async (folder: string, isNamed: (key: string) => boolean) => {
-    for await (const { key, bytes } of store.list(`${prefix}/git/${folder}/`, signal)) {
-      if (isNamed(key)) continue;
-      const tally = (await store.deleteOlder(key, beforeMs, signal)) ? removed : waiting;
-      tally.files++;
-      tally.bytes += bytes;
+  const named = stemsOf(manifest);
+  const deleted: string[] = [];
+  for (const [stem, entries] of found) {
+    if (named.has(stem)) continue;
+    const isDue = isOver(manifest.dropped[stem]);
+    if (isDue) for (const { key } of entries) await store.delete(key, signal);
+    if (isDue) deleted.push(stem);
+    add(isDue ? removed : waiting, entries);
+  }
+  // A stem without files was deleted by a round that ended before this line.
+  const absent = Object.entries(manifest.dropped)
+    .filter(([stem, since]) => !found.has(stem) && isOver(since) && Date.parse(since) < begunMs)
+    .map(([stem]) => stem);
+  await manifests.update((before) => forget(before, [...deleted, ...absent]), signal);
+  return { removed, waiting };
+}
+
+/** Takes every file that nothing names one step further, where it has waited long enough. */
+function mark(
+  before: Manifest,
+  found: Found,
+  isOver: (since: string | undefined) => boolean,
+): Manifest | undefined {
+  const named = stemsOf(before);
+  const now = new Date().toISOString();
+  const unnamed: Record<string, string> = {};
+  const dropped: Record<string, string> = { ...before.dropped };
+  for (const stem of found.keys()) {
+    if (named.has(stem) || dropped[stem] !== undefined) continue;
+    const since = before.unnamed[stem] ?? now;
+    if (isOver(since)) dropped[stem] = now;
+    else unnamed[stem] = since;
+  }
+  const isSame =
+    sameKeys(unnamed, before.unnamed) &&
+    Object.keys(dropped).length === Object.keys(before.dropped).length;
+  return isSame ? undefined : { ...before, unnamed, dropped };
+}
+
+function forget(before: Manifest, stems: readonly string[]): Manifest | undefined {
+  const gone = stems.filter((stem) => before.dropped[stem] !== undefined);
+  if (gone.length === 0) return undefined;
+  const dropped = { ...before.dropped };
+  for (const stem of gone) delete dropped[stem];
+  return { ...before, dropped };
+}
+
+async function filesBelow(store: Store, prefix: string, signal: AbortSignal): Promise<Found> {
+  const found = new Map<string, StoreEntry[]>();
+  const take = async (folder: string, stemOf: (key: string) => string | undefined) => {
+    for await (const entry of store.list(`${prefix}/${folder}/`, signal)) {
+      const stem = stemOf(entry.key);
+      if (stem !== undefined) found.set(stem, [...(found.get(stem) ?? []), entry]);
     }
   };
-  const isNamedBy = (pattern: RegExp) => (key: string) => {
-    const checksum = pattern.exec(key)?.[1];
-    return checksum === undefined || named.has(checksum);
-  };
-  await collect("objects/pack", isNamedBy(PACK_FILE));
-  await collect(PROMISED_FOLDER, isNamedBy(PROMISED_FILE));
-  await collect("snapshots", (key) => key === snapshot?.key);
-  return { removed, waiting };
+  await take("objects/pack", (key) => PACK_FILE.exec(key)?.[1]);
+  await take(PROMISED_FOLDER, (key) => {
+    const name = PROMISED_FILE.exec(key)?.[1];
+    return name && `pack-${name}`;
+  });
+  await take("snapshots", snapshotStem);
+  return found;
+}
+
+function add(amount: { files: number; bytes: number }, entries: readonly StoreEntry[]): void {
+  for (const { bytes } of entries) {
+    amount.files++;
+    amount.bytes += bytes;
+  }
+}
+
+function sameKeys(
+  left: Readonly<Record<string, string>>,
+  right: Readonly<Record<string, string>>,
+): boolean {
+  const keys = Object.keys(left);
+  return keys.length === Object.keys(right).length && keys.every((key) => right[key] !== undefined);
 }

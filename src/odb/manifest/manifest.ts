@@ -3,14 +3,19 @@
  * and it is only ever replaced by compare-and-swap. JSON, so that a person can read it in an
  * emergency.
  *
- *   {"format":2,"revision":7,"name":"ns/name","head":"refs/heads/main",
- *    "refs":{"refs/heads/main":"<oid>","refs/tags/v1":["<oid>","<peeled>"]},        while they are few
- *    "snapshot":{"key":"git/snapshots/<sha256>","changes":{"refs/heads/x":"<oid>","refs/heads/y":null}},   once they are many
- *    "packs":[{"checksum":…,"bytes":…,"objects":…,"origin":"push","closed":true,"selfContained":true,"tips":[…]}],
- *    "check":"<SHA-256 of this text without this line>"}                           a person who had to edit it takes the line out
+ *   {"format":3,"revision":7,"nonce":"<16 hex>","name":"ns/name","head":"refs/heads/main",
+ *    "refs":{"refs/heads/main":"<oid>","refs/tags/v1":["<oid>","<peeled>"]},  while they are few
+ *    "snapshot":{"key":"git/snapshots/<sha256>.<16 hex>",                     once they are many
+ *      "changes":{"refs/heads/x":"<oid>","refs/heads/y":null}},
+ *    "packs":[{"checksum":…,"name":…,"bytes":…,"objects":…,"origin":"push","closed":true,
+ *      "selfContained":true,"tips":[…]}],
+ *    "unnamed":{"pack-<name>":"<time>"},                    files on their way out (collect.ts)
+ *    "dropped":{"snapshots/<sha256>.<16 hex>":"<time>"},
+ *    "check":"<SHA-256 of this text without this line>"}    a person who had to edit it removes it
  *
  * "name" is a hint for people whose database is lost: what it was called when this was written.
- * Nothing is looked up by it. Ref names hold one UTF-16 unit per byte (base/bytes `latin1`).
+ * Nothing is looked up by it. "nonce" is new with each write: no two writes have equal bytes, so
+ * that a store's tag of one is never another's. Ref names hold one UTF-16 unit per byte (base/bytes `latin1`).
  */
 import { createHash } from "node:crypto";
 import { z } from "zod";
@@ -18,8 +23,10 @@ import { strictText, utf8 } from "../../base/bytes.js";
 import { Fault } from "../../base/fault.js";
 import type { PackLine } from "../pack-line.js";
 
+/** 2 called a pack's files by its checksum, and knew nothing of files on their way out. */
+const FORMAT = 3;
 /** 1 lay under its name, and could stand for a lakeFS repository. */
-const FORMAT = 2;
+const FORMAT_READ_MIN = 2;
 
 const OID = z.string().regex(/^[0-9a-f]{40}$/);
 /**
@@ -32,6 +39,7 @@ const REF_VALUE = z.union([OID, z.tuple([OID, OID])]);
 
 const PACK = z.object({
   checksum: OID,
+  name: OID,
   bytes: z.number().int().nonnegative(),
   objects: z.number().int().nonnegative(),
   origin: z.enum(["push", "synthesized", "repack"]),
@@ -46,9 +54,13 @@ const PACK = z.object({
   promised: z.number().int().positive().optional(),
 });
 
+/** Times by stem (`packStem`, `snapshotStem`), ISO 8601. */
+const TIMES = z.record(z.string(), z.iso.datetime());
+
 const MANIFEST = z.object({
   format: z.literal(FORMAT),
   revision: z.number().int().nonnegative(),
+  nonce: z.string(),
   name: z.string().optional(),
   head: z.string(),
   refs: z.record(z.string(), REF_VALUE),
@@ -56,6 +68,10 @@ const MANIFEST = z.object({
     .object({ key: z.string(), changes: z.record(z.string(), REF_VALUE.nullable()) })
     .optional(),
   packs: z.array(PACK),
+  /** Files that no manifest was seen to name, and since when. */
+  unnamed: TIMES,
+  /** Files that no manifest will name any more, and since when. */
+  dropped: TIMES,
 });
 
 export type RefValue = z.infer<typeof REF_VALUE>;
@@ -63,9 +79,35 @@ export type Manifest = Readonly<Omit<z.infer<typeof MANIFEST>, "packs">> & {
   readonly packs: readonly PackLine[];
 };
 
+/** Returns the name that the files of a pack share in `unnamed` and `dropped`. */
+export function packStem({ name }: Pick<PackLine, "name">): string {
+  return `pack-${name}`;
+}
+
+/** Returns the stem of a snapshot's file, of its key. */
+export function snapshotStem(key: string): string {
+  return key.slice(key.lastIndexOf("/snapshots/") + 1);
+}
+
+/** Returns the stems of all files that a manifest names. */
+export function stemsOf({ packs, snapshot }: Pick<Manifest, "packs" | "snapshot">): Set<string> {
+  const stems = new Set(packs.map(packStem));
+  if (snapshot !== undefined) stems.add(snapshotStem(snapshot.key));
+  return stems;
+}
+
 /** Makes the manifest of a repository before its first push. */
 export function emptyManifest(head: string): Manifest {
-  return { format: FORMAT, revision: 0, head, refs: {}, packs: [] };
+  return {
+    format: FORMAT,
+    revision: 0,
+    nonce: "",
+    head,
+    refs: {},
+    packs: [],
+    unnamed: {},
+    dropped: {},
+  };
 }
 
 export function encodeManifest(manifest: Manifest): Uint8Array {
@@ -104,13 +146,13 @@ export function decodeManifest(bytes: Uint8Array, where: string): Manifest {
     );
   }
   const format = (value as { readonly format?: unknown } | null)?.format;
-  if (typeof format === "number" && format !== FORMAT) {
+  if (typeof format === "number" && (format > FORMAT || format < FORMAT_READ_MIN)) {
     throw new Fault("manifest/damaged", {
       manifest: where,
-      reason: `its format is ${format}, and this version reads ${FORMAT} only`,
+      reason: `its format is ${format}, and this version reads ${FORMAT_READ_MIN} and ${FORMAT}`,
     });
   }
-  const parsed = MANIFEST.safeParse(value);
+  const parsed = MANIFEST.safeParse(format === FORMAT ? value : fromOlder(value));
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   throw new Fault("manifest/damaged", {
@@ -118,4 +160,22 @@ export function decodeManifest(bytes: Uint8Array, where: string): Manifest {
     at: issue?.path.join("."),
     reason: issue?.message,
   });
+}
+
+/** What format 2 says, as format 3 says it; it is written so by the next change. */
+function fromOlder(value: unknown): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  const { packs } = value as { readonly packs?: unknown };
+  const named = (pack: unknown) =>
+    typeof pack === "object" && pack !== null && "checksum" in pack
+      ? { ...pack, name: pack.checksum }
+      : pack;
+  return {
+    ...value,
+    format: FORMAT,
+    nonce: "",
+    packs: Array.isArray(packs) ? packs.map(named) : packs,
+    unnamed: {},
+    dropped: {},
+  };
 }

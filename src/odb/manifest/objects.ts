@@ -10,6 +10,7 @@ import { checkAborted, Semaphore } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import type { Pool } from "../../pool/task.js";
 import { type PackHandle, toHandles } from "../packs/handle.js";
+import type { LocalCopy } from "../../store/blocks.js";
 import type { Store } from "../../store/store.js";
 import { choosePacks, type FoldChoice, type PromiseLists } from "../pack-objects/fold.js";
 import { indexPackFile } from "../index-pack/file.js";
@@ -32,6 +33,11 @@ import { foldTask, holdsTask } from "../pack-objects/tasks.js";
 
 /** Parts that all repositories of a server share. */
 export interface ObjectServices {
+  /**
+   * Refs are read from the manifest before packs are: those that it named then will do, and it is
+   * not asked for again. Default: false.
+   */
+  readonly isLed?: boolean;
   readonly store: Store;
   readonly pool: Pool;
   readonly tables: PackTables;
@@ -74,17 +80,38 @@ export class ManifestObjects implements ObjectDatabase {
   }
 
   async packs(signal?: AbortSignal): Promise<PackSet> {
-    const { packs } = await this.#manifests.read(signal);
-    if (this.#latest !== undefined && samePacks(this.#latest.packs, packs)) return this.#latest.set;
-    const known = new Map(
-      this.#latest?.packs.map((record, at) => [record, this.#latest?.set.packs[at] as LivePack]),
-    );
+    const { packs } = await (this.#services.isLed === true
+      ? this.#manifests.seen(signal)
+      : this.#manifests.read(signal));
+    const latest = this.#latest;
+    const isSame = latest !== undefined && samePacks(latest.packs, packs);
+    if (isSame && this.#services.store.kind === "disk") return latest.set;
+    const known = new Map(latest?.set.packs.map((pack) => [pack.name, pack]));
     const live = await Promise.all(
-      packs.map((record) => known.get(record) ?? this.#livePack(record, signal)),
+      packs.map((line) => {
+        const one = known.get(line.name);
+        return one === undefined ? this.#livePack(line, signal) : this.#again(one, line, signal);
+      }),
     );
+    if (isSame && live.every((pack, at) => pack === latest.set.packs[at])) return latest.set;
     const set = { revision: packs.map(({ checksum }) => checksum).join(" "), packs: live };
     this.#latest = { packs, set };
     return set;
+  }
+
+  /**
+   * A pack that is known, as its line is now and with a path that is good now: the local copy of an
+   * object store's pack may have been dropped meanwhile, and made anew under another name.
+   */
+  async #again(pack: LivePack, line: PackLine, signal: AbortSignal | undefined): Promise<LivePack> {
+    const { store } = this.#services;
+    const copy =
+      store.kind === "disk"
+        ? pack
+        : await store.localCopy(this.#key(line, "pack"), line.bytes, signal);
+    if (copy.path === pack.path && pack.promised === line.promised) return pack;
+    const { blocks: _, bring: __, ...rest } = pack;
+    return { ...rest, ...placeOf(copy), promised: line.promised };
   }
 
   async beginIngest({
@@ -118,13 +145,17 @@ export class ManifestObjects implements ObjectDatabase {
 
   async publish(pack: IngestedPack, signal?: AbortSignal): Promise<void> {
     const { store, checks } = this.#services;
-    // The index last: whoever finds it finds all of the pack.
+    this.#manifests.published(pack.name);
     await Promise.all([
-      store.publish(this.#key(pack.checksum, "pack"), pack.packPath, signal),
-      store.publish(this.#key(pack.checksum, "rev"), pack.revPath, signal),
+      store.publish(this.#key(pack, "pack"), pack.packPath, signal),
+      store.publish(this.#key(pack, "rev"), pack.revPath, signal),
+      store.publish(this.#key(pack, "idx"), pack.idxPath, signal),
     ]);
-    await store.publish(this.#key(pack.checksum, "idx"), pack.idxPath, signal);
-    checks.trust(await store.localFile(this.#key(pack.checksum, "pack"), signal));
+    // A copy that cannot be kept here is no failure of the push: it is made when it is read.
+    const copy = await store
+      .localCopy(this.#key(pack, "pack"), pack.bytes, signal)
+      .catch(() => undefined);
+    if (copy !== undefined && copy.blocks === undefined) checks.trust(copy.path);
   }
 
   async keep(packs: readonly PackLine[], signal?: AbortSignal): Promise<void> {
@@ -204,7 +235,9 @@ export class ManifestObjects implements ObjectDatabase {
       const { pack, handle } = await this.#foldInto(draft, inOrder, others, ids, signal);
       const promising = folded.filter(({ promised }) => promised !== undefined);
       const promised =
-        promising.length === 0 ? 0 : await promises?.merge(promising, handle, signal);
+        promising.length === 0
+          ? 0
+          : await promises?.merge(promising, { name: pack.name, handle }, signal);
       await this.publish(pack, signal);
       const origin = folded.every((one) => one.origin === "synthesized") ? "synthesized" : "repack";
       await this.#replace(folded, toPackLine(pack, origin, promised), signal);
@@ -262,13 +295,14 @@ export class ManifestObjects implements ObjectDatabase {
 
   async #livePack(record: PackLine, signal: AbortSignal | undefined): Promise<LivePack> {
     const { store, tables } = this.#services;
-    const [path, idxPath, revPath] = await Promise.all([
-      store.localFile(this.#key(record.checksum, "pack"), signal),
-      store.localFile(this.#key(record.checksum, "idx"), signal),
-      store.localFile(this.#key(record.checksum, "rev"), signal),
+    const [copy, idxPath, revPath] = await Promise.all([
+      store.localCopy(this.#key(record, "pack"), record.bytes, signal),
+      store.localFile(this.#key(record, "idx"), signal),
+      store.localFile(this.#key(record, "rev"), signal),
     ]);
     const {
       checksum,
+      name,
       bytes,
       objects: objectCount,
       closed,
@@ -280,7 +314,8 @@ export class ManifestObjects implements ObjectDatabase {
     const table = await tables.load({ checksum, objectCount, idxPath, revPath }, signal);
     return {
       checksum,
-      path,
+      name,
+      ...placeOf(copy),
       bytes,
       objectCount,
       ...table,
@@ -292,9 +327,13 @@ export class ManifestObjects implements ObjectDatabase {
     };
   }
 
-  #key(checksum: string, extension: string): string {
-    return `${this.#prefix}/git/objects/pack/pack-${checksum}.${extension}`;
+  #key({ name }: Pick<PackLine, "name">, extension: string): string {
+    return `${this.#prefix}/git/objects/pack/pack-${name}.${extension}`;
   }
+}
+
+function placeOf({ path, blocks, bring }: LocalCopy): LocalCopy {
+  return { path, ...(blocks && { blocks }), ...(bring && { bring }) };
 }
 
 function samePacks(left: Manifest["packs"], right: Manifest["packs"]): boolean {
@@ -302,17 +341,17 @@ function samePacks(left: Manifest["packs"], right: Manifest["packs"]): boolean {
     left === right ||
     (left.length === right.length &&
       left.every(
-        (pack, at) =>
-          pack.checksum === right[at]?.checksum && pack.promised === right[at]?.promised,
+        (pack, at) => pack.name === right[at]?.name && pack.promised === right[at]?.promised,
       ))
   );
 }
 
 /** Makes the manifest's line of a pack that an ingest has finished. */
 export function toPackLine(pack: IngestedPack, origin: PackLine["origin"], promised = 0): PackLine {
-  const { checksum, bytes, objectCount: objects, closed, selfContained, tips } = pack;
+  const { checksum, name, bytes, objectCount: objects, closed, selfContained, tips } = pack;
   const record = {
     checksum,
+    name,
     bytes,
     objects,
     origin,

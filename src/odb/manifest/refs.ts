@@ -1,5 +1,5 @@
 /** Refs kept in the manifest: the `RefStore` of repositories that live in our own store. */
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
 import { strictText, utf8 } from "../../base/bytes.js";
 import { Fault } from "../../base/fault.js";
@@ -50,7 +50,11 @@ export class ManifestRefs implements RefStore {
   async #make(manifest: Manifest): Promise<RefSnapshot> {
     try {
       const table = await this.#table(manifest, undefined);
-      const snapshot = await table.snapshot(String(manifest.revision), manifest.head, new Turns());
+      const snapshot = await table.snapshot(
+        `${manifest.revision} ${manifest.nonce}`,
+        manifest.head,
+        new Turns(),
+      );
       // Unless a newer one is being made meanwhile.
       if (this.#making?.manifest === manifest) this.#latest = { manifest, snapshot };
       return snapshot;
@@ -113,7 +117,10 @@ export class ManifestRefs implements RefStore {
     return { refs: {}, snapshot: { key: await this.#writeSnapshot(table), changes: {} } };
   }
 
-  /** One ref a line, sorted: "<oid>[ <peeled>]\t<name>\n"; the key is the content's SHA-256. */
+  /**
+   * One ref a line, sorted: "<oid>[ <peeled>]\t<name>\n". The key is the content's SHA-256 and what
+   * no other snapshot has: one that was dropped is never wanted again.
+   */
   async #writeSnapshot(table: RefTable): Promise<string> {
     const pieces = [utf8(SNAPSHOT_HEAD)];
     const hash = createHash("sha256").update(pieces[0] as Uint8Array);
@@ -131,12 +138,9 @@ export class ManifestRefs implements RefStore {
       pieces.push(piece);
     }
     const bytes = await joined(pieces, turns);
-    const key = `${this.#prefix}/git/snapshots/${hash.digest("hex")}`;
-    try {
-      await this.#store.putIfAbsent(key, bytes);
-    } catch (error) {
-      if (!(error instanceof Fault && error.code === "store/exists")) throw error; // the same content is there already
-    }
+    const own = randomBytes(SNAPSHOT_NAME_BYTES).toString("hex");
+    const key = `${this.#prefix}/git/snapshots/${hash.digest("hex")}.${own}`;
+    await this.#store.putIfAbsent(key, bytes);
     return key;
   }
 
@@ -150,7 +154,7 @@ export class ManifestRefs implements RefStore {
       });
     }
     const turns = new Turns(signal);
-    if (!key.endsWith(`/${await sha256(stored.bytes, turns)}`)) {
+    if (SNAPSHOT_KEY.exec(key)?.[1] !== (await sha256(stored.bytes, turns))) {
       throw new Fault("manifest/damaged", {
         snapshot: key,
         reason: "its content is not what its name says",
@@ -176,6 +180,9 @@ function readLine(line: string): Ref {
 /** Refs whose lines are made in one go: a millisecond, whatever their names. */
 const REFS_AT_ONCE = 100;
 const SNAPSHOT_HEAD = "lakepack-refs 1\n";
+const SNAPSHOT_NAME_BYTES = 8;
+/** Manifests of format 2 name snapshots by their content alone. */
+const SNAPSHOT_KEY = /\/([0-9a-f]{64})(?:\.[0-9a-f]+)?$/;
 /** A line's bytes beside its name: two ids and three characters. */
 const LINE_BYTES = 84;
 const SNAPSHOT_BYTES_MAX = LIMITS.refNamesBytesMax + LIMITS.refsMax * LINE_BYTES + 1_024;

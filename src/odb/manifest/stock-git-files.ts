@@ -29,10 +29,7 @@ export async function writeDerivedFiles(
   const putBytes = (name: string, bytes: Uint8Array) =>
     store.put(`${prefix}/git/${name}`, bytes, signal);
   const put = (name: string, text: string) => putBytes(name, fromLatin1(text));
-  await put(
-    "objects/info/packs",
-    `${packs.map(({ checksum }) => `P pack-${checksum}.pack\n`).join("")}\n`,
-  );
+  await put("objects/info/packs", `${packs.map(({ name }) => `P pack-${name}.pack\n`).join("")}\n`);
   // Git knows a repository by its refs folder, and passes over names that begin with a dot.
   await put("refs/.keep", "");
   await putBytes("packed-refs", await textOf(PACKED_REFS_HEADER, refs.refs, packedRef));

@@ -1,6 +1,11 @@
-/** One repository's manifest in a store: read, and replaced by compare-and-swap with retries. */
+/**
+ * One repository's manifest in a store: read, and replaced by compare-and-swap with retries.
+ * Changes that wait for each other are written together: fifty pushers of one repository cost a
+ * few writes, not fifty.
+ */
+import { randomBytes } from "node:crypto";
 import { Fault } from "../../base/fault.js";
-import { Semaphore } from "../../base/flow.js";
+import { checkAborted, failureUnder, Semaphore, sleep } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import type { Store, StoreTag } from "../../store/store.js";
 import {
@@ -8,7 +13,9 @@ import {
   emptyManifest,
   encodeManifest,
   type Manifest,
-  PROMISED_FOLDER,
+  packStem,
+  snapshotStem,
+  stemsOf,
 } from "./manifest.js";
 
 /** Below a repository's prefix in the store. */
@@ -24,11 +31,31 @@ export interface ManifestLife {
   readonly isMade?: boolean;
   /** Told once the first manifest is durable. Never rejects. */
   readonly made?: () => Promise<void>;
+  /**
+   * Milliseconds for which what was seen is read without asking an object store whether it still
+   * is so. Default: 0.
+   */
+  readonly freshMs?: number;
 }
 
 interface Held {
   readonly manifest: Manifest;
   readonly tag: StoreTag | undefined;
+  /** When the store last said that it is so, by the clock of this process. */
+  readonly seenMs: number;
+}
+
+/** Makes another manifest of one; undefined leaves it alone. */
+export type ManifestChange = (
+  manifest: Manifest,
+) => Promise<Manifest | undefined> | Manifest | undefined;
+
+/** A change that waits for its turn, or for the write it is part of. */
+interface Waiting {
+  readonly change: ManifestChange;
+  readonly signal: AbortSignal | undefined;
+  resolve(manifest: Manifest): void;
+  reject(error: unknown): void;
 }
 
 export class ManifestStore {
@@ -40,8 +67,14 @@ export class ManifestStore {
   #isMade: boolean;
   /** Writers of this process take turns: they would only lose to each other. */
   readonly #turns = new Semaphore(1);
-  /** On disk this process is the only writer, so what it last saw is what is there. */
+  #waiting: Waiting[] = [];
+  /**
+   * What was last seen. On disk this process is the only writer, so that is what is there; in an
+   * object store it is asked whether it still is.
+   */
   #held: Held | undefined;
+  /** When packs were published that no manifest names yet, by name. */
+  readonly #published = new Map<string, number>();
 
   constructor(store: Store, prefix: string, defaultHead: string, life: ManifestLife = {}) {
     this.#store = store;
@@ -57,48 +90,160 @@ export class ManifestStore {
   }
 
   async read(signal?: AbortSignal): Promise<Manifest> {
+    const { freshMs = 0 } = this.#life;
+    const held = this.#held;
+    if (held !== undefined && performance.now() - held.seenMs < freshMs) return held.manifest;
     return (await this.#current(signal)).manifest;
   }
 
-  /**
-   * Replaces the manifest by what `change` makes of it; undefined leaves it alone. `change` runs
-   * again for a loser of the race and must decide from what it is given. The result is durable when
-   * this resolves.
-   */
-  update(
-    change: (manifest: Manifest) => Promise<Manifest | undefined> | Manifest | undefined,
-    signal?: AbortSignal,
-  ): Promise<Manifest> {
-    return this.#turns.run(async () => {
-      for (let attempt = 0; attempt < LIMITS.swapAttemptsMax; attempt++) {
-        const { manifest, tag } = await this.#current(signal);
-        const next = await change(manifest);
-        if (next === undefined) return manifest;
-        const { name = next.name } = this.#life;
-        const written: Manifest = {
-          ...next,
-          revision: manifest.revision + 1,
-          ...(name === undefined ? {} : { name }),
-        };
-        // From now on nothing names them: their grace begins.
-        for (const key of keysDropped(this.#prefix, manifest, written))
-          await this.#store.touch(key, signal);
-        if (await this.#swap(written, tag)) {
-          if (!this.#isMade) await this.#life.made?.();
-          this.#isMade = true;
-          return written;
-        }
-        this.#held = undefined;
+  /** As it was last seen here; as it is where it never was. */
+  async seen(signal?: AbortSignal): Promise<Manifest> {
+    return (this.#held ?? (await this.#current(signal))).manifest;
+  }
+
+  /** Takes note that the files of a pack are being published, for a change that will name it. */
+  published(name: string): void {
+    // Those of pushes that failed are forgotten, the oldest first: nobody names them any more.
+    if (this.#published.size >= LIMITS.publicationsKnownMax)
+      for (const oldest of this.#published.keys()) {
+        this.#published.delete(oldest);
+        break;
       }
-      throw new Fault("store/conflict", { key: this.#key, attempts: LIMITS.swapAttemptsMax });
-    }, signal);
+    this.#published.set(name, Date.now());
+  }
+
+  /**
+   * Replaces the manifest by the result of `change`; undefined leaves it alone. `change` runs
+   * again for a loser of the race and must decide from what it is given. The result is durable when
+   * this resolves. Throws what `change` throws, "store/conflict", "store/unknown-outcome",
+   * "manifest/dropped".
+   */
+  async update(change: ManifestChange, signal?: AbortSignal): Promise<Manifest> {
+    checkAborted(signal);
+    let leave: (() => void) | undefined;
+    const outcome = new Promise<Manifest>((resolve, reject) => {
+      const waiting = { change, signal, resolve, reject };
+      this.#waiting.push(waiting);
+      leave = () => {
+        const at = this.#waiting.indexOf(waiting);
+        if (at < 0) return; // it has begun: whether it lands must be known
+        this.#waiting.splice(at, 1);
+        reject(failureUnder(signal, new Fault("base/aborted")));
+      };
+    });
+    if (leave !== undefined) signal?.addEventListener("abort", leave, { once: true });
+    // Each comes for its own change, and the first of them takes those of all.
+    void this.#turns.run(() => this.#writeWaiting());
+    try {
+      return await outcome;
+    } finally {
+      if (leave !== undefined) signal?.removeEventListener("abort", leave);
+    }
+  }
+
+  async #writeWaiting(): Promise<void> {
+    const group = this.#waiting.splice(0, LIMITS.swapGroupMax);
+    if (group.length === 0) return;
+    try {
+      await this.#write(group);
+    } catch (error) {
+      for (const { reject } of group) reject(error);
+    }
+  }
+
+  async #write(group: readonly Waiting[]): Promise<void> {
+    let left = group;
+    for (let attempt = 0; attempt < LIMITS.swapAttemptsMax; attempt++) {
+      if (attempt > 0) await sleep(pauseMs(attempt));
+      const { manifest, tag } = await this.#current(undefined);
+      const { changed, still } = await this.#change(left, manifest);
+      left = still;
+      if (changed === undefined) return;
+      if (await this.#swap(changed, tag)) {
+        if (!this.#isMade) await this.#life.made?.();
+        this.#isMade = true;
+        for (const { resolve } of still) resolve(changed);
+        return;
+      }
+    }
+    throw new Fault("store/conflict", { key: this.#key, attempts: LIMITS.swapAttemptsMax });
+  }
+
+  /**
+   * Applies one change after another. Those that fail, or change nothing, are told so at once;
+   * `still` are those that the write is to carry.
+   */
+  async #change(
+    group: readonly Waiting[],
+    before: Manifest,
+  ): Promise<{ readonly changed: Manifest | undefined; readonly still: readonly Waiting[] }> {
+    let manifest = before;
+    const still: Waiting[] = [];
+    for (const waiting of group) {
+      const { change, signal, resolve, reject } = waiting;
+      try {
+        checkAborted(signal);
+        const next = await change(manifest);
+        if (next === undefined) {
+          resolve(manifest);
+          continue;
+        }
+        await this.#checkNew(before, next);
+        manifest = next;
+        still.push(waiting);
+      } catch (error) {
+        reject(error);
+      }
+    }
+    return { changed: still.length === 0 ? undefined : this.#next(before, manifest), still };
+  }
+
+  /** The manifest that follows `before`, and takes down what is no longer named. */
+  #next(before: Manifest, after: Manifest): Manifest {
+    const { name = after.name } = this.#life;
+    const named = stemsOf(after);
+    const now = new Date().toISOString();
+    const gone = [...stemsOf(before)].filter((stem) => !named.has(stem));
+    return {
+      ...after,
+      revision: before.revision + 1,
+      nonce: randomBytes(NONCE_BYTES).toString("hex"),
+      ...(name === undefined ? {} : { name }),
+      unnamed: without(after.unnamed, named),
+      dropped: { ...after.dropped, ...Object.fromEntries(gone.map((stem) => [stem, now])) },
+    };
+  }
+
+  /**
+   * Throws "manifest/dropped" where the change names what is on its way out, or may be gone
+   * already: a writer that slept comes too late.
+   */
+  async #checkNew(before: Manifest, after: Manifest): Promise<void> {
+    const known = stemsOf(before);
+    const refuse = (stem: string) => {
+      throw new Fault("manifest/dropped", { manifest: this.#key, file: stem });
+    };
+    for (const { name } of after.packs) {
+      const stem = packStem({ name });
+      if (known.has(stem)) continue;
+      if (before.dropped[stem] !== undefined) refuse(stem);
+      const since = this.#published.get(name);
+      if (since !== undefined && Date.now() - since < LIMITS.publicationTrustMs) continue;
+      const path = `${this.#prefix}/git/objects/pack/${stem}.pack`;
+      if ((await this.#store.size(path)) === undefined) refuse(stem);
+    }
+    const { snapshot } = after;
+    const stem = snapshot && snapshotStem(snapshot.key);
+    if (stem !== undefined && before.dropped[stem] !== undefined) refuse(stem);
   }
 
   async #swap(manifest: Manifest, tag: StoreTag | undefined): Promise<boolean> {
     try {
-      // Without the request's signal: once begun, whether it landed must be known.
+      // Without a request's signal: once begun, whether it landed must be known.
+      const seenMs = performance.now();
       const written = await this.#store.putIfMatch(this.#key, encodeManifest(manifest), tag);
-      this.#held = { manifest, tag: written };
+      this.#held = { manifest, tag: written, seenMs };
+      for (const { name } of manifest.packs) this.#published.delete(name);
       return true;
     } catch (error) {
       this.#held = undefined; // whatever happened, what is there must be read again
@@ -108,32 +253,43 @@ export class ManifestStore {
   }
 
   async #current(signal: AbortSignal | undefined): Promise<Held> {
-    if (this.#held !== undefined && this.#store.kind === "disk") return this.#held;
-    const stored = await this.#store.get(this.#key, LIMITS.manifestBytesMax, signal);
+    const held = this.#held;
+    if (held !== undefined && this.#store.kind === "disk") return held;
+    const seenMs = performance.now();
+    const stored =
+      held?.tag === undefined
+        ? await this.#store.get(this.#key, LIMITS.manifestBytesMax, signal)
+        : await this.#store.getIfChanged(this.#key, held.tag, LIMITS.manifestBytesMax, signal);
+    if (stored === "unchanged") return this.#see({ ...(held as Held), seenMs }, held);
     if (stored === undefined && this.#isMade)
       throw new Fault("manifest/damaged", { manifest: this.#key, reason: "it is missing" });
-    this.#held =
+    const found =
       stored === undefined
-        ? { manifest: emptyManifest(this.#defaultHead), tag: undefined }
-        : { manifest: decodeManifest(stored.bytes, this.#key), tag: stored.tag };
-    return this.#held;
+        ? { manifest: emptyManifest(this.#defaultHead), tag: undefined, seenMs }
+        : { manifest: decodeManifest(stored.bytes, this.#key), tag: stored.tag, seenMs };
+    return this.#see(found, held);
+  }
+
+  /** Holds what was found, unless something newer was seen since `before` was held. */
+  #see(found: Held, before: Held | undefined): Held {
+    const meanwhile = this.#held === before ? undefined : this.#held;
+    if (meanwhile !== undefined && meanwhile.manifest.revision > found.manifest.revision)
+      return meanwhile;
+    this.#held = found;
+    return found;
   }
 }
 
-/** Keys that `before` names and `after` does not. */
-function keysDropped(prefix: string, before: Manifest, after: Manifest): string[] {
-  const kept = new Set(after.packs.map(({ checksum }) => checksum));
-  const gone = before.packs.filter(({ checksum }) => !kept.has(checksum));
-  const keys = gone.flatMap(({ checksum, promised }) => [
-    ...["pack", "idx", "rev"].map(
-      (extension) => `${prefix}/git/objects/pack/pack-${checksum}.${extension}`,
-    ),
-    ...(promised === undefined
-      ? []
-      : ["", ".ids"].map(
-          (extension) => `${prefix}/git/${PROMISED_FOLDER}/${checksum}${extension}`,
-        )),
-  ]);
-  const old = before.snapshot?.key;
-  return old === undefined || old === after.snapshot?.key ? keys : [...keys, old];
+const NONCE_BYTES = 8;
+
+function without(
+  times: Manifest["unnamed"],
+  named: ReadonlySet<string>,
+): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(times).filter(([stem]) => !named.has(stem)));
+}
+
+/** Milliseconds before another attempt: each loss means that another node won. */
+function pauseMs(attempt: number): number {
+  return Math.random() * Math.min(LIMITS.swapPauseMs * 2 ** attempt, LIMITS.swapPauseMsMax);
 }

@@ -69,7 +69,7 @@ const ADVICE = {
     "restore this file from a backup; packs are not touched by it, and packed-refs beside it shows the refs as they were soon after the last push",
   snapshot:
     "restore this file from a backup; packed-refs beside git/manifest shows the refs as they were soon after the last push",
-  pack: "restore this file from a backup or another copy: its name is its checksum, so any copy of that name with that SHA-1 will do",
+  pack: "restore this file from a backup or another copy: any copy will do whose last 20 bytes are the checksum that the manifest says",
   index:
     "the pack is good: stop the server, write the index anew with lakepack index-pack on the .pack beside it, start it again",
   objects:
@@ -145,9 +145,9 @@ class Verification {
 
   async #pack(record: PackLine): Promise<PackHandle | undefined> {
     const { store, signal } = this.#options;
-    const { checksum, bytes, objects: objectCount } = record;
+    const { checksum, name, bytes, objects: objectCount } = record;
     const key = (extension: string) =>
-      `${this.#options.prefix}/git/objects/pack/pack-${checksum}.${extension}`;
+      `${this.#options.prefix}/git/objects/pack/pack-${name}.${extension}`;
     const path = await this.#attempt(key("pack"), ADVICE.pack, () =>
       store.localFile(key("pack"), signal),
     );

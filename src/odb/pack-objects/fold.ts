@@ -20,6 +20,13 @@ import type { ObjectReader } from "../packs/reader.js";
 import { PackLookup } from "../packs/lookup.js";
 import { planPack } from "./plan.js";
 
+/** A pack that others were made, before it is published. */
+export interface MergedPack {
+  /** As in PackLine. */
+  readonly name: string;
+  readonly handle: PackHandle;
+}
+
 /**
  * Lists of the blobs that packs promise: they lie beside the packs, and who wrote them reads them.
  */
@@ -30,7 +37,7 @@ export interface PromiseLists {
    * Keeps for the pack `by`, before it is live, a list of what `packs` promise and `by` does not
    * hold; how many blobs that is.
    */
-  merge(packs: readonly LivePack[], by: PackHandle, signal: AbortSignal): Promise<number>;
+  merge(packs: readonly LivePack[], by: MergedPack, signal: AbortSignal): Promise<number>;
 }
 
 export interface FoldChoice {

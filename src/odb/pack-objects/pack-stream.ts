@@ -5,6 +5,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { Fault } from "../../base/fault.js";
 import { checkAborted } from "../../base/flow.js";
+import type { LocalCopy } from "../../store/blocks.js";
 import type { PlanFigures } from "./tasks.js";
 
 /** Progress of a pack. */
@@ -88,11 +89,14 @@ function within(views: readonly Uint8Array[], start: number, end: number): Uint8
 export class StoredPackStream implements PackStream {
   readonly news: PackNews;
   readonly #file: FileHandle;
+  /** Of a local copy that comes as it is read. */
+  readonly #bring: LocalCopy["bring"];
   #position = 0;
 
-  private constructor(file: FileHandle, news: PackNews) {
+  private constructor(file: FileHandle, news: PackNews, bring: LocalCopy["bring"]) {
     this.#file = file;
     this.news = news;
+    this.#bring = bring;
   }
 
   /** Throws "odb/damaged" where the file has not the length it should have. */
@@ -101,26 +105,29 @@ export class StoredPackStream implements PackStream {
     readonly bytes: number;
     readonly objectCount: number;
     readonly checksum: string;
+    readonly name?: string;
+    readonly bring?: LocalCopy["bring"];
   }): Promise<StoredPackStream> {
     const file = await openForReading(pack.path);
     const { size } = await file.stat();
     if (size !== pack.bytes) {
       await file.close();
-      throw new Fault("odb/damaged", { pack: pack.checksum, bytes: size, expected: pack.bytes });
+      throw new Fault("odb/damaged", {
+        pack: pack.name ?? pack.checksum,
+        bytes: size,
+        expected: pack.bytes,
+      });
     }
     const { objectCount: objects, bytes } = pack;
-    return new StoredPackStream(file, {
-      found: objects,
-      plan: undefined,
-      objects,
-      bytes,
-      whole: true,
-    });
+    const news = { found: objects, plan: undefined, objects, bytes, whole: true };
+    return new StoredPackStream(file, news, pack.bring);
   }
 
   async read(views: readonly Uint8Array[], signal: AbortSignal): Promise<number> {
     checkAborted(signal);
     if (this.#position >= this.news.bytes) return 0;
+    const wanted = views.reduce((sum, view) => sum + view.length, this.#position);
+    await this.#bring?.(this.#position, Math.min(wanted, this.news.bytes), signal);
     const bytes = await readViews(this.#file, views, this.#position, this.news.bytes);
     this.#position += bytes;
     return bytes;

@@ -5,6 +5,7 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
+import { waitForBlocks } from "../../store/blocks.js";
 import type { PackHandle } from "./handle.js";
 import { unopened } from "./unopened.js";
 
@@ -141,6 +142,7 @@ export class BlockCache {
    * Fills `target` from the pack, beside the cache. Throws "odb/damaged" where the file ends early.
    */
   readInto(pack: PackHandle, start: number, target: Uint8Array): void {
+    if (pack.blocks !== undefined) waitForBlocks(pack.blocks, start, start + target.length);
     const file = this.#files.descriptor(pack.path);
     for (let filled = 0; filled < target.length; ) {
       const read = readSync(file, target, filled, target.length - filled, start + filled);

@@ -1,15 +1,17 @@
 /** Packs as tasks see them. */
+import type { CopyBlocks } from "../../store/blocks.js";
 import type { TaskControl } from "../../pool/task.js";
 
 /** One live pack as tasks see it. Cheap to post: the tables are shared, not copied. */
 export interface PackHandle {
-  /**
-   * SHA-1 of the pack's content, hex: its name in `pack-<checksum>.pack` and its identity in
-   * caches.
-   */
+  /** SHA-1 of the pack's content, hex: its identity in caches. */
   readonly checksum: string;
+  /** As in PackLine: its file's name, for messages. Absent: it is not published. */
+  readonly name?: string;
   /** Local file of the pack. */
   readonly path: string;
+  /** Absent: all of the file is there. Whoever reads it in a thread waits for its blocks. */
+  readonly blocks?: CopyBlocks;
   readonly bytes: number;
   readonly objectCount: number;
   /** The whole .idx (version 2) in shared memory. */
@@ -29,8 +31,10 @@ export interface PacksRequest extends TaskControl {
 
 /** Makes handles of packs: a live pack has lists besides, which would be copied to the thread. */
 export function toHandles(packs: readonly PackHandle[]): PackHandle[] {
-  return packs.map(({ checksum, path, bytes, objectCount, idx, rev, types }) => ({
+  return packs.map(({ checksum, name, path, blocks, bytes, objectCount, idx, rev, types }) => ({
     checksum,
+    ...(name === undefined ? {} : { name }),
+    ...(blocks === undefined ? {} : { blocks }),
     path,
     bytes,
     objectCount,

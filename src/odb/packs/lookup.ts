@@ -74,7 +74,10 @@ export class PackLookup {
       rev.byteLength === REV_RANKS_AT + count * 4 + 2 * CHECKSUM_BYTES &&
       rev.getUint32(0) === REV_SIGNATURE;
     if (!idxFits || !revFits)
-      throw new Fault("odb/damaged", { pack: handle.checksum, file: idxFits ? "rev" : "idx" });
+      throw new Fault("odb/damaged", {
+        pack: handle.name ?? handle.checksum,
+        file: idxFits ? "rev" : "idx",
+      });
   }
 
   /** Position of the id at `at` in `bytes`, -1 where this pack does not hold it. */
@@ -208,6 +211,6 @@ export class PackLookup {
   }
 
   damaged(file: string): Fault {
-    return new Fault("odb/damaged", { pack: this.handle.checksum, file });
+    return new Fault("odb/damaged", { pack: this.handle.name ?? this.handle.checksum, file });
   }
 }

@@ -81,6 +81,8 @@ export interface HandlesOptions {
   /** Target of HEAD in a repository that has no branch yet. */
   readonly defaultBranch: string;
   readonly lakefs: LakefsSettings | undefined;
+  /** As ManifestLife's `freshMs`. */
+  readonly manifestFreshMs: number;
   /**
    * Throws where lakeFS's name leads to another repository than `id` by now. `fresh`: whatever was
    * said a moment ago.
@@ -133,7 +135,7 @@ export class RepositoryHandles {
     return this.#remember(row.id, {
       manifests,
       refs,
-      objects: new ManifestObjects(services, manifests, prefix),
+      objects: new ManifestObjects({ ...services, isLed: true }, manifests, prefix),
     });
   }
 
@@ -265,7 +267,7 @@ export class RepositoryHandles {
   }
 
   #manifests({ id, title, state }: RepositoryRow, defaultBranch: string): ManifestStore {
-    const { services, table, log } = this.#options;
+    const { services, table, log, manifestFreshMs: freshMs } = this.#options;
     const made = () =>
       table.markMade(id).catch((error: unknown) => {
         // It is found out again when the repository is next asked for.
@@ -274,7 +276,8 @@ export class RepositoryHandles {
           ...faultFacts(asFault(error)),
         });
       });
-    const life = { isMade: state === "made", made, ...(title === null ? {} : { name: title }) };
+    const named = title === null ? {} : { name: title };
+    const life = { isMade: state === "made", made, freshMs, ...named };
     return new ManifestStore(services.store, storePrefix(id), `refs/heads/${defaultBranch}`, life);
   }
 

@@ -119,7 +119,8 @@ export class LakefsRows {
     if (known === undefined)
       return (await table.insert(fresh)) ? fresh : this.#settle(repository, signal);
     const isRestored = !root.isOwn && root.id !== undefined && root.id === known.lakefs_root;
-    return isRestored ? this.#restored(known, columns) : this.#replaced(known, fresh);
+    if (isRestored) return this.#restored(known, columns);
+    return (await this.#replaced(known, fresh)) ? fresh : this.#settle(repository, signal);
   }
 
   async #restored(known: RepositoryRow, columns: LakefsColumns): Promise<RepositoryRow> {
@@ -133,10 +134,12 @@ export class LakefsRows {
     return { ...known, ...columns };
   }
 
-  async #replaced(known: RepositoryRow, fresh: RepositoryRow): Promise<RepositoryRow> {
+  /** False: another node has seen it before. */
+  async #replaced(known: RepositoryRow, fresh: RepositoryRow): Promise<boolean> {
     const { table, onChanged, log } = this.#options;
-    await table.replace(known.id, fresh);
+    const isOurs = await table.replace(known.id, fresh);
     onChanged(known.id);
+    if (!isOurs) return false;
     log.warn(
       "a lakeFS repository was deleted and made again under its name; what was known of the old one is set aside",
       {
@@ -145,7 +148,7 @@ export class LakefsRows {
         new: fresh.id,
       },
     );
-    return fresh;
+    return true;
   }
 }
 

@@ -37,7 +37,10 @@ export class RepositoryMaker {
    * Rows of repositories that pushes under way will make, by title: those that come meanwhile make
    * the same one.
    */
-  readonly #pending = new LRUCache<string, RepositoryRow>({ max: LIMITS.repositoryHandlesMax });
+  readonly #pending = new LRUCache<string, RepositoryRow>({
+    max: LIMITS.repositoryHandlesMax,
+    ttl: LIMITS.lfsPromisedIdMs,
+  });
 
   constructor(options: MakerOptions) {
     this.#options = options;
@@ -66,17 +69,13 @@ export class RepositoryMaker {
     const { table } = this.#options;
     if (target !== undefined) {
       await this.#clearMaking(place.title, signal);
-      await this.#checkRoom(place);
-      if (!(await table.insert(table.newRow({ ...place, state: "made", leadsTo: target.id }))))
-        throw new Fault("repository/exists", { name: place.title });
+      await this.#insert(table.newRow({ ...place, state: "made", leadsTo: target.id }));
       return name;
     }
     const begun = await table.find(place.title);
     const row = begun?.state === "making" ? begun : table.newRow(place);
-    if (begun === undefined) await this.#checkRoom(place);
     if (row === begun) await table.update(row.id, { visibility });
-    else if (!(await table.insert(row)))
-      throw new Fault("repository/exists", { name: place.title });
+    else await this.#insert(row);
     await this.#options.handles.own(row).manifests.update((manifest) => {
       if (manifest.revision > 0) throw new Fault("repository/exists", { name: place.title });
       return manifest;
@@ -114,11 +113,15 @@ export class RepositoryMaker {
     visibility: Visibility,
     { isAdministrator = false }: Asker,
   ): Promise<void> {
-    const { table } = this.#options;
+    const { table, perNamespaceMax } = this.#options;
     const title = row.title as string;
-    if (!isAdministrator && (await table.find(title))?.id !== row.id) await this.#checkRoom(row);
-    if (!(await table.insert({ ...row, visibility })) && (await table.find(title))?.id !== row.id)
-      throw new Fault("store/conflict", { name: title });
+    if ((await table.find(title))?.id !== row.id) {
+      const max = isAdministrator ? 0 : perNamespaceMax;
+      const outcome = await table.insertWithin({ ...row, visibility }, max);
+      if (typeof outcome === "number") throw this.#tooMany(row, outcome);
+      if (outcome === "taken" && (await table.find(title))?.id !== row.id)
+        throw new Fault("store/conflict", { name: title });
+    }
     this.#pending.delete(title);
   }
 
@@ -135,22 +138,20 @@ export class RepositoryMaker {
     this.#options.handles.drop(row.id);
   }
 
-  /**
-   * Throws "repository/too-many" where a namespace may have no further repository. Two at once may
-   * make one more.
-   */
-  async #checkRoom({
-    namespace,
-  }: {
-    readonly namespace: string | null | undefined;
-  }): Promise<void> {
-    const { table, perNamespaceMax: max } = this.#options;
-    const repositories = max === 0 || namespace == null ? 0 : await table.count(namespace);
-    if (repositories >= max && max > 0)
-      throw new Fault("repository/too-many", {
-        namespace: namespace ?? "",
-        repositories,
-        repositories_per_user: max,
-      });
+  /** Throws "repository/exists", "repository/too-many". */
+  async #insert(row: RepositoryRow): Promise<void> {
+    const { table, perNamespaceMax } = this.#options;
+    const outcome = await table.insertWithin(row, perNamespaceMax);
+    if (outcome === "taken") throw new Fault("repository/exists", { name: row.title ?? row.id });
+    if (typeof outcome === "number") throw this.#tooMany(row, outcome);
+  }
+
+  #tooMany({ namespace }: RepositoryRow, repositories: number): Fault {
+    const { perNamespaceMax: max } = this.#options;
+    return new Fault("repository/too-many", {
+      namespace: namespace ?? "",
+      repositories,
+      repositories_per_user: max,
+    });
   }
 }

@@ -4,10 +4,11 @@
  * begun to read is done; the row last, so that a crash in between is made good by the next look.
  */
 import { asFault, Fault } from "../../base/fault.js";
-import { LIMITS } from "../../base/limits.js";
+import { checkAborted } from "../../base/flow.js";
 import type { RepositoryRow } from "../../database/schema.js";
-import { removeLinks } from "../../lfs/remove-links.js";
-import type { Log } from "../../observe/log.js";
+import type { Database } from "../../database/database.js";
+import { deleteDropped, dropStrays, removeLinks } from "../../lfs/remove-links.js";
+import { faultFacts, type Log } from "../../observe/log.js";
 import { MANIFEST_NAME, ManifestStore } from "../../odb/manifest/store.js";
 import type { Amount, Store } from "../../store/store.js";
 import {
@@ -25,6 +26,9 @@ import { storedRepositories } from "./stored.js";
 export interface RemovalOptions {
   readonly table: RepositoryTable;
   readonly store: Store;
+  readonly database: Database;
+  /** Links a repository to the LFS objects that its pointers name, and returns how many. */
+  readonly relink: (row: RepositoryRow, signal: AbortSignal) => Promise<number>;
   /** Whoever has it open lets go of it. */
   readonly onSetAside: (id: string) => void;
   readonly log: Log;
@@ -51,6 +55,8 @@ export interface Recovered {
   readonly name: string | null;
   /** Reason why it has no name still; null: it has that one again. */
   readonly reason: string | null;
+  /** Number of its LFS objects; null: they could not be found out, and the log says why. */
+  readonly lfsObjects: number | null;
 }
 
 export class RepositoryRemoval {
@@ -88,13 +94,36 @@ export class RepositoryRemoval {
     return { name: title, repositories: rows.length, removed: await this.#remove(rows, 0, signal) };
   }
 
-  /** Removes those set aside longer than `graceMs` ago. */
+  /**
+   * Removes those set aside longer than `graceMs` ago, and LFS objects dropped longer ago.
+   */
   async collect(
     graceMs: number,
     signal: AbortSignal,
   ): Promise<{ readonly repositories: number; readonly removed: Amount }> {
     const rows = await this.#options.table.setAsideBefore(Date.now() - graceMs);
-    return { repositories: rows.length, removed: await this.#remove(rows, graceMs, signal) };
+    const removed = await this.#remove(rows, graceMs, signal);
+    return {
+      repositories: rows.length,
+      removed: sum(removed, await deleteDropped(this.#options, graceMs, signal)),
+    };
+  }
+
+  /**
+   * Drops LFS objects that nothing leads to, which `collect` then removes. Looks through the whole
+   * store; where that has repositories that no row stands for, a database was lost, and every
+   * object may be one of theirs: all stay.
+   */
+  async dropStrays(graceMs: number, signal: AbortSignal): Promise<void> {
+    const { table, store, log } = this.#options;
+    const known = new Set((await table.all()).map(({ id }) => id));
+    const stored = await storedRepositories(store, signal);
+    const unnamed = stored.find(({ id, hasManifest }) => hasManifest && !known.has(id));
+    if (unnamed === undefined) return dropStrays(this.#options, graceMs, signal);
+    log.warn("LFS objects that nothing leads to stay: a repository has lost its row", {
+      repository: storePrefix(unnamed.id),
+      advice: "lakepack repo recover",
+    });
   }
 
   /**
@@ -138,7 +167,7 @@ export class RepositoryRemoval {
 
   async #recoverOne(id: string, signal: AbortSignal): Promise<Recovered> {
     const { table, store } = this.#options;
-    const failed = (name: string | null, reason: string) => ({ id, name, reason });
+    const failed = (name: string | null, reason: string) => ({ id, name, reason, lfsObjects: 0 });
     const manifest = await new ManifestStore(store, storePrefix(id), "refs/heads/main", {
       isMade: true,
     })
@@ -151,9 +180,22 @@ export class RepositoryRemoval {
     if (typed.type === "lakefs")
       return failed(name, "it came from lakeFS, and is read again from there");
     const row = { ...table.newRow({ title: name, namespace: ownerOf(typed), state: "made" }), id };
+    const lfsObjects = await this.#relink(row, signal); // before anybody can know that it is back
     return (await table.insert(row))
-      ? { id, name, reason: null }
+      ? { id, name, reason: null, lfsObjects }
       : failed(name, "another repository has this name");
+  }
+
+  async #relink(row: RepositoryRow, signal: AbortSignal): Promise<number | null> {
+    const { relink, log } = this.#options;
+    try {
+      return await relink(row, signal);
+    } catch (error) {
+      checkAborted(signal);
+      const facts = faultFacts(asFault(error));
+      log.warn("LFS objects of a recovered repository are not linked", { id: row.id, ...facts });
+      return null;
+    }
   }
 
   async #adoptNames(from: string, to: string): Promise<Pick<Adopted, "names" | "taken">> {
@@ -204,24 +246,12 @@ export class RepositoryRemoval {
     signal: AbortSignal,
   ): Promise<Amount> {
     const { table, store, log } = this.#options;
-    const removed = { files: 0, bytes: 0 };
-    const prefixes = rows
-      .filter(({ leads_to: target }) => target === null)
-      .map(({ id }) => storePrefix(id));
-    const add = ({ files, bytes }: Amount) => {
-      removed.files += files;
-      removed.bytes += bytes;
-    };
-    if (prefixes.length > 0)
-      add(
-        await removeLinks(
-          store,
-          prefixes,
-          Date.now() - Math.max(graceMs, LIMITS.lfsUnlinkedMs),
-          signal,
-        ),
-      );
-    for (const prefix of prefixes) add(await store.deleteAll(`${prefix}/`, signal));
+    let removed: Amount = { files: 0, bytes: 0 };
+    for (const { id } of rows.filter(({ leads_to: target }) => target === null)) {
+      const objects = await removeLinks(this.#options, id, graceMs === 0, signal);
+      const files = await store.deleteAll(`${storePrefix(id)}/`, signal);
+      removed = sum(removed, sum(objects, files));
+    }
     for (const { id } of rows) await table.remove(id);
     if (rows.length > 0)
       log.info("repositories that were set aside are removed", {
@@ -230,6 +260,10 @@ export class RepositoryRemoval {
       });
     return removed;
   }
+}
+
+function sum(one: Amount, other: Amount): Amount {
+  return { files: one.files + other.files, bytes: one.bytes + other.bytes };
 }
 
 /** Undefined: nothing can be called so. */

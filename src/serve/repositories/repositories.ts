@@ -7,11 +7,14 @@ import { roleIncludes } from "../../auth/caller.js";
 import type { Visibility } from "../../auth/permissions.js";
 import { asFault, Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
+import type { Database } from "../../database/database.js";
 import type { ListedRow } from "../../database/repositories.js";
 import type { RepositoryRow } from "../../database/schema.js";
 import { repairNotedMapping } from "../../lakefs/repository.js";
+import { relinkObjects } from "../../lfs/relink.js";
 import { faultFacts, type Log } from "../../observe/log.js";
 import type { Collected } from "../../odb/manifest/collect.js";
+import { toHandles } from "../../odb/packs/handle.js";
 import type { ObjectServices } from "../../odb/manifest/objects.js";
 import type { Amount } from "../../store/store.js";
 import type { Repository } from "../conversation/conversation.js";
@@ -44,6 +47,7 @@ export type { LakefsSettings, Naming } from "./handles.js";
 export interface RepositoriesOptions {
   readonly services: ObjectServices;
   readonly table: RepositoryTable;
+  readonly database: Database;
   readonly maintenance: Maintenance;
   /** Target of HEAD in a repository that has no branch yet. */
   readonly defaultBranch: string;
@@ -56,6 +60,8 @@ export interface RepositoriesOptions {
    * removed.
    */
   readonly gcGraceMs: number;
+  /** As ManifestLife's `freshMs`. Default: 0. */
+  readonly manifestFreshMs?: number;
   readonly log: Log;
   /** Undefined: no lakeFS is set, and `lakefs/*` does not exist. */
   readonly lakefs?: LakefsSettings;
@@ -93,6 +99,7 @@ export class Repositories {
       services,
       table,
       defaultBranch: options.defaultBranch,
+      manifestFreshMs: options.manifestFreshMs ?? 0,
       lakefs,
       confirm,
       onRead,
@@ -109,6 +116,8 @@ export class Repositories {
     this.removal = new RepositoryRemoval({
       table,
       store: services.store,
+      database: options.database,
+      relink: (row, signal) => this.#relink(row, signal),
       onSetAside: onChanged,
       log,
     });
@@ -281,12 +290,22 @@ export class Repositories {
     });
   }
 
-  /** Removes repositories that were set aside longer than the grace period ago. */
-  collectSetAside(
+  /**
+   * Removes repositories that were set aside longer than the grace period ago, and LFS objects that
+   * nothing leads to.
+   */
+  async collectSetAside(
     graceMs: number,
     signal: AbortSignal,
   ): Promise<{ readonly repositories: number; readonly removed: Amount }> {
+    await this.removal.dropStrays(graceMs, signal);
     return this.removal.collect(graceMs, signal);
+  }
+
+  async #relink(row: RepositoryRow, signal: AbortSignal): Promise<number> {
+    const { services, database } = this.#options;
+    const { packs } = await this.#handles.own(row).objects.packs(signal);
+    return relinkObjects({ ...services, database }, row.id, toHandles(packs), signal);
   }
 
   /** For who may see all. Throws "repository/missing". */

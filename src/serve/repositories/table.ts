@@ -45,17 +45,17 @@ export class RepositoryTable {
   readonly #now: () => number;
   /**
    * Rows by title and by id, for callers who may see all. Every write here empties it, and no other
-   * process writes. The right to see a row is written elsewhere (auth/permissions): `visibility` is
-   * not to be read from here.
+   * process writes; undefined where one may. The right to see a row is written elsewhere
+   * (auth/permissions): `visibility` is not to be read from here.
    */
-  readonly #known = new LRUCache<string, { readonly row: RepositoryRow | undefined }>({
-    max: ROWS_EACH * LIMITS.repositoryHandlesMax,
-  });
+  readonly #known: LRUCache<string, { readonly row: RepositoryRow | undefined }> | undefined;
   #writes = 0;
 
   constructor(database: Database, now: () => number = Date.now) {
     this.#database = database;
     this.#now = now;
+    if (!database.isShared)
+      this.#known = new LRUCache({ max: ROWS_EACH * LIMITS.repositoryHandlesMax });
   }
 
   /**
@@ -118,12 +118,21 @@ export class RepositoryTable {
    * computes make room.
    */
   async insert(row: RepositoryRow): Promise<boolean> {
+    return (await this.insertWithin(row, 0)) === "inserted";
+  }
+
+  /**
+   * The same where its namespace has room: `max` repositories, 0: any number. Returns how many it
+   * has where that is too many.
+   */
+  insertWithin(row: RepositoryRow, max: number): Promise<"inserted" | "taken" | number> {
     return this.#writing(async () => {
-      if (await queries.insertRepository(this.#database, row)) return true;
+      const outcome = await queries.insertWithin(this.#database, row, max);
+      if (outcome !== "taken") return outcome;
       const there = await queries.findRepository(this.#database, row.title ?? "");
-      if (there === undefined || !isComputed(there)) return false;
+      if (there === undefined || !isComputed(there)) return outcome;
       await queries.setAside(this.#database, there.id, this.#time());
-      return queries.insertRepository(this.#database, row);
+      return queries.insertWithin(this.#database, row, max);
     });
   }
 
@@ -136,11 +145,6 @@ export class RepositoryTable {
     return this.#writing(() => queries.changeSettings(this.#database, id, change));
   }
 
-  /** Counts the repositories of a namespace. */
-  count(namespace: string): Promise<number> {
-    return queries.countRepositories(this.#database, namespace);
-  }
-
   /** It has a manifest now. */
   markMade(id: string): Promise<void> {
     return this.#writing(() => queries.markMade(this.#database, id));
@@ -151,8 +155,11 @@ export class RepositoryTable {
     return this.#writing(() => queries.setAside(this.#database, id, this.#time()));
   }
 
-  /** The same, and stores another row under its name, in one. */
-  replace(id: string, by: RepositoryRow): Promise<void> {
+  /**
+   * The same, and stores another row under its name, in one. False: somebody else has set it aside
+   * before.
+   */
+  replace(id: string, by: RepositoryRow): Promise<boolean> {
     return this.#writing(() => queries.replaceRepository(this.#database, id, this.#time(), by));
   }
 
@@ -188,11 +195,11 @@ export class RepositoryTable {
     key: string,
     query: () => Promise<RepositoryRow | undefined>,
   ): Promise<RepositoryRow | undefined> {
-    const known = this.#known.get(key);
+    const known = this.#known?.get(key);
     if (known !== undefined) return known.row;
     const writes = this.#writes;
     const row = await query();
-    if (writes === this.#writes) this.#known.set(key, { row });
+    if (writes === this.#writes) this.#known?.set(key, { row });
     return row;
   }
 
@@ -201,7 +208,7 @@ export class RepositoryTable {
       return await work();
     } finally {
       this.#writes++;
-      this.#known.clear();
+      this.#known?.clear();
     }
   }
 

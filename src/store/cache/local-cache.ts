@@ -15,8 +15,10 @@ import { join } from "node:path";
 import { asFault, Fault } from "../../base/fault.js";
 import { checkAborted, Semaphore, SingleFlight, sleep } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
+import type { LocalCopy } from "../blocks.js";
 import type { StoreKey } from "../store.js";
 import { type Download, download, type RangeSource } from "./download.js";
+import { PartialCopy } from "./partial-copy.js";
 
 export interface LocalCacheOptions {
   /** Made where it is not there. */
@@ -55,6 +57,15 @@ interface Copy {
   readonly bytes: number;
   lastMs: number;
   leases: number;
+  /** Path of another name of the same file: it was read while it came. */
+  readonly also?: string;
+}
+
+/** A copy that is filled while it is read. */
+interface Partial {
+  readonly copy: PartialCopy;
+  readonly path: string;
+  lastMs: number;
 }
 
 const TEMPORARY_PREFIX = "~";
@@ -68,6 +79,7 @@ export class LocalCache {
   readonly #options: LocalCacheOptions;
   /** By the SHA-256 of the key; first who was asked for longest ago. */
   readonly #copies = new Map<string, Copy>();
+  readonly #partials = new Map<string, Partial>();
   readonly #flights = new SingleFlight<string, void>();
   readonly #ranges = new Semaphore(LIMITS.localFileRangesAllMax);
   /** Bytes of copies, and of those that are being made. */
@@ -109,6 +121,73 @@ export class LocalCache {
     return this.#path((await this.#held(key, signal)).name);
   }
 
+  /**
+   * Returns a copy that is there, or one that comes as it is read. `bytes`: the object's size.
+   * Throws "store/missing" and "store/no-local-file".
+   */
+  async copy(key: StoreKey, bytes: number, signal?: AbortSignal): Promise<LocalCopy> {
+    checkAborted(signal);
+    const id = idOf(key);
+    const isSmall = bytes <= LIMITS.localFileWholeBytesMax;
+    if (isSmall || this.#copies.has(id)) return { path: await this.file(key, signal) };
+    const partial = await this.#partly(key, id, signal);
+    partial.lastMs = performance.now();
+    const { blocks } = partial.copy;
+    const bring = (start: number, end: number, asking: AbortSignal) => {
+      partial.lastMs = performance.now();
+      return partial.copy.bring(start, end, asking);
+    };
+    return { path: partial.path, blocks, bring };
+  }
+
+  async #partly(key: StoreKey, id: string, signal: AbortSignal | undefined): Promise<Partial> {
+    const known = this.#partials.get(id);
+    if (known !== undefined) return known;
+    await this.#flights.run(
+      `partial ${id}`,
+      (flight) => this.#beginPartly(key, id, flight),
+      signal,
+    );
+    const begun = this.#partials.get(id);
+    if (begun !== undefined) return begun;
+    throw new Fault("store/no-local-file", { key, reason: "it was removed at once" });
+  }
+
+  async #beginPartly(key: StoreKey, id: string, signal: AbortSignal): Promise<void> {
+    const { source } = this.#options;
+    const start = await this.#ranges.run(
+      () => source.readStart(key, LIMITS.localFileRangeBytes, signal),
+      signal,
+    );
+    if (start === undefined) throw new Fault("store/missing", { key });
+    await this.#waitForRoom(key, start.total, signal);
+    const path = this.#path(TEMPORARY_PREFIX + randomBytes(8).toString("hex"));
+    const onWhole = () => this.#becameWhole(id);
+    try {
+      const made = { source, key, start, path, ranges: this.#ranges, onWhole };
+      const copy = await PartialCopy.create(made);
+      this.#making--;
+      this.#partials.set(id, { copy, path, lastMs: performance.now() });
+    } catch (error) {
+      this.#giveBack(start.total);
+      await files.unlink(path).catch(() => undefined); // the failure is what counts
+      throw this.#faultOf(error, key);
+    }
+  }
+
+  /** It is a copy like any other now; who has its first name reads on by that. */
+  async #becameWhole(id: string): Promise<void> {
+    const partial = this.#partials.get(id);
+    if (partial === undefined) return;
+    const { bytes } = partial.copy;
+    const name = nameOf(id, bytes);
+    await files.link(partial.path, this.#path(name)).catch(() => undefined); // it stays a partial one
+    this.#counts.downloads++;
+    this.#copies.set(id, { name, bytes, lastMs: performance.now(), leases: 0, also: partial.path });
+    this.#partials.delete(id);
+    void partial.copy.close();
+  }
+
   /** The same, and it stays until it is given back. */
   async lease(key: StoreKey, signal?: AbortSignal): Promise<LocalLease> {
     const copy = await this.#held(key, signal);
@@ -145,6 +224,13 @@ export class LocalCache {
     const id = idOf(key);
     const copy = this.#copies.get(id);
     if (copy !== undefined && copy.leases === 0) await this.#remove(id, copy);
+    const partial = this.#partials.get(id);
+    if (partial !== undefined) await this.#removePartial(id, partial);
+  }
+
+  /** Lets go of what is being copied; whole copies stay for the next process. */
+  async close(): Promise<void> {
+    for (const [id, partial] of this.#partials) await this.#removePartial(id, partial);
   }
 
   async #held(key: StoreKey, signal: AbortSignal | undefined): Promise<Copy> {
@@ -271,6 +357,12 @@ export class LocalCache {
       this.#counts.evicted++;
       await this.#remove(id, copy);
     }
+    for (const [id, partial] of this.#partials) {
+      if (this.#bytes <= bytesMax) break;
+      if (performance.now() - partial.lastMs < holdMs) continue;
+      this.#counts.evicted++;
+      await this.#removePartial(id, partial);
+    }
     return this.#counts.evicted > before;
   }
 
@@ -278,6 +370,14 @@ export class LocalCache {
     if (this.#copies.get(id) === copy) this.#copies.delete(id);
     this.#bytes -= copy.bytes;
     await files.unlink(this.#path(copy.name)).catch(() => undefined); // it is found at the next start
+    if (copy.also !== undefined) await files.unlink(copy.also).catch(() => undefined);
+  }
+
+  async #removePartial(id: string, { copy, path }: Partial): Promise<void> {
+    this.#partials.delete(id);
+    this.#bytes -= copy.bytes;
+    await copy.close();
+    await files.unlink(path).catch(() => undefined);
   }
 
   async #takeIn(names: readonly string[]): Promise<void> {

@@ -13,6 +13,7 @@ import { checkAborted, Semaphore } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import type { ObjectStart } from "../cache/download.js";
 import { LocalCache } from "../cache/local-cache.js";
+import type { LocalCopy } from "../blocks.js";
 import { checkKey } from "../key.js";
 import type { Amount, Store, Stored, StoreEntry, StoreKey, StoreTag } from "../store.js";
 import { abandonBelow, deleteBelow, type Listed, pagesOf } from "./list.js";
@@ -51,7 +52,7 @@ export async function openS3Store(options: S3Options, signal?: AbortSignal): Pro
   }
 }
 
-export class S3Store implements Omit<Store, "touch" | "deleteOlder"> {
+export class S3Store implements Store {
   readonly kind = "s3";
   readonly cache: LocalCache;
   readonly #bucket: string;
@@ -80,6 +81,7 @@ export class S3Store implements Omit<Store, "touch" | "deleteOlder"> {
 
   /** Ends the connections, and with them what is under way. */
   close(): void {
+    void this.cache.close();
     this.#clients.close();
   }
 
@@ -161,6 +163,7 @@ export class S3Store implements Omit<Store, "touch" | "deleteOlder"> {
     const answer = await this.#requests.ask(await putRequest(this.#place(key), bytes), signal);
     if (answer.as !== "ok")
       throw new Fault("store/failed", { key, reason: "not stored", answer: answer.as });
+    await this.cache.forget(key);
   }
 
   async publish(key: StoreKey, path: string, signal?: AbortSignal): Promise<void> {
@@ -218,6 +221,10 @@ export class S3Store implements Omit<Store, "touch" | "deleteOlder"> {
 
   async localFile(key: StoreKey, signal?: AbortSignal): Promise<string> {
     return this.cache.file(checkKey(key), signal);
+  }
+
+  async localCopy(key: StoreKey, bytes: number, signal?: AbortSignal): Promise<LocalCopy> {
+    return this.cache.copy(checkKey(key), bytes, signal);
   }
 
   #place(key: StoreKey): ObjectPlace {

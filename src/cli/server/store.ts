@@ -1,0 +1,78 @@
+/** Opens the place where repositories are kept, as the settings say. */
+import { join, resolve } from "node:path";
+import type { CallCounts } from "../../observe/metrics.js";
+import { DiskStore } from "../../store/disk.js";
+import { probeStore } from "../../store/probe.js";
+import type { Store } from "../../store/store.js";
+import type { S3Options } from "../../store/s3/s3-store.js";
+import type { Bucket, Settings } from "./settings.js";
+
+export interface OpenedStore {
+  readonly store: Store;
+  /** Where it is, for people: "/srv/lakepack", "s3://bucket/prefix". */
+  readonly place: string;
+  /** Requests to an object store so far, by operation; undefined: it is a disk. */
+  readonly figures: (() => ReadonlyMap<string, CallCounts>) | undefined;
+  close(): void;
+}
+
+/**
+ * Opens the store and leaves it as it is found. Throws "store/unreachable", "store/denied" and
+ * their like where it is an object store that cannot be used.
+ */
+export async function openStore(settings: Settings, signal?: AbortSignal): Promise<OpenedStore> {
+  const data = resolve(settings.data);
+  if (settings.store === "disk")
+    return { store: new DiskStore(data), place: data, figures: undefined, close: () => undefined };
+  const { openS3Store } = await import("../../store/s3/s3-store.js");
+  const store = await openS3Store(
+    {
+      ...s3Connection({ ...settings, store: settings.store }),
+      cache: { folder: join(data, "store-cache"), bytesMax: settings.store_cache_bytes },
+    },
+    signal,
+  );
+  return {
+    store,
+    place: placeOf(settings),
+    figures: () => store.figures,
+    close: () => store.close(),
+  };
+}
+
+/** Does `work` on the store, and closes it. */
+export async function withStore<T>(
+  settings: Settings,
+  work: (store: Store) => Promise<T>,
+): Promise<T> {
+  const opened = await openStore(settings);
+  try {
+    return await work(opened.store);
+  } finally {
+    opened.close();
+  }
+}
+
+/** Proves that the store honours what repositories rest on. Throws "store/failed", "store/unfit". */
+export async function proveStore({ store }: OpenedStore, signal?: AbortSignal): Promise<void> {
+  await probeStore(store, signal);
+}
+
+function s3Connection(settings: Settings & { readonly store: Bucket }): Omit<S3Options, "cache"> {
+  const { store, s3_endpoint: endpoint, s3_region: region, s3_ca: caFile } = settings;
+  const style = settings.s3_path_style;
+  return {
+    bucket: store.bucket,
+    silenceMs: settings.s3_timeout_seconds * 1_000,
+    pathStyle: style === "auto" ? endpoint !== "" : style,
+    ...(store.prefix === "" ? {} : { prefix: store.prefix }),
+    ...(endpoint === "" ? {} : { endpoint }),
+    ...(region === "" ? {} : { region }),
+    ...(caFile === "" ? {} : { caFile }),
+  };
+}
+
+export function placeOf({ store, data }: Settings): string {
+  if (store === "disk") return resolve(data);
+  return `s3://${store.bucket}${store.prefix === "" ? "" : `/${store.prefix}`}`;
+}

@@ -1,0 +1,176 @@
+/**
+ * A fleet: several lakepack processes with data folders of their own on one bucket and one
+ * PostgreSQL, and a ledger of what pushers were told.
+ */
+import { createServer, connect, type Socket } from "node:net";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import type { Test } from "tap";
+import { git, type Lakepack, startLakepack, tryGit } from "./harness.js";
+import { postgresDatabase, skipPostgres } from "./postgres.js";
+import { skipS3, startS3Server } from "./s3-server.js";
+import { tempFolder } from "./temp-folder.js";
+
+export const skipFleet: false | string = skipS3 || skipPostgres;
+
+/** Between the nodes and the object store: can be cut off, as a network is. */
+export interface Line {
+  readonly endpoint: string;
+  /** Ends all connections, and refuses new ones until `mend`. */
+  cut(): void;
+  mend(): void;
+}
+
+export interface Fleet {
+  readonly line: Line;
+  /** Settings of a node, without its data folder. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Where the object store keeps the objects below the prefix: files, by their keys. */
+  readonly folder: string;
+  /** One more node. `data`: an existing folder. */
+  node(data?: string): Promise<Lakepack>;
+}
+
+export async function startFleet(
+  t: Test,
+  more: Readonly<Record<string, string>> = {},
+): Promise<Fleet> {
+  const s3 = await startS3Server(t);
+  const line = await startLine(t, s3.endpoint);
+  const env = {
+    LAKEPACK_STORE: `s3://${s3.bucket}/fleet`,
+    LAKEPACK_S3_ENDPOINT: line.endpoint,
+    LAKEPACK_DATABASE: await postgresDatabase(),
+    AWS_ACCESS_KEY_ID: s3.credentials.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: s3.credentials.secretAccessKey,
+    ...more,
+  };
+  return {
+    line,
+    env,
+    folder: join(s3.folder, "fleet"),
+    node: (data) => startLakepack(t, { env, ...(data === undefined ? {} : { data }) }),
+  };
+}
+
+async function startLine(t: Test, endpoint: string): Promise<Line> {
+  const { hostname, port } = new URL(endpoint);
+  const open = new Set<Socket>();
+  let isCut = false;
+  const server = createServer((near) => {
+    if (isCut) return void near.destroy();
+    const far = connect(Number(port), hostname);
+    for (const [one, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      open.add(one);
+      one.on("error", () => undefined);
+      one.on("close", () => {
+        open.delete(one);
+        other.destroy();
+      });
+      one.pipe(other);
+    }
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const end = () => {
+    for (const one of open) one.destroy();
+  };
+  t.teardown(() => {
+    end();
+    server.close();
+  });
+  return {
+    endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    cut: () => {
+      isCut = true;
+      end();
+    },
+    mend: () => {
+      isCut = false;
+    },
+  };
+}
+
+/** Requests to the object store that a node has made so far. */
+export async function storeCalls(node: Lakepack): Promise<number> {
+  const text = await (await fetch(`${node.url}/metrics`)).text();
+  return [...text.matchAll(/^lakepack_store_calls_total\{[^}]*\} (\d+)$/gm)].reduce(
+    (sum, [, count]) => sum + Number(count),
+    0,
+  );
+}
+
+/** One push: what it wanted to move, and what its pusher was told. */
+interface Entry {
+  readonly ref: string;
+  readonly oid: string;
+  readonly told: "ok" | "refused" | "unknown";
+}
+
+/**
+ * What pushers were told. At the end each ref that only one pusher moved holds the last commit that
+ * was acknowledged, or one of those behind it whose outcome nobody knows.
+ */
+export class Ledger {
+  readonly entries: Entry[] = [];
+
+  note(ref: string, oid: string, { code, stderr }: { code: number | null; stderr: string }): void {
+    const isRefused = /\[(remote )?rejected\]/.test(stderr);
+    this.entries.push({ ref, oid, told: code === 0 ? "ok" : isRefused ? "refused" : "unknown" });
+  }
+
+  /** Holds a server's refs against it. */
+  async check(t: Test, url: string): Promise<void> {
+    const listed = new Map(
+      (await git(["ls-remote", url])).split("\n").map((line) => {
+        const [oid = "", name = ""] = line.split("\t");
+        return [name, oid] as const;
+      }),
+    );
+    const wrong: string[] = [];
+    for (const ref of new Set(this.entries.map((entry) => entry.ref))) {
+      const own = this.entries.filter((entry) => entry.ref === ref);
+      const lastOk = own.findLastIndex(({ told }) => told === "ok");
+      const may = own
+        .slice(Math.max(lastOk, 0))
+        .filter(({ told }) => told !== "refused")
+        .map(({ oid }) => oid);
+      if (lastOk < 0) may.push("");
+      const is = listed.get(ref) ?? "";
+      if (!may.includes(is)) wrong.push(`${ref} is ${is}, and may be ${may.join(" or ")}`);
+    }
+    t.same(wrong, [], `${this.entries.length} pushes`);
+  }
+}
+
+/** A working copy that pushes commits of its own to one branch. */
+export class Pusher {
+  readonly ref: string;
+  readonly #work: string;
+  readonly #ledger: Ledger;
+  #number = 0;
+
+  private constructor(work: string, name: string, ledger: Ledger) {
+    this.#work = work;
+    this.ref = `refs/heads/${name}`;
+    this.#ledger = ledger;
+  }
+
+  static async begin(t: Test, name: string, ledger: Ledger): Promise<Pusher> {
+    const work = join(await tempFolder(t), "work");
+    await git(["init", "-q", "-b", name, work]);
+    return new Pusher(work, name, ledger);
+  }
+
+  /** Commits, and pushes to this address. Whether it was taken. */
+  async push(url: string): Promise<boolean> {
+    const text = `${this.ref} ${this.#number++}`;
+    await git(["commit", "-q", "--allow-empty", "-m", text], { cwd: this.#work });
+    const oid = await git(["rev-parse", "HEAD"], { cwd: this.#work });
+    const run = await tryGit(["push", url, `HEAD:${this.ref}`], { cwd: this.#work });
+    this.#ledger.note(this.ref, oid, run);
+    return run.code === 0;
+  }
+}
