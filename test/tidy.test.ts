@@ -137,10 +137,6 @@ const FOR_TESTS: ReadonlySet<string> = new Set([
   "src/lakefs/land/sweep.ts sweepWorkBranches",
   "src/store/key.ts isComponent",
   "src/transport/http/routes.ts protocolVersion",
-  // Storage in a bucket, until the server can be told to use it.
-  "src/store/s3/probe.ts checkProbe",
-  "src/store/s3/probe.ts probeS3",
-  "src/store/s3/s3-store.ts openS3Store",
   // One of the two kernel sets of the conformance suite.
   "src/kernels/choose.ts ChosenKernels",
   // A test holds what is installed against them.

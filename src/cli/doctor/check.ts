@@ -5,6 +5,7 @@ export interface Check {
     | "data"
     | "permissions"
     | "disk"
+    | "store"
     | "database"
     | "repositories"
     | "clock"

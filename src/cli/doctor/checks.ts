@@ -16,6 +16,7 @@ import { checkHistories } from "./histories.js";
 import { checkRepositories } from "./repositories.js";
 import { checkFrontEnd } from "./front-end.js";
 import { checkTogether } from "../server/server.js";
+import { openStore, placeOf as storePlaceOf } from "../server/store.js";
 import type { Settings } from "../server/settings.js";
 import type { Check } from "./check.js";
 
@@ -34,6 +35,8 @@ export async function checkAll(settings: Settings, signal: AbortSignal): Promise
       await checkWrites(data, signal),
     );
   checks.push(await checkDatabase(settings));
+  if (settings.store !== "disk" && folder.good)
+    checks.push(...(await checkStore(settings, signal)));
   if (folder.good) checks.push(await checkRepositories(settings));
   checks.push(...(await checkClock(settings, data)));
   const frontEnd = await checkFrontEnd(settings);
@@ -122,6 +125,27 @@ async function othersOf(file: string): Promise<number> {
     () => 0,
   );
 }
+
+/** What repositories rest on, a line for each thing. */
+async function checkStore(settings: Settings, signal: AbortSignal): Promise<readonly Check[]> {
+  const place = storePlaceOf(settings);
+  try {
+    const opened = await openStore(settings, signal);
+    const rows = (await opened.probe?.(signal).finally(() => opened.close())) ?? [];
+    return rows.map(({ name, ok, words }) =>
+      ok
+        ? good("store", `${place}: ${name}: ${words}`)
+        : bad("store", `${place}: ${name}: ${words}`, STORE_ADVICE),
+    );
+  } catch (error) {
+    return [
+      bad("store", `${place}: ${asFault(error).message}`, "correct store and its s3_ settings"),
+    ];
+  }
+}
+
+const STORE_ADVICE =
+  "repositories cannot be kept there, two pushes could both win: see what this server and its version say of conditional writes";
 
 /** A database that nothing was done in yet is good: the first start makes its tables. */
 async function checkDatabase(settings: Settings): Promise<Check> {

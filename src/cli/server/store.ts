@@ -4,13 +4,19 @@ import type { CallCounts } from "../../observe/metrics.js";
 import { DiskStore } from "../../store/disk.js";
 import { probeStore } from "../../store/probe.js";
 import type { Store } from "../../store/store.js";
-import type { S3Options } from "../../store/s3/s3-store.js";
+import { checkProbe, type ProbeRow, probeS3 } from "../../store/s3/probe.js";
+import { openS3Store, type S3Options } from "../../store/s3/s3-store.js";
 import type { Bucket, Settings } from "./settings.js";
 
 export interface OpenedStore {
   readonly store: Store;
   /** Where it is, for people: "/srv/lakepack", "s3://bucket/prefix". */
   readonly place: string;
+  /**
+   * Looks whether an object store honours what repositories rest on, a row for each thing: some
+   * three seconds. Undefined: it is a disk.
+   */
+  readonly probe: ((signal?: AbortSignal) => Promise<readonly ProbeRow[]>) | undefined;
   /** Requests to an object store so far, by operation; undefined: it is a disk. */
   readonly figures: (() => ReadonlyMap<string, CallCounts>) | undefined;
   close(): void;
@@ -23,18 +29,25 @@ export interface OpenedStore {
 export async function openStore(settings: Settings, signal?: AbortSignal): Promise<OpenedStore> {
   const data = resolve(settings.data);
   if (settings.store === "disk")
-    return { store: new DiskStore(data), place: data, figures: undefined, close: () => undefined };
-  const { openS3Store } = await import("../../store/s3/s3-store.js");
+    return {
+      store: new DiskStore(data),
+      place: data,
+      probe: undefined,
+      figures: undefined,
+      close: () => undefined,
+    };
+  const folder = join(data, "store-cache");
   const store = await openS3Store(
     {
       ...s3Connection({ ...settings, store: settings.store }),
-      cache: { folder: join(data, "store-cache"), bytesMax: settings.store_cache_bytes },
+      cache: { folder, bytesMax: settings.store_cache_bytes },
     },
     signal,
   );
   return {
     store,
     place: placeOf(settings),
+    probe: (asking) => probeS3(store, folder, asking),
     figures: () => store.figures,
     close: () => store.close(),
   };
@@ -54,8 +67,12 @@ export async function withStore<T>(
 }
 
 /** Proves that the store honours what repositories rest on. Throws "store/failed", "store/unfit". */
-export async function proveStore({ store }: OpenedStore, signal?: AbortSignal): Promise<void> {
-  await probeStore(store, signal);
+export async function proveStore(
+  { store, probe }: Pick<OpenedStore, "store" | "probe">,
+  signal?: AbortSignal,
+): Promise<void> {
+  if (probe === undefined) return probeStore(store, signal);
+  checkProbe(await probe(signal));
 }
 
 function s3Connection(settings: Settings & { readonly store: Bucket }): Omit<S3Options, "cache"> {
