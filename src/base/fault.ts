@@ -234,6 +234,13 @@ export const FAULTS = {
       `the local cache of object storage cannot take a file (${String(reason)})`,
   },
   "store/bad-key": { http: 400, retry: false, says: "this is no storage key" },
+  "store/held": {
+    http: 500,
+    retry: true,
+    says: "another lakepack serves this bucket with a database file: stop that one, or give both one PostgreSQL (database)",
+    text: ({ where }) =>
+      `another lakepack${where === undefined ? "" : ` (${String(where)})`} serves this bucket with a database file: stop that one, or give both one PostgreSQL (database)`,
+  },
   "store/claimed": {
     http: 500,
     retry: false,

@@ -963,6 +963,13 @@ export const LIMITS = {
   /** Replacements of one object by which it looks: a round trip or two each. */
   s3ProbeReplacementsMax: 400,
 
+  /**
+   * Milliseconds between two signs of life of a server that has a bucket for itself, and after so
+   * many without one it is dead for others: three signs, and as long as storage may be silent.
+   */
+  leaseRenewMs: 8_000,
+  leaseLapseMs: 30_000,
+
   // local copies of what lies in object storage ---------------------------------------------------
   /**
    * Milliseconds that a path stays good after it was asked for: a task that opens it may wait that
