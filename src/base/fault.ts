@@ -564,6 +564,11 @@ export const FAULTS = {
     retry: false,
     says: "the database was lost while it kept a change, and whether it was kept is not known; look before you repeat it",
   },
+  "database/wrapped": {
+    http: 500,
+    retry: false,
+    says: "a secret in the database is wrapped by a key that this server was not given: set secrets_key to it, or to both where it has changed",
+  },
   "database/newer": {
     http: 503,
     retry: false,

@@ -247,7 +247,7 @@ export async function openData(
       table,
       database: opened.database,
       guard: guardOf(settings, opened),
-      linkKey: await linkKey(opened),
+      linkKey: await linkKey(settings, opened),
       probeDatabase,
       fsckSkip,
     };
