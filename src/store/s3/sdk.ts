@@ -64,7 +64,7 @@ export async function connectS3(connection: S3Connection): Promise<S3Clients> {
   return { calls, completions, close };
 }
 
-/** Returns the region of the environment or of the SDK's files, else the one that has no rules. */
+/** Returns what environment or files say, else the region that servers beside AWS mostly take. */
 async function foundRegion(client: S3): Promise<string> {
   try {
     return await client.config.region();
