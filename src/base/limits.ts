@@ -161,6 +161,11 @@ export const LIMITS = {
    * won.
    */
   swapAttemptsMax: 32,
+  /**
+   * Nonces of earlier writes that a manifest holds, 20 bytes each: so many others may write while
+   * one of them finds out whether its own has landed.
+   */
+  manifestNoncesMax: 32,
   /** First pause between two attempts, milliseconds, and the longest: a write to an object store. */
   swapPauseMs: 5,
   swapPauseMsMax: 500,

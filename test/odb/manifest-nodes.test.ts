@@ -187,3 +187,40 @@ t.test("a writer that always loses says so, after a bounded number of attempts",
   t.equal(attempts, LIMITS.swapAttemptsMax);
   t.ok(bucket.writes >= 2 * LIMITS.swapAttemptsMax);
 });
+
+t.test(
+  "a write whose outcome the store cannot tell is found, or is known not to come",
+  async (t) => {
+    const { bucket, node } = await bucketOf(t);
+    const [here, there] = [node(), node()];
+    await here.update(withRef("one"));
+    const put = bucket.putIfMatch.bind(bucket);
+    const unknown = () => {
+      throw new Fault("store/unknown-outcome", { reason: "a reply was lost" });
+    };
+    const once = (work: typeof put) => {
+      bucket.putIfMatch = (...given) => {
+        bucket.putIfMatch = put;
+        return work(...given);
+      };
+    };
+    once(async (...given) => (await put(...given)) && unknown());
+    await here.update(withRef("landed"));
+    once(async (...given) => {
+      await put(...given);
+      await there.update(withRef("built upon it"));
+      return unknown();
+    });
+    await here.update(withRef("landed before another's"));
+    once(async () => {
+      await there.update(withRef("was first"));
+      return unknown();
+    });
+    await here.update(withRef("lost, and tried again"));
+    once(async () => unknown());
+    t.equal(await codeOf(here.update(withRef("may still come"))), "store/unknown-outcome");
+    const { refs, revision } = await node().read();
+    t.same(Object.keys(refs).length, 6, Object.keys(refs).join(", "));
+    t.equal(revision, 6, "none was written twice");
+  },
+);

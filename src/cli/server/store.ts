@@ -70,7 +70,7 @@ export async function withStore<T>(
   }
 }
 
-/** Proves that the store honours what repositories rest on. Throws "store/failed", "store/unfit". */
+/** Proves that the store honours what is relied on. Throws "store/failed", "store/unfit". */
 export async function proveStore(
   { store, probe }: Pick<OpenedStore, "store" | "probe">,
   signal?: AbortSignal,

@@ -3,7 +3,8 @@
  * and it is only ever replaced by compare-and-swap. JSON, so that a person can read it in an
  * emergency.
  *
- *   {"format":3,"revision":7,"nonce":"<16 hex>","name":"ns/name","head":"refs/heads/main",
+ *   {"format":3,"revision":7,"nonce":"<16 hex>","recent":["<16 hex>",…],
+ *    "name":"ns/name","head":"refs/heads/main",
  *    "refs":{"refs/heads/main":"<oid>","refs/tags/v1":["<oid>","<peeled>"]},  while they are few
  *    "snapshot":{"key":"git/snapshots/<sha256>.<16 hex>",                     once they are many
  *      "changes":{"refs/heads/x":"<oid>","refs/heads/y":null}},
@@ -15,7 +16,8 @@
  *
  * "name" is a hint for people whose database is lost: what it was called when this was written.
  * Nothing is looked up by it. "nonce" is new with each write: no two writes have equal bytes, so
- * that a store's tag of one is never another's. Ref names hold one UTF-16 unit per byte (base/bytes `latin1`).
+ * that a store's tag of one is never another's, and "recent" has those of the writes before: who
+ * does not know whether his has landed finds it there. Ref names hold one UTF-16 unit per byte (base/bytes `latin1`).
  */
 import { createHash } from "node:crypto";
 import { z } from "zod";
@@ -61,6 +63,8 @@ const MANIFEST = z.object({
   format: z.literal(FORMAT),
   revision: z.number().int().nonnegative(),
   nonce: z.string(),
+  /** Nonces of the writes before, the last first. */
+  recent: z.array(z.string()).default([]),
   name: z.string().optional(),
   head: z.string(),
   refs: z.record(z.string(), REF_VALUE),
@@ -102,6 +106,7 @@ export function emptyManifest(head: string): Manifest {
     format: FORMAT,
     revision: 0,
     nonce: "",
+    recent: [],
     head,
     refs: {},
     packs: [],
@@ -174,6 +179,7 @@ function fromOlder(value: unknown): unknown {
     ...value,
     format: FORMAT,
     nonce: "",
+    recent: [],
     packs: Array.isArray(packs) ? packs.map(named) : packs,
     unnamed: {},
     dropped: {},

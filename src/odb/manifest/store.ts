@@ -208,6 +208,7 @@ export class ManifestStore {
       ...after,
       revision: before.revision + 1,
       nonce: randomBytes(NONCE_BYTES).toString("hex"),
+      recent: [before.nonce, ...before.recent].slice(0, LIMITS.manifestNoncesMax),
       ...(name === undefined ? {} : { name }),
       unnamed: without(after.unnamed, named),
       dropped: { ...after.dropped, ...Object.fromEntries(gone.map((stem) => [stem, now])) },
@@ -248,8 +249,27 @@ export class ManifestStore {
     } catch (error) {
       this.#held = undefined; // whatever happened, what is there must be read again
       if (error instanceof Fault && error.code === "store/conflict") return false;
-      throw error;
+      if (!(error instanceof Fault && error.code === "store/unknown-outcome")) throw error;
+      return this.#hasLanded(manifest, tag, error);
     }
+  }
+
+  /**
+   * Finds out whether a write has landed of which the store could not tell. Others may have written
+   * since: then their manifest knows of ours, and if it does not ours never comes, because what it
+   * was to replace is gone. Throws `failure` where nothing shows it.
+   */
+  async #hasLanded(ours: Manifest, tag: StoreTag | undefined, failure: Fault): Promise<boolean> {
+    if (this.#store.kind === "disk") throw failure;
+    const there = await this.#current(undefined).catch(() => {
+      throw failure;
+    });
+    const { nonce, recent, revision } = there.manifest;
+    const isKnown = nonce === ours.nonce || recent.includes(ours.nonce);
+    if (isKnown) return true;
+    // What it was to replace is still there, so it may still come; or it is out of sight.
+    if (there.tag === tag || revision - ours.revision >= recent.length) throw failure;
+    return false;
   }
 
   async #current(signal: AbortSignal | undefined): Promise<Held> {
