@@ -17,6 +17,7 @@ import { RepositoryTable } from "../../src/serve/repositories/table.js";
 import { onBoth, placeAt } from "../support/databases.js";
 import { Postgres, postgres, postgresDatabase, skipPostgres } from "../support/postgres.js";
 import { PostgresProxy } from "../support/postgres-proxy.js";
+import { seeded } from "../support/random.js";
 import { tempFolder } from "../support/temp-folder.js";
 
 t.setTimeout(180_000);
@@ -337,6 +338,57 @@ t.test(
     t.equal(runs, 1, "it was not run again");
   },
 );
+
+t.test("connections cut at random: what was told is so", onPostgres, async (t) => {
+  const direct = await postgresDatabase();
+  const proxy = await PostgresProxy.start(t, direct);
+  const database = await open(t, proxy.url);
+  const seed = Number(process.env["TEST_SEED"] ?? Date.now() % 1_000_000);
+  t.comment(`TEST_SEED=${seed}`);
+  const random = seeded(seed);
+  const told = new Map<string, string>();
+  let isOver = false;
+  const cutting = (async () => {
+    while (!isOver) {
+      await sleep(random.below(100));
+      proxy.cut();
+    }
+  })();
+  const write = async (_: unknown, writer: number) => {
+    for (let at = 0; at < 100; at++) {
+      const name = `${writer}-${at}`;
+      const done = insertUser(database, ada(name));
+      told.set(
+        name,
+        await done.then(
+          () => "kept",
+          ({ code }: Fault) => code,
+        ),
+      );
+    }
+  };
+  await Promise.all(Array.from({ length: 4 }, write));
+  isOver = true;
+  await cutting;
+  const rows = await (await postgres()).sql("select name from users", direct);
+  const there = new Set(rows.map((row) => (row as { name: string }).name));
+  const of = (...outcomes: readonly string[]) =>
+    [...told].filter(([, outcome]) => outcomes.includes(outcome)).map(([name]) => name);
+  const [kept, lost] = [of("kept"), of("database/unreachable")];
+  t.comment(`of ${told.size} ${kept.length} kept, ${lost.length} not`);
+  t.ok(kept.length > 20, "some get through");
+  t.same(
+    kept.filter((name) => !there.has(name)),
+    [],
+    "told kept, and not there",
+  );
+  t.same(
+    lost.filter((name) => there.has(name)),
+    [],
+    "told that the database does not answer, and there",
+  );
+  t.equal(kept.length + lost.length + of("database/unknown-outcome").length, told.size);
+});
 
 // Who may in --------------------------------------------------------------------------------------
 t.test("who is not let in reads why, and no password", onPostgres, async (t) => {
