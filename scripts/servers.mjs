@@ -8,7 +8,8 @@
 //                                           8101, a second lakeFS on 8102 (S3 blocks) and one for
 //                                           several users on 8103 (local blocks, with lakeFS's
 //                                           access control server on 8104), and where it is
-//                                           installed PostgreSQL on 8105; data and process ids in
+//                                           installed PostgreSQL on 8105, and an S3 server for
+//                                           lakepack's own store on 8106; data and process ids in
 //                                           DIR (./data-servers); SERVERS_PORT: another first port
 //                                           than 8100
 //   node scripts/servers.mjs lakectl ARG…   runs lakectl, with the key, against the first of them
@@ -359,7 +360,23 @@ async function startPostgres(begin, folder) {
   return postgresUrl(PORT + 5);
 }
 
-const PORTS = 6;
+/** Its URL and bucket, or why it was not started: it needs extended attributes of DIR. */
+async function startStore(begin, folder) {
+  const data = join(folder, "store");
+  mkdirSync(join(data, "lakepack"), { recursive: true });
+  const server = begin("store", [programPath("versitygw"), ...s3Arguments(PORT + 6, data)], {
+    ROOT_ACCESS_KEY: ACCESS_KEY,
+    ROOT_SECRET_KEY: SECRET_KEY,
+  });
+  const url = `http://127.0.0.1:${PORT + 6}`;
+  const answered = until(`${url}/`, "the S3 server of the store", [server], folder);
+  return answered.then(
+    () => `${url}   (bucket lakepack)`,
+    (error) => `not started: ${error.message}`,
+  );
+}
+
+const PORTS = 7;
 /** The first of them. */
 const PORT = Number(process.env.SERVERS_PORT ?? 8100);
 
@@ -419,6 +436,7 @@ async function startAll(folder, started) {
     health.map(([port, what]) => answers(`http://127.0.0.1:${port}/_health`, what)),
   );
   const postgres = await startPostgres(begin, folder);
+  const store = await startStore(begin, folder);
   const file = join(folder, "writer.json");
   if (!existsSync(file))
     writeFileSync(
@@ -431,6 +449,7 @@ lakeFS, S3 blocks      http://127.0.0.1:${PORT + 2}   (bucket lakefs)
 lakeFS, several users  http://127.0.0.1:${PORT + 3}   (a user "writer": ${writer.accessKeyId} ${writer.secretAccessKey})
 S3 server              http://127.0.0.1:${PORT + 1}
 PostgreSQL             ${postgres}
+S3 server, for a store ${store}
 access key ${ACCESS_KEY}
 secret key ${SECRET_KEY}`);
 }

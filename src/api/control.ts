@@ -55,8 +55,12 @@ const COMMANDS = {
   "repo.forget": command(z.strictObject({ name: text }), ({ repositories }, { name }, signal) =>
     repositories.forget(readRepositoryName(name), signal),
   ),
-  "repo.adopt": command(z.strictObject({ name: text }), ({ repositories }, { name }, signal) =>
-    repositories.adopt(readRepositoryName(name), signal),
+  "repo.adopt": command(
+    z.strictObject({ name: text, prefix: text.optional() }),
+    ({ repositories }, { name, prefix }, signal) =>
+      prefix === undefined
+        ? repositories.adopt(readRepositoryName(name), signal)
+        : repositories.takeIn(prefix, readRepositoryName(name), signal),
   ),
   "repo.recover": command(z.strictObject({}), ({ repositories }, _, signal) =>
     repositories.recover(signal),

@@ -302,6 +302,15 @@ export class RepositoryApi {
     return this.#options.repositories.removal.adopt(name, signal);
   }
 
+  /**
+   * Takes in what lies in the store below `prefix`. Throws "store/bad-key", "manifest/damaged",
+   * "repository/exists".
+   */
+  async takeIn(prefix: string, name: RepositoryName, signal: AbortSignal): Promise<Adopted> {
+    const title = await this.#options.repositories.removal.takeIn(prefix, name, signal);
+    return { name: title, outcome: "taken in", names: [], taken: [] };
+  }
+
   /** Removes what was set aside more than `graceHours` ago. */
   async collectSetAside(
     graceHours: number,

@@ -196,7 +196,7 @@ export const FAULTS = {
   "store/bad-credentials": {
     http: 500,
     retry: false,
-    says: "object storage does not know these credentials, or they have expired; give this server new ones",
+    says: "object storage does not know these credentials, or there are none, or they have expired; give this server new ones",
   },
   "store/bad-signature": {
     http: 500,
@@ -211,7 +211,7 @@ export const FAULTS = {
   "store/wrong-region": {
     http: 500,
     retry: false,
-    says: "the bucket is in another region or at another endpoint; correct the settings",
+    says: "the bucket is in another region or at another endpoint than the settings say; correct them",
   },
   "store/untrusted": {
     http: 500,

@@ -289,6 +289,11 @@ export const LIMITS = {
    */
   streamChunkBytes: 256 * KIB,
   /**
+   * Bytes of an LFS object that are asked of an object store at once, twice that in memory for one
+   * download: a round trip of 20 ms costs a tenth at 20 MB/s.
+   */
+  lfsRangeBytes: 4 * MIB,
+  /**
    * A reply that fits below this many bytes carries Content-Length (libgit2, wasm-git and CORS
    * proxies need it).
    */
@@ -892,19 +897,14 @@ export const LIMITS = {
    * Links taken away in one transaction, or taken in from the layout before: some 20 ms of SQLite,
    * which the event loop waits for.
    */
-  lfsLinksAtOnce: 100,
+  lfsLinksAtOnce: 50,
   /** Objects that are listed in one query: 200 bytes each. */
   lfsListedAtOnce: 500,
   /**
    * A name that was announced and never linked to is given up after this: a day is longer than any
-   * upload to the store takes. Links of a repository that nobody came to push to go after it too.
+   * upload to the store takes. So are links of an id that no row stands for.
    */
   lfsUnfinishedMs: 86_400_000,
-  /**
-   * An id that was promised to the first push of a name, and that LFS objects are linked to
-   * meanwhile, is good for so long: half of the time after which its links go.
-   */
-  lfsPromisedIdMs: 43_200_000,
   /** Seconds that a link of a batch's reply is good. Presigned ones of lakeFS live 900 s. */
   lfsLinkSeconds: 800,
 
@@ -950,6 +950,14 @@ export const LIMITS = {
   s3SweepMax: 10_000,
   /** Names directly below one prefix: 100 bytes each in memory. A folder of packs has thousands. */
   storeNamesMax: 1_000_000,
+  /**
+   * Times that an object is read again whose content and tag are not one another's: each needs a
+   * replacement in that very moment. Milliseconds before the second, doubled from one to the next.
+   */
+  s3MisfitsMax: 8,
+  s3MisfitMs: 5,
+  /** Part of such answers, under contention, from which on storage is not fit: most have none. */
+  s3MisfitsPart: 0.02,
   /** Milliseconds that a look at conditional writes under contention takes at start. */
   s3ProbeMs: 2_500,
   /** Replacements of one object by which it looks: a round trip or two each. */

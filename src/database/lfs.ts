@@ -280,10 +280,10 @@ export async function forgetDropped(
 }
 
 /**
- * Returns up to `count` ids that have links, none made after this time, and no repository: nobody
- * came to push to them. Reads all links.
+ * Returns up to `count` ids that have links, none made after this time, and no row: uploads that
+ * ended when their repository was gone. Reads all links.
  */
-export async function listUnmade(
+export async function listRowless(
   database: Database,
   before: string,
   count: number,

@@ -13,6 +13,7 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
   "0003-repository-settings": { up: repositorySettings },
   "0004-lfs-links": { up: lfsLinks },
   "0005-grant-titles": { up: grantTitles },
+  "0006-repository-prefix": { up: repositoryPrefix },
 };
 
 async function users(db: Kysely<unknown>): Promise<void> {
@@ -204,6 +205,11 @@ async function grantTitles(db: Kysely<unknown>): Promise<void> {
     .on("grants")
     .columns(["user_id", "title"])
     .execute();
+}
+
+async function repositoryPrefix(db: Kysely<unknown>): Promise<void> {
+  if ((await columnsOf(db, "repositories", "prefix")).length > 0) return;
+  await db.schema.alterTable("repositories").addColumn("prefix", textOf(db)).execute();
 }
 
 /** The columns of this name that a table has: one or none. */

@@ -58,6 +58,8 @@ export interface RepositoriesTable {
    * "deleted": set aside.
    */
   readonly state: "making" | "made" | "deleted";
+  /** Its place in the store; null: "repos/<id>". */
+  readonly prefix: string | null;
   /** When it was set aside. */
   readonly deleted_at: string | null;
   /**
@@ -86,8 +88,8 @@ export interface GrantsTable {
   readonly user_id: string;
   readonly role: "read" | "write" | "admin";
   /**
-   * Title of the repository, the former one while that is set aside: what a user's grants are listed
-   * by. It stays as long as the id. Null: one that is not listed, because a hub's rule computes it.
+   * Title of the repository, the former one while that is set aside: a user's grants are listed by
+   * it. It stays as long as the id. Null: one that is not listed, because a hub's rule computes it.
    */
   readonly title: string | null;
 }
@@ -113,7 +115,10 @@ export interface LfsObjectsTable {
 
 /** Proof that a repository has an LFS object: only of one that is live. */
 export interface LfsLinksTable {
-  /** No foreign key: objects are uploaded before the push that makes a repository. */
+  /**
+   * No foreign key: who recovers a repository links before its row is back. One that an upload made
+   * while its repository went is found by its id, which has no row.
+   */
   readonly repository_id: string;
   readonly oid: string;
   readonly publication: string;

@@ -26,7 +26,8 @@ export async function takeInFormerLinks(
 ): Promise<number> {
   let links = 0;
   for (const name of await places.store.names(LINKS_FOLDER, signal)) {
-    const id = name.replace(/\/$/, "");
+    if (!name.endsWith("/")) continue;
+    const id = name.slice(0, -1);
     links += await takeInOf(places, id, signal);
     await places.store.deleteAll(linksOf(id), signal);
   }

@@ -4,7 +4,7 @@
  * repository has must bring its bytes: knowing an oid proves nothing.
  */
 import { Fault } from "../base/fault.js";
-import { checkAborted } from "../base/flow.js";
+import { checkAborted, lookAhead } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { Database } from "../database/database.js";
 import {
@@ -56,8 +56,9 @@ export class OwnLfsStore implements LfsStore {
     const linked = await findLinked(database, this.#repositoryId, oid);
     if (linked === undefined) throw new Fault("lfs/missing", { oid, size });
     const key = objectKey(linked);
-    for (let at = start; at < end; at += LIMITS.streamChunkBytes)
-      yield await store.readRange(key, at, Math.min(at + LIMITS.streamChunkBytes, end), signal);
+    const step = store.kind === "disk" ? LIMITS.streamChunkBytes : LIMITS.lfsRangeBytes;
+    const read = ({ from, to }: Range) => store.readRange(key, from, to, signal);
+    for await (const { result } of lookAhead(rangesOf(start, end, step), read)) yield result;
   }
 
   async beginUpload(
@@ -122,4 +123,13 @@ export class OwnLfsStore implements LfsStore {
 
 function now(): string {
   return new Date().toISOString();
+}
+
+interface Range {
+  readonly from: number;
+  readonly to: number;
+}
+
+async function* rangesOf(start: number, end: number, step: number): AsyncGenerator<Range> {
+  for (let from = start; from < end; from += step) yield { from, to: Math.min(from + step, end) };
 }

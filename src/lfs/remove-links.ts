@@ -10,7 +10,7 @@ import {
   dropUnfinished,
   forgetDropped,
   listDropped,
-  listUnmade,
+  listRowless,
   noteDropped,
   type PublishedObject,
   unlink,
@@ -57,8 +57,8 @@ export async function deleteDropped(
 }
 
 /**
- * Drops what no repository can come to: links of ids that nobody pushed to for `graceMs`, a day at
- * least, and files that no row stands for, of a layout or a database before.
+ * Drops what no repository can come to: objects that ids without a row link to, for `graceMs` and a
+ * day at least, and files that no row stands for, of a layout or a database before.
  */
 export async function dropStrays(
   places: OwnLfsPlaces,
@@ -66,7 +66,7 @@ export async function dropStrays(
   signal: AbortSignal,
 ): Promise<void> {
   const before = isoTime(Math.max(graceMs, LIMITS.lfsUnfinishedMs));
-  const page = () => listUnmade(places.database, before, LIMITS.lfsListedAtOnce);
+  const page = () => listRowless(places.database, before, LIMITS.lfsListedAtOnce);
   for (let ids = await page(); ids.length > 0; ids = await page())
     for (const id of ids) await removeLinks(places, id, false, signal);
   for await (const folder of foldersOf(places, signal)) await dropStraysIn(places, folder, signal);

@@ -3,12 +3,12 @@
  * not.
  */
 import { existsSync } from "node:fs";
-import { mkdir, stat, unlink } from "node:fs/promises";
+import { cp, mkdir, stat, unlink } from "node:fs/promises";
 import { createConnection } from "node:net";
 import { join } from "node:path";
 import t from "tap";
 import { LIMITS } from "../../src/base/limits.js";
-import { commit, git, logShows, startLakepack, tryGit } from "../support/harness.js";
+import { commit, git, logShows, prefixOf, startLakepack, tryGit } from "../support/harness.js";
 import { tempFolder } from "../support/temp-folder.js";
 import { lakepack as run } from "../support/lakepack-command.js";
 
@@ -228,4 +228,45 @@ t.test("a folder whose owner does not listen is named", { timeout: 60_000 }, asy
     err: /another lakepack serves this data folder/,
   });
   await server.stop();
+});
+
+t.test("what lies in the store is taken in under a name; places follow a template", async (t) => {
+  const template = { LAKEPACK_REPOSITORY_PREFIX: "{workspace}/artifacts/{id}/{type}-{alias}" };
+  const server = await startLakepack(t, { env: template });
+  const work = join(await tempFolder(t), "work");
+  await git(["init", "-q", "-b", "main", work]);
+  const oid = await commit(work, "one", { "a.txt": "a\n" });
+  await git(["push", "-q", `${server.url}/datasets/ada/data.git`, "HEAD:refs/heads/main"], {
+    cwd: work,
+  });
+  const place = await prefixOf(server.data, "datasets/ada/data");
+  t.match(place, /^ada\/artifacts\/[0-9a-f]{32}\/datasets-data$/);
+  const repo = (...args: string[]) => run(["repo", ...args, "--data", server.data]);
+  t.match(await repo("adopt", place, "ada/again"), { code: 1, err: /datasets\/ada\/data/ });
+  await server.stop();
+  await cp(join(server.data, place), join(server.data, "old/place"), { recursive: true });
+
+  const plain = await startLakepack(t, { data: server.data });
+  t.equal((await repo("adopt", "old/none", "ada/again")).code, 1);
+  t.equal((await repo("adopt", "../old/place", "ada/again")).code, 1);
+  t.match(await repo("adopt", "old/place/", "ada/again"), {
+    code: 0,
+    out: /ada\/again is what lay/,
+  });
+  t.match(await repo("adopt", "old/place", "ada/more"), { code: 1, err: /ada\/again/ });
+  for (const name of ["datasets/ada/data", "ada/again"])
+    t.equal((await git(["ls-remote", `${plain.url}/${name}.git`, "HEAD"])).slice(0, 40), oid, name);
+  await git(["push", "-q", `${plain.url}/ada/again.git`, "HEAD:refs/heads/next"], { cwd: work });
+  t.match(await run(["verify", "--all", "--data", server.data]), {
+    code: 0,
+    out: /ada\/again: good/,
+  });
+  t.match(await repo("delete", "ada/again", "--yes"), { code: 0 });
+  t.match(await repo("forget", "ada/again", "--yes"), { code: 0 });
+  await plain.stop();
+  t.notOk(existsSync(join(server.data, "old/place/git/manifest")));
+  for (const wrong of ["repos/{name}", "{id}/{what}", "/{id}", "a//{id}"]) {
+    const refused = await run(["serve", "--repository-prefix", wrong, "--data", server.data]);
+    t.match(refused, { code: 2, err: /repository_prefix/ }, wrong);
+  }
 });

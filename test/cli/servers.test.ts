@@ -73,9 +73,9 @@ async function run(
   return { code, err };
 }
 
-t.test("a port that is taken, each of the six", async (t) => {
+t.test("a port that is taken, each of the seven", async (t) => {
   const { start, port, data } = await setUp(t, {});
-  for (const at of [0, 3, 5]) {
+  for (const at of [0, 3, 6]) {
     const other = createServer();
     await new Promise<void>((resolve) => void other.listen(port + at, "127.0.0.1", resolve));
     t.match(await start(port), {

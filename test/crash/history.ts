@@ -18,7 +18,7 @@ import { ManifestStore } from "../../src/odb/manifest/store.js";
 import { type Beside, type Finding, verifyRepository } from "../../src/odb/manifest/verify.js";
 import type { Manifest } from "../../src/odb/manifest/manifest.js";
 import type { Pool } from "../../src/pool/task.js";
-import { idOfPrefix, storePrefix } from "../../src/serve/conversation/repository-name.js";
+import { REPOSITORIES_FOLDER, storePrefix } from "../../src/serve/conversation/repository-name.js";
 import { DiskStore } from "../../src/store/disk.js";
 import { type Lakepack, prefixOf, startLakepack, tryGit } from "../support/harness.js";
 import { tempFolder } from "../support/temp-folder.js";
@@ -156,7 +156,7 @@ export class History {
       "INSERT INTO repositories (id, title, namespace, visibility, created_at, state) VALUES (?, ?, ?, 'private', '2026-01-01', 'making')";
     database.prepare(insert).run(id, repository, namespace);
     database.close();
-    return storePrefix(id);
+    return storePrefix({ id, prefix: null });
   }
 
   /** A repository that nobody pushes to here: what its manifest names must be whole. */
@@ -261,7 +261,8 @@ export class History {
     try {
       for (const key of acknowledged) {
         const [repository = "", oid = ""] = key.split(" ");
-        const id = idOfPrefix(await this.#prefixOf(repository));
+        const prefix = await this.#prefixOf(repository);
+        const id = prefix.slice(REPOSITORIES_FOLDER.length);
         const lfs = new OwnLfsStore({ ...services, database }, id);
         if ((await lfs.size({ oid, size: 0 }, signal)) === undefined)
           lost.push(`LFS object ${oid} of ${repository} is gone`);

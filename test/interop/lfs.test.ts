@@ -226,6 +226,24 @@ t.test(
     t.match(await lakepack("verify", "me/third"), /good .*1 LFS objects/);
     t.equal(await lakepack("gc", "--all", "--grace", "0"), "me/third: 0 files (0 bytes) removed\n");
     t.equal(await clones("third"), true);
+
+    await lakepack("repo", "delete", "me/third", "--yes");
+    const age = (column: string, table: string) => {
+      const database = new Libsql(join(server.data, "lakepack.db"));
+      const then = new Date(Date.now() - 25 * 3_600_000).toISOString();
+      database.prepare(`UPDATE ${table} SET ${column} = ? WHERE ${column} IS NOT NULL`).run(then);
+      database.close();
+    };
+    age("deleted_at", "repositories");
+    t.match(await lakepack("gc", "--all"), /^1 deleted repositories: /);
+    t.same(await objects(), [third], "it is dropped, and has a grace of its own");
+    age("dropped_at", "lfs_objects");
+    const megabytes = 3 << 20;
+    t.equal(
+      await lakepack("gc", "--all"),
+      `0 deleted repositories: 1 files (${megabytes} bytes) removed\n`,
+    );
+    t.same(await objects(), []);
   },
 );
 

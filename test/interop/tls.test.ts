@@ -11,43 +11,16 @@ import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
 import { lakepack } from "../support/lakepack-command.js";
 import { type Guarded, startGuarded } from "../support/accounts-rig.js";
+import { type Certificate, certificate, skipCertificates } from "../support/certificate.js";
 import { checkFsck, commit, git, tryGit } from "../support/harness.js";
 import { tempFolder } from "../support/temp-folder.js";
 
 const SAMPLE = fileURLToPath(new URL("../../../scripts/nginx.conf", import.meta.url));
 const runs = (program: string, arg: string) => spawnSync(program, [arg]).status === 0;
-const SKIP_TLS = runs("openssl", "version") ? false : "openssl is not installed";
+const SKIP_TLS = skipCertificates;
 const SKIP_NGINX = SKIP_TLS === false && !runs("nginx", "-v") ? "nginx is not installed" : SKIP_TLS;
 const SKIP_LFS =
   spawnSync("git", ["lfs", "version"]).status === 0 ? SKIP_NGINX : "git-lfs is not installed";
-
-interface Certificate {
-  readonly certificate: string;
-  readonly key: string;
-}
-
-/** Made for localhost, signed by itself. */
-async function certificate(t: Test): Promise<Certificate> {
-  const folder = await tempFolder(t);
-  const made = { certificate: join(folder, "cert.pem"), key: join(folder, "key.pem") };
-  const names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];
-  const run = spawnSync("openssl", [
-    "req",
-    "-x509",
-    "-newkey",
-    "rsa:2048",
-    "-nodes",
-    "-days",
-    "2",
-    "-keyout",
-    made.key,
-    "-out",
-    made.certificate,
-    ...names,
-  ]);
-  if (run.status !== 0) throw new Error(run.stderr.toString());
-  return made;
-}
 
 /**
  * Stock git pushes and clones at `url`, trusting the certificate, with the token as user name, as

@@ -308,3 +308,18 @@ async function waitFor(done: () => Promise<boolean>): Promise<void> {
   }
   throw new Error("it did not come about");
 }
+
+t.test("a link to upload to a repository that is not made yet outlives a restart", async (t) => {
+  const first = await startLakepack(t);
+  const content = randomBytes(100);
+  const object = objectOf(content);
+  const { upload } = await uploadLink(first, object, "me/new");
+  await first.stop();
+  const second = await startLakepack(t, { data: first.data });
+  const { pathname, search } = new URL(upload);
+  t.equal(await put(`${second.url}${pathname}${search}`, content), 200);
+  t.same((await batch(second, "upload", [object], {}, "me/new"))[0]?.actions, undefined);
+  await makeRepository(t, second, "me/new");
+  const [answer] = await batch(second, "download", [object], {}, "me/new");
+  t.ok(answer?.actions?.download, "the push made the same repository");
+});

@@ -4,7 +4,9 @@
  */
 import { randomBytes } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
+import { type AddressInfo, connect } from "node:net";
 import { join } from "node:path";
+import { createServer } from "node:tls";
 import { inspect } from "node:util";
 import { S3 } from "@aws-sdk/client-s3";
 import t, { type Test } from "tap";
@@ -12,6 +14,7 @@ import { utf8 } from "../../src/base/bytes.js";
 import { Fault } from "../../src/base/fault.js";
 import { openS3Store, type S3Options, type S3Store } from "../../src/store/s3/s3-store.js";
 import { faultOf } from "../conformance/store.js";
+import { certificate, skipCertificates } from "../support/certificate.js";
 import {
   fates,
   operationOf,
@@ -78,6 +81,8 @@ const DROP: S3Mishap = { as: "drop" };
 const SLOW_DOWN: S3Mishap = { as: "answer", status: 503, code: "SlowDown" };
 const CONTENDED: S3Mishap = { as: "answer", status: 409, code: "ConditionalRequestConflict" };
 const BROKEN: S3Mishap = { as: "answer", status: 500, code: "InternalError" };
+/** S3 may find out that a completion fails when it has begun to answer. */
+const FAILED_AS_200: S3Mishap = { as: "answer", status: 200, code: "InternalError" };
 const HERE = { skip: skipS3 };
 
 t.test("a write whose reply is lost has landed, and is told so", HERE, async (t) => {
@@ -183,7 +188,7 @@ t.test("throttling is waited for, and told where it lasts; nothing is unknown", 
 });
 
 t.test("failures that last: reads say so, writes that may land are unknown", HERE, async (t) => {
-  const { store, deal } = await scene(t);
+  const { store, deal } = await scene(t, { patienceMs: 900 });
   const tag = await store.putIfMatch("m", utf8("1"), undefined);
   deal("PutObject", ...everyTime(BROKEN));
   t.equal(await faultOf(store.putIfMatch("m", utf8("2"), tag)), "store/unknown-outcome");
@@ -265,10 +270,12 @@ t.test("publications whose replies are lost are there once, and whole", HERE, as
   deal("PutObject", LOST);
   await store.publish("small", small);
   t.equal(await store.size("small"), MIB);
-  const operations = ["CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"];
+  const MISHAPS: readonly S3Mishap[] = [LOST, DROP, SLOW_DOWN, { as: "half" }];
+  const COMPLETION = "CompleteMultipartUpload";
+  const operations = ["CreateMultipartUpload", "UploadPart", COMPLETION];
   for (const [at, operation] of operations.entries())
-    for (const mishap of [LOST, DROP, SLOW_DOWN, { as: "half" }] as const) {
-      const key = `packs/${at}-${mishap.as}`;
+    for (const mishap of [...MISHAPS, ...(operation === COMPLETION ? [FAILED_AS_200] : [])]) {
+      const key = `packs/${at}-${mishap.as}-${mishap === FAILED_AS_200}`;
       deal(operation, mishap);
       await store.publish(key, path);
       await store.cache.forget(key); // which has it by the publication
@@ -392,6 +399,30 @@ t.test("what is wrong with settings is told by name, and without the secret", HE
     proxy.onCall = () => ({ as: "answer", status, code: name });
     t.match(await opened({}), { code }, name);
   }
+});
+
+const TRUST = { skip: skipS3 || skipCertificates };
+
+t.test("a certificate is trusted by a file of its authority", TRUST, async (t) => {
+  const server = await startS3Server(t);
+  const made = await certificate(t);
+  const secured = createServer(
+    { cert: await readFile(made.certificate), key: await readFile(made.key) },
+    (socket) => {
+      const onward = connect(server.port, "127.0.0.1");
+      for (const end of [socket, onward])
+        end.on("error", () => [socket, onward].map((one) => one.destroy()));
+      socket.pipe(onward).pipe(socket);
+    },
+  );
+  await new Promise<void>((resolve) => void secured.listen(0, "127.0.0.1", resolve));
+  t.teardown(() => secured.close());
+  const endpoint = `https://127.0.0.1:${(secured.address() as AddressInfo).port}`;
+  const options = await s3Options(t, { ...server, endpoint }, { patienceMs: 500 });
+  t.equal(await faultOf(openS3Store(options)), "store/untrusted");
+  const store = await openTestStore(t, { ...options, caFile: made.certificate });
+  await store.putIfAbsent("a", utf8("a"));
+  t.equal(textOf(await store.get("a", BYTES_MAX)), "a");
 });
 
 t.test("a key that is a folder of others is refused with words where it is", HERE, async (t) => {

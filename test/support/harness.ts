@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Test } from "tap";
 import { Database } from "../../src/database/database.js";
-import { findRepository } from "../../src/database/repositories.js";
+import { findRepository, findRepositoryById } from "../../src/database/repositories.js";
 import { storePrefix } from "../../src/serve/conversation/repository-name.js";
 import { tempFolder } from "./temp-folder.js";
 
@@ -133,7 +133,8 @@ export async function prefixOf(data: string, title: string): Promise<string> {
   try {
     const row = await findRepository(database, title);
     if (row === undefined) throw new Error(`nothing is called ${title} in ${data}`);
-    return storePrefix(row.leads_to ?? row.id);
+    const target = row.leads_to === null ? row : await findRepositoryById(database, row.leads_to);
+    return storePrefix(target ?? row);
   } finally {
     await database.close();
   }

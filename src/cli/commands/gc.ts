@@ -23,7 +23,7 @@ export function gcCommand(): Command {
     .argument("[names...]", "ns/name, datasets/ns/name, spaces/ns/name, lakefs/repository")
     .option(
       "--all",
-      "every repository that is not over lakeFS (to look at one of those lakeFS is asked), and what is left of deleted ones",
+      "every repository that is not over lakeFS (to look at one of those lakeFS is asked), what is left of deleted ones, and Git LFS objects that nothing leads to",
     )
     .option(
       "--grace <hours>",

@@ -290,23 +290,31 @@ function forgetCommand(): Command {
 }
 
 function adoptCommand(): Command {
-  return subcommand("adopt", "Bring back what had this name last.")
-    .argument("<name>", ANY_NAME)
+  return subcommand(
+    "adopt",
+    "Bring back what had this name last, or take in what lies in the store.",
+  )
+    .argument("<name|prefix>", `${ANY_NAME}; or a place in the store: repos/<id>`)
+    .argument("[name]", "the name that what lies there shall have")
     .addHelpText(
       "after",
-      "\nWhere another repository has the name by now, that one gets its visibility, grants and other names.\n",
+      "\nWhere another repository has the name by now, that one gets its visibility, grants and other names. What is taken in is private.\n",
     )
-    .action(async (name: string, options: SubcommandOptions) => {
-      const done = await control(folderSettings(options), "repo.adopt", { name });
-      const what =
-        done.outcome === "restored"
-          ? "has its name again"
-          : "has the visibility and the grants of the one before";
+    .action(async (first: string, second: string | undefined, options: SubcommandOptions) => {
+      const given = second === undefined ? { name: first } : { prefix: first, name: second };
+      const done = await control(folderSettings(options), "repo.adopt", given);
+      const what = ADOPTED[done.outcome];
       const names = done.names.map((each) => `${each} leads to it again`);
       const taken = done.taken.map((each) => `${each} leads elsewhere by now`);
       print(options, done, [`${done.name} ${what}`, ...names, ...taken].join("\n"));
     });
 }
+
+const ADOPTED = {
+  restored: "has its name again",
+  inherited: "has the visibility and the grants of the one before",
+  "taken in": "is what lay there",
+} as const;
 
 function recoverCommand(): Command {
   return subcommand(

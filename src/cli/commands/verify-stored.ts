@@ -20,6 +20,7 @@ import type { RepositoryRow } from "../../database/schema.js";
 import {
   candidatesOf,
   readRepositoryName,
+  REPOSITORIES_FOLDER,
   storePrefix,
   titleOf,
 } from "../../serve/conversation/repository-name.js";
@@ -46,6 +47,8 @@ interface Report {
 interface Checked {
   readonly name: string;
   readonly id: string;
+  /** Its place in the store. */
+  readonly prefix: string;
   /** It has had a manifest. */
   readonly isMade: boolean;
   /** The database that it stands in. */
@@ -109,8 +112,7 @@ interface Place extends Checked {
 }
 
 async function verifyOne(place: Place): Promise<Report> {
-  const { store, pool, name, id, isMade, folder } = place;
-  const prefix = storePrefix(id);
+  const { store, pool, name, id, prefix, isMade, folder } = place;
   const { signal } = new AbortController();
   const beside = {
     beside: (manifest: Parameters<typeof verifyRecords>[2]) =>
@@ -162,8 +164,10 @@ async function all(store: Store, database: Database | undefined): Promise<ToVeri
   if (database === undefined) return { checked: [], reports: await unnamed(store, []) };
   const rows = await allRepositories(database);
   const held = rows.filter(({ state, leads_to: target }) => state === "made" && target === null);
-  const checked = held.flatMap(({ id, title }) =>
-    title === null ? [] : [{ name: title, id, isMade: true, database }],
+  const checked = held.flatMap((row) =>
+    row.title === null
+      ? []
+      : [{ name: row.title, id: row.id, prefix: storePrefix(row), isMade: true, database }],
   );
   return { checked, reports: await unnamed(store, rows) };
 }
@@ -183,7 +187,13 @@ async function checkedOf(database: Database | undefined, text: string): Promise<
     const target = row?.leads_to ?? undefined;
     const held = target === undefined ? row : await findRepositoryById(database, target);
     if (held !== undefined)
-      return { name: titleOf(name), id: held.id, isMade: held.state === "made", database };
+      return {
+        name: titleOf(name),
+        id: held.id,
+        prefix: storePrefix(held),
+        isMade: held.state === "made",
+        database,
+      };
   }
   throw new Fault("repository/missing", { name: titleOf(asked) });
 }
@@ -194,12 +204,12 @@ async function unnamed(store: Store, rows: readonly RepositoryRow[]): Promise<Re
   const unknown = (await storedRepositories(store)).filter(({ id }) => !known.has(id));
   return unknown.map(({ id }) => {
     const finding = {
-      file: storePrefix(id),
+      file: `${REPOSITORIES_FOLDER}${id}`,
       problem: "the database knows no repository of this id",
       advice: UNNAMED_ADVICE,
     };
     return {
-      name: storePrefix(id),
+      name: `${REPOSITORIES_FOLDER}${id}`,
       refs: 0,
       packs: 0,
       objects: 0,

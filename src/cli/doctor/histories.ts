@@ -54,9 +54,10 @@ async function noted(settings: Settings): Promise<string[]> {
 
 async function notedIn(store: Store, rows: readonly RepositoryRow[]): Promise<string[]> {
   const found: string[] = [];
-  for (const { id, lakefs, title } of rows) {
+  for (const row of rows) {
+    const { lakefs, title } = row;
     if (lakefs === null || title === null) continue;
-    const records = new LakeNotes(store, storePrefix(id));
+    const records = new LakeNotes(store, storePrefix(row));
     for (const { commit, path } of await records.cuts())
       found.push(`${lakefs}: cut at lakeFS commit ${commit.slice(0, 12)} (${path})`);
     for (const { commit, path } of await records.lost())

@@ -4,9 +4,12 @@
  */
 import { asFault } from "../../base/fault.js";
 import { Database } from "../../database/database.js";
+import { MANIFEST_NAME } from "../../odb/manifest/store.js";
+import type { RepositoryRow } from "../../database/schema.js";
+import type { Store } from "../../store/store.js";
 import { allRepositories } from "../../database/repositories.js";
-import { storePrefix } from "../../serve/conversation/repository-name.js";
-import { storedRepositories } from "../../serve/repositories/stored.js";
+import { REPOSITORIES_FOLDER } from "../../serve/conversation/repository-name.js";
+import { type StoredRepository, storedRepositories } from "../../serve/repositories/stored.js";
 import { withStore } from "../server/store.js";
 import { databasePlace } from "../server/accounts.js";
 import type { Check } from "./check.js";
@@ -37,17 +40,14 @@ async function compare(settings: Settings): Promise<Check> {
   const database = await Database.openToRead(databasePlace(settings));
   const rows =
     database === undefined ? [] : await allRepositories(database).finally(() => database.close());
-  const stored = new Map(
-    (await withStore(settings, storedRepositories)).map((one) => [one.id, one]),
-  );
   const known = new Set(rows.map(({ id }) => id));
-  const unnamed = [...stored.keys()].filter((id) => !known.has(id)).map(storePrefix);
-  const gone = rows
-    .filter(
-      ({ id, state, leads_to: target }) =>
-        state === "made" && target === null && stored.get(id)?.hasManifest !== true,
-    )
-    .map(({ title, id }) => title ?? id);
+  const { unnamed, gone } = await withStore(settings, async (store) => {
+    const stored = await storedRepositories(store);
+    return {
+      unnamed: stored.filter(({ id }) => !known.has(id)).map(({ id }) => REPOSITORIES_FOLDER + id),
+      gone: await withoutManifest(store, rows, stored),
+    };
+  });
   if (unnamed.length === 0 && gone.length === 0)
     return {
       name: "repositories",
@@ -63,6 +63,23 @@ async function compare(settings: Settings): Promise<Check> {
     ...(gone.length === 0 ? [] : [GONE_ADVICE]),
   ];
   return { name: "repositories", good: false, found: found.join("; "), advice: advice.join("; ") };
+}
+
+/** Names of repositories that have had a manifest, and have none. */
+async function withoutManifest(
+  store: Store,
+  rows: readonly RepositoryRow[],
+  stored: readonly StoredRepository[],
+): Promise<string[]> {
+  const found = new Set(stored.filter(({ hasManifest }) => hasManifest).map(({ id }) => id));
+  const gone: string[] = [];
+  for (const row of rows) {
+    if (row.state !== "made" || row.leads_to !== null || found.has(row.id)) continue;
+    const isElsewhere = row.prefix !== null;
+    if (isElsewhere && (await store.size(`${row.prefix}/${MANIFEST_NAME}`)) !== undefined) continue;
+    gone.push(row.title ?? row.id);
+  }
+  return gone;
 }
 
 function some(names: readonly string[]): string {

@@ -32,7 +32,6 @@ import { type LakefsSettings, Repositories } from "../../serve/repositories/repo
 import { Door, type Guard } from "../../serve/repositories/door.js";
 import type { PushPolicy } from "../../serve/conversation/push-policy.js";
 import { Readiness } from "../../serve/readiness.js";
-import { idOfPrefix } from "../../serve/conversation/repository-name.js";
 import { RepositoryTable } from "../../serve/repositories/table.js";
 import { Reached } from "../../serve/fetch/reached.js";
 import { RefAnswers } from "../../serve/fetch/ref-answers.js";
@@ -225,7 +224,7 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
       lakefs: () => lakefs?.client.http.figures ?? new Map(),
       store: () => figures?.() ?? new Map(),
     });
-    const table = new RepositoryTable(opened.database);
+    const table = new RepositoryTable(opened.database, Date.now, settings.repository_prefix);
     const probeDatabase = () => probeWrite(opened.database);
     const identity = {
       table,
@@ -509,8 +508,7 @@ function assemble(settings: Settings, parts: Parts): Assembled {
     log,
     lfs: new LfsService({
       proofs: new LinkProofs(linkKey),
-      storeOf: ({ id, lfs }) =>
-        lfs ?? new OwnLfsStore({ store, database, pool, incoming }, idOfPrefix(id)),
+      storeOf: ({ id, lfs }) => lfs ?? new OwnLfsStore({ store, database, pool, incoming }, id),
       pool,
     }),
     offer,

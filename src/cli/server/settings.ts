@@ -9,6 +9,7 @@ import { Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
 import { isPostgresUrl, readPostgresUrl } from "../../database/postgres-url.js";
 import { isUnsettable, readFsckLevels } from "../../git/fsck/levels.js";
+import { complaintOfTemplate, PREFIX_TEMPLATE } from "../../serve/conversation/repository-name.js";
 import { isKey } from "../../store/key.js";
 import { parseYaml } from "../../lakefs/api/yaml.js";
 
@@ -53,6 +54,11 @@ const bucket = z
     return { bucket: name, prefix: prefix.replace(/\/+$/, "") };
   })
   .refine(({ prefix }) => prefix === "" || isKey(prefix));
+
+const prefixTemplate = z.string().superRefine((text, context) => {
+  const message = complaintOfTemplate(text);
+  if (message !== undefined) context.addIssue({ code: "custom", message, params: TOLD });
+});
 
 /** The reason of an issue of this kind is told. */
 const TOLD = { told: true } as const;
@@ -231,6 +237,12 @@ export const SETTINGS = {
     "32g",
     "bytes, with k, m, g or t",
     "with store s3://…: copies of packs and their tables kept on this machine's disk",
+  ),
+  repository_prefix: setting(
+    prefixTemplate,
+    PREFIX_TEMPLATE,
+    "a template with {id} (never used again), and perhaps {type} {ns} {name} {workspace} {alias}, as they are when the repository is made",
+    "place of new repositories in the store: {workspace}/artifacts/{id}; it stays what it was when they were made",
   ),
   manifest_fresh_ms: setting(
     z.coerce.number().int().min(0).max(60_000),

@@ -47,8 +47,7 @@ export interface PromisedContents {
 
 export interface Repository {
   /**
-   * Store prefix and cache identity, "repos/<id>": of no other repository, whatever it is called
-   * and whenever it is there.
+   * Its row's id: of no other repository, whatever it is called and whenever it is there.
    */
   readonly id: string;
   readonly type: RepositoryType;

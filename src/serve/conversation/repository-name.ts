@@ -4,6 +4,7 @@
  */
 import { Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
+import { isKey } from "../../store/key.js";
 import { isLakefsRepositoryName } from "../../lakefs/rules/hub-names.js";
 
 /** Types of a hub's repository, in the order in which a name without a type is looked for. */
@@ -141,16 +142,51 @@ export function lakefsName(repository: string): TypedName {
   return { type: "lakefs", namespace: LAKEFS_NAMESPACE, name: repository };
 }
 
-/**
- * Returns the place of a repository in the store, whatever its names are. The one place that knows.
- */
-export function storePrefix(id: string): string {
-  return `repos/${id}`;
+/** Where the repositories of the layout before lie, and those of a server without a template. */
+export const REPOSITORIES_FOLDER = "repos/";
+
+/** The place of new repositories in the store, of which `{id}` is in no other's. */
+export const PREFIX_TEMPLATE = `${REPOSITORIES_FOLDER}{id}`;
+
+/** Returns the place of a repository in the store, whatever its names are. */
+export function storePrefix({
+  id,
+  prefix,
+}: {
+  readonly id: string;
+  readonly prefix: string | null;
+}) {
+  return prefix ?? `${REPOSITORIES_FOLDER}${id}`;
 }
 
-/** The id in a store prefix. */
-export function idOfPrefix(prefix: string): string {
-  return prefix.slice(storePrefix("").length);
+/** A user's names of the parts of a name: a hub's, and those of artifact stores. */
+const PREFIX_FIELDS = ["id", "type", "ns", "name", "workspace", "alias"] as const;
+
+/**
+ * Returns the reason why a template is none, or undefined. One without `{id}` would give two
+ * repositories one place.
+ */
+export function complaintOfTemplate(template: string): string | undefined {
+  const fields = [...template.matchAll(/\{([^{}]*)\}/g)].map(([, field]) => field);
+  const unknown = fields.find((field) => !PREFIX_FIELDS.some((one) => one === field));
+  if (unknown !== undefined) return `{${unknown}} is not known`;
+  if (!fields.includes("id")) return "it must have {id}: no other repository ever has the same";
+  const sample = fillTemplate(template, "0".repeat(32), {
+    type: "models",
+    namespace: "a",
+    name: "b",
+  });
+  return isKey(sample) ? undefined : "it is no key of the store";
+}
+
+/** Returns the place of a new repository. */
+export function fillTemplate(
+  template: string,
+  id: string,
+  { type, namespace, name }: TypedName,
+): string {
+  const fields = { id, type, ns: namespace, name, workspace: namespace, alias: name };
+  return template.replace(/\{(\w+)\}/g, (_, field: keyof typeof fields) => fields[field]);
 }
 
 /**

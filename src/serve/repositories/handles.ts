@@ -32,6 +32,8 @@ import { storePrefix } from "../conversation/repository-name.js";
 import type { RepositoryTable } from "./table.js";
 
 export interface Handle {
+  /** Its place in the store. */
+  readonly prefix: string;
   readonly manifests: ManifestStore;
   readonly refs: RefStore;
   readonly objects: ManifestObjects;
@@ -129,10 +131,11 @@ export class RepositoryHandles {
     const alive = this.#alive.get(row.id)?.deref();
     if (alive !== undefined) return alive;
     const { services, defaultBranch } = this.#options;
-    const prefix = storePrefix(row.id);
+    const prefix = storePrefix(row);
     const manifests = this.#manifests(row, defaultBranch);
     const refs = new ManifestRefs(manifests, services.store, prefix);
     return this.#remember(row.id, {
+      prefix,
       manifests,
       refs,
       objects: new ManifestObjects({ ...services, isLed: true }, manifests, prefix),
@@ -197,7 +200,7 @@ export class RepositoryHandles {
     const { services, lakefs, confirm, log } = this.#options;
     if (lakefs === undefined || row.lakefs === null)
       throw new Fault("base/internal", { reason: "this repository is not in lakeFS" });
-    const [id, prefix, repository] = [row.id, storePrefix(row.id), row.lakefs];
+    const [id, prefix, repository] = [row.id, storePrefix(row), row.lakefs];
     const manifests = this.#manifests(row, "main");
     const { store, incoming } = services;
     const pool = services.pool.sharedBy({ repository: prefix, caller: prefix }); // what is read for all, or landed for one
@@ -255,6 +258,7 @@ export class RepositoryHandles {
     const fold = (choice: FoldChoice, folding: AbortSignal) =>
       promised.mending(() => objects.fold(folding, { ...choice, promises: lists }), folding);
     return this.#remember(id, {
+      prefix,
       manifests,
       refs,
       objects,
@@ -266,7 +270,8 @@ export class RepositoryHandles {
     });
   }
 
-  #manifests({ id, title, state }: RepositoryRow, defaultBranch: string): ManifestStore {
+  #manifests(row: RepositoryRow, defaultBranch: string): ManifestStore {
+    const { id, title, state } = row;
     const { services, table, log, manifestFreshMs: freshMs } = this.#options;
     const made = () =>
       table.markMade(id).catch((error: unknown) => {
@@ -278,7 +283,7 @@ export class RepositoryHandles {
       });
     const named = title === null ? {} : { name: title };
     const life = { isMade: state === "made", made, freshMs, ...named };
-    return new ManifestStore(services.store, storePrefix(id), `refs/heads/${defaultBranch}`, life);
+    return new ManifestStore(services.store, storePrefix(row), `refs/heads/${defaultBranch}`, life);
   }
 
   #remember(id: string, handle: Handle): Handle {

@@ -37,10 +37,7 @@ export class RepositoryMaker {
    * Rows of repositories that pushes under way will make, by title: those that come meanwhile make
    * the same one.
    */
-  readonly #pending = new LRUCache<string, RepositoryRow>({
-    max: LIMITS.repositoryHandlesMax,
-    ttl: LIMITS.lfsPromisedIdMs,
-  });
+  readonly #pending = new LRUCache<string, RepositoryRow>({ max: LIMITS.repositoryHandlesMax });
 
   constructor(options: MakerOptions) {
     this.#options = options;

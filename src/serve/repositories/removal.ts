@@ -10,12 +10,15 @@ import type { Database } from "../../database/database.js";
 import { deleteDropped, dropStrays, removeLinks } from "../../lfs/remove-links.js";
 import { faultFacts, type Log } from "../../observe/log.js";
 import { MANIFEST_NAME, ManifestStore } from "../../odb/manifest/store.js";
+import { checkKey } from "../../store/key.js";
 import type { Amount, Store } from "../../store/store.js";
 import {
+  badName,
   candidatesOf,
   ownerOf,
   readRepositoryName,
   type RepositoryName,
+  REPOSITORIES_FOLDER,
   storePrefix,
   titleOf,
   type TypedName,
@@ -39,9 +42,9 @@ export interface Adopted {
   readonly name: string;
   /**
    * "restored": it has its name again. "inherited": the one that has its name now got its
-   * visibility, grants and other names.
+   * visibility, grants and other names. "taken in": it lay in the store, and no name led to it.
    */
-  readonly outcome: "restored" | "inherited";
+  readonly outcome: "restored" | "inherited" | "taken in";
   /** Other names that lead to it again. */
   readonly names: readonly string[];
   /** Other names that lead elsewhere by now, and stay there. */
@@ -121,7 +124,7 @@ export class RepositoryRemoval {
     const unnamed = stored.find(({ id, hasManifest }) => hasManifest && !known.has(id));
     if (unnamed === undefined) return dropStrays(this.#options, graceMs, signal);
     log.warn("LFS objects that nothing leads to stay: a repository has lost its row", {
-      repository: storePrefix(unnamed.id),
+      repository: unnamed.id,
       advice: "lakepack repo recover",
     });
   }
@@ -168,9 +171,14 @@ export class RepositoryRemoval {
   async #recoverOne(id: string, signal: AbortSignal): Promise<Recovered> {
     const { table, store } = this.#options;
     const failed = (name: string | null, reason: string) => ({ id, name, reason, lfsObjects: 0 });
-    const manifest = await new ManifestStore(store, storePrefix(id), "refs/heads/main", {
-      isMade: true,
-    })
+    const manifest = await new ManifestStore(
+      store,
+      `${REPOSITORIES_FOLDER}${id}`,
+      "refs/heads/main",
+      {
+        isMade: true,
+      },
+    )
       .read(signal)
       .catch(asFault);
     if (manifest instanceof Fault) return failed(null, manifest.message);
@@ -179,11 +187,34 @@ export class RepositoryRemoval {
     if (name === null || typed === undefined) return failed(name, "its manifest tells no name");
     if (typed.type === "lakefs")
       return failed(name, "it came from lakeFS, and is read again from there");
-    const row = { ...table.newRow({ title: name, namespace: ownerOf(typed), state: "made" }), id };
+    const made = table.newRow({ title: name, namespace: ownerOf(typed), state: "made" });
+    const row = { ...made, id, prefix: null };
     const lfsObjects = await this.#relink(row, signal); // before anybody can know that it is back
     return (await table.insert(row))
       ? { id, name, reason: null, lfsObjects }
       : failed(name, "another repository has this name");
+  }
+
+  /**
+   * Takes in a repository that lies in the store below `prefix` and stands in no row, private,
+   * under a name that is free. Throws "store/bad-key", "manifest/damaged", "repository/exists".
+   */
+  async takeIn(prefix: string, asked: RepositoryName, signal: AbortSignal): Promise<string> {
+    const { table, store, log } = this.#options;
+    const place = checkKey(prefix.replace(/\/+$/, ""));
+    const [name] = candidatesOf(asked) as [TypedName];
+    const title = titleOf(name);
+    if (name.type === "lakefs") throw badName(title, "it is lakeFS's, and is read from there");
+    await new ManifestStore(store, place, "refs/heads/main", { isMade: true }).read(signal);
+    const holder = (await table.all()).find((row) => storePrefix(row) === place);
+    if (holder !== undefined)
+      throw new Fault("repository/exists", { name: holder.title ?? holder.former_title ?? place });
+    const made = table.newRow({ title, namespace: ownerOf(name), state: "made" });
+    const row = { ...made, prefix: place };
+    await this.#relink(row, signal);
+    if (!(await table.insert(row))) throw new Fault("repository/exists", { name: title });
+    log.info("a repository of the store is taken in", { name: title, prefix: place });
+    return title;
   }
 
   async #relink(row: RepositoryRow, signal: AbortSignal): Promise<number | null> {
@@ -208,8 +239,8 @@ export class RepositoryRemoval {
     return { names, taken };
   }
 
-  async #stateOf({ id }: RepositoryRow, signal: AbortSignal): Promise<RepositoryRow["state"]> {
-    return (await this.#options.store.size(`${storePrefix(id)}/${MANIFEST_NAME}`, signal)) ===
+  async #stateOf(row: RepositoryRow, signal: AbortSignal): Promise<RepositoryRow["state"]> {
+    return (await this.#options.store.size(`${storePrefix(row)}/${MANIFEST_NAME}`, signal)) ===
       undefined
       ? "making"
       : "made";
@@ -247,9 +278,9 @@ export class RepositoryRemoval {
   ): Promise<Amount> {
     const { table, store, log } = this.#options;
     let removed: Amount = { files: 0, bytes: 0 };
-    for (const { id } of rows.filter(({ leads_to: target }) => target === null)) {
-      const objects = await removeLinks(this.#options, id, graceMs === 0, signal);
-      const files = await store.deleteAll(`${storePrefix(id)}/`, signal);
+    for (const row of rows.filter(({ leads_to: target }) => target === null)) {
+      const objects = await removeLinks(this.#options, row.id, graceMs === 0, signal);
+      const files = await store.deleteAll(`${storePrefix(row)}/`, signal);
       removed = sum(removed, sum(objects, files));
     }
     for (const { id } of rows) await table.remove(id);

@@ -26,7 +26,6 @@ import { type Handle, type LakefsSettings, RepositoryHandles } from "./handles.j
 import {
   lakefsName,
   type RepositoryName,
-  idOfPrefix,
   storePrefix,
   titleOf,
   type TypedName,
@@ -150,7 +149,6 @@ export class Repositories {
     if (there !== undefined) this.#handles.use(row.id, handle);
     const notices = asked.type === "untyped" ? await this.#finder.ambiguities(name, how) : [];
     const { refs, objects, lfs, lakefs, promised } = handle;
-    const id = storePrefix(row.id);
     const conceal =
       row.lakefs === null ? undefined : await this.#finder.conceal(name, row.lakefs, asker);
     const changed = () => this.#upkeep.plan(row.id, handle);
@@ -162,7 +160,7 @@ export class Repositories {
           }
         : { created: false };
     return {
-      id,
+      id: row.id,
       type: name.type,
       title: titleOf(name),
       role,
@@ -205,13 +203,13 @@ export class Repositories {
   async changeSettings({ id, title }: Repository, change: SettingsChange): Promise<void> {
     const apply = (before: string | null) =>
       formatSettings(changeSettings(readSettingsOf({ settings: before }), change));
-    if (!(await this.#options.table.changeSettings(idOfPrefix(id), apply)))
+    if (!(await this.#options.table.changeSettings(id, apply)))
       throw new Fault("repository/missing", { name: title });
   }
 
   /** The row of what is there, as the database has it now. Throws "repository/missing". */
   async rowOf({ id, title }: Repository): Promise<RepositoryRow> {
-    const row = await this.#options.table.read(idOfPrefix(id));
+    const row = await this.#options.table.read(id);
     if (row === undefined) throw new Fault("repository/missing", { name: title });
     return row;
   }
@@ -229,7 +227,7 @@ export class Repositories {
     return repairNotedMapping(
       (lakefs as LakefsSettings).client.in(repository),
       services.store,
-      storePrefix(row.id),
+      storePrefix(row),
       signal,
     );
   }
@@ -286,7 +284,7 @@ export class Repositories {
     // In turn: without a grace period what maintenance is writing would be taken for a leaving.
     return this.#options.maintenance.inTurn(row.id, async () => {
       await handle.fold?.(THOROUGHLY, signal);
-      return this.#upkeep.collect(row.id, handle, graceMs, signal);
+      return this.#upkeep.collect(handle, graceMs, signal);
     });
   }
 

@@ -1,14 +1,14 @@
 /** Reads the store's repositories, whatever the database says of them. */
 import { MANIFEST_NAME } from "../../odb/manifest/store.js";
 import type { Store } from "../../store/store.js";
-import { storePrefix } from "../conversation/repository-name.js";
+import { REPOSITORIES_FOLDER } from "../conversation/repository-name.js";
 
 export interface StoredRepository {
   readonly id: string;
   readonly hasManifest: boolean;
 }
 
-const FOLDER = storePrefix("");
+const FOLDER = REPOSITORIES_FOLDER;
 
 /**
  * By id. A folder that is no id (repositories of older versions, an operator's files) is named by

@@ -9,6 +9,13 @@ import { LIMITS } from "../../base/limits.js";
 import type { Database } from "../../database/database.js";
 import * as queries from "../../database/repositories.js";
 import type { RepositoryRow } from "../../database/schema.js";
+import {
+  candidatesOf,
+  fillTemplate,
+  PREFIX_TEMPLATE,
+  readRepositoryName,
+  type TypedName,
+} from "../conversation/repository-name.js";
 
 const ID_BYTES = 16;
 /**
@@ -49,10 +56,17 @@ export class RepositoryTable {
    * (auth/permissions): `visibility` is not to be read from here.
    */
   readonly #known: LRUCache<string, { readonly row: RepositoryRow | undefined }> | undefined;
+  readonly #template: string;
   #writes = 0;
 
-  constructor(database: Database, now: () => number = Date.now) {
+  /** `template`: places of new repositories in the store (conversation/repository-name.ts). */
+  constructor(
+    database: Database,
+    now: () => number = Date.now,
+    template: string = PREFIX_TEMPLATE,
+  ) {
     this.#database = database;
+    this.#template = template;
     this.#now = now;
     if (!database.isShared)
       this.#known = new LRUCache({ max: ROWS_EACH * LIMITS.repositoryHandlesMax });
@@ -87,6 +101,13 @@ export class RepositoryTable {
     return queries.allRepositories(this.#database);
   }
 
+  /** Returns null where all lie by their ids alone, as the layout before had it. */
+  #prefixOf(id: string, title: string): string | null {
+    if (this.#template === PREFIX_TEMPLATE) return null;
+    const [name] = candidatesOf(readRepositoryName(title)) as [TypedName];
+    return fillTemplate(this.#template, id, name);
+  }
+
   /** A row with a new id, not stored yet. */
   newRow({
     title,
@@ -109,6 +130,7 @@ export class RepositoryTable {
       deleted_at: null,
       leads_to: leadsTo ?? null,
       settings: null,
+      prefix: leadsTo === undefined ? this.#prefixOf(id, title) : null,
       ...lakefs,
     };
   }

@@ -11,7 +11,6 @@ import type { FoldChoice } from "../../odb/pack-objects/fold.js";
 import type { ObjectServices } from "../../odb/manifest/objects.js";
 import type { Maintenance } from "./maintenance.js";
 import type { Handle } from "./handles.js";
-import { storePrefix } from "../conversation/repository-name.js";
 import type { RepositoryRemoval } from "./removal.js";
 import type { RepositoryTable } from "./table.js";
 
@@ -68,10 +67,10 @@ export class RepositoryUpkeep {
     maintenance.plan(id, async (signal, leaving) => {
       const isPushed = this.#pushed.delete(id);
       if ((await table.byId(id))?.state !== "made") return; // it was deleted meanwhile, and its files may be gone
-      if (isPushed) await this.#derive(id, handle, signal);
+      if (isPushed) await this.#derive(handle, signal);
       await this.#fold(id, handle, handle.fold === undefined ? {} : WHILE_READING, signal, leaving);
       if (leaving.aborted) return;
-      if (this.#isDue(id)) await this.collect(id, handle, gcGraceMs, signal);
+      if (this.#isDue(id)) await this.collect(handle, gcGraceMs, signal);
       if (this.#isDue(SET_ASIDE)) await this.#options.removal.collect(gcGraceMs, signal);
     });
   }
@@ -92,17 +91,15 @@ export class RepositoryUpkeep {
       if (leaving.aborted) return 0;
       throw error;
     });
-    if (folded > 0) await this.#derive(id, handle, signal);
+    if (folded > 0) await this.#derive(handle, signal);
   }
 
   async collect(
-    id: string,
-    { manifests }: Handle,
+    { manifests, prefix }: Handle,
     graceMs: number,
     signal: AbortSignal,
   ): Promise<Collected> {
     const { services, log } = this.#options;
-    const prefix = storePrefix(id);
     const collected = await collectFiles(
       { store: services.store, manifests, prefix, graceMs },
       signal,
@@ -118,11 +115,11 @@ export class RepositoryUpkeep {
     return collected;
   }
 
-  async #derive(id: string, { manifests, refs }: Handle, signal: AbortSignal): Promise<void> {
+  async #derive({ manifests, refs, prefix }: Handle, signal: AbortSignal): Promise<void> {
     const { packs } = await manifests.read(signal);
     await writeDerivedFiles(
       this.#options.services.store,
-      storePrefix(id),
+      prefix,
       packs,
       await refs.read(signal),
       signal,

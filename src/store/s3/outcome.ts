@@ -34,6 +34,7 @@ export interface Asked {
   readonly key?: string;
 }
 
+/** Tells what became of a request by what the SDK has thrown. */
 export function outcomeOf(thrown: unknown, asked: Asked): Outcome {
   const error = thrown as SdkError;
   const status = error.$metadata?.httpStatusCode ?? error.$response?.statusCode;
@@ -59,6 +60,8 @@ function outcomeOfConnection(error: SdkError, asked: Asked): Outcome {
     return { as: "refused", fault: new Fault("store/bad-credentials", facts, error) };
   if (typeof code === "string" && UNTRUSTED.test(code))
     return { as: "refused", fault: new Fault("store/untrusted", facts, error) };
+  if (message === "Region is missing" || code === "ERR_INVALID_URL")
+    return { as: "refused", fault: new Fault("store/wrong-region", { ...facts, message }, error) };
   const fault = new Fault("store/unreachable", facts, error);
   if (NOT_CONNECTED.has(code) || message.includes("did not establish a connection"))
     return { as: "undone", fault };

@@ -125,9 +125,16 @@ async function replaceIfUnchanged({ store, prefix, signal }: Bench): Promise<str
     ...Array.from({ length: WRITERS }, () => counter.count()),
     ...Array.from({ length: READERS }, () => counter.watch()),
   ]);
+  const { checked, wrong } = store.tagFigures;
+  must(
+    wrong <= checked * LIMITS.s3MisfitsPart,
+    `${wrong} of ${checked} answers had one content and the tag of another`,
+  );
   const lost = counter.done - numberIn(await counter.read());
   must(lost === 0, `${lost} of ${counter.done} updates were lost`);
-  return `${counter.done} updates by ${WRITERS} writers, none lost`;
+  const again =
+    wrong === 0 ? "" : `; ${wrong} of ${checked} answers had another's tag, asked again`;
+  return `${counter.done} updates by ${WRITERS} writers, none lost${again}`;
 }
 
 class Counter {

@@ -5,7 +5,8 @@
 import type { Readable } from "node:stream";
 import type { GetObjectCommandInput, GetObjectCommandOutput } from "@aws-sdk/client-s3";
 import { Fault } from "../../base/fault.js";
-import { checkAborted } from "../../base/flow.js";
+import { checkAborted, sleep } from "../../base/flow.js";
+import { LIMITS } from "../../base/limits.js";
 import type { ObjectStart } from "../cache/download.js";
 import type { Stored, StoreTag } from "../store.js";
 import { outcomeOf } from "./outcome.js";
@@ -32,6 +33,7 @@ export async function readWhole(
   signal: AbortSignal | undefined,
 ): Promise<Stored | "unchanged" | undefined> {
   const patience = place.requests.patience();
+  let misfits = 0;
   for (;;) {
     const answer = await ask(place, tag === undefined ? {} : { IfNoneMatch: tag }, signal);
     if (answer.as === "missing") return undefined;
@@ -41,10 +43,27 @@ export async function readWhole(
     const body = answer.value.Body as Readable;
     const bytes = new Uint8Array(admitted(ContentLength, bytesMax, place, body));
     const end = await fill(place, body, bytes, 0, signal);
-    if (end.at === bytes.length) return { bytes, tag: tagOf(ETag, place) };
-    if (!(await patience.again(end.failure, signal))) throw end.failure.fault;
+    const found = { bytes, tag: tagOf(ETag, place) };
+    const isWhole = end.at === bytes.length;
+    if (isWhole && place.requests.tagDigests.fits(found.tag, bytes)) return found;
+    if (isWhole) await pauseForAnother(place, misfits++, signal);
+    else if (!(await patience.again(end.failure, signal))) throw end.failure.fault;
     place.requests.figuresOf(OPERATION).retries++;
   }
+}
+
+/** Waits a moment before an object is read again whose content and tag are not one another's. */
+async function pauseForAnother(
+  { key }: ObjectPlace,
+  misfits: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (misfits >= LIMITS.s3MisfitsMax)
+    throw new Fault("store/failed", {
+      key,
+      reason: "one content is answered with the tag of another, again and again",
+    });
+  await sleep(Math.random() * LIMITS.s3MisfitMs * 2 ** misfits, signal);
 }
 
 /**

@@ -5,6 +5,7 @@ import { checkAborted } from "../../base/flow.js";
 import { type Asked, type Outcome, outcomeOf } from "./outcome.js";
 import { Patience } from "./patience.js";
 import type { S3Clients } from "./sdk.js";
+import { TagDigests } from "./tag-digests.js";
 
 /** Requests of one operation so far. Bytes are those of objects. */
 export interface S3Figures {
@@ -33,6 +34,7 @@ export class S3Requests {
   readonly #clients: S3Clients;
   readonly #patienceMs: number;
   readonly figures = new Map<string, S3Figures>();
+  readonly tagDigests = new TagDigests();
 
   constructor(clients: S3Clients, patienceMs: number) {
     this.#clients = clients;

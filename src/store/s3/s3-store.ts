@@ -79,6 +79,11 @@ export class S3Store implements Store {
     for await (const _ of pagesOf(this.#below(""), "/", signal)) return;
   }
 
+  /** Answers that were held against their tags, and those that did not fit. A view. */
+  get tagFigures(): Readonly<{ readonly checked: number; readonly wrong: number }> {
+    return this.#requests.tagDigests.figures;
+  }
+
   /** Ends the connections, and with them what is under way. */
   close(): void {
     void this.cache.close();

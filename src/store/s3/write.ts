@@ -35,7 +35,11 @@ export async function putIf(
   let mayHaveLanded = false;
   for (;;) {
     const outcome = await requests.once(request, signal);
-    if (outcome.as === "ok") return { as: "done", tag: tagOf(outcome.value.ETag, place) };
+    if (outcome.as === "ok") {
+      const tag = tagOf(outcome.value.ETag, place);
+      requests.tagDigests.learn(tag, bytes);
+      return { as: "done", tag };
+    }
     // 404: there is nothing that could match.
     if (outcome.as === "precondition" || outcome.as === "missing")
       return { as: "refused", mayHaveLanded };

@@ -335,7 +335,12 @@ class Routes {
     // is not listened to for megabytes.
     if (file === "objects/batch" && (await this.#caller(asked)).kind === "anonymous")
       await this.#resolve(asked, "read");
-    const resolve = (wants: Wants) => this.#resolve(asked, wants);
+    const resolve = async (wants: Wants) => {
+      const repository = await this.#resolve(asked, wants);
+      // Its links name it: by an id that another process, or this one after a restart, knows too.
+      if (wants === "write") await this.#door.created(repository);
+      return repository;
+    };
     const holder = async () => holderOf(await this.#caller(asked));
     const resolveLinked = (held: LinkHolder, wants: Wants) => this.#linked(asked, held, wants);
     return lfsReply({
