@@ -866,6 +866,11 @@ export const LIMITS = {
    * turn stay below 5 ms.
    */
   lfsHashedHereMax: 4,
+  /**
+   * Bytes of one request where an object is read from object storage: at 20 ms each, 200 MB/s. Two
+   * such pieces a download.
+   */
+  lfsRangeBytes: 4 * MIB,
   /** Paths named where pushed pointers lack their objects; for one line of an answer. */
   lfsOffendersMax: 10,
   /**

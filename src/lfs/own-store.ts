@@ -19,6 +19,7 @@ import type { Store } from "../store/store.js";
 import { HashedSpool, type SpoolServices } from "./hashed-spool.js";
 import { newPublication, objectKey } from "./publications.js";
 import type { LfsObject, LfsStore, LfsUpload, Uploader } from "./store.js";
+import { storedBytes } from "./stored-bytes.js";
 
 export interface OwnLfsPlaces {
   readonly store: Store;
@@ -55,9 +56,7 @@ export class OwnLfsStore implements LfsStore {
     const { store, database } = this.#services;
     const linked = await findLinked(database, this.#repositoryId, oid);
     if (linked === undefined) throw new Fault("lfs/missing", { oid, size });
-    const key = objectKey(linked);
-    for (let at = start; at < end; at += LIMITS.streamChunkBytes)
-      yield await store.readRange(key, at, Math.min(at + LIMITS.streamChunkBytes, end), signal);
+    yield* storedBytes(store, objectKey(linked), { start, end }, signal);
   }
 
   async beginUpload(
