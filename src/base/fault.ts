@@ -234,6 +234,13 @@ export const FAULTS = {
       `the local cache of object storage cannot take a file (${String(reason)})`,
   },
   "store/bad-key": { http: 400, retry: false, says: "this is no storage key" },
+  "store/held": {
+    http: 500,
+    retry: true,
+    says: "another lakepack serves this bucket with a database file: stop that one, or give both one PostgreSQL (database)",
+    text: ({ where }) =>
+      `another lakepack${where === undefined ? "" : ` (${String(where)})`} serves this bucket with a database file: stop that one, or give both one PostgreSQL (database)`,
+  },
   "store/claimed": {
     http: 500,
     retry: false,
@@ -556,6 +563,11 @@ export const FAULTS = {
     http: 503,
     retry: false,
     says: "the database was lost while it kept a change, and whether it was kept is not known; look before you repeat it",
+  },
+  "database/wrapped": {
+    http: 500,
+    retry: false,
+    says: "a secret in the database is wrapped by a key that this server was not given: set secrets_key to it, or to both where it has changed",
   },
   "database/newer": {
     http: 503,

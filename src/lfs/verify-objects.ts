@@ -7,7 +7,6 @@ import type { Store } from "../store/store.js";
 import { formerLinks } from "./former-links.js";
 import type { OwnLfsPlaces } from "./own-store.js";
 import { objectKey } from "./publications.js";
-import { storedBytes } from "./stored-bytes.js";
 
 const ADVICE =
   "restore this file from a backup or another copy (its SHA-256 is the 64 digits its name begins with), or run where its bytes are: git lfs push --all";
@@ -62,7 +61,10 @@ async function problemOf(
   if (size === undefined) return "missing";
   if (bytes !== size) return `it has ${size} bytes, and the link to it says ${bytes}`;
   const hash = createHash("sha256");
-  for await (const piece of storedBytes(store, key, { start: 0, end: size }, signal))
-    hash.update(piece);
+  for (let at = 0; at < size; at += LIMITS.streamChunkBytes) {
+    hash.update(
+      await store.readRange(key, at, Math.min(size, at + LIMITS.streamChunkBytes), signal),
+    );
+  }
   return hash.digest("hex") === oid ? undefined : "its SHA-256 is not its name";
 }

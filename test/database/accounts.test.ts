@@ -249,3 +249,34 @@ onBoth(
     t.match(await tokens.findTokenById(database, "2"), { user_name: "admin" });
   },
 );
+
+onBoth("secrets are wrapped by a key that is not in the database", async (t, open) => {
+  const database = await open();
+  const [one, two] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
+  const stored = async (name: string) =>
+    (
+      await database.query((db) =>
+        db.selectFrom("secrets").select("value").where("name", "=", name).executeTakeFirstOrThrow(),
+      )
+    ).value;
+  const codeOf = (work: Promise<unknown>) =>
+    work.then(
+      () => "none",
+      (error: unknown) => (error as { code?: string }).code,
+    );
+  t.equal(await keepSecret(database, "key", "aa11"), "aa11", "as it stands");
+  t.equal(await stored("key"), "aa11");
+  t.equal(await keepSecret(database, "key", "bb", [one]), "aa11", "wrapped when a key comes");
+  t.match(await stored("key"), /^wrapped 1 [0-9a-f]{24} [0-9a-f]{40}$/);
+  t.equal(await codeOf(keepSecret(database, "key", "bb")), "database/wrapped");
+  t.equal(await codeOf(keepSecret(database, "key", "bb", [two])), "database/wrapped");
+  t.equal(await keepSecret(database, "key", "bb", [two, one]), "aa11", "another key takes over");
+  t.equal(await keepSecret(database, "key", "bb", [two]), "aa11");
+  t.equal(await codeOf(keepSecret(database, "key", "bb", [one])), "database/wrapped");
+  t.equal(await keepSecret(database, "fresh", "cc", [two]), "cc");
+  const moved = await stored("fresh");
+  await database.query((db) =>
+    db.updateTable("secrets").set({ value: moved }).where("name", "=", "key").execute(),
+  );
+  t.equal(await codeOf(keepSecret(database, "key", "bb", [two])), "database/wrapped", "its name");
+});

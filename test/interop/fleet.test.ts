@@ -6,7 +6,7 @@ import { cp, readdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
-import { checkFsck, commit, git, objectSet, tryGit } from "../support/harness.js";
+import { checkFsck, commit, git, objectSet, startLakepack, tryGit } from "../support/harness.js";
 import { Ledger, Pusher, skipFleet, startFleet, storeCalls } from "../support/fleet-rig.js";
 import { tempFolder } from "../support/temp-folder.js";
 
@@ -182,3 +182,33 @@ t.test("the object store goes away for a while", { skip: skipFleet }, async (t) 
     [],
   );
 });
+
+t.test(
+  "a bucket is one database's, and with a file one server's",
+  { skip: skipFleet },
+  async (t) => {
+    const fleet = await startFleet(t);
+    const first = await fleet.node();
+    const other = { ...fleet.env, LAKEPACK_DATABASE: "" };
+    const started = (env: Readonly<Record<string, string>>, data?: string) =>
+      startLakepack(t, { env, ...(data === undefined ? {} : { data }) }).then(
+        (node) => node,
+        (error: unknown) => String(error),
+      );
+    t.match(await started(other), /the store belongs to the servers of another database/);
+    await first.stop();
+
+    const alone = { ...other, LAKEPACK_STORE: `${fleet.env["LAKEPACK_STORE"]}-alone` };
+    const file = join(await tempFolder(t), "lakepack.db");
+    const shared = { ...alone, LAKEPACK_DATABASE: file };
+    const one = await started(shared);
+    if (typeof one === "string") throw new Error(one);
+    t.match(
+      await started(shared),
+      /another lakepack \(\S+\) serves this bucket with a database file/,
+    );
+    await one.kill("SIGKILL");
+    const again = await started(shared, one.data);
+    t.not(typeof again, "string", String(again));
+  },
+);

@@ -263,7 +263,7 @@ t.test("a range of an object that is replaced meanwhile is no mixture", HERE, as
 });
 
 t.test("publications whose replies are lost are there once, and whole", HERE, async (t) => {
-  const { store, server, deal } = await scene(t);
+  const { store, server, deal } = await scene(t, { silenceMs: 5_000, patienceMs: 30_000 });
   const bytes = randomBytes(20 * MIB);
   const path = await file(t, bytes);
   const small = await file(t, bytes.subarray(0, MIB));
@@ -286,7 +286,7 @@ t.test("publications whose replies are lost are there once, and whole", HERE, as
 });
 
 t.test("a publication that fails leaves no parts; one of another size is told", HERE, async (t) => {
-  const { store, server, proxy, deal } = await scene(t);
+  const { store, server, proxy, deal } = await scene(t, { silenceMs: 5_000 });
   const path = await file(t, randomBytes(20 * MIB));
   for (const operation of ["UploadPart", "CompleteMultipartUpload"]) {
     deal(operation, ...everyTime(BROKEN));
@@ -436,7 +436,7 @@ t.test("a key that is a folder of others is refused with words where it is", HER
 });
 
 t.test("each call takes the requests that it must, and no more", HERE, async (t) => {
-  const { store, proxy } = await scene(t);
+  const { store, proxy } = await scene(t, { silenceMs: 5_000 });
   const path = await file(t, randomBytes(MIB));
   const counted = async (work: () => Promise<unknown>): Promise<string[]> => {
     const before = proxy.calls.length;

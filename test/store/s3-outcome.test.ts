@@ -57,7 +57,6 @@ const ROWS: readonly (readonly [error: unknown, as: string, code?: string])[] = 
   [broken("SELF_SIGNED_CERT_IN_CHAIN"), "refused", "store/untrusted"],
   [broken("ERR_TLS_CERT_ALTNAME_INVALID"), "refused", "store/untrusted"],
   [broken(undefined, "CredentialsProviderError"), "refused", "store/bad-credentials"],
-  [broken(undefined, "Error", "Region is missing"), "refused", "store/wrong-region"],
   [broken("ERR_INVALID_URL", "TypeError", "Invalid URL"), "refused", "store/wrong-region"],
   [new TypeError("a bug"), "refused", "base/internal"],
 ];

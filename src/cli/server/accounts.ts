@@ -59,11 +59,12 @@ export function guardOf(
  * Returns the key that links of Git LFS are signed with. Kept in the database, so that uploads
  * under way survive a restart and several servers on one database take one another's links.
  */
-export async function linkKey({ database }: OpenedAccounts): Promise<Uint8Array> {
-  return Buffer.from(
-    await keepSecret(database, "lfs-links", randomBytes(LINK_KEY_BYTES).toString("hex")),
-    "hex",
-  );
+export async function linkKey(
+  { secrets_key: keys }: Settings,
+  { database }: OpenedAccounts,
+): Promise<Uint8Array> {
+  const proposed = randomBytes(LINK_KEY_BYTES).toString("hex");
+  return Buffer.from(await keepSecret(database, "lfs-links", proposed, keys), "hex");
 }
 
 /** Returns what tells this database's servers from those of another: claimStore. */
@@ -77,13 +78,10 @@ export function installationId({ database }: OpenedAccounts): Promise<string> {
  * key reads and hashes what that one has vouched for.
  */
 export async function sealKeys(
-  { seal_key: given }: Settings,
+  { seal_key: given, secrets_key: keys }: Settings,
   { database }: OpenedAccounts,
 ): Promise<readonly Uint8Array[]> {
-  const own = await keepSecret(
-    database,
-    "lakefs-seals",
-    randomBytes(SEAL_KEY_BYTES).toString("hex"),
-  );
+  const proposed = randomBytes(SEAL_KEY_BYTES).toString("hex");
+  const own = await keepSecret(database, "lakefs-seals", proposed, keys);
   return [...given, Buffer.from(own, "hex")];
 }

@@ -18,7 +18,7 @@ import { LINKED_MAPPING } from "../../lakefs/agreed/mapping.js";
 import { takeInFormerLinks } from "../../lfs/former-links.js";
 import { OwnLfsStore } from "../../lfs/own-store.js";
 import { LinkProofs } from "../../lfs/proof.js";
-import type { Log } from "../../observe/log.js";
+import { faultFacts, type Log } from "../../observe/log.js";
 import { Metrics } from "../../observe/metrics.js";
 import { startIngest } from "../../odb/index-pack/spool.js";
 import { PackChecks } from "../../odb/packs/checks.js";
@@ -37,6 +37,7 @@ import { Reached } from "../../serve/fetch/reached.js";
 import { RefAnswers } from "../../serve/fetch/ref-answers.js";
 import { GitServer } from "../../serve/git-server.js";
 import { claimStore } from "../../store/claim.js";
+import type { StoreLease } from "../../store/lease.js";
 import { makeRoot } from "../../store/disk.js";
 import type { Store } from "../../store/store.js";
 import { listenControl } from "../../transport/control-socket.js";
@@ -61,7 +62,7 @@ import { readTls, type TlsFiles } from "../../transport/http/tls.js";
 import { readSkipListFile } from "./fsck-skip-list.js";
 import { readCredentialsFile } from "./lakefs-credentials.js";
 import { loadKernels } from "./kernels.js";
-import { type OpenedStore, openStore, proveStore } from "./store.js";
+import { holdStore, type OpenedStore, openStore, proveStore } from "./store.js";
 import type { Settings } from "./settings.js";
 import { VERSION } from "./version.js";
 import { calibrateTask } from "../../pool/calibrate.js";
@@ -172,8 +173,15 @@ export interface OpenedData {
   close(): Promise<void>;
 }
 
-/** Throws "store/locked" while another process has the folder. */
-export async function openData(settings: Settings, log: Log): Promise<OpenedData> {
+/**
+ * `isTrusted`: that the store honours what it must is not looked at again, as for a command. Throws
+ * "store/locked" while another process has the folder.
+ */
+export async function openData(
+  settings: Settings,
+  log: Log,
+  isTrusted = false,
+): Promise<OpenedData> {
   checkNaming(settings);
   const fsckSkip = await readSkipListFile(settings.fsck_skip_list);
   const data = resolve(settings.data);
@@ -190,11 +198,18 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
   let database: OpenedAccounts | undefined;
   let repositories: Repositories | undefined;
   let kept: OpenedStore | undefined;
+  let lease: StoreLease | undefined;
+  let server: GitServer | undefined;
+  const lost = (fault: Fault) => {
+    log.error("another server has the bucket now: this one serves no more", faultFacts(fault));
+    server?.stop();
+  };
   const close = async () => {
     await repositories?.close();
     await maintenance.stop();
     await pool.close();
     await database?.database.close();
+    await lease?.release();
     kept?.close();
     lock.release();
   };
@@ -202,7 +217,7 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
     const incoming = join(data, "incoming");
     await emptyFolder(incoming);
     kept = await openStore(settings);
-    await proveStore(kept);
+    if (!isTrusted || settings.store === "disk") await proveStore(kept);
     const { store, figures } = kept;
     const cache = await ResponseCache.open({
       folder: join(data, "cache"),
@@ -211,6 +226,8 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
     const opened = await openAccounts(settings, log);
     database = opened;
     if (store.kind === "s3") await claimStore(store, await installationId(database));
+    if (store.kind === "s3" && !opened.database.isShared)
+      lease = await holdStore({ store, data, onLost: (fault) => lost(fault) });
     const places = { store, database: opened.database };
     const links = await takeInFormerLinks(places, new AbortController().signal);
     if (links > 0) log.info("links of Git LFS are in the database now", { links });
@@ -230,7 +247,7 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
       table,
       database: opened.database,
       guard: guardOf(settings, opened),
-      linkKey: await linkKey(opened),
+      linkKey: await linkKey(settings, opened),
       probeDatabase,
       fsckSkip,
     };
@@ -246,6 +263,7 @@ export async function openData(settings: Settings, log: Log): Promise<OpenedData
       ...identity,
     });
     repositories = assembled.repositories;
+    server = assembled.server;
     const accounts = new AccountApi(database);
     const poolApi = new PoolApi({
       pool,

@@ -409,6 +409,12 @@ export const SETTINGS = {
     `one or several keys separated by commas, each at least ${KEY_BYTES_MIN} bytes in hex or base64; empty for the database's own`,
     "what servers that share a lakeFS and no database vouch to each other with, so that contents are hashed once: the first signs, all verify; never logged",
   ),
+  secrets_key: setting(
+    keys,
+    "",
+    `one or several keys separated by commas, each at least ${KEY_BYTES_MIN} bytes in hex or base64; empty: they stand as they are`,
+    "what the keys of links and seals in the database are wrapped by, so that its dump alone gives none away: the first wraps, all unwrap; the same on all servers; never logged",
+  ),
   push_commits_max: setting(
     count(1_000_000),
     "10000",

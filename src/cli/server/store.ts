@@ -1,7 +1,11 @@
 /** Opens the place where repositories are kept, as the settings say. */
+import { randomBytes } from "node:crypto";
+import { readFile, writeFile } from "node:fs/promises";
+import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import type { CallCounts } from "../../observe/metrics.js";
 import { DiskStore } from "../../store/disk.js";
+import { type LeaseOptions, StoreLease } from "../../store/lease.js";
 import { probeStore } from "../../store/probe.js";
 import type { Store } from "../../store/store.js";
 import { checkProbe, type ProbeRow, probeS3 } from "../../store/s3/probe.js";
@@ -74,6 +78,31 @@ export async function proveStore(
   if (probe === undefined) return probeStore(store, signal);
   checkProbe(await probe(signal));
 }
+
+/**
+ * Holds a bucket for the one server that may use it with a database of its own. The data folder's
+ * lock is ours, so whoever held it from here is dead.
+ */
+export async function holdStore({
+  store,
+  data,
+  onLost,
+}: Pick<LeaseOptions, "store" | "onLost"> & { readonly data: string }): Promise<StoreLease> {
+  const holder = await nodeId(data);
+  return StoreLease.take({ store, key: "server", holder, where: hostname(), onLost });
+}
+
+/** Tells this data folder from others; made once. */
+async function nodeId(data: string): Promise<string> {
+  const path = join(data, "node");
+  const known = await readFile(path, "utf8").catch(() => "");
+  if (NODE_ID.test(known)) return known.trim();
+  const made = randomBytes(16).toString("hex");
+  await writeFile(path, `${made}\n`);
+  return made;
+}
+
+const NODE_ID = /^[0-9a-f]{32}\n$/;
 
 function s3Connection(settings: Settings & { readonly store: Bucket }): Omit<S3Options, "cache"> {
   const { store, s3_endpoint: endpoint, s3_region: region, s3_ca: caFile } = settings;

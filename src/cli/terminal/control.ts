@@ -81,7 +81,7 @@ async function openHere(settings: Settings, last: boolean): Promise<OpenedHere |
   const log = createLog(settings.log_level === "info" ? "warn" : settings.log_level); // a person reads this terminal
   const { openData } = await import("../server/server.js"); // all of the engine: not needed where a server runs
   try {
-    const { api, accounts, close } = await openData(settings, log);
+    const { api, accounts, close } = await openData(settings, log, true);
     return { services: { repositories: api, accounts, log }, close };
   } catch (error) {
     if (last || !(error instanceof Fault && error.code === "store/locked")) throw error;

@@ -60,7 +60,7 @@ function outcomeOfConnection(error: SdkError, asked: Asked): Outcome {
     return { as: "refused", fault: new Fault("store/bad-credentials", facts, error) };
   if (typeof code === "string" && UNTRUSTED.test(code))
     return { as: "refused", fault: new Fault("store/untrusted", facts, error) };
-  if (message === "Region is missing" || code === "ERR_INVALID_URL")
+  if (code === "ERR_INVALID_URL")
     return { as: "refused", fault: new Fault("store/wrong-region", { ...facts, message }, error) };
   const fault = new Fault("store/unreachable", facts, error);
   if (NOT_CONNECTED.has(code) || message.includes("did not establish a connection"))

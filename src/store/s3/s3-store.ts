@@ -65,7 +65,7 @@ export class S3Store implements Store {
     this.#bucket = options.bucket;
     this.#prefix = prefix;
     this.#clients = clients;
-    this.#requests = new S3Requests(clients, options.patienceMs ?? LIMITS.s3PatienceMs);
+    this.#requests = new S3Requests(clients, options.patienceMs ?? patienceOf(options));
     this.cache = new LocalCache({ ...options.cache, source: this });
   }
 
@@ -301,6 +301,11 @@ export class S3Store implements Store {
       return error.code === "store/oversized" ? undefined : { as: "unknown", fault: error };
     }
   }
+}
+
+/** Three silent tries, and not less than what a restart takes. */
+function patienceOf({ silenceMs = LIMITS.s3SilenceMs }: S3Options): number {
+  return Math.max(LIMITS.s3PatienceMs, 3 * silenceMs);
 }
 
 /** What became of a conditional write, after all tries and a look at what is there. */

@@ -19,6 +19,7 @@ export interface S3Connection {
   readonly bucket: string;
   /** "https://host:port"; AWS's own of the region without. */
   readonly endpoint?: string;
+  /** Without: what the SDK finds, else us-east-1. */
   readonly region?: string;
   /** The bucket is the first part of the path, not of the host's name. */
   readonly pathStyle?: boolean;
@@ -43,12 +44,14 @@ export interface S3Clients {
 
 /** Throws "settings/bad-value" where the file of authorities cannot be read. */
 export async function connectS3(connection: S3Connection): Promise<S3Clients> {
-  const config = await configOf(connection);
   // Read by the SDK alone: it would warn on standard error of the Node.js that we support.
   process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] = "true";
   const { S3 } = await import("@aws-sdk/client-s3");
+  const region = connection.region ?? (await foundRegion(new S3({ logger: SILENT })));
+  const config = { ...configOf(connection), region };
+  const ca = await authoritiesOf(connection.caFile);
   const client = (silenceMs: number) => {
-    const made = new S3({ ...config, requestHandler: handlerOf(connection, silenceMs, config.ca) });
+    const made = new S3({ ...config, requestHandler: handlerOf(connection, silenceMs, ca) });
     signByChecksum(made);
     return made;
   };
@@ -61,14 +64,19 @@ export async function connectS3(connection: S3Connection): Promise<S3Clients> {
   return { calls, completions, close };
 }
 
-type Config = S3ClientConfig & { readonly ca: string[] | undefined };
+/** Returns what environment or files say, else the region that servers beside AWS mostly take. */
+async function foundRegion(client: S3): Promise<string> {
+  try {
+    return await client.config.region();
+  } catch {
+    return "us-east-1";
+  } finally {
+    client.destroy();
+  }
+}
 
-async function configOf(connection: S3Connection): Promise<Config> {
-  const { endpoint, credentials, pathStyle } = connection;
-  // Servers that are no AWS take any region; AWS's is found by the SDK.
-  const region = connection.region ?? (endpoint === undefined ? undefined : "us-east-1");
+function configOf({ endpoint, credentials, pathStyle }: S3Connection): S3ClientConfig {
   return {
-    ca: await authoritiesOf(connection.caFile),
     maxAttempts: 1,
     // Bodies that we send have their SHA-256; what comes back has Git's own checksums.
     requestChecksumCalculation: "WHEN_REQUIRED",
@@ -76,7 +84,6 @@ async function configOf(connection: S3Connection): Promise<Config> {
     // It costs a round trip, and a connection of its own.
     expectContinueHeader: false,
     logger: SILENT,
-    ...(region === undefined ? {} : { region }),
     ...(endpoint === undefined ? {} : { endpoint }),
     ...(pathStyle === undefined ? {} : { forcePathStyle: pathStyle }),
     ...(credentials === undefined ? {} : { credentials }),
