@@ -7,6 +7,7 @@ import type { Kysely } from "kysely";
 import { Fault } from "../base/fault.js";
 import { type Database, isDuplicate } from "./database.js";
 import type { LfsObjectsTable, Schema } from "./schema.js";
+import { tablesOf } from "./tables.js";
 
 /** The name of some object's bytes. */
 export interface Publication {
@@ -372,6 +373,6 @@ export async function takeInLinks(
 /** Returns whether the database has these tables: one that is only read may be older. */
 export function hasLfsTables(database: Database): Promise<boolean> {
   return database.query(async (db) =>
-    (await db.introspection.getTables()).some(({ name }) => name === "lfs_links"),
+    (await tablesOf(db)).some(({ name }) => name === "lfs_links"),
   );
 }

@@ -16,7 +16,15 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import Libsql from "libsql";
 import t, { type Test } from "tap";
-import { commit, git, type GitRun, prefixOf, startLakepack, tryGit } from "../support/harness.js";
+import {
+  commit,
+  git,
+  type GitRun,
+  logShows,
+  prefixOf,
+  startLakepack,
+  tryGit,
+} from "../support/harness.js";
 import { lakepack as runLakepack } from "../support/lakepack-command.js";
 import { tempFolder } from "../support/temp-folder.js";
 
@@ -112,7 +120,7 @@ t.test("a download cut in the middle goes on where it was", { skip: SKIP }, asyn
   const fetched = await tryGit(["lfs", "fetch"], { cwd: copy });
   t.equal(fetched.code, 0, fetched.stderr);
   t.equal((await stat(object)).size, whole.length);
-  t.match(server.log(), /"status":206/, "the rest was asked for");
+  t.ok(await logShows(server, /"status":206/), "the rest was asked for");
 });
 
 t.test(

@@ -16,6 +16,7 @@ import { deleteDropped, dropStrays, removeLinks } from "../../src/lfs/remove-lin
 import { verifyLfsObjects } from "../../src/lfs/verify-objects.js";
 import { DiskStore } from "../../src/store/disk.js";
 import type { Store } from "../../src/store/store.js";
+import { onBoth } from "../support/databases.js";
 import { inlinePool } from "../support/inline-pool.js";
 import { tempFolder } from "../support/temp-folder.js";
 
@@ -45,12 +46,17 @@ class Rig {
     this.store = this.#watched(new DiskStore(data));
   }
 
-  static async open(t: Test, data?: string): Promise<Rig> {
-    const folder = data ?? join(await tempFolder(t), "data");
+  static async open(t: Test, database: Database): Promise<Rig> {
+    const folder = join(await tempFolder(t), "data");
     await mkdir(folder, { recursive: true });
-    const database = await Database.open(join(folder, "lakepack.db"));
-    t.teardown(() => database.close());
     return new Rig(folder, database, await inlinePool());
+  }
+
+  /** On a data folder, with the database that lies there. */
+  static async on(t: Test, data: string): Promise<Rig> {
+    const database = await Database.open(join(data, "lakepack.db"));
+    t.teardown(() => database.close());
+    return new Rig(data, database, await inlinePool());
   }
 
   get places(): OwnLfsPlaces {
@@ -136,8 +142,8 @@ function objectOf(content: Uint8Array) {
   return { oid: createHash("sha256").update(content).digest("hex"), size: content.length };
 }
 
-t.test("bytes are stored once, and shown to those who brought them", async (t) => {
-  const rig = await Rig.open(t);
+onBoth("bytes are stored once, and shown to those who brought them", async (t, open) => {
+  const rig = await Rig.open(t, await open());
   const content = randomBytes(3_000);
   const oid = await rig.upload("a", content);
   t.equal(await rig.download("b", content), undefined, "knowing the oid proves nothing");
@@ -153,10 +159,10 @@ t.test("bytes are stored once, and shown to those who brought them", async (t) =
   t.same(await verifyLfsObjects(rig.places, "b", signal), { objects: 1, findings: [] });
 });
 
-t.test(
+onBoth(
   "an object goes with its last link, when the grace is over; brought again it has another name",
-  async (t) => {
-    const rig = await Rig.open(t);
+  async (t, open) => {
+    const rig = await Rig.open(t, await open());
     const content = randomBytes(1_000);
     for (const one of ["a", "b"]) await rig.upload(one, content);
     const [first] = await rig.files();
@@ -177,8 +183,8 @@ t.test(
   },
 );
 
-t.test("removing costs in proportion to the repository's links", async (t) => {
-  const rig = await Rig.open(t);
+onBoth("removing costs in proportion to the repository's links", async (t, open) => {
+  const rig = await Rig.open(t, await open());
   for (let n = 0; n < 2 * LIMITS.lfsLinksAtOnce + 5; n += 1)
     await takeInLinks(
       rig.database,
@@ -193,10 +199,10 @@ t.test("removing costs in proportion to the repository's links", async (t) => {
   t.equal(await rig.remove("other", 0), 2 * LIMITS.lfsLinksAtOnce + 5, "by pages");
 });
 
-t.test(
+onBoth(
   "a collection paused before its delete takes nothing that was published meanwhile",
-  async (t) => {
-    const rig = await Rig.open(t);
+  async (t, open) => {
+    const rig = await Rig.open(t, await open());
     const content = randomBytes(2_000);
     await rig.upload("a", content);
     let resume = () => {};
@@ -227,11 +233,11 @@ t.test(
   },
 );
 
-t.test(
+onBoth(
   "killed before each call of the store: nothing half done is shown, and it goes by itself",
-  async (t) => {
+  async (t, open) => {
     const content = randomBytes(500);
-    const rig = await Rig.open(t);
+    const rig = await Rig.open(t, await open());
     rig.before = (method) => {
       if (method === "publish") throw new Fault("store/failed");
     };
@@ -261,8 +267,8 @@ t.test(
   },
 );
 
-t.test("an upload whose name was given up meanwhile takes another", async (t) => {
-  const rig = await Rig.open(t);
+onBoth("an upload whose name was given up meanwhile takes another", async (t, open) => {
+  const rig = await Rig.open(t, await open());
   const content = randomBytes(400);
   let given = 0;
   rig.before = async (method) => {
@@ -281,8 +287,8 @@ t.test("an upload whose name was given up meanwhile takes another", async (t) =>
   await t.rejects(rig.upload("a", randomBytes(401)), { code: "store/conflict" }, "not for ever");
 });
 
-t.test("bytes that the store has lost or cut short may be brought again", async (t) => {
-  const rig = await Rig.open(t);
+onBoth("bytes that the store has lost or cut short may be brought again", async (t, open) => {
+  const rig = await Rig.open(t, await open());
   const content = randomBytes(3_000);
   await rig.upload("a", content);
   await rig.upload("b", content);
@@ -303,51 +309,54 @@ t.test("bytes that the store has lost or cut short may be brought again", async 
   ]);
 });
 
-t.test("20 uploads of one object beside removals and collections without a grace", async (t) => {
-  const rig = await Rig.open(t);
-  const content = randomBytes(50_000);
-  const pause = () => new Promise<void>((wake) => setTimeout(wake, Math.random() * 4));
-  rig.before = pause;
-  for (let round = 0; round < 6; round++) {
-    let uploading = true;
-    const missing: string[] = [];
-    const uploads = Array.from({ length: 20 }, async (_, n) => {
-      await pause();
-      const repository = `r${round}-${n}`;
-      await rig.upload(repository, content);
-      if (!(await rig.download(repository, content))?.equals(content)) missing.push(repository);
-      if (n % 2 === 0) return;
-      await pause();
-      await rig.remove(repository, 0);
-    });
-    const collections = (async () => {
-      while (uploading) {
-        await rig.remove("none", 0);
-        await dropStrays(rig.places, 0, signal);
-        await pause();
-      }
-    })();
-    await Promise.all(uploads);
-    uploading = false;
-    await collections;
-    t.same(missing, [], "what was linked to was there");
-    for (let n = 0; n < 20; n++) {
-      const got = await rig.download(`r${round}-${n}`, content);
-      if (n % 2 === 0) t.ok(got?.equals(content), `r${round}-${n}`);
-      else t.equal(got, undefined);
-    }
-    for (let n = 0; n < 20; n += 2) await rig.remove(`r${round}-${n}`, 0);
-    rig.before = () => undefined;
-    await rig.remove("none", 0);
-    t.same(await rig.files(), [], "and nothing stays behind");
+onBoth(
+  "20 uploads of one object beside removals and collections without a grace",
+  async (t, open) => {
+    const rig = await Rig.open(t, await open());
+    const content = randomBytes(50_000);
+    const pause = () => new Promise<void>((wake) => setTimeout(wake, Math.random() * 4));
     rig.before = pause;
-  }
-});
+    for (let round = 0; round < 6; round++) {
+      let uploading = true;
+      const missing: string[] = [];
+      const uploads = Array.from({ length: 20 }, async (_, n) => {
+        await pause();
+        const repository = `r${round}-${n}`;
+        await rig.upload(repository, content);
+        if (!(await rig.download(repository, content))?.equals(content)) missing.push(repository);
+        if (n % 2 === 0) return;
+        await pause();
+        await rig.remove(repository, 0);
+      });
+      const collections = (async () => {
+        while (uploading) {
+          await rig.remove("none", 0);
+          await dropStrays(rig.places, 0, signal);
+          await pause();
+        }
+      })();
+      await Promise.all(uploads);
+      uploading = false;
+      await collections;
+      t.same(missing, [], "what was linked to was there");
+      for (let n = 0; n < 20; n++) {
+        const got = await rig.download(`r${round}-${n}`, content);
+        if (n % 2 === 0) t.ok(got?.equals(content), `r${round}-${n}`);
+        else t.equal(got, undefined);
+      }
+      for (let n = 0; n < 20; n += 2) await rig.remove(`r${round}-${n}`, 0);
+      rig.before = () => undefined;
+      await rig.remove("none", 0);
+      t.same(await rig.files(), [], "and nothing stays behind");
+      rig.before = pause;
+    }
+  },
+);
 
-t.test(
+onBoth(
   "files that no row stands for are dropped, then removed; what is not ours stays",
-  async (t) => {
-    const rig = await Rig.open(t);
+  async (t, open) => {
+    const rig = await Rig.open(t, await open());
     const [kept, stray, former] = [randomBytes(10), randomBytes(20), randomBytes(30)];
     await rig.upload("a", kept);
     const { oid } = objectOf(stray);
@@ -368,18 +377,21 @@ t.test(
   },
 );
 
-t.test("an object that was linked to when its repository was gone goes after a day", async (t) => {
-  const rig = await Rig.open(t);
-  const content = randomBytes(10);
-  await rig.upload("gone", content);
-  const sweep = () => dropStrays(rig.places, 0, signal);
-  await sweep();
-  t.same(await rig.download("gone", content), content, "it may be about to be recovered");
-  await rig.age(LIMITS.lfsUnfinishedMs + 1_000);
-  await sweep();
-  t.equal(await rig.remove("none", 0), 1);
-  t.same(await rig.files(), []);
-});
+onBoth(
+  "an object that was linked to when its repository was gone goes after a day",
+  async (t, open) => {
+    const rig = await Rig.open(t, await open());
+    const content = randomBytes(10);
+    await rig.upload("gone", content);
+    const sweep = () => dropStrays(rig.places, 0, signal);
+    await sweep();
+    t.same(await rig.download("gone", content), content, "it may be about to be recovered");
+    await rig.age(LIMITS.lfsUnfinishedMs + 1_000);
+    await sweep();
+    t.equal(await rig.remove("none", 0), 1);
+    t.same(await rig.files(), []);
+  },
+);
 
 // The layout before -------------------------------------------------------------------------------
 
@@ -413,7 +425,7 @@ t.test(
     for (let killedAt = 0; killedAt < steps; killedAt++) {
       const data = join(await tempFolder(t), "data");
       await cp(made, data, { recursive: true });
-      const first = await Rig.open(t, data);
+      const first = await Rig.on(t, data);
       let step = 0;
       first.before = async (method, key) => {
         if (step++ !== killedAt) return;
@@ -424,7 +436,7 @@ t.test(
       steps = Math.max(steps, step + 1);
       await first.database.close();
 
-      const rig = await Rig.open(t, data);
+      const rig = await Rig.on(t, data);
       const before = await verifyLfsObjects(rig.places, "one", signal);
       t.same(before.findings, [], "what is not taken in yet is found as well");
       await takeInFormerLinks(rig.places, signal);
@@ -462,7 +474,7 @@ t.test("a damaged link of the layout before is taken in by what lies there", asy
     return join(data, "lfs/links/repos/one", oid.slice(0, 2), oid);
   };
   await writeFile(linkOf(content), "");
-  const rig = await Rig.open(t, data);
+  const rig = await Rig.on(t, data);
   await rm(pathOf(rig, objectOf(lost).oid));
   t.equal(await takeInFormerLinks(rig.places, signal), 2);
   t.same(await rig.download("one", content), content);
