@@ -27,6 +27,16 @@ import { type JournalRecord, type Order, readJournal } from "./journal.js";
 const RECORDER = pathToFileURL(join(import.meta.dirname, "recorder.js")).href;
 const { signal } = new AbortController();
 
+/** Environment of a process that is recorded: journal, orders and what it changes are in `folder`. */
+export function recording(folder: string): Readonly<Record<string, string>> {
+  return {
+    NODE_OPTIONS: `--import=${RECORDER}`,
+    CRASH_JOURNAL: join(folder, "journal"),
+    CRASH_ROOT: join(folder, "root"),
+    CRASH_ORDERS: join(folder, "order"),
+  };
+}
+
 interface Attempt {
   /** Undefined: deleted. */
   readonly oid: string | undefined;
@@ -86,10 +96,7 @@ export class History {
    */
   async start(): Promise<void> {
     const env = {
-      NODE_OPTIONS: `--import=${RECORDER}`,
-      CRASH_JOURNAL: join(this.folder, "journal"),
-      CRASH_ROOT: join(this.folder, "root"),
-      CRASH_ORDERS: join(this.folder, "order"),
+      ...recording(this.folder),
       LAKEPACK_TRANSPORT: "node",
       LAKEPACK_POOL_THREADS: "2",
       ...this.#environment,

@@ -6,8 +6,9 @@
  * found, so a change that drops one fails here.
  */
 import { randomBytes } from "node:crypto";
+import { spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
-import { cp, readdir } from "node:fs/promises";
+import { cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { verifyRecords } from "../../src/lakefs/read/verify-records.js";
@@ -16,7 +17,9 @@ import { tempFolder } from "../support/temp-folder.js";
 import { settingsFor, startBeside } from "../support/lakefs-rig.js";
 import { skipLakefs, startLakefs } from "../support/lakefs-servers.js";
 import { type Examination, examineAll, losesWithout, sitesOf, testPool } from "./examination.js";
-import { History, pointerTo } from "./history.js";
+import { History, pointerTo, recording } from "./history.js";
+import { type JournalRecord, readJournal } from "./journal.js";
+import { LossyDisk } from "./lossy-disk.js";
 
 t.setTimeout(900_000);
 
@@ -197,9 +200,64 @@ t.test(
     const { states, problems } = await examineAll(examination, 2);
     t.comment(`${examination.journal.length} records, ${states} states`);
     t.same(problems, [], "every ok is kept, nothing else is shown");
-    await proveEach(t, examination, ["store/disk: #settleFound, folder"]);
   },
 );
+
+/** What a disk shows of a file after a crash that loses all that was not synced. */
+async function afterLoss(
+  t: Test,
+  journal: readonly JournalRecord[],
+  ignored: string | undefined,
+  key: string,
+): Promise<string | undefined> {
+  const disk = new LossyDisk(ignored);
+  for (const record of journal) if (record.op !== "answer") disk.apply(record);
+  const folder = join(await tempFolder(t), "crashed");
+  disk.crash(
+    "data",
+    folder,
+    () => "lost",
+    () => 0,
+  );
+  return readFile(join(folder, key), "utf8").catch(() => undefined);
+}
+
+t.test(
+  "a name that is found may be that of a writer who died before its sync",
+  { timeout: 120_000 },
+  async (t) => {
+    for (const [site, dies, call] of [
+      ["#settleFound", "#putNew", "putIfAbsent"],
+      ["#publishOver", "#publishFile", "publish"],
+    ] as const) {
+      const folder = await tempFolder(t);
+      await mkdir(join(folder, "root"));
+      const order = { act: "die", site: dies, kinds: ["sync"], once: true };
+      await writeFile(join(folder, "order"), JSON.stringify(order));
+      const write = () => runStoreWriter(folder, [call, "k/one", "content"]);
+      t.equal((await write()).signal, "SIGKILL", `it died before the sync of ${dies}`);
+      t.equal((await write()).code, 0);
+      const journal = readJournal(readFileSync(join(folder, "journal")));
+      const shown = (ignored: string | undefined) => afterLoss(t, journal, ignored, "k/one");
+      t.equal(await shown(undefined), "content", `${call}: what was said to be there is`);
+      const without = `store/disk: ${site}, folder`;
+      t.not(await shown(without), "content", `without ${without}`);
+      proven.add(without);
+    }
+  },
+);
+
+function runStoreWriter(
+  folder: string,
+  call: readonly string[],
+): Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }> {
+  const script = join(import.meta.dirname, "store-writer.js");
+  const child = spawn(process.execPath, [script, join(folder, "root/data"), ...call], {
+    env: { ...process.env, ...recording(folder) },
+    stdio: "inherit",
+  });
+  return new Promise((resolve) => child.once("exit", (code, signal) => resolve({ code, signal })));
+}
 
 t.test(
   "a sync fails, and what it should have written is dropped: only what was written again counts",
@@ -254,10 +312,7 @@ t.test(
     const { states, problems } = await examineAll(examination, 4);
     t.comment(`${examination.journal.length} records, ${states} states`);
     t.same(problems, [], "every ok is kept, nothing else is shown");
-    await proveEach(t, examination, [
-      "store/disk: #publishOver, folder",
-      "store/disk: #replaceAgain, folder",
-    ]);
+    await proveEach(t, examination, ["store/disk: #replaceAgain, folder"]);
   },
 );
 
@@ -312,7 +367,8 @@ t.test("every fsync of the product is one of those", { skip: skipLakefs }, async
   const root = join(import.meta.dirname, "../../..");
   const calls: Record<string, number> = {};
   for (const entry of readdirSync(join(root, "src"), { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile()) continue;
+    // Copies of what an object store has: nothing is lost with one, and its size is looked at.
+    if (!entry.isFile() || entry.parentPath.endsWith("store/cache")) continue;
     const found =
       readFileSync(join(entry.parentPath, entry.name), "utf8").match(
         /\.(data)?sync\(\)|\bf(data)?syncSync\(/g,
