@@ -23,6 +23,7 @@ import { lakefsRows } from "./rows/lakefs.js";
 import { poolRows } from "./rows/pool.js";
 import { refsRows } from "./rows/refs.js";
 import { memoryRow, pushRow, serveRows } from "./rows/serve.js";
+import { storeRows } from "./rows/store.js";
 
 const ROWS: Readonly<Record<string, (context: BenchContext) => Promise<void>>> = {
   kernels: kernelRows,
@@ -36,6 +37,7 @@ const ROWS: Readonly<Record<string, (context: BenchContext) => Promise<void>>> =
   push: pushRow,
   pool: poolRows,
   lakefs: lakefsRows,
+  store: storeRows,
 };
 export const ROW_NAMES: readonly string[] = Object.keys(ROWS);
 

@@ -8,12 +8,14 @@ import t from "tap";
 import { bench, ROW_NAMES, type RowResult } from "../bench/main.js";
 import { peerIsInstalled } from "../bench/peer.js";
 import { skipLakefs } from "./support/lakefs-servers.js";
+import { skipS3 } from "./support/s3-server.js";
 
 const hasPeer = await peerIsInstalled();
 const needPeer = new Set(["serve", "push", "crowd", "refs", "fetch", "commits"]);
 /** Returns the reason why a row cannot run here. */
 function skipOf(row: string): false | string {
   if (row === "lakefs") return skipLakefs;
+  if (row === "store") return skipS3;
   return needPeer.has(row) && !hasPeer ? "nginx and fcgiwrap are not installed" : false;
 }
 

@@ -183,6 +183,28 @@ t.test("the object store goes away for a while", { skip: skipFleet }, async (t) 
   );
 });
 
+t.test("an object store that says nothing is told in words", { skip: skipFleet }, async (t) => {
+  const fleet = await startFleet(t, { LAKEPACK_S3_TIMEOUT_SECONDS: "1" });
+  const node = await fleet.node();
+  const url = `${node.url}/ns/silent.git`;
+  const ledger = new Ledger();
+  const pusher = await Pusher.begin(t, "main", ledger);
+  t.ok(await pusher.push(url));
+  fleet.line.stall();
+  for (const version of [0, 2] as const) {
+    const asked = await tryGit(["ls-remote", url], { version });
+    t.match(asked.stderr, /object storage does not answer|error: 503/, `version ${version}`);
+  }
+  const work = join(await tempFolder(t), "work");
+  await git(["init", "-q", "-b", "side", work]);
+  await commit(work, "side", { "a.txt": "a\n" });
+  const pushed = await tryGit(["push", url, "HEAD:refs/heads/side"], { cwd: work });
+  t.match(pushed.stderr, /object storage does not answer|error: 503/, pushed.stderr);
+  fleet.line.mend();
+  t.ok(await pusher.push(url), "back by itself");
+  await ledger.check(t, url);
+});
+
 t.test(
   "a bucket is one database's, and with a file one server's",
   { skip: skipFleet },

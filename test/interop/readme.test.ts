@@ -12,7 +12,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
-import { postgres, skipPostgres } from "../support/postgres.js";
+import { postgres, postgresDatabase, skipPostgres } from "../support/postgres.js";
+import { skipS3, startS3Server } from "../support/s3-server.js";
 import { skipLakefs } from "../support/lakefs-servers.js";
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
@@ -150,6 +151,8 @@ t.test("the first session works as printed", { timeout: 180_000 }, async (t) => 
   t.equal(log.stdout, "First commit\n", "stock Git reads what is stored");
 });
 
+const PROGRAM = `${process.execPath} ${join(ROOT, "dist/src/cli/main.js")}`;
+
 /** Commands of a clone, run from another folder. */
 function here(script: string): string {
   return script.replaceAll("dist/src/cli", join(ROOT, "dist/src/cli"));
@@ -163,7 +166,7 @@ t.test(
     t.teardown(() => rm(folder, { recursive: true, force: true }));
     await chmod(folder, 0o711); // PostgreSQL does not run as root
     const port = await freePort();
-    const first = await threePorts();
+    const first = await freePorts();
     const block = (title: string) => {
       return session(title)
         .replaceAll("127.0.0.1:8080", `127.0.0.1:${port}`)
@@ -203,7 +206,7 @@ t.test(
     const pids = (await readFile(join(folder, "servers/pids"), "utf8"))
       .split("\n")
       .map((line) => Number.parseInt(line, 10));
-    t.equal(pids.filter(runs).length, skipPostgres === false ? 6 : 5);
+    t.equal(pids.filter(runs).length, skipPostgres === false ? 7 : 6);
     run(`node scripts/servers.mjs stop ${folder}/servers`);
     t.same(pids.filter(runs), [], "and all of them end");
   },
@@ -219,14 +222,17 @@ function runs(pid: number): boolean {
   }
 }
 
-/** The first of three free ports in a row. */
-async function threePorts(): Promise<number> {
+/** Ports that scripts/servers.mjs takes, one behind the other. */
+const SERVER_PORTS = 7;
+
+/** The first of so many free ports in a row. */
+async function freePorts(): Promise<number> {
   for (let attempt = 0; attempt < 100; attempt++) {
     const first = await freePort();
-    const next = await Promise.all([first + 1, first + 2].map(isFree));
-    if (next.every(Boolean)) return first;
+    const others = Array.from({ length: SERVER_PORTS - 1 }, (_, at) => isFree(first + 1 + at));
+    if ((await Promise.all(others)).every(Boolean)) return first;
   }
-  throw new Error("no three free ports in a row");
+  throw new Error(`no ${SERVER_PORTS} free ports in a row`);
 }
 
 function isFree(port: number): Promise<boolean> {
@@ -302,6 +308,50 @@ t.test("the examples of docs/library.md print what their comments say", async (t
     t.same(stdout.trim().split("\n").slice(-promised.length), promised, stderr);
   }
 });
+
+t.test(
+  "a server with object storage and PostgreSQL starts as printed",
+  { skip: skipS3 || skipPostgres, timeout: 180_000 },
+  async (t) => {
+    const folder = await mkdtemp(join(tmpdir(), "lakepack-readme-"));
+    t.teardown(() => rm(folder, { recursive: true, force: true }));
+    const [s3, database] = [await startS3Server(t), await postgresDatabase()];
+    const { accessKeyId, secretAccessKey } = s3.credentials;
+    const settings = session("sh fleet")
+      .replace("s3://hub/repositories", `s3://${s3.bucket}/repositories`)
+      .replace("https://storage.example.com", s3.endpoint)
+      .replace(/postgres:\S+/, database)
+      .replace(/KEY_ID=\S+ (\S+)=\S+/, `KEY_ID=${accessKeyId} $1=${secretAccessKey}`);
+    const [variables = "", commands = ""] = settings.split(/(?=^lakepack doctor)/m);
+    t.match(commands, /lakepack serve --data \S+/);
+    const env = { PATH: process.env["PATH"], HOME: folder };
+    const doctor = spawnSync(
+      "bash",
+      ["-e", "-c", `${variables}mkdir -m 700 data\n${PROGRAM} doctor`],
+      { cwd: folder, env, encoding: "utf8" },
+    );
+    t.match(doctor.stdout, /good\s+store\s.*replace if unchanged: .* none lost/, doctor.stderr);
+    const port = await freePort();
+    const serve = `exec ${PROGRAM} serve --data node --listen 127.0.0.1:${port}`;
+    const served = spawn("bash", ["-c", `${variables}${serve}`], {
+      cwd: folder,
+      env,
+      stdio: "ignore",
+    });
+    const ended = new Promise((resolve) => served.once("exit", resolve));
+    t.teardown(async () => {
+      served.kill();
+      await ended;
+    });
+    const ready = () => fetch(`http://127.0.0.1:${port}/readyz`).catch(() => undefined);
+    let status: number | undefined;
+    for (let attempt = 0; attempt < 300 && status !== 200; attempt++) {
+      await sleep(100);
+      status = (await ready())?.status;
+    }
+    t.equal(status, 200);
+  },
+);
 
 t.test(
   "every session that a document prints is run here",

@@ -18,6 +18,8 @@ export interface Line {
   readonly endpoint: string;
   /** Ends all connections, and refuses new ones until `mend`. */
   cut(): void;
+  /** Takes connections, and lets nothing through until `mend`. */
+  stall(): void;
   mend(): void;
 }
 
@@ -57,6 +59,7 @@ async function startLine(t: Test, endpoint: string): Promise<Line> {
   const { hostname, port } = new URL(endpoint);
   const open = new Set<Socket>();
   let isCut = false;
+  let isStalled = false;
   const server = createServer((near) => {
     if (isCut) return void near.destroy();
     const far = connect(Number(port), hostname);
@@ -70,7 +73,9 @@ async function startLine(t: Test, endpoint: string): Promise<Line> {
         open.delete(one);
         other.destroy();
       });
-      one.pipe(other);
+      one.on("data", (chunk) => other.write(chunk));
+      one.on("end", () => other.end());
+      if (isStalled) one.pause();
     }
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -87,8 +92,14 @@ async function startLine(t: Test, endpoint: string): Promise<Line> {
       isCut = true;
       end();
     },
+    stall: () => {
+      isStalled = true;
+      for (const one of open) one.pause();
+    },
     mend: () => {
       isCut = false;
+      isStalled = false;
+      for (const one of open) one.resume();
     },
   };
 }

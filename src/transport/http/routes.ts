@@ -294,10 +294,10 @@ class Routes {
       status: 200,
       headers: [["Content-Type", `application/x-git-${service}-advertisement`], ...NO_CACHE],
       clientThinks: service === "receive-pack", // it makes its pack now
-      body: async (output) => {
+      body: async (sink) => {
         // http-backend leaves the line out whenever version 2 is asked for, even of receive-pack,
         // which then speaks version 0.
-        if (version !== 2) await output.write(serviceAnnouncement(service));
+        const output = version === 2 ? sink : behind(serviceAnnouncement(service), sink);
         await this.#server.advertise(
           this.#exchange(asked, admitted, { version, input: request.body, output }),
           service,
@@ -503,4 +503,22 @@ function plain(status: number, text: string): HttpReply {
     ...NO_CACHE,
   ];
   return { status, headers, body: utf8(text) };
+}
+
+/**
+ * A sink whose first write is preceded by `head`. Until then nothing has left: what fails may still
+ * be told by its status, however long it took.
+ */
+function behind(head: Uint8Array, sink: ByteSink): ByteSink {
+  let isSent = false;
+  return {
+    async write(bytes) {
+      if (!isSent) await sink.write(head);
+      isSent = true;
+      await sink.write(bytes);
+    },
+    expect(total) {
+      sink.expect?.(typeof total === "number" && !isSent ? total + head.length : total);
+    },
+  };
 }
