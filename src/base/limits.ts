@@ -152,8 +152,8 @@ export const LIMITS = {
   /** Bundles of one repository: each costs a clone a request, and the manifest some KiB. */
   bundlesMax: 6,
   /**
-   * Refs of one bundle, 43 bytes each in the manifest, which every push writes: what other refs have
-   * beside them is fetched.
+   * Refs of one bundle, 43 bytes each in the manifest, which every push writes: what other refs
+   * have beside them is fetched.
    */
   bundleRefsMax: 100,
   /** A bundle lies once more on the node that makes it, and in the store beside its packs. */

@@ -3,7 +3,7 @@
  * after them. On both front ends.
  */
 import { randomBytes } from "node:crypto";
-import { readdir, writeFile } from "node:fs/promises";
+import { readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { type Guarded, startGuarded } from "../support/accounts-rig.js";
@@ -111,7 +111,7 @@ for (const kind of frontEnds) {
     const bundle = () => server.command("repo.bundle", { name });
     await t.test("bundle-uri", async (t) => {
       t.notOk((await advertised(at, token)).includes("bundle-uri"), "before there is one");
-      t.match((await ask(at, token))[0], /^ERR .*unknown command/);
+      t.same(await offered(at, token), []);
       t.match(await bundle(), { name, kind: "clone" });
       t.match(await bundle(), { name, kind: null, bytes: null }, "all of it is in one");
       t.ok((await advertised(at, token)).includes("bundle-uri"));
@@ -162,6 +162,15 @@ for (const kind of frontEnds) {
       await git(["rev-parse", "main"], { cwd: work }),
     );
     await checkFsck(t, clone);
+
+    const stock = join(await tempFolder(t), "stock");
+    const cloned = await tryGit(
+      ["clone", "--progress", `--bundle-uri=${first.uri}`, server.at(name, token), stock],
+      trace,
+    );
+    t.equal(cloned.code, 0, "stock Git reads the file over HTTP by itself");
+    t.match(cloned.stderr, /Total 6 /, "and fetches two commits behind it");
+    await checkFsck(t, stock);
 
     const part = await fetch(first.uri, { headers: { range: "bytes=0-14" } });
     t.equal(part.status, 206);
@@ -259,6 +268,36 @@ t.test("what a deleted ref had leaves in no bundle", async (t) => {
   t.same(await offered(at, token), [], "a branch that was moved away");
   await push(`${main}:refs/heads/back`);
   t.same((await offered(at, token)).length, 1, "until something reaches it again");
+});
+
+t.test("a bundle whose file is gone is named, and made again", async (t) => {
+  const at = await scene(t);
+  const { server, name, token } = at;
+  const bundle = () => server.command("repo.bundle", { name });
+  await bundle();
+  const [lost] = (await offered(at, token)) as [Offered];
+  await rm(join(await folderOf(server.data, name), `git/bundles/${lost.id}.bundle`));
+  t.equal((await fetch(lost.uri)).ok, false);
+  const verified = await lakepack(["verify", name, "--data", server.data]);
+  t.equal(verified.code, 1);
+  t.match(verified.out + verified.err, new RegExp(`${lost.id}.*clones do without it`, "s"));
+  const clone = join(await tempFolder(t), "clone");
+  await git(["clone", "-q", server.at(name, token), clone]);
+  t.match(await bundle(), { kind: "clone" });
+  const [anew] = (await offered(at, token)) as [Offered];
+  t.equal(await statusOf(anew.uri), 200);
+  t.equal((await lakepack(["verify", name, "--data", server.data])).code, 0);
+});
+
+t.test("a trace shows no proof", async (t) => {
+  const at = await scene(t, ["--log-level", "trace"]);
+  const { server, name, token } = at;
+  await server.command("repo.bundle", { name });
+  const [{ uri }] = (await offered(at, token)) as [Offered];
+  t.equal(await statusOf(uri), 200);
+  t.ok(await logShows(server, /bundle\.\w+\.uri=\S+proof=…/));
+  await server.stop();
+  t.notMatch(server.log(), uri.slice(-64), "nor does anything else of the log");
 });
 
 t.test("a chain that has become long is begun anew", async (t) => {

@@ -48,6 +48,15 @@ export class ManifestBundles {
     return (await this.#manifests.seen(signal)).bundles ?? [];
   }
 
+  /** Those of `lines` before the first whose file is missing, or has another size. */
+  async sound(lines: readonly BundleLine[], signal: AbortSignal): Promise<readonly BundleLine[]> {
+    for (const [at, line] of lines.entries()) {
+      const bytes = await this.#places.store.size(bundleKey(this.#prefix, line), signal);
+      if (bytes !== line.bytes) return lines.slice(0, at);
+    }
+    return lines;
+  }
+
   /**
    * Writes a bundle and lists it behind those of `kept`, in the place of all others. Undefined: it
    * is smaller than it must be. Throws "store/conflict" where `before` is not listed any more,

@@ -10,7 +10,7 @@
  *      "changes":{"refs/heads/x":"<oid>","refs/heads/y":null}},
  *    "packs":[{"checksum":…,"name":…,"bytes":…,"objects":…,"origin":"push","closed":true,
  *      "selfContained":true,"tips":[…]}],
- *    "bundles":[{"name":…,"bytes":…,"token":…,"heads":[…],"tags":[…]}],       absent: none
+ *    "bundles":[{"name":…,"bytes":…,"token":…,"heads":[…],"tags":[…]}],   absent: none
  *    "unnamed":{"pack-<name>":"<time>"},                    files on their way out (collect.ts)
  *    "dropped":{"snapshots/<sha256>.<16 hex>":"<time>"},
  *    "check":"<SHA-256 of this text without this line>"}    a person who had to edit it removes it

@@ -48,7 +48,8 @@ export interface PromisedContents {
 }
 
 /** Bundles of a repository of our own store. */
-export interface RepositoryBundles extends Pick<ManifestBundles, "list" | "add" | "read"> {
+export interface RepositoryBundles
+  extends Pick<ManifestBundles, "list" | "sound" | "add" | "read"> {
   /** Returns whether the repository is there still, and not set aside. */
   isThere(): Promise<boolean>;
 }

@@ -32,7 +32,7 @@ export class BundleKeeper {
 
   /** Takes note of a clone; plans `make` where there are many of something large. */
   cloned({ id, bytes }: Cloned, make: (signal: AbortSignal) => Promise<void>): void {
-    if (bytes < LIMITS.bundleRepositoryBytesMin) return;
+    if (bytes < LIMITS.bundleRepositoryBytesMin || bytes > LIMITS.bundleBytesMax) return;
     const clones = (this.#clones.get(id) ?? 0) + 1;
     this.#clones.set(id, clones);
     if (clones < LIMITS.bundleClonesMin) return;

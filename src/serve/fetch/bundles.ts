@@ -1,9 +1,9 @@
 /**
  * Bundles: what clones may read from a file before they fetch the rest.
  *
- * A bundle is offered only while every tip in it is reached from a ref that is there: what a deleted
- * ref had must not leave any more. It builds on the bundles before it, so that the first one which
- * may not be offered ends the list, and the next that is made is a clone again.
+ * A bundle is offered only while every tip in it is reached from a ref that is there: what a
+ * deleted ref had must not leave any more. It builds on the bundles before it, so that the first
+ * one which may not be offered ends the list, and the next that is made may be a clone again.
  */
 import { Fault } from "../../base/fault.js";
 import { LIMITS } from "../../base/limits.js";
@@ -65,7 +65,7 @@ export function noteClone({ repository, packs, deps }: FetchContext): void {
   });
 }
 
-/** Returns whether bundle-uri is a command of this repository, for this client. */
+/** Returns whether bundle-uri is to be offered: to this client, of this repository. */
 export async function hasBundles(
   { repository, bundleLink, signal }: Exchange,
   { bundles }: UploadPackDeps,
@@ -74,10 +74,13 @@ export async function hasBundles(
   return ((await repository.bundles?.list(signal)) ?? []).length > 0;
 }
 
-/** Answers bundle-uri. Throws "wire/bad-request" where it is not offered. */
+/**
+ * Answers bundle-uri: with an empty list where there are none any more, which a client takes. Throws
+ * "wire/bad-request" where there never are.
+ */
 export async function answerBundleUri(exchange: Exchange, deps: UploadPackDeps): Promise<void> {
-  const { bundleLink } = exchange;
-  if (bundleLink === undefined || !(await hasBundles(exchange, deps)))
+  const { bundleLink, repository } = exchange;
+  if (bundleLink === undefined || deps.bundles === undefined || repository.bundles === undefined)
     throw unknownCommand("bundle-uri");
   const context = await openContext(exchange, deps);
   const lines = await offeredBundles(context);
@@ -104,7 +107,7 @@ async function makeIn(context: FetchContext, bytesMin: number): Promise<MadeBund
   if (bundles === undefined || content.refs.length === 0)
     throw new Fault("bundle/none", { name: repository.title });
   const before = await bundles.list(signal);
-  const kept = chainToKeep(await offeredBundles(context));
+  const kept = chainToKeep(await bundles.sound(await offeredBundles(context), signal));
   const last = kept.at(-1);
   if (last !== undefined && holdsAll(last, content)) return undefined;
   const prerequisites = last?.heads ?? [];

@@ -311,6 +311,7 @@ export class Repositories {
     return (
       bundles && {
         list: (signal) => bundles.list(signal),
+        sound: (lines, signal) => bundles.sound(lines, signal),
         add: (draft, lists, signal) => bundles.add(draft, lists, signal),
         read: (line, range, signal) => bundles.read(line, range, signal),
         isThere: async () => (await this.#options.table.byId(id))?.state === "made",
