@@ -3,11 +3,12 @@
  * after them. On both front ends.
  */
 import { randomBytes } from "node:crypto";
-import { readdir, rm, writeFile } from "node:fs/promises";
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { type Guarded, startGuarded } from "../support/accounts-rig.js";
 import { frontEnds } from "../support/everyday.js";
+import { skipFleet, startFleet } from "../support/fleet-rig.js";
 import {
   checkFsck,
   commit,
@@ -32,9 +33,13 @@ interface Offered {
   readonly token: number;
 }
 
-interface Scene {
-  readonly server: Guarded;
+interface Place {
+  readonly server: Pick<Guarded, "url">;
   readonly name: string;
+}
+
+interface Scene extends Place {
+  readonly server: Guarded;
   readonly token: string;
   readonly work: string;
   push(...refs: string[]): Promise<void>;
@@ -63,13 +68,13 @@ function headers(token: string | undefined): Record<string, string> {
   };
 }
 
-async function advertised({ server, name }: Scene, token?: string): Promise<readonly string[]> {
+async function advertised({ server, name }: Place, token?: string): Promise<readonly string[]> {
   const url = `${server.url}/${name}.git/info/refs?service=git-upload-pack`;
   const reply = await fetch(url, { headers: headers(token) });
   return textLines(new Uint8Array(await reply.arrayBuffer())).lines;
 }
 
-async function ask({ server, name }: Scene, token?: string): Promise<readonly string[]> {
+async function ask({ server, name }: Place, token?: string): Promise<readonly string[]> {
   const reply = await fetch(`${server.url}/${name}.git/git-upload-pack`, {
     method: "POST",
     headers: headers(token),
@@ -78,7 +83,7 @@ async function ask({ server, name }: Scene, token?: string): Promise<readonly st
   return textLines(new Uint8Array(await reply.arrayBuffer())).lines;
 }
 
-async function offered(scene: Scene, token?: string): Promise<readonly Offered[]> {
+async function offered(scene: Place, token?: string): Promise<readonly Offered[]> {
   const lines = await ask(scene, token);
   const values = new Map(
     lines.map((line): [string, string] => {
@@ -169,7 +174,7 @@ for (const kind of frontEnds) {
       trace,
     );
     t.equal(cloned.code, 0, "stock Git reads the file over HTTP by itself");
-    t.match(cloned.stderr, /Total 6 /, "and fetches two commits behind it");
+    t.match(cloned.stderr, /Total 7 /, "and fetches two commits behind it, and the tag");
     await checkFsck(t, stock);
 
     const part = await fetch(first.uri, { headers: { range: "bytes=0-14" } });
@@ -287,6 +292,36 @@ t.test("a bundle whose file is gone is named, and made again", async (t) => {
   const [anew] = (await offered(at, token)) as [Offered];
   t.equal(await statusOf(anew.uri), 200);
   t.equal((await lakepack(["verify", name, "--data", server.data])).code, 0);
+});
+
+t.test("bundles lie in the store, and any node serves them", { skip: skipFleet }, async (t) => {
+  const fleet = await startFleet(t, ON);
+  const [a, b] = [await fleet.node(), await fleet.node()];
+  const name = "ns/fleet";
+  const work = join(await tempFolder(t), "work");
+  await git(["init", "-q", work]);
+  await commit(work, "first", { "a.bin": randomBytes(6 * MIB).toString("base64") });
+  const push = (ref: string) => git(["push", "-q", `${a.url}/${name}.git`, ref], { cwd: work });
+  await push("main");
+  await push("main:refs/heads/side");
+  await commit(work, "second", { "b.txt": "b\n" });
+  await push("main:refs/heads/more");
+  t.same(await offered({ server: b, name }), []);
+  const made = await lakepack(["repo", "bundle", name, "--data", a.data], fleet.env);
+  t.match(made.out, /a clone bundle/, made.err);
+  await remoteRefs(`${b.url}/${name}.git`); // it sees what there is
+  t.ok((await advertised({ server: b, name })).includes("bundle-uri"));
+  const [one] = (await offered({ server: b, name })) as [Offered];
+  const file = await download(t, one);
+  t.match(await git(["bundle", "verify", file], { cwd: work }), /complete history/);
+  const part = await fetch(one.uri, { headers: { range: "bytes=5000000-5999999" } });
+  const whole = await readFile(file);
+  t.ok(Buffer.from(await part.arrayBuffer()).equals(whole.subarray(5_000_000, 6_000_000)));
+  t.equal(await statusOf(one.uri.replace(b.url, a.url)), 200, "a link of one node on another");
+
+  await push(":refs/heads/more");
+  t.equal(await statusOf(one.uri), 404, "a ref deleted on one node ends it on the other");
+  t.same(await offered({ server: b, name }), []);
 });
 
 t.test("a trace shows no proof", async (t) => {

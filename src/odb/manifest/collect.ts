@@ -1,9 +1,9 @@
 /**
  * Removes a repository's files that its manifest does not name: packs that were folded into
  * another, with their lists of promised blobs, packs of pushes that failed, bundles that others
- * took the place of, ref snapshots of earlier states, leftovers of writes that died. Several nodes may do it at once beside pushes, and
- * any of them may sleep for hours between two of its steps. So it is a protocol, whose steps are
- * writes of the manifest:
+ * took the place of, ref snapshots of earlier states, leftovers of writes that died. Several nodes
+ * may do it at once beside pushes, and any of them may sleep for hours between two of its steps. So
+ * it is a protocol, whose steps are writes of the manifest:
  *
  *   unnamed   found in the store and named by nothing: a push that is about to name it still may
  *   dropped   named no more, or unnamed for a grace period: no manifest will name it again

@@ -103,7 +103,10 @@ export class ManifestStore {
     return (this.#held ?? (await this.#current(signal))).manifest;
   }
 
-  /** Takes note that the files of a pack or a bundle are being published, for a change that will name it. */
+  /**
+   * Takes note that the files of a pack or a bundle are being published, for a change that will
+   * name it.
+   */
   published(name: string): void {
     // Those of pushes that failed are forgotten, the oldest first: nobody names them any more.
     if (this.#published.size >= LIMITS.publicationsKnownMax)

@@ -1,7 +1,7 @@
 /**
  * Holds all that a repository keeps in the store against its checksums and against each other:
- * manifest, ref snapshot, packs, indexes, sizes of bundles, and whether all that refs lead to is here. Reads only;
- * what it writes are indexes made anew, in a folder of the caller's.
+ * manifest, ref snapshot, packs, indexes, sizes of bundles, and whether all that refs lead to is
+ * here. Reads only; what it writes are indexes made anew, in a folder of the caller's.
  */
 import { open, stat } from "node:fs/promises";
 import { join } from "node:path";

@@ -65,7 +65,11 @@ export function noteClone({ repository, packs, deps }: FetchContext): void {
   });
 }
 
-/** Returns whether bundle-uri is to be offered: to this client, of this repository. */
+/**
+ * Returns whether bundle-uri is to be offered: to this client, of this repository as it was last
+ * seen. Asking an object store would cost each advertisement a request; of a bundle that another
+ * server has just made, the next client is told.
+ */
 export async function hasBundles(
   { repository, bundleLink, signal }: Exchange,
   { bundles }: UploadPackDeps,
@@ -75,8 +79,8 @@ export async function hasBundles(
 }
 
 /**
- * Answers bundle-uri: with an empty list where there are none any more, which a client takes. Throws
- * "wire/bad-request" where there never are.
+ * Answers bundle-uri: with an empty list where there are none any more, which a client takes.
+ * Throws "wire/bad-request" where there never are.
  */
 export async function answerBundleUri(exchange: Exchange, deps: UploadPackDeps): Promise<void> {
   const { bundleLink, repository } = exchange;
