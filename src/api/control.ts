@@ -132,6 +132,9 @@ const COMMANDS = {
     ({ repositories }, given, signal) =>
       repositories.collect(readRepositoryName(given.name), given.grace_hours, signal),
   ),
+  "repo.bundle": command(z.strictObject({ name: text }), ({ repositories }, { name }, signal) =>
+    repositories.bundle(readRepositoryName(name), signal),
+  ),
   "repo.collectSetAside": command(
     z.strictObject({ grace_hours: z.number().min(0).max(LIMITS.gcGraceHoursMax) }),
     ({ repositories }, given, signal) => repositories.collectSetAside(given.grace_hours, signal),

@@ -9,6 +9,7 @@ import { asFault, Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import type { RepositoryRow } from "../database/schema.js";
 import { concealed } from "../serve/conversation/conceal.js";
+import { makeBundle } from "../serve/fetch/bundles.js";
 import { findCommitIds } from "../serve/fetch/commit-ids.js";
 import { openContext, type UploadPackDeps } from "../serve/fetch/context.js";
 import type { Door } from "../serve/repositories/door.js";
@@ -81,6 +82,13 @@ export interface CollectedFacts {
   /** Named by nothing for a shorter time than was asked for. */
   readonly waiting_files: number;
   readonly waiting_bytes: number;
+}
+
+export interface BundleFacts {
+  readonly name: string;
+  /** null: all that a bundle would have is in one already. */
+  readonly kind: "clone" | "catch-up" | null;
+  readonly bytes: number | null;
 }
 
 export interface RemovedFacts {
@@ -255,6 +263,18 @@ export class RepositoryApi {
       removed_bytes: removed.bytes,
       waiting_files: waiting.files,
       waiting_bytes: waiting.bytes,
+    };
+  }
+
+  /** Makes what is in no bundle yet one more. Throws "repository/missing", "bundle/…". */
+  async bundle(name: RepositoryName, signal: AbortSignal): Promise<BundleFacts> {
+    const { door, fetch } = this.#options;
+    const repository = await door.resolve(name, COMMAND.caller, "read", signal);
+    const made = await makeBundle(repository, fetch, 0, signal);
+    return {
+      name: repository.title,
+      kind: made?.kind ?? null,
+      bytes: made?.line.bytes ?? null,
     };
   }
 

@@ -392,6 +392,22 @@ export const FAULTS = {
 
   // lfs. Never 422 outside a batch's reply: git-lfs takes that for success and moves the ref
   // without the object.
+  "bundle/off": {
+    http: 404,
+    retry: false,
+    says: "this server offers no bundles; set bundle_uri to true",
+  },
+  "bundle/none": {
+    http: 422,
+    retry: false,
+    says: "nothing to make a bundle of: a repository of our own store with a branch or a tag has one",
+  },
+  "bundle/too-large": { http: 507, retry: false, says: "a bundle would be larger than one may be" },
+  "bundle/gone": {
+    http: 404,
+    retry: true,
+    says: "the repository does not offer this bundle any more; fetch without it",
+  },
   "lfs/missing": { http: 404, retry: false, says: "the repository has no such LFS object" },
   "lfs/gone": {
     http: 410,

@@ -149,6 +149,26 @@ export const LIMITS = {
    * three times this; it is written in turns of the event loop, and refs in memory take four times.
    */
   refNamesBytesMax: 16 * MIB,
+  /** Bundles of one repository: each costs a clone a request, and the manifest some KiB. */
+  bundlesMax: 6,
+  /**
+   * Refs of one bundle, 43 bytes each in the manifest, which every push writes: what other refs
+   * have beside them is fetched.
+   */
+  bundleRefsMax: 100,
+  /** A bundle lies once more on the node that makes it, and in the store beside its packs. */
+  bundleBytesMax: 64 * GIB,
+  /** Less than that is fetched in a moment: no bundle is made of it unless by command. */
+  bundleBytesMin: 1 * MIB,
+  /** Clones of smaller repositories cost next to nothing, and no bundle is made by itself. */
+  bundleRepositoryBytesMin: 16 * MIB,
+  /** Clones of a repository, on one node, after which a bundle is made of what is in none. */
+  bundleClonesMin: 3,
+  /**
+   * Seconds that a link to a bundle is good: those of a list are read one after the other, and the
+   * last begins when all before it are there.
+   */
+  bundleLinkSeconds: 3_600,
   /** Tips of one pack that the manifest lists: 43 bytes each. */
   manifestTipsMax: 1_000,
   /**

@@ -4,7 +4,7 @@
  * repository has must bring its bytes: knowing an oid proves nothing.
  */
 import { Fault } from "../base/fault.js";
-import { checkAborted, lookAhead } from "../base/flow.js";
+import { checkAborted } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { Database } from "../database/database.js";
 import {
@@ -16,6 +16,7 @@ import {
   type Publication,
 } from "../database/lfs.js";
 import type { Store } from "../store/store.js";
+import { readPieces } from "../store/stream.js";
 import { HashedSpool, type SpoolServices } from "./hashed-spool.js";
 import { newPublication, objectKey } from "./publications.js";
 import type { LfsObject, LfsStore, LfsUpload, Uploader } from "./store.js";
@@ -55,10 +56,7 @@ export class OwnLfsStore implements LfsStore {
     const { store, database } = this.#services;
     const linked = await findLinked(database, this.#repositoryId, oid);
     if (linked === undefined) throw new Fault("lfs/missing", { oid, size });
-    const key = objectKey(linked);
-    const step = store.kind === "disk" ? LIMITS.streamChunkBytes : LIMITS.lfsRangeBytes;
-    const read = ({ from, to }: Range) => store.readRange(key, from, to, signal);
-    for await (const { result } of lookAhead(rangesOf(start, end, step), read)) yield result;
+    yield* readPieces(store, objectKey(linked), { start, end }, signal);
   }
 
   async beginUpload(
@@ -123,13 +121,4 @@ export class OwnLfsStore implements LfsStore {
 
 function now(): string {
   return new Date().toISOString();
-}
-
-interface Range {
-  readonly from: number;
-  readonly to: number;
-}
-
-async function* rangesOf(start: number, end: number, step: number): AsyncGenerator<Range> {
-  for (let from = start; from < end; from += step) yield { from, to: Math.min(from + step, end) };
 }

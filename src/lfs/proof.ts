@@ -15,7 +15,8 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 import { Fault } from "../base/fault.js";
 import type { LfsObject } from "./store.js";
 
-export type LinkPurpose = "download" | "upload" | "verify";
+/** "bundle": of Git itself (serve/fetch/bundle-links.ts), its name in the place of an oid. */
+export type LinkPurpose = "download" | "upload" | "verify" | "bundle";
 
 /**
  * The holder of a link: the id of the token that was shown, or one of the two below, which no token

@@ -13,6 +13,7 @@ export type Operation =
   | "head"
   | "advertise"
   | "upload-pack"
+  | "bundle"
   | "receive-pack"
   | "lfs-batch"
   | "lfs-transfer"

@@ -21,6 +21,8 @@ import { receivePack } from "./push/receive-pack.js";
 import type { Repositories } from "./repositories/repositories.js";
 import { tell } from "./conversation/request-record.js";
 import { tracedExchange } from "./conversation/packet-trace.js";
+import type { BundleLinks, LinkedBundle } from "./fetch/bundle-links.js";
+import { type BundleReader, openBundle } from "./fetch/open-bundle.js";
 import { advertiseUploadPack, type UploadPackDeps, uploadPack } from "./fetch/upload-pack.js";
 
 export type GitService = "upload-pack" | "receive-pack";
@@ -136,6 +138,21 @@ export class GitServer {
       created,
       offer: this.#offerOf(exchange.repository),
     });
+  }
+
+  /** Undefined: none are offered. */
+  get bundleLinks(): BundleLinks | undefined {
+    return this.#options.fetch.bundles?.links;
+  }
+
+  /** Opens a bundle for the holder of a link; `share`: his part of the pool. As `openBundle`. */
+  openBundle(
+    repository: Repository,
+    bundle: LinkedBundle,
+    { share, signal }: { readonly share: string; readonly signal: AbortSignal },
+  ): Promise<BundleReader> {
+    const pool = this.#options.pool.sharedBy({ repository: repository.id, caller: share });
+    return openBundle(repository, { ...this.#options.fetch, pool }, bundle, signal);
   }
 
   #poolFor({ repository, caller }: Exchange): Pool {

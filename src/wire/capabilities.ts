@@ -28,6 +28,8 @@ export interface Offer {
   readonly allowReachableInWant: boolean;
   /** False where refs cannot move together (repositories over lakeFS). */
   readonly atomic: boolean;
+  /** There are bundles to read before a clone. Default: false. */
+  readonly bundleUri?: boolean;
 }
 
 export interface CapabilityRow {
@@ -101,6 +103,12 @@ export const CAPABILITIES: readonly CapabilityRow[] = [
   { by: "v2", name: "server-option", test: `${FETCH_V2}server-option` },
   { by: "v2", name: "object-format", value: () => "sha1", test: `${FETCH_V2}object-format` },
   { by: "v2", name: "object-info", test: `${FETCH_V2}object-info` },
+  {
+    by: "v2",
+    name: "bundle-uri",
+    when: (offer) => offer.bundleUri === true,
+    test: "interop/bundle-uri.test.ts › bundle-uri",
+  },
 ];
 
 /**

@@ -8,6 +8,7 @@
 import { Fault } from "../base/fault.js";
 import { LIMITS } from "../base/limits.js";
 import { badLine, shown } from "./arguments.js";
+import { BundleUriArguments } from "./bundle-uri.js";
 import { checkObjectFormat, notOffered } from "./capabilities.js";
 import { FetchArguments, type FetchRequest } from "./fetch.js";
 import { LsRefsArguments, type LsRefsRequest } from "./ls-refs.js";
@@ -25,6 +26,7 @@ export type Command =
   | { readonly command: "ls-refs"; readonly arguments: LsRefsRequest }
   | { readonly command: "fetch"; readonly arguments: FetchRequest }
   | { readonly command: "object-info"; readonly arguments: ObjectInfoRequest }
+  | { readonly command: "bundle-uri" }
   /** A lone flush. */
   | { readonly command: "none" };
 
@@ -50,9 +52,16 @@ function argumentReader(name: string): ArgumentReader {
         command: "object-info",
         arguments: request,
       }));
+    case "bundle-uri":
+      return reader(new BundleUriArguments(), () => ({ command: "bundle-uri" }));
     default:
-      throw new Fault("wire/bad-request", { reason: "unknown command", command: shown(name) });
+      throw unknownCommand(name);
   }
+}
+
+/** The fault for a command that is none, or is not offered here. */
+export function unknownCommand(name: string): Fault {
+  return new Fault("wire/bad-request", { reason: "unknown command", command: shown(name) });
 }
 
 function reader<T>(

@@ -170,6 +170,8 @@ function served(deps: UploadPackDeps, ended: RequestEnd[]): RoutedServer {
   return {
     version: "test",
     lfs: undefined,
+    bundleLinks: undefined,
+    openBundle: () => Promise.reject(new Error("no bundles here")),
     lakefs: async () => undefined,
     advertise: (exchange) => advertiseUploadPack(exchange, deps),
     uploadPack: (exchange) => uploadPack(exchange, deps),

@@ -54,6 +54,8 @@ class FakeServices implements RoutedServer, RouteDoor {
         `lfs ${by.share}${by.account === undefined ? "" : ` as ${by.account}`}`,
       ),
   } as unknown as LfsService;
+  readonly bundleLinks = undefined;
+  openBundle = () => Promise.reject(new Error("no bundles here"));
   titles: readonly string[] = ["ns/real", "datasets/ns/<b>"];
 
   /** Credentials, and where they were said to come from. */

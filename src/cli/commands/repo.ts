@@ -26,6 +26,7 @@ export function repoCommand(): Command {
     .addCommand(visibilityCommand())
     .addCommand(grantCommand())
     .addCommand(revokeCommand())
+    .addCommand(bundleCommand())
     .addCommand(deleteCommand())
     .addCommand(forgetCommand())
     .addCommand(adoptCommand())
@@ -246,6 +247,22 @@ function revokeCommand(): Command {
       printAccess(
         options,
         await control(folderSettings(options), "repo.grant", { name, user, role: null }),
+      );
+    });
+}
+
+function bundleCommand(): Command {
+  return subcommand("bundle", "Make a bundle for clones of what is in none yet (bundle_uri).")
+    .argument("<name>", NAME)
+    .action(async (name: string, options: SubcommandOptions) => {
+      const made = await control(folderSettings(options), "repo.bundle", { name });
+      const { kind, bytes } = made;
+      print(
+        options,
+        made,
+        kind === null
+          ? `${made.name}: all of it is in bundles`
+          : `${made.name}: a ${kind} bundle of ${bytes} bytes`,
       );
     });
 }

@@ -33,6 +33,8 @@ import { Door, type Guard } from "../../serve/repositories/door.js";
 import type { PushPolicy } from "../../serve/conversation/push-policy.js";
 import { Readiness } from "../../serve/readiness.js";
 import { RepositoryTable } from "../../serve/repositories/table.js";
+import { BundleKeeper } from "../../serve/fetch/bundle-keeper.js";
+import { BundleLinks } from "../../serve/fetch/bundle-links.js";
 import { Reached } from "../../serve/fetch/reached.js";
 import { RefAnswers } from "../../serve/fetch/ref-answers.js";
 import { GitServer } from "../../serve/git-server.js";
@@ -505,8 +507,12 @@ function assemble(settings: Settings, parts: Parts): Assembled {
     manifestFreshMs: settings.manifest_fresh_ms,
     log,
   });
+  const proofs = new LinkProofs(linkKey);
   const fetch = {
     pool,
+    bundles: settings.bundle_uri
+      ? new BundleKeeper(new BundleLinks(proofs), maintenance)
+      : undefined,
     cache,
     checks,
     answers: new RefAnswers(),
@@ -525,7 +531,7 @@ function assemble(settings: Settings, parts: Parts): Assembled {
     tables,
     log,
     lfs: new LfsService({
-      proofs: new LinkProofs(linkKey),
+      proofs,
       storeOf: ({ id, lfs }) => lfs ?? new OwnLfsStore({ store, database, pool, incoming }, id),
       pool,
     }),

@@ -329,6 +329,12 @@ export const SETTINGS = {
   deny_non_fast_forwards: setting(flag, "false", "true or false", "receive.denyNonFastForwards"),
   deny_deletes: setting(flag, "false", "true or false", "receive.denyDeletes"),
   deny_delete_current: setting(flag, "true", "true or false", "receive.denyDeleteCurrent"),
+  bundle_uri: setting(
+    flag,
+    "false",
+    "true or false",
+    "make bundles of repositories of our own store that are cloned often, and tell clients of them (bundle-uri)",
+  ),
   allow_any_want: setting(flag, "false", "true or false", "uploadpack.allowAnySHA1InWant"),
   lakefs_endpoint: setting(
     z.union([z.literal(""), z.url()]),

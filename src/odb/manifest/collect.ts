@@ -1,9 +1,9 @@
 /**
  * Removes a repository's files that its manifest does not name: packs that were folded into
- * another, with their lists of promised blobs, packs of pushes that failed, ref snapshots of
- * earlier states, leftovers of writes that died. Several nodes may do it at once beside pushes, and
- * any of them may sleep for hours between two of its steps. So it is a protocol, whose steps are
- * writes of the manifest:
+ * another, with their lists of promised blobs, packs of pushes that failed, bundles that others
+ * took the place of, ref snapshots of earlier states, leftovers of writes that died. Several nodes
+ * may do it at once beside pushes, and any of them may sleep for hours between two of its steps. So
+ * it is a protocol, whose steps are writes of the manifest:
  *
  *   unnamed   found in the store and named by nothing: a push that is about to name it still may
  *   dropped   named no more, or unnamed for a grace period: no manifest will name it again
@@ -13,7 +13,8 @@
  * name is used twice, so a DELETE that is late by hours hits nothing that anybody wants.
  */
 import type { Amount, Store, StoreEntry } from "../../store/store.js";
-import { type Manifest, PROMISED_FOLDER, snapshotStem, stemsOf } from "./manifest.js";
+import { BUNDLES_FOLDER } from "./bundle-line.js";
+import { bundleStem, type Manifest, PROMISED_FOLDER, snapshotStem, stemsOf } from "./manifest.js";
 import type { ManifestStore } from "./store.js";
 
 export interface CollectOptions {
@@ -34,6 +35,7 @@ export interface Collected {
 type Found = ReadonlyMap<string, readonly StoreEntry[]>;
 
 const PACK_FILE = /\/(pack-[0-9a-f]{40})\.(?:pack|idx|rev)$/;
+const BUNDLE_FILE = /\/([0-9a-f]{40})\.bundle$/;
 const PROMISED_FILE = /\/([0-9a-f]{40})(?:\.ids)?$/;
 
 export async function collectFiles(
@@ -106,6 +108,10 @@ async function filesBelow(store: Store, prefix: string, signal: AbortSignal): Pr
   await take(PROMISED_FOLDER, (key) => {
     const name = PROMISED_FILE.exec(key)?.[1];
     return name && `pack-${name}`;
+  });
+  await take(BUNDLES_FOLDER, (key) => {
+    const name = BUNDLE_FILE.exec(key)?.[1];
+    return name && bundleStem({ name });
   });
   await take("snapshots", snapshotStem);
   return found;

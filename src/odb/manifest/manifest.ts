@@ -10,6 +10,7 @@
  *      "changes":{"refs/heads/x":"<oid>","refs/heads/y":null}},
  *    "packs":[{"checksum":…,"name":…,"bytes":…,"objects":…,"origin":"push","closed":true,
  *      "selfContained":true,"tips":[…]}],
+ *    "bundles":[{"name":…,"bytes":…,"token":…,"heads":[…],"tags":[…]}],   absent: none
  *    "unnamed":{"pack-<name>":"<time>"},                    files on their way out (collect.ts)
  *    "dropped":{"snapshots/<sha256>.<16 hex>":"<time>"},
  *    "check":"<SHA-256 of this text without this line>"}    a person who had to edit it removes it
@@ -23,6 +24,7 @@ import { createHash } from "node:crypto";
 import { z } from "zod";
 import { strictText, utf8 } from "../../base/bytes.js";
 import { Fault } from "../../base/fault.js";
+import { BUNDLES_FOLDER, type BundleLine } from "./bundle-line.js";
 import type { PackLine } from "../pack-line.js";
 
 /** 2 called a pack's files by its checksum, and knew nothing of files on their way out. */
@@ -56,7 +58,15 @@ const PACK = z.object({
   promised: z.number().int().positive().optional(),
 });
 
-/** Times by stem (`packStem`, `snapshotStem`), ISO 8601. */
+const BUNDLE = z.object({
+  name: OID,
+  bytes: z.number().int().nonnegative(),
+  token: z.number().int().positive(),
+  heads: z.array(OID),
+  tags: z.array(OID),
+});
+
+/** Times by stem (`packStem`, `bundleStem`, `snapshotStem`), ISO 8601. */
 const TIMES = z.record(z.string(), z.iso.datetime());
 
 const MANIFEST = z.object({
@@ -72,6 +82,7 @@ const MANIFEST = z.object({
     .object({ key: z.string(), changes: z.record(z.string(), REF_VALUE.nullable()) })
     .optional(),
   packs: z.array(PACK),
+  bundles: z.array(BUNDLE).optional(),
   /** Files that no manifest was seen to name, and since when. */
   unnamed: TIMES,
   /** Files that no manifest will name any more, and since when. */
@@ -79,13 +90,19 @@ const MANIFEST = z.object({
 });
 
 export type RefValue = z.infer<typeof REF_VALUE>;
-export type Manifest = Readonly<Omit<z.infer<typeof MANIFEST>, "packs">> & {
+export type Manifest = Readonly<Omit<z.infer<typeof MANIFEST>, "packs" | "bundles">> & {
   readonly packs: readonly PackLine[];
+  readonly bundles?: readonly BundleLine[] | undefined;
 };
 
 /** Returns the name that the files of a pack share in `unnamed` and `dropped`. */
 export function packStem({ name }: Pick<PackLine, "name">): string {
   return `pack-${name}`;
+}
+
+/** Returns the stem of a bundle's file. */
+export function bundleStem({ name }: Pick<BundleLine, "name">): string {
+  return `${BUNDLES_FOLDER}/${name}`;
 }
 
 /** Returns the stem of a snapshot's file, of its key. */
@@ -94,8 +111,12 @@ export function snapshotStem(key: string): string {
 }
 
 /** Returns the stems of all files that a manifest names. */
-export function stemsOf({ packs, snapshot }: Pick<Manifest, "packs" | "snapshot">): Set<string> {
-  const stems = new Set(packs.map(packStem));
+export function stemsOf({
+  packs,
+  bundles = [],
+  snapshot,
+}: Pick<Manifest, "packs" | "bundles" | "snapshot">): Set<string> {
+  const stems = new Set([...packs.map(packStem), ...bundles.map(bundleStem)]);
   if (snapshot !== undefined) stems.add(snapshotStem(snapshot.key));
   return stems;
 }

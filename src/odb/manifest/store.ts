@@ -8,7 +8,9 @@ import { Fault } from "../../base/fault.js";
 import { checkAborted, failureUnder, Semaphore, sleep } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
 import type { Store, StoreTag } from "../../store/store.js";
+import { bundleKey } from "./bundle-line.js";
 import {
+  bundleStem,
   decodeManifest,
   emptyManifest,
   encodeManifest,
@@ -101,7 +103,10 @@ export class ManifestStore {
     return (this.#held ?? (await this.#current(signal))).manifest;
   }
 
-  /** Takes note that the files of a pack are being published, for a change that will name it. */
+  /**
+   * Takes note that the files of a pack or a bundle are being published, for a change that will
+   * name it.
+   */
   published(name: string): void {
     // Those of pushes that failed are forgotten, the oldest first: nobody names them any more.
     if (this.#published.size >= LIMITS.publicationsKnownMax)
@@ -224,18 +229,30 @@ export class ManifestStore {
     const refuse = (stem: string) => {
       throw new Fault("manifest/dropped", { manifest: this.#key, file: stem });
     };
-    for (const { name } of after.packs) {
-      const stem = packStem({ name });
+    for (const { name, stem, key } of this.#filesOf(after)) {
       if (known.has(stem)) continue;
       if (before.dropped[stem] !== undefined) refuse(stem);
       const since = this.#published.get(name);
       if (since !== undefined && Date.now() - since < LIMITS.publicationTrustMs) continue;
-      const path = `${this.#prefix}/git/objects/pack/${stem}.pack`;
-      if ((await this.#store.size(path)) === undefined) refuse(stem);
+      if ((await this.#store.size(key)) === undefined) refuse(stem);
     }
     const { snapshot } = after;
     const stem = snapshot && snapshotStem(snapshot.key);
     if (stem !== undefined && before.dropped[stem] !== undefined) refuse(stem);
+  }
+
+  /** Packs and bundles: each with the key of its file. */
+  #filesOf({ packs, bundles = [] }: Manifest) {
+    const folder = `${this.#prefix}/git/objects/pack`;
+    return [
+      ...packs.map(({ name }) => {
+        const stem = packStem({ name });
+        return { name, stem, key: `${folder}/${stem}.pack` };
+      }),
+      ...bundles.map(({ name }) => {
+        return { name, stem: bundleStem({ name }), key: bundleKey(this.#prefix, { name }) };
+      }),
+    ];
   }
 
   async #swap(manifest: Manifest, tag: StoreTag | undefined): Promise<boolean> {
@@ -244,7 +261,7 @@ export class ManifestStore {
       const seenMs = performance.now();
       const written = await this.#store.putIfMatch(this.#key, encodeManifest(manifest), tag);
       this.#held = { manifest, tag: written, seenMs };
-      for (const { name } of manifest.packs) this.#published.delete(name);
+      for (const { name } of this.#filesOf(manifest)) this.#published.delete(name);
       return true;
     } catch (error) {
       this.#held = undefined; // whatever happened, what is there must be read again

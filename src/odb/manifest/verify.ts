@@ -1,7 +1,7 @@
 /**
  * Holds all that a repository keeps in the store against its checksums and against each other:
- * manifest, ref snapshot, packs, indexes, and whether all that refs lead to is here. Reads only;
- * what it writes are indexes made anew, in a folder of the caller's.
+ * manifest, ref snapshot, packs, indexes, sizes of bundles, and whether all that refs lead to is
+ * here. Reads only; what it writes are indexes made anew, in a folder of the caller's.
  */
 import { open, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -13,6 +13,7 @@ import type { PackHandle } from "../packs/handle.js";
 import type { Store } from "../../store/store.js";
 import { indexPackFile } from "../index-pack/file.js";
 import type { IngestedPack } from "../index-pack/contract.js";
+import { bundleKey, type BundleLine } from "./bundle-line.js";
 import type { Manifest } from "./manifest.js";
 import type { PackLine } from "../pack-line.js";
 import { ManifestRefs } from "./refs.js";
@@ -72,6 +73,7 @@ const ADVICE = {
   pack: "restore this file from a backup or another copy: any copy will do whose last 20 bytes are the checksum that the manifest says",
   index:
     "the pack is good: stop the server, write the index anew with lakepack index-pack on the .pack beside it, start it again",
+  bundle: "clones do without it; lakepack repo bundle makes another",
   objects:
     "restore the packs of this repository from a backup, or push everything from a whole clone into a new repository",
 } as const;
@@ -115,6 +117,7 @@ class Verification {
       const handle = await this.#pack(record);
       if (handle !== undefined) handles.push(handle);
     }
+    for (const bundle of manifest.bundles ?? []) await this.#bundle(bundle);
     // A walk over damaged packs would only say again what is said.
     if (this.#findings.length === 0 && snapshot !== undefined)
       await this.#connected(handles, snapshot.refs, beside);
@@ -141,6 +144,21 @@ class Verification {
       this.#findings.push({ file, problem: String(fault.facts.reason ?? fault.message), advice });
       return undefined;
     }
+  }
+
+  /** A client finds out by itself whether what a bundle holds is damaged. */
+  async #bundle(line: BundleLine): Promise<void> {
+    const { store, prefix, signal } = this.#options;
+    const file = bundleKey(prefix, line);
+    await this.#attempt(file, ADVICE.bundle, async () => {
+      const size = await store.size(file, signal);
+      if (size === undefined) throw new Fault("store/missing", { file });
+      if (size !== line.bytes)
+        throw new Fault("odb/damaged", {
+          file,
+          reason: `it has ${size} bytes, and the manifest says ${line.bytes}`,
+        });
+    });
   }
 
   async #pack(record: PackLine): Promise<PackHandle | undefined> {

@@ -10,6 +10,8 @@ import type { LakefsCommitMap } from "../../lakefs/read/commit-map.js";
 import type { UncrossedPaths } from "../../lakefs/read/uncrossed.js";
 import type { Oid } from "../../git/oid.js";
 import type { LfsStore } from "../../lfs/store.js";
+import type { BundleLine } from "../../odb/manifest/bundle-line.js";
+import type { ManifestBundles } from "../../odb/manifest/bundles.js";
 import type { ObjectDatabase } from "../../odb/object-database.js";
 import type { RefStore } from "../../odb/ref-store.js";
 import type { Conceal } from "./conceal.js";
@@ -45,6 +47,13 @@ export interface PromisedContents {
   settled(signal: AbortSignal): Promise<void>;
 }
 
+/** Bundles of a repository of our own store. */
+export interface RepositoryBundles
+  extends Pick<ManifestBundles, "list" | "sound" | "add" | "read"> {
+  /** Returns whether the repository is there still, and not set aside. */
+  isThere(): Promise<boolean>;
+}
+
 export interface Repository {
   /**
    * Its row's id: of no other repository, whatever it is called and whenever it is there.
@@ -76,6 +85,8 @@ export interface Repository {
   readonly make?: (visibility: Visibility) => Promise<void>;
   /** The store of its LFS objects, if not our own. */
   readonly lfs?: LfsStore | undefined;
+  /** Undefined: it is in lakeFS. */
+  readonly bundles?: RepositoryBundles | undefined;
   /** Brings what packs name and do not hold (LivePack.promised). Undefined: they never do. */
   readonly promised?: PromisedContents | undefined;
   /** To be called after refs or packs have changed: plans the upkeep that follows. */
@@ -101,6 +112,8 @@ export interface Exchange {
    * caller may not do it any more.
    */
   readonly stillMay: () => Promise<void>;
+  /** Returns the address of a bundle for this caller. Undefined: there is no way to read one. */
+  readonly bundleLink?: (bundle: Pick<BundleLine, "name" | "bytes">) => string;
   /** Over HTTP every request stands alone: no state is kept between them. False on SSH. */
   readonly stateless: boolean;
   readonly input: ByteSource;

@@ -1,7 +1,7 @@
 /**
  * At log level `trace`: every pkt-line of a conversation, both ways, as Git's own GIT_TRACE_PACKET
  * shows them. Packs are counted, not shown. A trace carries no credentials: those are HTTP's, and
- * HTTP's headers are not traced.
+ * HTTP's headers are not traced; of links the proof is left out.
  */
 import type { ByteSink, ByteSource } from "../../base/flow.js";
 import { LIMITS } from "../../base/limits.js";
@@ -96,10 +96,9 @@ function textOf(packet: Packet): string {
   // With sideband-all lines are banded too: only a pack's bytes are no text.
   if (payload[0] === BAND_DATA && !isLine(payload.subarray(1)))
     return `band 1, ${payload.length - 1} bytes`;
-  const text = lineText(payload.subarray(0, LIMITS.tracedTextBytesMax)).replace(
-    /[^\x20-\x7e]/g,
-    (char) => `\\${char.charCodeAt(0)}`,
-  );
+  const text = lineText(payload.subarray(0, LIMITS.tracedTextBytesMax))
+    .replace(/[^\x20-\x7e]/g, (char) => `\\${char.charCodeAt(0)}`)
+    .replace(/\bproof=[0-9a-f-]+/g, "proof=…");
   return payload.length > LIMITS.tracedTextBytesMax ? `${text}…` : text;
 }
 

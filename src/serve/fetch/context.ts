@@ -18,6 +18,7 @@ import type { Offer } from "../../wire/capabilities.js";
 import type { Filter } from "../../wire/filter.js";
 import type { Exchange, Repository } from "../conversation/conversation.js";
 import type { Reached } from "./reached.js";
+import type { BundleKeeper } from "./bundle-keeper.js";
 import type { RefAnswers } from "./ref-answers.js";
 import type { RequestRecord } from "../conversation/request-record.js";
 
@@ -31,6 +32,8 @@ export interface UploadPackDeps {
   readonly answers: RefAnswers;
   readonly reached: Reached;
   readonly offer: Offer;
+  /** Undefined: none are offered. */
+  readonly bundles?: BundleKeeper | undefined;
   readonly log: Log;
   readonly metrics: Metrics;
   /**

@@ -4,6 +4,7 @@ import { openFetchPack } from "../../odb/pack-objects/fetch-pack.js";
 import { type PackStream, StoredPackStream } from "../../odb/pack-objects/pack-stream.js";
 import type { PackRequest } from "../../odb/pack-objects/response-key.js";
 import { bringContents, needsContents } from "./bring-contents.js";
+import { noteClone } from "./bundles.js";
 import type { FetchContext } from "./context.js";
 import { fatalPacket, type PackReplyOptions, sendPack } from "./pack-reply.js";
 import { tell } from "../conversation/request-record.js";
@@ -34,11 +35,17 @@ export async function replyWithPack(
   try {
     const ready = mustBring ? await bringContents(context, request, options) : context;
     await send(context, early ?? (await openPack(ready, request)), options);
+    if (isClone(request)) noteClone(context);
   } catch (error) {
     const fault = failureToTell(context.signal, error);
     if (context.signal.aborted || options.mode === "none") throw fault;
     await options.output.write(fatalPacket(options.mode, tell(context.request, fault)));
   }
+}
+
+/** Returns whether the client had nothing, and wanted all of it. */
+function isClone({ common, clientShallow, shallow, filter }: PackRequest): boolean {
+  return [common, clientShallow, shallow].every((list) => list.length === 0) && !filter;
 }
 
 /**

@@ -11,6 +11,7 @@ import { capabilityAdvertisement, refAdvertisement } from "../../wire/advertise.
 import { type CommandRequest, CommandRequestReader } from "../../wire/command-request.js";
 import { errorPacket } from "../../wire/pkt-line.js";
 import type { Exchange } from "../conversation/conversation.js";
+import { answerBundleUri, hasBundles } from "./bundles.js";
 import { openContext, type UploadPackDeps } from "./context.js";
 import { fetchVersion0 } from "./v0.js";
 import { fetchVersion2 } from "./v2.js";
@@ -25,7 +26,10 @@ export type { UploadPackDeps } from "./context.js";
 /** Refs in versions 0 and 1, capabilities in version 2. */
 export async function advertiseUploadPack(exchange: Exchange, deps: UploadPackDeps): Promise<void> {
   const { output, repository, version, signal } = exchange;
-  if (version === 2) return output.write(capabilityAdvertisement(deps.offer));
+  if (version === 2) {
+    const offer = { ...deps.offer, bundleUri: await hasBundles(exchange, deps) };
+    return output.write(capabilityAdvertisement(offer));
+  }
   const listing = await repository.refs.read(signal);
   await deps.answers.write(output, listing, `upload-pack ${version}`, () =>
     refAdvertisement({ ...listing, service: "upload-pack", version, offer: deps.offer }),
@@ -102,6 +106,8 @@ async function answerCommand(
         exchange.output,
         request.arguments,
       );
+    case "bundle-uri":
+      return answerBundleUri(exchange, deps);
     case "none":
       return;
   }

@@ -22,6 +22,7 @@ import { fromLakefsId } from "../../lakefs/rules/ref-names.js";
 import { LakefsWatch } from "../../lakefs/watch.js";
 import { faultFacts, type Log } from "../../observe/log.js";
 import type { FoldChoice } from "../../odb/pack-objects/fold.js";
+import { ManifestBundles } from "../../odb/manifest/bundles.js";
 import { ManifestObjects, type ObjectServices } from "../../odb/manifest/objects.js";
 import { ManifestRefs } from "../../odb/manifest/refs.js";
 import { ManifestStore } from "../../odb/manifest/store.js";
@@ -40,6 +41,8 @@ export interface Handle {
   /** The store of its LFS objects; undefined: our own. */
   readonly lfs?: LfsStore | undefined;
   readonly lakefs?: LakefsSide | undefined;
+  /** Undefined: it is in lakeFS. */
+  readonly bundles?: ManifestBundles;
   /** Refs of a lakeFS repository that are read ahead of requests. */
   readonly watched?: LakefsRefs;
   readonly promised?: PromisedContents;
@@ -139,6 +142,7 @@ export class RepositoryHandles {
       manifests,
       refs,
       objects: new ManifestObjects({ ...services, isLed: true }, manifests, prefix),
+      bundles: new ManifestBundles(services, manifests, prefix),
     });
   }
 

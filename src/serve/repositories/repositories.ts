@@ -17,7 +17,7 @@ import type { Collected } from "../../odb/manifest/collect.js";
 import { toHandles } from "../../odb/packs/handle.js";
 import type { ObjectServices } from "../../odb/manifest/objects.js";
 import type { Amount } from "../../store/store.js";
-import type { Repository } from "../conversation/conversation.js";
+import type { Repository, RepositoryBundles } from "../conversation/conversation.js";
 import { lakefsRow, LakefsRows } from "./lakefs-rows.js";
 import { RepositoryMaker } from "./make.js";
 import type { Maintenance } from "./maintenance.js";
@@ -170,6 +170,7 @@ export class Repositories {
       lfs,
       lakefs,
       promised,
+      bundles: this.#bundlesOf(row.id, handle),
       atomic: lakefs === undefined,
       conceal,
       notices,
@@ -304,6 +305,18 @@ export class Repositories {
     const { services, database } = this.#options;
     const { packs } = await this.#handles.own(row).objects.packs(signal);
     return relinkObjects({ ...services, database }, row.id, toHandles(packs), signal);
+  }
+
+  #bundlesOf(id: string, { bundles }: Handle): RepositoryBundles | undefined {
+    return (
+      bundles && {
+        list: (signal) => bundles.list(signal),
+        sound: (lines, signal) => bundles.sound(lines, signal),
+        add: (draft, lists, signal) => bundles.add(draft, lists, signal),
+        read: (line, range, signal) => bundles.read(line, range, signal),
+        isThere: async () => (await this.#options.table.byId(id))?.state === "made",
+      }
+    );
   }
 
   /** For who may see all. Throws "repository/missing". */

@@ -20,7 +20,8 @@ import type { RepositoryName } from "../../serve/conversation/repository-name.js
 import type { HttpReply, HttpRequest } from "./contract.js";
 import { CHALLENGE, faultReply, NO_CACHE } from "./fault.js";
 import { readJsonBody } from "./json.js";
-import { readRangeHeader } from "./lfs-range.js";
+import { contentReply } from "./content.js";
+import type { ByteRange } from "./range.js";
 
 export const LFS_PREFIX = "info/lfs/";
 const MEDIA_TYPE = "application/vnd.git-lfs+json";
@@ -136,48 +137,8 @@ async function download(
   const linked = await resolveLinked(lfs.admit(link, "download"), "read");
   const store = await lfs.download({ ...link, ...linked, signal });
   const { oid, size } = object;
-  const tag = `"${oid}"`;
-  const condition = request.header("if-range");
-  const range =
-    condition === undefined || condition === tag
-      ? readRangeHeader(request.header("range"), size)
-      : undefined;
-  const common = [
-    ["Content-Type", "application/octet-stream"],
-    ["Content-Disposition", "attachment"],
-    ["X-Content-Type-Options", "nosniff"],
-    ["Cache-Control", "private, max-age=0"],
-    ["Accept-Ranges", "bytes"],
-    ["ETag", tag],
-  ] as const;
-  if (range === "unsatisfiable")
-    return {
-      status: 416,
-      headers: [...common, ["Content-Range", `bytes */${size}`]],
-      body: new Uint8Array(0),
-    };
-  const { start, end } = range ?? { start: 0, end: size };
-  const headers =
-    range === undefined
-      ? common
-      : [...common, ["Content-Range", `bytes ${start}-${end - 1}/${size}`] as const];
-  // What cannot be read is found out while it can still be said with a status, and in words that
-  // git-lfs shows.
-  const content = store.read(object, start, end, signal)[Symbol.asyncIterator]();
-  const first = await content.next();
-  return {
-    status: range === undefined ? 200 : 206,
-    headers,
-    body: async (sink) => {
-      sink.expect?.(end - start);
-      try {
-        for (let next = first; next.done !== true; next = await content.next())
-          await sink.write(next.value);
-      } finally {
-        await content.return?.();
-      }
-    },
-  };
+  const read = ({ start, end }: ByteRange) => store.read(object, start, end, signal);
+  return contentReply(request, { tag: oid, size, read });
 }
 
 function proofOf(request: HttpRequest): string | null {

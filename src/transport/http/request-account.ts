@@ -147,10 +147,14 @@ export function operationOf(target: Target): Operation {
     case "repository":
       return (
         FILES.get(target.file) ??
-        (target.file.startsWith("info/lfs/objects/") ? "lfs-transfer" : "none")
+        (target.file.startsWith("info/lfs/objects/") ? "lfs-transfer" : undefined) ??
+        (target.file.startsWith(BUNDLES_PREFIX) ? "bundle" : "none")
       );
   }
 }
+
+/** Before the name of a bundle, below a repository. */
+export const BUNDLES_PREFIX = "bundles/";
 
 /** A map: of an object a client could ask for "constructor". */
 const FILES: ReadonlyMap<string, Operation> = new Map([

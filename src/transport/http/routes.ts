@@ -18,6 +18,7 @@ import type {
 } from "../../serve/conversation/conversation.js";
 import { holderOf, type RouteDoor, type Wants } from "../../serve/repositories/door.js";
 import { type RepositoryName, titleOf } from "../../serve/conversation/repository-name.js";
+import type { LinkedBundle } from "../../serve/fetch/bundle-links.js";
 import type { GitService, RoutedServer } from "../../serve/git-server.js";
 import { serviceAnnouncement } from "../../wire/advertise.js";
 import type { HttpHandler, HttpReply, HttpRequest } from "./contract.js";
@@ -27,10 +28,11 @@ import { faultReply, NO_CACHE } from "./fault.js";
 import { checkHost, checkLoopback, corsHeaders, PREFLIGHT } from "./guard.js";
 import { gunzip } from "./gunzip.js";
 import { isLfsPath, LFS_PREFIX, lfsFaultReply, lfsReply, type Linked } from "./lfs.js";
+import { contentReply } from "./content.js";
 import { readJsonBody } from "./json.js";
 import { goGetPage, homePage, repositoryPage } from "./pages.js";
 import { readPath } from "./path.js";
-import { operationOf, RequestAccount } from "./request-account.js";
+import { BUNDLES_PREFIX, operationOf, RequestAccount } from "./request-account.js";
 
 export interface RouteOptions {
   /** Serve this machine only, and no proxy. */
@@ -273,6 +275,7 @@ class Routes {
         return this.#service(asked, "receive-pack");
       default:
         if (file.startsWith(LFS_PREFIX)) return this.#lfs(asked, file.slice(LFS_PREFIX.length));
+        if (file.startsWith(BUNDLES_PREFIX)) return this.#bundle(asked, file);
         if (file.startsWith("objects/")) throw dumbRefusal();
         throw new Fault("http/not-found");
     }
@@ -355,6 +358,30 @@ class Routes {
     });
   }
 
+  /** A bundle of a list that bundle-uri gave out. */
+  async #bundle(asked: AskedRepository, file: string): Promise<HttpReply> {
+    const { request, name } = asked;
+    const { bundleLinks: links } = this.#server;
+    const bundle = readBundlePath(file);
+    if (links === undefined || bundle === undefined) throw new Fault("http/not-found");
+    allow(request, ["GET"]);
+    const proof = new URLSearchParams(request.query).get("proof");
+    const linked = await this.#linked(asked, links.admit(proof, bundle, name), "read");
+    const { repository, share } = linked;
+    links.check(proof, bundle, name, repository.id);
+    const { signal } = request;
+    const read = await this.#server.openBundle(repository, bundle, { share, signal });
+    return contentReply(request, { tag: bundle.name, size: bundle.bytes, read });
+  }
+
+  #bundleLink({ request, client, name }: AskedRepository, { repository, caller }: Admitted) {
+    const { bundleLinks: links } = this.#server;
+    if (links === undefined) return {};
+    const base = `${client.base}${request.path.replace(/\/(?:info\/refs|git-upload-pack)$/, "")}`;
+    const given = { repository: repository.id, holder: holderOf(caller) };
+    return { bundleLink: (bundle: LinkedBundle) => links.make(base, bundle, name, given) };
+  }
+
   /** Whoever comes with a link is who it was given to. */
   async #linked(
     { request, client, account, name }: AskedRepository,
@@ -383,11 +410,9 @@ class Routes {
     return (this.#options.packBytesMax ?? LIMITS.packBytesMax) + LIMITS.pushCommandBytesMax;
   }
 
-  #exchange(
-    { request, account, name }: AskedRepository,
-    { repository, caller, wants, share }: Admitted,
-    wires: Wires,
-  ): Exchange {
+  #exchange(asked: AskedRepository, admitted: Admitted, wires: Wires): Exchange {
+    const { request, account, name } = asked;
+    const { repository, caller, wants, share } = admitted;
     const { signal } = request;
     const stillMay = () => this.#door.stillMay({ name, caller, repository, wants }, signal);
     return {
@@ -397,6 +422,7 @@ class Routes {
       caller: share,
       account: accountOf(caller),
       stillMay,
+      ...this.#bundleLink(asked, admitted),
       stateless: true,
       signal,
     };
@@ -417,6 +443,13 @@ function withPlainPath(request: HttpRequest): HttpRequest {
 function failureReply({ path, id }: HttpRequest, error: unknown): HttpReply {
   if (isLfsPath(path)) return lfsFaultReply(error, id);
   return isApiPath(path) ? apiFaultReply(error, id) : faultReply(error, id);
+}
+
+const BUNDLE = /^bundles\/([0-9a-f]{40})\/([1-9][0-9]{0,15})$/;
+
+function readBundlePath(file: string): LinkedBundle | undefined {
+  const [, name, bytes] = BUNDLE.exec(file) ?? [];
+  return name === undefined ? undefined : { name, bytes: Number(bytes) };
 }
 
 interface Wires {
