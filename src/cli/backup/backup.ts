@@ -325,8 +325,7 @@ class Run {
     const { signal } = this.#options;
     const there = await this.#files.size(key, signal);
     if (there !== undefined && (bytes ?? there) === there) {
-      if (this.#isAfterDeath)
-        await syncPath(dirname(join(filesFolder(this.#options.folder), key)));
+      if (this.#isAfterDeath) await syncPath(dirname(join(filesFolder(this.#options.folder), key)));
       return true;
     }
     const has = await this.#store.size(key, signal);
