@@ -11,6 +11,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
 import { sleep } from "../../src/base/flow.js";
+import { Database } from "../../src/database/database.js";
+import { findLinked } from "../../src/database/lfs.js";
+import { findRepository } from "../../src/database/repositories.js";
 import { startGuarded } from "../support/accounts-rig.js";
 import { checkFsck, commit, folderOf, git, startLakepack, tryGit } from "../support/harness.js";
 import { type Run, lakepack as run } from "../support/lakepack-command.js";
@@ -93,10 +96,22 @@ async function holdAgainst(
         ? ""
         : (await tryGit(["--git-dir", join(folder, "git"), "rev-parse", ref])).stdout.trim();
     const isThere = may.includes(is);
+    if (isThere && folder !== undefined) await checkLinked(data, name, join(folder, "git"), is);
     if (!isThere && (last >= 0 || /^[0-9a-f]{40}$/.test(is)))
       wrong.push(`${name} ${ref} is ${is || "absent"}, and may be ${may.join(" or ")}`);
   }
   t.same(wrong, [], `${acknowledged.size} of ${entries.length} pushes`);
+}
+
+/** Throws where a commit's LFS object is not the repository's: half of a push was restored. */
+async function checkLinked(data: string, name: string, folder: string, oid: string): Promise<void> {
+  const pointer = await git(["--git-dir", folder, "show", `${oid}:a.bin`]);
+  const object = /^oid sha256:(\w+)$/m.exec(pointer)?.[1] ?? "";
+  const database = await Database.openToRead(join(data, "lakepack.db"));
+  const row = database && (await findRepository(database, name));
+  const linked = row && (await findLinked(database, row.id, object));
+  await database?.close();
+  if (linked === undefined) throw new Error(`${name}: ${oid} is without its LFS object ${object}`);
 }
 
 async function checkPrivate(t: Test, data: string): Promise<void> {
@@ -202,7 +217,7 @@ t.test("ids, tokens, grants, visibility and settings are as they were", async (t
   t.not((await tryGit(["ls-remote", other.at(name)])).code, 0, "private as before");
   t.match(await git(["ls-remote", other.at(name, rita)]), "refs/heads/main");
   await git(["push", "-q", other.at(name, rita), "HEAD:refs/heads/side"], { cwd: work });
-  const shown = await other.command("repo.show", { name });
+  const shown = await other.command("repo.describe", { name });
   t.match(JSON.stringify(shown), /"lfs_missing_objects":"warn"/, "its own settings");
 });
 
