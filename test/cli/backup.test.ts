@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
 import { sleep } from "../../src/base/flow.js";
+import { backUp } from "../../src/cli/backup/backup.js";
 import { Database } from "../../src/database/database.js";
 import { findLinked } from "../../src/database/lfs.js";
 import { findRepository } from "../../src/database/repositories.js";
@@ -51,12 +52,12 @@ interface Entry {
   isOk: boolean;
 }
 
-/** Pushes commits with an LFS object each until it is stopped. */
+/** Pushes commits with an LFS object each until it is stopped, and returns its working copy. */
 async function pushOn(
   t: Test,
   { ref, entries, urlOf }: { ref: string; entries: Entry[]; urlOf: (number: number) => string },
   isOver: () => boolean,
-): Promise<void> {
+): Promise<string> {
   const work = join(await tempFolder(t), "work");
   await git(["init", "-q", "-b", "main", work]);
   await git(["lfs", "install", "--local"], { cwd: work });
@@ -72,6 +73,7 @@ async function pushOn(
     entries.push(entry);
     entry.isOk = (await tryGit(["push", url, `HEAD:${ref}`], { cwd: work })).code === 0;
   }
+  return work;
 }
 
 /**
@@ -189,6 +191,60 @@ t.test(
   },
 );
 
+t.test(
+  "a push that comes between two repositories is there as a whole, or not at all",
+  { skip: WITHOUT_LFS },
+  async (t) => {
+    const server = await startLakepack(t);
+    const place = await tempFolder(t);
+    const [folder, data] = [join(place, "backup"), join(place, "restored")];
+    await mkdir(folder);
+    const names = ["me/a", "me/b"];
+    const entries: Entry[] = [];
+    let work = "";
+    for (const name of names) {
+      let pushes = 0;
+      const urlOf = () => `${server.url}/${name}.git`;
+      work = await pushOn(t, { ref: "refs/heads/main", entries, urlOf }, () => pushes++ > 0);
+    }
+    await git(["checkout", "-q", "-b", "late"], { cwd: work });
+    await writeFile(join(work, "a.bin"), randomBytes(30_000));
+    await git(["commit", "-q", "-am", "late"], { cwd: work });
+    let hasPushed = false;
+    await backUp({
+      data: server.data,
+      database: join(server.data, "lakepack.db"),
+      folder,
+      withoutDamaged: false,
+      signal: new AbortController().signal,
+      onProgress: ({ repositories }) => {
+        if (hasPushed || repositories === 0) return;
+        hasPushed = true;
+        for (const name of [...names, "me/new"]) {
+          const url = `${server.url}/${name}.git`;
+          const { status, stderr } = spawnSync("git", ["push", url, "late"], { cwd: work });
+          t.equal(status, 0, String(stderr));
+        }
+      },
+    });
+    t.ok(hasPushed);
+    await good(t, ["restore", folder, "--verify", "--data", data]);
+    t.match(await good(t, ["doctor", "--data", data]), "the store has no others");
+    const late: string[] = [];
+    for (const name of names) {
+      const repository = join(await folderOf(data, name), "git");
+      const refs = await git(["--git-dir", repository, "for-each-ref", "--format=%(objectname)"]);
+      for (const oid of refs.split("\n")) await checkLinked(data, name, repository, oid);
+      if (refs.includes("\n")) late.push(name);
+    }
+    t.equal(late.length, 1, "the one that was copied after it");
+    const other = await startLakepack(t, { data });
+    const fresh = `${other.url}/me/new.git`;
+    t.not((await tryGit(["ls-remote", fresh])).code, 0, "its first push is absent");
+    await git(["push", "-q", fresh, "late"], { cwd: work });
+  },
+);
+
 async function pushed(t: Test, url: string, text: string): Promise<string> {
   const work = join(await tempFolder(t), "work");
   await git(["init", "-q", work]);
@@ -218,7 +274,7 @@ t.test("ids, tokens, grants, visibility and settings are as they were", async (t
   t.match(await git(["ls-remote", other.at(name, rita)]), "refs/heads/main");
   await git(["push", "-q", other.at(name, rita), "HEAD:refs/heads/side"], { cwd: work });
   const shown = await other.command("repo.describe", { name });
-  t.match(JSON.stringify(shown), /"lfs_missing_objects":"warn"/, "its own settings");
+  t.match(shown, { settings: { lfs_missing_objects: { value: "warn", from: "repository" } } });
 });
 
 t.test("a second backup copies what is new, and removes what nothing names", async (t) => {
@@ -253,8 +309,8 @@ t.test("what is damaged is told, and the backup before it stays", async (t) => {
   const record = await readFile(join(folder, "backup.json"), "utf8");
   const git = join(await folderOf(server.data, "me/bad"), "git");
   const manifest = await readFile(join(git, "manifest"));
-  const folded = await pushed(t, `${server.url}/me/bad.git`, "more").catch(() => undefined);
-  t.equal(folded, undefined, "another history is refused");
+  const another = await pushed(t, `${server.url}/me/bad.git`, "more").catch(() => undefined);
+  t.equal(another, undefined, "another history is refused");
   await truncate(join(git, "manifest"), manifest.length - 10);
   const refused = await run(args);
   t.equal(refused.code, 1);
