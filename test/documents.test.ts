@@ -8,11 +8,13 @@ import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import t from "tap";
+import { backupCommand } from "../src/cli/commands/backup.js";
 import { doctorCommand } from "../src/cli/commands/doctor.js";
 import { gcCommand } from "../src/cli/commands/gc.js";
 import { indexPackCommand } from "../src/cli/commands/index-pack.js";
 import { poolCommand } from "../src/cli/commands/pool.js";
 import { repoCommand } from "../src/cli/commands/repo.js";
+import { restoreCommand } from "../src/cli/commands/restore.js";
 import { serveCommand } from "../src/cli/commands/serve.js";
 import { tokenCommand } from "../src/cli/commands/token.js";
 import { userCommand } from "../src/cli/commands/user.js";
@@ -131,6 +133,8 @@ const commands: ReadonlyMap<string, Command> = new Map(
     verifyCommand(),
     gcCommand(),
     indexPackCommand(),
+    backupCommand(),
+    restoreCommand(),
   ].map((command) => [command.name(), command]),
 );
 

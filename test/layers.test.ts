@@ -48,7 +48,7 @@ const FOLDERS: Readonly<Record<string, readonly string[]>> = {
   store: ["", "cache", "s3"],
   // To come: Git over SSH.
   transport: ["http", "ssh", ""],
-  cli: ["server", "terminal", "doctor", "commands", ""],
+  cli: ["server", "terminal", "doctor", "backup", "commands", ""],
 };
 /** More files than that nobody takes in at a glance. */
 const FOLDER_FILES_MAX = 25;

@@ -618,6 +618,40 @@ export const FAULTS = {
   "doctor/found": { http: 500, retry: false, says: "something is not as it should be" },
   "verify/damaged": { http: 500, retry: false, says: "something that is stored is damaged" },
 
+  // backup, restore
+  "backup/elsewhere": {
+    http: 500,
+    retry: false,
+    says: "this is for a store on disk with SQLite; docs/operating.md says how object storage and PostgreSQL are backed up",
+  },
+  "backup/nothing": {
+    http: 500,
+    retry: false,
+    says: "there is no database here, or one of an older version that no server of this one has opened: see data and database",
+  },
+  "backup/damaged": {
+    http: 500,
+    retry: false,
+    says: "files are missing or damaged, and what was backed up before is left as it is: mend them (lakepack verify), or go on without them (--damaged)",
+  },
+  "backup/foreign": {
+    http: 500,
+    retry: false,
+    says: "the folder holds something else than a backup of this data folder: name an empty one",
+  },
+  "backup/busy": { http: 409, retry: true, says: "another lakepack works on this backup" },
+  "backup/none": { http: 500, retry: false, says: "the folder holds no finished backup" },
+  "backup/unreadable": {
+    http: 500,
+    retry: false,
+    says: "the backup's record cannot be read: it is damaged, or of a newer version",
+  },
+  "restore/not-empty": {
+    http: 500,
+    retry: false,
+    says: "a backup is restored into an empty data folder only",
+  },
+
   // settings
   "settings/bad-value": {
     http: 500,

@@ -1128,6 +1128,17 @@ export const LIMITS = {
   controlLookMs: 10,
   /** Objects a walk finds between two reports of its progress: some milliseconds of work. */
   walkProgressObjects: 4_096,
+  /**
+   * Looks at a repository, or at the database, whose files go while they are backed up. Each time
+   * somebody has just removed some; a second time in a row is rare.
+   */
+  backupLooksMax: 10,
+  /** Bytes of a backup's record: a handful of numbers and names. */
+  backupRecordBytesMax: 64 * KIB,
+  /** Names of damaged repositories and objects that a backup or a restore prints. */
+  backupNamedMax: 20,
+  /** Between two lines of progress on a terminal. */
+  progressEveryMs: 200,
   /** A year: the most `gc_grace_hours` may be. */
   gcGraceHoursMax: 8_760,
   /**

@@ -2,11 +2,13 @@
 /** `lakepack`: exit code 0 is success, 1 a failure it names, 2 a wrong command line or setting. */
 import { Command, CommanderError } from "commander";
 import { asFault, Fault, type FaultCode } from "../base/fault.js";
+import { backupCommand } from "./commands/backup.js";
 import { doctorCommand } from "./commands/doctor.js";
 import { gcCommand } from "./commands/gc.js";
 import { indexPackCommand } from "./commands/index-pack.js";
 import { poolCommand } from "./commands/pool.js";
 import { repoCommand } from "./commands/repo.js";
+import { restoreCommand } from "./commands/restore.js";
 import { serveCommand } from "./commands/serve.js";
 import { tokenCommand } from "./commands/token.js";
 import { userCommand } from "./commands/user.js";
@@ -35,6 +37,8 @@ function program(): Command {
     .addCommand(doctorCommand())
     .addCommand(verifyCommand())
     .addCommand(gcCommand())
+    .addCommand(backupCommand())
+    .addCommand(restoreCommand())
     .addCommand(indexPackCommand())
     .exitOverride()
     .configureHelp({ sortSubcommands: true });

@@ -60,6 +60,42 @@ function linked(db: Kysely<Schema>, repositoryId: string) {
     .where("lfs_links.repository_id", "=", repositoryId);
 }
 
+/** Returns the first `count` objects behind `after`, by oid, that repositories have. */
+export async function listLive(
+  database: Database,
+  after: string,
+  count: number,
+): Promise<PublishedObject[]> {
+  const found = await database.query((db) =>
+    db
+      .selectFrom("lfs_objects")
+      .select(["oid", "publication", "bytes"])
+      .where("state", "=", "live")
+      .where("oid", ">", after)
+      .orderBy("oid")
+      .limit(count)
+      .execute(),
+  );
+  return found.map(withBytes);
+}
+
+/** Returns whether repositories have an object under this very name. */
+export async function isLive(
+  database: Database,
+  { oid, publication }: Publication,
+): Promise<boolean> {
+  const found = await database.query((db) =>
+    db
+      .selectFrom("lfs_objects")
+      .select("oid")
+      .where("oid", "=", oid)
+      .where("publication", "=", publication)
+      .where("state", "=", "live")
+      .executeTakeFirst(),
+  );
+  return found !== undefined;
+}
+
 /** PostgreSQL gives integers of 64 bits as text. */
 function withBytes<T extends { readonly bytes: number }>(row: T): T {
   return { ...row, bytes: Number(row.bytes) };

@@ -347,6 +347,24 @@ export function allRepositories(database: Database): Promise<RepositoryRow[]> {
   );
 }
 
+/** Returns the first `count` rows behind `after`, by id, that have a place in the store. */
+export function listPlaces(
+  database: Database,
+  after: string,
+  count: number,
+): Promise<RepositoryRow[]> {
+  return database.query((db) =>
+    db
+      .selectFrom("repositories")
+      .selectAll()
+      .where("leads_to", "is", null)
+      .where("id", ">", after)
+      .orderBy("id")
+      .limit(count)
+      .execute(),
+  );
+}
+
 function named(
   rows: readonly (Omit<ListedRow, "title"> & { readonly title: string | null })[],
 ): ListedRow[] {

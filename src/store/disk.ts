@@ -510,7 +510,8 @@ const DELETE_RETRIES_MAX = 5;
 /** Folders remembered as made, so that a write does not ask again; a bound, not a tuning knob. */
 const KNOWN_FOLDERS_MAX = 10_000;
 
-async function syncPath(path: string): Promise<void> {
+/** Makes last what is written to a file, or what names a folder has. */
+export async function syncPath(path: string): Promise<void> {
   const file = await files.open(path, "r");
   try {
     await file.sync();

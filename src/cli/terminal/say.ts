@@ -34,3 +34,8 @@ export function letReadersGo(): void {
       if (error.code !== "EPIPE") throw error;
     });
 }
+
+/** Writes a line that tells how far it is in place of the last such; "": removes it. */
+export function sayOver(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r${printable(text)}\x1b[K`);
+}

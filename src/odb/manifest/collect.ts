@@ -34,9 +34,10 @@ export interface Collected {
 /** Files of the store by the stem that they share. */
 type Found = ReadonlyMap<string, readonly StoreEntry[]>;
 
-const PACK_FILE = /\/(pack-[0-9a-f]{40})\.(?:pack|idx|rev)$/;
-const BUNDLE_FILE = /\/([0-9a-f]{40})\.bundle$/;
-const PROMISED_FILE = /\/([0-9a-f]{40})(?:\.ids)?$/;
+const PACK_FILE = /\/objects\/pack\/(pack-[0-9a-f]{40})\.(?:pack|idx|rev)$/;
+const PROMISED_FILE = new RegExp(`/git/${PROMISED_FOLDER}/([0-9a-f]{40})(?:\\.ids)?$`);
+const SNAPSHOT_FILE = /\/git\/snapshots\/[^/]+$/;
+const BUNDLE_FILE = new RegExp(`/git/${BUNDLES_FOLDER}/([0-9a-f]{40})\\.bundle$`);
 
 export async function collectFiles(
   { store, manifests, prefix, graceMs }: CollectOptions,
@@ -98,23 +99,22 @@ function forget(before: Manifest, stems: readonly string[]): Manifest | undefine
 
 async function filesBelow(store: Store, prefix: string, signal: AbortSignal): Promise<Found> {
   const found = new Map<string, StoreEntry[]>();
-  const take = async (folder: string, stemOf: (key: string) => string | undefined) => {
+  for (const folder of ["objects/pack", PROMISED_FOLDER, BUNDLES_FOLDER, "snapshots"]) {
     for await (const entry of store.list(`${prefix}/${folder}/`, signal)) {
-      const stem = stemOf(entry.key);
+      const stem = stemOfKey(entry.key);
       if (stem !== undefined) found.set(stem, [...(found.get(stem) ?? []), entry]);
     }
-  };
-  await take("objects/pack", (key) => PACK_FILE.exec(key)?.[1]);
-  await take(PROMISED_FOLDER, (key) => {
-    const name = PROMISED_FILE.exec(key)?.[1];
-    return name && `pack-${name}`;
-  });
-  await take(BUNDLES_FOLDER, (key) => {
-    const name = BUNDLE_FILE.exec(key)?.[1];
-    return name && bundleStem({ name });
-  });
-  await take("snapshots", snapshotStem);
+  }
   return found;
+}
+
+/** Returns the stem of a repository's file, of its key; undefined: manifests name none such. */
+export function stemOfKey(key: string): string | undefined {
+  if (SNAPSHOT_FILE.test(key)) return snapshotStem(key);
+  const bundle = BUNDLE_FILE.exec(key)?.[1];
+  if (bundle !== undefined) return bundleStem({ name: bundle });
+  const promised = PROMISED_FILE.exec(key)?.[1];
+  return promised === undefined ? PACK_FILE.exec(key)?.[1] : `pack-${promised}`;
 }
 
 function add(amount: { files: number; bytes: number }, entries: readonly StoreEntry[]): void {
