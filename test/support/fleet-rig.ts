@@ -4,11 +4,12 @@
  */
 import { createServer, connect, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
-import { join } from "node:path";
+import { readdir, readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import type { Test } from "tap";
 import { git, type Lakepack, startLakepack, tryGit } from "./harness.js";
 import { postgresDatabase, skipPostgres } from "./postgres.js";
-import { skipS3, startS3Server } from "./s3-server.js";
+import { type RunningS3, skipS3, startS3Server } from "./s3-server.js";
 import { tempFolder } from "./temp-folder.js";
 
 export const skipFleet: false | string = skipS3 || skipPostgres;
@@ -27,8 +28,10 @@ export interface Fleet {
   readonly env: Readonly<Record<string, string>>;
   /** Where the object store keeps the objects below the prefix: files, by their keys. */
   readonly folder: string;
-  /** One more node. `data`: an existing folder. */
-  node(data?: string): Promise<Lakepack>;
+  /** The object store itself, behind the line. */
+  readonly s3: RunningS3;
+  /** One more node. `data`: an existing folder. `more`: settings that only it has. */
+  node(data?: string, more?: Readonly<Record<string, string>>): Promise<Lakepack>;
 }
 
 export async function startFleet(
@@ -49,8 +52,33 @@ export async function startFleet(
     line,
     env,
     folder: join(s3.folder, "fleet"),
-    node: (data) => startLakepack(t, { env, ...(data === undefined ? {} : { data }) }),
+    s3,
+    node: (data, own) =>
+      startLakepack(t, { env: { ...env, ...own }, ...(data === undefined ? {} : { data }) }),
   };
+}
+
+/**
+ * Files of repositories in the store that no manifest names, beside those that stock git reads;
+ * keys below the fleet's prefix. Of repositories that have no manifest: all.
+ */
+export async function leftovers({ folder }: Fleet): Promise<string[]> {
+  const keys = await readdir(folder, { recursive: true });
+  const manifests = keys.filter((key) => key.endsWith("/git/manifest"));
+  const named = new Set<string>();
+  for (const key of manifests) {
+    const text = await readFile(join(folder, key), "utf8");
+    const { packs, snapshot } = JSON.parse(text) as {
+      packs: { name: string }[];
+      snapshot?: { key: string };
+    };
+    for (const { name } of packs) named.add(`${dirname(key)}/objects/pack/pack-${name}`);
+    if (snapshot !== undefined) named.add(snapshot.key);
+  }
+  return keys.filter(
+    (key) =>
+      /\/(pack|snapshots)\/[^/]+$/.test(key) && !named.has(key.replace(/\.(pack|idx|rev)$/, "")),
+  );
 }
 
 async function startLine(t: Test, endpoint: string): Promise<Line> {
