@@ -191,6 +191,10 @@ async function pushOn(
     else if (kind === 2) await pusher.share(to, "refs/heads/shared");
     else if (kind === 3) await pusher.add(to);
     else if (kind === 4) await cloneWell(t, to);
-    else await pusher.push(to);
+    else if (await pusher.push(to)) {
+      // At once on the other node, unless that cannot be asked: a later push would cover a loss.
+      const seen = await tryGit(["ls-remote", url(random.below(2)), pusher.ref]);
+      if (seen.code === 0) t.equal(seen.stdout.slice(0, 40), pusher.tip, pusher.ref);
+    }
   }
 }

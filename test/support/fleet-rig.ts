@@ -205,6 +205,8 @@ export class Pusher {
   readonly ref: string;
   readonly #work: string;
   readonly #ledger: Ledger;
+  /** Commit that was made last. */
+  tip = "";
   #number = 0;
 
   private constructor(work: string, name: string, ledger: Ledger) {
@@ -251,7 +253,8 @@ export class Pusher {
     const text = `${this.ref} ${this.#number++}`;
     const amend = this.#number === 1 ? [] : more; // nothing is there to be amended
     await git(["commit", "-q", "--allow-empty", ...amend, "-m", text], { cwd: this.#work });
-    return git(["rev-parse", "HEAD"], { cwd: this.#work });
+    this.tip = await git(["rev-parse", "HEAD"], { cwd: this.#work });
+    return this.tip;
   }
 
   async #send(
