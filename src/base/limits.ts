@@ -201,6 +201,12 @@ export const LIMITS = {
    * far less than any grace after which what nothing names is removed.
    */
   publicationTrustMs: 300_000,
+  /**
+   * Milliseconds for which a manifest remembers a dropped pack whose files are gone: twice
+   * `publicationTrustMs`, because clocks may be apart. A node that still trusts its publication
+   * finds it there, and does not name it.
+   */
+  droppedKnownMs: 600_000,
 
   // packs -----------------------------------------------------------------------------------------
   /**

@@ -140,7 +140,12 @@ t.test("a pack on its way out is not named again, nor one whose files are gone",
     removed: { files: 1, bytes: 3 },
     waiting: { files: 0, bytes: 0 },
   });
-  t.same((await here.read()).dropped, {});
+  t.same(Object.keys((await here.read()).dropped), [`pack-${slow}`], "a node may still trust it");
+  t.equal(await codeOf(here.update(withPack(slow))), "manifest/dropped", "though it is gone");
+  const longAgo = new Date(Date.now() - LIMITS.droppedKnownMs - 1).toISOString();
+  await there.update((manifest) => ({ ...manifest, dropped: { [`pack-${slow}`]: longAgo } }));
+  await collectFiles({ ...options, graceMs: 0 }, signal);
+  t.same((await here.read()).dropped, {}, "in the end it is forgotten");
   t.equal(await codeOf(here.update(withPack("f".repeat(40)))), "manifest/dropped", "and not later");
 });
 
@@ -171,7 +176,7 @@ t.test("a collection that sleeps before its DELETE removes nothing that is wante
   wake();
   t.match(await sleeping, { removed: { files: 1 } });
   const { packs, dropped } = await node().read();
-  t.same([packs.map(({ name }) => name), dropped], [[again], {}]);
+  t.same([packs.map(({ name }) => name), Object.keys(dropped)], [[again], [`pack-${old}`]]);
   t.equal(await bucket.size(packKey(again)), 3);
 });
 

@@ -101,7 +101,7 @@ async function send(own: OwnRepository, body: Buffer, options: PushOptions = {})
       allowReachableInWant: false,
       atomic: true,
     },
-    created: async () => undefined,
+    created: async (repository) => repository,
     ...options.services,
   };
   await receivePack(exchange, services);
@@ -368,7 +368,10 @@ t.test("a repository is noted before anything is stored, and the pusher hears of
   t.same(late.refs, ["ng refs/heads/main unpacker error"]);
   t.same((await own.repository.objects.packs()).packs, []);
   const seen: string[] = [];
-  const created = async ({ title }: Repository) => void seen.push(title);
+  const created = async (repository: Repository) => {
+    seen.push(repository.title);
+    return repository;
+  };
   const { raw, refs } = await push(own, lines, { parts, pack, services: { created } });
   t.same([seen, refs], [["ada/demo"], ["ok refs/heads/main"]]);
   t.match(raw, /\x02created ada\/demo\n/);

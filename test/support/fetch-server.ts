@@ -161,7 +161,7 @@ function openDoor(repositories: ReadonlyMap<string, Repository>): RouteDoor {
     resolveLinked: async ({ namespace, name }) => found(`${namespace}/${name}`),
     bearerOf: async () => TRUSTED,
     stillMay: async () => undefined,
-    created: async () => undefined,
+    created: async (repository) => repository,
     list: async () => [...repositories.keys()],
   };
 }

@@ -4,11 +4,12 @@
  */
 import { createServer, connect, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
-import { join } from "node:path";
+import { readdir, readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import type { Test } from "tap";
 import { git, type Lakepack, startLakepack, tryGit } from "./harness.js";
 import { postgresDatabase, skipPostgres } from "./postgres.js";
-import { skipS3, startS3Server } from "./s3-server.js";
+import { type RunningS3, skipS3, startS3Server } from "./s3-server.js";
 import { tempFolder } from "./temp-folder.js";
 
 export const skipFleet: false | string = skipS3 || skipPostgres;
@@ -29,8 +30,10 @@ export interface Fleet {
   readonly env: Readonly<Record<string, string>>;
   /** Where the object store keeps the objects below the prefix: files, by their keys. */
   readonly folder: string;
-  /** One more node. `data`: an existing folder. */
-  node(data?: string): Promise<Lakepack>;
+  /** The object store itself, behind the line. */
+  readonly s3: RunningS3;
+  /** One more node. `data`: an existing folder. `more`: settings that only it has. */
+  node(data?: string, more?: Readonly<Record<string, string>>): Promise<Lakepack>;
 }
 
 export async function startFleet(
@@ -51,8 +54,33 @@ export async function startFleet(
     line,
     env,
     folder: join(s3.folder, "fleet"),
-    node: (data) => startLakepack(t, { env, ...(data === undefined ? {} : { data }) }),
+    s3,
+    node: (data, own) =>
+      startLakepack(t, { env: { ...env, ...own }, ...(data === undefined ? {} : { data }) }),
   };
+}
+
+/**
+ * Files of repositories in the store that no manifest names, beside those that stock git reads;
+ * keys below the fleet's prefix. Of repositories that have no manifest: all.
+ */
+export async function leftovers({ folder }: Fleet): Promise<string[]> {
+  const keys = await readdir(folder, { recursive: true });
+  const manifests = keys.filter((key) => key.endsWith("/git/manifest"));
+  const named = new Set<string>();
+  for (const key of manifests) {
+    const text = await readFile(join(folder, key), "utf8");
+    const { packs, snapshot } = JSON.parse(text) as {
+      packs: { name: string }[];
+      snapshot?: { key: string };
+    };
+    for (const { name } of packs) named.add(`${dirname(key)}/objects/pack/pack-${name}`);
+    if (snapshot !== undefined) named.add(snapshot.key);
+  }
+  return keys.filter(
+    (key) =>
+      /\/(pack|snapshots)\/[^/]+$/.test(key) && !named.has(key.replace(/\.(pack|idx|rev)$/, "")),
+  );
 }
 
 async function startLine(t: Test, endpoint: string): Promise<Line> {
@@ -113,23 +141,56 @@ export async function storeCalls(node: Lakepack): Promise<number> {
   );
 }
 
-/** One push: what it wanted to move, and what its pusher was told. */
+/** What a pusher was told of one ref of one push. */
 interface Entry {
   readonly ref: string;
-  readonly oid: string;
+  /** Wanted value; undefined: it was to be deleted. */
+  readonly oid: string | undefined;
   readonly told: "ok" | "refused" | "unknown";
+  /** Numbers of its first and its last moment, by which one was over before another began. */
+  readonly span: readonly [begun: number, ended: number];
+}
+
+/** A push that is under way: moments are counted, as no two are at one time. */
+export interface Begun {
+  readonly ref: string;
+  readonly oid: string | undefined;
+  readonly at: number;
 }
 
 /**
- * What pushers were told. At the end each ref that only one pusher moved holds the last commit that
- * was acknowledged, or one of those behind it whose outcome nobody knows.
+ * What pushers were told. A ref holds what an acknowledged push has made of it, unless a later one
+ * has changed it since, or one whose outcome nobody knows; of pushes that ran at one time either
+ * may be the last. What was refused never shows.
  */
 export class Ledger {
   readonly entries: Entry[] = [];
+  #moment = 0;
 
-  note(ref: string, oid: string, { code, stderr }: { code: number | null; stderr: string }): void {
-    const isRefused = /\[(remote )?rejected\]/.test(stderr);
-    this.entries.push({ ref, oid, told: code === 0 ? "ok" : isRefused ? "refused" : "unknown" });
+  begin(ref: string, oid: string | undefined): Begun {
+    return { ref, oid, at: this.#moment++ };
+  }
+
+  note(
+    { ref, oid, at }: Begun,
+    { code, stderr }: { readonly code: number | null; readonly stderr: string },
+  ): void {
+    const isUnknown = /outcome unknown/.test(stderr);
+    const isRefused = !isUnknown && /\[(remote )?rejected\]|remote ref does not exist/.test(stderr);
+    const told = code === 0 ? "ok" : isRefused ? "refused" : "unknown";
+    this.entries.push({ ref, oid, told, span: [at, this.#moment++] });
+  }
+
+  /** Values that a ref may have. */
+  #possible(ref: string): readonly string[] {
+    const own = this.entries.filter((entry) => entry.ref === ref && entry.told !== "refused");
+    // Who was over before an acknowledged one began is what that one has replaced.
+    const lastBegun = Math.max(
+      -1,
+      ...own.filter(({ told }) => told === "ok").map(({ span: [begun] }) => begun),
+    );
+    const may = own.filter(({ span: [, ended] }) => ended > lastBegun).map(({ oid }) => oid ?? "");
+    return own.some(({ told }) => told === "ok") ? may : [...may, ""];
   }
 
   /** Holds a server's refs against it. */
@@ -142,13 +203,7 @@ export class Ledger {
     );
     const wrong: string[] = [];
     for (const ref of new Set(this.entries.map((entry) => entry.ref))) {
-      const own = this.entries.filter((entry) => entry.ref === ref);
-      const lastOk = own.findLastIndex(({ told }) => told === "ok");
-      const may = own
-        .slice(Math.max(lastOk, 0))
-        .filter(({ told }) => told !== "refused")
-        .map(({ oid }) => oid);
-      if (lastOk < 0) may.push("");
+      const may = this.#possible(ref);
       const is = listed.get(ref) ?? "";
       if (!may.includes(is)) wrong.push(`${ref} is ${is}, and may be ${may.join(" or ")}`);
     }
@@ -156,11 +211,13 @@ export class Ledger {
   }
 }
 
-/** A working copy that pushes commits of its own to one branch. */
+/** A working copy that pushes commits of its own, most to one branch. */
 export class Pusher {
   readonly ref: string;
   readonly #work: string;
   readonly #ledger: Ledger;
+  /** Commit that was made last. */
+  tip = "";
   #number = 0;
 
   private constructor(work: string, name: string, ledger: Ledger) {
@@ -177,11 +234,49 @@ export class Pusher {
 
   /** Commits, and pushes to this address. Whether it was taken. */
   async push(url: string): Promise<boolean> {
+    return this.#send(url, this.ref, await this.#commit());
+  }
+
+  /** Pushes a commit beside the last one, which its branch leaves. */
+  async force(url: string): Promise<boolean> {
+    const oid = await this.#commit(["--amend"]);
+    return this.#send(url, this.ref, oid, ["--force"]);
+  }
+
+  async remove(url: string): Promise<boolean> {
+    return this.#send(url, this.ref, undefined);
+  }
+
+  /** Makes a ref that nobody has. */
+  async add(url: string): Promise<boolean> {
+    return this.#send(url, `${this.ref}-${this.#number}`, await this.#commit());
+  }
+
+  /** Moves a ref that others move too, from where it is now. */
+  async share(url: string, ref: string): Promise<boolean> {
+    const listed = await tryGit(["ls-remote", url, ref]);
+    if (listed.code !== 0) return false;
+    const lease = `--force-with-lease=${ref}:${listed.stdout.slice(0, 40).trim()}`;
+    return this.#send(url, ref, await this.#commit(), [lease]);
+  }
+
+  async #commit(more: readonly string[] = []): Promise<string> {
     const text = `${this.ref} ${this.#number++}`;
-    await git(["commit", "-q", "--allow-empty", "-m", text], { cwd: this.#work });
-    const oid = await git(["rev-parse", "HEAD"], { cwd: this.#work });
-    const run = await tryGit(["push", url, `HEAD:${this.ref}`], { cwd: this.#work });
-    this.#ledger.note(this.ref, oid, run);
+    const amend = this.#number === 1 ? [] : more; // nothing is there to be amended
+    await git(["commit", "-q", "--allow-empty", ...amend, "-m", text], { cwd: this.#work });
+    this.tip = await git(["rev-parse", "HEAD"], { cwd: this.#work });
+    return this.tip;
+  }
+
+  async #send(
+    url: string,
+    ref: string,
+    oid: string | undefined,
+    more: readonly string[] = [],
+  ): Promise<boolean> {
+    const begun = this.#ledger.begin(ref, oid);
+    const run = await tryGit(["push", ...more, url, `${oid ?? ""}:${ref}`], { cwd: this.#work });
+    this.#ledger.note(begun, run);
     return run.code === 0;
   }
 }

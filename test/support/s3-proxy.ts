@@ -38,8 +38,11 @@ export type S3Mishap =
   | { readonly as: "cut"; readonly bodyBytes: number }
   /** Nothing comes behind so many bytes of the answer's body. */
   | { readonly as: "stall"; readonly bodyBytes: number }
-  /** The answer is another. */
-  | { readonly as: "rewrite"; readonly answer: (answer: S3Answer) => S3Answer };
+  /** The answer is another, or the same a while later. */
+  | {
+      readonly as: "rewrite";
+      readonly answer: (answer: S3Answer) => S3Answer | Promise<S3Answer>;
+    };
 
 export interface S3Answer {
   readonly status: number;
@@ -94,7 +97,7 @@ export async function startS3Proxy(
       late.add(passing);
       return;
     }
-    reply(await pass(call, body), response, mishap);
+    await reply(await pass(call, body), response, mishap);
   };
   const pass = (call: S3Call, body: Buffer): Promise<S3Answer> =>
     new Promise((resolve, reject) => {
@@ -154,10 +157,14 @@ function answerOf(
   response.writeHead(status, { "content-type": "application/xml", ...headers }).end(body);
 }
 
-function reply(answer: S3Answer, response: ServerResponse, mishap: S3Mishap | undefined): void {
+async function reply(
+  answer: S3Answer,
+  response: ServerResponse,
+  mishap: S3Mishap | undefined,
+): Promise<void> {
   if (mishap?.as === "lost") return void response.destroy();
   if (mishap?.as === "silence") return;
-  const { status, headers, body } = mishap?.as === "rewrite" ? mishap.answer(answer) : answer;
+  const { status, headers, body } = mishap?.as === "rewrite" ? await mishap.answer(answer) : answer;
   response.writeHead(status, headers);
   if (mishap?.as === "cut") {
     response.write(body.subarray(0, mishap.bodyBytes), () => response.destroy());

@@ -74,7 +74,9 @@ class FakeServices implements RoutedServer, RouteDoor {
     return this.resolve(name, TRUSTED, wants);
   }
   async stillMay(): Promise<void> {}
-  async created(): Promise<void> {}
+  async created(repository: Repository): Promise<Repository> {
+    return repository;
+  }
   async resolve(name: RepositoryName, _caller: unknown, wants: Wants): Promise<Repository> {
     const title = titleOf(name);
     if (name.name !== "real" && wants === "read")

@@ -1,5 +1,6 @@
 /** Lists the files of a repository that its manifest names. */
 import { asFault } from "../../base/fault.js";
+import { bundleKey } from "../../odb/manifest/bundle-line.js";
 import { decodeManifest, type Manifest, PROMISED_FOLDER } from "../../odb/manifest/manifest.js";
 import type { StoreKey } from "../../store/store.js";
 
@@ -21,9 +22,10 @@ export function readable(bytes: Uint8Array, where: string): Manifest | undefined
 
 export function* namedFiles(
   prefix: string,
-  { packs, snapshot }: Manifest,
+  { packs, snapshot, bundles = [] }: Manifest,
 ): Generator<NamedFile, void, undefined> {
   if (snapshot !== undefined) yield { key: snapshot.key };
+  for (const bundle of bundles) yield { key: bundleKey(prefix, bundle), size: bundle.bytes };
   for (const { name, bytes, promised } of packs) {
     const pack = `${prefix}/git/objects/pack/pack-${name}`;
     yield { key: `${pack}.pack`, size: bytes };

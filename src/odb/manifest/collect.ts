@@ -12,6 +12,7 @@
  * A push that comes too late finds its pack dropped, or gone, and is refused (ManifestStore). No
  * name is used twice, so a DELETE that is late by hours hits nothing that anybody wants.
  */
+import { LIMITS } from "../../base/limits.js";
 import type { Amount, Store, StoreEntry } from "../../store/store.js";
 import { BUNDLES_FOLDER } from "./bundle-line.js";
 import { bundleStem, type Manifest, PROMISED_FOLDER, snapshotStem, stemsOf } from "./manifest.js";
@@ -51,19 +52,22 @@ export async function collectFiles(
   const manifest = await manifests.update((before) => mark(before, found, isOver), signal);
   const waiting = { files: 0, bytes: 0 };
   const named = stemsOf(manifest);
-  const deleted: string[] = [];
+  const deleted = new Set<string>();
   for (const [stem, entries] of found) {
     if (named.has(stem)) continue;
     const isDue = isOver(manifest.dropped[stem]);
     if (isDue) for (const { key } of entries) await store.delete(key, signal);
-    if (isDue) deleted.push(stem);
+    if (isDue) deleted.add(stem);
     add(isDue ? removed : waiting, entries);
   }
-  // A stem without files was deleted by a round that ended before this line.
-  const absent = Object.entries(manifest.dropped)
-    .filter(([stem, since]) => !found.has(stem) && isOver(since) && Date.parse(since) < begunMs)
+  // A stem without files was deleted by a round that ended before this line. Who has just published
+  // a pack does not look whether it is there: its name is remembered until nobody trusts in that.
+  const untilMs = Math.min(begunMs, Date.now() - LIMITS.droppedKnownMs);
+  const gone = Object.entries(manifest.dropped)
+    .filter(([stem]) => deleted.has(stem) || !found.has(stem))
+    .filter(([, since]) => isOver(since) && Date.parse(since) < untilMs)
     .map(([stem]) => stem);
-  await manifests.update((before) => forget(before, [...deleted, ...absent]), signal);
+  await manifests.update((before) => forget(before, gone), signal);
   return { removed, waiting };
 }
 

@@ -81,8 +81,12 @@ export interface Repository {
   readonly notices: readonly string[];
   /** Nothing is there yet, and this request makes it: the pusher is told. */
   readonly created: boolean;
-  /** Notes it before anything of it is stored. Present where `created`. Throws "store/conflict". */
-  readonly make?: (visibility: Visibility) => Promise<void>;
+  /**
+   * Notes it before anything of it is stored. Returns the one that has its name from then on: this
+   * one, or one that another node has made meanwhile. Present where `created`. Throws
+   * "repository/too-many", "store/conflict", and as they are failures to find the other one.
+   */
+  readonly make?: (visibility: Visibility) => Promise<Repository>;
   /** The store of its LFS objects, if not our own. */
   readonly lfs?: LfsStore | undefined;
   /** Undefined: it is in lakeFS. */
@@ -108,10 +112,10 @@ export interface Exchange {
   /** The account that asks; undefined: nobody is asked who they are, or it has none. */
   readonly account?: string | undefined;
   /**
-   * Asked before anything moves that a long request has prepared: throws "push/no-longer" where the
-   * caller may not do it any more.
+   * Asked before anything moves that a long request has prepared for this repository: throws
+   * "push/no-longer" where the caller may not do it any more.
    */
-  readonly stillMay: () => Promise<void>;
+  readonly stillMay: (repository: Repository) => Promise<void>;
   /** Returns the address of a bundle for this caller. Undefined: there is no way to read one. */
   readonly bundleLink?: (bundle: Pick<BundleLine, "name" | "bytes">) => string;
   /** Over HTTP every request stands alone: no state is kept between them. False on SSH. */

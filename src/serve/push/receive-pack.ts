@@ -46,8 +46,11 @@ export interface ReceivePackServices {
   readonly policy: PushPolicy;
   readonly offer: Offer;
   readonly lfs?: LfsService | undefined;
-  /** Takes note of a repository that this push makes, before anybody is told that it is there. */
-  readonly created: (repository: Repository) => Promise<void>;
+  /**
+   * Takes note of a repository that this push makes, before anybody is told that it is there.
+   * Returns the one to push to: another node may have made it meanwhile.
+   */
+  readonly created: (repository: Repository) => Promise<Repository>;
 }
 
 /**
@@ -147,6 +150,8 @@ class Push {
   readonly #services: ReceivePackServices;
   readonly #request: PushRequest;
   readonly #progress: PushProgress;
+  /** As asked for, until it is certain which one has the name. */
+  #repository: Repository;
   /** Read once it is certain that the repository has a row. */
   #policy!: EffectivePolicy;
 
@@ -157,6 +162,7 @@ class Push {
     progress: PushProgress,
   ) {
     this.#exchange = exchange;
+    this.#repository = exchange.repository;
     this.#services = services;
     this.#request = request;
     this.#progress = progress;
@@ -167,22 +173,16 @@ class Push {
     let ingest: Ingest | undefined;
     try {
       // What fails here stands in the report: of an error status git would show the number alone.
-      if (this.#exchange.repository.created)
-        await this.#services.created(this.#exchange.repository);
-      this.#policy = policyFor(
-        this.#services.policy,
-        (await this.#exchange.repository.settings?.()) ?? {},
-      );
+      if (this.#repository.created)
+        this.#repository = await this.#services.created(this.#repository);
+      this.#policy = policyFor(this.#services.policy, (await this.#repository.settings?.()) ?? {});
       ingest = this.#request.packFollows ? await this.#begin() : undefined;
       const pack = ingest && (await this.#receive(ingest, input));
       const outcomes = await this.#land(pack);
       this.#tellRefusals(outcomes);
       return { unpack: "ok", commands: outcomes };
     } catch (error) {
-      const fault = withWayOut(
-        failureToTell(this.#exchange.signal, error),
-        this.#exchange.repository,
-      );
+      const fault = withWayOut(failureToTell(this.#exchange.signal, error), this.#repository);
       if (this.#exchange.signal.aborted) throw fault;
       const reason = tell(this.#exchange.request, fault);
       await drain(input);
@@ -205,7 +205,7 @@ class Push {
 
   async #begin(): Promise<Ingest> {
     await this.#bringPromised();
-    return this.#exchange.repository.objects.beginIngest({
+    return this.#repository.objects.beginIngest({
       pool: this.#services.pool,
       fsck: this.#policy.fsck,
       rules: this.#policy.rules,
@@ -216,7 +216,8 @@ class Push {
 
   /** A thin pack's bases, and what new trees share with old ones, must be here. */
   async #bringPromised(): Promise<void> {
-    const { repository, signal } = this.#exchange;
+    const repository = this.#repository;
+    const { signal } = this.#exchange;
     const { packs } = await repository.objects.packs(signal);
     if (repository.promised === undefined || !isPromising({ repository, packs })) return;
     await bringAll(repository.promised, (line, done) => this.#progress.report(line, done), signal);
@@ -233,7 +234,8 @@ class Push {
 
   /** Objects are here: what may become of each command, and then it becomes so. */
   async #land(pack: IngestedPack | undefined): Promise<readonly RefOutcome[]> {
-    const { repository, signal } = this.#exchange;
+    const repository = this.#repository;
+    const { signal } = this.#exchange;
     const { commands } = this.#request;
     const refused = await refuseCommands(commands);
     const asked = { repository, pack, request: this.#request, refused, policy: this.#policy };
@@ -272,7 +274,7 @@ class Push {
    */
   async #ended(): Promise<{ readonly reason: string; readonly fault: Fault } | undefined> {
     try {
-      await this.#exchange.stillMay();
+      await this.#exchange.stillMay(this.#repository);
       return undefined;
     } catch (error) {
       if (this.#exchange.signal.aborted) throw error;
@@ -285,12 +287,13 @@ class Push {
     changes: readonly RefChange[],
     pack: IngestedPack | undefined,
   ): Promise<Map<string, RefOutcome>> {
-    const { repository, signal } = this.#exchange;
+    const repository = this.#repository;
+    const { signal } = this.#exchange;
     const { denyDeletes, denyDeleteCurrent } = this.#policy;
     const packs = pack === undefined ? [] : [toPackLine(pack, "push")];
     const onProgress = (line: string, done: boolean) => this.#progress.report(line, done);
     const onResult = (line: string) => this.#progress.say(line);
-    const stillMay = () => this.#exchange.stillMay();
+    const stillMay = () => this.#exchange.stillMay(repository);
     const { account: pusher } = this.#exchange;
     const options = {
       atomic: this.#isAtomic(),
@@ -315,7 +318,7 @@ class Push {
   }
 
   #summarize(landed: number, pack: IngestedPack | undefined): void {
-    const { repository } = this.#exchange;
+    const repository = this.#repository;
     if (repository.created && landed > 0) this.#progress.say(`created ${repository.title}`);
     this.#exchange.request.note({
       refs: landed,

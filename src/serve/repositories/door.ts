@@ -158,9 +158,13 @@ export class Door {
     );
   }
 
-  /** Takes note of a repository that a push makes, before anything of it is stored. */
-  async created({ make }: Repository): Promise<void> {
-    await make?.(this.#guard?.defaultVisibility ?? "private");
+  /**
+   * Takes note of a repository that a push makes, before anything of it is stored. Returns the one
+   * to go on with: another node may have made one of this name meanwhile. Throws as its `make`.
+   */
+  async created(repository: Repository): Promise<Repository> {
+    const visibility = this.#guard?.defaultVisibility ?? "private";
+    return (await repository.make?.(visibility)) ?? repository;
   }
 
   /** Undefined: may all. */

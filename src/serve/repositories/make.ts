@@ -15,7 +15,7 @@ import {
 import type { Asked, Asker, Found } from "./find.js";
 import type { RepositoryHandles } from "./handles.js";
 import { lakefsRow, type LakefsRows } from "./lakefs-rows.js";
-import type { RepositoryTable } from "./table.js";
+import { isComputed, type RepositoryTable } from "./table.js";
 
 export interface MakerOptions {
   readonly table: RepositoryTable;
@@ -92,9 +92,10 @@ export class RepositoryMaker {
     const look = await asker.look(title);
     const role = look.role(namespace);
     if (role === undefined) throw missing;
-    if (!asker.mayCreate(namespace))
+    // Who makes it may be done since it was not found: then it is that one, and no second.
+    const begun = look.row?.leads_to === null ? look.row : undefined;
+    if (begun?.state !== "made" && !asker.mayCreate(namespace))
       throw roleIncludes(role, "write") ? missing : new Fault("auth/forbidden", { name: title });
-    const begun = look.row?.state === "making" ? look.row : undefined;
     const row =
       begun ?? this.#pending.get(title) ?? this.#options.table.newRow({ title, namespace });
     if (begun === undefined) this.#pending.set(title, row);
@@ -102,24 +103,29 @@ export class RepositoryMaker {
   }
 
   /**
-   * Notes a repository that a push makes, before anything of it is stored. Throws
-   * "repository/too-many", and "store/conflict" where the name has gone to another one meanwhile.
+   * Notes a repository that a push makes, before anything of it is stored. Returns the row that has
+   * the name now: this one, or that of another node whose push came first. Throws
+   * "repository/too-many", "store/conflict".
    */
-  async make(
-    row: RepositoryRow,
-    visibility: Visibility,
-    { isAdministrator = false }: Asker,
-  ): Promise<void> {
+  async make(row: RepositoryRow, visibility: Visibility, asker: Asker): Promise<RepositoryRow> {
+    const title = row.title as string;
+    const there = await this.#options.table.find(title);
+    const made = there?.id === row.id ? row : await this.#firstOf({ ...row, visibility }, asker);
+    this.#pending.delete(title);
+    return made;
+  }
+
+  /** Stores a row unless its title leads to another one. Returns the one that it leads to. */
+  async #firstOf(row: RepositoryRow, { isAdministrator = false }: Asker): Promise<RepositoryRow> {
     const { table, perNamespaceMax } = this.#options;
     const title = row.title as string;
-    if ((await table.find(title))?.id !== row.id) {
-      const max = isAdministrator ? 0 : perNamespaceMax;
-      const outcome = await table.insertWithin({ ...row, visibility }, max);
-      if (typeof outcome === "number") throw this.#tooMany(row, outcome);
-      if (outcome === "taken" && (await table.find(title))?.id !== row.id)
-        throw new Fault("store/conflict", { name: title });
-    }
-    this.#pending.delete(title);
+    const outcome = await table.insertWithin(row, isAdministrator ? 0 : perNamespaceMax);
+    if (outcome === "inserted") return row;
+    // Before it is one too many: who came first may have taken the last place for this very name.
+    const first = await table.find(title);
+    if (first !== undefined && !isComputed(first)) return first;
+    if (typeof outcome === "number") throw this.#tooMany(row, outcome);
+    throw new Fault("store/conflict", { name: title });
   }
 
   /**

@@ -152,14 +152,14 @@ export class Repositories {
     const conceal =
       row.lakefs === null ? undefined : await this.#finder.conceal(name, row.lakefs, asker);
     const changed = () => this.#upkeep.plan(row.id, handle);
-    const made =
-      there === undefined
-        ? {
-            created: true,
-            make: (visibility: Visibility) => this.#maker.make(row, visibility, asker),
-          }
-        : { created: false };
-    return {
+    const make = async (visibility: Visibility) => {
+      const first = await this.#maker.make(row, visibility, asker);
+      if (first.id === row.id) return repository;
+      const other = await this.resolve(asked, toPush, signal, asker);
+      if (other.id === first.id) return other;
+      throw new Fault("store/conflict", { name: titleOf(name) });
+    };
+    const repository: Repository = {
       id: row.id,
       type: name.type,
       title: titleOf(name),
@@ -175,8 +175,10 @@ export class Repositories {
       conceal,
       notices,
       changed,
-      ...made,
+      created: there === undefined,
+      ...(there === undefined ? { make } : {}),
     };
+    return repository;
   }
 
   /**

@@ -341,8 +341,7 @@ class Routes {
     const resolve = async (wants: Wants) => {
       const repository = await this.#resolve(asked, wants);
       // Its links name it: by an id that another process, or this one after a restart, knows too.
-      if (wants === "write") await this.#door.created(repository);
-      return repository;
+      return wants === "write" ? this.#door.created(repository) : repository;
     };
     const holder = async () => holderOf(await this.#caller(asked));
     const resolveLinked = (held: LinkHolder, wants: Wants) => this.#linked(asked, held, wants);
@@ -395,7 +394,9 @@ class Routes {
     account.conceal = repository.conceal;
     const stillMay = async () => {
       await door.stillMay({ name, caller, repository, wants }, request.signal);
-      await door.created(repository); // its objects must find it again, whatever becomes of the push that follows
+      // Its objects must find it again, whatever becomes of the push that follows.
+      if ((await door.created(repository)).id !== repository.id)
+        throw new Fault("store/conflict", { name: repository.title });
     };
     return {
       repository,
@@ -414,7 +415,8 @@ class Routes {
     const { request, account, name } = asked;
     const { repository, caller, wants, share } = admitted;
     const { signal } = request;
-    const stillMay = () => this.#door.stillMay({ name, caller, repository, wants }, signal);
+    const stillMay = (now: Repository) =>
+      this.#door.stillMay({ name, caller, repository: now, wants }, signal);
     return {
       request: account,
       repository,
