@@ -27,7 +27,7 @@ import { type JournalRecord, type Order, readJournal } from "./journal.js";
 const RECORDER = pathToFileURL(join(import.meta.dirname, "recorder.js")).href;
 const { signal } = new AbortController();
 
-/** Environment of a process that is recorded: journal, orders and what it changes are in `folder`. */
+/** Environment of a recorded process: journal, orders and what it changes are in `folder`. */
 export function recording(folder: string): Readonly<Record<string, string>> {
   return {
     NODE_OPTIONS: `--import=${RECORDER}`,
