@@ -338,7 +338,7 @@ t.test(
       ["-e", "-c", `${variables}mkdir -m 700 data\n${PROGRAM} doctor`],
       { cwd: folder, env, encoding: "utf8" },
     );
-    t.match(doctor.stdout, /good\s+store\s.*replace if unchanged: .* none lost/, doctor.stderr);
+    t.match(doctor.stdout, /good\s+store: .*replace if unchanged: .* none lost/, doctor.stderr);
     const port = await freePort();
     const serve = `exec ${PROGRAM} serve --data node --listen 127.0.0.1:${port}`;
     const served = spawn("bash", ["-c", `${variables}${serve}`], {
