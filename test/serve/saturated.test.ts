@@ -38,6 +38,7 @@ for (const kind of ["uws", "node"] as const) {
       offer,
       log: createLog("silent"),
       metrics: { requestEnded: () => undefined },
+      fetch: {},
     } as unknown as ServerOptions;
     const server = new GitServer(options);
     const resolve: RouteDoor["resolve"] = async ({ namespace, name }) =>
