@@ -130,15 +130,19 @@ const ALONE = new Set([
 const WAITING = new Set([
   "conformance/transport-node",
   "conformance/transport-uws",
+  "database/postgres-waits",
   "hostile/aborted",
   "hostile/requests",
   "hostile/slow-clients",
+  "interop/fleet",
+  "interop/fleet-kinds",
   "interop/front-ends",
   "interop/lakefs-away",
   "interop/lakefs-slow",
   "lakefs/hooks-slow",
   "lakefs/patience",
   "serve/upload-pack",
+  "store/s3-faults",
 ]);
 /**
  * Form and lint of the whole source, where the whole is tested. wasm/ has decorators in places that
