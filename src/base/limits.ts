@@ -999,6 +999,8 @@ export const LIMITS = {
    * many without one it is dead for others: three signs, and as long as storage may be silent.
    */
   leaseRenewMs: 8_000,
+  /** Milliseconds that the end of a server waits for such a sign under way: a few round trips. */
+  leaseReleaseMs: 1_000,
   leaseLapseMs: 30_000,
 
   // local copies of what lies in object storage ---------------------------------------------------

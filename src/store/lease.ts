@@ -6,7 +6,7 @@
 import { randomBytes } from "node:crypto";
 import { strictText, utf8 } from "../base/bytes.js";
 import { asFault, Fault } from "../base/fault.js";
-import { sleep } from "../base/flow.js";
+import { sleep, within } from "../base/flow.js";
 import { LIMITS } from "../base/limits.js";
 import type { Store, StoreKey, StoreTag } from "./store.js";
 
@@ -29,6 +29,8 @@ export class StoreLease {
   readonly #options: LeaseOptions;
   readonly #ended = new AbortController();
   #tag: StoreTag;
+  /** A write of the record that is under way, or the last one. */
+  #renewing: Promise<void> = Promise.resolve();
 
   private constructor(options: LeaseOptions, tag: StoreTag) {
     this.#options = options;
@@ -55,6 +57,8 @@ export class StoreLease {
   async release(): Promise<void> {
     if (this.#ended.signal.aborted) return;
     this.#ended.abort();
+    // Its tag is the record's. A store that is away keeps no server from ending.
+    await within(this.#renewing, LIMITS.leaseReleaseMs);
     const { store, key } = this.#options;
     await store.putIfMatch(key, utf8(`\n${nonce()}\n`), this.#tag).catch(() => undefined);
   }
@@ -64,7 +68,9 @@ export class StoreLease {
     const { signal } = this.#ended;
     while (!signal.aborted) {
       await sleep(renewMs, signal).catch(() => undefined);
-      if (!signal.aborted) await this.#renewOnce();
+      if (signal.aborted) return;
+      this.#renewing = this.#renewOnce();
+      await this.#renewing;
     }
   }
 
