@@ -3,7 +3,7 @@
  * needs, and by others, which ask through shared memory.
  */
 import { randomBytes } from "node:crypto";
-import { readdir, readFile } from "node:fs/promises";
+import { readdir, readFile, unlink } from "node:fs/promises";
 import { Worker } from "node:worker_threads";
 import t, { type Test } from "tap";
 import { Fault } from "../../src/base/fault.js";
@@ -154,3 +154,16 @@ t.test("one that nobody has read for a while makes room", async (t) => {
   await made.cache.close();
   t.same(await readdir(made.folder), [], "what is not whole goes with the process");
 });
+
+t.test(
+  "one that cannot get its own name stays as it is, and no copy that is not there",
+  async (t) => {
+    const made = await rig(t);
+    const copy = await copyOf(made);
+    await unlink(copy.path); // so that nothing can be linked
+    for (let at = 0; at < content.length; at += BLOCK)
+      await copy.bring?.(at, Math.min(at + BLOCK, content.length), signal);
+    t.equal((await copyOf(made)).path, copy.path);
+    t.match(made.cache.figures, { files: 0, failures: 1, bytes: content.length });
+  },
+);

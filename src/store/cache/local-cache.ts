@@ -181,7 +181,12 @@ export class LocalCache {
     if (partial === undefined) return;
     const { bytes } = partial.copy;
     const name = nameOf(id, bytes);
-    await files.link(partial.path, this.#path(name)).catch(() => undefined); // it stays a partial one
+    try {
+      await files.link(partial.path, this.#path(name));
+    } catch {
+      this.#counts.failures++;
+      return; // it stays a partial one, all of whose blocks are there
+    }
     this.#counts.downloads++;
     this.#copies.set(id, { name, bytes, lastMs: performance.now(), leases: 0, also: partial.path });
     this.#partials.delete(id);
