@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { LIMITS } from "../base/limits.js";
 import { type PublishedObject, hasLfsTables, listLinked } from "../database/lfs.js";
 import type { Finding } from "../odb/manifest/verify.js";
+import { readPieces } from "../store/stream.js";
 import type { Store } from "../store/store.js";
 import { formerLinks } from "./former-links.js";
 import type { OwnLfsPlaces } from "./own-store.js";
@@ -61,10 +62,7 @@ async function problemOf(
   if (size === undefined) return "missing";
   if (bytes !== size) return `it has ${size} bytes, and the link to it says ${bytes}`;
   const hash = createHash("sha256");
-  for (let at = 0; at < size; at += LIMITS.streamChunkBytes) {
-    hash.update(
-      await store.readRange(key, at, Math.min(size, at + LIMITS.streamChunkBytes), signal),
-    );
-  }
+  for await (const piece of readPieces(store, key, { start: 0, end: size }, signal))
+    hash.update(piece);
   return hash.digest("hex") === oid ? undefined : "its SHA-256 is not its name";
 }
