@@ -4,7 +4,6 @@
  * cut all of them after some 11 s. That our own limits of idleness and of all cut those beyond them
  * is in test/conformance/transport-connections.
  */
-import { spawnSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -12,6 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "node:tls";
 import t, { type Test } from "tap";
 import { commit, git, type Lakepack, startLakepack, tryGit } from "../support/harness.js";
+import { certificate, skipCertificates } from "../support/certificate.js";
 import { tempFolder } from "../support/temp-folder.js";
 import { pkts } from "../support/raw-fetch.js";
 import { command, parseReport } from "../support/raw-push.js";
@@ -19,7 +19,6 @@ import { RawClient, type RawResponse } from "../support/raw-client.js";
 
 const MIB = 1024 * 1024;
 const STALL_MS = 60_000;
-const hasOpenssl = spawnSync("openssl", ["version"]).status === 0;
 
 interface Served {
   readonly what: string;
@@ -36,22 +35,7 @@ async function served(t: Test, kind: "uws" | "node", tls: boolean): Promise<Serv
   const folder = await tempFolder(t);
   const env: Record<string, string> = { LAKEPACK_KEEP_ALIVE_SECONDS: "5" };
   if (tls) {
-    const [cert, key] = [join(folder, "cert.pem"), join(folder, "key.pem")];
-    spawnSync("openssl", [
-      "req",
-      "-x509",
-      "-newkey",
-      "rsa:2048",
-      "-nodes",
-      "-days",
-      "2",
-      "-subj",
-      "/CN=localhost",
-      "-keyout",
-      key,
-      "-out",
-      cert,
-    ]);
+    const { certificate: cert, key } = await certificate(t);
     Object.assign(env, { LAKEPACK_TLS_CERT: cert, LAKEPACK_TLS_KEY: key });
   }
   const lakepack = await startLakepack(t, { args: ["--transport", kind], env });
@@ -176,7 +160,7 @@ t.test(
     const rooms: readonly (readonly ["uws" | "node", boolean])[] = [
       ["uws", false],
       ["node", false],
-      ...(hasOpenssl
+      ...(skipCertificates === false
         ? ([
             ["uws", true],
             ["node", true],

@@ -10,6 +10,7 @@ import t, { type Test } from "tap";
 import { type RawResponse, RawClient, rawRequest } from "../support/raw-client.js";
 import { startGuarded } from "../support/accounts-rig.js";
 import { commit, git, type Lakepack, startLakepack } from "../support/harness.js";
+import { certificate, skipCertificates } from "../support/certificate.js";
 import { tempFolder } from "../support/temp-folder.js";
 
 const KINDS = ["uws", "node"] as const;
@@ -235,30 +236,12 @@ for (const kind of KINDS) {
   );
 }
 
-const hasOpenssl = spawnSync("openssl", ["version"]).status === 0;
-
 for (const kind of KINDS)
   t.test(
     `TLS seals with fresh keys only, and browsers are told to keep to it, ${kind}`,
-    { skip: hasOpenssl ? false : "openssl is not installed", timeout: 120_000 },
+    { skip: skipCertificates, timeout: 120_000 },
     async (t) => {
-      const folder = await tempFolder(t);
-      const [cert, key] = [join(folder, "cert.pem"), join(folder, "key.pem")];
-      spawnSync("openssl", [
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "2",
-        "-keyout",
-        key,
-        "-out",
-        cert,
-        "-subj",
-        "/CN=localhost",
-      ]);
+      const { certificate: cert, key } = await certificate(t);
       const env = {
         LAKEPACK_TLS_CERT: cert,
         LAKEPACK_TLS_KEY: key,
